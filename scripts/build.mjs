@@ -1,0 +1,8 @@
+// Builds dist/: the compiled sources, and the generated JavaScript and declarations copied as they are.
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, rmSync } from "node:fs";
+
+rmSync("dist", { recursive: true, force: true });
+const tsc = spawnSync("tsc", ["-p", "tsconfig.build.json"], { stdio: "inherit" });
+if (tsc.status !== 0) process.exit(tsc.status ?? 1);
+if (existsSync("src/gen")) cpSync("src/gen", "dist/gen", { recursive: true });

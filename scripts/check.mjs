@@ -1,0 +1,49 @@
+// The one gate, the same for people and CI: every step in order, timed, stopping at the first failure.
+// `npm run check -- types lint` runs only the named steps.
+import { spawnSync } from "node:child_process";
+import { existsSync, globSync } from "node:fs";
+
+const contract = globSync("proto/**/*.proto").length > 0;
+const report = "--reporter=json --outputFile.json=.tmp/reports/test.json";
+
+/** Name and command of each step; those that need a contract are skipped while there is none. */
+const steps = [
+  ["proto-lint", "buf lint", contract],
+  ["proto-format", "buf format proto --diff --exit-code", contract],
+  ["proto-breaking", "node scripts/breaking.mjs", contract],
+  ["generated", "node scripts/generated.mjs", existsSync("src/gen")],
+  ["format", "npm run --silent format:check"],
+  ["types", "npm run --silent types"],
+  ["lint", "npm run --silent lint"],
+  ["deadcode", "npm run --silent deadcode"],
+  ["build", "npm run --silent build"],
+  ["test", `npm run --silent test -- --reporter=default ${report}`],
+];
+
+const only = process.argv.slice(2);
+const unknown = only.filter((name) => !steps.some((step) => step[0] === name));
+if (unknown.length > 0) {
+  console.error(
+    `no such step: ${unknown.join(", ")}; there are ${steps.map((s) => s[0]).join(", ")}`,
+  );
+  process.exit(2);
+}
+
+const seconds = (since) => `${((performance.now() - since) / 1000).toFixed(1)} s`;
+const started = performance.now();
+for (const [name, command, applies = true] of steps) {
+  if (only.length > 0 && !only.includes(name)) continue;
+  if (!applies) {
+    console.log(`check: ${name} skipped, nothing to check yet`);
+    continue;
+  }
+  const since = performance.now();
+  const { status, signal } = spawnSync(command, { shell: true, stdio: "inherit" });
+  if (status !== 0) {
+    const why = signal ?? `exit code ${status}`;
+    console.error(`check: ${name} FAILED after ${seconds(since)} (${why}): ${command}`);
+    process.exit(status ?? 1);
+  }
+  console.log(`check: ${name} ok, ${seconds(since)}`);
+}
+console.log(`check: all ok, ${seconds(started)}`);

@@ -1,0 +1,29 @@
+// Three suites: `fast` is the gate; `clients` (other languages) and `campaigns` (long, generated
+// faults and loads) have scripts of their own.
+import { defineConfig } from "vitest/config";
+
+const clients = "test/clients/**/*.test.ts";
+const campaigns = "test/campaigns/**/*.test.ts";
+
+export default defineConfig({
+  test: {
+    pool: "forks",
+    maxWorkers: 2,
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    projects: [
+      {
+        extends: true,
+        test: { name: "fast", include: ["test/**/*.test.ts"], exclude: [clients, campaigns] },
+      },
+      {
+        extends: true,
+        test: { name: "clients", include: [clients], testTimeout: 300_000, hookTimeout: 600_000 },
+      },
+      {
+        extends: true,
+        test: { name: "campaigns", include: [campaigns], testTimeout: 900_000 },
+      },
+    ],
+  },
+});
