@@ -1,0 +1,86 @@
+// The one error type that crosses floors: a closed reason with its data. What is expected (a
+// conflict, say) is a value until the edge; what fails is thrown as this. The gRPC floor holds the
+// one table from reason to status code.
+
+import type { Conflict, EventIdConflict } from "./append.ts";
+
+export interface FieldViolation {
+  /** The field's path in the request, proto names: `events[3].tags[0]`. */
+  readonly field: string;
+  /** What is wrong with it, naming the limit. */
+  readonly description: string;
+}
+
+export type Failure =
+  | { readonly reason: "INVALID_FIELD"; readonly violations: readonly FieldViolation[] }
+  | { readonly reason: "APPEND_CONFLICT"; readonly conflict: Conflict }
+  | { readonly reason: "EVENT_ID_CONFLICT"; readonly conflict: EventIdConflict }
+  | { readonly reason: "STREAM_NOT_FOUND"; readonly stream: string }
+  | { readonly reason: "SNAPSHOT_NOT_FOUND"; readonly stream: string; readonly kind: string }
+  | {
+      readonly reason: "SNAPSHOT_BEYOND_STREAM";
+      readonly stream: string;
+      readonly version: number;
+      readonly streamVersion: number;
+    }
+  | {
+      readonly reason: "BEYOND_HEAD";
+      readonly field: string;
+      readonly asked: number;
+      readonly head: number;
+    }
+  | { readonly reason: "OVERLOADED"; readonly retryAfterMs: number }
+  | { readonly reason: "DISK_FULL"; readonly retryAfterMs: number }
+  | { readonly reason: "OUTCOME_UNKNOWN" }
+  | { readonly reason: "RECOVERING" }
+  | { readonly reason: "STOPPING" }
+  | {
+      readonly reason: "CORRUPTION";
+      /** First and last position concerned; 0: not known. */
+      readonly firstPosition: number;
+      readonly lastPosition: number;
+      readonly stream: string;
+    }
+  | { readonly reason: "ANSWER_TOO_LARGE"; readonly bytes: number; readonly bytesMax: number }
+  | { readonly reason: "STORE_FAILED" }
+  | { readonly reason: "DEADLINE_EXCEEDED" }
+  | { readonly reason: "CANCELLED" };
+
+export type Reason = Failure["reason"];
+
+export class AnnalsError extends Error {
+  readonly failure: Failure;
+
+  constructor(failure: Failure, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = "AnnalsError";
+    this.failure = failure;
+  }
+
+  get reason(): Reason {
+    return this.failure.reason;
+  }
+}
+
+/** INVALID_FIELD for one field. */
+export function invalidField(field: string, description: string): AnnalsError {
+  const violations = [{ field, description }];
+  return new AnnalsError({ reason: "INVALID_FIELD", violations }, `${field}: ${description}`);
+}
+
+/** CORRUPTION over a range of positions (0: not known). */
+export function corruption(
+  message: string,
+  at: { first?: number; last?: number; stream?: string } = {},
+  cause?: unknown,
+): AnnalsError {
+  const firstPosition = at.first ?? 0;
+  const lastPosition = at.last ?? firstPosition;
+  const failure = { reason: "CORRUPTION", firstPosition, lastPosition } as const;
+  return new AnnalsError({ ...failure, stream: at.stream ?? "" }, message, cause);
+}
+
+/** A promise of our own code was broken: a fault of the server, never of the caller. */
+export function invariant(condition: boolean, promise: string): asserts condition {
+  if (!condition) throw new Error(`invariant broken: ${promise}`);
+}

@@ -1,0 +1,84 @@
+// Every limit of the product with its unit in its name, in one place. The contract states them
+// (`Limits` in info.proto), GetInfo answers them, the edge enforces them.
+
+/** 2^53 - 1: the largest position, version and count; 285 years at a million events a second. */
+export const positionMax = Number.MAX_SAFE_INTEGER;
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+export interface Limits {
+  /** Bytes of one encoded `NewEvent`. With what the server adds it still fits a 4 MiB message. */
+  readonly eventBytesMax: number;
+  /** Bytes of all encoded events of one append. */
+  readonly appendBytesMax: number;
+  readonly appendEventsMax: number;
+  readonly expectationsMax: number;
+  readonly streamNameBytesMax: number;
+  readonly typeBytesMax: number;
+  readonly tagBytesMax: number;
+  /** At most 100: term numbers on disk keep seven bits for the terms of one event. */
+  readonly tagsMax: number;
+  readonly metadataEntriesMax: number;
+  readonly metadataBytesMax: number;
+  readonly contentTypeBytesMax: number;
+  readonly queryItemsMax: number;
+  readonly queryValuesMax: number;
+  /** Encoded bytes near which a batch of events is cut. */
+  readonly batchBytesMax: number;
+  readonly snapshotBytesMax: number;
+  readonly snapshotKindBytesMax: number;
+  /** Bytes of appends that wait for the disk, over all callers. */
+  readonly appendQueueBytesMax: number;
+  /** Appends that wait for the disk, over all callers. */
+  readonly appendQueueCountMax: number;
+  /** Bytes of events in one commit: what the group commit gathers at most. */
+  readonly commitBytesMax: number;
+  /** Events in one commit. */
+  readonly commitEventsMax: number;
+  /** Appends of one AppendStream call that may wait for their outcome. */
+  readonly pipeAppendsMax: number;
+  /** Bytes of appends of one AppendStream call that may wait for their outcome. */
+  readonly pipeBytesMax: number;
+  readonly pageSizeDefault: number;
+  readonly pageSizeMax: number;
+  /** Calls one connection may have open at a time. */
+  readonly concurrentCallsMax: number;
+  /** Bytes of one received message: above `appendBytesMax` so that our own error names the limit. */
+  readonly receiveBytesMax: number;
+  readonly checkpointIntervalDefaultMs: number;
+  readonly checkpointIntervalMinMs: number;
+  readonly checkpointIntervalMaxMs: number;
+}
+
+export const defaultLimits: Limits = Object.freeze({
+  eventBytesMax: 3 * MiB,
+  appendBytesMax: 4 * MiB - 64 * KiB,
+  appendEventsMax: 5_000,
+  expectationsMax: 256,
+  streamNameBytesMax: 512,
+  typeBytesMax: 256,
+  tagBytesMax: 256,
+  tagsMax: 64,
+  metadataEntriesMax: 64,
+  metadataBytesMax: 16 * KiB,
+  contentTypeBytesMax: 128,
+  queryItemsMax: 64,
+  queryValuesMax: 256,
+  batchBytesMax: 128 * KiB,
+  snapshotBytesMax: 3 * MiB,
+  snapshotKindBytesMax: 128,
+  appendQueueBytesMax: 64 * MiB,
+  appendQueueCountMax: 20_000,
+  commitBytesMax: 2 * MiB,
+  commitEventsMax: 10_000,
+  pipeAppendsMax: 1_024,
+  pipeBytesMax: 4 * MiB,
+  pageSizeDefault: 100,
+  pageSizeMax: 1_000,
+  concurrentCallsMax: 16_384,
+  receiveBytesMax: 8 * MiB,
+  checkpointIntervalDefaultMs: 10_000,
+  checkpointIntervalMinMs: 100,
+  checkpointIntervalMaxMs: 3_600_000,
+});

@@ -1,0 +1,206 @@
+// The port: what the log needs of an engine, in domain words. The engine keeps events, finds them
+// and makes them durable; it decides nothing (see domain/decide.ts). Its law is executable:
+// test/storage-suite.ts runs on every engine.
+//
+// The law, in short. Positions are dense from 1, versions dense from 1 per stream. A commit is all or
+// nothing and, once its promise resolves, durable and visible to every later call; before that it is
+// visible to none. Nothing beyond `head()` is ever seen. Bytes that fail their check are thrown as
+// CORRUPTION, never returned, never skipped. What was read does not change: a read bounded by a
+// position is a consistent view for as long as it runs.
+
+import type { AppendCondition } from "../domain/append.ts";
+import type { CommitEvent, StoredEvent } from "../domain/event.ts";
+import type { Selection } from "../domain/query.ts";
+
+/** The last durable event. */
+export interface Head {
+  /** 0: the store has no events. */
+  readonly position: number;
+  /** Microseconds since 1970, UTC; 0 where there are no events. Never decreases. */
+  readonly recordedAt: number;
+}
+
+export interface FactsRequest {
+  /** Streams whose version is asked. No duplicates needed or forbidden. */
+  readonly streams: Iterable<string>;
+  /** Event ids (UUID text, lower case) that are looked up. */
+  readonly ids: Iterable<string>;
+  /** Conditions whose newest matching event is asked, answered by index. */
+  readonly conditions: readonly AppendCondition[];
+}
+
+/** What is durable, as of `head`: everything `decide` needs. */
+export interface Facts {
+  readonly head: Head;
+  /** Versions of the streams asked for; a stream without events is 0. */
+  readonly versions: ReadonlyMap<string, number>;
+  /** The events found by id; an id that is not there is absent. */
+  readonly events: ReadonlyMap<string, StoredEvent>;
+  /** For each condition, the position of a matching event after `after`, or 0. */
+  readonly matches: readonly number[];
+}
+
+/** Events to store, in order, at the positions right after `after`. */
+export interface Commit {
+  /** The head the events were decided on. */
+  readonly after: Head;
+  /** Microseconds since 1970, UTC; at least `after.recordedAt`. */
+  readonly recordedAt: number;
+  /** At least one; `events[i].position` is `after.position + 1 + i`. */
+  readonly events: readonly CommitEvent[];
+}
+
+/**
+ * `committed`: durable. `stale`: the head had moved (another node appended); nothing was stored, get
+ * the facts again. A failed commit throws: OUTCOME_UNKNOWN where it may be there after a restart,
+ * DISK_FULL and RECOVERING where nothing was stored.
+ */
+export type CommitResult = "committed" | "stale";
+
+/** First and last, both inclusive; empty where `first > last`. */
+export interface Range {
+  readonly first: number;
+  readonly last: number;
+}
+
+export interface StorageRead {
+  readonly selection: Selection;
+  readonly direction: "forwards" | "backwards";
+  /** Only events at these positions; `last` is at most the head's position. */
+  readonly positions: Range;
+  /** Only events with these versions; only with a `stream` selection. */
+  readonly versions?: Range;
+  /** Encoded bytes near which a slab is cut. A slab holds at least one event or progress. */
+  readonly slabBytes: number;
+  /** At most this many events in a slab. Absent: no such limit. */
+  readonly slabEvents?: number;
+}
+
+/** Some of a read's events, in its order. */
+export interface Slab {
+  /** Framed records (tag, length, message), one or several in each; in the order of the read. */
+  readonly frames: readonly Uint8Array[];
+  /** How many records the frames hold. May be 0: progress only. */
+  readonly count: number;
+  /** Bytes of all frames together. */
+  readonly bytes: number;
+  /**
+   * Every matching event up to and including this position (forwards), or down to it (backwards),
+   * is in this slab or one before it.
+   */
+  readonly through: number;
+}
+
+export interface StreamFacts {
+  readonly stream: string;
+  readonly version: number;
+  readonly eventCount: number;
+  readonly firstPosition: number;
+  readonly lastPosition: number;
+  /** Microseconds since 1970, UTC. */
+  readonly firstRecordedAt: number;
+  readonly lastRecordedAt: number;
+}
+
+export interface EventTypeFacts {
+  readonly type: string;
+  readonly eventCount: number;
+  readonly firstPosition: number;
+  readonly lastPosition: number;
+}
+
+/** A page of names in the order of their UTF-8 bytes. */
+export interface NamePage {
+  /** Only names that begin with this. Empty: every name that is not a system name. */
+  readonly prefix: string;
+  /** Only names after this one (exclusive). Empty: from the first. */
+  readonly after: string;
+  readonly limit: number;
+}
+
+/** A snapshot as stored. `payload` is the encoded `Snapshot` message; storage never looks inside. */
+export interface StoredSnapshot {
+  readonly stream: string;
+  readonly kind: string;
+  readonly version: number;
+  /** The position of the event at that version. */
+  readonly position: number;
+  readonly payload: Uint8Array;
+}
+
+export interface SnapshotSelection {
+  readonly stream: string;
+  /** Absent: every kind. */
+  readonly kind?: string;
+  /** Only those at or before this version. */
+  readonly maxVersion: number;
+}
+
+/** By kind, the newest version of a kind first. `after` is exclusive. */
+export interface SnapshotPage extends SnapshotSelection {
+  readonly after?: { readonly kind: string; readonly version: number };
+  readonly limit: number;
+}
+
+/** Snapshots: a cache beside the log, durable and checked like it. */
+export interface SnapshotStore {
+  /** Durable when it resolves. The last one saved at a (stream, kind, version) counts. */
+  save(snapshot: StoredSnapshot): Promise<void>;
+  list(page: SnapshotPage): Promise<StoredSnapshot[]>;
+  /** How many (stream, kind, version) were deleted. */
+  remove(selection: SnapshotSelection): Promise<number>;
+}
+
+export type WriteState = "accepting" | "disk-full" | "recovering" | "failed";
+
+/** What a commit, or another node, added to the log. */
+export interface Advance {
+  readonly from: Head;
+  readonly to: Head;
+  /** The events in between, where this engine knows them; absent: not known, assume anything. */
+  readonly events?: readonly CommitEvent[];
+}
+
+export interface StorageWatcher {
+  /** Called right after the head moved, in order, without gaps. Must not throw or wait. */
+  advanced(advance: Advance): void;
+  /** Called when the write state changed. Must not throw or wait. */
+  writeStateChanged(state: WriteState): void;
+}
+
+export interface StorageIdentity {
+  /** UUID, made when the store was created. */
+  readonly storeId: string;
+  /** Microseconds since 1970, UTC. */
+  readonly createdAt: number;
+  /** For example `leveldb`. */
+  readonly engine: string;
+  readonly formatVersion: number;
+  readonly durability: "synced" | "memory";
+}
+
+export interface Storage {
+  readonly identity: StorageIdentity;
+  readonly snapshots: SnapshotStore;
+
+  head(): Head;
+  writeState(): WriteState;
+  /** Answers a function that ends the watch. */
+  watch(watcher: StorageWatcher): () => void;
+
+  facts(request: FactsRequest): Promise<Facts>;
+  /** One at a time: the caller waits for one commit before it starts the next. */
+  commit(commit: Commit): Promise<CommitResult>;
+
+  /** Pulled by the consumer; bounded work and memory per slab. Returning early ends it. */
+  read(request: StorageRead): AsyncIterable<Slab>;
+  /** The first position recorded at or after the time (microseconds); head + 1 where none is. */
+  positionAt(time: number): Promise<number>;
+
+  stream(name: string): Promise<StreamFacts | undefined>;
+  listStreams(page: NamePage): Promise<StreamFacts[]>;
+  listEventTypes(page: NamePage): Promise<EventTypeFacts[]>;
+
+  /** Waits for the commit in flight; later calls fail. */
+  close(): Promise<void>;
+}
