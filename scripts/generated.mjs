@@ -17,7 +17,7 @@ const files = (folder) =>
   globSync("**/*", { cwd: folder }).filter((path) => statSync(join(folder, path)).isFile());
 try {
   const buf = spawnSync("buf", ["generate", "--output", fresh], { stdio: "inherit" });
-  if (buf.status !== 0) process.exit(buf.status ?? 1);
+  if (buf.status !== 0) throw new Error(`buf generate failed: ${buf.signal ?? buf.status}`);
   const stale = [...new Set([...files(join(fresh, "src/gen")), ...files("src/gen")])].filter(
     (path) => {
       const [wanted, found] = [join(fresh, "src/gen", path), join("src/gen", path)];
