@@ -1,0 +1,368 @@
+// The plain model engine: the whole law of the storage port over one array and filters, in memory.
+// It is the oracle of generated tests and the engine under tests of the floors above, so it can also
+// be told to misbehave in the ways the port allows (see `ModelControl`).
+import { AnnalsError, invariant } from "../../src/domain/errors.ts";
+import { isSystemName, type CommitEvent } from "../../src/domain/event.ts";
+import { matches, selects } from "../../src/domain/query.ts";
+import { recordsIn, storedEvent } from "../../src/domain/record.ts";
+import type {
+  Commit,
+  EventTypeFacts,
+  Head,
+  NamePage,
+  SnapshotPage,
+  SnapshotSelection,
+  Slab,
+  Storage,
+  StorageIdentity,
+  StorageRead,
+  StorageWatcher,
+  StoredSnapshot,
+  StreamFacts,
+  WriteState,
+} from "../../src/storage/storage.ts";
+
+type ModelEvent = CommitEvent & { readonly recordedAt: number };
+
+/** What survives a restart. A second model over the same data is the store reopened. */
+export interface ModelData {
+  readonly identity: StorageIdentity;
+  readonly events: ModelEvent[];
+  snapshots: StoredSnapshot[];
+}
+
+export function createModelData(): ModelData {
+  const storeId = "018f0000-0000-7000-8000-00000000a11a";
+  const identity = { storeId, createdAt: 1, engine: "model", formatVersion: 1 } as const;
+  return { identity: { ...identity, durability: "memory" }, events: [], snapshots: [] };
+}
+
+export interface ModelOptions {
+  /** Absent: a new, empty store. */
+  readonly data?: ModelData;
+  /** Events looked at before a slab is cut even if nothing matched: makes progress-only slabs. */
+  readonly slabScanMax?: number;
+}
+
+/** The switches. All may be set at any time; hooks stay until unset, the others act once. */
+export interface ModelControl {
+  /** Awaited by each commit before anything is stored, and after, before anything is visible. */
+  beforeCommit: ((commit: Commit) => unknown) | undefined;
+  afterCommit: ((commit: Commit) => unknown) | undefined;
+  /** Awaited by each read before each slab. */
+  beforeSlab: ((read: StorageRead) => unknown) | undefined;
+  /**
+   * The next commit throws OUTCOME_UNKNOWN and the store recovers, with its events there or not:
+   * at once, or, `held`, when `recover` is called; until then commits throw RECOVERING.
+   */
+  failNextCommit(events: "there" | "not there", recovery?: "held"): void;
+  recover(): void;
+  /** The next commit answers `stale`; what another node appended meanwhile, if given, is stored. */
+  staleNextCommit(foreign?: (head: Head) => Commit): void;
+  /** As an engine would on a full disk or a broken store: commits throw accordingly. */
+  setWriteState(state: WriteState): void;
+  /** How many commits were stored, failed ones that are there included. */
+  commitCount(): number;
+}
+
+export interface ModelStorage extends Storage {
+  readonly control: ModelControl;
+  readonly data: ModelData;
+}
+
+export function createModelStorage(options: ModelOptions = {}): ModelStorage {
+  const data = options.data ?? createModelData();
+  const { events } = data;
+  const slabScanMax = options.slabScanMax ?? 256;
+  const watchers = new Set<StorageWatcher>();
+  let state: WriteState = "accepting";
+  let closed = false;
+  let inFlight: Promise<unknown> | undefined;
+  let failure: { there: boolean; held: boolean } | undefined;
+  let lost: Commit | undefined;
+  let stale: { foreign: ((head: Head) => Commit) | undefined } | undefined;
+  let commits = 0;
+
+  function head(): Head {
+    const last = events.at(-1);
+    return { position: events.length, recordedAt: last?.recordedAt ?? 0 };
+  }
+
+  function setWriteState(next: WriteState): void {
+    state = next;
+    for (const watcher of watchers) watcher.writeStateChanged(next);
+  }
+
+  function store(commit: Commit, known: boolean): void {
+    const from = head();
+    const { recordedAt } = commit;
+    const copies = commit.events.map((event) => ({ ...event, frame: new Uint8Array(event.frame) }));
+    events.push(...copies.map((event) => ({ ...event, recordedAt })));
+    commits++;
+    const advance = { from, to: head(), ...(known ? { events: commit.events } : {}) };
+    for (const watcher of watchers) watcher.advanced(advance);
+  }
+
+  function recover(): void {
+    if (lost !== undefined) store(lost, false);
+    lost = undefined;
+    setWriteState("accepting");
+  }
+
+  function assertOpen(): void {
+    if (closed) throw new AnnalsError({ reason: "STOPPING" }, "the store is closed");
+  }
+
+  function assertAccepting(): void {
+    if (state === "recovering") throw new AnnalsError({ reason: "RECOVERING" }, "recovering");
+    if (state === "failed") throw new AnnalsError({ reason: "STORE_FAILED" }, "failed");
+    if (state === "disk-full") {
+      throw new AnnalsError({ reason: "DISK_FULL", retryAfterMs: 1_000 }, "disk full");
+    }
+  }
+
+  function assertWellFormed(commit: Commit): void {
+    const versions = versionsOf(commit.events.map((event) => event.stream));
+    invariant(commit.events.length > 0, "a commit has events");
+    invariant(commit.recordedAt >= commit.after.recordedAt, "time never decreases");
+    commit.events.forEach((event, i) => {
+      const version = event.stream === "" ? 0 : (versions.get(event.stream) ?? 0) + 1;
+      versions.set(event.stream, version);
+      invariant(event.position === commit.after.position + 1 + i, "positions are dense");
+      invariant(event.version === version, `versions are dense: ${event.stream}`);
+    });
+  }
+
+  function versionsOf(streams: Iterable<string>): Map<string, number> {
+    const versions = new Map<string, number>();
+    for (const stream of streams) versions.set(stream, 0);
+    for (const event of events) {
+      if (versions.has(event.stream)) versions.set(event.stream, event.version);
+    }
+    return versions;
+  }
+
+  async function commitNow(commit: Commit): Promise<"committed" | "stale"> {
+    await control.beforeCommit?.(commit);
+    if (stale !== undefined) {
+      const { foreign } = stale;
+      stale = undefined;
+      if (foreign !== undefined) store(foreign(head()), false);
+      return "stale";
+    }
+    if (commit.after.position !== events.length) return "stale";
+    assertWellFormed(commit);
+    await control.afterCommit?.(commit);
+    if (failure === undefined) {
+      store(commit, true);
+      return "committed";
+    }
+    const { there, held } = failure;
+    failure = undefined;
+    lost = there ? commit : undefined;
+    setWriteState("recovering");
+    if (!held) recover();
+    throw new AnnalsError({ reason: "OUTCOME_UNKNOWN" }, "the write failed");
+  }
+
+  async function* read(request: StorageRead): AsyncGenerator<Slab> {
+    assertOpen();
+    const { selection, versions, slabBytes, slabEvents } = request;
+    const first = Math.max(1, request.positions.first);
+    const last = Math.min(events.length, request.positions.last);
+    const inRange = first > last ? [] : events.slice(first - 1, last);
+    if (request.direction === "backwards") inRange.reverse();
+    let frames: Uint8Array[] = [];
+    let bytes = 0;
+    let scanned = 0;
+    for (const event of inRange) {
+      const inVersions =
+        versions === undefined ||
+        (event.version >= versions.first && event.version <= versions.last);
+      scanned++;
+      if (inVersions && selects(selection, event)) {
+        frames.push(event.frame);
+        bytes += event.frame.length;
+      }
+      const full = bytes >= slabBytes || frames.length >= (slabEvents ?? Infinity);
+      if (!full && scanned < slabScanMax && event !== inRange.at(-1)) continue;
+      await control.beforeSlab?.(request);
+      assertOpen();
+      yield { frames, count: frames.length, bytes, through: event.position };
+      frames = [];
+      bytes = 0;
+      scanned = 0;
+    }
+  }
+
+  function streamFacts(name: string): StreamFacts | undefined {
+    const own = events.filter((event) => event.stream === name);
+    const [first, last] = [own[0], own.at(-1)];
+    if (name === "" || first === undefined || last === undefined) return undefined;
+    return {
+      stream: name,
+      version: last.version,
+      eventCount: own.length,
+      firstPosition: first.position,
+      lastPosition: last.position,
+      firstRecordedAt: first.recordedAt,
+      lastRecordedAt: last.recordedAt,
+    };
+  }
+
+  function typeFacts(type: string): EventTypeFacts {
+    const own = events.filter((event) => event.type === type);
+    const [firstPosition, lastPosition] = [own[0]?.position ?? 0, own.at(-1)?.position ?? 0];
+    return { type, eventCount: own.length, firstPosition, lastPosition };
+  }
+
+  const control: ModelControl = {
+    beforeCommit: undefined,
+    afterCommit: undefined,
+    beforeSlab: undefined,
+    failNextCommit: (there, recovery) => {
+      failure = { there: there === "there", held: recovery === "held" };
+    },
+    recover,
+    staleNextCommit: (foreign) => {
+      stale = { foreign };
+    },
+    setWriteState,
+    commitCount: () => commits,
+  };
+
+  return {
+    control,
+    data,
+    identity: data.identity,
+    snapshots: modelSnapshots(data, assertOpen),
+    head,
+    writeState: () => state,
+
+    watch(watcher) {
+      // A watch has an identity of its own: the same watcher may watch twice.
+      const own: StorageWatcher = {
+        advanced: (advance) => watcher.advanced(advance),
+        writeStateChanged: (next) => watcher.writeStateChanged(next),
+      };
+      watchers.add(own);
+      return () => void watchers.delete(own);
+    },
+
+    async facts({ streams, ids, conditions }) {
+      assertOpen();
+      const wanted = new Set(ids);
+      const found = events.filter((event) => event.idFromClient && wanted.has(event.id));
+      return {
+        head: head(),
+        versions: versionsOf(streams),
+        events: new Map(found.map(({ id, frame }) => [id, storedEvent(recordOf(frame))])),
+        matches: conditions.map(({ query, after }) => {
+          const newest = events.findLast((event) => matches(query, event));
+          return newest !== undefined && newest.position > after ? newest.position : 0;
+        }),
+      };
+    },
+
+    async commit(commit) {
+      assertOpen();
+      invariant(inFlight === undefined, "one commit at a time");
+      assertAccepting();
+      const running = commitNow(commit);
+      inFlight = running;
+      try {
+        return await running;
+      } finally {
+        inFlight = undefined;
+      }
+    },
+
+    read,
+
+    async positionAt(time) {
+      assertOpen();
+      return events.find((event) => event.recordedAt >= time)?.position ?? events.length + 1;
+    },
+
+    async stream(name) {
+      assertOpen();
+      return streamFacts(name);
+    },
+
+    async listStreams(page) {
+      assertOpen();
+      const names = events.map((event) => event.stream).filter((name) => name !== "");
+      return namesIn(page, names).flatMap((name) => streamFacts(name) ?? []);
+    },
+
+    async listEventTypes(page) {
+      assertOpen();
+      const names = events.map((event) => event.type);
+      return namesIn(page, names).map(typeFacts);
+    },
+
+    async close() {
+      closed = true;
+      await inFlight?.catch(() => undefined);
+      watchers.clear();
+      if (lost !== undefined) store(lost, false);
+      lost = undefined;
+    },
+  };
+}
+
+/** By UTF-8 bytes, which is by code point and not by JavaScript's UTF-16 units. */
+export function compareUtf8(a: string, b: string): number {
+  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+}
+
+function namesIn({ prefix, after, limit }: NamePage, names: readonly string[]): string[] {
+  return [...new Set(names)]
+    .filter((name) => (prefix === "" ? !isSystemName(name) : name.startsWith(prefix)))
+    .filter((name) => compareUtf8(name, after) > 0)
+    .toSorted(compareUtf8)
+    .slice(0, limit);
+}
+
+function recordOf(frame: Uint8Array): Uint8Array {
+  const [record] = recordsIn(frame);
+  invariant(record !== undefined, "a frame holds a record");
+  return record;
+}
+
+function modelSnapshots(data: ModelData, assertOpen: () => void): Storage["snapshots"] {
+  const among =
+    ({ stream, kind, maxVersion }: SnapshotSelection) =>
+    (snapshot: StoredSnapshot) =>
+      snapshot.stream === stream &&
+      (kind === undefined || snapshot.kind === kind) &&
+      snapshot.version <= maxVersion;
+  const inOrder = (a: Pick<StoredSnapshot, "kind" | "version">, b: typeof a) =>
+    compareUtf8(a.kind, b.kind) || b.version - a.version;
+
+  return {
+    async save(snapshot) {
+      assertOpen();
+      const { stream, kind, version } = snapshot;
+      data.snapshots = data.snapshots.filter(
+        (old) => old.stream !== stream || old.kind !== kind || old.version !== version,
+      );
+      data.snapshots.push({ ...snapshot, payload: new Uint8Array(snapshot.payload) });
+    },
+    async list(page: SnapshotPage) {
+      assertOpen();
+      const { after, limit } = page;
+      return data.snapshots
+        .filter(among(page))
+        .toSorted(inOrder)
+        .filter((snapshot) => after === undefined || inOrder(snapshot, after) > 0)
+        .slice(0, limit);
+    },
+    async remove(selection) {
+      assertOpen();
+      const removed = data.snapshots.filter(among(selection));
+      data.snapshots = data.snapshots.filter((snapshot) => !removed.includes(snapshot));
+      return removed.length;
+    },
+  };
+}
