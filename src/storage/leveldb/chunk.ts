@@ -1,0 +1,162 @@
+// A chunk: the unit in which the log is stored. All events of one commit, cut at event boundaries
+// near 8 KiB, in their wire form. The value under a chunk's key, format version 1:
+//
+//   offset size
+//        0    4  CRC-32 of the key and of everything behind this field
+//        4    1  format version: 1
+//        5    1  flags: bit 0 = holds system events
+//        6    2  0
+//        8    8  position of the first event
+//       16    4  count of events
+//       20    8  recorded at, microseconds since 1970, UTC
+//       28   32  SHA-256 of the whole value of the chunk before; zeros in the first chunk
+//       60    -  records, framed (domain/record.ts)
+//
+// The key holds the last position: a seek lands on the chunk that holds a position.
+
+import { hash } from "node:crypto";
+import { corruption } from "../../domain/errors.ts";
+import { isSystemName, type CommitEvent } from "../../domain/event.ts";
+import { WireReader } from "../../domain/wire.ts";
+import { checksum } from "./checksum.ts";
+import { chunkKey, readUint32, readUint64, writeUint32, writeUint64 } from "./keys.ts";
+
+export const formatVersion = 1;
+const headerBytes = 60;
+const hashBytes = 32;
+const flagSystem = 1;
+
+/** Near this many bytes of records a chunk is cut: balances stream reads against scans. */
+export const chunkBytesTarget = 8 * 1024;
+
+/** The hash before the first chunk. */
+export const firstHash: Uint8Array = new Uint8Array(hashBytes);
+
+/** A chunk whose bytes were checked. */
+export interface Chunk {
+  readonly first: number;
+  readonly last: number;
+  readonly count: number;
+  readonly recordedAt: number;
+  readonly holdsSystemEvents: boolean;
+  /** The whole value, header and records. */
+  readonly value: Uint8Array;
+  /** The framed records: a view into `value`. */
+  readonly records: Uint8Array;
+}
+
+/** Cuts the events of a commit into groups that become chunks. */
+export function cutIntoChunks(events: readonly CommitEvent[]): CommitEvent[][] {
+  const groups: CommitEvent[][] = [];
+  let group: CommitEvent[] = [];
+  let bytes = 0;
+  for (const event of events) {
+    if (group.length > 0 && bytes + event.frame.length > chunkBytesTarget) {
+      groups.push(group);
+      group = [];
+      bytes = 0;
+    }
+    group.push(event);
+    bytes += event.frame.length;
+  }
+  if (group.length > 0) groups.push(group);
+  return groups;
+}
+
+/** Composes a chunk of at least one event. */
+export function composeChunk(
+  events: readonly CommitEvent[],
+  recordedAt: number,
+  previousHash: Uint8Array,
+): Chunk {
+  let bytes = headerBytes;
+  let system = false;
+  for (const event of events) {
+    bytes += event.frame.length;
+    system ||= isSystemName(event.type);
+  }
+  const first = (events[0] as CommitEvent).position;
+  const last = first + events.length - 1;
+  const value = Buffer.allocUnsafe(bytes);
+  value.fill(0, 0, 8);
+  value[4] = formatVersion;
+  value[5] = system ? flagSystem : 0;
+  writeUint64(value, 8, first);
+  writeUint32(value, 16, events.length);
+  writeUint64(value, 20, recordedAt);
+  value.set(previousHash, 28);
+  let offset = headerBytes;
+  for (const event of events) {
+    value.set(event.frame, offset);
+    offset += event.frame.length;
+  }
+  writeUint32(value, 0, checksum(chunkKey(last), value.subarray(4)));
+  return openHeader(value, last);
+}
+
+/** Checks a stored value against its key and opens it. Throws CORRUPTION. */
+export function openChunk(key: Uint8Array, value: Uint8Array): Chunk {
+  const last = readUint64(key, 1);
+  if (value.length < headerBytes) throw corruption("a chunk is cut off", { first: last });
+  if (readUint32(value, 0) !== checksum(key, value.subarray(4))) {
+    throw corruption(`the chunk that ends at position ${last} fails its CRC`, { first: last });
+  }
+  if (value[4] !== formatVersion) {
+    throw corruption(`the chunk that ends at position ${last} has an unknown format version`, {
+      first: last,
+    });
+  }
+  const chunk = openHeader(value, last);
+  if (chunk.count < 1 || chunk.first + chunk.count - 1 !== last) {
+    throw corruption(`the chunk that ends at position ${last} disagrees with its key`, {
+      first: last,
+    });
+  }
+  return chunk;
+}
+
+function openHeader(value: Uint8Array, last: number): Chunk {
+  return {
+    first: readUint64(value, 8),
+    last,
+    count: readUint32(value, 16),
+    recordedAt: readUint64(value, 20),
+    holdsSystemEvents: ((value[5] as number) & flagSystem) !== 0,
+    value,
+    records: value.subarray(headerBytes),
+  };
+}
+
+/** The hash of a chunk: what the next one holds as its predecessor's. */
+export function hashOf(chunk: Chunk): Uint8Array {
+  return hash("sha256", chunk.value, "buffer");
+}
+
+/** The hash of the chunk before this one. */
+export function previousHashOf(chunk: Chunk): Uint8Array {
+  return chunk.value.subarray(28, 28 + hashBytes);
+}
+
+/**
+ * Where each frame of the chunk begins, and behind the last one, where they end: offsets into
+ * `records`. Throws CORRUPTION where the framing does not add up.
+ */
+export function frameOffsets(chunk: Chunk): Uint32Array {
+  const offsets = new Uint32Array(chunk.count + 1);
+  const reader = new WireReader(chunk.records);
+  for (let i = 0; i < chunk.count; i++) {
+    offsets[i] = reader.offset;
+    if (reader.varint() !== 0x0a) throw framingFault(chunk);
+    reader.offset = reader.lengthEnd();
+  }
+  if (!reader.done) throw framingFault(chunk);
+  offsets[chunk.count] = reader.offset;
+  return offsets;
+}
+
+function framingFault(chunk: Chunk): Error {
+  return corruption(`the chunk of positions ${chunk.first} to ${chunk.last} is not well framed`, {
+    first: chunk.first,
+    last: chunk.last,
+  });
+}

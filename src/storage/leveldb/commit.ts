@@ -1,0 +1,141 @@
+// One commit as one LevelDB batch: the chunks, and for each chunk the postings of every term on its
+// events, the entries of terms seen for the first time, and the ids that clients chose. Everything
+// or nothing is there after a crash; nothing is ever overwritten.
+
+import { categoryOf, type CommitEvent } from "../../domain/event.ts";
+import type { Commit } from "../storage.ts";
+import { seal } from "./checksum.ts";
+import { composeChunk, cutIntoChunks, hashOf, type Chunk } from "./chunk.ts";
+import type { Core } from "./core.ts";
+import { chunkKey, idKey, postingKey, TermKind, termKey, termNumber, writeUint64 } from "./keys.ts";
+import type { WriteBatch } from "./kv.ts";
+import { composePosting } from "./posting.ts";
+import type { Term, TermHead } from "./terms.ts";
+
+/** A commit ready to be written, and what will be true once it is durable. */
+export interface PreparedCommit {
+  readonly batch: WriteBatch;
+  readonly chunks: readonly Chunk[];
+  readonly headHash: Uint8Array;
+  readonly terms: readonly (readonly [Term, TermHead])[];
+}
+
+/** A term while a commit is put together. */
+interface OpenTerm {
+  readonly term: Term;
+  head: TermHead;
+  /** Of the chunk being composed: which events carry the term. */
+  ordinals: number[];
+  /** The place of the term in the first event that carries it. */
+  readonly place: number;
+  readonly bornAt: number;
+}
+
+export async function prepareCommit(core: Core, commit: Commit): Promise<PreparedCommit> {
+  const open = new OpenTerms();
+  const groups = cutIntoChunks(commit.events);
+  const touched = groups.map((events) => events.map((event) => open.of(event)));
+  const heads = await core.terms.load(core.kv, open.terms(), commit.after.position);
+  open.begin(heads);
+
+  const batch = core.kv.batch();
+  const chunks: Chunk[] = [];
+  let previousHash = core.headHash;
+  groups.forEach((events, i) => {
+    const chunk = composeChunk(events, commit.recordedAt, previousHash);
+    previousHash = hashOf(chunk);
+    chunks.push(chunk);
+    batch.put(chunkKey(chunk.last), chunk.value);
+    putPostings(batch, chunk, touched[i] as readonly OpenTerm[][]);
+    for (const event of events) if (event.idFromClient) putId(batch, event);
+  });
+  return { batch, chunks, headHash: previousHash, terms: open.results() };
+}
+
+/** Terms of a commit by kind and name. */
+class OpenTerms {
+  private readonly byKind: Map<string, OpenTerm>[] = [1, 2, 3, 4].map(() => new Map());
+  private readonly all: OpenTerm[] = [];
+
+  /** The terms an event carries. */
+  of(event: CommitEvent): OpenTerm[] {
+    const terms: OpenTerm[] = [];
+    if (event.stream !== "") {
+      terms.push(this.open(TermKind.stream, event.stream, event, 0));
+      terms.push(this.open(TermKind.category, categoryOf(event.stream), event, 1));
+    }
+    terms.push(this.open(TermKind.type, event.type, event, 2));
+    for (let i = 0; i < event.tags.length; i++) {
+      terms.push(this.open(TermKind.tag, event.tags[i] as string, event, 3 + i));
+    }
+    return terms;
+  }
+
+  terms(): Term[] {
+    return this.all.map((each) => each.term);
+  }
+
+  begin(heads: readonly TermHead[]): void {
+    for (let i = 0; i < this.all.length; i++) {
+      (this.all[i] as OpenTerm).head = heads[i] as TermHead;
+    }
+  }
+
+  results(): (readonly [Term, TermHead])[] {
+    return this.all.map((each) => [each.term, each.head] as const);
+  }
+
+  private open(kind: TermKind, name: string, event: CommitEvent, place: number): OpenTerm {
+    const terms = this.byKind[kind - 1] as Map<string, OpenTerm>;
+    const known = terms.get(name);
+    if (known) return known;
+    const opened: OpenTerm = {
+      term: { kind, name },
+      head: { number: undefined, count: 0, lastChunk: 0, last: 0 },
+      ordinals: [],
+      place,
+      bornAt: event.position,
+    };
+    terms.set(name, opened);
+    this.all.push(opened);
+    return opened;
+  }
+}
+
+function putPostings(batch: WriteBatch, chunk: Chunk, byEvent: readonly OpenTerm[][]): void {
+  const inChunk: OpenTerm[] = [];
+  byEvent.forEach((terms, ordinal) => {
+    for (const term of terms) {
+      if (term.ordinals.length === 0) inChunk.push(term);
+      term.ordinals.push(ordinal);
+    }
+  });
+  for (const open of inChunk) {
+    const { head, ordinals } = open;
+    const number = head.number ?? putTerm(batch, open);
+    const key = postingKey(number, chunk.last);
+    batch.put(key, composePosting(key, head.count, chunk.count, ordinals));
+    open.head = {
+      number,
+      count: head.count + ordinals.length,
+      lastChunk: chunk.last,
+      last: chunk.first + (ordinals[ordinals.length - 1] as number),
+    };
+    open.ordinals = [];
+  }
+}
+
+function putTerm(batch: WriteBatch, open: OpenTerm): Uint8Array {
+  const number = termNumber(open.bornAt, open.place);
+  const key = termKey(open.term.kind, open.term.name);
+  batch.put(key, seal(key, number));
+  return number;
+}
+
+/** An id that a client chose occurs once: domain/decide.ts sees to it. */
+function putId(batch: WriteBatch, event: CommitEvent): void {
+  const key = idKey(event.id, 0);
+  const position = Buffer.allocUnsafe(8);
+  writeUint64(position, 0, event.position);
+  batch.put(key, seal(key, position));
+}

@@ -1,0 +1,26 @@
+// What the parts of the engine share while it is open: the database, the head, and what is kept in
+// memory. Replaced as a whole when the engine reopens after a failed write.
+
+import { AnnalsError } from "../../domain/errors.ts";
+import type { Head } from "../storage.ts";
+import type { ChunkTail } from "./chunk-tail.ts";
+import type { Kv } from "./kv.ts";
+import type { Terms } from "./terms.ts";
+
+export interface Core {
+  kv: Kv;
+  head: Head;
+  /** The hash of the chunk that ends at the head. */
+  headHash: Uint8Array;
+  readonly terms: Terms;
+  readonly tail: ChunkTail;
+}
+
+/** A database that was closed under a read is being reopened: the reader may come again. */
+export function readFailure(error: unknown): unknown {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  if (code === "LEVEL_DATABASE_NOT_OPEN" || code === "LEVEL_ITERATOR_NOT_OPEN") {
+    return new AnnalsError({ reason: "RECOVERING" }, "the store is being reopened", error);
+  }
+  return error;
+}

@@ -1,0 +1,147 @@
+// The LevelDB engine: the storage port over chunks, terms and postings. A commit is durable when its
+// one synced batch is; only then does the head move. Any failed write poisons the engine: it stops
+// acknowledging, closes, reopens and audits (see recovery.ts) before it goes on.
+
+import { AnnalsError } from "../../domain/errors.ts";
+import type { Commit, CommitResult, Head, Storage, StorageIdentity } from "../storage.ts";
+import type { StorageWatcher, WriteState } from "../storage.ts";
+import { firstHash, hashOf, openChunk } from "./chunk.ts";
+import { ChunkTail } from "./chunk-tail.ts";
+import { chunkHolding } from "./chunks.ts";
+import { prepareCommit } from "./commit.ts";
+import { readFailure, type Core } from "./core.ts";
+import { gatherFacts } from "./facts.ts";
+import { chunkKey } from "./keys.ts";
+import type { Kv, WriteBatch } from "./kv.ts";
+import { readEvents } from "./read.ts";
+import { snapshotStore } from "./snapshots.ts";
+import { listEventTypes, listStreams, streamFacts } from "./stream-facts.ts";
+import { Terms } from "./terms.ts";
+import { WriteGuard } from "./write-guard.ts";
+
+export interface EngineOptions {
+  readonly identity: StorageIdentity;
+  /** Opens the database and proves it fit to serve; again after a failed write. Throws if it is not. */
+  readonly openKv: () => Promise<Kv>;
+  /** Bytes that may still be written before the reserve is touched. Absent: no bound. */
+  readonly spareBytes?: () => number;
+  /** Microseconds since 1970, UTC. */
+  readonly clock: () => number;
+  /** Told of what an operator should know. */
+  readonly warn: (message: string, cause?: unknown) => void;
+  /** Told after each durable commit, e.g. to keep the high-water mark. */
+  readonly committed?: (head: Head, headHash: Uint8Array) => void;
+  /** Runs when the store closes in good order, before the database does. */
+  readonly closing?: (core: Core) => Promise<void>;
+}
+
+/** The head of a database and the hash of the chunk that ends there. Throws CORRUPTION. */
+export async function headOf(kv: Kv): Promise<{ head: Head; headHash: Uint8Array }> {
+  const [entry] = await kv.page({
+    first: chunkKey(0),
+    last: chunkKey(Number.MAX_SAFE_INTEGER),
+    reverse: true,
+    limit: 1,
+  });
+  if (!entry) return { head: { position: 0, recordedAt: 0 }, headHash: firstHash };
+  const chunk = openChunk(entry[0], entry[1]);
+  return {
+    head: { position: chunk.last, recordedAt: chunk.recordedAt },
+    headHash: hashOf(chunk),
+  };
+}
+
+export async function openEngine(options: EngineOptions): Promise<Storage> {
+  const kv = await options.openKv();
+  const core: Core = { kv, ...(await headOf(kv)), terms: new Terms(), tail: new ChunkTail() };
+  const watchers = new Set<StorageWatcher>();
+  const guard = new WriteGuard({ core, options, watchers, headOf });
+
+  const writeBatch = (fill: (batch: WriteBatch) => void, bytes: number): Promise<void> =>
+    guard.exclusive(bytes, async () => {
+      const batch = core.kv.batch();
+      fill(batch);
+      await guard.write(batch);
+    });
+
+  return {
+    identity: options.identity,
+    snapshots: guarded(snapshotStore(core, writeBatch, options.clock)),
+    head: () => core.head,
+    writeState: () => guard.state,
+    watch(watcher) {
+      watchers.add(watcher);
+      return () => void watchers.delete(watcher);
+    },
+    facts: (request) => gatherFacts(core, request).catch(rethrow),
+    commit: (commit) =>
+      guard.exclusive(bytesOf(commit), () => commitNow(core, guard, watchers, options, commit)),
+    read: (request) => readEvents(core, request, core.head.position),
+    positionAt: (time) => positionAt(core, time).catch(rethrow),
+    stream: (name) => streamFacts(core, name).catch(rethrow),
+    listStreams: (page) => listStreams(core, page).catch(rethrow),
+    listEventTypes: (page) => listEventTypes(core, page).catch(rethrow),
+    close: () => guard.close(),
+  };
+}
+
+async function commitNow(
+  core: Core,
+  guard: WriteGuard,
+  watchers: ReadonlySet<StorageWatcher>,
+  options: EngineOptions,
+  commit: Commit,
+): Promise<CommitResult> {
+  if (commit.after.position !== core.head.position) return "stale";
+  const prepared = await prepareCommit(core, commit);
+  await guard.write(prepared.batch);
+  // Durable. From here to the end nothing waits: readers see all of the commit or none of it.
+  const from = core.head;
+  const to = { position: from.position + commit.events.length, recordedAt: commit.recordedAt };
+  core.terms.apply(prepared.terms);
+  for (const chunk of prepared.chunks) core.tail.push(chunk);
+  core.headHash = prepared.headHash;
+  core.head = to;
+  options.committed?.(to, prepared.headHash);
+  const advance = { from, to, events: commit.events };
+  for (const watcher of watchers) watcher.advanced(advance);
+  return "committed";
+}
+
+function bytesOf(commit: Commit): number {
+  let bytes = 0;
+  for (const event of commit.events) bytes += event.frame.length;
+  return bytes;
+}
+
+/** A binary search over the chunks: their times never decrease. */
+async function positionAt(core: Core, time: number): Promise<number> {
+  const { head } = core;
+  let low = 1;
+  let high = head.position + 1;
+  if (time > head.recordedAt) return high;
+  while (low < high) {
+    const middle = low + Math.floor((high - low) / 2);
+    const chunk = await chunkHolding(core, middle, head.position);
+    if (chunk.recordedAt >= time) high = Math.max(low, chunk.first);
+    else low = chunk.last + 1;
+  }
+  return low;
+}
+
+function rethrow(error: unknown): never {
+  throw readFailure(error);
+}
+
+function guarded(store: Storage["snapshots"]): Storage["snapshots"] {
+  return {
+    save: (snapshot) => store.save(snapshot).catch(rethrow),
+    list: (page) => store.list(page).catch(rethrow),
+    remove: (selection) => store.remove(selection).catch(rethrow),
+  };
+}
+
+/** Thrown by everything that writes once the store is closed. */
+export function closedError(): AnnalsError {
+  return new AnnalsError({ reason: "STOPPING" }, "the store is closed");
+}

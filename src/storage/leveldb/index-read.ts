@@ -1,0 +1,167 @@
+// A read that follows postings: the chunks that hold candidates are fetched in pages, and each
+// candidate's record decides. A stream's versions are checked to be dense on the way.
+
+import { corruption } from "../../domain/errors.ts";
+import { selects } from "../../domain/query.ts";
+import { scanRecord } from "../../domain/record.ts";
+import type { Slab, StorageRead } from "../storage.ts";
+import { frameOffsets, type Chunk } from "./chunk.ts";
+import { chunkHolding, chunksEndingAt } from "./chunks.ts";
+import type { Core } from "./core.ts";
+import { chunkOfVersion, mergedPostings } from "./postings.ts";
+import type { Candidates, PostingRange } from "./postings.ts";
+import { recordOf } from "./scan-read.ts";
+import { SlabBuilder } from "./slab-builder.ts";
+import type { TermHead } from "./terms.ts";
+
+const chunksPerPageFirst = 8;
+const chunksPerPageMax = 64;
+const pageBytesTarget = 512 * 1024;
+
+export async function* indexRead(
+  core: Core,
+  read: StorageRead,
+  terms: readonly TermHead[],
+  head: number,
+): AsyncGenerator<Slab> {
+  const range = await postingRange(core, read, terms, head);
+  if (!range) return;
+  const slab = new SlabBuilder(read.slabBytes, read.slabEvents);
+  let through = 0;
+  for await (const page of candidatePages(core, read, terms, range)) {
+    for (const { candidates, chunk } of page) {
+      for (const part of candidateFrames(read, candidates, chunk)) {
+        if (!slab.fits(part.frame.length, 1)) yield slab.take(through);
+        slab.add(part.frame, 1);
+        through = part.position;
+      }
+      through = reached(read, candidates);
+      if (slab.full) yield slab.take(through);
+    }
+    if (slab.count === 0) yield slab.take(through);
+  }
+  const end = read.direction === "forwards" ? read.positions.last : read.positions.first;
+  if (slab.count > 0) yield slab.take(end);
+}
+
+/** The postings a read needs: narrowed by its positions and, for a stream, by its versions. */
+async function postingRange(
+  core: Core,
+  read: StorageRead,
+  terms: readonly TermHead[],
+  head: number,
+): Promise<PostingRange | undefined> {
+  const { first, last } = read.positions;
+  const reverse = read.direction === "backwards";
+  let firstChunk = first;
+  let lastChunk = head;
+  if (last < head) lastChunk = (await chunkHolding(core, last, head)).last;
+  const [stream] = terms;
+  if (read.versions && stream?.number) {
+    const lowest = Math.max(1, read.versions.first);
+    const highest = Math.min(read.versions.last, stream.count);
+    if (lowest > highest) return undefined;
+    if (!reverse && lowest > 1) {
+      firstChunk = Math.max(firstChunk, await chunkOfVersion(core.kv, stream, lowest));
+    }
+    if (reverse && highest < stream.count) {
+      lastChunk = Math.min(lastChunk, await chunkOfVersion(core.kv, stream, highest));
+    }
+  }
+  return { firstChunk, lastChunk, reverse };
+}
+
+interface Candidate {
+  readonly candidates: Candidates;
+  readonly chunk: Chunk;
+}
+
+/** Candidates with their chunks, in pages that stay near half a megabyte. */
+async function* candidatePages(
+  core: Core,
+  read: StorageRead,
+  terms: readonly TermHead[],
+  range: PostingRange,
+): AsyncGenerator<readonly Candidate[]> {
+  let pageCount = chunksPerPageFirst;
+  let waiting: Candidates[] = [];
+  for await (const candidates of mergedPostings(core.kv, terms, range)) {
+    if (isBehind(read, candidates)) break;
+    waiting.push(candidates);
+    if (waiting.length < pageCount) continue;
+    const page = await withChunks(core, waiting);
+    pageCount = nextPageCount(page, pageCount);
+    waiting = [];
+    yield page;
+  }
+  if (waiting.length > 0) yield await withChunks(core, waiting);
+}
+
+/** Whether everything from here on lies beyond the read's end. */
+function isBehind(read: StorageRead, candidates: Candidates): boolean {
+  const { posting } = candidates;
+  const { first, last } = read.positions;
+  if (read.direction === "forwards") {
+    return candidates.chunkFirst > last || posting.before >= (read.versions?.last ?? Infinity);
+  }
+  const newest = posting.before + posting.ordinals.length;
+  return candidates.chunkLast < first || newest < (read.versions?.first ?? 0);
+}
+
+async function withChunks(core: Core, candidates: readonly Candidates[]): Promise<Candidate[]> {
+  const lasts = candidates.map((each) => each.chunkLast);
+  const chunks = await chunksEndingAt(core, lasts);
+  return candidates.map((each, i) => ({ candidates: each, chunk: chunks[i] as Chunk }));
+}
+
+function nextPageCount(page: readonly Candidate[], pageCount: number): number {
+  let bytes = 0;
+  for (const { chunk } of page) bytes += chunk.value.length;
+  const fitting = Math.floor((pageBytesTarget * page.length) / Math.max(bytes, 1));
+  return Math.max(1, Math.min(pageCount * 2, fitting, chunksPerPageMax));
+}
+
+/** The candidates of a chunk that belong to the read, in its order. */
+function* candidateFrames(
+  read: StorageRead,
+  candidates: Candidates,
+  chunk: Chunk,
+): Generator<{ frame: Uint8Array; position: number }> {
+  if (chunk.first !== candidates.chunkFirst) {
+    throw corruption("an index entry disagrees with its chunk", { first: chunk.first });
+  }
+  const { first, last } = read.positions;
+  const { ordinals, posting } = candidates;
+  const offsets = frameOffsets(chunk);
+  const forwards = read.direction === "forwards";
+  for (let i = 0; i < ordinals.length; i++) {
+    const at = forwards ? i : ordinals.length - 1 - i;
+    const ordinal = ordinals[at] as number;
+    if (ordinal >= chunk.count) {
+      throw corruption("an index entry points beyond its chunk", { first: chunk.last });
+    }
+    const position = chunk.first + ordinal;
+    if (position < first || position > last) continue;
+    const frame = chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]);
+    const event = scanRecord(recordOf(frame));
+    if (read.selection.kind === "stream") {
+      const version = posting.before + at + 1;
+      if (event.stream !== read.selection.stream || event.version !== version) {
+        const { stream } = read.selection;
+        throw corruption("the index of a stream disagrees with the log", { first: position, stream });
+      }
+      const { versions } = read;
+      if (versions && (version < versions.first || version > versions.last)) continue;
+    }
+    if (event.position !== position) {
+      throw corruption("a record disagrees with its place", { first: position });
+    }
+    if (selects(read.selection, event)) yield { frame, position };
+  }
+}
+
+function reached(read: StorageRead, candidates: Candidates): number {
+  return read.direction === "forwards"
+    ? Math.min(candidates.chunkLast, read.positions.last)
+    : Math.max(candidates.chunkFirst, read.positions.first);
+}

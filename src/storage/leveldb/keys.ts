@@ -1,0 +1,113 @@
+// The keys on disk, format version 1. Numbers are big-endian, so that their order is the order of the
+// keys. No key is ever written twice (reads of overwritten keys can be stale in this LevelDB).
+//
+//   chunk     'c' last position (8)                              -> chunk.ts
+//   term      't' kind (1) name (UTF-8)                          -> term number (8), CRC (4)
+//   posting   'p' term number (8) last position of chunk (8)     -> posting.ts
+//   id        'i' UUID (16) occurrence (1)                       -> position (8), CRC (4)
+//   snapshot  's' term number of stream (8) kind length (2) kind
+//                 2^53-1 - version (8) 2^53-1 - revision (8)     -> snapshots.ts
+//
+// A term is a stream, a category, a type or a tag. Its number is made from the first event that
+// carries it: position * 128 + the term's place in that event.
+
+export const prefixChunk = 0x63;
+export const prefixTerm = 0x74;
+export const prefixPosting = 0x70;
+export const prefixId = 0x69;
+export const prefixSnapshot = 0x73;
+
+/** On disk: do not renumber. */
+export const TermKind = { stream: 1, category: 2, type: 3, tag: 4 } as const;
+export type TermKind = (typeof TermKind)[keyof typeof TermKind];
+
+/** A term's number: 8 bytes, as they stand in keys. */
+export type TermNumber = Uint8Array;
+
+const termsPerEventMax = 128;
+const twoTo25 = 0x200_0000;
+
+/** The number of a term that is first carried by the event at `position`, as its `place`th term. */
+export function termNumber(position: number, place: number): TermNumber {
+  if (place >= termsPerEventMax) throw new RangeError("an event has too many terms");
+  const number = new Uint8Array(8);
+  writeUint32(number, 0, Math.floor(position / twoTo25));
+  writeUint32(number, 4, (position % twoTo25) * termsPerEventMax + place);
+  return number;
+}
+
+export function chunkKey(lastPosition: number): Uint8Array {
+  const key = Buffer.allocUnsafe(9);
+  key[0] = prefixChunk;
+  writeUint64(key, 1, lastPosition);
+  return key;
+}
+
+export function termKey(kind: TermKind, name: string): Uint8Array {
+  const key = Buffer.allocUnsafe(2 + Buffer.byteLength(name));
+  key[0] = prefixTerm;
+  key[1] = kind;
+  key.write(name, 2);
+  return key;
+}
+
+export function postingKey(term: TermNumber, lastPosition: number): Uint8Array {
+  const key = Buffer.allocUnsafe(17);
+  key[0] = prefixPosting;
+  key.set(term, 1);
+  writeUint64(key, 9, lastPosition);
+  return key;
+}
+
+/** `id` is a UUID in text form; `occurrence` counts events of the same id, from 0. */
+export function idKey(id: string, occurrence: number): Uint8Array {
+  const key = Buffer.allocUnsafe(18);
+  key[0] = prefixId;
+  let at = 1;
+  for (let i = 0; i < 36; i += 2) {
+    if (id.charCodeAt(i) === 0x2d) i++;
+    key[at++] = (hexDigit(id.charCodeAt(i)) << 4) | hexDigit(id.charCodeAt(i + 1));
+  }
+  key[17] = occurrence;
+  return key;
+}
+
+function hexDigit(code: number): number {
+  return code <= 0x39 ? code - 0x30 : (code | 0x20) - 0x57;
+}
+
+/** Writes a safe integer as 8 bytes, big-endian. */
+export function writeUint64(into: Uint8Array, offset: number, value: number): void {
+  const high = Math.floor(value / 0x1_0000_0000);
+  const low = value >>> 0;
+  into[offset] = high >>> 24;
+  into[offset + 1] = high >>> 16;
+  into[offset + 2] = high >>> 8;
+  into[offset + 3] = high;
+  into[offset + 4] = low >>> 24;
+  into[offset + 5] = low >>> 16;
+  into[offset + 6] = low >>> 8;
+  into[offset + 7] = low;
+}
+
+/** Reads 8 bytes, big-endian. Beyond 2^53 - 1 the answer is not exact: callers compare, not trust. */
+export function readUint64(from: Uint8Array, offset: number): number {
+  return readUint32(from, offset) * 0x1_0000_0000 + readUint32(from, offset + 4);
+}
+
+export function writeUint32(into: Uint8Array, offset: number, value: number): void {
+  into[offset] = value >>> 24;
+  into[offset + 1] = value >>> 16;
+  into[offset + 2] = value >>> 8;
+  into[offset + 3] = value;
+}
+
+export function readUint32(from: Uint8Array, offset: number): number {
+  const [a = 0, b = 0, c = 0, d = 0] = [
+    from[offset],
+    from[offset + 1],
+    from[offset + 2],
+    from[offset + 3],
+  ];
+  return ((a << 24) | (b << 16) | (c << 8) | d) >>> 0;
+}

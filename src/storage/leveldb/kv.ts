@@ -1,0 +1,37 @@
+// The slice of LevelDB the engine stands on: ordered keys, one atomic synced write at a time, short
+// ranges. A seam inside this folder, so that the engine also runs in memory and over a simulated
+// disk; nothing above the folder knows it.
+
+export type Entry = readonly [key: Uint8Array, value: Uint8Array];
+
+/** A range of keys. Both bounds are inclusive. */
+export interface KeyRange {
+  readonly first: Uint8Array;
+  readonly last: Uint8Array;
+  readonly reverse?: boolean;
+  /** At most this many entries. */
+  readonly limit: number;
+  /** Stop soon after this many bytes. Absent: 512 KiB. */
+  readonly bytesMax?: number;
+  /** False: the read is a scan and should not push hot blocks out of the cache. */
+  readonly fillCache?: boolean;
+}
+
+/** What one commit writes and deletes: all or nothing. */
+export interface WriteBatch {
+  put(key: Uint8Array, value: Uint8Array): void;
+  delete(key: Uint8Array): void;
+  /** Resolves once the batch is durable. May be called once. */
+  write(): Promise<void>;
+}
+
+export interface Kv {
+  /** The values of the keys, in their order; undefined where a key is not there. */
+  getMany(keys: Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
+  /** Some of the entries of a range, in its order: none only if there is none. */
+  page(range: KeyRange): Promise<Entry[]>;
+  batch(): WriteBatch;
+  /** Moves everything from the write-ahead log into tables, so that the next start is quick. */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,73 @@
+// The key-value seam over `level`: classic-level on disk, memory-level in tests. Knows the options
+// that were measured, and nothing about events.
+
+import type { AbstractLevel } from "abstract-level";
+import { Level } from "level";
+import type { Entry, KeyRange, Kv, WriteBatch } from "./kv.ts";
+
+type Database = AbstractLevel<string | Buffer | Uint8Array, Buffer, Buffer>;
+
+const pageBytesDefault = 512 * 1024;
+const blockCacheBytes = 32 * 1024 * 1024;
+/** Large write buffers and files: a flat write rate instead of one that decays with compaction. */
+const writeBufferBytes = 64 * 1024 * 1024;
+const fileBytesMax = 32 * 1024 * 1024;
+
+/** Opens the LevelDB in a folder. Never creates one unless told to, and never repairs one. */
+export async function openLevelKv(folder: string, createIfMissing: boolean): Promise<Kv> {
+  const database = new Level<Buffer, Buffer>(folder, {
+    keyEncoding: "buffer",
+    valueEncoding: "buffer",
+    createIfMissing,
+    compression: true,
+    cacheSize: blockCacheBytes,
+    writeBufferSize: writeBufferBytes,
+    maxFileSize: fileBytesMax,
+  });
+  await database.open();
+  return overDatabase(database as unknown as Database);
+}
+
+/** The seam over an open abstract-level database with buffer encodings. */
+export function overDatabase(database: Database): Kv {
+  return {
+    getMany: (keys) => database.getMany(keys as Buffer[]),
+    page: (range) => readPage(database, range),
+    batch: () => chainedBatch(database),
+    async flush() {
+      // An empty range above every key: LevelDB writes its memtable out and compacts nothing else.
+      const end = Buffer.from([0xff, 0xff]);
+      if ("compactRange" in database) {
+        await (database as { compactRange(a: Buffer, b: Buffer): Promise<void> }).compactRange(end, end);
+      }
+    },
+    close: () => database.close(),
+  };
+}
+
+async function readPage(database: Database, range: KeyRange): Promise<Entry[]> {
+  const iterator = database.iterator({
+    gte: range.first as Buffer,
+    lte: range.last as Buffer,
+    reverse: range.reverse ?? false,
+    limit: range.limit,
+    fillCache: range.fillCache ?? true,
+    highWaterMarkBytes: range.bytesMax ?? pageBytesDefault,
+  } as object);
+  try {
+    return await iterator.nextv(range.limit);
+  } finally {
+    await iterator.close();
+  }
+}
+
+/** A chained batch: keys and values go to LevelDB one by one, without an array of operations. */
+function chainedBatch(database: Database): WriteBatch {
+  const batch = database.batch();
+  return {
+    put: (key, value) => void batch.put(key as Buffer, value as Buffer),
+    delete: (key) => void batch.del(key as Buffer),
+    // `sync` is classic-level's: the write-ahead log is synced before the promise resolves.
+    write: () => batch.write({ sync: true } as object),
+  };
+}

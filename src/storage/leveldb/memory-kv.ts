@@ -1,0 +1,80 @@
+// The key-value seam in memory: a sorted list of keys. For the `--memory` engine and for tests; it
+// forgets everything when it closes, and says so in GetInfo.
+
+import type { Entry, KeyRange, Kv, WriteBatch } from "./kv.ts";
+
+type Operation = { readonly key: Uint8Array; readonly value: Uint8Array | undefined };
+
+export function openMemoryKv(): Kv {
+  const values = new Map<string, Entry>();
+  // Sorted lazily: writes append, the next range sorts what came since.
+  let sorted: string[] = [];
+  let unsorted = false;
+
+  function keysInOrder(): string[] {
+    if (unsorted) {
+      sorted = [...values.keys()].sort();
+      unsorted = false;
+    }
+    return sorted;
+  }
+
+  return {
+    async getMany(keys) {
+      return keys.map((key) => values.get(nameOf(key))?.[1]);
+    },
+    async page(range) {
+      return pageOf(keysInOrder(), values, range);
+    },
+    batch(): WriteBatch {
+      const operations: Operation[] = [];
+      return {
+        put: (key, value) => void operations.push({ key, value }),
+        delete: (key) => void operations.push({ key, value: undefined }),
+        async write() {
+          for (const { key, value } of operations) {
+            const name = nameOf(key);
+            if (value) values.set(name, [key, value]);
+            else values.delete(name);
+          }
+          unsorted = true;
+        },
+      };
+    },
+    async flush() {},
+    async close() {},
+  };
+}
+
+/** A string that orders like the bytes. */
+function nameOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.length).toString("latin1");
+}
+
+function pageOf(keys: string[], values: Map<string, Entry>, range: KeyRange): Entry[] {
+  const low = lowerBound(keys, nameOf(range.first));
+  const last = nameOf(range.last);
+  const high = lowerBound(keys, `${last}\u0000`);
+  const entries: Entry[] = [];
+  const bytesMax = range.bytesMax ?? 512 * 1024;
+  let bytes = 0;
+  for (let i = 0; i < high - low; i++) {
+    if (entries.length >= range.limit || bytes >= bytesMax) break;
+    const name = keys[range.reverse ? high - 1 - i : low + i] as string;
+    const entry = values.get(name) as Entry;
+    entries.push(entry);
+    bytes += entry[1].length;
+  }
+  return entries;
+}
+
+function lowerBound(keys: string[], name: string): number {
+  let low = 0;
+  let high = keys.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((keys[middle] as string) < name) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

@@ -1,0 +1,99 @@
+// How a selection is found: by walking the log, or by the postings of the terms that narrow it most.
+// A plan only narrows; what matches is decided by domain/query.ts on the records themselves.
+
+import { categoryOf } from "../../domain/event.ts";
+import { possibleStreams, type QueryItem, type Selection } from "../../domain/query.ts";
+import type { Core } from "./core.ts";
+import { TermKind } from "./keys.ts";
+import { namesWithPrefix } from "./names.ts";
+import type { Term, TermHead } from "./terms.ts";
+
+export type Plan =
+  | { readonly kind: "scan" }
+  | { readonly kind: "terms"; readonly terms: readonly TermHead[] };
+
+const scan: Plan = { kind: "scan" };
+/** Beyond this share of the log, walking it is cheaper than following postings. */
+const scanShare = 0.25;
+const categoriesMax = 256;
+
+/** A plan as of `head`. The terms together cover every event that can match. */
+export async function planFor(core: Core, selection: Selection, head: number): Promise<Plan> {
+  if (selection.kind === "all") return scan;
+  if (selection.kind === "stream") {
+    const terms = [{ kind: TermKind.stream, name: selection.stream }];
+    return { kind: "terms", terms: await core.terms.load(core.kv, terms, head) };
+  }
+  const { items } = selection.query;
+  if (items.length === 0) return scan;
+  const chosen = new Map<string, TermHead>();
+  let count = 0;
+  for (const item of items) {
+    const narrowest = await narrowestGroup(core, item, head);
+    if (!narrowest) return scan;
+    for (const [term, found] of narrowest) {
+      const key = `${term.kind}${term.name}`;
+      if (found.count === 0 || chosen.has(key)) continue;
+      chosen.set(key, found);
+      count += found.count;
+    }
+  }
+  if (count > head * scanShare && head > 1_000) return scan;
+  return { kind: "terms", terms: [...chosen.values()] };
+}
+
+type Group = readonly (readonly [Term, TermHead])[];
+
+/** Of an item's parts, the one with the fewest events. Undefined: only a scan finds the item. */
+async function narrowestGroup(
+  core: Core,
+  item: QueryItem,
+  head: number,
+): Promise<Group | undefined> {
+  let best: Group | undefined;
+  let bestCount = Number.POSITIVE_INFINITY;
+  for (const terms of await groupsOf(core, item, head)) {
+    const heads = await core.terms.load(core.kv, terms, head);
+    let count = 0;
+    for (const found of heads) count += found.count;
+    if (count >= bestCount) continue;
+    best = terms.map((term, i) => [term, heads[i] as TermHead] as const);
+    bestCount = count;
+  }
+  return best;
+}
+
+/** The parts of an item, each as the terms of which at least one is on every matching event. */
+export async function groupsOf(core: Core, item: QueryItem, head: number): Promise<Term[][]> {
+  const groups: Term[][] = [];
+  const named = (kind: TermKind, names: readonly string[]) => names.map((name) => ({ kind, name }));
+  if (item.streams.length > 0) groups.push(named(TermKind.stream, possibleStreams(item)));
+  else if (item.streamPrefixes.length > 0) {
+    const categories = await categoriesOf(core, item.streamPrefixes, head);
+    if (categories) groups.push(named(TermKind.category, categories));
+  }
+  if (item.types.length > 0) groups.push(named(TermKind.type, item.types));
+  for (const tag of item.tags) groups.push(named(TermKind.tag, [tag]));
+  return groups;
+}
+
+/** The categories of the streams that begin with the prefixes; undefined where they are too many. */
+async function categoriesOf(
+  core: Core,
+  prefixes: readonly string[],
+  head: number,
+): Promise<string[] | undefined> {
+  const categories = new Set<string>();
+  for (const prefix of prefixes) {
+    if (prefix.includes("-")) {
+      categories.add(categoryOf(prefix));
+      continue;
+    }
+    const page = { prefix, after: "", limit: categoriesMax + 1 };
+    for (const name of await namesWithPrefix(core, TermKind.category, page, head)) {
+      categories.add(name);
+    }
+    if (categories.size > categoriesMax) return undefined;
+  }
+  return [...categories];
+}

@@ -1,0 +1,77 @@
+// A posting: which events of one chunk carry a term. The value under a posting's key, version 1:
+//
+//   varint  before: how many events carried the term before this chunk
+//   varint  count of events in the chunk
+//   varint  skip, varint take, ...: pass over `skip` events, the next `take` carry the term
+//   4       CRC-32 of the key and of everything before
+//
+// `before` makes a term's postings a dense list of its own: a lost one shows as a gap. For a stream
+// it gives the versions. The chunk's count gives positions without reading the chunk.
+
+import { corruption } from "../../domain/errors.ts";
+import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
+import { seal, unseal } from "./checksum.ts";
+import { readUint64 } from "./keys.ts";
+
+export interface Posting {
+  /** First and last position of the chunk. */
+  readonly chunkFirst: number;
+  readonly chunkLast: number;
+  /** How many events carried the term before this chunk. */
+  readonly before: number;
+  /** Which events of the chunk carry it: 0 is the chunk's first; ascending; at least one. */
+  readonly ordinals: readonly number[];
+}
+
+/** The value to store under `key` for the events at `ordinals` of a chunk of `count` events. */
+export function composePosting(
+  key: Uint8Array,
+  before: number,
+  count: number,
+  ordinals: readonly number[],
+): Uint8Array {
+  const numbers = [before, count];
+  let next = 0;
+  for (let i = 0; i < ordinals.length; ) {
+    const first = ordinals[i] as number;
+    let take = 1;
+    while (ordinals[i + take] === first + take) take++;
+    numbers.push(first - next, take);
+    next = first + take;
+    i += take;
+  }
+  let bytes = 0;
+  for (const number of numbers) bytes += varintBytes(number);
+  const body = Buffer.allocUnsafe(bytes);
+  let offset = 0;
+  for (const number of numbers) offset = writeVarint(body, offset, number);
+  return seal(key, body);
+}
+
+/** Opens a stored posting. Throws CORRUPTION. */
+export function openPosting(key: Uint8Array, value: Uint8Array): Posting {
+  const chunkLast = readUint64(key, 9);
+  const body = unseal(key, value);
+  if (!body) throw corruption("an index entry fails its CRC", { first: chunkLast });
+  const reader = new WireReader(body);
+  const before = reader.varint();
+  const count = reader.varint();
+  const ordinals: number[] = [];
+  let next = 0;
+  while (!reader.done) {
+    next += reader.varint();
+    const end = next + reader.varint();
+    while (next < end) ordinals.push(next++);
+  }
+  return { chunkFirst: chunkLast - count + 1, chunkLast, before, ordinals };
+}
+
+/** The first position of the posting's events. */
+export function firstPosition(posting: Posting): number {
+  return posting.chunkFirst + (posting.ordinals[0] as number);
+}
+
+/** The last position of the posting's events. */
+export function lastPosition(posting: Posting): number {
+  return posting.chunkFirst + (posting.ordinals[posting.ordinals.length - 1] as number);
+}

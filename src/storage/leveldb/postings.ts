@@ -1,0 +1,200 @@
+// Reading postings: one term's list in pages, and several lists merged in the order of the log. A gap
+// in a list (its counts do not join up, or it ends before the term's head) is CORRUPTION.
+
+import { corruption } from "../../domain/errors.ts";
+import { postingKey, type TermNumber } from "./keys.ts";
+import type { Kv } from "./kv.ts";
+import { openPosting, type Posting } from "./posting.ts";
+import type { TermHead } from "./terms.ts";
+
+export interface PostingRange {
+  /** Only postings of chunks that end at or after this position. */
+  readonly firstChunk: number;
+  /** Only postings of chunks that end at or before this position. */
+  readonly lastChunk: number;
+  readonly reverse: boolean;
+}
+
+const pageCountFirst = 16;
+const pageCountMax = 512;
+
+/** One term's postings in pages, each checked to join the one before. */
+class PostingList {
+  private readonly kv: Kv;
+  private readonly term: TermHead;
+  private readonly range: PostingRange;
+  private page: Posting[] = [];
+  private at = 0;
+  private pageCount = pageCountFirst;
+  private low: number;
+  private high: number;
+  private ended = false;
+  /** Forwards: the count of the term's events so far. Backwards: the count before the last one. */
+  private joint: number | undefined;
+
+  constructor(kv: Kv, term: TermHead, range: PostingRange) {
+    this.kv = kv;
+    this.term = term;
+    this.range = range;
+    this.low = range.firstChunk;
+    this.high = Math.min(range.lastChunk, term.lastChunk);
+  }
+
+  get current(): Posting | undefined {
+    return this.page[this.at];
+  }
+
+  /** Moves on; resolves when `current` is the next posting, or undefined at the end. */
+  async advance(): Promise<void> {
+    this.at++;
+    if (this.at < this.page.length || this.ended) return;
+    const number = this.term.number as TermNumber;
+    const entries =
+      this.low > this.high
+        ? []
+        : await this.kv.page({
+            first: postingKey(number, this.low),
+            last: postingKey(number, this.high),
+            reverse: this.range.reverse,
+            limit: this.pageCount,
+          });
+    this.page = entries.map(([key, value]) => this.checked(openPosting(key, value)));
+    this.at = 0;
+    this.pageCount = Math.min(this.pageCount * 2, pageCountMax);
+    const last = this.page.at(-1);
+    if (!last) this.end();
+    else if (this.range.reverse) this.high = last.chunkLast - 1;
+    else this.low = last.chunkLast + 1;
+  }
+
+  private checked(posting: Posting): Posting {
+    const after = posting.before + posting.ordinals.length;
+    const [begin, end] = this.range.reverse ? [after, posting.before] : [posting.before, after];
+    const expected = this.joint ?? this.expectedStart();
+    if (expected !== undefined && begin !== expected) throw gap(posting.chunkFirst);
+    this.joint = end;
+    return posting;
+  }
+
+  /** What the first posting must begin with, where the range tells. */
+  private expectedStart(): number | undefined {
+    if (this.range.reverse) {
+      return this.range.lastChunk >= this.term.lastChunk ? this.term.count : undefined;
+    }
+    return this.range.firstChunk <= 1 ? 0 : undefined;
+  }
+
+  /** The list must have met the term's head (forwards) or its first event (backwards). */
+  private end(): void {
+    this.ended = true;
+    const { term, range, joint } = this;
+    if (range.lastChunk < term.lastChunk && (joint === undefined || !range.reverse)) return;
+    if (range.reverse) {
+      const untouched = range.firstChunk > term.lastChunk ? 0 : term.count;
+      if (range.firstChunk <= 1 && (joint ?? untouched) !== 0) throw gap(1);
+    } else {
+      const untouched = range.firstChunk > term.lastChunk ? term.count : 0;
+      if ((joint ?? untouched) !== term.count) throw gap(term.last);
+    }
+  }
+}
+
+function gap(position: number): Error {
+  return corruption(`index entries near position ${position} are missing`, { first: position });
+}
+
+/** Candidates: events of one chunk that at least one of the terms is on. */
+export interface Candidates {
+  readonly chunkFirst: number;
+  readonly chunkLast: number;
+  /** Ascending. */
+  readonly ordinals: readonly number[];
+  /** The posting, where only one term is read: a stream's gives the versions. */
+  readonly posting: Posting;
+}
+
+/** The postings of several terms, merged by chunk, in the order of the range. */
+export async function* mergedPostings(
+  kv: Kv,
+  terms: readonly TermHead[],
+  range: PostingRange,
+): AsyncGenerator<Candidates> {
+  const lists = terms
+    .filter((term) => term.number !== undefined)
+    .map((term) => new PostingList(kv, term, range));
+  for (const list of lists) await list.advance();
+  for (;;) {
+    let next: Posting | undefined;
+    for (const { current } of lists) {
+      if (current && (!next || precedes(current, next, range.reverse))) next = current;
+    }
+    if (!next) return;
+    const together: Posting[] = [];
+    for (const list of lists) {
+      if (list.current?.chunkLast !== next.chunkLast) continue;
+      together.push(list.current);
+      await list.advance();
+    }
+    yield {
+      chunkFirst: next.chunkFirst,
+      chunkLast: next.chunkLast,
+      ordinals: together.length === 1 ? next.ordinals : union(together),
+      posting: next,
+    };
+  }
+}
+
+function precedes(a: Posting, b: Posting, reverse: boolean): boolean {
+  return reverse ? a.chunkLast > b.chunkLast : a.chunkLast < b.chunkLast;
+}
+
+function union(postings: readonly Posting[]): number[] {
+  const ordinals = new Set<number>();
+  for (const posting of postings) for (const ordinal of posting.ordinals) ordinals.add(ordinal);
+  return [...ordinals].sort((a, b) => a - b);
+}
+
+/**
+ * The last position of the chunk that holds a stream's version, 1 <= version <= term.count: a binary
+ * search by seeks, after a look at the newest postings, where most loads from a snapshot end.
+ */
+export async function chunkOfVersion(kv: Kv, term: TermHead, version: number): Promise<number> {
+  const number = term.number as TermNumber;
+  const newest = await kv.page({
+    first: postingKey(number, 0),
+    last: postingKey(number, term.lastChunk),
+    reverse: true,
+    limit: pageCountFirst,
+  });
+  let high = term.lastChunk;
+  for (const [key, value] of newest) {
+    const posting = openPosting(key, value);
+    if (version > posting.before) return posting.chunkLast;
+    high = posting.chunkFirst - 1;
+  }
+  let low = 1;
+  while (low <= high) {
+    const middle = low + Math.floor((high - low) / 2);
+    const posting = await firstPostingFrom(kv, number, middle, term.lastChunk);
+    if (!posting) throw gap(middle);
+    if (version <= posting.before) high = middle - 1;
+    else if (version > posting.before + posting.ordinals.length) low = posting.chunkLast + 1;
+    else return posting.chunkLast;
+  }
+  throw gap(low);
+}
+
+/** The first posting of a chunk that ends at or after `from`. */
+export async function firstPostingFrom(
+  kv: Kv,
+  number: TermNumber,
+  from: number,
+  lastChunk: number,
+): Promise<Posting | undefined> {
+  const [entry] = await kv.page({
+    first: postingKey(number, from),
+    last: postingKey(number, lastChunk),
+    limit: 1,
+  });
+  return entry && openPosting(entry[0], entry[1]);
+}

@@ -1,0 +1,92 @@
+// A read that walks the log chunk by chunk. Reading everything sends whole chunks on as they are;
+// anything else looks at each record.
+
+import { scanRecord } from "../../domain/record.ts";
+import { selects } from "../../domain/query.ts";
+import type { Slab, StorageRead } from "../storage.ts";
+import { frameOffsets, type Chunk } from "./chunk.ts";
+import { chunksBackwards, chunksForwards } from "./chunks.ts";
+import type { Core } from "./core.ts";
+import { SlabBuilder } from "./slab-builder.ts";
+
+/** A consumer gets a word at least this often, even if nothing matches. */
+const chunksPerProgress = 256;
+
+export async function* scanRead(core: Core, read: StorageRead, head: number): AsyncGenerator<Slab> {
+  const forwards = read.direction === "forwards";
+  const { first, last } = read.positions;
+  const inMemory = forwards ? core.tail.covering(first, last) : undefined;
+  const pages = inMemory
+    ? [inMemory]
+    : forwards
+      ? chunksForwards(core, read.positions, head, read.slabBytes * 2)
+      : chunksBackwards(core, read.positions, head, read.slabBytes * 2);
+  const slab = new SlabBuilder(read.slabBytes, read.slabEvents);
+  let silentChunks = 0;
+  let through = forwards ? first - 1 : last + 1;
+  for await (const page of pages) {
+    for (const chunk of page) {
+      if (isPlain(read, chunk) && slab.fits(chunk.records.length, chunk.count)) {
+        slab.add(chunk.records, chunk.count);
+      } else {
+        for (const part of selectedFrames(read, chunk)) {
+          if (!slab.fits(part.frame.length, 1)) {
+            yield slab.take(through);
+            silentChunks = 0;
+          }
+          slab.add(part.frame, 1);
+          through = part.position;
+        }
+      }
+      through = forwards ? Math.min(chunk.last, last) : Math.max(chunk.first, first);
+      silentChunks++;
+      if (slab.full || silentChunks >= chunksPerProgress) {
+        yield slab.take(through);
+        silentChunks = 0;
+      }
+    }
+  }
+  if (slab.count > 0 || silentChunks > 0) yield slab.take(through);
+}
+
+/** Whether every event of the chunk belongs to the read, in the order in which it is stored. */
+function isPlain(read: StorageRead, chunk: Chunk): boolean {
+  return (
+    read.selection.kind === "all" &&
+    read.direction === "forwards" &&
+    !chunk.holdsSystemEvents &&
+    chunk.first >= read.positions.first &&
+    chunk.last <= read.positions.last
+  );
+}
+
+/** The frames of a chunk that belong to the read, in its order. */
+export function* selectedFrames(
+  read: StorageRead,
+  chunk: Chunk,
+): Generator<{ frame: Uint8Array; position: number }> {
+  const { first, last } = read.positions;
+  const offsets = frameOffsets(chunk);
+  const everything = read.selection.kind === "all" && !chunk.holdsSystemEvents;
+  const forwards = read.direction === "forwards";
+  for (let i = 0; i < chunk.count; i++) {
+    const ordinal = forwards ? i : chunk.count - 1 - i;
+    const position = chunk.first + ordinal;
+    if (position < first || position > last) continue;
+    const frame = chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]);
+    if (!everything) {
+      const event = scanRecord(recordOf(frame));
+      if (!selects(read.selection, event)) continue;
+      const { versions } = read;
+      if (versions && (event.version < versions.first || event.version > versions.last)) continue;
+    }
+    yield { frame, position };
+  }
+}
+
+/** The record in a frame: behind the tag and the length. */
+export function recordOf(frame: Uint8Array): Uint8Array {
+  let offset = 1;
+  while ((frame[offset] as number) >= 0x80) offset++;
+  return frame.subarray(offset + 1);
+}

@@ -1,0 +1,144 @@
+// The dictionary of terms and what is known about each: its number, how many events carry it, and
+// where the last of them is. Answers are as of a head: a commit in flight is never seen. The cache
+// is only ever ahead of the disk by what a finished commit told it.
+
+import { corruption } from "../../domain/errors.ts";
+import { unseal } from "./checksum.ts";
+import { postingKey, termKey, type TermKind, type TermNumber } from "./keys.ts";
+import { readUint32 } from "./keys.ts";
+import type { Kv } from "./kv.ts";
+import { lastPosition, openPosting } from "./posting.ts";
+import { TwoGenerationCache } from "./two-generation-cache.ts";
+
+export interface Term {
+  readonly kind: TermKind;
+  readonly name: string;
+}
+
+/** A term as of some head. Never changed: a commit replaces it. */
+export interface TermHead {
+  /** Absent where no event carries the term. */
+  readonly number: TermNumber | undefined;
+  readonly count: number;
+  /** The last position of the last chunk with such an event; 0: none. */
+  readonly lastChunk: number;
+  /** The position of the last such event; 0: none. */
+  readonly last: number;
+}
+
+export const noTerm: TermHead = Object.freeze({
+  number: undefined,
+  count: 0,
+  lastChunk: 0,
+  last: 0,
+});
+
+const cachedTermsMax = 50_000;
+const seeksAtOnceMax = 64;
+
+export class Terms {
+  private readonly byKind: TwoGenerationCache<string, TermHead>[] = [1, 2, 3, 4].map(
+    () => new TwoGenerationCache<string, TermHead>(cachedTermsMax),
+  );
+  /** Counts commits and resets: what was loaded across one of them is not kept. */
+  private epoch = 0;
+
+  /** What is known without I/O. */
+  peek(kind: TermKind, name: string): TermHead | undefined {
+    return this.cache(kind).get(name);
+  }
+
+  /** The terms as of `head`, in their order. Throws CORRUPTION. */
+  async load(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {
+    const found = terms.map((term) => this.peek(term.kind, term.name));
+    const missing: number[] = [];
+    for (let i = 0; i < found.length; i++) if (!found[i]) missing.push(i);
+    if (missing.length > 0) {
+      const epoch = this.epoch;
+      const loaded = await this.loadMissing(
+        kv,
+        missing.map((i) => terms[i] as Term),
+        head,
+      );
+      missing.forEach((i, at) => {
+        const { kind, name } = terms[i] as Term;
+        found[i] = loaded[at] as TermHead;
+        if (epoch === this.epoch && !this.peek(kind, name)) {
+          this.cache(kind).set(name, loaded[at] as TermHead);
+        }
+      });
+    }
+    return found as TermHead[];
+  }
+
+  /** A commit is durable: these terms are now as given. */
+  apply(updates: Iterable<readonly [Term, TermHead]>): void {
+    this.epoch++;
+    for (const [{ kind, name }, head] of updates) this.cache(kind).set(name, head);
+  }
+
+  /** Forgets everything: the disk is the truth again. */
+  reset(): void {
+    this.epoch++;
+    for (const cache of this.byKind) cache.clear();
+  }
+
+  private cache(kind: TermKind): TwoGenerationCache<string, TermHead> {
+    return this.byKind[kind - 1] as TwoGenerationCache<string, TermHead>;
+  }
+
+  private async loadMissing(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {
+    const keys = terms.map((term) => termKey(term.kind, term.name));
+    const values = await kv.getMany(keys);
+    const heads: TermHead[] = Array.from({ length: terms.length }, () => noTerm);
+    const seeks: number[] = [];
+    for (let i = 0; i < values.length; i++) if (values[i]) seeks.push(i);
+    for (let at = 0; at < seeks.length; at += seeksAtOnceMax) {
+      await Promise.all(
+        seeks.slice(at, at + seeksAtOnceMax).map(async (i) => {
+          const number = openTermNumber(keys[i] as Uint8Array, values[i] as Uint8Array);
+          heads[i] = await loadHead(kv, number, head);
+        }),
+      );
+    }
+    return heads;
+  }
+}
+
+/** The number under a term's key. Throws CORRUPTION. */
+export function openTermNumber(key: Uint8Array, value: Uint8Array): TermNumber {
+  const body = unseal(key, value);
+  if (!body || body.length !== 8) throw corruption("an entry of the term dictionary fails its CRC");
+  return body;
+}
+
+/** A term of known number as of `head`. Throws CORRUPTION where its postings are gone. */
+export async function loadHead(kv: Kv, number: TermNumber, head: number): Promise<TermHead> {
+  const [entry] = await kv.page({
+    first: postingKey(number, 0),
+    last: postingKey(number, head),
+    reverse: true,
+    limit: 1,
+  });
+  if (!entry) {
+    const born = bornAt(number);
+    if (born <= head) {
+      throw corruption(`the index entries of a term first seen at ${born} are missing`, {
+        first: born,
+      });
+    }
+    return noTerm;
+  }
+  const posting = openPosting(entry[0], entry[1]);
+  return {
+    number,
+    count: posting.before + posting.ordinals.length,
+    lastChunk: posting.chunkLast,
+    last: lastPosition(posting),
+  };
+}
+
+/** The position of the first event that carried the term: its number tells. */
+export function bornAt(number: TermNumber): number {
+  return readUint32(number, 0) * 0x200_0000 + Math.floor(readUint32(number, 4) / 128);
+}
