@@ -1,0 +1,100 @@
+// The server's own log: one JSON object a line to standard error, or, on a terminal, a line for
+// people. Names from the network are always quoted, so that nobody can forge a line.
+
+export const logLevels = ["debug", "info", "warn", "error"] as const;
+export type LogLevel = (typeof logLevels)[number];
+
+/** Facts beside the message. Errors are written with their stack and causes. */
+export type LogFields = Readonly<Record<string, unknown>>;
+
+export interface Logger {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+}
+
+export interface LoggerOptions {
+  readonly level: LogLevel;
+  readonly format: "json" | "text";
+  readonly write: (line: string) => void;
+  readonly now: () => Date;
+}
+
+/** Keys that the line itself uses; a field of that name gets an underscore. */
+const ownKeys = new Set(["time", "level", "message"]);
+
+export function createLogger(options: LoggerOptions): Logger {
+  const lowest = logLevels.indexOf(options.level);
+  const compose = options.format === "json" ? jsonLine : textLine;
+  const at = (level: LogLevel): Logger["info"] => {
+    if (logLevels.indexOf(level) < lowest) return () => {};
+    return (message, fields = {}) => {
+      options.write(`${compose(options.now().toISOString(), level, message, fields)}\n`);
+    };
+  };
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
+}
+
+/** Writes to standard error. A closed pipe there ends no server. */
+export function stderrLogger(level: LogLevel, format: "json" | "text" | "auto"): Logger {
+  process.stderr.on("error", () => {});
+  const chosen = format === "auto" ? (process.stderr.isTTY ? "text" : "json") : format;
+  const write = (line: string): void => void process.stderr.write(line);
+  return createLogger({ level, format: chosen, write, now: () => new Date() });
+}
+
+export const silentLogger: Logger = Object.freeze({
+  debug() {},
+  info() {},
+  warn() {},
+  error() {},
+});
+
+function jsonLine(time: string, level: LogLevel, message: string, fields: LogFields): string {
+  const line: Record<string, unknown> = { time, level, message };
+  for (const [key, value] of Object.entries(fields)) {
+    line[ownKeys.has(key) ? `${key}_` : key] = value;
+  }
+  return toJson(line);
+}
+
+function textLine(time: string, level: LogLevel, message: string, fields: LogFields): string {
+  const facts = Object.entries(fields).map(([key, value]) => ` ${key}=${textValue(value)}`);
+  return `${time} ${level.toUpperCase().padEnd(5)} ${quoteControls(message)}${facts.join("")}`;
+}
+
+function textValue(value: unknown): string {
+  if (value instanceof Error) return `\n${quoteControls(stackOf(value)).replaceAll("\\n", "\n")}`;
+  if (typeof value === "string" && /^[\w./:@+-]+$/.test(value)) return value;
+  return toJson(value);
+}
+
+/** Never throws: a log line is no reason to fail. */
+function toJson(value: unknown): string {
+  try {
+    return JSON.stringify(value, (_, inner: unknown) => plain(inner)) ?? "null";
+  } catch (error) {
+    return JSON.stringify(`not JSON: ${String(error)}`);
+  }
+}
+
+/** A value as JSON can hold it: errors with their stacks, big integers as text. */
+function plain(value: unknown): unknown {
+  if (value instanceof Error) return stackOf(value);
+  if (typeof value === "bigint") return value.toString();
+  if (value instanceof Uint8Array) return `${value.length} bytes`;
+  return value;
+}
+
+function stackOf(error: Error, depth = 0): string {
+  const stack = error.stack ?? `${error.name}: ${error.message}`;
+  if (!(error.cause instanceof Error) || depth >= 8) return stack;
+  return `${stack}\ncaused by ${stackOf(error.cause, depth + 1)}`;
+}
+
+function quoteControls(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, (control) =>
+    control === "\n" ? "\\n" : `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
