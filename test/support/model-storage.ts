@@ -1,6 +1,6 @@
 // The plain model engine: the whole law of the storage port over one array and filters, in memory.
-// It is the oracle of generated tests and the engine under tests of the floors above, so it can also
-// be told to misbehave in the ways the port allows (see `ModelControl`).
+// It is the oracle of generated tests and the engine under tests of the floors above, so it can
+// also be told to misbehave in the ways the port allows (see `ModelControl`).
 import { AnnalsError, invariant } from "../../src/domain/errors.ts";
 import { isSystemName, type CommitEvent } from "../../src/domain/event.ts";
 import { matches, selects } from "../../src/domain/query.ts";

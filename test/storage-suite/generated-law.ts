@@ -1,0 +1,290 @@
+// Generated histories: the same commits, reads, facts, listings, snapshots and restarts on the
+// engine and on the plain model must give the same answers, byte for byte.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { AppendCondition } from "../../src/domain/append.ts";
+import { matches } from "../../src/domain/query.ts";
+import { scanRecord } from "../../src/domain/record.ts";
+import type { Range, Storage, StorageRead } from "../../src/storage/storage.ts";
+import {
+  arbitraryCondition,
+  arbitraryName,
+  arbitrarySelection,
+  arbitrarySketch,
+  arbitraryType,
+  composeCommit,
+  idOf,
+  newEvent,
+  type EventSketch,
+} from "../support/events.ts";
+import { createModelStorage, type ModelStorage } from "../support/model-storage.ts";
+import { expectBytes, readBytes, type OpenedEngine, type OpenEngine } from "./law.ts";
+import { expectSnapshots, snapshot } from "./snapshot-law.ts";
+
+type ReadPlan = Pick<StorageRead, "selection" | "direction" | "slabBytes" | "slabEvents"> & {
+  readonly positions: Range;
+  readonly versions: Range | undefined;
+};
+
+type Step =
+  | {
+      readonly kind: "commit";
+      readonly sketches: readonly EventSketch[];
+      /** How many times over: large commits meet the engine's cuts. */
+      readonly copies: number;
+      readonly micros: number;
+      /** Read while the commit runs. */
+      readonly reads: readonly ReadPlan[];
+    }
+  | { readonly kind: "stale"; readonly sketch: EventSketch }
+  | { readonly kind: "read"; readonly reads: readonly ReadPlan[] }
+  | {
+      readonly kind: "facts";
+      readonly streams: readonly string[];
+      readonly idsAt: readonly number[];
+      readonly conditions: readonly AppendCondition[];
+    }
+  | { readonly kind: "position-at"; readonly time: number }
+  | {
+      readonly kind: "list";
+      readonly prefix: string;
+      readonly after: string;
+      readonly limit: number;
+    }
+  | {
+      readonly kind: "save" | "remove" | "snapshots";
+      readonly stream: string;
+      readonly of: string | undefined;
+      readonly version: number;
+    }
+  | { readonly kind: "restart" };
+
+interface Pair {
+  readonly opened: OpenedEngine;
+  engine: Storage;
+  readonly model: ModelStorage;
+}
+
+export function generatedLaw(open: OpenEngine, runs: number): void {
+  test(
+    "any history answers as the plain model does",
+    { timeout: 30_000 + runs * 2_000 },
+    async () => {
+      const history = fc.array(arbitraryStep, { minLength: 1, maxLength: 25 });
+      const property = fc.asyncProperty(history, async (steps) => {
+        const opened = await open();
+        const pair: Pair = { opened, engine: opened.storage, model: createModelStorage() };
+        try {
+          for (const step of steps) await takeStep(pair, step);
+          await compareReads(pair, [everything("forwards"), everything("backwards")]);
+        } finally {
+          await opened.close();
+        }
+      });
+      await fc.assert(property, { numRuns: runs });
+    },
+  );
+}
+
+async function takeStep(pair: Pair, step: Step): Promise<void> {
+  const { engine, model } = pair;
+  switch (step.kind) {
+    case "commit":
+      return commitBoth(pair, step);
+    case "stale": {
+      const late = await composeCommit(engine, [newEvent(step.sketch)]);
+      await commitBoth(pair, { sketches: [step.sketch], copies: 1, micros: 1, reads: [] });
+      expect(await engine.commit(late)).toBe("stale");
+      expect(engine.head()).toEqual(model.head());
+      return;
+    }
+    case "read":
+      return compareReads(pair, step.reads);
+    case "facts":
+      return compareFacts(pair, step);
+    case "position-at":
+      expect(await engine.positionAt(step.time)).toBe(await model.positionAt(step.time));
+      return;
+    case "list":
+      expect(await engine.listStreams(step)).toEqual(await model.listStreams(step));
+      expect(await engine.listEventTypes(step)).toEqual(await model.listEventTypes(step));
+      expect(await engine.stream(step.after)).toEqual(await model.stream(step.after));
+      return;
+    case "save": {
+      const text = `${model.control.commitCount()}`;
+      const saved = snapshot(step.stream, step.of ?? "", step.version + 1, text);
+      await Promise.all([engine.snapshots.save(saved), model.snapshots.save(saved)]);
+      return;
+    }
+    case "remove": {
+      const place = { stream: step.stream, maxVersion: step.version };
+      const selection = step.of === undefined ? place : { ...place, kind: step.of };
+      const expected = await model.snapshots.remove(selection);
+      expect(await engine.snapshots.remove(selection)).toBe(expected);
+      return;
+    }
+    case "snapshots": {
+      const place = { stream: step.stream, maxVersion: step.version, limit: 3 };
+      const page = step.of === undefined ? place : { ...place, kind: step.of };
+      return expectSnapshots(engine, page, await model.snapshots.list(page));
+    }
+    case "restart": {
+      const { reopen } = pair.opened;
+      if (reopen !== undefined) pair.engine = await reopen();
+      expect(pair.engine.head()).toEqual(model.head());
+    }
+  }
+}
+
+async function commitBoth(
+  { engine, model }: Pair,
+  step: Omit<Extract<Step, { kind: "commit" }>, "kind">,
+): Promise<void> {
+  const sketches = Array.from({ length: step.copies }, () => step.sketches).flat();
+  const events = sketches.map((sketch) => newEvent(sketch));
+  const recordedAt = model.head().recordedAt + step.micros;
+  const commit = await composeCommit(engine, events, recordedAt);
+  expect(commit.after).toEqual(model.head());
+  const running = engine.commit(commit);
+  const during = compareReads({ engine, model }, step.reads);
+  await Promise.all([running, during]);
+  expect(await running).toBe("committed");
+  // The model refuses versions that are not dense: what the engine said of its streams is checked.
+  expect(await model.commit(commit)).toBe("committed");
+  expect(engine.head()).toEqual(model.head());
+}
+
+async function compareReads(
+  { engine, model }: Pick<Pair, "engine" | "model">,
+  plans: readonly ReadPlan[],
+): Promise<void> {
+  const head = model.head().position;
+  const reads = plans.map(async ({ versions, slabEvents, ...plan }) => {
+    const { first, last } = plan.positions;
+    const request: StorageRead = {
+      ...plan,
+      positions: { first: Math.max(1, first), last: Math.min(last, head) },
+      ...(slabEvents !== undefined && { slabEvents }),
+      ...(versions !== undefined && plan.selection.kind === "stream" && { versions }),
+    };
+    const [found, expected] = [readBytes(engine, request), readBytes(model, request)];
+    expectBytes(await found, await expected, JSON.stringify(request));
+  });
+  await Promise.all(reads);
+}
+
+async function compareFacts(
+  { engine, model }: Pair,
+  { streams, idsAt, conditions }: Omit<Extract<Step, { kind: "facts" }>, "kind">,
+): Promise<void> {
+  const events = model.data.events;
+  // An id that no client chose need not be found; one that is nowhere must not be.
+  const ids = idsAt.flatMap((at) => {
+    const event = events[at % (events.length + 1)];
+    if (event === undefined) return [idOf(2 ** 40 + at)];
+    return event.idFromClient ? [event.id] : [];
+  });
+  const request = { streams, ids, conditions };
+  const [found, expected] = await Promise.all([engine.facts(request), model.facts(request)]);
+  expect(found.head).toEqual(expected.head);
+  expect(new Map(found.versions)).toEqual(expected.versions);
+  expect([...found.events.keys()].toSorted()).toEqual([...expected.events.keys()].toSorted());
+  for (const [id, { record, ...event }] of expected.events) {
+    const { record: same = new Uint8Array(), ...words } = found.events.get(id) ?? {};
+    expect(words).toEqual(event);
+    expect(words).toMatchObject(scanRecord(record));
+    expectBytes(same, record, id);
+  }
+  conditions.forEach(({ query, after }, i) => {
+    const match = found.matches[i] ?? -1;
+    if (expected.matches[i] === 0) return expect(match, JSON.stringify(query)).toBe(0);
+    expect(match).toBeGreaterThan(after);
+    const event = events[match - 1];
+    expect(event !== undefined && matches(query, event), JSON.stringify(query)).toBe(true);
+  });
+}
+
+function everything(direction: StorageRead["direction"]): ReadPlan {
+  const positions = { first: 1, last: Number.MAX_SAFE_INTEGER };
+  return {
+    selection: { kind: "all" },
+    direction,
+    positions,
+    slabBytes: 4_096,
+    versions: undefined,
+  };
+}
+
+const arbitraryRange = (max: number) =>
+  fc.record({
+    first: fc.oneof(fc.constant(1), fc.nat({ max })),
+    last: fc.oneof(fc.constant(Number.MAX_SAFE_INTEGER), fc.nat({ max })),
+  });
+
+const arbitraryRead: fc.Arbitrary<ReadPlan> = fc.record(
+  {
+    selection: arbitrarySelection,
+    direction: fc.constantFrom("forwards", "backwards"),
+    positions: arbitraryRange(300),
+    versions: fc.option(arbitraryRange(40), { nil: undefined }),
+    slabBytes: fc.constantFrom(1, 200, 3_000, 20_000, 1_000_000),
+    slabEvents: fc.integer({ min: 1, max: 30 }),
+  },
+  { requiredKeys: ["selection", "direction", "positions", "versions", "slabBytes"] },
+);
+
+const arbitraryReads = fc.array(arbitraryRead, { maxLength: 3 });
+
+/** Mostly small events; now and then one that needs room of its own. */
+const arbitrarySizedSketch = fc
+  .tuple(
+    arbitrarySketch,
+    fc.oneof({ weight: 9, arbitrary: fc.constant(0) }, fc.nat({ max: 30_000 })),
+  )
+  .map(([sketch, bytes]) => (bytes === 0 ? sketch : { ...sketch, data: "x".repeat(bytes) }));
+
+const arbitrarySnapshotStep = fc.record({
+  kind: fc.constantFrom("save", "save", "remove", "snapshots"),
+  stream: fc.constantFrom("a", "a-", "a-1", "😀"),
+  of: fc.constantFrom("", "a", "a-", "\uffee", "😀", undefined),
+  version: fc.nat({ max: 6 }),
+});
+
+const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      kind: fc.constant("commit"),
+      sketches: fc.array(arbitrarySizedSketch, { minLength: 1, maxLength: 6 }),
+      copies: fc.oneof({ weight: 4, arbitrary: fc.constant(1) }, fc.integer({ min: 2, max: 40 })),
+      micros: fc.nat({ max: 3 }),
+      reads: arbitraryReads,
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant("stale"), sketch: arbitrarySketch }) },
+  { weight: 4, arbitrary: fc.record({ kind: fc.constant("read"), reads: arbitraryReads }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant("facts"),
+      streams: fc.array(arbitraryName, { maxLength: 5 }),
+      idsAt: fc.array(fc.nat({ max: 400 }), { maxLength: 5 }),
+      conditions: fc.array(arbitraryCondition(120), { maxLength: 4 }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant("position-at"), time: fc.nat({ max: 60 }) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant("list"),
+      prefix: fc.constantFrom("", "", "a", "a-", "😀", "$", "O"),
+      after: fc.oneof(fc.constant(""), arbitraryName, arbitraryType),
+      limit: fc.integer({ min: 1, max: 20 }),
+    }),
+  },
+  { weight: 3, arbitrary: arbitrarySnapshotStep },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant("restart") }) },
+);
