@@ -1,6 +1,6 @@
-// Events in domain words. A proposed event carries its words (what is indexed and decided on) beside
-// its body (its wire form, complete but for what the store adds); a recorded event is the framed
-// record that goes to disk and, unchanged, to the reader.
+// Events in domain words. A proposed event carries its words (what is indexed and decided on)
+// beside its body (its wire form, complete but for what the store adds); a recorded event is the
+// framed record that goes to disk and, unchanged, to the reader.
 
 /** An id, stream, type and tags: what conditions, queries and the index look at. */
 export interface EventWords {

@@ -44,7 +44,7 @@ export interface Limits {
   readonly pageSizeMax: number;
   /** Calls one connection may have open at a time. */
   readonly concurrentCallsMax: number;
-  /** Bytes of one received message: above `appendBytesMax` so that our own error names the limit. */
+  /** Bytes of one received message: above `appendBytesMax`, so that our own error names it. */
   readonly receiveBytesMax: number;
   readonly checkpointIntervalDefaultMs: number;
   readonly checkpointIntervalMinMs: number;

@@ -1,5 +1,5 @@
-// The record codec: an event's bytes as they go to disk and, unchanged, to the reader. A record is a
-// `RecordedEvent` message: the client's own fields (the body) and, behind them, what the store adds.
+// The record codec: an event's bytes as they go to disk and, unchanged, to the reader. A record is
+// a `RecordedEvent` message: the client's own fields (the body), then what the store adds.
 //
 //   frame  = 0x0a, varint length of record, record      (one `RecordedEvent events = 1` of a batch)
 //   record = body (fields 1 to 8), 0x48 version (absent where 0), 0x50 position, 0x5a recorded_at
@@ -83,7 +83,7 @@ export function scanRecord(record: Uint8Array): PlacedEvent {
     else if (tag === 0x22) tags.push(scanText(reader));
     else if (tag === tagVersion) version = reader.varint();
     else if (tag === tagPosition) position = reader.varint();
-    else reader.skip(tag & 7);
+    else reader.passOver(tag & 7);
   }
   return { id, stream, type, tags, version, position };
 }
@@ -97,7 +97,7 @@ export function scanPlace(record: Uint8Array): { version: number; position: numb
     const tag = reader.varint();
     if (tag === tagVersion) version = reader.varint();
     else if (tag === tagPosition) position = reader.varint();
-    else reader.skip(tag & 7);
+    else reader.passOver(tag & 7);
   }
   return { version, position };
 }
@@ -109,7 +109,7 @@ export function scanRecordedAt(record: Uint8Array): number {
   while (!reader.done) {
     const tag = reader.varint();
     if (tag !== tagRecordedAt) {
-      reader.skip(tag & 7);
+      reader.passOver(tag & 7);
       continue;
     }
     const end = reader.lengthEnd();
@@ -118,7 +118,7 @@ export function scanRecordedAt(record: Uint8Array): number {
       const part = reader.varint();
       if (part === 0x08) micros += reader.varint() * microsPerSecond;
       else if (part === 0x10) micros += Math.floor(reader.varint() / 1_000);
-      else reader.skip(part & 7);
+      else reader.passOver(part & 7);
     }
   }
   return micros;
@@ -174,4 +174,3 @@ function equalMaps(a: Record<string, string>, b: Record<string, string>): boolea
   const keys = Object.keys(a);
   return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
 }
-

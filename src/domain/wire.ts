@@ -60,7 +60,7 @@ export class WireReader {
     throw new RangeError("wire: varint too long");
   }
 
-  /** The end of a length-delimited field that begins here; `offset` then stands at its first byte. */
+  /** The end of the length-delimited field that begins here; `offset` then is at its first byte. */
   lengthEnd(): number {
     const length = this.varint();
     const end = this.offset + length;
@@ -77,7 +77,7 @@ export class WireReader {
   }
 
   /** Passes over a field of the given wire type. Groups are refused. */
-  skip(wireType: number): void {
+  passOver(wireType: number): void {
     if (wireType === wireVarint) this.varintOfAnySize();
     else if (wireType === wireBytes) this.offset = this.lengthEnd();
     else if (wireType === wireFixed64) this.advance(8);
