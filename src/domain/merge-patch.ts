@@ -1,0 +1,34 @@
+// JSON Merge Patch (RFC 7396, section 2): how Replay folds a stream's JSON events into a state.
+
+import { isJsonObject, type Json } from "./json.ts";
+
+/**
+ * The target with the patch applied: members that are null in the patch are removed, objects are
+ * merged, everything else is replaced. The target is used up, its objects may live on in the answer:
+ * folding many patches costs what the patches weigh, not what the state weighs. Nesting is bounded
+ * by the caller (`jsonDepthMax`).
+ */
+export function mergePatch(target: Json, patch: Json): Json {
+  if (!isJsonObject(patch)) return patch;
+  const merged = isJsonObject(target) ? target : {};
+  for (const key of Object.keys(patch)) {
+    const value = patch[key] as Json;
+    if (value === null) delete merged[key];
+    else setMember(merged, key, mergePatch(member(merged, key), value));
+  }
+  return merged;
+}
+
+/** Own members only: `constructor` and its like are data, never what objects inherit. */
+function member(object: { [key: string]: Json }, key: string): Json {
+  return Object.hasOwn(object, key) ? (object[key] as Json) : null;
+}
+
+/** Assigning to `__proto__` would change the object's prototype instead of adding a member. */
+function setMember(object: { [key: string]: Json }, key: string, value: Json): void {
+  if (key !== "__proto__") object[key] = value;
+  else {
+    const settings = { configurable: true, enumerable: true, writable: true };
+    Object.defineProperty(object, key, { ...settings, value });
+  }
+}
