@@ -8,12 +8,19 @@ import type { Kv } from "./kv.ts";
 import type { Terms } from "./terms.ts";
 
 export interface Core {
+  /** False once the store is closed for good. */
+  open: boolean;
   kv: Kv;
   head: Head;
   /** The hash of the chunk that ends at the head. */
   headHash: Uint8Array;
   readonly terms: Terms;
   readonly tail: ChunkTail;
+}
+
+/** Throws where the store is closed: what it kept in memory is no answer. */
+export function assertOpen(core: Core): void {
+  if (!core.open) throw closedError();
 }
 
 /** A database that was closed under a read is being reopened: the reader may come again. */
@@ -23,4 +30,9 @@ export function readFailure(error: unknown): unknown {
     return new AnnalsError({ reason: "RECOVERING" }, "the store is being reopened", error);
   }
   return error;
+}
+
+/** Thrown by everything that writes once the store is closed. */
+export function closedError(): AnnalsError {
+  return new AnnalsError({ reason: "STOPPING" }, "the store is closed");
 }

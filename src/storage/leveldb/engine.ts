@@ -2,14 +2,13 @@
 // one synced batch is; only then does the head move. Any failed write poisons the engine: it stops
 // acknowledging, closes, reopens and audits (see recovery.ts) before it goes on.
 
-import { AnnalsError } from "../../domain/errors.ts";
 import type { Commit, CommitResult, Head, Storage, StorageIdentity } from "../storage.ts";
-import type { StorageWatcher, WriteState } from "../storage.ts";
+import type { SnapshotStore, StorageWatcher } from "../storage.ts";
 import { firstHash, hashOf, openChunk } from "./chunk.ts";
 import { ChunkTail } from "./chunk-tail.ts";
 import { chunkHolding } from "./chunks.ts";
 import { prepareCommit } from "./commit.ts";
-import { readFailure, type Core } from "./core.ts";
+import { assertOpen, readFailure, type Core } from "./core.ts";
 import { gatherFacts } from "./facts.ts";
 import { chunkKey } from "./keys.ts";
 import type { Kv, WriteBatch } from "./kv.ts";
@@ -53,7 +52,13 @@ export async function headOf(kv: Kv): Promise<{ head: Head; headHash: Uint8Array
 
 export async function openEngine(options: EngineOptions): Promise<Storage> {
   const kv = await options.openKv();
-  const core: Core = { kv, ...(await headOf(kv)), terms: new Terms(), tail: new ChunkTail() };
+  const core: Core = {
+    open: true,
+    kv,
+    ...(await headOf(kv)),
+    terms: new Terms(),
+    tail: new ChunkTail(),
+  };
   const watchers = new Set<StorageWatcher>();
   const guard = new WriteGuard({ core, options, watchers, headOf });
 
@@ -66,21 +71,21 @@ export async function openEngine(options: EngineOptions): Promise<Storage> {
 
   return {
     identity: options.identity,
-    snapshots: guarded(snapshotStore(core, writeBatch, options.clock)),
+    snapshots: guardedSnapshots(core, snapshotStore(core, writeBatch, options.clock)),
     head: () => core.head,
     writeState: () => guard.state,
     watch(watcher) {
       watchers.add(watcher);
       return () => void watchers.delete(watcher);
     },
-    facts: (request) => gatherFacts(core, request).catch(rethrow),
+    facts: (request) => answered(core, () => gatherFacts(core, request)),
     commit: (commit) =>
       guard.exclusive(bytesOf(commit), () => commitNow(core, guard, watchers, options, commit)),
     read: (request) => readEvents(core, request, core.head.position),
-    positionAt: (time) => positionAt(core, time).catch(rethrow),
-    stream: (name) => streamFacts(core, name).catch(rethrow),
-    listStreams: (page) => listStreams(core, page).catch(rethrow),
-    listEventTypes: (page) => listEventTypes(core, page).catch(rethrow),
+    positionAt: (time) => answered(core, () => positionAt(core, time)),
+    stream: (name) => answered(core, () => streamFacts(core, name)),
+    listStreams: (page) => answered(core, () => listStreams(core, page)),
+    listEventTypes: (page) => answered(core, () => listEventTypes(core, page)),
     close: () => guard.close(),
   };
 }
@@ -129,19 +134,20 @@ async function positionAt(core: Core, time: number): Promise<number> {
   return low;
 }
 
-function rethrow(error: unknown): never {
-  throw readFailure(error);
+/** Runs a question, if the store is open, and says what became of it in our own words. */
+async function answered<T>(core: Core, ask: () => Promise<T>): Promise<T> {
+  assertOpen(core);
+  try {
+    return await ask();
+  } catch (error) {
+    throw readFailure(error);
+  }
 }
 
-function guarded(store: Storage["snapshots"]): Storage["snapshots"] {
+function guardedSnapshots(core: Core, store: SnapshotStore): SnapshotStore {
   return {
-    save: (snapshot) => store.save(snapshot).catch(rethrow),
-    list: (page) => store.list(page).catch(rethrow),
-    remove: (selection) => store.remove(selection).catch(rethrow),
+    save: (snapshot) => answered(core, () => store.save(snapshot)),
+    list: (page) => answered(core, () => store.list(page)),
+    remove: (selection) => answered(core, () => store.remove(selection)),
   };
-}
-
-/** Thrown by everything that writes once the store is closed. */
-export function closedError(): AnnalsError {
-  return new AnnalsError({ reason: "STOPPING" }, "the store is closed");
 }

@@ -50,7 +50,8 @@ async function eventsById(
     const position = readUint64(body, 0);
     if (position > head) continue;
     const event = await eventAt(core, position, head);
-    if (event.id !== id) throw corruption("an event id's index entry is wrong", { first: position });
+    if (event.id !== id)
+      throw corruption("an event id's index entry is wrong", { first: position });
     found.set(id, event);
   }
   return found;

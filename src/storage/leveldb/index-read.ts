@@ -28,17 +28,19 @@ export async function* indexRead(
   if (!range) return;
   const slab = new SlabBuilder(read.slabBytes, read.slabEvents);
   let through = 0;
+  let told = 0;
   for await (const page of candidatePages(core, read, terms, range)) {
     for (const { candidates, chunk } of page) {
       for (const part of candidateFrames(read, candidates, chunk)) {
-        if (!slab.fits(part.frame.length, 1)) yield slab.take(through);
+        if (!slab.fits(part.frame.length, 1)) yield slab.take((told = through));
         slab.add(part.frame, 1);
         through = part.position;
       }
       through = reached(read, candidates);
-      if (slab.full) yield slab.take(through);
+      if (slab.full) yield slab.take((told = through));
     }
-    if (slab.count === 0) yield slab.take(through);
+    // A page without a match is still progress.
+    if (slab.count === 0 && told !== through) yield slab.take((told = through));
   }
   const end = read.direction === "forwards" ? read.positions.last : read.positions.first;
   if (slab.count > 0) yield slab.take(end);
@@ -148,7 +150,10 @@ function* candidateFrames(
       const version = posting.before + at + 1;
       if (event.stream !== read.selection.stream || event.version !== version) {
         const { stream } = read.selection;
-        throw corruption("the index of a stream disagrees with the log", { first: position, stream });
+        throw corruption("the index of a stream disagrees with the log", {
+          first: position,
+          stream,
+        });
       }
       const { versions } = read;
       if (versions && (version < versions.first || version > versions.last)) continue;

@@ -5,7 +5,7 @@
 //   term      't' kind (1) name (UTF-8)                          -> term number (8), CRC (4)
 //   posting   'p' term number (8) last position of chunk (8)     -> posting.ts
 //   id        'i' UUID (16) occurrence (1)                       -> position (8), CRC (4)
-//   snapshot  's' term number of stream (8) kind length (2) kind
+//   snapshot  's' stream length (2) stream kind 0x00
 //                 2^53-1 - version (8) 2^53-1 - revision (8)     -> snapshots.ts
 //
 // A term is a stream, a category, a type or a tag. Its number is made from the first event that

@@ -38,7 +38,10 @@ export function overDatabase(database: Database): Kv {
       // An empty range above every key: LevelDB writes its memtable out and compacts nothing else.
       const end = Buffer.from([0xff, 0xff]);
       if ("compactRange" in database) {
-        await (database as { compactRange(a: Buffer, b: Buffer): Promise<void> }).compactRange(end, end);
+        await (database as { compactRange(a: Buffer, b: Buffer): Promise<void> }).compactRange(
+          end,
+          end,
+        );
       }
     },
     close: () => database.close(),

@@ -7,14 +7,14 @@ type Operation = { readonly key: Uint8Array; readonly value: Uint8Array | undefi
 
 export function openMemoryKv(): Kv {
   const values = new Map<string, Entry>();
-  // Sorted lazily: writes append, the next range sorts what came since.
   let sorted: string[] = [];
-  let unsorted = false;
+  // Names written since the last range, which then takes them in.
+  let added: string[] = [];
 
   function keysInOrder(): string[] {
-    if (unsorted) {
-      sorted = [...values.keys()].sort();
-      unsorted = false;
+    if (added.length > 0) {
+      sorted = merged(sorted, added.sort());
+      added = [];
     }
     return sorted;
   }
@@ -34,10 +34,12 @@ export function openMemoryKv(): Kv {
         async write() {
           for (const { key, value } of operations) {
             const name = nameOf(key);
-            if (value) values.set(name, [key, value]);
-            else values.delete(name);
+            if (!value) values.delete(name);
+            else {
+              if (!values.has(name)) added.push(name);
+              values.set(name, [key, value]);
+            }
           }
-          unsorted = true;
         },
       };
     },
@@ -61,11 +63,25 @@ function pageOf(keys: string[], values: Map<string, Entry>, range: KeyRange): En
   for (let i = 0; i < high - low; i++) {
     if (entries.length >= range.limit || bytes >= bytesMax) break;
     const name = keys[range.reverse ? high - 1 - i : low + i] as string;
-    const entry = values.get(name) as Entry;
+    const entry = values.get(name);
+    if (!entry) continue;
     entries.push(entry);
     bytes += entry[1].length;
   }
   return entries;
+}
+
+/** Two sorted lists as one; a name deleted and written again stands in both, once in the result. */
+function merged(a: readonly string[], b: readonly string[]): string[] {
+  const names: string[] = [];
+  let i = 0;
+  for (const name of b) {
+    while (i < a.length && (a[i] as string) < name) names.push(a[i++] as string);
+    if (a[i] === name) i++;
+    names.push(name);
+  }
+  while (i < a.length) names.push(a[i++] as string);
+  return names;
 }
 
 function lowerBound(keys: string[], name: string): number {

@@ -32,7 +32,7 @@ export function composePosting(
 ): Uint8Array {
   const numbers = [before, count];
   let next = 0;
-  for (let i = 0; i < ordinals.length; ) {
+  for (let i = 0; i < ordinals.length;) {
     const first = ordinals[i] as number;
     let take = 1;
     while (ordinals[i + take] === first + take) take++;

@@ -1,7 +1,7 @@
 // Every read of events: choose how to find them, then find them. The whole read is as of one head.
 
 import type { Slab, StorageRead } from "../storage.ts";
-import { readFailure, type Core } from "./core.ts";
+import { assertOpen, readFailure, type Core } from "./core.ts";
 import { indexRead } from "./index-read.ts";
 import { planFor } from "./plan.ts";
 import { scanRead } from "./scan-read.ts";
@@ -12,6 +12,7 @@ export async function* readEvents(
   read: StorageRead,
   head: number,
 ): AsyncGenerator<Slab> {
+  assertOpen(core);
   const first = Math.max(read.positions.first, 1);
   const last = Math.min(read.positions.last, head);
   if (first > last) return;

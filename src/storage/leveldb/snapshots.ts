@@ -1,5 +1,5 @@
-// Snapshots beside the log: sealed values under the stream's term number, so that a range gives them
-// by kind, the newest version of a kind first, the last saved of a version first. The key is drawn in
+// Snapshots beside the log: sealed values under the stream's name, so that a range gives them by kind,
+// the newest version of a kind first, the last saved of a version first. The key is drawn in
 // keys.ts; the value is
 //
 //   8  position of the event at the snapshot's version
@@ -12,13 +12,11 @@ import { corruption } from "../../domain/errors.ts";
 import type { SnapshotPage, SnapshotSelection, SnapshotStore, StoredSnapshot } from "../storage.ts";
 import { seal, unseal } from "./checksum.ts";
 import type { Core } from "./core.ts";
-import { prefixSnapshot, readUint64, TermKind, writeUint64, type TermNumber } from "./keys.ts";
+import { prefixSnapshot, readUint64, writeUint64 } from "./keys.ts";
 import type { Entry, WriteBatch } from "./kv.ts";
 
 const greatest = Number.MAX_SAFE_INTEGER;
 const pageCount = 32;
-const numberEnd = 9;
-const kindStart = 11;
 
 /** `write` runs a batch as the engine runs commits: one at a time, a failure stops everything. */
 export function snapshotStore(
@@ -28,13 +26,11 @@ export function snapshotStore(
 ): SnapshotStore {
   return {
     async save(snapshot) {
-      const number = await streamNumber(core, snapshot.stream);
-      if (!number) throw new Error("a snapshot of a stream without events");
-      const { kind, version } = snapshot;
-      const older = await entriesOf(core, number, { kind, from: version, to: version });
+      const { stream, kind, version } = snapshot;
+      const older = await entriesOf(core, stream, { kind, from: version, to: version });
       const newest = older[0] && revisionOf(older[0][0]);
       const revision = newest === undefined ? clock() : newest + 1;
-      const key = snapshotKey(number, kind, version, revision);
+      const key = snapshotKey(stream, kind, version, revision);
       const body = Buffer.allocUnsafe(8 + snapshot.payload.length);
       writeUint64(body, 0, snapshot.position);
       body.set(snapshot.payload, 8);
@@ -47,11 +43,9 @@ export function snapshotStore(
     list: (page) => listSnapshots(core, page),
 
     async remove(selection) {
-      const number = await streamNumber(core, selection.stream);
-      if (!number) return 0;
       let removed = 0;
       for (;;) {
-        const entries = await selected(core, number, selection);
+        const entries = await selected(core, selection);
         if (entries.length === 0) return removed;
         const versions = new Set(entries.map(([key]) => versionId(key)));
         await write((batch) => {
@@ -64,13 +58,12 @@ export function snapshotStore(
 }
 
 async function listSnapshots(core: Core, page: SnapshotPage): Promise<StoredSnapshot[]> {
-  const number = await streamNumber(core, page.stream);
-  if (!number) return [];
+  const { stream } = page;
   const found: StoredSnapshot[] = [];
   let first = page.after
-    ? successor(snapshotKey(number, page.after.kind, page.after.version, 0))
-    : startOf(number, page.kind, page.maxVersion);
-  const last = endOf(number, page.kind);
+    ? successor(snapshotKey(stream, page.after.kind, page.after.version, 0))
+    : startOf(stream, page.kind, page.maxVersion);
+  const last = endOf(stream, page.kind);
   let previous = "";
   while (found.length < page.limit && Buffer.compare(first, last) <= 0) {
     const entries = await core.kv.page({ first, last, limit: pageCount });
@@ -80,7 +73,7 @@ async function listSnapshots(core: Core, page: SnapshotPage): Promise<StoredSnap
       const id = versionId(entry[0]);
       if (id === previous || versionOf(entry[0]) > page.maxVersion) continue;
       previous = id;
-      found.push(openSnapshot(page.stream, entry));
+      found.push(openSnapshot(stream, entry));
       if (found.length === page.limit) break;
     }
   }
@@ -88,16 +81,12 @@ async function listSnapshots(core: Core, page: SnapshotPage): Promise<StoredSnap
 }
 
 /** Up to a page of the entries that a removal is about. */
-async function selected(
-  core: Core,
-  number: TermNumber,
-  selection: SnapshotSelection,
-): Promise<Entry[]> {
-  const { kind, maxVersion } = selection;
-  if (kind !== undefined) return entriesOf(core, number, { kind, from: maxVersion, to: 0 });
-  let first = startOf(number, undefined, maxVersion);
+async function selected(core: Core, selection: SnapshotSelection): Promise<Entry[]> {
+  const { stream, kind, maxVersion } = selection;
+  if (kind !== undefined) return entriesOf(core, stream, { kind, from: maxVersion, to: 0 });
+  let first = startOf(stream, undefined, maxVersion);
   for (;;) {
-    const entries = await core.kv.page({ first, last: endOf(number, undefined), limit: pageCount });
+    const entries = await core.kv.page({ first, last: endOf(stream, undefined), limit: pageCount });
     if (entries.length === 0) return [];
     const hits = entries.filter(([key]) => versionOf(key) <= maxVersion);
     if (hits.length > 0) return hits;
@@ -108,47 +97,41 @@ async function selected(
 /** Up to a page of the entries of one kind, from a version down to another. */
 function entriesOf(
   core: Core,
-  number: TermNumber,
+  stream: string,
   of: { kind: string; from: number; to: number },
 ): Promise<Entry[]> {
   return core.kv.page({
-    first: snapshotKey(number, of.kind, of.from, greatest),
-    last: snapshotKey(number, of.kind, of.to, 0),
+    first: snapshotKey(stream, of.kind, of.from, greatest),
+    last: snapshotKey(stream, of.kind, of.to, 0),
     limit: pageCount,
   });
 }
 
-async function streamNumber(core: Core, stream: string): Promise<TermNumber | undefined> {
-  const terms = [{ kind: TermKind.stream, name: stream }];
-  const [head] = await core.terms.load(core.kv, terms, core.head.position);
-  return head?.number;
+function snapshotKey(stream: string, kind: string, version: number, revision: number): Buffer {
+  const numbers = Buffer.allocUnsafe(16);
+  writeUint64(numbers, 0, greatest - version);
+  writeUint64(numbers, 8, greatest - revision);
+  // Kinds hold no control characters: a zero ends one and keeps them in the order of their bytes.
+  return Buffer.concat([streamPrefix(stream), Buffer.from(`${kind}\0`), numbers]);
 }
 
-function snapshotKey(
-  number: TermNumber,
-  kind: string,
-  version: number,
-  revision: number,
-): Buffer {
-  const kindBytes = Buffer.byteLength(kind);
-  const key = Buffer.allocUnsafe(kindStart + kindBytes + 16);
-  key[0] = prefixSnapshot;
-  key.set(number, 1);
-  key.writeUInt16BE(kindBytes, numberEnd);
-  key.write(kind, kindStart);
-  writeUint64(key, kindStart + kindBytes, greatest - version);
-  writeUint64(key, kindStart + kindBytes + 8, greatest - revision);
-  return key;
+function streamPrefix(stream: string): Buffer {
+  const prefix = Buffer.from(`\0\0\0${stream}`);
+  prefix[0] = prefixSnapshot;
+  prefix.writeUInt16BE(prefix.length - 3, 1);
+  return prefix;
 }
 
-function startOf(number: TermNumber, kind: string | undefined, maxVersion: number): Buffer {
-  if (kind !== undefined) return snapshotKey(number, kind, maxVersion, greatest);
-  return Buffer.concat([Buffer.from([prefixSnapshot]), number]);
+function startOf(stream: string, kind: string | undefined, maxVersion: number): Buffer {
+  return kind === undefined
+    ? streamPrefix(stream)
+    : snapshotKey(stream, kind, maxVersion, greatest);
 }
 
-function endOf(number: TermNumber, kind: string | undefined): Buffer {
-  if (kind !== undefined) return snapshotKey(number, kind, 0, 0);
-  return Buffer.concat([Buffer.from([prefixSnapshot]), number, Buffer.from([0xff, 0xff])]);
+function endOf(stream: string, kind: string | undefined): Buffer {
+  return kind === undefined
+    ? Buffer.concat([streamPrefix(stream), Buffer.from([0xff, 0xff])])
+    : snapshotKey(stream, kind, 0, 0);
 }
 
 function successor(key: Uint8Array): Buffer {
@@ -165,16 +148,17 @@ function revisionOf(key: Uint8Array): number {
 
 /** Kind and version: what is the same for all revisions of a snapshot. */
 function versionId(key: Uint8Array): string {
-  return Buffer.from(key.subarray(numberEnd, key.length - 8)).toString("latin1");
+  return Buffer.from(key.subarray(0, key.length - 8)).toString("latin1");
 }
 
 /** Throws CORRUPTION. */
 function openSnapshot(stream: string, [key, value]: Entry): StoredSnapshot {
   const body = unseal(key, value);
   if (!body) throw corruption("a snapshot fails its CRC", { stream });
+  const kindStart = 3 + Buffer.byteLength(stream);
   return {
     stream,
-    kind: Buffer.from(key.subarray(kindStart, key.length - 16)).toString("utf8"),
+    kind: Buffer.from(key.subarray(kindStart, key.length - 17)).toString("utf8"),
     version: versionOf(key),
     position: readUint64(body, 0),
     payload: body.subarray(8),

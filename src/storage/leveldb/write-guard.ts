@@ -5,8 +5,8 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Head, StorageWatcher, WriteState } from "../storage.ts";
-import type { Core } from "./core.ts";
-import { closedError, type EngineOptions } from "./engine.ts";
+import { closedError, type Core } from "./core.ts";
+import type { EngineOptions } from "./engine.ts";
 import type { Kv, WriteBatch } from "./kv.ts";
 
 export interface GuardParts {
@@ -39,6 +39,7 @@ export class WriteGuard {
 
   /** Runs a write after those before it. Throws where nothing may be written now. */
   exclusive<T>(bytes: number, write: () => Promise<T>): Promise<T> {
+    if (this.closed) return Promise.reject(closedError());
     const turn = this.last.then(() => {
       this.admit(bytes);
       return write();
@@ -76,11 +77,11 @@ export class WriteGuard {
     await this.recovery;
     const { core, options } = this.parts;
     if (this.state === "accepting" || this.state === "disk-full") await options.closing?.(core);
+    core.open = false;
     await core.kv.close();
   }
 
   private admit(bytes: number): void {
-    if (this.closed) throw closedError();
     if (this.state === "recovering") {
       throw new AnnalsError({ reason: "RECOVERING" }, "the store is being reopened and audited");
     }
