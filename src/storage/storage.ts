@@ -2,11 +2,11 @@
 // and makes them durable; it decides nothing (see domain/decide.ts). Its law is executable:
 // test/storage-suite.ts runs on every engine.
 //
-// The law, in short. Positions are dense from 1, versions dense from 1 per stream. A commit is all or
-// nothing and, once its promise resolves, durable and visible to every later call; before that it is
-// visible to none. Nothing beyond `head()` is ever seen. Bytes that fail their check are thrown as
-// CORRUPTION, never returned, never skipped. What was read does not change: a read bounded by a
-// position is a consistent view for as long as it runs.
+// The law, in short. Positions are dense from 1, versions dense from 1 per stream. A commit is all
+// or nothing and, once its promise resolves, durable and visible to every later call; before that
+// it is visible to none. Nothing beyond `head()` is ever seen. Bytes that fail their check are
+// thrown as CORRUPTION, never returned, never skipped. What was read does not change: a read
+// bounded by a position is a consistent view for as long as it runs.
 
 import type { AppendCondition } from "../domain/append.ts";
 import type { CommitEvent, StoredEvent } from "../domain/event.ts";
@@ -51,9 +51,9 @@ export interface Commit {
 }
 
 /**
- * `committed`: durable. `stale`: the head had moved (another node appended); nothing was stored, get
- * the facts again. A failed commit throws: OUTCOME_UNKNOWN where it may be there after a restart,
- * DISK_FULL and RECOVERING where nothing was stored.
+ * `committed`: durable. `stale`: the head had moved (another node appended); nothing was stored,
+ * get the facts again. A failed commit throws: OUTCOME_UNKNOWN where it may be there after a
+ * restart, DISK_FULL and RECOVERING where nothing was stored.
  */
 export type CommitResult = "committed" | "stale";
 
@@ -118,7 +118,7 @@ export interface NamePage {
   readonly limit: number;
 }
 
-/** A snapshot as stored. `payload` is the encoded `Snapshot` message; storage never looks inside. */
+/** A snapshot as stored. `payload` is the encoded `Snapshot`; storage never looks inside. */
 export interface StoredSnapshot {
   readonly stream: string;
   readonly kind: string;

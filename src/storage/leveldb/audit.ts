@@ -1,6 +1,6 @@
-// After LevelDB opened its folder: is the end of the log what was acknowledged? Everything that stood
-// only in the write-ahead log is walked chunk by chunk, each checked by CRC, joining the one before in
-// position and in hash, against the high-water mark.
+// After LevelDB opened its folder: is the end of the log what was acknowledged? Everything that
+// stood only in the write-ahead log is walked chunk by chunk, each checked by CRC, joining the one
+// before in position and in hash, against the high-water mark.
 
 import { AnnalsError, corruption } from "../../domain/errors.ts";
 import { firstHash, hashOf, openChunk, previousHashOf, type Chunk } from "./chunk.ts";

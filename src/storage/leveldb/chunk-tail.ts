@@ -41,7 +41,7 @@ export class ChunkTail {
     return chunk && chunk.first <= position ? chunk : undefined;
   }
 
-  /** The chunks that hold the positions `first` to `last`, or undefined if not all are in memory. */
+  /** The chunks that hold these positions, or undefined if not all are in memory. */
   covering(first: number, last: number): readonly Chunk[] | undefined {
     const from = this.indexOf(first);
     const begin = this.chunks[from];

@@ -10,8 +10,8 @@ import { chunkKey } from "./keys.ts";
 const chunksPerPageMax = 1_000;
 
 /**
- * The chunks that hold the positions of the range, in order, in pages of about `pageBytes`. The next
- * page is fetched while this one is used. Nothing beyond `head` is seen.
+ * The chunks that hold the positions of the range, in order, in pages of about `pageBytes`. The
+ * next page is fetched while this one is used. Nothing beyond `head` is seen.
  */
 export async function* chunksForwards(
   core: Core,

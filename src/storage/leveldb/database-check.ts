@@ -1,6 +1,7 @@
-// Before LevelDB opens its folder: is what it is about to believe sound? LevelDB drops a bent record of
-// its log in silence, starts anew where CURRENT is missing, and deletes what it no longer knows. So
-// its files are read first, and a fault that a crash cannot explain is a finding, not a start.
+// Before LevelDB opens its folder: is what it is about to believe sound? LevelDB drops a bent
+// record of its log in silence, starts anew where CURRENT is missing, and deletes what it no longer
+// knows. So its files are read first, and a fault that a crash cannot explain is a finding, not a
+// start.
 
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -72,7 +73,7 @@ async function checkTables(
     if (/^\d+\.(ldb|sst)$/.test(name)) byNumber.set(Number.parseInt(name, 10), name);
   }
   const tables: string[] = [];
-  for (const [number, bytes] of [...manifest.tables].sort(([a], [b]) => a - b)) {
+  for (const [number, bytes] of [...manifest.tables].toSorted(([a], [b]) => a - b)) {
     const name = byNumber.get(number);
     if (!name) {
       findings.push(`table ${number} is missing`);
@@ -97,7 +98,7 @@ async function checkLogs(
     .filter((name) => /^\d+\.log$/.test(name))
     .map((name) => Number.parseInt(name, 10))
     .filter((number) => number >= manifest.logNumber)
-    .sort((a, b) => a - b);
+    .toSorted((a, b) => a - b);
   if (!numbers.includes(manifest.logNumber)) {
     findings.push(`write-ahead log ${manifest.logNumber} is missing`);
   }

@@ -1,9 +1,16 @@
-// The LevelDB engine: the storage port over chunks, terms and postings. A commit is durable when its
-// one synced batch is; only then does the head move. Any failed write poisons the engine: it stops
-// acknowledging, closes, reopens and audits (see recovery.ts) before it goes on.
+// The LevelDB engine: the storage port over chunks, terms and postings. A commit is durable when
+// its one synced batch is; only then does the head move. Any failed write poisons the engine: it
+// stops acknowledging, closes, reopens and audits (see recovery.ts) before it goes on.
 
-import type { Commit, CommitResult, Head, Storage, StorageIdentity } from "../storage.ts";
-import type { SnapshotStore, StorageWatcher } from "../storage.ts";
+import type {
+  Commit,
+  CommitResult,
+  Head,
+  Storage,
+  StorageIdentity,
+  SnapshotStore,
+  StorageWatcher,
+} from "../storage.ts";
 import { firstHash, hashOf, openChunk } from "./chunk.ts";
 import { ChunkTail } from "./chunk-tail.ts";
 import { chunkHolding } from "./chunks.ts";
@@ -20,7 +27,7 @@ import { WriteGuard } from "./write-guard.ts";
 
 export interface EngineOptions {
   readonly identity: StorageIdentity;
-  /** Opens the database and proves it fit to serve; again after a failed write. Throws if it is not. */
+  /** Opens the database and proves it fit to serve, or throws; again after a failed write. */
   readonly openKv: () => Promise<Kv>;
   /** Bytes that may still be written before the reserve is touched. Absent: no bound. */
   readonly spareBytes?: () => number;

@@ -1,6 +1,6 @@
 // A second lock of our own on the store's folder. LevelDB's is lost as soon as any code of the same
-// process opens and closes its LOCK file. Ours is a listening socket in the folder: the kernel drops
-// it with the process, and another process finds out by connecting.
+// process opens and closes its LOCK file. Ours is a listening socket in the folder: the kernel
+// drops it with the process, and another process finds out by connecting.
 
 import { createConnection, createServer, type Server } from "node:net";
 import { open, rm } from "node:fs/promises";

@@ -1,6 +1,6 @@
 // Who a store is: a file written once, before its database exists. Without it nothing is opened and
-// nothing is created: a database whose CURRENT went missing would otherwise be started anew, and its
-// tables deleted.
+// nothing is created: a database whose CURRENT went missing would otherwise be started anew, and
+// its tables deleted.
 //
 //   <folder>/IDENTITY   JSON { magic, formatVersion, storeId, createdAt, created }, durable
 //   <folder>/MARK       mark.ts
@@ -34,15 +34,16 @@ export async function readIdentity(folder: string): Promise<Identity | undefined
   if (contents === undefined) {
     const others = (await readdir(folder)).filter((name) => !isOurs(name));
     if (others.length === 0) return undefined;
+    const some = others.slice(0, 3).join(", ");
     throw new StoreRefused(folder, [
-      `the folder holds ${others.slice(0, 3).join(", ")} but no IDENTITY: it is not a store, or it lost its identity`,
+      `it holds ${some} but no IDENTITY: it is not a store, or it lost its identity`,
     ]);
   }
   const identity = parseIdentity(contents);
   if (!identity) throw new StoreRefused(folder, ["IDENTITY is bent"]);
   if (identity.formatVersion > formatVersion) {
     throw new StoreRefused(folder, [
-      `the store has format version ${identity.formatVersion}; this server knows up to ${formatVersion}`,
+      `it has format version ${identity.formatVersion}; this server knows up to ${formatVersion}`,
     ]);
   }
   return identity;

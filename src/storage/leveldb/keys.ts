@@ -1,5 +1,5 @@
-// The keys on disk, format version 1. Numbers are big-endian, so that their order is the order of the
-// keys. No key is ever written twice (reads of overwritten keys can be stale in this LevelDB).
+// The keys on disk, format version 1. Numbers are big-endian, so that their order is the order of
+// the keys. No key is ever written twice (reads of overwritten keys can be stale in this LevelDB).
 //
 //   chunk     'c' last position (8)                              -> chunk.ts
 //   term      't' kind (1) name (UTF-8)                          -> term number (8), CRC (4)
@@ -90,7 +90,7 @@ export function writeUint64(into: Uint8Array, offset: number, value: number): vo
   into[offset + 7] = low;
 }
 
-/** Reads 8 bytes, big-endian. Beyond 2^53 - 1 the answer is not exact: callers compare, not trust. */
+/** Reads 8 bytes, big-endian. Beyond 2^53 - 1 not exact: callers compare, not trust. */
 export function readUint64(from: Uint8Array, offset: number): number {
   return readUint32(from, offset) * 0x1_0000_0000 + readUint32(from, offset + 4);
 }

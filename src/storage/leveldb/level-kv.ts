@@ -25,7 +25,7 @@ export async function openLevelKv(folder: string, createIfMissing: boolean): Pro
     maxFileSize: fileBytesMax,
   });
   await database.open();
-  return overDatabase(database as unknown as Database);
+  return overDatabase(database);
 }
 
 /** The seam over an open abstract-level database with buffer encodings. */

@@ -2,7 +2,8 @@
 // and goes on. Used for the write-ahead logs and for the MANIFEST. A file is blocks of 32 KiB; a
 // record never spans the end of a block, a longer one is cut into fragments:
 //
-//   4  CRC-32C of type and payload, masked    2  length    1  type: 1 full, 2 first, 3 middle, 4 last
+//   4  CRC-32C of type and payload, masked    2  length
+//   1  type: 1 full, 2 first, 3 middle, 4 last
 //
 // Numbers are little-endian. Source: doc/log_format.md of google/leveldb.
 
@@ -20,8 +21,8 @@ export interface LogContents {
   /** Where the first fault lies; absent: the file is sound to its end. */
   readonly faultOffset: number | undefined;
   /**
-   * Whether a whole new record begins somewhere behind the fault. Writes are synced one by one, so a
-   * record behind a fault proves that what is at fault had been durable: bytes were bent. Without
+   * Whether a whole new record begins somewhere behind the fault. Writes are synced one by one, so
+   * a record behind a fault proves that what is at fault had been durable: bytes were bent. Without
    * one, the fault is the torn end of a write that was never acknowledged.
    */
   readonly recordBehindFault: boolean;

@@ -1,11 +1,12 @@
-// The high-water mark: the last acknowledged position, outside LevelDB, so that a log which lost its
-// end cannot pass for a shorter one. Written in place after each commit (a few microseconds, no sync:
-// it survives a killed process), synced every few seconds and on a clean stop (it survives a power
-// cut). It is never ahead of the log, which was synced before.
+// The high-water mark: the last acknowledged position, outside LevelDB, so that a log which lost
+// its end cannot pass for a shorter one. Written in place after each commit (a few microseconds, no
+// sync: it survives a killed process), synced every few seconds and on a clean stop (it survives a
+// power cut). It is never ahead of the log, which was synced before.
 //
 // Two slots, 4,096 bytes apart, written in turn, so that a torn write leaves the other one:
 //
-//    0  8  "ANNLMARK"    8  8  sequence    16  8  position    24 32  hash of the chunk that ends there
+//    0  8  "ANNLMARK"    8  8  sequence    16  8  position
+//   24 32  hash of the chunk that ends there
 //   56  4  CRC-32 of the 56 bytes before
 //
 // Numbers are big-endian. Format version 1.
@@ -65,7 +66,7 @@ export class Mark {
 export function openMark(path: string, create: boolean): [Mark, MarkState | undefined] {
   const fd = openSync(path, create ? "w+" : "r+", 0o600);
   const slots = [0, 1].map((slot) => readSlot(fd, slot)).filter((state) => state !== undefined);
-  const newest = slots.sort((a, b) => b.sequence - a.sequence)[0];
+  const newest = slots.toSorted((a, b) => b.sequence - a.sequence)[0];
   return [new Mark(fd, newest?.sequence ?? 0), newest];
 }
 

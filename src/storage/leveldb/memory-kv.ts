@@ -13,7 +13,7 @@ export function openMemoryKv(): Kv {
 
   function keysInOrder(): string[] {
     if (added.length > 0) {
-      sorted = merged(sorted, added.sort());
+      sorted = merged(sorted, added.toSorted());
       added = [];
     }
     return sorted;

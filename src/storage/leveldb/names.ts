@@ -10,8 +10,8 @@ const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const pageCountMax = 1_000;
 
 /**
- * Names of a kind that begin with the page's prefix, after its `after`, as of `head`. Without a prefix
- * system names (`$...`) are left out.
+ * Names of a kind that begin with the page's prefix, after its `after`, as of `head`. Without a
+ * prefix system names (`$...`) are left out.
  */
 export async function namesWithPrefix(
   core: Core,

@@ -1,6 +1,6 @@
-// Opening a store. On disk: lock the folder, know the store, check LevelDB's files before LevelDB acts
-// on them, open, audit the end of the log, and only then serve. What a crash cannot explain is refused
-// with a report; serving it all the same takes an operator's word (`acceptLoss`).
+// Opening a store. On disk: lock the folder, know the store, check LevelDB's files before LevelDB
+// acts on them, open, audit the end of the log, and only then serve. What a crash cannot explain is
+// refused with a report; serving it all the same takes an operator's word (`acceptLoss`).
 
 import { appendFile, mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ import { lockFolder } from "./folder-lock.ts";
 import { readIdentity, writeIdentity, type Identity } from "./identity.ts";
 import type { Kv } from "./kv.ts";
 import { openLevelKv } from "./level-kv.ts";
-import { Mark, openMark, type MarkState } from "./mark.ts";
+import { openMark, type Mark, type MarkState } from "./mark.ts";
 import { openMemoryKv } from "./memory-kv.ts";
 import { StoreRefused } from "./store-refused.ts";
 import { checkTable } from "./table-file.ts";

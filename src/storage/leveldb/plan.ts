@@ -1,5 +1,5 @@
-// How a selection is found: by walking the log, or by the postings of the terms that narrow it most.
-// A plan only narrows; what matches is decided by domain/query.ts on the records themselves.
+// How a selection is found: by walking the log, or by the postings of the terms that narrow it
+// most. A plan only narrows; what matches is decided by domain/query.ts on the records themselves.
 
 import { categoryOf } from "../../domain/event.ts";
 import { possibleStreams, type QueryItem, type Selection } from "../../domain/query.ts";
@@ -77,7 +77,7 @@ export async function groupsOf(core: Core, item: QueryItem, head: number): Promi
   return groups;
 }
 
-/** The categories of the streams that begin with the prefixes; undefined where they are too many. */
+/** The categories of streams that begin with the prefixes; undefined: they are too many. */
 async function categoriesOf(
   core: Core,
   prefixes: readonly string[],

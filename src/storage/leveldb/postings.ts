@@ -1,5 +1,5 @@
-// Reading postings: one term's list in pages, and several lists merged in the order of the log. A gap
-// in a list (its counts do not join up, or it ends before the term's head) is CORRUPTION.
+// Reading postings: one term's list in pages, and several lists merged in the order of the log. A
+// gap in a list (its counts do not join up, or it ends before the term's head) is CORRUPTION.
 
 import { corruption } from "../../domain/errors.ts";
 import { postingKey, type TermNumber } from "./keys.ts";
@@ -151,12 +151,13 @@ function precedes(a: Posting, b: Posting, reverse: boolean): boolean {
 function union(postings: readonly Posting[]): number[] {
   const ordinals = new Set<number>();
   for (const posting of postings) for (const ordinal of posting.ordinals) ordinals.add(ordinal);
-  return [...ordinals].sort((a, b) => a - b);
+  return [...ordinals].toSorted((a, b) => a - b);
 }
 
 /**
- * The last position of the chunk that holds a stream's version, 1 <= version <= term.count: a binary
- * search by seeks, after a look at the newest postings, where most loads from a snapshot end.
+ * The last position of the chunk that holds a stream's version, 1 <= version <= term.count: a
+ * binary search by seeks, after a look at the newest postings, where most loads from a snapshot
+ * end.
  */
 export async function chunkOfVersion(kv: Kv, term: TermHead, version: number): Promise<number> {
   const number = term.number as TermNumber;

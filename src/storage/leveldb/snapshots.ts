@@ -1,5 +1,5 @@
-// Snapshots beside the log: sealed values under the stream's name, so that a range gives them by kind,
-// the newest version of a kind first, the last saved of a version first. The key is drawn in
+// Snapshots beside the log: sealed values under the stream's name, so that a range gives them by
+// kind, the newest version of a kind first, the last saved of a version first. The key is drawn in
 // keys.ts; the value is
 //
 //   8  position of the event at the snapshot's version

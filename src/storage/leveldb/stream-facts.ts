@@ -1,5 +1,5 @@
-// What is known of streams and types: from the dictionary, the postings, and the chunks of the first
-// and last event.
+// What is known of streams and types: from the dictionary, the postings, and the chunks of the
+// first and last event.
 
 import { corruption } from "../../domain/errors.ts";
 import type { EventTypeFacts, NamePage, StreamFacts } from "../storage.ts";

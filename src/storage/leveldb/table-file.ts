@@ -1,7 +1,9 @@
-// LevelDB's table files, checked block by block: each block carries a CRC that LevelDB, as it ships for
-// Node, never looks at. A bent index block makes keys vanish without a word; this is how it is seen.
+// LevelDB's table files, checked block by block: each block carries a CRC that LevelDB, as it ships
+// for Node, never looks at. A bent index block makes keys vanish without a word; this is how it is
+// seen.
 //
-//   data blocks, filter block, metaindex block, index block, footer (48: two handles, padding, magic)
+//   data blocks, filter block, metaindex block, index block,
+//   footer (48: two handles, padding, magic)
 //   block = contents, type (1: 0 plain, 1 snappy), CRC-32C of both, masked (4)
 //
 // Source: doc/table_format.md of google/leveldb.
@@ -69,7 +71,7 @@ async function checkBlocks(
   read: (offset: number, bytes: number) => Promise<Uint8Array>,
   pace: (bytes: number) => Promise<void>,
 ): Promise<string | undefined> {
-  const blocks = [...handles].sort((a, b) => a.offset - b.offset);
+  const blocks = [...handles].toSorted((a, b) => a.offset - b.offset);
   let covered = 0;
   for (let i = 0; i < blocks.length;) {
     const start = (blocks[i] as Handle).offset;

@@ -4,8 +4,7 @@
 
 import { corruption } from "../../domain/errors.ts";
 import { unseal } from "./checksum.ts";
-import { postingKey, termKey, type TermKind, type TermNumber } from "./keys.ts";
-import { readUint32 } from "./keys.ts";
+import { postingKey, termKey, type TermKind, type TermNumber, readUint32 } from "./keys.ts";
 import type { Kv } from "./kv.ts";
 import { lastPosition, openPosting } from "./posting.ts";
 import { TwoGenerationCache } from "./two-generation-cache.ts";

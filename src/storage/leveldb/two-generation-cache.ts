@@ -1,5 +1,6 @@
-// A bounded cache with almost no upkeep: when the young generation is full it becomes the old one and
-// the old one is dropped. What is used is carried over. Holds between one and two times its limit.
+// A bounded cache with almost no upkeep: when the young generation is full it becomes the old one
+// and the old one is dropped. What is used is carried over. Holds between one and two times its
+// limit.
 
 export class TwoGenerationCache<K, V> {
   private young = new Map<K, V>();

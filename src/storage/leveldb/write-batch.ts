@@ -1,7 +1,8 @@
-// LevelDB's write batches as they stand in the write-ahead log, for the audit: which chunks are there,
-// and whether the batches join up. Source: db/write_batch.cc of google/leveldb.
+// LevelDB's write batches as they stand in the write-ahead log, for the audit: which chunks are
+// there, and whether the batches join up. Source: db/write_batch.cc of google/leveldb.
 //
-//   8  sequence number of the first entry    4  count of entries    entries: 1 put key value | 0 delete key
+//   8  sequence number of the first entry    4  count of entries
+//   entries: 1 put key value | 0 delete key
 
 import { WireReader } from "../../domain/wire.ts";
 import { prefixChunk, readUint64 } from "./keys.ts";
