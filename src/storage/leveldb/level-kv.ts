@@ -1,11 +1,10 @@
 // The key-value seam over `level`: classic-level on disk, memory-level in tests. Knows the options
 // that were measured, and nothing about events.
 
-import type { AbstractLevel } from "abstract-level";
 import { Level } from "level";
 import type { Entry, KeyRange, Kv, WriteBatch } from "./kv.ts";
 
-type Database = AbstractLevel<string | Buffer | Uint8Array, Buffer, Buffer>;
+type Database = Level<Buffer, Buffer>;
 
 const pageBytesDefault = 512 * 1024;
 const blockCacheBytes = 32 * 1024 * 1024;
@@ -28,8 +27,8 @@ export async function openLevelKv(folder: string, createIfMissing: boolean): Pro
   return overDatabase(database);
 }
 
-/** The seam over an open abstract-level database with buffer encodings. */
-export function overDatabase(database: Database): Kv {
+
+function overDatabase(database: Database): Kv {
   return {
     getMany: (keys) => database.getMany(keys as Buffer[]),
     page: (range) => readPage(database, range),
