@@ -1,0 +1,69 @@
+// Text for a terminal: how wide it is, cut to fit, and disarmed. What others stored may hold control
+// characters; printed raw, they could move the cursor or rewrite what stands above.
+
+// eslint-disable-next-line no-control-regex -- finding control characters is the point
+const unsafe = /[\u0000-\u001F\u007F-\u009F\u2028\u2029\u202A-\u202E\u2066-\u2069]/g;
+
+/** Control and direction-changing characters as `\u001b`. */
+export function disarmed(text: string): string {
+  return text.replace(
+    unsafe,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
+const zeroWidth = /^[\p{Mn}\p{Me}\p{Cf}]$/u;
+const doubleWidth =
+  /^[\u1100-\u115F\u2E80-\u303E\u3041-\uA4CF\uAC00-\uD7A3\uF900-\uFAFF\uFE30-\uFE6F\uFF00-\uFF60\uFFE0-\uFFE6\u{1F300}-\u{1FAFF}\u{20000}-\u{3FFFD}]$/u;
+
+function widthOfCharacter(character: string): number {
+  if (character <= "\u02FF") return 1;
+  if (zeroWidth.test(character)) return 0;
+  return doubleWidth.test(character) ? 2 : 1;
+}
+
+/** Columns the text takes, without control sequences in it. */
+export function displayWidth(text: string): number {
+  let width = 0;
+  for (const character of text) width += widthOfCharacter(character);
+  return width;
+}
+
+/** The text, or as much of it as fits, ending in `…`. */
+export function fitted(text: string, columns: number): string {
+  if (text.length * 2 <= columns || columns === Number.POSITIVE_INFINITY) return text;
+  let width = 0;
+  let end = 0;
+  let fitting = 0;
+  for (const character of text) {
+    width += widthOfCharacter(character);
+    if (width > columns) return `${text.slice(0, fitting)}…`;
+    end += character.length;
+    if (width < columns) fitting = end;
+  }
+  return text;
+}
+
+/** Filled with spaces to a width, on the right or the left. */
+export function padded(text: string, columns: number, side: "left" | "right"): string {
+  const fill = " ".repeat(Math.max(0, columns - displayWidth(text)));
+  return side === "left" ? text + fill : fill + text;
+}
+
+/** `1,234,567`. */
+export function grouped(count: number | bigint): string {
+  return count.toLocaleString("en-US");
+}
+
+/** `12.3 MiB`. */
+export function byteCount(bytes: number | bigint): string {
+  let amount = Number(bytes);
+  if (amount < 1024) return `${amount} B`;
+  for (const unit of ["KiB", "MiB", "GiB"]) {
+    amount /= 1024;
+    if (amount < 1024 || unit === "GiB") {
+      return `${amount.toFixed(amount < 10 ? 1 : 0).replace(/\.0$/, "")} ${unit}`;
+    }
+  }
+  return "";
+}

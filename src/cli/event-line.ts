@@ -1,0 +1,155 @@
+// The one line format of `export`, `import` and `--json`: an event as one line of JSON (docs/model.md
+// describes it). Writing and reading again gives the same bytes.
+
+import type { NewEvent, RecordedEvent } from "../gen/annals/v1/event_pb.js";
+import { membersOf } from "./json-members.ts";
+import { isoTime } from "./time.ts";
+
+const jsonType = /^application\/(?:[^;\s]+\+)?json\s*(?:;.*)?$|^[^;\s]+\+json\s*(?:;.*)?$/i;
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const utf8 = new TextEncoder();
+
+/** A payload as the text it is: valid JSON under a JSON content type, on one line; else undefined. */
+export function jsonTextOf(contentType: string, data: Uint8Array): string | undefined {
+  if (data.length === 0 || !jsonType.test(contentType)) return undefined;
+  try {
+    const text = strictUtf8.decode(data);
+    JSON.parse(text);
+    // White space at the ends is not part of the value, and a line break would end the line.
+    return /^\s|\s$|[\r\n]/.test(text) ? undefined : text;
+  } catch {
+    return undefined;
+  }
+}
+
+/** An event as one line, with its line break. */
+export function lineOf(event: RecordedEvent): string {
+  const metadata = Object.entries(event.metadata).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  const head = JSON.stringify({
+    position: Number(event.position),
+    version: Number(event.version),
+    recordedAt: isoTime(event.recordedAt),
+    id: event.id,
+    stream: event.stream,
+    type: event.type,
+    tags: event.tags,
+    metadata: Object.fromEntries(metadata),
+    contentType: event.contentType,
+  });
+  return `${head.slice(0, -1)}${payloadOf(event)}}\n`;
+}
+
+function payloadOf({ contentType, data }: RecordedEvent): string {
+  if (data.length === 0) return "";
+  const json = jsonTextOf(contentType, data);
+  if (json !== undefined) return `,"json":${json}`;
+  const base64 = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64");
+  return `,"data":"${base64}"`;
+}
+
+/** What a line proposes: every field settled but for the id and the stream, which it may lack. */
+export type LineEvent = Required<Pick<NewEvent, "id" | "stream" | "type" | "tags" | "metadata">> & {
+  readonly contentType: string;
+  readonly payload: { readonly case: "data"; readonly value: Uint8Array } | { case: undefined };
+};
+
+/** The line is no event; the message says what is wrong with it. */
+export class LineError extends Error {
+  override readonly name = "LineError";
+}
+
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+/** What the store adds: in an export, and made anew by the store that imports it. */
+const recorded = new Set(["position", "version", "recordedAt"]);
+
+/** Reads a line. Throws `LineError`. */
+export function eventOf(line: string): LineEvent {
+  const object = objectIn(line);
+  const texts = new Map<string, string>();
+  for (const { name, text } of membersOf(line)) {
+    if (texts.has(name)) throw new LineError(`"${name}" is there twice`);
+    if (!known.has(name) && !recorded.has(name)) throw new LineError(`"${name}" is not known`);
+    texts.set(name, text);
+  }
+  const id = stringIn(object, "id");
+  if (id !== "" && !uuid.test(id)) throw new LineError(`"id": "${id}" is no UUID`);
+  const type = stringIn(object, "type");
+  if (type === "") throw new LineError('"type" is missing');
+  return {
+    id: id.toLowerCase(),
+    stream: stringIn(object, "stream"),
+    type,
+    tags: tagsIn(object),
+    metadata: metadataIn(object),
+    ...payloadIn(object, texts.get("json")),
+  };
+}
+
+type Members = Record<string, unknown>;
+const known = new Set("id stream type tags metadata contentType json data".split(" "));
+
+function objectIn(line: string): Members {
+  let value: unknown;
+  try {
+    value = JSON.parse(line);
+  } catch (error) {
+    throw new LineError(`not JSON: ${(error as Error).message}`, { cause: error });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new LineError("not a JSON object");
+  }
+  return value as Members;
+}
+
+/** Half a surrogate pair has no UTF-8 form: it would be stored as another character. */
+function wellFormed(text: string, name: string): string {
+  if (/\p{Surrogate}/u.test(text)) throw new LineError(`"${name}" holds half a surrogate pair`);
+  return text;
+}
+
+function stringIn(object: Members, name: string): string {
+  const value = object[name] ?? "";
+  if (typeof value !== "string") throw new LineError(`"${name}" is not a string`);
+  return wellFormed(value, name);
+}
+
+function tagsIn({ tags = [] }: Members): string[] {
+  if (!Array.isArray(tags)) throw new LineError('"tags" is not an array of strings');
+  return tags.map((tag: unknown) => {
+    if (typeof tag !== "string") throw new LineError('"tags" is not an array of strings');
+    return wellFormed(tag, "tags");
+  });
+}
+
+function metadataIn({ metadata = {} }: Members): Record<string, string> {
+  if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) {
+    throw new LineError('"metadata" is not an object of strings');
+  }
+  for (const [key, value] of Object.entries(metadata)) {
+    if (typeof value !== "string") throw new LineError(`"metadata": "${key}" is not a string`);
+    wellFormed(key + value, "metadata");
+  }
+  return metadata as Record<string, string>;
+}
+
+function payloadIn(object: Members, json: string | undefined) {
+  const contentType = stringIn(object, "contentType");
+  if (json !== undefined && "data" in object) throw new LineError('both "json" and "data"');
+  if (json !== undefined) {
+    if (contentType !== "" && !jsonType.test(contentType)) {
+      throw new LineError(`"json" with the content type "${contentType}": use "data"`);
+    }
+    const value = utf8.encode(json);
+    return { contentType: contentType || "application/json", payload: bytesOf(value) };
+  }
+  const type = contentType || "application/octet-stream";
+  if (!("data" in object)) return { contentType: type, payload: { case: undefined } };
+  const text = stringIn(object, "data");
+  const bytes = Buffer.from(text, "base64");
+  if (bytes.toString("base64") !== text) throw new LineError('"data" is not base64');
+  return { contentType: type, payload: bytesOf(bytes) };
+}
+
+function bytesOf(value: Uint8Array) {
+  return { case: "data", value } as const;
+}

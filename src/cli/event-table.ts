@@ -1,0 +1,50 @@
+// Events as people read them: a line each, with the payload as text where it is text.
+
+import type { RecordedEvent } from "../gen/annals/v1/event_pb.js";
+import { byteCount } from "./display.ts";
+import { lineOf } from "./event-line.ts";
+import { tableOn, type Column } from "./table.ts";
+import type { Terminal } from "./terminal.ts";
+import { isoTime } from "./time.ts";
+
+const columns: readonly Column[] = [
+  { title: "POSITION", side: "right" },
+  { title: "RECORDED AT", side: "left" },
+  { title: "STREAM@VERSION", side: "left", columnsMax: 36 },
+  { title: "TYPE", side: "left", columnsMax: 28 },
+  { title: "PAYLOAD  #TAGS  KEY=VALUE", side: "left" },
+];
+
+/** Turns batches of events into text: a table, or lines of JSON. */
+export function eventsOn(terminal: Terminal, json: boolean | undefined) {
+  if (json === true) return (events: readonly RecordedEvent[]) => events.map(lineOf).join("");
+  const table = tableOn(terminal.output, terminal, columns);
+  return (events: readonly RecordedEvent[]) => table(events.map(cellsOf));
+}
+
+function cellsOf(event: RecordedEvent): string[] {
+  const marks = event.tags.map((tag) => `#${tag}`);
+  const facts = Object.entries(event.metadata).map(([key, value]) => `${key}=${value}`);
+  const payload = payloadText(event.contentType, event.data);
+  return [
+    String(event.position),
+    isoTime(event.recordedAt),
+    event.stream === "" ? "" : `${event.stream}@${event.version}`,
+    event.type,
+    [payload, ...marks, ...facts].filter((part) => part !== "").join("  "),
+  ];
+}
+
+const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
+
+function payloadText(contentType: string, data: Uint8Array): string {
+  if (data.length === 0) return "";
+  if (/^text\/|[/+]json\b/i.test(contentType)) {
+    try {
+      return strictUtf8.decode(data);
+    } catch {
+      // Not the text it says it is: shown as the bytes it is.
+    }
+  }
+  return `<${byteCount(data.length)} ${contentType}>`;
+}

@@ -1,0 +1,164 @@
+// What `annals help` says: a line for each command, and a page for one.
+
+export interface CommandHelp {
+  readonly name: string;
+  readonly synopsis: string;
+  readonly summary: string;
+  /** Options and remarks, a line each. */
+  readonly details: readonly string[];
+}
+
+const selection = [
+  "STREAM                  one stream",
+  "--type T, --prefix P    events of this type; in streams that begin with this (repeat: any of)",
+  "--tag T                 events with this tag (repeat: all of)",
+  '--query-json JSON       a whole query: {"items":[{"types":["A"]},{"tags":["b"]}]}',
+];
+const range = [
+  "--from-version N, --from-position N, --from-time TIME    begin there (inclusive)",
+  "--to-version N, --to-position N, --to-time TIME          end there (inclusive)",
+  "TIME is 2026-01-31 or 2026-01-31T12:00:00.000000Z",
+];
+const json = "--json                  JSON, one object a line";
+
+export const commandHelp: readonly CommandHelp[] = [
+  {
+    name: "serve",
+    synopsis: "serve [options]",
+    summary: "start the server",
+    details: ["annals serve --help lists its options"],
+  },
+  {
+    name: "append",
+    synopsis: "append STREAM TYPE [JSON | -] [options]",
+    summary: "append one event",
+    details: [
+      "JSON                    the payload; - reads it from standard input; absent: no payload",
+      "--data-file FILE        the payload as bytes from a file",
+      "--content-type TYPE     default application/json, with --data-file application/octet-stream",
+      "--tag T, --meta K=V     a tag, a metadata entry (repeat for more)",
+      "--id UUID               the event's id: makes it safe to run the same command again",
+      "--expected-version N    refuse (exit code 3) unless the stream is at version N",
+      "--expected exists|absent",
+      json,
+    ],
+  },
+  {
+    name: "read",
+    synopsis: "read [STREAM] [options]",
+    summary: "print events",
+    details: [
+      ...selection,
+      ...range,
+      "--backwards             newest first",
+      "--limit N               at most N events",
+      json,
+    ],
+  },
+  {
+    name: "tail",
+    synopsis: "tail [STREAM] [-n N] [-f] [options]",
+    summary: "print the last events, and with -f the later ones as they happen",
+    details: [
+      "-n, --lines N           how many (10)",
+      "-f, --follow            go on until Ctrl-C; reconnects without a gap or a duplicate",
+      ...selection,
+      json,
+    ],
+  },
+  {
+    name: "streams",
+    synopsis: "streams [PREFIX]",
+    summary: "list streams",
+    details: [json],
+  },
+  {
+    name: "stream",
+    synopsis: "stream STREAM",
+    summary: "show one stream in numbers",
+    details: [json],
+  },
+  {
+    name: "types",
+    synopsis: "types [PREFIX]",
+    summary: "list event types",
+    details: [json],
+  },
+  {
+    name: "replay",
+    synopsis: "replay STREAM [--version N | --time TIME]",
+    summary: "show a stream's state, folded from its JSON events by merge patch",
+    details: ["--version N, --time TIME    as of then; absent: now", json],
+  },
+  {
+    name: "snapshots",
+    synopsis: "snapshots STREAM [--kind KIND]",
+    summary: "list a stream's snapshots",
+    details: ["--kind KIND             only this kind", json],
+  },
+  {
+    name: "info",
+    synopsis: "info",
+    summary: "show version, head, durability and limits of the server",
+    details: [json],
+  },
+  {
+    name: "health",
+    synopsis: "health",
+    summary: "exit with 0 if the server is serving, else with 1",
+    details: [json],
+  },
+  {
+    name: "import",
+    synopsis: "import [FILE | -] [options]",
+    summary: "store the events of a file, a JSON object a line",
+    details: [
+      "Each event is stored exactly once, in the order of the file, however often the command is",
+      "stopped and run again. The format is described in docs/model.md.",
+      "--namespace NAME        lines without an id get one from NAME, the line's number and its text:",
+      "                        one name for one file, another for every other file",
+      "--stream STREAM         the stream of lines that name none",
+      "--dry-run               read the file and count; send nothing (limits are the server's to check)",
+      json,
+    ],
+  },
+  {
+    name: "export",
+    synopsis: "export [STREAM] [options]",
+    summary: "write events as lines for import, in the order of their positions",
+    details: [...selection, "--after POSITION        go on after an earlier export"],
+  },
+  {
+    name: "help",
+    synopsis: "help [COMMAND]",
+    summary: "explain a command",
+    details: [],
+  },
+  { name: "version", synopsis: "version", summary: "print the version", details: [] },
+];
+
+const local = new Set(["serve", "help", "version"]);
+const connection = [
+  "-a, --address ADDRESS   HOST:PORT or unix:PATH; default $ANNALS_ADDRESS, else 127.0.0.1:7420",
+  "--timeout DURATION      10s for one answer, none for streams",
+  "--tls, --tls-ca FILE, --tls-cert FILE, --tls-key FILE, --tls-server-name NAME",
+];
+
+/** All commands, a line each. */
+export function overview(): string {
+  const width = Math.max(...commandHelp.map(({ name }) => name.length));
+  const lines = commandHelp.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`);
+  const head = ["annals COMMAND [arguments]", "", ...lines];
+  const codes = "Exit codes: 0 ok, 1 failure, 2 wrong command line, 3 conflict.";
+  return [...head, "", "annals help COMMAND explains one.", codes, ""].join("\n");
+}
+
+/** One command, or undefined where there is none of that name. */
+export function pageOf(name: string): string | undefined {
+  const help = commandHelp.find((command) => command.name === name);
+  if (help === undefined) return undefined;
+  const { synopsis, summary, details } = help;
+  const lines = local.has(name) ? details : [...details, ...connection];
+  const body = lines.map((line) => `  ${line}`);
+  return [`annals ${synopsis}`, "", `  ${summary}`, "", ...body, ""].join("\n");
+}

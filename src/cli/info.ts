@@ -1,0 +1,74 @@
+// `annals info` and `annals health`: what the server says about itself. `health` is what a container's
+// health check runs: exit code 0 where the server takes calls.
+
+import { toJson } from "@bufbuild/protobuf";
+import {
+  Durability,
+  GetInfoResponseSchema,
+  WriteState,
+  type GetInfoResponse,
+} from "../gen/annals/v1/info_pb.js";
+import { HealthCheckResponse_ServingStatus as Serving } from "../gen/grpc/health/v1/health_pb.js";
+import { byteCount, grouped } from "./display.ts";
+import { connectionOptions, jsonOption, parse } from "./options.ts";
+import { withSession } from "./session.ts";
+import { pairsOf } from "./table.ts";
+import { print, type Terminal } from "./terminal.ts";
+import { isoTime } from "./time.ts";
+
+const options = { ...connectionOptions, ...jsonOption } as const;
+
+/** Prints version, head, durability and limits. */
+export async function info(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values } = parse(args, options, { min: 0, max: 0 });
+  const { address, answer } = await withSession(values, terminal, async (session) => ({
+    address: session.address,
+    answer: await session.store.getInfo({}, session.once),
+  }));
+  const text =
+    values.json === true
+      ? `${JSON.stringify(toJson(GetInfoResponseSchema, answer))}\n`
+      : pairsOf(factsOf(answer, address));
+  await print(terminal.output, text);
+  return 0;
+}
+
+function factsOf(answer: GetInfoResponse, address: string): [string, string][] {
+  const { limits } = answer;
+  const facts: [string, string][] = [
+    [
+      "server",
+      `annals ${answer.serverVersion} at ${address}, up since ${isoTime(answer.startedAt)}`,
+    ],
+    ["store", `${answer.storeId}, created ${isoTime(answer.createdAt)}`],
+    ["engine", `${answer.engine}, format ${answer.formatVersion}`],
+    ["durability", word(Durability[answer.durability])],
+    ["writes", word(WriteState[answer.writeState])],
+    ["head", grouped(answer.head)],
+    ["subscribers", grouped(answer.subscriberCount)],
+  ];
+  if (limits === undefined) return facts;
+  const append = `${byteCount(limits.appendBytesMax)}, ${grouped(limits.appendEventsMax)} events`;
+  return [
+    ...facts,
+    ["largest event", byteCount(limits.eventBytesMax)],
+    ["largest append", append],
+    ["largest snapshot", byteCount(limits.snapshotBytesMax)],
+  ];
+}
+
+function word(name: string | undefined): string {
+  return (name ?? "not known").toLowerCase().replaceAll("_", " ");
+}
+
+/** Asks `grpc.health.v1`; exit code 0 only where the answer is SERVING. */
+export async function health(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values } = parse(args, options, { min: 0, max: 0 });
+  const answer = await withSession(values, terminal, (session) =>
+    session.health.check({ service: "" }, session.once),
+  );
+  const status = Serving[answer.status] ?? "UNKNOWN";
+  const text = values.json === true ? JSON.stringify({ status }) : word(status);
+  await print(terminal.output, `${text}\n`);
+  return answer.status === Serving.SERVING ? 0 : 1;
+}

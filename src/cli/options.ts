@@ -1,0 +1,80 @@
+// Options that several commands share, and how a command line is read. What is wrong with it is a
+// `UsageError`: nothing has been asked of a server yet.
+
+import { parseArgs, type ParseArgsConfig } from "node:util";
+
+/** The command line is wrong (exit code 2). */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** A command could not do what it was asked to (exit code 1); the message says why. */
+export class CommandError extends Error {
+  override readonly name = "CommandError";
+}
+
+/** How to reach the server: every client command has these. */
+export const connectionOptions = {
+  address: { type: "string", short: "a" },
+  timeout: { type: "string" },
+  tls: { type: "boolean" },
+  "tls-ca": { type: "string" },
+  "tls-cert": { type: "string" },
+  "tls-key": { type: "string" },
+  "tls-server-name": { type: "string" },
+} as const;
+
+export const jsonOption = { json: { type: "boolean" } } as const;
+
+type Options = NonNullable<ParseArgsConfig["options"]>;
+
+/** Reads a command line strictly: unknown options and a wrong number of arguments are refused. */
+export function parse<const T extends Options>(
+  args: readonly string[],
+  options: T,
+  argumentCount: { readonly min: number; readonly max: number },
+) {
+  const config = { args: [...args], options, allowPositionals: true, strict: true } as const;
+  const { values, positionals } = parsed(() => parseArgs(config));
+  const { min, max } = argumentCount;
+  if (positionals.length < min) throw new UsageError("too few arguments");
+  if (positionals.length > max) throw new UsageError(`unexpected argument "${positionals[max]}"`);
+  return { values, positionals };
+}
+
+function parsed<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    const [sentence] = error.message.split(". To specify a positional");
+    throw new UsageError(sentence, { cause: error });
+  }
+}
+
+/** A whole number of an option, within bounds. */
+export function wholeNumber(
+  text: string,
+  option: string,
+  bounds: { readonly min?: number; readonly max?: number } = {},
+): number {
+  const { min = 0, max = Number.MAX_SAFE_INTEGER } = bounds;
+  const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(number >= min && number <= max)) {
+    throw new UsageError(`${option}: "${text}" is no whole number from ${min} to ${max}`);
+  }
+  return number;
+}
+
+/** `key=value` pairs of a repeated option. */
+export function pairs(entries: readonly string[], option: string): Record<string, string> {
+  const record = new Map<string, string>();
+  for (const entry of entries) {
+    const at = entry.indexOf("=");
+    if (at < 1) throw new UsageError(`${option}: "${entry}" is not KEY=VALUE`);
+    const key = entry.slice(0, at);
+    if (record.has(key)) throw new UsageError(`${option}: "${key}" is given twice`);
+    record.set(key, entry.slice(at + 1));
+  }
+  return Object.fromEntries(record);
+}

@@ -1,0 +1,85 @@
+// `annals read` and `annals export`: events that are there now, for people or for another store.
+
+import { Direction, type ReadEnd } from "../gen/annals/v1/read_pb.js";
+import { CallError } from "../client/call-error.ts";
+import { grouped } from "./display.ts";
+import { lineOf } from "./event-line.ts";
+import { eventsOn } from "./event-table.ts";
+import { connectionOptions, jsonOption, parse, wholeNumber } from "./options.ts";
+import { rangeOf, rangeOptions, selectionOf, selectionOptions } from "./selection.ts";
+import { withSession } from "./session.ts";
+import { paintFor, print, type Terminal } from "./terminal.ts";
+
+const readOptions = {
+  ...connectionOptions,
+  ...jsonOption,
+  ...selectionOptions,
+  ...rangeOptions,
+  backwards: { type: "boolean" },
+  limit: { type: "string" },
+} as const;
+
+/** Prints a selection of events, oldest first, or newest first with `--backwards`. */
+export async function read(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, readOptions, { min: 0, max: 1 });
+  const selection = selectionOf(values, positionals[0]);
+  const request = {
+    selection,
+    ...rangeOf(values, selection),
+    direction: values.backwards === true ? Direction.BACKWARDS : Direction.FORWARDS,
+    limit: BigInt(
+      values.limit === undefined ? 0 : wholeNumber(values.limit, "--limit", { min: 1 }),
+    ),
+  };
+  const text = eventsOn(terminal, values.json);
+  await withSession(values, terminal, async ({ store, streaming }) => {
+    for await (const { message } of store.read(request, streaming)) {
+      if (message.case === "batch") await print(terminal.output, text(message.value.events));
+      if (message.case !== "end" || terminal.errors.isTTY !== true) continue;
+      const paint = paintFor(terminal.errors, terminal);
+      await print(terminal.errors, paint.dim(`${endOf(message.value, selection.case)}\n`));
+    }
+  });
+  return 0;
+}
+
+function endOf({ eventCount, streamVersion, head }: ReadEnd, kind: string | undefined): string {
+  const version = kind === "stream" ? `; the stream is at version ${streamVersion}` : "";
+  return `${grouped(eventCount)} ${eventCount === 1n ? "event" : "events"}${version}; head ${head}`;
+}
+
+const exportOptions = {
+  ...connectionOptions,
+  ...selectionOptions,
+  after: { type: "string" },
+} as const;
+
+/** Writes a selection as lines for `import`; says on the error output where to go on after. */
+export async function exportEvents(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, exportOptions, { min: 0, max: 1 });
+  const selection = selectionOf(values, positionals[0]);
+  const after = values.after === undefined ? 0 : wholeNumber(values.after, "--after");
+  const from = { case: "fromPosition", value: BigInt(after) + 1n } as const;
+  let written = after;
+  let count = 0;
+  try {
+    const end = await withSession(values, terminal, async ({ store, streaming }) => {
+      for await (const { message } of store.read({ selection, from }, streaming)) {
+        if (message.case === "end") return message.value;
+        if (message.case !== "batch") continue;
+        const { events } = message.value;
+        await print(terminal.output, events.map(lineOf).join(""));
+        written = Number(events.at(-1)?.position ?? written);
+        count += events.length;
+      }
+      throw new CallError(2, "the answer ended without its end", { reason: "NOT_SAID" });
+    });
+    const summary = `exported ${grouped(count)} events up to position ${end.after}`;
+    await print(terminal.errors, `${summary}; go on later with --after ${end.after}\n`);
+    return 0;
+  } catch (error) {
+    const cut = `cut off after position ${written} (${grouped(count)} events written)`;
+    await print(terminal.errors, `${cut}; go on with --after ${written}\n`);
+    throw error;
+  }
+}

@@ -1,0 +1,62 @@
+// `annals replay`: what a stream's state was, at a version or a time.
+
+import { toJson } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import { connectionOptions, jsonOption, parse, UsageError, wholeNumber } from "./options.ts";
+import { withSession } from "./session.ts";
+import { paintFor, print, type Terminal } from "./terminal.ts";
+import { isoTime, timestampOf } from "./time.ts";
+
+const options = {
+  ...connectionOptions,
+  ...jsonOption,
+  version: { type: "string" },
+  time: { type: "string" },
+} as const;
+
+/** Prints the state the server folded; what it is of goes to the error output. */
+export async function replay(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, options, { min: 1, max: 1 });
+  const [stream = ""] = positionals;
+  const at = momentOf(values);
+  const answer = await withSession(values, terminal, ({ store, once }) =>
+    store.replay({ stream, at }, once),
+  );
+  const state = answer.state === undefined ? null : toJson(ValueSchema, answer.state);
+  const { version, position, appliedCount, skippedCount } = answer;
+  if (values.json === true) {
+    const line = {
+      stream,
+      version: Number(version),
+      position: Number(position),
+      recordedAt: isoTime(answer.recordedAt),
+      appliedCount: Number(appliedCount),
+      skippedCount: Number(skippedCount),
+      state,
+    };
+    await print(terminal.output, `${JSON.stringify(line)}\n`);
+    return 0;
+  }
+  await print(terminal.output, `${JSON.stringify(state, null, 2)}\n`);
+  const paint = paintFor(terminal.errors, terminal);
+  const skipped = skippedCount === 0n ? "" : `, ${skippedCount} passed over (not JSON)`;
+  const note =
+    version === 0n
+      ? `${stream} has no events then`
+      : `${stream}@${version}, position ${position}, ${isoTime(answer.recordedAt)}; ` +
+        `${appliedCount} events folded${skipped}`;
+  await print(terminal.errors, paint.dim(`${note}\n`));
+  return 0;
+}
+
+function momentOf({ version, time }: { version?: string | undefined; time?: string | undefined }) {
+  if (version !== undefined && time !== undefined) {
+    throw new UsageError("--version and --time exclude each other");
+  }
+  if (version !== undefined) {
+    const value = BigInt(wholeNumber(version, "--version", { min: 1 }));
+    return { case: "version", value } as const;
+  }
+  if (time !== undefined) return { case: "time", value: timestampOf(time, "--time") } as const;
+  return { case: undefined };
+}

@@ -1,0 +1,89 @@
+// What went wrong, in words for the error output, and the exit code: 1 failure, 2 usage, 3 conflict.
+
+import { CallError } from "../client/call-error.ts";
+import { StreamState } from "../gen/annals/v1/append_pb.js";
+import { EventIdProblem, type AppendConflict } from "../gen/annals/v1/errors_pb.js";
+import { disarmed } from "./display.ts";
+import { CommandError, UsageError } from "./options.ts";
+import { OutputClosed, paintFor, print, type Terminal } from "./terminal.ts";
+
+export const exitCode = { ok: 0, failure: 1, usage: 2, conflict: 3 } as const;
+
+/** As a shell has it for a process that SIGINT or SIGPIPE ended. */
+const interrupted = 130;
+const outputClosed = 141;
+
+/** Prints a command's failure and answers its exit code. */
+export async function report(error: unknown, command: string, terminal: Terminal): Promise<number> {
+  if (terminal.signal.aborted) return interrupted;
+  if (error instanceof OutputClosed) return outputClosed;
+  const { code, text } = describe(error, command);
+  const paint = paintFor(terminal.errors, terminal);
+  const [first = "", ...rest] = text.split("\n").map(disarmed);
+  const lines = [`${paint.red("error:")} ${first}`, ...rest.map((line) => `  ${line}`)];
+  await print(terminal.errors, `${lines.join("\n")}\n`);
+  return code;
+}
+
+function describe(error: unknown, command: string): { code: number; text: string } {
+  if (error instanceof UsageError) {
+    return { code: exitCode.usage, text: `${error.message}\nsee annals help ${command}`.trimEnd() };
+  }
+  if (error instanceof CallError) return describeCall(error);
+  if (error instanceof CommandError) return { code: exitCode.failure, text: error.message };
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { code: exitCode.failure, text };
+}
+
+function describeCall(error: CallError): { code: number; text: string } {
+  const { failure, message, status } = error;
+  switch (failure.reason) {
+    case "APPEND_CONFLICT":
+      return { code: exitCode.conflict, text: conflictText(failure.conflict) };
+    case "EVENT_ID_CONFLICT": {
+      const lines = failure.conflict.events.map(
+        ({ id, position, problem }) =>
+          `${id} at position ${position}: ${wordOf(EventIdProblem[problem])}`,
+      );
+      const text = ["event ids are there already; nothing was stored", ...lines].join("\n");
+      return { code: exitCode.conflict, text };
+    }
+    case "INVALID_FIELD": {
+      const lines = failure.violations.map((one) => `${one.field}: ${one.description}`);
+      return { code: exitCode.failure, text: lines.join("\n") || message };
+    }
+    case "UNREACHABLE":
+      return {
+        code: exitCode.failure,
+        text: `no answer: ${message}\nis the server running, and is --address right?`,
+      };
+    default: {
+      const text = `${message || wordOf(failure.reason)} (${status}, ${failure.reason})`;
+      return { code: exitCode.failure, text };
+    }
+  }
+}
+
+function conflictText(conflict: AppendConflict): string {
+  const lines = ["conflict: nothing was stored"];
+  for (const { stream, expected, actualVersion } of conflict.streams) {
+    const actual = actualVersion === 0n ? "it has no events" : `it is at version ${actualVersion}`;
+    lines.push(`stream ${stream}: expected ${wanted(expected)}, but ${actual}`);
+  }
+  const { condition, omittedCount } = conflict;
+  if (condition !== undefined) {
+    const { position, after } = condition;
+    lines.push(`condition: the event at position ${position} matches (after ${after})`);
+  }
+  if (omittedCount > 0) lines.push(`and ${omittedCount} more`);
+  return lines.join("\n");
+}
+
+function wanted(expected: AppendConflict["streams"][number]["expected"]): string {
+  if (expected.case === "expectedVersion") return `version ${expected.value}`;
+  return expected.value === StreamState.ABSENT ? "no events" : "events";
+}
+
+function wordOf(name: string | undefined): string {
+  return (name ?? "not said").toLowerCase().replaceAll("_", " ");
+}

@@ -1,0 +1,93 @@
+// A command's conversation with a server: connected from the common options, closed when the command
+// is done, cancelled by Ctrl-C.
+
+import { readFileSync } from "node:fs";
+import { defaultAddress } from "../client/address.ts";
+import { clientOf, type CallOptions, type ServiceClient } from "../client/client.ts";
+import { Connection, type TlsOptions } from "../client/connection.ts";
+import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
+import { Health } from "../gen/grpc/health/v1/health_pb.js";
+import { CommandError, UsageError } from "./options.ts";
+import type { Terminal } from "./terminal.ts";
+import { durationMs } from "./time.ts";
+
+type Methods<Service> = Service extends { method: infer M } ? M : never;
+export type EventStore = ServiceClient<Methods<typeof EventStoreService>>;
+
+export interface Session {
+  readonly address: string;
+  readonly store: EventStore;
+  readonly health: ServiceClient<Methods<typeof Health>>;
+  /** For calls with one answer: `--timeout`, else 10 s. */
+  readonly once: CallOptions;
+  /** For streams: `--timeout` only where it was given. */
+  readonly streaming: CallOptions;
+  readonly signal: AbortSignal;
+}
+
+export interface ConnectionValues {
+  readonly address?: string | undefined;
+  readonly timeout?: string | undefined;
+  readonly tls?: boolean | undefined;
+  readonly "tls-ca"?: string | undefined;
+  readonly "tls-cert"?: string | undefined;
+  readonly "tls-key"?: string | undefined;
+  readonly "tls-server-name"?: string | undefined;
+}
+
+const timeoutDefaultMs = 10_000;
+
+/** Runs `work` with a connected session and closes it behind it. */
+export async function withSession<T>(
+  values: ConnectionValues,
+  terminal: Terminal,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const address = values.address ?? terminal.environment["ANNALS_ADDRESS"] ?? defaultAddress;
+  const given = values.timeout === undefined ? undefined : durationMs(values.timeout, "--timeout");
+  const connection = connect(address, tlsOf(values));
+  const { signal } = terminal;
+  try {
+    return await work({
+      address,
+      store: clientOf(EventStoreService, connection),
+      health: clientOf(Health, connection),
+      once: { signal, timeoutMs: given ?? timeoutDefaultMs },
+      streaming: { signal, timeoutMs: given },
+      signal,
+    });
+  } finally {
+    connection.close();
+  }
+}
+
+function connect(address: string, tls: TlsOptions | undefined): Connection {
+  try {
+    return new Connection({ address, tls });
+  } catch (error) {
+    if (error instanceof TypeError) throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+function tlsOf(values: ConnectionValues): TlsOptions | undefined {
+  const rootCertificates = pem(values["tls-ca"], "--tls-ca");
+  const certificateChain = pem(values["tls-cert"], "--tls-cert");
+  const privateKey = pem(values["tls-key"], "--tls-key");
+  const serverName = values["tls-server-name"];
+  if ((certificateChain === undefined) !== (privateKey === undefined)) {
+    throw new UsageError("--tls-cert and --tls-key go together");
+  }
+  const any = rootCertificates ?? certificateChain ?? serverName ?? values.tls;
+  if (any === undefined) return undefined;
+  return { rootCertificates, certificateChain, privateKey, serverName };
+}
+
+function pem(path: string | undefined, option: string): Uint8Array | undefined {
+  if (path === undefined) return undefined;
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new CommandError(`${option}: ${(error as Error).message}`, { cause: error });
+  }
+}

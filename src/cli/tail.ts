@@ -1,0 +1,126 @@
+// `annals tail`: the last events of a selection and, with -f, every later one as it becomes durable.
+// One subscription carries both, and it is resumed after the last position seen: a lost connection
+// or a restarted server leaves no gap and repeats nothing.
+
+import { setTimeout as pause } from "node:timers/promises";
+import { create } from "@bufbuild/protobuf";
+import { CallError } from "../client/call-error.ts";
+import { RecordedEventSchema, View } from "../gen/annals/v1/event_pb.js";
+import { Direction, type SubscribeResponse } from "../gen/annals/v1/read_pb.js";
+import { eventsOn } from "./event-table.ts";
+import { CommandError, connectionOptions, jsonOption, parse, wholeNumber } from "./options.ts";
+import { selectionOf, selectionOptions, type SelectionInit } from "./selection.ts";
+import { withSession, type Session } from "./session.ts";
+import { paintFor, print, type Terminal } from "./terminal.ts";
+
+const options = {
+  ...connectionOptions,
+  ...jsonOption,
+  ...selectionOptions,
+  follow: { type: "boolean", short: "f" },
+  lines: { type: "string", short: "n" },
+} as const;
+
+const linesDefault = 10;
+const backoffMinMs = 100;
+const backoffMaxMs = 5_000;
+
+/** Prints the last events and, where asked to, goes on until Ctrl-C. */
+export async function tail(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, options, { min: 0, max: 1 });
+  const selection = selectionOf(values, positionals[0]);
+  const lines = values.lines === undefined ? linesDefault : wholeNumber(values.lines, "--lines");
+  const text = eventsOn(terminal, values.json);
+  const show = async (message: SubscribeResponse["message"]) => {
+    if (message.case === "batch") await print(terminal.output, text(message.value.events));
+    else if (message.case === "caughtUp" && terminal.errors.isTTY === true) {
+      const note = `-- caught up at position ${message.value.position}, waiting --`;
+      await print(terminal.errors, paintFor(terminal.errors, terminal).dim(`${note}\n`));
+    }
+  };
+  await withSession(values, terminal, async (session) => {
+    const after = await startOf(session, selection, lines);
+    if (values.follow === true) return follow(session, selection, after, show, terminal);
+    const from = { case: "fromPosition", value: after + 1n } as const;
+    for await (const { message } of session.store.read({ selection, from }, session.streaming)) {
+      if (message.case === "batch") await show(message);
+    }
+  });
+  return 0;
+}
+
+/** The position before the last `lines` events: looked up without their payloads, none kept. */
+async function startOf(session: Session, selection: SelectionInit, lines: number) {
+  const { store, streaming } = session;
+  if (lines === 0) return (await store.getInfo({}, session.once)).head;
+  const request = { selection, direction: Direction.BACKWARDS, view: View.HEADERS };
+  let after = 0n;
+  let count = 0;
+  for await (const { message } of store.read({ ...request, limit: BigInt(lines) }, streaming)) {
+    if (message.case !== "batch") continue;
+    count += message.value.events.length;
+    after = (message.value.events.at(-1) ?? create(RecordedEventSchema)).position - 1n;
+  }
+  return count < lines ? 0n : after;
+}
+
+type Show = (message: SubscribeResponse["message"]) => Promise<void>;
+
+async function follow(
+  session: Session,
+  selection: SelectionInit,
+  start: bigint,
+  show: Show,
+  terminal: Terminal,
+): Promise<void> {
+  const { signal } = session;
+  let after = start;
+  let backoffMs = backoffMinMs;
+  let storeId = "";
+  const deliver = async (message: SubscribeResponse["message"]) => {
+    const position = resumePosition(message);
+    if (message.case === "batch" && (message.value.events[0]?.position ?? 0n) <= after) {
+      throw new CommandError(`the server repeated an event at or before position ${after}`);
+    }
+    await show(message);
+    if (position > after) after = position;
+    backoffMs = backoffMinMs;
+  };
+  for (;;) {
+    try {
+      storeId = await sameStore(session, storeId);
+      const request = { selection, start: { case: "afterPosition", value: after } as const };
+      const messages = session.store.subscribe(request, { signal });
+      for await (const { message } of messages) await deliver(message);
+    } catch (error) {
+      if (!(error instanceof CallError) || !error.isTransient || storeId === "") throw error;
+      if (backoffMs === backoffMinMs) {
+        await print(terminal.errors, `${error.message}; trying again from position ${after}\n`);
+      }
+    }
+    await pause(backoffMs, undefined, { signal });
+    backoffMs = Math.min(backoffMs * 2, backoffMaxMs);
+  }
+}
+
+/** Positions mean something in one store only: another one behind the same address is refused. */
+async function sameStore(session: Session, known: string): Promise<string> {
+  const { storeId } = await session.store.getInfo({}, session.once);
+  if (known !== "" && storeId !== known) {
+    throw new CommandError(`the store was replaced (${known} before, ${storeId} now)`);
+  }
+  return storeId;
+}
+
+function resumePosition(message: SubscribeResponse["message"]): bigint {
+  switch (message.case) {
+    case "batch":
+      return message.value.events.at(-1)?.position ?? 0n;
+    case "caughtUp":
+    case "fellBehind":
+    case "checkpoint":
+      return message.value.position;
+    case undefined:
+      return 0n;
+  }
+}

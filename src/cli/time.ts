@@ -1,0 +1,46 @@
+// Times as people read and write them: ISO 8601, UTC, with the microseconds kept. Durations too.
+
+import { create } from "@bufbuild/protobuf";
+import { TimestampSchema, type Timestamp } from "@bufbuild/protobuf/wkt";
+import { UsageError } from "./options.ts";
+
+/** `2026-01-02T03:04:05.678901Z`; nine digits where there is more than a microsecond to say. */
+export function isoTime(time: Timestamp | undefined): string {
+  if (time === undefined) return "";
+  const seconds = new Date(Number(time.seconds) * 1000).toISOString().slice(0, 19);
+  const nanos = String(time.nanos).padStart(9, "0");
+  return `${seconds}.${nanos.endsWith("000") ? nanos.slice(0, 6) : nanos}Z`;
+}
+
+const iso = new RegExp(
+  String.raw`^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(Z|[+-]\d\d:\d\d)?)?$`,
+  "i",
+);
+
+/** A date (midnight) or a date and time; UTC where no offset says otherwise. */
+export function timestampOf(text: string, option: string): Timestamp {
+  const parts = iso.exec(text);
+  if (parts !== null) {
+    const [, date, clock = "00:00", second = "00", fraction = "", offset = "Z"] = parts;
+    const ms = Date.parse(`${date}T${clock}:${second}${offset.toUpperCase()}`);
+    // Date.parse lets 31 February pass into March: what was meant is not known.
+    const day = new Date(`${date}T00:00:00Z`);
+    if (!Number.isNaN(ms) && day.toISOString().startsWith(`${date}`)) {
+      const nanos = Number(fraction.padEnd(9, "0"));
+      return create(TimestampSchema, { seconds: BigInt(Math.floor(ms / 1000)), nanos });
+    }
+  }
+  throw new UsageError(`${option}: "${text}" is no time: write 2026-01-31T12:00:00.000000Z`);
+}
+
+const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+/** Milliseconds of `500ms`, `10s`, `2m`, `1h`; a bare number is seconds. */
+export function durationMs(text: string, option: string): number {
+  const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
+  const ms = Number(parts?.[1]) * unitMs[(parts?.[2] ?? "s") as keyof typeof unitMs];
+  if (!(ms > 0 && ms <= 24 * unitMs.h)) {
+    throw new UsageError(`${option}: "${text}" is no duration: write 500ms, 10s or 2m, up to 24h`);
+  }
+  return ms;
+}
