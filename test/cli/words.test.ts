@@ -1,0 +1,97 @@
+// Times, durations, selections and text for the terminal.
+import { describe, expect, test } from "vitest";
+import { byteCount, disarmed, displayWidth, fitted } from "../../src/cli/display.ts";
+import { UsageError } from "../../src/cli/options.ts";
+import { rangeOf, selectionOf } from "../../src/cli/selection.ts";
+import { durationMs, isoTime, timestampOf } from "../../src/cli/time.ts";
+
+describe("a time", () => {
+  test.each([
+    ["2026-01-31", "2026-01-31T00:00:00.000000Z"],
+    ["2026-01-31T12:30", "2026-01-31T12:30:00.000000Z"],
+    ["2026-01-31 12:30:01.5", "2026-01-31T12:30:01.500000Z"],
+    ["2026-01-31T12:30:01.123456Z", "2026-01-31T12:30:01.123456Z"],
+    ["2026-01-31T12:30:01.123456789Z", "2026-01-31T12:30:01.123456789Z"],
+    ["2026-01-31T12:30:01.000001+02:00", "2026-01-31T10:30:01.000001Z"],
+    ["1969-12-31T23:59:59.9Z", "1969-12-31T23:59:59.900000Z"],
+  ])("%s is %s", (text, iso) => {
+    expect(isoTime(timestampOf(text, "--time"))).toBe(iso);
+  });
+
+  test.each(["", "yesterday", "2026-02-31", "2026-13-01", "2026-01-31T25:00", "2026-01-31T12"])(
+    'like "%s" is refused',
+    (text) => {
+      expect(() => timestampOf(text, "--time")).toThrow(UsageError);
+    },
+  );
+});
+
+test.each([
+  ["500ms", 500],
+  ["10", 10_000],
+  ["1.5s", 1_500],
+  ["2m", 120_000],
+])("a duration %s is %d ms", (text, ms) => {
+  expect(durationMs(text, "--timeout")).toBe(ms);
+});
+
+test.each(["", "0", "-1", "1d", "25h"])('a duration like "%s" is refused', (text) => {
+  expect(() => durationMs(text, "--timeout")).toThrow("--timeout");
+});
+
+describe("a selection", () => {
+  test("of a stream alone is that stream; with anything beside it, a query", () => {
+    expect(selectionOf({}, "s")).toEqual({ case: "stream", value: "s" });
+    expect(selectionOf({}, undefined)).toEqual({ case: undefined });
+    expect(selectionOf({ tag: ["a", "b"], type: ["T"] }, "s")).toEqual({
+      case: "query",
+      value: { items: [{ streams: ["s"], streamPrefixes: [], types: ["T"], tags: ["a", "b"] }] },
+    });
+  });
+
+  test("as JSON stands alone and is read strictly", () => {
+    const json = '{"items":[{"types":["A"]},{"streamPrefixes":["b-"]}]}';
+    const { case: kind, value } = selectionOf({ "query-json": json }, undefined);
+    expect(kind).toBe("query");
+    expect(value).toMatchObject({ items: [{ types: ["A"] }, { streamPrefixes: ["b-"] }] });
+    expect(() => selectionOf({ "query-json": json }, "s")).toThrow("says it all");
+    expect(() => selectionOf({ "query-json": '{"item":[]}' }, undefined)).toThrow("--query-json");
+  });
+
+  test("takes one beginning and one end, versions only within a stream", () => {
+    const all = { case: undefined };
+    const both = { "from-position": "1", "from-time": "2026-01-01" };
+    expect(() => rangeOf(both, all)).toThrow("exclude each other");
+    expect(() => rangeOf({ "to-version": "1" }, all)).toThrow("go with one stream");
+    expect(() => rangeOf({ "from-position": "0" }, all)).toThrow("no whole number from 1");
+    expect(rangeOf({ "to-position": "7" }, all)).toEqual({
+      from: { case: undefined },
+      to: { case: "toPosition", value: 7n },
+    });
+  });
+});
+
+describe("text on a terminal", () => {
+  test("cannot move the cursor or turn the direction of writing", () => {
+    expect(disarmed("a\u001B[2Jb\u009Bc\u202Ed\n")).toBe("a\\u001b[2Jb\\u009bc\\u202ed\\u000a");
+  });
+
+  test("is as wide as it shows, and cut where it does not fit", () => {
+    expect(displayWidth("añ日本e\u0301")).toBe(7);
+    expect(fitted("日本語", 6)).toBe("日本語");
+    expect(fitted("日本語", 5)).toBe("日本…");
+    expect(fitted("日本語", 4)).toBe("日…");
+    expect(fitted("abc", 3)).toBe("abc");
+    expect(fitted("abcd", 3)).toBe("ab…");
+    expect(fitted("x".repeat(1_000_000), Number.POSITIVE_INFINITY)).toHaveLength(1_000_000);
+  });
+
+  test.each([
+    [12, "12 B"],
+    [1536, "1.5 KiB"],
+    [128 * 1024, "128 KiB"],
+    [3 * 1024 * 1024, "3 MiB"],
+  ])("%d bytes are %s", (bytes, text) => {
+    expect(byteCount(bytes)).toBe(text);
+  });
+});
