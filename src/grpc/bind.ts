@@ -1,0 +1,121 @@
+// Binds a service's handlers to grpc-js, straight from the generated descriptor: no service
+// definition is written by hand. Messages cross grpc-js as bytes; they are decoded and encoded here,
+// inside the wrapper that ends every call with an answer or a status (unary.ts, streaming.ts).
+
+import {
+  toBinary,
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import type { Server, ServiceDefinition, UntypedServiceImplementation } from "@grpc/grpc-js";
+import type { Call } from "./call.ts";
+import { decodeRequest } from "./decode.ts";
+import type { Edge } from "./edge.ts";
+import { bidi, serverStreaming } from "./streaming.ts";
+import { unary } from "./unary.ts";
+
+declare const shape: unique symbol;
+
+/** The bytes of a message that is sent on as it is: stored events are never decoded on the way out. */
+export type Encoded<M> = Buffer & { readonly [shape]?: M };
+
+/** What a handler answers with. */
+export type Answer<M> = M | Encoded<M>;
+
+/** A handler that takes its request's bytes, and decodes them itself. */
+export interface TakesBytes<H> {
+  readonly bytes: H;
+}
+
+type Input<M> = M extends { input: infer I extends DescMessage } ? MessageShape<I> : never;
+type Output<M> = M extends { output: infer O extends DescMessage } ? MessageShape<O> : never;
+type Unary<I, O> = (request: I, call: Call) => Promise<Answer<O>> | Answer<O>;
+type Streaming<I, O> = (request: I, call: Call) => AsyncIterable<Answer<O>>;
+type UnaryHandler<I, O> = Unary<I, O> | TakesBytes<Unary<Buffer, O>>;
+type StreamingHandler<I, O, B> = Streaming<I, O> | TakesBytes<Streaming<B, O>>;
+
+type Handler<M> = M extends { methodKind: "unary" }
+  ? UnaryHandler<Input<M>, Output<M>>
+  : M extends { methodKind: "server_streaming" }
+    ? StreamingHandler<Input<M>, Output<M>, Buffer>
+    : M extends { methodKind: "bidi_streaming" }
+      ? StreamingHandler<AsyncIterable<Input<M>>, Output<M>, AsyncIterable<Buffer>>
+      : never;
+
+/** One handler for each method of a service, by its local name. */
+export type Handlers<S extends DescService> = {
+  readonly [K in keyof S["method"]]: Handler<S["method"][K]>;
+};
+
+/** Adds the service to the server; answers the paths of its methods. */
+export function bindService<S extends DescService>(
+  server: Server,
+  service: S,
+  handlers: Handlers<S>,
+  edge: Edge,
+): string[] {
+  const definition: Record<string, ServiceDefinition[string]> = {};
+  const implementation: UntypedServiceImplementation = {};
+  for (const method of service.methods) {
+    const { localName } = method;
+    const path = `/${service.typeName}/${method.name}`;
+    definition[localName] = bytesDefinition(method, path);
+    const handler = handlers[localName as keyof S["method"]] as AnyHandler;
+    implementation[localName] = adapt(edge, method, path, handler);
+  }
+  server.addService(definition, implementation);
+  return Object.values(definition).map(({ path }) => path);
+}
+
+/** What a handler is once its types have done their work. */
+// oxlint-disable-next-line typescript/no-explicit-any
+type Run = (request: unknown, call: Call) => any;
+type AnyHandler = Run | TakesBytes<Run>;
+
+function adapt(edge: Edge, method: DescMethod, path: string, handler: AnyHandler) {
+  const takesBytes = typeof handler !== "function";
+  const run = takesBytes ? handler.bytes : handler;
+  const decode = (bytes: Buffer): unknown =>
+    takesBytes ? bytes : decodeRequest(method.input, bytes);
+  const encode = (answer: unknown): Buffer => encodeAnswer(method.output, answer);
+  switch (method.methodKind) {
+    case "unary":
+      return unary(edge, path, async (request, call) => encode(await run(decode(request), call)));
+    case "server_streaming":
+      return serverStreaming(edge, path, encode, (request, call) => run(decode(request), call));
+    case "bidi_streaming":
+      return bidi(edge, path, encode, (requests, call) =>
+        run(takesBytes ? requests : decodeEach(requests, decode), call),
+      );
+    case "client_streaming":
+      throw new Error(`${path}: client streaming is not bound; no service has it`);
+  }
+}
+
+async function* decodeEach(requests: AsyncIterable<Buffer>, decode: (bytes: Buffer) => unknown) {
+  for await (const bytes of requests) yield decode(bytes);
+}
+
+/** grpc-js takes nothing but a `Buffer`: a plain `Uint8Array` would end the call with INTERNAL. */
+function encodeAnswer(schema: DescMessage, answer: unknown): Buffer {
+  if (answer instanceof Buffer) return answer;
+  const bytes = toBinary(schema, answer as MessageShape<DescMessage>);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+const asItIs = (bytes: Buffer): Buffer => bytes;
+
+function bytesDefinition(method: DescMethod, path: string): ServiceDefinition[string] {
+  const streams = method.methodKind;
+  return {
+    path,
+    requestStream: streams === "bidi_streaming" || streams === "client_streaming",
+    responseStream: streams === "bidi_streaming" || streams === "server_streaming",
+    requestSerialize: asItIs,
+    requestDeserialize: asItIs,
+    responseSerialize: asItIs,
+    responseDeserialize: asItIs,
+  };
+}

@@ -1,0 +1,67 @@
+// One call: when it must end before its answer is complete. Cancellation by the client and the
+// call's deadline become one AbortSignal, whose reason is the failure they stand for.
+
+import type { Metadata } from "@grpc/grpc-js";
+import { AnnalsError } from "../domain/errors.ts";
+import { timeoutHeader } from "./timeout.ts";
+
+/** What this file needs of grpc-js's server calls, unary and streaming alike. */
+export interface ServerCall {
+  readonly metadata: Metadata;
+  readonly cancelled: boolean;
+  getPeer(): string;
+  on(event: "cancelled", listener: () => void): unknown;
+}
+
+const cancelled = "the client cancelled the call before it took effect; nothing was stored";
+const deadlineExceeded = "the call's deadline passed before it took effect; nothing was stored";
+
+export class Call {
+  /** Called once, after the signal: the place to answer a call that is over before its time. */
+  onEnded: ((reason: AnnalsError) => void) | undefined;
+  readonly #source: ServerCall;
+  #controller: AbortController | undefined;
+  #reason: AnnalsError | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(source: ServerCall) {
+    this.#source = source;
+    source.on("cancelled", () => this.#end("CANCELLED", cancelled));
+    if (source.cancelled) this.#end("CANCELLED", cancelled);
+    const [timeout] = source.metadata.get(timeoutHeader);
+    if (timeout === undefined) return;
+    const expire = (): void => this.#end("DEADLINE_EXCEEDED", deadlineExceeded);
+    this.#timer = setTimeout(expire, Number(timeout));
+  }
+
+  /** Made when first asked for: most calls never wait for anything. */
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#reason !== undefined) this.#controller.abort(this.#reason);
+    return this.#controller.signal;
+  }
+
+  /** Why the call is over, if it is. */
+  get reason(): AnnalsError | undefined {
+    return this.#reason;
+  }
+
+  /** The address of the client; empty over a Unix socket. */
+  get peer(): string {
+    return this.#source.getPeer();
+  }
+
+  /** The answer is complete: the deadline means nothing any more. */
+  settle(): void {
+    clearTimeout(this.#timer);
+    this.onEnded = undefined;
+  }
+
+  #end(reason: "CANCELLED" | "DEADLINE_EXCEEDED", message: string): void {
+    if (this.#reason !== undefined) return;
+    this.#reason = new AnnalsError({ reason }, message);
+    clearTimeout(this.#timer);
+    this.#controller?.abort(this.#reason);
+    this.onEnded?.(this.#reason);
+  }
+}

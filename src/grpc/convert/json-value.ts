@@ -1,0 +1,153 @@
+// JSON between its two forms: `google.protobuf.Value`, as clients send and read it, and the JSON text
+// that is stored. A value becomes wire bytes without message objects in between: three megabytes of
+// small numbers would be a hundred megabytes of those.
+
+import type { Value } from "@bufbuild/protobuf/wkt";
+import { isJsonObject, parseJson, type Json } from "../../domain/json.ts";
+import { wireBytes } from "../../domain/wire.ts";
+import { BackwardWriter } from "./backward-writer.ts";
+
+/** A `Value` that stands for no JSON; its message is the description of the violation. */
+export class NotJson extends Error {}
+
+/** The JSON of a `Value`. Throws `NotJson`. The decoder has bounded how deep it nests. */
+export function jsonOf({ kind }: Value): Json {
+  switch (kind.case) {
+    case "nullValue":
+      return null;
+    case "boolValue":
+    case "stringValue":
+      return kind.value;
+    case "numberValue":
+      if (!Number.isFinite(kind.value)) throw new NotJson(`holds ${kind.value}: no JSON number`);
+      return kind.value;
+    case "listValue":
+      return kind.value.values.map(jsonOf);
+    case "structValue": {
+      const members = Object.entries(kind.value.fields);
+      return Object.fromEntries(members.map(([key, value]) => [key, jsonOf(value)]));
+    }
+    case undefined:
+      throw new NotJson("holds a google.protobuf.Value without a kind");
+  }
+}
+
+/**
+ * Message levels a decoded value may take: most clients' decoders end at 100, and it stands inside
+ * other messages.
+ */
+const levelsMax = 90;
+
+/** The value does not fit: too large, too deep, or its numbers would be bent. */
+class DoesNotFit extends Error {}
+
+/**
+ * A JSON text as the wire bytes of a `Value` of at most `bytesMax`. Undefined where the text is not
+ * JSON, where it does not fit, and where a double would not say the same number.
+ */
+export function valueBytesOfText(text: Uint8Array, bytesMax: number): Buffer | undefined {
+  const json = parseJson(text);
+  if (json === undefined || bendsNumbers(text)) return undefined;
+  return valueBytes(json, bytesMax);
+}
+
+/** JSON as the wire bytes of a `Value`; undefined where it is larger than `bytesMax` or too deep. */
+export function valueBytes(json: Json, bytesMax: number): Buffer | undefined {
+  const writer = new BackwardWriter(bytesMax);
+  try {
+    writeValue(writer, json, 1);
+  } catch (error) {
+    if (error instanceof DoesNotFit || error instanceof RangeError) return undefined;
+    throw error;
+  }
+  return writer.bytes();
+}
+
+const tagOf = (field: number): number => field * 8 + wireBytes;
+const nullValue = 0x08;
+const numberValue = 0x11;
+const boolValue = 0x20;
+
+/** Writes the fields of a `Value`, the last byte first. */
+function writeValue(writer: BackwardWriter, json: Json, level: number): void {
+  if (level > levelsMax) throw new DoesNotFit();
+  if (json === null) writer.varintField(nullValue, 0);
+  else if (typeof json === "boolean") writer.varintField(boolValue, json ? 1 : 0);
+  else if (typeof json === "number") writer.doubleField(numberValue, json);
+  else if (typeof json === "string") writer.textField(tagOf(3), json);
+  else {
+    const end = writer.length;
+    if (isJsonObject(json)) writeStruct(writer, json, level + 1);
+    else writeList(writer, json, level + 1);
+    writer.prefix(tagOf(Array.isArray(json) ? 6 : 5), writer.length - end);
+  }
+}
+
+function writeList(writer: BackwardWriter, list: readonly Json[], level: number): void {
+  for (let i = list.length - 1; i >= 0; i--) {
+    const end = writer.length;
+    writeValue(writer, list[i] as Json, level + 1);
+    writer.prefix(tagOf(1), writer.length - end);
+  }
+}
+
+function writeStruct(writer: BackwardWriter, struct: { [key: string]: Json }, level: number): void {
+  for (const key of Object.keys(struct).toReversed()) {
+    const end = writer.length;
+    writeValue(writer, struct[key] as Json, level + 2);
+    writer.prefix(tagOf(2), writer.length - end);
+    writer.textField(tagOf(1), key);
+    writer.prefix(tagOf(1), writer.length - end);
+  }
+}
+
+/** A double keeps any number of this many digits. */
+const safeDigits = 15;
+
+/**
+ * Whether a JSON text holds a number that a double would change: an amount or an id with more digits
+ * than a double keeps. What people are shown must be what was stored.
+ */
+function bendsNumbers(json: Uint8Array): boolean {
+  for (let i = 0; i < json.length; i++) {
+    const byte = json[i] as number;
+    if (byte === 0x22) {
+      i = endOfString(json, i);
+    } else if (byte === 0x2d || isDigit(byte)) {
+      const start = i;
+      while (i + 1 < json.length && isPartOfNumber(json[i + 1] as number)) i++;
+      if (bends(json.subarray(start, i + 1))) return true;
+    }
+  }
+  return false;
+}
+
+function bends(number: Uint8Array): boolean {
+  if (number.length <= safeDigits && !number.includes(0x65) && !number.includes(0x45)) return false;
+  const text = String.fromCharCode(...number.subarray(0, 512));
+  return number.length > 512 || decimal(text) !== decimal(String(Number(text)));
+}
+
+function endOfString(json: Uint8Array, start: number): number {
+  let i = start + 1;
+  while (i < json.length && json[i] !== 0x22) i += json[i] === 0x5c ? 2 : 1;
+  return i;
+}
+
+const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39;
+
+/** A digit, `+`, `-`, `.`, `e` or `E`. */
+function isPartOfNumber(byte: number): boolean {
+  return isDigit(byte) || [0x2b, 0x2d, 0x2e, 0x65, 0x45].includes(byte);
+}
+
+/** A number's digits without outer zeros, and its power of ten: one text for each value. */
+function decimal(text: string): string {
+  const match = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
+  if (match === null) return text;
+  const [, sign = "", whole = "", fraction = "", power = "0"] = match;
+  const digits = (whole + fraction).replace(/^0+/, "");
+  const kept = digits.replace(/0+$/, "");
+  if (kept === "") return "0";
+  return `${sign}${kept}e${Number(power) - fraction.length + (digits.length - kept.length)}`;
+}

@@ -1,0 +1,92 @@
+// Single fields on the fast path of an append, read at a `WireReader`. Each answers a value that is
+// plainly valid, or throws `LeaveIt`.
+
+import { isUtf8 } from "node:buffer";
+import type { WireReader } from "../../domain/wire.ts";
+
+/** Not for the fast path. */
+export class LeaveIt extends Error {}
+
+/** Always the same one: clients decide how often it is thrown. */
+const leaveIt = new LeaveIt("not for the fast path");
+
+export function leave(): never {
+  throw leaveIt;
+}
+
+const dollar = 0x24;
+const control = /\p{Cc}/u;
+
+/** A name that is written: 1 to `bytesMax` bytes of UTF-8, no control character, no `$` first. */
+export function nameIn(reader: WireReader, bytesMax: number): string {
+  const end = reader.lengthEnd();
+  const { bytes, offset } = reader;
+  reader.offset = end;
+  if (end === offset || end - offset > bytesMax || bytes[offset] === dollar) leave();
+  for (let i = offset; i < end; i++) {
+    const byte = bytes[i] as number;
+    if (byte < 0x20 || byte > 0x7e) return unicodeNameIn(bytes.subarray(offset, end));
+  }
+  return asciiIn(bytes, offset, end);
+}
+
+function unicodeNameIn(bytes: Uint8Array): string {
+  if (!isUtf8(bytes)) leave();
+  const name = asBuffer(bytes).toString("utf8");
+  if (control.test(name)) leave();
+  return name;
+}
+
+/** Any UTF-8; answers its bytes. */
+export function textIn(reader: WireReader): Uint8Array {
+  const view = reader.view();
+  if (!isUtf8(view)) leave();
+  return view;
+}
+
+/** 1 to `bytesMax` bytes of visible ASCII. */
+export function passVisibleAscii(reader: WireReader, bytesMax: number): void {
+  const end = reader.lengthEnd();
+  const { bytes, offset } = reader;
+  if (end === offset || end - offset > bytesMax) leave();
+  for (let i = offset; i < end; i++) {
+    const byte = bytes[i] as number;
+    if (byte < 0x21 || byte > 0x7e) leave();
+  }
+  reader.offset = end;
+}
+
+const uuidBytes = 36;
+const hyphen = 0x2d;
+
+/** A UUID's text form in lower case, neither nil nor max. */
+export function uuidIn(reader: WireReader): string {
+  const end = reader.lengthEnd();
+  const { bytes, offset } = reader;
+  if (end - offset !== uuidBytes) leave();
+  let zeros = 0;
+  let effs = 0;
+  for (let i = 0; i < uuidBytes; i++) {
+    const byte = bytes[offset + i] as number;
+    if (i === 8 || i === 13 || i === 18 || i === 23) {
+      if (byte !== hyphen) leave();
+    } else if (byte >= 0x30 && byte <= 0x39) {
+      if (byte === 0x30) zeros++;
+    } else if (byte >= 0x61 && byte <= 0x66) {
+      if (byte === 0x66) effs++;
+    } else leave();
+  }
+  if (zeros === 32 || effs === 32) leave();
+  reader.offset = end;
+  return asciiIn(bytes, offset, end);
+}
+
+export function asciiIn(bytes: Uint8Array, start: number, end: number): string {
+  return asBuffer(bytes).toString("latin1", start, end);
+}
+
+/** The request is one; its views are too. */
+function asBuffer(bytes: Uint8Array): Buffer {
+  if (bytes instanceof Buffer) return bytes;
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}

@@ -1,0 +1,107 @@
+// The door: every HTTP/2 stream passes here before grpc-js sees it. It names unknown methods with a
+// proper status, takes the deadline out of grpc-js's hands (see timeout.ts), and is the last net: what
+// a request makes grpc-js throw ends that stream and not the process.
+//
+// grpc-js has no public seam here. The two inner members used (its HTTP/2 servers and their common
+// options) are checked when the server binds; its version is pinned.
+
+import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import { constants } from "node:http2";
+import { status as Code, type Server } from "@grpc/grpc-js";
+import { invariant } from "../domain/errors.ts";
+import type { Edge } from "./edge.ts";
+import { StatusError, trailersOf } from "./status.ts";
+import { parseTimeout, timeoutHeader } from "./timeout.ts";
+import { shorten } from "./wire-text.ts";
+
+type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
+
+/** Watched already: a server may bind several addresses. */
+const watched = new WeakSet<Http2Server>();
+
+/**
+ * Stands before every address the server has bound so far. `paths`: the methods there are, as
+ * `/package.Service/Method`. To be called in the same turn as the binding's answer.
+ */
+export function standAtTheDoor(server: Server, paths: ReadonlySet<string>, edge: Edge): void {
+  const servers: unknown = server["http2Servers"];
+  invariant(servers instanceof Map, "grpc-js keeps its HTTP/2 servers in a map");
+  for (const http2Server of servers.keys() as Iterable<Http2Server>) {
+    if (watched.has(http2Server)) continue;
+    watched.add(http2Server);
+    const listeners = http2Server.listeners("stream") as StreamListener[];
+    const [inner] = listeners;
+    invariant(listeners.length === 1 && inner !== undefined, "grpc-js listens for streams once");
+    http2Server.removeListener("stream", inner);
+    http2Server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+      enter(stream, headers, inner, paths, edge);
+    });
+    http2Server.on("sessionError", (error: Error) => {
+      edge.logger.debug("connection failed", { error });
+    });
+  }
+}
+
+/**
+ * How many streams a connection may reset at once and per second. Node's default of 1,000 and 33
+ * would cut off an honest client that cancels its subscriptions.
+ */
+export function allowResets(server: Server, burst: number, perSecond: number): void {
+  const options: unknown = server["commonServerOptions"];
+  invariant(typeof options === "object" && options !== null, "grpc-js keeps its HTTP/2 options");
+  Object.assign(options, { streamResetBurst: burst, streamResetRate: perSecond });
+}
+
+function enter(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  inner: StreamListener,
+  paths: ReadonlySet<string>,
+  edge: Edge,
+): void {
+  try {
+    const refusal = examine(headers, paths);
+    if (refusal === undefined) inner(stream, headers);
+    else refuse(stream, refusal);
+  } catch (error) {
+    edge.logger.error("a request could not be taken", { path: headers[":path"], error });
+    if (!stream.destroyed) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  }
+}
+
+/** Why the request is refused, if it is; else the headers are as the handlers expect them. */
+function examine(
+  headers: IncomingHttpHeaders,
+  paths: ReadonlySet<string>,
+): StatusError | undefined {
+  delete headers[timeoutHeader];
+  // Anything but gRPC is left to grpc-js, which answers it with HTTP 415.
+  if (headers["content-type"]?.startsWith("application/grpc") !== true) return undefined;
+  const path = headers[":path"] ?? "";
+  if (!paths.has(path)) {
+    const message = `there is no method ${shorten(JSON.stringify(path), 128)}`;
+    return new StatusError(Code.UNIMPLEMENTED, message, "UNIMPLEMENTED");
+  }
+  const timeout = headers["grpc-timeout"];
+  if (timeout === undefined) return undefined;
+  delete headers["grpc-timeout"];
+  const ms = parseTimeout(String(timeout));
+  if (ms === undefined) {
+    return new StatusError(Code.INVALID_ARGUMENT, "grpc-timeout: not a number and a unit of time");
+  }
+  if (ms !== Infinity) headers[timeoutHeader] = `${ms}`;
+  return undefined;
+}
+
+function refuse(stream: ServerHttp2Stream, { status }: StatusError): void {
+  stream.on("error", () => {});
+  stream.resume();
+  const answer = {
+    [constants.HTTP2_HEADER_STATUS]: constants.HTTP_STATUS_OK,
+    [constants.HTTP2_HEADER_CONTENT_TYPE]: "application/grpc+proto",
+    "grpc-status": status.code,
+    "grpc-message": encodeURI(status.message),
+    ...trailersOf(status).toHttp2Headers(),
+  };
+  stream.respond(answer, { endStream: true });
+}

@@ -1,0 +1,90 @@
+// Streaming handlers under grpc-js: an async generator of answers, pulled no faster than the client
+// takes them. Whatever it does, the call ends once, with OK or a status.
+
+import type { Writable } from "node:stream";
+import type { handleBidiStreamingCall, handleServerStreamingCall } from "@grpc/grpc-js";
+import { AnnalsError } from "../domain/errors.ts";
+import { Call, type ServerCall } from "./call.ts";
+import { failed, type Edge } from "./edge.ts";
+import { Incoming } from "./incoming.ts";
+import { Outgoing } from "./outgoing.ts";
+import { trailersOf } from "./status.ts";
+
+/** A request's bytes, or a pipe of them, to answers. */
+export type Run<I> = (request: I, call: Call) => AsyncIterable<unknown>;
+type Encode = (answer: unknown) => Buffer;
+
+/** Bytes of answers on their way to the connection, of one call. */
+const outgoingBytesMax = 128 * 1024;
+
+type Source = ServerCall & Writable;
+
+export function serverStreaming(
+  edge: Edge,
+  method: string,
+  encode: Encode,
+  run: Run<Buffer>,
+): handleServerStreamingCall<Buffer, Buffer> {
+  return (source) => {
+    const call = new Call(source);
+    const begin = (): AsyncIterable<unknown> => run(source.request, call);
+    void answer({ edge, method, source, call, encode }, begin);
+  };
+}
+
+export function bidi(
+  edge: Edge,
+  method: string,
+  encode: Encode,
+  run: Run<AsyncIterable<Buffer>>,
+): handleBidiStreamingCall<Buffer, Buffer> {
+  return (source) => {
+    const call = new Call(source);
+    const requests = new Incoming(source, call.signal, edge.stopping);
+    const over = (): void => void requests.return();
+    const begin = (): AsyncIterable<unknown> => run(requests, call);
+    void answer({ edge, method, source, call, encode }, begin).then(over, over);
+  };
+}
+
+interface Exchange {
+  readonly edge: Edge;
+  readonly method: string;
+  readonly source: Source;
+  readonly call: Call;
+  readonly encode: Encode;
+}
+
+/** Sends what the handler yields, then the end. Never rejects. */
+async function answer(exchange: Exchange, begin: () => AsyncIterable<unknown>): Promise<void> {
+  const { edge, method, source, call, encode } = exchange;
+  try {
+    try {
+      const outgoing = new Outgoing(source, outgoingBytesMax, call.signal);
+      for await (const message of begin()) {
+        if (call.reason !== undefined) break;
+        await outgoing.send(encode(message));
+      }
+      if (call.reason === undefined) source.end();
+      else end(exchange, call.reason);
+    } catch (error) {
+      // What a handler throws because its call is over is the call's own reason, or beside the point.
+      if (call.reason !== undefined && !(error instanceof AnnalsError)) {
+        edge.logger.error("a handler failed at the end of its call", { method, error });
+      }
+      end(exchange, call.reason ?? error);
+    } finally {
+      call.settle();
+    }
+  } catch (error) {
+    edge.logger.error("an answer could not be ended", { method, error });
+  }
+}
+
+/** Ends the call with the status of an error; grpc-js takes it as an event. */
+function end({ edge, method, source, call }: Exchange, error: unknown): void {
+  const status = failed(edge, method, call.peer, error);
+  if (source.destroyed) return;
+  const { code, message: details } = status;
+  source.emit("error", { code, details, metadata: trailersOf(status) });
+}

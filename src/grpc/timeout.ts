@@ -1,0 +1,28 @@
+// Deadlines as they come in. grpc-js keeps them in 32 bits, so that a client's "56 years" may be over
+// at once; so the door takes `grpc-timeout` away and hands milliseconds on under a name of our own.
+
+/** Milliseconds until the deadline, at most `timeoutMsMax`; absent: none. Set by the door alone. */
+export const timeoutHeader = "annals-timeout-ms";
+
+/** What a timer can count: 24.8 days. A deadline beyond it is none. */
+export const timeoutMsMax = 2 ** 31 - 1;
+
+const unitMs: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1_000,
+  m: 1,
+  u: 1e-3,
+  n: 1e-6,
+};
+
+/**
+ * The milliseconds of a `grpc-timeout`: up to eight digits and a unit. `undefined`: malformed;
+ * `Infinity`: beyond what a timer counts.
+ */
+export function parseTimeout(value: string): number | undefined {
+  const match = /^(\d{1,8})([HMSmun])$/.exec(value);
+  if (match === null) return undefined;
+  const ms = Math.ceil(Number(match[1]) * (unitMs[match[2] as string] as number));
+  return ms > timeoutMsMax ? Infinity : ms;
+}
