@@ -1,8 +1,7 @@
 // Text for a terminal: how wide it is, cut to fit, and disarmed. What others stored may hold control
 // characters; printed raw, they could move the cursor or rewrite what stands above.
 
-// eslint-disable-next-line no-control-regex -- finding control characters is the point
-const unsafe = /[\u0000-\u001F\u007F-\u009F\u2028\u2029\u202A-\u202E\u2066-\u2069]/g;
+const unsafe = /[\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]/gu;
 
 /** Control and direction-changing characters as `\u001b`. */
 export function disarmed(text: string): string {

@@ -55,13 +55,20 @@ function describeCall(error: CallError): { code: number; text: string } {
     case "UNREACHABLE":
       return {
         code: exitCode.failure,
-        text: `no answer: ${message}\nis the server running, and is --address right?`,
+        text: `no answer: ${brief(message)}\nis the server running, and is --address right?`,
       };
     default: {
       const text = `${message || wordOf(failure.reason)} (${status}, ${failure.reason})`;
       return { code: exitCode.failure, text };
     }
   }
+}
+
+/** The operating system's words out of what grpc-js wraps around them. */
+function brief(message: string): string {
+  return (
+    /Last error: (?:Error: )?([^\n]*?)\.? ?(?:Resolution note|$)/.exec(message)?.[1] ?? message
+  );
 }
 
 function conflictText(conflict: AppendConflict): string {
