@@ -1,164 +1,77 @@
-// The verbs of the event store, in domain words: what the gRPC floor calls and what everything below
-// is for. Assembled from the append queue, the cursors and the snapshots of this floor.
+// The event log: the verbs over a storage engine, put together from the parts of this floor.
 
-import type { Append, Outcome } from "../domain/append.ts";
-import type { Selection } from "../domain/query.ts";
-import type { NewSnapshot, Snapshot } from "../domain/snapshot.ts";
-import type { EventTypeFacts, NamePage, Slab, StorageIdentity } from "../storage/storage.ts";
-import type { StreamFacts, WriteState } from "../storage/storage.ts";
+import { AnnalsError } from "../domain/errors.ts";
+import type { Limits } from "../domain/limits.ts";
+import { positionMax } from "../domain/limits.ts";
+import type { Storage, StreamFacts } from "../storage/storage.ts";
+import { AppendQueue } from "./append-queue.ts";
+import { Interests } from "./interest.ts";
+import { load } from "./load.ts";
+import { ReadGate } from "./read-gate.ts";
+import { read } from "./read.ts";
+import { replay } from "./replay.ts";
+import { deleteSnapshots, getSnapshot, listSnapshots, saveSnapshot } from "./snapshots.ts";
+import { subscribe } from "./subscribe.ts";
+import { nodeTimers, type Timers } from "./timers.ts";
+import type { EventLog, StreamInfo } from "./verbs.ts";
 
-/** A place in a read, inclusive. Times are microseconds since 1970, UTC. */
-export type Bound =
-  | { readonly kind: "version"; readonly version: number }
-  | { readonly kind: "position"; readonly position: number }
-  | { readonly kind: "time"; readonly time: number };
+export type * from "./verbs.ts";
 
-export interface ReadRequest {
-  readonly selection: Selection;
-  readonly direction: "forwards" | "backwards";
-  /** In the direction of the read; absent: from the first (backwards: the last) event. */
-  readonly from?: Bound | undefined;
-  /** In the direction of the read; absent: to the head (backwards: the first event). */
-  readonly to?: Bound | undefined;
-  /** At most this many events. Absent: no limit. */
-  readonly limit?: number | undefined;
+export interface EventLogOptions {
+  /** Open, and closed by whoever opened it, after `stop`. */
+  readonly storage: Storage;
+  readonly limits: Limits;
+  /** Microseconds since 1970, UTC. */
+  readonly clock: () => number;
+  /** Absent: Node's. */
+  readonly timers?: Timers;
+  /** Told what an operator should know and no caller is told. */
+  readonly onWarning?: (message: string, cause?: unknown) => void;
 }
 
-export interface ReadEnd {
-  readonly head: number;
-  /** See `ReadEnd.after` in read.proto. */
-  readonly after: number;
-  readonly eventCount: number;
-  /** The stream's version at `head`; only with a `stream` selection. */
-  readonly streamVersion: number | undefined;
-}
+export function createEventLog(options: EventLogOptions): EventLog {
+  const { storage, limits, clock, timers = nodeTimers, onWarning = () => {} } = options;
+  const queue = new AppendQueue({ storage, limits, clock });
+  const interests = new Interests(storage.head().position, timers);
+  const unwatch = storage.watch(interests);
+  const gate = new ReadGate();
+  const { batchBytesMax: batchBytes } = limits;
+  const source = { storage, gate, interests, timers, clock, batchBytes, warn: onWarning };
+  const infoOf = (stream: StreamFacts): StreamInfo => {
+    return { ...stream, subscriberCount: interests.countOf(stream.stream) };
+  };
 
-/** Framed records, at least one: see `Slab`. */
-export type Batch = Slab;
+  return {
+    append: (append, signal) => queue.add(append, signal),
+    read: (request, signal) => read(source, request, signal),
+    subscribe: (request, signal) => subscribe(source, request, signal),
+    saveSnapshot: (snapshot) => saveSnapshot(source, snapshot),
+    getSnapshot: (stream, kind, maxVersion = positionMax) =>
+      getSnapshot(source, stream, kind, maxVersion),
+    listSnapshots: (request) => listSnapshots(source, request),
+    deleteSnapshots: (stream, kind, maxVersion) =>
+      deleteSnapshots(source, stream, kind, maxVersion),
+    load: (request, signal) => load(source, request, signal),
+    replay: (request, signal) => replay(source, request, limits.eventBytesMax, signal),
 
-export type ReadMessage =
-  | { readonly kind: "batch"; readonly batch: Batch }
-  | { readonly kind: "end"; readonly end: ReadEnd };
+    async getStream(stream) {
+      const facts = await storage.stream(stream);
+      if (facts !== undefined) return infoOf(facts);
+      throw new AnnalsError({ reason: "STREAM_NOT_FOUND", stream }, `no stream ${stream}`);
+    },
+    listStreams: async (page) => (await storage.listStreams(page)).map(infoOf),
+    listEventTypes: (page) => storage.listEventTypes(page),
+    info: () => ({
+      identity: storage.identity,
+      head: storage.head().position,
+      writeState: storage.writeState(),
+      subscriberCount: interests.count,
+    }),
 
-/** Where a subscription begins; positions and versions are exclusive, the time inclusive. */
-export type SubscribeStart =
-  | { readonly kind: "after-position"; readonly position: number }
-  | { readonly kind: "after-version"; readonly version: number }
-  | { readonly kind: "from-time"; readonly time: number }
-  | { readonly kind: "end" };
-
-export interface SubscribeRequest {
-  readonly selection: Selection;
-  readonly start: SubscribeStart;
-  readonly checkpointIntervalMs: number;
-  readonly batchEventsMax?: number | undefined;
-}
-
-/** `time` is microseconds since 1970, UTC; `position` is what to resume after. */
-export type SubscribeMessage =
-  | { readonly kind: "batch"; readonly batch: Batch }
-  | {
-      readonly kind: "caught-up" | "fell-behind" | "checkpoint";
-      readonly position: number;
-      readonly time: number;
-    };
-
-export interface LoadRequest {
-  readonly stream: string;
-  readonly snapshotKind: string;
-  /** The state as of this version. Absent: as of now. */
-  readonly maxVersion?: number | undefined;
-  readonly withoutSnapshot: boolean;
-}
-
-export interface LoadEnd {
-  readonly version: number;
-  readonly head: number;
-  readonly eventCount: number;
-}
-
-export type LoadMessage =
-  | { readonly kind: "snapshot"; readonly snapshot: Snapshot }
-  | { readonly kind: "batch"; readonly batch: Batch }
-  | { readonly kind: "end"; readonly end: LoadEnd };
-
-export interface ReplayRequest {
-  readonly stream: string;
-  /** Inclusive. Absent: now. */
-  readonly at?: Exclude<Bound, { kind: "position" }> | undefined;
-}
-
-export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
-
-export interface Replayed {
-  readonly state: Json;
-  /** 0: no events. */
-  readonly version: number;
-  readonly position: number;
-  /** Microseconds since 1970, UTC; 0 where there are no events. */
-  readonly recordedAt: number;
-  readonly appliedCount: number;
-  readonly skippedCount: number;
-}
-
-export interface StreamInfo extends StreamFacts {
-  /** Open subscriptions to exactly this stream. */
-  readonly subscriberCount: number;
-}
-
-export interface LogInfo {
-  readonly identity: StorageIdentity;
-  readonly head: number;
-  readonly writeState: WriteState;
-  readonly subscriberCount: number;
-}
-
-export interface SnapshotListRequest {
-  readonly stream: string;
-  /** Absent: every kind. */
-  readonly kind?: string | undefined;
-  readonly after?: { readonly kind: string; readonly version: number } | undefined;
-  readonly limit: number;
-}
-
-export interface EventLog {
-  /**
-   * Answers when the outcome is certain: durable, or refused with nothing stored. A signal that is
-   * aborted before the append is taken into a commit throws CANCELLED or DEADLINE_EXCEEDED (the
-   * signal's reason, where that is an AnnalsError) and nothing is stored; after that it has no effect.
-   * Throws OVERLOADED, DISK_FULL, RECOVERING, STOPPING (nothing stored), OUTCOME_UNKNOWN.
-   */
-  append(append: Append, signal?: AbortSignal): Promise<{ outcome: Outcome; head: number }>;
-
-  /** Batches, then one end. Throws BEYOND_HEAD never: what is not there is an empty answer. */
-  read(request: ReadRequest, signal?: AbortSignal): AsyncIterable<ReadMessage>;
-
-  /** Until the signal aborts (then it ends) or the log stops (then it throws STOPPING). */
-  subscribe(request: SubscribeRequest, signal: AbortSignal): AsyncIterable<SubscribeMessage>;
-
-  /** Throws STREAM_NOT_FOUND never; a version beyond the stream throws SNAPSHOT_BEYOND_STREAM. */
-  saveSnapshot(snapshot: NewSnapshot): Promise<Snapshot>;
-  /** Throws SNAPSHOT_NOT_FOUND. `maxVersion` absent: the newest. */
-  getSnapshot(stream: string, kind: string, maxVersion?: number): Promise<Snapshot>;
-  /** By kind, the newest version of a kind first. */
-  listSnapshots(request: SnapshotListRequest): Promise<Snapshot[]>;
-  /** How many were deleted. `kind` absent: every kind; `maxVersion` absent: all. */
-  deleteSnapshots(stream: string, kind?: string, maxVersion?: number): Promise<number>;
-
-  /** At most one snapshot, batches, one end: one consistent view. */
-  load(request: LoadRequest, signal?: AbortSignal): AsyncIterable<LoadMessage>;
-  /** Throws ANSWER_TOO_LARGE where the state outgrows the event limit. */
-  replay(request: ReplayRequest, signal?: AbortSignal): Promise<Replayed>;
-
-  /** Throws STREAM_NOT_FOUND. */
-  getStream(stream: string): Promise<StreamInfo>;
-  listStreams(page: NamePage): Promise<StreamInfo[]>;
-  listEventTypes(page: NamePage): Promise<EventTypeFacts[]>;
-  info(): LogInfo;
-
-  /**
-   * Ends taking appends (they throw STOPPING), answers those that wait, and ends every subscription
-   * with STOPPING. The storage stays open: whoever opened it closes it.
-   */
-  stop(): Promise<void>;
+    async stop() {
+      interests.stop();
+      await queue.stop();
+      unwatch();
+    },
+  };
 }

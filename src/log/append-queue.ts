@@ -1,0 +1,283 @@
+// Group commit: where an append waits for the disk. Exactly one commit is in flight; what arrives
+// meanwhile is the next group. Per group: facts -> decide -> commit -> answers, all of them only once
+// the group is durable, because an answer may speak of what an append before it in the group stored.
+
+import type { Append, Outcome } from "../domain/append.ts";
+import { decideGroup, factsNeeded, type Decision } from "../domain/decide.ts";
+import { AnnalsError, type Reason } from "../domain/errors.ts";
+import type { Limits } from "../domain/limits.ts";
+import type { Head, Storage } from "../storage/storage.ts";
+import { cancellation } from "./cancellation.ts";
+
+/** How long an append that found no room is asked to wait: some groups' time. */
+const retryAfterMs = 250;
+
+/** What one item of a condition weighs beside one event: it is looked up in the index and here. */
+const conditionItemWork = 8;
+
+/** Other writers may overtake a decision; each time somebody's append was stored. */
+const decisionsMax = 100;
+
+/** Reasons a commit may fail with that say what became of it. Any other leaves it unknown. */
+const tellingReasons: ReadonlySet<Reason> = new Set<Reason>([
+  "OUTCOME_UNKNOWN",
+  "DISK_FULL",
+  "RECOVERING",
+  "STOPPING",
+  "STORE_FAILED",
+]);
+
+export interface Answer {
+  readonly outcome: Outcome;
+  /** The last durable position when this was answered. */
+  readonly head: number;
+}
+
+export interface AppendQueueOptions {
+  readonly storage: Storage;
+  readonly limits: Pick<
+    Limits,
+    "appendQueueBytesMax" | "appendQueueCountMax" | "commitBytesMax" | "commitEventsMax"
+  >;
+  /** Microseconds since 1970, UTC. */
+  readonly clock: () => number;
+}
+
+export class AppendQueue {
+  private readonly options: AppendQueueOptions;
+  private first: Waiting | undefined;
+  private last: Waiting | undefined;
+  /** Of all that are not answered yet, those in flight included. */
+  private bytes = 0;
+  private count = 0;
+  /** From the first append's arrival until the line is empty and everything is answered. */
+  private running = false;
+  private stopping = false;
+  private whenIdle: (() => void)[] = [];
+
+  constructor(options: AppendQueueOptions) {
+    this.options = options;
+  }
+
+  /** Answers as `EventLog.append` promises. */
+  add(append: Append, signal?: AbortSignal): Promise<Answer> {
+    if (this.stopping) return refused({ reason: "STOPPING" }, "stopping: nothing was stored");
+    if (signal?.aborted === true) return Promise.reject(cancellation(signal));
+    const bytes = weightOf(append);
+    if (this.isFull(bytes)) {
+      return refused({ reason: "OVERLOADED", retryAfterMs }, "too many appends wait for the disk");
+    }
+    return new Promise<Answer>((resolve, reject) => {
+      this.enter(new Waiting(this, append, bytes, signal, resolve, reject));
+    });
+  }
+
+  /** No more appends; resolves when those that wait are answered. */
+  stop(): Promise<void> {
+    this.stopping = true;
+    if (!this.running) return Promise.resolve();
+    return new Promise((resolve) => this.whenIdle.push(resolve));
+  }
+
+  /** A signal's abort: out of the line. Those that were taken no longer listen. */
+  abandon(waiting: Waiting): void {
+    this.unlink(waiting);
+    this.leave(waiting);
+    if (waiting.signal !== undefined) waiting.reject(cancellation(waiting.signal));
+  }
+
+  /** An append that waits alone is let in whatever it weighs: it could never enter otherwise. */
+  private isFull(bytes: number): boolean {
+    const { appendQueueBytesMax, appendQueueCountMax } = this.options.limits;
+    if (this.count === 0) return false;
+    return this.bytes + bytes > appendQueueBytesMax || this.count >= appendQueueCountMax;
+  }
+
+  private enter(waiting: Waiting): void {
+    this.bytes += waiting.bytes;
+    this.count++;
+    waiting.previous = this.last;
+    if (this.last === undefined) this.first = waiting;
+    else this.last.next = waiting;
+    this.last = waiting;
+    waiting.listen();
+    if (this.running) return;
+    this.running = true;
+    setImmediate(this.turn);
+  }
+
+  private unlink(waiting: Waiting): void {
+    const { previous, next } = waiting;
+    if (previous === undefined) this.first = next;
+    else previous.next = next;
+    if (next === undefined) this.last = previous;
+    else next.previous = previous;
+    waiting.previous = undefined;
+    waiting.next = undefined;
+  }
+
+  private leave(waiting: Waiting): void {
+    this.bytes -= waiting.bytes;
+    this.count--;
+  }
+
+  /**
+   * One group in each turn of the event loop, after the turn's I/O: whatever came in by then joins
+   * the group, and nobody else is starved where an engine answers without leaving the thread.
+   */
+  private readonly turn = (): void => {
+    void this.commitNext();
+  };
+
+  private async commitNext(): Promise<void> {
+    const group = this.take();
+    if (group.length > 0) await this.settle(group);
+    if (this.first !== undefined) {
+      setImmediate(this.turn);
+      return;
+    }
+    this.running = false;
+    for (const resolve of this.whenIdle.splice(0)) resolve();
+  }
+
+  /** As many as one commit may hold; the first one whatever its size. */
+  private take(): Waiting[] {
+    const { commitBytesMax, commitEventsMax } = this.options.limits;
+    const group: Waiting[] = [];
+    let bytes = 0;
+    let work = 0;
+    for (let next = this.first; next !== undefined; next = this.first) {
+      bytes += next.bytes;
+      work += workOf(next.append);
+      if (group.length > 0 && (bytes > commitBytesMax || work > commitEventsMax)) break;
+      this.unlink(next);
+      next.silence();
+      group.push(next);
+    }
+    return group;
+  }
+
+  private async settle(group: readonly Waiting[]): Promise<void> {
+    try {
+      await this.commit(group);
+    } catch (error) {
+      for (const waiting of group) waiting.reject(error);
+    } finally {
+      for (const waiting of group) this.leave(waiting);
+    }
+  }
+
+  /** Throws what concerns the whole group: no facts, no decision. */
+  private async commit(group: readonly Waiting[]): Promise<void> {
+    const { storage, clock } = this.options;
+    const appends = group.map((waiting) => waiting.append);
+    for (let i = 0; i < decisionsMax; i++) {
+      const facts = await storage.facts(factsNeeded(appends));
+      const decision = decideGroup({ facts, appends, now: clock() });
+      const { events, recordedAt } = decision;
+      // With nothing to store, every answer speaks of durable facts alone.
+      if (events.length === 0) return this.answer(group, decision);
+      try {
+        const result = await storage.commit({ after: facts.head, recordedAt, events });
+        if (result === "committed") return this.answer(group, decision);
+      } catch (error) {
+        return this.fail(group, decision, facts.head, commitFailure(error));
+      }
+    }
+    throw new AnnalsError({ reason: "OVERLOADED", retryAfterMs }, "overtaken by other writers");
+  }
+
+  private answer(group: readonly Waiting[], { outcomes }: Decision): void {
+    const head = this.options.storage.head().position;
+    for (const [i, outcome] of outcomes.entries()) group[i]?.resolve({ outcome, head });
+  }
+
+  /**
+   * The failure is the answer of all, also of those the decision refused: what refused them may be
+   * an event that is not there. Only a retry of what was durable before is still told so: DISK_FULL
+   * would say of it that nothing was stored.
+   */
+  private fail(
+    group: readonly Waiting[],
+    { outcomes }: Decision,
+    { position: head }: Head,
+    failure: AnnalsError,
+  ): void {
+    for (const [i, outcome] of outcomes.entries()) {
+      const durable =
+        outcome.kind === "appended" && outcome.deduplicated && outcome.lastPosition <= head;
+      if (durable) group[i]?.resolve({ outcome, head });
+      else group[i]?.reject(failure);
+    }
+  }
+}
+
+/** An append in line. It is the listener of its own signal. */
+class Waiting {
+  readonly append: Append;
+  readonly bytes: number;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+  previous: Waiting | undefined;
+  next: Waiting | undefined;
+  private readonly queue: AppendQueue;
+
+  constructor(
+    queue: AppendQueue,
+    append: Append,
+    bytes: number,
+    signal: AbortSignal | undefined,
+    resolve: (answer: Answer) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.queue = queue;
+    this.append = append;
+    this.bytes = bytes;
+    this.signal = signal;
+    this.resolve = resolve;
+    this.reject = reject;
+    this.previous = undefined;
+    this.next = undefined;
+  }
+
+  listen(): void {
+    this.signal?.addEventListener("abort", this, { once: true });
+  }
+
+  silence(): void {
+    this.signal?.removeEventListener("abort", this);
+  }
+
+  handleEvent(): void {
+    this.queue.abandon(this);
+  }
+}
+
+function refused(failure: AnnalsError["failure"], message: string): Promise<never> {
+  return Promise.reject(new AnnalsError(failure, message));
+}
+
+function commitFailure(error: unknown): AnnalsError {
+  if (error instanceof AnnalsError && tellingReasons.has(error.reason)) return error;
+  const message = "the commit failed: the append may or may not be there";
+  return new AnnalsError({ reason: "OUTCOME_UNKNOWN" }, message, error);
+}
+
+/** Bytes an append holds in line: its events, and the words of its condition. */
+function weightOf({ bytes, condition }: Append): number {
+  if (condition === undefined) return bytes;
+  let words = 0;
+  for (const { streams, streamPrefixes, types, tags } of condition.query.items) {
+    for (const terms of [streams, streamPrefixes, types, tags]) {
+      for (const term of terms) words += term.length;
+    }
+  }
+  return bytes + words;
+}
+
+/** What an append adds to its group's look-ups and decision, in events. */
+function workOf({ events, expectations, condition }: Append): number {
+  const items = condition === undefined ? 0 : Math.max(1, condition.query.items.length);
+  return events.length + expectations.length + items * conditionItemWork;
+}

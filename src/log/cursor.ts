@@ -1,0 +1,103 @@
+// The cursor: a selection and a bound, pulled slab by slab through the gate. Reads and subscriptions
+// are the same cursor; a read stops at the head it began with, a subscription waits there and goes
+// on. Between two slabs it is nothing but a place in the log: a consumer that stands still costs no
+// more than that and the slab in its hands.
+
+import { recordsIn, scanPlace } from "../domain/record.ts";
+import type { Slab, Storage, StorageRead } from "../storage/storage.ts";
+import { quantumBytes, type ReadGate } from "./read-gate.ts";
+
+/** Most reads are of one small stream and end with their first slab; further slabs are full. */
+const firstSlabBytes = quantumBytes / 8;
+
+export interface Source {
+  readonly storage: Storage;
+  readonly gate: ReadGate;
+}
+
+/** Pulled by the consumer. Ends early, without an error, once the signal is aborted. */
+export async function* slabsOf(
+  { storage, gate }: Source,
+  read: StorageRead,
+  signal?: AbortSignal,
+): AsyncGenerator<Slab> {
+  if (read.positions.first > read.positions.last) return;
+  const slabs = storage.read(read)[Symbol.asyncIterator]();
+  const isAborted = () => signal?.aborted === true;
+  let bytes = firstSlabBytes;
+  try {
+    for (;;) {
+      const turn = gate.enter(bytes);
+      if (turn !== undefined) await turn;
+      let next: IteratorResult<Slab, unknown> = { done: true, value: undefined };
+      try {
+        if (!isAborted()) next = await slabs.next();
+      } finally {
+        gate.leave(bytes, next.done === true ? 0 : weightOf(next.value));
+      }
+      if (next.done === true || isAborted()) return;
+      yield next.value;
+      bytes = quantumBytes;
+    }
+  } finally {
+    await slabs.return?.();
+  }
+}
+
+/** Where nothing matched, the engine looked at as much as it does between two signs of life. */
+function weightOf({ count, bytes }: Slab): number {
+  return count === 0 ? quantumBytes : bytes;
+}
+
+/** The first record of a read; undefined where it has none. */
+export async function firstRecord(
+  source: Source,
+  read: Omit<StorageRead, "slabBytes" | "slabEvents">,
+): Promise<Uint8Array | undefined> {
+  for await (const slab of slabsOf(source, { ...read, slabBytes: 1, slabEvents: 1 })) {
+    for (const frames of slab.frames) for (const record of recordsIn(frames)) return record;
+  }
+  return undefined;
+}
+
+/** The version of a stream's newest event at or before a position; 0 where there is none. */
+export async function versionAt(source: Source, stream: string, position: number): Promise<number> {
+  const newest = await firstRecord(source, {
+    selection: { kind: "stream", stream },
+    direction: "backwards",
+    positions: { first: 1, last: position },
+  });
+  return newest === undefined ? 0 : scanPlace(newest).version;
+}
+
+/** A slab's last record, in the order of its read. */
+export function lastRecord({ frames }: Slab): Uint8Array | undefined {
+  let last: Uint8Array | undefined;
+  for (const record of recordsIn(frames.at(-1) ?? new Uint8Array())) last = record;
+  return last;
+}
+
+/** A slab of the records from number `from` (from 0, inclusive) up to `to` (exclusive). */
+export function sliceSlab(slab: Slab, from: number, to: number): Slab {
+  if (from <= 0 && to >= slab.count) return slab;
+  const frames: Uint8Array[] = [];
+  let [number, count, bytes, through] = [0, 0, 0, slab.through];
+  for (const run of slab.frames) {
+    let [begin, end] = [0, 0];
+    for (const record of recordsIn(run)) {
+      const next = record.byteOffset + record.length - run.byteOffset;
+      if (number < from) begin = next;
+      else if (number < to) {
+        end = next;
+        count++;
+        // Cut off behind this record, all that is known is that everything up to it is here.
+        if (number === to - 1 && to < slab.count) through = scanPlace(record).position;
+      }
+      number++;
+    }
+    if (end <= begin) continue;
+    frames.push(run.subarray(begin, end));
+    bytes += end - begin;
+  }
+  return { frames, count, bytes, through };
+}

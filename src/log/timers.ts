@@ -1,0 +1,17 @@
+// Time as this floor waits for it: monotonic, and passed in, so that tests turn the hands themselves.
+
+export interface Timers {
+  /** Milliseconds from any beginning; never goes back. */
+  nowMs(): number;
+  /** Calls back once, after at least `ms`. Answers a function that prevents it. */
+  after(ms: number, callback: () => void): () => void;
+}
+
+/** Node's own. Nothing here keeps a process alive. */
+export const nodeTimers: Timers = Object.freeze({
+  nowMs: () => performance.now(),
+  after: (ms: number, callback: () => void) => {
+    const timer = setTimeout(callback, ms).unref();
+    return () => clearTimeout(timer);
+  },
+});

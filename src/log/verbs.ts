@@ -1,0 +1,178 @@
+// The verbs of the event store, in domain words: what the gRPC floor calls and what everything below
+// is for. See event-log.ts for how they are made.
+
+import type { Append, Outcome } from "../domain/append.ts";
+import type { Json } from "../domain/json.ts";
+import type { Selection } from "../domain/query.ts";
+import type { NewSnapshot, Snapshot } from "../domain/snapshot.ts";
+import type {
+  EventTypeFacts,
+  NamePage,
+  Slab,
+  StorageIdentity,
+  StreamFacts,
+  WriteState,
+} from "../storage/storage.ts";
+
+/** A place in a read, inclusive. Times are microseconds since 1970, UTC. */
+export type Bound =
+  | { readonly kind: "version"; readonly version: number }
+  | { readonly kind: "position"; readonly position: number }
+  | { readonly kind: "time"; readonly time: number };
+
+export interface ReadRequest {
+  readonly selection: Selection;
+  readonly direction: "forwards" | "backwards";
+  /** In the direction of the read; absent: from the first (backwards: the last) event. */
+  readonly from?: Bound | undefined;
+  /** In the direction of the read; absent: to the head (backwards: the first event). */
+  readonly to?: Bound | undefined;
+  /** At most this many events, at least 1. Absent: no limit. */
+  readonly limit?: number | undefined;
+}
+
+export interface ReadEnd {
+  readonly head: number;
+  /** See `ReadEnd.after` in read.proto. */
+  readonly after: number;
+  readonly eventCount: number;
+  /** The stream's version at `head`; only with a `stream` selection. */
+  readonly streamVersion: number | undefined;
+}
+
+/** Framed records, at least one: see `Slab`. */
+export type Batch = Slab;
+
+export type ReadMessage =
+  | { readonly kind: "batch"; readonly batch: Batch }
+  | { readonly kind: "end"; readonly end: ReadEnd };
+
+/** Where a subscription begins; positions and versions are exclusive, the time inclusive. */
+export type SubscribeStart =
+  | { readonly kind: "after-position"; readonly position: number }
+  | { readonly kind: "after-version"; readonly version: number }
+  | { readonly kind: "from-time"; readonly time: number }
+  | { readonly kind: "end" };
+
+export interface SubscribeRequest {
+  readonly selection: Selection;
+  readonly start: SubscribeStart;
+  readonly checkpointIntervalMs: number;
+  readonly batchEventsMax?: number | undefined;
+}
+
+/** `time` is microseconds since 1970, UTC; `position` is what to resume after. */
+export type SubscribeMessage =
+  | { readonly kind: "batch"; readonly batch: Batch }
+  | {
+      readonly kind: "caught-up" | "fell-behind" | "checkpoint";
+      readonly position: number;
+      readonly time: number;
+    };
+
+export interface LoadRequest {
+  readonly stream: string;
+  readonly snapshotKind: string;
+  /** The state as of this version. Absent: as of now. */
+  readonly maxVersion?: number | undefined;
+  readonly withoutSnapshot: boolean;
+}
+
+export interface LoadEnd {
+  readonly version: number;
+  readonly head: number;
+  readonly eventCount: number;
+}
+
+export type LoadMessage =
+  | { readonly kind: "snapshot"; readonly snapshot: Snapshot }
+  | { readonly kind: "batch"; readonly batch: Batch }
+  | { readonly kind: "end"; readonly end: LoadEnd };
+
+export interface ReplayRequest {
+  readonly stream: string;
+  /** Inclusive. Absent: now. */
+  readonly at?: Exclude<Bound, { kind: "position" }> | undefined;
+}
+
+export type { Json };
+
+export interface Replayed {
+  readonly state: Json;
+  /** 0: no events. */
+  readonly version: number;
+  readonly position: number;
+  /** Microseconds since 1970, UTC; 0 where there are no events. */
+  readonly recordedAt: number;
+  readonly appliedCount: number;
+  readonly skippedCount: number;
+}
+
+export interface StreamInfo extends StreamFacts {
+  /** Open subscriptions to exactly this stream. */
+  readonly subscriberCount: number;
+}
+
+export interface LogInfo {
+  readonly identity: StorageIdentity;
+  readonly head: number;
+  readonly writeState: WriteState;
+  readonly subscriberCount: number;
+}
+
+export interface SnapshotListRequest {
+  readonly stream: string;
+  /** Absent: every kind. */
+  readonly kind?: string | undefined;
+  readonly after?: { readonly kind: string; readonly version: number } | undefined;
+  readonly limit: number;
+}
+
+export interface EventLog {
+  /**
+   * Answers when the outcome is certain: durable, or refused with nothing stored. A signal that is
+   * aborted before the append is taken into a commit throws CANCELLED or DEADLINE_EXCEEDED (the
+   * signal's reason, where that is an AnnalsError) and nothing is stored; after that it has no effect.
+   * Throws OVERLOADED, DISK_FULL, RECOVERING, STOPPING (nothing stored), OUTCOME_UNKNOWN.
+   */
+  append(append: Append, signal?: AbortSignal): Promise<{ outcome: Outcome; head: number }>;
+
+  /**
+   * Batches, then one end; no end where the signal aborts. Throws BEYOND_HEAD never: what is not
+   * there is an empty answer.
+   */
+  read(request: ReadRequest, signal?: AbortSignal): AsyncIterable<ReadMessage>;
+
+  /**
+   * Until the signal aborts (then it ends) or the log stops (then it throws STOPPING). Throws
+   * BEYOND_HEAD where it was asked to begin after what is not there. Whoever stops pulling must
+   * abort: that alone ends a wait.
+   */
+  subscribe(request: SubscribeRequest, signal: AbortSignal): AsyncIterable<SubscribeMessage>;
+
+  /** Throws STREAM_NOT_FOUND never; a version beyond the stream throws SNAPSHOT_BEYOND_STREAM. */
+  saveSnapshot(snapshot: NewSnapshot): Promise<Snapshot>;
+  /** Throws SNAPSHOT_NOT_FOUND. `maxVersion` absent: the newest. */
+  getSnapshot(stream: string, kind: string, maxVersion?: number): Promise<Snapshot>;
+  /** By kind, the newest version of a kind first; without their data (it is empty). */
+  listSnapshots(request: SnapshotListRequest): Promise<Snapshot[]>;
+  /** How many were deleted. `kind` absent: every kind; `maxVersion` absent: all. */
+  deleteSnapshots(stream: string, kind?: string, maxVersion?: number): Promise<number>;
+
+  /** At most one snapshot, batches, one end (none on abort): one consistent view. */
+  load(request: LoadRequest, signal?: AbortSignal): AsyncIterable<LoadMessage>;
+  /** Throws ANSWER_TOO_LARGE where the state outgrows the event limit, CANCELLED on abort. */
+  replay(request: ReplayRequest, signal?: AbortSignal): Promise<Replayed>;
+
+  /** Throws STREAM_NOT_FOUND. */
+  getStream(stream: string): Promise<StreamInfo>;
+  listStreams(page: NamePage): Promise<StreamInfo[]>;
+  listEventTypes(page: NamePage): Promise<EventTypeFacts[]>;
+  info(): LogInfo;
+
+  /**
+   * Ends taking appends (they throw STOPPING), answers those that wait, and ends every subscription
+   * with STOPPING. The storage stays open: whoever opened it closes it.
+   */
+  stop(): Promise<void>;
+}
