@@ -9,8 +9,8 @@ import { composeChunk, cutIntoChunks, hashOf, type Chunk } from "./chunk.ts";
 import type { Core } from "./core.ts";
 import { chunkKey, idKey, postingKey, TermKind, termKey, termNumber, writeUint64 } from "./keys.ts";
 import type { WriteBatch } from "./kv.ts";
-import { composePosting } from "./posting.ts";
-import type { Term, TermHead } from "./terms.ts";
+import { composePosting, postingRecordsBytesMax } from "./posting.ts";
+import { noTerm, type Term, type TermHead } from "./terms.ts";
 
 /** A commit ready to be written, and what will be true once it is durable. */
 export interface PreparedCommit {
@@ -46,7 +46,7 @@ export async function prepareCommit(core: Core, commit: Commit): Promise<Prepare
     previousHash = hashOf(chunk);
     chunks.push(chunk);
     batch.put(chunkKey(chunk.last), chunk.value);
-    putPostings(batch, chunk, touched[i] as readonly OpenTerm[][]);
+    putPostings(batch, chunk, events, touched[i] as readonly OpenTerm[][]);
     for (const event of events) if (event.idFromClient) putId(batch, event);
   });
   return { batch, chunks, headHash: previousHash, terms: open.results() };
@@ -91,7 +91,7 @@ class OpenTerms {
     if (known) return known;
     const opened: OpenTerm = {
       term: { kind, name },
-      head: { number: undefined, count: 0, lastChunk: 0, last: 0 },
+      head: noTerm,
       ordinals: [],
       place,
       bornAt: event.position,
@@ -102,7 +102,12 @@ class OpenTerms {
   }
 }
 
-function putPostings(batch: WriteBatch, chunk: Chunk, byEvent: readonly OpenTerm[][]): void {
+function putPostings(
+  batch: WriteBatch,
+  chunk: Chunk,
+  events: readonly CommitEvent[],
+  byEvent: readonly OpenTerm[][],
+): void {
   const inChunk: OpenTerm[] = [];
   byEvent.forEach((terms, ordinal) => {
     for (const term of terms) {
@@ -112,9 +117,10 @@ function putPostings(batch: WriteBatch, chunk: Chunk, byEvent: readonly OpenTerm
   });
   for (const open of inChunk) {
     const { head, ordinals } = open;
-    const number = head.number ?? putTerm(batch, open);
+    const number = head.number || putTerm(batch, open);
     const key = postingKey(number, chunk.last);
-    batch.put(key, composePosting(key, head.count, chunk.count, ordinals));
+    const frames = open.term.kind === TermKind.stream ? framesToKeep(events, ordinals) : [];
+    batch.put(key, composePosting(key, head.count, chunk.count, ordinals, frames));
     open.head = {
       number,
       count: head.count + ordinals.length,
@@ -125,17 +131,29 @@ function putPostings(batch: WriteBatch, chunk: Chunk, byEvent: readonly OpenTerm
   }
 }
 
-function putTerm(batch: WriteBatch, open: OpenTerm): Uint8Array {
+/** A stream's records go along with its posting, unless they are long. */
+function framesToKeep(events: readonly CommitEvent[], ordinals: readonly number[]): Uint8Array[] {
+  const frames = ordinals.map((ordinal) => (events[ordinal] as CommitEvent).frame);
+  let bytes = 0;
+  for (const frame of frames) bytes += frame.length;
+  return bytes <= postingRecordsBytesMax ? frames : [];
+}
+
+function putTerm(batch: WriteBatch, open: OpenTerm): number {
   const number = termNumber(open.bornAt, open.place);
   const key = termKey(open.term.kind, open.term.name);
-  batch.put(key, seal(key, number));
+  batch.put(key, seal(key, uint64(number)));
   return number;
 }
 
 /** An id that a client chose occurs once: domain/decide.ts sees to it. */
 function putId(batch: WriteBatch, event: CommitEvent): void {
   const key = idKey(event.id, 0);
-  const position = Buffer.allocUnsafe(8);
-  writeUint64(position, 0, event.position);
-  batch.put(key, seal(key, position));
+  batch.put(key, seal(key, uint64(event.position)));
+}
+
+function uint64(value: number): Uint8Array {
+  const bytes = Buffer.allocUnsafe(8);
+  writeUint64(bytes, 0, value);
+  return bytes;
 }

@@ -59,7 +59,7 @@ async function postingRange(
   let lastChunk = head;
   if (last < head) lastChunk = (await chunkHolding(core, last, head)).last;
   const [stream] = terms;
-  if (read.versions && stream?.number) {
+  if (read.versions && stream && stream.count > 0) {
     const lowest = Math.max(1, read.versions.first);
     const highest = Math.min(read.versions.last, stream.count);
     if (lowest > highest) return undefined;
@@ -75,7 +75,8 @@ async function postingRange(
 
 interface Candidate {
   readonly candidates: Candidates;
-  readonly chunk: Chunk;
+  /** Absent where the candidates bring their records along. */
+  readonly chunk: Chunk | undefined;
 }
 
 /** Candidates with their chunks, in pages that stay near half a megabyte. */
@@ -111,14 +112,20 @@ function isBehind(read: StorageRead, candidates: Candidates): boolean {
 }
 
 async function withChunks(core: Core, candidates: readonly Candidates[]): Promise<Candidate[]> {
-  const lasts = candidates.map((each) => each.chunkLast);
-  const chunks = await chunksEndingAt(core, lasts);
-  return candidates.map((each, i) => ({ candidates: each, chunk: chunks[i] as Chunk }));
+  const lasts = candidates.filter((each) => !each.frames).map((each) => each.chunkLast);
+  const chunks = lasts.length > 0 ? await chunksEndingAt(core, lasts) : [];
+  let next = 0;
+  return candidates.map((each) => ({
+    candidates: each,
+    chunk: each.frames ? undefined : chunks[next++],
+  }));
 }
 
 function nextPageCount(page: readonly Candidate[], pageCount: number): number {
   let bytes = 0;
-  for (const { chunk } of page) bytes += chunk.value.length;
+  for (const { candidates, chunk } of page) {
+    bytes += (chunk?.value ?? candidates.posting.records).length;
+  }
   const fitting = Math.floor((pageBytesTarget * page.length) / Math.max(bytes, 1));
   return Math.max(1, Math.min(pageCount * 2, fitting, chunksPerPageMax));
 }
@@ -127,42 +134,43 @@ function nextPageCount(page: readonly Candidate[], pageCount: number): number {
 function* candidateFrames(
   read: StorageRead,
   candidates: Candidates,
-  chunk: Chunk,
+  chunk: Chunk | undefined,
 ): Generator<{ frame: Uint8Array; position: number }> {
-  if (chunk.first !== candidates.chunkFirst) {
-    throw corruption("an index entry disagrees with its chunk", { first: chunk.first });
-  }
   const { first, last } = read.positions;
-  const { ordinals, posting } = candidates;
-  const offsets = frameOffsets(chunk);
+  const { ordinals } = candidates;
+  const frames = candidates.frames ?? framesFrom(chunk as Chunk, candidates);
   const forwards = read.direction === "forwards";
   for (let i = 0; i < ordinals.length; i++) {
     const at = forwards ? i : ordinals.length - 1 - i;
-    const ordinal = ordinals[at] as number;
-    if (ordinal >= chunk.count) {
-      throw corruption("an index entry points beyond its chunk", { first: chunk.last });
-    }
-    const position = chunk.first + ordinal;
+    const position = candidates.chunkFirst + (ordinals[at] as number);
     if (position < first || position > last) continue;
-    const frame = chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]);
+    const frame = frames[at] as Uint8Array;
     const event = scanRecord(recordOf(frame));
+    if (event.position !== position) {
+      throw corruption("a record disagrees with its place", { first: position });
+    }
     if (read.selection.kind === "stream") {
-      const version = posting.before + at + 1;
+      const version = candidates.posting.before + at + 1;
       if (event.stream !== read.selection.stream || event.version !== version) {
-        const { stream } = read.selection;
         throw corruption("the index of a stream disagrees with the log", {
           first: position,
-          stream,
+          stream: read.selection.stream,
         });
       }
       const { versions } = read;
       if (versions && (version < versions.first || version > versions.last)) continue;
     }
-    if (event.position !== position) {
-      throw corruption("a record disagrees with its place", { first: position });
-    }
     if (selects(read.selection, event)) yield { frame, position };
   }
+}
+
+/** The candidates' frames out of their chunk. Throws CORRUPTION where the two disagree. */
+function framesFrom(chunk: Chunk, { chunkFirst, ordinals }: Candidates): Uint8Array[] {
+  if (chunk.first !== chunkFirst || (ordinals.at(-1) as number) >= chunk.count) {
+    throw corruption("an index entry disagrees with its chunk", { first: chunk.first });
+  }
+  const offsets = frameOffsets(chunk);
+  return ordinals.map((ordinal) => chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]));
 }
 
 function reached(read: StorageRead, candidates: Candidates): number {

@@ -21,19 +21,24 @@ export const prefixSnapshot = 0x73;
 export const TermKind = { stream: 1, category: 2, type: 3, tag: 4 } as const;
 export type TermKind = (typeof TermKind)[keyof typeof TermKind];
 
-/** A term's number: 8 bytes, as they stand in keys. */
-export type TermNumber = Uint8Array;
+/** A term's number; 0 is none. */
+export type TermNumber = number;
 
+/** On disk: a power of two above the terms an event can carry. */
 const termsPerEventMax = 128;
-const twoTo25 = 0x200_0000;
 
 /** The number of a term that is first carried by the event at `position`, as its `place`th term. */
 export function termNumber(position: number, place: number): TermNumber {
-  if (place >= termsPerEventMax) throw new RangeError("an event has too many terms");
-  const number = new Uint8Array(8);
-  writeUint32(number, 0, Math.floor(position / twoTo25));
-  writeUint32(number, 4, (position % twoTo25) * termsPerEventMax + place);
+  const number = position * termsPerEventMax + place;
+  if (place >= termsPerEventMax || !Number.isSafeInteger(number)) {
+    throw new RangeError(`no term number for place ${place} at position ${position}`);
+  }
   return number;
+}
+
+/** The position of the first event that carried the term. */
+export function bornAt(term: TermNumber): number {
+  return Math.floor(term / termsPerEventMax);
 }
 
 export function chunkKey(lastPosition: number): Uint8Array {
@@ -54,7 +59,7 @@ export function termKey(kind: TermKind, name: string): Uint8Array {
 export function postingKey(term: TermNumber, lastPosition: number): Uint8Array {
   const key = Buffer.allocUnsafe(17);
   key[0] = prefixPosting;
-  key.set(term, 1);
+  writeUint64(key, 1, term);
   writeUint64(key, 9, lastPosition);
   return key;
 }

@@ -27,7 +27,6 @@ export async function openLevelKv(folder: string, createIfMissing: boolean): Pro
   return overDatabase(database);
 }
 
-
 function overDatabase(database: Database): Kv {
   return {
     getMany: (keys) => database.getMany(keys as Buffer[]),

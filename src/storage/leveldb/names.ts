@@ -3,8 +3,8 @@
 import { corruption } from "../../domain/errors.ts";
 import type { NamePage } from "../storage.ts";
 import type { Core } from "./core.ts";
-import { prefixTerm, termKey, type TermKind } from "./keys.ts";
-import { bornAt, openTermNumber } from "./terms.ts";
+import { bornAt, prefixTerm, termKey, type TermKind } from "./keys.ts";
+import { openTermNumber } from "./terms.ts";
 
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const pageCountMax = 1_000;

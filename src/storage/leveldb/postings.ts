@@ -2,6 +2,7 @@
 // gap in a list (its counts do not join up, or it ends before the term's head) is CORRUPTION.
 
 import { corruption } from "../../domain/errors.ts";
+import { WireReader } from "../../domain/wire.ts";
 import { postingKey, type TermNumber } from "./keys.ts";
 import type { Kv } from "./kv.ts";
 import { openPosting, type Posting } from "./posting.ts";
@@ -17,6 +18,8 @@ export interface PostingRange {
 
 const pageCountFirst = 16;
 const pageCountMax = 512;
+/** How far a search for a version looks back before it seeks. */
+const lookBytes = 16 * 1024;
 
 /** One term's postings in pages, each checked to join the one before. */
 class PostingList {
@@ -48,7 +51,7 @@ class PostingList {
   async advance(): Promise<void> {
     this.at++;
     if (this.at < this.page.length || this.ended) return;
-    const number = this.term.number as TermNumber;
+    const number = this.term.number;
     const entries =
       this.low > this.high
         ? []
@@ -109,8 +112,10 @@ export interface Candidates {
   readonly chunkLast: number;
   /** Ascending. */
   readonly ordinals: readonly number[];
-  /** The posting, where only one term is read: a stream's gives the versions. */
+  /** A posting of them; the only one where one term is read: a stream's gives the versions. */
   readonly posting: Posting;
+  /** The frames of the events, in the order of `ordinals`, where the postings hold them. */
+  readonly frames: readonly Uint8Array[] | undefined;
 }
 
 /** The postings of several terms, merged by chunk, in the order of the range. */
@@ -120,7 +125,7 @@ export async function* mergedPostings(
   range: PostingRange,
 ): AsyncGenerator<Candidates> {
   const lists = terms
-    .filter((term) => term.number !== undefined)
+    .filter((term) => term.number !== 0)
     .map((term) => new PostingList(kv, term, range));
   for (const list of lists) await list.advance();
   for (;;) {
@@ -135,12 +140,7 @@ export async function* mergedPostings(
       together.push(list.current);
       await list.advance();
     }
-    yield {
-      chunkFirst: next.chunkFirst,
-      chunkLast: next.chunkLast,
-      ordinals: together.length === 1 ? next.ordinals : union(together),
-      posting: next,
-    };
+    yield together.length === 1 ? alone(next) : united(together);
   }
 }
 
@@ -148,10 +148,39 @@ function precedes(a: Posting, b: Posting, reverse: boolean): boolean {
   return reverse ? a.chunkLast > b.chunkLast : a.chunkLast < b.chunkLast;
 }
 
-function union(postings: readonly Posting[]): number[] {
-  const ordinals = new Set<number>();
-  for (const posting of postings) for (const ordinal of posting.ordinals) ordinals.add(ordinal);
-  return [...ordinals].toSorted((a, b) => a - b);
+function alone(posting: Posting): Candidates {
+  const { chunkFirst, chunkLast, ordinals, records } = posting;
+  const frames = records.length > 0 ? framesIn(records) : undefined;
+  return { chunkFirst, chunkLast, ordinals, posting, frames };
+}
+
+/** Several terms' postings of one chunk. An event that is on several of them counts once. */
+function united(postings: readonly Posting[]): Candidates {
+  const posting = postings[0] as Posting;
+  const byOrdinal = new Map<number, Uint8Array | undefined>();
+  let complete = true;
+  for (const { ordinals, records } of postings) {
+    const frames = records.length > 0 ? framesIn(records) : undefined;
+    complete &&= frames !== undefined;
+    ordinals.forEach((ordinal, i) => byOrdinal.set(ordinal, frames?.[i]));
+  }
+  const ordinals = [...byOrdinal.keys()].toSorted((a, b) => a - b);
+  const frames = complete ? ordinals.map((each) => byOrdinal.get(each) as Uint8Array) : undefined;
+  const { chunkFirst, chunkLast } = posting;
+  return { chunkFirst, chunkLast, ordinals, posting, frames };
+}
+
+/** The single frames in some framed records: views. */
+function framesIn(records: Uint8Array): Uint8Array[] {
+  const frames: Uint8Array[] = [];
+  const reader = new WireReader(records);
+  while (!reader.done) {
+    const start = reader.offset;
+    reader.offset++;
+    reader.offset = reader.lengthEnd();
+    frames.push(records.subarray(start, reader.offset));
+  }
+  return frames;
 }
 
 /**
@@ -160,12 +189,13 @@ function union(postings: readonly Posting[]): number[] {
  * end.
  */
 export async function chunkOfVersion(kv: Kv, term: TermHead, version: number): Promise<number> {
-  const number = term.number as TermNumber;
+  const number = term.number;
   const newest = await kv.page({
     first: postingKey(number, 0),
     last: postingKey(number, term.lastChunk),
     reverse: true,
     limit: pageCountFirst,
+    bytesMax: lookBytes,
   });
   let high = term.lastChunk;
   for (const [key, value] of newest) {

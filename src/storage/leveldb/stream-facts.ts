@@ -71,7 +71,7 @@ async function factsOf(
 }
 
 async function firstOf(core: Core, term: TermHead): Promise<number> {
-  const posting = term.number && (await firstPostingFrom(core.kv, term.number, 0, term.lastChunk));
+  const posting = await firstPostingFrom(core.kv, term.number, 0, term.lastChunk);
   if (posting?.before !== 0) {
     throw corruption("the first index entry of a term is missing", { first: term.last });
   }

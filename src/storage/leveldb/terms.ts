@@ -4,10 +4,11 @@
 
 import { corruption } from "../../domain/errors.ts";
 import { unseal } from "./checksum.ts";
-import { postingKey, termKey, type TermKind, type TermNumber, readUint32 } from "./keys.ts";
+import { bornAt, postingKey, readUint64, termKey } from "./keys.ts";
+import type { TermKind, TermNumber } from "./keys.ts";
 import type { Kv } from "./kv.ts";
 import { lastPosition, openPosting } from "./posting.ts";
-import { TwoGenerationCache } from "./two-generation-cache.ts";
+import { TermTable } from "./term-table.ts";
 
 export interface Term {
   readonly kind: TermKind;
@@ -16,8 +17,8 @@ export interface Term {
 
 /** A term as of some head. Never changed: a commit replaces it. */
 export interface TermHead {
-  /** Absent where no event carries the term. */
-  readonly number: TermNumber | undefined;
+  /** 0: no event carries the term. */
+  readonly number: TermNumber;
   readonly count: number;
   /** The last position of the last chunk with such an event; 0: none. */
   readonly lastChunk: number;
@@ -26,25 +27,23 @@ export interface TermHead {
 }
 
 export const noTerm: TermHead = Object.freeze({
-  number: undefined,
+  number: 0,
   count: 0,
   lastChunk: 0,
   last: 0,
 });
 
-const cachedTermsMax = 50_000;
+const rememberedTermsMax = 400_000;
 const seeksAtOnceMax = 64;
 
 export class Terms {
-  private readonly byKind: TwoGenerationCache<string, TermHead>[] = [1, 2, 3, 4].map(
-    () => new TwoGenerationCache<string, TermHead>(cachedTermsMax),
-  );
+  private readonly table = new TermTable(rememberedTermsMax);
   /** Counts commits and resets: what was loaded across one of them is not kept. */
   private epoch = 0;
 
   /** What is known without I/O. */
   peek(kind: TermKind, name: string): TermHead | undefined {
-    return this.cache(kind).get(name);
+    return this.table.get(kind, name);
   }
 
   /** The terms as of `head`, in their order. Throws CORRUPTION. */
@@ -62,8 +61,8 @@ export class Terms {
       missing.forEach((i, at) => {
         const { kind, name } = terms[i] as Term;
         found[i] = loaded[at] as TermHead;
-        if (epoch === this.epoch && !this.peek(kind, name)) {
-          this.cache(kind).set(name, loaded[at] as TermHead);
+        if (epoch === this.epoch && !this.table.has(kind, name)) {
+          this.table.set(kind, name, loaded[at] as TermHead);
         }
       });
     }
@@ -73,17 +72,13 @@ export class Terms {
   /** A commit is durable: these terms are now as given. */
   apply(updates: Iterable<readonly [Term, TermHead]>): void {
     this.epoch++;
-    for (const [{ kind, name }, head] of updates) this.cache(kind).set(name, head);
+    for (const [{ kind, name }, head] of updates) this.table.set(kind, name, head);
   }
 
   /** Forgets everything: the disk is the truth again. */
   reset(): void {
     this.epoch++;
-    for (const cache of this.byKind) cache.clear();
-  }
-
-  private cache(kind: TermKind): TwoGenerationCache<string, TermHead> {
-    return this.byKind[kind - 1] as TwoGenerationCache<string, TermHead>;
+    this.table.clear();
   }
 
   private async loadMissing(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {
@@ -107,8 +102,8 @@ export class Terms {
 /** The number under a term's key. Throws CORRUPTION. */
 export function openTermNumber(key: Uint8Array, value: Uint8Array): TermNumber {
   const body = unseal(key, value);
-  if (!body || body.length !== 8) throw corruption("an entry of the term dictionary fails its CRC");
-  return body;
+  if (body?.length !== 8) throw corruption("an entry of the term dictionary fails its CRC");
+  return readUint64(body, 0);
 }
 
 /** A term of known number as of `head`. Throws CORRUPTION where its postings are gone. */
@@ -135,9 +130,4 @@ export async function loadHead(kv: Kv, number: TermNumber, head: number): Promis
     lastChunk: posting.chunkLast,
     last: lastPosition(posting),
   };
-}
-
-/** The position of the first event that carried the term: its number tells. */
-export function bornAt(number: TermNumber): number {
-  return readUint32(number, 0) * 0x200_0000 + Math.floor(readUint32(number, 4) / 128);
 }
