@@ -17,7 +17,7 @@ const aheadCountMax = 64;
 
 /**
  * The messages of a call, until the client half-closes. Throws the signal's reason where the call is
- * over, STOPPING where the server stops while nothing is there to read.
+ * over, STOPPING where the server stops before the client is done.
  */
 export class Incoming implements AsyncIterableIterator<Buffer> {
   readonly #signal: AbortSignal;
@@ -57,6 +57,9 @@ export class Incoming implements AsyncIterableIterator<Buffer> {
   async next(): Promise<IteratorResult<Buffer, undefined>> {
     for (;;) {
       if (this.#signal.aborted) throw this.#signal.reason as Error;
+      if (this.#stopping.begun && !this.#ended) {
+        throw new AnnalsError({ reason: "STOPPING" }, "the server is stopping; nothing was stored");
+      }
       const message = this.#waiting.shift();
       if (message !== undefined) {
         this.#bytes -= message.length;
@@ -64,9 +67,6 @@ export class Incoming implements AsyncIterableIterator<Buffer> {
         return { done: false, value: message };
       }
       if (this.#ended) return { done: true, value: undefined };
-      if (this.#stopping.begun) {
-        throw new AnnalsError({ reason: "STOPPING" }, "the server is stopping; nothing was stored");
-      }
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });

@@ -1,0 +1,69 @@
+// Append: from request bytes to the log and back.
+
+import type { Append, Conflict, Outcome } from "../domain/append.ts";
+import { AnnalsError } from "../domain/errors.ts";
+import type { AppendResponse } from "../gen/annals/v1/append_pb.js";
+import type { Encoded } from "./bind.ts";
+import type { Call } from "./call.ts";
+import type { Context } from "./context.ts";
+import { appendFromBytes } from "./convert/append.ts";
+import { appendResponse, idsToTell } from "./convert/appended.ts";
+
+export async function append(
+  context: Context,
+  request: Buffer,
+  call: Call,
+): Promise<Encoded<AppendResponse>> {
+  const converted = appendFromBytes(request, context);
+  const { outcome, head } = await context.log.append(converted, call.signal);
+  return answerOf(converted, outcome, head);
+}
+
+/** The answer's bytes; a refusal is thrown. */
+export function answerOf(
+  converted: Append,
+  outcome: Outcome,
+  head: number,
+): Encoded<AppendResponse> {
+  switch (outcome.kind) {
+    case "appended":
+      return appendResponse(outcome, head, idsToTell(converted));
+    case "conflict":
+      throw new AnnalsError(
+        { reason: "APPEND_CONFLICT", conflict: outcome },
+        conflictText(outcome),
+      );
+    case "event-id-conflict": {
+      const [first] = outcome.events;
+      const more = outcome.events.length > 1 ? ` (and ${outcome.events.length - 1} more)` : "";
+      const message = `event ${first?.id} is recorded at position ${first?.position}, but with ${
+        first === undefined ? "" : problemTexts[first.problem]
+      }${more}`;
+      throw new AnnalsError({ reason: "EVENT_ID_CONFLICT", conflict: outcome }, message);
+    }
+    case "beyond-head": {
+      const { field, asked, head: known } = outcome;
+      const message = `${field}: ${asked} is beyond the head (${known}): it was not read from this store`;
+      throw new AnnalsError({ reason: "BEYOND_HEAD", field, asked, head: known }, message);
+    }
+  }
+}
+
+const problemTexts = {
+  "other-content": "other content",
+  "other-stream": "another stream",
+  "other-order": "another order of events",
+  "partly-recorded": "others of this append missing",
+} as const;
+
+function conflictText({ streams, condition }: Conflict): string {
+  const texts = streams.map(({ stream, expected, actualVersion }) => {
+    const wanted = expected.kind === "version" ? `version ${expected.version}` : expected.kind;
+    return `stream ${JSON.stringify(stream)} is at version ${actualVersion}, expected ${wanted}`;
+  });
+  if (condition !== undefined) {
+    const { position, after } = condition;
+    texts.push(`the event at position ${position} matches the condition after ${after}`);
+  }
+  return texts.join("; ");
+}

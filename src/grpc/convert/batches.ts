@@ -1,0 +1,112 @@
+// Batches on their way out. In the full view stored frames are sent on as they are; the other views
+// rewrite each record on the wire: headers leave the payload out, JSON puts the decoded value in its
+// place. What grows is cut again, so that every message fits a default client's 4 MiB.
+
+import { isJsonContentType } from "../../domain/json.ts";
+import type { Limits } from "../../domain/limits.ts";
+import { recordsIn } from "../../domain/record.ts";
+import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
+import type { Batch } from "../../log/verbs.ts";
+import { valueBytesOfText } from "./json-value.ts";
+import type { EventView } from "./read-request.ts";
+
+/** The tag of `EventBatch.events`, with which every stored frame begins. */
+const tagEvents = 0x0a;
+const tagContentType = 0x32;
+const tagData = 0x3a;
+const tagJson = 0x42;
+
+/** Below the 4 MiB that clients take by default. */
+export const messageBytesMax = 4 * 1024 * 1024 - 16 * 1024;
+
+/**
+ * The batch as messages whose field `tag` is an `EventBatch`: `ReadResponse.batch` and its siblings.
+ * One message, but where a view or a large batch makes it more.
+ */
+export function batchMessages(
+  batch: Batch,
+  tag: number,
+  view: EventView,
+  limits: Limits,
+): Buffer[] {
+  if (batch.count === 0) return [];
+  if (view === "full" && batch.bytes <= messageBytesMax) return [wrap(tag, batch.frames)];
+  const rewrite = view === "full" ? asStored : view === "headers" ? withoutData : withJson;
+  const messages: Buffer[] = [];
+  let frames: Uint8Array[] = [];
+  let bytes = 0;
+  for (const slabFrames of batch.frames) {
+    for (const record of recordsIn(slabFrames)) {
+      const frame = wrap(tagEvents, rewrite(record, limits));
+      if (bytes > 0 && bytes + frame.length > limits.batchBytesMax) {
+        messages.push(wrap(tag, frames));
+        frames = [];
+        bytes = 0;
+      }
+      frames.push(frame);
+      bytes += frame.length;
+    }
+  }
+  messages.push(wrap(tag, frames));
+  return messages;
+}
+
+/** One length-delimited field of the parts put together. */
+export function wrap(tag: number, parts: readonly Uint8Array[]): Buffer {
+  let bytes = 0;
+  for (const part of parts) bytes += part.length;
+  const field = Buffer.allocUnsafe(1 + varintBytes(bytes) + bytes);
+  field[0] = tag;
+  let offset = writeVarint(field, 1, bytes);
+  for (const part of parts) {
+    field.set(part, offset);
+    offset += part.length;
+  }
+  return field;
+}
+
+type Rewrite = (record: Uint8Array, limits: Limits) => Uint8Array[];
+
+const asStored: Rewrite = (record) => [record];
+
+const withoutData: Rewrite = (record) => {
+  const { start, end } = scanPayload(record);
+  return [record.subarray(0, start), record.subarray(end)];
+};
+
+/** JSON payloads decoded; what is not JSON, or does not fit a message decoded, stays as bytes. */
+const withJson: Rewrite = (record, { eventBytesMax }) => {
+  const { start, end, data, contentType } = scanPayload(record);
+  if (data === undefined || !isJsonContentType(contentType)) return [record];
+  const value = valueBytesOfText(data, eventBytesMax);
+  if (value === undefined) return [record];
+  return [record.subarray(0, start), wrap(tagJson, [value]), record.subarray(end)];
+};
+
+interface Payload {
+  /** Where the field of the payload begins and ends; both the record's end where it has none. */
+  readonly start: number;
+  readonly end: number;
+  readonly data: Uint8Array | undefined;
+  readonly contentType: string;
+}
+
+function scanPayload(record: Uint8Array): Payload {
+  const reader = new WireReader(record);
+  let start = record.length;
+  let end = record.length;
+  let data: Uint8Array | undefined;
+  let contentType = "";
+  while (!reader.done) {
+    const { offset } = reader;
+    const tag = reader.varint();
+    if (tag === tagData) {
+      data = reader.view();
+      start = offset;
+      end = reader.offset;
+    } else if (tag === tagContentType) {
+      contentType = Buffer.from(reader.view()).toString("latin1");
+    } else reader.passOver(tag & 7);
+  }
+  return { start, end, data, contentType };
+}

@@ -1,0 +1,186 @@
+// Read, Subscribe, Load and Replay from the wire.
+
+import type { Limits } from "../../domain/limits.ts";
+import { selectAll, type Selection } from "../../domain/query.ts";
+import { View } from "../../gen/annals/v1/event_pb.js";
+import {
+  Direction,
+  type ReadRequest as WireRead,
+  type SubscribeRequest as WireSubscribe,
+} from "../../gen/annals/v1/read_pb.js";
+import type {
+  LoadRequest as WireLoad,
+  ReplayRequest as WireReplay,
+} from "../../gen/annals/v1/snapshot_pb.js";
+import type {
+  Bound,
+  LoadRequest,
+  ReadRequest,
+  ReplayRequest,
+  SubscribeRequest,
+  SubscribeStart,
+} from "../../log/verbs.ts";
+import { checkEnum, checkName, checkOptional, checkText, checkUint64 } from "./checks.ts";
+import { convertQuery } from "./query.ts";
+import { checkDuration, checkTime } from "./time.ts";
+import { Violations } from "./violations.ts";
+
+/** How much of each event an answer carries. */
+export type EventView = "full" | "json" | "headers";
+
+export function convertView(v: Violations, field: string, view: View): EventView {
+  checkEnum(v, field, view, View);
+  switch (view) {
+    case View.JSON:
+      return "json";
+    case View.HEADERS:
+      return "headers";
+    default:
+      return "full";
+  }
+}
+
+export function checkStreamName(
+  v: Violations,
+  field: string,
+  name: string,
+  limits: Limits,
+): string {
+  const limit = { name: "stream_name_bytes_max", bytesMax: limits.streamNameBytesMax };
+  return checkName(v, field, name, limit);
+}
+
+export function checkKind(v: Violations, field: string, kind: string, limits: Limits): string {
+  const limit = { name: "snapshot_kind_bytes_max", bytesMax: limits.snapshotKindBytesMax };
+  return checkText(v, field, kind, limit);
+}
+
+function convertSelection(
+  v: Violations,
+  selection: WireRead["selection"],
+  limits: Limits,
+): Selection {
+  switch (selection.case) {
+    case undefined:
+      return selectAll;
+    case "stream":
+      return { kind: "stream", stream: checkStreamName(v, "stream", selection.value, limits) };
+    case "query":
+      return { kind: "query", query: convertQuery(v, "query", selection.value, limits) };
+  }
+}
+
+export function convertRead(wire: WireRead, limits: Limits): [ReadRequest, EventView] {
+  const v = new Violations();
+  const selection = convertSelection(v, wire.selection, limits);
+  checkEnum(v, "direction", wire.direction, Direction);
+  const direction = wire.direction === Direction.BACKWARDS ? "backwards" : "forwards";
+  const ofStream = selection.kind === "stream";
+  const earlierFirst = direction === "forwards";
+  const from = boundOf(v, "from", wire.from, ofStream, earlierFirst ? "up" : "down");
+  const to = boundOf(v, "to", wire.to, ofStream, earlierFirst ? "down" : "up");
+  const limit = checkOptional(v, "limit", wire.limit);
+  const view = convertView(v, "view", wire.view);
+  v.throwIfAny();
+  return [{ selection, direction, from, to, limit }, view];
+}
+
+type WireBound = WireRead["from"] | WireRead["to"];
+
+/** `round`: how a time between two microseconds is moved so that it bounds the same events. */
+function boundOf(
+  v: Violations,
+  prefix: "from" | "to",
+  bound: WireBound,
+  ofStream: boolean,
+  round: "up" | "down",
+): Bound | undefined {
+  switch (bound.case) {
+    case undefined:
+      return undefined;
+    case "fromVersion":
+    case "toVersion": {
+      const field = `${prefix}_version`;
+      if (!ofStream) v.add(field, "is only for a read of one stream: `stream` is not set");
+      return { kind: "version", version: checkUint64(v, field, bound.value, 1) };
+    }
+    case "fromPosition":
+    case "toPosition": {
+      const position = checkUint64(v, `${prefix}_position`, bound.value, 1);
+      return { kind: "position", position };
+    }
+    case "fromTime":
+    case "toTime":
+      return { kind: "time", time: checkTime(v, `${prefix}_time`, bound.value, round) };
+  }
+}
+
+export function convertSubscribe(
+  wire: WireSubscribe,
+  limits: Limits,
+): [SubscribeRequest, EventView] {
+  const v = new Violations();
+  const selection = convertSelection(v, wire.selection, limits);
+  const start = startOf(v, wire.start, selection.kind === "stream");
+  const { checkpointIntervalMinMs: msMin, checkpointIntervalMaxMs: msMax } = limits;
+  const interval = wire.checkpointInterval;
+  const checkpointIntervalMs =
+    interval === undefined
+      ? limits.checkpointIntervalDefaultMs
+      : checkDuration(v, "checkpoint_interval", interval, msMin, msMax);
+  const batchEventsMax = wire.batchEventsMax === 0 ? undefined : wire.batchEventsMax;
+  const view = convertView(v, "view", wire.view);
+  v.throwIfAny();
+  return [{ selection, start, checkpointIntervalMs, batchEventsMax }, view];
+}
+
+function startOf(v: Violations, start: WireSubscribe["start"], ofStream: boolean): SubscribeStart {
+  switch (start.case) {
+    case undefined:
+      return { kind: "after-position", position: 0 };
+    case "afterPosition": {
+      const position = checkUint64(v, "after_position", start.value);
+      return { kind: "after-position", position };
+    }
+    case "afterVersion": {
+      const field = "after_version";
+      if (!ofStream) v.add(field, "is only for one stream: `stream` is not set");
+      return { kind: "after-version", version: checkUint64(v, field, start.value) };
+    }
+    case "fromTime":
+      return { kind: "from-time", time: checkTime(v, "from_time", start.value, "up") };
+    case "fromEnd":
+      return { kind: "end" };
+  }
+}
+
+export function convertLoad(wire: WireLoad, limits: Limits): [LoadRequest, EventView] {
+  const v = new Violations();
+  const stream = checkStreamName(v, "stream", wire.stream, limits);
+  const snapshotKind = checkKind(v, "snapshot_kind", wire.snapshotKind, limits);
+  const maxVersion = checkOptional(v, "max_version", wire.maxVersion);
+  const view = convertView(v, "view", wire.view);
+  if (view === "headers") v.add("view", "is VIEW_HEADERS: a state is not rebuilt from headers");
+  v.throwIfAny();
+  const { withoutSnapshot } = wire;
+  return [{ stream, snapshotKind, maxVersion, withoutSnapshot }, view];
+}
+
+export function convertReplay(wire: WireReplay, limits: Limits): ReplayRequest {
+  const v = new Violations();
+  const stream = checkStreamName(v, "stream", wire.stream, limits);
+  const at = replayedAt(v, wire.at);
+  v.throwIfAny();
+  return { stream, at };
+}
+
+function replayedAt(v: Violations, at: WireReplay["at"]): ReplayRequest["at"] {
+  switch (at.case) {
+    case undefined:
+      return undefined;
+    case "version":
+      return { kind: "version", version: checkUint64(v, "version", at.value, 1) };
+    case "time":
+      return { kind: "time", time: checkTime(v, "time", at.value, "down") };
+  }
+}

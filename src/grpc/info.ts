@@ -1,0 +1,142 @@
+// GetStream, ListStreams, ListEventTypes and GetInfo.
+
+import { create } from "@bufbuild/protobuf";
+import { positionMax, type Limits } from "../domain/limits.ts";
+import {
+  Durability,
+  GetInfoResponseSchema,
+  GetStreamResponseSchema,
+  ListEventTypesResponseSchema,
+  ListStreamsResponseSchema,
+  WriteState,
+  type GetInfoResponse,
+  type GetStreamRequest,
+  type GetStreamResponse,
+  type ListEventTypesRequest,
+  type ListEventTypesResponse,
+  type ListStreamsRequest,
+  type ListStreamsResponse,
+} from "../gen/annals/v1/info_pb.js";
+import type { StreamInfo } from "../log/verbs.ts";
+import type { EventTypeFacts } from "../storage/storage.ts";
+import type { Context } from "./context.ts";
+import { checkText } from "./convert/checks.ts";
+import { pageOf } from "./convert/page.ts";
+import { checkStreamName } from "./convert/read-request.ts";
+import { timestamp } from "./convert/time.ts";
+import { Violations } from "./convert/violations.ts";
+
+/** Of an entry of a list, beside its name. */
+const entryBytes = 96;
+
+export async function getStream(
+  { log, limits }: Context,
+  wire: GetStreamRequest,
+): Promise<GetStreamResponse> {
+  const v = new Violations();
+  const stream = checkStreamName(v, "stream", wire.stream, limits);
+  v.throwIfAny();
+  return create(GetStreamResponseSchema, { stream: streamInfo(await log.getStream(stream)) });
+}
+
+function streamInfo(info: StreamInfo) {
+  const { stream, subscriberCount } = info;
+  return {
+    stream,
+    subscriberCount,
+    version: BigInt(info.version),
+    eventCount: BigInt(info.eventCount),
+    firstPosition: BigInt(info.firstPosition),
+    lastPosition: BigInt(info.lastPosition),
+    firstRecordedAt: timestamp(info.firstRecordedAt),
+    lastRecordedAt: timestamp(info.lastRecordedAt),
+  };
+}
+
+export async function listStreams(
+  { log, limits }: Context,
+  wire: ListStreamsRequest,
+): Promise<ListStreamsResponse> {
+  const { prefix } = wire;
+  checkPrefix(prefix, "stream_name_bytes_max", limits.streamNameBytesMax);
+  const { entries, nextPageToken } = await pageOf(
+    wire,
+    limits,
+    ["ListStreams", prefix],
+    (last: StreamInfo) => last.stream,
+    ({ stream }) => entryBytes + Buffer.byteLength(stream),
+    (after, limit) => log.listStreams({ prefix, after, limit }),
+  );
+  return create(ListStreamsResponseSchema, { streams: entries.map(streamInfo), nextPageToken });
+}
+
+export async function listEventTypes(
+  { log, limits }: Context,
+  wire: ListEventTypesRequest,
+): Promise<ListEventTypesResponse> {
+  const { prefix } = wire;
+  checkPrefix(prefix, "type_bytes_max", limits.typeBytesMax);
+  const { entries, nextPageToken } = await pageOf(
+    wire,
+    limits,
+    ["ListEventTypes", prefix],
+    (last: EventTypeFacts) => last.type,
+    ({ type }) => entryBytes + Buffer.byteLength(type),
+    (after, limit) => log.listEventTypes({ prefix, after, limit }),
+  );
+  const eventTypes = entries.map(({ type, eventCount, firstPosition, lastPosition }) => ({
+    type,
+    eventCount: BigInt(eventCount),
+    firstPosition: BigInt(firstPosition),
+    lastPosition: BigInt(lastPosition),
+  }));
+  return create(ListEventTypesResponseSchema, { eventTypes, nextPageToken });
+}
+
+function checkPrefix(prefix: string, name: string, bytesMax: number): void {
+  const v = new Violations();
+  checkText(v, "prefix", prefix, { name, bytesMax });
+  v.throwIfAny();
+}
+
+const durabilities = { synced: Durability.SYNCED, memory: Durability.MEMORY } as const;
+const writeStates = {
+  accepting: WriteState.ACCEPTING,
+  "disk-full": WriteState.DISK_FULL,
+  recovering: WriteState.RECOVERING,
+  failed: WriteState.FAILED,
+} as const;
+
+export function getInfo({ log, limits, serverVersion, startedAt }: Context): GetInfoResponse {
+  const { identity, head, writeState, subscriberCount } = log.info();
+  const { storeId, engine, formatVersion } = identity;
+  const intervalMs = limits.checkpointIntervalDefaultMs;
+  return create(GetInfoResponseSchema, {
+    serverVersion,
+    storeId,
+    engine,
+    formatVersion,
+    subscriberCount,
+    head: BigInt(head),
+    durability: durabilities[identity.durability],
+    limits: limitsInForce(limits),
+    startedAt: timestamp(startedAt),
+    createdAt: timestamp(identity.createdAt),
+    checkpointIntervalDefault: {
+      seconds: BigInt(Math.floor(intervalMs / 1_000)),
+      nanos: (intervalMs % 1_000) * 1_000_000,
+    },
+    writeState: writeStates[writeState],
+  });
+}
+
+function limitsInForce(limits: Limits) {
+  return {
+    ...limits,
+    eventBytesMax: BigInt(limits.eventBytesMax),
+    appendBytesMax: BigInt(limits.appendBytesMax),
+    snapshotBytesMax: BigInt(limits.snapshotBytesMax),
+    appendQueueBytesMax: BigInt(limits.appendQueueBytesMax),
+    positionMax: BigInt(positionMax),
+  };
+}
