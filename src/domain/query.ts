@@ -57,11 +57,9 @@ function matchesItem(item: QueryItem, event: EventWords): boolean {
   if (streamPrefixes.length > 0) {
     if (!streamPrefixes.some((prefix) => event.stream.startsWith(prefix))) return false;
   }
-  return !isSystemName(event.type) || namesSystem(item);
-}
-
-function namesSystem(item: QueryItem): boolean {
-  return item.types.some(isSystemName) || item.streams.some(isSystemName);
+  if (!isSystemName(event.type)) return true;
+  // A system event is named by its type, or by its stream where that is a system stream.
+  return types.length > 0 || (streams.length > 0 && isSystemName(event.stream));
 }
 
 /** The streams of an item that can match at all: those one of its prefixes begins. */

@@ -136,7 +136,10 @@ export function decodeRecord(record: Uint8Array): RecordedEvent {
 
 /** Whether a proposed event's body says what a record says, the order of map entries aside. */
 export function sameContent(body: Uint8Array, record: Uint8Array): boolean {
-  if (record.length > body.length && equalBytes(body, record.subarray(0, body.length))) return true;
+  // A body without the record's last client fields begins it too: the store's must come next.
+  const next = record[body.length];
+  const whole = next === tagVersion || next === tagPosition;
+  if (whole && equalBytes(body, record.subarray(0, body.length))) return true;
   const proposed = decodeRecord(body);
   const recorded = decodeRecord(record);
   return (

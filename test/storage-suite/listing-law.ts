@@ -187,7 +187,7 @@ async function pagesOf(
   kind: "streams" | "types",
 ): Promise<string[]> {
   const found: string[] = [];
-  while (true) {
+  while (found.length <= 5_000) {
     const next: NamePage = { prefix, after: found.at(-1) ?? "", limit };
     const page =
       kind === "streams"
@@ -197,4 +197,5 @@ async function pagesOf(
     found.push(...page);
     if (page.length < limit) return found;
   }
+  return expect.fail("pages without end");
 }
