@@ -4,15 +4,18 @@
 //   offset size
 //        0    4  CRC-32 of the key and of everything behind this field
 //        4    1  format version: 1
-//        5    1  flags: bit 0 = holds system events
+//        5    1  flags: bit 0 = holds system events; bits 1 and 2 = whose the ids are: 0 the
+//                server made them all, 1 clients chose them all, 2 some of each
 //        6    2  0
 //        8    8  position of the first event
 //       16    4  count of events
 //       20    8  recorded at, microseconds since 1970, UTC
 //       28   32  SHA-256 of the whole value of the chunk before; zeros in the first chunk
-//       60    -  records, framed (domain/record.ts)
+//       60    -  where ids are some of each: a bit for each event, from the lowest, 1 = the client's
+//        -    -  records, framed (domain/record.ts)
 //
-// The key holds the last position: a seek lands on the chunk that holds a position.
+// The key holds the last position: a seek lands on the chunk that holds a position. With the bits
+// about ids the whole index follows from the chunks: it can be proved, and made anew.
 
 import { hash } from "node:crypto";
 import { corruption } from "../../domain/errors.ts";
@@ -25,6 +28,8 @@ export const formatVersion = 1;
 const headerBytes = 60;
 const hashBytes = 32;
 const flagSystem = 1;
+const idsChosen = 2;
+const idsMixed = 4;
 
 /** Near this many bytes of records a chunk is cut: balances stream reads against scans. */
 export const chunkBytesTarget = 8 * 1024;
@@ -39,6 +44,8 @@ export interface Chunk {
   readonly count: number;
   readonly recordedAt: number;
   readonly holdsSystemEvents: boolean;
+  /** Whether clients chose the ids: of all events, of none, or a bit for each. */
+  readonly idsFromClient: boolean | Uint8Array;
   /** The whole value, header and records. */
   readonly value: Uint8Array;
   /** The framed records: a view into `value`. */
@@ -69,29 +76,48 @@ export function composeChunk(
   recordedAt: number,
   previousHash: Uint8Array,
 ): Chunk {
-  let bytes = headerBytes;
+  let recordsBytes = 0;
   let system = false;
+  let chosen = 0;
   for (const event of events) {
-    bytes += event.frame.length;
+    recordsBytes += event.frame.length;
     system ||= isSystemName(event.type);
+    if (event.idFromClient) chosen++;
   }
+  const mixed = chosen > 0 && chosen < events.length;
+  const recordsStart = headerBytes + (mixed ? Math.ceil(events.length / 8) : 0);
   const first = (events[0] as CommitEvent).position;
   const last = first + events.length - 1;
-  const value = Buffer.allocUnsafe(bytes);
+  const value = Buffer.allocUnsafe(recordsStart + recordsBytes);
   value.fill(0, 0, 8);
   value[4] = formatVersion;
-  value[5] = system ? flagSystem : 0;
+  value[5] = (system ? flagSystem : 0) | (mixed ? idsMixed : chosen > 0 ? idsChosen : 0);
   writeUint64(value, 8, first);
   writeUint32(value, 16, events.length);
   writeUint64(value, 20, recordedAt);
   value.set(previousHash, 28);
-  let offset = headerBytes;
+  if (mixed) value.set(chosenBits(events), headerBytes);
+  let offset = recordsStart;
   for (const event of events) {
     value.set(event.frame, offset);
     offset += event.frame.length;
   }
   writeUint32(value, 0, checksum(chunkKey(last), value.subarray(4)));
   return openHeader(value, last);
+}
+
+function chosenBits(events: readonly CommitEvent[]): Uint8Array {
+  const bits = new Uint8Array(Math.ceil(events.length / 8));
+  events.forEach((event, i) => {
+    if (event.idFromClient) bits[i >> 3] = (bits[i >> 3] as number) | (1 << (i & 7));
+  });
+  return bits;
+}
+
+/** Whether a client chose the id of the event at `ordinal` of the chunk. */
+export function isIdFromClient({ idsFromClient }: Chunk, ordinal: number): boolean {
+  if (typeof idsFromClient === "boolean") return idsFromClient;
+  return (((idsFromClient[ordinal >> 3] as number) >> (ordinal & 7)) & 1) === 1;
 }
 
 /** Checks a stored value against its key and opens it. Throws CORRUPTION. */
@@ -116,14 +142,19 @@ export function openChunk(key: Uint8Array, value: Uint8Array): Chunk {
 }
 
 function openHeader(value: Uint8Array, last: number): Chunk {
+  const flags = value[5] as number;
+  const count = readUint32(value, 16);
+  const mixed = (flags & idsMixed) !== 0;
+  const recordsStart = headerBytes + (mixed ? Math.ceil(count / 8) : 0);
   return {
     first: readUint64(value, 8),
     last,
-    count: readUint32(value, 16),
+    count,
     recordedAt: readUint64(value, 20),
-    holdsSystemEvents: ((value[5] as number) & flagSystem) !== 0,
+    holdsSystemEvents: (flags & flagSystem) !== 0,
+    idsFromClient: mixed ? value.subarray(headerBytes, recordsStart) : (flags & idsChosen) !== 0,
     value,
-    records: value.subarray(headerBytes),
+    records: value.subarray(recordsStart),
   };
 }
 

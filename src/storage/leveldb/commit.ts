@@ -31,18 +31,35 @@ interface OpenTerm {
   readonly bornAt: number;
 }
 
-export async function prepareCommit(core: Core, commit: Commit): Promise<PreparedCommit> {
+/** Events that are to become one chunk. */
+export interface ChunkDraft {
+  readonly events: readonly CommitEvent[];
+  /** Microseconds since 1970, UTC. */
+  readonly recordedAt: number;
+}
+
+export function prepareCommit(core: Core, commit: Commit): Promise<PreparedCommit> {
+  const { recordedAt } = commit;
+  const drafts = cutIntoChunks(commit.events).map((events) => ({ events, recordedAt }));
+  return prepareChunks(core, commit.after.position, drafts);
+}
+
+/** Chunks cut by somebody else: at the positions right after `after`, in order. */
+export async function prepareChunks(
+  core: Core,
+  after: number,
+  drafts: readonly ChunkDraft[],
+): Promise<PreparedCommit> {
   const open = new OpenTerms();
-  const groups = cutIntoChunks(commit.events);
-  const touched = groups.map((events) => events.map((event) => open.of(event)));
-  const heads = await core.terms.load(core.kv, open.terms(), commit.after.position);
+  const touched = drafts.map(({ events }) => events.map((event) => open.of(event)));
+  const heads = await core.terms.load(core.kv, open.terms(), after);
   open.begin(heads);
 
   const batch = core.kv.batch();
   const chunks: Chunk[] = [];
   let previousHash = core.headHash;
-  groups.forEach((events, i) => {
-    const chunk = composeChunk(events, commit.recordedAt, previousHash);
+  drafts.forEach(({ events, recordedAt }, i) => {
+    const chunk = composeChunk(events, recordedAt, previousHash);
     previousHash = hashOf(chunk);
     chunks.push(chunk);
     batch.put(chunkKey(chunk.last), chunk.value);
