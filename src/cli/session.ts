@@ -2,7 +2,7 @@
 // is done, cancelled by Ctrl-C.
 
 import { readFileSync } from "node:fs";
-import { defaultAddress } from "../client/address.ts";
+import { defaultAddress, loopback } from "../client/address.ts";
 import { clientOf, type CallOptions, type ServiceClient } from "../client/client.ts";
 import { Connection, type TlsOptions } from "../client/connection.ts";
 import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
@@ -43,7 +43,7 @@ export async function withSession<T>(
   terminal: Terminal,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
-  const address = values.address ?? terminal.environment["ANNALS_ADDRESS"] ?? defaultAddress;
+  const address = values.address ?? addressIn(terminal.environment);
   const given = values.timeout === undefined ? undefined : durationMs(values.timeout, "--timeout");
   const connection = connect(address, tlsOf(values));
   const { signal } = terminal;
@@ -59,6 +59,14 @@ export async function withSession<T>(
   } finally {
     connection.close();
   }
+}
+
+/** In a container the server's own settings say where it listens: `health` needs no others. */
+function addressIn(environment: Terminal["environment"]): string {
+  const { ANNALS_ADDRESS, ANNALS_TCP, ANNALS_UNIX_SOCKET, ANNALS_PORT = "" } = environment;
+  if (ANNALS_ADDRESS !== undefined) return ANNALS_ADDRESS;
+  if (ANNALS_TCP === "false" && ANNALS_UNIX_SOCKET) return `unix:${ANNALS_UNIX_SOCKET}`;
+  return /^\d+$/.test(ANNALS_PORT) ? `${loopback}:${ANNALS_PORT}` : defaultAddress;
 }
 
 function connect(address: string, tls: TlsOptions | undefined): Connection {

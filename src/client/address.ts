@@ -2,7 +2,8 @@
 
 /** The port of a server that was not told another. */
 export const defaultPort = 7420;
-export const defaultAddress = `127.0.0.1:${defaultPort}`;
+export const loopback = "127.0.0.1";
+export const defaultAddress = `${loopback}:${defaultPort}`;
 
 /** The gRPC target of an address; throws a `TypeError` that says what is wrong with it. */
 export function targetOf(address: string): string {

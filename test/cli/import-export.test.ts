@@ -1,0 +1,248 @@
+// Import and export against real servers: everything arrives, once, in order, byte for byte, however
+// often somebody pulls a plug.
+import { createReadStream, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { jsonLines, run, type Situation } from "./captured-terminal.ts";
+import { spawnAnnals, startServer, temporaryFolder, type RunningServer } from "./running-server.ts";
+
+const folder = temporaryFolder();
+const servers: RunningServer[] = [];
+let folderCount = 0;
+let server: RunningServer;
+
+async function freshServer(): Promise<RunningServer> {
+  folderCount += 1;
+  const started = await startServer(join(folder, `data-${folderCount}`));
+  servers.push(started);
+  return started;
+}
+
+beforeAll(async () => {
+  server = await freshServer();
+});
+afterAll(async () => {
+  await Promise.all(servers.map((started) => started.stop()));
+});
+
+function annals(at: RunningServer, argv: readonly string[], situation: Situation = {}) {
+  return run(argv, { ...situation, environment: { ANNALS_ADDRESS: at.address } });
+}
+
+let fileCount = 0;
+function fileOf(lines: readonly object[]): string {
+  fileCount += 1;
+  const path = join(folder, `events-${fileCount}.ndjson`);
+  writeFileSync(path, lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  return path;
+}
+
+function idOf(number: number): string {
+  return `00000000-0000-4000-8000-${String(number).padStart(12, "0")}`;
+}
+
+/** Numbered events of a run: over some streams, in one order. */
+function numbered(name: string, count: number, offset = 0) {
+  return Array.from({ length: count }, (_, index) => ({
+    id: idOf(offset + index),
+    stream: `${name}-${index % 7}`,
+    type: "Counted",
+    tags: [name],
+    json: { number: index },
+  }));
+}
+
+async function numbersIn(at: RunningServer, name: string): Promise<unknown[]> {
+  const { output } = await annals(at, ["export", "--tag", name]);
+  return jsonLines(output).map(({ json }) => (json as { number: number }).number);
+}
+
+/** An exported line without what the store adds. */
+function own(line: string): string {
+  return line.replace(/^\{"position":\d+,"version":\d+,"recordedAt":"[^"]+",/, "{");
+}
+
+describe("export and import", () => {
+  test("carry every event to another store, byte for byte", async () => {
+    const odd = [
+      { stream: "odd-1", type: "Plain", json: { a: 1, b: [true, null, "é日本"] } },
+      { stream: "odd-1", type: "Bytes", contentType: "image/png", data: "AP8K" },
+      { stream: "odd-2", type: "Nothing" },
+      { stream: "odd-2", type: "Empty", data: "" },
+      {
+        stream: "odd 3",
+        type: "Marked",
+        tags: ["z", "a", "é"],
+        metadata: { b: "2", a: "", 7: "x" },
+      },
+      { stream: "odd-4", type: "Broken", contentType: "application/json", data: "eyI=" },
+      { stream: "odd-4", type: "Text", contentType: "text/plain; charset=utf-8", data: "aGk=" },
+      { stream: "odd-5", type: "Proto", metadata: JSON.parse('{"__proto__":"kept"}') as object },
+    ];
+    const raw =
+      '{"stream":"odd-6","type":"Exact","json":{"n": 12345678901234567890.00,"n":1e400}}\n';
+    const input = odd.map((line) => `${JSON.stringify(line)}\n`).join("") + raw;
+    const imported = await annals(server, ["import", "--namespace", "odd"], { input });
+    expect(imported).toMatchObject({ code: 0, output: "" });
+    expect(imported.errors).toContain("9 stored, 0 were already there");
+
+    const exported = await annals(server, ["export", "--prefix", "odd"]);
+    expect(exported.errors).toMatch(/^exported 9 events up to position \d+; go on later with/);
+    expect(exported.output).toContain('"json":{"n": 12345678901234567890.00,"n":1e400}}');
+    const other = await freshServer();
+    await annals(other, ["import", "-"], { input: exported.output });
+    const back = await annals(other, ["export"]);
+    expect(back.output.split("\n").map(own)).toEqual(exported.output.split("\n").map(own));
+    const again = await annals(server, ["import"], { input: back.output });
+    expect(again.errors).toContain("0 stored, 9 were already there");
+  });
+
+  test("export goes on after an earlier one, and nothing is in both", async () => {
+    const at = await freshServer();
+    await annals(at, ["import", fileOf(numbered("first", 10))]);
+    const first = await annals(at, ["export"]);
+    await annals(at, ["import", fileOf(numbered("second", 5, 100))]);
+    const after = /--after (\d+)/.exec(first.errors)?.[1] ?? "";
+    const second = await annals(at, ["export", "--after", after]);
+    const both = await annals(at, ["export"]);
+    expect(jsonLines(second.output)).toHaveLength(5);
+    expect(first.output + second.output).toBe(both.output);
+    expect((await annals(at, ["export", "--after", "15"])).output).toBe("");
+  });
+});
+
+describe("an import", () => {
+  test("run twice stores nothing twice, with ids in the file or derived ones", async () => {
+    const path = fileOf(numbered("twice", 2_500, 10_000));
+    const first = await annals(server, ["import", path, "--json"]);
+    expect(jsonLines(first.output)).toMatchObject([{ storedCount: 2_500, alreadyThereCount: 0 }]);
+    const second = await annals(server, ["import", path, "--json"]);
+    expect(jsonLines(second.output)).toMatchObject([{ storedCount: 0, alreadyThereCount: 2_500 }]);
+
+    const input = '{"type":"Ticked"}\n'.repeat(3);
+    const derived = ["import", "--namespace", "ticks", "--stream", "ticks-1"];
+    expect((await annals(server, derived, { input })).errors).toContain("3 stored");
+    expect((await annals(server, derived, { input })).errors).toContain("0 stored, 3 were already");
+    const longer = await annals(server, derived, { input: `${input}{"type":"Ticked"}\n` });
+    expect(longer.errors).toContain("1 stored, 3 were already there");
+  });
+
+  test("fills the holes between what is there, whatever it was cut into before", async () => {
+    const at = await freshServer();
+    const events = numbered("holes", 2_300);
+    const there = new Set<number>();
+    for (const [start, end] of [
+      [0, 3],
+      [700, 1_234],
+      [1_999, 2_001],
+      [2_299, 2_300],
+    ] as const) {
+      await annals(at, ["import", fileOf(events.slice(start, end))]);
+      for (let index = start; index < end; index += 1) there.add(index);
+    }
+    const { errors } = await annals(at, ["import", fileOf(events)]);
+    expect(errors).toContain(`${(2_300 - there.size).toLocaleString("en-US")} stored`);
+    const missing = events.map((_, index) => index).filter((index) => !there.has(index));
+    expect(await numbersIn(at, "holes")).toEqual([...there, ...missing]);
+  });
+
+  test("killed in the middle is run again to the same end", async () => {
+    const at = await freshServer();
+    const path = fileOf(numbered("killed", 12_000));
+    const first = spawnAnnals(["import", path, "--address", at.address]);
+    const following = await spawnedUntil(at, "killed", 2_500);
+    first.kill();
+    await first.ended;
+    expect(following).toBeGreaterThanOrEqual(2_500);
+    const before = (await numbersIn(at, "killed")).length;
+    const second = await annals(at, ["import", path, "--json"]);
+    expect(jsonLines(second.output)).toMatchObject([
+      { eventCount: 12_000, storedCount: 12_000 - before, alreadyThereCount: before },
+    ]);
+    expect(await numbersIn(at, "killed")).toEqual(Array.from({ length: 12_000 }, (_, n) => n));
+  });
+
+  test("outlives a server that is killed and comes back", async () => {
+    const at = await freshServer();
+    const events = numbered("survivor", 6_000);
+    const path = fileOf(events);
+    let killed: Promise<unknown> | undefined;
+    // The second half of the file is given only after the server has died and is back.
+    async function* halves() {
+      let seen = 0;
+      for await (const chunk of createReadStream(path, { highWaterMark: 64 * 1024 })) {
+        yield chunk as Buffer;
+        seen += 1;
+        if (seen === 4) {
+          await spawnedUntil(at, "survivor", 1);
+          killed = at.kill().then(() => at.start());
+        }
+      }
+    }
+    const { code, errors } = await annals(at, ["import"], { input: Readable.from(halves()) });
+    await killed;
+    expect({ code, errors }).toMatchObject({ code: 0 });
+    expect(await numbersIn(at, "survivor")).toEqual(events.map((_, index) => index));
+  });
+
+  test("stops at a bad line, says which, and keeps what stands before it", async () => {
+    const good = numbered("stopped", 1_500, 50_000).map((line) => JSON.stringify(line));
+    const input = [...good.slice(0, 1_200), "{", ...good.slice(1_200)].join("\n");
+    const { code, errors } = await annals(server, ["import"], { input });
+    expect(code).toBe(1);
+    expect(errors).toContain("line 1201: not JSON");
+    expect(errors).toContain("everything up to line 1000 is stored");
+    expect(await numbersIn(server, "stopped")).toHaveLength(1_000);
+  });
+
+  test("names the line that the server refuses", async () => {
+    const lines = numbered("refused", 20, 60_000);
+    const bad = fileOf(
+      lines.map((line, index) => (index === 13 ? { ...line, type: "$No" } : line)),
+    );
+    const refused = await annals(server, ["import", bad]);
+    expect(refused.code).toBe(1);
+    expect(refused.errors).toContain("line 14: type: ");
+    await annals(server, ["import", fileOf(lines)]);
+    const other = fileOf(lines.map((line, index) => (index === 7 ? { ...line, json: 0 } : line)));
+    const changed = await annals(server, ["import", other]);
+    expect(changed.code).toBe(1);
+    expect(changed.errors).toContain(`line 8: the id ${idOf(60_007)} is at position`);
+    expect(changed.errors).toContain("with other content");
+  });
+
+  test("as a dry run counts and sends nothing", async () => {
+    const path = fileOf(numbered("dry", 10, 70_000));
+    const { code, errors } = await annals(server, ["import", path, "--dry-run"]);
+    expect(code).toBe(0);
+    expect(errors).toContain("10 events");
+    expect(errors).toContain("nothing was sent");
+    expect(await numbersIn(server, "dry")).toEqual([]);
+    const bad = await annals(server, ["import", "--dry-run"], { input: '{"type":"T"}' });
+    expect(bad).toMatchObject({ code: 1 });
+    expect(bad.errors).toContain("line 1");
+  });
+
+  test("waiting for its input ends at Ctrl-C", async () => {
+    const interrupt = new AbortController();
+    const silent = new Readable({ read: () => setImmediate(() => interrupt.abort()) });
+    const { code } = await annals(server, ["import"], { input: silent, signal: interrupt.signal });
+    expect(code).toBe(130);
+  });
+
+  test("of a file that is not there says so", async () => {
+    const { code, errors } = await annals(server, ["import", join(folder, "none")]);
+    expect(code).toBe(1);
+    expect(errors).toContain("cannot read");
+  });
+});
+
+/** Waits until so many events with this tag are durable; answers how many there are then. */
+async function spawnedUntil(at: RunningServer, tag: string, count: number): Promise<number> {
+  for (;;) {
+    const { output } = await annals(at, ["info", "--json"]);
+    const head = Number((jsonLines(output)[0] as { head?: string }).head ?? 0);
+    if (head >= count) return head;
+  }
+}

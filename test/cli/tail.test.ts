@@ -1,0 +1,131 @@
+// `tail`: the last events, then every later one exactly once, across a server that is killed.
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { jsonLines, run, type Situation } from "./captured-terminal.ts";
+import { startServer, temporaryFolder, type RunningServer } from "./running-server.ts";
+
+const folder = temporaryFolder();
+const servers: RunningServer[] = [];
+
+async function freshServer(): Promise<RunningServer> {
+  const started = await startServer(join(folder, `data-${servers.length}`));
+  servers.push(started);
+  return started;
+}
+afterAll(async () => {
+  await Promise.all(servers.map((started) => started.stop()));
+});
+
+function annals(at: RunningServer, argv: readonly string[], situation: Situation = {}) {
+  return run(argv, { ...situation, environment: { ANNALS_ADDRESS: at.address } });
+}
+
+async function append(at: RunningServer, stream: string, from: number, to: number) {
+  const lines = Array.from({ length: to - from + 1 }, (_, index) =>
+    JSON.stringify({ stream, type: "Counted", json: from + index }),
+  );
+  const namespace = `${stream}:${from}`;
+  await annals(at, ["import", "--namespace", namespace], { input: lines.join("\n") });
+}
+
+function numbersIn(output: string): unknown[] {
+  return jsonLines(output.slice(0, output.lastIndexOf("\n") + 1)).map(({ json }) => json);
+}
+
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from + 1 }, (_, index) => from + index);
+}
+
+/** `tail -f` in the background, with a promise for having printed so many events. */
+function following(at: RunningServer, argv: readonly string[]) {
+  const stop = new AbortController();
+  let output = "";
+  let check = () => {};
+  const onOutput = (text: string) => {
+    output = text;
+    check();
+  };
+  const situation = { signal: stop.signal, onOutput };
+  const done = annals(at, ["tail", "-f", "--json", ...argv], situation);
+  const printed = (count: number) =>
+    new Promise<unknown[]>((resolve) => {
+      check = () => {
+        const numbers = numbersIn(output);
+        if (numbers.length >= count) resolve(numbers);
+      };
+      check();
+    });
+  return { done, printed, stop: () => stop.abort() };
+}
+
+describe("tail", () => {
+  test("prints the last events, oldest first", async () => {
+    const at = await freshServer();
+    await append(at, "a-1", 1, 30);
+    await append(at, "b-1", 100, 105);
+    const last = async (...argv: string[]) =>
+      numbersIn((await annals(at, ["tail", "--json", ...argv])).output);
+    expect(await last()).toEqual([...range(27, 30), ...range(100, 105)]);
+    expect(await last("-n", "3", "a-1")).toEqual(range(28, 30));
+    expect(await last("-n", "100", "--prefix", "b-")).toEqual(range(100, 105));
+    expect(await last("-n", "0")).toEqual([]);
+    expect(await last("c-1")).toEqual([]);
+  });
+
+  test("-f goes on with what happens after, and ends at Ctrl-C", async () => {
+    const at = await freshServer();
+    await append(at, "a-1", 1, 5);
+    const tail = following(at, ["a-1", "-n", "2"]);
+    expect(await tail.printed(2)).toEqual([4, 5]);
+    await append(at, "b-1", 50, 60);
+    await append(at, "a-1", 6, 9);
+    expect(await tail.printed(6)).toEqual(range(4, 9));
+    tail.stop();
+    expect((await tail.done).code).toBe(130);
+  });
+
+  test("-f -n 0 begins with what comes next", async () => {
+    const at = await freshServer();
+    await append(at, "a-1", 1, 5);
+    const tail = following(at, ["-n", "0"]);
+    const subscribed = async () => {
+      const { output } = await annals(at, ["info", "--json"]);
+      return (jsonLines(output)[0] as { subscriberCount?: number }).subscriberCount ?? 0;
+    };
+    await expect.poll(subscribed, { timeout: 20_000 }).toBe(1);
+    await append(at, "a-1", 6, 7);
+    expect(await tail.printed(2)).toEqual([6, 7]);
+    tail.stop();
+    await tail.done;
+  });
+
+  test("-f outlives a server that is killed, without a gap or a duplicate", async () => {
+    const at = await freshServer();
+    const tail = following(at, ["--prefix", "a-", "-n", "100"]);
+    let last = 0;
+    for (let round = 0; round < 3; round += 1) {
+      await append(at, "a-1", last + 1, last + 40);
+      last += 40;
+      if (round === 1) await tail.printed(last);
+      await at.kill();
+      await at.start();
+    }
+    await append(at, "a-1", last + 1, last + 1);
+    expect(await tail.printed(last + 1)).toEqual(range(1, last + 1));
+    tail.stop();
+    const { errors } = await tail.done;
+    expect(errors).toContain("trying again from position");
+  });
+
+  test("-f refuses to go on in another store behind the same address", async () => {
+    const at = await freshServer();
+    await append(at, "a-1", 1, 5);
+    const tail = following(at, []);
+    await tail.printed(5);
+    await at.kill();
+    await at.start(join(folder, "another"));
+    const { code, errors } = await tail.done;
+    expect(code).toBe(1);
+    expect(errors).toContain("the store was replaced");
+  });
+});
