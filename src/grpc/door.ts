@@ -39,6 +39,10 @@ export function standAtTheDoor(server: Server, paths: ReadonlySet<string>, edge:
     http2Server.on("sessionError", (error: Error) => {
       edge.logger.debug("connection failed", { error });
     });
+    // Without a listener, running out of file descriptors would end the process.
+    http2Server.on("error", (error: Error) => {
+      edge.logger.error("a connection could not be accepted", { error });
+    });
   }
 }
 

@@ -1,0 +1,98 @@
+// `annals serve`: the server as a process. Signals stop it in order, a second one at once; a fault
+// nobody expected is logged and ends it, since what it would go on with is not known.
+
+import { setLogger } from "@grpc/grpc-js";
+import { configHelp, ConfigError, loadConfig, printConfig, type LoadedConfig } from "../config.ts";
+import { stderrLogger, type Logger } from "../logger.ts";
+import { startServer, type RunningServer } from "../server.ts";
+import { StoreRefused } from "../storage/leveldb/store-refused.ts";
+
+const ok = 0;
+const failed = 1;
+const usage = 2;
+
+/** The process is gone by then, whatever hangs. */
+const stopMsMax = 9_500;
+
+/** Answers the exit code once the server has stopped. */
+export async function serve(args: readonly string[]): Promise<number> {
+  let loaded: LoadedConfig;
+  try {
+    loaded = loadConfig({ flags: args, environment: process.env });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`annals serve: ${error.message}\n`);
+    return usage;
+  }
+  if (loaded.show !== undefined) {
+    process.stdout.write(loaded.show === "help" ? configHelp() : printConfig(loaded));
+    return ok;
+  }
+  const { config } = loaded;
+  const logger = stderrLogger(config.logLevel, config.logFormat);
+  endOnFaults(logger);
+  setLogger(grpcLogger(logger));
+  // Heard from here on, so that a signal during a long start is not lost.
+  const signalled = nextSignal();
+  let server: RunningServer;
+  try {
+    server = await startServer(config, logger);
+  } catch (error) {
+    const known = error instanceof StoreRefused;
+    logger.error("not started", known ? { reason: error.message } : { error });
+    return failed;
+  }
+  const { version, addresses } = server;
+  const store = config.memory ? "in memory" : `in ${config.data}`;
+  process.stdout.write(`annals ${version} serves on ${addresses.join(" and ")}, store ${store}\n`);
+  logger.info("serving", { version, addresses, store, pid: process.pid });
+  const signal = await signalled;
+  return stop(server, signal, logger);
+}
+
+async function stop(server: RunningServer, signal: string, logger: Logger): Promise<number> {
+  logger.info("stopping", { signal });
+  const again = (second: string): never => {
+    logger.warn("stopped at once by a second signal", { signal: second });
+    process.exit(failed);
+  };
+  process.once("SIGTERM", again).once("SIGINT", again);
+  setTimeout(() => {
+    logger.error("stopping takes too long", { stopMsMax });
+    process.exit(failed);
+  }, stopMsMax).unref();
+  try {
+    await server.stop();
+  } catch (error) {
+    logger.error("not stopped in order", { error });
+    return failed;
+  }
+  logger.info("stopped");
+  return ok;
+}
+
+function nextSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    const heard = (signal: string): void => {
+      process.off("SIGTERM", heard).off("SIGINT", heard);
+      resolve(signal);
+    };
+    process.on("SIGTERM", heard).on("SIGINT", heard);
+  });
+}
+
+function endOnFaults(logger: Logger): void {
+  process.on("uncaughtException", (error, origin) => {
+    logger.error("a fault nobody expected; the process ends", { origin, error });
+    process.exit(failed);
+  });
+}
+
+/** grpc-js's own words, as ours. */
+function grpcLogger(logger: Logger): Partial<Console> {
+  const say = (level: "error" | "info" | "debug") => {
+    return (...words: unknown[]): void =>
+      logger[level](words.map(String).join(" "), { of: "grpc" });
+  };
+  return { error: say("error"), info: say("info"), debug: say("debug") };
+}

@@ -1,0 +1,72 @@
+// Where the server listens, and how it ends: addresses are bound behind the door, and open calls get
+// a time of grace before their connections are cut.
+
+import { chmod } from "node:fs/promises";
+import { ServerCredentials, type Server } from "@grpc/grpc-js";
+import { standAtTheDoor } from "./door.ts";
+import type { Edge } from "./edge.ts";
+import type { BoundServer } from "./services.ts";
+import { clearSocketPath, privately } from "./unix-socket.ts";
+
+/** Binds a TCP address; answers it with the port that was bound. */
+export async function listenOnTcp(
+  { server, paths }: BoundServer,
+  host: string,
+  port: number,
+  credentials: ServerCredentials,
+  edge: Edge,
+): Promise<string> {
+  const name = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
+  const bound = await bind(server, `${name}:${port}`, credentials, () => {
+    standAtTheDoor(server, paths, edge);
+  });
+  return `${name}:${bound}`;
+}
+
+/** Binds a Unix socket that only this user may connect to. `path` is absolute. */
+export async function listenOnSocket(
+  { server, paths }: BoundServer,
+  path: string,
+  edge: Edge,
+): Promise<string> {
+  await clearSocketPath(path);
+  const credentials = ServerCredentials.createInsecure();
+  await privately(() =>
+    bind(server, `unix:${path}`, credentials, () => standAtTheDoor(server, paths, edge)),
+  );
+  await chmod(path, 0o600);
+  return `unix:${path}`;
+}
+
+/** `onBound` is called before any connection can come in. */
+function bind(
+  server: Server,
+  address: string,
+  credentials: ServerCredentials,
+  onBound: () => void,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.bindAsync(address, credentials, (error, port) => {
+      if (error !== null) {
+        reject(new Error(`cannot listen on ${address}: ${error.message}`, { cause: error }));
+        return;
+      }
+      onBound();
+      resolve(port);
+    });
+  });
+}
+
+/** Refuses new calls, waits for open ones at most `graceMs`, then cuts their connections. */
+export function shutDown(server: Server, graceMs: number): Promise<"done" | "cut off"> {
+  return new Promise((resolve) => {
+    const cut = setTimeout(() => {
+      server.forceShutdown();
+      resolve("cut off");
+    }, graceMs);
+    server.tryShutdown(() => {
+      clearTimeout(cut);
+      resolve("done");
+    });
+  });
+}

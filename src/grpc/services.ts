@@ -1,0 +1,67 @@
+// The gRPC server with its services bound: the event store, health and reflection.
+
+import { Server } from "@grpc/grpc-js";
+import { file_annals_v1_errors } from "../gen/annals/v1/errors_pb.js";
+import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
+import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";
+import { file_google_rpc_status } from "../gen/google/rpc/status_pb.js";
+import { Health } from "../gen/grpc/health/v1/health_pb.js";
+import { ServerReflection as ReflectionV1 } from "../gen/grpc/reflection/v1/reflection_pb.js";
+import { ServerReflection as ReflectionV1Alpha } from "../gen/grpc/reflection/v1alpha/reflection_pb.js";
+import { bindService } from "./bind.ts";
+import type { Context } from "./context.ts";
+import { allowResets } from "./door.ts";
+import { eventStore } from "./event-store.ts";
+import { health, type HealthState } from "./health.ts";
+import { collectSymbols } from "./reflection-symbols.ts";
+import { reflectionV1, reflectionV1Alpha } from "./reflection.ts";
+
+export interface ServerOptions {
+  readonly reflection: boolean;
+  readonly keepaliveTimeMs: number;
+  readonly keepaliveTimeoutMs: number;
+  readonly concurrentCallsMax: number;
+}
+
+export interface BoundServer {
+  readonly server: Server;
+  /** Of every method, as `/package.Service/Method`. */
+  readonly paths: ReadonlySet<string>;
+}
+
+/** Megabytes one connection may make the server hold beyond its messages' own buffers. */
+const sessionMemoryMegabytes = 256;
+
+/** A client may drop ten thousand subscriptions in one go without being taken for an attacker. */
+const resetBurst = 20_000;
+const resetsPerSecond = 1_000;
+
+export function bindServices(
+  context: Context,
+  healthState: HealthState,
+  options: ServerOptions,
+): BoundServer {
+  const server = new Server({
+    "grpc.max_receive_message_length": context.limits.receiveBytesMax,
+    "grpc.max_concurrent_streams": options.concurrentCallsMax,
+    "grpc.keepalive_time_ms": options.keepaliveTimeMs,
+    "grpc.keepalive_timeout_ms": options.keepaliveTimeoutMs,
+    "grpc-node.max_session_memory": sessionMemoryMegabytes,
+    "grpc.enable_channelz": 0,
+  });
+  allowResets(server, resetBurst, resetsPerSecond);
+  const { edge } = context;
+  const named = [EventStoreService.typeName];
+  const paths = [
+    ...bindService(server, EventStoreService, eventStore(context), edge),
+    ...bindService(server, Health, health(healthState, named, edge.stopping), edge),
+  ];
+  if (options.reflection) {
+    const services = [EventStoreService, Health, ReflectionV1, ReflectionV1Alpha];
+    const details = [file_annals_v1_errors, file_google_rpc_error_details, file_google_rpc_status];
+    const symbols = collectSymbols(services, details);
+    paths.push(...bindService(server, ReflectionV1, reflectionV1(symbols), edge));
+    paths.push(...bindService(server, ReflectionV1Alpha, reflectionV1Alpha(symbols), edge));
+  }
+  return { server, paths: new Set(paths) };
+}

@@ -1,0 +1,47 @@
+// A Unix socket's path, made ready to bind: a folder only this user may enter, and no socket left
+// behind by a process that was killed. A socket that somebody still listens on is never taken away.
+
+import { lstat, mkdir, unlink } from "node:fs/promises";
+import { connect } from "node:net";
+import { dirname } from "node:path";
+
+/** Throws an `Error` with a message for the operator. */
+export async function clearSocketPath(path: string): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (found === undefined) return;
+  if (!found.isSocket()) throw new Error(`${path} is there and is not a socket`);
+  if (await isListenedOn(path)) throw new Error(`${path} is in use by another process`);
+  await unlink(path);
+}
+
+/** Only a refused connection proves that nobody listens. */
+function isListenedOn(path: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const probe = connect(path);
+    probe.once("connect", () => {
+      probe.destroy();
+      resolve(true);
+    });
+    probe.once("error", (error: NodeJS.ErrnoException) => {
+      if (error.code === "ECONNREFUSED" || error.code === "ENOENT") resolve(false);
+      else reject(error);
+    });
+  });
+}
+
+/**
+ * Binds while new files, and so the socket, are for this user alone. The mask is the process's own:
+ * whatever else is made meanwhile is private too.
+ */
+export async function privately<T>(bind: () => Promise<T>): Promise<T> {
+  const mask = process.umask(0o077);
+  try {
+    return await bind();
+  } finally {
+    process.umask(mask);
+  }
+}

@@ -1,0 +1,8 @@
+#!/usr/bin/env node
+// The entry: `annals COMMAND`. LevelDB and the file system work in libuv's pool, which is made once, on
+// first use: its size is set before anything else is loaded.
+
+process.env["UV_THREADPOOL_SIZE"] ??= "8";
+
+const { runCommand } = await import("./cli/run.ts");
+process.exitCode = await runCommand(process.argv.slice(2));

@@ -1,0 +1,164 @@
+// The assembly: one function opens the store, puts the log and the services over it and listens; the
+// server it answers knows how to stop in order.
+
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import { ServerCredentials } from "@grpc/grpc-js";
+import { isLoopback, type Config } from "./config.ts";
+import { defaultLimits, type Limits } from "./domain/limits.ts";
+import { loadCertificates, type Certificates } from "./grpc/certificates.ts";
+import { Stopping, type Edge } from "./grpc/edge.ts";
+import { HealthState } from "./grpc/health.ts";
+import { listenOnSocket, listenOnTcp, shutDown } from "./grpc/listen.ts";
+import { bindServices, type BoundServer } from "./grpc/services.ts";
+import { createIdMaker } from "./grpc/uuid.ts";
+import { createEventLog, type EventLog } from "./log/event-log.ts";
+import type { Logger } from "./logger.ts";
+import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
+import type { Storage, WriteState } from "./storage/storage.ts";
+
+export interface RunningServer {
+  /** What clients connect to: `127.0.0.1:7420`, `unix:/run/annals/socket`. */
+  readonly addresses: readonly string[];
+  /** Of this software. */
+  readonly version: string;
+  /** Answers what waits, ends streams, closes the store. The second call waits for the first. */
+  stop(): Promise<void>;
+}
+
+/** Parts a test may replace. */
+export interface ServerParts {
+  readonly limits?: Limits;
+  readonly openStorage?: () => Promise<Storage>;
+}
+
+/** Throws where the store is refused or an address cannot be had; then nothing is left open. */
+export async function startServer(
+  config: Config,
+  logger: Logger,
+  parts: ServerParts = {},
+): Promise<RunningServer> {
+  const limits = { ...(parts.limits ?? defaultLimits), ...callsOf(config) };
+  const certificates = await certificatesOf(config, logger);
+  const openStorage = parts.openStorage ?? (() => openConfigured(config, logger));
+  const storage = await openStorage().catch((error: unknown) => {
+    certificates?.close();
+    throw error;
+  });
+  const edge: Edge = { logger, stopping: new Stopping() };
+  const health = new HealthState();
+  const unwatch = storage.watch({
+    advanced() {},
+    writeStateChanged: (state) => followWriteState(state, health, logger),
+  });
+  const log = createEventLog({
+    storage,
+    limits,
+    clock: systemClock,
+    onWarning: (message, error) => logger.warn(message, { error }),
+  });
+  const version = versionOf();
+  const context = {
+    log,
+    limits,
+    edge,
+    newId: createIdMaker(Date.now),
+    serverVersion: version,
+    startedAt: systemClock(),
+  };
+  const bound = bindServices(context, health, {
+    reflection: config.reflection,
+    keepaliveTimeMs: config.keepaliveTimeSeconds * 1_000,
+    keepaliveTimeoutMs: config.keepaliveTimeoutSeconds * 1_000,
+    concurrentCallsMax: config.maxConcurrentStreams,
+  });
+  const open = { storage, log, bound, health, edge, certificates, unwatch };
+  let stopped: Promise<void> | undefined;
+  const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
+  try {
+    const addresses = await listen(bound, config, certificates, edge);
+    warnOfOpenness(config, logger);
+    return { addresses, version, stop: () => stop(config.shutdownGraceSeconds * 1_000) };
+  } catch (error) {
+    await stop(0);
+    throw error;
+  }
+}
+
+function callsOf({ maxConcurrentStreams }: Config): Pick<Limits, "concurrentCallsMax"> {
+  return { concurrentCallsMax: maxConcurrentStreams };
+}
+
+function openConfigured(config: Config, logger: Logger): Promise<Storage> {
+  const warn = (message: string, error?: unknown): void => logger.warn(message, { error });
+  if (config.memory) return openMemoryStorage({ warn });
+  return openLevelStorage({
+    folder: resolve(config.data),
+    reserveBytes: config.freeSpaceReserveBytes,
+    acceptLoss: config.acceptLoss === "" ? undefined : config.acceptLoss,
+    allowNetworkFileSystem: config.allowNetworkFileSystem,
+    warn,
+  });
+}
+
+async function certificatesOf(config: Config, logger: Logger): Promise<Certificates | undefined> {
+  const { tlsCert: cert, tlsKey: key, tlsClientCa } = config;
+  if (cert === "") return undefined;
+  const clientCa = tlsClientCa === "" ? undefined : tlsClientCa;
+  return loadCertificates({ cert, key, clientCa }, logger);
+}
+
+async function listen(
+  bound: BoundServer,
+  { tcp, host, port, unixSocket }: Config,
+  certificates: Certificates | undefined,
+  edge: Edge,
+): Promise<string[]> {
+  const addresses: string[] = [];
+  const credentials = certificates?.credentials ?? ServerCredentials.createInsecure();
+  if (tcp) addresses.push(await listenOnTcp(bound, host, port, credentials, edge));
+  if (unixSocket !== "") addresses.push(await listenOnSocket(bound, resolve(unixSocket), edge));
+  return addresses;
+}
+
+function warnOfOpenness({ tcp, host, tlsCert, tlsClientCa }: Config, logger: Logger): void {
+  if (!tcp || isLoopback(host) || tlsClientCa !== "") return;
+  const how = tlsCert === "" ? "in the clear and without a password" : "without a password";
+  logger.warn(`open: everybody who reaches ${host} may read and append, ${how}`, { host });
+}
+
+function followWriteState(state: WriteState, health: HealthState, logger: Logger): void {
+  health.set(state !== "failed");
+  const level = state === "accepting" ? "info" : state === "failed" ? "error" : "warn";
+  logger[level]("write state changed", { state });
+}
+
+interface OpenParts {
+  readonly storage: Storage;
+  readonly log: EventLog;
+  readonly bound: BoundServer;
+  readonly health: HealthState;
+  readonly edge: Edge;
+  readonly certificates: Certificates | undefined;
+  readonly unwatch: () => void;
+}
+
+/** First nothing new, then what waits, then the connections, at last the store. */
+async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
+  const { logger, stopping } = open.edge;
+  open.health.set(false);
+  stopping.begin();
+  const logStopped = open.log.stop();
+  const end = await shutDown(open.bound.server, graceMs);
+  if (end === "cut off") logger.warn("open calls were cut off", { graceMs });
+  await logStopped;
+  open.unwatch();
+  open.certificates?.close();
+  await open.storage.close();
+}
+
+/** Beside `src` and beside `dist` alike. */
+function versionOf(): string {
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return (JSON.parse(text) as { version: string }).version;
+}
