@@ -8,6 +8,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import type { Message } from "@bufbuild/protobuf";
 import type { Query } from "./query_pb.js";
 import type { NewEvent } from "./event_pb.js";
+import type { CheckpointUpdate } from "./checkpoint_service_pb.js";
 import type { Any, Timestamp } from "@bufbuild/protobuf/wkt";
 
 /**
@@ -75,7 +76,7 @@ export declare type AppendCondition = Message<"annals.v1.AppendCondition"> & {
   /**
    * Only events after this position count (exclusive): the position up to which the decision's facts
    * were read, as given by `ReadEnd.after`. Absent or 0: no such event may ever have been recorded.
-   * A position beyond the head is refused with INVALID_ARGUMENT: it was not read from this store.
+   * A position beyond the head is refused with OUT_OF_RANGE: it was not read from this store.
    *
    * @generated from field: uint64 after = 2;
    */
@@ -147,6 +148,15 @@ export declare type AppendRequest = Message<"annals.v1.AppendRequest"> & {
    * @generated from field: annals.v1.AppendCondition condition = 6;
    */
   condition?: AppendCondition | undefined;
+
+  /**
+   * How far a consumer has got, to become durable in the same commit as the events: a process manager
+   * appends its events and its progress together, or neither. Absent: none. Not looked at where the
+   * append is deduplicated: it was saved with the original.
+   *
+   * @generated from field: annals.v1.CheckpointUpdate checkpoint = 7;
+   */
+  checkpoint?: CheckpointUpdate | undefined;
 };
 
 /**

@@ -370,6 +370,41 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_UNIMPLEMENTED = 19;
    */
   UNIMPLEMENTED = 19,
+
+  /**
+   * FAILED_PRECONDITION: the stream was deleted for ever.
+   *
+   * @generated from enum value: ERROR_REASON_STREAM_TOMBSTONED = 20;
+   */
+  STREAM_TOMBSTONED = 20,
+
+  /**
+   * FAILED_PRECONDITION: a checkpoint only moves forwards.
+   *
+   * @generated from enum value: ERROR_REASON_CHECKPOINT_BACKWARDS = 21;
+   */
+  CHECKPOINT_BACKWARDS = 21,
+
+  /**
+   * NOT_FOUND: the consumer never saved a checkpoint.
+   *
+   * @generated from enum value: ERROR_REASON_CHECKPOINT_NOT_FOUND = 22;
+   */
+  CHECKPOINT_NOT_FOUND = 22,
+
+  /**
+   * NOT_FOUND: no such consumer group.
+   *
+   * @generated from enum value: ERROR_REASON_GROUP_NOT_FOUND = 23;
+   */
+  GROUP_NOT_FOUND = 23,
+
+  /**
+   * ALREADY_EXISTS: there is a consumer group of that name with other settings.
+   *
+   * @generated from enum value: ERROR_REASON_GROUP_EXISTS = 24;
+   */
+  GROUP_EXISTS = 24,
 }
 
 /**

@@ -7,6 +7,7 @@
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { StreamLifecycle, StreamPolicy } from "./stream_service_pb.js";
 
 /**
  * Describes the file annals/v1/info.proto.
@@ -74,6 +75,20 @@ export declare type StreamInfo = Message<"annals.v1.StreamInfo"> & {
    * @generated from field: uint32 subscriber_count = 8;
    */
   subscriberCount: number;
+
+  /**
+   * How long its events are kept. Absent: for ever.
+   *
+   * @generated from field: annals.v1.StreamPolicy policy = 9;
+   */
+  policy?: StreamPolicy | undefined;
+
+  /**
+   * What became of it.
+   *
+   * @generated from field: annals.v1.StreamLifecycle lifecycle = 10;
+   */
+  lifecycle: StreamLifecycle;
 };
 
 /**
