@@ -1,0 +1,66 @@
+// The events of every load: names, and payloads of 256 bytes of JSON that compress like real ones.
+// Event n of a preloaded store of `total` events belongs to stream n * 48271 and has the tag
+// n * 69621 + 7, both modulo total / 10: ten events each, spread over the whole log.
+
+export const payloadBytes = 256;
+/** Room for a time in microseconds, at the beginning of a payload. */
+export const timeDigits = 16;
+export const timeOffset = 7;
+const eventsPerName = 10;
+const commonTypes = 10;
+const rareEvery = 10_000;
+
+export const commonType = "Posted-0";
+export const rareType = "Posted-r";
+export const contentType = "application/json";
+
+/** How many streams, and how many tags, a preloaded store of `total` events has. */
+export function nameCount(total: number): number {
+  return Math.max(1, Math.floor(total / eventsPerName));
+}
+
+export function streamOf(n: number, total: number): number {
+  return (n * 48_271) % nameCount(total);
+}
+
+export function tagOf(n: number, total: number): number {
+  return (n * 69_621 + 7) % nameCount(total);
+}
+
+/** The last character of event n's type: ten common types, one in ten thousand is rare. */
+export function typeOf(n: number): string {
+  return n % rareEvery === 0 ? "r" : String(n % commonTypes);
+}
+
+/** The same bytes in every run. */
+export function randomHex(seed: number): (digits: number) => string {
+  let state = seed * 2_654_435_761 + 1;
+  return (digits) => {
+    let text = "";
+    while (text.length < digits) {
+      state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+      text += (state >>> 8).toString(16).padStart(6, "0");
+    }
+    return text.slice(0, digits);
+  };
+}
+
+/** An accounting entry: about a third of it differs from event to event. */
+export function payload(seed: number): Buffer {
+  const hex = randomHex(seed);
+  const amount = Number.parseInt(hex(5), 16) / 100;
+  const text = JSON.stringify({
+    at: "0".repeat(timeDigits),
+    entry: hex(24),
+    account: { number: hex(12), branch: "0042", kind: "current" },
+    amount: amount.toFixed(2),
+    currency: "EUR",
+    counterparty: hex(16),
+    reference: `invoice ${hex(10)}`,
+    booked: true,
+    note: "",
+  });
+  const filler = "settled by the monthly run ".repeat(4);
+  const room = payloadBytes - Buffer.byteLength(text);
+  return Buffer.from(text.replace(/"note":""/, `"note":"${filler.slice(0, room)}"`));
+}

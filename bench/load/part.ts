@@ -1,0 +1,22 @@
+// A part of a load while it runs, whatever client drives it.
+
+import type { Calls } from "./call.ts";
+import type { LoadJob } from "./job.ts";
+import type { Meter } from "./meter.ts";
+
+export interface PartContext {
+  readonly job: LoadJob;
+  readonly calls: Calls;
+  readonly meter: Meter;
+}
+
+export interface RunningPart {
+  /** Resolves when the measurement may begin: everything is connected, followers have caught up. */
+  readonly ready: Promise<void>;
+  /** Resolves when a bounded part has done all it had to; never for the others. */
+  readonly done: Promise<void>;
+  /** No new calls; open ones are cut off. */
+  stop(): void;
+}
+
+export const never: Promise<void> = new Promise(() => {});
