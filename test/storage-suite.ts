@@ -4,7 +4,7 @@ import { describe } from "vitest";
 import { commitLaw } from "./storage-suite/commit-law.ts";
 import { factsLaw } from "./storage-suite/facts-law.ts";
 import { generatedLaw } from "./storage-suite/generated-law.ts";
-import type { OpenEngine } from "./storage-suite/law.ts";
+import { cold, warm, type OpenEngine } from "./storage-suite/law.ts";
 import { lifetimeLaw } from "./storage-suite/lifetime-law.ts";
 import { listingLaw } from "./storage-suite/listing-law.ts";
 import { queryLaw } from "./storage-suite/query-law.ts";
@@ -22,17 +22,14 @@ export function storageSuite(name: string, open: OpenEngine, options: SuiteOptio
     describe("commits", () => {
       commitLaw(open);
     });
-    describe("facts", () => {
-      factsLaw(open);
-    });
-    describe("reads", () => {
-      readLaw(open);
-    });
-    describe("queries", () => {
-      queryLaw(open);
-    });
-    describe("listings and times", () => {
-      listingLaw(open);
+    describe.each([
+      ["", warm(open)],
+      [", after a restart", cold(open)],
+    ] as const)("what was stored%s", (_, settled) => {
+      factsLaw(settled);
+      readLaw(settled);
+      queryLaw(settled);
+      listingLaw(settled);
     });
     describe("snapshots", () => {
       snapshotLaw(open);

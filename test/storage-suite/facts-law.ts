@@ -3,9 +3,9 @@ import { expect } from "vitest";
 import { scanRecord } from "../../src/domain/record.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { commitEvents, composeCommit, idOf, newEvent, newEvents } from "../support/events.ts";
-import { expectBytes, lawTest, pick, queryOf, type OpenEngine } from "./law.ts";
+import { expectBytes, lawTest, pick, queryOf, type OpenLaw } from "./law.ts";
 
-export function factsLaw(open: OpenEngine): void {
+export function factsLaw(open: OpenLaw): void {
   lawTest(open, "an empty store knows nothing of anything", async (storage) => {
     const facts = await storage.facts({
       streams: ["a", "b", "a"],
@@ -21,39 +21,46 @@ export function factsLaw(open: OpenEngine): void {
     expect(facts.matches).toEqual([0]);
   });
 
-  lawTest(open, "nothing asked is nothing answered but the head", async (storage) => {
+  lawTest(open, "nothing asked is nothing answered but the head", async (fresh, engine) => {
     const { commit } = await commitEvents(
-      storage,
+      fresh,
       newEvents(3, () => ({ stream: "a" })),
     );
+    const storage = await engine.settle();
     const facts = await storage.facts({ streams: [], ids: [], conditions: [] });
     expect(facts.head).toEqual({ position: 3, recordedAt: commit.recordedAt });
     expect([facts.versions.size, facts.events.size, facts.matches.length]).toEqual([0, 0, 0]);
   });
 
-  lawTest(open, "a stream's version counts its own events and nobody else's", async (storage) => {
-    const names = ["a", "a-", "a-1", "a-10", "b", "é", "e\u0301", "😀", "a"];
-    await commitEvents(
-      storage,
-      newEvents(names.length, (i) => ({ stream: names[i] ?? "" })),
-    );
-    await commitEvents(
-      storage,
-      newEvents(2, () => ({ stream: "", type: "a", tags: ["a-"] })),
-    );
-    await commitEvents(storage, [newEvent({ stream: "a-1" }), newEvent({ stream: "b" })]);
-    const asked = ["a", "a-", "a-1", "a-10", "b", "é", "e\u0301", "😀", "a-100", "A", "e", "-"];
-    const { versions } = await storage.facts({ streams: asked, ids: [], conditions: [] });
-    expect([...versions.values()]).toEqual([2, 1, 2, 1, 2, 1, 1, 1, 0, 0, 0, 0]);
-  });
+  lawTest(
+    open,
+    "a stream's version counts its own events and nobody else's",
+    async (fresh, engine) => {
+      const names = ["a", "a-", "a-1", "a-10", "b", "é", "e\u0301", "😀", "a"];
+      await commitEvents(
+        fresh,
+        newEvents(names.length, (i) => ({ stream: names[i] ?? "" })),
+      );
+      await commitEvents(
+        fresh,
+        newEvents(2, () => ({ stream: "", type: "a", tags: ["a-"] })),
+      );
+      await commitEvents(fresh, [newEvent({ stream: "a-1" }), newEvent({ stream: "b" })]);
+      const storage = await engine.settle();
+      const asked = ["a", "a-", "a-1", "a-10", "b", "é", "e\u0301", "😀", "a-100", "A", "e", "-"];
+      const { versions } = await storage.facts({ streams: asked, ids: [], conditions: [] });
+      expect([...versions.values()]).toEqual([2, 1, 2, 1, 2, 1, 1, 1, 0, 0, 0, 0]);
+    },
+  );
 
-  lawTest(open, "versions hold over many commits and events", async (storage) => {
+  lawTest(open, "versions hold over many commits and events", async (fresh, engine) => {
     for (let round = 1; round <= 30; round++) {
       await commitEvents(
-        storage,
+        fresh,
         newEvents(30, (i) => ({ stream: `s-${i % round}` })),
       );
     }
+    const storage = await engine.settle();
     const streams = Array.from({ length: 30 }, (_, i) => `s-${i}`);
     const { versions } = await storage.facts({ streams, ids: [], conditions: [] });
     const expected = streams.map((_, i) => {
@@ -91,9 +98,10 @@ export function factsLaw(open: OpenEngine): void {
     },
   );
 
-  lawTest(open, "an id that is not there is absent, however close it is", async (storage) => {
+  lawTest(open, "an id that is not there is absent, however close it is", async (fresh, engine) => {
     const event = newEvent({ stream: idOf(800_001), type: idOf(800_002), tags: [idOf(800_003)] });
-    await commitEvents(storage, [event]);
+    await commitEvents(fresh, [event]);
+    const storage = await engine.settle();
     const near = [800_001, 800_002, 800_003, 800_004].map(idOf);
     const last = event.id.replace(/.$/, (digit) => (digit === "0" ? "1" : "0"));
     const first = `f${event.id.slice(1)}`;
@@ -102,52 +110,58 @@ export function factsLaw(open: OpenEngine): void {
     expect([...events.keys()]).toEqual([event.id]);
   });
 
-  lawTest(open, "a condition is answered with a match after `after`, or 0", async (storage) => {
-    await commitEvents(storage, [
-      newEvent({ stream: "a-1", type: "Opened", tags: ["k:1", "k:2"] }),
-      newEvent({ stream: "a-2", type: "Opened", tags: ["k:1"] }),
-      newEvent({ stream: "b", type: "Closed", tags: ["k:2"] }),
-    ]);
-    await commitEvents(storage, [newEvent({ type: "Free", tags: ["k:1", "k:10"] })]);
-    const cases: [item: Parameters<typeof queryOf>[number] | undefined, newest: number][] = [
-      [undefined, 4],
-      [{}, 4],
-      [{ streams: ["a-1"] }, 1],
-      [{ streams: ["a-1", "a-2", "nobody"] }, 2],
-      [{ streams: ["nobody"] }, 0],
-      [{ streamPrefixes: ["a"] }, 2],
-      [{ streamPrefixes: ["a-1"] }, 1],
-      [{ streamPrefixes: ["b-", "nobody"] }, 0],
-      [{ types: ["Opened"] }, 2],
-      [{ types: ["Open"] }, 0],
-      [{ types: ["Opened", "Closed"] }, 3],
-      [{ tags: ["k:1"] }, 4],
-      [{ tags: ["k:2"] }, 3],
-      [{ tags: ["k:1", "k:2"] }, 1],
-      [{ tags: ["k:"] }, 0],
-      [{ streams: ["a-1"], types: ["Closed"] }, 0],
-      [{ streamPrefixes: ["a"], types: ["Opened"], tags: ["k:2"] }, 1],
-      [{ types: ["Free"], tags: ["k:10"] }, 4],
-    ];
-    for (const [item, newest] of cases) {
-      const query = item === undefined ? { items: [] } : queryOf(item);
-      const what = JSON.stringify(item);
-      for (let after = 0; after <= 6; after++) {
-        const [match = -1] = await matchesOf(storage, [{ query, after }]);
-        if (newest <= after) expect(match, `${what} after ${after}`).toBe(0);
-        else expect(match, `${what} after ${after}`).toBeGreaterThan(after);
-        expect(match, what).toBeLessThanOrEqual(newest);
+  lawTest(
+    open,
+    "a condition is answered with a match after `after`, or 0",
+    async (fresh, engine) => {
+      await commitEvents(fresh, [
+        newEvent({ stream: "a-1", type: "Opened", tags: ["k:1", "k:2"] }),
+        newEvent({ stream: "a-2", type: "Opened", tags: ["k:1"] }),
+        newEvent({ stream: "b", type: "Closed", tags: ["k:2"] }),
+      ]);
+      await commitEvents(fresh, [newEvent({ type: "Free", tags: ["k:1", "k:10"] })]);
+      const storage = await engine.settle();
+      const cases: [item: Parameters<typeof queryOf>[number] | undefined, newest: number][] = [
+        [undefined, 4],
+        [{}, 4],
+        [{ streams: ["a-1"] }, 1],
+        [{ streams: ["a-1", "a-2", "nobody"] }, 2],
+        [{ streams: ["nobody"] }, 0],
+        [{ streamPrefixes: ["a"] }, 2],
+        [{ streamPrefixes: ["a-1"] }, 1],
+        [{ streamPrefixes: ["b-", "nobody"] }, 0],
+        [{ types: ["Opened"] }, 2],
+        [{ types: ["Open"] }, 0],
+        [{ types: ["Opened", "Closed"] }, 3],
+        [{ tags: ["k:1"] }, 4],
+        [{ tags: ["k:2"] }, 3],
+        [{ tags: ["k:1", "k:2"] }, 1],
+        [{ tags: ["k:"] }, 0],
+        [{ streams: ["a-1"], types: ["Closed"] }, 0],
+        [{ streamPrefixes: ["a"], types: ["Opened"], tags: ["k:2"] }, 1],
+        [{ types: ["Free"], tags: ["k:10"] }, 4],
+      ];
+      for (const [item, newest] of cases) {
+        const query = item === undefined ? { items: [] } : queryOf(item);
+        const what = JSON.stringify(item);
+        for (let after = 0; after <= 6; after++) {
+          const [match = -1] = await matchesOf(storage, [{ query, after }]);
+          if (newest <= after) expect(match, `${what} after ${after}`).toBe(0);
+          else expect(match, `${what} after ${after}`).toBeGreaterThan(after);
+          expect(match, what).toBeLessThanOrEqual(newest);
+        }
+        if (newest > 0)
+          expect(await matchesOf(storage, [{ query, after: newest - 1 }])).toEqual([newest]);
       }
-      if (newest > 0)
-        expect(await matchesOf(storage, [{ query, after: newest - 1 }])).toEqual([newest]);
-    }
-  });
+    },
+  );
 
-  lawTest(open, "several conditions are answered in their order", async (storage) => {
+  lawTest(open, "several conditions are answered in their order", async (fresh, engine) => {
     await commitEvents(
-      storage,
+      fresh,
       newEvents(5, (i) => ({ stream: `s-${i}` })),
     );
+    const storage = await engine.settle();
     const conditions = [3, 9, 0, 4, 1].map((i) => ({
       query: queryOf({ streams: [`s-${i}`] }),
       after: 0,
@@ -155,35 +169,41 @@ export function factsLaw(open: OpenEngine): void {
     expect(await matchesOf(storage, conditions)).toEqual([4, 0, 1, 5, 2]);
   });
 
-  lawTest(open, "items of a condition are alternatives", async (storage) => {
+  lawTest(open, "items of a condition are alternatives", async (fresh, engine) => {
     await commitEvents(
-      storage,
+      fresh,
       newEvents(5, (i) => ({ stream: `s-${i}`, tags: [`n:${i}`] })),
     );
+    const storage = await engine.settle();
     const query = queryOf({ streams: ["s-0"] }, { tags: ["n:3"] }, { types: ["nothing"] });
     expect(await matchesOf(storage, [{ query, after: 3 }])).toEqual([4]);
     expect(await matchesOf(storage, [{ query, after: 4 }])).toEqual([0]);
   });
 
-  lawTest(open, "system events count in conditions only where they are named", async (storage) => {
-    await commitEvents(storage, [
-      newEvent({ stream: "a", type: "T" }),
-      newEvent({ stream: "a", type: "$deleted", tags: ["k"] }),
-      newEvent({ stream: "$settings", type: "$set" }),
-    ]);
-    const after = 0;
-    const conditions = [
-      { query: { items: [] }, after: 1 },
-      { query: queryOf({}), after: 1 },
-      { query: queryOf({ streams: ["a"] }), after: 1 },
-      { query: queryOf({ streamPrefixes: ["$"] }), after },
-      { query: queryOf({ tags: ["k"] }), after },
-      { query: queryOf({ types: ["$deleted"] }), after },
-      { query: queryOf({ streams: ["a"], types: ["$deleted", "T"] }), after: 1 },
-      { query: queryOf({ streams: ["$settings"] }), after },
-    ];
-    expect(await matchesOf(storage, conditions)).toEqual([0, 0, 0, 0, 0, 2, 2, 3]);
-  });
+  lawTest(
+    open,
+    "system events count in conditions only where they are named",
+    async (fresh, engine) => {
+      await commitEvents(fresh, [
+        newEvent({ stream: "a", type: "T" }),
+        newEvent({ stream: "a", type: "$deleted", tags: ["k"] }),
+        newEvent({ stream: "$settings", type: "$set" }),
+      ]);
+      const storage = await engine.settle();
+      const after = 0;
+      const conditions = [
+        { query: { items: [] }, after: 1 },
+        { query: queryOf({}), after: 1 },
+        { query: queryOf({ streams: ["a"] }), after: 1 },
+        { query: queryOf({ streamPrefixes: ["$"] }), after },
+        { query: queryOf({ tags: ["k"] }), after },
+        { query: queryOf({ types: ["$deleted"] }), after },
+        { query: queryOf({ streams: ["a"], types: ["$deleted", "T"] }), after: 1 },
+        { query: queryOf({ streams: ["$settings"] }), after },
+      ];
+      expect(await matchesOf(storage, conditions)).toEqual([0, 0, 0, 0, 0, 2, 2, 3]);
+    },
+  );
 
   lawTest(open, "facts asked together are of one head", async (storage) => {
     for (let round = 0; round < 10; round++) {

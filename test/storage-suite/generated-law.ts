@@ -295,5 +295,5 @@ const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 5, arbitrary: arbitrarySnapshotStep },
-  { weight: 2, arbitrary: fc.record({ kind: fc.constant("restart") }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constant("restart") }) },
 );

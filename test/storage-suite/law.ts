@@ -18,10 +18,34 @@ export interface OpenedEngine {
 /** Opens an empty store of its own each time. */
 export type OpenEngine = () => Promise<OpenedEngine>;
 
-export function lawTest(
-  open: OpenEngine,
+export interface LawEngine extends OpenedEngine {
+  /** Called when a test has stored what it asks about: answers the store to ask. */
+  settle(): Promise<Storage>;
+}
+
+export type OpenLaw = () => Promise<LawEngine>;
+
+/** What was just stored is asked of the store that stored it. */
+export function warm(open: OpenEngine): OpenLaw {
+  return async () => {
+    const engine = await open();
+    return Object.assign(engine, { settle: async () => engine.storage });
+  };
+}
+
+/** What was stored is asked of a store that was restarted since: nothing is left in memory. */
+export function cold(open: OpenEngine): OpenLaw {
+  return async () => {
+    const engine = await open();
+    const settle = async () => (engine.reopen ? engine.reopen() : engine.storage);
+    return Object.assign(engine, { settle });
+  };
+}
+
+export function lawTest<Engine extends OpenedEngine>(
+  open: () => Promise<Engine>,
   sentence: string,
-  assertLaw: (storage: Storage, engine: OpenedEngine) => Promise<void>,
+  assertLaw: (storage: Storage, engine: Engine) => Promise<void>,
 ): void {
   test(sentence, async () => {
     const engine = await open();

@@ -5,10 +5,10 @@ import type { CommitEvent } from "../../src/domain/event.ts";
 import { selects, type QueryItem } from "../../src/domain/query.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { arbitraryQuery, commitEvents, nastyNames, newEvents } from "../support/events.ts";
-import { expectRead, lawTest, selectQuery, type OpenEngine } from "./law.ts";
+import { expectRead, lawTest, selectQuery, type LawEngine, type OpenLaw } from "./law.ts";
 
 /** Every stream with every type, tags in all combinations, over commits of growing size. */
-async function fill(storage: Storage): Promise<CommitEvent[]> {
+async function fill(engine: LawEngine): Promise<[Storage, CommitEvent[]]> {
   const streams = ["", ...nastyNames, "$sys"];
   const types = ["Opened", "Opened2", "Closed", "a-1", "$sys"];
   const tags = ["k:1", "k:10", "k:2", "k:", "a-1"];
@@ -21,12 +21,12 @@ async function fill(storage: Storage): Promise<CommitEvent[]> {
   for (let size = 1; events.length < 300; size += 5) {
     const from = events.length;
     const { commit } = await commitEvents(
-      storage,
+      engine.storage,
       newEvents(size, (i) => sketch(from + i)),
     );
     events.push(...commit.events);
   }
-  return events;
+  return [await engine.settle(), events];
 }
 
 const items: Partial<QueryItem>[][] = [
@@ -62,9 +62,9 @@ const items: Partial<QueryItem>[][] = [
   [{ types: ["$sys"] }, { streams: ["$sys"] }, { streamPrefixes: ["漢"] }],
 ];
 
-export function queryLaw(open: OpenEngine): void {
-  lawTest(open, "every shape of query reads exactly what matches it", async (storage) => {
-    const events = await fill(storage);
+export function queryLaw(open: OpenLaw): void {
+  lawTest(open, "every shape of query reads exactly what matches it", async (_, engine) => {
+    const [storage, events] = await fill(engine);
     for (const parts of items) {
       const selection = selectQuery(...parts);
       const expected = events.filter((event) => selects(selection, event));
@@ -75,7 +75,7 @@ export function queryLaw(open: OpenEngine): void {
     }
   });
 
-  lawTest(open, "a query finds its few events among very many", async (storage) => {
+  lawTest(open, "a query finds its few events among very many", async (fresh, engine) => {
     const events: CommitEvent[] = [];
     for (let round = 0; round < 10; round++) {
       const sketch = (i: number) => ({
@@ -83,9 +83,10 @@ export function queryLaw(open: OpenEngine): void {
         type: i === 250 ? "Rare" : "Common",
         tags: [`customer:${i % 50}`, ...(i === 499 ? ["last"] : [])],
       });
-      const { commit } = await commitEvents(storage, newEvents(500, sketch));
+      const { commit } = await commitEvents(fresh, newEvents(500, sketch));
       events.push(...commit.events);
     }
+    const storage = await engine.settle();
     const shapes: Partial<QueryItem>[][] = [
       [{ types: ["Rare"] }],
       [{ tags: ["last"] }],
@@ -105,8 +106,8 @@ export function queryLaw(open: OpenEngine): void {
     }
   });
 
-  lawTest(open, "generated queries read exactly what matches them", async (storage) => {
-    const events = await fill(storage);
+  lawTest(open, "generated queries read exactly what matches them", async (_, engine) => {
+    const [storage, events] = await fill(engine);
     const edge = fc.integer({ min: 1, max: events.length });
     const property = fc.asyncProperty(arbitraryQuery, edge, edge, async (query, first, last) => {
       const selection = { kind: "query", query } as const;

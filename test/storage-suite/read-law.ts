@@ -15,17 +15,18 @@ import {
   sameBytes,
   selectQuery,
   selectStream,
-  type OpenEngine,
+  type LawEngine,
+  type OpenLaw,
 } from "./law.ts";
 
 const mixed = ["a", "b", "a-1", "", "a", "c", "a-1", "b", "a", ""];
 
 /** 60 events in commits of different sizes, of a few streams and none, small and not so small. */
-async function fill(storage: Storage): Promise<CommitEvent[]> {
+async function fill(engine: LawEngine): Promise<[Storage, CommitEvent[]]> {
   const events: CommitEvent[] = [];
   for (const size of [1, 9, 3, 20, 1, 1, 25]) {
     const { commit } = await commitEvents(
-      storage,
+      engine.storage,
       newEvents(size, (i) => {
         const number = events.length + i;
         return { stream: mixed[number % 10] ?? "", data: "x".repeat((number * 97) % 1_500) };
@@ -33,17 +34,17 @@ async function fill(storage: Storage): Promise<CommitEvent[]> {
     );
     events.push(...commit.events);
   }
-  return events;
+  return [await engine.settle(), events];
 }
 
-export function readLaw(open: OpenEngine): void {
-  lawTest(open, "everything is read in the order of positions, or backwards", async (storage) => {
-    const events = await fill(storage);
+export function readLaw(open: OpenLaw): void {
+  lawTest(open, "everything is read in the order of positions, or backwards", async (_, engine) => {
+    const [storage, events] = await fill(engine);
     await expectRead(storage, {}, events);
   });
 
-  lawTest(open, "a range of positions includes both of its ends", async (storage) => {
-    const events = await fill(storage);
+  lawTest(open, "a range of positions includes both of its ends", async (_, engine) => {
+    const [storage, events] = await fill(engine);
     const edges = [0, 1, 2, 10, 11, 13, 14, 33, 34, 35, 36, 59, 60];
     for (const first of edges) {
       for (const last of edges) {
@@ -53,9 +54,9 @@ export function readLaw(open: OpenEngine): void {
     }
   });
 
-  lawTest(open, "a range that is empty or beyond the head reads nothing", async (storage) => {
-    await expectRead(storage, { positions: { first: 1, last: 0 } }, []);
-    await fill(storage);
+  lawTest(open, "a range that is empty or beyond the head reads nothing", async (empty, engine) => {
+    await expectRead(empty, { positions: { first: 1, last: 0 } }, []);
+    const [storage] = await fill(engine);
     const ranges = [
       [1, 0],
       [61, 60],
@@ -72,8 +73,8 @@ export function readLaw(open: OpenEngine): void {
     }
   });
 
-  lawTest(open, "a read never claims to be through more than the head", async (storage) => {
-    const events = await fill(storage);
+  lawTest(open, "a read never claims to be through more than the head", async (_, engine) => {
+    const [storage, events] = await fill(engine);
     const selections = [
       { kind: "all" },
       selectStream("a"),
@@ -94,8 +95,8 @@ export function readLaw(open: OpenEngine): void {
     }
   });
 
-  lawTest(open, "a stream is read by its exact name", async (storage) => {
-    const events = await fill(storage);
+  lawTest(open, "a stream is read by its exact name", async (_, engine) => {
+    const [storage, events] = await fill(engine);
     for (const stream of ["a", "b", "a-1", "c", "a-", "A", "nobody"]) {
       const expected = events.filter((event) => event.stream === stream);
       await expectRead(storage, { selection: selectStream(stream) }, expected);
@@ -105,8 +106,8 @@ export function readLaw(open: OpenEngine): void {
     }
   });
 
-  lawTest(open, "a range of versions includes both of its ends", async (storage) => {
-    const events = await fill(storage);
+  lawTest(open, "a range of versions includes both of its ends", async (_, engine) => {
+    const [storage, events] = await fill(engine);
     const own = events.filter((event) => event.stream === "a");
     const edges = [0, 1, 2, 3, 9, own.length - 1, own.length, own.length + 1, positionMax];
     for (const first of edges) {
@@ -118,8 +119,8 @@ export function readLaw(open: OpenEngine): void {
     }
   });
 
-  lawTest(open, "ranges of versions and positions hold together", async (storage) => {
-    const events = await fill(storage);
+  lawTest(open, "ranges of versions and positions hold together", async (_, engine) => {
+    const [storage, events] = await fill(engine);
     const own = events.filter((event) => event.stream === "a");
     for (const versions of [pair(1, 18), pair(4, 7), pair(6, 6), pair(17, 30), pair(8, 2)]) {
       for (const positions of [
@@ -138,7 +139,7 @@ export function readLaw(open: OpenEngine): void {
     }
   });
 
-  lawTest(open, "streams do not mix, whatever their names share", async (storage) => {
+  lawTest(open, "streams do not mix, whatever their names share", async (fresh, engine) => {
     const names = ["a", "a-", "a-1", "a-1-", "a-11", "a/1", "a\u{10ffff}", "ab", "é", "e\u0301"];
     names.push("😀", "\uffee", "-", "--", " ", "a ", "Opened", "k:1", "漢字", "漢", "%2d", "a%");
     const all: CommitEvent[] = [];
@@ -148,9 +149,10 @@ export function readLaw(open: OpenEngine): void {
         type: "Opened",
         tags: ["k:1", "a"],
       });
-      const { commit } = await commitEvents(storage, newEvents(names.length, sketch));
+      const { commit } = await commitEvents(fresh, newEvents(names.length, sketch));
       all.push(...commit.events);
     }
+    const storage = await engine.settle();
     for (const name of [...names, "a-1-1", "a-2", "", "k", "Open"]) {
       const own = all.filter((event) => event.stream === name);
       const request = readRequest(storage, { selection: selectStream(name) });
@@ -164,38 +166,43 @@ export function readLaw(open: OpenEngine): void {
     }
   });
 
-  lawTest(open, "events without a stream are in the log and in no stream", async (storage) => {
-    const { commit } = await commitEvents(storage, [
-      newEvent({ type: "Free", tags: ["k:1"] }),
-      newEvent({ stream: "a", type: "Bound", tags: ["k:1"] }),
-      newEvent({ type: "Free" }),
-    ]);
-    await expectRead(storage, {}, commit.events);
-    await expectRead(
-      storage,
-      { selection: selectQuery({ tags: ["k:1"] }) },
-      pick(commit.events, 0, 1),
-    );
-    await expectRead(
-      storage,
-      { selection: selectQuery({ types: ["Free"] }) },
-      pick(commit.events, 0, 2),
-    );
-    await expectRead(
-      storage,
-      { selection: selectQuery({ streamPrefixes: ["a"] }) },
-      pick(commit.events, 1),
-    );
-    expect(await storage.stream("")).toBeUndefined();
-    const streams = await storage.listStreams({ prefix: "", after: "", limit: 10 });
-    expect(streams.map(({ stream }) => stream)).toEqual(["a"]);
-  });
+  lawTest(
+    open,
+    "events without a stream are in the log and in no stream",
+    async (fresh, engine) => {
+      const { commit } = await commitEvents(fresh, [
+        newEvent({ type: "Free", tags: ["k:1"] }),
+        newEvent({ stream: "a", type: "Bound", tags: ["k:1"] }),
+        newEvent({ type: "Free" }),
+      ]);
+      const storage = await engine.settle();
+      await expectRead(storage, {}, commit.events);
+      await expectRead(
+        storage,
+        { selection: selectQuery({ tags: ["k:1"] }) },
+        pick(commit.events, 0, 1),
+      );
+      await expectRead(
+        storage,
+        { selection: selectQuery({ types: ["Free"] }) },
+        pick(commit.events, 0, 2),
+      );
+      await expectRead(
+        storage,
+        { selection: selectQuery({ streamPrefixes: ["a"] }) },
+        pick(commit.events, 1),
+      );
+      expect(await storage.stream("")).toBeUndefined();
+      const streams = await storage.listStreams({ prefix: "", after: "", limit: 10 });
+      expect(streams.map(({ stream }) => stream)).toEqual(["a"]);
+    },
+  );
 
   lawTest(
     open,
     "system events are hidden unless their type or stream is asked for",
-    async (storage) => {
-      const { commit } = await commitEvents(storage, [
+    async (fresh, engine) => {
+      const { commit } = await commitEvents(fresh, [
         newEvent({ stream: "a", type: "T" }),
         newEvent({ stream: "a", type: "$deleted" }),
         newEvent({ stream: "$all", type: "$set" }),
@@ -203,6 +210,7 @@ export function readLaw(open: OpenEngine): void {
         newEvent({ stream: "a", type: "T" }),
       ]);
       const { events } = commit;
+      const storage = await engine.settle();
       await expectRead(storage, {}, pick(events, 0, 4));
       await expectRead(storage, { selection: selectStream("a") }, pick(events, 0, 4));
       await expectRead(storage, { selection: selectStream("$all") }, pick(events, 2));
@@ -221,9 +229,10 @@ export function readLaw(open: OpenEngine): void {
   lawTest(
     open,
     "slabs are cut near the bytes and at the events that were asked for",
-    async (storage) => {
+    async (fresh, engine) => {
       const sketch = () => ({ stream: "a", data: "x".repeat(900) });
-      const { commit } = await commitEvents(storage, newEvents(2_000, sketch));
+      const { commit } = await commitEvents(fresh, newEvents(2_000, sketch));
+      const storage = await engine.settle();
       const chunkBytesMax = 65_536;
       for (const selection of [{ kind: "all" }, selectStream("a"), selectQuery({})] as const) {
         for (const slabBytes of [1, 4_096, 65_536]) {
@@ -241,8 +250,8 @@ export function readLaw(open: OpenEngine): void {
     },
   );
 
-  lawTest(open, "a read that is left early leaves the store as it was", async (storage) => {
-    const events = await fill(storage);
+  lawTest(open, "a read that is left early leaves the store as it was", async (_, engine) => {
+    const [storage, events] = await fill(engine);
     const parts: Partial<StorageRead>[] = [{}, { selection: selectStream("a") }];
     parts.push({ selection: selectQuery({ streamPrefixes: ["a"] }) });
     for (const part of parts) {
@@ -263,8 +272,8 @@ export function readLaw(open: OpenEngine): void {
   lawTest(
     open,
     "a read bounded by a position is the same whatever is committed",
-    async (storage) => {
-      const events = await fill(storage);
+    async (_, engine) => {
+      const [storage, events] = await fill(engine);
       const selections = [
         { kind: "all" },
         selectStream("a"),
@@ -290,8 +299,8 @@ export function readLaw(open: OpenEngine): void {
     },
   );
 
-  lawTest(open, "bytes that were handed out stay as they are", async (storage) => {
-    await fill(storage);
+  lawTest(open, "bytes that were handed out stay as they are", async (_, engine) => {
+    const [storage] = await fill(engine);
     const kept = await readSlabs(storage, readRequest(storage, { slabBytes: 2_000 }));
     const runs = kept.flatMap((slab) => slab.frames);
     const copies = runs.map((frames) => Buffer.from(frames));
@@ -305,8 +314,8 @@ export function readLaw(open: OpenEngine): void {
     expect(runs.every((frames, i) => sameBytes(frames, copies[i] ?? Buffer.alloc(0)))).toBe(true);
   });
 
-  lawTest(open, "many reads at once each get their own answer", async (storage) => {
-    const events = await fill(storage);
+  lawTest(open, "many reads at once each get their own answer", async (_, engine) => {
+    const [storage, events] = await fill(engine);
     const reads = events.map(async (event, i) => {
       const direction = i % 2 === 0 ? "forwards" : "backwards";
       const positions = { first: event.position, last: events.length };

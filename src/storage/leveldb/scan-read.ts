@@ -26,6 +26,8 @@ export async function* scanRead(core: Core, read: StorageRead, head: number): As
   let through = forwards ? first - 1 : last + 1;
   for await (const page of pages) {
     for (const chunk of page) {
+      // Pages are fetched up to the head: what lies behind the range is none of this read.
+      if (forwards && chunk.first > last) break;
       if (isPlain(read, chunk) && slab.fits(chunk.records.length, chunk.count)) {
         slab.add(chunk.records, chunk.count);
       } else {
