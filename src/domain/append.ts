@@ -70,11 +70,7 @@ export interface Conflict {
   readonly condition: ConditionConflict | undefined;
 }
 
-export type EventIdProblem =
-  | "other-content"
-  | "other-stream"
-  | "other-order"
-  | "partly-recorded";
+export type EventIdProblem = "other-content" | "other-stream" | "other-order" | "partly-recorded";
 
 export interface EventIdMismatch {
   readonly id: string;
