@@ -1,50 +1,66 @@
 // Before LevelDB opens its folder: is what it is about to believe sound? LevelDB drops a bent
 // record of its log in silence, starts anew where CURRENT is missing, and deletes what it no longer
 // knows. So its files are read first, and a fault that a crash cannot explain is a finding, not a
-// start.
+// start. Nothing is changed here: what is refused stays as it was found.
 
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Range } from "../storage.ts";
 import { readLog } from "./log-file.ts";
 import { foldManifest, type Manifest } from "./manifest.ts";
+import type { Acknowledged } from "./mark.ts";
 import { readBatch, type LoggedBatch } from "./write-batch.ts";
 
 export interface DatabaseCheck {
   /** What a crash does not explain, in words for an operator. Empty: sound. */
   readonly findings: readonly string[];
-  /** The first position that stood only in the write-ahead logs; 0: none did. */
-  readonly firstLogged: number;
-  /** The last position in the write-ahead logs; 0: none. */
-  readonly lastLogged: number;
-  /** Live table files, oldest first. */
+  /** The chunks in the write-ahead logs that LevelDB is going to replay, in order. */
+  readonly logged: readonly Range[];
+  /** The number of the last write that LevelDB is going to know of. */
+  readonly lastSequence: number;
+  /** Paths of the live table files, oldest first. */
   readonly tables: readonly string[];
 }
 
-const nothing: DatabaseCheck = { findings: [], firstLogged: 0, lastLogged: 0, tables: [] };
-
-export async function checkDatabase(folder: string): Promise<DatabaseCheck> {
+/** `acknowledged`: what must be there at least, where that is known. */
+export async function checkDatabase(
+  folder: string,
+  acknowledged?: Acknowledged,
+): Promise<DatabaseCheck> {
+  const nothing = { logged: [], lastSequence: 0, tables: [] };
   const names = await readdir(folder);
-  const current = await readFile(join(folder, "CURRENT"), "utf8").catch(() => undefined);
-  if (current === undefined) return { ...nothing, findings: ["CURRENT is missing"] };
-  const manifestName = current.trimEnd();
+  const manifestName = await currentManifest(folder);
+  if (manifestName === undefined) return { ...nothing, findings: ["CURRENT is missing"] };
   if (!/^MANIFEST-\d+$/.test(manifestName) || !names.includes(manifestName)) {
-    return {
-      ...nothing,
-      findings: [`CURRENT names ${JSON.stringify(manifestName)}: no such file`],
-    };
+    const named = JSON.stringify(manifestName);
+    return { ...nothing, findings: [`CURRENT names ${named}: no such file`] };
   }
   const findings: string[] = [];
   const manifest = await checkManifest(join(folder, manifestName), findings);
   if (!manifest) return { ...nothing, findings };
   const tables = await checkTables(folder, names, manifest, findings);
   const batches = await checkLogs(folder, names, manifest, findings);
-  const chunks = batches.flatMap((batch) => batch.chunks);
-  return {
-    findings,
-    firstLogged: chunks[0] ?? 0,
-    lastLogged: chunks.at(-1) ?? 0,
-    tables,
-  };
+  const logged = batches.flatMap((batch) => batch.chunks);
+  const last = batches.at(-1);
+  const lastLogged = last ? last.sequence + last.count - 1 : 0;
+  const lastSequence = Math.max(manifest.lastSequence, lastLogged);
+  if (acknowledged && lastSequence < acknowledged.sequence) {
+    const lost = acknowledged.sequence - lastSequence;
+    findings.push(`its last write is number ${lastSequence}; ${lost} more were acknowledged`);
+  }
+  findings.push(...lostPositions(logged, findings.length > 0 ? acknowledged : undefined));
+  return { findings, logged, lastSequence, tables };
+}
+
+/** What CURRENT says, but for the newline it must end with; undefined where it is missing. */
+async function currentManifest(folder: string): Promise<string | undefined> {
+  const contents = await readFile(join(folder, "CURRENT"), "latin1").catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw error;
+    },
+  );
+  return contents?.endsWith("\n") ? contents.slice(0, -1) : contents && `${contents} (cut off)`;
 }
 
 async function checkManifest(path: string, findings: string[]): Promise<Manifest | undefined> {
@@ -87,35 +103,35 @@ async function checkTables(
   return tables;
 }
 
-/** The logs that LevelDB is going to replay, in order, each joining the one before. */
+/** What LevelDB is going to replay from its logs; each log must be whole and join the one before. */
 async function checkLogs(
   folder: string,
   names: readonly string[],
   manifest: Manifest,
   findings: string[],
 ): Promise<LoggedBatch[]> {
-  const numbers = names
+  const logs = names
     .filter((name) => /^\d+\.log$/.test(name))
-    .map((name) => Number.parseInt(name, 10))
-    .filter((number) => number >= manifest.logNumber)
-    .toSorted((a, b) => a - b);
-  if (!numbers.includes(manifest.logNumber)) {
+    .map((name) => ({ name, number: Number.parseInt(name, 10) }))
+    .filter(({ number }) => number >= manifest.logNumber)
+    .toSorted((a, b) => a.number - b.number);
+  if (!logs.some(({ number }) => number === manifest.logNumber)) {
     findings.push(`write-ahead log ${manifest.logNumber} is missing`);
   }
   const batches: LoggedBatch[] = [];
-  let faulty: string | undefined;
-  for (const number of numbers) {
-    const name = names.find(
-      (each) => Number.parseInt(each, 10) === number && each.endsWith(".log"),
-    );
-    const log = readLog(await readFile(join(folder, name as string)));
-    if (faulty && log.records.length > 0) findings.push(faulty);
+  const before = findings.length;
+  let torn: string | undefined;
+  for (const { name } of logs) {
+    const log = readLog(await readFile(join(folder, name)));
+    if (torn && log.records.length > 0) findings.push(torn);
     const where = `write-ahead log ${name} is bent at byte ${log.faultOffset}`;
     if (log.recordBehindFault) findings.push(`${where}: durable records follow`);
-    else if (log.faultOffset !== undefined) faulty = `${where}: a newer log follows`;
-    for (const record of log.records) addBatch(batches, record, name as string, findings);
+    else if (log.faultOffset !== undefined) torn = `${where}: a newer log follows`;
+    for (const record of [...log.records, ...log.recordsBehind]) {
+      addBatch(batches, record, name, findings);
+    }
   }
-  checkSequence(batches, manifest, findings);
+  if (findings.length === before) checkSequence(batches, manifest, findings);
   return batches;
 }
 
@@ -147,4 +163,17 @@ function checkSequence(
     }
     next = sequence + count;
   }
+}
+
+/** The positions that are not among the chunks to be replayed, as far as these tell. */
+function lostPositions(logged: readonly Range[], acknowledged?: Acknowledged): string[] {
+  const lost: string[] = [];
+  let next = logged[0]?.first;
+  for (const { first, last } of logged) {
+    if (next !== undefined && first > next) lost.push(`positions ${next} to ${first - 1} are lost`);
+    next = last + 1;
+  }
+  const end = acknowledged?.position ?? 0;
+  if (next !== undefined && end >= next) lost.push(`positions ${next} to ${end} are lost`);
+  return lost;
 }

@@ -1,6 +1,6 @@
 // The LevelDB engine: the storage port over chunks, terms and postings. A commit is durable when
 // its one synced batch is; only then does the head move. Any failed write poisons the engine: it
-// stops acknowledging, closes, reopens and audits (see recovery.ts) before it goes on.
+// stops acknowledging, closes, reopens and audits (see write-guard.ts) before it goes on.
 
 import type {
   Commit,
@@ -23,7 +23,7 @@ import { readEvents } from "./read.ts";
 import { snapshotStore } from "./snapshots.ts";
 import { listEventTypes, listStreams, streamFacts } from "./stream-facts.ts";
 import { Terms } from "./terms.ts";
-import { WriteGuard } from "./write-guard.ts";
+import { WriteGuard, type After } from "./write-guard.ts";
 
 export interface EngineOptions {
   readonly identity: StorageIdentity;
@@ -35,10 +35,17 @@ export interface EngineOptions {
   readonly clock: () => number;
   /** Told of what an operator should know. */
   readonly warn: (message: string, cause?: unknown) => void;
-  /** Told after each durable commit, e.g. to keep the high-water mark. */
-  readonly committed?: (head: Head, headHash: Uint8Array) => void;
+  /** Told after each durable write, to keep the high-water mark. Must not throw. */
+  readonly written?: (head: Head, headHash: Uint8Array) => void;
   /** Runs when the store closes in good order, before the database does. */
   readonly closing?: (core: Core) => Promise<void>;
+  /** Waits, for tests that turn the hands of the clock. Absent: Node's timers. */
+  readonly after?: After;
+}
+
+export interface Engine {
+  readonly storage: Storage;
+  readonly core: Core;
 }
 
 /** The head of a database and the hash of the chunk that ends there. Throws CORRUPTION. */
@@ -57,12 +64,16 @@ export async function headOf(kv: Kv): Promise<{ head: Head; headHash: Uint8Array
   };
 }
 
-export async function openEngine(options: EngineOptions): Promise<Storage> {
+export async function openEngine(options: EngineOptions): Promise<Engine> {
   const kv = await options.openKv();
+  const end = await headOf(kv).catch(async (error: unknown) => {
+    await kv.close();
+    throw error;
+  });
   const core: Core = {
     open: true,
     kv,
-    ...(await headOf(kv)),
+    ...end,
     terms: new Terms(),
     tail: new ChunkTail(),
   };
@@ -74,9 +85,10 @@ export async function openEngine(options: EngineOptions): Promise<Storage> {
       const batch = core.kv.batch();
       fill(batch);
       await guard.write(batch);
+      options.written?.(core.head, core.headHash);
     });
 
-  return {
+  const storage: Storage = {
     identity: options.identity,
     snapshots: guardedSnapshots(core, snapshotStore(core, writeBatch, options.clock)),
     head: () => core.head,
@@ -95,6 +107,7 @@ export async function openEngine(options: EngineOptions): Promise<Storage> {
     listEventTypes: (page) => answered(core, () => listEventTypes(core, page)),
     close: () => guard.close(),
   };
+  return { storage, core };
 }
 
 async function commitNow(
@@ -114,7 +127,7 @@ async function commitNow(
   for (const chunk of prepared.chunks) core.tail.push(chunk);
   core.headHash = prepared.headHash;
   core.head = to;
-  options.committed?.(to, prepared.headHash);
+  options.written?.(to, prepared.headHash);
   const advance = { from, to, events: commit.events };
   for (const watcher of watchers) watcher.advanced(advance);
   return "committed";

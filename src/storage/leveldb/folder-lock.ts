@@ -1,68 +1,105 @@
 // A second lock of our own on the store's folder. LevelDB's is lost as soon as any code of the same
-// process opens and closes its LOCK file. Ours is a listening socket in the folder: the kernel
-// drops it with the process, and another process finds out by connecting.
+// process opens and closes its LOCK file. Ours is a listening socket in the folder: the kernel drops
+// it with the process, and another process finds out by connecting.
+//
+// Whoever wants the folder first listens under a name nobody else has, and then asks every other
+// socket there. Of two that come at once, the later to listen sees the earlier: never do both get
+// the folder. It may be that neither does; they try again.
 
+import { randomBytes } from "node:crypto";
 import { createConnection, createServer, type Server } from "node:net";
-import { open, rm } from "node:fs/promises";
+import { open, readdir, rm, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { StoreRefused } from "./store-refused.ts";
 
-const name = "guard.sock";
+const attemptsMax = 4;
+const retryMsMax = 60;
 
 export interface FolderLock {
   release(): Promise<void>;
+}
+
+/** The name of a lock's socket, of this process or of one that is gone. */
+export function isLockName(name: string): boolean {
+  return /^guard-[0-9a-f]{16}\.sock$/.test(name);
 }
 
 /** Throws StoreRefused where another process, or this one, holds the folder. */
 export async function lockFolder(folder: string): Promise<FolderLock> {
   const handle = await open(folder, "r");
   // A socket's path is short (108 bytes); the folder's may be long: go by way of its descriptor.
-  const path =
-    process.platform === "linux" ? `/proc/self/fd/${handle.fd}/${name}` : join(folder, name);
+  const base = process.platform === "linux" ? `/proc/self/fd/${handle.fd}` : folder;
   try {
-    const server = (await listen(path)) ?? (await takeOver(path, folder));
-    return {
-      async release() {
-        await new Promise((resolve) => server.close(resolve));
-        await handle.close();
-      },
-    };
+    for (let attempt = 1; ; attempt++) {
+      const server = await tryLock(base);
+      if (server) return lockOf(server, handle);
+      if (attempt === attemptsMax) {
+        throw new StoreRefused(folder, ["another process has the store open"]);
+      }
+      await delay(Math.random() * retryMsMax);
+    }
   } catch (error) {
     await handle.close();
     throw error;
   }
 }
 
-/** The socket is there: whoever made it lives, or it is stale and goes. */
-async function takeOver(path: string, folder: string): Promise<Server> {
-  if (await answers(path)) {
-    throw new StoreRefused(folder, ["another process has the store open"]);
-  }
-  await rm(path, { force: true });
-  const server = await listen(path);
-  if (server) return server;
-  throw new StoreRefused(folder, ["another process is opening the store"]);
+function lockOf(server: Server, handle: FileHandle): FolderLock {
+  return {
+    async release() {
+      await closed(server);
+      await handle.close();
+    },
+  };
 }
 
-function listen(path: string): Promise<Server | undefined> {
+/** Listens, looks around, and gives way to whoever is there already. */
+async function tryLock(base: string): Promise<Server | undefined> {
+  const own = `guard-${randomBytes(8).toString("hex")}.sock`;
+  const server = await listen(join(base, own));
+  try {
+    const others = (await readdir(base)).filter((name) => isLockName(name) && name !== own);
+    const alive = await Promise.all(others.map((name) => isAlive(join(base, name))));
+    if (alive.includes(true)) {
+      await closed(server);
+      return undefined;
+    }
+    // Left behind by processes that were killed. A live one would have answered.
+    for (const name of others) await rm(join(base, name), { force: true });
+    return server;
+  } catch (error) {
+    await closed(server);
+    throw error;
+  }
+}
+
+function listen(path: string): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer((socket) => socket.destroy());
     server.unref();
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      if (error.code === "EADDRINUSE") resolve(undefined);
-      else reject(error);
-    });
+    server.once("error", reject);
     server.listen(path, () => resolve(server));
   });
 }
 
-function answers(path: string): Promise<boolean> {
+/** Ends the lock; its socket's file goes with it. */
+function closed(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+  });
+}
+
+/** Only a refused connection proves that nobody listens: a busy or stopped process may be slow. */
+function isAlive(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = createConnection(path);
     socket.once("connect", () => {
       socket.destroy();
       resolve(true);
     });
-    socket.once("error", () => resolve(false));
+    socket.once("error", ({ code }: NodeJS.ErrnoException) => {
+      resolve(code !== "ECONNREFUSED" && code !== "ENOENT");
+    });
   });
 }

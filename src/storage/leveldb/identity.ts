@@ -2,15 +2,19 @@
 // nothing is created: a database whose CURRENT went missing would otherwise be started anew, and
 // its tables deleted.
 //
-//   <folder>/IDENTITY   JSON { magic, formatVersion, storeId, createdAt, created }, durable
+//   <folder>/IDENTITY   JSON { magic, formatVersion, storeId, createdAt, created, crc32 }, durable;
+//                       one line exactly as written here: another byte, and it is bent
 //   <folder>/MARK       mark.ts
 //   <folder>/log/       the LevelDB database
-//   <folder>/guard.sock folder-lock.ts
+//   <folder>/guard-*    folder-lock.ts
+//   <folder>/ACCEPTED-LOSSES   accepted-losses.ts, only where there are any
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import { formatVersion } from "./chunk.ts";
 import { writeDurably } from "./durable-file.ts";
+import { isLockName } from "./folder-lock.ts";
 import { StoreRefused } from "./store-refused.ts";
 
 const magic = "annals store";
@@ -50,25 +54,33 @@ export async function readIdentity(folder: string): Promise<Identity | undefined
 }
 
 export async function writeIdentity(folder: string, identity: Identity): Promise<void> {
-  await writeDurably(join(folder, "IDENTITY"), `${JSON.stringify({ magic, ...identity })}\n`);
+  await writeDurably(join(folder, "IDENTITY"), composeIdentity(identity));
 }
 
 /** What may stand in the folder of a store that was never created. */
 function isOurs(name: string): boolean {
-  return name === "guard.sock" || name === "IDENTITY.new" || name === "lost+found";
+  return name === "IDENTITY.new" || name === "lost+found" || isLockName(name);
+}
+
+function composeIdentity({
+  storeId,
+  createdAt,
+  formatVersion: version,
+  created,
+}: Identity): string {
+  const fields = { magic, formatVersion: version, storeId, createdAt, created };
+  const crc = crc32(JSON.stringify(fields)).toString(16).padStart(8, "0");
+  return `${JSON.stringify({ ...fields, crc32: crc })}\n`;
 }
 
 function parseIdentity(contents: string): Identity | undefined {
   try {
     const { storeId, createdAt, formatVersion: version, created, ...rest } = JSON.parse(contents);
-    const sound =
-      rest.magic === magic &&
-      typeof storeId === "string" &&
-      /^[0-9a-f-]{36}$/.test(storeId) &&
-      Number.isSafeInteger(createdAt) &&
-      Number.isSafeInteger(version) &&
-      typeof created === "boolean";
-    return sound ? { storeId, createdAt, formatVersion: version, created } : undefined;
+    if (rest.magic !== magic || !Number.isSafeInteger(version)) return undefined;
+    const identity = { storeId, createdAt, formatVersion: version, created };
+    // A later version may write other fields: it only has to say which version it is.
+    if (version > formatVersion) return identity;
+    return composeIdentity(identity) === contents ? identity : undefined;
   } catch {
     return undefined;
   }

@@ -1,7 +1,7 @@
-// The key-value seam over `level`: classic-level on disk, memory-level in tests. Knows the options
-// that were measured, and nothing about events.
+// The key-value seam over `level`. Knows the options that were measured, and nothing about events.
 
 import { Level } from "level";
+import { corruption } from "../../domain/errors.ts";
 import type { Entry, KeyRange, Kv, WriteBatch } from "./kv.ts";
 
 type Database = Level<Buffer, Buffer>;
@@ -29,8 +29,8 @@ export async function openLevelKv(folder: string, createIfMissing: boolean): Pro
 
 function overDatabase(database: Database): Kv {
   return {
-    getMany: (keys) => database.getMany(keys as Buffer[]),
-    page: (range) => readPage(database, range),
+    getMany: (keys) => database.getMany(keys as Buffer[]).catch(rethrow),
+    page: (range) => readPage(database, range).catch(rethrow),
     batch: () => chainedBatch(database),
     async flush() {
       // An empty range above every key: LevelDB writes its memtable out and compacts nothing else.
@@ -44,6 +44,13 @@ function overDatabase(database: Database): Kv {
     },
     close: () => database.close(),
   };
+}
+
+/** What LevelDB itself finds to be bent is CORRUPTION like what we find. */
+function rethrow(error: unknown): never {
+  const { code, message } = error as Error & { code?: unknown };
+  if (code !== "LEVEL_CORRUPTION") throw error;
+  throw corruption(`LevelDB cannot read its tables: ${message}`, {}, error);
 }
 
 async function readPage(database: Database, range: KeyRange): Promise<Entry[]> {

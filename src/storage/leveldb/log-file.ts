@@ -21,11 +21,13 @@ export interface LogContents {
   /** Where the first fault lies; absent: the file is sound to its end. */
   readonly faultOffset: number | undefined;
   /**
-   * Whether a whole new record begins somewhere behind the fault. Writes are synced one by one, so
-   * a record behind a fault proves that what is at fault had been durable: bytes were bent. Without
+   * Whether a new record begins somewhere behind the fault. Writes are synced one by one, so a
+   * record behind a fault proves that what is at fault had been durable: bytes were bent. Without
    * one, the fault is the torn end of a write that was never acknowledged.
    */
   readonly recordBehindFault: boolean;
+  /** The whole records behind the fault that LevelDB would go on with. */
+  readonly recordsBehind: readonly Uint8Array[];
 }
 
 interface Fragment {
@@ -34,39 +36,46 @@ interface Fragment {
   readonly end: number;
 }
 
+/** Reads a file as LevelDB does, but remembers the first fault. */
 export function readLog(file: Uint8Array): LogContents {
   const records: Uint8Array[] = [];
+  const recordsBehind: Uint8Array[] = [];
+  let faultOffset: number | undefined;
+  let beginsBehind = false;
   let parts: Uint8Array[] = [];
   let recordStart = 0;
   let offset = 0;
-  const fault = (at: number): LogContents => ({
-    records,
-    faultOffset: at,
-    recordBehindFault: recordBeginsBehind(file, at),
-  });
+  const fault = (at: number): void => {
+    faultOffset ??= at;
+    parts = [];
+  };
   while (offset < file.length) {
     const room = blockBytes - (offset % blockBytes);
-    if (room < headerBytes) {
+    const fragment = room < headerBytes ? undefined : fragmentAt(file, offset);
+    if (!fragment) {
+      // Fewer bytes than a header are filling. Behind a bent fragment its block is given up.
+      if (room >= headerBytes) fault(parts.length > 0 ? recordStart : offset);
       offset += room;
       continue;
     }
-    const fragment = fragmentAt(file, offset);
-    if (!fragment) return fault(offset);
     const { type, start, end } = fragment;
     const begins = type === typeFull || type === typeFirst;
     // A record begins although the one before is not complete, or goes on although none began.
-    if (begins !== (parts.length === 0)) return fault(begins ? recordStart : offset);
+    if (begins !== (parts.length === 0)) fault(begins ? recordStart : offset);
     if (begins) recordStart = offset;
-    parts.push(file.subarray(start, end));
-    if (type === typeFull || type === typeLast) {
-      records.push(parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts));
-      parts = [];
-    }
     offset = end;
+    if (!begins && parts.length === 0) continue;
+    if (begins) beginsBehind ||= faultOffset !== undefined;
+    parts.push(file.subarray(start, end));
+    if (type !== typeFull && type !== typeLast) continue;
+    const record = parts.length === 1 ? (parts[0] as Uint8Array) : Buffer.concat(parts);
+    (faultOffset === undefined ? records : recordsBehind).push(record);
+    parts = [];
   }
-  return parts.length > 0
-    ? fault(recordStart)
-    : { records, faultOffset: undefined, recordBehindFault: false };
+  if (parts.length > 0) fault(recordStart);
+  const recordBehindFault =
+    beginsBehind || (faultOffset !== undefined && beginsInBlock(file, faultOffset));
+  return { records, faultOffset, recordBehindFault, recordsBehind };
 }
 
 /** The fragment that begins at an offset, if a sound one does. */
@@ -83,25 +92,23 @@ function fragmentAt(file: Uint8Array, offset: number): Fragment | undefined {
     : undefined;
 }
 
-/** Looks behind a fault: at every offset of its block, then by the fragments of later blocks. */
-function recordBeginsBehind(file: Uint8Array, fault: number): boolean {
-  const blockEnd = fault - (fault % blockBytes) + blockBytes;
-  // The fragment at the fault itself may be sound: then it is the torn record's own beginning.
-  const first = fragmentAt(file, fault);
-  for (let at = first ? first.end : fault + 1; at < Math.min(blockEnd, file.length); at++) {
+/**
+ * Whether a record begins behind the fault in the fault's own blocks, which LevelDB gives up: the
+ * length of what is bent is not to be trusted, so every offset is looked at.
+ */
+function beginsInBlock(file: Uint8Array, faultOffset: number): boolean {
+  // The fragments at the fault itself may be sound: then they are the torn record's own beginning.
+  let from = faultOffset;
+  for (let own = fragmentAt(file, from); own; own = fragmentAt(file, from)) {
+    from = own.end;
+    if (blockBytes - (from % blockBytes) < headerBytes) from += blockBytes - (from % blockBytes);
+  }
+  const end = Math.min(from - (from % blockBytes) + blockBytes, file.length);
+  for (let at = from + 1; at < end; at++) {
     const fragment = fragmentAt(file, at);
     if (!fragment) continue;
     if (fragment.type === typeFull || fragment.type === typeFirst) return true;
     at = fragment.end - 1;
-  }
-  for (let block = blockEnd; block < file.length; block += blockBytes) {
-    let at = block;
-    while (at < Math.min(block + blockBytes, file.length)) {
-      const fragment = fragmentAt(file, at);
-      if (!fragment) break;
-      if (fragment.type === typeFull || fragment.type === typeFirst) return true;
-      at = fragment.end;
-    }
   }
   return false;
 }

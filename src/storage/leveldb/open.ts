@@ -2,23 +2,26 @@
 // acts on them, open, audit the end of the log, and only then serve. What a crash cannot explain is
 // refused with a report; serving it all the same takes an operator's word (`acceptLoss`).
 
-import { appendFile, mkdir } from "node:fs/promises";
-import { join } from "node:path";
+import { basename } from "node:path";
 import type { Storage } from "../storage.ts";
+import { lossGate } from "./accepted-losses.ts";
 import { auditEnd } from "./audit.ts";
 import { formatVersion } from "./chunk.ts";
+import { countedKv } from "./counted-kv.ts";
+import { beginStore, createDatabase, databaseOf, markOf } from "./create.ts";
 import { checkDatabase, type DatabaseCheck } from "./database-check.ts";
-import { syncFolder } from "./durable-file.ts";
-import { headOf, openEngine } from "./engine.ts";
+import { makeFolder } from "./durable-file.ts";
+import { headOf, openEngine, type Engine } from "./engine.ts";
 import { freeBytes, networkFileSystem } from "./file-system.ts";
-import { lockFolder } from "./folder-lock.ts";
-import { readIdentity, writeIdentity, type Identity } from "./identity.ts";
+import { lockFolder, type FolderLock } from "./folder-lock.ts";
+import { readIdentity, type Identity } from "./identity.ts";
 import type { Kv } from "./kv.ts";
 import { openLevelKv } from "./level-kv.ts";
-import { openMark, type Mark, type MarkState } from "./mark.ts";
+import { openMark, readMark, type Acknowledged, type Mark } from "./mark.ts";
 import { openMemoryKv } from "./memory-kv.ts";
 import { StoreRefused } from "./store-refused.ts";
 import { checkTable } from "./table-file.ts";
+import type { After } from "./write-guard.ts";
 
 /** Microseconds since 1970, UTC. */
 export function systemClock(): number {
@@ -37,6 +40,9 @@ export interface LevelStorageOptions {
   readonly checkBytesAtOpen?: number;
   readonly clock?: () => number;
   readonly warn?: (message: string, cause?: unknown) => void;
+  /** Bytes that may still be written. Absent: what is free beyond the reserve. */
+  readonly spareBytes?: () => number;
+  readonly after?: After;
 }
 
 const reserveBytesDefault = 256 * 1024 * 1024;
@@ -45,106 +51,97 @@ const checkBytesAtOpenDefault = 96 * 1024 * 1024;
 /** Opens, or creates in an empty folder, the store. Throws StoreRefused. */
 export async function openLevelStorage(options: LevelStorageOptions): Promise<Storage> {
   const { folder } = options;
-  const clock = options.clock ?? systemClock;
-  const warn = options.warn ?? (() => {});
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeFolder(folder);
   const network = networkFileSystem(folder);
   if (network && !options.allowNetworkFileSystem) {
     throw new StoreRefused(folder, [`it lies on ${network}, where a sync proves nothing`]);
   }
   const lock = await lockFolder(folder);
-  let mark: Mark | undefined;
+  const held: Held = { lock, mark: undefined };
   try {
-    const identity = (await readIdentity(folder)) ?? (await begin(folder, clock));
-    if (!identity.created) await create(folder, identity);
-    const [opened, marked] = openMark(join(folder, "MARK"), !identity.created);
-    mark = opened;
-    const acknowledged = opened;
-    let expected: MarkState | undefined = marked;
-    const fresh = !identity.created;
-    if (fresh) await writeIdentity(folder, { ...identity, created: true });
-    const reserve = options.reserveBytes ?? reserveBytesDefault;
-    const storage = await openEngine({
-      identity: {
-        storeId: identity.storeId,
-        createdAt: identity.createdAt,
-        engine: "leveldb",
-        formatVersion: identity.formatVersion,
-        durability: "synced",
-      },
-      openKv: async () => {
-        const kv = await openChecked(options, identity, fresh, expected);
-        const { head, headHash } = await headOf(kv);
-        acknowledged.advance(head.position, headHash);
-        return kv;
-      },
-      clock,
-      warn,
-      spareBytes: () => freeBytes(folder) - reserve,
-      committed(head, hash) {
-        acknowledged.advance(head.position, hash);
-        expected = { sequence: 0, position: head.position, hash };
-      },
-      closing: (core) => core.kv.flush(),
-    });
-    return closingAlso(storage, async () => {
-      acknowledged.close();
-      await lock.release();
-    });
+    let identity = await readIdentity(folder);
+    identity ??= await beginStore(folder, (options.clock ?? systemClock)());
+    if (!identity.created) identity = await createDatabase(folder, identity);
+    const { storage } = await openCreated(options, identity, held);
+    return closingAlso(storage, held);
   } catch (error) {
-    mark?.close();
-    await lock.release();
+    await release(held);
     throw error;
   }
 }
 
-/** A new store's identity, durable before anything else of it exists. */
-async function begin(folder: string, clock: () => number): Promise<Identity> {
-  const identity = {
-    storeId: crypto.randomUUID(),
-    createdAt: clock(),
-    formatVersion,
-    created: false,
+/** What an open store holds besides its database. */
+interface Held {
+  readonly lock: FolderLock;
+  mark: Mark | undefined;
+}
+
+function openCreated(
+  options: LevelStorageOptions,
+  identity: Identity,
+  held: Held,
+): Promise<Engine> {
+  const { folder, clock = systemClock, warn = () => {} } = options;
+  const { storeId, createdAt } = identity;
+  const reserve = options.reserveBytes ?? reserveBytesDefault;
+  let acknowledged = readMark(markOf(folder));
+  let sequence = 0;
+  const acknowledge = (position: number, hash: Uint8Array): void => {
+    acknowledged = { position, sequence, hash };
+    held.mark?.advance(acknowledged);
   };
-  await writeIdentity(folder, identity);
-  return identity;
-}
-
-/** Makes the database. Until the identity says `created`, nothing was ever acknowledged. */
-async function create(folder: string, identity: Identity): Promise<void> {
-  const kv = await openLevelKv(databaseOf(folder), true);
-  const { head } = await headOf(kv);
-  await kv.close();
-  await syncFolder(folder);
-  if (head.position > 0) {
-    throw new StoreRefused(folder, [
-      `IDENTITY says that store ${identity.storeId} was never created, but it holds events`,
-    ]);
-  }
-}
-
-function databaseOf(folder: string): string {
-  return join(folder, "log");
+  return openEngine({
+    identity: {
+      storeId,
+      createdAt,
+      engine: "leveldb",
+      formatVersion: identity.formatVersion,
+      durability: "synced",
+    },
+    async openKv() {
+      const opened = await openChecked(options, identity, acknowledged);
+      held.mark ??= openMark(markOf(folder), warn)[0];
+      sequence = opened.sequence;
+      acknowledge(opened.position, opened.hash);
+      return countedKv(opened.kv, (entries) => {
+        sequence += entries;
+      });
+    },
+    clock,
+    warn,
+    spareBytes: options.spareBytes ?? (() => freeBytes(folder) - reserve),
+    written: (head, hash) => acknowledge(head.position, hash),
+    closing: (core) => core.kv.flush(),
+    ...(options.after ? { after: options.after } : {}),
+  });
 }
 
 /** Checks, opens and audits the database. Throws StoreRefused. */
 async function openChecked(
   options: LevelStorageOptions,
   identity: Identity,
-  fresh: boolean,
-  mark: MarkState | undefined,
-): Promise<Kv> {
-  const { folder } = options;
-  const check = await checkDatabase(databaseOf(folder)).catch((error: unknown) => {
-    throw new StoreRefused(folder, [`its files cannot be read: ${(error as Error).message}`]);
+  acknowledged: Acknowledged | undefined,
+): Promise<Acknowledged & { kv: Kv }> {
+  const { folder, warn = () => {} } = options;
+  const gate = lossGate(folder, identity.storeId, options.acceptLoss, warn);
+  const refuse = (error: Error): never => {
+    throw new StoreRefused(folder, [`its files cannot be read: ${error.message}`]);
+  };
+  const check = await checkDatabase(databaseOf(folder), acknowledged).catch(refuse);
+  const passing = [...check.findings];
+  if (!acknowledged) passing.push("MARK is missing or bent: nobody knows what was acknowledged");
+  await gate.weigh({ passing, lasting: await checkTables(options, check).catch(refuse) });
+  const kv = await openLevelKv(databaseOf(folder), false).catch((error: Error) => {
+    const cause = error.cause as Error | undefined;
+    throw new StoreRefused(folder, [`LevelDB does not open it: ${(cause ?? error).message}`]);
   });
-  const before = [...check.findings, ...(await checkTables(options, check))];
-  if (!mark && !fresh) before.push("MARK is missing or bent: nobody knows what was acknowledged");
-  await refuseOrAccept(options, identity, before);
-  const kv = await openLevelKv(databaseOf(folder), false);
   try {
-    await refuseOrAccept(options, identity, await auditEnd(kv, { mark, ...check }));
-    return kv;
+    const firstLogged = check.logged[0]?.last ?? 0;
+    const lastLogged = check.logged.at(-1)?.last ?? 0;
+    const findings = await auditEnd(kv, { acknowledged, firstLogged, lastLogged });
+    await gate.weigh({ passing: [], lasting: findings });
+    const { head, headHash: hash } = await headOf(kv);
+    return { kv, position: head.position, sequence: check.lastSequence, hash };
   } catch (error) {
     await kv.close();
     throw error;
@@ -160,32 +157,26 @@ async function checkTables(options: LevelStorageOptions, check: DatabaseCheck): 
     const fault = await checkTable(path, async (bytes) => {
       left -= bytes;
     });
-    if (fault) findings.push(`table ${path}: ${fault}`);
+    if (fault) findings.push(`table ${basename(path)}: ${fault}`);
   }
   return findings;
 }
 
-/** Findings end the start, unless an operator gave the token that stands for this store. */
-async function refuseOrAccept(
-  options: LevelStorageOptions,
-  identity: Identity,
-  findings: readonly string[],
-): Promise<void> {
-  if (findings.length === 0) return;
-  const token = `loss-in-${identity.storeId}`;
-  if (options.acceptLoss !== token) throw new StoreRefused(options.folder, findings, token);
-  for (const finding of findings) options.warn?.(`accepted by the operator: ${finding}`);
-  const line = { acceptedAt: new Date().toISOString(), storeId: identity.storeId, findings };
-  await appendFile(join(options.folder, "ACCEPTED-LOSSES"), `${JSON.stringify(line)}\n`);
+async function release({ mark, lock }: Held): Promise<void> {
+  try {
+    mark?.close();
+  } finally {
+    await lock.release();
+  }
 }
 
-function closingAlso(storage: Storage, release: () => Promise<void>): Storage {
+function closingAlso(storage: Storage, held: Held): Storage {
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     try {
       await storage.close();
     } finally {
-      await release();
+      await release(held);
     }
   };
   return {
@@ -206,12 +197,13 @@ export interface OverOptions {
   readonly clock?: () => number;
   readonly warn?: (message: string, cause?: unknown) => void;
   readonly spareBytes?: () => number;
+  readonly after?: After;
 }
 
 /** A store over a given database, kept no longer than that is. */
-export function openStorageOver(options: OverOptions): Promise<Storage> {
+export async function openStorageOver(options: OverOptions): Promise<Storage> {
   const clock = options.clock ?? systemClock;
-  return openEngine({
+  const { storage } = await openEngine({
     identity: {
       storeId: options.storeId ?? crypto.randomUUID(),
       createdAt: options.createdAt ?? clock(),
@@ -223,7 +215,9 @@ export function openStorageOver(options: OverOptions): Promise<Storage> {
     clock,
     warn: options.warn ?? (() => {}),
     ...(options.spareBytes ? { spareBytes: options.spareBytes } : {}),
+    ...(options.after ? { after: options.after } : {}),
   });
+  return storage;
 }
 
 /** A store in memory: gone when the process ends. */

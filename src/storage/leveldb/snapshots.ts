@@ -24,12 +24,15 @@ export function snapshotStore(
   write: (fill: (batch: WriteBatch) => void, bytes: number) => Promise<void>,
   clock: () => number,
 ): SnapshotStore {
+  let revisionMax = 0;
   return {
     async save(snapshot) {
       const { stream, kind, version } = snapshot;
       const older = await entriesOf(core, stream, { kind, from: version, to: version });
-      const newest = older[0] && revisionOf(older[0][0]);
-      const revision = newest === undefined ? clock() : newest + 1;
+      const newest = older[0] ? revisionOf(older[0][0]) : 0;
+      // Two saves at once, or one in the same tick as another, never share a key.
+      const revision = Math.max(clock(), newest + 1, revisionMax + 1);
+      revisionMax = revision;
       const key = snapshotKey(stream, kind, version, revision);
       const body = Buffer.allocUnsafe(8 + snapshot.payload.length);
       writeUint64(body, 0, snapshot.position);

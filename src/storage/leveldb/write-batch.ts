@@ -5,6 +5,7 @@
 //   entries: 1 put key value | 0 delete key
 
 import { WireReader } from "../../domain/wire.ts";
+import type { Range } from "../storage.ts";
 import { prefixChunk, readUint64 } from "./keys.ts";
 import { littleEndian32 } from "./log-file.ts";
 
@@ -13,8 +14,8 @@ const batchHeaderBytes = 12;
 export interface LoggedBatch {
   readonly sequence: number;
   readonly count: number;
-  /** The last positions of the chunks it puts, in order. */
-  readonly chunks: readonly number[];
+  /** The positions of the chunks it puts, in order. */
+  readonly chunks: readonly Range[];
 }
 
 /** Throws `RangeError` on a malformed batch. */
@@ -22,14 +23,16 @@ export function readBatch(record: Uint8Array): LoggedBatch {
   if (record.length < batchHeaderBytes) throw new RangeError("write batch: cut off");
   const sequence = littleEndian32(record, 0) + littleEndian32(record, 4) * 0x1_0000_0000;
   const count = littleEndian32(record, 8);
-  const chunks: number[] = [];
+  const chunks: Range[] = [];
   const reader = new WireReader(record, batchHeaderBytes);
   for (let i = 0; i < count; i++) {
     const kind = reader.varint();
     if (kind > 1) throw new RangeError("write batch: unknown entry");
     const key = reader.view();
-    if (kind === 1) reader.offset = reader.lengthEnd();
-    if (key[0] === prefixChunk && key.length === 9) chunks.push(readUint64(key, 1));
+    if (kind === 0) continue;
+    const value = reader.view();
+    if (key[0] !== prefixChunk || key.length !== 9) continue;
+    chunks.push({ first: readUint64(value, 8), last: readUint64(key, 1) });
   }
   if (!reader.done) throw new RangeError("write batch: too long");
   return { sequence, count, chunks };

@@ -2,7 +2,6 @@
 // means that nobody knows what the disk holds (LevelDB may lose later writes after one failed one):
 // the guard closes the database, reopens and audits it, and only then lets writers on.
 
-import { setTimeout as delay } from "node:timers/promises";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Head, StorageWatcher, WriteState } from "../storage.ts";
 import { closedError, type Core } from "./core.ts";
@@ -24,17 +23,30 @@ const attemptsBeforeFailed = 5;
 const backoffMsFirst = 100;
 const backoffMsMax = 30_000;
 
+/** Calls back once, after at least `ms`; answers a function that prevents it. */
+export type After = (ms: number, callback: () => void) => () => void;
+
+const nodeAfter: After = (ms, callback) => {
+  const timer = setTimeout(callback, ms).unref();
+  return () => clearTimeout(timer);
+};
+
 export class WriteGuard {
   state: WriteState = "accepting";
   private readonly parts: GuardParts;
+  private readonly after: After;
   private last: Promise<unknown> = Promise.resolve();
   private recovery: Promise<void> | undefined;
-  private spaceTimer: NodeJS.Timeout | undefined;
   private closed: Promise<void> | undefined;
-  private readonly stopped = new AbortController();
+  private stopped = false;
+  /** A write failed, and the database was not reopened since. */
+  private poisoned = false;
+  /** Ends the wait under way, for space or for another attempt. */
+  private wake: () => void = () => {};
 
   constructor(parts: GuardParts) {
     this.parts = parts;
+    this.after = parts.options.after ?? nodeAfter;
   }
 
   /** Runs a write after those before it. Throws where nothing may be written now. */
@@ -54,6 +66,7 @@ export class WriteGuard {
       await batch.write();
     } catch (cause) {
       this.parts.options.warn("a write failed: the store is closed, reopened and audited", cause);
+      this.poisoned = true;
       this.setState("recovering");
       this.recovery = this.recover();
       throw new AnnalsError(
@@ -72,13 +85,19 @@ export class WriteGuard {
 
   private async closeNow(): Promise<void> {
     await this.last;
-    this.stopped.abort();
-    clearInterval(this.spaceTimer);
+    this.stopped = true;
+    this.wake();
     await this.recovery;
     const { core, options } = this.parts;
-    if (this.state === "accepting" || this.state === "disk-full") await options.closing?.(core);
-    core.open = false;
-    await core.kv.close();
+    try {
+      if (!this.poisoned) await options.closing?.(core);
+    } catch (cause) {
+      // The write-ahead log holds everything: the next start only takes longer.
+      options.warn("the write-ahead log could not be moved into tables", cause);
+    } finally {
+      core.open = false;
+      await core.kv.close();
+    }
   }
 
   private admit(bytes: number): void {
@@ -88,68 +107,99 @@ export class WriteGuard {
     if (this.state === "failed") {
       throw new AnnalsError({ reason: "STORE_FAILED" }, "the store could not be recovered");
     }
-    const { spareBytes } = this.parts.options;
-    if (!spareBytes) return;
-    if (this.state === "disk-full" || spareBytes() < bytes * spaceFactor) {
-      this.watchSpace(spareBytes);
-      throw new AnnalsError(
-        { reason: "DISK_FULL", retryAfterMs },
-        "the disk's free space is below the reserve: appends are refused, reads go on",
-      );
+    if (this.state === "accepting") {
+      if (this.spareBytes() >= bytes * spaceFactor) return;
+      void this.awaitSpace().then(() => this.setState(this.stopped ? this.state : "accepting"));
+    }
+    throw new AnnalsError(
+      { reason: "DISK_FULL", retryAfterMs },
+      "the disk's free space is below the reserve: appends are refused, reads go on",
+    );
+  }
+
+  /** Bytes that may still be written. Nobody knows: then none. */
+  private spareBytes(): number {
+    const { spareBytes, warn } = this.parts.options;
+    if (!spareBytes) return Number.POSITIVE_INFINITY;
+    try {
+      return spareBytes();
+    } catch (cause) {
+      warn("the disk's free space cannot be read", cause);
+      return 0;
     }
   }
 
-  private watchSpace(spareBytes: () => number): void {
-    if (this.state === "disk-full") return;
+  /** Refuses writes until there is free space; reads go on. Ends early where the store closes. */
+  private async awaitSpace(): Promise<void> {
     this.parts.options.warn("free space is below the reserve: appends are refused");
     this.setState("disk-full");
-    this.spaceTimer = setInterval(() => {
-      if (this.state !== "disk-full" || spareBytes() <= 0) return;
-      clearInterval(this.spaceTimer);
-      this.parts.options.warn("there is free space again: appends are accepted");
-      this.setState("accepting");
-    }, spaceCheckMs);
-    this.spaceTimer.unref();
+    while (!this.stopped) {
+      await this.pause(spaceCheckMs);
+      if (this.spareBytes() <= 0) continue;
+      this.parts.options.warn("there is free space again");
+      return;
+    }
+  }
+
+  private pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const prevent = this.after(ms, resolve);
+      this.wake = () => {
+        prevent();
+        resolve();
+      };
+    });
   }
 
   private async recover(): Promise<void> {
+    // Without space LevelDB cannot be reopened: what is open goes on answering readers until then.
+    if (this.spareBytes() <= 0) await this.awaitSpace();
     let backoffMs = backoffMsFirst;
-    for (let attempt = 1; !this.stopped.signal.aborted; attempt++) {
+    for (let attempt = 1; !this.stopped; attempt++) {
+      if (this.state === "disk-full") this.setState("recovering");
       try {
         await this.reopen();
+        this.poisoned = false;
         this.setState("accepting");
         return;
       } catch (cause) {
         this.parts.options.warn(`the store could not be reopened (attempt ${attempt})`, cause);
         if (attempt >= attemptsBeforeFailed) this.setState("failed");
       }
-      await delay(backoffMs, undefined, { signal: this.stopped.signal }).catch(() => {});
+      if (!this.stopped) await this.pause(backoffMs);
       backoffMs = Math.min(backoffMs * 2, backoffMsMax);
     }
   }
 
   private async reopen(): Promise<void> {
-    const { core, options, watchers, headOf } = this.parts;
+    const { core, options, headOf } = this.parts;
     await core.kv.close();
     core.terms.reset();
     core.tail.clear();
     const kv = await options.openKv();
-    const { head, headHash } = await headOf(kv);
-    if (head.position < core.head.position) {
+    try {
+      const { head, headHash } = await headOf(kv);
+      if (head.position < core.head.position) {
+        const acknowledged = `${core.head.position} was acknowledged`;
+        throw new Error(`the store ends at position ${head.position}; ${acknowledged}`);
+      }
+      core.headHash = headHash;
+      this.advance(kv, head);
+    } catch (error) {
       await kv.close();
-      throw new Error(
-        `the store ends at position ${head.position}; ${core.head.position} was acknowledged`,
-      );
+      throw error;
     }
+    options.warn(`the store was reopened and audited; its head is ${core.head.position}`);
+  }
+
+  /** What was unknown may have become durable after all: then everybody is to look. */
+  private advance(kv: Kv, to: Head): void {
+    const { core, watchers } = this.parts;
     const from = core.head;
     core.kv = kv;
-    core.head = head;
-    core.headHash = headHash;
-    // What was unknown may have become durable after all: then everybody is to look.
-    if (head.position > from.position) {
-      for (const watcher of watchers) watcher.advanced({ from, to: head });
-    }
-    options.warn(`the store was reopened and audited; its head is at position ${head.position}`);
+    core.head = to;
+    if (to.position === from.position) return;
+    for (const watcher of watchers) watcher.advanced({ from, to });
   }
 
   private setState(state: WriteState): void {

@@ -1,0 +1,79 @@
+// What was found wrong with a store ends the start, unless an operator says in so many words that
+// it is to be served all the same: the word is a token made from the findings, so that it stands
+// for these and for no later loss. What was accepted is kept for good, a JSON line each:
+//
+//   <folder>/ACCEPTED-LOSSES   { acceptedAt, storeId, findings, lasting }
+
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { appendDurably } from "./durable-file.ts";
+import { StoreRefused } from "./store-refused.ts";
+
+export interface Findings {
+  /** Gone once LevelDB has opened its folder: the store then is what is left. */
+  readonly passing: readonly string[];
+  /** Found again at every start: accepted once, they are only warned of. */
+  readonly lasting: readonly string[];
+}
+
+export interface LossGate {
+  /** Throws StoreRefused unless there is nothing, or the operator accepts it. */
+  weigh(findings: Findings): Promise<void>;
+}
+
+/** The gate of one start. What is found after something was accepted is taken to follow from it. */
+export function lossGate(
+  folder: string,
+  storeId: string,
+  acceptLoss: string | undefined,
+  warn: (message: string) => void,
+): LossGate {
+  const path = join(folder, "ACCEPTED-LOSSES");
+  let accepting = false;
+  return {
+    async weigh({ passing, lasting }) {
+      if (passing.length + lasting.length === 0) return;
+      const known = await acceptedBefore(path);
+      for (const finding of lasting) {
+        if (known.has(finding)) warn(`accepted earlier by the operator: ${finding}`);
+      }
+      const fresh = lasting.filter((finding) => !known.has(finding));
+      const findings = [...passing, ...fresh];
+      if (findings.length === 0) return;
+      const token = tokenOf(storeId, findings);
+      accepting ||= acceptLoss === token;
+      if (!accepting) throw new StoreRefused(folder, findings, token);
+      for (const finding of findings) warn(`accepted by the operator: ${finding}`);
+      const line = { acceptedAt: new Date().toISOString(), storeId, findings, lasting: fresh };
+      await appendDurably(path, `${JSON.stringify(line)}\n`);
+    },
+  };
+}
+
+function tokenOf(storeId: string, findings: readonly string[]): string {
+  const hash = createHash("sha256").update([storeId, ...findings].join("\n"));
+  return `loss-${hash.digest("hex").slice(0, 16)}`;
+}
+
+async function acceptedBefore(path: string): Promise<Set<string>> {
+  const contents = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return "";
+    throw error;
+  });
+  const accepted = new Set<string>();
+  for (const line of contents.split("\n")) {
+    for (const finding of lastingIn(line)) accepted.add(finding);
+  }
+  return accepted;
+}
+
+/** A line that cannot be read accepts nothing. */
+function lastingIn(line: string): readonly string[] {
+  try {
+    const { lasting } = JSON.parse(line) as { lasting?: unknown };
+    return Array.isArray(lasting) ? lasting.filter((each) => typeof each === "string") : [];
+  } catch {
+    return [];
+  }
+}

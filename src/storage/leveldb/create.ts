@@ -1,0 +1,50 @@
+// Making a store in an empty folder, in steps of which each is durable before the next: identity,
+// database, high-water mark, and last the word that the store was created. A crash in between
+// leaves a folder in which creation begins anew.
+
+import { join } from "node:path";
+import { firstHash, formatVersion } from "./chunk.ts";
+import { syncFolder } from "./durable-file.ts";
+import { headOf } from "./engine.ts";
+import { writeIdentity, type Identity } from "./identity.ts";
+import { openLevelKv } from "./level-kv.ts";
+import { openMark } from "./mark.ts";
+import { StoreRefused } from "./store-refused.ts";
+
+export function databaseOf(folder: string): string {
+  return join(folder, "log");
+}
+
+export function markOf(folder: string): string {
+  return join(folder, "MARK");
+}
+
+/** A new store's identity, durable before anything else of it exists. */
+export async function beginStore(folder: string, createdAt: number): Promise<Identity> {
+  const storeId = crypto.randomUUID();
+  const identity = { storeId, createdAt, formatVersion, created: false };
+  await writeIdentity(folder, identity);
+  return identity;
+}
+
+/** Makes the database. Until the identity says `created`, nothing was ever acknowledged. */
+export async function createDatabase(folder: string, identity: Identity): Promise<Identity> {
+  const kv = await openLevelKv(databaseOf(folder), true);
+  try {
+    const { head } = await headOf(kv);
+    if (head.position > 0) {
+      throw new StoreRefused(folder, [
+        `IDENTITY says that store ${identity.storeId} was never created, but it holds events`,
+      ]);
+    }
+  } finally {
+    await kv.close();
+  }
+  const [mark] = openMark(markOf(folder), () => {});
+  mark.advance({ position: 0, sequence: 0, hash: firstHash });
+  mark.close();
+  await syncFolder(folder);
+  const created = { ...identity, created: true };
+  await writeIdentity(folder, created);
+  return created;
+}
