@@ -70,7 +70,7 @@ export function generatedLaw(open: OpenEngine, runs: number): void {
     "any history answers as the plain model does",
     { timeout: 30_000 + runs * 2_000 },
     async () => {
-      const history = fc.array(arbitraryStep, { minLength: 1, maxLength: 30, size: "max" });
+      const history = fc.array(arbitraryStep, { minLength: 1, maxLength: 60, size: "max" });
       const property = fc.asyncProperty(history, async (steps) => {
         const opened = await open();
         const pair: Pair = { opened, engine: opened.storage, model: createModelStorage() };
@@ -261,7 +261,7 @@ const arbitrarySnapshotStep = fc.record({
 
 const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
   {
-    weight: 8,
+    weight: 10,
     arbitrary: fc.record({
       kind: fc.constant("commit"),
       sketches: fc.array(arbitrarySizedSketch, { minLength: 1, maxLength: 6 }),
