@@ -74,6 +74,7 @@ class Subscription {
 
   async *messages(): AsyncGenerator<SubscribeMessage> {
     while (this.goesOn()) {
+      // All that was there at the last look is delivered, and nothing has come between.
       this.through = Math.max(this.through, this.interest.quietThrough);
       const silenceLeftMs = this.silenceLeftMs();
       if (silenceLeftMs <= 0) {
@@ -115,12 +116,9 @@ class Subscription {
         this.spoke();
       }
     }
-    if (!this.goesOn()) return;
-    if (held !== undefined) {
-      yield this.batch(held);
-      this.spoke();
-    }
-    this.through = Math.max(this.through, bound);
+    if (held === undefined || !this.goesOn()) return;
+    yield this.batch(held);
+    this.spoke();
   }
 
   private storageRead(bound: number): StorageRead {
@@ -138,7 +136,7 @@ class Subscription {
   private async passOverUntil(bound: number): Promise<void> {
     if (this.fromTime === undefined) return;
     const first = await this.source.storage.positionAt(this.fromTime);
-    this.through = Math.max(this.through, Math.min(first - 1, bound));
+    this.through = Math.max(this.through, first - 1);
     if (first <= bound) this.fromTime = undefined;
   }
 

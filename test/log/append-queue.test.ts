@@ -214,19 +214,29 @@ describe("giving up", () => {
     expect(await heard).toBe("at 1");
   });
 
-  test("any pattern of giving up keeps the others in line and in order", async () => {
+  test("any pattern of coming and giving up keeps the others in line and in order", async () => {
+    const pattern = fc.array(fc.oneof(fc.constant("come" as const), fc.nat({ max: 5 })), {
+      maxLength: 20,
+    });
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.boolean(), { maxLength: 12 }), async (pattern) => {
+      fc.asyncProperty(pattern, async (steps) => {
         const { log, storage } = openLog();
-        const controllers = pattern.map(() => new AbortController());
-        const heard = controllers.map(({ signal }) => verdict(log.append(appendOf({}), signal)));
-        for (const [i, giveUp] of pattern.entries()) if (giveUp) controllers[i]?.abort();
+        const all: { controller: AbortController; heard: Promise<string> }[] = [];
+        for (const step of steps) {
+          if (step === "come") {
+            const controller = new AbortController();
+            const heard = verdict(log.append(appendOf({}), controller.signal));
+            all.push({ controller, heard });
+          } else all.at(-1 - step)?.controller.abort();
+        }
         let position = 0;
-        const expected = pattern.map((giveUp) => (giveUp ? "CANCELLED" : `at ${++position}`));
-        expect(await Promise.all(heard)).toEqual(expected);
+        const expected = all.map(({ controller }) =>
+          controller.signal.aborted ? "CANCELLED" : `at ${++position}`,
+        );
+        expect(await Promise.all(all.map(({ heard }) => heard))).toEqual(expected);
         expect(storage.head().position).toBe(position);
       }),
-      { numRuns: 50 },
+      { numRuns: 200 },
     );
   });
 });

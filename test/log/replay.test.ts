@@ -83,6 +83,15 @@ describe("replay", () => {
     expect(await steady.replay({ stream: "a" })).toMatchObject({ appliedCount: 50 });
   });
 
+  test("keeps no state far beyond what it may answer, even if it would shrink again", async () => {
+    const keys = Array.from({ length: 20 }, (_, i) => `k${i}`);
+    const grows = keys.map((key) => json(JSON.stringify({ [key]: "x".repeat(150) })));
+    const { log } = await openWith([...grows, json("null")]);
+    await expect(log.replay({ stream: "a" })).rejects.toMatchObject({
+      failure: { reason: "ANSWER_TOO_LARGE" },
+    });
+  });
+
   test("of JSON nested without end says so", async () => {
     const { log } = await openWith([json(nested(500))], 1e6);
     expect(await log.replay({ stream: "a" })).toMatchObject({ appliedCount: 1 });

@@ -194,6 +194,16 @@ describe("signs of life", () => {
     expect(await subscriber.drain()).toEqual(["checkpoint 4", "caught-up 6"]);
   });
 
+  test("no sign of life goes ahead of a batch that waits for the one after it", async () => {
+    const { log, storage, timers } = openLog({ storage: createModelStorage({ slabScanMax: 1 }) });
+    const subscriber = new Subscriber(log, { selection: streamA, checkpointIntervalMs: 100 });
+    await subscriber.drain();
+    storage.control.beforeSlab = () => timers.tick(60);
+    await log.append(appendOf(...["a", "b", "b", "b", "a"].map((stream) => ({ stream }))));
+    const messages = await subscriber.drain();
+    expect(messages).toEqual(["fell-behind 0", "1", "5", "caught-up 5"]);
+  });
+
   test("words carry the server's time", async () => {
     const { log } = openLog({ clock: () => 77 });
     const subscriber = new Subscriber(log);
