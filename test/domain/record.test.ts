@@ -53,8 +53,8 @@ const fields: fc.Arbitrary<Fields> = fc.record({
   metadata,
   contentType: anyText,
   data: fc.oneof(
-    fc.uint8Array({ maxLength: 300 }),
-    fc.nat({ max: 70_000 }).map((length) => new Uint8Array(length)),
+    { weight: 30, arbitrary: fc.uint8Array({ maxLength: 300 }) },
+    { weight: 1, arbitrary: fc.nat({ max: 70_000 }).map((length) => new Uint8Array(length)) },
   ),
 });
 

@@ -116,7 +116,7 @@ export function readRequest(storage: Storage, parts: Partial<StorageRead> = {}):
   return { ...defaults, positions, ...parts };
 }
 
-export async function slabsOf(storage: Storage, parts?: Partial<StorageRead>): Promise<Slab[]> {
+async function slabsOf(storage: Storage, parts?: Partial<StorageRead>): Promise<Slab[]> {
   const slabs: Slab[] = [];
   for await (const slab of storage.read(readRequest(storage, parts))) slabs.push(slab);
   return slabs;
@@ -173,7 +173,7 @@ export const arbitraryName = fc.oneof(
 );
 /** A small pool, so that events and queries meet. */
 export const arbitraryType = fc.constantFrom("Opened", "Opened2", "Closed", "漢", "a-1", "$sys");
-export const arbitraryTag = fc.constantFrom("k:1", "k:10", "k:2", "k:", "ключ:1", "😀", "a-1");
+const arbitraryTag = fc.constantFrom("k:1", "k:10", "k:2", "k:", "ключ:1", "😀", "a-1");
 const systemStream = fc.constantFrom("$sys", "$sys-1");
 
 export const arbitrarySketch: fc.Arbitrary<EventSketch> = fc.record({
@@ -221,28 +221,4 @@ export const arbitrarySelection: fc.Arbitrary<Selection> = fc.oneof(
 /** Positions from the start to a little beyond `positionsMax`, where conditions may look. */
 export function arbitraryCondition(positionsMax: number): fc.Arbitrary<AppendCondition> {
   return fc.record({ query: arbitraryQuery, after: fc.nat({ max: positionsMax }) });
-}
-
-const arbitraryExpectation: fc.Arbitrary<StreamExpectation> = fc.record({
-  stream: arbitraryName,
-  expected: fc.oneof(
-    fc.record({ kind: fc.constant("version" as const), version: fc.nat({ max: 5 }) }),
-    fc.constant({ kind: "exists" as const }),
-    fc.constant({ kind: "absent" as const }),
-  ),
-});
-
-export function arbitraryAppend(positionsMax: number): fc.Arbitrary<Append> {
-  return fc
-    .record({
-      events: fc.array(arbitraryEvent, { minLength: 1, maxLength: 6 }),
-      expectations: fc.uniqueArray(arbitraryExpectation, {
-        maxLength: 2,
-        selector: ({ stream }) => stream,
-      }),
-      condition: fc.option(arbitraryCondition(positionsMax), { nil: undefined }),
-    })
-    .map(({ events, expectations, condition }) =>
-      newAppend(events, { expectations, ...(condition && { condition }) }),
-    );
 }

@@ -31,7 +31,7 @@ export interface ModelData {
   snapshots: StoredSnapshot[];
 }
 
-export function createModelData(): ModelData {
+function createModelData(): ModelData {
   const storeId = "018f0000-0000-7000-8000-00000000a11a";
   const identity = { storeId, createdAt: 1, engine: "model", formatVersion: 1 } as const;
   return { identity: { ...identity, durability: "memory" }, events: [], snapshots: [] };
