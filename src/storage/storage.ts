@@ -25,7 +25,7 @@ export interface FactsRequest {
   readonly streams: Iterable<string>;
   /** Event ids (UUID text, lower case) that are looked up. */
   readonly ids: Iterable<string>;
-  /** Conditions whose newest matching event is asked, answered by index. */
+  /** Conditions of which is asked whether an event matches after `after`. */
   readonly conditions: readonly AppendCondition[];
 }
 
