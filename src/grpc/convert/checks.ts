@@ -18,7 +18,7 @@ const uuidMax = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 
 /** A name that may be read by: not empty, not too long, without control characters. */
 export function checkName(v: Violations, field: string, name: string, limit: BytesLimit): string {
-  if (name === "") v.add(field, "is required");
+  if (name === "") v.add(field, "is empty, but required");
   else checkText(v, field, name, limit);
   return name;
 }

@@ -36,7 +36,8 @@ function convertItem(v: Violations, field: string, item: WireItem, limits: Limit
   const possible = new Set(possibleStreams(converted));
   streams.forEach((name, i) => {
     if (possible.has(name)) return;
-    v.add(`${field}.streams[${i}]`, "begins with none of the item's stream_prefixes: no event can");
+    const why = "begins with none of the item's stream_prefixes, so it can match no event";
+    v.add(`${field}.streams[${i}]`, why);
   });
   return converted;
 }
