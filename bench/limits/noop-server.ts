@@ -18,6 +18,8 @@ import { payload } from "../load/events.ts";
 export interface NoopShape {
   /** Bytes of every unary and bidirectional answer. */
   readonly answerBytes: number;
+  /** Bytes of a unary answer that stands in for a read of one message. */
+  readonly readBytes: number;
   /** Events in a message of a stream. */
   readonly messageEvents: number;
   /** Bytes of one event, as it stands in a message. */
@@ -26,14 +28,22 @@ export interface NoopShape {
   readonly messagesPerCall: number;
 }
 
-let shape: NoopShape = { answerBytes: 64, messageEvents: 1, eventBytes: 400, messagesPerCall: 1 };
+let shape: NoopShape = {
+  answerBytes: 64,
+  readBytes: 64,
+  messageEvents: 1,
+  eventBytes: 400,
+  messagesPerCall: 1,
+};
 let unaryAnswer: Buffer = Buffer.alloc(0);
+let readAnswer: Buffer = Buffer.alloc(0);
 let pipeAnswer: Buffer = Buffer.alloc(0);
 let message: Buffer = Buffer.alloc(0);
 
 function take(next: NoopShape): void {
   shape = next;
   unaryAnswer = padded([], 0x3a, shape.answerBytes);
+  readAnswer = padded([], 0x3a, shape.readBytes);
   // An answer of a pipe is looked at: sequence, then an outcome, which is appended.
   pipeAnswer = padded([0x08, 0x01], 0x12, shape.answerBytes);
   message = batchOf(shape);
@@ -93,7 +103,7 @@ async function stream(call: ServerWritableStream<Bytes, Bytes>, messages: number
 
 const handlers: Record<string, UntypedHandleCall> = {
   append: (_: unknown, done: sendUnaryData<Bytes>) => done(null, unaryAnswer),
-  getStream: (_: unknown, done: sendUnaryData<Bytes>) => done(null, unaryAnswer),
+  getStream: (_: unknown, done: sendUnaryData<Bytes>) => done(null, readAnswer),
   appendStream(call: ServerDuplexStream<Bytes, Bytes>) {
     call.on("data", () => call.write(pipeAnswer));
     call.on("end", () => call.end());

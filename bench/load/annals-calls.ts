@@ -1,7 +1,7 @@
 // The calls of annals.v1, encoded once and patched. Fields that change their length (a version, a
 // position) are written behind the template by hand: protobuf does not mind the order of fields.
 
-import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   AppendRequestSchema,
   AppendStreamRequestSchema,
@@ -10,7 +10,6 @@ import {
 import type { NewEventSchema } from "../../src/gen/annals/v1/event_pb.js";
 import { QuerySchema } from "../../src/gen/annals/v1/query_pb.js";
 import { ReadRequestSchema, SubscribeRequestSchema } from "../../src/gen/annals/v1/read_pb.js";
-import { fromBinary } from "@bufbuild/protobuf";
 import { WireReader, writeVarint } from "../../src/domain/wire.ts";
 import type { Call, Calls } from "./call.ts";
 import {
@@ -71,14 +70,13 @@ function encodeAppend(
 
 function append(spec: Spec<"append">, wrapping: Wrapping): Call {
   const prefix = randomHex(Date.now() % 1e9)(20);
-  const uuid = (index: number) =>
-    `${prefix.slice(0, 8)}-${prefix.slice(8, 12)}-4${prefix.slice(12, 15)}-8${prefix.slice(15, 18)}-` +
-    `${prefix.slice(18, 20)}00`;
+  const uuid = `${prefix.slice(0, 8)}-${prefix.slice(8, 12)}-4${prefix.slice(12, 15)}-8`;
+  const node = `${prefix.slice(15, 18)}-${prefix.slice(18, 20)}00`;
   const perEvent = spec.ids ? 3 : 2;
   const next = rotating(spec.events > 1 ? bigRotation : rotation, (seed) => {
     const events = Array.from({ length: spec.events }, (_, i) => ({
       ...newEvent(i * perEvent, seed * spec.events + i),
-      ...(spec.ids ? { id: `${uuid(i)}${marker(i * perEvent + 2)}` } : {}),
+      ...(spec.ids ? { id: `${uuid}${node}${marker(i * perEvent + 2)}` } : {}),
     }));
     return template(encodeAppend({ events }, wrapping), spec.events * perEvent);
   });
@@ -137,8 +135,12 @@ function appendExpectingVersion(spec: Spec<"append-expecting-version">, wrapping
   });
 }
 
-function appendOnCondition(spec: Spec<"append-on-condition">, wrapping: Wrapping): Call {
-  let head = 0;
+function appendOnCondition(
+  spec: Spec<"append-on-condition">,
+  wrapping: Wrapping,
+  after: number,
+): Call {
+  let head = after;
   let tag = 0;
   const next = rotating(rotation, (seed) => {
     const event = { ...newEvent(0, seed), type: "Posted-3" };
@@ -151,7 +153,7 @@ function appendOnCondition(spec: Spec<"append-on-condition">, wrapping: Wrapping
     }),
   );
   const condition = template(Buffer.from([0x0a, query.length, ...query]), 1);
-  const call = withTail(wrapping.path, (_, tail) => {
+  const conditioned = withTail(wrapping.path, (_, tail) => {
     const request = next();
     tag = (tag + 1) % spec.tags;
     patch(request, 0, tag);
@@ -165,7 +167,7 @@ function appendOnCondition(spec: Spec<"append-on-condition">, wrapping: Wrapping
     return [request.bytes, end];
   });
   return {
-    ...call,
+    ...conditioned,
     answered(_, message) {
       const reader = new WireReader(message);
       while (!reader.done) {
@@ -266,7 +268,7 @@ function queryOf(item: { types?: string[]; tags?: string[] }) {
   return { case: "query" as const, value: { items: [item] } };
 }
 
-function call(spec: CallSpec, wrapping?: Wrapping): Call | undefined {
+function call(spec: CallSpec, head: number, wrapping?: Wrapping): Call | undefined {
   const appending = wrapping ?? { path: `${service}/Append`, piped: false };
   const start = { case: "fromEnd" as const, value: {} };
   switch (spec.verb) {
@@ -277,7 +279,7 @@ function call(spec: CallSpec, wrapping?: Wrapping): Call | undefined {
     case "append-expecting-version":
       return appendExpectingVersion(spec, appending);
     case "append-on-condition":
-      return appendOnCondition(spec, appending);
+      return appendOnCondition(spec, appending, head);
     case "read-all":
       return same(`${service}/Read`, read({}));
     case "read-stream": {
@@ -302,10 +304,11 @@ function call(spec: CallSpec, wrapping?: Wrapping): Call | undefined {
 }
 
 export const annalsCalls: Calls = {
-  call: (spec) => call(spec),
+  call,
+  head: { path: `${service}/GetInfo`, field: 3 },
   pipe: (spec) =>
     spec.verb === "append" || spec.verb === "preload"
-      ? call(spec, { path: `${service}/AppendStream`, piped: true })
+      ? call(spec, 0, { path: `${service}/AppendStream`, piped: true })
       : undefined,
   refusal(answer) {
     // sequence = 1, then appended = 2 or failure = 3.

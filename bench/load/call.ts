@@ -13,8 +13,10 @@ export interface Call {
 }
 
 export interface Calls {
-  /** Undefined where the protocol has no such call. */
-  call(spec: CallSpec): Call | undefined;
+  /** Undefined where the protocol has no such call. `head`: the store's, for conditions. */
+  call(spec: CallSpec, head: number): Call | undefined;
+  /** Asks for the head. */
+  readonly head: { readonly path: string; readonly field: number };
   /** The same requests in a bidirectional call. */
   pipe(spec: CallSpec): Call | undefined;
   /** Why an answer of a pipe is a refusal; undefined where it is none. */

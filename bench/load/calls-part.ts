@@ -4,6 +4,7 @@
 import type { Call } from "./call.ts";
 import { Http2Connection, type Receiver } from "./http2-connection.ts";
 import type { CallsPart } from "./job.ts";
+import { latch } from "./latch.ts";
 import { EventCounter, MessageReader } from "./messages.ts";
 import type { Meter } from "./meter.ts";
 import { pace, type Pace } from "./pace.ts";
@@ -13,18 +14,21 @@ const windowBytesDefault = 1024 * 1024;
 
 export async function runCalls(part: CallsPart, context: PartContext): Promise<RunningPart> {
   const { job, calls, meter } = context;
-  const call = calls.call(part.call);
+  const call = calls.call(part.call, context.head);
   if (!call) throw new Error(`the protocol has no ${part.call.verb}`);
   const connections = await Promise.all(
     Array.from({ length: part.connections }, () =>
       Http2Connection.open(job.host, job.port, part.windowBytes ?? windowBytesDefault),
     ),
   );
+  const done = latch();
   const shared: Shared = {
     part,
     call,
     meter,
     inBatch: calls.eventsInBatch,
+    left: part.requests ?? Infinity,
+    finish: done.open,
     stopped: false,
     idle: [],
   };
@@ -39,7 +43,7 @@ export async function runCalls(part: CallsPart, context: PartContext): Promise<R
   for (const connection of connections) connection.flush();
   return {
     ready: Promise.resolve(),
-    done: never,
+    done: part.requests === undefined ? never : done.promise,
     stop() {
       shared.stopped = true;
       timer?.stop();
@@ -54,6 +58,8 @@ interface Shared {
   readonly call: Call;
   readonly meter: Meter;
   readonly inBatch: boolean;
+  left: number;
+  readonly finish: () => void;
   stopped: boolean;
   pace?: Pace | undefined;
   readonly idle: Worker[];
@@ -96,6 +102,10 @@ class Worker implements Receiver {
 
   next(): void {
     const { pace: timer, idle } = this.shared;
+    if (this.shared.left === 0) {
+      if (this.connection.callCount === 0) this.shared.finish();
+      return;
+    }
     const now = performance.now();
     const due = timer ? timer.take(now) : now;
     if (due === undefined) idle.push(this);
@@ -104,6 +114,7 @@ class Worker implements Receiver {
 
   start(since: number, flush: boolean): void {
     const { part, call } = this.shared;
+    this.shared.left--;
     this.since = since;
     this.eventsBefore = this.counter?.events ?? 0;
     this.connection.call(part.path ?? call.path, call.request(this.index), true, this);

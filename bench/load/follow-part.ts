@@ -12,7 +12,7 @@ const windowBytesDefault = 1024 * 1024;
 
 export async function runFollow(part: FollowPart, context: PartContext): Promise<RunningPart> {
   const { job, calls, meter } = context;
-  const call = calls.call(part.call);
+  const call = calls.call(part.call, context.head);
   if (!call) throw new Error(`the protocol has no ${part.call.verb}`);
   const connections = await Promise.all(
     Array.from({ length: part.connections }, () =>

@@ -230,11 +230,11 @@ class BlockReader {
   }
 
   text(): string {
-    const coded = this.peek >= 0x80;
+    const isHuffman = this.peek >= 0x80;
     const length = this.integer(7);
     const bytes = this.block.subarray(this.offset, this.offset + length);
     this.offset += length;
-    return coded ? huffman(bytes) : bytes.toString("latin1");
+    return isHuffman ? huffman(bytes) : bytes.toString("latin1");
   }
 }
 
@@ -273,8 +273,9 @@ export class RequestHeaders {
     const at = this.fields.indexOf(field);
     if (at >= 0) return integer(0x80, 7, staticNames.length + this.fields.length - at);
     this.fields.push(field);
-    const key = nameIndex === 0 ? [Buffer.from([0x40]), text(name)] : [integer(0x40, 6, nameIndex)];
-    return Buffer.concat([...key, text(value)]);
+    const key =
+      nameIndex === 0 ? [Buffer.from([0x40]), coded(name)] : [integer(0x40, 6, nameIndex)];
+    return Buffer.concat([...key, coded(value)]);
   }
 }
 
@@ -290,7 +291,7 @@ function integer(flags: number, prefixBits: number, value: number): Buffer {
   return Buffer.from([...bytes, rest]);
 }
 
-function text(value: string): Buffer {
+function coded(value: string): Buffer {
   const bytes = Buffer.from(value, "latin1");
   return Buffer.concat([integer(0, 7, bytes.length), bytes]);
 }

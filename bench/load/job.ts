@@ -1,6 +1,6 @@
 // What a load process is asked to do, and what it answers: data that crosses a process boundary.
 
-export type Protocol = "annals" | "umadb";
+export type Protocol = "annals" | "umadb" | "postgres";
 
 /** A kind of call. Numbers of streams and tags are those of the preloaded store (events.ts). */
 export type CallSpec =
@@ -47,6 +47,8 @@ export interface CallsPart extends PartBase {
   readonly perSecond?: number;
   /** What the server may send ahead. Absent: 1 MiB. */
   readonly windowBytes?: number;
+  /** Ends after so many calls. Absent: with the job. */
+  readonly requests?: number;
   /** The answer is one message that is not counted in events. */
   readonly unary: boolean;
   /** Every complete answer must hold so many events. */

@@ -2,8 +2,8 @@
 
 export interface Latch {
   readonly promise: Promise<void>;
-  open(): void;
-  fail(error: Error): void;
+  readonly open: () => void;
+  readonly fail: (error: Error) => void;
 }
 
 /** Nobody has to be waiting when it fails. */

@@ -8,6 +8,8 @@ export interface PartContext {
   readonly job: LoadJob;
   readonly calls: Calls;
   readonly meter: Meter;
+  /** The server's head before the load; 0 where nothing of the load needs it. */
+  readonly head: number;
 }
 
 export interface RunningPart {

@@ -1,11 +1,15 @@
 // Runs one job: all parts at once, a warm-up, a measured window, then everything is cut off.
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { WireReader } from "../../src/domain/wire.ts";
 import { annalsCalls } from "./annals-calls.ts";
+import type { Calls } from "./call.ts";
 import { runCalls } from "./calls-part.ts";
 import { runFollow } from "./follow-part.ts";
 import { runGrpcJs } from "./grpc-js-part.ts";
+import { Http2Connection } from "./http2-connection.ts";
 import type { LoadJob, LoadResult, Part } from "./job.ts";
+import { framed, MessageReader } from "./messages.ts";
 import { Meter } from "./meter.ts";
 import type { PartContext, RunningPart } from "./part.ts";
 import { runPipe } from "./pipe-part.ts";
@@ -15,16 +19,19 @@ import { umadbCalls } from "./umadb-calls.ts";
 const readyMsMax = 60_000;
 const boundedMsMax = 600_000;
 const rssEveryMs = 100;
+const headWindowBytes = 65_535;
 
 export async function runJob(job: LoadJob): Promise<LoadResult> {
   const calls = job.protocol === "annals" ? annalsCalls : umadbCalls;
   const meters = job.parts.map(() => new Meter());
   const running: RunningPart[] = [];
   const watch = watchServer(job.serverPid);
+  const conditional = job.parts.some(({ call }) => call.verb === "append-on-condition");
+  const head = conditional ? await headOf(job, calls) : 0;
   try {
     // In order: followers are there before anything is appended.
     for (const [i, part] of job.parts.entries()) {
-      const started = await run(part, { job, calls, meter: meters[i] as Meter });
+      const started = await run(part, { job, calls, meter: meters[i] as Meter, head });
       running.push(started);
       await within(readyMsMax, started.ready, `${part.call.verb} was not ready`);
     }
@@ -66,6 +73,31 @@ async function run(part: Part, context: PartContext): Promise<RunningPart> {
       return runPipe(part, context);
     case "follow":
       return runFollow(part, context);
+  }
+}
+
+async function headOf({ host, port }: LoadJob, calls: Calls): Promise<number> {
+  const connection = await Http2Connection.open(host, port, headWindowBytes);
+  try {
+    return await new Promise<number>((resolve, reject) => {
+      let head = 0;
+      const reader = new MessageReader((message) => {
+        const fields = new WireReader(message);
+        while (!fields.done) {
+          const tag = fields.varint();
+          if (tag === calls.head.field << 3) head = fields.varint();
+          else fields.passOver(tag & 7);
+        }
+      });
+      connection.call(calls.head.path, framed(Buffer.alloc(0)), true, {
+        received: (bytes, start, end) => reader.received(bytes, start, end),
+        ended: (status, message) =>
+          status === 0 ? resolve(head) : reject(new Error(`no head: ${message}`)),
+      });
+      connection.flush();
+    });
+  } finally {
+    connection.close();
   }
 }
 

@@ -12,10 +12,10 @@ import { marker, patch, template, type Template } from "./template.ts";
 const service = "/umadb.v1.DCB";
 
 /** A length-delimited field. */
-function field(number: number, value: string | Uint8Array): Buffer {
+function field(fieldNumber: number, value: string | Uint8Array): Buffer {
   const bytes = typeof value === "string" ? Buffer.from(value) : value;
   const head = Buffer.alloc(11);
-  head[0] = (number << 3) | 2;
+  head[0] = (fieldNumber << 3) | 2;
   return Buffer.concat([head.subarray(0, writeVarint(head, 1, bytes.length)), bytes]);
 }
 
@@ -73,8 +73,8 @@ function appending(spec: Extract<CallSpec, { verb: "append" | "preload" }>): Cal
 }
 
 /** AppendRequest: events 1, condition 2 { fail_if_events_match 1, after 2 }. */
-function onCondition(tags: number): Call {
-  let head = 0;
+function onCondition(tags: number, after: number): Call {
+  let head = after;
   let tag = 0;
   const event = template(Buffer.from(field(1, newEvent(0, 1, "3"))), 2);
   const conflicts = template(field(1, query(["Posted-3"], [`card-${marker(0)}`])), 1);
@@ -112,14 +112,14 @@ function reading(encoded: Buffer, names: number): Call {
   };
 }
 
-function call(spec: CallSpec): Call | undefined {
+function call(spec: CallSpec, head: number): Call | undefined {
   switch (spec.verb) {
     case "append":
       return spec.ids ? undefined : appending(spec);
     case "preload":
       return appending(spec);
     case "append-on-condition":
-      return onCondition(spec.tags);
+      return onCondition(spec.tags, head);
     case "append-expecting-version":
       return undefined;
     case "read-all":
@@ -142,6 +142,7 @@ function call(spec: CallSpec): Call | undefined {
 
 export const umadbCalls: Calls = {
   call,
+  head: { path: `${service}/Head`, field: 1 },
   pipe: () => undefined,
   refusal: () => undefined,
   eventsInBatch: false,

@@ -1,0 +1,59 @@
+// A process of the benchmark's own that speaks in messages: one request, one answer. Ended by its
+// own id, and by itself when the benchmark is gone.
+
+import { fork, type ChildProcess } from "node:child_process";
+import { fileURLToPath } from "node:url";
+
+export interface Child<Request, Answer> {
+  readonly pid: number;
+  /** What it said when it was ready. */
+  readonly greeting: unknown;
+  ask(request: Request): Promise<Answer>;
+  stop(): Promise<void>;
+}
+
+/** `module` is beside this file. Rejects where the process ends before it answers. */
+export async function startChild<Request extends object, Answer>(
+  module: string,
+): Promise<Child<Request, Answer>> {
+  const path = fileURLToPath(new URL(module, import.meta.url));
+  const child = fork(path, {
+    serialization: "advanced",
+    stdio: ["ignore", "inherit", "inherit", "ipc"],
+  });
+  const greeting = await answerOf(child, module);
+  return {
+    pid: child.pid ?? 0,
+    greeting,
+    async ask(request) {
+      const answer = answerOf(child, module);
+      child.send(request);
+      return (await answer) as Answer;
+    },
+    stop: () => ended(child),
+  };
+}
+
+function answerOf(child: ChildProcess, name: string): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const onMessage = (message: { error?: string }) => {
+      child.off("exit", onExit);
+      if (message.error === undefined) resolve(message);
+      else reject(new Error(`${name}: ${message.error}`));
+    };
+    const onExit = (code: number | null, signal: string | null) => {
+      child.off("message", onMessage);
+      reject(new Error(`${name} ended with ${signal ?? code}`));
+    };
+    child.once("message", onMessage);
+    child.once("exit", onExit);
+  });
+}
+
+function ended(child: ChildProcess): Promise<void> {
+  return new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) return resolve();
+    child.once("exit", () => resolve());
+    child.disconnect();
+  });
+}

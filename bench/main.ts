@@ -1,0 +1,121 @@
+// `npm run bench`: runs the workloads, each with its limit beside it and in turn with it, prints a
+// table and writes the results. Everything it starts listens on loopback and is ended by its own id.
+
+import { mkdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { startChild } from "./child.ts";
+import type { LoadJob, LoadResult } from "./load/job.ts";
+import { runFacts } from "./machine.ts";
+import { LoadFailed, Measurements, NotMeasured } from "./measure.ts";
+import { help, parseOptions, type Options } from "./options.ts";
+import type { Sample, Workload } from "./probe.ts";
+import { printProfiles } from "./profile.ts";
+import { publish } from "./report/publish.ts";
+import { table } from "./report/table.ts";
+import { rowOf, rssRow, type ResultRow, type Round, type RunFacts } from "./rows.ts";
+import { Stores } from "./stores.ts";
+import { workloads } from "./workloads.ts";
+
+const say = (line: string) => process.stderr.write(`${line}\n`);
+
+async function main(args: readonly string[]): Promise<void> {
+  const options = parseOptions(args);
+  if (options.help) return void process.stdout.write(help);
+  const known = workloads(options.scale);
+  const chosen = known.filter((workload) => isChosen(workload, options));
+  if (options.list) {
+    for (const { name, form, rows } of known) {
+      process.stdout.write(`${name.padEnd(24)} ${form.padEnd(6)} ${rows[0]?.title ?? ""}\n`);
+    }
+    return;
+  }
+  if (chosen.length === 0) throw new TypeError("no such workload; --list names them");
+  if (options.folder !== undefined) mkdirSync(options.folder, { recursive: true });
+  const facts = runFacts(args, options.folder ?? tmpdir());
+  const rows = await runAll(chosen, options, facts);
+  process.stdout.write(`${table(rows)}\n`);
+  say(`${facts.machine}; Node ${facts.node}; commit ${facts.commit}`);
+  if (options.profileFolder !== undefined) printProfiles(options.profileFolder, say);
+  if (options.dry) return;
+  const order = known.flatMap(({ rows: specs }) => specs.map(({ workload }) => workload));
+  publish(rows, [...order, "rss-peak"]);
+}
+
+function isChosen({ name, form, rows }: Workload, { only, forms }: Options): boolean {
+  if (!forms.includes(form)) return false;
+  const names = [name, ...rows.map(({ workload }) => workload)];
+  return only.length === 0 || only.some((part) => names.some((known) => known.startsWith(part)));
+}
+
+async function runAll(
+  chosen: readonly Workload[],
+  options: Options,
+  facts: RunFacts,
+): Promise<ResultRow[]> {
+  const load = await startChild<LoadJob, { result: LoadResult }>("load/process.ts");
+  const stores = new Stores(load, say, options.folder);
+  const { warmUpMs, measureMs, profileFolder, target, adapter } = options;
+  const foreign = target && { ...target, protocol: adapter };
+  const measurements = new Measurements({
+    stores,
+    load,
+    warmUpMs,
+    measureMs,
+    profileFolder,
+    foreign,
+  });
+  const rows: ResultRow[] = [];
+  const since = performance.now();
+  try {
+    for (const workload of chosen) {
+      rows.push(...(await runWorkload(workload, measurements, options.rounds, facts)));
+    }
+  } finally {
+    await measurements.stop();
+    await load.stop();
+    stores.remove();
+  }
+  say(`${((performance.now() - since) / 1_000).toFixed(0)} s`);
+  const peak = rssRow(rows, facts);
+  return peak ? [...rows, peak] : rows;
+}
+
+/** All probes in each round, one after the other: a machine that slows down slows them alike. */
+async function runWorkload(
+  { name, probes, rows }: Workload,
+  measurements: Measurements,
+  roundCount: number,
+  facts: RunFacts,
+): Promise<ResultRow[]> {
+  const rounds: Round[] = [];
+  try {
+    for (let i = 0; i < roundCount; i++) {
+      const round = new Map<string, Sample>();
+      for (const [probe, spec] of Object.entries(probes)) {
+        round.set(probe, await measurements.measure(spec, round));
+      }
+      rounds.push(round);
+    }
+  } catch (error) {
+    if (!(error instanceof NotMeasured) && !(error instanceof LoadFailed)) throw error;
+    say(`${name}: NOT MEASURED: ${error.message}`);
+    return [];
+  } finally {
+    await measurements.settle();
+  }
+  const found = rows.map((spec) => rowOf(spec, rounds, facts));
+  for (const row of found) {
+    const ratio = row.ratio === null ? "" : `, ratio ${row.ratio}`;
+    say(
+      `${row.workload}: ${row.value} ${row.unit}${ratio}${row.detail.met === false ? " MISSED" : ""}`,
+    );
+  }
+  return found;
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  say(error instanceof TypeError ? `bench: ${error.message}` : String((error as Error).stack));
+  process.exitCode = 1;
+}

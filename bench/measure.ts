@@ -1,0 +1,309 @@
+// Measures probes: brings up what a probe needs, runs it once, answers what was seen. Servers live as
+// long as the workload that needs them.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { startChild, type Child } from "./child.ts";
+import type { LevelJob, LevelResult } from "./limits/level-chunks.ts";
+import type { NoopShape } from "./limits/noop-server.ts";
+import type { SyncJob, SyncResult } from "./limits/data-sync.ts";
+import { payloadBytes } from "./load/events.ts";
+import type { LoadJob, LoadResult, Part, PartResult, Protocol } from "./load/job.ts";
+import { rssBytes } from "./load/proc.ts";
+import type { PartSample, Probe, Sample, Store } from "./probe.ts";
+import { startProduct, type Product } from "./product.ts";
+import { bytesOf, preload, type Load, type Stores } from "./stores.ts";
+
+/** Bytes of a stored event of every load: 256 of payload, names, id, place and time. */
+const storedEventBytes = 460;
+const loadBeforeKillMs = 1_500;
+const idleMs = 1_500;
+/** The first load on a fresh server also warms the code up. */
+const firstWarmUpMs = 1_000;
+
+export interface Foreign {
+  readonly host: string;
+  readonly port: number;
+  readonly protocol: Protocol;
+}
+
+export interface MeasureOptions {
+  readonly stores: Stores;
+  readonly load: Load;
+  readonly warmUpMs: number;
+  readonly measureMs: number;
+  /** Another server in the product's place. */
+  readonly foreign?: Foreign | undefined;
+  readonly profileFolder?: string | undefined;
+}
+
+/** The probe cannot be measured here: the reason, for people. */
+export class NotMeasured extends Error {
+  override readonly name = "NotMeasured";
+}
+
+/** A load that had refused, failed or short answers is no measurement. */
+export class LoadFailed extends Error {
+  override readonly name = "LoadFailed";
+}
+
+export class Measurements {
+  private readonly options: MeasureOptions;
+  private readonly products = new Map<string, Product>();
+  private readonly warm = new Set<number>();
+  private noop: Child<NoopShape, unknown> | undefined;
+  private group = 0;
+  private preloadedForeign = 0;
+
+  constructor(options: MeasureOptions) {
+    this.options = options;
+  }
+
+  /** `before`: what the workload's other probes found in this round. */
+  async measure(probe: Probe, before: ReadonlyMap<string, Sample>): Promise<Sample> {
+    switch (probe.at) {
+      case "product":
+        return this.onProduct(probe.store, probe.parts);
+      case "noop": {
+        const like = before.get(probe.like);
+        if (!like) throw new Error(`${probe.like} must be measured before its limit`);
+        return this.onNoop(probe.parts, shapeLike(like, probe.messageBytes));
+      }
+      case "level":
+        return this.onLevel(probe.events);
+      case "sync":
+        return this.onDisk(probe.bytes);
+      case "start":
+        return this.start(probe.events, probe.after);
+      case "bare-start":
+        return bareStart();
+      case "idle":
+        return this.idle(probe.store);
+      case "disk":
+        return this.disk(probe.events);
+    }
+  }
+
+  /** Ends the servers of a workload. */
+  async settle(): Promise<void> {
+    for (const [key, product] of this.products) {
+      this.products.delete(key);
+      await product.stop();
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.settle();
+    await this.noop?.stop();
+    this.noop = undefined;
+  }
+
+  private async onProduct(store: Store, parts: readonly Part[]): Promise<Sample> {
+    const { foreign, measureMs, warmUpMs } = this.options;
+    if (foreign) {
+      await this.fillForeign(foreign, store);
+      return this.run({ ...foreign, parts: this.grouped(parts), warmUpMs, measureMs });
+    }
+    const { host, port, pid } = await this.productOn(store);
+    const fresh = !this.warm.has(pid);
+    this.warm.add(pid);
+    return this.run({
+      host,
+      port,
+      protocol: "annals",
+      parts: this.grouped(parts),
+      warmUpMs: fresh ? warmUpMs + firstWarmUpMs : warmUpMs,
+      measureMs,
+      serverPid: pid,
+    });
+  }
+
+  private async onNoop(parts: readonly Part[], shape: NoopShape): Promise<Sample> {
+    this.noop ??= await startChild<NoopShape, unknown>("limits/noop-server.ts");
+    await this.noop.ask(shape);
+    const { port } = this.noop.greeting as { port: number };
+    const { warmUpMs, measureMs } = this.options;
+    const fresh = !this.warm.has(this.noop.pid);
+    this.warm.add(this.noop.pid);
+    return this.run({
+      host: "127.0.0.1",
+      port,
+      protocol: "annals",
+      parts: parts.map(withoutExpectation),
+      warmUpMs: fresh ? warmUpMs + firstWarmUpMs : warmUpMs,
+      measureMs,
+      serverPid: this.noop.pid,
+    });
+  }
+
+  private async run(job: LoadJob): Promise<Sample> {
+    const { result } = await this.options.load.ask(job);
+    for (const part of result.parts) {
+      if (part.failed > 0) {
+        throw new LoadFailed(`${part.failed} calls failed, the first: ${part.firstFailure ?? ""}`);
+      }
+    }
+    return sampleOf(result);
+  }
+
+  private async productOn(store: Store): Promise<Product> {
+    const key = JSON.stringify(store);
+    const known = this.products.get(key);
+    if (known) return known;
+    const { stores, profileFolder } = this.options;
+    const folder =
+      store === "empty"
+        ? stores.path("empty")
+        : await stores.get(store.events, store.written === true);
+    const product = await startProduct({ folder, profileFolder });
+    this.products.set(key, product);
+    return product;
+  }
+
+  private async fillForeign(foreign: Foreign, store: Store): Promise<void> {
+    if (store === "empty" || this.preloadedForeign === store.events) return;
+    if (this.preloadedForeign > 0) throw new NotMeasured("another server is preloaded once");
+    await preload(this.options.load, foreign, store.events);
+    this.preloadedForeign = store.events;
+  }
+
+  /** Streams that must be new get names of their own. */
+  private grouped(parts: readonly Part[]): Part[] {
+    return parts.map((part) => {
+      const { call } = part;
+      const grouped = call.verb === "append-expecting-version" || call.verb === "subscribe-idle";
+      if (!grouped) return part;
+      const group = Date.now() * 1_000 + ++this.group;
+      return { ...part, call: { ...call, group } };
+    });
+  }
+
+  private async onLevel(events: number): Promise<Sample> {
+    const child = await startChild<LevelJob, LevelResult>("limits/level-chunks.ts");
+    try {
+      const { warmUpMs, measureMs, stores } = this.options;
+      const folder = stores.path("level");
+      const eventBytes = storedEventBytes;
+      const result = await child.ask({ folder, events, eventBytes, warmUpMs, measureMs });
+      return { parts: [partOf(result.eventsPerSecond / events, result, result.eventsPerSecond)] };
+    } finally {
+      await child.stop();
+    }
+  }
+
+  private async onDisk(bytes: number): Promise<Sample> {
+    const child = await startChild<SyncJob, SyncResult>("limits/data-sync.ts");
+    try {
+      const { measureMs, stores } = this.options;
+      const result = await child.ask({ file: stores.path("sync"), bytes, measureMs });
+      return { parts: [partOf(result.perSecond, result)] };
+    } finally {
+      await child.stop();
+    }
+  }
+
+  private async start(events: number, after: "stop" | "kill"): Promise<Sample> {
+    this.refuseForeign("a start");
+    const folder = await this.options.stores.get(events, true);
+    if (after === "kill") {
+      const product = await startProduct({ folder });
+      const call = { verb: "append", events: 100, streams: 10_000 } as const;
+      const parts: Part[] = [{ kind: "pipe", call, window: 64, connections: 1 }];
+      const { host, port } = product;
+      const job = { host, port, protocol: "annals", parts, warmUpMs: 0 } as const;
+      await this.run({ ...job, measureMs: loadBeforeKillMs });
+      await product.kill();
+    }
+    const product = await startProduct({ folder });
+    await product.stop();
+    return { parts: [], seconds: product.startSeconds };
+  }
+
+  private async idle(store: Store): Promise<Sample> {
+    this.refuseForeign("an idle server");
+    const { pid } = await this.productOn(store);
+    await sleep(idleMs);
+    const bytes = rssBytes(pid);
+    return { parts: [], ...(bytes === undefined ? {} : { megabytes: bytes / 1e6 }) };
+  }
+
+  private async disk(events: number): Promise<Sample> {
+    this.refuseForeign("a folder");
+    await this.settle();
+    const bytes = bytesOf(await this.options.stores.get(events, false));
+    return { parts: [], bytesPerPayloadByte: bytes / (events * payloadBytes) };
+  }
+
+  private refuseForeign(what: string): void {
+    if (this.options.foreign) throw new NotMeasured(`${what} is measured on our own process only`);
+  }
+}
+
+async function bareStart(): Promise<Sample> {
+  const since = performance.now();
+  const child = await startChild("limits/noop-server.ts");
+  const seconds = (performance.now() - since) / 1_000;
+  await child.stop();
+  return { parts: [], seconds };
+}
+
+function withoutExpectation(part: Part): Part {
+  if (part.kind !== "calls" || part.expectEvents === undefined) return part;
+  const { expectEvents: _, ...rest } = part;
+  return rest;
+}
+
+/** Answers of the sizes that were seen; of several parts, unary answers first, then streams. */
+function shapeLike({ parts }: Sample, messageBytes: number | undefined): NoopShape {
+  const [first, second] = parts;
+  if (!first) throw new Error("no part to imitate");
+  const eventBytes = Math.round(first.bytesPerMessage / Math.max(1, first.eventsPerMessage));
+  const messageEvents =
+    messageBytes === undefined ? first.eventsPerMessage : messageBytes / eventBytes;
+  return {
+    answerBytes: Math.round(first.bytesPerCall),
+    readBytes: Math.round((second ?? first).bytesPerCall),
+    messageEvents: Math.max(1, Math.round(messageEvents)),
+    eventBytes,
+    messagesPerCall: Math.max(1, Math.round(first.messagesPerCall)),
+  };
+}
+
+interface Latency {
+  readonly p50: number;
+  readonly p99: number;
+  readonly p999: number;
+}
+
+function partOf(callsPerSecond: number, { p50, p99, p999 }: Latency, eventsPerSecond = 0) {
+  return {
+    callsPerSecond,
+    eventsPerSecond,
+    bytesPerCall: 0,
+    bytesPerMessage: 0,
+    eventsPerMessage: 0,
+    messagesPerCall: 0,
+    p50,
+    p99,
+    p999,
+  };
+}
+
+function sampleOf({ parts, serverCpu, loadCpu, serverRssPeakBytes }: LoadResult): Sample {
+  return { parts: parts.map(partSample), serverCpu, loadCpu, rssPeakBytes: serverRssPeakBytes };
+}
+
+function partSample(part: PartResult): PartSample {
+  const calls = Math.max(1, part.calls);
+  const messages = Math.max(1, part.messages);
+  return {
+    callsPerSecond: part.calls / part.seconds,
+    eventsPerSecond: part.events / part.seconds,
+    bytesPerCall: part.receivedBytes / calls,
+    bytesPerMessage: part.receivedBytes / messages,
+    eventsPerMessage: part.events / messages,
+    messagesPerCall: part.messages / calls,
+    p50: part.p50,
+    p99: part.p99,
+    p999: part.p999,
+  };
+}

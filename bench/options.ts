@@ -1,0 +1,98 @@
+// The command line of the benchmark.
+
+import { parseArgs } from "node:util";
+import type { Form } from "./probe.ts";
+
+export const help = `npm run bench -- [options]
+
+  --quick              the short form: one round, small stores, under three minutes
+  --long               also what needs ten times the preloaded store (10 M events at scale 1)
+  --only NAMES         only these workloads, by name or beginning, separated by commas
+  --list               names the workloads and ends
+  --scale N            size of the preloaded store in millions of events (1; with --quick 0.2)
+  --rounds N           rounds, whose median counts (3; with --quick 1)
+  --seconds N          length of one measurement (3; with --quick 0.8)
+  --folder FOLDER      where the stores are made (the system's temporary folder)
+  --target HOST:PORT   send the same load to another server; nothing is written to the repository
+  --adapter NAME       annals, umadb or postgres: the protocol of that server (annals)
+  --profile FOLDER     take V8's CPU profile of the server, print where the time went
+  --dry                write neither bench/results.json nor docs/performance.md
+`;
+
+export type Adapter = "annals" | "umadb" | "postgres";
+
+export interface Options {
+  readonly forms: readonly Form[];
+  readonly only: readonly string[];
+  readonly list: boolean;
+  readonly help: boolean;
+  readonly scale: number;
+  readonly rounds: number;
+  readonly warmUpMs: number;
+  readonly measureMs: number;
+  readonly folder: string | undefined;
+  readonly target: { readonly host: string; readonly port: number } | undefined;
+  readonly adapter: Adapter;
+  readonly profileFolder: string | undefined;
+  readonly dry: boolean;
+}
+
+const adapters: readonly string[] = ["annals", "umadb", "postgres"];
+
+/** Throws a TypeError on a wrong option. */
+export function parseOptions(args: readonly string[]): Options {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      quick: { type: "boolean", default: false },
+      long: { type: "boolean", default: false },
+      only: { type: "string", default: "" },
+      list: { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+      scale: { type: "string" },
+      rounds: { type: "string" },
+      seconds: { type: "string" },
+      folder: { type: "string" },
+      target: { type: "string" },
+      adapter: { type: "string", default: "annals" },
+      profile: { type: "string" },
+      dry: { type: "boolean", default: false },
+    },
+  });
+  const { quick, long, only, adapter } = values;
+  const chosen = only.split(",").filter((name) => name !== "");
+  if (!adapters.includes(adapter)) throw new TypeError(`no such adapter: ${adapter}`);
+  const number = (name: "scale" | "rounds" | "seconds", initial: number) => {
+    const value = values[name] === undefined ? initial : Number(values[name]);
+    if (!(value > 0)) throw new TypeError(`--${name} must be a number above 0`);
+    return value;
+  };
+  const measureMs = number("seconds", quick ? 0.8 : 3) * 1_000;
+  return {
+    forms: formsOf(quick, long, chosen.length > 0),
+    only: chosen,
+    list: values.list,
+    help: values.help,
+    scale: number("scale", quick ? 0.2 : 1),
+    rounds: Math.ceil(number("rounds", quick ? 1 : 3)),
+    warmUpMs: Math.min(1_000, measureMs / 3),
+    measureMs,
+    folder: values.folder,
+    target: values.target === undefined ? undefined : addressOf(values.target),
+    adapter: adapter as Adapter,
+    profileFolder: values.profile,
+    dry: values.dry || values.target !== undefined,
+  };
+}
+
+/** What is named is run, whatever form it belongs to. */
+function formsOf(quick: boolean, long: boolean, named: boolean): readonly Form[] {
+  if (long || named) return ["quick", "full", "long"];
+  return quick ? ["quick"] : ["quick", "full"];
+}
+
+function addressOf(text: string): { host: string; port: number } {
+  const [, host, port] = /^(.+):(\d+)$/.exec(text) ?? [];
+  if (host === undefined || port === undefined) throw new TypeError("--target wants HOST:PORT");
+  return { host, port: Number(port) };
+}

@@ -1,0 +1,84 @@
+// The product as a process of its own, exactly as `npm start` runs it: started on a folder and a free
+// port, known by its own id, stopped by SIGTERM or, where that is the point, killed.
+
+import { spawn, type ChildProcess } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const startMsMax = 120_000;
+const entry = fileURLToPath(new URL("../src/main.ts", import.meta.url));
+
+export interface ProductOptions {
+  readonly folder: string;
+  /** A folder for V8's CPU profile, written when it stops. */
+  readonly profileFolder?: string | undefined;
+}
+
+export interface Product {
+  readonly pid: number;
+  readonly host: string;
+  readonly port: number;
+  /** From the start of the process until it said that it serves. */
+  readonly startSeconds: number;
+  stop(): Promise<void>;
+  kill(): Promise<void>;
+}
+
+export async function startProduct({ folder, profileFolder }: ProductOptions): Promise<Product> {
+  mkdirSync(folder, { recursive: true });
+  const profile =
+    profileFolder === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileFolder}`];
+  const flags = ["serve", "--data", folder, "--port", "0", "--log-level", "warn"];
+  const since = performance.now();
+  const child = spawn(process.execPath, [...profile, entry, ...flags], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const stopWithUs = () => child.kill("SIGKILL");
+  process.once("exit", stopWithUs);
+  try {
+    const { host, port } = await serving(child);
+    return {
+      pid: child.pid ?? 0,
+      host,
+      port,
+      startSeconds: (performance.now() - since) / 1_000,
+      stop: () => end(child, "SIGTERM", stopWithUs),
+      kill: () => end(child, "SIGKILL", stopWithUs),
+    };
+  } catch (error) {
+    await end(child, "SIGKILL", stopWithUs);
+    throw error;
+  }
+}
+
+function serving(child: ChildProcess): Promise<{ host: string; port: number }> {
+  return new Promise((resolve, reject) => {
+    let said = "";
+    const timer = setTimeout(() => reject(new Error("the server did not start")), startMsMax);
+    const listen = (bytes: Buffer) => {
+      said += bytes.toString();
+      const [, host, port] = /serves on ([\d.]+):(\d+)/.exec(said) ?? [];
+      if (host === undefined || port === undefined) return;
+      clearTimeout(timer);
+      resolve({ host, port: Number(port) });
+    };
+    child.stdout?.on("data", listen);
+    child.stderr?.on("data", (bytes: Buffer) => {
+      if (said.length < 10_000) said += bytes.toString();
+      process.stderr.write(bytes);
+    });
+    child.once("exit", (code, signal) => {
+      clearTimeout(timer);
+      reject(new Error(`the server ended with ${signal ?? code}: ${said}`));
+    });
+  });
+}
+
+function end(child: ChildProcess, signal: NodeJS.Signals, listener: () => void): Promise<void> {
+  process.off("exit", listener);
+  return new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) return resolve();
+    child.once("exit", () => resolve());
+    child.kill(signal);
+  });
+}

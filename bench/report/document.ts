@@ -1,0 +1,92 @@
+// docs/performance.md: written from the rows, with the commentary that people write beside it.
+
+import type { ResultRow } from "../rows.ts";
+import { figure, verdict } from "./table.ts";
+
+export interface DocumentInput {
+  readonly rows: readonly ResultRow[];
+  /** Markdown, by hand. */
+  readonly commentary: string;
+  /** Where the chart of a workload is, from the document. */
+  readonly chartOf: (workload: string) => string;
+}
+
+export function performanceDocument({ rows, commentary, chartOf }: DocumentInput): string {
+  return [
+    "# Performance",
+    "",
+    "Written by `npm run bench`; every figure stands beside its limit, measured in the same run, the",
+    "two in turn. Ratios move little between machines, absolute figures much. The commentary is kept in",
+    "`bench/commentary.md`, the rows in `bench/results.json`.",
+    "",
+    ...runsOf(rows),
+    "",
+    "## All workloads",
+    "",
+    "| workload | value | limit | ratio | target | | p50 ms | p99 ms | p99.9 ms |",
+    "|---|---:|---:|---:|---|---|---:|---:|---:|",
+    ...rows.map(line),
+    "",
+    commentary.trim(),
+    "",
+    "## Each workload",
+    "",
+    ...rows.flatMap((row) => section(row, chartOf(row.workload))),
+  ].join("\n");
+}
+
+/** Rows may come from several runs: each is named once. */
+function runsOf(rows: readonly ResultRow[]): string[] {
+  const runs = new Map<string, ResultRow[]>();
+  for (const row of rows) {
+    const { detail, node, commit } = row;
+    const run = [detail.command, commit, detail.date, node, detail.machine].join("\n");
+    runs.set(run, [...(runs.get(run) ?? []), row]);
+  }
+  return [...runs.values()].flatMap((group) => {
+    const [row] = group;
+    if (!row) return [];
+    const which = runs.size === 1 ? "" : ` (${group.map(({ workload }) => workload).join(", ")})`;
+    return [
+      `- \`${row.detail.command}\` at commit \`${row.commit}\`, ${row.detail.date.slice(0, 10)}, ` +
+        `Node ${row.node}, on ${row.detail.machine}${which}`,
+    ];
+  });
+}
+
+function line(row: ResultRow): string {
+  const { detail } = row;
+  const time = (value: number | null) => (value === null || value === 0 ? "" : figure(value));
+  return `| ${[
+    `[${row.workload}](#${row.workload})`,
+    `${figure(row.value)} ${row.unit}`,
+    row.limit === null ? "" : figure(row.limit),
+    row.ratio === null ? "" : row.ratio.toFixed(2),
+    row.target ?? "",
+    verdict(detail.met),
+    time(row.p50),
+    time(row.p99),
+    time(detail.p999),
+  ].join(" | ")} |`;
+}
+
+function section(row: ResultRow, chart: string): string[] {
+  const { detail } = row;
+  const facts = [
+    detail.against === null ? "" : `Limit: ${detail.against}.`,
+    detail.serverCpu === null
+      ? ""
+      : `CPU: server ${detail.serverCpu.toFixed(2)}, load ${(detail.loadCpu ?? 0).toFixed(2)} cores.`,
+    detail.rssPeakMB === null
+      ? ""
+      : `Memory of the server: at most ${figure(detail.rssPeakMB)} MB.`,
+  ].filter((fact) => fact !== "");
+  return [
+    `### ${row.workload}`,
+    "",
+    `${detail.title}. ${facts.join(" ")}`.trim(),
+    "",
+    `![${row.workload}](${chart})`,
+    "",
+  ];
+}

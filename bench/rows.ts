@@ -1,0 +1,152 @@
+// From samples to rows: the median of each figure over the rounds, its limit, their ratio, and
+// whether the target is met.
+
+import type { Figure, Pick, RowSpec, Sample, Target } from "./probe.ts";
+
+/** A row of `bench/results.json`. Times are milliseconds, but for the value where `unit` says so. */
+export interface ResultRow {
+  readonly workload: string;
+  readonly unit: string;
+  readonly value: number;
+  /** Null: nothing to compare with. */
+  readonly limit: number | null;
+  readonly ratio: number | null;
+  /** For example `ratio >= 0.85`; null: none was set. */
+  readonly target: string | null;
+  readonly p50: number | null;
+  readonly p99: number | null;
+  readonly node: string;
+  readonly commit: string;
+  readonly detail: RowDetail;
+}
+
+export interface RowDetail {
+  readonly title: string;
+  readonly against: string | null;
+  readonly met: boolean | null;
+  /** The value in each round, and its limit. */
+  readonly rounds: readonly { readonly value: number; readonly limit: number | null }[];
+  readonly p999: number | null;
+  /** Cores. */
+  readonly serverCpu: number | null;
+  readonly loadCpu: number | null;
+  readonly rssPeakMB: number | null;
+  readonly date: string;
+  readonly command: string;
+  readonly machine: string;
+}
+
+export interface RunFacts {
+  readonly node: string;
+  readonly commit: string;
+  readonly date: string;
+  readonly command: string;
+  readonly machine: string;
+}
+
+/** The samples of one round, by probe. */
+export type Round = ReadonlyMap<string, Sample>;
+
+export function rowOf(spec: RowSpec, rounds: readonly Round[], facts: RunFacts): ResultRow {
+  const { node, commit, ...run } = facts;
+  const pairs = rounds.map((round) => ({
+    value: pick(round, spec.value),
+    limit: spec.limit ? spec.limit.reduce((sum, next) => sum + pick(round, next), 0) : null,
+  }));
+  const value = median(pairs.map((pair) => pair.value));
+  const limit = spec.limit ? median(pairs.map((pair) => pair.limit ?? 0)) : null;
+  const ratio = limit === null || limit === 0 ? null : value / limit;
+  const samples = rounds.flatMap((round) => round.get(spec.value.probe) ?? []);
+  const parts = samples.flatMap((sample) => sample.parts[spec.value.part ?? 0] ?? []);
+  return {
+    workload: spec.workload,
+    unit: spec.unit,
+    value: rounded(value),
+    limit: limit === null ? null : rounded(limit),
+    ratio: ratio === null ? null : rounded(ratio),
+    target: spec.target ? targetText(spec.target) : null,
+    p50: medianOrNull(parts.map((part) => part.p50)),
+    p99: medianOrNull(parts.map((part) => part.p99)),
+    node,
+    commit,
+    detail: {
+      title: spec.title,
+      against: spec.against ?? null,
+      met: spec.target ? isMet(spec.target, value, ratio) : null,
+      rounds: pairs.map((pair) => ({
+        value: rounded(pair.value),
+        limit: pair.limit === null ? null : rounded(pair.limit),
+      })),
+      p999: medianOrNull(parts.map((part) => part.p999)),
+      serverCpu: medianOrNull(samples.flatMap((sample) => sample.serverCpu ?? [])),
+      loadCpu: medianOrNull(samples.flatMap((sample) => sample.loadCpu ?? [])),
+      rssPeakMB: maxOrNull(samples.flatMap((sample) => (sample.rssPeakBytes ?? 0) / 1e6 || [])),
+      ...run,
+    },
+  };
+}
+
+/** The most memory any workload of the run took. */
+export function rssRow(rows: readonly ResultRow[], facts: RunFacts): ResultRow | undefined {
+  const peaks = rows.flatMap(({ workload, detail }) =>
+    detail.rssPeakMB === null ? [] : [{ workload, megabytes: detail.rssPeakMB }],
+  );
+  const [worst] = peaks.toSorted((a, b) => b.megabytes - a.megabytes);
+  if (!worst) return undefined;
+  const spec: RowSpec = {
+    workload: "rss-peak",
+    title: `Memory under load, the most of all workloads: ${worst.workload}`,
+    unit: "MB",
+    value: { probe: "peak", of: "MB" },
+    target: { of: "value", atMost: 350 },
+  };
+  const sample: Sample = { parts: [], megabytes: worst.megabytes };
+  return rowOf(spec, [new Map([["peak", sample]])], facts);
+}
+
+function pick(round: Round, { probe, part, of }: Pick): number {
+  const sample = round.get(probe);
+  if (!sample) throw new Error(`the probe ${probe} was not measured`);
+  if (of === "seconds") return present(sample.seconds, of);
+  if (of === "MB") return present(sample.megabytes, of);
+  if (of === "bytes per payload byte") return present(sample.bytesPerPayloadByte, of);
+  const parts = part === undefined ? sample.parts : sample.parts.slice(part, part + 1);
+  if (of === "p50" || of === "p99") return present(parts[0]?.[of], of);
+  const rate = of === "events/s" ? "eventsPerSecond" : "callsPerSecond";
+  return parts.reduce((sum, next) => sum + next[rate], 0);
+}
+
+function present(value: number | undefined, what: Figure): number {
+  if (value === undefined) throw new Error(`the probe has no ${what}`);
+  return value;
+}
+
+function targetText({ of, atLeast, atMost }: Target): string {
+  return atLeast === undefined ? `${of} <= ${atMost ?? 0}` : `${of} >= ${atLeast}`;
+}
+
+function isMet({ of, atLeast, atMost }: Target, value: number, ratio: number | null): boolean {
+  const figure = of === "ratio" ? ratio : value;
+  if (figure === null) return false;
+  return figure >= (atLeast ?? -Infinity) && figure <= (atMost ?? Infinity);
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
+}
+
+function medianOrNull(values: readonly number[]): number | null {
+  return values.length === 0 ? null : rounded(median(values));
+}
+
+function maxOrNull(values: readonly number[]): number | null {
+  return values.length === 0 ? null : rounded(Math.max(...values));
+}
+
+/** Four significant digits: more would pretend. */
+function rounded(value: number): number {
+  return Number(value.toPrecision(4));
+}
