@@ -40,7 +40,7 @@ function accepted(init: Init): Append {
   return appendFromBytes(encode(AppendRequestSchema, init), conversion);
 }
 
-const event = (parts: EventInit = {}): Init => ({
+const event = (parts: EventInit = {}): { stream: string; events: EventInit[] } => ({
   stream: "s",
   events: [{ type: "T", ...parts }],
 });

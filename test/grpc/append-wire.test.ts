@@ -101,7 +101,10 @@ const contentType = contentOf(
 
 const entry = fc
   .record({
-    key: contentOf([..."abcdefghij", "é", "__proto__"], ["", "$k", "x".repeat(41)]),
+    key: contentOf(
+      ["a", "b", "c", "d", "e", "f", "g", "h", "é", "__proto__"],
+      ["", "$k", "x".repeat(41)],
+    ),
     value: contentOf(["", "v", "漢", "\u0000"], ["x".repeat(40)]),
     shape: fc.constantFrom(...Array<string>(30).fill("kv"), "vk", "k", "v", "kk", "kvx"),
   })

@@ -103,7 +103,10 @@ function decoded(error: unknown): Failed {
 function trailerBytes(error: unknown): number {
   const status = statusOf(error);
   const headers = { ...trailersOf(status).toHttp2Headers(), m: encodeURI(status.message) };
-  return Object.entries(headers).reduce((sum, [k, v]) => sum + k.length + `${v}`.length + 32, 64);
+  return Object.entries(headers).reduce(
+    (sum, [k, v]) => sum + k.length + String(v).length + 32,
+    64,
+  );
 }
 
 describe("a failure becomes a status", () => {

@@ -71,7 +71,8 @@ export function failureOf(error: unknown): Failed {
   const [bytes] = metadata?.get("grpc-status-details-bin") ?? [];
   if (!(bytes instanceof Buffer)) return decodeDetails(code, text, []);
   const status = fromBinary(StatusSchema, bytes);
-  if (status.code !== code) throw new Error(`details say ${status.code}, the call ${code}`);
+  const codes: number[] = [status.code, code];
+  if (codes[0] !== codes[1]) throw new Error(`details say ${status.code}, the call ${code}`);
   return decodeDetails(code, text, status.details);
 }
 
@@ -206,4 +207,13 @@ export async function nextOf<T>(iterator: AsyncIterator<T>): Promise<T> {
   const next = await iterator.next();
   if (next.done === true) throw new Error("there is no next");
   return next.value;
+}
+
+/** A promise and what settles it. */
+export function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => {};
+  const promise = new Promise<T>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
 }

@@ -1,0 +1,61 @@
+// The edge alone: a gRPC server with handlers of the test's own behind the real wrapper and door.
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
+import { bindService, type Handlers } from "../../src/grpc/bind.ts";
+import { Stopping, type Edge } from "../../src/grpc/edge.ts";
+import { listenOnTcp, shutDown } from "../../src/grpc/listen.ts";
+import { Calls } from "./calls.ts";
+import { recordingLogger, type LogLine } from "./running-server.ts";
+
+export type StoreHandlers = Handlers<typeof EventStoreService>;
+
+export interface BareServer {
+  readonly address: string;
+  readonly port: number;
+  readonly calls: Calls;
+  readonly edge: Edge;
+  readonly lines: LogLine[];
+  stop(): Promise<void>;
+}
+
+function notScripted(): never {
+  throw new Error("not scripted");
+}
+
+const unscripted: StoreHandlers = {
+  append: notScripted,
+  appendStream: notScripted,
+  read: notScripted,
+  subscribe: notScripted,
+  saveSnapshot: notScripted,
+  getSnapshot: notScripted,
+  listSnapshots: notScripted,
+  deleteSnapshots: notScripted,
+  load: notScripted,
+  replay: notScripted,
+  getStream: notScripted,
+  listStreams: notScripted,
+  listEventTypes: notScripted,
+  getInfo: notScripted,
+};
+
+export async function startBareServer(handlers: Partial<StoreHandlers>): Promise<BareServer> {
+  const { logger, lines } = recordingLogger();
+  const edge = { logger, stopping: new Stopping() };
+  const server = new Server({
+    "grpc.enable_channelz": 0,
+    "grpc.max_receive_message_length": 65_536,
+  });
+  const paths = new Set(
+    bindService(server, EventStoreService, { ...unscripted, ...handlers }, edge),
+  );
+  const credentials = ServerCredentials.createInsecure();
+  const address = await listenOnTcp({ server, paths }, "127.0.0.1", 0, credentials, edge);
+  const calls = new Calls(address);
+  const stop = async (): Promise<void> => {
+    calls.close();
+    edge.stopping.begin();
+    await shutDown(server, 100);
+  };
+  return { address, port: Number(address.split(":")[1]), calls, edge, lines, stop };
+}
