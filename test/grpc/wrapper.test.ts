@@ -204,6 +204,7 @@ describe("a pipe's handler", () => {
           taken++;
           await go;
         }
+        yield create(AppendStreamResponseSchema);
       },
     });
     const pipe = calls.pipe(appendStream);
