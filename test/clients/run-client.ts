@@ -1,0 +1,53 @@
+// Runs a built client against a server of its own and answers the lines it printed.
+
+import { spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { startLiveServer } from "./live-server.ts";
+import type { Facts } from "./conversation.ts";
+
+const conversationMsMax = 120_000;
+
+/** Throws where the client failed, or did not end in time; the error tells what it had said. */
+export async function runClient(command: readonly string[], folder: string): Promise<Facts[]> {
+  const server = await startLiveServer();
+  try {
+    return await converse(command, folder, server.address, () => server.restart());
+  } finally {
+    await server.stop();
+  }
+}
+
+async function converse(
+  [program = "", ...args]: readonly string[],
+  folder: string,
+  address: string,
+  restart: () => Promise<void>,
+): Promise<Facts[]> {
+  const env = { ...process.env, ANNALS_ADDRESS: address };
+  const client = spawn(program, args, { cwd: folder, env });
+  let complaints = "";
+  client.stderr.setEncoding("utf8").on("data", (text: string) => (complaints += text));
+  const exit = new Promise<string>((resolve) => {
+    client.once("error", (error) => resolve(error.message));
+    client.once("close", (code, signal) => resolve(signal ?? `exit code ${code}`));
+  });
+  const overdue = setTimeout(() => client.kill("SIGKILL"), conversationMsMax);
+  const lines: Facts[] = [];
+  try {
+    for await (const line of createInterface({ input: client.stdout })) {
+      if (line === "RESTART") {
+        await restart();
+        client.stdin.write("restarted\n");
+      } else if (line !== "") {
+        lines.push(JSON.parse(line) as Facts);
+      }
+    }
+    const how = await exit;
+    if (how === "exit code 0") return lines;
+    const said = lines.map((line) => JSON.stringify(line)).join("\n");
+    throw new Error(`the client ended with ${how}\n${complaints}\nafter it had said\n${said}`);
+  } finally {
+    clearTimeout(overdue);
+    client.kill("SIGKILL");
+  }
+}

@@ -1,0 +1,97 @@
+// What each client needs on the machine, how it is generated and built the way its users do it, and
+// how it is started. `name` is the folder of its sources beside this file.
+
+export interface Toolchain {
+  readonly name: string;
+  /** Commands that answer where the tool is there; what they print is part of the build's key. */
+  readonly needs: readonly (readonly string[])[];
+  /** Debian packages with what is needed, where they are not part of the language's own toolchain. */
+  readonly debianPackages?: readonly string[];
+  /** Run in order, in a folder with the sources and, beside them, `proto` and `third_party`. */
+  readonly build: readonly (readonly string[])[];
+  /** The program, in that folder. */
+  readonly run: readonly string[];
+}
+
+export const languages: readonly Toolchain[] = [
+  {
+    name: "go",
+    needs: [["go", "version"]],
+    build: [
+      ["buf", "generate", "proto"],
+      ["go", "build", "-o", "client", "."],
+    ],
+    run: ["./client"],
+  },
+  {
+    name: "python",
+    needs: [
+      ["python3", "--version"],
+      ["python3", "-m", "venv", "--help"],
+    ],
+    build: [
+      ["python3", "-m", "venv", "venv"],
+      ["venv/bin/pip", "install", "--quiet", "--requirement", "requirements.txt"],
+      [
+        "venv/bin/python",
+        ..."-m grpc_tools.protoc -I proto --python_out=. --grpc_python_out=.".split(" "),
+        "proto/annals/v1/*.proto",
+      ],
+    ],
+    run: ["venv/bin/python", "conversation.py"],
+  },
+  {
+    name: "java",
+    needs: [
+      ["javac", "-version"],
+      ["mvn", "--version"],
+    ],
+    build: [["mvn", "--batch-mode", "--quiet", "package"]],
+    run: ["java", "-cp", "target/classes:target/lib/*", "example.Conversation"],
+  },
+  {
+    name: "rust",
+    needs: [["cargo", "--version"]],
+    build: [["cargo", "build", "--quiet"]],
+    run: ["target/debug/annals-client"],
+  },
+  {
+    name: "cpp",
+    needs: [
+      ["g++", "--version"],
+      ["cmake", "--version"],
+      ["pkg-config", "--modversion", "grpc++", "protobuf"],
+      ["which", "protoc", "grpc_cpp_plugin"],
+    ],
+    debianPackages: [
+      ..."g++ cmake make pkg-config protobuf-compiler protobuf-compiler-grpc".split(" "),
+      ..."libprotobuf-dev libgrpc++-dev".split(" "),
+    ],
+    build: [
+      ["cmake", "-S", ".", "-B", "build"],
+      ["cmake", "--build", "build", "--parallel", "2"],
+    ],
+    run: ["build/client"],
+  },
+  {
+    name: "typescript",
+    needs: [
+      ["node", "--version"],
+      ["npm", "--version"],
+    ],
+    build: [
+      ["npm", "ci", "--ignore-scripts", "--silent"],
+      ["buf", "generate"],
+      ["node_modules/.bin/tsc"],
+    ],
+    run: ["node", "dist/conversation.js"],
+  },
+];
+
+/** The usual command-line client, from its module; `buf curl` is this project's own dependency. */
+export const grpcurl: Toolchain = {
+  name: "grpcurl",
+  needs: [["go", "version"]],
+  build: [["go", "build", "-o", "grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl"]],
+  run: ["./grpcurl"],
+};
