@@ -88,6 +88,7 @@ async function runWorkload(
   facts: RunFacts,
 ): Promise<ResultRow[]> {
   const rounds: Round[] = [];
+  measurements.begin(name);
   try {
     for (let i = 0; i < roundCount; i++) {
       const round = new Map<string, Sample>();

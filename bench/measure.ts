@@ -52,10 +52,16 @@ export class Measurements {
   private readonly warm = new Set<number>();
   private noop: Child<NoopShape, unknown> | undefined;
   private group = 0;
+  private workload = "";
   private preloadedForeign = 0;
 
   constructor(options: MeasureOptions) {
     this.options = options;
+  }
+
+  /** Names the workload whose probes come next. */
+  begin(workload: string): void {
+    this.workload = workload;
   }
 
   /** `before`: what the workload's other probes found in this round. */
@@ -154,7 +160,9 @@ export class Measurements {
       store === "empty"
         ? stores.path("empty")
         : await stores.get(store.events, store.written === true);
-    const product = await startProduct({ folder, profileFolder });
+    const name = `${this.workload}-${this.products.size + 1}.cpuprofile`;
+    const profile = profileFolder === undefined ? undefined : { folder: profileFolder, name };
+    const product = await startProduct({ folder, profile });
     this.products.set(key, product);
     return product;
   }

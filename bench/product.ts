@@ -10,8 +10,8 @@ const entry = fileURLToPath(new URL("../src/main.ts", import.meta.url));
 
 export interface ProductOptions {
   readonly folder: string;
-  /** A folder for V8's CPU profile, written when it stops. */
-  readonly profileFolder?: string | undefined;
+  /** A file for V8's CPU profile, written when it stops. */
+  readonly profile?: { readonly folder: string; readonly name: string } | undefined;
 }
 
 export interface Product {
@@ -24,13 +24,14 @@ export interface Product {
   kill(): Promise<void>;
 }
 
-export async function startProduct({ folder, profileFolder }: ProductOptions): Promise<Product> {
+export async function startProduct({ folder, profile }: ProductOptions): Promise<Product> {
   mkdirSync(folder, { recursive: true });
-  const profile =
-    profileFolder === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileFolder}`];
+  const profiling = profile
+    ? ["--cpu-prof", `--cpu-prof-dir=${profile.folder}`, `--cpu-prof-name=${profile.name}`]
+    : [];
   const flags = ["serve", "--data", folder, "--port", "0", "--log-level", "warn"];
   const since = performance.now();
-  const child = spawn(process.execPath, [...profile, entry, ...flags], {
+  const child = spawn(process.execPath, [...profiling, entry, ...flags], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const stopWithUs = () => child.kill("SIGKILL");

@@ -122,6 +122,7 @@ function copyTree(from: string, to: string): void {
     const target = join(to, entry.name);
     if (entry.isDirectory()) copyTree(source, target);
     else if (entry.name.endsWith(".ldb")) linkSync(source, target);
-    else copyFileSync(source, target);
+    // Not sockets: they belong to a process.
+    else if (entry.isFile()) copyFileSync(source, target);
   }
 }
