@@ -7,6 +7,7 @@ import { generatedLaw } from "./storage-suite/generated-law.ts";
 import { cold, warm, type OpenEngine } from "./storage-suite/law.ts";
 import { lifetimeLaw } from "./storage-suite/lifetime-law.ts";
 import { listingLaw } from "./storage-suite/listing-law.ts";
+import { notesLaw } from "./storage-suite/notes-law.ts";
 import { queryLaw } from "./storage-suite/query-law.ts";
 import { readLaw } from "./storage-suite/read-law.ts";
 import { snapshotLaw } from "./storage-suite/snapshot-law.ts";
@@ -30,6 +31,7 @@ export function storageSuite(name: string, open: OpenEngine, options: SuiteOptio
       readLaw(settled);
       queryLaw(settled);
       listingLaw(settled);
+      notesLaw(settled);
     });
     describe("snapshots", () => {
       snapshotLaw(open);

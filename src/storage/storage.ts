@@ -40,14 +40,38 @@ export interface Facts {
   readonly matches: readonly number[];
 }
 
-/** Events to store, in order, at the positions right after `after`. */
+/** What a note is about. A name means something within its space only. */
+export type NoteSpace = "checkpoint" | "group" | "group-progress" | "group-parked" | "group-gone";
+
+/** A small durable fact beside the log: one value under one name. Storage never looks inside. */
+export interface Note {
+  readonly space: NoteSpace;
+  /** UTF-8, at least one character, no control characters. */
+  readonly name: string;
+  readonly value: Uint8Array;
+}
+
+/** What becomes of a note. */
+export interface NoteChange {
+  readonly space: NoteSpace;
+  readonly name: string;
+  /** Undefined: the note goes, if there is one. */
+  readonly value: Uint8Array | undefined;
+}
+
+/** Events to store, in order, at the positions right after `after`, and notes with them. */
 export interface Commit {
   /** The head the events were decided on. */
   readonly after: Head;
   /** Microseconds since 1970, UTC; at least `after.recordedAt`. */
   readonly recordedAt: number;
-  /** At least one; `events[i].position` is `after.position + 1 + i`. */
+  /**
+   * At least one, unless there are notes; `events[i].position` is `after.position + 1 + i`. Without
+   * events the head stays where it is.
+   */
   readonly events: readonly CommitEvent[];
+  /** Each note at most once. They and the events become durable, and visible, together. */
+  readonly notes?: readonly NoteChange[];
 }
 
 /**
@@ -151,6 +175,23 @@ export interface SnapshotStore {
   remove(selection: SnapshotSelection): Promise<number>;
 }
 
+/** Notes of a space in the order of their names' UTF-8 bytes. */
+export interface NotePage {
+  readonly space: NoteSpace;
+  /** Only names that begin with this. Empty: all. */
+  readonly prefix: string;
+  /** Only names after this one (exclusive). Empty: from the first. */
+  readonly after: string;
+  readonly limit: number;
+}
+
+/** Notes are written by commits alone, so that they are decided on like events, one after another. */
+export interface NoteStore {
+  /** The values of those that are there, by name. */
+  get(space: NoteSpace, names: Iterable<string>): Promise<Map<string, Uint8Array>>;
+  list(page: NotePage): Promise<Note[]>;
+}
+
 export type WriteState = "accepting" | "disk-full" | "recovering" | "failed";
 
 /** What a commit, or another node, added to the log. */
@@ -182,6 +223,7 @@ export interface StorageIdentity {
 export interface Storage {
   readonly identity: StorageIdentity;
   readonly snapshots: SnapshotStore;
+  readonly notes: NoteStore;
 
   head(): Head;
   writeState(): WriteState;

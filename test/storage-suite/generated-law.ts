@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import type { AppendCondition } from "../../src/domain/append.ts";
 import { matches } from "../../src/domain/query.ts";
 import { scanRecord } from "../../src/domain/record.ts";
-import type { Range, Storage, StorageRead } from "../../src/storage/storage.ts";
+import type { NoteChange, Range, Storage, StorageRead } from "../../src/storage/storage.ts";
 import {
   arbitraryCondition,
   arbitraryName,
@@ -19,6 +19,7 @@ import {
 } from "../support/events.ts";
 import { createModelStorage, type ModelStorage } from "../support/model-storage.ts";
 import { expectBytes, readBytes, type OpenedEngine, type OpenEngine } from "./law.ts";
+import { change, noteSpaces, notesIn } from "./notes-law.ts";
 import { expectSnapshots, snapshot } from "./snapshot-law.ts";
 
 type ReadPlan = Pick<StorageRead, "selection" | "direction" | "slabBytes" | "slabEvents"> & {
@@ -33,6 +34,7 @@ type Step =
       /** How many times over: large commits meet the engine's cuts. */
       readonly copies: number;
       readonly micros: number;
+      readonly notes: readonly NoteChange[];
       /** Read while the commit runs. */
       readonly reads: readonly ReadPlan[];
     }
@@ -57,6 +59,7 @@ type Step =
       readonly of: string | undefined;
       readonly version: number;
     }
+  | { readonly kind: "notes"; readonly notes: readonly NoteChange[] }
   | { readonly kind: "restart" };
 
 interface Pair {
@@ -76,6 +79,7 @@ export function generatedLaw(open: OpenEngine, runs: number): void {
         const pair: Pair = { opened, engine: opened.storage, model: createModelStorage() };
         try {
           for (const step of steps) await takeStep(pair, step);
+          await compareNotes(pair);
           await compareReads(pair, [everything("forwards"), everything("backwards")]);
         } finally {
           await opened.close();
@@ -93,7 +97,13 @@ async function takeStep(pair: Pair, step: Step): Promise<void> {
       return commitBoth(pair, step);
     case "stale": {
       const late = await composeCommit(engine, [newEvent(step.sketch)]);
-      await commitBoth(pair, { sketches: [step.sketch], copies: 1, micros: 1, reads: [] });
+      await commitBoth(pair, {
+        sketches: [step.sketch],
+        copies: 1,
+        micros: 1,
+        notes: [],
+        reads: [],
+      });
       expect(await engine.commit(late)).toBe("stale");
       expect(engine.head()).toEqual(model.head());
       return;
@@ -130,6 +140,13 @@ async function takeStep(pair: Pair, step: Step): Promise<void> {
       const page = step.of === undefined ? place : { ...place, kind: step.of };
       return expectSnapshots(engine, page, await model.snapshots.list(page));
     }
+    case "notes": {
+      const commit = { ...(await composeCommit(engine, [])), notes: step.notes };
+      expect(await engine.commit(commit)).toBe("committed");
+      expect(await model.commit(commit)).toBe("committed");
+      expect(engine.head()).toEqual(model.head());
+      return compareNotes(pair);
+    }
     case "restart": {
       const { reopen } = pair.opened;
       if (reopen !== undefined) pair.engine = await reopen();
@@ -145,7 +162,8 @@ async function commitBoth(
   const sketches = Array.from({ length: step.copies }, () => step.sketches).flat();
   const events = sketches.map((sketch) => newEvent(sketch));
   const recordedAt = model.head().recordedAt + step.micros;
-  const commit = await composeCommit(engine, events, recordedAt);
+  const { notes } = step;
+  const commit = { ...(await composeCommit(engine, events, recordedAt)), notes };
   expect(commit.after).toEqual(model.head());
   const running = engine.commit(commit);
   const during = compareReads({ engine, model }, step.reads);
@@ -154,6 +172,12 @@ async function commitBoth(
   // The model refuses versions that are not dense: what the engine said of its streams is checked.
   expect(await model.commit(commit)).toBe("committed");
   expect(engine.head()).toEqual(model.head());
+}
+
+async function compareNotes({ engine, model }: Pair): Promise<void> {
+  for (const space of noteSpaces) {
+    expect(await notesIn(engine, space)).toEqual(await notesIn(model, space));
+  }
 }
 
 async function compareReads(
@@ -259,6 +283,17 @@ const arbitrarySnapshotStep = fc.record({
   version: fc.nat({ max: 3 }),
 });
 
+const arbitraryNotes: fc.Arbitrary<NoteChange[]> = fc.uniqueArray(
+  fc
+    .tuple(
+      fc.constantFrom(...noteSpaces),
+      fc.constantFrom("a", "a-", "a/1", "😀", "\uffee"),
+      fc.option(fc.string({ maxLength: 3 }), { nil: undefined }),
+    )
+    .map(([space, name, text]) => change(space, name, text)),
+  { maxLength: 5, selector: ({ space, name }) => `${space} ${name}` },
+);
+
 const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 10,
@@ -267,6 +302,7 @@ const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
       sketches: fc.array(arbitrarySizedSketch, { minLength: 1, maxLength: 6 }),
       copies: fc.oneof({ weight: 4, arbitrary: fc.constant(1) }, fc.integer({ min: 2, max: 40 })),
       micros: fc.nat({ max: 3 }),
+      notes: fc.oneof({ weight: 2, arbitrary: fc.constant([]) }, arbitraryNotes),
       reads: arbitraryReads,
     }),
   },
@@ -295,5 +331,12 @@ const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
     }),
   },
   { weight: 5, arbitrary: arbitrarySnapshotStep },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      kind: fc.constant("notes"),
+      notes: arbitraryNotes.filter(({ length }) => length > 0),
+    }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("restart") }) },
 );

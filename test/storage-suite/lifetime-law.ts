@@ -20,6 +20,7 @@ import {
   selectStream,
   type OpenEngine,
 } from "./law.ts";
+import { change, commitNotes, notesIn } from "./notes-law.ts";
 import { expectSnapshots, snapshot } from "./snapshot-law.ts";
 
 export function lifetimeLaw(open: OpenEngine): void {
@@ -45,6 +46,8 @@ export function lifetimeLaw(open: OpenEngine): void {
       () => storage.snapshots.save(snapshot("a", "", 1)),
       () => storage.snapshots.list({ ...place, limit: 1 }),
       () => storage.snapshots.remove(place),
+      () => storage.notes.get("group", ["a"]),
+      () => storage.notes.list({ space: "group", prefix: "", after: "", limit: 1 }),
     ];
     for (const call of calls) {
       await expect(call(), call.toString()).rejects.toThrow(Error);
@@ -123,6 +126,7 @@ export function lifetimeLaw(open: OpenEngine): void {
           return snapshot("a", "k", version, `${version}`);
         });
         await expectSnapshots(now, { stream: "a" }, kept);
+        expect(await notesIn(now, "group")).toEqual([["a", `${round}`]]);
       }
     },
   );
@@ -157,6 +161,7 @@ async function addRound(storage: Storage, round: number): Promise<CommitEvent[]>
   }
   await storage.snapshots.save(snapshot("a", "k", round, "replaced below"));
   await storage.snapshots.save(snapshot("a", "k", round, `${round}`));
+  await commitNotes(storage, [change("group", "a", `${round}`)]);
   return events;
 }
 

@@ -10,6 +10,8 @@ import type {
   EventTypeFacts,
   Head,
   NamePage,
+  Note,
+  NoteStore,
   SnapshotPage,
   SnapshotSelection,
   Slab,
@@ -29,12 +31,13 @@ export interface ModelData {
   readonly identity: StorageIdentity;
   readonly events: ModelEvent[];
   snapshots: StoredSnapshot[];
+  notes: Note[];
 }
 
 function createModelData(): ModelData {
   const storeId = "018f0000-0000-7000-8000-00000000a11a";
   const identity = { storeId, createdAt: 1, engine: "model", formatVersion: 1 } as const;
-  return { identity: { ...identity, durability: "memory" }, events: [], snapshots: [] };
+  return { identity: { ...identity, durability: "memory" }, events: [], snapshots: [], notes: [] };
 }
 
 export interface ModelOptions {
@@ -98,7 +101,12 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     const { recordedAt } = commit;
     const copies = commit.events.map((event) => ({ ...event, frame: new Uint8Array(event.frame) }));
     events.push(...copies.map((event) => ({ ...event, recordedAt })));
+    for (const { space, name, value } of commit.notes ?? []) {
+      data.notes = data.notes.filter((note) => note.space !== space || note.name !== name);
+      if (value !== undefined) data.notes.push({ space, name, value: new Uint8Array(value) });
+    }
     commits++;
+    if (copies.length === 0) return;
     const advance = { from, to: head(), ...(known ? { events: commit.events } : {}) };
     for (const watcher of watchers) watcher.advanced(advance);
   }
@@ -123,7 +131,12 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
 
   function assertWellFormed(commit: Commit): void {
     const versions = versionsOf(commit.events.map((event) => event.stream));
-    invariant(commit.events.length > 0, "a commit has events");
+    const { notes = [] } = commit;
+    invariant(commit.events.length + notes.length > 0, "a commit has events or notes");
+    const names = new Set(notes.map(({ space, name }) => `${space} ${name}`));
+    invariant(names.size === notes.length, "a commit changes a note once");
+    const named = notes.every(({ name }) => /^\P{Cc}+$/u.test(name));
+    invariant(named, "a note has a name without control characters");
     invariant(commit.recordedAt >= commit.after.recordedAt, "time never decreases");
     commit.events.forEach((event, i) => {
       const version = event.stream === "" ? 0 : (versions.get(event.stream) ?? 0) + 1;
@@ -236,6 +249,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     data,
     identity: data.identity,
     snapshots: modelSnapshots(data, assertOpen),
+    notes: modelNotes(data, assertOpen),
     head,
     writeState: () => state,
 
@@ -363,6 +377,25 @@ function modelSnapshots(data: ModelData, assertOpen: () => void): Storage["snaps
       const removed = data.snapshots.filter(among(selection));
       data.snapshots = data.snapshots.filter((snapshot) => !removed.includes(snapshot));
       return removed.length;
+    },
+  };
+}
+
+function modelNotes(data: ModelData, assertOpen: () => void): NoteStore {
+  return {
+    async get(space, names) {
+      assertOpen();
+      const asked = new Set(names);
+      const found = data.notes.filter((note) => note.space === space && asked.has(note.name));
+      return new Map(found.map(({ name, value }) => [name, value]));
+    },
+    async list({ space, prefix, after, limit }) {
+      assertOpen();
+      return data.notes
+        .filter((note) => note.space === space && note.name.startsWith(prefix))
+        .filter(({ name }) => compareUtf8(name, after) > 0)
+        .toSorted((a, b) => compareUtf8(a.name, b.name))
+        .slice(0, limit);
     },
   };
 }

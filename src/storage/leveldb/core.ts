@@ -14,6 +14,8 @@ export interface Core {
   head: Head;
   /** The hash of the chunk that ends at the head. */
   headHash: Uint8Array;
+  /** The commit in flight, where it holds notes: what it writes is not to be seen before it ends. */
+  noteCommit: Promise<unknown> | undefined;
   readonly terms: Terms;
   readonly tail: ChunkTail;
 }

@@ -6,6 +6,7 @@ import type {
   Commit,
   CommitResult,
   Head,
+  NoteStore,
   Storage,
   StorageIdentity,
   SnapshotStore,
@@ -19,6 +20,7 @@ import { assertOpen, readFailure, type Core } from "./core.ts";
 import { gatherFacts } from "./facts.ts";
 import { chunkKey } from "./keys.ts";
 import type { Kv, WriteBatch } from "./kv.ts";
+import { noteStore, prepareNotes } from "./notes.ts";
 import { readEvents } from "./read.ts";
 import { snapshotStore } from "./snapshots.ts";
 import { listEventTypes, listStreams, streamFacts } from "./stream-facts.ts";
@@ -74,6 +76,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     open: true,
     kv,
     ...end,
+    noteCommit: undefined,
     terms: new Terms(),
     tail: new ChunkTail(),
   };
@@ -91,6 +94,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const storage: Storage = {
     identity: options.identity,
     snapshots: guardedSnapshots(core, snapshotStore(core, writeBatch, options.clock)),
+    notes: guardedNotes(core, noteStore(core)),
     head: () => core.head,
     writeState: () => guard.state,
     watch(watcher) {
@@ -99,7 +103,11 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     },
     facts: (request) => answered(core, () => gatherFacts(core, request)),
     commit: (commit) =>
-      guard.exclusive(bytesOf(commit), () => commitNow(core, guard, watchers, options, commit)),
+      guard.exclusive(bytesOf(commit), async () => {
+        const running = commitNow(core, guard, watchers, options, commit);
+        if (commit.notes !== undefined) core.noteCommit = running;
+        return await running.finally(() => (core.noteCommit = undefined));
+      }),
     read: (request) => readEvents(core, request, core.head.position),
     positionAt: (time) => answered(core, () => positionAt(core, time)),
     stream: (name) => answered(core, () => streamFacts(core, name)),
@@ -118,24 +126,30 @@ async function commitNow(
   commit: Commit,
 ): Promise<CommitResult> {
   if (commit.after.position !== core.head.position) return "stale";
+  const { events, notes = [] } = commit;
+  const putNotes = await prepareNotes(core, notes, options.clock);
   const prepared = await prepareCommit(core, commit);
+  putNotes(prepared.batch);
   await guard.write(prepared.batch);
   // Durable. From here to the end nothing waits: readers see all of the commit or none of it.
   const from = core.head;
-  const to = { position: from.position + commit.events.length, recordedAt: commit.recordedAt };
+  const position = from.position + events.length;
+  const to = events.length === 0 ? from : { position, recordedAt: commit.recordedAt };
   core.terms.apply(prepared.terms);
   for (const chunk of prepared.chunks) core.tail.push(chunk);
   core.headHash = prepared.headHash;
   core.head = to;
   options.written?.(to, prepared.headHash);
-  const advance = { from, to, events: commit.events };
+  if (events.length === 0) return "committed";
+  const advance = { from, to, events };
   for (const watcher of watchers) watcher.advanced(advance);
   return "committed";
 }
 
-function bytesOf(commit: Commit): number {
+function bytesOf({ events, notes = [] }: Commit): number {
   let bytes = 0;
-  for (const event of commit.events) bytes += event.frame.length;
+  for (const event of events) bytes += event.frame.length;
+  for (const note of notes) bytes += note.name.length + (note.value?.length ?? 0);
   return bytes;
 }
 
@@ -169,5 +183,12 @@ function guardedSnapshots(core: Core, store: SnapshotStore): SnapshotStore {
     save: (snapshot) => answered(core, () => store.save(snapshot)),
     list: (page) => answered(core, () => store.list(page)),
     remove: (selection) => answered(core, () => store.remove(selection)),
+  };
+}
+
+function guardedNotes(core: Core, store: NoteStore): NoteStore {
+  return {
+    get: (space, names) => answered(core, () => store.get(space, names)),
+    list: (page) => answered(core, () => store.list(page)),
   };
 }

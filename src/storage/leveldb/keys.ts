@@ -7,6 +7,7 @@
 //   id        'i' UUID (16) occurrence (1)                       -> position (8), CRC (4)
 //   snapshot  's' stream length (2) stream kind 0x00
 //                 2^53-1 - version (8) 2^53-1 - revision (8)     -> snapshots.ts
+//   note      'n' space (1) name 0x00 2^53-1 - revision (8)      -> notes.ts
 //
 // A term is a stream, a category, a type or a tag. Its number is made from the first event that
 // carries it: position * 128 + the term's place in that event.
@@ -16,6 +17,7 @@ export const prefixTerm = 0x74;
 export const prefixPosting = 0x70;
 export const prefixId = 0x69;
 export const prefixSnapshot = 0x73;
+export const prefixNote = 0x6e;
 
 /** On disk: do not renumber. */
 export const TermKind = { stream: 1, category: 2, type: 3, tag: 4 } as const;
