@@ -1,6 +1,7 @@
-// Where appends are decided on: given what is durable, which appends of a group are accepted, what
-// they become, and what refuses the others. Pure and synchronous. Appends are decided in order, each
-// on what is durable and what the group accepted before it, as if each had committed alone.
+// Where appends are decided on: given what is durable, which appends of a group are accepted,
+// what they become, and what refuses the others. Pure and synchronous. Appends are decided in
+// order, each on what is durable and what the group accepted before it, as if each had committed
+// alone.
 
 import type {
   Append,

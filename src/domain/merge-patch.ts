@@ -4,9 +4,9 @@ import { isJsonObject, type Json } from "./json.ts";
 
 /**
  * The target with the patch applied: members that are null in the patch are removed, objects are
- * merged, everything else is replaced. The target is used up, its objects may live on in the answer:
- * folding many patches costs what the patches weigh, not what the state weighs. Nesting is bounded
- * by the caller (`jsonDepthMax`).
+ * merged, everything else is replaced. The target is used up, its objects may live on in the
+ * answer: folding many patches costs what the patches weigh, not what the state weighs. Nesting
+ * is bounded by the caller (`jsonDepthMax`).
  */
 export function mergePatch(target: Json, patch: Json): Json {
   if (!isJsonObject(patch)) return patch;

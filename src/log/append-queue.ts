@@ -1,6 +1,7 @@
 // Group commit: where an append waits for the disk. Exactly one commit is in flight; what arrives
-// meanwhile is the next group. Per group: facts -> decide -> commit -> answers, all of them only once
-// the group is durable, because an answer may speak of what an append before it in the group stored.
+// meanwhile is the next group. Per group: facts -> decide -> commit -> answers, all of them only
+// once the group is durable, because an answer may speak of what an append before it in the group
+// stored.
 
 import type { Append, Outcome } from "../domain/append.ts";
 import { decideGroup, factsNeeded, type Decision } from "../domain/decide.ts";

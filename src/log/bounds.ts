@@ -26,7 +26,7 @@ export async function boundsOf(
 }
 
 /** The last position recorded at or before a time: several events may share it. */
-export async function positionThrough(storage: Storage, time: number): Promise<number> {
+async function positionThrough(storage: Storage, time: number): Promise<number> {
   return (await storage.positionAt(time + 1)) - 1;
 }
 

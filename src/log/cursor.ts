@@ -1,7 +1,7 @@
-// The cursor: a selection and a bound, pulled slab by slab through the gate. Reads and subscriptions
-// are the same cursor; a read stops at the head it began with, a subscription waits there and goes
-// on. Between two slabs it is nothing but a place in the log: a consumer that stands still costs no
-// more than that and the slab in its hands.
+// The cursor: a selection and a bound, pulled slab by slab through the gate. Reads and
+// subscriptions are the same cursor; a read stops at the head it began with, a subscription waits
+// there and goes on. Between two slabs it is nothing but a place in the log: a consumer that
+// stands still costs no more than that and the slab in its hands.
 
 import { recordsIn, scanPlace } from "../domain/record.ts";
 import type { Slab, Storage, StorageRead } from "../storage/storage.ts";

@@ -3,9 +3,10 @@
 // look-ups. An advance only ever marks and wakes; what was missed is read from the log.
 //
 // Why nothing is lost between looking and waiting: an interest is told of every advance from the
-// moment it is opened, whether its subscription waits or reads, and `advanced` runs to its end in one
-// go. So at any time, unless the interest is marked, nothing matches from its last `look` up to
-// `headPosition`; and that is also why a silent subscription may give the head as its position.
+// moment it is opened, whether its subscription waits or reads, and `advanced` runs to its end in
+// one go. So at any time, unless the interest is marked, nothing matches from its last `look` up
+// to `headPosition`; and that is also why a silent subscription may give the head as its
+// position.
 
 import type { PlacedEvent } from "../domain/event.ts";
 import { selects, type Selection } from "../domain/query.ts";

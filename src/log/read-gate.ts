@@ -1,7 +1,7 @@
-// The one gate that all reads share, so that readers at full speed do not starve appends: what they
-// fight for is this thread. One quantum of read work is let through in a turn of the event loop; the
-// next comes after the I/O that arrived meanwhile, appends above all. Reads of little share a
-// quantum, and pass without waiting where nobody else reads.
+// The one gate that all reads share, so that readers at full speed do not starve appends: what
+// they fight for is this thread. One quantum of read work is let through in a turn of the event
+// loop; the next comes after the I/O that arrived meanwhile, appends above all. Reads of little
+// share a quantum, and pass without waiting where nobody else reads.
 
 /** Bytes of events read in one turn of the event loop: one full slab. */
 export const quantumBytes = 128 * 1024;

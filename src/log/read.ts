@@ -1,5 +1,5 @@
-// Read: a cursor that ends at the head it began with. The whole answer is one view of the log there,
-// so its end says what a decision made from it may assume.
+// Read: a cursor that ends at the head it began with. The whole answer is one view of the log
+// there, so its end says what a decision made from it may assume.
 
 import { invariant } from "../domain/errors.ts";
 import { scanPlace } from "../domain/record.ts";

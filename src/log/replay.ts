@@ -1,5 +1,5 @@
-// Replay: a stream's state as JSON, folded from its events by merge patch. For people at a terminal:
-// convenient, bounded, and honest about the events it could not fold.
+// Replay: a stream's state as JSON, folded from its events by merge patch. For people at a
+// terminal: convenient, bounded, and honest about the events it could not fold.
 
 import { AnnalsError } from "../domain/errors.ts";
 import { isJsonContentType, jsonDepth, jsonDepthMax, parseJson } from "../domain/json.ts";

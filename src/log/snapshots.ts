@@ -110,8 +110,9 @@ export async function* candidates(
 }
 
 /**
- * Whether the log still holds what the snapshot was made of, given the event at its version. After a
- * loss (a restored copy, say) versions and positions may have been taken anew, but only later.
+ * Whether the log still holds what the snapshot was made of, given the event at its version.
+ * After a loss (a restored copy, say) versions and positions may have been taken anew, but only
+ * later.
  */
 export function fits(snapshot: Snapshot, record: Uint8Array | undefined): boolean {
   if (record === undefined) return false;

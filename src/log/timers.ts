@@ -1,4 +1,5 @@
-// Time as this floor waits for it: monotonic, and passed in, so that tests turn the hands themselves.
+// Time as this floor waits for it: monotonic, and passed in, so that tests turn the hands
+// themselves.
 
 export interface Timers {
   /** Milliseconds from any beginning; never goes back. */

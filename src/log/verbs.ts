@@ -1,5 +1,5 @@
-// The verbs of the event store, in domain words: what the gRPC floor calls and what everything below
-// is for. See event-log.ts for how they are made.
+// The verbs of the event store, in domain words: what the gRPC floor calls and what everything
+// below is for. See event-log.ts for how they are made.
 
 import type { Append, Outcome } from "../domain/append.ts";
 import type { Json } from "../domain/json.ts";
@@ -130,10 +130,11 @@ export interface SnapshotListRequest {
 
 export interface EventLog {
   /**
-   * Answers when the outcome is certain: durable, or refused with nothing stored. A signal that is
-   * aborted before the append is taken into a commit throws CANCELLED or DEADLINE_EXCEEDED (the
-   * signal's reason, where that is an AnnalsError) and nothing is stored; after that it has no effect.
-   * Throws OVERLOADED, DISK_FULL, RECOVERING, STOPPING (nothing stored), OUTCOME_UNKNOWN.
+   * Answers when the outcome is certain: durable, or refused with nothing stored. A signal that
+   * is aborted before the append is taken into a commit throws CANCELLED or DEADLINE_EXCEEDED
+   * (the signal's reason, where that is an AnnalsError) and nothing is stored; after that it has
+   * no effect. Throws OVERLOADED, DISK_FULL, RECOVERING, STOPPING (nothing stored),
+   * OUTCOME_UNKNOWN.
    */
   append(append: Append, signal?: AbortSignal): Promise<{ outcome: Outcome; head: number }>;
 

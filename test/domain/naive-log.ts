@@ -1,5 +1,5 @@
-// The oracle of what appends do: one append at a time, no groups, no overlay, no index, by looking at
-// every event there is.
+// The oracle of what appends do: one append at a time, no groups, no overlay, no index, by
+// looking at every event there is.
 import fc from "fast-check";
 import type { Append, Outcome } from "../../src/domain/append.ts";
 import type { CommitEvent, NewEvent, StoredEvent } from "../../src/domain/event.ts";

@@ -50,7 +50,7 @@ describe("groups", () => {
     expect(storage.control.commitCount()).toBe(1);
   });
 
-  test("what arrives during a commit is the next group; one commit is in flight at a time", async () => {
+  test("what arrives during a commit is the next group; one commit at a time", async () => {
     const { log, storage } = openLog();
     const { release, heldCount } = holdCommits(storage);
     const answers = [log.append(appendOf({}))];
@@ -132,7 +132,7 @@ describe("groups", () => {
 });
 
 describe("bounds", () => {
-  test("a line that is full by count refuses with OVERLOADED, and has room again later", async () => {
+  test("a line that is full by count is OVERLOADED, and has room again later", async () => {
     const { log } = openLog({ limits: { appendQueueCountMax: 2 } });
     const answers = [1, 2, 3].map(() => log.append(appendOf({})));
     await expect(answers[2]).rejects.toMatchObject({
@@ -242,7 +242,7 @@ describe("giving up", () => {
 });
 
 describe("failures", () => {
-  test("a commit of unknown outcome is that for all of its group, the refused ones too", async () => {
+  test("a commit of unknown outcome is that for its whole group, refusals too", async () => {
     const { log, storage } = openLog();
     storage.control.failNextCommit("not there");
     const group = [expecting("a", version(0)), expecting("a", version(0))];
@@ -264,7 +264,7 @@ describe("failures", () => {
     },
   );
 
-  test("a failure that is not ours leaves the outcome unknown and is kept as the cause", async () => {
+  test("a failure that is not ours leaves the outcome unknown, as its cause", async () => {
     const { log, storage } = openLog();
     const cause = new Error("EIO");
     storage.control.beforeCommit = () => Promise.reject(cause);
@@ -354,7 +354,7 @@ describe("stopping", () => {
 });
 
 describe("generated interleavings", () => {
-  test("of concurrent appends with the same expectation exactly one wins; no conflict lies", async () => {
+  test("of concurrent appends with one expectation one wins; no conflict lies", async () => {
     await fc.assert(
       fc.asyncProperty(fc.scheduler(), fc.integer({ min: 2, max: 8 }), async (s, racers) => {
         const { log, storage } = openLog({ limits: { commitEventsMax: 6 } });
@@ -381,7 +381,7 @@ describe("generated interleavings", () => {
     fc.constantFrom<Fault>("none", "none", "none", "there", "not there", "stale", "disk-full"),
   );
 
-  test("clients that retry until they hear an outcome: once, where they were told, or not at all", async () => {
+  test("retried until answered, events are where they were told, or nowhere", async () => {
     await fc.assert(
       fc.asyncProperty(fc.scheduler(), faults, async (s, stream) => {
         const storage = createModelStorage();

@@ -57,7 +57,7 @@ describe("generated histories", () => {
 });
 
 describe("what there is", () => {
-  test("a stream is described with its open subscriptions; an unknown one is not found", async () => {
+  test("a stream is described with its subscriptions; an unknown one is not found", async () => {
     const { log } = openLog();
     await appendAll(log, { stream: "a" }, { stream: "b" }, { stream: "a" });
     const selection = { kind: "stream", stream: "a" } as const;

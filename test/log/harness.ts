@@ -154,7 +154,7 @@ export function subscriptionFaults(
 }
 
 /** A message in short: `1 2 3` for a batch, `caught-up 3` for a word. */
-export function inShort(message: SubscribeMessage): string {
+function inShort(message: SubscribeMessage): string {
   if (message.kind === "batch") return positionsIn(message.batch).join(" ");
   return `${message.kind} ${message.position}`;
 }

@@ -1,5 +1,6 @@
-// Commands of generated histories: what clients do to an event log, each compared with a naive model
-// that keeps a list. They run one after the other on any engine; appends of one command at once.
+// Commands of generated histories: what clients do to an event log, each compared with a naive
+// model that keeps a list. They run one after the other on any engine; appends of one command at
+// once.
 import { deepStrictEqual, ok } from "node:assert/strict";
 import fc from "fast-check";
 import type { Append, Outcome } from "../../src/domain/append.ts";

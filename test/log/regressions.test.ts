@@ -92,7 +92,7 @@ describe("catching up", () => {
     expect(await atEnd.drain()).toEqual(["caught-up 1"]);
   });
 
-  test("Kurrent #1732: a subscriber that reconnects after any message gets nothing twice", async () => {
+  test("Kurrent #1732: reconnecting after any message gives nothing twice", async () => {
     const { log } = openLog({ limits: { batchBytesMax: 1 } });
     await appendAll(log, {}, {}, {});
     const seen: number[] = [];

@@ -71,7 +71,7 @@ describe("replay", () => {
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined();
   });
 
-  test("of a state that outgrows an answer says so; one that shrinks in time does not", async () => {
+  test("of a state that outgrows an answer says so; a steady one does not", async () => {
     const text = "x".repeat(150);
     const grows = Array.from({ length: 20 }, (_, i) => json(`{"k${i}":"${text}"}`));
     const { log } = await openWith(grows);

@@ -26,7 +26,7 @@ import {
 const streamA: Selection = { kind: "stream", stream: "a" };
 
 describe("catching up and live", () => {
-  test("what is there comes first, then caught-up, then each event as it becomes durable", async () => {
+  test("what is there comes first, then caught-up, then each event in time", async () => {
     const { log } = openLog();
     await appendAll(log, {}, {});
     const subscriber = new Subscriber(log);
@@ -45,7 +45,7 @@ describe("catching up and live", () => {
     expect(await subscriber.drain()).toEqual(["2"]);
   });
 
-  test("more than a batch at a time is fallen behind, until the head is reached again", async () => {
+  test("more than a batch at a time is fallen behind, until the head is reached", async () => {
     const { log } = openLog();
     const subscriber = new Subscriber(log, { batchEventsMax: 2 });
     await subscriber.drain();
