@@ -2,11 +2,13 @@
 // database, high-water mark, and last the word that the store was created. A crash in between
 // leaves a folder in which creation begins anew.
 
+import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { firstHash, formatVersion } from "./chunk.ts";
 import { syncFolder } from "./durable-file.ts";
 import { headOf } from "./engine.ts";
 import { writeIdentity, type Identity } from "./identity.ts";
+import type { Kv } from "./kv.ts";
 import { openLevelKv } from "./level-kv.ts";
 import { openMark } from "./mark.ts";
 import { StoreRefused } from "./store-refused.ts";
@@ -29,7 +31,7 @@ export async function beginStore(folder: string, createdAt: number): Promise<Ide
 
 /** Makes the database. Until the identity says `created`, nothing was ever acknowledged. */
 export async function createDatabase(folder: string, identity: Identity): Promise<Identity> {
-  const kv = await openLevelKv(databaseOf(folder), true);
+  const kv = await openAnew(databaseOf(folder));
   try {
     const { head } = await headOf(kv);
     if (head.position > 0) {
@@ -47,4 +49,18 @@ export async function createDatabase(folder: string, identity: Identity): Promis
   const created = { ...identity, created: true };
   await writeIdentity(folder, created);
   return created;
+}
+
+/** What a crash left of an empty database may not open: where it holds no data it goes. */
+async function openAnew(database: string): Promise<Kv> {
+  try {
+    return await openLevelKv(database, true);
+  } catch (error) {
+    for (const name of await readdir(database)) {
+      const { size } = await stat(join(database, name));
+      if (/\.(ldb|sst)$/.test(name) || (name.endsWith(".log") && size > 0)) throw error;
+    }
+    await rm(database, { recursive: true });
+    return openLevelKv(database, true);
+  }
 }

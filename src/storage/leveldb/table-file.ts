@@ -9,12 +9,13 @@
 // Source: doc/table_format.md of google/leveldb.
 
 import { open } from "node:fs/promises";
-import { WireReader } from "../../domain/wire.ts";
+import { WireReader, writeVarint } from "../../domain/wire.ts";
 import { crc32c, unmask } from "./crc32c.ts";
 import { littleEndian32 } from "./log-file.ts";
 import { snappyDecompress } from "./snappy.ts";
 
 const footerBytes = 48;
+const footerHandlesBytes = 40;
 const trailerBytes = 5;
 const magicLow = 0x8b80fb57;
 const magicHigh = 0xdb477524;
@@ -52,6 +53,10 @@ export async function checkTable(
     const handles = new WireReader(footer);
     const meta = openHandle(handles);
     const index = openHandle(handles);
+    const indexStart = meta.offset + meta.size + trailerBytes;
+    const footerStart = indexStart + index.size + trailerBytes;
+    const joined = index.offset === indexStart && footerStart === size - footerBytes;
+    if (!joined || !isFooterOf(footer, meta, index)) return "its footer is bent";
     const metaBlock = openBlock(await read(meta.offset, meta.size + trailerBytes));
     const indexBlock = openBlock(await read(index.offset, index.size + trailerBytes));
     const blocks = [...handlesIn(indexBlock), ...handlesIn(metaBlock)];
@@ -93,6 +98,16 @@ async function checkBlocks(
     }
   }
   return covered === end ? undefined : `its blocks end at byte ${covered}, not ${end}`;
+}
+
+/** Behind the handles a footer holds zeros. */
+function isFooterOf(footer: Uint8Array, meta: Handle, index: Handle): boolean {
+  const expected = new Uint8Array(footerHandlesBytes);
+  let offset = 0;
+  for (const number of [meta.offset, meta.size, index.offset, index.size]) {
+    offset = writeVarint(expected, offset, number);
+  }
+  return Buffer.compare(expected, footer.subarray(0, footerHandlesBytes)) === 0;
 }
 
 function isSound(bytes: Uint8Array, start: number, end: number): boolean {

@@ -1,0 +1,163 @@
+// The corruption campaign: bend a small store in every way there is, serve it, and ask it
+// everything. It must answer as before, say CORRUPTION, or not be served; and never another thing.
+import { fork, type ChildProcess } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { CampaignResult, CampaignOptions } from "../campaign.ts";
+import { filesOf } from "../../support/store-folder.ts";
+import { seededRandom } from "../../support/seeded.ts";
+import { makeSmallStore, type Ending, type SmallStore } from "./small-store.ts";
+import { emptyTally, type Assignment, type Opening, type Tally } from "./trial-runner.ts";
+import { countTrials, describeTrial, trialAt, type StoreFile } from "./trials.ts";
+
+const commits = 45;
+const trialsAtOnce = 20_000;
+const silenceMsMax = 120_000;
+const controlTrials = 400;
+
+/** `sampleMax`: at most so many trials for each ending, chosen by the seed. Absent: all of them. */
+export interface CorruptionOptions extends CampaignOptions {
+  readonly sampleMax?: number;
+}
+
+export async function corruption(options: CorruptionOptions): Promise<CampaignResult> {
+  const base = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+  const scratch = await mkdtemp(join(base, "annals-corruption-"));
+  const total = emptyTally();
+  let trials = 0;
+  let events = 0;
+  let died = 0;
+  let bytes = 0;
+  let silentlyWrong = 0;
+  try {
+    for (const ending of ["closed", "killed"] as const) {
+      const bench = await prepare(scratch, ending);
+      const { store, files } = bench;
+      bytes += files.reduce((sum, file) => sum + file.bytes, 0);
+      const chosen = choose(countTrials(files), options);
+      const tally = await runAll(bench, chosen, "shipped", options);
+      died += tally.died;
+      add(total, tally);
+      trials += chosen.length;
+      events += store.topics.ids.length - 1;
+      // The same faults without our checks: if nothing went wrong there, nothing was proved here.
+      const few = choose(countTrials(files), { seed: options.seed, sampleMax: controlTrials });
+      silentlyWrong += (await runAll(bench, few, "unguarded", options)).violations.length;
+    }
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+  const { refused, identical, reported, violations } = total;
+  return {
+    cycles: trials,
+    events,
+    violations,
+    control: silentlyWrong > 0,
+    detail: { bytes, refused, identical, reported, died, controlTrials: 2 * controlTrials, silentlyWrong },
+  };
+}
+
+interface Bench {
+  readonly scratch: string;
+  readonly store: SmallStore;
+  readonly files: readonly StoreFile[];
+}
+
+async function prepare(scratch: string, ending: Ending): Promise<Bench> {
+  const store = await makeSmallStore(join(scratch, ending), ending, commits);
+  return { scratch, store, files: await filesOf(store.folder) };
+}
+
+function choose(count: number, { seed, sampleMax }: CorruptionOptions): number[] {
+  const all = Array.from({ length: count }, (_, number) => number);
+  if (sampleMax === undefined || sampleMax >= count) return all;
+  const random = seededRandom(seed);
+  for (let i = 0; i < sampleMax; i++) {
+    const other = i + Math.floor(random() * (count - i));
+    [all[i], all[other]] = [all[other] as number, all[i] as number];
+  }
+  return all.slice(0, sampleMax).toSorted((a, b) => a - b);
+}
+
+async function runAll(
+  bench: Bench,
+  trials: readonly number[],
+  opening: Opening,
+  { report }: CorruptionOptions,
+): Promise<Tally & { died: number }> {
+  const total = { ...emptyTally(), died: 0 };
+  let rest = trials;
+  while (rest.length > 0) {
+    const some = rest.slice(0, trialsAtOnce);
+    const { tally, next } = await runSome(bench, some, opening);
+    add(total, tally);
+    if (next > 0) total.died++;
+    rest = rest.slice(next > 0 ? next : some.length);
+    report?.(`${opening}: ${trials.length - rest.length} of ${trials.length} trials`);
+  }
+  return total;
+}
+
+/** Runs trials in a process. Where that dies, `next` is behind the trial it died of. */
+async function runSome(
+  { scratch, store, files }: Bench,
+  trials: readonly number[],
+  opening: Opening,
+): Promise<{ tally: Tally; next: number }> {
+  const progressFile = join(scratch, "progress");
+  const assignment: Assignment = {
+    pristine: store.folder,
+    working: join(scratch, "working"),
+    progressFile,
+    files,
+    topics: store.topics,
+    answers: [...store.answers],
+    opening,
+    trials,
+  };
+  const runner = fork(new URL("trial-runner.ts", import.meta.url), { stdio: "ignore" });
+  const ended = await outcomeOf(runner, assignment, progressFile);
+  if (typeof ended !== "string") return { tally: ended, next: 0 };
+  const number = Number(readFileSync(progressFile, "utf8"));
+  const trial = trialAt(files, number);
+  // A disk that cannot be read any more ends a process in this way too: it is expected (F8).
+  const expected = ended === "SIGBUS";
+  const violations = expected ? [] : [`${describeTrial(trial)}: the process ended with ${ended}`];
+  return { tally: { ...emptyTally(), violations }, next: trials.indexOf(number) + 1 };
+}
+
+/** What the runner found, or how it ended without a word. */
+function outcomeOf(
+  runner: ChildProcess,
+  assignment: Assignment,
+  progressFile: string,
+): Promise<Tally | string> {
+  return new Promise((resolve) => {
+    let seen = "";
+    const watch = setInterval(() => {
+      const now = existsSync(progressFile) ? readFileSync(progressFile, "utf8") : "";
+      if (now === seen) runner.kill("SIGKILL");
+      seen = now;
+    }, silenceMsMax);
+    runner.once("message", (tally: Tally) => {
+      clearInterval(watch);
+      runner.removeAllListeners("exit");
+      runner.once("exit", () => resolve(tally));
+      runner.disconnect();
+    });
+    runner.once("exit", (code, signal) => {
+      clearInterval(watch);
+      resolve(signal ?? `exit code ${code}`);
+    });
+    runner.send(assignment);
+  });
+}
+
+function add(total: Tally, { refused, identical, reported, violations }: Tally): void {
+  total.refused += refused;
+  total.identical += identical;
+  total.reported += reported;
+  total.violations.push(...violations);
+}

@@ -1,0 +1,128 @@
+// Runs trials in a process of its own: bending files that are mapped into memory may end the
+// process, and the campaign wants to know of it and go on. Before each trial its number is left in
+// a file, so that whoever waits knows which one it was.
+import { openSync, writeSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import { headOf } from "../../../src/storage/leveldb/engine.ts";
+import { openLevelKv } from "../../../src/storage/leveldb/level-kv.ts";
+import { openLevelStorage, openStorageOver } from "../../../src/storage/leveldb/open.ts";
+import { StoreRefused } from "../../../src/storage/leveldb/store-refused.ts";
+import type { Storage } from "../../../src/storage/storage.ts";
+import { copyStore, filesOf } from "../../support/store-folder.ts";
+import { askEverything, differences, type Topics } from "../../support/questions.ts";
+
+import { bend, describeTrial, mend, trialAt, type StoreFile, type Trial } from "./trials.ts";
+
+/** `shipped`: as the server opens a store. `unguarded`: LevelDB as it comes, the control. */
+export type Opening = "shipped" | "unguarded";
+
+export interface Assignment {
+  readonly pristine: string;
+  readonly working: string;
+  readonly progressFile: string;
+  readonly files: readonly StoreFile[];
+  readonly topics: Topics;
+  readonly answers: readonly (readonly [string, string])[];
+  readonly opening: Opening;
+  readonly trials: readonly number[];
+}
+
+export interface Tally {
+  /** Not served, with a report. */
+  refused: number;
+  /** Served, every answer as it was. */
+  identical: number;
+  /** Served, some answers CORRUPTION, the others as they were. */
+  reported: number;
+  /** Served with other answers, or failed in another way: what must never be. */
+  readonly violations: string[];
+}
+
+export function emptyTally(): Tally {
+  return { refused: 0, identical: 0, reported: 0, violations: [] };
+}
+
+export async function runAssignment(assignment: Assignment): Promise<Tally> {
+  const { pristine, working, files, trials } = assignment;
+  const tally = emptyTally();
+  const expected = new Map(assignment.answers);
+  const progress = openSync(assignment.progressFile, "w");
+  await restore(pristine, working);
+  for (const number of trials) {
+    writeSync(progress, String(number).padStart(12), 0);
+    const trial = trialAt(files, number);
+    if (!(await bend(working, trial))) {
+      tally.identical++;
+      continue;
+    }
+    const opened = await serve(assignment, trial, expected, tally);
+    if (opened || !(await unchanged(files, working, trial))) await restore(pristine, working);
+    else await mend(pristine, working, trial);
+  }
+  return tally;
+}
+
+async function serve(
+  { working, opening, topics }: Assignment,
+  trial: Trial,
+  expected: ReadonlyMap<string, string>,
+  tally: Tally,
+): Promise<boolean> {
+  let storage: Storage | undefined;
+  try {
+    storage = await openers[opening](working);
+    const answers = await askEverything(storage, topics);
+    const parted = differences(expected, answers);
+    if (parted.length > 0) tally.violations.push(`${describeTrial(trial)}: ${parted[0]}`);
+    else if ([...answers.values()].includes("CORRUPTION")) tally.reported++;
+    else tally.identical++;
+    return true;
+  } catch (error) {
+    const silent = !(error instanceof StoreRefused) || error.findings.length === 0;
+    if (silent) tally.violations.push(`${describeTrial(trial)}: ${String(error)}`);
+    else tally.refused++;
+    return storage !== undefined;
+  } finally {
+    await storage?.close();
+  }
+}
+
+const openers: Record<Opening, (folder: string) => Promise<Storage>> = {
+  shipped: (folder) => openLevelStorage({ folder, reserveBytes: 0 }),
+  async unguarded(folder) {
+    const kv = await openLevelKv(`${folder}/log`, false).catch((error: Error) => {
+      throw new StoreRefused(folder, [error.message]);
+    });
+    await headOf(kv).catch(async (error: Error) => {
+      await kv.close();
+      throw new StoreRefused(folder, [error.message]);
+    });
+    return openStorageOver({ openKv: async () => kv, spareBytes: () => Infinity });
+  },
+};
+
+/** A refusal leaves what it found. Where it does not, the trial after must begin anew. */
+async function unchanged(
+  files: readonly StoreFile[],
+  working: string,
+  trial: Trial,
+): Promise<boolean> {
+  const found = new Map((await filesOf(working)).map(({ path, bytes }) => [path, bytes]));
+  found.delete(trial.file.path);
+  const others = files.filter(({ path }) => path !== trial.file.path);
+  return (
+    found.size === others.length && others.every(({ path, bytes }) => found.get(path) === bytes)
+  );
+}
+
+async function restore(pristine: string, working: string): Promise<void> {
+  await rm(working, { recursive: true, force: true });
+  await copyStore(pristine, working);
+}
+
+process.on("message", (assignment: Assignment) => {
+  void runAssignment(assignment).then(
+    (tally) => process.send?.(tally),
+    (error: Error) => process.send?.({ ...emptyTally(), violations: [`runner: ${error.stack}`] }),
+  );
+});

@@ -1,0 +1,93 @@
+// Every way to bend the files of a store once, numbered: each bit of each byte, each length to cut
+// a file to, each sector of zeros, each file removed.
+import { copyFile, open, rm, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+export interface StoreFile {
+  readonly path: string;
+  readonly bytes: number;
+}
+
+export interface Trial {
+  readonly file: StoreFile;
+  readonly fault:
+    | { readonly kind: "flip"; readonly byte: number; readonly bit: number }
+    | { readonly kind: "truncate"; readonly bytes: number }
+    | { readonly kind: "zero"; readonly from: number }
+    | { readonly kind: "remove" };
+}
+
+const sectorBytes = 512;
+
+function trialsOf({ bytes }: StoreFile): number {
+  return bytes * 8 + bytes + Math.ceil(bytes / sectorBytes) + 1;
+}
+
+export function countTrials(files: readonly StoreFile[]): number {
+  return files.reduce((sum, file) => sum + trialsOf(file), 0);
+}
+
+export function trialAt(files: readonly StoreFile[], number: number): Trial {
+  let rest = number;
+  for (const file of files) {
+    if (rest < trialsOf(file)) return { file, fault: faultAt(file, rest) };
+    rest -= trialsOf(file);
+  }
+  throw new RangeError(`there is no trial ${number}`);
+}
+
+function faultAt({ bytes }: StoreFile, number: number): Trial["fault"] {
+  if (number < bytes * 8) return { kind: "flip", byte: number >> 3, bit: number & 7 };
+  const cut = number - bytes * 8;
+  if (cut < bytes) return { kind: "truncate", bytes: cut };
+  const sector = cut - bytes;
+  if (sector < Math.ceil(bytes / sectorBytes)) {
+    return { kind: "zero", from: sector * sectorBytes };
+  }
+  return { kind: "remove" };
+}
+
+export function describeTrial({ file, fault }: Trial): string {
+  switch (fault.kind) {
+    case "flip":
+      return `${file.path}: bit ${fault.bit} of byte ${fault.byte}`;
+    case "truncate":
+      return `${file.path}: cut to ${fault.bytes} bytes`;
+    case "zero":
+      return `${file.path}: zeros from byte ${fault.from}`;
+    case "remove":
+      return `${file.path}: removed`;
+  }
+}
+
+/** Bends the file. False: the fault changes nothing, e.g. zeros over zeros. */
+export async function bend(folder: string, { file, fault }: Trial): Promise<boolean> {
+  const path = join(folder, file.path);
+  if (fault.kind === "remove") await rm(path);
+  else if (fault.kind === "truncate") await truncate(path, fault.bytes);
+  else {
+    const [from, to] =
+      fault.kind === "flip"
+        ? [fault.byte, fault.byte + 1]
+        : [fault.from, Math.min(fault.from + sectorBytes, file.bytes)];
+    const handle = await open(path, "r+");
+    try {
+      const bytes = Buffer.alloc(to - from);
+      await handle.read(bytes, 0, bytes.length, from);
+      const before = Buffer.from(bytes);
+      if (fault.kind === "flip") bytes[0] = (bytes[0] as number) ^ (1 << fault.bit);
+      else bytes.fill(0);
+      if (before.equals(bytes)) return false;
+      await handle.write(bytes, 0, bytes.length, from);
+    } finally {
+      await handle.close();
+    }
+  }
+  return true;
+}
+
+/** Puts one file back as it was, over whatever stands there. */
+export async function mend(pristine: string, folder: string, { file }: Trial): Promise<void> {
+  await writeFile(join(folder, file.path), "");
+  await copyFile(join(pristine, file.path), join(folder, file.path));
+}
