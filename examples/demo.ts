@@ -19,6 +19,7 @@ import type { RecordedEvent } from "../src/gen/annals/v1/event_pb.js";
 import { EventStoreService } from "../src/gen/annals/v1/event_store_service_pb.js";
 
 const main = fileURLToPath(new URL("../src/main.ts", import.meta.url));
+const startTimeoutMs = 30_000;
 const stays = process.stdout.isTTY && !process.argv.includes("--exit");
 const coloured = process.stdout.isTTY && !process.env["NO_COLOR"];
 const paint = (code: number, text: string) => (coloured ? `\u001B[${code}m${text}\u001B[0m` : text);
@@ -52,18 +53,19 @@ async function freePort(wanted: number): Promise<number> {
 async function startServer(): Promise<void> {
   const started = performance.now();
   const flags = ["serve", "--data", folder, "--port", String(port), "--log-level", "warn"];
-  server = spawn(process.execPath, [main, ...flags], { stdio: ["ignore", "ignore", "inherit"] });
-  while (server.exitCode === null) {
-    try {
-      const { head } = await store.getInfo({}, { timeoutMs: 5_000 });
-      const ms = Math.round(performance.now() - started);
-      say("serve", `127.0.0.1:${port}, head ${head}, answering after ${ms} ms`);
-      return;
-    } catch (error) {
-      if (!(error instanceof CallError && error.isTransient)) throw error;
-    }
-  }
-  throw new Error("the server did not start");
+  server = spawn(process.execPath, [main, ...flags], {
+    stdio: ["ignore", "ignore", "inherit"],
+    // Ctrl-C reaches this process alone, which then stops the server in order.
+    detached: true,
+  });
+  const died = once(server, "exit").then(() => {
+    throw new Error("the server did not start");
+  });
+  died.catch(() => {});
+  await Promise.race([connection.ready(startTimeoutMs), died]);
+  const { head } = await store.getInfo({});
+  const ms = Math.round(performance.now() - started);
+  say("serve", `127.0.0.1:${port}, head ${head}, answering after ${ms} ms`);
 }
 
 async function stopServer(): Promise<void> {
@@ -256,6 +258,7 @@ async function leave(code: number): Promise<never> {
 
 process.once("SIGINT", () => void leave(0));
 process.once("SIGTERM", () => void leave(0));
+process.once("SIGHUP", () => void leave(0));
 try {
   await tour();
   nextSteps();

@@ -54,6 +54,11 @@ export function grouped(count: number | bigint): string {
   return count.toLocaleString("en-US");
 }
 
+/** `1 event`, `1,234 events`. */
+export function eventsCounted(count: number | bigint): string {
+  return `${grouped(count)} ${count === 1 || count === 1n ? "event" : "events"}`;
+}
+
 /** `12.3 MiB`. */
 export function byteCount(bytes: number | bigint): string {
   let amount = Number(bytes);

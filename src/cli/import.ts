@@ -1,7 +1,7 @@
 // `annals import`: lines of JSON become events, in their order, each exactly once however often the
 // command is stopped and run again.
 
-import { byteCount, grouped } from "./display.ts";
+import { byteCount, eventsCounted, grouped } from "./display.ts";
 import { storeBatch } from "./import-append.ts";
 import { batchesOf, type Batch } from "./import-batches.ts";
 import { namespaceOf } from "./name-id.ts";
@@ -130,7 +130,7 @@ function progressOn(terminal: Terminal, progress: Progress): Show {
     } else if (now - shown >= progressIntervalMs) {
       shown = now;
       const rate = Math.round((progress.eventCount * 1000) / (now - started));
-      const text = `${grouped(progress.eventCount)} events, ${grouped(rate)} a second`;
+      const text = `${eventsCounted(progress.eventCount)}, ${grouped(rate)} a second`;
       await print(terminal.errors, `\r\u001B[K${text}`);
     }
   };
@@ -148,7 +148,7 @@ function summaryOf({ eventCount, alreadyCount, byteCount: bytes, line }: Progres
 
 function sentence(progress: Progress, dryRun: boolean | undefined): string {
   const { eventCount, alreadyCount } = progress;
-  const size = `${grouped(eventCount)} events, ${byteCount(progress.byteCount)}`;
+  const size = `${eventsCounted(eventCount)}, ${byteCount(progress.byteCount)}`;
   if (dryRun === true) return `${size}: every line is an event; nothing was sent`;
   const stored = grouped(eventCount - alreadyCount);
   return `${size}: ${stored} stored, ${grouped(alreadyCount)} were already there`;
@@ -157,7 +157,7 @@ function sentence(progress: Progress, dryRun: boolean | undefined): string {
 function stoppedAt({ line, eventCount }: Progress): string {
   if (line === 0) return "stopped before anything was stored";
   return (
-    `stopped: everything up to line ${line} is stored (${grouped(eventCount)} events); ` +
+    `stopped: everything up to line ${line} is stored (${eventsCounted(eventCount)}); ` +
     "run the same command again to go on"
   );
 }

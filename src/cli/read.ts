@@ -2,7 +2,7 @@
 
 import { Direction, type ReadEnd } from "../gen/annals/v1/read_pb.js";
 import { CallError } from "../client/call-error.ts";
-import { grouped } from "./display.ts";
+import { eventsCounted } from "./display.ts";
 import { lineOf } from "./event-line.ts";
 import { eventsOn } from "./event-table.ts";
 import { connectionOptions, jsonOption, parse, wholeNumber } from "./options.ts";
@@ -37,7 +37,7 @@ export async function read(args: readonly string[], terminal: Terminal): Promise
       if (message.case === "batch") await print(terminal.output, text(message.value.events));
       if (message.case !== "end" || terminal.errors.isTTY !== true) continue;
       const paint = paintFor(terminal.errors, terminal);
-      await print(terminal.errors, paint.dim(`${endOf(message.value, selection.case)}\n`));
+      await print(terminal.errors, `${paint.dim(endOf(message.value, selection.case))}\n`);
     }
   });
   return 0;
@@ -45,7 +45,7 @@ export async function read(args: readonly string[], terminal: Terminal): Promise
 
 function endOf({ eventCount, streamVersion, head }: ReadEnd, kind: string | undefined): string {
   const version = kind === "stream" ? `; the stream is at version ${streamVersion}` : "";
-  return `${grouped(eventCount)} ${eventCount === 1n ? "event" : "events"}${version}; head ${head}`;
+  return `${eventsCounted(eventCount)}${version}; head ${head}`;
 }
 
 const exportOptions = {
@@ -74,11 +74,11 @@ export async function exportEvents(args: readonly string[], terminal: Terminal):
       }
       throw new CallError(2, "the answer ended without its end", { reason: "NOT_SAID" });
     });
-    const summary = `exported ${grouped(count)} events up to position ${end.after}`;
+    const summary = `exported ${eventsCounted(count)} up to position ${end.after}`;
     await print(terminal.errors, `${summary}; go on later with --after ${end.after}\n`);
     return 0;
   } catch (error) {
-    const cut = `cut off after position ${written} (${grouped(count)} events written)`;
+    const cut = `cut off after position ${written} (${eventsCounted(count)} written)`;
     await print(terminal.errors, `${cut}; go on with --after ${written}\n`);
     throw error;
   }

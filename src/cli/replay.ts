@@ -2,6 +2,7 @@
 
 import { toJson } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import { eventsCounted } from "./display.ts";
 import { connectionOptions, jsonOption, parse, UsageError, wholeNumber } from "./options.ts";
 import { withSession } from "./session.ts";
 import { paintFor, print, type Terminal } from "./terminal.ts";
@@ -44,8 +45,8 @@ export async function replay(args: readonly string[], terminal: Terminal): Promi
     version === 0n
       ? `${stream} has no events then`
       : `${stream}@${version}, position ${position}, ${isoTime(answer.recordedAt)}; ` +
-        `${appliedCount} events folded${skipped}`;
-  await print(terminal.errors, paint.dim(`${note}\n`));
+        `${eventsCounted(appliedCount)} folded${skipped}`;
+  await print(terminal.errors, `${paint.dim(note)}\n`);
   return 0;
 }
 

@@ -35,7 +35,7 @@ export async function tail(args: readonly string[], terminal: Terminal): Promise
     if (message.case === "batch") await print(terminal.output, text(message.value.events));
     else if (message.case === "caughtUp" && terminal.errors.isTTY === true) {
       const note = `-- caught up at position ${message.value.position}, waiting --`;
-      await print(terminal.errors, paintFor(terminal.errors, terminal).dim(`${note}\n`));
+      await print(terminal.errors, `${paintFor(terminal.errors, terminal).dim(note)}\n`);
     }
   };
   await withSession(values, terminal, async (session) => {

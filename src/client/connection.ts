@@ -60,6 +60,16 @@ export class Connection {
     });
   }
 
+  /** Dials until a server answers. Fails when it takes longer than that. */
+  ready(timeoutMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.channel.waitForReady(Date.now() + timeoutMs, (error) => {
+        if (error === undefined) resolve();
+        else reject(error);
+      });
+    });
+  }
+
   /** Ends every call of this connection with CANCELLED or UNAVAILABLE. */
   close(): void {
     this.channel.close();

@@ -9,11 +9,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
-import { clientOf } from "../../src/client/client.ts";
 import { Connection } from "../../src/client/connection.ts";
-import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 
 const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
+
+const startTimeoutMs = 25_000;
 
 export interface RunningServer {
   readonly address: string;
@@ -79,20 +79,15 @@ export async function startServer(data: string): Promise<RunningServer> {
   };
 }
 
-async function answering(address: string, spawned: Spawned): Promise<void> {
-  const { process: child, printed } = spawned;
-  while (child.exitCode === null && child.signalCode === null) {
-    const connection = new Connection({ address });
-    try {
-      await clientOf(EventStoreService, connection).getInfo({}, { timeoutMs: 5_000 });
-      return;
-    } catch {
-      // Not yet, or never: the loop's condition says which.
-    } finally {
-      connection.close();
-    }
+async function answering(address: string, { ended, printed }: Spawned): Promise<void> {
+  const connection = new Connection({ address });
+  const died = ended.then(() => Promise.reject(new Error(`the server ended: ${printed()}`)));
+  try {
+    await Promise.race([connection.ready(startTimeoutMs), died]);
+  } finally {
+    connection.close();
+    died.catch(() => {});
   }
-  throw new Error(`the server ended: ${printed()}`);
 }
 
 async function freePort(): Promise<number> {
