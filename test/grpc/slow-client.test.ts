@@ -1,0 +1,134 @@
+// Clients that stop reading or writing: the handler stops with them, what waits in the server is
+// bounded in bytes, and when they are gone nothing of them is left.
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { AppendResponseSchema } from "../../src/gen/annals/v1/append_pb.js";
+import { startBareServer, type BareServer } from "../support/bare-server.ts";
+import { deferred, encode, type Calls } from "../support/calls.ts";
+import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
+import { messageFrame, RawConnection } from "../support/raw-connection.ts";
+
+const { getInfo } = EventStoreService.method;
+const readPath = "/annals.v1.EventStoreService/Read";
+const pipePath = "/annals.v1.EventStoreService/AppendStream";
+
+const messageBytes = 32 * 1024;
+/** The client's window, what may be on its way, the message that went past it, and frames. */
+const stoppedBytesMax = 65_535 + 128 * 1024 + 2 * messageBytes;
+
+let server: BareServer;
+let sent: number;
+let taken: number;
+let over: ReturnType<typeof deferred<string>>;
+beforeEach(async () => {
+  sent = 0;
+  taken = 0;
+  over = deferred();
+  server = await startBareServer({
+    async *read(_, call) {
+      try {
+        for (;;) {
+          sent += messageBytes;
+          yield Buffer.alloc(messageBytes);
+        }
+      } finally {
+        over.resolve(call.reason?.reason ?? "not over");
+      }
+    },
+    appendStream: {
+      async *bytes(requests, call) {
+        const { promise: never } = deferred<void>();
+        const cut = new Promise((resolve) => call.signal.addEventListener("abort", resolve));
+        for await (const request of requests) {
+          taken += request.length;
+          await Promise.race([never, cut]);
+        }
+        yield encode(AppendResponseSchema, {});
+      },
+    },
+  });
+});
+afterEach(() => server.stop());
+
+/** Turns of the event loop, with the network in between, in which nothing more happens. */
+async function quiet(calls: Calls, progress: () => number): Promise<void> {
+  let still = 0;
+  for (let last = progress(); still < 20;) {
+    await calls.failure(getInfo, {});
+    still = progress() === last ? still + 1 : 0;
+    last = progress();
+  }
+}
+
+describe("a client that stops reading", () => {
+  test("stops the handler near the bound, and cancelling lets it go", async () => {
+    const connection = new RawConnection(server.port);
+    const stream = connection.request(readPath);
+    stream.end(messageFrame(Buffer.alloc(0)));
+    await quiet(server.calls, () => sent);
+    expect(sent).toBeGreaterThan(65_535);
+    expect(sent).toBeLessThanOrEqual(stoppedBytesMax);
+    stream.close(8);
+    expect(await over.promise).toBe("CANCELLED");
+    connection.close();
+  });
+
+  test("and vanishes with its connection lets the handler go too", async () => {
+    const connection = new RawConnection(server.port);
+    const stream = connection.request(readPath);
+    stream.end(messageFrame(Buffer.alloc(0)));
+    await quiet(server.calls, () => sent);
+    connection.close();
+    expect(await over.promise).toBe("CANCELLED");
+  });
+
+  test("beyond its deadline lets the handler go", async () => {
+    const connection = new RawConnection(server.port);
+    const stream = connection.request(readPath, { "grpc-timeout": "80m" });
+    stream.end(messageFrame(Buffer.alloc(0)));
+    expect(await over.promise).toBe("DEADLINE_EXCEEDED");
+    expect(sent).toBeLessThanOrEqual(stoppedBytesMax);
+    connection.close();
+  });
+
+  test("and reads on gets everything in order", async () => {
+    const connection = new RawConnection(server.port);
+    const stream = connection.request(readPath);
+    stream.end(messageFrame(Buffer.alloc(0)));
+    await quiet(server.calls, () => sent);
+    let received = 0;
+    for await (const data of stream) {
+      received += (data as Buffer).length;
+      if (received > 50 * messageBytes) break;
+    }
+    expect(sent).toBeGreaterThan(50 * messageBytes);
+    expect(await over.promise).toBe("CANCELLED");
+    connection.close();
+  });
+
+  test("costs the same whether there is one of them or a hundred", async () => {
+    const connection = new RawConnection(server.port);
+    for (let i = 0; i < 100; i++) {
+      connection.request(readPath).end(messageFrame(Buffer.alloc(0)));
+    }
+    await quiet(server.calls, () => sent);
+    expect(sent).toBeGreaterThan(100 * messageBytes);
+    expect(sent).toBeLessThanOrEqual(100 * stoppedBytesMax);
+    connection.close();
+  });
+});
+
+describe("a pipe whose handler is busy", () => {
+  test("is read ahead by bytes, not by messages", async () => {
+    const connection = new RawConnection(server.port);
+    const stream = connection.request(pipePath);
+    let accepted = 0;
+    const message = messageFrame(Buffer.alloc(60_000));
+    for (let i = 0; i < 100; i++) stream.write(message, () => (accepted += message.length));
+    await quiet(server.calls, () => accepted + taken);
+    expect(taken).toBe(60_000);
+    // One in the handler, one read ahead beyond 64 KiB, one in grpc-js, and HTTP/2's window.
+    expect(accepted).toBeLessThan(6 * 60_000);
+    stream.close(8);
+    connection.close();
+  });
+});
