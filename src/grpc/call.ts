@@ -23,6 +23,7 @@ export class Call {
   #controller: AbortController | undefined;
   #reason: AnnalsError | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #settled = false;
 
   constructor(source: ServerCall) {
     this.#source = source;
@@ -51,14 +52,16 @@ export class Call {
     return this.#source.getPeer();
   }
 
-  /** The answer is complete: the deadline means nothing any more. */
+  /** The answer is complete: neither deadline nor cancellation means anything any more. */
   settle(): void {
+    this.#settled = true;
     clearTimeout(this.#timer);
     this.onEnded = undefined;
   }
 
   #end(reason: "CANCELLED" | "DEADLINE_EXCEEDED", message: string): void {
-    if (this.#reason !== undefined) return;
+    // grpc-js calls every call cancelled in the end, answered or not.
+    if (this.#settled || this.#reason !== undefined) return;
     this.#reason = new AnnalsError({ reason }, message);
     clearTimeout(this.#timer);
     this.#controller?.abort(this.#reason);
