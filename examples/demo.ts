@@ -1,6 +1,7 @@
 // The first minute with Annals: starts a server on a folder of its own, appends, follows live, runs
-// into a conflict, retries, is refused by a condition, snapshots, restarts and finds everything again.
-// On a terminal the server is left running until Ctrl-C; with --exit, or without a terminal, it ends.
+// into a conflict, retries, is refused by a condition, snapshots, restarts and finds everything
+// again. On a terminal the server is left running until Ctrl-C; with --exit, or without a terminal,
+// it ends.
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -87,7 +88,9 @@ function textOf({ position, stream, version, type, data }: RecordedEvent): strin
   return `position ${position}  ${`${stream}@${version}`.padEnd(9)} ${type.padEnd(15)} ${payload}`;
 }
 
-/** Prints every event from the first on as it arrives; after a restart it goes on after the last. */
+/**
+ * Prints every event from the first on as it arrives; after a restart it goes on after the last.
+ */
 async function follow(): Promise<void> {
   try {
     const start = { case: "afterPosition", value: seen } as const;

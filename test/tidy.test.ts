@@ -95,7 +95,7 @@ interface Import {
 function importsOf(text: string): Import[] {
   const code = withoutComments(text);
   const from = String.raw`\b(?:import|export)(?:\s+type)?\b[^"'\x60;()]*?\bfrom\s*`;
-  const bare = String.raw`\bimport\s*\(?\s*`;
+  const bare = String.raw`(?<!["'\x60])\bimport\s*\(?\s*`;
   const statement = new RegExp(
     `${from}["'](?<from>[^"']+)["']|${bare}["'](?<bare>[^"']+)["']`,
     "g",

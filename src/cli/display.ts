@@ -1,5 +1,5 @@
-// Text for a terminal: how wide it is, cut to fit, and disarmed. What others stored may hold control
-// characters; printed raw, they could move the cursor or rewrite what stands above.
+// Text for a terminal: how wide it is, cut to fit, and disarmed. What others stored may hold
+// control characters; printed raw, they could move the cursor or rewrite what stands above.
 
 const unsafe = /[\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]/gu;
 
@@ -12,8 +12,12 @@ export function disarmed(text: string): string {
 }
 
 const zeroWidth = /^[\p{Mn}\p{Me}\p{Cf}]$/u;
-const doubleWidth =
-  /^[\u1100-\u115F\u2E80-\u303E\u3041-\uA4CF\uAC00-\uD7A3\uF900-\uFAFF\uFE30-\uFE6F\uFF00-\uFF60\uFFE0-\uFFE6\u{1F300}-\u{1FAFF}\u{20000}-\u{3FFFD}]$/u;
+/** East Asian scripts, their full-width forms, and emoji. */
+const doubleWidth = new RegExp(
+  String.raw`^[\u1100-\u115F\u2E80-\u303E\u3041-\uA4CF\uAC00-\uD7A3\uF900-\uFAFF\uFE30-\uFE6F` +
+    String.raw`\uFF00-\uFF60\uFFE0-\uFFE6\u{1F300}-\u{1FAFF}\u{20000}-\u{3FFFD}]$`,
+  "u",
+);
 
 function widthOfCharacter(character: string): number {
   if (character <= "\u02FF") return 1;

@@ -1,5 +1,5 @@
-// The one line format of `export`, `import` and `--json`: an event as one line of JSON (docs/model.md
-// describes it). Writing and reading again gives the same bytes.
+// The one line format of `export`, `import` and `--json`: an event as one line of JSON
+// (docs/model.md describes it). Writing and reading again gives the same bytes.
 
 import type { NewEvent, RecordedEvent } from "../gen/annals/v1/event_pb.js";
 import { membersOf } from "./json-members.ts";
@@ -9,7 +9,9 @@ const jsonType = /^application\/(?:[^;\s]+\+)?json\s*(?:;.*)?$|^[^;\s]+\+json\s*
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const utf8 = new TextEncoder();
 
-/** A payload as the text it is: valid JSON under a JSON content type, on one line; else undefined. */
+/**
+ * A payload as the text it is: valid JSON under a JSON content type, on one line; else undefined.
+ */
 export function jsonTextOf(contentType: string, data: Uint8Array): string | undefined {
   if (data.length === 0 || !jsonType.test(contentType)) return undefined;
   try {

@@ -115,17 +115,17 @@ export const commandHelp: readonly CommandHelp[] = [
     details: [
       "Each event is stored exactly once, in the order of the file, however often the command is",
       "stopped and run again. The format is described in docs/model.md.",
-      "--namespace NAME        lines without an id get one from NAME, the line's number and its text:",
+      "--namespace NAME        ids for lines without one, made of NAME, line number and text:",
       "                        one name for one file, another for every other file",
       "--stream STREAM         the stream of lines that name none",
-      "--dry-run               read the file and count; send nothing (limits are the server's to check)",
+      "--dry-run               read and count; send nothing (limits are for the server to check)",
       json,
     ],
   },
   {
     name: "export",
     synopsis: "export [STREAM] [options]",
-    summary: "write events as lines for import, in the order of their positions",
+    summary: "write events as a file that can be imported, in the order of their positions",
     details: [...selection, "--after POSITION        go on after an earlier export"],
   },
   {

@@ -1,7 +1,7 @@
-// Stores a batch exactly once and in order, whatever is there of it already. Every event has an id, so
-// an append whose outcome is unknown is simply sent again; a batch of which only a part is there is
-// halved until its parts are either there or new. Batches go one after the other: with a second one
-// under way, the rest of a partly stored batch would land behind it.
+// Stores a batch exactly once and in order, whatever is there of it already. Every event has an id,
+// so an append whose outcome is unknown is simply sent again; a batch of which only a part is there
+// is halved until its parts are either there or new. Batches go one after the other: with a second
+// one under way, the rest of a partly stored batch would land behind it.
 
 import { setTimeout as pause } from "node:timers/promises";
 import { CallError } from "../client/call-error.ts";

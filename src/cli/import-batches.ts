@@ -23,7 +23,9 @@ export interface ImportOptions {
   readonly stream: string | undefined;
 }
 
-/** Few enough that a stopped import loses little work, enough that a disk sync is shared by many. */
+/**
+ * Few enough that a stopped import loses little work, enough that a disk sync is shared by many.
+ */
 const batchEventsMax = 1_000;
 const batchBytesMax = 512 * 1024;
 

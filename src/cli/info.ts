@@ -1,5 +1,5 @@
-// `annals info` and `annals health`: what the server says about itself. `health` is what a container's
-// health check runs: exit code 0 where the server takes calls.
+// `annals info` and `annals health`: what the server says about itself. `health` is what a
+// container's health check runs: exit code 0 where the server takes calls.
 
 import { toJson } from "@bufbuild/protobuf";
 import {

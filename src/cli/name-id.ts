@@ -2,7 +2,9 @@
 
 import { createHash } from "node:crypto";
 
-/** The namespace of this tool's own names. On every imported event without an id: never change it. */
+/**
+ * The namespace of this tool's own names. On every imported event without an id: never change it.
+ */
 const annalsImport = "6f1f0f0e-3a54-4c3c-9d6a-5c1d2c0b7a42";
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 

@@ -1,4 +1,5 @@
-// What went wrong, in words for the error output, and the exit code: 1 failure, 2 usage, 3 conflict.
+// What went wrong, in words for the error output, and the exit code: 1 failure, 2 usage, 3
+// conflict.
 
 import { CallError } from "../client/call-error.ts";
 import { StreamState } from "../gen/annals/v1/append_pb.js";

@@ -1,5 +1,5 @@
-// The command line: which command, run how, ended with which exit code. `serve` is the server itself;
-// every other command is a client of it.
+// The command line: which command, run how, ended with which exit code. `serve` is the server
+// itself; every other command is a client of it.
 
 import { readFileSync } from "node:fs";
 import { append } from "./append.ts";

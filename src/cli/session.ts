@@ -1,5 +1,5 @@
-// A command's conversation with a server: connected from the common options, closed when the command
-// is done, cancelled by Ctrl-C.
+// A command's conversation with a server: connected from the common options, closed when the
+// command is done, cancelled by Ctrl-C.
 
 import { readFileSync } from "node:fs";
 import { defaultAddress, loopback } from "../client/address.ts";

@@ -1,5 +1,5 @@
-// Tables that are printed as they arrive: rows come in groups, widths only grow, and the last column
-// takes what the terminal has left.
+// Tables that are printed as they arrive: rows come in groups, widths only grow, and the last
+// column takes what the terminal has left.
 
 import { disarmed, displayWidth, fitted, padded } from "./display.ts";
 import { paintFor, widthOf, type Output, type Terminal } from "./terminal.ts";

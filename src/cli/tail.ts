@@ -1,6 +1,6 @@
-// `annals tail`: the last events of a selection and, with -f, every later one as it becomes durable.
-// One subscription carries both, and it is resumed after the last position seen: a lost connection
-// or a restarted server leaves no gap and repeats nothing.
+// `annals tail`: the last events of a selection and, with -f, every later one as it becomes
+// durable. One subscription carries both, and it is resumed after the last position seen: a lost
+// connection or a restarted server leaves no gap and repeats nothing.
 
 import { setTimeout as pause } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";

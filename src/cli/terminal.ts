@@ -60,7 +60,9 @@ export function print(output: Output, text: string): Promise<void> {
   });
 }
 
-/** The bytes of a file, or of standard input where the path is `-`; Ctrl-C ends the wait for them. */
+/**
+ * The bytes of a file, or of standard input where the path is `-`; Ctrl-C ends the wait for them.
+ */
 export function inputOf(path: string, terminal: Terminal): AsyncIterable<Buffer> {
   const input = path === "-" ? terminal.input : createReadStream(path);
   return addAbortSignal(terminal.signal, input) as AsyncIterable<Buffer>;

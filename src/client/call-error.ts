@@ -1,5 +1,6 @@
-// What a call fails with, typed: the `google.rpc.Status` details of the contract, decoded once here so
-// that nobody parses text. The same error for a call's trailer and for a refused append of a pipe.
+// What a call fails with, typed: the `google.rpc.Status` details of the contract, decoded once here
+// so that nobody parses text. The same error for a call's trailer and for a refused append of a
+// pipe.
 
 import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { anyUnpack, type Any } from "@bufbuild/protobuf/wkt";
@@ -69,7 +70,9 @@ export type CallFailure =
     }
   | { readonly reason: "CORRUPTION"; readonly detail: CorruptionDetail | undefined }
   | { readonly reason: BareReason }
-  /** Not the store's own words: the connection broke, the client gave up, or something in between. */
+  /**
+   * Not the store's own words: the connection broke, the client gave up, or something in between.
+   */
   | { readonly reason: "UNREACHABLE" | "TIMED_OUT" | "NOT_SAID" };
 
 export type CallReason = CallFailure["reason"];

@@ -1,5 +1,5 @@
-// One connection to a server: address, transport security and the channel options that matter. Typed
-// clients (client.ts) are bound to it; closing it ends their calls.
+// One connection to a server: address, transport security and the channel options that matter.
+// Typed clients (client.ts) are bound to it; closing it ends their calls.
 
 import { Client, credentials, type ChannelCredentials } from "@grpc/grpc-js";
 import { targetOf } from "./address.ts";
@@ -30,7 +30,9 @@ const keepaliveTimeoutMs = 10_000;
 const reconnectBackoffMinMs = 100;
 const reconnectBackoffMaxMs = 5_000;
 
-/** A lazy channel: nothing is dialled before the first call. Throws a `TypeError` on a bad address. */
+/**
+ * A lazy channel: nothing is dialled before the first call. Throws a `TypeError` on a bad address.
+ */
 export class Connection {
   readonly address: string;
   /** For the typed clients of this folder. */
@@ -42,7 +44,7 @@ export class Connection {
     this.address = address;
     this.channel = new Client(target, channelCredentials(tls), {
       "grpc-node.flow_control_window": windowBytes,
-      // A half-open connection is noticed while something is followed, not after the kernel's hours.
+      // A half-open connection is noticed while something is followed, not hours later.
       "grpc.keepalive_time_ms": keepaliveTimeMs,
       "grpc.keepalive_timeout_ms": keepaliveTimeoutMs,
       "grpc.initial_reconnect_backoff_ms": reconnectBackoffMinMs,

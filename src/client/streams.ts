@@ -1,11 +1,13 @@
-// Streaming calls as async iterables. Who iterates sets the pace: nothing is asked of the server that
-// was not pulled, beyond the flow-control window and a few messages of read-ahead.
+// Streaming calls as async iterables. Who iterates sets the pace: nothing is asked of the server
+// that was not pulled, beyond the flow-control window and a few messages of read-ahead.
 
 import type { Writable } from "node:stream";
 import type { ClientDuplexStream, ClientReadableStream } from "@grpc/grpc-js";
 import { callError } from "./call-error.ts";
 
-/** The messages of a call; leaving the loop, or the signal, cancels it. Fails with a `CallError`. */
+/**
+ * The messages of a call; leaving the loop, or the signal, cancels it. Fails with a `CallError`.
+ */
 export async function* receive<Response>(
   open: () => ClientReadableStream<Response>,
   signal?: AbortSignal,

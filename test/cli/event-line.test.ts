@@ -1,4 +1,5 @@
-// The line format: whatever was stored comes back byte for byte, and bad lines are refused by reason.
+// The line format: whatever was stored comes back byte for byte, and bad lines are refused by
+// reason.
 import { create } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -83,7 +84,7 @@ describe("a line", () => {
     expect(line.includes('"data":"')).toBe(!readable);
   });
 
-  test("written by hand keeps its numbers as they stand, and may leave out what it does not need", () => {
+  test("written by hand keeps its numbers and may leave out what it does not need", () => {
     const event = eventOf('{ "type" : "Paid", "json" : {"amount": 0.10, "cents":1e2} }');
     expect(event).toMatchObject({ id: "", stream: "", tags: [], contentType: "application/json" });
     expect(event.payload).toEqual({

@@ -1,5 +1,5 @@
-// Import and export against real servers: everything arrives, once, in order, byte for byte, however
-// often somebody pulls a plug.
+// Import and export against real servers: everything arrives, once, in order, byte for byte,
+// however often somebody pulls a plug.
 import { createReadStream, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Readable } from "node:stream";

@@ -1,5 +1,5 @@
-// The real server in a process of its own, on a free port, with a folder of its own: started, killed
-// and started again by a test, and ended by its own process id.
+// The real server in a process of its own, on a free port, with a folder of its own: started,
+// killed and started again by a test, and ended by its own process id.
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
