@@ -3,18 +3,16 @@
 // once the group is durable, because an answer may speak of what an append before it in the group
 // stored.
 
-import type { Append, Outcome } from "../domain/append.ts";
+import type { Append } from "../domain/append.ts";
 import { decideGroup, factsNeeded, type Decision } from "../domain/decide.ts";
 import { AnnalsError, type Reason } from "../domain/errors.ts";
 import type { Limits } from "../domain/limits.ts";
 import type { Head, Storage } from "../storage/storage.ts";
 import { cancellation } from "./cancellation.ts";
+import { WaitingLine, weightOf, type Answer, type Waiting } from "./waiting-line.ts";
 
 /** How long an append that found no room is asked to wait: some groups' time. */
 const retryAfterMs = 250;
-
-/** What one item of a condition weighs beside one event: it is looked up in the index and here. */
-const conditionItemWork = 8;
 
 /** Other writers may overtake a decision; each time somebody's append was stored. */
 const decisionsMax = 100;
@@ -28,12 +26,6 @@ const tellingReasons: ReadonlySet<Reason> = new Set<Reason>([
   "STORE_FAILED",
 ]);
 
-export interface Answer {
-  readonly outcome: Outcome;
-  /** The last durable position when this was answered. */
-  readonly head: number;
-}
-
 export interface AppendQueueOptions {
   readonly storage: Storage;
   readonly limits: Pick<
@@ -46,11 +38,7 @@ export interface AppendQueueOptions {
 
 export class AppendQueue {
   private readonly options: AppendQueueOptions;
-  private first: Waiting | undefined;
-  private last: Waiting | undefined;
-  /** Of all that are not answered yet, those in flight included. */
-  private bytes = 0;
-  private count = 0;
+  private readonly line = new WaitingLine();
   /** From the first append's arrival until the line is empty and everything is answered. */
   private running = false;
   private stopping = false;
@@ -68,9 +56,12 @@ export class AppendQueue {
     if (this.isFull(bytes)) {
       return refused({ reason: "OVERLOADED", retryAfterMs }, "too many appends wait for the disk");
     }
-    return new Promise<Answer>((resolve, reject) => {
-      this.enter(new Waiting(this, append, bytes, signal, resolve, reject));
-    });
+    const answer = this.line.enter(append, bytes, signal);
+    if (!this.running) {
+      this.running = true;
+      setImmediate(this.turn);
+    }
+    return answer;
   }
 
   /** No more appends; resolves when those that wait are answered. */
@@ -80,46 +71,11 @@ export class AppendQueue {
     return new Promise((resolve) => this.whenIdle.push(resolve));
   }
 
-  /** A signal's abort: out of the line. Those that were taken no longer listen. */
-  abandon(waiting: Waiting): void {
-    this.unlink(waiting);
-    this.leave(waiting);
-    if (waiting.signal !== undefined) waiting.reject(cancellation(waiting.signal));
-  }
-
   /** An append that waits alone is let in whatever it weighs: it could never enter otherwise. */
   private isFull(bytes: number): boolean {
     const { appendQueueBytesMax, appendQueueCountMax } = this.options.limits;
-    if (this.count === 0) return false;
-    return this.bytes + bytes > appendQueueBytesMax || this.count >= appendQueueCountMax;
-  }
-
-  private enter(waiting: Waiting): void {
-    this.bytes += waiting.bytes;
-    this.count++;
-    waiting.previous = this.last;
-    if (this.last === undefined) this.first = waiting;
-    else this.last.next = waiting;
-    this.last = waiting;
-    waiting.listen();
-    if (this.running) return;
-    this.running = true;
-    setImmediate(this.turn);
-  }
-
-  private unlink(waiting: Waiting): void {
-    const { previous, next } = waiting;
-    if (previous === undefined) this.first = next;
-    else previous.next = next;
-    if (next === undefined) this.last = previous;
-    else next.previous = previous;
-    waiting.previous = undefined;
-    waiting.next = undefined;
-  }
-
-  private leave(waiting: Waiting): void {
-    this.bytes -= waiting.bytes;
-    this.count--;
+    if (this.line.count === 0) return false;
+    return this.line.bytes + bytes > appendQueueBytesMax || this.line.count >= appendQueueCountMax;
   }
 
   /**
@@ -131,31 +87,15 @@ export class AppendQueue {
   };
 
   private async commitNext(): Promise<void> {
-    const group = this.take();
+    const { commitBytesMax, commitEventsMax } = this.options.limits;
+    const group = this.line.take(commitBytesMax, commitEventsMax);
     if (group.length > 0) await this.settle(group);
-    if (this.first !== undefined) {
+    if (!this.line.isEmpty) {
       setImmediate(this.turn);
       return;
     }
     this.running = false;
     for (const resolve of this.whenIdle.splice(0)) resolve();
-  }
-
-  /** As many as one commit may hold; the first one whatever its size. */
-  private take(): Waiting[] {
-    const { commitBytesMax, commitEventsMax } = this.options.limits;
-    const group: Waiting[] = [];
-    let bytes = 0;
-    let work = 0;
-    for (let next = this.first; next !== undefined; next = this.first) {
-      bytes += next.bytes;
-      work += workOf(next.append);
-      if (group.length > 0 && (bytes > commitBytesMax || work > commitEventsMax)) break;
-      this.unlink(next);
-      next.silence();
-      group.push(next);
-    }
-    return group;
   }
 
   private async settle(group: readonly Waiting[]): Promise<void> {
@@ -164,7 +104,7 @@ export class AppendQueue {
     } catch (error) {
       for (const waiting of group) waiting.reject(error);
     } finally {
-      for (const waiting of group) this.leave(waiting);
+      for (const waiting of group) this.line.leave(waiting);
     }
   }
 
@@ -213,48 +153,6 @@ export class AppendQueue {
   }
 }
 
-/** An append in line. It is the listener of its own signal. */
-class Waiting {
-  readonly append: Append;
-  readonly bytes: number;
-  readonly signal: AbortSignal | undefined;
-  readonly resolve: (answer: Answer) => void;
-  readonly reject: (error: unknown) => void;
-  previous: Waiting | undefined;
-  next: Waiting | undefined;
-  private readonly queue: AppendQueue;
-
-  constructor(
-    queue: AppendQueue,
-    append: Append,
-    bytes: number,
-    signal: AbortSignal | undefined,
-    resolve: (answer: Answer) => void,
-    reject: (error: unknown) => void,
-  ) {
-    this.queue = queue;
-    this.append = append;
-    this.bytes = bytes;
-    this.signal = signal;
-    this.resolve = resolve;
-    this.reject = reject;
-    this.previous = undefined;
-    this.next = undefined;
-  }
-
-  listen(): void {
-    this.signal?.addEventListener("abort", this, { once: true });
-  }
-
-  silence(): void {
-    this.signal?.removeEventListener("abort", this);
-  }
-
-  handleEvent(): void {
-    this.queue.abandon(this);
-  }
-}
-
 function refused(failure: AnnalsError["failure"], message: string): Promise<never> {
   return Promise.reject(new AnnalsError(failure, message));
 }
@@ -263,22 +161,4 @@ function commitFailure(error: unknown): AnnalsError {
   if (error instanceof AnnalsError && tellingReasons.has(error.reason)) return error;
   const message = "the commit failed: the append may or may not be there";
   return new AnnalsError({ reason: "OUTCOME_UNKNOWN" }, message, error);
-}
-
-/** Bytes an append holds in line: its events, and the words of its condition. */
-function weightOf({ bytes, condition }: Append): number {
-  if (condition === undefined) return bytes;
-  let words = 0;
-  for (const { streams, streamPrefixes, types, tags } of condition.query.items) {
-    for (const terms of [streams, streamPrefixes, types, tags]) {
-      for (const term of terms) words += term.length;
-    }
-  }
-  return bytes + words;
-}
-
-/** What an append adds to its group's look-ups and decision, in events. */
-function workOf({ events, expectations, condition }: Append): number {
-  const items = condition === undefined ? 0 : Math.max(1, condition.query.items.length);
-  return events.length + expectations.length + items * conditionItemWork;
 }
