@@ -1,5 +1,6 @@
 // An append and what becomes of it. Expected outcomes are values; failures are thrown.
 
+import type { CheckpointUpdate } from "./checkpoint.ts";
 import type { NewEvent } from "./event.ts";
 import type { Query } from "./query.ts";
 
@@ -27,6 +28,8 @@ export interface Append {
   /** Each stream at most once. */
   readonly expectations: readonly StreamExpectation[];
   readonly condition: AppendCondition | undefined;
+  /** How far a consumer has got, durable with the events or not at all. Absent: nothing is said. */
+  readonly checkpoint?: CheckpointUpdate | undefined;
   /** Bytes of all bodies: what the append weighs in queues and commits. */
   readonly bytes: number;
 }
@@ -84,7 +87,7 @@ export interface EventIdConflict {
   readonly events: readonly EventIdMismatch[];
 }
 
-/** The condition's `after` lies beyond the head: it was not read from this store. */
+/** A position lies beyond the head: it was not read from this store. Nothing was stored. */
 export interface BeyondHead {
   readonly kind: "beyond-head";
   readonly field: string;
@@ -92,4 +95,13 @@ export interface BeyondHead {
   readonly head: number;
 }
 
-export type Outcome = Appended | Conflict | EventIdConflict | BeyondHead;
+/** The consumer has got further already; nothing was stored. */
+export interface CheckpointBackwards {
+  readonly kind: "checkpoint-backwards";
+  readonly consumer: string;
+  readonly asked: number;
+  /** The position saved before. */
+  readonly saved: number;
+}
+
+export type Outcome = Appended | Conflict | EventIdConflict | BeyondHead | CheckpointBackwards;

@@ -17,14 +17,20 @@ import type {
   Outcome,
   StreamConflict,
 } from "./append.ts";
+import type { Checkpoint, CheckpointOutcome, CheckpointRequest } from "./checkpoint.ts";
+import { CheckpointOverlay, type CheckpointFacts } from "./decide-checkpoint.ts";
 import { invariant } from "./errors.ts";
 import type { CommitEvent, NewEvent, PlacedEvent, StoredEvent } from "./event.ts";
 import { positionMax } from "./limits.ts";
 import { Overlay } from "./overlay.ts";
 import { composeFrame, sameContent } from "./record.ts";
 
+/** What is decided on, in one order: appends, and changes of checkpoints by themselves. */
+export type Proposal = Append | CheckpointRequest;
+export type OutcomeOf<P extends Proposal> = P extends Append ? Outcome : CheckpointOutcome;
+
 /** What is durable, as of `head`: see `Facts` of the storage port, which is one. */
-export interface DecisionFacts {
+export interface DecisionFacts extends CheckpointFacts {
   readonly head: { readonly position: number; readonly recordedAt: number };
   readonly versions: ReadonlyMap<string, number>;
   readonly events: ReadonlyMap<string, StoredEvent>;
@@ -37,56 +43,80 @@ export interface NeededFacts {
   readonly streams: Set<string>;
   readonly ids: string[];
   readonly conditions: AppendCondition[];
+  /** Whose checkpoints are asked. */
+  readonly consumers: Set<string>;
 }
 
-export interface Group {
+export interface Group<P extends Proposal = Append> {
   readonly facts: DecisionFacts;
   /** In the order they are decided in. */
-  readonly appends: readonly Append[];
+  readonly appends: readonly P[];
   /** The clock, microseconds since 1970, UTC. It may have jumped back. */
   readonly now: number;
 }
 
-export interface Decision {
-  /** One for each append, in order. They hold only once `events` are durable. */
-  readonly outcomes: Outcome[];
+export interface Decision<O = Outcome> {
+  /** One for each append, in order. They hold only once what is to be stored is durable. */
+  readonly outcomes: O[];
   /** What to store, in order, right after the facts' head. Empty: nothing. */
   readonly events: CommitEvent[];
-  /** Of all `events`: microseconds since 1970, UTC, never before the head's. */
+  /** The checkpoints to store with them, by consumer; undefined: the checkpoint goes. */
+  readonly checkpoints: ReadonlyMap<string, Checkpoint | undefined>;
+  /** Of all of it: microseconds since 1970, UTC, never before the head's. */
   readonly recordedAt: number;
 }
 
-export function factsNeeded(appends: readonly Append[]): NeededFacts {
+export function factsNeeded(appends: readonly Proposal[]): NeededFacts {
   const streams = new Set<string>();
   const ids: string[] = [];
   const conditions: AppendCondition[] = [];
+  const consumers = new Set<string>();
   for (const append of appends) {
+    if ("kind" in append) {
+      consumers.add(consumerOf(append));
+      continue;
+    }
     for (const { stream } of append.expectations) streams.add(stream);
     for (const event of append.events) {
       if (event.stream !== "") streams.add(event.stream);
       if (event.idFromClient) ids.push(event.id);
     }
     if (append.condition !== undefined) conditions.push(append.condition);
+    if (append.checkpoint !== undefined) consumers.add(append.checkpoint.consumer);
   }
-  return { streams, ids, conditions };
+  return { streams, ids, conditions, consumers };
 }
 
-export function decideGroup({ facts, appends, now }: Group): Decision {
+function consumerOf(request: CheckpointRequest): string {
+  return request.kind === "save-checkpoint" ? request.update.consumer : request.consumer;
+}
+
+export function decideGroup<P extends Proposal>(group: Group<P>): Decision<OutcomeOf<P>> {
+  const { facts, appends, now } = group;
   const recordedAt = Math.max(now, facts.head.recordedAt);
   const overlay = new Overlay(recordedAt);
-  const outcomes: Outcome[] = [];
+  const checkpoints = new CheckpointOverlay(facts, recordedAt);
+  const outcomes: (Outcome | CheckpointOutcome)[] = [];
   let conditionCount = 0;
   for (const append of appends) {
+    if ("kind" in append) {
+      outcomes.push(checkpoints.decide(append));
+      continue;
+    }
     const match = append.condition === undefined ? 0 : facts.matches[conditionCount++];
     invariant(match !== undefined, "the facts answer every condition");
-    outcomes.push(
+    const { checkpoint } = append;
+    const answered =
       recordedBefore(append, facts, overlay) ??
-        beyondHead(append, facts) ??
-        conflict(append, facts, overlay, match) ??
-        accept(append, facts, overlay, recordedAt),
-    );
+      beyondHead(append, facts) ??
+      (checkpoint && checkpoints.refusal(checkpoint)) ??
+      conflict(append, facts, overlay, match);
+    outcomes.push(answered ?? accept(append, facts, overlay, recordedAt));
+    if (answered === undefined && checkpoint !== undefined) checkpoints.save(checkpoint);
   }
-  return { outcomes, events: overlay.events, recordedAt };
+  const { events } = overlay;
+  const { changes } = checkpoints;
+  return { outcomes: outcomes as OutcomeOf<P>[], events, checkpoints: changes, recordedAt };
 }
 
 /**

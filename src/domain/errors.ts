@@ -2,7 +2,7 @@
 // conflict, say) is a value until the edge; what fails is thrown as this. The gRPC floor holds the
 // one table from reason to status code.
 
-import type { Conflict, EventIdConflict } from "./append.ts";
+import type { BeyondHead, CheckpointBackwards, Conflict, EventIdConflict } from "./append.ts";
 
 export interface FieldViolation {
   /** The field's path in the request, proto names: `events[3].tags[0]`. */
@@ -29,6 +29,16 @@ export type Failure =
       readonly asked: number;
       readonly head: number;
     }
+  | {
+      readonly reason: "CHECKPOINT_BACKWARDS";
+      readonly consumer: string;
+      readonly asked: number;
+      /** The position saved before. */
+      readonly saved: number;
+    }
+  | { readonly reason: "CHECKPOINT_NOT_FOUND"; readonly consumer: string }
+  | { readonly reason: "GROUP_NOT_FOUND"; readonly group: string }
+  | { readonly reason: "GROUP_EXISTS"; readonly group: string }
   | { readonly reason: "OVERLOADED"; readonly retryAfterMs: number }
   | { readonly reason: "DISK_FULL"; readonly retryAfterMs: number }
   | { readonly reason: "OUTCOME_UNKNOWN" }
@@ -78,6 +88,18 @@ export function corruption(
   const lastPosition = at.last ?? firstPosition;
   const failure = { reason: "CORRUPTION", firstPosition, lastPosition } as const;
   return new AnnalsError({ ...failure, stream: at.stream ?? "" }, message, cause);
+}
+
+/** A position that was not read from this store. */
+export function beyondHead({ field, asked, head }: Omit<BeyondHead, "kind">): AnnalsError {
+  const message = `${field}: ${asked} is beyond the head (${head}): it was not read from this store`;
+  return new AnnalsError({ reason: "BEYOND_HEAD", field, asked, head }, message);
+}
+
+export function checkpointBackwards(outcome: CheckpointBackwards): AnnalsError {
+  const { consumer, asked, saved } = outcome;
+  const message = `consumer ${JSON.stringify(consumer)} is at position ${saved}, asked for ${asked}`;
+  return new AnnalsError({ reason: "CHECKPOINT_BACKWARDS", consumer, asked, saved }, message);
 }
 
 /** A promise of our own code was broken: a fault of the server, never of the caller. */

@@ -1,7 +1,7 @@
 // Append: from request bytes to the log and back.
 
 import type { Append, Conflict, Outcome } from "../domain/append.ts";
-import { AnnalsError } from "../domain/errors.ts";
+import { AnnalsError, beyondHead, checkpointBackwards } from "../domain/errors.ts";
 import type { AppendResponse } from "../gen/annals/v1/append_pb.js";
 import type { Encoded } from "./bind.ts";
 import type { Call } from "./call.ts";
@@ -41,11 +41,10 @@ export function answerOf(
       }${more}`;
       throw new AnnalsError({ reason: "EVENT_ID_CONFLICT", conflict: outcome }, message);
     }
-    case "beyond-head": {
-      const { field, asked, head: known } = outcome;
-      const message = `${field}: ${asked} is beyond the head (${known}): it was not read from this store`;
-      throw new AnnalsError({ reason: "BEYOND_HEAD", field, asked, head: known }, message);
-    }
+    case "checkpoint-backwards":
+      throw checkpointBackwards(outcome);
+    case "beyond-head":
+      throw beyondHead(outcome);
   }
 }
 

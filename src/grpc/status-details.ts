@@ -65,6 +65,15 @@ export function detailsOf(failure: Failure): Any[] {
       const { field, asked, head } = failure;
       return [info({ field, asked: `${asked}`, head: `${head}` })];
     }
+    case "CHECKPOINT_BACKWARDS": {
+      const { consumer, asked, saved } = failure;
+      return [info({ consumer, asked: `${asked}`, saved: `${saved}` })];
+    }
+    case "CHECKPOINT_NOT_FOUND":
+      return [info({ consumer: failure.consumer })];
+    case "GROUP_NOT_FOUND":
+    case "GROUP_EXISTS":
+      return [info({ group: failure.group })];
     case "OVERLOADED":
     case "DISK_FULL":
       return [info(), retryInfo(failure.retryAfterMs)];
