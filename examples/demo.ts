@@ -244,12 +244,15 @@ async function fingerprint(): Promise<{ count: number; hash: string }> {
 
 function nextSteps(): void {
   title(stays ? "The server goes on until Ctrl-C. In another terminal:" : "Try it yourself:");
-  if (!stays) console.log("  npm start");
-  const at = `127.0.0.1:${stays ? port : defaultPort}`;
-  const service = "annals.v1.EventStoreService";
-  console.log(
-    `  grpcurl -plaintext -d '{"stream":"user-1","view":"VIEW_JSON"}' ${at} ${service}/Read`,
-  );
+  const call = (data: string, method: string, at: number) => {
+    const service = "annals.v1.EventStoreService";
+    console.log(`  grpcurl -plaintext -d '${data}' 127.0.0.1:${at} ${service}/${method}`);
+  };
+  if (stays) call('{"stream":"user-1","view":"VIEW_JSON"}', "Read", port);
+  else {
+    console.log("  npm start");
+    call('{"stream":"a-1","events":[{"type":"Tried","json":{}}]}', "Append", defaultPort);
+  }
 }
 
 async function leave(code: number): Promise<never> {

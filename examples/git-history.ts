@@ -2,7 +2,7 @@
 // event store with. A stream for each author, an event for each commit, tags for the folders it
 // touched; the ids come from the commits, so that importing twice stores nothing twice.
 //
-//   node examples/git-history.ts [REPOSITORY] > history.ndjson
+//   npx node examples/git-history.ts [REPOSITORY] > history.ndjson
 //   annals import history.ndjson
 
 import { spawn } from "node:child_process";

@@ -12,7 +12,7 @@ const utf8 = new TextEncoder();
 /**
  * A payload as the text it is: valid JSON under a JSON content type, on one line; else undefined.
  */
-export function jsonTextOf(contentType: string, data: Uint8Array): string | undefined {
+function jsonTextOf(contentType: string, data: Uint8Array): string | undefined {
   if (data.length === 0 || !jsonType.test(contentType)) return undefined;
   try {
     const text = strictUtf8.decode(data);

@@ -24,7 +24,7 @@ export class OutputClosed extends Error {
 }
 
 /** Somebody pressed Ctrl-C. */
-export class Interrupted extends Error {
+class Interrupted extends Error {
   override readonly name = "Interrupted";
 }
 
