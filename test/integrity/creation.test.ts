@@ -54,10 +54,13 @@ describe("creation", () => {
     const names = (await filesOf(whole)).filter(({ path }) => path !== "IDENTITY");
     await fc.assert(
       fc.asyncProperty(
-        fc.array(fc.record({ gone: fc.boolean(), cut: fc.double({ min: 0, max: 1, noNaN: true }) }), {
-          minLength: names.length,
-          maxLength: names.length,
-        }),
+        fc.array(
+          fc.record({ gone: fc.boolean(), cut: fc.double({ min: 0, max: 1, noNaN: true }) }),
+          {
+            minLength: names.length,
+            maxLength: names.length,
+          },
+        ),
         async (faults) => {
           folder = join(scratch, String(made++));
           await copyStore(whole, folder);

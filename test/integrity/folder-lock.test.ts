@@ -78,6 +78,7 @@ test("a process that is stopped still holds its lock", async () => {
 test("a file that is no socket holds nothing", async () => {
   await writeFile(join(folder, "guard-0123456789abcdef.sock"), "");
   await (await lockFolder(folder)).release();
+  expect(await readdir(folder)).toEqual([]);
 });
 
 test("a folder's path may be longer than a socket's", async () => {

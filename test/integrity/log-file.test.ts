@@ -181,7 +181,11 @@ describe("LevelDB recovers what we say it will", () => {
       fc.constant({ kind: "none" as const }),
       fc.record({ kind: fc.constant("cut" as const), at: fc.nat(0xffff_ffff) }),
       fc.record({ kind: fc.constant("flip" as const), at: fc.nat(0xffff_ffff), bit: fc.nat(7) }),
-      fc.record({ kind: fc.constant("zeros" as const), at: fc.nat(0xffff_ffff), count: fc.nat(4_000) }),
+      fc.record({
+        kind: fc.constant("zeros" as const),
+        at: fc.nat(0xffff_ffff),
+        count: fc.nat(4_000),
+      }),
     );
     await fc.assert(
       fc.asyncProperty(lengths, fc.array(fault, { maxLength: 2 }), async (sizes, faults) => {

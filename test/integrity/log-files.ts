@@ -28,8 +28,7 @@ export function logOf(records: readonly Uint8Array[]): Buffer {
   };
   for (const record of records) {
     let from = 0;
-    let first = true;
-    do {
+    for (let first = true; first || from < record.length;) {
       const room = blockBytes - (offset % blockBytes);
       if (room < headerBytes) {
         push(Buffer.alloc(room));
@@ -37,12 +36,10 @@ export function logOf(records: readonly Uint8Array[]): Buffer {
       }
       const take = Math.min(record.length - from, room - headerBytes);
       const last = from + take === record.length;
-      const type = first ? (last ? 1 : 2) : last ? 4 : 3;
-      push(fragment(type, record.subarray(from, from + take)));
+      push(fragment(first ? (last ? 1 : 2) : last ? 4 : 3, record.subarray(from, from + take)));
       from += take;
       first = false;
-      if (last) break;
-    } while (true);
+    }
   }
   return Buffer.concat(parts);
 }

@@ -76,7 +76,10 @@ describe("write batches", () => {
     ["shorter than a header", Buffer.alloc(11)],
     ["that holds less than it says", Buffer.concat([batchOf(1, [[value, value]])]).subarray(0, 80)],
     ["that holds more than it says", Buffer.concat([batchOf(1, []), Buffer.from([1, 0, 0])])],
-    ["with an entry of no known kind", withCount(Buffer.concat([batchOf(1, []), Buffer.from([2, 0])]))],
+    [
+      "with an entry of no known kind",
+      withCount(Buffer.concat([batchOf(1, []), Buffer.from([2, 0])])),
+    ],
   ])("a batch %s is refused", (_, record) => {
     expect(() => readBatch(record)).toThrow(RangeError);
   });

@@ -7,7 +7,7 @@ const bytesMax = 1 << 20;
 
 function decompress(...parts: readonly (number | string | readonly number[])[]): string {
   const bytes = parts.map((part) =>
-    typeof part === "string" ? Buffer.from(part, "latin1") : Buffer.from([part].flat() as number[]),
+    typeof part === "string" ? Buffer.from(part, "latin1") : Buffer.from([part].flat()),
   );
   return Buffer.from(snappyDecompress(Buffer.concat(bytes), bytesMax)).toString("latin1");
 }

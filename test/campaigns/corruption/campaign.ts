@@ -55,7 +55,15 @@ export async function corruption(options: CorruptionOptions): Promise<CampaignRe
     events,
     violations,
     control: silentlyWrong > 0,
-    detail: { bytes, refused, identical, reported, died, controlTrials: 2 * controlTrials, silentlyWrong },
+    detail: {
+      bytes,
+      refused,
+      identical,
+      reported,
+      died,
+      controlTrials: 2 * controlTrials,
+      silentlyWrong,
+    },
   };
 }
 
