@@ -276,6 +276,16 @@ describe("what there is", () => {
     ]);
     expect(await annals(["health"])).toMatchObject({ code: 0, output: "serving\n" });
   });
+
+  test("health finds the server where the server's own settings put it", async () => {
+    const port = server.address.slice(server.address.indexOf(":") + 1);
+    const there = await run(["health"], { environment: { ANNALS_PORT: port } });
+    expect(there).toMatchObject({ code: 0, output: "serving\n" });
+    const socket = { ANNALS_TCP: "false", ANNALS_UNIX_SOCKET: join(folder, "none.sock") };
+    const elsewhere = await run(["health"], { environment: socket });
+    expect(elsewhere).toMatchObject({ code: 1 });
+    expect(elsewhere.errors).toContain("none.sock");
+  });
 });
 
 describe("the command line", () => {
