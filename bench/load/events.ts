@@ -52,12 +52,11 @@ export function payload(seed: number): Buffer {
   const text = JSON.stringify({
     at: "0".repeat(timeDigits),
     entry: hex(24),
-    account: { number: hex(12), branch: "0042", kind: "current" },
+    account: { number: hex(12), branch: "0042" },
     amount: amount.toFixed(2),
     currency: "EUR",
     counterparty: hex(16),
     reference: `invoice ${hex(10)}`,
-    booked: true,
     note: "",
   });
   const filler = "settled by the monthly run ".repeat(4);

@@ -1,0 +1,142 @@
+import { expect, test } from "vitest";
+import { parseOptions } from "../../bench/options.ts";
+import { chart } from "../../bench/report/chart.ts";
+import { performanceDocument } from "../../bench/report/document.ts";
+import { table } from "../../bench/report/table.ts";
+import { rowOf, rssRow, type Round } from "../../bench/rows.ts";
+import type { PartSample, RowSpec, Sample } from "../../bench/probe.ts";
+import { workloads } from "../../bench/workloads.ts";
+
+const facts = {
+  node: "v24.0.0",
+  commit: "abc",
+  date: "2026-01-01T00:00:00.000Z",
+  command: "npm run bench",
+  machine: "2 x something",
+};
+
+function sample(callsPerSecond: number, rssPeakBytes = 1e8): Sample {
+  const part: PartSample = {
+    callsPerSecond,
+    eventsPerSecond: callsPerSecond * 10,
+    bytesPerCall: 1,
+    bytesPerMessage: 1,
+    eventsPerMessage: 1,
+    messagesPerCall: 1,
+    p50: 1,
+    p99: 9,
+    p999: 20,
+  };
+  return { parts: [part], serverCpu: 0.9, loadCpu: 0.1, rssPeakBytes };
+}
+
+const spec: RowSpec = {
+  workload: "w",
+  title: "A workload <with> signs",
+  unit: "calls/s",
+  value: { probe: "product", of: "calls/s" },
+  limit: [{ probe: "limit", of: "calls/s" }],
+  against: "a limit",
+  target: { of: "ratio", atLeast: 0.5 },
+};
+
+function rounds(...pairs: [number, number][]): Round[] {
+  return pairs.map(
+    ([value, limit]) =>
+      new Map([
+        ["product", sample(value)],
+        ["limit", sample(limit)],
+      ]),
+  );
+}
+
+test("a row has the medians of the rounds, their ratio and the verdict", () => {
+  const row = rowOf(spec, rounds([10, 100], [70, 90], [60, 300]), facts);
+  expect(row).toMatchObject({
+    workload: "w",
+    value: 60,
+    limit: 100,
+    ratio: 0.6,
+    target: "ratio >= 0.5",
+    p50: 1,
+    p99: 9,
+    node: "v24.0.0",
+    commit: "abc",
+  });
+  expect(row.detail.met).toBe(true);
+  expect(rowOf(spec, rounds([40, 100]), facts).detail.met).toBe(false);
+});
+
+test("limits of several probes add up, targets of values need no limit", () => {
+  const limit = [spec.limit?.[0], spec.limit?.[0]].flatMap((pick) => pick ?? []);
+  expect(rowOf({ ...spec, limit }, rounds([100, 50]), facts).ratio).toBe(1);
+  const { limit: _, ...bare } = spec;
+  const target = { of: "value", atMost: 5 } as const;
+  const row = rowOf({ ...bare, target }, rounds([4, 0]), facts);
+  expect(row).toMatchObject({ limit: null, ratio: null, target: "value <= 5" });
+  expect(row.detail.met).toBe(true);
+});
+
+test("the most memory of a run is a row of its own", () => {
+  const small = rowOf(spec, rounds([1, 1]), facts);
+  const big = rowOf(
+    { ...spec, workload: "big" },
+    [
+      new Map([
+        ["product", sample(1, 4e8)],
+        ["limit", sample(1)],
+      ]),
+    ],
+    facts,
+  );
+  expect(rssRow([small, big], facts)).toMatchObject({ workload: "rss-peak", value: 400 });
+});
+
+test("table, chart and document name every row", () => {
+  const rows = [
+    rowOf(spec, rounds([60, 100]), facts),
+    rowOf({ ...spec, workload: "other" }, rounds([4, 10]), { ...facts, commit: "def" }),
+  ];
+  expect(table(rows)).toMatch(/w +60.0.*\n.*other.*MISSED/);
+  const svg = chart(rows[0] as (typeof rows)[0]);
+  expect(svg).toMatch(/^<svg [^]*A workload &lt;with&gt; signs[^]*<\/svg>\n$/);
+  const chartOf = (workload: string) => `charts/${workload}.svg`;
+  const document = performanceDocument({ rows, commentary: "## Commentary\n\nWords.", chartOf });
+  expect(document).toContain("![other](charts/other.svg)");
+  expect(document).toContain("Words.");
+  expect(document).toMatch(/commit `abc`.*\(w\)\n.*commit `def`.*\(other\)/);
+});
+
+test("every workload has a name of its own, and every limit is measured before it is used", () => {
+  const all = workloads(1);
+  const rows = all.flatMap((workload) => workload.rows);
+  expect(new Set(rows.map(({ workload }) => workload)).size).toBe(rows.length);
+  for (const { probes, rows: own } of all) {
+    const known = Object.keys(probes);
+    for (const { value, limit = [] } of own) {
+      for (const { probe } of [value, ...limit]) expect(known).toContain(probe);
+    }
+    for (const [i, probe] of Object.values(probes).entries()) {
+      if (probe.at === "noop") expect(known.slice(0, i)).toContain(probe.like);
+    }
+  }
+});
+
+test("sizes follow the scale", () => {
+  const names = (scale: number) => workloads(scale).map(({ name }) => name);
+  expect(names(1)).toEqual(expect.arrayContaining(["start-1m", "start-10m", "growth-10m"]));
+  expect(names(0.2)).toEqual(expect.arrayContaining(["start-200k", "start-2m"]));
+});
+
+test("options are understood, wrong ones are refused", () => {
+  expect(parseOptions(["--quick"])).toMatchObject({ forms: ["quick"], rounds: 1, scale: 0.2 });
+  expect(parseOptions([])).toMatchObject({ forms: ["quick", "full"], rounds: 3, scale: 1 });
+  expect(parseOptions(["--only", "mixed,read"])).toMatchObject({ only: ["mixed", "read"] });
+  expect(parseOptions(["--target", "127.0.0.1:7"])).toMatchObject({
+    target: { host: "127.0.0.1", port: 7 },
+    dry: true,
+  });
+  for (const wrong of [["--scale", "0"], ["--target", "nowhere"], ["--adapter", "x"], ["--what"]]) {
+    expect(() => parseOptions(wrong)).toThrow(TypeError);
+  }
+});
