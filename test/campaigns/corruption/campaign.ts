@@ -15,11 +15,13 @@ import { countTrials, describeTrial, trialAt, type StoreFile } from "./trials.ts
 const commits = 45;
 const trialsAtOnce = 20_000;
 const silenceMsMax = 120_000;
-const controlTrials = 400;
+const controlTrialsDefault = 400;
 
 /** `sampleMax`: at most so many trials for each ending, chosen by the seed. Absent: all of them. */
 export interface CorruptionOptions extends CampaignOptions {
   readonly sampleMax?: number;
+  /** How many are tried without our checks too. */
+  readonly controlTrials?: number;
 }
 
 export async function corruption(options: CorruptionOptions): Promise<CampaignResult> {
@@ -31,6 +33,7 @@ export async function corruption(options: CorruptionOptions): Promise<CampaignRe
   let died = 0;
   let bytes = 0;
   let silentlyWrong = 0;
+  const { seed, controlTrials = controlTrialsDefault } = options;
   try {
     for (const ending of ["closed", "killed"] as const) {
       const bench = await prepare(scratch, ending);
@@ -43,7 +46,7 @@ export async function corruption(options: CorruptionOptions): Promise<CampaignRe
       trials += chosen.length;
       events += store.topics.ids.length - 1;
       // The same faults without our checks: if nothing went wrong there, nothing was proved here.
-      const few = choose(countTrials(files), { seed: options.seed, sampleMax: controlTrials });
+      const few = choose(countTrials(files), { seed, sampleMax: controlTrials });
       silentlyWrong += (await runAll(bench, few, "unguarded", options)).violations.length;
     }
   } finally {

@@ -1,0 +1,11 @@
+// The short form: a few faults of every kind, chosen by a seed; the long form takes them all.
+import { expect, test } from "vitest";
+import { corruption } from "./campaign.ts";
+
+test("a bent store answers as before, reports corruption, or is not served", async () => {
+  const seed = Number(process.env["SEED"] ?? 20_240_607);
+  const result = await corruption({ seed, sampleMax: 1_500, controlTrials: 60 });
+  expect(result.violations).toEqual([]);
+  expect(result.control).toBe(true);
+  expect(result.cycles).toBe(3_000);
+});

@@ -1,0 +1,36 @@
+// The long form of a campaign, by name; its result becomes a line of the ledger.
+//   npm run campaign -- corruption --seed 7
+//   npm run campaign -- simulation --seed 1 --seconds 3600
+import { parseArgs } from "node:util";
+import type { CampaignOptions, CampaignResult } from "./campaign.ts";
+import { record } from "./ledger.ts";
+
+type Campaign = (options: CampaignOptions) => Promise<CampaignResult>;
+
+const campaigns: Readonly<Record<string, () => Promise<Campaign>>> = {
+  corruption: async () => (await import("./corruption/campaign.ts")).corruption,
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { seed: { type: "string" }, seconds: { type: "string" } },
+});
+const [name = ""] = positionals;
+const load = Object.hasOwn(campaigns, name) ? campaigns[name] : undefined;
+if (load === undefined) {
+  console.error(`which campaign? there are ${Object.keys(campaigns).join(", ")}`);
+  process.exit(2);
+}
+const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed);
+const began = performance.now();
+const report = (line: string): void => {
+  console.error(`${((performance.now() - began) / 1_000).toFixed(0)} s: ${line}`);
+};
+const bound = values.seconds === undefined ? {} : { secondsMax: Number(values.seconds) };
+report(`${name}, seed ${seed}`);
+const result = await (await load())({ seed, report, ...bound });
+const seconds = (performance.now() - began) / 1_000;
+for (const violation of result.violations.slice(0, 100)) console.error(`VIOLATION ${violation}`);
+console.log(record({ campaign: name, seed, seconds, result }));
+if (!result.control) console.error("void: the control did not fail");
+process.exitCode = result.violations.length > 0 || !result.control ? 1 : 0;
