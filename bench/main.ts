@@ -1,5 +1,6 @@
 // `npm run bench`: runs the workloads, each with its limit beside it and in turn with it, prints a
-// table and writes the results. Everything it starts listens on loopback and is ended by its own id.
+// table and writes the results. Everything it starts listens on loopback and is ended by its own
+// id.
 
 import { mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -107,9 +108,8 @@ async function runWorkload(
   const found = rows.map((spec) => rowOf(spec, rounds, facts));
   for (const row of found) {
     const ratio = row.ratio === null ? "" : `, ratio ${row.ratio}`;
-    say(
-      `${row.workload}: ${row.value} ${row.unit}${ratio}${row.detail.met === false ? " MISSED" : ""}`,
-    );
+    const missed = row.detail.met === false ? " MISSED" : "";
+    say(`${row.workload}: ${row.value} ${row.unit}${ratio}${missed}`);
   }
   return found;
 }

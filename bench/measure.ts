@@ -1,5 +1,5 @@
-// Measures probes: brings up what a probe needs, runs it once, answers what was seen. Servers live as
-// long as the workload that needs them.
+// Measures probes: brings up what a probe needs, runs it once, answers what was seen. Servers live
+// as long as the workload that needs them.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { startChild, type Child } from "./child.ts";

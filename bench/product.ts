@@ -1,5 +1,5 @@
-// The product as a process of its own, exactly as `npm start` runs it: started on a folder and a free
-// port, known by its own id, stopped by SIGTERM or, where that is the point, killed.
+// The product as a process of its own, exactly as `npm start` runs it: started on a folder and a
+// free port, known by its own id, stopped by SIGTERM or, where that is the point, killed.
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync } from "node:fs";

@@ -3,7 +3,7 @@
 
 import type { Figure, Pick, RowSpec, Sample, Target } from "./probe.ts";
 
-/** A row of `bench/results.json`. Times are milliseconds, but for the value where `unit` says so. */
+/** A row of `bench/results.json`. `p50` and `p99` are milliseconds. */
 export interface ResultRow {
   readonly workload: string;
   readonly unit: string;
@@ -30,6 +30,8 @@ export interface RowDetail {
   /** Cores. */
   readonly serverCpu: number | null;
   readonly loadCpu: number | null;
+  /** Microseconds of the server's CPU time for each event or call of the value. */
+  readonly serverMicros: number | null;
   readonly rssPeakMB: number | null;
   readonly date: string;
   readonly command: string;
@@ -80,6 +82,7 @@ export function rowOf(spec: RowSpec, rounds: readonly Round[], facts: RunFacts):
       p999: medianOrNull(parts.map((part) => part.p999)),
       serverCpu: medianOrNull(samples.flatMap((sample) => sample.serverCpu ?? [])),
       loadCpu: medianOrNull(samples.flatMap((sample) => sample.loadCpu ?? [])),
+      serverMicros: medianOrNull(rounds.flatMap((round) => microsEach(round, spec.value))),
       rssPeakMB: maxOrNull(samples.flatMap((sample) => (sample.rssPeakBytes ?? 0) / 1e6 || [])),
       ...run,
     },
@@ -114,6 +117,14 @@ function pick(round: Round, { probe, part, of }: Pick): number {
   if (of === "p50" || of === "p99") return present(parts[0]?.[of], of);
   const rate = of === "events/s" ? "eventsPerSecond" : "callsPerSecond";
   return parts.reduce((sum, next) => sum + next[rate], 0);
+}
+
+/** Empty where the figure is no rate. */
+function microsEach(round: Round, value: Pick): number[] {
+  const cpu = round.get(value.probe)?.serverCpu;
+  if (cpu === undefined || !value.of.endsWith("/s")) return [];
+  const rate = pick(round, value);
+  return rate > 0 ? [(cpu * 1e6) / rate] : [];
 }
 
 function present(value: number | undefined, what: Figure): number {

@@ -1,5 +1,6 @@
-// Stores on disk for a run: preloaded once through the product's own pipe and kept; those a workload
-// writes to are cheap copies (tables never change, so they are linked; the rest is copied).
+// Stores on disk for a run: preloaded once through the product's own pipe and kept; those a
+// workload writes to are cheap copies (tables never change, so they are linked; the rest is
+// copied).
 
 import {
   copyFileSync,

@@ -1,6 +1,6 @@
-// Every workload, as data. Each names its limit and measures it beside the product. Sizes follow the
-// scale: at scale 1 the preloaded store has a million events in 100,000 streams of ten, with 100,000
-// tags of ten events each.
+// Every workload, as data. Each names its limit and measures it beside the product. Sizes follow
+// the scale: at scale 1 the preloaded store has a million events in 100,000 streams of ten, with
+// 100,000 tags of ten events each.
 
 import { nameCount, rareType, commonType } from "./load/events.ts";
 import type { CallsPart, CallSpec, FollowPart, Part, PipePart } from "./load/job.ts";

@@ -1,5 +1,6 @@
 // The limit of LevelDB as Node has it: the bytes of encoded events in chunks of 8 KiB, so many
-// events a synced batch, one batch after the other, and nothing else: no index, no checks, no calls.
+// events a synced batch, one batch after the other, and nothing else: no index, no checks, no
+// calls.
 
 import { rmSync } from "node:fs";
 import { Level } from "level";

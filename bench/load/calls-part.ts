@@ -1,5 +1,5 @@
-// Calls of one request each by the light client: closed loop (a worker calls again as soon as it has
-// its answer) or open loop (calls are due by the clock, workers take them).
+// Calls of one request each by the light client: closed loop (a worker calls again as soon as it
+// has its answer) or open loop (calls are due by the clock, workers take them).
 
 import type { Call } from "./call.ts";
 import { Http2Connection, type Receiver } from "./http2-connection.ts";

@@ -1,5 +1,5 @@
-// The same loads by grpc-js and the generated codec: what a TypeScript user gets, and the measure of
-// how light the light client is.
+// The same loads by grpc-js and the generated codec: what a TypeScript user gets, and the measure
+// of how light the light client is.
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { clientOf } from "../../src/client/client.ts";

@@ -1,6 +1,7 @@
-// An HTTP/2 client connection for gRPC over a plain socket: frames written into one slab a turn, read
-// from one buffer without copies, messages handed on in pieces. Several times cheaper than a full
-// client, so that a load process can keep a server busy from the same two cores. Source: RFC 9113.
+// An HTTP/2 client connection for gRPC over a plain socket: frames written into one slab a turn,
+// read from one buffer without copies, messages handed on in pieces. Several times cheaper than a
+// full client, so that a load process can keep a server busy from the same two cores. Source: RFC
+// 9113.
 
 import { connect, type Socket } from "node:net";
 import { HeaderDecoder, RequestHeaders, type Headers } from "./hpack.ts";

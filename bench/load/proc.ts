@@ -1,4 +1,5 @@
-// What the kernel knows of a process: CPU time and memory, from /proc. Undefined where there is none.
+// What the kernel knows of a process: CPU time and memory, from /proc. Undefined where there is
+// none.
 
 import { readFileSync } from "node:fs";
 

@@ -1,6 +1,6 @@
-// The calls of UmaDB's public protocol (service umadb.v1.DCB), its few fields written by hand. It has
-// no streams: a stream is a tag here, as its documentation proposes. What it does not offer (a pipe,
-// expected versions) is undefined.
+// The calls of UmaDB's public protocol (service umadb.v1.DCB), its few fields written by hand. It
+// has no streams: a stream is a tag here, as its documentation proposes. What it does not offer (a
+// pipe, expected versions) is undefined.
 
 import { WireReader, writeVarint } from "../../src/domain/wire.ts";
 import type { Call, Calls } from "./call.ts";

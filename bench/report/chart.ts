@@ -34,7 +34,8 @@ export function chart(row: ResultRow): string {
     const middle = y + barHeight / 2;
     return [
       text(left - 8, middle + 4, bar.name, "end"),
-      `<rect x="${left}" y="${y}" width="${near(x(bar.of) - left)}" height="${barHeight}" fill="${bar.colour}"/>`,
+      `<rect x="${left}" y="${y}" width="${near(x(bar.of) - left)}" height="${barHeight}" ` +
+        `fill="${bar.colour}"/>`,
       ...bar.dots.map(
         (dot) =>
           `<circle cx="${near(x(dot))}" cy="${middle}" r="3" fill="#0f172a" fill-opacity="0.6"/>`,
@@ -45,8 +46,8 @@ export function chart(row: ResultRow): string {
   if (wanted !== undefined) {
     const at = near(x(wanted));
     parts.push(
-      `<line x1="${at}" x2="${at}" y1="${top - 6}" y2="${height - 20}" stroke="${colours.target}" ` +
-        `stroke-width="2" stroke-dasharray="4 3"/>`,
+      `<line x1="${at}" x2="${at}" y1="${top - 6}" y2="${height - 20}" stroke-width="2" ` +
+        `stroke="${colours.target}" stroke-dasharray="4 3"/>`,
     );
   }
   const ratio = row.ratio === null ? "" : `ratio ${row.ratio.toFixed(2)}`;

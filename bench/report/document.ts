@@ -15,9 +15,9 @@ export function performanceDocument({ rows, commentary, chartOf }: DocumentInput
   return [
     "# Performance",
     "",
-    "Written by `npm run bench`; every figure stands beside its limit, measured in the same run, the",
-    "two in turn. Ratios move little between machines, absolute figures much. The commentary is kept in",
-    "`bench/commentary.md`, the rows in `bench/results.json`.",
+    "Written by `npm run bench`; every figure stands beside its limit, measured in the same run,",
+    "the two in turn. Ratios move little between machines, absolute figures much. Commentary is",
+    "kept in `bench/commentary.md`, the rows in `bench/results.json`.",
     "",
     ...runsOf(rows),
     "",
@@ -70,13 +70,17 @@ function line(row: ResultRow): string {
   ].join(" | ")} |`;
 }
 
+function cpuOf({ serverCpu, loadCpu, serverMicros }: ResultRow["detail"]): string {
+  if (serverCpu === null || loadCpu === null) return "";
+  const each = serverMicros === null ? "" : `, ${figure(serverMicros)} us of the server for each`;
+  return `CPU: server ${serverCpu.toFixed(2)}, load ${loadCpu.toFixed(2)} cores${each}.`;
+}
+
 function section(row: ResultRow, chart: string): string[] {
   const { detail } = row;
   const facts = [
     detail.against === null ? "" : `Limit: ${detail.against}.`,
-    detail.serverCpu === null
-      ? ""
-      : `CPU: server ${detail.serverCpu.toFixed(2)}, load ${(detail.loadCpu ?? 0).toFixed(2)} cores.`,
+    cpuOf(detail),
     detail.rssPeakMB === null
       ? ""
       : `Memory of the server: at most ${figure(detail.rssPeakMB)} MB.`,

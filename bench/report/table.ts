@@ -2,7 +2,19 @@
 
 import type { ResultRow } from "../rows.ts";
 
-const headings = ["workload", "value", "unit", "limit", "ratio", "target", "", "p50", "p99", "cpu"];
+const headings = [
+  "workload",
+  "value",
+  "unit",
+  "limit",
+  "ratio",
+  "target",
+  "",
+  "p50",
+  "p99",
+  "cpu",
+  "us each",
+];
 
 export function table(rows: readonly ResultRow[]): string {
   const cells = [headings, ...rows.map(cellsOf)];
@@ -43,6 +55,7 @@ function cellsOf(row: ResultRow): string[] {
     row.p50 === null ? "" : figure(row.p50),
     row.p99 === null ? "" : figure(row.p99),
     cpu,
+    detail.serverMicros === null ? "" : figure(detail.serverMicros),
   ];
 }
 

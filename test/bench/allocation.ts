@@ -2,7 +2,7 @@
 // the code, not of the machine or of when the collector ran.
 import { Session } from "node:inspector/promises";
 
-const samplingBytes = 4_096;
+const samplingBytes = 1_024;
 
 interface Sampled {
   readonly selfSize: number;

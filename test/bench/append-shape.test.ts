@@ -21,7 +21,7 @@ test("appends that arrive together become one batch", async () => {
   expect(batches).toBe(1);
 });
 
-test("appends that arrive while a commit is under way wait for one batch, not for one each", async () => {
+test("appends that arrive during a commit wait for one batch, not for one each", async () => {
   const counted = await knowing();
   const { batches } = await counted.during(async () => {
     const first = appendRequests(counted, one, 1);
@@ -31,7 +31,7 @@ test("appends that arrive while a commit is under way wait for one batch, not fo
   expect(batches).toBeLessThanOrEqual(2);
 });
 
-test("an append to a known stream reads nothing and writes its chunk and a posting a term", async () => {
+test("an append to a known stream reads nothing, writes a chunk and a posting a term", async () => {
   const counted = await knowing();
   const counts = await counted.during(() => appendRequests(counted, one, 1));
   expect(counts).toMatchObject({ batches: 1, gets: 0, pages: 0, deletes: 0 });
@@ -56,7 +56,7 @@ test("an append of a hundred events costs no more than two entries an event", as
   expect(counts.putBytes / 100).toBeLessThanOrEqual(2.2 * storedEventBytes);
 });
 
-test("ids that clients chose cost one look-up and one entry each, looked up in one call", async () => {
+test("ids of clients cost one look-up and one entry each, looked up in one call", async () => {
   const counted = await knowing();
   const plain = await counted.during(() => appendRequests(counted, one, 64));
   const withIds = await counted.during(() => appendRequests(counted, { ...one, ids: true }, 64));
@@ -74,7 +74,7 @@ test("an expected version of a known stream is checked without reading", async (
   expect(again).toMatchObject({ gets: 0, pages: 0 });
 });
 
-test("a stream nobody has written to since the start costs one look-up and one seek a term", async () => {
+test("a stream not written to since the start costs a look-up and a seek a term", async () => {
   const counted = await reopened(10_000);
   const counts = await counted.during(() =>
     appendRequests(counted, { verb: "append", events: 1, streams: 1_000 }, 64),

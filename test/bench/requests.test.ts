@@ -1,4 +1,5 @@
-// The light client's requests are bytes patched by hand: each must be what the generated codec reads.
+// The light client's requests are bytes patched by hand: each must be what the generated codec
+// reads.
 import { fromBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { annalsCalls } from "../../bench/load/annals-calls.ts";
@@ -57,7 +58,7 @@ test("an append that expects a version counts its worker's stream up", () => {
   expect(next.size).toBe(3);
 });
 
-test("an append on a condition asks for the tag and type it is about to add, after the head", () => {
+test("a condition asks for the tag and type it is about to add, after the head", () => {
   const appends = appendsOf({ verb: "append-on-condition", tags: 100 }, 300, 123_456);
   for (const { events, condition } of appends) {
     const [item] = condition?.query?.items ?? [];

@@ -1,5 +1,6 @@
 // What the shape tests share: the product's own path from request bytes to LevelDB, with every
-// operation on LevelDB counted. Counts do not depend on the machine; a regression shows as a number.
+// operation on LevelDB counted. Counts do not depend on the machine; a regression shows as a
+// number.
 import { createIdMaker } from "../../src/grpc/uuid.ts";
 import { appendFromBytes } from "../../src/grpc/convert/append.ts";
 import { defaultLimits } from "../../src/domain/limits.ts";
