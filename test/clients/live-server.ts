@@ -60,6 +60,10 @@ interface Running {
 async function launch(folder: string, port: number): Promise<Running> {
   const args = ["src/main.ts", "serve", "--data", folder, "--port", String(port)];
   const server = spawn(node, args, { cwd: repository, stdio: ["ignore", "pipe", "pipe"] });
+  // A test that is cut off leaves no server behind.
+  const orphaned = (): boolean => server.kill("SIGKILL");
+  process.once("exit", orphaned);
+  server.once("close", () => process.off("exit", orphaned));
   let log = "";
   server.stderr.setEncoding("utf8").on("data", (text: string) => (log += text));
   const up = new Promise<void>((ready, failed) => {
