@@ -41,13 +41,19 @@ export class ChunkTail {
     return chunk && chunk.first <= position ? chunk : undefined;
   }
 
-  /** The chunks that hold these positions, or undefined if not all are in memory. */
-  covering(first: number, last: number): readonly Chunk[] | undefined {
+  /** Some of the chunks from the one that holds `first` up to the one that holds `last`; or none. */
+  page(first: number, last: number, countMax: number): readonly Chunk[] {
     const from = this.indexOf(first);
     const begin = this.chunks[from];
-    if (!begin || begin.first > first) return undefined;
-    const to = this.indexOf(last);
-    return to < this.chunks.length ? this.chunks.slice(from, to + 1) : undefined;
+    if (!begin || begin.first > first) return [];
+    const to = Math.min(this.indexOf(last) + 1, this.chunks.length, from + countMax);
+    return this.chunks.slice(from, to);
+  }
+
+  /** Whether at most so many chunks hold these positions, and all of them are in memory. */
+  covers(first: number, last: number, countMax: number): boolean {
+    const page = this.page(first, last, countMax);
+    return (page.at(-1)?.last ?? 0) >= last;
   }
 
   /** The index of the first chunk whose last position is at or after the given one. */

@@ -8,6 +8,7 @@ import type { Core } from "./core.ts";
 import { chunkKey } from "./keys.ts";
 
 const chunksPerPageMax = 1_000;
+const chunksPerMemoryPage = 32;
 
 /**
  * The chunks that hold the positions of the range, in order, in pages of about `pageBytes`. The
@@ -32,6 +33,27 @@ export async function* chunksForwards(
       next = chunk.last + 1;
     }
     if (next <= range.last) ahead = fetchPage(core, next, head, pageBytes);
+    yield page;
+  }
+}
+
+/** As `chunksForwards`, out of memory for as long as the chunks are still there. */
+export async function* chunksFromMemory(
+  core: Core,
+  range: Range,
+  head: number,
+  pageBytes: number,
+): AsyncGenerator<readonly Chunk[]> {
+  let next = range.first;
+  while (next <= range.last) {
+    // Looked up page by page: a consumer that stands still must not keep the past in memory.
+    const page = core.tail.page(next, range.last, chunksPerMemoryPage);
+    const last = page.at(-1);
+    if (!last) {
+      yield* chunksForwards(core, { first: next, last: range.last }, head, pageBytes);
+      return;
+    }
+    next = last.last + 1;
     yield page;
   }
 }

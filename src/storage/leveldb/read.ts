@@ -6,6 +6,8 @@ import { indexRead } from "./index-read.ts";
 import { planFor } from "./plan.ts";
 import { scanRead } from "./scan-read.ts";
 
+const fewChunks = 8;
+
 /** As `Storage.read`; `head` is the head the read is of. */
 export async function* readEvents(
   core: Core,
@@ -18,9 +20,9 @@ export async function* readEvents(
   if (first > last) return;
   const bounded = { ...read, positions: { first, last } };
   try {
-    // What is in memory is cheaper to look at than any index.
-    const recent = read.direction === "forwards" && core.tail.covering(first, last);
-    if (recent && read.versions === undefined) {
+    // A little that is in memory is cheaper to look at than any index: what is live.
+    const forwards = read.direction === "forwards" && read.versions === undefined;
+    if (forwards && core.tail.covers(first, last, fewChunks)) {
       yield* scanRead(core, bounded, head);
       return;
     }

@@ -5,7 +5,7 @@ import { scanRecord } from "../../domain/record.ts";
 import { selects } from "../../domain/query.ts";
 import type { Slab, StorageRead } from "../storage.ts";
 import { frameOffsets, type Chunk } from "./chunk.ts";
-import { chunksBackwards, chunksForwards } from "./chunks.ts";
+import { chunksBackwards, chunksForwards, chunksFromMemory } from "./chunks.ts";
 import type { Core } from "./core.ts";
 import { SlabBuilder } from "./slab-builder.ts";
 
@@ -15,12 +15,12 @@ const chunksPerProgress = 256;
 export async function* scanRead(core: Core, read: StorageRead, head: number): AsyncGenerator<Slab> {
   const forwards = read.direction === "forwards";
   const { first, last } = read.positions;
-  const inMemory = forwards ? core.tail.covering(first, last) : undefined;
-  const pages = inMemory
-    ? [inMemory]
-    : forwards
-      ? chunksForwards(core, read.positions, head, read.slabBytes * 2)
-      : chunksBackwards(core, read.positions, head, read.slabBytes * 2);
+  const walk = !forwards
+    ? chunksBackwards
+    : core.tail.page(first, last, 1).length > 0
+      ? chunksFromMemory
+      : chunksForwards;
+  const pages = walk(core, read.positions, head, read.slabBytes * 2);
   const slab = new SlabBuilder(read.slabBytes, read.slabEvents);
   let silentChunks = 0;
   let through = forwards ? first - 1 : last + 1;
