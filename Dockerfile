@@ -9,7 +9,12 @@ COPY src src
 RUN npm run build && npm prune --omit=dev
 
 FROM node:24-bookworm-slim
-ENV NODE_ENV=production
+# The container's own network is the boundary: nothing is reachable that was not published. A sidecar
+# that shares its pod's network sets ANNALS_HOST=127.0.0.1, or ANNALS_TCP=false and a Unix socket.
+ENV NODE_ENV=production \
+    ANNALS_DATA=/data \
+    ANNALS_HOST=0.0.0.0 \
+    ANNALS_ALLOW_REMOTE=true
 WORKDIR /app
 RUN install -d -o node -g node /data
 COPY --from=build /app/package.json ./
