@@ -33,7 +33,7 @@ export async function serve(args: readonly string[]): Promise<number> {
   endOnFaults(logger);
   setLogger(grpcLogger(logger));
   // Heard from here on, so that a signal during a long start is not lost.
-  const signalled = nextSignal();
+  const signalled = firstSignal(logger);
   let server: RunningServer;
   try {
     server = await startServer(config, logger);
@@ -52,11 +52,6 @@ export async function serve(args: readonly string[]): Promise<number> {
 
 async function stop(server: RunningServer, signal: string, logger: Logger): Promise<number> {
   logger.info("stopping", { signal });
-  const again = (second: string): never => {
-    logger.warn("stopped at once by a second signal", { signal: second });
-    process.exit(failed);
-  };
-  process.once("SIGTERM", again).once("SIGINT", again);
   setTimeout(() => {
     logger.error("stopping takes too long", { stopMsMax });
     process.exit(failed);
@@ -71,10 +66,16 @@ async function stop(server: RunningServer, signal: string, logger: Logger): Prom
   return ok;
 }
 
-function nextSignal(): Promise<string> {
+/** The first signal asks for an orderly end, a second one is not kept waiting for it. */
+function firstSignal(logger: Logger): Promise<string> {
   return new Promise((resolve) => {
+    let first: string | undefined;
     const heard = (signal: string): void => {
-      process.off("SIGTERM", heard).off("SIGINT", heard);
+      if (first !== undefined) {
+        logger.warn("stopped at once by a second signal", { signal });
+        process.exit(failed);
+      }
+      first = signal;
       resolve(signal);
     };
     process.on("SIGTERM", heard).on("SIGINT", heard);

@@ -24,7 +24,7 @@ export interface Certificates {
 }
 
 /** How often the files are looked at. */
-const lookMs = 5_000;
+const lookMs = 2_000;
 
 /** grpc-js's seam for credentials that change: it tells its listening sockets of each update. */
 class RenewableCredentials extends ServerCredentials {

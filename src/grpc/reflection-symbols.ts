@@ -49,16 +49,17 @@ export function collectSymbols(
   };
 }
 
+/** The file first, and each file before those it depends on. */
 function encodeWithDependencies(file: DescFile | undefined): Uint8Array[] | undefined {
   if (file === undefined) return undefined;
   const needed = new Set<DescFile>();
   const need = (one: DescFile): void => {
     if (needed.has(one)) return;
-    needed.add(one);
     one.dependencies.forEach(need);
+    needed.add(one);
   };
   need(file);
-  return [...needed].map((one) => toBinary(FileDescriptorProtoSchema, one.proto));
+  return [...needed].toReversed().map((one) => toBinary(FileDescriptorProtoSchema, one.proto));
 }
 
 function* namesIn(file: DescFile): Generator<string> {
@@ -76,6 +77,9 @@ function* namesInMessage(message: DescMessage): Generator<string> {
   for (const oneof of message.oneofs) yield `${message.typeName}.${oneof.name}`;
   for (const nested of message.nestedMessages) yield* namesInMessage(nested);
   for (const nested of message.nestedEnums) yield* namesInEnum(nested);
+  for (const { name, options } of message.proto.nestedType) {
+    if (options?.mapEntry === true) yield `${message.typeName}.${name}`;
+  }
 }
 
 /** The values of an enum are declared beside it, not in it. */

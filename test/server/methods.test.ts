@@ -3,7 +3,7 @@ import { fromJson, toJson, type MessageInitShape } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
-import { AppendRequestSchema } from "../../src/gen/annals/v1/append_pb.js";
+import type { AppendRequestSchema } from "../../src/gen/annals/v1/append_pb.js";
 import type { ReadRequestSchema } from "../../src/gen/annals/v1/read_pb.js";
 import { collect, decodeDetails, nextOf } from "../support/calls.ts";
 import { startTestServer, type TestServer } from "../support/running-server.ts";
@@ -33,10 +33,14 @@ async function read(request: ReadInit) {
   const messages = await collect(server.calls.stream(m.read, request));
   const last = messages.pop()?.message;
   if (last?.case !== "end") throw new Error("a read without an end");
-  const read = messages.flatMap(({ message }) =>
+  const found = messages.flatMap(({ message }) =>
     message.case === "batch" ? message.value.events : [],
   );
-  return { events: read, positions: read.map(({ position }) => Number(position)), end: last.value };
+  return {
+    events: found,
+    positions: found.map(({ position }) => Number(position)),
+    end: last.value,
+  };
 }
 
 describe("Append", () => {

@@ -1,4 +1,5 @@
 // A server in this process, on a free port, with its store in memory, and a log the test can read.
+import { setLogger } from "@grpc/grpc-js";
 import { loadConfig, type Config } from "../../src/config.ts";
 import { createLogger, type Logger } from "../../src/logger.ts";
 import { startServer, type RunningServer, type ServerParts } from "../../src/server.ts";
@@ -15,6 +16,9 @@ export interface TestServer extends RunningServer {
   readonly calls: Calls;
   readonly lines: LogLine[];
 }
+
+// grpc-js would write to the console.
+setLogger({ error() {}, info() {}, debug() {} });
 
 /** A logger and what it logged, from `debug` up. */
 export function recordingLogger(): { logger: Logger; lines: LogLine[] } {
@@ -38,7 +42,8 @@ export async function startTestServer(
   parts: ServerParts = {},
 ): Promise<TestServer> {
   const { logger, lines } = recordingLogger();
-  const config = configOf("--memory", "--port", "0", "--shutdown-grace-seconds", "1", ...flags);
+  const grace = flags.includes("--shutdown-grace-seconds") ? [] : ["--shutdown-grace-seconds", "1"];
+  const config = configOf("--memory", "--port", "0", ...grace, ...flags);
   const server = await startServer(config, logger, parts);
   const [address = ""] = server.addresses;
   const calls = new Calls(address);
