@@ -1,15 +1,17 @@
 // Group commit: where an append waits for the disk. Exactly one commit is in flight; what arrives
 // meanwhile is the next group. Per group: facts -> decide -> commit -> answers, all of them only
 // once the group is durable, because an answer may speak of what an append before it in the group
-// stored.
+// stored. Checkpoints and notes go the same way, and share the sync of the appends beside them.
 
-import type { Append } from "../domain/append.ts";
-import { decideGroup, factsNeeded, type Decision } from "../domain/decide.ts";
+import type { Append, Outcome } from "../domain/append.ts";
+import type { Checkpoint, CheckpointOutcome, CheckpointRequest } from "../domain/checkpoint.ts";
+import { decideGroup, factsNeeded, type Decision, type Proposal } from "../domain/decide.ts";
 import { AnnalsError, type Reason } from "../domain/errors.ts";
 import type { Limits } from "../domain/limits.ts";
-import type { Head, Storage } from "../storage/storage.ts";
+import type { Facts, Head, NoteChange, Storage } from "../storage/storage.ts";
 import { cancellation } from "./cancellation.ts";
-import { WaitingLine, weightOf, type Answer, type Waiting } from "./waiting-line.ts";
+import { checkpointNotes, loadCheckpoints } from "./checkpoint-notes.ts";
+import { WaitingLine, weightOf, type Answer, type Entry, type Waiting } from "./waiting-line.ts";
 
 /** How long an append that found no room is asked to wait: some groups' time. */
 const retryAfterMs = 250;
@@ -34,7 +36,12 @@ export interface AppendQueueOptions {
   >;
   /** Microseconds since 1970, UTC. */
   readonly clock: () => number;
+  /** Told of checkpoints that became durable, by consumer. Must not throw or wait. */
+  readonly onCheckpoints?: (changes: Decided["checkpoints"]) => void;
 }
+
+/** What a group was decided to become; its outcomes are those of its proposals, in order. */
+type Decided = Decision<unknown>;
 
 export class AppendQueue {
   private readonly options: AppendQueueOptions;
@@ -50,13 +57,38 @@ export class AppendQueue {
 
   /** Answers as `EventLog.append` promises. */
   add(append: Append, signal?: AbortSignal): Promise<Answer> {
+    return this.propose(append, signal);
+  }
+
+  /** As `add`. */
+  addCheckpoint(
+    request: CheckpointRequest,
+    signal?: AbortSignal,
+  ): Promise<Answer<CheckpointOutcome>> {
+    return this.propose(request, signal);
+  }
+
+  /**
+   * Resolves when the notes are durable; throws what `add` throws of commits. They are let in however
+   * long the line is, and while it stops: whoever writes them has one such write at a time.
+   */
+  async write(notes: readonly NoteChange[]): Promise<void> {
+    const rider = { kind: "notes", notes } as const;
+    await this.enter(rider, weightOf(rider));
+  }
+
+  private propose<O>(proposal: Proposal, signal?: AbortSignal): Promise<Answer<O>> {
     if (this.stopping) return refused({ reason: "STOPPING" }, "stopping: nothing was stored");
     if (signal?.aborted === true) return Promise.reject(cancellation(signal));
-    const bytes = weightOf(append);
+    const bytes = weightOf(proposal);
     if (this.isFull(bytes)) {
       return refused({ reason: "OVERLOADED", retryAfterMs }, "too many appends wait for the disk");
     }
-    const answer = this.line.enter(append, bytes, signal);
+    return this.enter(proposal, bytes, signal);
+  }
+
+  private enter<O>(entry: Entry, bytes: number, signal?: AbortSignal): Promise<Answer<O>> {
+    const answer = this.line.enter<O>(entry, bytes, signal);
     if (!this.running) {
       this.running = true;
       setImmediate(this.turn);
@@ -111,15 +143,22 @@ export class AppendQueue {
   /** Throws what concerns the whole group: no facts, no decision. */
   private async commit(group: readonly Waiting[]): Promise<void> {
     const { storage, clock } = this.options;
-    const appends = group.map((waiting) => waiting.append);
+    const appends: Proposal[] = [];
+    const riders: NoteChange[] = [];
+    for (const { entry } of group) {
+      if ("kind" in entry && entry.kind === "notes") riders.push(...entry.notes);
+      else appends.push(entry);
+    }
     for (let i = 0; i < decisionsMax; i++) {
-      const facts = await storage.facts(factsNeeded(appends));
-      const decision = decideGroup({ facts, appends, now: clock() });
-      const { events, recordedAt } = decision;
+      const facts = await factsFor(storage, appends);
+      const decision: Decided = decideGroup({ facts, appends, now: clock() });
+      const { events, recordedAt, checkpoints } = decision;
+      const notes = [...checkpointNotes(checkpoints), ...riders];
       // With nothing to store, every answer speaks of durable facts alone.
-      if (events.length === 0) return this.answer(group, decision);
+      if (events.length === 0 && notes.length === 0) return this.answer(group, decision);
+      const commit = { after: facts.head, recordedAt, events };
       try {
-        const result = await storage.commit({ after: facts.head, recordedAt, events });
+        const result = await storage.commit(notes.length === 0 ? commit : { ...commit, notes });
         if (result === "committed") return this.answer(group, decision);
       } catch (error) {
         return this.fail(group, decision, facts.head, commitFailure(error));
@@ -128,9 +167,13 @@ export class AppendQueue {
     throw new AnnalsError({ reason: "OVERLOADED", retryAfterMs }, "overtaken by other writers");
   }
 
-  private answer(group: readonly Waiting[], { outcomes }: Decision): void {
+  private answer(group: readonly Waiting[], { outcomes, checkpoints }: Decided): void {
+    if (checkpoints.size > 0) this.options.onCheckpoints?.(checkpoints);
     const head = this.options.storage.head().position;
-    for (const [i, outcome] of outcomes.entries()) group[i]?.resolve({ outcome, head });
+    let next = 0;
+    for (const waiting of group) {
+      waiting.resolve({ outcome: isRider(waiting) ? undefined : outcomes[next++], head });
+    }
   }
 
   /**
@@ -140,17 +183,37 @@ export class AppendQueue {
    */
   private fail(
     group: readonly Waiting[],
-    { outcomes }: Decision,
+    { outcomes }: Decided,
     { position: head }: Head,
     failure: AnnalsError,
   ): void {
-    for (const [i, outcome] of outcomes.entries()) {
+    let next = 0;
+    for (const waiting of group) {
+      const outcome = isRider(waiting) ? undefined : (outcomes[next++] as Outcome);
       const durable =
-        outcome.kind === "appended" && outcome.deduplicated && outcome.lastPosition <= head;
-      if (durable) group[i]?.resolve({ outcome, head });
-      else group[i]?.reject(failure);
+        outcome?.kind === "appended" && outcome.deduplicated && outcome.lastPosition <= head;
+      if (durable) waiting.resolve({ outcome, head });
+      else waiting.reject(failure);
     }
   }
+}
+
+function isRider({ entry }: Waiting): boolean {
+  return "kind" in entry && entry.kind === "notes";
+}
+
+/** The checkpoints are as of the same head: nobody else writes any. */
+async function factsFor(
+  storage: Storage,
+  appends: readonly Proposal[],
+): Promise<Facts & { readonly checkpoints?: ReadonlyMap<string, Checkpoint> }> {
+  const needed = factsNeeded(appends);
+  if (needed.consumers.size === 0) return storage.facts(needed);
+  const [facts, checkpoints] = await Promise.all([
+    storage.facts(needed),
+    loadCheckpoints(storage, needed.consumers),
+  ]);
+  return { ...facts, checkpoints };
 }
 
 function refused(failure: AnnalsError["failure"], message: string): Promise<never> {

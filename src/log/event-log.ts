@@ -5,6 +5,7 @@ import type { Limits } from "../domain/limits.ts";
 import { positionMax } from "../domain/limits.ts";
 import type { Storage, StreamFacts } from "../storage/storage.ts";
 import { AppendQueue } from "./append-queue.ts";
+import { Checkpoints } from "./checkpoints.ts";
 import { Interests } from "./interest.ts";
 import { load } from "./load.ts";
 import { ReadGate } from "./read-gate.ts";
@@ -31,9 +32,15 @@ export interface EventLogOptions {
 
 export function createEventLog(options: EventLogOptions): EventLog {
   const { storage, limits, clock, timers = nodeTimers, onWarning = () => {} } = options;
-  const queue = new AppendQueue({ storage, limits, clock });
+  const queue: AppendQueue = new AppendQueue({
+    storage,
+    limits,
+    clock,
+    onCheckpoints: (changes) => checkpoints.changed(changes),
+  });
+  const checkpoints = new Checkpoints(storage, queue, timers);
   const interests = new Interests(storage.head().position, timers);
-  const unwatch = storage.watch(interests);
+  const unwatch = [storage.watch(interests), storage.watch(checkpoints)];
   const gate = new ReadGate();
   const { batchBytesMax: batchBytes } = limits;
   const source = { storage, gate, interests, timers, clock, batchBytes, warn: onWarning };
@@ -42,6 +49,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
   };
 
   return {
+    checkpoints,
     append: (append, signal) => queue.add(append, signal),
     read: (request, signal) => read(source, request, signal),
     subscribe: (request, signal) => subscribe(source, request, signal),
@@ -70,8 +78,9 @@ export function createEventLog(options: EventLogOptions): EventLog {
 
     async stop() {
       interests.stop();
+      checkpoints.stop();
       await queue.stop();
-      unwatch();
+      for (const end of unwatch) end();
     },
   };
 }

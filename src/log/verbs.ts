@@ -2,6 +2,7 @@
 // below is for. See event-log.ts for how they are made.
 
 import type { Append, Outcome } from "../domain/append.ts";
+import type { Checkpoint, CheckpointUpdate } from "../domain/checkpoint.ts";
 import type { Json } from "../domain/json.ts";
 import type { Selection } from "../domain/query.ts";
 import type { NewSnapshot, Snapshot } from "../domain/snapshot.ts";
@@ -128,7 +129,38 @@ export interface SnapshotListRequest {
   readonly limit: number;
 }
 
+/** Consumers in the order of their names' UTF-8 bytes; `after` is exclusive, empty: from the first. */
+export interface CheckpointPage {
+  /** Only consumers whose name begins with this. Empty: all. */
+  readonly prefix: string;
+  readonly after: string;
+  readonly limit: number;
+}
+
+/** Durable positions of named consumers. */
+export interface CheckpointLog {
+  /** Throws CHECKPOINT_BACKWARDS unless `reset`, BEYOND_HEAD, and what `EventLog.append` throws. */
+  save(update: CheckpointUpdate, reset: boolean, signal?: AbortSignal): Promise<Checkpoint>;
+  /** Throws CHECKPOINT_NOT_FOUND. */
+  get(consumer: string): Promise<Checkpoint>;
+  list(page: CheckpointPage): Promise<Checkpoint[]>;
+  /** Whether there was one. */
+  remove(consumer: string, signal?: AbortSignal): Promise<boolean>;
+  /**
+   * Answers the consumer's position once it is at or beyond `position`, also where it has none yet.
+   * Throws DEADLINE_EXCEEDED after `timeoutMs`, the signal's reason, STOPPING.
+   */
+  waitFor(
+    consumer: string,
+    position: number,
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<number>;
+}
+
 export interface EventLog {
+  readonly checkpoints: CheckpointLog;
+
   /**
    * Answers when the outcome is certain: durable, or refused with nothing stored. A signal that
    * is aborted before the append is taken into a commit throws CANCELLED or DEADLINE_EXCEEDED

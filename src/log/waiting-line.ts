@@ -1,15 +1,26 @@
-// The line in which appends wait for a commit: first come, first served, and whoever gives up
-// leaves it from any place at once. Linked, so that a line of thousands costs the same as one of
-// ten.
+// The line in which appends, and all else that is to be written, wait for a commit: first come, first
+// served, and whoever gives up leaves it from any place at once. Linked, so that a line of thousands
+// costs the same as one of ten.
 
 import type { Append, Outcome } from "../domain/append.ts";
+import type { CheckpointUpdate } from "../domain/checkpoint.ts";
+import type { Proposal } from "../domain/decide.ts";
+import type { NoteChange } from "../storage/storage.ts";
 import { cancellation } from "./cancellation.ts";
 
 /** What one item of a condition weighs beside one event: it is looked up in the index and here. */
 const conditionItemWork = 8;
 
-export interface Answer {
-  readonly outcome: Outcome;
+/** Notes that need no decision: they go along with whatever is committed next. */
+export interface Rider {
+  readonly kind: "notes";
+  readonly notes: readonly NoteChange[];
+}
+
+export type Entry = Proposal | Rider;
+
+export interface Answer<O = Outcome> {
+  readonly outcome: O;
   /** The last durable position when this was answered. */
   readonly head: number;
 }
@@ -34,10 +45,11 @@ export class WaitingLine {
     return this.first === undefined;
   }
 
-  /** Settles with what becomes of the append; rejects when its signal aborts in line. */
-  enter(append: Append, bytes: number, signal?: AbortSignal): Promise<Answer> {
-    return new Promise<Answer>((resolve, reject) => {
-      const waiting = new Waiting(this, append, bytes, signal, resolve, reject);
+  /** Settles with what becomes of the entry; rejects when its signal aborts in line. */
+  enter<O>(entry: Entry, bytes: number, signal?: AbortSignal): Promise<Answer<O>> {
+    return new Promise<Answer<O>>((resolve, reject) => {
+      const settle = resolve as (answer: Answer<unknown>) => void;
+      const waiting = new Waiting(this, entry, bytes, signal, settle, reject);
       waiting.previous = this.last;
       if (this.last === undefined) this.first = waiting;
       else this.last.next = waiting;
@@ -55,7 +67,7 @@ export class WaitingLine {
     let work = 0;
     for (let next = this.first; next !== undefined; next = this.first) {
       bytes += next.bytes;
-      work += workOf(next.append);
+      work += workOf(next.entry);
       if (taken.length > 0 && (bytes > bytesMax || work > workMax)) break;
       this.unlink(next);
       next.silence();
@@ -88,12 +100,12 @@ export class WaitingLine {
   }
 }
 
-/** An append in line. It is the listener of its own signal. */
+/** An entry in line. It is the listener of its own signal. */
 export class Waiting {
-  readonly append: Append;
+  readonly entry: Entry;
   readonly bytes: number;
   readonly signal: AbortSignal | undefined;
-  readonly resolve: (answer: Answer) => void;
+  readonly resolve: (answer: Answer<unknown>) => void;
   readonly reject: (error: unknown) => void;
   previous: Waiting | undefined;
   next: Waiting | undefined;
@@ -101,14 +113,14 @@ export class Waiting {
 
   constructor(
     line: WaitingLine,
-    append: Append,
+    entry: Entry,
     bytes: number,
     signal: AbortSignal | undefined,
-    resolve: (answer: Answer) => void,
+    resolve: (answer: Answer<unknown>) => void,
     reject: (error: unknown) => void,
   ) {
     this.line = line;
-    this.append = append;
+    this.entry = entry;
     this.bytes = bytes;
     this.signal = signal;
     this.resolve = resolve;
@@ -130,20 +142,41 @@ export class Waiting {
   }
 }
 
-/** Bytes an append holds in line: its events, and the words of its condition. */
-export function weightOf({ bytes, condition }: Append): number {
-  if (condition === undefined) return bytes;
-  let words = 0;
+/** What checkpoints and notes weigh beside their text. */
+const noteBytes = 64;
+
+/** Bytes an entry holds in line: events, and the words of a condition; notes. */
+export function weightOf(entry: Entry): number {
+  if (!("kind" in entry)) return entry.bytes + wordsOf(entry);
+  if (entry.kind === "delete-checkpoint") return noteBytes;
+  if (entry.kind === "save-checkpoint") return checkpointBytes(entry.update);
+  let bytes = 0;
+  for (const { name, value } of entry.notes)
+    bytes += noteBytes + name.length + (value?.length ?? 0);
+  return bytes;
+}
+
+function checkpointBytes({ metadata }: CheckpointUpdate): number {
+  let bytes = noteBytes;
+  for (const [key, value] of Object.entries(metadata)) bytes += key.length + value.length;
+  return bytes;
+}
+
+function wordsOf({ condition, checkpoint }: Append): number {
+  let words = checkpoint === undefined ? 0 : checkpointBytes(checkpoint);
+  if (condition === undefined) return words;
   for (const { streams, streamPrefixes, types, tags } of condition.query.items) {
     for (const terms of [streams, streamPrefixes, types, tags]) {
       for (const term of terms) words += term.length;
     }
   }
-  return bytes + words;
+  return words;
 }
 
-/** What an append adds to its group's look-ups and decision, in events. */
-function workOf({ events, expectations, condition }: Append): number {
+/** What an entry adds to its group's look-ups and decision, in events. */
+function workOf(entry: Entry): number {
+  if ("kind" in entry) return entry.kind === "notes" ? entry.notes.length : 1;
+  const { events, expectations, condition } = entry;
   const items = condition === undefined ? 0 : Math.max(1, condition.query.items.length);
   return events.length + expectations.length + items * conditionItemWork;
 }

@@ -1,0 +1,120 @@
+// Who waits until a consumer or a group has got to a position. Nobody asks again and again: whoever
+// moves a position tells of it here.
+
+import { AnnalsError } from "../domain/errors.ts";
+import { cancellation } from "./cancellation.ts";
+import type { Timers } from "./timers.ts";
+
+export class PositionWaiters {
+  private readonly timers: Timers;
+  private readonly byName = new Map<string, Set<PositionWaiter>>();
+  private stopped = false;
+
+  constructor(timers: Timers) {
+    this.timers = timers;
+  }
+
+  /** How many wait: 0 when all are closed. */
+  get count(): number {
+    let count = 0;
+    for (const waiters of this.byName.values()) count += waiters.size;
+    return count;
+  }
+
+  /** Whom anybody waits for. */
+  get names(): readonly string[] {
+    return [...this.byName.keys()];
+  }
+
+  has(name: string): boolean {
+    return this.byName.has(name);
+  }
+
+  /** Told of every move from now on. To be closed by whoever opened it. */
+  open(name: string, position: number): PositionWaiter {
+    const waiter = new PositionWaiter(this, this.timers, name, position);
+    const waiters = this.byName.get(name);
+    if (waiters === undefined) this.byName.set(name, new Set([waiter]));
+    else waiters.add(waiter);
+    if (this.stopped) waiter.fail(stopping());
+    return waiter;
+  }
+
+  /** The one of this name has got there. */
+  reached(name: string, position: number): void {
+    for (const waiter of this.byName.get(name) ?? []) waiter.reached(position);
+  }
+
+  /** There is nobody of this name any more. */
+  fail(name: string, error: AnnalsError): void {
+    for (const waiter of this.byName.get(name) ?? []) waiter.fail(error);
+  }
+
+  close(waiter: PositionWaiter): void {
+    const waiters = this.byName.get(waiter.name);
+    waiters?.delete(waiter);
+    if (waiters?.size === 0) this.byName.delete(waiter.name);
+  }
+
+  /** Ends every wait, those to come too. */
+  stop(): void {
+    this.stopped = true;
+    for (const name of this.names) this.fail(name, stopping());
+  }
+}
+
+function stopping(): AnnalsError {
+  return new AnnalsError({ reason: "STOPPING" }, "the server is stopping; ask again");
+}
+
+export class PositionWaiter {
+  readonly name: string;
+  private readonly waiters: PositionWaiters;
+  private readonly timers: Timers;
+  private readonly position: number;
+  private readonly outcome: Promise<number>;
+  private resolve: (position: number) => void = () => {};
+  private reject: (error: unknown) => void = () => {};
+
+  constructor(waiters: PositionWaiters, timers: Timers, name: string, position: number) {
+    this.waiters = waiters;
+    this.timers = timers;
+    this.name = name;
+    this.position = position;
+    this.outcome = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    // It may fail before anybody waits.
+    this.outcome.catch(() => {});
+  }
+
+  /** The position that was reached. Throws DEADLINE_EXCEEDED, what the signal says, STOPPING. */
+  async wait(ms: number, signal?: AbortSignal): Promise<number> {
+    const abort = (): void => this.reject(signal && cancellation(signal));
+    if (signal?.aborted === true) abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    const stopTimer = this.timers.after(ms, () => {
+      const message = `position ${this.position} was not reached in ${ms} ms`;
+      this.reject(new AnnalsError({ reason: "DEADLINE_EXCEEDED" }, message));
+    });
+    try {
+      return await this.outcome;
+    } finally {
+      stopTimer();
+      signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  reached(position: number): void {
+    if (position >= this.position) this.resolve(position);
+  }
+
+  fail(error: AnnalsError): void {
+    this.reject(error);
+  }
+
+  close(): void {
+    this.waiters.close(this);
+  }
+}
