@@ -1,5 +1,6 @@
 // The server's configuration: every option once, in one table. Later sources win: defaults < file <
-// environment < flags. The result is frozen; what is wrong is refused by name, before anything starts.
+// environment < flags. The result is frozen; what is wrong is refused by name, before anything
+// starts.
 
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
@@ -363,7 +364,8 @@ export function configHelp(): string {
   rows.push(["--config FILE", "a JSON object of these options, by their names"]);
   rows.push(["--print-config", "print the effective options and where each is from, and end"]);
   const footer = `Switches are turned off by --no-NAME. Each option may stand in the environment:
---unix-socket is ${variableOf("unixSocket")}. Flags win over the environment, the environment over the file.`;
+--unix-socket is ${variableOf("unixSocket")}.
+Flags win over the environment, the environment over the file.`;
   return `Usage: annals serve [options]\n\n${table(rows)}\n${footer}\n`;
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The entry: `annals COMMAND`. LevelDB and the file system work in libuv's pool, which is made once, on
-// first use: its size is set before anything else is loaded.
+// The entry: `annals COMMAND`. LevelDB and the file system work in libuv's pool, which is made
+// once, on first use: its size is set before anything else is loaded.
 
 process.env["UV_THREADPOOL_SIZE"] ??= "8";
 

@@ -1,5 +1,5 @@
-// The assembly: one function opens the store, puts the log and the services over it and listens; the
-// server it answers knows how to stop in order.
+// The assembly: one function opens the store, puts the log and the services over it and listens;
+// the server it answers knows how to stop in order.
 
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";

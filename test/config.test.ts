@@ -31,7 +31,7 @@ function refusal(run: () => unknown): string {
 }
 
 describe("a value", () => {
-  test("is the default, unless the file, the environment or a flag says otherwise, the later the stronger", () => {
+  test("is from the flags, else the environment, else the file, else the default", () => {
     const file = JSON.stringify({ port: 1, "log-level": "warn", host: "127.0.0.2" });
     const environment = { ANNALS_PORT: "2", ANNALS_LOG_LEVEL: "error" };
     const { config, sources } = load(["--config", "c.json", "--port", "3"], environment, file);

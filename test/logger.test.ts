@@ -13,7 +13,8 @@ describe("as JSON", () => {
     const { lines, logger } = log("json");
     logger.info("serving", { port: 7420, addresses: ["a"], big: 5n, bytes: new Uint8Array(3) });
     expect(lines).toEqual([
-      '{"time":"1970-01-01T00:00:00.000Z","level":"info","message":"serving","port":7420,"addresses":["a"],"big":"5","bytes":"3 bytes"}\n',
+      '{"time":"1970-01-01T00:00:00.000Z","level":"info","message":"serving",' +
+        '"port":7420,"addresses":["a"],"big":"5","bytes":"3 bytes"}\n',
     ]);
   });
 

@@ -1,5 +1,5 @@
-// AppendStream: a pipe of independent appends. They are read while earlier ones wait for the disk, as
-// far as the window allows, and answered in order; a refused one is an answer like any other.
+// AppendStream: a pipe of independent appends. They are read while earlier ones wait for the disk,
+// as far as the window allows, and answered in order; a refused one is an answer like any other.
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { AnnalsError } from "../domain/errors.ts";

@@ -1,6 +1,7 @@
 // Binds a service's handlers to grpc-js, straight from the generated descriptor: no service
-// definition is written by hand. Messages cross grpc-js as bytes; they are decoded and encoded here,
-// inside the wrapper that ends every call with an answer or a status (unary.ts, streaming.ts).
+// definition is written by hand. Messages cross grpc-js as bytes; they are decoded and encoded
+// here, inside the wrapper that ends every call with an answer or a status (unary.ts,
+// streaming.ts).
 
 import {
   toBinary,
@@ -18,7 +19,9 @@ import { unary } from "./unary.ts";
 
 declare const shape: unique symbol;
 
-/** The bytes of a message that is sent on as it is: stored events are never decoded on the way out. */
+/**
+ * The bytes of a message that is sent on as it is: stored events are never decoded on the way out.
+ */
 export type Encoded<M> = Buffer & { readonly [shape]?: M };
 
 /** What a handler answers with. */

@@ -1,5 +1,6 @@
-// From request bytes to a message, by the generated codec. Before it makes objects of untrusted bytes,
-// their number is bounded and what is malformed is found, so that the answer can name the field.
+// From request bytes to a message, by the generated codec. Before it makes objects of untrusted
+// bytes, their number is bounded and what is malformed is found, so that the answer can name the
+// field.
 
 import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { AnnalsError } from "../domain/errors.ts";

@@ -1,6 +1,6 @@
 // The door: every HTTP/2 stream passes here before grpc-js sees it. It names unknown methods with a
-// proper status, takes the deadline out of grpc-js's hands (see timeout.ts), and is the last net: what
-// a request makes grpc-js throw ends that stream and not the process.
+// proper status, takes the deadline out of grpc-js's hands (see timeout.ts), and is the last net:
+// what a request makes grpc-js throw ends that stream and not the process.
 //
 // grpc-js has no public seam here. The two inner members used (its HTTP/2 servers and their common
 // options) are checked when the server binds; its version is pinned.

@@ -4,7 +4,9 @@
 import { AnnalsError } from "../domain/errors.ts";
 import type { Stopping } from "./edge.ts";
 
-/** What this file needs of grpc-js's streams. `_read` is Node's seam for who makes a stream flow. */
+/**
+ * What this file needs of grpc-js's streams. `_read` is Node's seam for who makes a stream flow.
+ */
 export interface MessageSource {
   _read(size: number): void;
   on(event: "data", listener: (message: Buffer) => void): unknown;
@@ -16,8 +18,8 @@ const aheadBytesMax = 64 * 1024;
 const aheadCountMax = 64;
 
 /**
- * The messages of a call, until the client half-closes. Throws the signal's reason where the call is
- * over, STOPPING where the server stops before the client is done.
+ * The messages of a call, until the client half-closes. Throws the signal's reason where the call
+ * is over, STOPPING where the server stops before the client is done.
  */
 export class Incoming implements AsyncIterableIterator<Buffer> {
   readonly #signal: AbortSignal;

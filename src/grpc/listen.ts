@@ -1,5 +1,5 @@
-// Where the server listens, and how it ends: addresses are bound behind the door, and open calls get
-// a time of grace before their connections are cut.
+// Where the server listens, and how it ends: addresses are bound behind the door, and open calls
+// get a time of grace before their connections are cut.
 
 import { chmod } from "node:fs/promises";
 import { ServerCredentials, type Server } from "@grpc/grpc-js";

@@ -1,4 +1,5 @@
-// Read, Subscribe and Load: the log's messages, each turned into wire messages in the view asked for.
+// Read, Subscribe and Load: the log's messages, each turned into wire messages in the view asked
+// for.
 
 import { create } from "@bufbuild/protobuf";
 import {

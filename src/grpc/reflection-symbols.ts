@@ -1,5 +1,5 @@
-// Which file declares which name: everything the services' files and their dependencies declare, and
-// what may come packed in an `Any`.
+// Which file declares which name: everything the services' files and their dependencies declare,
+// and what may come packed in an `Any`.
 
 import {
   toBinary,

@@ -1,5 +1,6 @@
-// Server reflection, v1 and v1alpha: what lets a person talk to the server without having its protos.
-// Both versions have the same messages, and one implementation, over the generated descriptors.
+// Server reflection, v1 and v1alpha: what lets a person talk to the server without having its
+// protos. Both versions have the same messages, and one implementation, over the generated
+// descriptors.
 
 import { create } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";

@@ -1,14 +1,16 @@
 // The gRPC server with its services bound: the event store, health and reflection.
 
 import { Server } from "@grpc/grpc-js";
+import { CheckpointService } from "../gen/annals/v1/checkpoint_service_pb.js";
 import { file_annals_v1_errors } from "../gen/annals/v1/errors_pb.js";
 import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
 import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";
 import { file_google_rpc_status } from "../gen/google/rpc/status_pb.js";
 import { Health } from "../gen/grpc/health/v1/health_pb.js";
 import { ServerReflection as ReflectionV1 } from "../gen/grpc/reflection/v1/reflection_pb.js";
-import { ServerReflection as ReflectionV1Alpha } from "../gen/grpc/reflection/v1alpha/reflection_pb.js";
+import * as v1Alpha from "../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { bindService } from "./bind.ts";
+import { checkpointService } from "./checkpoint-service.ts";
 import type { Context } from "./context.ts";
 import { allowResets } from "./door.ts";
 import { eventStore } from "./event-store.ts";
@@ -51,17 +53,19 @@ export function bindServices(
   });
   allowResets(server, resetBurst, resetsPerSecond);
   const { edge } = context;
-  const named = [EventStoreService.typeName];
+  const own = [EventStoreService, CheckpointService];
+  const named = own.map(({ typeName }) => typeName);
   const paths = [
     ...bindService(server, EventStoreService, eventStore(context), edge),
+    ...bindService(server, CheckpointService, checkpointService(context), edge),
     ...bindService(server, Health, health(healthState, named, edge.stopping), edge),
   ];
   if (options.reflection) {
-    const services = [EventStoreService, Health, ReflectionV1, ReflectionV1Alpha];
+    const services = [...own, Health, ReflectionV1, v1Alpha.ServerReflection];
     const details = [file_annals_v1_errors, file_google_rpc_error_details, file_google_rpc_status];
     const symbols = collectSymbols(services, details);
     paths.push(...bindService(server, ReflectionV1, reflectionV1(symbols), edge));
-    paths.push(...bindService(server, ReflectionV1Alpha, reflectionV1Alpha(symbols), edge));
+    paths.push(...bindService(server, v1Alpha.ServerReflection, reflectionV1Alpha(symbols), edge));
   }
   return { server, paths: new Set(paths) };
 }

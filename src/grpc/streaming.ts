@@ -68,7 +68,8 @@ async function answer(exchange: Exchange, begin: () => AsyncIterable<unknown>): 
       if (call.reason === undefined) source.end();
       else end(exchange, call.reason);
     } catch (error) {
-      // What a handler throws because its call is over is the call's own reason, or beside the point.
+      // What a handler throws because its call is over is the call's own reason, or beside the
+      // point.
       if (call.reason !== undefined && !(error instanceof AnnalsError)) {
         edge.logger.error("a handler failed at the end of its call", { method, error });
       }

@@ -1,5 +1,6 @@
-// Deadlines as they come in. grpc-js keeps them in 32 bits, so that a client's "56 years" may be over
-// at once; so the door takes `grpc-timeout` away and hands milliseconds on under a name of our own.
+// Deadlines as they come in. grpc-js keeps them in 32 bits, so that a client's "56 years" may be
+// over at once; so the door takes `grpc-timeout` away and hands milliseconds on under a name of our
+// own.
 
 /** Milliseconds until the deadline, at most `timeoutMsMax`; absent: none. Set by the door alone. */
 export const timeoutHeader = "annals-timeout-ms";

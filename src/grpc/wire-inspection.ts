@@ -142,7 +142,9 @@ function walkMapEntry(
   }
 }
 
-/** Passes over a field nobody knows, which may be a group: fields up to an end of the same number. */
+/**
+ * Passes over a field nobody knows, which may be a group: fields up to an end of the same number.
+ */
 function passUnknown(reader: WireReader, tag: number, depth: number): void {
   if (tag % 8 !== groupStart) {
     reader.passOver(tag % 8);

@@ -1,7 +1,9 @@
 // Text that goes out in a trailer or a detail: well-formed, and cut to a budget in bytes. A lone
 // surrogate or an endless message in a trailer would break the whole answer.
 
-/** The text in at most `bytesMax` bytes of UTF-8, cut at a character and marked where it was cut. */
+/**
+ * The text in at most `bytesMax` bytes of UTF-8, cut at a character and marked where it was cut.
+ */
 export function shorten(text: string, bytesMax: number): string {
   const wellFormed = text.replaceAll(/\p{Cs}/gu, "\ufffd");
   if (Buffer.byteLength(wellFormed) <= bytesMax) return wellFormed;

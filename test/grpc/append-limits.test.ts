@@ -1,5 +1,5 @@
-// An append at every limit and past it: what is refused is named by its path and its limit, all of it
-// at once; what is at the limit is taken, by either path.
+// An append at every limit and past it: what is refused is named by its path and its limit, all of
+// it at once; what is at the limit is taken, by either path.
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import type { Append } from "../../src/domain/append.ts";
@@ -39,6 +39,9 @@ function refused(init: Init): string[] {
 function accepted(init: Init): Append {
   return appendFromBytes(encode(AppendRequestSchema, init), conversion);
 }
+
+const beyondPosition = "more than position_max (9007199254740991, which is 2^53 - 1)";
+const contradiction = "begins with none of the item's stream_prefixes, so it can match no event";
 
 const event = (parts: EventInit = {}): { stream: string; events: EventInit[] } => ({
   stream: "s",
@@ -111,13 +114,13 @@ describe("at the limit an append is taken, past it refused by name", () => {
       "version",
       { ...event(), expected: { case: "expectedVersion", value: 2n ** 53n - 1n } },
       { ...event(), expected: { case: "expectedVersion", value: 2n ** 53n } },
-      "expected_version: is 9007199254740992, more than position_max (9007199254740991, which is 2^53 - 1)",
+      `expected_version: is 9007199254740992, ${beyondPosition}`,
     ],
     [
       "after",
       { ...event(), condition: { query: {}, after: 2n ** 53n - 1n } },
       { ...event(), condition: { query: {}, after: 2n ** 64n - 1n } },
-      "condition.after: is 18446744073709551615, more than position_max (9007199254740991, which is 2^53 - 1)",
+      `condition.after: is 18446744073709551615, ${beyondPosition}`,
     ],
   ])("%s", (_, within, beyond, violation) => {
     expect(() => accepted(within)).not.toThrow();
@@ -131,7 +134,7 @@ describe("at the limit an append is taken, past it refused by name", () => {
     expect(appendFromWire(of(x(16_383)), wide)).toBeDefined();
     expect(appendFromWire(of(x(16_384)), wide)).toBeUndefined();
     expect(() => appendFromBytes(of(x(16_384)), wide)).toThrow(
-      "events[0].metadata: has 16385 bytes of keys and values, more than metadata_bytes_max (16384)",
+      "metadata: has 16385 bytes of keys and values, more than metadata_bytes_max (16384)",
     );
   });
 
@@ -353,7 +356,7 @@ describe("what is wrong is refused by name", () => {
         ...event(),
         condition: { query: { items: [{ streams: ["a-1", "b-1"], streamPrefixes: ["a-"] }] } },
       },
-      "condition.query.items[0].streams[1]: begins with none of the item's stream_prefixes, so it can match no event",
+      `condition.query.items[0].streams[1]: ${contradiction}`,
     ],
     [
       "a query's empty prefix",

@@ -1,5 +1,5 @@
-// Requests no client would send, over node:http2 and bare sockets: each ends in a status or a closed
-// stream, nothing is stored, and the server goes on serving everybody else.
+// Requests no client would send, over node:http2 and bare sockets: each ends in a status or a
+// closed stream, nothing is stored, and the server goes on serving everybody else.
 import { connect as connectSocket } from "node:net";
 import { gzipSync } from "node:zlib";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
@@ -29,7 +29,9 @@ afterEach(() => {
   for (const connection of connections.splice(0)) connection.close();
 });
 
-/** What the server must be after whatever was sent: there, empty, and without a fault in its log. */
+/**
+ * What the server must be after whatever was sent: there, empty, and without a fault in its log.
+ */
 async function harm(): Promise<string[]> {
   const { head } = await server.calls.unary(method.getInfo, {});
   const faults = server.lines
@@ -175,7 +177,7 @@ describe("a message that is not what it says", () => {
 });
 
 describe("connections that misbehave", () => {
-  test("streams reset before, during and after their request cost nobody else anything", async () => {
+  test("streams reset before, during and after their request harm nobody else", async () => {
     const connection = raw();
     const ended = [0, 3, messageFrame(good).length - 1].map((bytes) => {
       const stream = connection.request(path);

@@ -1,5 +1,5 @@
-// Server reflection, v1 and v1alpha: enough for a tool without protos to call every method and to read
-// every error.
+// Server reflection, v1 and v1alpha: enough for a tool without protos to call every method and to
+// read every error.
 import { create, createFileRegistry, fromBinary } from "@bufbuild/protobuf";
 import {
   FileDescriptorProtoSchema,
@@ -13,7 +13,7 @@ import {
   ServerReflection as V1,
   type ServerReflectionRequest,
 } from "../../src/gen/grpc/reflection/v1/reflection_pb.js";
-import { ServerReflection as V1Alpha } from "../../src/gen/grpc/reflection/v1alpha/reflection_pb.js";
+import * as v1Alpha from "../../src/gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { collect } from "../support/calls.ts";
 import { startTestServer, type TestServer } from "../support/running-server.ts";
 
@@ -26,7 +26,7 @@ afterAll(() => server.stop());
 type Question = ServerReflectionRequest["messageRequest"];
 
 /** What one version answers, question by question. */
-async function ask(version: typeof V1 | typeof V1Alpha, ...questions: Question[]) {
+async function ask(version: typeof V1 | typeof v1Alpha.ServerReflection, ...questions: Question[]) {
   const pipe = server.calls.pipe(
     version.method.serverReflectionInfo as typeof V1.method.serverReflectionInfo,
   );
@@ -49,7 +49,7 @@ async function filesWith(symbol: string): Promise<FileDescriptorProto[]> {
   );
 }
 
-describe.each([["v1", V1] as const, ["v1alpha", V1Alpha] as const])(
+describe.each([["v1", V1] as const, ["v1alpha", v1Alpha.ServerReflection] as const])(
   "reflection %s",
   (_, version) => {
     test("lists the services", async () => {

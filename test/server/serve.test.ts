@@ -76,7 +76,7 @@ const logOf = ({ errors }: Ended): LogLine[] =>
     .map((line) => JSON.parse(line) as LogLine);
 
 describe("annals serve", () => {
-  test("prints one line when it is ready, and ends with 0 on SIGTERM, its store closed", async () => {
+  test("prints a line when it is ready, and ends with 0 on SIGTERM, its store closed", async () => {
     const socket = join(folder, "run", "s");
     const server = await serve(["--data", join(folder, "data"), "--unix-socket", socket]);
     await server.calls.unary(m.append, { stream: "a", events: [{ type: "T" }] });

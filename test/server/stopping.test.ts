@@ -1,5 +1,5 @@
-// An orderly end: nothing acknowledged is lost, what waits is answered, streams hear why they end, and
-// clients that do not let go cannot keep the server from ending.
+// An orderly end: nothing acknowledged is lost, what waits is answered, streams hear why they end,
+// and clients that do not let go cannot keep the server from ending.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true }));
 
 describe("a server that stops", () => {
-  test("tells subscriptions, pipes and watchers why, and they can go on after a restart", async () => {
+  test("tells subscriptions and pipes why they end", async () => {
     const server = await startTestServer();
     await server.calls.unary(m.append, { stream: "a", events: [{ type: "T" }] });
     const live = server.calls.stream(m.subscribe, {})[Symbol.asyncIterator]();

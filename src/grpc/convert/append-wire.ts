@@ -5,8 +5,8 @@
 //   body = the client's NewEvent bytes, [0x0a id], [0x12 stream], [0x32 content type]
 //
 // The client's bytes are untrusted and will be served to others for ever: whatever is not plainly
-// valid here is left to the generated path, which refuses it by name or takes it in another shape. A
-// test proves that both paths mean the same.
+// valid here is left to the generated path, which refuses it by name or takes it in another shape.
+// A test proves that both paths mean the same.
 
 import type { Append, AppendCondition, Expected, StreamExpectation } from "../../domain/append.ts";
 import { AnnalsError } from "../../domain/errors.ts";

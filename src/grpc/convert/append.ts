@@ -1,13 +1,12 @@
 // An append from its request bytes. Most take the wire path (append-wire.ts), which copies the
 // client's bytes; whatever that will not take, this generated path converts or refuses by name.
 
-import { status as Code } from "@grpc/grpc-js";
 import type { Append } from "../../domain/append.ts";
 import type { NewEvent } from "../../domain/event.ts";
 import { AppendRequestSchema, type AppendRequest } from "../../gen/annals/v1/append_pb.js";
 import { decodeRequest } from "../decode.ts";
-import { StatusError } from "../status.ts";
 import { appendFromWire } from "./append-wire.ts";
+import { convertUpdate } from "./checkpoint.ts";
 import { checkCount, checkOwnName } from "./checks.ts";
 import { convertEvent, type Conversion } from "./event.ts";
 import { convertCondition, convertExpectations } from "./expectation.ts";
@@ -24,11 +23,6 @@ export function appendFromBytes(bytes: Buffer, conversion: Conversion): Append {
 /** The generated path. */
 export function convertAppend(wire: AppendRequest, conversion: Conversion): Append {
   const { limits } = conversion;
-  if (wire.checkpoint !== undefined) {
-    // Half of what was asked for would be worse than nothing.
-    const message = "checkpoint: this server does not keep checkpoints";
-    throw new StatusError(Code.UNIMPLEMENTED, message, "UNIMPLEMENTED");
-  }
   const v = new Violations();
   if (wire.stream !== "") {
     const limit = { name: "stream_name_bytes_max", bytesMax: limits.streamNameBytesMax };
@@ -42,9 +36,11 @@ export function convertAppend(wire: AppendRequest, conversion: Conversion): Appe
   const expectations = convertExpectations(v, wire, limits);
   const { condition: wireCondition } = wire;
   const condition = wireCondition && convertCondition(v, wireCondition, limits);
+  const { checkpoint: wireUpdate } = wire;
+  const checkpoint = wireUpdate && convertUpdate(v, "checkpoint.", wireUpdate, limits);
   v.throwIfAny();
   const bytes = events.reduce((sum, event) => sum + event.body.length, 0);
-  return { events, expectations, condition, bytes };
+  return { events, expectations, condition, checkpoint, bytes };
 }
 
 function convertEvents(

@@ -1,9 +1,9 @@
-// The answer to an append, composed by hand: it is sent as often as anything. A test proves it equal
-// to the generated codec.
+// The answer to an append, composed by hand: it is sent as often as anything. A test proves it
+// equal to the generated codec.
 //
-//   AppendResponse = 0x08 first_position, 0x10 last_position, 0x1a { 0x0a stream, 0x10 first_version,
-//     0x18 last_version }*, 0x20 head, 0x28 deduplicated, 0x32 { 0x08 seconds, 0x10 nanos },
-//     (0x3a event_id)*
+//   AppendResponse = 0x08 first_position, 0x10 last_position,
+//     0x1a { 0x0a stream, 0x10 first_version, 0x18 last_version }*, 0x20 head, 0x28 deduplicated,
+//     0x32 { 0x08 seconds, 0x10 nanos }, (0x3a event_id)*
 
 import type { Append, Appended, AppendedStream } from "../../domain/append.ts";
 import { varintBytes, writeVarint } from "../../domain/wire.ts";

@@ -1,6 +1,6 @@
 // Batches on their way out. In the full view stored frames are sent on as they are; the other views
-// rewrite each record on the wire: headers leave the payload out, JSON puts the decoded value in its
-// place. What grows is cut again, so that every message fits a default client's 4 MiB.
+// rewrite each record on the wire: headers leave the payload out, JSON puts the decoded value in
+// its place. What grows is cut again, so that every message fits a default client's 4 MiB.
 
 import { isJsonContentType } from "../../domain/json.ts";
 import type { Limits } from "../../domain/limits.ts";
@@ -20,8 +20,8 @@ const tagJson = 0x42;
 export const messageBytesMax = 4 * 1024 * 1024 - 16 * 1024;
 
 /**
- * The batch as messages whose field `tag` is an `EventBatch`: `ReadResponse.batch` and its siblings.
- * One message, but where a view or a large batch makes it more.
+ * The batch as messages whose field `tag` is an `EventBatch`: `ReadResponse.batch` and its
+ * siblings. One message, but where a view or a large batch makes it more.
  */
 export function batchMessages(
   batch: Batch,

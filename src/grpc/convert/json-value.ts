@@ -1,6 +1,6 @@
-// JSON between its two forms: `google.protobuf.Value`, as clients send and read it, and the JSON text
-// that is stored. A value becomes wire bytes without message objects in between: three megabytes of
-// small numbers would be a hundred megabytes of those.
+// JSON between its two forms: `google.protobuf.Value`, as clients send and read it, and the JSON
+// text that is stored. A value becomes wire bytes without message objects in between: three
+// megabytes of small numbers would be a hundred megabytes of those.
 
 import type { Value } from "@bufbuild/protobuf/wkt";
 import { isJsonObject, parseJson, type Json } from "../../domain/json.ts";
@@ -51,7 +51,9 @@ export function valueBytesOfText(text: Uint8Array, bytesMax: number): Buffer | u
   return valueBytes(json, bytesMax);
 }
 
-/** JSON as the wire bytes of a `Value`; undefined where it is larger than `bytesMax` or too deep. */
+/**
+ * JSON as the wire bytes of a `Value`; undefined where it is larger than `bytesMax` or too deep.
+ */
 export function valueBytes(json: Json, bytesMax: number): Buffer | undefined {
   const writer = new BackwardWriter(bytesMax);
   try {
@@ -105,8 +107,8 @@ function writeStruct(writer: BackwardWriter, struct: { [key: string]: Json }, le
 const safeDigits = 15;
 
 /**
- * Whether a JSON text holds a number that a double would change: an amount or an id with more digits
- * than a double keeps. What people are shown must be what was stored.
+ * Whether a JSON text holds a number that a double would change: an amount or an id with more
+ * digits than a double keeps. What people are shown must be what was stored.
  */
 function bendsNumbers(json: Uint8Array): boolean {
   for (let i = 0; i < json.length; i++) {

@@ -1,4 +1,5 @@
-// Time at the edge: `Timestamp` and `Duration` to microseconds since 1970 and milliseconds, and back.
+// Time at the edge: `Timestamp` and `Duration` to microseconds since 1970 and milliseconds, and
+// back.
 
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { positionMax } from "../../domain/limits.ts";

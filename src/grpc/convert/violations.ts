@@ -1,5 +1,5 @@
-// What is wrong with a request: every violation with the path of its field, thrown together, so that
-// a client can mend them all at once.
+// What is wrong with a request: every violation with the path of its field, thrown together, so
+// that a client can mend them all at once.
 
 import { AnnalsError, type FieldViolation } from "../../domain/errors.ts";
 

@@ -1,0 +1,48 @@
+// Checkpoints from the wire and onto it.
+
+import { create } from "@bufbuild/protobuf";
+import type { Checkpoint, CheckpointUpdate } from "../../domain/checkpoint.ts";
+import type { Limits } from "../../domain/limits.ts";
+import {
+  ConsumerCheckpointSchema,
+  type CheckpointUpdate as WireUpdate,
+  type ConsumerCheckpoint,
+} from "../../gen/annals/v1/checkpoint_service_pb.js";
+import { checkOwnName, checkUint64 } from "./checks.ts";
+import { checkMetadata } from "./metadata.ts";
+import { timestamp } from "./time.ts";
+import type { Violations } from "./violations.ts";
+
+/** The name of a consumer, a group or a member. */
+export function checkConsumerName(
+  v: Violations,
+  field: string,
+  name: string,
+  { consumerNameBytesMax: bytesMax }: Limits,
+): string {
+  return checkOwnName(v, field, name, { name: "consumer_name_bytes_max", bytesMax });
+}
+
+/** `prefix`: the path of the message that holds the fields, with its dot. */
+export function convertUpdate(
+  v: Violations,
+  prefix: string,
+  wire: Pick<WireUpdate, "consumer" | "position" | "metadata">,
+  limits: Limits,
+): CheckpointUpdate {
+  const consumer = checkConsumerName(v, `${prefix}consumer`, wire.consumer, limits);
+  const position = checkUint64(v, `${prefix}position`, wire.position);
+  checkMetadata(v, `${prefix}metadata`, wire.metadata, limits);
+  return { consumer, position, metadata: wire.metadata };
+}
+
+export function wireCheckpoint(checkpoint: Checkpoint): ConsumerCheckpoint {
+  const wire = create(ConsumerCheckpointSchema, {
+    consumer: checkpoint.consumer,
+    position: BigInt(checkpoint.position),
+    savedAt: timestamp(checkpoint.savedAt),
+  });
+  // Not through `create`: it would take a key `__proto__` for a prototype.
+  wire.metadata = checkpoint.metadata;
+  return wire;
+}
