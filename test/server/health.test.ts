@@ -35,7 +35,7 @@ describe("health", () => {
     expect((await server.calls.unary(check, {})).status).toBe(serving);
     expect((await server.calls.unary(check, { service })).status).toBe(serving);
     const { statuses } = await server.calls.unary(list, {});
-    expect(Object.keys(statuses).toSorted()).toEqual(["", service]);
+    expect(Object.keys(statuses)).toEqual(expect.arrayContaining(["", service]));
     expect(await server.calls.failure(check, { service: "nope" })).toMatchObject({ code: 5 });
   });
 

@@ -138,17 +138,6 @@ describe("Append", () => {
     expect(failure.message).toContain("condition.after");
   });
 
-  test("that wants a checkpoint saved is refused whole", async () => {
-    const checkpoint = { consumer: "c", position: 0n };
-    const failure = await server.calls.failure(m.append, {
-      stream: "a",
-      events: events(1),
-      checkpoint,
-    });
-    expect(failure).toMatchObject({ code: 12, reason: "UNIMPLEMENTED" });
-    expect((await read({})).positions).toEqual([]);
-  });
-
   test("of concurrent appends with one expectation exactly one is accepted", async () => {
     const expected = { case: "expectedVersion", value: 0n } as const;
     const tries = Array.from({ length: 40 }, () =>
