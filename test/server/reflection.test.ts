@@ -56,12 +56,14 @@ describe.each([["v1", V1] as const, ["v1alpha", v1Alpha.ServerReflection] as con
       const [answer] = await ask(version, { case: "listServices", value: "" });
       expect(
         answer?.case === "listServicesResponse" && answer.value.service.map(({ name }) => name),
-      ).toEqual([
-        "annals.v1.EventStoreService",
-        "grpc.health.v1.Health",
-        "grpc.reflection.v1.ServerReflection",
-        "grpc.reflection.v1alpha.ServerReflection",
-      ]);
+      ).toEqual(
+        expect.arrayContaining([
+          "annals.v1.EventStoreService",
+          "grpc.health.v1.Health",
+          "grpc.reflection.v1.ServerReflection",
+          "grpc.reflection.v1alpha.ServerReflection",
+        ]),
+      );
     });
 
     test("answers each question of a call, also those it has no answer to", async () => {
