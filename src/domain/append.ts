@@ -19,6 +19,11 @@ export interface StreamExpectation {
 export interface AppendCondition {
   readonly query: Query;
   readonly after: number;
+  /**
+   * What was looked up already: of the positions after `after` up to and including `through`,
+   * `match` is one whose event matches; 0: none does. Absent: nothing was.
+   */
+  readonly seen?: { readonly through: number; readonly match: number };
 }
 
 /** One atomic append, checked against every limit. */

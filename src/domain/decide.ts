@@ -81,10 +81,16 @@ export function factsNeeded(appends: readonly Proposal[]): NeededFacts {
       if (event.stream !== "") streams.add(event.stream);
       if (event.idFromClient) ids.push(event.id);
     }
-    if (append.condition !== undefined) conditions.push(append.condition);
+    if (append.condition !== undefined) conditions.push(leftToLookUp(append.condition));
     if (append.checkpoint !== undefined) consumers.add(append.checkpoint.consumer);
   }
   return { streams, ids, conditions, consumers };
+}
+
+/** What came since the condition was last looked up. */
+function leftToLookUp(condition: AppendCondition): AppendCondition {
+  const { query, after, seen } = condition;
+  return seen === undefined ? condition : { query, after: Math.max(after, seen.through) };
 }
 
 function consumerOf(request: CheckpointRequest): string {
@@ -204,11 +210,11 @@ function holds(expected: Expected, version: number): boolean {
 
 /** All that the group accepted lies beyond the head, and so after `after`. */
 function conditionConflictOf(
-  { query, after }: AppendCondition,
+  { query, after, seen }: AppendCondition,
   overlay: Overlay,
   durableMatch: number,
 ): ConditionConflict | undefined {
-  const position = durableMatch > 0 ? durableMatch : overlay.match(query);
+  const position = durableMatch || seen?.match || overlay.match(query);
   return position > 0 ? { position, after } : undefined;
 }
 

@@ -2,6 +2,7 @@
 // as far as the window allows, and answered in order; a refused one is an answer like any other.
 
 import { create, toBinary } from "@bufbuild/protobuf";
+import type { Append } from "../domain/append.ts";
 import { AnnalsError } from "../domain/errors.ts";
 import { WireReader } from "../domain/wire.ts";
 import {
@@ -61,7 +62,11 @@ async function takeAll(
   let sequence = 0;
   try {
     for await (const request of requests) {
-      const answer = appendOne(context, request, ++sequence, call);
+      sequence++;
+      const converted = convertOne(context, request);
+      // In order: an append that is looked up first is not overtaken by the ones behind it.
+      const append = "then" in converted ? await converted : converted;
+      const answer = appendOne(context, append, sequence, call);
       await window.enter({ bytes: request.length, answer });
       if (window.closed) break;
     }
@@ -73,14 +78,14 @@ async function takeAll(
 /** Never rejects. */
 async function appendOne(
   context: Context,
-  request: Buffer,
+  append: Append | Refused,
   sequence: number,
   call: Call,
 ): Promise<Encoded<AppendStreamResponse>> {
   try {
-    const converted = convertOne(context, request);
-    const { outcome, head } = await context.log.append(converted, call.signal);
-    return pipeResponse(sequence, tagAppended, answerOf(converted, outcome, head));
+    if ("refused" in append) throw append.refused;
+    const { outcome, head } = await context.log.append(append, call.signal);
+    return pipeResponse(sequence, tagAppended, answerOf(append, outcome, head));
   } catch (error) {
     const { code, message, details } = failed(context.edge, method, call.peer, error);
     const failure = create(AppendFailureSchema, { code, message, details });
@@ -88,7 +93,25 @@ async function appendOne(
   }
 }
 
-function convertOne(context: Context, request: Buffer) {
+/** Why one request of the pipe is no append. */
+interface Refused {
+  readonly refused: unknown;
+}
+
+/** Neither throws nor rejects. */
+function convertOne(
+  context: Context,
+  request: Buffer,
+): Append | Refused | Promise<Append | Refused> {
+  try {
+    const append = convert(context, request);
+    return context.log.lookAhead(append)?.catch((refused: unknown) => ({ refused })) ?? append;
+  } catch (refused) {
+    return { refused };
+  }
+}
+
+function convert(context: Context, request: Buffer): Append {
   const inner = appendIn(request);
   if (inner !== undefined) return appendFromBytes(inner, context);
   const { append } = decodeRequest(AppendStreamRequestSchema, request);

@@ -15,8 +15,10 @@ export async function append(
   call: Call,
 ): Promise<Encoded<AppendResponse>> {
   const converted = appendFromBytes(request, context);
-  const { outcome, head } = await context.log.append(converted, call.signal);
-  return answerOf(converted, outcome, head);
+  const ahead = context.log.lookAhead(converted);
+  const append = ahead === undefined ? converted : await ahead;
+  const { outcome, head } = await context.log.append(append, call.signal);
+  return answerOf(append, outcome, head);
 }
 
 /** The answer's bytes; a refusal is thrown. */

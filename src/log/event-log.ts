@@ -12,6 +12,7 @@ import { ReadGate } from "./read-gate.ts";
 import { read } from "./read.ts";
 import { replay } from "./replay.ts";
 import { deleteSnapshots, getSnapshot, listSnapshots, saveSnapshot } from "./snapshots.ts";
+import { lookAhead } from "./look-ahead.ts";
 import { subscribe } from "./subscribe.ts";
 import { nodeTimers, type Timers } from "./timers.ts";
 import type { EventLog, StreamInfo } from "./verbs.ts";
@@ -51,6 +52,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
   return {
     checkpoints,
     append: (append, signal) => queue.add(append, signal),
+    lookAhead: (append) => lookAhead(storage, append),
     read: (request, signal) => read(source, request, signal),
     subscribe: (request, signal) => subscribe(source, request, signal),
     saveSnapshot: (snapshot) => saveSnapshot(source, snapshot),

@@ -171,6 +171,12 @@ export interface EventLog {
   append(append: Append, signal?: AbortSignal): Promise<{ outcome: Outcome; head: number }>;
 
   /**
+   * The append with what its condition is about looked up beforehand, so that it does not keep
+   * other writers waiting in line; undefined where that is not worth it. Optional before `append`.
+   */
+  lookAhead(append: Append): Promise<Append> | undefined;
+
+  /**
    * Batches, then one end; no end where the signal aborts. Throws BEYOND_HEAD never: what is not
    * there is an empty answer.
    */
