@@ -28,6 +28,12 @@ export interface Limits {
   readonly batchBytesMax: number;
   readonly snapshotBytesMax: number;
   readonly snapshotKindBytesMax: number;
+  /** Names of consumers, consumer groups and their members. */
+  readonly consumerNameBytesMax: number;
+  /** Why an event was put aside, for people. */
+  readonly parkReasonBytesMax: number;
+  readonly waitTimeoutDefaultMs: number;
+  readonly waitTimeoutMaxMs: number;
   /** Bytes of appends that wait for the disk, over all callers. */
   readonly appendQueueBytesMax: number;
   /** Appends that wait for the disk, over all callers. */
@@ -68,6 +74,10 @@ export const defaultLimits: Limits = Object.freeze({
   batchBytesMax: 128 * KiB,
   snapshotBytesMax: 3 * MiB,
   snapshotKindBytesMax: 128,
+  consumerNameBytesMax: 256,
+  parkReasonBytesMax: 1_024,
+  waitTimeoutDefaultMs: 10_000,
+  waitTimeoutMaxMs: 3_600_000,
   appendQueueBytesMax: 64 * MiB,
   appendQueueCountMax: 20_000,
   commitBytesMax: 2 * MiB,
