@@ -16,9 +16,9 @@ export async function append(
 ): Promise<Encoded<AppendResponse>> {
   const converted = appendFromBytes(request, context);
   const ahead = context.log.lookAhead(converted);
-  const append = ahead === undefined ? converted : await ahead;
-  const { outcome, head } = await context.log.append(append, call.signal);
-  return answerOf(append, outcome, head);
+  const ready = ahead === undefined ? converted : await ahead;
+  const { outcome, head } = await context.log.append(ready, call.signal);
+  return answerOf(ready, outcome, head);
 }
 
 /** The answer's bytes; a refusal is thrown. */
