@@ -99,8 +99,10 @@ async function runWorkload(
       rounds.push(round);
     }
   } catch (error) {
-    if (!(error instanceof NotMeasured) && !(error instanceof LoadFailed)) throw error;
-    say(`${name}: NOT MEASURED: ${error.message}`);
+    const known = error instanceof NotMeasured || error instanceof LoadFailed;
+    const { message, stack } = error as Error;
+    say(`${name}: NOT MEASURED: ${known ? message : (stack ?? message)}`);
+    if (!(error instanceof NotMeasured)) process.exitCode = 1;
     return [];
   } finally {
     await measurements.settle();

@@ -142,7 +142,11 @@ export class Measurements {
   }
 
   private async run(job: LoadJob): Promise<Sample> {
-    const { result } = await this.options.load.ask(job);
+    const { foreign } = this.options;
+    const { result } = await this.options.load.ask(job).catch((error: unknown) => {
+      if (!foreign || job.port !== foreign.port) throw error;
+      throw new NotMeasured((error as Error).message);
+    });
     for (const part of result.parts) {
       if (part.failed > 0) {
         throw new LoadFailed(`${part.failed} calls failed, the first: ${part.firstFailure ?? ""}`);

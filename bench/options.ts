@@ -67,6 +67,9 @@ export function parseOptions(args: readonly string[]): Options {
     if (!(value > 0)) throw new TypeError(`--${name} must be a number above 0`);
     return value;
   };
+  if (adapter !== "annals" && values.target === undefined) {
+    throw new TypeError(`--adapter ${adapter} needs --target: where that server listens`);
+  }
   const measureMs = number("seconds", quick ? 0.8 : 3) * 1_000;
   return {
     forms: formsOf(quick, long, chosen.length > 0),

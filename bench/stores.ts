@@ -14,7 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Child } from "./child.ts";
-import type { LoadJob, LoadResult } from "./load/job.ts";
+import type { LoadJob, LoadResult, Part } from "./load/job.ts";
 import { startProduct } from "./product.ts";
 
 const preloadEvents = 100;
@@ -80,29 +80,27 @@ export class Stores {
   }
 }
 
-/** Through a pipe where the protocol has one, in order, so that event n gets position n + 1. */
+/** Through a pipe where the protocol has one; in order, so that event n gets position n + 1. */
 export async function preload(
   load: Load,
   server: Pick<LoadJob, "host" | "port" | "protocol">,
   total: number,
 ): Promise<void> {
+  const call = { verb: "preload", events: preloadEvents, from: 0, total } as const;
+  const bounded = { call, connections: 1, requests: Math.ceil(total / preloadEvents) };
+  const part: Part =
+    server.protocol === "umadb"
+      ? { kind: "calls", concurrency: 1, unary: true, ...bounded }
+      : { kind: "pipe", window: preloadWindow, ...bounded };
   const { result } = await load.ask({
     ...server,
-    parts: [
-      {
-        kind: "pipe",
-        call: { verb: "preload", events: preloadEvents, from: 0, total },
-        window: preloadWindow,
-        connections: 1,
-        requests: Math.ceil(total / preloadEvents),
-      },
-    ],
+    parts: [part],
     warmUpMs: 0,
     measureMs: 0,
   });
-  const [part] = result.parts;
-  if (part === undefined || part.failed > 0) {
-    throw new Error(`preloading failed: ${part?.firstFailure ?? "no answer"}`);
+  const [loaded] = result.parts;
+  if (loaded === undefined || loaded.failed > 0) {
+    throw new Error(`preloading failed: ${loaded?.firstFailure ?? "no answer"}`);
   }
 }
 

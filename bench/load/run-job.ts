@@ -13,6 +13,7 @@ import { framed, MessageReader } from "./messages.ts";
 import { Meter } from "./meter.ts";
 import type { PartContext, RunningPart } from "./part.ts";
 import { runPipe } from "./pipe-part.ts";
+import { runPostgres } from "./postgres-part.ts";
 import { cpuSeconds, rssBytes } from "./proc.ts";
 import { umadbCalls } from "./umadb-calls.ts";
 
@@ -22,11 +23,13 @@ const rssEveryMs = 100;
 const headWindowBytes = 65_535;
 
 export async function runJob(job: LoadJob): Promise<LoadResult> {
-  const calls = job.protocol === "annals" ? annalsCalls : umadbCalls;
+  const calls = job.protocol === "umadb" ? umadbCalls : annalsCalls;
   const meters = job.parts.map(() => new Meter());
   const running: RunningPart[] = [];
   const watch = watchServer(job.serverPid);
-  const conditional = job.parts.some(({ call }) => call.verb === "append-on-condition");
+  const conditional =
+    job.protocol !== "postgres" &&
+    job.parts.some(({ call }) => call.verb === "append-on-condition");
   const head = conditional ? await headOf(job, calls) : 0;
   try {
     // In order: followers are there before anything is appended.
@@ -65,6 +68,7 @@ export async function runJob(job: LoadJob): Promise<LoadResult> {
 }
 
 async function run(part: Part, context: PartContext): Promise<RunningPart> {
+  if (context.job.protocol === "postgres") return runPostgres(part, context);
   if (part.client === "grpc-js") return runGrpcJs(part, context);
   switch (part.kind) {
     case "calls":

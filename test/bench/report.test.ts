@@ -136,7 +136,13 @@ test("options are understood, wrong ones are refused", () => {
     target: { host: "127.0.0.1", port: 7 },
     dry: true,
   });
-  for (const wrong of [["--scale", "0"], ["--target", "nowhere"], ["--adapter", "x"], ["--what"]]) {
+  for (const wrong of [
+    ["--scale", "0"],
+    ["--adapter", "umadb"],
+    ["--target", "nowhere"],
+    ["--adapter", "x"],
+    ["--what"],
+  ]) {
     expect(() => parseOptions(wrong)).toThrow(TypeError);
   }
 });

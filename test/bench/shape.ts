@@ -113,7 +113,7 @@ export async function appendRequests(
 }
 
 /** A store with the benchmark's preloaded events: streams of ten events, tags of ten events. */
-export async function preloaded(events: number): Promise<Counted> {
+async function preloaded(events: number): Promise<Counted> {
   const counted = await countedLog();
   const call = { verb: "preload", events: 100, from: 0, total: events } as const;
   await appendRequests(counted, call, events / 100);
