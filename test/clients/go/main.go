@@ -31,9 +31,18 @@ var (
 	input  = bufio.NewReader(os.Stdin)
 )
 
+// The retry advice that ships with the contract.
+const serviceConfig = "proto/annals/v1/annals_grpc_service_config.json"
+
 func main() {
+	retries, err := os.ReadFile(serviceConfig)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	connection, err := grpc.NewClient(os.Getenv("ANNALS_ADDRESS"),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultServiceConfig(string(retries)),
 		// Reads are several times faster with a window larger than the default 64 KiB.
 		grpc.WithInitialWindowSize(4<<20), grpc.WithInitialConnWindowSize(8<<20))
 	if err != nil {
@@ -537,8 +546,8 @@ func restart(ctx context.Context) (facts, error) {
 	if _, err := input.ReadString('\n'); err != nil {
 		return nil, err
 	}
-	// The channel reconnects by itself; this first call waits until it has.
-	retried, err := client.Append(ctx, firstRequest(), grpc.WaitForReady(true))
+	// The channel reconnects by itself; what is called before it has is retried.
+	retried, err := client.Append(ctx, firstRequest())
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 
 import grpc
 from google.rpc import error_details_pb2
@@ -12,6 +13,8 @@ from annals.v1 import append_pb2, errors_pb2, event_pb2, event_store_service_pb2
 from annals.v1 import info_pb2, query_pb2, read_pb2, snapshot_pb2
 
 STEP_SECONDS = 60
+# The retry advice that ships with the contract.
+SERVICE_CONFIG = Path("proto/annals/v1/annals_grpc_service_config.json")
 
 
 class Conversation:
@@ -180,8 +183,8 @@ class Conversation:
         print("RESTART", flush=True)
         ended = end_of(messages)
         sys.stdin.readline()
-        # The channel reconnects by itself; this first call waits until it has.
-        retried = self.client.Append(first_request(), timeout=STEP_SECONDS, wait_for_ready=True)
+        # The channel reconnects by itself; what is called before it has is retried.
+        retried = self.client.Append(first_request(), timeout=STEP_SECONDS)
         self.reopen(11)
         messages = self.follow(after=position)
         resumed, _ = until_caught_up(messages)
@@ -332,7 +335,8 @@ snapshot load subscribe deadline large restart""".split()
 
 
 def main():
-    with grpc.insecure_channel(os.environ["ANNALS_ADDRESS"]) as channel:
+    options = [("grpc.service_config", SERVICE_CONFIG.read_text())]
+    with grpc.insecure_channel(os.environ["ANNALS_ADDRESS"], options) as channel:
         conversation = Conversation(channel)
         for step in STEPS:
             facts = getattr(conversation, step)()

@@ -1,5 +1,6 @@
 // The scripted conversation of test/clients/conversation.ts, by a generated TypeScript client.
 
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline/promises";
 import { credentials, Metadata } from "@grpc/grpc-js";
 import type { CallOptions, ClientReadableStream, ServiceError } from "@grpc/grpc-js";
@@ -25,8 +26,12 @@ import { GetSnapshotRequest, LoadRequest, SaveSnapshotRequest } from "./gen/anna
 const client = new EventStoreServiceClient(
   process.env["ANNALS_ADDRESS"] ?? "127.0.0.1:7420",
   credentials.createInsecure(),
-  // Reads are several times faster with a window larger than the default 64 KiB.
-  { "grpc-node.flow_control_window": 4 * 1024 * 1024 },
+  {
+    // Reads are several times faster with a window larger than the default 64 KiB.
+    "grpc-node.flow_control_window": 4 * 1024 * 1024,
+    // The retry advice that ships with the contract.
+    "grpc.service_config": readFileSync("proto/annals/v1/annals_grpc_service_config.json", "utf8"),
+  },
 );
 
 type Unary<Request, Answer> = (
@@ -37,14 +42,9 @@ type Unary<Request, Answer> = (
 ) => unknown;
 
 /** One unary call that ends within a bounded time. */
-function call<Request, Answer>(
-  method: Unary<Request, Answer>,
-  request: Request,
-  waitForReady = false,
-): Promise<Answer> {
-  const metadata = new Metadata({ waitForReady });
+function call<Request, Answer>(method: Unary<Request, Answer>, request: Request): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    method.call(client, request, metadata, { deadline: within(60) }, (error, answer) => {
+    method.call(client, request, new Metadata(), { deadline: within(60) }, (error, answer) => {
       if (error === null) resolve(answer);
       else reject(error);
     });
@@ -350,8 +350,8 @@ async function restart(): Promise<Facts> {
   const ended = await following.end();
   await told;
   lines.close();
-  // The channel reconnects by itself; this first call waits until it has.
-  const retried = await call(client.append, firstRequest, true);
+  // The channel reconnects by itself; what is called before it has is retried.
+  const retried = await append(firstRequest);
   await reopen(11);
   const resumed = new Following(afterPosition(position));
   const { events } = await resumed.untilCaughtUp();

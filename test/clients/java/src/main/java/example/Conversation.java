@@ -1,6 +1,7 @@
 package example;
 
 import com.google.gson.Gson;
+import com.google.gson.reflect.TypeToken;
 import com.google.protobuf.ByteString;
 import io.annals.v1.AppendCondition;
 import io.annals.v1.AppendRequest;
@@ -28,7 +29,10 @@ import io.grpc.ManagedChannel;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
 import io.grpc.stub.StreamObserver;
 import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.InputStreamReader;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
@@ -54,6 +58,8 @@ public final class Conversation {
         NettyChannelBuilder.forTarget(System.getenv("ANNALS_ADDRESS"))
             .usePlaintext()
             .flowControlWindow(4 * 1024 * 1024)
+            .defaultServiceConfig(serviceConfig())
+            .enableRetry()
             .build();
     Conversation conversation = new Conversation(channel);
     report("append", conversation::append);
@@ -72,6 +78,13 @@ public final class Conversation {
     report("large", conversation::large);
     report("restart", conversation::restart);
     channel.shutdownNow().awaitTermination(10, TimeUnit.SECONDS);
+  }
+
+  /** The retry advice that ships with the contract. */
+  private static Map<String, ?> serviceConfig() throws IOException {
+    Path path = Path.of("proto/annals/v1/annals_grpc_service_config.json");
+    return new Gson()
+        .fromJson(Files.readString(path), new TypeToken<Map<String, Object>>() {}.getType());
   }
 
   private static void report(String step, Step run) throws Exception {
@@ -335,8 +348,8 @@ public final class Conversation {
     System.out.println("RESTART");
     Map<String, Object> ended = endOf(messages);
     new BufferedReader(new InputStreamReader(System.in)).readLine();
-    // The channel reconnects by itself; this first call waits until it has.
-    AppendResponse retried = client().withWaitForReady().append(firstRequest());
+    // The channel reconnects by itself; what is called before it has is retried.
+    AppendResponse retried = client().append(firstRequest());
     reopen(11);
     List<RecordedEvent> resumed = new ArrayList<>();
     messages = follow(position);
