@@ -52,6 +52,21 @@ export async function checkDatabase(
   return { findings, logged, lastSequence, tables };
 }
 
+/** Paths of the live table files, oldest first, also while LevelDB has the folder open. */
+export async function liveTables(folder: string): Promise<string[]> {
+  const manifest = await readFile(join(folder, (await currentManifest(folder)) ?? "CURRENT"));
+  const { tables } = foldManifest(readLog(manifest).records);
+  const byNumber = tableNames(await readdir(folder));
+  return [...tables.keys()]
+    .toSorted((a, b) => a - b)
+    .map((number) => join(folder, byNumber.get(number) ?? `${number}.ldb`));
+}
+
+function tableNames(names: readonly string[]): Map<number, string> {
+  const tables = names.filter((name) => /^\d+\.(ldb|sst)$/.test(name));
+  return new Map(tables.map((name) => [Number.parseInt(name, 10), name]));
+}
+
 /** What CURRENT says, but for the newline it must end with; undefined where it is missing. */
 async function currentManifest(folder: string): Promise<string | undefined> {
   const contents = await readFile(join(folder, "CURRENT"), "latin1").catch(
@@ -84,10 +99,7 @@ async function checkTables(
   manifest: Manifest,
   findings: string[],
 ): Promise<string[]> {
-  const byNumber = new Map<number, string>();
-  for (const name of names) {
-    if (/^\d+\.(ldb|sst)$/.test(name)) byNumber.set(Number.parseInt(name, 10), name);
-  }
+  const byNumber = tableNames(names);
   const tables: string[] = [];
   for (const [number, bytes] of [...manifest.tables].toSorted(([a], [b]) => a - b)) {
     const name = byNumber.get(number);

@@ -1,6 +1,6 @@
-// A second lock of our own on the store's folder. LevelDB's is lost as soon as any code of the same
-// process opens and closes its LOCK file. Ours is a listening socket in the folder: the kernel drops
-// it with the process, and another process finds out by connecting.
+// A second lock of our own on the store's folder. LevelDB's is lost as soon as any code of the
+// same process opens and closes its LOCK file. Ours is a listening socket in the folder: the
+// kernel drops it with the process, and another process finds out by connecting.
 //
 // Whoever wants the folder first listens under a name nobody else has, and then asks every other
 // socket there. Of two that come at once, the later to listen sees the earlier: never do both get

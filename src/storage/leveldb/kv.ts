@@ -25,11 +25,14 @@ export interface WriteBatch {
   write(): Promise<void>;
 }
 
-export interface Kv {
+export interface ReadableKv {
   /** The values of the keys, in their order; undefined where a key is not there. */
   getMany(keys: Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   /** Some of the entries of a range, in its order: none only if there is none. */
   page(range: KeyRange): Promise<Entry[]>;
+}
+
+export interface Kv extends ReadableKv {
   batch(): WriteBatch;
   /** Moves everything from the write-ahead log into tables, so that the next start is quick. */
   flush(): Promise<void>;

@@ -5,7 +5,7 @@
 import { AnnalsError } from "../../domain/errors.ts";
 import { firstHash, hashOf, openChunk, previousHashOf, type Chunk } from "./chunk.ts";
 import { chunkKey, readUint64 } from "./keys.ts";
-import type { Entry, Kv } from "./kv.ts";
+import type { Entry, ReadableKv } from "./kv.ts";
 
 const pageBytes = 1024 * 1024;
 const chunksPerPageMax = 1_000;
@@ -21,7 +21,7 @@ export interface LogWalk {
 }
 
 /** The sound chunks of the range, in order. */
-export async function* walkLog(kv: Kv, walk: LogWalk): AsyncGenerator<Chunk> {
+export async function* walkLog(kv: ReadableKv, walk: LogWalk): AsyncGenerator<Chunk> {
   const { last, found } = walk;
   let { previous } = walk;
   let next = walk.first;

@@ -19,6 +19,7 @@ import type { Kv } from "./kv.ts";
 import { openLevelKv } from "./level-kv.ts";
 import { openMark, readMark, type Acknowledged, type Mark } from "./mark.ts";
 import { openMemoryKv } from "./memory-kv.ts";
+import { startScrubber, type Scrubber, type ScrubberOptions } from "./scrubber.ts";
 import { StoreRefused } from "./store-refused.ts";
 import { checkTable } from "./table-file.ts";
 import type { After } from "./write-guard.ts";
@@ -40,6 +41,8 @@ export interface LevelStorageOptions {
   readonly checkBytesAtOpen?: number;
   readonly clock?: () => number;
   readonly warn?: (message: string, cause?: unknown) => void;
+  /** Reads all of the store again and again, to find what rots. Absent: nobody does. */
+  readonly scrub?: ScrubberOptions | undefined;
   /** Bytes that may still be written. Absent: what is free beyond the reserve. */
   readonly spareBytes?: () => number;
   readonly after?: After;
@@ -50,6 +53,17 @@ const checkBytesAtOpenDefault = 96 * 1024 * 1024;
 
 /** Opens, or creates in an empty folder, the store. Throws StoreRefused. */
 export async function openLevelStorage(options: LevelStorageOptions): Promise<Storage> {
+  return (await openLevelStore(options)).storage;
+}
+
+export interface LevelStore {
+  readonly storage: Storage;
+  /** Undefined where none was asked for. Ends with the storage. */
+  readonly scrubber: Scrubber | undefined;
+}
+
+/** As `openLevelStorage`, with the scrubber that was asked for. */
+export async function openLevelStore(options: LevelStorageOptions): Promise<LevelStore> {
   const { folder } = options;
   await makeFolder(folder);
   const network = networkFileSystem(folder);
@@ -57,13 +71,16 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<St
     throw new StoreRefused(folder, [`it lies on ${network}, where a sync proves nothing`]);
   }
   const lock = await lockFolder(folder);
-  const held: Held = { lock, mark: undefined };
+  const held: Held = { lock, mark: undefined, scrubber: undefined };
   try {
     let identity = await readIdentity(folder);
     identity ??= await beginStore(folder, (options.clock ?? systemClock)());
     if (!identity.created) identity = await createDatabase(folder, identity);
-    const { storage } = await openCreated(options, identity, held);
-    return closingAlso(storage, held);
+    const { storage, core } = await openCreated(options, identity, held);
+    const { clock = systemClock, warn = () => {}, scrub, after } = options;
+    const database = databaseOf(folder);
+    if (scrub) held.scrubber = startScrubber({ core, database, clock, warn, after }, scrub);
+    return { storage: closingAlso(storage, held), scrubber: held.scrubber };
   } catch (error) {
     await release(held);
     throw error;
@@ -74,6 +91,7 @@ export async function openLevelStorage(options: LevelStorageOptions): Promise<St
 interface Held {
   readonly lock: FolderLock;
   mark: Mark | undefined;
+  scrubber: Scrubber | undefined;
 }
 
 function openCreated(
@@ -174,6 +192,7 @@ function closingAlso(storage: Storage, held: Held): Storage {
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     try {
+      await held.scrubber?.stop();
       await storage.close();
     } finally {
       await release(held);

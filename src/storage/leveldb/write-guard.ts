@@ -26,7 +26,7 @@ const backoffMsMax = 30_000;
 /** Calls back once, after at least `ms`; answers a function that prevents it. */
 export type After = (ms: number, callback: () => void) => () => void;
 
-const nodeAfter: After = (ms, callback) => {
+export const nodeAfter: After = (ms, callback) => {
   const timer = setTimeout(callback, ms).unref();
   return () => clearTimeout(timer);
 };
