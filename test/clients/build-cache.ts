@@ -98,7 +98,7 @@ function expanded(command: readonly string[], folder: string): string[] {
   );
 }
 
-function cacheRoot(): string {
+export function cacheRoot(): string {
   const { CLIENTS_CACHE, XDG_CACHE_HOME } = process.env;
   return CLIENTS_CACHE ?? join(XDG_CACHE_HOME ?? join(homedir(), ".cache"), "annals-clients");
 }
