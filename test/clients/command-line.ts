@@ -3,7 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { join } from "node:path";
-import { createRegistry, fromBinary, toJson, type DescFile } from "@bufbuild/protobuf";
+import { createRegistry, fromBinary, toJson } from "@bufbuild/protobuf";
 import { base64Decode } from "@bufbuild/protobuf/wire";
 import type { Facts } from "./conversation.ts";
 import { repository } from "./live-server.ts";
@@ -71,7 +71,7 @@ interface GrpcurlDetail {
   readonly "@value"?: string;
 }
 
-const registry = createRegistry(errors as DescFile, rpc as DescFile);
+const registry = createRegistry(errors, rpc);
 
 export const bufCurl: CommandLine = {
   name: "buf curl",

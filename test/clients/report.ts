@@ -2,14 +2,13 @@
 
 const lines: string[] = [];
 
-/** Whether a client that cannot be run here is a failure. */
-export function isRequired(name: string): boolean {
-  const required = process.env["REQUIRE_CLIENTS"] ?? "";
-  return required === "all" || required.split(",").includes(name);
-}
-
+/** Throws where it was required: REQUIRE_CLIENTS names it, or says `all`. */
 export function notRun(name: string, why: string): void {
   lines.push(`${name}: NOT RUN: ${why}`);
+  const required = process.env["REQUIRE_CLIENTS"] ?? "";
+  if (required === "all" || required.split(",").includes(name)) {
+    throw new Error(`${name} is required, but ${why}`);
+  }
 }
 
 export function ran(name: string, buildSeconds: number | undefined, seconds: number): void {

@@ -1,0 +1,203 @@
+// The files under deploy/, read by the libraries of Compose and Kubernetes themselves (unknown fields
+// are refused), and held against what the server really understands and does.
+
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { build, execute, missingTool, sourcesOf } from "./build-cache.ts";
+import { node, repository } from "./live-server.ts";
+import { notRun, printReport, ran } from "./report.ts";
+import { loadConfig, type Config } from "../../src/config.ts";
+import type { Toolchain } from "./toolchains.ts";
+
+const deployCheck: Toolchain = {
+  name: "deploy-check",
+  needs: [["go", "version"]],
+  build: [["go", "build", "-o", "check", "."]],
+  run: ["./check"],
+};
+
+/** The server is gone after this, whatever hangs. */
+const stopSecondsMax = 10;
+
+interface Container {
+  readonly name: string;
+  readonly restartPolicy?: string;
+  readonly env?: readonly { readonly name: string; readonly value: string }[];
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
+  readonly ports?: readonly { readonly containerPort: number }[];
+  readonly [probe: `${string}Probe`]:
+    | { readonly grpc?: { readonly port: number }; readonly exec?: { readonly command: string[] } }
+    | undefined;
+}
+
+interface Pod {
+  readonly containers: readonly Container[];
+  readonly initContainers?: readonly Container[];
+  readonly terminationGracePeriodSeconds: number;
+}
+
+interface Workload {
+  readonly kind: string;
+  readonly spec: { readonly replicas: number; readonly template: { readonly spec: Pod } };
+}
+
+interface Compose {
+  readonly services: {
+    readonly annals: {
+      readonly ports: readonly { readonly host_ip: string; readonly target: number }[];
+      readonly stop_grace_period: string;
+      readonly healthcheck: { readonly test: readonly string[] };
+      readonly volumes: readonly { readonly target: string }[];
+    };
+  };
+}
+
+const files = {
+  compose: "deploy/compose.yaml",
+  sidecar: "deploy/kubernetes/sidecar.yaml",
+  server: "deploy/kubernetes/server.yaml",
+};
+let missing: string | undefined;
+let found: Record<string, unknown> = {};
+
+beforeAll(async () => {
+  missing = await missingTool(deployCheck);
+  if (missing !== undefined) {
+    notRun("deploy", missing);
+    return;
+  }
+  const { folder, seconds } = await build(deployCheck, sourcesOf("test/clients/deploy-check"));
+  ran("deploy", seconds, 0);
+  found = JSON.parse(
+    await execute([join(folder, "check"), ...Object.values(files)], repository),
+  ) as Record<string, unknown>;
+}, 600_000);
+afterAll(printReport);
+
+function podOf(file: string): Pod {
+  const objects = found[file] as Workload[];
+  const [workload] = objects.filter(({ kind }) => kind === "StatefulSet");
+  expect(workload?.spec.replicas, "one writer").toBe(1);
+  if (workload === undefined) throw new Error("no workload");
+  return workload.spec.template.spec;
+}
+
+function annalsIn({ containers, initContainers = [] }: Pod): Container {
+  const annals = [...initContainers, ...containers].find(({ name }) => name === "annals");
+  if (annals === undefined) throw new Error("no annals");
+  return annals;
+}
+
+/** What the image sets, and over it what the container sets. */
+function environmentOf({ env = [] }: Container): Record<string, string> {
+  const image = readFileSync(join(repository, "Dockerfile"), "utf8");
+  const lastStage = image.slice(image.lastIndexOf("FROM ")).replaceAll(/^#.*$/gm, "");
+  const ofImage = [...lastStage.matchAll(/\b(ANNALS_[A-Z_]+)=(\S+)/g)];
+  return {
+    ...Object.fromEntries(ofImage.map(([, name, value]) => [name, value] as const)),
+    ...Object.fromEntries(env.map(({ name, value }) => [name, value])),
+  };
+}
+
+function configOf(container: Container): Config {
+  return loadConfig({ flags: [], environment: environmentOf(container) }).config;
+}
+
+describe("the deployment files", () => {
+  test("are read by what they are for, without an unknown field", ({ skip }) => {
+    if (missing !== undefined) skip(missing);
+    expect(Object.keys(found).toSorted()).toEqual(Object.values(files).toSorted());
+  });
+
+  test("compose publishes on the loopback and lets the server stop in order", ({ skip }) => {
+    if (missing !== undefined) skip(missing);
+    const { annals } = (found[files.compose] as Compose).services;
+    expect(annals.ports).toMatchObject([{ host_ip: "127.0.0.1", target: 7420 }]);
+    expect(Number.parseInt(annals.stop_grace_period, 10)).toBeGreaterThan(stopSecondsMax);
+    const { data, host, port, tcp } = configOf({ name: "annals" });
+    expect({ tcp, host, port }).toEqual({ tcp: true, host: "0.0.0.0", port: 7420 });
+    expect(annals.volumes).toMatchObject([{ target: data }]);
+    const image = readFileSync(join(repository, "Dockerfile"), "utf8");
+    const [, ...command] = annals.healthcheck.test;
+    expect(image).toContain(`CMD ${JSON.stringify(command).replaceAll(",", ", ")}`);
+  });
+
+  test("the sidecar starts first, stops last, and is reached by its socket alone", ({ skip }) => {
+    if (missing !== undefined) skip(missing);
+    const pod = podOf(files.sidecar);
+    const annals = annalsIn(pod);
+    const [service] = pod.containers;
+    expect(pod.initContainers).toContain(annals);
+    expect(annals.restartPolicy).toBe("Always");
+    expect(annals.startupProbe).toBeDefined();
+    expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(30 + stopSecondsMax);
+
+    const { tcp, unixSocket, data } = configOf(annals);
+    expect(tcp).toBe(false);
+    expect(annals.ports).toBeUndefined();
+    const address = service?.env?.find(({ name }) => name === "ANNALS_ADDRESS")?.value;
+    expect(address).toBe(`unix:${unixSocket}`);
+    const mounts = (container: Container | undefined): string[] =>
+      (container?.volumeMounts ?? []).map(({ mountPath }) => mountPath);
+    expect(mounts(service).some((path) => unixSocket.startsWith(`${path}/`))).toBe(true);
+    expect(mounts(annals).some((path) => unixSocket.startsWith(`${path}/`))).toBe(true);
+    expect(mounts(annals).some((path) => data.startsWith(`${path}/`))).toBe(true);
+    expect(mounts(service).some((path) => data.startsWith(`${path}/`))).toBe(false);
+  });
+
+  test("the server is probed by gRPC where it listens", ({ skip }) => {
+    if (missing !== undefined) skip(missing);
+    const pod = podOf(files.server);
+    const annals = annalsIn(pod);
+    const { host, port, data } = configOf(annals);
+    expect(host).toBe("0.0.0.0");
+    expect(annals.ports).toMatchObject([{ containerPort: port }]);
+    for (const probe of ["startupProbe", "readinessProbe", "livenessProbe"] as const) {
+      expect(annals[probe]?.grpc?.port, probe).toBe(port);
+    }
+    expect(annals.volumeMounts?.some(({ mountPath }) => data.startsWith(`${mountPath}/`))).toBe(
+      true,
+    );
+    expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(stopSecondsMax);
+  });
+
+  test("the sidecar's settings start a server that its own probe finds", async ({ skip }) => {
+    if (missing !== undefined) skip(missing);
+    const annals = annalsIn(podOf(files.sidecar));
+    const folder = mkdtempSync(join(tmpdir(), "annals-deploy-"));
+    const mounts = annals.volumeMounts ?? [];
+    // The pod's paths, moved into a folder of this test.
+    const moved = Object.entries(environmentOf(annals)).map(([name, value]) => {
+      const isPath = mounts.some(({ mountPath }) => value.startsWith(`${mountPath}/`));
+      return [name, isPath ? join(folder, value) : value];
+    });
+    const env = { PATH: process.env["PATH"], ...(Object.fromEntries(moved) as NodeJS.ProcessEnv) };
+    const command = ["src/main.ts", "serve"];
+    const server = spawn(node, command, {
+      cwd: repository,
+      env,
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const ended = once(server, "close");
+    const probe = annals.livenessProbe?.exec?.command ?? [];
+    expect(probe.slice(0, 2)).toEqual(["node", "dist/main.js"]);
+    const ask = (): number | null => {
+      const args = ["src/main.ts", ...probe.slice(2)];
+      return spawnSync(node, args, { cwd: repository, env }).status;
+    };
+    try {
+      await once(server.stdout, "data");
+      expect(ask()).toBe(0);
+      server.kill("SIGTERM");
+      expect(await ended).toEqual([0, null]);
+      expect(ask()).toBe(1);
+    } finally {
+      server.kill("SIGKILL");
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+});
