@@ -1,0 +1,71 @@
+// A second LevelDB folder that shows what the first one holds at this moment, also while a server
+// has it open: tables never change, so links to them will do; the MANIFEST and the write-ahead logs
+// only grow, so copies of them are as good as what a killed server would leave. LevelDB may write
+// into the shadow what it likes; the store itself is only read.
+
+import { constants } from "node:fs";
+import { copyFile, mkdtemp, open, readdir, readFile, rm, symlink } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import type { FileHandle } from "node:fs/promises";
+
+export interface Shadow {
+  readonly folder: string;
+  close(): Promise<void>;
+}
+
+/** `scratch` is where the shadow is made. Undefined: LevelDB changed its files meanwhile. */
+export async function shadowOf(database: string, scratch: string): Promise<Shadow | undefined> {
+  const folder = await mkdtemp(join(scratch, "annals-view-"));
+  const held: FileHandle[] = [];
+  const close = async (): Promise<void> => {
+    for (const handle of held) await handle.close();
+    await rm(folder, { recursive: true, force: true });
+  };
+  try {
+    const before = await manifestOf(database);
+    const names = (await readdir(database)).toSorted();
+    for (const name of names) {
+      if (/^\d+\.(ldb|sst)$/.test(name)) await link(database, name, folder, held);
+      else if (/^(\d+\.log|MANIFEST-\d+|CURRENT)$/.test(name)) await copy(database, name, folder);
+    }
+    // The same MANIFEST before and after: no table came or went that LevelDB knows of.
+    if ((await manifestOf(database)) === before) return { folder, close };
+    await close();
+    return undefined;
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Which MANIFEST counts, and what it says. */
+async function manifestOf(database: string): Promise<string> {
+  const current = await contentsOf(join(database, "CURRENT"));
+  return `${current} ${await contentsOf(join(database, current.trim() || "CURRENT"))}`;
+}
+
+async function contentsOf(path: string): Promise<string> {
+  return readFile(path, "latin1").catch(unlessMissing(""));
+}
+
+/** A link that also holds where LevelDB removes the table: by way of a descriptor of ours. */
+async function link(from: string, name: string, to: string, held: FileHandle[]): Promise<void> {
+  const handle = await open(join(from, name), "r").catch(unlessMissing(undefined));
+  if (!handle) return;
+  held.push(handle);
+  const linux = process.platform === "linux";
+  await symlink(linux ? `/proc/self/fd/${handle.fd}` : resolve(from, name), join(to, name));
+}
+
+async function copy(from: string, name: string, to: string): Promise<void> {
+  const copied = copyFile(join(from, name), join(to, name), constants.COPYFILE_FICLONE);
+  await copied.catch(unlessMissing(undefined));
+}
+
+/** What LevelDB has removed since it was listed is not missed. */
+function unlessMissing<T>(instead: T): (error: NodeJS.ErrnoException) => T {
+  return (error) => {
+    if (error.code === "ENOENT") return instead;
+    throw error;
+  };
+}
