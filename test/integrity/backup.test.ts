@@ -97,16 +97,17 @@ describe("the restore drill", () => {
     const storage = await openLevelStorage({ folder: store });
     await fill(storage, 20);
     const before = storage.head().position;
-    let appending = true;
+    const done = new AbortController();
     const appended = (async () => {
-      while (appending)
+      while (!done.signal.aborted) {
         await commitEvents(
           storage,
           newEvents(5, (n) => ({ stream: `w-${n}` })),
         );
+      }
     })();
     const report = await backUp({ store, target: backup });
-    appending = false;
+    done.abort();
     await appended;
     expect(report.last).toBeGreaterThanOrEqual(before);
     expect(report.last).toBeLessThanOrEqual(storage.head().position);
@@ -234,7 +235,7 @@ describe("a backup that is not as it was written", () => {
     let step = 1;
     for (const [name, text] of files) {
       const bytes = Buffer.from(text, "latin1");
-      for (let byte = 0; byte < bytes.length; byte += 1 + ((step = (step * 31) % 97) % 61)) {
+      for (let byte = 0; byte < bytes.length; byte += 1 + ((step = (step * 31) % 997) % 301)) {
         const bent = Buffer.from(bytes);
         bent[byte] = (bent[byte] as number) ^ (1 << (byte % 8));
         await writeFile(join(sound, name), bent);
