@@ -35,8 +35,11 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 export interface Receiver {
   /** Bytes of gRPC messages, prefixes included, cut anywhere. Valid only during the call. */
   received(bytes: Buffer, start: number, end: number): void;
-  /** The call is over. `status` is gRPC's; 14 where the connection or the stream was lost. */
-  ended(status: number, message: string): void;
+  /**
+   * The call is over. `status` is gRPC's; 14 where the connection or the stream was lost, and then
+   * there are no trailers.
+   */
+  ended(status: number, message: string, trailers?: Headers): void;
 }
 
 interface Stream {
@@ -181,7 +184,8 @@ export class Http2Connection {
     this.socket.destroy();
   }
 
-  private fail(message: string): void {
+  /** Ends the connection; every call under way ends with 14. */
+  fail(message: string): void {
     if (this.failure !== undefined) return;
     this.failure = message;
     for (const [id, { receiver }] of this.streams) {
@@ -379,7 +383,7 @@ export class Http2Connection {
     this.streams.delete(id);
     const status = trailers?.get("grpc-status");
     const message = trailers?.get("grpc-message") ?? `no status, http ${trailers?.get(":status")}`;
-    stream.receiver.ended(status === undefined ? 2 : Number(status), message);
+    stream.receiver.ended(status === undefined ? 2 : Number(status), message, trailers);
   }
 
   private lost(id: number, message: string): void {

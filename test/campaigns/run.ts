@@ -9,6 +9,7 @@ type Campaign = (options: CampaignOptions) => Promise<CampaignResult>;
 
 const campaigns: Readonly<Record<string, () => Promise<Campaign>>> = {
   corruption: async () => (await import("./corruption/campaign.ts")).corruption,
+  kill: async () => (await import("./kill/campaign.ts")).kill,
 };
 
 const { values, positionals } = parseArgs({

@@ -1,0 +1,40 @@
+// The entry of servers that are broken on purpose: the shipped sources, some of them changed as they
+// are loaded (mutants.ts), over a LevelDB that kills the process where told to (failpoints.ts).
+import { registerHooks } from "node:module";
+
+process.env["UV_THREADPOOL_SIZE"] ??= "8";
+
+const mutantName = process.env["CAMPAIGN_MUTANT"];
+if (mutantName !== undefined) {
+  const { mutants } = await import("../broken-servers/mutants.ts");
+  const mutant = mutants[mutantName];
+  if (mutant === undefined) throw new Error(`there is no mutant ${mutantName}`);
+  const left = new Set(mutant.edits.map(({ file }) => file));
+  registerHooks({
+    load(url, context, next) {
+      const loaded = next(url, context);
+      const edits = mutant.edits.filter(({ file }) => url.endsWith(`/src/${file}`));
+      if (edits.length === 0) return loaded;
+      let source = Buffer.from(loaded.source as Uint8Array).toString("utf8");
+      for (const { file, find, replace } of edits) {
+        // A mutant whose place is gone would prove nothing.
+        if (source.split(find).length !== 2) throw new Error(`${mutantName}: not once in ${file}`);
+        source = source.replace(find, () => replace);
+        left.delete(file);
+      }
+      return { ...loaded, source };
+    },
+  });
+  process.once("exit", () => {
+    if (left.size > 0) process.stderr.write(`never loaded: ${[...left].join()}\n`);
+  });
+}
+
+const failpoint = process.env["CAMPAIGN_FAILPOINT"];
+if (failpoint !== undefined) {
+  const { arm } = await import("./failpoints.ts");
+  arm(failpoint);
+}
+
+const { runCommand } = await import("../../../src/cli/run.ts");
+process.exitCode = await runCommand(process.argv.slice(2));

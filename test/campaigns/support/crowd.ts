@@ -1,0 +1,178 @@
+// Everybody who takes part in a history: writers of several kinds, readers and followers, each on a
+// connection of its own, over as many lives of the server as a campaign gives it.
+import { Follower, type Followed } from "./follower.ts";
+import type { History } from "./history.ts";
+import { Reader, walkOn } from "./readers.ts";
+import { Walk } from "./walk.ts";
+import { WireClient } from "./wire-client.ts";
+import {
+  Contender,
+  PipeWriter,
+  sharedStreams,
+  sharedTags,
+  Snapshooter,
+  type Stop,
+  type Writer,
+} from "./writers.ts";
+
+export interface CrowdSize {
+  readonly pipes: number;
+  /** Appends under way in each pipe. */
+  readonly window: number;
+  readonly appendEventsMax: number;
+  readonly contenders: number;
+  readonly readers: number;
+}
+
+export const smallCrowd: CrowdSize = {
+  pipes: 2,
+  window: 6,
+  appendEventsMax: 300,
+  contenders: 4,
+  readers: 1,
+};
+
+const drainMsMax = 20_000;
+
+/** One connection to one life of the server. */
+interface Attached {
+  readonly client: WireClient;
+  readonly done: Promise<void>;
+}
+
+export class Crowd {
+  readonly history: History;
+  readonly followers: readonly Follower[];
+  /** What has been walked of the log so far. */
+  walk: Walk;
+  private readonly writers: readonly Writer[];
+  private readonly readers: readonly Reader[];
+  private attached: Attached[] = [];
+  private stop: Stop = { now: false };
+
+  constructor(history: History, random: () => number, size: CrowdSize = smallCrowd) {
+    this.history = history;
+    let number = 0;
+    const part = () => ({ history, random, number: ++number });
+    this.writers = [
+      ...Array.from(
+        { length: size.pipes },
+        () => new PipeWriter(part(), size.window, size.appendEventsMax),
+      ),
+      ...Array.from({ length: size.contenders }, () => new Contender(part())),
+      new Snapshooter(part()),
+    ];
+    this.readers = Array.from({ length: size.readers }, () => new Reader(history, random));
+    const followed: Followed[] = [
+      { kind: "all" },
+      { kind: "stream", name: sharedStreams[0] },
+      { kind: "tag", name: sharedTags[0] },
+      { kind: "tag", name: "card:1-3" },
+    ];
+    this.followers = followed.map((each, i) => {
+      const what = each.kind === "all" ? "everything" : each.name;
+      return new Follower(history, each, `subscriber ${i} of ${what}`);
+    });
+    this.walk = this.freshWalk("the log");
+  }
+
+  freshWalk(name: string): Walk {
+    const keys = [...this.followers, ...this.readers].flatMap((each) =>
+      "keys" in each ? each.keys : (each.key ?? []),
+    );
+    return new Walk(this.history, name, keys);
+  }
+
+  /** Everybody connects and begins; nobody waits for them. A server that is gone is no fault. */
+  async attach(port: number, parts: { readonly write: boolean } = { write: true }): Promise<void> {
+    const stop = { now: false };
+    this.stop = stop;
+    const runs: ((client: WireClient) => Promise<void>)[] = [
+      ...this.followers.map((follower) => (client: WireClient) => this.follow(follower, client)),
+    ];
+    if (parts.write) {
+      runs.push(...this.writers.map((writer) => (client: WireClient) => writer.run(client, stop)));
+      runs.push(...this.readers.map((reader) => (client: WireClient) => reader.run(client, stop)));
+    }
+    const opened = await Promise.allSettled(runs.map(() => WireClient.open(port)));
+    opened.forEach((result, i) => {
+      if (result.status === "rejected") return;
+      const client = result.value;
+      const done = (runs[i] as (typeof runs)[number])(client).catch((error: unknown) => {
+        this.history.violate(`a client failed: ${(error as Error).stack ?? String(error)}`);
+        client.close();
+      });
+      this.attached.push({ client, done });
+    });
+  }
+
+  /** The server is gone, or about to be left: every connection ends. */
+  async detach(): Promise<void> {
+    this.stop.now = true;
+    const { attached } = this;
+    this.attached = [];
+    for (const { client } of attached) client.lose();
+    await Promise.all(attached.map(({ done }) => done));
+  }
+
+  /** Walks on over what is new, and holds everybody's word against it. */
+  async verify(port: number): Promise<boolean> {
+    return this.walkThrough(port, this.walk);
+  }
+
+  /** Walks through the whole log anew. */
+  async verifyAll(port: number): Promise<boolean> {
+    const walk = this.freshWalk("the whole log");
+    const whole = await this.walkThrough(port, walk);
+    if (whole) this.walk = walk;
+    return whole;
+  }
+
+  /**
+   * The end of a history: everything unknown is settled, followers get the rest, and the whole log
+   * is walked once more.
+   */
+  async finish(port: number): Promise<void> {
+    const { history, writers, followers } = this;
+    const stop = { now: true };
+    const deadline = performance.now() + drainMsMax;
+    for (const writer of writers) {
+      while (writer.unsettled > 0 && performance.now() < deadline) {
+        const client = await WireClient.open(port);
+        await writer.run(client, stop);
+        client.close();
+        if (writer.unsettled > 0) await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      if (writer.unsettled > 0) history.violate(`${writer.unsettled} appends could not be settled`);
+    }
+    await this.attach(port, { write: false });
+    if (!(await this.verifyAll(port))) history.violate("the last walk could not be made");
+    while (!followers.every((each) => each.hasAll(this.walk)) && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    await this.detach();
+    for (const follower of followers) follower.end(this.walk);
+  }
+
+  private async walkThrough(port: number, walk: Walk): Promise<boolean> {
+    const client = await WireClient.open(port).catch(() => undefined);
+    if (client === undefined) return false;
+    try {
+      return await walkOn(this.history, client, walk, () => {
+        for (const follower of this.followers) follower.settle(walk);
+        for (const reader of this.readers) reader.settle(walk);
+      });
+    } finally {
+      client.close();
+    }
+  }
+
+  private async follow(follower: Follower, client: WireClient): Promise<void> {
+    const call = client.stream("Subscribe", follower.request(), (message) => {
+      follower.message(message);
+    });
+    const { status, message } = await call.ended;
+    if (status === 14 || status === 1) return;
+    this.history.violate(`${follower.name} ended with status ${status}: ${message}`);
+  }
+}

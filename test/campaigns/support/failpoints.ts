@@ -1,0 +1,99 @@
+// Where the process of a server under test is killed, by name: `before-write:17` is before the 17th
+// batch. LevelDB's own classes are wrapped, so that no shipped source knows of this.
+import { Level } from "level";
+
+/** What this file needs of classic-level's classes. */
+interface Batch {
+  write(options?: object): Promise<void>;
+}
+interface Wrapped {
+  batch(): Batch;
+  open(): Promise<void>;
+  close(): Promise<void>;
+  compactRange(first: Buffer, last: Buffer): Promise<void>;
+}
+
+export const failpoints = [
+  /** Nothing of the batch was written. */
+  "before-write",
+  /** The batch is in the operating system's memory, and not synced. */
+  "after-write-before-sync",
+  /** Synced, and nobody was told. */
+  "after-sync-before-answer",
+  /** Some moments into a batch. */
+  "during-write",
+  "during-compaction",
+  "during-start",
+  "after-open",
+  "during-stop",
+  "before-close",
+] as const;
+
+/**
+ * Faults that a campaign must find, or it proves nothing: answers before the batch is written, and
+ * batches that are never synced.
+ */
+export const controls = ["answer-before-write", "never-sync"] as const;
+
+
+const neverResolved = new Promise<never>(() => {});
+
+function die(): Promise<never> {
+  process.kill(process.pid, "SIGKILL");
+  return neverResolved;
+}
+
+function dieSoon(ms: number): void {
+  setTimeout(() => void die(), ms);
+}
+
+/** `NAME:COUNT`: at the COUNTth time; of places that come once, COUNT is milliseconds into them. */
+export function arm(text: string): void {
+  const [name = "", countText = "1"] = text.split(":");
+  const count = Number(countText);
+  const wrapped = Level.prototype as unknown as Wrapped;
+  const { batch, open, close } = wrapped;
+  let writes = 0;
+
+  const write = async (inner: Batch["write"], options?: object): Promise<void> => {
+    const due = ++writes === count;
+    if (due && name === "before-write") await die();
+    if (due && name === "after-write-before-sync") {
+      await inner({ ...options, sync: false });
+      await die();
+    }
+    if (due && name === "during-write") dieSoon(Math.random());
+    if (name === "never-sync") return inner({ ...options, sync: false });
+    if (name === "answer-before-write") {
+      setTimeout(() => void inner(options), 30);
+      return;
+    }
+    await inner(options);
+    if (due && name === "after-sync-before-answer") await die();
+  };
+  wrapped.batch = function (this: Wrapped) {
+    const opened = batch.call(this);
+    const inner = opened.write.bind(opened);
+    opened.write = (options) => write(inner, options);
+    return opened;
+  };
+  wrapped.open = async function (this: Wrapped) {
+    if (name === "during-start") dieSoon(count);
+    await open.call(this);
+    if (name === "after-open") await die();
+    if (name === "during-compaction") compactAt(this, count);
+  };
+  wrapped.close = async function (this: Wrapped) {
+    if (name === "during-stop") dieSoon(count);
+    if (name === "before-close") await die();
+    await close.call(this);
+  };
+}
+
+/** Compacts everything after so many milliseconds, and dies some moments into it. */
+function compactAt(database: Wrapped, ms: number): void {
+  setTimeout(() => {
+    dieSoon(Math.random() * 30);
+    void database.compactRange(Buffer.alloc(0), Buffer.from([0xff, 0xff]));
+  }, ms);
+}

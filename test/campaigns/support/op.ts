@@ -1,0 +1,98 @@
+// One append of a history: what is sent, again with the same ids as long as its outcome is not
+// known, and all that anybody has been told or has seen of it.
+import { create, toBinary } from "@bufbuild/protobuf";
+import { AppendRequestSchema, type AppendResponse } from "../../../src/gen/annals/v1/append_pb.js";
+import { eventBody, type Shape } from "./content.ts";
+
+export interface StreamVersion {
+  readonly stream: string;
+  readonly version: number;
+}
+
+/** No event with the tag may be there after the position. */
+export interface TagCondition {
+  readonly tag: string;
+  readonly after: number;
+}
+
+export interface Checks {
+  readonly expectations?: readonly StreamVersion[];
+  readonly condition?: TagCondition;
+}
+
+export class Op {
+  readonly seed: number;
+  readonly writer: number;
+  readonly number: number;
+  readonly shape: Shape;
+  readonly checks: Checks;
+  /** `open`: nobody knows, perhaps not even yet. */
+  state: "open" | "acknowledged" | "refused" = "open";
+  attempts = 0;
+  /** How often it was acknowledged as stored just now. */
+  stored = 0;
+  /** The position of its first event, as soon as anybody saw it or was told. */
+  first = 0;
+  answer: AppendResponse | undefined;
+  /** Versions of its streams right before it, as the log tells. */
+  before: readonly number[] | undefined;
+  /** What was known of the streams it expects something of when it was last sent. */
+  knownAtSend: readonly number[] = [];
+
+  constructor(seed: number, writer: number, number: number, shape: Shape, checks: Checks) {
+    this.seed = seed;
+    this.writer = writer;
+    this.number = number;
+    this.shape = shape;
+    this.checks = checks;
+  }
+
+  get name(): string {
+    return `append ${this.number} of writer ${this.writer}`;
+  }
+
+  body(index: number): Buffer {
+    const { seed, writer, number: append, shape } = this;
+    return eventBody(seed, shape, { writer, append, index });
+  }
+
+  /** The encoded `AppendRequest`. */
+  request(): Buffer {
+    const { expectations = [], condition } = this.checks;
+    const rest = toBinary(
+      AppendRequestSchema,
+      create(AppendRequestSchema, {
+        expectations: expectations.map(({ stream, version }) => ({
+          stream,
+          expected: { case: "expectedVersion" as const, value: BigInt(version) },
+        })),
+        ...(condition && {
+          condition: {
+            query: { items: [{ tags: [condition.tag] }] },
+            after: BigInt(condition.after),
+          },
+        }),
+      }),
+    );
+    const parts: Uint8Array[] = [];
+    for (let i = 0; i < this.shape.count; i++) {
+      const body = Buffer.from(this.body(i));
+      parts.push(delimited(0x12, body.length), body);
+    }
+    return Buffer.concat([...parts, rest]);
+  }
+
+  /** The versions that its events get in each of its streams, given those before. */
+  eventsIn(streamIndex: number): number {
+    const { count, streams } = this.shape;
+    return Math.floor((count - 1 - streamIndex) / streams.length) + 1;
+  }
+}
+
+/** A tag of one byte and a length. */
+export function delimited(tag: number, length: number): Buffer {
+  const bytes = [tag];
+  let rest = length;
+  for (; rest >= 0x80; rest >>>= 7) bytes.push((rest & 0x7f) | 0x80);
+  return Buffer.from([...bytes, rest]);
+}

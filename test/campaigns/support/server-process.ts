@@ -1,0 +1,137 @@
+// A server under test, as a process of its own: the shipped entry, or one that a campaign has
+// broken (broken-server.ts). It is stopped, killed and started again at the same folder.
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+
+const repository = resolve(import.meta.dirname, "../../..");
+const shippedEntry = join(repository, "src/main.ts");
+const brokenEntry = join(import.meta.dirname, "broken-server.ts");
+/** Without it half a second of each start would go into stripping types. */
+const compileCache = join(tmpdir(), "annals-campaign-compile-cache");
+const startMsMax = 60_000;
+const logCharsMax = 20_000;
+
+/** Faults by which a server is broken on purpose; none: the shipped entry. */
+export interface Breakage {
+  /** See failpoints.ts. */
+  readonly failpoint?: string;
+  /** The name of one of mutants.ts. */
+  readonly mutant?: string;
+}
+
+export interface ServerOptions extends Breakage {
+  readonly folder: string;
+  readonly flags?: readonly string[];
+  /** What runs the server instead of node itself: `strace ...`. */
+  readonly under?: readonly string[];
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+export interface Exit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+export class ServerProcess {
+  readonly process: ChildProcess;
+  readonly exited: Promise<Exit>;
+  /** 0 until it serves. */
+  port = 0;
+  log = "";
+
+  private constructor(child: ChildProcess) {
+    this.process = child;
+    const orphaned = (): boolean => child.kill("SIGKILL");
+    process.once("exit", orphaned);
+    this.exited = new Promise((settle) => {
+      child.once("close", (code, signal) => {
+        process.off("exit", orphaned);
+        settle({ code, signal });
+      });
+    });
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      this.log = (this.log + text).slice(-logCharsMax);
+    });
+  }
+
+  /** Answers once it serves, or has ended without. */
+  static async start(options: ServerOptions): Promise<ServerProcess> {
+    const { folder, failpoint, mutant, under = [], environment = {} } = options;
+    const broken = failpoint !== undefined || mutant !== undefined;
+    const flags = options.flags ?? ["--free-space-reserve-bytes", "0"];
+    const args = ["serve", "--data", folder, "--port", "0", ...flags];
+    const [command = "", ...rest] = [
+      ...under,
+      process.execPath,
+      broken ? brokenEntry : shippedEntry,
+      ...args,
+    ];
+    const child = spawn(command, rest, {
+      cwd: repository,
+      stdio: ["ignore", "pipe", "pipe"],
+      env: {
+        ...process.env,
+        NODE_COMPILE_CACHE: compileCache,
+        ANNALS_LOG_LEVEL: "warn",
+        ...(failpoint !== undefined && { CAMPAIGN_FAILPOINT: failpoint }),
+        ...(mutant !== undefined && { CAMPAIGN_MUTANT: mutant }),
+        ...environment,
+      },
+    });
+    const server = new ServerProcess(child);
+    let said = "";
+    const up = new Promise<void>((serves) => {
+      child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+        said += text;
+        const port = /serves on [^ ]*:(\d+)/.exec(said)?.[1];
+        if (port === undefined) return;
+        server.port = Number(port);
+        serves();
+      });
+    });
+    const overdue = setTimeout(() => child.kill("SIGKILL"), startMsMax);
+    await Promise.race([up, server.exited]);
+    clearTimeout(overdue);
+    return server;
+  }
+
+  get serves(): boolean {
+    return this.port > 0 && this.process.exitCode === null && this.process.signalCode === null;
+  }
+
+  kill(signal: NodeJS.Signals = "SIGKILL"): Promise<Exit> {
+    this.process.kill(signal);
+    return this.exited;
+  }
+
+  /** In order, by SIGTERM; at once where that takes longer than promised. */
+  async stop(): Promise<Exit> {
+    const overdue = setTimeout(() => this.process.kill("SIGKILL"), 12_000);
+    const exit = await this.kill("SIGTERM");
+    clearTimeout(overdue);
+    return exit;
+  }
+}
+
+/** A first clean run fills the compile cache: a killed process would never write it. */
+export async function warmUp(...breakages: readonly Breakage[]): Promise<void> {
+  for (const breakage of [{}, ...breakages]) {
+    const folder = scratchFolder("warm-up");
+    try {
+      await (await ServerProcess.start({ folder, ...breakage })).stop();
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }
+}
+
+export function scratchFolder(name: string, base = tmpdir()): string {
+  return mkdtempSync(join(base, `annals-${name}-`));
+}
+
+/** Whether a command is there, and what it needs. */
+export function canRun(command: string, ...args: readonly string[]): boolean {
+  return spawnSync(command, args, { stdio: "ignore" }).status === 0;
+}

@@ -1,0 +1,140 @@
+// A connection to a server under test: calls by their bytes, over the light HTTP/2 client of the
+// benchmarks. A lost connection ends every call with UNAVAILABLE: its outcome is unknown.
+import { fromBinary } from "@bufbuild/protobuf";
+import { anyUnpack, type Any } from "@bufbuild/protobuf/wkt";
+import type { Headers } from "../../../bench/load/hpack.ts";
+import { Http2Connection } from "../../../bench/load/http2-connection.ts";
+import { framed, MessageReader } from "../../../bench/load/messages.ts";
+import { AppendConflictSchema, type AppendConflict } from "../../../src/gen/annals/v1/errors_pb.js";
+import { ErrorInfoSchema } from "../../../src/gen/google/rpc/error_details_pb.js";
+import { StatusSchema } from "../../../src/gen/google/rpc/status_pb.js";
+
+const windowBytes = 1024 * 1024;
+const service = "/annals.v1.EventStoreService";
+
+export type MethodName =
+  | "Append"
+  | "AppendStream"
+  | "Read"
+  | "Subscribe"
+  | "SaveSnapshot"
+  | "GetSnapshot"
+  | "GetInfo";
+
+export interface Ended {
+  /** gRPC's; 0 is OK, 14 also a lost connection. */
+  readonly status: number;
+  readonly message: string;
+  /** Of ErrorInfo; empty where there are no details. */
+  readonly reason: string;
+  readonly conflict: AppendConflict | undefined;
+}
+
+export interface OpenCall {
+  send(message: Uint8Array): void;
+  half(): void;
+  cancel(): void;
+  readonly ended: Promise<Ended>;
+}
+
+export class WireClient {
+  private readonly connection: Http2Connection;
+
+  static async open(port: number, window = windowBytes): Promise<WireClient> {
+    return new WireClient(await Http2Connection.open("127.0.0.1", port, window));
+  }
+
+  private constructor(connection: Http2Connection) {
+    this.connection = connection;
+  }
+
+  get callCount(): number {
+    return this.connection.callCount;
+  }
+
+  /** Calls under way are forgotten: nothing is told of them. */
+  close(): void {
+    this.connection.close();
+  }
+
+  /** Calls under way end as if the server had gone. */
+  lose(): void {
+    this.connection.fail("the client went away");
+  }
+
+  /** The answer's bytes, valid for good; undefined where the call failed. */
+  async unary(
+    method: MethodName,
+    request: Uint8Array,
+  ): Promise<{ readonly answer: Buffer | undefined; readonly ended: Ended }> {
+    let answer: Buffer | undefined;
+    const call = this.stream(method, request, (message) => (answer = Buffer.from(message)));
+    const ended = await call.ended;
+    return { answer: ended.status === 0 ? answer : undefined, ended };
+  }
+
+  /** Messages are valid only while they are handed on. */
+  stream(
+    method: MethodName,
+    request: Uint8Array,
+    receive: (message: Buffer) => void,
+  ): Pick<OpenCall, "cancel" | "ended"> {
+    return this.call(method, request, true, receive);
+  }
+
+  /** A call with more messages to come. */
+  pipe(method: MethodName, first: Uint8Array, receive: (message: Buffer) => void): OpenCall {
+    return this.call(method, first, false, receive);
+  }
+
+  private call(
+    method: MethodName,
+    first: Uint8Array,
+    end: boolean,
+    receive: (message: Buffer) => void,
+  ): OpenCall {
+    const { connection } = this;
+    const reader = new MessageReader(receive);
+    let resolve: (ended: Ended) => void = () => {};
+    const ended = new Promise<Ended>((settle) => (resolve = settle));
+    const id = connection.call(`${service}/${method}`, framed(first), end, {
+      received: (bytes, from, to) => reader.received(bytes, from, to),
+      ended: (status, message, trailers) => resolve(endedOf(status, message, trailers)),
+    });
+    connection.flush();
+    return {
+      ended,
+      send(message) {
+        connection.send(id, framed(message), false);
+        connection.flush();
+      },
+      half() {
+        connection.send(id, Buffer.alloc(0), true);
+        connection.flush();
+      },
+      cancel() {
+        connection.cancel(id);
+        connection.flush();
+        resolve({ status: 1, message: "cancelled here", reason: "", conflict: undefined });
+      },
+    };
+  }
+}
+
+function endedOf(status: number, message: string, trailers?: Headers): Ended {
+  const text = trailers?.get("grpc-status-details-bin");
+  const details =
+    text === undefined ? [] : fromBinary(StatusSchema, Buffer.from(text, "base64")).details;
+  return { status, message, ...understood(details) };
+}
+
+/** What the details of a status say, of a call or of one append in a pipe. */
+export function understood(details: readonly Any[]): Pick<Ended, "reason" | "conflict"> {
+  let reason = "";
+  let conflict: AppendConflict | undefined;
+  for (const detail of details) {
+    reason ||= anyUnpack(detail, ErrorInfoSchema)?.reason ?? "";
+    conflict ??= anyUnpack(detail, AppendConflictSchema);
+  }
+  return { reason, conflict };
+}
