@@ -8,7 +8,7 @@ import type { NoopShape } from "./limits/noop-server.ts";
 import type { SyncJob, SyncResult } from "./limits/data-sync.ts";
 import { payloadBytes } from "./load/events.ts";
 import type { LoadJob, LoadResult, Part, PartResult, Protocol } from "./load/job.ts";
-import { rssBytes } from "./load/proc.ts";
+import { memoryOf } from "./load/proc.ts";
 import type { PartSample, Probe, Sample, Store } from "./probe.ts";
 import { startProduct, type Product } from "./product.ts";
 import { bytesOf, preload, type Load, type Stores } from "./stores.ts";
@@ -234,8 +234,8 @@ export class Measurements {
     this.refuseForeign("an idle server");
     const { pid } = await this.productOn(store);
     await sleep(idleMs);
-    const bytes = rssBytes(pid);
-    return { parts: [], ...(bytes === undefined ? {} : { megabytes: bytes / 1e6 }) };
+    const peak = memoryOf(pid);
+    return { parts: [], peak, ...(peak ? { megabytes: peak.rssBytes / 1e6 } : {}) };
   }
 
   private async disk(events: number): Promise<Sample> {
@@ -300,8 +300,8 @@ function partOf(callsPerSecond: number, { p50, p99, p999 }: Latency, eventsPerSe
   };
 }
 
-function sampleOf({ parts, serverCpu, loadCpu, serverRssPeakBytes }: LoadResult): Sample {
-  return { parts: parts.map(partSample), serverCpu, loadCpu, rssPeakBytes: serverRssPeakBytes };
+function sampleOf({ parts, serverCpu, loadCpu, serverPeak }: LoadResult): Sample {
+  return { parts: parts.map(partSample), serverCpu, loadCpu, peak: serverPeak };
 }
 
 function partSample(part: PartResult): PartSample {

@@ -1,6 +1,7 @@
 // What a workload measures, as data: where, with which load, and which figure of it counts.
 
 import type { Part } from "./load/job.ts";
+import type { Memory } from "./load/proc.ts";
 
 /** An empty store, or one preloaded with so many events (load/events.ts). */
 export type Store = "empty" | { readonly events: number; readonly written?: boolean };
@@ -84,7 +85,7 @@ export interface Sample {
   readonly bytesPerPayloadByte?: number;
   readonly serverCpu?: number | undefined;
   readonly loadCpu?: number | undefined;
-  readonly rssPeakBytes?: number | undefined;
+  readonly peak?: Memory | undefined;
 }
 
 export interface PartSample {

@@ -33,6 +33,8 @@ export interface RowDetail {
   /** Microseconds of the server's CPU time for each event or call of the value. */
   readonly serverMicros: number | null;
   readonly rssPeakMB: number | null;
+  /** Of it, not backed by a file. */
+  readonly anonymousPeakMB: number | null;
   readonly date: string;
   readonly command: string;
   readonly machine: string;
@@ -60,6 +62,7 @@ export function rowOf(spec: RowSpec, rounds: readonly Round[], facts: RunFacts):
   const ratio = limit === null || limit === 0 ? null : value / limit;
   const samples = rounds.flatMap((round) => round.get(spec.value.probe) ?? []);
   const parts = samples.flatMap((sample) => sample.parts[spec.value.part ?? 0] ?? []);
+  const peaks = samples.flatMap((sample) => sample.peak ?? []);
   return {
     workload: spec.workload,
     unit: spec.unit,
@@ -83,7 +86,8 @@ export function rowOf(spec: RowSpec, rounds: readonly Round[], facts: RunFacts):
       serverCpu: medianOrNull(samples.flatMap((sample) => sample.serverCpu ?? [])),
       loadCpu: medianOrNull(samples.flatMap((sample) => sample.loadCpu ?? [])),
       serverMicros: medianOrNull(rounds.flatMap((round) => microsEach(round, spec.value))),
-      rssPeakMB: maxOrNull(samples.flatMap((sample) => (sample.rssPeakBytes ?? 0) / 1e6 || [])),
+      rssPeakMB: maxOrNull(peaks.map((peak) => peak.rssBytes / 1e6)),
+      anonymousPeakMB: maxOrNull(peaks.map((peak) => peak.anonymousBytes / 1e6)),
       ...run,
     },
   };

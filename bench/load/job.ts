@@ -1,5 +1,7 @@
 // What a load process is asked to do, and what it answers: data that crosses a process boundary.
 
+import type { Memory } from "./proc.ts";
+
 export type Protocol = "annals" | "umadb" | "postgres";
 
 /** A kind of call. Numbers of streams and tags are those of the preloaded store (events.ts). */
@@ -115,5 +117,6 @@ export interface LoadResult {
   /** Share of one core, while measuring. */
   readonly serverCpu: number | undefined;
   readonly loadCpu: number;
-  readonly serverRssPeakBytes: number | undefined;
+  /** When it had the most. */
+  readonly serverPeak: Memory | undefined;
 }

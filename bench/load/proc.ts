@@ -15,9 +15,23 @@ export function cpuSeconds(pid: number): number | undefined {
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
 }
 
-export function rssBytes(pid: number): number | undefined {
-  const kibibytes = /^VmRSS:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/status`) ?? "")?.[1];
-  return kibibytes === undefined ? undefined : Number(kibibytes) * 1_024;
+export interface Memory {
+  /** Everything resident. */
+  readonly rssBytes: number;
+  /** Of it, what no file backs: LevelDB maps its tables, whose pages the kernel may drop. */
+  readonly anonymousBytes: number;
+}
+
+export function memoryOf(pid: number): Memory | undefined {
+  const status = read(`/proc/${pid}/status`) ?? "";
+  const bytes = (name: string) => {
+    const kibibytes = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(status)?.[1];
+    return kibibytes === undefined ? undefined : Number(kibibytes) * 1_024;
+  };
+  const rssBytes = bytes("VmRSS");
+  const anonymousBytes = bytes("RssAnon");
+  if (rssBytes === undefined || anonymousBytes === undefined) return undefined;
+  return { rssBytes, anonymousBytes };
 }
 
 function read(path: string): string | undefined {

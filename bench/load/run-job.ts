@@ -14,7 +14,7 @@ import { Meter } from "./meter.ts";
 import type { PartContext, RunningPart } from "./part.ts";
 import { runPipe } from "./pipe-part.ts";
 import { runPostgres } from "./postgres-part.ts";
-import { cpuSeconds, rssBytes } from "./proc.ts";
+import { cpuSeconds, memoryOf, type Memory } from "./proc.ts";
 import { umadbCalls } from "./umadb-calls.ts";
 
 const readyMsMax = 60_000;
@@ -59,7 +59,7 @@ export async function runJob(job: LoadJob): Promise<LoadResult> {
         serverBefore === undefined || serverAfter === undefined
           ? undefined
           : (serverAfter - serverBefore) / seconds,
-      serverRssPeakBytes: watch.rssPeakBytes(),
+      serverPeak: watch.peak(),
     };
   } finally {
     for (const part of running) part.stop();
@@ -106,14 +106,16 @@ async function headOf({ host, port }: LoadJob, calls: Calls): Promise<number> {
 }
 
 function watchServer(pid: number | undefined) {
-  let peak = pid === undefined ? undefined : rssBytes(pid);
-  const timer = setInterval(() => {
-    const now = pid === undefined ? undefined : rssBytes(pid);
-    if (now !== undefined && now > (peak ?? 0)) peak = now;
-  }, rssEveryMs);
+  let peak: Memory | undefined;
+  const look = () => {
+    const now = pid === undefined ? undefined : memoryOf(pid);
+    if (now !== undefined && now.rssBytes > (peak?.rssBytes ?? 0)) peak = now;
+  };
+  look();
+  const timer = setInterval(look, rssEveryMs);
   return {
     cpuSeconds: () => (pid === undefined ? undefined : cpuSeconds(pid)),
-    rssPeakBytes: () => peak,
+    peak: () => peak,
     stop: () => clearInterval(timer),
   };
 }

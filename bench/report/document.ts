@@ -83,7 +83,8 @@ function section(row: ResultRow, chart: string): string[] {
     cpuOf(detail),
     detail.rssPeakMB === null
       ? ""
-      : `Memory of the server: at most ${figure(detail.rssPeakMB)} MB.`,
+      : `Memory of the server: at most ${figure(detail.rssPeakMB)} MB, ` +
+        `${figure(detail.anonymousPeakMB ?? 0)} MB of it not backed by a file.`,
   ].filter((fact) => fact !== "");
   return [
     `### ${row.workload}`,

@@ -15,7 +15,7 @@ const facts = {
   machine: "2 x something",
 };
 
-function sample(callsPerSecond: number, rssPeakBytes = 1e8): Sample {
+function sample(callsPerSecond: number, rssBytes = 1e8): Sample {
   const part: PartSample = {
     callsPerSecond,
     eventsPerSecond: callsPerSecond * 10,
@@ -27,7 +27,7 @@ function sample(callsPerSecond: number, rssPeakBytes = 1e8): Sample {
     p99: 9,
     p999: 20,
   };
-  return { parts: [part], serverCpu: 0.9, loadCpu: 0.1, rssPeakBytes };
+  return { parts: [part], serverCpu: 0.9, loadCpu: 0.1, peak: { rssBytes, anonymousBytes: 1 } };
 }
 
 const spec: RowSpec = {
