@@ -11,10 +11,15 @@ import {
   type MessageShape,
 } from "@bufbuild/protobuf";
 import type { GenService, GenServiceMethods } from "@bufbuild/protobuf/codegenv2";
-import { Metadata, type CallOptions as GrpcOptions } from "@grpc/grpc-js";
+import {
+  Metadata,
+  type CallOptions as GrpcOptions,
+  type ClientReadableStream,
+} from "@grpc/grpc-js";
 import { callError } from "./call-error.ts";
 import type { Connection } from "./connection.ts";
-import { exchange, receive } from "./streams.ts";
+import { exchange, receive, type Open } from "./streams.ts";
+import { refuseLoneSurrogates } from "./well-formed.ts";
 
 export interface CallOptions {
   /** Cancels the call; it then fails with the signal's reason. */
@@ -50,36 +55,56 @@ export function clientOf<Methods extends GenServiceMethods>(
 function bind(method: DescMethod, { channel }: Connection): unknown {
   const path = `/${method.parent.typeName}/${method.name}`;
   const { input, output } = method;
-  const encode = (request: MessageInitShape<DescMessage>) => {
-    const bytes = toBinary(input, create(input, request));
+  type Request = MessageInitShape<DescMessage>;
+  const encode = (request: Request) => {
+    const message = create(input, request);
+    refuseLoneSurrogates(message);
+    const bytes = toBinary(input, message);
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   };
   const decode = (bytes: Buffer) => fromBinary(output, bytes);
   switch (method.methodKind) {
     case "unary":
-      return (request: MessageInitShape<DescMessage>, options: CallOptions = {}) =>
-        settle((done) => {
+      return async (request: Request, options: CallOptions = {}) => {
+        const bytes = encode(request);
+        const answer = await settle<Buffer>((done) => {
           const metadata = new Metadata();
           const grpc = grpcOptions(options);
-          return channel.makeUnaryRequest(path, encode, decode, request, metadata, grpc, done);
+          return channel.makeUnaryRequest(path, same, same, bytes, metadata, grpc, done);
         }, options.signal);
+        return decode(answer);
+      };
     case "server_streaming":
-      return (request: MessageInitShape<DescMessage>, options: CallOptions = {}) =>
-        receive(
-          () =>
-            channel.makeServerStreamRequest(path, encode, decode, request, grpcOptions(options)),
-          options.signal,
-        );
+      return async function* (request: Request, options: CallOptions = {}) {
+        const bytes = encode(request);
+        const open: Open<ClientReadableStream<Buffer>> = (more) => {
+          const grpc = { ...grpcOptions(options), ...more };
+          return channel.makeServerStreamRequest(path, same, same, bytes, grpc);
+        };
+        yield* receive(open, decode, options.signal);
+      };
     case "bidi_streaming":
-      return (requests: AsyncIterable<MessageInitShape<DescMessage>>, options: CallOptions = {}) =>
+      return (requests: AsyncIterable<Request>, options: CallOptions = {}) =>
         exchange(
-          () => channel.makeBidiStreamRequest(path, encode, decode, grpcOptions(options)),
-          requests,
+          (more) =>
+            channel.makeBidiStreamRequest(path, same, same, { ...grpcOptions(options), ...more }),
+          decode,
+          encoded(requests, encode),
           options.signal,
         );
     case "client_streaming":
       throw new TypeError(`${path}: client streaming is not part of the contract`);
   }
+}
+
+/** Bytes pass grpc-js as they are: what cannot be encoded fails before there is a call. */
+const same = (bytes: Buffer): Buffer => bytes;
+
+async function* encoded<Request>(
+  requests: AsyncIterable<Request>,
+  encode: (request: Request) => Buffer,
+): AsyncGenerator<Buffer> {
+  for await (const request of requests) yield encode(request);
 }
 
 function grpcOptions({ timeoutMs }: CallOptions): GrpcOptions {

@@ -1,27 +1,47 @@
-// Streaming calls as async iterables. Who iterates sets the pace: nothing is asked of the server
-// that was not pulled, beyond the flow-control window and a few messages of read-ahead.
+// Streaming calls as async iterables. Who iterates sets the pace: beyond the flow-control window
+// nothing is taken from the server but a bounded number of bytes, undecoded, however long the
+// reader is away.
 
 import type { Writable } from "node:stream";
-import type { ClientDuplexStream, ClientReadableStream } from "@grpc/grpc-js";
+import {
+  InterceptingCall,
+  type CallOptions,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  type Interceptor,
+} from "@grpc/grpc-js";
 import { callError } from "./call-error.ts";
+
+/**
+ * Bytes of messages that may lie between grpc-js and a reader. grpc-js itself counts messages, not
+ * bytes: sixteen of them, which may be 4 MiB each.
+ */
+const readAheadBytesMax = 256 * 1024;
+
+/** Opens a call with further options of grpc-js. Messages are bytes still. */
+export type Open<Call> = (options: CallOptions) => Call;
+export type Decode<Response> = (bytes: Buffer) => Response;
 
 /**
  * The messages of a call; leaving the loop, or the signal, cancels it. Fails with a `CallError`.
  */
 export async function* receive<Response>(
-  open: () => ClientReadableStream<Response>,
+  open: Open<ClientReadableStream<Buffer>>,
+  decode: Decode<Response>,
   signal?: AbortSignal,
 ): AsyncGenerator<Response, void, undefined> {
   signal?.throwIfAborted();
-  const call = open();
+  const readAhead = new ReadAhead();
+  const call = open({ interceptors: [readAhead.interceptor] });
   const cancel = () => call.cancel();
   signal?.addEventListener("abort", cancel, { once: true });
   // The status of a call we cancelled ourselves arrives after the loop: it must find a listener.
   call.on("error", () => {});
   try {
-    for await (const message of call) {
+    for await (const bytes of call as AsyncIterable<Buffer>) {
       signal?.throwIfAborted();
-      yield message as Response;
+      readAhead.taken(bytes);
+      yield decode(bytes);
     }
   } catch (error) {
     signal?.throwIfAborted();
@@ -29,6 +49,40 @@ export async function* receive<Response>(
   } finally {
     signal?.removeEventListener("abort", cancel);
     call.cancel();
+    readAhead.release();
+  }
+}
+
+/** Holds messages back while the reader has enough of them; grpc-js then asks for no more. */
+class ReadAhead {
+  #bytes = 0;
+  #held: (() => void) | undefined;
+
+  readonly interceptor: Interceptor = (options, nextCall) =>
+    new InterceptingCall(nextCall(options), {
+      start: (metadata, _listener, next) => {
+        next(metadata, {
+          onReceiveMessage: (message: Buffer | null, deliver) => {
+            const handOn = () => {
+              this.#bytes += message?.byteLength ?? 0;
+              deliver(message);
+            };
+            if (this.#bytes >= readAheadBytesMax) this.#held = handOn;
+            else handOn();
+          },
+        });
+      },
+    });
+
+  taken(message: Buffer): void {
+    this.#bytes -= message.byteLength;
+    if (this.#bytes < readAheadBytesMax) this.release();
+  }
+
+  release(): void {
+    const handOn = this.#held;
+    this.#held = undefined;
+    handOn?.();
   }
 }
 
@@ -37,22 +91,23 @@ export async function* receive<Response>(
  * call and is thrown; when the answers end, `requests` is returned.
  */
 export async function* exchange<Request, Response>(
-  open: () => ClientDuplexStream<Request, Response>,
+  open: Open<ClientDuplexStream<Request, Buffer>>,
+  decode: Decode<Response>,
   requests: AsyncIterable<Request>,
   signal?: AbortSignal,
 ): AsyncGenerator<Response, void, undefined> {
   let failed: { readonly error: unknown } | undefined;
   const source = requests[Symbol.asyncIterator]();
-  const answers = receive(() => {
-    const call = open();
+  const opened: Open<ClientDuplexStream<Request, Buffer>> = (options) => {
+    const call = open(options);
     send(source, call).catch((error: unknown) => {
       failed = { error };
       call.cancel();
     });
     return call;
-  }, signal);
+  };
   try {
-    yield* answers;
+    yield* receive(opened, decode, signal);
   } catch (error) {
     throw failed === undefined ? error : failed.error;
   } finally {
