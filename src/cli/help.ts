@@ -129,6 +129,36 @@ export const commandHelp: readonly CommandHelp[] = [
     details: [...selection, "--after POSITION        go on after an earlier export"],
   },
   {
+    name: "verify",
+    synopsis: "verify [FOLDER] [options]",
+    summary: "check everything: a store's folder, a backup, or what a server answers",
+    details: [
+      "FOLDER                  a store, also while it is being served, or a backup; nothing in it is",
+      "                        changed; absent: all that the server at --address answers",
+      "--scratch FOLDER        for some megabytes while a store is looked at",
+      "Prints what is not as it was written; exit code 1 if there is any.",
+      json,
+    ],
+  },
+  {
+    name: "backup",
+    synopsis: "backup STORE BACKUP [options]",
+    summary: "back up a store's folder, also while it is being served",
+    details: [
+      "STORE                   the store's folder, on this machine",
+      "BACKUP                  a folder: new or empty, or this store's backup, which then grows by",
+      "                        what has come since",
+      "--scratch FOLDER        for some megabytes while the store is looked at",
+      json,
+    ],
+  },
+  {
+    name: "restore",
+    synopsis: "restore BACKUP STORE",
+    summary: "make a store from its backup, and prove that it is the same",
+    details: ["STORE                   a folder: new or empty", json],
+  },
+  {
     name: "help",
     synopsis: "help [COMMAND]",
     summary: "explain a command",
@@ -137,7 +167,7 @@ export const commandHelp: readonly CommandHelp[] = [
   { name: "version", synopsis: "version", summary: "print the version", details: [] },
 ];
 
-const local = new Set(["serve", "help", "version"]);
+const local = new Set(["serve", "backup", "restore", "help", "version"]);
 const connection = [
   "-a, --address ADDRESS   HOST:PORT or unix:PATH; default $ANNALS_ADDRESS, else 127.0.0.1:7420",
   "--timeout DURATION      10s for one answer, none for streams",

@@ -4,6 +4,8 @@
 import { CallError } from "../client/call-error.ts";
 import { StreamState } from "../gen/annals/v1/append_pb.js";
 import { EventIdProblem, type AppendConflict } from "../gen/annals/v1/errors_pb.js";
+import { BackupRefused } from "../storage/leveldb/backup-file.ts";
+import { StoreRefused } from "../storage/leveldb/store-refused.ts";
 import { disarmed } from "./display.ts";
 import { CommandError, UsageError } from "./options.ts";
 import { OutputClosed, paintFor, print, type Terminal } from "./terminal.ts";
@@ -31,7 +33,8 @@ function describe(error: unknown, command: string): { code: number; text: string
     return { code: exitCode.usage, text: `${error.message}\nsee annals help ${command}`.trimEnd() };
   }
   if (error instanceof CallError) return describeCall(error);
-  if (error instanceof CommandError) return { code: exitCode.failure, text: error.message };
+  const known = [CommandError, StoreRefused, BackupRefused].some((kind) => error instanceof kind);
+  if (known) return { code: exitCode.failure, text: (error as Error).message };
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { code: exitCode.failure, text };
 }

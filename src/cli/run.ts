@@ -3,6 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { append } from "./append.ts";
+import { backup } from "./backup.ts";
 import { commandHelp, overview, pageOf } from "./help.ts";
 import { importEvents } from "./import.ts";
 import { health, info } from "./info.ts";
@@ -11,8 +12,10 @@ import { UsageError } from "./options.ts";
 import { exportEvents, read } from "./read.ts";
 import { replay } from "./replay.ts";
 import { exitCode, report } from "./report.ts";
+import { restore } from "./restore.ts";
 import { tail } from "./tail.ts";
 import { print, processTerminal, type Terminal } from "./terminal.ts";
+import { verify } from "./verify.ts";
 
 type Command = (args: readonly string[], terminal: Terminal) => Promise<number>;
 
@@ -29,6 +32,9 @@ const commands: Readonly<Record<string, Command>> = {
   health,
   import: importEvents,
   export: exportEvents,
+  verify,
+  backup,
+  restore,
   help,
   version,
 };

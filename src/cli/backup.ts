@@ -1,0 +1,34 @@
+// `annals backup`: a store into a folder of files with checks of their own, also while a server has
+// the store open; and the next time, what has come since.
+
+import { eventsCounted, byteCount, grouped } from "./display.ts";
+import { jsonOption, parse } from "./options.ts";
+import { positionProgress } from "./progress.ts";
+import { exitCode } from "./report.ts";
+import { print, type Terminal } from "./terminal.ts";
+
+const options = { ...jsonOption, scratch: { type: "string" } } as const;
+
+export async function backup(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, options, { min: 2, max: 2 });
+  const [store = "", target = ""] = positionals;
+  const { backUp } = await import("../storage/leveldb/backup.ts");
+  const progress = positionProgress(terminal, "backed up");
+  try {
+    const report = await backUp({
+      store,
+      target,
+      scratch: values.scratch,
+      progress: (position, last) => progress.tell(position, last),
+      signal: terminal.signal,
+    });
+    await progress.end();
+    const { first, last, bytes, chain } = report;
+    const added = `${eventsCounted(last - first + 1)} added, ${byteCount(bytes)} written`;
+    const text = `${added}; the backup ends at position ${grouped(last)}, chain ${chain}\n`;
+    await print(terminal.output, values.json === true ? `${JSON.stringify(report)}\n` : text);
+    return exitCode.ok;
+  } finally {
+    await progress.end();
+  }
+}

@@ -1,0 +1,32 @@
+// `annals restore`: a store made anew from its backup, in an empty folder, every event under the
+// same hash chain, proved before it counts as a store.
+
+import { eventsCounted, grouped } from "./display.ts";
+import { jsonOption, parse } from "./options.ts";
+import { positionProgress } from "./progress.ts";
+import { exitCode } from "./report.ts";
+import { print, type Terminal } from "./terminal.ts";
+
+export async function restore(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, jsonOption, { min: 2, max: 2 });
+  const [backup = "", target = ""] = positionals;
+  const restoring = await import("../storage/leveldb/restore.ts");
+  const progress = positionProgress(terminal, "restored");
+  try {
+    const report = await restoring.restore({
+      backup,
+      target,
+      progress: (position, last) => progress.tell(position, last),
+      signal: terminal.signal,
+    });
+    await progress.end();
+    const { head, chain, takenAt, totals } = report;
+    const text =
+      `${eventsCounted(totals.events)} restored as of ${takenAt} and verified; ` +
+      `head ${grouped(head)}, chain ${chain}\n`;
+    await print(terminal.output, values.json === true ? `${JSON.stringify(report)}\n` : text);
+    return exitCode.ok;
+  } finally {
+    await progress.end();
+  }
+}

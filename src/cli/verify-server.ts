@@ -1,0 +1,197 @@
+// What a server answers, checked from outside: everything is read once; positions, versions and
+// times must run without a gap, and what the listings say must be what was read.
+
+import { View } from "../gen/annals/v1/event_pb.js";
+import type { RecordedEvent } from "../gen/annals/v1/event_pb.js";
+import { CommandError } from "./options.ts";
+import type { Session } from "./session.ts";
+
+export interface ServerReport {
+  readonly storeId: string;
+  readonly head: number;
+  readonly events: number;
+  readonly streams: number;
+  readonly types: number;
+  /** Empty: the server is sound. */
+  readonly findings: readonly string[];
+}
+
+const pageSize = 1_000;
+const findingsMax = 1_000;
+
+interface Seen {
+  count: number;
+  version: number;
+  readonly first: number;
+  last: number;
+}
+
+/** `progress` is told the last position that was read, and the last there is. */
+export async function verifyServer(
+  session: Session,
+  progress: (position: number, head: number) => void,
+): Promise<ServerReport> {
+  const { store, once, streaming } = session;
+  const { storeId, head: durable } = await store.getInfo({}, once);
+  const reading = new Reading();
+  let head: number | undefined;
+  for await (const { message } of store.read({ view: View.HEADERS }, streaming)) {
+    if (message.case === "end") head = Number(message.value.head);
+    if (message.case !== "batch") continue;
+    for (const event of message.value.events) reading.take(event);
+    progress(reading.position, Number(durable));
+  }
+  if (head === undefined) throw new CommandError("the answer ended without its end");
+  const system = await listedEvents(session, "$");
+  reading.end(head, system.events);
+  const streams = await compareStreams(session, reading, head);
+  const types = await compareTypes(session, reading, head);
+  const { events, findings } = reading;
+  return { storeId, head, events, streams, types, findings };
+}
+
+/** What was read so far, and what was wrong with it. */
+class Reading {
+  position = 0;
+  events = 0;
+  readonly findings: string[] = [];
+  readonly streams = new Map<string, Seen>();
+  readonly types = new Map<string, Seen>();
+  private passedOver = 0;
+  private time = 0n;
+
+  take(event: RecordedEvent): void {
+    const position = Number(event.position);
+    const version = Number(event.version);
+    if (position <= this.position) this.found(`position ${position} comes after ${this.position}`);
+    this.passedOver += position - this.position - 1;
+    this.position = position;
+    this.events++;
+    const { seconds = 0n, nanos = 0 } = event.recordedAt ?? {};
+    const time = seconds * 1_000_000_000n + BigInt(nanos);
+    if (time < this.time) this.found(`time runs backwards at position ${position}`);
+    this.time = time;
+    see(this.types, event.type, position, 0);
+    if (event.stream === "") {
+      if (version !== 0) this.found(`position ${position} has a version, but no stream`);
+      return;
+    }
+    const before = this.streams.get(event.stream)?.version ?? 0;
+    if (version !== before + 1) {
+      this.found(`stream ${event.stream}: version ${version} follows ${before} (${position})`);
+    }
+    see(this.streams, event.stream, position, version);
+  }
+
+  /** System events are not read: so many positions may be passed over. */
+  end(head: number, systemEvents: number): void {
+    const missing = this.passedOver + head - this.position;
+    if (missing > systemEvents) {
+      this.found(`${missing - systemEvents} positions up to ${head} were not answered`);
+    }
+  }
+
+  found(finding: string): void {
+    if (this.findings.length < findingsMax) this.findings.push(finding);
+  }
+}
+
+function see(seen: Map<string, Seen>, name: string, position: number, version: number): void {
+  const known = seen.get(name);
+  if (known === undefined) {
+    seen.set(name, { count: 1, version, first: position, last: position });
+    return;
+  }
+  known.count++;
+  known.version = version;
+  known.last = position;
+}
+
+interface Listed {
+  readonly name: string;
+  readonly count: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+async function compareStreams(session: Session, reading: Reading, head: number): Promise<number> {
+  const { store, once } = session;
+  const pages = pagesOf(async (pageToken) => {
+    const page = await store.listStreams({ pageSize, pageToken }, once);
+    const rows = page.streams.map((row) => ({ ...row, name: row.stream }));
+    return { rows, nextPageToken: page.nextPageToken };
+  });
+  return compare(pages, "stream", reading.streams, reading, head);
+}
+
+async function compareTypes(session: Session, reading: Reading, head: number): Promise<number> {
+  return compare(typePages(session, ""), "type", reading.types, reading, head);
+}
+
+async function listedEvents(session: Session, prefix: string): Promise<{ events: number }> {
+  let events = 0;
+  for await (const { count } of typePages(session, prefix)) events += count;
+  return { events };
+}
+
+function typePages({ store, once }: Session, prefix: string): AsyncGenerator<Listed> {
+  return pagesOf(async (pageToken) => {
+    const page = await store.listEventTypes({ prefix, pageSize, pageToken }, once);
+    const rows = page.eventTypes.map((row) => ({ ...row, name: row.type }));
+    return { rows, nextPageToken: page.nextPageToken };
+  });
+}
+
+interface Row {
+  readonly name: string;
+  readonly eventCount: bigint;
+  readonly firstPosition: bigint;
+  readonly lastPosition: bigint;
+}
+
+async function* pagesOf(
+  page: (pageToken: string) => Promise<{ rows: readonly Row[]; nextPageToken: string }>,
+): AsyncGenerator<Listed> {
+  let token = "";
+  do {
+    const { rows, nextPageToken } = await page(token);
+    for (const { name, eventCount, firstPosition, lastPosition } of rows) {
+      const [count, first, last] = [eventCount, firstPosition, lastPosition].map(Number);
+      yield { name, count: count ?? 0, first: first ?? 0, last: last ?? 0 };
+    }
+    token = nextPageToken;
+  } while (token !== "");
+}
+
+/** Each name that is listed must have been read, and the other way around. */
+async function compare(
+  listed: AsyncGenerator<Listed>,
+  kind: string,
+  seen: ReadonlyMap<string, Seen>,
+  reading: Reading,
+  head: number,
+): Promise<number> {
+  let names = 0;
+  let met = 0;
+  for await (const { name, count, first, last } of listed) {
+    names++;
+    const known = seen.get(name);
+    if (known === undefined) {
+      if (first <= head)
+        reading.found(`${kind} ${name} is listed from position ${first} only there`);
+      continue;
+    }
+    met++;
+    // Appended to meanwhile: then only its beginning can be compared.
+    const grown = last > head;
+    const same = grown ? count > known.count : count === known.count && last === known.last;
+    if (first !== known.first || !same) {
+      reading.found(
+        `${kind} ${name}: ${known.count} events at ${known.first} to ${known.last} were read, ` +
+          `${count} at ${first} to ${last} are listed`,
+      );
+    }
+  }
+  if (met < seen.size) reading.found(`${seen.size - met} names (${kind}) are not listed`);
+  return names;
+}

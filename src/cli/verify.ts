@@ -1,0 +1,91 @@
+// `annals verify`: is everything there, and as it was written? Of a store's folder, while a server
+// has it open or not; of a backup; or, without a folder, of what a server answers.
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { BackupContents } from "../storage/leveldb/backup-read.ts";
+import type { FolderReport } from "../storage/leveldb/verify-folder.ts";
+import { eventsCounted, grouped } from "./display.ts";
+import { connectionOptions, jsonOption, parse } from "./options.ts";
+import { positionProgress } from "./progress.ts";
+import { exitCode } from "./report.ts";
+import { withSession } from "./session.ts";
+import { pairsOf } from "./table.ts";
+import { print, type Terminal } from "./terminal.ts";
+import { verifyServer, type ServerReport } from "./verify-server.ts";
+
+const options = { ...connectionOptions, ...jsonOption, scratch: { type: "string" } } as const;
+
+/** Prints what was found; the exit code is 0 only where nothing was. */
+export async function verify(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, options, { min: 0, max: 1 });
+  const [folder] = positionals;
+  const progress = positionProgress(terminal, "verified");
+  const tell = (position: number, last: number): void => progress.tell(position, last);
+  const context = { progress: tell, signal: terminal.signal };
+  let facts: readonly [string, string][];
+  let findings: readonly string[] = [];
+  let json: object;
+  try {
+    if (folder === undefined) {
+      const report = await withSession(values, terminal, (session) => verifyServer(session, tell));
+      ({ findings } = report);
+      [facts, json] = [factsOfServer(report), report];
+    } else if (existsSync(join(folder, "BACKUP"))) {
+      const { checkBackup } = await import("../storage/leveldb/backup-read.ts");
+      const contents = await checkBackup(folder, context);
+      [facts, json] = [factsOfBackup(contents), contents];
+    } else {
+      const { verifyFolder } = await import("../storage/leveldb/verify-folder.ts");
+      const report = await verifyFolder(folder, { ...context, scratch: values.scratch });
+      ({ findings } = report);
+      [facts, json] = [factsOfFolder(report), report];
+    }
+  } finally {
+    await progress.end();
+  }
+  const verdict = findings.length === 0 ? "sound" : "NOT SOUND";
+  const lines = findings.map((finding) => `found: ${finding}\n`).join("");
+  const text =
+    values.json === true
+      ? `${JSON.stringify({ sound: findings.length === 0, ...json })}\n`
+      : `${lines}${pairsOf([["verdict", verdict], ...facts])}`;
+  await print(terminal.output, text);
+  return findings.length === 0 ? exitCode.ok : exitCode.failure;
+}
+
+function factsOfFolder(report: FolderReport): [string, string][] {
+  const { storeId, head, headHash, totals, tables } = report;
+  const facts: [string, string][] = [
+    ["store", storeId],
+    ["head", head === undefined ? "cannot be read" : grouped(head.position)],
+  ];
+  if (totals === undefined || headHash === undefined) return facts;
+  const { events, chunks, terms, postings, ids, snapshots, notes } = totals;
+  return [
+    ...facts,
+    ["log", `${eventsCounted(events)} in ${grouped(chunks)} chunks, ${grouped(tables)} tables`],
+    ["index", `${grouped(terms)} terms, ${grouped(postings)} postings, ${grouped(ids)} ids`],
+    ["beside", `${grouped(snapshots)} snapshots, ${grouped(notes)} notes`],
+    ["chain", headHash],
+  ];
+}
+
+function factsOfBackup({ storeId, takenAt, head, chain, chunks }: BackupContents) {
+  const facts: [string, string][] = [
+    ["backup of", `${storeId}, taken ${takenAt}`],
+    ["head", `${grouped(head)} in ${grouped(chunks)} chunks`],
+    ["chain", chain],
+  ];
+  return facts;
+}
+
+function factsOfServer({ storeId, head, events, streams, types }: ServerReport) {
+  const facts: [string, string][] = [
+    ["store", storeId],
+    ["head", grouped(head)],
+    ["read", eventsCounted(events)],
+    ["compared", `${grouped(streams)} streams, ${grouped(types)} event types`],
+  ];
+  return facts;
+}
