@@ -2,7 +2,9 @@
 // most. A plan only narrows; what matches is decided by domain/query.ts on the records themselves.
 
 import { categoryOf } from "../../domain/event.ts";
-import { possibleStreams, type QueryItem, type Selection } from "../../domain/query.ts";
+import { positionMax } from "../../domain/limits.ts";
+import { possibleStreams, type QueryItem } from "../../domain/query.ts";
+import type { StorageRead } from "../storage.ts";
 import type { Core } from "./core.ts";
 import { TermKind } from "./keys.ts";
 import { namesWithPrefix } from "./names.ts";
@@ -18,11 +20,17 @@ const scanShare = 0.25;
 const categoriesMax = 256;
 
 /** A plan as of `head`. The terms together cover every event that can match. */
-export async function planFor(core: Core, selection: Selection, head: number): Promise<Plan> {
+export async function planFor(core: Core, read: StorageRead, head: number): Promise<Plan> {
+  const { selection, versions } = read;
   if (selection.kind === "all") return scan;
   if (selection.kind === "stream") {
-    const terms = [{ kind: TermKind.stream, name: selection.stream }];
-    return { kind: "terms", terms: await core.terms.load(core.kv, terms, head) };
+    const term = { kind: TermKind.stream, name: selection.stream };
+    // Versions are searched from the stream's head; a whole stream is read without asking for it.
+    const terms =
+      versions === undefined
+        ? [await core.terms.find(core.kv, term, head)]
+        : await core.terms.load(core.kv, [term], head);
+    return { kind: "terms", terms };
   }
   const { items } = selection.query;
   if (items.length === 0) return scan;
@@ -35,7 +43,7 @@ export async function planFor(core: Core, selection: Selection, head: number): P
       const key = `${term.kind}${term.name}`;
       if (found.count === 0 || chosen.has(key)) continue;
       chosen.set(key, found);
-      count += found.count;
+      count += found.count === positionMax ? 0 : found.count;
     }
   }
   if (count > head * scanShare && head > 1_000) return scan;
@@ -52,7 +60,15 @@ async function narrowestGroup(
 ): Promise<Group | undefined> {
   let best: Group | undefined;
   let bestCount = Number.POSITIVE_INFINITY;
-  for (const terms of await groupsOf(core, item, head)) {
+  const groups = await groupsOf(core, item, head);
+  const [only] = groups;
+  if (only && groups.length === 1 && only.every(({ kind }) => kind === TermKind.tag)) {
+    // Nothing to choose from, and a tag is on few events: how many need not be asked.
+    return Promise.all(
+      only.map(async (term) => [term, await core.terms.find(core.kv, term, head)] as const),
+    );
+  }
+  for (const terms of groups) {
     const heads = await core.terms.load(core.kv, terms, head);
     let count = 0;
     for (const found of heads) count += found.count;

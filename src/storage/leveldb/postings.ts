@@ -4,7 +4,7 @@
 import { corruption } from "../../domain/errors.ts";
 import { WireReader } from "../../domain/wire.ts";
 import { postingKey, type TermNumber } from "./keys.ts";
-import type { Kv } from "./kv.ts";
+import type { Entry, Kv } from "./kv.ts";
 import { openPosting, type Posting } from "./posting.ts";
 import type { TermHead } from "./terms.ts";
 
@@ -18,6 +18,9 @@ export interface PostingRange {
 
 const pageCountFirst = 16;
 const pageCountMax = 512;
+const pageBytesMax = 512 * 1024;
+/** A page of fewer bytes ended because its range did, not because it was full. */
+const finalBytesMax = pageBytesMax / 2;
 /** How far a search for a version looks back before it seeks. */
 const lookBytes = 16 * 1024;
 
@@ -32,6 +35,8 @@ class PostingList {
   private low: number;
   private high: number;
   private ended = false;
+  /** Whether the page is known to be the last one. */
+  private final = false;
   /** Forwards: the count of the term's events so far. Backwards: the count before the last one. */
   private joint: number | undefined;
 
@@ -51,16 +56,18 @@ class PostingList {
   async advance(): Promise<void> {
     this.at++;
     if (this.at < this.page.length || this.ended) return;
-    const number = this.term.number;
+    const { number } = this.term;
     const entries =
-      this.low > this.high
+      this.low > this.high || this.final
         ? []
         : await this.kv.page({
             first: postingKey(number, this.low),
             last: postingKey(number, this.high),
             reverse: this.range.reverse,
             limit: this.pageCount,
+            bytesMax: pageBytesMax,
           });
+    this.final = entries.length < this.pageCount && bytesOf(entries) < finalBytesMax;
     this.page = entries.map(([key, value]) => this.checked(openPosting(key, value)));
     this.at = 0;
     this.pageCount = Math.min(this.pageCount * 2, pageCountMax);
@@ -100,6 +107,12 @@ class PostingList {
       if ((joint ?? untouched) !== term.count) throw gap(term.last);
     }
   }
+}
+
+function bytesOf(entries: readonly Entry[]): number {
+  let bytes = 0;
+  for (const [key, value] of entries) bytes += key.length + value.length;
+  return bytes;
 }
 
 function gap(position: number): Error {

@@ -26,7 +26,7 @@ export async function* readEvents(
       yield* scanRead(core, bounded, head);
       return;
     }
-    const plan = await planFor(core, read.selection, head);
+    const plan = await planFor(core, read, head);
     if (plan.kind === "scan") yield* scanRead(core, bounded, head);
     else yield* indexRead(core, bounded, plan.terms, head);
   } catch (error) {

@@ -3,6 +3,7 @@
 // is only ever ahead of the disk by what a finished commit told it.
 
 import { corruption } from "../../domain/errors.ts";
+import { positionMax } from "../../domain/limits.ts";
 import { unseal } from "./checksum.ts";
 import { bornAt, postingKey, readUint64, termKey } from "./keys.ts";
 import type { TermKind, TermNumber } from "./keys.ts";
@@ -67,6 +68,20 @@ export class Terms {
       });
     }
     return found as TermHead[];
+  }
+
+  /**
+   * A term of which only the postings are wanted: without I/O where it is known, else its number
+   * alone, and then its postings are taken to go on up to any head. Throws CORRUPTION.
+   */
+  async find(kv: Kv, term: Term, head: number): Promise<TermHead> {
+    const known = this.peek(term.kind, term.name);
+    if (known) return known;
+    const key = termKey(term.kind, term.name);
+    const [value] = await kv.getMany([key]);
+    const number = value ? openTermNumber(key, value) : 0;
+    if (number === 0 || bornAt(number) > head) return noTerm;
+    return { number, count: positionMax, lastChunk: positionMax, last: positionMax };
   }
 
   /** A commit is durable: these terms are now as given. */
