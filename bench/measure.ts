@@ -107,7 +107,12 @@ export class Measurements {
     const { foreign, measureMs, warmUpMs } = this.options;
     if (foreign) {
       await this.fillForeign(foreign, store);
-      return this.run({ ...foreign, parts: this.grouped(parts), warmUpMs, measureMs });
+      return this.run({
+        ...foreign,
+        parts: this.grouped(parts.map(withoutExpectation)),
+        warmUpMs,
+        measureMs,
+      });
     }
     const { host, port, pid } = await this.productOn(store);
     const fresh = !this.warm.has(pid);

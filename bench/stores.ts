@@ -88,10 +88,9 @@ export async function preload(
 ): Promise<void> {
   const call = { verb: "preload", events: preloadEvents, from: 0, total } as const;
   const bounded = { call, connections: 1, requests: Math.ceil(total / preloadEvents) };
-  const part: Part =
-    server.protocol === "umadb"
-      ? { kind: "calls", concurrency: 1, unary: true, ...bounded }
-      : { kind: "pipe", window: preloadWindow, ...bounded };
+  // One after the other where there is no pipe: event n is to get position n + 1.
+  const window = server.protocol === "umadb" ? 1 : preloadWindow;
+  const part: Part = { kind: "pipe", window, orUnary: true, ...bounded };
   const { result } = await load.ask({
     ...server,
     parts: [part],

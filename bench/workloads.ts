@@ -337,7 +337,7 @@ function fanOut(subscribers: number): Workload {
     name: `fan-out-${subscribers}`,
     form: subscribers === 10 ? "full" : "quick",
     probes: {
-      product: onEmpty(followers(subscribers), pipe(timedTen, 64)),
+      product: onEmpty(followers(subscribers), pipe(timedTen, 64, { orUnary: true })),
       limit: noop([followers(subscribers, { withoutCaughtUp: true })], 64 * KiB),
     },
     rows: [
@@ -361,7 +361,9 @@ const fanOuts: readonly Workload[] = [
   {
     name: "fan-out-100-latency",
     form: "quick",
-    probes: { product: onEmpty(followers(100), pipe(timedTen, 64, { perSecond: 500 })) },
+    probes: {
+      product: onEmpty(followers(100), pipe(timedTen, 64, { perSecond: 500, orUnary: true })),
+    },
     rows: [
       {
         workload: "fan-out-100-latency",

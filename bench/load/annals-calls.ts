@@ -12,19 +12,10 @@ import { QuerySchema } from "../../src/gen/annals/v1/query_pb.js";
 import { ReadRequestSchema, SubscribeRequestSchema } from "../../src/gen/annals/v1/read_pb.js";
 import { WireReader, writeVarint } from "../../src/domain/wire.ts";
 import type { Call, Calls } from "./call.ts";
-import {
-  contentType,
-  payload,
-  randomHex,
-  streamOf,
-  tagOf,
-  timeDigits,
-  timeOffset,
-  typeOf,
-} from "./events.ts";
+import { contentType, payload, randomHex, streamOf, tagOf, typeOf } from "./events.ts";
 import type { CallSpec } from "./job.ts";
 import { framed } from "./messages.ts";
-import { marker, patch, template, writeDigits, type Template } from "./template.ts";
+import { marker, patch, template, writeTime, type Template } from "./template.ts";
 
 const service = "/annals.v1.EventStoreService";
 /** Different requests in rotation, so that no two neighbours are alike. */
@@ -98,13 +89,6 @@ function append(spec: Spec<"append">, wrapping: Wrapping): Call {
       return request.bytes;
     },
   };
-}
-
-/** When the request was made, into the first payload. */
-function writeTime({ bytes }: Template): void {
-  const at = bytes.indexOf('{"at":"', 0, "latin1");
-  const micros = Math.round((performance.timeOrigin + performance.now()) * 1_000);
-  writeDigits(bytes, at + timeOffset, timeDigits, micros);
 }
 
 function appendExpectingVersion(spec: Spec<"append-expecting-version">, wrapping: Wrapping): Call {

@@ -64,6 +64,8 @@ export interface PipePart extends PartBase {
   readonly kind: "pipe";
   /** Requests without an answer at most, over all connections. */
   readonly window: number;
+  /** Where the protocol has no pipe: as many unary calls at a time. */
+  readonly orUnary?: boolean;
   readonly perSecond?: number;
   /** Ends after so many requests. Absent: with the job. */
   readonly requests?: number;

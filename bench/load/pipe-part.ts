@@ -2,8 +2,9 @@
 // allows, each answer looked at for a refusal and timed.
 
 import type { Call, Calls } from "./call.ts";
+import { runCalls } from "./calls-part.ts";
 import { Http2Connection, type Receiver } from "./http2-connection.ts";
-import type { PipePart } from "./job.ts";
+import type { CallsPart, PipePart } from "./job.ts";
 import { latch } from "./latch.ts";
 import { MessageReader } from "./messages.ts";
 import type { Meter } from "./meter.ts";
@@ -15,6 +16,7 @@ const windowBytes = 1024 * 1024;
 export async function runPipe(part: PipePart, context: PartContext): Promise<RunningPart> {
   const { job, calls, meter } = context;
   const call = calls.pipe(part.call);
+  if (!call && part.orUnary === true) return runCalls(asCalls(part), context);
   if (!call) throw new Error(`the protocol has no pipe for ${part.call.verb}`);
   const { requests } = part;
   const done = latch();
@@ -51,6 +53,17 @@ export async function runPipe(part: PipePart, context: PartContext): Promise<Run
       for (const pipe of pipes) pipe.connection.close();
     },
   };
+}
+
+const unaryConnections = 4;
+
+function asCalls({ call, window, perSecond, requests }: PipePart): CallsPart {
+  const bounds = {
+    ...(perSecond === undefined ? {} : { perSecond }),
+    ...(requests === undefined ? {} : { requests }),
+  };
+  const connections = Math.min(unaryConnections, window);
+  return { kind: "calls", call, concurrency: window, connections, unary: true, ...bounds };
 }
 
 interface Shared {

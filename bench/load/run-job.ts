@@ -8,7 +8,7 @@ import { runCalls } from "./calls-part.ts";
 import { runFollow } from "./follow-part.ts";
 import { runGrpcJs } from "./grpc-js-part.ts";
 import { Http2Connection } from "./http2-connection.ts";
-import type { LoadJob, LoadResult, Part } from "./job.ts";
+import type { CallSpec, LoadJob, LoadResult, Part } from "./job.ts";
 import { framed, MessageReader } from "./messages.ts";
 import { Meter } from "./meter.ts";
 import type { PartContext, RunningPart } from "./part.ts";
@@ -27,10 +27,7 @@ export async function runJob(job: LoadJob): Promise<LoadResult> {
   const meters = job.parts.map(() => new Meter());
   const running: RunningPart[] = [];
   const watch = watchServer(job.serverPid);
-  const conditional =
-    job.protocol !== "postgres" &&
-    job.parts.some(({ call }) => call.verb === "append-on-condition");
-  const head = conditional ? await headOf(job, calls) : 0;
+  const head = job.parts.some(({ call }) => needsHead(job, call)) ? await headOf(job, calls) : 0;
   try {
     // In order: followers are there before anything is appended.
     for (const [i, part] of job.parts.entries()) {
@@ -78,6 +75,12 @@ async function run(part: Part, context: PartContext): Promise<RunningPart> {
     case "follow":
       return runFollow(part, context);
   }
+}
+
+/** A condition is about what comes after it; UmaDB has no other word for a subscription's start. */
+function needsHead({ protocol }: LoadJob, { verb }: CallSpec): boolean {
+  if (protocol === "postgres") return false;
+  return verb === "append-on-condition" || (protocol === "umadb" && verb.startsWith("subscribe"));
 }
 
 async function headOf({ host, port }: LoadJob, calls: Calls): Promise<number> {

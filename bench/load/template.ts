@@ -1,6 +1,8 @@
 // Requests encoded once by the generated codec and patched for each call: eight digits in a name, a
 // character of a type. Encoding every request anew would make the client the limit.
 
+import { timeDigits, timeOffset } from "./events.ts";
+
 const digitCount = 8;
 
 /** A place in a name where digits go; what a template is encoded with before they are known. */
@@ -36,4 +38,11 @@ export function writeDigits(bytes: Buffer, offset: number, digits: number, value
     bytes[at] = 0x30 + (rest - next * 10);
     rest = next;
   }
+}
+
+/** When the request was made, into the first payload. */
+export function writeTime({ bytes }: Template): void {
+  const at = bytes.indexOf('{"at":"', 0, "latin1");
+  const micros = Math.round((performance.timeOrigin + performance.now()) * 1_000);
+  writeDigits(bytes, at + timeOffset, timeDigits, micros);
 }

@@ -7,7 +7,7 @@ import type { Call, Calls } from "./call.ts";
 import { payload, streamOf, tagOf } from "./events.ts";
 import type { CallSpec } from "./job.ts";
 import { framed } from "./messages.ts";
-import { marker, patch, template, type Template } from "./template.ts";
+import { marker, patch, template, writeTime, type Template } from "./template.ts";
 
 const service = "/umadb.v1.DCB";
 
@@ -67,6 +67,7 @@ function appending(spec: Extract<CallSpec, { verb: "append" | "preload" }>): Cal
         patch(request, i * 2 + 1, tagOf(n, total));
         n++;
       }
+      if (spec.verb === "append" && spec.timed) writeTime(request);
       return request.bytes;
     },
   };
@@ -96,7 +97,7 @@ function onCondition(tags: number, after: number): Call {
   };
 }
 
-/** ReadRequest: query 1, subscribe 5. */
+/** ReadRequest: query 1. */
 function reading(encoded: Buffer, names: number): Call {
   const request = names > 0 ? template(framed(encoded), 1) : undefined;
   const fixed = framed(encoded);
@@ -110,6 +111,11 @@ function reading(encoded: Buffer, names: number): Call {
       return request.bytes;
     },
   };
+}
+
+/** SubscribeRequest: query 1, after 2. */
+function subscribing(encoded: Buffer, names: number): Call {
+  return { ...reading(encoded, names), path: `${service}/Subscribe` };
 }
 
 function call(spec: CallSpec, head: number): Call | undefined {
@@ -131,10 +137,10 @@ function call(spec: CallSpec, head: number): Call | undefined {
     case "read-type":
       return reading(field(1, query([spec.type], [])), 0);
     case "subscribe-all":
-      return reading(number(5, 1), 0);
+      return subscribing(number(2, head), 0);
     case "subscribe-idle":
-      return reading(
-        Buffer.concat([field(1, query([], [`quiet-${spec.group}-${marker(0)}`])), number(5, 1)]),
+      return subscribing(
+        Buffer.concat([field(1, query([], [`quiet-${spec.group}-${marker(0)}`])), number(2, head)]),
         100_000,
       );
   }
