@@ -112,6 +112,13 @@ export const options = {
     max: Number.MAX_SAFE_INTEGER,
     help: "refuse appends while less than this is free on the disk",
   },
+  scrubBytesPerSecond: {
+    type: "number",
+    initial: 8 * 1024 * 1024,
+    min: 0,
+    max: 1024 * 1024 * 1024,
+    help: "read the store for damage in the background at this rate; 0: not at all",
+  },
   allowNetworkFileSystem: {
     type: "switch",
     initial: false,

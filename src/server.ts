@@ -15,6 +15,7 @@ import { createIdMaker } from "./grpc/uuid.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
 import type { Logger } from "./logger.ts";
 import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
+import type { ScrubberOptions } from "./storage/leveldb/scrubber.ts";
 import type { Storage, WriteState } from "./storage/storage.ts";
 
 export interface RunningServer {
@@ -97,8 +98,19 @@ function openConfigured(config: Config, logger: Logger): Promise<Storage> {
     reserveBytes: config.freeSpaceReserveBytes,
     acceptLoss: config.acceptLoss === "" ? undefined : config.acceptLoss,
     allowNetworkFileSystem: config.allowNetworkFileSystem,
+    scrub: scrubbing(config, logger),
     warn,
   });
+}
+
+function scrubbing({ scrubBytesPerSecond }: Config, logger: Logger): ScrubberOptions | undefined {
+  if (scrubBytesPerSecond === 0) return undefined;
+  return {
+    bytesPerSecond: scrubBytesPerSecond,
+    found: (finding) => logger.error("the scrubber found damage", { finding }),
+    finished: ({ rounds, position, bytes, findingCount }) =>
+      logger.info("scrubbed", { rounds, position, bytes, findingCount }),
+  };
 }
 
 async function certificatesOf(config: Config, logger: Logger): Promise<Certificates | undefined> {

@@ -15,10 +15,16 @@ import { nodeAfter, type After } from "./write-guard.ts";
 export interface ScrubberOptions {
   /** At most so many bytes are read in a second. Absent: 8 MiB. */
   readonly bytesPerSecond?: number;
+  /** From the start of the store to the first round: others start then too. Absent: a minute. */
+  readonly delayMs?: number;
   /** From the end of a round to the beginning of the next. Absent: an hour. */
   readonly pauseMs?: number;
   /** Whether others need the machine now: then it slows down. Absent: whether the event loop is busy. */
   readonly isBusy?: () => boolean;
+  /** Told of each finding, once. Absent: a warning. */
+  readonly found?: (finding: string) => void;
+  /** Told at the end of each round. */
+  readonly finished?: (status: ScrubberStatus) => void;
 }
 
 export interface ScrubberStatus {
@@ -52,18 +58,18 @@ export interface ScrubberParts {
 }
 
 const bytesPerSecondDefault = 8 * 1024 * 1024;
+const delayMsDefault = 60 * 1_000;
 const pauseMsDefault = 60 * 60 * 1_000;
 const reopenMs = 1_000;
 const findingsKeptMax = 100;
 const findingsKnownMax = 10_000;
 
-/** Begins at once, and goes on until it is stopped. */
+/** Goes on until it is stopped. */
 export function startScrubber(parts: ScrubberParts, options: ScrubberOptions = {}): Scrubber {
-  const { bytesPerSecond = bytesPerSecondDefault, pauseMs = pauseMsDefault } = options;
-  const { isBusy = busyEventLoop() } = options;
+  const { bytesPerSecond = bytesPerSecondDefault, isBusy = busyEventLoop() } = options;
   const pace = new Pace({ bytesPerSecond, isBusy, after: parts.after ?? nodeAfter });
-  const scrubbing = new Scrubbing(parts, pace);
-  const ended = scrubbing.run(pauseMs);
+  const scrubbing = new Scrubbing(parts, options, pace);
+  const ended = scrubbing.run();
   return {
     status: () => scrubbing.status,
     async stop() {
@@ -75,7 +81,7 @@ export function startScrubber(parts: ScrubberParts, options: ScrubberOptions = {
 
 class Scrubbing {
   status: ScrubberStatus = {
-    phase: "tables",
+    phase: "waiting",
     rounds: 0,
     position: 0,
     bytes: 0,
@@ -84,15 +90,19 @@ class Scrubbing {
     lastFinishedAt: 0,
   };
   private readonly parts: ScrubberParts;
+  private readonly options: ScrubberOptions;
   private readonly pace: Pace;
   private readonly known = new Set<string>();
 
-  constructor(parts: ScrubberParts, pace: Pace) {
+  constructor(parts: ScrubberParts, options: ScrubberOptions, pace: Pace) {
     this.parts = parts;
+    this.options = options;
     this.pace = pace;
   }
 
-  async run(pauseMs: number): Promise<void> {
+  async run(): Promise<void> {
+    const { delayMs = delayMsDefault, pauseMs = pauseMsDefault } = this.options;
+    await this.pace.pause(delayMs);
     while (!this.pace.isStopped) {
       try {
         await this.round();
@@ -118,6 +128,7 @@ class Scrubbing {
       reached: ({ last }) => this.change({ position: last }),
     });
     this.change({ rounds: this.status.rounds + 1, lastFinishedAt: clock() });
+    this.options.finished?.(this.status);
   }
 
   private async checkTables(): Promise<void> {
@@ -143,7 +154,8 @@ class Scrubbing {
   private found(finding: string): void {
     if (this.known.has(finding)) return;
     if (this.known.size < findingsKnownMax) this.known.add(finding);
-    this.parts.warn(`the scrubber found: ${finding}`);
+    if (this.options.found) this.options.found(finding);
+    else this.parts.warn(`the scrubber found: ${finding}`);
     const { findings, findingCount } = this.status;
     const kept = findings.length < findingsKeptMax ? [...findings, finding] : findings;
     this.change({ findings: kept, findingCount: findingCount + 1 });
