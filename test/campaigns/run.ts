@@ -10,6 +10,7 @@ type Campaign = (options: CampaignOptions) => Promise<CampaignResult>;
 const campaigns: Readonly<Record<string, () => Promise<Campaign>>> = {
   corruption: async () => (await import("./corruption/campaign.ts")).corruption,
   kill: async () => (await import("./kill/campaign.ts")).kill,
+  "power-cut": async () => (await import("./power-cut/campaign.ts")).powerCut,
 };
 
 const { values, positionals } = parseArgs({

@@ -4,17 +4,25 @@
 import { rmSync } from "node:fs";
 import type { CampaignOptions, CampaignResult } from "../campaign.ts";
 import { seededRandom } from "../../support/seeded.ts";
-import { Crowd, smallCrowd } from "../support/crowd.ts";
+import { Crowd, type CrowdSize } from "../support/crowd.ts";
 import { failpoints } from "../support/failpoints.ts";
 import { History } from "../support/history.ts";
 import { scratchFolder, ServerProcess, warmUp, type Breakage } from "../support/server-process.ts";
 
 const cyclesDefault = 3_000;
 /** A store is thrown away after so many lives or events: starting must stay quick. */
-const livesMax = 60;
+const livesMax = 30;
 const storeEventsMax = 400_000;
 const wholeLogEvery = 20;
 const controlLivesMax = 40;
+const crowdSize: CrowdSize = {
+  pipes: 2,
+  window: 8,
+  appendEventsMax: 700,
+  eventBytesMax: 160,
+  contenders: 4,
+  readers: 1,
+};
 
 export interface KillOptions extends CampaignOptions {
   readonly cyclesMax?: number;
@@ -57,7 +65,7 @@ async function oneStore(
 ): Promise<void> {
   const folder = scratchFolder("kill");
   const history = new History(seed);
-  const crowd = new Crowd(history, random, smallCrowd);
+  const crowd = new Crowd(history, random, crowdSize);
   try {
     for (let life = 1; life <= lives && performance.now() < until; life++) {
       const how = await oneLife(folder, crowd, random, chooseDeath(random), life);
@@ -94,12 +102,13 @@ function chooseDeath(random: () => number): Death {
   if (kind < 0.4) return { name: "random", afterMs };
   if (kind < 0.5) return { name: "random-in-stop", afterMs, stopMs: between(0, 60) };
   const place = failpoints[Math.floor(random() * failpoints.length)] as string;
-  const count = place.includes("write") || place.includes("answer") ? between(2, 120) : between(0, 40);
+  const count =
+    place.includes("write") || place.includes("answer") ? between(2, 120) : between(0, 40);
   const stopping = place === "during-stop" || place === "before-close";
   return {
     name: place,
     failpoint: `${place}:${place === "during-compaction" ? between(10, 300) : count}`,
-    afterMs: stopping ? afterMs : 2_000,
+    afterMs: stopping ? afterMs : 700,
     ...(stopping && { stopMs: 2_000 }),
   };
 }
@@ -124,7 +133,8 @@ async function oneLife(
     return death.name;
   }
   await crowd.attach(server.port);
-  const looking = life % wholeLogEvery === 0 ? crowd.verifyAll(server.port) : crowd.verify(server.port);
+  const looking =
+    life % wholeLogEvery === 0 ? crowd.verifyAll(server.port) : crowd.verify(server.port);
   const patient = random() < 0.8;
   await Promise.race([patient ? looking : undefined, server.exited]);
   await Promise.race([server.exited, new Promise((resolve) => setTimeout(resolve, death.afterMs))]);
@@ -144,7 +154,7 @@ async function controlLoses(seed: number): Promise<boolean> {
   const folder = scratchFolder("kill-control");
   const history = new History(seed);
   const random = seededRandom(seed);
-  const crowd = new Crowd(history, random);
+  const crowd = new Crowd(history, random, crowdSize);
   try {
     for (let life = 1; life <= controlLivesMax && history.violations.length === 0; life++) {
       const death = { name: "control", failpoint: "answer-before-write", afterMs: 100 };

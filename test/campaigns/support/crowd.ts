@@ -20,17 +20,10 @@ export interface CrowdSize {
   /** Appends under way in each pipe. */
   readonly window: number;
   readonly appendEventsMax: number;
+  readonly eventBytesMax: number;
   readonly contenders: number;
   readonly readers: number;
 }
-
-export const smallCrowd: CrowdSize = {
-  pipes: 2,
-  window: 6,
-  appendEventsMax: 300,
-  contenders: 4,
-  readers: 1,
-};
 
 const drainMsMax = 20_000;
 
@@ -50,15 +43,12 @@ export class Crowd {
   private attached: Attached[] = [];
   private stop: Stop = { now: false };
 
-  constructor(history: History, random: () => number, size: CrowdSize = smallCrowd) {
+  constructor(history: History, random: () => number, size: CrowdSize) {
     this.history = history;
     let number = 0;
     const part = () => ({ history, random, number: ++number });
     this.writers = [
-      ...Array.from(
-        { length: size.pipes },
-        () => new PipeWriter(part(), size.window, size.appendEventsMax),
-      ),
+      ...Array.from({ length: size.pipes }, () => new PipeWriter(part(), size)),
       ...Array.from({ length: size.contenders }, () => new Contender(part())),
       new Snapshooter(part()),
     ];

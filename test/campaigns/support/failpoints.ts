@@ -35,7 +35,6 @@ export const failpoints = [
  */
 export const controls = ["answer-before-write", "never-sync"] as const;
 
-
 const neverResolved = new Promise<never>(() => {});
 
 function die(): Promise<never> {

@@ -198,7 +198,8 @@ export class History {
       this.unmet.delete(op);
     }
     for (const { by, head: claimed, stream, version = 0, tag } of due.claims) {
-      if (claimed > head) this.violate(`${by} spoke of position ${claimed}; the log ends at ${head}`);
+      if (claimed > head)
+        this.violate(`${by} spoke of position ${claimed}; the log ends at ${head}`);
       if (stream !== undefined && (walk.versions.get(stream) ?? 0) < version) {
         this.violate(`${by} spoke of version ${version} of ${stream}, which is not there`);
       }

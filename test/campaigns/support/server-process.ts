@@ -27,6 +27,8 @@ export interface ServerOptions extends Breakage {
   /** What runs the server instead of node itself: `strace ...`. */
   readonly under?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
+  /** Told of the process, before it serves. */
+  readonly spawned?: (pid: number) => void;
 }
 
 export interface Exit {
@@ -81,6 +83,7 @@ export class ServerProcess {
       },
     });
     const server = new ServerProcess(child);
+    if (child.pid !== undefined) options.spawned?.(child.pid);
     let said = "";
     const up = new Promise<void>((serves) => {
       child.stdout?.setEncoding("utf8").on("data", (text: string) => {

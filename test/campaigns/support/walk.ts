@@ -31,7 +31,8 @@ export class Walk {
   /** The head was reached. */
   end(head: number): void {
     const { history, name } = this;
-    if (head !== this.head) history.violate(`${name}: it ended at ${this.head}, the head is ${head}`);
+    if (head !== this.head)
+      history.violate(`${name}: it ended at ${this.head}, the head is ${head}`);
     if (this.op !== undefined) {
       history.violate(`${name}: ${this.op.name} ends after ${this.nextIndex} events`);
     }
@@ -47,7 +48,8 @@ export class Walk {
       history.violate(`${name}: position ${seen.position} stands where ${position} is due`);
       this.head = seen.position;
     }
-    if (seen.recordedAt < this.recordedAt) history.violate(`${name}: time goes back at ${position}`);
+    if (seen.recordedAt < this.recordedAt)
+      history.violate(`${name}: time goes back at ${position}`);
     this.recordedAt = seen.recordedAt;
     if (index !== this.nextIndex || (this.op !== undefined && this.op !== op)) {
       const due = this.op?.name ?? "a whole append";

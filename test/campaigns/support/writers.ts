@@ -51,20 +51,24 @@ function failed(history: History, op: Op, status: number, words: Omit<Ended, "st
   return false;
 }
 
+export interface PipeSize {
+  /** Appends under way at a time. */
+  readonly window: number;
+  readonly appendEventsMax: number;
+  /** Of most payloads; one in a hundred appends has large ones. */
+  readonly eventBytesMax: number;
+}
+
 /** Appends through a pipe, several under way; of one to many events, to one or several streams. */
 export class PipeWriter implements Writer {
   private readonly parts: WriterParts;
-  private readonly window: number;
-  private readonly eventsMax: number;
-  private readonly bytesMax: number;
+  private readonly size: PipeSize;
   private again: Op[] = [];
   private readonly done: Op[] = [];
 
-  constructor(parts: WriterParts, window: number, eventsMax: number, bytesMax = 400) {
+  constructor(parts: WriterParts, size: PipeSize) {
     this.parts = parts;
-    this.window = window;
-    this.eventsMax = eventsMax;
-    this.bytesMax = bytesMax;
+    this.size = size;
   }
 
   get unsettled(): number {
@@ -77,7 +81,7 @@ export class PipeWriter implements Writer {
     const later: Op[] = [];
     let halfClosed = false;
     const fill = (): void => {
-      while (underWay.length < this.window && !halfClosed) {
+      while (underWay.length < this.size.window && !halfClosed) {
         if (stop.now && this.again.length === 0) {
           halfClosed = true;
           pipe.half();
@@ -116,7 +120,8 @@ export class PipeWriter implements Writer {
 
   private next(underWay: Op[]): Op {
     const { history, random } = this.parts;
-    const repeated = random() < 0.02 ? this.done[Math.floor(random() * this.done.length)] : undefined;
+    const repeated =
+      random() < 0.02 ? this.done[Math.floor(random() * this.done.length)] : undefined;
     const op = this.again.shift() ?? repeated ?? this.make();
     history.sent(op);
     underWay.push(op);
@@ -125,7 +130,7 @@ export class PipeWriter implements Writer {
 
   private make(): Op {
     const { history, number, random } = this.parts;
-    const count = Math.max(1, Math.floor(this.eventsMax ** random()));
+    const count = Math.max(1, Math.floor(this.size.appendEventsMax ** random()));
     const streamCount = random() < 0.7 ? 1 : 1 + Math.floor(random() * 4);
     const streams = Array.from({ length: streamCount }, (_, i) => {
       return `account-${number}-${mix(Math.floor(random() * 20), i) % 1_000}`;
@@ -135,7 +140,7 @@ export class PipeWriter implements Writer {
       type: `Posted${Math.floor(random() * 4)}`,
       tags: random() < 0.3 ? [`card:${number}-${Math.floor(random() * 8)}`] : [],
       count,
-      bytesMax: random() < 0.01 ? 40_000 : this.bytesMax,
+      bytesMax: random() < 0.01 ? 40_000 : this.size.eventBytesMax,
     };
     return history.begin(number, { ...shape, count: Math.min(count, eventsThatFit(shape)) });
   }
@@ -209,7 +214,9 @@ export class Snapshooter implements Writer {
 
   async run(client: WireClient, stop: Stop): Promise<void> {
     while (!stop.now) {
-      const stream = sharedStreams[Math.floor(this.parts.random() * sharedStreams.length)] as string;
+      const stream = sharedStreams[
+        Math.floor(this.parts.random() * sharedStreams.length)
+      ] as string;
       const beyond = this.parts.random() < 0.2;
       if (!(await this.save(client, stream, beyond))) return;
       if (!(await this.get(client, stream))) return;
