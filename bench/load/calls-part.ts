@@ -8,7 +8,7 @@ import { latch } from "./latch.ts";
 import { EventCounter, MessageReader } from "./messages.ts";
 import type { Meter } from "./meter.ts";
 import { pace, type Pace } from "./pace.ts";
-import { never, type PartContext, type RunningPart } from "./part.ts";
+import { type PartContext, type RunningPart } from "./part.ts";
 
 const windowBytesDefault = 1024 * 1024;
 
@@ -28,6 +28,7 @@ export async function runCalls(part: CallsPart, context: PartContext): Promise<R
     meter,
     inBatch: calls.eventsInBatch,
     left: part.requests ?? Infinity,
+    open: 0,
     finish: done.open,
     stopped: false,
     idle: [],
@@ -43,7 +44,7 @@ export async function runCalls(part: CallsPart, context: PartContext): Promise<R
   for (const connection of connections) connection.flush();
   return {
     ready: Promise.resolve(),
-    done: part.requests === undefined ? never : done.promise,
+    done: part.requests === undefined ? undefined : done.promise,
     stop() {
       shared.stopped = true;
       timer?.stop();
@@ -59,6 +60,8 @@ interface Shared {
   readonly meter: Meter;
   readonly inBatch: boolean;
   left: number;
+  /** Calls under way. */
+  open: number;
   readonly finish: () => void;
   stopped: boolean;
   pace?: Pace | undefined;
@@ -103,7 +106,7 @@ class Worker implements Receiver {
   next(): void {
     const { pace: timer, idle } = this.shared;
     if (this.shared.left === 0) {
-      if (this.connection.callCount === 0) this.shared.finish();
+      if (this.shared.open === 0) this.shared.finish();
       return;
     }
     const now = performance.now();
@@ -115,6 +118,7 @@ class Worker implements Receiver {
   start(since: number, flush: boolean): void {
     const { part, call } = this.shared;
     this.shared.left--;
+    this.shared.open++;
     this.since = since;
     this.eventsBefore = this.counter?.events ?? 0;
     this.connection.call(part.path ?? call.path, call.request(this.index), true, this);
@@ -129,6 +133,7 @@ class Worker implements Receiver {
 
   ended(status: number, message: string): void {
     const { meter, part, call, stopped } = this.shared;
+    this.shared.open--;
     if (stopped) return;
     if (status !== 0) {
       meter.fail(`status ${status}: ${message}`);

@@ -6,7 +6,7 @@ import { Http2Connection, type Receiver } from "./http2-connection.ts";
 import type { FollowPart } from "./job.ts";
 import { latch } from "./latch.ts";
 import { EventCounter } from "./messages.ts";
-import { never, type PartContext, type RunningPart } from "./part.ts";
+import { type PartContext, type RunningPart } from "./part.ts";
 
 const windowBytesDefault = 1024 * 1024;
 
@@ -20,6 +20,7 @@ export async function runFollow(part: FollowPart, context: PartContext): Promise
     ),
   );
   const ready = latch();
+  const done = latch();
   let stopped = false;
   let waiting = part.subscribers;
   const caughtUp = () => {
@@ -27,11 +28,13 @@ export async function runFollow(part: FollowPart, context: PartContext): Promise
   };
   for (let i = 0; i < part.subscribers; i++) {
     const connection = connections[i % connections.length] as Http2Connection;
-    const follower = followerOf(context, part, caughtUp, (message) => {
+    const failed = (message: string) => {
       if (stopped) return;
       meter.fail(message);
       ready.fail(new Error(message));
-    });
+      done.open();
+    };
+    const follower = followerOf(context, part, { caughtUp, failed, done: done.open });
     connection.call(part.path ?? call.path, call.request(i), true, follower);
     // Not all in one slab: some thousand subscriptions would be one burst.
     if (i % 500 === 499) {
@@ -43,7 +46,7 @@ export async function runFollow(part: FollowPart, context: PartContext): Promise
   if (part.withoutCaughtUp === true || calls.caughtUpField === 0) ready.open();
   return {
     ready: ready.promise,
-    done: never,
+    done: part.events === undefined ? undefined : done.promise,
     stop() {
       stopped = true;
       for (const connection of connections) connection.close();
@@ -51,11 +54,17 @@ export async function runFollow(part: FollowPart, context: PartContext): Promise
   };
 }
 
+interface Heard {
+  readonly caughtUp: () => void;
+  readonly failed: (message: string) => void;
+  /** As many events as the part is bounded to have arrived. */
+  readonly done: () => void;
+}
+
 function followerOf(
   { calls, meter }: PartContext,
   part: FollowPart,
-  caughtUp: () => void,
-  failed: (message: string) => void,
+  { caughtUp, failed, done }: Heard,
 ): Receiver {
   let sentAt: number | undefined;
   let live = false;
@@ -68,6 +77,7 @@ function followerOf(
     message(eventCount) {
       meter.messages++;
       meter.events += eventCount;
+      if (meter.events >= (part.events ?? Infinity)) done();
       if (sentAt === undefined) return;
       const now = performance.timeOrigin + performance.now();
       meter.latency.record(now - sentAt, eventCount);

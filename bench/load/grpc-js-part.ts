@@ -8,7 +8,7 @@ import { AppendRequestSchema } from "../../src/gen/annals/v1/append_pb.js";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { contentType, payload, streamOf } from "./events.ts";
 import type { CallsPart, Part, PipePart } from "./job.ts";
-import { never, type PartContext, type RunningPart } from "./part.ts";
+import { type PartContext, type RunningPart } from "./part.ts";
 
 type AppendInit = MessageInitShape<typeof AppendRequestSchema>;
 
@@ -39,7 +39,6 @@ export function runGrpcJs(part: Part, context: PartContext): RunningPart {
   }
   return {
     ready: Promise.resolve(),
-    done: never,
     stop() {
       stopping.abort(new Error("the load ended"));
       for (const connection of connections) connection.close();

@@ -75,6 +75,8 @@ export interface PipePart extends PartBase {
 export interface FollowPart extends PartBase {
   readonly kind: "follow";
   readonly subscribers: number;
+  /** Done after so many events, over all subscribers. Absent: with the job. */
+  readonly events?: number;
   readonly windowBytes?: number;
   /** Sent to this path instead. */
   readonly path?: string;
@@ -90,7 +92,7 @@ export interface LoadJob {
   readonly protocol: Protocol;
   readonly parts: readonly Part[];
   readonly warmUpMs: number;
-  /** 0: until every bounded part is done. */
+  /** 0: until every part that is bounded is done. */
   readonly measureMs: number;
   /** Whose CPU time and memory are looked at. */
   readonly serverPid?: number;

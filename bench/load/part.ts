@@ -15,10 +15,8 @@ export interface PartContext {
 export interface RunningPart {
   /** Resolves when the measurement may begin: everything is connected, followers have caught up. */
   readonly ready: Promise<void>;
-  /** Resolves when a bounded part has done all it had to; never for the others. */
-  readonly done: Promise<void>;
+  /** Resolves when a bounded part has done all it had to; absent where a part is not bounded. */
+  readonly done?: Promise<void> | undefined;
   /** No new calls; open ones are cut off. */
   stop(): void;
 }
-
-export const never: Promise<void> = new Promise(() => {});

@@ -9,7 +9,7 @@ import { latch } from "./latch.ts";
 import { MessageReader } from "./messages.ts";
 import type { Meter } from "./meter.ts";
 import { pace, type Pace } from "./pace.ts";
-import { never, type PartContext, type RunningPart } from "./part.ts";
+import { type PartContext, type RunningPart } from "./part.ts";
 
 const windowBytes = 1024 * 1024;
 
@@ -45,7 +45,7 @@ export async function runPipe(part: PipePart, context: PartContext): Promise<Run
   for (const pipe of pipes) pipe.fill();
   return {
     ready: Promise.resolve(),
-    done: requests === undefined ? never : done.promise,
+    done: requests === undefined ? undefined : done.promise,
     stop() {
       shared.stopped = true;
       timer?.stop();

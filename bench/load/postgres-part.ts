@@ -7,7 +7,7 @@ import { Client } from "pg";
 import { commonType, contentType, payload, streamOf, tagOf, typeOf } from "./events.ts";
 import type { CallSpec, Part } from "./job.ts";
 import { latch } from "./latch.ts";
-import { never, type PartContext, type RunningPart } from "./part.ts";
+import { type PartContext, type RunningPart } from "./part.ts";
 
 const groupEventsMax = 2_000;
 const pageEvents = 5_000;
@@ -92,7 +92,7 @@ export async function runPostgres(part: Part, context: PartContext): Promise<Run
   Promise.all(running).then(done.open, failed);
   return {
     ready: Promise.resolve(),
-    done: part.requests === undefined ? never : done.promise,
+    done: part.requests === undefined ? undefined : done.promise,
     stop() {
       run.stopped = true;
       for (const client of clients) client.end().catch(() => {});

@@ -35,14 +35,16 @@ export async function runJob(job: LoadJob): Promise<LoadResult> {
       running.push(started);
       await within(readyMsMax, started.ready, `${part.call.verb} was not ready`);
     }
-    await sleep(job.warmUpMs);
-    for (const meter of meters) meter.restart();
+    if (job.measureMs > 0) {
+      await sleep(job.warmUpMs);
+      for (const meter of meters) meter.restart();
+    }
     const usage = process.cpuUsage();
     const serverBefore = watch.cpuSeconds();
     const since = performance.now();
     if (job.measureMs > 0) await sleep(job.measureMs);
     else {
-      const done = Promise.race(running.map((part) => part.done));
+      const done = Promise.all(running.flatMap((part) => part.done ?? []));
       await within(boundedMsMax, done, "the load did not end");
     }
     const parts = meters.map((meter) => meter.result());
