@@ -63,6 +63,7 @@ function enter(
   paths: ReadonlySet<string>,
   edge: Edge,
 ): void {
+  stream.once("aborted", letGo);
   try {
     const refusal = examine(headers, paths);
     if (refusal === undefined) inner(stream, headers);
@@ -71,6 +72,14 @@ function enter(
     edge.logger.error("a request could not be taken", { path: headers[":path"], error });
     if (!stream.destroyed) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
   }
+}
+
+/**
+ * The client reset its stream. With the code NO_ERROR, as Node's own client does it, Node would wait
+ * for ever to write what nobody takes: neither the call nor its connection would ever end.
+ */
+function letGo(this: ServerHttp2Stream): void {
+  process.nextTick(() => this.destroy());
 }
 
 /** Why the request is refused, if it is; else the headers are as the handlers expect them. */

@@ -241,3 +241,19 @@ describe("clients that give up", () => {
 async function settled(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds())) await new Promise((resolve) => setImmediate(resolve));
 }
+
+test("clients that reset without an error, in the middle of answers, leave nothing behind", async () => {
+  const own = await startTestServer();
+  const connection = new RawConnection(Number(own.address.split(":")[1]));
+  const requests = [...Array(400).keys()].map((i) => {
+    const stream = connection.request(`/annals.v1.EventStoreService/${["Read", "GetInfo"][i % 2]}`);
+    stream.end(messageFrame(Buffer.alloc(0)));
+    if (i % 3 === 0) stream.once("response", () => stream.close(0));
+    else setTimeout(() => stream.close(0), i % 7);
+    return connection.outcome(stream);
+  });
+  await Promise.all(requests);
+  connection.session.close();
+  await own.stop();
+  expect(own.lines.map(({ message }) => message)).not.toContain("open calls were cut off");
+});
