@@ -82,14 +82,14 @@ function hex(value: number, digits: number): string {
 /** Which event a record claims to be, by its id alone; undefined where it is none of ours. */
 export function numberOf(record: Buffer): EventNumber | undefined {
   if (record[0] !== idTag || record[1] !== idBytes) return undefined;
-  const writer = digits(record, 2, 8);
-  const append = digits(record, 11, 4) * 0x1000 + digits(record, 17, 3);
-  const index = digits(record, 22, 3);
+  const writer = hexIn(record, 2, 8);
+  const append = hexIn(record, 11, 4) * 0x1000 + hexIn(record, 17, 3);
+  const index = hexIn(record, 22, 3);
   const sum = writer + append + index;
   return Number.isNaN(sum) ? undefined : { writer, append, index };
 }
 
-function digits(bytes: Buffer, at: number, count: number): number {
+function hexIn(bytes: Buffer, at: number, count: number): number {
   let value = 0;
   for (let i = at; i < at + count; i++) {
     const byte = bytes[i] as number;

@@ -77,9 +77,9 @@ export class Crowd {
   async attach(port: number, parts: { readonly write: boolean } = { write: true }): Promise<void> {
     const stop = { now: false };
     this.stop = stop;
-    const runs: ((client: WireClient) => Promise<void>)[] = [
-      ...this.followers.map((follower) => (client: WireClient) => this.follow(follower, client)),
-    ];
+    const runs = this.followers.map((follower) => (client: WireClient) => {
+      return this.follow(follower, client);
+    });
     if (parts.write) {
       runs.push(...this.writers.map((writer) => (client: WireClient) => writer.run(client, stop)));
       runs.push(...this.readers.map((reader) => (client: WireClient) => reader.run(client, stop)));

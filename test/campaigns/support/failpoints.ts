@@ -7,9 +7,9 @@ interface Batch {
   write(options?: object): Promise<void>;
 }
 interface Wrapped {
-  batch(): Batch;
-  open(): Promise<void>;
-  close(): Promise<void>;
+  batch: () => Batch;
+  open: () => Promise<void>;
+  close: () => Promise<void>;
   compactRange(first: Buffer, last: Buffer): Promise<void>;
 }
 

@@ -75,7 +75,7 @@ interface Counted {
 }
 
 export class Reader {
-  readonly keys = [...sharedTags.map((tag) => `t:${tag}`)];
+  readonly keys = sharedTags.map((tag) => `t:${tag}`);
   private readonly history: History;
   private readonly random: () => number;
   private counted: Counted[] = [];

@@ -6,9 +6,11 @@ import {
   AppendStreamResponseSchema,
   type AppendResponse,
 } from "../../../src/gen/annals/v1/append_pb.js";
-import { SaveSnapshotRequestSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
-import { GetSnapshotResponseSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
-import { GetSnapshotRequestSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
+import {
+  GetSnapshotRequestSchema,
+  GetSnapshotResponseSchema,
+  SaveSnapshotRequestSchema,
+} from "../../../src/gen/annals/v1/snapshot_pb.js";
 import { mix, type Shape } from "./content.ts";
 import type { History } from "./history.ts";
 import { delimited, type Checks, type Op } from "./op.ts";
@@ -193,7 +195,7 @@ export class Contender implements Writer {
       const condition = { tag, after: history.acknowledgedHead };
       return history.begin(number, { ...shape, streams: [tag], tags: [tag] }, { condition });
     }
-    const streams = random() < 0.7 ? [pick(sharedStreams)] : [...sharedStreams.slice(0, 2)];
+    const streams = random() < 0.7 ? [pick(sharedStreams)] : sharedStreams.slice(0, 2);
     const checks: Checks = {
       expectations: streams.map((stream) => ({ stream, version: history.known.get(stream) ?? 0 })),
     };
