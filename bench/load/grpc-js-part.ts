@@ -22,23 +22,23 @@ export function runGrpcJs(part: Part, context: PartContext): RunningPart {
         ...("windowBytes" in part ? { windowBytes: part.windowBytes } : {}),
       }),
   );
-  const stopping = new AbortController();
-  const failed = (error: unknown) => {
-    if (!stopping.signal.aborted) meter.fail((error as Error).message);
-  };
-  const run: Run = { part, context, stopping: stopping.signal };
-  if (part.kind === "calls") {
-    for (let i = 0; i < part.concurrency; i++) {
-      const connection = connections[i % connections.length] as Connection;
-      worker(run, part, connection).catch(failed);
-    }
-  } else if (part.kind === "pipe") {
-    for (const connection of connections) pipe(run, part, connection).catch(failed);
-  } else {
+  if (part.kind === "follow") {
     throw new Error("grpc-js does not follow here: the light client does");
   }
+  const stopping = new AbortController();
+  const run: Run = { context, stopping: stopping.signal, left: part.requests ?? Infinity };
+  const running =
+    part.kind === "pipe"
+      ? connections.map((connection) => pipe(run, part, connection))
+      : Array.from({ length: part.concurrency }, (_, i) =>
+          worker(run, part, connections[i % connections.length] as Connection),
+        );
+  const done = settled(running).catch((error: unknown) => {
+    if (!stopping.signal.aborted) meter.fail((error as Error).message);
+  });
   return {
     ready: Promise.resolve(),
+    done: part.requests === undefined ? undefined : done,
     stop() {
       stopping.abort(new Error("the load ended"));
       for (const connection of connections) connection.close();
@@ -46,10 +46,20 @@ export function runGrpcJs(part: Part, context: PartContext): RunningPart {
   };
 }
 
+async function settled(running: readonly Promise<void>[]): Promise<void> {
+  await Promise.all(running);
+}
+
+/** Whether there is one more call to make. */
+function more(run: Run): boolean {
+  return !run.stopping.aborted && run.left-- > 0;
+}
+
 interface Run {
-  readonly part: Part;
   readonly context: PartContext;
   readonly stopping: AbortSignal;
+  /** Calls or requests still to make. */
+  left: number;
 }
 
 function appendOf(part: Part, n: number): AppendInit {
@@ -73,7 +83,7 @@ async function worker(run: Run, part: CallsPart, connection: Connection): Promis
   const { meter } = run.context;
   const client = clientOf(EventStoreService, connection);
   const reading = part.call.verb === "read-all";
-  for (let n = 0; !run.stopping.aborted; n++) {
+  for (let n = 0; more(run); n++) {
     const since = performance.now();
     if (reading) {
       for await (const { message } of client.read({}, { signal: run.stopping })) {
@@ -97,7 +107,7 @@ async function pipe(run: Run, part: PipePart, connection: Connection): Promise<v
   const sentAt: number[] = [];
   let wake: (() => void) | undefined;
   async function* requests() {
-    for (let n = 0; !run.stopping.aborted; n++) {
+    for (let n = 0; more(run); n++) {
       while (sentAt.length >= window) {
         await new Promise<void>((resolve) => (wake = resolve));
       }
