@@ -120,6 +120,29 @@ describe("a client that stops reading", () => {
   });
 });
 
+test.each([8, 0])("a pipe that is reset with %i while it is answered is over", async (code) => {
+  const { promise: ended, resolve } = deferred<unknown>();
+  const talking = await startBareServer({
+    appendStream: {
+      async *bytes(requests, call) {
+        call.signal.addEventListener("abort", () => resolve(call.reason?.reason));
+        for await (const _ of requests) {
+          for (;;) yield Buffer.alloc(messageBytes);
+        }
+      },
+    },
+  });
+  const connection = new RawConnection(talking.port);
+  const stream = connection.request(pipePath);
+  stream.write(messageFrame(Buffer.alloc(0)));
+  await new Promise((responded) => stream.once("response", responded));
+  await talking.calls.failure(getInfo, {});
+  stream.close(code);
+  expect(await ended).toBe("CANCELLED");
+  connection.close();
+  await talking.stop();
+});
+
 describe("a pipe whose handler is busy", () => {
   test("is read ahead by bytes, not by messages", async () => {
     const connection = new RawConnection(server.port);
