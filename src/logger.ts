@@ -44,13 +44,6 @@ export function stderrLogger(level: LogLevel, format: "json" | "text" | "auto"):
   return createLogger({ level, format: chosen, write, now: () => new Date() });
 }
 
-export const silentLogger: Logger = Object.freeze({
-  debug() {},
-  info() {},
-  warn() {},
-  error() {},
-});
-
 function jsonLine(time: string, level: LogLevel, message: string, fields: LogFields): string {
   const line: Record<string, unknown> = { time, level, message };
   for (const [key, value] of Object.entries(fields)) {

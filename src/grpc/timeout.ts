@@ -6,7 +6,7 @@
 export const timeoutHeader = "annals-timeout-ms";
 
 /** What a timer can count: 24.8 days. A deadline beyond it is none. */
-export const timeoutMsMax = 2 ** 31 - 1;
+const timeoutMsMax = 2 ** 31 - 1;
 
 const unitMs: Readonly<Record<string, number>> = {
   H: 3_600_000,

@@ -17,7 +17,7 @@ const tagData = 0x3a;
 const tagJson = 0x42;
 
 /** Below the 4 MiB that clients take by default. */
-export const messageBytesMax = 4 * 1024 * 1024 - 16 * 1024;
+const messageBytesMax = 4 * 1024 * 1024 - 16 * 1024;
 
 /**
  * The batch as messages whose field `tag` is an `EventBatch`: `ReadResponse.batch` and its
