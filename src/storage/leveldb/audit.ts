@@ -3,9 +3,10 @@
 // before in position, time and hash, against the high-water mark.
 
 import { AnnalsError } from "../../domain/errors.ts";
+import type { Range } from "../storage.ts";
 import { hashOf } from "./chunk.ts";
 import { chunkKey, readUint64 } from "./keys.ts";
-import type { Kv } from "./kv.ts";
+import type { ReadableKv } from "./kv.ts";
 import { walkLog } from "./log-walk.ts";
 import type { Acknowledged } from "./mark.ts";
 
@@ -13,22 +14,22 @@ import type { Acknowledged } from "./mark.ts";
 const positionsWalkedMin = 1_000;
 const findingsMax = 50;
 
-export interface AuditRequest {
-  readonly acknowledged: Acknowledged | undefined;
-  /** The first position that stood in a write-ahead log, and the last; 0: none did. */
-  readonly firstLogged: number;
-  readonly lastLogged: number;
-}
-
-/** What is wrong with the end of the log, in words; empty: nothing. */
-export async function auditEnd(kv: Kv, request: AuditRequest): Promise<string[]> {
+/**
+ * What is wrong with the end of the log, in words; empty: nothing. `logged` are the chunks that
+ * stood in the write-ahead log.
+ */
+export async function auditEnd(
+  kv: ReadableKv,
+  acknowledged: Acknowledged | undefined,
+  logged: readonly Range[],
+): Promise<string[]> {
   const findings: string[] = [];
   const found = (finding: string): void => {
     if (findings.length < findingsMax) findings.push(finding);
     else if (findings.length === findingsMax) findings.push("and more");
   };
   try {
-    await audit(kv, request, found);
+    await audit(kv, acknowledged, logged, found);
   } catch (error) {
     if (!(error instanceof AnnalsError)) throw error;
     found(error.message);
@@ -37,11 +38,14 @@ export async function auditEnd(kv: Kv, request: AuditRequest): Promise<string[]>
 }
 
 async function audit(
-  kv: Kv,
-  { acknowledged, firstLogged, lastLogged }: AuditRequest,
+  kv: ReadableKv,
+  acknowledged: Acknowledged | undefined,
+  logged: readonly Range[],
   found: (finding: string) => void,
 ): Promise<void> {
   const head = await lastPositionIn(kv);
+  const firstLogged = logged[0]?.last ?? 0;
+  const lastLogged = logged.at(-1)?.last ?? 0;
   if (head < lastLogged) {
     found(`the log ends at position ${head}; its write-ahead log went to ${lastLogged}`);
   }
@@ -60,7 +64,7 @@ async function audit(
 }
 
 /** The position that the last chunk's key gives; 0: there is none. */
-async function lastPositionIn(kv: Kv): Promise<number> {
+async function lastPositionIn(kv: ReadableKv): Promise<number> {
   const [entry] = await kv.page({
     first: chunkKey(0),
     last: chunkKey(Number.MAX_SAFE_INTEGER),

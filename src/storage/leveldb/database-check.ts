@@ -5,19 +5,13 @@
 
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Range } from "../storage.ts";
 import { readLog } from "./log-file.ts";
+import { judgeLogs, type LogFile, type LogJudgement } from "./log-judgement.ts";
 import { foldManifest, type Manifest } from "./manifest.ts";
 import type { Acknowledged } from "./mark.ts";
-import { readBatch, type LoggedBatch } from "./write-batch.ts";
 
-export interface DatabaseCheck {
-  /** What a crash does not explain, in words for an operator. Empty: sound. */
-  readonly findings: readonly string[];
-  /** The chunks in the write-ahead logs that LevelDB is going to replay, in order. */
-  readonly logged: readonly Range[];
-  /** The number of the last write that LevelDB is going to know of. */
-  readonly lastSequence: number;
+/** Its findings are of all files. */
+export interface DatabaseCheck extends LogJudgement {
   /** Paths of the live table files, oldest first. */
   readonly tables: readonly string[];
 }
@@ -39,17 +33,8 @@ export async function checkDatabase(
   const manifest = await checkManifest(join(folder, manifestName), findings);
   if (!manifest) return { ...nothing, findings };
   const tables = await checkTables(folder, names, manifest, findings);
-  const batches = await checkLogs(folder, names, manifest, findings);
-  const logged = batches.flatMap((batch) => batch.chunks);
-  const last = batches.at(-1);
-  const lastLogged = last ? last.sequence + last.count - 1 : 0;
-  const lastSequence = Math.max(manifest.lastSequence, lastLogged);
-  if (acknowledged && lastSequence < acknowledged.sequence) {
-    const lost = acknowledged.sequence - lastSequence;
-    findings.push(`its last write is number ${lastSequence}; ${lost} more were acknowledged`);
-  }
-  findings.push(...lostPositions(logged, findings.length > 0 ? acknowledged : undefined));
-  return { findings, logged, lastSequence, tables };
+  const logs = await readLogs(folder, names, manifest, findings);
+  return { ...judgeLogs(logs, manifest.lastSequence, acknowledged, findings), tables };
 }
 
 /** Paths of the live table files, oldest first, also while LevelDB has the folder open. */
@@ -115,77 +100,22 @@ async function checkTables(
   return tables;
 }
 
-/** What LevelDB is going to replay from its logs; each log must be whole and join the one before. */
-async function checkLogs(
+/** The logs that LevelDB is going to replay, oldest first. */
+async function readLogs(
   folder: string,
   names: readonly string[],
   manifest: Manifest,
   findings: string[],
-): Promise<LoggedBatch[]> {
-  const logs = names
+): Promise<LogFile[]> {
+  const numbered = names
     .filter((name) => /^\d+\.log$/.test(name))
     .map((name) => ({ name, number: Number.parseInt(name, 10) }))
     .filter(({ number }) => number >= manifest.logNumber)
     .toSorted((a, b) => a.number - b.number);
-  if (!logs.some(({ number }) => number === manifest.logNumber)) {
+  if (!numbered.some(({ number }) => number === manifest.logNumber)) {
     findings.push(`write-ahead log ${manifest.logNumber} is missing`);
   }
-  const batches: LoggedBatch[] = [];
-  const before = findings.length;
-  let torn: string | undefined;
-  for (const { name } of logs) {
-    const log = readLog(await readFile(join(folder, name)));
-    if (torn && log.records.length > 0) findings.push(torn);
-    const where = `write-ahead log ${name} is bent at byte ${log.faultOffset}`;
-    if (log.recordBehindFault) findings.push(`${where}: durable records follow`);
-    else if (log.faultOffset !== undefined) torn = `${where}: a newer log follows`;
-    for (const record of [...log.records, ...log.recordsBehind]) {
-      addBatch(batches, record, name, findings);
-    }
-  }
-  if (findings.length === before) checkSequence(batches, manifest, findings);
-  return batches;
-}
-
-function addBatch(
-  batches: LoggedBatch[],
-  record: Uint8Array,
-  name: string,
-  findings: string[],
-): void {
-  try {
-    batches.push(readBatch(record));
-  } catch (error) {
-    findings.push(`write-ahead log ${name} holds a bent batch: ${(error as Error).message}`);
-  }
-}
-
-/** Sequence numbers are dense: a gap is a batch that was lost. */
-function checkSequence(
-  batches: readonly LoggedBatch[],
-  manifest: Manifest,
-  findings: string[],
-): void {
-  let next: number | undefined;
-  for (const { sequence, count } of batches) {
-    const joins = next === undefined ? sequence <= manifest.lastSequence + 1 : sequence === next;
-    if (!joins) {
-      findings.push(`the write-ahead log jumps to sequence ${sequence}: writes before it are lost`);
-      return;
-    }
-    next = sequence + count;
-  }
-}
-
-/** The positions that are not among the chunks to be replayed, as far as these tell. */
-function lostPositions(logged: readonly Range[], acknowledged?: Acknowledged): string[] {
-  const lost: string[] = [];
-  let next = logged[0]?.first;
-  for (const { first, last } of logged) {
-    if (next !== undefined && first > next) lost.push(`positions ${next} to ${first - 1} are lost`);
-    next = last + 1;
-  }
-  const end = acknowledged?.position ?? 0;
-  if (next !== undefined && end >= next) lost.push(`positions ${next} to ${end} are lost`);
-  return lost;
+  const logs: LogFile[] = [];
+  for (const { name } of numbered) logs.push({ name, bytes: await readFile(join(folder, name)) });
+  return logs;
 }

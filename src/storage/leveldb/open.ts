@@ -3,15 +3,16 @@
 // refused with a report; serving it all the same takes an operator's word (`acceptLoss`).
 
 import { basename } from "node:path";
+import { AnnalsError } from "../../domain/errors.ts";
 import type { Storage } from "../storage.ts";
 import { lossGate } from "./accepted-losses.ts";
+import { openAcknowledged, type OpenedKv } from "./acknowledged-engine.ts";
 import { auditEnd } from "./audit.ts";
 import { formatVersion } from "./chunk.ts";
-import { countedKv } from "./counted-kv.ts";
 import { beginStore, createDatabase, databaseOf, markOf } from "./create.ts";
 import { checkDatabase, type DatabaseCheck } from "./database-check.ts";
 import { makeFolder } from "./durable-file.ts";
-import { headOf, openEngine, type Engine } from "./engine.ts";
+import { openEngine, type Engine } from "./engine.ts";
 import { freeBytes, networkFileSystem } from "./file-system.ts";
 import { lockFolder, type FolderLock } from "./folder-lock.ts";
 import { readIdentity, type Identity } from "./identity.ts";
@@ -83,7 +84,8 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     return { storage: closingAlso(storage, held), scrubber: held.scrubber };
   } catch (error) {
     await release(held);
-    throw error;
+    if (!(error instanceof AnnalsError)) throw error;
+    throw new StoreRefused(folder, [`the end of its log cannot be read: ${error.message}`]);
   }
 }
 
@@ -102,13 +104,7 @@ function openCreated(
   const { folder, clock = systemClock, warn = () => {} } = options;
   const { storeId, createdAt } = identity;
   const reserve = options.reserveBytes ?? reserveBytesDefault;
-  let acknowledged = readMark(markOf(folder));
-  let sequence = 0;
-  const acknowledge = (position: number, hash: Uint8Array): void => {
-    acknowledged = { position, sequence, hash };
-    held.mark?.advance(acknowledged);
-  };
-  return openEngine({
+  return openAcknowledged({
     identity: {
       storeId,
       createdAt,
@@ -116,19 +112,15 @@ function openCreated(
       formatVersion: identity.formatVersion,
       durability: "synced",
     },
-    async openKv() {
-      const opened = await openChecked(options, identity, acknowledged);
+    acknowledged: readMark(markOf(folder)),
+    open: (acknowledged) => openChecked(options, identity, acknowledged),
+    advance(acknowledged) {
       held.mark ??= openMark(markOf(folder), warn)[0];
-      sequence = opened.sequence;
-      acknowledge(opened.position, opened.hash);
-      return countedKv(opened.kv, (entries) => {
-        sequence += entries;
-      });
+      held.mark.advance(acknowledged);
     },
     clock,
     warn,
     spareBytes: options.spareBytes ?? (() => freeBytes(folder) - reserve),
-    written: (head, hash) => acknowledge(head.position, hash),
     closing: (core) => core.kv.flush(),
     ...(options.after ? { after: options.after } : {}),
   });
@@ -139,7 +131,7 @@ async function openChecked(
   options: LevelStorageOptions,
   identity: Identity,
   acknowledged: Acknowledged | undefined,
-): Promise<Acknowledged & { kv: Kv }> {
+): Promise<OpenedKv> {
   const { folder, warn = () => {} } = options;
   const gate = lossGate(folder, identity.storeId, options.acceptLoss, warn);
   const refuse = (error: Error): never => {
@@ -154,12 +146,8 @@ async function openChecked(
     throw new StoreRefused(folder, [`LevelDB does not open it: ${(cause ?? error).message}`]);
   });
   try {
-    const firstLogged = check.logged[0]?.last ?? 0;
-    const lastLogged = check.logged.at(-1)?.last ?? 0;
-    const findings = await auditEnd(kv, { acknowledged, firstLogged, lastLogged });
-    await gate.weigh({ passing: [], lasting: findings });
-    const { head, headHash: hash } = await headOf(kv);
-    return { kv, position: head.position, sequence: check.lastSequence, hash };
+    await gate.weigh({ passing: [], lasting: await auditEnd(kv, acknowledged, check.logged) });
+    return { kv, sequence: check.lastSequence };
   } catch (error) {
     await kv.close();
     throw error;

@@ -88,9 +88,7 @@ async function contentOf(
   acknowledged: Acknowledged | undefined,
   findings: string[],
 ): Promise<ViewContent | undefined> {
-  const firstLogged = logged[0]?.last ?? 0;
-  const lastLogged = logged.at(-1)?.last ?? 0;
-  findings.push(...(await auditEnd(kv, { acknowledged, firstLogged, lastLogged })));
+  findings.push(...(await auditEnd(kv, acknowledged, logged)));
   try {
     return { kv, ...(await headOf(kv)) };
   } catch (error) {
