@@ -1,7 +1,7 @@
 // What a figure is worth nothing without: the machine, the commit, the command.
 
 import { execFileSync } from "node:child_process";
-import { cpus, release, totalmem, type as systemType } from "node:os";
+import { cpus, loadavg, release, totalmem, type as systemType } from "node:os";
 import { statfsSync } from "node:fs";
 import type { RunFacts } from "./rows.ts";
 
@@ -22,6 +22,7 @@ export function runFacts(args: readonly string[], folder: string): RunFacts {
     node: process.version,
     commit: commit(),
     date: new Date().toISOString(),
+    loadBefore: Math.round((loadavg()[0] ?? 0) * 10) / 10,
     command: ["npm run bench", ...(args.length > 0 ? ["--", ...args] : [])].join(" "),
     machine:
       `${cpus().length} x ${cpu?.model.trim() ?? "unknown"}, ${memory} GiB, ` +

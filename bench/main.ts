@@ -17,6 +17,9 @@ import { rowOf, rssRow, type ResultRow, type Round, type RunFacts } from "./rows
 import { Stores } from "./stores.ts";
 import { workloads } from "./workloads.ts";
 
+/** More than this, and something else had the machine. */
+const loadBeforeMax = 1;
+
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
 async function main(args: readonly string[]): Promise<void> {
@@ -33,9 +36,13 @@ async function main(args: readonly string[]): Promise<void> {
   if (chosen.length === 0) throw new TypeError("no such workload; --list names them");
   if (options.folder !== undefined) mkdirSync(options.folder, { recursive: true });
   const facts = runFacts(args, options.folder ?? tmpdir());
+  const busy = facts.loadBefore > loadBeforeMax;
+  const warning = `BUSY MACHINE: load average ${facts.loadBefore} before: distrust the figures`;
+  if (busy) say(warning);
   const rows = await runAll(chosen, options, facts);
   process.stdout.write(`${table(rows)}\n`);
   say(`${facts.machine}; Node ${facts.node}; commit ${facts.commit}`);
+  if (busy) say(warning);
   if (options.profileFolder !== undefined) printProfiles(options.profileFolder, say);
   if (options.dry) return;
   const order = known.flatMap(({ rows: specs }) => specs.map(({ workload }) => workload));

@@ -38,6 +38,8 @@ export interface RowDetail {
   readonly date: string;
   readonly command: string;
   readonly machine: string;
+  /** Processes that ran or waited for a core when the run began: other work on the machine. */
+  readonly loadBefore: number;
 }
 
 export interface RunFacts {
@@ -46,6 +48,7 @@ export interface RunFacts {
   readonly date: string;
   readonly command: string;
   readonly machine: string;
+  readonly loadBefore: number;
 }
 
 /** The samples of one round, by probe. */

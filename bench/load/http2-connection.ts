@@ -184,6 +184,15 @@ export class Http2Connection {
     this.socket.destroy();
   }
 
+  /** Reads nothing until `resume`: what a client that stands still does. */
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+
   /** Ends the connection; every call under way ends with 14. */
   fail(message: string): void {
     if (this.failure !== undefined) return;

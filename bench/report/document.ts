@@ -47,9 +47,11 @@ function runsOf(rows: readonly ResultRow[]): string[] {
     const [row] = group;
     if (!row) return [];
     const which = runs.size === 1 ? "" : ` (${group.map(({ workload }) => workload).join(", ")})`;
+    const { loadBefore } = row.detail;
+    const busy = loadBefore > 1 ? `; **load average ${loadBefore} before: distrust it**` : "";
     return [
       `- \`${row.detail.command}\` at commit \`${row.commit}\`, ${row.detail.date.slice(0, 10)}, ` +
-        `Node ${row.node}, on ${row.detail.machine}${which}`,
+        `Node ${row.node}, on ${row.detail.machine}${which}${busy}`,
     ];
   });
 }

@@ -13,6 +13,7 @@ const facts = {
   date: "2026-01-01T00:00:00.000Z",
   command: "npm run bench",
   machine: "2 x something",
+  loadBefore: 0.2,
 };
 
 function sample(callsPerSecond: number, rssBytes = 1e8): Sample {
@@ -104,7 +105,14 @@ test("table, chart and document name every row", () => {
   const document = performanceDocument({ rows, commentary: "## Commentary\n\nWords.", chartOf });
   expect(document).toContain("![other](charts/other.svg)");
   expect(document).toContain("Words.");
+  expect(document).not.toContain("distrust");
   expect(document).toMatch(/commit `abc`.*\(w\)\n.*commit `def`.*\(other\)/);
+});
+
+test("a run beside other work says so in the document", () => {
+  const rows = [rowOf(spec, rounds([60, 100]), { ...facts, loadBefore: 9.5 })];
+  const document = performanceDocument({ rows, commentary: "", chartOf: (name) => name });
+  expect(document).toContain("load average 9.5 before: distrust it");
 });
 
 test("every workload has a name of its own, and every limit is measured before it is used", () => {
