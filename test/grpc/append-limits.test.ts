@@ -243,12 +243,12 @@ describe("what is wrong is refused by name", () => {
     [
       "a content type that is not ASCII",
       event({ contentType: "é" }),
-      "events[0].content_type: has a character that is not visible ASCII",
+      "events[0].content_type: has a character that is not printable ASCII",
     ],
     [
-      "a content type with a space",
-      event({ contentType: "a b" }),
-      "events[0].content_type: has a character that is not visible ASCII",
+      "a content type with a line break",
+      event({ contentType: "a\nb" }),
+      "events[0].content_type: has a character that is not printable ASCII",
     ],
     [
       "JSON under another name",

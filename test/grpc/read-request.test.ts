@@ -340,7 +340,7 @@ describe("snapshots", () => {
     ],
     [
       () => make.save({ stream: "s", version: 1n, state, contentType: "ä" }),
-      "content_type: has a character that is not visible ASCII",
+      "content_type: has a character that is not printable ASCII",
     ],
     [
       () =>

@@ -6,7 +6,7 @@ import type { Limits } from "../../domain/limits.ts";
 import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
 import type { Conversion } from "./event.ts";
 import { defaultContentType } from "./metadata.ts";
-import { asciiIn, leave, nameIn, passVisibleAscii, textIn, uuidIn } from "./wire-fields.ts";
+import { asciiIn, leave, nameIn, passPrintableAscii, textIn, uuidIn } from "./wire-fields.ts";
 
 const tagId = 0x0a;
 const tagStream = 0x12;
@@ -64,7 +64,7 @@ export function eventFromWire(
       case tagContentType:
         if (hasContentType) leave();
         hasContentType = true;
-        passVisibleAscii(reader, limits.contentTypeBytesMax);
+        passPrintableAscii(reader, limits.contentTypeBytesMax);
         break;
       case tagData:
         if (hasData) leave();

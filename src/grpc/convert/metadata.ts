@@ -9,7 +9,7 @@ import type { Violations } from "./violations.ts";
 /** The media type where a client names none. */
 export const defaultContentType = { data: "application/octet-stream", json: "application/json" };
 
-const visibleAscii = /^[!-~]*$/;
+const printableAscii = /^[ -~]*$/;
 
 export function checkMetadata(
   v: Violations,
@@ -45,8 +45,8 @@ export function checkContentType(
   if (bytes > limits.contentTypeBytesMax) {
     const limit = `content_type_bytes_max (${limits.contentTypeBytesMax})`;
     v.add(field, `has ${bytes} bytes, more than ${limit}`);
-  } else if (!visibleAscii.test(contentType)) {
-    v.add(field, "has a character that is not visible ASCII");
+  } else if (!printableAscii.test(contentType)) {
+    v.add(field, "has a character that is not printable ASCII");
   } else if (payload === "json" && contentType !== "" && !isJsonContentType(contentType)) {
     v.add(field, "is not application/json and does not end in +json, but json is set");
   }

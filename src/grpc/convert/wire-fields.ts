@@ -44,14 +44,14 @@ export function textIn(reader: WireReader): Uint8Array {
   return view;
 }
 
-/** 1 to `bytesMax` bytes of visible ASCII. */
-export function passVisibleAscii(reader: WireReader, bytesMax: number): void {
+/** 1 to `bytesMax` bytes of printable ASCII. */
+export function passPrintableAscii(reader: WireReader, bytesMax: number): void {
   const end = reader.lengthEnd();
   const { bytes, offset } = reader;
   if (end === offset || end - offset > bytesMax) leave();
   for (let i = offset; i < end; i++) {
     const byte = bytes[i] as number;
-    if (byte < 0x21 || byte > 0x7e) leave();
+    if (byte < 0x20 || byte > 0x7e) leave();
   }
   reader.offset = end;
 }

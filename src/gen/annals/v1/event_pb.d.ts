@@ -70,7 +70,7 @@ export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
   /**
    * The payload's media type, for example `application/json` or `application/x-protobuf`. Absent
    * (empty): `application/json` where `json` is set, else `application/octet-stream`. At most
-   * `Limits.content_type_bytes_max` bytes of visible ASCII. Where `json` is set it must be absent,
+   * `Limits.content_type_bytes_max` bytes of printable ASCII. Where `json` is set it must be absent,
    * `application/json`, or a type that ends in `+json`.
    *
    * @generated from field: string content_type = 6;
