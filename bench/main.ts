@@ -4,6 +4,7 @@
 
 import { mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
+import { buildProduct, sources } from "./build.ts";
 import { startChild } from "./child.ts";
 import type { LoadJob, LoadResult } from "./load/job.ts";
 import { runFacts } from "./machine.ts";
@@ -60,13 +61,15 @@ async function runAll(
   options: Options,
   facts: RunFacts,
 ): Promise<ResultRow[]> {
+  const entry = options.profileFolder === undefined ? buildProduct() : sources;
   const load = await startChild<LoadJob, { result: LoadResult }>("load/process.ts");
-  const stores = new Stores(load, say, options.folder);
+  const stores = new Stores(load, entry, say, options.folder);
   const { warmUpMs, measureMs, profileFolder, target, adapter } = options;
   const foreign = target && { ...target, protocol: adapter };
   const measurements = new Measurements({
     stores,
     load,
+    entry,
     warmUpMs,
     measureMs,
     profileFolder,

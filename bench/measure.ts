@@ -29,6 +29,8 @@ export interface Foreign {
 export interface MeasureOptions {
   readonly stores: Stores;
   readonly load: Load;
+  /** The product's program. */
+  readonly entry: string;
   readonly warmUpMs: number;
   readonly measureMs: number;
   /** Another server in the product's place. */
@@ -164,14 +166,14 @@ export class Measurements {
     const key = JSON.stringify(store);
     const known = this.products.get(key);
     if (known) return known;
-    const { stores, profileFolder } = this.options;
+    const { stores, entry, profileFolder } = this.options;
     const folder =
       store === "empty"
         ? stores.path("empty")
         : await stores.get(store.events, store.written === true);
     const name = `${this.workload}-${this.products.size + 1}.cpuprofile`;
     const profile = profileFolder === undefined ? undefined : { folder: profileFolder, name };
-    const product = await startProduct({ folder, profile });
+    const product = await startProduct({ entry, folder, profile });
     this.products.set(key, product);
     return product;
   }
@@ -220,9 +222,10 @@ export class Measurements {
 
   private async start(events: number, after: "stop" | "kill"): Promise<Sample> {
     this.refuseForeign("a start");
-    const folder = await this.options.stores.get(events, true);
+    const { entry, stores } = this.options;
+    const folder = await stores.get(events, true);
     if (after === "kill") {
-      const product = await startProduct({ folder });
+      const product = await startProduct({ entry, folder });
       const call = { verb: "append", events: 100, streams: 10_000 } as const;
       const parts: Part[] = [{ kind: "pipe", call, window: 64, connections: 1 }];
       const { host, port } = product;
@@ -230,7 +233,7 @@ export class Measurements {
       await this.run({ ...job, measureMs: loadBeforeKillMs });
       await product.kill();
     }
-    const product = await startProduct({ folder });
+    const product = await startProduct({ entry, folder });
     await product.stop();
     return { parts: [], seconds: product.startSeconds };
   }

@@ -1,14 +1,14 @@
-// The product as a process of its own, exactly as `npm start` runs it: started on a folder and a
-// free port, known by its own id, stopped by SIGTERM or, where that is the point, killed.
+// The product as a process of its own, started on a folder and a free port, known by its own id,
+// stopped by SIGTERM or, where that is the point, killed.
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 
 const startMsMax = 120_000;
-const entry = fileURLToPath(new URL("../src/main.ts", import.meta.url));
 
 export interface ProductOptions {
+  /** The program: compiled, or its sources. */
+  readonly entry: string;
   readonly folder: string;
   /** A file for V8's CPU profile, written when it stops. */
   readonly profile?: { readonly folder: string; readonly name: string } | undefined;
@@ -24,7 +24,7 @@ export interface Product {
   kill(): Promise<void>;
 }
 
-export async function startProduct({ folder, profile }: ProductOptions): Promise<Product> {
+export async function startProduct({ entry, folder, profile }: ProductOptions): Promise<Product> {
   mkdirSync(folder, { recursive: true });
   const profiling = profile
     ? ["--cpu-prof", `--cpu-prof-dir=${profile.folder}`, `--cpu-prof-name=${profile.name}`]

@@ -26,12 +26,14 @@ export class Stores {
   readonly root: string;
   private readonly load: Load;
   private readonly say: (line: string) => void;
+  private readonly entry: string;
   private readonly preloaded = new Map<number, string>();
   private count = 0;
 
   /** `parent`: where the run's folder is made; absent: the system's temporary folder. */
-  constructor(load: Load, say: (line: string) => void, parent: string = tmpdir()) {
+  constructor(load: Load, entry: string, say: (line: string) => void, parent = tmpdir()) {
     this.load = load;
+    this.entry = entry;
     this.say = say;
     this.root = mkdtempSync(join(parent, "annals-bench-"));
     // Also where the run ends in an error.
@@ -65,7 +67,7 @@ export class Stores {
 
   private async fill(folder: string, events: number): Promise<void> {
     const since = performance.now();
-    const product = await startProduct({ folder });
+    const product = await startProduct({ entry: this.entry, folder });
     try {
       const { host, port } = product;
       await preload(this.load, { host, port, protocol: "annals" }, events);
