@@ -19,7 +19,8 @@ export function publish(rows: readonly ResultRow[], order: readonly string[]): v
     : [];
   const all = new Map([...before, ...rows].map((row) => [row.workload, row]));
   const kept = order.flatMap((workload) => all.get(workload) ?? []);
-  writeFileSync(results, `${JSON.stringify(kept, undefined, 2)}\n`);
+  // A row a line: a change of one is a change of one line.
+  writeFileSync(results, `[\n${kept.map((row) => JSON.stringify(row)).join(",\n")}\n]\n`);
   const docs = join(root, "docs");
   const folder = join(docs, charts);
   mkdirSync(folder, { recursive: true });
