@@ -1,0 +1,63 @@
+// A dynamic consistency boundary: the same as a repository, over the events of a query instead of a
+// stream. What the decision saw is what nobody may add to before it is stored.
+
+import type { AnnalsClient } from "../store/annals-client.ts";
+import type { EventShape } from "../store/event.ts";
+import type { Query } from "../store/selection.ts";
+import { retryOnConflict } from "./conflicts.ts";
+import { decided, handledOf, type Decider, type Handled } from "./decider.ts";
+import { withMetadata, type HandleOptions } from "./repository.ts";
+
+export interface BoundaryOptions {
+  /** How often a command is decided at most, where others are faster. Absent: 20. */
+  readonly attemptsMax?: number | undefined;
+}
+
+export interface BoundaryHandleOptions extends HandleOptions {
+  /** For events that name no stream. Absent: they have none. */
+  readonly stream?: string | undefined;
+}
+
+export interface Boundary<State, Command, E extends EventShape> {
+  /**
+   * Folds the events of the query, decides, and appends only if none of the query's events came in
+   * between; else again. Throws what `decide` throws, a `ConflictError` when others are always
+   * faster, a `StoreError`.
+   */
+  handle(
+    query: Query,
+    command: Command,
+    options?: BoundaryHandleOptions,
+  ): Promise<Handled<State, E>>;
+}
+
+export function boundary<State, Command, E extends EventShape>(
+  client: AnnalsClient<E>,
+  decider: Decider<State, Command, E>,
+  { attemptsMax }: BoundaryOptions = {},
+): Boundary<State, Command, E> {
+  async function handleOnce(
+    query: Query,
+    command: Command,
+    attempts: number,
+    { metadata, stream = "", ...call }: BoundaryHandleOptions,
+  ): Promise<Handled<State, E>> {
+    const reading = client.read({ query, ...call });
+    let state = decider.initial();
+    for await (const batch of reading.batches()) state = batch.reduce(decider.evolve, state);
+    const { after, head } = reading.end;
+    const events = withMetadata(decided(decider, command, state), metadata);
+    if (events.length === 0) return { events: [], state, version: 0, position: head, attempts };
+    const condition = { query, after };
+    const appended = await client.append(stream, events, { ...call, condition });
+    return handledOf(decider, state, appended, attempts);
+  }
+
+  return {
+    handle: (query, command, call = {}) =>
+      retryOnConflict((attempt) => handleOnce(query, command, attempt, call), {
+        attemptsMax,
+        signal: call.signal,
+      }),
+  };
+}

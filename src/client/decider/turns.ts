@@ -1,0 +1,38 @@
+// Commands on one aggregate from one process take turns: they would only conflict with each other.
+// Other processes are met by optimistic concurrency.
+
+export class Turns {
+  /** The last turn taken for each key; gone when it is over. */
+  readonly #last = new Map<string, Promise<void>>();
+
+  /** Does the work when all earlier work under the key is done, whatever became of that. */
+  async take<T>(key: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+    const before = this.#last.get(key);
+    let over = () => {};
+    const turn = new Promise<void>((resolve) => {
+      over = resolve;
+    });
+    const own = before === undefined ? turn : before.then(() => turn);
+    this.#last.set(key, own);
+    try {
+      if (before !== undefined) await unlessAborted(before, signal);
+      return await work();
+    } finally {
+      over();
+      if (this.#last.get(key) === own) this.#last.delete(key);
+    }
+  }
+}
+
+async function unlessAborted(before: Promise<void>, signal: AbortSignal | undefined) {
+  if (signal === undefined) return before;
+  signal.throwIfAborted();
+  let abort = () => {};
+  const aborted = new Promise<void>((resolve) => {
+    abort = resolve;
+  });
+  signal.addEventListener("abort", abort, { once: true });
+  await Promise.race([before, aborted]);
+  signal.removeEventListener("abort", abort);
+  signal.throwIfAborted();
+}

@@ -1,0 +1,150 @@
+// A batch of events into a read model: one transaction if all goes well. Where an event fails, those
+// before it are committed, it is dealt with by itself, and the rest goes on behind it.
+
+import { AnnalsError } from "../store/errors.ts";
+import type { EventCodec, EventShape, RawEvent } from "../store/event.ts";
+import { pause } from "../store/retry.ts";
+import { parkedEvent, type PoisonPlan } from "./poison.ts";
+import { project, type Projection } from "./projection.ts";
+import type { ProjectionCheckpoint, ProjectionStep, ReadModel } from "./read-model.ts";
+
+/** A projection stopped in front of an event it fails on; `cause` is what it failed with. */
+export class PoisonEventError extends AnnalsError {
+  readonly code = "POISON_EVENT";
+  readonly position: number;
+  readonly type: string;
+
+  constructor(projection: string, { position, type }: RawEvent, cause: unknown) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    super(`${projection} fails on the ${type} at position ${position}: ${why}`, { cause });
+    this.position = position;
+    this.type = type;
+  }
+}
+
+/** Somebody else advanced the same projection: what we hold is no longer what is stored. */
+export class OvertakenError extends Error {}
+
+export interface BatchContext<E extends EventShape, Tx> {
+  readonly projection: Projection<E, Tx>;
+  readonly codec: EventCodec<E>;
+  readonly model: ReadModel<Tx>;
+  readonly plan: PoisonPlan;
+  /** Beyond so many parked events it is the projection that is at fault: it stops. */
+  readonly parkedMax: number;
+  readonly signal: AbortSignal;
+  /** After each commit. */
+  readonly committed: (checkpoint: ProjectionCheckpoint, handled: number, parked: number) => void;
+}
+
+type Tried =
+  | { readonly checkpoint: ProjectionCheckpoint }
+  /** `index`: of the event that was being handled; undefined: the commit failed, none is to blame. */
+  | { readonly index: number | undefined; readonly error: unknown };
+
+const retryDelayMaxMs = 30_000;
+
+/** Answers the checkpoint behind the last event. */
+export async function applyBatch<E extends EventShape, Tx>(
+  context: BatchContext<E, Tx>,
+  start: ProjectionCheckpoint,
+  events: readonly RawEvent[],
+): Promise<ProjectionCheckpoint> {
+  let checkpoint = start;
+  let rest = events;
+  for (let [first] = rest; first !== undefined; [first] = rest) {
+    const tried = await tryTogether(context, checkpoint, rest);
+    if ("checkpoint" in tried) return tried.checkpoint;
+    // Where nobody is to blame the halves go by themselves, down to the single event.
+    const before = tried.index ?? Math.floor(rest.length / 2);
+    checkpoint =
+      before > 0
+        ? await applyBatch(context, checkpoint, rest.slice(0, before))
+        : await dealWithPoison(context, checkpoint, first, tried.error);
+    rest = rest.slice(Math.max(before, 1));
+  }
+  return checkpoint;
+}
+
+/** Commits the effect of all of these events, or of none. Throws what says nothing against them. */
+async function tryTogether<E extends EventShape, Tx>(
+  context: BatchContext<E, Tx>,
+  checkpoint: ProjectionCheckpoint,
+  events: readonly RawEvent[],
+): Promise<Tried> {
+  const { projection, codec, model, committed } = context;
+  let handling: number | undefined;
+  const over = () => {
+    handling = undefined;
+  };
+  const apply = (tx: Tx): void | Promise<void> => {
+    const applied = inOrder(events, (event, index) => {
+      handling = index;
+      return project(projection, codec, event, tx);
+    });
+    return applied === undefined ? over() : applied.then(over);
+  };
+  const next = { ...checkpoint, position: events.at(-1)?.position ?? checkpoint.position };
+  try {
+    await commit(context, { expected: checkpoint, next, apply });
+  } catch (error) {
+    if (error instanceof OvertakenError || model.isTransient(error)) throw error;
+    return { index: handling, error };
+  }
+  committed(next, events.length, 0);
+  return { checkpoint: next };
+}
+
+async function dealWithPoison<E extends EventShape, Tx>(
+  context: BatchContext<E, Tx>,
+  checkpoint: ProjectionCheckpoint,
+  event: RawEvent,
+  first: unknown,
+): Promise<ProjectionCheckpoint> {
+  const { projection, plan, model, parkedMax, signal, committed } = context;
+  let failure = first;
+  for (let retry = 0; retry < plan.retries; retry += 1) {
+    await pause(Math.min(plan.delayMs * 2 ** retry, retryDelayMaxMs), signal);
+    const tried = await tryTogether(context, checkpoint, [event]);
+    if ("checkpoint" in tried) return tried.checkpoint;
+    failure = tried.error;
+  }
+  const isFull = async () => (await model.parked(projection.name)).length >= parkedMax;
+  if (plan.outcome === undefined || (await isFull())) {
+    throw new PoisonEventError(projection.name, event, failure);
+  }
+  const next = { ...checkpoint, position: event.position };
+  const park = parkedEvent(event, plan.outcome, plan.retries + 1, failure);
+  await commit(context, { expected: checkpoint, next, apply: () => {}, park });
+  committed(next, 0, 1);
+  return next;
+}
+
+async function commit<E extends EventShape, Tx>(
+  { model, projection }: BatchContext<E, Tx>,
+  step: ProjectionStep<Tx>,
+): Promise<void> {
+  if (await model.commit(projection.name, step)) return;
+  throw new OvertakenError(`${projection.name} is run by somebody else as well`);
+}
+
+/** One after the other; synchronously as long as nobody answers with a promise. */
+function inOrder<T>(
+  items: readonly T[],
+  work: (item: T, index: number) => void | Promise<void>,
+): void | Promise<void> {
+  for (const [index, item] of items.entries()) {
+    const waits = work(item, index);
+    if (waits !== undefined) return restInOrder(waits, items, index + 1, work);
+  }
+}
+
+async function restInOrder<T>(
+  waits: Promise<void>,
+  items: readonly T[],
+  from: number,
+  work: (item: T, index: number) => void | Promise<void>,
+): Promise<void> {
+  await waits;
+  for (let index = from; index < items.length; index += 1) await work(items[index] as T, index);
+}

@@ -1,0 +1,93 @@
+// A read model in memory: for tests, and for what is built anew at every start. Its tables keep a
+// journal while a transaction is open, so that one that fails leaves no trace.
+
+import { sameCheckpoint } from "./read-model.ts";
+import type { ParkedEvent, ProjectionCheckpoint, ReadModel } from "./read-model.ts";
+
+/** Rows by key. Replace rows, do not change them: what a row holds cannot be undone. */
+export class MemoryTable<Key, Row> {
+  readonly #rows = new Map<Key, Row>();
+  #undo: (() => void)[] | undefined;
+
+  get(key: Key): Row | undefined {
+    return this.#rows.get(key);
+  }
+
+  has(key: Key): boolean {
+    return this.#rows.has(key);
+  }
+
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  rows(): IterableIterator<readonly [Key, Row]> {
+    return this.#rows.entries();
+  }
+
+  set(key: Key, row: Row): void {
+    this.#remember(key);
+    this.#rows.set(key, row);
+  }
+
+  delete(key: Key): void {
+    this.#remember(key);
+    this.#rows.delete(key);
+  }
+
+  clear(): void {
+    for (const key of this.#rows.keys()) this.delete(key);
+  }
+
+  /** Used by the read model. */
+  begin(): void {
+    this.#undo = [];
+  }
+
+  end(keep: boolean): void {
+    const undo = this.#undo ?? [];
+    this.#undo = undefined;
+    if (!keep) for (const step of undo.toReversed()) step();
+  }
+
+  #remember(key: Key): void {
+    const row = this.#rows.get(key);
+    const had = this.#rows.has(key);
+    this.#undo?.push(() => {
+      if (had) this.#rows.set(key, row as Row);
+      else this.#rows.delete(key);
+    });
+  }
+}
+
+/** Handlers get the tables, and are synchronous: nobody sees a transaction half done. */
+export function memoryReadModel<Tables extends Readonly<Record<string, MemoryTable<never, never>>>>(
+  tables: Tables,
+): ReadModel<Tables> {
+  const checkpoints = new Map<string, ProjectionCheckpoint>();
+  const parked = new Map<string, ParkedEvent[]>();
+  return {
+    checkpoint: async (projection) => checkpoints.get(projection),
+    async commit(projection, { expected, next, apply, park, unpark, unparkAll }) {
+      if (!sameCheckpoint(checkpoints.get(projection), expected)) return false;
+      const all = Object.values(tables);
+      for (const table of all) table.begin();
+      let applied = false;
+      try {
+        if (apply(tables) !== undefined) {
+          throw new TypeError("handlers of a read model in memory are synchronous");
+        }
+        applied = true;
+      } finally {
+        for (const table of all) table.end(applied);
+      }
+      const kept = (parked.get(projection) ?? []).filter(({ position }) => position !== unpark);
+      const events = unparkAll === true ? [] : kept;
+      parked.set(projection, park === undefined ? events : [...events, park]);
+      checkpoints.set(projection, next);
+      return true;
+    },
+    parked: async (projection) => parked.get(projection) ?? [],
+    isTransient: () => false,
+  };
+}

@@ -1,0 +1,47 @@
+// Events a projection fails on, again and again: what is to become of them, and of the projection.
+
+import type { RawEvent } from "../store/event.ts";
+import type { ParkedEvent } from "./read-model.ts";
+
+/**
+ * `"stop"`: the projection fails, in front of the event. `"skip"`: the event is recorded as skipped
+ * and passed over. Otherwise it is tried again, `retries` times, and then parked, or the projection
+ * stops. An event that is passed over may matter to later ones: choose it where it does not.
+ */
+export type PoisonPolicy =
+  | "stop"
+  | "skip"
+  | {
+      readonly retries: number;
+      /** The wait before the first retry; doubles. Absent: 100 ms. */
+      readonly delayMs?: number | undefined;
+      readonly then: "park" | "stop";
+    };
+
+export interface PoisonPlan {
+  readonly retries: number;
+  readonly delayMs: number;
+  /** Undefined: stop. */
+  readonly outcome: ParkedEvent["outcome"] | undefined;
+}
+
+const delayDefaultMs = 100;
+const errorCharactersMax = 4_000;
+
+export function planOf(policy: PoisonPolicy): PoisonPlan {
+  if (policy === "stop") return { retries: 0, delayMs: 0, outcome: undefined };
+  if (policy === "skip") return { retries: 0, delayMs: 0, outcome: "skipped" };
+  const { retries, delayMs = delayDefaultMs, then } = policy;
+  return { retries, delayMs, outcome: then === "park" ? "parked" : undefined };
+}
+
+export function parkedEvent(
+  { position, id, stream, type }: RawEvent,
+  outcome: ParkedEvent["outcome"],
+  attempts: number,
+  failure: unknown,
+): ParkedEvent {
+  const text = failure instanceof Error ? (failure.stack ?? failure.message) : String(failure);
+  const error = text.slice(0, errorCharactersMax);
+  return { position, id, stream, type, outcome, attempts, error, parkedAt: new Date() };
+}

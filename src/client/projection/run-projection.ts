@@ -1,0 +1,277 @@
+// The runner: from a subscription to a read model, for as long as it is let. It begins where the
+// read model's own checkpoint says, and whatever breaks in between, it begins there again.
+
+import type { AnnalsClient } from "../store/annals-client.ts";
+import { isWorthRetrying } from "../store/call-failure.ts";
+import { StoreReplacedError, UnavailableError } from "../store/errors.ts";
+import type { EventShape, RawEvent } from "../store/event.ts";
+import { defaultRetryPolicy, delayAfter, pause } from "../store/retry.ts";
+import type { Selection } from "../store/selection.ts";
+import type { SubscriptionMessage } from "../store/subscribe.ts";
+import { applyBatch, OvertakenError, type BatchContext } from "./batch.ts";
+import { planOf, type PoisonPolicy } from "./poison.ts";
+import { PositionWaiters, type WaitOptions } from "./position-waiters.ts";
+import { rawEvents, selectionOf, type Projection } from "./projection.ts";
+import type { ProjectionCheckpoint, ReadModel } from "./read-model.ts";
+
+/**
+ * `rebuilding`: from the first event on, and not through yet. `interrupted`: the store or the read
+ * model cannot be had; it is tried again until it can.
+ */
+export type ProjectionState =
+  | "starting"
+  | "rebuilding"
+  | "catching-up"
+  | "live"
+  | "interrupted"
+  | "stopped"
+  | "failed";
+
+export interface ProjectionStatus {
+  readonly state: ProjectionState;
+  /** Every event up to here is in the read model. */
+  readonly position: number;
+  /** The store's head, as far as it is known: the way there is `position / head`. */
+  readonly head: number;
+  /** By this runner: events handled, and events passed over as poison. */
+  readonly handledCount: number;
+  readonly parkedCount: number;
+  /** Why it is interrupted or failed. */
+  readonly error: unknown;
+}
+
+export interface RunOptions {
+  /** What becomes of an event the projection fails on. Absent: `"stop"`. */
+  readonly onPoison?: PoisonPolicy | undefined;
+  /** With more parked events than this the projection stops. Absent: 1,000. */
+  readonly parkedMax?: number | undefined;
+  /** Build the read model anew, also if it is of another store. */
+  readonly rebuild?: boolean | undefined;
+  /** Events in one transaction at most. Absent: as many as the server sends at once. */
+  readonly batchEventsMax?: number | undefined;
+  /** Told of every change of the state, and of every commit. */
+  readonly onStatus?: ((status: ProjectionStatus) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface RunningProjection {
+  readonly status: ProjectionStatus;
+  /** Resolves once the read model has every event of the projection up to the position. */
+  waitFor(position: number, options?: WaitOptions): Promise<void>;
+  /** Finishes the transaction in progress and ends. The next run goes on there. */
+  stop(): Promise<void>;
+  /**
+   * Resolves when it was stopped, rejects when it failed. Look at it: a failed projection is not to
+   * go unnoticed, and as an unhandled rejection it ends the process.
+   */
+  readonly done: Promise<void>;
+}
+
+export function runProjection<E extends EventShape, Tx>(
+  client: AnnalsClient<E>,
+  projection: Projection<E, Tx>,
+  model: ReadModel<Tx>,
+  options: RunOptions = {},
+): RunningProjection {
+  const runner = new Runner(client, projection, model, options);
+  return runner.running;
+}
+
+const parkedMaxDefault = 1_000;
+const retry = { ...defaultRetryPolicy, attemptsMax: Number.POSITIVE_INFINITY };
+
+class Runner<E extends EventShape, Tx> {
+  readonly running: RunningProjection;
+  readonly #raw: AnnalsClient<EventShape>;
+  readonly #projection: Projection<E, Tx>;
+  readonly #model: ReadModel<Tx>;
+  readonly #options: RunOptions;
+  readonly #selection: Selection;
+  readonly #batch: BatchContext<E, Tx>;
+  readonly #stop = new AbortController();
+  readonly #waiters: PositionWaiters;
+  #state: ProjectionState = "starting";
+  #error: unknown;
+  #head = 0;
+  #handledCount = 0;
+  #parkedCount = 0;
+  #rebuild: boolean;
+  #failures = 0;
+  /** Begun at the first event, and not through yet. */
+  #fromZero = false;
+
+  constructor(
+    client: AnnalsClient<E>,
+    projection: Projection<E, Tx>,
+    model: ReadModel<Tx>,
+    options: RunOptions,
+  ) {
+    const { onPoison = "stop", parkedMax = parkedMaxDefault, rebuild = false, signal } = options;
+    this.#raw = client.withEvents(rawEvents);
+    this.#projection = projection;
+    this.#model = model;
+    this.#options = options;
+    this.#selection = selectionOf(projection, client.events);
+    this.#rebuild = rebuild;
+    this.#waiters = new PositionWaiters((position, stop) => this.#lastOfInterest(position, stop));
+    this.#batch = {
+      projection,
+      codec: client.events,
+      model,
+      plan: planOf(onPoison),
+      parkedMax,
+      signal: this.#stop.signal,
+      committed: ({ position }, handled, parked) => {
+        this.#handledCount += handled;
+        this.#parkedCount += parked;
+        this.#waiters.moveTo(position);
+        this.#say(this.#state);
+      },
+    };
+    const end = () => this.#stop.abort();
+    if (signal?.aborted === true) end();
+    signal?.addEventListener("abort", end, { once: true });
+    const done = this.#run().finally(() => signal?.removeEventListener("abort", end));
+    const status = () => this.#status();
+    this.running = {
+      get status() {
+        return status();
+      },
+      waitFor: (position, wait = {}) => this.#waiters.reached(position, wait),
+      stop: async () => {
+        end();
+        // How it failed, if it did, is told by `done`.
+        await done.catch(() => {});
+      },
+      done,
+    };
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        await this.#follow(signal);
+      } catch (error) {
+        if (signal.aborted) break;
+        this.#error = error;
+        if (!this.#mayPass(error)) {
+          this.#waiters.end(error);
+          this.#say("failed");
+          throw error;
+        }
+        this.#failures += 1;
+        this.#say("interrupted");
+        await pause(delayAfter(retry, this.#failures, error), signal).catch(() => {});
+      }
+    }
+    const message = `the projection ${this.#projection.name} was stopped`;
+    this.#waiters.end(new UnavailableError(message, "STOPPING"));
+    this.#say("stopped");
+  }
+
+  #mayPass(error: unknown): boolean {
+    const overtaken = error instanceof OvertakenError;
+    return overtaken || isWorthRetrying(error) || this.#model.isTransient(error);
+  }
+
+  /** From the read model's checkpoint on, until something breaks. */
+  async #follow(signal: AbortSignal): Promise<void> {
+    const { storeId, head } = await this.#raw.info({ signal });
+    this.#head = head;
+    let checkpoint = await this.#begin(storeId);
+    this.#waiters.moveTo(checkpoint.position);
+    this.#fromZero = checkpoint.position === 0;
+    this.#say(this.#behind);
+    const { batchEventsMax } = this.#options;
+    const subscription = this.#raw.subscribe({
+      ...this.#selection,
+      after: checkpoint.position,
+      storeId,
+      signal,
+      batchEventsMax,
+      onInterruption: ({ error }) => {
+        this.#error = error;
+        this.#say("interrupted");
+      },
+    });
+    for await (const message of subscription.messages()) {
+      checkpoint = await this.#take(message, checkpoint);
+      this.#failures = 0;
+    }
+  }
+
+  /** The checkpoint to go on from; at zero, with an empty read model, where there is none to trust. */
+  async #begin(storeId: string): Promise<ProjectionCheckpoint> {
+    const { name, version, setup } = this.#projection;
+    const stored = await this.#model.checkpoint(name);
+    if (stored?.version === version && !this.#rebuild) {
+      if (stored.storeId !== storeId) throw new StoreReplacedError(stored.storeId, storeId);
+      return stored;
+    }
+    const next = { position: 0, storeId, version };
+    const step = { expected: stored, next, apply: setup, unparkAll: true };
+    if (!(await this.#model.commit(name, step))) throw new OvertakenError(name);
+    this.#rebuild = false;
+    return next;
+  }
+
+  async #take(
+    message: SubscriptionMessage<RawEvent>,
+    checkpoint: ProjectionCheckpoint,
+  ): Promise<ProjectionCheckpoint> {
+    const { position } = message;
+    this.#head = Math.max(this.#head, position);
+    if (this.#state === "interrupted") this.#say(this.#behind);
+    if (message.kind === "events") {
+      return applyBatch(this.#batch, checkpoint, message.events);
+    }
+    const next = await this.#saved(checkpoint, position);
+    if (message.kind === "caught-up") {
+      this.#error = undefined;
+      this.#fromZero = false;
+      this.#say("live");
+    }
+    if (message.kind === "fell-behind") this.#say(this.#behind);
+    return next;
+  }
+
+  /** Progress without an event is progress too: the next start need not look there again. */
+  async #saved(checkpoint: ProjectionCheckpoint, position: number): Promise<ProjectionCheckpoint> {
+    if (position <= checkpoint.position) return checkpoint;
+    const next = { ...checkpoint, position };
+    const step = { expected: checkpoint, next, apply: () => {} };
+    const { name } = this.#projection;
+    if (!(await this.#model.commit(name, step))) throw new OvertakenError(name);
+    this.#waiters.moveTo(position);
+    return next;
+  }
+
+  get #behind(): ProjectionState {
+    return this.#fromZero ? "rebuilding" : "catching-up";
+  }
+
+  async #lastOfInterest(position: number, signal: AbortSignal): Promise<number | undefined> {
+    const place = { from: { position }, backwards: true, limit: 1 };
+    const reading = this.#raw.read({ ...this.#selection, ...place, signal });
+    const [last] = await reading.toArray();
+    // Beyond the head nobody knows what will come.
+    return reading.end.head < position ? undefined : (last?.position ?? 0);
+  }
+
+  #status(): ProjectionStatus {
+    return {
+      state: this.#state,
+      position: this.#waiters.position,
+      head: this.#head,
+      handledCount: this.#handledCount,
+      parkedCount: this.#parkedCount,
+      error: this.#error,
+    };
+  }
+
+  #say(state: ProjectionState): void {
+    this.#state = state;
+    this.#options.onStatus?.(this.#status());
+  }
+}

@@ -1,0 +1,76 @@
+// What `annals/client` is: connect, append, read, subscribe; deciders; projections.
+
+export type { FieldViolation } from "./call-error.ts";
+export { boundary } from "./decider/boundary.ts";
+export type { Boundary, BoundaryHandleOptions, BoundaryOptions } from "./decider/boundary.ts";
+export { retryOnConflict } from "./decider/conflicts.ts";
+export type { ConflictOptions } from "./decider/conflicts.ts";
+export type { Decider, Handled } from "./decider/decider.ts";
+export { repository } from "./decider/repository.ts";
+export type { HandleOptions, Repository, RepositoryOptions } from "./decider/repository.ts";
+export type { SnapshotOptions, StateCodec } from "./decider/state-snapshots.ts";
+export { PoisonEventError } from "./projection/batch.ts";
+export { memoryReadModel, MemoryTable } from "./projection/memory.ts";
+export type { PoisonPolicy } from "./projection/poison.ts";
+export type { WaitOptions } from "./projection/position-waiters.ts";
+export type { Projection, RecordedOfType } from "./projection/projection.ts";
+export type {
+  ParkedEvent,
+  ProjectionCheckpoint,
+  ProjectionStep,
+  ReadModel,
+} from "./projection/read-model.ts";
+export { retryParked } from "./projection/retry-parked.ts";
+export { runProjection } from "./projection/run-projection.ts";
+export type {
+  ProjectionState,
+  ProjectionStatus,
+  RunningProjection,
+  RunOptions,
+} from "./projection/run-projection.ts";
+export type { AnnalsClient, Appender, AppendOptions } from "./store/annals-client.ts";
+export type { Appended, AppendRules, Condition, StreamExpectation } from "./store/append.ts";
+export type { AppenderOptions, AppendOutcome, AppendUnderway } from "./store/appender.ts";
+export { connect } from "./store/connect.ts";
+export type { ConnectOptions, ConnectTls } from "./store/connect.ts";
+export type { OperationOptions, StoreRpc } from "./store/context.ts";
+export { defineEvents } from "./store/define-events.ts";
+export type {
+  DataOf,
+  EventOfType,
+  EventOptions,
+  JsonEvent,
+  OldEvent,
+} from "./store/define-events.ts";
+export * from "./store/errors.ts";
+export { newEventId } from "./store/event-id.ts";
+export type {
+  EncodedPayload,
+  EventCodec,
+  EventShape,
+  NewEvent,
+  NewEventFacts,
+  RawEvent,
+  RecordedEvent,
+  RecordedFacts,
+} from "./store/event.ts";
+export type { Expect } from "./store/expect.ts";
+export type { EventTypeInfo, ListOptions, StoreInfo, StreamInfo } from "./store/info.ts";
+export type { Fold, Loaded, LoadOptions } from "./store/load.ts";
+export type { Place, ReadEnd, Reading, ReadOptions, ReadRange } from "./store/read.ts";
+export type { RetryPolicy } from "./store/retry.ts";
+export type { Query, QueryItem, Selection } from "./store/selection.ts";
+export type {
+  NewSnapshot,
+  Snapshot,
+  SnapshotFacts,
+  Snapshots,
+  WhichSnapshot,
+} from "./store/snapshots.ts";
+export type {
+  Interruption,
+  SubscribeOptions,
+  SubscribeStart,
+  Subscription,
+  SubscriptionMessage,
+} from "./store/subscribe.ts";

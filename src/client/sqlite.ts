@@ -1,0 +1,162 @@
+// Projections into SQLite: `node:sqlite` (Node 22.13 and newer need no flag for it), or a driver
+// with the same synchronous methods. Nothing is loaded here: the application opens the database.
+
+import { sameCheckpoint } from "./projection/read-model.ts";
+import type {
+  ParkedEvent,
+  ProjectionCheckpoint,
+  ProjectionStep,
+  ReadModel,
+} from "./projection/read-model.ts";
+
+export type SqliteValue = string | number | bigint | null | Uint8Array;
+
+export interface SqliteStatement {
+  run(...values: SqliteValue[]): unknown;
+  get(...values: SqliteValue[]): unknown;
+  all(...values: SqliteValue[]): unknown[];
+}
+
+/** As far as it is used: `DatabaseSync` of `node:sqlite` is one. */
+export interface SqliteDatabase {
+  exec(sql: string): unknown;
+  prepare(sql: string): SqliteStatement;
+}
+
+const tables = `
+  CREATE TABLE IF NOT EXISTS annals_checkpoint (
+    projection TEXT PRIMARY KEY,
+    position INTEGER NOT NULL,
+    store_id TEXT NOT NULL,
+    version INTEGER NOT NULL
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS annals_parked (
+    projection TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    stream TEXT NOT NULL,
+    type TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    error TEXT NOT NULL,
+    parked_at TEXT NOT NULL,
+    PRIMARY KEY (projection, position)
+  ) STRICT, WITHOUT ROWID;
+`;
+
+/**
+ * A read model in one SQLite database: the handlers get the database, inside a transaction that
+ * also moves the checkpoint. They are synchronous, so that nothing else of the process gets between
+ * their statements. The connection must not be within a transaction of its own when a turn ends.
+ */
+export function sqliteReadModel<Database extends SqliteDatabase>(
+  database: Database,
+): ReadModel<Database> {
+  database.exec(tables);
+  return {
+    checkpoint: async (projection) => checkpointIn(database, projection),
+    commit: async (projection, step) => commit(database, projection, step),
+    parked: async (projection) => parkedIn(database, projection),
+    isTransient: isBusy,
+  };
+}
+
+function commit<Database extends SqliteDatabase>(
+  database: Database,
+  projection: string,
+  step: ProjectionStep<Database>,
+): boolean {
+  // Immediate: from here on no other connection writes, so that what is compared stays true.
+  database.exec("BEGIN IMMEDIATE");
+  let done = false;
+  try {
+    if (!sameCheckpoint(checkpointIn(database, projection), step.expected)) return false;
+    if (step.apply(database) !== undefined) {
+      throw new TypeError("handlers of a SQLite read model are synchronous");
+    }
+    note(database, projection, step);
+    database.exec("COMMIT");
+    done = true;
+    return true;
+  } finally {
+    if (!done) rollBack(database);
+  }
+}
+
+/** SQLite ends a transaction by itself on some failures; there is nothing left to roll back then. */
+function rollBack(database: SqliteDatabase): void {
+  try {
+    database.exec("ROLLBACK");
+  } catch {
+    // What made the transaction fail is what is thrown.
+  }
+}
+
+function note<Tx>(
+  database: SqliteDatabase,
+  projection: string,
+  { next, park, unpark, unparkAll }: ProjectionStep<Tx>,
+): void {
+  if (unparkAll === true) {
+    database.prepare("DELETE FROM annals_parked WHERE projection = ?").run(projection);
+  }
+  if (unpark !== undefined) {
+    const where = "WHERE projection = ? AND position = ?";
+    database.prepare(`DELETE FROM annals_parked ${where}`).run(projection, unpark);
+  }
+  if (park !== undefined) {
+    const { position, id, stream, type, outcome, attempts, error, parkedAt } = park;
+    database
+      .prepare("INSERT INTO annals_parked VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")
+      .run(
+        projection,
+        position,
+        id,
+        stream,
+        type,
+        outcome,
+        attempts,
+        error,
+        parkedAt.toISOString(),
+      );
+  }
+  database
+    .prepare("INSERT OR REPLACE INTO annals_checkpoint VALUES (?, ?, ?, ?)")
+    .run(projection, next.position, next.storeId, next.version);
+}
+
+function checkpointIn(
+  database: SqliteDatabase,
+  projection: string,
+): ProjectionCheckpoint | undefined {
+  const sql = "SELECT position, store_id, version FROM annals_checkpoint WHERE projection = ?";
+  const row = database.prepare(sql).get(projection) as CheckpointRow | undefined;
+  return row && { position: row.position, storeId: row.store_id, version: row.version };
+}
+
+interface CheckpointRow {
+  readonly position: number;
+  readonly store_id: string;
+  readonly version: number;
+}
+
+function parkedIn(database: SqliteDatabase, projection: string): ParkedEvent[] {
+  const sql = "SELECT * FROM annals_parked WHERE projection = ? ORDER BY position";
+  const rows = database.prepare(sql).all(projection) as (Omit<ParkedEvent, "parkedAt"> & {
+    readonly parked_at: string;
+  })[];
+  return rows.map(({ position, id, stream, type, outcome, attempts, error, parked_at }) => {
+    const parkedAt = new Date(parked_at);
+    return { position, id, stream, type, outcome, attempts, error, parkedAt };
+  });
+}
+
+/** Another connection writes: `node:sqlite` has SQLite's number for it, other drivers its name. */
+function isBusy(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const { errcode, code } = error as { readonly errcode?: unknown; readonly code?: unknown };
+  const busy = 5;
+  const locked = 6;
+  if (typeof errcode === "number") return [busy, locked].includes(errcode & 0xff);
+  return typeof code === "string" && /^SQLITE_(BUSY|LOCKED)/.test(code);
+}

@@ -1,0 +1,168 @@
+// One atomic append: its options, its request and its result. Ids are made before the first attempt,
+// so that every further one says the very same.
+
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { AppendRequestSchema, AppendResponse } from "../../gen/annals/v1/append_pb.js";
+import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
+import { invalidField } from "./errors.ts";
+import {
+  rawEvent,
+  recordedEvent,
+  wireEvent,
+  type EventCodec,
+  type EventShape,
+  type NewEvent,
+  type RecordedEvent,
+  type WireNewEvent,
+} from "./event.ts";
+import { wireExpected, type Expect } from "./expect.ts";
+import { dateOf, safeInteger, wireInteger } from "./numbers.ts";
+import { wireQuery, type Query } from "./selection.ts";
+
+export interface StreamExpectation {
+  readonly stream: string;
+  readonly expect: Expect;
+}
+
+/** A dynamic consistency boundary: refused if an event matches `query` after `after`. */
+export interface Condition {
+  readonly query: Query;
+  /** A position, exclusive: `end.after` of the read that was decided on. Absent: since ever. */
+  readonly after?: number | undefined;
+}
+
+/** The rules under which an append is accepted; all of them must hold. */
+export interface AppendRules {
+  /** What is expected of the append's stream. Absent: nothing. */
+  readonly expect?: Expect | undefined;
+  /** What is expected of further streams, written or only checked. */
+  readonly expectations?: readonly StreamExpectation[] | undefined;
+  readonly condition?: Condition | undefined;
+}
+
+export interface Appended<E extends EventShape> {
+  readonly firstPosition: number;
+  readonly lastPosition: number;
+  /** The version of the append's own stream now: what to expect next. 0 without one. */
+  readonly version: number;
+  /** Every stream written, in the order of its first event. */
+  readonly streams: readonly {
+    readonly stream: string;
+    readonly firstVersion: number;
+    readonly lastVersion: number;
+  }[];
+  readonly eventIds: readonly string[];
+  /** The events were there already: positions and versions are the original ones. */
+  readonly deduplicated: boolean;
+  readonly head: number;
+  readonly recordedAt: Date;
+  /** What was stored, as a read would answer it; decoded when it is first looked at. */
+  readonly events: readonly RecordedEvent<E>[];
+}
+
+/** A request whose ids are settled. Sending it twice stores it once. */
+export interface SettledAppend<E extends EventShape> {
+  readonly request: MessageInitShape<typeof AppendRequestSchema> & {
+    readonly events: WireNewEvent[];
+  };
+  readonly eventIds: readonly string[];
+  /** Of the payloads: what it weighs in a window. */
+  readonly payloadBytes: number;
+  readonly resultOf: (answer: AppendResponse) => Appended<E>;
+}
+
+export function settleAppend<E extends EventShape>(
+  stream: string,
+  events: readonly NewEvent<E>[],
+  { expect, expectations = [], condition }: AppendRules,
+  codec: EventCodec<E>,
+): SettledAppend<E> {
+  const encoded = events.map((event, index) => encodedEvent(event, index, codec));
+  if (expect !== undefined && stream === "") {
+    throw invalidField("expect", "is of the append's stream, and there is none: `expectations`");
+  }
+  const eventIds = encoded.map(({ id }) => id.toLowerCase());
+  return {
+    request: {
+      stream,
+      events: encoded,
+      ...(expect !== undefined && { expected: wireExpected(expect, "expect") }),
+      expectations: expectations.map((expectation, index) => ({
+        stream: expectation.stream,
+        expected: wireExpected(expectation.expect, `expectations[${index}].expect`),
+      })),
+      ...(condition !== undefined && {
+        condition: {
+          query: wireQuery(condition.query, "condition.query"),
+          after: wireInteger(condition.after ?? 0, "condition.after"),
+        },
+      }),
+    },
+    eventIds,
+    resultOf: (answer) => {
+      let decoded: readonly RecordedEvent<E>[] | undefined;
+      return {
+        ...placesOf(answer, stream),
+        eventIds,
+        get events() {
+          return (decoded ??= recordedBy(answer, stream, encoded, codec));
+        },
+      };
+    },
+    payloadBytes: encoded.reduce((sum, { payload }) => sum + payload.value.length, 0),
+  };
+}
+
+/** What JSON cannot carry is the event's fault, not the store's: it is named like a field. */
+function encodedEvent<E extends EventShape>(
+  event: NewEvent<E>,
+  index: number,
+  codec: EventCodec<E>,
+): WireNewEvent {
+  try {
+    return wireEvent(event, codec);
+  } catch (error) {
+    const description = error instanceof Error ? error.message : String(error);
+    throw invalidField(`events[${index}]`, `(${event.type}): ${description}`, error);
+  }
+}
+
+function placesOf(answer: AppendResponse, stream: string) {
+  const streams = answer.streams.map((written) => ({
+    stream: written.stream,
+    firstVersion: safeInteger(written.firstVersion),
+    lastVersion: safeInteger(written.lastVersion),
+  }));
+  return {
+    firstPosition: safeInteger(answer.firstPosition),
+    lastPosition: safeInteger(answer.lastPosition),
+    version: streams.find((written) => written.stream === stream)?.lastVersion ?? 0,
+    streams,
+    deduplicated: answer.deduplicated,
+    head: safeInteger(answer.head),
+    recordedAt: dateOf(answer.recordedAt),
+  };
+}
+
+/** The events of an append with the places the answer says they got. */
+function recordedBy<E extends EventShape>(
+  { firstPosition, lastPosition, streams, recordedAt }: AppendResponse,
+  stream: string,
+  events: readonly WireNewEvent[],
+  codec: EventCodec<E>,
+): readonly RecordedEvent<E>[] {
+  if (lastPosition - firstPosition + 1n !== BigInt(events.length)) {
+    throw new Error("these events were stored by several appends: read them");
+  }
+  const versions = new Map(streams.map((written) => [written.stream, written.firstVersion]));
+  return events.map((event, index) => {
+    const own = event.stream || stream;
+    const version = versions.get(own) ?? 0n;
+    versions.set(own, version + 1n);
+    const data = event.payload.value;
+    const position = firstPosition + BigInt(index);
+    const id = event.id.toLowerCase();
+    const wire = { ...event, id, stream: own, data, version, position, recordedAt };
+    return recordedEvent(rawEvent(create(RecordedEventSchema, wire)), codec);
+  });
+}

@@ -1,0 +1,159 @@
+// From a failed call to the SDK's error, and whether the same call is worth another try.
+
+import {
+  EventIdProblem,
+  type AppendConflict,
+  type EventIdConflict,
+} from "../../gen/annals/v1/errors_pb.js";
+import { CallError } from "../call-error.ts";
+import {
+  type AnnalsError,
+  BeyondHeadError,
+  type ConditionConflict,
+  ConflictError,
+  CorruptionError,
+  EventIdConflictError,
+  type EventIdMismatch,
+  ExhaustedError,
+  InvalidArgumentError,
+  NotFoundError,
+  PreconditionError,
+  ServerError,
+  type StreamConflict,
+  TimedOutError,
+  UnavailableError,
+} from "./errors.ts";
+import { expectOf } from "./expect.ts";
+import { safeInteger } from "./numbers.ts";
+
+/** The SDK's error for what a low-level call ended with; anything else passes through. */
+export function storeErrorOf(error: unknown): unknown {
+  return error instanceof CallError ? fromCall(error) : error;
+}
+
+function fromCall(error: CallError): AnnalsError {
+  const { message, failure, mayHaveBeenStored } = error;
+  const context = { mayHaveBeenStored, cause: error };
+  switch (failure.reason) {
+    case "APPEND_CONFLICT":
+      return new ConflictError(message, conflictOf(failure.conflict), error);
+    case "EVENT_ID_CONFLICT":
+      return new EventIdConflictError(message, idConflictOf(failure.conflict), error);
+    case "INVALID_FIELD":
+      return new InvalidArgumentError(message, failure.violations, error);
+    case "OVERLOADED":
+    case "DISK_FULL":
+      return new ExhaustedError(message, failure.reason, {
+        ...context,
+        retryAfterMs: failure.retryAfterMs,
+      });
+    case "ANSWER_TOO_LARGE":
+      return new ExhaustedError(message, failure.reason, context);
+    case "CORRUPTION":
+      return new CorruptionError(
+        message,
+        {
+          firstPosition: safeInteger(failure.detail?.firstPosition ?? 0n),
+          lastPosition: safeInteger(failure.detail?.lastPosition ?? 0n),
+          stream: failure.detail?.stream ?? "",
+        },
+        error,
+      );
+    case "STREAM_NOT_FOUND":
+    case "SNAPSHOT_NOT_FOUND":
+    case "CHECKPOINT_NOT_FOUND":
+    case "GROUP_NOT_FOUND":
+      return new NotFoundError(message, context);
+    case "SNAPSHOT_BEYOND_STREAM":
+    case "STREAM_TOMBSTONED":
+    case "CHECKPOINT_BACKWARDS":
+    case "GROUP_EXISTS":
+      return new PreconditionError(message, failure.reason, context);
+    case "BEYOND_HEAD":
+      return new BeyondHeadError(message, context);
+    case "OUTCOME_UNKNOWN":
+    case "RECOVERING":
+    case "STOPPING":
+    case "STORE_FAILED":
+    case "UNREACHABLE":
+      return new UnavailableError(message, failure.reason, context);
+    case "TIMED_OUT":
+    case "DEADLINE_EXCEEDED":
+      return new TimedOutError(message, context);
+    case "INTERNAL":
+    case "CANCELLED":
+    case "UNIMPLEMENTED":
+      return new ServerError(message, error.status, context);
+    case "NOT_SAID":
+      return withoutReason(error, context);
+  }
+}
+
+function conflictOf({ streams, condition, omittedCount }: AppendConflict) {
+  const found: ConditionConflict | undefined = condition && {
+    position: safeInteger(condition.position),
+    after: safeInteger(condition.after),
+  };
+  const violations = streams.map(({ stream, expected, actualVersion }): StreamConflict => ({
+    stream,
+    expected: expectOf(expected),
+    actualVersion: safeInteger(actualVersion),
+  }));
+  return { streams: violations, condition: found, omittedCount };
+}
+
+const problems: Readonly<Record<EventIdProblem, EventIdMismatch["problem"]>> = {
+  [EventIdProblem.UNSPECIFIED]: "unknown",
+  [EventIdProblem.OTHER_CONTENT]: "other-content",
+  [EventIdProblem.OTHER_STREAM]: "other-stream",
+  [EventIdProblem.OTHER_ORDER]: "other-order",
+  [EventIdProblem.PARTLY_RECORDED]: "partly-recorded",
+};
+
+function idConflictOf({ events, omittedCount }: EventIdConflict) {
+  const mismatches = events.map(({ id, position, problem }): EventIdMismatch => ({
+    id,
+    position: safeInteger(position),
+    problem: problems[problem] ?? "unknown",
+  }));
+  return { events: mismatches, omittedCount };
+}
+
+/** A server newer than this client, or something between them, spoke: the code still stands. */
+function withoutReason(
+  { message, status }: CallError,
+  context: { readonly mayHaveBeenStored: boolean; readonly cause: CallError },
+): AnnalsError {
+  switch (status) {
+    case "NOT_FOUND":
+      return new NotFoundError(message, context);
+    case "FAILED_PRECONDITION":
+      return new PreconditionError(message, status, context);
+    case "INVALID_ARGUMENT":
+      return new InvalidArgumentError(message, [], context.cause);
+    case "RESOURCE_EXHAUSTED":
+      return new ExhaustedError(message, "OTHER", context);
+    case "CANCELLED":
+      // Nobody here cancelled it: the connection went away beneath the call.
+      return new UnavailableError(message, "UNREACHABLE", context);
+    default:
+      return new ServerError(message, status, context);
+  }
+}
+
+/**
+ * Whether the same request may succeed in a moment. It is safe to send again whatever became of it:
+ * reads change nothing, and appends have their ids.
+ */
+export function isWorthRetrying(error: unknown): boolean {
+  if (error instanceof UnavailableError) return error.reason !== "STORE_FAILED";
+  if (error instanceof ExhaustedError) return error.reason === "OVERLOADED";
+  if (error instanceof TimedOutError) return true;
+  return error instanceof ServerError && brokenTransport(error);
+}
+
+/** What grpc-js makes of a stream that broke off without a status of the server's. */
+function brokenTransport({ cause, status }: ServerError): boolean {
+  if (!(cause instanceof CallError) || cause.reason !== "NOT_SAID") return false;
+  return status === "INTERNAL" || status === "UNKNOWN";
+}

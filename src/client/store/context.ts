@@ -1,0 +1,49 @@
+// What every verb of the client works with: the calls, the patience, the store's identity.
+
+import type { EventStoreService } from "../../gen/annals/v1/event_store_service_pb.js";
+import type { ServiceClient } from "../client.ts";
+import { patiently, type RetryPolicy } from "./retry.ts";
+import { StoreIdentity } from "./store-identity.ts";
+
+/** The contract's own methods, a call each, without retries. */
+export type StoreRpc = ServiceClient<(typeof EventStoreService)["method"]>;
+
+export interface Context {
+  readonly rpc: StoreRpc;
+  readonly retry: RetryPolicy;
+  /** For one operation with one answer, all attempts together. */
+  readonly timeoutMs: number;
+  readonly attemptTimeoutMs: number;
+  /** Of the store this client talks to, as soon as it is known. */
+  readonly identity: StoreIdentity;
+}
+
+export interface OperationOptions {
+  /** Ends it; it then fails with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Gives up (`TIMED_OUT`, `UNAVAILABLE` ...) after so long. Absent: the client's own. */
+  readonly timeoutMs?: number | undefined;
+}
+
+/** A call with one answer, made again while that may help. */
+export function answered<T>(
+  context: Context,
+  options: OperationOptions,
+  attempt: (options: { timeoutMs: number; signal: AbortSignal | undefined }) => Promise<T>,
+): Promise<T> {
+  return patiently(attempt, {
+    policy: context.retry,
+    timeoutMs: options.timeoutMs ?? context.timeoutMs,
+    attemptTimeoutMs: context.attemptTimeoutMs,
+    signal: options.signal,
+  });
+}
+
+/** The identity that a reader with positions of its own must find again. */
+export function identityFor(context: Context, storeId: string | undefined): StoreIdentity {
+  if (storeId === undefined) return context.identity;
+  const { rpc, attemptTimeoutMs: timeoutMs } = context;
+  return new StoreIdentity(async (signal) => {
+    return (await rpc.getInfo({}, { signal, timeoutMs })).storeId;
+  }, storeId);
+}

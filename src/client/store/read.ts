@@ -1,0 +1,192 @@
+// Reads as async iterables. A forwards read that is cut off goes on behind the last event it got:
+// the log below it never changes, so that both halves are one view of the store.
+
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import {
+  Direction,
+  type ReadEnd as WireEnd,
+  type ReadRequestSchema,
+  type ReadResponse,
+} from "../../gen/annals/v1/read_pb.js";
+import type { RecordedEvent as WireRecorded } from "../../gen/annals/v1/event_pb.js";
+import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
+import type { Context, OperationOptions } from "./context.ts";
+import { UnavailableError } from "./errors.ts";
+import {
+  rawEvent,
+  recordedEvent,
+  type EventCodec,
+  type EventShape,
+  type RecordedEvent,
+} from "./event.ts";
+import { safeInteger, wireInteger, wireTime } from "./numbers.ts";
+import { delayAfter, pause } from "./retry.ts";
+import { wireSelection, type Selection } from "./selection.ts";
+
+/** A place in a stream (only where one is read), in the store, or in time; inclusive. */
+export type Place = { readonly version: number } | { readonly position: number } | Date;
+
+export interface ReadRange {
+  /** Where to begin, in the direction of the read. Absent: at the first event of that direction. */
+  readonly from?: Place | undefined;
+  /** Where to end. Absent: at the last. */
+  readonly to?: Place | undefined;
+  /** From new to old. */
+  readonly backwards?: boolean | undefined;
+  /** At most so many events. */
+  readonly limit?: number | undefined;
+}
+
+export type ReadOptions = Selection & ReadRange & OperationOptions;
+
+export interface ReadEnd {
+  /** The head the read saw. */
+  readonly head: number;
+  /** What to use as a condition's `after`, and to subscribe after. */
+  readonly after: number;
+  readonly eventCount: number;
+  /** Of the stream read, what to expect in an append; 0 without one, or without events. */
+  readonly version: number;
+}
+
+/** Events, read once, at the pace of whoever iterates. */
+export interface Reading<E extends EventShape> extends AsyncIterable<RecordedEvent<E>> {
+  /** The same events as they arrive, many at a time: faster. */
+  batches(): AsyncIterable<readonly RecordedEvent<E>[]>;
+  /** All of them in memory. */
+  toArray(): Promise<RecordedEvent<E>[]>;
+  /** How the read ended. Throws before it was read to its end. */
+  readonly end: ReadEnd;
+}
+
+type WireRequest = Exclude<MessageInitShape<typeof ReadRequestSchema>, { $typeName: string }>;
+
+export function readEvents<E extends EventShape>(
+  context: Context,
+  codec: EventCodec<E>,
+  options: ReadOptions,
+): Reading<E> {
+  let end: ReadEnd | undefined;
+  let eventCount = 0;
+  async function* batches() {
+    for await (const message of readMessages(context, wireRequest(options), options)) {
+      if (message.case === "end") end = endOf(message.value, eventCount);
+      if (message.case !== "batch") continue;
+      eventCount += message.value.events.length;
+      yield message.value.events.map((event) => recordedEvent(rawEvent(event), codec));
+    }
+  }
+  async function* events() {
+    for await (const batch of batches()) yield* batch;
+  }
+  return {
+    batches,
+    [Symbol.asyncIterator]: events,
+    async toArray() {
+      const all: RecordedEvent<E>[] = [];
+      for await (const batch of batches()) all.push(...batch);
+      return all;
+    },
+    get end() {
+      if (end === undefined) throw new Error("the end is known once the events have been read");
+      return end;
+    },
+  };
+}
+
+function endOf({ head, after, streamVersion }: WireEnd, eventCount: number): ReadEnd {
+  return {
+    head: safeInteger(head),
+    after: safeInteger(after),
+    eventCount,
+    version: safeInteger(streamVersion),
+  };
+}
+
+function wireRequest(options: ReadOptions): WireRequest {
+  const { backwards = false, limit, from, to } = options;
+  return {
+    selection: wireSelection(options),
+    direction: backwards ? Direction.BACKWARDS : Direction.FORWARDS,
+    from: from === undefined ? { case: undefined } : fromPlace(from),
+    to: to === undefined ? { case: undefined } : toPlace(to),
+    limit: wireInteger(limit ?? 0, "limit"),
+  };
+}
+
+function fromPlace(place: Place): NonNullable<WireRequest["from"]> {
+  if (place instanceof Date) return { case: "fromTime", value: wireTime(place, "from") };
+  return "version" in place
+    ? { case: "fromVersion", value: wireInteger(place.version, "from.version") }
+    : { case: "fromPosition", value: wireInteger(place.position, "from.position") };
+}
+
+function toPlace(place: Place): NonNullable<WireRequest["to"]> {
+  if (place instanceof Date) return { case: "toTime", value: wireTime(place, "to") };
+  return "version" in place
+    ? { case: "toVersion", value: wireInteger(place.version, "to.version") }
+    : { case: "toPosition", value: wireInteger(place.position, "to.position") };
+}
+
+/** The messages of a read, and of the reads that continue it, up to one end. */
+async function* readMessages(
+  context: Context,
+  request: WireRequest,
+  { signal, timeoutMs }: OperationOptions,
+): AsyncGenerator<ReadResponse["message"]> {
+  const { rpc, identity, retry } = context;
+  const endsAt = timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
+  const got: Got = { last: undefined, count: 0 };
+  for (let failures = 0; ;) {
+    try {
+      if (identity.known === undefined) await identity.confirm(signal);
+      const leftMs = Number.isFinite(endsAt) ? Math.max(1, endsAt - performance.now()) : undefined;
+      let trusted = got.last === undefined;
+      const next = trusted ? request : continuation(request, got);
+      for await (const { message } of rpc.read(next, { signal, timeoutMs: leftMs })) {
+        if (!trusted) await identity.confirm(signal);
+        trusted = true;
+        failures = 0;
+        if (message.case === "batch") {
+          got.count += message.value.events.length;
+          got.last = message.value.events.at(-1) ?? got.last;
+        }
+        yield message;
+        if (message.case === "end") return;
+      }
+      throw new UnavailableError("the read was cut off before its end", "UNREACHABLE");
+    } catch (caught) {
+      signal?.throwIfAborted();
+      const error = storeErrorOf(caught);
+      failures += 1;
+      const waitMs = delayAfter(retry, failures, error);
+      const over = failures >= retry.attemptsMax || performance.now() + waitMs >= endsAt;
+      if (over || !isWorthRetrying(error) || !canContinue(request, got)) throw error;
+      await pause(waitMs, signal);
+    }
+  }
+}
+
+/** How far a read has come. */
+interface Got {
+  last: WireRecorded | undefined;
+  count: number;
+}
+
+/**
+ * A backwards read that began anew would begin at a later head: once it has answered an event it is
+ * not continued. Nor is one whose limit is reached, and which lacks nothing but its end.
+ */
+function canContinue({ direction, limit }: WireRequest, { last, count }: Got): boolean {
+  if (last === undefined) return true;
+  return direction === Direction.FORWARDS && (limit === 0n || BigInt(count) !== limit);
+}
+
+function continuation(request: WireRequest, { last, count }: Got): WireRequest {
+  const { selection, limit = 0n } = request;
+  const from =
+    selection?.case === "stream"
+      ? ({ case: "fromVersion", value: (last?.version ?? 0n) + 1n } as const)
+      : ({ case: "fromPosition", value: (last?.position ?? 0n) + 1n } as const);
+  return { ...request, from, limit: limit === 0n ? 0n : limit - BigInt(count) };
+}

@@ -1,0 +1,117 @@
+// Snapshots: a stream's state at a version. A cache, never truth: losing one costs time.
+
+import type { Snapshot as WireSnapshot } from "../../gen/annals/v1/snapshot_pb.js";
+import { answered, type Context, type OperationOptions } from "./context.ts";
+import { NotFoundError } from "./errors.ts";
+import { dateOf, safeInteger, wireInteger } from "./numbers.ts";
+
+export interface SnapshotFacts {
+  readonly stream: string;
+  /** Which of the stream's snapshots; empty: the default kind. */
+  readonly kind: string;
+  /** The state includes the events up to this version. */
+  readonly version: number;
+  readonly position: number;
+  readonly contentType: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly savedAt: Date;
+}
+
+export interface Snapshot extends SnapshotFacts {
+  readonly state: Uint8Array;
+}
+
+export interface NewSnapshot {
+  readonly stream: string;
+  readonly kind?: string | undefined;
+  readonly version: number;
+  readonly state: Uint8Array;
+  readonly contentType?: string | undefined;
+  readonly metadata?: Readonly<Record<string, string>> | undefined;
+}
+
+export interface WhichSnapshot extends OperationOptions {
+  readonly kind?: string | undefined;
+  /** The newest at or before this version. */
+  readonly maxVersion?: number | undefined;
+}
+
+export interface Snapshots {
+  /** Durable when it answers. Saving again at the same version and kind replaces the state. */
+  save(snapshot: NewSnapshot, options?: OperationOptions): Promise<void>;
+  /** The newest; undefined: there is none. */
+  get(stream: string, which?: WhichSnapshot): Promise<Snapshot | undefined>;
+  /** Without their states, newest first within a kind; `kind` absent: every kind. */
+  list(
+    stream: string,
+    which?: Pick<WhichSnapshot, "kind" | "signal">,
+  ): AsyncIterable<SnapshotFacts>;
+  /** Answers how many there were. `kind` absent: every kind. */
+  delete(stream: string, which?: WhichSnapshot): Promise<number>;
+}
+
+export function snapshotsOf(context: Context): Snapshots {
+  const { rpc } = context;
+  return {
+    async save({ stream, kind = "", version, state, contentType = "", metadata }, options = {}) {
+      const request = {
+        stream,
+        kind,
+        version: wireInteger(version, "version"),
+        contentType,
+        state: { case: "data", value: state } as const,
+        metadata: { ...metadata },
+      };
+      await answered(context, options, (call) => rpc.saveSnapshot(request, call));
+    },
+    async get(stream, which = {}) {
+      const { kind = "", maxVersion = 0 } = which;
+      const request = { stream, kind, maxVersion: wireInteger(maxVersion, "maxVersion") };
+      try {
+        const answer = await answered(context, which, (call) => rpc.getSnapshot(request, call));
+        return answer.snapshot && snapshotOf(answer.snapshot);
+      } catch (error) {
+        if (error instanceof NotFoundError) return undefined;
+        throw error;
+      }
+    },
+    async *list(stream, which = {}) {
+      for (let pageToken = ""; ;) {
+        const request = {
+          stream,
+          pageToken,
+          ...(which.kind !== undefined && { kind: which.kind }),
+        };
+        const page = await answered(context, which, (call) => rpc.listSnapshots(request, call));
+        for (const snapshot of page.snapshots) yield factsOf(snapshot);
+        pageToken = page.nextPageToken;
+        if (pageToken === "") return;
+      }
+    },
+    async delete(stream, which = {}) {
+      const { kind, maxVersion = 0 } = which;
+      const bound = wireInteger(maxVersion, "maxVersion");
+      const request = { stream, maxVersion: bound, ...(kind !== undefined && { kind }) };
+      const answer = await answered(context, which, (call) => rpc.deleteSnapshots(request, call));
+      return safeInteger(answer.deletedCount);
+    },
+  };
+}
+
+export function snapshotOf(snapshot: WireSnapshot): Snapshot {
+  const { state } = snapshot;
+  return { ...factsOf(snapshot), state: state.case === "data" ? state.value : new Uint8Array(0) };
+}
+
+function factsOf(snapshot: WireSnapshot): SnapshotFacts {
+  const { stream, kind, contentType, metadata } = snapshot;
+  return {
+    stream,
+    kind,
+    version: safeInteger(snapshot.version),
+    position: safeInteger(snapshot.position),
+    contentType,
+    metadata,
+    savedAt: dateOf(snapshot.savedAt),
+  };
+}

@@ -1,0 +1,203 @@
+// Subscriptions that outlive their connection: after a break the next call begins where the last
+// one had got to, on the same store, so that nothing is left out and nothing comes twice.
+
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
+import type {
+  CaughtUp,
+  Checkpoint,
+  SubscribeRequestSchema,
+  SubscribeResponse,
+} from "../../gen/annals/v1/read_pb.js";
+import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
+import { identityFor, type Context } from "./context.ts";
+import { invalidField, ServerError, UnavailableError } from "./errors.ts";
+import {
+  rawEvent,
+  recordedEvent,
+  type EventCodec,
+  type EventShape,
+  type RawEvent,
+  type RecordedEvent,
+} from "./event.ts";
+import { storeInfo } from "./info.ts";
+import { dateOf, safeInteger, wireInteger, wireTime } from "./numbers.ts";
+import { delayAfter, pause } from "./retry.ts";
+import { wireSelection, type Selection } from "./selection.ts";
+
+export interface SubscribeStart {
+  /**
+   * The position of the last event dealt with, or of a stream its version; exclusive. `"end"`: only
+   * what is appended from now on. Absent: from the first event.
+   */
+  readonly after?: number | { readonly version: number } | "end" | undefined;
+  /** The first time of interest, inclusive; instead of `after`. */
+  readonly fromTime?: Date | undefined;
+}
+
+/** Why a subscription waits before it goes on, for whoever watches. */
+export interface Interruption {
+  readonly error: unknown;
+  /** Failures in a row, this one included. */
+  readonly failures: number;
+  readonly delayMs: number;
+}
+
+export type SubscribeOptions = Selection &
+  SubscribeStart & {
+    readonly signal?: AbortSignal | undefined;
+    /** Whose positions `after` is from; another store is refused. Absent: not checked at first. */
+    readonly storeId?: string | undefined;
+    /** A sign of life at least so often. Absent: 10 s. */
+    readonly checkpointIntervalMs?: number | undefined;
+    readonly batchEventsMax?: number | undefined;
+    readonly onInterruption?: ((interruption: Interruption) => void) | undefined;
+  };
+
+/** What a subscription says. `position`: to subscribe `after`, once this has been dealt with. */
+export type SubscriptionMessage<Event> =
+  | { readonly kind: "events"; readonly position: number; readonly events: readonly Event[] }
+  /** All there was has been delivered: from here on, events come as they happen. */
+  | { readonly kind: "caught-up"; readonly position: number; readonly time: Date }
+  /** No longer at the head, or no longer connected. A `caught-up` follows. */
+  | { readonly kind: "fell-behind"; readonly position: number }
+  /** Progress without an event: there is none of the selection up to here but those delivered. */
+  | { readonly kind: "checkpoint"; readonly position: number; readonly time: Date };
+
+/** Events for ever, at the pace of whoever iterates. Leaving the loop ends it. */
+export interface Subscription<E extends EventShape> extends AsyncIterable<RecordedEvent<E>> {
+  /** Events in batches, and what the server says about where they stand. */
+  messages(): AsyncIterable<SubscriptionMessage<RecordedEvent<E>>>;
+}
+
+type WireRequest = Exclude<MessageInitShape<typeof SubscribeRequestSchema>, { $typeName: string }>;
+
+export function subscribeTo<E extends EventShape>(
+  context: Context,
+  codec: EventCodec<E>,
+  options: SubscribeOptions,
+): Subscription<E> {
+  async function* messages(): AsyncGenerator<SubscriptionMessage<RecordedEvent<E>>> {
+    for await (const message of rawMessages(context, options)) {
+      if (message.kind !== "events") yield message;
+      else yield { ...message, events: message.events.map((raw) => recordedEvent(raw, codec)) };
+    }
+  }
+  return {
+    messages,
+    async *[Symbol.asyncIterator]() {
+      for await (const message of messages()) {
+        if (message.kind === "events") yield* message.events;
+      }
+    },
+  };
+}
+
+/** The same with events as they were recorded: for those who decide themselves what to do if one is
+ * not understood. */
+export async function* rawMessages(
+  context: Context,
+  options: SubscribeOptions,
+): AsyncGenerator<SubscriptionMessage<RawEvent>> {
+  const { signal, onInterruption } = options;
+  const { rpc, retry } = context;
+  const identity = identityFor(context, options.storeId);
+  const request = await firstRequest(context, options);
+  let position = typeof options.after === "number" ? options.after : undefined;
+  let live = false;
+  let connected = false;
+  for (let failures = 0; ;) {
+    try {
+      let trusted = false;
+      const next =
+        position === undefined ? request : { ...request, start: afterPosition(position) };
+      for await (const { message } of rpc.subscribe(next, { signal })) {
+        if (!trusted) await identity.confirm(signal);
+        trusted = connected = true;
+        failures = 0;
+        const said = messageOf(message, position ?? 0);
+        if (said === undefined) continue;
+        position = said.position;
+        live = said.kind === "caught-up" || (live && said.kind !== "fell-behind");
+        yield said;
+      }
+      throw new UnavailableError("the subscription was cut off", "UNREACHABLE");
+    } catch (caught) {
+      signal?.throwIfAborted();
+      const error = storeErrorOf(caught);
+      failures += 1;
+      const givesUp = !connected && failures >= retry.attemptsMax;
+      if (givesUp || !isWorthRetrying(error)) throw error;
+      const waitMs = delayAfter(retry, failures, error);
+      onInterruption?.({ error, failures, delayMs: waitMs });
+      if (live) yield { kind: "fell-behind", position: position ?? 0 };
+      live = false;
+      await pause(waitMs, signal);
+    }
+  }
+}
+
+/** "From now on" is made a position at once: a second attempt must not begin at a later now. */
+async function firstRequest(context: Context, options: SubscribeOptions): Promise<WireRequest> {
+  const { checkpointIntervalMs, batchEventsMax = 0, after, fromTime, signal } = options;
+  if (after !== undefined && fromTime !== undefined) {
+    throw invalidField("fromTime", "goes without `after`");
+  }
+  return {
+    selection: wireSelection(options),
+    start:
+      after === "end"
+        ? afterPosition((await storeInfo(context, { signal })).head)
+        : startOf(after, fromTime),
+    batchEventsMax,
+    ...(checkpointIntervalMs !== undefined && {
+      checkpointInterval: durationFromMs(checkpointIntervalMs),
+    }),
+  };
+}
+
+function startOf(
+  after: number | { readonly version: number } | undefined,
+  fromTime: Date | undefined,
+): NonNullable<WireRequest["start"]> {
+  if (fromTime !== undefined) return { case: "fromTime", value: wireTime(fromTime, "fromTime") };
+  if (after === undefined) return { case: undefined };
+  if (typeof after === "number") return afterPosition(after);
+  return { case: "afterVersion", value: wireInteger(after.version, "after.version") };
+}
+
+function afterPosition(position: number) {
+  return { case: "afterPosition", value: wireInteger(position, "after") } as const;
+}
+
+/** Checked as it comes: an event at or before what was delivered would be one delivered twice. */
+function messageOf(
+  message: SubscribeResponse["message"],
+  before: number,
+): SubscriptionMessage<RawEvent> | undefined {
+  switch (message.case) {
+    case "batch": {
+      const events = message.value.events.map(rawEvent);
+      let position = before;
+      for (const event of events) {
+        if (event.position <= position) {
+          throw new ServerError(`position ${event.position} came again`, "INTERNAL", {});
+        }
+        ({ position } = event);
+      }
+      return { kind: "events", position, events };
+    }
+    case "caughtUp":
+      return { kind: "caught-up", ...placeOf(message.value) };
+    case "checkpoint":
+      return { kind: "checkpoint", ...placeOf(message.value) };
+    case "fellBehind":
+      return { kind: "fell-behind", position: safeInteger(message.value.position) };
+    case undefined:
+      return undefined;
+  }
+}
+
+function placeOf({ position, time }: CaughtUp | Checkpoint) {
+  return { position: safeInteger(position), time: dateOf(time) };
+}
