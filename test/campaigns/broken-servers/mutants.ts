@@ -1,4 +1,6 @@
-// Servers that are broken on purpose, each by a small change of the shipped sources.
+// Servers that are broken on purpose, each by a small change of the shipped sources, and the scenario
+// in which a campaign's checks must catch it. What other stores shipped by mistake is among them.
+import type { ScenarioName } from "./scenarios.ts";
 
 export interface Edit {
   /** Under `src/`. */
@@ -9,7 +11,336 @@ export interface Edit {
 }
 
 export interface Mutant {
+  readonly scenario: ScenarioName;
   readonly edits: readonly Edit[];
 }
 
-export const mutants: Readonly<Record<string, Mutant>> = {};
+function mutant(scenario: ScenarioName, file: string, find: string, replace: string): Mutant {
+  return { scenario, edits: [{ file, find, replace }] };
+}
+
+const syncedWrite = "write: () => batch.write({ sync: true } as object),";
+const levelKv = "storage/leveldb/level-kv.ts";
+const engine = "storage/leveldb/engine.ts";
+const decide = "domain/decide.ts";
+const subscribe = "log/subscribe.ts";
+const queue = "log/append-queue.ts";
+
+/** What the checks before and after opening find is not listened to. */
+const deafToFindings: readonly Edit[] = [
+  {
+    file: "storage/leveldb/open.ts",
+    find: "const passing = [...check.findings];",
+    replace: "const passing: string[] = [];",
+  },
+  {
+    file: "storage/leveldb/open.ts",
+    find: "await gate.weigh({ passing: [], lasting:",
+    replace: "void ({ passing: [], lasting:",
+  },
+];
+
+export const mutants: Readonly<Record<string, Mutant>> = {
+  "never syncs": mutant(
+    "power",
+    levelKv,
+    syncedWrite,
+    "write: () => batch.write({ sync: false } as object),",
+  ),
+  "answers before the write": mutant(
+    "crash",
+    levelKv,
+    syncedWrite,
+    "write: async () => void setTimeout(() => void batch.write({ sync: true } as object), 30),",
+  ),
+  "shows what is not durable yet": {
+    scenario: "crash",
+    edits: [
+      {
+        file: engine,
+        find: "  await guard.write(prepared.batch);\n",
+        replace: `  const writing = new Promise((go) => setTimeout(go, 20))
+    .then(() => guard.write(prepared.batch));\n`,
+      },
+      {
+        file: engine,
+        find: 'watcher.advanced(advance);\n  return "committed";',
+        replace: 'watcher.advanced(advance);\n  await writing;\n  return "committed";',
+      },
+    ],
+  },
+  "writes a commit in two batches": {
+    scenario: "crash",
+    edits: [
+      {
+        file: levelKv,
+        find: "  const batch = database.batch();\n",
+        replace: "  const all: [Buffer, Buffer][] = [];\n  const batch = database.batch();\n",
+      },
+      {
+        file: levelKv,
+        find: "put: (key, value) => void batch.put(key as Buffer, value as Buffer),",
+        replace: "put: (key, value) => void all.push([key as Buffer, value as Buffer]),",
+      },
+      {
+        file: levelKv,
+        find: syncedWrite,
+        replace: `async write() {
+      const half = Math.ceil(all.length / 2);
+      for (const [key, value] of all.slice(0, half)) batch.put(key, value);
+      await batch.write({ sync: true } as object);
+      const rest = database.batch();
+      for (const [key, value] of all.slice(half)) rest.put(key, value);
+      await new Promise((go) => setTimeout(go, 15));
+      await rest.write({ sync: true } as object);
+    },`,
+      },
+    ],
+  },
+  "acknowledges a failed write": mutant(
+    "failing",
+    "storage/leveldb/write-guard.ts",
+    '      throw new AnnalsError(\n        { reason: "OUTCOME_UNKNOWN" },',
+    '      if (cause) return;\n      throw new AnnalsError(\n        { reason: "OUTCOME_UNKNOWN" },',
+  ),
+  "goes on writing after a failed write": mutant(
+    "failing",
+    "storage/leveldb/write-guard.ts",
+    '      this.setState("recovering");\n      this.recovery = this.recover();\n      throw',
+    "      throw",
+  ),
+  "answers conflicts from what is not durable": mutant(
+    "crash",
+    queue,
+    "      const commit = { after: facts.head, recordedAt, events };\n",
+    `      const commit = { after: facts.head, recordedAt, events };
+      group.forEach((waiting, i) => {
+        const outcome = decision.outcomes[i] as Outcome;
+        if (outcome?.kind === "conflict") waiting.resolve({ outcome, head: facts.head.position });
+      });
+      await new Promise((go) => setTimeout(go, 15));\n`,
+  ),
+  "answers a group before its commit": mutant(
+    "crash",
+    queue,
+    "        const result = await storage.commit(",
+    "        this.answer(group, decision);\n        const result = await storage.commit(",
+  ),
+  "forgets what it stored under an id": mutant(
+    "live",
+    "storage/leveldb/facts.ts",
+    "const values = await core.kv.getMany(keys);",
+    "const values = keys.map(() => undefined as Uint8Array | undefined);",
+  ),
+  "never writes ids down": mutant(
+    "live",
+    "storage/leveldb/commit.ts",
+    "for (const event of events) if (event.idFromClient) putId(batch, event);",
+    "if (events.length === 0) putId(batch, events[0] as CommitEvent);",
+  ),
+  "stores an id twice that comes twice at once": mutant(
+    "live",
+    decide,
+    "overlay.find(event.id) ?? facts.events.get(event.id)",
+    "facts.events.get(event.id)",
+  ),
+  "tells a retry other positions": mutant(
+    "live",
+    decide,
+    "firstPosition: first.position,",
+    "firstPosition: first.position + (deduplicated ? 1 : 0),",
+  ),
+  "takes a later version for the expected one": mutant(
+    "live",
+    decide,
+    "return version === expected.version;",
+    "return version >= expected.version;",
+  ),
+  "decides without what its group has accepted": mutant(
+    "live",
+    decide,
+    "    const actualVersion = versionOf(stream, facts, overlay);",
+    "    const actualVersion = facts.versions.get(stream) ?? 0;",
+  ),
+  "a condition does not see its own group": mutant(
+    "live",
+    decide,
+    "const position = durableMatch || seen?.match || overlay.match(query);",
+    "const position = durableMatch;",
+  ),
+  "a condition does not see the log": mutant(
+    "live",
+    "storage/leveldb/facts.ts",
+    "if (after >= head) return 0;",
+    "if (after >= 0) return 0;",
+  ),
+  "a condition ignores tags": mutant(
+    "live",
+    "domain/query.ts",
+    "for (const tag of tags) if (!event.tags.includes(tag)) return false;",
+    "",
+  ),
+  "leaves a gap between versions": mutant(
+    "live",
+    decide,
+    "versionOf(stream, facts, overlay) + 1;",
+    "versionOf(stream, facts, overlay) + (i === 20 ? 2 : 1);",
+  ),
+  "lets time go back": mutant(
+    "live",
+    decide,
+    "const recordedAt = Math.max(now, facts.head.recordedAt);",
+    "const recordedAt = now - (facts.head.position % 2) * 5_000_000;",
+  ),
+  "bends a byte now and then": mutant(
+    "live",
+    "domain/record.ts",
+    "  frame.set(body, offset);\n",
+    `  frame.set(body, offset);
+  if (position % 997 === 0) frame[offset + body.length - 1]! ^= 1;\n`,
+  ),
+  "passes over the event between catching up and live": mutant(
+    "live",
+    subscribe,
+    "positions: { first: this.through + 1, last: bound },",
+    "positions: { first: this.through + 1, last: this.live ? bound : bound - 1 },",
+  ),
+  "delivers the edge twice": mutant(
+    "live",
+    subscribe,
+    "positions: { first: this.through + 1, last: bound },",
+    "positions: { first: Math.max(1, this.through), last: bound },",
+  ),
+  "delivers the last event with the next one": mutant(
+    "live",
+    "log/interest.ts",
+    "  look(): number {\n    this.marked = false;\n    this.interests.file(this);\n",
+    `  look(): number {
+    this.marked = false;
+    this.interests.file(this);
+    if (this.interests.headPosition > 50) return this.interests.headPosition - 1;\n`,
+  ),
+  "a checkpoint is ahead of the next event": mutant(
+    "live",
+    subscribe,
+    "return { kind, position: this.through, time: this.source.clock() };",
+    "return { kind, position: this.through + 1, time: this.source.clock() };",
+  ),
+  "takes the head for what was delivered": mutant(
+    "live",
+    "log/interest.ts",
+    "return this.marked ? this.quiet : this.interests.headPosition;",
+    "return this.interests.headPosition;",
+  ),
+  "tells subscribers of a commit's first event only": mutant(
+    "live",
+    "log/interest.ts",
+    "for (const event of events) {\n      for (const candidates",
+    "for (const event of events.slice(0, 1)) {\n      for (const candidates",
+  ),
+  "drops what a slow subscriber cannot take": {
+    scenario: "slow",
+    edits: [
+      {
+        file: "grpc/outgoing.ts",
+        find: "if (this.#over) return undefined;",
+        replace: "if (this.#over || this.#bytes >= this.#bytesMax) return undefined;",
+      },
+      {
+        file: "grpc/outgoing.ts",
+        find: "if (this.#bytes < this.#bytesMax) return undefined;",
+        replace: "if (this.#bytes >= 0) return undefined;",
+      },
+    ],
+  },
+  "loses the event at which a backwards read is cut": mutant(
+    "live",
+    "storage/leveldb/scan-read.ts",
+    "            silentChunks = 0;\n          }\n          slab.add(part.frame, 1);",
+    "            silentChunks = 0;\n            continue;\n          }\n          slab.add(part.frame, 1);",
+  ),
+  "loses the event a slab is cut at": mutant(
+    "live",
+    "storage/leveldb/index-read.ts",
+    "        if (!slab.fits(part.frame.length, 1)) yield slab.take((told = through));\n",
+    `        if (!slab.fits(part.frame.length, 1)) {
+          yield slab.take((told = through));
+          continue;
+        }\n`,
+  ),
+  "reads backwards from one below the head": mutant(
+    "live",
+    "log/bounds.ts",
+    "last: Math.min(last, head) }",
+    'last: Math.min(last, direction === "backwards" ? head - 1 : head) }',
+  ),
+  "says after what a limit cut off": mutant(
+    "live",
+    "log/read.ts",
+    "if (wasCut && last !== undefined) return Math.min(last.through, head);",
+    "",
+  ),
+  "answers reads from an old head": mutant(
+    "live",
+    "log/read.ts",
+    "return readTo(source, request, source.storage.head().position, signal);",
+    "return readTo(source, request, Math.max(0, source.storage.head().position - 3), signal);",
+  ),
+  "tells a stream's version of before": mutant(
+    "live",
+    "log/read.ts",
+    "if (newest !== undefined) return scanPlace(newest).version;",
+    "if (newest !== undefined) return scanPlace(newest).version - 1;",
+  ),
+  "saves snapshots beyond their stream": mutant(
+    "live",
+    "log/snapshots.ts",
+    "  if (record === undefined) {\n",
+    `  if (record === undefined) return { ...snapshot, position: head.position, savedAt: 0 };
+  if (record === undefined) {\n`,
+  ),
+  "acknowledges snapshots it has not written": mutant(
+    "live",
+    "log/snapshots.ts",
+    "  await source.storage.snapshots.save(encodeSnapshot(saved));\n",
+    "  encodeSnapshot(saved);\n",
+  ),
+  "forgets streams over a restart": mutant(
+    "crash",
+    "storage/leveldb/terms.ts",
+    "const values = await kv.getMany(keys);\n    const heads",
+    "const values = keys.map(() => undefined as Uint8Array | undefined);\n    const heads",
+  ),
+  "takes its head from a stale entry": {
+    scenario: "crash",
+    edits: [
+      {
+        file: engine,
+        find: "  const [entry] = await kv.page({",
+        replace: "  const [newest, entry = newest] = await kv.page({",
+      },
+      {
+        file: engine,
+        find: "    limit: 1,\n  });\n  if (!entry) return",
+        replace: "    limit: 2,\n  });\n  if (!entry) return",
+      },
+    ],
+  },
+  "believes bent bytes": {
+    scenario: "bent",
+    edits: [
+      ...deafToFindings,
+      {
+        file: "storage/leveldb/chunk.ts",
+        find: "if (readUint32(value, 0) !== checksum(key, value.subarray(4))) {",
+        replace: "if (readUint32(value, 0) === checksum(key, value.subarray(4)) + 1) {",
+      },
+      {
+        file: "storage/leveldb/open.ts",
+        find: "await gate.weigh({ passing, lasting: await checkTables(options, check).catch(refuse) });",
+        replace: "",
+      },
+    ],
+  },
+  "serves what LevelDB makes of a bent log": { scenario: "bent", edits: deafToFindings },
+};

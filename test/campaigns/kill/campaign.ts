@@ -18,7 +18,7 @@ const controlLivesMax = 40;
 const crowdSize: CrowdSize = {
   pipes: 2,
   window: 8,
-  appendEventsMax: 700,
+  appendEventsMax: 2_000,
   eventBytesMax: 160,
   contenders: 4,
   readers: 1,
@@ -97,7 +97,7 @@ interface Death extends Breakage {
 
 function chooseDeath(random: () => number): Death {
   const between = (low: number, high: number): number => low + Math.floor(random() * (high - low));
-  const afterMs = between(20, 350);
+  const afterMs = between(20, 800);
   const kind = random();
   if (kind < 0.4) return { name: "random", afterMs };
   if (kind < 0.5) return { name: "random-in-stop", afterMs, stopMs: between(0, 60) };
@@ -108,7 +108,7 @@ function chooseDeath(random: () => number): Death {
   return {
     name: place,
     failpoint: `${place}:${place === "during-compaction" ? between(10, 300) : count}`,
-    afterMs: stopping ? afterMs : 700,
+    afterMs: stopping ? afterMs : 900,
     ...(stopping && { stopMs: 2_000 }),
   };
 }

@@ -25,7 +25,7 @@ export interface CrowdSize {
   readonly readers: number;
 }
 
-const drainMsMax = 20_000;
+const drainMsDefault = 20_000;
 
 /** One connection to one life of the server. */
 interface Attached {
@@ -63,6 +63,8 @@ export class Crowd {
       const what = each.kind === "all" ? "everything" : each.name;
       return new Follower(history, each, `subscriber ${i} of ${what}`);
     });
+    // Small messages are many places to cut at.
+    (this.followers[3] as Follower).batchEventsMax = 3;
     this.walk = this.freshWalk("the log");
   }
 
@@ -122,7 +124,7 @@ export class Crowd {
    * The end of a history: everything unknown is settled, followers get the rest, and the whole log
    * is walked once more.
    */
-  async finish(port: number): Promise<void> {
+  async finish(port: number, drainMsMax = drainMsDefault): Promise<void> {
     const { history, writers, followers } = this;
     const stop = { now: true };
     const deadline = performance.now() + drainMsMax;

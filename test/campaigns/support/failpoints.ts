@@ -29,11 +29,10 @@ export const failpoints = [
   "before-close",
 ] as const;
 
-/**
- * Faults that a campaign must find, or it proves nothing: answers before the batch is written, and
- * batches that are never synced.
- */
-export const controls = ["answer-before-write", "never-sync"] as const;
+// Besides, of the same form: `answer-before-write` and `never-sync`, faults of a server that a
+// campaign must find, or it proves nothing; and `fail-write:COUNT`, a fault of the disk: that batch
+// fails, and everything behind it is acknowledged and lost until the database is opened anew, as
+// LevelDB does it. A sound server survives that.
 
 const neverResolved = new Promise<never>(() => {});
 
@@ -53,6 +52,7 @@ export function arm(text: string): void {
   const wrapped = Level.prototype as unknown as Wrapped;
   const { batch, open, close } = wrapped;
   let writes = 0;
+  let failing = false;
 
   const write = async (inner: Batch["write"], options?: object): Promise<void> => {
     const due = ++writes === count;
@@ -62,6 +62,11 @@ export function arm(text: string): void {
       await die();
     }
     if (due && name === "during-write") dieSoon(Math.random());
+    if (due && name === "fail-write") {
+      failing = true;
+      throw new Error("IO error: a failpoint");
+    }
+    if (failing) return;
     if (name === "never-sync") return inner({ ...options, sync: false });
     if (name === "answer-before-write") {
       setTimeout(() => void inner(options), 30);
@@ -78,6 +83,7 @@ export function arm(text: string): void {
   };
   wrapped.open = async function (this: Wrapped) {
     if (name === "during-start") dieSoon(count);
+    failing = false;
     await open.call(this);
     if (name === "after-open") await die();
     if (name === "during-compaction") compactAt(this, count);

@@ -23,6 +23,8 @@ export class Follower {
   delivered = 0;
   caughtUp = 0;
   words = 0;
+  /** Events in a message. Absent: as many as the server likes. */
+  batchEventsMax: number | undefined;
   private readonly history: History;
   private readonly followed: Followed;
   private version = 0;
@@ -56,6 +58,7 @@ export class Follower {
         seconds: BigInt(Math.floor(checkpointIntervalMs / 1_000)),
         nanos: (checkpointIntervalMs % 1_000) * 1e6,
       },
+      ...(this.batchEventsMax !== undefined && { batchEventsMax: this.batchEventsMax }),
     });
     return Buffer.from(toBinary(SubscribeRequestSchema, request));
   }

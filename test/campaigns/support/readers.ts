@@ -37,6 +37,10 @@ async function readTo(
   });
   const { status, message } = await call.ended;
   if (status === 0 && end === undefined) history.violate("a read ended without its end");
+  const { after, head } = end ?? { after: 0n, head: 0n };
+  if (after > head || (init.limit === undefined && after !== head)) {
+    history.violate(`a read of everything up to ${head} may go on after ${after}`);
+  }
   if (status === 0) return end;
   if (!passing.has(status)) history.violate(`a read failed with status ${status}: ${message}`);
   return undefined;
@@ -116,7 +120,8 @@ export class Reader {
     const pick = <T>(from: readonly T[]): T => from[Math.floor(this.random() * from.length)] as T;
     if (kind < 0.4) return this.readStream(client, pick(sharedStreams));
     if (kind < 0.7) return this.readTag(client, pick(sharedTags));
-    return this.readBack(client, 1 + Math.floor(this.random() * 300));
+    if (kind < 0.85) return this.readOn(client, 1 + Math.floor(this.random() * 500));
+    return this.readBack(client, 1 + Math.floor(this.random() * 1_500));
   }
 
   private async readStream(client: WireClient, stream: string): Promise<ReadEnd | undefined> {
@@ -158,6 +163,28 @@ export class Reader {
     this.ascending(name, seen);
     const head = Number(end.head);
     this.counted.push({ name, key: `t:${tag}`, head, count: seen.length });
+    return end;
+  }
+
+  /** Some events from anywhere on, forwards. */
+  private async readOn(client: WireClient, limit: number): Promise<ReadEnd | undefined> {
+    const from = 1 + Math.floor(this.random() * this.history.acknowledgedHead);
+    const seen: Seen[] = [];
+    const name = `a read of ${limit} from ${from} on`;
+    const init: ReadInit = {
+      from: { case: "fromPosition", value: BigInt(from) },
+      limit: BigInt(limit),
+    };
+    const end = await readTo(this.history, client, init, this.collect(name, seen));
+    if (end === undefined) return undefined;
+    const [head, after] = [Number(end.head), Number(end.after)];
+    const positions = seen.map(({ position }) => position);
+    const due = Math.max(0, Math.min(limit, head - from + 1));
+    if (positions.length !== due || positions.some((position, i) => position !== from + i)) {
+      this.history.violate(`${name} with head ${head}: ${positions.join(" ")}`);
+    }
+    const dueAfter = due === limit ? from + limit - 1 : head;
+    if (after !== dueAfter) this.history.violate(`${name}: after ${after}, not ${dueAfter}`);
     return end;
   }
 

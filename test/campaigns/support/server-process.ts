@@ -97,6 +97,8 @@ export class ServerProcess {
     const overdue = setTimeout(() => child.kill("SIGKILL"), startMsMax);
     await Promise.race([up, server.exited]);
     clearTimeout(overdue);
+    // A mutant that cannot be made any more is no server.
+    if (server.log.includes("not once in")) throw new Error(server.log);
     return server;
   }
 

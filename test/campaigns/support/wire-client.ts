@@ -57,6 +57,15 @@ export class WireClient {
     this.connection.close();
   }
 
+  /** Takes nothing from the connection until `resume`. */
+  pause(): void {
+    this.connection.pause();
+  }
+
+  resume(): void {
+    this.connection.resume();
+  }
+
   /** Calls under way end as if the server had gone. */
   lose(): void {
     this.connection.fail("the client went away");

@@ -89,7 +89,14 @@ export class PipeWriter implements Writer {
           pipe.half();
           return;
         }
-        pipe.send(piped(this.next(underWay)));
+        const op = this.next(underWay);
+        pipe.send(piped(op));
+        // The same append twice at the same time, as an impatient client sends it.
+        if (this.parts.random() < 0.02) {
+          history.sent(op);
+          underWay.push(op);
+          pipe.send(piped(op));
+        }
       }
     };
     const pipe = client.pipe("AppendStream", piped(this.next(underWay)), (message) => {
