@@ -14,8 +14,11 @@ import { trailersOf } from "./status.ts";
 export type Run<I> = (request: I, call: Call) => AsyncIterable<unknown>;
 type Encode = (answer: unknown) => Buffer;
 
-/** Bytes of answers on their way to the connection, of one call. */
-const outgoingBytesMax = 128 * 1024;
+/**
+ * Bytes of answers on their way to the connection, of one call: one batch and a half, so that the
+ * next is read while one is sent.
+ */
+const outgoingBytesMax = 192 * 1024;
 
 type Source = ServerCall & Writable;
 

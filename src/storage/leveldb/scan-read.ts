@@ -28,7 +28,13 @@ export async function* scanRead(core: Core, read: StorageRead, head: number): As
     for (const chunk of page) {
       // Pages are fetched up to the head: what lies behind the range is none of this read.
       if (forwards && chunk.first > last) break;
-      if (isPlain(read, chunk) && slab.fits(chunk.records.length, chunk.count)) {
+      const plain = isPlain(read, chunk);
+      if (plain && slab.count > 0 && !slab.fits(chunk.records.length, chunk.count)) {
+        // A slab ends between chunks rather than have one cut into its records.
+        yield slab.take(through);
+        silentChunks = 0;
+      }
+      if (plain && slab.fits(chunk.records.length, chunk.count)) {
         slab.add(chunk.records, chunk.count);
       } else {
         for (const part of selectedFrames(read, chunk)) {
