@@ -299,7 +299,7 @@ async function subscribe(talk: Talk): Promise<Facts> {
 }
 
 async function deadline(talk: Talk): Promise<Facts> {
-  const following = begin(talk, "Subscribe", { stream: "empty-1" }, 1);
+  const following = begin(talk, "Subscribe", { stream: "empty-1" }, 2);
   const { position } = await untilCaughtUp(following);
   const { failure } = await following.ended();
   return { caught_up: position, code: failure?.code };

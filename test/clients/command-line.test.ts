@@ -11,6 +11,9 @@ import { repository, startLiveServer, type LiveServer } from "./live-server.ts";
 import { notRun, printReport, ran } from "./report.ts";
 import { grpcurl } from "./toolchains.ts";
 
+/** With the build of grpcurl, which brings half of the gRPC world along. */
+const timeout = 600_000;
+
 afterAll(printReport);
 
 /** What cannot be seen from outside: the status of a call that ctrl-C cut off. */
@@ -34,7 +37,7 @@ describe("grpcurl, which knows nothing of us", () => {
   });
   afterAll(() => server.stop());
 
-  test("holds the conversation, and is told what there is", async ({ skip }) => {
+  test("holds the conversation, and is told what there is", { timeout }, async ({ skip }) => {
     const missing = await missingTool(grpcurl);
     if (missing !== undefined) {
       notRun("grpcurl", missing);

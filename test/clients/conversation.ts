@@ -139,7 +139,7 @@ export const conversation: readonly Step[] = [
   },
   {
     step: "deadline",
-    does: "follows a stream without events, with a deadline of a second",
+    does: "follows a stream without events, with a deadline of two seconds",
     facts: { caught_up: 7, code: code.deadlineExceeded },
   },
   {

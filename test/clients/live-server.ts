@@ -13,8 +13,10 @@ export const node = join(repository, "node_modules/.bin/node");
 
 const stopMsMax = 10_000;
 
+export type Transport = "TCP" | "a Unix socket";
+
 export interface LiveServer {
-  /** `127.0.0.1:PORT`. */
+  /** `127.0.0.1:PORT` or `unix:PATH`. */
   readonly address: string;
   /** Orderly, by SIGTERM, then up again with the same data at the same address. */
   restart(): Promise<void>;
@@ -22,15 +24,19 @@ export interface LiveServer {
   stop(): Promise<void>;
 }
 
-export async function startLiveServer(): Promise<LiveServer> {
+export async function startLiveServer(transport: Transport = "TCP"): Promise<LiveServer> {
   const folder = mkdtempSync(join(tmpdir(), "annals-clients-"));
-  const port = await freePort();
-  let running = await launch(folder, port);
+  const socket = join(folder, "run/annals.sock");
+  const port = transport === "TCP" ? await freePort() : 0;
+  const where =
+    transport === "TCP" ? ["--port", String(port)] : ["--no-tcp", "--unix-socket", socket];
+  const options = ["--data", join(folder, "data"), ...where];
+  let running = await launch(options);
   return {
-    address: `127.0.0.1:${port}`,
+    address: transport === "TCP" ? `127.0.0.1:${port}` : `unix:${socket}`,
     async restart() {
       await stopOrderly(running);
-      running = await launch(folder, port);
+      running = await launch(options);
     },
     async stop() {
       try {
@@ -57,8 +63,8 @@ interface Running {
   readonly log: () => string;
 }
 
-async function launch(folder: string, port: number): Promise<Running> {
-  const args = ["src/main.ts", "serve", "--data", folder, "--port", String(port)];
+async function launch(options: readonly string[]): Promise<Running> {
+  const args = ["src/main.ts", "serve", ...options];
   const server = spawn(node, args, { cwd: repository, stdio: ["ignore", "pipe", "pipe"] });
   // A test that is cut off leaves no server behind.
   const orphaned = (): boolean => server.kill("SIGKILL");

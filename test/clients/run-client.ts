@@ -2,14 +2,18 @@
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { startLiveServer } from "./live-server.ts";
+import { startLiveServer, type Transport } from "./live-server.ts";
 import type { Facts } from "./conversation.ts";
 
 const conversationMsMax = 120_000;
 
 /** Throws where the client failed, or did not end in time; the error tells what it had said. */
-export async function runClient(command: readonly string[], folder: string): Promise<Facts[]> {
-  const server = await startLiveServer();
+export async function runClient(
+  command: readonly string[],
+  folder: string,
+  transport: Transport,
+): Promise<Facts[]> {
+  const server = await startLiveServer(transport);
   try {
     return await converse(command, folder, server.address, () => server.restart());
   } finally {

@@ -354,7 +354,7 @@ Facts subscribe() {
 }
 
 Facts deadline() {
-  Call call(1);
+  Call call(2);
   SubscribeRequest request;
   request.set_stream("empty-1");
   Messages messages = client->Subscribe(&call, request);

@@ -482,7 +482,7 @@ func subscribers(ctx context.Context) (uint32, error) {
 }
 
 func deadline(ctx context.Context) (facts, error) {
-	short, stop := context.WithTimeout(ctx, time.Second)
+	short, stop := context.WithTimeout(ctx, 2*time.Second)
 	defer stop()
 	messages, err := client.Subscribe(short, &annals.SubscribeRequest{
 		Selection: &annals.SubscribeRequest_Stream{Stream: "empty-1"},

@@ -160,7 +160,7 @@ class Conversation:
         }
 
     def deadline(self):
-        messages = self.client.Subscribe(read_pb2.SubscribeRequest(stream="empty-1"), timeout=1)
+        messages = self.client.Subscribe(read_pb2.SubscribeRequest(stream="empty-1"), timeout=2)
         _, caught_up = until_caught_up(messages)
         return {"caught_up": caught_up, "code": end_of(messages)["code"]}
 

@@ -24,7 +24,12 @@ const STEP: Duration = Duration::from_secs(60);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::var("ANNALS_ADDRESS")?;
-    let channel = Endpoint::from_shared(format!("http://{address}"))?
+    // tonic wants a URL: `unix:/path` is one, an address needs its scheme.
+    let url = match address.starts_with("unix:") {
+        true => address.replacen("unix:", "unix://", 1),
+        false => format!("http://{address}"),
+    };
+    let channel = Endpoint::from_shared(url)?
         // Reads are several times faster with a window larger than the default 64 KiB.
         .initial_stream_window_size(4 * 1024 * 1024)
         .initial_connection_window_size(8 * 1024 * 1024)
@@ -437,7 +442,7 @@ async fn subscribe(client: &mut Client) -> Facts {
 
 async fn deadline(client: &mut Client) -> Facts {
     let mut request = Request::new(follow_stream("empty-1"));
-    request.set_timeout(Duration::from_secs(1));
+    request.set_timeout(Duration::from_secs(2));
     let mut messages = client.subscribe(request).await?.into_inner();
     let (_, caught_up) = until_caught_up(&mut messages).await?;
     let ended = end_of(&mut messages).await?;

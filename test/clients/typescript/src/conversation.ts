@@ -325,7 +325,7 @@ async function subscribe(): Promise<Facts> {
 }
 
 async function deadline(): Promise<Facts> {
-  const following = new Following(ofStream("empty-1"), 1);
+  const following = new Following(ofStream("empty-1"), 2);
   const { position } = await following.untilCaughtUp();
   return { caught_up: position, code: (await following.end())["code"] };
 }

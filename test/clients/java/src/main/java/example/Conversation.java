@@ -25,7 +25,10 @@ import io.annals.v1.StreamState;
 import io.annals.v1.SubscribeRequest;
 import io.annals.v1.SubscribeResponse;
 import io.grpc.Context;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
+import io.grpc.ManagedChannelBuilder;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
 import io.grpc.stub.StreamObserver;
 import java.io.BufferedReader;
@@ -54,13 +57,16 @@ public final class Conversation {
   }
 
   public static void main(String[] arguments) throws Exception {
-    ManagedChannel channel =
-        NettyChannelBuilder.forTarget(System.getenv("ANNALS_ADDRESS"))
-            .usePlaintext()
-            .flowControlWindow(4 * 1024 * 1024)
+    // `host:port`, or `unix:path` for a socket.
+    String address = System.getenv("ANNALS_ADDRESS");
+    ManagedChannelBuilder<?> builder =
+        Grpc.newChannelBuilder(address, InsecureChannelCredentials.create())
             .defaultServiceConfig(serviceConfig())
-            .enableRetry()
-            .build();
+            .enableRetry();
+    // A socket's path, which Java would send, is no authority that an HTTP/2 server accepts.
+    if (address.startsWith("unix:")) builder.overrideAuthority("localhost");
+    if (builder instanceof NettyChannelBuilder netty) netty.flowControlWindow(4 * 1024 * 1024);
+    ManagedChannel channel = builder.build();
     Conversation conversation = new Conversation(channel);
     report("append", conversation::append);
     report("conflict", conversation::conflict);
@@ -318,7 +324,7 @@ public final class Conversation {
   private Map<String, Object> deadline() {
     Iterator<SubscribeResponse> messages =
         client()
-            .withDeadlineAfter(1, TimeUnit.SECONDS)
+            .withDeadlineAfter(2, TimeUnit.SECONDS)
             .subscribe(SubscribeRequest.newBuilder().setStream("empty-1").build());
     long caughtUp = untilCaughtUp(messages, new ArrayList<>());
     return Map.of("caught_up", caughtUp, "code", endOf(messages).get("code"));
