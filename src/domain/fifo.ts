@@ -1,0 +1,31 @@
+// First in, first out, in constant time.
+
+export class Fifo<T> {
+  private values: (T | undefined)[] = [];
+  private first = 0;
+
+  get size(): number {
+    return this.values.length - this.first;
+  }
+
+  push(value: T): void {
+    this.values.push(value);
+  }
+
+  shift(): T | undefined {
+    if (this.first >= this.values.length) return undefined;
+    const value = this.values[this.first];
+    this.values[this.first++] = undefined;
+    // Moved forwards only when half of it is gone: each value is moved once on average.
+    if (this.first > 32 && this.first * 2 > this.values.length) {
+      this.values = this.values.slice(this.first);
+      this.first = 0;
+    }
+    return value;
+  }
+
+  clear(): void {
+    this.values = [];
+    this.first = 0;
+  }
+}

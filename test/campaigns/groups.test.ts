@@ -1,0 +1,7 @@
+// Generated histories of consumer groups, many more of them than the gate has time for.
+import { test } from "vitest";
+import { assertHistories, kindsOfHistory } from "../groups/group-histories.ts";
+
+test.each(Object.keys(kindsOfHistory) as (keyof typeof kindsOfHistory)[])("%s", (kind) => {
+  assertHistories(kind, 30_000);
+});
