@@ -11,6 +11,8 @@ const campaigns: Readonly<Record<string, () => Promise<Campaign>>> = {
   corruption: async () => (await import("./corruption/campaign.ts")).corruption,
   "disk-full": async () => (await import("./disk-full/campaign.ts")).diskFull,
   kill: async () => (await import("./kill/campaign.ts")).kill,
+  subscriptions: async () => (await import("./subscriptions/campaign.ts")).subscriptions,
+  "broken-servers": async () => (await import("./broken-servers/campaign.ts")).brokenServers,
   "power-cut": async () => (await import("./power-cut/campaign.ts")).powerCut,
 };
 

@@ -23,6 +23,8 @@ export interface CrowdSize {
   readonly eventBytesMax: number;
   readonly contenders: number;
   readonly readers: number;
+  /** Absent: each follower has a connection of its own. */
+  readonly followersPerConnection?: number;
 }
 
 const drainMsDefault = 20_000;
@@ -35,12 +37,14 @@ interface Attached {
 
 export class Crowd {
   readonly history: History;
-  readonly followers: readonly Follower[];
+  followers: readonly Follower[];
   /** What has been walked of the log so far. */
   walk: Walk;
   private readonly writers: readonly Writer[];
   private readonly readers: readonly Reader[];
   private attached: Attached[] = [];
+  private readonly perConnection: number;
+  private readonly calls = new Map<Follower, { cancel(): void }>();
   private stop: Stop = { now: false };
 
   constructor(history: History, random: () => number, size: CrowdSize) {
@@ -52,6 +56,7 @@ export class Crowd {
       ...Array.from({ length: size.contenders }, () => new Contender(part())),
       new Snapshooter(part()),
     ];
+    this.perConnection = size.followersPerConnection ?? 1;
     this.readers = Array.from({ length: size.readers }, () => new Reader(history, random));
     const followed: Followed[] = [
       { kind: "all" },
@@ -79,9 +84,13 @@ export class Crowd {
   async attach(port: number, parts: { readonly write: boolean } = { write: true }): Promise<void> {
     const stop = { now: false };
     this.stop = stop;
-    const runs = this.followers.map((follower) => (client: WireClient) => {
-      return this.follow(follower, client);
-    });
+    const runs: ((client: WireClient) => Promise<void>)[] = [];
+    for (let at = 0; at < this.followers.length; at += this.perConnection) {
+      const some = this.followers.slice(at, at + this.perConnection);
+      runs.push(async (client) => {
+        await Promise.all(some.map((follower) => this.follow(follower, client, stop)));
+      });
+    }
     if (parts.write) {
       runs.push(...this.writers.map((writer) => (client: WireClient) => writer.run(client, stop)));
       runs.push(...this.readers.map((reader) => (client: WireClient) => reader.run(client, stop)));
@@ -105,6 +114,27 @@ export class Crowd {
     this.attached = [];
     for (const { client } of attached) client.lose();
     await Promise.all(attached.map(({ done }) => done));
+  }
+
+  /** Cancels some subscriptions; each begins anew where it was. Answers how many. */
+  storm(chosen: () => boolean): number {
+    const calls = [...this.calls.values()].filter(chosen);
+    for (const call of calls) call.cancel();
+    return calls.length;
+  }
+
+  /** Some connections take nothing for a while. */
+  async standStill(chosen: () => boolean, ms: number): Promise<void> {
+    const clients = this.attached.map(({ client }) => client).filter(chosen);
+    for (const client of clients) client.pause();
+    await new Promise((resolve) => setTimeout(resolve, ms));
+    for (const client of clients) client.resume();
+  }
+
+  /** Follows from then on too; to be called before anybody attaches. */
+  follows(more: readonly Follower[]): void {
+    this.followers = [...this.followers, ...more];
+    this.walk = this.freshWalk("the log");
   }
 
   /** Walks on over what is new, and holds everybody's word against it. */
@@ -159,12 +189,25 @@ export class Crowd {
     }
   }
 
-  private async follow(follower: Follower, client: WireClient): Promise<void> {
-    const call = client.stream("Subscribe", follower.request(), (message) => {
-      follower.message(message);
-    });
-    const { status, message } = await call.ended;
-    if (status === 14 || status === 1) return;
-    this.history.violate(`${follower.name} ended with status ${status}: ${message}`);
+  private async follow(follower: Follower, client: WireClient, stop: Stop): Promise<void> {
+    for (;;) {
+      let over = false;
+      const call = client.stream("Subscribe", follower.request(), (message) => {
+        if (!over) follower.message(message);
+      });
+      this.calls.set(follower, {
+        cancel: () => {
+          over = true;
+          call.cancel();
+        },
+      });
+      const { status, message } = await call.ended;
+      this.calls.delete(follower);
+      if (status !== 14 && status !== 1) {
+        this.history.violate(`${follower.name} ended with status ${status}: ${message}`);
+        return;
+      }
+      if (status === 14 || stop.now) return;
+    }
   }
 }

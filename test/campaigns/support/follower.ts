@@ -31,10 +31,15 @@ export class Follower {
   private last = 0;
   private readonly positions: number[] = [];
   private compared = 0;
+  /** The position it began after. */
+  private readonly start: number;
   private told: { readonly position: number; readonly count: number }[] = [];
 
-  constructor(history: History, followed: Followed, name: string) {
+  constructor(history: History, followed: Followed, name: string, start = 0) {
     this.history = history;
+    this.start = start;
+    this.after = start;
+    this.last = start;
     this.followed = followed;
     this.name = name;
     this.key = followed.kind === "all" ? undefined : `${followed.kind[0]}:${followed.name}`;
@@ -98,7 +103,8 @@ export class Follower {
     if (this.key === undefined && position !== this.last + 1) {
       history.violate(`${name}: ${position} follows ${this.last}`);
     }
-    if (this.followed.kind === "stream" && version !== this.version + 1) {
+    const begins = this.start > 0 && this.version === 0;
+    if (this.followed.kind === "stream" && version !== this.version + 1 && !begins) {
       history.violate(`${name}: version ${version} follows ${this.version}`);
     }
     if (!this.wants(seen.stream, seen.op.shape.tags)) {
@@ -120,9 +126,11 @@ export class Follower {
   settle(walk: Walk): void {
     const { history, name, key } = this;
     const list = key === undefined ? undefined : (walk.lists.get(key) ?? []);
+    const before = list === undefined ? this.start : countThrough(list, this.start);
     if (list !== undefined) {
-      for (; this.compared < Math.min(this.positions.length, list.length); this.compared++) {
-        const [got, due] = [this.positions[this.compared], list[this.compared]];
+      const count = Math.min(this.positions.length, list.length - before);
+      for (; this.compared < count; this.compared++) {
+        const [got, due] = [this.positions[this.compared], list[this.compared + before]];
         if (got === due) continue;
         history.violate(`${name}: got ${got} where ${due} was due`);
         break;
@@ -132,7 +140,7 @@ export class Follower {
     for (const { position, count } of this.told) {
       if (position > walk.head) later.push({ position, count });
       else {
-        const due = list === undefined ? position : countThrough(list, position);
+        const due = (list === undefined ? position : countThrough(list, position)) - before;
         if (count !== due) {
           history.violate(`${name}: told ${position} after ${count} events; ${due} were due`);
         }
@@ -144,7 +152,8 @@ export class Follower {
   /** Whether everything that the walk found was delivered. Nothing may be left out at the end. */
   hasAll(walk: Walk): boolean {
     if (this.key === undefined) return this.last >= walk.head;
-    return this.positions.length >= (walk.lists.get(this.key)?.length ?? 0);
+    const list = walk.lists.get(this.key) ?? [];
+    return this.positions.length >= list.length - countThrough(list, this.start);
   }
 
   /** After the last walk: positions that no walk ever reached were never durable (I10). */

@@ -6,7 +6,7 @@ import { recordsOf } from "./record.ts";
 
 export class Walk {
   readonly versions = new Map<string, number>();
-  /** Positions of the streams (`s:NAME`) and tags (`t:NAME`) somebody follows, and the last of each. */
+  /** Positions of the streams (`s:NAME`) and tags (`t:NAME`) that somebody follows. */
   readonly lists = new Map<string, number[]>();
   /** The last position walked. */
   head = 0;
