@@ -15,6 +15,8 @@ export interface Run {
 /** Appends the run to `evidence/<campaign>.jsonl` and answers the line. */
 export function record({ campaign, seed, seconds, result }: Run): string {
   const { cycles, events, violations, control, detail } = result;
+  // git runs in it.
+  mkdirSync(folder, { recursive: true });
   const line = JSON.stringify({
     campaign,
     commit: git("rev-parse", "HEAD"),
@@ -29,7 +31,6 @@ export function record({ campaign, seed, seconds, result }: Run): string {
     date: new Date().toISOString(),
     detail,
   });
-  mkdirSync(folder, { recursive: true });
   appendFileSync(`${folder}${campaign}.jsonl`, `${line}\n`);
   return line;
 }
