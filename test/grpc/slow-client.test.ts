@@ -13,7 +13,7 @@ const pipePath = "/annals.v1.EventStoreService/AppendStream";
 
 const messageBytes = 32 * 1024;
 /** The client's window, what may be on its way, the message that went past it, and frames. */
-const stoppedBytesMax = 65_535 + 128 * 1024 + 2 * messageBytes;
+const stoppedBytesMax = 65_535 + 192 * 1024 + 2 * messageBytes;
 
 let server: BareServer;
 let sent: number;
