@@ -14,7 +14,7 @@ export interface BoundaryOptions {
 }
 
 export interface BoundaryHandleOptions extends HandleOptions {
-  /** For events that name no stream. Absent: they have none. */
+  /** For the events that name no stream: every event has one. */
   readonly stream?: string | undefined;
 }
 

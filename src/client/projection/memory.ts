@@ -5,7 +5,7 @@ import { sameCheckpoint } from "./read-model.ts";
 import type { ParkedEvent, ProjectionCheckpoint, ReadModel } from "./read-model.ts";
 
 /** Rows by key. Replace rows, do not change them: what a row holds cannot be undone. */
-export class MemoryTable<Key, Row> {
+export class MemoryTable<Key, Row> implements Journaled {
   readonly #rows = new Map<Key, Row>();
   #undo: (() => void)[] | undefined;
 
@@ -60,8 +60,14 @@ export class MemoryTable<Key, Row> {
   }
 }
 
+/** What takes part in a transaction: `MemoryTable` does. */
+export interface Journaled {
+  begin(): void;
+  end(keep: boolean): void;
+}
+
 /** Handlers get the tables, and are synchronous: nobody sees a transaction half done. */
-export function memoryReadModel<Tables extends Readonly<Record<string, MemoryTable<never, never>>>>(
+export function memoryReadModel<Tables extends Readonly<Record<string, Journaled>>>(
   tables: Tables,
 ): ReadModel<Tables> {
   const checkpoints = new Map<string, ProjectionCheckpoint>();
@@ -70,7 +76,7 @@ export function memoryReadModel<Tables extends Readonly<Record<string, MemoryTab
     checkpoint: async (projection) => checkpoints.get(projection),
     async commit(projection, { expected, next, apply, park, unpark, unparkAll }) {
       if (!sameCheckpoint(checkpoints.get(projection), expected)) return false;
-      const all = Object.values(tables);
+      const all: readonly Journaled[] = Object.values(tables);
       for (const table of all) table.begin();
       let applied = false;
       try {
