@@ -6,14 +6,15 @@ import { openMemoryKv } from "../src/storage/leveldb/memory-kv.ts";
 import { openLevelStorage, openStorageOver } from "../src/storage/leveldb/open.ts";
 import { storageSuite } from "./storage-suite.ts";
 
-storageSuite("leveldb on disk", async () => {
+storageSuite("leveldb on disk", async (clock) => {
+  const timed = clock === undefined ? {} : { clock };
   const folder = await mkdtemp(join(tmpdir(), "annals-suite-"));
-  let storage = await openLevelStorage({ folder });
+  let storage = await openLevelStorage({ folder, ...timed });
   return {
     storage,
     async reopen() {
       await storage.close();
-      storage = await openLevelStorage({ folder });
+      storage = await openLevelStorage({ folder, ...timed });
       return storage;
     },
     async close() {
@@ -23,9 +24,10 @@ storageSuite("leveldb on disk", async () => {
   };
 });
 
-storageSuite("leveldb in memory", async () => {
+storageSuite("leveldb in memory", async (clock) => {
   const kv = openMemoryKv();
-  const options = { openKv: async () => kv, storeId: crypto.randomUUID(), createdAt: 1 };
+  const identity = { storeId: crypto.randomUUID(), createdAt: 1 };
+  const options = { openKv: async () => kv, ...identity, ...(clock && { clock }) };
   let storage = await openStorageOver(options);
   return {
     storage,

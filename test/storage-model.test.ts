@@ -4,12 +4,13 @@ import { storageSuite } from "./storage-suite.ts";
 import { commitEvents, composeCommit, newEvent, placeEvents, recordsOf } from "./support/events.ts";
 import { createModelStorage } from "./support/model-storage.ts";
 
-storageSuite("the plain model", async () => {
-  let storage = createModelStorage({ slabScanMax: 7 });
+storageSuite("the plain model", async (clock) => {
+  const timed = clock === undefined ? {} : { clock };
+  let storage = createModelStorage({ slabScanMax: 7, ...timed });
   const { data } = storage;
   const reopen = async () => {
     await storage.close();
-    return (storage = createModelStorage({ data }));
+    return (storage = createModelStorage({ data, ...timed }));
   };
   return { storage, reopen, close: () => storage.close() };
 });

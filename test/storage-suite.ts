@@ -6,6 +6,7 @@ import { factsLaw } from "./storage-suite/facts-law.ts";
 import { generatedLaw } from "./storage-suite/generated-law.ts";
 import { cold, warm, type OpenEngine } from "./storage-suite/law.ts";
 import { lifetimeLaw } from "./storage-suite/lifetime-law.ts";
+import { lifecycleLaw } from "./storage-suite/lifecycle-law.ts";
 import { listingLaw } from "./storage-suite/listing-law.ts";
 import { notesLaw } from "./storage-suite/notes-law.ts";
 import { queryLaw } from "./storage-suite/query-law.ts";
@@ -31,6 +32,7 @@ export function storageSuite(name: string, open: OpenEngine, options: SuiteOptio
       readLaw(settled);
       queryLaw(settled);
       listingLaw(settled);
+      lifecycleLaw(settled);
       notesLaw(settled);
     });
     describe("snapshots", () => {

@@ -88,6 +88,17 @@ export function scanRecord(record: Uint8Array): PlacedEvent {
   return { id, stream, type, tags, version, position };
 }
 
+/** The stream of a record alone. */
+export function scanStream(record: Uint8Array): string {
+  const reader = new WireReader(record);
+  while (!reader.done) {
+    const tag = reader.varint();
+    if (tag === 0x12) return scanText(reader);
+    reader.passOver(tag & 7);
+  }
+  return "";
+}
+
 /** The place of a record alone: the cheapest scan. */
 export function scanPlace(record: Uint8Array): { version: number; position: number } {
   let version = 0;

@@ -7,9 +7,14 @@
 // it is visible to none. Nothing beyond `head()` is ever seen. Bytes that fail their check are
 // thrown as CORRUPTION, never returned, never skipped. What was read does not change: a read
 // bounded by a position is a consistent view for as long as it runs.
+//
+// Events that their stream's lifecycle has removed (domain/lifecycle.ts) are in no answer, except
+// where a call says otherwise; their versions, positions and ids stay taken for ever. A lifecycle
+// is what the last event in the stream's `$lifecycle-` stream says (domain/lifecycle-event.ts).
 
 import type { AppendCondition } from "../domain/append.ts";
 import type { CommitEvent, StoredEvent } from "../domain/event.ts";
+import type { Lifecycle } from "../domain/lifecycle.ts";
 import type { Selection } from "../domain/query.ts";
 
 /** The last durable event. */
@@ -32,9 +37,11 @@ export interface FactsRequest {
 /** What is durable, as of `head`: everything `decide` needs. */
 export interface Facts {
   readonly head: Head;
-  /** Versions of the streams asked for; a stream without events is 0. */
+  /** Versions of the streams asked for: of events ever stored; a stream without any is 0. */
   readonly versions: ReadonlyMap<string, number>;
-  /** The events found by id; an id that is not there is absent. */
+  /** Lifecycles of the streams asked for; absent where nothing was ever asked of a stream. */
+  readonly lifecycles: ReadonlyMap<string, Lifecycle>;
+  /** The events found by id, removed ones too; an id that is not there is absent. */
   readonly events: ReadonlyMap<string, StoredEvent>;
   /** For each condition, the position of a matching event after `after`, or 0. */
   readonly matches: readonly number[];
@@ -94,6 +101,13 @@ export interface StorageRead {
   readonly positions: Range;
   /** Only events with these versions; only with a `stream` selection. */
   readonly versions?: Range;
+  /**
+   * The head the read is a view of, at least `positions.last`: what is removed as of it, at the
+   * time the read begins, is not seen. Absent: what is removed when its turn comes.
+   */
+  readonly asOf?: number;
+  /** True: removed events too. Their place and their words are promised, not what they held. */
+  readonly withRemoved?: boolean;
   /** Encoded bytes near which a slab is cut. A slab holds at least one event or progress. */
   readonly slabBytes: number;
   /** At most this many events in a slab. Absent: no such limit. */
@@ -117,17 +131,23 @@ export interface Slab {
 
 export interface StreamFacts {
   readonly stream: string;
+  /** How many events it ever got. 0: a lifecycle is all there is of it. */
   readonly version: number;
+  /** How many are left; where none are, firsts and lasts are 0. */
   readonly eventCount: number;
+  readonly firstVersion: number;
   readonly firstPosition: number;
   readonly lastPosition: number;
   /** Microseconds since 1970, UTC. */
   readonly firstRecordedAt: number;
   readonly lastRecordedAt: number;
+  readonly lifecycle: Lifecycle | undefined;
 }
 
+/** Of the events that are left. */
 export interface EventTypeFacts {
   readonly type: string;
+  /** At least 1. */
   readonly eventCount: number;
   readonly firstPosition: number;
   readonly lastPosition: number;
@@ -239,7 +259,9 @@ export interface Storage {
   /** The first position recorded at or after the time (microseconds); head + 1 where none is. */
   positionAt(time: number): Promise<number>;
 
+  /** Undefined: it never got an event, and nothing was ever asked of it. */
   stream(name: string): Promise<StreamFacts | undefined>;
+  /** Streams that ever got an event. */
   listStreams(page: NamePage): Promise<StreamFacts[]>;
   listEventTypes(page: NamePage): Promise<EventTypeFacts[]>;
 

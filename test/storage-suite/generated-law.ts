@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import type { AppendCondition } from "../../src/domain/append.ts";
 import { matches } from "../../src/domain/query.ts";
 import { scanRecord } from "../../src/domain/record.ts";
-import type { NoteChange, Range, Storage, StorageRead } from "../../src/storage/storage.ts";
+import type { Commit, NoteChange, Range, Storage, StorageRead } from "../../src/storage/storage.ts";
 import {
   arbitraryCondition,
   arbitraryName,
@@ -19,12 +19,16 @@ import {
 } from "../support/events.ts";
 import { createModelStorage, type ModelStorage } from "../support/model-storage.ts";
 import { expectBytes, readBytes, type OpenedEngine, type OpenEngine } from "./law.ts";
+import { arbitraryLifecycleStep, eventsOf, type LifecycleStep } from "./lifecycle-steps.ts";
 import { change, noteSpaces, notesIn } from "./notes-law.ts";
 import { expectSnapshots, snapshot } from "./snapshot-law.ts";
 
 type ReadPlan = Pick<StorageRead, "selection" | "direction" | "slabBytes" | "slabEvents"> & {
   readonly positions: Range;
   readonly versions: Range | undefined;
+  /** As of the head so many commits ago; undefined: as of none. */
+  readonly commitsAgo: number | undefined;
+  readonly withRemoved: boolean;
 };
 
 type Step =
@@ -60,12 +64,18 @@ type Step =
       readonly version: number;
     }
   | { readonly kind: "notes"; readonly notes: readonly NoteChange[] }
+  | LifecycleStep
+  | { readonly kind: "clock"; readonly now: number }
   | { readonly kind: "restart" };
 
 interface Pair {
   readonly opened: OpenedEngine;
   engine: Storage;
   readonly model: ModelStorage;
+  /** The head after each commit. */
+  readonly heads: number[];
+  /** By which ages are measured, in microseconds. */
+  readonly hands: { now: number };
 }
 
 export function generatedLaw(open: OpenEngine, runs: number): void {
@@ -75,8 +85,11 @@ export function generatedLaw(open: OpenEngine, runs: number): void {
     async () => {
       const history = fc.array(arbitraryStep, { minLength: 1, maxLength: 60, size: "max" });
       const property = fc.asyncProperty(history, async (steps) => {
-        const opened = await open();
-        const pair: Pair = { opened, engine: opened.storage, model: createModelStorage() };
+        const hands = { now: 0 };
+        const clock = () => hands.now;
+        const opened = await open(clock);
+        const model = createModelStorage({ clock });
+        const pair: Pair = { opened, engine: opened.storage, model, heads: [0], hands };
         try {
           for (const step of steps) await takeStep(pair, step);
           await compareNotes(pair);
@@ -147,6 +160,15 @@ async function takeStep(pair: Pair, step: Step): Promise<void> {
       expect(engine.head()).toEqual(model.head());
       return compareNotes(pair);
     }
+    case "lifecycle": {
+      const { now } = pair.hands;
+      const recordedAt = model.head().recordedAt + step.micros;
+      const events = await eventsOf(model, step, { now, recordedAt });
+      return commitEventsToBoth(pair, await composeCommit(engine, events, recordedAt), []);
+    }
+    case "clock":
+      pair.hands.now = step.now;
+      return;
     case "restart": {
       const { reopen } = pair.opened;
       if (reopen !== undefined) pair.engine = await reopen();
@@ -156,22 +178,35 @@ async function takeStep(pair: Pair, step: Step): Promise<void> {
 }
 
 async function commitBoth(
-  { engine, model }: Pair,
+  pair: Pair,
   step: Omit<Extract<Step, { kind: "commit" }>, "kind">,
 ): Promise<void> {
   const sketches = Array.from({ length: step.copies }, () => step.sketches).flat();
   const events = sketches.map((sketch) => newEvent(sketch));
-  const recordedAt = model.head().recordedAt + step.micros;
-  const { notes } = step;
-  const commit = { ...(await composeCommit(engine, events, recordedAt)), notes };
+  const recordedAt = pair.model.head().recordedAt + step.micros;
+  const { notes, reads } = step;
+  const commit = { ...(await composeCommit(pair.engine, events, recordedAt)), notes };
+  return commitEventsToBoth(pair, commit, reads);
+}
+
+async function commitEventsToBoth(
+  pair: Pair,
+  commit: Commit,
+  reads: readonly ReadPlan[],
+): Promise<void> {
+  const { engine, model, heads } = pair;
   expect(commit.after).toEqual(model.head());
   const running = engine.commit(commit);
-  const during = compareReads({ engine, model }, step.reads);
+  const during = compareReads(
+    pair,
+    reads.map((read) => ({ ...read, commitsAgo: read.commitsAgo ?? 0 })),
+  );
   await Promise.all([running, during]);
   expect(await running).toBe("committed");
   // The model refuses versions that are not dense: what the engine said of its streams is checked.
   expect(await model.commit(commit)).toBe("committed");
   expect(engine.head()).toEqual(model.head());
+  heads.push(model.head().position);
 }
 
 async function compareNotes({ engine, model }: Pair): Promise<void> {
@@ -181,15 +216,16 @@ async function compareNotes({ engine, model }: Pair): Promise<void> {
 }
 
 async function compareReads(
-  { engine, model }: Pick<Pair, "engine" | "model">,
+  { engine, model, heads }: Pair,
   plans: readonly ReadPlan[],
 ): Promise<void> {
-  const head = model.head().position;
-  const reads = plans.map(async ({ versions, slabEvents, ...plan }) => {
+  const reads = plans.map(async ({ versions, slabEvents, commitsAgo = -1, ...plan }) => {
     const { first, last } = plan.positions;
+    const asOf = heads.at(Math.max(-heads.length, -1 - Math.max(0, commitsAgo))) ?? 0;
     const request: StorageRead = {
       ...plan,
-      positions: { first: Math.max(1, first), last: Math.min(last, head) },
+      positions: { first: Math.max(1, first), last: Math.min(last, asOf) },
+      ...(commitsAgo >= 0 && { asOf }),
       ...(slabEvents !== undefined && { slabEvents }),
       ...(versions !== undefined && plan.selection.kind === "stream" && { versions }),
     };
@@ -221,6 +257,7 @@ async function compareFacts(
   const [found, expected] = await Promise.all([engine.facts(request), model.facts(request)]);
   expect(found.head).toEqual(expected.head);
   expect(new Map(found.versions)).toEqual(expected.versions);
+  expect(new Map(found.lifecycles)).toEqual(expected.lifecycles);
   expect([...found.events.keys()].toSorted()).toEqual([...expected.events.keys()].toSorted());
   for (const [id, { record, ...event }] of expected.events) {
     const { record: same = new Uint8Array(), ...words } = found.events.get(id) ?? {};
@@ -245,6 +282,8 @@ function everything(direction: StorageRead["direction"]): ReadPlan {
     positions,
     slabBytes: 4_096,
     versions: undefined,
+    commitsAgo: undefined,
+    withRemoved: false,
   };
 }
 
@@ -262,8 +301,20 @@ const arbitraryRead: fc.Arbitrary<ReadPlan> = fc.record(
     versions: fc.option(arbitraryRange(8), { nil: undefined }),
     slabBytes: fc.constantFrom(1, 200, 3_000, 20_000, 1_000_000),
     slabEvents: fc.integer({ min: 1, max: 30 }),
+    commitsAgo: fc.option(fc.nat({ max: 4 }), { nil: undefined }),
+    withRemoved: fc.nat({ max: 9 }).map((nine) => nine === 9),
   },
-  { requiredKeys: ["selection", "direction", "positions", "versions", "slabBytes"] },
+  {
+    requiredKeys: [
+      "selection",
+      "direction",
+      "positions",
+      "versions",
+      "slabBytes",
+      "commitsAgo",
+      "withRemoved",
+    ],
+  },
 );
 
 const arbitraryReads = fc.array(arbitraryRead, { maxLength: 3 });
@@ -337,6 +388,11 @@ const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
       kind: fc.constant("notes"),
       notes: arbitraryNotes.filter(({ length }) => length > 0),
     }),
+  },
+  { weight: 4, arbitrary: arbitraryLifecycleStep },
+  {
+    weight: 2,
+    arbitrary: fc.record({ kind: fc.constant("clock"), now: fc.nat({ max: 60 }) }),
   },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant("restart") }) },
 );

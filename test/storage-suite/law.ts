@@ -15,28 +15,28 @@ export interface OpenedEngine {
   close(): Promise<void>;
 }
 
-/** Opens an empty store of its own each time. */
-export type OpenEngine = () => Promise<OpenedEngine>;
+/** Opens an empty store of its own each time; the clock (microseconds) is for ages alone. */
+export type OpenEngine = (clock?: () => number) => Promise<OpenedEngine>;
 
 export interface LawEngine extends OpenedEngine {
   /** Called when a test has stored what it asks about: answers the store to ask. */
   settle(): Promise<Storage>;
 }
 
-export type OpenLaw = () => Promise<LawEngine>;
+export type OpenLaw = (clock?: () => number) => Promise<LawEngine>;
 
 /** What was just stored is asked of the store that stored it. */
 export function warm(open: OpenEngine): OpenLaw {
-  return async () => {
-    const engine = await open();
+  return async (clock) => {
+    const engine = await open(clock);
     return Object.assign(engine, { settle: async () => engine.storage });
   };
 }
 
 /** What was stored is asked of a store that was restarted since: nothing is left in memory. */
 export function cold(open: OpenEngine): OpenLaw {
-  return async () => {
-    const engine = await open();
+  return async (clock) => {
+    const engine = await open(clock);
     const settle = async () => (engine.reopen ? engine.reopen() : engine.storage);
     return Object.assign(engine, { settle });
   };

@@ -2,7 +2,7 @@
 import { expect } from "vitest";
 import type { NamePage, Storage } from "../../src/storage/storage.ts";
 import { commitEvents, newEvent, newEvents } from "../support/events.ts";
-import { compareUtf8 } from "../support/model-storage.ts";
+import { compareUtf8 } from "../support/model-beside.ts";
 import { lawTest, type LawEngine, type OpenLaw } from "./law.ts";
 
 /** In UTF-16 units the astral names sort before U+FFEE; in UTF-8 bytes they sort behind it. */
@@ -35,19 +35,23 @@ export function listingLaw(open: OpenLaw): void {
       stream: "a",
       version: 4,
       eventCount: 4,
+      firstVersion: 1,
       firstPosition: 1,
       lastPosition: 6,
       firstRecordedAt: 100,
       lastRecordedAt: 300,
+      lifecycle: undefined,
     });
     expect(await storage.stream("b")).toEqual({
       stream: "b",
       version: 1,
       eventCount: 1,
+      firstVersion: 1,
       firstPosition: 2,
       lastPosition: 2,
       firstRecordedAt: 100,
       lastRecordedAt: 100,
+      lifecycle: undefined,
     });
     expect(await storage.stream("a-")).toBeUndefined();
     const [first] = await storage.listStreams({ prefix: "", after: "", limit: 1 });

@@ -3,7 +3,7 @@ import { expect } from "vitest";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Note, NoteChange, NoteSpace, Storage } from "../../src/storage/storage.ts";
 import { commitEvents, composeCommit, newEvent, newEvents } from "../support/events.ts";
-import { compareUtf8 } from "../support/model-storage.ts";
+import { compareUtf8 } from "../support/model-beside.ts";
 import { lawTest, type LawEngine, type OpenLaw } from "./law.ts";
 
 export const noteSpaces = [

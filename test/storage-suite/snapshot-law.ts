@@ -1,7 +1,7 @@
 // Snapshots: the last one saved at its place counts, the newest comes first, and nobody else's.
 import { expect } from "vitest";
 import type { SnapshotPage, Storage, StoredSnapshot } from "../../src/storage/storage.ts";
-import { compareUtf8 } from "../support/model-storage.ts";
+import { compareUtf8 } from "../support/model-beside.ts";
 import { expectBytes, lawTest, type OpenEngine } from "./law.ts";
 
 const newest = Number.MAX_SAFE_INTEGER;

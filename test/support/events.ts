@@ -37,9 +37,14 @@ export function idOf(number: number): string {
   return `0190a000-0000-7000-8000-${number.toString(16).padStart(12, "0")}`;
 }
 
+/** The next id of this file's sequence. */
+export function nextId(): string {
+  return idOf(++idsMade);
+}
+
 /** An event as the edge would hand it in. */
 export function newEvent(sketch: EventSketch = {}): NewEvent {
-  const id = sketch.id ?? idOf(++idsMade);
+  const id = sketch.id ?? nextId();
   const { stream = "", type = "Happened", tags = [], metadata = {}, data = "" } = sketch;
   const contentType = sketch.contentType ?? "application/octet-stream";
   const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;

@@ -10,28 +10,23 @@ import type {
   EventTypeFacts,
   Head,
   NamePage,
-  Note,
-  NoteStore,
-  SnapshotPage,
-  SnapshotSelection,
   Slab,
   Storage,
   StorageIdentity,
   StorageRead,
   StorageWatcher,
-  StoredSnapshot,
   StreamFacts,
   WriteState,
 } from "../../src/storage/storage.ts";
+import { compareUtf8, modelNotes, modelSnapshots, type BesideEvents } from "./model-beside.ts";
+import { lifecyclesIn, sightOf } from "./model-lifecycles.ts";
 
 type ModelEvent = CommitEvent & { readonly recordedAt: number };
 
 /** What survives a restart. A second model over the same data is the store reopened. */
-export interface ModelData {
+export interface ModelData extends BesideEvents {
   readonly identity: StorageIdentity;
   readonly events: ModelEvent[];
-  snapshots: StoredSnapshot[];
-  notes: Note[];
 }
 
 function createModelData(): ModelData {
@@ -43,6 +38,8 @@ function createModelData(): ModelData {
 export interface ModelOptions {
   /** Absent: a new, empty store. */
   readonly data?: ModelData;
+  /** Microseconds by which ages are measured. Absent: time stands still. */
+  readonly clock?: () => number;
   /** Events looked at before a slab is cut even if nothing matched: makes progress-only slabs. */
   readonly slabScanMax?: number;
 }
@@ -85,6 +82,20 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
   let lost: Commit | undefined;
   let stale: { foreign: ((head: Head) => Commit) | undefined } | undefined;
   let commits = 0;
+  const clock = options.clock ?? (() => 0);
+  let judged = { at: "", sight: sightOf(events, 0) };
+
+  /** Which events are left by now. */
+  function sight(): (event: ModelEvent) => boolean {
+    const now = clock();
+    const at = `${events.length} ${now}`;
+    if (judged.at !== at) judged = { at, sight: sightOf(events, now) };
+    return judged.sight;
+  }
+
+  function left(): ModelEvent[] {
+    return events.filter(sight());
+  }
 
   function head(): Head {
     const last = events.at(-1);
@@ -180,7 +191,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
 
   async function* read(request: StorageRead): AsyncGenerator<Slab> {
     assertOpen();
-    const { selection, versions, slabBytes, slabEvents } = request;
+    const { selection, versions, slabBytes, slabEvents, asOf, withRemoved } = request;
     const first = Math.max(1, request.positions.first);
     const last = Math.min(events.length, request.positions.last);
     const inRange = first > last ? [] : events.slice(first - 1, last);
@@ -188,12 +199,14 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     let frames: Uint8Array[] = [];
     let bytes = 0;
     let scanned = 0;
+    const everything = withRemoved === true ? () => true : undefined;
+    const seen = asOf === undefined ? everything : (everything ?? sightOf(events, clock(), asOf));
     for (const event of inRange) {
       const inVersions =
         versions === undefined ||
         (event.version >= versions.first && event.version <= versions.last);
       scanned++;
-      if (inVersions && selects(selection, event)) {
+      if (inVersions && selects(selection, event) && (seen ?? sight())(event)) {
         frames.push(event.frame);
         bytes += event.frame.length;
       }
@@ -209,22 +222,26 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
   }
 
   function streamFacts(name: string): StreamFacts | undefined {
-    const own = events.filter((event) => event.stream === name);
+    const version = versionsOf([name]).get(name) ?? 0;
+    const lifecycle = lifecyclesIn(events).get(name);
+    if (name === "" || (version === 0 && lifecycle === undefined)) return undefined;
+    const own = left().filter((event) => event.stream === name);
     const [first, last] = [own[0], own.at(-1)];
-    if (name === "" || first === undefined || last === undefined) return undefined;
     return {
       stream: name,
-      version: last.version,
+      version,
       eventCount: own.length,
-      firstPosition: first.position,
-      lastPosition: last.position,
-      firstRecordedAt: first.recordedAt,
-      lastRecordedAt: last.recordedAt,
+      firstVersion: first?.version ?? 0,
+      firstPosition: first?.position ?? 0,
+      lastPosition: last?.position ?? 0,
+      firstRecordedAt: first?.recordedAt ?? 0,
+      lastRecordedAt: last?.recordedAt ?? 0,
+      lifecycle,
     };
   }
 
   function typeFacts(type: string): EventTypeFacts {
-    const own = events.filter((event) => event.type === type);
+    const own = left().filter((event) => event.type === type);
     const [firstPosition, lastPosition] = [own[0]?.position ?? 0, own.at(-1)?.position ?? 0];
     return { type, eventCount: own.length, firstPosition, lastPosition };
   }
@@ -266,13 +283,16 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     async facts({ streams, ids, conditions }) {
       assertOpen();
       const wanted = new Set(ids);
+      const asked = new Set(streams);
       const found = events.filter((event) => event.idFromClient && wanted.has(event.id));
+      const seen = left();
       return {
         head: head(),
-        versions: versionsOf(streams),
+        versions: versionsOf(asked),
+        lifecycles: new Map([...lifecyclesIn(events)].filter(([stream]) => asked.has(stream))),
         events: new Map(found.map(({ id, frame }) => [id, storedEvent(recordOf(frame))])),
         matches: conditions.map(({ query, after }) => {
-          const newest = events.findLast((event) => matches(query, event));
+          const newest = seen.findLast((event) => matches(query, event));
           return newest !== undefined && newest.position > after ? newest.position : 0;
         }),
       };
@@ -311,7 +331,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
 
     async listEventTypes(page) {
       assertOpen();
-      const names = events.map((event) => event.type);
+      const names = left().map((event) => event.type);
       return namesIn(page, names).map(typeFacts);
     },
 
@@ -323,11 +343,6 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
       lost = undefined;
     },
   };
-}
-
-/** By UTF-8 bytes, which is by code point and not by JavaScript's UTF-16 units. */
-export function compareUtf8(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
 
 function namesIn({ prefix, after, limit }: NamePage, names: readonly string[]): string[] {
@@ -342,60 +357,4 @@ function recordOf(frame: Uint8Array): Uint8Array {
   const [record] = recordsIn(frame);
   invariant(record !== undefined, "a frame holds a record");
   return record;
-}
-
-function modelSnapshots(data: ModelData, assertOpen: () => void): Storage["snapshots"] {
-  const among =
-    ({ stream, kind, maxVersion }: SnapshotSelection) =>
-    (snapshot: StoredSnapshot) =>
-      snapshot.stream === stream &&
-      (kind === undefined || snapshot.kind === kind) &&
-      snapshot.version <= maxVersion;
-  const inOrder = (a: Pick<StoredSnapshot, "kind" | "version">, b: typeof a) =>
-    compareUtf8(a.kind, b.kind) || b.version - a.version;
-
-  return {
-    async save(snapshot) {
-      assertOpen();
-      const { stream, kind, version } = snapshot;
-      data.snapshots = data.snapshots.filter(
-        (old) => old.stream !== stream || old.kind !== kind || old.version !== version,
-      );
-      data.snapshots.push({ ...snapshot, payload: new Uint8Array(snapshot.payload) });
-    },
-    async list(page: SnapshotPage) {
-      assertOpen();
-      const { after, limit } = page;
-      return data.snapshots
-        .filter(among(page))
-        .toSorted(inOrder)
-        .filter((snapshot) => after === undefined || inOrder(snapshot, after) > 0)
-        .slice(0, limit);
-    },
-    async remove(selection) {
-      assertOpen();
-      const removed = data.snapshots.filter(among(selection));
-      data.snapshots = data.snapshots.filter((snapshot) => !removed.includes(snapshot));
-      return removed.length;
-    },
-  };
-}
-
-function modelNotes(data: ModelData, assertOpen: () => void): NoteStore {
-  return {
-    async get(space, names) {
-      assertOpen();
-      const asked = new Set(names);
-      const found = data.notes.filter((note) => note.space === space && asked.has(note.name));
-      return new Map(found.map(({ name, value }) => [name, value]));
-    },
-    async list({ space, prefix, after, limit }) {
-      assertOpen();
-      return data.notes
-        .filter((note) => note.space === space && note.name.startsWith(prefix))
-        .filter(({ name }) => compareUtf8(name, after) > 0)
-        .toSorted((a, b) => compareUtf8(a.name, b.name))
-        .slice(0, limit);
-    },
-  };
 }

@@ -191,3 +191,10 @@ function framingFault(chunk: Chunk): Error {
     last: chunk.last,
   });
 }
+
+/** The record in a frame: behind the tag and the length. */
+export function recordOf(frame: Uint8Array): Uint8Array {
+  let offset = 1;
+  while ((frame[offset] as number) >= 0x80) offset++;
+  return frame.subarray(offset + 1);
+}

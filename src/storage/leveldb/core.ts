@@ -3,18 +3,27 @@
 
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Head } from "../storage.ts";
+import type { Book } from "./book.ts";
 import type { ChunkTail } from "./chunk-tail.ts";
 import type { Kv } from "./kv.ts";
 import type { Terms } from "./terms.ts";
 
-export interface Core {
-  /** False once the store is closed for good. */
-  open: boolean;
-  kv: Kv;
+/** What an open database says of itself. */
+export interface EngineState {
   head: Head;
   /** The hash of the chunk that ends at the head. */
   headHash: Uint8Array;
-  /** The commit in flight, where it holds notes: what it writes is not to be seen before it ends. */
+  /** The lifecycles of all streams, as of the head. */
+  book: Book;
+}
+
+export interface Core extends EngineState {
+  /** False once the store is closed for good. */
+  open: boolean;
+  kv: Kv;
+  /** Microseconds since 1970, UTC. */
+  readonly clock: () => number;
+  /** The commit in flight, where it holds notes: what it writes is not seen before it ends. */
   noteCommit: Promise<unknown> | undefined;
   readonly terms: Terms;
   readonly tail: ChunkTail;

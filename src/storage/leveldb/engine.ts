@@ -13,17 +13,19 @@ import type {
   StorageWatcher,
 } from "../storage.ts";
 import { firstHash, hashOf, openChunk } from "./chunk.ts";
+import { loadBook } from "./book-load.ts";
 import { ChunkTail } from "./chunk-tail.ts";
-import { chunkHolding } from "./chunks.ts";
 import { prepareCommit } from "./commit.ts";
-import { assertOpen, readFailure, type Core } from "./core.ts";
+import { assertOpen, readFailure, type Core, type EngineState } from "./core.ts";
+import { RemovedTypes } from "./event-types.ts";
 import { gatherFacts } from "./facts.ts";
 import { chunkKey } from "./keys.ts";
 import type { Kv, WriteBatch } from "./kv.ts";
 import { noteStore, prepareNotes } from "./notes.ts";
+import { positionAt } from "./position-at.ts";
 import { readEvents } from "./read.ts";
 import { snapshotStore } from "./snapshots.ts";
-import { listEventTypes, listStreams, streamFacts } from "./stream-facts.ts";
+import { listStreams, streamFacts } from "./stream-facts.ts";
 import { Terms } from "./terms.ts";
 import { WriteGuard, type After } from "./write-guard.ts";
 
@@ -66,22 +68,30 @@ export async function headOf(kv: Kv): Promise<{ head: Head; headHash: Uint8Array
   };
 }
 
+/** Where a database ends, and what is kept of its streams in memory. */
+async function stateOf(kv: Kv): Promise<EngineState> {
+  const end = await headOf(kv);
+  return { ...end, book: await loadBook(kv, end.head.position) };
+}
+
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const kv = await options.openKv();
-  const end = await headOf(kv).catch(async (error: unknown) => {
+  const state = await stateOf(kv).catch(async (error: unknown) => {
     await kv.close();
     throw error;
   });
   const core: Core = {
     open: true,
     kv,
-    ...end,
+    ...state,
+    clock: options.clock,
     noteCommit: undefined,
     terms: new Terms(),
     tail: new ChunkTail(),
   };
+  const types = new RemovedTypes();
   const watchers = new Set<StorageWatcher>();
-  const guard = new WriteGuard({ core, options, watchers, headOf });
+  const guard = new WriteGuard({ core, options, watchers, stateOf });
 
   const writeBatch = (fill: (batch: WriteBatch) => void, bytes: number): Promise<void> =>
     guard.exclusive(bytes, async () => {
@@ -112,7 +122,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     positionAt: (time) => answered(core, () => positionAt(core, time)),
     stream: (name) => answered(core, () => streamFacts(core, name)),
     listStreams: (page) => answered(core, () => listStreams(core, page)),
-    listEventTypes: (page) => answered(core, () => listEventTypes(core, page)),
+    listEventTypes: (page) => answered(core, () => types.list(core, page)),
     close: () => guard.close(),
   };
   return { storage, core };
@@ -129,6 +139,8 @@ async function commitNow(
   const { events, notes = [] } = commit;
   const putNotes = await prepareNotes(core, notes, options.clock);
   const prepared = await prepareCommit(core, commit);
+  const { position: after } = commit.after;
+  const lifecycles = await core.book.prepare(core, after, events, prepared.terms);
   putNotes(prepared.batch);
   await guard.write(prepared.batch);
   // Durable. From here to the end nothing waits: readers see all of the commit or none of it.
@@ -136,6 +148,7 @@ async function commitNow(
   const position = from.position + events.length;
   const to = events.length === 0 ? from : { position, recordedAt: commit.recordedAt };
   core.terms.apply(prepared.terms);
+  core.book.apply(lifecycles);
   for (const chunk of prepared.chunks) core.tail.push(chunk);
   core.headHash = prepared.headHash;
   core.head = to;
@@ -151,21 +164,6 @@ function bytesOf({ events, notes = [] }: Commit): number {
   for (const event of events) bytes += event.frame.length;
   for (const note of notes) bytes += note.name.length + (note.value?.length ?? 0);
   return bytes;
-}
-
-/** A binary search over the chunks: their times never decrease. */
-async function positionAt(core: Core, time: number): Promise<number> {
-  const { head } = core;
-  let low = 1;
-  let high = head.position + 1;
-  if (time > head.recordedAt) return high;
-  while (low < high) {
-    const middle = low + Math.floor((high - low) / 2);
-    const chunk = await chunkHolding(core, middle, head.position);
-    if (chunk.recordedAt >= time) high = Math.max(low, chunk.first);
-    else low = chunk.last + 1;
-  }
-  return low;
 }
 
 /** Runs a question, if the store is open, and says what became of it in our own words. */

@@ -4,22 +4,27 @@
 import type { AppendCondition } from "../../domain/append.ts";
 import { corruption } from "../../domain/errors.ts";
 import type { StoredEvent } from "../../domain/event.ts";
+import type { Lifecycle } from "../../domain/lifecycle.ts";
 import type { QueryItem } from "../../domain/query.ts";
 import { scanPlace, storedEvent } from "../../domain/record.ts";
 import type { Facts, FactsRequest, Range, StorageRead } from "../storage.ts";
 import { unseal } from "./checksum.ts";
-import { frameOffsets } from "./chunk.ts";
+import { frameOffsets, recordOf } from "./chunk.ts";
 import { chunkHolding } from "./chunks.ts";
 import type { Core } from "./core.ts";
 import { idKey, readUint64, TermKind } from "./keys.ts";
 import { groupsOf } from "./plan.ts";
 import { readEvents } from "./read.ts";
-import { recordOf } from "./scan-read.ts";
 
 export async function gatherFacts(core: Core, request: FactsRequest): Promise<Facts> {
   const { head } = core;
   const streams = [...new Set(request.streams)];
   const ids = [...new Set(request.ids)];
+  const lifecycles = new Map<string, Lifecycle>();
+  for (const stream of streams) {
+    const entry = core.book.get(stream);
+    if (entry !== undefined) lifecycles.set(stream, entry.lifecycle);
+  }
   const terms = streams.map((name) => ({ kind: TermKind.stream, name }));
   const [heads, events, matches] = await Promise.all([
     core.terms.load(core.kv, terms, head.position),
@@ -30,7 +35,7 @@ export async function gatherFacts(core: Core, request: FactsRequest): Promise<Fa
   for (let i = 0; i < streams.length; i++) {
     versions.set(streams[i] as string, heads[i]?.count ?? 0);
   }
-  return { head, versions, events, matches };
+  return { head, versions, lifecycles, events, matches };
 }
 
 async function eventsById(
@@ -106,6 +111,7 @@ async function newestMatch(
     selection: { kind: "query", query: { items } },
     direction: "backwards",
     positions,
+    asOf: head,
     slabBytes: 1,
     slabEvents: 1,
   };

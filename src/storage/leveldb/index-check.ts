@@ -6,7 +6,7 @@ import { AnnalsError } from "../../domain/errors.ts";
 import { categoryOf } from "../../domain/event.ts";
 import { scanRecord, scanRecordedAt } from "../../domain/record.ts";
 import { unseal } from "./checksum.ts";
-import { frameOffsets, isIdFromClient, type Chunk } from "./chunk.ts";
+import { frameOffsets, isIdFromClient, recordOf, type Chunk } from "./chunk.ts";
 import {
   bornAt,
   idKey,
@@ -19,7 +19,6 @@ import {
 } from "./keys.ts";
 import type { ReadableKv } from "./kv.ts";
 import { openPosting, type Posting } from "./posting.ts";
-import { recordOf } from "./scan-read.ts";
 import { openTermNumber } from "./terms.ts";
 
 const rememberedMax = 100_000;

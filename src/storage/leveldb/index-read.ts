@@ -2,15 +2,16 @@
 // candidate's record decides. A stream's versions are checked to be dense on the way.
 
 import { corruption } from "../../domain/errors.ts";
+import type { PlacedEvent } from "../../domain/event.ts";
 import { selects } from "../../domain/query.ts";
 import { scanRecord } from "../../domain/record.ts";
 import type { Slab, StorageRead } from "../storage.ts";
-import { frameOffsets, type Chunk } from "./chunk.ts";
+import { frameOffsets, recordOf, type Chunk } from "./chunk.ts";
 import { chunkHolding, chunksEndingAt } from "./chunks.ts";
 import type { Core } from "./core.ts";
 import { chunkOfVersion, mergedPostings } from "./postings.ts";
 import type { Candidates, PostingRange } from "./postings.ts";
-import { recordOf } from "./scan-read.ts";
+import type { Sight } from "./sight.ts";
 import { SlabBuilder } from "./slab-builder.ts";
 import type { TermHead } from "./terms.ts";
 
@@ -18,11 +19,17 @@ const chunksPerPageFirst = 8;
 const chunksPerPageMax = 64;
 const pageBytesTarget = 512 * 1024;
 
+export interface IndexRead extends StorageRead {
+  /** System events too, where the selection does not name them. */
+  readonly withSystemEvents?: boolean;
+}
+
 export async function* indexRead(
   core: Core,
-  read: StorageRead,
+  read: IndexRead,
   terms: readonly TermHead[],
   head: number,
+  sight: Sight,
 ): AsyncGenerator<Slab> {
   const range = await postingRange(core, read, terms, head);
   if (!range) return;
@@ -33,8 +40,11 @@ export async function* indexRead(
     for (const { candidates, chunk } of page) {
       for (const part of candidateFrames(read, candidates, chunk)) {
         if (!slab.fits(part.frame.length, 1)) yield slab.take((told = through));
+        // After the slab was taken: that may have been long ago.
+        const hidden = sight.hides(part.event, part.record);
+        if (hidden === true || (hidden !== false && (await hidden))) continue;
         slab.add(part.frame, 1);
-        through = part.position;
+        through = part.event.position;
       }
       through = reached(read, candidates);
       if (slab.full) yield slab.take((told = through));
@@ -130,12 +140,18 @@ function nextPageCount(page: readonly Candidate[], pageCount: number): number {
   return Math.max(1, Math.min(pageCount * 2, fitting, chunksPerPageMax));
 }
 
-/** The candidates of a chunk that belong to the read, in its order. */
+interface Found {
+  readonly frame: Uint8Array;
+  readonly record: Uint8Array;
+  readonly event: PlacedEvent;
+}
+
+/** The candidates of a chunk that the read selects, in its order. */
 function* candidateFrames(
-  read: StorageRead,
+  read: IndexRead,
   candidates: Candidates,
   chunk: Chunk | undefined,
-): Generator<{ frame: Uint8Array; position: number }> {
+): Generator<Found> {
   const { first, last } = read.positions;
   const { ordinals } = candidates;
   const frames = candidates.frames ?? framesFrom(chunk as Chunk, candidates);
@@ -145,7 +161,8 @@ function* candidateFrames(
     const position = candidates.chunkFirst + (ordinals[at] as number);
     if (position < first || position > last) continue;
     const frame = frames[at] as Uint8Array;
-    const event = scanRecord(recordOf(frame));
+    const record = recordOf(frame);
+    const event = scanRecord(record);
     if (event.position !== position) {
       throw corruption("a record disagrees with its place", { first: position });
     }
@@ -160,7 +177,9 @@ function* candidateFrames(
       const { versions } = read;
       if (versions && (version < versions.first || version > versions.last)) continue;
     }
-    if (selects(read.selection, event)) yield { frame, position };
+    if (read.withSystemEvents === true || selects(read.selection, event)) {
+      yield { frame, record, event };
+    }
   }
 }
 

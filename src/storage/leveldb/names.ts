@@ -14,7 +14,7 @@ const pageCountMax = 1_000;
  * prefix system names (`$...`) are left out.
  */
 export async function namesWithPrefix(
-  core: Core,
+  { kv }: Pick<Core, "kv">,
   kind: TermKind,
   page: NamePage,
   head: number,
@@ -26,7 +26,7 @@ export async function namesWithPrefix(
   const names: string[] = [];
   while (names.length < page.limit) {
     const limit = Math.min(page.limit - names.length, pageCountMax);
-    const entries = await core.kv.page({ first, last, limit });
+    const entries = await kv.page({ first, last, limit });
     if (entries.length === 0) break;
     for (const [key, value] of entries) {
       const name = openName(key);

@@ -94,3 +94,16 @@ export function firstPosition(posting: Posting): number {
 export function lastPosition(posting: Posting): number {
   return posting.chunkFirst + (posting.ordinals[posting.ordinals.length - 1] as number);
 }
+
+/** The single frames in some framed records: views. */
+export function framesIn(records: Uint8Array): Uint8Array[] {
+  const frames: Uint8Array[] = [];
+  const reader = new WireReader(records);
+  while (!reader.done) {
+    const start = reader.offset;
+    reader.offset++;
+    reader.offset = reader.lengthEnd();
+    frames.push(records.subarray(start, reader.offset));
+  }
+  return frames;
+}

@@ -2,10 +2,9 @@
 // gap in a list (its counts do not join up, or it ends before the term's head) is CORRUPTION.
 
 import { corruption } from "../../domain/errors.ts";
-import { WireReader } from "../../domain/wire.ts";
 import { postingKey, type TermNumber } from "./keys.ts";
 import type { Entry, Kv } from "./kv.ts";
-import { openPosting, type Posting } from "./posting.ts";
+import { framesIn, openPosting, type Posting } from "./posting.ts";
 import type { TermHead } from "./terms.ts";
 
 export interface PostingRange {
@@ -181,19 +180,6 @@ function united(postings: readonly Posting[]): Candidates {
   const frames = complete ? ordinals.map((each) => byOrdinal.get(each) as Uint8Array) : undefined;
   const { chunkFirst, chunkLast } = posting;
   return { chunkFirst, chunkLast, ordinals, posting, frames };
-}
-
-/** The single frames in some framed records: views. */
-function framesIn(records: Uint8Array): Uint8Array[] {
-  const frames: Uint8Array[] = [];
-  const reader = new WireReader(records);
-  while (!reader.done) {
-    const start = reader.offset;
-    reader.offset++;
-    reader.offset = reader.lengthEnd();
-    frames.push(records.subarray(start, reader.offset));
-  }
-  return frames;
 }
 
 /**

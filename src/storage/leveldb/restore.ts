@@ -8,8 +8,9 @@ import { scanRecord } from "../../domain/record.ts";
 import { BackupRefused } from "./backup-file.ts";
 import { readBackupList, type BackupList } from "./backup-list.ts";
 import { chunksInBackup, sideEntriesInBackup } from "./backup-read.ts";
+import { Book } from "./book.ts";
 import { ChunkTail } from "./chunk-tail.ts";
-import { firstHash, frameOffsets, isIdFromClient, type Chunk } from "./chunk.ts";
+import { firstHash, frameOffsets, isIdFromClient, recordOf, type Chunk } from "./chunk.ts";
 import { prepareChunks } from "./commit.ts";
 import type { Core } from "./core.ts";
 import { countedKv } from "./counted-kv.ts";
@@ -19,7 +20,6 @@ import { writeIdentity } from "./identity.ts";
 import type { Kv } from "./kv.ts";
 import { openLevelKv } from "./level-kv.ts";
 import { openMark } from "./mark.ts";
-import { recordOf } from "./scan-read.ts";
 import { Terms } from "./terms.ts";
 import { verifyStore, type StoreTotals } from "./verify-store.ts";
 
@@ -75,6 +75,8 @@ function emptyCore(kv: Kv): Core {
     kv,
     head: { position: 0, recordedAt: 0 },
     headHash: firstHash,
+    book: new Book(),
+    clock: () => 0,
     noteCommit: undefined,
     terms: new Terms(),
     tail: new ChunkTail(),

@@ -1,18 +1,24 @@
 // A read that walks the log chunk by chunk. Reading everything sends whole chunks on as they are;
 // anything else looks at each record.
 
-import { scanRecord } from "../../domain/record.ts";
+import { scanRecord, scanStream } from "../../domain/record.ts";
 import { selects } from "../../domain/query.ts";
 import type { Slab, StorageRead } from "../storage.ts";
-import { frameOffsets, type Chunk } from "./chunk.ts";
+import { frameOffsets, recordOf, type Chunk } from "./chunk.ts";
 import { chunksBackwards, chunksForwards, chunksFromMemory } from "./chunks.ts";
 import type { Core } from "./core.ts";
+import type { Sight } from "./sight.ts";
 import { SlabBuilder } from "./slab-builder.ts";
 
 /** A consumer gets a word at least this often, even if nothing matches. */
 const chunksPerProgress = 256;
 
-export async function* scanRead(core: Core, read: StorageRead, head: number): AsyncGenerator<Slab> {
+export async function* scanRead(
+  core: Core,
+  read: StorageRead,
+  head: number,
+  sight: Sight,
+): AsyncGenerator<Slab> {
   const forwards = read.direction === "forwards";
   const { first, last } = read.positions;
   const walk = !forwards
@@ -34,7 +40,8 @@ export async function* scanRead(core: Core, read: StorageRead, head: number): As
         yield slab.take(through);
         silentChunks = 0;
       }
-      if (plain && slab.fits(chunk.records.length, chunk.count)) {
+      const whole = plain && slab.fits(chunk.records.length, chunk.count);
+      if (whole && (sight.clears(chunk) || (await showsAll(sight, chunk)))) {
         slab.add(chunk.records, chunk.count);
       } else {
         for (const part of selectedFrames(read, chunk)) {
@@ -42,6 +49,9 @@ export async function* scanRead(core: Core, read: StorageRead, head: number): As
             yield slab.take(through);
             silentChunks = 0;
           }
+          // After the slab was taken: that may have been long ago.
+          const hidden = !sight.clears(chunk) && isHidden(sight, part.frame);
+          if (hidden === true || (hidden !== false && (await hidden))) continue;
           slab.add(part.frame, 1);
           through = part.position;
         }
@@ -68,8 +78,23 @@ function isPlain(read: StorageRead, chunk: Chunk): boolean {
   );
 }
 
-/** The frames of a chunk that belong to the read, in its order. */
-export function* selectedFrames(
+/** Whether nothing of the chunk is removed. */
+async function showsAll(sight: Sight, chunk: Chunk): Promise<boolean> {
+  const offsets = frameOffsets(chunk);
+  for (let i = 0; i < chunk.count; i++) {
+    const hidden = isHidden(sight, chunk.records.subarray(offsets[i], offsets[i + 1]));
+    if (hidden === true || (hidden !== false && (await hidden))) return false;
+  }
+  return true;
+}
+
+function isHidden(sight: Sight, frame: Uint8Array): boolean | Promise<boolean> {
+  const record = recordOf(frame);
+  return sight.hides({ stream: scanStream(record) }, record);
+}
+
+/** The frames of a chunk that the read selects, in its order. */
+function* selectedFrames(
   read: StorageRead,
   chunk: Chunk,
 ): Generator<{ frame: Uint8Array; position: number }> {
@@ -90,11 +115,4 @@ export function* selectedFrames(
     }
     yield { frame, position };
   }
-}
-
-/** The record in a frame: behind the tag and the length. */
-export function recordOf(frame: Uint8Array): Uint8Array {
-  let offset = 1;
-  while ((frame[offset] as number) >= 0x80) offset++;
-  return frame.subarray(offset + 1);
 }

@@ -4,7 +4,7 @@
 
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Head, StorageWatcher, WriteState } from "../storage.ts";
-import { closedError, type Core } from "./core.ts";
+import { closedError, type Core, type EngineState } from "./core.ts";
 import type { EngineOptions } from "./engine.ts";
 import type { Kv, WriteBatch } from "./kv.ts";
 
@@ -12,7 +12,7 @@ export interface GuardParts {
   readonly core: Core;
   readonly options: EngineOptions;
   readonly watchers: ReadonlySet<StorageWatcher>;
-  readonly headOf: (kv: Kv) => Promise<{ head: Head; headHash: Uint8Array }>;
+  readonly stateOf: (kv: Kv) => Promise<EngineState>;
 }
 
 const retryAfterMs = 1_000;
@@ -172,18 +172,19 @@ export class WriteGuard {
   }
 
   private async reopen(): Promise<void> {
-    const { core, options, headOf } = this.parts;
+    const { core, options, stateOf } = this.parts;
     await core.kv.close();
     core.terms.reset();
     core.tail.clear();
     const kv = await options.openKv();
     try {
-      const { head, headHash } = await headOf(kv);
+      const { head, headHash, book } = await stateOf(kv);
       if (head.position < core.head.position) {
         const acknowledged = `${core.head.position} was acknowledged`;
         throw new Error(`the store ends at position ${head.position}; ${acknowledged}`);
       }
       core.headHash = headHash;
+      core.book = book;
       this.advance(kv, head);
     } catch (error) {
       await kv.close();

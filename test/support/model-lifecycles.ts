@@ -1,0 +1,44 @@
+// What the plain model sees of streams with a lifecycle: the lifecycle events up to a position say
+// what they are, and every event is judged by itself.
+import { isGone, type Lifecycle } from "../../src/domain/lifecycle.ts";
+import { lifecycleRecordOf, streamKeptIn } from "../../src/domain/lifecycle-event.ts";
+import { recordsIn } from "../../src/domain/record.ts";
+
+export interface JudgedEvent {
+  readonly stream: string;
+  readonly version: number;
+  readonly recordedAt: number;
+  readonly frame: Uint8Array;
+}
+
+/** The lifecycles that the first `asOf` events make. */
+export function lifecyclesIn(
+  events: readonly JudgedEvent[],
+  asOf = events.length,
+): Map<string, Lifecycle> {
+  const lifecycles = new Map<string, Lifecycle>();
+  for (const { stream, frame } of events.slice(0, asOf)) {
+    if (streamKeptIn(stream) === undefined) continue;
+    const [record] = recordsIn(frame);
+    const said = lifecycleRecordOf(record ?? new Uint8Array());
+    lifecycles.set(said.stream, said.lifecycle);
+  }
+  return lifecycles;
+}
+
+/** Whether an event is left, as of the first `asOf` events and a time. */
+export function sightOf(
+  events: readonly JudgedEvent[],
+  now: number,
+  asOf = events.length,
+): (event: JudgedEvent) => boolean {
+  const lifecycles = lifecyclesIn(events, asOf);
+  if (lifecycles.size === 0) return () => true;
+  const versions = new Map<string, number>();
+  for (const { stream, version } of events.slice(0, asOf)) versions.set(stream, version);
+  return (event) => {
+    const lifecycle = lifecycles.get(event.stream);
+    if (lifecycle === undefined) return true;
+    return !isGone(lifecycle, event, versions.get(event.stream) ?? 0, now);
+  };
+}
