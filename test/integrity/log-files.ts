@@ -18,18 +18,18 @@ export function fragment(type: number, payload: Uint8Array): Buffer {
   return bytes;
 }
 
-/** The records as LevelDB's writer would lay them out. */
-export function logOf(records: readonly Uint8Array[]): Buffer {
+/** The records as LevelDB's writer would lay them out behind `offset` bytes of log. */
+export function logOf(records: readonly Uint8Array[], offset = 0): Buffer {
   const parts: Buffer[] = [];
-  let offset = 0;
+  let at = offset;
   const push = (bytes: Buffer): void => {
     parts.push(bytes);
-    offset += bytes.length;
+    at += bytes.length;
   };
   for (const record of records) {
     let from = 0;
     for (let first = true; first || from < record.length;) {
-      const room = blockBytes - (offset % blockBytes);
+      const room = blockBytes - (at % blockBytes);
       if (room < headerBytes) {
         push(Buffer.alloc(room));
         continue;
