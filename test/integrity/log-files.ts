@@ -5,7 +5,7 @@ const blockBytes = 32_768;
 const headerBytes = 7;
 
 /** LevelDB's mask over a CRC: rotated right by 15 bits, plus a constant. */
-export function mask(crc: number): number {
+function mask(crc: number): number {
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
 }
 

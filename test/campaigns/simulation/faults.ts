@@ -46,7 +46,7 @@ const nthMax: Readonly<Record<string, number>> = {
 };
 
 /** What else is counted: it follows from crashes. */
-export const consequences = [
+const consequences = [
   "kill",
   "power cut",
   "the mark falls back",

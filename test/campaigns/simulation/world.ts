@@ -26,7 +26,7 @@ export interface PlannedFault {
   readonly times: number;
 }
 
-export const epochMicros = 1_767_225_600_000_000;
+const epochMicros = 1_767_225_600_000_000;
 
 export class World {
   readonly random: () => number;
