@@ -1,6 +1,6 @@
-// Builds a client once: in a folder of the user's cache, keyed by its sources, the contract and the
-// tools' versions. What the tools leave there (compiled dependencies, virtual environments) stays for
-// the next build. Two checkouts at once take turns.
+// Builds a client once: in a folder of the user's cache, keyed by its sources, the contract and
+// the tools' versions. What the tools leave there (compiled dependencies, virtual environments)
+// stays for the next build. Two checkouts at once take turns.
 
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -9,6 +9,7 @@ import {
   globSync,
   linkSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
@@ -65,15 +66,26 @@ export async function build(toolchain: Toolchain, sources: Sources): Promise<Bui
       return { folder, seconds: undefined };
     }
     const since = performance.now();
-    laySources(folder, stamp, sources);
-    for (const command of toolchain.build) {
-      await execute(expanded(command, folder), folder);
-    }
+    const isFirst = !existsSync(join(folder, ".begun"));
+    await buildIn(folder, toolchain, sources).catch(async (error: unknown) => {
+      if (isFirst) throw error;
+      // What an earlier build left may be the reason: once more, from nothing.
+      for (const name of readdirSync(folder)) {
+        if (!name.startsWith(".lock")) rmSync(join(folder, name), { recursive: true });
+      }
+      await buildIn(folder, toolchain, sources);
+    });
     writeFileSync(stamp, [key, ...sources.keys()].join("\n"));
     return { folder, seconds: (performance.now() - since) / 1_000 };
   } finally {
     unlock();
   }
+}
+
+async function buildIn(folder: string, toolchain: Toolchain, sources: Sources): Promise<void> {
+  writeFileSync(join(folder, ".begun"), "");
+  laySources(folder, join(folder, ".built"), sources);
+  for (const command of toolchain.build) await execute(expanded(command, folder), folder);
 }
 
 export type Sources = ReadonlyMap<string, string>;

@@ -1,4 +1,5 @@
-// grpcurl and `buf curl` hold the conversation too, as far as a command line can, without our protos.
+// grpcurl and `buf curl` hold the conversation too, as far as a command line can, without our
+// protos.
 
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";

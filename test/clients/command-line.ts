@@ -1,5 +1,5 @@
-// grpcurl and `buf curl` behind one shape: a call is a process that gets JSON and prints JSON. Neither
-// has our protos: both ask the server's reflection.
+// grpcurl and `buf curl` behind one shape: a call is a process that gets JSON and prints JSON.
+// Neither has our protos: both ask the server's reflection.
 
 import { spawn } from "node:child_process";
 import { join } from "node:path";

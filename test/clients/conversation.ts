@@ -1,7 +1,8 @@
-// The conversation every client holds with a server of its own, and what it must find: one list for
-// all languages. A client takes the server's address from ANNALS_ADDRESS, prints a JSON line per step
-// (`{"step":"append","ok":true, ...facts}`) and exits with 0. In the last step it prints `RESTART` and
-// waits for a line on standard input, which comes once the server was stopped and is back.
+// The conversation every client holds with a server of its own, and what it must find: one list
+// for all languages. A client takes the server's address from ANNALS_ADDRESS, prints a JSON line
+// per step (`{"step":"append","ok":true, ...facts}`) and exits with 0. In the last step it
+// prints `RESTART` and waits for a line on standard input, which comes once the server was
+// stopped and is back.
 
 export type Facts = Readonly<Record<string, unknown>>;
 

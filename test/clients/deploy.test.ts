@@ -1,5 +1,5 @@
-// The files under deploy/, read by the libraries of Compose and Kubernetes themselves (unknown fields
-// are refused), and held against what the server really understands and does.
+// The files under deploy/, read by the libraries of Compose and Kubernetes themselves (unknown
+// fields are refused), and held against what the server really understands and does.
 
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";

@@ -1,5 +1,6 @@
-// A generated client in each language holds the same conversation with a live server. A language whose
-// toolchain is not here is reported as not run, and fails where REQUIRE_CLIENTS names it or says `all`.
+// A generated client in each language holds the same conversation with a live server. A language
+// whose toolchain is not here is reported as not run, and fails where REQUIRE_CLIENTS names it
+// or says `all`.
 
 import { afterAll, describe, expect, test } from "vitest";
 import { build, missingTool, sourcesOf } from "./build-cache.ts";

@@ -1,4 +1,5 @@
-// The pages for people: their commands are the ones this suite runs, and their links lead somewhere.
+// The pages for people: their commands are the ones this suite runs, and their links lead
+// somewhere.
 
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -1,5 +1,6 @@
-// The retry advice that ships with the contract: it speaks of methods that are there, retries what is
-// safe to retry and nothing else, and grpc-js does what it says. The generated clients use it too.
+// The retry advice that ships with the contract: it speaks of methods that are there, retries
+// what is safe to retry and nothing else, and grpc-js does what it says. The generated clients
+// use it too.
 
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -84,7 +85,10 @@ describe("grpc-js with the service config", () => {
     server?.stop();
   });
 
-  /** The outcome of one append to a server that fails with these codes first, and the calls it got. */
+  /**
+   * The outcome of one append to a server that fails with these codes first, and the calls it
+   * got.
+   */
   async function append(failures: number[]): Promise<{ outcome: number; calls: number }> {
     let calls = 0;
     server = await scripted({

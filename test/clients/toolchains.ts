@@ -5,7 +5,10 @@ export interface Toolchain {
   readonly name: string;
   /** Commands that answer where the tool is there; what they print is part of the build's key. */
   readonly needs: readonly (readonly string[])[];
-  /** Debian packages with what is needed, where they are not part of the language's own toolchain. */
+  /**
+   * Debian packages with what is needed, where they are not part of the language's own
+   * toolchain.
+   */
   readonly debianPackages?: readonly string[];
   /** Run in order, in a folder with the sources and, beside them, `proto` and `third_party`. */
   readonly build: readonly (readonly string[])[];
