@@ -1,6 +1,7 @@
 // The power-cut campaign: the file system under a busy server is shut down without flushing, the
-// server killed, the disk mounted again and the server started again. What was acknowledged had been
-// synced, so it is all there. A server that never syncs is the control: it must lose something.
+// server killed, the disk mounted again and the server started again. What was acknowledged had
+// been synced, so it is all there. A server that never syncs is the control: it must lose
+// something.
 //
 // The server is stopped (SIGSTOP) right before the cut. Without power nobody runs on; but a thread
 // that waits in fdatasync while ext4 or XFS are shut down is often told that all is well, and the

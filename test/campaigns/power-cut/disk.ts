@@ -1,6 +1,6 @@
 // A disk whose power can be cut: a file system in an image, mounted over a loop device. Cutting
-// shuts the file system down without flushing anything; what a new mount finds is what had been synced,
-// and of the rest whatever the file system's journal makes of it. Needs root.
+// shuts the file system down without flushing anything; what a new mount finds is what had been
+// synced, and of the rest whatever the file system's journal makes of it. Needs root.
 import { execFileSync } from "node:child_process";
 import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, rmSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,6 @@
 // The entry of servers that are broken on purpose: the shipped sources, some of them changed as
-// they are loaded (mutants.ts), over a LevelDB that kills the process where told to (failpoints.ts).
+// they are loaded (mutants.ts), over a LevelDB that kills the process where told to
+// (failpoints.ts).
 import { registerHooks } from "node:module";
 
 process.env["UV_THREADPOOL_SIZE"] ??= "8";
