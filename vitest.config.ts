@@ -1,8 +1,9 @@
-// Three suites: `fast` is the gate; `clients` (other languages) and `campaigns` (long, generated
-// faults and loads) have scripts of their own.
+// Four suites: `fast` is the gate; `clients` (other languages), `postgres` (needs its server) and
+// `campaigns` (long, generated faults and loads) have scripts of their own.
 import { defineConfig } from "vitest/config";
 
 const clients = "test/clients/**/*.test.ts";
+const postgres = "test/postgres/**/*.test.ts";
 const campaigns = "test/campaigns/**/*.test.ts";
 
 export default defineConfig({
@@ -15,11 +16,19 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "fast", include: ["test/**/*.test.ts"], exclude: [clients, campaigns] },
+        test: {
+          name: "fast",
+          include: ["test/**/*.test.ts"],
+          exclude: [clients, postgres, campaigns],
+        },
       },
       {
         extends: true,
         test: { name: "clients", include: [clients], testTimeout: 300_000, hookTimeout: 600_000 },
+      },
+      {
+        extends: true,
+        test: { name: "postgres", include: [postgres] },
       },
       {
         extends: true,

@@ -27,9 +27,18 @@ export interface PostgresConnection extends PostgresTransaction {
   off(event: "error", listener: (error: Error) => void): unknown;
 }
 
-export interface PostgresPool<Connection extends PostgresConnection> {
+export interface PostgresPool<Connection extends PostgresConnection = PostgresConnection> {
   connect(): Promise<Connection>;
 }
+
+/** What a pool's connections are. The pool of `pg` can be called back as well: that comes second. */
+export type ConnectionOf<Pool extends PostgresPool> = Pool extends {
+  connect: { (): Promise<infer Connection>; (...callback: never[]): unknown };
+}
+  ? Connection extends PostgresConnection
+    ? Connection
+    : PostgresConnection
+  : PostgresConnection;
 
 export interface PostgresOptions {
   /** For the two tables of the adapter; it is created if need be. Absent: `annals`. */
@@ -41,9 +50,16 @@ export interface PostgresOptions {
  * the checkpoint. A lock of the projection's own comes first, so that of two runners one waits, and
  * then sees that it was overtaken.
  */
-export function postgresReadModel<Connection extends PostgresConnection>(
+export function postgresReadModel<Pool extends PostgresPool>(
+  pool: Pool,
+  options: PostgresOptions = {},
+): ReadModel<ConnectionOf<Pool>> {
+  return readModelIn(pool as PostgresPool as PostgresPool<ConnectionOf<Pool>>, options);
+}
+
+function readModelIn<Connection extends PostgresConnection>(
   pool: PostgresPool<Connection>,
-  { schema = "annals" }: PostgresOptions = {},
+  { schema = "annals" }: PostgresOptions,
 ): ReadModel<Connection> {
   const names = tableNames(schema);
   let prepared: Promise<void> | undefined;

@@ -83,7 +83,9 @@ function commit<Database extends SqliteDatabase>(
   }
 }
 
-/** SQLite ends a transaction by itself on some failures; there is nothing left to roll back then. */
+/**
+ * SQLite ends a transaction by itself on some failures; there is nothing left to roll back then.
+ */
 function rollBack(database: SqliteDatabase): void {
   try {
     database.exec("ROLLBACK");

@@ -1,4 +1,5 @@
-// The codec between an application's events and the store: what is kept, refused, brought up to date.
+// The codec between an application's events and the store: what is kept, refused, brought up to
+// date.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { defineEvents } from "../../src/client/store/define-events.ts";

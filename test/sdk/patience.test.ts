@@ -26,7 +26,9 @@ interface Failure {
   readonly details?: Any[];
 }
 
-/** A server that fails with these, one an append, and then accepts; and the ids that it was sent. */
+/**
+ * A server that fails with these, one an append, and then accepts; and the ids that it was sent.
+ */
 async function failing(...failures: Failure[]) {
   const ids: string[][] = [];
   server = await scripted({

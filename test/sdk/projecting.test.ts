@@ -1,4 +1,5 @@
-// Projections: exactly one effect of each event, progress, poison, rebuilding, reading one's writes.
+// Projections: exactly one effect of each event, progress, poison, rebuilding, reading one's
+// writes.
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {
   connect,

@@ -1,4 +1,5 @@
-// Reads and subscriptions by the SDK: what they answer, and that they go on where they were cut off.
+// Reads and subscriptions by the SDK: what they answer, and that they go on where they were cut
+// off.
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { sendUnaryData, ServerWritableStream } from "@grpc/grpc-js";
 import fc from "fast-check";

@@ -24,7 +24,10 @@ export interface HandleOptions extends OperationOptions {
 }
 
 export interface Repository<State, Command, E extends EventShape> {
-  /** Throws what `decide` throws, a `ConflictError` when others are always faster, a `StoreError`. */
+  /**
+   * Throws what `decide` throws, a `ConflictError` when others are always faster, a
+   * `StoreError`.
+   */
   handle(stream: string, command: Command, options?: HandleOptions): Promise<Handled<State, E>>;
   /** The state now, or after `version`. */
   load(

@@ -1,5 +1,5 @@
-// Snapshots of a repository's states: which kind they are stored under, their form, when one is due.
-// They are a cache: whatever goes wrong with one is told and costs time, never a command.
+// Snapshots of a repository's states: which kind they are stored under, their form, when one is
+// due. They are a cache: whatever goes wrong with one is told and costs time, never a command.
 
 import { isDeepStrictEqual } from "node:util";
 import type { AnnalsClient } from "../store/annals-client.ts";

@@ -1,5 +1,5 @@
-// A batch of events into a read model: one transaction if all goes well. Where an event fails, those
-// before it are committed, it is dealt with by itself, and the rest goes on behind it.
+// A batch of events into a read model: one transaction if all goes well. Where an event fails,
+// those before it are committed, it is dealt with by itself, and the rest goes on behind it.
 
 import { AnnalsError } from "../store/errors.ts";
 import type { EventCodec, EventShape, RawEvent } from "../store/event.ts";
@@ -39,7 +39,10 @@ export interface BatchContext<E extends EventShape, Tx> {
 
 type Tried =
   | { readonly checkpoint: ProjectionCheckpoint }
-  /** `index`: of the event that was being handled; undefined: the commit failed, none is to blame. */
+  /**
+   * `index`: of the event that was being handled; undefined: the commit failed, none is to
+   * blame.
+   */
   | { readonly index: number | undefined; readonly error: unknown };
 
 const retryDelayMaxMs = 30_000;

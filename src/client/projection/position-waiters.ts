@@ -9,7 +9,10 @@ export interface WaitOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The last position up to the one asked for that the projection will ever take; undefined: not known. */
+/**
+ * The last position up to the one asked for that the projection will ever take; undefined: not
+ * known.
+ */
 export type LastOfInterest = (position: number, signal: AbortSignal) => Promise<number | undefined>;
 
 interface Waiter {
@@ -74,7 +77,10 @@ export class PositionWaiters {
     }
   }
 
-  /** A position whose event is of no interest is never taken as such: what counts is the one before. */
+  /**
+   * A position whose event is of no interest is never taken as such: what counts is the one
+   * before.
+   */
   async #ask(waiter: Waiter, signal: AbortSignal): Promise<void> {
     try {
       await pause(askAfterMs, signal);

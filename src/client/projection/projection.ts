@@ -12,7 +12,10 @@ export type RecordedOfType<E extends EventShape, T extends E["type"]> = Extract<
 export interface Projection<E extends EventShape, Tx> {
   /** Its checkpoint's name in the read model. */
   readonly name: string;
-  /** Raise it when handlers or tables change: everything is then built anew, from the first event. */
+  /**
+   * Raise it when handlers or tables change: everything is then built anew, from the first
+   * event.
+   */
   readonly version: number;
   /**
    * Leaves the read model as if no event had ever come (drop, create). In one transaction with the
@@ -49,7 +52,10 @@ export function project<E extends EventShape, Tx>(
   return Object.hasOwn(when, event.type) ? handlers[event.type]?.(event, tx) : undefined;
 }
 
-/** Keeps events as they were recorded: whoever follows decides what becomes of one not understood. */
+/**
+ * Keeps events as they were recorded: whoever follows decides what becomes of one not
+ * understood.
+ */
 export const rawEvents: EventCodec<EventShape> = {
   encode() {
     throw new TypeError("these events are only read");

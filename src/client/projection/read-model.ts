@@ -1,5 +1,5 @@
-// What a projection writes to. The one promise everything rests on: what the handlers wrote, and how
-// far the projection has got, become durable in one transaction or not at all.
+// What a projection writes to. The one promise everything rests on: what the handlers wrote, and
+// how far the projection has got, become durable in one transaction or not at all.
 
 /** How far a projection has got. */
 export interface ProjectionCheckpoint {
@@ -38,7 +38,9 @@ export interface ProjectionStep<Tx> {
   readonly unparkAll?: boolean | undefined;
 }
 
-/** Implemented by the adapters: in memory, SQLite, PostgreSQL. Several projections may share one. */
+/**
+ * Implemented by the adapters: in memory, SQLite, PostgreSQL. Several projections may share one.
+ */
 export interface ReadModel<Tx> {
   /** Undefined: the projection has not begun. */
   checkpoint(projection: string): Promise<ProjectionCheckpoint | undefined>;

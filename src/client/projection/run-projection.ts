@@ -201,7 +201,10 @@ class Runner<E extends EventShape, Tx> {
     }
   }
 
-  /** The checkpoint to go on from; at zero, with an empty read model, where there is none to trust. */
+  /**
+   * The checkpoint to go on from; at zero, with an empty read model, where there is none to
+   * trust.
+   */
   async #begin(storeId: string): Promise<ProjectionCheckpoint> {
     const { name, version, setup } = this.#projection;
     const stored = await this.#model.checkpoint(name);

@@ -1,5 +1,5 @@
-// One atomic append: its options, its request and its result. Ids are made before the first attempt,
-// so that every further one says the very same.
+// One atomic append: its options, its request and its result. Ids are made before the first
+// attempt, so that every further one says the very same.
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { AppendRequestSchema, AppendResponse } from "../../gen/annals/v1/append_pb.js";

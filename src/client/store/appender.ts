@@ -1,6 +1,7 @@
-// A pipe of independent appends: the fast way in. At most a window of them is under way, answered in
-// the order of the calls. After a lost connection those without an answer are sent again in their
-// order, with their ids: what was stored is recognised, and nothing is stored twice.
+// A pipe of independent appends: the fast way in. At most a window of them is under way,
+// answered in the order of the calls. After a lost connection those without an answer are sent
+// again in their order, with their ids: what was stored is recognised, and nothing is stored
+// twice.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type {
@@ -15,7 +16,9 @@ import { invalidField, ServerError, UnavailableError } from "./errors.ts";
 import type { EventShape } from "./event.ts";
 import { delayAfter, pause } from "./retry.ts";
 
-/** What became of one append of a pipe. A refusal is an outcome like any other: the pipe goes on. */
+/**
+ * What became of one append of a pipe. A refusal is an outcome like any other: the pipe goes on.
+ */
 export type AppendOutcome<E extends EventShape> =
   | { readonly kind: "appended"; readonly appended: Appended<E> }
   | { readonly kind: "refused"; readonly error: unknown };

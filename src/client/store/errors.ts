@@ -13,7 +13,9 @@ interface ErrorContext {
 /** Everything this client fails with, but for a signal's own reason. */
 export abstract class AnnalsError extends Error {
   abstract readonly code: string;
-  /** Of an append: whether it may be in the store all the same. Sending the same ids again tells. */
+  /**
+   * Of an append: whether it may be in the store all the same. Sending the same ids again tells.
+   */
   mayHaveBeenStored: boolean;
 
   constructor(message: string, { mayHaveBeenStored = false, cause }: ErrorContext = {}) {

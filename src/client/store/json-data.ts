@@ -1,5 +1,5 @@
-// An event's data as JSON text. What JSON would lose without a word is refused: an event is kept for
-// ever, and a total of NaN would be kept as null.
+// An event's data as JSON text. What JSON would lose without a word is refused: an event is kept
+// for ever, and a total of NaN would be kept as null.
 
 export class NotJsonError extends TypeError {}
 

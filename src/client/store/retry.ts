@@ -22,8 +22,9 @@ export const defaultRetryPolicy: RetryPolicy = Object.freeze({
 const askedDelayMaxMs = 30_000;
 
 /**
- * How long to wait after failure number `failures` (from 1). `chance` is from [0, 1): the upper half
- * of the delay is left to it, so that clients that failed together do not come back together.
+ * How long to wait after failure number `failures` (from 1). `chance` is from [0, 1): the upper
+ * half of the delay is left to it, so that clients that failed together do not come back
+ * together.
  */
 export function delayMs(
   { delayMinMs, delayMaxMs }: RetryPolicy,
