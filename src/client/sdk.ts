@@ -9,7 +9,6 @@ export type { Decider, Handled } from "./decider/decider.ts";
 export { repository } from "./decider/repository.ts";
 export type { HandleOptions, Repository, RepositoryOptions } from "./decider/repository.ts";
 export type { SnapshotOptions, StateCodec } from "./decider/state-snapshots.ts";
-export { PoisonEventError } from "./projection/batch.ts";
 export { memoryReadModel, MemoryTable } from "./projection/memory.ts";
 export type { PoisonPolicy } from "./projection/poison.ts";
 export type { WaitOptions } from "./projection/position-waiters.ts";
@@ -42,7 +41,31 @@ export type {
   JsonEvent,
   OldEvent,
 } from "./store/define-events.ts";
-export * from "./store/errors.ts";
+export {
+  AnnalsError,
+  BeyondHeadError,
+  ConflictError,
+  CorruptionError,
+  EventIdConflictError,
+  ExhaustedError,
+  InvalidArgumentError,
+  isStoreError,
+  MalformedEventError,
+  NotFoundError,
+  PoisonEventError,
+  PreconditionError,
+  ServerError,
+  StoreReplacedError,
+  TimedOutError,
+  UnavailableError,
+} from "./store/errors.ts";
+export type {
+  ConditionConflict,
+  EventIdMismatch,
+  StoreError,
+  StoreErrorCode,
+  StreamConflict,
+} from "./store/errors.ts";
 export { newEventId } from "./store/event-id.ts";
 export type {
   EncodedPayload,

@@ -298,7 +298,7 @@ describe("an event the projection fails on", () => {
 
   test.each<[PoisonPolicy, number, string]>([
     ["skip", 2, "skipped"],
-    [{ retries: 2, delayMs: 1, then: "park" }, 4, "parked"],
+    [{ retries: 2, delayMs: 1, finally: "park" }, 4, "parked"],
   ])("is recorded and passed over: %j", async (onPoison, tries, outcome) => {
     const prefix = newPrefix();
     const last = await tenPayments(prefix);
@@ -325,7 +325,7 @@ describe("an event the projection fails on", () => {
       if (attempts >= 2) poison.clear();
     };
     const one = run(totals(prefix), {
-      onPoison: { retries: 50, delayMs: 1, then: "stop" },
+      onPoison: { retries: 50, delayMs: 1, finally: "stop" },
       onStatus,
     });
     const mend = setInterval(onStatus, 1);
@@ -338,7 +338,7 @@ describe("an event the projection fails on", () => {
   test("stops it after its retries, where that is wanted", async () => {
     const prefix = newPrefix();
     await tenPayments(prefix);
-    const one = run(totals(prefix), { onPoison: { retries: 1, delayMs: 1, then: "stop" } });
+    const one = run(totals(prefix), { onPoison: { retries: 1, delayMs: 1, finally: "stop" } });
     await expect(one.done).rejects.toMatchObject({ code: "POISON_EVENT" });
   });
 

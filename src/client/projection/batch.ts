@@ -1,26 +1,12 @@
 // A batch of events into a read model: one transaction if all goes well. Where an event fails,
 // those before it are committed, it is dealt with by itself, and the rest goes on behind it.
 
-import { AnnalsError } from "../store/errors.ts";
+import { PoisonEventError } from "../store/errors.ts";
 import type { EventCodec, EventShape, RawEvent } from "../store/event.ts";
 import { pause } from "../store/retry.ts";
 import { parkedEvent, type PoisonPlan } from "./poison.ts";
 import { project, type Projection } from "./projection.ts";
 import type { ProjectionCheckpoint, ProjectionStep, ReadModel } from "./read-model.ts";
-
-/** A projection stopped in front of an event it fails on; `cause` is what it failed with. */
-export class PoisonEventError extends AnnalsError {
-  readonly code = "POISON_EVENT";
-  readonly position: number;
-  readonly type: string;
-
-  constructor(projection: string, { position, type }: RawEvent, cause: unknown) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    super(`${projection} fails on the ${type} at position ${position}: ${why}`, { cause });
-    this.position = position;
-    this.type = type;
-  }
-}
 
 /** Somebody else advanced the same projection: what we hold is no longer what is stored. */
 export class OvertakenError extends Error {}
@@ -114,7 +100,9 @@ async function dealWithPoison<E extends EventShape, Tx>(
   }
   const isFull = async () => (await model.parked(projection.name)).length >= parkedMax;
   if (plan.outcome === undefined || (await isFull())) {
-    throw new PoisonEventError(projection.name, event, failure);
+    const why = failure instanceof Error ? failure.message : String(failure);
+    const what = `the ${event.type} at position ${event.position}`;
+    throw new PoisonEventError(`${projection.name} fails on ${what}: ${why}`, event, failure);
   }
   const next = { ...checkpoint, position: event.position };
   const park = parkedEvent(event, plan.outcome, plan.retries + 1, failure);

@@ -15,7 +15,7 @@ export type PoisonPolicy =
       readonly retries: number;
       /** The wait before the first retry; doubles. Absent: 100 ms. */
       readonly delayMs?: number | undefined;
-      readonly then: "park" | "stop";
+      readonly finally: "park" | "stop";
     };
 
 export interface PoisonPlan {
@@ -31,8 +31,8 @@ const errorCharactersMax = 4_000;
 export function planOf(policy: PoisonPolicy): PoisonPlan {
   if (policy === "stop") return { retries: 0, delayMs: 0, outcome: undefined };
   if (policy === "skip") return { retries: 0, delayMs: 0, outcome: "skipped" };
-  const { retries, delayMs = delayDefaultMs, then } = policy;
-  return { retries, delayMs, outcome: then === "park" ? "parked" : undefined };
+  const { retries, delayMs = delayDefaultMs } = policy;
+  return { retries, delayMs, outcome: policy.finally === "park" ? "parked" : undefined };
 }
 
 export function parkedEvent(

@@ -209,6 +209,19 @@ export class MalformedEventError extends AnnalsError {
   }
 }
 
+/** A projection stopped in front of an event it fails on; `cause` is what it failed with. */
+export class PoisonEventError extends AnnalsError {
+  readonly code = "POISON_EVENT";
+  readonly position: number;
+  readonly type: string;
+
+  constructor(message: string, at: { position: number; type: string }, cause: unknown) {
+    super(message, { cause });
+    this.position = at.position;
+    this.type = at.type;
+  }
+}
+
 /** A fault of the server or of what lies between, with its gRPC status. */
 export class ServerError extends AnnalsError {
   readonly code = "SERVER";
@@ -234,6 +247,7 @@ export type StoreError =
   | TimedOutError
   | CorruptionError
   | MalformedEventError
+  | PoisonEventError
   | ServerError;
 
 export type StoreErrorCode = StoreError["code"];
