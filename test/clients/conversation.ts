@@ -113,7 +113,7 @@ export const conversation: readonly Step[] = [
   },
   {
     step: "snapshot",
-    does: "saves and gets a snapshot at version 2; saves one beyond the stream; gets one that is not",
+    does: "saves a snapshot at 2 and gets it; saves one beyond the stream; gets one that is not",
     facts: {
       position: 2,
       version: 2,
@@ -129,7 +129,7 @@ export const conversation: readonly Step[] = [
   },
   {
     step: "subscribe",
-    does: "follows order-1 to caught_up, appends to it, gets that event live, cancels, is forgotten",
+    does: "follows order-1 to caught_up, appends, gets that event live, cancels, is forgotten",
     facts: {
       history: [1, 2, 3],
       caught_up: 6,
@@ -150,7 +150,7 @@ export const conversation: readonly Step[] = [
   },
   {
     step: "restart",
-    does: "follows everything after 7 while the server restarts; retries, appends, resumes after 8",
+    does: "follows everything after 7 through a restart; retries, appends, resumes after 8",
     facts: {
       seen: [8],
       ended: { code: code.unavailable, domain, reason: "STOPPING" },

@@ -61,7 +61,7 @@ async function get(url: string): Promise<unknown> {
   return (await fetch(url)).json();
 }
 
-test("orders are placed once, paid, projected, and found again after a restart", async (context) => {
+test("orders are placed once, paid, projected, found again after a restart", async (context) => {
   const { skip } = context;
   const python = languages.find(({ name }) => name === "python");
   const missing = python && (await missingTool(python));
