@@ -1,5 +1,6 @@
 // Servers that are broken on purpose, each by a small change of the shipped sources, and the
-// scenario in which a campaign's checks must catch it. What other stores shipped by mistake is among them.
+// scenario in which a campaign's checks must catch it. What other stores shipped by mistake is
+// among them.
 import type { ScenarioName } from "./scenarios.ts";
 
 export interface Edit {
@@ -101,7 +102,9 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     "failing",
     "storage/leveldb/write-guard.ts",
     '      throw new AnnalsError(\n        { reason: "OUTCOME_UNKNOWN" },',
-    '      if (cause) return;\n      throw new AnnalsError(\n        { reason: "OUTCOME_UNKNOWN" },',
+    `      if (cause) return;
+      throw new AnnalsError(
+        { reason: "OUTCOME_UNKNOWN" },`,
   ),
   "goes on writing after a failed write": mutant(
     "failing",
@@ -256,8 +259,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "loses the event at which a backwards read is cut": mutant(
     "live",
     "storage/leveldb/scan-read.ts",
-    "            silentChunks = 0;\n          }\n          slab.add(part.frame, 1);",
-    "            silentChunks = 0;\n            continue;\n          }\n          slab.add(part.frame, 1);",
+    "            yield slab.take(through);\n            silentChunks = 0;\n",
+    "            yield slab.take(through);\n            continue;\n",
   ),
   "loses the event a slab is cut at": mutant(
     "live",

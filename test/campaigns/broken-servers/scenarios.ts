@@ -27,7 +27,7 @@ const drainMsMax = 4_000;
 const dataLoss = 15;
 
 /** Runs a server, broken or not, and answers what was found against it. */
-export type Scenario = (seed: number, breakage: Breakage) => Promise<readonly string[]>;
+type Scenario = (seed: number, breakage: Breakage) => Promise<readonly string[]>;
 
 /** Under load, without any fault from outside. */
 async function live(seed: number, breakage: Breakage): Promise<readonly string[]> {
@@ -227,7 +227,9 @@ async function slow(seed: number, breakage: Breakage): Promise<readonly string[]
   return history.violations;
 }
 
-export const scenarios = { live, crash, failing, power, bent, slow } as const;
+export const scenarios = { live, crash, failing, power, bent, slow } satisfies Readonly<
+  Record<string, Scenario>
+>;
 export type ScenarioName = keyof typeof scenarios;
 
 async function startOr(

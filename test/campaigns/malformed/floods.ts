@@ -2,7 +2,7 @@
 // headers without end, and compressed messages that are far larger than they look.
 import { connect, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
-import { messageFrame, RawConnection } from "../../support/raw-connection.ts";
+import { messageFrame, type RawConnection } from "../../support/raw-connection.ts";
 
 const preface = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
 const appendPath = "/annals.v1.EventStoreService/Append";

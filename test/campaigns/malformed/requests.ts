@@ -73,8 +73,8 @@ function filled(schema: DescMessage, random: () => number, depth: number): Uint8
       if (field.scalar === undefined) return undefined;
       return scalarOf(field.scalar, random);
     };
-    if (field.fieldKind === "scalar") message.set(field, scalar() as never);
-    else if (field.fieldKind === "enum") message.set(field, Math.floor(random() * 4) as never);
+    if (field.fieldKind === "scalar") message.set(field, scalar());
+    else if (field.fieldKind === "enum") message.set(field, Math.floor(random() * 4));
   }
   const parts = [Buffer.from(toBinary(schema, message.message))];
   for (const field of schema.fields) {

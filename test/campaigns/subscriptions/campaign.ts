@@ -170,7 +170,8 @@ function swarm(history: History, count: number, random: () => number): Follower[
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
   return Array.from({ length: count }, (_, i) => {
     const kind = random();
-    const account = `account-${1 + Math.floor(random() * 2)}-${mix(Math.floor(random() * 20), 0) % 1_000}`;
+    const number = mix(Math.floor(random() * 20), 0) % 1_000;
+    const account = `account-${1 + Math.floor(random() * 2)}-${number}`;
     const followed: Followed =
       i % 100 === 0
         ? { kind: "all" }

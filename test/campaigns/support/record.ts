@@ -43,7 +43,7 @@ export function batchOf(message: Buffer): Buffer | undefined {
   return message[0] === 0x0a ? new Reader(message, 1).bytes() : undefined;
 }
 
-export class Reader {
+class Reader {
   private readonly buffer: Buffer;
   private offset: number;
 

@@ -7,7 +7,7 @@ import { join, resolve } from "node:path";
 
 const repository = resolve(import.meta.dirname, "../../..");
 const shippedEntry = join(repository, "src/main.ts");
-const brokenEntry = join(import.meta.dirname, "broken-server.ts");
+const brokenEntry = new URL("broken-server.ts", import.meta.url).pathname;
 /** Without it half a second of each start would go into stripping types. */
 const compileCache = join(tmpdir(), "annals-campaign-compile-cache");
 const startMsMax = 60_000;

@@ -1,6 +1,7 @@
-// The syscalls campaign: a scripted workload, run again for every call that it makes on the store's
-// files. Each of them is once the last one before a kill, once an error, and once an error from then
-// on. Afterwards the server is started again without faults and must have everything it told anyone.
+// The syscalls campaign: a scripted workload, run again for every call that it makes on the
+// store's files. Each of them is once the last one before a kill, once an error, and once an error
+// from then on. Afterwards the server is started again without faults and must have everything it
+// told anyone.
 import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { CampaignOptions, CampaignResult } from "../campaign.ts";
