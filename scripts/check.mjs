@@ -17,6 +17,7 @@ const steps = [
   ["lint", "npm run --silent lint"],
   ["deadcode", "npm run --silent deadcode"],
   ["build", "npm run --silent build"],
+  ["package", "node scripts/package.mjs"],
   ["test", `npm run --silent test -- --reporter=default ${report}`],
 ];
 

@@ -1,7 +1,7 @@
 // An event's data as JSON text. What JSON would lose without a word is refused: an event is kept
 // for ever, and a total of NaN would be kept as null.
 
-export class NotJsonError extends TypeError {}
+class NotJsonError extends TypeError {}
 
 /** Throws a `NotJsonError` that names the member. */
 export function jsonText(data: unknown): string {

@@ -93,9 +93,8 @@ export function subscribeTo<E extends EventShape>(
   };
 }
 
-/** The same with events as they were recorded: for those who decide themselves what to do if one is
- * not understood. */
-export async function* rawMessages(
+/** With events as they were recorded. */
+async function* rawMessages(
   context: Context,
   options: SubscribeOptions,
 ): AsyncGenerator<SubscriptionMessage<RawEvent>> {

@@ -1,0 +1,117 @@
+// Looks at the package as those who install it would: its exports and types by the usual judges, what
+// the client's entries pull in, and a program of a stranger's that is compiled and run against it.
+// Needs dist/ (`npm run build`).
+import { spawnSync } from "node:child_process";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+
+const entries = ["sdk", "sqlite", "postgres"];
+const folders = ["dist/client", "dist/gen"];
+const packages = ["@bufbuild/protobuf", "@grpc/grpc-js"];
+
+function run(command, args, options = {}) {
+  const { status, signal } = spawnSync(command, args, { stdio: "inherit", ...options });
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${signal ?? status}`);
+}
+
+/** `import` and `export`, with nothing but names before the path; and `import("...")`. */
+const statement = /(?:^(?:import|export)\s+(?:[\w$*{},\s]+\sfrom\s+)?|\bimport\()"([^"]+)"/gm;
+
+/** Files that are reached from an entry, and the packages and foreign files that must not be. */
+function reached(entry, read) {
+  const files = new Set();
+  const faults = [];
+  const look = (file) => {
+    if (files.has(file)) return;
+    files.add(file);
+    for (const [, target = ""] of read(file).matchAll(statement)) {
+      if (target.startsWith("node:")) continue;
+      const own = packages.some((name) => target === name || target.startsWith(`${name}/`));
+      if (own) continue;
+      const path = relative(".", resolve(dirname(file), target)).replace(/\.ts$/, ".d.ts");
+      const inside = target.startsWith(".") && folders.some((folder) => path.startsWith(folder));
+      if (!inside) faults.push(`${file} imports ${target}`);
+      else look(file.endsWith(".d.ts") ? path.replace(/(?<!\.d)\.js$/, ".d.ts") : path);
+    }
+  };
+  look(entry);
+  return { files, faults };
+}
+
+function checkImports() {
+  const read = (file) => readFileSync(file, "utf8");
+  for (const entry of entries) {
+    for (const kind of ["js", "d.ts"]) {
+      const { files, faults } = reached(`dist/client/${entry}.${kind}`, read);
+      if (faults.length > 0) throw new Error(`the client pulls in more:\n${faults.join("\n")}`);
+      console.log(`package: ${entry}.${kind} reaches ${files.size} files, all of the client`);
+    }
+  }
+}
+
+const program = `
+import { connect, defineEvents, repository, runProjection, isStoreError } from "annals/client";
+import { postgresReadModel, type PostgresPool } from "annals/client/postgres";
+import { sqliteReadModel } from "annals/client/sqlite";
+import { DatabaseSync } from "node:sqlite";
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+type Counted = { readonly type: "Counted"; readonly data: { readonly by: number } };
+const client = connect({ events: defineEvents<Counted>(), timeoutMs: 50 });
+const position: Promise<number> = client
+  .append("s", { type: "Counted", data: { by: 1 } })
+  .then(({ lastPosition }) => lastPosition, (error: unknown) => (isStoreError(error) ? -1 : -2));
+const model = sqliteReadModel(new DatabaseSync(":memory:"));
+const proto = fileURLToPath(import.meta.resolve("annals/proto/annals/v1/append.proto"));
+if (!readFileSync(proto, "utf8").includes("AppendRequest")) throw new Error("no proto");
+declare const pool: PostgresPool;
+const unused = () => [postgresReadModel(pool), repository, runProjection];
+if ((await model.checkpoint("p")) !== undefined || unused.length > 0) throw new Error("wrong");
+console.log("package: a program that imports it runs, and was told " + (await position));
+client.close();
+`;
+
+/** Installed from its tarball beside its dependencies, compiled without leniency, run. */
+function checkProgram() {
+  mkdirSync(".tmp", { recursive: true });
+  const folder = mkdtempSync(".tmp/package-");
+  try {
+    run("npm", ["pack", "--silent", "--pack-destination", folder], { stdio: "ignore" });
+    const { version } = JSON.parse(readFileSync("package.json", "utf8"));
+    const installed = join(folder, "node_modules/annals");
+    mkdirSync(installed, { recursive: true });
+    const tarball = join(folder, `annals-${version}.tgz`);
+    run("tar", ["-xzf", tarball, "-C", installed, "--strip-components", "1"]);
+    if (existsSync(join(installed, "src"))) throw new Error("the sources are in the package");
+    const strict = { strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false };
+    const node = { module: "nodenext", target: "es2023", types: ["node"], outDir: "out" };
+    const compilerOptions = { ...strict, ...node };
+    const config = { compilerOptions, include: ["program.ts"] };
+    writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(config));
+    writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+    writeFileSync(join(folder, "program.ts"), program);
+    for (const name of [...packages, "@types/node"]) {
+      const link = join(folder, "node_modules", name);
+      mkdirSync(dirname(link), { recursive: true });
+      symlinkSync(resolve("node_modules", name), link);
+    }
+    run("tsc", ["-p", folder]);
+    run("node", [join(folder, "out/program.js")]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+run("publint", ["--strict"]);
+run("attw", ["--pack", ".", "--profile", "esm-only", "--quiet"]);
+checkImports();
+checkProgram();
