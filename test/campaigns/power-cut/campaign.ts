@@ -6,7 +6,7 @@
 // The server is stopped (SIGSTOP) right before the cut. Without power nobody runs on; but a thread
 // that waits in fdatasync while ext4 or XFS are shut down is often told that all is well, and the
 // data is gone: in 16 and 11 of 60 cuts under a loop of nothing but write and fdatasync, in none of
-// 60 where it was stopped first. That is the tool's fault: power cuts tell nobody anything.
+// 60 on ext4 where it was stopped first. That is the tool's fault: power cuts tell nobody anything.
 import { existsSync, readFileSync } from "node:fs";
 import type { CampaignOptions, CampaignResult } from "../campaign.ts";
 import { seededRandom } from "../../support/seeded.ts";
