@@ -1,4 +1,5 @@
-// Bytes that grow while they are written: varints and length-delimited texts, as wire.ts reads them.
+// Bytes that grow while they are written: varints and length-delimited texts, as wire.ts reads
+// them.
 
 import { varintBytes, writeVarint } from "./wire.ts";
 

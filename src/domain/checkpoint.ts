@@ -1,4 +1,5 @@
-// Checkpoints in domain words: how far a named consumer has got, and what it may ask to have changed.
+// Checkpoints in domain words: how far a named consumer has got, and what it may ask to have
+// changed.
 
 import type { BeyondHead, CheckpointBackwards } from "./append.ts";
 

@@ -1,5 +1,6 @@
-// Where checkpoints are decided on, beside appends and in the same order: a checkpoint moves forwards
-// only, unless told to begin anew, and never beyond what is durable. Pure and synchronous.
+// Where checkpoints are decided on, beside appends and in the same order: a checkpoint moves
+// forwards only, unless told to begin anew, and never beyond what is durable. Pure and
+// synchronous.
 
 import type { BeyondHead, CheckpointBackwards } from "./append.ts";
 import type {

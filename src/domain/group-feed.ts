@@ -1,5 +1,5 @@
-// The group's side towards the log: whether it wants events, and what becomes of those it is offered,
-// in the order of their positions or, where it had to pass over some, by their key.
+// The group's side towards the log: whether it wants events, and what becomes of those it is
+// offered, in the order of their positions or, where it had to pass over some, by their key.
 
 import type { EventWords } from "./event.ts";
 import type { LaneEvent } from "./group-lane.ts";

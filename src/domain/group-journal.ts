@@ -1,6 +1,6 @@
-// What of a group is not durable yet, made into one write at a time: a delta of what changed since the
-// last one or, where that is as cheap, the whole. After a write whose outcome is unknown the next one
-// is the whole again: it holds whatever that one was.
+// What of a group is not durable yet, made into one write at a time: a delta of what changed
+// since the last one or, where that is as cheap, the whole. After a write whose outcome is
+// unknown the next one is the whole again: it holds whatever that one was.
 
 import type { Lane } from "./group-lane.ts";
 import { encodeDelta, encodeProgress } from "./group-progress-codec.ts";

@@ -2,15 +2,20 @@
 // are told by what they add to the one before; texts are UTF-8 behind their length.
 //
 //   base    1  sequence through from_time unsettled
-//              fronts:  count, each (position retry key)      replays: count, each (position retry)
-//              ahead:   count, each (position)                carried: count, each (position retry)
-//              eras:    count, each (query ordering prefix through, fronts: count, each (position key))
+//              fronts:  count, each (position retry key)
+//              replays: count, each (position retry)
+//              ahead:   count, each (position)
+//              carried: count, each (position retry)
+//              eras:    count, each (query ordering prefix through
+//                                    fronts: count, each (position key))
 //   delta   2  sequence through unsettled
-//              dropped: count, each (number)      moved:   count, each (number through-position retry)
+//              dropped: count, each (number)
+//              moved:   count, each (number through-position retry)
 //              added:   count, each (position retry key)
 //              replays: count, each (position 0 | 1 retry)
 //   retry      attempts, and where there are any: retry_at
-//   query      an annals.v1.Query message; ordering 1 stream, 2 category, 3 tag, 4 none
+//   query      an annals.v1.Query message
+//   ordering   1 stream, 2 category, 3 tag, 4 none
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { QuerySchema } from "../gen/annals/v1/query_pb.js";
@@ -107,7 +112,10 @@ export function decodeDelta(bytes: Uint8Array): ProgressDelta {
   return { sequence, through, unsettledCount, dropped, moved, added, replays };
 }
 
-/** What the notes of a group say, the deltas in the order of their names. Throws where they are bent. */
+/**
+ * What the notes of a group say, the deltas in the order of their names. Throws where they are
+ * bent.
+ */
 export function loadProgress(
   base: Uint8Array,
   deltas: readonly Uint8Array[],

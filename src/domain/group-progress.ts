@@ -1,6 +1,7 @@
-// How far a consumer group has got: everything that must outlive the process. Settled is told by what
-// is not: up to `through` every match is settled but for those behind the front of their key. So it
-// stays small however far one key falls behind the others, and grows with the keys that are at work.
+// How far a consumer group has got: everything that must outlive the process. Settled is told by
+// what is not: up to `through` every match is settled but for those behind the front of their
+// key. So it stays small however far one key falls behind the others, and grows with the keys
+// that are at work.
 
 import type { GroupOrdering, KeyWords } from "./group-settings.ts";
 import { keyOf } from "./group-settings.ts";
@@ -15,7 +16,10 @@ export interface Retry {
   readonly retryAtMs: number;
 }
 
-/** The first event of a key that is not settled, or a position before it; `Retry` is that event's. */
+/**
+ * The first event of a key that is not settled, or a position before it; `Retry` is that
+ * event's.
+ */
 export interface Front extends Retry {
   readonly position: number;
 }

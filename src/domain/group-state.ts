@@ -1,5 +1,5 @@
-// The state of a consumer group while it runs: what is durable of it, made fit for work. No clock and
-// no I/O; times are milliseconds since 1970 on a clock that never jumps, handed in.
+// The state of a consumer group while it runs: what is durable of it, made fit for work. No
+// clock and no I/O; times are milliseconds since 1970 on a clock that never jumps, handed in.
 
 import { Journal, type JournalBounds } from "./group-journal.ts";
 import type { Lane, LaneEvent } from "./group-lane.ts";

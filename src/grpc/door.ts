@@ -75,8 +75,8 @@ function enter(
 }
 
 /**
- * The client reset its stream. With the code NO_ERROR, as Node's own client does it, Node would wait
- * for ever to write what nobody takes: neither the call nor its connection would ever end.
+ * The client reset its stream. With the code NO_ERROR, as Node's own client does it, Node would
+ * wait for ever to write what nobody takes: neither the call nor its connection would ever end.
  */
 function letGo(this: ServerHttp2Stream): void {
   process.nextTick(() => this.destroy());

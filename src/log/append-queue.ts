@@ -69,8 +69,9 @@ export class AppendQueue {
   }
 
   /**
-   * Resolves when the notes are durable; throws what `add` throws of commits. They are let in however
-   * long the line is, and while it stops: whoever writes them has one such write at a time.
+   * Resolves when the notes are durable; throws what `add` throws of commits. They are let in
+   * however long the line is, and while it stops: whoever writes them has one such write at a
+   * time.
    */
   async write(notes: readonly NoteChange[]): Promise<void> {
     const rider = { kind: "notes", notes } as const;

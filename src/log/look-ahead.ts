@@ -8,7 +8,10 @@ import type { Storage } from "../storage/storage.ts";
 /** Positions that a condition may reach back before it is worth a look-up of its own. */
 const farBack = 1_000;
 
-/** The append with its condition looked up; undefined: it reaches back so little that line will do. */
+/**
+ * The append with its condition looked up; undefined: it reaches back so little that line will
+ * do.
+ */
 export function lookAhead(storage: Storage, append: Append): Promise<Append> | undefined {
   const { condition } = append;
   if (condition === undefined || storage.head().position - condition.after < farBack) {

@@ -1,6 +1,6 @@
-// The line in which appends, and all else that is to be written, wait for a commit: first come, first
-// served, and whoever gives up leaves it from any place at once. Linked, so that a line of thousands
-// costs the same as one of ten.
+// The line in which appends, and all else that is to be written, wait for a commit: first come,
+// first served, and whoever gives up leaves it from any place at once. Linked, so that a line of
+// thousands costs the same as one of ten.
 
 import type { Append, Outcome } from "../domain/append.ts";
 import type { CheckpointUpdate } from "../domain/checkpoint.ts";

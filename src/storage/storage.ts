@@ -205,7 +205,10 @@ export interface NotePage {
   readonly limit: number;
 }
 
-/** Notes are written by commits alone, so that they are decided on like events, one after another. */
+/**
+ * Notes are written by commits alone, so that they are decided on like events, one after
+ * another.
+ */
 export interface NoteStore {
   /** The values of those that are there, by name. */
   get(space: NoteSpace, names: Iterable<string>): Promise<Map<string, Uint8Array>>;

@@ -1,5 +1,6 @@
-// What a consumer group owes, told plainly: sets and filters over a list of events. It watches what a
-// group does and names every fault: an event out of its turn, twice, too soon, too often, or lost.
+// What a consumer group owes, told plainly: sets and filters over a list of events. It watches
+// what a group does and names every fault: an event out of its turn, twice, too soon, too often,
+// or lost.
 import type { LoggedEvent } from "./group-world.ts";
 import { keyOf, type GroupSettings } from "../../src/domain/group-settings.ts";
 import { matches } from "../../src/domain/query.ts";

@@ -1,5 +1,6 @@
-// Everything around the core of a consumer group, played by the test: a log, members, a clock, a disk
-// that may lose what is on its way to it. Each step is one thing that may happen; the oracle watches.
+// Everything around the core of a consumer group, played by the test: a log, members, a clock, a
+// disk that may lose what is on its way to it. Each step is one thing that may happen; the
+// oracle watches.
 import { Group, type Reading } from "../../src/domain/group.ts";
 import { loadProgress, encodeProgress } from "../../src/domain/group-progress-codec.ts";
 import { progressFrom } from "../../src/domain/group-progress.ts";

@@ -1,5 +1,6 @@
-// The restore drill: what is backed up while the store serves comes back as the same store, entry by
-// entry; a backup grows with its store; and a backup that was bent anywhere is never restored.
+// The restore drill: what is backed up while the store serves comes back as the same store,
+// entry by entry; a backup grows with its store; and a backup that was bent anywhere is never
+// restored.
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// Start-up serves what is proven or refuses with a precise report and changes nothing; what was lost
-// can be accepted once, by a word that stands for just this loss.
+// Start-up serves what is proven or refuses with a precise report and changes nothing; what was
+// lost can be accepted once, by a word that stands for just this loss.
 import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// The scrubber: it finds every kind of rot in a store that is being served, keeps to its rate, gives
-// way, and leaves everything as it is.
+// The scrubber: it finds every kind of rot in a store that is being served, keeps to its rate,
+// gives way, and leaves everything as it is.
 import { mkdtemp, open as openFile, readFile, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,7 +23,10 @@ import { contentsOf } from "../support/store-folder.ts";
 
 const events = 60;
 
-/** Commits of six events: streams a-0 to a-2 in turn, ids 1 to 60, every third made by the server. */
+/**
+ * Commits of six events: streams a-0 to a-2 in turn, ids 1 to 60, every third made by the
+ * server.
+ */
 async function fill(storage: Storage): Promise<void> {
   for (let i = 0; i < events / 6; i++) {
     const sketches = newEvents(6, (n) => ({

@@ -1,5 +1,5 @@
-// The list of a backup: which files belong to it, up to which position, and by which hashes they are
-// known. Written last and whole: what it does not name does not count.
+// The list of a backup: which files belong to it, up to which position, and by which hashes they
+// are known. Written last and whole: what it does not name does not count.
 //
 //   <backup>/BACKUP         JSON, two lines: the list, and its SHA-256
 //   <backup>/log-*.annals   backup-file.ts: chunks, in order; each file is written once

@@ -1,7 +1,7 @@
-// A backup of a store, served or not: every chunk as it is, so that the restored log is the same log
-// down to its hash chain; and, as they are at that moment, the snapshots and notes beside it. The
-// next backup into the same folder adds what has come since. The index is left out: it follows from
-// the log.
+// A backup of a store, served or not: every chunk as it is, so that the restored log is the same
+// log down to its hash chain; and, as they are at that moment, the snapshots and notes beside
+// it. The next backup into the same folder adds what has come since. The index is left out: it
+// follows from the log.
 //
 // Backups are taken at the level of storage and not over the wire: an event on the wire has lost
 // where its chunk began, whether a client chose its id, and with them the chain.

@@ -41,7 +41,9 @@ export class ChunkTail {
     return chunk && chunk.first <= position ? chunk : undefined;
   }
 
-  /** Some of the chunks from the one that holds `first` up to the one that holds `last`; or none. */
+  /**
+   * Some of the chunks from the one that holds `first` up to the one that holds `last`; or none.
+   */
   page(first: number, last: number, countMax: number): readonly Chunk[] {
     const from = this.indexOf(first);
     const begin = this.chunks[from];

@@ -29,8 +29,8 @@ export interface ReadableKv {
   /** The values of the keys, in their order; undefined where a key is not there. */
   getMany(keys: Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   /**
-   * Some of the entries of a range, in its order: none only if there is none. Fewer than `limit`, of
-   * fewer than half of `bytesMax` bytes: there are no more.
+   * Some of the entries of a range, in its order: none only if there is none. Fewer than
+   * `limit`, of fewer than half of `bytesMax` bytes: there are no more.
    */
   page(range: KeyRange): Promise<Entry[]>;
 }

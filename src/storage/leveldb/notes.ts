@@ -4,9 +4,9 @@
 //   -  what was noted
 //   4  CRC-32 of the key and of everything before
 //
-// A change puts a higher revision, which stands before the older one, and deletes that in the same
-// batch: no key is written twice. A note that comes back begins with the clock's microseconds, beyond
-// every revision it had before.
+// A change puts a higher revision, which stands before the older one, and deletes that in the
+// same batch: no key is written twice. A note that comes back begins with the clock's
+// microseconds, beyond every revision it had before.
 
 import { AnnalsError, corruption, invariant } from "../../domain/errors.ts";
 import type { Note, NoteChange, NotePage, NoteSpace, NoteStore } from "../storage.ts";
@@ -25,8 +25,8 @@ const spaceNumbers: Readonly<Record<NoteSpace, number>> = {
 };
 
 /**
- * Spaces whose notes change often: what was deleted lies between one name and the next until LevelDB
- * compacts it, so each name is sought by itself.
+ * Spaces whose notes change often: what was deleted lies between one name and the next until
+ * LevelDB compacts it, so each name is sought by itself.
  */
 const seekingSpaces: ReadonlySet<NoteSpace> = new Set<NoteSpace>(["checkpoint", "group-progress"]);
 

@@ -1,7 +1,7 @@
-// The scrubber: while the store serves, it reads all of it again and again at a bounded rate, so that
-// a bit that rots is found by us and not by an auditor in three years. Tables by LevelDB's own CRCs,
-// which LevelDB never looks at; the log by ours and by the hash chain; the index against the log.
-// What it finds it says, loudly, and counts; it repairs nothing.
+// The scrubber: while the store serves, it reads all of it again and again at a bounded rate, so
+// that a bit that rots is found by us and not by an auditor in three years. Tables by LevelDB's
+// own CRCs, which LevelDB never looks at; the log by ours and by the hash chain; the index
+// against the log. What it finds it says, loudly, and counts; it repairs nothing.
 
 import { basename } from "node:path";
 import type { Core } from "./core.ts";
@@ -19,7 +19,10 @@ export interface ScrubberOptions {
   readonly delayMs?: number;
   /** From the end of a round to the beginning of the next. Absent: an hour. */
   readonly pauseMs?: number;
-  /** Whether others need the machine now: then it slows down. Absent: whether the event loop is busy. */
+  /**
+   * Whether others need the machine now: then it slows down. Absent: whether the event loop is
+   * busy.
+   */
   readonly isBusy?: () => boolean;
   /** Told of each finding, once. Absent: a warning. */
   readonly found?: (finding: string) => void;

@@ -1,5 +1,5 @@
-// `annals verify FOLDER`: everything that can be checked about a store's folder, without opening the
-// store, changing it or keeping a server from it.
+// `annals verify FOLDER`: everything that can be checked about a store's folder, without opening
+// the store, changing it or keeping a server from it.
 
 import { basename } from "node:path";
 import type { Head } from "../storage.ts";

@@ -185,7 +185,10 @@ class Episode {
     }
   }
 
-  /** While the disk is full, readers go on; only while the database is reopened they may have to wait. */
+  /**
+   * While the disk is full, readers go on; only while the database is reopened they may have to
+   * wait.
+   */
   private async checkReaders(storage: Storage): Promise<void> {
     try {
       await this.checkContents(storage);
@@ -214,7 +217,10 @@ class Episode {
     if (kill) await rm(folder, { recursive: true });
   }
 
-  /** Everything acknowledged at its place, nothing that was refused, nothing else but the unknown. */
+  /**
+   * Everything acknowledged at its place, nothing that was refused, nothing else but the
+   * unknown.
+   */
   private async checkContents(storage: Storage): Promise<void> {
     const records = await recordsOf(storage);
     if (records.length !== storage.head().position) this.fault("positions are missing");

@@ -195,7 +195,10 @@ class Checker {
     }
   }
 
-  /** I7, I8: a read is the log up to its head, not less than what was acknowledged, byte for byte. */
+  /**
+   * I7, I8: a read is the log up to its head, not less than what was acknowledged, byte for
+   * byte.
+   */
   private checkRead(call: ReadCall): void {
     const { selection, direction, acknowledgedAtCall, head, records, ended } = call;
     if (ended && head < acknowledgedAtCall) {

@@ -1,5 +1,5 @@
-// One run: a world from a seed, a server over a simulated disk, clients, faults, crashes; then, with
-// all faults gone, what is there is read once more and everything is checked.
+// One run: a world from a seed, a server over a simulated disk, clients, faults, crashes; then,
+// with all faults gone, what is there is read once more and everything is checked.
 import { storedEvent } from "../../../src/domain/record.ts";
 import { firstHash } from "../../../src/storage/leveldb/chunk.ts";
 import { idOf, recordsOf } from "../../support/events.ts";

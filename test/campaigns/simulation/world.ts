@@ -112,7 +112,9 @@ export class World {
     return epochMicros + Math.floor(this.nowMs * 1_000) + this.clockShift + this.steps;
   }
 
-  /** The server's process ends, here and now, if that is planned. The promise then never settles. */
+  /**
+   * The server's process ends, here and now, if that is planned. The promise then never settles.
+   */
   async mayCrash(point: string): Promise<void> {
     if (!this.strikes(point)) return;
     this.crash();
