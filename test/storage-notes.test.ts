@@ -1,4 +1,5 @@
-// What the port's law cannot say of notes in LevelDB: bent bytes, and a write that fails under them.
+// What the port's law cannot say of notes in LevelDB: bent bytes, and a write that fails under
+// them.
 import { expect, test } from "vitest";
 import type { Kv } from "../src/storage/leveldb/kv.ts";
 import { openMemoryKv } from "../src/storage/leveldb/memory-kv.ts";

@@ -13,7 +13,9 @@ export interface ServerReport {
   readonly events: number;
   readonly streams: number;
   readonly types: number;
-  /** Positions up to the head that were not answered: system events, and what lifecycles removed. */
+  /**
+   * Positions up to the head that were not answered: system events, and what lifecycles removed.
+   */
   readonly notAnswered: number;
   /** Empty: the server is sound. */
   readonly findings: readonly string[];

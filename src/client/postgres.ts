@@ -31,7 +31,9 @@ export interface PostgresPool<Connection extends PostgresConnection = PostgresCo
   connect(): Promise<Connection>;
 }
 
-/** What a pool's connections are. The pool of `pg` can be called back as well: that comes second. */
+/**
+ * What a pool's connections are. The pool of `pg` can be called back as well: that comes second.
+ */
 export type ConnectionOf<Pool extends PostgresPool> = Pool extends {
   connect: { (): Promise<infer Connection>; (...callback: never[]): unknown };
 }

@@ -1,5 +1,5 @@
-// A group's progress as bytes: what is written is read back, deltas join their base, and the bytes of
-// format version 1 stay what they are.
+// A group's progress as bytes: what is written is read back, deltas join their base, and the bytes
+// of format version 1 stay what they are.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {

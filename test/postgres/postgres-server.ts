@@ -1,5 +1,5 @@
-// A PostgreSQL server of our own: a folder, a Unix socket in it, no network; killed and started as a
-// test wants. Needs the server's programs on the machine, on the path or where Debian puts them.
+// A PostgreSQL server of our own: a folder, a Unix socket in it, no network; killed and started as
+// a test wants. Needs the server's programs on the machine, on the path or where Debian puts them.
 
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";

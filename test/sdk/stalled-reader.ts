@@ -1,6 +1,6 @@
 // A process of its own that takes the first event of a reading or a subscription and then stands
-// still for a while, with calls beside it; it says what memory that took, and how much it read after.
-// Usage: stalled-reader.ts ADDRESS read|subscribe COUNT
+// still for a while, with calls beside it; it says what memory that took, and how much it read
+// after. Usage: stalled-reader.ts ADDRESS read|subscribe COUNT
 import { connect } from "../../src/client/sdk.ts";
 
 const [address = "", verb, count = ""] = process.argv.slice(2);

@@ -1,5 +1,5 @@
-// A reader that stands still in front of a server at full speed: it holds a bounded number of bytes,
-// whatever is there to be read, and the calls beside it go on.
+// A reader that stands still in front of a server at full speed: it holds a bounded number of
+// bytes, whatever is there to be read, and the calls beside it go on.
 import { execFile } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
