@@ -133,7 +133,7 @@ export const commandHelp: readonly CommandHelp[] = [
     synopsis: "verify [FOLDER] [options]",
     summary: "check everything: a store's folder, a backup, or what a server answers",
     details: [
-      "FOLDER                  a store, also while it is being served, or a backup; nothing in it is",
+      "FOLDER                  a store, also while it is served, or a backup; nothing in it is",
       "                        changed; absent: all that the server at --address answers",
       "--scratch FOLDER        for some megabytes while a store is looked at",
       "Prints what is not as it was written; exit code 1 if there is any.",

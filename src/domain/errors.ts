@@ -92,13 +92,14 @@ export function corruption(
 
 /** A position that was not read from this store. */
 export function beyondHead({ field, asked, head }: Omit<BeyondHead, "kind">): AnnalsError {
-  const message = `${field}: ${asked} is beyond the head (${head}): it was not read from this store`;
+  const message = `${field}: ${asked} is beyond the head (${head}): not read from this store`;
   return new AnnalsError({ reason: "BEYOND_HEAD", field, asked, head }, message);
 }
 
 export function checkpointBackwards(outcome: CheckpointBackwards): AnnalsError {
   const { consumer, asked, saved } = outcome;
-  const message = `consumer ${JSON.stringify(consumer)} is at position ${saved}, asked for ${asked}`;
+  const name = JSON.stringify(consumer);
+  const message = `consumer ${name} is at position ${saved}, asked for ${asked}`;
   return new AnnalsError({ reason: "CHECKPOINT_BACKWARDS", consumer, asked, saved }, message);
 }
 

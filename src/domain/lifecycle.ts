@@ -54,7 +54,7 @@ export const noLifecycle: Lifecycle = Object.freeze({
 export type LifecycleState = "active" | "deleted" | "tombstoned";
 
 /** What became of a stream that ever got `version` events. An append brings a deleted one back. */
-export function stateOf(lifecycle: Lifecycle | undefined, version: number): LifecycleState {
+function stateOf(lifecycle: Lifecycle | undefined, version: number): LifecycleState {
   if (lifecycle?.tombstoned === true) return "tombstoned";
   return version > 0 && (lifecycle?.deletion?.through ?? 0) >= version ? "deleted" : "active";
 }

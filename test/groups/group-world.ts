@@ -20,7 +20,7 @@ export interface LoggedEvent extends EventWords {
 }
 
 /** So tight that everything overflows. */
-export const tightBounds: GroupBounds = {
+const tightBounds: GroupBounds = {
   ...defaultGroupBounds,
   laneEventsMax: 2,
   knownEventsMax: 12,

@@ -30,7 +30,7 @@ interface Hands {
 }
 
 /** Puts a lifecycle into force, whatever it says: the engine decides nothing. */
-export async function setLifecycle(
+async function setLifecycle(
   storage: Storage,
   stream: string,
   change: (before: { lifecycle: Lifecycle; version: number }) => Lifecycle,
@@ -53,7 +53,7 @@ export async function setLifecycle(
   return commit.events[0] as CommitEvent;
 }
 
-export function setPolicy(
+function setPolicy(
   storage: Storage,
   stream: string,
   policy: Partial<StreamPolicy>,
@@ -64,7 +64,7 @@ export function setPolicy(
   );
 }
 
-export function deleteStream(storage: Storage, stream: string): Promise<CommitEvent> {
+function deleteStream(storage: Storage, stream: string): Promise<CommitEvent> {
   const { position } = storage.head();
   return setLifecycle(storage, stream, (before) =>
     withDeletion({ ...before, now: 0 }, { position: position + 1, recordedAt: 0 }, false),

@@ -11,7 +11,7 @@
 //       16    4  count of events
 //       20    8  recorded at, microseconds since 1970, UTC
 //       28   32  SHA-256 of the whole value of the chunk before; zeros in the first chunk
-//       60    -  where ids are some of each: a bit for each event, from the lowest, 1 = the client's
+//       60    -  where ids are some of each: a bit for each event, lowest first, 1 = the client's
 //        -    -  records, framed (domain/record.ts)
 //
 // The key holds the last position: a seek lands on the chunk that holds a position. With the bits
@@ -32,7 +32,7 @@ const idsChosen = 2;
 const idsMixed = 4;
 
 /** Near this many bytes of records a chunk is cut: balances stream reads against scans. */
-export const chunkBytesTarget = 8 * 1024;
+const chunkBytesTarget = 8 * 1024;
 
 /** The hash before the first chunk. */
 export const firstHash: Uint8Array = new Uint8Array(hashBytes);

@@ -63,7 +63,7 @@ async function eventsById(
 }
 
 /** The event at a position at or before the head. Throws CORRUPTION. */
-export async function eventAt(core: Core, position: number, head: number): Promise<StoredEvent> {
+async function eventAt(core: Core, position: number, head: number): Promise<StoredEvent> {
   const chunk = await chunkHolding(core, position, head);
   const offsets = frameOffsets(chunk);
   const ordinal = position - chunk.first;

@@ -79,7 +79,7 @@ const nothingLeft = {
 };
 
 /** The first version of a stream that is left now; beyond its count where none is. */
-export async function firstLeft(core: Core, term: TermHead, lifecycle: Lifecycle): Promise<number> {
+async function firstLeft(core: Core, term: TermHead, lifecycle: Lifecycle): Promise<number> {
   const byNumber = firstVersion(lifecycle, term.count);
   const time = oldestTime(lifecycle, core.clock());
   if (time === 0 || byNumber > term.count) return byNumber;
