@@ -1,5 +1,5 @@
-// All lanes of a group: which are ready to be delivered from, which are to be read from the log again,
-// and how far every one of them has got. What is known of the events that wait is bounded.
+// All lanes of a group: which are ready to be delivered from, which are to be read from the log
+// again, and how far every one of them has got. What is known of the events that wait is bounded.
 
 import { Fifo } from "./fifo.ts";
 import { Lane, type LaneEvent } from "./group-lane.ts";

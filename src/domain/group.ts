@@ -1,7 +1,7 @@
-// A consumer group: a machine that is told what happens - an event of the log, an acknowledgement, a
-// lease that ran out - and says what follows: whom to deliver what, and what to make durable. Events
-// of one key go out one after the other; the next only when the one before is settled. Without a
-// clock and without I/O, so that every history of it can be generated (see test/groups).
+// A consumer group: a machine that is told what happens - an event of the log, an acknowledgement,
+// a lease that ran out - and says what follows: whom to deliver what, and what to make durable.
+// Events of one key go out one after the other; the next only when the one before is settled.
+// Without a clock and without I/O, so that every history of it can be generated (see test/groups).
 
 import { edit, replay, reset } from "./group-edit.ts";
 import {

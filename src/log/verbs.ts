@@ -129,7 +129,9 @@ export interface SnapshotListRequest {
   readonly limit: number;
 }
 
-/** Consumers in the order of their names' UTF-8 bytes; `after` is exclusive, empty: from the first. */
+/**
+ * Consumers in the order of their names' UTF-8 bytes; `after` is exclusive, empty: from the first.
+ */
 export interface CheckpointPage {
   /** Only consumers whose name begins with this. Empty: all. */
   readonly prefix: string;

@@ -11,8 +11,8 @@ export interface SnapshotOptions<State> {
   /** Saved when at least so many events came since the last one. */
   readonly everyEvents: number;
   /**
-   * Of `State`'s form and of what `evolve` makes of it. Raise it whenever either changes: snapshots of
-   * other versions are passed over.
+   * Of `State`'s form and of what `evolve` makes of it. Raise it whenever either changes: snapshots
+   * of other versions are passed over.
    */
   readonly schemaVersion: number;
   /** Absent: `state`. To keep several kinds of states of one stream apart. */
