@@ -51,8 +51,6 @@ export const noLifecycle: Lifecycle = Object.freeze({
   tombstoned: false,
 });
 
-export type LifecycleState = "active" | "deleted" | "tombstoned";
-
 /**
  * The first version that is not gone by its number, given how many events the stream ever got; one
  * more than that where all are. Age may have removed more: see `oldestTime`.
