@@ -1201,6 +1201,8 @@ export declare type DiscardParkedResponse = Message<"annals.v1.DiscardParkedResp
 export declare const DiscardParkedResponseSchema: GenMessage<DiscardParkedResponse>;
 
 /**
+ * Not served yet: every call ends with UNIMPLEMENTED.
+ *
  * Workers that share a subscription. At least once, never less: an event counts as done only when its
  * acknowledgement was durable.
  *

@@ -275,6 +275,8 @@ export const DiscardParkedResponseSchema = /*@__PURE__*/
   messageDesc(file_annals_v1_consumer_group_service, 25);
 
 /**
+ * Not served yet: every call ends with UNIMPLEMENTED.
+ *
  * Workers that share a subscription. At least once, never less: an event counts as done only when its
  * acknowledgement was durable.
  *

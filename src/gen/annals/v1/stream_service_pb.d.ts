@@ -296,6 +296,8 @@ export enum StreamLifecycle {
 export declare const StreamLifecycleSchema: GenEnum<StreamLifecycle>;
 
 /**
+ * Not served yet: every call ends with UNIMPLEMENTED.
+ *
  * How streams end. Every change is recorded in the log as a system event in the stream
  * `$lifecycle-<stream>`, readable by naming that stream or its type: `$StreamUpdated`,
  * `$StreamDeleted`, `$StreamTombstoned`.

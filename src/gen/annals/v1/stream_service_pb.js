@@ -64,6 +64,8 @@ export const StreamLifecycle = /*@__PURE__*/
   tsEnum(StreamLifecycleSchema);
 
 /**
+ * Not served yet: every call ends with UNIMPLEMENTED.
+ *
  * How streams end. Every change is recorded in the log as a system event in the stream
  * `$lifecycle-<stream>`, readable by naming that stream or its type: `$StreamUpdated`,
  * `$StreamDeleted`, `$StreamTombstoned`.
