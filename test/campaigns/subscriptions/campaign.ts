@@ -36,7 +36,7 @@ interface Tally {
 
 export async function subscriptions(options: SubscriptionsOptions): Promise<CampaignResult> {
   const { seed, secondsMax = Infinity, report } = options;
-  const { subscribers = 10_000, deliveriesMax = 10_000_000, storeEventsMax = 60_000 } = options;
+  const { subscribers = 10_000, deliveriesMax = 10_000_000, storeEventsMax = 20_000 } = options;
   await warmUp();
   const tally: Tally = {
     cycles: 0,
