@@ -1,5 +1,6 @@
 // All lanes of a group: which are ready to be delivered from, which are to be read from the log
-// again, and how far every one of them has got. What is known of the events that wait is bounded.
+// again, and how far every one of them has got. What is known of the events that wait is
+// bounded.
 
 import { Fifo } from "./fifo.ts";
 import { Lane, type LaneEvent } from "./group-lane.ts";
@@ -112,7 +113,8 @@ export class Lanes {
     if (frame === undefined) return;
     if (this.frameBytes + frame.length > this.bounds.frameBytesMax) return;
     this.frameBytes += frame.length;
-    event.frame = frame;
+    // A copy: what is handed in is a part of something larger, which would be kept with it.
+    event.frame = new Uint8Array(frame);
   }
 
   dropFrame(event: LaneEvent): void {

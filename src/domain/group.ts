@@ -1,7 +1,8 @@
-// A consumer group: a machine that is told what happens - an event of the log, an acknowledgement,
-// a lease that ran out - and says what follows: whom to deliver what, and what to make durable.
-// Events of one key go out one after the other; the next only when the one before is settled.
-// Without a clock and without I/O, so that every history of it can be generated (see test/groups).
+// A consumer group: a machine that is told what happens - an event of the log, an
+// acknowledgement, a lease that ran out - and says what follows: whom to deliver what, and what
+// to make durable. Events of one key go out one after the other; the next only when the one
+// before is settled. Without a clock and without I/O, so that every history of it can be
+// generated (see test/groups).
 
 import { edit, replay, reset } from "./group-edit.ts";
 import {
@@ -57,8 +58,6 @@ export class Group {
     this.state = createGroupState(settings, progress, baseSequence, bounds);
   }
 
-  // ---- in numbers ---------------------------------------------------------------------------
-
   get settings(): GroupSettings {
     return this.state.settings;
   }
@@ -95,6 +94,11 @@ export class Group {
     return this.state.unsettledCount + this.state.replays.size;
   }
 
+  /** Parked events that are to be delivered again. */
+  get replayCount(): number {
+    return this.state.replays.size;
+  }
+
   /** 0: none is in flight. */
   get oldestInFlight(): number {
     let oldest = 0;
@@ -103,8 +107,6 @@ export class Group {
     }
     return oldest;
   }
-
-  // ---- the log ------------------------------------------------------------------------------
 
   get wantsEvents(): boolean {
     return wantsEvents(this.state);
@@ -156,8 +158,6 @@ export class Group {
   place(position: number, event: GroupEvent | undefined, nowMs: number): void {
     place(this.state, position, event, nowMs);
   }
-
-  // ---- members ------------------------------------------------------------------------------
 
   join(id: number, permits: number): void {
     this.state.members.add(id, permits);
@@ -229,8 +229,6 @@ export class Group {
     });
   }
 
-  // ---- time and deliveries ------------------------------------------------------------------
-
   /** Takes leases that ran out from their members, and makes ready what waited long enough. */
   tick(nowMs: number): void {
     const { leases, deliveries, lanes } = this.state;
@@ -292,12 +290,15 @@ export class Group {
     return true;
   }
 
+  /** Whether it is still in its member's hands. */
+  holds({ token }: Delivery): boolean {
+    return this.state.deliveries.has(token);
+  }
+
   /** The event of a delivery that was sent is not in the log any more. */
   vanished(delivery: Delivery, nowMs: number): void {
     if (this.state.deliveries.has(delivery.token)) vanish(this.state, delivery, nowMs);
   }
-
-  // ---- changes ------------------------------------------------------------------------------
 
   /** False: refused, as too many edits concern events that are not settled; nothing changed. */
   edit(settings: GroupSettings): boolean {
@@ -318,8 +319,6 @@ export class Group {
   discard(position: number): void {
     this.state.journal.unpark(position);
   }
-
-  // ---- durability ---------------------------------------------------------------------------
 
   /** Somebody waits for the next write. */
   get hasUrgent(): boolean {

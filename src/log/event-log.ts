@@ -6,8 +6,10 @@ import { positionMax } from "../domain/limits.ts";
 import type { Storage, StreamFacts } from "../storage/storage.ts";
 import { AppendQueue } from "./append-queue.ts";
 import { Checkpoints } from "./checkpoints.ts";
+import { Groups } from "./groups.ts";
 import { Interests } from "./interest.ts";
 import { load } from "./load.ts";
+import { PositionWaiters } from "./position-waiters.ts";
 import { ReadGate } from "./read-gate.ts";
 import { read } from "./read.ts";
 import { replay } from "./replay.ts";
@@ -43,6 +45,19 @@ export function createEventLog(options: EventLogOptions): EventLog {
   const interests = new Interests(storage.head().position, timers);
   const unwatch = [storage.watch(interests), storage.watch(checkpoints)];
   const gate = new ReadGate();
+  const groups = new Groups({
+    storage,
+    gate,
+    interests,
+    timers,
+    clock,
+    nowMs: steadyClock(clock, timers),
+    heartbeatMs: limits.checkpointIntervalDefaultMs,
+    write: (notes) => queue.write(notes),
+    warn: onWarning,
+    waiters: new PositionWaiters(timers),
+  });
+  unwatch.push(storage.watch(groups));
   const { batchBytesMax: batchBytes } = limits;
   const source = { storage, gate, interests, timers, clock, batchBytes, warn: onWarning };
   const infoOf = (stream: StreamFacts): StreamInfo => {
@@ -51,6 +66,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
 
   return {
     checkpoints,
+    groups,
     append: (append, signal) => queue.add(append, signal),
     lookAhead: (append) => lookAhead(storage, append),
     read: (request, signal) => read(source, request, signal),
@@ -75,14 +91,25 @@ export function createEventLog(options: EventLogOptions): EventLog {
       identity: storage.identity,
       head: storage.head().position,
       writeState: storage.writeState(),
-      subscriberCount: interests.count,
+      subscriberCount: interests.count - groups.count,
     }),
 
     async stop() {
       interests.stop();
       checkpoints.stop();
+      void queue.stop();
+      await groups.stop();
       await queue.stop();
       for (const end of unwatch) end();
     },
+  };
+}
+
+/** Milliseconds since 1970 that pass evenly, whatever becomes of the clock. */
+function steadyClock(clock: () => number, timers: Timers): () => number {
+  let begunMs: number | undefined;
+  return () => {
+    begunMs ??= Math.round(clock() / 1_000 - timers.nowMs());
+    return begunMs + timers.nowMs();
   };
 }

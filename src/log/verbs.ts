@@ -6,6 +6,7 @@ import type { Checkpoint, CheckpointUpdate } from "../domain/checkpoint.ts";
 import type { Json } from "../domain/json.ts";
 import type { Selection } from "../domain/query.ts";
 import type { NewSnapshot, Snapshot } from "../domain/snapshot.ts";
+import type { GroupLog } from "./group-verbs.ts";
 import type {
   EventTypeFacts,
   NamePage,
@@ -130,7 +131,8 @@ export interface SnapshotListRequest {
 }
 
 /**
- * Consumers in the order of their names' UTF-8 bytes; `after` is exclusive, empty: from the first.
+ * Consumers in the order of their names' UTF-8 bytes; `after` is exclusive, empty: from the
+ * first.
  */
 export interface CheckpointPage {
   /** Only consumers whose name begins with this. Empty: all. */
@@ -162,6 +164,7 @@ export interface CheckpointLog {
 
 export interface EventLog {
   readonly checkpoints: CheckpointLog;
+  readonly groups: GroupLog;
 
   /**
    * Answers when the outcome is certain: durable, or refused with nothing stored. A signal that
