@@ -36,6 +36,10 @@ const options = {
 interface Values {
   readonly "content-type"?: string | undefined;
   readonly "data-file"?: string | undefined;
+}
+
+/** What is expected of a stream. */
+export interface ExpectationValues {
   readonly "expected-version"?: string | undefined;
   readonly expected?: string | undefined;
 }
@@ -66,7 +70,7 @@ export async function append(args: readonly string[], terminal: Terminal): Promi
 
 type AppendInit = Exclude<MessageInitShape<typeof AppendRequestSchema>, { $typeName: string }>;
 
-function expectedOf(values: Values): NonNullable<AppendInit["expected"]> {
+export function expectedOf(values: ExpectationValues): NonNullable<AppendInit["expected"]> {
   const version = values["expected-version"];
   const { expected } = values;
   if (version !== undefined && expected !== undefined) {

@@ -68,9 +68,23 @@ export const commandHelp: readonly CommandHelp[] = [
   },
   {
     name: "streams",
-    synopsis: "streams [PREFIX]",
-    summary: "list streams",
-    details: [json],
+    synopsis:
+      "streams [PREFIX] | streams update STREAM [options] | streams delete STREAM [options]",
+    summary: "list streams; say how one is kept; delete one",
+    details: [
+      "update: the whole policy from now on",
+      "  --max-age AGE         only events younger than this: 12h, 90d",
+      "  --max-count N         only the newest N events",
+      "  --truncate-before N   only versions from N on",
+      "  --label K=V           a free word about the stream (repeat for more)",
+      "  --keep-all            none of these: keep what is left, and all that comes",
+      "delete: an append brings the stream back, versions go on",
+      "  --permanent           no append ever again",
+      "both:",
+      "  --expected-version N, --expected exists|absent",
+      "  --actor TEXT, --reason TEXT    who asks, and why: kept in the log",
+      json,
+    ],
   },
   {
     name: "stream",

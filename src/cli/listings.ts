@@ -4,6 +4,7 @@ import type { EventTypeInfo, StreamInfo } from "../gen/annals/v1/info_pb.js";
 import type { Snapshot } from "../gen/annals/v1/snapshot_pb.js";
 import { grouped } from "./display.ts";
 import { connectionOptions, jsonOption, parse } from "./options.ts";
+import { deleteStream, policyJson, policyText, stateOf, updateStream } from "./stream-changes.ts";
 import { withSession, type ConnectionValues, type Session } from "./session.ts";
 import { pairsOf, tableOn, type Column } from "./table.ts";
 import { print, type Terminal } from "./terminal.ts";
@@ -41,8 +42,13 @@ async function list<Row>(
   return 0;
 }
 
-/** All streams, or those that begin with a prefix. */
+/** All streams, or those that begin with a prefix; or a change of one. */
 export function streams(args: readonly string[], terminal: Terminal): Promise<number> {
+  const [first, ...rest] = args;
+  // With nothing behind it the word is a prefix.
+  const names = rest.some((each) => !each.startsWith("-"));
+  if (first === "update" && names) return updateStream(rest, terminal);
+  if (first === "delete" && names) return deleteStream(rest, terminal);
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
   const [prefix = ""] = positionals;
   return list(values, terminal, {
@@ -52,6 +58,7 @@ export function streams(args: readonly string[], terminal: Terminal): Promise<nu
       { title: "EVENTS", side: "right" },
       { title: "LAST POSITION", side: "right" },
       { title: "LAST RECORDED AT", side: "left" },
+      { title: "STATE", side: "left" },
     ],
     cells: (row) => [
       row.stream,
@@ -59,6 +66,7 @@ export function streams(args: readonly string[], terminal: Terminal): Promise<nu
       String(row.eventCount),
       String(row.lastPosition),
       isoTime(row.lastRecordedAt),
+      stateOf(row),
     ],
     json: streamJson,
     page: async ({ store, once }, pageToken) => {
@@ -73,11 +81,14 @@ function streamJson(row: StreamInfo): object {
     stream: row.stream,
     version: Number(row.version),
     eventCount: Number(row.eventCount),
+    firstVersion: Number(row.firstVersion),
     firstPosition: Number(row.firstPosition),
     lastPosition: Number(row.lastPosition),
     firstRecordedAt: isoTime(row.firstRecordedAt),
     lastRecordedAt: isoTime(row.lastRecordedAt),
     subscriberCount: row.subscriberCount,
+    state: stateOf(row),
+    policy: policyJson(row.policy),
   };
 }
 
@@ -97,12 +108,31 @@ export async function stream(args: readonly string[], terminal: Terminal): Promi
           ["stream", info.stream],
           ["version", grouped(info.version)],
           ["events", grouped(info.eventCount)],
-          ["first", `position ${info.firstPosition}, ${isoTime(info.firstRecordedAt)}`],
-          ["last", `position ${info.lastPosition}, ${isoTime(info.lastRecordedAt)}`],
+          ...placesOf(info),
           ["subscribers", grouped(info.subscriberCount)],
+          ["state", stateOf(info)],
+          ["keeps", policyText(info.policy)],
+          ...labelsOf(info),
         ]);
   await print(terminal.output, text);
   return 0;
+}
+
+function placesOf(info: StreamInfo): [string, string][] {
+  if (info.eventCount === 0n) return [];
+  const { firstPosition, lastPosition } = info;
+  return [
+    [
+      "first",
+      `version ${info.firstVersion}, position ${firstPosition}, ${isoTime(info.firstRecordedAt)}`,
+    ],
+    ["last", `position ${lastPosition}, ${isoTime(info.lastRecordedAt)}`],
+  ];
+}
+
+function labelsOf({ policy }: StreamInfo): [string, string][] {
+  const labels = Object.entries(policy?.labels ?? {});
+  return labels.map(([key, value]) => ["label", `${key}=${value}`]);
 }
 
 /** All event types, or those that begin with a prefix. */

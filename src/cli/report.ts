@@ -77,8 +77,9 @@ function brief(message: string): string {
 
 function conflictText(conflict: AppendConflict): string {
   const lines = ["conflict: nothing was stored"];
-  for (const { stream, expected, actualVersion } of conflict.streams) {
-    const actual = actualVersion === 0n ? "it has no events" : `it is at version ${actualVersion}`;
+  for (const { stream, expected, actualVersion, deleted } of conflict.streams) {
+    const at = `${deleted ? "was deleted" : "is"} at version ${actualVersion}`;
+    const actual = actualVersion === 0n ? "it has no events" : `it ${at}`;
     lines.push(`stream ${stream}: expected ${wanted(expected)}, but ${actual}`);
   }
   const { condition, omittedCount } = conflict;

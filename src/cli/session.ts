@@ -6,6 +6,7 @@ import { defaultAddress, loopback } from "../client/address.ts";
 import { clientOf, type CallOptions, type ServiceClient } from "../client/client.ts";
 import { Connection, type TlsOptions } from "../client/connection.ts";
 import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
+import { StreamService } from "../gen/annals/v1/stream_service_pb.js";
 import { Health } from "../gen/grpc/health/v1/health_pb.js";
 import { CommandError, UsageError } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
@@ -17,6 +18,7 @@ export type EventStore = ServiceClient<Methods<typeof EventStoreService>>;
 export interface Session {
   readonly address: string;
   readonly store: EventStore;
+  readonly streams: ServiceClient<Methods<typeof StreamService>>;
   readonly health: ServiceClient<Methods<typeof Health>>;
   /** For calls with one answer: `--timeout`, else 10 s. */
   readonly once: CallOptions;
@@ -51,6 +53,7 @@ export async function withSession<T>(
     return await work({
       address,
       store: clientOf(EventStoreService, connection),
+      streams: clientOf(StreamService, connection),
       health: clientOf(Health, connection),
       once: { signal, timeoutMs: given ?? timeoutDefaultMs },
       streaming: { signal, timeoutMs: given },

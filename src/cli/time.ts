@@ -1,7 +1,12 @@
 // Times as people read and write them: ISO 8601, UTC, with the microseconds kept. Durations too.
 
 import { create } from "@bufbuild/protobuf";
-import { TimestampSchema, type Timestamp } from "@bufbuild/protobuf/wkt";
+import {
+  DurationSchema,
+  TimestampSchema,
+  type Duration,
+  type Timestamp,
+} from "@bufbuild/protobuf/wkt";
 import { UsageError } from "./options.ts";
 
 /** `2026-01-02T03:04:05.678901Z`; nine digits where there is more than a microsecond to say. */
@@ -33,7 +38,7 @@ export function timestampOf(text: string, option: string): Timestamp {
   throw new UsageError(`${option}: "${text}" is no time: write 2026-01-31T12:00:00.000000Z`);
 }
 
-const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** Milliseconds of `500ms`, `10s`, `2m`, `1h`; a bare number is seconds. */
 export function durationMs(text: string, option: string): number {
@@ -43,4 +48,23 @@ export function durationMs(text: string, option: string): number {
     throw new UsageError(`${option}: "${text}" is no duration: write 500ms, 10s or 2m, up to 24h`);
   }
   return ms;
+}
+
+/** An age: `12h`, `90d`. */
+export function ageOf(text: string, option: string): Duration {
+  const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text);
+  const ms = Number(parts?.[1]) * unitMs[(parts?.[2] ?? "s") as keyof typeof unitMs];
+  if (!(ms >= 1)) throw new UsageError(`${option}: "${text}" is no age: write 12h or 90d`);
+  const seconds = Math.floor(ms / 1_000);
+  const nanos = Math.round((ms - seconds * 1_000) * 1e6);
+  return create(DurationSchema, { seconds: BigInt(seconds), nanos });
+}
+
+/** The same for people, in the largest unit that says it exactly. */
+export function ageText({ seconds, nanos }: Duration): string {
+  const ms = Number(seconds) * 1_000 + nanos / 1e6;
+  for (const unit of ["d", "h", "m", "s"] as const) {
+    if (ms % unitMs[unit] === 0) return `${ms / unitMs[unit]}${unit}`;
+  }
+  return `${ms}ms`;
 }

@@ -20,10 +20,10 @@ export interface AppendCondition {
   readonly query: Query;
   readonly after: number;
   /**
-   * What was looked up already: of the positions after `after` up to and including `through`,
-   * `match` is one whose event matches; 0: none does. Absent: nothing was.
+   * What was looked up already: up to and including this position no event after `after` matches.
+   * Absent: nothing was.
    */
-  readonly seen?: { readonly through: number; readonly match: number };
+  readonly nothingThrough?: number;
 }
 
 /** One atomic append, checked against every limit. */
@@ -63,6 +63,8 @@ export interface StreamConflict {
   readonly stream: string;
   readonly expected: Expected;
   readonly actualVersion: number;
+  /** The stream was deleted, and got no event since. */
+  readonly deleted?: boolean;
 }
 
 /** `position` is that of an event that matches the condition's query after `after`. */
@@ -100,6 +102,12 @@ export interface BeyondHead {
   readonly head: number;
 }
 
+/** A stream the append writes to was deleted for ever; nothing was stored. */
+export interface Tombstoned {
+  readonly kind: "tombstoned";
+  readonly stream: string;
+}
+
 /** The consumer has got further already; nothing was stored. */
 export interface CheckpointBackwards {
   readonly kind: "checkpoint-backwards";
@@ -109,4 +117,10 @@ export interface CheckpointBackwards {
   readonly saved: number;
 }
 
-export type Outcome = Appended | Conflict | EventIdConflict | BeyondHead | CheckpointBackwards;
+export type Outcome =
+  | Appended
+  | Conflict
+  | EventIdConflict
+  | BeyondHead
+  | Tombstoned
+  | CheckpointBackwards;

@@ -13,26 +13,37 @@ import type {
   Conflict,
   EventIdConflict,
   EventIdProblem,
-  Expected,
   Outcome,
   StreamConflict,
 } from "./append.ts";
 import type { Checkpoint, CheckpointOutcome, CheckpointRequest } from "./checkpoint.ts";
 import { CheckpointOverlay, type CheckpointFacts } from "./decide-checkpoint.ts";
+import {
+  LifecycleOverlay,
+  type LifecycleOutcome,
+  type LifecycleRequest,
+} from "./decide-lifecycle.ts";
 import { invariant } from "./errors.ts";
 import type { CommitEvent, NewEvent, PlacedEvent, StoredEvent } from "./event.ts";
+import { lifecycleStream } from "./lifecycle-event.ts";
+import type { Lifecycle } from "./lifecycle.ts";
 import { positionMax } from "./limits.ts";
 import { Overlay } from "./overlay.ts";
 import { composeFrame, sameContent } from "./record.ts";
 
-/** What is decided on, in one order: appends, and changes of checkpoints by themselves. */
-export type Proposal = Append | CheckpointRequest;
-export type OutcomeOf<P extends Proposal> = P extends Append ? Outcome : CheckpointOutcome;
+/** What is decided on, in one order: appends, and changes of checkpoints and of lifecycles. */
+export type Proposal = Append | CheckpointRequest | LifecycleRequest;
+export type OutcomeOf<P extends Proposal> = P extends Append
+  ? Outcome
+  : P extends LifecycleRequest
+    ? LifecycleOutcome
+    : CheckpointOutcome;
 
 /** What is durable, as of `head`: see `Facts` of the storage port, which is one. */
 export interface DecisionFacts extends CheckpointFacts {
   readonly head: { readonly position: number; readonly recordedAt: number };
   readonly versions: ReadonlyMap<string, number>;
+  readonly lifecycles: ReadonlyMap<string, Lifecycle>;
   readonly events: ReadonlyMap<string, StoredEvent>;
   /** One for each of `factsNeeded(...).conditions`. */
   readonly matches: readonly number[];
@@ -56,7 +67,10 @@ export interface Group<P extends Proposal = Append> {
 }
 
 export interface Decision<O = Outcome> {
-  /** One for each append, in order. They hold only once what is to be stored is durable. */
+  /**
+   * One for each append, in order. They hold only once what is to be stored is durable. Fewer than
+   * there are appends, at least one: the others are to be decided on facts of after that.
+   */
   readonly outcomes: O[];
   /** What to store, in order, right after the facts' head. Empty: nothing. */
   readonly events: CommitEvent[];
@@ -73,7 +87,8 @@ export function factsNeeded(appends: readonly Proposal[]): NeededFacts {
   const consumers = new Set<string>();
   for (const append of appends) {
     if ("kind" in append) {
-      consumers.add(consumerOf(append));
+      if (!isLifecycleRequest(append)) consumers.add(consumerOf(append));
+      else for (const name of [append.stream, lifecycleStream(append.stream)]) streams.add(name);
       continue;
     }
     for (const { stream } of append.expectations) streams.add(stream);
@@ -89,8 +104,14 @@ export function factsNeeded(appends: readonly Proposal[]): NeededFacts {
 
 /** What came since the condition was last looked up. */
 function leftToLookUp(condition: AppendCondition): AppendCondition {
-  const { query, after, seen } = condition;
-  return seen === undefined ? condition : { query, after: Math.max(after, seen.through) };
+  const { query, after, nothingThrough = 0 } = condition;
+  return nothingThrough === 0 ? condition : { query, after: Math.max(after, nothingThrough) };
+}
+
+function isLifecycleRequest(
+  request: CheckpointRequest | LifecycleRequest,
+): request is LifecycleRequest {
+  return request.kind === "update-stream" || request.kind === "delete-stream";
 }
 
 function consumerOf(request: CheckpointRequest): string {
@@ -100,24 +121,30 @@ function consumerOf(request: CheckpointRequest): string {
 export function decideGroup<P extends Proposal>(group: Group<P>): Decision<OutcomeOf<P>> {
   const { facts, appends, now } = group;
   const recordedAt = Math.max(now, facts.head.recordedAt);
-  const overlay = new Overlay(recordedAt);
+  const overlay = new Overlay(recordedAt, new LifecycleOverlay(facts.lifecycles));
   const checkpoints = new CheckpointOverlay(facts, recordedAt);
-  const outcomes: (Outcome | CheckpointOutcome)[] = [];
+  const outcomes: (Outcome | CheckpointOutcome | LifecycleOutcome)[] = [];
   let conditionCount = 0;
   for (const append of appends) {
     if ("kind" in append) {
-      outcomes.push(checkpoints.decide(append));
+      const outcome = isLifecycleRequest(append)
+        ? changeLifecycle(append, facts, overlay, now)
+        : checkpoints.decide(append);
+      outcomes.push(outcome);
       continue;
     }
     const match = append.condition === undefined ? 0 : facts.matches[conditionCount++];
     invariant(match !== undefined, "the facts answer every condition");
+    // What matched may just have been removed, and then only the store knows what matches else.
+    if (match > 0 && overlay.lifecycles.mayHaveRemoved) break;
     const { checkpoint } = append;
     const answered =
       recordedBefore(append, facts, overlay) ??
       beyondHead(append, facts) ??
+      overlay.lifecycles.tombstoned(append.events) ??
       (checkpoint && checkpoints.refusal(checkpoint)) ??
       conflict(append, facts, overlay, match);
-    outcomes.push(answered ?? accept(append, facts, overlay, recordedAt));
+    outcomes.push(answered ?? accept(append, facts, overlay));
     if (answered === undefined && checkpoint !== undefined) checkpoints.save(checkpoint);
   }
   const { events } = overlay;
@@ -189,53 +216,54 @@ function conflict(
   let streams: StreamConflict[] | undefined;
   for (const { stream, expected } of expectations) {
     const actualVersion = versionOf(stream, facts, overlay);
-    if (holds(expected, actualVersion)) continue;
-    (streams ??= []).push({ stream, expected, actualVersion });
+    const violated = overlay.lifecycles.conflict(stream, expected, actualVersion);
+    if (violated !== undefined) (streams ??= []).push(violated);
   }
   const conditionConflict = condition && conditionConflictOf(condition, overlay, durableMatch);
   if (streams === undefined && conditionConflict === undefined) return undefined;
   return { kind: "conflict", streams: streams ?? [], condition: conditionConflict };
 }
 
-function holds(expected: Expected, version: number): boolean {
-  switch (expected.kind) {
-    case "version":
-      return version === expected.version;
-    case "exists":
-      return version > 0;
-    case "absent":
-      return version === 0;
-  }
-}
-
 /** All that the group accepted lies beyond the head, and so after `after`. */
 function conditionConflictOf(
-  { query, after, seen }: AppendCondition,
+  { query, after }: AppendCondition,
   overlay: Overlay,
   durableMatch: number,
 ): ConditionConflict | undefined {
-  const position = durableMatch || seen?.match || overlay.match(query);
+  const position = durableMatch || overlay.match(query);
   return position > 0 ? { position, after } : undefined;
 }
 
-function accept(
-  { events }: Append,
+function accept({ events }: Append, facts: DecisionFacts, overlay: Overlay): Appended {
+  const placed = events.map((event) => place(event, facts, overlay));
+  return appended(placed, overlay.recordedAt, false);
+}
+
+/** Accepts an event at the next position. */
+function place(event: NewEvent, facts: DecisionFacts, overlay: Overlay): CommitEvent {
+  const { id, stream, type, tags, idFromClient, body } = event;
+  const version = stream === "" ? 0 : versionOf(stream, facts, overlay) + 1;
+  const position = facts.head.position + overlay.events.length + 1;
+  invariant(position <= positionMax, "positions are safe integers");
+  const frame = composeFrame(body, version, position, overlay.recordedAt);
+  const commit = { id, stream, type, tags, version, position, idFromClient, frame };
+  overlay.add(commit);
+  return commit;
+}
+
+function changeLifecycle(
+  request: LifecycleRequest,
   facts: DecisionFacts,
   overlay: Overlay,
-  recordedAt: number,
-): Appended {
-  const after = facts.head.position + overlay.events.length;
-  invariant(after + events.length <= positionMax, "positions are safe integers");
-  const placed = events.map((event, i) => {
-    const { id, stream, type, tags, idFromClient, body } = event;
-    const version = stream === "" ? 0 : versionOf(stream, facts, overlay) + 1;
-    const position = after + 1 + i;
-    const frame = composeFrame(body, version, position, recordedAt);
-    const commit = { id, stream, type, tags, version, position, idFromClient, frame };
-    overlay.add(commit);
-    return commit;
-  });
-  return appended(placed, recordedAt, false);
+  now: number,
+): LifecycleOutcome {
+  const { recordedAt } = overlay;
+  const version = versionOf(request.stream, facts, overlay);
+  const position = facts.head.position + overlay.events.length + 1;
+  const decided = overlay.lifecycles.decide(request, { version, position, recordedAt, now });
+  if ("kind" in decided) return decided;
+  place(decided.event, facts, overlay);
+  return decided.outcome;
 }
 
 function versionOf(stream: string, facts: DecisionFacts, overlay: Overlay): number {

@@ -2,7 +2,14 @@
 // conflict, say) is a value until the edge; what fails is thrown as this. The gRPC floor holds the
 // one table from reason to status code.
 
-import type { BeyondHead, CheckpointBackwards, Conflict, EventIdConflict } from "./append.ts";
+import type {
+  BeyondHead,
+  CheckpointBackwards,
+  Conflict,
+  EventIdConflict,
+  StreamConflict,
+  Tombstoned,
+} from "./append.ts";
 
 export interface FieldViolation {
   /** The field's path in the request, proto names: `events[3].tags[0]`. */
@@ -16,6 +23,7 @@ export type Failure =
   | { readonly reason: "APPEND_CONFLICT"; readonly conflict: Conflict }
   | { readonly reason: "EVENT_ID_CONFLICT"; readonly conflict: EventIdConflict }
   | { readonly reason: "STREAM_NOT_FOUND"; readonly stream: string }
+  | { readonly reason: "STREAM_TOMBSTONED"; readonly stream: string }
   | { readonly reason: "SNAPSHOT_NOT_FOUND"; readonly stream: string; readonly kind: string }
   | {
       readonly reason: "SNAPSHOT_BEYOND_STREAM";
@@ -88,6 +96,31 @@ export function corruption(
   const lastPosition = at.last ?? firstPosition;
   const failure = { reason: "CORRUPTION", firstPosition, lastPosition } as const;
   return new AnnalsError({ ...failure, stream: at.stream ?? "" }, message, cause);
+}
+
+/** Expectations or a condition that did not hold. */
+export function appendConflict(conflict: Conflict): AnnalsError {
+  const texts = conflict.streams.map(streamText);
+  if (conflict.condition !== undefined) {
+    const { position, after } = conflict.condition;
+    texts.push(`the event at position ${position} matches the condition after ${after}`);
+  }
+  return new AnnalsError({ reason: "APPEND_CONFLICT", conflict }, texts.join("; "));
+}
+
+function streamText({ stream, expected, actualVersion, deleted }: StreamConflict): string {
+  const wanted = expected.kind === "version" ? `version ${expected.version}` : expected.kind;
+  const state = `${deleted === true ? "was deleted" : "is"} at version ${actualVersion}`;
+  return `stream ${JSON.stringify(stream)} ${state}, expected ${wanted}`;
+}
+
+export function streamTombstoned({ stream }: Pick<Tombstoned, "stream">): AnnalsError {
+  const message = `stream ${JSON.stringify(stream)} was deleted for ever`;
+  return new AnnalsError({ reason: "STREAM_TOMBSTONED", stream }, message);
+}
+
+export function streamNotFound(stream: string): AnnalsError {
+  return new AnnalsError({ reason: "STREAM_NOT_FOUND", stream }, `no stream ${stream}`);
 }
 
 /** A position that was not read from this store. */

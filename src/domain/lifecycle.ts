@@ -51,6 +51,14 @@ export const noLifecycle: Lifecycle = Object.freeze({
   tombstoned: false,
 });
 
+type LifecycleState = "active" | "deleted" | "tombstoned";
+
+/** What became of a stream that ever got `version` events. An append brings a deleted one back. */
+export function stateOf(lifecycle: Lifecycle | undefined, version: number): LifecycleState {
+  if (lifecycle?.tombstoned === true) return "tombstoned";
+  return version > 0 && (lifecycle?.deletion?.through ?? 0) >= version ? "deleted" : "active";
+}
+
 /**
  * The first version that is not gone by its number, given how many events the stream ever got; one
  * more than that where all are. Age may have removed more: see `oldestTime`.

@@ -46,6 +46,12 @@ export interface Limits {
   readonly pipeAppendsMax: number;
   /** Bytes of appends of one AppendStream call that may wait for their outcome. */
   readonly pipeBytesMax: number;
+  /** Bytes of who asks for a change of a stream's lifecycle. */
+  readonly actorBytesMax: number;
+  /** Bytes of why. */
+  readonly reasonBytesMax: number;
+  readonly maxAgeMinMs: number;
+  readonly maxAgeMaxMs: number;
   readonly pageSizeDefault: number;
   readonly pageSizeMax: number;
   /** Calls one connection may have open at a time. */
@@ -84,6 +90,10 @@ export const defaultLimits: Limits = Object.freeze({
   commitEventsMax: 10_000,
   pipeAppendsMax: 1_024,
   pipeBytesMax: 4 * MiB,
+  actorBytesMax: 256,
+  reasonBytesMax: 1024,
+  maxAgeMinMs: 1,
+  maxAgeMaxMs: 100 * 365 * 24 * 3_600_000,
   pageSizeDefault: 100,
   pageSizeMax: 1_000,
   concurrentCallsMax: 16_384,

@@ -2,6 +2,7 @@
 // group is decided on both. Lives for one decision. Conditions find their events by term, so that a
 // group of thousands of conditional appends is not decided in a square of their number.
 
+import type { LifecycleOverlay } from "./decide-lifecycle.ts";
 import { invariant } from "./errors.ts";
 import type { CommitEvent, StoredEvent } from "./event.ts";
 import { matches, type Query, type QueryItem } from "./query.ts";
@@ -12,7 +13,9 @@ type Postings = Map<string, number[]>;
 
 export class Overlay {
   readonly events: CommitEvent[] = [];
-  private readonly recordedAt: number;
+  readonly lifecycles: LifecycleOverlay;
+  /** Of all events. */
+  readonly recordedAt: number;
   private readonly versions = new Map<string, number>();
   /** Client-chosen ids only: an id of the server's making comes but once. */
   private readonly ids = new Map<string, number>();
@@ -22,13 +25,15 @@ export class Overlay {
   /** How many of `events` have their postings; they are made when a condition first asks. */
   private postedCount = 0;
 
-  constructor(recordedAt: number) {
+  constructor(recordedAt: number, lifecycles: LifecycleOverlay) {
     this.recordedAt = recordedAt;
+    this.lifecycles = lifecycles;
   }
 
   add(event: CommitEvent): void {
     if (event.idFromClient) this.ids.set(event.id, this.events.length);
     if (event.stream !== "") this.versions.set(event.stream, event.version);
+    this.lifecycles.added(event.stream);
     this.events.push(event);
   }
 
@@ -46,7 +51,7 @@ export class Overlay {
     return { ...event, recordedAt: this.recordedAt, record };
   }
 
-  /** The position of an event that matches, or 0. */
+  /** The position of an event that matches and is left, or 0. */
   match(query: Query): number {
     if (this.events.length === 0) return 0;
     if (query.items.length === 0) return this.firstMatch(query, undefined);
@@ -61,15 +66,20 @@ export class Overlay {
   /** Whatever list an event is found in, what it must match is the whole query. */
   private firstMatch(query: Query, lists: readonly (readonly number[])[] | undefined): number {
     if (lists === undefined) {
-      return this.events.find((event) => matches(query, event))?.position ?? 0;
+      return this.events.find((event) => this.isMatch(query, event))?.position ?? 0;
     }
     for (const list of lists) {
       for (const number of list) {
         const event = this.events[number];
-        if (event !== undefined && matches(query, event)) return event.position;
+        if (event !== undefined && this.isMatch(query, event)) return event.position;
       }
     }
     return 0;
+  }
+
+  private isMatch(query: Query, event: CommitEvent): boolean {
+    if (!matches(query, event)) return false;
+    return this.lifecycles.isLeft(event, this.version(event.stream) ?? 0);
   }
 
   /** The shortest lists that hold every event the item can match; undefined: all events. */

@@ -1,7 +1,13 @@
 // Append: from request bytes to the log and back.
 
-import type { Append, Conflict, Outcome } from "../domain/append.ts";
-import { AnnalsError, beyondHead, checkpointBackwards } from "../domain/errors.ts";
+import type { Append, Outcome } from "../domain/append.ts";
+import {
+  AnnalsError,
+  appendConflict,
+  beyondHead,
+  checkpointBackwards,
+  streamTombstoned,
+} from "../domain/errors.ts";
 import type { AppendResponse } from "../gen/annals/v1/append_pb.js";
 import type { Encoded } from "./bind.ts";
 import type { Call } from "./call.ts";
@@ -31,10 +37,7 @@ export function answerOf(
     case "appended":
       return appendResponse(outcome, head, idsToTell(converted));
     case "conflict":
-      throw new AnnalsError(
-        { reason: "APPEND_CONFLICT", conflict: outcome },
-        conflictText(outcome),
-      );
+      throw appendConflict(outcome);
     case "event-id-conflict": {
       const [first] = outcome.events;
       const more = outcome.events.length > 1 ? ` (and ${outcome.events.length - 1} more)` : "";
@@ -43,6 +46,8 @@ export function answerOf(
       }${more}`;
       throw new AnnalsError({ reason: "EVENT_ID_CONFLICT", conflict: outcome }, message);
     }
+    case "tombstoned":
+      throw streamTombstoned(outcome);
     case "checkpoint-backwards":
       throw checkpointBackwards(outcome);
     case "beyond-head":
@@ -56,15 +61,3 @@ const problemTexts = {
   "other-order": "another order of events",
   "partly-recorded": "others of this append missing",
 } as const;
-
-function conflictText({ streams, condition }: Conflict): string {
-  const texts = streams.map(({ stream, expected, actualVersion }) => {
-    const wanted = expected.kind === "version" ? `version ${expected.version}` : expected.kind;
-    return `stream ${JSON.stringify(stream)} is at version ${actualVersion}, expected ${wanted}`;
-  });
-  if (condition !== undefined) {
-    const { position, after } = condition;
-    texts.push(`the event at position ${position} matches the condition after ${after}`);
-  }
-  return texts.join("; ");
-}

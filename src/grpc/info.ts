@@ -23,11 +23,14 @@ import type { Context } from "./context.ts";
 import { checkText } from "./convert/checks.ts";
 import { pageOf } from "./convert/page.ts";
 import { checkStreamName } from "./convert/read-request.ts";
+import { wireStreamInfo } from "./convert/stream.ts";
 import { timestamp } from "./convert/time.ts";
 import { Violations } from "./convert/violations.ts";
 
 /** Of an entry of a list, beside its name. */
-const entryBytes = 96;
+const entryBytes = 128;
+/** Of a label, beside its text. */
+const labelBytes = 12;
 
 export async function getStream(
   { log, limits }: Context,
@@ -36,21 +39,7 @@ export async function getStream(
   const v = new Violations();
   const stream = checkStreamName(v, "stream", wire.stream, limits);
   v.throwIfAny();
-  return create(GetStreamResponseSchema, { stream: streamInfo(await log.getStream(stream)) });
-}
-
-function streamInfo(info: StreamInfo) {
-  const { stream, subscriberCount } = info;
-  return {
-    stream,
-    subscriberCount,
-    version: BigInt(info.version),
-    eventCount: BigInt(info.eventCount),
-    firstPosition: BigInt(info.firstPosition),
-    lastPosition: BigInt(info.lastPosition),
-    firstRecordedAt: timestamp(info.firstRecordedAt),
-    lastRecordedAt: timestamp(info.lastRecordedAt),
-  };
+  return create(GetStreamResponseSchema, { stream: wireStreamInfo(await log.getStream(stream)) });
 }
 
 export async function listStreams(
@@ -64,10 +53,18 @@ export async function listStreams(
     limits,
     ["ListStreams", prefix],
     (last: StreamInfo) => last.stream,
-    ({ stream }) => entryBytes + Buffer.byteLength(stream),
+    streamBytes,
     (after, limit) => log.listStreams({ prefix, after, limit }),
   );
-  return create(ListStreamsResponseSchema, { streams: entries.map(streamInfo), nextPageToken });
+  return create(ListStreamsResponseSchema, { streams: entries.map(wireStreamInfo), nextPageToken });
+}
+
+function streamBytes({ stream, lifecycle }: StreamInfo): number {
+  let bytes = entryBytes + Buffer.byteLength(stream);
+  for (const [key, value] of Object.entries(lifecycle?.policy.labels ?? {})) {
+    bytes += labelBytes + Buffer.byteLength(key) + Buffer.byteLength(value);
+  }
+  return bytes;
 }
 
 export async function listEventTypes(

@@ -1,9 +1,11 @@
-// The gRPC server with its services bound: the event store, health and reflection.
+// The gRPC server with its services bound: the event store, streams, checkpoints, health and
+// reflection.
 
 import { Server } from "@grpc/grpc-js";
 import { CheckpointService } from "../gen/annals/v1/checkpoint_service_pb.js";
 import { file_annals_v1_errors } from "../gen/annals/v1/errors_pb.js";
 import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
+import { StreamService } from "../gen/annals/v1/stream_service_pb.js";
 import { file_google_rpc_error_details } from "../gen/google/rpc/error_details_pb.js";
 import { file_google_rpc_status } from "../gen/google/rpc/status_pb.js";
 import { Health } from "../gen/grpc/health/v1/health_pb.js";
@@ -17,6 +19,7 @@ import { eventStore } from "./event-store.ts";
 import { health, type HealthState } from "./health.ts";
 import { collectSymbols } from "./reflection-symbols.ts";
 import { reflectionV1, reflectionV1Alpha } from "./reflection.ts";
+import { streamService } from "./stream-service.ts";
 
 export interface ServerOptions {
   readonly reflection: boolean;
@@ -53,10 +56,11 @@ export function bindServices(
   });
   allowResets(server, resetBurst, resetsPerSecond);
   const { edge } = context;
-  const own = [EventStoreService, CheckpointService];
+  const own = [EventStoreService, StreamService, CheckpointService];
   const named = own.map(({ typeName }) => typeName);
   const paths = [
     ...bindService(server, EventStoreService, eventStore(context), edge),
+    ...bindService(server, StreamService, streamService(context), edge),
     ...bindService(server, CheckpointService, checkpointService(context), edge),
     ...bindService(server, Health, health(healthState, named, edge.stopping), edge),
   ];

@@ -53,6 +53,7 @@ export function detailsOf(failure: Failure): Any[] {
     case "EVENT_ID_CONFLICT":
       return [info(), eventIdConflict(failure.conflict)];
     case "STREAM_NOT_FOUND":
+    case "STREAM_TOMBSTONED":
       return [info({ stream: failure.stream })];
     case "SNAPSHOT_NOT_FOUND":
       return [info({ stream: failure.stream, kind: failure.kind })];
@@ -133,8 +134,9 @@ function appendConflict({ streams: conflicts, condition }: Conflict): Any {
   return packed(AppendConflictSchema, fields);
 }
 
-function streamConflict({ stream, expected, actualVersion }: StreamConflict) {
-  return { stream, expected: wireExpected(expected), actualVersion: BigInt(actualVersion) };
+function streamConflict({ stream, expected, actualVersion, deleted = false }: StreamConflict) {
+  const actual = { actualVersion: BigInt(actualVersion), deleted };
+  return { stream, expected: wireExpected(expected), ...actual };
 }
 
 function wireExpected(expected: Expected) {

@@ -5,10 +5,11 @@
 
 import type { Append, Outcome } from "../domain/append.ts";
 import type { Checkpoint, CheckpointOutcome, CheckpointRequest } from "../domain/checkpoint.ts";
+import type { LifecycleOutcome, LifecycleRequest } from "../domain/decide-lifecycle.ts";
 import { decideGroup, factsNeeded, type Decision, type Proposal } from "../domain/decide.ts";
 import { AnnalsError, type Reason } from "../domain/errors.ts";
 import type { Limits } from "../domain/limits.ts";
-import type { Facts, Head, NoteChange, Storage } from "../storage/storage.ts";
+import type { Commit, Facts, Head, NoteChange, Storage } from "../storage/storage.ts";
 import { cancellation } from "./cancellation.ts";
 import { checkpointNotes, loadCheckpoints } from "./checkpoint-notes.ts";
 import { WaitingLine, weightOf, type Answer, type Entry, type Waiting } from "./waiting-line.ts";
@@ -65,6 +66,11 @@ export class AppendQueue {
     request: CheckpointRequest,
     signal?: AbortSignal,
   ): Promise<Answer<CheckpointOutcome>> {
+    return this.propose(request, signal);
+  }
+
+  /** As `add`. */
+  addLifecycle(request: LifecycleRequest, signal?: AbortSignal): Promise<Answer<LifecycleOutcome>> {
     return this.propose(request, signal);
   }
 
@@ -141,7 +147,10 @@ export class AppendQueue {
     }
   }
 
-  /** Throws what concerns the whole group: no facts, no decision. */
+  /**
+   * In one commit, or, where a decision needs to know what an earlier one removed, in several.
+   * Throws what concerns the whole group: no facts, no decision.
+   */
   private async commit(group: readonly Waiting[]): Promise<void> {
     const { storage, clock } = this.options;
     const appends: Proposal[] = [];
@@ -153,17 +162,18 @@ export class AppendQueue {
     for (let i = 0; i < decisionsMax; i++) {
       const facts = await factsFor(storage, appends);
       const decision: Decided = decideGroup({ facts, appends, now: clock() });
-      const { events, recordedAt, checkpoints } = decision;
+      const { events, recordedAt, checkpoints, outcomes } = decision;
+      const isWhole = outcomes.length === appends.length;
+      const [decided, rest] = isWhole ? [group, []] : parted(group, outcomes.length);
       const notes = [...checkpointNotes(checkpoints), ...riders];
-      // With nothing to store, every answer speaks of durable facts alone.
-      if (events.length === 0 && notes.length === 0) return this.answer(group, decision);
-      const commit = { after: facts.head, recordedAt, events };
       try {
-        const result = await storage.commit(notes.length === 0 ? commit : { ...commit, notes });
-        if (result === "committed") return this.answer(group, decision);
+        const commit = { after: facts.head, recordedAt, events };
+        if (!(await isStored(storage, commit, notes))) continue;
+        this.answer(decided, decision);
       } catch (error) {
-        return this.fail(group, decision, facts.head, commitFailure(error));
+        this.fail(decided, decision, facts.head, commitFailure(error));
       }
+      return rest.length === 0 ? undefined : await this.commit(rest);
     }
     throw new AnnalsError({ reason: "OVERLOADED", retryAfterMs }, "overtaken by other writers");
   }
@@ -197,6 +207,28 @@ export class AppendQueue {
       else waiting.reject(failure);
     }
   }
+}
+
+/** False: others wrote first. With nothing to store, every answer speaks of durable facts alone. */
+async function isStored(
+  storage: Storage,
+  commit: Commit,
+  notes: readonly NoteChange[],
+): Promise<boolean> {
+  if (commit.events.length === 0 && notes.length === 0) return true;
+  const result = await storage.commit(notes.length === 0 ? commit : { ...commit, notes });
+  return result === "committed";
+}
+
+/** Those that were decided on, all riders among them, and the others, in order. */
+function parted(group: readonly Waiting[], decidedCount: number): [Waiting[], Waiting[]] {
+  let count = 0;
+  const decided: Waiting[] = [];
+  const rest: Waiting[] = [];
+  for (const waiting of group) {
+    (isRider(waiting) || count++ < decidedCount ? decided : rest).push(waiting);
+  }
+  return [decided, rest];
 }
 
 function isRider({ entry }: Waiting): boolean {

@@ -3,6 +3,7 @@
 // there and goes on. Between two slabs it is nothing but a place in the log: a consumer that
 // stands still costs no more than that and the slab in its hands.
 
+import type { Lifecycle } from "../domain/lifecycle.ts";
 import { recordsIn, scanPlace } from "../domain/record.ts";
 import type { Slab, Storage, StorageRead } from "../storage/storage.ts";
 import { quantumBytes, type ReadGate } from "./read-gate.ts";
@@ -60,12 +61,40 @@ export async function firstRecord(
   return undefined;
 }
 
-/** The version of a stream's newest event at or before a position; 0 where there is none. */
+/** A stream as of a head. */
+export interface StreamView {
+  readonly head: number;
+  /** How many events it ever got; 0: none. */
+  readonly version: number;
+  readonly lifecycle: Lifecycle | undefined;
+}
+
+/** As of the head when this is called, before anything waits. */
+export function viewOf({ storage }: Source, stream: string): Promise<StreamView> {
+  const view = storage
+    .facts({ streams: [stream], ids: [], conditions: [] })
+    .then(({ head, versions, lifecycles }) => ({
+      head: head.position,
+      version: versions.get(stream) ?? 0,
+      lifecycle: lifecycles.get(stream),
+    }));
+  // Whoever waits for it is told; it may be that nobody does.
+  view.catch(() => {});
+  return view;
+}
+
+/** The version up to which a stream was deleted; 0: it never was. */
+export function deletedThrough({ lifecycle }: StreamView): number {
+  return lifecycle?.deletion?.through ?? 0;
+}
+
+/** How many events a stream ever got up to a head, removed ones too; 0: none. */
 export async function versionAt(source: Source, stream: string, position: number): Promise<number> {
   const newest = await firstRecord(source, {
     selection: { kind: "stream", stream },
     direction: "backwards",
     positions: { first: 1, last: position },
+    withRemoved: true,
   });
   return newest === undefined ? 0 : scanPlace(newest).version;
 }

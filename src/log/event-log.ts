@@ -1,6 +1,6 @@
 // The event log: the verbs over a storage engine, put together from the parts of this floor.
 
-import { AnnalsError } from "../domain/errors.ts";
+import { streamNotFound } from "../domain/errors.ts";
 import type { Limits } from "../domain/limits.ts";
 import { positionMax } from "../domain/limits.ts";
 import type { Storage, StreamFacts } from "../storage/storage.ts";
@@ -15,6 +15,7 @@ import { read } from "./read.ts";
 import { replay } from "./replay.ts";
 import { deleteSnapshots, getSnapshot, listSnapshots, saveSnapshot } from "./snapshots.ts";
 import { lookAhead } from "./look-ahead.ts";
+import { streamLog } from "./streams.ts";
 import { subscribe } from "./subscribe.ts";
 import { nodeTimers, type Timers } from "./timers.ts";
 import type { EventLog, StreamInfo } from "./verbs.ts";
@@ -67,6 +68,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
   return {
     checkpoints,
     groups,
+    streams: streamLog({ storage, queue, warn: onWarning }),
     append: (append, signal) => queue.add(append, signal),
     lookAhead: (append) => lookAhead(storage, append),
     read: (request, signal) => read(source, request, signal),
@@ -83,7 +85,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     async getStream(stream) {
       const facts = await storage.stream(stream);
       if (facts !== undefined) return infoOf(facts);
-      throw new AnnalsError({ reason: "STREAM_NOT_FOUND", stream }, `no stream ${stream}`);
+      throw streamNotFound(stream);
     },
     listStreams: async (page) => (await storage.listStreams(page)).map(infoOf),
     listEventTypes: (page) => storage.listEventTypes(page),

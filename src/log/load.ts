@@ -7,10 +7,10 @@ import { positionMax } from "../domain/limits.ts";
 import { recordsIn, scanPlace } from "../domain/record.ts";
 import type { Snapshot } from "../domain/snapshot.ts";
 import type { Range, Slab } from "../storage/storage.ts";
-import { lastRecord, sliceSlab, slabsOf } from "./cursor.ts";
+import { deletedThrough, sliceSlab, slabsOf, viewOf, type StreamView } from "./cursor.ts";
 import type { ReadSource } from "./read.ts";
 import { decodeSnapshot } from "./snapshot-codec.ts";
-import { candidates, fits, warnOfMisfit, type SnapshotSource } from "./snapshots.ts";
+import { candidates, fits, recordAt, warnOfMisfit, type SnapshotSource } from "./snapshots.ts";
 import type { LoadMessage, LoadRequest } from "./verbs.ts";
 
 export interface LoadSource extends ReadSource, SnapshotSource {}
@@ -18,8 +18,10 @@ export interface LoadSource extends ReadSource, SnapshotSource {}
 /** Where the events to send begin. */
 interface Start {
   readonly snapshot: Snapshot | undefined;
-  /** The slab that begins with the snapshot's event; undefined without a snapshot. */
+  /** The first slab, where it was looked at already. */
   readonly first: Slab | undefined;
+  /** How many events of it the snapshot includes. */
+  readonly included: number;
   /** Those that follow. */
   readonly slabs: AsyncGenerator<Slab>;
 }
@@ -30,28 +32,27 @@ export function load(
   request: LoadRequest,
   signal?: AbortSignal,
 ): AsyncGenerator<LoadMessage> {
-  return loadAt(source, request, source.storage.head().position, signal);
+  return loadAt(source, request, viewOf(source, request.stream), signal);
 }
 
 async function* loadAt(
   source: LoadSource,
   request: LoadRequest,
-  head: number,
+  viewed: Promise<StreamView>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<LoadMessage> {
-  const { snapshot, first, slabs } = await startOf(source, request, head, signal);
-  let last = first;
+  const view = await viewed;
+  const { snapshot, first, included, slabs } = await startOf(source, request, view, signal);
   let eventCount = 0;
   try {
     if (snapshot !== undefined) yield { kind: "snapshot", snapshot };
-    if (first !== undefined && first.count > 1) {
-      const batch = sliceSlab(first, 1, first.count);
+    if (first !== undefined && first.count > included) {
+      const batch = sliceSlab(first, included, first.count);
       eventCount += batch.count;
       yield { kind: "batch", batch };
     }
     for await (const slab of slabs) {
       if (slab.count === 0) continue;
-      last = slab;
       eventCount += slab.count;
       yield { kind: "batch", batch: slab };
     }
@@ -59,38 +60,48 @@ async function* loadAt(
     await slabs.return(undefined);
   }
   if (signal?.aborted === true) return;
-  const newest = last === undefined ? undefined : lastRecord(last);
-  const version = newest === undefined ? 0 : scanPlace(newest).version;
-  yield { kind: "end", end: { version, head, eventCount } };
+  const version = Math.min(view.version, request.maxVersion ?? positionMax);
+  yield { kind: "end", end: { version, head: view.head, eventCount } };
 }
 
 async function startOf(
   source: LoadSource,
   request: LoadRequest,
-  head: number,
+  view: StreamView,
   signal: AbortSignal | undefined,
 ): Promise<Start> {
   const { stream, maxVersion = positionMax } = request;
   const eventsFrom = (version: number, position: number): AsyncGenerator<Slab> => {
     const selection = { kind: "stream", stream } as const;
-    const positions: Range = { first: position, last: head };
+    const positions: Range = { first: position, last: view.head };
     const versions: Range = { first: version, last: maxVersion };
+    const where = { selection, positions, versions, asOf: view.head };
     const slabBytes = source.batchBytes;
-    const read = { selection, direction: "forwards", positions, versions, slabBytes } as const;
-    return slabsOf(source, read, signal);
+    return slabsOf(source, { ...where, direction: "forwards", slabBytes }, signal);
   };
   if (!request.withoutSnapshot) {
     for await (const snapshot of readableSnapshots(source, request, maxVersion)) {
+      if (snapshot.version <= deletedThrough(view)) break;
       const slabs = eventsFrom(snapshot.version, snapshot.position);
       const first = await firstOf(slabs);
-      if (signal?.aborted === true || (first !== undefined && fits(snapshot, recordIn(first)))) {
-        return { snapshot, first, slabs };
+      const record = first && recordIn(first);
+      const own = record !== undefined && scanPlace(record).version === snapshot.version;
+      const known = own ? record : await recordAt(source, stream, snapshot.version, view.head);
+      if (signal?.aborted === true || fits(snapshot, known)) {
+        // Where events behind it were removed, what there is begins later than any snapshot ends.
+        const end = Math.min(view.version, maxVersion) + 1;
+        const next = record === undefined ? end : scanPlace(record).version;
+        if (own || next <= snapshot.version + 1) {
+          return { snapshot, first, included: own ? 1 : 0, slabs };
+        }
+        await slabs.return(undefined);
+        break;
       }
       await slabs.return(undefined);
       warnOfMisfit(source, snapshot);
     }
   }
-  return { snapshot: undefined, first: undefined, slabs: eventsFrom(1, 1) };
+  return { snapshot: undefined, first: undefined, included: 0, slabs: eventsFrom(1, 1) };
 }
 
 /** The newest first. What is damaged is passed over: the events say the same, and longer. */

@@ -19,7 +19,8 @@ export function lookAhead(storage: Storage, append: Append): Promise<Append> | u
   }
   const request = { streams: [], ids: [], conditions: [condition] };
   return storage.facts(request).then(({ head, matches }) => {
-    const seen = { through: head.position, match: matches[0] ?? 0 };
-    return { ...append, condition: { ...condition, seen } };
+    // What matches may be removed before the append is decided: in line it is looked up again.
+    if (matches[0] !== 0) return append;
+    return { ...append, condition: { ...condition, nothingThrough: head.position } };
   });
 }

@@ -33,7 +33,7 @@ async function* readTo(
   const bounds = await boundsOf(source.storage, request, head);
   let eventCount = 0;
   let last: Batch | undefined;
-  for await (const slab of slabsOf(source, storageRead(source, request, bounds), signal)) {
+  for await (const slab of slabsOf(source, storageRead(source, request, bounds, head), signal)) {
     if (slab.count === 0) continue;
     const batch = sliceSlab(slab, 0, limit - eventCount);
     eventCount += batch.count;
@@ -52,11 +52,13 @@ function storageRead(
   { batchBytes }: ReadSource,
   { selection, direction, limit }: ReadRequest,
   { positions, versions }: Bounds,
+  head: number,
 ): StorageRead {
   return {
     selection,
     direction,
     positions,
+    asOf: head,
     slabBytes: batchBytes,
     ...(versions !== undefined && { versions }),
     ...(limit !== undefined && { slabEvents: limit }),
@@ -102,6 +104,7 @@ async function afterOf(
   // Nothing was returned (the bounds contradict each other): everything up to that version was.
   const versions = { first: to.version, last: to.version };
   const positions = { first: 1, last: head };
-  const found = await firstRecord(source, { selection, direction, positions, versions });
+  const place = { positions, versions, withRemoved: true };
+  const found = await firstRecord(source, { selection, direction, ...place });
   return found === undefined ? 0 : scanPlace(found).position;
 }

@@ -27,6 +27,7 @@ export async function replay(
     selection: { kind: "stream", stream },
     direction: "forwards",
     positions,
+    asOf: head,
     slabBytes: source.batchBytes,
     ...(versions !== undefined && { versions }),
   } as const;

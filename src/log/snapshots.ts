@@ -7,7 +7,7 @@ import { positionMax } from "../domain/limits.ts";
 import { scanPlace, scanRecordedAt } from "../domain/record.ts";
 import type { NewSnapshot, Snapshot } from "../domain/snapshot.ts";
 import type { StoredSnapshot } from "../storage/storage.ts";
-import { firstRecord, versionAt, type Source } from "./cursor.ts";
+import { deletedThrough, firstRecord, viewOf, type Source } from "./cursor.ts";
 import { decodeSnapshot, encodeSnapshot } from "./snapshot-codec.ts";
 import type { SnapshotListRequest } from "./verbs.ts";
 
@@ -29,12 +29,14 @@ export async function saveSnapshot(
   snapshot: NewSnapshot,
 ): Promise<Snapshot> {
   const { stream, version } = snapshot;
-  const head = source.storage.head();
-  const record = await recordAt(source, stream, version, head.position);
+  const view = await viewOf(source, stream);
+  const deleted = deletedThrough(view);
+  const record = version > deleted ? await recordAt(source, stream, version, view.head) : undefined;
   if (record === undefined) {
-    const streamVersion = await versionAt(source, stream, head.position);
+    const { version: streamVersion } = view;
     const failure = { reason: "SNAPSHOT_BEYOND_STREAM", stream, version, streamVersion } as const;
-    throw new AnnalsError(failure, `version ${version} of a stream at version ${streamVersion}`);
+    const why = deleted < version ? `at version ${streamVersion}` : `deleted up to ${deleted}`;
+    throw new AnnalsError(failure, `version ${version} of a stream ${why}`);
   }
   const { position } = scanPlace(record);
   // Never before the event it includes, whatever the clock says: `fits` relies on it.
@@ -51,22 +53,26 @@ export async function getSnapshot(
   kind: string,
   maxVersion: number,
 ): Promise<Snapshot> {
-  const head = source.storage.head().position;
+  const view = await viewOf(source, stream);
   for await (const stored of candidates(source, stream, kind, maxVersion)) {
+    if (stored.version <= deletedThrough(view)) break;
     const snapshot = decodeSnapshot(stored);
-    if (fits(snapshot, await recordAt(source, stream, snapshot.version, head))) return snapshot;
+    if (fits(snapshot, await recordAt(source, stream, snapshot.version, view.head))) {
+      return snapshot;
+    }
     warnOfMisfit(source, snapshot);
   }
   const failure = { reason: "SNAPSHOT_NOT_FOUND", stream, kind } as const;
   throw new AnnalsError(failure, `no snapshot of ${stream}`);
 }
 
-/** Without their data. None is beyond the stream. */
+/** Without their data. None is beyond the stream, none of before its deletion. */
 export async function listSnapshots(
   source: SnapshotSource,
   { stream, kind, after, limit }: SnapshotListRequest,
 ): Promise<Snapshot[]> {
-  const maxVersion = await versionAt(source, stream, source.storage.head().position);
+  const view = await viewOf(source, stream);
+  const { version: maxVersion } = view;
   const listed: Snapshot[] = [];
   let last = after;
   while (listed.length < limit) {
@@ -77,7 +83,10 @@ export async function listSnapshots(
       ...(kind !== undefined && { kind }),
       ...(last !== undefined && { after: last }),
     });
-    for (const stored of page) listed.push({ ...decodeSnapshot(stored), data: new Uint8Array() });
+    for (const stored of page) {
+      if (stored.version <= deletedThrough(view)) continue;
+      listed.push({ ...decodeSnapshot(stored), data: new Uint8Array() });
+    }
     last = page.at(-1);
     if (last === undefined) break;
   }
@@ -128,7 +137,8 @@ export function warnOfMisfit({ warn }: SnapshotSource, { stream, version }: Snap
   warn(`a snapshot of ${stream} at version ${version} does not fit the log and is not used`);
 }
 
-function recordAt(
+/** The record of a version, removed or not: its place and its time, at least. */
+export function recordAt(
   source: Source,
   stream: string,
   version: number,
@@ -139,5 +149,6 @@ function recordAt(
     direction: "forwards",
     positions: { first: 1, last: head },
     versions: { first: version, last: version },
+    withRemoved: true,
   });
 }

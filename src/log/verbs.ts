@@ -3,6 +3,7 @@
 
 import type { Append, Outcome } from "../domain/append.ts";
 import type { Checkpoint, CheckpointUpdate } from "../domain/checkpoint.ts";
+import type { DeleteStream, StreamChanged, UpdateStream } from "../domain/decide-lifecycle.ts";
 import type { Json } from "../domain/json.ts";
 import type { Selection } from "../domain/query.ts";
 import type { NewSnapshot, Snapshot } from "../domain/snapshot.ts";
@@ -110,6 +111,20 @@ export interface Replayed {
   readonly skippedCount: number;
 }
 
+/** How streams are kept, and how they end. */
+export interface StreamLog {
+  /**
+   * Puts another policy into force. Throws APPEND_CONFLICT, STREAM_TOMBSTONED, BEYOND_HEAD for a
+   * `truncateBefore` beyond the next version, and what an append throws of signals and commits.
+   */
+  update(request: Omit<UpdateStream, "kind">, signal?: AbortSignal): Promise<StreamChanged>;
+  /**
+   * Deletes a stream and its snapshots; again, where it is deleted, changes nothing. Throws
+   * STREAM_NOT_FOUND, and what `update` throws.
+   */
+  remove(request: Omit<DeleteStream, "kind">, signal?: AbortSignal): Promise<StreamChanged>;
+}
+
 export interface StreamInfo extends StreamFacts {
   /** Open subscriptions to exactly this stream. */
   readonly subscriberCount: number;
@@ -165,6 +180,7 @@ export interface CheckpointLog {
 export interface EventLog {
   readonly checkpoints: CheckpointLog;
   readonly groups: GroupLog;
+  readonly streams: StreamLog;
 
   /**
    * Answers when the outcome is certain: durable, or refused with nothing stored. A signal that

@@ -4,6 +4,7 @@
 
 import type { Append, Outcome } from "../domain/append.ts";
 import type { CheckpointUpdate } from "../domain/checkpoint.ts";
+import type { LifecycleRequest } from "../domain/decide-lifecycle.ts";
 import type { Proposal } from "../domain/decide.ts";
 import type { NoteChange } from "../storage/storage.ts";
 import { cancellation } from "./cancellation.ts";
@@ -145,11 +146,15 @@ export class Waiting {
 /** What checkpoints and notes weigh beside their text. */
 const noteBytes = 64;
 
+/** What the event that records a change of a lifecycle weighs beside its text, about. */
+const lifecycleEventBytes = 400;
+
 /** Bytes an entry holds in line: events, and the words of a condition; notes. */
 export function weightOf(entry: Entry): number {
   if (!("kind" in entry)) return entry.bytes + wordsOf(entry);
   if (entry.kind === "delete-checkpoint") return noteBytes;
   if (entry.kind === "save-checkpoint") return checkpointBytes(entry.update);
+  if (entry.kind !== "notes") return lifecycleBytes(entry);
   let bytes = 0;
   for (const { name, value } of entry.notes)
     bytes += noteBytes + name.length + (value?.length ?? 0);
@@ -157,8 +162,18 @@ export function weightOf(entry: Entry): number {
 }
 
 function checkpointBytes({ metadata }: CheckpointUpdate): number {
-  let bytes = noteBytes;
-  for (const [key, value] of Object.entries(metadata)) bytes += key.length + value.length;
+  return noteBytes + textBytes(metadata);
+}
+
+function lifecycleBytes(request: LifecycleRequest): number {
+  const { stream, actor, reason } = request;
+  const labels = request.kind === "update-stream" ? textBytes(request.policy.labels) : 0;
+  return lifecycleEventBytes + stream.length * 2 + actor.length + reason.length + labels;
+}
+
+function textBytes(entries: Readonly<Record<string, string>>): number {
+  let bytes = 0;
+  for (const [key, value] of Object.entries(entries)) bytes += key.length + value.length;
   return bytes;
 }
 

@@ -40,6 +40,7 @@ class Log {
         events: new Map(
           this.events.filter((event) => ids.includes(event.id)).map((event) => [event.id, event]),
         ),
+        lifecycles: new Map(),
         matches: [],
         checkpoints: new Map(checkpoints),
       },
@@ -170,14 +171,15 @@ describe("a checkpoint saved with an append", () => {
 
 test("a checkpoint whose consumer was not looked up breaks an invariant", () => {
   const head = { position: 9, recordedAt: 1 };
-  const facts = { head, versions: new Map(), events: new Map(), matches: [] };
+  const nothing = { versions: new Map(), lifecycles: new Map(), events: new Map(), matches: [] };
+  const facts = { head, ...nothing };
   expect(() => decideGroup({ appends: [save("a", 1)], facts, now: 1 })).toThrow("invariant");
 });
 
 describe("generated groups", () => {
   const consumer = fc.constantFrom("a", "b");
   const position = fc.nat({ max: 12 });
-  const proposal: fc.Arbitrary<Proposal> = fc.oneof(
+  const proposal: fc.Arbitrary<Append | CheckpointRequest> = fc.oneof(
     fc.tuple(consumer, position).map(([name, at]) => append(name, at)),
     fc.tuple(consumer, position, fc.boolean()).map(([name, at, reset]) => save(name, at, reset)),
     consumer.map(remove),
@@ -185,7 +187,11 @@ describe("generated groups", () => {
   );
 
   /** What each proposal does to a map of positions, one after the other. */
-  function plainly(positions: Map<string, number>, head: number, one: Proposal): string {
+  function plainly(
+    positions: Map<string, number>,
+    head: number,
+    one: Append | CheckpointRequest,
+  ): string {
     if (!("kind" in one)) {
       const { checkpoint } = one;
       if (checkpoint === undefined) return "appended";

@@ -39,6 +39,7 @@ class Log {
       facts: {
         head: this.head,
         versions: new Map([...needed.streams].map((name) => [name, versions.get(name) ?? 0])),
+        lifecycles: new Map(),
         events: new Map(
           this.events.filter(({ id }) => needed.ids.includes(id)).map((event) => [event.id, event]),
         ),
@@ -318,8 +319,9 @@ describe("an append whose ids are there", () => {
 });
 
 test("facts that leave out a stream are a fault, never an empty stream", () => {
-  const facts = { head: { position: 0, recordedAt: 0 }, events: new Map(), matches: [] };
-  const group = { facts: { ...facts, versions: new Map() }, appends: [inStream("a")], now: 1 };
+  const head = { position: 0, recordedAt: 0 };
+  const nothing = { versions: new Map(), lifecycles: new Map(), events: new Map(), matches: [] };
+  const group = { facts: { head, ...nothing }, appends: [inStream("a")], now: 1 };
   expect(() => decideGroup(group)).toThrow("invariant");
 });
 

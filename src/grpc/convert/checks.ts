@@ -2,7 +2,8 @@
 // answers the value in domain words; an answer is meaningless where a violation was added.
 
 import { isSystemName } from "../../domain/event.ts";
-import { positionMax } from "../../domain/limits.ts";
+import { streamKeptIn } from "../../domain/lifecycle-event.ts";
+import { positionMax, type Limits } from "../../domain/limits.ts";
 import type { Violations } from "./violations.ts";
 
 /** A limit as its message names it: `stream_name_bytes_max`, and its value. */
@@ -32,6 +33,12 @@ export function checkOwnName(
 ): string {
   if (isSystemName(name)) v.add(field, "begins with $, which is reserved for the system");
   return checkName(v, field, name, limit);
+}
+
+/** The limit of a stream that is read: of a lifecycle's, it bounds the name it is kept under. */
+export function streamLimit(name: string, { streamNameBytesMax }: Limits): BytesLimit {
+  const beside = Buffer.byteLength(name) - Buffer.byteLength(streamKeptIn(name) ?? name);
+  return { name: "stream_name_bytes_max", bytesMax: streamNameBytesMax + beside };
 }
 
 /** A text that may be empty: a prefix, a snapshot kind. */

@@ -15,7 +15,7 @@ import type { Violations } from "./violations.ts";
 /** `any`: nothing is expected. `missing`: nothing is said. */
 type Expectable = Expected | "any" | "missing";
 
-function convertExpected(
+export function convertExpected(
   v: Violations,
   prefix: string,
   expected: WireExpectation["expected"],

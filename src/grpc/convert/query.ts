@@ -3,7 +3,7 @@
 import type { Limits } from "../../domain/limits.ts";
 import { possibleStreams, type Query, type QueryItem } from "../../domain/query.ts";
 import type { Query as WireQuery, QueryItem as WireItem } from "../../gen/annals/v1/query_pb.js";
-import { checkCount, checkName } from "./checks.ts";
+import { checkCount, checkName, streamLimit } from "./checks.ts";
 import type { Violations } from "./violations.ts";
 
 export function convertQuery(
@@ -29,7 +29,9 @@ function convertItem(v: Violations, field: string, item: WireItem, limits: Limit
   const stream = { name: "stream_name_bytes_max", bytesMax: limits.streamNameBytesMax };
   const type = { name: "type_bytes_max", bytesMax: limits.typeBytesMax };
   const tag = { name: "tag_bytes_max", bytesMax: limits.tagBytesMax };
-  streams.forEach((name, i) => checkName(v, `${field}.streams[${i}]`, name, stream));
+  streams.forEach((name, i) =>
+    checkName(v, `${field}.streams[${i}]`, name, streamLimit(name, limits)),
+  );
   streamPrefixes.forEach((name, i) => checkName(v, `${field}.stream_prefixes[${i}]`, name, stream));
   types.forEach((name, i) => checkName(v, `${field}.types[${i}]`, name, type));
   tags.forEach((name, i) => checkName(v, `${field}.tags[${i}]`, name, tag));

@@ -20,7 +20,14 @@ import type {
   SubscribeRequest,
   SubscribeStart,
 } from "../../log/verbs.ts";
-import { checkEnum, checkName, checkOptional, checkText, checkUint64 } from "./checks.ts";
+import {
+  checkEnum,
+  checkName,
+  checkOptional,
+  checkText,
+  checkUint64,
+  streamLimit,
+} from "./checks.ts";
 import { convertQuery } from "./query.ts";
 import { checkDuration, checkTime } from "./time.ts";
 import { Violations } from "./violations.ts";
@@ -46,8 +53,7 @@ export function checkStreamName(
   name: string,
   limits: Limits,
 ): string {
-  const limit = { name: "stream_name_bytes_max", bytesMax: limits.streamNameBytesMax };
-  return checkName(v, field, name, limit);
+  return checkName(v, field, name, streamLimit(name, limits));
 }
 
 export function checkKind(v: Violations, field: string, kind: string, limits: Limits): string {

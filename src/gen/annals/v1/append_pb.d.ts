@@ -382,14 +382,15 @@ export enum StreamState {
   ANY = 1,
 
   /**
-   * The stream has at least one event.
+   * The stream got at least one event, and was not deleted since. What a policy removed does not
+   * matter.
    *
    * @generated from enum value: STREAM_STATE_EXISTS = 2;
    */
   EXISTS = 2,
 
   /**
-   * The stream has no event.
+   * The stream never got an event, or was deleted since.
    *
    * @generated from enum value: STREAM_STATE_ABSENT = 3;
    */

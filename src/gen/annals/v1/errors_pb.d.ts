@@ -86,11 +86,18 @@ export declare type StreamConflict = Message<"annals.v1.StreamConflict"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * The version it has. 0: no events.
+   * The version it has: how many events it ever got. 0: none.
    *
    * @generated from field: uint64 actual_version = 4;
    */
   actualVersion: bigint;
+
+  /**
+   * True where it was deleted and got no event since.
+   *
+   * @generated from field: bool deleted = 5;
+   */
+  deleted: boolean;
 };
 
 /**
@@ -271,7 +278,7 @@ export enum ErrorReason {
   SNAPSHOT_NOT_FOUND = 5,
 
   /**
-   * FAILED_PRECONDITION: a snapshot's version is beyond the stream's.
+   * FAILED_PRECONDITION: a snapshot's version is beyond the stream's, or was deleted.
    *
    * @generated from enum value: ERROR_REASON_SNAPSHOT_BEYOND_STREAM = 6;
    */

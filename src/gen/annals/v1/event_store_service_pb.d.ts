@@ -100,7 +100,7 @@ export declare const EventStoreService: GenService<{
    * Saves a stream's state at a version and answers once it is durable.
    *
    * Saving again at the same version and kind replaces the state. FAILED_PRECONDITION
-   * (SNAPSHOT_BEYOND_STREAM): the version is beyond the stream's. Idempotent.
+   * (SNAPSHOT_BEYOND_STREAM): the version is beyond the stream's, or was deleted. Idempotent.
    *
    * @generated from rpc annals.v1.EventStoreService.SaveSnapshot
    */
@@ -171,7 +171,8 @@ export declare const EventStoreService: GenService<{
   /**
    * A stream's version, counts, times and live subscribers.
    *
-   * NOT_FOUND (STREAM_NOT_FOUND): the stream has no events. Idempotent.
+   * Of a deleted stream too. NOT_FOUND (STREAM_NOT_FOUND): it never got an event, and no policy was
+   * ever asked of it. Idempotent.
    *
    * @generated from rpc annals.v1.EventStoreService.GetStream
    */
@@ -181,7 +182,8 @@ export declare const EventStoreService: GenService<{
     output: typeof GetStreamResponseSchema;
   },
   /**
-   * Lists streams by name. A stream created while paging may or may not be listed. Idempotent.
+   * Lists the streams that ever got an event by name, deleted ones too. A stream created while paging
+   * may or may not be listed. Idempotent.
    *
    * @generated from rpc annals.v1.EventStoreService.ListStreams
    */

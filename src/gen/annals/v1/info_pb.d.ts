@@ -35,35 +35,35 @@ export declare type StreamInfo = Message<"annals.v1.StreamInfo"> & {
   version: bigint;
 
   /**
-   * How many events it has.
+   * How many events it has: without those that a policy or a deletion removed.
    *
    * @generated from field: uint64 event_count = 3;
    */
   eventCount: bigint;
 
   /**
-   * The position of its first event.
+   * The position of the first event it has. 0: it has none.
    *
    * @generated from field: uint64 first_position = 4;
    */
   firstPosition: bigint;
 
   /**
-   * The position of its last event.
+   * The position of the last event it has. 0: it has none.
    *
    * @generated from field: uint64 last_position = 5;
    */
   lastPosition: bigint;
 
   /**
-   * When its first event was recorded.
+   * When the first event it has was recorded. Absent: it has none.
    *
    * @generated from field: google.protobuf.Timestamp first_recorded_at = 6;
    */
   firstRecordedAt?: Timestamp | undefined;
 
   /**
-   * When its last event was recorded.
+   * When the last event it has was recorded. Absent: it has none.
    *
    * @generated from field: google.protobuf.Timestamp last_recorded_at = 7;
    */
@@ -89,6 +89,13 @@ export declare type StreamInfo = Message<"annals.v1.StreamInfo"> & {
    * @generated from field: annals.v1.StreamLifecycle lifecycle = 10;
    */
   lifecycle: StreamLifecycle;
+
+  /**
+   * The version of the first event it has. 0: it has none.
+   *
+   * @generated from field: uint64 first_version = 11;
+   */
+  firstVersion: bigint;
 };
 
 /**
@@ -260,7 +267,7 @@ export declare type ListEventTypesResponse = Message<"annals.v1.ListEventTypesRe
 export declare const ListEventTypesResponseSchema: GenMessage<ListEventTypesResponse>;
 
 /**
- * An event type, in numbers.
+ * An event type, in numbers: of the events that are left. A type of which none is left is not listed.
  *
  * @generated from message annals.v1.EventTypeInfo
  */

@@ -203,7 +203,8 @@ export declare type ReadEnd = Message<"annals.v1.ReadEnd"> & {
   eventCount: bigint;
 
   /**
-   * The stream's version at `head`, only with `stream`: what to expect in an append. 0: no events.
+   * The stream's version at `head`, only with `stream`: what to expect in an append, also where its
+   * events were removed. 0: it never got an event.
    *
    * @generated from field: uint64 stream_version = 4;
    */

@@ -482,8 +482,8 @@ export declare const LoadResponseSchema: GenMessage<LoadResponse>;
  */
 export declare type LoadEnd = Message<"annals.v1.LoadEnd"> & {
   /**
-   * The stream's version in this view: what to expect in an append. With `max_version`, the version
-   * the state is of. 0: no events.
+   * The stream's version in this view: what to expect in an append, also where its events were
+   * removed. With `max_version`, the version the state is of. 0: it never got an event.
    *
    * @generated from field: uint64 version = 1;
    */

@@ -16,14 +16,15 @@ export declare const file_annals_v1_stream_service: GenFile;
 
 /**
  * How long the events of a stream are kept. What a policy removes is gone at once from every read,
- * query, subscription, count and condition; the space is reclaimed in the background. A removed
- * event's position and version are never given to another.
+ * query, subscription, count and condition, and does not come back with another policy; the space is
+ * reclaimed in the background. A removed event's position, version and id are never given to another.
  *
  * @generated from message annals.v1.StreamPolicy
  */
 export declare type StreamPolicy = Message<"annals.v1.StreamPolicy"> & {
   /**
-   * Only events recorded less than this long ago. Absent: any age. At least 1 ms.
+   * Only events recorded less than this long ago, by the server's clock. Absent: any age. At least
+   * 1 ms, at most 100 years; rounded up to a millisecond.
    *
    * @generated from field: google.protobuf.Duration max_age = 1;
    */
@@ -37,7 +38,8 @@ export declare type StreamPolicy = Message<"annals.v1.StreamPolicy"> & {
   maxCount: bigint;
 
   /**
-   * Only events at or after this version. Absent or 0: every version. Never decreases.
+   * Only events at or after this version. Absent or 0: every version. Never decreases. At most the
+   * stream's next version.
    *
    * @generated from field: uint64 truncate_before = 3;
    */
@@ -102,14 +104,14 @@ export declare type UpdateStreamRequest = Message<"annals.v1.UpdateStreamRequest
   policy?: StreamPolicy | undefined;
 
   /**
-   * Who asks, for the record. At most 256 bytes.
+   * Who asks, for the record. At most 256 bytes of UTF-8 without control characters.
    *
    * @generated from field: string actor = 5;
    */
   actor: string;
 
   /**
-   * Why, for the record. At most 1,024 bytes.
+   * Why, for the record. At most 1,024 bytes of UTF-8 without control characters.
    *
    * @generated from field: string reason = 6;
    */
@@ -170,7 +172,8 @@ export declare type DeleteStreamRequest = Message<"annals.v1.DeleteStreamRequest
   stream: string;
 
   /**
-   * What is expected of the stream, as in `AppendRequest`. Absent: nothing.
+   * What is expected of the stream, as in `AppendRequest`. Absent: nothing. Of a stream that is
+   * deleted already only a version is looked at.
    *
    * @generated from oneof annals.v1.DeleteStreamRequest.expected
    */
@@ -201,14 +204,14 @@ export declare type DeleteStreamRequest = Message<"annals.v1.DeleteStreamRequest
   permanent: boolean;
 
   /**
-   * Who asks, for the record. At most 256 bytes.
+   * Who asks, for the record. At most 256 bytes of UTF-8 without control characters.
    *
    * @generated from field: string actor = 5;
    */
   actor: string;
 
   /**
-   * Why, for the record. At most 1,024 bytes.
+   * Why, for the record. At most 1,024 bytes of UTF-8 without control characters.
    *
    * @generated from field: string reason = 6;
    */
@@ -228,7 +231,7 @@ export declare const DeleteStreamRequestSchema: GenMessage<DeleteStreamRequest>;
  */
 export declare type DeleteStreamResponse = Message<"annals.v1.DeleteStreamResponse"> & {
   /**
-   * The position of the system event that records it.
+   * The position of the system event that records it, or that recorded it when it was done before.
    *
    * @generated from field: uint64 position = 1;
    */
@@ -296,11 +299,9 @@ export enum StreamLifecycle {
 export declare const StreamLifecycleSchema: GenEnum<StreamLifecycle>;
 
 /**
- * Not served yet: every call ends with UNIMPLEMENTED.
- *
- * How streams end. Every change is recorded in the log as a system event in the stream
- * `$lifecycle-<stream>`, readable by naming that stream or its type: `$StreamUpdated`,
- * `$StreamDeleted`, `$StreamTombstoned`.
+ * How streams are kept, and how they end. Every change is recorded in the log as a system event in
+ * the stream `$lifecycle-<stream>`, readable by naming that stream or its type: `$StreamUpdated`,
+ * `$StreamDeleted`, `$StreamTombstoned`. Its JSON payload holds the whole state after the change.
  *
  * @generated from service annals.v1.StreamService
  */
@@ -310,6 +311,8 @@ export declare const StreamService: GenService<{
    * subscriptions. Not idempotent in the log (each call is recorded), idempotent in effect.
    *
    * ABORTED (`AppendConflict`): the expectation did not hold. FAILED_PRECONDITION (STREAM_TOMBSTONED).
+   * OUT_OF_RANGE (BEYOND_HEAD): `truncate_before` is beyond the stream's next version. And what
+   * `Append` answers where the store takes no writes.
    *
    * @generated from rpc annals.v1.StreamService.UpdateStream
    */
@@ -319,7 +322,8 @@ export declare const StreamService: GenService<{
     output: typeof UpdateStreamResponseSchema;
   },
   /**
-   * Deletes a stream. Deleting a deleted stream again is no error and records nothing new.
+   * Deletes a stream, and its snapshots. Its policy stays for when it comes back. Deleting a deleted
+   * stream again is no error and records nothing new.
    *
    * ABORTED (`AppendConflict`): the expectation did not hold. NOT_FOUND (STREAM_NOT_FOUND): it never
    * had an event. FAILED_PRECONDITION (STREAM_TOMBSTONED): it was deleted for ever, unless

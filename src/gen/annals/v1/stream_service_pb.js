@@ -64,11 +64,9 @@ export const StreamLifecycle = /*@__PURE__*/
   tsEnum(StreamLifecycleSchema);
 
 /**
- * Not served yet: every call ends with UNIMPLEMENTED.
- *
- * How streams end. Every change is recorded in the log as a system event in the stream
- * `$lifecycle-<stream>`, readable by naming that stream or its type: `$StreamUpdated`,
- * `$StreamDeleted`, `$StreamTombstoned`.
+ * How streams are kept, and how they end. Every change is recorded in the log as a system event in
+ * the stream `$lifecycle-<stream>`, readable by naming that stream or its type: `$StreamUpdated`,
+ * `$StreamDeleted`, `$StreamTombstoned`. Its JSON payload holds the whole state after the change.
  *
  * @generated from service annals.v1.StreamService
  */

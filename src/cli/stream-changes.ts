@@ -1,0 +1,125 @@
+// `annals streams update` and `annals streams delete`: how a stream is kept, and how it ends.
+
+import type { StreamInfo } from "../gen/annals/v1/info_pb.js";
+import { StreamLifecycle, type StreamPolicy } from "../gen/annals/v1/stream_service_pb.js";
+import { expectedOf } from "./append.ts";
+import { connectionOptions, jsonOption, pairs, parse, UsageError, wholeNumber } from "./options.ts";
+import { withSession } from "./session.ts";
+import { print, type Terminal } from "./terminal.ts";
+import { ageOf, ageText, isoTime } from "./time.ts";
+
+const options = {
+  ...connectionOptions,
+  ...jsonOption,
+  "expected-version": { type: "string" },
+  expected: { type: "string" },
+  actor: { type: "string" },
+  reason: { type: "string" },
+} as const;
+
+const policyOptions = {
+  ...options,
+  "max-age": { type: "string" },
+  "max-count": { type: "string" },
+  "truncate-before": { type: "string" },
+  label: { type: "string", multiple: true },
+  "keep-all": { type: "boolean" },
+} as const;
+
+/** Sets a stream's whole policy. */
+export async function updateStream(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, policyOptions, { min: 1, max: 1 });
+  const [stream = ""] = positionals;
+  const { actor = "", reason = "" } = values;
+  const [age, count] = [values["max-age"], values["max-count"]];
+  const before = values["truncate-before"];
+  const isEmpty = (age ?? count ?? before ?? values.label) === undefined;
+  if (isEmpty !== (values["keep-all"] ?? false)) {
+    const bounds = "--max-age, --max-count, --truncate-before, --label";
+    throw new UsageError(`say how the stream is kept (${bounds}), or else --keep-all`);
+  }
+  const policy = {
+    ...(age !== undefined && { maxAge: ageOf(age, "--max-age") }),
+    maxCount: bigNumber(count, "--max-count"),
+    truncateBefore: bigNumber(before, "--truncate-before"),
+    labels: pairs(values.label ?? [], "--label"),
+  };
+  const request = { stream, expected: expectedOf(values), policy, actor, reason };
+  const answer = await withSession(values, terminal, ({ streams, once }) =>
+    streams.updateStream(request, once),
+  );
+  const { position } = answer;
+  const text =
+    values.json === true
+      ? JSON.stringify({
+          stream,
+          position: Number(position),
+          policy: policyJson(answer.policy),
+          recordedAt: isoTime(answer.recordedAt),
+        })
+      : `updated: ${stream} keeps ${policyText(answer.policy)} (position ${position})`;
+  await print(terminal.output, `${text}\n`);
+  return 0;
+}
+
+function bigNumber(text: string | undefined, option: string): bigint {
+  return text === undefined ? 0n : BigInt(wholeNumber(text, option, { min: 1 }));
+}
+
+const deleteOptions = { ...options, permanent: { type: "boolean" } } as const;
+
+export async function deleteStream(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, deleteOptions, { min: 1, max: 1 });
+  const [stream = ""] = positionals;
+  const { actor = "", reason = "", permanent = false } = values;
+  const request = { stream, expected: expectedOf(values), permanent, actor, reason };
+  const answer = await withSession(values, terminal, ({ streams, once }) =>
+    streams.deleteStream(request, once),
+  );
+  const { position, version } = answer;
+  const how = permanent ? "deleted for ever" : "deleted";
+  const text =
+    values.json === true
+      ? JSON.stringify({
+          stream,
+          position: Number(position),
+          version: Number(version),
+          permanent,
+          recordedAt: isoTime(answer.recordedAt),
+        })
+      : `${how}: ${stream}@${version} (position ${position})`;
+  await print(terminal.output, `${text}\n`);
+  return 0;
+}
+
+/** A policy for people. */
+export function policyText(policy: StreamPolicy | undefined): string {
+  const { maxAge, maxCount = 0n, truncateBefore = 0n } = policy ?? {};
+  const bounds = [
+    ...(maxAge === undefined ? [] : [`what is younger than ${ageText(maxAge)}`]),
+    ...(maxCount === 0n ? [] : [`the newest ${maxCount}`]),
+    ...(truncateBefore === 0n ? [] : [`versions from ${truncateBefore}`]),
+  ];
+  return bounds.length === 0 ? "everything" : bounds.join(", of that ");
+}
+
+export function policyJson(policy: StreamPolicy | undefined): object {
+  const { maxAge, maxCount = 0n, truncateBefore = 0n, labels = {} } = policy ?? {};
+  return {
+    ...(maxAge !== undefined && { maxAge: ageText(maxAge) }),
+    ...(maxCount > 0n && { maxCount: Number(maxCount) }),
+    ...(truncateBefore > 0n && { truncateBefore: Number(truncateBefore) }),
+    labels,
+  };
+}
+
+export function stateOf({ lifecycle }: StreamInfo): "active" | "deleted" | "tombstoned" {
+  switch (lifecycle) {
+    case StreamLifecycle.DELETED:
+      return "deleted";
+    case StreamLifecycle.TOMBSTONED:
+      return "tombstoned";
+    default:
+      return "active";
+  }
+}

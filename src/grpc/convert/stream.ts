@@ -1,0 +1,127 @@
+// Streams' policies and lifecycles from the wire and onto it.
+
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { Expected } from "../../domain/append.ts";
+import type { DeleteStream, UpdateStream } from "../../domain/decide-lifecycle.ts";
+import { noPolicy, stateOf, type Lifecycle, type StreamPolicy } from "../../domain/lifecycle.ts";
+import type { Limits } from "../../domain/limits.ts";
+import type { StreamInfoSchema } from "../../gen/annals/v1/info_pb.js";
+import {
+  StreamLifecycle,
+  StreamPolicySchema,
+  type DeleteStreamRequest,
+  type StreamPolicy as WirePolicy,
+  type UpdateStreamRequest,
+} from "../../gen/annals/v1/stream_service_pb.js";
+import type { StreamInfo } from "../../log/verbs.ts";
+import { checkOwnName, checkText, checkUint64 } from "./checks.ts";
+import type { Conversion } from "./event.ts";
+import { convertExpected } from "./expectation.ts";
+import { checkMetadata } from "./metadata.ts";
+import { checkDuration, timestamp } from "./time.ts";
+import { Violations } from "./violations.ts";
+
+const microsPerMs = 1_000;
+
+export function convertUpdateStream(
+  wire: UpdateStreamRequest,
+  conversion: Conversion,
+): Omit<UpdateStream, "kind"> {
+  const v = new Violations();
+  const change = changeOf(v, wire, conversion);
+  if (wire.policy === undefined) v.add("policy", "is required");
+  const policy = wire.policy && convertPolicy(v, wire.policy, conversion.limits);
+  v.throwIfAny();
+  return { ...change, policy: policy ?? noPolicy };
+}
+
+export function convertDeleteStream(
+  wire: DeleteStreamRequest,
+  conversion: Conversion,
+): Omit<DeleteStream, "kind"> {
+  const v = new Violations();
+  const change = changeOf(v, wire, conversion);
+  v.throwIfAny();
+  return { ...change, permanent: wire.permanent };
+}
+
+/** What both kinds of change say. */
+function changeOf(
+  v: Violations,
+  wire: UpdateStreamRequest | DeleteStreamRequest,
+  { limits, newId }: Conversion,
+) {
+  const { streamNameBytesMax, actorBytesMax, reasonBytesMax } = limits;
+  const name = { name: "stream_name_bytes_max", bytesMax: streamNameBytesMax };
+  const stream = checkOwnName(v, "stream", wire.stream, name);
+  const actor = { name: "the limit", bytesMax: actorBytesMax };
+  checkText(v, "actor", wire.actor, actor);
+  const reason = { name: "the limit", bytesMax: reasonBytesMax };
+  checkText(v, "reason", wire.reason, reason);
+  const asked = convertExpected(v, "", wire.expected);
+  const expected: Expected | undefined = typeof asked === "string" ? undefined : asked;
+  return { stream, expected, actor: wire.actor, reason: wire.reason, id: newId() };
+}
+
+function convertPolicy(v: Violations, wire: WirePolicy, limits: Limits): StreamPolicy {
+  const { maxAgeMinMs, maxAgeMaxMs } = limits;
+  const maxAgeMs =
+    wire.maxAge && checkDuration(v, "policy.max_age", wire.maxAge, maxAgeMinMs, maxAgeMaxMs);
+  const maxCount = checkUint64(v, "policy.max_count", wire.maxCount);
+  checkMetadata(v, "policy.labels", wire.labels, limits);
+  return {
+    maxAge: maxAgeMs === undefined ? undefined : maxAgeMs * microsPerMs,
+    maxCount: maxCount === 0 ? undefined : maxCount,
+    truncateBefore: checkUint64(v, "policy.truncate_before", wire.truncateBefore),
+    labels: wire.labels,
+  };
+}
+
+export function wirePolicy({ maxAge, maxCount, truncateBefore, labels }: StreamPolicy): WirePolicy {
+  const wire = create(StreamPolicySchema, {
+    ...(maxAge !== undefined && { maxAge: timestamp(maxAge) }),
+    maxCount: BigInt(maxCount ?? 0),
+    truncateBefore: BigInt(truncateBefore),
+  });
+  // Not through `create`: it would take a key `__proto__` for a prototype.
+  wire.labels = labels;
+  return wire;
+}
+
+const states = {
+  active: StreamLifecycle.ACTIVE,
+  deleted: StreamLifecycle.DELETED,
+  tombstoned: StreamLifecycle.TOMBSTONED,
+} as const;
+
+export function wireStreamInfo(info: StreamInfo): MessageInitShape<typeof StreamInfoSchema> {
+  const { stream, subscriberCount, version, eventCount, lifecycle } = info;
+  const policy = policyOf(lifecycle);
+  return {
+    stream,
+    subscriberCount,
+    version: BigInt(version),
+    eventCount: BigInt(eventCount),
+    firstVersion: BigInt(info.firstVersion),
+    firstPosition: BigInt(info.firstPosition),
+    lastPosition: BigInt(info.lastPosition),
+    ...(eventCount > 0 && {
+      firstRecordedAt: timestamp(info.firstRecordedAt),
+      lastRecordedAt: timestamp(info.lastRecordedAt),
+    }),
+    ...(policy !== undefined && { policy }),
+    lifecycle: states[stateOf(lifecycle, version)],
+  };
+}
+
+/** Undefined: everything is kept, and there are no labels. */
+function policyOf(lifecycle: Lifecycle | undefined): WirePolicy | undefined {
+  if (lifecycle === undefined) return undefined;
+  const { policy } = lifecycle;
+  const isEmpty =
+    policy.maxAge === undefined &&
+    policy.maxCount === undefined &&
+    policy.truncateBefore === 0 &&
+    Object.keys(policy.labels).length === 0;
+  return isEmpty ? undefined : wirePolicy(policy);
+}
