@@ -107,6 +107,7 @@ class Floor {
     this.opened = openLog({ storage: createModelStorage({ data }) });
     this.workers = [];
     this.tokens = new Map();
+    this.passedOver.clear();
   }
 
   /** Everything works: until all is done. */
@@ -164,26 +165,31 @@ class Floor {
     this.positions.set(token, position);
     if (type !== "T") fault("is not asked for");
     if (this.answered.has(position)) fault("was settled");
+    if (this.passedOver.has(position)) fault("was passed over");
     if (attempt > settings.attemptsMax) fault(`attempt ${attempt}`);
     for (const [earlier, of] of this.streams) {
       if (of !== stream || earlier >= position || this.done.has(earlier)) continue;
-      // Events are parked without a word to those that hold others: whether it is, is asked below.
-      this.suspected.add(earlier);
+      // Events are parked without a word to those that hold others.
+      this.passedOver.add(earlier);
     }
     this.tokens.set(token, { stream, worker });
   }
 
-  /** Positions that were passed over by a later one of their stream. */
-  readonly suspected = new Set<number>();
+  /**
+   * Positions that were passed over by a later one of their stream. Each must be parked, though its
+   * note may still be on its way to disk (and is tried again where a write failed): until it is
+   * there it must not be delivered again, unless the group began again from what the disk holds.
+   */
+  private readonly passedOver = new Set<number>();
 
-  /** Every fault so far: what was passed over must have been parked. */
+  /** Every fault so far. */
   async check(): Promise<readonly string[]> {
     await settled();
     await this.markParked();
-    for (const position of this.suspected) {
-      if (!this.done.has(position)) this.faults.push(`${position} was passed over`);
+    if (this.workers.some(({ ended }) => ended)) this.passedOver.clear();
+    for (const position of this.passedOver) {
+      if (this.done.has(position)) this.passedOver.delete(position);
     }
-    this.suspected.clear();
     return this.faults;
   }
 
