@@ -51,6 +51,21 @@ export function batchMessages(
   return messages;
 }
 
+type Encoded = Partial<Record<EventView, readonly Buffer[]>>;
+const encodedBatches = new WeakMap<Batch, Encoded>();
+
+/** As `batchMessages`: once for all subscriptions that are given the same batch. One tag for all. */
+export function batchMessagesOnce(
+  batch: Batch,
+  tag: number,
+  view: EventView,
+  limits: Limits,
+): readonly Buffer[] {
+  let encoded = encodedBatches.get(batch);
+  if (encoded === undefined) encodedBatches.set(batch, (encoded = {}));
+  return (encoded[view] ??= batchMessages(batch, tag, view, limits));
+}
+
 /** One length-delimited field of the parts put together. */
 export function wrap(tag: number, parts: readonly Uint8Array[]): Buffer {
   let bytes = 0;
