@@ -79,7 +79,7 @@ function emptyCore(kv: Kv): Core {
     clock: () => 0,
     reclaimedAt: 0,
     noteCommit: undefined,
-    terms: new Terms(),
+    terms: new Terms(0),
     tail: new ChunkTail(),
   };
 }
@@ -121,9 +121,9 @@ async function storeChunks(core: Core, chunks: readonly Chunk[]): Promise<void> 
     throw new BackupRefused(`the chunk that ends at ${original.last} does not come out the same`);
   }
   await prepared.batch.write();
-  core.terms.apply(prepared.terms);
-  core.headHash = prepared.headHash;
   const { last, recordedAt } = chunks.at(-1) as Chunk;
+  core.terms.apply(prepared.terms, last);
+  core.headHash = prepared.headHash;
   core.head = { position: last, recordedAt };
 }
 
