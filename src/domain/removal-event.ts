@@ -1,12 +1,12 @@
 // The system event that records how the space of removed events was reclaimed: which chunks of the
-// log were rewritten, and what they are since. It is in the hash chain, so that what it says of them
-// can be relied on like the chain itself. Its JSON is on disk: members are only ever added.
+// log were rewritten, and what they are since. It is in the hash chain, so that what it says of
+// them can be relied on like the chain itself. Its JSON is on disk: members are only ever added.
 //
 //   chunks   [first position, last position, SHA-256 of the chunk as it is now (base64)] of each
 //   events   how many events were reduced to what is kept of removed ones
 //   bytes    how much shorter the chunks have become
-//   streams  whose they were, the first hundred by name: { stream, events, before: all of them before
-//            this version, policy: the position of the event that says who removed them, and why }
+//   streams  whose they were, the first hundred by name: { stream, events, before: all of them
+//            before this version, policy: the position of the event that says who asked, and why }
 //   streamCount  how many streams there were
 
 import { create, toBinary } from "@bufbuild/protobuf";
@@ -62,7 +62,7 @@ export function removalEvent(id: string, removal: Removal): NewEvent {
   return { ...words, idFromClient: false, body };
 }
 
-/** What a removal's record says the chunks are since, by their last positions. Throws CORRUPTION. */
+/** What the record of a removal says of chunks, by their last positions. Throws CORRUPTION. */
 export function chunksRewrittenBy(record: Uint8Array): Map<number, Uint8Array> {
   const { data, stream, type, position } = decodeRecord(record);
   const at = { first: Number(position), stream };

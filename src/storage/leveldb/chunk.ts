@@ -123,8 +123,8 @@ export function composeChunk(
 }
 
 /**
- * The chunk with other frames for its events: stubs for some of them. What is told beside them stays
- * as it was.
+ * The chunk with other frames for its events: stubs for some of them. What is told beside them
+ * stays as it was.
  */
 export function withFrames(
   chunk: Chunk,

@@ -1,5 +1,5 @@
-// Chunks whose space was reclaimed, checked: each is what the event that records its removal says it
-// has become. That event is in the hash chain, so a chunk that anybody else rewrote shows.
+// Chunks whose space was reclaimed, checked: each is what the event that records its removal says
+// it has become. That event is in the hash chain, so a chunk that anybody else rewrote shows.
 
 import { AnnalsError } from "../../domain/errors.ts";
 import { chunksRewrittenBy } from "../../domain/removal-event.ts";

@@ -1,7 +1,7 @@
 // What is left of a removed event once its space was reclaimed: a stub, framed like any record. It
 // keeps its words, so that the index still follows from the log; its place, so that positions and
-// versions stay dense; and, where a client chose the id, the hash of what it held, so that a retry is
-// recognised for ever. `removed` stands where the body's longer fields were, before the place:
+// versions stay dense; and, where a client chose the id, the hash of what it held, so that a retry
+// is recognised for ever. `removed` stands where the longer fields were, before the place:
 //
 //   record = id, stream, type, tags (fields 1 to 4), 0x82 0x01 `RemovedEvent`,
 //            0x48 version, 0x50 position, 0x5a recorded_at: these as they were
