@@ -1,8 +1,9 @@
-// The gRPC server with its services bound: the event store, streams, checkpoints, health and
-// reflection.
+// The gRPC server with its services bound: the event store, streams, checkpoints, consumer groups,
+// health and reflection.
 
 import { Server } from "@grpc/grpc-js";
 import { CheckpointService } from "../gen/annals/v1/checkpoint_service_pb.js";
+import { ConsumerGroupService } from "../gen/annals/v1/consumer_group_service_pb.js";
 import { file_annals_v1_errors } from "../gen/annals/v1/errors_pb.js";
 import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
 import { StreamService } from "../gen/annals/v1/stream_service_pb.js";
@@ -13,6 +14,7 @@ import { ServerReflection as ReflectionV1 } from "../gen/grpc/reflection/v1/refl
 import * as v1Alpha from "../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { bindService, type Methods } from "./bind.ts";
 import { checkpointService } from "./checkpoint-service.ts";
+import { consumerGroupService } from "./consumer-group-service.ts";
 import type { Context } from "./context.ts";
 import { allowResets } from "./door.ts";
 import { eventStore } from "./event-store.ts";
@@ -57,12 +59,13 @@ export function bindServices(
   });
   allowResets(server, resetBurst, resetsPerSecond);
   const { edge } = context;
-  const own = [EventStoreService, StreamService, CheckpointService];
+  const own = [EventStoreService, StreamService, CheckpointService, ConsumerGroupService];
   const named = own.map(({ typeName }) => typeName);
   const methods = new Map([
     ...bindService(server, EventStoreService, eventStore(context), edge),
     ...bindService(server, StreamService, streamService(context), edge),
     ...bindService(server, CheckpointService, checkpointService(context), edge),
+    ...bindService(server, ConsumerGroupService, consumerGroupService(context), edge),
     ...bindService(server, Health, health(healthState, named, edge.stopping), edge),
   ]);
   if (options.reflection) {

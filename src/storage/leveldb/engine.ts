@@ -85,8 +85,9 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     kv,
     ...state,
     clock: options.clock,
+    reclaimedAt: 0,
     noteCommit: undefined,
-    terms: new Terms(),
+    terms: new Terms(state.head.position),
     tail: new ChunkTail(),
   };
   const types = new RemovedTypes();
@@ -147,7 +148,7 @@ async function commitNow(
   const from = core.head;
   const position = from.position + events.length;
   const to = events.length === 0 ? from : { position, recordedAt: commit.recordedAt };
-  core.terms.apply(prepared.terms);
+  core.terms.apply(prepared.terms, position);
   core.book.apply(lifecycles);
   for (const chunk of prepared.chunks) core.tail.push(chunk);
   core.headHash = prepared.headHash;

@@ -44,6 +44,7 @@ export async function* indexRead(
         // After the slab was taken: that may have been long ago.
         const hidden = sight.hides(part.event, part.record);
         if (hidden === true || (hidden !== false && (await hidden))) continue;
+        sight.assertWhole(chunk, part.event, part.record);
         slab.add(part.frame, 1);
         through = part.event.position;
       }

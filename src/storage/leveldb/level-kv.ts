@@ -62,7 +62,7 @@ const slowMs = 0.25;
 const cautiousCount = 256;
 
 /**
- * Values by their keys. What is in memory, LevelDB's or the kernel's, is there in some microseconds,
+ * Values by their keys. What is in memory, of LevelDB or the kernel, is there in microseconds,
  * and the way through the thread pool takes ten times as long: so a few keys are looked up at once,
  * for as long as that is quick.
  */

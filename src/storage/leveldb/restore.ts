@@ -77,8 +77,9 @@ function emptyCore(kv: Kv): Core {
     headHash: firstHash,
     book: new Book(),
     clock: () => 0,
+    reclaimedAt: 0,
     noteCommit: undefined,
-    terms: new Terms(),
+    terms: new Terms(0),
     tail: new ChunkTail(),
   };
 }
@@ -111,6 +112,7 @@ async function storeChunks(core: Core, chunks: readonly Chunk[]): Promise<void> 
   const drafts = chunks.map((chunk) => ({
     events: eventsOf(chunk),
     recordedAt: chunk.recordedAt,
+    reclaimed: chunk.reclaimed,
   }));
   const prepared = await prepareChunks(core, core.head.position, drafts);
   for (const [i, chunk] of prepared.chunks.entries()) {
@@ -119,9 +121,9 @@ async function storeChunks(core: Core, chunks: readonly Chunk[]): Promise<void> 
     throw new BackupRefused(`the chunk that ends at ${original.last} does not come out the same`);
   }
   await prepared.batch.write();
-  core.terms.apply(prepared.terms);
-  core.headHash = prepared.headHash;
   const { last, recordedAt } = chunks.at(-1) as Chunk;
+  core.terms.apply(prepared.terms, last);
+  core.headHash = prepared.headHash;
   core.head = { position: last, recordedAt };
 }
 

@@ -39,8 +39,12 @@ const seeksAtOnceMax = 64;
 
 export class Terms {
   private readonly table = new TermTable(rememberedTermsMax);
-  /** Counts commits and resets: what was loaded across one of them is not kept. */
-  private epoch = 0;
+  /** The head that what is kept is true of: what was loaded as of another one is not kept. */
+  private head: number;
+
+  constructor(head: number) {
+    this.head = head;
+  }
 
   /** What is known without I/O. */
   peek(kind: TermKind, name: string): TermHead | undefined {
@@ -53,7 +57,6 @@ export class Terms {
     const missing: number[] = [];
     for (let i = 0; i < found.length; i++) if (!found[i]) missing.push(i);
     if (missing.length > 0) {
-      const epoch = this.epoch;
       const loaded = await this.loadMissing(
         kv,
         missing.map((i) => terms[i] as Term),
@@ -62,7 +65,7 @@ export class Terms {
       missing.forEach((i, at) => {
         const { kind, name } = terms[i] as Term;
         found[i] = loaded[at] as TermHead;
-        if (epoch === this.epoch && !this.table.has(kind, name)) {
+        if (head === this.head && !this.table.has(kind, name)) {
           this.table.set(kind, name, loaded[at] as TermHead);
         }
       });
@@ -84,15 +87,15 @@ export class Terms {
     return { number, count: positionMax, lastChunk: positionMax, last: positionMax };
   }
 
-  /** A commit is durable: these terms are now as given. */
-  apply(updates: Iterable<readonly [Term, TermHead]>): void {
-    this.epoch++;
+  /** A commit is durable: the head is at `position`, and these terms are now as given. */
+  apply(updates: Iterable<readonly [Term, TermHead]>, position: number): void {
+    this.head = position;
     for (const [{ kind, name }, head] of updates) this.table.set(kind, name, head);
   }
 
-  /** Forgets everything: the disk is the truth again. */
-  reset(): void {
-    this.epoch++;
+  /** Forgets everything: the disk is the truth again, and its head is at `position`. */
+  reset(position: number): void {
+    this.head = position;
     this.table.clear();
   }
 

@@ -174,7 +174,6 @@ export class WriteGuard {
   private async reopen(): Promise<void> {
     const { core, options, stateOf } = this.parts;
     await core.kv.close();
-    core.terms.reset();
     core.tail.clear();
     const kv = await options.openKv();
     try {
@@ -199,6 +198,7 @@ export class WriteGuard {
     const from = core.head;
     core.kv = kv;
     core.head = to;
+    core.terms.reset(to.position);
     if (to.position === from.position) return;
     for (const watcher of watchers) watcher.advanced({ from, to });
   }

@@ -12,8 +12,10 @@ import { makeSmallStore, type Ending, type SmallStore } from "./small-store.ts";
 import { emptyTally, type Assignment, type Opening, type Tally } from "./trial-runner.ts";
 import { countTrials, describeTrial, trialAt, type StoreFile } from "./trials.ts";
 
-const commits = 45;
-const trialsAtOnce = 20_000;
+/** Either store then has more than 64 KiB. */
+const commits = 34;
+const trialsAtOnce = 2_500;
+const runnersAtOnce = 2;
 const silenceMsMax = 120_000;
 const controlTrialsDefault = 400;
 
@@ -92,6 +94,7 @@ function choose(count: number, { seed, sampleMax }: CorruptionOptions): number[]
   return all.slice(0, sampleMax).toSorted((a, b) => a - b);
 }
 
+/** In several processes: each waits for files more than it works. */
 async function runAll(
   bench: Bench,
   trials: readonly number[],
@@ -99,28 +102,40 @@ async function runAll(
   { report }: CorruptionOptions,
 ): Promise<Tally & { died: number }> {
   const total = { ...emptyTally(), died: 0 };
-  let rest = trials;
-  while (rest.length > 0) {
-    const some = rest.slice(0, trialsAtOnce);
-    const { tally, next } = await runSome(bench, some, opening);
-    add(total, tally);
-    if (next > 0) total.died++;
-    rest = rest.slice(next > 0 ? next : some.length);
-    report?.(`${opening}: ${trials.length - rest.length} of ${trials.length} trials`);
+  const left: (readonly number[])[] = [];
+  for (let at = 0; at < trials.length; at += trialsAtOnce) {
+    left.push(trials.slice(at, at + trialsAtOnce));
   }
+  let done = 0;
+  const runner = async (name: string): Promise<void> => {
+    for (let some = left.shift(); some !== undefined; some = left.shift()) {
+      const { tally, diedAt } = await runSome(bench, some, opening, name);
+      add(total, tally);
+      if (diedAt === undefined) done += some.length;
+      else {
+        total.died++;
+        done++;
+        // What those before it found died with the process.
+        left.push(some.slice(0, diedAt), some.slice(diedAt + 1));
+      }
+      report?.(`${opening}: ${done} of ${trials.length}, ${total.violations.length} violations`);
+    }
+  };
+  await Promise.all(Array.from({ length: runnersAtOnce }, (_, i) => runner(`working-${i}`)));
   return total;
 }
 
-/** Runs trials in a process. Where that dies, `next` is behind the trial it died of. */
+/** Runs trials in a process. Where that dies, `diedAt` is the index of the trial it died of. */
 async function runSome(
   { scratch, store, files }: Bench,
   trials: readonly number[],
   opening: Opening,
-): Promise<{ tally: Tally; next: number }> {
-  const progressFile = join(scratch, "progress");
+  name: string,
+): Promise<{ tally: Tally; diedAt?: number }> {
+  const progressFile = join(scratch, `${name}.progress`);
   const assignment: Assignment = {
     pristine: store.folder,
-    working: join(scratch, "working"),
+    working: join(scratch, name),
     progressFile,
     files,
     topics: store.topics,
@@ -130,13 +145,13 @@ async function runSome(
   };
   const runner = fork(new URL("trial-runner.ts", import.meta.url), { stdio: "ignore" });
   const ended = await outcomeOf(runner, assignment, progressFile);
-  if (typeof ended !== "string") return { tally: ended, next: 0 };
+  if (typeof ended !== "string") return { tally: ended };
   const number = Number(readFileSync(progressFile, "utf8"));
   const trial = trialAt(files, number);
   // A disk that cannot be read any more ends a process in this way too: it is expected (F8).
   const expected = ended === "SIGBUS";
   const violations = expected ? [] : [`${describeTrial(trial)}: the process ended with ${ended}`];
-  return { tally: { ...emptyTally(), violations }, next: trials.indexOf(number) + 1 };
+  return { tally: { ...emptyTally(), violations }, diedAt: trials.indexOf(number) };
 }
 
 /** What the runner found, or how it ended without a word. */

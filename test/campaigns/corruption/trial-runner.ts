@@ -1,14 +1,15 @@
 // Runs trials in a process of its own: bending files that are mapped into memory may end the
 // process, and the campaign wants to know of it and go on. Before each trial its number is left in
 // a file, so that whoever waits knows which one it was.
-import { openSync, writeSync } from "node:fs";
+import { openSync, readdirSync, readFileSync, statSync, writeSync } from "node:fs";
 import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { headOf } from "../../../src/storage/leveldb/engine.ts";
 import { openLevelKv } from "../../../src/storage/leveldb/level-kv.ts";
 import { openLevelStorage, openStorageOver } from "../../../src/storage/leveldb/open.ts";
 import { StoreRefused } from "../../../src/storage/leveldb/store-refused.ts";
 import type { Storage } from "../../../src/storage/storage.ts";
-import { copyStore, filesOf } from "../../support/store-folder.ts";
+import { copyStore } from "../../support/store-folder.ts";
 import { askEverything, differences, type Topics } from "../../support/questions.ts";
 
 import { bend, describeTrial, mend, trialAt, type StoreFile, type Trial } from "./trials.ts";
@@ -48,16 +49,17 @@ export async function runAssignment(assignment: Assignment): Promise<Tally> {
   const expected = new Map(assignment.answers);
   const progress = openSync(assignment.progressFile, "w");
   await restore(pristine, working);
+  const sound = new Map(files.map(({ path }) => [path, readFileSync(join(pristine, path))]));
   for (const number of trials) {
     writeSync(progress, String(number).padStart(12), 0);
     const trial = trialAt(files, number);
-    if (!(await bend(working, trial))) {
+    if (!bend(working, trial)) {
       tally.identical++;
       continue;
     }
     const opened = await serve(assignment, trial, expected, tally);
-    if (opened || !(await unchanged(files, working, trial))) await restore(pristine, working);
-    else await mend(pristine, working, trial);
+    if (opened || !unchanged(files, working, trial)) await restore(pristine, working);
+    else mend(sound, working, trial);
   }
   return tally;
 }
@@ -102,16 +104,19 @@ const openers: Record<Opening, (folder: string) => Promise<Storage>> = {
 };
 
 /** A refusal leaves what it found. Where it does not, the trial after must begin anew. */
-async function unchanged(
-  files: readonly StoreFile[],
-  working: string,
-  trial: Trial,
-): Promise<boolean> {
-  const found = new Map((await filesOf(working)).map(({ path, bytes }) => [path, bytes]));
-  found.delete(trial.file.path);
+function unchanged(files: readonly StoreFile[], working: string, trial: Trial): boolean {
+  const found = new Set<string>();
+  for (const entry of readdirSync(working, { recursive: true, withFileTypes: true })) {
+    if (entry.isFile()) found.add(join(entry.parentPath, entry.name));
+  }
+  found.delete(join(working, trial.file.path));
   const others = files.filter(({ path }) => path !== trial.file.path);
   return (
-    found.size === others.length && others.every(({ path, bytes }) => found.get(path) === bytes)
+    found.size === others.length &&
+    others.every(({ path, bytes }) => {
+      const whole = join(working, path);
+      return found.has(whole) && statSync(whole).size === bytes;
+    })
   );
 }
 

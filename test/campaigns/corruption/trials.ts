@@ -1,6 +1,14 @@
 // Every way to bend the files of a store once, numbered: each bit of each byte, each length to cut
 // a file to, each sector of zeros, each file removed.
-import { copyFile, open, rm, truncate, writeFile } from "node:fs/promises";
+import {
+  closeSync,
+  openSync,
+  readSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 
 export interface StoreFile {
@@ -61,33 +69,33 @@ export function describeTrial({ file, fault }: Trial): string {
 }
 
 /** Bends the file. False: the fault changes nothing, e.g. zeros over zeros. */
-export async function bend(folder: string, { file, fault }: Trial): Promise<boolean> {
+export function bend(folder: string, { file, fault }: Trial): boolean {
   const path = join(folder, file.path);
-  if (fault.kind === "remove") await rm(path);
-  else if (fault.kind === "truncate") await truncate(path, fault.bytes);
+  if (fault.kind === "remove") rmSync(path);
+  else if (fault.kind === "truncate") truncateSync(path, fault.bytes);
   else {
     const [from, to] =
       fault.kind === "flip"
         ? [fault.byte, fault.byte + 1]
         : [fault.from, Math.min(fault.from + sectorBytes, file.bytes)];
-    const handle = await open(path, "r+");
+    const fd = openSync(path, "r+");
     try {
       const bytes = Buffer.alloc(to - from);
-      await handle.read(bytes, 0, bytes.length, from);
+      readSync(fd, bytes, 0, bytes.length, from);
       const before = Buffer.from(bytes);
       if (fault.kind === "flip") bytes[0] = (bytes[0] as number) ^ (1 << fault.bit);
       else bytes.fill(0);
       if (before.equals(bytes)) return false;
-      await handle.write(bytes, 0, bytes.length, from);
+      writeSync(fd, bytes, 0, bytes.length, from);
     } finally {
-      await handle.close();
+      closeSync(fd);
     }
   }
   return true;
 }
 
 /** Puts one file back as it was, over whatever stands there. */
-export async function mend(pristine: string, folder: string, { file }: Trial): Promise<void> {
-  await writeFile(join(folder, file.path), "");
-  await copyFile(join(pristine, file.path), join(folder, file.path));
+export function mend(pristine: ReadonlyMap<string, Buffer>, folder: string, trial: Trial): void {
+  const { path } = trial.file;
+  writeFileSync(join(folder, path), pristine.get(path) as Buffer);
 }

@@ -71,6 +71,8 @@ export class SimulatedDisk {
       this.log = this.afterPowerCut();
       this.syncedBytes = this.log.length;
       const back = this.world.below(this.markHistory.length);
+      // Until a start has come to its end nobody moves it on.
+      this.markIsBehind ||= back > 0;
       if (back > 0) this.world.hit("the mark falls back");
       this.mark = this.markHistory[this.markHistory.length - 1 - back];
       return;

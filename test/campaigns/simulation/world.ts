@@ -132,14 +132,6 @@ export class World {
   /** One thing happens. False: nothing can any more. */
   async step(): Promise<boolean> {
     await drained();
-    if (process.env.TRACE)
-      console.log(
-        "step",
-        this.steps,
-        this.ready.map((x) => x.life),
-        this.timers.length,
-        this.crashing,
-      );
     if (this.crashing) {
       this.crashing = false;
       const life = this.life++;
