@@ -159,10 +159,19 @@ export class ExhaustedError extends AnnalsError {
   }
 }
 
-/** The server cannot be reached, is stopping or recovering, or does not know how a write ended. */
+/**
+ * The server cannot be reached, is stopping or recovering, does not know how a write ended, or
+ * removed for good what a read still had to give.
+ */
 export class UnavailableError extends AnnalsError {
   readonly code = "UNAVAILABLE";
-  readonly reason: "UNREACHABLE" | "STOPPING" | "RECOVERING" | "OUTCOME_UNKNOWN" | "STORE_FAILED";
+  readonly reason:
+    | "UNREACHABLE"
+    | "STOPPING"
+    | "RECOVERING"
+    | "OUTCOME_UNKNOWN"
+    | "READ_OVERTAKEN"
+    | "STORE_FAILED";
 
   constructor(message: string, reason: UnavailableError["reason"], context: ErrorContext = {}) {
     super(message, context);
