@@ -64,9 +64,8 @@ export interface AcceptedChange {
 interface Moment {
   readonly version: number;
   readonly position: number;
+  /** The store's time, never before what is recorded: ages are measured by it. */
   readonly recordedAt: number;
-  /** The clock. Ages are measured by it. */
-  readonly now: number;
 }
 
 /** The lifecycles of one decision: what is durable, and over it what the group has accepted. */
@@ -132,7 +131,7 @@ export class LifecycleOverlay {
       return { kind: "conflict", streams: [conflict], condition: undefined };
     if (isDone) return doneBefore(lifecycle, version);
     if (deletes && version === 0) return { kind: "no-such-stream", stream };
-    const before = { lifecycle, version, now: moment.now };
+    const before = { lifecycle, version, now: recordedAt };
     if (deletes) {
       const changed = withDeletion(before, { position, recordedAt }, request.permanent);
       return this.accept(request, changed, moment);

@@ -23,6 +23,7 @@ import {
   type LifecycleOutcome,
   type LifecycleRequest,
 } from "./decide-lifecycle.ts";
+import { contentOf } from "./content.ts";
 import { invariant } from "./errors.ts";
 import type { CommitEvent, NewEvent, PlacedEvent, StoredEvent } from "./event.ts";
 import { lifecycleStream } from "./lifecycle-event.ts";
@@ -128,7 +129,7 @@ export function decideGroup<P extends Proposal>(group: Group<P>): Decision<Outco
   for (const append of appends) {
     if ("kind" in append) {
       const outcome = isLifecycleRequest(append)
-        ? changeLifecycle(append, facts, overlay, now)
+        ? changeLifecycle(append, facts, overlay)
         : checkpoints.decide(append);
       outcomes.push(outcome);
       continue;
@@ -195,7 +196,11 @@ function ascending(events: readonly PlacedEvent[]): boolean {
 
 /** What is different about an event whose id is there, by itself. */
 function problemOf(proposed: NewEvent, recorded: StoredEvent): EventIdProblem | undefined {
-  if (!sameContent(proposed.body, recorded.record)) return "other-content";
+  const { didHold } = recorded;
+  const isSame = didHold
+    ? didHold(contentOf(proposed.body))
+    : sameContent(proposed.body, recorded.record);
+  if (!isSame) return "other-content";
   return proposed.stream === recorded.stream ? undefined : "other-stream";
 }
 
@@ -255,12 +260,11 @@ function changeLifecycle(
   request: LifecycleRequest,
   facts: DecisionFacts,
   overlay: Overlay,
-  now: number,
 ): LifecycleOutcome {
   const { recordedAt } = overlay;
   const version = versionOf(request.stream, facts, overlay);
   const position = facts.head.position + overlay.events.length + 1;
-  const decided = overlay.lifecycles.decide(request, { version, position, recordedAt, now });
+  const decided = overlay.lifecycles.decide(request, { version, position, recordedAt });
   if ("kind" in decided) return decided;
   place(decided.event, facts, overlay);
   return decided.outcome;

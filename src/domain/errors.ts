@@ -49,6 +49,7 @@ export type Failure =
   | { readonly reason: "GROUP_EXISTS"; readonly group: string }
   | { readonly reason: "OVERLOADED"; readonly retryAfterMs: number }
   | { readonly reason: "DISK_FULL"; readonly retryAfterMs: number }
+  | { readonly reason: "READ_OVERTAKEN" }
   | { readonly reason: "OUTCOME_UNKNOWN" }
   | { readonly reason: "RECOVERING" }
   | { readonly reason: "STOPPING" }

@@ -44,6 +44,8 @@ export interface StoredEvent extends PlacedEvent {
   readonly recordedAt: number;
   /** The `RecordedEvent` message, without its frame. */
   readonly record: Uint8Array;
+  /** Of a removed event whose space was reclaimed: whether this is what it held (content.ts). */
+  readonly didHold?: (content: Uint8Array) => boolean;
 }
 
 /**

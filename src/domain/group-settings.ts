@@ -26,6 +26,17 @@ export interface GroupSettings {
   readonly inFlightMax: number;
 }
 
+/** What is not said. */
+export const defaultGroupSettings: GroupSettings = Object.freeze({
+  query: { items: [] },
+  ordering: { kind: "stream" },
+  leaseMs: 30_000,
+  attemptsMax: 10,
+  retryDelayMs: 1_000,
+  retryDelayMaxMs: 60_000,
+  inFlightMax: 10_000,
+} as const);
+
 /** What an event's key is made of. */
 export interface KeyWords {
   readonly stream: string;

@@ -34,10 +34,17 @@ export function refuse(
   again(state, delivery, why, nowMs);
 }
 
-/** Its member is gone, or has not been heard of in time. */
+/** Its member is gone, or has not been heard of in time. What it never got is no attempt. */
 export function lose(state: GroupState, delivery: Delivery, reason: string, nowMs: number): void {
+  const { event, lane, isSent } = delivery;
   take(state, delivery);
   delivery.member.held--;
+  if (!isSent) {
+    if (event.standing !== "orphan") state.lanes.putBack(lane, event);
+    if (event.standing !== "replay" && event.attempts > 0) remember(state, delivery);
+    state.lanes.review(lane, nowMs);
+    return;
+  }
   again(state, delivery, { delayMs: 0, reason }, nowMs);
   state.journal.isUrgent = true;
 }

@@ -39,6 +39,8 @@ export interface Delivery {
   readonly attempt: number;
   lane: Lane;
   leaseUntilMs: number;
+  /** On its way to the member; before, nobody has seen it. */
+  isSent: boolean;
 }
 
 export interface GroupState {

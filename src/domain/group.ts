@@ -165,12 +165,22 @@ export class Group {
 
   /** It takes its events with it: they are delivered to others. */
   leave(id: number, nowMs: number): void {
+    this.retire(id, nowMs);
+    this.state.members.remove(id);
+  }
+
+  /** The same, but it stays to hear what becomes durable of what it said; it gets nothing more. */
+  retire(id: number, nowMs: number): void {
     const member = this.state.members.find(id);
     if (member === undefined) return;
-    for (const delivery of this.deliveriesOf(member)) {
-      lose(this.state, delivery, "the member left", nowMs);
-    }
-    this.state.members.remove(id);
+    member.permits = 0;
+    const given = [...member.tokens].flatMap((token) => this.state.deliveries.get(token) ?? []);
+    for (const delivery of given) lose(this.state, delivery, "the member left", nowMs);
+  }
+
+  /** How a member stands. */
+  member(id: number): Pick<Member, "held" | "permits"> {
+    return this.state.members.find(id) ?? { held: 0, permits: 0 };
   }
 
   /** A sign of life: what it lost by silence is made up for. */
@@ -188,13 +198,11 @@ export class Group {
     return this.handle(id, tokens, (delivery) => settle(this.state, delivery, nowMs));
   }
 
-  /** Everything in this member's hands up to and including a position, in that order. */
-  ackThrough(id: number, position: number, nowMs: number): void {
-    const member = this.state.members.find(id);
-    if (member === undefined) return;
-    const due = this.deliveriesOf(member).filter(({ event }) => event.position <= position);
-    due.sort((a, b) => a.event.position - b.event.position);
-    for (const delivery of due) settle(this.state, delivery, nowMs);
+  /** All that this member was given up to and including a token, or nothing. */
+  ackThrough(id: number, token: number, nowMs: number): Handled {
+    const tokens = [...(this.state.members.find(id)?.tokens ?? [])];
+    const through = tokens.includes(token) ? tokens.filter((other) => other <= token) : [token];
+    return this.ack(id, through, nowMs);
   }
 
   /** `delayMs` absent: by the group's retry delays. */
@@ -236,7 +244,7 @@ export class Group {
       leases.pop();
       const delivery = deliveries.get(top.value);
       if (delivery === undefined) continue;
-      if (delivery.leaseUntilMs > nowMs) leases.push(delivery.leaseUntilMs, delivery.token);
+      if (delivery.leaseUntilMs > nowMs) leases.push(delivery.leaseUntilMs, top.value);
       else {
         delivery.member.lost++;
         lose(this.state, delivery, "the lease ran out", nowMs);
@@ -270,7 +278,8 @@ export class Group {
       lanes.review(lane, nowMs);
       const token = ++this.state.lastToken;
       const leaseUntilMs = Math.ceil(nowMs + settings.leaseMs);
-      const delivery = { token, member, lane, event, attempt: event.attempts + 1, leaseUntilMs };
+      const attempt = event.attempts + 1;
+      const delivery = { token, member, lane, event, attempt, leaseUntilMs, isSent: false };
       this.state.deliveries.set(token, delivery);
       this.state.inFlight.set(event.position, delivery);
       this.state.leases.push(leaseUntilMs, token);
@@ -283,9 +292,11 @@ export class Group {
   }
 
   /** A delivery is out of our hands. False: it is not the member's any more, and not to be sent. */
-  sent({ token, member, event }: Delivery): boolean {
+  sent(delivery: Delivery): boolean {
+    const { token, member, event } = delivery;
     member.unsent--;
     if (!this.state.deliveries.has(token)) return false;
+    delivery.isSent = true;
     this.state.lanes.dropFrame(event);
     return true;
   }
@@ -377,10 +388,6 @@ export class Group {
       else if (!this.state.journal.isSettling(token, id)) refused.push(token);
     }
     return { refused };
-  }
-
-  private deliveriesOf(member: Member): Delivery[] {
-    return [...member.tokens].flatMap((token) => this.state.deliveries.get(token) ?? []);
   }
 
   /** Leases that were pushed back and forth leave entries behind. */

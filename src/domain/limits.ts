@@ -32,6 +32,20 @@ export interface Limits {
   readonly consumerNameBytesMax: number;
   /** Why an event was put aside, for people. */
   readonly parkReasonBytesMax: number;
+  readonly groupLeaseMinMs: number;
+  readonly groupLeaseMaxMs: number;
+  /** Of delays before an event is delivered again. */
+  readonly groupDelayMaxMs: number;
+  readonly groupAttemptsMax: number;
+  /** Events in flight over all members of a group. */
+  readonly groupInFlightMax: number;
+  /** Events in flight to one member. */
+  readonly memberPermitsMax: number;
+  /** Tokens of one message of a member, positions of one request about parked events. */
+  readonly groupListMax: number;
+  readonly tokenBytesMax: number;
+  /** Members that are told one by one. */
+  readonly membersListedMax: number;
   readonly waitTimeoutDefaultMs: number;
   readonly waitTimeoutMaxMs: number;
   /** Bytes of appends that wait for the disk, over all callers. */
@@ -82,6 +96,15 @@ export const defaultLimits: Limits = Object.freeze({
   snapshotKindBytesMax: 128,
   consumerNameBytesMax: 256,
   parkReasonBytesMax: 1_024,
+  groupLeaseMinMs: 100,
+  groupLeaseMaxMs: 12 * 3_600_000,
+  groupDelayMaxMs: 24 * 3_600_000,
+  groupAttemptsMax: 1_000,
+  groupInFlightMax: 100_000,
+  memberPermitsMax: 10_000,
+  groupListMax: 1_000,
+  tokenBytesMax: 64,
+  membersListedMax: 1_000,
   waitTimeoutDefaultMs: 10_000,
   waitTimeoutMaxMs: 3_600_000,
   appendQueueBytesMax: 64 * MiB,

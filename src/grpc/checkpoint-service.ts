@@ -2,7 +2,6 @@
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Checkpoint } from "../domain/checkpoint.ts";
-import { AnnalsError } from "../domain/errors.ts";
 import {
   ConsumerCheckpointSchema,
   DeleteCheckpointResponseSchema,
@@ -91,10 +90,7 @@ async function waitFor({ log, limits }: Context, wire: WaitForRequest, call: Cal
   if (who.case === undefined) v.add("who", "is required: consumer or group");
   else checkConsumerName(v, who.case, who.value, limits);
   v.throwIfAny();
-  if (who.case !== "consumer") {
-    const message = `there is no group ${JSON.stringify(who.value)}`;
-    throw new AnnalsError({ reason: "GROUP_NOT_FOUND", group: who.value ?? "" }, message);
-  }
-  const reached = await log.checkpoints.waitFor(who.value, target, timeoutMs, call.signal);
+  const positions = who.case === "group" ? log.groups : log.checkpoints;
+  const reached = await positions.waitFor(who.value ?? "", target, timeoutMs, call.signal);
   return create(WaitForResponseSchema, { position: BigInt(reached) });
 }

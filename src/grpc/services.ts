@@ -1,8 +1,9 @@
-// The gRPC server with its services bound: the event store, streams, checkpoints, health and
-// reflection.
+// The gRPC server with its services bound: the event store, streams, checkpoints, consumer groups,
+// health and reflection.
 
 import { Server } from "@grpc/grpc-js";
 import { CheckpointService } from "../gen/annals/v1/checkpoint_service_pb.js";
+import { ConsumerGroupService } from "../gen/annals/v1/consumer_group_service_pb.js";
 import { file_annals_v1_errors } from "../gen/annals/v1/errors_pb.js";
 import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
 import { StreamService } from "../gen/annals/v1/stream_service_pb.js";
@@ -11,8 +12,9 @@ import { file_google_rpc_status } from "../gen/google/rpc/status_pb.js";
 import { Health } from "../gen/grpc/health/v1/health_pb.js";
 import { ServerReflection as ReflectionV1 } from "../gen/grpc/reflection/v1/reflection_pb.js";
 import * as v1Alpha from "../gen/grpc/reflection/v1alpha/reflection_pb.js";
-import { bindService } from "./bind.ts";
+import { bindService, type Methods } from "./bind.ts";
 import { checkpointService } from "./checkpoint-service.ts";
+import { consumerGroupService } from "./consumer-group-service.ts";
 import type { Context } from "./context.ts";
 import { allowResets } from "./door.ts";
 import { eventStore } from "./event-store.ts";
@@ -30,8 +32,9 @@ export interface ServerOptions {
 
 export interface BoundServer {
   readonly server: Server;
-  /** Of every method, as `/package.Service/Method`. */
-  readonly paths: ReadonlySet<string>;
+  /** By their paths, as `/package.Service/Method`. */
+  readonly methods: Methods;
+  readonly receiveBytesMax: number;
 }
 
 /** Megabytes one connection may make the server hold beyond its messages' own buffers. */
@@ -56,20 +59,24 @@ export function bindServices(
   });
   allowResets(server, resetBurst, resetsPerSecond);
   const { edge } = context;
-  const own = [EventStoreService, StreamService, CheckpointService];
+  const own = [EventStoreService, StreamService, CheckpointService, ConsumerGroupService];
   const named = own.map(({ typeName }) => typeName);
-  const paths = [
+  const methods = new Map([
     ...bindService(server, EventStoreService, eventStore(context), edge),
     ...bindService(server, StreamService, streamService(context), edge),
     ...bindService(server, CheckpointService, checkpointService(context), edge),
+    ...bindService(server, ConsumerGroupService, consumerGroupService(context), edge),
     ...bindService(server, Health, health(healthState, named, edge.stopping), edge),
-  ];
+  ]);
   if (options.reflection) {
     const services = [...own, Health, ReflectionV1, v1Alpha.ServerReflection];
     const details = [file_annals_v1_errors, file_google_rpc_error_details, file_google_rpc_status];
     const symbols = collectSymbols(services, details);
-    paths.push(...bindService(server, ReflectionV1, reflectionV1(symbols), edge));
-    paths.push(...bindService(server, v1Alpha.ServerReflection, reflectionV1Alpha(symbols), edge));
+    const reflections = [
+      ...bindService(server, ReflectionV1, reflectionV1(symbols), edge),
+      ...bindService(server, v1Alpha.ServerReflection, reflectionV1Alpha(symbols), edge),
+    ];
+    for (const [path, direct] of reflections) methods.set(path, direct);
   }
-  return { server, paths: new Set(paths) };
+  return { server, methods, receiveBytesMax: context.limits.receiveBytesMax };
 }

@@ -86,6 +86,7 @@ export function detailsOf(failure: Failure): Any[] {
     }
     case "ANSWER_TOO_LARGE":
       return [info({ bytes: `${failure.bytes}`, bytes_max: `${failure.bytesMax}` })];
+    case "READ_OVERTAKEN":
     case "OUTCOME_UNKNOWN":
     case "RECOVERING":
     case "STOPPING":

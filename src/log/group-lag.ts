@@ -4,7 +4,6 @@
 import type { Group } from "../domain/group.ts";
 import { slabsOf, type Source } from "./cursor.ts";
 import { readingBytes, selectionOf } from "./group-reading.ts";
-import { lagEventsMax } from "./group-verbs.ts";
 
 export class LagCounter {
   private readonly core: Group;
@@ -23,20 +22,20 @@ export class LagCounter {
     if (position <= this.through) this.ahead--;
   }
 
-  /** Events that are not settled, at most `lagEventsMax`. */
-  count(source: Source, signal?: AbortSignal): Promise<number> {
-    const counted = this.last.then(() => this.countOn(source, signal));
+  /** Events that are not settled, at most so many. */
+  count(source: Source, max: number, signal?: AbortSignal): Promise<number> {
+    const counted = this.last.then(() => this.countOn(source, max, signal));
     this.last = counted.catch(() => {});
     return counted;
   }
 
-  private async countOn(source: Source, signal?: AbortSignal): Promise<number> {
+  private async countOn(source: Source, max: number, signal?: AbortSignal): Promise<number> {
     const { core } = this;
     const head = source.storage.head().position;
     for (;;) {
       this.keepUp();
       const { epoch } = core;
-      if (this.through >= head || this.lag >= lagEventsMax) break;
+      if (this.through >= head || this.lag >= max) break;
       const read = {
         selection: selectionOf(core.settings.query),
         direction: "forwards",
@@ -50,12 +49,12 @@ export class LagCounter {
         if (!reached) break;
         this.ahead += slab.count;
         this.through = slab.through;
-        if (this.lag >= lagEventsMax) break;
+        if (this.lag >= max) break;
       }
       if (signal?.aborted === true) break;
-      if (reached && this.lag < lagEventsMax && core.through <= head) this.through = head;
+      if (reached && this.lag < max && core.through <= head) this.through = head;
     }
-    return Math.min(this.lag, lagEventsMax);
+    return Math.min(this.lag, max);
   }
 
   private get lag(): number {

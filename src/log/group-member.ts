@@ -6,7 +6,13 @@ import type { AnnalsError } from "../domain/errors.ts";
 import { Fifo } from "../domain/fifo.ts";
 import type { Group, Handled } from "../domain/group.ts";
 import type { Delivery } from "../domain/group-state.ts";
-import type { GroupMember, MemberDelivery, MemberMessage, MemberRequest } from "./group-verbs.ts";
+import type {
+  GroupMember,
+  MemberDelivery,
+  MemberMessage,
+  MemberRequest,
+  MemberWish,
+} from "./group-verbs.ts";
 import type { Timers } from "./timers.ts";
 
 /** Near which a message of deliveries is cut. */
@@ -33,19 +39,27 @@ export interface MemberHost {
 
 export class Member implements GroupMember {
   readonly id: number;
+  readonly name: string;
+  /** Microseconds since 1970, UTC. */
+  readonly joinedAt: number;
   private readonly host: MemberHost;
   private readonly given = new Fifo<Delivery>();
   private settled: string[] = [];
   private refused: string[] = [];
   private failure: AnnalsError | undefined;
+  private isFinished = false;
   private isGone = false;
+  /** The last number it was sent: it cannot know of later ones. */
+  private lastSent = 0;
   private spokeAtMs: number;
   private awake: (() => void) | undefined;
   private drained: (() => void) | undefined;
 
-  constructor(host: MemberHost, id: number) {
+  constructor(host: MemberHost, id: number, { name }: MemberWish) {
     this.host = host;
     this.id = id;
+    this.name = name;
+    this.joinedAt = Math.round(host.nowMs() * 1_000);
     this.spokeAtMs = host.timers.nowMs();
   }
 
@@ -56,8 +70,10 @@ export class Member implements GroupMember {
   async *messages(): AsyncGenerator<MemberMessage> {
     try {
       while (!this.isGone) {
-        if (this.failure !== undefined) throw this.failure;
+        // What is durable is told also when the group ends.
+        if (this.failure !== undefined && this.settled.length === 0) throw this.failure;
         const message = await this.next();
+        if (message === undefined && this.isDone) return;
         if (message === undefined) await this.wait();
         else {
           yield message;
@@ -70,7 +86,7 @@ export class Member implements GroupMember {
   }
 
   handle(request: MemberRequest): Promise<void> | undefined {
-    if (this.isGone || this.failure !== undefined) return undefined;
+    if (this.isGone || this.isFinished || this.failure !== undefined) return undefined;
     this.host.core.heard(this.id);
     if (request.kind === "permits") this.host.core.permit(this.id, request.count);
     else this.settle(request);
@@ -79,6 +95,14 @@ export class Member implements GroupMember {
     return new Promise((resolve) => {
       this.drained = resolve;
     });
+  }
+
+  finish(): void {
+    if (this.isGone || this.isFinished) return;
+    this.isFinished = true;
+    this.host.core.retire(this.id, this.host.nowMs());
+    this.host.touch();
+    this.wake();
   }
 
   leave(): void {
@@ -111,6 +135,15 @@ export class Member implements GroupMember {
 
   // -------------------------------------------------------------------------------------------
 
+  /** It is finished, and everything it said was answered. */
+  private get isDone(): boolean {
+    return this.isFinished && this.host.core.member(this.id).held === 0 && this.hasNothingToSay;
+  }
+
+  private get hasNothingToSay(): boolean {
+    return this.given.size + this.settled.length + this.refused.length === 0;
+  }
+
   private async next(): Promise<MemberMessage | undefined> {
     if (this.settled.length > 0) {
       return { kind: "settled", tokens: this.settled.splice(0, tokensPerMessage) };
@@ -125,7 +158,7 @@ export class Member implements GroupMember {
       if (deliveries.length > 0) return { kind: "deliveries", deliveries };
       return undefined;
     }
-    if (this.silenceLeftMs() > 0) return undefined;
+    if (this.isDone || this.silenceLeftMs() > 0) return undefined;
     return { kind: "heartbeat", position: this.host.position() };
   }
 
@@ -139,6 +172,7 @@ export class Member implements GroupMember {
       if (delivery === undefined) break;
       const { frame, position } = delivery.event;
       if (!core.sent(delivery)) continue;
+      this.lastSent = Math.max(this.lastSent, delivery.token);
       const record = frame ?? (await readRecord(position));
       if (record === undefined) core.vanished(delivery, nowMs());
       else if (core.holds(delivery)) {
@@ -155,10 +189,15 @@ export class Member implements GroupMember {
   private settle(request: Exclude<MemberRequest, { kind: "permits" }>): void {
     const { core } = this.host;
     const now = this.host.nowMs();
-    const { numbers, unknown } = this.numbersOf(request.tokens);
-    const { refused } = this.apply(core, request, numbers, now);
-    if (unknown.length + refused.length === 0) return;
-    this.refused.push(...unknown, ...refused.map((token) => this.textOf(token)));
+    const upTo = request.kind === "ack" && request.upTo !== "" ? [request.upTo] : [];
+    const tokens = this.numbersOf(request.tokens);
+    const last = this.numbersOf(upTo);
+    const unknown = [...tokens.unknown, ...last.unknown];
+    const { refused } = this.apply(core, request, tokens.numbers, now);
+    const through = last.numbers.flatMap((token) => core.ackThrough(this.id, token, now).refused);
+    const texts = [...refused, ...through].map((token) => this.textOf(token));
+    if (unknown.length + texts.length === 0) return;
+    this.refused.push(...unknown, ...texts);
     this.wake();
   }
 
@@ -169,11 +208,8 @@ export class Member implements GroupMember {
     now: number,
   ): Handled {
     switch (request.kind) {
-      case "ack": {
-        const handled = core.ack(this.id, tokens, now);
-        if (request.upTo > 0) core.ackThrough(this.id, request.upTo, now);
-        return handled;
-      }
+      case "ack":
+        return core.ack(this.id, tokens, now);
       case "nack":
         return core.nack(this.id, tokens, request, now);
       case "extend":
@@ -195,8 +231,8 @@ export class Member implements GroupMember {
       const number = text.startsWith(tokenTag)
         ? Number.parseInt(text.slice(tokenTag.length), 36)
         : Number.NaN;
-      // Only as it was written: anything else is no token of ours.
-      if (Number.isSafeInteger(number) && this.textOf(number) === text) numbers.push(number);
+      // Only as it was written, and not before it was sent: anything else is no token of ours.
+      if (number <= this.lastSent && this.textOf(number) === text) numbers.push(number);
       else unknown.push(text);
     }
     return { numbers, unknown };
@@ -209,7 +245,7 @@ export class Member implements GroupMember {
 
   /** Until there may be something to say. */
   private wait(): Promise<void> {
-    if (this.given.size + this.settled.length + this.refused.length > 0) return Promise.resolve();
+    if (!this.hasNothingToSay || this.isDone) return Promise.resolve();
     if (this.isGone || this.failure !== undefined) return Promise.resolve();
     return new Promise((resolve) => {
       const stopTimer = this.host.timers.after(Math.max(0, this.silenceLeftMs()), () => {

@@ -4,7 +4,7 @@
 import { findParked, listParked } from "./group-notes.ts";
 import { groupEvent } from "./group-reading.ts";
 import type { GroupRunner, RunnerParts } from "./group-runner.ts";
-import type { ParkedEvent } from "./group-verbs.ts";
+import type { ParkedEvent, ParkedPage } from "./group-verbs.ts";
 
 const pageCount = 256;
 /** Replays that may wait for their turn in memory. */
@@ -15,13 +15,16 @@ type Parts = Pick<RunnerParts, "storage" | "nowMs">;
 export async function listParkedEvents(
   runner: GroupRunner,
   { storage }: Parts,
-  after: number,
-  limit: number,
+  { after, limit, bytesMax }: ParkedPage,
 ): Promise<ParkedEvent[]> {
   const parked = await listParked(storage, runner.record.id, after, limit);
   const events: ParkedEvent[] = [];
+  let bytes = 0;
   for (const one of parked) {
-    events.push({ ...one, record: await runner.readRecord(one.position) });
+    if (events.length > 1 && bytes > bytesMax) break;
+    const record = await runner.readRecord(one.position);
+    bytes += record?.length ?? 0;
+    events.push({ ...one, record });
   }
   return events;
 }

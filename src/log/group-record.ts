@@ -67,7 +67,7 @@ export function decodeRecord(name: string, bytes: Uint8Array): GroupRecord {
 }
 
 /** The contract's form of settings: of what is stored, and of answers. */
-function wireSettings(settings: GroupSettings): WireInit<typeof GroupSettingsSchema> {
+export function wireSettings(settings: GroupSettings): WireInit<typeof GroupSettingsSchema> {
   const items = settings.query.items.map((item) => ({
     streams: [...item.streams],
     streamPrefixes: [...item.streamPrefixes],

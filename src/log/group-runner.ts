@@ -14,6 +14,7 @@ import { Member } from "./group-member.ts";
 import { countParked, findParked, writeNotes, type LoadedGroup } from "./group-notes.ts";
 import { groupEvent, readLane, recordAt } from "./group-reading.ts";
 import type { GroupRecord } from "./group-record.ts";
+import type { MemberInfo, MemberWish } from "./group-verbs.ts";
 import type { Interests } from "./interest.ts";
 import type { PositionWaiters } from "./position-waiters.ts";
 import type { Timers } from "./timers.ts";
@@ -116,7 +117,7 @@ export class GroupRunner {
     return this.core.position;
   }
 
-  join(permits: number): Member {
+  join(wish: MemberWish): Member {
     const { parts, core, tokenTag } = this;
     const member: Member = new Member(
       {
@@ -132,9 +133,10 @@ export class GroupRunner {
         },
       },
       ++this.memberCount,
+      wish,
     );
     this.members.set(member.id, member);
-    core.join(member.id, permits);
+    core.join(member.id, wish.permits);
     this.touch();
     return member;
   }
@@ -190,9 +192,9 @@ export class GroupRunner {
     if (this.isEnding) return this.over;
     this.isEnding = true;
     this.cursor.stop();
-    for (const member of this.members.values()) member.fail(reason);
     try {
-      if (this.core.hasUrgent || this.core.unwrittenCount > passedAtEnd) await this.flush();
+      const isBusy = this.core.hasUrgent || this.writing !== undefined;
+      if (isBusy || this.core.unwrittenCount > passedAtEnd) await this.flush();
     } catch (error) {
       this.parts.warn(`the progress of group ${this.name} could not be written`, error);
     }
@@ -200,8 +202,16 @@ export class GroupRunner {
     await this.over;
   }
 
-  lagEvents(signal?: AbortSignal): Promise<number> {
-    return this.lag.count(this.parts, signal);
+  /** Stops counting at `max`. */
+  lagEvents(max: number, signal?: AbortSignal): Promise<number> {
+    return this.lag.count(this.parts, max, signal);
+  }
+
+  get memberInfos(): MemberInfo[] {
+    return [...this.members.values()].map(({ id, name, joinedAt }) => {
+      const { held: heldCount, permits } = this.core.member(id);
+      return { name, heldCount, permits, joinedAt };
+    });
   }
 
   async parkedCount(): Promise<number> {
@@ -218,7 +228,7 @@ export class GroupRunner {
     const { core, parts } = this;
     const now = parts.nowMs();
     core.tick(now);
-    this.give(core.deliver(now));
+    if (!this.isEnding) this.give(core.deliver(now));
     this.plan(now);
     if (core.hasUrgent || this.flushes.length > 0 || core.unwrittenCount > passedMax) {
       this.writing ??= this.writeAll()

@@ -20,13 +20,27 @@ export interface GroupInfo {
   readonly inFlightCount: number;
   readonly memberCount: number;
   readonly parkedCount: number;
+  readonly members: readonly MemberInfo[];
   /** 0: none is in flight. */
   readonly oldestInFlight: number;
   /** Microseconds since 1970, UTC. */
   readonly createdAt: number;
 }
 
+/** A member, as it is connected. */
+export interface MemberInfo {
+  /** For people. */
+  readonly name: string;
+  /** Events in flight to it, those included that it settled and that are not durable yet. */
+  readonly heldCount: number;
+  readonly permits: number;
+  /** Microseconds since 1970, UTC. */
+  readonly joinedAt: number;
+}
+
 export const lagEventsMax = 1_000_000;
+/** The same for each group of a list: one that is far behind does not keep the others waiting. */
+export const listedLagEventsMax = 10_000;
 
 /** Groups in the order of their names' UTF-8 bytes; `after` is exclusive, empty: from the first. */
 export interface GroupPage {
@@ -55,8 +69,8 @@ export type MemberMessage =
 
 export type MemberRequest =
   | { readonly kind: "permits"; readonly count: number }
-  /** `upTo`: everything delivered to the member up to this position too; 0: nothing. */
-  | { readonly kind: "ack"; readonly tokens: readonly string[]; readonly upTo: number }
+  /** `upTo`: a token; with it everything the member was given before it. Empty: nothing. */
+  | { readonly kind: "ack"; readonly tokens: readonly string[]; readonly upTo: string }
   | {
       readonly kind: "nack";
       readonly tokens: readonly string[];
@@ -81,8 +95,16 @@ export interface GroupMember {
   messages(): AsyncIterable<MemberMessage>;
   /** A promise where there is more to be told the member than it takes: wait for it. */
   handle(request: MemberRequest): Promise<void> | undefined;
+  /** It says no more: what is in flight is taken back. The messages end with its last answer. */
+  finish(): void;
   /** What is in flight is taken back. The messages end. */
   leave(): void;
+}
+
+export interface MemberWish {
+  /** For people. */
+  readonly name: string;
+  readonly permits: number;
 }
 
 /** A parked event. */
@@ -101,6 +123,8 @@ export interface ParkedPage {
   /** Only positions after this one. */
   readonly after: number;
   readonly limit: number;
+  /** Bytes of records after which a page ends, with the one that goes beyond them. */
+  readonly bytesMax: number;
 }
 
 /** Each throws GROUP_NOT_FOUND where it names a group that is not there. */
@@ -109,13 +133,14 @@ export interface GroupLog {
   create(name: string, settings: GroupSettings, start: GroupStart): Promise<GroupInfo>;
   /** Throws OVERLOADED where too many edits concern events that are not settled. */
   update(name: string, settings: GroupSettings): Promise<GroupInfo>;
-  /** What is not there is no error. */
-  remove(name: string): Promise<void>;
+  /** Whether there was one. */
+  remove(name: string): Promise<boolean>;
   get(name: string, signal?: AbortSignal): Promise<GroupInfo>;
+  /** The lag in events stops counting at `listedLagEventsMax`, and the members are not told. */
   list(page: GroupPage, signal?: AbortSignal): Promise<GroupInfo[]>;
   /** Throws BEYOND_HEAD. */
   reset(name: string, start: GroupStart): Promise<GroupInfo>;
-  join(name: string, permits: number): Promise<GroupMember>;
+  join(name: string, wish: MemberWish): Promise<GroupMember>;
   listParked(page: ParkedPage): Promise<ParkedEvent[]>;
   /** How many; `positions` empty: all, as far as there is room. */
   replayParked(name: string, positions: readonly number[]): Promise<number>;

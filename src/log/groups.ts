@@ -4,8 +4,7 @@
 import { AnnalsError, beyondHead } from "../domain/errors.ts";
 import { progressFrom } from "../domain/group-progress.ts";
 import { sameOrdering, sameQuery, type GroupSettings } from "../domain/group-settings.ts";
-import { scanRecordedAt } from "../domain/record.ts";
-import { firstRecord } from "./cursor.ts";
+import { infoOf } from "./group-info.ts";
 import {
   creationNotes,
   deletionNotes,
@@ -16,17 +15,19 @@ import {
 } from "./group-notes.ts";
 import type { StorageWatcher } from "../storage/storage.ts";
 import { discardParked, listParkedEvents, replayParked } from "./group-parked.ts";
-import { selectionOf } from "./group-reading.ts";
-import { decodeRecord, type GroupRecord } from "./group-record.ts";
+import { decodeRecord } from "./group-record.ts";
 import { GroupRunner, type RunnerParts } from "./group-runner.ts";
-import type {
-  GroupInfo,
-  GroupLog,
-  GroupMember,
-  GroupPage,
-  GroupStart,
-  ParkedEvent,
-  ParkedPage,
+import {
+  lagEventsMax,
+  listedLagEventsMax,
+  type GroupInfo,
+  type GroupLog,
+  type GroupMember,
+  type GroupPage,
+  type GroupStart,
+  type MemberWish,
+  type ParkedEvent,
+  type ParkedPage,
 } from "./group-verbs.ts";
 
 /** Groups that nobody uses and that are kept at hand all the same. */
@@ -95,10 +96,10 @@ export class Groups implements GroupLog, StorageWatcher {
     return this.get(name);
   }
 
-  async remove(name: string): Promise<void> {
-    await this.oneByOne(name, async () => {
+  async remove(name: string): Promise<boolean> {
+    return this.oneByOne(name, async () => {
       const record = await loadRecord(this.parts.storage, name);
-      if (record === undefined) return;
+      if (record === undefined) return false;
       this.removing.add(name);
       try {
         const runner = await this.runners.get(name)?.catch(() => undefined);
@@ -108,11 +109,13 @@ export class Groups implements GroupLog, StorageWatcher {
         this.removing.delete(name);
       }
       this.sweep();
+      return true;
     });
   }
 
   async get(name: string, signal?: AbortSignal): Promise<GroupInfo> {
-    return this.infoOf(await this.runner(name), signal);
+    const runner = await this.runner(name);
+    return infoOf(runner, this.parts, { lagMax: lagEventsMax, members: true }, signal);
   }
 
   async list(page: GroupPage, signal?: AbortSignal): Promise<GroupInfo[]> {
@@ -122,18 +125,20 @@ export class Groups implements GroupLog, StorageWatcher {
       if (signal?.aborted === true) break;
       // One that was deleted meanwhile is none of the list.
       const runner = await this.runner(name).catch(ignoreMissing);
-      if (runner !== undefined) infos.push(await this.infoOf(runner, signal));
+      if (runner === undefined) continue;
+      const bounds = { lagMax: listedLagEventsMax, members: false };
+      infos.push(await infoOf(runner, this.parts, bounds, signal));
     }
     return infos;
   }
 
-  async join(name: string, permits: number): Promise<GroupMember> {
+  async join(name: string, wish: MemberWish): Promise<GroupMember> {
     const runner = await this.runner(name);
-    return runner.join(permits);
+    return runner.join(wish);
   }
 
-  async listParked({ group, after, limit }: ParkedPage): Promise<ParkedEvent[]> {
-    return listParkedEvents(await this.runner(group), this.parts, after, limit);
+  async listParked(page: ParkedPage): Promise<ParkedEvent[]> {
+    return listParkedEvents(await this.runner(page.group), this.parts, page);
   }
 
   async replayParked(name: string, positions: readonly number[]): Promise<number> {
@@ -289,36 +294,6 @@ export class Groups implements GroupLog, StorageWatcher {
         return { after: first - 1, fromTime: first > head ? start.time : 0 };
       }
     }
-  }
-
-  private async infoOf(runner: GroupRunner, signal?: AbortSignal): Promise<GroupInfo> {
-    const { core, record } = runner;
-    const [lagEvents, parkedCount] = [await runner.lagEvents(signal), await runner.parkedCount()];
-    const { position } = runner;
-    const lagMicros = lagEvents > 0 ? await this.lagOf(record, position) : undefined;
-    return {
-      name: record.name,
-      settings: record.settings,
-      position,
-      lagEvents,
-      lagMicros,
-      inFlightCount: core.inFlightCount,
-      memberCount: core.memberCount,
-      parkedCount,
-      oldestInFlight: core.oldestInFlight,
-      createdAt: record.createdAt,
-    };
-  }
-
-  /** How long ago the first match after a position was recorded. */
-  private async lagOf({ settings }: GroupRecord, position: number): Promise<number | undefined> {
-    const { storage, clock } = this.parts;
-    const oldest = await firstRecord(this.parts, {
-      selection: selectionOf(settings.query),
-      direction: "forwards",
-      positions: { first: position + 1, last: storage.head().position },
-    });
-    return oldest && Math.max(0, clock() - scanRecordedAt(oldest));
   }
 
   /** Removes what groups that are gone have left, also those of an earlier process. */

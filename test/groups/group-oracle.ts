@@ -74,10 +74,6 @@ export class GroupOracle {
     return this.held.get(token)?.member;
   }
 
-  positionOf(token: number): number | undefined {
-    return this.held.get(token)?.position;
-  }
-
   /** Own events that are not settled. */
   get owed(): number[] {
     return this.owedIn(this.memory).map(({ position }) => position);
@@ -154,6 +150,12 @@ export class GroupOracle {
     const failures = (this.memory.failures.get(position) ?? 0) + 1;
     this.memory.failures.set(position, failures);
     if (failures >= this.memory.settings.attemptsMax) this.setAside(position, failures);
+  }
+
+  /** Its member never got it: nothing was attempted. */
+  takenBack(token: number): void {
+    if (!this.held.delete(token)) this.faults.push(`token ${token} was taken for good`);
+    this.memory.handled.add(token);
   }
 
   parked(token: number): void {

@@ -143,7 +143,7 @@ export class GroupWorld {
     const id = this.member(choice);
     if (id === undefined) return;
     this.members.delete(id);
-    for (const token of this.tokensOf(id)) this.oracle.failed(token);
+    for (const token of this.tokensOf(id)) this.lost(token);
     this.group.leave(id, this.now);
   }
 
@@ -154,16 +154,16 @@ export class GroupWorld {
     });
   }
 
-  ackThrough(choice: number, position: number): void {
+  ackThrough(choice: number, last: number): void {
     const id = this.member(choice);
     if (id === undefined) return;
+    const tokens = this.tokensOf(id).toSorted((a, b) => a - b);
+    const token = tokens[last % Math.max(1, tokens.length)];
+    if (token === undefined) return;
     this.group.heard(id);
-    for (const token of this.tokensOf(id)) {
-      if ((this.oracle.positionOf(token) ?? Infinity) > position) continue;
-      this.oracle.acked(token);
-      this.handled.add(token);
-    }
-    this.group.ackThrough(id, position, this.now);
+    const through = tokens.filter((other) => other <= token);
+    for (const one of through) this.oracle.acked(one);
+    this.expectTaken(id, this.group.ackThrough(id, token, this.now).refused, through);
   }
 
   nack(choices: readonly number[], delayMs: number | undefined): void {
@@ -213,7 +213,7 @@ export class GroupWorld {
   tick(): void {
     for (const token of this.oracle.heldTokens) {
       const until = this.leases.get(token);
-      if (until !== undefined && until <= this.now) this.oracle.failed(token);
+      if (until !== undefined && until <= this.now) this.lost(token);
     }
     this.group.tick(this.now);
   }
@@ -327,6 +327,12 @@ export class GroupWorld {
 
   get parkedOnDisk(): number[] {
     return [...this.disk.parked.keys()].toSorted((a, b) => a - b);
+  }
+
+  /** What was on its way to the member, or never left. */
+  private lost(token: number): void {
+    if (this.unsent.some((delivery) => delivery.token === token)) this.oracle.takenBack(token);
+    else this.oracle.failed(token);
   }
 
   private signature(): string {

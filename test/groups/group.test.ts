@@ -152,15 +152,19 @@ describe("tokens", () => {
     expect(play.group.ack(2, [two], play.now).refused).toEqual([two]);
   });
 
-  test("acknowledged up to a position are those at or before it", () => {
+  test("acknowledged up to one are those the same member was given before it", () => {
     const play = new Play("abcde").join(1, 3).join(2, 2);
-    play.deliver();
-    play.group.ackThrough(1, 3, play.now);
+    const [, second, third, , fifth] = play.deliver().map(({ token }) => token);
+    expect(play.group.ackThrough(1, third ?? 0, play.now).refused).toEqual([]);
     play.write();
     expect(play.group.position).toBe(1);
-    play.group.ackThrough(2, 100, play.now);
+    expect(play.group.ackThrough(2, fifth ?? 0, play.now).refused).toEqual([fifth]);
     play.write();
-    expect(play.group.position).toBe(4);
+    expect(play.group.position).toBe(1);
+    expect(play.group.ackThrough(2, second ?? 0, play.now).refused).toEqual([]);
+    play.write();
+    expect(play.group.position).toBe(3);
+    expect(play.group.ackThrough(2, second ?? 0, play.now).refused).toEqual([second]);
   });
 });
 
@@ -245,6 +249,16 @@ describe("events that fail", () => {
     const { parked } = play.group.takeWrite();
     expect(parked).toEqual([{ position: 1, attempts: 3, reason: "no 3" }]);
     play.group.written();
+  });
+
+  test("with the member that never got them are no attempts", () => {
+    const play = new Play("a").join(1, 1);
+    play.feed();
+    const [unsent] = play.group.deliver(play.now);
+    play.pass(1_000);
+    play.join(2, 1);
+    expect(play.delivered()).toEqual(["2:1"]);
+    expect(unsent && play.group.sent(unsent)).toBe(false);
   });
 
   test("with the member that held them come again at once", () => {

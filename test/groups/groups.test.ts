@@ -18,6 +18,7 @@ const settings: GroupSettings = {
   retryDelayMaxMs: 60_000,
   inFlightMax: 1_000,
 };
+const bytesMax = 1_000_000;
 const begin = { kind: "after-position", position: 0 } as const;
 const ofTypes = (...types: string[]): Query => {
   return { items: [{ streams: [], streamPrefixes: [], types, tags: [] }] };
@@ -197,7 +198,7 @@ describe("a member", () => {
     expect(await worker.news()).toEqual(["1", "2"]);
     worker.ask({ kind: "permits", count: 1 });
     expect(await worker.news()).toEqual(["3"]);
-    worker.ask({ kind: "ack", tokens: [], upTo: 2 });
+    worker.ask({ kind: "ack", tokens: [], upTo: worker.held[1]?.token ?? "" });
     await append(log, "def");
     expect(await worker.news()).toEqual(["4", "5"]);
   });
@@ -288,9 +289,57 @@ describe("a member", () => {
     const [token = ""] = later.held.map((delivery) => delivery.token);
     const old = worker.held.map((delivery) => delivery.token);
     const bent = ["", "x", `${token} `, `0${token}`, token.toUpperCase() + "0"];
-    later.ask({ kind: "ack", tokens: [...old, ...bent], upTo: 0 });
+    later.ask({ kind: "ack", tokens: [...old, ...bent], upTo: "" });
     await settled();
     expect(later.refused).toEqual([...old, ...bent]);
+  });
+
+  test("says with one token what it did up to there, in the order it was given", async () => {
+    const { log, timers } = await groupOver("abc", { retryDelayMs: 0 });
+    const worker = await Worker.join(log, "g", 10);
+    await settled();
+    // The first comes again, behind the others.
+    worker.nack(worker.held.slice(0, 1));
+    expect(await worker.news()).toEqual(["1", "2", "3", "1 #2"]);
+    const [, second, again] = worker.held.map(({ token }) => token);
+    worker.ask({ kind: "ack", tokens: [], upTo: second ?? "" });
+    await settled();
+    expect(await log.groups.get("g")).toMatchObject({ position: 0, lagEvents: 1 });
+    await timers.pass(30_000);
+    worker.ask({ kind: "ack", tokens: [], upTo: again ?? "" });
+    await settled();
+    expect(worker.refused).toEqual([again]);
+  });
+
+  test("that says no more hears the answers to what it said, and its events go on", async () => {
+    const { log, storage } = await groupOver("abc");
+    const worker = await Worker.join(log, "g", 10);
+    await settled();
+    let release = (): void => undefined;
+    storage.control.beforeCommit = () => new Promise<void>((resolve) => (release = resolve));
+    worker.ack(worker.held.slice(0, 1));
+    worker.ask({ kind: "extend", tokens: ["no token"], leaseMs: 500 });
+    worker.finish();
+    await settled();
+    expect(worker).toMatchObject({ ended: false, settled: [], refused: ["no token"] });
+    const second = await Worker.join(log, "g", 10);
+    expect(await second.news()).toEqual(["2 #2", "3 #2"]);
+    storage.control.beforeCommit = undefined;
+    release();
+    await settled();
+    expect(worker).toMatchObject({ ended: true, error: undefined });
+    expect(worker.settled).toHaveLength(1);
+  });
+
+  test("is told with its name and its permits", async () => {
+    const { log } = await groupOver("abc");
+    const member = await log.groups.join("g", { name: "worker 7", permits: 2 });
+    await settled();
+    const { members } = await log.groups.get("g");
+    expect(members).toMatchObject([{ name: "worker 7", heldCount: 2, permits: 2 }]);
+    const [listed] = await log.groups.list({ prefix: "", after: "", limit: 1 });
+    expect(listed).toMatchObject({ memberCount: 1, members: [] });
+    member.leave();
   });
 
   test("hears from us when there is nothing else to say", async () => {
@@ -312,7 +361,8 @@ describe("a member", () => {
     await log.stop();
     await settled();
     expect(worker.error).toMatchObject({ reason: "STOPPING" });
-    expect(await reasonOf(log.groups.join("g", 1))).toBe("STOPPING");
+    expect(worker.settled).toHaveLength(1);
+    expect(await reasonOf(log.groups.join("g", { name: "", permits: 1 }))).toBe("STOPPING");
   });
 });
 
@@ -442,7 +492,7 @@ describe("a write that fails", () => {
       note.space === "group-progress" ? { ...note, value: Buffer.from("bent") } : note,
     );
     const again = openLog({ storage: createModelStorage({ data: storage.data }) });
-    expect(await reasonOf(again.log.groups.join("g", 1))).toBe("CORRUPTION");
+    expect(await reasonOf(again.log.groups.join("g", { name: "", permits: 1 }))).toBe("CORRUPTION");
     await log.stop();
   });
 
@@ -542,7 +592,7 @@ describe("parked events", () => {
     expect(await worker.news()).toEqual(["2"]);
     worker.ack();
     await settled();
-    const [parked] = await log.groups.listParked({ group: "g", after: 0, limit: 10 });
+    const [parked] = await log.groups.listParked({ group: "g", after: 0, limit: 10, bytesMax });
     expect(parked).toMatchObject({ position: 1, attempts: 2, reason: "still not" });
     expect(parked?.record).toBeInstanceOf(Uint8Array);
     expect(parked?.parkedAt).toBeGreaterThan(1_000_000);
@@ -575,7 +625,9 @@ describe("parked events", () => {
     await settled();
     expect(worker.settled).toHaveLength(4);
     expect(await log.groups.discardParked("g", [1, 7])).toBe(1);
-    expect((await log.groups.listParked({ group: "g", after: 2, limit: 1 }))[0]?.position).toBe(3);
+    expect(
+      (await log.groups.listParked({ group: "g", after: 2, limit: 1, bytesMax }))[0]?.position,
+    ).toBe(3);
     expect(await log.groups.discardParked("g", [])).toBe(3);
     expect((await log.groups.get("g")).parkedCount).toBe(0);
     expect(await worker.news()).toEqual(["1", "2", "3", "4"]);

@@ -134,7 +134,7 @@ class Floor {
 
   /** Parked events are dealt with as far as their stream is concerned. */
   async markParked(): Promise<void> {
-    const page = { group: "g", after: 0, limit: 1_000 };
+    const page = { group: "g", after: 0, limit: 1_000, bytesMax: 1_000_000 };
     const parked = await this.opened.log.groups.listParked(page).catch(() => []);
     for (const { position } of parked) this.done.add(position);
   }

@@ -33,7 +33,7 @@ export class Worker {
     permits: number,
     tell: (message: MemberMessage, worker: Worker) => void = () => {},
   ): Promise<Worker> {
-    return new Worker(await log.groups.join(group, permits), tell);
+    return new Worker(await log.groups.join(group, { name: "", permits }), tell);
   }
 
   /** What came since the last call: positions, with the attempt where it is not the first. */
@@ -53,13 +53,17 @@ export class Worker {
   ack(deliveries: readonly MemberDelivery[] = this.held): void {
     const tokens = deliveries.map(({ token }) => token);
     this.held = this.held.filter(({ token }) => !tokens.includes(token));
-    this.ask({ kind: "ack", tokens, upTo: 0 });
+    this.ask({ kind: "ack", tokens, upTo: "" });
   }
 
   nack(deliveries: readonly MemberDelivery[], delayMs?: number, reason = "no"): void {
     const tokens = deliveries.map(({ token }) => token);
     this.held = this.held.filter(({ token }) => !tokens.includes(token));
     this.ask({ kind: "nack", tokens, delayMs, reason });
+  }
+
+  finish(): void {
+    this.member.finish();
   }
 
   leave(): void {

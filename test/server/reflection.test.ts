@@ -7,6 +7,7 @@ import {
   type FileDescriptorProto,
 } from "@bufbuild/protobuf/wkt";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ConsumerGroupService } from "../../src/gen/annals/v1/consumer_group_service_pb.js";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { Health } from "../../src/gen/grpc/health/v1/health_pb.js";
 import {
@@ -58,6 +59,7 @@ describe.each([["v1", V1] as const, ["v1alpha", v1Alpha.ServerReflection] as con
         answer?.case === "listServicesResponse" && answer.value.service.map(({ name }) => name),
       ).toEqual(
         expect.arrayContaining([
+          "annals.v1.ConsumerGroupService",
           "annals.v1.EventStoreService",
           "grpc.health.v1.Health",
           "grpc.reflection.v1.ServerReflection",
@@ -122,7 +124,7 @@ describe("what reflection knows", () => {
   });
 
   test("is enough to rebuild every method with its messages", async () => {
-    for (const service of [EventStoreService, Health]) {
+    for (const service of [EventStoreService, ConsumerGroupService, Health]) {
       const file = (await filesWith(service.typeName)).toReversed();
       const registry = createFileRegistry(create(FileDescriptorSetSchema, { file }));
       const rebuilt = registry.getService(service.typeName);

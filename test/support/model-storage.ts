@@ -85,9 +85,14 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
   const clock = options.clock ?? (() => 0);
   let judged = { at: "", sight: sightOf(events, 0) };
 
+  /** The store's time: never before what is recorded. */
+  function timeNow(): number {
+    return Math.max(clock(), head().recordedAt);
+  }
+
   /** Which events are left by now. */
   function sight(): (event: ModelEvent) => boolean {
-    const now = clock();
+    const now = timeNow();
     const at = `${events.length} ${now}`;
     if (judged.at !== at) judged = { at, sight: sightOf(events, now) };
     return judged.sight;
@@ -200,7 +205,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     let bytes = 0;
     let scanned = 0;
     const everything = withRemoved === true ? () => true : undefined;
-    const seen = asOf === undefined ? everything : (everything ?? sightOf(events, clock(), asOf));
+    const seen = asOf === undefined ? everything : (everything ?? sightOf(events, timeNow(), asOf));
     for (const event of inRange) {
       const inVersions =
         versions === undefined ||

@@ -71,6 +71,7 @@ function fromCall(error: CallError): AnnalsError {
       return new PreconditionError(message, failure.reason, context);
     case "BEYOND_HEAD":
       return new BeyondHeadError(message, context);
+    case "READ_OVERTAKEN":
     case "OUTCOME_UNKNOWN":
     case "RECOVERING":
     case "STOPPING":

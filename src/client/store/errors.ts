@@ -159,10 +159,19 @@ export class ExhaustedError extends AnnalsError {
   }
 }
 
-/** The server cannot be reached, is stopping or recovering, or does not know how a write ended. */
+/**
+ * The server cannot be reached, is stopping or recovering, does not know how a write ended, or
+ * removed for good what a read still had to give.
+ */
 export class UnavailableError extends AnnalsError {
   readonly code = "UNAVAILABLE";
-  readonly reason: "UNREACHABLE" | "STOPPING" | "RECOVERING" | "OUTCOME_UNKNOWN" | "STORE_FAILED";
+  readonly reason:
+    | "UNREACHABLE"
+    | "STOPPING"
+    | "RECOVERING"
+    | "OUTCOME_UNKNOWN"
+    | "READ_OVERTAKEN"
+    | "STORE_FAILED";
 
   constructor(message: string, reason: UnavailableError["reason"], context: ErrorContext = {}) {
     super(message, context);
@@ -222,6 +231,11 @@ export class PoisonEventError extends AnnalsError {
   }
 }
 
+/** What was said of a delivery of a consumer group does not count, or may not: see its message. */
+export class LostDeliveryError extends AnnalsError {
+  readonly code = "LOST_DELIVERY";
+}
+
 /** A fault of the server or of what lies between, with its gRPC status. */
 export class ServerError extends AnnalsError {
   readonly code = "SERVER";
@@ -248,6 +262,7 @@ export type StoreError =
   | CorruptionError
   | MalformedEventError
   | PoisonEventError
+  | LostDeliveryError
   | ServerError;
 
 export type StoreErrorCode = StoreError["code"];

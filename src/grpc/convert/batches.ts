@@ -31,13 +31,12 @@ export function batchMessages(
 ): Buffer[] {
   if (batch.count === 0) return [];
   if (view === "full" && batch.bytes <= messageBytesMax) return [wrap(tag, batch.frames)];
-  const rewrite = view === "full" ? asStored : view === "headers" ? withoutData : withJson;
   const messages: Buffer[] = [];
   let frames: Uint8Array[] = [];
   let bytes = 0;
   for (const slabFrames of batch.frames) {
     for (const record of recordsIn(slabFrames)) {
-      const frame = wrap(tagEvents, rewrite(record, limits));
+      const frame = wrap(tagEvents, inView(record, view, limits));
       if (bytes > 0 && bytes + frame.length > limits.batchBytesMax) {
         messages.push(wrap(tag, frames));
         frames = [];
@@ -49,6 +48,33 @@ export function batchMessages(
   }
   messages.push(wrap(tag, frames));
   return messages;
+}
+
+type Encoded = Partial<Record<EventView, readonly Buffer[]>>;
+const encodedBatches = new WeakMap<Batch, Encoded>();
+
+/** As `batchMessages`: once for all that are given the same batch, always with one tag. */
+export function batchMessagesOnce(
+  batch: Batch,
+  tag: number,
+  view: EventView,
+  limits: Limits,
+): readonly Buffer[] {
+  let encoded = encodedBatches.get(batch);
+  if (encoded === undefined) encodedBatches.set(batch, (encoded = {}));
+  return (encoded[view] ??= batchMessages(batch, tag, view, limits));
+}
+
+/** A record as the view shows it: the parts of a `RecordedEvent`. */
+export function inView(record: Uint8Array, view: EventView, limits: Limits): Uint8Array[] {
+  switch (view) {
+    case "full":
+      return [record];
+    case "headers":
+      return withoutData(record);
+    case "json":
+      return withJson(record, limits);
+  }
 }
 
 /** One length-delimited field of the parts put together. */
@@ -65,23 +91,19 @@ export function wrap(tag: number, parts: readonly Uint8Array[]): Buffer {
   return field;
 }
 
-type Rewrite = (record: Uint8Array, limits: Limits) => Uint8Array[];
-
-const asStored: Rewrite = (record) => [record];
-
-const withoutData: Rewrite = (record) => {
+function withoutData(record: Uint8Array): Uint8Array[] {
   const { start, end } = scanPayload(record);
   return [record.subarray(0, start), record.subarray(end)];
-};
+}
 
 /** JSON payloads decoded; what is not JSON, or does not fit a message decoded, stays as bytes. */
-const withJson: Rewrite = (record, { eventBytesMax }) => {
+function withJson(record: Uint8Array, { eventBytesMax }: Limits): Uint8Array[] {
   const { start, end, data, contentType } = scanPayload(record);
   if (data === undefined || !isJsonContentType(contentType)) return [record];
   const value = valueBytesOfText(data, eventBytesMax);
   if (value === undefined) return [record];
   return [record.subarray(0, start), wrap(tagJson, [value]), record.subarray(end)];
-};
+}
 
 interface Payload {
   /** Where the field of the payload begins and ends; both the record's end where it has none. */

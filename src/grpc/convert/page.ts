@@ -15,7 +15,7 @@ interface PageRequest {
 }
 
 /** Encoded bytes near which a page ends before it has its number of entries. */
-const pageBytesMax = 1024 * 1024;
+export const pageBytesMax = 1024 * 1024;
 
 /**
  * One page of a list. `scope` names the call and its arguments; `cursorOf` says what comes after an

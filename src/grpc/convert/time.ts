@@ -55,6 +55,11 @@ export function checkDuration(
   return ms;
 }
 
+/** Microseconds, none negative, as a `Duration`'s fields. */
+export function timeSpan(micros: number): { seconds: bigint; nanos: number } {
+  return timestamp(micros);
+}
+
 /** Microseconds since 1970 as a `Timestamp`'s fields. */
 export function timestamp(micros: number): { seconds: bigint; nanos: number } {
   const seconds = Math.floor(micros / microsPerSecond);

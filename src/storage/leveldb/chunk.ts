@@ -1,9 +1,9 @@
 // A chunk: the unit in which the log is stored. All events of one commit, cut at event boundaries
-// near 8 KiB, in their wire form. The value under a chunk's key, format version 1:
+// near 8 KiB, in their wire form. The value under a chunk's key:
 //
 //   offset size
 //        0    4  CRC-32 of the key and of everything behind this field
-//        4    1  format version: 1
+//        4    1  format version: 1; 2 where the space of removed events was reclaimed since
 //        5    1  flags: bit 0 = holds system events; bits 1 and 2 = whose the ids are: 0 the
 //                server made them all, 1 clients chose them all, 2 some of each
 //        6    2  0
@@ -11,11 +11,15 @@
 //       16    4  count of events
 //       20    8  recorded at, microseconds since 1970, UTC
 //       28   32  SHA-256 of the whole value of the chunk before; zeros in the first chunk
-//       60    -  where ids are some of each: a bit for each event, lowest first, 1 = the client's
+//       60   40  of version 2 alone: 8 position of the `$EventsRemoved` event that records how the
+//                chunk became what it is, 32 SHA-256 of its whole value as it was at first
+//        -    -  where ids are some of each: a bit for each event, lowest first, 1 = the client's
 //        -    -  records, framed (domain/record.ts)
 //
 // The key holds the last position: a seek lands on the chunk that holds a position. With the bits
-// about ids the whole index follows from the chunks: it can be proved, and made anew.
+// about ids the whole index follows from the chunks: it can be proved, and made anew. A chunk whose
+// space was reclaimed stands in the hash chain with the hash it had at first; what it is now is
+// vouched for by the event that records the removal, which is in the chain itself.
 
 import { hash } from "node:crypto";
 import { corruption } from "../../domain/errors.ts";
@@ -25,8 +29,10 @@ import { checksum } from "./checksum.ts";
 import { chunkKey, readUint32, readUint64, writeUint32, writeUint64 } from "./keys.ts";
 
 export const formatVersion = 1;
+const reclaimedVersion = 2;
 const headerBytes = 60;
 const hashBytes = 32;
+const reclaimedBytes = 8 + hashBytes;
 const flagSystem = 1;
 const idsChosen = 2;
 const idsMixed = 4;
@@ -37,6 +43,14 @@ const chunkBytesTarget = 8 * 1024;
 /** The hash before the first chunk. */
 export const firstHash: Uint8Array = new Uint8Array(hashBytes);
 
+/** What a chunk says of the removed events whose space was reclaimed. */
+export interface Reclaimed {
+  /** The position of the system event that records it. */
+  readonly recordedIn: number;
+  /** The hash of the chunk as it was at first. */
+  readonly originalHash: Uint8Array;
+}
+
 /** A chunk whose bytes were checked. */
 export interface Chunk {
   readonly first: number;
@@ -46,6 +60,8 @@ export interface Chunk {
   readonly holdsSystemEvents: boolean;
   /** Whether clients chose the ids: of all events, of none, or a bit for each. */
   readonly idsFromClient: boolean | Uint8Array;
+  /** Undefined: every event is here as it was stored. */
+  readonly reclaimed: Reclaimed | undefined;
   /** The whole value, header and records. */
   readonly value: Uint8Array;
   /** The framed records: a view into `value`. */
@@ -106,6 +122,33 @@ export function composeChunk(
   return openHeader(value, last);
 }
 
+/**
+ * The chunk with other frames for its events: stubs for some of them. What is told beside them
+ * stays as it was.
+ */
+export function withFrames(
+  chunk: Chunk,
+  frames: readonly Uint8Array[],
+  { recordedIn, originalHash }: Reclaimed,
+): Chunk {
+  const { value, last, idsFromClient } = chunk;
+  const bits = typeof idsFromClient === "boolean" ? [] : [idsFromClient];
+  const tail = Buffer.concat([...bits, ...frames]);
+  const rewritten = Buffer.allocUnsafe(headerBytes + reclaimedBytes + tail.length);
+  rewritten.set(value.subarray(0, headerBytes));
+  rewritten[4] = reclaimedVersion;
+  writeUint64(rewritten, headerBytes, recordedIn);
+  rewritten.set(originalHash, headerBytes + 8);
+  rewritten.set(tail, headerBytes + reclaimedBytes);
+  writeUint32(rewritten, 0, checksum(chunkKey(last), rewritten.subarray(4)));
+  return openHeader(rewritten, last);
+}
+
+/** Whether a chunk's value is not the one that was stored first. */
+export function isRewritten(value: Uint8Array): boolean {
+  return value[4] === reclaimedVersion;
+}
+
 function chosenBits(events: readonly CommitEvent[]): Uint8Array {
   const bits = new Uint8Array(Math.ceil(events.length / 8));
   events.forEach((event, i) => {
@@ -127,7 +170,8 @@ export function openChunk(key: Uint8Array, value: Uint8Array): Chunk {
   if (readUint32(value, 0) !== checksum(key, value.subarray(4))) {
     throw corruption(`the chunk that ends at position ${last} fails its CRC`, { first: last });
   }
-  if (value[4] !== formatVersion) {
+  const isWhole = value.length >= headerBytes + reclaimedBytes;
+  if (value[4] !== formatVersion && !(isRewritten(value) && isWhole)) {
     throw corruption(`the chunk that ends at position ${last} has an unknown format version`, {
       first: last,
     });
@@ -145,21 +189,37 @@ function openHeader(value: Uint8Array, last: number): Chunk {
   const flags = value[5] as number;
   const count = readUint32(value, 16);
   const mixed = (flags & idsMixed) !== 0;
-  const recordsStart = headerBytes + (mixed ? Math.ceil(count / 8) : 0);
+  const reclaimed = isRewritten(value) ? openReclaimed(value) : undefined;
+  const bitsStart = headerBytes + (reclaimed ? reclaimedBytes : 0);
+  const recordsStart = bitsStart + (mixed ? Math.ceil(count / 8) : 0);
   return {
     first: readUint64(value, 8),
     last,
     count,
     recordedAt: readUint64(value, 20),
     holdsSystemEvents: (flags & flagSystem) !== 0,
-    idsFromClient: mixed ? value.subarray(headerBytes, recordsStart) : (flags & idsChosen) !== 0,
+    idsFromClient: mixed ? value.subarray(bitsStart, recordsStart) : (flags & idsChosen) !== 0,
+    reclaimed,
     value,
     records: value.subarray(recordsStart),
   };
 }
 
-/** The hash of a chunk: what the next one holds as its predecessor's. */
+function openReclaimed(value: Uint8Array): Reclaimed {
+  const hashStart = headerBytes + 8;
+  return {
+    recordedIn: readUint64(value, headerBytes),
+    originalHash: value.subarray(hashStart, hashStart + hashBytes),
+  };
+}
+
+/** The hash of a chunk as it was at first: what the next one holds as its predecessor's. */
 export function hashOf(chunk: Chunk): Uint8Array {
+  return chunk.reclaimed?.originalHash ?? presentHashOf(chunk);
+}
+
+/** The hash of a chunk as it is. */
+export function presentHashOf(chunk: Chunk): Uint8Array {
   return hash("sha256", chunk.value, "buffer");
 }
 

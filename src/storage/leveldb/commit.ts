@@ -5,11 +5,13 @@
 import { categoryOf, type CommitEvent } from "../../domain/event.ts";
 import type { Commit } from "../storage.ts";
 import { seal } from "./checksum.ts";
-import { composeChunk, cutIntoChunks, hashOf, type Chunk } from "./chunk.ts";
+import { composeChunk, cutIntoChunks, hashOf, recordOf, withFrames } from "./chunk.ts";
+import type { Chunk, Reclaimed } from "./chunk.ts";
 import type { Core } from "./core.ts";
 import { chunkKey, idKey, postingKey, TermKind, termKey, termNumber, writeUint64 } from "./keys.ts";
 import type { WriteBatch } from "./kv.ts";
 import { composePosting, postingRecordsBytesMax } from "./posting.ts";
+import { isStub } from "./stub.ts";
 import { noTerm, type Term, type TermHead } from "./terms.ts";
 
 /** A commit ready to be written, and what will be true once it is durable. */
@@ -36,6 +38,8 @@ export interface ChunkDraft {
   readonly events: readonly CommitEvent[];
   /** Microseconds since 1970, UTC. */
   readonly recordedAt: number;
+  /** Some of the events are stubs, and the chunk is to say so. */
+  readonly reclaimed?: Reclaimed | undefined;
 }
 
 export function prepareCommit(core: Core, commit: Commit): Promise<PreparedCommit> {
@@ -58,8 +62,8 @@ export async function prepareChunks(
   const batch = core.kv.batch();
   const chunks: Chunk[] = [];
   let previousHash = core.headHash;
-  drafts.forEach(({ events, recordedAt }, i) => {
-    const chunk = composeChunk(events, recordedAt, previousHash);
+  drafts.forEach(({ events, recordedAt, reclaimed }, i) => {
+    const chunk = chunkOf(composeChunk(events, recordedAt, previousHash), events, reclaimed);
     previousHash = hashOf(chunk);
     chunks.push(chunk);
     batch.put(chunkKey(chunk.last), chunk.value);
@@ -67,6 +71,16 @@ export async function prepareChunks(
     for (const event of events) if (event.idFromClient) putId(batch, event);
   });
   return { batch, chunks, headHash: previousHash, terms: open.results() };
+}
+
+function chunkOf(
+  chunk: Chunk,
+  events: readonly CommitEvent[],
+  reclaimed: Reclaimed | undefined,
+): Chunk {
+  if (reclaimed === undefined) return chunk;
+  const frames = events.map(({ frame }) => frame);
+  return withFrames(chunk, frames, reclaimed);
 }
 
 /** Terms of a commit by kind and name. */
@@ -136,8 +150,10 @@ function putPostings(
     const { head, ordinals } = open;
     const number = head.number || putTerm(batch, open);
     const key = postingKey(number, chunk.last);
-    const frames = open.term.kind === TermKind.stream ? framesToKeep(events, ordinals) : [];
-    batch.put(key, composePosting(key, head.count, chunk.count, ordinals, frames));
+    const isStream = open.term.kind === TermKind.stream;
+    const stubs = isStream && chunk.reclaimed ? stubsAmong(events, ordinals) : 0;
+    const frames = isStream && stubs === 0 ? framesToKeep(events, ordinals) : [];
+    batch.put(key, composePosting(key, head.count, chunk.count, ordinals, frames, stubs));
     open.head = {
       number,
       count: head.count + ordinals.length,
@@ -154,6 +170,10 @@ function framesToKeep(events: readonly CommitEvent[], ordinals: readonly number[
   let bytes = 0;
   for (const frame of frames) bytes += frame.length;
   return bytes <= postingRecordsBytesMax ? frames : [];
+}
+
+function stubsAmong(events: readonly CommitEvent[], ordinals: readonly number[]): number {
+  return ordinals.filter((each) => isStub(recordOf((events[each] as CommitEvent).frame))).length;
 }
 
 function putTerm(batch: WriteBatch, open: OpenTerm): number {

@@ -21,12 +21,22 @@ export interface Core extends EngineState {
   /** False once the store is closed for good. */
   open: boolean;
   kv: Kv;
-  /** Microseconds since 1970, UTC. */
+  /** Microseconds since 1970, UTC. Ages are measured by `timeOf`. */
   readonly clock: () => number;
+  /** The latest time by which events were taken for too old and their space was reclaimed. */
+  reclaimedAt: number;
   /** The commit in flight, where it holds notes: what it writes is not seen before it ends. */
   noteCommit: Promise<unknown> | undefined;
   readonly terms: Terms;
   readonly tail: ChunkTail;
+}
+
+/**
+ * The store's time, by which ages are measured: the clock's, but never before what is recorded, so
+ * that what is gone for good by its age does not come back where the clock is set back.
+ */
+export function timeOf({ clock, head, reclaimedAt }: Core): number {
+  return Math.max(clock(), head.recordedAt, reclaimedAt);
 }
 
 /** Throws where the store is closed: what it kept in memory is no answer. */

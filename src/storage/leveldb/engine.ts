@@ -85,6 +85,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     kv,
     ...state,
     clock: options.clock,
+    reclaimedAt: 0,
     noteCommit: undefined,
     terms: new Terms(state.head.position),
     tail: new ChunkTail(),

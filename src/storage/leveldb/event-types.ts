@@ -7,7 +7,7 @@ import { firstVersion, type Lifecycle } from "../../domain/lifecycle.ts";
 import { recordsIn, scanPlace, scanRecord } from "../../domain/record.ts";
 import type { EventTypeFacts, NamePage, Range, StorageRead } from "../storage.ts";
 import { recordOf } from "./chunk.ts";
-import type { Core } from "./core.ts";
+import { timeOf, type Core } from "./core.ts";
 import { indexRead, type IndexRead } from "./index-read.ts";
 import { TermKind } from "./keys.ts";
 import { namesWithPrefix } from "./names.ts";
@@ -99,7 +99,7 @@ export class RemovedTypes {
 
   /** Counts what is gone of every stream of the book since it was last counted. */
   private async count(core: Core): Promise<void> {
-    const now = core.clock();
+    const now = timeOf(core);
     if (now < this.countedAt) {
       for (const known of [this.counts, this.counted, this.edges]) known.clear();
     }

@@ -6,7 +6,7 @@ import { corruption } from "../../domain/errors.ts";
 import type { StoredEvent } from "../../domain/event.ts";
 import type { Lifecycle } from "../../domain/lifecycle.ts";
 import type { QueryItem } from "../../domain/query.ts";
-import { scanPlace, storedEvent } from "../../domain/record.ts";
+import { scanPlace } from "../../domain/record.ts";
 import type { Facts, FactsRequest, Range, StorageRead } from "../storage.ts";
 import { unseal } from "./checksum.ts";
 import { frameOffsets, recordOf } from "./chunk.ts";
@@ -15,6 +15,7 @@ import type { Core } from "./core.ts";
 import { idKey, readUint64, TermKind } from "./keys.ts";
 import { groupsOf } from "./plan.ts";
 import { readEvents } from "./read.ts";
+import { storedEventOf } from "./stub.ts";
 
 export async function gatherFacts(core: Core, request: FactsRequest): Promise<Facts> {
   const { head } = core;
@@ -71,7 +72,7 @@ async function eventAt(core: Core, position: number, head: number): Promise<Stor
   if (scanPlace(record).position !== position) {
     throw corruption("a record disagrees with its place", { first: position });
   }
-  return storedEvent(record);
+  return storedEventOf(record);
 }
 
 /** The position of an event that matches after `after`, or 0. Mostly answered from memory. */

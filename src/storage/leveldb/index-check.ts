@@ -2,6 +2,7 @@
 // every event its terms, their postings with their counts, and its id. Written apart from commit.ts
 // on purpose: two derivations that agree are worth more than one that agrees with itself.
 
+import { isDeepStrictEqual } from "node:util";
 import { AnnalsError } from "../../domain/errors.ts";
 import { categoryOf } from "../../domain/event.ts";
 import { scanRecord, scanRecordedAt } from "../../domain/record.ts";
@@ -18,7 +19,8 @@ import {
   type TermNumber,
 } from "./keys.ts";
 import type { ReadableKv } from "./kv.ts";
-import { openPosting, type Posting } from "./posting.ts";
+import { framesIn, openPosting, type Posting } from "./posting.ts";
+import { isStub } from "./stub.ts";
 import { openTermNumber } from "./terms.ts";
 
 const rememberedMax = 100_000;
@@ -234,9 +236,24 @@ function isPosting(
     (posting.before === before || Number.isNaN(before)) &&
     posting.ordinals.length === ordinals.length &&
     posting.ordinals.every((ordinal, i) => ordinal === ordinals[i]) &&
-    // Long records are left to the chunk; what is kept must be what the chunk has.
-    (posting.records.length === 0 || Buffer.compare(posting.records, Buffer.concat(frames)) === 0)
+    (posting.records.length === 0 || holds(posting.records, frames))
   );
+}
+
+/**
+ * Long records are left to the chunk; what is kept must be what the chunk has. Space may be
+ * reclaimed between the reading of the one and of the other: then one of them has stubs.
+ */
+function holds(records: Uint8Array, frames: readonly Uint8Array[]): boolean {
+  if (Buffer.compare(records, Buffer.concat(frames)) === 0) return true;
+  const kept = framesIn(records);
+  return kept.length === frames.length && frames.every((frame, i) => isSame(frame, kept[i]));
+}
+
+function isSame(frame: Uint8Array, kept: Uint8Array | undefined): boolean {
+  if (kept === undefined || Buffer.compare(frame, kept) === 0) return kept !== undefined;
+  const [record, keptRecord] = [recordOf(frame), recordOf(kept)];
+  return isStub(record) && isDeepStrictEqual(scanRecord(record), scanRecord(keptRecord));
 }
 
 function occurrencesIn(events: readonly CheckedEvent[]): Map<string, Occurrence> {

@@ -13,7 +13,7 @@ import { beginStore, createDatabase, databaseOf, markOf } from "./create.ts";
 import { checkDatabase, type DatabaseCheck } from "./database-check.ts";
 import { makeFolder } from "./durable-file.ts";
 import { openEngine, type Engine } from "./engine.ts";
-import { freeBytes, networkFileSystem } from "./file-system.ts";
+import { askedSeldom, freeBytes, networkFileSystem } from "./file-system.ts";
 import { lockFolder, type FolderLock } from "./folder-lock.ts";
 import { readIdentity, type Identity } from "./identity.ts";
 import type { Kv } from "./kv.ts";
@@ -120,7 +120,7 @@ function openCreated(
     },
     clock,
     warn,
-    spareBytes: options.spareBytes ?? (() => freeBytes(folder) - reserve),
+    spareBytes: options.spareBytes ?? askedSeldom(() => freeBytes(folder) - reserve),
     closing: (core) => core.kv.flush(),
     ...(options.after ? { after: options.after } : {}),
   });

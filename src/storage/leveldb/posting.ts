@@ -4,7 +4,8 @@
 //   varint  count of events in the chunk
 //   varint  count of runs
 //   varint  skip, varint take, per run: pass over `skip` events, the next `take` carry the term
-//   -       of a stream: the framed records of these events, unless they are long; else nothing
+//   -       of a stream: the framed records of these events, unless they are long; else nothing;
+//           where the first of them are stubs: a zero (no frame begins so), varint how many are
 //   4       CRC-32 of the key and of everything before
 //
 // `before` makes a term's postings a dense list of its own: a lost one shows as a gap. For a stream
@@ -27,6 +28,8 @@ export interface Posting {
   readonly ordinals: readonly number[];
   /** The framed records of these events, in order; empty where they are only in the chunk. */
   readonly records: Uint8Array;
+  /** How many of the events, the first ones, are stubs; then there are no records here. */
+  readonly stubs: number;
 }
 
 /** Longer records of a stream are kept in the chunk alone. */
@@ -39,6 +42,7 @@ export function composePosting(
   count: number,
   ordinals: readonly number[],
   frames: readonly Uint8Array[] = [],
+  stubs = 0,
 ): Uint8Array {
   const numbers = [before, count, 0];
   let next = 0;
@@ -51,6 +55,7 @@ export function composePosting(
     i += take;
   }
   numbers[2] = (numbers.length - 3) / 2;
+  if (stubs > 0) numbers.push(0, stubs);
   let bytes = 0;
   for (const number of numbers) bytes += varintBytes(number);
   for (const frame of frames) bytes += frame.length;
@@ -81,8 +86,15 @@ export function openPosting(key: Uint8Array, value: Uint8Array): Posting {
     const end = next + reader.varint();
     while (next < end) ordinals.push(next++);
   }
+  const chunkFirst = chunkLast - count + 1;
+  if (body[reader.offset] === 0) {
+    reader.offset++;
+    const stubs = reader.varint();
+    const records = body.subarray(reader.offset);
+    return { chunkFirst, chunkLast, before, ordinals, records, stubs };
+  }
   const records = body.subarray(reader.offset);
-  return { chunkFirst: chunkLast - count + 1, chunkLast, before, ordinals, records };
+  return { chunkFirst, chunkLast, before, ordinals, records, stubs: 0 };
 }
 
 /** The first position of the posting's events. */

@@ -77,6 +77,7 @@ function emptyCore(kv: Kv): Core {
     headHash: firstHash,
     book: new Book(),
     clock: () => 0,
+    reclaimedAt: 0,
     noteCommit: undefined,
     terms: new Terms(0),
     tail: new ChunkTail(),
@@ -111,6 +112,7 @@ async function storeChunks(core: Core, chunks: readonly Chunk[]): Promise<void> 
   const drafts = chunks.map((chunk) => ({
     events: eventsOf(chunk),
     recordedAt: chunk.recordedAt,
+    reclaimed: chunk.reclaimed,
   }));
   const prepared = await prepareChunks(core, core.head.position, drafts);
   for (const [i, chunk] of prepared.chunks.entries()) {

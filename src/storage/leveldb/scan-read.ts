@@ -34,7 +34,7 @@ export async function* scanRead(
     for (const chunk of page) {
       // Pages are fetched up to the head: what lies behind the range is none of this read.
       if (forwards && chunk.first > last) break;
-      const plain = isPlain(read, chunk);
+      const plain = isPlain(read, chunk) && (!chunk.reclaimed || read.withRemoved === true);
       if (plain && slab.count > 0 && !slab.fits(chunk.records.length, chunk.count)) {
         // A slab ends between chunks rather than have one cut into its records.
         yield slab.take(through);
@@ -52,6 +52,7 @@ export async function* scanRead(
           // After the slab was taken: that may have been long ago.
           const hidden = !sight.clears(chunk) && isHidden(sight, part.frame);
           if (hidden === true || (hidden !== false && (await hidden))) continue;
+          if (chunk.reclaimed) assertWhole(sight, chunk, part.frame);
           slab.add(part.frame, 1);
           through = part.position;
         }
@@ -91,6 +92,11 @@ async function showsAll(sight: Sight, chunk: Chunk): Promise<boolean> {
 function isHidden(sight: Sight, frame: Uint8Array): boolean | Promise<boolean> {
   const record = recordOf(frame);
   return sight.hides({ stream: scanStream(record) }, record);
+}
+
+function assertWhole(sight: Sight, chunk: Chunk, frame: Uint8Array): void {
+  const record = recordOf(frame);
+  sight.assertWhole(chunk, { stream: scanStream(record) }, record);
 }
 
 /** The frames of a chunk that the read selects, in its order. */

@@ -3,13 +3,15 @@
 // was is looked up in the log, which keeps every lifecycle there ever was. A read without one is
 // judged by the book as it is.
 
+import { AnnalsError, corruption } from "../../domain/errors.ts";
 import { firstVersion, oldestTime } from "../../domain/lifecycle.ts";
 import { scanPlace, scanRecordedAt } from "../../domain/record.ts";
 import type { StorageRead } from "../storage.ts";
 import type { BookEntry } from "./book.ts";
 import { entryAsOf } from "./book-load.ts";
 import type { Chunk } from "./chunk.ts";
-import type { Core } from "./core.ts";
+import { timeOf, type Core } from "./core.ts";
+import { isStub } from "./stub.ts";
 
 /** What was looked up is remembered for so many streams; beyond, it is looked up again. */
 const rememberedMax = 4_096;
@@ -32,7 +34,7 @@ export class Sight {
     this.core = core;
     this.asOf = asOf;
     this.everything = withRemoved === true;
-    this.beganAt = core.clock();
+    this.beganAt = timeOf(core);
   }
 
   get isClear(): boolean {
@@ -62,23 +64,41 @@ export class Sight {
     return this.isGone(entry, event, record);
   }
 
-  /** The first version that is not gone by its number, and the first time not by its age. */
-  boundsOf({ lifecycle, version }: BookEntry): { version: number; time: number } {
-    return {
-      version: firstVersion(lifecycle, version),
-      time: oldestTime(lifecycle, this.now()),
-    };
+  /**
+   * Refuses what is left of an event whose space was reclaimed, where the read does not hide it: an
+   * event nobody removed is CORRUPTION, one that was removed since the read's view is
+   * READ_OVERTAKEN. Only chunks that say so hold any.
+   */
+  assertWhole(chunk: Chunk | undefined, event: Judged, record: Uint8Array): void {
+    if (chunk?.reclaimed === undefined || this.everything || !isStub(record)) return;
+    if (this.isGone(this.core.book.get(event.stream), event, record, timeOf(this.core))) {
+      const since = "an event was removed, and its space reclaimed, since this read began";
+      throw new AnnalsError({ reason: "READ_OVERTAKEN" }, since);
+    }
+    const { position } = scanPlace(record);
+    const { stream } = event;
+    throw corruption("an event was emptied that nothing has removed", { first: position, stream });
   }
 
-  private isGone(entry: BookEntry | undefined, event: Judged, record: Uint8Array): boolean {
+  /** The first version that is not gone by its number, and the first time not by its age. */
+  boundsOf({ lifecycle, version }: BookEntry, now = this.now()): { version: number; time: number } {
+    return { version: firstVersion(lifecycle, version), time: oldestTime(lifecycle, now) };
+  }
+
+  private isGone(
+    entry: BookEntry | undefined,
+    event: Judged,
+    record: Uint8Array,
+    now = this.now(),
+  ): boolean {
     if (entry === undefined) return false;
-    const first = this.boundsOf(entry);
+    const first = this.boundsOf(entry, now);
     const version = event.version ?? scanPlace(record).version;
     return version < first.version || (first.time > 0 && scanRecordedAt(record) < first.time);
   }
 
   private now(): number {
-    return this.asOf === undefined ? this.core.clock() : this.beganAt;
+    return this.asOf === undefined ? timeOf(this.core) : this.beganAt;
   }
 
   private async lookUp(stream: string, asOf: number): Promise<BookEntry | undefined> {

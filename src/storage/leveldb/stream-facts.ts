@@ -6,7 +6,7 @@ import { firstVersion, oldestTime, type Lifecycle } from "../../domain/lifecycle
 import type { NamePage, StreamFacts } from "../storage.ts";
 import type { BookEntry } from "./book.ts";
 import { chunkHolding } from "./chunks.ts";
-import type { Core } from "./core.ts";
+import { timeOf, type Core } from "./core.ts";
 import { TermKind } from "./keys.ts";
 import { namesWithPrefix } from "./names.ts";
 import { positionAt } from "./position-at.ts";
@@ -81,7 +81,7 @@ const nothingLeft = {
 /** The first version of a stream that is left now; beyond its count where none is. */
 async function firstLeft(core: Core, term: TermHead, lifecycle: Lifecycle): Promise<number> {
   const byNumber = firstVersion(lifecycle, term.count);
-  const time = oldestTime(lifecycle, core.clock());
+  const time = oldestTime(lifecycle, timeOf(core));
   if (time === 0 || byNumber > term.count) return byNumber;
   const position = await positionAt(core, time);
   if (position > term.last) return term.count + 1;

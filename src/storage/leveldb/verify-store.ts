@@ -18,6 +18,7 @@ import {
 import type { Entry, ReadableKv } from "./kv.ts";
 import { walkLog } from "./log-walk.ts";
 import { openPosting } from "./posting.ts";
+import { ReclaimCheck } from "./reclaim-check.ts";
 import { openTermNumber } from "./terms.ts";
 
 const pageBytes = 256 * 1024;
@@ -49,10 +50,12 @@ export async function verifyStore(kv: ReadableKv, given: Verification): Promise<
   };
   const verification = { ...given, found };
   const index = new IndexCheck(kv, found);
+  const reclaimed = new ReclaimCheck(kv, found);
   let chunks = 0;
   let events = 0;
   for await (const chunk of walkLog(kv, { first: 1, last: head, found })) {
     await index.check(chunk);
+    await reclaimed.check(chunk);
     chunks++;
     events += chunk.count;
     reached?.(chunk);

@@ -6,6 +6,7 @@
 
 import { WireReader } from "../../domain/wire.ts";
 import type { Range } from "../storage.ts";
+import { isRewritten } from "./chunk.ts";
 import { prefixChunk, readUint64 } from "./keys.ts";
 import { littleEndian32 } from "./log-file.ts";
 
@@ -14,7 +15,7 @@ const batchHeaderBytes = 12;
 export interface LoggedBatch {
   readonly sequence: number;
   readonly count: number;
-  /** The positions of the chunks it puts, in order. */
+  /** The positions of the chunks it adds to the log, in order. */
   readonly chunks: readonly Range[];
 }
 
@@ -31,7 +32,7 @@ export function readBatch(record: Uint8Array): LoggedBatch {
     const key = reader.view();
     if (kind === 0) continue;
     const value = reader.view();
-    if (key[0] !== prefixChunk || key.length !== 9) continue;
+    if (key[0] !== prefixChunk || key.length !== 9 || isRewritten(value)) continue;
     chunks.push({ first: readUint64(value, 8), last: readUint64(key, 1) });
   }
   if (!reader.done) throw new RangeError("write batch: too long");

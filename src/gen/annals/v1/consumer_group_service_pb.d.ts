@@ -23,7 +23,7 @@ export declare const file_annals_v1_consumer_group_service: GenFile;
  */
 export declare type GroupOrdering = Message<"annals.v1.GroupOrdering"> & {
   /**
-   * The key. Absent: the stream.
+   * The key. Absent: the stream. At most one is set.
    *
    * @generated from oneof annals.v1.GroupOrdering.key
    */
@@ -45,8 +45,9 @@ export declare type GroupOrdering = Message<"annals.v1.GroupOrdering"> & {
     case: "category";
   } | {
     /**
-     * The value of the event's first tag that begins with this prefix, for example `customer:`;
-     * events without such a tag share a key.
+     * The event's first tag that begins with this prefix, for example `customer:`; events without
+     * such a tag share a key. Not empty, at most `Limits.tag_bytes_max` bytes of UTF-8 without control
+     * characters.
      *
      * @generated from field: string tag_prefix = 3;
      */
@@ -76,7 +77,7 @@ export declare const GroupOrderingSchema: GenMessage<GroupOrdering>;
  */
 export declare type GroupSettings = Message<"annals.v1.GroupSettings"> & {
   /**
-   * Which events. Absent: every event.
+   * Which events. Absent, or without items: every event. System events only where it names them.
    *
    * @generated from field: annals.v1.Query query = 1;
    */
@@ -90,8 +91,8 @@ export declare type GroupSettings = Message<"annals.v1.GroupSettings"> & {
   ordering?: GroupOrdering | undefined;
 
   /**
-   * How long a member may take for an event before it is given to another. Absent: 30 s. From 100 ms
-   * to 12 h.
+   * How long a member may take for an event before it is given to another; `Extend` gives it more.
+   * From 100 ms to 12 h (inclusive). Absent: 30 s.
    *
    * @generated from field: google.protobuf.Duration lease = 3;
    */
@@ -105,14 +106,17 @@ export declare type GroupSettings = Message<"annals.v1.GroupSettings"> & {
   attemptsMax: number;
 
   /**
-   * How long to wait before the second attempt; doubles with each further one. Absent: 1 s.
+   * How long to wait before the second attempt after a `Nack` without a delay; doubles with each
+   * further one. From 0 (at once) to 24 h. Absent: 1 s. What a member lost with its lease or its
+   * connection comes again at once.
    *
    * @generated from field: google.protobuf.Duration retry_delay = 5;
    */
   retryDelay?: Duration | undefined;
 
   /**
-   * The longest such wait. Absent: 1 min.
+   * The longest such wait. From `retry_delay` to 24 h. Absent: 1 min, or `retry_delay` where that is
+   * longer.
    *
    * @generated from field: google.protobuf.Duration retry_delay_max = 6;
    */
@@ -146,7 +150,7 @@ export declare type GroupStart = Message<"annals.v1.GroupStart"> & {
    */
   start: {
     /**
-     * After this position (exclusive).
+     * After this position (exclusive); at most the head. 0: at the first event.
      *
      * @generated from field: uint64 after_position = 1;
      */
@@ -154,7 +158,8 @@ export declare type GroupStart = Message<"annals.v1.GroupStart"> & {
     case: "afterPosition";
   } | {
     /**
-     * At this time (`recorded_at`, inclusive).
+     * At this time (`recorded_at`, inclusive). May lie in the future: what is recorded before it is
+     * passed over.
      *
      * @generated from field: google.protobuf.Timestamp from_time = 2;
      */
@@ -198,28 +203,29 @@ export declare type Group = Message<"annals.v1.Group"> & {
   settings?: GroupSettings | undefined;
 
   /**
-   * Every matching event up to this position is settled.
+   * Every matching event up to this position (inclusive) is settled, durably.
    *
    * @generated from field: uint64 position = 3;
    */
   position: bigint;
 
   /**
-   * Matching events that are not settled yet; stops counting at 1,000,000.
+   * Matching events that are not settled yet, those in flight included, parked ones not. Stops
+   * counting at 1,000,000; in `ListGroups` at 10,000.
    *
    * @generated from field: uint64 lag_events = 4;
    */
   lagEvents: bigint;
 
   /**
-   * How long ago the oldest event that is not settled was recorded. Absent: there is none.
+   * How long ago the first matching event after `position` was recorded. Absent: `lag_events` is 0.
    *
    * @generated from field: google.protobuf.Duration lag = 5;
    */
   lag?: Duration | undefined;
 
   /**
-   * Events delivered and not settled.
+   * Events delivered and not settled durably.
    *
    * @generated from field: uint32 in_flight_count = 6;
    */
@@ -247,11 +253,18 @@ export declare type Group = Message<"annals.v1.Group"> & {
   oldestInFlightPosition: bigint;
 
   /**
-   * When the group was created.
+   * When the group was created, by the server's clock.
    *
    * @generated from field: google.protobuf.Timestamp created_at = 10;
    */
   createdAt?: Timestamp | undefined;
+
+  /**
+   * The connected members, in the order they joined; at most 1,000. Empty in `ListGroups`.
+   *
+   * @generated from field: repeated annals.v1.GroupMember members = 11;
+   */
+  members: GroupMember[];
 };
 
 /**
@@ -261,27 +274,69 @@ export declare type Group = Message<"annals.v1.Group"> & {
 export declare const GroupSchema: GenMessage<Group>;
 
 /**
- * The group to create.
+ * A connected member of a group.
  *
- * @generated from message annals.v1.CreateGroupRequest
+ * @generated from message annals.v1.GroupMember
  */
-export declare type CreateGroupRequest = Message<"annals.v1.CreateGroupRequest"> & {
+export declare type GroupMember = Message<"annals.v1.GroupMember"> & {
   /**
-   * The name. Required.
+   * `Join.member`.
    *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
-   * What it is to do.
+   * Events in flight to it.
+   *
+   * @generated from field: uint32 in_flight_count = 2;
+   */
+  inFlightCount: number;
+
+  /**
+   * How many may be.
+   *
+   * @generated from field: uint32 permits = 3;
+   */
+  permits: number;
+
+  /**
+   * When it joined, by the server's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp joined_at = 4;
+   */
+  joinedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message annals.v1.GroupMember.
+ * Use `create(GroupMemberSchema)` to create a new message.
+ */
+export declare const GroupMemberSchema: GenMessage<GroupMember>;
+
+/**
+ * The group to create.
+ *
+ * @generated from message annals.v1.CreateGroupRequest
+ */
+export declare type CreateGroupRequest = Message<"annals.v1.CreateGroupRequest"> & {
+  /**
+   * The name: not empty, at most 256 bytes of UTF-8 without control characters, not beginning with
+   * `$`.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * What it is to do. Absent: every default.
    *
    * @generated from field: annals.v1.GroupSettings settings = 2;
    */
   settings?: GroupSettings | undefined;
 
   /**
-   * Where it begins.
+   * Where it begins. Absent: at the first event.
    *
    * @generated from field: annals.v1.GroupStart start = 3;
    */
@@ -328,8 +383,9 @@ export declare type UpdateGroupRequest = Message<"annals.v1.UpdateGroupRequest">
   name: string;
 
   /**
-   * What it is to do from now on, as a whole. Required. A new query concerns events beyond the
-   * group's position; settled events stay settled.
+   * What it is to do from now on, as a whole: what is absent gets its default. Required. A new query
+   * or ordering concerns events beyond the group's position; settled events stay settled, parked ones
+   * parked. What is in flight stays with its member.
    *
    * @generated from field: annals.v1.GroupSettings settings = 2;
    */
@@ -383,11 +439,17 @@ export declare type DeleteGroupRequest = Message<"annals.v1.DeleteGroupRequest">
 export declare const DeleteGroupRequestSchema: GenMessage<DeleteGroupRequest>;
 
 /**
- * It is gone; its members' calls end with NOT_FOUND.
+ * It is gone; its members' calls end with NOT_FOUND (GROUP_NOT_FOUND).
  *
  * @generated from message annals.v1.DeleteGroupResponse
  */
 export declare type DeleteGroupResponse = Message<"annals.v1.DeleteGroupResponse"> & {
+  /**
+   * Whether there was one.
+   *
+   * @generated from field: bool deleted = 1;
+   */
+  deleted: boolean;
 };
 
 /**
@@ -511,7 +573,9 @@ export declare type ResetGroupRequest = Message<"annals.v1.ResetGroupRequest"> &
   name: string;
 
   /**
-   * Where. Absent: at the first event. What is in flight is taken back; parked events stay parked.
+   * Where. Absent: at the first event. What is in flight is taken back, and its tokens are refused.
+   * Parked events stay in the parked list; those that lie after the new start are also delivered
+   * again, as every matching event there is.
    *
    * @generated from field: annals.v1.GroupStart start = 2;
    */
@@ -545,13 +609,13 @@ export declare type ResetGroupResponse = Message<"annals.v1.ResetGroupResponse">
 export declare const ResetGroupResponseSchema: GenMessage<ResetGroupResponse>;
 
 /**
- * A message of a member.
+ * A message of a member. Any of them is a sign of life.
  *
  * @generated from message annals.v1.ConsumeRequest
  */
 export declare type ConsumeRequest = Message<"annals.v1.ConsumeRequest"> & {
   /**
-   * The message. `join` comes once, and nothing before it.
+   * The message. Required. `join` comes once, and nothing before it.
    *
    * @generated from oneof annals.v1.ConsumeRequest.message
    */
@@ -626,14 +690,15 @@ export declare type ConsumeRequest_Join = Message<"annals.v1.ConsumeRequest.Join
   group: string;
 
   /**
-   * The member's name, for people. At most 256 bytes.
+   * The member's name, for people: `Group.members` shows it. At most 256 bytes of UTF-8 without
+   * control characters; need not be unique, may be empty.
    *
    * @generated from field: string member = 2;
    */
   member: string;
 
   /**
-   * How many events may be in flight to this member at first. At most 10,000.
+   * How many events may be in flight to this member at first. Absent or 0: 1. At most 10,000.
    *
    * @generated from field: uint32 permits = 3;
    */
@@ -654,13 +719,14 @@ export declare type ConsumeRequest_Join = Message<"annals.v1.ConsumeRequest.Join
 export declare const ConsumeRequest_JoinSchema: GenMessage<ConsumeRequest_Join>;
 
 /**
- * Take more events: adds to the permits. A settled event gives its permit back by itself.
+ * Take more events: adds to the permits, which never exceed 10,000. A settled event gives its
+ * permit back by itself.
  *
  * @generated from message annals.v1.ConsumeRequest.Permits
  */
 export declare type ConsumeRequest_Permits = Message<"annals.v1.ConsumeRequest.Permits"> & {
   /**
-   * How many more may be in flight to this member.
+   * How many more may be in flight to this member. From 1 to 10,000.
    *
    * @generated from field: uint32 count = 1;
    */
@@ -674,7 +740,7 @@ export declare type ConsumeRequest_Permits = Message<"annals.v1.ConsumeRequest.P
 export declare const ConsumeRequest_PermitsSchema: GenMessage<ConsumeRequest_Permits>;
 
 /**
- * Events are done.
+ * Events are done. At least one token is named.
  *
  * @generated from message annals.v1.ConsumeRequest.Ack
  */
@@ -687,11 +753,12 @@ export declare type ConsumeRequest_Ack = Message<"annals.v1.ConsumeRequest.Ack">
   tokens: string[];
 
   /**
-   * Everything delivered to this member up to and including this position. 0: nothing.
+   * The token of a delivery: it and every delivery this member got before it are done. Where the
+   * token is refused, nothing is done for it. Empty: only `tokens`.
    *
-   * @generated from field: uint64 up_to_position = 2;
+   * @generated from field: string up_to_token = 2;
    */
-  upToPosition: bigint;
+  upToToken: string;
 };
 
 /**
@@ -701,27 +768,28 @@ export declare type ConsumeRequest_Ack = Message<"annals.v1.ConsumeRequest.Ack">
 export declare const ConsumeRequest_AckSchema: GenMessage<ConsumeRequest_Ack>;
 
 /**
- * Deliver again later.
+ * Deliver again later; counts as an attempt.
  *
  * @generated from message annals.v1.ConsumeRequest.Nack
  */
 export declare type ConsumeRequest_Nack = Message<"annals.v1.ConsumeRequest.Nack"> & {
   /**
-   * The tokens of the deliveries. At most 1,000.
+   * The tokens of the deliveries. From 1 to 1,000.
    *
    * @generated from field: repeated string tokens = 1;
    */
   tokens: string[];
 
   /**
-   * How long to wait. Absent: by the group's retry delays.
+   * How long to wait. From 0 (at once) to 24 h. Absent: by the group's retry delays. The later
+   * events of the key wait as long.
    *
    * @generated from field: google.protobuf.Duration delay = 2;
    */
   delay?: Duration | undefined;
 
   /**
-   * Why, for people. At most 1,024 bytes.
+   * Why, for people: kept with an event that is parked. At most 1,024 bytes of UTF-8.
    *
    * @generated from field: string reason = 3;
    */
@@ -735,20 +803,20 @@ export declare type ConsumeRequest_Nack = Message<"annals.v1.ConsumeRequest.Nack
 export declare const ConsumeRequest_NackSchema: GenMessage<ConsumeRequest_Nack>;
 
 /**
- * More time.
+ * More time. Is not answered; tokens that do not count any more are refused.
  *
  * @generated from message annals.v1.ConsumeRequest.Extend
  */
 export declare type ConsumeRequest_Extend = Message<"annals.v1.ConsumeRequest.Extend"> & {
   /**
-   * The tokens of the deliveries. At most 1,000.
+   * The tokens of the deliveries. From 1 to 1,000.
    *
    * @generated from field: repeated string tokens = 1;
    */
   tokens: string[];
 
   /**
-   * The lease from now on. Absent: the group's.
+   * The lease from now on. From 100 ms to 12 h. Absent: the group's.
    *
    * @generated from field: google.protobuf.Duration lease = 2;
    */
@@ -762,20 +830,20 @@ export declare type ConsumeRequest_Extend = Message<"annals.v1.ConsumeRequest.Ex
 export declare const ConsumeRequest_ExtendSchema: GenMessage<ConsumeRequest_Extend>;
 
 /**
- * Put aside.
+ * Put aside: the events join the group's parked list, and their keys go on.
  *
  * @generated from message annals.v1.ConsumeRequest.Park
  */
 export declare type ConsumeRequest_Park = Message<"annals.v1.ConsumeRequest.Park"> & {
   /**
-   * The tokens of the deliveries. At most 1,000.
+   * The tokens of the deliveries. From 1 to 1,000.
    *
    * @generated from field: repeated string tokens = 1;
    */
   tokens: string[];
 
   /**
-   * Why, for people. At most 1,024 bytes.
+   * Why, for people. At most 1,024 bytes of UTF-8.
    *
    * @generated from field: string reason = 2;
    */
@@ -849,7 +917,7 @@ export declare type ConsumeResponse = Message<"annals.v1.ConsumeResponse"> & {
 export declare const ConsumeResponseSchema: GenMessage<ConsumeResponse>;
 
 /**
- * The member is in.
+ * The member is in: the first message.
  *
  * @generated from message annals.v1.ConsumeResponse.Joined
  */
@@ -860,6 +928,13 @@ export declare type ConsumeResponse_Joined = Message<"annals.v1.ConsumeResponse.
    * @generated from field: google.protobuf.Duration lease = 1;
    */
   lease?: Duration | undefined;
+
+  /**
+   * How many events may be in flight to it.
+   *
+   * @generated from field: uint32 permits = 2;
+   */
+  permits: number;
 };
 
 /**
@@ -875,7 +950,7 @@ export declare const ConsumeResponse_JoinedSchema: GenMessage<ConsumeResponse_Jo
  */
 export declare type ConsumeResponse_Deliveries = Message<"annals.v1.ConsumeResponse.Deliveries"> & {
   /**
-   * At least one.
+   * At least one. A message is cut near `Limits.batch_bytes_max` encoded bytes.
    *
    * @generated from field: repeated annals.v1.Delivery deliveries = 1;
    */
@@ -890,12 +965,13 @@ export declare const ConsumeResponse_DeliveriesSchema: GenMessage<ConsumeRespons
 
 /**
  * Acknowledgements, negative ones and parkings that are durable: they stay so whatever happens.
+ * An acknowledged event is not delivered again, unless the group is reset to before it.
  *
  * @generated from message annals.v1.ConsumeResponse.Settled
  */
 export declare type ConsumeResponse_Settled = Message<"annals.v1.ConsumeResponse.Settled"> & {
   /**
-   * The tokens, in the order they were sent; for `up_to_position`, those it stood for.
+   * The tokens, at most 1,000, in the order they were sent; for `up_to_token`, all it stood for.
    *
    * @generated from field: repeated string tokens = 1;
    */
@@ -909,14 +985,14 @@ export declare type ConsumeResponse_Settled = Message<"annals.v1.ConsumeResponse
 export declare const ConsumeResponse_SettledSchema: GenMessage<ConsumeResponse_Settled>;
 
 /**
- * Tokens that do not count (any more): the lease ran out, the event was given to another, or the
- * token is not of this member.
+ * Tokens that do not count (any more): the lease ran out, the group was reset, or the token is not
+ * of this call. What became of the event: it is or was delivered again.
  *
  * @generated from message annals.v1.ConsumeResponse.Refused
  */
 export declare type ConsumeResponse_Refused = Message<"annals.v1.ConsumeResponse.Refused"> & {
   /**
-   * The tokens.
+   * The tokens, at most 1,000.
    *
    * @generated from field: repeated string tokens = 1;
    */
@@ -930,13 +1006,13 @@ export declare type ConsumeResponse_Refused = Message<"annals.v1.ConsumeResponse
 export declare const ConsumeResponse_RefusedSchema: GenMessage<ConsumeResponse_Refused>;
 
 /**
- * A sign of life.
+ * A sign of life: sent when there was nothing else to say for 10 s.
  *
  * @generated from message annals.v1.ConsumeResponse.Heartbeat
  */
 export declare type ConsumeResponse_Heartbeat = Message<"annals.v1.ConsumeResponse.Heartbeat"> & {
   /**
-   * Every matching event up to this position is settled.
+   * Every matching event up to this position (inclusive) is settled, durably.
    *
    * @generated from field: uint64 position = 1;
    */
@@ -956,21 +1032,22 @@ export declare const ConsumeResponse_HeartbeatSchema: GenMessage<ConsumeResponse
  */
 export declare type Delivery = Message<"annals.v1.Delivery"> & {
   /**
-   * What to settle it with. Good until the lease runs out or it is settled.
+   * What to settle it with: good in this call, until the lease runs out or it is settled.
    *
    * @generated from field: string token = 1;
    */
   token: string;
 
   /**
-   * How often the event has been delivered, this time included: from 1.
+   * How often the event has been delivered, this time included: from 1. Counts deliveries that
+   * failed, by `Nack` or with their member; after a crash of the server one may not be counted.
    *
    * @generated from field: uint32 attempt = 2;
    */
   attempt: number;
 
   /**
-   * Until when it must be settled or extended.
+   * Until when it must be settled or extended, by the server's clock.
    *
    * @generated from field: google.protobuf.Timestamp lease_until = 3;
    */
@@ -1011,14 +1088,15 @@ export declare type ParkedEvent = Message<"annals.v1.ParkedEvent"> & {
   attempts: number;
 
   /**
-   * Why it was parked.
+   * Why it was parked: what the member gave as the reason of its `Park`, or of the last `Nack`; or
+   * that the lease ran out or the member left.
    *
    * @generated from field: string reason = 3;
    */
   reason: string;
 
   /**
-   * When.
+   * When, by the server's clock.
    *
    * @generated from field: google.protobuf.Timestamp parked_at = 4;
    */
@@ -1080,7 +1158,8 @@ export declare type ListParkedRequest = Message<"annals.v1.ListParkedRequest"> &
 export declare const ListParkedRequestSchema: GenMessage<ListParkedRequest>;
 
 /**
- * Parked events by position.
+ * Parked events by position. A page ends before it has its number of events where they take more
+ * than 1 MiB.
  *
  * @generated from message annals.v1.ListParkedResponse
  */
@@ -1120,7 +1199,7 @@ export declare type ReplayParkedRequest = Message<"annals.v1.ReplayParkedRequest
   group: string;
 
   /**
-   * These. Empty: all. At most 1,000.
+   * These; positions that are not parked are passed over. Empty: all. At most 1,000.
    *
    * @generated from field: repeated uint64 positions = 2;
    */
@@ -1140,7 +1219,7 @@ export declare const ReplayParkedRequestSchema: GenMessage<ReplayParkedRequest>;
  */
 export declare type ReplayParkedResponse = Message<"annals.v1.ReplayParkedResponse"> & {
   /**
-   * How many.
+   * How many. Events that the stream's policy has removed since are forgotten and not counted.
    *
    * @generated from field: uint64 replayed_count = 1;
    */
@@ -1167,7 +1246,7 @@ export declare type DiscardParkedRequest = Message<"annals.v1.DiscardParkedReque
   group: string;
 
   /**
-   * These. Empty: all. At most 1,000.
+   * These; positions that are not parked are passed over. Empty: all. At most 1,000.
    *
    * @generated from field: repeated uint64 positions = 2;
    */
@@ -1201,17 +1280,26 @@ export declare type DiscardParkedResponse = Message<"annals.v1.DiscardParkedResp
 export declare const DiscardParkedResponseSchema: GenMessage<DiscardParkedResponse>;
 
 /**
- * Not served yet: every call ends with UNIMPLEMENTED.
+ * Workers that share a subscription.
  *
- * Workers that share a subscription. At least once, never less: an event counts as done only when its
- * acknowledgement was durable.
+ * At least once, never less: an event counts as done only when its acknowledgement is durable. Of one
+ * key, events are delivered one after the other, in the order of their positions: the next only when
+ * the one before is acknowledged or parked. It may come before that acknowledgement is durable; should
+ * the server crash in between, both come again, in order. An event that fails waits, and is tried
+ * again; after `attempts_max` it is parked, and its key goes on. Names are bounded as in
+ * `CreateGroupRequest.name`.
+ *
+ * Every call: INVALID_ARGUMENT (INVALID_FIELD) names the field and the limit; UNAVAILABLE (STOPPING,
+ * RECOVERING, OUTCOME_UNKNOWN) and RESOURCE_EXHAUSTED (DISK_FULL, OVERLOADED) may be retried.
  *
  * @generated from service annals.v1.ConsumerGroupService
  */
 export declare const ConsumerGroupService: GenService<{
   /**
-   * Creates a group. ALREADY_EXISTS (GROUP_EXISTS): there is one of that name with other settings;
-   * the same settings and start are a retry. Idempotent.
+   * Creates a group, and answers once it is durable. ALREADY_EXISTS (GROUP_EXISTS): there is one of
+   * that name with other settings or another start; the same settings and start are a retry, and are
+   * answered with the group as it is now. OUT_OF_RANGE (BEYOND_HEAD): `start` is beyond the head.
+   * Idempotent.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.CreateGroup
    */
@@ -1221,7 +1309,10 @@ export declare const ConsumerGroupService: GenService<{
     output: typeof CreateGroupResponseSchema;
   },
   /**
-   * Changes what a group does, while it runs. NOT_FOUND (GROUP_NOT_FOUND). Idempotent.
+   * Changes what a group does, while it runs, and answers once that is durable. NOT_FOUND
+   * (GROUP_NOT_FOUND). RESOURCE_EXHAUSTED (OVERLOADED): the query or the ordering was changed more
+   * than 8 times while events beyond the group's position were already handed out under the first of
+   * them; let them be settled and try again. Idempotent.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.UpdateGroup
    */
@@ -1231,7 +1322,8 @@ export declare const ConsumerGroupService: GenService<{
     output: typeof UpdateGroupResponseSchema;
   },
   /**
-   * Deletes a group, its progress and its parked list. Deleting what is not there is no error.
+   * Deletes a group, its progress and its parked list. Its members' calls end with NOT_FOUND
+   * (GROUP_NOT_FOUND). Deleting what is not there is no error. Idempotent.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.DeleteGroup
    */
@@ -1241,7 +1333,7 @@ export declare const ConsumerGroupService: GenService<{
     output: typeof DeleteGroupResponseSchema;
   },
   /**
-   * A group's settings, progress and numbers. NOT_FOUND (GROUP_NOT_FOUND).
+   * A group's settings, progress, numbers and members. NOT_FOUND (GROUP_NOT_FOUND). Idempotent.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.GetGroup
    */
@@ -1251,7 +1343,7 @@ export declare const ConsumerGroupService: GenService<{
     output: typeof GetGroupResponseSchema;
   },
   /**
-   * Lists groups by name.
+   * Lists groups by name, with their numbers. Idempotent.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.ListGroups
    */
@@ -1261,7 +1353,8 @@ export declare const ConsumerGroupService: GenService<{
     output: typeof ListGroupsResponseSchema;
   },
   /**
-   * Lets a group begin anew at a position or a time. NOT_FOUND (GROUP_NOT_FOUND).
+   * Lets a group begin anew at a position or a time, and answers once that is durable. NOT_FOUND
+   * (GROUP_NOT_FOUND). OUT_OF_RANGE (BEYOND_HEAD): `start` is beyond the head. Idempotent.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.ResetGroup
    */
@@ -1273,10 +1366,19 @@ export declare const ConsumerGroupService: GenService<{
   /**
    * A member of a group: receives events, settles them.
    *
-   * Begins with `join`. Ends when the member half-closes (what is in flight to it is taken back), or
-   * with NOT_FOUND (GROUP_NOT_FOUND) when the group is deleted. INVALID_ARGUMENT: a message before
-   * `join`, or a second one. A member that is not heard of loses its events when their lease runs
-   * out, not before; one that disconnects loses them at once.
+   * Begins with `join`, which is answered with `joined`. From then on each side speaks when it likes:
+   * the server sends deliveries as long as fewer than the member's permits are in flight to it, and
+   * answers what the member says of them with `settled` or `refused`. A member that does not read is
+   * sent no more than its connection's window holds; its leases run out meanwhile. A member whose
+   * leases ran out gets nothing in their place until it says something.
+   *
+   * Ends with OK when the member half-closes: what is in flight to it is taken back, and it still
+   * gets the answers to what it said. Ends otherwise with NOT_FOUND (GROUP_NOT_FOUND): there is no
+   * such group (any more); INVALID_ARGUMENT (INVALID_FIELD): a message before `join`, a second one, or
+   * one that is against its bounds; DEADLINE_EXCEEDED, CANCELLED; UNAVAILABLE (STOPPING, RECOVERING):
+   * join again. However the call ends, what is in flight to the member is delivered to others at
+   * once, and counts as an attempt where the member was sent it; what it acknowledged and was not
+   * told of as `settled` may or may not come again. Not idempotent, and safe to begin again.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.Consume
    */
@@ -1286,7 +1388,7 @@ export declare const ConsumerGroupService: GenService<{
     output: typeof ConsumeResponseSchema;
   },
   /**
-   * Lists a group's parked events. NOT_FOUND (GROUP_NOT_FOUND).
+   * Lists a group's parked events by position. NOT_FOUND (GROUP_NOT_FOUND). Idempotent.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.ListParked
    */
@@ -1296,7 +1398,9 @@ export declare const ConsumerGroupService: GenService<{
     output: typeof ListParkedResponseSchema;
   },
   /**
-   * Has parked events delivered again. NOT_FOUND (GROUP_NOT_FOUND).
+   * Has parked events delivered again, before the other events of their keys, and answers once that
+   * is durable; they leave the parked list. With no positions as many as there is room for: at most
+   * 100,000 wait for their turn; call again for the rest. NOT_FOUND (GROUP_NOT_FOUND). Idempotent.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.ReplayParked
    */
@@ -1306,7 +1410,8 @@ export declare const ConsumerGroupService: GenService<{
     output: typeof ReplayParkedResponseSchema;
   },
   /**
-   * Forgets parked events. NOT_FOUND (GROUP_NOT_FOUND).
+   * Forgets parked events, and answers once that is durable. NOT_FOUND (GROUP_NOT_FOUND).
+   * Idempotent.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.DiscardParked
    */

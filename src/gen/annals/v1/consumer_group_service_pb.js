@@ -13,7 +13,7 @@ import { file_google_protobuf_duration, file_google_protobuf_empty, file_google_
  * Describes the file annals/v1/consumer_group_service.proto.
  */
 export const file_annals_v1_consumer_group_service = /*@__PURE__*/
-  fileDesc("CiZhbm5hbHMvdjEvY29uc3VtZXJfZ3JvdXBfc2VydmljZS5wcm90bxIJYW5uYWxzLnYxIqoBCg1Hcm91cE9yZGVyaW5nEigKBnN0cmVhbRgBIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eUgAEioKCGNhdGVnb3J5GAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5SAASFAoKdGFnX3ByZWZpeBgDIAEoCUgAEiYKBG5vbmUYBCABKAsyFi5nb29nbGUucHJvdG9idWYuRW1wdHlIAEIFCgNrZXkilwIKDUdyb3VwU2V0dGluZ3MSHwoFcXVlcnkYASABKAsyEC5hbm5hbHMudjEuUXVlcnkSKgoIb3JkZXJpbmcYAiABKAsyGC5hbm5hbHMudjEuR3JvdXBPcmRlcmluZxIoCgVsZWFzZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxhdHRlbXB0c19tYXgYBCABKA0SLgoLcmV0cnlfZGVsYXkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMgoPcmV0cnlfZGVsYXlfbWF4GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhUKDWluX2ZsaWdodF9tYXgYByABKA0ijAEKCkdyb3VwU3RhcnQSGAoOYWZ0ZXJfcG9zaXRpb24YASABKARIABIvCglmcm9tX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAASKgoIZnJvbV9lbmQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuRW1wdHlIAEIHCgVzdGFydCKnAgoFR3JvdXASDAoEbmFtZRgBIAEoCRIqCghzZXR0aW5ncxgCIAEoCzIYLmFubmFscy52MS5Hcm91cFNldHRpbmdzEhAKCHBvc2l0aW9uGAMgASgEEhIKCmxhZ19ldmVudHMYBCABKAQSJgoDbGFnGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhcKD2luX2ZsaWdodF9jb3VudBgGIAEoDRIUCgxtZW1iZXJfY291bnQYByABKA0SFAoMcGFya2VkX2NvdW50GAggASgEEiEKGW9sZGVzdF9pbl9mbGlnaHRfcG9zaXRpb24YCSABKAQSLgoKY3JlYXRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAidAoSQ3JlYXRlR3JvdXBSZXF1ZXN0EgwKBG5hbWUYASABKAkSKgoIc2V0dGluZ3MYAiABKAsyGC5hbm5hbHMudjEuR3JvdXBTZXR0aW5ncxIkCgVzdGFydBgDIAEoCzIVLmFubmFscy52MS5Hcm91cFN0YXJ0IjYKE0NyZWF0ZUdyb3VwUmVzcG9uc2USHwoFZ3JvdXAYASABKAsyEC5hbm5hbHMudjEuR3JvdXAiTgoSVXBkYXRlR3JvdXBSZXF1ZXN0EgwKBG5hbWUYASABKAkSKgoIc2V0dGluZ3MYAiABKAsyGC5hbm5hbHMudjEuR3JvdXBTZXR0aW5ncyI2ChNVcGRhdGVHcm91cFJlc3BvbnNlEh8KBWdyb3VwGAEgASgLMhAuYW5uYWxzLnYxLkdyb3VwIiIKEkRlbGV0ZUdyb3VwUmVxdWVzdBIMCgRuYW1lGAEgASgJIhUKE0RlbGV0ZUdyb3VwUmVzcG9uc2UiHwoPR2V0R3JvdXBSZXF1ZXN0EgwKBG5hbWUYASABKAkiMwoQR2V0R3JvdXBSZXNwb25zZRIfCgVncm91cBgBIAEoCzIQLmFubmFscy52MS5Hcm91cCJKChFMaXN0R3JvdXBzUmVxdWVzdBIOCgZwcmVmaXgYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkiTwoSTGlzdEdyb3Vwc1Jlc3BvbnNlEiAKBmdyb3VwcxgBIAMoCzIQLmFubmFscy52MS5Hcm91cBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiRwoRUmVzZXRHcm91cFJlcXVlc3QSDAoEbmFtZRgBIAEoCRIkCgVzdGFydBgCIAEoCzIVLmFubmFscy52MS5Hcm91cFN0YXJ0IjUKElJlc2V0R3JvdXBSZXNwb25zZRIfCgVncm91cBgBIAEoCzIQLmFubmFscy52MS5Hcm91cCKhBQoOQ29uc3VtZVJlcXVlc3QSLgoEam9pbhgBIAEoCzIeLmFubmFscy52MS5Db25zdW1lUmVxdWVzdC5Kb2luSAASNAoHcGVybWl0cxgCIAEoCzIhLmFubmFscy52MS5Db25zdW1lUmVxdWVzdC5QZXJtaXRzSAASLAoDYWNrGAMgASgLMh0uYW5uYWxzLnYxLkNvbnN1bWVSZXF1ZXN0LkFja0gAEi4KBG5hY2sYBCABKAsyHi5hbm5hbHMudjEuQ29uc3VtZVJlcXVlc3QuTmFja0gAEjIKBmV4dGVuZBgFIAEoCzIgLmFubmFscy52MS5Db25zdW1lUmVxdWVzdC5FeHRlbmRIABIuCgRwYXJrGAYgASgLMh4uYW5uYWxzLnYxLkNvbnN1bWVSZXF1ZXN0LlBhcmtIABpVCgRKb2luEg0KBWdyb3VwGAEgASgJEg4KBm1lbWJlchgCIAEoCRIPCgdwZXJtaXRzGAMgASgNEh0KBHZpZXcYBCABKA4yDy5hbm5hbHMudjEuVmlldxoYCgdQZXJtaXRzEg0KBWNvdW50GAEgASgNGi0KA0FjaxIOCgZ0b2tlbnMYASADKAkSFgoOdXBfdG9fcG9zaXRpb24YAiABKAQaUAoETmFjaxIOCgZ0b2tlbnMYASADKAkSKAoFZGVsYXkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDgoGcmVhc29uGAMgASgJGkIKBkV4dGVuZBIOCgZ0b2tlbnMYASADKAkSKAoFbGVhc2UYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24aJgoEUGFyaxIOCgZ0b2tlbnMYASADKAkSDgoGcmVhc29uGAIgASgJQgkKB21lc3NhZ2Ui9wMKD0NvbnN1bWVSZXNwb25zZRIzCgZqb2luZWQYASABKAsyIS5hbm5hbHMudjEuQ29uc3VtZVJlc3BvbnNlLkpvaW5lZEgAEjsKCmRlbGl2ZXJpZXMYAiABKAsyJS5hbm5hbHMudjEuQ29uc3VtZVJlc3BvbnNlLkRlbGl2ZXJpZXNIABI1CgdzZXR0bGVkGAMgASgLMiIuYW5uYWxzLnYxLkNvbnN1bWVSZXNwb25zZS5TZXR0bGVkSAASNQoHcmVmdXNlZBgEIAEoCzIiLmFubmFscy52MS5Db25zdW1lUmVzcG9uc2UuUmVmdXNlZEgAEjkKCWhlYXJ0YmVhdBgFIAEoCzIkLmFubmFscy52MS5Db25zdW1lUmVzcG9uc2UuSGVhcnRiZWF0SAAaMgoGSm9pbmVkEigKBWxlYXNlGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uGjUKCkRlbGl2ZXJpZXMSJwoKZGVsaXZlcmllcxgBIAMoCzITLmFubmFscy52MS5EZWxpdmVyeRoZCgdTZXR0bGVkEg4KBnRva2VucxgBIAMoCRoZCgdSZWZ1c2VkEg4KBnRva2VucxgBIAMoCRodCglIZWFydGJlYXQSEAoIcG9zaXRpb24YASABKARCCQoHbWVzc2FnZSKEAQoIRGVsaXZlcnkSDQoFdG9rZW4YASABKAkSDwoHYXR0ZW1wdBgCIAEoDRIvCgtsZWFzZV91bnRpbBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoFZXZlbnQYBCABKAsyGC5hbm5hbHMudjEuUmVjb3JkZWRFdmVudCKZAQoLUGFya2VkRXZlbnQSEAoIcG9zaXRpb24YASABKAQSEAoIYXR0ZW1wdHMYAiABKA0SDgoGcmVhc29uGAMgASgJEi0KCXBhcmtlZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoFZXZlbnQYBSABKAsyGC5hbm5hbHMudjEuUmVjb3JkZWRFdmVudCJoChFMaXN0UGFya2VkUmVxdWVzdBINCgVncm91cBgBIAEoCRIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCRIdCgR2aWV3GAQgASgOMg8uYW5uYWxzLnYxLlZpZXciVQoSTGlzdFBhcmtlZFJlc3BvbnNlEiYKBnBhcmtlZBgBIAMoCzIWLmFubmFscy52MS5QYXJrZWRFdmVudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiNwoTUmVwbGF5UGFya2VkUmVxdWVzdBINCgVncm91cBgBIAEoCRIRCglwb3NpdGlvbnMYAiADKAQiLgoUUmVwbGF5UGFya2VkUmVzcG9uc2USFgoOcmVwbGF5ZWRfY291bnQYASABKAQiOAoURGlzY2FyZFBhcmtlZFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSEQoJcG9zaXRpb25zGAIgAygEIjAKFURpc2NhcmRQYXJrZWRSZXNwb25zZRIXCg9kaXNjYXJkZWRfY291bnQYASABKAQywAYKFENvbnN1bWVyR3JvdXBTZXJ2aWNlElEKC0NyZWF0ZUdyb3VwEh0uYW5uYWxzLnYxLkNyZWF0ZUdyb3VwUmVxdWVzdBoeLmFubmFscy52MS5DcmVhdGVHcm91cFJlc3BvbnNlIgOQAgISUQoLVXBkYXRlR3JvdXASHS5hbm5hbHMudjEuVXBkYXRlR3JvdXBSZXF1ZXN0Gh4uYW5uYWxzLnYxLlVwZGF0ZUdyb3VwUmVzcG9uc2UiA5ACAhJRCgtEZWxldGVHcm91cBIdLmFubmFscy52MS5EZWxldGVHcm91cFJlcXVlc3QaHi5hbm5hbHMudjEuRGVsZXRlR3JvdXBSZXNwb25zZSIDkAICEkgKCEdldEdyb3VwEhouYW5uYWxzLnYxLkdldEdyb3VwUmVxdWVzdBobLmFubmFscy52MS5HZXRHcm91cFJlc3BvbnNlIgOQAgESTgoKTGlzdEdyb3VwcxIcLmFubmFscy52MS5MaXN0R3JvdXBzUmVxdWVzdBodLmFubmFscy52MS5MaXN0R3JvdXBzUmVzcG9uc2UiA5ACARJOCgpSZXNldEdyb3VwEhwuYW5uYWxzLnYxLlJlc2V0R3JvdXBSZXF1ZXN0Gh0uYW5uYWxzLnYxLlJlc2V0R3JvdXBSZXNwb25zZSIDkAICEkYKB0NvbnN1bWUSGS5hbm5hbHMudjEuQ29uc3VtZVJlcXVlc3QaGi5hbm5hbHMudjEuQ29uc3VtZVJlc3BvbnNlIgAoATABEk4KCkxpc3RQYXJrZWQSHC5hbm5hbHMudjEuTGlzdFBhcmtlZFJlcXVlc3QaHS5hbm5hbHMudjEuTGlzdFBhcmtlZFJlc3BvbnNlIgOQAgESVAoMUmVwbGF5UGFya2VkEh4uYW5uYWxzLnYxLlJlcGxheVBhcmtlZFJlcXVlc3QaHy5hbm5hbHMudjEuUmVwbGF5UGFya2VkUmVzcG9uc2UiA5ACAhJXCg1EaXNjYXJkUGFya2VkEh8uYW5uYWxzLnYxLkRpc2NhcmRQYXJrZWRSZXF1ZXN0GiAuYW5uYWxzLnYxLkRpc2NhcmRQYXJrZWRSZXNwb25zZSIDkAICQnUKDGlvLmFubmFscy52MVABWjhnaXRodWIuY29tL2FubmFscy1zdG9yZS9hbm5hbHMvZ2VuL2dvL2FubmFscy92MTthbm5hbHN2MaICA0FOTKoCCUFubmFscy5WMcoCCUFubmFsc1xWMeoCCkFubmFsczo6VjFiBnByb3RvMw", [file_annals_v1_event, file_annals_v1_query, file_google_protobuf_duration, file_google_protobuf_empty, file_google_protobuf_timestamp]);
+  fileDesc("CiZhbm5hbHMvdjEvY29uc3VtZXJfZ3JvdXBfc2VydmljZS5wcm90bxIJYW5uYWxzLnYxIqoBCg1Hcm91cE9yZGVyaW5nEigKBnN0cmVhbRgBIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5FbXB0eUgAEioKCGNhdGVnb3J5GAIgASgLMhYuZ29vZ2xlLnByb3RvYnVmLkVtcHR5SAASFAoKdGFnX3ByZWZpeBgDIAEoCUgAEiYKBG5vbmUYBCABKAsyFi5nb29nbGUucHJvdG9idWYuRW1wdHlIAEIFCgNrZXkilwIKDUdyb3VwU2V0dGluZ3MSHwoFcXVlcnkYASABKAsyEC5hbm5hbHMudjEuUXVlcnkSKgoIb3JkZXJpbmcYAiABKAsyGC5hbm5hbHMudjEuR3JvdXBPcmRlcmluZxIoCgVsZWFzZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIUCgxhdHRlbXB0c19tYXgYBCABKA0SLgoLcmV0cnlfZGVsYXkYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMgoPcmV0cnlfZGVsYXlfbWF4GAYgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhUKDWluX2ZsaWdodF9tYXgYByABKA0ijAEKCkdyb3VwU3RhcnQSGAoOYWZ0ZXJfcG9zaXRpb24YASABKARIABIvCglmcm9tX3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wSAASKgoIZnJvbV9lbmQYAyABKAsyFi5nb29nbGUucHJvdG9idWYuRW1wdHlIAEIHCgVzdGFydCLQAgoFR3JvdXASDAoEbmFtZRgBIAEoCRIqCghzZXR0aW5ncxgCIAEoCzIYLmFubmFscy52MS5Hcm91cFNldHRpbmdzEhAKCHBvc2l0aW9uGAMgASgEEhIKCmxhZ19ldmVudHMYBCABKAQSJgoDbGFnGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEhcKD2luX2ZsaWdodF9jb3VudBgGIAEoDRIUCgxtZW1iZXJfY291bnQYByABKA0SFAoMcGFya2VkX2NvdW50GAggASgEEiEKGW9sZGVzdF9pbl9mbGlnaHRfcG9zaXRpb24YCSABKAQSLgoKY3JlYXRlZF9hdBgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJwoHbWVtYmVycxgLIAMoCzIWLmFubmFscy52MS5Hcm91cE1lbWJlciJ0CgtHcm91cE1lbWJlchIMCgRuYW1lGAEgASgJEhcKD2luX2ZsaWdodF9jb3VudBgCIAEoDRIPCgdwZXJtaXRzGAMgASgNEi0KCWpvaW5lZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAidAoSQ3JlYXRlR3JvdXBSZXF1ZXN0EgwKBG5hbWUYASABKAkSKgoIc2V0dGluZ3MYAiABKAsyGC5hbm5hbHMudjEuR3JvdXBTZXR0aW5ncxIkCgVzdGFydBgDIAEoCzIVLmFubmFscy52MS5Hcm91cFN0YXJ0IjYKE0NyZWF0ZUdyb3VwUmVzcG9uc2USHwoFZ3JvdXAYASABKAsyEC5hbm5hbHMudjEuR3JvdXAiTgoSVXBkYXRlR3JvdXBSZXF1ZXN0EgwKBG5hbWUYASABKAkSKgoIc2V0dGluZ3MYAiABKAsyGC5hbm5hbHMudjEuR3JvdXBTZXR0aW5ncyI2ChNVcGRhdGVHcm91cFJlc3BvbnNlEh8KBWdyb3VwGAEgASgLMhAuYW5uYWxzLnYxLkdyb3VwIiIKEkRlbGV0ZUdyb3VwUmVxdWVzdBIMCgRuYW1lGAEgASgJIiYKE0RlbGV0ZUdyb3VwUmVzcG9uc2USDwoHZGVsZXRlZBgBIAEoCCIfCg9HZXRHcm91cFJlcXVlc3QSDAoEbmFtZRgBIAEoCSIzChBHZXRHcm91cFJlc3BvbnNlEh8KBWdyb3VwGAEgASgLMhAuYW5uYWxzLnYxLkdyb3VwIkoKEUxpc3RHcm91cHNSZXF1ZXN0Eg4KBnByZWZpeBgBIAEoCRIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCSJPChJMaXN0R3JvdXBzUmVzcG9uc2USIAoGZ3JvdXBzGAEgAygLMhAuYW5uYWxzLnYxLkdyb3VwEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSJHChFSZXNldEdyb3VwUmVxdWVzdBIMCgRuYW1lGAEgASgJEiQKBXN0YXJ0GAIgASgLMhUuYW5uYWxzLnYxLkdyb3VwU3RhcnQiNQoSUmVzZXRHcm91cFJlc3BvbnNlEh8KBWdyb3VwGAEgASgLMhAuYW5uYWxzLnYxLkdyb3VwIp4FCg5Db25zdW1lUmVxdWVzdBIuCgRqb2luGAEgASgLMh4uYW5uYWxzLnYxLkNvbnN1bWVSZXF1ZXN0LkpvaW5IABI0CgdwZXJtaXRzGAIgASgLMiEuYW5uYWxzLnYxLkNvbnN1bWVSZXF1ZXN0LlBlcm1pdHNIABIsCgNhY2sYAyABKAsyHS5hbm5hbHMudjEuQ29uc3VtZVJlcXVlc3QuQWNrSAASLgoEbmFjaxgEIAEoCzIeLmFubmFscy52MS5Db25zdW1lUmVxdWVzdC5OYWNrSAASMgoGZXh0ZW5kGAUgASgLMiAuYW5uYWxzLnYxLkNvbnN1bWVSZXF1ZXN0LkV4dGVuZEgAEi4KBHBhcmsYBiABKAsyHi5hbm5hbHMudjEuQ29uc3VtZVJlcXVlc3QuUGFya0gAGlUKBEpvaW4SDQoFZ3JvdXAYASABKAkSDgoGbWVtYmVyGAIgASgJEg8KB3Blcm1pdHMYAyABKA0SHQoEdmlldxgEIAEoDjIPLmFubmFscy52MS5WaWV3GhgKB1Blcm1pdHMSDQoFY291bnQYASABKA0aKgoDQWNrEg4KBnRva2VucxgBIAMoCRITCgt1cF90b190b2tlbhgCIAEoCRpQCgROYWNrEg4KBnRva2VucxgBIAMoCRIoCgVkZWxheRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZyZWFzb24YAyABKAkaQgoGRXh0ZW5kEg4KBnRva2VucxgBIAMoCRIoCgVsZWFzZRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhomCgRQYXJrEg4KBnRva2VucxgBIAMoCRIOCgZyZWFzb24YAiABKAlCCQoHbWVzc2FnZSKIBAoPQ29uc3VtZVJlc3BvbnNlEjMKBmpvaW5lZBgBIAEoCzIhLmFubmFscy52MS5Db25zdW1lUmVzcG9uc2UuSm9pbmVkSAASOwoKZGVsaXZlcmllcxgCIAEoCzIlLmFubmFscy52MS5Db25zdW1lUmVzcG9uc2UuRGVsaXZlcmllc0gAEjUKB3NldHRsZWQYAyABKAsyIi5hbm5hbHMudjEuQ29uc3VtZVJlc3BvbnNlLlNldHRsZWRIABI1CgdyZWZ1c2VkGAQgASgLMiIuYW5uYWxzLnYxLkNvbnN1bWVSZXNwb25zZS5SZWZ1c2VkSAASOQoJaGVhcnRiZWF0GAUgASgLMiQuYW5uYWxzLnYxLkNvbnN1bWVSZXNwb25zZS5IZWFydGJlYXRIABpDCgZKb2luZWQSKAoFbGVhc2UYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHcGVybWl0cxgCIAEoDRo1CgpEZWxpdmVyaWVzEicKCmRlbGl2ZXJpZXMYASADKAsyEy5hbm5hbHMudjEuRGVsaXZlcnkaGQoHU2V0dGxlZBIOCgZ0b2tlbnMYASADKAkaGQoHUmVmdXNlZBIOCgZ0b2tlbnMYASADKAkaHQoJSGVhcnRiZWF0EhAKCHBvc2l0aW9uGAEgASgEQgkKB21lc3NhZ2UihAEKCERlbGl2ZXJ5Eg0KBXRva2VuGAEgASgJEg8KB2F0dGVtcHQYAiABKA0SLwoLbGVhc2VfdW50aWwYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBWV2ZW50GAQgASgLMhguYW5uYWxzLnYxLlJlY29yZGVkRXZlbnQimQEKC1BhcmtlZEV2ZW50EhAKCHBvc2l0aW9uGAEgASgEEhAKCGF0dGVtcHRzGAIgASgNEg4KBnJlYXNvbhgDIAEoCRItCglwYXJrZWRfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEicKBWV2ZW50GAUgASgLMhguYW5uYWxzLnYxLlJlY29yZGVkRXZlbnQiaAoRTGlzdFBhcmtlZFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkSHQoEdmlldxgEIAEoDjIPLmFubmFscy52MS5WaWV3IlUKEkxpc3RQYXJrZWRSZXNwb25zZRImCgZwYXJrZWQYASADKAsyFi5hbm5hbHMudjEuUGFya2VkRXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIjcKE1JlcGxheVBhcmtlZFJlcXVlc3QSDQoFZ3JvdXAYASABKAkSEQoJcG9zaXRpb25zGAIgAygEIi4KFFJlcGxheVBhcmtlZFJlc3BvbnNlEhYKDnJlcGxheWVkX2NvdW50GAEgASgEIjgKFERpc2NhcmRQYXJrZWRSZXF1ZXN0Eg0KBWdyb3VwGAEgASgJEhEKCXBvc2l0aW9ucxgCIAMoBCIwChVEaXNjYXJkUGFya2VkUmVzcG9uc2USFwoPZGlzY2FyZGVkX2NvdW50GAEgASgEMsAGChRDb25zdW1lckdyb3VwU2VydmljZRJRCgtDcmVhdGVHcm91cBIdLmFubmFscy52MS5DcmVhdGVHcm91cFJlcXVlc3QaHi5hbm5hbHMudjEuQ3JlYXRlR3JvdXBSZXNwb25zZSIDkAICElEKC1VwZGF0ZUdyb3VwEh0uYW5uYWxzLnYxLlVwZGF0ZUdyb3VwUmVxdWVzdBoeLmFubmFscy52MS5VcGRhdGVHcm91cFJlc3BvbnNlIgOQAgISUQoLRGVsZXRlR3JvdXASHS5hbm5hbHMudjEuRGVsZXRlR3JvdXBSZXF1ZXN0Gh4uYW5uYWxzLnYxLkRlbGV0ZUdyb3VwUmVzcG9uc2UiA5ACAhJICghHZXRHcm91cBIaLmFubmFscy52MS5HZXRHcm91cFJlcXVlc3QaGy5hbm5hbHMudjEuR2V0R3JvdXBSZXNwb25zZSIDkAIBEk4KCkxpc3RHcm91cHMSHC5hbm5hbHMudjEuTGlzdEdyb3Vwc1JlcXVlc3QaHS5hbm5hbHMudjEuTGlzdEdyb3Vwc1Jlc3BvbnNlIgOQAgESTgoKUmVzZXRHcm91cBIcLmFubmFscy52MS5SZXNldEdyb3VwUmVxdWVzdBodLmFubmFscy52MS5SZXNldEdyb3VwUmVzcG9uc2UiA5ACAhJGCgdDb25zdW1lEhkuYW5uYWxzLnYxLkNvbnN1bWVSZXF1ZXN0GhouYW5uYWxzLnYxLkNvbnN1bWVSZXNwb25zZSIAKAEwARJOCgpMaXN0UGFya2VkEhwuYW5uYWxzLnYxLkxpc3RQYXJrZWRSZXF1ZXN0Gh0uYW5uYWxzLnYxLkxpc3RQYXJrZWRSZXNwb25zZSIDkAIBElQKDFJlcGxheVBhcmtlZBIeLmFubmFscy52MS5SZXBsYXlQYXJrZWRSZXF1ZXN0Gh8uYW5uYWxzLnYxLlJlcGxheVBhcmtlZFJlc3BvbnNlIgOQAgISVwoNRGlzY2FyZFBhcmtlZBIfLmFubmFscy52MS5EaXNjYXJkUGFya2VkUmVxdWVzdBogLmFubmFscy52MS5EaXNjYXJkUGFya2VkUmVzcG9uc2UiA5ACAkJ1Cgxpby5hbm5hbHMudjFQAVo4Z2l0aHViLmNvbS9hbm5hbHMtc3RvcmUvYW5uYWxzL2dlbi9nby9hbm5hbHMvdjE7YW5uYWxzdjGiAgNBTkyqAglBbm5hbHMuVjHKAglBbm5hbHNcVjHqAgpBbm5hbHM6OlYxYgZwcm90bzM", [file_annals_v1_event, file_annals_v1_query, file_google_protobuf_duration, file_google_protobuf_empty, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message annals.v1.GroupOrdering.
@@ -44,241 +44,255 @@ export const GroupSchema = /*@__PURE__*/
   messageDesc(file_annals_v1_consumer_group_service, 3);
 
 /**
+ * Describes the message annals.v1.GroupMember.
+ * Use `create(GroupMemberSchema)` to create a new message.
+ */
+export const GroupMemberSchema = /*@__PURE__*/
+  messageDesc(file_annals_v1_consumer_group_service, 4);
+
+/**
  * Describes the message annals.v1.CreateGroupRequest.
  * Use `create(CreateGroupRequestSchema)` to create a new message.
  */
 export const CreateGroupRequestSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 4);
+  messageDesc(file_annals_v1_consumer_group_service, 5);
 
 /**
  * Describes the message annals.v1.CreateGroupResponse.
  * Use `create(CreateGroupResponseSchema)` to create a new message.
  */
 export const CreateGroupResponseSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 5);
+  messageDesc(file_annals_v1_consumer_group_service, 6);
 
 /**
  * Describes the message annals.v1.UpdateGroupRequest.
  * Use `create(UpdateGroupRequestSchema)` to create a new message.
  */
 export const UpdateGroupRequestSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 6);
+  messageDesc(file_annals_v1_consumer_group_service, 7);
 
 /**
  * Describes the message annals.v1.UpdateGroupResponse.
  * Use `create(UpdateGroupResponseSchema)` to create a new message.
  */
 export const UpdateGroupResponseSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 7);
+  messageDesc(file_annals_v1_consumer_group_service, 8);
 
 /**
  * Describes the message annals.v1.DeleteGroupRequest.
  * Use `create(DeleteGroupRequestSchema)` to create a new message.
  */
 export const DeleteGroupRequestSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 8);
+  messageDesc(file_annals_v1_consumer_group_service, 9);
 
 /**
  * Describes the message annals.v1.DeleteGroupResponse.
  * Use `create(DeleteGroupResponseSchema)` to create a new message.
  */
 export const DeleteGroupResponseSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 9);
+  messageDesc(file_annals_v1_consumer_group_service, 10);
 
 /**
  * Describes the message annals.v1.GetGroupRequest.
  * Use `create(GetGroupRequestSchema)` to create a new message.
  */
 export const GetGroupRequestSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 10);
+  messageDesc(file_annals_v1_consumer_group_service, 11);
 
 /**
  * Describes the message annals.v1.GetGroupResponse.
  * Use `create(GetGroupResponseSchema)` to create a new message.
  */
 export const GetGroupResponseSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 11);
+  messageDesc(file_annals_v1_consumer_group_service, 12);
 
 /**
  * Describes the message annals.v1.ListGroupsRequest.
  * Use `create(ListGroupsRequestSchema)` to create a new message.
  */
 export const ListGroupsRequestSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 12);
+  messageDesc(file_annals_v1_consumer_group_service, 13);
 
 /**
  * Describes the message annals.v1.ListGroupsResponse.
  * Use `create(ListGroupsResponseSchema)` to create a new message.
  */
 export const ListGroupsResponseSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 13);
+  messageDesc(file_annals_v1_consumer_group_service, 14);
 
 /**
  * Describes the message annals.v1.ResetGroupRequest.
  * Use `create(ResetGroupRequestSchema)` to create a new message.
  */
 export const ResetGroupRequestSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 14);
+  messageDesc(file_annals_v1_consumer_group_service, 15);
 
 /**
  * Describes the message annals.v1.ResetGroupResponse.
  * Use `create(ResetGroupResponseSchema)` to create a new message.
  */
 export const ResetGroupResponseSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 15);
+  messageDesc(file_annals_v1_consumer_group_service, 16);
 
 /**
  * Describes the message annals.v1.ConsumeRequest.
  * Use `create(ConsumeRequestSchema)` to create a new message.
  */
 export const ConsumeRequestSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 16);
+  messageDesc(file_annals_v1_consumer_group_service, 17);
 
 /**
  * Describes the message annals.v1.ConsumeRequest.Join.
  * Use `create(ConsumeRequest_JoinSchema)` to create a new message.
  */
 export const ConsumeRequest_JoinSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 16, 0);
+  messageDesc(file_annals_v1_consumer_group_service, 17, 0);
 
 /**
  * Describes the message annals.v1.ConsumeRequest.Permits.
  * Use `create(ConsumeRequest_PermitsSchema)` to create a new message.
  */
 export const ConsumeRequest_PermitsSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 16, 1);
+  messageDesc(file_annals_v1_consumer_group_service, 17, 1);
 
 /**
  * Describes the message annals.v1.ConsumeRequest.Ack.
  * Use `create(ConsumeRequest_AckSchema)` to create a new message.
  */
 export const ConsumeRequest_AckSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 16, 2);
+  messageDesc(file_annals_v1_consumer_group_service, 17, 2);
 
 /**
  * Describes the message annals.v1.ConsumeRequest.Nack.
  * Use `create(ConsumeRequest_NackSchema)` to create a new message.
  */
 export const ConsumeRequest_NackSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 16, 3);
+  messageDesc(file_annals_v1_consumer_group_service, 17, 3);
 
 /**
  * Describes the message annals.v1.ConsumeRequest.Extend.
  * Use `create(ConsumeRequest_ExtendSchema)` to create a new message.
  */
 export const ConsumeRequest_ExtendSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 16, 4);
+  messageDesc(file_annals_v1_consumer_group_service, 17, 4);
 
 /**
  * Describes the message annals.v1.ConsumeRequest.Park.
  * Use `create(ConsumeRequest_ParkSchema)` to create a new message.
  */
 export const ConsumeRequest_ParkSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 16, 5);
+  messageDesc(file_annals_v1_consumer_group_service, 17, 5);
 
 /**
  * Describes the message annals.v1.ConsumeResponse.
  * Use `create(ConsumeResponseSchema)` to create a new message.
  */
 export const ConsumeResponseSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 17);
+  messageDesc(file_annals_v1_consumer_group_service, 18);
 
 /**
  * Describes the message annals.v1.ConsumeResponse.Joined.
  * Use `create(ConsumeResponse_JoinedSchema)` to create a new message.
  */
 export const ConsumeResponse_JoinedSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 17, 0);
+  messageDesc(file_annals_v1_consumer_group_service, 18, 0);
 
 /**
  * Describes the message annals.v1.ConsumeResponse.Deliveries.
  * Use `create(ConsumeResponse_DeliveriesSchema)` to create a new message.
  */
 export const ConsumeResponse_DeliveriesSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 17, 1);
+  messageDesc(file_annals_v1_consumer_group_service, 18, 1);
 
 /**
  * Describes the message annals.v1.ConsumeResponse.Settled.
  * Use `create(ConsumeResponse_SettledSchema)` to create a new message.
  */
 export const ConsumeResponse_SettledSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 17, 2);
+  messageDesc(file_annals_v1_consumer_group_service, 18, 2);
 
 /**
  * Describes the message annals.v1.ConsumeResponse.Refused.
  * Use `create(ConsumeResponse_RefusedSchema)` to create a new message.
  */
 export const ConsumeResponse_RefusedSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 17, 3);
+  messageDesc(file_annals_v1_consumer_group_service, 18, 3);
 
 /**
  * Describes the message annals.v1.ConsumeResponse.Heartbeat.
  * Use `create(ConsumeResponse_HeartbeatSchema)` to create a new message.
  */
 export const ConsumeResponse_HeartbeatSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 17, 4);
+  messageDesc(file_annals_v1_consumer_group_service, 18, 4);
 
 /**
  * Describes the message annals.v1.Delivery.
  * Use `create(DeliverySchema)` to create a new message.
  */
 export const DeliverySchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 18);
+  messageDesc(file_annals_v1_consumer_group_service, 19);
 
 /**
  * Describes the message annals.v1.ParkedEvent.
  * Use `create(ParkedEventSchema)` to create a new message.
  */
 export const ParkedEventSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 19);
+  messageDesc(file_annals_v1_consumer_group_service, 20);
 
 /**
  * Describes the message annals.v1.ListParkedRequest.
  * Use `create(ListParkedRequestSchema)` to create a new message.
  */
 export const ListParkedRequestSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 20);
+  messageDesc(file_annals_v1_consumer_group_service, 21);
 
 /**
  * Describes the message annals.v1.ListParkedResponse.
  * Use `create(ListParkedResponseSchema)` to create a new message.
  */
 export const ListParkedResponseSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 21);
+  messageDesc(file_annals_v1_consumer_group_service, 22);
 
 /**
  * Describes the message annals.v1.ReplayParkedRequest.
  * Use `create(ReplayParkedRequestSchema)` to create a new message.
  */
 export const ReplayParkedRequestSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 22);
+  messageDesc(file_annals_v1_consumer_group_service, 23);
 
 /**
  * Describes the message annals.v1.ReplayParkedResponse.
  * Use `create(ReplayParkedResponseSchema)` to create a new message.
  */
 export const ReplayParkedResponseSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 23);
+  messageDesc(file_annals_v1_consumer_group_service, 24);
 
 /**
  * Describes the message annals.v1.DiscardParkedRequest.
  * Use `create(DiscardParkedRequestSchema)` to create a new message.
  */
 export const DiscardParkedRequestSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 24);
+  messageDesc(file_annals_v1_consumer_group_service, 25);
 
 /**
  * Describes the message annals.v1.DiscardParkedResponse.
  * Use `create(DiscardParkedResponseSchema)` to create a new message.
  */
 export const DiscardParkedResponseSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_consumer_group_service, 25);
+  messageDesc(file_annals_v1_consumer_group_service, 26);
 
 /**
- * Not served yet: every call ends with UNIMPLEMENTED.
+ * Workers that share a subscription.
  *
- * Workers that share a subscription. At least once, never less: an event counts as done only when its
- * acknowledgement was durable.
+ * At least once, never less: an event counts as done only when its acknowledgement is durable. Of one
+ * key, events are delivered one after the other, in the order of their positions: the next only when
+ * the one before is acknowledged or parked. It may come before that acknowledgement is durable; should
+ * the server crash in between, both come again, in order. An event that fails waits, and is tried
+ * again; after `attempts_max` it is parked, and its key goes on. Names are bounded as in
+ * `CreateGroupRequest.name`.
+ *
+ * Every call: INVALID_ARGUMENT (INVALID_FIELD) names the field and the limit; UNAVAILABLE (STOPPING,
+ * RECOVERING, OUTCOME_UNKNOWN) and RESOURCE_EXHAUSTED (DISK_FULL, OVERLOADED) may be retried.
  *
  * @generated from service annals.v1.ConsumerGroupService
  */

@@ -412,6 +412,14 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_GROUP_EXISTS = 24;
    */
   GROUP_EXISTS = 24,
+
+  /**
+   * UNAVAILABLE: events of the read's view were removed while it went on, and their space was
+   * reclaimed. Read again.
+   *
+   * @generated from enum value: ERROR_REASON_READ_OVERTAKEN = 25;
+   */
+  READ_OVERTAKEN = 25,
 }
 
 /**

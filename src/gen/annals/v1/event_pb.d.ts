@@ -195,6 +195,15 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
    * @generated from field: google.protobuf.Timestamp recorded_at = 11;
    */
   recordedAt?: Timestamp | undefined;
+
+  /**
+   * Set where the event was removed by its stream's policy or deletion and its space was reclaimed:
+   * then `metadata`, `content_type` and `data` are empty. In no answer but those that ask for removed
+   * events.
+   *
+   * @generated from field: annals.v1.RemovedEvent removed = 16;
+   */
+  removed?: RemovedEvent | undefined;
 };
 
 /**
@@ -202,6 +211,37 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
  * Use `create(RecordedEventSchema)` to create a new message.
  */
 export declare const RecordedEventSchema: GenMessage<RecordedEvent>;
+
+/**
+ * What is kept of a removed event beside its id, stream, type, tags and place in the log.
+ *
+ * @generated from message annals.v1.RemovedEvent
+ */
+export declare type RemovedEvent = Message<"annals.v1.RemovedEvent"> & {
+  /**
+   * SHA-256 of what the event held, by which a retry of its append is still recognised. Over type,
+   * content type, tags, metadata and data, in this order: texts and bytes each behind their length,
+   * tags and metadata entries behind their count, metadata in the order of its keys' UTF-8 bytes;
+   * lengths and counts as varints. Empty where the server made the id.
+   *
+   * @generated from field: bytes content_sha256 = 1;
+   */
+  contentSha256: Uint8Array;
+
+  /**
+   * The position of the `$StreamUpdated`, `$StreamDeleted` or `$StreamTombstoned` event that was in
+   * force when the space was reclaimed: who asked for it, and why.
+   *
+   * @generated from field: uint64 policy_position = 2;
+   */
+  policyPosition: bigint;
+};
+
+/**
+ * Describes the message annals.v1.RemovedEvent.
+ * Use `create(RemovedEventSchema)` to create a new message.
+ */
+export declare const RemovedEventSchema: GenMessage<RemovedEvent>;
 
 /**
  * Some recorded events, in the order of the read.
