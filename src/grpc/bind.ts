@@ -10,12 +10,18 @@ import {
   type DescService,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import type { Server, ServiceDefinition, UntypedServiceImplementation } from "@grpc/grpc-js";
+import type {
+  Server,
+  ServiceDefinition,
+  UntypedHandleCall,
+  UntypedServiceImplementation,
+} from "@grpc/grpc-js";
 import type { Call } from "./call.ts";
+import type { DirectMethod } from "./direct.ts";
 import { decodeRequest } from "./decode.ts";
 import type { Edge } from "./edge.ts";
-import { bidi, serverStreaming } from "./streaming.ts";
-import { unary } from "./unary.ts";
+import { bidi, directStreaming, serverStreaming } from "./streaming.ts";
+import { directUnary, unary, type UnaryBytes } from "./unary.ts";
 
 declare const shape: unique symbol;
 
@@ -52,13 +58,17 @@ export type Handlers<S extends DescService> = {
   readonly [K in keyof S["method"]]: Handler<S["method"][K]>;
 };
 
-/** Adds the service to the server; answers the paths of its methods. */
+/** Methods by their path; absent: grpc-js carries its calls. */
+export type Methods = ReadonlyMap<string, DirectMethod | undefined>;
+
+/** Adds the service to the server; answers its methods. */
 export function bindService<S extends DescService>(
   server: Server,
   service: S,
   handlers: Handlers<S>,
   edge: Edge,
-): string[] {
+): Methods {
+  const methods = new Map<string, DirectMethod | undefined>();
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
   for (const method of service.methods) {
@@ -66,10 +76,12 @@ export function bindService<S extends DescService>(
     const path = `/${service.typeName}/${method.name}`;
     definition[localName] = bytesDefinition(method, path);
     const handler = handlers[localName as keyof S["method"]] as AnyHandler;
-    implementation[localName] = adapt(edge, method, path, handler);
+    const { underGrpcJs, direct } = adapt(edge, method, path, handler);
+    implementation[localName] = underGrpcJs;
+    methods.set(path, direct);
   }
   server.addService(definition, implementation);
-  return Object.values(definition).map(({ path }) => path);
+  return methods;
 }
 
 /** What a handler is once its types have done their work. */
@@ -77,21 +89,34 @@ export function bindService<S extends DescService>(
 type Run = (request: unknown, call: Call) => any;
 type AnyHandler = Run | TakesBytes<Run>;
 
-function adapt(edge: Edge, method: DescMethod, path: string, handler: AnyHandler) {
+interface Adapted {
+  readonly underGrpcJs: UntypedHandleCall;
+  readonly direct?: DirectMethod;
+}
+
+function adapt(edge: Edge, method: DescMethod, path: string, handler: AnyHandler): Adapted {
   const takesBytes = typeof handler !== "function";
   const run = takesBytes ? handler.bytes : handler;
   const decode = (bytes: Buffer): unknown =>
     takesBytes ? bytes : decodeRequest(method.input, bytes);
   const encode = (answer: unknown): Buffer => encodeAnswer(method.output, answer);
   switch (method.methodKind) {
-    case "unary":
-      return unary(edge, path, async (request, call) => encode(await run(decode(request), call)));
-    case "server_streaming":
-      return serverStreaming(edge, path, encode, (request, call) => run(decode(request), call));
-    case "bidi_streaming":
-      return bidi(edge, path, encode, (requests, call) =>
-        run(takesBytes ? requests : decodeEach(requests, decode), call),
-      );
+    case "unary": {
+      const bytes: UnaryBytes = async (request, call) => encode(await run(decode(request), call));
+      return { underGrpcJs: unary(edge, path, bytes), direct: directUnary(edge, path, bytes) };
+    }
+    case "server_streaming": {
+      const stream = (request: Buffer, call: Call) => run(decode(request), call);
+      return {
+        underGrpcJs: serverStreaming(edge, path, encode, stream),
+        direct: directStreaming(edge, path, encode, stream),
+      };
+    }
+    case "bidi_streaming": {
+      const pipe = (requests: AsyncIterable<Buffer>, call: Call) =>
+        run(takesBytes ? requests : decodeEach(requests, decode), call);
+      return { underGrpcJs: bidi(edge, path, encode, pipe) };
+    }
     case "client_streaming":
       throw new Error(`${path}: client streaming is not bound; no service has it`);
   }

@@ -5,9 +5,8 @@ import type { Metadata } from "@grpc/grpc-js";
 import { AnnalsError } from "../domain/errors.ts";
 import { timeoutHeader } from "./timeout.ts";
 
-/** What this file needs of grpc-js's server calls, unary and streaming alike. */
+/** What this file needs of a call, whoever carries it. */
 export interface ServerCall {
-  readonly metadata: Metadata;
   readonly cancelled: boolean;
   getPeer(): string;
   on(event: "cancelled", listener: () => void): unknown;
@@ -25,14 +24,14 @@ export class Call {
   #timer: NodeJS.Timeout | undefined;
   #settled = false;
 
-  constructor(source: ServerCall) {
+  /** `timeoutMs`: until its deadline; absent: it has none. */
+  constructor(source: ServerCall, timeoutMs: number | undefined) {
     this.#source = source;
     source.on("cancelled", () => this.#end("CANCELLED", cancelled));
     if (source.cancelled) this.#end("CANCELLED", cancelled);
-    const [timeout] = source.metadata.get(timeoutHeader);
-    if (timeout === undefined) return;
+    if (timeoutMs === undefined) return;
     const expire = (): void => this.#end("DEADLINE_EXCEEDED", deadlineExceeded);
-    this.#timer = setTimeout(expire, Number(timeout));
+    this.#timer = setTimeout(expire, timeoutMs);
   }
 
   /** Made when first asked for: most calls never wait for anything. */
@@ -67,4 +66,10 @@ export class Call {
     this.#controller?.abort(this.#reason);
     this.onEnded?.(this.#reason);
   }
+}
+
+/** What the door made of a call's `grpc-timeout`. */
+export function timeoutOf(metadata: Metadata): number | undefined {
+  const [timeout] = metadata.get(timeoutHeader);
+  return timeout === undefined ? undefined : Number(timeout);
 }

@@ -1,6 +1,6 @@
-// The door: every HTTP/2 stream passes here before grpc-js sees it. It names unknown methods with a
-// proper status, takes the deadline out of grpc-js's hands (see timeout.ts), and is the last net:
-// what a request makes grpc-js throw ends that stream and not the process.
+// The door: every HTTP/2 stream passes here first. It names unknown methods with a proper status,
+// reads the deadline (see timeout.ts), sends the call on its way, direct or through grpc-js, and is
+// the last net: what a request makes either throw ends that stream and not the process.
 //
 // grpc-js has no public seam here. The two inner members used (its HTTP/2 servers and their common
 // options) are checked when the server binds; its version is pinned.
@@ -9,8 +9,11 @@ import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream } from "node:h
 import { constants } from "node:http2";
 import { status as Code, type Server } from "@grpc/grpc-js";
 import { invariant } from "../domain/errors.ts";
+import type { Methods } from "./bind.ts";
+import { DirectCall, headersOf, statusHeaders } from "./direct.ts";
 import type { Edge } from "./edge.ts";
-import { StatusError, trailersOf } from "./status.ts";
+import type { BoundServer } from "./services.ts";
+import { StatusError } from "./status.ts";
 import { parseTimeout, timeoutHeader } from "./timeout.ts";
 import { shorten } from "./wire-text.ts";
 
@@ -20,11 +23,11 @@ type StreamListener = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) 
 const watched = new WeakSet<Http2Server>();
 
 /**
- * Stands before every address the server has bound so far. `paths`: the methods there are, as
- * `/package.Service/Method`. To be called in the same turn as the binding's answer.
+ * Stands before every address the server has bound so far. To be called in the same turn as the
+ * binding's answer.
  */
-export function standAtTheDoor(server: Server, paths: ReadonlySet<string>, edge: Edge): void {
-  const servers: unknown = server["http2Servers"];
+export function standAtTheDoor(bound: BoundServer, edge: Edge): void {
+  const servers: unknown = bound.server["http2Servers"];
   invariant(servers instanceof Map, "grpc-js keeps its HTTP/2 servers in a map");
   for (const http2Server of servers.keys() as Iterable<Http2Server>) {
     if (watched.has(http2Server)) continue;
@@ -34,7 +37,7 @@ export function standAtTheDoor(server: Server, paths: ReadonlySet<string>, edge:
     invariant(listeners.length === 1 && inner !== undefined, "grpc-js listens for streams once");
     http2Server.removeListener("stream", inner);
     http2Server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
-      enter(stream, headers, inner, paths, edge);
+      enter(stream, headers, inner, bound, edge);
     });
     http2Server.on("sessionError", (error: Error) => {
       edge.logger.debug("connection failed", { error });
@@ -60,14 +63,20 @@ function enter(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   inner: StreamListener,
-  paths: ReadonlySet<string>,
+  { methods, receiveBytesMax }: BoundServer,
   edge: Edge,
 ): void {
   stream.once("aborted", letGo);
   try {
-    const refusal = examine(headers, paths);
-    if (refusal === undefined) inner(stream, headers);
-    else refuse(stream, refusal);
+    const examined = examine(headers, methods);
+    if (examined instanceof StatusError) return refuse(stream, examined);
+    const direct = isPlain(headers) ? methods.get(headers[":path"] as string) : undefined;
+    if (direct !== undefined) {
+      void new DirectCall(stream, direct, examined, receiveBytesMax);
+      return;
+    }
+    if (examined !== undefined) headers[timeoutHeader] = `${examined}`;
+    inner(stream, headers);
   } catch (error) {
     edge.logger.error("a request could not be taken", { path: headers[":path"], error });
     if (!stream.destroyed) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
@@ -82,16 +91,13 @@ function letGo(this: ServerHttp2Stream): void {
   process.nextTick(() => this.destroy());
 }
 
-/** Why the request is refused, if it is; else the headers are as the handlers expect them. */
-function examine(
-  headers: IncomingHttpHeaders,
-  paths: ReadonlySet<string>,
-): StatusError | undefined {
+/** Why the request is refused, if it is; else how many milliseconds it has, if it says so. */
+function examine(headers: IncomingHttpHeaders, methods: Methods): StatusError | number | undefined {
   delete headers[timeoutHeader];
   // Anything but gRPC is left to grpc-js, which answers it with HTTP 415.
-  if (headers["content-type"]?.startsWith("application/grpc") !== true) return undefined;
+  if (!isGrpc(headers)) return undefined;
   const path = headers[":path"] ?? "";
-  if (!paths.has(path)) {
+  if (!methods.has(path)) {
     const message = `there is no method ${shorten(JSON.stringify(path), 128)}`;
     return new StatusError(Code.UNIMPLEMENTED, message, "UNIMPLEMENTED");
   }
@@ -102,19 +108,21 @@ function examine(
   if (ms === undefined) {
     return new StatusError(Code.INVALID_ARGUMENT, "grpc-timeout: not a number and a unit of time");
   }
-  if (ms !== Infinity) headers[timeoutHeader] = `${ms}`;
-  return undefined;
+  return ms === Infinity ? undefined : ms;
+}
+
+function isGrpc(headers: IncomingHttpHeaders): boolean {
+  return headers["content-type"]?.startsWith("application/grpc") === true;
+}
+
+/** Whether grpc-js has nothing to do for it. */
+function isPlain(headers: IncomingHttpHeaders): boolean {
+  const encoding = headers["grpc-encoding"];
+  return (encoding === undefined || encoding === "identity") && isGrpc(headers);
 }
 
 function refuse(stream: ServerHttp2Stream, { status }: StatusError): void {
   stream.on("error", () => {});
   stream.resume();
-  const answer = {
-    [constants.HTTP2_HEADER_STATUS]: constants.HTTP_STATUS_OK,
-    [constants.HTTP2_HEADER_CONTENT_TYPE]: "application/grpc+proto",
-    "grpc-status": status.code,
-    "grpc-message": encodeURI(status.message),
-    ...trailersOf(status).toHttp2Headers(),
-  };
-  stream.respond(answer, { endStream: true });
+  stream.respond({ ...statusHeaders, ...headersOf(status) }, { endStream: true });
 }

@@ -10,29 +10,29 @@ import { clearSocketPath, privately } from "./unix-socket.ts";
 
 /** Binds a TCP address; answers it with the port that was bound. */
 export async function listenOnTcp(
-  { server, paths }: BoundServer,
+  bound: BoundServer,
   host: string,
   port: number,
   credentials: ServerCredentials,
   edge: Edge,
 ): Promise<string> {
   const name = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
-  const bound = await bind(server, `${name}:${port}`, credentials, () => {
-    standAtTheDoor(server, paths, edge);
+  const boundPort = await bind(bound.server, `${name}:${port}`, credentials, () => {
+    standAtTheDoor(bound, edge);
   });
-  return `${name}:${bound}`;
+  return `${name}:${boundPort}`;
 }
 
 /** Binds a Unix socket that only this user may connect to. `path` is absolute. */
 export async function listenOnSocket(
-  { server, paths }: BoundServer,
+  bound: BoundServer,
   path: string,
   edge: Edge,
 ): Promise<string> {
   await clearSocketPath(path);
   const credentials = ServerCredentials.createInsecure();
   await privately(() =>
-    bind(server, `unix:${path}`, credentials, () => standAtTheDoor(server, paths, edge)),
+    bind(bound.server, `unix:${path}`, credentials, () => standAtTheDoor(bound, edge)),
   );
   await chmod(path, 0o600);
   return `unix:${path}`;

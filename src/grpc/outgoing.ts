@@ -2,17 +2,17 @@
 // cancelled call will never drain: so we count the bytes that are not yet handed to the connection,
 // and what waits for room waits for the end of the call as well.
 
-import type { Writable } from "node:stream";
+import type { Sink } from "./direct.ts";
 
 export class Outgoing {
-  readonly #stream: Writable;
+  readonly #sink: Pick<Sink, "write">;
   readonly #bytesMax: number;
   #bytes = 0;
   #over = false;
   #wake: (() => void) | undefined;
 
-  constructor(stream: Writable, bytesMax: number, signal: AbortSignal) {
-    this.#stream = stream;
+  constructor(sink: Pick<Sink, "write">, bytesMax: number, signal: AbortSignal) {
+    this.#sink = sink;
     this.#bytesMax = bytesMax;
     const over = (): void => {
       this.#over = true;
@@ -26,7 +26,7 @@ export class Outgoing {
   send(message: Buffer): Promise<void> | undefined {
     if (this.#over) return undefined;
     this.#bytes += message.length;
-    this.#stream.write(message, () => {
+    this.#sink.write(message, () => {
       this.#bytes -= message.length;
       if (this.#bytes < this.#bytesMax) this.#release();
     });

@@ -19,7 +19,7 @@ import type { LoadEnd, ReadEnd, SubscribeMessage } from "../log/verbs.ts";
 import type { Answer } from "./bind.ts";
 import type { Call } from "./call.ts";
 import type { Context } from "./context.ts";
-import { batchMessages, wrap } from "./convert/batches.ts";
+import { batchMessages, batchMessagesOnce, wrap } from "./convert/batches.ts";
 import { convertLoad, convertRead, convertSubscribe } from "./convert/read-request.ts";
 import { snapshotBytes } from "./convert/snapshot-answer.ts";
 import { timestamp } from "./convert/time.ts";
@@ -59,7 +59,7 @@ export async function* subscribe(
   const [request, view] = convertSubscribe(wire, limits);
   for await (const message of log.subscribe(request, call.signal)) {
     if (message.kind !== "batch") yield progress(message);
-    else yield* batchMessages(message.batch, tagSubscribeBatch, view, limits);
+    else yield* batchMessagesOnce(message.batch, tagSubscribeBatch, view, limits);
   }
 }
 

@@ -12,7 +12,7 @@ import { file_google_rpc_status } from "../gen/google/rpc/status_pb.js";
 import { Health } from "../gen/grpc/health/v1/health_pb.js";
 import { ServerReflection as ReflectionV1 } from "../gen/grpc/reflection/v1/reflection_pb.js";
 import * as v1Alpha from "../gen/grpc/reflection/v1alpha/reflection_pb.js";
-import { bindService } from "./bind.ts";
+import { bindService, type Methods } from "./bind.ts";
 import { checkpointService } from "./checkpoint-service.ts";
 import { consumerGroupService } from "./consumer-group-service.ts";
 import type { Context } from "./context.ts";
@@ -32,8 +32,9 @@ export interface ServerOptions {
 
 export interface BoundServer {
   readonly server: Server;
-  /** Of every method, as `/package.Service/Method`. */
-  readonly paths: ReadonlySet<string>;
+  /** By their paths, as `/package.Service/Method`. */
+  readonly methods: Methods;
+  readonly receiveBytesMax: number;
 }
 
 /** Megabytes one connection may make the server hold beyond its messages' own buffers. */
@@ -60,19 +61,22 @@ export function bindServices(
   const { edge } = context;
   const own = [EventStoreService, StreamService, CheckpointService, ConsumerGroupService];
   const named = own.map(({ typeName }) => typeName);
-  const paths = [
+  const methods = new Map([
     ...bindService(server, EventStoreService, eventStore(context), edge),
     ...bindService(server, StreamService, streamService(context), edge),
     ...bindService(server, CheckpointService, checkpointService(context), edge),
     ...bindService(server, ConsumerGroupService, consumerGroupService(context), edge),
     ...bindService(server, Health, health(healthState, named, edge.stopping), edge),
-  ];
+  ]);
   if (options.reflection) {
     const services = [...own, Health, ReflectionV1, v1Alpha.ServerReflection];
     const details = [file_annals_v1_errors, file_google_rpc_error_details, file_google_rpc_status];
     const symbols = collectSymbols(services, details);
-    paths.push(...bindService(server, ReflectionV1, reflectionV1(symbols), edge));
-    paths.push(...bindService(server, v1Alpha.ServerReflection, reflectionV1Alpha(symbols), edge));
+    const reflections = [
+      ...bindService(server, ReflectionV1, reflectionV1(symbols), edge),
+      ...bindService(server, v1Alpha.ServerReflection, reflectionV1Alpha(symbols), edge),
+    ];
+    for (const [path, direct] of reflections) methods.set(path, direct);
   }
-  return { server, paths: new Set(paths) };
+  return { server, methods, receiveBytesMax: context.limits.receiveBytesMax };
 }

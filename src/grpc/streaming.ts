@@ -1,10 +1,12 @@
-// Streaming handlers under grpc-js: an async generator of answers, pulled no faster than the client
-// takes them. Whatever it does, the call ends once, with OK or a status.
+// Streaming handlers: an async generator of answers, pulled no faster than the client takes them.
+// Whatever it does, the call ends once, with OK or a status. The same under grpc-js and straight on
+// the HTTP/2 stream (see direct.ts).
 
 import type { Writable } from "node:stream";
 import type { handleBidiStreamingCall, handleServerStreamingCall } from "@grpc/grpc-js";
 import { AnnalsError } from "../domain/errors.ts";
-import { Call, type ServerCall } from "./call.ts";
+import { Call, timeoutOf, type ServerCall } from "./call.ts";
+import type { DirectMethod, Sink } from "./direct.ts";
 import { failed, type Edge } from "./edge.ts";
 import { Incoming } from "./incoming.ts";
 import { Outgoing } from "./outgoing.ts";
@@ -29,9 +31,22 @@ export function serverStreaming(
   run: Run<Buffer>,
 ): handleServerStreamingCall<Buffer, Buffer> {
   return (source) => {
-    const call = new Call(source);
+    const call = new Call(source, timeoutOf(source.metadata));
     const begin = (): AsyncIterable<unknown> => run(source.request, call);
-    void answer({ edge, method, source, call, encode }, begin);
+    void answer({ edge, method, sink: sinkOf(source), call, encode }, begin);
+  };
+}
+
+export function directStreaming(
+  edge: Edge,
+  method: string,
+  encode: Encode,
+  run: Run<Buffer>,
+): DirectMethod {
+  return (request, direct) => {
+    const call = new Call(direct, direct.timeoutMs);
+    const begin = (): AsyncIterable<unknown> => run(request, call);
+    void answer({ edge, method, sink: direct, call, encode }, begin);
   };
 }
 
@@ -42,33 +57,34 @@ export function bidi(
   run: Run<AsyncIterable<Buffer>>,
 ): handleBidiStreamingCall<Buffer, Buffer> {
   return (source) => {
-    const call = new Call(source);
+    const call = new Call(source, timeoutOf(source.metadata));
     const requests = new Incoming(source, call.signal, edge.stopping);
     const over = (): void => void requests.return();
     const begin = (): AsyncIterable<unknown> => run(requests, call);
-    void answer({ edge, method, source, call, encode }, begin).then(over, over);
+    const sink = sinkOf(source);
+    void answer({ edge, method, sink, call, encode }, begin).then(over, over);
   };
 }
 
 interface Exchange {
   readonly edge: Edge;
   readonly method: string;
-  readonly source: Source;
+  readonly sink: Sink;
   readonly call: Call;
   readonly encode: Encode;
 }
 
 /** Sends what the handler yields, then the end. Never rejects. */
 async function answer(exchange: Exchange, begin: () => AsyncIterable<unknown>): Promise<void> {
-  const { edge, method, source, call, encode } = exchange;
+  const { edge, method, sink, call, encode } = exchange;
   try {
     try {
-      const outgoing = new Outgoing(source, outgoingBytesMax, call.signal);
+      const outgoing = new Outgoing(sink, outgoingBytesMax, call.signal);
       for await (const message of begin()) {
         if (call.reason !== undefined) break;
         await outgoing.send(encode(message));
       }
-      if (call.reason === undefined) source.end();
+      if (call.reason === undefined) sink.end();
       else end(exchange, call.reason);
     } catch (error) {
       // What a handler throws because its call is over is the call's own reason, or beside the
@@ -85,10 +101,20 @@ async function answer(exchange: Exchange, begin: () => AsyncIterable<unknown>): 
   }
 }
 
-/** Ends the call with the status of an error; grpc-js takes it as an event. */
-function end({ edge, method, source, call }: Exchange, error: unknown): void {
-  const status = failed(edge, method, call.peer, error);
-  if (source.destroyed) return;
-  const { code, message: details } = status;
-  source.emit("error", { code, details, metadata: trailersOf(status) });
+/** Ends the call with the status of an error. */
+function end({ edge, method, sink, call }: Exchange, error: unknown): void {
+  sink.fail(failed(edge, method, call.peer, error));
+}
+
+/** grpc-js takes the status of a streaming call as an event. */
+function sinkOf(source: Source): Sink {
+  return {
+    write: (message, taken) => void source.write(message, taken),
+    end: () => void source.end(),
+    fail: (status) => {
+      if (source.destroyed) return;
+      const { code, message: details } = status;
+      source.emit("error", { code, details, metadata: trailersOf(status) });
+    },
+  };
 }

@@ -16,6 +16,7 @@ import { replay } from "./replay.ts";
 import { deleteSnapshots, getSnapshot, listSnapshots, saveSnapshot } from "./snapshots.ts";
 import { lookAhead } from "./look-ahead.ts";
 import { streamLog } from "./streams.ts";
+import { SharedSlabs } from "./shared-slabs.ts";
 import { subscribe } from "./subscribe.ts";
 import { nodeTimers, type Timers } from "./timers.ts";
 import type { EventLog, StreamInfo } from "./verbs.ts";
@@ -46,6 +47,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
   const interests = new Interests(storage.head().position, timers);
   const unwatch = [storage.watch(interests), storage.watch(checkpoints)];
   const gate = new ReadGate();
+  const shared = new SharedSlabs({ storage, gate, timers });
   const groups = new Groups({
     storage,
     gate,
@@ -58,9 +60,9 @@ export function createEventLog(options: EventLogOptions): EventLog {
     warn: onWarning,
     waiters: new PositionWaiters(timers),
   });
-  unwatch.push(storage.watch(groups));
+  unwatch.push(storage.watch(groups), storage.watch(shared));
   const { batchBytesMax: batchBytes } = limits;
-  const source = { storage, gate, interests, timers, clock, batchBytes, warn: onWarning };
+  const source = { storage, gate, interests, shared, timers, clock, batchBytes, warn: onWarning };
   const infoOf = (stream: StreamFacts): StreamInfo => {
     return { ...stream, subscriberCount: interests.countOf(stream.stream) };
   };

@@ -9,11 +9,13 @@ import type { Slab, StorageRead } from "../storage/storage.ts";
 import { firstRecord, slabsOf, versionAt } from "./cursor.ts";
 import type { Interest, Interests } from "./interest.ts";
 import type { ReadSource } from "./read.ts";
+import type { Following, SharedSlabs } from "./shared-slabs.ts";
 import type { Timers } from "./timers.ts";
 import type { SubscribeMessage, SubscribeRequest } from "./verbs.ts";
 
 export interface SubscribeSource extends ReadSource {
   readonly interests: Interests;
+  readonly shared: SharedSlabs;
   readonly timers: Timers;
   /** Microseconds since 1970, UTC. */
   readonly clock: () => number;
@@ -36,10 +38,12 @@ async function* follow(
 ): AsyncGenerator<SubscribeMessage> {
   if (signal.aborted) return;
   const interest = source.interests.add(request.selection, signal);
+  const following = source.shared.follow(request.selection);
   try {
     const start = await startOf(source, request, head);
-    yield* new Subscription(source, request, interest, start, signal).messages();
+    yield* new Subscription(source, request, { interest, following }, start, signal).messages();
   } finally {
+    following.leave();
     interest.close();
   }
 }
@@ -48,6 +52,7 @@ class Subscription {
   private readonly source: SubscribeSource;
   private readonly request: SubscribeRequest;
   private readonly interest: Interest;
+  private readonly following: Following;
   private readonly signal: AbortSignal;
   /** Every matching event up to here has been delivered. */
   private through: number;
@@ -59,13 +64,14 @@ class Subscription {
   constructor(
     source: SubscribeSource,
     request: SubscribeRequest,
-    interest: Interest,
+    { interest, following }: { readonly interest: Interest; readonly following: Following },
     start: number,
     signal: AbortSignal,
   ) {
     this.source = source;
     this.request = request;
     this.interest = interest;
+    this.following = following;
     this.signal = signal;
     this.through = start;
     this.fromTime = request.start.kind === "from-time" ? request.start.time : undefined;
@@ -96,7 +102,7 @@ class Subscription {
     await this.passOverUntil(bound);
     /** While live, the first batch waits until it is known whether there is a second one. */
     let held: Slab | undefined;
-    for await (const slab of slabsOf(this.source, this.storageRead(bound), this.signal)) {
+    for await (const slab of this.slabs(bound)) {
       if (!this.goesOn()) return;
       if (slab.count === 0) {
         if (held !== undefined || this.silenceLeftMs() > 0) continue;
@@ -121,12 +127,28 @@ class Subscription {
     this.spoke();
   }
 
-  private storageRead(bound: number): StorageRead {
+  /** Up to the bound, or a little further where somebody else has read that far. */
+  private async *slabs(bound: number): AsyncGenerator<Slab> {
+    let first = this.through + 1;
+    while (first <= bound && this.readsTogether(first, bound)) {
+      const slab = await this.following.take(this.storageRead(first, bound));
+      if (this.signal.aborted) return;
+      first = slab.through + 1;
+      yield slab;
+    }
+    yield* slabsOf(this.source, this.storageRead(first, bound), this.signal);
+  }
+
+  private readsTogether(first: number, bound: number): boolean {
+    return this.request.batchEventsMax === undefined && this.following.isShared(first, bound);
+  }
+
+  private storageRead(first: number, bound: number): StorageRead {
     const { selection, batchEventsMax } = this.request;
     return {
       selection,
       direction: "forwards",
-      positions: { first: this.through + 1, last: bound },
+      positions: { first, last: bound },
       slabBytes: this.source.batchBytes,
       ...(batchEventsMax !== undefined && { slabEvents: batchEventsMax }),
     };

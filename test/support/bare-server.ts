@@ -39,18 +39,19 @@ const unscripted: StoreHandlers = {
   getInfo: notScripted,
 };
 
+const receiveBytesMax = 65_536;
+
 export async function startBareServer(handlers: Partial<StoreHandlers>): Promise<BareServer> {
   const { logger, lines } = recordingLogger();
   const edge = { logger, stopping: new Stopping() };
   const server = new Server({
     "grpc.enable_channelz": 0,
-    "grpc.max_receive_message_length": 65_536,
+    "grpc.max_receive_message_length": receiveBytesMax,
   });
-  const paths = new Set(
-    bindService(server, EventStoreService, { ...unscripted, ...handlers }, edge),
-  );
+  const methods = bindService(server, EventStoreService, { ...unscripted, ...handlers }, edge);
+  const bound = { server, methods, receiveBytesMax };
   const credentials = ServerCredentials.createInsecure();
-  const address = await listenOnTcp({ server, paths }, "127.0.0.1", 0, credentials, edge);
+  const address = await listenOnTcp(bound, "127.0.0.1", 0, credentials, edge);
   const calls = new Calls(address);
   const stop = async (): Promise<void> => {
     calls.close();

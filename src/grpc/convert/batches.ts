@@ -50,6 +50,21 @@ export function batchMessages(
   return messages;
 }
 
+type Encoded = Partial<Record<EventView, readonly Buffer[]>>;
+const encodedBatches = new WeakMap<Batch, Encoded>();
+
+/** As `batchMessages`: once for all that are given the same batch, always with one tag. */
+export function batchMessagesOnce(
+  batch: Batch,
+  tag: number,
+  view: EventView,
+  limits: Limits,
+): readonly Buffer[] {
+  let encoded = encodedBatches.get(batch);
+  if (encoded === undefined) encodedBatches.set(batch, (encoded = {}));
+  return (encoded[view] ??= batchMessages(batch, tag, view, limits));
+}
+
 /** A record as the view shows it: the parts of a `RecordedEvent`. */
 export function inView(record: Uint8Array, view: EventView, limits: Limits): Uint8Array[] {
   switch (view) {

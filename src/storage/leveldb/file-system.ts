@@ -26,3 +26,23 @@ export function freeBytes(folder: string): number {
   const { bavail, bsize } = statfsSync(folder);
   return bavail * bsize;
 }
+
+/** Above it free space is asked for now and then only: so much is not gone in between. */
+const ampleBytes = 512 * 1024 * 1024;
+const askEveryMs = 50;
+
+/** `ask`, not asked again within some milliseconds where there was plenty. */
+export function askedSeldom(
+  ask: () => number,
+  nowMs: () => number = () => performance.now(),
+): () => number {
+  let known = 0;
+  let askedAtMs = Number.NEGATIVE_INFINITY;
+  return () => {
+    const now = nowMs();
+    if (known > ampleBytes && now - askedAtMs < askEveryMs) return known;
+    known = ask();
+    askedAtMs = now;
+    return known;
+  };
+}

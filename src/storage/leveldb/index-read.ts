@@ -9,13 +9,13 @@ import type { Slab, StorageRead } from "../storage.ts";
 import { frameOffsets, recordOf, type Chunk } from "./chunk.ts";
 import { chunkHolding, chunksEndingAt } from "./chunks.ts";
 import type { Core } from "./core.ts";
-import { chunkOfVersion, mergedPostings } from "./postings.ts";
+import { chunkOfVersion, MergedPostings } from "./postings.ts";
 import type { Candidates, PostingRange } from "./postings.ts";
 import type { Sight } from "./sight.ts";
 import { SlabBuilder } from "./slab-builder.ts";
 import type { TermHead } from "./terms.ts";
 
-const chunksPerPageFirst = 8;
+const chunksPerPageFirst = 12;
 const chunksPerPageMax = 64;
 const pageBytesTarget = 512 * 1024;
 
@@ -36,7 +36,8 @@ export async function* indexRead(
   const slab = new SlabBuilder(read.slabBytes, read.slabEvents);
   let through = 0;
   let told = 0;
-  for await (const page of candidatePages(core, read, terms, range)) {
+  const pages = new CandidatePages(core, read, new MergedPostings(core.kv, terms, range));
+  for (let page = await pages.next(); page; page = await pages.next()) {
     for (const { candidates, chunk } of page) {
       for (const part of candidateFrames(read, candidates, chunk)) {
         if (!slab.fits(part.frame.length, 1)) yield slab.take((told = through));
@@ -91,24 +92,30 @@ interface Candidate {
 }
 
 /** Candidates with their chunks, in pages that stay near half a megabyte. */
-async function* candidatePages(
-  core: Core,
-  read: StorageRead,
-  terms: readonly TermHead[],
-  range: PostingRange,
-): AsyncGenerator<readonly Candidate[]> {
-  let pageCount = chunksPerPageFirst;
-  let waiting: Candidates[] = [];
-  for await (const candidates of mergedPostings(core.kv, terms, range)) {
-    if (isBehind(read, candidates)) break;
-    waiting.push(candidates);
-    if (waiting.length < pageCount) continue;
-    const page = await withChunks(core, waiting);
-    pageCount = nextPageCount(page, pageCount);
-    waiting = [];
-    yield page;
+class CandidatePages {
+  private readonly core: Core;
+  private readonly read: StorageRead;
+  private readonly postings: MergedPostings;
+  private pageCount = chunksPerPageFirst;
+  private ended = false;
+
+  constructor(core: Core, read: StorageRead, postings: MergedPostings) {
+    this.core = core;
+    this.read = read;
+    this.postings = postings;
   }
-  if (waiting.length > 0) yield await withChunks(core, waiting);
+
+  async next(): Promise<readonly Candidate[] | undefined> {
+    if (this.ended) return undefined;
+    const taken = await this.postings.take(this.pageCount);
+    const behind = taken.findIndex((each) => isBehind(this.read, each));
+    this.ended = behind >= 0 || taken.length < this.pageCount;
+    const within = behind >= 0 ? taken.slice(0, behind) : taken;
+    if (within.length === 0) return undefined;
+    const page = await withChunks(this.core, within);
+    this.pageCount = nextPageCount(page, this.pageCount);
+    return page;
+  }
 }
 
 /** Whether everything from here on lies beyond the read's end. */

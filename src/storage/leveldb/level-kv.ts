@@ -28,8 +28,9 @@ export async function openLevelKv(folder: string, createIfMissing: boolean): Pro
 }
 
 function overDatabase(database: Database): Kv {
+  const lookUps = new LookUps(database);
   return {
-    getMany: (keys) => database.getMany(keys as Buffer[]).catch(rethrow),
+    getMany: (keys) => lookUps.get(keys as Buffer[]).catch(rethrow),
     page: (range) => readPage(database, range).catch(rethrow),
     batch: () => chainedBatch(database),
     // An empty range above every key: LevelDB writes its memtable out and compacts nothing else.
@@ -53,6 +54,38 @@ function rethrow(error: unknown): never {
   const { code, message } = error as Error & { code?: unknown };
   if (code !== "LEVEL_CORRUPTION") throw error;
   throw corruption(`LevelDB cannot read its tables: ${message}`, {}, error);
+}
+
+/** So few keys may be looked up without leaving the thread. */
+const keysAtOnceMax = 6;
+/** A look-up that took longer went to the disk. */
+const slowMs = 0.25;
+/** After a slow one so many go through the thread pool, where the disk stops nobody else. */
+const cautiousCount = 256;
+
+/**
+ * Values by their keys. What is in memory, of LevelDB or the kernel, is there in microseconds,
+ * and the way through the thread pool takes ten times as long: so a few keys are looked up at once,
+ * for as long as that is quick.
+ */
+class LookUps {
+  private readonly database: Database;
+  private cautious = 0;
+
+  constructor(database: Database) {
+    this.database = database;
+  }
+
+  async get(keys: Buffer[]): Promise<(Uint8Array | undefined)[]> {
+    if (keys.length > keysAtOnceMax || this.cautious > 0) {
+      this.cautious = Math.max(0, this.cautious - 1);
+      return this.database.getMany(keys);
+    }
+    const since = performance.now();
+    const values = keys.map((key) => this.database.getSync(key));
+    if (performance.now() - since > slowMs) this.cautious = cautiousCount;
+    return values;
+  }
 }
 
 async function readPage(database: Database, range: KeyRange): Promise<Entry[]> {

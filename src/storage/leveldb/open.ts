@@ -13,7 +13,7 @@ import { beginStore, createDatabase, databaseOf, markOf } from "./create.ts";
 import { checkDatabase, type DatabaseCheck } from "./database-check.ts";
 import { makeFolder } from "./durable-file.ts";
 import { openEngine, type Engine } from "./engine.ts";
-import { freeBytes, networkFileSystem } from "./file-system.ts";
+import { askedSeldom, freeBytes, networkFileSystem } from "./file-system.ts";
 import { lockFolder, type FolderLock } from "./folder-lock.ts";
 import { readIdentity, type Identity } from "./identity.ts";
 import type { Kv } from "./kv.ts";
@@ -109,7 +109,8 @@ interface Held {
 }
 
 function spareBytesOf({ folder, spareBytes, reserveBytes }: LevelStorageOptions): () => number {
-  return spareBytes ?? (() => freeBytes(folder) - (reserveBytes ?? reserveBytesDefault));
+  const reserve = reserveBytes ?? reserveBytesDefault;
+  return spareBytes ?? askedSeldom(() => freeBytes(folder) - reserve);
 }
 
 function openCreated(

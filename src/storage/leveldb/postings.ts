@@ -51,21 +51,25 @@ class PostingList {
     return this.page[this.at];
   }
 
-  /** Moves on; resolves when `current` is the next posting, or undefined at the end. */
-  async advance(): Promise<void> {
+  /** Moves on: `current` is the next posting, or undefined at the end. A promise: once it is. */
+  advance(): Promise<void> | undefined {
     this.at++;
-    if (this.at < this.page.length || this.ended) return;
+    if (this.at < this.page.length || this.ended) return undefined;
+    if (this.low <= this.high && !this.final) return this.fetch();
+    this.page = [];
+    this.end();
+    return undefined;
+  }
+
+  private async fetch(): Promise<void> {
     const { number } = this.term;
-    const entries =
-      this.low > this.high || this.final
-        ? []
-        : await this.kv.page({
-            first: postingKey(number, this.low),
-            last: postingKey(number, this.high),
-            reverse: this.range.reverse,
-            limit: this.pageCount,
-            bytesMax: pageBytesMax,
-          });
+    const entries = await this.kv.page({
+      first: postingKey(number, this.low),
+      last: postingKey(number, this.high),
+      reverse: this.range.reverse,
+      limit: this.pageCount,
+      bytesMax: pageBytesMax,
+    });
     this.final = entries.length < this.pageCount && bytesOf(entries) < finalBytesMax;
     this.page = entries.map(([key, value]) => this.checked(openPosting(key, value)));
     this.at = 0;
@@ -131,28 +135,44 @@ export interface Candidates {
 }
 
 /** The postings of several terms, merged by chunk, in the order of the range. */
-export async function* mergedPostings(
-  kv: Kv,
-  terms: readonly TermHead[],
-  range: PostingRange,
-): AsyncGenerator<Candidates> {
-  const lists = terms
-    .filter((term) => term.number !== 0)
-    .map((term) => new PostingList(kv, term, range));
-  for (const list of lists) await list.advance();
-  for (;;) {
-    let next: Posting | undefined;
-    for (const { current } of lists) {
-      if (current && (!next || precedes(current, next, range.reverse))) next = current;
+export class MergedPostings {
+  private readonly lists: readonly PostingList[];
+  private readonly reverse: boolean;
+  private begun = false;
+
+  constructor(kv: Kv, terms: readonly TermHead[], range: PostingRange) {
+    this.lists = terms
+      .filter((term) => term.number !== 0)
+      .map((term) => new PostingList(kv, term, range));
+    this.reverse = range.reverse;
+  }
+
+  /** The next ones, at most `countMax`; none at the end. Throws CORRUPTION. */
+  async take(countMax: number): Promise<Candidates[]> {
+    if (!this.begun) {
+      this.begun = true;
+      for (const list of this.lists) {
+        const moving = list.advance();
+        if (moving) await moving;
+      }
     }
-    if (!next) return;
-    const together: Posting[] = [];
-    for (const list of lists) {
-      if (list.current?.chunkLast !== next.chunkLast) continue;
-      together.push(list.current);
-      await list.advance();
+    const taken: Candidates[] = [];
+    while (taken.length < countMax) {
+      let next: Posting | undefined;
+      for (const { current } of this.lists) {
+        if (current && (!next || precedes(current, next, this.reverse))) next = current;
+      }
+      if (!next) break;
+      const together: Posting[] = [];
+      for (const list of this.lists) {
+        if (list.current?.chunkLast !== next.chunkLast) continue;
+        together.push(list.current);
+        const moving = list.advance();
+        if (moving) await moving;
+      }
+      taken.push(together.length === 1 ? alone(next) : united(together));
     }
-    yield together.length === 1 ? alone(next) : united(together);
+    return taken;
   }
 }
 

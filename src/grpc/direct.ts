@@ -1,0 +1,223 @@
+// Unary and server-streaming calls, answered straight on their HTTP/2 stream. grpc-js listens,
+// speaks TLS and keeps connections alive; what it does for each call (interceptors, metadata, its
+// own queues) costs about as much as the rest of the call. So these calls skip it, unless their
+// request is compressed: see docs/performance.md. One request message, its answers, a status.
+
+import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import { status as Code } from "@grpc/grpc-js";
+import type { ServerCall } from "./call.ts";
+import { StatusError, trailersOf, type CallStatus } from "./status.ts";
+
+/** Where the answers of a call go. Each of them may be called on a call that is over. */
+export interface Sink {
+  /** `taken`: once the connection has it, or the call is over. */
+  write(message: Buffer, taken: () => void): void;
+  end(): void;
+  fail(status: CallStatus): void;
+}
+
+/** Takes up a call whose request is complete. Must not throw. */
+export type DirectMethod = (request: Buffer, call: DirectCall) => void;
+
+const prefixBytes = 5;
+/** Longer messages are not copied behind their prefix. */
+const copiedBytesMax = 16 * 1024;
+const nothing = Buffer.alloc(0);
+
+const answerHeaders: OutgoingHttpHeaders = {
+  [constants.HTTP2_HEADER_STATUS]: constants.HTTP_STATUS_OK,
+  [constants.HTTP2_HEADER_CONTENT_TYPE]: "application/grpc+proto",
+  "grpc-accept-encoding": "identity,deflate,gzip",
+  "grpc-encoding": "identity",
+};
+/** Of an answer that is nothing but a status. */
+export const statusHeaders: OutgoingHttpHeaders = {
+  [constants.HTTP2_HEADER_STATUS]: constants.HTTP_STATUS_OK,
+  [constants.HTTP2_HEADER_CONTENT_TYPE]: "application/grpc+proto",
+};
+const statusOk: OutgoingHttpHeaders = { "grpc-status": "0", "grpc-message": "OK" };
+
+export class DirectCall implements ServerCall, Sink {
+  /** Milliseconds until its deadline; undefined: none. */
+  readonly timeoutMs: number | undefined;
+  #cancelled = false;
+  readonly #stream: ServerHttp2Stream;
+  readonly #run: DirectMethod;
+  readonly #receiveBytesMax: number;
+  #parts: Buffer[] = [];
+  #bytes = 0;
+  /** Of the request with its prefix; 0: not known yet. */
+  #bytesAwaited = 0;
+  #begun = false;
+  #ended = false;
+  #corked = false;
+  #trailers: OutgoingHttpHeaders = statusOk;
+  #onCancelled: (() => void) | undefined;
+
+  constructor(
+    stream: ServerHttp2Stream,
+    run: DirectMethod,
+    timeoutMs: number | undefined,
+    receiveBytesMax: number,
+  ) {
+    this.#stream = stream;
+    this.#run = run;
+    this.timeoutMs = timeoutMs;
+    this.#receiveBytesMax = receiveBytesMax;
+    stream.on("data", (bytes: Buffer) => this.#arrived(bytes));
+    stream.on("end", () => this.#complete());
+    stream.on("close", () => this.#closed());
+    // Whatever goes wrong with a stream closes it, too.
+    stream.on("error", () => {});
+  }
+
+  get cancelled(): boolean {
+    return this.#cancelled;
+  }
+
+  on(_: "cancelled", listener: () => void): void {
+    this.#onCancelled = listener;
+  }
+
+  getPeer(): string {
+    const { remoteAddress, remotePort } = this.#stream.session?.socket ?? {};
+    return remoteAddress === undefined ? "unknown" : `${remoteAddress}:${remotePort}`;
+  }
+
+  write(message: Buffer, taken: () => void): void {
+    if (this.#isOver) return taken();
+    this.#begin();
+    // What is sent in one turn goes out together.
+    if (!this.#corked) {
+      this.#corked = true;
+      this.#stream.cork();
+      process.nextTick(this.#uncork);
+    }
+    this.#put(message, taken);
+  }
+
+  end(): void {
+    this.#finish(undefined);
+  }
+
+  fail(status: CallStatus): void {
+    this.#finish(status);
+  }
+
+  /** The only answer, and the end. */
+  answer(message: Buffer): void {
+    if (this.#isOver) return;
+    this.#begin();
+    this.#ended = true;
+    if (message.length <= copiedBytesMax) this.#stream.end(framed(message));
+    else {
+      this.#stream.cork();
+      this.#put(message);
+      this.#stream.uncork();
+      this.#stream.end();
+    }
+  }
+
+  get #isOver(): boolean {
+    return this.#ended || this.#stream.destroyed || this.#stream.closed;
+  }
+
+  #begin(): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    this.#stream.on("wantTrailers", () => this.#stream.sendTrailers(this.#trailers));
+    this.#stream.respond(answerHeaders, { waitForTrailers: true });
+  }
+
+  #put(message: Buffer, taken?: () => void): void {
+    if (message.length <= copiedBytesMax) this.#stream.write(framed(message), taken);
+    else {
+      this.#stream.write(prefixOf(message));
+      this.#stream.write(message, taken);
+    }
+  }
+
+  readonly #uncork = (): void => {
+    this.#corked = false;
+    this.#stream.uncork();
+  };
+
+  #finish(status: CallStatus | undefined): void {
+    if (this.#isOver) return;
+    this.#ended = true;
+    const trailers = status === undefined ? statusOk : headersOf(status);
+    if (this.#begun) {
+      this.#trailers = trailers;
+      this.#stream.end();
+    } else {
+      this.#stream.respond({ ...statusHeaders, ...trailers }, { endStream: true });
+    }
+  }
+
+  #arrived(bytes: Buffer): void {
+    if (this.#ended) return;
+    this.#parts.push(bytes);
+    this.#bytes += bytes.length;
+    if (this.#bytesAwaited === 0 && this.#bytes >= prefixBytes) {
+      const prefix = this.#parts.length === 1 ? bytes : Buffer.concat(this.#parts);
+      this.#bytesAwaited = prefixBytes + prefix.readUInt32BE(1);
+      if (prefix[0] !== 0) return this.#refuse(Code.INTERNAL, "compressed without grpc-encoding");
+      const length = this.#bytesAwaited - prefixBytes;
+      if (length > this.#receiveBytesMax) {
+        const limit = `receive_bytes_max (${this.#receiveBytesMax})`;
+        const message = `the request message has ${length} bytes, more than ${limit}`;
+        return this.#refuse(Code.RESOURCE_EXHAUSTED, message);
+      }
+    }
+    if (this.#bytesAwaited > 0 && this.#bytes > this.#bytesAwaited) {
+      this.#refuse(Code.UNIMPLEMENTED, "more than one request message");
+    }
+  }
+
+  #complete(): void {
+    if (this.#ended) return;
+    if (this.#bytes === 0) return this.#refuse(Code.UNIMPLEMENTED, "no request message");
+    if (this.#bytes !== this.#bytesAwaited) {
+      return this.#refuse(Code.INVALID_ARGUMENT, "the request ends within its message");
+    }
+    const bytes = this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts);
+    this.#parts = [];
+    this.#run((bytes ?? nothing).subarray(prefixBytes), this);
+  }
+
+  #refuse(code: Code, message: string): void {
+    this.#parts = [];
+    this.fail(new StatusError(code, message).status);
+  }
+
+  #closed(): void {
+    this.#parts = [];
+    if (this.#ended) return;
+    this.#cancelled = true;
+    this.#onCancelled?.();
+  }
+}
+
+/** The headers of a status: `grpc-status`, `grpc-message` and its details. */
+export function headersOf(status: CallStatus): OutgoingHttpHeaders {
+  return {
+    "grpc-status": `${status.code}`,
+    "grpc-message": encodeURI(status.message),
+    ...trailersOf(status).toHttp2Headers(),
+  };
+}
+
+function framed(message: Buffer): Buffer {
+  const bytes = Buffer.allocUnsafe(prefixBytes + message.length);
+  bytes[0] = 0;
+  bytes.writeUInt32BE(message.length, 1);
+  bytes.set(message, prefixBytes);
+  return bytes;
+}
+
+function prefixOf(message: Buffer): Buffer {
+  const prefix = Buffer.allocUnsafe(prefixBytes);
+  prefix[0] = 0;
+  prefix.writeUInt32BE(message.length, 1);
+  return prefix;
+}
