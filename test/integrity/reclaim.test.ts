@@ -2,8 +2,14 @@
 // found, every check goes on holding, and a failure between any two steps does no harm.
 import { beforeEach, describe, expect, test } from "vitest";
 import { decodeRecord, recordsIn } from "../../src/domain/record.ts";
-import { frameOffsets, hashOf, openChunk } from "../../src/storage/leveldb/chunk.ts";
-import { isIdFromClient, recordOf, withFrames } from "../../src/storage/leveldb/chunk.ts";
+import {
+  frameOffsets,
+  hashOf,
+  isIdFromClient,
+  openChunk,
+  recordOf,
+  withFrames,
+} from "../../src/storage/leveldb/chunk.ts";
 import { chunkKey } from "../../src/storage/leveldb/keys.ts";
 import type { Entry, Kv } from "../../src/storage/leveldb/kv.ts";
 import { openMemoryKv } from "../../src/storage/leveldb/memory-kv.ts";
@@ -13,8 +19,14 @@ import { composeStub } from "../../src/storage/leveldb/stub.ts";
 import { verifyStore } from "../../src/storage/leveldb/verify-store.ts";
 import type { Slab, Storage } from "../../src/storage/storage.ts";
 import { selectStream } from "../storage-suite/law.ts";
-import { commitEvents, idOf, newEvent, newEvents, readRequest } from "../support/events.ts";
-import { recordsOf } from "../support/events.ts";
+import {
+  commitEvents,
+  idOf,
+  newEvent,
+  newEvents,
+  readRequest,
+  recordsOf,
+} from "../support/events.ts";
 import { handTimers } from "../support/hand-timers.ts";
 import { deleteStream, setPolicy } from "../support/lifecycles.ts";
 import { askEverything, differences, topicsOf } from "../support/questions.ts";

@@ -66,7 +66,7 @@ export class ReclaimWork {
     const bounds = this.seen;
     const seen = new Map<string, Seen>();
     const due: Due[] = [];
-    for (const stream of [...this.core.book.streams()]) {
+    for (const stream of this.core.book.streams()) {
       const entry = isSystemName(stream) ? undefined : this.entryOf(stream);
       if (entry === undefined) continue;
       const gone = await this.goneOf(stream, entry, now, positions);
