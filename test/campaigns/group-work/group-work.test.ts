@@ -4,6 +4,8 @@ import { expect, test } from "vitest";
 import { broken, groupWork } from "./campaign.ts";
 import { groupMutants } from "./mutants.ts";
 
+/** What it does wrong it does now and then: once in so many runs is found. */
+const triesMax = 4;
 const seed = Number(process.env["SEED"] ?? 20_240_607);
 
 test("members through kills of their server lose nothing, and nothing comes before its turn", async () => {
@@ -20,6 +22,8 @@ test.each(Object.entries(groupMutants))(
       const source = readFileSync(new URL(`../../../src/${file}`, import.meta.url), "utf8");
       expect(source.split(find)).toHaveLength(2);
     }
-    expect(await broken(seed, { mutant })).toBeDefined();
+    let found: string | undefined;
+    for (let i = 0; i < triesMax; i++) found ??= await broken(seed + i, { mutant });
+    expect(found).toBeDefined();
   },
 );
