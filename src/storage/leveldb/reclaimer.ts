@@ -180,9 +180,9 @@ class Reclaiming {
         if (plan === undefined) continue;
         plans.push(plan);
         bytes += plan.bytesBefore;
+        // Appends come first in every turn of the event loop.
+        await turn();
       }
-      // Appends come first in every turn of the event loop.
-      await turn();
       if (bytes < batchBytes && plans.length < batchChunksMax) continue;
       await this.commit(plans, look);
       plans = [];
