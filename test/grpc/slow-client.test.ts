@@ -2,7 +2,7 @@
 // bounded in bytes, and when they are gone nothing of them is left.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { AppendResponseSchema } from "../../src/gen/annals/v1/append_pb.js";
-import { startBareServer, type BareServer } from "../support/bare-server.ts";
+import { outstandingBytesMax, startBareServer, type BareServer } from "../support/bare-server.ts";
 import { deferred, encode, type Calls } from "../support/calls.ts";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { messageFrame, RawConnection } from "../support/raw-connection.ts";
@@ -117,6 +117,28 @@ describe("a client that stops reading", () => {
     expect(sent).toBeGreaterThan(100 * messageBytes);
     expect(sent).toBeLessThanOrEqual(100 * stoppedBytesMax);
     connection.close();
+  });
+
+  test("is one of many that together hold what is allowed, and a message each", async () => {
+    const connection = new RawConnection(server.port);
+    const streams = Array.from({ length: 200 }, () => connection.request(readPath));
+    for (const stream of streams) stream.end(messageFrame(Buffer.alloc(0)));
+    await quiet(server.calls, () => sent);
+    const { outstanding } = server.edge;
+    expect(outstanding.isLarge).toBe(true);
+    const eachBytes = 2 * messageBytes;
+    expect(outstanding.bytes).toBeLessThanOrEqual(outstandingBytesMax + 200 * eachBytes);
+    expect(sent).toBeLessThanOrEqual(outstandingBytesMax + 200 * eachBytes + 2 * 65_535);
+    // One that reads on gets on, whatever the others do.
+    let received = 0;
+    for await (const data of streams[150] as (typeof streams)[number]) {
+      received += (data as Buffer).length;
+      if (received > 50 * messageBytes) break;
+    }
+    for (const [i, stream] of streams.entries()) stream.close([8, 0, 2][i % 3]);
+    connection.close();
+    await quiet(server.calls, () => outstanding.bytes);
+    expect(outstanding.bytes).toBe(0);
   });
 });
 

@@ -4,6 +4,7 @@ import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_p
 import { bindService, type Handlers } from "../../src/grpc/bind.ts";
 import { Stopping, type Edge } from "../../src/grpc/edge.ts";
 import { listenOnTcp, shutDown } from "../../src/grpc/listen.ts";
+import { Outstanding } from "../../src/log/outstanding.ts";
 import { Calls } from "./calls.ts";
 import { recordingLogger, type LogLine } from "./running-server.ts";
 
@@ -40,10 +41,12 @@ const unscripted: StoreHandlers = {
 };
 
 const receiveBytesMax = 65_536;
+export const outstandingBytesMax = 4 * 1024 * 1024;
 
 export async function startBareServer(handlers: Partial<StoreHandlers>): Promise<BareServer> {
   const { logger, lines } = recordingLogger();
-  const edge = { logger, stopping: new Stopping() };
+  const outstanding = new Outstanding(outstandingBytesMax);
+  const edge = { logger, stopping: new Stopping(), outstanding };
   const server = new Server({
     "grpc.enable_channelz": 0,
     "grpc.max_receive_message_length": receiveBytesMax,
