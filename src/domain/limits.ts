@@ -77,6 +77,8 @@ export interface Limits {
    * makes do with one small slab at a time.
    */
   readonly outstandingBytesMax: number;
+  /** Bytes of requests that are not complete yet, over all calls but pipes. */
+  readonly unfinishedBytesMax: number;
   readonly checkpointIntervalDefaultMs: number;
   readonly checkpointIntervalMinMs: number;
   readonly checkpointIntervalMaxMs: number;
@@ -127,6 +129,7 @@ export const defaultLimits: Limits = Object.freeze({
   concurrentCallsMax: 16_384,
   receiveBytesMax: 8 * MiB,
   outstandingBytesMax: 64 * MiB,
+  unfinishedBytesMax: 256 * MiB,
   checkpointIntervalDefaultMs: 10_000,
   checkpointIntervalMinMs: 100,
   checkpointIntervalMaxMs: 3_600_000,
