@@ -100,6 +100,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
       identity: storage.identity,
       head: storage.head().position,
       writeState: storage.writeState(),
+      reclaiming: storage.reclaiming?.(),
       subscriberCount: interests.count - groups.count,
     }),
 
