@@ -13,6 +13,7 @@ import { listenOnSocket, listenOnTcp, shutDown } from "./grpc/listen.ts";
 import { bindServices, type BoundServer } from "./grpc/services.ts";
 import { createIdMaker } from "./grpc/uuid.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
+import { Outstanding } from "./log/outstanding.ts";
 import type { Logger } from "./logger.ts";
 import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
 import type { ReclaimOptions } from "./storage/leveldb/reclaimer.ts";
@@ -47,7 +48,8 @@ export async function startServer(
     certificates?.close();
     throw error;
   });
-  const edge: Edge = { logger, stopping: new Stopping() };
+  const outstanding = new Outstanding(limits.outstandingBytesMax);
+  const edge: Edge = { logger, stopping: new Stopping(), outstanding };
   const health = new HealthState();
   const unwatch = storage.watch({
     advanced() {},
@@ -57,6 +59,7 @@ export async function startServer(
     storage,
     limits,
     clock: systemClock,
+    outstanding,
     onWarning: (message, error) => logger.warn(message, { error }),
   });
   const version = versionOf();
