@@ -119,6 +119,20 @@ export const options = {
     max: 1024 * 1024 * 1024,
     help: "read the store for damage in the background at this rate; 0: not at all",
   },
+  reclaimBytesPerSecond: {
+    type: "number",
+    initial: 4 * 1024 * 1024,
+    min: 0,
+    max: 1024 * 1024 * 1024,
+    help: "give back the space of removed events at this rate; 0: not at all",
+  },
+  reclaimAfterSeconds: {
+    type: "number",
+    initial: 300,
+    min: 1,
+    max: 86_400,
+    help: "what is removed keeps its space so long, for reads that began before",
+  },
   allowNetworkFileSystem: {
     type: "switch",
     initial: false,

@@ -13,8 +13,10 @@ import { listenOnSocket, listenOnTcp, shutDown } from "./grpc/listen.ts";
 import { bindServices, type BoundServer } from "./grpc/services.ts";
 import { createIdMaker } from "./grpc/uuid.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
+import { Outstanding } from "./log/outstanding.ts";
 import type { Logger } from "./logger.ts";
 import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
+import type { ReclaimOptions } from "./storage/leveldb/reclaimer.ts";
 import type { ScrubberOptions } from "./storage/leveldb/scrubber.ts";
 import type { Storage, WriteState } from "./storage/storage.ts";
 
@@ -46,7 +48,8 @@ export async function startServer(
     certificates?.close();
     throw error;
   });
-  const edge: Edge = { logger, stopping: new Stopping() };
+  const outstanding = new Outstanding(limits.outstandingBytesMax);
+  const edge: Edge = { logger, stopping: new Stopping(), outstanding };
   const health = new HealthState();
   const unwatch = storage.watch({
     advanced() {},
@@ -56,6 +59,7 @@ export async function startServer(
     storage,
     limits,
     clock: systemClock,
+    outstanding,
     onWarning: (message, error) => logger.warn(message, { error }),
   });
   const version = versionOf();
@@ -92,13 +96,14 @@ function callsOf({ maxConcurrentStreams }: Config): Pick<Limits, "concurrentCall
 
 function openConfigured(config: Config, logger: Logger): Promise<Storage> {
   const warn = (message: string, error?: unknown): void => logger.warn(message, { error });
-  if (config.memory) return openMemoryStorage({ warn });
+  if (config.memory) return openMemoryStorage({ warn, reclaim: reclaiming(config, logger) });
   return openLevelStorage({
     folder: resolve(config.data),
     reserveBytes: config.freeSpaceReserveBytes,
     acceptLoss: config.acceptLoss === "" ? undefined : config.acceptLoss,
     allowNetworkFileSystem: config.allowNetworkFileSystem,
     scrub: scrubbing(config, logger),
+    reclaim: reclaiming(config, logger),
     warn,
   });
 }
@@ -110,6 +115,19 @@ function scrubbing({ scrubBytesPerSecond }: Config, logger: Logger): ScrubberOpt
     found: (finding) => logger.error("the scrubber found damage", { finding }),
     finished: ({ rounds, position, bytes, findingCount }) =>
       logger.info("scrubbed", { rounds, position, bytes, findingCount }),
+  };
+}
+
+function reclaiming(
+  { reclaimBytesPerSecond, reclaimAfterSeconds }: Config,
+  logger: Logger,
+): ReclaimOptions | undefined {
+  if (reclaimBytesPerSecond === 0) return undefined;
+  return {
+    bytesPerSecond: reclaimBytesPerSecond,
+    pauseMs: reclaimAfterSeconds * 1_000,
+    finished: ({ rounds, chunks, events, bytesFreed }) =>
+      logger.info("reclaimed the space of removed events", { rounds, chunks, events, bytesFreed }),
   };
 }
 

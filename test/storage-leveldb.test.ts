@@ -3,22 +3,26 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openMemoryKv } from "../src/storage/leveldb/memory-kv.ts";
-import { openLevelStorage, openStorageOver } from "../src/storage/leveldb/open.ts";
+import { openLevelStore, openStoreOver } from "../src/storage/leveldb/open.ts";
+import { verifyStore } from "../src/storage/leveldb/verify-store.ts";
 import { storageSuite } from "./storage-suite.ts";
+import { reclaimAll, whenAsked } from "./support/reclaiming.ts";
 
 storageSuite("leveldb on disk", async (clock) => {
   const timed = clock === undefined ? {} : { clock };
   const folder = await mkdtemp(join(tmpdir(), "annals-suite-"));
-  let storage = await openLevelStorage({ folder, ...timed });
+  const options = { folder, reclaim: whenAsked, ...timed };
+  let store = await openLevelStore(options);
   return {
-    storage,
+    storage: store.storage,
     async reopen() {
-      await storage.close();
-      storage = await openLevelStorage({ folder, ...timed });
-      return storage;
+      await store.storage.close();
+      store = await openLevelStore(options);
+      return store.storage;
     },
+    reclaim: () => reclaimAll(store.reclaimer),
     async close() {
-      await storage.close();
+      await store.storage.close();
       await rm(folder, { recursive: true, force: true });
     },
   };
@@ -27,15 +31,23 @@ storageSuite("leveldb on disk", async (clock) => {
 storageSuite("leveldb in memory", async (clock) => {
   const kv = openMemoryKv();
   const identity = { storeId: crypto.randomUUID(), createdAt: 1 };
-  const options = { openKv: async () => kv, ...identity, ...(clock && { clock }) };
-  let storage = await openStorageOver(options);
+  const reclaim = whenAsked;
+  const options = { openKv: async () => kv, reclaim, ...identity, ...(clock && { clock }) };
+  let store = await openStoreOver(options);
   return {
-    storage,
+    storage: store.storage,
     async reopen() {
-      await storage.close();
-      storage = await openStorageOver(options);
-      return storage;
+      await store.storage.close();
+      store = await openStoreOver(options);
+      return store.storage;
     },
-    close: () => storage.close(),
+    reclaim: () => reclaimAll(store.reclaimer),
+    async findings() {
+      const findings: string[] = [];
+      const found = (finding: string) => void findings.push(finding);
+      await verifyStore(kv, { head: store.storage.head().position, found });
+      return findings;
+    },
+    close: () => store.storage.close(),
   };
 });

@@ -4,7 +4,7 @@ import { describe } from "vitest";
 import { commitLaw } from "./storage-suite/commit-law.ts";
 import { factsLaw } from "./storage-suite/facts-law.ts";
 import { generatedLaw } from "./storage-suite/generated-law.ts";
-import { cold, warm, type OpenEngine } from "./storage-suite/law.ts";
+import { cold, reclaimed, warm, type OpenEngine } from "./storage-suite/law.ts";
 import { lifetimeLaw } from "./storage-suite/lifetime-law.ts";
 import { lifecycleLaw } from "./storage-suite/lifecycle-law.ts";
 import { listingLaw } from "./storage-suite/listing-law.ts";
@@ -34,6 +34,11 @@ export function storageSuite(name: string, open: OpenEngine, options: SuiteOptio
       listingLaw(settled);
       lifecycleLaw(settled);
       notesLaw(settled);
+    });
+    describe("what was stored, after its space was reclaimed", () => {
+      factsLaw(reclaimed(open));
+      listingLaw(reclaimed(open));
+      lifecycleLaw(reclaimed(open));
     });
     describe("snapshots", () => {
       snapshotLaw(open);

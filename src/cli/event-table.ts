@@ -1,5 +1,6 @@
 // Events as people read them: a line each, with the payload as text where it is text.
 
+import type { Delivery } from "../gen/annals/v1/consumer_group_service_pb.js";
 import type { RecordedEvent } from "../gen/annals/v1/event_pb.js";
 import { byteCount } from "./display.ts";
 import { lineOf } from "./event-line.ts";
@@ -20,6 +21,28 @@ export function eventsOn(terminal: Terminal, json: boolean | undefined) {
   if (json === true) return (events: readonly RecordedEvent[]) => events.map(lineOf).join("");
   const table = tableOn(terminal.output, terminal, columns);
   return (events: readonly RecordedEvent[]) => table(events.map(cellsOf));
+}
+
+const deliveryColumns = [{ title: "ATTEMPT", side: "right" } as const, ...columns];
+
+/** The same for deliveries of a group: with the attempt in front. */
+export function deliveriesOn(terminal: Terminal, json: boolean | undefined) {
+  if (json === true) {
+    return (deliveries: readonly Delivery[]) => deliveries.map(deliveryLine).join("");
+  }
+  const table = tableOn(terminal.output, terminal, deliveryColumns);
+  return (deliveries: readonly Delivery[]) => {
+    const rows = deliveries.map(({ attempt, event }) => {
+      return [String(attempt), ...(event === undefined ? [] : cellsOf(event))];
+    });
+    return table(rows);
+  };
+}
+
+/** A delivery as one line: the event's line, with the attempt in front. */
+export function deliveryLine({ attempt, event }: Delivery): string {
+  const line = event === undefined ? "{}\n" : lineOf(event);
+  return `{"attempt":${attempt},${line.slice(1)}`;
 }
 
 function cellsOf(event: RecordedEvent): string[] {

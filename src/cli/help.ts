@@ -111,6 +111,61 @@ export const commandHelp: readonly CommandHelp[] = [
     details: ["--kind KIND             only this kind", json],
   },
   {
+    name: "groups",
+    synopsis:
+      "groups [list [PREFIX]] | groups get GROUP | groups create|update|reset GROUP [options] | " +
+      "groups delete GROUP",
+    summary: "consumer groups: list them, look at one, create, change, reset or delete one",
+    details: [
+      "create, update: update leaves what is not said as it is",
+      "  --stream S, --prefix P, --type T    events of these streams, of these types (repeat: any)",
+      "  --tag T               with this tag (repeat: all of)",
+      "  --query-json JSON     a whole query; --every-event: all of them (the default)",
+      "  --ordering KEY        stream (the default), category, none, tag:PREFIX",
+      "  --lease 30s           how long a member may take for an event",
+      "  --attempts 10         deliveries before an event is parked",
+      "  --retry-delay 1s, --retry-delay-max 1m    before it comes again; doubles each time",
+      "  --in-flight 10000     events at work over all members",
+      "create, reset: where it begins",
+      "  --from-start (the default of create), --after POSITION, --from-time TIME, --from-end",
+      json,
+    ],
+  },
+  {
+    name: "consume",
+    synopsis: "consume GROUP [options]",
+    summary: "take part in a group: print deliveries, acknowledge each",
+    details: [
+      "Goes on until Ctrl-C, and joins again after a break. What is not printed comes again.",
+      "--permits N             how many events at a time (16)",
+      "-n, --limit N           so many deliveries, then end",
+      "--member NAME           this member's name, for people; default host and process",
+      "--exec COMMAND          instead of printing: run it for each, with the delivery as a line",
+      "                        of JSON on its standard input; exit code 0 acknowledges, with any",
+      "                        other the event comes again, its last errors as the reason",
+      json,
+    ],
+  },
+  {
+    name: "parked",
+    synopsis: "parked list GROUP | parked replay|discard GROUP (POSITION... | --all)",
+    summary: "events a group has put aside: list them, hand them out again, forget them",
+    details: [json],
+  },
+  {
+    name: "checkpoints",
+    synopsis:
+      "checkpoints [list [PREFIX]] | checkpoints get|delete CONSUMER | " +
+      "checkpoints save CONSUMER POSITION [options]",
+    summary: "how far named consumers have got",
+    details: [
+      "save:",
+      "  --reset               also backwards",
+      "  --meta K=V            a fact about the consumer (repeat for more)",
+      json,
+    ],
+  },
+  {
     name: "info",
     synopsis: "info",
     summary: "show version, head, durability and limits of the server",

@@ -5,6 +5,7 @@ import { toJson } from "@bufbuild/protobuf";
 import {
   Durability,
   GetInfoResponseSchema,
+  ReclaimPhase,
   WriteState,
   type GetInfoResponse,
 } from "../gen/annals/v1/info_pb.js";
@@ -46,6 +47,7 @@ function factsOf(answer: GetInfoResponse, address: string): [string, string][] {
     ["writes", word(WriteState[answer.writeState])],
     ["head", grouped(answer.head)],
     ["subscribers", grouped(answer.subscriberCount)],
+    ["reclaiming", reclaimText(answer)],
   ];
   if (limits === undefined) return facts;
   const append = `${byteCount(limits.appendBytesMax)}, ${grouped(limits.appendEventsMax)} events`;
@@ -55,6 +57,12 @@ function factsOf(answer: GetInfoResponse, address: string): [string, string][] {
     ["largest append", append],
     ["largest snapshot", byteCount(limits.snapshotBytesMax)],
   ];
+}
+
+function reclaimText({ reclaiming }: GetInfoResponse): string {
+  if (reclaiming === undefined) return "off";
+  const { phase, events, bytesFreed } = reclaiming;
+  return `${word(ReclaimPhase[phase])}; ${grouped(events)} events, ${byteCount(bytesFreed)} so far`;
 }
 
 function word(name: string | undefined): string {

@@ -4,43 +4,14 @@ import type { EventTypeInfo, StreamInfo } from "../gen/annals/v1/info_pb.js";
 import type { Snapshot } from "../gen/annals/v1/snapshot_pb.js";
 import { grouped } from "./display.ts";
 import { connectionOptions, jsonOption, parse } from "./options.ts";
+import { list, pageSize } from "./list.ts";
 import { deleteStream, policyJson, policyText, stateOf, updateStream } from "./stream-changes.ts";
-import { withSession, type ConnectionValues, type Session } from "./session.ts";
-import { pairsOf, tableOn, type Column } from "./table.ts";
+import { withSession } from "./session.ts";
+import { pairsOf } from "./table.ts";
 import { print, type Terminal } from "./terminal.ts";
 import { isoTime } from "./time.ts";
 
 const options = { ...connectionOptions, ...jsonOption } as const;
-const pageSize = 1_000;
-
-interface Listing<Row> {
-  readonly columns: readonly Column[];
-  cells(row: Row): string[];
-  json(row: Row): object;
-  page(session: Session, pageToken: string): Promise<{ rows: Row[]; nextPageToken: string }>;
-}
-
-/** Prints page by page: a store may have more streams than fit into memory. */
-async function list<Row>(
-  values: ConnectionValues & { readonly json?: boolean | undefined },
-  terminal: Terminal,
-  listing: Listing<Row>,
-): Promise<number> {
-  const table = tableOn(terminal.output, terminal, listing.columns);
-  const text = (rows: readonly Row[]) =>
-    values.json === true
-      ? rows.map((row) => `${JSON.stringify(listing.json(row))}\n`).join("")
-      : table(rows.map((row) => listing.cells(row)));
-  await withSession(values, terminal, async (session) => {
-    let token = "";
-    do {
-      const { rows, nextPageToken } = await listing.page(session, token);
-      await print(terminal.output, text(rows));
-      token = nextPageToken;
-    } while (token !== "");
-  });
-  return 0;
-}
 
 /** All streams, or those that begin with a prefix; or a change of one. */
 export function streams(args: readonly string[], terminal: Terminal): Promise<number> {

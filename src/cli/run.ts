@@ -4,11 +4,15 @@
 import { readFileSync } from "node:fs";
 import { append } from "./append.ts";
 import { backup } from "./backup.ts";
+import { checkpoints } from "./checkpoints.ts";
+import { consume } from "./consume.ts";
+import { groups } from "./groups.ts";
 import { commandHelp, overview, pageOf } from "./help.ts";
 import { importEvents } from "./import.ts";
 import { health, info } from "./info.ts";
 import { snapshots, stream, streams, types } from "./listings.ts";
 import { UsageError } from "./options.ts";
+import { parked } from "./parked.ts";
 import { exportEvents, read } from "./read.ts";
 import { replay } from "./replay.ts";
 import { exitCode, report } from "./report.ts";
@@ -28,6 +32,10 @@ const commands: Readonly<Record<string, Command>> = {
   types,
   replay,
   snapshots,
+  groups,
+  consume,
+  parked,
+  checkpoints,
   info,
   health,
   import: importEvents,

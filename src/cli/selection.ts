@@ -23,7 +23,7 @@ export const rangeOptions = {
   "to-time": { type: "string" },
 } as const;
 
-interface SelectionValues {
+export interface SelectionValues {
   readonly type?: string[] | undefined;
   readonly tag?: string[] | undefined;
   readonly prefix?: string[] | undefined;
@@ -53,7 +53,7 @@ export function selectionOf(values: SelectionValues, stream: string | undefined)
   return { case: "query", value: { items: [{ streams, streamPrefixes, types, tags }] } };
 }
 
-function queryOf(json: string) {
+export function queryOf(json: string) {
   try {
     return fromJsonString(QuerySchema, json);
   } catch (error) {

@@ -5,6 +5,8 @@ import { readFileSync } from "node:fs";
 import { defaultAddress, loopback } from "../client/address.ts";
 import { clientOf, type CallOptions, type ServiceClient } from "../client/client.ts";
 import { Connection, type TlsOptions } from "../client/connection.ts";
+import { CheckpointService } from "../gen/annals/v1/checkpoint_service_pb.js";
+import { ConsumerGroupService } from "../gen/annals/v1/consumer_group_service_pb.js";
 import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
 import { StreamService } from "../gen/annals/v1/stream_service_pb.js";
 import { Health } from "../gen/grpc/health/v1/health_pb.js";
@@ -19,6 +21,8 @@ export interface Session {
   readonly address: string;
   readonly store: EventStore;
   readonly streams: ServiceClient<Methods<typeof StreamService>>;
+  readonly groups: ServiceClient<Methods<typeof ConsumerGroupService>>;
+  readonly checkpoints: ServiceClient<Methods<typeof CheckpointService>>;
   readonly health: ServiceClient<Methods<typeof Health>>;
   /** For calls with one answer: `--timeout`, else 10 s. */
   readonly once: CallOptions;
@@ -54,6 +58,8 @@ export async function withSession<T>(
       address,
       store: clientOf(EventStoreService, connection),
       streams: clientOf(StreamService, connection),
+      groups: clientOf(ConsumerGroupService, connection),
+      checkpoints: clientOf(CheckpointService, connection),
       health: clientOf(Health, connection),
       once: { signal, timeoutMs: given ?? timeoutDefaultMs },
       streaming: { signal, timeoutMs: given },

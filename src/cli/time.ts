@@ -50,11 +50,23 @@ export function durationMs(text: string, option: string): number {
   return ms;
 }
 
+/** A span of time, which may be none: `0s`, `500ms`, `10s`, `2m`, `12h`. */
+export function spanOf(text: string, option: string): Duration {
+  const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text);
+  const ms = Number(parts?.[1]) * unitMs[(parts?.[2] ?? "s") as keyof typeof unitMs];
+  if (Number.isNaN(ms)) throw new UsageError(`${option}: "${text}" is no time: write 500ms or 10s`);
+  return durationOf(ms);
+}
+
 /** An age: `12h`, `90d`. */
 export function ageOf(text: string, option: string): Duration {
   const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text);
   const ms = Number(parts?.[1]) * unitMs[(parts?.[2] ?? "s") as keyof typeof unitMs];
   if (!(ms >= 1)) throw new UsageError(`${option}: "${text}" is no age: write 12h or 90d`);
+  return durationOf(ms);
+}
+
+function durationOf(ms: number): Duration {
   const seconds = Math.floor(ms / 1_000);
   const nanos = Math.round((ms - seconds * 1_000) * 1e6);
   return create(DurationSchema, { seconds: BigInt(seconds), nanos });

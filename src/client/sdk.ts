@@ -9,6 +9,21 @@ export type { Decider, Handled } from "./decider/decider.ts";
 export { repository } from "./decider/repository.ts";
 export type { HandleOptions, Repository, RepositoryOptions } from "./decider/repository.ts";
 export type { SnapshotOptions, StateCodec } from "./decider/state-snapshots.ts";
+export type {
+  ConsumeOptions,
+  GroupConsumer,
+  GroupDelivery,
+  GroupHandler,
+  NackOptions,
+} from "./group/consumer.ts";
+export type { GroupOrdering, GroupSettings, GroupStart } from "./group/group-settings.ts";
+export type {
+  GroupInfo,
+  GroupMemberInfo,
+  GroupParkedEvent,
+  Groups,
+  WhichParked,
+} from "./group/groups.ts";
 export { memoryReadModel, MemoryTable } from "./projection/memory.ts";
 export type { PoisonPolicy } from "./projection/poison.ts";
 export type { WaitOptions } from "./projection/position-waiters.ts";
@@ -30,6 +45,13 @@ export type {
 export type { AnnalsClient, Appender, AppendOptions } from "./store/annals-client.ts";
 export type { Appended, AppendRules, Condition, StreamExpectation } from "./store/append.ts";
 export type { AppenderOptions, AppendOutcome, AppendUnderway } from "./store/appender.ts";
+export type {
+  CheckpointUpdate,
+  Checkpoints,
+  SaveOptions,
+  StoredCheckpoint,
+  Waited,
+} from "./store/checkpoints.ts";
 export { connect } from "./store/connect.ts";
 export type { ConnectOptions, ConnectTls } from "./store/connect.ts";
 export type { OperationOptions, StoreRpc } from "./store/context.ts";
@@ -50,6 +72,7 @@ export {
   ExhaustedError,
   InvalidArgumentError,
   isStoreError,
+  LostDeliveryError,
   MalformedEventError,
   NotFoundError,
   PoisonEventError,

@@ -8,6 +8,7 @@ import {
   GetStreamResponseSchema,
   ListEventTypesResponseSchema,
   ListStreamsResponseSchema,
+  ReclaimPhase,
   WriteState,
   type GetInfoResponse,
   type GetStreamRequest,
@@ -18,7 +19,7 @@ import {
   type ListStreamsResponse,
 } from "../gen/annals/v1/info_pb.js";
 import type { StreamInfo } from "../log/verbs.ts";
-import type { EventTypeFacts } from "../storage/storage.ts";
+import type { EventTypeFacts, ReclaimStatus } from "../storage/storage.ts";
 import type { Context } from "./context.ts";
 import { checkText } from "./convert/checks.ts";
 import { pageOf } from "./convert/page.ts";
@@ -104,8 +105,16 @@ const writeStates = {
   failed: WriteState.FAILED,
 } as const;
 
+const reclaimPhases = {
+  waiting: ReclaimPhase.WAITING,
+  looking: ReclaimPhase.LOOKING,
+  reclaiming: ReclaimPhase.RECLAIMING,
+  compacting: ReclaimPhase.COMPACTING,
+  stopped: ReclaimPhase.STOPPED,
+} as const;
+
 export function getInfo({ log, limits, serverVersion, startedAt }: Context): GetInfoResponse {
-  const { identity, head, writeState, subscriberCount } = log.info();
+  const { identity, head, writeState, subscriberCount, reclaiming } = log.info();
   const { storeId, engine, formatVersion } = identity;
   const intervalMs = limits.checkpointIntervalDefaultMs;
   return create(GetInfoResponseSchema, {
@@ -124,7 +133,19 @@ export function getInfo({ log, limits, serverVersion, startedAt }: Context): Get
       nanos: (intervalMs % 1_000) * 1_000_000,
     },
     writeState: writeStates[writeState],
+    ...(reclaiming && { reclaiming: reclaimInfo(reclaiming) }),
   });
+}
+
+function reclaimInfo({ phase, rounds, events, bytesFreed, lastFinishedAt }: ReclaimStatus) {
+  return {
+    phase: reclaimPhases[phase],
+    rounds: BigInt(rounds),
+    events: BigInt(events),
+    // Stubs of very short events may be longer than they were.
+    bytesFreed: BigInt(Math.max(0, bytesFreed)),
+    ...(lastFinishedAt > 0 && { lastFinishedAt: timestamp(lastFinishedAt) }),
+  };
 }
 
 function limitsInForce(limits: Limits) {

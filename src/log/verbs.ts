@@ -14,6 +14,7 @@ import type {
   Slab,
   StorageIdentity,
   StreamFacts,
+  ReclaimStatus,
   WriteState,
 } from "../storage/storage.ts";
 
@@ -134,6 +135,8 @@ export interface LogInfo {
   readonly identity: StorageIdentity;
   readonly head: number;
   readonly writeState: WriteState;
+  /** Undefined: the space of removed events is not given back. */
+  readonly reclaiming: ReclaimStatus | undefined;
   readonly subscriberCount: number;
 }
 

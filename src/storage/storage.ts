@@ -103,7 +103,8 @@ export interface StorageRead {
   readonly versions?: Range;
   /**
    * The head the read is a view of, at least `positions.last`: what is removed as of it, at the
-   * time the read begins, is not seen. Absent: what is removed when its turn comes.
+   * time the read begins, is not seen. Absent: what is removed when its turn comes. What is removed
+   * later is seen for as long as it keeps its space; then the read throws READ_OVERTAKEN.
    */
   readonly asOf?: number;
   /** True: removed events too. Their place and their words are promised, not what they held. */
@@ -225,6 +226,20 @@ export interface Advance {
   readonly events?: readonly CommitEvent[];
 }
 
+/** How the space of removed events is given back: since the store was opened. */
+export interface ReclaimStatus {
+  readonly phase: "looking" | "reclaiming" | "compacting" | "waiting" | "stopped";
+  /** Whole rounds so far. */
+  readonly rounds: number;
+  /** Parts of the log that were rewritten. */
+  readonly chunks: number;
+  /** Events of which only their place and their words are left. */
+  readonly events: number;
+  readonly bytesFreed: number;
+  /** When the last whole round ended: microseconds since 1970, UTC; 0: none did yet. */
+  readonly lastFinishedAt: number;
+}
+
 export interface StorageWatcher {
   /** Called right after the head moved, in order, without gaps. Must not throw or wait. */
   advanced(advance: Advance): void;
@@ -267,6 +282,9 @@ export interface Storage {
   /** Streams that ever got an event. */
   listStreams(page: NamePage): Promise<StreamFacts[]>;
   listEventTypes(page: NamePage): Promise<EventTypeFacts[]>;
+
+  /** Undefined: this engine gives no space back, or was told not to. */
+  reclaiming?(): ReclaimStatus | undefined;
 
   /** Waits for the commit in flight; later calls fail. */
   close(): Promise<void>;

@@ -78,6 +78,7 @@ export async function countedLog(kv: Kv = openMemoryKv()): Promise<Counted> {
       };
     },
     flush: () => kv.flush(),
+    compact: (first, last) => kv.compact(first, last),
     close: () => kv.close(),
   };
   const storage = await openStorageOver({ openKv: async () => counting });

@@ -1,6 +1,16 @@
 // Making a store, interrupted: whatever a crash left of it, the folder can be opened or made anew,
 // and a folder that is something else is never touched.
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import {
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  symlink,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -45,6 +55,16 @@ describe("creation", () => {
   test("begins anew where its first file was not finished", async () => {
     await mkdir(folder);
     await writeFile(join(folder, "IDENTITY.new"), '{"magic":"annals st');
+    await expectUsable();
+  });
+
+  test("ends where its high-water mark cannot be written, and then begins anew", async () => {
+    await unfinishedStore(folder);
+    await rm(join(folder, "MARK"));
+    await symlink("/dev/full", join(folder, "MARK"));
+    await expect(openLevelStorage({ folder })).rejects.toMatchObject({ code: "ENOSPC" });
+    expect((await readIdentity(folder))?.created).toBe(false);
+    await rm(join(folder, "MARK"));
     await expectUsable();
   });
 

@@ -9,7 +9,7 @@ export interface FaultyKv {
   /** As `OverOptions.openKv`. */
   openKv(): Promise<Kv>;
   /** What the next writes do instead of working, in order. */
-  readonly writes: ("fails, not there" | "fails, there")[];
+  readonly writes: ("works" | "fails, not there" | "fails, there")[];
   /** What the next openings do instead of working, in order. */
   readonly openings: ("fails" | "lost everything")[];
   /** While set, reads and openings wait for it. */
@@ -61,7 +61,7 @@ export function faultyKv(): FaultyKv {
             assertOpen();
             const how = faulty.writes.shift();
             if (how === "fails, there") durable.push(operations);
-            if (how !== undefined) {
+            if (how !== undefined && how !== "works") {
               poisoned = true;
               throw new Error("IO error: write failed");
             }
@@ -72,6 +72,7 @@ export function faultyKv(): FaultyKv {
         };
       },
       flush: () => memory.flush(),
+      compact: (first, last) => memory.compact(first, last),
       async close() {
         open = false;
       },

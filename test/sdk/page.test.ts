@@ -63,6 +63,7 @@ test("the snippets run, one after the other", async () => {
     "Error: Rest is there already",
     "{ title: 'Rest' }",
     "{ title: 'Sleep' }",
+    "thanks for todo-8, attempt 1",
     "TodoAdded { title: 'An old one' }",
     "1000",
   ]) {

@@ -145,6 +145,7 @@ describe("errors", () => {
         case "NOT_FOUND":
         case "BEYOND_HEAD":
         case "TIMED_OUT":
+        case "LOST_DELIVERY":
           return error.message;
       }
     };

@@ -11,6 +11,10 @@ export interface OpenedEngine {
   readonly storage: Storage;
   /** Closes the store that is open and opens it again: a restart. Absent: nothing survives one. */
   readonly reopen?: () => Promise<Storage>;
+  /** Gives back the space of everything that is removed by now. Absent: it cannot. */
+  readonly reclaim?: () => Promise<void>;
+  /** What a check of everything that is stored finds. Absent: nobody can check. */
+  readonly findings?: () => Promise<string[]>;
   /** Closes whichever store is open, if one is, and removes what it left behind. */
   close(): Promise<void>;
 }
@@ -38,6 +42,18 @@ export function cold(open: OpenEngine): OpenLaw {
   return async (clock) => {
     const engine = await open(clock);
     const settle = async () => (engine.reopen ? engine.reopen() : engine.storage);
+    return Object.assign(engine, { settle });
+  };
+}
+
+/** What was removed has lost its space, and the store was restarted since. */
+export function reclaimed(open: OpenEngine): OpenLaw {
+  return async (clock) => {
+    const engine = await open(clock);
+    const settle = async () => {
+      await engine.reclaim?.();
+      return engine.reopen ? engine.reopen() : engine.storage;
+    };
     return Object.assign(engine, { settle });
   };
 }

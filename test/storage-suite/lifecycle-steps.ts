@@ -48,15 +48,14 @@ export const arbitraryLifecycleStep: fc.Arbitrary<LifecycleStep> = fc.record({
 export async function eventsOf(
   model: Storage,
   { stream, change, sketches }: LifecycleStep,
-  time: { readonly now: number; readonly recordedAt: number },
+  recordedAt: number,
 ): Promise<NewEvent[]> {
   const asked = { streams: [stream], ids: [], conditions: [] };
   const { head, versions, lifecycles } = await model.facts(asked);
   const lifecycle = lifecycles.get(stream) ?? noLifecycle;
   const version = versions.get(stream) ?? 0;
-  // The domain never says that what is recorded later was removed by a change before it.
-  const before = { lifecycle, version, now: Math.min(time.now, time.recordedAt) };
-  const recorded = { position: head.position + 1, recordedAt: time.recordedAt };
+  const before = { lifecycle, version, now: recordedAt };
+  const recorded = { position: head.position + 1, recordedAt };
   let changed: Lifecycle;
   if (change.kind === "delete") changed = withDeletion(before, recorded, change.permanent);
   else {

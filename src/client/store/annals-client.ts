@@ -1,8 +1,11 @@
 // The client: every verb of a store on one connection, in the terms of an application's events.
 
 import type { Connection } from "../connection.ts";
+import { consumerOf, type ConsumeOptions, type GroupConsumer } from "../group/consumer.ts";
+import { groupsOf, type Groups } from "../group/groups.ts";
 import { settleAppend, type Appended, type AppendRules } from "./append.ts";
 import { AppendPipe, type AppenderOptions, type AppendUnderway } from "./appender.ts";
+import { checkpointsOf, waitFor, type Checkpoints, type Waited } from "./checkpoints.ts";
 import { answered, type Context, type OperationOptions, type StoreRpc } from "./context.ts";
 import { UnavailableError } from "./errors.ts";
 import type { EventCodec, EventShape, NewEvent } from "./event.ts";
@@ -56,6 +59,12 @@ export interface AnnalsClient<E extends EventShape> {
   subscribe(options?: SubscribeOptions): Subscription<E>;
   /** Folds a stream: from its newest snapshot, or its first event. See also `repository`. */
   load<State>(stream: string, fold: Fold<State, E>, options?: LoadOptions): Promise<Loaded<State>>;
+  /** Works in a consumer group: its events are shared among all who do. */
+  group(name: string, options?: ConsumeOptions): GroupConsumer<E>;
+  readonly groups: Groups<E>;
+  readonly checkpoints: Checkpoints;
+  /** Waits until a consumer or a group has got to a position, and answers where it is. */
+  waitFor(who: Waited, position: number, options?: OperationOptions): Promise<number>;
   readonly snapshots: Snapshots;
   /** Undefined: it never had an event. */
   stream(name: string, options?: OperationOptions): Promise<StreamInfo | undefined>;
@@ -101,6 +110,10 @@ export function clientWith<E extends EventShape>(
     read: (options = {}) => readEvents(context, codec, options),
     subscribe: (options = {}) => subscribeTo(context, codec, options),
     load: (stream, fold, options) => loadStream(context, codec, stream, fold, options),
+    group: (name, options = {}) => consumerOf(context, codec, name, options),
+    groups: groupsOf(context, codec),
+    checkpoints: checkpointsOf(context),
+    waitFor: (who, position, options = {}) => waitFor(context, who, position, options),
     snapshots: snapshotsOf(context),
     stream: (name, options) => streamInfo(context, name, options),
     streams: (options) => listStreams(context, options),

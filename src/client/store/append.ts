@@ -4,6 +4,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { AppendRequestSchema, AppendResponse } from "../../gen/annals/v1/append_pb.js";
 import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
+import { wireCheckpoint, type CheckpointUpdate } from "./checkpoints.ts";
 import { invalidField } from "./errors.ts";
 import {
   rawEvent,
@@ -38,6 +39,8 @@ export interface AppendRules {
   /** What is expected of further streams, written or only checked. */
   readonly expectations?: readonly StreamExpectation[] | undefined;
   readonly condition?: Condition | undefined;
+  /** A consumer's progress, saved with the events, in the same commit: both, or neither. */
+  readonly checkpoint?: CheckpointUpdate | undefined;
 }
 
 export interface Appended<E extends EventShape> {
@@ -74,7 +77,7 @@ export interface SettledAppend<E extends EventShape> {
 export function settleAppend<E extends EventShape>(
   stream: string,
   events: readonly NewEvent<E>[],
-  { expect, expectations = [], condition }: AppendRules,
+  { expect, expectations = [], condition, checkpoint }: AppendRules,
   codec: EventCodec<E>,
 ): SettledAppend<E> {
   const encoded = events.map((event, index) => encodedEvent(event, index, codec));
@@ -97,6 +100,7 @@ export function settleAppend<E extends EventShape>(
           after: wireInteger(condition.after ?? 0, "condition.after"),
         },
       }),
+      ...(checkpoint !== undefined && { checkpoint: wireCheckpoint(checkpoint) }),
     },
     eventIds,
     resultOf: (answer) => {

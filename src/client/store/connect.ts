@@ -1,5 +1,7 @@
 // `connect`: how a client gets to its store, and how patient it is.
 
+import { CheckpointService } from "../../gen/annals/v1/checkpoint_service_pb.js";
+import { ConsumerGroupService } from "../../gen/annals/v1/consumer_group_service_pb.js";
 import { EventStoreService } from "../../gen/annals/v1/event_store_service_pb.js";
 import { defaultAddress } from "../address.ts";
 import { clientOf } from "../client.ts";
@@ -51,6 +53,8 @@ export function connect<E extends EventShape = JsonEvent>(
   const attemptTimeoutMs = options.attemptTimeoutMs ?? attemptTimeoutDefaultMs;
   const context: Context = {
     rpc,
+    checkpoints: clientOf(CheckpointService, connection),
+    groups: clientOf(ConsumerGroupService, connection),
     retry: { ...defaultRetryPolicy, ...options.retry },
     timeoutMs: options.timeoutMs ?? timeoutDefaultMs,
     attemptTimeoutMs,

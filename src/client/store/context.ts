@@ -1,5 +1,7 @@
 // What every verb of the client works with: the calls, the patience, the store's identity.
 
+import type { CheckpointService } from "../../gen/annals/v1/checkpoint_service_pb.js";
+import type { ConsumerGroupService } from "../../gen/annals/v1/consumer_group_service_pb.js";
 import type { EventStoreService } from "../../gen/annals/v1/event_store_service_pb.js";
 import type { ServiceClient } from "../client.ts";
 import { patiently, type RetryPolicy } from "./retry.ts";
@@ -10,6 +12,8 @@ export type StoreRpc = ServiceClient<(typeof EventStoreService)["method"]>;
 
 export interface Context {
   readonly rpc: StoreRpc;
+  readonly checkpoints: ServiceClient<(typeof CheckpointService)["method"]>;
+  readonly groups: ServiceClient<(typeof ConsumerGroupService)["method"]>;
   readonly retry: RetryPolicy;
   /** For one operation with one answer, all attempts together. */
   readonly timeoutMs: number;

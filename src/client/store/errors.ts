@@ -231,6 +231,11 @@ export class PoisonEventError extends AnnalsError {
   }
 }
 
+/** What was said of a delivery of a consumer group does not count, or may not: see its message. */
+export class LostDeliveryError extends AnnalsError {
+  readonly code = "LOST_DELIVERY";
+}
+
 /** A fault of the server or of what lies between, with its gRPC status. */
 export class ServerError extends AnnalsError {
   readonly code = "SERVER";
@@ -257,6 +262,7 @@ export type StoreError =
   | CorruptionError
   | MalformedEventError
   | PoisonEventError
+  | LostDeliveryError
   | ServerError;
 
 export type StoreErrorCode = StoreError["code"];

@@ -1,6 +1,11 @@
 // Positions, versions and times between the wire (uint64, seconds and nanos) and JavaScript.
 
-import { timestampFromMs, type Timestamp } from "@bufbuild/protobuf/wkt";
+import {
+  durationFromMs,
+  timestampFromMs,
+  type Duration,
+  type Timestamp,
+} from "@bufbuild/protobuf/wkt";
 import { invalidField } from "./errors.ts";
 
 /** The contract keeps positions and versions below 2^53. Anything else is a broken server. */
@@ -26,6 +31,12 @@ export function microsOf(time: Timestamp | undefined): number {
 
 export function dateOf(time: Timestamp | undefined): Date {
   return new Date(Math.floor(microsOf(time) / 1_000));
+}
+
+/** Rounded up to a millisecond. */
+export function wireDuration(ms: number, name: string): Duration {
+  if (!Number.isFinite(ms)) throw invalidField(name, `is ${ms}, not a number of milliseconds`);
+  return durationFromMs(Math.ceil(ms));
 }
 
 export function wireTime(time: Date, name: string): Timestamp {

@@ -67,7 +67,8 @@ export async function entryAsOf(
   return { lifecycle, position, version, since: asOf };
 }
 
-async function numberOf(kv: Kv, stream: string): Promise<TermNumber> {
+/** The number of a stream's term; 0: it never got an event. */
+export async function numberOf(kv: Kv, stream: string): Promise<TermNumber> {
   const key = termKey(TermKind.stream, stream);
   const [value] = await kv.getMany([key]);
   return value === undefined ? 0 : openTermNumber(key, value);

@@ -34,6 +34,15 @@ export class ChunkTail {
     this.bytes = 0;
   }
 
+  /** The chunk as it is now, where it was in memory. */
+  replace(chunk: Chunk): void {
+    const at = this.indexOf(chunk.last);
+    const before = this.chunks[at];
+    if (before?.last !== chunk.last) return;
+    this.bytes += chunk.value.length - before.value.length;
+    this.chunks[at] = chunk;
+  }
+
   /** The chunk that holds a position, where it is in memory. */
   holding(position: number): Chunk | undefined {
     const at = this.indexOf(position);

@@ -11,6 +11,7 @@ export function countedKv(kv: Kv, written: (entries: number) => void): Kv {
     page: (range) => kv.page(range),
     batch: () => counted(kv.batch(), written),
     flush: () => kv.flush(),
+    compact: (first, last) => kv.compact(first, last),
     close: () => kv.close(),
   };
 }

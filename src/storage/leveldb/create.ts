@@ -10,7 +10,7 @@ import { headOf } from "./engine.ts";
 import { writeIdentity, type Identity } from "./identity.ts";
 import type { Kv } from "./kv.ts";
 import { openLevelKv } from "./level-kv.ts";
-import { openMark } from "./mark.ts";
+import { createMark } from "./mark.ts";
 import { StoreRefused } from "./store-refused.ts";
 
 export function databaseOf(folder: string): string {
@@ -42,9 +42,7 @@ export async function createDatabase(folder: string, identity: Identity): Promis
   } finally {
     await kv.close();
   }
-  const [mark] = openMark(markOf(folder), () => {});
-  mark.advance({ position: 0, sequence: 0, hash: firstHash });
-  mark.close();
+  createMark(markOf(folder), { position: 0, sequence: 0, hash: firstHash });
   await syncFolder(folder);
   const created = { ...identity, created: true };
   await writeIdentity(folder, created);

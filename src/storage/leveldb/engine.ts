@@ -47,9 +47,19 @@ export interface EngineOptions {
   readonly after?: After;
 }
 
+/** A commit of the engine's own, with more in its batch than the commit says. */
+export interface OwnCommit {
+  readonly commit: Commit;
+  readonly also: (batch: WriteBatch) => void;
+  /** Called once it is durable, before anybody sees that. */
+  readonly stored: () => void;
+}
+
 export interface Engine {
   readonly storage: Storage;
   readonly core: Core;
+  /** Runs a commit after those before it; it is composed, at the head as it is, when it may run. */
+  readonly commitOwn: (bytes: number, compose: () => Promise<OwnCommit>) => Promise<void>;
 }
 
 /** The head of a database and the hash of the chunk that ends there. Throws CORRUPTION. */
@@ -126,7 +136,12 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     listEventTypes: (page) => answered(core, () => types.list(core, page)),
     close: () => guard.close(),
   };
-  return { storage, core };
+  const commitOwn: Engine["commitOwn"] = (bytes, compose) =>
+    guard.exclusive(bytes, async () => {
+      const own = await compose();
+      await commitNow(core, guard, watchers, options, own.commit, own);
+    });
+  return { storage, core, commitOwn };
 }
 
 async function commitNow(
@@ -135,6 +150,7 @@ async function commitNow(
   watchers: ReadonlySet<StorageWatcher>,
   options: EngineOptions,
   commit: Commit,
+  own?: OwnCommit,
 ): Promise<CommitResult> {
   if (commit.after.position !== core.head.position) return "stale";
   const { events, notes = [] } = commit;
@@ -143,6 +159,7 @@ async function commitNow(
   const { position: after } = commit.after;
   const lifecycles = await core.book.prepare(core, after, events, prepared.terms);
   putNotes(prepared.batch);
+  own?.also(prepared.batch);
   await guard.write(prepared.batch);
   // Durable. From here to the end nothing waits: readers see all of the commit or none of it.
   const from = core.head;
@@ -151,6 +168,7 @@ async function commitNow(
   core.terms.apply(prepared.terms, position);
   core.book.apply(lifecycles);
   for (const chunk of prepared.chunks) core.tail.push(chunk);
+  own?.stored();
   core.headHash = prepared.headHash;
   core.head = to;
   options.written?.(to, prepared.headHash);

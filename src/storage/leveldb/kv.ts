@@ -39,5 +39,7 @@ export interface Kv extends ReadableKv {
   batch(): WriteBatch;
   /** Moves everything from the write-ahead log into tables, so that the next start is quick. */
   flush(): Promise<void>;
+  /** Gives back the space of what was replaced or deleted in a range. Both bounds are inclusive. */
+  compact(first: Uint8Array, last: Uint8Array): Promise<void>;
   close(): Promise<void>;
 }

@@ -33,18 +33,20 @@ function overDatabase(database: Database): Kv {
     getMany: (keys) => lookUps.get(keys as Buffer[]).catch(rethrow),
     page: (range) => readPage(database, range).catch(rethrow),
     batch: () => chainedBatch(database),
-    async flush() {
-      // An empty range above every key: LevelDB writes its memtable out and compacts nothing else.
-      const end = Buffer.from([0xff, 0xff]);
-      if ("compactRange" in database) {
-        await (database as { compactRange(a: Buffer, b: Buffer): Promise<void> }).compactRange(
-          end,
-          end,
-        );
-      }
-    },
+    // An empty range above every key: LevelDB writes its memtable out and compacts nothing else.
+    flush: () => compact(database, Buffer.from([0xff, 0xff]), Buffer.from([0xff, 0xff])),
+    compact: (first, last) => compact(database, first as Buffer, last as Buffer),
     close: () => database.close(),
   };
+}
+
+/** `compactRange` is classic-level's. */
+async function compact(database: Database, first: Buffer, last: Buffer): Promise<void> {
+  if (!("compactRange" in database)) return;
+  await (database as { compactRange(a: Buffer, b: Buffer): Promise<void> }).compactRange(
+    first,
+    last,
+  );
 }
 
 /** What LevelDB itself finds to be bent is CORRUPTION like what we find. */

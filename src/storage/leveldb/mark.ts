@@ -14,6 +14,7 @@
 
 import { closeSync, constants, fsync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
 import { crc32 } from "node:zlib";
+import { invariant } from "../../domain/errors.ts";
 import { readUint32, readUint64, writeUint32, writeUint64 } from "./keys.ts";
 
 const magic = Buffer.from("ANNLMARK", "latin1");
@@ -100,6 +101,20 @@ export function openMark(
   const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
   const newest = newestSlot(fd);
   return [new Mark(fd, newest?.number ?? 0, warn), newest];
+}
+
+/** The first mark of a store that is being made: durable, or it throws. */
+export function createMark(path: string, acknowledged: Acknowledged): void {
+  const slot = Buffer.alloc(slotBytes);
+  composeSlot(slot, { ...acknowledged, number: 1 });
+  const fd = openSync(path, "w", 0o600);
+  try {
+    const written = writeSync(fd, slot, 0, slotBytes, slotStride);
+    invariant(written === slotBytes, "a mark is written in one piece");
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** What the mark says, without touching it. */

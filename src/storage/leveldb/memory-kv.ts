@@ -44,6 +44,7 @@ export function openMemoryKv(): Kv {
       };
     },
     async flush() {},
+    async compact() {},
     async close() {},
   };
 }

@@ -20,6 +20,7 @@ import type { Kv } from "./kv.ts";
 import { openLevelKv } from "./level-kv.ts";
 import { openMark, readMark, type Acknowledged, type Mark } from "./mark.ts";
 import { openMemoryKv } from "./memory-kv.ts";
+import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./reclaimer.ts";
 import { startScrubber, type Scrubber, type ScrubberOptions } from "./scrubber.ts";
 import { StoreRefused } from "./store-refused.ts";
 import { checkTable } from "./table-file.ts";
@@ -44,6 +45,8 @@ export interface LevelStorageOptions {
   readonly warn?: (message: string, cause?: unknown) => void;
   /** Reads all of the store again and again, to find what rots. Absent: nobody does. */
   readonly scrub?: ScrubberOptions | undefined;
+  /** Gives back the space of removed events. Absent: nobody does. */
+  readonly reclaim?: ReclaimOptions | undefined;
   /** Bytes that may still be written. Absent: what is free beyond the reserve. */
   readonly spareBytes?: () => number;
   readonly after?: After;
@@ -61,9 +64,11 @@ export interface LevelStore {
   readonly storage: Storage;
   /** Undefined where none was asked for. Ends with the storage. */
   readonly scrubber: Scrubber | undefined;
+  /** Undefined where none was asked for. Ends with the storage. */
+  readonly reclaimer: Reclaimer | undefined;
 }
 
-/** As `openLevelStorage`, with the scrubber that was asked for. */
+/** As `openLevelStorage`, with the scrubber and the reclaimer that were asked for. */
 export async function openLevelStore(options: LevelStorageOptions): Promise<LevelStore> {
   const { folder } = options;
   await makeFolder(folder);
@@ -72,16 +77,22 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     throw new StoreRefused(folder, [`it lies on ${network}, where a sync proves nothing`]);
   }
   const lock = await lockFolder(folder);
-  const held: Held = { lock, mark: undefined, scrubber: undefined };
+  const held: Held = { lock, mark: undefined, scrubber: undefined, reclaimer: undefined };
   try {
     let identity = await readIdentity(folder);
     identity ??= await beginStore(folder, (options.clock ?? systemClock)());
     if (!identity.created) identity = await createDatabase(folder, identity);
-    const { storage, core } = await openCreated(options, identity, held);
-    const { clock = systemClock, warn = () => {}, scrub, after } = options;
+    const engine = await openCreated(options, identity, held);
+    const { storage, core } = engine;
+    const { clock = systemClock, warn = () => {}, scrub, reclaim, after } = options;
     const database = databaseOf(folder);
     if (scrub) held.scrubber = startScrubber({ core, database, clock, warn, after }, scrub);
-    return { storage: closingAlso(storage, held), scrubber: held.scrubber };
+    const spareBytes = spareBytesOf(options);
+    if (reclaim) {
+      held.reclaimer = startReclaimer({ ...engine, clock, warn, spareBytes, after }, reclaim);
+    }
+    const { scrubber, reclaimer } = held;
+    return { storage: closingAlso(storage, held), scrubber, reclaimer };
   } catch (error) {
     await release(held);
     if (!(error instanceof AnnalsError)) throw error;
@@ -94,6 +105,12 @@ interface Held {
   readonly lock: FolderLock;
   mark: Mark | undefined;
   scrubber: Scrubber | undefined;
+  reclaimer: Reclaimer | undefined;
+}
+
+function spareBytesOf({ folder, spareBytes, reserveBytes }: LevelStorageOptions): () => number {
+  const reserve = reserveBytes ?? reserveBytesDefault;
+  return spareBytes ?? askedSeldom(() => freeBytes(folder) - reserve);
 }
 
 function openCreated(
@@ -103,7 +120,6 @@ function openCreated(
 ): Promise<Engine> {
   const { folder, clock = systemClock, warn = () => {} } = options;
   const { storeId, createdAt } = identity;
-  const reserve = options.reserveBytes ?? reserveBytesDefault;
   return openAcknowledged({
     identity: {
       storeId,
@@ -120,7 +136,7 @@ function openCreated(
     },
     clock,
     warn,
-    spareBytes: options.spareBytes ?? askedSeldom(() => freeBytes(folder) - reserve),
+    spareBytes: spareBytesOf(options),
     closing: (core) => core.kv.flush(),
     ...(options.after ? { after: options.after } : {}),
   });
@@ -168,7 +184,7 @@ async function checkTables(options: LevelStorageOptions, check: DatabaseCheck): 
   return findings;
 }
 
-async function release({ mark, lock }: Held): Promise<void> {
+async function release({ mark, lock }: Pick<Held, "mark" | "lock">): Promise<void> {
   try {
     mark?.close();
   } finally {
@@ -180,7 +196,7 @@ function closingAlso(storage: Storage, held: Held): Storage {
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     try {
-      await held.scrubber?.stop();
+      await Promise.all([held.scrubber?.stop(), held.reclaimer?.stop()]);
       await storage.close();
     } finally {
       await release(held);
@@ -188,6 +204,7 @@ function closingAlso(storage: Storage, held: Held): Storage {
   };
   return {
     ...storage,
+    reclaiming: () => held.reclaimer?.status(),
     close() {
       closed ??= close();
       return closed;
@@ -205,12 +222,18 @@ export interface OverOptions {
   readonly warn?: (message: string, cause?: unknown) => void;
   readonly spareBytes?: () => number;
   readonly after?: After;
+  readonly reclaim?: ReclaimOptions | undefined;
 }
 
 /** A store over a given database, kept no longer than that is. */
 export async function openStorageOver(options: OverOptions): Promise<Storage> {
-  const clock = options.clock ?? systemClock;
-  const { storage } = await openEngine({
+  return (await openStoreOver(options)).storage;
+}
+
+/** As `openStorageOver`, with the reclaimer that was asked for. */
+export async function openStoreOver(options: OverOptions): Promise<Omit<LevelStore, "scrubber">> {
+  const { clock = systemClock, warn = () => {}, spareBytes, after, reclaim } = options;
+  const engine = await openEngine({
     identity: {
       storeId: options.storeId ?? crypto.randomUUID(),
       createdAt: options.createdAt ?? clock(),
@@ -220,11 +243,18 @@ export async function openStorageOver(options: OverOptions): Promise<Storage> {
     },
     openKv: options.openKv,
     clock,
-    warn: options.warn ?? (() => {}),
-    ...(options.spareBytes ? { spareBytes: options.spareBytes } : {}),
-    ...(options.after ? { after: options.after } : {}),
+    warn,
+    ...(spareBytes ? { spareBytes } : {}),
+    ...(after ? { after } : {}),
   });
-  return storage;
+  const { storage } = engine;
+  if (!reclaim) return { storage, reclaimer: undefined };
+  const reclaimer = startReclaimer({ ...engine, clock, warn, spareBytes, after }, reclaim);
+  const close = async (): Promise<void> => {
+    await reclaimer.stop();
+    await storage.close();
+  };
+  return { storage: { ...storage, reclaiming: () => reclaimer.status(), close }, reclaimer };
 }
 
 /** A store in memory: gone when the process ends. */

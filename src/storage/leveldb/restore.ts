@@ -19,7 +19,7 @@ import { makeFolder, syncFolder } from "./durable-file.ts";
 import { writeIdentity } from "./identity.ts";
 import type { Kv } from "./kv.ts";
 import { openLevelKv } from "./level-kv.ts";
-import { openMark } from "./mark.ts";
+import { createMark } from "./mark.ts";
 import { Terms } from "./terms.ts";
 import { verifyStore, type StoreTotals } from "./verify-store.ts";
 
@@ -169,9 +169,8 @@ async function becomeStore(
   core: Core,
   sequence: number,
 ): Promise<void> {
-  const [mark] = openMark(markOf(target), () => {});
-  mark.advance({ position: core.head.position, sequence, hash: core.headHash });
-  mark.close();
+  const { position } = core.head;
+  createMark(markOf(target), { position, sequence, hash: core.headHash });
   await syncFolder(target);
   await writeIdentity(target, {
     storeId: list.storeId,

@@ -83,12 +83,16 @@ async function firstLeft(core: Core, term: TermHead, lifecycle: Lifecycle): Prom
   const byNumber = firstVersion(lifecycle, term.count);
   const time = oldestTime(lifecycle, timeOf(core));
   if (time === 0 || byNumber > term.count) return byNumber;
-  const position = await positionAt(core, time);
-  if (position > term.last) return term.count + 1;
+  return Math.max(byNumber, (await countBefore(core, term, await positionAt(core, time))) + 1);
+}
+
+/** How many events of a stream are before a position. */
+export async function countBefore(core: Core, term: TermHead, position: number): Promise<number> {
+  if (position > term.last) return term.count;
   const posting = await firstPostingFrom(core.kv, term.number, position, term.lastChunk);
   if (posting === undefined) throw missingEntry(term);
   const older = posting.ordinals.filter((each) => posting.chunkFirst + each < position).length;
-  return Math.max(byNumber, posting.before + older + 1);
+  return posting.before + older;
 }
 
 /** The position of a stream's version, 1 <= version <= term.count. */

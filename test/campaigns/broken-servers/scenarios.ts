@@ -6,11 +6,13 @@ import { seededRandom } from "../../support/seeded.ts";
 import { copyStore, filesOf } from "../../support/store-folder.ts";
 import { CuttableDisk } from "../power-cut/disk.ts";
 import { Crowd, type CrowdSize } from "../support/crowd.ts";
-import { Follower } from "../support/follower.ts";
+import { saidOf } from "../support/failpoints.ts";
+import { Follower, type Followed } from "../support/follower.ts";
 import { History } from "../support/history.ts";
 import { batchOf } from "../support/record.ts";
 import { scratchFolder, ServerProcess, type Breakage } from "../support/server-process.ts";
 import { WireClient } from "../support/wire-client.ts";
+import { sharedStreams, sharedTags } from "../support/writers.ts";
 
 const crowdSize: CrowdSize = {
   pipes: 2,
@@ -20,10 +22,25 @@ const crowdSize: CrowdSize = {
   contenders: 10,
   readers: 3,
 };
-const liveMs = 1_500;
-const livesMax = 12;
-const bentTrialsMax = 16;
-const drainMsMax = 4_000;
+/** What a life under load must have seen before it may end. */
+const liveAppends = 250;
+const liveEvents = 2_500;
+const livesMax = 6;
+/** In equal shares of all bytes. */
+const bentTrials = 10;
+/** And so far from the end of the log: what is lost there leaves no gap that a read could see. */
+const bytesFromEnd = [20, 300, 2_000, 6_000, 12_000, 25_000];
+const bentAppendsBefore = 20;
+const bentAppends = 120;
+const slowRounds = 4;
+/** More than a server keeps ready for a client that does not read, and its windows. */
+const slowEvents = 3_000;
+/** As often everybody comes again after a failed write, for this many more appends. */
+const comebacksMax = 25;
+const appendsAfterFailure = 10;
+/** Generous: a busy machine is slow, not wrong. Only a broken server takes that long. */
+const patienceMs = 60_000;
+const drainMsMax = 15_000;
 const dataLoss = 15;
 
 /** Runs a server, broken or not, and answers what was found against it. */
@@ -33,16 +50,18 @@ type Scenario = (seed: number, breakage: Breakage) => Promise<readonly string[]>
 async function live(seed: number, breakage: Breakage): Promise<readonly string[]> {
   const history = new History(seed);
   const crowd = new Crowd(history, seededRandom(seed), crowdSize);
+  crowd.follows(latecomers(history));
   await inFolder("live", async (folder) => {
     const server = await startOr(history, folder, breakage);
     if (server === undefined) return;
     const { port } = server;
     await crowd.attach(port);
-    const until = performance.now() + liveMs;
-    while (performance.now() < until && history.violations.length === 0) {
-      await pause(100);
+    await soon(async () => {
       await crowd.verify(port);
-    }
+      const { violations, acknowledgedOps, acknowledgedEvents } = history;
+      if (violations.length > 0 || !server.serves) return true;
+      return acknowledgedOps >= liveAppends && acknowledgedEvents >= liveEvents;
+    });
     await crowd.detach();
     if (history.violations.length === 0) await crowd.finish(port, drainMsMax);
     await server.kill();
@@ -50,41 +69,88 @@ async function live(seed: number, breakage: Breakage): Promise<readonly string[]
   return history.violations;
 }
 
-/** Killed again and again. */
+/** They find all of it by its index, in more messages than one. */
+function latecomers(history: History): Follower[] {
+  const followed: Followed[] = [
+    { kind: "stream", name: sharedStreams[1] },
+    { kind: "tag", name: sharedTags[1] },
+    { kind: "tag", name: "card:1-5" },
+  ];
+  return followed.map((each) => {
+    const follower = new Follower(history, each, `a latecomer to ${each.kind}`);
+    follower.late = true;
+    follower.batchEventsMax = 3;
+    return follower;
+  });
+}
+
+/**
+ * Killed again and again: where it holds still in the middle of something, or after some appends.
+ * What it had told by then came to those it told before the kill.
+ */
 function crash(seed: number, breakage: Breakage): Promise<readonly string[]> {
-  return dieOften(seed, () => breakage);
+  return dieOften(seed, breakage, {
+    failpoint: (random) => `hold:${2 + Math.floor(random() * 7)}`,
+    async live(server, crowd, random) {
+      const { history } = crowd;
+      const due = history.acknowledgedOps + 30 + Math.floor(random() * 30);
+      const enough = soon(() => history.acknowledgedOps >= due || !server.serves);
+      await Promise.race([server.says(saidOf.held), enough]);
+    },
+  });
 }
 
 /** Killed again and again, and the disk refuses a write in each life. */
 function failing(seed: number, breakage: Breakage): Promise<readonly string[]> {
-  return dieOften(seed, (random) => {
-    return { ...breakage, failpoint: `fail-write:${3 + Math.floor(random() * 20)}` };
+  return dieOften(seed, breakage, {
+    failpoint: (random) => `fail-write:${3 + Math.floor(random() * 20)}`,
+    async live(server, crowd) {
+      const { history } = crowd;
+      await Promise.race([server.says(saidOf.failed), soon(() => !server.serves)]);
+      await crowd.roundTrip();
+      // Whoever was told of the failure has gone away: everybody comes again.
+      const due = history.acknowledgedOps + appendsAfterFailure;
+      for (let i = 0; i < comebacksMax && history.acknowledgedOps < due; i++) {
+        await crowd.detach();
+        await crowd.attach(server.port);
+        await crowd.roundTrip();
+      }
+    },
   });
+}
+
+interface Dying {
+  readonly failpoint: (random: () => number) => string;
+  /** From when everybody is there until it is time for the kill. */
+  readonly live: (server: ServerProcess, crowd: Crowd, random: () => number) => Promise<void>;
 }
 
 async function dieOften(
   seed: number,
-  breakageOf: (random: () => number) => Breakage,
+  breakage: Breakage,
+  { failpoint, live: liveOn }: Dying,
 ): Promise<readonly string[]> {
   const history = new History(seed);
   const random = seededRandom(seed);
   const crowd = new Crowd(history, random, crowdSize);
   await inFolder("crash", async (folder) => {
-    for (let life = 1; life <= livesMax && history.violations.length === 0; life++) {
-      const server = await startOr(history, folder, breakageOf(random));
+    for (let life = 1; life <= livesMax; life++) {
+      const how = { ...breakage, failpoint: failpoint(random) };
+      const server = await startOr(history, folder, how, life);
       if (server === undefined) return;
-      const looking = crowd.verify(server.port);
-      await crowd.attach(server.port);
-      await Promise.race([looking, server.exited]);
-      await pause(60 + random() * 200);
+      // Before anybody writes: what was told in the life before must be there.
+      await crowd.verify(server.port);
+      if (history.violations.length === 0) {
+        await crowd.attach(server.port);
+        await liveOn(server, crowd, random);
+        await crowd.roundTrip();
+      }
       await server.kill();
-      await looking;
       await crowd.detach();
+      if (history.violations.length > 0) return;
     }
-    if (history.violations.length > 0) return;
-    // The disk is well again: nothing excuses what is left open now.
-    const { failpoint: _, ...last } = breakageOf(random);
-    const server = await startOr(history, folder, last);
+    // Nothing fails any more, and nothing excuses what is left open now.
+    const server = await startOr(history, folder, breakage, livesMax);
     if (server === undefined) return;
     await crowd.finish(server.port, drainMsMax);
     await server.kill();
@@ -100,17 +166,16 @@ async function power(seed: number, breakage: Breakage): Promise<readonly string[
   const disk = new CuttableDisk("ext4");
   try {
     for (let life = 1; life <= livesMax && history.violations.length === 0; life++) {
-      const server = await startOr(history, `${disk.mountPoint}/data`, breakage);
+      const server = await startOr(history, `${disk.mountPoint}/data`, breakage, life);
       if (server === undefined) break;
-      const looking = crowd.verify(server.port);
+      await crowd.verify(server.port);
       await crowd.attach(server.port);
-      await Promise.race([looking, server.exited]);
-      await pause(60 + random() * 100);
+      const due = history.acknowledgedOps + 20 + Math.floor(random() * 40);
+      await soon(() => history.acknowledgedOps >= due || !server.serves);
       server.process.kill("SIGSTOP");
       await pause(5);
       disk.cut();
       await server.kill();
-      await looking;
       await crowd.detach();
       disk.unmount();
       disk.mount();
@@ -125,43 +190,60 @@ async function power(seed: number, breakage: Breakage): Promise<readonly string[
 async function bent(seed: number, breakage: Breakage): Promise<readonly string[]> {
   const history = new History(seed);
   const random = seededRandom(seed);
-  const crowd = new Crowd(history, random, { ...crowdSize, eventBytesMax: 3_000 });
+  const crowd = new Crowd(history, random, crowdSize);
   await inFolder("bent", async (folder) => {
-    for (let life = 1; life <= 2; life++) {
-      const server = await startOr(history, folder, {});
-      if (server === undefined) return;
-      await crowd.attach(server.port);
-      await pause(250);
-      await server.kill();
-      await crowd.detach();
-    }
-    // What the last kill left unknown is still to be settled.
-    const settled = await startOr(history, folder, {});
-    if (settled === undefined) return;
-    await crowd.finish(settled.port, drainMsMax);
-    await settled.kill();
-    for (let trial = 1; trial <= bentTrialsMax && history.violations.length === 0; trial++) {
-      await bendAndRead(folder, crowd, random, breakage);
+    const first = await startOr(history, folder, {});
+    if (first === undefined) return;
+    await crowd.attach(first.port);
+    await soon(() => history.acknowledgedOps >= bentAppendsBefore || !first.serves);
+    await first.kill();
+    await crowd.detach();
+    // Most of it stands in the write-ahead log then, and nothing is left unknown.
+    const second = await startOr(history, folder, {}, 2);
+    if (second === undefined) return;
+    await crowd.attach(second.port);
+    const due = history.acknowledgedOps + bentAppends;
+    await soon(() => history.acknowledgedOps >= due || !second.serves);
+    await crowd.detach();
+    await crowd.finish(second.port, drainMsMax);
+    await second.kill();
+    const files = (await filesOf(folder)).filter(({ path }) => /\.(log|ldb)$/.test(path));
+    const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
+    const places = [
+      ...bytesFromEnd.map((fromEnd) => bytes - fromEnd),
+      ...Array.from({ length: bentTrials }, (_, i) =>
+        Math.floor(((i + random()) / bentTrials) * bytes),
+      ),
+    ];
+    for (const at of places) {
+      if (history.violations.length > 0) return;
+      const bits = 1 << Math.floor(random() * 8);
+      await bendAndRead(folder, crowd, { files, at, bits }, breakage);
     }
   });
   return history.violations;
 }
 
+/** Bits of one byte of the tables and the write-ahead log, counted through all of them. */
+interface Bend {
+  readonly files: readonly { readonly path: string; readonly bytes: number }[];
+  readonly at: number;
+  readonly bits: number;
+}
+
 async function bendAndRead(
   folder: string,
   crowd: Crowd,
-  random: () => number,
+  { files, at, bits }: Bend,
   breakage: Breakage,
 ): Promise<void> {
   const working = `${folder}.bent`;
   rmSync(working, { recursive: true, force: true });
   await copyStore(folder, working);
-  const files = (await filesOf(working)).filter(({ path }) => /\.(log|ldb)$/.test(path));
-  const bytesMax = files.reduce((sum, { bytes }) => sum + bytes, 0);
-  let at = Math.floor(random() * bytesMax);
+  let rest = at;
   for (const { path, bytes } of files) {
-    if (at >= 0 && at < bytes) bendByte(join(working, path), at, 1 << Math.floor(random() * 8));
-    at -= bytes;
+    if (rest >= 0 && rest < bytes) bendByte(join(working, path), rest, bits);
+    rest -= bytes;
   }
   const server = await ServerProcess.start({ folder: working, ...breakage });
   if (server.serves) {
@@ -209,17 +291,18 @@ async function slow(seed: number, breakage: Breakage): Promise<readonly string[]
       follower.message(message);
     });
     await crowd.attach(server.port);
-    for (let i = 0; i < 4 && history.violations.length === 0; i++) {
+    for (let i = 0; i < slowRounds && history.violations.length === 0; i++) {
       client.pause();
-      await pause(400);
+      const due = history.acknowledgedEvents + slowEvents;
+      await soon(() => history.acknowledgedEvents >= due || !server.serves);
+      const head = history.acknowledgedHead;
       client.resume();
-      await pause(100);
+      await soon(() => follower.after >= head || history.violations.length > 0);
     }
     await crowd.detach();
     if (history.violations.length === 0) {
       await crowd.finish(server.port, drainMsMax);
-      const until = performance.now() + 10_000;
-      while (!follower.hasAll(crowd.walk) && performance.now() < until) await pause(20);
+      await soon(() => follower.hasAll(crowd.walk));
       follower.end(crowd.walk);
     }
     call.cancel();
@@ -238,11 +321,12 @@ async function startOr(
   history: History,
   folder: string,
   breakage: Breakage,
+  life = 1,
 ): Promise<ServerProcess | undefined> {
   const server = await ServerProcess.start({ folder, ...breakage });
   if (server.serves) return server;
   // Broken or not, it must make a new store: else it is no server, and nothing was caught.
-  if (history.acknowledgedHead === 0) throw new Error(`it never started: ${server.log}`);
+  if (life === 1) throw new Error(`it never started: ${server.log}`);
   history.violate(`it does not start: ${server.log.slice(-600)}`);
   return undefined;
 }
@@ -258,4 +342,10 @@ async function inFolder(name: string, run: (folder: string) => Promise<void>): P
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Waits until it is so, at most as long as patience lasts. */
+async function soon(isSo: () => boolean | Promise<boolean>): Promise<void> {
+  const until = performance.now() + patienceMs;
+  while (!(await isSo()) && performance.now() < until) await pause(5);
 }

@@ -2,6 +2,7 @@
 // they are loaded (mutants.ts), over a LevelDB that kills the process where told to
 // (failpoints.ts).
 import { registerHooks } from "node:module";
+import { arm, saidOf } from "./failpoints.ts";
 
 process.env["UV_THREADPOOL_SIZE"] ??= "8";
 
@@ -32,10 +33,19 @@ if (mutantName !== undefined) {
 }
 
 const failpoint = process.env["CAMPAIGN_FAILPOINT"];
-if (failpoint !== undefined) {
-  const { arm } = await import("./failpoints.ts");
-  arm(failpoint);
-}
+// Where a mutant does too early or in two steps what must be one, it waits here in between. With
+// `hold:COUNT` the COUNTth wait has no end, and the campaign is told: it then kills the server in
+// the very moment that matters, however busy the machine is.
+const holdAt = Number(/^hold:(\d+)$/.exec(failpoint ?? "")?.[1] ?? 0);
+let waits = 0;
+const campaignHold = (): Promise<void> => {
+  if (++waits !== holdAt) return Promise.resolve();
+  process.stdout.write(`${saidOf.held}\n`);
+  return new Promise(() => {});
+};
+Object.assign(globalThis, { campaignHold });
+
+if (failpoint !== undefined) arm(failpoint);
 
 const { runCommand } = await import("../../../src/cli/run.ts");
 process.exitCode = await runCommand(process.argv.slice(2));

@@ -28,6 +28,7 @@ export interface CrowdSize {
 }
 
 const drainMsDefault = 20_000;
+const roundTripMsMax = 10_000;
 
 /** One connection to one life of the server. */
 interface Attached {
@@ -85,8 +86,9 @@ export class Crowd {
     const stop = { now: false };
     this.stop = stop;
     const runs: ((client: WireClient) => Promise<void>)[] = [];
-    for (let at = 0; at < this.followers.length; at += this.perConnection) {
-      const some = this.followers.slice(at, at + this.perConnection);
+    const coming = this.followers.filter(({ late }) => !late || !parts.write);
+    for (let at = 0; at < coming.length; at += this.perConnection) {
+      const some = coming.slice(at, at + this.perConnection);
       runs.push(async (client) => {
         await Promise.all(some.map((follower) => this.follow(follower, client, stop)));
       });
@@ -105,6 +107,15 @@ export class Crowd {
       });
       this.attached.push({ client, done });
     });
+  }
+
+  /** Everything the server had sent up to now has come, on every connection that still lives. */
+  async roundTrip(): Promise<void> {
+    await Promise.all(
+      this.attached.map(({ client }) =>
+        Promise.race([client.unary("GetInfo", Buffer.alloc(0)), patience(roundTripMsMax)]),
+      ),
+    );
   }
 
   /** The server is gone, or about to be left: every connection ends. */
@@ -210,4 +221,8 @@ export class Crowd {
       if (status === 14 || stop.now) return;
     }
   }
+}
+
+function patience(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }

@@ -32,7 +32,11 @@ export const failpoints = [
 // Besides, of the same form: `answer-before-write` and `never-sync`, faults of a server that a
 // campaign must find, or it proves nothing; and `fail-write:COUNT`, a fault of the disk: that batch
 // fails, and everything behind it is acknowledged and lost until the database is opened anew, as
-// LevelDB does it. A sound server survives that.
+// LevelDB does it. A sound server survives that, and whoever broke it on purpose is told of it.
+// `hold:COUNT`: see broken-server.ts.
+
+/** What a server says on its standard output where something was arranged with its campaign. */
+export const saidOf = { failed: "campaign: a write fails", held: "campaign: held" } as const;
 
 const neverResolved = new Promise<never>(() => {});
 
@@ -64,6 +68,7 @@ export function arm(text: string): void {
     if (due && name === "during-write") dieSoon(Math.random());
     if (due && name === "fail-write") {
       failing = true;
+      process.stdout.write(`${saidOf.failed}\n`);
       throw new Error("IO error: a failpoint");
     }
     if (failing) return;

@@ -23,6 +23,8 @@ export class Follower {
   delivered = 0;
   caughtUp = 0;
   words = 0;
+  /** Comes when everything is written, and has all of it to catch up with. */
+  late = false;
   /** Events in a message. Absent: as many as the server likes. */
   batchEventsMax: number | undefined;
   private readonly history: History;

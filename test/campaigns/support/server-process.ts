@@ -42,6 +42,8 @@ export class ServerProcess {
   /** 0 until it serves. */
   port = 0;
   log = "";
+  private said = "";
+  private readonly listening = new Set<() => void>();
 
   private constructor(child: ChildProcess) {
     this.process = child;
@@ -52,6 +54,10 @@ export class ServerProcess {
         process.off("exit", orphaned);
         settle({ code, signal });
       });
+    });
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+      this.said += text;
+      for (const look of this.listening) look();
     });
     child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.log = (this.log + text).slice(-logCharsMax);
@@ -84,19 +90,10 @@ export class ServerProcess {
     });
     const server = new ServerProcess(child);
     if (child.pid !== undefined) options.spawned?.(child.pid);
-    let said = "";
-    const up = new Promise<void>((serves) => {
-      child.stdout?.setEncoding("utf8").on("data", (text: string) => {
-        said += text;
-        const port = /serves on [^ ]*:(\d+)/.exec(said)?.[1];
-        if (port === undefined) return;
-        server.port = Number(port);
-        serves();
-      });
-    });
     const overdue = setTimeout(() => child.kill("SIGKILL"), startMsMax);
-    await Promise.race([up, server.exited]);
+    await server.says(/serves on [^ ]*:\d+/);
     clearTimeout(overdue);
+    server.port = Number(/serves on [^ ]*:(\d+)/.exec(server.said)?.[1] ?? 0);
     // A mutant that cannot be made any more is no server.
     if (server.log.includes("not once in")) throw new Error(server.log);
     return server;
@@ -104,6 +101,20 @@ export class ServerProcess {
 
   get serves(): boolean {
     return this.port > 0 && this.process.exitCode === null && this.process.signalCode === null;
+  }
+
+  /** Resolves once it has said this on its standard output, or has ended. */
+  async says(what: string | RegExp): Promise<void> {
+    const heard = new Promise<void>((settle) => {
+      const look = (): void => {
+        if (this.said.search(what) < 0) return;
+        this.listening.delete(look);
+        settle();
+      };
+      this.listening.add(look);
+      look();
+    });
+    await Promise.race([heard, this.exited]);
   }
 
   kill(signal: NodeJS.Signals = "SIGKILL"): Promise<Exit> {

@@ -24,6 +24,8 @@ const traced = [
 ];
 /** Calls that fail for want of space as well. */
 const growing = new Set(["openat", "write", "pwrite64", "rename"]);
+/** LevelDB numbers its files on, and more of them after each recovery. */
+const fileNumbersMax = 60;
 const nobody: CrowdSize = {
   pipes: 0,
   window: 1,
@@ -38,7 +40,7 @@ export interface SyscallsOptions extends CampaignOptions {
   readonly sampleMax?: number;
 }
 
-/** One fault at the Nth call of its kind, counted in each thread. */
+/** One fault at the Nth call of its kind on the store's files, counted in each thread. */
 interface Point {
   readonly call: string;
   readonly at: number;
@@ -75,7 +77,10 @@ export async function syscalls(options: SyscallsOptions): Promise<CampaignResult
     if (run.acknowledgedOps < reference.acknowledgedOps) refusals++;
     const kind = `${point.call} ${point.fault}${point.forEver ? " for ever" : ""}`;
     counts[kind] = (counts[kind] ?? 0) + 1;
-    violations.push(...run.violations.map((each) => `${kind} at ${point.at}: ${each}`));
+    for (const each of run.violations) {
+      violations.push(`${kind} at ${point.at}: ${each}`);
+      report?.(`VIOLATION ${violations.at(-1)}`);
+    }
     if (cycles % 25 === 0)
       report?.(`${cycles} of ${points.length}, ${violations.length} violations`);
   }
@@ -104,6 +109,8 @@ async function oneRun(seed: number, point: Point | undefined): Promise<RunResult
   if (point !== undefined) {
     const when = `${point.at}${point.forEver ? "+" : ""}`;
     under.push("-e", `inject=${point.call}:${point.fault}:when=${when}`);
+    // A socket or an event of the runtime's own is no file of the store.
+    for (const path of storePaths(folder)) under.push("-P", path);
   }
   try {
     const server = await ServerProcess.start({
@@ -113,6 +120,7 @@ async function oneRun(seed: number, point: Point | undefined): Promise<RunResult
     });
     const unsettled = server.serves ? await runScript(history, server.port) : [];
     await endTraced(server);
+    const { signal } = await server.exited;
     const again = await ServerProcess.start({ folder });
     if (again.serves) {
       await runScript(history, again.port, unsettled);
@@ -127,7 +135,7 @@ async function oneRun(seed: number, point: Point | undefined): Promise<RunResult
       trace,
       events: history.acknowledgedEvents,
       acknowledgedOps: history.acknowledgedOps - unsettled.length,
-      hit: lines.some((line) => line.includes("INJECTED")) || trace.includes("killed by SIGKILL"),
+      hit: signal === "SIGKILL" || lines.some((line) => line.includes("INJECTED")),
       violations: history.violations,
     };
   } finally {
@@ -159,17 +167,40 @@ async function endTraced(server: ServerProcess): Promise<void> {
   clearTimeout(overdue);
 }
 
+/** In quotes as an argument, in angle brackets as what a descriptor stands for. */
+const pathsIn = /(?<=["<])\/[^">]+(?=[">])/g;
+
+/** Everything a store's folder may hold, but for its lock, whose name is drawn anew each time. */
+function storePaths(folder: string): string[] {
+  const log = join(folder, "log");
+  const named = ["CURRENT", "LOCK", "LOG", "LOG.old"].map((name) => join(log, name));
+  for (let i = 0; i <= fileNumbersMax; i++) {
+    const number = String(i).padStart(6, "0");
+    named.push(join(log, `MANIFEST-${number}`));
+    for (const end of ["log", "ldb", "dbtmp"]) named.push(join(log, `${number}.${end}`));
+  }
+  return [
+    folder,
+    log,
+    ...["IDENTITY", "IDENTITY.new", "MARK"].map((n) => join(folder, n)),
+    ...named,
+  ];
+}
+
 /** Every call on the store's files, by its number among its thread's calls of that kind. */
 function pointsOf({ trace, folder }: RunResult): Point[] {
   const counts = new Map<string, number>();
   const found = new Map<string, { call: string; at: number }>();
+  const paths = new Set(storePaths(folder));
   for (const line of trace.split("\n")) {
+    const named = line.match(pathsIn) ?? [];
+    if (!named.some((path) => paths.has(path))) continue;
     const parsed = /^(\d+) +(\w+)\(/.exec(line);
     const [, pid = "", call = ""] = parsed ?? [];
     if (!traced.includes(call)) continue;
     const at = (counts.get(`${pid} ${call}`) ?? 0) + 1;
     counts.set(`${pid} ${call}`, at);
-    if (line.includes(folder)) found.set(`${call} ${at}`, { call, at });
+    found.set(`${call} ${at}`, { call, at });
   }
   return [...found.values()].flatMap(({ call, at }): Point[] => [
     { call, at, fault: "signal=SIGKILL", forEver: false },

@@ -411,6 +411,13 @@ export declare type GetInfoResponse = Message<"annals.v1.GetInfoResponse"> & {
    * @generated from field: annals.v1.WriteState write_state = 12;
    */
   writeState: WriteState;
+
+  /**
+   * How the space of removed events is being given back. Absent: the server does not.
+   *
+   * @generated from field: annals.v1.ReclaimInfo reclaiming = 13;
+   */
+  reclaiming?: ReclaimInfo | undefined;
 };
 
 /**
@@ -418,6 +425,55 @@ export declare type GetInfoResponse = Message<"annals.v1.GetInfoResponse"> & {
  * Use `create(GetInfoResponseSchema)` to create a new message.
  */
 export declare const GetInfoResponseSchema: GenMessage<GetInfoResponse>;
+
+/**
+ * How the space of removed events is being given back: since the server started. What was done is
+ * also in the log, as `$EventsRemoved` events in the stream `$removals`.
+ *
+ * @generated from message annals.v1.ReclaimInfo
+ */
+export declare type ReclaimInfo = Message<"annals.v1.ReclaimInfo"> & {
+  /**
+   * What it is doing now.
+   *
+   * @generated from field: annals.v1.ReclaimPhase phase = 1;
+   */
+  phase: ReclaimPhase;
+
+  /**
+   * Whole rounds over all streams.
+   *
+   * @generated from field: uint64 rounds = 2;
+   */
+  rounds: bigint;
+
+  /**
+   * Events whose payload and metadata were given up.
+   *
+   * @generated from field: uint64 events = 3;
+   */
+  events: bigint;
+
+  /**
+   * Bytes by which the log and the index have become shorter.
+   *
+   * @generated from field: uint64 bytes_freed = 4;
+   */
+  bytesFreed: bigint;
+
+  /**
+   * When the last whole round ended. Absent: none did yet.
+   *
+   * @generated from field: google.protobuf.Timestamp last_finished_at = 5;
+   */
+  lastFinishedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message annals.v1.ReclaimInfo.
+ * Use `create(ReclaimInfoSchema)` to create a new message.
+ */
+export declare const ReclaimInfoSchema: GenMessage<ReclaimInfo>;
 
 /**
  * The limits in force. What is beyond one is refused with INVALID_ARGUMENT naming the field and the
@@ -599,6 +655,60 @@ export enum Durability {
  * Describes the enum annals.v1.Durability.
  */
 export declare const DurabilitySchema: GenEnum<Durability>;
+
+/**
+ * What the reclaimer is doing.
+ *
+ * @generated from enum annals.v1.ReclaimPhase
+ */
+export enum ReclaimPhase {
+  /**
+   * Not said.
+   *
+   * @generated from enum value: RECLAIM_PHASE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It waits for its next round.
+   *
+   * @generated from enum value: RECLAIM_PHASE_WAITING = 1;
+   */
+  WAITING = 1,
+
+  /**
+   * It looks which streams have removed events that still take space.
+   *
+   * @generated from enum value: RECLAIM_PHASE_LOOKING = 2;
+   */
+  LOOKING = 2,
+
+  /**
+   * It rewrites parts of the log without them.
+   *
+   * @generated from enum value: RECLAIM_PHASE_RECLAIMING = 3;
+   */
+  RECLAIMING = 3,
+
+  /**
+   * It has the engine give the space back to the disk.
+   *
+   * @generated from enum value: RECLAIM_PHASE_COMPACTING = 4;
+   */
+  COMPACTING = 4,
+
+  /**
+   * The store is being closed.
+   *
+   * @generated from enum value: RECLAIM_PHASE_STOPPED = 5;
+   */
+  STOPPED = 5,
+}
+
+/**
+ * Describes the enum annals.v1.ReclaimPhase.
+ */
+export declare const ReclaimPhaseSchema: GenEnum<ReclaimPhase>;
 
 /**
  * Whether appends are accepted.

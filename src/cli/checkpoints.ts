@@ -1,0 +1,116 @@
+// `annals checkpoints`: how far named consumers have got.
+
+import type { ConsumerCheckpoint } from "../gen/annals/v1/checkpoint_service_pb.js";
+import { list, pageSize } from "./list.ts";
+import {
+  CommandError,
+  connectionOptions,
+  jsonOption,
+  pairs,
+  parse,
+  UsageError,
+  wholeNumber,
+} from "./options.ts";
+import { withSession } from "./session.ts";
+import { print, type Terminal } from "./terminal.ts";
+import { isoTime } from "./time.ts";
+
+const options = { ...connectionOptions, ...jsonOption } as const;
+
+type Verb = (args: readonly string[], terminal: Terminal) => Promise<number>;
+const verbs = new Map<string, Verb>(
+  Object.entries({ list: listAll, get: getOne, save: saveOne, delete: deleteOne }),
+);
+
+/** A verb and its arguments; none is the list. */
+export function checkpoints(args: readonly string[], terminal: Terminal): Promise<number> {
+  const [first = "list", ...rest] = args;
+  if (first.startsWith("-")) return listAll(args, terminal);
+  const verb = verbs.get(first);
+  if (verb !== undefined) return verb(rest, terminal);
+  throw new UsageError(`"${first}" is none of ${[...verbs.keys()].join(", ")}`);
+}
+
+function listAll(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, options, { min: 0, max: 1 });
+  const [prefix = ""] = positionals;
+  return list<ConsumerCheckpoint>(values, terminal, {
+    columns: [
+      { title: "CONSUMER", side: "left", columnsMax: 48 },
+      { title: "POSITION", side: "right" },
+      { title: "SAVED AT", side: "left" },
+      { title: "KEY=VALUE", side: "left" },
+    ],
+    cells: (row) => [row.consumer, String(row.position), isoTime(row.savedAt), factsOf(row)],
+    json: checkpointJson,
+    page: async (session, pageToken) => {
+      const request = { prefix, pageSize, pageToken };
+      const page = await session.checkpoints.listCheckpoints(request, session.once);
+      return { rows: page.checkpoints, nextPageToken: page.nextPageToken };
+    },
+  });
+}
+
+async function getOne(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, options, { min: 1, max: 1 });
+  const [consumer = ""] = positionals;
+  const { checkpoint } = await withSession(values, terminal, (session) =>
+    session.checkpoints.getCheckpoint({ consumer }, session.once),
+  );
+  return told(terminal, values.json, checkpoint);
+}
+
+async function saveOne(args: readonly string[], terminal: Terminal): Promise<number> {
+  const known = {
+    ...options,
+    reset: { type: "boolean" },
+    meta: { type: "string", multiple: true },
+  } as const;
+  const { values, positionals } = parse(args, known, { min: 2, max: 2 });
+  const [consumer = "", text = ""] = positionals;
+  const position = BigInt(wholeNumber(text, "POSITION"));
+  const { reset = false, meta = [] } = values;
+  const request = { consumer, position, reset, metadata: pairs(meta, "--meta") };
+  const { checkpoint } = await withSession(values, terminal, (session) =>
+    session.checkpoints.saveCheckpoint(request, session.once),
+  );
+  return told(terminal, values.json, checkpoint);
+}
+
+async function deleteOne(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, options, { min: 1, max: 1 });
+  const [consumer = ""] = positionals;
+  const { deleted } = await withSession(values, terminal, (session) =>
+    session.checkpoints.deleteCheckpoint({ consumer }, session.once),
+  );
+  const text = deleted ? `deleted: ${consumer}` : `${consumer} has no checkpoint`;
+  const line = values.json === true ? JSON.stringify({ consumer, deleted }) : text;
+  await print(terminal.output, `${line}\n`);
+  return 0;
+}
+
+async function told(
+  terminal: Terminal,
+  json: boolean | undefined,
+  checkpoint: ConsumerCheckpoint | undefined,
+): Promise<number> {
+  if (checkpoint === undefined) throw new CommandError("the server answered no checkpoint");
+  const { consumer, position, savedAt } = checkpoint;
+  const facts = factsOf(checkpoint);
+  const text = `${consumer} is at position ${position}, saved ${isoTime(savedAt)}`;
+  const line =
+    json === true
+      ? JSON.stringify(checkpointJson(checkpoint))
+      : text + (facts === "" ? "" : `, ${facts}`);
+  await print(terminal.output, `${line}\n`);
+  return 0;
+}
+
+function factsOf({ metadata }: ConsumerCheckpoint): string {
+  const facts = Object.entries(metadata).map(([key, value]) => `${key}=${value}`);
+  return facts.join(" ");
+}
+
+function checkpointJson({ consumer, position, savedAt, metadata }: ConsumerCheckpoint): object {
+  return { consumer, position: Number(position), savedAt: isoTime(savedAt), metadata };
+}

@@ -1,0 +1,123 @@
+// `annals consume`: a member of a group at a terminal. Each delivery is acknowledged once it is
+// printed or, with --exec, once a command has dealt with it.
+
+import { spawn } from "node:child_process";
+import { hostname } from "node:os";
+import { timestampMs } from "@bufbuild/protobuf/wkt";
+import { CallError } from "../client/call-error.ts";
+import { deliveriesOf } from "../client/group/member.ts";
+import type { Held, Membership } from "../client/group/member-call.ts";
+import { defaultRetryPolicy } from "../client/store/retry.ts";
+import { View } from "../gen/annals/v1/event_pb.js";
+import { deliveriesOn, deliveryLine } from "./event-table.ts";
+import { connectionOptions, jsonOption, parse, wholeNumber } from "./options.ts";
+import { withSession, type Session } from "./session.ts";
+import { print, type Terminal } from "./terminal.ts";
+
+const options = {
+  ...connectionOptions,
+  ...jsonOption,
+  permits: { type: "string" },
+  limit: { type: "string", short: "n" },
+  member: { type: "string" },
+  exec: { type: "string" },
+} as const;
+
+const permitsDefault = 16;
+/** Until it is connected for the first time it does not try again; afterwards it always does. */
+const retry = { ...defaultRetryPolicy, attemptsMax: 1 };
+const extendMsMin = 1_000;
+
+/** Until Ctrl-C, or as many deliveries as were asked for. */
+export async function consume(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, options, { min: 1, max: 1 });
+  const [group = ""] = positionals;
+  const { exec, member = `${hostname()}:${process.pid}` } = values;
+  const number = (name: "limit" | "permits", absent: number): number => {
+    const text = values[name];
+    return text === undefined ? absent : wholeNumber(text, `--${name}`, { min: 1 });
+  };
+  const limit = number("limit", Infinity);
+  // No more is taken than will be dealt with; a command deals with one at a time.
+  const permits = exec === undefined ? Math.min(number("permits", permitsDefault), limit) : 1;
+  const membership = { group, member, permits, view: View.FULL };
+  const show = deliveriesOn(terminal, values.json);
+  /** Undefined: it is dealt with; else why not. */
+  const deal = async (held: Held): Promise<string | undefined> => {
+    if (exec !== undefined) return runOver(held, exec, terminal);
+    await print(terminal.output, show([held.delivery]));
+    return undefined;
+  };
+  await withSession(values, terminal, (session) =>
+    work(session, terminal, membership, limit, deal).catch(thrown),
+  );
+  return 0;
+}
+
+async function work(
+  { groups: rpc, signal }: Session,
+  terminal: Terminal,
+  membership: Membership,
+  limit: number,
+  deal: (held: Held) => Promise<string | undefined>,
+): Promise<void> {
+  const note = (text: string) => print(terminal.errors, `${text}\n`).catch(() => {});
+  const answers = new Set<Promise<void>>();
+  const settled = () => Promise.all(answers);
+  const onInterruption = ({ error, failures }: { error: unknown; failures: number }) => {
+    if (failures === 1) void note(`${(error as Error).message}; joining again`);
+  };
+  const leaving = { signal, settled };
+  let count = 0;
+  for await (const held of deliveriesOf({ rpc, membership, retry, leaving, onInterruption })) {
+    const failed = await deal(held);
+    const at = `position ${held.delivery.event?.position}`;
+    if (failed !== undefined) await note(`${at}: ${failed}; it comes again, or is parked`);
+    const answer = failed === undefined ? held.ack() : held.nack(failed, undefined);
+    const told = answer.catch((error: unknown) => note(`${at}: ${(error as Error).message}`));
+    answers.add(told);
+    void told.finally(() => answers.delete(told));
+    count += 1;
+    if (count >= limit) break;
+  }
+  await settled();
+  signal.throwIfAborted();
+}
+
+/** The failed call itself: that is what `report` knows the words for. */
+function thrown(error: unknown): never {
+  const cause = error instanceof Error ? error.cause : undefined;
+  throw cause instanceof CallError ? cause : error;
+}
+
+/** Runs a command with the delivery as a line on its standard input. */
+async function runOver(
+  held: Held,
+  command: string,
+  terminal: Terminal,
+): Promise<string | undefined> {
+  const child = spawn(command, { shell: true, stdio: ["pipe", "pipe", "pipe"] });
+  let lastWords = "";
+  child.stdout.on("data", (chunk: Buffer) => void terminal.output.write(chunk));
+  child.stderr.on("data", (chunk: Buffer) => {
+    lastWords = (lastWords + chunk.toString()).slice(-1_024);
+    terminal.errors.write(chunk);
+  });
+  // A command need not read what it is given.
+  child.stdin.on("error", () => {});
+  child.stdin.end(deliveryLine(held.delivery));
+  const { leaseUntil } = held.delivery;
+  const leftMs = leaseUntil === undefined ? 0 : timestampMs(leaseUntil) - Date.now();
+  const extending = setInterval(() => held.extend(undefined), Math.max(extendMsMin, leftMs / 3));
+  try {
+    return await new Promise((resolve) => {
+      child.once("error", (error) => resolve(error.message));
+      child.once("close", (code, signal) => {
+        const how = `ended with ${code ?? signal}`;
+        resolve(code === 0 ? undefined : lastWords.trim() || how);
+      });
+    });
+  } finally {
+    clearInterval(extending);
+  }
+}

@@ -1,0 +1,175 @@
+// What a consumer group is to do and where it begins, as options, and for people.
+
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type {
+  GroupOrdering,
+  GroupSettings,
+  GroupSettingsSchema,
+  GroupStartSchema,
+} from "../gen/annals/v1/consumer_group_service_pb.js";
+import type { Query } from "../gen/annals/v1/query_pb.js";
+import { UsageError, wholeNumber } from "./options.ts";
+import { queryOf, selectionOptions, type SelectionValues } from "./selection.ts";
+import { ageText, spanOf, timestampOf } from "./time.ts";
+
+export const settingsOptions = {
+  ...selectionOptions,
+  stream: { type: "string", multiple: true },
+  "every-event": { type: "boolean" },
+  ordering: { type: "string" },
+  lease: { type: "string" },
+  attempts: { type: "string" },
+  "retry-delay": { type: "string" },
+  "retry-delay-max": { type: "string" },
+  "in-flight": { type: "string" },
+} as const;
+
+export const startOptions = {
+  after: { type: "string" },
+  "from-time": { type: "string" },
+  "from-end": { type: "boolean" },
+  "from-start": { type: "boolean" },
+} as const;
+
+interface SettingsValues extends SelectionValues {
+  readonly stream?: string[] | undefined;
+  readonly "every-event"?: boolean | undefined;
+  readonly ordering?: string | undefined;
+  readonly lease?: string | undefined;
+  readonly attempts?: string | undefined;
+  readonly "retry-delay"?: string | undefined;
+  readonly "retry-delay-max"?: string | undefined;
+  readonly "in-flight"?: string | undefined;
+}
+
+interface StartValues {
+  readonly after?: string | undefined;
+  readonly "from-time"?: string | undefined;
+  readonly "from-end"?: boolean | undefined;
+  readonly "from-start"?: boolean | undefined;
+}
+
+type Init<Shape> = Exclude<Shape, { $typeName: string }>;
+type SettingsInit = Init<MessageInitShape<typeof GroupSettingsSchema>>;
+type StartInit = Init<MessageInitShape<typeof GroupStartSchema>>;
+
+/** What the options say; the rest is as it was, or gets its default. */
+export function settingsOf(values: SettingsValues, before?: GroupSettings): SettingsInit {
+  const { ordering, lease, attempts } = values;
+  const [delay, delayMax] = [values["retry-delay"], values["retry-delay-max"]];
+  const inFlight = values["in-flight"];
+  const query = queryIn(values, before?.query);
+  return {
+    ...(before?.ordering !== undefined && { ordering: before.ordering }),
+    ...(before?.lease !== undefined && { lease: before.lease }),
+    ...(before?.retryDelay !== undefined && { retryDelay: before.retryDelay }),
+    ...(before?.retryDelayMax !== undefined && { retryDelayMax: before.retryDelayMax }),
+    ...(query !== undefined && { query }),
+    ...(ordering !== undefined && { ordering: { key: orderingOf(ordering) } }),
+    ...(lease !== undefined && { lease: spanOf(lease, "--lease") }),
+    ...(delay !== undefined && { retryDelay: spanOf(delay, "--retry-delay") }),
+    ...(delayMax !== undefined && { retryDelayMax: spanOf(delayMax, "--retry-delay-max") }),
+    attemptsMax: numberIn(attempts, "--attempts", before?.attemptsMax),
+    inFlightMax: numberIn(inFlight, "--in-flight", before?.inFlightMax),
+  };
+}
+
+function queryIn(values: SettingsValues, before: Query | undefined) {
+  const { stream: streams = [], type: types = [], tag: tags = [] } = values;
+  const { prefix: streamPrefixes = [], "query-json": json } = values;
+  const parts = streams.length + types.length + tags.length + streamPrefixes.length;
+  const every = values["every-event"] === true;
+  if (Number(parts > 0) + Number(json !== undefined) + Number(every) > 1) {
+    const rest = "--stream, --type, --tag, --prefix";
+    throw new UsageError(`--every-event, --query-json and ${rest} exclude each other`);
+  }
+  if (every) return undefined;
+  if (json !== undefined) return queryOf(json);
+  return parts > 0 ? { items: [{ streams, streamPrefixes, types, tags }] } : before;
+}
+
+function numberIn(text: string | undefined, option: string, before = 0): number {
+  return text === undefined ? before : wholeNumber(text, option, { min: 1 });
+}
+
+function orderingOf(text: string) {
+  if (text === "stream" || text === "category" || text === "none") {
+    return { case: text, value: {} } as const;
+  }
+  const value = /^tag:(.+)$/s.exec(text)?.[1];
+  if (value !== undefined) return { case: "tagPrefix", value } as const;
+  throw new UsageError(`--ordering: "${text}" is none of stream, category, none, tag:PREFIX`);
+}
+
+/** Absent: at the first event. */
+export function startOf(values: StartValues): StartInit | undefined {
+  const { after, "from-time": time, "from-end": end, "from-start": start } = values;
+  const given = [after, time, end, start].filter((value) => value !== undefined);
+  if (given.length > 1) {
+    throw new UsageError("--after, --from-time, --from-end and --from-start exclude each other");
+  }
+  if (given.length === 0) return undefined;
+  if (after !== undefined) {
+    const value = BigInt(wholeNumber(after, "--after"));
+    return { start: { case: "afterPosition", value } };
+  }
+  if (time !== undefined) {
+    return { start: { case: "fromTime", value: timestampOf(time, "--from-time") } };
+  }
+  if (end === true) return { start: { case: "fromEnd", value: {} } };
+  return { start: { case: "afterPosition", value: 0n } };
+}
+
+/** Names and values, for people. */
+export function settingsText(settings: GroupSettings | undefined): [string, string][] {
+  if (settings === undefined) return [];
+  const { lease, retryDelay, retryDelayMax, attemptsMax, inFlightMax } = settings;
+  return [
+    ["events", queryText(settings.query)],
+    ["in order by", orderingText(settings.ordering)],
+    ["lease", lease === undefined ? "" : ageText(lease)],
+    ["attempts", `${attemptsMax}, then parked`],
+    ["tried again", `${delayText(retryDelay)}, at most ${delayText(retryDelayMax)}`],
+    ["in flight", `at most ${inFlightMax}`],
+  ];
+}
+
+export function settingsJson(settings: GroupSettings | undefined): object {
+  if (settings === undefined) return {};
+  const { lease, retryDelay, retryDelayMax, attemptsMax, inFlightMax } = settings;
+  const items = (settings.query?.items ?? []).map(({ streams, streamPrefixes, types, tags }) => {
+    return { streams, streamPrefixes, types, tags };
+  });
+  return {
+    query: { items },
+    ordering: orderingText(settings.ordering),
+    lease: delayText(lease),
+    attemptsMax,
+    retryDelay: delayText(retryDelay),
+    retryDelayMax: delayText(retryDelayMax),
+    inFlightMax,
+  };
+}
+
+function delayText(duration: GroupSettings["lease"]): string {
+  if (duration === undefined) return "0s";
+  return duration.seconds === 0n && duration.nanos === 0 ? "0s" : ageText(duration);
+}
+
+function orderingText(ordering: GroupOrdering | undefined): string {
+  if (ordering?.key.case === "tagPrefix") return `tag:${ordering.key.value}`;
+  return ordering?.key.case ?? "stream";
+}
+
+function queryText(query: Query | undefined): string {
+  const items = (query?.items ?? []).map(({ streams, streamPrefixes, types, tags }) => {
+    const parts = [
+      ...streams.map((stream) => `stream ${stream}`),
+      ...streamPrefixes.map((prefix) => `streams ${prefix}*`),
+      ...types.map((type) => `type ${type}`),
+      ...tags.map((tag) => `tag ${tag}`),
+    ];
+    return parts.length === 0 ? "every event" : parts.join(", ");
+  });
+  return items.length === 0 ? "every event" : items.join("; or ");
+}

@@ -1,0 +1,214 @@
+// `annals groups`: consumer groups are listed, looked at, created, changed, reset and deleted.
+
+import type { Duration } from "@bufbuild/protobuf/wkt";
+import type { Group } from "../gen/annals/v1/consumer_group_service_pb.js";
+import { grouped } from "./display.ts";
+import {
+  settingsJson,
+  settingsOf,
+  settingsOptions,
+  settingsText,
+  startOf,
+  startOptions,
+} from "./group-settings.ts";
+import { list } from "./list.ts";
+import { CommandError, connectionOptions, jsonOption, parse, UsageError } from "./options.ts";
+import { withSession } from "./session.ts";
+import { pairsOf } from "./table.ts";
+import { print, type Terminal } from "./terminal.ts";
+import { ageText, isoTime } from "./time.ts";
+
+const options = { ...connectionOptions, ...jsonOption } as const;
+/** Each entry of the list is counted by the server. */
+const pageSize = 100;
+/** Where the counting of lags ends, alone and in lists. */
+const lagEventsMax = 1_000_000n;
+const listedLagEventsMax = 10_000n;
+
+type Verb = (args: readonly string[], terminal: Terminal) => Promise<number>;
+const verbs = new Map<string, Verb>(
+  Object.entries({
+    list: listGroups,
+    get: getGroup,
+    create: createGroup,
+    update: updateGroup,
+    delete: deleteGroup,
+    reset: resetGroup,
+  }),
+);
+
+/** A verb and its arguments; none is the list. */
+export function groups(args: readonly string[], terminal: Terminal): Promise<number> {
+  const [first = "list", ...rest] = args;
+  if (first.startsWith("-")) return listGroups(args, terminal);
+  const verb = verbs.get(first);
+  if (verb !== undefined) return verb(rest, terminal);
+  throw new UsageError(`"${first}" is none of ${[...verbs.keys()].join(", ")}`);
+}
+
+function listGroups(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, options, { min: 0, max: 1 });
+  const [prefix = ""] = positionals;
+  return list<Group>(values, terminal, {
+    columns: [
+      { title: "GROUP", side: "left", columnsMax: 40 },
+      { title: "POSITION", side: "right" },
+      { title: "LAG", side: "right" },
+      { title: "BEHIND", side: "right" },
+      { title: "IN FLIGHT", side: "right" },
+      { title: "MEMBERS", side: "right" },
+      { title: "PARKED", side: "right" },
+    ],
+    cells: (row) => [
+      row.name,
+      String(row.position),
+      counted(row.lagEvents, listedLagEventsMax),
+      behind(row.lag),
+      String(row.inFlightCount),
+      String(row.memberCount),
+      String(row.parkedCount),
+    ],
+    json: groupJson,
+    page: async (session, pageToken) => {
+      const request = { prefix, pageSize, pageToken };
+      const page = await session.groups.listGroups(request, session.once);
+      return { rows: page.groups, nextPageToken: page.nextPageToken };
+    },
+  });
+}
+
+async function getGroup(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, options, { min: 1, max: 1 });
+  const [name = ""] = positionals;
+  const { group } = await withSession(values, terminal, (session) =>
+    session.groups.getGroup({ name }, session.once),
+  );
+  if (group === undefined) throw new CommandError("the server answered no group");
+  const text = values.json === true ? `${JSON.stringify(groupJson(group))}\n` : groupText(group);
+  await print(terminal.output, text);
+  return 0;
+}
+
+function groupText(group: Group): string {
+  const lag = `${counted(group.lagEvents, lagEventsMax)} events`;
+  return pairsOf([
+    ["group", group.name],
+    ["position", grouped(group.position)],
+    ["lag", group.lag === undefined ? "none" : `${lag}, ${behind(group.lag)}`],
+    [
+      "out",
+      group.inFlightCount === 0
+        ? "none"
+        : `${grouped(group.inFlightCount)} in flight, from ${group.oldestInFlightPosition}`,
+    ],
+    ["parked", grouped(group.parkedCount)],
+    ...settingsText(group.settings),
+    ["created", isoTime(group.createdAt)],
+    ...group.members.map(({ name, inFlightCount, permits, joinedAt }): [string, string] => {
+      const holds = `${inFlightCount} of ${permits} in flight`;
+      return [
+        "member",
+        `${name === "" ? "(no name)" : name}, ${holds}, since ${isoTime(joinedAt)}`,
+      ];
+    }),
+  ]);
+}
+
+function groupJson(group: Group): object {
+  return {
+    name: group.name,
+    settings: settingsJson(group.settings),
+    position: Number(group.position),
+    lagEvents: Number(group.lagEvents),
+    lagSeconds: group.lag === undefined ? 0 : secondsOf(group.lag),
+    inFlightCount: group.inFlightCount,
+    oldestInFlightPosition: Number(group.oldestInFlightPosition),
+    memberCount: group.memberCount,
+    parkedCount: Number(group.parkedCount),
+    createdAt: isoTime(group.createdAt),
+    members: group.members.map(({ name, inFlightCount, permits, joinedAt }) => {
+      return { name, inFlightCount, permits, joinedAt: isoTime(joinedAt) };
+    }),
+  };
+}
+
+/** A count that may have stopped at its limit. */
+function counted(count: bigint, max: bigint): string {
+  return count >= max ? `${grouped(max)}+` : grouped(count);
+}
+
+function behind(lag: Duration | undefined): string {
+  if (lag === undefined) return "";
+  const seconds = secondsOf(lag);
+  return seconds < 1 ? "<1s" : ageText({ ...lag, seconds: BigInt(Math.floor(seconds)), nanos: 0 });
+}
+
+function secondsOf({ seconds, nanos }: Duration): number {
+  return Number(seconds) + nanos / 1e9;
+}
+
+async function createGroup(args: readonly string[], terminal: Terminal): Promise<number> {
+  const known = { ...options, ...settingsOptions, ...startOptions } as const;
+  const { values, positionals } = parse(args, known, { min: 1, max: 1 });
+  const [name = ""] = positionals;
+  const start = startOf(values);
+  const request = { name, settings: settingsOf(values), ...(start !== undefined && { start }) };
+  const { group } = await withSession(values, terminal, (session) =>
+    session.groups.createGroup(request, session.once),
+  );
+  return said(terminal, values.json, "created", group);
+}
+
+/** What is not said stays as it is. */
+async function updateGroup(args: readonly string[], terminal: Terminal): Promise<number> {
+  const known = { ...options, ...settingsOptions } as const;
+  const { values, positionals } = parse(args, known, { min: 1, max: 1 });
+  const [name = ""] = positionals;
+  const { group } = await withSession(values, terminal, async (session) => {
+    const before = await session.groups.getGroup({ name }, session.once);
+    const settings = settingsOf(values, before.group?.settings);
+    return session.groups.updateGroup({ name, settings }, session.once);
+  });
+  return said(terminal, values.json, "updated", group);
+}
+
+async function resetGroup(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, { ...options, ...startOptions }, { min: 1, max: 1 });
+  const [name = ""] = positionals;
+  const start = startOf(values);
+  if (start === undefined) {
+    throw new UsageError("say where: --after, --from-time, --from-end or --from-start");
+  }
+  const { group } = await withSession(values, terminal, (session) =>
+    session.groups.resetGroup({ name, start }, session.once),
+  );
+  return said(terminal, values.json, "reset", group);
+}
+
+async function deleteGroup(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, options, { min: 1, max: 1 });
+  const [name = ""] = positionals;
+  const { deleted } = await withSession(values, terminal, (session) =>
+    session.groups.deleteGroup({ name }, session.once),
+  );
+  const text = deleted ? `deleted: ${name}` : `there is no group ${name}`;
+  await print(
+    terminal.output,
+    values.json === true ? `${JSON.stringify({ name, deleted })}\n` : `${text}\n`,
+  );
+  return 0;
+}
+
+async function said(
+  terminal: Terminal,
+  json: boolean | undefined,
+  what: string,
+  group: Group | undefined,
+): Promise<number> {
+  if (group === undefined) throw new CommandError("the server answered no group");
+  const lag = `${counted(group.lagEvents, lagEventsMax)} events to do`;
+  const text = `${what}: ${group.name} at position ${group.position}, ${lag}`;
+  const line = json === true ? JSON.stringify(groupJson(group)) : text;
+  await print(terminal.output, `${line}\n`);
+  return 0;
+}

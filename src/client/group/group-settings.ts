@@ -1,0 +1,111 @@
+// What a group is to do and where it begins, to the wire and back.
+
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { durationMs, type Duration } from "@bufbuild/protobuf/wkt";
+import type {
+  GroupSettingsSchema,
+  GroupStartSchema,
+  GroupOrdering as WireOrdering,
+  GroupSettings as WireSettings,
+} from "../../gen/annals/v1/consumer_group_service_pb.js";
+import { invalidField } from "../store/errors.ts";
+import { wireDuration, wireInteger, wireTime } from "../store/numbers.ts";
+import { wireQuery, type Query, type QueryItem } from "../store/selection.ts";
+
+/** By what events are kept in order: those of one key are handed out one after the other. */
+export type GroupOrdering =
+  | "stream"
+  /** The stream's name up to the first `-`. */
+  | "category"
+  /** No order is kept. */
+  | "none"
+  /** The event's first tag that begins with this. */
+  | { readonly tagPrefix: string };
+
+export interface GroupSettings {
+  /** Absent: every event. */
+  readonly query?: Query | undefined;
+  /** Absent: the stream. */
+  readonly ordering?: GroupOrdering | undefined;
+  /** How long a worker may take for an event. Absent: 30 s. */
+  readonly leaseMs?: number | undefined;
+  /** How often an event is handed out before it is parked. Absent: 10. */
+  readonly attemptsMax?: number | undefined;
+  /** Before the second attempt; doubles with each further one. Absent: 1 s. */
+  readonly retryDelayMs?: number | undefined;
+  /** Absent: 1 min. */
+  readonly retryDelayMaxMs?: number | undefined;
+  /** Events in flight over all workers. Absent: 10,000. */
+  readonly inFlightMax?: number | undefined;
+}
+
+/** Where a group begins. Absent: at the first event. */
+export interface GroupStart {
+  /** After this position; `"end"`: only what becomes durable from now on. */
+  readonly after?: number | "end" | undefined;
+  /** The first time of interest, inclusive; instead of `after`. */
+  readonly fromTime?: Date | undefined;
+}
+
+type Init<Shape> = Exclude<Shape, { $typeName: string }>;
+type WireInit = Init<MessageInitShape<typeof GroupSettingsSchema>>;
+type StartInit = Init<MessageInitShape<typeof GroupStartSchema>>;
+
+export function wireSettings(settings: GroupSettings): WireInit {
+  const { query, ordering, leaseMs, attemptsMax = 0, inFlightMax = 0 } = settings;
+  const { retryDelayMs, retryDelayMaxMs } = settings;
+  return {
+    ...(query !== undefined && { query: wireQuery(query, "query") }),
+    ...(ordering !== undefined && { ordering: { key: wireOrdering(ordering) } }),
+    ...(leaseMs !== undefined && { lease: wireDuration(leaseMs, "leaseMs") }),
+    attemptsMax,
+    ...(retryDelayMs !== undefined && { retryDelay: wireDuration(retryDelayMs, "retryDelayMs") }),
+    ...(retryDelayMaxMs !== undefined && {
+      retryDelayMax: wireDuration(retryDelayMaxMs, "retryDelayMaxMs"),
+    }),
+    inFlightMax,
+  };
+}
+
+function wireOrdering(ordering: GroupOrdering) {
+  if (typeof ordering === "string") return { case: ordering, value: {} } as const;
+  return { case: "tagPrefix", value: ordering.tagPrefix } as const;
+}
+
+export function wireStart({ after, fromTime }: GroupStart): StartInit {
+  if (fromTime !== undefined) {
+    if (after !== undefined) throw invalidField("fromTime", "goes without `after`");
+    return { start: { case: "fromTime", value: wireTime(fromTime, "fromTime") } };
+  }
+  if (after === "end") return { start: { case: "fromEnd", value: {} } };
+  return { start: { case: "afterPosition", value: wireInteger(after ?? 0, "after") } };
+}
+
+/** With nothing left out but the query of a group of every event. */
+export function settingsOf(wire: WireSettings | undefined): GroupSettings {
+  const items: readonly QueryItem[] = wire?.query?.items ?? [];
+  return {
+    query: items.length === 0 ? undefined : items.map(itemOf),
+    ordering: orderingOf(wire?.ordering?.key),
+    leaseMs: msOf(wire?.lease),
+    attemptsMax: wire?.attemptsMax,
+    retryDelayMs: msOf(wire?.retryDelay),
+    retryDelayMaxMs: msOf(wire?.retryDelayMax),
+    inFlightMax: wire?.inFlightMax,
+  };
+}
+
+/** As it could have been written: an absent list means any. */
+function itemOf({ streams, streamPrefixes, types, tags }: QueryItem): QueryItem {
+  const given = { streams, streamPrefixes, types, tags };
+  return Object.fromEntries(Object.entries(given).filter(([, list]) => (list?.length ?? 0) > 0));
+}
+
+function orderingOf(key: WireOrdering["key"] | undefined): GroupOrdering {
+  if (key?.case === "tagPrefix") return { tagPrefix: key.value };
+  return key?.case ?? "stream";
+}
+
+export function msOf(duration: Duration | undefined): number | undefined {
+  return duration && durationMs(duration);
+}

@@ -1,0 +1,231 @@
+// One call of a member of a group. It is read all the time, also while whoever works is busy with
+// an event: that is how the answers to what it says arrive. What waits here is bounded by the
+// permits.
+
+import type {
+  ConsumerGroupService,
+  ConsumeResponse,
+  Delivery as WireDelivery,
+} from "../../gen/annals/v1/consumer_group_service_pb.js";
+import type { View } from "../../gen/annals/v1/event_pb.js";
+import type { ServiceClient } from "../client.ts";
+import { storeErrorOf } from "../store/call-failure.ts";
+import { LostDeliveryError } from "../store/errors.ts";
+import { wireDuration } from "../store/numbers.ts";
+import { Outbox, type Said } from "./outbox.ts";
+
+export type GroupRpc = ServiceClient<(typeof ConsumerGroupService)["method"]>;
+
+export interface Membership {
+  readonly group: string;
+  readonly member: string;
+  readonly permits: number;
+  readonly view: View;
+}
+
+/** Bytes of UTF-8 the server takes of a reason. */
+const reasonBytesMax = 1_024;
+/** How long an orderly end may take. */
+const finishMs = 10_000;
+
+interface Answer {
+  readonly promise: Promise<void>;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A delivery in the member's hands. */
+export class Held {
+  readonly delivery: WireDelivery;
+  readonly #call: MemberCall;
+  #answer: Answer | undefined;
+  #lost: LostDeliveryError | undefined;
+  #abort: AbortController | undefined;
+
+  constructor(delivery: WireDelivery, call: MemberCall) {
+    this.delivery = delivery;
+    this.#call = call;
+  }
+
+  /** Aborted when the event is known to be this member's no longer. */
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController();
+    if (this.#lost !== undefined) this.#abort.abort(this.#lost);
+    return this.#abort.signal;
+  }
+
+  /** Whether something was said of it already. */
+  get isSettling(): boolean {
+    return this.#answer !== undefined;
+  }
+
+  /** What became of what was said of it. */
+  get answered(): Promise<void> {
+    return this.#answer?.promise ?? Promise.resolve();
+  }
+
+  ack(): Promise<void> {
+    return this.#settle(() => this.#call.outbox.ack(this.delivery.token));
+  }
+
+  nack(reason: string, delayMs: number | undefined): Promise<void> {
+    const delay = delayMs === undefined ? {} : { delay: wireDuration(delayMs, "delayMs") };
+    const value = { tokens: [this.delivery.token], reason: shortened(reason), ...delay };
+    return this.#settle(() => this.#call.outbox.say({ case: "nack", value }));
+  }
+
+  park(reason: string): Promise<void> {
+    const value = { tokens: [this.delivery.token], reason: shortened(reason) };
+    return this.#settle(() => this.#call.outbox.say({ case: "park", value }));
+  }
+
+  /** Absent: by the group's lease. */
+  extend(leaseMs: number | undefined): void {
+    if (this.#lost !== undefined || this.#answer !== undefined) return;
+    const lease = leaseMs === undefined ? {} : { lease: wireDuration(leaseMs, "leaseMs") };
+    const value = { tokens: [this.delivery.token], ...lease };
+    this.#call.outbox.say({ case: "extend", value });
+  }
+
+  /** What was said of it is durable. */
+  settled(): void {
+    this.#answer?.resolve();
+  }
+
+  lose(error: LostDeliveryError): void {
+    this.#lost ??= error;
+    this.#answer?.reject(this.#lost);
+    this.#abort?.abort(this.#lost);
+  }
+
+  /** The first word counts; every further one gets its answer. */
+  #settle(say: () => void): Promise<void> {
+    if (this.#answer !== undefined) return this.#answer.promise;
+    this.#answer = answer();
+    if (this.#lost === undefined) say();
+    else this.#answer.reject(this.#lost);
+    return this.#answer.promise;
+  }
+}
+
+export class MemberCall {
+  readonly outbox = new Outbox();
+  /** Whether the server has taken the member in. */
+  joined = false;
+  readonly #held = new Map<string, Held>();
+  readonly #inbox: Held[] = [];
+  readonly #abort = new AbortController();
+  readonly #reading: Promise<void>;
+  #over: { readonly error: unknown } | undefined;
+  #interrupted = false;
+  #wake: (() => void) | undefined;
+
+  constructor(rpc: GroupRpc, membership: Membership, signal: AbortSignal | undefined) {
+    this.outbox.say({ case: "join", value: membership } satisfies Said);
+    const own = this.#abort.signal;
+    const either = signal === undefined ? own : AbortSignal.any([signal, own]);
+    this.#reading = this.#read(rpc.consume(this.outbox, { signal: either }));
+  }
+
+  /** The next delivery. Throws what the call ended with; undefined: no more, in good order. */
+  async next(): Promise<Held | undefined> {
+    for (;;) {
+      if (this.#over !== undefined) {
+        if (this.#over.error !== undefined) throw this.#over.error as Error;
+        return undefined;
+      }
+      if (this.#interrupted) return undefined;
+      const held = this.#inbox.shift();
+      if (held !== undefined) return held;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  /** Nothing more is taken; what was taken can still be settled. */
+  interrupt(): void {
+    this.#interrupted = true;
+    this.#notify();
+  }
+
+  /** Says no more, and waits for the answers to what was said. Never throws. */
+  async finish(): Promise<void> {
+    this.outbox.end();
+    const overdue = setTimeout(() => this.#abort.abort(), finishMs);
+    await this.#reading;
+    clearTimeout(overdue);
+  }
+
+  /** Never rejects. */
+  async #read(messages: AsyncIterable<ConsumeResponse>): Promise<void> {
+    let error: unknown;
+    try {
+      for await (const { message } of messages) this.#hear(message);
+    } catch (caught) {
+      error = storeErrorOf(caught);
+    }
+    this.#over = { error };
+    this.#inbox.length = 0;
+    const why = "the call ended before this was answered: the event may come again";
+    for (const held of this.#held.values()) held.lose(new LostDeliveryError(why, { cause: error }));
+    this.#held.clear();
+    this.#notify();
+  }
+
+  #hear(message: ConsumeResponse["message"]): void {
+    switch (message.case) {
+      case "joined":
+        this.joined = true;
+        return;
+      case "deliveries":
+        for (const delivery of message.value.deliveries) {
+          const held = new Held(delivery, this);
+          this.#held.set(delivery.token, held);
+          this.#inbox.push(held);
+        }
+        return this.#notify();
+      case "settled":
+        for (const token of message.value.tokens) this.#take(token)?.settled();
+        return;
+      case "refused":
+        for (const token of message.value.tokens) {
+          const text = "the event is this member's no longer: it is, or was, delivered again";
+          this.#take(token)?.lose(new LostDeliveryError(text));
+        }
+        return;
+      case "heartbeat":
+      case undefined:
+    }
+  }
+
+  #take(token: string): Held | undefined {
+    const held = this.#held.get(token);
+    this.#held.delete(token);
+    return held;
+  }
+
+  #notify(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+  }
+}
+
+function answer(): Answer {
+  let [resolve, reject]: [() => void, (error: unknown) => void] = [() => {}, () => {}];
+  const promise = new Promise<void>((settle, fail) => {
+    resolve = settle;
+    reject = fail;
+  });
+  // Whoever does not wait for the answer must not be ended by it.
+  promise.catch(() => {});
+  return { promise, resolve, reject };
+}
+
+/** As much of it as the server takes; never half of a character. */
+function shortened(text: string): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= reasonBytesMax) return bytes.toString();
+  const cut = bytes.subarray(0, reasonBytesMax - 3).toString();
+  return `${cut.replace(/\uFFFD+$/u, "")}…`;
+}

@@ -1,0 +1,55 @@
+// Lifecycles put into force by hand, as the log would: for tests of what they do.
+import type { CommitEvent } from "../../src/domain/event.ts";
+import {
+  noLifecycle,
+  noPolicy,
+  withDeletion,
+  withPolicy,
+  type Lifecycle,
+  type StreamPolicy,
+} from "../../src/domain/lifecycle.ts";
+import { lifecycleEvent } from "../../src/domain/lifecycle-event.ts";
+import type { Storage } from "../../src/storage/storage.ts";
+import { commitEvents, nextId } from "./events.ts";
+
+/** Puts a lifecycle into force, whatever it says: the engine decides nothing. */
+async function setLifecycle(
+  storage: Storage,
+  stream: string,
+  change: (before: { lifecycle: Lifecycle; version: number }) => Lifecycle,
+  recordedAt?: number,
+): Promise<CommitEvent> {
+  const { versions, lifecycles } = await storage.facts({
+    streams: [stream],
+    ids: [],
+    conditions: [],
+  });
+  const lifecycle = lifecycles.get(stream) ?? noLifecycle;
+  const changed = change({ lifecycle, version: versions.get(stream) ?? 0 });
+  const type = changed.deletion === lifecycle.deletion ? "$StreamUpdated" : "$StreamDeleted";
+  const said = { stream, lifecycle: changed, actor: "", reason: "" };
+  const { commit } = await commitEvents(
+    storage,
+    [lifecycleEvent(nextId(), type, said)],
+    recordedAt,
+  );
+  return commit.events[0] as CommitEvent;
+}
+
+export function setPolicy(
+  storage: Storage,
+  stream: string,
+  policy: Partial<StreamPolicy>,
+  now = 0,
+): Promise<CommitEvent> {
+  return setLifecycle(storage, stream, (before) =>
+    withPolicy({ ...before, now }, { ...noPolicy, ...policy }),
+  );
+}
+
+export function deleteStream(storage: Storage, stream: string): Promise<CommitEvent> {
+  const { position } = storage.head();
+  return setLifecycle(storage, stream, (before) =>
+    withDeletion({ ...before, now: 0 }, { position: position + 1, recordedAt: 0 }, false),
+  );
+}
