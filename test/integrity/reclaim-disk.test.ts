@@ -102,12 +102,12 @@ test("a store that is killed while it reclaims starts and is sound, wherever it 
     reclaim: { ...whenAsked, bytesPerSecond: 1_000, isBusy: () => false },
     // It pauses before each batch: nothing is being written then.
     after(ms, callback) {
-      if (ms < 2 ** 30) {
-        void copyStore(folder, `${folder}-killed-${copies}`).then(() => {
-          copies++;
-          callback();
-        });
-      }
+      const copyAndGoOn = async (): Promise<void> => {
+        await copyStore(folder, `${folder}-killed-${copies}`);
+        copies++;
+        callback();
+      };
+      if (ms < 2 ** 30) void copyAndGoOn();
       return () => {};
     },
   });

@@ -52,15 +52,15 @@ function eventOf(number: number, text: string) {
   return { id: idOf(0xbe_0000 + number), type: "T", data, metadata: { who: text } };
 }
 
-function append(stream: string, numbers: readonly number[], text = "first words") {
-  const events = numbers.map((number) => {
+function append(stream: string, those: readonly number[], text = "first words") {
+  const events = those.map((number) => {
     const { data, ...event } = eventOf(number, text);
     return { ...event, payload: { case: "data" as const, value: data } };
   });
   return server.calls.unary(m.append, { stream, events });
 }
 
-function numbers(from: number, count: number): number[] {
+function upFrom(from: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => from + i);
 }
 
@@ -83,8 +83,8 @@ async function reclaimed(count: bigint): Promise<void> {
 
 test("a truncated stream gives its space back, and all else is as it was", async () => {
   for (let i = 0; i < 20; i++) {
-    await append("orders", numbers(i * 50, 50));
-    await append("others", numbers(10_000 + i * 5, 5));
+    await append("orders", upFrom(i * 50, 50));
+    await append("others", upFrom(10_000 + i * 5, 5));
   }
   await server.stop();
   const before = await bytesOnDisk();
@@ -99,9 +99,9 @@ test("a truncated stream gives its space back, and all else is as it was", async
   expect(await eventsOf("orders")).toEqual(left);
   expect(await eventsOf("others")).toEqual(others);
   // A retry of what was removed is still known by its ids, and told from other words.
-  const again = await append("orders", numbers(0, 50));
+  const again = await append("orders", upFrom(0, 50));
   expect(again).toMatchObject({ deduplicated: true, firstPosition: 1n, lastPosition: 50n });
-  const other = await failedOf(append("orders", numbers(0, 50), "other words"));
+  const other = await failedOf(append("orders", upFrom(0, 50), "other words"));
   expect(other).toMatchObject({ code: Code.ALREADY_EXISTS, reason: "EVENT_ID_CONFLICT" });
   // Who, what and when are in the log, for whoever asks.
   const removals = await eventsOf("$removals");
