@@ -206,9 +206,11 @@ export class DirectCall implements ServerCall, Sink {
     this.#heldBytes = 0;
   }
 
+  /** The rest of the request, if there is one, need not be sent. */
   #refuse(code: Code, message: string): void {
     this.#letGo();
     this.fail(new StatusError(code, message).status);
+    if (!this.#stream.readableEnded) this.#stream.close(constants.NGHTTP2_NO_ERROR);
   }
 
   #closed(): void {
