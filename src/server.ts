@@ -141,14 +141,16 @@ async function certificatesOf(config: Config, logger: Logger): Promise<Certifica
 
 async function listen(
   bound: BoundServer,
-  { tcp, host, port, unixSocket }: Config,
+  { tcp, host, port, unixSocket, unixSocketAccess }: Config,
   certificates: Certificates | undefined,
   edge: Edge,
 ): Promise<string[]> {
   const addresses: string[] = [];
   const credentials = certificates?.credentials ?? ServerCredentials.createInsecure();
   if (tcp) addresses.push(await listenOnTcp(bound, host, port, credentials, edge));
-  if (unixSocket !== "") addresses.push(await listenOnSocket(bound, resolve(unixSocket), edge));
+  if (unixSocket !== "") {
+    addresses.push(await listenOnSocket(bound, resolve(unixSocket), unixSocketAccess, edge));
+  }
   return addresses;
 }
 
