@@ -28,4 +28,5 @@ EXPOSE 7420
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
   CMD ["node", "dist/main.js", "health"]
-CMD ["node", "dist/main.js", "serve"]
+# A small young generation: less memory, and as fast (docs/performance.md).
+CMD ["node", "--max-semi-space-size=8", "dist/main.js", "serve"]

@@ -12,7 +12,7 @@ interface Described {
   readonly help: string;
 }
 
-type Option = Described &
+export type Option = Described &
   (
     | { readonly type: "text"; readonly initial: string; readonly value: string }
     | {
@@ -45,7 +45,13 @@ export const options = {
     type: "text",
     initial: "",
     value: "PATH",
-    help: "listen on this Unix socket as well; only this user may connect",
+    help: "listen on this Unix socket as well",
+  },
+  unixSocketAccess: {
+    type: "choice",
+    initial: "user",
+    choices: ["user", "group", "all"],
+    help: "who may connect to the Unix socket: this user, its group as well, or everybody",
   },
   allowRemote: {
     type: "switch",
@@ -179,15 +185,15 @@ export interface LoadedConfig {
   readonly show: "config" | "help" | undefined;
 }
 
-const optionNames = Object.keys(options) as OptionName[];
+export const optionNames = Object.keys(options) as OptionName[];
 
 /** `unixSocket` -> `unix-socket`: the name as a flag, without dashes, and in a file. */
-function flagOf(name: string): string {
+export function flagOf(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 /** `unixSocket` -> `ANNALS_UNIX_SOCKET`. */
-function variableOf(name: string): string {
+export function variableOf(name: string): string {
   return `ANNALS_${flagOf(name).replaceAll("-", "_").toUpperCase()}`;
 }
 
@@ -364,37 +370,4 @@ function checkTogether(config: Config): void {
 export function isLoopback(host: string): boolean {
   if (host === "localhost" || host === "::1" || host === "[::1]") return true;
   return isIP(host) === 4 && host.startsWith("127.");
-}
-
-/** The effective configuration, a line an option, with where it is from. */
-export function printConfig({ config, sources }: LoadedConfig): string {
-  return table(
-    optionNames.map((name) => [flagOf(name), JSON.stringify(config[name]), `(${sources[name]})`]),
-  );
-}
-
-/** Every option, with its default. */
-export function configHelp(): string {
-  const rows = optionNames.map((name) => {
-    const option: Option = options[name];
-    const takes = option.type === "text" ? option.value : option.type === "number" ? "N" : "";
-    const choices = option.type === "choice" ? option.choices.join("|") : takes;
-    const shown = option.initial === "" ? "" : ` [${option.initial}]`;
-    return [`--${flagOf(name)} ${choices}`.trimEnd(), `${option.help}${shown}`];
-  });
-  rows.push(["--config FILE", "a JSON object of these options, by their names"]);
-  rows.push(["--print-config", "print the effective options and where each is from, and end"]);
-  const footer = `Switches are turned off by --no-NAME. Each option may stand in the environment:
---unix-socket is ${variableOf("unixSocket")}.
-Flags win over the environment, the environment over the file.`;
-  return `Usage: annals serve [options]\n\n${table(rows)}\n${footer}\n`;
-}
-
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]?.map((_, column) =>
-    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
-  );
-  const line = (row: readonly string[]): string =>
-    row.map((cell, i) => (i < row.length - 1 ? cell.padEnd(widths?.[i] ?? 0) : cell)).join("  ");
-  return `${rows.map(line).join("\n")}\n`;
 }

@@ -13,6 +13,7 @@ import { listenOnSocket, listenOnTcp, shutDown } from "./grpc/listen.ts";
 import { bindServices, type BoundServer } from "./grpc/services.ts";
 import { createIdMaker } from "./grpc/uuid.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
+import { Outstanding } from "./log/outstanding.ts";
 import type { Logger } from "./logger.ts";
 import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
 import type { ReclaimOptions } from "./storage/leveldb/reclaimer.ts";
@@ -47,7 +48,8 @@ export async function startServer(
     certificates?.close();
     throw error;
   });
-  const edge: Edge = { logger, stopping: new Stopping() };
+  const outstanding = new Outstanding(limits.outstandingBytesMax);
+  const edge: Edge = { logger, stopping: new Stopping(), outstanding };
   const health = new HealthState();
   const unwatch = storage.watch({
     advanced() {},
@@ -57,6 +59,7 @@ export async function startServer(
     storage,
     limits,
     clock: systemClock,
+    outstanding,
     onWarning: (message, error) => logger.warn(message, { error }),
   });
   const version = versionOf();
@@ -122,6 +125,7 @@ function reclaiming(
   if (reclaimBytesPerSecond === 0) return undefined;
   return {
     bytesPerSecond: reclaimBytesPerSecond,
+    delayMs: reclaimAfterSeconds * 1_000,
     pauseMs: reclaimAfterSeconds * 1_000,
     finished: ({ rounds, chunks, events, bytesFreed }) =>
       logger.info("reclaimed the space of removed events", { rounds, chunks, events, bytesFreed }),
@@ -137,14 +141,16 @@ async function certificatesOf(config: Config, logger: Logger): Promise<Certifica
 
 async function listen(
   bound: BoundServer,
-  { tcp, host, port, unixSocket }: Config,
+  { tcp, host, port, unixSocket, unixSocketAccess }: Config,
   certificates: Certificates | undefined,
   edge: Edge,
 ): Promise<string[]> {
   const addresses: string[] = [];
   const credentials = certificates?.credentials ?? ServerCredentials.createInsecure();
   if (tcp) addresses.push(await listenOnTcp(bound, host, port, credentials, edge));
-  if (unixSocket !== "") addresses.push(await listenOnSocket(bound, resolve(unixSocket), edge));
+  if (unixSocket !== "") {
+    addresses.push(await listenOnSocket(bound, resolve(unixSocket), unixSocketAccess, edge));
+  }
   return addresses;
 }
 

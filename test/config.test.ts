@@ -1,14 +1,8 @@
 // Configuration: where a value comes from, and how a wrong one is refused.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import {
-  configHelp,
-  ConfigError,
-  isLoopback,
-  loadConfig,
-  options,
-  printConfig,
-} from "../src/config.ts";
+import { ConfigError, isLoopback, loadConfig, options } from "../src/config.ts";
+import { configHelp, printConfig } from "../src/cli/config-text.ts";
 
 const load = (flags: string[], environment: Record<string, string> = {}, file?: string) =>
   loadConfig({

@@ -132,6 +132,25 @@ export function beside(events: number): readonly Workload[] {
       ],
     },
     {
+      name: "append-beside-truncation",
+      form: "quick",
+      probes: {
+        alone: on(unary(one, 64)),
+        product: { at: "product", store: { ...store, truncated: true }, parts: [unary(one, 64)] },
+      },
+      rows: [
+        {
+          workload: "append-beside-truncation",
+          title: "Unary appends, 64 at a time, while the space of removed events is given back",
+          unit: "calls/s",
+          value: product("calls/s"),
+          limit: [figure("alone", "calls/s")],
+          against: "the same appends alone",
+          target: ratioAtLeast(0.8),
+        },
+      ],
+    },
+    {
       name: "mixed",
       form: "quick",
       probes: {

@@ -2,10 +2,11 @@
 // nobody expected is logged and ends it, since what it would go on with is not known.
 
 import { setLogger } from "@grpc/grpc-js";
-import { configHelp, ConfigError, loadConfig, printConfig, type LoadedConfig } from "../config.ts";
+import { ConfigError, loadConfig, type LoadedConfig } from "../config.ts";
 import { stderrLogger, type Logger } from "../logger.ts";
 import { startServer, type RunningServer } from "../server.ts";
 import { StoreRefused } from "../storage/leveldb/store-refused.ts";
+import { configHelp, printConfig } from "./config-text.ts";
 
 const ok = 0;
 const failed = 1;

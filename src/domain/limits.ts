@@ -72,6 +72,13 @@ export interface Limits {
   readonly concurrentCallsMax: number;
   /** Bytes of one received message: above `appendBytesMax`, so that our own error names it. */
   readonly receiveBytesMax: number;
+  /**
+   * Bytes of streamed answers that clients have not taken yet, over all calls: from there on a call
+   * makes do with one small slab at a time.
+   */
+  readonly outstandingBytesMax: number;
+  /** Bytes of requests that are not complete yet, over all calls but pipes. */
+  readonly unfinishedBytesMax: number;
   readonly checkpointIntervalDefaultMs: number;
   readonly checkpointIntervalMinMs: number;
   readonly checkpointIntervalMaxMs: number;
@@ -121,6 +128,8 @@ export const defaultLimits: Limits = Object.freeze({
   pageSizeMax: 1_000,
   concurrentCallsMax: 16_384,
   receiveBytesMax: 8 * MiB,
+  outstandingBytesMax: 64 * MiB,
+  unfinishedBytesMax: 256 * MiB,
   checkpointIntervalDefaultMs: 10_000,
   checkpointIntervalMinMs: 100,
   checkpointIntervalMaxMs: 3_600_000,

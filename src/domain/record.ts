@@ -166,14 +166,16 @@ function scanText(reader: WireReader): string {
   const end = reader.lengthEnd();
   const { bytes, offset } = reader;
   reader.offset = end;
-  if (end - offset > 64) return text.decode(bytes.subarray(offset, end));
-  let ascii = "";
   for (let i = offset; i < end; i++) {
-    const byte = bytes[i] as number;
-    if (byte >= 0x80) return text.decode(bytes.subarray(offset, end));
-    ascii += String.fromCharCode(byte);
+    if ((bytes[i] as number) >= 0x80) return text.decode(bytes.subarray(offset, end));
   }
-  return ascii;
+  return latin1(bytes, offset, end);
+}
+
+/** Text whose bytes are ASCII. */
+function latin1(bytes: Uint8Array, start: number, end: number): string {
+  if (bytes instanceof Buffer) return bytes.toString("latin1", start, end);
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("latin1");
 }
 
 function equalBytes(a: Uint8Array, b: Uint8Array): boolean {

@@ -7,6 +7,7 @@ import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "nod
 import { status as Code } from "@grpc/grpc-js";
 import type { ServerCall } from "./call.ts";
 import { StatusError, trailersOf, type CallStatus } from "./status.ts";
+import type { UnfinishedRequests } from "./unfinished-requests.ts";
 
 /** Where the answers of a call go. Each of them may be called on a call that is over. */
 export interface Sink {
@@ -18,6 +19,12 @@ export interface Sink {
 
 /** Takes up a call whose request is complete. Must not throw. */
 export type DirectMethod = (request: Buffer, call: DirectCall) => void;
+
+/** What a request may weigh, and all that are not complete. */
+export interface RequestBounds {
+  readonly receiveBytesMax: number;
+  readonly unfinished: UnfinishedRequests;
+}
 
 const prefixBytes = 5;
 /** Longer messages are not copied behind their prefix. */
@@ -43,9 +50,11 @@ export class DirectCall implements ServerCall, Sink {
   #cancelled = false;
   readonly #stream: ServerHttp2Stream;
   readonly #run: DirectMethod;
-  readonly #receiveBytesMax: number;
+  readonly #bounds: RequestBounds;
   #parts: Buffer[] = [];
   #bytes = 0;
+  /** Of the parts that are held. */
+  #heldBytes = 0;
   /** Of the request with its prefix; 0: not known yet. */
   #bytesAwaited = 0;
   #begun = false;
@@ -58,12 +67,12 @@ export class DirectCall implements ServerCall, Sink {
     stream: ServerHttp2Stream,
     run: DirectMethod,
     timeoutMs: number | undefined,
-    receiveBytesMax: number,
+    bounds: RequestBounds,
   ) {
     this.#stream = stream;
     this.#run = run;
     this.timeoutMs = timeoutMs;
-    this.#receiveBytesMax = receiveBytesMax;
+    this.#bounds = bounds;
     stream.on("data", (bytes: Buffer) => this.#arrived(bytes));
     stream.on("end", () => this.#complete());
     stream.on("close", () => this.#closed());
@@ -156,6 +165,11 @@ export class DirectCall implements ServerCall, Sink {
 
   #arrived(bytes: Buffer): void {
     if (this.#ended) return;
+    const hasRoom = this.#bounds.unfinished.grow(this.#heldBytes, bytes.length);
+    this.#heldBytes += bytes.length;
+    if (!hasRoom) {
+      return this.#refuse(Code.RESOURCE_EXHAUSTED, "too many requests are under way: try again");
+    }
     this.#parts.push(bytes);
     this.#bytes += bytes.length;
     if (this.#bytesAwaited === 0 && this.#bytes >= prefixBytes) {
@@ -163,8 +177,9 @@ export class DirectCall implements ServerCall, Sink {
       this.#bytesAwaited = prefixBytes + prefix.readUInt32BE(1);
       if (prefix[0] !== 0) return this.#refuse(Code.INTERNAL, "compressed without grpc-encoding");
       const length = this.#bytesAwaited - prefixBytes;
-      if (length > this.#receiveBytesMax) {
-        const limit = `receive_bytes_max (${this.#receiveBytesMax})`;
+      const { receiveBytesMax } = this.#bounds;
+      if (length > receiveBytesMax) {
+        const limit = `receive_bytes_max (${receiveBytesMax})`;
         const message = `the request message has ${length} bytes, more than ${limit}`;
         return this.#refuse(Code.RESOURCE_EXHAUSTED, message);
       }
@@ -181,17 +196,25 @@ export class DirectCall implements ServerCall, Sink {
       return this.#refuse(Code.INVALID_ARGUMENT, "the request ends within its message");
     }
     const bytes = this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts);
-    this.#parts = [];
+    this.#letGo();
     this.#run((bytes ?? nothing).subarray(prefixBytes), this);
   }
 
-  #refuse(code: Code, message: string): void {
+  #letGo(): void {
     this.#parts = [];
+    this.#bounds.unfinished.letGo(this.#heldBytes);
+    this.#heldBytes = 0;
+  }
+
+  /** The rest of the request, if there is one, need not be sent. */
+  #refuse(code: Code, message: string): void {
+    this.#letGo();
     this.fail(new StatusError(code, message).status);
+    if (!this.#stream.readableEnded) this.#stream.close(constants.NGHTTP2_NO_ERROR);
   }
 
   #closed(): void {
-    this.#parts = [];
+    this.#letGo();
     if (this.#ended) return;
     this.#cancelled = true;
     this.#onCancelled?.();

@@ -63,16 +63,17 @@ function enter(
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   inner: StreamListener,
-  { methods, receiveBytesMax }: BoundServer,
+  bound: BoundServer,
   edge: Edge,
 ): void {
   stream.once("aborted", letGo);
   try {
+    const { methods } = bound;
     const examined = examine(headers, methods);
     if (examined instanceof StatusError) return refuse(stream, examined);
     const direct = isPlain(headers) ? methods.get(headers[":path"] as string) : undefined;
     if (direct !== undefined) {
-      void new DirectCall(stream, direct, examined, receiveBytesMax);
+      void new DirectCall(stream, direct, examined, bound);
       return;
     }
     if (examined !== undefined) headers[timeoutHeader] = `${examined}`;

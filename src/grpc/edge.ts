@@ -1,11 +1,14 @@
 // What every call of every service shares: where faults are logged, and when the server stops.
 
+import type { Outstanding } from "../log/outstanding.ts";
 import type { Logger } from "../logger.ts";
 import { severityOf, statusOf, type CallStatus } from "./status.ts";
 
 export interface Edge {
   readonly logger: Logger;
   readonly stopping: Stopping;
+  /** What clients have not taken yet, over all calls. */
+  readonly outstanding: Outstanding;
 }
 
 /** The server begins to stop: calls that would wait for their client end instead. */

@@ -6,7 +6,7 @@ import { ServerCredentials, type Server } from "@grpc/grpc-js";
 import { standAtTheDoor } from "./door.ts";
 import type { Edge } from "./edge.ts";
 import type { BoundServer } from "./services.ts";
-import { clearSocketPath, privately } from "./unix-socket.ts";
+import { clearSocketPath, privately, socketModes, type SocketAccess } from "./unix-socket.ts";
 
 /** Binds a TCP address; answers it with the port that was bound. */
 export async function listenOnTcp(
@@ -23,18 +23,20 @@ export async function listenOnTcp(
   return `${name}:${boundPort}`;
 }
 
-/** Binds a Unix socket that only this user may connect to. `path` is absolute. */
+/** Binds a Unix socket. `path` is absolute. */
 export async function listenOnSocket(
   bound: BoundServer,
   path: string,
+  access: SocketAccess,
   edge: Edge,
 ): Promise<string> {
-  await clearSocketPath(path);
+  const modes = socketModes[access];
+  await clearSocketPath(path, modes.folder);
   const credentials = ServerCredentials.createInsecure();
   await privately(() =>
     bind(bound.server, `unix:${path}`, credentials, () => standAtTheDoor(bound, edge)),
   );
-  await chmod(path, 0o600);
+  await chmod(path, modes.socket);
   return `unix:${path}`;
 }
 

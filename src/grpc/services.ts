@@ -22,6 +22,7 @@ import { health, type HealthState } from "./health.ts";
 import { collectSymbols } from "./reflection-symbols.ts";
 import { reflectionV1, reflectionV1Alpha } from "./reflection.ts";
 import { streamService } from "./stream-service.ts";
+import { UnfinishedRequests } from "./unfinished-requests.ts";
 
 export interface ServerOptions {
   readonly reflection: boolean;
@@ -35,6 +36,7 @@ export interface BoundServer {
   /** By their paths, as `/package.Service/Method`. */
   readonly methods: Methods;
   readonly receiveBytesMax: number;
+  readonly unfinished: UnfinishedRequests;
 }
 
 /** Megabytes one connection may make the server hold beyond its messages' own buffers. */
@@ -78,5 +80,7 @@ export function bindServices(
     ];
     for (const [path, direct] of reflections) methods.set(path, direct);
   }
-  return { server, methods, receiveBytesMax: context.limits.receiveBytesMax };
+  const { receiveBytesMax, unfinishedBytesMax } = context.limits;
+  const unfinished = new UnfinishedRequests(unfinishedBytesMax);
+  return { server, methods, receiveBytesMax, unfinished };
 }

@@ -79,7 +79,7 @@ async function answer(exchange: Exchange, begin: () => AsyncIterable<unknown>): 
   const { edge, method, sink, call, encode } = exchange;
   try {
     try {
-      const outgoing = new Outgoing(sink, outgoingBytesMax, call.signal);
+      const outgoing = new Outgoing(sink, outgoingBytesMax, edge.outstanding, call.signal);
       for await (const message of begin()) {
         if (call.reason !== undefined) break;
         await outgoing.send(encode(message));

@@ -1,13 +1,24 @@
-// A Unix socket's path, made ready to bind: a folder only this user may enter, and no socket left
-// behind by a process that was killed. A socket that somebody still listens on is never taken away.
+// A Unix socket's path, made ready to bind: a folder that only those may enter who may connect, and
+// no socket left behind by a process that was killed. A socket that somebody still listens on is
+// never taken away.
 
 import { lstat, mkdir, unlink } from "node:fs/promises";
 import { connect } from "node:net";
 import { dirname } from "node:path";
 
+/** Who may connect. */
+export type SocketAccess = "user" | "group" | "all";
+
+/** Modes of the socket, and of its folder where that is made. */
+export const socketModes: Readonly<Record<SocketAccess, { socket: number; folder: number }>> = {
+  user: { socket: 0o600, folder: 0o700 },
+  group: { socket: 0o660, folder: 0o750 },
+  all: { socket: 0o666, folder: 0o755 },
+};
+
 /** Throws an `Error` with a message for the operator. */
-export async function clearSocketPath(path: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+export async function clearSocketPath(path: string, folderMode: number): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: folderMode });
   const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
     throw error;

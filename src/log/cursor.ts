@@ -6,25 +6,37 @@
 import type { Lifecycle } from "../domain/lifecycle.ts";
 import { recordsIn, scanPlace } from "../domain/record.ts";
 import type { Slab, Storage, StorageRead } from "../storage/storage.ts";
+import type { Outstanding } from "./outstanding.ts";
 import { quantumBytes, type ReadGate } from "./read-gate.ts";
 
 /** Most reads are of one small stream and end with their first slab; further slabs are full. */
 const firstSlabBytes = quantumBytes / 8;
 
+/** While clients leave much untaken: what a call holds that waits for one of them. */
+const frugalSlabBytes = 16 * 1024;
+
 export interface Source {
   readonly storage: Storage;
   readonly gate: ReadGate;
+  /** Absent: whoever reads takes at once what is read. */
+  readonly outstanding?: Outstanding;
 }
 
-/** Pulled by the consumer. Ends early, without an error, once the signal is aborted. */
+/**
+ * Pulled by the consumer. Ends early, without an error, once the signal is aborted. While clients
+ * leave much untaken, slabs are small, and between two of them the engine's read ends and begins
+ * anew, where it need not be one view of the log: so that it holds nothing meanwhile.
+ */
 export async function* slabsOf(
-  { storage, gate }: Source,
+  { storage, gate, outstanding }: Source,
   read: StorageRead,
   signal?: AbortSignal,
 ): AsyncGenerator<Slab> {
   if (read.positions.first > read.positions.last) return;
-  const slabs = storage.read(read)[Symbol.asyncIterator]();
+  const isFrugal = () => outstanding?.isLarge === true;
   const isAborted = () => signal?.aborted === true;
+  const mayRestart = read.direction === "forwards" && read.asOf === undefined;
+  let slabs = begun(storage, read, isFrugal());
   let bytes = firstSlabBytes;
   try {
     for (;;) {
@@ -37,12 +49,23 @@ export async function* slabsOf(
         gate.leave(bytes, next.done === true ? 0 : weightOf(next.value));
       }
       if (next.done === true || isAborted()) return;
+      const { through } = next.value;
+      const restarts = mayRestart && isFrugal() && through < read.positions.last;
+      if (restarts) await slabs.return?.();
       yield next.value;
-      bytes = quantumBytes;
+      bytes = restarts ? firstSlabBytes : quantumBytes;
+      if (!restarts) continue;
+      const positions = { first: through + 1, last: read.positions.last };
+      slabs = begun(storage, { ...read, positions }, isFrugal());
     }
   } finally {
     await slabs.return?.();
   }
+}
+
+function begun(storage: Storage, read: StorageRead, isFrugal: boolean): AsyncIterator<Slab> {
+  const slabBytes = isFrugal ? Math.min(read.slabBytes, frugalSlabBytes) : read.slabBytes;
+  return storage.read({ ...read, slabBytes })[Symbol.asyncIterator]();
 }
 
 /** Where nothing matched, the engine looked at as much as it does between two signs of life. */

@@ -9,6 +9,7 @@ import { Checkpoints } from "./checkpoints.ts";
 import { Groups } from "./groups.ts";
 import { Interests } from "./interest.ts";
 import { load } from "./load.ts";
+import { Outstanding } from "./outstanding.ts";
 import { PositionWaiters } from "./position-waiters.ts";
 import { ReadGate } from "./read-gate.ts";
 import { read } from "./read.ts";
@@ -31,6 +32,8 @@ export interface EventLogOptions {
   readonly clock: () => number;
   /** Absent: Node's. */
   readonly timers?: Timers;
+  /** What callers have not taken yet. Absent: they take everything at once. */
+  readonly outstanding?: Outstanding;
   /** Told what an operator should know and no caller is told. */
   readonly onWarning?: (message: string, cause?: unknown) => void;
 }
@@ -47,7 +50,8 @@ export function createEventLog(options: EventLogOptions): EventLog {
   const interests = new Interests(storage.head().position, timers);
   const unwatch = [storage.watch(interests), storage.watch(checkpoints)];
   const gate = new ReadGate();
-  const shared = new SharedSlabs({ storage, gate, timers });
+  const { outstanding = new Outstanding(Infinity) } = options;
+  const shared = new SharedSlabs({ storage, gate, timers, outstanding });
   const groups = new Groups({
     storage,
     gate,
@@ -62,7 +66,8 @@ export function createEventLog(options: EventLogOptions): EventLog {
   });
   unwatch.push(storage.watch(groups), storage.watch(shared));
   const { batchBytesMax: batchBytes } = limits;
-  const source = { storage, gate, interests, shared, timers, clock, batchBytes, warn: onWarning };
+  const reading = { storage, gate, outstanding, batchBytes, warn: onWarning };
+  const source = { ...reading, interests, shared, timers, clock };
   const infoOf = (stream: StreamFacts): StreamInfo => {
     return { ...stream, subscriberCount: interests.countOf(stream.stream) };
   };

@@ -67,7 +67,7 @@ export class WaitingLine {
     let bytes = 0;
     let work = 0;
     for (let next = this.first; next !== undefined; next = this.first) {
-      bytes += next.bytes;
+      bytes += next.bytes - objectBytes(next.entry);
       work += workOf(next.entry);
       if (taken.length > 0 && (bytes > bytesMax || work > workMax)) break;
       this.unlink(next);
@@ -149,9 +149,17 @@ const noteBytes = 64;
 /** What the event that records a change of a lifecycle weighs beside its text, about. */
 const lifecycleEventBytes = 400;
 
+/** What an event holds in memory beside its bytes: its object, its names, its frame's view. */
+const eventObjectBytes = 640;
+
+/** Held while an entry waits, and no part of what is written. */
+function objectBytes(entry: Entry): number {
+  return "kind" in entry ? 0 : entry.events.length * eventObjectBytes;
+}
+
 /** Bytes an entry holds in line: events, and the words of a condition; notes. */
 export function weightOf(entry: Entry): number {
-  if (!("kind" in entry)) return entry.bytes + wordsOf(entry);
+  if (!("kind" in entry)) return entry.bytes + objectBytes(entry) + wordsOf(entry);
   if (entry.kind === "delete-checkpoint") return noteBytes;
   if (entry.kind === "save-checkpoint") return checkpointBytes(entry.update);
   if (entry.kind !== "notes") return lifecycleBytes(entry);

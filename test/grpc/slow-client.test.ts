@@ -2,7 +2,12 @@
 // bounded in bytes, and when they are gone nothing of them is left.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { AppendResponseSchema } from "../../src/gen/annals/v1/append_pb.js";
-import { startBareServer, type BareServer } from "../support/bare-server.ts";
+import {
+  outstandingBytesMax,
+  startBareServer,
+  unfinishedBytesMax,
+  type BareServer,
+} from "../support/bare-server.ts";
 import { deferred, encode, type Calls } from "../support/calls.ts";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { messageFrame, RawConnection } from "../support/raw-connection.ts";
@@ -118,6 +123,28 @@ describe("a client that stops reading", () => {
     expect(sent).toBeLessThanOrEqual(100 * stoppedBytesMax);
     connection.close();
   });
+
+  test("is one of many that together hold what is allowed, and a message each", async () => {
+    const connection = new RawConnection(server.port);
+    const streams = Array.from({ length: 200 }, () => connection.request(readPath));
+    for (const stream of streams) stream.end(messageFrame(Buffer.alloc(0)));
+    await quiet(server.calls, () => sent);
+    const { outstanding } = server.edge;
+    expect(outstanding.isLarge).toBe(true);
+    const eachBytes = 2 * messageBytes;
+    expect(outstanding.bytes).toBeLessThanOrEqual(outstandingBytesMax + 200 * eachBytes);
+    expect(sent).toBeLessThanOrEqual(outstandingBytesMax + 200 * eachBytes + 2 * 65_535);
+    // One that reads on gets on, whatever the others do.
+    let received = 0;
+    for await (const data of streams[150] as (typeof streams)[number]) {
+      received += (data as Buffer).length;
+      if (received > 50 * messageBytes) break;
+    }
+    for (const [i, stream] of streams.entries()) stream.close([8, 0, 2][i % 3]);
+    connection.close();
+    await quiet(server.calls, () => outstanding.bytes);
+    expect(outstanding.bytes).toBe(0);
+  });
 });
 
 test.each([8, 0])("a pipe that is reset with %i while it is answered is over", async (code) => {
@@ -141,6 +168,33 @@ test.each([8, 0])("a pipe that is reset with %i while it is answered is over", a
   expect(await ended).toBe("CANCELLED");
   connection.close();
   await talking.stop();
+});
+
+describe("requests that never come to their end", () => {
+  test("are refused as they grow beyond the bound of all; small ones pass", async () => {
+    const connection = new RawConnection(server.port);
+    const begun = Array.from({ length: 40 }, () => {
+      const stream = connection.request(readPath);
+      stream.write(messageFrame(Buffer.alloc(40_000), { length: 60_000 }));
+      return { stream, outcome: connection.outcome(stream) };
+    });
+    const { unfinished } = server;
+    await quiet(server.calls, () => unfinished.bytes);
+    // What was refused has let go; the last one to grow was refused as it did.
+    expect(unfinished.bytes).toBeGreaterThan(unfinishedBytesMax / 2);
+    expect(unfinished.bytes).toBeLessThanOrEqual(unfinishedBytesMax);
+    // As every answer of this server: not scripted, but it came to the handler.
+    expect(await server.calls.failure(getInfo, {})).toMatchObject({ code: 13 });
+    const { stream } = begun[0] as (typeof begun)[number];
+    stream.end(Buffer.alloc(20_000));
+    await new Promise((responded) => stream.once("response", responded));
+    for (const each of begun) each.stream.close(8);
+    const codes = await Promise.all(begun.map(async ({ outcome }) => (await outcome).code));
+    expect(codes.filter((code) => code === 8).length).toBeGreaterThan(20);
+    connection.close();
+    await quiet(server.calls, () => unfinished.bytes);
+    expect(unfinished.bytes).toBe(0);
+  });
 });
 
 describe("a pipe whose handler is busy", () => {

@@ -143,7 +143,7 @@ describe("bounds", () => {
   });
 
   test("bytes count until they are answered, those of the commit in flight too", async () => {
-    const limits = { appendQueueBytesMax: 1_000 };
+    const limits = { appendQueueBytesMax: 2_000 };
     const { log, storage } = openLog({ limits });
     const { release } = holdCommits(storage);
     const large = () => appendOf({ data: new Uint8Array(600) });
@@ -158,8 +158,19 @@ describe("bounds", () => {
     expect(await second).toBe("at 2");
   });
 
+  test("very small events count for what they hold in memory, not for their bytes", async () => {
+    const { log, storage } = openLog({ limits: { appendQueueBytesMax: 100_000 } });
+    const { release } = holdCommits(storage);
+    const small = () => newAppend(Array.from({ length: 100 }, () => newEvent({})));
+    const first = log.append(small());
+    await settled();
+    expect(await verdict(log.append(small()))).toBe("OVERLOADED");
+    release();
+    expect(await verdict(first)).toBe("at 1");
+  });
+
   test("a condition's words count: they are held as long", async () => {
-    const { log } = openLog({ limits: { appendQueueBytesMax: 1_000 } });
+    const { log } = openLog({ limits: { appendQueueBytesMax: 2_500 } });
     const item = { streams: [], streamPrefixes: [], types: ["T".repeat(900)], tags: [] };
     const condition = { query: { items: [item] }, after: 0 };
     const answers = [1, 2].map(() => log.append(newAppend([newEvent()], { condition })));

@@ -12,6 +12,7 @@ import {
   type SubscribeMessage,
   type SubscribeRequest,
 } from "../../src/log/event-log.ts";
+import type { Outstanding } from "../../src/log/outstanding.ts";
 import type { Timers } from "../../src/log/timers.ts";
 import type { Slab, Storage } from "../../src/storage/storage.ts";
 import { newAppend, newEvent, type EventSketch } from "../support/events.ts";
@@ -66,6 +67,7 @@ export interface OpenOptions {
   /** What the log sees of it: the same, but for what a test changes. */
   readonly wrap?: (storage: ModelStorage) => Storage;
   readonly limits?: Partial<Limits>;
+  readonly outstanding?: Outstanding;
   readonly clock?: () => number;
 }
 
@@ -79,6 +81,7 @@ export function openLog(options: OpenOptions = {}): Opened {
     limits: { ...defaultLimits, ...options.limits },
     clock: options.clock ?? (() => micros++),
     timers,
+    ...(options.outstanding && { outstanding: options.outstanding }),
     onWarning: (message) => warnings.push(message),
   });
   return { log, storage, timers, warnings };

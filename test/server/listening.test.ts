@@ -61,6 +61,17 @@ describe("a Unix socket", () => {
     await server.stop();
   });
 
+  test.each([
+    ["user", 0o600, 0o700],
+    ["group", 0o660, 0o750],
+    ["all", 0o666, 0o755],
+  ])("for %s has the mode for it, and so has a folder made for it", async (who, own, around) => {
+    const server = await startTestServer(["--unix-socket", socket, "--unix-socket-access", who]);
+    expect(statSync(socket).mode & 0o777).toBe(own);
+    expect(statSync(join(folder, "run")).mode & 0o777).toBe(around);
+    await server.stop();
+  });
+
   test("that somebody listens on is left alone", async () => {
     mkdirSync(join(folder, "run"));
     const other = createServer((connection) => connection.destroy());

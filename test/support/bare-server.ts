@@ -3,7 +3,9 @@ import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { bindService, type Handlers } from "../../src/grpc/bind.ts";
 import { Stopping, type Edge } from "../../src/grpc/edge.ts";
+import { UnfinishedRequests } from "../../src/grpc/unfinished-requests.ts";
 import { listenOnTcp, shutDown } from "../../src/grpc/listen.ts";
+import { Outstanding } from "../../src/log/outstanding.ts";
 import { Calls } from "./calls.ts";
 import { recordingLogger, type LogLine } from "./running-server.ts";
 
@@ -14,6 +16,7 @@ export interface BareServer {
   readonly port: number;
   readonly calls: Calls;
   readonly edge: Edge;
+  readonly unfinished: UnfinishedRequests;
   readonly lines: LogLine[];
   stop(): Promise<void>;
 }
@@ -40,16 +43,20 @@ const unscripted: StoreHandlers = {
 };
 
 const receiveBytesMax = 65_536;
+export const unfinishedBytesMax = 512 * 1024;
+export const outstandingBytesMax = 4 * 1024 * 1024;
 
 export async function startBareServer(handlers: Partial<StoreHandlers>): Promise<BareServer> {
   const { logger, lines } = recordingLogger();
-  const edge = { logger, stopping: new Stopping() };
+  const outstanding = new Outstanding(outstandingBytesMax);
+  const edge = { logger, stopping: new Stopping(), outstanding };
   const server = new Server({
     "grpc.enable_channelz": 0,
     "grpc.max_receive_message_length": receiveBytesMax,
   });
   const methods = bindService(server, EventStoreService, { ...unscripted, ...handlers }, edge);
-  const bound = { server, methods, receiveBytesMax };
+  const unfinished = new UnfinishedRequests(unfinishedBytesMax);
+  const bound = { server, methods, receiveBytesMax, unfinished };
   const credentials = ServerCredentials.createInsecure();
   const address = await listenOnTcp(bound, "127.0.0.1", 0, credentials, edge);
   const calls = new Calls(address);
@@ -58,5 +65,5 @@ export async function startBareServer(handlers: Partial<StoreHandlers>): Promise
     edge.stopping.begin();
     await shutDown(server, 100);
   };
-  return { address, port: Number(address.split(":")[1]), calls, edge, lines, stop };
+  return { unfinished, address, port: Number(address.split(":")[1]), calls, edge, lines, stop };
 }

@@ -20,7 +20,9 @@ const trailerBytes = 5;
 const magicLow = 0x8b80fb57;
 const magicHigh = 0xdb477524;
 const indexBytesMax = 256 * 1024 * 1024;
-const readBytes = 1024 * 1024;
+const readBytes = 256 * 1024;
+
+const nothing = Buffer.alloc(0);
 
 interface Handle {
   readonly offset: number;
@@ -36,14 +38,16 @@ export async function checkTable(
   pace: (bytes: number) => Promise<void> = async () => {},
 ): Promise<string | undefined> {
   const file = await open(path, "r");
+  let scratch = nothing;
   try {
     const { size } = await file.stat();
     const read = async (offset: number, bytes: number): Promise<Uint8Array> => {
       if (offset + bytes > size) throw new RangeError("a block lies beyond the file");
-      const buffer = Buffer.allocUnsafe(bytes);
+      // One and the same for all data blocks: a scrub must not keep the garbage collector busy.
+      const buffer = bytes <= scratch.length ? scratch : Buffer.allocUnsafe(bytes);
       const { bytesRead } = await file.read(buffer, 0, bytes, offset);
       if (bytesRead !== bytes) throw new RangeError("the file is cut off");
-      return buffer;
+      return buffer.subarray(0, bytes);
     };
     if (size < footerBytes) return "it is too short";
     const footer = await read(size - footerBytes, footerBytes);
@@ -60,6 +64,7 @@ export async function checkTable(
     const metaBlock = openBlock(await read(meta.offset, meta.size + trailerBytes));
     const indexBlock = openBlock(await read(index.offset, index.size + trailerBytes));
     const blocks = [...handlesIn(indexBlock), ...handlesIn(metaBlock)];
+    scratch = Buffer.allocUnsafe(2 * readBytes);
     return await checkBlocks(blocks, meta.offset, read, pace);
   } catch (error) {
     if (error instanceof RangeError) return error.message;

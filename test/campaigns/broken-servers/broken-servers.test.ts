@@ -1,18 +1,10 @@
-// Every broken server still breaks what it says, and is caught; the shipped one is not.
-import { readFileSync } from "node:fs";
+// Every broken server is caught; the shipped one is not.
 import { describe, expect, test } from "vitest";
 import { cannotCut } from "../power-cut/disk.ts";
 import { brokenServers } from "./campaign.ts";
 import { mutants } from "./mutants.ts";
 
 describe("servers that are broken on purpose", () => {
-  test.each(Object.entries(mutants))("%s: what it changes is still there", (_, { edits }) => {
-    for (const { file, find } of edits) {
-      const source = readFileSync(new URL(`../../../src/${file}`, import.meta.url), "utf8");
-      expect(source.split(find)).toHaveLength(2);
-    }
-  });
-
   test("are at least thirty, and each is caught", async () => {
     const seed = Number(process.env["SEED"] ?? 20_240_607);
     const { violations, detail } = await brokenServers({ seed });

@@ -212,14 +212,14 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "passes over the event between catching up and live": mutant(
     "live",
     subscribe,
-    "positions: { first: this.through + 1, last: bound },",
-    "positions: { first: this.through + 1, last: this.live ? bound : bound - 1 },",
+    "positions: { first, last: bound },",
+    "positions: { first, last: this.live ? bound : bound - 1 },",
   ),
   "delivers the edge twice": mutant(
     "live",
     subscribe,
-    "positions: { first: this.through + 1, last: bound },",
-    "positions: { first: Math.max(1, this.through), last: bound },",
+    "let first = this.through + 1;",
+    "let first = Math.max(1, this.through);",
   ),
   "delivers the last event with the next one": mutant(
     "live",
@@ -258,7 +258,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
       },
       {
         file: "grpc/outgoing.ts",
-        find: "if (this.#bytes < this.#bytesMax) return undefined;",
+        find: "if (this.#hasRoom) return undefined;",
         replace: "if (this.#bytes >= 0) return undefined;",
       },
     ],

@@ -286,8 +286,9 @@ async function slow(seed: number, breakage: Breakage): Promise<readonly string[]
     const server = await startOr(history, folder, breakage);
     if (server === undefined) return;
     const follower = new Follower(history, { kind: "all" }, "a slow subscriber");
+    follower.checkpointIntervalMs = 60_000;
     const client = await WireClient.open(server.port, 65_535);
-    const call = client.stream("Subscribe", follower.request(60_000), (message) => {
+    const call = client.stream("Subscribe", follower.request(), (message) => {
       follower.message(message);
     });
     await crowd.attach(server.port);

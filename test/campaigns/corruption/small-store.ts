@@ -1,6 +1,7 @@
 // The store that the campaign bends: small, with everything a store can hold, in tables and in the
 // write-ahead log, closed in good order or killed.
 import { rm } from "node:fs/promises";
+import { join } from "node:path";
 import { openLevelStorage } from "../../../src/storage/leveldb/open.ts";
 import type { Storage } from "../../../src/storage/storage.ts";
 import { commitEvents, newEvent, type EventSketch } from "../../support/events.ts";
@@ -36,6 +37,8 @@ export async function makeSmallStore(
   await copyStore(working, folder);
   if (ending === "killed") await storage.close();
   await rm(working, { recursive: true });
+  // LevelDB's diaries are read by nobody but people.
+  for (const diary of ["LOG", "LOG.old"]) await rm(join(folder, "log", diary), { force: true });
   return { folder, topics, answers };
 }
 

@@ -1,5 +1,6 @@
 // Every way to bend the files of a store once, numbered: each bit of each byte, each length to cut
-// a file to, each sector of zeros, each file removed.
+// a file to, each sector of zeros, each file removed. Of the bytes between the two slots of the
+// high-water mark, which nobody reads, one bit each.
 import {
   closeSync,
   openSync,
@@ -27,8 +28,23 @@ export interface Trial {
 
 const sectorBytes = 512;
 
-function trialsOf({ bytes }: StoreFile): number {
-  return bytes * 8 + bytes + Math.ceil(bytes / sectorBytes) + 1;
+/** Between the slots of the file MARK (src/storage/leveldb/mark.ts). */
+const unused = { from: 68, to: 4_096 };
+
+function flipsOf({ path, bytes }: StoreFile): number {
+  return path === "MARK" ? bytes * 8 - (unused.to - unused.from) * 7 : bytes * 8;
+}
+
+function flipAt({ path }: StoreFile, number: number): { byte: number; bit: number } {
+  if (path !== "MARK" || number < unused.from * 8) return { byte: number >> 3, bit: number & 7 };
+  const byte = number - unused.from * 7;
+  if (byte < unused.to) return { byte, bit: byte & 7 };
+  const behind = number + (unused.to - unused.from) * 7;
+  return { byte: behind >> 3, bit: behind & 7 };
+}
+
+function trialsOf(file: StoreFile): number {
+  return flipsOf(file) + file.bytes + Math.ceil(file.bytes / sectorBytes) + 1;
 }
 
 export function countTrials(files: readonly StoreFile[]): number {
@@ -44,9 +60,11 @@ export function trialAt(files: readonly StoreFile[], number: number): Trial {
   throw new RangeError(`there is no trial ${number}`);
 }
 
-function faultAt({ bytes }: StoreFile, number: number): Trial["fault"] {
-  if (number < bytes * 8) return { kind: "flip", byte: number >> 3, bit: number & 7 };
-  const cut = number - bytes * 8;
+function faultAt(file: StoreFile, number: number): Trial["fault"] {
+  const { bytes } = file;
+  const flips = flipsOf(file);
+  if (number < flips) return { kind: "flip", ...flipAt(file, number) };
+  const cut = number - flips;
   if (cut < bytes) return { kind: "truncate", bytes: cut };
   const sector = cut - bytes;
   if (sector < Math.ceil(bytes / sectorBytes)) {

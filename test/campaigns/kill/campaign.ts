@@ -12,14 +12,16 @@ import { scratchFolder, ServerProcess, warmUp, type Breakage } from "../support/
 const cyclesDefault = 3_000;
 /** A store is thrown away after so many lives or events: starting must stay quick. */
 const livesMax = 30;
+/** Starting a server and dying is mostly waiting. */
+const storesAtOnce = 3;
 const storeEventsMax = 400_000;
 const wholeLogEvery = 20;
 const controlLivesMax = 40;
 const crowdSize: CrowdSize = {
-  pipes: 2,
+  pipes: 3,
   window: 8,
-  appendEventsMax: 2_000,
-  eventBytesMax: 160,
+  appendEventsMax: 4_000,
+  eventBytesMax: 120,
   contenders: 4,
   readers: 1,
 };
@@ -44,13 +46,20 @@ export async function kill(options: KillOptions): Promise<CampaignResult> {
   report?.(control ? "the control lost events, as it must" : "the control lost nothing");
   const tally: Tally = { cycles: 0, events: 0, observations: 0, deaths: {}, violations: [] };
   const until = performance.now() + secondsMax * 1_000;
-  for (let store = 0; tally.cycles < cyclesMax && performance.now() < until; store++) {
-    const lives = Math.min(livesMax, cyclesMax - tally.cycles);
-    await oneStore(seed + store * 7_919, random, lives, until, tally);
-    report?.(
-      `${tally.cycles} kills, ${tally.events} events, ${tally.violations.length} violations`,
-    );
-  }
+  let begun = 0;
+  let store = 0;
+  const worker = async (): Promise<void> => {
+    while (begun < cyclesMax && performance.now() < until) {
+      const lives = Math.min(livesMax, cyclesMax - begun);
+      begun += lives;
+      const found = tally.violations.length;
+      await oneStore(seed + store++ * 7_919, random, lives, until, tally);
+      const { cycles, events, violations } = tally;
+      report?.(`${cycles} kills, ${events} events, ${violations.length} violations`);
+      for (const violation of violations.slice(found)) report?.(`VIOLATION ${violation}`);
+    }
+  };
+  await Promise.all(Array.from({ length: storesAtOnce }, worker));
   const { cycles, events, observations, deaths, violations } = tally;
   return { cycles, events, violations, control, detail: { observations, deaths } };
 }
@@ -97,7 +106,7 @@ interface Death extends Breakage {
 
 function chooseDeath(random: () => number): Death {
   const between = (low: number, high: number): number => low + Math.floor(random() * (high - low));
-  const afterMs = between(20, 800);
+  const afterMs = between(20, 500);
   const kind = random();
   if (kind < 0.4) return { name: "random", afterMs };
   if (kind < 0.5) return { name: "random-in-stop", afterMs, stopMs: between(0, 60) };

@@ -24,7 +24,7 @@ import { appendRequest, seedRequests, type SeedRequest } from "./requests.ts";
 const inputsDefault = 5_000_000;
 const callsAtOnce = 48;
 const volleyCalls = 2_000;
-const pipeMessages = 12_000;
+const pipeMessages = 30_000;
 const pipeWindow = 256;
 const liesEach = 60;
 const roundsPerServer = 40;

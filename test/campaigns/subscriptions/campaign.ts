@@ -183,6 +183,8 @@ function swarm(history: History, count: number, random: () => number): Follower[
               ? { kind: "tag", name: pick(sharedTags) }
               : { kind: "tag", name: `card:1-${Math.floor(random() * 8)}` };
     const follower = new Follower(history, followed, `subscriber ${i}`);
+    // Ten thousand signs of life ten times a second would be all that a server does.
+    follower.checkpointIntervalMs = i % 50 === 0 ? 500 : 15_000;
     if (random() < 0.2) follower.batchEventsMax = 1 + Math.floor(random() * 5);
     return follower;
   });

@@ -27,6 +27,7 @@ export class Follower {
   late = false;
   /** Events in a message. Absent: as many as the server likes. */
   batchEventsMax: number | undefined;
+  checkpointIntervalMs = 100;
   private readonly history: History;
   private readonly followed: Followed;
   private version = 0;
@@ -48,8 +49,8 @@ export class Follower {
   }
 
   /** The request that resumes where the last message left it. */
-  request(checkpointIntervalMs = 100): Buffer {
-    const { followed } = this;
+  request(): Buffer {
+    const { followed, checkpointIntervalMs } = this;
     const selection =
       followed.kind === "all"
         ? {}

@@ -120,6 +120,7 @@ async function oneRun(seed: number, point: Point | undefined): Promise<RunResult
     });
     const unsettled = server.serves ? await runScript(history, server.port) : [];
     await endTraced(server);
+    const { signal } = await server.exited;
     const again = await ServerProcess.start({ folder });
     if (again.serves) {
       await runScript(history, again.port, unsettled);
@@ -134,7 +135,7 @@ async function oneRun(seed: number, point: Point | undefined): Promise<RunResult
       trace,
       events: history.acknowledgedEvents,
       acknowledgedOps: history.acknowledgedOps - unsettled.length,
-      hit: lines.some((line) => line.includes("INJECTED")) || trace.includes("killed by SIGKILL"),
+      hit: signal === "SIGKILL" || lines.some((line) => line.includes("INJECTED")),
       violations: history.violations,
     };
   } finally {

@@ -1,0 +1,12 @@
+// The servers that are broken on purpose (test/campaigns/broken-servers) change single places of the
+// sources: whoever moves such a place is told here, and not weeks later by a campaign.
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { mutants } from "./campaigns/broken-servers/mutants.ts";
+
+test.each(Object.entries(mutants))("%s: what it changes is still there", (_, { edits }) => {
+  for (const { file, find } of edits) {
+    const source = readFileSync(new URL(`../src/${file}`, import.meta.url), "utf8");
+    expect(source.split(find), `${file}: ${find}`).toHaveLength(2);
+  }
+});
