@@ -54,7 +54,8 @@ function removalOf({ removed }: RecordedEvent): string {
   if (removed === undefined) return "";
   const hash = Buffer.from(removed.contentSha256).toString("hex");
   const sha256 = hash === "" ? {} : { contentSha256: hash };
-  return `,"removed":${JSON.stringify({ policyPosition: Number(removed.policyPosition), ...sha256 })}`;
+  const told = { policyPosition: Number(removed.policyPosition), ...sha256 };
+  return `,"removed":${JSON.stringify(told)}`;
 }
 
 /** What a line proposes: every field settled but for the id and the stream, which it may lack. */
