@@ -12,6 +12,7 @@ import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_p
 import { StreamService } from "../../src/gen/annals/v1/stream_service_pb.js";
 import { openLevelStorage } from "../../src/storage/leveldb/open.ts";
 import { verifyFolder } from "../../src/storage/leveldb/verify-folder.ts";
+import { jsonLines, run } from "../cli/captured-terminal.ts";
 import { collect, failedOf } from "../support/calls.ts";
 import { idOf } from "../support/events.ts";
 import { startTestServer, type TestServer } from "../support/running-server.ts";
@@ -80,6 +81,55 @@ async function reclaimed(count: bigint): Promise<void> {
     if ((reclaiming?.events ?? 0n) >= count) return;
   }
 }
+
+test("removed events are told from missing ones, by whoever asks for them", async () => {
+  await append("orders", upFrom(0, 6));
+  await append("others", upFrom(100, 2));
+  const policy = { truncateBefore: 4n };
+  await server.calls.unary(m.updateStream, { stream: "orders", policy });
+  const told = async (view: View) => {
+    const messages = await collect(server.calls.stream(m.read, { withRemoved: true, view }));
+    const events = messages.flatMap(({ message }) =>
+      message.case === "batch" ? message.value.events : [],
+    );
+    return events.map(({ position, removed, data, metadata, contentType }) => {
+      const bare = data.length === 0 && contentType === "" && Object.keys(metadata).length === 0;
+      return [Number(position), Number(removed?.policyPosition ?? 0), bare] as const;
+    });
+  };
+  const expected = [
+    ...[1, 2, 3].map((position) => [position, 9, true]),
+    ...[4, 5, 6, 7, 8].map((position) => [position, 0, false]),
+  ];
+  expect(await told(View.FULL)).toEqual(expected);
+  await reclaimed(3n);
+  expect(await told(View.FULL)).toEqual(expected);
+  expect(await told(View.JSON)).toEqual(expected);
+  const address = ["--address", server.address];
+  const { code, output } = await run(["verify", "--json", ...address]);
+  expect([code, jsonLines(output)]).toMatchObject([
+    0,
+    [{ sound: true, head: Number((await server.calls.unary(m.getInfo, {})).head), events: 5 }],
+  ]);
+  const lines = await run([
+    "read",
+    "orders",
+    "--with-removed",
+    "--limit",
+    "4",
+    "--json",
+    ...address,
+  ]);
+  expect(jsonLines(lines.output).map(({ removed }) => removed)).toEqual([
+    ...[1, 2, 3].map(() => ({
+      policyPosition: 9,
+      contentSha256: expect.stringMatching(/^[0-9a-f]{64}$/) as string,
+    })),
+    undefined,
+  ]);
+  const table = await run(["read", "orders", "--with-removed", "--limit", "1", ...address]);
+  expect(table.output).toContain("(removed, by position 9)");
+});
 
 test("a truncated stream gives its space back, and all else is as it was", async () => {
   for (let i = 0; i < 20; i++) {
