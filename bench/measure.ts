@@ -12,6 +12,7 @@ import { memoryOf } from "./load/proc.ts";
 import type { PartSample, Probe, Sample, Store } from "./probe.ts";
 import { startProduct, type Product } from "./product.ts";
 import { bytesOf, preload, type Load, type Stores } from "./stores.ts";
+import { beginTruncation, truncationFlags } from "./truncation.ts";
 
 /** Bytes of a stored event of every load: 256 of payload, names, id, place and time. */
 const storedEventBytes = 460;
@@ -173,8 +174,11 @@ export class Measurements {
         : await stores.get(store.events, store.written === true);
     const name = `${this.workload}-${this.products.size + 1}.cpuprofile`;
     const profile = profileFolder === undefined ? undefined : { folder: profileFolder, name };
-    const product = await startProduct({ entry, folder, profile });
+    const truncated = store !== "empty" && store.truncated === true;
+    const flags = truncated ? truncationFlags : [];
+    const product = await startProduct({ entry, folder, profile, flags });
     this.products.set(key, product);
+    if (truncated) await beginTruncation(product, store.events);
     return product;
   }
 

@@ -3,8 +3,13 @@
 import type { Part } from "./load/job.ts";
 import type { Memory } from "./load/proc.ts";
 
-/** An empty store, or one preloaded with so many events (load/events.ts). */
-export type Store = "empty" | { readonly events: number; readonly written?: boolean };
+/**
+ * An empty store, or one preloaded with so many events (load/events.ts). `truncated`: most events
+ * of every second stream were removed, and their space is being given back.
+ */
+export type Store =
+  | "empty"
+  | { readonly events: number; readonly written?: boolean; readonly truncated?: boolean };
 
 export type Probe =
   /** A load on the product. */

@@ -14,6 +14,8 @@ export interface ProductOptions {
   readonly folder: string;
   /** A file for V8's CPU profile, written when it stops. */
   readonly profile?: { readonly folder: string; readonly name: string } | undefined;
+  /** Of `annals serve`, beside its folder and port. */
+  readonly flags?: readonly string[];
 }
 
 export interface Product {
@@ -26,12 +28,13 @@ export interface Product {
   kill(): Promise<void>;
 }
 
-export async function startProduct({ entry, folder, profile }: ProductOptions): Promise<Product> {
+export async function startProduct(options: ProductOptions): Promise<Product> {
+  const { entry, folder, profile, flags: more = [] } = options;
   mkdirSync(folder, { recursive: true });
   const profiling = profile
     ? ["--cpu-prof", `--cpu-prof-dir=${profile.folder}`, `--cpu-prof-name=${profile.name}`]
     : [];
-  const flags = ["serve", "--data", folder, "--port", "0", "--log-level", "warn"];
+  const flags = ["serve", "--data", folder, "--port", "0", "--log-level", "warn", ...more];
   const since = performance.now();
   const child = spawn(process.execPath, [...nodeFlags, ...profiling, entry, ...flags], {
     stdio: ["ignore", "pipe", "pipe"],

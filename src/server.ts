@@ -125,6 +125,7 @@ function reclaiming(
   if (reclaimBytesPerSecond === 0) return undefined;
   return {
     bytesPerSecond: reclaimBytesPerSecond,
+    delayMs: reclaimAfterSeconds * 1_000,
     pauseMs: reclaimAfterSeconds * 1_000,
     finished: ({ rounds, chunks, events, bytesFreed }) =>
       logger.info("reclaimed the space of removed events", { rounds, chunks, events, bytesFreed }),

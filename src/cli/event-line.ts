@@ -38,7 +38,7 @@ export function lineOf(event: RecordedEvent): string {
     metadata: Object.fromEntries(metadata),
     contentType: event.contentType,
   });
-  return `${head.slice(0, -1)}${payloadOf(event)}}\n`;
+  return `${head.slice(0, -1)}${payloadOf(event)}${removalOf(event)}}\n`;
 }
 
 function payloadOf({ contentType, data }: RecordedEvent): string {
@@ -47,6 +47,15 @@ function payloadOf({ contentType, data }: RecordedEvent): string {
   if (json !== undefined) return `,"json":${json}`;
   const base64 = Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString("base64");
   return `,"data":"${base64}"`;
+}
+
+/** Of an event that is no more; no line of an export has it. */
+function removalOf({ removed }: RecordedEvent): string {
+  if (removed === undefined) return "";
+  const hash = Buffer.from(removed.contentSha256).toString("hex");
+  const sha256 = hash === "" ? {} : { contentSha256: hash };
+  const told = { policyPosition: Number(removed.policyPosition), ...sha256 };
+  return `,"removed":${JSON.stringify(told)}`;
 }
 
 /** What a line proposes: every field settled but for the id and the stream, which it may lack. */

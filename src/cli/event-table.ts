@@ -48,7 +48,11 @@ export function deliveryLine({ attempt, event }: Delivery): string {
 function cellsOf(event: RecordedEvent): string[] {
   const marks = event.tags.map((tag) => `#${tag}`);
   const facts = Object.entries(event.metadata).map(([key, value]) => `${key}=${value}`);
-  const payload = payloadText(event.contentType, event.data);
+  const { removed } = event;
+  const payload =
+    removed === undefined
+      ? payloadText(event.contentType, event.data)
+      : `(removed, by position ${removed.policyPosition})`;
   return [
     String(event.position),
     isoTime(event.recordedAt),

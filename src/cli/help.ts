@@ -52,6 +52,7 @@ export const commandHelp: readonly CommandHelp[] = [
       ...range,
       "--backwards             newest first",
       "--limit N               at most N events",
+      "--with-removed          removed events too: their place, and who removed them",
       json,
     ],
   },

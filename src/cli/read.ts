@@ -17,6 +17,7 @@ const readOptions = {
   ...rangeOptions,
   backwards: { type: "boolean" },
   limit: { type: "string" },
+  "with-removed": { type: "boolean" },
 } as const;
 
 /** Prints a selection of events, oldest first, or newest first with `--backwards`. */
@@ -30,6 +31,7 @@ export async function read(args: readonly string[], terminal: Terminal): Promise
     limit: BigInt(
       values.limit === undefined ? 0 : wholeNumber(values.limit, "--limit", { min: 1 }),
     ),
+    withRemoved: values["with-removed"] === true,
   };
   const text = eventsOn(terminal, values.json);
   await withSession(values, terminal, async ({ store, streaming }) => {

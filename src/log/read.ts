@@ -50,7 +50,7 @@ async function* readTo(
 
 function storageRead(
   { batchBytes }: ReadSource,
-  { selection, direction, limit }: ReadRequest,
+  { selection, direction, limit, withRemoved }: ReadRequest,
   { positions, versions }: Bounds,
   head: number,
 ): StorageRead {
@@ -62,6 +62,7 @@ function storageRead(
     slabBytes: batchBytes,
     ...(versions !== undefined && { versions }),
     ...(limit !== undefined && { slabEvents: limit }),
+    ...(withRemoved === true && { withStubs: true }),
   };
 }
 

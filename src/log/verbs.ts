@@ -33,6 +33,8 @@ export interface ReadRequest {
   readonly to?: Bound | undefined;
   /** At most this many events, at least 1. Absent: no limit. */
   readonly limit?: number | undefined;
+  /** Of removed events what is kept of them, too. */
+  readonly withRemoved?: boolean;
 }
 
 export interface ReadEnd {

@@ -109,6 +109,8 @@ export interface StorageRead {
   readonly asOf?: number;
   /** True: removed events too. Their place and their words are promised, not what they held. */
   readonly withRemoved?: boolean;
+  /** True: of removed events what is kept of them for ever, and `removed` set. */
+  readonly withStubs?: boolean;
   /** Encoded bytes near which a slab is cut. A slab holds at least one event or progress. */
   readonly slabBytes: number;
   /** At most this many events in a slab. Absent: no such limit. */

@@ -12,6 +12,7 @@ const campaigns: Readonly<Record<string, () => Promise<Campaign>>> = {
   simulation: async () => (await import("./simulation/campaign.ts")).simulation,
   "disk-full": async () => (await import("./disk-full/campaign.ts")).diskFull,
   kill: async () => (await import("./kill/campaign.ts")).kill,
+  "group-work": async () => (await import("./group-work/campaign.ts")).groupWork,
   malformed: async () => (await import("./malformed/campaign.ts")).malformed,
   syscalls: async () => (await import("./syscalls/campaign.ts")).syscalls,
   subscriptions: async () => (await import("./subscriptions/campaign.ts")).subscriptions,

@@ -4,12 +4,14 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { openLevelStorage } from "../../src/storage/leveldb/open.ts";
+import { openLevelStorage, openLevelStore } from "../../src/storage/leveldb/open.ts";
 import { readMark } from "../../src/storage/leveldb/mark.ts";
+import { verifyFolder } from "../../src/storage/leveldb/verify-folder.ts";
 import { commitEvents, newEvent } from "../support/events.ts";
+import { reclaimAll, whenAsked } from "../support/reclaiming.ts";
 import { copyStore } from "../support/store-folder.ts";
 import { goldenEntries, type GoldenEntry } from "../fixtures/golden-entries.ts";
-import { describeStore } from "../fixtures/store-description.ts";
+import { describeReclaimed, describeStore } from "../fixtures/store-description.ts";
 
 const fixtures = new URL("../fixtures/", import.meta.url).pathname;
 
@@ -62,6 +64,19 @@ describe("a store of format version 1", () => {
     expect(await describeStore(storage)).toEqual(await json("store-v1.json"));
     await commitEvents(storage, [newEvent({ stream: "order-1" })]);
     expect((await storage.stream("order-1"))?.version).toBe(21);
+    await storage.close();
+  });
+
+  test("whose space was reclaimed opens too, and is what it was", async () => {
+    const folder = join(scratch, "reclaimed");
+    await copyStore(join(fixtures, "store-v1-reclaimed"), folder);
+    expect((await verifyFolder(folder)).findings).toEqual([]);
+    const { storage, reclaimer } = await openLevelStore({ folder, reclaim: whenAsked });
+    expect(await describeReclaimed(storage)).toEqual(await json("store-v1-reclaimed.json"));
+    // What was done is known from the disk: there is nothing to do again.
+    const { position } = storage.head();
+    await reclaimAll(reclaimer);
+    expect(storage.head().position).toBe(position);
     await storage.close();
   });
 

@@ -90,7 +90,8 @@ async function findingsIn(kv: Kv, storage: Storage): Promise<string[]> {
 async function answersOf(storage: Storage, topics: Awaited<ReturnType<typeof topicsOf>>) {
   const answers = new Map(await askEverything(storage, topics));
   for (const question of answers.keys()) {
-    if (/^head$|the middle|system streams|^matches after/.test(question)) answers.delete(question);
+    if (/^head$|the middle|system streams|^removed ones|^matches after/.test(question))
+      answers.delete(question);
   }
   return answers;
 }

@@ -4,11 +4,18 @@ import { expect } from "vitest";
 import type { CommitEvent } from "../../src/domain/event.ts";
 import { noPolicy } from "../../src/domain/lifecycle.ts";
 import { lifecycleStream } from "../../src/domain/lifecycle-event.ts";
-import { recordsIn, scanPlace, scanRecord, scanRecordedAt } from "../../src/domain/record.ts";
+import {
+  decodeRecord,
+  recordsIn,
+  scanPlace,
+  scanRecord,
+  scanRecordedAt,
+} from "../../src/domain/record.ts";
 import type { Storage, StorageRead } from "../../src/storage/storage.ts";
 import { commitEvents, newEvent, newEvents, readRequest, recordsOf } from "../support/events.ts";
 import { deleteStream, setPolicy } from "../support/lifecycles.ts";
 import {
+  expectBytes,
   expectRead,
   lawTest,
   queryOf,
@@ -239,6 +246,23 @@ async function expectLeft(
     const prefix = { streamPrefixes: ["a"] };
     const inA = where((event) => event.stream === "a");
     await expectRead(storage, { ...at, selection: selectQuery(prefix) }, inA);
+  }
+  for (const direction of ["forwards", "backwards"] as const) {
+    for (const stream of [undefined, "a", "b"]) {
+      const selection = stream === undefined ? ({ kind: "all" } as const) : selectStream(stream);
+      const read = { withStubs: true, asOf: head, selection, direction, slabEvents: 7 };
+      const records = await recordsOf(storage, read);
+      if (direction === "backwards") records.reverse();
+      const own = all.filter((event) => stream === undefined || event.stream === stream);
+      expect(records.map(placeOf)).toEqual(own.map(({ frame }) => placeOf(recordIn(frame))));
+      const whole = records.filter((record) => decodeRecord(record).removed === undefined);
+      const some = left.filter((event) => own.includes(event));
+      expectBytes(
+        Buffer.concat(whole),
+        Buffer.concat(some.map(({ frame }) => recordIn(frame))),
+        "",
+      );
+    }
   }
   const placed = await recordsOf(storage, { withRemoved: true });
   expect(placed.map(placeOf)).toEqual(all.map(({ frame }) => placeOf(recordIn(frame))));

@@ -5,6 +5,7 @@ import { AnnalsError, invariant } from "../../src/domain/errors.ts";
 import { isSystemName, type CommitEvent } from "../../src/domain/event.ts";
 import { matches, selects } from "../../src/domain/query.ts";
 import { recordsIn, storedEvent } from "../../src/domain/record.ts";
+import { composeStub } from "../../src/storage/leveldb/stub.ts";
 import type {
   Commit,
   EventTypeFacts,
@@ -196,7 +197,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
 
   async function* read(request: StorageRead): AsyncGenerator<Slab> {
     assertOpen();
-    const { selection, versions, slabBytes, slabEvents, asOf, withRemoved } = request;
+    const { selection, versions, slabBytes, slabEvents, asOf, withRemoved, withStubs } = request;
     const first = Math.max(1, request.positions.first);
     const last = Math.min(events.length, request.positions.last);
     const inRange = first > last ? [] : events.slice(first - 1, last);
@@ -211,9 +212,13 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
         versions === undefined ||
         (event.version >= versions.first && event.version <= versions.last);
       scanned++;
-      if (inVersions && selects(selection, event) && (seen ?? sight())(event)) {
-        frames.push(event.frame);
-        bytes += event.frame.length;
+      if (inVersions && selects(selection, event)) {
+        const isLeft = (seen ?? sight())(event);
+        const frame = isLeft
+          ? event.frame
+          : withStubs && composeStub(recordOf(event.frame), false, 1);
+        if (frame) frames.push(frame);
+        if (frame) bytes += frame.length;
       }
       const full = bytes >= slabBytes || frames.length >= (slabEvents ?? Infinity);
       if (!full && scanned < slabScanMax && event !== inRange.at(-1)) continue;

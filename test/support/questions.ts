@@ -93,6 +93,7 @@ function* questions(storage: Storage, topics: Topics, head: number): Generator<Q
   const page = { prefix: "", after: "", limit: 1_000 };
   yield ["streams", () => storage.listStreams(page)];
   yield ["system streams", () => storage.listStreams({ ...page, prefix: "$" })];
+  yield ["removed ones too", () => recordsOf(storage, { withRemoved: true })];
   yield ["event types", () => storage.listEventTypes(page)];
   yield ["ids", () => eventsById(storage, topics.ids)];
   yield ["versions", () => versionsOf(storage, topics.streams)];

@@ -88,7 +88,8 @@ export function convertRead(wire: WireRead, limits: Limits): [ReadRequest, Event
   const limit = checkOptional(v, "limit", wire.limit);
   const view = convertView(v, "view", wire.view);
   v.throwIfAny();
-  return [{ selection, direction, from, to, limit }, view];
+  const { withRemoved } = wire;
+  return [{ selection, direction, from, to, limit, ...(withRemoved && { withRemoved }) }, view];
 }
 
 type WireBound = WireRead["from"] | WireRead["to"];

@@ -43,9 +43,14 @@ export async function* indexRead(
         if (!slab.fits(part.frame.length, 1)) yield slab.take((told = through));
         // After the slab was taken: that may have been long ago.
         const hidden = sight.hides(part.event, part.record);
-        if (hidden === true || (hidden !== false && (await hidden))) continue;
-        sight.assertWhole(chunk, part.event, part.record);
-        slab.add(part.frame, 1);
+        if (hidden === true || (hidden !== false && (await hidden))) {
+          const stub = sight.stubOf(part.frame, part.event.stream);
+          if (stub === undefined) continue;
+          slab.add(stub, 1);
+        } else {
+          sight.assertWhole(chunk, part.event, part.record);
+          slab.add(part.frame, 1);
+        }
         through = part.event.position;
       }
       through = reached(read, candidates);

@@ -23,7 +23,7 @@ export class Pace {
   private readonly options: PaceOptions;
   private owedMs = 0;
   private stopped = false;
-  private wake: () => void = () => {};
+  private readonly pauses = new Set<() => void>();
 
   constructor(options: PaceOptions) {
     this.options = options;
@@ -50,17 +50,22 @@ export class Pace {
   pause(ms: number): Promise<void> {
     if (this.stopped) return Promise.resolve();
     return new Promise((resolve) => {
-      const prevent = this.options.after(ms, resolve);
-      this.wake = () => {
-        prevent();
+      const end = (): void => {
+        this.pauses.delete(wake);
         resolve();
       };
+      const prevent = this.options.after(ms, end);
+      const wake = (): void => {
+        prevent();
+        end();
+      };
+      this.pauses.add(wake);
     });
   }
 
   stop(): void {
     this.stopped = true;
-    this.wake();
+    for (const wake of this.pauses) wake();
   }
 }
 

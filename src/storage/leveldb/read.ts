@@ -69,7 +69,7 @@ const nothing: AsyncIterator<Slab> = {
 
 /** Without what is removed of a stream: its beginning, however long that is. */
 async function narrowed(core: Core, read: StorageRead, sight: Sight): Promise<StorageRead> {
-  if (read.selection.kind !== "stream") return read;
+  if (read.selection.kind !== "stream" || read.withStubs === true) return read;
   const entry = await sight.entryOf(read.selection.stream);
   if (entry === undefined) return read;
   const { version, time } = sight.boundsOf(entry);

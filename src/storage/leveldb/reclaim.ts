@@ -21,13 +21,13 @@ import {
   withFrames,
   type Chunk,
 } from "./chunk.ts";
-import { numberOf } from "./book-load.ts";
 import type { Core } from "./core.ts";
 import type { OwnCommit } from "./engine.ts";
-import { chunkKey, postingKey, TermKind, type TermNumber } from "./keys.ts";
+import { chunkKey, postingKey, TermKind, termKey, type TermNumber } from "./keys.ts";
 import type { Entry } from "./kv.ts";
 import { composePosting, openPosting, type Posting } from "./posting.ts";
 import { composeStub, isStub } from "./stub.ts";
+import { openTermNumber } from "./terms.ts";
 
 /** Up to which version the events of a stream are gone, and by which lifecycle event. */
 export interface Bound {
@@ -79,34 +79,50 @@ export async function planChunk(
     removed.set(stream, (removed.get(stream) ?? 0) + 1);
   }
   if (removed.size === 0) return undefined;
-  const postings: RewrittenPosting[] = [];
+  const postings = await planPostings(core, chunk, [...removed.keys()], frames);
   let bytesBefore = chunk.value.length;
   let bytesAfter = frames.reduce((bytes, frame) => bytes + frame.length, 0);
-  for (const stream of removed.keys()) {
-    const posting = await planPosting(core, chunk, stream, frames);
-    postings.push(posting);
-    bytesBefore += posting.entry[1].length + posting.freed;
-    bytesAfter += posting.entry[1].length;
+  for (const { entry, freed } of postings) {
+    bytesBefore += entry[1].length + freed;
+    bytesAfter += entry[1].length;
   }
   return { chunk, frames, removed, postings, bytesBefore, bytesAfter };
 }
 
-async function planPosting(
+/** The streams' postings in the chunk, looked up together: they may be as many as its events. */
+async function planPostings(
   core: Core,
   chunk: Chunk,
-  stream: string,
+  streams: readonly string[],
   frames: readonly Uint8Array[],
-): Promise<RewrittenPosting> {
-  const term = await numberOf(core.kv, stream);
-  const key = postingKey(term, chunk.last);
-  const [value] = await core.kv.getMany([key]);
-  if (value === undefined) throw missing(chunk, stream);
-  const posting = openPosting(key, value);
-  const stubs = stubsIn(posting, stream, frames);
-  if (stubs === undefined || posting.chunkFirst !== chunk.first) throw missing(chunk, stream);
-  const { before, ordinals } = posting;
-  const rewritten = composePosting(key, before, chunk.count, ordinals, [], stubs);
-  return { term, entry: [key, rewritten], freed: value.length - rewritten.length };
+): Promise<RewrittenPosting[]> {
+  const terms = await numbersOf(core, streams);
+  const keys = terms.map((term) => postingKey(term, chunk.last));
+  const values = await core.kv.getMany(keys);
+  return streams.map((stream, i) => {
+    const [term, key, value] = [terms[i] as TermNumber, keys[i] as Uint8Array, values[i]];
+    const posting = value && openPosting(key, value);
+    const stubs = posting && stubsIn(posting, stream, frames);
+    if (stubs === undefined || posting?.chunkFirst !== chunk.first) throw missing(chunk, stream);
+    const { before, ordinals } = posting;
+    const rewritten = composePosting(key, before, chunk.count, ordinals, [], stubs);
+    return { term, entry: [key, rewritten], freed: (value?.length ?? 0) - rewritten.length };
+  });
+}
+
+async function numbersOf(core: Core, streams: readonly string[]): Promise<TermNumber[]> {
+  const numbers = streams.map((name) => core.terms.peek(TermKind.stream, name)?.number ?? 0);
+  const unknown = streams.filter((_, i) => numbers[i] === 0);
+  if (unknown.length === 0) return numbers;
+  const keys = unknown.map((name) => termKey(TermKind.stream, name));
+  const values = await core.kv.getMany(keys);
+  let next = 0;
+  return numbers.map((known) => {
+    if (known !== 0) return known;
+    const [key, value] = [keys[next] as Uint8Array, values[next]];
+    next++;
+    return value ? openTermNumber(key, value) : 0;
+  });
 }
 
 /** How many of the posting's events are stubs: its first ones. Undefined: it is of others. */

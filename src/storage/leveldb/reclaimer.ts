@@ -116,7 +116,6 @@ class Reclaiming {
         if (cause instanceof Stopped) break;
         this.parts.warn("the reclaimer could not finish its round", cause);
       }
-      this.change({ phase: "waiting" });
       await this.pace.pause(pauseMs);
     }
     this.change({ phase: "stopped" });
@@ -135,12 +134,16 @@ class Reclaiming {
 
   private async roundNow(): Promise<void> {
     const { events } = this.status;
-    this.change({ phase: "looking" });
-    const look = await this.work.look();
-    this.change({ phase: "reclaiming" });
-    await this.reclaimDue(look);
-    await this.compact(this.options.compactBytesMin ?? compactBytesMinDefault);
-    this.change({ rounds: this.status.rounds + 1, lastFinishedAt: this.parts.clock() });
+    try {
+      this.change({ phase: "looking" });
+      const look = await this.work.look();
+      this.change({ phase: "reclaiming" });
+      await this.reclaimDue(look);
+      await this.compact(this.options.compactBytesMin ?? compactBytesMinDefault);
+      this.change({ rounds: this.status.rounds + 1, lastFinishedAt: this.parts.clock() });
+    } finally {
+      this.change({ phase: "waiting" });
+    }
     if (this.status.events > events) this.options.finished?.(this.status);
   }
 
@@ -177,9 +180,9 @@ class Reclaiming {
         if (plan === undefined) continue;
         plans.push(plan);
         bytes += plan.bytesBefore;
+        // Appends come first in every turn of the event loop.
+        await turn();
       }
-      // Appends come first in every turn of the event loop.
-      await turn();
       if (bytes < batchBytes && plans.length < batchChunksMax) continue;
       await this.commit(plans, look);
       plans = [];

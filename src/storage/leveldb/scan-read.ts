@@ -51,9 +51,14 @@ export async function* scanRead(
           }
           // After the slab was taken: that may have been long ago.
           const hidden = !sight.clears(chunk) && isHidden(sight, part.frame);
-          if (hidden === true || (hidden !== false && (await hidden))) continue;
-          if (chunk.reclaimed) assertWhole(sight, chunk, part.frame);
-          slab.add(part.frame, 1);
+          if (hidden === true || (hidden !== false && (await hidden))) {
+            const stub = sight.stubOf(part.frame, scanStream(recordOf(part.frame)));
+            if (stub === undefined) continue;
+            slab.add(stub, 1);
+          } else {
+            if (chunk.reclaimed) assertWhole(sight, chunk, part.frame);
+            slab.add(part.frame, 1);
+          }
           through = part.position;
         }
       }

@@ -9,9 +9,9 @@ import { scanPlace, scanRecordedAt } from "../../domain/record.ts";
 import type { StorageRead } from "../storage.ts";
 import type { BookEntry } from "./book.ts";
 import { entryAsOf } from "./book-load.ts";
-import type { Chunk } from "./chunk.ts";
+import { recordOf, type Chunk } from "./chunk.ts";
 import { timeOf, type Core } from "./core.ts";
-import { isStub } from "./stub.ts";
+import { composeStub, isStub } from "./stub.ts";
 
 /** What was looked up is remembered for so many streams; beyond, it is looked up again. */
 const rememberedMax = 4_096;
@@ -27,11 +27,14 @@ export class Sight {
   private readonly core: Core;
   private readonly asOf: number | undefined;
   private readonly everything: boolean;
+  private readonly stubs: boolean;
   private readonly beganAt: number;
   private readonly past = new Map<string, BookEntry | undefined>();
 
-  constructor(core: Core, { asOf, withRemoved }: Pick<StorageRead, "asOf" | "withRemoved">) {
+  constructor(core: Core, read: Pick<StorageRead, "asOf" | "withRemoved" | "withStubs">) {
+    const { asOf, withRemoved, withStubs } = read;
     this.core = core;
+    this.stubs = withStubs === true;
     this.asOf = asOf;
     this.everything = withRemoved === true;
     this.beganAt = timeOf(core);
@@ -62,6 +65,14 @@ export class Sight {
     if (entry === undefined) return false;
     if (entry instanceof Promise) return entry.then((past) => this.isGone(past, event, record));
     return this.isGone(entry, event, record);
+  }
+
+  /** What a read shows of an event that is hidden; undefined: nothing. */
+  stubOf(frame: Uint8Array, stream: string): Uint8Array | undefined {
+    if (!this.stubs) return undefined;
+    const record = recordOf(frame);
+    if (isStub(record)) return frame;
+    return composeStub(record, false, this.core.book.get(stream)?.position ?? 0);
   }
 
   /**

@@ -9,7 +9,8 @@ process.env["UV_THREADPOOL_SIZE"] ??= "8";
 const mutantName = process.env["CAMPAIGN_MUTANT"];
 if (mutantName !== undefined) {
   const { mutants } = await import("../broken-servers/mutants.ts");
-  const mutant = mutants[mutantName];
+  const { groupMutants } = await import("../group-work/mutants.ts");
+  const mutant = mutants[mutantName] ?? groupMutants[mutantName];
   if (mutant === undefined) throw new Error(`there is no mutant ${mutantName}`);
   const left = new Set(mutant.edits.map(({ file }) => file));
   registerHooks({

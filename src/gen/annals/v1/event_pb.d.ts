@@ -151,7 +151,7 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
   metadata: { [key: string]: string };
 
   /**
-   * The payload's media type. Never empty.
+   * The payload's media type. Never empty, but of removed events.
    *
    * @generated from field: string content_type = 6;
    */
@@ -197,9 +197,8 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
   recordedAt?: Timestamp | undefined;
 
   /**
-   * Set where the event was removed by its stream's policy or deletion and its space was reclaimed:
-   * then `metadata`, `content_type` and `data` are empty. In no answer but those that ask for removed
-   * events.
+   * Set where the event was removed by its stream's policy or deletion: then `metadata`,
+   * `content_type` and `data` are empty. Only in answers to `ReadRequest.with_removed`.
    *
    * @generated from field: annals.v1.RemovedEvent removed = 16;
    */
@@ -222,15 +221,16 @@ export declare type RemovedEvent = Message<"annals.v1.RemovedEvent"> & {
    * SHA-256 of what the event held, by which a retry of its append is still recognised. Over type,
    * content type, tags, metadata and data, in this order: texts and bytes each behind their length,
    * tags and metadata entries behind their count, metadata in the order of its keys' UTF-8 bytes;
-   * lengths and counts as varints. Empty where the server made the id.
+   * lengths and counts as varints. Empty where the server made the id, and until the event's space
+   * is reclaimed, some minutes after it was removed.
    *
    * @generated from field: bytes content_sha256 = 1;
    */
   contentSha256: Uint8Array;
 
   /**
-   * The position of the `$StreamUpdated`, `$StreamDeleted` or `$StreamTombstoned` event that was in
-   * force when the space was reclaimed: who asked for it, and why.
+   * The position of the `$StreamUpdated`, `$StreamDeleted` or `$StreamTombstoned` event that is in
+   * force, or was when the event's space was reclaimed: who asked for it, and why.
    *
    * @generated from field: uint64 policy_position = 2;
    */

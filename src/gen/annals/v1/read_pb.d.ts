@@ -128,6 +128,16 @@ export declare type ReadRequest = Message<"annals.v1.ReadRequest"> & {
    * @generated from field: annals.v1.View view = 11;
    */
   view: View;
+
+  /**
+   * Removed events too, in their place, with `RecordedEvent.removed` set and without payload, content
+   * type and metadata. With it, a position that a read of everything does not answer is a system
+   * event's, a stream's versions are dense, and whatever is removed is told from what is missing,
+   * which is an error (DATA_LOSS) anyway. False: removed events are passed over.
+   *
+   * @generated from field: bool with_removed = 12;
+   */
+  withRemoved: boolean;
 };
 
 /**
