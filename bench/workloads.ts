@@ -7,7 +7,7 @@ import { appends, conditional } from "./workloads/appends.ts";
 import { clients } from "./workloads/clients.ts";
 import { footprint, growth, starts } from "./workloads/life.ts";
 import { readsOf } from "./workloads/reads.ts";
-import { beside, fanOuts } from "./workloads/together.ts";
+import { beside, fanOuts, groupConsume } from "./workloads/together.ts";
 import { ratioAtLeast } from "./workloads/words.ts";
 
 /** `scale` 1: a preloaded store of a million events. */
@@ -20,6 +20,7 @@ export function workloads(scale: number): readonly Workload[] {
     ...conditional(million),
     ...readsOf(million),
     ...fanOuts,
+    ...groupConsume,
     ...beside(million),
     ...clients(million),
     growth(small, million, "full"),

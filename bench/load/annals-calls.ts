@@ -284,6 +284,9 @@ function call(spec: CallSpec, head: number, wrapping?: Wrapping): Call | undefin
       const encoded = subscribe({ selection, start, checkpointInterval });
       return naming(`${service}/Subscribe`, 100_000, encoded);
     }
+    // A conversation, and no call of one request: see consume-part.ts.
+    case "consume":
+      return undefined;
   }
 }
 

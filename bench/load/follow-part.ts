@@ -99,7 +99,7 @@ function followerOf(
 }
 
 /** Milliseconds since 1970, as the appending part wrote it; undefined where none is there. */
-function timeIn(payload: Uint8Array): number | undefined {
+export function timeIn(payload: Uint8Array): number | undefined {
   let micros = 0;
   for (let at = timeOffset; at < timeOffset + timeDigits; at++) {
     micros = micros * 10 + ((payload[at] ?? 0) - 0x30);

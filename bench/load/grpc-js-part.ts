@@ -22,7 +22,7 @@ export function runGrpcJs(part: Part, context: PartContext): RunningPart {
         ...("windowBytes" in part ? { windowBytes: part.windowBytes } : {}),
       }),
   );
-  if (part.kind === "follow") {
+  if (part.kind === "follow" || part.kind === "consume") {
     throw new Error("grpc-js does not follow here: the light client does");
   }
   const stopping = new AbortController();

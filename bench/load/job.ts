@@ -30,6 +30,8 @@ export type CallSpec =
   | { readonly verb: "read-tag"; readonly tags: number }
   | { readonly verb: "read-type"; readonly type: string }
   | { readonly verb: "subscribe-all" }
+  /** By a group of the load's own. */
+  | { readonly verb: "consume" }
   /** Each subscriber to a stream of its own that never gets an event. */
   | { readonly verb: "subscribe-idle"; readonly group: number };
 
@@ -84,7 +86,19 @@ export interface FollowPart extends PartBase {
   readonly withoutCaughtUp?: boolean;
 }
 
-export type Part = CallsPart | PipePart | FollowPart;
+/** Members of one consumer group over everything, from its end on. */
+export interface ConsumePart extends PartBase {
+  readonly kind: "consume";
+  readonly members: number;
+  /** Of each member. */
+  readonly permits: number;
+  /** Of the group. */
+  readonly inFlightMax: number;
+  /** Done after so many events, over all members. Absent: with the job. */
+  readonly events?: number;
+}
+
+export type Part = CallsPart | PipePart | FollowPart | ConsumePart;
 
 export interface LoadJob {
   readonly host: string;

@@ -71,7 +71,7 @@ export async function runPostgres(part: Part, context: PartContext): Promise<Run
   const { meter } = context;
   const isRead = verb === "read-all" || verb === "read-stream";
   const isAppend = verb === "append" || verb === "append-expecting-version" || verb === "preload";
-  if (part.kind === "follow" || !(isRead || isAppend)) {
+  if (part.kind === "follow" || part.kind === "consume" || !(isRead || isAppend)) {
     throw new Error(`a plain table in PostgreSQL has no ${verb}`);
   }
   const workers = part.kind === "pipe" ? part.window : part.concurrency;

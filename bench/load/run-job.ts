@@ -5,6 +5,7 @@ import { WireReader } from "../../src/domain/wire.ts";
 import { annalsCalls } from "./annals-calls.ts";
 import type { Calls } from "./call.ts";
 import { runCalls } from "./calls-part.ts";
+import { runConsume } from "./consume-part.ts";
 import { runFollow } from "./follow-part.ts";
 import { runGrpcJs } from "./grpc-js-part.ts";
 import { Http2Connection } from "./http2-connection.ts";
@@ -76,6 +77,8 @@ async function run(part: Part, context: PartContext): Promise<RunningPart> {
       return runPipe(part, context);
     case "follow":
       return runFollow(part, context);
+    case "consume":
+      return runConsume(part, context);
   }
 }
 

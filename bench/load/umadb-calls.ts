@@ -143,6 +143,8 @@ function call(spec: CallSpec, head: number): Call | undefined {
         Buffer.concat([field(1, query([], [`quiet-${spec.group}-${marker(0)}`])), number(2, head)]),
         100_000,
       );
+    case "consume":
+      return undefined;
   }
 }
 

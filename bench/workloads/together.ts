@@ -13,6 +13,7 @@ import {
   unary,
   reads,
   pipe,
+  consumers,
   followers,
   onEmpty,
   noop,
@@ -64,6 +65,49 @@ export const fanOuts: readonly Workload[] = [
         limit: [product("p99", 1)],
         against: "p99 of the commits in the same run",
         target: ratioAtMost(3),
+      },
+    ],
+  },
+];
+
+/** Two members, each with enough permits to keep the server busy. */
+const workers = consumers(2, 5_000);
+
+export const groupConsume: readonly Workload[] = [
+  {
+    name: "group-consume",
+    form: "quick",
+    probes: {
+      plain: onEmpty(followers(1), pipe(timedTen, 64, { orUnary: true })),
+      product: onEmpty(workers, pipe(timedTen, 64, { orUnary: true })),
+    },
+    rows: [
+      {
+        workload: "group-consume",
+        title:
+          "A consumer group of 2 members, each delivery acknowledged, beside as many appends as go",
+        unit: "events/s",
+        value: product("events/s", 0),
+        limit: [figure("plain", "events/s", 0)],
+        against: "one plain subscription beside the same appends",
+      },
+    ],
+  },
+  {
+    name: "group-consume-latency",
+    form: "quick",
+    probes: {
+      plain: onEmpty(followers(1), pipe(timedTen, 64, { perSecond: 500, orUnary: true })),
+      product: onEmpty(workers, pipe(timedTen, 64, { perSecond: 500, orUnary: true })),
+    },
+    rows: [
+      {
+        workload: "group-consume-latency",
+        title: "A consumer group of 2 members at 5,000 events/s, each acknowledged: p99",
+        unit: "ms",
+        value: product("p99", 0),
+        limit: [figure("plain", "p99", 0)],
+        against: "p99 of one plain subscription at the same rate",
       },
     ],
   },

@@ -1,6 +1,6 @@
 // The words workloads are made of: calls, parts of a load, probes, figures, targets.
 
-import type { CallsPart, CallSpec, FollowPart, Part, PipePart } from "../load/job.ts";
+import type { CallsPart, CallSpec, ConsumePart, FollowPart, Part, PipePart } from "../load/job.ts";
 import type { Form, Pick, Probe, RowSpec, Target, Workload } from "../probe.ts";
 
 export const KiB = 1024;
@@ -44,6 +44,12 @@ export function pipe(call: CallSpec, window: number, more: Partial<PipePart> = {
 export function followers(subscribers: number, more: Partial<FollowPart> = {}): FollowPart {
   const call: CallSpec = { verb: "subscribe-all" };
   return { kind: "follow", call, subscribers, connections: Math.min(4, subscribers), ...more };
+}
+
+export function consumers(members: number, permits: number): ConsumePart {
+  const connections = Math.min(4, members);
+  const call: CallSpec = { verb: "consume" };
+  return { kind: "consume", call, members, permits, connections, inFlightMax: 100_000 };
 }
 
 export function onEmpty(...parts: Part[]): Probe {

@@ -101,6 +101,23 @@ test("followers get what is appended while they follow, each of them all of it",
   expect(parts[0]?.p50).toBeGreaterThan(0);
 });
 
+test("members of a group share what is appended while they are there", async () => {
+  const consume: Part = {
+    kind: "consume",
+    call: { verb: "consume" },
+    members: 3,
+    permits: 4,
+    inFlightMax: 10,
+    events: 50,
+    connections: 2,
+  };
+  const call = { verb: "append", events: 10, streams: 10, timed: true } as const;
+  const append: Part = { kind: "pipe", call, window: 2, connections: 1, requests: 5 };
+  const parts = await run(consume, append);
+  expect(parts[0]).toMatchObject({ events: 50, failed: 0 });
+  expect(parts[0]?.p50).toBeGreaterThan(0);
+});
+
 test("the grpc-js client does the same work", async () => {
   const call = { verb: "append", events: 2, streams: 10 } as const;
   const bounds = { call, connections: 1, client: "grpc-js", requests: 4 } as const;

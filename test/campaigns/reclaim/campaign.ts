@@ -201,12 +201,12 @@ async function look(
   }
   const connection = new Connection({ address: `127.0.0.1:${server.port}` });
   const store = clientOf(EventStoreService, connection);
-  while (atRest === true) {
-    // What is seen twice to be removed is reclaimed in the round in which it is.
+  // What is seen twice to be removed is reclaimed in the round in which it is.
+  const isAtRest = async (): Promise<boolean> => {
     const { reclaiming } = await store.getInfo({});
-    if ((reclaiming?.rounds ?? 0n) >= 3n) break;
-    await sleep(100);
-  }
+    return (reclaiming?.rounds ?? 0n) >= 3n;
+  };
+  if (atRest === true) while (!(await isAtRest())) await sleep(100);
   let stubs = 0;
   for (const stream of streams) {
     const events: RecordedEvent[] = [];
