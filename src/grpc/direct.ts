@@ -27,7 +27,7 @@ export interface RequestBounds {
 }
 
 const prefixBytes = 5;
-/** Longer messages are not copied behind their prefix. */
+/** More is not copied behind its prefixes. */
 const copiedBytesMax = 16 * 1024;
 const nothing = Buffer.alloc(0);
 
@@ -59,7 +59,9 @@ export class DirectCall implements ServerCall, Sink {
   #bytesAwaited = 0;
   #begun = false;
   #ended = false;
-  #corked = false;
+  /** Messages of this turn, and whom to tell when they are taken. */
+  #waiting: Buffer[] = [];
+  #waitingTaken: (() => void)[] = [];
   #trailers: OutgoingHttpHeaders = statusOk;
   #onCancelled: (() => void) | undefined;
 
@@ -93,16 +95,12 @@ export class DirectCall implements ServerCall, Sink {
     return remoteAddress === undefined ? "unknown" : `${remoteAddress}:${remotePort}`;
   }
 
+  /** What is sent in one turn goes out together. */
   write(message: Buffer, taken: () => void): void {
     if (this.#isOver) return taken();
-    this.#begin();
-    // What is sent in one turn goes out together.
-    if (!this.#corked) {
-      this.#corked = true;
-      this.#stream.cork();
-      process.nextTick(this.#uncork);
-    }
-    this.#put(message, taken);
+    if (this.#waiting.length === 0) process.nextTick(this.#flush);
+    this.#waiting.push(message);
+    this.#waitingTaken.push(taken);
   }
 
   end(): void {
@@ -118,13 +116,7 @@ export class DirectCall implements ServerCall, Sink {
     if (this.#isOver) return;
     this.#begin();
     this.#ended = true;
-    if (message.length <= copiedBytesMax) this.#stream.end(framed(message));
-    else {
-      this.#stream.cork();
-      this.#put(message);
-      this.#stream.uncork();
-      this.#stream.end();
-    }
+    this.#put([message], true);
   }
 
   get #isOver(): boolean {
@@ -138,26 +130,50 @@ export class DirectCall implements ServerCall, Sink {
     this.#stream.respond(answerHeaders, { waitForTrailers: true });
   }
 
-  #put(message: Buffer, taken?: () => void): void {
-    if (message.length <= copiedBytesMax) this.#stream.write(framed(message), taken);
-    else {
-      this.#stream.write(prefixOf(message));
-      this.#stream.write(message, taken);
-    }
+  readonly #flush = (): void => this.#send(false);
+
+  /** What waits; with the last of it the call may end. */
+  #send(isLast: boolean): void {
+    const messages = this.#waiting;
+    if (messages.length === 0) return;
+    const allTaken = this.#waitingTaken;
+    this.#waiting = [];
+    this.#waitingTaken = [];
+    const taken = (): void => {
+      for (const each of allTaken) each();
+    };
+    if (this.#stream.destroyed || this.#stream.closed) return taken();
+    this.#begin();
+    this.#put(messages, isLast, taken);
   }
 
-  readonly #uncork = (): void => {
-    this.#corked = false;
+  /** Little is copied into one piece behind its prefixes; of much only the prefixes are made. */
+  #put(messages: readonly Buffer[], isLast: boolean, taken?: () => void): void {
+    let bytes = 0;
+    for (const message of messages) bytes += prefixBytes + message.length;
+    if (bytes <= copiedBytesMax) {
+      const piece = framed(messages, bytes);
+      if (isLast) this.#stream.end(piece, taken);
+      else this.#stream.write(piece, taken);
+      return;
+    }
+    this.#stream.cork();
+    messages.forEach((message, i) => {
+      this.#stream.write(prefixOf(message));
+      this.#stream.write(message, i === messages.length - 1 ? taken : undefined);
+    });
     this.#stream.uncork();
-  };
+    if (isLast) this.#stream.end();
+  }
 
   #finish(status: CallStatus | undefined): void {
     if (this.#isOver) return;
     this.#ended = true;
     const trailers = status === undefined ? statusOk : headersOf(status);
-    if (this.#begun) {
+    if (this.#begun || this.#waiting.length > 0) {
       this.#trailers = trailers;
-      this.#stream.end();
+      if (this.#waiting.length > 0) this.#send(true);
+      else this.#stream.end();
     } else {
       this.#stream.respond({ ...statusHeaders, ...trailers }, { endStream: true });
     }
@@ -230,12 +246,16 @@ export function headersOf(status: CallStatus): OutgoingHttpHeaders {
   };
 }
 
-function framed(message: Buffer): Buffer {
-  const bytes = Buffer.allocUnsafe(prefixBytes + message.length);
-  bytes[0] = 0;
-  bytes.writeUInt32BE(message.length, 1);
-  bytes.set(message, prefixBytes);
-  return bytes;
+function framed(messages: readonly Buffer[], bytes: number): Buffer {
+  const piece = Buffer.allocUnsafe(bytes);
+  let offset = 0;
+  for (const message of messages) {
+    piece[offset] = 0;
+    piece.writeUInt32BE(message.length, offset + 1);
+    piece.set(message, offset + prefixBytes);
+    offset += prefixBytes + message.length;
+  }
+  return piece;
 }
 
 function prefixOf(message: Buffer): Buffer {

@@ -15,6 +15,9 @@ const firstSlabBytes = quantumBytes / 8;
 /** While clients leave much untaken: what a call holds that waits for one of them. */
 const frugalSlabBytes = 16 * 1024;
 
+/** So many may wait at the gate with a read of the engine open, which holds up to half a MiB. */
+const waitingWithReadsMax = 256;
+
 export interface Source {
   readonly storage: Storage;
   readonly gate: ReadGate;
@@ -24,42 +27,52 @@ export interface Source {
 
 /**
  * Pulled by the consumer. Ends early, without an error, once the signal is aborted. While clients
- * leave much untaken, slabs are small, and between two of them the engine's read ends and begins
- * anew, where it need not be one view of the log: so that it holds nothing meanwhile.
+ * leave much untaken, slabs are small. Then, and where very many wait at the gate, the engine's
+ * read ends between two slabs and begins anew, if it need not be one view of the log: so that
+ * nothing of it is held meanwhile.
  */
 export async function* slabsOf(
   { storage, gate, outstanding }: Source,
   read: StorageRead,
   signal?: AbortSignal,
 ): AsyncGenerator<Slab> {
-  if (read.positions.first > read.positions.last) return;
   const isFrugal = () => outstanding?.isLarge === true;
   const isAborted = () => signal?.aborted === true;
   const mayRestart = read.direction === "forwards" && read.asOf === undefined;
-  let slabs = begun(storage, read, isFrugal());
+  const { last } = read.positions;
+  let { first } = read.positions;
+  let slabs: AsyncIterator<Slab> | undefined;
   let bytes = firstSlabBytes;
   try {
-    for (;;) {
+    while (first <= last) {
       const turn = gate.enter(bytes);
-      if (turn !== undefined) await turn;
+      if (turn !== undefined) {
+        if (mayRestart && gate.waitingCount > waitingWithReadsMax) {
+          await slabs?.return?.();
+          slabs = undefined;
+        }
+        await turn;
+      }
       let next: IteratorResult<Slab, unknown> = { done: true, value: undefined };
       try {
+        slabs ??= begun(storage, { ...read, positions: { first, last } }, isFrugal());
         if (!isAborted()) next = await slabs.next();
       } finally {
         gate.leave(bytes, next.done === true ? 0 : weightOf(next.value));
       }
       if (next.done === true || isAborted()) return;
-      const { through } = next.value;
-      const restarts = mayRestart && isFrugal() && through < read.positions.last;
-      if (restarts) await slabs.return?.();
+      if (mayRestart) {
+        first = next.value.through + 1;
+        if (isFrugal()) {
+          await slabs.return?.();
+          slabs = undefined;
+        }
+      }
       yield next.value;
-      bytes = restarts ? firstSlabBytes : quantumBytes;
-      if (!restarts) continue;
-      const positions = { first: through + 1, last: read.positions.last };
-      slabs = begun(storage, { ...read, positions }, isFrugal());
+      bytes = quantumBytes;
     }
   } finally {
-    await slabs.return?.();
+    await slabs?.return?.();
   }
 }
 

@@ -51,6 +51,34 @@ test("a subscriber that catches up and stands still keeps no read of the engine 
   expect(reads.size).toBe(0);
 });
 
+test("very many that catch up at once do not all keep a read of the engine open", async () => {
+  const reads = new Set<StorageRead>();
+  const { log, storage } = openLog({ wrap: counting(reads), limits: { batchBytesMax: 512 } });
+  await commitEvents(
+    storage,
+    Array.from({ length: 40 }, () => newEvent({ stream: "s-1", data: Buffer.alloc(500) })),
+  );
+  const signal = new AbortController().signal;
+  let readsMax = 0;
+  const follow = async (stream: string): Promise<number> => {
+    let count = 0;
+    // Each of its own, or they would read together.
+    const nothing = { streamPrefixes: [], types: [], tags: [] };
+    const items = [{ ...nothing, streams: ["s-1", stream] }];
+    const subscribed = { ...request, selection: { kind: "query", query: { items } } };
+    for await (const message of log.subscribe(subscribed as SubscribeRequest, signal)) {
+      readsMax = Math.max(readsMax, reads.size);
+      if (message.kind === "batch") count += message.batch.count;
+      if (message.kind === "caught-up") break;
+    }
+    return count;
+  };
+  const counts = await Promise.all(Array.from({ length: 1_000 }, (_, i) => follow(`other-${i}`)));
+  expect(new Set(counts)).toEqual(new Set([40]));
+  expect(readsMax).toBeGreaterThan(10);
+  expect(readsMax).toBeLessThan(400);
+});
+
 test("every matching event comes once and in order, however that changes", async () => {
   await fc.assert(
     fc.asyncProperty(

@@ -52,7 +52,7 @@ export async function subscriptions(options: SubscriptionsOptions): Promise<Camp
   for (let store = 0; tally.deliveries < deliveriesMax && performance.now() < until; store++) {
     const left = deliveriesMax - tally.deliveries;
     const limits = { subscribers, storeEventsMax, deliveriesMax: left, until };
-    await oneStore(seed + store * 7_919, random, limits, tally);
+    await oneStore(seed + store * 7_919, random, limits, tally, report);
     const { deliveries, kills, cancelled, rssBytesMax, violations } = tally;
     report?.(
       `${deliveries} deliveries, ${kills} kills, ${cancelled} cancelled, ` +
@@ -75,6 +75,7 @@ async function oneStore(
   random: () => number,
   limits: Limits,
   tally: Tally,
+  report: CampaignOptions["report"],
 ): Promise<void> {
   const { subscribers, storeEventsMax, deliveriesMax, until } = limits;
   const folder = scratchFolder("subscriptions");
@@ -105,6 +106,9 @@ async function oneStore(
         break;
       }
       await oneRound(server, crowd, random, stopped, tally);
+      report?.(
+        `${tally.deliveries + delivered()} deliveries of ${history.acknowledgedEvents} events`,
+      );
       tally.cycles++;
       // Killed in the middle of it, subscribers catching up or live.
       await server.kill();
