@@ -34,17 +34,21 @@ export function refuse(
   again(state, delivery, why, nowMs);
 }
 
-/** Its member is gone, or has not been heard of in time. What it never got is no attempt. */
-export function lose(state: GroupState, delivery: Delivery, reason: string, nowMs: number): void {
-  const { event, lane, isSent } = delivery;
+/** As if it had not been delivered: its member never got it, or has not looked at it. */
+export function giveBack(state: GroupState, delivery: Delivery, nowMs: number): void {
+  const { event, lane } = delivery;
   take(state, delivery);
   delivery.member.held--;
-  if (!isSent) {
-    if (event.standing !== "orphan") state.lanes.putBack(lane, event);
-    if (event.standing !== "replay" && event.attempts > 0) remember(state, delivery);
-    state.lanes.review(lane, nowMs);
-    return;
-  }
+  if (event.standing !== "orphan") state.lanes.putBack(lane, event);
+  if (event.standing !== "replay" && event.attempts > 0) remember(state, delivery);
+  state.lanes.review(lane, nowMs);
+}
+
+/** Its member is gone, or has not been heard of in time. */
+export function lose(state: GroupState, delivery: Delivery, reason: string, nowMs: number): void {
+  if (!delivery.isSent) return giveBack(state, delivery, nowMs);
+  take(state, delivery);
+  delivery.member.held--;
   again(state, delivery, { delayMs: 0, reason }, nowMs);
   state.journal.isUrgent = true;
 }

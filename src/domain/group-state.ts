@@ -126,6 +126,13 @@ export function progressOf(
   return { sequence, through, fromTime, unsettledCount, fronts, replays, ahead, carried, eras };
 }
 
+/** Leases that were pushed back and forth leave entries behind. */
+export function trimLeases({ leases, deliveries }: GroupState): void {
+  if (leases.size <= 2 * deliveries.size + 64) return;
+  leases.clear();
+  for (const { leaseUntilMs, token } of deliveries.values()) leases.push(leaseUntilMs, token);
+}
+
 /** Every own match up to here is settled, durably. */
 export function positionOf({ lanes, through, journal }: GroupState): number {
   return Math.min(lanes.floor(through), journal.lowest - 1, journal.barrier - 1);

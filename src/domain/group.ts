@@ -22,12 +22,13 @@ import type { Member } from "./group-members.ts";
 import type { EventWords } from "./event.ts";
 import type { Progress } from "./group-progress.ts";
 import { retryDelayOf, type GroupSettings } from "./group-settings.ts";
-import { lose, park, refuse, settle, shelve, vanish } from "./group-settle.ts";
+import { giveBack, lose, park, refuse, settle, shelve, vanish } from "./group-settle.ts";
 import {
   createGroupState,
   defaultGroupBounds,
   positionOf,
   progressOf,
+  trimLeases,
   type Delivery,
   type GroupBounds,
   type GroupState,
@@ -222,6 +223,13 @@ export class Group {
     return this.handle(id, tokens, (delivery) => park(this.state, delivery, reason, nowMs));
   }
 
+  /** Given back as they came: no attempts. The member gets nothing more until it asks again. */
+  release(id: number, tokens: readonly number[], nowMs: number): Handled {
+    const member = this.state.members.find(id);
+    if (member !== undefined) member.permits = 0;
+    return this.handle(id, tokens, (delivery) => giveBack(this.state, delivery, nowMs));
+  }
+
   /** `leaseMs` absent: the group's. */
   extend(
     id: number,
@@ -264,7 +272,7 @@ export class Group {
   deliver(nowMs: number): Delivery[] {
     const { lanes, members, settings } = this.state;
     const given: Delivery[] = [];
-    this.trimLeases();
+    trimLeases(this.state);
     while (lanes.readyCount > 0 && this.inFlightCount < settings.inFlightMax) {
       const member = members.take();
       if (member === undefined) break;
@@ -388,13 +396,5 @@ export class Group {
       else if (!this.state.journal.isSettling(token, id)) refused.push(token);
     }
     return { refused };
-  }
-
-  /** Leases that were pushed back and forth leave entries behind. */
-  private trimLeases(): void {
-    const { leases, deliveries } = this.state;
-    if (leases.size <= 2 * deliveries.size + 64) return;
-    leases.clear();
-    for (const { leaseUntilMs, token } of deliveries.values()) leases.push(leaseUntilMs, token);
   }
 }

@@ -44,6 +44,8 @@ export interface Limits {
   /** Tokens of one message of a member, positions of one request about parked events. */
   readonly groupListMax: number;
   readonly tokenBytesMax: number;
+  /** Groups of one page: the lag of each is counted. */
+  readonly groupsPageSizeMax: number;
   /** Members that are told one by one. */
   readonly membersListedMax: number;
   readonly waitTimeoutDefaultMs: number;
@@ -111,6 +113,7 @@ export const defaultLimits: Limits = Object.freeze({
   memberPermitsMax: 10_000,
   groupListMax: 1_000,
   tokenBytesMax: 64,
+  groupsPageSizeMax: 100,
   membersListedMax: 1_000,
   waitTimeoutDefaultMs: 10_000,
   waitTimeoutMaxMs: 3_600_000,

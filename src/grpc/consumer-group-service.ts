@@ -86,7 +86,7 @@ async function listGroups({ log, limits }: Context, wire: ListGroupsRequest, cal
   v.throwIfAny();
   const { entries, nextPageToken } = await pageOf(
     wire,
-    limits,
+    { ...limits, pageSizeMax: limits.groupsPageSizeMax },
     ["ListGroups", prefix],
     ({ name }: Group) => name,
     (group) => toBinary(GroupSchema, group).length,

@@ -214,6 +214,8 @@ export class Member implements GroupMember {
         return core.nack(this.id, tokens, request, now);
       case "extend":
         return core.extend(this.id, tokens, request.leaseMs, now);
+      case "release":
+        return core.release(this.id, tokens, now);
       case "park":
         return core.park(this.id, tokens, request.reason, now);
     }

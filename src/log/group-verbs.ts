@@ -84,6 +84,8 @@ export type MemberRequest =
       /** Undefined: the group's lease. */
       readonly leaseMs: number | undefined;
     }
+  /** Not looked at: no attempts. The member gets nothing more until it asks with `permits`. */
+  | { readonly kind: "release"; readonly tokens: readonly string[] }
   | { readonly kind: "park"; readonly tokens: readonly string[]; readonly reason: string };
 
 export interface GroupMember {

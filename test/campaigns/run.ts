@@ -13,6 +13,7 @@ const campaigns: Readonly<Record<string, () => Promise<Campaign>>> = {
   "disk-full": async () => (await import("./disk-full/campaign.ts")).diskFull,
   kill: async () => (await import("./kill/campaign.ts")).kill,
   "group-work": async () => (await import("./group-work/campaign.ts")).groupWork,
+  reclaim: async () => (await import("./reclaim/campaign.ts")).reclaim,
   malformed: async () => (await import("./malformed/campaign.ts")).malformed,
   syscalls: async () => (await import("./syscalls/campaign.ts")).syscalls,
   subscriptions: async () => (await import("./subscriptions/campaign.ts")).subscriptions,

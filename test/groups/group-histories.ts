@@ -93,6 +93,7 @@ const work: fc.WeightedArbitrary<Step>[] = [
     ),
   ],
   [1, step("park", choices, (w, all) => w.park(all))],
+  [1, step("release", choices, (w, all) => w.release(all))],
   [
     2,
     step("extend", fc.tuple(choices, fc.constantFrom(undefined, 1, 500)), (w, [all, ms]) =>
@@ -112,6 +113,7 @@ const work: fc.WeightedArbitrary<Step>[] = [
 
 const troubles: fc.WeightedArbitrary<Step>[] = [
   [1, step("leave", choice, (w, one) => w.leave(one))],
+  [1, step("retire", choice, (w, one) => w.retire(one))],
   [1, step("write fails", fc.boolean(), (w, there) => w.endWrite("failed", there))],
   [1, step("crash", fc.boolean(), (w, there) => w.crash(there))],
 ].map(([weight, arbitrary]) => ({ weight, arbitrary }) as fc.WeightedArbitrary<Step>);

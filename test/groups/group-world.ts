@@ -147,6 +147,15 @@ export class GroupWorld {
     this.group.leave(id, this.now);
   }
 
+  /** It says no more, and stays for the answers to what it said. */
+  retire(choice: number): void {
+    const id = this.member(choice);
+    if (id === undefined) return;
+    this.members.delete(id);
+    for (const token of this.tokensOf(id)) this.lost(token);
+    this.group.retire(id, this.now);
+  }
+
   ack(choices: readonly number[]): void {
     this.withTokens(choices, (id, tokens) => {
       for (const token of tokens) this.oracle.acked(token);
@@ -178,6 +187,13 @@ export class GroupWorld {
     this.withTokens(choices, (id, tokens) => {
       for (const token of tokens) this.oracle.parked(token);
       this.expectTaken(id, this.group.park(id, tokens, "aside", this.now).refused, tokens);
+    });
+  }
+
+  release(choices: readonly number[]): void {
+    this.withTokens(choices, (id, tokens) => {
+      for (const token of tokens) this.oracle.takenBack(token);
+      this.expectTaken(id, this.group.release(id, tokens, this.now).refused, tokens);
     });
   }
 

@@ -261,6 +261,15 @@ describe("events that fail", () => {
     expect(unsent && play.group.sent(unsent)).toBe(false);
   });
 
+  test("of a member that gives them back unlooked at are no attempts, and go to others", () => {
+    const play = new Play("ab").join(1, 2);
+    const tokens = play.deliver().map(({ token }) => token);
+    expect(play.group.release(1, [...tokens, 99], play.now).refused).toEqual([99]);
+    expect(play.delivered()).toEqual([]);
+    play.join(2, 2);
+    expect(play.delivered()).toEqual(["2:1", "2:2"]);
+  });
+
   test("with the member that held them come again at once", () => {
     const play = new Play("ab").join(1, 2).join(2, 5);
     play.deliver();

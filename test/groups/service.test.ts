@@ -372,7 +372,8 @@ describe("a member", () => {
   test("that stalls past the lease loses its events to others, and its word", async () => {
     const name = fresh();
     const first = await groupOver(name, "ab", { lease: seconds(3_600) });
-    const stalled = Consumer.join(server.calls, name);
+    // No more permits than it uses: with others to spare it would be given the event again.
+    const stalled = Consumer.join(server.calls, name, { permits: 2 });
     const [lost, kept] = await stalled.next(2);
     if (lost === undefined || kept === undefined) return expect.unreachable();
     // As if its lease had been so short.
@@ -386,6 +387,21 @@ describe("a member", () => {
     other.ack(...other.deliveries);
     await other.until(() => other.settled.length === 1);
     for (const one of [stalled, other]) one.pipe.cancel();
+  });
+
+  test("that gives back what it has not looked at takes no attempt from it", async () => {
+    const name = fresh();
+    const first = await groupOver(name, "abc", { attemptsMax: 1 });
+    const worker = Consumer.join(server.calls, name, { permits: 5 });
+    const tokens = (await worker.next(3)).map(({ token }) => token);
+    worker.say({ case: "release", value: { tokens } });
+    worker.pipe.end();
+    expect(await worker.ended).toBe("ok");
+    const other = Consumer.join(server.calls, name);
+    const again = await other.next(3);
+    expect(again.map(({ attempt }) => attempt)).toEqual([1, 1, 1]);
+    expect(shortly(again).toSorted()).toEqual([`${first}`, `${first + 1}`, `${first + 2}`]);
+    other.pipe.cancel();
   });
 
   test("that is cut off gives its events to the others at once", async () => {
@@ -482,6 +498,7 @@ describe("a member", () => {
     [{ case: "extend", value: { tokens, lease: { nanos: 1 } } }, "extend.lease"],
     [{ case: "extend", value: {} }, "extend.tokens"],
     [{ case: "park", value: {} }, "park.tokens"],
+    [{ case: "release", value: { tokens: ["x".repeat(65)] } }, "release.tokens[0]"],
     [{ case: "park", value: { tokens, reason: "x".repeat(1_025) } }, "park.reason"],
   ])("that says %o is refused by field, and its events go on", async (message, field) => {
     const name = fresh();

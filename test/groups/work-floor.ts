@@ -22,6 +22,8 @@ const settings: GroupSettings = {
 class Floor {
   opened: Opened = openLog();
   workers: Worker[] = [];
+  /** Those that have said their last word to the process there is. */
+  private parting: Worker[] = [];
   readonly faults: string[] = [];
   /** Positions that a worker said it was done with, or put aside. */
   private readonly done = new Set<number>();
@@ -74,6 +76,16 @@ class Floor {
     this.letGo((held) => held.worker === worker);
   }
 
+  /** Says no more: its messages end when what it said is answered. */
+  goHome(choice: number): void {
+    const worker = this.workers[choice % Math.max(1, this.workers.length)];
+    if (worker === undefined) return;
+    this.workers = this.workers.filter((other) => other !== worker);
+    this.parting.push(worker);
+    worker.finish();
+    this.letGo((held) => held.worker === worker);
+  }
+
   ack(choice: number, count: number): void {
     const worker = this.workers[choice % Math.max(1, this.workers.length)];
     const chosen = this.chosen(worker, choice, count);
@@ -106,6 +118,7 @@ class Floor {
     storage.control.beforeCommit = () => new Promise(() => {});
     this.opened = openLog({ storage: createModelStorage({ data }) });
     this.workers = [];
+    this.parting = [];
     this.tokens = new Map();
     this.passedOver.clear();
   }
@@ -126,6 +139,7 @@ class Floor {
       if (position === this.appended) break;
     }
     await settled();
+    if (this.parting.some(({ ended }) => !ended)) this.faults.push("somebody is not let go");
     const left = [...this.streams.keys()].filter((position) => !this.done.has(position));
     const { position } = await this.opened.log.groups.get("g");
     if (left.length > 0) this.faults.push(`${left.join(" ")} were never dealt with`);
@@ -235,6 +249,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       (one): Step =>
         (floor) =>
           floor.leave(one),
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: choice.map(
+      (one): Step =>
+        (floor) =>
+          floor.goHome(one),
     ),
   },
   {

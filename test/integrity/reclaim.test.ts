@@ -18,6 +18,7 @@ import type { Reclaimer } from "../../src/storage/leveldb/reclaimer.ts";
 import { composeStub } from "../../src/storage/leveldb/stub.ts";
 import { verifyStore } from "../../src/storage/leveldb/verify-store.ts";
 import type { Slab, Storage } from "../../src/storage/storage.ts";
+import { generatedLaw } from "../storage-suite/generated-law.ts";
 import { selectStream } from "../storage-suite/law.ts";
 import {
   commitEvents,
@@ -353,6 +354,41 @@ describe("a write that fails while space is reclaimed", () => {
       });
     }
   }
+});
+
+describe("generated histories in which every other reclaiming fails", () => {
+  generatedLaw(async (clock = () => 0) => {
+    const faulty = faultyKv();
+    const timers = handTimers();
+    const openIt = () => open(() => faulty.openKv(), { clock, after: timers.after });
+    let opened = await openIt();
+    let turn = 0;
+    return {
+      storage: opened.storage,
+      async reopen() {
+        await opened.storage.close();
+        opened = await openIt();
+        return opened.storage;
+      },
+      async reclaim() {
+        const { storage, reclaimer } = opened;
+        const how = (["works", "fails, there", "fails, not there"] as const)[turn++ % 3];
+        await reclaimer.round();
+        faulty.writes.push(how ?? "works");
+        await reclaimer.round().catch((error: unknown) => {
+          if ((error as { reason?: unknown }).reason !== "OUTCOME_UNKNOWN") throw error;
+        });
+        faulty.writes.length = 0;
+        while (storage.writeState() !== "accepting") {
+          if (!timers.next()) await new Promise((resolve) => setImmediate(resolve));
+        }
+      },
+      async findings() {
+        return findingsIn(await faulty.openKv(), opened.storage);
+      },
+      close: () => opened.storage.close(),
+    };
+  }, 60);
 });
 
 describe("the reclaimer", () => {

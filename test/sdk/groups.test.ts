@@ -113,7 +113,7 @@ describe("a worker", () => {
   test("whose lease ran out is told, by its signal and by the answer", async () => {
     const name = fresh();
     await groupOver(name, "a");
-    const delivery = await membership(name)();
+    const delivery = await membership(name, { permits: 1 })();
     delivery.extend(100);
     expect((await membership(name)()).attempt).toBe(2);
     const told = new Promise((resolve) => delivery.signal.addEventListener("abort", resolve));
@@ -131,6 +131,18 @@ describe("a worker", () => {
     }
     const { event, attempt } = await membership(name)();
     expect([event.data, attempt]).toEqual([2, 2]);
+  });
+
+  test("that leaves its loop spends no attempt on what it was not handed", async () => {
+    const name = fresh();
+    await groupOver(name, "abc", { attemptsMax: 1 });
+    for await (const { ack } of client.group(name, { permits: 3 })) {
+      await ack();
+      break;
+    }
+    const next = membership(name);
+    expect([(await next()).attempt, (await next()).attempt]).toEqual([1, 1]);
+    expect((await client.groups.get(name))?.parkedCount).toBe(0);
   });
 
   test("is ended by its signal, with the signal's reason", async () => {

@@ -131,6 +131,28 @@ test("removed events are told from missing ones, by whoever asks for them", asyn
   expect(table.output).toContain("(removed, by position 9)");
 });
 
+test("a snapshot outlives the space of the events it stands for", async () => {
+  await append("orders", upFrom(0, 8));
+  const state = { case: "data", value: Buffer.from("five of them") } as const;
+  const contentType = "application/octet-stream";
+  const saved = { stream: "orders", version: 5n, contentType, state };
+  await server.calls.unary(m.saveSnapshot, saved);
+  const policy = { truncateBefore: 6n };
+  await server.calls.unary(m.updateStream, { stream: "orders", policy });
+  await reclaimed(5n);
+  for (let restart = 0; restart < 2; restart++) {
+    const parts = await collect(server.calls.stream(m.load, { stream: "orders" }));
+    const told = parts.map(({ message: { case: kind, value } }) =>
+      kind === "batch" ? value.events.map(({ version }) => Number(version)) : [kind],
+    );
+    expect(told).toEqual([["snapshot"], [6, 7, 8], ["end"]]);
+    const { snapshot } = await server.calls.unary(m.getSnapshot, { stream: "orders" });
+    expect(snapshot?.version).toBe(5n);
+    await server.stop();
+    server = await start();
+  }
+});
+
 test("a truncated stream gives its space back, and all else is as it was", async () => {
   for (let i = 0; i < 20; i++) {
     await append("orders", upFrom(i * 50, 50));

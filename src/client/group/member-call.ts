@@ -25,6 +25,8 @@ export interface Membership {
 
 /** Bytes of UTF-8 the server takes of a reason. */
 const reasonBytesMax = 1_024;
+/** Tokens of one message. */
+const tokensMax = 1_000;
 /** How long an orderly end may take. */
 const finishMs = 10_000;
 
@@ -149,8 +151,16 @@ export class MemberCall {
     this.#notify();
   }
 
-  /** Says no more, and waits for the answers to what was said. Never throws. */
+  /**
+   * Gives back what nobody has looked at, says no more, and waits for the answers to what was said.
+   * Never throws.
+   */
   async finish(): Promise<void> {
+    do {
+      const some = this.#inbox.splice(0, tokensMax);
+      const tokens = some.map(({ delivery }) => delivery.token);
+      this.outbox.say({ case: "release", value: { tokens } });
+    } while (this.#inbox.length > 0);
     this.outbox.end();
     const overdue = setTimeout(() => this.#abort.abort(), finishMs);
     await this.#reading;

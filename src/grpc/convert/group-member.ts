@@ -70,7 +70,7 @@ function requestOf(
   const { groupDelayMaxMs, groupLeaseMinMs, groupLeaseMaxMs, memberPermitsMax } = limits;
   switch (message.case) {
     case undefined:
-      throw invalidField("message", "is required: permits, ack, nack, extend or park");
+      throw invalidField("message", "is required: permits, ack, nack, extend, park or release");
     case "join":
       throw invalidField("join", "comes once: the call is a member already");
     case "permits": {
@@ -95,6 +95,11 @@ function requestOf(
       const leaseMs =
         lease && checkDuration(v, "extend.lease", lease, groupLeaseMinMs, groupLeaseMaxMs);
       return { kind: "extend", tokens, leaseMs };
+    }
+    case "release": {
+      const { tokens } = message.value;
+      if (tokens.length > 0) checkTokens(v, "release.tokens", tokens, limits);
+      return { kind: "release", tokens };
     }
     case "park": {
       const { tokens, reason } = message.value;

@@ -10,7 +10,9 @@ const mutantName = process.env["CAMPAIGN_MUTANT"];
 if (mutantName !== undefined) {
   const { mutants } = await import("../broken-servers/mutants.ts");
   const { groupMutants } = await import("../group-work/mutants.ts");
-  const mutant = mutants[mutantName] ?? groupMutants[mutantName];
+  const { reclaimMutants } = await import("../reclaim/mutants.ts");
+  const known = { ...mutants, ...groupMutants, ...reclaimMutants };
+  const mutant = known[mutantName];
   if (mutant === undefined) throw new Error(`there is no mutant ${mutantName}`);
   const left = new Set(mutant.edits.map(({ file }) => file));
   registerHooks({

@@ -512,7 +512,7 @@ export declare type ListGroupsRequest = Message<"annals.v1.ListGroupsRequest"> &
   prefix: string;
 
   /**
-   * At most this many. Absent or 0: 100. More than 1,000 counts as 1,000.
+   * At most this many. Absent or 0: 100. More than 100 counts as 100: each is counted anew.
    *
    * @generated from field: uint32 page_size = 2;
    */
@@ -667,6 +667,14 @@ export declare type ConsumeRequest = Message<"annals.v1.ConsumeRequest"> & {
      */
     value: ConsumeRequest_Park;
     case: "park";
+  } | {
+    /**
+     * Events are given back as they came.
+     *
+     * @generated from field: annals.v1.ConsumeRequest.Release release = 7;
+     */
+    value: ConsumeRequest_Release;
+    case: "release";
   } | { case: undefined; value?: undefined };
 };
 
@@ -855,6 +863,28 @@ export declare type ConsumeRequest_Park = Message<"annals.v1.ConsumeRequest.Park
  * Use `create(ConsumeRequest_ParkSchema)` to create a new message.
  */
 export declare const ConsumeRequest_ParkSchema: GenMessage<ConsumeRequest_Park>;
+
+/**
+ * Given back by a member that has not looked at them, before it ends: counts as no attempt. Nothing
+ * more is delivered to the member until it asks with `permits`. Is not answered; tokens that do not
+ * count any more are refused.
+ *
+ * @generated from message annals.v1.ConsumeRequest.Release
+ */
+export declare type ConsumeRequest_Release = Message<"annals.v1.ConsumeRequest.Release"> & {
+  /**
+   * The tokens of the deliveries. At most 1,000; none: only that nothing more is wanted.
+   *
+   * @generated from field: repeated string tokens = 1;
+   */
+  tokens: string[];
+};
+
+/**
+ * Describes the message annals.v1.ConsumeRequest.Release.
+ * Use `create(ConsumeRequest_ReleaseSchema)` to create a new message.
+ */
+export declare const ConsumeRequest_ReleaseSchema: GenMessage<ConsumeRequest_Release>;
 
 /**
  * A message to a member.
@@ -1377,7 +1407,8 @@ export declare const ConsumerGroupService: GenService<{
    * such group (any more); INVALID_ARGUMENT (INVALID_FIELD): a message before `join`, a second one, or
    * one that is against its bounds; DEADLINE_EXCEEDED, CANCELLED; UNAVAILABLE (STOPPING, RECOVERING):
    * join again. However the call ends, what is in flight to the member is delivered to others at
-   * once, and counts as an attempt where the member was sent it; what it acknowledged and was not
+   * once, and counts as an attempt where the member was sent it (`release` gives back what was not
+   * looked at); what it acknowledged and was not
    * told of as `settled` may or may not come again. Not idempotent, and safe to begin again.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.Consume
