@@ -39,6 +39,8 @@ export async function* slabsOf(
   const isFrugal = () => outstanding?.isLarge === true;
   const isAborted = () => signal?.aborted === true;
   const mayRestart = read.direction === "forwards" && read.asOf === undefined;
+  // To begin anew for each few events would cost more than it spares.
+  const mayWaitClosed = mayRestart && read.slabEvents === undefined;
   const { last } = read.positions;
   let { first } = read.positions;
   let slabs: AsyncIterator<Slab> | undefined;
@@ -47,7 +49,7 @@ export async function* slabsOf(
     while (first <= last) {
       const turn = gate.enter(bytes);
       if (turn !== undefined) {
-        if (mayRestart && gate.waitingCount > waitingWithReadsMax) {
+        if (mayWaitClosed && gate.waitingCount > waitingWithReadsMax) {
           await slabs?.return?.();
           slabs = undefined;
         }
