@@ -12,8 +12,22 @@ export interface ServerCall {
   on(event: "cancelled", listener: () => void): unknown;
 }
 
-const cancelled = "the client cancelled the call before it took effect; nothing was stored";
-const deadlineExceeded = "the call's deadline passed before it took effect; nothing was stored";
+/** What a call that is over before its time is told. */
+interface Words {
+  readonly cancelled: string;
+  readonly deadlineExceeded: string;
+}
+
+const unaryWords: Words = {
+  cancelled: "the client cancelled the call before it took effect; nothing was stored",
+  deadlineExceeded: "the call's deadline passed before it took effect; nothing was stored",
+};
+
+/** Of a call that says many things: each of them that was answered holds. */
+export const streamingWords: Words = {
+  cancelled: "the client cancelled the call",
+  deadlineExceeded: "the call's deadline passed; what was answered before holds",
+};
 
 export class Call {
   /** Called once, after the signal: the place to answer a call that is over before its time. */
@@ -25,12 +39,12 @@ export class Call {
   #settled = false;
 
   /** `timeoutMs`: until its deadline; absent: it has none. */
-  constructor(source: ServerCall, timeoutMs: number | undefined) {
+  constructor(source: ServerCall, timeoutMs: number | undefined, words = unaryWords) {
     this.#source = source;
-    source.on("cancelled", () => this.#end("CANCELLED", cancelled));
-    if (source.cancelled) this.#end("CANCELLED", cancelled);
+    source.on("cancelled", () => this.#end("CANCELLED", words.cancelled));
+    if (source.cancelled) this.#end("CANCELLED", words.cancelled);
     if (timeoutMs === undefined) return;
-    const expire = (): void => this.#end("DEADLINE_EXCEEDED", deadlineExceeded);
+    const expire = (): void => this.#end("DEADLINE_EXCEEDED", words.deadlineExceeded);
     this.#timer = setTimeout(expire, timeoutMs);
   }
 

@@ -60,7 +60,10 @@ export class Incoming implements AsyncIterableIterator<Buffer> {
     for (;;) {
       if (this.#signal.aborted) throw this.#signal.reason as Error;
       if (this.#stopping.begun && !this.#ended) {
-        throw new AnnalsError({ reason: "STOPPING" }, "the server is stopping; nothing was stored");
+        throw new AnnalsError(
+          { reason: "STOPPING" },
+          "the server is stopping; what was answered before holds",
+        );
       }
       const message = this.#waiting.shift();
       if (message !== undefined) {

@@ -5,7 +5,7 @@
 import type { Writable } from "node:stream";
 import type { handleBidiStreamingCall, handleServerStreamingCall } from "@grpc/grpc-js";
 import { AnnalsError } from "../domain/errors.ts";
-import { Call, timeoutOf, type ServerCall } from "./call.ts";
+import { Call, streamingWords, timeoutOf, type ServerCall } from "./call.ts";
 import type { DirectMethod, Sink } from "./direct.ts";
 import { failed, type Edge } from "./edge.ts";
 import { Incoming } from "./incoming.ts";
@@ -31,7 +31,7 @@ export function serverStreaming(
   run: Run<Buffer>,
 ): handleServerStreamingCall<Buffer, Buffer> {
   return (source) => {
-    const call = new Call(source, timeoutOf(source.metadata));
+    const call = new Call(source, timeoutOf(source.metadata), streamingWords);
     const begin = (): AsyncIterable<unknown> => run(source.request, call);
     void answer({ edge, method, sink: sinkOf(source), call, encode }, begin);
   };
@@ -44,7 +44,7 @@ export function directStreaming(
   run: Run<Buffer>,
 ): DirectMethod {
   return (request, direct) => {
-    const call = new Call(direct, direct.timeoutMs);
+    const call = new Call(direct, direct.timeoutMs, streamingWords);
     const begin = (): AsyncIterable<unknown> => run(request, call);
     void answer({ edge, method, sink: direct, call, encode }, begin);
   };
@@ -57,7 +57,7 @@ export function bidi(
   run: Run<AsyncIterable<Buffer>>,
 ): handleBidiStreamingCall<Buffer, Buffer> {
   return (source) => {
-    const call = new Call(source, timeoutOf(source.metadata));
+    const call = new Call(source, timeoutOf(source.metadata), streamingWords);
     const requests = new Incoming(source, call.signal, edge.stopping);
     const over = (): void => void requests.return();
     const begin = (): AsyncIterable<unknown> => run(requests, call);

@@ -261,10 +261,14 @@ describe("a call that is over", () => {
         await aborted(call);
       },
     });
-    for (const method of [append, read]) {
+    const words = [
+      [append, "nothing was stored"],
+      [read, "what was answered before holds"],
+    ] as const;
+    for (const [method, said] of words) {
       const failure = await callWithServerDeadline(method.name);
       expect(failure).toMatchObject({ code: 4, reason: "DEADLINE_EXCEEDED" });
-      expect(failure.message).toContain("nothing was stored");
+      expect(failure.message).toContain(said);
     }
     expect(calls).toBeDefined();
   });
