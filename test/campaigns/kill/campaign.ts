@@ -9,17 +9,19 @@ import { failpoints } from "../support/failpoints.ts";
 import { History } from "../support/history.ts";
 import { scratchFolder, ServerProcess, warmUp, type Breakage } from "../support/server-process.ts";
 
+/** A long run goes on until it has seen both. */
 const cyclesDefault = 3_000;
+const eventsDefault = 10_000_000;
 /** A store is thrown away after so many lives or events: starting must stay quick. */
 const livesMax = 30;
 /** Starting a server and dying is mostly waiting. */
-const storesAtOnce = 3;
+const storesAtOnce = 4;
 const storeEventsMax = 400_000;
 const wholeLogEvery = 20;
 const controlLivesMax = 40;
 const crowdSize: CrowdSize = {
-  pipes: 3,
-  window: 8,
+  pipes: 4,
+  window: 12,
   appendEventsMax: 4_000,
   eventBytesMax: 120,
   contenders: 4,
@@ -27,6 +29,7 @@ const crowdSize: CrowdSize = {
 };
 
 export interface KillOptions extends CampaignOptions {
+  /** Given: it ends there, however few events there were. */
   readonly cyclesMax?: number;
 }
 
@@ -39,7 +42,9 @@ interface Tally {
 }
 
 export async function kill(options: KillOptions): Promise<CampaignResult> {
-  const { seed, secondsMax = Infinity, cyclesMax = cyclesDefault, report } = options;
+  const { seed, secondsMax = Infinity, cyclesMax, report } = options;
+  const cyclesWanted = cyclesMax ?? cyclesDefault;
+  const eventsWanted = cyclesMax === undefined ? eventsDefault : 0;
   const random = seededRandom(seed);
   await warmUp({ failpoint: "none" });
   const control = await controlLoses(seed);
@@ -49,8 +54,10 @@ export async function kill(options: KillOptions): Promise<CampaignResult> {
   let begun = 0;
   let store = 0;
   const worker = async (): Promise<void> => {
-    while (begun < cyclesMax && performance.now() < until) {
-      const lives = Math.min(livesMax, cyclesMax - begun);
+    while (performance.now() < until) {
+      const isEnough = begun >= cyclesWanted;
+      if (isEnough && tally.events >= eventsWanted) break;
+      const lives = isEnough ? livesMax : Math.min(livesMax, cyclesWanted - begun);
       begun += lives;
       const found = tally.violations.length;
       await oneStore(seed + store++ * 7_919, random, lives, until, tally);
