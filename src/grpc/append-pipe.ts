@@ -24,27 +24,33 @@ const tagAppend = 0x0a;
 const tagAppended = 0x12;
 const tagFailure = 0x1a;
 
-interface Waiting {
+/** An append's place among the answers of its pipe. */
+interface Place {
   readonly bytes: number;
-  readonly answer: Promise<Encoded<AppendStreamResponse>>;
+  answer: Encoded<AppendStreamResponse> | undefined;
+  /** To be called when there is an answer. */
+  readonly answered: () => void;
 }
 
-/** Yields the answers, in order. Throws where the pipe itself ends before its time. */
+/**
+ * Yields the answers, in order, as many as are ready. Throws where the pipe itself ends before its
+ * time.
+ */
 export async function* appendStream(
   context: Context,
-  requests: AsyncIterable<Buffer>,
+  requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
-): AsyncGenerator<Encoded<AppendStreamResponse>> {
+): AsyncGenerator<readonly Encoded<AppendStreamResponse>[]> {
   const window = new Window(context.limits.pipeAppendsMax, context.limits.pipeBytesMax);
   const reading = takeAll(context, requests, call, window);
   // Its error is for the end of the pipe, which may come without anybody asking for it.
   reading.catch(() => {});
   try {
     for (;;) {
-      const waiting = await window.first();
-      if (waiting === undefined) break;
-      yield await waiting.answer;
-      window.leave(waiting);
+      const answers = await window.answers();
+      if (answers.length === 0) break;
+      yield answers;
+      window.leave(answers.length);
     }
   } finally {
     window.close();
@@ -55,45 +61,49 @@ export async function* appendStream(
 /** Begins every append of the pipe, no more at a time than the window holds. */
 async function takeAll(
   context: Context,
-  requests: AsyncIterable<Buffer>,
+  requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
   window: Window,
 ): Promise<void> {
   let sequence = 0;
   try {
-    for await (const request of requests) {
-      sequence++;
-      const converted = convertOne(context, request);
-      // In order: an append that is looked up first is not overtaken by the ones behind it.
-      const append = "then" in converted ? await converted : converted;
-      const answer = appendOne(context, append, sequence, call);
-      await window.enter({ bytes: request.length, answer });
-      if (window.closed) break;
+    for await (const some of requests) {
+      for (const request of some) {
+        sequence++;
+        const converted = convertOne(context, request);
+        // In order: an append that is looked up first is not overtaken by the ones behind it.
+        const append = "then" in converted ? await converted : converted;
+        void appendOne(context, append, sequence, call, window.enter(request.length));
+        if (window.isFull) await window.room();
+        if (window.closed) return;
+      }
     }
   } finally {
     window.close();
   }
 }
 
-/** Never rejects. */
+/** Its place gets the answer. Never rejects. */
 async function appendOne(
   context: Context,
   append: Append | Refused,
   sequence: number,
   call: Call,
-): Promise<Encoded<AppendStreamResponse>> {
+  place: Place,
+): Promise<void> {
   try {
     if ("refused" in append) throw append.refused;
     if (call.reason !== undefined) throw call.reason;
     // Without the call's signal: a thousand listeners on one signal cost more than the few appends
     // that are stored although their pipe was just cut off. What became of them is unknown anyway.
     const { outcome, head } = await context.log.append(append);
-    return pipeResponse(sequence, tagAppended, answerOf(append, outcome, head));
+    place.answer = pipeResponse(sequence, tagAppended, answerOf(append, outcome, head));
   } catch (error) {
     const { code, message, details } = failed(context.edge, method, call.peer, error);
     const failure = create(AppendFailureSchema, { code, message, details });
-    return pipeResponse(sequence, tagFailure, toBinary(AppendFailureSchema, failure));
+    place.answer = pipeResponse(sequence, tagFailure, toBinary(AppendFailureSchema, failure));
   }
+  place.answered();
 }
 
 /** Why one request of the pipe is no append. */
@@ -139,7 +149,7 @@ function appendIn(request: Buffer): Buffer | undefined {
 class Window {
   readonly #countMax: number;
   readonly #bytesMax: number;
-  readonly #waiting: Waiting[] = [];
+  readonly #places: Place[] = [];
   #bytes = 0;
   #closed = false;
   #reader: (() => void) | undefined;
@@ -154,37 +164,53 @@ class Window {
     return this.#closed;
   }
 
-  /** Takes one more; answers when the next may come. */
-  async enter(waiting: Waiting): Promise<void> {
-    this.#waiting.push(waiting);
-    this.#bytes += waiting.bytes;
-    this.#writer?.();
-    const full = (): boolean =>
-      this.#waiting.length >= this.#countMax || this.#bytes >= this.#bytesMax;
-    while (full() && !this.#closed) {
+  /** The next append has to wait for room. */
+  get isFull(): boolean {
+    return this.#places.length >= this.#countMax || this.#bytes >= this.#bytesMax;
+  }
+
+  enter(bytes: number): Place {
+    const place: Place = { bytes, answer: undefined, answered: this.#answered };
+    this.#places.push(place);
+    this.#bytes += bytes;
+    return place;
+  }
+
+  /** Resolves once it is not full, or closed. */
+  async room(): Promise<void> {
+    while (this.isFull && !this.#closed) {
       await new Promise<void>((resolve) => {
         this.#reader = resolve;
       });
     }
   }
 
-  /** The one to be answered next; undefined when there will be none. */
-  async first(): Promise<Waiting | undefined> {
-    while (this.#waiting.length === 0 && !this.#closed) {
+  readonly #answered = (): void => {
+    if (this.#places[0]?.answer !== undefined) this.#writer?.();
+  };
+
+  /** All that can be sent, at least one; none when there will be none any more. */
+  async answers(): Promise<readonly Encoded<AppendStreamResponse>[]> {
+    for (;;) {
+      const answers: Encoded<AppendStreamResponse>[] = [];
+      for (const { answer } of this.#places) {
+        if (answer === undefined) break;
+        answers.push(answer);
+      }
+      if (answers.length > 0 || (this.#closed && this.#places.length === 0)) return answers;
       await new Promise<void>((resolve) => {
         this.#writer = resolve;
       });
     }
-    return this.#waiting[0];
   }
 
-  leave({ bytes }: Waiting): void {
-    this.#waiting.shift();
-    this.#bytes -= bytes;
+  /** The first ones have been sent. */
+  leave(count: number): void {
+    for (const { bytes } of this.#places.splice(0, count)) this.#bytes -= bytes;
     this.#reader?.();
   }
 
-  /** Nothing will enter any more, and nothing has to wait. */
+  /** Nothing will enter any more, and nothing has to wait for room. */
   close(): void {
     this.#closed = true;
     this.#reader?.();

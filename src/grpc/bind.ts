@@ -17,10 +17,11 @@ import type {
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import type { Call } from "./call.ts";
-import type { DirectMethod } from "./direct.ts";
+import type { TakeOne } from "./direct-one.ts";
+import type { TakePipe } from "./direct-pipe.ts";
 import { decodeRequest } from "./decode.ts";
 import type { Edge } from "./edge.ts";
-import { bidi, directStreaming, serverStreaming } from "./streaming.ts";
+import { bidi, directBidi, directStreaming, serverStreaming } from "./streaming.ts";
 import { directUnary, unary, type UnaryBytes } from "./unary.ts";
 
 declare const shape: unique symbol;
@@ -42,15 +43,19 @@ type Input<M> = M extends { input: infer I extends DescMessage } ? MessageShape<
 type Output<M> = M extends { output: infer O extends DescMessage } ? MessageShape<O> : never;
 type Unary<I, O> = (request: I, call: Call) => Promise<Answer<O>> | Answer<O>;
 type Streaming<I, O> = (request: I, call: Call) => AsyncIterable<Answer<O>>;
+/** Messages that came together are taken together, and so are answers that are ready. */
+type PipeOfBytes<O> = (
+  requests: AsyncIterable<readonly Buffer[]>,
+  call: Call,
+) => AsyncIterable<readonly Encoded<O>[]>;
 type UnaryHandler<I, O> = Unary<I, O> | TakesBytes<Unary<Buffer, O>>;
-type StreamingHandler<I, O, B> = Streaming<I, O> | TakesBytes<Streaming<B, O>>;
 
 type Handler<M> = M extends { methodKind: "unary" }
   ? UnaryHandler<Input<M>, Output<M>>
   : M extends { methodKind: "server_streaming" }
-    ? StreamingHandler<Input<M>, Output<M>, Buffer>
+    ? Streaming<Input<M>, Output<M>>
     : M extends { methodKind: "bidi_streaming" }
-      ? StreamingHandler<AsyncIterable<Input<M>>, Output<M>, AsyncIterable<Buffer>>
+      ? Streaming<AsyncIterable<Input<M>>, Output<M>> | TakesBytes<PipeOfBytes<Output<M>>>
       : never;
 
 /** One handler for each method of a service, by its local name. */
@@ -58,8 +63,11 @@ export type Handlers<S extends DescService> = {
   readonly [K in keyof S["method"]]: Handler<S["method"][K]>;
 };
 
-/** Methods by their path; absent: grpc-js carries its calls. */
-export type Methods = ReadonlyMap<string, DirectMethod | undefined>;
+/** How a method's calls are taken from their HTTP/2 stream: by one request, or as pipes. */
+export type DirectMethod = { readonly one: TakeOne } | { readonly pipe: TakePipe };
+
+/** Methods by their path. */
+export type Methods = ReadonlyMap<string, DirectMethod>;
 
 /** Adds the service to the server; answers its methods. */
 export function bindService<S extends DescService>(
@@ -68,7 +76,7 @@ export function bindService<S extends DescService>(
   handlers: Handlers<S>,
   edge: Edge,
 ): Methods {
-  const methods = new Map<string, DirectMethod | undefined>();
+  const methods = new Map<string, DirectMethod>();
   const definition: Record<string, ServiceDefinition[string]> = {};
   const implementation: UntypedServiceImplementation = {};
   for (const method of service.methods) {
@@ -91,7 +99,7 @@ type AnyHandler = Run | TakesBytes<Run>;
 
 interface Adapted {
   readonly underGrpcJs: UntypedHandleCall;
-  readonly direct?: DirectMethod;
+  readonly direct: DirectMethod;
 }
 
 function adapt(edge: Edge, method: DescMethod, path: string, handler: AnyHandler): Adapted {
@@ -103,27 +111,38 @@ function adapt(edge: Edge, method: DescMethod, path: string, handler: AnyHandler
   switch (method.methodKind) {
     case "unary": {
       const bytes: UnaryBytes = async (request, call) => encode(await run(decode(request), call));
-      return { underGrpcJs: unary(edge, path, bytes), direct: directUnary(edge, path, bytes) };
+      return {
+        underGrpcJs: unary(edge, path, bytes),
+        direct: { one: directUnary(edge, path, bytes) },
+      };
     }
     case "server_streaming": {
       const stream = (request: Buffer, call: Call) => run(decode(request), call);
       return {
         underGrpcJs: serverStreaming(edge, path, encode, stream),
-        direct: directStreaming(edge, path, encode, stream),
+        direct: { one: directStreaming(edge, path, encode, stream) },
       };
     }
     case "bidi_streaming": {
-      const pipe = (requests: AsyncIterable<Buffer>, call: Call) =>
+      const pipe = (requests: AsyncIterable<readonly Buffer[]>, call: Call) =>
         run(takesBytes ? requests : decodeEach(requests, decode), call);
-      return { underGrpcJs: bidi(edge, path, encode, pipe) };
+      return {
+        underGrpcJs: bidi(edge, path, encode, pipe),
+        direct: { pipe: directBidi(edge, path, encode, pipe) },
+      };
     }
     case "client_streaming":
       throw new Error(`${path}: client streaming is not bound; no service has it`);
   }
 }
 
-async function* decodeEach(requests: AsyncIterable<Buffer>, decode: (bytes: Buffer) => unknown) {
-  for await (const bytes of requests) yield decode(bytes);
+async function* decodeEach(
+  requests: AsyncIterable<readonly Buffer[]>,
+  decode: (bytes: Buffer) => unknown,
+) {
+  for await (const some of requests) {
+    for (const bytes of some) yield decode(bytes);
+  }
 }
 
 /** grpc-js takes nothing but a `Buffer`: a plain `Uint8Array` would end the call with INTERNAL. */

@@ -1,7 +1,8 @@
-// Unary and server-streaming calls, answered straight on their HTTP/2 stream. grpc-js listens,
-// speaks TLS and keeps connections alive; what it does for each call (interceptors, metadata, its
-// own queues) costs about as much as the rest of the call. So these calls skip it, unless their
-// request is compressed: see docs/performance.md. One request message, its answers, a status.
+// Calls answered straight on their HTTP/2 stream. grpc-js listens, speaks TLS and keeps connections
+// alive; what it does for each call and message (interceptors, metadata, its own queues) costs
+// about as much as the rest. So calls skip it, unless their requests are compressed: see
+// docs/performance.md. Here is what all of them share, the way out; the ways in are direct-one.ts
+// and direct-pipe.ts.
 
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { status as Code } from "@grpc/grpc-js";
@@ -17,19 +18,16 @@ export interface Sink {
   fail(status: CallStatus): void;
 }
 
-/** Takes up a call whose request is complete. Must not throw. */
-export type DirectMethod = (request: Buffer, call: DirectCall) => void;
-
 /** What a request may weigh, and all that are not complete. */
 export interface RequestBounds {
   readonly receiveBytesMax: number;
   readonly unfinished: UnfinishedRequests;
 }
 
-const prefixBytes = 5;
+/** Before each message: whether it is compressed, and its length in bytes. */
+export const prefixBytes = 5;
 /** More is not copied behind its prefixes. */
 const copiedBytesMax = 16 * 1024;
-const nothing = Buffer.alloc(0);
 
 const answerHeaders: OutgoingHttpHeaders = {
   [constants.HTTP2_HEADER_STATUS]: constants.HTTP_STATUS_OK,
@@ -44,19 +42,11 @@ export const statusHeaders: OutgoingHttpHeaders = {
 };
 const statusOk: OutgoingHttpHeaders = { "grpc-status": "0", "grpc-message": "OK" };
 
-export class DirectCall implements ServerCall, Sink {
+export abstract class DirectCall implements ServerCall, Sink {
   /** Milliseconds until its deadline; undefined: none. */
   readonly timeoutMs: number | undefined;
+  protected readonly stream: ServerHttp2Stream;
   #cancelled = false;
-  readonly #stream: ServerHttp2Stream;
-  readonly #run: DirectMethod;
-  readonly #bounds: RequestBounds;
-  #parts: Buffer[] = [];
-  #bytes = 0;
-  /** Of the parts that are held. */
-  #heldBytes = 0;
-  /** Of the request with its prefix; 0: not known yet. */
-  #bytesAwaited = 0;
   #begun = false;
   #ended = false;
   /** Messages of this turn, and whom to tell when they are taken. */
@@ -65,22 +55,22 @@ export class DirectCall implements ServerCall, Sink {
   #trailers: OutgoingHttpHeaders = statusOk;
   #onCancelled: (() => void) | undefined;
 
-  constructor(
-    stream: ServerHttp2Stream,
-    run: DirectMethod,
-    timeoutMs: number | undefined,
-    bounds: RequestBounds,
-  ) {
-    this.#stream = stream;
-    this.#run = run;
+  constructor(stream: ServerHttp2Stream, timeoutMs: number | undefined) {
+    this.stream = stream;
     this.timeoutMs = timeoutMs;
-    this.#bounds = bounds;
-    stream.on("data", (bytes: Buffer) => this.#arrived(bytes));
-    stream.on("end", () => this.#complete());
+    stream.on("data", (bytes: Buffer) => this.arrived(bytes));
+    stream.on("end", () => this.complete());
     stream.on("close", () => this.#closed());
     // Whatever goes wrong with a stream closes it, too.
     stream.on("error", () => {});
   }
+
+  /** Bytes of the request; also after the answer has ended. */
+  protected abstract arrived(bytes: Buffer): void;
+  /** The client has said all. */
+  protected abstract complete(): void;
+  /** What is held of the request is not needed any more. */
+  protected abstract letGo(): void;
 
   get cancelled(): boolean {
     return this.#cancelled;
@@ -91,7 +81,7 @@ export class DirectCall implements ServerCall, Sink {
   }
 
   getPeer(): string {
-    const { remoteAddress, remotePort } = this.#stream.session?.socket ?? {};
+    const { remoteAddress, remotePort } = this.stream.session?.socket ?? {};
     return remoteAddress === undefined ? "unknown" : `${remoteAddress}:${remotePort}`;
   }
 
@@ -119,15 +109,20 @@ export class DirectCall implements ServerCall, Sink {
     this.#put([message], true);
   }
 
+  /** Its answer has ended. */
+  protected get ended(): boolean {
+    return this.#ended;
+  }
+
   get #isOver(): boolean {
-    return this.#ended || this.#stream.destroyed || this.#stream.closed;
+    return this.#ended || this.stream.destroyed || this.stream.closed;
   }
 
   #begin(): void {
     if (this.#begun) return;
     this.#begun = true;
-    this.#stream.on("wantTrailers", () => this.#stream.sendTrailers(this.#trailers));
-    this.#stream.respond(answerHeaders, { waitForTrailers: true });
+    this.stream.on("wantTrailers", () => this.stream.sendTrailers(this.#trailers));
+    this.stream.respond(answerHeaders, { waitForTrailers: true });
   }
 
   readonly #flush = (): void => this.#send(false);
@@ -142,7 +137,7 @@ export class DirectCall implements ServerCall, Sink {
     const taken = (): void => {
       for (const each of allTaken) each();
     };
-    if (this.#stream.destroyed || this.#stream.closed) return taken();
+    if (this.stream.destroyed || this.stream.closed) return taken();
     this.#begin();
     this.#put(messages, isLast, taken);
   }
@@ -153,17 +148,17 @@ export class DirectCall implements ServerCall, Sink {
     for (const message of messages) bytes += prefixBytes + message.length;
     if (bytes <= copiedBytesMax) {
       const piece = framed(messages, bytes);
-      if (isLast) this.#stream.end(piece, taken);
-      else this.#stream.write(piece, taken);
+      if (isLast) this.stream.end(piece, taken);
+      else this.stream.write(piece, taken);
       return;
     }
-    this.#stream.cork();
+    this.stream.cork();
     messages.forEach((message, i) => {
-      this.#stream.write(prefixOf(message));
-      this.#stream.write(message, i === messages.length - 1 ? taken : undefined);
+      this.stream.write(prefixOf(message));
+      this.stream.write(message, i === messages.length - 1 ? taken : undefined);
     });
-    this.#stream.uncork();
-    if (isLast) this.#stream.end();
+    this.stream.uncork();
+    if (isLast) this.stream.end();
   }
 
   #finish(status: CallStatus | undefined): void {
@@ -173,68 +168,44 @@ export class DirectCall implements ServerCall, Sink {
     if (this.#begun || this.#waiting.length > 0) {
       this.#trailers = trailers;
       if (this.#waiting.length > 0) this.#send(true);
-      else this.#stream.end();
+      else this.stream.end();
     } else {
-      this.#stream.respond({ ...statusHeaders, ...trailers }, { endStream: true });
+      this.stream.respond({ ...statusHeaders, ...trailers }, { endStream: true });
     }
-  }
-
-  #arrived(bytes: Buffer): void {
-    if (this.#ended) return;
-    const hasRoom = this.#bounds.unfinished.grow(this.#heldBytes, bytes.length);
-    this.#heldBytes += bytes.length;
-    if (!hasRoom) {
-      return this.#refuse(Code.RESOURCE_EXHAUSTED, "too many requests are under way: try again");
-    }
-    this.#parts.push(bytes);
-    this.#bytes += bytes.length;
-    if (this.#bytesAwaited === 0 && this.#bytes >= prefixBytes) {
-      const prefix = this.#parts.length === 1 ? bytes : Buffer.concat(this.#parts);
-      this.#bytesAwaited = prefixBytes + prefix.readUInt32BE(1);
-      if (prefix[0] !== 0) return this.#refuse(Code.INTERNAL, "compressed without grpc-encoding");
-      const length = this.#bytesAwaited - prefixBytes;
-      const { receiveBytesMax } = this.#bounds;
-      if (length > receiveBytesMax) {
-        const limit = `receive_bytes_max (${receiveBytesMax})`;
-        const message = `the request message has ${length} bytes, more than ${limit}`;
-        return this.#refuse(Code.RESOURCE_EXHAUSTED, message);
-      }
-    }
-    if (this.#bytesAwaited > 0 && this.#bytes > this.#bytesAwaited) {
-      this.#refuse(Code.UNIMPLEMENTED, "more than one request message");
-    }
-  }
-
-  #complete(): void {
-    if (this.#ended) return;
-    if (this.#bytes === 0) return this.#refuse(Code.UNIMPLEMENTED, "no request message");
-    if (this.#bytes !== this.#bytesAwaited) {
-      return this.#refuse(Code.INVALID_ARGUMENT, "the request ends within its message");
-    }
-    const bytes = this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts);
-    this.#letGo();
-    this.#run((bytes ?? nothing).subarray(prefixBytes), this);
-  }
-
-  #letGo(): void {
-    this.#parts = [];
-    this.#bounds.unfinished.letGo(this.#heldBytes);
-    this.#heldBytes = 0;
   }
 
   /** The rest of the request, if there is one, need not be sent. */
-  #refuse(code: Code, message: string): void {
-    this.#letGo();
-    this.fail(new StatusError(code, message).status);
-    if (!this.#stream.readableEnded) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+  protected refuse({ status }: StatusError): void {
+    this.letGo();
+    this.fail(status);
+    if (!this.stream.readableEnded) this.stream.close(constants.NGHTTP2_NO_ERROR);
   }
 
   #closed(): void {
-    this.#letGo();
+    this.letGo();
     if (this.#ended) return;
     this.#cancelled = true;
     this.#onCancelled?.();
   }
+}
+
+/** What is wrong with a message, as its prefix at `at` says; else its length in bytes. */
+export function lengthOf(bytes: Buffer, at: number, receiveBytesMax: number): StatusError | number {
+  if (bytes[at] !== 0) return new StatusError(Code.INTERNAL, "compressed without grpc-encoding");
+  const length = bytes.readUInt32BE(at + 1);
+  if (length <= receiveBytesMax) return length;
+  const limit = `receive_bytes_max (${receiveBytesMax})`;
+  const message = `the request message has ${length} bytes, more than ${limit}`;
+  return new StatusError(Code.RESOURCE_EXHAUSTED, message);
+}
+
+export function tooManyUnfinished(): StatusError {
+  const message = "too many requests are under way: try again";
+  return new StatusError(Code.RESOURCE_EXHAUSTED, message);
+}
+
+export function endsWithin(): StatusError {
+  return new StatusError(Code.INVALID_ARGUMENT, "the request ends within its message");
 }
 
 /** The headers of a status: `grpc-status`, `grpc-message` and its details. */

@@ -10,7 +10,9 @@ import { constants } from "node:http2";
 import { status as Code, type Server } from "@grpc/grpc-js";
 import { invariant } from "../domain/errors.ts";
 import type { Methods } from "./bind.ts";
-import { DirectCall, headersOf, statusHeaders } from "./direct.ts";
+import { DirectOne } from "./direct-one.ts";
+import { DirectPipe } from "./direct-pipe.ts";
+import { headersOf, statusHeaders } from "./direct.ts";
 import type { Edge } from "./edge.ts";
 import type { BoundServer } from "./services.ts";
 import { StatusError } from "./status.ts";
@@ -73,7 +75,8 @@ function enter(
     if (examined instanceof StatusError) return refuse(stream, examined);
     const direct = isPlain(headers) ? methods.get(headers[":path"] as string) : undefined;
     if (direct !== undefined) {
-      void new DirectCall(stream, direct, examined, bound);
+      if ("one" in direct) void new DirectOne(stream, direct.one, examined, bound);
+      else direct.pipe(new DirectPipe(stream, examined, bound));
       return;
     }
     if (examined !== undefined) headers[timeoutHeader] = `${examined}`;

@@ -6,13 +6,15 @@ import type { Writable } from "node:stream";
 import type { handleBidiStreamingCall, handleServerStreamingCall } from "@grpc/grpc-js";
 import { AnnalsError } from "../domain/errors.ts";
 import { Call, streamingWords, timeoutOf, type ServerCall } from "./call.ts";
-import type { DirectMethod, Sink } from "./direct.ts";
+import type { TakeOne } from "./direct-one.ts";
+import type { TakePipe } from "./direct-pipe.ts";
+import type { Sink } from "./direct.ts";
 import { failed, type Edge } from "./edge.ts";
-import { Incoming } from "./incoming.ts";
+import { incomingThrough } from "./incoming.ts";
 import { Outgoing } from "./outgoing.ts";
 import { trailersOf } from "./status.ts";
 
-/** A request's bytes, or a pipe of them, to answers. */
+/** A request's bytes, or a pipe of them, to answers, one by one or some together. */
 export type Run<I> = (request: I, call: Call) => AsyncIterable<unknown>;
 type Encode = (answer: unknown) => Buffer;
 
@@ -42,7 +44,7 @@ export function directStreaming(
   method: string,
   encode: Encode,
   run: Run<Buffer>,
-): DirectMethod {
+): TakeOne {
   return (request, direct) => {
     const call = new Call(direct, direct.timeoutMs, streamingWords);
     const begin = (): AsyncIterable<unknown> => run(request, call);
@@ -50,19 +52,36 @@ export function directStreaming(
   };
 }
 
+/** What has come of a pipe's requests, all that wait at a time. */
+type Requests = AsyncIterable<readonly Buffer[]>;
+
 export function bidi(
   edge: Edge,
   method: string,
   encode: Encode,
-  run: Run<AsyncIterable<Buffer>>,
+  run: Run<Requests>,
 ): handleBidiStreamingCall<Buffer, Buffer> {
   return (source) => {
     const call = new Call(source, timeoutOf(source.metadata), streamingWords);
-    const requests = new Incoming(source, call.signal, edge.stopping);
+    const requests = incomingThrough(source, call.signal, edge.stopping);
     const over = (): void => void requests.return();
     const begin = (): AsyncIterable<unknown> => run(requests, call);
-    const sink = sinkOf(source);
-    void answer({ edge, method, sink, call, encode }, begin).then(over, over);
+    void answer({ edge, method, sink: sinkOf(source), call, encode }, begin).then(over, over);
+  };
+}
+
+export function directBidi(
+  edge: Edge,
+  method: string,
+  encode: Encode,
+  run: Run<Requests>,
+): TakePipe {
+  return (pipe) => {
+    const call = new Call(pipe, pipe.timeoutMs, streamingWords);
+    const requests = pipe.requests(call.signal, edge.stopping);
+    const over = (): void => void requests.return();
+    const begin = (): AsyncIterable<unknown> => run(requests, call);
+    void answer({ edge, method, sink: pipe, call, encode }, begin).then(over, over);
   };
 }
 
@@ -80,9 +99,13 @@ async function answer(exchange: Exchange, begin: () => AsyncIterable<unknown>): 
   try {
     try {
       const outgoing = new Outgoing(sink, outgoingBytesMax, edge.outstanding, call.signal);
-      for await (const message of begin()) {
+      for await (const said of begin()) {
+        for (const message of Array.isArray(said) ? (said as unknown[]) : [said]) {
+          if (call.reason !== undefined) break;
+          const room = outgoing.send(encode(message));
+          if (room !== undefined) await room;
+        }
         if (call.reason !== undefined) break;
-        await outgoing.send(encode(message));
       }
       if (call.reason === undefined) sink.end();
       else end(exchange, call.reason);

@@ -3,7 +3,7 @@
 
 import { status as Code, type handleUnaryCall } from "@grpc/grpc-js";
 import { Call, timeoutOf } from "./call.ts";
-import type { DirectMethod } from "./direct.ts";
+import type { TakeOne } from "./direct-one.ts";
 import { failed, type Edge } from "./edge.ts";
 import { trailersOf, type CallStatus } from "./status.ts";
 
@@ -39,7 +39,7 @@ export function unary(
   };
 }
 
-export function directUnary(edge: Edge, method: string, run: UnaryBytes): DirectMethod {
+export function directUnary(edge: Edge, method: string, run: UnaryBytes): TakeOne {
   return (request, direct) => {
     serve(edge, method, run, request, new Call(direct, direct.timeoutMs), direct);
   };

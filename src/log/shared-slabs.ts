@@ -1,6 +1,10 @@
 // Slabs that several subscriptions of one selection read together: near the head they all ask for
 // the same events at about the same time, so the first reads them and the others are given what it
-// found, the same object, which is also encoded once. Who falls behind reads for itself.
+// found, the same object, which is also encoded once. Who falls far behind reads for itself.
+//
+// A slab ends at a boundary at the latest. Without them, whoever comes a little later would read
+// up to where the log has grown meanwhile, and stand at a place of its own from then on; with them,
+// those that are behind meet again.
 
 import type { Selection } from "../domain/query.ts";
 import type { Advance, Slab, StorageRead, StorageWatcher } from "../storage/storage.ts";
@@ -9,9 +13,12 @@ import type { Timers } from "./timers.ts";
 
 /** What is kept for those that come a little later. */
 const bytesMax = 8 * 1024 * 1024;
-const keptMs = 200;
+const keptMs = 500;
 /** Positions behind the head beyond which a subscription reads for itself. */
 const nearMax = 50_000;
+/** Positions between boundaries: near a full slab of small events, and of events far apart. */
+const boundaryOfAll = 512;
+const boundaryOfSome = 8_192;
 /** To be given a slab takes this part of the turn that reading one takes. */
 const givenShare = 16;
 
@@ -25,7 +32,9 @@ interface Entry {
 export interface Following {
   /** Whether to read from `first` up to `bound` together with others. */
   isShared(first: number, bound: number): boolean;
-  /** The slab at the beginning of the read's positions; it may go further than they do. */
+  /**
+   * The slab at the beginning of the read's positions; it may end before they do, or go further.
+   */
   take(read: StorageRead): Promise<Slab>;
   leave(): void;
 }
@@ -48,11 +57,12 @@ export class SharedSlabs implements StorageWatcher {
 
   follow(selection: Selection): Following {
     const key = keyOf(selection);
+    const boundary = selection.kind === "all" ? boundaryOfAll : boundaryOfSome;
     this.followers.set(key, this.countOf(key) + 1);
     let left = false;
     return {
       isShared: (first, bound) => this.countOf(key) > 1 && bound - first < nearMax,
-      take: (read) => this.take(key, read),
+      take: (read) => this.take(key, upToBoundary(read, boundary)),
       leave: () => {
         if (left) return;
         left = true;
@@ -127,6 +137,12 @@ export class SharedSlabs implements StorageWatcher {
 async function firstSlab(source: Source, read: StorageRead): Promise<Slab> {
   for await (const slab of slabsOf(source, read)) return slab;
   return { frames: [], count: 0, bytes: 0, through: read.positions.last };
+}
+
+function upToBoundary(read: StorageRead, boundary: number): StorageRead {
+  const { first, last } = read.positions;
+  const end = Math.ceil(first / boundary) * boundary;
+  return end < last ? { ...read, positions: { first, last: end } } : read;
 }
 
 function keyOf(selection: Selection): string {

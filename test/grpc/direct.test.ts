@@ -9,6 +9,7 @@ import { messageFrame, RawConnection, type RawOutcome } from "../support/raw-con
 
 const getInfo = "/annals.v1.EventStoreService/GetInfo";
 const read = "/annals.v1.EventStoreService/Read";
+const appendStream = "/annals.v1.EventStoreService/AppendStream";
 
 let server: BareServer | undefined;
 const connections: RawConnection[] = [];
@@ -154,6 +155,101 @@ describe("a request", () => {
     expect(await send(connection, getInfo, parts)).toMatchObject({ code, httpStatus: 200 });
     expect(reached).toBe(0);
     expect(await send(connection, getInfo, [empty])).toMatchObject({ code: 0 });
+  });
+});
+
+/** Answers each message with itself. */
+const echo: StoreHandlers["appendStream"] = {
+  async *bytes(requests) {
+    for await (const some of requests) yield some;
+  },
+};
+
+describe("a pipe", () => {
+  const messages = [0, 3, 20_000, 1, 0, 65_536, 7].map((bytes, i) => Buffer.alloc(bytes, i + 1));
+  const whole = Buffer.concat(messages.map((message) => messageFrame(message)));
+
+  test("is answered as through grpc-js, however its messages are cut", async () => {
+    const connection = await serving({ appendStream: echo });
+    const zipped = messages.map((each) => messageFrame(gzipSync(each), { flag: 1 }));
+    const through = await send(connection, appendStream, zipped, gzip);
+    expect(through).toMatchObject({ httpStatus: 200, code: 0, reset: 0 });
+    for (const bytes of [1, 4, 5, 6, 8_191, 16_384, 70_000, whole.length]) {
+      // In single bytes the beginning, where all the small ones are.
+      const pieces: Buffer[] = [];
+      const cutUntil = bytes === 1 ? 40 : whole.length;
+      for (let at = 0; at < cutUntil; at += bytes) pieces.push(whole.subarray(at, at + bytes));
+      if (bytes === 1) pieces.push(whole.subarray(cutUntil));
+      const straight = await send(connection, appendStream, pieces);
+      expect(shown(straight)).toEqual(shown(through));
+      expect(straight.body.equals(whole)).toBe(true);
+    }
+  });
+
+  test("that says nothing is answered with nothing", async () => {
+    const connection = await serving({ appendStream: echo });
+    expect(await send(connection, appendStream, [])).toMatchObject({ httpStatus: 200, code: 0 });
+  });
+
+  test.each<[string, Buffer, number, string]>([
+    ["half a prefix", whole.subarray(0, 3), 3, "ends within its message"],
+    ["half a message", messageFrame(Buffer.alloc(9)).subarray(0, 9), 3, "ends within its message"],
+    ["what says it is compressed", messageFrame(Buffer.alloc(3), { flag: 1 }), 13, "compressed"],
+    ["a flag that is none", messageFrame(Buffer.alloc(3), { flag: 2 }), 13, "compressed"],
+    ["too long a message", messageFrame(Buffer.alloc(65_537)), 8, "receive_bytes_max (65536)"],
+    ["a length beyond all", messageFrame(Buffer.alloc(3), { length: 0xffffffff }), 8, "4294967295"],
+  ])("with %s behind messages answers those first", async (_, bad, code, words) => {
+    const connection = await serving({ appendStream: echo });
+    for (const pieces of [[Buffer.concat([whole, bad])], [whole, bad]]) {
+      const outcome = await send(connection, appendStream, pieces);
+      expect(outcome).toMatchObject({ httpStatus: 200, code, reset: 0 });
+      expect(outcome.message).toContain(words);
+      expect(outcome.body.equals(whole)).toBe(true);
+    }
+    expect(server?.unfinished.bytes).toBe(0);
+    expect(await send(connection, appendStream, [whole])).toMatchObject({ code: 0 });
+  });
+
+  test("too long a message is refused before it is sent", async () => {
+    const connection = await serving({ appendStream: echo });
+    const stream = connection.request(appendStream);
+    const outcome = connection.outcome(stream);
+    stream.write(messageFrame(Buffer.alloc(0), { length: 70_000 }));
+    await new Promise((resolve) => stream.once("response", resolve));
+    stream.end();
+    expect(await outcome).toMatchObject({ code: 8, reset: 0 });
+  });
+
+  test("whose handler has ended takes what still comes", async () => {
+    const connection = await serving({
+      appendStream: {
+        async *bytes() {
+          yield [Buffer.alloc(1)];
+        },
+      },
+    });
+    const stream = connection.request(appendStream);
+    const outcome = connection.outcome(stream);
+    let taken = 0;
+    for (let i = 0; i < 40; i++) stream.write(messageFrame(Buffer.alloc(60_000)), () => taken++);
+    await new Promise<void>((resolve) => stream.end(resolve));
+    expect(await outcome).toMatchObject({ code: 0, reset: 0 });
+    expect(taken).toBe(40);
+  });
+
+  test("half a message counts among the unfinished, until its client goes", async () => {
+    const connection = await serving({ appendStream: echo });
+    const stream = connection.request(appendStream);
+    const answered = new Promise((resolve) => stream.once("data", resolve));
+    stream.write(Buffer.concat([messageFrame(Buffer.alloc(2)), messageFrame(Buffer.alloc(9))]));
+    stream.write(messageFrame(Buffer.alloc(0), { length: 500 }));
+    await answered;
+    await send(connection, getInfo, [empty]);
+    expect(server?.unfinished.bytes).toBe(5);
+    stream.close(8);
+    await connection.outcome(stream);
+    await send(connection, getInfo, [empty]);
+    expect(server?.unfinished.bytes).toBe(0);
   });
 });
 

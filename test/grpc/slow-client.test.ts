@@ -43,11 +43,13 @@ beforeEach(async () => {
       async *bytes(requests, call) {
         const { promise: never } = deferred<void>();
         const cut = new Promise((resolve) => call.signal.addEventListener("abort", resolve));
-        for await (const request of requests) {
-          taken += request.length;
-          await Promise.race([never, cut]);
+        for await (const some of requests) {
+          for (const request of some) {
+            taken += request.length;
+            await Promise.race([never, cut]);
+          }
         }
-        yield encode(AppendResponseSchema, {});
+        yield [encode(AppendResponseSchema, {})];
       },
     },
   });
@@ -154,7 +156,7 @@ test.each([8, 0])("a pipe that is reset with %i while it is answered is over", a
       async *bytes(requests, call) {
         call.signal.addEventListener("abort", () => resolve(call.reason?.reason));
         for await (const _ of requests) {
-          for (;;) yield Buffer.alloc(messageBytes);
+          for (;;) yield [Buffer.alloc(messageBytes)];
         }
       },
     },

@@ -65,6 +65,34 @@ test("those that stand at different places each get what they lack", async () =>
   });
 });
 
+test("those that came apart meet again at a boundary", async () => {
+  const { log, timers, reads } = countingLog();
+  const some = (count: number) =>
+    log.append(appendOf(...Array.from({ length: count }, () => ({}))));
+  const subscribers = [new Subscriber(log), new Subscriber(log)];
+  await drained(subscribers);
+  for (const count of [300, 500, 400, 200]) {
+    // Each of them comes when what the one before it read is not kept any more.
+    for (const subscriber of subscribers) {
+      await some(count / 2);
+      await timers.pass(1_000);
+      await subscriber.drain();
+    }
+  }
+  await some(400);
+  await drained(subscribers);
+  const ends = subscribers.map(({ messages }) =>
+    messages.flatMap((message) => batchOf(message)?.through ?? []),
+  );
+  for (const through of ends) expect(through).toEqual(expect.arrayContaining([512, 1_024, 1_536]));
+  for (const { positions } of subscribers) expect(positions).toHaveLength(1_800);
+  // Both are at the head now: what comes next they read together again.
+  reads.length = 0;
+  await some(10);
+  await drained(subscribers);
+  expect(reads).toHaveLength(1);
+});
+
 test("what a policy removed in between is not given to those that come later", async () => {
   const { log } = openLog();
   await log.append(appendOf({ stream: "a" }, { stream: "b" }));
