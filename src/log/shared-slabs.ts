@@ -1,6 +1,7 @@
 // Slabs that several subscriptions of one selection read together: near the head they all ask for
 // the same events at about the same time, so the first reads them and the others are given what it
-// found, the same object, which is also encoded once. Who falls far behind reads for itself.
+// found, the same object, which is also encoded once. So it is with those that have fallen behind
+// together; who is far behind alone reads for itself.
 //
 // A slab ends at a boundary at the latest. Without them, whoever comes a little later would read
 // up to where the log has grown meanwhile, and stand at a place of its own from then on; with them,
@@ -12,15 +13,17 @@ import { slabsOf, type Source } from "./cursor.ts";
 import type { Timers } from "./timers.ts";
 
 /** What is kept for those that come a little later. */
-const bytesMax = 8 * 1024 * 1024;
-const keptMs = 500;
-/** Positions behind the head beyond which a subscription reads for itself. */
-const nearMax = 50_000;
+const bytesMax = 16 * 1024 * 1024;
+const keptMs = 1_000;
+/** Positions behind the head up to which all are taken to be in one place. */
+const nearMax = 500_000;
+/** Positions of a place farther behind. */
+const placeSize = 16_384;
 /** Positions between boundaries: near a full slab of small events, and of events far apart. */
 const boundaryOfAll = 512;
 const boundaryOfSome = 8_192;
 /** To be given a slab takes this part of the turn that reading one takes. */
-const givenShare = 16;
+const givenShare = 32;
 
 interface Entry {
   readonly slab: Promise<Slab>;
@@ -42,6 +45,8 @@ export interface Following {
 export class SharedSlabs implements StorageWatcher {
   private readonly source: Source & { readonly timers: Timers };
   private readonly followers = new Map<string, number>();
+  /** How many are far behind at a place: by place and selection. */
+  private readonly farBehind = new Map<string, number>();
   /** By selection and first position, the oldest first. */
   private readonly entries = new Map<string, Entry>();
   private bytes = 0;
@@ -58,17 +63,28 @@ export class SharedSlabs implements StorageWatcher {
   follow(selection: Selection): Following {
     const key = keyOf(selection);
     const boundary = selection.kind === "all" ? boundaryOfAll : boundaryOfSome;
-    this.followers.set(key, this.countOf(key) + 1);
+    this.count(this.followers, key, 1);
     let left = false;
+    let stands: string | undefined;
+    const standAt = (place: string | undefined): void => {
+      if (place === stands) return;
+      if (stands !== undefined) this.count(this.farBehind, stands, -1);
+      if (place !== undefined) this.count(this.farBehind, place, 1);
+      stands = place;
+    };
     return {
-      isShared: (first, bound) => this.countOf(key) > 1 && bound - first < nearMax,
+      isShared: (first, bound) => {
+        const isFar = bound - first >= nearMax;
+        standAt(isFar && !left ? `${Math.floor(first / placeSize)} ${key}` : undefined);
+        if (stands !== undefined) return (this.farBehind.get(stands) ?? 0) > 1;
+        return (this.followers.get(key) ?? 0) > 1;
+      },
       take: (read) => this.take(key, upToBoundary(read, boundary)),
       leave: () => {
         if (left) return;
         left = true;
-        const count = this.countOf(key) - 1;
-        if (count > 0) this.followers.set(key, count);
-        else this.followers.delete(key);
+        standAt(undefined);
+        this.count(this.followers, key, -1);
         if (this.followers.size === 0) this.clear();
       },
     };
@@ -82,8 +98,10 @@ export class SharedSlabs implements StorageWatcher {
 
   writeStateChanged(): void {}
 
-  private countOf(key: string): number {
-    return this.followers.get(key) ?? 0;
+  private count(counts: Map<string, number>, key: string, change: 1 | -1): void {
+    const count = (counts.get(key) ?? 0) + change;
+    if (count > 0) counts.set(key, count);
+    else counts.delete(key);
   }
 
   private async take(key: string, read: StorageRead): Promise<Slab> {

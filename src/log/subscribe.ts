@@ -21,6 +21,9 @@ export interface SubscribeSource extends ReadSource {
   readonly clock: () => number;
 }
 
+/** Positions that are read alone before looking whether others are there. */
+const aloneMax = 16_384;
+
 /** The end is fixed here, before anything waits. */
 export function subscribe(
   source: SubscribeSource,
@@ -130,13 +133,19 @@ class Subscription {
   /** Up to the bound, or a little further where somebody else has read that far. */
   private async *slabs(bound: number): AsyncGenerator<Slab> {
     let first = this.through + 1;
-    while (first <= bound && this.readsTogether(first, bound)) {
-      const slab = await this.following.take(this.storageRead(first, bound));
-      if (this.signal.aborted) return;
-      first = slab.through + 1;
-      yield slab;
+    while (first <= bound) {
+      if (this.readsTogether(first, bound)) {
+        const slab = await this.following.take(this.storageRead(first, bound));
+        if (this.signal.aborted) return;
+        first = slab.through + 1;
+        yield slab;
+      } else {
+        const last = Math.min(bound, first + aloneMax - 1);
+        yield* slabsOf(this.source, this.storageRead(first, last), this.signal);
+        if (this.signal.aborted) return;
+        first = last + 1;
+      }
     }
-    yield* slabsOf(this.source, this.storageRead(first, bound), this.signal);
   }
 
   private readsTogether(first: number, bound: number): boolean {

@@ -46,7 +46,6 @@ interface Tally {
   healthy: number;
   waitMsMax: number;
   workMsMax: number;
-  rssMiB: number;
   readonly statuses: Record<string, number>;
   readonly violations: string[];
 }
@@ -64,7 +63,6 @@ export async function malformed(options: MalformedOptions): Promise<CampaignResu
     healthy: 0,
     waitMsMax: 0,
     workMsMax: 0,
-    rssMiB: 0,
     statuses: {},
     violations: [],
   };

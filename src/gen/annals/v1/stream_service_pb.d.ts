@@ -18,6 +18,7 @@ export declare const file_annals_v1_stream_service: GenFile;
  * How long the events of a stream are kept. What a policy removes is gone at once from every read,
  * query, subscription, count and condition, and does not come back with another policy; the space is
  * reclaimed in the background. A removed event's position, version and id are never given to another.
+ * What its age or newer events have just removed, a subscription may still deliver for a second.
  *
  * @generated from message annals.v1.StreamPolicy
  */
