@@ -14,8 +14,7 @@ FROM node:24-bookworm-slim
 ENV NODE_ENV=production \
     ANNALS_DATA=/data \
     ANNALS_HOST=0.0.0.0 \
-    ANNALS_ALLOW_REMOTE=true \
-    MALLOC_ARENA_MAX=2
+    ANNALS_ALLOW_REMOTE=true
 WORKDIR /app
 RUN install -d -o node -g node /data
 COPY --from=build /app/package.json ./
@@ -29,6 +28,5 @@ EXPOSE 7420
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
   CMD ["node", "dist/main.js", "health"]
-# A small young generation, and few arenas of glibc's (above): less memory, and as fast
-# (docs/performance.md).
+# A small young generation: less memory, and as fast (docs/performance.md).
 CMD ["node", "--max-semi-space-size=8", "dist/main.js", "serve"]

@@ -5,9 +5,8 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync } from "node:fs";
 
 const startMsMax = 120_000;
-/** As the Dockerfile starts it. */
+/** As `npm start` and the Dockerfile start it. */
 const nodeFlags = ["--max-semi-space-size=8"];
-const environment = { MALLOC_ARENA_MAX: "2" };
 
 export interface ProductOptions {
   /** The program: compiled, or its sources. */
@@ -39,7 +38,6 @@ export async function startProduct(options: ProductOptions): Promise<Product> {
   const since = performance.now();
   const child = spawn(process.execPath, [...nodeFlags, ...profiling, entry, ...flags], {
     stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, ...environment },
   });
   const stopWithUs = () => child.kill("SIGKILL");
   process.once("exit", stopWithUs);
