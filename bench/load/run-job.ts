@@ -19,7 +19,7 @@ import { cpuSeconds, memoryOf, type Memory } from "./proc.ts";
 import { umadbCalls } from "./umadb-calls.ts";
 
 const readyMsMax = 60_000;
-const boundedMsMax = 600_000;
+const boundedMsMax = 3_600_000;
 const rssEveryMs = 100;
 const headWindowBytes = 65_535;
 
