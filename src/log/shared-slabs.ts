@@ -15,13 +15,20 @@ import type { Timers } from "./timers.ts";
 /** What is kept for those that come a little later. */
 const bytesMax = 16 * 1024 * 1024;
 const keptMs = 1_000;
-/** Positions behind the head up to which all are taken to be in one place. */
-const nearMax = 500_000;
-/** Positions of a place farther behind. */
-const placeSize = 16_384;
-/** Positions between boundaries: near a full slab of small events, and of events far apart. */
-const boundaryOfAll = 512;
-const boundaryOfSome = 8_192;
+interface Manner {
+  /** Positions behind the head up to which all are taken to be in one place. */
+  readonly nearMax: number;
+  /** Positions of a place farther behind, where those that meet read together too. */
+  readonly placeSize: number;
+  /** Positions between boundaries. */
+  readonly boundary: number;
+}
+
+/** Near a full slab of small events between boundaries. */
+const ofAll: Manner = { nearMax: 500_000, placeSize: 16_384, boundary: 512 };
+/** Events may be far apart, and each read costs a look into the index: as few reads as can be. */
+const ofSome: Manner = { nearMax: 50_000, placeSize: Infinity, boundary: Infinity };
+
 /** To be given a slab takes this part of the turn that reading one takes. */
 const givenShare = 32;
 
@@ -39,6 +46,8 @@ export interface Following {
    * The slab at the beginning of the read's positions; it may end before they do, or go further.
    */
   take(read: StorageRead): Promise<Slab>;
+  /** The last position to read up to alone, from `first` on, before asking again. */
+  aloneUpTo(first: number): number;
   leave(): void;
 }
 
@@ -62,7 +71,7 @@ export class SharedSlabs implements StorageWatcher {
 
   follow(selection: Selection): Following {
     const key = keyOf(selection);
-    const boundary = selection.kind === "all" ? boundaryOfAll : boundaryOfSome;
+    const { nearMax, placeSize, boundary } = selection.kind === "all" ? ofAll : ofSome;
     this.count(this.followers, key, 1);
     let left = false;
     let stands: string | undefined;
@@ -75,11 +84,13 @@ export class SharedSlabs implements StorageWatcher {
     return {
       isShared: (first, bound) => {
         const isFar = bound - first >= nearMax;
+        if (isFar && placeSize === Infinity) return false;
         standAt(isFar && !left ? `${Math.floor(first / placeSize)} ${key}` : undefined);
         if (stands !== undefined) return (this.farBehind.get(stands) ?? 0) > 1;
         return (this.followers.get(key) ?? 0) > 1;
       },
       take: (read) => this.take(key, upToBoundary(read, boundary)),
+      aloneUpTo: (first) => first + placeSize - 1,
       leave: () => {
         if (left) return;
         left = true;
@@ -158,6 +169,7 @@ async function firstSlab(source: Source, read: StorageRead): Promise<Slab> {
 }
 
 function upToBoundary(read: StorageRead, boundary: number): StorageRead {
+  if (boundary === Infinity) return read;
   const { first, last } = read.positions;
   const end = Math.ceil(first / boundary) * boundary;
   return end < last ? { ...read, positions: { first, last: end } } : read;

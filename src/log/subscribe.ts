@@ -21,9 +21,6 @@ export interface SubscribeSource extends ReadSource {
   readonly clock: () => number;
 }
 
-/** Positions that are read alone before looking whether others are there. */
-const aloneMax = 16_384;
-
 /** The end is fixed here, before anything waits. */
 export function subscribe(
   source: SubscribeSource,
@@ -140,7 +137,7 @@ class Subscription {
         first = slab.through + 1;
         yield slab;
       } else {
-        const last = Math.min(bound, first + aloneMax - 1);
+        const last = Math.min(bound, this.following.aloneUpTo(first));
         yield* slabsOf(this.source, this.storageRead(first, last), this.signal);
         if (this.signal.aborted) return;
         first = last + 1;
