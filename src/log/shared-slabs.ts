@@ -1,11 +1,10 @@
 // Slabs that several subscriptions of one selection read together: near the head they all ask for
 // the same events at about the same time, so the first reads them and the others are given what it
-// found, the same object, which is also encoded once. So it is with those that have fallen behind
-// together; who is far behind alone reads for itself.
+// found, the same object, which is also encoded once. Who is far behind reads for itself.
 //
-// A slab ends at a boundary at the latest. Without them, whoever comes a little later would read
-// up to where the log has grown meanwhile, and stand at a place of its own from then on; with them,
-// those that are behind meet again.
+// A slab of everything ends at a boundary at the latest. Without them, whoever comes a little later
+// would read up to where the log has grown meanwhile, and stand at a place of its own from then on;
+// with them, those that are behind meet again.
 
 import type { Selection } from "../domain/query.ts";
 import type { Advance, Slab, StorageRead, StorageWatcher } from "../storage/storage.ts";
@@ -15,19 +14,18 @@ import type { Timers } from "./timers.ts";
 /** What is kept for those that come a little later. */
 const bytesMax = 16 * 1024 * 1024;
 const keptMs = 1_000;
+
 interface Manner {
-  /** Positions behind the head up to which all are taken to be in one place. */
+  /** Positions behind the head from which on a subscription reads for itself. */
   readonly nearMax: number;
-  /** Positions of a place farther behind, where those that meet read together too. */
-  readonly placeSize: number;
   /** Positions between boundaries. */
   readonly boundary: number;
 }
 
 /** Near a full slab of small events between boundaries. */
-const ofAll: Manner = { nearMax: 500_000, placeSize: 16_384, boundary: 512 };
+const ofAll: Manner = { nearMax: 500_000, boundary: 512 };
 /** Events may be far apart, and each read costs a look into the index: as few reads as can be. */
-const ofSome: Manner = { nearMax: 50_000, placeSize: Infinity, boundary: Infinity };
+const ofSome: Manner = { nearMax: 50_000, boundary: Infinity };
 
 /** To be given a slab takes this part of the turn that reading one takes. */
 const givenShare = 32;
@@ -46,16 +44,12 @@ export interface Following {
    * The slab at the beginning of the read's positions; it may end before they do, or go further.
    */
   take(read: StorageRead): Promise<Slab>;
-  /** The last position to read up to alone, from `first` on, before asking again. */
-  aloneUpTo(first: number): number;
   leave(): void;
 }
 
 export class SharedSlabs implements StorageWatcher {
   private readonly source: Source & { readonly timers: Timers };
   private readonly followers = new Map<string, number>();
-  /** How many are far behind at a place: by place and selection. */
-  private readonly farBehind = new Map<string, number>();
   /** By selection and first position, the oldest first. */
   private readonly entries = new Map<string, Entry>();
   private bytes = 0;
@@ -71,31 +65,18 @@ export class SharedSlabs implements StorageWatcher {
 
   follow(selection: Selection): Following {
     const key = keyOf(selection);
-    const { nearMax, placeSize, boundary } = selection.kind === "all" ? ofAll : ofSome;
-    this.count(this.followers, key, 1);
+    const { nearMax, boundary } = selection.kind === "all" ? ofAll : ofSome;
+    this.followers.set(key, this.countOf(key) + 1);
     let left = false;
-    let stands: string | undefined;
-    const standAt = (place: string | undefined): void => {
-      if (place === stands) return;
-      if (stands !== undefined) this.count(this.farBehind, stands, -1);
-      if (place !== undefined) this.count(this.farBehind, place, 1);
-      stands = place;
-    };
     return {
-      isShared: (first, bound) => {
-        const isFar = bound - first >= nearMax;
-        if (isFar && placeSize === Infinity) return false;
-        standAt(isFar && !left ? `${Math.floor(first / placeSize)} ${key}` : undefined);
-        if (stands !== undefined) return (this.farBehind.get(stands) ?? 0) > 1;
-        return (this.followers.get(key) ?? 0) > 1;
-      },
+      isShared: (first, bound) => this.countOf(key) > 1 && bound - first < nearMax,
       take: (read) => this.take(key, upToBoundary(read, boundary)),
-      aloneUpTo: (first) => first + placeSize - 1,
       leave: () => {
         if (left) return;
         left = true;
-        standAt(undefined);
-        this.count(this.followers, key, -1);
+        const count = this.countOf(key) - 1;
+        if (count > 0) this.followers.set(key, count);
+        else this.followers.delete(key);
         if (this.followers.size === 0) this.clear();
       },
     };
@@ -109,10 +90,8 @@ export class SharedSlabs implements StorageWatcher {
 
   writeStateChanged(): void {}
 
-  private count(counts: Map<string, number>, key: string, change: 1 | -1): void {
-    const count = (counts.get(key) ?? 0) + change;
-    if (count > 0) counts.set(key, count);
-    else counts.delete(key);
+  private countOf(key: string): number {
+    return this.followers.get(key) ?? 0;
   }
 
   private async take(key: string, read: StorageRead): Promise<Slab> {

@@ -130,19 +130,13 @@ class Subscription {
   /** Up to the bound, or a little further where somebody else has read that far. */
   private async *slabs(bound: number): AsyncGenerator<Slab> {
     let first = this.through + 1;
-    while (first <= bound) {
-      if (this.readsTogether(first, bound)) {
-        const slab = await this.following.take(this.storageRead(first, bound));
-        if (this.signal.aborted) return;
-        first = slab.through + 1;
-        yield slab;
-      } else {
-        const last = Math.min(bound, this.following.aloneUpTo(first));
-        yield* slabsOf(this.source, this.storageRead(first, last), this.signal);
-        if (this.signal.aborted) return;
-        first = last + 1;
-      }
+    while (first <= bound && this.readsTogether(first, bound)) {
+      const slab = await this.following.take(this.storageRead(first, bound));
+      if (this.signal.aborted) return;
+      first = slab.through + 1;
+      yield slab;
     }
+    yield* slabsOf(this.source, this.storageRead(first, bound), this.signal);
   }
 
   private readsTogether(first: number, bound: number): boolean {
