@@ -34,7 +34,8 @@ export const noTerm: TermHead = Object.freeze({
   last: 0,
 });
 
-const rememberedTermsMax = 400_000;
+/** At 70 bytes for one with a short name: what a store of ten million events carries in one use. */
+const rememberedTermsMax = 2_200_000;
 const seeksAtOnceMax = 64;
 
 export class Terms {
@@ -65,7 +66,7 @@ export class Terms {
       missing.forEach((i, at) => {
         const { kind, name } = terms[i] as Term;
         found[i] = loaded[at] as TermHead;
-        if (head === this.head && !this.table.has(kind, name)) {
+        if (head === this.head && !this.table.get(kind, name)) {
           this.table.set(kind, name, loaded[at] as TermHead);
         }
       });
