@@ -6,7 +6,7 @@ import { mkdirSync } from "node:fs";
 
 const startMsMax = 120_000;
 /** As `npm start` and the Dockerfile start it. */
-const nodeFlags = ["--max-semi-space-size=8"];
+const nodeFlags = ["--max-semi-space-size=8", "--initial-old-space-size=64"];
 
 export interface ProductOptions {
   /** The program: compiled, or its sources. */

@@ -23,7 +23,7 @@ export async function append(
   const converted = appendFromBytes(request, context);
   const ahead = context.log.lookAhead(converted);
   const ready = ahead === undefined ? converted : await ahead;
-  const { outcome, head } = await context.log.append(ready, call.signal);
+  const { outcome, head } = await context.log.append(ready, call);
   return answerOf(ready, outcome, head);
 }
 

@@ -21,6 +21,7 @@ import type { TakeOne } from "./direct-one.ts";
 import type { TakePipe } from "./direct-pipe.ts";
 import { decodeRequest } from "./decode.ts";
 import type { Edge } from "./edge.ts";
+import { Pieces, type Message } from "./pieces.ts";
 import { bidi, directBidi, directStreaming, serverStreaming } from "./streaming.ts";
 import { directUnary, unary, type UnaryBytes } from "./unary.ts";
 
@@ -42,7 +43,7 @@ export interface TakesBytes<H> {
 type Input<M> = M extends { input: infer I extends DescMessage } ? MessageShape<I> : never;
 type Output<M> = M extends { output: infer O extends DescMessage } ? MessageShape<O> : never;
 type Unary<I, O> = (request: I, call: Call) => Promise<Answer<O>> | Answer<O>;
-type Streaming<I, O> = (request: I, call: Call) => AsyncIterable<Answer<O>>;
+type Streaming<I, O> = (request: I, call: Call) => AsyncIterable<Answer<O> | Pieces>;
 /** Messages that came together are taken together, and so are answers that are ready. */
 type PipeOfBytes<O> = (
   requests: AsyncIterable<readonly Buffer[]>,
@@ -107,10 +108,12 @@ function adapt(edge: Edge, method: DescMethod, path: string, handler: AnyHandler
   const run = takesBytes ? handler.bytes : handler;
   const decode = (bytes: Buffer): unknown =>
     takesBytes ? bytes : decodeRequest(method.input, bytes);
-  const encode = (answer: unknown): Buffer => encodeAnswer(method.output, answer);
+  const encode = (answer: unknown): Message =>
+    answer instanceof Pieces ? answer : encodeAnswer(method.output, answer);
   switch (method.methodKind) {
     case "unary": {
-      const bytes: UnaryBytes = async (request, call) => encode(await run(decode(request), call));
+      const bytes: UnaryBytes = async (request, call) =>
+        encodeAnswer(method.output, await run(decode(request), call));
       return {
         underGrpcJs: unary(edge, path, bytes),
         direct: { one: directUnary(edge, path, bytes) },

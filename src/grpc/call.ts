@@ -1,8 +1,10 @@
 // One call: when it must end before its answer is complete. Cancellation by the client and the
-// call's deadline become one AbortSignal, whose reason is the failure they stand for.
+// call's deadline become one signal, whose reason is the failure they stand for: the call itself,
+// or an AbortSignal.
 
 import type { Metadata } from "@grpc/grpc-js";
 import { AnnalsError } from "../domain/errors.ts";
+import type { CancelListener, CancelSignal } from "../log/cancellation.ts";
 import { timeoutHeader } from "./timeout.ts";
 
 /** What this file needs of a call, whoever carries it. */
@@ -29,13 +31,14 @@ export const streamingWords: Words = {
   deadlineExceeded: "the call's deadline passed; what was answered before holds",
 };
 
-export class Call {
+export class Call implements CancelSignal {
   /** Called once, after the signal: the place to answer a call that is over before its time. */
   onEnded: ((reason: AnnalsError) => void) | undefined;
   readonly #source: ServerCall;
   #controller: AbortController | undefined;
   #reason: AnnalsError | undefined;
   #timer: NodeJS.Timeout | undefined;
+  readonly #listeners: CancelListener[] = [];
   #settled = false;
 
   /** `timeoutMs`: until its deadline; absent: it has none. */
@@ -53,6 +56,20 @@ export class Call {
     this.#controller ??= new AbortController();
     if (this.#reason !== undefined) this.#controller.abort(this.#reason);
     return this.#controller.signal;
+  }
+
+  get aborted(): boolean {
+    return this.#reason !== undefined;
+  }
+
+  /** For few listeners at a time. */
+  addEventListener(_: "abort", listener: CancelListener): void {
+    this.#listeners.push(listener);
+  }
+
+  removeEventListener(_: "abort", listener: CancelListener): void {
+    const at = this.#listeners.indexOf(listener);
+    if (at >= 0) this.#listeners.splice(at, 1);
   }
 
   /** Why the call is over, if it is. */
@@ -78,6 +95,7 @@ export class Call {
     this.#reason = new AnnalsError({ reason }, message);
     clearTimeout(this.#timer);
     this.#controller?.abort(this.#reason);
+    for (const listener of this.#listeners.splice(0)) listener.handleEvent();
     this.onEnded?.(this.#reason);
   }
 }

@@ -38,7 +38,7 @@ export class DirectOne extends DirectCall {
     this.#bounds = bounds;
   }
 
-  protected arrived(bytes: Buffer): void {
+  arrived(bytes: Buffer): void {
     if (this.ended) return;
     const { unfinished, receiveBytesMax } = this.#bounds;
     const hasRoom = unfinished.grow(this.#heldBytes, bytes.length);
@@ -57,7 +57,7 @@ export class DirectOne extends DirectCall {
     }
   }
 
-  protected complete(): void {
+  complete(): void {
     if (this.ended) return;
     if (this.#bytes === 0) {
       return this.refuse(new StatusError(Code.UNIMPLEMENTED, "no request message"));

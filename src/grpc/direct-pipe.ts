@@ -43,7 +43,7 @@ export class DirectPipe extends DirectCall {
     return this.#incoming;
   }
 
-  protected arrived(bytes: Buffer): void {
+  arrived(bytes: Buffer): void {
     // What nobody wants any more is taken, so that the connection does not wait for it.
     if (this.ended || this.#broken) return;
     const rest = this.#parts.length === 0 ? bytes : this.#joined(bytes);
@@ -51,7 +51,7 @@ export class DirectPipe extends DirectCall {
     if (this.#incoming?.isFull === true) this.stream.pause();
   }
 
-  protected complete(): void {
+  complete(): void {
     if (this.#broken) return;
     if (this.#bytes > 0) this.#break(endsWithin());
     else this.#incoming?.end();

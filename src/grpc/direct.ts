@@ -7,13 +7,14 @@
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { status as Code } from "@grpc/grpc-js";
 import type { ServerCall } from "./call.ts";
+import { piecesOf, type Message } from "./pieces.ts";
 import { StatusError, trailersOf, type CallStatus } from "./status.ts";
 import type { UnfinishedRequests } from "./unfinished-requests.ts";
 
 /** Where the answers of a call go. Each of them may be called on a call that is over. */
 export interface Sink {
   /** `taken`: once the connection has it, or the call is over. */
-  write(message: Buffer, taken: () => void): void;
+  write(message: Message, taken: () => void): void;
   end(): void;
   fail(status: CallStatus): void;
 }
@@ -42,7 +43,7 @@ export const statusHeaders: OutgoingHttpHeaders = {
 };
 const statusOk: OutgoingHttpHeaders = { "grpc-status": "0", "grpc-message": "OK" };
 
-export abstract class DirectCall implements ServerCall, Sink {
+export abstract class DirectCall implements ServerCall, Sink, StreamListener {
   /** Milliseconds until its deadline; undefined: none. */
   readonly timeoutMs: number | undefined;
   protected readonly stream: ServerHttp2Stream;
@@ -50,25 +51,19 @@ export abstract class DirectCall implements ServerCall, Sink {
   #begun = false;
   #ended = false;
   /** Messages of this turn, and whom to tell when they are taken. */
-  #waiting: Buffer[] = [];
+  #waiting: Message[] = [];
   #waitingTaken: (() => void)[] = [];
-  #trailers: OutgoingHttpHeaders = statusOk;
+  trailers: OutgoingHttpHeaders = statusOk;
   #onCancelled: (() => void) | undefined;
 
   constructor(stream: ServerHttp2Stream, timeoutMs: number | undefined) {
     this.stream = stream;
     this.timeoutMs = timeoutMs;
-    stream.on("data", (bytes: Buffer) => this.arrived(bytes));
-    stream.on("end", () => this.complete());
-    stream.on("close", () => this.#closed());
-    // Whatever goes wrong with a stream closes it, too.
-    stream.on("error", () => {});
+    tell(stream, this);
   }
 
-  /** Bytes of the request; also after the answer has ended. */
-  protected abstract arrived(bytes: Buffer): void;
-  /** The client has said all. */
-  protected abstract complete(): void;
+  abstract arrived(bytes: Buffer): void;
+  abstract complete(): void;
   /** What is held of the request is not needed any more. */
   protected abstract letGo(): void;
 
@@ -86,7 +81,7 @@ export abstract class DirectCall implements ServerCall, Sink {
   }
 
   /** What is sent in one turn goes out together. */
-  write(message: Buffer, taken: () => void): void {
+  write(message: Message, taken: () => void): void {
     if (this.#isOver) return taken();
     if (this.#waiting.length === 0) process.nextTick(this.#flush);
     this.#waiting.push(message);
@@ -121,7 +116,6 @@ export abstract class DirectCall implements ServerCall, Sink {
   #begin(): void {
     if (this.#begun) return;
     this.#begun = true;
-    this.stream.on("wantTrailers", () => this.stream.sendTrailers(this.#trailers));
     this.stream.respond(answerHeaders, { waitForTrailers: true });
   }
 
@@ -143,7 +137,7 @@ export abstract class DirectCall implements ServerCall, Sink {
   }
 
   /** Little is copied into one piece behind its prefixes; of much only the prefixes are made. */
-  #put(messages: readonly Buffer[], isLast: boolean, taken?: () => void): void {
+  #put(messages: readonly Message[], isLast: boolean, taken?: () => void): void {
     let bytes = 0;
     for (const message of messages) bytes += prefixBytes + message.length;
     if (bytes <= copiedBytesMax) {
@@ -153,9 +147,9 @@ export abstract class DirectCall implements ServerCall, Sink {
       return;
     }
     this.stream.cork();
-    messages.forEach((message, i) => {
-      this.stream.write(prefixOf(message));
-      this.stream.write(message, i === messages.length - 1 ? taken : undefined);
+    const pieces = messages.flatMap((message) => [prefixOf(message), ...piecesOf(message)]);
+    pieces.forEach((piece, i) => {
+      this.stream.write(piece, i === pieces.length - 1 ? taken : undefined);
     });
     this.stream.uncork();
     if (isLast) this.stream.end();
@@ -166,7 +160,7 @@ export abstract class DirectCall implements ServerCall, Sink {
     this.#ended = true;
     const trailers = status === undefined ? statusOk : headersOf(status);
     if (this.#begun || this.#waiting.length > 0) {
-      this.#trailers = trailers;
+      this.trailers = trailers;
       if (this.#waiting.length > 0) this.#send(true);
       else this.stream.end();
     } else {
@@ -181,12 +175,40 @@ export abstract class DirectCall implements ServerCall, Sink {
     if (!this.stream.readableEnded) this.stream.close(constants.NGHTTP2_NO_ERROR);
   }
 
-  #closed(): void {
+  closed(): void {
     this.letGo();
     if (this.#ended) return;
     this.#cancelled = true;
     this.#onCancelled?.();
   }
+}
+
+/** Who is told what comes of a stream. */
+interface StreamListener {
+  readonly trailers: OutgoingHttpHeaders;
+  /** Bytes of the request; also after the answer has ended. */
+  arrived(bytes: Buffer): void;
+  /** The client has said all. */
+  complete(): void;
+  /** The last it hears. */
+  closed(): void;
+}
+
+/**
+ * A closed stream lets go of its listener: it may itself be held for a while by memory nobody uses
+ * any more (Node's tables of streams lead from each to the next), until all of that is collected.
+ */
+function tell(stream: ServerHttp2Stream, whom: StreamListener): void {
+  let listener: StreamListener | undefined = whom;
+  stream.on("data", (bytes: Buffer) => listener?.arrived(bytes));
+  stream.on("end", () => listener?.complete());
+  stream.on("wantTrailers", () => stream.sendTrailers(listener?.trailers ?? statusOk));
+  stream.on("close", () => {
+    listener?.closed();
+    listener = undefined;
+  });
+  // Whatever goes wrong with a stream closes it, too.
+  stream.on("error", () => {});
 }
 
 /** What is wrong with a message, as its prefix at `at` says; else its length in bytes. */
@@ -217,19 +239,22 @@ export function headersOf(status: CallStatus): OutgoingHttpHeaders {
   };
 }
 
-function framed(messages: readonly Buffer[], bytes: number): Buffer {
+function framed(messages: readonly Message[], bytes: number): Buffer {
   const piece = Buffer.allocUnsafe(bytes);
   let offset = 0;
   for (const message of messages) {
     piece[offset] = 0;
     piece.writeUInt32BE(message.length, offset + 1);
-    piece.set(message, offset + prefixBytes);
-    offset += prefixBytes + message.length;
+    offset += prefixBytes;
+    for (const part of piecesOf(message)) {
+      piece.set(part, offset);
+      offset += part.length;
+    }
   }
   return piece;
 }
 
-function prefixOf(message: Buffer): Buffer {
+function prefixOf(message: Message): Buffer {
   const prefix = Buffer.allocUnsafe(prefixBytes);
   prefix[0] = 0;
   prefix.writeUInt32BE(message.length, 1);

@@ -5,6 +5,7 @@
 
 import type { Outstanding } from "../log/outstanding.ts";
 import type { Sink } from "./direct.ts";
+import type { Message } from "./pieces.ts";
 
 export class Outgoing {
   readonly #sink: Pick<Sink, "write">;
@@ -32,7 +33,7 @@ export class Outgoing {
   }
 
   /** Takes the message. Answers a promise where the next one has to wait for room. */
-  send(message: Buffer): Promise<void> | undefined {
+  send(message: Message): Promise<void> | undefined {
     if (this.#over) return undefined;
     this.#bytes += message.length;
     this.#outstanding.given(message.length);

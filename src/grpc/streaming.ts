@@ -12,11 +12,12 @@ import type { Sink } from "./direct.ts";
 import { failed, type Edge } from "./edge.ts";
 import { incomingThrough } from "./incoming.ts";
 import { Outgoing } from "./outgoing.ts";
+import { inOnePiece, type Message } from "./pieces.ts";
 import { trailersOf } from "./status.ts";
 
 /** A request's bytes, or a pipe of them, to answers, one by one or some together. */
 export type Run<I> = (request: I, call: Call) => AsyncIterable<unknown>;
-type Encode = (answer: unknown) => Buffer;
+type Encode = (answer: unknown) => Message;
 
 /**
  * Bytes of answers on their way to the connection, of one call: one batch and a half, so that the
@@ -132,7 +133,7 @@ function end({ edge, method, sink, call }: Exchange, error: unknown): void {
 /** grpc-js takes the status of a streaming call as an event. */
 function sinkOf(source: Source): Sink {
   return {
-    write: (message, taken) => void source.write(message, taken),
+    write: (message, taken) => void source.write(inOnePiece(message), taken),
     end: () => void source.end(),
     fail: (status) => {
       if (source.destroyed) return;

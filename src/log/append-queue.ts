@@ -10,7 +10,7 @@ import { decideGroup, factsNeeded, type Decision, type Proposal } from "../domai
 import { AnnalsError, type Reason } from "../domain/errors.ts";
 import type { Limits } from "../domain/limits.ts";
 import type { Commit, Facts, Head, NoteChange, Storage } from "../storage/storage.ts";
-import { cancellation } from "./cancellation.ts";
+import { cancellation, type CancelSignal } from "./cancellation.ts";
 import { checkpointNotes, loadCheckpoints } from "./checkpoint-notes.ts";
 import { WaitingLine, weightOf, type Answer, type Entry, type Waiting } from "./waiting-line.ts";
 
@@ -57,20 +57,23 @@ export class AppendQueue {
   }
 
   /** Answers as `EventLog.append` promises. */
-  add(append: Append, signal?: AbortSignal): Promise<Answer> {
+  add(append: Append, signal?: CancelSignal): Promise<Answer> {
     return this.propose(append, signal);
   }
 
   /** As `add`. */
   addCheckpoint(
     request: CheckpointRequest,
-    signal?: AbortSignal,
+    signal?: CancelSignal,
   ): Promise<Answer<CheckpointOutcome>> {
     return this.propose(request, signal);
   }
 
   /** As `add`. */
-  addLifecycle(request: LifecycleRequest, signal?: AbortSignal): Promise<Answer<LifecycleOutcome>> {
+  addLifecycle(
+    request: LifecycleRequest,
+    signal?: CancelSignal,
+  ): Promise<Answer<LifecycleOutcome>> {
     return this.propose(request, signal);
   }
 
@@ -84,7 +87,7 @@ export class AppendQueue {
     await this.enter(rider, weightOf(rider));
   }
 
-  private propose<O>(proposal: Proposal, signal?: AbortSignal): Promise<Answer<O>> {
+  private propose<O>(proposal: Proposal, signal?: CancelSignal): Promise<Answer<O>> {
     if (this.stopping) return refused({ reason: "STOPPING" }, "stopping: nothing was stored");
     if (signal?.aborted === true) return Promise.reject(cancellation(signal));
     const bytes = weightOf(proposal);
@@ -94,7 +97,7 @@ export class AppendQueue {
     return this.enter(proposal, bytes, signal);
   }
 
-  private enter<O>(entry: Entry, bytes: number, signal?: AbortSignal): Promise<Answer<O>> {
+  private enter<O>(entry: Entry, bytes: number, signal?: CancelSignal): Promise<Answer<O>> {
     const answer = this.line.enter<O>(entry, bytes, signal);
     if (!this.running) {
       this.running = true;

@@ -17,6 +17,7 @@ import type {
   ReclaimStatus,
   WriteState,
 } from "../storage/storage.ts";
+import type { CancelSignal } from "./cancellation.ts";
 
 /** A place in a read, inclusive. Times are microseconds since 1970, UTC. */
 export type Bound =
@@ -194,7 +195,7 @@ export interface EventLog {
    * no effect. Throws OVERLOADED, DISK_FULL, RECOVERING, STOPPING (nothing stored),
    * OUTCOME_UNKNOWN.
    */
-  append(append: Append, signal?: AbortSignal): Promise<{ outcome: Outcome; head: number }>;
+  append(append: Append, signal?: CancelSignal): Promise<{ outcome: Outcome; head: number }>;
 
   /**
    * The append with what its condition is about looked up beforehand, so that it does not keep

@@ -7,7 +7,7 @@ import type { CheckpointUpdate } from "../domain/checkpoint.ts";
 import type { LifecycleRequest } from "../domain/decide-lifecycle.ts";
 import type { Proposal } from "../domain/decide.ts";
 import type { NoteChange } from "../storage/storage.ts";
-import { cancellation } from "./cancellation.ts";
+import { cancellation, type CancelSignal } from "./cancellation.ts";
 
 /** What one item of a condition weighs beside one event: it is looked up in the index and here. */
 const conditionItemWork = 8;
@@ -47,7 +47,7 @@ export class WaitingLine {
   }
 
   /** Settles with what becomes of the entry; rejects when its signal aborts in line. */
-  enter<O>(entry: Entry, bytes: number, signal?: AbortSignal): Promise<Answer<O>> {
+  enter<O>(entry: Entry, bytes: number, signal?: CancelSignal): Promise<Answer<O>> {
     return new Promise<Answer<O>>((resolve, reject) => {
       const settle = resolve as (answer: Answer<unknown>) => void;
       const waiting = new Waiting(this, entry, bytes, signal, settle, reject);
@@ -105,7 +105,7 @@ export class WaitingLine {
 export class Waiting {
   readonly entry: Entry;
   readonly bytes: number;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: CancelSignal | undefined;
   readonly resolve: (answer: Answer<unknown>) => void;
   readonly reject: (error: unknown) => void;
   previous: Waiting | undefined;
@@ -116,7 +116,7 @@ export class Waiting {
     line: WaitingLine,
     entry: Entry,
     bytes: number,
-    signal: AbortSignal | undefined,
+    signal: CancelSignal | undefined,
     resolve: (answer: Answer<unknown>) => void,
     reject: (error: unknown) => void,
   ) {

@@ -8,7 +8,8 @@ import { composeFrame } from "../../src/domain/record.ts";
 import type { RecordedEvent } from "../../src/gen/annals/v1/event_pb.js";
 import { ReadResponseSchema } from "../../src/gen/annals/v1/read_pb.js";
 import { LoadResponseSchema } from "../../src/gen/annals/v1/snapshot_pb.js";
-import { batchMessages } from "../../src/grpc/convert/batches.ts";
+import { batchInPieces, batchMessages } from "../../src/grpc/convert/batches.ts";
+import { inOnePiece, Pieces } from "../../src/grpc/pieces.ts";
 import type { EventView } from "../../src/grpc/convert/read-request.ts";
 import type { Batch } from "../../src/log/verbs.ts";
 import { newEvent, type EventSketch } from "../support/events.ts";
@@ -72,6 +73,23 @@ describe("a batch in the full view", () => {
   test("without events is no message", () => {
     expect(messagesOf({ frames: [], count: 0, bytes: 0, through: 9 }, "full")).toEqual([]);
     expect(messagesOf({ frames: [], count: 0, bytes: 0, through: 9 }, "json")).toEqual([]);
+  });
+});
+
+describe("a batch in pieces", () => {
+  test("is the same message, in large pieces only, and only in the full view", () => {
+    const sizes = fc.array(fc.integer({ min: 0, max: 20_000 }), { maxLength: 6 });
+    fc.assert(
+      fc.property(sizes, fc.constantFrom<EventView>("full", "headers", "json"), (bytes, view) => {
+        const batch = batchOf(bytes.map((size) => ({ data: Buffer.alloc(size, "a") })));
+        const [whole] = batchMessages(batch, 0x0a, view, defaultLimits);
+        const [message] = batchInPieces(batch, 0x0a, view, defaultLimits);
+        expect(message && inOnePiece(message)).toEqual(whole);
+        expect(message?.length).toBe(whole?.length);
+        const isCoarse = batch.count > 0 && batch.bytes / batch.count >= 4_096;
+        expect(message instanceof Pieces).toBe(isCoarse && view === "full");
+      }),
+    );
   });
 });
 

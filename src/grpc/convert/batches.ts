@@ -7,6 +7,7 @@ import type { Limits } from "../../domain/limits.ts";
 import { recordsIn } from "../../domain/record.ts";
 import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
 import type { Batch } from "../../log/verbs.ts";
+import { Pieces, type Message } from "../pieces.ts";
 import { valueBytesOfText } from "./json-value.ts";
 import type { EventView } from "./read-request.ts";
 
@@ -18,6 +19,9 @@ const tagJson = 0x42;
 
 /** Below the 4 MiB that clients take by default. */
 const messageBytesMax = 4 * 1024 * 1024 - 16 * 1024;
+
+/** Pieces of this size, on average, are better sent than copied. */
+const pieceBytesMin = 4 * 1024;
 
 /**
  * The batch as messages whose field `tag` is an `EventBatch`: `ReadResponse.batch` and its
@@ -48,6 +52,22 @@ export function batchMessages(
   }
   messages.push(wrap(tag, frames));
   return messages;
+}
+
+/** As `batchMessages`: what was read in large pieces is sent in them. For one client alone. */
+export function batchInPieces(
+  batch: Batch,
+  tag: number,
+  view: EventView,
+  limits: Limits,
+): readonly Message[] {
+  const { frames, bytes } = batch;
+  // Not small ones: each may be all that holds a whole chunk in memory.
+  const isCoarse = frames.length > 0 && bytes >= frames.length * pieceBytesMin;
+  if (!isCoarse || view !== "full" || bytes > messageBytesMax) {
+    return batchMessages(batch, tag, view, limits);
+  }
+  return [new Pieces([tagAndLength(tag, bytes), ...frames])];
 }
 
 type Encoded = Partial<Record<EventView, readonly Buffer[]>>;
@@ -89,6 +109,13 @@ export function wrap(tag: number, parts: readonly Uint8Array[]): Buffer {
     offset += part.length;
   }
   return field;
+}
+
+function tagAndLength(tag: number, bytes: number): Buffer {
+  const head = Buffer.allocUnsafe(1 + varintBytes(bytes));
+  head[0] = tag;
+  writeVarint(head, 1, bytes);
+  return head;
 }
 
 function withoutData(record: Uint8Array): Uint8Array[] {

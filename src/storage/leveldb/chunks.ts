@@ -6,6 +6,8 @@ import type { Range } from "../storage.ts";
 import { openChunk, type Chunk } from "./chunk.ts";
 import type { Core } from "./core.ts";
 import { chunkKey } from "./keys.ts";
+import type { Scan } from "./kv.ts";
+import { openScan } from "./scan.ts";
 
 const chunksPerPageMax = 1_000;
 const chunksPerMemoryPage = 32;
@@ -21,19 +23,32 @@ export async function* chunksForwards(
   pageBytes: number,
 ): AsyncGenerator<readonly Chunk[]> {
   let next = range.first;
-  let ahead = fetchPage(core, next, head, pageBytes);
-  while (next <= range.last) {
-    const page = await ahead;
-    const last = page.at(-1);
-    if (!last) throw missing(next, range.last);
-    for (const chunk of page) {
-      if (next === range.first ? chunk.first > next : chunk.first !== next) {
-        throw missing(next, chunk.first - 1);
+  if (next > range.last) return;
+  const scan = openScan(core.kv, {
+    first: chunkKey(next),
+    last: chunkKey(head),
+    limit: chunksPerPageMax,
+    bytesMax: pageBytes,
+    fillCache: false,
+  });
+  try {
+    let ahead = fetchPage(scan);
+    while (next <= range.last) {
+      const page = await ahead;
+      const last = page.at(-1);
+      if (!last) throw missing(next, range.last);
+      for (const chunk of page) {
+        if (next === range.first ? chunk.first > next : chunk.first !== next) {
+          throw missing(next, chunk.first - 1);
+        }
+        next = chunk.last + 1;
       }
-      next = chunk.last + 1;
+      if (next <= range.last) ahead = fetchPage(scan);
+      yield page;
     }
-    if (next <= range.last) ahead = fetchPage(core, next, head, pageBytes);
-    yield page;
+  } finally {
+    // A page that was fetched ahead may still be on its way: nobody waits for it.
+    scan.close().catch(() => {});
   }
 }
 
@@ -58,21 +73,10 @@ export async function* chunksFromMemory(
   }
 }
 
-function fetchPage(
-  core: Core,
-  first: number,
-  head: number,
-  bytesMax: number,
-): Promise<readonly Chunk[]> {
-  const page = core.kv
-    .page({
-      first: chunkKey(first),
-      last: chunkKey(head),
-      limit: chunksPerPageMax,
-      bytesMax,
-      fillCache: false,
-    })
-    .then((entries) => entries.map(([key, value]) => openChunk(key, value)));
+function fetchPage(scan: Scan): Promise<readonly Chunk[]> {
+  const page = scan.next().then((entries) => {
+    return entries.map(([key, value]) => openChunk(key, value));
+  });
   // Fetched ahead: the consumer may never come back for it.
   page.catch(() => {});
   return page;

@@ -3,12 +3,14 @@
 // events or of a snapshot, shows at the next start.
 
 import type { Kv, WriteBatch } from "./kv.ts";
+import { openScan } from "./scan.ts";
 
 /** `written` is told the entries of each durable batch. */
 export function countedKv(kv: Kv, written: (entries: number) => void): Kv {
   return {
     getMany: (keys) => kv.getMany(keys),
     page: (range) => kv.page(range),
+    scan: (range) => openScan(kv, range),
     batch: () => counted(kv.batch(), written),
     flush: () => kv.flush(),
     compact: (first, last) => kv.compact(first, last),

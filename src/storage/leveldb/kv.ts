@@ -25,6 +25,13 @@ export interface WriteBatch {
   write(): Promise<void>;
 }
 
+/** A walk through a range. Whoever opened it closes it. */
+export interface Scan {
+  /** The next entries, as of now or as of an earlier page; none at the end. One call at a time. */
+  next(): Promise<Entry[]>;
+  close(): Promise<void>;
+}
+
 export interface ReadableKv {
   /** The values of the keys, in their order; undefined where a key is not there. */
   getMany(keys: Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
@@ -33,6 +40,8 @@ export interface ReadableKv {
    * `limit`, of fewer than half of `bytesMax` bytes: there are no more.
    */
   page(range: KeyRange): Promise<Entry[]>;
+  /** Forwards, in pages of about `bytesMax`. Absent: by `page` (see scan.ts). */
+  scan?(range: KeyRange): Scan;
 }
 
 export interface Kv extends ReadableKv {

@@ -2,7 +2,8 @@
 
 import { Level } from "level";
 import { corruption } from "../../domain/errors.ts";
-import type { Entry, KeyRange, Kv, WriteBatch } from "./kv.ts";
+import type { Entry, KeyRange, Kv, Scan, WriteBatch } from "./kv.ts";
+import { LevelScan } from "./level-scan.ts";
 
 type Database = Level<Buffer, Buffer>;
 
@@ -32,12 +33,17 @@ function overDatabase(database: Database): Kv {
   return {
     getMany: (keys) => lookUps.get(keys as Buffer[]).catch(rethrow),
     page: (range) => readPage(database, range).catch(rethrow),
+    scan: (range) => checkedScan(new LevelScan(database, range)),
     batch: () => chainedBatch(database),
     // An empty range above every key: LevelDB writes its memtable out and compacts nothing else.
     flush: () => compact(database, Buffer.from([0xff, 0xff]), Buffer.from([0xff, 0xff])),
     compact: (first, last) => compact(database, first as Buffer, last as Buffer),
     close: () => database.close(),
   };
+}
+
+function checkedScan(scan: Scan): Scan {
+  return { next: () => scan.next().catch(rethrow), close: () => scan.close() };
 }
 
 /** `compactRange` is classic-level's. */
