@@ -71,7 +71,7 @@ export class Measurements {
   async measure(probe: Probe, before: ReadonlyMap<string, Sample>): Promise<Sample> {
     switch (probe.at) {
       case "product":
-        return this.onProduct(probe.store, probe.parts);
+        return this.onProduct(probe.store, probe.parts, probe.settleMs);
       case "noop": {
         const like = before.get(probe.like);
         if (!like) throw new Error(`${probe.like} must be measured before its limit`);
@@ -106,7 +106,11 @@ export class Measurements {
     this.noop = undefined;
   }
 
-  private async onProduct(store: Store, parts: readonly Part[]): Promise<Sample> {
+  private async onProduct(
+    store: Store,
+    parts: readonly Part[],
+    settleMs = firstWarmUpMs,
+  ): Promise<Sample> {
     const { foreign, measureMs, warmUpMs } = this.options;
     if (foreign) {
       await this.fillForeign(foreign, store);
@@ -125,7 +129,7 @@ export class Measurements {
       port,
       protocol: "annals",
       parts: this.grouped(parts),
-      warmUpMs: fresh ? warmUpMs + firstWarmUpMs : warmUpMs,
+      warmUpMs: fresh ? warmUpMs + settleMs : warmUpMs,
       measureMs,
       serverPid: pid,
     });

@@ -12,8 +12,13 @@ export type Store =
   | { readonly events: number; readonly written?: boolean; readonly truncated?: boolean };
 
 export type Probe =
-  /** A load on the product. */
-  | { readonly at: "product"; readonly store: Store; readonly parts: readonly Part[] }
+  /** A load on the product. `settleMs`: so long it runs unmeasured on a server just started. */
+  | {
+      readonly at: "product";
+      readonly store: Store;
+      readonly parts: readonly Part[];
+      readonly settleMs?: number;
+    }
   /**
    * The same load on a grpc-js server that answers with as many bytes. `like` names the probe of
    * the product whose answers are imitated; `messageBytes`: in messages of this size instead.

@@ -38,16 +38,21 @@ export function starts(events: number, form: Form): Workload {
   };
 }
 
+/** Until every stream that is appended to was, and what the store was filled with is compacted. */
+const settleMs = 15_000;
+
 export function growth(small: number, large: number, form: Form, target?: Target): Workload {
   const appendsAt = (events: number): Probe => ({
     at: "product",
     store: { events, written: true },
     parts: [unary(one, 64)],
+    settleMs,
   });
   const readsAt = (events: number): Probe => ({
     at: "product",
     store: { events },
     parts: [reads({ verb: "read-stream", streams: nameCount(events) }, 8, { expectEvents: 10 })],
+    settleMs,
   });
   const row = (what: string, title: string, probes: [string, string]): RowSpec => ({
     workload: `growth-${what}-${short(large)}`,
@@ -68,7 +73,10 @@ export function growth(small: number, large: number, form: Form, target?: Target
       appendLarge: appendsAt(large),
     },
     rows: [
-      row("append", "Unary appends, 64 at a time", ["appendSmall", "appendLarge"]),
+      row("append", "Unary appends to streams in use, 64 at a time", [
+        "appendSmall",
+        "appendLarge",
+      ]),
       row("read-stream", "Stream reads, 8 at a time", ["readSmall", "readLarge"]),
     ],
   };
