@@ -17,8 +17,8 @@ const nameWordsMax = 0xffff;
 const hashKey = randomKey();
 
 /**
- * What is asked for: its kind and how its length ends, its name, zeros up to whole words. Grows
- * with the longest name.
+ * What is asked for: a word of its kind and how its length ends, then its name, in whole words.
+ * Grows with the longest name.
  */
 let askedBytes = Buffer.alloc(2_048);
 let asked = wordsOf(askedBytes);
@@ -55,23 +55,39 @@ export class TermTable {
 function ask(kind: TermKind, name: string): number {
   const size = name.length;
   // A UTF-16 unit takes at most three bytes.
-  if (askedBytes.length < size * 3 + 5) {
-    askedBytes = Buffer.alloc((size * 2 + 2) * 4);
+  if (askedBytes.length < size * 3 + 8) {
+    askedBytes = Buffer.alloc((size + 2) * 8);
     asked = wordsOf(askedBytes);
   }
-  const into = askedBytes;
-  let end = 1 + size;
-  for (let i = 0; i < size; i++) {
-    const code = name.charCodeAt(i);
-    if (code >= 0x80) {
-      end = 1 + into.write(name, 1);
-      break;
-    }
-    into[1 + i] = code;
+  const words = asked;
+  let count = 1;
+  let seen = 0;
+  let i = 0;
+  for (; i + 4 <= size; i += 4) {
+    const a = name.charCodeAt(i);
+    const b = name.charCodeAt(i + 1);
+    const c = name.charCodeAt(i + 2);
+    const d = name.charCodeAt(i + 3);
+    seen |= a | b | c | d;
+    words[count++] = a | (b << 8) | (c << 16) | (d << 24);
   }
-  into[0] = (kind << 2) | (end & 3);
-  while ((end & 3) !== 0) into[end++] = 0;
-  return end >>> 2;
+  if (i < size) {
+    let word = 0;
+    for (let shift = 0; i < size; i++, shift += 8) {
+      const code = name.charCodeAt(i);
+      seen |= code;
+      word |= code << shift;
+    }
+    words[count++] = word;
+  }
+  let bytes = size;
+  if (seen >= 0x80) {
+    bytes = askedBytes.write(name, 4);
+    count = 1 + ((bytes + 3) >>> 2);
+    askedBytes.fill(0, 4 + bytes, count * 4);
+  }
+  words[0] = (kind << 2) | (bytes & 3);
+  return count;
 }
 
 function wordsOf(bytes: Buffer): Int32Array {
