@@ -71,7 +71,7 @@ export async function* slabsOf(
         }
       }
       yield next.value;
-      bytes = Math.min(Math.max(weightOf(next.value), firstSlabBytes), quantumBytes);
+      bytes = isCoarse(next.value) ? coarseSlabWeight : quantumBytes;
     }
   } finally {
     await slabs?.return?.();
@@ -85,15 +85,18 @@ function begun(storage: Storage, read: StorageRead, isFrugal: boolean): AsyncIte
 
 /** Frames of this size, on average, are whole chunks: read and sent as they are. */
 const coarseFrameBytes = 4 * 1024;
+/** They cost a third of what records cost that are looked at one by one. */
+const coarseShare = 1 / 3;
+const coarseSlabWeight = Math.floor(quantumBytes * coarseShare);
 
-/**
- * What a slab costs at the gate. Whole chunks cost a quarter of what records cost that are looked
- * at one by one. Where nothing matched, the engine looked at as much as it does between two signs
- * of life.
- */
-function weightOf({ count, bytes, frames }: Slab): number {
-  if (count === 0) return quantumBytes;
-  return bytes >= frames.length * coarseFrameBytes ? bytes / 4 : bytes;
+function isCoarse({ count, bytes, frames }: Slab): boolean {
+  return count > 0 && bytes >= frames.length * coarseFrameBytes;
+}
+
+/** Where nothing matched, the engine looked at as much as it does between two signs of life. */
+function weightOf(slab: Slab): number {
+  if (isCoarse(slab)) return slab.bytes * coarseShare;
+  return slab.count === 0 ? quantumBytes : slab.bytes;
 }
 
 /** The first record of a read; undefined where it has none. */
