@@ -53,6 +53,7 @@ export abstract class DirectCall implements ServerCall, Sink, StreamListener {
   /** Messages of this turn, and whom to tell when they are taken. */
   #waiting: Message[] = [];
   #waitingTaken: (() => void)[] = [];
+  /** What the answer ends with. */
   trailers: OutgoingHttpHeaders = statusOk;
   #onCancelled: (() => void) | undefined;
 

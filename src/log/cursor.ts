@@ -83,13 +83,13 @@ function begun(storage: Storage, read: StorageRead, isFrugal: boolean): AsyncIte
   return storage.read({ ...read, slabBytes })[Symbol.asyncIterator]();
 }
 
-/** Frames of this size, on average, are whole chunks: read and sent as they are. */
 const coarseFrameBytes = 4 * 1024;
 /** They cost a third of what records cost that are looked at one by one. */
 const coarseShare = 1 / 3;
 const coarseSlabWeight = Math.floor(quantumBytes * coarseShare);
 
-function isCoarse({ count, bytes, frames }: Slab): boolean {
+/** Whether its frames are, on average, whole chunks: read as they are, and best sent so. */
+export function isCoarse({ count, bytes, frames }: Slab): boolean {
   return count > 0 && bytes >= frames.length * coarseFrameBytes;
 }
 

@@ -6,6 +6,7 @@ import { isJsonContentType } from "../../domain/json.ts";
 import type { Limits } from "../../domain/limits.ts";
 import { recordsIn } from "../../domain/record.ts";
 import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
+import { isCoarse } from "../../log/cursor.ts";
 import type { Batch } from "../../log/verbs.ts";
 import { Pieces, type Message } from "../pieces.ts";
 import { valueBytesOfText } from "./json-value.ts";
@@ -19,9 +20,6 @@ const tagJson = 0x42;
 
 /** Below the 4 MiB that clients take by default. */
 const messageBytesMax = 4 * 1024 * 1024 - 16 * 1024;
-
-/** Pieces of this size, on average, are better sent than copied. */
-const pieceBytesMin = 4 * 1024;
 
 /**
  * The batch as messages whose field `tag` is an `EventBatch`: `ReadResponse.batch` and its
@@ -63,8 +61,7 @@ export function batchInPieces(
 ): readonly Message[] {
   const { frames, bytes } = batch;
   // Not small ones: each may be all that holds a whole chunk in memory.
-  const isCoarse = frames.length > 0 && bytes >= frames.length * pieceBytesMin;
-  if (!isCoarse || view !== "full" || bytes > messageBytesMax) {
+  if (!isCoarse(batch) || view !== "full" || bytes > messageBytesMax) {
     return batchMessages(batch, tag, view, limits);
   }
   return [new Pieces([tagAndLength(tag, bytes), ...frames])];

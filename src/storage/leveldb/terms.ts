@@ -34,7 +34,7 @@ export const noTerm: TermHead = Object.freeze({
   last: 0,
 });
 
-/** At 70 bytes for one with a short name: what a store of ten million events carries in one use. */
+/** A million streams, a million tags, and some; at 70 bytes for one with a short name. */
 const rememberedTermsMax = 2_200_000;
 const seeksAtOnceMax = 64;
 
