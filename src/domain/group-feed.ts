@@ -43,20 +43,19 @@ export function offer(state: GroupState, event: GroupEvent, nowMs: number): void
   state.unsettledCount++;
   const delivery = state.inFlight.get(position);
   if (delivery !== undefined) {
-    if (delivery.event.standing === "replay") endReplay(state, position);
+    if (delivery.event.standing === "replay") becomeOwn(state, position);
     delivery.event.standing = "own";
     state.lanes.review(delivery.lane, nowMs);
     return;
   }
-  const retry = retryOf(state, position);
   const key = keyOf(event, position, state.settings.ordering);
   const lane = state.lanes.open(key);
   if (state.replays.has(position)) {
-    endReplay(state, position);
+    becomeOwn(state, position);
     const known = lane.find(position);
     if (known !== undefined) state.lanes.remove(lane, known);
   }
-  const own = laneEvent(state, event, retry, "own");
+  const own = laneEvent(state, event, retryOf(state, position), "own");
   state.lanes.add(lane, own, nowMs);
 }
 
@@ -107,10 +106,8 @@ export function place(
   if (!state.unplaced.delete(position)) return;
   const retry = state.replays.get(position);
   if (retry === undefined) return;
-  if (event === undefined || comesByItself(state, event)) {
-    endReplay(state, position);
-    return;
-  }
+  if (event === undefined) return endReplay(state, position);
+  if (comesByItself(state, event)) return becomeOwn(state, position);
   putReplay(state, laneEvent(state, event, retry, "replay"), nowMs);
 }
 
@@ -150,6 +147,16 @@ export function comesByItself(state: GroupState, event: GroupEvent): boolean {
   if (position > state.through) return true;
   const lane = state.lanes.find(keyOf(event, position, ordering));
   return lane?.hasUnknown === true && position > lane.knownThrough;
+}
+
+/** A replay is met in the log, or will be: what is known of its failures stays. */
+function becomeOwn(state: GroupState, position: number): void {
+  const { attempts, retryAtMs } = state.replays.get(position) ?? { attempts: 0, retryAtMs: 0 };
+  if (attempts > 0) {
+    state.carried.set(position, { attempts, retryAtMs });
+    state.journal.needsBase = true;
+  }
+  endReplay(state, position);
 }
 
 function endReplay(state: GroupState, position: number): void {

@@ -381,6 +381,21 @@ describe("an edit of the query", () => {
     expect(play.group.position).toBe(2);
   });
 
+  test("that brings a replayed event back among the others keeps count of its failures", () => {
+    const play = new Play("a").join(1, 10);
+    const [first] = play.deliver();
+    play.group.park(1, [first?.token ?? 0], "later", play.now);
+    play.group.reset(0, 0);
+    play.group.edit({ ...settings, query: types("U") });
+    play.group.replay(play.event(1), play.now);
+    const [again] = play.group.deliver(play.now);
+    expect(again).toMatchObject({ attempt: 1, event: { position: 1, standing: "replay" } });
+    const { token } = again as Delivery;
+    play.group.nack(1, [token], { delayMs: 0, reason: "no" }, play.now);
+    play.group.edit(settings);
+    expect(play.delivered()).toEqual(["1:1 #2"]);
+  });
+
   test("too often, before what was there is settled, is refused and changes nothing", () => {
     const play = new Play("ab").join(1, 2);
     play.deliver();
