@@ -44,8 +44,6 @@ export class GroupOracle {
   private readonly log: readonly LoggedEvent[];
   private memory: Memory;
   private durable: Memory;
-  /** May have been put aside without a delivery: fewer attempts were allowed than they had had. */
-  private readonly spent = new Set<number>();
   /** By token, since the last crash. */
   private readonly held = new Map<number, Held>();
 
@@ -83,14 +81,6 @@ export class GroupOracle {
     return [...this.memory.replays];
   }
 
-  /** Deliveries are about to be made. */
-  delivering(): void {
-    const { failures, settings } = this.memory;
-    for (const [position, count] of failures) {
-      if (count >= settings.attemptsMax) this.spent.add(position);
-    }
-  }
-
   delivered(token: number, position: number, attempt: number, member: number): void {
     const { settled, failures, replays, settings, start } = this.memory;
     const event = this.log[position - 1];
@@ -110,19 +100,12 @@ export class GroupOracle {
         fault(`${other.position} of its key is in flight`);
     }
     if (!isReplay) {
-      const before = this.owed.filter(
-        (other) =>
-          other < position &&
-          this.keyAt(other) === key &&
-          // Those whose attempts are used up are put aside without a word.
-          !this.spent.has(other),
-      );
+      const before = this.owed.filter((other) => other < position && this.keyAt(other) === key);
       if (before.length > 0) fault(`${before.join(" ")} of its key comes first`);
     }
     const expected = (failures.get(position) ?? 0) + 1;
     if (attempt !== expected) fault(`attempt ${attempt} instead of ${expected}`);
     if (attempt > settings.attemptsMax) fault(`attempt ${attempt}`);
-    this.spent.delete(position);
     this.held.set(token, { position, member });
     if (this.held.size > settings.inFlightMax) fault("too many in flight");
   }
@@ -167,12 +150,12 @@ export class GroupOracle {
     this.setAside(position, (this.memory.failures.get(position) ?? 0) + 1);
   }
 
-  /** Put aside without a delivery: the attempts allowed became fewer. */
+  /** Put aside without a delivery: fewer attempts are allowed now than it has had. */
   shelved(position: number): void {
-    if (this.memory.parked.has(position)) return;
-    // Before a reset: it is put aside, and yet comes again.
-    if (!this.spent.has(position)) return void this.memory.parked.set(position, 0);
-    this.setAside(position, this.memory.failures.get(position) ?? 0);
+    const { failures, settings } = this.memory;
+    const attempts = failures.get(position) ?? 0;
+    if (attempts < settings.attemptsMax) this.faults.push(`${position} was put aside too early`);
+    this.setAside(position, attempts);
   }
 
   /** A parked event is to come again. */
@@ -196,7 +179,6 @@ export class GroupOracle {
   reset(start: number): void {
     const { settled, failures } = this.memory;
     this.held.clear();
-    this.spent.clear();
     settled.clear();
     failures.clear();
     this.memory.start = start;
@@ -213,7 +195,6 @@ export class GroupOracle {
 
   crashed(): void {
     this.held.clear();
-    this.spent.clear();
     this.memory = copyOf(this.durable);
     // The tokens of the new process begin anew.
     this.memory.handled.clear();

@@ -4,7 +4,7 @@
 import { Group, type Reading } from "../../src/domain/group.ts";
 import { loadProgress, encodeProgress } from "../../src/domain/group-progress-codec.ts";
 import { progressFrom } from "../../src/domain/group-progress.ts";
-import type { GroupWrite } from "../../src/domain/group-journal.ts";
+import type { GroupWrite, Parked } from "../../src/domain/group-journal.ts";
 import { keyOf, type GroupSettings } from "../../src/domain/group-settings.ts";
 import {
   defaultGroupBounds,
@@ -111,8 +111,13 @@ export class GroupWorld {
   }
 
   deliver(): void {
-    this.oracle.delivering();
-    for (const delivery of this.group.deliver(this.now)) {
+    const before = new Set(this.asideNow());
+    const deliveries = this.group.deliver(this.now);
+    // Those whose attempts are used up are put aside without a word to anybody.
+    for (const parked of this.asideNow()) {
+      if (!before.has(parked)) this.oracle.shelved(parked.position);
+    }
+    for (const delivery of deliveries) {
       const { token, event, attempt, member } = delivery;
       this.oracle.delivered(token, event.position, attempt, member.id);
       this.leases.set(token, delivery.leaseUntilMs);
@@ -270,7 +275,6 @@ export class GroupWorld {
   beginWrite(): void {
     if (this.writing !== undefined || !this.group.hasUrgent) return;
     const write = this.group.takeWrite();
-    for (const { position } of write.parked) this.oracle.shelved(position);
     this.writing = { write, becomeDurable: this.oracle.snapshot() };
   }
 
@@ -349,6 +353,11 @@ export class GroupWorld {
   private lost(token: number): void {
     if (this.unsent.some((delivery) => delivery.token === token)) this.oracle.takenBack(token);
     else this.oracle.failed(token);
+  }
+
+  /** What the next write is to put aside: the group tells it to nobody else. */
+  private asideNow(): Iterable<Parked> {
+    return this.group["state"].journal["pending"].parked.values();
   }
 
   private signature(): string {
