@@ -124,6 +124,8 @@ function forget(state: GroupState, { event, lane }: Place): void {
   }
   if (carried.delete(position)) journal.needsBase = true;
   if (standing === "own") state.unsettledCount--;
+  // The group's position has passed it already, and does not go back.
+  else if (position <= positionOf(state)) return;
   journal.settledBelow(position);
   // In flight since before an edit, or not the first of its key after one: the fronts do not tell.
   const front = lane.front();

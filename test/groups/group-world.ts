@@ -54,6 +54,8 @@ export class GroupWorld {
   private readings: Reading[] = [];
   private writing: { write: GroupWrite; becomeDurable: () => void } | undefined;
   private memberCount = 0;
+  /** The group's, which goes back only with a reset or a crash. */
+  private position = 0;
   private readonly handled = new Set<number>();
 
   constructor(settings: GroupSettings, start: number, bounds: GroupBounds = tightBounds) {
@@ -253,6 +255,7 @@ export class GroupWorld {
     const start = Math.min(position, this.log.length);
     this.group.reset(start, 0);
     this.oracle.reset(start);
+    this.position = 0;
   }
 
   replay(choice: number): void {
@@ -302,6 +305,7 @@ export class GroupWorld {
       writing.becomeDurable();
     }
     this.oracle.crashed();
+    this.position = 0;
     this.settings = this.oracle.settings;
     this.members.clear();
     this.unsent.length = 0;
@@ -315,7 +319,10 @@ export class GroupWorld {
   }
 
   check(): void {
-    this.oracle.reached(this.group.position);
+    const { position } = this.group;
+    this.oracle.reached(position);
+    if (position < this.position) this.oracle.faults.push(`${this.position} went to ${position}`);
+    this.position = position;
     if (this.group.inFlightCount < this.oracle.heldTokens.length) {
       this.oracle.faults.push("fewer in flight than are held");
     }

@@ -381,6 +381,20 @@ describe("an edit of the query", () => {
     expect(play.group.position).toBe(2);
   });
 
+  test("that leaves an event out passes it, and does not come back when it is settled", () => {
+    const play = new Play("ab").join(1, 2);
+    const [a, b] = play.deliver();
+    play.group.edit({ ...settings, query: types("U") });
+    play.group.pass(2);
+    play.write();
+    expect(play.group.position).toBe(2);
+    play.group.ack(1, [a?.token ?? 0], play.now);
+    play.group.park(1, [b?.token ?? 0], "later", play.now);
+    expect(play.group.position).toBe(2);
+    expect(play.write()).toEqual([a?.token, b?.token]);
+    expect(play.group.position).toBe(2);
+  });
+
   test("that brings a replayed event back among the others keeps count of its failures", () => {
     const play = new Play("a").join(1, 10);
     const [first] = play.deliver();
