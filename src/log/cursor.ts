@@ -71,11 +71,17 @@ export async function* slabsOf(
         }
       }
       yield next.value;
+      // To ask the engine whether there is more would cost another turn.
+      if (isAtEnd(read, next.value)) return;
       bytes = isCoarse(next.value) ? coarseSlabWeight : quantumBytes;
     }
   } finally {
     await slabs?.return?.();
   }
+}
+
+function isAtEnd({ direction, positions }: StorageRead, { through }: Slab): boolean {
+  return direction === "forwards" ? through >= positions.last : through <= positions.first;
 }
 
 function begun(storage: Storage, read: StorageRead, isFrugal: boolean): AsyncIterator<Slab> {

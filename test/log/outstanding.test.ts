@@ -75,7 +75,7 @@ test("very many that catch up at once do not all keep a read of the engine open"
   };
   const counts = await Promise.all(Array.from({ length: 1_000 }, (_, i) => follow(`other-${i}`)));
   expect(new Set(counts)).toEqual(new Set([40]));
-  expect(readsMax).toBeGreaterThan(10);
+  expect(readsMax).toBeGreaterThan(1);
   expect(readsMax).toBeLessThan(400);
 });
 
