@@ -51,6 +51,24 @@ export const fanOuts: readonly Workload[] = [
   fanOut(10),
   fanOut(100),
   {
+    name: "fan-out-100-shared",
+    form: "full",
+    probes: {
+      product: onEmpty(followers(100, { connections: 4 }), pipe(timedTen, 64, { orUnary: true })),
+      limit: noop([followers(100, { connections: 4, withoutCaughtUp: true })], 64 * KiB),
+    },
+    rows: [
+      {
+        workload: "fan-out-100-shared",
+        title: "The same to 100 subscribers that share four connections, with windows of 1 MiB",
+        unit: "events/s",
+        value: product("events/s", 0),
+        limit: [limit("events/s", 0)],
+        against: "grpc-js streaming 64 KiB messages to 100 calls on four connections",
+      },
+    ],
+  },
+  {
     name: "fan-out-100-latency",
     form: "quick",
     probes: {

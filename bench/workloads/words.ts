@@ -41,9 +41,10 @@ export function pipe(call: CallSpec, window: number, more: Partial<PipePart> = {
   return { kind: "pipe", call, window, connections: 1, ...more };
 }
 
+/** Each on a connection of its own, as the processes of different services are. */
 export function followers(subscribers: number, more: Partial<FollowPart> = {}): FollowPart {
   const call: CallSpec = { verb: "subscribe-all" };
-  return { kind: "follow", call, subscribers, connections: Math.min(4, subscribers), ...more };
+  return { kind: "follow", call, subscribers, connections: subscribers, ...more };
 }
 
 export function consumers(members: number, permits: number): ConsumePart {
