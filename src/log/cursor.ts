@@ -12,6 +12,12 @@ import { quantumBytes, type ReadGate } from "./read-gate.ts";
 /** Most reads are of one small stream and end with their first slab; further slabs are full. */
 const firstSlabBytes = quantumBytes / 8;
 
+/**
+ * What a slab of one view of the log weighs at least: small reads go to the engine and back, and
+ * are answered each by themselves. What is live is in memory, and often shared.
+ */
+const viewSlabBytesMin = quantumBytes / 4;
+
 /** While clients leave much untaken: what a call holds that waits for one of them. */
 const frugalSlabBytes = 16 * 1024;
 
@@ -44,7 +50,8 @@ export async function* slabsOf(
   const { last } = read.positions;
   let { first } = read.positions;
   let slabs: AsyncIterator<Slab> | undefined;
-  let bytes = firstSlabBytes;
+  const bytesMin = read.asOf === undefined ? 0 : viewSlabBytesMin;
+  let bytes = Math.max(bytesMin, firstSlabBytes);
   try {
     while (first <= last) {
       const turn = gate.enter(bytes);
@@ -60,7 +67,7 @@ export async function* slabsOf(
         slabs ??= begun(storage, { ...read, positions: { first, last } }, isFrugal());
         if (!isAborted()) next = await slabs.next();
       } finally {
-        gate.leave(bytes, next.done === true ? 0 : weightOf(next.value));
+        gate.leave(bytes, Math.max(bytesMin, next.done === true ? 0 : weightOf(next.value)));
       }
       if (next.done === true || isAborted()) return;
       if (mayRestart) {

@@ -6,8 +6,8 @@
 /** Bytes of events read in one turn of the event loop: one full slab. */
 export const quantumBytes = 128 * 1024;
 
-/** What a read costs however little it finds: as much as walking through so many bytes. */
-const readBytesMin = 16 * 1024;
+/** What a read of nothing costs all the same. */
+const readBytesMin = 1024;
 
 interface Waiting {
   readonly bytes: number;
