@@ -69,8 +69,11 @@ export class Pace {
   }
 }
 
-/** Whether this process's event loop was busy for most of the time since it was last asked. */
-export function busyEventLoop(share = 0.6): () => boolean {
+/**
+ * Whether this process's event loop was busy for much of the time since it was last asked. Appends
+ * that keep two cores busy take two thirds of it: the rest they wait for the disk.
+ */
+export function busyEventLoop(share = 0.4): () => boolean {
   let last: EventLoopUtilization = performance.eventLoopUtilization();
   let busy = false;
   return () => {
