@@ -3,10 +3,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { selects, type Selection } from "../../src/domain/query.ts";
-import { sliceSlab } from "../../src/log/cursor.ts";
+import { sliceSlab, slabsOf } from "../../src/log/cursor.ts";
 import type { Bound, EventLog, ReadRequest } from "../../src/log/event-log.ts";
 import { quantumBytes, ReadGate } from "../../src/log/read-gate.ts";
-import type { Slab } from "../../src/storage/storage.ts";
+import type { Slab, Storage, StorageRead } from "../../src/storage/storage.ts";
 import { arbitraryEvent, arbitrarySelection, commitEvents, newEvent } from "../support/events.ts";
 import { createModelStorage, type ModelStorage } from "../support/model-storage.ts";
 import { appendAll, openLog, positionsIn, readAll, settled, type Opened } from "./harness.ts";
@@ -304,6 +304,40 @@ describe("the read gate", () => {
     gate.leave(quantumBytes, quantumBytes);
     await after;
   });
+
+  test.each(["forwards", "backwards"] as const)(
+    "a small read %s asks the engine once; four of them pass at a time",
+    async (direction) => {
+      const { storage } = await openSix();
+      let asked = 0;
+      const counted: Storage = {
+        ...storage,
+        read: (read) => {
+          const slabs = storage.read(read)[Symbol.asyncIterator]();
+          const next = () => {
+            asked++;
+            return slabs.next();
+          };
+          return { [Symbol.asyncIterator]: () => ({ next }) };
+        },
+      };
+      const positions = { first: 1, last: 6 };
+      const view: StorageRead = {
+        selection: streamA,
+        direction,
+        positions,
+        asOf: 6,
+        slabBytes: 64 * 1024,
+      };
+      const source = { storage: counted, gate: new ReadGate() };
+      const reads = Array.from({ length: 5 }, () => slabsOf(source, view));
+      const slabs = reads.map((read) => read.next());
+      expect([asked, source.gate.waitingCount]).toEqual([4, 1]);
+      for (const slab of await Promise.all(slabs)) expect(slab.value).toMatchObject({ count: 3 });
+      for (const read of reads) expect((await read.next()).done).toBe(true);
+      expect(asked).toBe(5);
+    },
+  );
 
   test("eight readers at full speed let appends through in every turn", async () => {
     const { log } = openLog({ limits: { batchBytesMax: 1 } });
