@@ -31,7 +31,7 @@ if (load === undefined) {
   console.error(`which campaign? there are ${Object.keys(campaigns).join(", ")}`);
   process.exit(2);
 }
-const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed);
+const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 17) : Number(values.seed);
 const began = performance.now();
 const report = (line: string): void => {
   console.error(`${((performance.now() - began) / 1_000).toFixed(0)} s: ${line}`);

@@ -32,7 +32,7 @@ export interface EventSketch {
 
 let idsMade = 0;
 
-/** A UUID that stands for a number of 48 bits: a campaign's seed beyond some thousands is more. */
+/** A UUID that stands for a number of 48 bits: what is made of a very large seed is more. */
 export function idOf(number: number): string {
   if (number >= 2 ** 48) throw new RangeError(`no id for ${number}: a smaller seed`);
   return `0190a000-0000-7000-8000-${number.toString(16).padStart(12, "0")}`;
