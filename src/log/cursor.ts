@@ -9,7 +9,7 @@ import type { Slab, Storage, StorageRead } from "../storage/storage.ts";
 import type { Outstanding } from "./outstanding.ts";
 import { quantumBytes, type ReadGate } from "./read-gate.ts";
 
-/** Most reads are of one small stream and end with their first slab; further slabs are full. */
+/** Most of what is live is little and ends with its first slab; further slabs are full. */
 const firstSlabBytes = quantumBytes / 8;
 
 /**
@@ -51,7 +51,7 @@ export async function* slabsOf(
   let { first } = read.positions;
   let slabs: AsyncIterator<Slab> | undefined;
   const bytesMin = read.asOf === undefined ? 0 : viewSlabBytesMin;
-  let bytes = Math.max(bytesMin, firstSlabBytes);
+  let bytes = bytesMin > 0 ? bytesMin : firstSlabBytes;
   try {
     while (first <= last) {
       const turn = gate.enter(bytes);
