@@ -2,8 +2,8 @@
 // the server has begun to give their space back.
 
 import { setTimeout as sleep } from "node:timers/promises";
-import { clientOf } from "../src/client/client.ts";
-import { Connection } from "../src/client/connection.ts";
+import { clientOf } from "../src/client/rpc/service-client.ts";
+import { Connection } from "../src/client/rpc/connection.ts";
 import { EventStoreService } from "../src/gen/annals/v1/event_store_service_pb.js";
 import { StreamService } from "../src/gen/annals/v1/stream_service_pb.js";
 import { nameCount } from "./load/events.ts";

@@ -6,18 +6,19 @@ import { resolve } from "node:path";
 import { ServerCredentials } from "@grpc/grpc-js";
 import { isLoopback, type Config } from "./config.ts";
 import { defaultLimits, type Limits } from "./domain/limits.ts";
-import { loadCertificates, type Certificates } from "./grpc/certificates.ts";
-import { Stopping, type Edge } from "./grpc/edge.ts";
-import { HealthState } from "./grpc/health.ts";
-import { listenOnSocket, listenOnTcp, shutDown } from "./grpc/listen.ts";
-import { bindServices, type BoundServer } from "./grpc/services.ts";
-import { createIdMaker } from "./grpc/uuid.ts";
+import { loadCertificates, type Certificates } from "./grpc/transport/certificates.ts";
+import { Stopping, type Edge } from "./grpc/transport/call-environment.ts";
+import { HealthState } from "./grpc/services/health.ts";
+import { listenOnSocket, listenOnTcp, shutDown } from "./grpc/transport/listen.ts";
+import { bindServices } from "./grpc/services/services.ts";
+import type { BoundServer } from "./grpc/transport/bind.ts";
+import { createIdMaker } from "./grpc/services/uuid.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
-import { Outstanding } from "./log/outstanding.ts";
+import { Outstanding } from "./log/read/unsent-bytes.ts";
 import type { Logger } from "./logger.ts";
 import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
-import type { ReclaimOptions } from "./storage/leveldb/reclaimer.ts";
-import type { ScrubberOptions } from "./storage/leveldb/scrubber.ts";
+import type { ReclaimOptions } from "./storage/leveldb/upkeep/reclaimer.ts";
+import type { ScrubberOptions } from "./storage/leveldb/upkeep/scrubber.ts";
 import type { Storage, WriteState } from "./storage/storage.ts";
 
 export interface RunningServer {

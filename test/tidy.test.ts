@@ -1,58 +1,138 @@
 // The house rules, executed. A file here that breaks one is named with its line and the rule.
 // The rules are plain functions of (path, text), so that planted faults can prove that they bite.
 import { globSync, readFileSync } from "node:fs";
-import { dirname, join, normalize } from "node:path";
+import { dirname, join, normalize, relative } from "node:path";
 import { describe, expect, test } from "vitest";
 
-interface Floor {
-  /** What belongs to the floor: a folder (ending in `/`) or one file. The longest match counts. */
+interface Room {
+  /** What belongs to the room: a folder (ending in `/`) or one file. The longest match counts. */
   path: string;
-  /** Floors it may import from, besides itself. */
+  /** Rooms it may import from, besides itself. */
   imports: string[];
-  /** npm packages it may import. */
-  packages: string[];
-  /** Whether it may import Node's own modules. */
-  node: boolean;
+  /** npm packages it may import. Absent: the protobuf runtime alone. */
+  packages?: string[];
+  /** False: it may not import Node's own modules. */
+  node?: false;
 }
 
 const wire = "@bufbuild/protobuf";
 const grpc = "@grpc/grpc-js";
-const below = ["gen", "domain", "storage", "log"];
 
-/** The allowed edges. Imports only go down; a floor that is not in this table does not exist. */
-const floors: Record<string, Floor> = {
-  gen: { path: "src/gen/", imports: [], packages: [wire], node: false },
-  domain: { path: "src/domain/", imports: ["gen"], packages: [wire], node: false },
-  storage: { path: "src/storage/", imports: ["gen", "domain"], packages: [wire], node: true },
-  leveldb: {
-    path: "src/storage/leveldb/",
-    imports: ["gen", "domain", "storage"],
-    packages: [wire, "level"],
-    node: true,
+/** Every room of the domain: words and rules without clock, randomness and I/O. */
+const words = ["domain", "lifecycle", "decide", "group"];
+/** What every room of the LevelDB engine stands on. */
+const engineBase = ["domain", "lifecycle", "storage"];
+/** What every room of the log stands on. */
+const logBase = ["gen", "domain", "storage", "log"];
+const database = "src/storage/leveldb/";
+const openStore = ["format", "kv", "state", "read", "write"];
+/** What the sides of the TypeScript SDK stand on. */
+const storeClient = ["gen", "rpc", "store"];
+
+/**
+ * The allowed edges, type-only imports included: a room imports only rooms above it in this table,
+ * so there is no circle. A room that is not in this table does not exist.
+ */
+const rooms: Record<string, Room> = {
+  gen: { path: "src/gen/", imports: [], node: false },
+  domain: { path: "src/domain/", imports: ["gen"], node: false },
+  lifecycle: { path: "src/domain/lifecycle/", imports: ["gen", "domain"], node: false },
+  decide: { path: "src/domain/decide/", imports: ["domain", "lifecycle"], node: false },
+  group: { path: "src/domain/group/", imports: ["gen", "domain"], node: false },
+  logger: { path: "src/logger.ts", imports: [], packages: [] },
+  config: { path: "src/config.ts", imports: ["domain"], packages: [] },
+
+  storage: { path: "src/storage/", imports: ["domain", "lifecycle"] },
+  format: { path: `${database}format/`, imports: ["domain"] },
+  kv: { path: `${database}kv/`, imports: ["domain"], packages: ["level"] },
+  folder: { path: `${database}folder/`, imports: ["domain", "format"] },
+  files: { path: `${database}files/`, imports: [...engineBase, "format", "folder"] },
+  state: { path: `${database}state/`, imports: [...engineBase, "format", "kv"] },
+  read: { path: `${database}read/`, imports: [...engineBase, "format", "kv", "state"] },
+  write: {
+    path: `${database}write/`,
+    imports: [...engineBase, "format", "kv", "folder", "state", "read"],
   },
-  log: { path: "src/log/", imports: ["gen", "domain", "storage"], packages: [wire], node: true },
-  logger: { path: "src/logger.ts", imports: [], packages: [], node: true },
-  grpc: { path: "src/grpc/", imports: [...below, "logger"], packages: [wire, grpc], node: true },
-  client: { path: "src/client/", imports: ["gen"], packages: [wire, grpc], node: true },
-  config: { path: "src/config.ts", imports: ["domain"], packages: [], node: true },
+  verify: {
+    path: `${database}verify/`,
+    imports: [...engineBase, "format", "kv", "folder", "state"],
+  },
+  upkeep: { path: `${database}upkeep/`, imports: [...engineBase, ...openStore, "files", "verify"] },
+  create: { path: `${database}create.ts`, imports: ["format", "kv", "folder", "write"] },
+  offline: {
+    path: `${database}offline/`,
+    imports: [...engineBase, ...openStore, "folder", "files", "verify", "create"],
+  },
+  open: {
+    path: `${database}open.ts`,
+    imports: [...engineBase, ...openStore, "folder", "files", "verify", "upkeep", "create"],
+    packages: [],
+  },
+
+  log: { path: "src/log/", imports: ["domain", "decide", "group", "storage"] },
+  append: { path: "src/log/append/", imports: [...logBase, "decide"] },
+  logRead: { path: "src/log/read/", imports: [...logBase, "lifecycle"] },
+  subscribe: { path: "src/log/subscribe/", imports: [...logBase, "logRead"] },
+  groups: { path: "src/log/groups/", imports: [...logBase, "group", "logRead", "subscribe"] },
+  eventLog: {
+    path: "src/log/event-log.ts",
+    imports: [...logBase, "append", "logRead", "subscribe", "groups"],
+  },
+
+  transport: {
+    path: "src/grpc/transport/",
+    imports: ["gen", "domain", "log", "logRead", "logger"],
+    packages: [wire, grpc],
+  },
+  convert: {
+    path: "src/grpc/convert/",
+    imports: [...words, "gen", "log", "logRead", "groups", "transport"],
+    packages: [wire, grpc],
+  },
+  services: {
+    path: "src/grpc/services/",
+    imports: ["gen", "domain", "storage", "log", "transport", "convert"],
+    packages: [wire, grpc],
+  },
   server: {
     path: "src/server.ts",
-    imports: [...below, "leveldb", "grpc", "config", "logger"],
+    imports: [
+      "domain",
+      "storage",
+      "open",
+      "upkeep",
+      "log",
+      "logRead",
+      "eventLog",
+      "transport",
+    ].concat(["services", "config", "logger"]),
     packages: [wire, grpc],
-    node: true,
   },
+
+  rpc: { path: "src/client/rpc/", imports: ["gen"], packages: [wire, grpc] },
+  store: { path: "src/client/store/", imports: ["gen", "rpc"], packages: [wire, grpc] },
+  groupClient: { path: "src/client/group/", imports: storeClient, packages: [wire, grpc] },
+  annalsClient: {
+    path: "src/client/annals-client.ts",
+    imports: [...storeClient, "groupClient"],
+  },
+  decider: { path: "src/client/decider/", imports: [...storeClient, "annalsClient"] },
+  projection: { path: "src/client/projection/", imports: [...storeClient, "annalsClient"] },
+  sdk: {
+    path: "src/client/",
+    imports: [...storeClient, "groupClient", "annalsClient", "decider", "projection"],
+    packages: [wire, grpc, "pg"],
+  },
+
   cli: {
     path: "src/cli/",
-    imports: [...below, "leveldb", "client", "config", "server", "logger"],
+    imports: ["gen", "domain", "folder", "offline", "config", "server", "logger"].concat([
+      ...storeClient,
+      "groupClient",
+    ]),
     packages: [wire, grpc],
-    node: true,
   },
-  main: {
-    path: "src/main.ts",
-    imports: ["domain", "storage", "leveldb", "client", "config", "server", "cli"],
-    packages: [],
-    node: true,
-  },
+  main: { path: "src/main.ts", imports: ["cli"], packages: [] },
 };
 
 const linesMax = 400;
@@ -81,9 +161,9 @@ function withoutComments(text: string): string {
   );
 }
 
-function floorOf(path: string): string | undefined {
-  const owners = Object.entries(floors).filter(([, floor]) =>
-    floor.path.endsWith("/") ? path.startsWith(floor.path) : path === floor.path,
+function roomOf(path: string): string | undefined {
+  const owners = Object.entries(rooms).filter(([, room]) =>
+    room.path.endsWith("/") ? path.startsWith(room.path) : path === room.path,
   );
   return owners.toSorted((a, b) => b[1].path.length - a[1].path.length)[0]?.[0];
 }
@@ -109,20 +189,22 @@ function importsOf(text: string): Import[] {
 }
 
 function importFaults(path: string, text: string): string[] {
-  const name = floorOf(path);
-  if (name === undefined) return [`${path}: belongs to no floor of the table in test/tidy.test.ts`];
-  const floor = floors[name];
-  if (floor === undefined) return [];
+  const name = roomOf(path);
+  if (name === undefined) return [`${path}: belongs to no room of the table in test/tidy.test.ts`];
+  const room = rooms[name];
+  if (room === undefined) return [];
   return importsOf(text).flatMap(({ target, line }) => {
     const at = `${path}:${line}: ${name} may not import ${target}`;
-    if (target.startsWith("node:")) return floor.node ? [] : [at];
+    if (target.startsWith("node:")) return room.node === false ? [at] : [];
     if (!target.startsWith(".")) {
-      const known = floor.packages.some((own) => target === own || target.startsWith(`${own}/`));
+      const known = (room.packages ?? [wire]).some(
+        (own) => target === own || target.startsWith(`${own}/`),
+      );
       return known ? [] : [at];
     }
-    const other = floorOf(normalize(join(dirname(path), target)));
-    if (other === undefined) return [`${at}: it belongs to no floor`];
-    if (other !== name && !floor.imports.includes(other)) return [`${at}: ${name} -> ${other}`];
+    const other = roomOf(normalize(join(dirname(path), target)));
+    if (other === undefined) return [`${at}: it belongs to no room`];
+    if (other !== name && !room.imports.includes(other)) return [`${at}: ${name} -> ${other}`];
     return [];
   });
 }
@@ -193,16 +275,38 @@ describe("the house is tidy", () => {
 });
 
 describe("the tidy rules bite", () => {
+  test("no room imports from a room below it in the table, so there is no circle", () => {
+    const names = Object.keys(rooms);
+    const upwards = Object.entries(rooms).flatMap(([name, room]) =>
+      room.imports.filter((other) => !(names.indexOf(other) < names.indexOf(name))),
+    );
+    expect(upwards).toEqual([]);
+  });
+
+  test.each(Object.entries(rooms))(
+    "an import that room %s is not allowed is found",
+    (name, room) => {
+      const inside = (path: string) => (path.endsWith("/") ? `${path}x.ts` : path);
+      const others = Object.entries(rooms).filter(([other]) => other !== name);
+      for (const [other, { path }] of others) {
+        const text = `import type { X } from "${relative(dirname(inside(room.path)), inside(path))}";`;
+        const dotted = text.replace(/from "(?!\.)/, 'from "./');
+        const allowed = room.imports.includes(other);
+        expect(importFaults(inside(room.path), dotted)).toHaveLength(allowed ? 0 : 1);
+      }
+    },
+  );
+
   test.each([
     ["src/domain/a.ts", 'import { x } from "../storage/port.ts";'],
     ["src/domain/a.ts", 'import { createHash } from "node:crypto";'],
-    ["src/storage/port.ts", 'import { open } from "./leveldb/engine.ts";'],
+    ["src/storage/port.ts", 'import { open } from "./leveldb/open.ts";'],
     ["src/storage/port.ts", 'import { Level } from "level";'],
     ["src/storage/leveldb/engine.ts", 'export { x } from "../../log/queue.ts";'],
-    ["src/log/queue.ts", 'import type { Engine } from "../storage/leveldb/engine.ts";'],
+    ["src/log/queue.ts", 'import type { Engine } from "../storage/leveldb/write/engine.ts";'],
     ["src/log/queue.ts", 'import * as grpc from "@grpc/grpc-js";'],
-    ["src/grpc/bind.ts", 'const engine = await import("../storage/leveldb/engine.ts");'],
-    ["src/grpc/bind.ts", 'type E = import("../storage/leveldb/engine.ts").Engine;'],
+    ["src/grpc/bind.ts", 'const engine = await import("../storage/leveldb/write/engine.ts");'],
+    ["src/grpc/bind.ts", 'type E = import("../storage/leveldb/write/engine.ts").Engine;'],
     ["src/grpc/bind.ts", 'import {\n  a,\n  b,\n} from "../server.ts";'],
     ["src/client/client.ts", 'import { limits } from "../domain/limits.ts";'],
     ["src/log/queue.ts", 'import { x } from "../elsewhere/x.ts";'],
@@ -215,9 +319,9 @@ describe("the tidy rules bite", () => {
     ["src/domain/a.ts", 'import type { Query } from "../gen/annals/v1/query_pb.js";'],
     ["src/domain/a.ts", 'import { RecordedEventSchema } from "../gen/annals/v1/event_pb.js";'],
     ["src/domain/a.ts", 'import { decide } from "./decide.ts"; // not from "node:fs"'],
-    ["src/storage/leveldb/engine.ts", 'import { Level } from "level";'],
-    ["src/storage/leveldb/engine.ts", 'import type { Storage } from "../port.ts";'],
-    ["src/server.ts", 'import { openLeveldb } from "./storage/leveldb/engine.ts";'],
+    ["src/storage/leveldb/kv/level-kv.ts", 'import { Level } from "level";'],
+    ["src/storage/leveldb/open.ts", 'import type { Storage } from "../storage.ts";'],
+    ["src/server.ts", 'import { openLeveldb } from "./storage/leveldb/open.ts";'],
     ["src/client/client.ts", 'import { EventStoreService } from "../gen/annals/v1/x_pb.js";'],
     ["src/main.ts", 'import { serve } from "./cli/serve.ts";'],
   ])("an allowed import in %s passes: %s", (path, text) => {

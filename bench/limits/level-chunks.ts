@@ -43,7 +43,7 @@ function pool(): Buffer {
 
 async function run(job: LevelJob): Promise<LevelResult> {
   const { folder, events, eventBytes, warmUpMs, measureMs } = job;
-  // The options of the product's own database: src/storage/leveldb/level-kv.ts.
+  // The options of the product's own database: src/storage/leveldb/kv/level-kv.ts.
   const database = new Level<Buffer, Buffer>(folder, {
     keyEncoding: "buffer",
     valueEncoding: "buffer",

@@ -2,8 +2,8 @@
 // of how light the light client is.
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import { clientOf } from "../../src/client/client.ts";
-import { Connection } from "../../src/client/connection.ts";
+import { clientOf } from "../../src/client/rpc/service-client.ts";
+import { Connection } from "../../src/client/rpc/connection.ts";
 import { AppendRequestSchema } from "../../src/gen/annals/v1/append_pb.js";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { contentType, payload, streamOf } from "./events.ts";

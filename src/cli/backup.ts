@@ -12,7 +12,7 @@ const options = { ...jsonOption, scratch: { type: "string" } } as const;
 export async function backup(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 2, max: 2 });
   const [store = "", target = ""] = positionals;
-  const { backUp } = await import("../storage/leveldb/backup.ts");
+  const { backUp } = await import("../storage/leveldb/offline/backup.ts");
   const progress = positionProgress(terminal, "backed up");
   try {
     const report = await backUp({

@@ -4,7 +4,7 @@
 import { spawn } from "node:child_process";
 import { hostname } from "node:os";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { CallError } from "../client/call-error.ts";
+import { CallError } from "../client/rpc/call-error.ts";
 import { deliveriesOf } from "../client/group/member.ts";
 import type { Held, Membership } from "../client/group/member-call.ts";
 import { defaultRetryPolicy } from "../client/store/retry.ts";

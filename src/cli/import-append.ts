@@ -4,7 +4,7 @@
 // one under way, the rest of a partly stored batch would land behind it.
 
 import { setTimeout as pause } from "node:timers/promises";
-import { CallError } from "../client/call-error.ts";
+import { CallError } from "../client/rpc/call-error.ts";
 import type { AppendResponse } from "../gen/annals/v1/append_pb.js";
 import { EventIdProblem } from "../gen/annals/v1/errors_pb.js";
 import type { Batch, ImportEvent } from "./import-batches.ts";

@@ -1,7 +1,7 @@
 // `annals read` and `annals export`: events that are there now, for people or for another store.
 
 import { Direction, type ReadEnd } from "../gen/annals/v1/read_pb.js";
-import { CallError } from "../client/call-error.ts";
+import { CallError } from "../client/rpc/call-error.ts";
 import { eventsCounted } from "./display.ts";
 import { lineOf } from "./event-line.ts";
 import { eventsOn } from "./event-table.ts";

@@ -1,11 +1,11 @@
 // What went wrong, in words for the error output, and the exit code: 1 failure, 2 usage, 3
 // conflict.
 
-import { CallError } from "../client/call-error.ts";
+import { CallError } from "../client/rpc/call-error.ts";
 import { StreamState } from "../gen/annals/v1/append_pb.js";
 import { EventIdProblem, type AppendConflict } from "../gen/annals/v1/errors_pb.js";
-import { BackupRefused } from "../storage/leveldb/backup-file.ts";
-import { StoreRefused } from "../storage/leveldb/store-refused.ts";
+import { BackupRefused } from "../storage/leveldb/offline/backup-file.ts";
+import { StoreRefused } from "../storage/leveldb/folder/store-refused.ts";
 import { disarmed } from "./display.ts";
 import { CommandError, UsageError } from "./options.ts";
 import { OutputClosed, paintFor, print, type Terminal } from "./terminal.ts";

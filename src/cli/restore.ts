@@ -10,7 +10,7 @@ import { print, type Terminal } from "./terminal.ts";
 export async function restore(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, jsonOption, { min: 2, max: 2 });
   const [backup = "", target = ""] = positionals;
-  const restoring = await import("../storage/leveldb/restore.ts");
+  const restoring = await import("../storage/leveldb/offline/restore.ts");
   const progress = positionProgress(terminal, "restored");
   try {
     const report = await restoring.restore({

@@ -5,7 +5,7 @@ import { setLogger } from "@grpc/grpc-js";
 import { ConfigError, loadConfig, type LoadedConfig } from "../config.ts";
 import { stderrLogger, type Logger } from "../logger.ts";
 import { startServer, type RunningServer } from "../server.ts";
-import { StoreRefused } from "../storage/leveldb/store-refused.ts";
+import { StoreRefused } from "../storage/leveldb/folder/store-refused.ts";
 import { configHelp, printConfig } from "./config-text.ts";
 
 const ok = 0;

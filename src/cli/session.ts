@@ -2,9 +2,9 @@
 // command is done, cancelled by Ctrl-C.
 
 import { readFileSync } from "node:fs";
-import { defaultAddress, loopback } from "../client/address.ts";
-import { clientOf, type CallOptions, type ServiceClient } from "../client/client.ts";
-import { Connection, type TlsOptions } from "../client/connection.ts";
+import { defaultAddress, loopback } from "../client/rpc/address.ts";
+import { clientOf, type CallOptions, type ServiceClient } from "../client/rpc/service-client.ts";
+import { Connection, type TlsOptions } from "../client/rpc/connection.ts";
 import { CheckpointService } from "../gen/annals/v1/checkpoint_service_pb.js";
 import { ConsumerGroupService } from "../gen/annals/v1/consumer_group_service_pb.js";
 import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";

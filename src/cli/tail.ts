@@ -4,7 +4,7 @@
 
 import { setTimeout as pause } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
-import { CallError } from "../client/call-error.ts";
+import { CallError } from "../client/rpc/call-error.ts";
 import { RecordedEventSchema, View } from "../gen/annals/v1/event_pb.js";
 import { Direction, type SubscribeResponse } from "../gen/annals/v1/read_pb.js";
 import { eventsOn } from "./event-table.ts";

@@ -3,8 +3,8 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import type { BackupContents } from "../storage/leveldb/backup-read.ts";
-import type { FolderReport } from "../storage/leveldb/verify-folder.ts";
+import type { BackupContents } from "../storage/leveldb/offline/backup-read.ts";
+import type { FolderReport } from "../storage/leveldb/offline/verify-folder.ts";
 import { eventsCounted, grouped } from "./display.ts";
 import { connectionOptions, jsonOption, parse } from "./options.ts";
 import { positionProgress } from "./progress.ts";
@@ -32,11 +32,11 @@ export async function verify(args: readonly string[], terminal: Terminal): Promi
       ({ findings } = report);
       [facts, json] = [factsOfServer(report), report];
     } else if (existsSync(join(folder, "BACKUP"))) {
-      const { checkBackup } = await import("../storage/leveldb/backup-read.ts");
+      const { checkBackup } = await import("../storage/leveldb/offline/backup-read.ts");
       const contents = await checkBackup(folder, context);
       [facts, json] = [factsOfBackup(contents), contents];
     } else {
-      const { verifyFolder } = await import("../storage/leveldb/verify-folder.ts");
+      const { verifyFolder } = await import("../storage/leveldb/offline/verify-folder.ts");
       const report = await verifyFolder(folder, { ...context, scratch: values.scratch });
       ({ findings } = report);
       [facts, json] = [factsOfFolder(report), report];

@@ -1,6 +1,6 @@
 // What `annals/client` is: connect, append, read, subscribe; deciders; projections.
 
-export type { FieldViolation } from "./call-error.ts";
+export type { FieldViolation } from "./rpc/call-error.ts";
 export { boundary } from "./decider/boundary.ts";
 export type { Boundary, BoundaryHandleOptions, BoundaryOptions } from "./decider/boundary.ts";
 export { retryOnConflict } from "./decider/conflicts.ts";
@@ -42,7 +42,7 @@ export type {
   RunningProjection,
   RunOptions,
 } from "./projection/run-projection.ts";
-export type { AnnalsClient, Appender, AppendOptions } from "./store/annals-client.ts";
+export type { AnnalsClient, Appender, AppendOptions } from "./annals-client.ts";
 export type { Appended, AppendRules, Condition, StreamExpectation } from "./store/append.ts";
 export type { AppenderOptions, AppendOutcome, AppendUnderway } from "./store/appender.ts";
 export type {
@@ -52,8 +52,8 @@ export type {
   StoredCheckpoint,
   Waited,
 } from "./store/checkpoints.ts";
-export { connect } from "./store/connect.ts";
-export type { ConnectOptions, ConnectTls } from "./store/connect.ts";
+export { connect } from "./connect.ts";
+export type { ConnectOptions, ConnectTls } from "./connect.ts";
 export type { OperationOptions, StoreRpc } from "./store/context.ts";
 export { defineEvents } from "./store/define-events.ts";
 export type {

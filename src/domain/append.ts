@@ -1,6 +1,6 @@
 // An append and what becomes of it. Expected outcomes are values; failures are thrown.
 
-import type { CheckpointUpdate } from "./checkpoint.ts";
+import type { BeyondHead, CheckpointBackwards, CheckpointUpdate } from "./checkpoint.ts";
 import type { NewEvent } from "./event.ts";
 import type { Query } from "./query.ts";
 
@@ -94,27 +94,10 @@ export interface EventIdConflict {
   readonly events: readonly EventIdMismatch[];
 }
 
-/** A position lies beyond the head: it was not read from this store. Nothing was stored. */
-export interface BeyondHead {
-  readonly kind: "beyond-head";
-  readonly field: string;
-  readonly asked: number;
-  readonly head: number;
-}
-
 /** A stream the append writes to was deleted for ever; nothing was stored. */
 export interface Tombstoned {
   readonly kind: "tombstoned";
   readonly stream: string;
-}
-
-/** The consumer has got further already; nothing was stored. */
-export interface CheckpointBackwards {
-  readonly kind: "checkpoint-backwards";
-  readonly consumer: string;
-  readonly asked: number;
-  /** The position saved before. */
-  readonly saved: number;
 }
 
 export type Outcome =

@@ -1,8 +1,6 @@
 // Checkpoints in domain words: how far a named consumer has got, and what it may ask to have
 // changed.
 
-import type { BeyondHead, CheckpointBackwards } from "./append.ts";
-
 /** How far a consumer has got: every event up to `position` has been dealt with. */
 export interface CheckpointUpdate {
   readonly consumer: string;
@@ -25,6 +23,23 @@ export type CheckpointRequest =
       readonly reset: boolean;
     }
   | { readonly kind: "delete-checkpoint"; readonly consumer: string };
+
+/** The consumer has got further already; nothing was stored. */
+export interface CheckpointBackwards {
+  readonly kind: "checkpoint-backwards";
+  readonly consumer: string;
+  readonly asked: number;
+  /** The position saved before. */
+  readonly saved: number;
+}
+
+/** A position lies beyond the head: it was not read from this store. Nothing was stored. */
+export interface BeyondHead {
+  readonly kind: "beyond-head";
+  readonly field: string;
+  readonly asked: number;
+  readonly head: number;
+}
 
 export type CheckpointOutcome =
   | { readonly kind: "checkpoint-saved"; readonly checkpoint: Checkpoint }

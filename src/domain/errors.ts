@@ -2,14 +2,8 @@
 // conflict, say) is a value until the edge; what fails is thrown as this. The gRPC floor holds the
 // one table from reason to status code.
 
-import type {
-  BeyondHead,
-  CheckpointBackwards,
-  Conflict,
-  EventIdConflict,
-  StreamConflict,
-  Tombstoned,
-} from "./append.ts";
+import type { Conflict, EventIdConflict, StreamConflict, Tombstoned } from "./append.ts";
+import type { BeyondHead, CheckpointBackwards } from "./checkpoint.ts";
 
 export interface FieldViolation {
   /** The field's path in the request, proto names: `events[3].tags[0]`. */

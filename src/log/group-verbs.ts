@@ -1,6 +1,6 @@
 // Consumer groups in domain words: what the gRPC floor calls. See groups.ts for how they are made.
 
-import type { GroupSettings } from "../domain/group-settings.ts";
+import type { GroupSettings } from "../domain/group/settings.ts";
 
 /** Where a group begins; the position is exclusive, the time (microseconds) inclusive. */
 export type GroupStart =

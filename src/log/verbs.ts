@@ -3,7 +3,11 @@
 
 import type { Append, Outcome } from "../domain/append.ts";
 import type { Checkpoint, CheckpointUpdate } from "../domain/checkpoint.ts";
-import type { DeleteStream, StreamChanged, UpdateStream } from "../domain/decide-lifecycle.ts";
+import type {
+  DeleteStream,
+  StreamChanged,
+  UpdateStream,
+} from "../domain/decide/decide-lifecycle.ts";
 import type { Json } from "../domain/json.ts";
 import type { Selection } from "../domain/query.ts";
 import type { NewSnapshot, Snapshot } from "../domain/snapshot.ts";

@@ -1,6 +1,6 @@
 // The port: what the log needs of an engine, in domain words. The engine keeps events, finds them
-// and makes them durable; it decides nothing (see domain/decide.ts). Its law is executable:
-// test/storage-suite.ts runs on every engine.
+// and makes them durable; it decides nothing (see domain/decide/decide.ts). Its law is executable:
+// test/storage/contract/contract.ts runs on every engine.
 //
 // The law, in short. Positions are dense from 1, versions dense from 1 per stream. A commit is all
 // or nothing and, once its promise resolves, durable and visible to every later call; before that
@@ -8,13 +8,13 @@
 // thrown as CORRUPTION, never returned, never skipped. What was read does not change: a read
 // bounded by a position is a consistent view for as long as it runs.
 //
-// Events that their stream's lifecycle has removed (domain/lifecycle.ts) are in no answer, except
+// Events that their stream's lifecycle has removed (domain/lifecycle/lifecycle.ts) are in no answer, except
 // where a call says otherwise; their versions, positions and ids stay taken for ever. A lifecycle
-// is what the last event in the stream's `$lifecycle-` stream says (domain/lifecycle-event.ts).
+// is what the last event in the stream's `$lifecycle-` stream says (domain/lifecycle/lifecycle-event.ts).
 
 import type { AppendCondition } from "../domain/append.ts";
 import type { CommitEvent, StoredEvent } from "../domain/event.ts";
-import type { Lifecycle } from "../domain/lifecycle.ts";
+import type { Lifecycle } from "../domain/lifecycle/lifecycle.ts";
 import type { Selection } from "../domain/query.ts";
 
 /** The last durable event. */

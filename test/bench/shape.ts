@@ -1,12 +1,12 @@
 // What the shape tests share: the product's own path from request bytes to LevelDB, with every
 // operation on LevelDB counted. Counts do not depend on the machine; a regression shows as a
 // number.
-import { createIdMaker } from "../../src/grpc/uuid.ts";
+import { createIdMaker } from "../../src/grpc/services/uuid.ts";
 import { appendFromBytes } from "../../src/grpc/convert/append.ts";
 import { defaultLimits } from "../../src/domain/limits.ts";
 import { createEventLog, type EventLog } from "../../src/log/event-log.ts";
-import type { Kv } from "../../src/storage/leveldb/kv.ts";
-import { openMemoryKv } from "../../src/storage/leveldb/memory-kv.ts";
+import type { Kv } from "../../src/storage/leveldb/kv/kv.ts";
+import { openMemoryKv } from "../../src/storage/leveldb/kv/memory-kv.ts";
 import { openStorageOver, systemClock } from "../../src/storage/leveldb/open.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { annalsCalls } from "../../bench/load/annals-calls.ts";

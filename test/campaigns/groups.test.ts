@@ -1,7 +1,7 @@
 // Generated histories of consumer groups, many more of them than the gate has time for.
 import { test } from "vitest";
-import { assertWork } from "../groups/work-floor.ts";
-import { assertHistories, kindsOfHistory } from "../groups/group-histories.ts";
+import { assertWork } from "../log/groups/work-histories.ts";
+import { assertHistories, kindsOfHistory } from "../domain/group/histories.ts";
 
 test.each(Object.keys(kindsOfHistory) as (keyof typeof kindsOfHistory)[])("%s", (kind) => {
   assertHistories(kind, 30_000);

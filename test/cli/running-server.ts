@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll } from "vitest";
-import { Connection } from "../../src/client/connection.ts";
+import { Connection } from "../../src/client/rpc/connection.ts";
 
 const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 

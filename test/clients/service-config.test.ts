@@ -8,7 +8,7 @@ import { create, toBinary, type DescMethod, type DescService } from "@bufbuild/p
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { credentials, Client, status, type sendUnaryData } from "@grpc/grpc-js";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
-import { errorInfo, failureWith, scripted, type Scripted } from "../client/scripted-server.ts";
+import { errorInfo, failureWith, scripted, type Scripted } from "../client/rpc/scripted-server.ts";
 import { AppendRequestSchema, AppendResponseSchema } from "../../src/gen/annals/v1/append_pb.js";
 import { repository } from "./live-server.ts";
 

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Append } from "../../src/domain/append.ts";
 import type { Checkpoint, CheckpointRequest } from "../../src/domain/checkpoint.ts";
-import { decideGroup, factsNeeded, type Proposal } from "../../src/domain/decide.ts";
+import { decideGroup, factsNeeded, type Proposal } from "../../src/domain/decide/decide.ts";
 import type { StoredEvent } from "../../src/domain/event.ts";
 import { recordsIn, storedEvent } from "../../src/domain/record.ts";
 import { idOf, newAppend, newEvent } from "../support/events.ts";

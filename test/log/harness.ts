@@ -12,7 +12,7 @@ import {
   type SubscribeMessage,
   type SubscribeRequest,
 } from "../../src/log/event-log.ts";
-import type { Outstanding } from "../../src/log/outstanding.ts";
+import type { Outstanding } from "../../src/log/read/unsent-bytes.ts";
 import type { Timers } from "../../src/log/timers.ts";
 import type { Slab, Storage } from "../../src/storage/storage.ts";
 import { newAppend, newEvent, type EventSketch } from "../support/events.ts";

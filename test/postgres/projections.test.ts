@@ -10,9 +10,9 @@ import {
   type ProjectionStatus,
 } from "../../src/client/sdk.ts";
 import { startServer, temporaryFolder } from "../cli/running-server.ts";
-import { killedAgainAndAgain } from "../sdk/killed-projector.ts";
-import type { Paid } from "../sdk/projector.ts";
-import { checkpointAt, readModelSuite } from "../sdk/read-model-suite.ts";
+import { killedAgainAndAgain } from "../client/projection/killed-projector.ts";
+import type { Paid } from "../client/projection/projector.ts";
+import { checkpointAt, readModelSuite } from "../client/projection/read-model-suite.ts";
 import { startTestServer } from "../support/running-server.ts";
 import { postgresPrograms, startPostgres, type PostgresServer } from "./postgres-server.ts";
 

@@ -11,7 +11,7 @@ import { View } from "../../src/gen/annals/v1/event_pb.js";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { StreamService } from "../../src/gen/annals/v1/stream_service_pb.js";
 import { openLevelStorage } from "../../src/storage/leveldb/open.ts";
-import { verifyFolder } from "../../src/storage/leveldb/verify-folder.ts";
+import { verifyFolder } from "../../src/storage/leveldb/offline/verify-folder.ts";
 import { jsonLines, run } from "../cli/captured-terminal.ts";
 import { collect, failedOf } from "../support/calls.ts";
 import { idOf } from "../support/events.ts";

@@ -1,11 +1,11 @@
 // The edge alone: a gRPC server with handlers of the test's own behind the real wrapper and door.
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
-import { bindService, type Handlers } from "../../src/grpc/bind.ts";
-import { Stopping, type Edge } from "../../src/grpc/edge.ts";
-import { UnfinishedRequests } from "../../src/grpc/unfinished-requests.ts";
-import { listenOnTcp, shutDown } from "../../src/grpc/listen.ts";
-import { Outstanding } from "../../src/log/outstanding.ts";
+import { bindService, type Handlers } from "../../src/grpc/transport/bind.ts";
+import { Stopping, type Edge } from "../../src/grpc/transport/call-environment.ts";
+import { UnfinishedRequests } from "../../src/grpc/transport/unfinished-requests.ts";
+import { listenOnTcp, shutDown } from "../../src/grpc/transport/listen.ts";
+import { Outstanding } from "../../src/log/read/unsent-bytes.ts";
 import { Calls } from "./calls.ts";
 import { recordingLogger, type LogLine } from "./running-server.ts";
 

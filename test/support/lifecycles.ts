@@ -7,8 +7,8 @@ import {
   withPolicy,
   type Lifecycle,
   type StreamPolicy,
-} from "../../src/domain/lifecycle.ts";
-import { lifecycleEvent } from "../../src/domain/lifecycle-event.ts";
+} from "../../src/domain/lifecycle/lifecycle.ts";
+import { lifecycleEvent } from "../../src/domain/lifecycle/lifecycle-event.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { commitEvents, nextId } from "./events.ts";
 

@@ -1,7 +1,7 @@
 // What the plain model sees of streams with a lifecycle: the lifecycle events up to a position say
 // what they are, and every event is judged by itself.
-import { isGone, type Lifecycle } from "../../src/domain/lifecycle.ts";
-import { lifecycleRecordOf, streamKeptIn } from "../../src/domain/lifecycle-event.ts";
+import { isGone, type Lifecycle } from "../../src/domain/lifecycle/lifecycle.ts";
+import { lifecycleRecordOf, streamKeptIn } from "../../src/domain/lifecycle/lifecycle-event.ts";
 import { recordsIn } from "../../src/domain/record.ts";
 
 export interface JudgedEvent {

@@ -5,7 +5,7 @@ import { AnnalsError, invariant } from "../../src/domain/errors.ts";
 import { isSystemName, type CommitEvent } from "../../src/domain/event.ts";
 import { matches, selects } from "../../src/domain/query.ts";
 import { recordsIn, storedEvent } from "../../src/domain/record.ts";
-import { composeStub } from "../../src/storage/leveldb/stub.ts";
+import { composeStub } from "../../src/storage/leveldb/format/removed-record.ts";
 import type {
   Commit,
   EventTypeFacts,

@@ -6,7 +6,7 @@ import { categoryOf } from "../../src/domain/event.ts";
 import type { Selection } from "../../src/domain/query.ts";
 import { storedEvent } from "../../src/domain/record.ts";
 import type { Range, Storage } from "../../src/storage/storage.ts";
-import { selectQuery, selectStream } from "../storage-suite/law.ts";
+import { selectQuery, selectStream } from "../storage/contract/checks.ts";
 import { recordsOf } from "./events.ts";
 
 /** What to ask after: names and ids that are there, and some that are not. */

@@ -1,5 +1,5 @@
 // A reclaimer that does nothing by itself: tests say when.
-import type { Reclaimer, ReclaimOptions } from "../../src/storage/leveldb/reclaimer.ts";
+import type { Reclaimer, ReclaimOptions } from "../../src/storage/leveldb/upkeep/reclaimer.ts";
 
 export const whenAsked: ReclaimOptions = {
   bytesPerSecond: Number.POSITIVE_INFINITY,

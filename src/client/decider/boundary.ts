@@ -1,7 +1,7 @@
 // A dynamic consistency boundary: the same as a repository, over the events of a query instead of a
 // stream. What the decision saw is what nobody may add to before it is stored.
 
-import type { AnnalsClient } from "../store/annals-client.ts";
+import type { AnnalsClient } from "../annals-client.ts";
 import type { EventShape } from "../store/event.ts";
 import type { Query } from "../store/selection.ts";
 import { retryOnConflict } from "./conflicts.ts";

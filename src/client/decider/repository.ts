@@ -1,7 +1,7 @@
 // A repository: commands for aggregates that are a stream each. Load, decide, append with the
 // version that was loaded; and again, if somebody else was faster.
 
-import type { AnnalsClient } from "../store/annals-client.ts";
+import type { AnnalsClient } from "../annals-client.ts";
 import type { OperationOptions } from "../store/context.ts";
 import { invalidField } from "../store/errors.ts";
 import type { EventShape, NewEvent, NewEventFacts } from "../store/event.ts";
@@ -9,7 +9,7 @@ import type { Loaded } from "../store/load.ts";
 import { retryOnConflict, type ConflictOptions } from "./conflicts.ts";
 import { decided, handledOf, type Decider, type Handled } from "./decider.ts";
 import { StateSnapshots, type SnapshotOptions } from "./state-snapshots.ts";
-import { Turns } from "./turns.ts";
+import { Turns } from "./keyed-mutex.ts";
 
 export interface RepositoryOptions<State> {
   /** Absent: none; every load folds the whole stream. */

@@ -2,7 +2,7 @@
 // due. They are a cache: whatever goes wrong with one is told and costs time, never a command.
 
 import { isDeepStrictEqual } from "node:util";
-import type { AnnalsClient } from "../store/annals-client.ts";
+import type { AnnalsClient } from "../annals-client.ts";
 import type { EventShape } from "../store/event.ts";
 import { jsonText } from "../store/json-data.ts";
 import type { Snapshot } from "../store/snapshots.ts";

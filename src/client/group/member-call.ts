@@ -8,7 +8,7 @@ import type {
   Delivery as WireDelivery,
 } from "../../gen/annals/v1/consumer_group_service_pb.js";
 import type { View } from "../../gen/annals/v1/event_pb.js";
-import type { ServiceClient } from "../client.ts";
+import type { ServiceClient } from "../rpc/service-client.ts";
 import { storeErrorOf } from "../store/call-failure.ts";
 import { LostDeliveryError } from "../store/errors.ts";
 import { wireDuration } from "../store/numbers.ts";

@@ -1,6 +1,6 @@
 // Parked events, tried again: after the handler was mended, or what it depends on.
 
-import type { AnnalsClient } from "../store/annals-client.ts";
+import type { AnnalsClient } from "../annals-client.ts";
 import type { OperationOptions } from "../store/context.ts";
 import { NotFoundError } from "../store/errors.ts";
 import type { EventShape } from "../store/event.ts";

@@ -1,7 +1,7 @@
 // The runner: from a subscription to a read model, for as long as it is let. It begins where the
 // read model's own checkpoint says, and whatever breaks in between, it begins there again.
 
-import type { AnnalsClient } from "../store/annals-client.ts";
+import type { AnnalsClient } from "../annals-client.ts";
 import { isWorthRetrying } from "../store/call-failure.ts";
 import { StoreReplacedError, UnavailableError } from "../store/errors.ts";
 import type { EventShape, RawEvent } from "../store/event.ts";

@@ -16,7 +16,8 @@ import {
   type RecordedEvent,
   type WireNewEvent,
 } from "./event.ts";
-import { wireExpected, type Expect } from "./expect.ts";
+import type { Expect } from "./expect.ts";
+import { wireExpected } from "./wire-expectation.ts";
 import { dateOf, safeInteger, wireInteger } from "./numbers.ts";
 import { wireQuery, type Query } from "./selection.ts";
 

@@ -8,7 +8,7 @@ import type {
   AppendStreamRequestSchema,
   AppendStreamResponse,
 } from "../../gen/annals/v1/append_pb.js";
-import { appendFailure } from "../call-error.ts";
+import { appendFailure } from "../rpc/call-error.ts";
 import type { Appended, SettledAppend } from "./append.ts";
 import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
 import type { Context } from "./context.ts";

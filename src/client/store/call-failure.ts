@@ -5,7 +5,7 @@ import {
   type AppendConflict,
   type EventIdConflict,
 } from "../../gen/annals/v1/errors_pb.js";
-import { CallError } from "../call-error.ts";
+import { CallError } from "../rpc/call-error.ts";
 import {
   type AnnalsError,
   BeyondHeadError,
@@ -23,7 +23,7 @@ import {
   TimedOutError,
   UnavailableError,
 } from "./errors.ts";
-import { expectOf } from "./expect.ts";
+import { expectOf } from "./wire-expectation.ts";
 import { safeInteger } from "./numbers.ts";
 
 /** The SDK's error for what a low-level call ended with; anything else passes through. */

@@ -3,7 +3,7 @@
 import type { CheckpointService } from "../../gen/annals/v1/checkpoint_service_pb.js";
 import type { ConsumerGroupService } from "../../gen/annals/v1/consumer_group_service_pb.js";
 import type { EventStoreService } from "../../gen/annals/v1/event_store_service_pb.js";
-import type { ServiceClient } from "../client.ts";
+import type { ServiceClient } from "../rpc/service-client.ts";
 import { patiently, type RetryPolicy } from "./retry.ts";
 import { StoreIdentity } from "./store-identity.ts";
 

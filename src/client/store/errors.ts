@@ -1,7 +1,7 @@
 // What a call of the SDK fails with: one class for each thing a caller can do something about, told
 // apart by `code`. Made from the server's typed details; nobody parses text.
 
-import type { FieldViolation } from "../call-error.ts";
+import type { FieldViolation } from "../rpc/call-error.ts";
 import type { Expect } from "./expect.ts";
 
 interface ErrorContext {

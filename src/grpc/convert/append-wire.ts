@@ -18,7 +18,7 @@ import {
   StreamExpectationSchema,
   StreamState,
 } from "../../gen/annals/v1/append_pb.js";
-import { decodeRequest } from "../decode.ts";
+import { decodeRequest } from "../transport/decode.ts";
 import { eventFromWire } from "./event-wire.ts";
 import type { Conversion } from "./event.ts";
 import { convertCondition, convertExpectations } from "./expectation.ts";

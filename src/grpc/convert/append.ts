@@ -4,7 +4,7 @@
 import type { Append } from "../../domain/append.ts";
 import type { NewEvent } from "../../domain/event.ts";
 import { AppendRequestSchema, type AppendRequest } from "../../gen/annals/v1/append_pb.js";
-import { decodeRequest } from "../decode.ts";
+import { decodeRequest } from "../transport/decode.ts";
 import { appendFromWire } from "./append-wire.ts";
 import { convertUpdate } from "./checkpoint.ts";
 import { checkCount, checkOwnName } from "./checks.ts";

@@ -6,9 +6,9 @@ import { isJsonContentType } from "../../domain/json.ts";
 import type { Limits } from "../../domain/limits.ts";
 import { recordsIn } from "../../domain/record.ts";
 import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
-import { isCoarse } from "../../log/cursor.ts";
+import { isCoarse } from "../../log/read/cursor.ts";
 import type { Batch } from "../../log/verbs.ts";
-import { Pieces, type Message } from "../pieces.ts";
+import { Pieces, type Message } from "../transport/message-parts.ts";
 import { valueBytesOfText } from "./json-value.ts";
 import type { EventView } from "./read-request.ts";
 

@@ -2,7 +2,7 @@
 // answers the value in domain words; an answer is meaningless where a violation was added.
 
 import { isSystemName } from "../../domain/event.ts";
-import { streamKeptIn } from "../../domain/lifecycle-event.ts";
+import { streamKeptIn } from "../../domain/lifecycle/lifecycle-event.ts";
 import { positionMax, type Limits } from "../../domain/limits.ts";
 import type { Violations } from "./violations.ts";
 

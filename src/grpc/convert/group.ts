@@ -6,7 +6,7 @@ import {
   defaultGroupSettings as defaults,
   type GroupOrdering,
   type GroupSettings,
-} from "../../domain/group-settings.ts";
+} from "../../domain/group/settings.ts";
 import type { Limits } from "../../domain/limits.ts";
 import {
   GroupSchema,
@@ -15,7 +15,7 @@ import {
   type GroupSettings as WireSettings,
   type GroupStart as WireStart,
 } from "../../gen/annals/v1/consumer_group_service_pb.js";
-import { wireSettings } from "../../log/group-record.ts";
+import { wireSettings } from "../../log/groups/record.ts";
 import type { GroupInfo, GroupStart } from "../../log/group-verbs.ts";
 import { checkCount, checkName, checkUint64 } from "./checks.ts";
 import { convertQuery } from "./query.ts";

@@ -2,8 +2,13 @@
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Expected } from "../../domain/append.ts";
-import type { DeleteStream, UpdateStream } from "../../domain/decide-lifecycle.ts";
-import { noPolicy, stateOf, type Lifecycle, type StreamPolicy } from "../../domain/lifecycle.ts";
+import type { DeleteStream, UpdateStream } from "../../domain/decide/decide-lifecycle.ts";
+import {
+  noPolicy,
+  stateOf,
+  type Lifecycle,
+  type StreamPolicy,
+} from "../../domain/lifecycle/lifecycle.ts";
 import type { Limits } from "../../domain/limits.ts";
 import type { StreamInfoSchema } from "../../gen/annals/v1/info_pb.js";
 import {

@@ -4,14 +4,14 @@
 
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { firstHash, formatVersion } from "./chunk.ts";
-import { syncFolder } from "./durable-file.ts";
-import { headOf } from "./engine.ts";
-import { writeIdentity, type Identity } from "./identity.ts";
-import type { Kv } from "./kv.ts";
-import { openLevelKv } from "./level-kv.ts";
-import { createMark } from "./mark.ts";
-import { StoreRefused } from "./store-refused.ts";
+import { firstHash, formatVersion } from "./format/chunk.ts";
+import { syncFolder } from "./folder/durable-file.ts";
+import { headOf } from "./write/engine.ts";
+import { writeIdentity, type Identity } from "./folder/identity.ts";
+import type { Kv } from "./kv/kv.ts";
+import { openLevelKv } from "./kv/level-kv.ts";
+import { createMark } from "./folder/high-water-mark.ts";
+import { StoreRefused } from "./folder/store-refused.ts";
 
 export function databaseOf(folder: string): string {
   return join(folder, "log");

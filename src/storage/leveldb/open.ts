@@ -5,26 +5,26 @@
 import { basename } from "node:path";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Storage } from "../storage.ts";
-import { lossGate } from "./accepted-losses.ts";
-import { openAcknowledged, type OpenedKv } from "./acknowledged-engine.ts";
-import { auditEnd } from "./audit.ts";
-import { formatVersion } from "./chunk.ts";
+import { lossGate } from "./folder/accepted-losses.ts";
+import { openAcknowledged, type OpenedKv } from "./write/acknowledged-engine.ts";
+import { auditEnd } from "./verify/audit.ts";
+import { formatVersion } from "./format/chunk.ts";
 import { beginStore, createDatabase, databaseOf, markOf } from "./create.ts";
-import { checkDatabase, type DatabaseCheck } from "./database-check.ts";
-import { makeFolder } from "./durable-file.ts";
-import { openEngine, type Engine } from "./engine.ts";
-import { askedSeldom, freeBytes, networkFileSystem } from "./file-system.ts";
-import { lockFolder, type FolderLock } from "./folder-lock.ts";
-import { readIdentity, type Identity } from "./identity.ts";
-import type { Kv } from "./kv.ts";
-import { openLevelKv } from "./level-kv.ts";
-import { openMark, readMark, type Acknowledged, type Mark } from "./mark.ts";
-import { openMemoryKv } from "./memory-kv.ts";
-import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./reclaimer.ts";
-import { startScrubber, type Scrubber, type ScrubberOptions } from "./scrubber.ts";
-import { StoreRefused } from "./store-refused.ts";
-import { checkTable } from "./table-file.ts";
-import type { After } from "./write-guard.ts";
+import { checkDatabase, type DatabaseCheck } from "./files/database-check.ts";
+import { makeFolder } from "./folder/durable-file.ts";
+import { openEngine, type Engine } from "./write/engine.ts";
+import { askedSeldom, freeBytes, networkFileSystem } from "./folder/file-system.ts";
+import { lockFolder, type FolderLock } from "./folder/folder-lock.ts";
+import { readIdentity, type Identity } from "./folder/identity.ts";
+import type { Kv } from "./kv/kv.ts";
+import { openLevelKv } from "./kv/level-kv.ts";
+import { openMark, readMark, type Acknowledged, type Mark } from "./folder/high-water-mark.ts";
+import { openMemoryKv } from "./kv/memory-kv.ts";
+import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./upkeep/reclaimer.ts";
+import { startScrubber, type Scrubber, type ScrubberOptions } from "./upkeep/scrubber.ts";
+import { StoreRefused } from "./folder/store-refused.ts";
+import { checkTable } from "./files/table-file.ts";
+import type { After } from "./write/write-guard.ts";
 
 /** Microseconds since 1970, UTC. */
 export function systemClock(): number {

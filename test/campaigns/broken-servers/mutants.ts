@@ -22,11 +22,11 @@ function mutant(scenario: ScenarioName, file: string, find: string, replace: str
 }
 
 const syncedWrite = "write: () => batch.write({ sync: true } as object),";
-const levelKv = "storage/leveldb/level-kv.ts";
-const engine = "storage/leveldb/engine.ts";
-const decide = "domain/decide.ts";
-const subscribe = "log/subscribe.ts";
-const queue = "log/append-queue.ts";
+const levelKv = "storage/leveldb/kv/level-kv.ts";
+const engine = "storage/leveldb/write/engine.ts";
+const decide = "domain/decide/decide.ts";
+const subscribe = "log/subscribe/subscribe.ts";
+const queue = "log/append/append-queue.ts";
 
 /** What the checks before and after opening find is not listened to. */
 const deafToFindings: readonly Edit[] = [
@@ -100,7 +100,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   "acknowledges a failed write": mutant(
     "failing",
-    "storage/leveldb/write-guard.ts",
+    "storage/leveldb/write/write-guard.ts",
     '      throw new AnnalsError(\n        { reason: "OUTCOME_UNKNOWN" },',
     `      if (cause) return;
       throw new AnnalsError(
@@ -108,7 +108,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   ),
   "goes on writing after a failed write": mutant(
     "failing",
-    "storage/leveldb/write-guard.ts",
+    "storage/leveldb/write/write-guard.ts",
     '      this.setState("recovering");\n      this.recovery = this.recover();\n      throw',
     "      throw",
   ),
@@ -138,13 +138,13 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   ),
   "forgets what it stored under an id": mutant(
     "live",
-    "storage/leveldb/facts.ts",
+    "storage/leveldb/read/facts.ts",
     "const values = await core.kv.getMany(keys);",
     "const values = keys.map(() => undefined as Uint8Array | undefined);",
   ),
   "never writes ids down": mutant(
     "live",
-    "storage/leveldb/commit.ts",
+    "storage/leveldb/write/commit.ts",
     "for (const event of events) if (event.idFromClient) putId(batch, event);",
     "if (events.length === 0) putId(batch, events[0] as CommitEvent);",
   ),
@@ -162,7 +162,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   ),
   "takes a later version for the expected one": mutant(
     "live",
-    "domain/decide-lifecycle.ts",
+    "domain/decide/decide-lifecycle.ts",
     "return version === expected.version;",
     "return version >= expected.version;",
   ),
@@ -180,7 +180,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   ),
   "a condition does not see the log": mutant(
     "live",
-    "storage/leveldb/facts.ts",
+    "storage/leveldb/read/facts.ts",
     "if (after >= head) return 0;",
     "if (after >= 0) return 0;",
   ),
@@ -223,7 +223,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   ),
   "delivers the last event with the next one": mutant(
     "live",
-    "log/interest.ts",
+    "log/subscribe/interest.ts",
     "  look(): number {\n    this.marked = false;\n    this.interests.file(this);\n",
     `  look(): number {
     this.marked = false;
@@ -238,13 +238,13 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   ),
   "takes the head for what was delivered": mutant(
     "live",
-    "log/interest.ts",
+    "log/subscribe/interest.ts",
     "return this.marked ? this.quiet : this.interests.headPosition;",
     "return this.interests.headPosition;",
   ),
   "tells subscribers of a commit's first event only": mutant(
     "live",
-    "log/interest.ts",
+    "log/subscribe/interest.ts",
     "for (const event of events) {\n      for (const candidates",
     "for (const event of events.slice(0, 1)) {\n      for (const candidates",
   ),
@@ -252,12 +252,12 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     scenario: "slow",
     edits: [
       {
-        file: "grpc/outgoing.ts",
+        file: "grpc/transport/outgoing.ts",
         find: "if (this.#over) return undefined;",
         replace: "if (this.#over || this.#bytes >= this.#bytesMax) return undefined;",
       },
       {
-        file: "grpc/outgoing.ts",
+        file: "grpc/transport/outgoing.ts",
         find: "if (this.#hasRoom) return undefined;",
         replace: "if (this.#bytes >= 0) return undefined;",
       },
@@ -265,13 +265,13 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   "loses the event at which a backwards read is cut": mutant(
     "live",
-    "storage/leveldb/scan-read.ts",
+    "storage/leveldb/read/scan-read.ts",
     "            yield slab.take(through);\n            silentChunks = 0;\n",
     "            yield slab.take(through);\n            continue;\n",
   ),
   "loses the event a slab is cut at": mutant(
     "live",
-    "storage/leveldb/index-read.ts",
+    "storage/leveldb/read/index-read.ts",
     "        if (!slab.fits(part.frame.length, 1)) yield slab.take((told = through));\n",
     `        if (!slab.fits(part.frame.length, 1)) {
           yield slab.take((told = through));
@@ -280,44 +280,44 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   ),
   "reads backwards from one below the head": mutant(
     "live",
-    "log/bounds.ts",
+    "log/read/bounds.ts",
     "last: Math.min(last, head) }",
     'last: Math.min(last, direction === "backwards" ? head - 1 : head) }',
   ),
   "says after what a limit cut off": mutant(
     "live",
-    "log/read.ts",
+    "log/read/read.ts",
     "if (wasCut && last !== undefined) return Math.min(last.through, head);",
     "",
   ),
   "answers reads from an old head": mutant(
     "live",
-    "log/read.ts",
+    "log/read/read.ts",
     "return readTo(source, request, source.storage.head().position, signal);",
     "return readTo(source, request, Math.max(0, source.storage.head().position - 3), signal);",
   ),
   "tells a stream's version of before": mutant(
     "live",
-    "log/read.ts",
+    "log/read/read.ts",
     "if (newest !== undefined) return scanPlace(newest).version;",
     "if (newest !== undefined) return scanPlace(newest).version - 1;",
   ),
   "saves snapshots beyond their stream": mutant(
     "live",
-    "log/snapshots.ts",
+    "log/read/snapshots.ts",
     "  if (record === undefined) {\n",
     `  if (record === undefined) return { ...snapshot, position: head.position, savedAt: 0 };
   if (record === undefined) {\n`,
   ),
   "acknowledges snapshots it has not written": mutant(
     "live",
-    "log/snapshots.ts",
+    "log/read/snapshots.ts",
     "  await source.storage.snapshots.save(encodeSnapshot(saved));\n",
     "  encodeSnapshot(saved);\n",
   ),
   "forgets streams over a restart": mutant(
     "crash",
-    "storage/leveldb/terms.ts",
+    "storage/leveldb/state/terms.ts",
     "const values = await kv.getMany(keys);\n    const heads",
     "const values = keys.map(() => undefined as Uint8Array | undefined);\n    const heads",
   ),
@@ -341,7 +341,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     edits: [
       ...deafToFindings,
       {
-        file: "storage/leveldb/chunk.ts",
+        file: "storage/leveldb/format/chunk.ts",
         find: "if (readUint32(value, 0) !== checksum(key, value.subarray(4))) {",
         replace: "if (readUint32(value, 0) === checksum(key, value.subarray(4)) + 1) {",
       },

@@ -3,7 +3,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { openLevelStore } from "../../../src/storage/leveldb/open.ts";
-import type { Reclaimer } from "../../../src/storage/leveldb/reclaimer.ts";
+import type { Reclaimer } from "../../../src/storage/leveldb/upkeep/reclaimer.ts";
 import type { Storage } from "../../../src/storage/storage.ts";
 import { commitEvents, newEvent, type EventSketch } from "../../support/events.ts";
 import { setPolicy } from "../../support/lifecycles.ts";

@@ -4,10 +4,10 @@
 import { openSync, readdirSync, readFileSync, statSync, writeSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { headOf } from "../../../src/storage/leveldb/engine.ts";
-import { openLevelKv } from "../../../src/storage/leveldb/level-kv.ts";
+import { headOf } from "../../../src/storage/leveldb/write/engine.ts";
+import { openLevelKv } from "../../../src/storage/leveldb/kv/level-kv.ts";
 import { openLevelStorage, openStorageOver } from "../../../src/storage/leveldb/open.ts";
-import { StoreRefused } from "../../../src/storage/leveldb/store-refused.ts";
+import { StoreRefused } from "../../../src/storage/leveldb/folder/store-refused.ts";
 import type { Storage } from "../../../src/storage/storage.ts";
 import { copyStore } from "../../support/store-folder.ts";
 import { askEverything, differences, type Topics } from "../../support/questions.ts";

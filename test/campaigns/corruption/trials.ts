@@ -28,7 +28,7 @@ export interface Trial {
 
 const sectorBytes = 512;
 
-/** Between the slots of the file MARK (src/storage/leveldb/mark.ts). */
+/** Between the slots of the file MARK (src/storage/leveldb/folder/high-water-mark.ts). */
 const unused = { from: 68, to: 4_096 };
 
 function flipsOf({ path, bytes }: StoreFile): number {

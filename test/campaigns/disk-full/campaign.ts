@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { AnnalsError } from "../../../src/domain/errors.ts";
 import type { CommitEvent } from "../../../src/domain/event.ts";
-import { openLevelKv } from "../../../src/storage/leveldb/level-kv.ts";
+import { openLevelKv } from "../../../src/storage/leveldb/kv/level-kv.ts";
 import { openLevelStorage } from "../../../src/storage/leveldb/open.ts";
 import type { Storage } from "../../../src/storage/storage.ts";
 import { composeCommit, newEvents, recordsOf } from "../../support/events.ts";

@@ -1,10 +1,10 @@
 // Servers whose consumer groups are broken on purpose; the campaign must find each of them.
 import type { Edit } from "../broken-servers/mutants.ts";
 
-const runner = "log/group-runner.ts";
-const settle = "domain/group-settle.ts";
-const lanes = "domain/group-lanes.ts";
-const notes = "log/group-notes.ts";
+const runner = "log/groups/runner.ts";
+const settle = "domain/group/settle.ts";
+const lanes = "domain/group/key-queues.ts";
+const notes = "log/groups/side-values.ts";
 
 export const groupMutants: Readonly<Record<string, { readonly edits: readonly Edit[] }>> = {
   "groups: answers acknowledgements before they are durable": {
@@ -27,7 +27,7 @@ export const groupMutants: Readonly<Record<string, { readonly edits: readonly Ed
   "groups: forgets over a restart that events failed": {
     edits: [
       {
-        file: "domain/group-state.ts",
+        file: "domain/group/state.ts",
         find: "    if (front.attempts > 0) state.carried.set(front.position, front);\n",
         replace: "",
       },
@@ -80,7 +80,7 @@ export const groupMutants: Readonly<Record<string, { readonly edits: readonly Ed
   "groups: begins behind the first event that is not settled": {
     edits: [
       {
-        file: "domain/group-state.ts",
+        file: "domain/group/state.ts",
         find: "lane.knownThrough = front.position - 1;",
         replace: "lane.knownThrough = front.position;",
       },

@@ -3,12 +3,12 @@
 // stream hold what it was promised: what is removed, and nothing else, is reduced to its place.
 import { rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { clientOf } from "../../../src/client/client.ts";
-import { Connection } from "../../../src/client/connection.ts";
+import { clientOf } from "../../../src/client/rpc/service-client.ts";
+import { Connection } from "../../../src/client/rpc/connection.ts";
 import type { RecordedEvent } from "../../../src/gen/annals/v1/event_pb.js";
 import { EventStoreService } from "../../../src/gen/annals/v1/event_store_service_pb.js";
 import { StreamService } from "../../../src/gen/annals/v1/stream_service_pb.js";
-import { verifyFolder } from "../../../src/storage/leveldb/verify-folder.ts";
+import { verifyFolder } from "../../../src/storage/leveldb/offline/verify-folder.ts";
 import { seededRandom } from "../../support/seeded.ts";
 import type { CampaignOptions, CampaignResult } from "../campaign.ts";
 import { failpoints } from "../support/failpoints.ts";

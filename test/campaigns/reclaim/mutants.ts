@@ -5,7 +5,7 @@ export const reclaimMutants: Readonly<Record<string, { readonly edits: readonly 
   "reclaims an event too many": {
     edits: [
       {
-        file: "storage/leveldb/reclaim.ts",
+        file: "storage/leveldb/upkeep/reclaim.ts",
         find: "scanPlace(record).version <= bound.gone;",
         replace: "scanPlace(record).version <= bound.gone + 1;",
       },

@@ -1,14 +1,14 @@
 // A simulated LevelDB on a simulated disk. Its write-ahead log is real bytes in LevelDB's format:
 // they can be torn, reordered and bent, and what is recovered from them is what LevelDB would
-// recover (test/integrity/log-file.test.ts proves that). Its quirks are LevelDB's: after a failed
+// recover (test/storage/leveldb/files/log-file.test.ts proves that). Its quirks are LevelDB's: after a failed
 // write it goes on acknowledging behind the wreck (F2), a failed write may be there after all (F9),
 // reads of overwritten keys may be stale (F6), and it opens whatever it finds (F4).
-import { prefixChunk, readUint64 } from "../../../src/storage/leveldb/keys.ts";
-import type { Entry, KeyRange, Kv, WriteBatch } from "../../../src/storage/leveldb/kv.ts";
-import { readLog } from "../../../src/storage/leveldb/log-file.ts";
-import type { Acknowledged } from "../../../src/storage/leveldb/mark.ts";
-import { openMemoryKv } from "../../../src/storage/leveldb/memory-kv.ts";
-import { logOf } from "../../integrity/log-files.ts";
+import { prefixChunk, readUint64 } from "../../../src/storage/leveldb/format/keys.ts";
+import type { Entry, KeyRange, Kv, WriteBatch } from "../../../src/storage/leveldb/kv/kv.ts";
+import { readLog } from "../../../src/storage/leveldb/files/log-file.ts";
+import type { Acknowledged } from "../../../src/storage/leveldb/folder/high-water-mark.ts";
+import { openMemoryKv } from "../../../src/storage/leveldb/kv/memory-kv.ts";
+import { logOf } from "../../storage/leveldb/files/log-files.ts";
 import { batchBytes, operationsIn, type Operation } from "./leveldb-bytes.ts";
 import type { World } from "./world.ts";
 

@@ -1,7 +1,7 @@
 // LevelDB's write batches as bytes, both ways, for the simulated disk.
 import { WireReader } from "../../../src/domain/wire.ts";
-import { littleEndian32 } from "../../../src/storage/leveldb/log-file.ts";
-import { batchOf } from "../../integrity/log-files.ts";
+import { littleEndian32 } from "../../../src/storage/leveldb/files/log-file.ts";
+import { batchOf } from "../../storage/leveldb/files/log-files.ts";
 
 export type Operation = readonly [
   kind: "put" | "delete",

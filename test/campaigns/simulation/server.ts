@@ -6,11 +6,11 @@ import { createEventLog, type EventLog } from "../../../src/log/event-log.ts";
 import {
   openAcknowledged,
   type OpenedKv,
-} from "../../../src/storage/leveldb/acknowledged-engine.ts";
-import { auditEnd } from "../../../src/storage/leveldb/audit.ts";
-import { judgeLogs } from "../../../src/storage/leveldb/log-judgement.ts";
-import type { Kv } from "../../../src/storage/leveldb/kv.ts";
-import type { Acknowledged } from "../../../src/storage/leveldb/mark.ts";
+} from "../../../src/storage/leveldb/write/acknowledged-engine.ts";
+import { auditEnd } from "../../../src/storage/leveldb/verify/audit.ts";
+import { judgeLogs } from "../../../src/storage/leveldb/files/log-judgement.ts";
+import type { Kv } from "../../../src/storage/leveldb/kv/kv.ts";
+import type { Acknowledged } from "../../../src/storage/leveldb/folder/high-water-mark.ts";
 import type { Storage } from "../../../src/storage/storage.ts";
 import type { SimulatedDisk } from "./disk.ts";
 import type { World } from "./world.ts";

@@ -1,7 +1,7 @@
 // One run: a world from a seed, a server over a simulated disk, clients, faults, crashes; then,
 // with all faults gone, what is there is read once more and everything is checked.
 import { storedEvent } from "../../../src/domain/record.ts";
-import { firstHash } from "../../../src/storage/leveldb/chunk.ts";
+import { firstHash } from "../../../src/storage/leveldb/format/chunk.ts";
 import { idOf, recordsOf } from "../../support/events.ts";
 import { violationsOf } from "./checker.ts";
 import { Clients, Disconnected, type Connection, type Session } from "./clients.ts";

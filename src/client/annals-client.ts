@@ -1,0 +1,150 @@
+// The client: every verb of a store on one connection, in the terms of an application's events.
+
+import type { Connection } from "./rpc/connection.ts";
+import { consumerOf, type ConsumeOptions, type GroupConsumer } from "./group/consumer.ts";
+import { groupsOf, type Groups } from "./group/groups.ts";
+import { settleAppend, type Appended, type AppendRules } from "./store/append.ts";
+import { AppendPipe, type AppenderOptions, type AppendUnderway } from "./store/appender.ts";
+import { checkpointsOf, waitFor, type Checkpoints, type Waited } from "./store/checkpoints.ts";
+import { answered, type Context, type OperationOptions, type StoreRpc } from "./store/context.ts";
+import { UnavailableError } from "./store/errors.ts";
+import type { EventCodec, EventShape, NewEvent } from "./store/event.ts";
+import {
+  listEventTypes,
+  listStreams,
+  storeInfo,
+  streamInfo,
+  type EventTypeInfo,
+  type ListOptions,
+  type StoreInfo,
+  type StreamInfo,
+} from "./store/info.ts";
+import { loadStream, type Fold, type Loaded, type LoadOptions } from "./store/load.ts";
+import { readEvents, type Reading, type ReadOptions } from "./store/read.ts";
+import { snapshotsOf, type Snapshots } from "./store/snapshots.ts";
+import { subscribeTo, type SubscribeOptions, type Subscription } from "./store/subscribe.ts";
+
+export type AppendOptions = AppendRules & OperationOptions;
+
+/** Many appends under way at a time, answered in their order. */
+export interface Appender<E extends EventShape> {
+  /** Answers once there is room for it, with a promise of what becomes of it. */
+  append(
+    stream: string,
+    events: NewEvent<E> | readonly NewEvent<E>[],
+    rules?: AppendRules,
+  ): Promise<AppendUnderway<E>>;
+  /** Waits for every outcome and ends the pipe. */
+  close(): Promise<void>;
+}
+
+/** A store. Every method fails with a `StoreError`, or with its signal's own reason. */
+export interface AnnalsClient<E extends EventShape> {
+  readonly address: string;
+  /**
+   * One atomic append, durable when it answers. Tried again, with the same event ids, while the
+   * store cannot be reached, does not know or has too much to do: it is stored once or not at all.
+   */
+  append(
+    stream: string,
+    events: NewEvent<E> | readonly NewEvent<E>[],
+    options?: AppendOptions,
+  ): Promise<Appended<E>>;
+  /** One atomic append to the streams that the events name. */
+  append(events: readonly NewEvent<E>[], options?: AppendOptions): Promise<Appended<E>>;
+  appender(options?: AppenderOptions): Appender<E>;
+  /** The events there are now. */
+  read(options?: ReadOptions): Reading<E>;
+  /** The events there are, and then each as it becomes durable. */
+  subscribe(options?: SubscribeOptions): Subscription<E>;
+  /** Folds a stream: from its newest snapshot, or its first event. See also `repository`. */
+  load<State>(stream: string, fold: Fold<State, E>, options?: LoadOptions): Promise<Loaded<State>>;
+  /** Works in a consumer group: its events are shared among all who do. */
+  group(name: string, options?: ConsumeOptions): GroupConsumer<E>;
+  readonly groups: Groups<E>;
+  readonly checkpoints: Checkpoints;
+  /** Waits until a consumer or a group has got to a position, and answers where it is. */
+  waitFor(who: Waited, position: number, options?: OperationOptions): Promise<number>;
+  readonly snapshots: Snapshots;
+  /** Undefined: it never had an event. */
+  stream(name: string, options?: OperationOptions): Promise<StreamInfo | undefined>;
+  streams(options?: ListOptions): AsyncIterable<StreamInfo>;
+  eventTypes(options?: ListOptions): AsyncIterable<EventTypeInfo>;
+  info(options?: OperationOptions): Promise<StoreInfo>;
+  /** Waits until a server answers. */
+  ready(timeoutMs: number): Promise<void>;
+  /** Between the application's events and their payloads. */
+  readonly events: EventCodec<E>;
+  /** The same connection, with other events. */
+  withEvents<Other extends EventShape>(events: EventCodec<Other>): AnnalsClient<Other>;
+  /** The contract's methods as they are, without codec, retries and resumption. */
+  readonly rpc: StoreRpc;
+  /** Ends every call. */
+  close(): void;
+}
+
+export function clientWith<E extends EventShape>(
+  context: Context,
+  connection: Connection,
+  codec: EventCodec<E>,
+): AnnalsClient<E> {
+  const append: AnnalsClient<E>["append"] = async (
+    target: string | readonly NewEvent<E>[],
+    given?: NewEvent<E> | readonly NewEvent<E>[] | AppendOptions,
+    more: AppendOptions = {},
+  ) => {
+    const [stream, events, options] =
+      typeof target === "string"
+        ? [target, given as NewEvent<E> | readonly NewEvent<E>[], more]
+        : ["", target, (given ?? {}) as AppendOptions];
+    const settled = settleAppend(stream, listed(events), options, codec);
+    const answer = await answered(context, options, (call) =>
+      context.rpc.append(settled.request, call),
+    );
+    return settled.resultOf(answer);
+  };
+  return {
+    address: connection.address,
+    append,
+    appender: (options) => appenderOf(new AppendPipe(context, options), codec),
+    read: (options = {}) => readEvents(context, codec, options),
+    subscribe: (options = {}) => subscribeTo(context, codec, options),
+    load: (stream, fold, options) => loadStream(context, codec, stream, fold, options),
+    group: (name, options = {}) => consumerOf(context, codec, name, options),
+    groups: groupsOf(context, codec),
+    checkpoints: checkpointsOf(context),
+    waitFor: (who, position, options = {}) => waitFor(context, who, position, options),
+    snapshots: snapshotsOf(context),
+    stream: (name, options) => streamInfo(context, name, options),
+    streams: (options) => listStreams(context, options),
+    eventTypes: (options) => listEventTypes(context, options),
+    info: (options) => storeInfo(context, options),
+    ready: (timeoutMs) => ready(connection, timeoutMs),
+    events: codec,
+    withEvents: (other) => clientWith(context, connection, other),
+    rpc: context.rpc,
+    close: () => connection.close(),
+  };
+}
+
+function appenderOf<E extends EventShape>(pipe: AppendPipe<E>, codec: EventCodec<E>): Appender<E> {
+  return {
+    // Async, so that what cannot be encoded rejects, as everything else does.
+    append: async (stream, events, rules = {}) =>
+      pipe.append(settleAppend(stream, listed(events), rules, codec)),
+    close: () => pipe.close(),
+  };
+}
+
+function listed<T>(events: T | readonly T[]): readonly T[] {
+  return Array.isArray(events) ? (events as readonly T[]) : [events as T];
+}
+
+async function ready(connection: Connection, timeoutMs: number): Promise<void> {
+  try {
+    await connection.ready(timeoutMs);
+  } catch (error) {
+    const message = `no server at ${connection.address} within ${timeoutMs} ms`;
+    throw new UnavailableError(message, "UNREACHABLE", { cause: error });
+  }
+}

@@ -1,0 +1,82 @@
+// `connect`: how a client gets to its store, and how patient it is.
+
+import { CheckpointService } from "../gen/annals/v1/checkpoint_service_pb.js";
+import { ConsumerGroupService } from "../gen/annals/v1/consumer_group_service_pb.js";
+import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
+import { defaultAddress } from "./rpc/address.ts";
+import { clientOf } from "./rpc/service-client.ts";
+import { Connection, type TlsOptions } from "./rpc/connection.ts";
+import { clientWith, type AnnalsClient } from "./annals-client.ts";
+import type { Context } from "./store/context.ts";
+import { jsonEvents, type JsonEvent } from "./store/define-events.ts";
+import type { EventCodec, EventShape } from "./store/event.ts";
+import { defaultRetryPolicy, type RetryPolicy } from "./store/retry.ts";
+import { StoreIdentity } from "./store/store-identity.ts";
+
+/** Certificates and keys in PEM. */
+export interface ConnectTls {
+  /** Who may have signed the server's certificate. Absent: the well-known authorities. */
+  readonly ca?: string | Uint8Array | undefined;
+  /** The client's own chain and key, for mutual TLS. */
+  readonly cert?: string | Uint8Array | undefined;
+  readonly key?: string | Uint8Array | undefined;
+  /** The name the server's certificate must have, where it is not the address's. */
+  readonly serverName?: string | undefined;
+}
+
+export interface ConnectOptions<E extends EventShape = JsonEvent> {
+  /** `host:port`, `[::1]:7420` or `unix:path`. Absent: `127.0.0.1:7420`. */
+  readonly address?: string | undefined;
+  /** Absent: no TLS. `true`: TLS with the well-known authorities. */
+  readonly tls?: ConnectTls | true | undefined;
+  /** What the application's events are; see `defineEvents`. Absent: any JSON. */
+  readonly events?: EventCodec<E> | undefined;
+  /** For one operation, with all its attempts. Absent: 20 s. Reads of many events have none. */
+  readonly timeoutMs?: number | undefined;
+  /** For one attempt. Absent: 10 s. */
+  readonly attemptTimeoutMs?: number | undefined;
+  readonly retry?: Partial<RetryPolicy> | undefined;
+  /** Bytes a server may send ahead of the reader, on each call. Absent: 4 MiB. */
+  readonly windowBytes?: number | undefined;
+}
+
+const timeoutDefaultMs = 20_000;
+const attemptTimeoutDefaultMs = 10_000;
+
+/** Dials at the first call. Throws a `TypeError` on a bad address. */
+export function connect<E extends EventShape = JsonEvent>(
+  options: ConnectOptions<E> = {},
+): AnnalsClient<E> {
+  const { address = defaultAddress, tls, windowBytes } = options;
+  const connection = new Connection({ address, windowBytes, tls: tls && tlsOf(tls) });
+  const rpc = clientOf(EventStoreService, connection);
+  const attemptTimeoutMs = options.attemptTimeoutMs ?? attemptTimeoutDefaultMs;
+  const context: Context = {
+    rpc,
+    checkpoints: clientOf(CheckpointService, connection),
+    groups: clientOf(ConsumerGroupService, connection),
+    retry: { ...defaultRetryPolicy, ...options.retry },
+    timeoutMs: options.timeoutMs ?? timeoutDefaultMs,
+    attemptTimeoutMs,
+    identity: new StoreIdentity(async (signal) => {
+      return (await rpc.getInfo({}, { signal, timeoutMs: attemptTimeoutMs })).storeId;
+    }),
+  };
+  // Without `events`, E is JsonEvent.
+  const codec = options.events ?? (jsonEvents as EventCodec<EventShape> as EventCodec<E>);
+  return clientWith(context, connection, codec);
+}
+
+function tlsOf(tls: ConnectTls | true): TlsOptions {
+  if (tls === true) return {};
+  return {
+    rootCertificates: pem(tls.ca),
+    certificateChain: pem(tls.cert),
+    privateKey: pem(tls.key),
+    serverName: tls.serverName,
+  };
+}
+
+function pem(text: string | Uint8Array | undefined): Uint8Array | undefined {
+  return typeof text === "string" ? Buffer.from(text) : text;
+}

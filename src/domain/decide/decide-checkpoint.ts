@@ -1,0 +1,78 @@
+// Where checkpoints are decided on, beside appends and in the same order: a checkpoint moves
+// forwards only, unless told to begin anew, and never beyond what is durable. Pure and
+// synchronous.
+
+import type {
+  BeyondHead,
+  Checkpoint,
+  CheckpointBackwards,
+  CheckpointOutcome,
+  CheckpointRequest,
+  CheckpointUpdate,
+} from "../checkpoint.ts";
+import { invariant } from "../errors.ts";
+
+export interface CheckpointFacts {
+  readonly head: { readonly position: number };
+  /** Those that are saved, of every consumer of the group. Absent: the group has none. */
+  readonly checkpoints?: ReadonlyMap<string, Checkpoint>;
+}
+
+/** The checkpoints of one decision: what is durable, and over it what the group has accepted. */
+export class CheckpointOverlay {
+  /** By consumer; undefined: it is to go. */
+  readonly changes = new Map<string, Checkpoint | undefined>();
+  private readonly facts: CheckpointFacts;
+  private readonly savedAt: number;
+
+  constructor(facts: CheckpointFacts, savedAt: number) {
+    this.facts = facts;
+    this.savedAt = savedAt;
+  }
+
+  /** What refuses a checkpoint that comes with an append. */
+  refusal(update: CheckpointUpdate): BeyondHead | CheckpointBackwards | undefined {
+    const { consumer, position: asked } = update;
+    const beyond = this.beyondHead("checkpoint.position", asked);
+    if (beyond !== undefined) return beyond;
+    const saved = this.of(consumer)?.position;
+    // Equal is refused too: the events that brought the consumer there are in the log already.
+    if (saved === undefined || asked > saved) return undefined;
+    return { kind: "checkpoint-backwards", consumer, asked, saved };
+  }
+
+  save(update: CheckpointUpdate): Checkpoint {
+    const { consumer, position, metadata } = update;
+    const checkpoint = { consumer, position, metadata, savedAt: this.savedAt };
+    this.changes.set(consumer, checkpoint);
+    return checkpoint;
+  }
+
+  decide(request: CheckpointRequest): CheckpointOutcome {
+    if (request.kind === "delete-checkpoint") {
+      const existed = this.of(request.consumer) !== undefined;
+      if (existed) this.changes.set(request.consumer, undefined);
+      return { kind: "checkpoint-deleted", existed };
+    }
+    const { update, reset } = request;
+    const { consumer, position: asked } = update;
+    const beyond = this.beyondHead("position", asked);
+    if (beyond !== undefined) return beyond;
+    const saved = this.of(consumer)?.position ?? 0;
+    if (!reset && asked < saved) return { kind: "checkpoint-backwards", consumer, asked, saved };
+    return { kind: "checkpoint-saved", checkpoint: this.save(update) };
+  }
+
+  private of(consumer: string): Checkpoint | undefined {
+    if (this.changes.has(consumer)) return this.changes.get(consumer);
+    const { checkpoints } = this.facts;
+    // Taking a consumer for a new one because it was not looked up would let it go backwards.
+    invariant(checkpoints !== undefined, "the facts know every consumer of the group");
+    return checkpoints.get(consumer);
+  }
+
+  private beyondHead(field: string, asked: number): BeyondHead | undefined {
+    const head = this.facts.head.position;
+    return asked > head ? { kind: "beyond-head", field, asked, head } : undefined;
+  }
+}

@@ -1,0 +1,183 @@
+// Where changes of streams' lifecycles are decided on, beside appends and in the same order, and
+// what lifecycles say to the appends behind them in the group. Pure and synchronous.
+
+import type { Conflict, Expected, StreamConflict, Tombstoned } from "../append.ts";
+import type { BeyondHead } from "../checkpoint.ts";
+import { invariant } from "../errors.ts";
+import type { NewEvent } from "../event.ts";
+import {
+  firstVersion,
+  noLifecycle,
+  stateOf,
+  withDeletion,
+  withPolicy,
+  type Deletion,
+  type Lifecycle,
+  type StreamPolicy,
+} from "../lifecycle/lifecycle.ts";
+import { lifecycleEvent, type Cause } from "../lifecycle/lifecycle-event.ts";
+
+interface LifecycleChange extends Cause {
+  readonly stream: string;
+  /** Undefined: nothing is expected. */
+  readonly expected: Expected | undefined;
+  /** Of the system event that is to record the change. */
+  readonly id: string;
+}
+
+export interface UpdateStream extends LifecycleChange {
+  readonly kind: "update-stream";
+  /** The whole policy; where it says nothing of `truncateBefore`, that stays. */
+  readonly policy: StreamPolicy;
+}
+
+export interface DeleteStream extends LifecycleChange {
+  readonly kind: "delete-stream";
+  /** No append ever again. */
+  readonly permanent: boolean;
+}
+
+export type LifecycleRequest = UpdateStream | DeleteStream;
+
+/** The change is in the log, or was before: deleting what is deleted changes nothing. */
+export interface StreamChanged extends Pick<Deletion, "position" | "recordedAt"> {
+  readonly kind: "stream-changed";
+  /** The stream's: how many events it ever got. */
+  readonly version: number;
+  readonly lifecycle: Lifecycle;
+}
+
+/** There is nothing to delete: the stream never got an event. */
+export interface NoSuchStream {
+  readonly kind: "no-such-stream";
+  readonly stream: string;
+}
+
+export type LifecycleOutcome = StreamChanged | Conflict | BeyondHead | Tombstoned | NoSuchStream;
+
+/** A change that is to be recorded: its event, and what it is answered with. */
+export interface AcceptedChange {
+  readonly event: NewEvent;
+  readonly outcome: StreamChanged;
+}
+
+/** Where and when a change would be recorded, and what its stream is then. */
+interface Moment {
+  readonly version: number;
+  readonly position: number;
+  /** The store's time, never before what is recorded: ages are measured by it. */
+  readonly recordedAt: number;
+}
+
+/** The lifecycles of one decision: what is durable, and over it what the group has accepted. */
+export class LifecycleOverlay {
+  private readonly durable: ReadonlyMap<string, Lifecycle>;
+  private readonly changes = new Map<string, Lifecycle>();
+  /** Whether what the group accepted may have removed an event that was there. */
+  private removed = false;
+
+  constructor(durable: ReadonlyMap<string, Lifecycle>) {
+    this.durable = durable;
+  }
+
+  get mayHaveRemoved(): boolean {
+    return this.removed;
+  }
+
+  of(stream: string): Lifecycle | undefined {
+    return this.changes.get(stream) ?? this.durable.get(stream);
+  }
+
+  /** An event of the stream was accepted. */
+  added(stream: string): void {
+    if (this.of(stream)?.policy.maxCount !== undefined) this.removed = true;
+  }
+
+  /** Whether an event that the group accepted is left, given its stream's version. */
+  isLeft(event: { readonly stream: string; readonly version: number }, version: number): boolean {
+    const lifecycle = this.of(event.stream);
+    return lifecycle === undefined || event.version >= firstVersion(lifecycle, version);
+  }
+
+  /** A tombstoned stream among those an append writes to. */
+  tombstoned(events: readonly NewEvent[]): Tombstoned | undefined {
+    if (this.durable.size === 0 && this.changes.size === 0) return undefined;
+    const event = events.find(({ stream }) => this.of(stream)?.tombstoned === true);
+    return event && { kind: "tombstoned", stream: event.stream };
+  }
+
+  /** Where an expectation does not hold. */
+  conflict(stream: string, expected: Expected, version: number): StreamConflict | undefined {
+    const deleted = stateOf(this.of(stream), version) !== "active";
+    if (holds(expected, version, deleted)) return undefined;
+    const conflict = { stream, expected, actualVersion: version };
+    return deleted ? { ...conflict, deleted } : conflict;
+  }
+
+  decide(request: LifecycleRequest, moment: Moment): AcceptedChange | LifecycleOutcome {
+    const { stream } = request;
+    const { version, position, recordedAt } = moment;
+    const lifecycle = this.of(stream) ?? noLifecycle;
+    const state = stateOf(lifecycle, version);
+    const deletes = request.kind === "delete-stream";
+    if (state === "tombstoned" && !(deletes && request.permanent)) {
+      return { kind: "tombstoned", stream };
+    }
+    const isDone =
+      deletes && (state === "tombstoned" || (state === "deleted" && !request.permanent));
+    // What is deleted, as was asked, is in no state to be expected; its version stays.
+    const expected = isDone && request.expected?.kind !== "version" ? undefined : request.expected;
+    const conflict = expected && this.conflict(stream, expected, version);
+    if (conflict !== undefined)
+      return { kind: "conflict", streams: [conflict], condition: undefined };
+    if (isDone) return doneBefore(lifecycle, version);
+    if (deletes && version === 0) return { kind: "no-such-stream", stream };
+    const before = { lifecycle, version, now: recordedAt };
+    if (deletes) {
+      const changed = withDeletion(before, { position, recordedAt }, request.permanent);
+      return this.accept(request, changed, moment);
+    }
+    const { truncateBefore: asked } = request.policy;
+    if (asked > version + 1) {
+      return { kind: "beyond-head", field: "policy.truncate_before", asked, head: version + 1 };
+    }
+    return this.accept(request, withPolicy(before, request.policy), moment);
+  }
+
+  private accept(
+    request: LifecycleRequest,
+    lifecycle: Lifecycle,
+    { version, position, recordedAt }: Moment,
+  ): AcceptedChange {
+    const { id, stream, actor, reason } = request;
+    this.changes.set(stream, lifecycle);
+    this.removed = true;
+    const said = { stream, lifecycle, actor, reason };
+    const event = lifecycleEvent(id, typeOf(request), said);
+    return { event, outcome: { kind: "stream-changed", position, recordedAt, version, lifecycle } };
+  }
+}
+
+function typeOf(request: LifecycleRequest) {
+  if (request.kind === "update-stream") return "$StreamUpdated";
+  return request.permanent ? "$StreamTombstoned" : "$StreamDeleted";
+}
+
+function doneBefore(lifecycle: Lifecycle, version: number): StreamChanged {
+  const { deletion } = lifecycle;
+  invariant(deletion !== undefined, "what is deleted was deleted once");
+  const { position, recordedAt } = deletion;
+  return { kind: "stream-changed", position, recordedAt, version, lifecycle };
+}
+
+/** A stream that is deleted is absent; its version is what it was. */
+function holds(expected: Expected, version: number, deleted: boolean): boolean {
+  switch (expected.kind) {
+    case "version":
+      return version === expected.version;
+    case "exists":
+      return version > 0 && !deleted;
+    case "absent":
+      return version === 0 || deleted;
+  }
+}

@@ -1,0 +1,325 @@
+// Where appends are decided on: given what is durable, which appends of a group are accepted,
+// what they become, and what refuses the others. Pure and synchronous. Appends are decided in
+// order, each on what is durable and what the group accepted before it, as if each had committed
+// alone.
+
+import type {
+  Append,
+  AppendCondition,
+  Appended,
+  AppendedStream,
+  ConditionConflict,
+  Conflict,
+  EventIdConflict,
+  EventIdProblem,
+  Outcome,
+  StreamConflict,
+} from "../append.ts";
+import type {
+  BeyondHead,
+  Checkpoint,
+  CheckpointOutcome,
+  CheckpointRequest,
+} from "../checkpoint.ts";
+import { CheckpointOverlay, type CheckpointFacts } from "./decide-checkpoint.ts";
+import {
+  LifecycleOverlay,
+  type LifecycleOutcome,
+  type LifecycleRequest,
+} from "./decide-lifecycle.ts";
+import { contentOf } from "../content.ts";
+import { invariant } from "../errors.ts";
+import type { CommitEvent, NewEvent, PlacedEvent, StoredEvent } from "../event.ts";
+import { lifecycleStream } from "../lifecycle/lifecycle-event.ts";
+import type { Lifecycle } from "../lifecycle/lifecycle.ts";
+import { positionMax } from "../limits.ts";
+import { Overlay } from "./overlay.ts";
+import { composeFrame, sameContent } from "../record.ts";
+
+/** What is decided on, in one order: appends, and changes of checkpoints and of lifecycles. */
+export type Proposal = Append | CheckpointRequest | LifecycleRequest;
+export type OutcomeOf<P extends Proposal> = P extends Append
+  ? Outcome
+  : P extends LifecycleRequest
+    ? LifecycleOutcome
+    : CheckpointOutcome;
+
+/** What is durable, as of `head`: see `Facts` of the storage port, which is one. */
+export interface DecisionFacts extends CheckpointFacts {
+  readonly head: { readonly position: number; readonly recordedAt: number };
+  readonly versions: ReadonlyMap<string, number>;
+  readonly lifecycles: ReadonlyMap<string, Lifecycle>;
+  readonly events: ReadonlyMap<string, StoredEvent>;
+  /** One for each of `factsNeeded(...).conditions`. */
+  readonly matches: readonly number[];
+}
+
+/** What the decision of a group needs to know. */
+export interface NeededFacts {
+  readonly streams: Set<string>;
+  readonly ids: string[];
+  readonly conditions: AppendCondition[];
+  /** Whose checkpoints are asked. */
+  readonly consumers: Set<string>;
+}
+
+export interface Group<P extends Proposal = Append> {
+  readonly facts: DecisionFacts;
+  /** In the order they are decided in. */
+  readonly appends: readonly P[];
+  /** The clock, microseconds since 1970, UTC. It may have jumped back. */
+  readonly now: number;
+}
+
+export interface Decision<O = Outcome> {
+  /**
+   * One for each append, in order. They hold only once what is to be stored is durable. Fewer than
+   * there are appends, at least one: the others are to be decided on facts of after that.
+   */
+  readonly outcomes: O[];
+  /** What to store, in order, right after the facts' head. Empty: nothing. */
+  readonly events: CommitEvent[];
+  /** The checkpoints to store with them, by consumer; undefined: the checkpoint goes. */
+  readonly checkpoints: ReadonlyMap<string, Checkpoint | undefined>;
+  /** Of all of it: microseconds since 1970, UTC, never before the head's. */
+  readonly recordedAt: number;
+}
+
+export function factsNeeded(appends: readonly Proposal[]): NeededFacts {
+  const streams = new Set<string>();
+  const ids: string[] = [];
+  const conditions: AppendCondition[] = [];
+  const consumers = new Set<string>();
+  for (const append of appends) {
+    if ("kind" in append) {
+      if (!isLifecycleRequest(append)) consumers.add(consumerOf(append));
+      else for (const name of [append.stream, lifecycleStream(append.stream)]) streams.add(name);
+      continue;
+    }
+    for (const { stream } of append.expectations) streams.add(stream);
+    for (const event of append.events) {
+      if (event.stream !== "") streams.add(event.stream);
+      if (event.idFromClient) ids.push(event.id);
+    }
+    if (append.condition !== undefined) conditions.push(leftToLookUp(append.condition));
+    if (append.checkpoint !== undefined) consumers.add(append.checkpoint.consumer);
+  }
+  return { streams, ids, conditions, consumers };
+}
+
+/** What came since the condition was last looked up. */
+function leftToLookUp(condition: AppendCondition): AppendCondition {
+  const { query, after, nothingThrough = 0 } = condition;
+  return nothingThrough === 0 ? condition : { query, after: Math.max(after, nothingThrough) };
+}
+
+function isLifecycleRequest(
+  request: CheckpointRequest | LifecycleRequest,
+): request is LifecycleRequest {
+  return request.kind === "update-stream" || request.kind === "delete-stream";
+}
+
+function consumerOf(request: CheckpointRequest): string {
+  return request.kind === "save-checkpoint" ? request.update.consumer : request.consumer;
+}
+
+export function decideGroup<P extends Proposal>(group: Group<P>): Decision<OutcomeOf<P>> {
+  const { facts, appends, now } = group;
+  const recordedAt = Math.max(now, facts.head.recordedAt);
+  const overlay = new Overlay(recordedAt, new LifecycleOverlay(facts.lifecycles));
+  const checkpoints = new CheckpointOverlay(facts, recordedAt);
+  const outcomes: (Outcome | CheckpointOutcome | LifecycleOutcome)[] = [];
+  let conditionCount = 0;
+  for (const append of appends) {
+    if ("kind" in append) {
+      const outcome = isLifecycleRequest(append)
+        ? changeLifecycle(append, facts, overlay)
+        : checkpoints.decide(append);
+      outcomes.push(outcome);
+      continue;
+    }
+    const match = append.condition === undefined ? 0 : facts.matches[conditionCount++];
+    invariant(match !== undefined, "the facts answer every condition");
+    // What matched may just have been removed, and then only the store knows what matches else.
+    if (match > 0 && overlay.lifecycles.mayHaveRemoved) break;
+    const { checkpoint } = append;
+    const answered =
+      recordedBefore(append, facts, overlay) ??
+      beyondHead(append, facts) ??
+      overlay.lifecycles.tombstoned(append.events) ??
+      (checkpoint && checkpoints.refusal(checkpoint)) ??
+      conflict(append, facts, overlay, match);
+    outcomes.push(answered ?? accept(append, facts, overlay));
+    if (answered === undefined && checkpoint !== undefined) checkpoints.save(checkpoint);
+  }
+  const { events } = overlay;
+  const { changes } = checkpoints;
+  return { outcomes: outcomes as OutcomeOf<P>[], events, checkpoints: changes, recordedAt };
+}
+
+/**
+ * Whether the append is there already, by the ids its client chose. Undefined: none of them is, it
+ * is a new one. Positions need not be contiguous: an import may come again in other batches.
+ */
+function recordedBefore(
+  append: Append,
+  facts: DecisionFacts,
+  overlay: Overlay,
+): Appended | EventIdConflict | undefined {
+  let recorded: StoredEvent[] | undefined;
+  let problems: (EventIdProblem | undefined)[] | undefined;
+  for (const event of append.events) {
+    if (!event.idFromClient) continue;
+    const found = overlay.find(event.id) ?? facts.events.get(event.id);
+    if (found === undefined) continue;
+    (recorded ??= []).push(found);
+    (problems ??= []).push(problemOf(event, found));
+  }
+  if (recorded === undefined || problems === undefined) return undefined;
+  const complete = recorded.length === append.events.length;
+  const inOrder = ascending(recorded);
+  if (complete && inOrder && problems.every((problem) => problem === undefined)) {
+    return appended(recorded, (recorded.at(-1) as StoredEvent).recordedAt, true);
+  }
+  // What is as proposed is still listed: it is there, and the append as a whole is not.
+  const otherwise = complete && !inOrder ? "other-order" : "partly-recorded";
+  const events = recorded.map(({ id, position }, i) => {
+    return { id, position, problem: problems[i] ?? otherwise };
+  });
+  return { kind: "event-id-conflict", events };
+}
+
+function ascending(events: readonly PlacedEvent[]): boolean {
+  let before = 0;
+  return events.every(({ position }) => {
+    const rises = position > before;
+    before = position;
+    return rises;
+  });
+}
+
+/** What is different about an event whose id is there, by itself. */
+function problemOf(proposed: NewEvent, recorded: StoredEvent): EventIdProblem | undefined {
+  const { didHold } = recorded;
+  const isSame = didHold
+    ? didHold(contentOf(proposed.body))
+    : sameContent(proposed.body, recorded.record);
+  if (!isSame) return "other-content";
+  return proposed.stream === recorded.stream ? undefined : "other-stream";
+}
+
+/** A position that nobody can have read here: the rest of such a request means nothing. */
+function beyondHead({ condition }: Append, { head }: DecisionFacts): BeyondHead | undefined {
+  if (condition === undefined || condition.after <= head.position) return undefined;
+  const { after: asked } = condition;
+  return { kind: "beyond-head", field: "condition.after", asked, head: head.position };
+}
+
+/** Every expectation that does not hold, and the condition where it does not. */
+function conflict(
+  { expectations, condition }: Append,
+  facts: DecisionFacts,
+  overlay: Overlay,
+  durableMatch: number,
+): Conflict | undefined {
+  let streams: StreamConflict[] | undefined;
+  for (const { stream, expected } of expectations) {
+    const actualVersion = versionOf(stream, facts, overlay);
+    const violated = overlay.lifecycles.conflict(stream, expected, actualVersion);
+    if (violated !== undefined) (streams ??= []).push(violated);
+  }
+  const conditionConflict = condition && conditionConflictOf(condition, overlay, durableMatch);
+  if (streams === undefined && conditionConflict === undefined) return undefined;
+  return { kind: "conflict", streams: streams ?? [], condition: conditionConflict };
+}
+
+/** All that the group accepted lies beyond the head, and so after `after`. */
+function conditionConflictOf(
+  { query, after }: AppendCondition,
+  overlay: Overlay,
+  durableMatch: number,
+): ConditionConflict | undefined {
+  const position = durableMatch || overlay.match(query);
+  return position > 0 ? { position, after } : undefined;
+}
+
+function accept({ events }: Append, facts: DecisionFacts, overlay: Overlay): Appended {
+  const placed = events.map((event) => place(event, facts, overlay));
+  return appended(placed, overlay.recordedAt, false);
+}
+
+/** Accepts an event at the next position. */
+function place(event: NewEvent, facts: DecisionFacts, overlay: Overlay): CommitEvent {
+  const { id, stream, type, tags, idFromClient, body } = event;
+  const version = stream === "" ? 0 : versionOf(stream, facts, overlay) + 1;
+  const position = facts.head.position + overlay.events.length + 1;
+  invariant(position <= positionMax, "positions are safe integers");
+  const frame = composeFrame(body, version, position, overlay.recordedAt);
+  const commit = { id, stream, type, tags, version, position, idFromClient, frame };
+  overlay.add(commit);
+  return commit;
+}
+
+function changeLifecycle(
+  request: LifecycleRequest,
+  facts: DecisionFacts,
+  overlay: Overlay,
+): LifecycleOutcome {
+  const { recordedAt } = overlay;
+  const version = versionOf(request.stream, facts, overlay);
+  const position = facts.head.position + overlay.events.length + 1;
+  const decided = overlay.lifecycles.decide(request, { version, position, recordedAt });
+  if ("kind" in decided) return decided;
+  place(decided.event, facts, overlay);
+  return decided.outcome;
+}
+
+function versionOf(stream: string, facts: DecisionFacts, overlay: Overlay): number {
+  const version = overlay.version(stream) ?? facts.versions.get(stream);
+  // Taking a stream for empty because its version was not looked up would number it from 1 again.
+  invariant(version !== undefined, "the facts know every stream of the group");
+  return version;
+}
+
+function appended(
+  events: readonly PlacedEvent[],
+  recordedAt: number,
+  deduplicated: boolean,
+): Appended {
+  const [first, last] = [events[0], events.at(-1)];
+  invariant(first !== undefined && last !== undefined, "an append has events");
+  return {
+    kind: "appended",
+    firstPosition: first.position,
+    lastPosition: last.position,
+    streams: streamsOf(events, first, last),
+    recordedAt,
+    deduplicated,
+  };
+}
+
+function streamsOf(
+  events: readonly PlacedEvent[],
+  first: PlacedEvent,
+  last: PlacedEvent,
+): AppendedStream[] {
+  const { stream } = first;
+  if (stream !== "" && events.every((event) => event.stream === stream)) {
+    return [{ stream, firstVersion: first.version, lastVersion: last.version }];
+  }
+  const streams = new Map<string, { stream: string; firstVersion: number; lastVersion: number }>();
+  for (const event of events) {
+    if (event.stream === "") continue;
+    const known = streams.get(event.stream);
+    if (known !== undefined) known.lastVersion = event.version;
+    else {
+      const { version } = event;
+      streams.set(event.stream, {
+        stream: event.stream,
+        firstVersion: version,
+        lastVersion: version,
+      });
+    }
+  }
+  return [...streams.values()];
+}

@@ -1,0 +1,117 @@
+// What a group of appends has accepted so far, laid over what is durable: the next append of the
+// group is decided on both. Lives for one decision. Conditions find their events by term, so that a
+// group of thousands of conditional appends is not decided in a square of their number.
+
+import type { LifecycleOverlay } from "./decide-lifecycle.ts";
+import { invariant } from "../errors.ts";
+import type { CommitEvent, StoredEvent } from "../event.ts";
+import { matches, type Query, type QueryItem } from "../query.ts";
+import { recordsIn } from "../record.ts";
+
+/** Numbers of events in `Overlay.events`, ascending. */
+type Postings = Map<string, number[]>;
+
+export class Overlay {
+  readonly events: CommitEvent[] = [];
+  readonly lifecycles: LifecycleOverlay;
+  /** Of all events. */
+  readonly recordedAt: number;
+  private readonly versions = new Map<string, number>();
+  /** Client-chosen ids only: an id of the server's making comes but once. */
+  private readonly ids = new Map<string, number>();
+  private readonly streams: Postings = new Map();
+  private readonly types: Postings = new Map();
+  private readonly tags: Postings = new Map();
+  /** How many of `events` have their postings; they are made when a condition first asks. */
+  private postedCount = 0;
+
+  constructor(recordedAt: number, lifecycles: LifecycleOverlay) {
+    this.recordedAt = recordedAt;
+    this.lifecycles = lifecycles;
+  }
+
+  add(event: CommitEvent): void {
+    if (event.idFromClient) this.ids.set(event.id, this.events.length);
+    if (event.stream !== "") this.versions.set(event.stream, event.version);
+    this.lifecycles.added(event.stream);
+    this.events.push(event);
+  }
+
+  /** Undefined where the group has not written the stream. */
+  version(stream: string): number | undefined {
+    return this.versions.get(stream);
+  }
+
+  find(id: string): StoredEvent | undefined {
+    const number = this.ids.get(id);
+    const event = number === undefined ? undefined : this.events[number];
+    if (event === undefined) return undefined;
+    const [record] = recordsIn(event.frame);
+    invariant(record !== undefined, "a frame holds a record");
+    return { ...event, recordedAt: this.recordedAt, record };
+  }
+
+  /** The position of an event that matches and is left, or 0. */
+  match(query: Query): number {
+    if (this.events.length === 0) return 0;
+    if (query.items.length === 0) return this.firstMatch(query, undefined);
+    this.post();
+    for (const item of query.items) {
+      const position = this.firstMatch(query, this.candidates(item));
+      if (position > 0) return position;
+    }
+    return 0;
+  }
+
+  /** Whatever list an event is found in, what it must match is the whole query. */
+  private firstMatch(query: Query, lists: readonly (readonly number[])[] | undefined): number {
+    if (lists === undefined) {
+      return this.events.find((event) => this.isMatch(query, event))?.position ?? 0;
+    }
+    for (const list of lists) {
+      for (const number of list) {
+        const event = this.events[number];
+        if (event !== undefined && this.isMatch(query, event)) return event.position;
+      }
+    }
+    return 0;
+  }
+
+  private isMatch(query: Query, event: CommitEvent): boolean {
+    if (!matches(query, event)) return false;
+    return this.lifecycles.isLeft(event, this.version(event.stream) ?? 0);
+  }
+
+  /** The shortest lists that hold every event the item can match; undefined: all events. */
+  private candidates(item: QueryItem): readonly (readonly number[])[] | undefined {
+    let best: readonly (readonly number[])[] | undefined;
+    let bestCount = this.events.length;
+    const consider = (lists: readonly (readonly number[])[]) => {
+      const count = lists.reduce((sum, list) => sum + list.length, 0);
+      if (count < bestCount) [best, bestCount] = [lists, count];
+    };
+    for (const tag of item.tags) consider(listsOf(this.tags, [tag]));
+    if (item.streams.length > 0) consider(listsOf(this.streams, item.streams));
+    if (item.types.length > 0) consider(listsOf(this.types, item.types));
+    return best;
+  }
+
+  private post(): void {
+    for (; this.postedCount < this.events.length; this.postedCount++) {
+      const event = this.events[this.postedCount] as CommitEvent;
+      add(this.streams, event.stream, this.postedCount);
+      add(this.types, event.type, this.postedCount);
+      for (const tag of event.tags) add(this.tags, tag, this.postedCount);
+    }
+  }
+}
+
+function add(postings: Postings, term: string, number: number): void {
+  const list = postings.get(term);
+  if (list === undefined) postings.set(term, [number]);
+  else list.push(number);
+}
+
+function listsOf(postings: Postings, terms: readonly string[]): readonly (readonly number[])[] {
+  return terms.map((term) => postings.get(term) ?? []);
+}

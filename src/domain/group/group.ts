@@ -1,0 +1,400 @@
+// A consumer group: a machine that is told what happens - an event of the log, an
+// acknowledgement, a lease that ran out - and says what follows: whom to deliver what, and what
+// to make durable. Events of one key go out one after the other; the next only when the one
+// before is settled. Without a clock and without I/O, so that every history of it can be
+// generated (see test/groups).
+
+import { edit, replay, reset } from "./edit.ts";
+import {
+  nextReading,
+  nextUnplaced,
+  offer,
+  pass,
+  place,
+  readMore,
+  wantsEvents,
+  wantsMore,
+  type GroupEvent,
+} from "./feed.ts";
+import type { GroupWrite, JournalSource } from "./journal.ts";
+import type { LaneReading } from "./key-queues.ts";
+import type { Member } from "./members.ts";
+import type { EventWords } from "../event.ts";
+import type { Progress } from "./progress.ts";
+import { retryDelayOf, type GroupSettings } from "./settings.ts";
+import { giveBack, lose, park, refuse, settle, shelve, vanish } from "./settle.ts";
+import {
+  createGroupState,
+  defaultGroupBounds,
+  positionOf,
+  progressOf,
+  trimLeases,
+  type Delivery,
+  type GroupBounds,
+  type GroupState,
+} from "./state.ts";
+
+/** What became of tokens: those that do not count (any more) are refused. */
+export interface Handled {
+  readonly refused: readonly number[];
+}
+
+/** A reading of one lane, good until the next reset or edit. */
+export interface Reading extends LaneReading {
+  readonly epoch: number;
+}
+
+export class Group {
+  private readonly state: GroupState;
+  private readonly bounds: GroupBounds;
+
+  /** `baseSequence`: the number of the base from which the progress was made. */
+  constructor(
+    settings: GroupSettings,
+    progress: Progress,
+    baseSequence = progress.sequence,
+    bounds: GroupBounds = defaultGroupBounds,
+  ) {
+    this.bounds = bounds;
+    this.state = createGroupState(settings, progress, baseSequence, bounds);
+  }
+
+  get settings(): GroupSettings {
+    return this.state.settings;
+  }
+
+  /** Every match up to here was offered. */
+  get through(): number {
+    return this.state.through;
+  }
+
+  /** Events recorded before this time are to be passed over; 0: none. */
+  get fromTime(): number {
+    return this.state.fromTime;
+  }
+
+  /** Every match up to here is settled, durably. */
+  get position(): number {
+    return positionOf(this.state);
+  }
+
+  get epoch(): number {
+    return this.state.epoch;
+  }
+
+  get memberCount(): number {
+    return this.state.members.count;
+  }
+
+  get inFlightCount(): number {
+    return this.state.deliveries.size + this.state.journal.settlingCount;
+  }
+
+  /** Events up to `through` that are to be dealt with. */
+  get unsettledCount(): number {
+    return this.state.unsettledCount + this.state.replays.size;
+  }
+
+  /** Parked events that are to be delivered again. */
+  get replayCount(): number {
+    return this.state.replays.size;
+  }
+
+  /** 0: none is in flight. */
+  get oldestInFlight(): number {
+    let oldest = 0;
+    for (const position of this.state.inFlight.keys()) {
+      if (oldest === 0 || position < oldest) oldest = position;
+    }
+    return oldest;
+  }
+
+  get wantsEvents(): boolean {
+    return wantsEvents(this.state);
+  }
+
+  /** The next match after `through`. */
+  offer(event: GroupEvent, nowMs: number): void {
+    offer(this.state, event, nowMs);
+  }
+
+  /** Nothing else matches up to here. */
+  pass(position: number): void {
+    pass(this.state, position);
+  }
+
+  /** The time to begin at has come. */
+  endWait(): void {
+    this.state.fromTime = 0;
+    this.state.journal.needsBase = true;
+  }
+
+  /** A lane whose events are to be read from the log again. */
+  nextReading(): Reading | undefined {
+    const reading = nextReading(this.state);
+    return reading && { ...reading, epoch: this.epoch };
+  }
+
+  /** What a reading found, and that there is nothing else up to `knownThrough`. */
+  readMore(
+    reading: Reading,
+    events: readonly GroupEvent[],
+    knownThrough: number,
+    nowMs: number,
+  ): void {
+    if (reading.epoch === this.epoch) readMore(this.state, reading, events, knownThrough, nowMs);
+  }
+
+  /** A reading failed: it is to be done again. */
+  readLater(reading: Reading, nowMs: number): void {
+    if (reading.epoch === this.epoch) this.state.lanes.readLater(reading.lane, nowMs);
+  }
+
+  /** Positions of replays whose events are to be read, and given to `place`. */
+  nextUnplaced(countMax: number): number[] {
+    return wantsMore(this.state) ? nextUnplaced(this.state, countMax) : [];
+  }
+
+  /** The event of a replay; undefined: it is not in the log any more. */
+  place(position: number, event: GroupEvent | undefined, nowMs: number): void {
+    place(this.state, position, event, nowMs);
+  }
+
+  join(id: number, permits: number): void {
+    this.state.members.add(id, permits);
+  }
+
+  /** It takes its events with it: they are delivered to others. */
+  leave(id: number, nowMs: number): void {
+    this.retire(id, nowMs);
+    this.state.members.remove(id);
+  }
+
+  /** The same, but it stays to hear what becomes durable of what it said; it gets nothing more. */
+  retire(id: number, nowMs: number): void {
+    const member = this.state.members.find(id);
+    if (member === undefined) return;
+    member.permits = 0;
+    const given = [...member.tokens].flatMap((token) => this.state.deliveries.get(token) ?? []);
+    for (const delivery of given) lose(this.state, delivery, "the member left", nowMs);
+  }
+
+  /** How a member stands. */
+  member(id: number): Pick<Member, "held" | "permits"> {
+    return this.state.members.find(id) ?? { held: 0, permits: 0 };
+  }
+
+  /** A sign of life: what it lost by silence is made up for. */
+  heard(id: number): void {
+    const member = this.state.members.find(id);
+    if (member !== undefined) member.lost = 0;
+  }
+
+  permit(id: number, count: number): void {
+    const member = this.state.members.find(id);
+    if (member !== undefined) this.state.members.permit(member, count);
+  }
+
+  ack(id: number, tokens: readonly number[], nowMs: number): Handled {
+    return this.handle(id, tokens, (delivery) => settle(this.state, delivery, nowMs));
+  }
+
+  /** All that this member was given up to and including a token, or nothing. */
+  ackThrough(id: number, token: number, nowMs: number): Handled {
+    const tokens = [...(this.state.members.find(id)?.tokens ?? [])];
+    const through = tokens.includes(token) ? tokens.filter((other) => other <= token) : [token];
+    return this.ack(id, through, nowMs);
+  }
+
+  /** `delayMs` absent: by the group's retry delays. */
+  nack(
+    id: number,
+    tokens: readonly number[],
+    why: { readonly delayMs: number | undefined; readonly reason: string },
+    nowMs: number,
+  ): Handled {
+    return this.handle(id, tokens, (delivery) => {
+      const delayMs = why.delayMs ?? retryDelayOf(this.settings, delivery.event.attempts + 1);
+      refuse(this.state, delivery, { delayMs, reason: why.reason }, nowMs);
+    });
+  }
+
+  park(id: number, tokens: readonly number[], reason: string, nowMs: number): Handled {
+    return this.handle(id, tokens, (delivery) => park(this.state, delivery, reason, nowMs));
+  }
+
+  /** Given back as they came: no attempts. The member gets nothing more until it asks again. */
+  release(id: number, tokens: readonly number[], nowMs: number): Handled {
+    const member = this.state.members.find(id);
+    if (member !== undefined) member.permits = 0;
+    return this.handle(id, tokens, (delivery) => giveBack(this.state, delivery, nowMs));
+  }
+
+  /** `leaseMs` absent: the group's. */
+  extend(
+    id: number,
+    tokens: readonly number[],
+    leaseMs: number | undefined,
+    nowMs: number,
+  ): Handled {
+    return this.handle(id, tokens, (delivery) => {
+      const until = Math.ceil(nowMs + (leaseMs ?? this.settings.leaseMs));
+      // One that is only pushed back is found, and planned anew, when it would have run out.
+      if (until < delivery.leaseUntilMs) this.state.leases.push(until, delivery.token);
+      delivery.leaseUntilMs = until;
+    });
+  }
+
+  /** Takes leases that ran out from their members, and makes ready what waited long enough. */
+  tick(nowMs: number): void {
+    const { leases, deliveries, lanes } = this.state;
+    for (let top = leases.top; top !== undefined && top.at <= nowMs; top = leases.top) {
+      leases.pop();
+      const delivery = deliveries.get(top.value);
+      if (delivery === undefined) continue;
+      if (delivery.leaseUntilMs > nowMs) leases.push(delivery.leaseUntilMs, top.value);
+      else {
+        delivery.member.lost++;
+        lose(this.state, delivery, "the lease ran out", nowMs);
+      }
+    }
+    lanes.wake(nowMs);
+  }
+
+  /** When `tick` is due. */
+  get dueAtMs(): number | undefined {
+    const [lease, plan] = [this.state.leases.top?.at, this.state.lanes.plannedAtMs];
+    if (lease === undefined || plan === undefined) return lease ?? plan;
+    return Math.min(lease, plan);
+  }
+
+  /** Gives out what can be given out now. */
+  deliver(nowMs: number): Delivery[] {
+    const { lanes, members, settings } = this.state;
+    const given: Delivery[] = [];
+    trimLeases(this.state);
+    while (lanes.readyCount > 0 && this.inFlightCount < settings.inFlightMax) {
+      const member = members.take();
+      if (member === undefined) break;
+      const lane = lanes.takeReady(nowMs);
+      const event = lane && lanes.send(lane);
+      if (lane === undefined || event === undefined) break;
+      if (event.attempts >= settings.attemptsMax) {
+        shelve(this.state, { event, lane }, nowMs);
+        continue;
+      }
+      lanes.review(lane, nowMs);
+      const token = ++this.state.lastToken;
+      const leaseUntilMs = Math.ceil(nowMs + settings.leaseMs);
+      const attempt = event.attempts + 1;
+      const delivery = { token, member, lane, event, attempt, leaseUntilMs, isSent: false };
+      this.state.deliveries.set(token, delivery);
+      this.state.inFlight.set(event.position, delivery);
+      this.state.leases.push(leaseUntilMs, token);
+      member.tokens.add(token);
+      member.held++;
+      member.unsent++;
+      given.push(delivery);
+    }
+    return given;
+  }
+
+  /** A delivery is out of our hands. False: it is not the member's any more, and not to be sent. */
+  sent(delivery: Delivery): boolean {
+    const { token, member, event } = delivery;
+    member.unsent--;
+    if (!this.state.deliveries.has(token)) return false;
+    delivery.isSent = true;
+    this.state.lanes.dropFrame(event);
+    return true;
+  }
+
+  /** Whether it is still in its member's hands. */
+  holds({ token }: Delivery): boolean {
+    return this.state.deliveries.has(token);
+  }
+
+  /** The event of a delivery that was sent is not in the log any more. */
+  vanished(delivery: Delivery, nowMs: number): void {
+    if (this.state.deliveries.has(delivery.token)) vanish(this.state, delivery, nowMs);
+  }
+
+  /** False: refused, as too many edits concern events that are not settled; nothing changed. */
+  edit(settings: GroupSettings): boolean {
+    return edit(this.state, settings, this.bounds.erasMax);
+  }
+
+  /** Begins anew after a position. */
+  reset(through: number, fromTime: number): void {
+    reset(this.state, through, fromTime);
+  }
+
+  /** A parked event is to be delivered again. */
+  replay(event: EventWords & { readonly position: number }, nowMs: number): void {
+    replay(this.state, event, nowMs);
+  }
+
+  /** A parked event is to be forgotten. */
+  discard(position: number): void {
+    this.state.journal.unpark(position);
+  }
+
+  /** Somebody waits for the next write. */
+  get hasUrgent(): boolean {
+    return this.state.journal.isUrgent;
+  }
+
+  /** How many positions would be looked at again after a crash. */
+  get unwrittenCount(): number {
+    return this.state.journal.lagOf(this.state.through);
+  }
+
+  /** What is to be made durable now; `written` or `failed` must follow before the next. */
+  takeWrite(): GroupWrite {
+    const { state } = this;
+    const source: JournalSource = {
+      through: state.through,
+      unsettledCount: state.unsettledCount,
+      replays: state.replays,
+      changedLanes: state.lanes.changed,
+      laneCount: state.lanes.count,
+      lanes: () => state.lanes.values(),
+      progress: (sequence, fronts) => progressOf(state, sequence, fronts),
+    };
+    return state.journal.take(source);
+  }
+
+  /** It is durable. Answers the tokens that are settled now, in order, by member. */
+  written(): Map<number, number[]> {
+    const byMember = new Map<number, number[]>();
+    for (const [token, id] of this.state.journal.written()) {
+      const member = this.state.members.find(id);
+      if (member === undefined) continue;
+      member.held--;
+      const tokens = byMember.get(id);
+      if (tokens === undefined) byMember.set(id, [token]);
+      else tokens.push(token);
+    }
+    return byMember;
+  }
+
+  /** It may be durable or not. */
+  failed(): void {
+    this.state.journal.failed();
+  }
+
+  private handle(
+    id: number,
+    tokens: readonly number[],
+    act: (delivery: Delivery) => void,
+  ): Handled {
+    const refused: number[] = [];
+    for (const token of tokens) {
+      const delivery = this.state.deliveries.get(token);
+      if (delivery?.member.id === id) act(delivery);
+      // One that is on its way to disk is answered when it gets there.
+      else if (!this.state.journal.isSettling(token, id)) refused.push(token);
+    }
+    return { refused };
+  }
+}

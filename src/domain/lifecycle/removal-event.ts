@@ -1,0 +1,89 @@
+// The system event that records how the space of removed events was reclaimed: which chunks of the
+// log were rewritten, and what they are since. It is in the hash chain, so that what it says of
+// them can be relied on like the chain itself. Its JSON is on disk: members are only ever added.
+//
+//   chunks   [first position, last position, SHA-256 of the chunk as it is now (base64)] of each
+//   events   how many events were reduced to what is kept of removed ones
+//   bytes    how much shorter the chunks have become
+//   streams  whose they were, the first hundred by name: { stream, events, before: all of them
+//            before this version, policy: the position of the event that says who asked, and why }
+//   streamCount  how many streams there were
+
+import { create, toBinary } from "@bufbuild/protobuf";
+import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
+import { corruption } from "../errors.ts";
+import type { NewEvent } from "../event.ts";
+import { canonicalJson, isJsonObject, parseJson, type Json } from "../json.ts";
+import { decodeRecord } from "../record.ts";
+
+const removalStream = "$removals";
+const removalType = "$EventsRemoved";
+
+const streamsToldMax = 100;
+
+export interface RewrittenChunk {
+  readonly first: number;
+  readonly last: number;
+  /** Of its whole value. */
+  readonly sha256: Uint8Array;
+}
+
+export interface RemovedOfStream {
+  readonly stream: string;
+  readonly events: number;
+  /** Every event before this version is removed. */
+  readonly before: number;
+  /** The position of the lifecycle event in force. */
+  readonly policy: number;
+}
+
+export interface Removal {
+  readonly chunks: readonly RewrittenChunk[];
+  readonly events: number;
+  readonly bytes: number;
+  readonly streams: readonly RemovedOfStream[];
+}
+
+/** Only the store itself writes these. */
+export function removalEvent(id: string, removal: Removal): NewEvent {
+  const { chunks, events, bytes, streams } = removal;
+  const told = streams.toSorted((a, b) => (a.stream < b.stream ? -1 : 1)).slice(0, streamsToldMax);
+  const json: Json = {
+    chunks: chunks.map(({ first, last, sha256 }) => [first, last, base64(sha256)]),
+    events,
+    bytes,
+    streams: told.map((each) => ({ ...each })),
+    streamCount: streams.length,
+  };
+  const words = { id, stream: removalStream, type: removalType, tags: [] };
+  const data = new TextEncoder().encode(canonicalJson(json));
+  const fields = { ...words, contentType: "application/json", data };
+  const body = toBinary(RecordedEventSchema, create(RecordedEventSchema, fields));
+  return { ...words, idFromClient: false, body };
+}
+
+/** What the record of a removal says of chunks, by their last positions. Throws CORRUPTION. */
+export function chunksRewrittenBy(record: Uint8Array): Map<number, Uint8Array> {
+  const { data, stream, type, position } = decodeRecord(record);
+  const at = { first: Number(position), stream };
+  if (stream !== removalStream || type !== removalType) {
+    throw corruption("the event is not the record of a removal", at);
+  }
+  const json = parseJson(data);
+  const chunks = json !== undefined && isJsonObject(json) ? json["chunks"] : undefined;
+  if (!Array.isArray(chunks)) throw corruption("the record of a removal cannot be read", at);
+  const rewritten = new Map<number, Uint8Array>();
+  for (const chunk of chunks) {
+    const [first, last, sha256] = Array.isArray(chunk) ? chunk : [];
+    const isChunk = typeof first === "number" && typeof last === "number" && first <= last;
+    if (!isChunk || typeof sha256 !== "string") {
+      throw corruption("the record of a removal cannot be read", at);
+    }
+    rewritten.set(last, new Uint8Array(Buffer.from(sha256, "base64")));
+  }
+  return rewritten;
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("base64");
+}

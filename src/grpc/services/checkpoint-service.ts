@@ -1,0 +1,96 @@
+// The checkpoint service: each method of the contract, from the wire to the log and back.
+
+import { create, toBinary } from "@bufbuild/protobuf";
+import type { Checkpoint } from "../../domain/checkpoint.ts";
+import {
+  ConsumerCheckpointSchema,
+  DeleteCheckpointResponseSchema,
+  GetCheckpointResponseSchema,
+  ListCheckpointsResponseSchema,
+  SaveCheckpointResponseSchema,
+  WaitForResponseSchema,
+  type CheckpointService,
+  type DeleteCheckpointRequest,
+  type GetCheckpointRequest,
+  type ListCheckpointsRequest,
+  type SaveCheckpointRequest,
+  type WaitForRequest,
+} from "../../gen/annals/v1/checkpoint_service_pb.js";
+import type { Handlers } from "../transport/bind.ts";
+import type { Call } from "../transport/call.ts";
+import type { Context } from "./context.ts";
+import { checkConsumerName, convertUpdate, wireCheckpoint } from "../convert/checkpoint.ts";
+import { checkText, checkUint64 } from "../convert/checks.ts";
+import { pageOf } from "../convert/page.ts";
+import { checkDuration } from "../convert/time.ts";
+import { Violations } from "../convert/violations.ts";
+
+export function checkpointService(context: Context): Handlers<typeof CheckpointService> {
+  return {
+    saveCheckpoint: (request, call) => save(context, request, call),
+    getCheckpoint: (request) => get(context, request),
+    listCheckpoints: (request) => list(context, request),
+    deleteCheckpoint: (request, call) => remove(context, request, call),
+    waitFor: (request, call) => waitFor(context, request, call),
+  };
+}
+
+async function save({ log, limits }: Context, wire: SaveCheckpointRequest, call: Call) {
+  const v = new Violations();
+  const update = convertUpdate(v, "", wire, limits);
+  v.throwIfAny();
+  const saved = await log.checkpoints.save(update, wire.reset, call.signal);
+  return create(SaveCheckpointResponseSchema, { checkpoint: wireCheckpoint(saved) });
+}
+
+async function get({ log, limits }: Context, wire: GetCheckpointRequest) {
+  const checkpoint = wireCheckpoint(await log.checkpoints.get(consumerOf(wire, limits)));
+  return create(GetCheckpointResponseSchema, { checkpoint });
+}
+
+async function list({ log, limits }: Context, wire: ListCheckpointsRequest) {
+  const { prefix } = wire;
+  const v = new Violations();
+  const { consumerNameBytesMax: bytesMax } = limits;
+  checkText(v, "prefix", prefix, { name: "consumer_name_bytes_max", bytesMax });
+  v.throwIfAny();
+  const { entries, nextPageToken } = await pageOf(
+    wire,
+    limits,
+    ["ListCheckpoints", prefix],
+    ({ consumer }: Checkpoint) => consumer,
+    (checkpoint) => toBinary(ConsumerCheckpointSchema, wireCheckpoint(checkpoint)).length,
+    (after, limit) => log.checkpoints.list({ prefix, after, limit }),
+  );
+  const checkpoints = entries.map(wireCheckpoint);
+  return create(ListCheckpointsResponseSchema, { checkpoints, nextPageToken });
+}
+
+async function remove({ log, limits }: Context, wire: DeleteCheckpointRequest, call: Call) {
+  const deleted = await log.checkpoints.remove(consumerOf(wire, limits), call.signal);
+  return create(DeleteCheckpointResponseSchema, { deleted });
+}
+
+function consumerOf({ consumer }: { readonly consumer: string }, limits: Context["limits"]) {
+  const v = new Violations();
+  checkConsumerName(v, "consumer", consumer, limits);
+  v.throwIfAny();
+  return consumer;
+}
+
+async function waitFor({ log, limits }: Context, wire: WaitForRequest, call: Call) {
+  const v = new Violations();
+  const { who, timeout } = wire;
+  const target = checkUint64(v, "position", wire.position);
+  const { waitTimeoutDefaultMs, waitTimeoutMaxMs } = limits;
+  const timeoutMs =
+    timeout === undefined
+      ? waitTimeoutDefaultMs
+      : checkDuration(v, "timeout", timeout, 0, waitTimeoutMaxMs);
+  if (who.case === undefined) v.add("who", "is required: consumer or group");
+  else checkConsumerName(v, who.case, who.value, limits);
+  v.throwIfAny();
+  const positions = who.case === "group" ? log.groups : log.checkpoints;
+  const reached = await positions.waitFor(who.value ?? "", target, timeoutMs, call.signal);
+  return create(WaitForResponseSchema, { position: BigInt(reached) });
+}

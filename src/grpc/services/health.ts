@@ -1,0 +1,99 @@
+// grpc.health.v1: what load balancers, container health checks and clients ask. The services are in
+// one state together: serving, until the server stops or the store cannot be written any more.
+
+import { create } from "@bufbuild/protobuf";
+import { status as Code } from "@grpc/grpc-js";
+import { AnnalsError } from "../../domain/errors.ts";
+import {
+  HealthCheckResponse_ServingStatus as ServingStatus,
+  HealthCheckResponseSchema,
+  HealthListResponseSchema,
+  type Health,
+  type HealthCheckResponse,
+} from "../../gen/grpc/health/v1/health_pb.js";
+import type { Handlers } from "../transport/bind.ts";
+import type { Call } from "../transport/call.ts";
+import type { Stopping } from "../transport/call-environment.ts";
+import { StatusError } from "../transport/status.ts";
+
+/** Whether the services serve, and who waits to hear when that changes. */
+export class HealthState {
+  readonly #watchers = new Set<() => void>();
+  #serving = true;
+
+  get serving(): boolean {
+    return this.#serving;
+  }
+
+  set(serving: boolean): void {
+    if (serving === this.#serving) return;
+    this.#serving = serving;
+    for (const watcher of this.#watchers) watcher();
+  }
+
+  /** Answers a function that ends the watch. */
+  watch(watcher: () => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+}
+
+/** `services`: full names; the empty name stands for the server as a whole. */
+export function health(
+  state: HealthState,
+  services: readonly string[],
+  stopping: Stopping,
+): Handlers<typeof Health> {
+  const known = new Set(["", ...services]);
+  const statusOf = (service: string): ServingStatus => {
+    if (!known.has(service)) return ServingStatus.SERVICE_UNKNOWN;
+    return state.serving ? ServingStatus.SERVING : ServingStatus.NOT_SERVING;
+  };
+  const answer = (status: ServingStatus): HealthCheckResponse =>
+    create(HealthCheckResponseSchema, { status });
+  return {
+    check({ service }) {
+      if (known.has(service)) return answer(statusOf(service));
+      throw new StatusError(Code.NOT_FOUND, `there is no service ${JSON.stringify(service)}`);
+    },
+    list() {
+      const statuses = [...known].map((service) => [service, answer(statusOf(service))] as const);
+      return create(HealthListResponseSchema, { statuses: Object.fromEntries(statuses) });
+    },
+    async *watch({ service }, call) {
+      for await (const status of changes(() => statusOf(service), state, stopping, call)) {
+        yield answer(status);
+      }
+    },
+  };
+}
+
+/** The status now and whenever it is another one, until the call is over or the server stops. */
+async function* changes(
+  statusNow: () => ServingStatus,
+  state: HealthState,
+  stopping: Stopping,
+  { signal }: Call,
+): AsyncGenerator<ServingStatus> {
+  let wake = (): void => {};
+  const notify = (): void => wake();
+  const unwatch = [state.watch(notify), stopping.watch(notify)];
+  signal.addEventListener("abort", notify, { once: true });
+  try {
+    let told: ServingStatus | undefined;
+    while (!signal.aborted) {
+      const now = statusNow();
+      if (now !== told) {
+        told = now;
+        yield now;
+        continue;
+      }
+      if (stopping.begun) throw new AnnalsError({ reason: "STOPPING" }, "the server is stopping");
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+    }
+  } finally {
+    for (const end of unwatch) end();
+  }
+}

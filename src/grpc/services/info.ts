@@ -1,0 +1,160 @@
+// GetStream, ListStreams, ListEventTypes and GetInfo.
+
+import { create } from "@bufbuild/protobuf";
+import { positionMax, type Limits } from "../../domain/limits.ts";
+import {
+  Durability,
+  GetInfoResponseSchema,
+  GetStreamResponseSchema,
+  ListEventTypesResponseSchema,
+  ListStreamsResponseSchema,
+  ReclaimPhase,
+  WriteState,
+  type GetInfoResponse,
+  type GetStreamRequest,
+  type GetStreamResponse,
+  type ListEventTypesRequest,
+  type ListEventTypesResponse,
+  type ListStreamsRequest,
+  type ListStreamsResponse,
+} from "../../gen/annals/v1/info_pb.js";
+import type { StreamInfo } from "../../log/verbs.ts";
+import type { EventTypeFacts, ReclaimStatus } from "../../storage/storage.ts";
+import type { Context } from "./context.ts";
+import { checkText } from "../convert/checks.ts";
+import { pageOf } from "../convert/page.ts";
+import { checkStreamName } from "../convert/read-request.ts";
+import { wireStreamInfo } from "../convert/stream.ts";
+import { timestamp } from "../convert/time.ts";
+import { Violations } from "../convert/violations.ts";
+
+/** Of an entry of a list, beside its name. */
+const entryBytes = 128;
+/** Of a label, beside its text. */
+const labelBytes = 12;
+
+export async function getStream(
+  { log, limits }: Context,
+  wire: GetStreamRequest,
+): Promise<GetStreamResponse> {
+  const v = new Violations();
+  const stream = checkStreamName(v, "stream", wire.stream, limits);
+  v.throwIfAny();
+  return create(GetStreamResponseSchema, { stream: wireStreamInfo(await log.getStream(stream)) });
+}
+
+export async function listStreams(
+  { log, limits }: Context,
+  wire: ListStreamsRequest,
+): Promise<ListStreamsResponse> {
+  const { prefix } = wire;
+  checkPrefix(prefix, "stream_name_bytes_max", limits.streamNameBytesMax);
+  const { entries, nextPageToken } = await pageOf(
+    wire,
+    limits,
+    ["ListStreams", prefix],
+    (last: StreamInfo) => last.stream,
+    streamBytes,
+    (after, limit) => log.listStreams({ prefix, after, limit }),
+  );
+  return create(ListStreamsResponseSchema, { streams: entries.map(wireStreamInfo), nextPageToken });
+}
+
+function streamBytes({ stream, lifecycle }: StreamInfo): number {
+  let bytes = entryBytes + Buffer.byteLength(stream);
+  for (const [key, value] of Object.entries(lifecycle?.policy.labels ?? {})) {
+    bytes += labelBytes + Buffer.byteLength(key) + Buffer.byteLength(value);
+  }
+  return bytes;
+}
+
+export async function listEventTypes(
+  { log, limits }: Context,
+  wire: ListEventTypesRequest,
+): Promise<ListEventTypesResponse> {
+  const { prefix } = wire;
+  checkPrefix(prefix, "type_bytes_max", limits.typeBytesMax);
+  const { entries, nextPageToken } = await pageOf(
+    wire,
+    limits,
+    ["ListEventTypes", prefix],
+    (last: EventTypeFacts) => last.type,
+    ({ type }) => entryBytes + Buffer.byteLength(type),
+    (after, limit) => log.listEventTypes({ prefix, after, limit }),
+  );
+  const eventTypes = entries.map(({ type, eventCount, firstPosition, lastPosition }) => ({
+    type,
+    eventCount: BigInt(eventCount),
+    firstPosition: BigInt(firstPosition),
+    lastPosition: BigInt(lastPosition),
+  }));
+  return create(ListEventTypesResponseSchema, { eventTypes, nextPageToken });
+}
+
+function checkPrefix(prefix: string, name: string, bytesMax: number): void {
+  const v = new Violations();
+  checkText(v, "prefix", prefix, { name, bytesMax });
+  v.throwIfAny();
+}
+
+const durabilities = { synced: Durability.SYNCED, memory: Durability.MEMORY } as const;
+const writeStates = {
+  accepting: WriteState.ACCEPTING,
+  "disk-full": WriteState.DISK_FULL,
+  recovering: WriteState.RECOVERING,
+  failed: WriteState.FAILED,
+} as const;
+
+const reclaimPhases = {
+  waiting: ReclaimPhase.WAITING,
+  looking: ReclaimPhase.LOOKING,
+  reclaiming: ReclaimPhase.RECLAIMING,
+  compacting: ReclaimPhase.COMPACTING,
+  stopped: ReclaimPhase.STOPPED,
+} as const;
+
+export function getInfo({ log, limits, serverVersion, startedAt }: Context): GetInfoResponse {
+  const { identity, head, writeState, subscriberCount, reclaiming } = log.info();
+  const { storeId, engine, formatVersion } = identity;
+  const intervalMs = limits.checkpointIntervalDefaultMs;
+  return create(GetInfoResponseSchema, {
+    serverVersion,
+    storeId,
+    engine,
+    formatVersion,
+    subscriberCount,
+    head: BigInt(head),
+    durability: durabilities[identity.durability],
+    limits: limitsInForce(limits),
+    startedAt: timestamp(startedAt),
+    createdAt: timestamp(identity.createdAt),
+    checkpointIntervalDefault: {
+      seconds: BigInt(Math.floor(intervalMs / 1_000)),
+      nanos: (intervalMs % 1_000) * 1_000_000,
+    },
+    writeState: writeStates[writeState],
+    ...(reclaiming && { reclaiming: reclaimInfo(reclaiming) }),
+  });
+}
+
+function reclaimInfo({ phase, rounds, events, bytesFreed, lastFinishedAt }: ReclaimStatus) {
+  return {
+    phase: reclaimPhases[phase],
+    rounds: BigInt(rounds),
+    events: BigInt(events),
+    // Stubs of very short events may be longer than they were.
+    bytesFreed: BigInt(Math.max(0, bytesFreed)),
+    ...(lastFinishedAt > 0 && { lastFinishedAt: timestamp(lastFinishedAt) }),
+  };
+}
+
+function limitsInForce(limits: Limits) {
+  return {
+    ...limits,
+    eventBytesMax: BigInt(limits.eventBytesMax),
+    appendBytesMax: BigInt(limits.appendBytesMax),
+    snapshotBytesMax: BigInt(limits.snapshotBytesMax),
+    appendQueueBytesMax: BigInt(limits.appendQueueBytesMax),
+    positionMax: BigInt(positionMax),
+  };
+}

@@ -1,0 +1,102 @@
+// Read, Subscribe and Load: the log's messages, each turned into wire messages in the view asked
+// for.
+
+import { create } from "@bufbuild/protobuf";
+import {
+  ReadResponseSchema,
+  SubscribeResponseSchema,
+  type ReadRequest,
+  type ReadResponse,
+  type SubscribeRequest,
+  type SubscribeResponse,
+} from "../../gen/annals/v1/read_pb.js";
+import {
+  LoadResponseSchema,
+  type LoadRequest,
+  type LoadResponse,
+} from "../../gen/annals/v1/snapshot_pb.js";
+import type { LoadEnd, ReadEnd, SubscribeMessage } from "../../log/verbs.ts";
+import type { Answer } from "../transport/bind.ts";
+import type { Call } from "../transport/call.ts";
+import type { Context } from "./context.ts";
+import { batchInPieces, batchMessagesOnce, wrap } from "../convert/batches.ts";
+import { convertLoad, convertRead, convertSubscribe } from "../convert/read-request.ts";
+import { snapshotBytes } from "../convert/snapshot-answer.ts";
+import { timestamp } from "../convert/time.ts";
+import type { Pieces } from "../transport/message-parts.ts";
+
+const tagReadBatch = 0x0a;
+const tagSubscribeBatch = 0x0a;
+const tagLoadSnapshot = 0x0a;
+const tagLoadBatch = 0x12;
+
+export async function* read(
+  { log, limits }: Context,
+  wire: ReadRequest,
+  call: Call,
+): AsyncGenerator<Answer<ReadResponse> | Pieces> {
+  const [request, view] = convertRead(wire, limits);
+  for await (const message of log.read(request, call.signal)) {
+    if (message.kind === "batch") yield* batchInPieces(message.batch, tagReadBatch, view, limits);
+    else yield readEnd(message.end);
+  }
+}
+
+function readEnd({ head, after, eventCount, streamVersion }: ReadEnd): ReadResponse {
+  const end = {
+    head: BigInt(head),
+    after: BigInt(after),
+    eventCount: BigInt(eventCount),
+    streamVersion: BigInt(streamVersion ?? 0),
+  };
+  return create(ReadResponseSchema, { message: { case: "end", value: end } });
+}
+
+export async function* subscribe(
+  { log, limits }: Context,
+  wire: SubscribeRequest,
+  call: Call,
+): AsyncGenerator<Answer<SubscribeResponse>> {
+  const [request, view] = convertSubscribe(wire, limits);
+  for await (const message of log.subscribe(request, call.signal)) {
+    if (message.kind !== "batch") yield progress(message);
+    else yield* batchMessagesOnce(message.batch, tagSubscribeBatch, view, limits);
+  }
+}
+
+const progressCases = {
+  "caught-up": "caughtUp",
+  "fell-behind": "fellBehind",
+  checkpoint: "checkpoint",
+} as const;
+
+function progress(message: Exclude<SubscribeMessage, { kind: "batch" }>): SubscribeResponse {
+  const value = { position: BigInt(message.position), time: timestamp(message.time) };
+  const which = progressCases[message.kind];
+  return create(SubscribeResponseSchema, { message: { case: which, value } });
+}
+
+export async function* load(
+  { log, limits }: Context,
+  wire: LoadRequest,
+  call: Call,
+): AsyncGenerator<Answer<LoadResponse> | Pieces> {
+  const [request, view] = convertLoad(wire, limits);
+  for await (const message of log.load(request, call.signal)) {
+    switch (message.kind) {
+      case "snapshot":
+        yield wrap(tagLoadSnapshot, [snapshotBytes(message.snapshot, view, limits)]);
+        break;
+      case "batch":
+        yield* batchInPieces(message.batch, tagLoadBatch, view, limits);
+        break;
+      case "end":
+        yield loadEnd(message.end);
+    }
+  }
+}
+
+function loadEnd({ version, head, eventCount }: LoadEnd): LoadResponse {
+  const end = { version: BigInt(version), head: BigInt(head), eventCount: BigInt(eventCount) };
+  return create(LoadResponseSchema, { message: { case: "end", value: end } });
+}

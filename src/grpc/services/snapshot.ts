@@ -1,0 +1,91 @@
+// Snapshots and Replay.
+
+import { create, toBinary } from "@bufbuild/protobuf";
+import { invalidField } from "../../domain/errors.ts";
+import type { Snapshot } from "../../domain/snapshot.ts";
+import {
+  DeleteSnapshotsResponseSchema,
+  ListSnapshotsResponseSchema,
+  SaveSnapshotResponseSchema,
+  SnapshotSchema,
+  type DeleteSnapshotsRequest,
+  type DeleteSnapshotsResponse,
+  type GetSnapshotRequest,
+  type GetSnapshotResponse,
+  type ListSnapshotsRequest,
+  type ListSnapshotsResponse,
+  type ReplayRequest,
+  type ReplayResponse,
+  type SaveSnapshotRequest,
+  type SaveSnapshotResponse,
+} from "../../gen/annals/v1/snapshot_pb.js";
+import type { Encoded } from "../transport/bind.ts";
+import type { Call } from "../transport/call.ts";
+import type { Context } from "./context.ts";
+import { wrap } from "../convert/batches.ts";
+import { pageOf } from "../convert/page.ts";
+import { convertReplay } from "../convert/read-request.ts";
+import { replayBytes, snapshotBytes, snapshotHeaders } from "../convert/snapshot-answer.ts";
+import { convertGet, convertSave, convertSelected } from "../convert/snapshot-request.ts";
+import { timestamp } from "../convert/time.ts";
+
+const tagSnapshot = 0x0a;
+
+export async function saveSnapshot(
+  { log, limits }: Context,
+  wire: SaveSnapshotRequest,
+): Promise<SaveSnapshotResponse> {
+  const { position, savedAt } = await log.saveSnapshot(convertSave(wire, limits));
+  const saved = { position: BigInt(position), savedAt: timestamp(savedAt) };
+  return create(SaveSnapshotResponseSchema, saved);
+}
+
+export async function getSnapshot(
+  { log, limits }: Context,
+  wire: GetSnapshotRequest,
+): Promise<Encoded<GetSnapshotResponse>> {
+  const { stream, kind, maxVersion, view } = convertGet(wire, limits);
+  const snapshot = await log.getSnapshot(stream, kind, maxVersion);
+  return wrap(tagSnapshot, [snapshotBytes(snapshot, view, limits)]);
+}
+
+export async function listSnapshots(
+  { log, limits }: Context,
+  wire: ListSnapshotsRequest,
+): Promise<ListSnapshotsResponse> {
+  const { stream, kind } = convertSelected(wire, limits);
+  const scope = ["ListSnapshots", stream, ...(kind === undefined ? [] : [kind])];
+  const list = (after: string, limit: number): Promise<Snapshot[]> =>
+    log.listSnapshots({ stream, kind, limit, after: placeOf(after) });
+  const cursorOf = (last: Snapshot): string => `${last.version} ${last.kind}`;
+  const bytesOf = (one: Snapshot): number => toBinary(SnapshotSchema, snapshotHeaders(one)).length;
+  const page = await pageOf(wire, limits, scope, cursorOf, bytesOf, list);
+  const snapshots = page.entries.map(snapshotHeaders);
+  return create(ListSnapshotsResponseSchema, { snapshots, nextPageToken: page.nextPageToken });
+}
+
+/** The snapshot a cursor stands for: its version, a space, its kind. */
+function placeOf(cursor: string): { kind: string; version: number } | undefined {
+  if (cursor === "") return undefined;
+  const space = cursor.indexOf(" ");
+  const version = Number(cursor.slice(0, space));
+  if (!Number.isSafeInteger(version)) throw invalidField("page_token", "is malformed");
+  return { kind: cursor.slice(space + 1), version };
+}
+
+export async function deleteSnapshots(
+  { log, limits }: Context,
+  wire: DeleteSnapshotsRequest,
+): Promise<DeleteSnapshotsResponse> {
+  const { stream, kind, maxVersion } = convertSelected(wire, limits);
+  const deletedCount = BigInt(await log.deleteSnapshots(stream, kind, maxVersion));
+  return create(DeleteSnapshotsResponseSchema, { deletedCount });
+}
+
+export async function replay(
+  { log, limits }: Context,
+  wire: ReplayRequest,
+  call: Call,
+): Promise<Encoded<ReplayResponse>> {
+  return replayBytes(await log.replay(convertReplay(wire, limits), call.signal), limits);
+}

@@ -1,0 +1,45 @@
+// The stream service: each method of the contract, from the wire to the log and back.
+
+import { create } from "@bufbuild/protobuf";
+import {
+  DeleteStreamResponseSchema,
+  UpdateStreamResponseSchema,
+  type DeleteStreamRequest,
+  type StreamService,
+  type UpdateStreamRequest,
+} from "../../gen/annals/v1/stream_service_pb.js";
+import type { Handlers } from "../transport/bind.ts";
+import type { Call } from "../transport/call.ts";
+import type { Context } from "./context.ts";
+import { convertDeleteStream, convertUpdateStream, wirePolicy } from "../convert/stream.ts";
+import { timestamp } from "../convert/time.ts";
+
+export function streamService(context: Context): Handlers<typeof StreamService> {
+  return {
+    updateStream: (request, call) => updateStream(context, request, call),
+    deleteStream: (request, call) => deleteStream(context, request, call),
+  };
+}
+
+async function updateStream(context: Context, wire: UpdateStreamRequest, call: Call) {
+  const request = convertUpdateStream(wire, context);
+  const { position, recordedAt, lifecycle } = await context.log.streams.update(
+    request,
+    call.signal,
+  );
+  return create(UpdateStreamResponseSchema, {
+    position: BigInt(position),
+    policy: wirePolicy(lifecycle.policy),
+    recordedAt: timestamp(recordedAt),
+  });
+}
+
+async function deleteStream(context: Context, wire: DeleteStreamRequest, call: Call) {
+  const request = convertDeleteStream(wire, context);
+  const { position, recordedAt, version } = await context.log.streams.remove(request, call.signal);
+  return create(DeleteStreamResponseSchema, {
+    position: BigInt(position),
+    version: BigInt(version),
+    recordedAt: timestamp(recordedAt),
+  });
+}

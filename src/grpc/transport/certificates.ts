@@ -1,0 +1,100 @@
+// TLS from certificate files that may be renewed while the server runs. New connections get the new
+// certificate; a renewal that does not fit together, as while its files are being written, is
+// reported and the one in use is kept.
+
+import { X509Certificate } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { createSecureContext, type SecureContextOptions } from "node:tls";
+import { ServerCredentials } from "@grpc/grpc-js";
+import type { Logger } from "../../logger.ts";
+
+export interface CertificateFiles {
+  /** PEM: the server's certificate and those between it and its authority. */
+  readonly cert: string;
+  readonly key: string;
+  /** Of the authority whose certificates clients need. Absent: clients need none. */
+  readonly clientCa: string | undefined;
+}
+
+export interface Certificates {
+  readonly credentials: ServerCredentials;
+  /** Looks at the files now, beside the regular looks. */
+  look(): Promise<void>;
+  close(): void;
+}
+
+/** How often the files are looked at. */
+const lookMs = 2_000;
+
+/** grpc-js's seam for credentials that change: it tells its listening sockets of each update. */
+class RenewableCredentials extends ServerCredentials {
+  constructor(context: SecureContextOptions) {
+    const mutual = context.ca !== undefined;
+    super({ requestCert: mutual, rejectUnauthorized: mutual }, context);
+  }
+
+  _equals(other: ServerCredentials): boolean {
+    return this === other;
+  }
+
+  renew(context: SecureContextOptions): void {
+    this.updateSecureContextOptions(context);
+  }
+}
+
+/** Throws where the files cannot be read or do not fit together. */
+export async function loadCertificates(
+  files: CertificateFiles,
+  logger: Logger,
+): Promise<Certificates> {
+  let inUse = await readFiles(files);
+  checkFit(files, inUse);
+  const credentials = new RenewableCredentials(inUse);
+  let refusal = "";
+
+  const look = async (): Promise<void> => {
+    try {
+      const found = await readFiles(files);
+      if (isSame(found, inUse)) return;
+      checkFit(files, found);
+      credentials.renew(found);
+      inUse = found;
+      refusal = "";
+      const { subject, validTo, fingerprint256 } = new X509Certificate(found.cert);
+      logger.info("certificate renewed", { subject, validTo, fingerprint256 });
+    } catch (error) {
+      if (String(error) === refusal) return;
+      refusal = String(error);
+      logger.error("certificate not renewed; the one in use is kept", { error });
+    }
+  };
+  const timer = setInterval(() => void look(), lookMs).unref();
+  return { credentials, look, close: () => clearInterval(timer) };
+}
+
+interface Pem {
+  readonly cert: Buffer;
+  readonly key: Buffer;
+  readonly ca?: Buffer;
+}
+
+async function readFiles({ cert, key, clientCa }: CertificateFiles): Promise<Pem> {
+  const pair = { cert: await readFile(cert), key: await readFile(key) };
+  return clientCa === undefined ? pair : { ...pair, ca: await readFile(clientCa) };
+}
+
+function checkFit(files: CertificateFiles, pem: Pem): void {
+  try {
+    createSecureContext(pem);
+    if (pem.ca !== undefined) void new X509Certificate(pem.ca);
+  } catch (error) {
+    const names = [files.cert, files.key, files.clientCa].filter((name) => name !== undefined);
+    const what = `${names.join(", ")}: ${(error as Error).message}`;
+    throw new Error(`certificate files that do not fit together: ${what}`, { cause: error });
+  }
+}
+
+function isSame(a: Pem, b: Pem): boolean {
+  const sameCa = a.ca === undefined || b.ca === undefined ? a.ca === b.ca : a.ca.equals(b.ca);
+  return a.cert.equals(b.cert) && a.key.equals(b.key) && sameCa;
+}

@@ -1,0 +1,38 @@
+// From request bytes to a message, by the generated codec. Before it makes objects of untrusted
+// bytes, their number is bounded and what is malformed is found, so that the answer can name the
+// field.
+
+import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import { AnnalsError } from "../../domain/errors.ts";
+import { inspectWire } from "./wire-inspection.ts";
+
+/**
+ * The most messages nested in one request. An append at its limits stays below it; beyond it are
+ * only requests made to fill the server's memory with empty objects.
+ */
+const nestedMessagesMax = 1 << 20;
+
+/** Throws INVALID_FIELD where the bytes are not a message of this schema. */
+export function decodeRequest<S extends DescMessage>(
+  schema: S,
+  bytes: Uint8Array,
+): MessageShape<S> {
+  const { nestedMessages, problem } = inspectWire(schema, bytes, nestedMessagesMax);
+  if (problem !== undefined) throw malformed(schema, problem.field, problem.description);
+  if (nestedMessages > nestedMessagesMax) {
+    throw malformed(schema, "", `nests more than ${nestedMessagesMax} messages`);
+  }
+  try {
+    return fromBinary(schema, bytes);
+  } catch (error) {
+    throw malformed(schema, "", error instanceof Error ? error.message : String(error));
+  }
+}
+
+function malformed(schema: DescMessage, field: string, description: string): AnnalsError {
+  const message = `not a valid ${schema.typeName}: ${field === "" ? "it" : field} ${description}`;
+  return new AnnalsError(
+    { reason: "INVALID_FIELD", violations: [{ field, description }] },
+    message,
+  );
+}

@@ -1,0 +1,168 @@
+// The typed details of a failure, packed as `Any`, `google.rpc.ErrorInfo` first. They travel in a
+// trailer, which many clients cap at 8 KB: lists are cut to a budget and say how much is missing.
+
+import { create, toBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import { anyPack, type Any } from "@bufbuild/protobuf/wkt";
+import type {
+  Conflict,
+  EventIdConflict,
+  EventIdMismatch,
+  EventIdProblem,
+  Expected,
+  StreamConflict,
+} from "../../domain/append.ts";
+import type { Failure, FieldViolation, Reason } from "../../domain/errors.ts";
+import { StreamState } from "../../gen/annals/v1/append_pb.js";
+import {
+  AppendConflictSchema,
+  CorruptionDetailSchema,
+  EventIdConflictSchema,
+  EventIdMismatchSchema,
+  EventIdProblem as WireProblem,
+  StreamConflictSchema,
+} from "../../gen/annals/v1/errors_pb.js";
+import {
+  BadRequest_FieldViolationSchema,
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from "../../gen/google/rpc/error_details_pb.js";
+import { fitting, shorten } from "./wire-text.ts";
+
+const domain = "annals";
+
+/** Of the list in a detail. In base64, with the message twice and the rest, it stays under 8 KB. */
+const listBytesMax = 3_600;
+const textBytesMax = 320;
+
+/** Reasons of the contract that are not failures of the domain. */
+type EdgeReason = "INTERNAL" | "UNIMPLEMENTED";
+
+export function errorInfo(reason: Reason | EdgeReason, metadata: Record<string, string>): Any {
+  return anyPack(ErrorInfoSchema, create(ErrorInfoSchema, { reason, domain, metadata }));
+}
+
+/** Every detail of a failure. */
+export function detailsOf(failure: Failure): Any[] {
+  const info = (metadata: Record<string, string> = {}): Any => errorInfo(failure.reason, metadata);
+  switch (failure.reason) {
+    case "INVALID_FIELD":
+      return [info(), badRequest(failure.violations)];
+    case "APPEND_CONFLICT":
+      return [info(), appendConflict(failure.conflict)];
+    case "EVENT_ID_CONFLICT":
+      return [info(), eventIdConflict(failure.conflict)];
+    case "STREAM_NOT_FOUND":
+    case "STREAM_TOMBSTONED":
+      return [info({ stream: failure.stream })];
+    case "SNAPSHOT_NOT_FOUND":
+      return [info({ stream: failure.stream, kind: failure.kind })];
+    case "SNAPSHOT_BEYOND_STREAM": {
+      const { stream, version, streamVersion } = failure;
+      const versions = { version: `${version}`, stream_version: `${streamVersion}` };
+      return [info({ stream, ...versions })];
+    }
+    case "BEYOND_HEAD": {
+      const { field, asked, head } = failure;
+      return [info({ field, asked: `${asked}`, head: `${head}` })];
+    }
+    case "CHECKPOINT_BACKWARDS": {
+      const { consumer, asked, saved } = failure;
+      return [info({ consumer, asked: `${asked}`, saved: `${saved}` })];
+    }
+    case "CHECKPOINT_NOT_FOUND":
+      return [info({ consumer: failure.consumer })];
+    case "GROUP_NOT_FOUND":
+    case "GROUP_EXISTS":
+      return [info({ group: failure.group })];
+    case "OVERLOADED":
+    case "DISK_FULL":
+      return [info(), retryInfo(failure.retryAfterMs)];
+    case "CORRUPTION": {
+      const firstPosition = BigInt(failure.firstPosition);
+      const lastPosition = BigInt(failure.lastPosition);
+      const { stream } = failure;
+      return [info(), packed(CorruptionDetailSchema, { firstPosition, lastPosition, stream })];
+    }
+    case "ANSWER_TOO_LARGE":
+      return [info({ bytes: `${failure.bytes}`, bytes_max: `${failure.bytesMax}` })];
+    case "READ_OVERTAKEN":
+    case "OUTCOME_UNKNOWN":
+    case "RECOVERING":
+    case "STOPPING":
+    case "STORE_FAILED":
+    case "DEADLINE_EXCEEDED":
+    case "CANCELLED":
+      return [info()];
+  }
+}
+
+function packed<S extends DescMessage>(schema: S, fields: Parameters<typeof create<S>>[1]): Any {
+  return anyPack(schema, create(schema, fields));
+}
+
+/** Bytes of one entry of a list, with its tag and length. */
+function entryBytes<S extends DescMessage>(schema: S): (entry: MessageShape<S>) => number {
+  return (entry) => toBinary(schema, entry).length + 3;
+}
+
+function badRequest(violations: readonly FieldViolation[]): Any {
+  const all = violations.map(({ field, description }) => {
+    const texts = {
+      field: shorten(field, textBytesMax),
+      description: shorten(description, textBytesMax),
+    };
+    return create(BadRequest_FieldViolationSchema, texts);
+  });
+  const bytesOf = entryBytes(BadRequest_FieldViolationSchema);
+  return packed(BadRequestSchema, { fieldViolations: fitting(all, listBytesMax, bytesOf) });
+}
+
+function retryInfo(retryAfterMs: number): Any {
+  const seconds = BigInt(Math.floor(retryAfterMs / 1_000));
+  const nanos = Math.round((retryAfterMs % 1_000) * 1_000_000);
+  return packed(RetryInfoSchema, { retryDelay: { seconds, nanos } });
+}
+
+function appendConflict({ streams: conflicts, condition }: Conflict): Any {
+  const all = conflicts.map((conflict) => create(StreamConflictSchema, streamConflict(conflict)));
+  const streams = fitting(all, listBytesMax, entryBytes(StreamConflictSchema));
+  const omittedCount = all.length - streams.length;
+  if (condition === undefined) return packed(AppendConflictSchema, { streams, omittedCount });
+  const position = BigInt(condition.position);
+  const after = BigInt(condition.after);
+  const fields = { streams, condition: { position, after }, omittedCount };
+  return packed(AppendConflictSchema, fields);
+}
+
+function streamConflict({ stream, expected, actualVersion, deleted = false }: StreamConflict) {
+  const actual = { actualVersion: BigInt(actualVersion), deleted };
+  return { stream, expected: wireExpected(expected), ...actual };
+}
+
+function wireExpected(expected: Expected) {
+  switch (expected.kind) {
+    case "version":
+      return { case: "expectedVersion" as const, value: BigInt(expected.version) };
+    case "exists":
+      return { case: "expectedState" as const, value: StreamState.EXISTS };
+    case "absent":
+      return { case: "expectedState" as const, value: StreamState.ABSENT };
+  }
+}
+
+const problems: Readonly<Record<EventIdProblem, WireProblem>> = {
+  "other-content": WireProblem.OTHER_CONTENT,
+  "other-stream": WireProblem.OTHER_STREAM,
+  "other-order": WireProblem.OTHER_ORDER,
+  "partly-recorded": WireProblem.PARTLY_RECORDED,
+};
+
+function eventIdConflict({ events: mismatches }: EventIdConflict): Any {
+  const all = mismatches.map(({ id, position, problem }: EventIdMismatch) => {
+    const fields = { id, position: BigInt(position), problem: problems[problem] };
+    return create(EventIdMismatchSchema, fields);
+  });
+  const events = fitting(all, listBytesMax, entryBytes(EventIdMismatchSchema));
+  return packed(EventIdConflictSchema, { events, omittedCount: all.length - events.length });
+}

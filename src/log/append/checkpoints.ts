@@ -1,0 +1,111 @@
+// Checkpoints: how far named consumers have got. Saves are decided and committed in the line of the
+// appends (append-queue.ts); here they are asked for, listed, and waited for.
+
+import type { Checkpoint, CheckpointUpdate } from "../../domain/checkpoint.ts";
+import { AnnalsError, beyondHead, checkpointBackwards, invariant } from "../../domain/errors.ts";
+import type { Storage, StorageWatcher, WriteState } from "../../storage/storage.ts";
+import type { AppendQueue } from "./append-queue.ts";
+import { decodeCheckpoint, loadCheckpoints } from "./checkpoint-values.ts";
+import { PositionWaiters } from "../position-waiters.ts";
+import type { Timers } from "../timers.ts";
+import type { CheckpointLog, CheckpointPage } from "../verbs.ts";
+
+export class Checkpoints implements CheckpointLog, StorageWatcher {
+  private readonly storage: Storage;
+  private readonly queue: AppendQueue;
+  private readonly waiters: PositionWaiters;
+
+  constructor(storage: Storage, queue: AppendQueue, timers: Timers) {
+    this.storage = storage;
+    this.queue = queue;
+    this.waiters = new PositionWaiters(timers);
+  }
+
+  /** How many wait. */
+  get waitingCount(): number {
+    return this.waiters.count;
+  }
+
+  async save(update: CheckpointUpdate, reset: boolean, signal?: AbortSignal): Promise<Checkpoint> {
+    const request = { kind: "save-checkpoint", update, reset } as const;
+    const { outcome } = await this.queue.addCheckpoint(request, signal);
+    switch (outcome.kind) {
+      case "checkpoint-saved":
+        return outcome.checkpoint;
+      case "checkpoint-backwards":
+        throw checkpointBackwards(outcome);
+      case "beyond-head":
+        throw beyondHead(outcome);
+      case "checkpoint-deleted":
+        throw new Error("a save was answered as a deletion");
+    }
+  }
+
+  async get(consumer: string): Promise<Checkpoint> {
+    const found = await this.find(consumer);
+    if (found !== undefined) return found;
+    const message = `consumer ${JSON.stringify(consumer)} has no checkpoint`;
+    throw new AnnalsError({ reason: "CHECKPOINT_NOT_FOUND", consumer }, message);
+  }
+
+  async list(page: CheckpointPage): Promise<Checkpoint[]> {
+    const notes = await this.storage.notes.list({ space: "checkpoint", ...page });
+    return notes.map(({ name, value }) => decodeCheckpoint(name, value));
+  }
+
+  async remove(consumer: string, signal?: AbortSignal): Promise<boolean> {
+    const request = { kind: "delete-checkpoint", consumer } as const;
+    const { outcome } = await this.queue.addCheckpoint(request, signal);
+    invariant(outcome.kind === "checkpoint-deleted", "a deletion is answered as one");
+    return outcome.existed;
+  }
+
+  async waitFor(
+    consumer: string,
+    position: number,
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<number> {
+    // First the wait, then the look: what is saved in between is told.
+    const waiter = this.waiters.open(consumer, position);
+    try {
+      const saved = await this.find(consumer);
+      if (saved !== undefined && saved.position >= position) return saved.position;
+      return await waiter.wait(timeoutMs, signal);
+    } finally {
+      waiter.close();
+    }
+  }
+
+  /** These became durable. */
+  changed(changes: ReadonlyMap<string, Checkpoint | undefined>): void {
+    for (const [name, checkpoint] of changes) {
+      if (checkpoint !== undefined) this.waiters.reached(name, checkpoint.position);
+    }
+  }
+
+  advanced(): void {}
+
+  /** What was unknown may have become durable after all, and nobody was told. */
+  writeStateChanged(state: WriteState): void {
+    if (state === "accepting" && this.waiters.count > 0) void this.lookAgain();
+  }
+
+  /** Ends every wait. */
+  stop(): void {
+    this.waiters.stop();
+  }
+
+  private async find(consumer: string): Promise<Checkpoint | undefined> {
+    return (await loadCheckpoints(this.storage, [consumer])).get(consumer);
+  }
+
+  private async lookAgain(): Promise<void> {
+    try {
+      this.changed(await loadCheckpoints(this.storage, this.waiters.names));
+    } catch (error) {
+      const failure = new AnnalsError({ reason: "RECOVERING" }, "ask again", error);
+      for (const name of this.waiters.names) this.waiters.fail(name, failure);
+    }
+  }
+}

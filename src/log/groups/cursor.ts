@@ -1,0 +1,154 @@
+// The cursor of a running group: offers its core the log, as far as that wants events, and waits at
+// the head as a subscription does. A group that wants nothing costs a place in the log.
+
+import type { Group } from "../../domain/group/group.ts";
+import { recordsIn } from "../../domain/record.ts";
+import type { Slab } from "../../storage/storage.ts";
+import { slabsOf, type Source } from "../read/cursor.ts";
+import { groupEvent, readingBytes, selectionOf } from "./reading.ts";
+import type { Interest, Interests } from "../subscribe/interest.ts";
+
+/** A mark, an abort or a stop end the wait at the head; this is only a bound. */
+const waitMs = 3_600_000;
+
+export interface CursorParts extends Source {
+  readonly interests: Interests;
+  /** Milliseconds since 1970 on a clock that never jumps. */
+  readonly nowMs: () => number;
+  /** Something was offered or passed. */
+  readonly moved: () => void;
+  readonly offered: (position: number) => void;
+  readonly failed: (error: unknown) => void;
+}
+
+export class GroupCursor {
+  private readonly parts: CursorParts;
+  private readonly core: Group;
+  private abort = new AbortController();
+  private interest: Interest | undefined;
+  private atHead = false;
+  private wanted: (() => void) | undefined;
+
+  constructor(parts: CursorParts, core: Group) {
+    this.parts = parts;
+    this.core = core;
+  }
+
+  start(): void {
+    const { signal } = this.abort;
+    this.follow(signal).catch((error: unknown) => {
+      if (!signal.aborted) this.parts.failed(error);
+    });
+  }
+
+  stop(): void {
+    this.abort.abort();
+    this.wake();
+  }
+
+  /** The query, or where to go on, is another one. */
+  restart(): void {
+    this.stop();
+    this.abort = new AbortController();
+    this.start();
+  }
+
+  get signal(): AbortSignal {
+    return this.abort.signal;
+  }
+
+  /** The core may want events. */
+  wake(): void {
+    const { wanted } = this;
+    this.wanted = undefined;
+    wanted?.();
+  }
+
+  /** Passes what is known not to match, where everything else was offered. */
+  catchUp(): void {
+    if (this.atHead && this.interest !== undefined) this.core.pass(this.interest.quietThrough);
+  }
+
+  private async follow(signal: AbortSignal): Promise<void> {
+    const { core } = this;
+    const { interests } = this.parts;
+    const { epoch } = core;
+    const interest = interests.add(selectionOf(core.settings.query), signal);
+    const goesOn = (): boolean => !signal.aborted && core.epoch === epoch && !interests.isStopped;
+    this.interest = interest;
+    let bound = 0;
+    try {
+      while (goesOn()) {
+        if (!core.wantsEvents) await this.appetite();
+        else if (core.through < bound) await this.offerTo(bound, signal, goesOn);
+        else if (interest.isMarked) bound = interest.look();
+        else {
+          core.pass(interest.quietThrough);
+          this.parts.moved();
+          this.atHead = true;
+          await interest.wait(waitMs);
+          this.atHead = false;
+        }
+      }
+    } finally {
+      interest.close();
+    }
+  }
+
+  /** Until the core may want events, or all ends. */
+  private appetite(): Promise<void> {
+    return new Promise((resolve) => {
+      this.wanted = resolve;
+    });
+  }
+
+  /** Less where the core wants no more and has no members: the rest is read again later. */
+  private async offerTo(bound: number, signal: AbortSignal, goesOn: () => boolean): Promise<void> {
+    const { core } = this;
+    if (core.fromTime > 0) await this.passOver(bound, goesOn);
+    if (!goesOn()) return;
+    const read = {
+      selection: selectionOf(core.settings.query),
+      direction: "forwards",
+      positions: { first: core.through + 1, last: bound },
+      slabBytes: readingBytes,
+    } as const;
+    for await (const slab of slabsOf(this.parts, read, signal)) {
+      if (!(await this.offerSlab(slab, goesOn))) return;
+      this.parts.moved();
+    }
+    if (!goesOn()) return;
+    core.pass(bound);
+    this.parts.moved();
+  }
+
+  /** False: not all of it was offered. */
+  private async offerSlab(slab: Slab, goesOn: () => boolean): Promise<boolean> {
+    const { core } = this;
+    if (!goesOn()) return false;
+    for (const frames of slab.frames) {
+      for (const record of recordsIn(frames)) {
+        while (!core.wantsEvents) {
+          if (core.memberCount === 0) return false;
+          this.parts.moved();
+          await this.appetite();
+          if (!goesOn()) return false;
+        }
+        const event = groupEvent(record);
+        core.offer(event, this.parts.nowMs());
+        this.parts.offered(event.position);
+      }
+    }
+    core.pass(slab.through);
+    return true;
+  }
+
+  /** Where the time to begin at has not come by `bound`, everything up to there is passed over. */
+  private async passOver(bound: number, goesOn: () => boolean): Promise<void> {
+    const { core } = this;
+    const first = await this.parts.storage.positionAt(core.fromTime);
+    if (!goesOn()) return;
+    core.pass(Math.max(core.through, Math.min(first - 1, bound)));
+    if (first <= bound) core.endWait();
+  }
+}

@@ -1,0 +1,57 @@
+// A group in numbers, as it is asked for: what its core knows, and what has to be looked up.
+
+import { scanRecordedAt } from "../../domain/record.ts";
+import { firstRecord } from "../read/cursor.ts";
+import { selectionOf } from "./reading.ts";
+import type { GroupRecord } from "./record.ts";
+import type { GroupRunner, RunnerParts } from "./runner.ts";
+import type { GroupInfo } from "../group-verbs.ts";
+
+type Parts = Pick<RunnerParts, "storage" | "gate" | "clock">;
+
+export interface InfoBounds {
+  /** Where the lag in events stops counting. */
+  readonly lagMax: number;
+  /** Whether the members are told one by one. */
+  readonly members: boolean;
+}
+
+export async function infoOf(
+  runner: GroupRunner,
+  parts: Parts,
+  { lagMax, members }: InfoBounds,
+  signal?: AbortSignal,
+): Promise<GroupInfo> {
+  const { core, record } = runner;
+  const lagEvents = await runner.lagEvents(lagMax, signal);
+  const parkedCount = await runner.parkedCount();
+  const { position } = runner;
+  return {
+    name: record.name,
+    settings: record.settings,
+    position,
+    lagEvents,
+    lagMicros: lagEvents > 0 ? await lagOf(parts, record, position) : undefined,
+    inFlightCount: core.inFlightCount,
+    memberCount: core.memberCount,
+    members: members ? runner.memberInfos : [],
+    parkedCount,
+    oldestInFlight: core.oldestInFlight,
+    createdAt: record.createdAt,
+  };
+}
+
+/** How long ago the first match after a position was recorded. */
+async function lagOf(
+  parts: Parts,
+  { settings }: GroupRecord,
+  position: number,
+): Promise<number | undefined> {
+  const { storage, clock } = parts;
+  const oldest = await firstRecord(parts, {
+    selection: selectionOf(settings.query),
+    direction: "forwards",
+    positions: { first: position + 1, last: storage.head().position },
+  });
+  return oldest && Math.max(0, clock() - scanRecordedAt(oldest));
+}

@@ -1,0 +1,268 @@
+// One member of a running group, as its connection sees it: what it was given waits here until
+// it is taken, and what it says goes to the group. Bounded by its permits, and by waiting where
+// they do not count.
+
+import type { AnnalsError } from "../../domain/errors.ts";
+import { Fifo } from "../../domain/group/fifo.ts";
+import type { Group, Handled } from "../../domain/group/group.ts";
+import type { Delivery } from "../../domain/group/state.ts";
+import type {
+  GroupMember,
+  MemberDelivery,
+  MemberMessage,
+  MemberRequest,
+  MemberWish,
+} from "../group-verbs.ts";
+import type { Timers } from "../timers.ts";
+
+/** Near which a message of deliveries is cut. */
+const deliveriesBytes = 64 * 1024;
+const deliveriesCount = 256;
+const tokensPerMessage = 1_000;
+/** With more refused tokens than this to be told, the member is not listened to. */
+const refusedMax = 10_000;
+
+/** What a member needs of its group. */
+export interface MemberHost {
+  readonly core: Group;
+  readonly timers: Timers;
+  readonly heartbeatMs: number;
+  readonly nowMs: () => number;
+  /** Before the number of a delivery in its token: of this group, and since it was loaded. */
+  readonly tokenTag: string;
+  readonly position: () => number;
+  readonly readRecord: (position: number) => Promise<Uint8Array | undefined>;
+  /** Something happened: the group is to look what follows. */
+  readonly touch: () => void;
+  readonly left: (member: Member) => void;
+}
+
+export class Member implements GroupMember {
+  readonly id: number;
+  readonly name: string;
+  /** Microseconds since 1970, UTC. */
+  readonly joinedAt: number;
+  private readonly host: MemberHost;
+  private readonly given = new Fifo<Delivery>();
+  private settled: string[] = [];
+  private refused: string[] = [];
+  private failure: AnnalsError | undefined;
+  private isFinished = false;
+  private isGone = false;
+  /** The last number it was sent: it cannot know of later ones. */
+  private lastSent = 0;
+  private spokeAtMs: number;
+  private awake: (() => void) | undefined;
+  private drained: (() => void) | undefined;
+
+  constructor(host: MemberHost, id: number, { name }: MemberWish) {
+    this.host = host;
+    this.id = id;
+    this.name = name;
+    this.joinedAt = Math.round(host.nowMs() * 1_000);
+    this.spokeAtMs = host.timers.nowMs();
+  }
+
+  get leaseMs(): number {
+    return this.host.core.settings.leaseMs;
+  }
+
+  async *messages(): AsyncGenerator<MemberMessage> {
+    try {
+      while (!this.isGone) {
+        // What is durable is told also when the group ends.
+        if (this.failure !== undefined && this.settled.length === 0) throw this.failure;
+        const message = await this.next();
+        if (message === undefined && this.isDone) return;
+        if (message === undefined) await this.wait();
+        else {
+          yield message;
+          this.spokeAtMs = this.host.timers.nowMs();
+        }
+      }
+    } finally {
+      this.leave();
+    }
+  }
+
+  handle(request: MemberRequest): Promise<void> | undefined {
+    if (this.isGone || this.isFinished || this.failure !== undefined) return undefined;
+    this.host.core.heard(this.id);
+    if (request.kind === "permits") this.host.core.permit(this.id, request.count);
+    else this.settle(request);
+    this.host.touch();
+    if (this.refused.length <= refusedMax) return undefined;
+    return new Promise((resolve) => {
+      this.drained = resolve;
+    });
+  }
+
+  finish(): void {
+    if (this.isGone || this.isFinished) return;
+    this.isFinished = true;
+    this.host.core.retire(this.id, this.host.nowMs());
+    this.host.touch();
+    this.wake();
+  }
+
+  leave(): void {
+    if (this.isGone) return;
+    this.isGone = true;
+    this.host.core.leave(this.id, this.host.nowMs());
+    this.host.left(this);
+    this.wake();
+    this.drained?.();
+  }
+
+  // ---- the group's side ---------------------------------------------------------------------
+
+  give(deliveries: readonly Delivery[]): void {
+    for (const delivery of deliveries) this.given.push(delivery);
+    this.wake();
+  }
+
+  tellSettled(tokens: readonly number[]): void {
+    for (const token of tokens) this.settled.push(this.textOf(token));
+    this.wake();
+  }
+
+  /** It is no member any more. */
+  fail(error: AnnalsError): void {
+    this.failure ??= error;
+    this.wake();
+    this.drained?.();
+  }
+
+  // -------------------------------------------------------------------------------------------
+
+  /** It is finished, and everything it said was answered. */
+  private get isDone(): boolean {
+    return this.isFinished && this.host.core.member(this.id).held === 0 && this.hasNothingToSay;
+  }
+
+  private get hasNothingToSay(): boolean {
+    return this.given.size + this.settled.length + this.refused.length === 0;
+  }
+
+  private async next(): Promise<MemberMessage | undefined> {
+    if (this.settled.length > 0) {
+      return { kind: "settled", tokens: this.settled.splice(0, tokensPerMessage) };
+    }
+    if (this.refused.length > 0) {
+      const tokens = this.refused.splice(0, tokensPerMessage);
+      if (this.refused.length <= refusedMax) this.drained?.();
+      return { kind: "refused", tokens };
+    }
+    if (this.given.size > 0) {
+      const deliveries = await this.take();
+      if (deliveries.length > 0) return { kind: "deliveries", deliveries };
+      return undefined;
+    }
+    if (this.isDone || this.silenceLeftMs() > 0) return undefined;
+    return { kind: "heartbeat", position: this.host.position() };
+  }
+
+  /** As much of what was given as one message holds. */
+  private async take(): Promise<MemberDelivery[]> {
+    const { core, readRecord, nowMs } = this.host;
+    const taken: MemberDelivery[] = [];
+    let bytes = 0;
+    while (taken.length < deliveriesCount && bytes < deliveriesBytes) {
+      const delivery = this.given.shift();
+      if (delivery === undefined) break;
+      const { frame, position } = delivery.event;
+      if (!core.sent(delivery)) continue;
+      this.lastSent = Math.max(this.lastSent, delivery.token);
+      const record = frame ?? (await readRecord(position));
+      if (record === undefined) core.vanished(delivery, nowMs());
+      else if (core.holds(delivery)) {
+        const { token, attempt, leaseUntilMs } = delivery;
+        const leaseUntil = leaseUntilMs * 1_000;
+        taken.push({ token: this.textOf(token), attempt, leaseUntil, record });
+        bytes += record.length;
+      }
+    }
+    this.host.touch();
+    return taken;
+  }
+
+  private settle(request: Exclude<MemberRequest, { kind: "permits" }>): void {
+    const { core } = this.host;
+    const now = this.host.nowMs();
+    const upTo = request.kind === "ack" && request.upTo !== "" ? [request.upTo] : [];
+    const tokens = this.numbersOf(request.tokens);
+    const last = this.numbersOf(upTo);
+    const unknown = [...tokens.unknown, ...last.unknown];
+    const { refused } = this.apply(core, request, tokens.numbers, now);
+    const through = last.numbers.flatMap((token) => core.ackThrough(this.id, token, now).refused);
+    const texts = [...refused, ...through].map((token) => this.textOf(token));
+    if (unknown.length + texts.length === 0) return;
+    this.refused.push(...unknown, ...texts);
+    this.wake();
+  }
+
+  private apply(
+    core: Group,
+    request: Exclude<MemberRequest, { kind: "permits" }>,
+    tokens: readonly number[],
+    now: number,
+  ): Handled {
+    switch (request.kind) {
+      case "ack":
+        return core.ack(this.id, tokens, now);
+      case "nack":
+        return core.nack(this.id, tokens, request, now);
+      case "extend":
+        return core.extend(this.id, tokens, request.leaseMs, now);
+      case "release":
+        return core.release(this.id, tokens, now);
+      case "park":
+        return core.park(this.id, tokens, request.reason, now);
+    }
+  }
+
+  private textOf(token: number): string {
+    return this.host.tokenTag + token.toString(36);
+  }
+
+  private numbersOf(texts: readonly string[]): { numbers: number[]; unknown: string[] } {
+    const numbers: number[] = [];
+    const unknown: string[] = [];
+    const { tokenTag } = this.host;
+    for (const text of texts) {
+      const number = text.startsWith(tokenTag)
+        ? Number.parseInt(text.slice(tokenTag.length), 36)
+        : Number.NaN;
+      // Only as it was written, and not before it was sent: anything else is no token of ours.
+      if (number <= this.lastSent && this.textOf(number) === text) numbers.push(number);
+      else unknown.push(text);
+    }
+    return { numbers, unknown };
+  }
+
+  private silenceLeftMs(): number {
+    const { timers, heartbeatMs } = this.host;
+    return this.spokeAtMs + heartbeatMs - timers.nowMs();
+  }
+
+  /** Until there may be something to say. */
+  private wait(): Promise<void> {
+    if (!this.hasNothingToSay || this.isDone) return Promise.resolve();
+    if (this.isGone || this.failure !== undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      const stopTimer = this.host.timers.after(Math.max(0, this.silenceLeftMs()), () => {
+        this.wake();
+      });
+      this.awake = () => {
+        stopTimer();
+        resolve();
+      };
+    });
+  }
+
+  private wake(): void {
+    const { awake } = this;
+    this.awake = undefined;
+    awake?.();
+  }
+}

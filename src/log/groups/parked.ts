@@ -1,0 +1,103 @@
+// A group's parked events: listed with what the log holds of them, delivered again, forgotten. Many
+// are taken page by page, each page durable before the next.
+
+import { findParked, listParked } from "./side-values.ts";
+import { groupEvent } from "./reading.ts";
+import type { GroupRunner, RunnerParts } from "./runner.ts";
+import type { ParkedEvent, ParkedPage } from "../group-verbs.ts";
+
+const pageCount = 256;
+/** Replays that may wait for their turn in memory. */
+const replaysMax = 100_000;
+
+type Parts = Pick<RunnerParts, "storage" | "nowMs">;
+
+export async function listParkedEvents(
+  runner: GroupRunner,
+  { storage }: Parts,
+  { after, limit, bytesMax }: ParkedPage,
+): Promise<ParkedEvent[]> {
+  const parked = await listParked(storage, runner.record.id, after, limit);
+  const events: ParkedEvent[] = [];
+  let bytes = 0;
+  for (const one of parked) {
+    if (events.length > 1 && bytes > bytesMax) break;
+    const record = await runner.readRecord(one.position);
+    bytes += record?.length ?? 0;
+    events.push({ ...one, record });
+  }
+  return events;
+}
+
+/** How many. One that is not in the log any more is forgotten. */
+export function replayParked(
+  runner: GroupRunner,
+  parts: Parts,
+  positions: readonly number[],
+): Promise<number> {
+  const { nowMs } = parts;
+  return byPage(runner, parts, positions, async (position) => {
+    if (runner.core.replayCount >= replaysMax) return "enough";
+    const record = await runner.readRecord(position);
+    if (record === undefined) {
+      runner.core.discard(position);
+      return "passed over";
+    }
+    runner.core.replay(groupEvent(record), nowMs());
+    return "done";
+  });
+}
+
+export function discardParked(
+  runner: GroupRunner,
+  parts: Parts,
+  positions: readonly number[],
+): Promise<number> {
+  return byPage(runner, parts, positions, async (position) => {
+    runner.core.discard(position);
+    return "done";
+  });
+}
+
+type Act = (position: number) => Promise<"done" | "passed over" | "enough">;
+
+async function byPage(
+  runner: GroupRunner,
+  { storage }: Parts,
+  positions: readonly number[],
+  act: Act,
+): Promise<number> {
+  // What was parked a moment ago is on disk before it is looked for there.
+  await runner.flush();
+  const { id } = runner.record;
+  if (positions.length > 0) {
+    const found = await findParked(storage, id, [...new Set(positions)]);
+    return (await takePage(runner, found, act)).count;
+  }
+  let total = 0;
+  for (let after = 0; ;) {
+    const page = await listParked(storage, id, after, pageCount);
+    const taken = page.map(({ position }) => position);
+    const { count, isEnough } = await takePage(runner, taken, act);
+    total += count;
+    if (isEnough || page.length < pageCount) return total;
+    after = page.at(-1)?.position ?? after;
+  }
+}
+
+async function takePage(
+  runner: GroupRunner,
+  positions: readonly number[],
+  act: Act,
+): Promise<{ count: number; isEnough: boolean }> {
+  let count = 0;
+  let isEnough = false;
+  for (const position of positions) {
+    const done = await act(position);
+    isEnough = done === "enough";
+    if (isEnough) break;
+    if (done === "done") count++;
+  }
+  if (positions.length > 0) await runner.flush();
+  return { count, isEnough };
+}

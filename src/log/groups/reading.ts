@@ -1,0 +1,74 @@
+// How a group reads the log: what its query selects, the events of one key again, one event by its
+// position. The same cursor as everybody's, through the same gate.
+
+import type { GroupEvent } from "../../domain/group/feed.ts";
+import { narrowToKey } from "../../domain/group/narrowing.ts";
+import { keyOf, type GroupSettings } from "../../domain/group/settings.ts";
+import type { Reading } from "../../domain/group/group.ts";
+import { matches, selectAll, type Query, type Selection } from "../../domain/query.ts";
+import { recordsIn, scanRecord } from "../../domain/record.ts";
+import { firstRecord, slabsOf, type Source } from "../read/cursor.ts";
+
+/** Half a turn's work. */
+export const readingBytes = 64 * 1024;
+
+export function selectionOf(query: Query): Selection {
+  return query.items.length === 0 ? selectAll : { kind: "query", query };
+}
+
+/** A record as the group's core is offered it. */
+export function groupEvent(record: Uint8Array): GroupEvent {
+  return { ...scanRecord(record), frame: record };
+}
+
+export interface LaneEvents {
+  readonly events: readonly GroupEvent[];
+  /** There are no others of the key up to here. */
+  readonly knownThrough: number;
+}
+
+/** The next events of one key. Undefined: ended by the signal. */
+export async function readLane(
+  source: Source,
+  { query, ordering }: GroupSettings,
+  { lane, after, to, countMax }: Reading,
+  signal: AbortSignal,
+): Promise<LaneEvents | undefined> {
+  const { key } = lane;
+  // Where every event is its own key there is but one to find.
+  const last = ordering.kind === "none" ? Math.min(Number(key), to) : to;
+  const narrowed = narrowToKey(query, ordering, key);
+  const read = {
+    selection: narrowed === undefined ? selectionOf(query) : selectionOf(narrowed),
+    direction: "forwards",
+    positions: { first: after + 1, last },
+    slabBytes: readingBytes,
+  } as const;
+  const events: GroupEvent[] = [];
+  if (narrowed?.items.length === 0) return { events, knownThrough: to };
+  for await (const slab of slabsOf(source, read, signal)) {
+    for (const frames of slab.frames) {
+      for (const record of recordsIn(frames)) {
+        const event = groupEvent(record);
+        if (!matches(query, event) || keyOf(event, event.position, ordering) !== key) continue;
+        events.push(event);
+        if (events.length === countMax) return { events, knownThrough: event.position };
+      }
+    }
+  }
+  return signal.aborted ? undefined : { events, knownThrough: to };
+}
+
+/** Undefined: it is not in the log any more. */
+export async function recordAt(
+  source: Source,
+  query: Query,
+  position: number,
+): Promise<Uint8Array | undefined> {
+  const read = { direction: "forwards", positions: { first: position, last: position } } as const;
+  const selection = selectionOf(query);
+  const found = await firstRecord(source, { ...read, selection });
+  if (found !== undefined || selection.kind === "all") return found;
+  // Parked under another query.
+  return firstRecord(source, { ...read, selection: selectAll });
+}

@@ -1,0 +1,170 @@
+// What is durable of a group beside its progress: its record, an encoded
+// annals.v1.CreateGroupRequest (name, settings, where it began) under the group's name, behind
+//
+//   varint  when it was created, microseconds since 1970
+//   text    its id, 32 hex digits: what its other notes are named after, so that a group of the
+//           same name that comes later has nothing to do with them
+//
+// On disk: format version 1.
+
+import {
+  create,
+  fromBinary,
+  toBinary,
+  type Message,
+  type MessageInitShape,
+} from "@bufbuild/protobuf";
+import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { ByteWriter } from "../../domain/byte-writer.ts";
+import { corruption } from "../../domain/errors.ts";
+import type { GroupOrdering, GroupSettings } from "../../domain/group/settings.ts";
+import { WireReader } from "../../domain/wire.ts";
+import {
+  CreateGroupRequestSchema,
+  type GroupSettingsSchema,
+  type GroupStartSchema,
+  type GroupOrdering as WireOrdering,
+  type GroupSettings as WireSettings,
+  type GroupStart as WireStart,
+} from "../../gen/annals/v1/consumer_group_service_pb.js";
+import type { GroupStart } from "../group-verbs.ts";
+
+export interface GroupRecord {
+  readonly name: string;
+  readonly id: string;
+  /** Microseconds since 1970, UTC. */
+  readonly createdAt: number;
+  readonly settings: GroupSettings;
+  readonly start: GroupStart;
+}
+
+const microsPerSecond = 1_000_000;
+
+export function encodeRecord({ name, id, createdAt, settings, start }: GroupRecord): Uint8Array {
+  const into = new ByteWriter();
+  into.varint(createdAt);
+  into.text(id);
+  const fields = { name, settings: wireSettings(settings), start: { start: wireStart(start) } };
+  const message = create(CreateGroupRequestSchema, fields);
+  into.bytes(toBinary(CreateGroupRequestSchema, message));
+  return into.take();
+}
+
+/** Throws CORRUPTION. */
+export function decodeRecord(name: string, bytes: Uint8Array): GroupRecord {
+  try {
+    const from = new WireReader(bytes);
+    const createdAt = from.varint();
+    const id = Buffer.from(from.view()).toString("latin1");
+    const message = fromBinary(CreateGroupRequestSchema, from.view());
+    const { settings, start } = message;
+    const isWhole = message.name === name && settings !== undefined && start !== undefined;
+    if (!isWhole || !from.done) throw new RangeError("not what its name says");
+    return { name, id, createdAt, settings: settingsOf(settings), start: startOf(start) };
+  } catch (cause) {
+    throw corruption(`the record of group ${JSON.stringify(name)} makes no sense`, {}, cause);
+  }
+}
+
+/** The contract's form of settings: of what is stored, and of answers. */
+export function wireSettings(settings: GroupSettings): WireInit<typeof GroupSettingsSchema> {
+  const items = settings.query.items.map((item) => ({
+    streams: [...item.streams],
+    streamPrefixes: [...item.streamPrefixes],
+    types: [...item.types],
+    tags: [...item.tags],
+  }));
+  return {
+    query: { items },
+    ordering: { key: wireOrdering(settings.ordering) },
+    lease: wireDuration(settings.leaseMs),
+    attemptsMax: settings.attemptsMax,
+    retryDelay: wireDuration(settings.retryDelayMs),
+    retryDelayMax: wireDuration(settings.retryDelayMaxMs),
+    inFlightMax: settings.inFlightMax,
+  };
+}
+
+function wireOrdering(ordering: GroupOrdering) {
+  switch (ordering.kind) {
+    case "tag":
+      return { case: "tagPrefix" as const, value: ordering.prefix };
+    case "stream":
+    case "category":
+    case "none":
+      return { case: ordering.kind, value: {} };
+  }
+}
+
+type WireInit<Schema extends GenMessage<Message>> = Exclude<
+  MessageInitShape<Schema>,
+  { $typeName: string }
+>;
+
+function wireStart(start: GroupStart): NonNullable<WireInit<typeof GroupStartSchema>["start"]> {
+  switch (start.kind) {
+    case "after-position":
+      return { case: "afterPosition" as const, value: BigInt(start.position) };
+    case "from-time": {
+      const seconds = Math.floor(start.time / microsPerSecond);
+      const nanos = (start.time - seconds * microsPerSecond) * 1_000;
+      return { case: "fromTime" as const, value: { seconds: BigInt(seconds), nanos } };
+    }
+    case "end":
+      return { case: "fromEnd" as const, value: {} };
+  }
+}
+
+function wireDuration(ms: number) {
+  const seconds = Math.floor(ms / 1_000);
+  return { seconds: BigInt(seconds), nanos: Math.round((ms - seconds * 1_000) * 1_000_000) };
+}
+
+function settingsOf(wire: WireSettings): GroupSettings {
+  const items = (wire.query?.items ?? []).map(({ streams, streamPrefixes, types, tags }) => {
+    return { streams, streamPrefixes, types, tags };
+  });
+  return {
+    query: { items },
+    ordering: orderingOf(wire.ordering?.key),
+    leaseMs: msOf(wire.lease),
+    attemptsMax: wire.attemptsMax,
+    retryDelayMs: msOf(wire.retryDelay),
+    retryDelayMaxMs: msOf(wire.retryDelayMax),
+    inFlightMax: wire.inFlightMax,
+  };
+}
+
+/** An ordering that is not said is by stream. */
+function orderingOf(key: WireOrdering["key"] | undefined): GroupOrdering {
+  switch (key?.case) {
+    case "category":
+    case "none":
+      return { kind: key.case };
+    case "tagPrefix":
+      return { kind: "tag", prefix: key.value };
+    case "stream":
+    case undefined:
+      return { kind: "stream" };
+  }
+}
+
+function startOf({ start }: WireStart): GroupStart {
+  switch (start.case) {
+    case "fromTime": {
+      const { seconds, nanos } = start.value;
+      return { kind: "from-time", time: Number(seconds) * microsPerSecond + nanos / 1_000 };
+    }
+    case "fromEnd":
+      return { kind: "end" };
+    case "afterPosition":
+      return { kind: "after-position", position: Number(start.value) };
+    case undefined:
+      return { kind: "after-position", position: 0 };
+  }
+}
+
+function msOf(duration: { readonly seconds: bigint; readonly nanos: number } | undefined): number {
+  if (duration === undefined) return 0;
+  return Number(duration.seconds) * 1_000 + duration.nanos / 1_000_000;
+}

@@ -1,0 +1,351 @@
+// A group at work: its core (domain/group/group.ts) with a clock, a cursor over the log, its members, and
+// one write to the disk at a time. Whatever happens is told to the core; then, once for all that
+// happened in a turn, what follows is done.
+
+import { AnnalsError, type Reason } from "../../domain/errors.ts";
+import { Group, type Reading } from "../../domain/group/group.ts";
+import type { GroupWrite } from "../../domain/group/journal.ts";
+import type { Delivery } from "../../domain/group/state.ts";
+import type { NoteChange } from "../../storage/storage.ts";
+import type { Source } from "../read/cursor.ts";
+import { GroupCursor } from "./cursor.ts";
+import { LagCounter } from "./lag.ts";
+import { Member } from "./member.ts";
+import { countParked, findParked, writeNotes, type LoadedGroup } from "./side-values.ts";
+import { groupEvent, readLane, recordAt } from "./reading.ts";
+import type { GroupRecord } from "./record.ts";
+import type { MemberInfo, MemberWish } from "../group-verbs.ts";
+import type { Interests } from "../subscribe/interest.ts";
+import type { PositionWaiters } from "../position-waiters.ts";
+import type { Timers } from "../timers.ts";
+
+export interface RunnerParts extends Source {
+  readonly interests: Interests;
+  readonly timers: Timers;
+  /** Microseconds since 1970, UTC. */
+  readonly clock: () => number;
+  /** Milliseconds since 1970 on a clock that never jumps. */
+  readonly nowMs: () => number;
+  readonly heartbeatMs: number;
+  readonly write: (notes: readonly NoteChange[]) => Promise<void>;
+  readonly warn: (message: string, cause?: unknown) => void;
+  readonly waiters: PositionWaiters;
+}
+
+/** Lanes that are read again at the same time. */
+const readingsMax = 4;
+const unplacedAtOnce = 16;
+/** After a write that failed. */
+const retryMs = 250;
+/** Positions passed without a settled event that are worth a write by themselves. */
+const passedMax = 100_000;
+/** The same when the group ends. */
+const passedAtEnd = 1_000;
+
+/** A write may succeed later: the disk is full, or the store recovers. */
+const transient: ReadonlySet<Reason> = new Set<Reason>([
+  "OUTCOME_UNKNOWN",
+  "RECOVERING",
+  "DISK_FULL",
+  "OVERLOADED",
+  "STORE_FAILED",
+]);
+
+interface Flush {
+  readonly notes: readonly NoteChange[];
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class GroupRunner {
+  record: GroupRecord;
+  readonly core: Group;
+  /** It takes nobody in any more; when `over` resolves, another may take its place. */
+  isEnding = false;
+  readonly over: Promise<void>;
+  private failure: AnnalsError | undefined;
+  private readonly parts: RunnerParts;
+  private readonly cursor: GroupCursor;
+  private readonly lag: LagCounter;
+  private readonly members = new Map<number, Member>();
+  private ended: () => void = () => {};
+  private readonly tokenTag = `${crypto.randomUUID().slice(0, 8)}.`;
+  private memberCount = 0;
+  private touched = false;
+  private dueAtMs: number | undefined;
+  private stopTimer: (() => void) | undefined;
+  private endPause: (() => void) | undefined;
+  private flushes: Flush[] = [];
+  private writing: Promise<void> | undefined;
+  private readingCount = 0;
+  private isPlacing = false;
+  private knownParked: number | undefined;
+
+  constructor(parts: RunnerParts, loaded: LoadedGroup) {
+    const { record, progress, baseSequence } = loaded;
+    this.parts = parts;
+    this.record = record;
+    this.over = new Promise((resolve) => {
+      this.ended = resolve;
+    });
+    this.core = new Group(record.settings, progress, baseSequence);
+    this.lag = new LagCounter(this.core);
+    this.cursor = new GroupCursor(
+      {
+        ...parts,
+        moved: () => this.touch(),
+        offered: (position) => this.lag.offered(position),
+        failed: (error) => this.fail(error),
+      },
+      this.core,
+    );
+    this.cursor.start();
+  }
+
+  get name(): string {
+    return this.record.name;
+  }
+
+  /** Nobody would notice if it were not at work. */
+  get isIdle(): boolean {
+    const isWaitedFor = this.parts.waiters.has(this.name);
+    return this.members.size === 0 && !isWaitedFor && this.writing === undefined;
+  }
+
+  get position(): number {
+    this.cursor.catchUp();
+    return this.core.position;
+  }
+
+  join(wish: MemberWish): Member {
+    const { parts, core, tokenTag } = this;
+    const member: Member = new Member(
+      {
+        ...parts,
+        core,
+        tokenTag,
+        position: () => this.position,
+        readRecord: (position) => this.readRecord(position),
+        touch: () => this.touch(),
+        left: () => {
+          this.members.delete(member.id);
+          this.touch();
+        },
+      },
+      ++this.memberCount,
+      wish,
+    );
+    this.members.set(member.id, member);
+    core.join(member.id, wish.permits);
+    this.touch();
+    return member;
+  }
+
+  /** What was told to the core is to be made durable, with these notes. */
+  flush(notes: readonly NoteChange[] = []): Promise<void> {
+    if (this.failure !== undefined) return Promise.reject(this.failure);
+    return new Promise((resolve, reject) => {
+      this.flushes.push({ notes, resolve, reject });
+      this.touch();
+    });
+  }
+
+  /** The core's query, ordering or place is another one: the log is read anew. */
+  restart(): void {
+    this.cursor.restart();
+    this.touch();
+  }
+
+  /** Something happened: what follows is done once for this turn. */
+  touch(): void {
+    if (this.touched) return;
+    this.touched = true;
+    queueMicrotask(() => {
+      this.touched = false;
+      if (this.failure === undefined) this.follow();
+    });
+  }
+
+  /** Ends everything; what was told to the core and is not durable is as good as not told. */
+  fail(error: unknown): void {
+    if (this.failure !== undefined) return;
+    this.isEnding = true;
+    this.failure = error instanceof AnnalsError ? error : fault(error);
+    if (this.failure !== error) this.parts.warn(`group ${this.name} failed`, error);
+    this.cursor.stop();
+    this.stopTimer?.();
+    this.endPause?.();
+    for (const member of this.members.values()) member.fail(this.failure);
+    for (const { reject } of this.flushes.splice(0)) reject(this.failure);
+    this.parts.waiters.fail(this.name, this.failure);
+    void this.finish();
+  }
+
+  /** A write under way may still get to the disk: nobody takes over before that. */
+  private async finish(): Promise<void> {
+    await this.writing;
+    this.ended();
+  }
+
+  /** In good order: what can be made durable is. Never throws. */
+  async stop(reason: AnnalsError): Promise<void> {
+    if (this.isEnding) return this.over;
+    this.isEnding = true;
+    this.cursor.stop();
+    try {
+      const isBusy = this.core.hasUrgent || this.writing !== undefined;
+      if (isBusy || this.core.unwrittenCount > passedAtEnd) await this.flush();
+    } catch (error) {
+      this.parts.warn(`the progress of group ${this.name} could not be written`, error);
+    }
+    this.fail(reason);
+    await this.over;
+  }
+
+  /** Stops counting at `max`. */
+  lagEvents(max: number, signal?: AbortSignal): Promise<number> {
+    return this.lag.count(this.parts, max, signal);
+  }
+
+  get memberInfos(): MemberInfo[] {
+    return [...this.members.values()].map(({ id, name, joinedAt }) => {
+      const { held: heldCount, permits } = this.core.member(id);
+      return { name, heldCount, permits, joinedAt };
+    });
+  }
+
+  async parkedCount(): Promise<number> {
+    const counted = this.knownParked ?? (await countParked(this.parts.storage, this.record.id));
+    this.knownParked ??= counted;
+    return this.knownParked;
+  }
+
+  readRecord(position: number): Promise<Uint8Array | undefined> {
+    return recordAt(this.parts, this.core.settings.query, position);
+  }
+
+  private follow(): void {
+    const { core, parts } = this;
+    const now = parts.nowMs();
+    core.tick(now);
+    if (!this.isEnding) this.give(core.deliver(now));
+    this.plan(now);
+    if (core.hasUrgent || this.flushes.length > 0 || core.unwrittenCount > passedMax) {
+      this.writing ??= this.writeAll()
+        .catch((error: unknown) => this.fail(error))
+        .finally(() => {
+          this.writing = undefined;
+        });
+    }
+    this.readLanes();
+    if (core.wantsEvents) this.cursor.wake();
+    if (parts.waiters.has(this.name)) parts.waiters.reached(this.name, this.position);
+  }
+
+  private give(deliveries: readonly Delivery[]): void {
+    const byMember = new Map<number, Delivery[]>();
+    for (const delivery of deliveries) {
+      const given = byMember.get(delivery.member.id);
+      if (given === undefined) byMember.set(delivery.member.id, [delivery]);
+      else given.push(delivery);
+    }
+    for (const [id, given] of byMember) this.members.get(id)?.give(given);
+  }
+
+  /** One timer, for whatever is due first. */
+  private plan(now: number): void {
+    const { dueAtMs } = this.core;
+    if (dueAtMs === this.dueAtMs) return;
+    this.stopTimer?.();
+    this.dueAtMs = dueAtMs;
+    if (dueAtMs === undefined) return;
+    this.stopTimer = this.parts.timers.after(Math.max(0, dueAtMs - now), () => {
+      this.dueAtMs = undefined;
+      this.touch();
+    });
+  }
+
+  private async writeAll(): Promise<void> {
+    do {
+      const flushes = this.flushes.splice(0);
+      const write = this.core.takeWrite();
+      try {
+        await this.write(write, flushes);
+      } catch (error) {
+        this.core.failed();
+        this.knownParked = undefined;
+        for (const { reject } of flushes) reject(error);
+        if (!(error instanceof AnnalsError && transient.has(error.reason))) return this.fail(error);
+        await this.pause();
+      }
+    } while (this.failure === undefined && (this.core.hasUrgent || this.flushes.length > 0));
+  }
+
+  /** Before a write is tried again; not when there will be none. */
+  private pause(): Promise<void> {
+    if (this.failure !== undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      const stopTimer = this.parts.timers.after(retryMs, resolve);
+      this.endPause = () => {
+        stopTimer();
+        resolve();
+      };
+    });
+  }
+
+  /** Throws where it is not durable, as far as one knows. */
+  private async write(write: GroupWrite, flushes: readonly Flush[]): Promise<void> {
+    const { parts, record } = this;
+    const { parked, unparked } = write;
+    const positions = [...parked.map(({ position }) => position), ...unparked];
+    const before =
+      positions.length > 0 ? await findParked(parts.storage, record.id, positions) : [];
+    const own = writeNotes(record, write, parts.clock());
+    await parts.write([...own, ...flushes.flatMap(({ notes }) => notes)]);
+    if (this.knownParked !== undefined) this.knownParked += parked.length - before.length;
+    for (const [id, tokens] of this.core.written()) this.members.get(id)?.tellSettled(tokens);
+    for (const { resolve } of flushes) resolve();
+    this.touch();
+  }
+
+  private readLanes(): void {
+    while (this.readingCount < readingsMax) {
+      const reading = this.core.nextReading();
+      if (reading === undefined) break;
+      this.readingCount++;
+      this.readAgain(reading)
+        .catch((error: unknown) => this.fail(error))
+        .finally(() => {
+          this.readingCount--;
+          this.touch();
+        });
+    }
+    if (this.isPlacing || this.core.nextUnplaced(1).length === 0) return;
+    this.isPlacing = true;
+    this.placeSome()
+      .catch((error: unknown) => this.fail(error))
+      .finally(() => {
+        this.isPlacing = false;
+        this.touch();
+      });
+  }
+
+  private async readAgain(reading: Reading): Promise<void> {
+    const { core, parts } = this;
+    const found = await readLane(parts, core.settings, reading, this.cursor.signal);
+    const now = parts.nowMs();
+    if (found === undefined) core.readLater(reading, now);
+    else core.readMore(reading, found.events, found.knownThrough, now);
+  }
+
+  private async placeSome(): Promise<void> {
+    for (const position of this.core.nextUnplaced(unplacedAtOnce)) {
+      const record = await this.readRecord(position);
+      this.core.place(position, record && groupEvent(record), this.parts.nowMs());
+    }
+  }
+}
+
+function fault(cause: unknown): AnnalsError {
+  return new AnnalsError({ reason: "RECOVERING" }, "the group failed; join again", cause);
+}

@@ -1,0 +1,184 @@
+// The notes of a group: its record under its name, and under its id its progress (a base and the
+// deltas after it) and its parked events. A group that was deleted leaves its id behind until
+// the last of its notes is gone.
+
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { corruption } from "../../domain/errors.ts";
+import type { GroupWrite, Parked } from "../../domain/group/journal.ts";
+import { decodeProgress, encodeProgress, loadProgress } from "../../domain/group/progress-codec.ts";
+import type { Progress } from "../../domain/group/progress.ts";
+import { ParkedEventSchema } from "../../gen/annals/v1/consumer_group_service_pb.js";
+import type { Note, NoteChange, NoteSpace, Storage } from "../../storage/storage.ts";
+import { decodeRecord, encodeRecord, type GroupRecord } from "./record.ts";
+
+type Notes = Pick<Storage, "notes">;
+
+/** Names of numbers, in the order of the numbers. */
+const digits = 16;
+const pageCount = 256;
+const microsPerSecond = 1_000_000;
+
+export interface LoadedGroup {
+  readonly record: GroupRecord;
+  readonly progress: Progress;
+  readonly baseSequence: number;
+}
+
+/** Undefined: there is no such group. Throws CORRUPTION. */
+export async function loadRecord({ notes }: Notes, name: string): Promise<GroupRecord | undefined> {
+  const value = (await notes.get("group", [name])).get(name);
+  return value && decodeRecord(name, value);
+}
+
+export async function loadGroup(source: Notes, name: string): Promise<LoadedGroup | undefined> {
+  const record = await loadRecord(source, name);
+  if (record === undefined) return undefined;
+  const { id } = record;
+  const base = (await source.notes.get("group-progress", [id])).get(id);
+  if (base === undefined) throw bent(record);
+  try {
+    const after = numbered(id, decodeProgress(base).sequence);
+    const deltas = await allNotes(source, "group-progress", `${id}/`, after);
+    const loaded = loadProgress(
+      base,
+      deltas.map(({ value }) => value),
+    );
+    return { record, ...loaded };
+  } catch (cause) {
+    throw bent(record, cause);
+  }
+}
+
+/** A group that begins. */
+export function creationNotes(record: GroupRecord, progress: Progress): NoteChange[] {
+  const value = encodeProgress(progress);
+  return [recordNote(record), { space: "group-progress", name: record.id, value }];
+}
+
+export function recordNote(record: GroupRecord): NoteChange {
+  return { space: "group", name: record.name, value: encodeRecord(record) };
+}
+
+/** A group that goes: from here on there is none of its name. */
+export function deletionNotes({ name, id }: GroupRecord): NoteChange[] {
+  return [
+    { space: "group", name, value: undefined },
+    { space: "group-progress", name: id, value: undefined },
+    { space: "group-gone", name: id, value: new Uint8Array() },
+  ];
+}
+
+/** What a write of the group's core makes durable. */
+export function writeNotes({ id }: GroupRecord, write: GroupWrite, parkedAt: number): NoteChange[] {
+  const { form, sequence, progress, obsolete, parked, unparked } = write;
+  const name = form === "base" ? id : numbered(id, sequence);
+  return [
+    { space: "group-progress", name, value: progress },
+    ...obsolete.map((old) => gone("group-progress", numbered(id, old))),
+    ...unparked.map((position) => gone("group-parked", numbered(id, position))),
+    ...parked.map((one): NoteChange => {
+      const value = encodeParked(one, parkedAt);
+      return { space: "group-parked", name: numbered(id, one.position), value };
+    }),
+  ];
+}
+
+export interface StoredParked extends Parked {
+  /** Microseconds since 1970, UTC. */
+  readonly parkedAt: number;
+}
+
+/** Parked events after a position, in the order of positions. */
+export async function listParked(
+  { notes }: Notes,
+  id: string,
+  after: number,
+  limit: number,
+): Promise<StoredParked[]> {
+  const page = { space: "group-parked", prefix: `${id}/`, after: numbered(id, after) } as const;
+  return (await notes.list({ ...page, limit })).map(decodeParked);
+}
+
+/** Which of these are parked. */
+export async function findParked(
+  { notes }: Notes,
+  id: string,
+  positions: readonly number[],
+): Promise<number[]> {
+  const names = positions.map((position) => numbered(id, position));
+  const found = await notes.get("group-parked", names);
+  return positions.filter((_, i) => found.has(names[i] as string));
+}
+
+export async function countParked(source: Notes, id: string): Promise<number> {
+  let count = 0;
+  for (let after = 0; ;) {
+    const page = await listParked(source, id, after, pageCount);
+    count += page.length;
+    if (page.length < pageCount) return count;
+    after = page.at(-1)?.position ?? after;
+  }
+}
+
+/** Some of the notes that groups which are gone have left; none: there are no more. */
+export async function leftovers({ notes }: Notes): Promise<NoteChange[]> {
+  const everything = { prefix: "", after: "" };
+  const [first] = await notes.list({ space: "group-gone", ...everything, limit: 1 });
+  if (first === undefined) return [];
+  const id = first.name;
+  for (const space of ["group-progress", "group-parked"] as const) {
+    const page = { space, prefix: `${id}/`, after: "", limit: pageCount };
+    const found = await notes.list(page);
+    if (found.length > 0) return found.map(({ name }) => gone(space, name));
+  }
+  return [gone("group-gone", id)];
+}
+
+function gone(space: NoteSpace, name: string): NoteChange {
+  return { space, name, value: undefined };
+}
+
+function numbered(id: string, number: number): string {
+  return `${id}/${`${number}`.padStart(digits, "0")}`;
+}
+
+async function allNotes(
+  { notes }: Notes,
+  space: NoteSpace,
+  prefix: string,
+  from: string,
+): Promise<Note[]> {
+  const all: Note[] = [];
+  for (let after = from; ;) {
+    const page = await notes.list({ space, prefix, after, limit: pageCount });
+    all.push(...page);
+    if (page.length < pageCount) return all;
+    after = page.at(-1)?.name ?? after;
+  }
+}
+
+function encodeParked({ position, attempts, reason }: Parked, parkedAt: number): Uint8Array {
+  const seconds = Math.floor(parkedAt / microsPerSecond);
+  const nanos = (parkedAt - seconds * microsPerSecond) * 1_000;
+  const time = { seconds: BigInt(seconds), nanos };
+  const fields = { position: BigInt(position), attempts, reason, parkedAt: time };
+  return toBinary(ParkedEventSchema, create(ParkedEventSchema, fields));
+}
+
+/** Throws CORRUPTION. */
+function decodeParked({ name, value }: Note): StoredParked {
+  try {
+    const { position, attempts, reason, parkedAt } = fromBinary(ParkedEventSchema, value);
+    if (!name.endsWith(`/${`${position}`.padStart(digits, "0")}`) || parkedAt === undefined) {
+      throw new RangeError("not what its name says");
+    }
+    const micros = Number(parkedAt.seconds) * microsPerSecond + parkedAt.nanos / 1_000;
+    return { position: Number(position), attempts, reason, parkedAt: micros };
+  } catch (cause) {
+    throw corruption("a note of a parked event makes no sense", {}, cause);
+  }
+}
+
+function bent({ name }: GroupRecord, cause?: unknown) {
+  return corruption(`the progress of group ${JSON.stringify(name)} makes no sense`, {}, cause);
+}

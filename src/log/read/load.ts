@@ -1,0 +1,141 @@
+// Load: the newest usable snapshot, the events after it, and where to append: one round trip, one
+// view of the log. The cursor begins at the snapshot's own event, which proves that the snapshot is
+// of this log, and passes over it.
+
+import { AnnalsError } from "../../domain/errors.ts";
+import { positionMax } from "../../domain/limits.ts";
+import { recordsIn, scanPlace } from "../../domain/record.ts";
+import type { Snapshot } from "../../domain/snapshot.ts";
+import type { Range, Slab } from "../../storage/storage.ts";
+import { deletedThrough, sliceSlab, slabsOf, viewOf, type StreamView } from "./cursor.ts";
+import type { ReadSource } from "./read.ts";
+import { decodeSnapshot } from "./snapshot-codec.ts";
+import { candidates, fits, recordAt, warnOfMisfit, type SnapshotSource } from "./snapshots.ts";
+import type { LoadMessage, LoadRequest } from "../verbs.ts";
+
+export interface LoadSource extends ReadSource, SnapshotSource {}
+
+/** Where the events to send begin. */
+interface Start {
+  readonly snapshot: Snapshot | undefined;
+  /** The first slab, where it was looked at already. */
+  readonly first: Slab | undefined;
+  /** How many events of it the snapshot includes. */
+  readonly included: number;
+  /** Those that follow. */
+  readonly slabs: AsyncGenerator<Slab>;
+}
+
+/** The head is fixed here, before anything waits. */
+export function load(
+  source: LoadSource,
+  request: LoadRequest,
+  signal?: AbortSignal,
+): AsyncGenerator<LoadMessage> {
+  return loadAt(source, request, viewOf(source, request.stream), signal);
+}
+
+async function* loadAt(
+  source: LoadSource,
+  request: LoadRequest,
+  viewed: Promise<StreamView>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<LoadMessage> {
+  const view = await viewed;
+  const { snapshot, first, included, slabs } = await startOf(source, request, view, signal);
+  let eventCount = 0;
+  try {
+    if (snapshot !== undefined) yield { kind: "snapshot", snapshot };
+    if (first !== undefined && first.count > included) {
+      const batch = sliceSlab(first, included, first.count);
+      eventCount += batch.count;
+      yield { kind: "batch", batch };
+    }
+    for await (const slab of slabs) {
+      if (slab.count === 0) continue;
+      eventCount += slab.count;
+      yield { kind: "batch", batch: slab };
+    }
+  } finally {
+    await slabs.return(undefined);
+  }
+  if (signal?.aborted === true) return;
+  const version = Math.min(view.version, request.maxVersion ?? positionMax);
+  yield { kind: "end", end: { version, head: view.head, eventCount } };
+}
+
+async function startOf(
+  source: LoadSource,
+  request: LoadRequest,
+  view: StreamView,
+  signal: AbortSignal | undefined,
+): Promise<Start> {
+  const { stream, maxVersion = positionMax } = request;
+  const eventsFrom = (version: number, position: number): AsyncGenerator<Slab> => {
+    const selection = { kind: "stream", stream } as const;
+    const positions: Range = { first: position, last: view.head };
+    const versions: Range = { first: version, last: maxVersion };
+    const where = { selection, positions, versions, asOf: view.head };
+    const slabBytes = source.batchBytes;
+    return slabsOf(source, { ...where, direction: "forwards", slabBytes }, signal);
+  };
+  if (!request.withoutSnapshot) {
+    for await (const snapshot of readableSnapshots(source, request, maxVersion)) {
+      if (snapshot.version <= deletedThrough(view)) break;
+      const slabs = eventsFrom(snapshot.version, snapshot.position);
+      const first = await firstOf(slabs);
+      const record = first && recordIn(first);
+      const own = record !== undefined && scanPlace(record).version === snapshot.version;
+      const known = own ? record : await recordAt(source, stream, snapshot.version, view.head);
+      if (signal?.aborted === true || fits(snapshot, known)) {
+        // Where events behind it were removed, what there is begins later than any snapshot ends.
+        const end = Math.min(view.version, maxVersion) + 1;
+        const next = record === undefined ? end : scanPlace(record).version;
+        if (own || next <= snapshot.version + 1) {
+          return { snapshot, first, included: own ? 1 : 0, slabs };
+        }
+        await slabs.return(undefined);
+        break;
+      }
+      await slabs.return(undefined);
+      warnOfMisfit(source, snapshot);
+    }
+  }
+  return { snapshot: undefined, first: undefined, included: 0, slabs: eventsFrom(1, 1) };
+}
+
+/** The newest first. What is damaged is passed over: the events say the same, and longer. */
+async function* readableSnapshots(
+  source: LoadSource,
+  { stream, snapshotKind }: LoadRequest,
+  maxVersion: number,
+): AsyncGenerator<Snapshot> {
+  try {
+    for await (const stored of candidates(source, stream, snapshotKind, maxVersion)) {
+      let snapshot: Snapshot;
+      try {
+        snapshot = decodeSnapshot(stored);
+      } catch (error) {
+        source.warn(`a snapshot of ${stream} at version ${stored.version} is damaged`, error);
+        continue;
+      }
+      yield snapshot;
+    }
+  } catch (error) {
+    if (!(error instanceof AnnalsError) || error.reason !== "CORRUPTION") throw error;
+    source.warn(`the snapshots of ${stream} cannot be read`, error);
+  }
+}
+
+async function firstOf(slabs: AsyncGenerator<Slab>): Promise<Slab | undefined> {
+  for (;;) {
+    const next = await slabs.next();
+    if (next.done === true) return undefined;
+    if (next.value.count > 0) return next.value;
+  }
+}
+
+function recordIn({ frames }: Slab): Uint8Array | undefined {
+  for (const run of frames) for (const record of recordsIn(run)) return record;
+  return undefined;
+}

@@ -1,0 +1,97 @@
+// Replay: a stream's state as JSON, folded from its events by merge patch. For people at a
+// terminal: convenient, bounded, and honest about the events it could not fold.
+
+import { AnnalsError } from "../../domain/errors.ts";
+import { isJsonContentType, jsonDepth, jsonDepthMax, parseJson } from "../../domain/json.ts";
+import type { Json } from "../../domain/json.ts";
+import { mergePatch } from "../../domain/merge-patch.ts";
+import { decodeRecord, recordsIn, scanPlace, scanRecordedAt } from "../../domain/record.ts";
+import { boundsOf } from "./bounds.ts";
+import { cancellation } from "../cancellation.ts";
+import { slabsOf } from "./cursor.ts";
+import type { ReadSource } from "./read.ts";
+import type { Replayed, ReplayRequest } from "../verbs.ts";
+
+export async function replay(
+  source: ReadSource,
+  { stream, at }: ReplayRequest,
+  stateBytesMax: number,
+  signal?: AbortSignal,
+): Promise<Replayed> {
+  const head = source.storage.head().position;
+  const bounds = await boundsOf(source.storage, { direction: "forwards", to: at }, head);
+  const state = new FoldedState(stateBytesMax);
+  let last: Uint8Array | undefined;
+  const { positions, versions } = bounds;
+  const read = {
+    selection: { kind: "stream", stream },
+    direction: "forwards",
+    positions,
+    asOf: head,
+    slabBytes: source.batchBytes,
+    ...(versions !== undefined && { versions }),
+  } as const;
+  for await (const slab of slabsOf(source, read, signal)) {
+    for (const frames of slab.frames) {
+      for (const record of recordsIn(frames)) {
+        state.fold(record);
+        last = record;
+      }
+    }
+  }
+  if (signal?.aborted === true) throw cancellation(signal);
+  const { version, position } = last === undefined ? nowhere : scanPlace(last);
+  const recordedAt = last === undefined ? 0 : scanRecordedAt(last);
+  return { ...state.result(), version, position, recordedAt };
+}
+
+const nowhere = { version: 0, position: 0 };
+
+/** A state that grows event by event and never far beyond what an answer may hold. */
+class FoldedState {
+  private readonly bytesMax: number;
+  private value: Json = null;
+  private appliedCount = 0;
+  private skippedCount = 0;
+  /** At most the state's bytes, about: those last measured and those of the patches since. */
+  private bytesGuess = 0;
+
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax;
+  }
+
+  fold(record: Uint8Array): void {
+    const { contentType, data } = decodeRecord(record);
+    const patch = isJsonContentType(contentType) ? parseJson(data) : undefined;
+    if (patch === undefined) {
+      this.skippedCount++;
+      return;
+    }
+    if (jsonDepth(data) > jsonDepthMax) {
+      throw tooLarge(`JSON nested deeper than ${jsonDepthMax}`, data.length, this.bytesMax);
+    }
+    this.value = mergePatch(this.value, patch);
+    this.appliedCount++;
+    this.bytesGuess += data.length;
+    // Measured once in every `bytesMax` bytes of patches: a fold costs what its events weigh.
+    if (this.bytesGuess > 2 * this.bytesMax) this.measure();
+  }
+
+  result(): Pick<Replayed, "state" | "appliedCount" | "skippedCount"> {
+    this.measure();
+    const { value: state, appliedCount, skippedCount } = this;
+    return { state, appliedCount, skippedCount };
+  }
+
+  private measure(): void {
+    this.bytesGuess = Buffer.byteLength(JSON.stringify(this.value));
+    if (this.bytesGuess > this.bytesMax) {
+      throw tooLarge("the state", this.bytesGuess, this.bytesMax);
+    }
+  }
+}
+
+function tooLarge(what: string, bytes: number, bytesMax: number): AnnalsError {
+  const failure = { reason: "ANSWER_TOO_LARGE", bytes, bytesMax } as const;
+  return new AnnalsError(failure, `${what} does not fit an answer of ${bytesMax} bytes`);
+}

@@ -1,0 +1,29 @@
+// Bytes of answers that connections were given and their clients have not taken yet, over all
+// calls. Where they are many, a call that waits for its client is to hold little: see cursor.ts and
+// grpc/transport/outgoing.ts. Nobody waits for anybody else's client.
+
+export class Outstanding {
+  private readonly bytesMax: number;
+  private held = 0;
+
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax;
+  }
+
+  get bytes(): number {
+    return this.held;
+  }
+
+  /** From here on each call makes do with one small slab at a time. */
+  get isLarge(): boolean {
+    return this.held >= this.bytesMax;
+  }
+
+  given(bytes: number): void {
+    this.held += bytes;
+  }
+
+  taken(bytes: number): void {
+    this.held -= bytes;
+  }
+}

@@ -1,0 +1,160 @@
+// Slabs that several subscriptions of one selection read together: near the head they all ask for
+// the same events at about the same time, so the first reads them and the others are given what it
+// found, the same object, which is also encoded once. Who is far behind reads for itself.
+//
+// A slab of everything ends at a boundary at the latest. Without them, whoever comes a little later
+// would read up to where the log has grown meanwhile, and stand at a place of its own from then on;
+// with them, those that are behind meet again.
+
+import type { Selection } from "../../domain/query.ts";
+import type { Advance, Slab, StorageRead, StorageWatcher } from "../../storage/storage.ts";
+import { slabsOf, type Source } from "../read/cursor.ts";
+import type { Timers } from "../timers.ts";
+
+/** What is kept for those that come a little later. */
+const bytesMax = 16 * 1024 * 1024;
+const keptMs = 1_000;
+
+interface Manner {
+  /** Positions behind the head from which on a subscription reads for itself. */
+  readonly nearMax: number;
+  /** Positions between boundaries. */
+  readonly boundary: number;
+}
+
+/** Near a full slab of small events between boundaries. */
+const ofAll: Manner = { nearMax: 500_000, boundary: 512 };
+/** Events may be far apart, and each read costs a look into the index: as few reads as can be. */
+const ofSome: Manner = { nearMax: 50_000, boundary: Infinity };
+
+/** To be given a slab takes this part of the turn that reading one takes. */
+const givenShare = 32;
+
+interface Entry {
+  readonly slab: Promise<Slab>;
+  readonly beganAtMs: number;
+  bytes: number;
+}
+
+/** One subscription's part in it. */
+export interface Following {
+  /** Whether to read from `first` up to `bound` together with others. */
+  isShared(first: number, bound: number): boolean;
+  /**
+   * The slab at the beginning of the read's positions; it may end before they do, or go further.
+   */
+  take(read: StorageRead): Promise<Slab>;
+  leave(): void;
+}
+
+export class SharedSlabs implements StorageWatcher {
+  private readonly source: Source & { readonly timers: Timers };
+  private readonly followers = new Map<string, number>();
+  /** By selection and first position, the oldest first. */
+  private readonly entries = new Map<string, Entry>();
+  private bytes = 0;
+
+  constructor(source: Source & { readonly timers: Timers }) {
+    this.source = source;
+  }
+
+  /** Bytes that are kept. */
+  get heldBytes(): number {
+    return this.bytes;
+  }
+
+  follow(selection: Selection): Following {
+    const key = keyOf(selection);
+    const { nearMax, boundary } = selection.kind === "all" ? ofAll : ofSome;
+    this.followers.set(key, this.countOf(key) + 1);
+    let left = false;
+    return {
+      isShared: (first, bound) => this.countOf(key) > 1 && bound - first < nearMax,
+      take: (read) => this.take(key, upToBoundary(read, boundary)),
+      leave: () => {
+        if (left) return;
+        left = true;
+        const count = this.countOf(key) - 1;
+        if (count > 0) this.followers.set(key, count);
+        else this.followers.delete(key);
+        if (this.followers.size === 0) this.clear();
+      },
+    };
+  }
+
+  /** What a lifecycle change has removed is not given to anybody any more. */
+  advanced({ events }: Advance): void {
+    if (this.entries.size === 0) return;
+    if (events === undefined || events.some(({ stream }) => stream.startsWith("$"))) this.clear();
+  }
+
+  writeStateChanged(): void {}
+
+  private countOf(key: string): number {
+    return this.followers.get(key) ?? 0;
+  }
+
+  private async take(key: string, read: StorageRead): Promise<Slab> {
+    const place = `${read.positions.first} ${key}`;
+    const nowMs = this.source.timers.nowMs();
+    const known = this.entries.get(place);
+    if (known === undefined || nowMs - known.beganAtMs > keptMs) return this.begin(place, read);
+    const slab = await known.slab;
+    const { gate } = this.source;
+    const bytes = Math.ceil(slab.bytes / givenShare);
+    const turn = gate.enter(bytes);
+    if (turn !== undefined) await turn;
+    gate.leave(bytes, bytes);
+    return slab;
+  }
+
+  private begin(place: string, read: StorageRead): Promise<Slab> {
+    this.drop(place);
+    const slab = firstSlab(this.source, read);
+    const entry: Entry = { slab, beganAtMs: this.source.timers.nowMs(), bytes: 0 };
+    this.entries.set(place, entry);
+    void this.keep(place, entry);
+    return slab;
+  }
+
+  /** Within the bounds; a read that failed is not kept at all. */
+  private async keep(place: string, entry: Entry): Promise<void> {
+    const slab = await entry.slab.catch(() => undefined);
+    if (this.entries.get(place) !== entry) return;
+    if (slab === undefined) return this.drop(place);
+    entry.bytes = slab.bytes;
+    this.bytes += slab.bytes;
+    for (const [oldest] of this.entries) {
+      if (this.bytes <= bytesMax) break;
+      this.drop(oldest);
+    }
+  }
+
+  private drop(place: string): void {
+    this.bytes -= this.entries.get(place)?.bytes ?? 0;
+    this.entries.delete(place);
+  }
+
+  private clear(): void {
+    this.entries.clear();
+    this.bytes = 0;
+  }
+}
+
+/** Where nothing matches: an empty slab that says so up to the end of the read. */
+async function firstSlab(source: Source, read: StorageRead): Promise<Slab> {
+  for await (const slab of slabsOf(source, read)) return slab;
+  return { frames: [], count: 0, bytes: 0, through: read.positions.last };
+}
+
+function upToBoundary(read: StorageRead, boundary: number): StorageRead {
+  if (boundary === Infinity) return read;
+  const { first, last } = read.positions;
+  const end = Math.ceil(first / boundary) * boundary;
+  return end < last ? { ...read, positions: { first, last: end } } : read;
+}
+
+function keyOf(selection: Selection): string {
+  if (selection.kind === "all") return "";
+  return selection.kind === "stream" ? `s${selection.stream}` : JSON.stringify(selection.query);
+}

@@ -1,0 +1,223 @@
+// Subscribe: a cursor that waits at the head. There is no hand-off between catching up and live:
+// the loop reads up to the head, looks whether anything may have come since, and waits if not. Live
+// is only what it is called while it waits there.
+
+import { AnnalsError, invariant } from "../../domain/errors.ts";
+import { positionMax } from "../../domain/limits.ts";
+import { scanPlace } from "../../domain/record.ts";
+import type { Slab, StorageRead } from "../../storage/storage.ts";
+import { firstRecord, slabsOf, versionAt } from "../read/cursor.ts";
+import type { Interest, Interests } from "./interest.ts";
+import type { ReadSource } from "../read/read.ts";
+import type { Following, SharedSlabs } from "./shared-batches.ts";
+import type { Timers } from "../timers.ts";
+import type { SubscribeMessage, SubscribeRequest } from "../verbs.ts";
+
+export interface SubscribeSource extends ReadSource {
+  readonly interests: Interests;
+  readonly shared: SharedSlabs;
+  readonly timers: Timers;
+  /** Microseconds since 1970, UTC. */
+  readonly clock: () => number;
+}
+
+/** The end is fixed here, before anything waits. */
+export function subscribe(
+  source: SubscribeSource,
+  request: SubscribeRequest,
+  signal: AbortSignal,
+): AsyncGenerator<SubscribeMessage> {
+  return follow(source, request, source.storage.head().position, signal);
+}
+
+async function* follow(
+  source: SubscribeSource,
+  request: SubscribeRequest,
+  head: number,
+  signal: AbortSignal,
+): AsyncGenerator<SubscribeMessage> {
+  if (signal.aborted) return;
+  const interest = source.interests.add(request.selection, signal);
+  const following = source.shared.follow(request.selection);
+  try {
+    const start = await startOf(source, request, head);
+    yield* new Subscription(source, request, { interest, following }, start, signal).messages();
+  } finally {
+    following.leave();
+    interest.close();
+  }
+}
+
+class Subscription {
+  private readonly source: SubscribeSource;
+  private readonly request: SubscribeRequest;
+  private readonly interest: Interest;
+  private readonly following: Following;
+  private readonly signal: AbortSignal;
+  /** Every matching event up to here has been delivered. */
+  private through: number;
+  /** Events before this time are passed over; it may lie ahead of us. Absent: none is. */
+  private fromTime: number | undefined;
+  private live = false;
+  private spokeAtMs: number;
+
+  constructor(
+    source: SubscribeSource,
+    request: SubscribeRequest,
+    { interest, following }: { readonly interest: Interest; readonly following: Following },
+    start: number,
+    signal: AbortSignal,
+  ) {
+    this.source = source;
+    this.request = request;
+    this.interest = interest;
+    this.following = following;
+    this.signal = signal;
+    this.through = start;
+    this.fromTime = request.start.kind === "from-time" ? request.start.time : undefined;
+    this.spokeAtMs = source.timers.nowMs();
+  }
+
+  async *messages(): AsyncGenerator<SubscribeMessage> {
+    while (this.goesOn()) {
+      // All that was there at the last look is delivered, and nothing has come between.
+      this.through = Math.max(this.through, this.interest.quietThrough);
+      const silenceLeftMs = this.silenceLeftMs();
+      if (silenceLeftMs <= 0) {
+        yield this.said("checkpoint");
+        this.spoke();
+      } else if (this.interest.isMarked) {
+        yield* this.deliver();
+      } else if (!this.live) {
+        this.live = true;
+        yield this.said("caught-up");
+        this.spoke();
+      } else await this.interest.wait(silenceLeftMs);
+    }
+  }
+
+  /** Everything up to the head of this moment. */
+  private async *deliver(): AsyncGenerator<SubscribeMessage> {
+    const bound = this.interest.look();
+    await this.passOverUntil(bound);
+    /** While live, the first batch waits until it is known whether there is a second one. */
+    let held: Slab | undefined;
+    for await (const slab of this.slabs(bound)) {
+      if (!this.goesOn()) return;
+      if (slab.count === 0) {
+        if (held !== undefined || this.silenceLeftMs() > 0) continue;
+        this.through = slab.through;
+        yield this.said("checkpoint");
+        this.spoke();
+      } else if (this.live && held === undefined && slab.through < bound) {
+        held = slab;
+      } else {
+        if (held !== undefined) {
+          this.live = false;
+          yield this.said("fell-behind");
+          yield this.batch(held);
+          held = undefined;
+        }
+        yield this.batch(slab);
+        this.spoke();
+      }
+    }
+    if (held === undefined || !this.goesOn()) return;
+    yield this.batch(held);
+    this.spoke();
+  }
+
+  /** Up to the bound, or a little further where somebody else has read that far. */
+  private async *slabs(bound: number): AsyncGenerator<Slab> {
+    let first = this.through + 1;
+    while (first <= bound && this.readsTogether(first, bound)) {
+      const slab = await this.following.take(this.storageRead(first, bound));
+      if (this.signal.aborted) return;
+      first = slab.through + 1;
+      yield slab;
+    }
+    yield* slabsOf(this.source, this.storageRead(first, bound), this.signal);
+  }
+
+  private readsTogether(first: number, bound: number): boolean {
+    return this.request.batchEventsMax === undefined && this.following.isShared(first, bound);
+  }
+
+  private storageRead(first: number, bound: number): StorageRead {
+    const { selection, batchEventsMax } = this.request;
+    return {
+      selection,
+      direction: "forwards",
+      positions: { first, last: bound },
+      slabBytes: this.source.batchBytes,
+      ...(batchEventsMax !== undefined && { slabEvents: batchEventsMax }),
+    };
+  }
+
+  /** Where the time to begin at has not come by `bound`, everything up to there is passed over. */
+  private async passOverUntil(bound: number): Promise<void> {
+    if (this.fromTime === undefined) return;
+    const first = await this.source.storage.positionAt(this.fromTime);
+    this.through = Math.max(this.through, first - 1);
+    if (first <= bound) this.fromTime = undefined;
+  }
+
+  /** False: ended by its consumer. Throws STOPPING. */
+  private goesOn(): boolean {
+    if (this.signal.aborted) return false;
+    if (!this.source.interests.isStopped) return true;
+    throw new AnnalsError({ reason: "STOPPING" }, "stopping: resume after the last position");
+  }
+
+  private batch(slab: Slab): SubscribeMessage {
+    this.through = slab.through;
+    return { kind: "batch", batch: slab };
+  }
+
+  private said(kind: "caught-up" | "fell-behind" | "checkpoint"): SubscribeMessage {
+    return { kind, position: this.through, time: this.source.clock() };
+  }
+
+  /** After the consumer took a message: time it spends on one is not our silence. */
+  private spoke(): void {
+    this.spokeAtMs = this.source.timers.nowMs();
+  }
+
+  private silenceLeftMs(): number {
+    return this.spokeAtMs + this.request.checkpointIntervalMs - this.source.timers.nowMs();
+  }
+}
+
+/** The position to begin after. `head` is the one at the time of the call. */
+async function startOf(
+  source: SubscribeSource,
+  { selection, start }: SubscribeRequest,
+  head: number,
+): Promise<number> {
+  switch (start.kind) {
+    case "end":
+      return head;
+    case "from-time":
+      return 0;
+    case "after-position":
+      if (start.position > head) throw beyond("after_position", start.position, head);
+      return start.position;
+    case "after-version": {
+      invariant(selection.kind === "stream", "versions are a stream's");
+      if (start.version === 0) return 0;
+      const versions = { first: start.version + 1, last: positionMax };
+      const positions = { first: 1, last: head };
+      const read = { selection, direction: "forwards", positions, versions } as const;
+      const next = await firstRecord(source, read);
+      if (next !== undefined) return scanPlace(next).position - 1;
+      const version = await versionAt(source, selection.stream, head);
+      if (start.version > version) throw beyond("after_version", start.version, version);
+      return head;
+    }
+  }
+}
+
+function beyond(field: string, asked: number, head: number): AnnalsError {
+  const message = `${field} ${asked} is beyond ${head}: it was not read from this store`;
+  return new AnnalsError({ reason: "BEYOND_HEAD", field, asked, head }, message);
+}

@@ -1,0 +1,121 @@
+// Before LevelDB opens its folder: is what it is about to believe sound? LevelDB drops a bent
+// record of its log in silence, starts anew where CURRENT is missing, and deletes what it no longer
+// knows. So its files are read first, and a fault that a crash cannot explain is a finding, not a
+// start. Nothing is changed here: what is refused stays as it was found.
+
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { readLog } from "./log-file.ts";
+import { judgeLogs, type LogFile, type LogJudgement } from "./log-judgement.ts";
+import { foldManifest, type Manifest } from "./manifest.ts";
+import type { Acknowledged } from "../folder/high-water-mark.ts";
+
+/** Its findings are of all files. */
+export interface DatabaseCheck extends LogJudgement {
+  /** Paths of the live table files, oldest first. */
+  readonly tables: readonly string[];
+}
+
+/** `acknowledged`: what must be there at least, where that is known. */
+export async function checkDatabase(
+  folder: string,
+  acknowledged?: Acknowledged,
+): Promise<DatabaseCheck> {
+  const nothing = { logged: [], lastSequence: 0, tables: [] };
+  const names = await readdir(folder);
+  const manifestName = await currentManifest(folder);
+  if (manifestName === undefined) return { ...nothing, findings: ["CURRENT is missing"] };
+  if (!/^MANIFEST-\d+$/.test(manifestName) || !names.includes(manifestName)) {
+    const named = JSON.stringify(manifestName);
+    return { ...nothing, findings: [`CURRENT names ${named}: no such file`] };
+  }
+  const findings: string[] = [];
+  const manifest = await checkManifest(join(folder, manifestName), findings);
+  if (!manifest) return { ...nothing, findings };
+  const tables = await checkTables(folder, names, manifest, findings);
+  const logs = await readLogs(folder, names, manifest, findings);
+  return { ...judgeLogs(logs, manifest.lastSequence, acknowledged, findings), tables };
+}
+
+/** Paths of the live table files, oldest first, also while LevelDB has the folder open. */
+export async function liveTables(folder: string): Promise<string[]> {
+  const manifest = await readFile(join(folder, (await currentManifest(folder)) ?? "CURRENT"));
+  const { tables } = foldManifest(readLog(manifest).records);
+  const byNumber = tableNames(await readdir(folder));
+  return [...tables.keys()]
+    .toSorted((a, b) => a - b)
+    .map((number) => join(folder, byNumber.get(number) ?? `${number}.ldb`));
+}
+
+function tableNames(names: readonly string[]): Map<number, string> {
+  const tables = names.filter((name) => /^\d+\.(ldb|sst)$/.test(name));
+  return new Map(tables.map((name) => [Number.parseInt(name, 10), name]));
+}
+
+/** What CURRENT says, but for the newline it must end with; undefined where it is missing. */
+async function currentManifest(folder: string): Promise<string | undefined> {
+  const contents = await readFile(join(folder, "CURRENT"), "latin1").catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw error;
+    },
+  );
+  return contents?.endsWith("\n") ? contents.slice(0, -1) : contents && `${contents} (cut off)`;
+}
+
+async function checkManifest(path: string, findings: string[]): Promise<Manifest | undefined> {
+  const log = readLog(await readFile(path));
+  if (log.recordBehindFault) {
+    findings.push(`the MANIFEST is bent at byte ${log.faultOffset}`);
+    return undefined;
+  }
+  try {
+    return foldManifest(log.records);
+  } catch (error) {
+    findings.push(`the MANIFEST makes no sense: ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
+/** Every live table must be there at its full length. */
+async function checkTables(
+  folder: string,
+  names: readonly string[],
+  manifest: Manifest,
+  findings: string[],
+): Promise<string[]> {
+  const byNumber = tableNames(names);
+  const tables: string[] = [];
+  for (const [number, bytes] of [...manifest.tables].toSorted(([a], [b]) => a - b)) {
+    const name = byNumber.get(number);
+    if (!name) {
+      findings.push(`table ${number} is missing`);
+      continue;
+    }
+    const path = join(folder, name);
+    const { size } = await stat(path);
+    if (size !== bytes) findings.push(`table ${name} has ${size} bytes, not ${bytes}`);
+    tables.push(path);
+  }
+  return tables;
+}
+
+/** The logs that LevelDB is going to replay, oldest first. */
+async function readLogs(
+  folder: string,
+  names: readonly string[],
+  manifest: Manifest,
+  findings: string[],
+): Promise<LogFile[]> {
+  const numbered = names
+    .filter((name) => /^\d+\.log$/.test(name))
+    .map((name) => ({ name, number: Number.parseInt(name, 10) }))
+    .filter(({ number }) => number >= manifest.logNumber)
+    .toSorted((a, b) => a.number - b.number);
+  if (!numbered.some(({ number }) => number === manifest.logNumber)) {
+    findings.push(`write-ahead log ${manifest.logNumber} is missing`);
+  }
+  const logs: LogFile[] = [];
+  for (const { name } of numbered) logs.push({ name, bytes: await readFile(join(folder, name)) });
+  return logs;
+}

@@ -1,0 +1,152 @@
+// LevelDB's table files, checked block by block: each block carries a CRC that LevelDB, as it ships
+// for Node, never looks at. A bent index block makes keys vanish without a word; this is how it is
+// seen.
+//
+//   data blocks, filter block, metaindex block, index block,
+//   footer (48: two handles, padding, magic)
+//   block = contents, type (1: 0 plain, 1 snappy), CRC-32C of both, masked (4)
+//
+// Source: doc/table_format.md of google/leveldb.
+
+import { open } from "node:fs/promises";
+import { WireReader, writeVarint } from "../../../domain/wire.ts";
+import { crc32c, unmask } from "./crc32c.ts";
+import { littleEndian32 } from "./log-file.ts";
+import { snappyDecompress } from "./snappy.ts";
+
+const footerBytes = 48;
+const footerHandlesBytes = 40;
+const trailerBytes = 5;
+const magicLow = 0x8b80fb57;
+const magicHigh = 0xdb477524;
+const indexBytesMax = 256 * 1024 * 1024;
+const readBytes = 256 * 1024;
+
+const nothing = Buffer.alloc(0);
+
+interface Handle {
+  readonly offset: number;
+  readonly size: number;
+}
+
+/**
+ * Checks every block of a table; answers what is wrong, or undefined. `pace` is awaited with the
+ * bytes about to be read, so that a background check can be bounded and stopped.
+ */
+export async function checkTable(
+  path: string,
+  pace: (bytes: number) => Promise<void> = async () => {},
+): Promise<string | undefined> {
+  const file = await open(path, "r");
+  let scratch = nothing;
+  try {
+    const { size } = await file.stat();
+    const read = async (offset: number, bytes: number): Promise<Uint8Array> => {
+      if (offset + bytes > size) throw new RangeError("a block lies beyond the file");
+      // One and the same for all data blocks: a scrub must not keep the garbage collector busy.
+      const buffer = bytes <= scratch.length ? scratch : Buffer.allocUnsafe(bytes);
+      const { bytesRead } = await file.read(buffer, 0, bytes, offset);
+      if (bytesRead !== bytes) throw new RangeError("the file is cut off");
+      return buffer.subarray(0, bytes);
+    };
+    if (size < footerBytes) return "it is too short";
+    const footer = await read(size - footerBytes, footerBytes);
+    if (littleEndian32(footer, 40) !== magicLow || littleEndian32(footer, 44) !== magicHigh) {
+      return "its footer is bent";
+    }
+    const handles = new WireReader(footer);
+    const meta = openHandle(handles);
+    const index = openHandle(handles);
+    const indexStart = meta.offset + meta.size + trailerBytes;
+    const footerStart = indexStart + index.size + trailerBytes;
+    const joined = index.offset === indexStart && footerStart === size - footerBytes;
+    if (!joined || !isFooterOf(footer, meta, index)) return "its footer is bent";
+    const metaBlock = openBlock(await read(meta.offset, meta.size + trailerBytes));
+    const indexBlock = openBlock(await read(index.offset, index.size + trailerBytes));
+    const blocks = [...handlesIn(indexBlock), ...handlesIn(metaBlock)];
+    scratch = Buffer.allocUnsafe(2 * readBytes);
+    return await checkBlocks(blocks, meta.offset, read, pace);
+  } catch (error) {
+    if (error instanceof RangeError) return error.message;
+    throw error;
+  } finally {
+    await file.close();
+  }
+}
+
+/** Blocks lie one behind the other from the start of the file to the metaindex block. */
+async function checkBlocks(
+  handles: readonly Handle[],
+  end: number,
+  read: (offset: number, bytes: number) => Promise<Uint8Array>,
+  pace: (bytes: number) => Promise<void>,
+): Promise<string | undefined> {
+  const blocks = [...handles].toSorted((a, b) => a.offset - b.offset);
+  let covered = 0;
+  for (let i = 0; i < blocks.length;) {
+    const start = (blocks[i] as Handle).offset;
+    let stop = start;
+    let until = i;
+    for (; until < blocks.length; until++) {
+      const { offset, size } = blocks[until] as Handle;
+      if (offset !== covered) return `its blocks do not join up at byte ${covered}`;
+      covered = offset + size + trailerBytes;
+      stop = covered;
+      if (stop - start >= readBytes) break;
+    }
+    await pace(stop - start);
+    const bytes = await read(start, stop - start);
+    for (; i <= Math.min(until, blocks.length - 1); i++) {
+      const { offset, size } = blocks[i] as Handle;
+      const at = offset - start;
+      if (!isSound(bytes, at, at + size)) return `the block at byte ${offset} fails its CRC`;
+    }
+  }
+  return covered === end ? undefined : `its blocks end at byte ${covered}, not ${end}`;
+}
+
+/** Behind the handles a footer holds zeros. */
+function isFooterOf(footer: Uint8Array, meta: Handle, index: Handle): boolean {
+  const expected = new Uint8Array(footerHandlesBytes);
+  let offset = 0;
+  for (const number of [meta.offset, meta.size, index.offset, index.size]) {
+    offset = writeVarint(expected, offset, number);
+  }
+  return Buffer.compare(expected, footer.subarray(0, footerHandlesBytes)) === 0;
+}
+
+function isSound(bytes: Uint8Array, start: number, end: number): boolean {
+  return unmask(littleEndian32(bytes, end + 1)) === crc32c(bytes, start, end + 1);
+}
+
+function openBlock(bytes: Uint8Array): Uint8Array {
+  const end = bytes.length - trailerBytes;
+  if (!isSound(bytes, 0, end)) throw new RangeError("its index fails its CRC");
+  const contents = bytes.subarray(0, end);
+  return bytes[end] === 1 ? snappyDecompress(contents, indexBytesMax) : contents;
+}
+
+/** The handles that the entries of an index block hold. */
+function handlesIn(block: Uint8Array): Handle[] {
+  if (block.length < 4) throw new RangeError("its index is too short");
+  const restarts = littleEndian32(block, block.length - 4);
+  const end = block.length - 4 - restarts * 4;
+  if (end < 0) throw new RangeError("its index is bent");
+  const handles: Handle[] = [];
+  const reader = new WireReader(block, 0, end);
+  while (!reader.done) {
+    reader.varint();
+    const keyBytes = reader.varint();
+    const valueBytes = reader.varint();
+    reader.offset += keyBytes;
+    const value = new WireReader(block, reader.offset, reader.offset + valueBytes);
+    handles.push(openHandle(value));
+    reader.offset += valueBytes;
+  }
+  return handles;
+}
+
+function openHandle(reader: WireReader): Handle {
+  const offset = reader.varint();
+  return { offset, size: reader.varint() };
+}

@@ -1,0 +1,87 @@
+// Who a store is: a file written once, before its database exists. Without it nothing is opened and
+// nothing is created: a database whose CURRENT went missing would otherwise be started anew, and
+// its tables deleted.
+//
+//   <folder>/IDENTITY   JSON { magic, formatVersion, storeId, createdAt, created, crc32 }, durable;
+//                       one line exactly as written here: another byte, and it is bent
+//   <folder>/MARK       mark.ts
+//   <folder>/log/       the LevelDB database
+//   <folder>/guard-*    folder-lock.ts
+//   <folder>/ACCEPTED-LOSSES   accepted-losses.ts, only where there are any
+
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { crc32 } from "node:zlib";
+import { formatVersion } from "../format/chunk.ts";
+import { writeDurably } from "./durable-file.ts";
+import { isLockName } from "./folder-lock.ts";
+import { StoreRefused } from "./store-refused.ts";
+
+const magic = "annals store";
+
+export interface Identity {
+  readonly storeId: string;
+  /** Microseconds since 1970, UTC. */
+  readonly createdAt: number;
+  readonly formatVersion: number;
+  /** False: the store was being created when it was last seen; nothing was ever acknowledged. */
+  readonly created: boolean;
+}
+
+/** The identity of the store in a folder, or undefined where the folder is empty. */
+export async function readIdentity(folder: string): Promise<Identity | undefined> {
+  const path = join(folder, "IDENTITY");
+  const contents = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (contents === undefined) {
+    const others = (await readdir(folder)).filter((name) => !isOurs(name));
+    if (others.length === 0) return undefined;
+    const some = others.slice(0, 3).join(", ");
+    throw new StoreRefused(folder, [
+      `it holds ${some} but no IDENTITY: it is not a store, or it lost its identity`,
+    ]);
+  }
+  const identity = parseIdentity(contents);
+  if (!identity) throw new StoreRefused(folder, ["IDENTITY is bent"]);
+  if (identity.formatVersion > formatVersion) {
+    throw new StoreRefused(folder, [
+      `it has format version ${identity.formatVersion}; this server knows up to ${formatVersion}`,
+    ]);
+  }
+  return identity;
+}
+
+export async function writeIdentity(folder: string, identity: Identity): Promise<void> {
+  await writeDurably(join(folder, "IDENTITY"), composeIdentity(identity));
+}
+
+/** What may stand in the folder of a store that was never created. */
+function isOurs(name: string): boolean {
+  return name === "IDENTITY.new" || name === "lost+found" || isLockName(name);
+}
+
+function composeIdentity({
+  storeId,
+  createdAt,
+  formatVersion: version,
+  created,
+}: Identity): string {
+  const fields = { magic, formatVersion: version, storeId, createdAt, created };
+  const crc = crc32(JSON.stringify(fields)).toString(16).padStart(8, "0");
+  return `${JSON.stringify({ ...fields, crc32: crc })}\n`;
+}
+
+function parseIdentity(contents: string): Identity | undefined {
+  try {
+    const { storeId, createdAt, formatVersion: version, created, ...rest } = JSON.parse(contents);
+    if (rest.magic !== magic || !Number.isSafeInteger(version)) return undefined;
+    const identity = { storeId, createdAt, formatVersion: version, created };
+    // A later version may write other fields: it only has to say which version it is.
+    if (version > formatVersion) return identity;
+    return composeIdentity(identity) === contents ? identity : undefined;
+  } catch {
+    return undefined;
+  }
+}

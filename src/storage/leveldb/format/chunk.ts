@@ -1,0 +1,260 @@
+// A chunk: the unit in which the log is stored. All events of one commit, cut at event boundaries
+// near 8 KiB, in their wire form. The value under a chunk's key:
+//
+//   offset size
+//        0    4  CRC-32 of the key and of everything behind this field
+//        4    1  format version: 1; 2 where the space of removed events was reclaimed since
+//        5    1  flags: bit 0 = holds system events; bits 1 and 2 = whose the ids are: 0 the
+//                server made them all, 1 clients chose them all, 2 some of each
+//        6    2  0
+//        8    8  position of the first event
+//       16    4  count of events
+//       20    8  recorded at, microseconds since 1970, UTC
+//       28   32  SHA-256 of the whole value of the chunk before; zeros in the first chunk
+//       60   40  of version 2 alone: 8 position of the `$EventsRemoved` event that records how the
+//                chunk became what it is, 32 SHA-256 of its whole value as it was at first
+//        -    -  where ids are some of each: a bit for each event, lowest first, 1 = the client's
+//        -    -  records, framed (domain/record.ts)
+//
+// The key holds the last position: a seek lands on the chunk that holds a position. With the bits
+// about ids the whole index follows from the chunks: it can be proved, and made anew. A chunk whose
+// space was reclaimed stands in the hash chain with the hash it had at first; what it is now is
+// vouched for by the event that records the removal, which is in the chain itself.
+
+import { hash } from "node:crypto";
+import { corruption } from "../../../domain/errors.ts";
+import { isSystemName, type CommitEvent } from "../../../domain/event.ts";
+import { WireReader } from "../../../domain/wire.ts";
+import { checksum } from "./checksum.ts";
+import { chunkKey, readUint32, readUint64, writeUint32, writeUint64 } from "./keys.ts";
+
+export const formatVersion = 1;
+const reclaimedVersion = 2;
+const headerBytes = 60;
+const hashBytes = 32;
+const reclaimedBytes = 8 + hashBytes;
+const flagSystem = 1;
+const idsChosen = 2;
+const idsMixed = 4;
+
+/** Near this many bytes of records a chunk is cut: balances stream reads against scans. */
+const chunkBytesTarget = 8 * 1024;
+
+/** The hash before the first chunk. */
+export const firstHash: Uint8Array = new Uint8Array(hashBytes);
+
+/** What a chunk says of the removed events whose space was reclaimed. */
+export interface Reclaimed {
+  /** The position of the system event that records it. */
+  readonly recordedIn: number;
+  /** The hash of the chunk as it was at first. */
+  readonly originalHash: Uint8Array;
+}
+
+/** A chunk whose bytes were checked. */
+export interface Chunk {
+  readonly first: number;
+  readonly last: number;
+  readonly count: number;
+  readonly recordedAt: number;
+  readonly holdsSystemEvents: boolean;
+  /** Whether clients chose the ids: of all events, of none, or a bit for each. */
+  readonly idsFromClient: boolean | Uint8Array;
+  /** Undefined: every event is here as it was stored. */
+  readonly reclaimed: Reclaimed | undefined;
+  /** The whole value, header and records. */
+  readonly value: Uint8Array;
+  /** The framed records: a view into `value`. */
+  readonly records: Uint8Array;
+}
+
+/** Cuts the events of a commit into groups that become chunks. */
+export function cutIntoChunks(events: readonly CommitEvent[]): CommitEvent[][] {
+  const groups: CommitEvent[][] = [];
+  let group: CommitEvent[] = [];
+  let bytes = 0;
+  for (const event of events) {
+    if (group.length > 0 && bytes + event.frame.length > chunkBytesTarget) {
+      groups.push(group);
+      group = [];
+      bytes = 0;
+    }
+    group.push(event);
+    bytes += event.frame.length;
+  }
+  if (group.length > 0) groups.push(group);
+  return groups;
+}
+
+/** Composes a chunk of at least one event. */
+export function composeChunk(
+  events: readonly CommitEvent[],
+  recordedAt: number,
+  previousHash: Uint8Array,
+): Chunk {
+  let recordsBytes = 0;
+  let system = false;
+  let chosen = 0;
+  for (const event of events) {
+    recordsBytes += event.frame.length;
+    system ||= isSystemName(event.type);
+    if (event.idFromClient) chosen++;
+  }
+  const mixed = chosen > 0 && chosen < events.length;
+  const recordsStart = headerBytes + (mixed ? Math.ceil(events.length / 8) : 0);
+  const first = (events[0] as CommitEvent).position;
+  const last = first + events.length - 1;
+  const value = Buffer.allocUnsafe(recordsStart + recordsBytes);
+  value.fill(0, 0, 8);
+  value[4] = formatVersion;
+  value[5] = (system ? flagSystem : 0) | (mixed ? idsMixed : chosen > 0 ? idsChosen : 0);
+  writeUint64(value, 8, first);
+  writeUint32(value, 16, events.length);
+  writeUint64(value, 20, recordedAt);
+  value.set(previousHash, 28);
+  if (mixed) value.set(chosenBits(events), headerBytes);
+  let offset = recordsStart;
+  for (const event of events) {
+    value.set(event.frame, offset);
+    offset += event.frame.length;
+  }
+  writeUint32(value, 0, checksum(chunkKey(last), value.subarray(4)));
+  return openHeader(value, last);
+}
+
+/**
+ * The chunk with other frames for its events: stubs for some of them. What is told beside them
+ * stays as it was.
+ */
+export function withFrames(
+  chunk: Chunk,
+  frames: readonly Uint8Array[],
+  { recordedIn, originalHash }: Reclaimed,
+): Chunk {
+  const { value, last, idsFromClient } = chunk;
+  const bits = typeof idsFromClient === "boolean" ? [] : [idsFromClient];
+  const tail = Buffer.concat([...bits, ...frames]);
+  const rewritten = Buffer.allocUnsafe(headerBytes + reclaimedBytes + tail.length);
+  rewritten.set(value.subarray(0, headerBytes));
+  rewritten[4] = reclaimedVersion;
+  writeUint64(rewritten, headerBytes, recordedIn);
+  rewritten.set(originalHash, headerBytes + 8);
+  rewritten.set(tail, headerBytes + reclaimedBytes);
+  writeUint32(rewritten, 0, checksum(chunkKey(last), rewritten.subarray(4)));
+  return openHeader(rewritten, last);
+}
+
+/** Whether a chunk's value is not the one that was stored first. */
+export function isRewritten(value: Uint8Array): boolean {
+  return value[4] === reclaimedVersion;
+}
+
+function chosenBits(events: readonly CommitEvent[]): Uint8Array {
+  const bits = new Uint8Array(Math.ceil(events.length / 8));
+  events.forEach((event, i) => {
+    if (event.idFromClient) bits[i >> 3] = (bits[i >> 3] as number) | (1 << (i & 7));
+  });
+  return bits;
+}
+
+/** Whether a client chose the id of the event at `ordinal` of the chunk. */
+export function isIdFromClient({ idsFromClient }: Chunk, ordinal: number): boolean {
+  if (typeof idsFromClient === "boolean") return idsFromClient;
+  return (((idsFromClient[ordinal >> 3] as number) >> (ordinal & 7)) & 1) === 1;
+}
+
+/** Checks a stored value against its key and opens it. Throws CORRUPTION. */
+export function openChunk(key: Uint8Array, value: Uint8Array): Chunk {
+  const last = readUint64(key, 1);
+  if (value.length < headerBytes) throw corruption("a chunk is cut off", { first: last });
+  if (readUint32(value, 0) !== checksum(key, value.subarray(4))) {
+    throw corruption(`the chunk that ends at position ${last} fails its CRC`, { first: last });
+  }
+  const isWhole = value.length >= headerBytes + reclaimedBytes;
+  if (value[4] !== formatVersion && !(isRewritten(value) && isWhole)) {
+    throw corruption(`the chunk that ends at position ${last} has an unknown format version`, {
+      first: last,
+    });
+  }
+  const chunk = openHeader(value, last);
+  if (chunk.count < 1 || chunk.first + chunk.count - 1 !== last) {
+    throw corruption(`the chunk that ends at position ${last} disagrees with its key`, {
+      first: last,
+    });
+  }
+  return chunk;
+}
+
+function openHeader(value: Uint8Array, last: number): Chunk {
+  const flags = value[5] as number;
+  const count = readUint32(value, 16);
+  const mixed = (flags & idsMixed) !== 0;
+  const reclaimed = isRewritten(value) ? openReclaimed(value) : undefined;
+  const bitsStart = headerBytes + (reclaimed ? reclaimedBytes : 0);
+  const recordsStart = bitsStart + (mixed ? Math.ceil(count / 8) : 0);
+  return {
+    first: readUint64(value, 8),
+    last,
+    count,
+    recordedAt: readUint64(value, 20),
+    holdsSystemEvents: (flags & flagSystem) !== 0,
+    idsFromClient: mixed ? value.subarray(bitsStart, recordsStart) : (flags & idsChosen) !== 0,
+    reclaimed,
+    value,
+    records: value.subarray(recordsStart),
+  };
+}
+
+function openReclaimed(value: Uint8Array): Reclaimed {
+  const hashStart = headerBytes + 8;
+  return {
+    recordedIn: readUint64(value, headerBytes),
+    originalHash: value.subarray(hashStart, hashStart + hashBytes),
+  };
+}
+
+/** The hash of a chunk as it was at first: what the next one holds as its predecessor's. */
+export function hashOf(chunk: Chunk): Uint8Array {
+  return chunk.reclaimed?.originalHash ?? presentHashOf(chunk);
+}
+
+/** The hash of a chunk as it is. */
+export function presentHashOf(chunk: Chunk): Uint8Array {
+  return hash("sha256", chunk.value, "buffer");
+}
+
+/** The hash of the chunk before this one. */
+export function previousHashOf(chunk: Chunk): Uint8Array {
+  return chunk.value.subarray(28, 28 + hashBytes);
+}
+
+/**
+ * Where each frame of the chunk begins, and behind the last one, where they end: offsets into
+ * `records`. Throws CORRUPTION where the framing does not add up.
+ */
+export function frameOffsets(chunk: Chunk): Uint32Array {
+  const offsets = new Uint32Array(chunk.count + 1);
+  const reader = new WireReader(chunk.records);
+  for (let i = 0; i < chunk.count; i++) {
+    offsets[i] = reader.offset;
+    if (reader.varint() !== 0x0a) throw framingFault(chunk);
+    reader.offset = reader.lengthEnd();
+  }
+  if (!reader.done) throw framingFault(chunk);
+  offsets[chunk.count] = reader.offset;
+  return offsets;
+}
+
+function framingFault(chunk: Chunk): Error {
+  return corruption(`the chunk of positions ${chunk.first} to ${chunk.last} is not well framed`, {
+    first: chunk.first,
+    last: chunk.last,
+  });
+}
+
+/** The record in a frame: behind the tag and the length. */
+export function recordOf(frame: Uint8Array): Uint8Array {
+  let offset = 1;
+  while ((frame[offset] as number) >= 0x80) offset++;
+  return frame.subarray(offset + 1);
+}

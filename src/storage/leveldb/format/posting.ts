@@ -1,0 +1,121 @@
+// A posting: which events of one chunk carry a term. The value under a posting's key, version 1:
+//
+//   varint  before: how many events carried the term before this chunk
+//   varint  count of events in the chunk
+//   varint  count of runs
+//   varint  skip, varint take, per run: pass over `skip` events, the next `take` carry the term
+//   -       of a stream: the framed records of these events, unless they are long; else nothing;
+//           where the first of them are stubs: a zero (no frame begins so), varint how many are
+//   4       CRC-32 of the key and of everything before
+//
+// `before` makes a term's postings a dense list of its own: a lost one shows as a gap. For a stream
+// it gives the versions. The chunk's count gives positions without reading the chunk. The records
+// keep a stream's events together on disk: loading an aggregate, the most frequent read in event
+// sourcing, is one range instead of one chunk for each of its events.
+
+import { corruption } from "../../../domain/errors.ts";
+import { varintBytes, WireReader, writeVarint } from "../../../domain/wire.ts";
+import { checksum, checksumBytes, unseal } from "./checksum.ts";
+import { readUint64, writeUint32 } from "./keys.ts";
+
+export interface Posting {
+  /** First and last position of the chunk. */
+  readonly chunkFirst: number;
+  readonly chunkLast: number;
+  /** How many events carried the term before this chunk. */
+  readonly before: number;
+  /** Which events of the chunk carry it: 0 is the chunk's first; ascending; at least one. */
+  readonly ordinals: readonly number[];
+  /** The framed records of these events, in order; empty where they are only in the chunk. */
+  readonly records: Uint8Array;
+  /** How many of the events, the first ones, are stubs; then there are no records here. */
+  readonly stubs: number;
+}
+
+/** Longer records of a stream are kept in the chunk alone. */
+export const postingRecordsBytesMax = 16 * 1024;
+
+/** The value to store under `key` for the events at `ordinals` of a chunk of `count` events. */
+export function composePosting(
+  key: Uint8Array,
+  before: number,
+  count: number,
+  ordinals: readonly number[],
+  frames: readonly Uint8Array[] = [],
+  stubs = 0,
+): Uint8Array {
+  const numbers = [before, count, 0];
+  let next = 0;
+  for (let i = 0; i < ordinals.length;) {
+    const first = ordinals[i] as number;
+    let take = 1;
+    while (ordinals[i + take] === first + take) take++;
+    numbers.push(first - next, take);
+    next = first + take;
+    i += take;
+  }
+  numbers[2] = (numbers.length - 3) / 2;
+  if (stubs > 0) numbers.push(0, stubs);
+  let bytes = 0;
+  for (const number of numbers) bytes += varintBytes(number);
+  for (const frame of frames) bytes += frame.length;
+  const value = Buffer.allocUnsafe(bytes + checksumBytes);
+  let offset = 0;
+  for (const number of numbers) offset = writeVarint(value, offset, number);
+  for (const frame of frames) {
+    value.set(frame, offset);
+    offset += frame.length;
+  }
+  writeUint32(value, offset, checksum(key, value.subarray(0, offset)));
+  return value;
+}
+
+/** Opens a stored posting. Throws CORRUPTION. */
+export function openPosting(key: Uint8Array, value: Uint8Array): Posting {
+  const chunkLast = readUint64(key, 9);
+  const body = unseal(key, value);
+  if (!body) throw corruption("an index entry fails its CRC", { first: chunkLast });
+  const reader = new WireReader(body);
+  const before = reader.varint();
+  const count = reader.varint();
+  const runs = reader.varint();
+  const ordinals: number[] = [];
+  let next = 0;
+  for (let run = 0; run < runs; run++) {
+    next += reader.varint();
+    const end = next + reader.varint();
+    while (next < end) ordinals.push(next++);
+  }
+  const chunkFirst = chunkLast - count + 1;
+  if (body[reader.offset] === 0) {
+    reader.offset++;
+    const stubs = reader.varint();
+    const records = body.subarray(reader.offset);
+    return { chunkFirst, chunkLast, before, ordinals, records, stubs };
+  }
+  const records = body.subarray(reader.offset);
+  return { chunkFirst, chunkLast, before, ordinals, records, stubs: 0 };
+}
+
+/** The first position of the posting's events. */
+export function firstPosition(posting: Posting): number {
+  return posting.chunkFirst + (posting.ordinals[0] as number);
+}
+
+/** The last position of the posting's events. */
+export function lastPosition(posting: Posting): number {
+  return posting.chunkFirst + (posting.ordinals[posting.ordinals.length - 1] as number);
+}
+
+/** The single frames in some framed records: views. */
+export function framesIn(records: Uint8Array): Uint8Array[] {
+  const frames: Uint8Array[] = [];
+  const reader = new WireReader(records);
+  while (!reader.done) {
+    const start = reader.offset;
+    reader.offset++;
+    reader.offset = reader.lengthEnd();
+    frames.push(records.subarray(start, reader.offset));
+  }
+  return frames;
+}

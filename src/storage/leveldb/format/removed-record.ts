@@ -1,0 +1,104 @@
+// What is left of a removed event once its space was reclaimed: a stub, framed like any record. It
+// keeps its words, so that the index still follows from the log; its place, so that positions and
+// versions stay dense; and, where a client chose the id, the hash of what it held, so that a retry
+// is recognised for ever. `removed` stands where the longer fields were, before the place:
+//
+//   record = id, stream, type, tags (fields 1 to 4), 0x82 0x01 `RemovedEvent`,
+//            0x48 version, 0x50 position, 0x5a recorded_at: these as they were
+//
+// Nothing of what a client sends can look like one: its fields end with number 8.
+
+import { hash } from "node:crypto";
+import { contentOf } from "../../../domain/content.ts";
+import { corruption } from "../../../domain/errors.ts";
+import type { StoredEvent } from "../../../domain/event.ts";
+import { storedEvent } from "../../../domain/record.ts";
+import { varintBytes, WireReader, writeVarint } from "../../../domain/wire.ts";
+
+const frameTag = 0x0a;
+const removedField = 16;
+const tagRemoved = (removedField << 3) | 2;
+const tagContentHash = 0x0a;
+const tagPolicy = 0x10;
+const hashBytes = 32;
+const lastWordField = 4;
+const firstPlaceField = 9;
+
+/** The framed stub of an event's record. `policy` is the position of who removed it, and why. */
+export function composeStub(record: Uint8Array, idFromClient: boolean, policy: number): Uint8Array {
+  const [words, place] = partsOf(record);
+  const contentHash = idFromClient ? sha256(contentOf(record)) : undefined;
+  const removedBytes = (contentHash ? 2 + hashBytes : 0) + 1 + varintBytes(policy);
+  const length = (parts: readonly Uint8Array[]) =>
+    parts.reduce((bytes, part) => bytes + part.length, 0);
+  const recordBytes = length(words) + 2 + varintBytes(removedBytes) + removedBytes + length(place);
+  const frame = Buffer.allocUnsafe(1 + varintBytes(recordBytes) + recordBytes);
+  frame[0] = frameTag;
+  let offset = writeVarint(frame, 1, recordBytes);
+  const put = (part: Uint8Array): void => {
+    frame.set(part, offset);
+    offset += part.length;
+  };
+  for (const part of words) put(part);
+  offset = writeVarint(frame, offset, tagRemoved);
+  offset = writeVarint(frame, offset, removedBytes);
+  if (contentHash) {
+    frame[offset] = tagContentHash;
+    frame[offset + 1] = hashBytes;
+    offset += 2;
+    put(contentHash);
+  }
+  frame[offset] = tagPolicy;
+  offset = writeVarint(frame, offset + 1, policy);
+  for (const part of place) put(part);
+  return frame;
+}
+
+/** A record's fields that stay: before and behind what goes. */
+function partsOf(record: Uint8Array): [Uint8Array[], Uint8Array[]] {
+  const words: Uint8Array[] = [];
+  const place: Uint8Array[] = [];
+  const reader = new WireReader(record);
+  while (!reader.done) {
+    const start = reader.offset;
+    const tag = reader.varint();
+    reader.passOver(tag & 7);
+    const field = tag >> 3;
+    const part = record.subarray(start, reader.offset);
+    if (field <= lastWordField) words.push(part);
+    else if (field >= firstPlaceField && field < removedField) place.push(part);
+  }
+  return [words, place];
+}
+
+export function isStub(record: Uint8Array): boolean {
+  return removedIn(record) !== undefined;
+}
+
+/** The `RemovedEvent` of a stub; undefined: it is no stub. */
+function removedIn(record: Uint8Array): Uint8Array | undefined {
+  const reader = new WireReader(record);
+  while (!reader.done) {
+    const tag = reader.varint();
+    if (tag === tagRemoved) return reader.view();
+    reader.passOver(tag & 7);
+  }
+  return undefined;
+}
+
+/** As `storedEvent`; of a stub it also tells what it held. Throws CORRUPTION. */
+export function storedEventOf(record: Uint8Array): StoredEvent {
+  const event = storedEvent(record);
+  const removed = removedIn(record);
+  if (removed === undefined) return event;
+  const held = removed[0] === tagContentHash ? removed.subarray(2, 2 + hashBytes) : undefined;
+  if (held?.length !== hashBytes) {
+    const at = { first: event.position };
+    throw corruption("a removed event whose id a client chose has lost its hash", at);
+  }
+  return { ...event, didHold: (content) => Buffer.compare(sha256(content), held) === 0 };
+}
+
+function sha256(bytes: Uint8Array): Uint8Array {
+  return hash("sha256", bytes, "buffer");
+}

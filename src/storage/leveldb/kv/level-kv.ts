@@ -1,0 +1,122 @@
+// The key-value seam over `level`. Knows the options that were measured, and nothing about events.
+
+import { Level } from "level";
+import { corruption } from "../../../domain/errors.ts";
+import type { Entry, KeyRange, Kv, Scan, WriteBatch } from "./kv.ts";
+import { LevelScan } from "./level-scan.ts";
+
+type Database = Level<Buffer, Buffer>;
+
+const pageBytesDefault = 512 * 1024;
+const blockCacheBytes = 32 * 1024 * 1024;
+/** Large write buffers and files: a flat write rate instead of one that decays with compaction. */
+const writeBufferBytes = 64 * 1024 * 1024;
+const fileBytesMax = 32 * 1024 * 1024;
+
+/** Opens the LevelDB in a folder. Never creates one unless told to, and never repairs one. */
+export async function openLevelKv(folder: string, createIfMissing: boolean): Promise<Kv> {
+  const database = new Level<Buffer, Buffer>(folder, {
+    keyEncoding: "buffer",
+    valueEncoding: "buffer",
+    createIfMissing,
+    compression: true,
+    cacheSize: blockCacheBytes,
+    writeBufferSize: writeBufferBytes,
+    maxFileSize: fileBytesMax,
+  });
+  await database.open();
+  return overDatabase(database);
+}
+
+function overDatabase(database: Database): Kv {
+  const lookUps = new LookUps(database);
+  return {
+    getMany: (keys) => lookUps.get(keys as Buffer[]).catch(rethrow),
+    page: (range) => readPage(database, range).catch(rethrow),
+    scan: (range) => checkedScan(new LevelScan(database, range)),
+    batch: () => chainedBatch(database),
+    // An empty range above every key: LevelDB writes its memtable out and compacts nothing else.
+    flush: () => compact(database, Buffer.from([0xff, 0xff]), Buffer.from([0xff, 0xff])),
+    compact: (first, last) => compact(database, first as Buffer, last as Buffer),
+    close: () => database.close(),
+  };
+}
+
+function checkedScan(scan: Scan): Scan {
+  return { next: () => scan.next().catch(rethrow), close: () => scan.close() };
+}
+
+/** `compactRange` is classic-level's. */
+async function compact(database: Database, first: Buffer, last: Buffer): Promise<void> {
+  if (!("compactRange" in database)) return;
+  await (database as { compactRange(a: Buffer, b: Buffer): Promise<void> }).compactRange(
+    first,
+    last,
+  );
+}
+
+/** What LevelDB itself finds to be bent is CORRUPTION like what we find. */
+function rethrow(error: unknown): never {
+  const { code, message } = error as Error & { code?: unknown };
+  if (code !== "LEVEL_CORRUPTION") throw error;
+  throw corruption(`LevelDB cannot read its tables: ${message}`, {}, error);
+}
+
+/** So few keys may be looked up without leaving the thread. */
+const keysAtOnceMax = 6;
+/** A look-up that took longer went to the disk. */
+const slowMs = 0.25;
+/** After a slow one so many go through the thread pool, where the disk stops nobody else. */
+const cautiousCount = 256;
+
+/**
+ * Values by their keys. What is in memory, of LevelDB or the kernel, is there in microseconds,
+ * and the way through the thread pool takes ten times as long: so a few keys are looked up at once,
+ * for as long as that is quick.
+ */
+class LookUps {
+  private readonly database: Database;
+  private cautious = 0;
+
+  constructor(database: Database) {
+    this.database = database;
+  }
+
+  async get(keys: Buffer[]): Promise<(Uint8Array | undefined)[]> {
+    if (keys.length > keysAtOnceMax || this.cautious > 0) {
+      this.cautious = Math.max(0, this.cautious - 1);
+      return this.database.getMany(keys);
+    }
+    const since = performance.now();
+    const values = keys.map((key) => this.database.getSync(key));
+    if (performance.now() - since > slowMs) this.cautious = cautiousCount;
+    return values;
+  }
+}
+
+async function readPage(database: Database, range: KeyRange): Promise<Entry[]> {
+  const iterator = database.iterator({
+    gte: range.first as Buffer,
+    lte: range.last as Buffer,
+    reverse: range.reverse ?? false,
+    limit: range.limit,
+    fillCache: range.fillCache ?? true,
+    highWaterMarkBytes: range.bytesMax ?? pageBytesDefault,
+  } as object);
+  try {
+    return await iterator.nextv(range.limit);
+  } finally {
+    await iterator.close();
+  }
+}
+
+/** A chained batch: keys and values go to LevelDB one by one, without an array of operations. */
+function chainedBatch(database: Database): WriteBatch {
+  const batch = database.batch();
+  return {
+    put: (key, value) => void batch.put(key as Buffer, value as Buffer),
+    delete: (key) => void batch.del(key as Buffer),
+    // `sync` is classic-level's: the write-ahead log is synced before the promise resolves.
+    write: () => batch.write({ sync: true } as object),
+  };
+}

@@ -1,0 +1,210 @@
+// A file of a backup: entries of a store, as they are, with checks of its own around them.
+//
+//   8  "ANNLBKUP"    4  format version: 1    16  store id
+//   entries:  4  length of the key, at least 1    4  length of the value
+//             -  key    -  value    4  CRC-32 of these four
+//   end:      4  0    8  count of entries    4  CRC-32 of these two
+//
+// Numbers are big-endian. The backup's list (backup-list.ts) keeps the SHA-256 of each whole file.
+
+import { createHash, type Hash } from "node:crypto";
+import { open, rename, rm, type FileHandle } from "node:fs/promises";
+import { dirname } from "node:path";
+import { crc32 } from "node:zlib";
+import { syncFolder } from "../folder/durable-file.ts";
+import { readUint32, readUint64, writeUint32, writeUint64 } from "../format/keys.ts";
+import type { Entry } from "../kv/kv.ts";
+
+const magic = "ANNLBKUP";
+const formatVersion = 1;
+const headerBytes = 28;
+const frameBytes = 8;
+const endBytes = 12;
+const bufferBytes = 1024 * 1024;
+const entryBytesMax = 64 * 1024 * 1024;
+
+/** What is wrong with a backup, in words for an operator. */
+export class BackupRefused extends Error {
+  override readonly name = "BackupRefused";
+}
+
+export interface FileSeal {
+  readonly bytes: number;
+  /** Hexadecimal. */
+  readonly sha256: string;
+  readonly entries: number;
+}
+
+/** Writes a file of entries; it appears under its name only once it is whole and durable. */
+export class BackupFileWriter {
+  private readonly path: string;
+  private readonly file: FileHandle;
+  private readonly hash: Hash = createHash("sha256");
+  private waiting: Uint8Array[] = [];
+  private waitingBytes = 0;
+  private written = 0;
+  private entries = 0;
+
+  private constructor(path: string, file: FileHandle) {
+    this.path = path;
+    this.file = file;
+  }
+
+  static async create(path: string, storeId: string): Promise<BackupFileWriter> {
+    const writer = new BackupFileWriter(path, await open(`${path}.new`, "w", 0o600));
+    await writer.write(headerOf(storeId));
+    return writer;
+  }
+
+  /** Bytes so far. */
+  get bytes(): number {
+    return this.written + this.waitingBytes;
+  }
+
+  async add([key, value]: Entry): Promise<void> {
+    const frame = Buffer.allocUnsafe(frameBytes);
+    writeUint32(frame, 0, key.length);
+    writeUint32(frame, 4, value.length);
+    const crc = Buffer.allocUnsafe(4);
+    writeUint32(crc, 0, crc32(value, crc32(key, crc32(frame))));
+    this.entries++;
+    for (const part of [frame, key, value, crc]) await this.write(part);
+  }
+
+  /** Makes the file durable under its name. */
+  async seal(): Promise<FileSeal> {
+    const end = Buffer.alloc(endBytes + 4);
+    writeUint64(end, 4, this.entries);
+    writeUint32(end, endBytes, crc32(end.subarray(0, endBytes)));
+    await this.write(end);
+    await this.flush();
+    await this.file.sync();
+    await this.file.close();
+    await rename(`${this.path}.new`, this.path);
+    await syncFolder(dirname(this.path));
+    return { bytes: this.written, sha256: this.hash.digest("hex"), entries: this.entries };
+  }
+
+  /** Leaves nothing behind. */
+  async abandon(): Promise<void> {
+    await this.file.close();
+    await rm(`${this.path}.new`, { force: true });
+  }
+
+  private async write(part: Uint8Array): Promise<void> {
+    this.waiting.push(part);
+    this.waitingBytes += part.length;
+    if (this.waitingBytes >= bufferBytes) await this.flush();
+  }
+
+  private async flush(): Promise<void> {
+    const bytes = Buffer.concat(this.waiting);
+    this.waiting = [];
+    this.waitingBytes = 0;
+    this.hash.update(bytes);
+    for (let at = 0; at < bytes.length;) {
+      at += (await this.file.write(bytes, at, bytes.length - at)).bytesWritten;
+    }
+    this.written += bytes.length;
+  }
+}
+
+/** The entries of a file, each checked. Throws BackupRefused at the first byte that is wrong. */
+export async function* readBackupFile(
+  path: string,
+  storeId: string,
+  seal: FileSeal,
+): AsyncGenerator<Entry> {
+  const refuse = (what: string): BackupRefused => new BackupRefused(`${path}: ${what}`);
+  const file = await open(path, "r").catch((error: Error) => {
+    throw refuse(error.message);
+  });
+  try {
+    const reader = new CheckedReader(file, refuse);
+    if (Buffer.compare(await reader.take(headerBytes), headerOf(storeId)) !== 0) {
+      throw refuse("it is not a file of this store's backup");
+    }
+    let entries = 0;
+    for (;;) {
+      const keyLength = readUint32(await reader.peek(4), 0);
+      if (keyLength === 0) break;
+      yield await nextEntry(reader, keyLength, refuse);
+      entries++;
+    }
+    const end = await reader.take(endBytes + 4);
+    const sound = readUint32(end, endBytes) === crc32(end.subarray(0, endBytes));
+    if (!sound || readUint64(end, 4) !== entries) throw refuse("its end is bent");
+    const { bytes, sha256 } = await reader.finish();
+    if (bytes !== seal.bytes || sha256 !== seal.sha256 || entries !== seal.entries) {
+      throw refuse("it is not the file that the backup's list names");
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+async function nextEntry(
+  reader: CheckedReader,
+  keyLength: number,
+  refuse: (what: string) => BackupRefused,
+): Promise<Entry> {
+  const at = reader.offset;
+  const frame = await reader.take(frameBytes);
+  const valueLength = readUint32(frame, 4);
+  if (keyLength + valueLength > entryBytesMax) throw refuse(`the entry at byte ${at} is bent`);
+  const key = await reader.take(keyLength);
+  const value = await reader.take(valueLength);
+  const crc = readUint32(await reader.take(4), 0);
+  if (crc === crc32(value, crc32(key, crc32(frame)))) return [key, value];
+  throw refuse(`the entry at byte ${at} fails its CRC`);
+}
+
+/** Reads forwards and hashes on the way. */
+class CheckedReader {
+  offset = 0;
+  private readonly file: FileHandle;
+  private readonly refuse: (what: string) => BackupRefused;
+  private readonly hash: Hash = createHash("sha256");
+  private buffer: Buffer = Buffer.alloc(0);
+  private at = 0;
+
+  constructor(file: FileHandle, refuse: (what: string) => BackupRefused) {
+    this.file = file;
+    this.refuse = refuse;
+  }
+
+  async peek(bytes: number): Promise<Buffer> {
+    while (this.buffer.length - this.at < bytes) {
+      const more = Buffer.allocUnsafe(Math.max(bufferBytes, bytes));
+      const { bytesRead } = await this.file.read(more, 0, more.length, null);
+      if (bytesRead === 0) throw this.refuse(`it is cut off at byte ${this.offset}`);
+      const part = more.subarray(0, bytesRead);
+      this.hash.update(part);
+      this.buffer = Buffer.concat([this.buffer.subarray(this.at), part]);
+      this.at = 0;
+    }
+    return this.buffer.subarray(this.at, this.at + bytes);
+  }
+
+  /** A copy: it stays what it is. */
+  async take(bytes: number): Promise<Buffer> {
+    const taken = Buffer.from(await this.peek(bytes));
+    this.at += bytes;
+    this.offset += bytes;
+    return taken;
+  }
+
+  async finish(): Promise<{ bytes: number; sha256: string }> {
+    const rest = await this.file.read(Buffer.alloc(1), 0, 1, null);
+    const bytes = this.offset + (this.buffer.length - this.at) + rest.bytesRead;
+    return { bytes, sha256: this.hash.digest("hex") };
+  }
+}
+
+function headerOf(storeId: string): Buffer {
+  const header = Buffer.alloc(headerBytes);
+  header.write(magic, "latin1");
+  writeUint32(header, 8, formatVersion);
+  header.write(storeId.replaceAll("-", ""), 12, "hex");
+  return header;
+}

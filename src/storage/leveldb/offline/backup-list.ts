@@ -1,0 +1,63 @@
+// The list of a backup: which files belong to it, up to which position, and by which hashes they
+// are known. Written last and whole: what it does not name does not count.
+//
+//   <backup>/BACKUP         JSON, two lines: the list, and its SHA-256
+//   <backup>/log-*.annals   backup-file.ts: chunks, in order; each file is written once
+//   <backup>/side-*.annals  backup-file.ts: snapshots and notes as of the last position; replaced
+
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { BackupRefused, type FileSeal } from "./backup-file.ts";
+import { writeDurably } from "../folder/durable-file.ts";
+
+const magic = "annals backup";
+const formatVersion = 1;
+
+export interface LogPart extends FileSeal {
+  readonly name: string;
+  readonly first: number;
+  readonly last: number;
+  /** SHA-256 of its last chunk, which stands for all before it. Hexadecimal. */
+  readonly chain: string;
+}
+
+export interface BackupList {
+  readonly storeId: string;
+  /** Of the store, as in its identity. */
+  readonly storeFormatVersion: number;
+  readonly storeCreatedAt: number;
+  /** ISO 8601. */
+  readonly takenAt: string;
+  readonly log: readonly LogPart[];
+  readonly side: FileSeal & { readonly name: string };
+}
+
+function listPath(folder: string): string {
+  return join(folder, "BACKUP");
+}
+
+/** The list of the backup in a folder, or undefined where there is none. Throws BackupRefused. */
+export async function readBackupList(folder: string): Promise<BackupList | undefined> {
+  const path = listPath(folder);
+  const contents = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (contents === undefined) return undefined;
+  const [text = ""] = contents.split("\n");
+  if (contents !== composed(text)) throw new BackupRefused(`${path} is bent`);
+  const list = JSON.parse(text) as BackupList & { magic: string; formatVersion: number };
+  if (list.magic !== magic || list.formatVersion !== formatVersion) {
+    throw new BackupRefused(`${path} is of a kind this program does not know`);
+  }
+  return list;
+}
+
+export async function writeBackupList(folder: string, list: BackupList): Promise<void> {
+  await writeDurably(listPath(folder), composed(JSON.stringify({ magic, formatVersion, ...list })));
+}
+
+function composed(text: string): string {
+  return `${text}\n${createHash("sha256").update(text).digest("hex")}\n`;
+}

@@ -1,0 +1,181 @@
+// A store made from its backup: chunk by chunk under the same hash chain, each checked against what
+// the backup says of it, the index derived anew, and the whole verified before the folder becomes a
+// store. Until then it holds no identity, and no server starts on it.
+
+import { readdir } from "node:fs/promises";
+import type { CommitEvent } from "../../../domain/event.ts";
+import { scanRecord } from "../../../domain/record.ts";
+import { BackupRefused } from "./backup-file.ts";
+import { readBackupList, type BackupList } from "./backup-list.ts";
+import { chunksInBackup, sideEntriesInBackup } from "./backup-read.ts";
+import { Book } from "../state/stream-lifecycles.ts";
+import { ChunkTail } from "../state/chunk-tail.ts";
+import { firstHash, frameOffsets, isIdFromClient, recordOf, type Chunk } from "../format/chunk.ts";
+import { prepareChunks } from "../write/commit.ts";
+import type { Core } from "../state/open-store.ts";
+import { countedKv } from "../kv/counted-kv.ts";
+import { databaseOf, markOf } from "../create.ts";
+import { makeFolder, syncFolder } from "../folder/durable-file.ts";
+import { writeIdentity } from "../folder/identity.ts";
+import type { Kv } from "../kv/kv.ts";
+import { openLevelKv } from "../kv/level-kv.ts";
+import { createMark } from "../folder/high-water-mark.ts";
+import { Terms } from "../state/terms.ts";
+import { verifyStore, type StoreTotals } from "../verify/verify-store.ts";
+
+const batchBytes = 1024 * 1024;
+
+export interface RestoreOptions {
+  /** The backup's folder. */
+  readonly backup: string;
+  /** The new store's folder: empty, or not there yet. */
+  readonly target: string;
+  /** Told the last position that is there, and the last there will be. */
+  readonly progress?: (position: number, last: number) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface RestoreReport {
+  readonly storeId: string;
+  readonly takenAt: string;
+  readonly head: number;
+  /** SHA-256 of the last chunk. Hexadecimal. */
+  readonly chain: string;
+  readonly totals: StoreTotals;
+}
+
+/** Throws BackupRefused where anything of the backup is not as it was written. */
+export async function restore(options: RestoreOptions): Promise<RestoreReport> {
+  const { backup, target } = options;
+  const list = await readBackupList(backup);
+  if (!list) throw new BackupRefused(`${backup} holds no backup`);
+  await makeFolder(target);
+  const [other] = await readdir(target);
+  if (other !== undefined) throw new BackupRefused(`${target} is not empty: it holds ${other}`);
+  let sequence = 0;
+  const kv = await openLevelKv(databaseOf(target), true);
+  try {
+    const core = emptyCore(countedKv(kv, (entries) => (sequence += entries)));
+    await restoreLog(core, options, list);
+    await restoreSide(core.kv, backup, list);
+    const totals = await proved(core, list);
+    await kv.flush();
+    await kv.close();
+    await becomeStore(target, list, core, sequence);
+    const { storeId, takenAt } = list;
+    return { storeId, takenAt, head: core.head.position, chain: chainOf(core), totals };
+  } finally {
+    await kv.close();
+  }
+}
+
+function emptyCore(kv: Kv): Core {
+  return {
+    open: true,
+    kv,
+    head: { position: 0, recordedAt: 0 },
+    headHash: firstHash,
+    book: new Book(),
+    clock: () => 0,
+    reclaimedAt: 0,
+    noteCommit: undefined,
+    terms: new Terms(0),
+    tail: new ChunkTail(),
+  };
+}
+
+function chainOf(core: Core): string {
+  return Buffer.from(core.headHash).toString("hex");
+}
+
+async function restoreLog(
+  core: Core,
+  { backup, progress, signal }: RestoreOptions,
+  list: BackupList,
+): Promise<void> {
+  const last = list.log.at(-1)?.last ?? 0;
+  let waiting: Chunk[] = [];
+  let bytes = 0;
+  for await (const chunk of chunksInBackup(backup, list)) {
+    signal?.throwIfAborted();
+    waiting.push(chunk);
+    bytes += chunk.value.length;
+    if (bytes < batchBytes && chunk.last < last) continue;
+    await storeChunks(core, waiting);
+    progress?.(core.head.position, last);
+    waiting = [];
+    bytes = 0;
+  }
+}
+
+async function storeChunks(core: Core, chunks: readonly Chunk[]): Promise<void> {
+  const drafts = chunks.map((chunk) => ({
+    events: eventsOf(chunk),
+    recordedAt: chunk.recordedAt,
+    reclaimed: chunk.reclaimed,
+  }));
+  const prepared = await prepareChunks(core, core.head.position, drafts);
+  for (const [i, chunk] of prepared.chunks.entries()) {
+    const original = chunks[i] as Chunk;
+    if (Buffer.compare(chunk.value, original.value) === 0) continue;
+    throw new BackupRefused(`the chunk that ends at ${original.last} does not come out the same`);
+  }
+  await prepared.batch.write();
+  const { last, recordedAt } = chunks.at(-1) as Chunk;
+  core.terms.apply(prepared.terms, last);
+  core.headHash = prepared.headHash;
+  core.head = { position: last, recordedAt };
+}
+
+function eventsOf(chunk: Chunk): CommitEvent[] {
+  const offsets = frameOffsets(chunk);
+  return Array.from({ length: chunk.count }, (_, ordinal) => {
+    const frame = chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]);
+    const words = scanRecord(recordOf(frame));
+    return { ...words, frame, idFromClient: isIdFromClient(chunk, ordinal) };
+  });
+}
+
+async function restoreSide(kv: Kv, backup: string, list: BackupList): Promise<void> {
+  let batch = kv.batch();
+  let bytes = 0;
+  for await (const [key, value] of sideEntriesInBackup(backup, list)) {
+    batch.put(key, value);
+    bytes += value.length;
+    if (bytes < batchBytes) continue;
+    await batch.write();
+    batch = kv.batch();
+    bytes = 0;
+  }
+  await batch.write();
+}
+
+/** All of the new store, read once more and checked like any other. */
+async function proved(core: Core, { side }: BackupList): Promise<StoreTotals> {
+  const findings: string[] = [];
+  const found = (finding: string): void => void findings.push(finding);
+  const totals = await verifyStore(core.kv, { head: core.head.position, found });
+  if (totals.snapshots + totals.notes !== side.entries) {
+    findings.push("there are other snapshots and notes than in the backup");
+  }
+  if (findings.length === 0) return totals;
+  throw new BackupRefused(`what was restored is not sound:\n${findings.join("\n")}`);
+}
+
+/** Last of all: from here on it is a store. */
+async function becomeStore(
+  target: string,
+  list: BackupList,
+  core: Core,
+  sequence: number,
+): Promise<void> {
+  const { position } = core.head;
+  createMark(markOf(target), { position, sequence, hash: core.headHash });
+  await syncFolder(target);
+  await writeIdentity(target, {
+    storeId: list.storeId,
+    createdAt: list.storeCreatedAt,
+    formatVersion: list.storeFormatVersion,
+    created: true,
+  });
+}

@@ -1,0 +1,63 @@
+// `annals verify FOLDER`: everything that can be checked about a store's folder, without opening
+// the store, changing it or keeping a server from it.
+
+import { basename } from "node:path";
+import type { Head } from "../../storage.ts";
+import { checkTable } from "../files/table-file.ts";
+import { verifyStore, type StoreTotals } from "../verify/verify-store.ts";
+import { openView } from "./view.ts";
+
+export interface FolderReport {
+  readonly storeId: string;
+  readonly head: Head | undefined;
+  /** SHA-256 of the last chunk: it stands for the whole log. Hexadecimal. */
+  readonly headHash: string | undefined;
+  readonly totals: StoreTotals | undefined;
+  readonly tables: number;
+  /** Empty: the store is sound. */
+  readonly findings: readonly string[];
+}
+
+export interface VerifyOptions {
+  readonly scratch?: string | undefined;
+  /** Told the last position that was checked, and the last there is. */
+  readonly progress?: (position: number, head: number) => void;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Throws StoreRefused where there is no store to verify. */
+export async function verifyFolder(
+  folder: string,
+  { scratch, progress, signal }: VerifyOptions = {},
+): Promise<FolderReport> {
+  const view = await openView(folder, scratch);
+  try {
+    const findings = new Set(view.findings);
+    const found = (finding: string): void => void findings.add(finding);
+    const pace = async (): Promise<void> => signal?.throwIfAborted();
+    for (const path of view.tables) {
+      const fault = await checkTable(path, pace);
+      if (fault) found(`table ${basename(path)}: ${fault}`);
+    }
+    const { content, identity, tables } = view;
+    const head = content?.head;
+    const totals =
+      content &&
+      (await verifyStore(content.kv, {
+        head: content.head.position,
+        found,
+        pace,
+        reached: ({ last }) => progress?.(last, content.head.position),
+      }));
+    return {
+      storeId: identity.storeId,
+      head,
+      headHash: content && Buffer.from(content.headHash).toString("hex"),
+      totals,
+      tables: tables.length,
+      findings: [...findings],
+    };
+  } finally {
+    await view.close();
+  }
+}

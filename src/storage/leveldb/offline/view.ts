@@ -1,0 +1,98 @@
+// A store's folder, looked at without opening it: read-only, at one moment, whether a server has it
+// open or not. The same checks as at a start are made, but what they find is told, not thrown.
+
+import { tmpdir } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Head } from "../../storage.ts";
+import { auditEnd } from "../verify/audit.ts";
+import { databaseOf, markOf } from "../create.ts";
+import { checkDatabase, type DatabaseCheck } from "../files/database-check.ts";
+import { headOf } from "../write/engine.ts";
+import { readIdentity, type Identity } from "../folder/identity.ts";
+import type { Kv, ReadableKv } from "../kv/kv.ts";
+import { openLevelKv } from "../kv/level-kv.ts";
+import { readMark, type Acknowledged } from "../folder/high-water-mark.ts";
+import { shadowOf, type Shadow } from "./live-copy.ts";
+import { StoreRefused } from "../folder/store-refused.ts";
+
+export interface StoreView {
+  readonly identity: Identity;
+  /** What was acknowledged when the view was taken, where the mark tells. */
+  readonly acknowledged: Acknowledged | undefined;
+  /** What would keep a server from starting. Empty: nothing. */
+  readonly findings: readonly string[];
+  /** Paths of the table files, oldest first. */
+  readonly tables: readonly string[];
+  /** Undefined where LevelDB cannot open what there is. */
+  readonly content: ViewContent | undefined;
+  close(): Promise<void>;
+}
+
+export interface ViewContent {
+  readonly kv: ReadableKv;
+  readonly head: Head;
+  readonly headHash: Uint8Array;
+}
+
+const attemptsMax = 20;
+const retryMs = 100;
+
+/** `scratch`: a folder for some megabytes. Throws StoreRefused where there is no store. */
+export async function openView(folder: string, scratch: string = tmpdir()): Promise<StoreView> {
+  const identity = await readIdentity(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") throw new StoreRefused(folder, ["there is no such folder"]);
+    throw error;
+  });
+  if (!identity?.created) throw new StoreRefused(folder, ["it holds no store"]);
+  for (let attempt = 1; ; attempt++) {
+    // First what was acknowledged, then the files: they hold that and more.
+    const acknowledged = readMark(markOf(folder));
+    const shadow = await shadowOf(databaseOf(folder), scratch);
+    if (shadow) return lookInto(shadow, identity, acknowledged);
+    if (attempt === attemptsMax) {
+      throw new StoreRefused(folder, ["its files change too fast to be looked at"]);
+    }
+    await delay(retryMs);
+  }
+}
+
+async function lookInto(
+  shadow: Shadow,
+  identity: Identity,
+  acknowledged: Acknowledged | undefined,
+): Promise<StoreView> {
+  let kv: Kv | undefined;
+  const close = async (): Promise<void> => {
+    await kv?.close();
+    await shadow.close();
+  };
+  try {
+    const check = await checkDatabase(shadow.folder, acknowledged);
+    const findings = [...check.findings];
+    if (!acknowledged) findings.push("MARK is missing or bent: nobody knows what was acknowledged");
+    kv = await openLevelKv(shadow.folder, false).catch((error: Error) => {
+      findings.push(`LevelDB does not open it: ${((error.cause ?? error) as Error).message}`);
+      return undefined;
+    });
+    const content = kv && (await contentOf(kv, check, acknowledged, findings));
+    return { identity, acknowledged, findings, tables: check.tables, content, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+async function contentOf(
+  kv: Kv,
+  { logged }: DatabaseCheck,
+  acknowledged: Acknowledged | undefined,
+  findings: string[],
+): Promise<ViewContent | undefined> {
+  findings.push(...(await auditEnd(kv, acknowledged, logged)));
+  try {
+    return { kv, ...(await headOf(kv)) };
+  } catch (error) {
+    findings.push(`the end of the log cannot be read: ${(error as Error).message}`);
+    return undefined;
+  }
+}

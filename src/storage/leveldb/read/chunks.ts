@@ -1,0 +1,155 @@
+// Reading chunks: in a row (every position, forwards or backwards) or one by one. Every chunk is
+// checked, and in a row also that none is missing: a gap is CORRUPTION, never a skip.
+
+import { corruption } from "../../../domain/errors.ts";
+import type { Range } from "../../storage.ts";
+import { openChunk, type Chunk } from "../format/chunk.ts";
+import type { Core } from "../state/open-store.ts";
+import { chunkKey } from "../format/keys.ts";
+import type { Scan } from "../kv/kv.ts";
+import { openScan } from "../kv/scan.ts";
+
+const chunksPerPageMax = 1_000;
+const chunksPerMemoryPage = 32;
+
+/**
+ * The chunks that hold the positions of the range, in order, in pages of about `pageBytes`. The
+ * next page is fetched while this one is used. Nothing beyond `head` is seen.
+ */
+export async function* chunksForwards(
+  core: Core,
+  range: Range,
+  head: number,
+  pageBytes: number,
+): AsyncGenerator<readonly Chunk[]> {
+  let next = range.first;
+  if (next > range.last) return;
+  const scan = openScan(core.kv, {
+    first: chunkKey(next),
+    last: chunkKey(head),
+    limit: chunksPerPageMax,
+    bytesMax: pageBytes,
+    fillCache: false,
+  });
+  try {
+    let ahead = fetchPage(scan);
+    while (next <= range.last) {
+      const page = await ahead;
+      const last = page.at(-1);
+      if (!last) throw missing(next, range.last);
+      for (const chunk of page) {
+        if (next === range.first ? chunk.first > next : chunk.first !== next) {
+          throw missing(next, chunk.first - 1);
+        }
+        next = chunk.last + 1;
+      }
+      if (next <= range.last) ahead = fetchPage(scan);
+      yield page;
+    }
+  } finally {
+    // A page that was fetched ahead may still be on its way: nobody waits for it.
+    scan.close().catch(() => {});
+  }
+}
+
+/** As `chunksForwards`, out of memory for as long as the chunks are still there. */
+export async function* chunksFromMemory(
+  core: Core,
+  range: Range,
+  head: number,
+  pageBytes: number,
+): AsyncGenerator<readonly Chunk[]> {
+  let next = range.first;
+  while (next <= range.last) {
+    // Looked up page by page: a consumer that stands still must not keep the past in memory.
+    const page = core.tail.page(next, range.last, chunksPerMemoryPage);
+    const last = page.at(-1);
+    if (!last) {
+      yield* chunksForwards(core, { first: next, last: range.last }, head, pageBytes);
+      return;
+    }
+    next = last.last + 1;
+    yield page;
+  }
+}
+
+function fetchPage(scan: Scan): Promise<readonly Chunk[]> {
+  const page = scan.next().then((entries) => {
+    return entries.map(([key, value]) => openChunk(key, value));
+  });
+  // Fetched ahead: the consumer may never come back for it.
+  page.catch(() => {});
+  return page;
+}
+
+/** As `chunksForwards`, from the chunk that holds `range.last` down. */
+export async function* chunksBackwards(
+  core: Core,
+  range: Range,
+  head: number,
+  pageBytes: number,
+): AsyncGenerator<readonly Chunk[]> {
+  let next = range.last;
+  if (next < range.first) return;
+  const newest = await chunkHolding(core, next, head);
+  yield [newest];
+  next = newest.first - 1;
+  while (next >= range.first) {
+    const entries = await core.kv.page({
+      first: chunkKey(0),
+      last: chunkKey(next),
+      reverse: true,
+      limit: chunksPerPageMax,
+      bytesMax: pageBytes,
+      fillCache: false,
+    });
+    const page: Chunk[] = [];
+    for (const [key, value] of entries) {
+      if (next < range.first) break;
+      const chunk = openChunk(key, value);
+      if (chunk.last !== next) throw missing(chunk.last + 1, next);
+      next = chunk.first - 1;
+      page.push(chunk);
+    }
+    if (page.length === 0) throw missing(range.first, next);
+    yield page;
+  }
+}
+
+/** The chunk that holds a position at or before the head. Throws CORRUPTION where it is missing. */
+export async function chunkHolding(core: Core, position: number, head: number): Promise<Chunk> {
+  const inMemory = core.tail.holding(position);
+  if (inMemory) return inMemory;
+  const [entry] = await core.kv.page({
+    first: chunkKey(position),
+    last: chunkKey(head),
+    limit: 1,
+  });
+  if (!entry) throw missing(position, position);
+  const chunk = openChunk(entry[0], entry[1]);
+  if (chunk.first > position) throw missing(position, chunk.first - 1);
+  return chunk;
+}
+
+/** The chunks that end at these positions. Throws CORRUPTION where one is missing. */
+export async function chunksEndingAt(core: Core, lasts: readonly number[]): Promise<Chunk[]> {
+  const chunks = lasts.map((last) => core.tail.holding(last));
+  const absent: number[] = [];
+  for (let i = 0; i < lasts.length; i++) {
+    if (chunks[i]?.last !== lasts[i]) absent.push(i);
+  }
+  if (absent.length > 0) {
+    const keys = absent.map((i) => chunkKey(lasts[i] as number));
+    const values = await core.kv.getMany(keys);
+    absent.forEach((i, at) => {
+      const value = values[at];
+      if (!value) throw missing(lasts[i] as number, lasts[i] as number);
+      chunks[i] = openChunk(keys[at] as Uint8Array, value);
+    });
+  }
+  return chunks as Chunk[];
+}
+
+function missing(first: number, last: number): Error {
+  return corruption(`positions ${first} to ${last} are missing from the log`, { first, last });
+}

@@ -1,0 +1,124 @@
+// The facts a decision needs: versions, events by id, and whether a condition's query has matched.
+// All as of one head.
+
+import type { AppendCondition } from "../../../domain/append.ts";
+import { corruption } from "../../../domain/errors.ts";
+import type { StoredEvent } from "../../../domain/event.ts";
+import type { Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
+import type { QueryItem } from "../../../domain/query.ts";
+import { scanPlace } from "../../../domain/record.ts";
+import type { Facts, FactsRequest, Range, StorageRead } from "../../storage.ts";
+import { unseal } from "../format/checksum.ts";
+import { frameOffsets, recordOf } from "../format/chunk.ts";
+import { chunkHolding } from "./chunks.ts";
+import type { Core } from "../state/open-store.ts";
+import { idKey, readUint64, TermKind } from "../format/keys.ts";
+import { groupsOf } from "./plan.ts";
+import { readEvents } from "./read.ts";
+import { storedEventOf } from "../format/removed-record.ts";
+
+export async function gatherFacts(core: Core, request: FactsRequest): Promise<Facts> {
+  const { head } = core;
+  const streams = [...new Set(request.streams)];
+  const ids = [...new Set(request.ids)];
+  const lifecycles = new Map<string, Lifecycle>();
+  for (const stream of streams) {
+    const entry = core.book.get(stream);
+    if (entry !== undefined) lifecycles.set(stream, entry.lifecycle);
+  }
+  const terms = streams.map((name) => ({ kind: TermKind.stream, name }));
+  const [heads, events, matches] = await Promise.all([
+    core.terms.load(core.kv, terms, head.position),
+    ids.length > 0 ? eventsById(core, ids, head.position) : new Map<string, StoredEvent>(),
+    Promise.all(request.conditions.map((each) => matchAfter(core, each, head.position))),
+  ]);
+  const versions = new Map<string, number>();
+  for (let i = 0; i < streams.length; i++) {
+    versions.set(streams[i] as string, heads[i]?.count ?? 0);
+  }
+  return { head, versions, lifecycles, events, matches };
+}
+
+async function eventsById(
+  core: Core,
+  ids: readonly string[],
+  head: number,
+): Promise<Map<string, StoredEvent>> {
+  const keys = ids.map((id) => idKey(id, 0));
+  const values = await core.kv.getMany(keys);
+  const found = new Map<string, StoredEvent>();
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i];
+    if (!value) continue;
+    const id = ids[i] as string;
+    const body = unseal(keys[i] as Uint8Array, value);
+    if (!body) throw corruption(`the index entry of event id ${id} fails its CRC`);
+    const position = readUint64(body, 0);
+    if (position > head) continue;
+    const event = await eventAt(core, position, head);
+    if (event.id !== id)
+      throw corruption("an event id's index entry is wrong", { first: position });
+    found.set(id, event);
+  }
+  return found;
+}
+
+/** The event at a position at or before the head. Throws CORRUPTION. */
+async function eventAt(core: Core, position: number, head: number): Promise<StoredEvent> {
+  const chunk = await chunkHolding(core, position, head);
+  const offsets = frameOffsets(chunk);
+  const ordinal = position - chunk.first;
+  const record = recordOf(chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]));
+  if (scanPlace(record).position !== position) {
+    throw corruption("a record disagrees with its place", { first: position });
+  }
+  return storedEventOf(record);
+}
+
+/** The position of an event that matches after `after`, or 0. Mostly answered from memory. */
+async function matchAfter(core: Core, condition: AppendCondition, head: number): Promise<number> {
+  const { query, after } = condition;
+  if (after >= head) return 0;
+  const positions = { first: after + 1, last: head };
+  if (query.items.length === 0) return newestMatch(core, [], positions, head);
+  const possible: QueryItem[] = [];
+  for (const item of query.items) {
+    if (await canMatchAfter(core, item, after, head)) possible.push(item);
+  }
+  return possible.length === 0 ? 0 : newestMatch(core, possible, positions, head);
+}
+
+/** Whether each part of the item is on some event after `after`. */
+async function canMatchAfter(
+  core: Core,
+  item: QueryItem,
+  after: number,
+  head: number,
+): Promise<boolean> {
+  for (const terms of await groupsOf(core, item, head)) {
+    const heads = await core.terms.load(core.kv, terms, head);
+    if (heads.every((each) => each.last <= after)) return false;
+  }
+  return true;
+}
+
+async function newestMatch(
+  core: Core,
+  items: readonly QueryItem[],
+  positions: Range,
+  head: number,
+): Promise<number> {
+  const read: StorageRead = {
+    selection: { kind: "query", query: { items } },
+    direction: "backwards",
+    positions,
+    asOf: head,
+    slabBytes: 1,
+    slabEvents: 1,
+  };
+  for await (const slab of readEvents(core, read, head)) {
+    const frame = slab.frames[0];
+    if (frame) return scanPlace(recordOf(frame)).position;
+  }
+  return 0;
+}

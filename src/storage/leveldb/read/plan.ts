@@ -1,0 +1,116 @@
+// How a selection is found: by walking the log, or by the postings of the terms that narrow it
+// most. A plan only narrows; what matches is decided by domain/query.ts on the records themselves.
+
+import { categoryOf } from "../../../domain/event.ts";
+import { positionMax } from "../../../domain/limits.ts";
+import { possibleStreams, type QueryItem } from "../../../domain/query.ts";
+import type { StorageRead } from "../../storage.ts";
+import type { Core } from "../state/open-store.ts";
+import { TermKind } from "../format/keys.ts";
+import { namesWithPrefix } from "./names.ts";
+import type { TermHead } from "../state/term-table.ts";
+import type { Term } from "../state/terms.ts";
+
+export type Plan =
+  | { readonly kind: "scan" }
+  | { readonly kind: "terms"; readonly terms: readonly TermHead[] };
+
+const scan: Plan = { kind: "scan" };
+/** Beyond this share of the log, walking it is cheaper than following postings. */
+const scanShare = 0.25;
+const categoriesMax = 256;
+
+/** A plan as of `head`. The terms together cover every event that can match. */
+export async function planFor(core: Core, read: StorageRead, head: number): Promise<Plan> {
+  const { selection, versions } = read;
+  if (selection.kind === "all") return scan;
+  if (selection.kind === "stream") {
+    const term = { kind: TermKind.stream, name: selection.stream };
+    // Versions are searched from the stream's head; a whole stream is read without asking for it.
+    const terms =
+      versions === undefined
+        ? [await core.terms.find(core.kv, term, head)]
+        : await core.terms.load(core.kv, [term], head);
+    return { kind: "terms", terms };
+  }
+  const { items } = selection.query;
+  if (items.length === 0) return scan;
+  const chosen = new Map<string, TermHead>();
+  let count = 0;
+  for (const item of items) {
+    const narrowest = await narrowestGroup(core, item, head);
+    if (!narrowest) return scan;
+    for (const [term, found] of narrowest) {
+      const key = `${term.kind}${term.name}`;
+      if (found.count === 0 || chosen.has(key)) continue;
+      chosen.set(key, found);
+      count += found.count === positionMax ? 0 : found.count;
+    }
+  }
+  if (count > head * scanShare && head > 1_000) return scan;
+  return { kind: "terms", terms: [...chosen.values()] };
+}
+
+type Group = readonly (readonly [Term, TermHead])[];
+
+/** Of an item's parts, the one with the fewest events. Undefined: only a scan finds the item. */
+async function narrowestGroup(
+  core: Core,
+  item: QueryItem,
+  head: number,
+): Promise<Group | undefined> {
+  let best: Group | undefined;
+  let bestCount = Number.POSITIVE_INFINITY;
+  const groups = await groupsOf(core, item, head);
+  const [only] = groups;
+  if (only && groups.length === 1 && only.every(({ kind }) => kind === TermKind.tag)) {
+    // Nothing to choose from, and a tag is on few events: how many need not be asked.
+    return Promise.all(
+      only.map(async (term) => [term, await core.terms.find(core.kv, term, head)] as const),
+    );
+  }
+  for (const terms of groups) {
+    const heads = await core.terms.load(core.kv, terms, head);
+    let count = 0;
+    for (const found of heads) count += found.count;
+    if (count >= bestCount) continue;
+    best = terms.map((term, i) => [term, heads[i] as TermHead] as const);
+    bestCount = count;
+  }
+  return best;
+}
+
+/** The parts of an item, each as the terms of which at least one is on every matching event. */
+export async function groupsOf(core: Core, item: QueryItem, head: number): Promise<Term[][]> {
+  const groups: Term[][] = [];
+  const named = (kind: TermKind, names: readonly string[]) => names.map((name) => ({ kind, name }));
+  if (item.streams.length > 0) groups.push(named(TermKind.stream, possibleStreams(item)));
+  else if (item.streamPrefixes.length > 0) {
+    const categories = await categoriesOf(core, item.streamPrefixes, head);
+    if (categories) groups.push(named(TermKind.category, categories));
+  }
+  if (item.types.length > 0) groups.push(named(TermKind.type, item.types));
+  for (const tag of item.tags) groups.push(named(TermKind.tag, [tag]));
+  return groups;
+}
+
+/** The categories of streams that begin with the prefixes; undefined: they are too many. */
+async function categoriesOf(
+  core: Core,
+  prefixes: readonly string[],
+  head: number,
+): Promise<string[] | undefined> {
+  const categories = new Set<string>();
+  for (const prefix of prefixes) {
+    if (prefix.includes("-")) {
+      categories.add(categoryOf(prefix));
+      continue;
+    }
+    const page = { prefix, after: "", limit: categoriesMax + 1 };
+    for (const name of await namesWithPrefix(core, TermKind.category, page, head)) {
+      categories.add(name);
+    }
+    if (categories.size > categoriesMax) return undefined;
+  }
+  return [...categories];
+}

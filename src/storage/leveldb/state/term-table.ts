@@ -1,0 +1,281 @@
+// What is remembered of terms between commits: some 70 bytes for a term with a short name, in flat
+// arrays, so that two million of them are neither objects for the garbage collector to visit nor
+// strings for it to mark. Terms are spread over shards by their hash; a shard is small enough to be
+// enlarged, or tidied, within a turn. When one is full, terms that were not used for a round make
+// room.
+
+import { keyedHash, randomKey } from "./keyed-hash.ts";
+import type { TermKind, TermNumber } from "../format/keys.ts";
+
+/** A term as of some head. Never changed: a commit replaces it. */
+export interface TermHead {
+  /** 0: no event carries the term. */
+  readonly number: TermNumber;
+  readonly count: number;
+  /** The last position of the last chunk with such an event; 0: none. */
+  readonly lastChunk: number;
+  /** The position of the last such event; 0: none. */
+  readonly last: number;
+}
+
+export const noTerm: TermHead = Object.freeze({
+  number: 0,
+  count: 0,
+  lastChunk: 0,
+  last: 0,
+});
+
+const shardBits = 6;
+const shardCount = 1 << shardBits;
+const slotsFirst = 16;
+const nameWordsFirst = 64;
+/** Longer ones are not remembered. */
+const nameWordsMax = 0xffff;
+const hashKey = randomKey();
+
+/**
+ * What is asked for: a word of its kind and how its length ends, then its name, in whole words.
+ * Grows with the longest name.
+ */
+let askedBytes = Buffer.alloc(2_048);
+let asked = wordsOf(askedBytes);
+
+export class TermTable {
+  private readonly slotsMax: number;
+  private readonly shards: (Shard | undefined)[] = [];
+
+  /** At least about so many terms are remembered. */
+  constructor(termsMax: number) {
+    this.slotsMax = Math.max(1, Math.ceil(termsMax / shardCount));
+  }
+
+  get(kind: TermKind, name: string): TermHead | undefined {
+    const length = ask(kind, name);
+    const hash = keyedHash(hashKey, asked, length);
+    return this.shards[hash >>> (32 - shardBits)]?.get(hash, length);
+  }
+
+  set(kind: TermKind, name: string, head: TermHead): void {
+    const length = ask(kind, name);
+    if (length > nameWordsMax) return;
+    const hash = keyedHash(hashKey, asked, length);
+    const place = hash >>> (32 - shardBits);
+    (this.shards[place] ??= new Shard(this.slotsMax)).set(hash, length, head);
+  }
+
+  clear(): void {
+    this.shards.length = 0;
+  }
+}
+
+/** Writes kind and name to where they are looked for; answers how many words they are. */
+function ask(kind: TermKind, name: string): number {
+  const size = name.length;
+  // A UTF-16 unit takes at most three bytes.
+  if (askedBytes.length < size * 3 + 8) {
+    askedBytes = Buffer.alloc((size + 2) * 8);
+    asked = wordsOf(askedBytes);
+  }
+  const words = asked;
+  let count = 1;
+  let seen = 0;
+  let i = 0;
+  for (; i + 4 <= size; i += 4) {
+    const a = name.charCodeAt(i);
+    const b = name.charCodeAt(i + 1);
+    const c = name.charCodeAt(i + 2);
+    const d = name.charCodeAt(i + 3);
+    seen |= a | b | c | d;
+    words[count++] = a | (b << 8) | (c << 16) | (d << 24);
+  }
+  if (i < size) {
+    let word = 0;
+    for (let shift = 0; i < size; i++, shift += 8) {
+      const code = name.charCodeAt(i);
+      seen |= code;
+      word |= code << shift;
+    }
+    words[count++] = word;
+  }
+  let bytes = size;
+  if (seen >= 0x80) {
+    bytes = askedBytes.write(name, 4);
+    count = 1 + ((bytes + 3) >>> 2);
+    askedBytes.fill(0, 4 + bytes, count * 4);
+  }
+  words[0] = (kind << 2) | (bytes & 3);
+  return count;
+}
+
+function wordsOf(bytes: Buffer): Int32Array {
+  return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
+}
+
+/** Open addressing with linear probing; `index` holds slot + 1, and 0 where nothing is. */
+class Shard {
+  private readonly slotsMax: number;
+  private count = 0;
+  private hand = 0;
+  private slots = 0;
+  private index = new Int32Array(0);
+  private hashes = new Uint32Array(0);
+  private nameAt = new Uint32Array(0);
+  private nameLength = new Uint16Array(0);
+  private used = new Uint8Array(0);
+  private numbers = new Float64Array(0);
+  private counts = new Float64Array(0);
+  private lastChunks = new Float64Array(0);
+  private lasts = new Float64Array(0);
+  private names = new Int32Array(nameWordsFirst);
+  private namesEnd = 0;
+  private namesDead = 0;
+
+  constructor(slotsMax: number) {
+    this.slotsMax = slotsMax;
+    this.enlarge(Math.min(slotsFirst, slotsMax));
+  }
+
+  get(hash: number, length: number): TermHead | undefined {
+    const slot = this.find(hash, length);
+    if (slot < 0) return undefined;
+    this.used[slot] = 1;
+    return {
+      number: this.numbers[slot] as number,
+      count: this.counts[slot] as number,
+      lastChunk: this.lastChunks[slot] as number,
+      last: this.lasts[slot] as number,
+    };
+  }
+
+  set(hash: number, length: number, head: TermHead): void {
+    let slot = this.find(hash, length);
+    if (slot < 0) {
+      slot = this.freeSlot();
+      this.hashes[slot] = hash;
+      this.keepName(slot, length);
+      this.enter(slot);
+      // What is used once makes room before what is used again.
+      this.used[slot] = 0;
+    } else {
+      this.used[slot] = 1;
+    }
+    this.numbers[slot] = head.number;
+    this.counts[slot] = head.count;
+    this.lastChunks[slot] = head.lastChunk;
+    this.lasts[slot] = head.last;
+  }
+
+  private find(hash: number, length: number): number {
+    const { index } = this;
+    const mask = index.length - 1;
+    for (let at = hash & mask; ; at = (at + 1) & mask) {
+      const slot = (index[at] as number) - 1;
+      if (slot < 0) return -1;
+      if (this.hashes[slot] === hash && this.isNamed(slot, length)) return slot;
+    }
+  }
+
+  private isNamed(slot: number, length: number): boolean {
+    if (this.nameLength[slot] !== length) return false;
+    const { names } = this;
+    const words = asked;
+    const from = this.nameAt[slot] as number;
+    for (let i = 0; i < length; i++) if (names[from + i] !== words[i]) return false;
+    return true;
+  }
+
+  private freeSlot(): number {
+    if (this.count < this.slots) return this.count++;
+    if (this.slots >= this.slotsMax) return this.evict();
+    this.enlarge(Math.min(this.slots * 2, this.slotsMax));
+    return this.count++;
+  }
+
+  /** A slot whose term was not used since the hand last passed. */
+  private evict(): number {
+    for (;;) {
+      const slot = this.hand;
+      this.hand = (slot + 1) % this.slotsMax;
+      if (this.used[slot] === 1) {
+        this.used[slot] = 0;
+        continue;
+      }
+      this.namesDead += this.nameLength[slot] as number;
+      this.nameLength[slot] = 0;
+      this.leave(slot);
+      return slot;
+    }
+  }
+
+  private enter(slot: number): void {
+    const { index } = this;
+    const mask = index.length - 1;
+    let at = (this.hashes[slot] as number) & mask;
+    while (index[at] !== 0) at = (at + 1) & mask;
+    index[at] = slot + 1;
+  }
+
+  /** Takes a slot out of the index, and moves up what was entered behind it. */
+  private leave(slot: number): void {
+    const { index } = this;
+    const mask = index.length - 1;
+    let gap = (this.hashes[slot] as number) & mask;
+    while (index[gap] !== slot + 1) gap = (gap + 1) & mask;
+    for (let at = (gap + 1) & mask; index[at] !== 0; at = (at + 1) & mask) {
+      const home = (this.hashes[(index[at] as number) - 1] as number) & mask;
+      if (((at - home) & mask) < ((at - gap) & mask)) continue;
+      index[gap] = index[at] as number;
+      gap = at;
+    }
+    index[gap] = 0;
+  }
+
+  private keepName(slot: number, length: number): void {
+    if (this.namesEnd + length > this.names.length) this.tidyNames(length);
+    this.names.set(asked.subarray(0, length), this.namesEnd);
+    this.nameAt[slot] = this.namesEnd;
+    this.nameLength[slot] = length;
+    this.namesEnd += length;
+  }
+
+  /** Room for one more name: without those that are gone, and larger where that is not enough. */
+  private tidyNames(length: number): void {
+    const from = this.names;
+    const needed = this.namesEnd - this.namesDead + length;
+    const into = new Int32Array(Math.max(from.length, needed + Math.ceil(needed / 2)));
+    let end = 0;
+    for (let slot = 0; slot < this.count; slot++) {
+      const size = this.nameLength[slot] as number;
+      const at = this.nameAt[slot] as number;
+      into.set(from.subarray(at, at + size), end);
+      this.nameAt[slot] = end;
+      end += size;
+    }
+    this.names = into;
+    this.namesEnd = end;
+    this.namesDead = 0;
+  }
+
+  private enlarge(slots: number): void {
+    this.slots = slots;
+    this.hashes = enlarged(this.hashes, new Uint32Array(slots));
+    this.nameAt = enlarged(this.nameAt, new Uint32Array(slots));
+    this.nameLength = enlarged(this.nameLength, new Uint16Array(slots));
+    this.used = enlarged(this.used, new Uint8Array(slots));
+    this.numbers = enlarged(this.numbers, new Float64Array(slots));
+    this.counts = enlarged(this.counts, new Float64Array(slots));
+    this.lastChunks = enlarged(this.lastChunks, new Float64Array(slots));
+    this.lasts = enlarged(this.lasts, new Float64Array(slots));
+    // At least a third of the index is empty.
+    this.index = new Int32Array(2 ** Math.ceil(Math.log2(slots * 1.5)));
+    for (let slot = 0; slot < this.count; slot++) this.enter(slot);
+  }
+}
+
+function enlarged<T extends Uint8Array | Uint16Array | Uint32Array | Float64Array>(
+  from: T,
+  to: T,
+): T {
+  to.set(from);
+  return to;
+}

@@ -1,0 +1,134 @@
+// The dictionary of terms and what is known about each: its number, how many events carry it, and
+// where the last of them is. Answers are as of a head: a commit in flight is never seen. The cache
+// is only ever ahead of the disk by what a finished commit told it.
+
+import { corruption } from "../../../domain/errors.ts";
+import { positionMax } from "../../../domain/limits.ts";
+import { unseal } from "../format/checksum.ts";
+import { bornAt, postingKey, readUint64, termKey } from "../format/keys.ts";
+import type { TermKind, TermNumber } from "../format/keys.ts";
+import type { Kv } from "../kv/kv.ts";
+import { lastPosition, openPosting } from "../format/posting.ts";
+import { noTerm, TermTable, type TermHead } from "./term-table.ts";
+
+export interface Term {
+  readonly kind: TermKind;
+  readonly name: string;
+}
+
+/** A million streams, a million tags, and some; at 70 bytes for one with a short name. */
+const rememberedTermsMax = 2_200_000;
+const seeksAtOnceMax = 64;
+
+export class Terms {
+  private readonly table = new TermTable(rememberedTermsMax);
+  /** The head that what is kept is true of: what was loaded as of another one is not kept. */
+  private head: number;
+
+  constructor(head: number) {
+    this.head = head;
+  }
+
+  /** What is known without I/O. */
+  peek(kind: TermKind, name: string): TermHead | undefined {
+    return this.table.get(kind, name);
+  }
+
+  /** The terms as of `head`, in their order. Throws CORRUPTION. */
+  async load(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {
+    const found = terms.map((term) => this.peek(term.kind, term.name));
+    const missing: number[] = [];
+    for (let i = 0; i < found.length; i++) if (!found[i]) missing.push(i);
+    if (missing.length > 0) {
+      const loaded = await this.loadMissing(
+        kv,
+        missing.map((i) => terms[i] as Term),
+        head,
+      );
+      missing.forEach((i, at) => {
+        const { kind, name } = terms[i] as Term;
+        found[i] = loaded[at] as TermHead;
+        if (head === this.head && !this.table.get(kind, name)) {
+          this.table.set(kind, name, loaded[at] as TermHead);
+        }
+      });
+    }
+    return found as TermHead[];
+  }
+
+  /**
+   * A term of which only the postings are wanted: without I/O where it is known, else its number
+   * alone, and then its postings are taken to go on up to any head. Throws CORRUPTION.
+   */
+  async find(kv: Kv, term: Term, head: number): Promise<TermHead> {
+    const known = this.peek(term.kind, term.name);
+    if (known) return known;
+    const key = termKey(term.kind, term.name);
+    const [value] = await kv.getMany([key]);
+    const number = value ? openTermNumber(key, value) : 0;
+    if (number === 0 || bornAt(number) > head) return noTerm;
+    return { number, count: positionMax, lastChunk: positionMax, last: positionMax };
+  }
+
+  /** A commit is durable: the head is at `position`, and these terms are now as given. */
+  apply(updates: Iterable<readonly [Term, TermHead]>, position: number): void {
+    this.head = position;
+    for (const [{ kind, name }, head] of updates) this.table.set(kind, name, head);
+  }
+
+  /** Forgets everything: the disk is the truth again, and its head is at `position`. */
+  reset(position: number): void {
+    this.head = position;
+    this.table.clear();
+  }
+
+  private async loadMissing(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {
+    const keys = terms.map((term) => termKey(term.kind, term.name));
+    const values = await kv.getMany(keys);
+    const heads: TermHead[] = Array.from({ length: terms.length }, () => noTerm);
+    const seeks: number[] = [];
+    for (let i = 0; i < values.length; i++) if (values[i]) seeks.push(i);
+    for (let at = 0; at < seeks.length; at += seeksAtOnceMax) {
+      await Promise.all(
+        seeks.slice(at, at + seeksAtOnceMax).map(async (i) => {
+          const number = openTermNumber(keys[i] as Uint8Array, values[i] as Uint8Array);
+          heads[i] = await loadHead(kv, number, head);
+        }),
+      );
+    }
+    return heads;
+  }
+}
+
+/** The number under a term's key. Throws CORRUPTION. */
+export function openTermNumber(key: Uint8Array, value: Uint8Array): TermNumber {
+  const body = unseal(key, value);
+  if (body?.length !== 8) throw corruption("an entry of the term dictionary fails its CRC");
+  return readUint64(body, 0);
+}
+
+/** A term of known number as of `head`. Throws CORRUPTION where its postings are gone. */
+export async function loadHead(kv: Kv, number: TermNumber, head: number): Promise<TermHead> {
+  const [entry] = await kv.page({
+    first: postingKey(number, 0),
+    last: postingKey(number, head),
+    reverse: true,
+    limit: 1,
+  });
+  if (!entry) {
+    const born = bornAt(number);
+    if (born <= head) {
+      throw corruption(`the index entries of a term first seen at ${born} are missing`, {
+        first: born,
+      });
+    }
+    return noTerm;
+  }
+  const posting = openPosting(entry[0], entry[1]);
+  return {
+    number,
+    count: posting.before + posting.ordinals.length,
+    lastChunk: posting.chunkLast,
+    last: lastPosition(posting),
+  };
+}

@@ -1,0 +1,223 @@
+// Reclaiming the space of removed events, one batch at a time: chunks are rewritten with stubs in
+// the place of events that are gone for good, and the streams' postings without their records. The
+// system event that records it is in the same LevelDB batch: all of it is there after a crash, or
+// nothing.
+//
+// This is the one place that overwrites keys, which elsewhere is forbidden, because this LevelDB
+// can serve a stale value of an overwritten key. Here that does no harm: a stale chunk or posting
+// is the one that was there before, sound and in the chain, and whatever it still holds of removed
+// events is hidden from every answer by the book, as it was before.
+
+import { composeFrame, scanPlace, scanStream } from "../../../domain/record.ts";
+import { removalEvent, type RemovedOfStream } from "../../../domain/lifecycle/removal-event.ts";
+import { corruption } from "../../../domain/errors.ts";
+import type { CommitEvent } from "../../../domain/event.ts";
+import {
+  frameOffsets,
+  hashOf,
+  isIdFromClient,
+  presentHashOf,
+  recordOf,
+  withFrames,
+  type Chunk,
+} from "../format/chunk.ts";
+import type { Core } from "../state/open-store.ts";
+import type { OwnCommit } from "../write/engine.ts";
+import { chunkKey, postingKey, TermKind, termKey, type TermNumber } from "../format/keys.ts";
+import type { Entry } from "../kv/kv.ts";
+import { composePosting, openPosting, type Posting } from "../format/posting.ts";
+import { composeStub, isStub } from "../format/removed-record.ts";
+import { openTermNumber } from "../state/terms.ts";
+
+/** Up to which version the events of a stream are gone, and by which lifecycle event. */
+export interface Bound {
+  readonly gone: number;
+  readonly policy: number;
+}
+
+export type Bounds = ReadonlyMap<string, Bound>;
+
+/** A chunk that is to be rewritten. */
+export interface ChunkPlan {
+  readonly chunk: Chunk;
+  readonly frames: readonly Uint8Array[];
+  /** How many of its events become stubs, by stream. */
+  readonly removed: ReadonlyMap<string, number>;
+  /** The streams' postings as they will be. */
+  readonly postings: readonly RewrittenPosting[];
+  /** Bytes of the values that are replaced, and of what replaces them; about. */
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
+}
+
+export interface RewrittenPosting {
+  readonly term: TermNumber;
+  readonly entry: Entry;
+  readonly freed: number;
+}
+
+/** Undefined: nothing of the chunk is to be reclaimed. Throws CORRUPTION. */
+export async function planChunk(
+  core: Core,
+  chunk: Chunk,
+  bounds: Bounds,
+): Promise<ChunkPlan | undefined> {
+  const offsets = frameOffsets(chunk);
+  const frames: Uint8Array[] = [];
+  const removed = new Map<string, number>();
+  for (let i = 0; i < chunk.count; i++) {
+    const frame = chunk.records.subarray(offsets[i], offsets[i + 1]);
+    const record = recordOf(frame);
+    const stream = scanStream(record);
+    const bound = stream === "" ? undefined : bounds.get(stream);
+    const isGone = bound !== undefined && scanPlace(record).version <= bound.gone;
+    if (!isGone || isStub(record)) {
+      frames.push(frame);
+      continue;
+    }
+    frames.push(composeStub(record, isIdFromClient(chunk, i), bound.policy));
+    removed.set(stream, (removed.get(stream) ?? 0) + 1);
+  }
+  if (removed.size === 0) return undefined;
+  const postings = await planPostings(core, chunk, [...removed.keys()], frames);
+  let bytesBefore = chunk.value.length;
+  let bytesAfter = frames.reduce((bytes, frame) => bytes + frame.length, 0);
+  for (const { entry, freed } of postings) {
+    bytesBefore += entry[1].length + freed;
+    bytesAfter += entry[1].length;
+  }
+  return { chunk, frames, removed, postings, bytesBefore, bytesAfter };
+}
+
+/** The streams' postings in the chunk, looked up together: they may be as many as its events. */
+async function planPostings(
+  core: Core,
+  chunk: Chunk,
+  streams: readonly string[],
+  frames: readonly Uint8Array[],
+): Promise<RewrittenPosting[]> {
+  const terms = await numbersOf(core, streams);
+  const keys = terms.map((term) => postingKey(term, chunk.last));
+  const values = await core.kv.getMany(keys);
+  return streams.map((stream, i) => {
+    const [term, key, value] = [terms[i] as TermNumber, keys[i] as Uint8Array, values[i]];
+    const posting = value && openPosting(key, value);
+    const stubs = posting && stubsIn(posting, stream, frames);
+    if (stubs === undefined || posting?.chunkFirst !== chunk.first) throw missing(chunk, stream);
+    const { before, ordinals } = posting;
+    const rewritten = composePosting(key, before, chunk.count, ordinals, [], stubs);
+    return { term, entry: [key, rewritten], freed: (value?.length ?? 0) - rewritten.length };
+  });
+}
+
+async function numbersOf(core: Core, streams: readonly string[]): Promise<TermNumber[]> {
+  const numbers = streams.map((name) => core.terms.peek(TermKind.stream, name)?.number ?? 0);
+  const unknown = streams.filter((_, i) => numbers[i] === 0);
+  if (unknown.length === 0) return numbers;
+  const keys = unknown.map((name) => termKey(TermKind.stream, name));
+  const values = await core.kv.getMany(keys);
+  let next = 0;
+  return numbers.map((known) => {
+    if (known !== 0) return known;
+    const [key, value] = [keys[next] as Uint8Array, values[next]];
+    next++;
+    return value ? openTermNumber(key, value) : 0;
+  });
+}
+
+/** How many of the posting's events are stubs: its first ones. Undefined: it is of others. */
+function stubsIn(
+  { ordinals }: Posting,
+  stream: string,
+  frames: readonly Uint8Array[],
+): number | undefined {
+  let stubs = 0;
+  for (const [i, ordinal] of ordinals.entries()) {
+    const frame = frames[ordinal];
+    if (frame === undefined || scanStream(recordOf(frame)) !== stream) return undefined;
+    if (isStub(recordOf(frame))) stubs = i + 1;
+  }
+  return stubs;
+}
+
+function missing(chunk: Chunk, stream: string): Error {
+  return corruption("the index of a stream disagrees with the log", {
+    first: chunk.first,
+    last: chunk.last,
+    stream,
+  });
+}
+
+/** What a batch did, for whoever counts. */
+export interface BatchOutcome {
+  readonly chunks: number;
+  readonly events: number;
+  readonly bytesFreed: number;
+}
+
+export function outcomeOf(plans: readonly ChunkPlan[]): BatchOutcome {
+  let [events, bytesFreed] = [0, 0];
+  for (const { removed, bytesBefore, bytesAfter } of plans) {
+    for (const count of removed.values()) events += count;
+    bytesFreed += bytesBefore - bytesAfter;
+  }
+  return { chunks: plans.length, events, bytesFreed };
+}
+
+/**
+ * The commit that rewrites the chunks, at the head as it is. `judgedAt` is the time by which events
+ * were taken for too old: it is recorded, so that they never come back.
+ */
+export async function composeReclaim(
+  core: Core,
+  plans: readonly ChunkPlan[],
+  bounds: Bounds,
+  judgedAt: number,
+): Promise<OwnCommit> {
+  const { head } = core;
+  const recordedIn = head.position + 1;
+  const rewritten = plans.map(({ chunk, frames }) =>
+    withFrames(chunk, frames, { recordedIn, originalHash: hashOf(chunk) }),
+  );
+  const { events, bytesFreed } = outcomeOf(plans);
+  const removal = removalEvent(crypto.randomUUID(), {
+    chunks: rewritten.map((chunk) => {
+      return { first: chunk.first, last: chunk.last, sha256: presentHashOf(chunk) };
+    }),
+    events,
+    bytes: bytesFreed,
+    streams: streamsOf(plans, bounds),
+  });
+  const recordedAt = Math.max(core.clock(), head.recordedAt, judgedAt);
+  const { id, stream, type, tags, idFromClient, body } = removal;
+  const term = { kind: TermKind.stream, name: stream };
+  const [known] = await core.terms.load(core.kv, [term], head.position);
+  const version = (known?.count ?? 0) + 1;
+  const frame = composeFrame(body, version, recordedIn, recordedAt);
+  const place = { version, position: recordedIn };
+  const event: CommitEvent = { id, stream, type, tags, idFromClient, ...place, frame };
+  core.reclaimedAt = Math.max(core.reclaimedAt, judgedAt);
+  return {
+    commit: { after: head, recordedAt, events: [event] },
+    also(batch) {
+      for (const chunk of rewritten) batch.put(chunkKey(chunk.last), chunk.value);
+      for (const { postings } of plans) {
+        for (const { entry } of postings) batch.put(entry[0], entry[1]);
+      }
+    },
+    stored() {
+      for (const chunk of rewritten) core.tail.replace(chunk);
+    },
+  };
+}
+
+function streamsOf(plans: readonly ChunkPlan[], bounds: Bounds): RemovedOfStream[] {
+  const counts = new Map<string, number>();
+  for (const { removed } of plans) {
+    for (const [stream, count] of removed) counts.set(stream, (counts.get(stream) ?? 0) + count);
+  }
+  return [...counts].map(([stream, events]) => {
+    const { gone, policy } = bounds.get(stream) as Bound;
+    return { stream, events, before: gone + 1, policy };
+  });
+}

@@ -1,0 +1,288 @@
+// The index as it must be, derived once more from the chunks and compared with what is stored: for
+// every event its terms, their postings with their counts, and its id. Written apart from commit.ts
+// on purpose: two derivations that agree are worth more than one that agrees with itself.
+
+import { isDeepStrictEqual } from "node:util";
+import { AnnalsError } from "../../../domain/errors.ts";
+import { categoryOf } from "../../../domain/event.ts";
+import { scanRecord, scanRecordedAt } from "../../../domain/record.ts";
+import { unseal } from "../format/checksum.ts";
+import { frameOffsets, isIdFromClient, recordOf, type Chunk } from "../format/chunk.ts";
+import {
+  bornAt,
+  idKey,
+  postingKey,
+  readUint64,
+  TermKind,
+  termKey,
+  termNumber,
+  type TermNumber,
+} from "../format/keys.ts";
+import type { ReadableKv } from "../kv/kv.ts";
+import { framesIn, openPosting, type Posting } from "../format/posting.ts";
+import { isStub } from "../format/removed-record.ts";
+import { openTermNumber } from "../state/terms.ts";
+
+const rememberedMax = 100_000;
+
+/** How many entries the chunks so far account for. */
+export interface IndexTotals {
+  terms: number;
+  postings: number;
+  ids: number;
+}
+
+interface CheckedEvent {
+  readonly id: string;
+  readonly stream: string;
+  readonly version: number;
+  readonly position: number;
+  readonly frame: Uint8Array;
+  readonly idFromClient: boolean;
+}
+
+/** A term on events of the chunk at hand. */
+interface Occurrence {
+  readonly key: Uint8Array;
+  readonly name: string;
+  readonly ordinals: number[];
+  /** The number the term gets if this is where it is born. */
+  readonly born: TermNumber;
+  readonly isStream: boolean;
+}
+
+interface Known {
+  readonly number: TermNumber;
+  readonly count: number;
+}
+
+export class IndexCheck {
+  readonly totals: IndexTotals = { terms: 0, postings: 0, ids: 0 };
+  private readonly kv: ReadableKv;
+  private readonly found: (finding: string) => void;
+  /** Numbers and counts of terms, as of the last chunk; bounded: the oldest go first. */
+  private readonly known = new Map<string, Known>();
+
+  constructor(kv: ReadableKv, found: (finding: string) => void) {
+    this.kv = kv;
+    this.found = found;
+  }
+
+  /** Chunks come in order, each once. */
+  async check(chunk: Chunk): Promise<void> {
+    const events = this.eventsOf(chunk);
+    if (!events) return;
+    const occurrences = [...occurrencesIn(events).values()];
+    const known = await this.recall(occurrences, chunk);
+    await this.checkPostings(chunk, events, occurrences, known);
+    await this.checkIds(events);
+  }
+
+  /** The chunk's events, each at its place; undefined where they cannot be told apart. */
+  private eventsOf(chunk: Chunk): CheckedEvent[] | undefined {
+    try {
+      const offsets = frameOffsets(chunk);
+      return Array.from({ length: chunk.count }, (_, ordinal) => {
+        const frame = chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]);
+        const record = recordOf(frame);
+        const event = scanRecord(record);
+        const position = chunk.first + ordinal;
+        if (event.position !== position || scanRecordedAt(record) !== chunk.recordedAt) {
+          this.found(`the record at position ${position} disagrees with its chunk`);
+        }
+        return { ...event, position, frame, idFromClient: isIdFromClient(chunk, ordinal) };
+      });
+    } catch (error) {
+      if (!(error instanceof AnnalsError || error instanceof RangeError)) throw error;
+      this.found(`positions ${chunk.first} to ${chunk.last} make no sense: ${error.message}`);
+      return undefined;
+    }
+  }
+
+  /** What is known of the terms before the chunk: from memory, or from the index itself. */
+  private async recall(
+    occurrences: readonly Occurrence[],
+    chunk: Chunk,
+  ): Promise<(Known | undefined)[]> {
+    const known = occurrences.map(({ name }) => this.known.get(name));
+    const absent = occurrences.flatMap((each, i) => (known[i] ? [] : [{ ...each, i }]));
+    if (absent.length === 0) return known;
+    const values = await this.kv.getMany(absent.map(({ key }) => key));
+    for (const [at, { key, name, born, i }] of absent.entries()) {
+      const number = this.numberOf(key, values[at], name, chunk);
+      if (number === undefined) continue;
+      if (bornAt(number) >= chunk.first && number !== born) {
+        this.found(`${name} has number ${number} in the dictionary, not ${born}`);
+      }
+      const count = number === born ? 0 : await this.countBefore(number, chunk);
+      if (count === 0) this.totals.terms++;
+      known[i] = { number, count };
+    }
+    return known;
+  }
+
+  private numberOf(
+    key: Uint8Array,
+    value: Uint8Array | undefined,
+    name: string,
+    chunk: Chunk,
+  ): TermNumber | undefined {
+    try {
+      if (value) return openTermNumber(key, value);
+      this.found(`${name}, first seen up to position ${chunk.last}, is not in the dictionary`);
+    } catch (error) {
+      if (!(error instanceof AnnalsError)) throw error;
+      this.found(`${name}: ${error.message}`);
+    }
+    return undefined;
+  }
+
+  private async countBefore(number: TermNumber, chunk: Chunk): Promise<number> {
+    const [entry] = await this.kv.page({
+      first: postingKey(number, 0),
+      last: postingKey(number, chunk.first - 1),
+      reverse: true,
+      limit: 1,
+      fillCache: false,
+    });
+    if (!entry) return 0;
+    const posting = this.opened(entry[0], entry[1]);
+    return posting ? posting.before + posting.ordinals.length : Number.NaN;
+  }
+
+  private async checkPostings(
+    chunk: Chunk,
+    events: readonly CheckedEvent[],
+    occurrences: readonly Occurrence[],
+    known: readonly (Known | undefined)[],
+  ): Promise<void> {
+    const those = occurrences.flatMap((each, i) => {
+      const term = known[i];
+      return term ? [{ ...each, ...term, at: postingKey(term.number, chunk.last) }] : [];
+    });
+    const values = await this.kv.getMany(those.map(({ at }) => at));
+    for (const [i, { name, at, number, count, ordinals, isStream }] of those.entries()) {
+      this.totals.postings++;
+      this.remember(name, { number, count: count + ordinals.length });
+      const value = values[i];
+      const posting = value && this.opened(at, value);
+      if (!value) this.found(`${name} has no posting for positions up to ${chunk.last}`);
+      if (!posting) continue;
+      const frames = isStream ? ordinals.map((each) => (events[each] as CheckedEvent).frame) : [];
+      if (!isPosting(posting, chunk, count, ordinals, frames)) {
+        this.found(`the posting of ${name} for positions up to ${chunk.last} is wrong`);
+      }
+      if (isStream) this.checkVersions(events, ordinals, count, name);
+    }
+  }
+
+  private checkVersions(
+    events: readonly CheckedEvent[],
+    ordinals: readonly number[],
+    count: number,
+    name: string,
+  ): void {
+    for (const [i, ordinal] of ordinals.entries()) {
+      const { version, position } = events[ordinal] as CheckedEvent;
+      if (version === count + i + 1 || Number.isNaN(count)) continue;
+      this.found(`${name} has version ${version} at position ${position}, not ${count + i + 1}`);
+    }
+  }
+
+  private async checkIds(events: readonly CheckedEvent[]): Promise<void> {
+    const chosen = events.filter(({ idFromClient }) => idFromClient);
+    if (chosen.length === 0) return;
+    const keys = chosen.map(({ id }) => idKey(id, 0));
+    const values = await this.kv.getMany(keys);
+    for (const [i, { id, position }] of chosen.entries()) {
+      this.totals.ids++;
+      const value = values[i];
+      const body = value && unseal(keys[i] as Uint8Array, value);
+      if (body && readUint64(body, 0) === position) continue;
+      this.found(`the index does not lead from id ${id} to position ${position}`);
+    }
+  }
+
+  private opened(key: Uint8Array, value: Uint8Array): Posting | undefined {
+    try {
+      return openPosting(key, value);
+    } catch (error) {
+      if (!(error instanceof AnnalsError || error instanceof RangeError)) throw error;
+      this.found(`${error.message} (positions up to ${readUint64(key, 9)})`);
+      return undefined;
+    }
+  }
+
+  private remember(name: string, known: Known): void {
+    this.known.delete(name);
+    this.known.set(name, known);
+    if (this.known.size <= rememberedMax) return;
+    for (const oldest of this.known.keys()) {
+      this.known.delete(oldest);
+      return;
+    }
+  }
+}
+
+function isPosting(
+  posting: Posting,
+  chunk: Chunk,
+  before: number,
+  ordinals: readonly number[],
+  frames: readonly Uint8Array[],
+): boolean {
+  return (
+    posting.chunkFirst === chunk.first &&
+    (posting.before === before || Number.isNaN(before)) &&
+    posting.ordinals.length === ordinals.length &&
+    posting.ordinals.every((ordinal, i) => ordinal === ordinals[i]) &&
+    (posting.records.length === 0 || holds(posting.records, frames))
+  );
+}
+
+/**
+ * Long records are left to the chunk; what is kept must be what the chunk has. Space may be
+ * reclaimed between the reading of the one and of the other: then one of them has stubs.
+ */
+function holds(records: Uint8Array, frames: readonly Uint8Array[]): boolean {
+  if (Buffer.compare(records, Buffer.concat(frames)) === 0) return true;
+  const kept = framesIn(records);
+  return kept.length === frames.length && frames.every((frame, i) => isSame(frame, kept[i]));
+}
+
+function isSame(frame: Uint8Array, kept: Uint8Array | undefined): boolean {
+  if (kept === undefined || Buffer.compare(frame, kept) === 0) return kept !== undefined;
+  const [record, keptRecord] = [recordOf(frame), recordOf(kept)];
+  return isStub(record) && isDeepStrictEqual(scanRecord(record), scanRecord(keptRecord));
+}
+
+function occurrencesIn(events: readonly CheckedEvent[]): Map<string, Occurrence> {
+  const occurrences = new Map<string, Occurrence>();
+  for (const [ordinal, { frame, stream, position }] of events.entries()) {
+    const { type, tags } = scanRecord(recordOf(frame));
+    const add = (kind: TermKind, term: string, place: number): void => {
+      const name = `${kindNames[kind]} ${JSON.stringify(term)}`;
+      const known = occurrences.get(name);
+      if (known) {
+        known.ordinals.push(ordinal);
+        return;
+      }
+      occurrences.set(name, {
+        key: termKey(kind, term),
+        name,
+        ordinals: [ordinal],
+        born: termNumber(position, place),
+        isStream: kind === TermKind.stream,
+      });
+    };
+    if (stream !== "") {
+      add(TermKind.stream, stream, 0);
+      add(TermKind.category, categoryOf(stream), 1);
+    }
+    add(TermKind.type, type, 2);
+    for (const [i, tag] of tags.entries()) add(TermKind.tag, tag, 3 + i);
+  }
+  return occurrences;
+}
+
+const kindNames = { 1: "stream", 2: "category", 3: "type", 4: "tag" } as const;

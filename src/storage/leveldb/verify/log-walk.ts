@@ -1,0 +1,85 @@
+// Walking the log for what is wrong with it: every chunk checked by itself and against the one
+// before, in position, in time and by the hash chain. Unlike a read it does not end at a fault; it
+// names it and goes on. The audit, the scrubber and `annals verify` walk, backups too.
+
+import { AnnalsError } from "../../../domain/errors.ts";
+import { firstHash, hashOf, openChunk, previousHashOf, type Chunk } from "../format/chunk.ts";
+import { chunkKey, readUint64 } from "../format/keys.ts";
+import type { Entry, ReadableKv } from "../kv/kv.ts";
+
+const pageBytes = 1024 * 1024;
+const chunksPerPageMax = 1_000;
+
+export interface LogWalk {
+  /** The walk begins with the chunk that holds this position. */
+  readonly first: number;
+  /** The last position that must be there; where a chunk ends. */
+  readonly last: number;
+  /** The chunk that ends before `first`, where it is known: the first one must join it. */
+  readonly previous?: Chunk | undefined;
+  readonly found: (finding: string) => void;
+}
+
+/** The sound chunks of the range, in order. */
+export async function* walkLog(kv: ReadableKv, walk: LogWalk): AsyncGenerator<Chunk> {
+  const { last, found } = walk;
+  let { previous } = walk;
+  let next = walk.first;
+  let inside = previous === undefined;
+  while (next <= last) {
+    const entries = await kv.page({
+      first: chunkKey(next),
+      last: chunkKey(last),
+      limit: chunksPerPageMax,
+      bytesMax: pageBytes,
+      fillCache: false,
+    });
+    if (entries.length === 0) break;
+    for (const entry of entries) {
+      const chunk = opened(entry, next, found);
+      const end = readUint64(entry[0], 1);
+      if (chunk) {
+        const fault = faultBefore(chunk, next, inside);
+        if (fault) found(fault);
+        const joint = previous?.last === chunk.first - 1 ? previous : undefined;
+        for (const broken of jointFaults(chunk, joint)) found(broken);
+      }
+      inside = false;
+      previous = chunk;
+      next = end + 1;
+      if (chunk) yield chunk;
+    }
+  }
+  if (next <= last) found(`positions ${next} to ${last} are missing`);
+}
+
+function opened(
+  [key, value]: Entry,
+  next: number,
+  found: (finding: string) => void,
+): Chunk | undefined {
+  try {
+    return openChunk(key, value);
+  } catch (error) {
+    if (!(error instanceof AnnalsError)) throw error;
+    found(`positions ${next} to ${readUint64(key, 1)} cannot be read: ${error.message}`);
+    return undefined;
+  }
+}
+
+/** `inside`: the walk may begin in the middle of the chunk. */
+function faultBefore(chunk: Chunk, next: number, inside: boolean): string | undefined {
+  if (chunk.first > next) return `positions ${next} to ${chunk.first - 1} are missing`;
+  if (chunk.first === next || inside) return undefined;
+  return `positions ${chunk.first} to ${next - 1} are there twice`;
+}
+
+function* jointFaults(chunk: Chunk, previous: Chunk | undefined): Generator<string> {
+  const before = chunk.first === 1 ? firstHash : previous && hashOf(previous);
+  if (before && Buffer.compare(previousHashOf(chunk), before) !== 0) {
+    yield `the hash chain breaks at position ${chunk.first}`;
+  }
+  if (previous && chunk.recordedAt < previous.recordedAt) {
+    yield `time runs backwards at position ${chunk.first}`;
+  }
+}

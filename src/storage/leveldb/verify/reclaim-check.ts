@@ -1,0 +1,51 @@
+// Chunks whose space was reclaimed, checked: each is what the event that records its removal says
+// it has become. That event is in the hash chain, so a chunk that anybody else rewrote shows.
+
+import { AnnalsError } from "../../../domain/errors.ts";
+import { chunksRewrittenBy } from "../../../domain/lifecycle/removal-event.ts";
+import { frameOffsets, openChunk, presentHashOf, recordOf, type Chunk } from "../format/chunk.ts";
+import { chunkKey } from "../format/keys.ts";
+import type { ReadableKv } from "../kv/kv.ts";
+
+export class ReclaimCheck {
+  private readonly kv: ReadableKv;
+  private readonly found: (finding: string) => void;
+  /** The removal looked up last: it speaks of many chunks, mostly in a row. */
+  private position = 0;
+  private rewritten: ReadonlyMap<number, Uint8Array> = new Map();
+
+  constructor(kv: ReadableKv, found: (finding: string) => void) {
+    this.kv = kv;
+    this.found = found;
+  }
+
+  async check(chunk: Chunk): Promise<void> {
+    if (chunk.reclaimed === undefined) return;
+    const { recordedIn } = chunk.reclaimed;
+    const where = `positions ${chunk.first} to ${chunk.last}`;
+    try {
+      if (this.position !== recordedIn) {
+        this.rewritten = chunksRewrittenBy(await this.recordAt(recordedIn));
+        this.position = recordedIn;
+      }
+    } catch (error) {
+      if (!(error instanceof AnnalsError || error instanceof RangeError)) throw error;
+      this.found(`the removal of events of ${where} cannot be read: ${error.message}`);
+      return;
+    }
+    const expected = this.rewritten.get(chunk.last);
+    if (expected && Buffer.compare(expected, presentHashOf(chunk)) === 0) return;
+    this.found(`${where} are not what the removal at position ${recordedIn} made of them`);
+  }
+
+  private async recordAt(position: number): Promise<Uint8Array> {
+    const last = chunkKey(Number.MAX_SAFE_INTEGER);
+    const [entry] = await this.kv.page({ first: chunkKey(position), last, limit: 1 });
+    if (entry) {
+      const chunk = openChunk(entry[0], entry[1]);
+      const [from, to] = frameOffsets(chunk).subarray(position - chunk.first);
+      if (chunk.first <= position) return recordOf(chunk.records.subarray(from, to));
+    }
+    throw new RangeError(`position ${position} is missing`);
+  }
+}

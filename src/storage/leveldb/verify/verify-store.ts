@@ -1,0 +1,138 @@
+// The whole of a store, checked: the log chunk by chunk, the index against it, and then every entry
+// beside the log: whether it is sound, and whether the log accounts for it. What is found is named,
+// never repaired.
+
+import { AnnalsError } from "../../../domain/errors.ts";
+import { unseal } from "../format/checksum.ts";
+import type { Chunk } from "../format/chunk.ts";
+import { IndexCheck, type IndexTotals } from "./index-check.ts";
+import {
+  bornAt,
+  prefixId,
+  prefixNote,
+  prefixPosting,
+  prefixSnapshot,
+  prefixTerm,
+  readUint64,
+} from "../format/keys.ts";
+import type { Entry, ReadableKv } from "../kv/kv.ts";
+import { walkLog } from "./log-walk.ts";
+import { openPosting } from "../format/posting.ts";
+import { ReclaimCheck } from "./reclaim-check.ts";
+import { openTermNumber } from "../state/terms.ts";
+
+const pageBytes = 256 * 1024;
+const pageCountMax = 4_096;
+
+export interface Verification {
+  /** The last position that was durable when it began: later ones are left alone. */
+  readonly head: number;
+  readonly found: (finding: string) => void;
+  /** Awaited with the bytes that were read, so that a background check is bounded and stopped. */
+  readonly pace?: (bytes: number) => Promise<void>;
+  /** Told how far the log was checked. */
+  readonly reached?: (chunk: Chunk) => void;
+}
+
+export interface StoreTotals extends IndexTotals {
+  readonly chunks: number;
+  readonly events: number;
+  readonly snapshots: number;
+  readonly notes: number;
+}
+
+export async function verifyStore(kv: ReadableKv, given: Verification): Promise<StoreTotals> {
+  const { head, pace, reached } = given;
+  let findings = 0;
+  const found = (finding: string): void => {
+    findings++;
+    given.found(finding);
+  };
+  const verification = { ...given, found };
+  const index = new IndexCheck(kv, found);
+  const reclaimed = new ReclaimCheck(kv, found);
+  let chunks = 0;
+  let events = 0;
+  for await (const chunk of walkLog(kv, { first: 1, last: head, found })) {
+    await index.check(chunk);
+    await reclaimed.check(chunk);
+    chunks++;
+    events += chunk.count;
+    reached?.(chunk);
+    await pace?.(chunk.value.length);
+  }
+  const { terms, postings, ids } = index.totals;
+  const counted = {
+    terms: await countEntries(kv, prefixTerm, termIn, verification),
+    postings: await countEntries(kv, prefixPosting, postingIn, verification),
+    ids: await countEntries(kv, prefixId, idIn, verification),
+  };
+  // Beside another finding the sums say nothing new.
+  if (findings === 0) {
+    compare("terms", counted.terms, terms, found);
+    compare("postings", counted.postings, postings, found);
+    compare("ids", counted.ids, ids, found);
+  }
+  const snapshots = await countEntries(kv, prefixSnapshot, sealedIn, verification);
+  const notes = await countEntries(kv, prefixNote, sealedIn, verification);
+  return { chunks, events, terms, postings, ids, snapshots, notes };
+}
+
+function compare(
+  what: string,
+  counted: number,
+  expected: number,
+  found: (finding: string) => void,
+): void {
+  if (counted === expected) return;
+  found(`the index holds ${counted} ${what}; the log accounts for ${expected}`);
+}
+
+/** Opens an entry: the first position it is about, or undefined where it is bent. */
+type Opener = (entry: Entry) => number | undefined;
+
+const termIn: Opener = ([key, value]) => bornAt(openTermNumber(key, value));
+const postingIn: Opener = ([key, value]) => openPosting(key, value).chunkLast;
+const idIn: Opener = ([key, value]) => {
+  const body = unseal(key, value);
+  return body && readUint64(body, 0);
+};
+const sealedIn: Opener = ([key, value]) => unseal(key, value) && 0;
+
+/** The entries under a prefix, each opened, that are about positions up to the head. */
+async function countEntries(
+  kv: ReadableKv,
+  prefix: number,
+  open: Opener,
+  { head, found, pace }: Verification,
+): Promise<number> {
+  const last = Buffer.from([prefix + 1]);
+  let first = Buffer.from([prefix]);
+  let count = 0;
+  for (;;) {
+    const range = { first, last, limit: pageCountMax, bytesMax: pageBytes, fillCache: false };
+    const entries = await kv.page(range);
+    const end = entries.at(-1);
+    if (!end) return count;
+    let bytes = 0;
+    for (const entry of entries) {
+      bytes += entry[0].length + entry[1].length;
+      const position = opened(entry, open, found);
+      // What cannot be opened is a finding of its own, and counts as being there.
+      if (position === undefined || position <= head) count++;
+    }
+    first = Buffer.concat([end[0], Buffer.alloc(1)]);
+    await pace?.(bytes);
+  }
+}
+
+function opened(entry: Entry, open: Opener, found: (finding: string) => void): number | undefined {
+  try {
+    const position = open(entry);
+    if (position !== undefined) return position;
+  } catch (error) {
+    if (!(error instanceof AnnalsError || error instanceof RangeError)) throw error;
+  }
+  found(`the entry under key ${Buffer.from(entry[0]).toString("hex")} is bent`);
+  return undefined;
+}

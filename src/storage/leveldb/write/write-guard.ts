@@ -1,0 +1,223 @@
+// The one way to the disk: one batch at a time, only while the store accepts writes. A failed write
+// means that nobody knows what the disk holds (LevelDB may lose later writes after one failed one):
+// the guard closes the database, reopens and audits it, and only then lets writers on.
+
+import { AnnalsError } from "../../../domain/errors.ts";
+import type { Head, StorageWatcher, WriteState } from "../../storage.ts";
+import { closedError, type Core, type EngineState } from "../state/open-store.ts";
+import type { Kv, WriteBatch } from "../kv/kv.ts";
+
+export interface GuardOptions {
+  /** Opens the database and proves it fit to serve, or throws; again after a failed write. */
+  readonly openKv: () => Promise<Kv>;
+  /** Bytes that may still be written before the reserve is touched. Absent: no bound. */
+  readonly spareBytes?: () => number;
+  /** Told of what an operator should know. */
+  readonly warn: (message: string, cause?: unknown) => void;
+  /** Runs when the store closes in good order, before the database does. */
+  readonly closing?: (core: Core) => Promise<void>;
+  /** Calls back later. Absent: by Node's timers. */
+  readonly after?: After;
+}
+
+export interface GuardParts {
+  readonly core: Core;
+  readonly options: GuardOptions;
+  readonly watchers: ReadonlySet<StorageWatcher>;
+  readonly stateOf: (kv: Kv) => Promise<EngineState>;
+}
+
+const retryAfterMs = 1_000;
+const spaceCheckMs = 500;
+/** LevelDB writes each byte to its log and again to a table, and more while it compacts. */
+const spaceFactor = 4;
+const attemptsBeforeFailed = 5;
+const backoffMsFirst = 100;
+const backoffMsMax = 30_000;
+
+/** Calls back once, after at least `ms`; answers a function that prevents it. */
+export type After = (ms: number, callback: () => void) => () => void;
+
+export const nodeAfter: After = (ms, callback) => {
+  const timer = setTimeout(callback, ms).unref();
+  return () => clearTimeout(timer);
+};
+
+export class WriteGuard {
+  state: WriteState = "accepting";
+  private readonly parts: GuardParts;
+  private readonly after: After;
+  private last: Promise<unknown> = Promise.resolve();
+  private recovery: Promise<void> | undefined;
+  private closed: Promise<void> | undefined;
+  private stopped = false;
+  /** A write failed, and the database was not reopened since. */
+  private poisoned = false;
+  /** Ends the wait under way, for space or for another attempt. */
+  private wake: () => void = () => {};
+
+  constructor(parts: GuardParts) {
+    this.parts = parts;
+    this.after = parts.options.after ?? nodeAfter;
+  }
+
+  /** Runs a write after those before it. Throws where nothing may be written now. */
+  exclusive<T>(bytes: number, write: () => Promise<T>): Promise<T> {
+    if (this.closed) return Promise.reject(closedError());
+    const turn = this.last.then(() => {
+      this.admit(bytes);
+      return write();
+    });
+    this.last = turn.catch(() => {});
+    return turn;
+  }
+
+  /** Writes a batch. Where that fails the outcome is unknown and the engine recovers. */
+  async write(batch: WriteBatch): Promise<void> {
+    try {
+      await batch.write();
+    } catch (cause) {
+      this.parts.options.warn("a write failed: the store is closed, reopened and audited", cause);
+      this.poisoned = true;
+      this.setState("recovering");
+      this.recovery = this.recover();
+      throw new AnnalsError(
+        { reason: "OUTCOME_UNKNOWN" },
+        "a write to disk failed: the outcome is unknown; retry with the same event ids",
+        cause,
+      );
+    }
+  }
+
+  /** Waits for the write in flight, then closes the database. */
+  close(): Promise<void> {
+    this.closed ??= this.closeNow();
+    return this.closed;
+  }
+
+  private async closeNow(): Promise<void> {
+    await this.last;
+    this.stopped = true;
+    this.wake();
+    await this.recovery;
+    const { core, options } = this.parts;
+    try {
+      if (!this.poisoned) await options.closing?.(core);
+    } catch (cause) {
+      // The write-ahead log holds everything: the next start only takes longer.
+      options.warn("the write-ahead log could not be moved into tables", cause);
+    } finally {
+      core.open = false;
+      await core.kv.close();
+    }
+  }
+
+  private admit(bytes: number): void {
+    if (this.state === "recovering") {
+      throw new AnnalsError({ reason: "RECOVERING" }, "the store is being reopened and audited");
+    }
+    if (this.state === "failed") {
+      throw new AnnalsError({ reason: "STORE_FAILED" }, "the store could not be recovered");
+    }
+    if (this.state === "accepting") {
+      if (this.spareBytes() >= bytes * spaceFactor) return;
+      void this.awaitSpace().then(() => this.setState(this.stopped ? this.state : "accepting"));
+    }
+    throw new AnnalsError(
+      { reason: "DISK_FULL", retryAfterMs },
+      "the disk's free space is below the reserve: appends are refused, reads go on",
+    );
+  }
+
+  /** Bytes that may still be written. Nobody knows: then none. */
+  private spareBytes(): number {
+    const { spareBytes, warn } = this.parts.options;
+    if (!spareBytes) return Number.POSITIVE_INFINITY;
+    try {
+      return spareBytes();
+    } catch (cause) {
+      warn("the disk's free space cannot be read", cause);
+      return 0;
+    }
+  }
+
+  /** Refuses writes until there is free space; reads go on. Ends early where the store closes. */
+  private async awaitSpace(): Promise<void> {
+    this.parts.options.warn("free space is below the reserve: appends are refused");
+    this.setState("disk-full");
+    while (!this.stopped) {
+      await this.pause(spaceCheckMs);
+      if (this.spareBytes() <= 0) continue;
+      this.parts.options.warn("there is free space again");
+      return;
+    }
+  }
+
+  private pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const prevent = this.after(ms, resolve);
+      this.wake = () => {
+        prevent();
+        resolve();
+      };
+    });
+  }
+
+  private async recover(): Promise<void> {
+    // Without space LevelDB cannot be reopened: what is open goes on answering readers until then.
+    if (this.spareBytes() <= 0) await this.awaitSpace();
+    let backoffMs = backoffMsFirst;
+    for (let attempt = 1; !this.stopped; attempt++) {
+      if (this.state === "disk-full") this.setState("recovering");
+      try {
+        await this.reopen();
+        this.poisoned = false;
+        this.setState("accepting");
+        return;
+      } catch (cause) {
+        this.parts.options.warn(`the store could not be reopened (attempt ${attempt})`, cause);
+        if (attempt >= attemptsBeforeFailed) this.setState("failed");
+      }
+      if (!this.stopped) await this.pause(backoffMs);
+      backoffMs = Math.min(backoffMs * 2, backoffMsMax);
+    }
+  }
+
+  private async reopen(): Promise<void> {
+    const { core, options, stateOf } = this.parts;
+    await core.kv.close();
+    core.tail.clear();
+    const kv = await options.openKv();
+    try {
+      const { head, headHash, book } = await stateOf(kv);
+      if (head.position < core.head.position) {
+        const acknowledged = `${core.head.position} was acknowledged`;
+        throw new Error(`the store ends at position ${head.position}; ${acknowledged}`);
+      }
+      core.headHash = headHash;
+      core.book = book;
+      this.advance(kv, head);
+    } catch (error) {
+      await kv.close();
+      throw error;
+    }
+    options.warn(`the store was reopened and audited; its head is ${core.head.position}`);
+  }
+
+  /** What was unknown may have become durable after all: then everybody is to look. */
+  private advance(kv: Kv, to: Head): void {
+    const { core, watchers } = this.parts;
+    const from = core.head;
+    core.kv = kv;
+    core.head = to;
+    core.terms.reset(to.position);
+    if (to.position === from.position) return;
+    for (const watcher of watchers) watcher.advanced({ from, to });
+  }
+
+  private setState(state: WriteState): void {
+    if (this.state === state) return;
+    this.state = state;
+    for (const watcher of this.parts.watchers) watcher.writeStateChanged(state);
+  }
+}

@@ -1,0 +1,421 @@
+// Everything around the core of a consumer group, played by the test: a log, members, a clock, a
+// disk that may lose what is on its way to it. Each step is one thing that may happen; the
+// oracle watches.
+import { Group, type Reading } from "../../../src/domain/group/group.ts";
+import { loadProgress, encodeProgress } from "../../../src/domain/group/progress-codec.ts";
+import { progressFrom } from "../../../src/domain/group/progress.ts";
+import type { GroupWrite, Parked } from "../../../src/domain/group/journal.ts";
+import { keyOf, type GroupSettings } from "../../../src/domain/group/settings.ts";
+import {
+  defaultGroupBounds,
+  type Delivery,
+  type GroupBounds,
+} from "../../../src/domain/group/state.ts";
+import type { EventWords } from "../../../src/domain/event.ts";
+import { matches } from "../../../src/domain/query.ts";
+import { GroupOracle } from "./oracle.ts";
+
+export interface LoggedEvent extends EventWords {
+  readonly position: number;
+}
+
+/** So tight that everything overflows. */
+const tightBounds: GroupBounds = {
+  ...defaultGroupBounds,
+  laneEventsMax: 2,
+  knownEventsMax: 12,
+  frameBytesMax: 40,
+  memberPermitsMax: 6,
+  unsentMax: 3,
+  erasMax: 3,
+  frontsWrittenWhole: 1,
+  deltasMax: 4,
+  deltaBytesMin: 30,
+};
+
+interface Disk {
+  base: Uint8Array;
+  readonly deltas: Map<number, Uint8Array>;
+  readonly parked: Map<number, number>;
+}
+
+export class GroupWorld {
+  readonly log: LoggedEvent[] = [];
+  readonly oracle: GroupOracle;
+  readonly bounds: GroupBounds;
+  group: Group;
+  settings: GroupSettings;
+  now = 1_000_000;
+  readonly members = new Set<number>();
+  /** When the leases run out, by token. */
+  private readonly leases = new Map<number, number>();
+  private readonly disk: Disk;
+  private readonly unsent: Delivery[] = [];
+  private readings: Reading[] = [];
+  private writing: { write: GroupWrite; becomeDurable: () => void } | undefined;
+  private memberCount = 0;
+  /** The group's, which goes back only with a reset or a crash. */
+  private position = 0;
+  private readonly handled = new Set<number>();
+
+  constructor(settings: GroupSettings, start: number, bounds: GroupBounds = tightBounds) {
+    this.settings = settings;
+    this.bounds = bounds;
+    this.oracle = new GroupOracle(this.log, settings, start);
+    const progress = progressFrom(start);
+    this.disk = { base: encodeProgress(progress), deltas: new Map(), parked: new Map() };
+    this.group = new Group(settings, progress, 0, bounds);
+  }
+
+  append(words: Omit<LoggedEvent, "position" | "id">): void {
+    const position = this.log.length + 1;
+    this.log.push({ id: `${position}`, position, ...words });
+  }
+
+  /** Offers what the log has next, so many matches at most. */
+  feed(countMax: number): void {
+    for (let count = 0; count < countMax && this.group.wantsEvents; count++) {
+      const next = this.log.find(
+        (event) => event.position > this.group.through && this.matches(event),
+      );
+      if (next === undefined) {
+        this.group.pass(this.log.length);
+        return;
+      }
+      this.group.offer({ ...next, frame: this.frameOf(next) }, this.now);
+    }
+  }
+
+  beginReading(): void {
+    const reading = this.group.nextReading();
+    if (reading !== undefined) this.readings.push(reading);
+    const [position] = this.group.nextUnplaced(1);
+    if (position !== undefined) this.group.place(position, this.log[position - 1], this.now);
+  }
+
+  endReading(choice: number, fails: boolean): void {
+    const [reading] = this.readings.splice(choice % Math.max(1, this.readings.length), 1);
+    if (reading === undefined) return;
+    if (fails) return this.group.readLater(reading, this.now);
+    const { lane, after, to, countMax, epoch } = reading;
+    if (epoch !== this.group.epoch) return this.group.readMore(reading, [], to, this.now);
+    const { ordering } = this.settings;
+    const all = this.log.filter(
+      (event) =>
+        event.position > after &&
+        event.position <= to &&
+        this.matches(event) &&
+        keyOf(event, event.position, ordering) === lane.key,
+    );
+    const found = all.slice(0, countMax);
+    const knownThrough = found.length < all.length ? (found.at(-1)?.position ?? to) : to;
+    this.group.readMore(reading, found, knownThrough, this.now);
+  }
+
+  deliver(): void {
+    const before = new Set(this.asideNow());
+    const deliveries = this.group.deliver(this.now);
+    // Those whose attempts are used up are put aside without a word to anybody.
+    for (const parked of this.asideNow()) {
+      if (!before.has(parked)) this.oracle.shelved(parked.position);
+    }
+    for (const delivery of deliveries) {
+      const { token, event, attempt, member } = delivery;
+      this.oracle.delivered(token, event.position, attempt, member.id);
+      this.leases.set(token, delivery.leaseUntilMs);
+      this.unsent.push(delivery);
+    }
+  }
+
+  send(choice: number): void {
+    const [delivery] = this.unsent.splice(choice % Math.max(1, this.unsent.length), 1);
+    if (delivery !== undefined) this.group.sent(delivery);
+  }
+
+  join(permits: number): void {
+    if (this.members.size >= 4) return;
+    const id = ++this.memberCount;
+    this.members.add(id);
+    this.group.join(id, permits);
+  }
+
+  permit(choice: number, count: number): void {
+    const id = this.member(choice);
+    if (id === undefined) return;
+    this.group.heard(id);
+    this.group.permit(id, count);
+  }
+
+  leave(choice: number): void {
+    const id = this.member(choice);
+    if (id === undefined) return;
+    this.members.delete(id);
+    for (const token of this.tokensOf(id)) this.lost(token);
+    this.group.leave(id, this.now);
+  }
+
+  /** It says no more, and stays for the answers to what it said. */
+  retire(choice: number): void {
+    const id = this.member(choice);
+    if (id === undefined) return;
+    this.members.delete(id);
+    for (const token of this.tokensOf(id)) this.lost(token);
+    this.group.retire(id, this.now);
+  }
+
+  ack(choices: readonly number[]): void {
+    this.withTokens(choices, (id, tokens) => {
+      for (const token of tokens) this.oracle.acked(token);
+      this.expectTaken(id, this.group.ack(id, tokens, this.now).refused, tokens);
+    });
+  }
+
+  ackThrough(choice: number, last: number): void {
+    const id = this.member(choice);
+    if (id === undefined) return;
+    const tokens = this.tokensOf(id).toSorted((a, b) => a - b);
+    const token = tokens[last % Math.max(1, tokens.length)];
+    if (token === undefined) return;
+    this.group.heard(id);
+    const through = tokens.filter((other) => other <= token);
+    for (const one of through) this.oracle.acked(one);
+    this.expectTaken(id, this.group.ackThrough(id, token, this.now).refused, through);
+  }
+
+  nack(choices: readonly number[], delayMs: number | undefined): void {
+    this.withTokens(choices, (id, tokens) => {
+      for (const token of tokens) this.oracle.failed(token);
+      const { refused } = this.group.nack(id, tokens, { delayMs, reason: "no" }, this.now);
+      this.expectTaken(id, refused, tokens);
+    });
+  }
+
+  park(choices: readonly number[]): void {
+    this.withTokens(choices, (id, tokens) => {
+      for (const token of tokens) this.oracle.parked(token);
+      this.expectTaken(id, this.group.park(id, tokens, "aside", this.now).refused, tokens);
+    });
+  }
+
+  release(choices: readonly number[]): void {
+    this.withTokens(choices, (id, tokens) => {
+      for (const token of tokens) this.oracle.takenBack(token);
+      this.expectTaken(id, this.group.release(id, tokens, this.now).refused, tokens);
+    });
+  }
+
+  extend(choices: readonly number[], leaseMs: number | undefined): void {
+    this.withTokens(choices, (id, tokens) => {
+      this.expectTaken(id, this.group.extend(id, tokens, leaseMs, this.now).refused, []);
+      const until = this.now + (leaseMs ?? this.settings.leaseMs);
+      for (const token of tokens) this.leases.set(token, until);
+    });
+  }
+
+  /** Tokens that are not the member's, or nobody's. */
+  settleFalsely(choice: number, token: number): void {
+    const id = this.member(choice);
+    if (id === undefined || this.oracle.memberOf(token) === id || this.handled.has(token)) return;
+    const handled = [
+      this.group.ack(id, [token], this.now),
+      this.group.nack(id, [token], { delayMs: 0, reason: "" }, this.now),
+      this.group.park(id, [token], "", this.now),
+      this.group.extend(id, [token], 1, this.now),
+    ];
+    for (const { refused } of handled) {
+      if (refused[0] !== token) this.oracle.faults.push(`token ${token} was taken from ${id}`);
+    }
+  }
+
+  /** Time passes; the leases that run out are the oracle's to know. */
+  pass(ms: number): void {
+    this.now += ms;
+    this.tick();
+  }
+
+  tick(): void {
+    for (const token of this.oracle.heldTokens) {
+      const until = this.leases.get(token);
+      if (until !== undefined && until <= this.now) this.lost(token);
+    }
+    this.group.tick(this.now);
+  }
+
+  edit(settings: GroupSettings): void {
+    const { position } = this.group;
+    if (!this.group.edit(settings)) return;
+    this.settings = settings;
+    const isNew =
+      JSON.stringify([settings.query, settings.ordering]) !==
+      JSON.stringify([this.oracle.settings.query, this.oracle.settings.ordering]);
+    this.oracle.edited(settings, isNew ? position : 0);
+  }
+
+  reset(position: number): void {
+    const start = Math.min(position, this.log.length);
+    this.group.reset(start, 0);
+    this.oracle.reset(start);
+    this.position = 0;
+  }
+
+  replay(choice: number): void {
+    const parked = this.oracle.parkedPositions;
+    const position = parked[choice % Math.max(1, parked.length)];
+    const event = position === undefined ? undefined : this.log[position - 1];
+    if (event === undefined) return;
+    this.group.replay(event, this.now);
+    this.oracle.replay(event.position);
+  }
+
+  discard(choice: number): void {
+    const parked = this.oracle.parkedPositions;
+    const position = parked[choice % Math.max(1, parked.length)];
+    if (position === undefined) return;
+    this.group.discard(position);
+    this.oracle.discard(position);
+  }
+
+  beginWrite(): void {
+    if (this.writing !== undefined || !this.group.hasUrgent) return;
+    const write = this.group.takeWrite();
+    this.writing = { write, becomeDurable: this.oracle.snapshot() };
+  }
+
+  /** `there`: what happened, whatever the group is told. */
+  endWrite(outcome: "written" | "failed", there: boolean): void {
+    const { writing } = this;
+    if (writing === undefined) return;
+    this.writing = undefined;
+    if (outcome === "written" || there) {
+      this.store(writing.write);
+      writing.becomeDurable();
+    }
+    if (outcome === "failed") return this.group.failed();
+    for (const [, tokens] of this.group.written()) {
+      for (const token of tokens) this.oracle.answered(token);
+    }
+  }
+
+  /** The process is gone; what was on its way to the disk got there or not. */
+  crash(there: boolean): void {
+    const { writing } = this;
+    this.writing = undefined;
+    if (writing !== undefined && there) {
+      this.store(writing.write);
+      writing.becomeDurable();
+    }
+    this.oracle.crashed();
+    this.position = 0;
+    this.settings = this.oracle.settings;
+    this.members.clear();
+    this.unsent.length = 0;
+    this.readings = [];
+    this.leases.clear();
+    this.handled.clear();
+    const { base, deltas } = this.disk;
+    const inOrder = [...deltas].toSorted(([a], [b]) => a - b).map(([, bytes]) => bytes);
+    const { progress, baseSequence } = loadProgress(base, inOrder);
+    this.group = new Group(this.settings, progress, baseSequence, this.bounds);
+  }
+
+  check(): void {
+    const { position } = this.group;
+    this.oracle.reached(position);
+    if (position < this.position) this.oracle.faults.push(`${this.position} went to ${position}`);
+    this.position = position;
+    if (this.group.inFlightCount < this.oracle.heldTokens.length) {
+      this.oracle.faults.push("fewer in flight than are held");
+    }
+  }
+
+  /** Everything works from now on: until nothing is left to do. */
+  finish(): void {
+    this.join(6);
+    for (const id of this.members) this.group.permit(id, 6);
+    for (let idle = 0; idle < 3; idle++) {
+      const before = this.signature();
+      for (let round = 0; round < 20; round++) {
+        this.feed(50);
+        this.beginReading();
+        this.endReading(0, false);
+        this.deliver();
+        while (this.unsent.length > 0) this.send(0);
+        this.ack(this.oracle.heldTokens.map((_, i) => i));
+        this.beginWrite();
+        this.endWrite("written", true);
+        for (const id of this.members) this.group.heard(id);
+        this.pass(1);
+        this.check();
+      }
+      this.pass(100_000);
+      if (this.signature() !== before) idle = -1;
+    }
+  }
+
+  get parkedOnDisk(): number[] {
+    return [...this.disk.parked.keys()].toSorted((a, b) => a - b);
+  }
+
+  /** What was on its way to the member, or never left. */
+  private lost(token: number): void {
+    if (this.unsent.some((delivery) => delivery.token === token)) this.oracle.takenBack(token);
+    else this.oracle.failed(token);
+  }
+
+  /** What the next write is to put aside: the group tells it to nobody else. */
+  private asideNow(): Iterable<Parked> {
+    return this.group["state"].journal["pending"].parked.values();
+  }
+
+  private signature(): string {
+    return `${this.oracle.owed.length} ${this.oracle.replayed.length} ${this.group.position}`;
+  }
+
+  private store({ form, sequence, progress, obsolete, parked, unparked }: GroupWrite): void {
+    const { disk } = this;
+    const bytes = new Uint8Array(progress);
+    if (form === "base") disk.base = bytes;
+    else disk.deltas.set(sequence, bytes);
+    for (const old of obsolete) disk.deltas.delete(old);
+    for (const position of unparked) disk.parked.delete(position);
+    for (const { position, attempts } of parked) disk.parked.set(position, attempts);
+  }
+
+  private member(choice: number): number | undefined {
+    return [...this.members][choice % Math.max(1, this.members.size)];
+  }
+
+  private tokensOf(id: number): number[] {
+    return this.oracle.heldTokens.filter((token) => this.oracle.memberOf(token) === id);
+  }
+
+  /** Chosen tokens that are held, by their members; each member is heard of. */
+  private withTokens(
+    choices: readonly number[],
+    act: (id: number, tokens: number[]) => void,
+  ): void {
+    const held = this.oracle.heldTokens;
+    const chosen = new Set(
+      choices.flatMap((choice) => held[choice % Math.max(1, held.length)] ?? []),
+    );
+    for (const id of this.members) {
+      const tokens = [...chosen].filter((token) => this.oracle.memberOf(token) === id);
+      if (tokens.length === 0) continue;
+      this.group.heard(id);
+      act(id, tokens);
+    }
+  }
+
+  private expectTaken(id: number, refused: readonly number[], handled: readonly number[]): void {
+    if (refused.length > 0) this.oracle.faults.push(`${refused.join(" ")} of ${id} were refused`);
+    for (const token of handled) this.handled.add(token);
+  }
+
+  private matches(event: LoggedEvent): boolean {
+    return matches(this.settings.query, event);
+  }
+
+  private frameOf({ position }: LoggedEvent): Uint8Array | undefined {
+    return position % 3 === 0 ? undefined : new Uint8Array(10);
+  }
+}

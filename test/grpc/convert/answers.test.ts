@@ -1,0 +1,255 @@
+// Answers composed by hand, against the generated codec; page tokens; ids; timeouts.
+import { fromBinary } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Appended } from "../../../src/domain/append.ts";
+import { defaultLimits, positionMax } from "../../../src/domain/limits.ts";
+import {
+  AppendFailureSchema,
+  AppendResponseSchema,
+  AppendStreamResponseSchema,
+} from "../../../src/gen/annals/v1/append_pb.js";
+import { ReplayResponseSchema, SnapshotSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
+import { appendResponse, pipeResponse } from "../../../src/grpc/convert/appended.ts";
+import { pageOf } from "../../../src/grpc/convert/page.ts";
+import { pageToken, readPageToken } from "../../../src/grpc/convert/page-token.ts";
+import { replayBytes, snapshotBytes } from "../../../src/grpc/convert/snapshot-answer.ts";
+import { timestamp } from "../../../src/grpc/convert/time.ts";
+import { parseTimeout } from "../../../src/grpc/transport/timeout.ts";
+import { createIdMaker } from "../../../src/grpc/services/uuid.ts";
+import { encode } from "../../support/calls.ts";
+
+const position = fc.oneof(fc.nat(), fc.integer({ min: 0, max: positionMax }));
+const appended = fc.record({
+  kind: fc.constant("appended" as const),
+  firstPosition: position,
+  lastPosition: position,
+  streams: fc.array(
+    fc.record({
+      stream: fc.string({ unit: "grapheme", minLength: 1, maxLength: 200 }),
+      firstVersion: position,
+      lastVersion: position,
+    }),
+  ),
+  recordedAt: position,
+  deduplicated: fc.boolean(),
+});
+
+function byCodec(one: Appended, head: number, eventIds: string[]): Buffer {
+  return encode(AppendResponseSchema, {
+    firstPosition: BigInt(one.firstPosition),
+    lastPosition: BigInt(one.lastPosition),
+    streams: one.streams.map(({ stream, firstVersion, lastVersion }) => ({
+      stream,
+      firstVersion: BigInt(firstVersion),
+      lastVersion: BigInt(lastVersion),
+    })),
+    head: BigInt(head),
+    deduplicated: one.deduplicated,
+    recordedAt: timestamp(one.recordedAt),
+    eventIds,
+  });
+}
+
+describe("the answer to an append", () => {
+  test("is what the generated codec would write", () => {
+    fc.assert(
+      fc.property(appended, position, fc.array(fc.uuid(), { maxLength: 3 }), (one, head, ids) => {
+        expect(appendResponse(one, head, ids)).toEqual(byCodec(one, head, ids));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test("in a pipe too, and so is a failure", () => {
+    fc.assert(
+      fc.property(appended, fc.integer({ min: 1, max: positionMax }), (one, sequence) => {
+        const answer = appendResponse(one, 7, []);
+        const value = fromBinary(AppendResponseSchema, answer);
+        expect(pipeResponse(sequence, 0x12, answer)).toEqual(
+          encode(AppendStreamResponseSchema, {
+            sequence: BigInt(sequence),
+            outcome: { case: "appended", value },
+          }),
+        );
+      }),
+    );
+    const failure = { code: 10, message: "a conflict", details: [] };
+    expect(pipeResponse(3, 0x1a, encode(AppendFailureSchema, failure))).toEqual(
+      encode(AppendStreamResponseSchema, {
+        sequence: 3n,
+        outcome: { case: "failure", value: failure },
+      }),
+    );
+  });
+});
+
+describe("a snapshot's answer", () => {
+  const snapshot = {
+    stream: "s",
+    kind: "k",
+    version: 3,
+    position: 9,
+    contentType: "application/json",
+    data: Buffer.from('{"n":1}'),
+    metadata: { by: "me" },
+    savedAt: 1_000_001,
+  };
+  const read = (view: "full" | "json" | "headers", data = snapshot.data) =>
+    fromBinary(SnapshotSchema, snapshotBytes({ ...snapshot, data }, view, defaultLimits));
+
+  test("carries its state as asked", () => {
+    expect(read("full").state).toEqual({ case: "data", value: snapshot.data });
+    expect(read("json").state.case).toBe("json");
+    expect(read("headers").state.case).toBeUndefined();
+    expect(read("headers")).toMatchObject({ stream: "s", kind: "k", version: 3n, position: 9n });
+    expect(read("full").metadata).toEqual({ by: "me" });
+  });
+
+  test("says an empty state is there", () => {
+    expect(read("json", Buffer.alloc(0)).state).toEqual({ case: "data", value: Buffer.alloc(0) });
+  });
+});
+
+describe("a replayed state's answer", () => {
+  const replayed = {
+    state: { a: [1, null] },
+    version: 2,
+    position: 5,
+    recordedAt: 2_000_000,
+    appliedCount: 2,
+    skippedCount: 1,
+  };
+
+  test("is the state as a value, and when it was", () => {
+    const answer = fromBinary(ReplayResponseSchema, replayBytes(replayed, defaultLimits));
+    expect(answer).toMatchObject({ version: 2n, position: 5n, appliedCount: 2n, skippedCount: 1n });
+    expect(answer.recordedAt).toMatchObject({ seconds: 2n, nanos: 0 });
+    expect(answer.state?.kind.case).toBe("structValue");
+  });
+
+  test("of nothing is null, version 0 and no time", () => {
+    const nothing = { ...replayed, state: null, version: 0, position: 0, recordedAt: 0 };
+    const answer = fromBinary(ReplayResponseSchema, replayBytes(nothing, defaultLimits));
+    expect(answer.state?.kind).toEqual({ case: "nullValue", value: 0 });
+    expect(answer.recordedAt).toBeUndefined();
+  });
+
+  test("that does not fit says so", () => {
+    const large = { ...replayed, state: "x".repeat(200) };
+    expect(() => replayBytes(large, { ...defaultLimits, eventBytesMax: 100 })).toThrow(
+      "more than event_bytes_max (100) bytes",
+    );
+  });
+});
+
+describe("pages", () => {
+  const names = Array.from({ length: 25 }, (_, i) => `n${String(i).padStart(2, "0")}`);
+  const list = async (after: string, limit: number): Promise<string[]> =>
+    names.filter((name) => name > after).slice(0, limit);
+  const page = (pageSize: number, token: string, bytes = 1) =>
+    pageOf(
+      { pageSize, pageToken: token },
+      defaultLimits,
+      ["L", "n"],
+      (n) => n,
+      () => bytes,
+      list,
+    );
+
+  test("follow one another without gap or overlap, and end", async () => {
+    for (const size of [1, 7, 24, 25, 26]) {
+      const seen: string[] = [];
+      let token = "";
+      do {
+        const { entries, nextPageToken } = await page(size, token);
+        seen.push(...entries);
+        token = nextPageToken;
+      } while (token !== "");
+      expect(seen).toEqual(names);
+    }
+  });
+
+  test("have a default and a largest size, and end early where entries are large", async () => {
+    const small = { ...defaultLimits, pageSizeDefault: 3, pageSizeMax: 5 };
+    const of = (pageSize: number, bytes: number) =>
+      pageOf(
+        { pageSize, pageToken: "" },
+        small,
+        ["L"],
+        (n) => n,
+        () => bytes,
+        list,
+      );
+    expect((await of(0, 1)).entries).toHaveLength(3);
+    expect((await of(4_000_000_000, 1)).entries).toHaveLength(5);
+    expect((await of(5, 400_000)).entries).toHaveLength(2);
+    const huge = await of(5, 9_999_999);
+    expect(huge.entries).toHaveLength(1);
+    expect(huge.nextPageToken).not.toBe("");
+  });
+
+  test("a token is good for the list it is from, whole and unbent", () => {
+    fc.assert(
+      fc.property(fc.string({ unit: "grapheme" }), fc.nat(), (cursor, bend) => {
+        const token = pageToken(["L", "p"], cursor);
+        expect(readPageToken(["L", "p"], token)).toBe(cursor);
+        expect(() => readPageToken(["L", "q"], token)).toThrow("page_token");
+        expect(() => readPageToken(["M", "p"], token)).toThrow("page_token");
+        const at = bend % token.length;
+        const bent = `${token.slice(0, at)}${token[at] === "A" ? "B" : "A"}${token.slice(at + 1)}`;
+        expect(() => readPageToken(["L", "p"], bent)).toThrow("page_token");
+        expect(() => readPageToken(["L", "p"], `${token}=`)).toThrow("page_token");
+      }),
+    );
+    expect(() => readPageToken(["L"], "nonsense")).toThrow("page_token");
+  });
+});
+
+describe("ids made by the server", () => {
+  test("are UUIDs of version 7 that carry the time", () => {
+    const id = createIdMaker(() => 0x0190_a000_1234)();
+    expect(id).toMatch(/^0190a000-1234-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  });
+
+  test("grow, whatever the clock does, and never come twice", () => {
+    const clock = fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 20 });
+    fc.assert(
+      fc.property(clock, (times) => {
+        let turn = 0;
+        const newId = createIdMaker(() => times[turn++ % times.length] as number);
+        const ids = Array.from({ length: 6_000 }, newId);
+        expect(ids.toSorted()).toEqual(ids);
+        expect(new Set(ids).size).toBe(ids.length);
+      }),
+      { numRuns: 20 },
+    );
+  });
+});
+
+describe("deadlines", () => {
+  test.each([
+    ["1S", 1_000],
+    ["500m", 500],
+    ["2M", 120_000],
+    ["1H", 3_600_000],
+    ["1u", 1],
+    ["99999999n", 100],
+    ["0S", 0],
+    ["596H", 2_145_600_000],
+    ["597H", Infinity],
+    ["490560H", Infinity],
+    ["99999999H", Infinity],
+    ["2147483648m", undefined],
+    ["", undefined],
+    ["1", undefined],
+    ["S", undefined],
+    ["1s", undefined],
+    ["-1S", undefined],
+    ["1.5S", undefined],
+    ["1S ", undefined],
+    ["123456789S", undefined],
+  ])("%j is %s ms", (header, ms) => {
+    expect(parseTimeout(header)).toBe(ms);
+  });
+});

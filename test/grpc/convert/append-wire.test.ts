@@ -1,0 +1,299 @@
+// The fast path of an append against the generated codec: whatever bytes come, the fast path leaves
+// them alone or means exactly what the generated path means.
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Append } from "../../../src/domain/append.ts";
+import { defaultLimits } from "../../../src/domain/limits.ts";
+import { decodeRecord } from "../../../src/domain/record.ts";
+import { varintBytes, writeVarint } from "../../../src/domain/wire.ts";
+import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
+import { appendFromWire } from "../../../src/grpc/convert/append-wire.ts";
+import { convertAppend } from "../../../src/grpc/convert/append.ts";
+import type { Conversion } from "../../../src/grpc/convert/event.ts";
+import { decodeRequest } from "../../../src/grpc/transport/decode.ts";
+import { encode } from "../../support/calls.ts";
+
+const limits = {
+  ...defaultLimits,
+  eventBytesMax: 400,
+  appendBytesMax: 900,
+  appendEventsMax: 5,
+  streamNameBytesMax: 12,
+  typeBytesMax: 12,
+  tagBytesMax: 12,
+  tagsMax: 3,
+  metadataEntriesMax: 3,
+  metadataBytesMax: 40,
+  contentTypeBytesMax: 30,
+};
+
+/** Each conversion makes the same ids as every other. */
+function conversion(): Conversion {
+  let made = 0;
+  return {
+    limits,
+    newId: () => `0190a000-0000-7000-9000-${String(++made).padStart(12, "0")}`,
+  };
+}
+
+/** An append as its words say it, bodies decoded: what both paths must agree on. */
+function meaning(append: Append): unknown {
+  const events = append.events.map(({ body, ...words }) => {
+    const { $typeName, $unknown, data, ...record } = decodeRecord(body);
+    return { ...words, record, data: Buffer.from(data), unknown: $unknown, $typeName };
+  });
+  return { ...append, events, bytes: 0 };
+}
+
+function generated(bytes: Buffer): unknown {
+  try {
+    return meaning(convertAppend(decodeRequest(AppendRequestSchema, bytes), conversion()));
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
+function varint(value: number): Buffer {
+  const bytes = Buffer.alloc(varintBytes(value));
+  writeVarint(bytes, 0, value);
+  return bytes;
+}
+
+/** A field by number and wire type; bytes get their length. */
+function field(number: number, content: Buffer | number): Buffer {
+  if (typeof content === "number") return Buffer.concat([varint(number * 8), varint(content)]);
+  return Buffer.concat([varint(number * 8 + 2), varint(content.length), content]);
+}
+
+const text = (content: string): Buffer => Buffer.from(content);
+const texts = (contents: readonly string[]): Buffer[] => contents.map(text);
+
+const names = ["a", "Ordered", "é漢", "t-1", "0123456789ab", "tag:1"];
+const oddNames = ["", "$x", "0123456789abc", "a\u0000", "\u0085", "a\u007f", "\ufeff"];
+const badUtf8 = ["80", "c0af", "eda080", "f8888080", "61c3"].map((hex) => Buffer.from(hex, "hex"));
+const ids = [
+  ...Array.from({ length: 15 }, (_, i) => `0190a000-0000-7000-8000-00000000000${i.toString(16)}`),
+  "ffffffff-ffff-ffff-ffff-fffffffffffe",
+];
+const oddIds = [
+  "0190A000-0000-7000-8000-000000000001",
+  "00000000-0000-0000-0000-000000000000",
+  "ffffffff-ffff-ffff-ffff-ffffffffffff",
+  "0190a000-0000-7000-8000-00000000000",
+  "0190a000x0000-7000-8000-000000000001",
+  "0190a000-0000-7000-8000-00000000000g",
+];
+
+/** Mostly plain, sometimes odd, seldom not even UTF-8. */
+function contentOf(plain: readonly string[], odd: readonly string[]): fc.Arbitrary<Buffer> {
+  return fc.oneof(
+    { weight: 300, arbitrary: fc.constantFrom(...plain).map(text) },
+    { weight: 4, arbitrary: fc.constantFrom(...odd).map(text) },
+    { weight: 1, arbitrary: fc.constantFrom(...badUtf8) },
+  );
+}
+
+const name = contentOf(names, oddNames);
+const contentType = contentOf(
+  ["application/json", "text/plain", "a/b+json"],
+  ["", "a b", "é", "x".repeat(31), "\u007f"],
+);
+
+const entry = fc
+  .record({
+    key: contentOf(
+      ["a", "b", "c", "d", "e", "f", "g", "h", "é", "__proto__"],
+      ["", "$k", "x".repeat(41)],
+    ),
+    value: contentOf(["", "v", "漢", "\u0000"], ["x".repeat(40)]),
+    shape: fc.constantFrom(...Array<string>(30).fill("kv"), "vk", "k", "v", "kk", "kvx"),
+  })
+  .map(({ key, value, shape }) => {
+    const parts = { k: field(1, key), v: field(2, value), x: field(3, value) };
+    return Buffer.concat(shape.split("").map((part) => parts[part as keyof typeof parts]));
+  });
+
+/** A field that no client of today sends. */
+const strange = fc.oneof(
+  fc.constantFrom(field(9, 7), field(10, 1), field(12, text("later")), field(100, text("x"))),
+  fc.constant(Buffer.concat([varint(13 * 8 + 3), field(1, 5), varint(13 * 8 + 4)])),
+  fc.constant(Buffer.concat([varint(14 * 8 + 1), Buffer.alloc(8)])),
+  fc.constant(Buffer.concat([varint(15 * 8 + 5), Buffer.alloc(4)])),
+  // Known fields in wire types that are not theirs, and lengths that lie.
+  fc.constantFrom(field(3, 5), field(7, 3), Buffer.from([0x1a, 0x7f]), Buffer.from([0x3a])),
+  fc.constantFrom(Buffer.from([0x0b, 0x0c]), Buffer.from([0x9a, 0x00, 0x01, 0x61])),
+);
+
+const json = fc.constantFrom(Buffer.from("0800", "hex"), Buffer.from("1a0161", "hex"));
+
+const event = fc
+  .record({
+    id: fc.option(contentOf(ids, ["", ...oddIds]), { freq: 2 }),
+    stream: fc.option(name, { freq: 2 }),
+    type: fc.option(name, { freq: 40 }),
+    tags: fc.oneof(
+      { weight: 9, arbitrary: fc.subarray(names.slice(0, 4), { maxLength: 3 }).map(texts) },
+      { weight: 1, arbitrary: fc.array(name, { maxLength: 4 }) },
+    ),
+    metadata: fc.array(entry, { maxLength: 2 }),
+    contentType: fc.option(contentType, { freq: 2 }),
+    data: fc.option(fc.uint8Array({ maxLength: 40 }), { freq: 4 }),
+    json: fc.option(json, { freq: 30, nil: null }),
+    strange: fc.array(strange, { maxLength: 1, size: "xsmall" }),
+    again: fc.boolean(),
+    order: fc.infiniteStream(fc.nat({ max: 99 })),
+  })
+  .chain((parts) =>
+    fc.record({
+      parts: fc.constant(parts),
+      oddity: fc.nat({ max: 40 }),
+      cut: fc.nat({ max: 300 }),
+    }),
+  )
+  .map(({ parts, oddity, cut }) => {
+    const fields = [
+      ...(parts.id === null ? [] : [field(1, parts.id)]),
+      ...(parts.stream === null ? [] : [field(2, parts.stream)]),
+      ...(parts.type === null ? [] : [field(3, parts.type)]),
+      ...parts.tags.map((tag) => field(4, tag)),
+      ...parts.metadata.map((one) => field(5, one)),
+      ...(parts.contentType === null ? [] : [field(6, parts.contentType)]),
+      ...(parts.data === null ? [] : [field(7, Buffer.from(parts.data))]),
+    ];
+    if (oddity === 0 && parts.json !== null) fields.push(field(8, parts.json));
+    if (oddity === 1) fields.push(...parts.strange);
+    if (oddity === 2) fields.push(...fields.slice(0, 1));
+    if (oddity === 3) fields.push(field(3, text("again")));
+    const order = parts.order[Symbol.iterator]();
+    const shuffled = fields
+      .map((bytes) => ({ bytes, rank: oddity < 20 ? (order.next().value as number) : 0 }))
+      .toSorted((a, b) => a.rank - b.rank);
+    const whole = Buffer.concat(shuffled.map(({ bytes }) => bytes));
+    return cut === 0 ? whole.subarray(0, whole.length - 1) : whole;
+  });
+
+const condition = fc.constantFrom(
+  ...Array.from({ length: 9 }, (_, i) => Buffer.concat([field(1, Buffer.alloc(0)), field(2, i)])),
+  Buffer.concat([field(1, field(1, field(4, text("tag")))), field(2, 5)]),
+  Buffer.from("1005", "hex"),
+);
+const expectation = fc.constantFrom(
+  Buffer.concat([field(1, text("other")), field(2, 3)]),
+  Buffer.concat([field(1, text("more")), field(3, 2)]),
+  Buffer.concat([field(1, text("a")), field(3, 1)]),
+  ...Array.from({ length: 9 }, (_, i) => Buffer.concat([field(1, text(`n${i}`)), field(2, i)])),
+  field(1, text("mute")),
+);
+
+const request = fc
+  .record({
+    stream: fc.option(name, { freq: 8 }),
+    events: fc.array(event, { maxLength: 6, size: "xsmall" }),
+    expected: fc.option(
+      fc.constantFrom(field(3, 0), field(3, 7), field(4, 2), field(4, 3), field(4, 1)),
+    ),
+    expectations: fc.array(expectation, { maxLength: 2 }),
+    condition: fc.option(condition),
+    rest: fc.array(
+      fc.constantFrom(field(7, 1), field(99, text("x")), field(3, 1), field(1, text("b"))),
+      {
+        maxLength: 1,
+        size: "xsmall",
+      },
+    ),
+    odd: fc.nat({ max: 19 }),
+  })
+  .map((parts) => {
+    const fields = [
+      ...(parts.stream === null ? [] : [field(1, parts.stream)]),
+      ...parts.events.map((one) => field(2, one)),
+      ...(parts.expected === null ? [] : [parts.expected]),
+      ...parts.expectations.map((one) => field(5, one)),
+      ...(parts.condition === null ? [] : [field(6, parts.condition)]),
+    ];
+    if (parts.odd === 0) fields.push(...parts.rest);
+    if (parts.odd === 1) fields.reverse();
+    return Buffer.concat(fields);
+  });
+
+describe("the fast path of an append", () => {
+  test("means what the generated path means, or leaves the request alone", () => {
+    let taken = 0;
+    let left = 0;
+    fc.assert(
+      fc.property(request, (bytes) => {
+        const fast = appendFromWire(bytes, conversion());
+        if (fast === undefined) left++;
+        else {
+          taken++;
+          expect(meaning(fast)).toEqual(generated(bytes));
+          const bodies = fast.events.reduce((sum, one) => sum + one.body.length, 0);
+          expect(fast.bytes).toBe(bodies);
+        }
+      }),
+      { numRuns: 6_000 },
+    );
+    // A test that never takes the path, or always, proves nothing.
+    expect(taken).toBeGreaterThan(600);
+    expect(left).toBeGreaterThan(600);
+  });
+
+  test("keeps the client's bytes and puts what is missing behind them", () => {
+    const data = Buffer.from("payload");
+    const sent = Buffer.concat([field(7, data), field(3, text("T"))]);
+    const bytes = Buffer.concat([field(2, sent), field(1, text("s"))]);
+    const [taken] = appendFromWire(bytes, conversion())?.events ?? [];
+    expect(taken?.body.subarray(0, sent.length)).toEqual(sent);
+    expect(decodeRecord(taken?.body ?? sent)).toMatchObject({
+      id: "0190a000-0000-7000-9000-000000000001",
+      stream: "s",
+      type: "T",
+      contentType: "application/octet-stream",
+      data,
+    });
+  });
+
+  test("copies nothing where nothing is missing", () => {
+    const sent = Buffer.concat([
+      field(1, text(ids[0] as string)),
+      field(2, text("s")),
+      field(3, text("T")),
+      field(6, text("text/plain")),
+    ]);
+    const bytes = field(2, sent);
+    const [taken] = appendFromWire(bytes, conversion())?.events ?? [];
+    expect(taken?.body.buffer).toBe(bytes.buffer);
+    expect(taken?.body).toEqual(sent);
+  });
+
+  test("takes everything a generated client sends that needs no rewriting", () => {
+    const plain = encode(AppendRequestSchema, {
+      stream: "s",
+      events: [
+        {
+          id: ids[0] as string,
+          type: "T",
+          tags: ["a", "b"],
+          metadata: { k: "v", é: "漢" },
+          contentType: "text/plain",
+          payload: { case: "data", value: Buffer.from("x") },
+        },
+        { stream: "other", type: "U" },
+      ],
+      expected: { case: "expectedVersion", value: 3n },
+      expectations: [{ stream: "third", expected: { case: "expectedState", value: 2 } }],
+      condition: { query: { items: [{ tags: ["a"] }] }, after: 9n },
+    });
+    const fast = appendFromWire(plain, conversion());
+    expect(fast && meaning(fast)).toEqual(generated(plain));
+  });
+
+  test("never throws, whatever the bytes", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+        appendFromWire(Buffer.from(bytes), conversion());
+      }),
+      { numRuns: 20_000 },
+    );
+  });
+});

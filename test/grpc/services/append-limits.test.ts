@@ -1,0 +1,465 @@
+// An append at every limit and past it: what is refused is named by its path and its limit, all of
+// it at once; what is at the limit is taken, by either path.
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import type { Append } from "../../../src/domain/append.ts";
+import { AnnalsError } from "../../../src/domain/errors.ts";
+import { defaultLimits } from "../../../src/domain/limits.ts";
+import { decodeRecord } from "../../../src/domain/record.ts";
+import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
+import { appendFromWire } from "../../../src/grpc/convert/append-wire.ts";
+import { appendFromBytes, convertAppend } from "../../../src/grpc/convert/append.ts";
+import { createIdMaker } from "../../../src/grpc/services/uuid.ts";
+import { encode } from "../../support/calls.ts";
+
+type Init = MessageInitShape<typeof AppendRequestSchema>;
+type EventInit = NonNullable<Init["events"]>[number];
+
+const limits = {
+  ...defaultLimits,
+  eventBytesMax: 4_096,
+  appendBytesMax: 8_192,
+  appendEventsMax: 9,
+};
+const conversion = { limits, newId: createIdMaker(() => 1) };
+
+/** What was refused, as `field: description`; both paths must agree. */
+function refused(init: Init): string[] {
+  const bytes = encode(AppendRequestSchema, init);
+  expect(appendFromWire(bytes, conversion)).toBeUndefined();
+  try {
+    appendFromBytes(bytes, conversion);
+  } catch (error) {
+    if (!(error instanceof AnnalsError) || error.failure.reason !== "INVALID_FIELD") throw error;
+    return error.failure.violations.map((one) => `${one.field}: ${one.description}`);
+  }
+  return [];
+}
+
+function accepted(init: Init): Append {
+  return appendFromBytes(encode(AppendRequestSchema, init), conversion);
+}
+
+const beyondPosition = "more than position_max (9007199254740991, which is 2^53 - 1)";
+const contradiction = "begins with none of the item's stream_prefixes, so it can match no event";
+
+const event = (parts: EventInit = {}): { stream: string; events: EventInit[] } => ({
+  stream: "s",
+  events: [{ type: "T", ...parts }],
+});
+
+const uuid = (n: number): string => `0190a000-0000-7000-8000-${String(n).padStart(12, "0")}`;
+const x = (count: number): string => "x".repeat(count);
+const many = (count: number): string[] => Array.from({ length: count }, (_, i) => `t${i}`);
+const entries = (count: number): Record<string, string> =>
+  Object.fromEntries(many(count).map((key) => [key, ""]));
+
+describe("at the limit an append is taken, past it refused by name", () => {
+  test.each<[string, Init, Init, string]>([
+    [
+      "stream",
+      { ...event(), stream: x(512) },
+      { ...event(), stream: x(513) },
+      "stream: has 513 bytes of UTF-8, more than stream_name_bytes_max (512)",
+    ],
+    [
+      "stream of an event, in bytes and not characters",
+      event({ stream: "é".repeat(256) }),
+      event({ stream: "é".repeat(257) }),
+      "events[0].stream: has 514 bytes of UTF-8, more than stream_name_bytes_max (512)",
+    ],
+    [
+      "type",
+      event({ type: x(256) }),
+      event({ type: x(257) }),
+      "events[0].type: has 257 bytes of UTF-8, more than type_bytes_max (256)",
+    ],
+    [
+      "tag",
+      event({ tags: ["a", x(256)] }),
+      event({ tags: ["a", x(257)] }),
+      "events[0].tags[1]: has 257 bytes of UTF-8, more than tag_bytes_max (256)",
+    ],
+    [
+      "tags",
+      event({ tags: many(64) }),
+      event({ tags: many(65) }),
+      "events[0].tags: has 65 entries, more than tags_max (64)",
+    ],
+    [
+      "metadata entries",
+      event({ metadata: entries(64) }),
+      event({ metadata: entries(65) }),
+      "events[0].metadata: has 65 entries, more than metadata_entries_max (64)",
+    ],
+    [
+      "content type",
+      event({ contentType: x(128) }),
+      event({ contentType: x(129) }),
+      "events[0].content_type: has 129 bytes, more than content_type_bytes_max (128)",
+    ],
+    [
+      "events",
+      { stream: "s", events: Array.from({ length: 9 }, () => ({ type: "T" })) },
+      { stream: "s", events: Array.from({ length: 10 }, () => ({ type: "T" })) },
+      "events: has 10 entries, more than append_events_max (9)",
+    ],
+    [
+      "event",
+      event({ payload: { case: "data", value: Buffer.alloc(4_096 - 6) } }),
+      event({ payload: { case: "data", value: Buffer.alloc(4_096 - 5) } }),
+      "events[0]: has 4097 bytes, more than event_bytes_max (4096)",
+    ],
+    [
+      "version",
+      { ...event(), expected: { case: "expectedVersion", value: 2n ** 53n - 1n } },
+      { ...event(), expected: { case: "expectedVersion", value: 2n ** 53n } },
+      `expected_version: is 9007199254740992, ${beyondPosition}`,
+    ],
+    [
+      "after",
+      { ...event(), condition: { query: {}, after: 2n ** 53n - 1n } },
+      { ...event(), condition: { query: {}, after: 2n ** 64n - 1n } },
+      `condition.after: is 18446744073709551615, ${beyondPosition}`,
+    ],
+  ])("%s", (_, within, beyond, violation) => {
+    expect(() => accepted(within)).not.toThrow();
+    expect(refused(beyond)).toEqual([violation]);
+  });
+
+  test("metadata bytes, keys and values together", () => {
+    const wide = { ...conversion, limits: defaultLimits };
+    const of = (value: string): Buffer =>
+      encode(AppendRequestSchema, event({ metadata: { k: value } }));
+    expect(appendFromWire(of(x(16_383)), wide)).toBeDefined();
+    expect(appendFromWire(of(x(16_384)), wide)).toBeUndefined();
+    expect(() => appendFromBytes(of(x(16_384)), wide)).toThrow(
+      "metadata: has 16385 bytes of keys and values, more than metadata_bytes_max (16384)",
+    );
+  });
+
+  test("bytes of all events together", () => {
+    const value = Buffer.alloc(2_700);
+    const three = { stream: "s", events: Array.from({ length: 3 }, () => payload(value)) };
+    expect(accepted(three).events).toHaveLength(3);
+    const four = { stream: "s", events: [...three.events, payload(value)] };
+    expect(refused(four)).toEqual([
+      "events: have 10824 bytes together, more than append_bytes_max (8192)",
+    ]);
+  });
+
+  test("expectations, which are counted before they are looked at", () => {
+    const of = (count: number) =>
+      many(count).map(
+        (stream) => ({ stream, expected: { case: "expectedVersion", value: 1n } }) as const,
+      );
+    expect(accepted({ ...event(), expectations: of(256) }).expectations).toHaveLength(256);
+    expect(refused({ ...event(), expectations: of(257) })).toEqual([
+      "expectations: has 257 entries, more than expectations_max (256)",
+    ]);
+  });
+
+  test("a JSON payload counts as it was sent and as it is stored", () => {
+    const json = (text: string) => payloadJson({ case: "stringValue", value: text });
+    expect(refused(event(json("\u0001".repeat(1_000))))).toEqual([
+      "events[0].json: has 6002 bytes as JSON text, more than event_bytes_max (4096)",
+    ]);
+    const [first] = refused(event(json(x(4_097))));
+    expect(first).toContain("events[0]: has 4106 bytes, more than event_bytes_max (4096)");
+  });
+});
+
+function payload(value: Uint8Array): EventInit {
+  return { type: "T", payload: { case: "data", value } };
+}
+
+function payloadJson(
+  kind: { case: "stringValue"; value: string } | { case: "numberValue"; value: number },
+): EventInit {
+  return { type: "T", payload: { case: "json", value: { kind } } };
+}
+
+describe("what is wrong is refused by name", () => {
+  test.each<[string, Init, string]>([
+    ["no events", { stream: "s" }, "events: is required: an append has at least one event"],
+    ["no type", { stream: "s", events: [{}] }, "events[0].type: is empty, but required"],
+    [
+      "no stream",
+      { events: [{ type: "T" }] },
+      "events[0].stream: is required where the append names no stream",
+    ],
+    [
+      "an expectation of no stream",
+      { events: [{ type: "T", stream: "s" }], expected: { case: "expectedVersion", value: 0n } },
+      "stream: is required where something is expected of it",
+    ],
+    [
+      "a control character",
+      event({ type: "a\u0000b" }),
+      "events[0].type: has the control character U+0000 at index 1",
+    ],
+    [
+      "DEL",
+      event({ tags: ["\u007f"] }),
+      "events[0].tags[0]: has the control character U+007F at index 0",
+    ],
+    [
+      "C1",
+      event({ stream: "a\u0085" }),
+      "events[0].stream: has the control character U+0085 at index 1",
+    ],
+    [
+      "a line break",
+      { ...event(), stream: "a\nb" },
+      "stream: has the control character U+000A at index 1",
+    ],
+    ["an empty tag", event({ tags: [""] }), "events[0].tags[0]: is empty, but required"],
+    [
+      "a tag twice",
+      event({ tags: ["a", "b", "a"] }),
+      "events[0].tags[2]: is the same tag as tags[0]",
+    ],
+    [
+      "a system stream",
+      { ...event(), stream: "$s" },
+      "stream: begins with $, which is reserved for the system",
+    ],
+    [
+      "a system type",
+      event({ type: "$T" }),
+      "events[0].type: begins with $, which is reserved for the system",
+    ],
+    [
+      "a system tag",
+      event({ tags: ["$"] }),
+      "events[0].tags[0]: begins with $, which is reserved for the system",
+    ],
+    [
+      "a system key",
+      event({ metadata: { $k: "" } }),
+      'events[0].metadata["$k"]: begins with $, which is reserved for the system',
+    ],
+    ["an empty key", event({ metadata: { "": "v" } }), "events[0].metadata: has an empty key"],
+    [
+      "a content type that is not ASCII",
+      event({ contentType: "é" }),
+      "events[0].content_type: has a character that is not printable ASCII",
+    ],
+    [
+      "a content type with a line break",
+      event({ contentType: "a\nb" }),
+      "events[0].content_type: has a character that is not printable ASCII",
+    ],
+    [
+      "JSON under another name",
+      event({ contentType: "text/plain", ...payloadJson({ case: "numberValue", value: 1 }) }),
+      "events[0].content_type: is not application/json and does not end in +json, but json is set",
+    ],
+    [
+      "JSON that is no number",
+      event(payloadJson({ case: "numberValue", value: NaN })),
+      "events[0].json: holds NaN: no JSON number",
+    ],
+    [
+      "JSON that is endless",
+      event(payloadJson({ case: "numberValue", value: -Infinity })),
+      "events[0].json: holds -Infinity: no JSON number",
+    ],
+    [
+      "JSON of no kind",
+      event({ payload: { case: "json", value: {} } }),
+      "events[0].json: holds a google.protobuf.Value without a kind",
+    ],
+    [
+      "an id that is no UUID",
+      event({ id: "nope" }),
+      "events[0].id: is not a UUID in its 36-character text form (RFC 9562)",
+    ],
+    [
+      "an id in braces",
+      event({ id: `{${uuid(1)}}` }),
+      "events[0].id: is not a UUID in its 36-character text form (RFC 9562)",
+    ],
+    [
+      "the nil UUID",
+      event({ id: "00000000-0000-0000-0000-000000000000" }),
+      "events[0].id: is the nil or the max UUID, which name no event",
+    ],
+    [
+      "the max UUID",
+      event({ id: "FFFFFFFF-ffff-ffff-ffff-ffffffffffff" }),
+      "events[0].id: is the nil or the max UUID, which name no event",
+    ],
+    [
+      "an id twice, in either case",
+      {
+        stream: "s",
+        events: [
+          { type: "T", id: "a190a000-0000-7000-8000-00000000000A" },
+          { type: "T" },
+          { type: "T", id: "A190A000-0000-7000-8000-00000000000a" },
+        ],
+      },
+      "events[2].id: is the same id as that of events[0]",
+    ],
+    [
+      "an unknown state",
+      { ...event(), expected: { case: "expectedState", value: 9 as never } },
+      "expected_state: is 9, which is no value of its enum",
+    ],
+    [
+      "an expectation that says nothing",
+      { ...event(), expectations: [{ stream: "t" }] },
+      "expectations[0]: says nothing: expected_version or expected_state",
+    ],
+    [
+      "an expectation of an unspecified state",
+      {
+        ...event(),
+        expectations: [{ stream: "t", expected: { case: "expectedState", value: 0 } }],
+      },
+      "expectations[0]: says nothing: expected_version or expected_state",
+    ],
+    [
+      "an expectation of nobody",
+      { ...event(), expectations: [{ expected: { case: "expectedState", value: 2 } }] },
+      "expectations[0].stream: is empty, but required",
+    ],
+    [
+      "two expectations of one stream",
+      {
+        ...event(),
+        expectations: [
+          { stream: "t", expected: { case: "expectedState", value: 1 } },
+          { stream: "t", expected: { case: "expectedState", value: 2 } },
+        ],
+      },
+      "expectations[1].stream: is the same stream as expectations[0].stream",
+    ],
+    [
+      "a second expectation of the append's stream",
+      {
+        ...event(),
+        expected: { case: "expectedState", value: 2 },
+        expectations: [{ stream: "s", expected: { case: "expectedVersion", value: 1n } }],
+      },
+      "expectations[0].stream: is the same stream as stream",
+    ],
+    [
+      "a condition without a query",
+      { ...event(), condition: { after: 1n } },
+      "condition.query: is required",
+    ],
+    [
+      "a condition that nothing can match",
+      {
+        ...event(),
+        condition: { query: { items: [{ streams: ["a-1", "b-1"], streamPrefixes: ["a-"] }] } },
+      },
+      `condition.query.items[0].streams[1]: ${contradiction}`,
+    ],
+    [
+      "a query's empty prefix",
+      { ...event(), condition: { query: { items: [{ streamPrefixes: [""] }] } } },
+      "condition.query.items[0].stream_prefixes[0]: is empty, but required",
+    ],
+    [
+      "a query's empty tag",
+      { ...event(), condition: { query: { items: [{}, { tags: ["a", ""] }] } } },
+      "condition.query.items[1].tags[1]: is empty, but required",
+    ],
+    [
+      "a query of too many items",
+      { ...event(), condition: { query: { items: Array.from({ length: 65 }, () => ({})) } } },
+      "condition.query.items: has 65 entries, more than query_items_max (64)",
+    ],
+    [
+      "a query of too many values",
+      { ...event(), condition: { query: { items: [{ types: many(200), tags: many(57) }] } } },
+      "condition.query.items[0]: has 257 entries, more than query_values_max (256)",
+    ],
+  ])("%s", (_, init, violation) => {
+    expect(refused(init)).toEqual([violation]);
+  });
+
+  test("everything that is wrong is said at once", () => {
+    const wrong = { ...event({ type: "", tags: [""], id: "x" }), stream: "$", condition: {} };
+    expect(refused(wrong).map((line) => line.split(":")[0])).toEqual([
+      "stream",
+      "events[0].tags[0]",
+      "events[0].type",
+      "events[0].id",
+      "condition.query",
+    ]);
+  });
+
+  test("but no more than can be told", () => {
+    const events = Array.from({ length: 9 }, () => ({ tags: many(64).map((tag) => `$${tag}`) }));
+    expect(refused({ stream: "s", events })).toHaveLength(64);
+    expect(() => accepted({ stream: "s", events })).toThrow("and 584 more)");
+  });
+});
+
+describe("what is taken means what was sent", () => {
+  test("system streams may be expected and queried, they are only not written", () => {
+    const { expectations, condition } = accepted({
+      ...event(),
+      expectations: [{ stream: "$system", expected: { case: "expectedState", value: 3 } }],
+      condition: { query: { items: [{ types: ["$deleted"] }] }, after: 5n },
+    });
+    expect(expectations).toEqual([{ stream: "$system", expected: { kind: "absent" } }]);
+    expect(condition?.query.items[0]?.types).toEqual(["$deleted"]);
+  });
+
+  test("any state and an unspecified one expect nothing", () => {
+    for (const value of [0, 1]) {
+      const expected = { case: "expectedState", value } as const;
+      expect(accepted({ ...event(), expected }).expectations).toEqual([]);
+    }
+    const expectations = [{ stream: "t", expected: { case: "expectedState", value: 1 } as const }];
+    expect(accepted({ ...event(), expectations }).expectations).toEqual([]);
+  });
+
+  test("an upper-case id is lowered, an absent one made", () => {
+    const { events } = accepted({
+      stream: "s",
+      events: [{ type: "T", id: "ABCDEF00-0000-7000-8000-000000000001" }, { type: "T" }],
+    });
+    expect(events[0]?.id).toBe("abcdef00-0000-7000-8000-000000000001");
+    expect(events[0]?.idFromClient).toBe(true);
+    expect(events[1]?.id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7/);
+    expect(events[1]?.idFromClient).toBe(false);
+    expect(events.map(({ body }) => decodeRecord(body).id)).toEqual(events.map(({ id }) => id));
+  });
+
+  test("JSON is stored with sorted keys, without spaces, under its media type", () => {
+    const fields = {
+      b: { kind: { case: "numberValue", value: 1.5 } },
+      a: { kind: { case: "nullValue", value: 0 } },
+    } as const;
+    const value = { kind: { case: "structValue", value: { fields } } } as const;
+    const [stored] = accepted(event({ payload: { case: "json", value } })).events;
+    const record = decodeRecord(stored?.body ?? Buffer.alloc(0));
+    expect(Buffer.from(record.data).toString()).toBe('{"a":null,"b":1.5}');
+    expect(record.contentType).toBe("application/json");
+    const [typed] = accepted(
+      event({ contentType: "application/x+json", payload: { case: "json", value } }),
+    ).events;
+    expect(decodeRecord(typed?.body ?? Buffer.alloc(0)).contentType).toBe("application/x+json");
+  });
+
+  test("a key called __proto__ is a key like any other", () => {
+    const request = create(
+      AppendRequestSchema,
+      event({ payload: { case: "json", value: { kind: { case: "structValue", value: {} } } } }),
+    );
+    const evil = JSON.parse('{"__proto__":"kept"}') as Record<string, string>;
+    const [wire] = request.events;
+    if (wire === undefined) throw new Error("no event");
+    wire.metadata = evil;
+    const [stored] = convertAppend(request, conversion).events;
+    expect(Object.entries(decodeRecord(stored?.body ?? Buffer.alloc(0)).metadata)).toEqual([
+      ["__proto__", "kept"],
+    ]);
+  });
+});

@@ -1,0 +1,186 @@
+// Decoding untrusted bytes: what is malformed is named, what is made to fill the memory is refused
+// before an object is made of it, and nothing else than a refusal ever comes out.
+import { fromBinary } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { AnnalsError } from "../../../src/domain/errors.ts";
+import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
+import { ReadRequestSchema } from "../../../src/gen/annals/v1/read_pb.js";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { decodeRequest } from "../../../src/grpc/transport/decode.ts";
+import { inspectWire } from "../../../src/grpc/transport/wire-inspection.ts";
+import { encode } from "../../support/calls.ts";
+
+const hex = (text: string): Buffer => Buffer.from(text.replaceAll(" ", ""), "hex");
+
+/** `field: description` of what is malformed. */
+function malformed(bytes: Buffer): string {
+  try {
+    decodeRequest(AppendRequestSchema, bytes);
+  } catch (error) {
+    if (!(error instanceof AnnalsError) || error.failure.reason !== "INVALID_FIELD") throw error;
+    const [violation] = error.failure.violations;
+    return `${violation?.field}: ${violation?.description}`;
+  }
+  throw new Error("it was decoded");
+}
+
+describe("a malformed request names its field", () => {
+  test.each([
+    ["invalid UTF-8 at the top", "0a 02 c3 28", "stream: is not valid UTF-8"],
+    [
+      "invalid UTF-8 in an event",
+      "12 00 12 05 1a 03 61 80 61",
+      "events[1].type: is not valid UTF-8",
+    ],
+    ["an overlong encoding", "12 04 22 02 c0 af", "events[0].tags[0]: is not valid UTF-8"],
+    ["a surrogate", "12 08 22 01 61 22 03 ed a0 80", "events[0].tags[1]: is not valid UTF-8"],
+    ["a key", "12 05 2a 03 0a 01 ff", "events[0].metadata: has a key that is not valid UTF-8"],
+    ["a value", "12 05 2a 03 12 01 ff", "events[0].metadata: has a value that is not valid UTF-8"],
+    ["text inside JSON", "12 05 42 03 1a 01 ff", "events[0].json.string_value: is not valid UTF-8"],
+    [
+      "a member of JSON",
+      "12 0b 42 09 2a 07 0a 05 12 03 1a 01 ff",
+      "events[0].json.struct_value.fields.string_value: is not valid UTF-8",
+    ],
+    ["a cut-off length", "0a 05 61", "stream: is cut off or malformed"],
+    ["an event longer than its request", "12 7f 1a 01 61", "events[0]: is cut off or malformed"],
+    ["a text longer than its event", "12 03 1a 09 61", "events[0].type: is cut off or malformed"],
+    [
+      "a varint without an end",
+      "18 ff ff ff ff ff ff ff ff ff ff 01",
+      "expected_version: is cut off or malformed",
+    ],
+    ["a tag cut off", "80", ": is cut off or malformed"],
+    [
+      "text as a number",
+      "08 05",
+      "stream: has the wire type 0, which is not that of its declared type",
+    ],
+    [
+      "a number as text",
+      "1a 01 05",
+      "expected_version: has the wire type 2, which is not that of its declared type",
+    ],
+    ["an unknown wire type", "7f", ": is cut off or malformed"],
+    ["a group that never ends", "6b 08 01", ": is cut off or malformed"],
+    ["a group that ends as another", "6b 74", ": has a group that ends as another"],
+  ])("%s", (_, bytes, message) => {
+    expect(malformed(hex(bytes))).toBe(message);
+  });
+
+  test("nesting without end is refused, not followed", () => {
+    let value = hex("0800");
+    for (let i = 0; i < 200; i++) value = wrapIn(0x32, wrapIn(0x0a, value));
+    expect(malformed(wrapIn(0x12, wrapIn(0x42, value)))).toContain(
+      "nests deeper than 100 messages",
+    );
+    const groups = Buffer.concat([Buffer.alloc(5_000, 0x6b), Buffer.alloc(5_000, 0x6c)]);
+    expect(malformed(groups)).toContain("nests deeper than 100 messages");
+  });
+
+  test("unknown fields of every wire type, and groups, are no fault", () => {
+    const bytes = hex("0a0161 6b 0801 7301 00 74 6c fa0600 f906 0000000000000000 fd06 00000000");
+    expect(() => inspectWire(AppendRequestSchema, bytes, 99)).not.toThrow();
+    expect(decodeRequest(AppendRequestSchema, hex("0a0161 fa0600 6b 0801 6c")).stream).toBe("a");
+  });
+});
+
+function wrapIn(tag: number, content: Buffer): Buffer {
+  const length = [];
+  let rest = content.length;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) length.push((rest % 128) | 128);
+  return Buffer.concat([Buffer.from([tag, ...length, rest]), content]);
+}
+
+describe("requests made to fill the memory", () => {
+  const four = 4 * 1024 * 1024;
+
+  test.each([
+    ["empty events", AppendRequestSchema, Buffer.alloc(2 * four).fill(hex("1200"))],
+    ["empty expectations", AppendRequestSchema, Buffer.alloc(2 * four).fill(hex("2a00"))],
+    [
+      "empty query items",
+      ReadRequestSchema,
+      wrapIn(0x12, Buffer.alloc(2 * four).fill(hex("0a00"))),
+    ],
+  ])("of millions of %s are refused before they become objects", (_, schema, bytes) => {
+    const before = process.memoryUsage().heapUsed;
+    expect(() => decodeRequest(schema, bytes)).toThrow("nests more than 1048576 messages");
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(50_000_000);
+  });
+
+  test("an append at its limits is not among them", () => {
+    const events = Array.from({ length: 5_000 }, () => ({
+      type: "T",
+      metadata: Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`k${i}`, ""])),
+    }));
+    const bytes = encode(AppendRequestSchema, { stream: "s", events });
+    expect(inspectWire(AppendRequestSchema, bytes, 1 << 20).nestedMessages).toBeLessThan(1 << 20);
+    expect(inspectWire(AppendRequestSchema, bytes, 1 << 20).problem).toBeUndefined();
+  });
+});
+
+describe("whatever the bytes", () => {
+  test("decoding answers or refuses, and never anything else", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 120 }), (bytes) => {
+        try {
+          decodeRequest(AppendRequestSchema, bytes);
+        } catch (error) {
+          expect(error).toBeInstanceOf(AnnalsError);
+        }
+      }),
+      { numRuns: 20_000 },
+    );
+  });
+
+  test("a valid message cut anywhere or bent in one byte is answered or refused", () => {
+    const whole = encode(AppendRequestSchema, {
+      stream: "stream",
+      events: [
+        { type: "T", tags: ["a"], metadata: { k: "v" } },
+        {
+          type: "U",
+          payload: { case: "json", value: { kind: { case: "boolValue", value: true } } },
+        },
+      ],
+      condition: { query: { items: [{ streams: ["x"] }] }, after: 3n },
+    });
+    for (let i = 0; i < whole.length; i++) {
+      for (let bit = 0; bit < 8; bit++) {
+        const bent = Buffer.from(whole);
+        bent[i] = (bent[i] as number) ^ (1 << bit);
+        for (const bytes of [bent, whole.subarray(0, i)]) {
+          try {
+            decodeRequest(AppendRequestSchema, bytes);
+          } catch (error) {
+            expect(error).toBeInstanceOf(AnnalsError);
+          }
+        }
+      }
+    }
+  });
+
+  test("what the inspection finds sound, the codec decodes", () => {
+    const proto = fc.uint8Array({ maxLength: 40 });
+    fc.assert(
+      fc.property(proto, (bytes) => {
+        if (inspectWire(AppendRequestSchema, bytes, 1_000).problem !== undefined) return;
+        try {
+          fromBinary(AppendRequestSchema, bytes);
+        } catch (error) {
+          // Field number 0 is all the inspection leaves to the codec.
+          expect(String(error)).toContain("illegal tag");
+        }
+      }),
+      { numRuns: 20_000 },
+    );
+  });
+
+  test("every descriptor file of the contract passes as the message it is", () => {
+    const { file } = AppendRequestSchema;
+    const bytes = encode(FileDescriptorProtoSchema, file.proto);
+    expect(inspectWire(FileDescriptorProtoSchema, bytes, 99_999).problem).toBeUndefined();
+  });
+});

@@ -1,0 +1,114 @@
+// What clients leave untaken: while it is much, whoever waits for a client holds next to nothing.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { selects } from "../../../src/domain/query.ts";
+import type { SubscribeRequest } from "../../../src/log/event-log.ts";
+import { Outstanding } from "../../../src/log/read/unsent-bytes.ts";
+import type { Storage, StorageRead } from "../../../src/storage/storage.ts";
+import {
+  arbitraryEvent,
+  arbitrarySelection,
+  commitEvents,
+  newEvent,
+} from "../../support/events.ts";
+import { createModelStorage } from "../../support/model-storage.ts";
+import { openLog, positionsIn } from "../harness.ts";
+
+const request = { start: { kind: "after-position", position: 0 }, checkpointIntervalMs: 60_000 };
+
+function counting(reads: Set<StorageRead>): (storage: Storage) => Storage {
+  return (storage) => ({
+    ...storage,
+    async *read(read) {
+      reads.add(read);
+      try {
+        yield* storage.read(read);
+      } finally {
+        reads.delete(read);
+      }
+    },
+  });
+}
+
+test("a subscriber that catches up and stands still keeps no read of the engine open", async () => {
+  const reads = new Set<StorageRead>();
+  const outstanding = new Outstanding(1);
+  const limits = { batchBytesMax: 64 };
+  const { log, storage } = openLog({ wrap: counting(reads), outstanding, limits });
+  await commitEvents(
+    storage,
+    Array.from({ length: 50 }, () => newEvent({})),
+  );
+  const subscribed = { ...request, selection: { kind: "all" } } as SubscribeRequest;
+  const signal = new AbortController().signal;
+  const messages = log.subscribe(subscribed, signal)[Symbol.asyncIterator]();
+  await messages.next();
+  expect(reads.size).toBe(1);
+  outstanding.given(1);
+  for (let i = 0; i < 10; i++) {
+    await messages.next();
+    expect(reads.size).toBe(0);
+  }
+  outstanding.taken(1);
+  await messages.next();
+  expect(reads.size).toBe(1);
+  await messages.return?.();
+  expect(reads.size).toBe(0);
+});
+
+test("very many that catch up at once do not all keep a read of the engine open", async () => {
+  const reads = new Set<StorageRead>();
+  const { log, storage } = openLog({ wrap: counting(reads), limits: { batchBytesMax: 512 } });
+  await commitEvents(
+    storage,
+    Array.from({ length: 40 }, () => newEvent({ stream: "s-1", data: Buffer.alloc(500) })),
+  );
+  const signal = new AbortController().signal;
+  let readsMax = 0;
+  const follow = async (stream: string): Promise<number> => {
+    let count = 0;
+    // Each of its own, or they would read together.
+    const nothing = { streamPrefixes: [], types: [], tags: [] };
+    const items = [{ ...nothing, streams: ["s-1", stream] }];
+    const subscribed = { ...request, selection: { kind: "query", query: { items } } };
+    for await (const message of log.subscribe(subscribed as SubscribeRequest, signal)) {
+      readsMax = Math.max(readsMax, reads.size);
+      if (message.kind === "batch") count += message.batch.count;
+      if (message.kind === "caught-up") break;
+    }
+    return count;
+  };
+  const counts = await Promise.all(Array.from({ length: 1_000 }, (_, i) => follow(`other-${i}`)));
+  expect(new Set(counts)).toEqual(new Set([40]));
+  expect(readsMax).toBeGreaterThan(1);
+  expect(readsMax).toBeLessThan(400);
+});
+
+test("every matching event comes once and in order, however that changes", async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(arbitraryEvent, { minLength: 1, maxLength: 30 }),
+      arbitrarySelection,
+      fc.array(fc.boolean(), { minLength: 1, maxLength: 20 }),
+      fc.integer({ min: 1, max: 400 }),
+      async (events, selection, untaken, batchBytesMax) => {
+        const outstanding = new Outstanding(1);
+        const limits = { batchBytesMax };
+        const { log, storage } = openLog({ storage: createModelStorage(), outstanding, limits });
+        await commitEvents(storage, events);
+        const expected = events.flatMap((event, i) => (selects(selection, event) ? [i + 1] : []));
+        const signal = new AbortController().signal;
+        const subscribed = { ...request, selection } as SubscribeRequest;
+        const found: number[] = [];
+        let turn = 0;
+        for await (const message of log.subscribe(subscribed, signal)) {
+          if (message.kind === "batch") found.push(...positionsIn(message.batch));
+          if (message.kind === "caught-up") break;
+          const isLarge = untaken[turn++ % untaken.length] === true;
+          if (isLarge !== outstanding.isLarge) outstanding[isLarge ? "given" : "taken"](1);
+        }
+        expect(found).toEqual(expected);
+      },
+    ),
+  );
+});

@@ -1,0 +1,366 @@
+// Lifecycles: what a stream's lifecycle has removed is in no answer, at once, in every way of
+// asking; its versions, positions and ids stay taken.
+import { expect } from "vitest";
+import type { CommitEvent } from "../../../src/domain/event.ts";
+import { noPolicy } from "../../../src/domain/lifecycle/lifecycle.ts";
+import { lifecycleStream } from "../../../src/domain/lifecycle/lifecycle-event.ts";
+import {
+  decodeRecord,
+  recordsIn,
+  scanPlace,
+  scanRecord,
+  scanRecordedAt,
+} from "../../../src/domain/record.ts";
+import type { Storage, StorageRead } from "../../../src/storage/storage.ts";
+import { commitEvents, newEvent, newEvents, readRequest, recordsOf } from "../../support/events.ts";
+import { deleteStream, setPolicy } from "../../support/lifecycles.ts";
+import {
+  expectBytes,
+  expectRead,
+  lawTest,
+  queryOf,
+  selectQuery,
+  selectStream,
+  type LawEngine,
+  type OpenLaw,
+} from "./checks.ts";
+
+/** A clock whose hands the test turns, in microseconds. */
+interface Hands {
+  now: number;
+}
+
+export function lifecycleLaw(open: OpenLaw): void {
+  lawTest(open, "a deleted stream has no events, and its versions go on", async (fresh, engine) => {
+    const before = await fill(fresh, 10);
+    await deleteStream(fresh, "a");
+    let storage = await engine.settle();
+    const onlyB = before.filter(({ stream }) => stream === "b");
+    await expectLeft(storage, before, onlyB);
+    const { commit } = await commitEvents(storage, [
+      newEvent({ stream: "a", type: "Late", tags: ["again"] }),
+    ]);
+    expect(commit.events[0]?.version).toBe(11);
+    storage = await engine.settle();
+    await expectLeft(storage, [...before, ...commit.events], [...onlyB, ...commit.events]);
+  });
+
+  lawTest(open, "only the newest so many events are left", async (fresh, engine) => {
+    const all = await fill(fresh, 8);
+    await setPolicy(fresh, "a", { maxCount: 3 });
+    const inB = (event: CommitEvent) => event.stream === "b";
+    for (let round = 0; round < 3; round++) {
+      const storage = await engine.settle();
+      const inA = all.filter(({ stream }) => stream === "a").slice(-3);
+      await expectLeft(
+        storage,
+        all,
+        all.filter((event) => inB(event) || inA.includes(event)),
+      );
+      const { commit } = await commitEvents(
+        storage,
+        newEvents(2, (i) => ({ stream: "a", type: "Early", tags: [`more:${round}:${i}`] })),
+      );
+      all.push(...commit.events);
+    }
+  });
+
+  lawTest(open, "events before a version are gone, also the last one", async (fresh, engine) => {
+    const all = await fill(fresh, 6, 1);
+    for (const truncateBefore of [1, 4, 7]) {
+      const storage = await engine.settle();
+      await setPolicy(storage, "a", { truncateBefore });
+      await expectLeft(
+        await engine.settle(),
+        all,
+        all.filter(({ stream, version }) => stream === "b" || version >= truncateBefore),
+      );
+    }
+  });
+
+  lawTest(open, "what another policy removed does not come back", async (fresh, engine) => {
+    const all = await fill(fresh, 6);
+    await setPolicy(fresh, "a", { maxCount: 2 });
+    await setPolicy(fresh, "a", {});
+    const left = all.filter(({ stream, version }) => stream === "b" || version > 4);
+    await expectLeft(await engine.settle(), all, left);
+  });
+
+  lawTest(
+    async () => timed(open),
+    "events are gone when they are old enough, by the clock",
+    async (fresh, engine) => {
+      const { hands } = engine;
+      const all: CommitEvent[] = [];
+      for (let time = 10; time <= 60; time += 10) {
+        const { commit } = await commitEvents(
+          fresh,
+          newEvents(2, (i) => ({
+            stream: i === 0 ? "a" : "b",
+            type: "Late",
+            tags: [`${time}:${i}`],
+          })),
+          time,
+        );
+        all.push(...commit.events);
+      }
+      hands.now = 60;
+      await setPolicy(fresh, "a", { maxAge: 25 });
+      const timeOf = (event: CommitEvent) => Math.ceil(event.position / 2) * 10;
+      for (const now of [60, 64, 65, 75, 74, 60, 84, 85, 1_000, 60]) {
+        hands.now = now;
+        const storage = await engine.settle();
+        // Reclaiming records the time it went by: the store's time never turns back behind it.
+        const time = Math.max(now, storage.head().recordedAt);
+        await expectLeft(
+          storage,
+          all,
+          all.filter((event) => event.stream === "b" || timeOf(event) > time - 25),
+        );
+      }
+    },
+  );
+
+  for (const direction of ["forwards", "backwards"] as const) {
+    lawTest(
+      open,
+      `a read ${direction} as of a head stays what it began as`,
+      async (fresh, engine) => {
+        const all = await fill(fresh, 10, 2);
+        await setPolicy(fresh, "a", { maxCount: 6 });
+        const storage = await engine.settle();
+        const left = all.filter((event) => !isInA(event) || event.version > 4);
+        const asOf = storage.head().position;
+        const reads = selections.map((selection) => ({
+          selection,
+          direction,
+          asOf,
+          slabEvents: 1,
+        }));
+        const begun = await Promise.all(reads.map((read) => beginRead(storage, read)));
+        await removeMore(storage);
+        // Some begin later, and still as of that head.
+        const late = reads.map((read) => ({ ...read, positions: { first: 1, last: asOf } }));
+        begun.push(...(await Promise.all(late.map((read) => beginRead(storage, read)))));
+        for (const [i, finish] of begun.entries()) {
+          const own = i % selections.length === 0 ? left.filter(isInA) : left;
+          const positions = own.map(({ position }) => position);
+          expect(await finish()).toEqual(
+            direction === "forwards" ? positions : positions.toReversed(),
+          );
+        }
+      },
+    );
+
+    lawTest(
+      open,
+      `a read ${direction} that follows no head sees a removal at once`,
+      async (fresh, engine) => {
+        const all = await fill(fresh, 10, 2);
+        const storage = await engine.settle();
+        const reads = selections.map((selection) => ({ selection, direction, slabEvents: 1 }));
+        const begun = await Promise.all(reads.map((read) => beginRead(storage, read)));
+        await removeMore(storage);
+        for (const [i, finish] of begun.entries()) {
+          // The first one was delivered before; of the others only the last one of b is left.
+          const last = i > 0 && direction === "forwards" ? [all.length] : [];
+          expect((await finish()).slice(1)).toEqual(last);
+        }
+      },
+    );
+  }
+
+  lawTest(open, "a lifecycle is read by naming it, and by nothing else", async (fresh, engine) => {
+    const all = await fill(fresh, 2);
+    const set = await setPolicy(fresh, "a", { maxCount: 9, labels: { owner: "ann" } });
+    const storage = await engine.settle();
+    await expectRead(storage, {}, all);
+    await expectRead(storage, { selection: selectStream(lifecycleStream("a")) }, [set]);
+    await expectRead(storage, { selection: selectQuery({ types: ["$StreamUpdated"] }) }, [set]);
+    await expectRead(storage, { selection: selectStream("a") }, all.slice(0, 4).filter(isInA));
+    const { lifecycles } = await storage.facts({
+      streams: ["a", "b", "nobody"],
+      ids: [],
+      conditions: [],
+    });
+    expect([...lifecycles.keys()]).toEqual(["a"]);
+    expect(lifecycles.get("a")?.policy).toEqual({
+      ...noPolicy,
+      maxCount: 9,
+      labels: { owner: "ann" },
+    });
+    expect((await storage.stream("a"))?.lifecycle).toEqual(lifecycles.get("a"));
+  });
+
+  lawTest(open, "a stream that only has a lifecycle is told, not listed", async (fresh, engine) => {
+    await setPolicy(fresh, "later", { maxCount: 1 });
+    const storage = await engine.settle();
+    expect(await storage.stream("later")).toMatchObject({
+      version: 0,
+      eventCount: 0,
+      lifecycle: { policy: { maxCount: 1 } },
+    });
+    expect(await storage.listStreams({ prefix: "", after: "", limit: 9 })).toEqual([]);
+    const { commit } = await commitEvents(
+      storage,
+      newEvents(2, () => ({ stream: "later" })),
+    );
+    await expectRead(await engine.settle(), {}, commit.events.slice(1));
+  });
+}
+
+/** Streams `a` and `b` in turn, `count` events each, `perCommit` events of both in a commit. */
+async function fill(storage: Storage, count: number, perCommit = 3): Promise<CommitEvent[]> {
+  const events: CommitEvent[] = [];
+  for (let at = 0; at < count * 2; at += perCommit) {
+    const { commit } = await commitEvents(
+      storage,
+      newEvents(Math.min(perCommit, count * 2 - at), (i) => ({
+        stream: (at + i) % 2 === 0 ? "a" : "b",
+        type: (at + i) % 4 < 2 ? "Early" : "Late",
+        tags: [`n:${at + i}`],
+      })),
+    );
+    events.push(...commit.events);
+  }
+  return events;
+}
+
+/** Every way of reading sees exactly these of all the events. */
+async function expectLeft(
+  storage: Storage,
+  all: readonly CommitEvent[],
+  left: readonly CommitEvent[],
+): Promise<void> {
+  const head = storage.head().position;
+  const where = (keep: (event: CommitEvent) => boolean) => left.filter(keep);
+  for (const asOf of [undefined, head]) {
+    const at = asOf === undefined ? {} : { asOf };
+    await expectRead(storage, at, left);
+    for (const stream of ["a", "b"]) {
+      const own = where((event) => event.stream === stream);
+      await expectRead(storage, { ...at, selection: selectStream(stream) }, own);
+    }
+    const late = where((event) => event.type === "Late");
+    await expectRead(storage, { ...at, selection: selectQuery({ types: ["Late"] }) }, late);
+    const prefix = { streamPrefixes: ["a"] };
+    const inA = where((event) => event.stream === "a");
+    await expectRead(storage, { ...at, selection: selectQuery(prefix) }, inA);
+  }
+  for (const direction of ["forwards", "backwards"] as const) {
+    for (const stream of [undefined, "a", "b"]) {
+      const selection = stream === undefined ? ({ kind: "all" } as const) : selectStream(stream);
+      const read = { withStubs: true, asOf: head, selection, direction, slabEvents: 7 };
+      const records = await recordsOf(storage, read);
+      if (direction === "backwards") records.reverse();
+      const own = all.filter((event) => stream === undefined || event.stream === stream);
+      expect(records.map(placeOf)).toEqual(own.map(({ frame }) => placeOf(recordIn(frame))));
+      const whole = records.filter((record) => decodeRecord(record).removed === undefined);
+      const some = left.filter((event) => own.includes(event));
+      expectBytes(
+        Buffer.concat(whole),
+        Buffer.concat(some.map(({ frame }) => recordIn(frame))),
+        "",
+      );
+    }
+  }
+  const placed = await recordsOf(storage, { withRemoved: true });
+  expect(placed.map(placeOf)).toEqual(all.map(({ frame }) => placeOf(recordIn(frame))));
+  await expectFacts(storage, all, left);
+}
+
+function recordIn(frame: Uint8Array): Uint8Array {
+  const [record] = recordsIn(frame);
+  return record ?? expect.unreachable("a frame holds a record");
+}
+
+/** What stays of an event that was removed, whatever became of its space. */
+function placeOf(record: Uint8Array): unknown {
+  return { ...scanRecord(record), recordedAt: scanRecordedAt(record) };
+}
+
+async function expectFacts(
+  storage: Storage,
+  all: readonly CommitEvent[],
+  left: readonly CommitEvent[],
+): Promise<void> {
+  const conditions = all.map(({ tags }) => ({ query: queryOf({ tags }), after: 0 }));
+  const ids = all.map(({ id }) => id);
+  const { versions, matches, events } = await storage.facts({
+    streams: ["a", "b"],
+    ids,
+    conditions,
+  });
+  expect([...events.keys()].toSorted(), "ids stay taken").toEqual(ids.toSorted());
+  const seen = new Set(left);
+  expect(matches).toEqual(all.map((event) => (seen.has(event) ? event.position : 0)));
+  for (const stream of ["a", "b"]) {
+    const own = all.filter((event) => event.stream === stream);
+    const some = left.filter((event) => event.stream === stream);
+    expect(versions.get(stream)).toBe(own.length);
+    expect(await storage.stream(stream)).toMatchObject({
+      version: own.length,
+      eventCount: some.length,
+      firstVersion: some[0]?.version ?? 0,
+      firstPosition: some[0]?.position ?? 0,
+      lastPosition: some.at(-1)?.position ?? 0,
+    });
+  }
+  const types = await storage.listEventTypes({ prefix: "", after: "", limit: 9 });
+  expect(types).toEqual(
+    ["Early", "Late"].flatMap((type) => {
+      const some = left.filter((event) => event.type === type);
+      const [firstPosition = 0, lastPosition = 0] = [some[0]?.position, some.at(-1)?.position];
+      return some.length === 0
+        ? []
+        : [{ type, eventCount: some.length, firstPosition, lastPosition }];
+    }),
+  );
+}
+
+const selections = [
+  selectStream("a"),
+  { kind: "all" } as const,
+  selectQuery({ types: ["Early", "Late"] }),
+];
+
+/** Removes all of `a`, and of `b` all but the last event. */
+async function removeMore(storage: Storage): Promise<void> {
+  await commitEvents(
+    storage,
+    newEvents(2, () => ({ stream: "a", type: "$later" })),
+  );
+  await deleteStream(storage, "a");
+  await setPolicy(storage, "b", { maxCount: 1 });
+}
+
+/** Takes the first slab; answers what finishes the read, with the positions of all of it. */
+async function beginRead(
+  storage: Storage,
+  parts: Partial<StorageRead>,
+): Promise<() => Promise<number[]>> {
+  const slabs = storage.read(readRequest(storage, parts))[Symbol.asyncIterator]();
+  const positions: number[] = [];
+  const take = async (): Promise<boolean> => {
+    const next = await slabs.next();
+    if (next.done === true) return false;
+    for (const frames of next.value.frames) {
+      for (const record of recordsIn(frames)) positions.push(scanPlace(record).position);
+    }
+    return true;
+  };
+  await take();
+  return async () => {
+    while (await take());
+    return positions;
+  };
+}
+
+function isInA({ stream }: CommitEvent): boolean {
+  return stream === "a";
+}
+
+async function timed(open: OpenLaw): Promise<LawEngine & { hands: Hands }> {
+  const hands: Hands = { now: 0 };
+  return Object.assign(await open(() => hands.now), { hands });
+}

@@ -1,0 +1,220 @@
+// Notes: one value under a name, all or nothing with the events they come with, listed by name.
+import { expect } from "vitest";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { Note, NoteChange, NoteSpace, Storage } from "../../../src/storage/storage.ts";
+import { commitEvents, composeCommit, newEvent, newEvents } from "../../support/events.ts";
+import { compareUtf8 } from "../../support/model-beside.ts";
+import { lawTest, type LawEngine, type OpenLaw } from "./checks.ts";
+
+export const noteSpaces = [
+  "checkpoint",
+  "group",
+  "group-progress",
+  "group-parked",
+  "group-gone",
+] as const satisfies readonly NoteSpace[];
+
+/** A note's value from a text; undefined deletes it. */
+export function change(space: NoteSpace, name: string, text: string | undefined): NoteChange {
+  return { space, name, value: text === undefined ? undefined : Buffer.from(text) };
+}
+
+/** Commits notes at the head, with events or without. */
+export async function commitNotes(
+  storage: Storage,
+  notes: readonly NoteChange[],
+  eventCount = 0,
+): Promise<void> {
+  const events = newEvents(eventCount, () => ({ stream: "a" }));
+  const commit = await composeCommit(storage, events);
+  expect(await storage.commit({ ...commit, notes })).toBe("committed");
+}
+
+/** Every note of a space as texts, in its order, gathered in pages of `limit`. */
+export async function notesIn(
+  storage: Storage,
+  space: NoteSpace,
+  { prefix = "", after = "", limit = 7 } = {},
+): Promise<[name: string, text: string][]> {
+  const found: Note[] = [];
+  let last = after;
+  for (;;) {
+    const page = await storage.notes.list({ space, prefix, after: last, limit });
+    expect(page.length).toBeLessThanOrEqual(limit);
+    found.push(...page);
+    if (page.length < limit) break;
+    last = page.at(-1)?.name ?? "";
+  }
+  expect(found.every((note) => note.space === space)).toBe(true);
+  return found.map(({ name, value }) => [name, Buffer.from(value).toString()]);
+}
+
+async function textOf(storage: Storage, space: NoteSpace, name: string) {
+  const value = (await storage.notes.get(space, [name])).get(name);
+  return value === undefined ? undefined : Buffer.from(value).toString();
+}
+
+const names = [
+  "a",
+  "a-",
+  "a-1",
+  "a/0001",
+  "ab",
+  "A",
+  "é",
+  "\uffee",
+  "😀",
+  "𐀀",
+  " ",
+  "b".repeat(500),
+];
+
+export function notesLaw(open: OpenLaw): void {
+  lawTest(open, "a store without notes gets and lists none", async (storage) => {
+    for (const space of noteSpaces) {
+      expect(await storage.notes.get(space, ["a", "b"])).toEqual(new Map());
+      expect(await notesIn(storage, space)).toEqual([]);
+    }
+    expect(await storage.notes.get("group", [])).toEqual(new Map());
+  });
+
+  lawTest(open, "the last value counts, and a deleted note is gone", async (fresh, engine) => {
+    for (const text of ["first", "second", "", "x".repeat(200_000), "last"]) {
+      await commitNotes(fresh, [change("checkpoint", "a", text), change("group", "a", `${text}!`)]);
+      expect(await textOf(fresh, "checkpoint", "a")).toBe(text);
+      expect(await textOf(fresh, "group", "a")).toBe(`${text}!`);
+    }
+    await commitNotes(fresh, [change("checkpoint", "a", undefined)]);
+    await commitNotes(fresh, [change("checkpoint", "never", undefined)]);
+    expect(await textOf(fresh, "checkpoint", "a")).toBeUndefined();
+    const storage = await engine.settle();
+    expect(await notesIn(storage, "checkpoint")).toEqual([]);
+    expect(await notesIn(storage, "group")).toEqual([["a", "last!"]]);
+    await commitNotes(storage, [change("checkpoint", "a", "again")]);
+    expect(await notesIn(storage, "checkpoint")).toEqual([["a", "again"]]);
+  });
+
+  lawTest(open, "names come in the order of their UTF-8 bytes, page by page", async (_, engine) => {
+    const storage = await fill(engine);
+    const sorted = names.toSorted(compareUtf8);
+    for (const space of noteSpaces) {
+      const all = sorted.map((name) => [name, `${space} ${name}`]);
+      for (const limit of [1, 2, 5, names.length, 1_000]) {
+        expect(await notesIn(storage, space, { limit })).toEqual(all);
+      }
+      for (const prefix of ["a", "a-", "a/", "é", "😀", "zz", " "]) {
+        const begun = all.filter(([name]) => name?.startsWith(prefix));
+        expect(await notesIn(storage, space, { prefix })).toEqual(begun);
+      }
+      for (const after of ["a", "a-0", "0", "zzz", "\u{10ffff}", "b".repeat(499)]) {
+        const later = all.filter(([name = ""]) => compareUtf8(name, after) > 0);
+        expect(await notesIn(storage, space, { after })).toEqual(later);
+        const both = later.filter(([name]) => name?.startsWith("a"));
+        expect(await notesIn(storage, space, { after, prefix: "a" })).toEqual(both);
+      }
+    }
+  });
+
+  lawTest(open, "many are got at once, those that are there", async (_, engine) => {
+    const storage = await fill(engine);
+    const asked = [...names, ...names, "nowhere", "a-11"];
+    const found = await storage.notes.get("group-parked", asked);
+    expect([...found.keys()].toSorted()).toEqual([...names].toSorted());
+    for (const [name, value] of found) {
+      expect(Buffer.from(value).toString()).toBe(`group-parked ${name}`);
+    }
+  });
+
+  lawTest(open, "notes without events move nothing", async (fresh, engine) => {
+    await commitEvents(fresh, [newEvent({ stream: "a" })], 50);
+    const head = fresh.head();
+    let told = 0;
+    const unwatch = fresh.watch({ advanced: () => told++, writeStateChanged: () => told++ });
+    await commitNotes(fresh, [change("checkpoint", "a", "1")]);
+    unwatch();
+    expect(told).toBe(0);
+    expect(fresh.head()).toEqual(head);
+    const storage = await engine.settle();
+    expect(storage.head()).toEqual(head);
+    expect(await storage.listStreams({ prefix: "", after: "", limit: 9 })).toHaveLength(1);
+    const { commit } = await commitEvents(storage, [newEvent({ stream: "a" })]);
+    expect(commit.events[0]?.position).toBe(2);
+  });
+
+  lawTest(open, "a stale commit changes no note", async (storage) => {
+    const late = await composeCommit(storage, [newEvent()]);
+    await commitNotes(storage, [change("checkpoint", "a", "1")], 3);
+    const notes = [change("checkpoint", "a", "2"), change("group", "b", "2")];
+    expect(await storage.commit({ ...late, notes })).toBe("stale");
+    expect(await storage.commit({ ...late, events: [], notes })).toBe("stale");
+    expect(await notesIn(storage, "checkpoint")).toEqual([["a", "1"]]);
+    expect(await notesIn(storage, "group")).toEqual([]);
+  });
+
+  lawTest(open, "notes and events of a commit are seen together or not at all", async (storage) => {
+    for (let round = 1; round <= 10; round++) {
+      const asked: Promise<void>[] = [];
+      const running = commitNotes(storage, [change("checkpoint", "a", `${round * 20}`)], 20);
+      const watch = async () => {
+        const got = await textOf(storage, "checkpoint", "a");
+        expect(Number(got ?? 0)).toBeLessThanOrEqual(storage.head().position);
+        const [listed] = await notesIn(storage, "checkpoint");
+        expect(Number(listed?.[1] ?? 0)).toBeLessThanOrEqual(storage.head().position);
+      };
+      for (let ask = 0; ask < 8; ask++) {
+        asked.push(watch());
+        await nextTurn();
+      }
+      await running;
+      await Promise.all(asked);
+      expect(await textOf(storage, "checkpoint", "a")).toBe(`${storage.head().position}`);
+    }
+  });
+
+  lawTest(
+    open,
+    "a note that changed hundreds of times reads as its last",
+    async (fresh, engine) => {
+      for (let i = 1; i <= 500; i++)
+        await commitNotes(fresh, [change("group-progress", "b", `${i}`)]);
+      await commitNotes(fresh, [
+        change("group-progress", "a", "first"),
+        change("group-progress", "c", "last"),
+      ]);
+      const storage = await engine.settle();
+      expect(await notesIn(storage, "group-progress")).toEqual([
+        ["a", "first"],
+        ["b", "500"],
+        ["c", "last"],
+      ]);
+    },
+  );
+
+  lawTest(open, "a commit changes a note once, and names it properly", async (storage) => {
+    const commit = await composeCommit(storage, []);
+    const faults = [
+      [change("group", "a", "1"), change("group", "a", "2")],
+      [change("group", "a", "1"), change("group", "a", undefined)],
+      [change("group", "", "1")],
+      [change("group", "a\u0000b", "1")],
+    ];
+    for (const notes of faults) {
+      await expect(storage.commit({ ...commit, notes })).rejects.toThrow("invariant");
+    }
+    await commitNotes(storage, [change("group", "a", "1"), change("group-gone", "a", "2")]);
+    expect(await notesIn(storage, "group")).toEqual([["a", "1"]]);
+  });
+}
+
+async function fill(engine: LawEngine): Promise<Storage> {
+  const { storage } = engine;
+  for (const space of noteSpaces) {
+    const notes = names.map((name) => change(space, name, `${space} ${name}`));
+    await commitNotes(
+      storage,
+      notes.map((note) => ({ ...note, value: Buffer.from("before") })),
+    );
+    await commitNotes(storage, notes, 2);
+  }
+  return engine.settle();
+}
