@@ -7,14 +7,14 @@ import { ServerCredentials } from "@grpc/grpc-js";
 import { isLoopback, type Config } from "./config.ts";
 import { defaultLimits, type Limits } from "./domain/limits.ts";
 import { loadCertificates, type Certificates } from "./grpc/transport/certificates.ts";
-import { Stopping, type Edge } from "./grpc/transport/call-environment.ts";
+import { Stopping, type CallEnvironment } from "./grpc/transport/call-environment.ts";
 import { HealthState } from "./grpc/services/health.ts";
 import { listenOnSocket, listenOnTcp, shutDown } from "./grpc/transport/listen.ts";
 import { bindServices } from "./grpc/services/services.ts";
 import type { BoundServer } from "./grpc/transport/bind.ts";
 import { createIdMaker } from "./grpc/services/uuid.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
-import { Outstanding } from "./log/read/unsent-bytes.ts";
+import { UnsentBytes } from "./log/read/unsent-bytes.ts";
 import type { Logger } from "./logger.ts";
 import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
 import type { ReclaimOptions } from "./storage/leveldb/upkeep/reclaimer.ts";
@@ -49,8 +49,8 @@ export async function startServer(
     certificates?.close();
     throw error;
   });
-  const outstanding = new Outstanding(limits.outstandingBytesMax);
-  const edge: Edge = { logger, stopping: new Stopping(), outstanding };
+  const unsentBytes = new UnsentBytes(limits.unsentBytesMax);
+  const environment: CallEnvironment = { logger, stopping: new Stopping(), unsentBytes };
   const health = new HealthState();
   const unwatch = storage.watch({
     advanced() {},
@@ -60,14 +60,14 @@ export async function startServer(
     storage,
     limits,
     clock: systemClock,
-    outstanding,
+    unsentBytes,
     onWarning: (message, error) => logger.warn(message, { error }),
   });
   const version = versionOf();
   const context = {
     log,
     limits,
-    edge,
+    environment,
     newId: createIdMaker(Date.now),
     serverVersion: version,
     startedAt: systemClock(),
@@ -78,11 +78,11 @@ export async function startServer(
     keepaliveTimeoutMs: config.keepaliveTimeoutSeconds * 1_000,
     concurrentCallsMax: config.maxConcurrentStreams,
   });
-  const open = { storage, log, bound, health, edge, certificates, unwatch };
+  const open = { storage, log, bound, health, environment, certificates, unwatch };
   let stopped: Promise<void> | undefined;
   const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
   try {
-    const addresses = await listen(bound, config, certificates, edge);
+    const addresses = await listen(bound, config, certificates, environment);
     warnOfOpenness(config, logger);
     return { addresses, version, stop: () => stop(config.shutdownGraceSeconds * 1_000) };
   } catch (error) {
@@ -144,13 +144,13 @@ async function listen(
   bound: BoundServer,
   { tcp, host, port, unixSocket, unixSocketAccess }: Config,
   certificates: Certificates | undefined,
-  edge: Edge,
+  environment: CallEnvironment,
 ): Promise<string[]> {
   const addresses: string[] = [];
   const credentials = certificates?.credentials ?? ServerCredentials.createInsecure();
-  if (tcp) addresses.push(await listenOnTcp(bound, host, port, credentials, edge));
+  if (tcp) addresses.push(await listenOnTcp(bound, host, port, credentials, environment));
   if (unixSocket !== "") {
-    addresses.push(await listenOnSocket(bound, resolve(unixSocket), unixSocketAccess, edge));
+    addresses.push(await listenOnSocket(bound, resolve(unixSocket), unixSocketAccess, environment));
   }
   return addresses;
 }
@@ -172,14 +172,14 @@ interface OpenParts {
   readonly log: EventLog;
   readonly bound: BoundServer;
   readonly health: HealthState;
-  readonly edge: Edge;
+  readonly environment: CallEnvironment;
   readonly certificates: Certificates | undefined;
   readonly unwatch: () => void;
 }
 
 /** First nothing new, then what waits, then the connections, at last the store. */
 async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
-  const { logger, stopping } = open.edge;
+  const { logger, stopping } = open.environment;
   open.health.set(false);
   stopping.begin();
   const logStopped = open.log.stop();

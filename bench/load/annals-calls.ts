@@ -169,16 +169,16 @@ function withTail(
   compose: (worker: number, tail: Buffer) => [template: Buffer, tailBytes: number],
 ): Call {
   const tail = Buffer.alloc(128);
-  const slab = Buffer.alloc(4_096);
+  const batch = Buffer.alloc(4_096);
   return {
     path,
     eventCount: 1,
     request(worker) {
       const [bytes, tailBytes] = compose(worker, tail);
-      bytes.copy(slab);
-      tail.copy(slab, bytes.length, 0, tailBytes);
-      slab.writeUInt32BE(bytes.length + tailBytes - 5, 1);
-      return slab.subarray(0, bytes.length + tailBytes);
+      bytes.copy(batch);
+      tail.copy(batch, bytes.length, 0, tailBytes);
+      batch.writeUInt32BE(bytes.length + tailBytes - 5, 1);
+      return batch.subarray(0, bytes.length + tailBytes);
     },
   };
 }

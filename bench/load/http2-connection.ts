@@ -9,7 +9,7 @@ import { HeaderDecoder, RequestHeaders, type Headers } from "./hpack.ts";
 const frameHeaderBytes = 9;
 const frameBytesMax = 16_384;
 const readBufferBytes = 256 * 1024;
-const slabBytes = 256 * 1024;
+const batchBytes = 256 * 1024;
 const defaultWindowBytes = 65_535;
 
 const typeData = 0;
@@ -62,9 +62,9 @@ export class Http2Connection {
   private readonly headerDecoder = new HeaderDecoder();
   private readonly streams = new Map<number, Stream>();
   private readonly pending: Pending[] = [];
-  private readonly spareSlabs: Buffer[] = [];
-  private slab: Buffer = Buffer.allocUnsafe(slabBytes);
-  private slabUsed = 0;
+  private readonly spareBatches: Buffer[] = [];
+  private batch: Buffer = Buffer.allocUnsafe(batchBytes);
+  private batchUsed = 0;
   private parsing = false;
   private nextId = 1;
   private sendWindow = defaultWindowBytes;
@@ -115,7 +115,7 @@ export class Http2Connection {
     socket.on("error", (error) => this.fail(error.message));
     socket.on("close", () => this.fail("connection closed"));
     this.reserve(preface.length);
-    this.slabUsed += this.slab.write(preface, this.slabUsed, "latin1");
+    this.batchUsed += this.batch.write(preface, this.batchUsed, "latin1");
     this.frame(12, typeSettings, 0, 0);
     this.uint16(2); // ENABLE_PUSH
     this.uint32(0);
@@ -141,7 +141,7 @@ export class Http2Connection {
     this.streams.set(id, { receiver, sendWindow: this.streamSendWindow, unacknowledged: 0 });
     const block = this.requestHeaders.block(path);
     this.frame(block.length, typeHeaders, flagEndHeaders, id);
-    this.slabUsed += block.copy(this.slab, this.slabUsed);
+    this.batchUsed += block.copy(this.batch, this.batchUsed);
     this.send(id, message, end);
     return id;
   }
@@ -167,14 +167,14 @@ export class Http2Connection {
 
   /** Hands everything written so far to the socket. Implied where something was received. */
   flush(): void {
-    if (this.slabUsed === 0 || this.parsing) return;
-    const { slab } = this;
-    const bytes = slab.subarray(0, this.slabUsed);
-    this.slab = this.spareSlabs.pop() ?? Buffer.allocUnsafe(slabBytes);
-    this.slabUsed = 0;
+    if (this.batchUsed === 0 || this.parsing) return;
+    const { batch } = this;
+    const bytes = batch.subarray(0, this.batchUsed);
+    this.batch = this.spareBatches.pop() ?? Buffer.allocUnsafe(batchBytes);
+    this.batchUsed = 0;
     if (this.failure !== undefined) return;
     this.socket.write(bytes, () => {
-      if (slab.length === slabBytes) this.spareSlabs.push(slab);
+      if (batch.length === batchBytes) this.spareBatches.push(batch);
     });
   }
 
@@ -216,8 +216,8 @@ export class Http2Connection {
       if (count <= 0 && left > 0) return false;
       const last = count === left;
       this.frame(count, typeData, last && pending.end ? flagEndStream : 0, pending.id);
-      bytes.copy(this.slab, this.slabUsed, pending.offset, pending.offset + count);
-      this.slabUsed += count;
+      bytes.copy(this.batch, this.batchUsed, pending.offset, pending.offset + count);
+      this.batchUsed += count;
       pending.offset += count;
       this.sendWindow -= count;
       stream.sendWindow -= count;
@@ -234,30 +234,30 @@ export class Http2Connection {
   /** Writes a frame header and makes room for the payload. */
   private frame(length: number, type: number, flags: number, id: number): void {
     this.reserve(frameHeaderBytes + length);
-    const { slab } = this;
-    let at = this.slabUsed;
-    slab[at++] = length >>> 16;
-    slab[at++] = length >>> 8;
-    slab[at++] = length;
-    slab[at++] = type;
-    slab[at++] = flags;
-    slab[at++] = id >>> 24;
-    slab[at++] = id >>> 16;
-    slab[at++] = id >>> 8;
-    slab[at++] = id;
-    this.slabUsed = at;
+    const { batch } = this;
+    let at = this.batchUsed;
+    batch[at++] = length >>> 16;
+    batch[at++] = length >>> 8;
+    batch[at++] = length;
+    batch[at++] = type;
+    batch[at++] = flags;
+    batch[at++] = id >>> 24;
+    batch[at++] = id >>> 16;
+    batch[at++] = id >>> 8;
+    batch[at++] = id;
+    this.batchUsed = at;
   }
 
   private uint16(value: number): void {
-    this.slabUsed = this.slab.writeUInt16BE(value, this.slabUsed);
+    this.batchUsed = this.batch.writeUInt16BE(value, this.batchUsed);
   }
 
   private uint32(value: number): void {
-    this.slabUsed = this.slab.writeUInt32BE(value, this.slabUsed);
+    this.batchUsed = this.batch.writeUInt32BE(value, this.batchUsed);
   }
 
   private reserve(bytes: number): void {
-    if (this.slabUsed + bytes <= this.slab.length) return;
+    if (this.batchUsed + bytes <= this.batch.length) return;
     const { parsing } = this;
     this.parsing = false;
     this.flush();
@@ -367,7 +367,7 @@ export class Http2Connection {
     } else if (type === typePing) {
       if ((flags & flagAck) !== 0) return;
       this.frame(8, typePing, flagAck, 0);
-      this.slabUsed += payload.copy(this.slab, this.slabUsed);
+      this.batchUsed += payload.copy(this.batch, this.batchUsed);
     } else if (type === typeReset) {
       this.lost(id, `stream reset, code ${payload.readUInt32BE(0)}`);
     } else if (type === typeGoaway) {

@@ -41,12 +41,12 @@ export async function replay(args: readonly string[], terminal: Terminal): Promi
   await print(terminal.output, `${JSON.stringify(state, null, 2)}\n`);
   const paint = paintFor(terminal.errors, terminal);
   const skipped = skippedCount === 0n ? "" : `, ${skippedCount} passed over (not JSON)`;
-  const note =
+  const sideValue =
     version === 0n
       ? `${stream} has no events then`
       : `${stream}@${version}, position ${position}, ${isoTime(answer.recordedAt)}; ` +
         `${eventsCounted(appliedCount)} folded${skipped}`;
-  await print(terminal.errors, `${paint.dim(note)}\n`);
+  await print(terminal.errors, `${paint.dim(sideValue)}\n`);
   return 0;
 }
 

@@ -61,12 +61,12 @@ function factsOfFolder(report: FolderReport): [string, string][] {
     ["head", head === undefined ? "cannot be read" : grouped(head.position)],
   ];
   if (totals === undefined || headHash === undefined) return facts;
-  const { events, chunks, terms, postings, ids, snapshots, notes } = totals;
+  const { events, chunks, terms, postings, ids, snapshots, sideValues } = totals;
   return [
     ...facts,
     ["log", `${eventsCounted(events)} in ${grouped(chunks)} chunks, ${grouped(tables)} tables`],
     ["index", `${grouped(terms)} terms, ${grouped(postings)} postings, ${grouped(ids)} ids`],
-    ["beside", `${grouped(snapshots)} snapshots, ${grouped(notes)} notes`],
+    ["beside", `${grouped(snapshots)} snapshots, ${grouped(sideValues)} notes`],
     ["chain", headHash],
   ];
 }

@@ -173,7 +173,7 @@ async function commit<Connection extends PostgresConnection>(
   }
   try {
     await step.apply(connection);
-    await note(connection, names, projection, step);
+    await sideValue(connection, names, projection, step);
   } catch (error) {
     // Where the connection itself is gone this fails too; the first failure says more.
     await connection.query("ROLLBACK").catch(() => {});
@@ -183,7 +183,7 @@ async function commit<Connection extends PostgresConnection>(
   return true;
 }
 
-async function note<Tx>(
+async function sideValue<Tx>(
   connection: PostgresTransaction,
   names: Names,
   projection: string,

@@ -74,7 +74,7 @@ function commit<Database extends SqliteDatabase>(
     if (step.apply(database) !== undefined) {
       throw new TypeError("handlers of a SQLite read model are synchronous");
     }
-    note(database, projection, step);
+    sideValue(database, projection, step);
     database.exec("COMMIT");
     done = true;
     return true;
@@ -94,7 +94,7 @@ function rollBack(database: SqliteDatabase): void {
   }
 }
 
-function note<Tx>(
+function sideValue<Tx>(
   database: SqliteDatabase,
   projection: string,
   { next, park, unpark, unparkAll }: ProjectionStep<Tx>,

@@ -78,7 +78,7 @@ export interface Limits {
    * Bytes of streamed answers that clients have not taken yet, over all calls: from there on a call
    * makes do with one small slab at a time.
    */
-  readonly outstandingBytesMax: number;
+  readonly unsentBytesMax: number;
   /** Bytes of requests that are not complete yet, over all calls but pipes. */
   readonly unfinishedBytesMax: number;
   readonly checkpointIntervalDefaultMs: number;
@@ -131,7 +131,7 @@ export const defaultLimits: Limits = Object.freeze({
   pageSizeMax: 1_000,
   concurrentCallsMax: 16_384,
   receiveBytesMax: 8 * MiB,
-  outstandingBytesMax: 64 * MiB,
+  unsentBytesMax: 64 * MiB,
   unfinishedBytesMax: 256 * MiB,
   checkpointIntervalDefaultMs: 10_000,
   checkpointIntervalMinMs: 100,

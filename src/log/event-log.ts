@@ -9,7 +9,7 @@ import { Checkpoints } from "./append/checkpoints.ts";
 import { Groups } from "./groups/groups.ts";
 import { Interests } from "./subscribe/interest.ts";
 import { load } from "./read/load.ts";
-import { Outstanding } from "./read/unsent-bytes.ts";
+import { UnsentBytes } from "./read/unsent-bytes.ts";
 import { PositionWaiters } from "./position-waiters.ts";
 import { ReadGate } from "./read/read-gate.ts";
 import { read } from "./read/read.ts";
@@ -17,7 +17,7 @@ import { replay } from "./read/replay.ts";
 import { deleteSnapshots, getSnapshot, listSnapshots, saveSnapshot } from "./read/snapshots.ts";
 import { lookAhead } from "./append/look-ahead.ts";
 import { streamLog } from "./append/streams.ts";
-import { SharedSlabs } from "./subscribe/shared-batches.ts";
+import { SharedBatches } from "./subscribe/shared-batches.ts";
 import { subscribe } from "./subscribe/subscribe.ts";
 import { nodeTimers, type Timers } from "./timers.ts";
 import type { EventLog, StreamInfo } from "./verbs.ts";
@@ -33,7 +33,7 @@ export interface EventLogOptions {
   /** Absent: Node's. */
   readonly timers?: Timers;
   /** What callers have not taken yet. Absent: they take everything at once. */
-  readonly outstanding?: Outstanding;
+  readonly unsentBytes?: UnsentBytes;
   /** Told what an operator should know and no caller is told. */
   readonly onWarning?: (message: string, cause?: unknown) => void;
 }
@@ -50,8 +50,8 @@ export function createEventLog(options: EventLogOptions): EventLog {
   const interests = new Interests(storage.head().position, timers);
   const unwatch = [storage.watch(interests), storage.watch(checkpoints)];
   const gate = new ReadGate();
-  const { outstanding = new Outstanding(Infinity) } = options;
-  const shared = new SharedSlabs({ storage, gate, timers, outstanding });
+  const { unsentBytes = new UnsentBytes(Infinity) } = options;
+  const shared = new SharedBatches({ storage, gate, timers, unsentBytes });
   const groups = new Groups({
     storage,
     gate,
@@ -60,13 +60,13 @@ export function createEventLog(options: EventLogOptions): EventLog {
     clock,
     nowMs: steadyClock(clock, timers),
     heartbeatMs: limits.checkpointIntervalDefaultMs,
-    write: (notes) => queue.write(notes),
+    write: (sideValues) => queue.write(sideValues),
     warn: onWarning,
     waiters: new PositionWaiters(timers),
   });
   unwatch.push(storage.watch(groups), storage.watch(shared));
   const { batchBytesMax: batchBytes } = limits;
-  const reading = { storage, gate, outstanding, batchBytes, warn: onWarning };
+  const reading = { storage, gate, unsentBytes, batchBytes, warn: onWarning };
   const source = { ...reading, interests, shared, timers, clock };
   const infoOf = (stream: StreamFacts): StreamInfo => {
     return { ...stream, subscriberCount: interests.countOf(stream.stream) };

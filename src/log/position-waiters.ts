@@ -94,7 +94,7 @@ export class PositionWaiter {
     const abort = (): void => this.reject(signal && cancellation(signal));
     if (signal?.aborted === true) abort();
     signal?.addEventListener("abort", abort, { once: true });
-    const stopTimer = this.timers.after(ms, () => {
+    const stopTimer = this.timers.delay(ms, () => {
       const message = `position ${this.position} was not reached in ${ms} ms`;
       this.reject(new AnnalsError({ reason: "DEADLINE_EXCEEDED" }, message));
     });

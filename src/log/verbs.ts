@@ -15,7 +15,7 @@ import type { GroupLog } from "./group-verbs.ts";
 import type {
   EventTypeFacts,
   NamePage,
-  Slab,
+  Batch,
   StorageIdentity,
   StreamFacts,
   ReclaimStatus,
@@ -50,9 +50,6 @@ export interface ReadEnd {
   /** The stream's version at `head`; only with a `stream` selection. */
   readonly streamVersion: number | undefined;
 }
-
-/** Framed records, at least one: see `Slab`. */
-export type Batch = Slab;
 
 export type ReadMessage =
   | { readonly kind: "batch"; readonly batch: Batch }
@@ -106,7 +103,7 @@ export interface ReplayRequest {
   readonly at?: Exclude<Bound, { kind: "position" }> | undefined;
 }
 
-export type { Json };
+export type { Batch, Json };
 
 export interface Replayed {
   readonly state: Json;

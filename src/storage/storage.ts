@@ -8,9 +8,9 @@
 // thrown as CORRUPTION, never returned, never skipped. What was read does not change: a read
 // bounded by a position is a consistent view for as long as it runs.
 //
-// Events that their stream's lifecycle has removed (domain/lifecycle/lifecycle.ts) are in no answer, except
+// Events that their stream's lifecycle has removed (domain/lifecycle/) are in no answer, except
 // where a call says otherwise; their versions, positions and ids stay taken for ever. A lifecycle
-// is what the last event in the stream's `$lifecycle-` stream says (domain/lifecycle/lifecycle-event.ts).
+// is what the last event in the stream's `$lifecycle-` stream says.
 
 import type { AppendCondition } from "../domain/append.ts";
 import type { CommitEvent, StoredEvent } from "../domain/event.ts";
@@ -48,19 +48,24 @@ export interface Facts {
 }
 
 /** What a note is about. A name means something within its space only. */
-export type NoteSpace = "checkpoint" | "group" | "group-progress" | "group-parked" | "group-gone";
+export type SideValueSpace =
+  | "checkpoint"
+  | "group"
+  | "group-progress"
+  | "group-parked"
+  | "group-gone";
 
 /** A small durable fact beside the log: one value under one name. Storage never looks inside. */
-export interface Note {
-  readonly space: NoteSpace;
+export interface SideValue {
+  readonly space: SideValueSpace;
   /** UTF-8, at least one character, no control characters. */
   readonly name: string;
   readonly value: Uint8Array;
 }
 
 /** What becomes of a note. */
-export interface NoteChange {
-  readonly space: NoteSpace;
+export interface SideValueChange {
+  readonly space: SideValueSpace;
   readonly name: string;
   /** Undefined: the note goes, if there is one. */
   readonly value: Uint8Array | undefined;
@@ -78,7 +83,7 @@ export interface Commit {
    */
   readonly events: readonly CommitEvent[];
   /** Each note at most once. They and the events become durable, and visible, together. */
-  readonly notes?: readonly NoteChange[];
+  readonly sideValues?: readonly SideValueChange[];
 }
 
 /**
@@ -110,15 +115,15 @@ export interface StorageRead {
   /** True: removed events too. Their place and their words are promised, not what they held. */
   readonly withRemoved?: boolean;
   /** True: of removed events what is kept of them for ever, and `removed` set. */
-  readonly withStubs?: boolean;
+  readonly withRemovedRecords?: boolean;
   /** Encoded bytes near which a slab is cut. A slab holds at least one event or progress. */
-  readonly slabBytes: number;
+  readonly batchBytes: number;
   /** At most this many events in a slab. Absent: no such limit. */
-  readonly slabEvents?: number;
+  readonly batchEvents?: number;
 }
 
 /** Some of a read's events, in its order. */
-export interface Slab {
+export interface Batch {
   /** Framed records (tag, length, message), one or several in each; in the order of the read. */
   readonly frames: readonly Uint8Array[];
   /** How many records the frames hold. May be 0: progress only. */
@@ -198,9 +203,9 @@ export interface SnapshotStore {
   remove(selection: SnapshotSelection): Promise<number>;
 }
 
-/** Notes of a space in the order of their names' UTF-8 bytes. */
-export interface NotePage {
-  readonly space: NoteSpace;
+/** Side values of a space in the order of their names' UTF-8 bytes. */
+export interface SideValuePage {
+  readonly space: SideValueSpace;
   /** Only names that begin with this. Empty: all. */
   readonly prefix: string;
   /** Only names after this one (exclusive). Empty: from the first. */
@@ -209,13 +214,13 @@ export interface NotePage {
 }
 
 /**
- * Notes are written by commits alone, so that they are decided on like events, one after
+ * Side values are written by commits alone, so that they are decided on like events, one after
  * another.
  */
-export interface NoteStore {
+export interface SideValueStore {
   /** The values of those that are there, by name. */
-  get(space: NoteSpace, names: Iterable<string>): Promise<Map<string, Uint8Array>>;
-  list(page: NotePage): Promise<Note[]>;
+  get(space: SideValueSpace, names: Iterable<string>): Promise<Map<string, Uint8Array>>;
+  list(page: SideValuePage): Promise<SideValue[]>;
 }
 
 export type WriteState = "accepting" | "disk-full" | "recovering" | "failed";
@@ -263,7 +268,7 @@ export interface StorageIdentity {
 export interface Storage {
   readonly identity: StorageIdentity;
   readonly snapshots: SnapshotStore;
-  readonly notes: NoteStore;
+  readonly sideValues: SideValueStore;
 
   head(): Head;
   writeState(): WriteState;
@@ -275,7 +280,7 @@ export interface Storage {
   commit(commit: Commit): Promise<CommitResult>;
 
   /** Pulled by the consumer; bounded work and memory per slab. Returning early ends it. */
-  read(request: StorageRead): AsyncIterable<Slab>;
+  read(request: StorageRead): AsyncIterable<Batch>;
   /** The first position recorded at or after the time (microseconds); head + 1 where none is. */
   positionAt(time: number): Promise<number>;
 

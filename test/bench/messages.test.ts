@@ -7,7 +7,7 @@ import { umadbCalls } from "../../bench/load/umadb-calls.ts";
 import { ReadResponseSchema } from "../../src/gen/annals/v1/read_pb.js";
 
 /** Cuts bytes into the pieces that the lengths ask for, the rest at the end. */
-function pieces(bytes: Buffer, lengths: readonly number[]): [Buffer, number, number][] {
+function parts(bytes: Buffer, lengths: readonly number[]): [Buffer, number, number][] {
   const cuts: [Buffer, number, number][] = [];
   let at = 0;
   for (const length of lengths) {
@@ -40,7 +40,7 @@ test("events are counted however the bytes are cut", () => {
         message: (count) => void perMessage.push(count),
         other: (field) => void others.push(field),
       });
-      for (const piece of pieces(bytes, cuts)) counter.received(...piece);
+      for (const piece of parts(bytes, cuts)) counter.received(...piece);
       expect(counter.events).toBe(batches.flat().length);
       expect(perMessage).toEqual([...batches.map((batch) => batch.length), 0]);
       expect(others).toEqual([2]);
@@ -55,7 +55,7 @@ test("messages are put together however the bytes are cut", () => {
       const bytes = Buffer.concat(messages.map((message) => framed(message)));
       const read: Buffer[] = [];
       const reader = new MessageReader((message) => void read.push(Buffer.from(message)));
-      for (const piece of pieces(bytes, cuts)) reader.received(...piece);
+      for (const piece of parts(bytes, cuts)) reader.received(...piece);
       expect(read.map((message) => [...message])).toEqual(messages.map((m) => [...m]));
     }),
   );

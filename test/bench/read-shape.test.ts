@@ -1,12 +1,12 @@
 // What reads cost: operations on LevelDB, frames passed on undecoded, bytes allocated an event.
 import { expect, test } from "vitest";
 import type { QueryItem, Selection } from "../../src/domain/query.ts";
-import type { Slab, Storage } from "../../src/storage/storage.ts";
+import type { Batch, Storage } from "../../src/storage/storage.ts";
 import { allocatedDuring } from "./allocation.ts";
 import { appendRequests, countedLog, reopened } from "./shape.ts";
 
 const events = 10_000;
-const slabBytes = 128 * 1024;
+const batchBytes = 128 * 1024;
 /** About 50 are taken; a decoded event would take more than 1,000. */
 const allocatedPerScannedEventMax = 250;
 
@@ -15,41 +15,41 @@ function query(parts: Partial<QueryItem>): Selection {
   return { kind: "query", query: { items: [item] } };
 }
 
-async function slabs(storage: Storage, selection: Selection): Promise<Slab[]> {
+async function batches(storage: Storage, selection: Selection): Promise<Batch[]> {
   const positions = { first: 1, last: storage.head().position };
-  const read = storage.read({ selection, direction: "forwards", positions, slabBytes });
-  const all: Slab[] = [];
-  for await (const slab of read) all.push(slab);
+  const read = storage.read({ selection, direction: "forwards", positions, batchBytes });
+  const all: Batch[] = [];
+  for await (const batch of read) all.push(batch);
   return all;
 }
 
-function total(of: readonly Slab[], what: (slab: Slab) => number): number {
-  return of.reduce((sum, slab) => sum + what(slab), 0);
+function total(of: readonly Batch[], what: (batch: Batch) => number): number {
+  return of.reduce((sum, batch) => sum + what(batch), 0);
 }
 
 test("reading everything reads each chunk once and decodes no event", async () => {
   const { storage, during } = await reopened(events);
-  let found: Slab[] = [];
+  let found: Batch[] = [];
   const counts = await during(async () => {
-    found = await slabs(storage, { kind: "all" });
+    found = await batches(storage, { kind: "all" });
   });
   expect(total(found, ({ count }) => count)).toBe(events);
-  const bytes = total(found, (slab) => slab.bytes);
+  const bytes = total(found, (batch) => batch.bytes);
   // Chunks of about 8 KiB, none twice but at the seams of pages.
   expect(counts.entries).toBeLessThanOrEqual(Math.ceil(bytes / 7_500) + counts.pages);
   expect(counts).toMatchObject({ gets: 0, puts: 0 });
   // Events that stand together go out together: several in a frame.
   expect(events / total(found, ({ frames }) => frames.length)).toBeGreaterThanOrEqual(5);
-  // Slabs are full: few messages for many events.
+  // Batches are full: few messages for many events.
   expect(events / found.length).toBeGreaterThanOrEqual(200);
 });
 
 test("reading everything allocates little for each event", async () => {
   const { storage } = await reopened(events);
-  await slabs(storage, { kind: "all" });
+  await batches(storage, { kind: "all" });
   const runs: number[] = [];
   for (let i = 0; i < 3; i++) {
-    runs.push(await allocatedDuring(() => slabs(storage, { kind: "all" })));
+    runs.push(await allocatedDuring(() => batches(storage, { kind: "all" })));
   }
   // The least: the compiler allocates now and then, too.
   const bytes = Math.min(...runs);
@@ -59,9 +59,9 @@ test("reading everything allocates little for each event", async () => {
 
 test("a stream of ten events costs two seeks and the stream's own entries", async () => {
   const { storage, during } = await reopened(events);
-  let found: Slab[] = [];
+  let found: Batch[] = [];
   const counts = await during(async () => {
-    found = await slabs(storage, { kind: "stream", stream: "account-00000007" });
+    found = await batches(storage, { kind: "stream", stream: "account-00000007" });
   });
   expect(total(found, ({ count }) => count)).toBe(10);
   expect(counts.getCalls).toBeLessThanOrEqual(2);
@@ -72,9 +72,9 @@ test("a stream of ten events costs two seeks and the stream's own entries", asyn
 
 test("a tag with ten hits costs its postings and one look-up of each chunk", async () => {
   const { storage, during } = await reopened(events);
-  let found: Slab[] = [];
+  let found: Batch[] = [];
   const counts = await during(async () => {
-    found = await slabs(storage, query({ tags: ["card-00000007"] }));
+    found = await batches(storage, query({ tags: ["card-00000007"] }));
   });
   expect(total(found, ({ count }) => count)).toBe(10);
   expect(counts.getCalls).toBeLessThanOrEqual(3);
@@ -85,7 +85,7 @@ test("a tag with ten hits costs its postings and one look-up of each chunk", asy
 
 test("a rare type does not read the log", async () => {
   const { storage, during } = await reopened(events);
-  const counts = await during(() => slabs(storage, query({ types: ["Posted-r"] })));
+  const counts = await during(() => batches(storage, query({ types: ["Posted-r"] })));
   expect(counts.gets + counts.entries).toBeLessThanOrEqual(12);
 });
 
@@ -102,11 +102,11 @@ test("live subscribers share one frame and read nothing", async () => {
     counted.log.subscribe(request, ending.signal)[Symbol.asyncIterator](),
   );
   for (const flow of flows) expect((await flow.next()).value.kind).toBe("caught-up");
-  const batches = flows.map((flow) => flow.next());
+  const pulled = flows.map((flow) => flow.next());
   let received: Uint8Array[] = [];
   const counts = await counted.during(async () => {
     await appendRequests(counted, { verb: "append", events: 10, streams: 100 }, 1);
-    received = (await Promise.all(batches)).flatMap(({ value }) =>
+    received = (await Promise.all(pulled)).flatMap(({ value }) =>
       value.kind === "batch" ? [...value.batch.frames] : [],
     );
   });

@@ -23,18 +23,18 @@ class Kept extends Writable {
   text = "";
   readonly columns: number;
   readonly isTTY: boolean;
-  readonly #tell: (text: string) => void;
+  private readonly tell: (text: string) => void;
 
   constructor({ columns, onOutput }: Situation) {
     super({ decodeStrings: true });
     this.columns = columns ?? 0;
     this.isTTY = columns !== undefined;
-    this.#tell = onOutput ?? (() => {});
+    this.tell = onOutput ?? (() => {});
   }
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
     this.text += chunk.toString("utf8");
-    this.#tell(this.text);
+    this.tell(this.text);
     done();
   }
 }

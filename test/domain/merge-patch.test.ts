@@ -65,7 +65,10 @@ describe("merge patch", () => {
       fc.property(fc.array(json), (patches) => {
         const copies = patches.map((patch) => structuredCopy(patch));
         const state = copies.reduce<Json>((target, patch) => mergePatch(target, patch), null);
-        const expected = patches.reduce<Json>((target, patch) => byTheBook(target, patch), null);
+        const expected = patches.reduce<Json>(
+          (target, patch) => byTheLifecycles(target, patch),
+          null,
+        );
         expect(canonicalJson(state)).toBe(canonicalJson(expected));
       }),
     );
@@ -76,13 +79,13 @@ describe("merge patch", () => {
   }
 
   /** Section 2 of the RFC, with maps for objects. */
-  function byTheBook(target: Json, patch: Json): Json {
+  function byTheLifecycles(target: Json, patch: Json): Json {
     if (typeof patch !== "object" || patch === null || Array.isArray(patch)) return patch;
     const isObject = typeof target === "object" && target !== null && !Array.isArray(target);
     const members = new Map(isObject ? Object.entries(target) : []);
     for (const [name, value] of Object.entries(patch)) {
       if (value === null) members.delete(name);
-      else members.set(name, byTheBook(members.get(name) ?? null, value));
+      else members.set(name, byTheLifecycles(members.get(name) ?? null, value));
     }
     return Object.fromEntries(members);
   }

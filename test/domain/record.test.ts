@@ -94,7 +94,7 @@ function recordOf(body: Uint8Array, at: Place): Uint8Array {
 }
 
 /** A body's fields one by one, so that a client that writes them in another order can be played. */
-function pieces(words: Fields): Uint8Array[] {
+function parts(words: Fields): Uint8Array[] {
   const empty = { ...words, tags: [], metadata: {}, id: "", stream: "", type: "" };
   const rest = { ...empty, contentType: "", data: new Uint8Array() };
   return [
@@ -180,7 +180,7 @@ describe("a scanned record", () => {
 
   test("may have its client's fields in any order, and fields of later versions", () => {
     const shuffled = fields.chain((words) => {
-      const list = pieces(words);
+      const list = parts(words);
       const later = new BinaryWriter().tag(99, 2).string("later").tag(98, 0).uint32(7).finish();
       const all = [...list, later];
       return fc.tuple(fc.constant(words), fc.shuffledSubarray(all, { minLength: all.length }));
@@ -291,7 +291,7 @@ describe("same content", () => {
 
   test("is what an event has with itself, however its client ordered the fields", () => {
     const orders = fields.chain((words) => {
-      const list = pieces(words);
+      const list = parts(words);
       const order = fc.shuffledSubarray(list, { minLength: list.length });
       return fc.tuple(fc.constant(words), order, order);
     });

@@ -12,7 +12,7 @@ import { histories, Model, type Real } from "./log-commands.ts";
 
 describe("generated histories", () => {
   test.each<[string, () => Promise<Storage>, number]>([
-    ["the model engine", async () => createModelStorage({ slabScanMax: 3 }), 150],
+    ["the model engine", async () => createModelStorage({ batchScanMax: 3 }), 150],
     ["LevelDB's engine, in memory", () => openMemoryStorage(), 60],
   ])(
     "on %s are what a list says",

@@ -12,9 +12,9 @@ import {
   type SubscribeMessage,
   type SubscribeRequest,
 } from "../../src/log/event-log.ts";
-import type { Outstanding } from "../../src/log/read/unsent-bytes.ts";
+import type { UnsentBytes } from "../../src/log/read/unsent-bytes.ts";
 import type { Timers } from "../../src/log/timers.ts";
-import type { Slab, Storage } from "../../src/storage/storage.ts";
+import type { Batch, Storage } from "../../src/storage/storage.ts";
 import { newAppend, newEvent, type EventSketch } from "../support/events.ts";
 import { createModelStorage, type ModelStorage } from "../support/model-storage.ts";
 
@@ -31,7 +31,7 @@ export class ManualTimers implements Timers {
     return this.now;
   }
 
-  after(ms: number, callback: () => void): () => void {
+  delay(ms: number, callback: () => void): () => void {
     const timer = { atMs: this.now + ms, callback };
     this.waiting.add(timer);
     return () => void this.waiting.delete(timer);
@@ -67,7 +67,7 @@ export interface OpenOptions {
   /** What the log sees of it: the same, but for what a test changes. */
   readonly wrap?: (storage: ModelStorage) => Storage;
   readonly limits?: Partial<Limits>;
-  readonly outstanding?: Outstanding;
+  readonly unsentBytes?: UnsentBytes;
   readonly clock?: () => number;
 }
 
@@ -81,7 +81,7 @@ export function openLog(options: OpenOptions = {}): Opened {
     limits: { ...defaultLimits, ...options.limits },
     clock: options.clock ?? (() => micros++),
     timers,
-    ...(options.outstanding && { outstanding: options.outstanding }),
+    ...(options.unsentBytes && { unsentBytes: options.unsentBytes }),
     onWarning: (message) => warnings.push(message),
   });
   return { log, storage, timers, warnings };
@@ -99,11 +99,11 @@ export async function appendAll(log: EventLog, ...sketches: EventSketch[]): Prom
   }
 }
 
-export function positionsIn({ frames }: Pick<Slab, "frames">): number[] {
+export function positionsIn({ frames }: Pick<Batch, "frames">): number[] {
   return frames.flatMap((run) => [...recordsIn(run)].map((each) => storedEvent(each).position));
 }
 
-export function payloadsIn({ frames }: Pick<Slab, "frames">): string[] {
+export function payloadsIn({ frames }: Pick<Batch, "frames">): string[] {
   return frames.flatMap((run) =>
     [...recordsIn(run)].map((each) => new TextDecoder().decode(decodeRecord(each).data)),
   );

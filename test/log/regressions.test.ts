@@ -18,7 +18,7 @@ function openHeld() {
 
 describe("checkpoints", () => {
   test("Kurrent #4970: resuming after any word of a subscription skips no event", async () => {
-    const { log, timers } = openLog({ storage: createModelStorage({ slabScanMax: 1 }) });
+    const { log, timers } = openLog({ storage: createModelStorage({ batchScanMax: 1 }) });
     const subscriber = new Subscriber(log, { selection: streamA, checkpointIntervalMs: 100 });
     for (const stream of ["b", "a", "b", "b", "a", "b"]) {
       await subscriber.drain();
@@ -65,7 +65,7 @@ describe("catching up", () => {
     const limits = { batchBytesMax: 1 };
     const { log, storage, timers } = openLog({ limits });
     await appendAll(log, {}, {}, {}, {});
-    storage.control.beforeSlab = () => timers.tick(10_000);
+    storage.control.beforeBatch = () => timers.tick(10_000);
     const subscriber = new Subscriber(log, { checkpointIntervalMs: 100 });
     const messages = await subscriber.drain();
     expect(messages.filter((each) => !each.startsWith("checkpoint"))).toEqual([

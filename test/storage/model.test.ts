@@ -12,7 +12,7 @@ import { createModelStorage } from "../support/model-storage.ts";
 
 storageSuite("the plain model", async (clock) => {
   const timed = clock === undefined ? {} : { clock };
-  let storage = createModelStorage({ slabScanMax: 7, ...timed });
+  let storage = createModelStorage({ batchScanMax: 7, ...timed });
   const { data } = storage;
   const reopen = async () => {
     await storage.close();

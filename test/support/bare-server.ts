@@ -2,10 +2,10 @@
 import { Server, ServerCredentials } from "@grpc/grpc-js";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { bindService, type Handlers } from "../../src/grpc/transport/bind.ts";
-import { Stopping, type Edge } from "../../src/grpc/transport/call-environment.ts";
+import { Stopping, type CallEnvironment } from "../../src/grpc/transport/call-environment.ts";
 import { UnfinishedRequests } from "../../src/grpc/transport/unfinished-requests.ts";
 import { listenOnTcp, shutDown } from "../../src/grpc/transport/listen.ts";
-import { Outstanding } from "../../src/log/read/unsent-bytes.ts";
+import { UnsentBytes } from "../../src/log/read/unsent-bytes.ts";
 import { Calls } from "./calls.ts";
 import { recordingLogger, type LogLine } from "./running-server.ts";
 
@@ -15,7 +15,7 @@ export interface BareServer {
   readonly address: string;
   readonly port: number;
   readonly calls: Calls;
-  readonly edge: Edge;
+  readonly environment: CallEnvironment;
   readonly unfinished: UnfinishedRequests;
   readonly lines: LogLine[];
   stop(): Promise<void>;
@@ -44,26 +44,39 @@ const unscripted: StoreHandlers = {
 
 const receiveBytesMax = 65_536;
 export const unfinishedBytesMax = 512 * 1024;
-export const outstandingBytesMax = 4 * 1024 * 1024;
+export const unsentBytesMax = 4 * 1024 * 1024;
 
 export async function startBareServer(handlers: Partial<StoreHandlers>): Promise<BareServer> {
   const { logger, lines } = recordingLogger();
-  const outstanding = new Outstanding(outstandingBytesMax);
-  const edge = { logger, stopping: new Stopping(), outstanding };
+  const unsentBytes = new UnsentBytes(unsentBytesMax);
+  const environment = { logger, stopping: new Stopping(), unsentBytes };
   const server = new Server({
     "grpc.enable_channelz": 0,
     "grpc.max_receive_message_length": receiveBytesMax,
   });
-  const methods = bindService(server, EventStoreService, { ...unscripted, ...handlers }, edge);
+  const methods = bindService(
+    server,
+    EventStoreService,
+    { ...unscripted, ...handlers },
+    environment,
+  );
   const unfinished = new UnfinishedRequests(unfinishedBytesMax);
   const bound = { server, methods, receiveBytesMax, unfinished };
   const credentials = ServerCredentials.createInsecure();
-  const address = await listenOnTcp(bound, "127.0.0.1", 0, credentials, edge);
+  const address = await listenOnTcp(bound, "127.0.0.1", 0, credentials, environment);
   const calls = new Calls(address);
   const stop = async (): Promise<void> => {
     calls.close();
-    edge.stopping.begin();
+    environment.stopping.begin();
     await shutDown(server, 100);
   };
-  return { unfinished, address, port: Number(address.split(":")[1]), calls, edge, lines, stop };
+  return {
+    unfinished,
+    address,
+    port: Number(address.split(":")[1]),
+    calls,
+    environment,
+    lines,
+    stop,
+  };
 }

@@ -103,16 +103,16 @@ export interface Pipe<I, O> {
 }
 
 export class Calls {
-  readonly #client: Client;
+  private readonly client: Client;
 
   constructor(target: string, credentials?: ChannelCredentials, options = {}) {
     const chosen = credentials ?? grpcCredentials.createInsecure();
     const local = { "grpc.use_local_subchannel_pool": 1, "grpc.enable_retries": 0, ...options };
-    this.#client = new Client(target, chosen, local);
+    this.client = new Client(target, chosen, local);
   }
 
   close(): void {
-    this.#client.close();
+    this.client.close();
   }
 
   /** The answer; throws the call's `ServiceError`. */
@@ -144,7 +144,7 @@ export class Calls {
         if (error === null) resolve(answer ?? Buffer.alloc(0));
         else reject(error);
       };
-      this.#client.makeUnaryRequest(path, same, same, request, new Metadata(), options, answered);
+      this.client.makeUnaryRequest(path, same, same, request, new Metadata(), options, answered);
     });
   }
 
@@ -155,7 +155,7 @@ export class Calls {
   ): Stream<MessageShape<O>> {
     const bytes = encode(method.input, request);
     const path = pathOf(method);
-    const call = this.#client.makeServerStreamRequest(path, same, same, bytes, options);
+    const call = this.client.makeServerStreamRequest(path, same, same, bytes, options);
     return {
       call,
       cancel: () => call.cancel(),
@@ -167,7 +167,7 @@ export class Calls {
     method: Method<I, O>,
     options: CallOptions = {},
   ): Pipe<MessageInitShape<I>, MessageShape<O>> {
-    const call = this.#client.makeBidiStreamRequest(pathOf(method), same, same, options);
+    const call = this.client.makeBidiStreamRequest(pathOf(method), same, same, options);
     return {
       call,
       send: (message) => void call.write(encode(method.input, message)),

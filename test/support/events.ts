@@ -11,7 +11,7 @@ import type {
   Commit,
   CommitResult,
   Head,
-  Slab,
+  Batch,
   Storage,
   StorageRead,
 } from "../../src/storage/storage.ts";
@@ -117,15 +117,15 @@ export function readRequest(storage: Storage, parts: Partial<StorageRead> = {}):
   const defaults = {
     selection: { kind: "all" },
     direction: "forwards",
-    slabBytes: 65_536,
+    batchBytes: 65_536,
   } as const;
   return { ...defaults, positions, ...parts };
 }
 
-async function slabsOf(storage: Storage, parts?: Partial<StorageRead>): Promise<Slab[]> {
-  const slabs: Slab[] = [];
-  for await (const slab of storage.read(readRequest(storage, parts))) slabs.push(slab);
-  return slabs;
+async function batchesOf(storage: Storage, parts?: Partial<StorageRead>): Promise<Batch[]> {
+  const batches: Batch[] = [];
+  for await (const batch of storage.read(readRequest(storage, parts))) batches.push(batch);
+  return batches;
 }
 
 /** Every record of a read, in its order, whatever the slabs. */
@@ -133,8 +133,8 @@ export async function recordsOf(
   storage: Storage,
   parts?: Partial<StorageRead>,
 ): Promise<Uint8Array[]> {
-  const slabs = await slabsOf(storage, parts);
-  return slabs.flatMap((slab) => slab.frames.flatMap((frames) => [...recordsIn(frames)]));
+  const batches = await batchesOf(storage, parts);
+  return batches.flatMap((batch) => batch.frames.flatMap((frames) => [...recordsIn(frames)]));
 }
 
 /** Text without control characters: any script, emoji, astral characters, combining marks. */

@@ -1,8 +1,8 @@
 // Time that a test turns by hand: what waits is called back when the test says so.
 
 export interface HandTimers {
-  /** As `After` of the engine. */
-  readonly after: (ms: number, callback: () => void) => () => void;
+  /** As `Delay` of the engine. */
+  readonly delay: (ms: number, callback: () => void) => () => void;
   /** Milliseconds so far. */
   nowMs(): number;
   /** How long each of those that wait asked to wait, soonest first. */
@@ -17,7 +17,7 @@ export function handTimers(): HandTimers {
   const waiting = new Map<number, { at: number; ms: number; callback: () => void }>();
   const inOrder = () => [...waiting].toSorted(([a, x], [b, y]) => x.at - y.at || a - b);
   return {
-    after(ms, callback) {
+    delay(ms, callback) {
       const number = made++;
       waiting.set(number, { at: now + ms, ms, callback });
       return () => void waiting.delete(number);

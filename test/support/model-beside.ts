@@ -1,7 +1,7 @@
 // What the plain model keeps beside its events: snapshots and notes, as lists.
 import type {
-  Note,
-  NoteStore,
+  SideValue,
+  SideValueStore,
   SnapshotPage,
   SnapshotSelection,
   SnapshotStore,
@@ -10,7 +10,7 @@ import type {
 
 export interface BesideEvents {
   snapshots: StoredSnapshot[];
-  notes: Note[];
+  sideValues: SideValue[];
 }
 
 /** By UTF-8 bytes, which is by code point and not by JavaScript's UTF-16 units. */
@@ -55,18 +55,20 @@ export function modelSnapshots(data: BesideEvents, assertOpen: () => void): Snap
   };
 }
 
-export function modelNotes(data: BesideEvents, assertOpen: () => void): NoteStore {
+export function modelSideValues(data: BesideEvents, assertOpen: () => void): SideValueStore {
   return {
     async get(space, names) {
       assertOpen();
       const asked = new Set(names);
-      const found = data.notes.filter((note) => note.space === space && asked.has(note.name));
+      const found = data.sideValues.filter(
+        (sideValue) => sideValue.space === space && asked.has(sideValue.name),
+      );
       return new Map(found.map(({ name, value }) => [name, value]));
     },
     async list({ space, prefix, after, limit }) {
       assertOpen();
-      return data.notes
-        .filter((note) => note.space === space && note.name.startsWith(prefix))
+      return data.sideValues
+        .filter((sideValue) => sideValue.space === space && sideValue.name.startsWith(prefix))
         .filter(({ name }) => compareUtf8(name, after) > 0)
         .toSorted((a, b) => compareUtf8(a.name, b.name))
         .slice(0, limit);

@@ -27,7 +27,7 @@ export function lifecyclesIn(
 }
 
 /** Whether an event is left, as of the first `asOf` events and a time. */
-export function sightOf(
+export function visibilityOf(
   events: readonly JudgedEvent[],
   now: number,
   asOf = events.length,

@@ -5,13 +5,13 @@ import { AnnalsError, invariant } from "../../src/domain/errors.ts";
 import { isSystemName, type CommitEvent } from "../../src/domain/event.ts";
 import { matches, selects } from "../../src/domain/query.ts";
 import { recordsIn, storedEvent } from "../../src/domain/record.ts";
-import { composeStub } from "../../src/storage/leveldb/format/removed-record.ts";
+import { composeRemovedRecord } from "../../src/storage/leveldb/format/removed-record.ts";
 import type {
   Commit,
   EventTypeFacts,
   Head,
   NamePage,
-  Slab,
+  Batch,
   Storage,
   StorageIdentity,
   StorageRead,
@@ -19,8 +19,8 @@ import type {
   StreamFacts,
   WriteState,
 } from "../../src/storage/storage.ts";
-import { compareUtf8, modelNotes, modelSnapshots, type BesideEvents } from "./model-beside.ts";
-import { lifecyclesIn, sightOf } from "./model-lifecycles.ts";
+import { compareUtf8, modelSideValues, modelSnapshots, type BesideEvents } from "./model-beside.ts";
+import { lifecyclesIn, visibilityOf } from "./model-lifecycles.ts";
 
 type ModelEvent = CommitEvent & { readonly recordedAt: number };
 
@@ -33,7 +33,12 @@ export interface ModelData extends BesideEvents {
 function createModelData(): ModelData {
   const storeId = "018f0000-0000-7000-8000-00000000a11a";
   const identity = { storeId, createdAt: 1, engine: "model", formatVersion: 1 } as const;
-  return { identity: { ...identity, durability: "memory" }, events: [], snapshots: [], notes: [] };
+  return {
+    identity: { ...identity, durability: "memory" },
+    events: [],
+    snapshots: [],
+    sideValues: [],
+  };
 }
 
 export interface ModelOptions {
@@ -42,7 +47,7 @@ export interface ModelOptions {
   /** Microseconds by which ages are measured. Absent: time stands still. */
   readonly clock?: () => number;
   /** Events looked at before a slab is cut even if nothing matched: makes progress-only slabs. */
-  readonly slabScanMax?: number;
+  readonly batchScanMax?: number;
 }
 
 /** The switches. All may be set at any time; hooks stay until unset, the others act once. */
@@ -51,7 +56,7 @@ export interface ModelControl {
   beforeCommit: ((commit: Commit) => unknown) | undefined;
   afterCommit: ((commit: Commit) => unknown) | undefined;
   /** Awaited by each read before each slab. */
-  beforeSlab: ((read: StorageRead) => unknown) | undefined;
+  beforeBatch: ((read: StorageRead) => unknown) | undefined;
   /**
    * The next commit throws OUTCOME_UNKNOWN and the store recovers, with its events there or not:
    * at once, or, `held`, when `recover` is called; until then commits throw RECOVERING.
@@ -74,7 +79,7 @@ export interface ModelStorage extends Storage {
 export function createModelStorage(options: ModelOptions = {}): ModelStorage {
   const data = options.data ?? createModelData();
   const { events } = data;
-  const slabScanMax = options.slabScanMax ?? 256;
+  const batchScanMax = options.batchScanMax ?? 256;
   const watchers = new Set<StorageWatcher>();
   let state: WriteState = "accepting";
   let closed = false;
@@ -84,7 +89,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
   let stale: { foreign: ((head: Head) => Commit) | undefined } | undefined;
   let commits = 0;
   const clock = options.clock ?? (() => 0);
-  let judged = { at: "", sight: sightOf(events, 0) };
+  let judged = { at: "", visibility: visibilityOf(events, 0) };
 
   /** The store's time: never before what is recorded. */
   function timeNow(): number {
@@ -92,15 +97,15 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
   }
 
   /** Which events are left by now. */
-  function sight(): (event: ModelEvent) => boolean {
+  function visibility(): (event: ModelEvent) => boolean {
     const now = timeNow();
     const at = `${events.length} ${now}`;
-    if (judged.at !== at) judged = { at, sight: sightOf(events, now) };
-    return judged.sight;
+    if (judged.at !== at) judged = { at, visibility: visibilityOf(events, now) };
+    return judged.visibility;
   }
 
   function left(): ModelEvent[] {
-    return events.filter(sight());
+    return events.filter(visibility());
   }
 
   function head(): Head {
@@ -118,9 +123,11 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     const { recordedAt } = commit;
     const copies = commit.events.map((event) => ({ ...event, frame: new Uint8Array(event.frame) }));
     events.push(...copies.map((event) => ({ ...event, recordedAt })));
-    for (const { space, name, value } of commit.notes ?? []) {
-      data.notes = data.notes.filter((note) => note.space !== space || note.name !== name);
-      if (value !== undefined) data.notes.push({ space, name, value: new Uint8Array(value) });
+    for (const { space, name, value } of commit.sideValues ?? []) {
+      data.sideValues = data.sideValues.filter(
+        (sideValue) => sideValue.space !== space || sideValue.name !== name,
+      );
+      if (value !== undefined) data.sideValues.push({ space, name, value: new Uint8Array(value) });
     }
     commits++;
     if (copies.length === 0) return;
@@ -148,11 +155,11 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
 
   function assertWellFormed(commit: Commit): void {
     const versions = versionsOf(commit.events.map((event) => event.stream));
-    const { notes = [] } = commit;
-    invariant(commit.events.length + notes.length > 0, "a commit has events or notes");
-    const names = new Set(notes.map(({ space, name }) => `${space} ${name}`));
-    invariant(names.size === notes.length, "a commit changes a note once");
-    const named = notes.every(({ name }) => /^\P{Cc}+$/u.test(name));
+    const { sideValues = [] } = commit;
+    invariant(commit.events.length + sideValues.length > 0, "a commit has events or notes");
+    const names = new Set(sideValues.map(({ space, name }) => `${space} ${name}`));
+    invariant(names.size === sideValues.length, "a commit changes a note once");
+    const named = sideValues.every(({ name }) => /^\P{Cc}+$/u.test(name));
     invariant(named, "a note has a name without control characters");
     invariant(commit.recordedAt >= commit.after.recordedAt, "time never decreases");
     commit.events.forEach((event, i) => {
@@ -195,9 +202,10 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     throw new AnnalsError({ reason: "OUTCOME_UNKNOWN" }, "the write failed");
   }
 
-  async function* read(request: StorageRead): AsyncGenerator<Slab> {
+  async function* read(request: StorageRead): AsyncGenerator<Batch> {
     assertOpen();
-    const { selection, versions, slabBytes, slabEvents, asOf, withRemoved, withStubs } = request;
+    const { selection, versions, batchBytes, batchEvents, asOf, withRemoved, withRemovedRecords } =
+      request;
     const first = Math.max(1, request.positions.first);
     const last = Math.min(events.length, request.positions.last);
     const inRange = first > last ? [] : events.slice(first - 1, last);
@@ -206,23 +214,24 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     let bytes = 0;
     let scanned = 0;
     const everything = withRemoved === true ? () => true : undefined;
-    const seen = asOf === undefined ? everything : (everything ?? sightOf(events, timeNow(), asOf));
+    const seen =
+      asOf === undefined ? everything : (everything ?? visibilityOf(events, timeNow(), asOf));
     for (const event of inRange) {
       const inVersions =
         versions === undefined ||
         (event.version >= versions.first && event.version <= versions.last);
       scanned++;
       if (inVersions && selects(selection, event)) {
-        const isLeft = (seen ?? sight())(event);
+        const isLeft = (seen ?? visibility())(event);
         const frame = isLeft
           ? event.frame
-          : withStubs && composeStub(recordOf(event.frame), false, 1);
+          : withRemovedRecords && composeRemovedRecord(recordOf(event.frame), false, 1);
         if (frame) frames.push(frame);
         if (frame) bytes += frame.length;
       }
-      const full = bytes >= slabBytes || frames.length >= (slabEvents ?? Infinity);
-      if (!full && scanned < slabScanMax && event !== inRange.at(-1)) continue;
-      await control.beforeSlab?.(request);
+      const full = bytes >= batchBytes || frames.length >= (batchEvents ?? Infinity);
+      if (!full && scanned < batchScanMax && event !== inRange.at(-1)) continue;
+      await control.beforeBatch?.(request);
       assertOpen();
       yield { frames, count: frames.length, bytes, through: event.position };
       frames = [];
@@ -259,7 +268,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
   const control: ModelControl = {
     beforeCommit: undefined,
     afterCommit: undefined,
-    beforeSlab: undefined,
+    beforeBatch: undefined,
     failNextCommit: (there, recovery) => {
       failure = { there: there === "there", held: recovery === "held" };
     },
@@ -276,7 +285,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     data,
     identity: data.identity,
     snapshots: modelSnapshots(data, assertOpen),
-    notes: modelNotes(data, assertOpen),
+    sideValues: modelSideValues(data, assertOpen),
     head,
     writeState: () => state,
 

@@ -1,25 +1,25 @@
 // Commands on one aggregate from one process take turns: they would only conflict with each other.
 // Other processes are met by optimistic concurrency.
 
-export class Turns {
+export class KeyedMutex {
   /** The last turn taken for each key; gone when it is over. */
-  readonly #last = new Map<string, Promise<void>>();
+  private readonly last = new Map<string, Promise<void>>();
 
   /** Does the work when all earlier work under the key is done, whatever became of that. */
   async take<T>(key: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
-    const before = this.#last.get(key);
+    const before = this.last.get(key);
     let over = () => {};
     const turn = new Promise<void>((resolve) => {
       over = resolve;
     });
     const own = before === undefined ? turn : before.then(() => turn);
-    this.#last.set(key, own);
+    this.last.set(key, own);
     try {
       if (before !== undefined) await unlessAborted(before, signal);
       return await work();
     } finally {
       over();
-      if (this.#last.get(key) === own) this.#last.delete(key);
+      if (this.last.get(key) === own) this.last.delete(key);
     }
   }
 }

@@ -9,7 +9,7 @@ import type { Loaded } from "../store/load.ts";
 import { retryOnConflict, type ConflictOptions } from "./conflicts.ts";
 import { decided, handledOf, type Decider, type Handled } from "./decider.ts";
 import { StateSnapshots, type SnapshotOptions } from "./state-snapshots.ts";
-import { Turns } from "./keyed-mutex.ts";
+import { KeyedMutex } from "./keyed-mutex.ts";
 
 export interface RepositoryOptions<State> {
   /** Absent: none; every load folds the whole stream. */
@@ -44,7 +44,7 @@ export function repository<State, Command, E extends EventShape>(
   options: RepositoryOptions<State> = {},
 ): Repository<State, Command, E> {
   const snapshots = options.snapshots && new StateSnapshots<State>(options.snapshots);
-  const turns = new Turns();
+  const mutex = new KeyedMutex();
   const { initial, evolve } = decider;
   const fold = { initial, evolve, fromSnapshot: snapshots?.stateOf ?? (() => undefined) };
   const load: Repository<State, Command, E>["load"] = (stream, { version, ...call } = {}) =>
@@ -76,7 +76,7 @@ export function repository<State, Command, E extends EventShape>(
   return {
     load,
     handle: (stream, command, call = {}) =>
-      turns.take(stream, call.signal, () => {
+      mutex.take(stream, call.signal, () => {
         const conflicts: ConflictOptions = { ...options, signal: call.signal };
         return retryOnConflict((attempt) => handleOnce(stream, command, attempt, call), conflicts);
       }),

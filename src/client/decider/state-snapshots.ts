@@ -50,31 +50,31 @@ function jsonCodec<State>(): StateCodec<State> {
 
 export class StateSnapshots<State> {
   readonly kind: string;
-  readonly #options: SnapshotOptions<State>;
-  readonly #codec: StateCodec<State>;
+  private readonly options: SnapshotOptions<State>;
+  private readonly codec: StateCodec<State>;
   /** Under way, by stream. */
-  readonly #saves = new Map<string, Promise<void>>();
+  private readonly saves = new Map<string, Promise<void>>();
 
   constructor(options: SnapshotOptions<State>) {
     const { name = "state", schemaVersion, codec = jsonCodec<State>() } = options;
     this.kind = `${name}/${schemaVersion}`;
-    this.#options = options;
-    this.#codec = codec;
+    this.options = options;
+    this.codec = codec;
   }
 
   /** Undefined: of no use. */
   stateOf = (snapshot: Snapshot): State | undefined => {
     try {
-      return this.#codec.decode(snapshot.state);
+      return this.codec.decode(snapshot.state);
     } catch (error) {
-      this.#options.onError?.(error, snapshot.stream);
+      this.options.onError?.(error, snapshot.stream);
       return undefined;
     }
   };
 
   isDue(stream: string, version: number, snapshotVersion: number): boolean {
-    const { everyEvents } = this.#options;
-    const busy = this.#saves.has(stream) || this.#saves.size >= savesMax;
+    const { everyEvents } = this.options;
+    const busy = this.saves.has(stream) || this.saves.size >= savesMax;
     return version - snapshotVersion >= everyEvents && !busy;
   }
 
@@ -87,8 +87,8 @@ export class StateSnapshots<State> {
   ): void {
     const save = (async () => {
       try {
-        const { contentType } = this.#codec;
-        const bytes = this.#codec.encode(state());
+        const { contentType } = this.codec;
+        const bytes = this.codec.encode(state());
         await client.snapshots.save({
           stream,
           kind: this.kind,
@@ -97,15 +97,15 @@ export class StateSnapshots<State> {
           state: bytes,
         });
       } catch (error) {
-        this.#options.onError?.(error, stream);
+        this.options.onError?.(error, stream);
       }
     })();
-    this.#saves.set(stream, save);
-    void save.finally(() => this.#saves.delete(stream));
+    this.saves.set(stream, save);
+    void save.finally(() => this.saves.delete(stream));
   }
 
   /** When all that was begun is over. */
   async settled(): Promise<void> {
-    await Promise.all(this.#saves.values());
+    await Promise.all(this.saves.values());
   }
 }

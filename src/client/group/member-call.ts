@@ -39,74 +39,74 @@ interface Answer {
 /** A delivery in the member's hands. */
 export class Held {
   readonly delivery: WireDelivery;
-  readonly #call: MemberCall;
-  #answer: Answer | undefined;
-  #lost: LostDeliveryError | undefined;
-  #abort: AbortController | undefined;
+  private readonly call: MemberCall;
+  private answer: Answer | undefined;
+  private lost: LostDeliveryError | undefined;
+  private abort: AbortController | undefined;
 
   constructor(delivery: WireDelivery, call: MemberCall) {
     this.delivery = delivery;
-    this.#call = call;
+    this.call = call;
   }
 
   /** Aborted when the event is known to be this member's no longer. */
   get signal(): AbortSignal {
-    this.#abort ??= new AbortController();
-    if (this.#lost !== undefined) this.#abort.abort(this.#lost);
-    return this.#abort.signal;
+    this.abort ??= new AbortController();
+    if (this.lost !== undefined) this.abort.abort(this.lost);
+    return this.abort.signal;
   }
 
   /** Whether something was said of it already. */
   get isSettling(): boolean {
-    return this.#answer !== undefined;
+    return this.answer !== undefined;
   }
 
   /** What became of what was said of it. */
   get answered(): Promise<void> {
-    return this.#answer?.promise ?? Promise.resolve();
+    return this.answer?.promise ?? Promise.resolve();
   }
 
   ack(): Promise<void> {
-    return this.#settle(() => this.#call.outbox.ack(this.delivery.token));
+    return this.settle(() => this.call.outbox.ack(this.delivery.token));
   }
 
   nack(reason: string, delayMs: number | undefined): Promise<void> {
     const delay = delayMs === undefined ? {} : { delay: wireDuration(delayMs, "delayMs") };
     const value = { tokens: [this.delivery.token], reason: shortened(reason), ...delay };
-    return this.#settle(() => this.#call.outbox.say({ case: "nack", value }));
+    return this.settle(() => this.call.outbox.say({ case: "nack", value }));
   }
 
   park(reason: string): Promise<void> {
     const value = { tokens: [this.delivery.token], reason: shortened(reason) };
-    return this.#settle(() => this.#call.outbox.say({ case: "park", value }));
+    return this.settle(() => this.call.outbox.say({ case: "park", value }));
   }
 
   /** Absent: by the group's lease. */
   extend(leaseMs: number | undefined): void {
-    if (this.#lost !== undefined || this.#answer !== undefined) return;
+    if (this.lost !== undefined || this.answer !== undefined) return;
     const lease = leaseMs === undefined ? {} : { lease: wireDuration(leaseMs, "leaseMs") };
     const value = { tokens: [this.delivery.token], ...lease };
-    this.#call.outbox.say({ case: "extend", value });
+    this.call.outbox.say({ case: "extend", value });
   }
 
   /** What was said of it is durable. */
   settled(): void {
-    this.#answer?.resolve();
+    this.answer?.resolve();
   }
 
   lose(error: LostDeliveryError): void {
-    this.#lost ??= error;
-    this.#answer?.reject(this.#lost);
-    this.#abort?.abort(this.#lost);
+    this.lost ??= error;
+    this.answer?.reject(this.lost);
+    this.abort?.abort(this.lost);
   }
 
   /** The first word counts; every further one gets its answer. */
-  #settle(say: () => void): Promise<void> {
-    if (this.#answer !== undefined) return this.#answer.promise;
-    this.#answer = answer();
-    if (this.#lost === undefined) say();
-    else this.#answer.reject(this.#lost);
-    return this.#answer.promise;
+  private settle(say: () => void): Promise<void> {
+    if (this.answer !== undefined) return this.answer.promise;
+    this.answer = answer();
+    if (this.lost === undefined) say();
+    else this.answer.reject(this.lost);
+    return this.answer.promise;
   }
 }
 
@@ -114,41 +114,41 @@ export class MemberCall {
   readonly outbox = new Outbox();
   /** Whether the server has taken the member in. */
   joined = false;
-  readonly #held = new Map<string, Held>();
-  readonly #inbox: Held[] = [];
-  readonly #abort = new AbortController();
-  readonly #reading: Promise<void>;
-  #over: { readonly error: unknown } | undefined;
-  #interrupted = false;
-  #wake: (() => void) | undefined;
+  private readonly held = new Map<string, Held>();
+  private readonly inbox: Held[] = [];
+  private readonly abort = new AbortController();
+  private readonly reading: Promise<void>;
+  private over: { readonly error: unknown } | undefined;
+  private interrupted = false;
+  private wake: (() => void) | undefined;
 
   constructor(rpc: GroupRpc, membership: Membership, signal: AbortSignal | undefined) {
     this.outbox.say({ case: "join", value: membership } satisfies Said);
-    const own = this.#abort.signal;
+    const own = this.abort.signal;
     const either = signal === undefined ? own : AbortSignal.any([signal, own]);
-    this.#reading = this.#read(rpc.consume(this.outbox, { signal: either }));
+    this.reading = this.read(rpc.consume(this.outbox, { signal: either }));
   }
 
   /** The next delivery. Throws what the call ended with; undefined: no more, in good order. */
   async next(): Promise<Held | undefined> {
     for (;;) {
-      if (this.#over !== undefined) {
-        if (this.#over.error !== undefined) throw this.#over.error as Error;
+      if (this.over !== undefined) {
+        if (this.over.error !== undefined) throw this.over.error as Error;
         return undefined;
       }
-      if (this.#interrupted) return undefined;
-      const held = this.#inbox.shift();
+      if (this.interrupted) return undefined;
+      const held = this.inbox.shift();
       if (held !== undefined) return held;
       await new Promise<void>((resolve) => {
-        this.#wake = resolve;
+        this.wake = resolve;
       });
     }
   }
 
   /** Nothing more is taken; what was taken can still be settled. */
   interrupt(): void {
-    this.#interrupted = true;
-    this.#notify();
+    this.interrupted = true;
+    this.notify();
   }
 
   /**
@@ -157,33 +157,33 @@ export class MemberCall {
    */
   async finish(): Promise<void> {
     do {
-      const some = this.#inbox.splice(0, tokensMax);
+      const some = this.inbox.splice(0, tokensMax);
       const tokens = some.map(({ delivery }) => delivery.token);
       this.outbox.say({ case: "release", value: { tokens } });
-    } while (this.#inbox.length > 0);
+    } while (this.inbox.length > 0);
     this.outbox.end();
-    const overdue = setTimeout(() => this.#abort.abort(), finishMs);
-    await this.#reading;
+    const overdue = setTimeout(() => this.abort.abort(), finishMs);
+    await this.reading;
     clearTimeout(overdue);
   }
 
   /** Never rejects. */
-  async #read(messages: AsyncIterable<ConsumeResponse>): Promise<void> {
+  private async read(messages: AsyncIterable<ConsumeResponse>): Promise<void> {
     let error: unknown;
     try {
-      for await (const { message } of messages) this.#hear(message);
+      for await (const { message } of messages) this.hear(message);
     } catch (caught) {
       error = storeErrorOf(caught);
     }
-    this.#over = { error };
-    this.#inbox.length = 0;
+    this.over = { error };
+    this.inbox.length = 0;
     const why = "the call ended before this was answered: the event may come again";
-    for (const held of this.#held.values()) held.lose(new LostDeliveryError(why, { cause: error }));
-    this.#held.clear();
-    this.#notify();
+    for (const held of this.held.values()) held.lose(new LostDeliveryError(why, { cause: error }));
+    this.held.clear();
+    this.notify();
   }
 
-  #hear(message: ConsumeResponse["message"]): void {
+  private hear(message: ConsumeResponse["message"]): void {
     switch (message.case) {
       case "joined":
         this.joined = true;
@@ -191,17 +191,17 @@ export class MemberCall {
       case "deliveries":
         for (const delivery of message.value.deliveries) {
           const held = new Held(delivery, this);
-          this.#held.set(delivery.token, held);
-          this.#inbox.push(held);
+          this.held.set(delivery.token, held);
+          this.inbox.push(held);
         }
-        return this.#notify();
+        return this.notify();
       case "settled":
-        for (const token of message.value.tokens) this.#take(token)?.settled();
+        for (const token of message.value.tokens) this.take(token)?.settled();
         return;
       case "refused":
         for (const token of message.value.tokens) {
           const text = "the event is this member's no longer: it is, or was, delivered again";
-          this.#take(token)?.lose(new LostDeliveryError(text));
+          this.take(token)?.lose(new LostDeliveryError(text));
         }
         return;
       case "heartbeat":
@@ -209,15 +209,15 @@ export class MemberCall {
     }
   }
 
-  #take(token: string): Held | undefined {
-    const held = this.#held.get(token);
-    this.#held.delete(token);
+  private take(token: string): Held | undefined {
+    const held = this.held.get(token);
+    this.held.delete(token);
     return held;
   }
 
-  #notify(): void {
-    this.#wake?.();
-    this.#wake = undefined;
+  private notify(): void {
+    this.wake?.();
+    this.wake = undefined;
   }
 }
 

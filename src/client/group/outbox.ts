@@ -11,52 +11,52 @@ export type Said = NonNullable<Exclude<WireRequest, { $typeName: string }>["mess
 const tokensMax = 1_000;
 
 export class Outbox implements AsyncIterable<WireRequest> {
-  readonly #waiting: WireRequest[] = [];
-  #acks: string[] = [];
-  #ended = false;
-  #wake: (() => void) | undefined;
+  private readonly waiting: WireRequest[] = [];
+  private acks: string[] = [];
+  private ended = false;
+  private wake: (() => void) | undefined;
 
   say(message: Said): void {
-    this.#flush();
-    this.#waiting.push({ message });
-    this.#notify();
+    this.flush();
+    this.waiting.push({ message });
+    this.notify();
   }
 
   ack(token: string): void {
-    if (this.#acks.length === 0) queueMicrotask(() => this.#flush());
-    this.#acks.push(token);
-    if (this.#acks.length === tokensMax) this.#flush();
+    if (this.acks.length === 0) queueMicrotask(() => this.flush());
+    this.acks.push(token);
+    if (this.acks.length === tokensMax) this.flush();
   }
 
   /** Nothing more will be said. */
   end(): void {
-    this.#flush();
-    this.#ended = true;
-    this.#notify();
+    this.flush();
+    this.ended = true;
+    this.notify();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<WireRequest, void, undefined> {
     for (;;) {
-      const next = this.#waiting.shift();
+      const next = this.waiting.shift();
       if (next !== undefined) yield next;
-      else if (this.#ended) return;
+      else if (this.ended) return;
       else {
         await new Promise<void>((resolve) => {
-          this.#wake = resolve;
+          this.wake = resolve;
         });
       }
     }
   }
 
-  #flush(): void {
-    if (this.#acks.length === 0) return;
-    this.#waiting.push({ message: { case: "ack", value: { tokens: this.#acks } } });
-    this.#acks = [];
-    this.#notify();
+  private flush(): void {
+    if (this.acks.length === 0) return;
+    this.waiting.push({ message: { case: "ack", value: { tokens: this.acks } } });
+    this.acks = [];
+    this.notify();
   }
 
-  #notify(): void {
-    this.#wake?.();
-    this.#wake = undefined;
+  private notify(): void {
+    this.wake?.();
+    this.wake = undefined;
   }
 }

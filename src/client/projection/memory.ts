@@ -6,56 +6,56 @@ import type { ParkedEvent, ProjectionCheckpoint, ReadModel } from "./read-model.
 
 /** Rows by key. Replace rows, do not change them: what a row holds cannot be undone. */
 export class MemoryTable<Key, Row> implements Journaled {
-  readonly #rows = new Map<Key, Row>();
-  #undo: (() => void)[] | undefined;
+  private readonly storedRows = new Map<Key, Row>();
+  private undo: (() => void)[] | undefined;
 
   get(key: Key): Row | undefined {
-    return this.#rows.get(key);
+    return this.storedRows.get(key);
   }
 
   has(key: Key): boolean {
-    return this.#rows.has(key);
+    return this.storedRows.has(key);
   }
 
   get size(): number {
-    return this.#rows.size;
+    return this.storedRows.size;
   }
 
   rows(): IterableIterator<readonly [Key, Row]> {
-    return this.#rows.entries();
+    return this.storedRows.entries();
   }
 
   set(key: Key, row: Row): void {
-    this.#remember(key);
-    this.#rows.set(key, row);
+    this.remember(key);
+    this.storedRows.set(key, row);
   }
 
   delete(key: Key): void {
-    this.#remember(key);
-    this.#rows.delete(key);
+    this.remember(key);
+    this.storedRows.delete(key);
   }
 
   clear(): void {
-    for (const key of this.#rows.keys()) this.delete(key);
+    for (const key of this.storedRows.keys()) this.delete(key);
   }
 
   /** Used by the read model. */
   begin(): void {
-    this.#undo = [];
+    this.undo = [];
   }
 
   end(keep: boolean): void {
-    const undo = this.#undo ?? [];
-    this.#undo = undefined;
+    const undo = this.undo ?? [];
+    this.undo = undefined;
     if (!keep) for (const step of undo.toReversed()) step();
   }
 
-  #remember(key: Key): void {
-    const row = this.#rows.get(key);
-    const had = this.#rows.has(key);
-    this.#undo?.push(() => {
-      if (had) this.#rows.set(key, row as Row);
-      else this.#rows.delete(key);
+  private remember(key: Key): void {
+    const row = this.storedRows.get(key);
+    const had = this.storedRows.has(key);
+    this.undo?.push(() => {
+      if (had) this.storedRows.set(key, row as Row);
+      else this.storedRows.delete(key);
     });
   }
 }

@@ -26,29 +26,29 @@ const timeoutDefaultMs = 5_000;
 const askAfterMs = 20;
 
 export class PositionWaiters {
-  readonly #waiters = new Set<Waiter>();
-  readonly #lastOfInterest: LastOfInterest;
-  #position = -1;
-  #ended: { readonly error: unknown } | undefined;
+  private readonly waiters = new Set<Waiter>();
+  private readonly lastOfInterest: LastOfInterest;
+  private reachedPosition = -1;
+  private ended: { readonly error: unknown } | undefined;
 
   constructor(lastOfInterest: LastOfInterest) {
-    this.#lastOfInterest = lastOfInterest;
+    this.lastOfInterest = lastOfInterest;
   }
 
   get position(): number {
-    return Math.max(this.#position, 0);
+    return Math.max(this.reachedPosition, 0);
   }
 
   /** Everything up to here has been taken. Backwards, where a read model is built anew. */
   moveTo(position: number): void {
-    this.#position = position;
-    for (const waiter of this.#waiters) if (waiter.position <= position) waiter.resolve();
+    this.reachedPosition = position;
+    for (const waiter of this.waiters) if (waiter.position <= position) waiter.resolve();
   }
 
   /** Nobody gets anywhere any more. */
   end(error: unknown): void {
-    this.#ended = { error };
-    for (const waiter of this.#waiters) waiter.reject(error);
+    this.ended = { error };
+    for (const waiter of this.waiters) waiter.reject(error);
   }
 
   /** Fails with a `TimedOutError`, the signal's reason, or what the projection ended with. */
@@ -56,23 +56,23 @@ export class PositionWaiters {
     position: number,
     { timeoutMs = timeoutDefaultMs, signal }: WaitOptions,
   ): Promise<void> {
-    if (this.#position >= position) return;
-    if (this.#ended !== undefined) throw this.#ended.error;
+    if (this.reachedPosition >= position) return;
+    if (this.ended !== undefined) throw this.ended.error;
     signal?.throwIfAborted();
     const over = new AbortController();
     const { promise, ...settle } = deferred();
     const waiter: Waiter = { position, ...settle };
-    this.#waiters.add(waiter);
-    const timer = setTimeout(() => waiter.reject(this.#late(position, timeoutMs)), timeoutMs);
+    this.waiters.add(waiter);
+    const timer = setTimeout(() => waiter.reject(this.late(position, timeoutMs)), timeoutMs);
     const abort = () => waiter.reject(signal?.reason);
     signal?.addEventListener("abort", abort, { once: true });
-    void this.#ask(waiter, over.signal);
+    void this.ask(waiter, over.signal);
     try {
       await promise;
     } finally {
       clearTimeout(timer);
       signal?.removeEventListener("abort", abort);
-      this.#waiters.delete(waiter);
+      this.waiters.delete(waiter);
       over.abort();
     }
   }
@@ -81,18 +81,18 @@ export class PositionWaiters {
    * A position whose event is of no interest is never taken as such: what counts is the one
    * before.
    */
-  async #ask(waiter: Waiter, signal: AbortSignal): Promise<void> {
+  private async ask(waiter: Waiter, signal: AbortSignal): Promise<void> {
     try {
       await pause(askAfterMs, signal);
-      const last = await this.#lastOfInterest(waiter.position, signal);
+      const last = await this.lastOfInterest(waiter.position, signal);
       waiter.position = last ?? waiter.position;
-      if (this.#position >= waiter.position) waiter.resolve();
+      if (this.reachedPosition >= waiter.position) waiter.resolve();
     } catch {
       // Not to know is no failure: the waiter has its own end.
     }
   }
 
-  #late(position: number, timeoutMs: number): TimedOutError {
+  private late(position: number, timeoutMs: number): TimedOutError {
     const where = `position ${this.position} after ${timeoutMs} ms`;
     return new TimedOutError(`waited for position ${position}; the projection is at ${where}`);
   }

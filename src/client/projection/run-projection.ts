@@ -82,23 +82,23 @@ const retry = { ...defaultRetryPolicy, attemptsMax: Number.POSITIVE_INFINITY };
 
 class Runner<E extends EventShape, Tx> {
   readonly running: RunningProjection;
-  readonly #raw: AnnalsClient<EventShape>;
-  readonly #projection: Projection<E, Tx>;
-  readonly #model: ReadModel<Tx>;
-  readonly #options: RunOptions;
-  readonly #selection: Selection;
-  readonly #batch: BatchContext<E, Tx>;
-  readonly #stop = new AbortController();
-  readonly #waiters: PositionWaiters;
-  #state: ProjectionState = "starting";
-  #error: unknown;
-  #head = 0;
-  #handledCount = 0;
-  #parkedCount = 0;
-  #rebuild: boolean;
-  #failures = 0;
+  private readonly raw: AnnalsClient<EventShape>;
+  private readonly projection: Projection<E, Tx>;
+  private readonly model: ReadModel<Tx>;
+  private readonly options: RunOptions;
+  private readonly selection: Selection;
+  private readonly batch: BatchContext<E, Tx>;
+  private readonly stop = new AbortController();
+  private readonly waiters: PositionWaiters;
+  private state: ProjectionState = "starting";
+  private error: unknown;
+  private head = 0;
+  private handledCount = 0;
+  private parkedCount = 0;
+  private rebuild: boolean;
+  private failures = 0;
   /** Begun at the first event, and not through yet. */
-  #fromZero = false;
+  private fromZero = false;
 
   constructor(
     client: AnnalsClient<E>,
@@ -107,37 +107,37 @@ class Runner<E extends EventShape, Tx> {
     options: RunOptions,
   ) {
     const { onPoison = "stop", parkedMax = parkedMaxDefault, rebuild = false, signal } = options;
-    this.#raw = client.withEvents(rawEvents);
-    this.#projection = projection;
-    this.#model = model;
-    this.#options = options;
-    this.#selection = selectionOf(projection, client.events);
-    this.#rebuild = rebuild;
-    this.#waiters = new PositionWaiters((position, stop) => this.#lastOfInterest(position, stop));
-    this.#batch = {
+    this.raw = client.withEvents(rawEvents);
+    this.projection = projection;
+    this.model = model;
+    this.options = options;
+    this.selection = selectionOf(projection, client.events);
+    this.rebuild = rebuild;
+    this.waiters = new PositionWaiters((position, stop) => this.lastOfInterest(position, stop));
+    this.batch = {
       projection,
       codec: client.events,
       model,
       plan: planOf(onPoison),
       parkedMax,
-      signal: this.#stop.signal,
+      signal: this.stop.signal,
       committed: ({ position }, handled, parked) => {
-        this.#handledCount += handled;
-        this.#parkedCount += parked;
-        this.#waiters.moveTo(position);
-        this.#say(this.#state);
+        this.handledCount += handled;
+        this.parkedCount += parked;
+        this.waiters.moveTo(position);
+        this.say(this.state);
       },
     };
-    const end = () => this.#stop.abort();
+    const end = () => this.stop.abort();
     if (signal?.aborted === true) end();
     signal?.addEventListener("abort", end, { once: true });
-    const done = this.#run().finally(() => signal?.removeEventListener("abort", end));
-    const status = () => this.#status();
+    const done = this.run().finally(() => signal?.removeEventListener("abort", end));
+    const status = () => this.status();
     this.running = {
       get status() {
         return status();
       },
-      waitFor: (position, wait = {}) => this.#waiters.reached(position, wait),
+      waitFor: (position, wait = {}) => this.waiters.reached(position, wait),
       stop: async () => {
         end();
         // How it failed, if it did, is told by `done`.
@@ -147,57 +147,57 @@ class Runner<E extends EventShape, Tx> {
     };
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
+  private async run(): Promise<void> {
+    const { signal } = this.stop;
     while (!signal.aborted) {
       try {
-        await this.#follow(signal);
+        await this.follow(signal);
       } catch (error) {
         if (signal.aborted) break;
-        this.#error = error;
-        if (!this.#mayPass(error)) {
-          this.#waiters.end(error);
-          this.#say("failed");
+        this.error = error;
+        if (!this.mayPass(error)) {
+          this.waiters.end(error);
+          this.say("failed");
           throw error;
         }
-        this.#failures += 1;
-        this.#say("interrupted");
-        await pause(delayAfter(retry, this.#failures, error), signal).catch(() => {});
+        this.failures += 1;
+        this.say("interrupted");
+        await pause(delayAfter(retry, this.failures, error), signal).catch(() => {});
       }
     }
-    const message = `the projection ${this.#projection.name} was stopped`;
-    this.#waiters.end(new UnavailableError(message, "STOPPING"));
-    this.#say("stopped");
+    const message = `the projection ${this.projection.name} was stopped`;
+    this.waiters.end(new UnavailableError(message, "STOPPING"));
+    this.say("stopped");
   }
 
-  #mayPass(error: unknown): boolean {
+  private mayPass(error: unknown): boolean {
     const overtaken = error instanceof OvertakenError;
-    return overtaken || isWorthRetrying(error) || this.#model.isTransient(error);
+    return overtaken || isWorthRetrying(error) || this.model.isTransient(error);
   }
 
   /** From the read model's checkpoint on, until something breaks. */
-  async #follow(signal: AbortSignal): Promise<void> {
-    const { storeId, head } = await this.#raw.info({ signal });
-    this.#head = head;
-    let checkpoint = await this.#begin(storeId);
-    this.#waiters.moveTo(checkpoint.position);
-    this.#fromZero = checkpoint.position === 0;
-    this.#say(this.#behind);
-    const { batchEventsMax } = this.#options;
-    const subscription = this.#raw.subscribe({
-      ...this.#selection,
+  private async follow(signal: AbortSignal): Promise<void> {
+    const { storeId, head } = await this.raw.info({ signal });
+    this.head = head;
+    let checkpoint = await this.begin(storeId);
+    this.waiters.moveTo(checkpoint.position);
+    this.fromZero = checkpoint.position === 0;
+    this.say(this.behind);
+    const { batchEventsMax } = this.options;
+    const subscription = this.raw.subscribe({
+      ...this.selection,
       after: checkpoint.position,
       storeId,
       signal,
       batchEventsMax,
       onInterruption: ({ error }) => {
-        this.#error = error;
-        this.#say("interrupted");
+        this.error = error;
+        this.say("interrupted");
       },
     });
     for await (const message of subscription.messages()) {
-      checkpoint = await this.#take(message, checkpoint);
-      this.#failures = 0;
+      checkpoint = await this.take(message, checkpoint);
+      this.failures = 0;
     }
   }
 
@@ -205,76 +205,79 @@ class Runner<E extends EventShape, Tx> {
    * The checkpoint to go on from; at zero, with an empty read model, where there is none to
    * trust.
    */
-  async #begin(storeId: string): Promise<ProjectionCheckpoint> {
-    const { name, version, setup } = this.#projection;
-    const stored = await this.#model.checkpoint(name);
-    if (stored?.version === version && !this.#rebuild) {
+  private async begin(storeId: string): Promise<ProjectionCheckpoint> {
+    const { name, version, setup } = this.projection;
+    const stored = await this.model.checkpoint(name);
+    if (stored?.version === version && !this.rebuild) {
       if (stored.storeId !== storeId) throw new StoreReplacedError(stored.storeId, storeId);
       return stored;
     }
     const next = { position: 0, storeId, version };
     const step = { expected: stored, next, apply: setup, unparkAll: true };
-    if (!(await this.#model.commit(name, step))) throw new OvertakenError(name);
-    this.#rebuild = false;
+    if (!(await this.model.commit(name, step))) throw new OvertakenError(name);
+    this.rebuild = false;
     return next;
   }
 
-  async #take(
+  private async take(
     message: SubscriptionMessage<RawEvent>,
     checkpoint: ProjectionCheckpoint,
   ): Promise<ProjectionCheckpoint> {
     const { position } = message;
-    this.#head = Math.max(this.#head, position);
-    if (this.#state === "interrupted") this.#say(this.#behind);
+    this.head = Math.max(this.head, position);
+    if (this.state === "interrupted") this.say(this.behind);
     if (message.kind === "events") {
-      return applyBatch(this.#batch, checkpoint, message.events);
+      return applyBatch(this.batch, checkpoint, message.events);
     }
-    const next = await this.#saved(checkpoint, position);
+    const next = await this.saved(checkpoint, position);
     if (message.kind === "caught-up") {
-      this.#error = undefined;
-      this.#fromZero = false;
-      this.#say("live");
+      this.error = undefined;
+      this.fromZero = false;
+      this.say("live");
     }
-    if (message.kind === "fell-behind") this.#say(this.#behind);
+    if (message.kind === "fell-behind") this.say(this.behind);
     return next;
   }
 
   /** Progress without an event is progress too: the next start need not look there again. */
-  async #saved(checkpoint: ProjectionCheckpoint, position: number): Promise<ProjectionCheckpoint> {
+  private async saved(
+    checkpoint: ProjectionCheckpoint,
+    position: number,
+  ): Promise<ProjectionCheckpoint> {
     if (position <= checkpoint.position) return checkpoint;
     const next = { ...checkpoint, position };
     const step = { expected: checkpoint, next, apply: () => {} };
-    const { name } = this.#projection;
-    if (!(await this.#model.commit(name, step))) throw new OvertakenError(name);
-    this.#waiters.moveTo(position);
+    const { name } = this.projection;
+    if (!(await this.model.commit(name, step))) throw new OvertakenError(name);
+    this.waiters.moveTo(position);
     return next;
   }
 
-  get #behind(): ProjectionState {
-    return this.#fromZero ? "rebuilding" : "catching-up";
+  private get behind(): ProjectionState {
+    return this.fromZero ? "rebuilding" : "catching-up";
   }
 
-  async #lastOfInterest(position: number, signal: AbortSignal): Promise<number | undefined> {
+  private async lastOfInterest(position: number, signal: AbortSignal): Promise<number | undefined> {
     const place = { from: { position }, backwards: true, limit: 1 };
-    const reading = this.#raw.read({ ...this.#selection, ...place, signal });
+    const reading = this.raw.read({ ...this.selection, ...place, signal });
     const [last] = await reading.toArray();
     // Beyond the head nobody knows what will come.
     return reading.end.head < position ? undefined : (last?.position ?? 0);
   }
 
-  #status(): ProjectionStatus {
+  private status(): ProjectionStatus {
     return {
-      state: this.#state,
-      position: this.#waiters.position,
-      head: this.#head,
-      handledCount: this.#handledCount,
-      parkedCount: this.#parkedCount,
-      error: this.#error,
+      state: this.state,
+      position: this.waiters.position,
+      head: this.head,
+      handledCount: this.handledCount,
+      parkedCount: this.parkedCount,
+      error: this.error,
     };
   }
 
-  #say(state: ProjectionState): void {
-    this.#state = state;
-    this.#options.onStatus?.(this.#status());
+  private say(state: ProjectionState): void {
+    this.state = state;
+    this.options.onStatus?.(this.status());
   }
 }

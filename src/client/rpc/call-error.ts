@@ -22,7 +22,7 @@ import {
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
 
 /** `google.rpc.Code` by name, as far as a caller of Annals meets them. */
-export const statusName = [
+const statusName = [
   "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS",
   "PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED",
   "INTERNAL UNAVAILABLE DATA_LOSS UNAUTHENTICATED",

@@ -55,8 +55,8 @@ export async function* receive<Response>(
 
 /** Holds messages back while the reader has enough of them; grpc-js then asks for no more. */
 class ReadAhead {
-  #bytes = 0;
-  #held: (() => void) | undefined;
+  private bytes = 0;
+  private held: (() => void) | undefined;
 
   readonly interceptor: Interceptor = (options, nextCall) =>
     new InterceptingCall(nextCall(options), {
@@ -64,10 +64,10 @@ class ReadAhead {
         next(metadata, {
           onReceiveMessage: (message: Buffer | null, deliver) => {
             const handOn = () => {
-              this.#bytes += message?.byteLength ?? 0;
+              this.bytes += message?.byteLength ?? 0;
               deliver(message);
             };
-            if (this.#bytes >= readAheadBytesMax) this.#held = handOn;
+            if (this.bytes >= readAheadBytesMax) this.held = handOn;
             else handOn();
           },
         });
@@ -75,13 +75,13 @@ class ReadAhead {
     });
 
   taken(message: Buffer): void {
-    this.#bytes -= message.byteLength;
-    if (this.#bytes < readAheadBytesMax) this.release();
+    this.bytes -= message.byteLength;
+    if (this.bytes < readAheadBytesMax) this.release();
   }
 
   release(): void {
-    const handOn = this.#held;
-    this.#held = undefined;
+    const handOn = this.held;
+    this.held = undefined;
     handOn?.();
   }
 }

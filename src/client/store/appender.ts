@@ -51,94 +51,94 @@ const windowMax = 1_024;
 const windowBytesDefault = 4 * 1024 * 1024;
 
 export class AppendPipe<E extends EventShape> {
-  readonly #context: Context;
-  readonly #window: number;
-  readonly #windowBytes: number;
-  readonly #signal: AbortSignal | undefined;
+  private readonly context: Context;
+  private readonly window: number;
+  private readonly windowBytes: number;
+  private readonly signal: AbortSignal | undefined;
   /** Not under way yet: their callers wait to be admitted. */
-  readonly #queue: Entry<E>[] = [];
+  private readonly queue: Entry<E>[] = [];
   /** Under way, oldest first. */
-  readonly #underway: Entry<E>[] = [];
-  #bytes = 0;
+  private readonly underway: Entry<E>[] = [];
+  private bytes = 0;
   /** How many of those under way were sent on the present call, which is number `#calls`. */
-  #sent = 0;
-  #calls = 0;
-  #closing = false;
-  #running: Promise<void> | undefined;
-  readonly #wakers: (() => void)[] = [];
+  private sent = 0;
+  private calls = 0;
+  private closing = false;
+  private running: Promise<void> | undefined;
+  private readonly wakers: (() => void)[] = [];
 
   constructor(context: Context, options: AppenderOptions = {}) {
     const { window = windowDefault, windowBytes = windowBytesDefault, signal } = options;
     if (!Number.isInteger(window) || window < 1 || window > windowMax) {
       throw invalidField("window", `is ${window}, not a whole number from 1 to ${windowMax}`);
     }
-    this.#context = context;
-    this.#window = window;
-    this.#windowBytes = windowBytes;
-    this.#signal = signal;
-    signal?.addEventListener("abort", () => this.#wake(), { once: true });
+    this.context = context;
+    this.window = window;
+    this.windowBytes = windowBytes;
+    this.signal = signal;
+    signal?.addEventListener("abort", () => this.wake(), { once: true });
   }
 
   /** Answers once there is room for it in the window. */
   async append(append: SettledAppend<E>): Promise<AppendUnderway<E>> {
-    this.#signal?.throwIfAborted();
-    if (this.#closing) throw new Error("the appender is closed");
+    this.signal?.throwIfAborted();
+    if (this.closing) throw new Error("the appender is closed");
     let settle = (_outcome: AppendOutcome<E>) => {};
     const outcome = new Promise<AppendOutcome<E>>((resolve) => {
       settle = resolve;
     });
     await new Promise<void>((admitted) => {
-      this.#queue.push({ append, admitted, settle });
-      this.#running ??= this.#run();
-      this.#admit();
+      this.queue.push({ append, admitted, settle });
+      this.running ??= this.run();
+      this.admit();
     });
     return { eventIds: append.eventIds, outcome };
   }
 
   /** Waits for every outcome and ends the pipe. */
   async close(): Promise<void> {
-    this.#closing = true;
-    this.#wake();
-    await this.#running;
+    this.closing = true;
+    this.wake();
+    await this.running;
   }
 
-  #admit(): void {
-    while (this.#underway.length < this.#window && this.#bytes < this.#windowBytes) {
-      const entry = this.#queue.shift();
+  private admit(): void {
+    while (this.underway.length < this.window && this.bytes < this.windowBytes) {
+      const entry = this.queue.shift();
       if (entry === undefined) break;
-      this.#underway.push(entry);
-      this.#bytes += entry.append.payloadBytes;
+      this.underway.push(entry);
+      this.bytes += entry.append.payloadBytes;
       entry.admitted();
     }
-    this.#wake();
+    this.wake();
   }
 
   /** One call after another, as long as there is something to say. */
-  async #run(): Promise<void> {
-    const { rpc, retry } = this.#context;
-    const signal = this.#signal;
+  private async run(): Promise<void> {
+    const { rpc, retry } = this.context;
+    const signal = this.signal;
     for (let failures = 0; ;) {
-      if (signal?.aborted === true) return this.#refuseAll(signal.reason);
-      if (this.#underway.length === 0) {
-        if (this.#closing) return;
-        await this.#woken();
+      if (signal?.aborted === true) return this.refuseAll(signal.reason);
+      if (this.underway.length === 0) {
+        if (this.closing) return;
+        await this.woken();
         continue;
       }
       try {
         let sequence = 0n;
-        for await (const answer of rpc.appendStream(this.#requests(), { signal })) {
+        for await (const answer of rpc.appendStream(this.requests(), { signal })) {
           failures = 0;
-          this.#answered(answer, (sequence += 1n));
+          this.answered(answer, (sequence += 1n));
         }
-        if (this.#underway.length > 0) throw new UnavailableError("cut off", "UNREACHABLE");
+        if (this.underway.length > 0) throw new UnavailableError("cut off", "UNREACHABLE");
       } catch (caught) {
-        if (this.#underway.length === 0) continue;
+        if (this.underway.length === 0) continue;
         const error = storeErrorOf(caught);
         failures += 1;
         // An aborted call or pause is seen at the next turn.
         const stopped = error === signal?.reason;
         if (!stopped && (failures >= retry.attemptsMax || !isWorthRetrying(error))) {
-          this.#refuseAll(error);
+          this.refuseAll(error);
           failures = 0;
         } else {
           await pause(delayAfter(retry, failures, error), signal).catch(() => {});
@@ -148,52 +148,52 @@ export class AppendPipe<E extends EventShape> {
   }
 
   /** Everything under way from the first on, for one call. */
-  async *#requests(): AsyncGenerator<PipeRequest> {
-    const call = (this.#calls += 1);
-    this.#sent = 0;
+  private async *requests(): AsyncGenerator<PipeRequest> {
+    const call = (this.calls += 1);
+    this.sent = 0;
     // The source of a call that broke off may be woken once more: it must take nothing then.
-    while (call === this.#calls) {
-      const entry = this.#underway[this.#sent];
+    while (call === this.calls) {
+      const entry = this.underway[this.sent];
       if (entry !== undefined) {
-        this.#sent += 1;
+        this.sent += 1;
         yield { append: entry.append.request };
-      } else if (this.#closing && this.#queue.length === 0) return;
-      else await this.#woken();
+      } else if (this.closing && this.queue.length === 0) return;
+      else await this.woken();
     }
   }
 
   /** Answers come in the order of the requests. */
-  #answered({ sequence, outcome }: AppendStreamResponse, expected: bigint): void {
-    const entry = this.#underway.shift();
+  private answered({ sequence, outcome }: AppendStreamResponse, expected: bigint): void {
+    const entry = this.underway.shift();
     if (sequence !== expected || entry === undefined || outcome.case === undefined) {
       throw new ServerError(`answer ${sequence} instead of ${expected}`, "INTERNAL", {});
     }
-    this.#sent -= 1;
-    this.#bytes -= entry.append.payloadBytes;
+    this.sent -= 1;
+    this.bytes -= entry.append.payloadBytes;
     if (outcome.case === "appended") {
       entry.settle({ kind: "appended", appended: entry.append.resultOf(outcome.value) });
     } else {
       entry.settle({ kind: "refused", error: storeErrorOf(appendFailure(outcome.value)) });
     }
-    this.#admit();
+    this.admit();
   }
 
-  #refuseAll(error: unknown): void {
-    for (const entry of [...this.#underway.splice(0), ...this.#queue.splice(0)]) {
+  private refuseAll(error: unknown): void {
+    for (const entry of [...this.underway.splice(0), ...this.queue.splice(0)]) {
       entry.admitted();
       entry.settle({ kind: "refused", error });
     }
-    this.#sent = 0;
-    this.#bytes = 0;
+    this.sent = 0;
+    this.bytes = 0;
   }
 
-  #wake(): void {
-    for (const wake of this.#wakers.splice(0)) wake();
+  private wake(): void {
+    for (const wake of this.wakers.splice(0)) wake();
   }
 
-  #woken(): Promise<void> {
+  private woken(): Promise<void> {
     return new Promise((resolve) => {
-      this.#wakers.push(resolve);
+      this.wakers.push(resolve);
     });
   }
 }

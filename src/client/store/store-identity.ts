@@ -7,17 +7,17 @@ import { StoreReplacedError } from "./errors.ts";
 type AskStoreId = (signal: AbortSignal | undefined) => Promise<string>;
 
 export class StoreIdentity {
-  readonly #ask: AskStoreId;
-  #known: string | undefined;
+  private readonly ask: AskStoreId;
+  private knownId: string | undefined;
 
   /** `known`: whose positions the caller holds already. */
   constructor(ask: AskStoreId, known?: string) {
-    this.#ask = ask;
-    this.#known = known;
+    this.ask = ask;
+    this.knownId = known;
   }
 
   get known(): string | undefined {
-    return this.#known;
+    return this.knownId;
   }
 
   /**
@@ -25,11 +25,11 @@ export class StoreIdentity {
    * between the two, it is the other one that answers here too.
    */
   async confirm(signal: AbortSignal | undefined): Promise<string> {
-    const storeId = await this.#ask(signal).catch((error: unknown) => {
+    const storeId = await this.ask(signal).catch((error: unknown) => {
       throw storeErrorOf(error);
     });
-    this.#known ??= storeId;
-    if (storeId !== this.#known) throw new StoreReplacedError(this.#known, storeId);
+    this.knownId ??= storeId;
+    if (storeId !== this.knownId) throw new StoreReplacedError(this.knownId, storeId);
     return storeId;
   }
 }

@@ -157,7 +157,7 @@ export class Journal {
     invariant(this.writing === undefined, "one write of a group at a time");
     const sequence = ++this.sequence;
     const { parked, unparked } = this.pending;
-    const notes = { parked: [...parked.values()], unparked: [...unparked] };
+    const sideValues = { parked: [...parked.values()], unparked: [...unparked] };
     const delta = this.isBaseDue(source) ? undefined : this.delta(source, sequence);
     const form = delta === undefined ? "base" : "delta";
     this.writing = { ...this.pending, form, sequence };
@@ -167,7 +167,7 @@ export class Journal {
     if (delta !== undefined) {
       const progress = encodeDelta(delta);
       this.deltaBytes += progress.length;
-      return { form, sequence, progress, obsolete: [], ...notes };
+      return { form, sequence, progress, obsolete: [], ...sideValues };
     }
     const progress = encodeProgress(source.progress(sequence, this.allFronts(source)));
     const obsolete: number[] = [];
@@ -175,7 +175,7 @@ export class Journal {
     this.needsBase = false;
     this.baseBytes = progress.length;
     this.deltaBytes = 0;
-    return { form, sequence, progress, obsolete, ...notes };
+    return { form, sequence, progress, obsolete, ...sideValues };
   }
 
   /** It is durable. Answers the tokens that are settled, with their members. */

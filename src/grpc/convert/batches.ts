@@ -8,7 +8,7 @@ import { recordsIn } from "../../domain/record.ts";
 import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
 import { isCoarse } from "../../log/read/cursor.ts";
 import type { Batch } from "../../log/verbs.ts";
-import { Pieces, type Message } from "../transport/message-parts.ts";
+import { MessageParts, type Message } from "../transport/message-parts.ts";
 import { valueBytesOfText } from "./json-value.ts";
 import type { EventView } from "./read-request.ts";
 
@@ -36,8 +36,8 @@ export function batchMessages(
   const messages: Buffer[] = [];
   let frames: Uint8Array[] = [];
   let bytes = 0;
-  for (const slabFrames of batch.frames) {
-    for (const record of recordsIn(slabFrames)) {
+  for (const batchFrames of batch.frames) {
+    for (const record of recordsIn(batchFrames)) {
       const frame = wrap(tagEvents, inView(record, view, limits));
       if (bytes > 0 && bytes + frame.length > limits.batchBytesMax) {
         messages.push(wrap(tag, frames));
@@ -53,7 +53,7 @@ export function batchMessages(
 }
 
 /** As `batchMessages`: what was read in large pieces is sent in them. For one client alone. */
-export function batchInPieces(
+export function batchInParts(
   batch: Batch,
   tag: number,
   view: EventView,
@@ -64,7 +64,7 @@ export function batchInPieces(
   if (!isCoarse(batch) || view !== "full" || bytes > messageBytesMax) {
     return batchMessages(batch, tag, view, limits);
   }
-  return [new Pieces([tagAndLength(tag, bytes), ...frames])];
+  return [new MessageParts([tagAndLength(tag, bytes), ...frames])];
 }
 
 type Encoded = Partial<Record<EventView, readonly Buffer[]>>;

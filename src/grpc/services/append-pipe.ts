@@ -99,7 +99,7 @@ async function appendOne(
     const { outcome, head } = await context.log.append(append);
     place.answer = pipeResponse(sequence, tagAppended, answerOf(append, outcome, head));
   } catch (error) {
-    const { code, message, details } = failed(context.edge, method, call.peer, error);
+    const { code, message, details } = failed(context.environment, method, call.peer, error);
     const failure = create(AppendFailureSchema, { code, message, details });
     place.answer = pipeResponse(sequence, tagFailure, toBinary(AppendFailureSchema, failure));
   }
@@ -147,73 +147,73 @@ function appendIn(request: Buffer): Buffer | undefined {
 
 /** The appends of a pipe that wait for their answer to be sent, in order. */
 class Window {
-  readonly #countMax: number;
-  readonly #bytesMax: number;
-  readonly #places: Place[] = [];
-  #bytes = 0;
-  #closed = false;
-  #reader: (() => void) | undefined;
-  #writer: (() => void) | undefined;
+  private readonly countMax: number;
+  private readonly bytesMax: number;
+  private readonly places: Place[] = [];
+  private bytes = 0;
+  private isClosed = false;
+  private reader: (() => void) | undefined;
+  private writer: (() => void) | undefined;
 
   constructor(countMax: number, bytesMax: number) {
-    this.#countMax = countMax;
-    this.#bytesMax = bytesMax;
+    this.countMax = countMax;
+    this.bytesMax = bytesMax;
   }
 
   get closed(): boolean {
-    return this.#closed;
+    return this.isClosed;
   }
 
   /** The next append has to wait for room. */
   get isFull(): boolean {
-    return this.#places.length >= this.#countMax || this.#bytes >= this.#bytesMax;
+    return this.places.length >= this.countMax || this.bytes >= this.bytesMax;
   }
 
   enter(bytes: number): Place {
-    const place: Place = { bytes, answer: undefined, answered: this.#answered };
-    this.#places.push(place);
-    this.#bytes += bytes;
+    const place: Place = { bytes, answer: undefined, answered: this.answered };
+    this.places.push(place);
+    this.bytes += bytes;
     return place;
   }
 
   /** Resolves once it is not full, or closed. */
   async room(): Promise<void> {
-    while (this.isFull && !this.#closed) {
+    while (this.isFull && !this.isClosed) {
       await new Promise<void>((resolve) => {
-        this.#reader = resolve;
+        this.reader = resolve;
       });
     }
   }
 
-  readonly #answered = (): void => {
-    if (this.#places[0]?.answer !== undefined) this.#writer?.();
+  private readonly answered = (): void => {
+    if (this.places[0]?.answer !== undefined) this.writer?.();
   };
 
   /** All that can be sent, at least one; none when there will be none any more. */
   async answers(): Promise<readonly Encoded<AppendStreamResponse>[]> {
     for (;;) {
       const answers: Encoded<AppendStreamResponse>[] = [];
-      for (const { answer } of this.#places) {
+      for (const { answer } of this.places) {
         if (answer === undefined) break;
         answers.push(answer);
       }
-      if (answers.length > 0 || (this.#closed && this.#places.length === 0)) return answers;
+      if (answers.length > 0 || (this.isClosed && this.places.length === 0)) return answers;
       await new Promise<void>((resolve) => {
-        this.#writer = resolve;
+        this.writer = resolve;
       });
     }
   }
 
   /** The first ones have been sent. */
   leave(count: number): void {
-    for (const { bytes } of this.#places.splice(0, count)) this.#bytes -= bytes;
-    this.#reader?.();
+    for (const { bytes } of this.places.splice(0, count)) this.bytes -= bytes;
+    this.reader?.();
   }
 
   /** Nothing will enter any more, and nothing has to wait for room. */
   close(): void {
-    this.#closed = true;
-    this.#reader?.();
-    this.#writer?.();
+    this.isClosed = true;
+    this.reader?.();
+    this.writer?.();
   }
 }

@@ -2,11 +2,11 @@
 
 import type { EventLog } from "../../log/verbs.ts";
 import type { Conversion } from "../convert/event.ts";
-import type { Edge } from "../transport/call-environment.ts";
+import type { CallEnvironment } from "../transport/call-environment.ts";
 
 export interface Context extends Conversion {
   readonly log: EventLog;
-  readonly edge: Edge;
+  readonly environment: CallEnvironment;
   readonly serverVersion: string;
   /** Microseconds since 1970, UTC. */
   readonly startedAt: number;

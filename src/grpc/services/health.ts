@@ -18,23 +18,23 @@ import { StatusError } from "../transport/status.ts";
 
 /** Whether the services serve, and who waits to hear when that changes. */
 export class HealthState {
-  readonly #watchers = new Set<() => void>();
-  #serving = true;
+  private readonly watchers = new Set<() => void>();
+  private isServing = true;
 
   get serving(): boolean {
-    return this.#serving;
+    return this.isServing;
   }
 
   set(serving: boolean): void {
-    if (serving === this.#serving) return;
-    this.#serving = serving;
-    for (const watcher of this.#watchers) watcher();
+    if (serving === this.isServing) return;
+    this.isServing = serving;
+    for (const watcher of this.watchers) watcher();
   }
 
   /** Answers a function that ends the watch. */
   watch(watcher: () => void): () => void {
-    this.#watchers.add(watcher);
-    return () => this.#watchers.delete(watcher);
+    this.watchers.add(watcher);
+    return () => this.watchers.delete(watcher);
   }
 }
 

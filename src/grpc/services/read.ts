@@ -19,11 +19,11 @@ import type { LoadEnd, ReadEnd, SubscribeMessage } from "../../log/verbs.ts";
 import type { Answer } from "../transport/bind.ts";
 import type { Call } from "../transport/call.ts";
 import type { Context } from "./context.ts";
-import { batchInPieces, batchMessagesOnce, wrap } from "../convert/batches.ts";
+import { batchInParts, batchMessagesOnce, wrap } from "../convert/batches.ts";
 import { convertLoad, convertRead, convertSubscribe } from "../convert/read-request.ts";
 import { snapshotBytes } from "../convert/snapshot-answer.ts";
 import { timestamp } from "../convert/time.ts";
-import type { Pieces } from "../transport/message-parts.ts";
+import type { MessageParts } from "../transport/message-parts.ts";
 
 const tagReadBatch = 0x0a;
 const tagSubscribeBatch = 0x0a;
@@ -34,10 +34,10 @@ export async function* read(
   { log, limits }: Context,
   wire: ReadRequest,
   call: Call,
-): AsyncGenerator<Answer<ReadResponse> | Pieces> {
+): AsyncGenerator<Answer<ReadResponse> | MessageParts> {
   const [request, view] = convertRead(wire, limits);
   for await (const message of log.read(request, call.signal)) {
-    if (message.kind === "batch") yield* batchInPieces(message.batch, tagReadBatch, view, limits);
+    if (message.kind === "batch") yield* batchInParts(message.batch, tagReadBatch, view, limits);
     else yield readEnd(message.end);
   }
 }
@@ -80,7 +80,7 @@ export async function* load(
   { log, limits }: Context,
   wire: LoadRequest,
   call: Call,
-): AsyncGenerator<Answer<LoadResponse> | Pieces> {
+): AsyncGenerator<Answer<LoadResponse> | MessageParts> {
   const [request, view] = convertLoad(wire, limits);
   for await (const message of log.load(request, call.signal)) {
     switch (message.kind) {
@@ -88,7 +88,7 @@ export async function* load(
         yield wrap(tagLoadSnapshot, [snapshotBytes(message.snapshot, view, limits)]);
         break;
       case "batch":
-        yield* batchInPieces(message.batch, tagLoadBatch, view, limits);
+        yield* batchInParts(message.batch, tagLoadBatch, view, limits);
         break;
       case "end":
         yield loadEnd(message.end);

@@ -52,23 +52,23 @@ export function bindServices(
     "grpc.enable_channelz": 0,
   });
   allowResets(server, resetBurst, resetsPerSecond);
-  const { edge } = context;
+  const { environment } = context;
   const own = [EventStoreService, StreamService, CheckpointService, ConsumerGroupService];
   const named = own.map(({ typeName }) => typeName);
   const methods = new Map([
-    ...bindService(server, EventStoreService, eventStore(context), edge),
-    ...bindService(server, StreamService, streamService(context), edge),
-    ...bindService(server, CheckpointService, checkpointService(context), edge),
-    ...bindService(server, ConsumerGroupService, consumerGroupService(context), edge),
-    ...bindService(server, Health, health(healthState, named, edge.stopping), edge),
+    ...bindService(server, EventStoreService, eventStore(context), environment),
+    ...bindService(server, StreamService, streamService(context), environment),
+    ...bindService(server, CheckpointService, checkpointService(context), environment),
+    ...bindService(server, ConsumerGroupService, consumerGroupService(context), environment),
+    ...bindService(server, Health, health(healthState, named, environment.stopping), environment),
   ]);
   if (options.reflection) {
     const services = [...own, Health, ReflectionV1, v1Alpha.ServerReflection];
     const details = [file_annals_v1_errors, file_google_rpc_error_details, file_google_rpc_status];
     const symbols = collectSymbols(services, details);
     const reflections = [
-      ...bindService(server, ReflectionV1, reflectionV1(symbols), edge),
-      ...bindService(server, v1Alpha.ServerReflection, reflectionV1Alpha(symbols), edge),
+      ...bindService(server, ReflectionV1, reflectionV1(symbols), environment),
+      ...bindService(server, v1Alpha.ServerReflection, reflectionV1Alpha(symbols), environment),
     ];
     for (const [path, direct] of reflections) methods.set(path, direct);
   }

@@ -20,8 +20,8 @@ import type { Call } from "./call.ts";
 import type { TakeOne } from "./direct-one.ts";
 import type { TakePipe } from "./direct-pipe.ts";
 import { decodeRequest } from "./decode.ts";
-import type { Edge } from "./call-environment.ts";
-import { Pieces, type Message } from "./message-parts.ts";
+import type { CallEnvironment } from "./call-environment.ts";
+import { MessageParts, type Message } from "./message-parts.ts";
 import { bidi, directBidi, directStreaming, serverStreaming } from "./streaming.ts";
 import type { UnfinishedRequests } from "./unfinished-requests.ts";
 import { directUnary, unary, type UnaryBytes } from "./unary.ts";
@@ -44,7 +44,7 @@ export interface TakesBytes<H> {
 type Input<M> = M extends { input: infer I extends DescMessage } ? MessageShape<I> : never;
 type Output<M> = M extends { output: infer O extends DescMessage } ? MessageShape<O> : never;
 type Unary<I, O> = (request: I, call: Call) => Promise<Answer<O>> | Answer<O>;
-type Streaming<I, O> = (request: I, call: Call) => AsyncIterable<Answer<O> | Pieces>;
+type Streaming<I, O> = (request: I, call: Call) => AsyncIterable<Answer<O> | MessageParts>;
 /** Messages that came together are taken together, and so are answers that are ready. */
 type PipeOfBytes<O> = (
   requests: AsyncIterable<readonly Buffer[]>,
@@ -84,7 +84,7 @@ export function bindService<S extends DescService>(
   server: Server,
   service: S,
   handlers: Handlers<S>,
-  edge: Edge,
+  environment: CallEnvironment,
 ): Methods {
   const methods = new Map<string, DirectMethod>();
   const definition: Record<string, ServiceDefinition[string]> = {};
@@ -94,7 +94,7 @@ export function bindService<S extends DescService>(
     const path = `/${service.typeName}/${method.name}`;
     definition[localName] = bytesDefinition(method, path);
     const handler = handlers[localName as keyof S["method"]] as AnyHandler;
-    const { underGrpcJs, direct } = adapt(edge, method, path, handler);
+    const { underGrpcJs, direct } = adapt(environment, method, path, handler);
     implementation[localName] = underGrpcJs;
     methods.set(path, direct);
   }
@@ -112,35 +112,40 @@ interface Adapted {
   readonly direct: DirectMethod;
 }
 
-function adapt(edge: Edge, method: DescMethod, path: string, handler: AnyHandler): Adapted {
+function adapt(
+  environment: CallEnvironment,
+  method: DescMethod,
+  path: string,
+  handler: AnyHandler,
+): Adapted {
   const takesBytes = typeof handler !== "function";
   const run = takesBytes ? handler.bytes : handler;
   const decode = (bytes: Buffer): unknown =>
     takesBytes ? bytes : decodeRequest(method.input, bytes);
   const encode = (answer: unknown): Message =>
-    answer instanceof Pieces ? answer : encodeAnswer(method.output, answer);
+    answer instanceof MessageParts ? answer : encodeAnswer(method.output, answer);
   switch (method.methodKind) {
     case "unary": {
       const bytes: UnaryBytes = async (request, call) =>
         encodeAnswer(method.output, await run(decode(request), call));
       return {
-        underGrpcJs: unary(edge, path, bytes),
-        direct: { one: directUnary(edge, path, bytes) },
+        underGrpcJs: unary(environment, path, bytes),
+        direct: { one: directUnary(environment, path, bytes) },
       };
     }
     case "server_streaming": {
       const stream = (request: Buffer, call: Call) => run(decode(request), call);
       return {
-        underGrpcJs: serverStreaming(edge, path, encode, stream),
-        direct: { one: directStreaming(edge, path, encode, stream) },
+        underGrpcJs: serverStreaming(environment, path, encode, stream),
+        direct: { one: directStreaming(environment, path, encode, stream) },
       };
     }
     case "bidi_streaming": {
       const pipe = (requests: AsyncIterable<readonly Buffer[]>, call: Call) =>
         run(takesBytes ? requests : decodeEach(requests, decode), call);
       return {
-        underGrpcJs: bidi(edge, path, encode, pipe),
-        direct: { pipe: directBidi(edge, path, encode, pipe) },
+        underGrpcJs: bidi(environment, path, encode, pipe),
+        direct: { pipe: directBidi(environment, path, encode, pipe) },
       };
     }
     case "client_streaming":

@@ -12,7 +12,7 @@ import { invariant } from "../../domain/errors.ts";
 import { DirectOne } from "./direct-one.ts";
 import { DirectPipe } from "./direct-pipe.ts";
 import { headersOf, statusHeaders } from "./direct.ts";
-import type { Edge } from "./call-environment.ts";
+import type { CallEnvironment } from "./call-environment.ts";
 import type { BoundServer, Methods } from "./bind.ts";
 import { StatusError } from "./status.ts";
 import { parseTimeout, timeoutHeader } from "./timeout.ts";
@@ -27,7 +27,7 @@ const watched = new WeakSet<Http2Server>();
  * Stands before every address the server has bound so far. To be called in the same turn as the
  * binding's answer.
  */
-export function standAtTheDoor(bound: BoundServer, edge: Edge): void {
+export function routeCalls(bound: BoundServer, environment: CallEnvironment): void {
   const servers: unknown = bound.server["http2Servers"];
   invariant(servers instanceof Map, "grpc-js keeps its HTTP/2 servers in a map");
   for (const http2Server of servers.keys() as Iterable<Http2Server>) {
@@ -38,14 +38,14 @@ export function standAtTheDoor(bound: BoundServer, edge: Edge): void {
     invariant(listeners.length === 1 && inner !== undefined, "grpc-js listens for streams once");
     http2Server.removeListener("stream", inner);
     http2Server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
-      enter(stream, headers, inner, bound, edge);
+      enter(stream, headers, inner, bound, environment);
     });
     http2Server.on("sessionError", (error: Error) => {
-      edge.logger.debug("connection failed", { error });
+      environment.logger.debug("connection failed", { error });
     });
     // Without a listener, running out of file descriptors would end the process.
     http2Server.on("error", (error: Error) => {
-      edge.logger.error("a connection could not be accepted", { error });
+      environment.logger.error("a connection could not be accepted", { error });
     });
   }
 }
@@ -65,7 +65,7 @@ function enter(
   headers: IncomingHttpHeaders,
   inner: StreamListener,
   bound: BoundServer,
-  edge: Edge,
+  environment: CallEnvironment,
 ): void {
   stream.once("aborted", letGo);
   try {
@@ -81,7 +81,7 @@ function enter(
     if (examined !== undefined) headers[timeoutHeader] = `${examined}`;
     inner(stream, headers);
   } catch (error) {
-    edge.logger.error("a request could not be taken", { path: headers[":path"], error });
+    environment.logger.error("a request could not be taken", { path: headers[":path"], error });
     if (!stream.destroyed) stream.close(constants.NGHTTP2_INTERNAL_ERROR);
   }
 }

@@ -34,69 +34,69 @@ export const streamingWords: Words = {
 export class Call implements CancelSignal {
   /** Called once, after the signal: the place to answer a call that is over before its time. */
   onEnded: ((reason: AnnalsError) => void) | undefined;
-  readonly #source: ServerCall;
-  #controller: AbortController | undefined;
-  #reason: AnnalsError | undefined;
-  #timer: NodeJS.Timeout | undefined;
-  readonly #listeners: CancelListener[] = [];
-  #settled = false;
+  private readonly source: ServerCall;
+  private controller: AbortController | undefined;
+  private endReason: AnnalsError | undefined;
+  private timer: NodeJS.Timeout | undefined;
+  private readonly listeners: CancelListener[] = [];
+  private settled = false;
 
   /** `timeoutMs`: until its deadline; absent: it has none. */
   constructor(source: ServerCall, timeoutMs: number | undefined, words = unaryWords) {
-    this.#source = source;
-    source.on("cancelled", () => this.#end("CANCELLED", words.cancelled));
-    if (source.cancelled) this.#end("CANCELLED", words.cancelled);
+    this.source = source;
+    source.on("cancelled", () => this.end("CANCELLED", words.cancelled));
+    if (source.cancelled) this.end("CANCELLED", words.cancelled);
     if (timeoutMs === undefined) return;
-    const expire = (): void => this.#end("DEADLINE_EXCEEDED", words.deadlineExceeded);
-    this.#timer = setTimeout(expire, timeoutMs);
+    const expire = (): void => this.end("DEADLINE_EXCEEDED", words.deadlineExceeded);
+    this.timer = setTimeout(expire, timeoutMs);
   }
 
   /** Made when first asked for: most calls never wait for anything. */
   get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    if (this.#reason !== undefined) this.#controller.abort(this.#reason);
-    return this.#controller.signal;
+    this.controller ??= new AbortController();
+    if (this.endReason !== undefined) this.controller.abort(this.endReason);
+    return this.controller.signal;
   }
 
   get aborted(): boolean {
-    return this.#reason !== undefined;
+    return this.endReason !== undefined;
   }
 
   /** For few listeners at a time. */
   addEventListener(_: "abort", listener: CancelListener): void {
-    this.#listeners.push(listener);
+    this.listeners.push(listener);
   }
 
   removeEventListener(_: "abort", listener: CancelListener): void {
-    const at = this.#listeners.indexOf(listener);
-    if (at >= 0) this.#listeners.splice(at, 1);
+    const at = this.listeners.indexOf(listener);
+    if (at >= 0) this.listeners.splice(at, 1);
   }
 
   /** Why the call is over, if it is. */
   get reason(): AnnalsError | undefined {
-    return this.#reason;
+    return this.endReason;
   }
 
   /** The address of the client; empty over a Unix socket. */
   get peer(): string {
-    return this.#source.getPeer();
+    return this.source.getPeer();
   }
 
   /** The answer is complete: neither deadline nor cancellation means anything any more. */
   settle(): void {
-    this.#settled = true;
-    clearTimeout(this.#timer);
+    this.settled = true;
+    clearTimeout(this.timer);
     this.onEnded = undefined;
   }
 
-  #end(reason: "CANCELLED" | "DEADLINE_EXCEEDED", message: string): void {
+  private end(reason: "CANCELLED" | "DEADLINE_EXCEEDED", message: string): void {
     // grpc-js calls every call cancelled in the end, answered or not.
-    if (this.#settled || this.#reason !== undefined) return;
-    this.#reason = new AnnalsError({ reason }, message);
-    clearTimeout(this.#timer);
-    this.#controller?.abort(this.#reason);
-    for (const listener of this.#listeners.splice(0)) listener.handleEvent();
-    this.onEnded?.(this.#reason);
+    if (this.settled || this.endReason !== undefined) return;
+    this.endReason = new AnnalsError({ reason }, message);
+    clearTimeout(this.timer);
+    this.controller?.abort(this.endReason);
+    for (const listener of this.listeners.splice(0)) listener.handleEvent();
+    this.onEnded?.(this.endReason);
   }
 }
 

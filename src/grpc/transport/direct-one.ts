@@ -18,14 +18,14 @@ export type TakeOne = (request: Buffer, call: DirectCall) => void;
 const nothing = Buffer.alloc(0);
 
 export class DirectOne extends DirectCall {
-  readonly #run: TakeOne;
-  readonly #bounds: RequestBounds;
-  #parts: Buffer[] = [];
-  #bytes = 0;
+  private readonly run: TakeOne;
+  private readonly bounds: RequestBounds;
+  private parts: Buffer[] = [];
+  private bytes = 0;
   /** Of the parts that are held. */
-  #heldBytes = 0;
+  private heldBytes = 0;
   /** Of the request with its prefix; 0: not known yet. */
-  #bytesAwaited = 0;
+  private bytesAwaited = 0;
 
   constructor(
     stream: ServerHttp2Stream,
@@ -34,43 +34,43 @@ export class DirectOne extends DirectCall {
     bounds: RequestBounds,
   ) {
     super(stream, timeoutMs);
-    this.#run = run;
-    this.#bounds = bounds;
+    this.run = run;
+    this.bounds = bounds;
   }
 
   arrived(bytes: Buffer): void {
     if (this.ended) return;
-    const { unfinished, receiveBytesMax } = this.#bounds;
-    const hasRoom = unfinished.grow(this.#heldBytes, bytes.length);
-    this.#heldBytes += bytes.length;
+    const { unfinished, receiveBytesMax } = this.bounds;
+    const hasRoom = unfinished.grow(this.heldBytes, bytes.length);
+    this.heldBytes += bytes.length;
     if (!hasRoom) return this.refuse(tooManyUnfinished());
-    this.#parts.push(bytes);
-    this.#bytes += bytes.length;
-    if (this.#bytesAwaited === 0 && this.#bytes >= prefixBytes) {
-      const prefix = this.#parts.length === 1 ? bytes : Buffer.concat(this.#parts);
+    this.parts.push(bytes);
+    this.bytes += bytes.length;
+    if (this.bytesAwaited === 0 && this.bytes >= prefixBytes) {
+      const prefix = this.parts.length === 1 ? bytes : Buffer.concat(this.parts);
       const length = lengthOf(prefix, 0, receiveBytesMax);
       if (length instanceof StatusError) return this.refuse(length);
-      this.#bytesAwaited = prefixBytes + length;
+      this.bytesAwaited = prefixBytes + length;
     }
-    if (this.#bytesAwaited > 0 && this.#bytes > this.#bytesAwaited) {
+    if (this.bytesAwaited > 0 && this.bytes > this.bytesAwaited) {
       this.refuse(new StatusError(Code.UNIMPLEMENTED, "more than one request message"));
     }
   }
 
   complete(): void {
     if (this.ended) return;
-    if (this.#bytes === 0) {
+    if (this.bytes === 0) {
       return this.refuse(new StatusError(Code.UNIMPLEMENTED, "no request message"));
     }
-    if (this.#bytes !== this.#bytesAwaited) return this.refuse(endsWithin());
-    const bytes = this.#parts.length === 1 ? this.#parts[0] : Buffer.concat(this.#parts);
+    if (this.bytes !== this.bytesAwaited) return this.refuse(endsWithin());
+    const bytes = this.parts.length === 1 ? this.parts[0] : Buffer.concat(this.parts);
     this.letGo();
-    this.#run((bytes ?? nothing).subarray(prefixBytes), this);
+    this.run((bytes ?? nothing).subarray(prefixBytes), this);
   }
 
   protected letGo(): void {
-    this.#parts = [];
-    this.#bounds.unfinished.letGo(this.#heldBytes);
-    this.#heldBytes = 0;
+    this.parts = [];
+    this.bounds.unfinished.letGo(this.heldBytes);
+    this.heldBytes = 0;
   }
 }

@@ -7,7 +7,7 @@
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import { status as Code } from "@grpc/grpc-js";
 import type { ServerCall } from "./call.ts";
-import { piecesOf, type Message } from "./message-parts.ts";
+import { partsOf, type Message } from "./message-parts.ts";
 import { StatusError, trailersOf, type CallStatus } from "./status.ts";
 import type { UnfinishedRequests } from "./unfinished-requests.ts";
 
@@ -47,15 +47,15 @@ export abstract class DirectCall implements ServerCall, Sink, StreamListener {
   /** Milliseconds until its deadline; undefined: none. */
   readonly timeoutMs: number | undefined;
   protected readonly stream: ServerHttp2Stream;
-  #cancelled = false;
-  #begun = false;
-  #ended = false;
+  private wasCancelled = false;
+  private begun = false;
+  private isEnded = false;
   /** Messages of this turn, and whom to tell when they are taken. */
-  #waiting: Message[] = [];
-  #waitingTaken: (() => void)[] = [];
+  private waiting: Message[] = [];
+  private waitingTaken: (() => void)[] = [];
   /** What the answer ends with. */
   trailers: OutgoingHttpHeaders = statusOk;
-  #onCancelled: (() => void) | undefined;
+  private onCancelled: (() => void) | undefined;
 
   constructor(stream: ServerHttp2Stream, timeoutMs: number | undefined) {
     this.stream = stream;
@@ -69,11 +69,11 @@ export abstract class DirectCall implements ServerCall, Sink, StreamListener {
   protected abstract letGo(): void;
 
   get cancelled(): boolean {
-    return this.#cancelled;
+    return this.wasCancelled;
   }
 
   on(_: "cancelled", listener: () => void): void {
-    this.#onCancelled = listener;
+    this.onCancelled = listener;
   }
 
   getPeer(): string {
@@ -83,62 +83,62 @@ export abstract class DirectCall implements ServerCall, Sink, StreamListener {
 
   /** What is sent in one turn goes out together. */
   write(message: Message, taken: () => void): void {
-    if (this.#isOver) return taken();
-    if (this.#waiting.length === 0) process.nextTick(this.#flush);
-    this.#waiting.push(message);
-    this.#waitingTaken.push(taken);
+    if (this.isOver) return taken();
+    if (this.waiting.length === 0) process.nextTick(this.flush);
+    this.waiting.push(message);
+    this.waitingTaken.push(taken);
   }
 
   end(): void {
-    this.#finish(undefined);
+    this.finish(undefined);
   }
 
   fail(status: CallStatus): void {
-    this.#finish(status);
+    this.finish(status);
   }
 
   /** The only answer, and the end. */
   answer(message: Buffer): void {
-    if (this.#isOver) return;
-    this.#begin();
-    this.#ended = true;
-    this.#put([message], true);
+    if (this.isOver) return;
+    this.begin();
+    this.isEnded = true;
+    this.put([message], true);
   }
 
   /** Its answer has ended. */
   protected get ended(): boolean {
-    return this.#ended;
+    return this.isEnded;
   }
 
-  get #isOver(): boolean {
-    return this.#ended || this.stream.destroyed || this.stream.closed;
+  private get isOver(): boolean {
+    return this.ended || this.stream.destroyed || this.stream.closed;
   }
 
-  #begin(): void {
-    if (this.#begun) return;
-    this.#begun = true;
+  private begin(): void {
+    if (this.begun) return;
+    this.begun = true;
     this.stream.respond(answerHeaders, { waitForTrailers: true });
   }
 
-  readonly #flush = (): void => this.#send(false);
+  private readonly flush = (): void => this.send(false);
 
   /** What waits; with the last of it the call may end. */
-  #send(isLast: boolean): void {
-    const messages = this.#waiting;
+  private send(isLast: boolean): void {
+    const messages = this.waiting;
     if (messages.length === 0) return;
-    const allTaken = this.#waitingTaken;
-    this.#waiting = [];
-    this.#waitingTaken = [];
+    const allTaken = this.waitingTaken;
+    this.waiting = [];
+    this.waitingTaken = [];
     const taken = (): void => {
       for (const each of allTaken) each();
     };
     if (this.stream.destroyed || this.stream.closed) return taken();
-    this.#begin();
-    this.#put(messages, isLast, taken);
+    this.begin();
+    this.put(messages, isLast, taken);
   }
 
   /** Little is copied into one piece behind its prefixes; of much only the prefixes are made. */
-  #put(messages: readonly Message[], isLast: boolean, taken?: () => void): void {
+  private put(messages: readonly Message[], isLast: boolean, taken?: () => void): void {
     let bytes = 0;
     for (const message of messages) bytes += prefixBytes + message.length;
     if (bytes <= copiedBytesMax) {
@@ -148,21 +148,21 @@ export abstract class DirectCall implements ServerCall, Sink, StreamListener {
       return;
     }
     this.stream.cork();
-    const pieces = messages.flatMap((message) => [prefixOf(message), ...piecesOf(message)]);
-    pieces.forEach((piece, i) => {
-      this.stream.write(piece, i === pieces.length - 1 ? taken : undefined);
+    const parts = messages.flatMap((message) => [prefixOf(message), ...partsOf(message)]);
+    parts.forEach((piece, i) => {
+      this.stream.write(piece, i === parts.length - 1 ? taken : undefined);
     });
     this.stream.uncork();
     if (isLast) this.stream.end();
   }
 
-  #finish(status: CallStatus | undefined): void {
-    if (this.#isOver) return;
-    this.#ended = true;
+  private finish(status: CallStatus | undefined): void {
+    if (this.isOver) return;
+    this.isEnded = true;
     const trailers = status === undefined ? statusOk : headersOf(status);
-    if (this.#begun || this.#waiting.length > 0) {
+    if (this.begun || this.waiting.length > 0) {
       this.trailers = trailers;
-      if (this.#waiting.length > 0) this.#send(true);
+      if (this.waiting.length > 0) this.send(true);
       else this.stream.end();
     } else {
       this.stream.respond({ ...statusHeaders, ...trailers }, { endStream: true });
@@ -178,9 +178,9 @@ export abstract class DirectCall implements ServerCall, Sink, StreamListener {
 
   closed(): void {
     this.letGo();
-    if (this.#ended) return;
-    this.#cancelled = true;
-    this.#onCancelled?.();
+    if (this.ended) return;
+    this.wasCancelled = true;
+    this.onCancelled?.();
   }
 }
 
@@ -247,7 +247,7 @@ function framed(messages: readonly Message[], bytes: number): Buffer {
     piece[offset] = 0;
     piece.writeUInt32BE(message.length, offset + 1);
     offset += prefixBytes;
-    for (const part of piecesOf(message)) {
+    for (const part of partsOf(message)) {
       piece.set(part, offset);
       offset += part.length;
     }

@@ -14,46 +14,46 @@ const aheadCountMax = 64;
  * stops before the client is done.
  */
 export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
-  readonly #signal: AbortSignal;
-  readonly #stopping: Stopping;
-  readonly #whenRoom: () => void;
-  readonly #unwatch: () => void;
-  #waiting: Buffer[] = [];
-  #bytes = 0;
-  #ended = false;
-  #failure: Error | undefined;
-  #wake: (() => void) | undefined;
+  private readonly signal: AbortSignal;
+  private readonly stopping: Stopping;
+  private readonly whenRoom: () => void;
+  private readonly unwatch: () => void;
+  private waiting: Buffer[] = [];
+  private bytes = 0;
+  private ended = false;
+  private failure: Error | undefined;
+  private wake: (() => void) | undefined;
 
   /** `whenRoom` is called whenever what waited has been taken. */
   constructor(signal: AbortSignal, stopping: Stopping, whenRoom: () => void) {
-    this.#signal = signal;
-    this.#stopping = stopping;
-    this.#whenRoom = whenRoom;
-    signal.addEventListener("abort", this.#notify, { once: true });
-    this.#unwatch = stopping.watch(this.#notify);
+    this.signal = signal;
+    this.stopping = stopping;
+    this.whenRoom = whenRoom;
+    signal.addEventListener("abort", this.notify, { once: true });
+    this.unwatch = stopping.watch(this.notify);
   }
 
   /** No more should be pushed; what is pushed all the same is taken. */
   get isFull(): boolean {
-    return this.#bytes >= aheadBytesMax || this.#waiting.length >= aheadCountMax;
+    return this.bytes >= aheadBytesMax || this.waiting.length >= aheadCountMax;
   }
 
   push(message: Buffer): void {
-    if (this.#ended) return;
-    this.#waiting.push(message);
-    this.#bytes += message.length;
-    this.#notify();
+    if (this.ended) return;
+    this.waiting.push(message);
+    this.bytes += message.length;
+    this.notify();
   }
 
   end(): void {
-    this.#ended = true;
-    this.#notify();
+    this.ended = true;
+    this.notify();
   }
 
   /** Thrown once what came before has been taken. */
   fail(failure: Error): void {
-    this.#failure = failure;
-    this.#notify();
+    this.failure = failure;
+    this.notify();
   }
 
   [Symbol.asyncIterator](): this {
@@ -62,41 +62,41 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
 
   async next(): Promise<IteratorResult<readonly Buffer[], undefined>> {
     for (;;) {
-      if (this.#signal.aborted) throw this.#signal.reason as Error;
-      if (this.#stopping.begun && !this.#ended) {
+      if (this.signal.aborted) throw this.signal.reason as Error;
+      if (this.stopping.begun && !this.ended) {
         throw new AnnalsError(
           { reason: "STOPPING" },
           "the server is stopping; what was answered before holds",
         );
       }
-      if (this.#waiting.length > 0) {
-        const value = this.#waiting;
-        this.#waiting = [];
-        this.#bytes = 0;
-        this.#whenRoom();
+      if (this.waiting.length > 0) {
+        const value = this.waiting;
+        this.waiting = [];
+        this.bytes = 0;
+        this.whenRoom();
         return { done: false, value };
       }
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.#ended) return { done: true, value: undefined };
+      if (this.failure !== undefined) throw this.failure;
+      if (this.ended) return { done: true, value: undefined };
       await new Promise<void>((resolve) => {
-        this.#wake = resolve;
+        this.wake = resolve;
       });
     }
   }
 
   /** The handler wants no more. */
   return(): Promise<IteratorResult<readonly Buffer[], undefined>> {
-    this.#unwatch();
-    this.#ended = true;
-    this.#waiting = [];
-    this.#bytes = 0;
-    this.#whenRoom();
+    this.unwatch();
+    this.ended = true;
+    this.waiting = [];
+    this.bytes = 0;
+    this.whenRoom();
     return Promise.resolve({ done: true, value: undefined });
   }
 
-  readonly #notify = (): void => {
-    this.#wake?.();
-    this.#wake = undefined;
+  private readonly notify = (): void => {
+    this.wake?.();
+    this.wake = undefined;
   };
 }
 

@@ -3,8 +3,8 @@
 
 import { chmod } from "node:fs/promises";
 import { ServerCredentials, type Server } from "@grpc/grpc-js";
-import { standAtTheDoor } from "./call-router.ts";
-import type { Edge } from "./call-environment.ts";
+import { routeCalls } from "./call-router.ts";
+import type { CallEnvironment } from "./call-environment.ts";
 import type { BoundServer } from "./bind.ts";
 import { clearSocketPath, privately, socketModes, type SocketAccess } from "./unix-socket.ts";
 
@@ -14,11 +14,11 @@ export async function listenOnTcp(
   host: string,
   port: number,
   credentials: ServerCredentials,
-  edge: Edge,
+  environment: CallEnvironment,
 ): Promise<string> {
   const name = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
   const boundPort = await bind(bound.server, `${name}:${port}`, credentials, () => {
-    standAtTheDoor(bound, edge);
+    routeCalls(bound, environment);
   });
   return `${name}:${boundPort}`;
 }
@@ -28,13 +28,13 @@ export async function listenOnSocket(
   bound: BoundServer,
   path: string,
   access: SocketAccess,
-  edge: Edge,
+  environment: CallEnvironment,
 ): Promise<string> {
   const modes = socketModes[access];
   await clearSocketPath(path, modes.folder);
   const credentials = ServerCredentials.createInsecure();
   await privately(() =>
-    bind(bound.server, `unix:${path}`, credentials, () => standAtTheDoor(bound, edge)),
+    bind(bound.server, `unix:${path}`, credentials, () => routeCalls(bound, environment)),
   );
   await chmod(path, modes.socket);
   return `unix:${path}`;

@@ -1,26 +1,26 @@
 // A large message on its way out need not be in one piece: the connection takes what was read from
 // the log as it is, and nothing is copied.
 
-export class Pieces {
-  readonly pieces: readonly Uint8Array[];
+export class MessageParts {
+  readonly parts: readonly Uint8Array[];
   /** Bytes of all pieces. */
   readonly length: number;
 
-  constructor(pieces: readonly Uint8Array[]) {
+  constructor(parts: readonly Uint8Array[]) {
     let length = 0;
-    for (const piece of pieces) length += piece.length;
-    this.pieces = pieces;
+    for (const piece of parts) length += piece.length;
+    this.parts = parts;
     this.length = length;
   }
 }
 
 /** An encoded message. */
-export type Message = Buffer | Pieces;
+export type Message = Buffer | MessageParts;
 
 export function inOnePiece(message: Message): Buffer {
-  return message instanceof Pieces ? Buffer.concat(message.pieces, message.length) : message;
+  return message instanceof MessageParts ? Buffer.concat(message.parts, message.length) : message;
 }
 
-export function piecesOf(message: Message): readonly Uint8Array[] {
-  return message instanceof Pieces ? message.pieces : [message];
+export function partsOf(message: Message): readonly Uint8Array[] {
+  return message instanceof MessageParts ? message.parts : [message];
 }

@@ -3,30 +3,30 @@
 // and what waits for room waits for the end of the call as well. Where all calls together have much
 // outstanding, a call waits until it has nothing outstanding itself: it never waits for others.
 
-import type { Outstanding } from "../../log/read/unsent-bytes.ts";
+import type { UnsentBytes } from "../../log/read/unsent-bytes.ts";
 import type { Sink } from "./direct.ts";
 import type { Message } from "./message-parts.ts";
 
 export class Outgoing {
-  readonly #sink: Pick<Sink, "write">;
-  readonly #bytesMax: number;
-  readonly #outstanding: Outstanding;
-  #bytes = 0;
-  #over = false;
-  #wake: (() => void) | undefined;
+  private readonly sink: Pick<Sink, "write">;
+  private readonly bytesMax: number;
+  private readonly unsentBytes: UnsentBytes;
+  private bytes = 0;
+  private over = false;
+  private wake: (() => void) | undefined;
 
   constructor(
     sink: Pick<Sink, "write">,
     bytesMax: number,
-    outstanding: Outstanding,
+    unsentBytes: UnsentBytes,
     signal: AbortSignal,
   ) {
-    this.#sink = sink;
-    this.#outstanding = outstanding;
-    this.#bytesMax = bytesMax;
+    this.sink = sink;
+    this.unsentBytes = unsentBytes;
+    this.bytesMax = bytesMax;
     const over = (): void => {
-      this.#over = true;
-      this.#release();
+      this.over = true;
+      this.release();
     };
     if (signal.aborted) over();
     else signal.addEventListener("abort", over, { once: true });
@@ -34,26 +34,26 @@ export class Outgoing {
 
   /** Takes the message. Answers a promise where the next one has to wait for room. */
   send(message: Message): Promise<void> | undefined {
-    if (this.#over) return undefined;
-    this.#bytes += message.length;
-    this.#outstanding.given(message.length);
-    this.#sink.write(message, () => {
-      this.#bytes -= message.length;
-      this.#outstanding.taken(message.length);
-      if (this.#hasRoom) this.#release();
+    if (this.over) return undefined;
+    this.bytes += message.length;
+    this.unsentBytes.given(message.length);
+    this.sink.write(message, () => {
+      this.bytes -= message.length;
+      this.unsentBytes.taken(message.length);
+      if (this.hasRoom) this.release();
     });
-    if (this.#hasRoom) return undefined;
+    if (this.hasRoom) return undefined;
     return new Promise((resolve) => {
-      this.#wake = resolve;
+      this.wake = resolve;
     });
   }
 
-  get #hasRoom(): boolean {
-    return this.#bytes === 0 || (this.#bytes < this.#bytesMax && !this.#outstanding.isLarge);
+  private get hasRoom(): boolean {
+    return this.bytes === 0 || (this.bytes < this.bytesMax && !this.unsentBytes.isLarge);
   }
 
-  #release(): void {
-    this.#wake?.();
-    this.#wake = undefined;
+  private release(): void {
+    this.wake?.();
+    this.wake = undefined;
   }
 }

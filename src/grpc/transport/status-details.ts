@@ -36,9 +36,9 @@ const listBytesMax = 3_600;
 const textBytesMax = 320;
 
 /** Reasons of the contract that are not failures of the domain. */
-type EdgeReason = "INTERNAL" | "UNIMPLEMENTED";
+type TransportReason = "INTERNAL" | "UNIMPLEMENTED";
 
-export function errorInfo(reason: Reason | EdgeReason, metadata: Record<string, string>): Any {
+export function errorInfo(reason: Reason | TransportReason, metadata: Record<string, string>): Any {
   return anyPack(ErrorInfoSchema, create(ErrorInfoSchema, { reason, domain, metadata }));
 }
 

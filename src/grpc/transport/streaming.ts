@@ -9,7 +9,7 @@ import { Call, streamingWords, timeoutOf, type ServerCall } from "./call.ts";
 import type { TakeOne } from "./direct-one.ts";
 import type { TakePipe } from "./direct-pipe.ts";
 import type { Sink } from "./direct.ts";
-import { failed, type Edge } from "./call-environment.ts";
+import { failed, type CallEnvironment } from "./call-environment.ts";
 import { incomingThrough } from "./incoming.ts";
 import { Outgoing } from "./outgoing.ts";
 import { inOnePiece, type Message } from "./message-parts.ts";
@@ -28,7 +28,7 @@ const outgoingBytesMax = 192 * 1024;
 type Source = ServerCall & Writable;
 
 export function serverStreaming(
-  edge: Edge,
+  environment: CallEnvironment,
   method: string,
   encode: Encode,
   run: Run<Buffer>,
@@ -36,12 +36,12 @@ export function serverStreaming(
   return (source) => {
     const call = new Call(source, timeoutOf(source.metadata), streamingWords);
     const begin = (): AsyncIterable<unknown> => run(source.request, call);
-    void answer({ edge, method, sink: sinkOf(source), call, encode }, begin);
+    void answer({ environment, method, sink: sinkOf(source), call, encode }, begin);
   };
 }
 
 export function directStreaming(
-  edge: Edge,
+  environment: CallEnvironment,
   method: string,
   encode: Encode,
   run: Run<Buffer>,
@@ -49,7 +49,7 @@ export function directStreaming(
   return (request, direct) => {
     const call = new Call(direct, direct.timeoutMs, streamingWords);
     const begin = (): AsyncIterable<unknown> => run(request, call);
-    void answer({ edge, method, sink: direct, call, encode }, begin);
+    void answer({ environment, method, sink: direct, call, encode }, begin);
   };
 }
 
@@ -57,37 +57,40 @@ export function directStreaming(
 type Requests = AsyncIterable<readonly Buffer[]>;
 
 export function bidi(
-  edge: Edge,
+  environment: CallEnvironment,
   method: string,
   encode: Encode,
   run: Run<Requests>,
 ): handleBidiStreamingCall<Buffer, Buffer> {
   return (source) => {
     const call = new Call(source, timeoutOf(source.metadata), streamingWords);
-    const requests = incomingThrough(source, call.signal, edge.stopping);
+    const requests = incomingThrough(source, call.signal, environment.stopping);
     const over = (): void => void requests.return();
     const begin = (): AsyncIterable<unknown> => run(requests, call);
-    void answer({ edge, method, sink: sinkOf(source), call, encode }, begin).then(over, over);
+    void answer({ environment, method, sink: sinkOf(source), call, encode }, begin).then(
+      over,
+      over,
+    );
   };
 }
 
 export function directBidi(
-  edge: Edge,
+  environment: CallEnvironment,
   method: string,
   encode: Encode,
   run: Run<Requests>,
 ): TakePipe {
   return (pipe) => {
     const call = new Call(pipe, pipe.timeoutMs, streamingWords);
-    const requests = pipe.requests(call.signal, edge.stopping);
+    const requests = pipe.requests(call.signal, environment.stopping);
     const over = (): void => void requests.return();
     const begin = (): AsyncIterable<unknown> => run(requests, call);
-    void answer({ edge, method, sink: pipe, call, encode }, begin).then(over, over);
+    void answer({ environment, method, sink: pipe, call, encode }, begin).then(over, over);
   };
 }
 
 interface Exchange {
-  readonly edge: Edge;
+  readonly environment: CallEnvironment;
   readonly method: string;
   readonly sink: Sink;
   readonly call: Call;
@@ -96,10 +99,10 @@ interface Exchange {
 
 /** Sends what the handler yields, then the end. Never rejects. */
 async function answer(exchange: Exchange, begin: () => AsyncIterable<unknown>): Promise<void> {
-  const { edge, method, sink, call, encode } = exchange;
+  const { environment, method, sink, call, encode } = exchange;
   try {
     try {
-      const outgoing = new Outgoing(sink, outgoingBytesMax, edge.outstanding, call.signal);
+      const outgoing = new Outgoing(sink, outgoingBytesMax, environment.unsentBytes, call.signal);
       for await (const said of begin()) {
         for (const message of Array.isArray(said) ? (said as unknown[]) : [said]) {
           if (call.reason !== undefined) break;
@@ -114,20 +117,20 @@ async function answer(exchange: Exchange, begin: () => AsyncIterable<unknown>): 
       // What a handler throws because its call is over is the call's own reason, or beside the
       // point.
       if (call.reason !== undefined && !(error instanceof AnnalsError)) {
-        edge.logger.error("a handler failed at the end of its call", { method, error });
+        environment.logger.error("a handler failed at the end of its call", { method, error });
       }
       end(exchange, call.reason ?? error);
     } finally {
       call.settle();
     }
   } catch (error) {
-    edge.logger.error("an answer could not be ended", { method, error });
+    environment.logger.error("an answer could not be ended", { method, error });
   }
 }
 
 /** Ends the call with the status of an error. */
-function end({ edge, method, sink, call }: Exchange, error: unknown): void {
-  sink.fail(failed(edge, method, call.peer, error));
+function end({ environment, method, sink, call }: Exchange, error: unknown): void {
+  sink.fail(failed(environment, method, call.peer, error));
 }
 
 /** grpc-js takes the status of a streaming call as an event. */

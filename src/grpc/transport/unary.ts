@@ -4,7 +4,7 @@
 import { status as Code, type handleUnaryCall } from "@grpc/grpc-js";
 import { Call, timeoutOf } from "./call.ts";
 import type { TakeOne } from "./direct-one.ts";
-import { failed, type Edge } from "./call-environment.ts";
+import { failed, type CallEnvironment } from "./call-environment.ts";
 import { trailersOf, type CallStatus } from "./status.ts";
 
 /** Request bytes to answer bytes. */
@@ -24,13 +24,13 @@ const maybeStored: CallStatus = {
 };
 
 export function unary(
-  edge: Edge,
+  environment: CallEnvironment,
   method: string,
   run: UnaryBytes,
 ): handleUnaryCall<Buffer, Buffer> {
   return (source, callback) => {
     const call = new Call(source, timeoutOf(source.metadata));
-    serve(edge, method, run, source.request, call, {
+    serve(environment, method, run, source.request, call, {
       answer: (answer) => callback(null, answer),
       fail: (status) => {
         callback({ code: status.code, details: status.message, metadata: trailersOf(status) });
@@ -39,14 +39,18 @@ export function unary(
   };
 }
 
-export function directUnary(edge: Edge, method: string, run: UnaryBytes): TakeOne {
+export function directUnary(
+  environment: CallEnvironment,
+  method: string,
+  run: UnaryBytes,
+): TakeOne {
   return (request, direct) => {
-    serve(edge, method, run, request, new Call(direct, direct.timeoutMs), direct);
+    serve(environment, method, run, request, new Call(direct, direct.timeoutMs), direct);
   };
 }
 
 function serve(
-  edge: Edge,
+  environment: CallEnvironment,
   method: string,
   run: UnaryBytes,
   request: Buffer,
@@ -62,12 +66,12 @@ function serve(
       if (status === undefined) ends.answer(answer);
       else ends.fail(status);
     } catch (error) {
-      edge.logger.error("an answer could not be sent", { method, error });
+      environment.logger.error("an answer could not be sent", { method, error });
     }
   };
   const answered = (answer: Buffer): void => end(undefined, answer);
   const thrown = (error: unknown): void => {
-    if (open) end(failed(edge, method, call.peer, error), nothing);
+    if (open) end(failed(environment, method, call.peer, error), nothing);
   };
   // A handler that lets go at the deadline has said so by the end of the turn.
   call.onEnded = (reason) => {

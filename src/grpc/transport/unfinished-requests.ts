@@ -6,25 +6,25 @@
 const smallBytes = 4 * 1024;
 
 export class UnfinishedRequests {
-  readonly #bytesMax: number;
-  #bytes = 0;
+  private readonly bytesMax: number;
+  private heldBytes = 0;
 
   constructor(bytesMax: number) {
-    this.#bytesMax = bytesMax;
+    this.bytesMax = bytesMax;
   }
 
   get bytes(): number {
-    return this.#bytes;
+    return this.heldBytes;
   }
 
   /** A call that holds `before` bytes gets so many more. False: too many; it lets go of all. */
   grow(before: number, bytes: number): boolean {
-    this.#bytes += bytes;
-    return this.#bytes <= this.#bytesMax || before + bytes <= smallBytes;
+    this.heldBytes += bytes;
+    return this.heldBytes <= this.bytesMax || before + bytes <= smallBytes;
   }
 
   /** A call's request is complete, or the call is over. */
   letGo(bytes: number): void {
-    this.#bytes -= bytes;
+    this.heldBytes -= bytes;
   }
 }

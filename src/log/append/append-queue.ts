@@ -14,9 +14,9 @@ import {
 } from "../../domain/decide/decide.ts";
 import { AnnalsError, type Reason } from "../../domain/errors.ts";
 import type { Limits } from "../../domain/limits.ts";
-import type { Commit, Facts, Head, NoteChange, Storage } from "../../storage/storage.ts";
+import type { Commit, Facts, Head, SideValueChange, Storage } from "../../storage/storage.ts";
 import { cancellation, type CancelSignal } from "../cancellation.ts";
-import { checkpointNotes, loadCheckpoints } from "./checkpoint-values.ts";
+import { checkpointSideValues, loadCheckpoints } from "./checkpoint-values.ts";
 import { WaitingLine, weightOf, type Answer, type Entry, type Waiting } from "./waiting-appends.ts";
 
 /** How long an append that found no room is asked to wait: some groups' time. */
@@ -87,9 +87,9 @@ export class AppendQueue {
    * however long the line is, and while it stops: whoever writes them has one such write at a
    * time.
    */
-  async write(notes: readonly NoteChange[]): Promise<void> {
-    const rider = { kind: "notes", notes } as const;
-    await this.enter(rider, weightOf(rider));
+  async write(sideValues: readonly SideValueChange[]): Promise<void> {
+    const sideWrite = { kind: "side-values", sideValues } as const;
+    await this.enter(sideWrite, weightOf(sideWrite));
   }
 
   private propose<O>(proposal: Proposal, signal?: CancelSignal): Promise<Answer<O>> {
@@ -162,9 +162,9 @@ export class AppendQueue {
   private async commit(group: readonly Waiting[]): Promise<void> {
     const { storage, clock } = this.options;
     const appends: Proposal[] = [];
-    const riders: NoteChange[] = [];
+    const sideWrites: SideValueChange[] = [];
     for (const { entry } of group) {
-      if ("kind" in entry && entry.kind === "notes") riders.push(...entry.notes);
+      if ("kind" in entry && entry.kind === "side-values") sideWrites.push(...entry.sideValues);
       else appends.push(entry);
     }
     for (let i = 0; i < decisionsMax; i++) {
@@ -173,10 +173,10 @@ export class AppendQueue {
       const { events, recordedAt, checkpoints, outcomes } = decision;
       const isWhole = outcomes.length === appends.length;
       const [decided, rest] = isWhole ? [group, []] : parted(group, outcomes.length);
-      const notes = [...checkpointNotes(checkpoints), ...riders];
+      const sideValues = [...checkpointSideValues(checkpoints), ...sideWrites];
       try {
         const commit = { after: facts.head, recordedAt, events };
-        if (!(await isStored(storage, commit, notes))) continue;
+        if (!(await isStored(storage, commit, sideValues))) continue;
         this.answer(decided, decision);
       } catch (error) {
         this.fail(decided, decision, facts.head, commitFailure(error));
@@ -191,7 +191,7 @@ export class AppendQueue {
     const head = this.options.storage.head().position;
     let next = 0;
     for (const waiting of group) {
-      waiting.resolve({ outcome: isRider(waiting) ? undefined : outcomes[next++], head });
+      waiting.resolve({ outcome: isSideWrite(waiting) ? undefined : outcomes[next++], head });
     }
   }
 
@@ -208,7 +208,7 @@ export class AppendQueue {
   ): void {
     let next = 0;
     for (const waiting of group) {
-      const outcome = isRider(waiting) ? undefined : (outcomes[next++] as Outcome);
+      const outcome = isSideWrite(waiting) ? undefined : (outcomes[next++] as Outcome);
       const durable =
         outcome?.kind === "appended" && outcome.deduplicated && outcome.lastPosition <= head;
       if (durable) waiting.resolve({ outcome, head });
@@ -221,10 +221,10 @@ export class AppendQueue {
 async function isStored(
   storage: Storage,
   commit: Commit,
-  notes: readonly NoteChange[],
+  sideValues: readonly SideValueChange[],
 ): Promise<boolean> {
-  if (commit.events.length === 0 && notes.length === 0) return true;
-  const result = await storage.commit(notes.length === 0 ? commit : { ...commit, notes });
+  if (commit.events.length === 0 && sideValues.length === 0) return true;
+  const result = await storage.commit(sideValues.length === 0 ? commit : { ...commit, sideValues });
   return result === "committed";
 }
 
@@ -234,13 +234,13 @@ function parted(group: readonly Waiting[], decidedCount: number): [Waiting[], Wa
   const decided: Waiting[] = [];
   const rest: Waiting[] = [];
   for (const waiting of group) {
-    (isRider(waiting) || count++ < decidedCount ? decided : rest).push(waiting);
+    (isSideWrite(waiting) || count++ < decidedCount ? decided : rest).push(waiting);
   }
   return [decided, rest];
 }
 
-function isRider({ entry }: Waiting): boolean {
-  return "kind" in entry && entry.kind === "notes";
+function isSideWrite({ entry }: Waiting): boolean {
+  return "kind" in entry && entry.kind === "side-values";
 }
 
 /** The checkpoints are as of the same head: nobody else writes any. */

@@ -8,24 +8,24 @@ import {
   ConsumerCheckpointSchema,
   type ConsumerCheckpoint,
 } from "../../gen/annals/v1/checkpoint_service_pb.js";
-import type { NoteChange, Storage } from "../../storage/storage.ts";
+import type { SideValueChange, Storage } from "../../storage/storage.ts";
 
 const microsPerSecond = 1_000_000;
 const nanosPerMicro = 1_000;
 
 /** The checkpoints of those consumers that have one. Throws CORRUPTION. */
 export async function loadCheckpoints(
-  { notes }: Pick<Storage, "notes">,
+  { sideValues }: Pick<Storage, "sideValues">,
   consumers: Iterable<string>,
 ): Promise<Map<string, Checkpoint>> {
-  const found = await notes.get("checkpoint", consumers);
+  const found = await sideValues.get("checkpoint", consumers);
   return new Map([...found].map(([name, value]) => [name, decodeCheckpoint(name, value)]));
 }
 
 /** What a decision changes about checkpoints, as notes. */
-export function checkpointNotes(
+export function checkpointSideValues(
   changes: ReadonlyMap<string, Checkpoint | undefined>,
-): NoteChange[] {
+): SideValueChange[] {
   return [...changes].map(([name, checkpoint]) => {
     return { space: "checkpoint", name, value: checkpoint && encode(checkpoint) };
   });

@@ -49,8 +49,8 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
   }
 
   async list(page: CheckpointPage): Promise<Checkpoint[]> {
-    const notes = await this.storage.notes.list({ space: "checkpoint", ...page });
-    return notes.map(({ name, value }) => decodeCheckpoint(name, value));
+    const sideValues = await this.storage.sideValues.list({ space: "checkpoint", ...page });
+    return sideValues.map(({ name, value }) => decodeCheckpoint(name, value));
   }
 
   async remove(consumer: string, signal?: AbortSignal): Promise<boolean> {

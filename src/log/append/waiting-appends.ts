@@ -6,19 +6,19 @@ import type { Append, Outcome } from "../../domain/append.ts";
 import type { CheckpointUpdate } from "../../domain/checkpoint.ts";
 import type { LifecycleRequest } from "../../domain/decide/decide-lifecycle.ts";
 import type { Proposal } from "../../domain/decide/decide.ts";
-import type { NoteChange } from "../../storage/storage.ts";
+import type { SideValueChange } from "../../storage/storage.ts";
 import { cancellation, type CancelSignal } from "../cancellation.ts";
 
 /** What one item of a condition weighs beside one event: it is looked up in the index and here. */
 const conditionItemWork = 8;
 
-/** Notes that need no decision: they go along with whatever is committed next. */
-export interface Rider {
-  readonly kind: "notes";
-  readonly notes: readonly NoteChange[];
+/** Side values that need no decision: they go along with whatever is committed next. */
+export interface SideWrite {
+  readonly kind: "side-values";
+  readonly sideValues: readonly SideValueChange[];
 }
 
-export type Entry = Proposal | Rider;
+export type Entry = Proposal | SideWrite;
 
 export interface Answer<O = Outcome> {
   readonly outcome: O;
@@ -144,7 +144,7 @@ export class Waiting {
 }
 
 /** What checkpoints and notes weigh beside their text. */
-const noteBytes = 64;
+const sideValueBytes = 64;
 
 /** What the event that records a change of a lifecycle weighs beside its text, about. */
 const lifecycleEventBytes = 400;
@@ -160,17 +160,17 @@ function objectBytes(entry: Entry): number {
 /** Bytes an entry holds in line: events, and the words of a condition; notes. */
 export function weightOf(entry: Entry): number {
   if (!("kind" in entry)) return entry.bytes + objectBytes(entry) + wordsOf(entry);
-  if (entry.kind === "delete-checkpoint") return noteBytes;
+  if (entry.kind === "delete-checkpoint") return sideValueBytes;
   if (entry.kind === "save-checkpoint") return checkpointBytes(entry.update);
-  if (entry.kind !== "notes") return lifecycleBytes(entry);
+  if (entry.kind !== "side-values") return lifecycleBytes(entry);
   let bytes = 0;
-  for (const { name, value } of entry.notes)
-    bytes += noteBytes + name.length + (value?.length ?? 0);
+  for (const { name, value } of entry.sideValues)
+    bytes += sideValueBytes + name.length + (value?.length ?? 0);
   return bytes;
 }
 
 function checkpointBytes({ metadata }: CheckpointUpdate): number {
-  return noteBytes + textBytes(metadata);
+  return sideValueBytes + textBytes(metadata);
 }
 
 function lifecycleBytes(request: LifecycleRequest): number {
@@ -198,7 +198,7 @@ function wordsOf({ condition, checkpoint }: Append): number {
 
 /** What an entry adds to its group's look-ups and decision, in events. */
 function workOf(entry: Entry): number {
-  if ("kind" in entry) return entry.kind === "notes" ? entry.notes.length : 1;
+  if ("kind" in entry) return entry.kind === "side-values" ? entry.sideValues.length : 1;
   const { events, expectations, condition } = entry;
   const items = condition === undefined ? 0 : Math.max(1, condition.query.items.length);
   return events.length + expectations.length + items * conditionItemWork;

@@ -3,8 +3,8 @@
 
 import type { Group } from "../../domain/group/group.ts";
 import { recordsIn } from "../../domain/record.ts";
-import type { Slab } from "../../storage/storage.ts";
-import { slabsOf, type Source } from "../read/cursor.ts";
+import type { Batch } from "../../storage/storage.ts";
+import { batchesOf, type Source } from "../read/cursor.ts";
 import { groupEvent, readingBytes, selectionOf } from "./reading.ts";
 import type { Interest, Interests } from "../subscribe/interest.ts";
 
@@ -111,10 +111,10 @@ export class GroupCursor {
       selection: selectionOf(core.settings.query),
       direction: "forwards",
       positions: { first: core.through + 1, last: bound },
-      slabBytes: readingBytes,
+      batchBytes: readingBytes,
     } as const;
-    for await (const slab of slabsOf(this.parts, read, signal)) {
-      if (!(await this.offerSlab(slab, goesOn))) return;
+    for await (const batch of batchesOf(this.parts, read, signal)) {
+      if (!(await this.offerBatch(batch, goesOn))) return;
       this.parts.moved();
     }
     if (!goesOn()) return;
@@ -123,10 +123,10 @@ export class GroupCursor {
   }
 
   /** False: not all of it was offered. */
-  private async offerSlab(slab: Slab, goesOn: () => boolean): Promise<boolean> {
+  private async offerBatch(batch: Batch, goesOn: () => boolean): Promise<boolean> {
     const { core } = this;
     if (!goesOn()) return false;
-    for (const frames of slab.frames) {
+    for (const frames of batch.frames) {
       for (const record of recordsIn(frames)) {
         while (!core.wantsEvents) {
           if (core.memberCount === 0) return false;
@@ -139,7 +139,7 @@ export class GroupCursor {
         this.parts.offered(event.position);
       }
     }
-    core.pass(slab.through);
+    core.pass(batch.through);
     return true;
   }
 

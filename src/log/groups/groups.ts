@@ -6,12 +6,12 @@ import { progressFrom } from "../../domain/group/progress.ts";
 import { sameOrdering, sameQuery, type GroupSettings } from "../../domain/group/settings.ts";
 import { infoOf } from "./info.ts";
 import {
-  creationNotes,
-  deletionNotes,
+  creationSideValues,
+  deletionSideValues,
   leftovers,
   loadGroup,
   loadRecord,
-  recordNote,
+  recordSideValue,
 } from "./side-values.ts";
 import type { StorageWatcher } from "../../storage/storage.ts";
 import { discardParked, listParkedEvents, replayParked } from "./parked.ts";
@@ -66,7 +66,7 @@ export class Groups implements GroupLog, StorageWatcher {
       const place = await this.placeOf(start);
       const id = crypto.randomUUID().replaceAll("-", "");
       const record = { name, id, createdAt: this.parts.clock(), settings, start };
-      await this.parts.write(creationNotes(record, progressFrom(place.after, place.fromTime)));
+      await this.parts.write(creationSideValues(record, progressFrom(place.after, place.fromTime)));
     });
     return this.get(name);
   }
@@ -80,7 +80,7 @@ export class Groups implements GroupLog, StorageWatcher {
       }
       const record = { ...runner.record, settings };
       if (runner.core.epoch !== epoch) runner.restart();
-      await this.durably(runner, () => runner.flush([recordNote(record)]));
+      await this.durably(runner, () => runner.flush([recordSideValue(record)]));
       runner.record = record;
     });
     return this.get(name);
@@ -104,7 +104,7 @@ export class Groups implements GroupLog, StorageWatcher {
       try {
         const runner = await this.runners.get(name)?.catch(() => undefined);
         await runner?.stop(notFound(name));
-        await this.parts.write(deletionNotes(record));
+        await this.parts.write(deletionSideValues(record));
       } finally {
         this.removing.delete(name);
       }
@@ -119,9 +119,11 @@ export class Groups implements GroupLog, StorageWatcher {
   }
 
   async list(page: GroupPage, signal?: AbortSignal): Promise<GroupInfo[]> {
-    const notes = await this.parts.storage.notes.list({ space: "group", ...page });
+    const sideValues = await this.parts.storage.sideValues.list({ space: "group", ...page });
     const infos: GroupInfo[] = [];
-    for (const { name } of notes.map((note) => decodeRecord(note.name, note.value))) {
+    for (const { name } of sideValues.map((sideValue) =>
+      decodeRecord(sideValue.name, sideValue.value),
+    )) {
       if (signal?.aborted === true) break;
       // One that was deleted meanwhile is none of the list.
       const runner = await this.runner(name).catch(ignoreMissing);
@@ -307,9 +309,9 @@ export class Groups implements GroupLog, StorageWatcher {
 
   private async sweepAll(): Promise<void> {
     for (;;) {
-      const notes = this.stopped ? [] : await leftovers(this.parts.storage);
-      if (notes.length === 0) break;
-      await this.parts.write(notes);
+      const sideValues = this.stopped ? [] : await leftovers(this.parts.storage);
+      if (sideValues.length === 0) break;
+      await this.parts.write(sideValues);
     }
     this.sweeping = undefined;
   }

@@ -2,7 +2,7 @@
 // asks pays for it.
 
 import type { Group } from "../../domain/group/group.ts";
-import { slabsOf, type Source } from "../read/cursor.ts";
+import { batchesOf, type Source } from "../read/cursor.ts";
 import { readingBytes, selectionOf } from "./reading.ts";
 
 export class LagCounter {
@@ -40,15 +40,15 @@ export class LagCounter {
         selection: selectionOf(core.settings.query),
         direction: "forwards",
         positions: { first: this.through + 1, last: head },
-        slabBytes: readingBytes,
+        batchBytes: readingBytes,
       } as const;
       let reached = true;
-      for await (const slab of slabsOf(source, read, signal)) {
+      for await (const batch of batchesOf(source, read, signal)) {
         // The core has overtaken us, or begun anew: what this slab says is of no use.
         reached = core.epoch === epoch && core.through <= this.through;
         if (!reached) break;
-        this.ahead += slab.count;
-        this.through = slab.through;
+        this.ahead += batch.count;
+        this.through = batch.through;
         if (this.lag >= max) break;
       }
       if (signal?.aborted === true) break;

@@ -250,7 +250,7 @@ export class Member implements GroupMember {
     if (!this.hasNothingToSay || this.isDone) return Promise.resolve();
     if (this.isGone || this.failure !== undefined) return Promise.resolve();
     return new Promise((resolve) => {
-      const stopTimer = this.host.timers.after(Math.max(0, this.silenceLeftMs()), () => {
+      const stopTimer = this.host.timers.delay(Math.max(0, this.silenceLeftMs()), () => {
         this.wake();
       });
       this.awake = () => {

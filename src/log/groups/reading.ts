@@ -7,7 +7,7 @@ import { keyOf, type GroupSettings } from "../../domain/group/settings.ts";
 import type { Reading } from "../../domain/group/group.ts";
 import { matches, selectAll, type Query, type Selection } from "../../domain/query.ts";
 import { recordsIn, scanRecord } from "../../domain/record.ts";
-import { firstRecord, slabsOf, type Source } from "../read/cursor.ts";
+import { firstRecord, batchesOf, type Source } from "../read/cursor.ts";
 
 /** Half a turn's work. */
 export const readingBytes = 64 * 1024;
@@ -42,12 +42,12 @@ export async function readLane(
     selection: narrowed === undefined ? selectionOf(query) : selectionOf(narrowed),
     direction: "forwards",
     positions: { first: after + 1, last },
-    slabBytes: readingBytes,
+    batchBytes: readingBytes,
   } as const;
   const events: GroupEvent[] = [];
   if (narrowed?.items.length === 0) return { events, knownThrough: to };
-  for await (const slab of slabsOf(source, read, signal)) {
-    for (const frames of slab.frames) {
+  for await (const batch of batchesOf(source, read, signal)) {
+    for (const frames of batch.frames) {
       for (const record of recordsIn(frames)) {
         const event = groupEvent(record);
         if (!matches(query, event) || keyOf(event, event.position, ordering) !== key) continue;

@@ -1,17 +1,17 @@
-// A group at work: its core (domain/group/group.ts) with a clock, a cursor over the log, its members, and
-// one write to the disk at a time. Whatever happens is told to the core; then, once for all that
-// happened in a turn, what follows is done.
+// A group at work: its state machine (domain/group/group.ts) with a clock, a cursor over the log,
+// its members, and one write to the disk at a time. Whatever happens is told to the machine; then,
+// once for all that happened in a turn, what follows is done.
 
 import { AnnalsError, type Reason } from "../../domain/errors.ts";
 import { Group, type Reading } from "../../domain/group/group.ts";
 import type { GroupWrite } from "../../domain/group/journal.ts";
 import type { Delivery } from "../../domain/group/state.ts";
-import type { NoteChange } from "../../storage/storage.ts";
+import type { SideValueChange } from "../../storage/storage.ts";
 import type { Source } from "../read/cursor.ts";
 import { GroupCursor } from "./cursor.ts";
 import { LagCounter } from "./lag.ts";
 import { Member } from "./member.ts";
-import { countParked, findParked, writeNotes, type LoadedGroup } from "./side-values.ts";
+import { countParked, findParked, writeSideValues, type LoadedGroup } from "./side-values.ts";
 import { groupEvent, readLane, recordAt } from "./reading.ts";
 import type { GroupRecord } from "./record.ts";
 import type { MemberInfo, MemberWish } from "../group-verbs.ts";
@@ -27,7 +27,7 @@ export interface RunnerParts extends Source {
   /** Milliseconds since 1970 on a clock that never jumps. */
   readonly nowMs: () => number;
   readonly heartbeatMs: number;
-  readonly write: (notes: readonly NoteChange[]) => Promise<void>;
+  readonly write: (sideValues: readonly SideValueChange[]) => Promise<void>;
   readonly warn: (message: string, cause?: unknown) => void;
   readonly waiters: PositionWaiters;
 }
@@ -52,7 +52,7 @@ const transient: ReadonlySet<Reason> = new Set<Reason>([
 ]);
 
 interface Flush {
-  readonly notes: readonly NoteChange[];
+  readonly sideValues: readonly SideValueChange[];
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
@@ -142,10 +142,10 @@ export class GroupRunner {
   }
 
   /** What was told to the core is to be made durable, with these notes. */
-  flush(notes: readonly NoteChange[] = []): Promise<void> {
+  flush(sideValues: readonly SideValueChange[] = []): Promise<void> {
     if (this.failure !== undefined) return Promise.reject(this.failure);
     return new Promise((resolve, reject) => {
-      this.flushes.push({ notes, resolve, reject });
+      this.flushes.push({ sideValues, resolve, reject });
       this.touch();
     });
   }
@@ -259,7 +259,7 @@ export class GroupRunner {
     this.stopTimer?.();
     this.dueAtMs = dueAtMs;
     if (dueAtMs === undefined) return;
-    this.stopTimer = this.parts.timers.after(Math.max(0, dueAtMs - now), () => {
+    this.stopTimer = this.parts.timers.delay(Math.max(0, dueAtMs - now), () => {
       this.dueAtMs = undefined;
       this.touch();
     });
@@ -285,7 +285,7 @@ export class GroupRunner {
   private pause(): Promise<void> {
     if (this.failure !== undefined) return Promise.resolve();
     return new Promise((resolve) => {
-      const stopTimer = this.parts.timers.after(retryMs, resolve);
+      const stopTimer = this.parts.timers.delay(retryMs, resolve);
       this.endPause = () => {
         stopTimer();
         resolve();
@@ -300,8 +300,8 @@ export class GroupRunner {
     const positions = [...parked.map(({ position }) => position), ...unparked];
     const before =
       positions.length > 0 ? await findParked(parts.storage, record.id, positions) : [];
-    const own = writeNotes(record, write, parts.clock());
-    await parts.write([...own, ...flushes.flatMap(({ notes }) => notes)]);
+    const own = writeSideValues(record, write, parts.clock());
+    await parts.write([...own, ...flushes.flatMap(({ sideValues }) => sideValues)]);
     if (this.knownParked !== undefined) this.knownParked += parked.length - before.length;
     for (const [id, tokens] of this.core.written()) this.members.get(id)?.tellSettled(tokens);
     for (const { resolve } of flushes) resolve();

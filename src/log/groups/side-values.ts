@@ -8,10 +8,10 @@ import type { GroupWrite, Parked } from "../../domain/group/journal.ts";
 import { decodeProgress, encodeProgress, loadProgress } from "../../domain/group/progress-codec.ts";
 import type { Progress } from "../../domain/group/progress.ts";
 import { ParkedEventSchema } from "../../gen/annals/v1/consumer_group_service_pb.js";
-import type { Note, NoteChange, NoteSpace, Storage } from "../../storage/storage.ts";
+import type { SideValue, SideValueChange, SideValueSpace, Storage } from "../../storage/storage.ts";
 import { decodeRecord, encodeRecord, type GroupRecord } from "./record.ts";
 
-type Notes = Pick<Storage, "notes">;
+type SideValues = Pick<Storage, "sideValues">;
 
 /** Names of numbers, in the order of the numbers. */
 const digits = 16;
@@ -25,20 +25,26 @@ export interface LoadedGroup {
 }
 
 /** Undefined: there is no such group. Throws CORRUPTION. */
-export async function loadRecord({ notes }: Notes, name: string): Promise<GroupRecord | undefined> {
-  const value = (await notes.get("group", [name])).get(name);
+export async function loadRecord(
+  { sideValues }: SideValues,
+  name: string,
+): Promise<GroupRecord | undefined> {
+  const value = (await sideValues.get("group", [name])).get(name);
   return value && decodeRecord(name, value);
 }
 
-export async function loadGroup(source: Notes, name: string): Promise<LoadedGroup | undefined> {
+export async function loadGroup(
+  source: SideValues,
+  name: string,
+): Promise<LoadedGroup | undefined> {
   const record = await loadRecord(source, name);
   if (record === undefined) return undefined;
   const { id } = record;
-  const base = (await source.notes.get("group-progress", [id])).get(id);
+  const base = (await source.sideValues.get("group-progress", [id])).get(id);
   if (base === undefined) throw bent(record);
   try {
     const after = numbered(id, decodeProgress(base).sequence);
-    const deltas = await allNotes(source, "group-progress", `${id}/`, after);
+    const deltas = await allSideValues(source, "group-progress", `${id}/`, after);
     const loaded = loadProgress(
       base,
       deltas.map(({ value }) => value),
@@ -50,17 +56,17 @@ export async function loadGroup(source: Notes, name: string): Promise<LoadedGrou
 }
 
 /** A group that begins. */
-export function creationNotes(record: GroupRecord, progress: Progress): NoteChange[] {
+export function creationSideValues(record: GroupRecord, progress: Progress): SideValueChange[] {
   const value = encodeProgress(progress);
-  return [recordNote(record), { space: "group-progress", name: record.id, value }];
+  return [recordSideValue(record), { space: "group-progress", name: record.id, value }];
 }
 
-export function recordNote(record: GroupRecord): NoteChange {
+export function recordSideValue(record: GroupRecord): SideValueChange {
   return { space: "group", name: record.name, value: encodeRecord(record) };
 }
 
 /** A group that goes: from here on there is none of its name. */
-export function deletionNotes({ name, id }: GroupRecord): NoteChange[] {
+export function deletionSideValues({ name, id }: GroupRecord): SideValueChange[] {
   return [
     { space: "group", name, value: undefined },
     { space: "group-progress", name: id, value: undefined },
@@ -69,14 +75,18 @@ export function deletionNotes({ name, id }: GroupRecord): NoteChange[] {
 }
 
 /** What a write of the group's core makes durable. */
-export function writeNotes({ id }: GroupRecord, write: GroupWrite, parkedAt: number): NoteChange[] {
+export function writeSideValues(
+  { id }: GroupRecord,
+  write: GroupWrite,
+  parkedAt: number,
+): SideValueChange[] {
   const { form, sequence, progress, obsolete, parked, unparked } = write;
   const name = form === "base" ? id : numbered(id, sequence);
   return [
     { space: "group-progress", name, value: progress },
     ...obsolete.map((old) => gone("group-progress", numbered(id, old))),
     ...unparked.map((position) => gone("group-parked", numbered(id, position))),
-    ...parked.map((one): NoteChange => {
+    ...parked.map((one): SideValueChange => {
       const value = encodeParked(one, parkedAt);
       return { space: "group-parked", name: numbered(id, one.position), value };
     }),
@@ -90,27 +100,27 @@ export interface StoredParked extends Parked {
 
 /** Parked events after a position, in the order of positions. */
 export async function listParked(
-  { notes }: Notes,
+  { sideValues }: SideValues,
   id: string,
   after: number,
   limit: number,
 ): Promise<StoredParked[]> {
   const page = { space: "group-parked", prefix: `${id}/`, after: numbered(id, after) } as const;
-  return (await notes.list({ ...page, limit })).map(decodeParked);
+  return (await sideValues.list({ ...page, limit })).map(decodeParked);
 }
 
 /** Which of these are parked. */
 export async function findParked(
-  { notes }: Notes,
+  { sideValues }: SideValues,
   id: string,
   positions: readonly number[],
 ): Promise<number[]> {
   const names = positions.map((position) => numbered(id, position));
-  const found = await notes.get("group-parked", names);
+  const found = await sideValues.get("group-parked", names);
   return positions.filter((_, i) => found.has(names[i] as string));
 }
 
-export async function countParked(source: Notes, id: string): Promise<number> {
+export async function countParked(source: SideValues, id: string): Promise<number> {
   let count = 0;
   for (let after = 0; ;) {
     const page = await listParked(source, id, after, pageCount);
@@ -121,20 +131,20 @@ export async function countParked(source: Notes, id: string): Promise<number> {
 }
 
 /** Some of the notes that groups which are gone have left; none: there are no more. */
-export async function leftovers({ notes }: Notes): Promise<NoteChange[]> {
+export async function leftovers({ sideValues }: SideValues): Promise<SideValueChange[]> {
   const everything = { prefix: "", after: "" };
-  const [first] = await notes.list({ space: "group-gone", ...everything, limit: 1 });
+  const [first] = await sideValues.list({ space: "group-gone", ...everything, limit: 1 });
   if (first === undefined) return [];
   const id = first.name;
   for (const space of ["group-progress", "group-parked"] as const) {
     const page = { space, prefix: `${id}/`, after: "", limit: pageCount };
-    const found = await notes.list(page);
+    const found = await sideValues.list(page);
     if (found.length > 0) return found.map(({ name }) => gone(space, name));
   }
   return [gone("group-gone", id)];
 }
 
-function gone(space: NoteSpace, name: string): NoteChange {
+function gone(space: SideValueSpace, name: string): SideValueChange {
   return { space, name, value: undefined };
 }
 
@@ -142,15 +152,15 @@ function numbered(id: string, number: number): string {
   return `${id}/${`${number}`.padStart(digits, "0")}`;
 }
 
-async function allNotes(
-  { notes }: Notes,
-  space: NoteSpace,
+async function allSideValues(
+  { sideValues }: SideValues,
+  space: SideValueSpace,
   prefix: string,
   from: string,
-): Promise<Note[]> {
-  const all: Note[] = [];
+): Promise<SideValue[]> {
+  const all: SideValue[] = [];
   for (let after = from; ;) {
-    const page = await notes.list({ space, prefix, after, limit: pageCount });
+    const page = await sideValues.list({ space, prefix, after, limit: pageCount });
     all.push(...page);
     if (page.length < pageCount) return all;
     after = page.at(-1)?.name ?? after;
@@ -166,7 +176,7 @@ function encodeParked({ position, attempts, reason }: Parked, parkedAt: number):
 }
 
 /** Throws CORRUPTION. */
-function decodeParked({ name, value }: Note): StoredParked {
+function decodeParked({ name, value }: SideValue): StoredParked {
   try {
     const { position, attempts, reason, parkedAt } = fromBinary(ParkedEventSchema, value);
     if (!name.endsWith(`/${`${position}`.padStart(digits, "0")}`) || parkedAt === undefined) {

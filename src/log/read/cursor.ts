@@ -5,21 +5,21 @@
 
 import type { Lifecycle } from "../../domain/lifecycle/lifecycle.ts";
 import { recordsIn, scanPlace } from "../../domain/record.ts";
-import type { Slab, Storage, StorageRead } from "../../storage/storage.ts";
-import type { Outstanding } from "./unsent-bytes.ts";
+import type { Batch, Storage, StorageRead } from "../../storage/storage.ts";
+import type { UnsentBytes } from "./unsent-bytes.ts";
 import { quantumBytes, type ReadGate } from "./read-gate.ts";
 
 /** Most of what is live is little and ends with its first slab; further slabs are full. */
-const firstSlabBytes = quantumBytes / 8;
+const firstBatchBytes = quantumBytes / 8;
 
 /**
  * What a slab of one view of the log weighs at least: small reads go to the engine and back, and
  * are answered each by themselves. What is live is in memory, and often shared.
  */
-const viewSlabBytesMin = quantumBytes / 4;
+const viewBatchBytesMin = quantumBytes / 4;
 
 /** While clients leave much untaken: what a call holds that waits for one of them. */
-const frugalSlabBytes = 16 * 1024;
+const frugalBatchBytes = 16 * 1024;
 
 /** So many may wait at the gate with a read of the engine open, which holds up to half a MiB. */
 const waitingWithReadsMax = 256;
@@ -28,7 +28,7 @@ export interface Source {
   readonly storage: Storage;
   readonly gate: ReadGate;
   /** Absent: whoever reads takes at once what is read. */
-  readonly outstanding?: Outstanding;
+  readonly unsentBytes?: UnsentBytes;
 }
 
 /**
@@ -37,35 +37,35 @@ export interface Source {
  * read ends between two slabs and begins anew, if it need not be one view of the log: so that
  * nothing of it is held meanwhile.
  */
-export async function* slabsOf(
-  { storage, gate, outstanding }: Source,
+export async function* batchesOf(
+  { storage, gate, unsentBytes }: Source,
   read: StorageRead,
   signal?: AbortSignal,
-): AsyncGenerator<Slab> {
-  const isFrugal = () => outstanding?.isLarge === true;
+): AsyncGenerator<Batch> {
+  const isFrugal = () => unsentBytes?.isLarge === true;
   const isAborted = () => signal?.aborted === true;
   const mayRestart = read.direction === "forwards" && read.asOf === undefined;
   // To begin anew for each few events would cost more than it spares.
-  const mayWaitClosed = mayRestart && read.slabEvents === undefined;
+  const mayWaitClosed = mayRestart && read.batchEvents === undefined;
   const { last } = read.positions;
   let { first } = read.positions;
-  let slabs: AsyncIterator<Slab> | undefined;
-  const bytesMin = read.asOf === undefined ? 0 : viewSlabBytesMin;
-  let bytes = bytesMin > 0 ? bytesMin : firstSlabBytes;
+  let batches: AsyncIterator<Batch> | undefined;
+  const bytesMin = read.asOf === undefined ? 0 : viewBatchBytesMin;
+  let bytes = bytesMin > 0 ? bytesMin : firstBatchBytes;
   try {
     while (first <= last) {
       const turn = gate.enter(bytes);
       if (turn !== undefined) {
         if (mayWaitClosed && gate.waitingCount > waitingWithReadsMax) {
-          await slabs?.return?.();
-          slabs = undefined;
+          await batches?.return?.();
+          batches = undefined;
         }
         await turn;
       }
-      let next: IteratorResult<Slab, unknown> = { done: true, value: undefined };
+      let next: IteratorResult<Batch, unknown> = { done: true, value: undefined };
       try {
-        slabs ??= begun(storage, { ...read, positions: { first, last } }, isFrugal());
-        if (!isAborted()) next = await slabs.next();
+        batches ??= begun(storage, { ...read, positions: { first, last } }, isFrugal());
+        if (!isAborted()) next = await batches.next();
       } finally {
         gate.leave(bytes, Math.max(bytesMin, next.done === true ? 0 : weightOf(next.value)));
       }
@@ -73,52 +73,52 @@ export async function* slabsOf(
       if (mayRestart) {
         first = next.value.through + 1;
         if (isFrugal()) {
-          await slabs.return?.();
-          slabs = undefined;
+          await batches.return?.();
+          batches = undefined;
         }
       }
       yield next.value;
       // To ask the engine whether there is more would cost another turn.
       if (isAtEnd(read, next.value)) return;
-      bytes = isCoarse(next.value) ? coarseSlabWeight : quantumBytes;
+      bytes = isCoarse(next.value) ? coarseBatchWeight : quantumBytes;
     }
   } finally {
-    await slabs?.return?.();
+    await batches?.return?.();
   }
 }
 
-function isAtEnd({ direction, positions }: StorageRead, { through }: Slab): boolean {
+function isAtEnd({ direction, positions }: StorageRead, { through }: Batch): boolean {
   return direction === "forwards" ? through >= positions.last : through <= positions.first;
 }
 
-function begun(storage: Storage, read: StorageRead, isFrugal: boolean): AsyncIterator<Slab> {
-  const slabBytes = isFrugal ? Math.min(read.slabBytes, frugalSlabBytes) : read.slabBytes;
-  return storage.read({ ...read, slabBytes })[Symbol.asyncIterator]();
+function begun(storage: Storage, read: StorageRead, isFrugal: boolean): AsyncIterator<Batch> {
+  const batchBytes = isFrugal ? Math.min(read.batchBytes, frugalBatchBytes) : read.batchBytes;
+  return storage.read({ ...read, batchBytes })[Symbol.asyncIterator]();
 }
 
 const coarseFrameBytes = 4 * 1024;
 /** They cost a third of what records cost that are looked at one by one. */
 const coarseShare = 1 / 3;
-const coarseSlabWeight = Math.floor(quantumBytes * coarseShare);
+const coarseBatchWeight = Math.floor(quantumBytes * coarseShare);
 
 /** Whether its frames are, on average, whole chunks: read as they are, and best sent so. */
-export function isCoarse({ count, bytes, frames }: Slab): boolean {
+export function isCoarse({ count, bytes, frames }: Batch): boolean {
   return count > 0 && bytes >= frames.length * coarseFrameBytes;
 }
 
 /** Where nothing matched, the engine looked at as much as it does between two signs of life. */
-function weightOf(slab: Slab): number {
-  if (isCoarse(slab)) return slab.bytes * coarseShare;
-  return slab.count === 0 ? quantumBytes : slab.bytes;
+function weightOf(batch: Batch): number {
+  if (isCoarse(batch)) return batch.bytes * coarseShare;
+  return batch.count === 0 ? quantumBytes : batch.bytes;
 }
 
 /** The first record of a read; undefined where it has none. */
 export async function firstRecord(
   source: Source,
-  read: Omit<StorageRead, "slabBytes" | "slabEvents">,
+  read: Omit<StorageRead, "batchBytes" | "batchEvents">,
 ): Promise<Uint8Array | undefined> {
-  for await (const slab of slabsOf(source, { ...read, slabBytes: 1, slabEvents: 1 })) {
-    for (const frames of slab.frames) for (const record of recordsIn(frames)) return record;
+  for await (const batch of batchesOf(source, { ...read, batchBytes: 1, batchEvents: 1 })) {
+    for (const frames of batch.frames) for (const record of recordsIn(frames)) return record;
   }
   return undefined;
 }
@@ -162,18 +162,18 @@ export async function versionAt(source: Source, stream: string, position: number
 }
 
 /** A slab's last record, in the order of its read. */
-export function lastRecord({ frames }: Slab): Uint8Array | undefined {
+export function lastRecord({ frames }: Batch): Uint8Array | undefined {
   let last: Uint8Array | undefined;
   for (const record of recordsIn(frames.at(-1) ?? new Uint8Array())) last = record;
   return last;
 }
 
 /** A slab of the records from number `from` (from 0, inclusive) up to `to` (exclusive). */
-export function sliceSlab(slab: Slab, from: number, to: number): Slab {
-  if (from <= 0 && to >= slab.count) return slab;
+export function sliceBatch(batch: Batch, from: number, to: number): Batch {
+  if (from <= 0 && to >= batch.count) return batch;
   const frames: Uint8Array[] = [];
-  let [number, count, bytes, through] = [0, 0, 0, slab.through];
-  for (const run of slab.frames) {
+  let [number, count, bytes, through] = [0, 0, 0, batch.through];
+  for (const run of batch.frames) {
     let [begin, end] = [0, 0];
     for (const record of recordsIn(run)) {
       const next = record.byteOffset + record.length - run.byteOffset;
@@ -182,7 +182,7 @@ export function sliceSlab(slab: Slab, from: number, to: number): Slab {
         end = next;
         count++;
         // Cut off behind this record, all that is known is that everything up to it is here.
-        if (number === to - 1 && to < slab.count) through = scanPlace(record).position;
+        if (number === to - 1 && to < batch.count) through = scanPlace(record).position;
       }
       number++;
     }

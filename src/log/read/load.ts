@@ -6,8 +6,8 @@ import { AnnalsError } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
 import { recordsIn, scanPlace } from "../../domain/record.ts";
 import type { Snapshot } from "../../domain/snapshot.ts";
-import type { Range, Slab } from "../../storage/storage.ts";
-import { deletedThrough, sliceSlab, slabsOf, viewOf, type StreamView } from "./cursor.ts";
+import type { Range, Batch } from "../../storage/storage.ts";
+import { deletedThrough, sliceBatch, batchesOf, viewOf, type StreamView } from "./cursor.ts";
 import type { ReadSource } from "./read.ts";
 import { decodeSnapshot } from "./snapshot-codec.ts";
 import { candidates, fits, recordAt, warnOfMisfit, type SnapshotSource } from "./snapshots.ts";
@@ -19,11 +19,11 @@ export interface LoadSource extends ReadSource, SnapshotSource {}
 interface Start {
   readonly snapshot: Snapshot | undefined;
   /** The first slab, where it was looked at already. */
-  readonly first: Slab | undefined;
+  readonly first: Batch | undefined;
   /** How many events of it the snapshot includes. */
   readonly included: number;
   /** Those that follow. */
-  readonly slabs: AsyncGenerator<Slab>;
+  readonly batches: AsyncGenerator<Batch>;
 }
 
 /** The head is fixed here, before anything waits. */
@@ -42,22 +42,22 @@ async function* loadAt(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<LoadMessage> {
   const view = await viewed;
-  const { snapshot, first, included, slabs } = await startOf(source, request, view, signal);
+  const { snapshot, first, included, batches } = await startOf(source, request, view, signal);
   let eventCount = 0;
   try {
     if (snapshot !== undefined) yield { kind: "snapshot", snapshot };
     if (first !== undefined && first.count > included) {
-      const batch = sliceSlab(first, included, first.count);
+      const batch = sliceBatch(first, included, first.count);
       eventCount += batch.count;
       yield { kind: "batch", batch };
     }
-    for await (const slab of slabs) {
-      if (slab.count === 0) continue;
-      eventCount += slab.count;
-      yield { kind: "batch", batch: slab };
+    for await (const batch of batches) {
+      if (batch.count === 0) continue;
+      eventCount += batch.count;
+      yield { kind: "batch", batch: batch };
     }
   } finally {
-    await slabs.return(undefined);
+    await batches.return(undefined);
   }
   if (signal?.aborted === true) return;
   const version = Math.min(view.version, request.maxVersion ?? positionMax);
@@ -71,19 +71,19 @@ async function startOf(
   signal: AbortSignal | undefined,
 ): Promise<Start> {
   const { stream, maxVersion = positionMax } = request;
-  const eventsFrom = (version: number, position: number): AsyncGenerator<Slab> => {
+  const eventsFrom = (version: number, position: number): AsyncGenerator<Batch> => {
     const selection = { kind: "stream", stream } as const;
     const positions: Range = { first: position, last: view.head };
     const versions: Range = { first: version, last: maxVersion };
     const where = { selection, positions, versions, asOf: view.head };
-    const slabBytes = source.batchBytes;
-    return slabsOf(source, { ...where, direction: "forwards", slabBytes }, signal);
+    const batchBytes = source.batchBytes;
+    return batchesOf(source, { ...where, direction: "forwards", batchBytes }, signal);
   };
   if (!request.withoutSnapshot) {
     for await (const snapshot of readableSnapshots(source, request, maxVersion)) {
       if (snapshot.version <= deletedThrough(view)) break;
-      const slabs = eventsFrom(snapshot.version, snapshot.position);
-      const first = await firstOf(slabs);
+      const batches = eventsFrom(snapshot.version, snapshot.position);
+      const first = await firstOf(batches);
       const record = first && recordIn(first);
       const own = record !== undefined && scanPlace(record).version === snapshot.version;
       const known = own ? record : await recordAt(source, stream, snapshot.version, view.head);
@@ -92,16 +92,16 @@ async function startOf(
         const end = Math.min(view.version, maxVersion) + 1;
         const next = record === undefined ? end : scanPlace(record).version;
         if (own || next <= snapshot.version + 1) {
-          return { snapshot, first, included: own ? 1 : 0, slabs };
+          return { snapshot, first, included: own ? 1 : 0, batches };
         }
-        await slabs.return(undefined);
+        await batches.return(undefined);
         break;
       }
-      await slabs.return(undefined);
+      await batches.return(undefined);
       warnOfMisfit(source, snapshot);
     }
   }
-  return { snapshot: undefined, first: undefined, included: 0, slabs: eventsFrom(1, 1) };
+  return { snapshot: undefined, first: undefined, included: 0, batches: eventsFrom(1, 1) };
 }
 
 /** The newest first. What is damaged is passed over: the events say the same, and longer. */
@@ -127,15 +127,15 @@ async function* readableSnapshots(
   }
 }
 
-async function firstOf(slabs: AsyncGenerator<Slab>): Promise<Slab | undefined> {
+async function firstOf(batches: AsyncGenerator<Batch>): Promise<Batch | undefined> {
   for (;;) {
-    const next = await slabs.next();
+    const next = await batches.next();
     if (next.done === true) return undefined;
     if (next.value.count > 0) return next.value;
   }
 }
 
-function recordIn({ frames }: Slab): Uint8Array | undefined {
+function recordIn({ frames }: Batch): Uint8Array | undefined {
   for (const run of frames) for (const record of recordsIn(run)) return record;
   return undefined;
 }

@@ -5,7 +5,14 @@ import { invariant } from "../../domain/errors.ts";
 import { scanPlace } from "../../domain/record.ts";
 import type { StorageRead } from "../../storage/storage.ts";
 import { boundsOf, type Bounds } from "./bounds.ts";
-import { firstRecord, lastRecord, sliceSlab, slabsOf, versionAt, type Source } from "./cursor.ts";
+import {
+  firstRecord,
+  lastRecord,
+  sliceBatch,
+  batchesOf,
+  versionAt,
+  type Source,
+} from "./cursor.ts";
 import type { Batch, ReadEnd, ReadMessage, ReadRequest } from "../verbs.ts";
 
 export interface ReadSource extends Source {
@@ -33,9 +40,9 @@ async function* readTo(
   const bounds = await boundsOf(source.storage, request, head);
   let eventCount = 0;
   let last: Batch | undefined;
-  for await (const slab of slabsOf(source, storageRead(source, request, bounds, head), signal)) {
-    if (slab.count === 0) continue;
-    const batch = sliceSlab(slab, 0, limit - eventCount);
+  for await (const found of batchesOf(source, storageRead(source, request, bounds, head), signal)) {
+    if (found.count === 0) continue;
+    const batch = sliceBatch(found, 0, limit - eventCount);
     eventCount += batch.count;
     last = batch;
     yield { kind: "batch", batch };
@@ -59,10 +66,10 @@ function storageRead(
     direction,
     positions,
     asOf: head,
-    slabBytes: batchBytes,
+    batchBytes: batchBytes,
     ...(versions !== undefined && { versions }),
-    ...(limit !== undefined && { slabEvents: limit }),
-    ...(withRemoved === true && { withStubs: true }),
+    ...(limit !== undefined && { batchEvents: limit }),
+    ...(withRemoved === true && { withRemovedRecords: true }),
   };
 }
 

@@ -8,7 +8,7 @@ import { mergePatch } from "../../domain/merge-patch.ts";
 import { decodeRecord, recordsIn, scanPlace, scanRecordedAt } from "../../domain/record.ts";
 import { boundsOf } from "./bounds.ts";
 import { cancellation } from "../cancellation.ts";
-import { slabsOf } from "./cursor.ts";
+import { batchesOf } from "./cursor.ts";
 import type { ReadSource } from "./read.ts";
 import type { Replayed, ReplayRequest } from "../verbs.ts";
 
@@ -28,11 +28,11 @@ export async function replay(
     direction: "forwards",
     positions,
     asOf: head,
-    slabBytes: source.batchBytes,
+    batchBytes: source.batchBytes,
     ...(versions !== undefined && { versions }),
   } as const;
-  for await (const slab of slabsOf(source, read, signal)) {
-    for (const frames of slab.frames) {
+  for await (const batch of batchesOf(source, read, signal)) {
+    for (const frames of batch.frames) {
       for (const record of recordsIn(frames)) {
         state.fold(record);
         last = record;

@@ -2,7 +2,7 @@
 // calls. Where they are many, a call that waits for its client is to hold little: see cursor.ts and
 // grpc/transport/outgoing.ts. Nobody waits for anybody else's client.
 
-export class Outstanding {
+export class UnsentBytes {
   private readonly bytesMax: number;
   private held = 0;
 

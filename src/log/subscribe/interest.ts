@@ -119,7 +119,7 @@ export class Interests implements StorageWatcher {
     this.flushing = true;
     const sinceMs = this.timers.nowMs() - this.flushedAtMs;
     if (this.flushedCount <= lingerAbove || sinceMs >= lingerMs) setImmediate(this.flush);
-    else this.timers.after(lingerMs - sinceMs, this.flush);
+    else this.timers.delay(lingerMs - sinceMs, this.flush);
   }
 
   private readonly flush = (): void => {
@@ -201,7 +201,7 @@ export class Interest {
   wait(ms: number): Promise<void> {
     return new Promise((resolve) => {
       this.awake = resolve;
-      this.stopTimer = this.timers.after(ms, () => this.wake());
+      this.stopTimer = this.timers.delay(ms, () => this.wake());
     });
   }
 

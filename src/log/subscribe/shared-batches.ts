@@ -1,4 +1,4 @@
-// Slabs that several subscriptions of one selection read together: near the head they all ask for
+// Batches that several subscriptions of one selection read together: near the head they all ask for
 // the same events at about the same time, so the first reads them and the others are given what it
 // found, the same object, which is also encoded once. Who is far behind reads for itself.
 //
@@ -7,8 +7,8 @@
 // with them, those that are behind meet again.
 
 import type { Selection } from "../../domain/query.ts";
-import type { Advance, Slab, StorageRead, StorageWatcher } from "../../storage/storage.ts";
-import { slabsOf, type Source } from "../read/cursor.ts";
+import type { Advance, Batch, StorageRead, StorageWatcher } from "../../storage/storage.ts";
+import { batchesOf, type Source } from "../read/cursor.ts";
 import type { Timers } from "../timers.ts";
 
 /** What is kept for those that come a little later. */
@@ -31,7 +31,7 @@ const ofSome: Manner = { nearMax: 50_000, boundary: Infinity };
 const givenShare = 32;
 
 interface Entry {
-  readonly slab: Promise<Slab>;
+  readonly batch: Promise<Batch>;
   readonly beganAtMs: number;
   bytes: number;
 }
@@ -43,11 +43,11 @@ export interface Following {
   /**
    * The slab at the beginning of the read's positions; it may end before they do, or go further.
    */
-  take(read: StorageRead): Promise<Slab>;
+  take(read: StorageRead): Promise<Batch>;
   leave(): void;
 }
 
-export class SharedSlabs implements StorageWatcher {
+export class SharedBatches implements StorageWatcher {
   private readonly source: Source & { readonly timers: Timers };
   private readonly followers = new Map<string, number>();
   /** By selection and first position, the oldest first. */
@@ -94,36 +94,36 @@ export class SharedSlabs implements StorageWatcher {
     return this.followers.get(key) ?? 0;
   }
 
-  private async take(key: string, read: StorageRead): Promise<Slab> {
+  private async take(key: string, read: StorageRead): Promise<Batch> {
     const place = `${read.positions.first} ${key}`;
     const nowMs = this.source.timers.nowMs();
     const known = this.entries.get(place);
     if (known === undefined || nowMs - known.beganAtMs > keptMs) return this.begin(place, read);
-    const slab = await known.slab;
+    const batch = await known.batch;
     const { gate } = this.source;
-    const bytes = Math.ceil(slab.bytes / givenShare);
+    const bytes = Math.ceil(batch.bytes / givenShare);
     const turn = gate.enter(bytes);
     if (turn !== undefined) await turn;
     gate.leave(bytes, bytes);
-    return slab;
+    return batch;
   }
 
-  private begin(place: string, read: StorageRead): Promise<Slab> {
+  private begin(place: string, read: StorageRead): Promise<Batch> {
     this.drop(place);
-    const slab = firstSlab(this.source, read);
-    const entry: Entry = { slab, beganAtMs: this.source.timers.nowMs(), bytes: 0 };
+    const batch = firstBatch(this.source, read);
+    const entry: Entry = { batch, beganAtMs: this.source.timers.nowMs(), bytes: 0 };
     this.entries.set(place, entry);
     void this.keep(place, entry);
-    return slab;
+    return batch;
   }
 
   /** Within the bounds; a read that failed is not kept at all. */
   private async keep(place: string, entry: Entry): Promise<void> {
-    const slab = await entry.slab.catch(() => undefined);
+    const batch = await entry.batch.catch(() => undefined);
     if (this.entries.get(place) !== entry) return;
-    if (slab === undefined) return this.drop(place);
-    entry.bytes = slab.bytes;
-    this.bytes += slab.bytes;
+    if (batch === undefined) return this.drop(place);
+    entry.bytes = batch.bytes;
+    this.bytes += batch.bytes;
     for (const [oldest] of this.entries) {
       if (this.bytes <= bytesMax) break;
       this.drop(oldest);
@@ -142,8 +142,8 @@ export class SharedSlabs implements StorageWatcher {
 }
 
 /** Where nothing matches: an empty slab that says so up to the end of the read. */
-async function firstSlab(source: Source, read: StorageRead): Promise<Slab> {
-  for await (const slab of slabsOf(source, read)) return slab;
+async function firstBatch(source: Source, read: StorageRead): Promise<Batch> {
+  for await (const batch of batchesOf(source, read)) return batch;
   return { frames: [], count: 0, bytes: 0, through: read.positions.last };
 }
 

@@ -5,17 +5,17 @@
 import { AnnalsError, invariant } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
 import { scanPlace } from "../../domain/record.ts";
-import type { Slab, StorageRead } from "../../storage/storage.ts";
-import { firstRecord, slabsOf, versionAt } from "../read/cursor.ts";
+import type { Batch, StorageRead } from "../../storage/storage.ts";
+import { firstRecord, batchesOf, versionAt } from "../read/cursor.ts";
 import type { Interest, Interests } from "./interest.ts";
 import type { ReadSource } from "../read/read.ts";
-import type { Following, SharedSlabs } from "./shared-batches.ts";
+import type { Following, SharedBatches } from "./shared-batches.ts";
 import type { Timers } from "../timers.ts";
 import type { SubscribeMessage, SubscribeRequest } from "../verbs.ts";
 
 export interface SubscribeSource extends ReadSource {
   readonly interests: Interests;
-  readonly shared: SharedSlabs;
+  readonly shared: SharedBatches;
   readonly timers: Timers;
   /** Microseconds since 1970, UTC. */
   readonly clock: () => number;
@@ -101,16 +101,16 @@ class Subscription {
     const bound = this.interest.look();
     await this.passOverUntil(bound);
     /** While live, the first batch waits until it is known whether there is a second one. */
-    let held: Slab | undefined;
-    for await (const slab of this.slabs(bound)) {
+    let held: Batch | undefined;
+    for await (const batch of this.batches(bound)) {
       if (!this.goesOn()) return;
-      if (slab.count === 0) {
+      if (batch.count === 0) {
         if (held !== undefined || this.silenceLeftMs() > 0) continue;
-        this.through = slab.through;
+        this.through = batch.through;
         yield this.said("checkpoint");
         this.spoke();
-      } else if (this.live && held === undefined && slab.through < bound) {
-        held = slab;
+      } else if (this.live && held === undefined && batch.through < bound) {
+        held = batch;
       } else {
         if (held !== undefined) {
           this.live = false;
@@ -118,7 +118,7 @@ class Subscription {
           yield this.batch(held);
           held = undefined;
         }
-        yield this.batch(slab);
+        yield this.batch(batch);
         this.spoke();
       }
     }
@@ -128,15 +128,15 @@ class Subscription {
   }
 
   /** Up to the bound, or a little further where somebody else has read that far. */
-  private async *slabs(bound: number): AsyncGenerator<Slab> {
+  private async *batches(bound: number): AsyncGenerator<Batch> {
     let first = this.through + 1;
     while (first <= bound && this.readsTogether(first, bound)) {
-      const slab = await this.following.take(this.storageRead(first, bound));
+      const batch = await this.following.take(this.storageRead(first, bound));
       if (this.signal.aborted) return;
-      first = slab.through + 1;
-      yield slab;
+      first = batch.through + 1;
+      yield batch;
     }
-    yield* slabsOf(this.source, this.storageRead(first, bound), this.signal);
+    yield* batchesOf(this.source, this.storageRead(first, bound), this.signal);
   }
 
   private readsTogether(first: number, bound: number): boolean {
@@ -149,8 +149,8 @@ class Subscription {
       selection,
       direction: "forwards",
       positions: { first, last: bound },
-      slabBytes: this.source.batchBytes,
-      ...(batchEventsMax !== undefined && { slabEvents: batchEventsMax }),
+      batchBytes: this.source.batchBytes,
+      ...(batchEventsMax !== undefined && { batchEvents: batchEventsMax }),
     };
   }
 
@@ -169,9 +169,9 @@ class Subscription {
     throw new AnnalsError({ reason: "STOPPING" }, "stopping: resume after the last position");
   }
 
-  private batch(slab: Slab): SubscribeMessage {
-    this.through = slab.through;
-    return { kind: "batch", batch: slab };
+  private batch(batch: Batch): SubscribeMessage {
+    this.through = batch.through;
+    return { kind: "batch", batch: batch };
   }
 
   private said(kind: "caught-up" | "fell-behind" | "checkpoint"): SubscribeMessage {

@@ -10,14 +10,14 @@ import { headOf } from "./write/engine.ts";
 import { writeIdentity, type Identity } from "./folder/identity.ts";
 import type { Kv } from "./kv/kv.ts";
 import { openLevelKv } from "./kv/level-kv.ts";
-import { createMark } from "./folder/high-water-mark.ts";
+import { createHighWaterMark } from "./folder/high-water-mark.ts";
 import { StoreRefused } from "./folder/store-refused.ts";
 
 export function databaseOf(folder: string): string {
   return join(folder, "log");
 }
 
-export function markOf(folder: string): string {
+export function highWaterMarkPath(folder: string): string {
   return join(folder, "MARK");
 }
 
@@ -42,7 +42,7 @@ export async function createDatabase(folder: string, identity: Identity): Promis
   } finally {
     await kv.close();
   }
-  createMark(markOf(folder), { position: 0, sequence: 0, hash: firstHash });
+  createHighWaterMark(highWaterMarkPath(folder), { position: 0, sequence: 0, hash: firstHash });
   await syncFolder(folder);
   const created = { ...identity, created: true };
   await writeIdentity(folder, created);

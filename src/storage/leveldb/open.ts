@@ -9,7 +9,7 @@ import { lossGate } from "./folder/accepted-losses.ts";
 import { openAcknowledged, type OpenedKv } from "./write/acknowledged-engine.ts";
 import { auditEnd } from "./verify/audit.ts";
 import { formatVersion } from "./format/chunk.ts";
-import { beginStore, createDatabase, databaseOf, markOf } from "./create.ts";
+import { beginStore, createDatabase, databaseOf, highWaterMarkPath } from "./create.ts";
 import { checkDatabase, type DatabaseCheck } from "./files/database-check.ts";
 import { makeFolder } from "./folder/durable-file.ts";
 import { openEngine, type Engine } from "./write/engine.ts";
@@ -18,13 +18,18 @@ import { lockFolder, type FolderLock } from "./folder/folder-lock.ts";
 import { readIdentity, type Identity } from "./folder/identity.ts";
 import type { Kv } from "./kv/kv.ts";
 import { openLevelKv } from "./kv/level-kv.ts";
-import { openMark, readMark, type Acknowledged, type Mark } from "./folder/high-water-mark.ts";
+import {
+  openHighWaterMark,
+  readHighWaterMark,
+  type Acknowledged,
+  type HighWaterMark,
+} from "./folder/high-water-mark.ts";
 import { openMemoryKv } from "./kv/memory-kv.ts";
 import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./upkeep/reclaimer.ts";
 import { startScrubber, type Scrubber, type ScrubberOptions } from "./upkeep/scrubber.ts";
 import { StoreRefused } from "./folder/store-refused.ts";
 import { checkTable } from "./files/table-file.ts";
-import type { After } from "./write/write-guard.ts";
+import type { Delay } from "./write/write-guard.ts";
 
 /** Microseconds since 1970, UTC. */
 export function systemClock(): number {
@@ -49,7 +54,7 @@ export interface LevelStorageOptions {
   readonly reclaim?: ReclaimOptions | undefined;
   /** Bytes that may still be written. Absent: what is free beyond the reserve. */
   readonly spareBytes?: () => number;
-  readonly after?: After;
+  readonly delay?: Delay;
 }
 
 const reserveBytesDefault = 256 * 1024 * 1024;
@@ -77,19 +82,19 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     throw new StoreRefused(folder, [`it lies on ${network}, where a sync proves nothing`]);
   }
   const lock = await lockFolder(folder);
-  const held: Held = { lock, mark: undefined, scrubber: undefined, reclaimer: undefined };
+  const held: Held = { lock, highWaterMark: undefined, scrubber: undefined, reclaimer: undefined };
   try {
     let identity = await readIdentity(folder);
     identity ??= await beginStore(folder, (options.clock ?? systemClock)());
     if (!identity.created) identity = await createDatabase(folder, identity);
     const engine = await openCreated(options, identity, held);
-    const { storage, core } = engine;
-    const { clock = systemClock, warn = () => {}, scrub, reclaim, after } = options;
+    const { storage, store } = engine;
+    const { clock = systemClock, warn = () => {}, scrub, reclaim, delay } = options;
     const database = databaseOf(folder);
-    if (scrub) held.scrubber = startScrubber({ core, database, clock, warn, after }, scrub);
+    if (scrub) held.scrubber = startScrubber({ store, database, clock, warn, delay }, scrub);
     const spareBytes = spareBytesOf(options);
     if (reclaim) {
-      held.reclaimer = startReclaimer({ ...engine, clock, warn, spareBytes, after }, reclaim);
+      held.reclaimer = startReclaimer({ ...engine, clock, warn, spareBytes, delay }, reclaim);
     }
     const { scrubber, reclaimer } = held;
     return { storage: closingAlso(storage, held), scrubber, reclaimer };
@@ -103,7 +108,7 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
 /** What an open store holds besides its database. */
 interface Held {
   readonly lock: FolderLock;
-  mark: Mark | undefined;
+  highWaterMark: HighWaterMark | undefined;
   scrubber: Scrubber | undefined;
   reclaimer: Reclaimer | undefined;
 }
@@ -128,17 +133,17 @@ function openCreated(
       formatVersion: identity.formatVersion,
       durability: "synced",
     },
-    acknowledged: readMark(markOf(folder)),
+    acknowledged: readHighWaterMark(highWaterMarkPath(folder)),
     open: (acknowledged) => openChecked(options, identity, acknowledged),
     advance(acknowledged) {
-      held.mark ??= openMark(markOf(folder), warn)[0];
-      held.mark.advance(acknowledged);
+      held.highWaterMark ??= openHighWaterMark(highWaterMarkPath(folder), warn)[0];
+      held.highWaterMark.advance(acknowledged);
     },
     clock,
     warn,
     spareBytes: spareBytesOf(options),
-    closing: (core) => core.kv.flush(),
-    ...(options.after ? { after: options.after } : {}),
+    closing: (store) => store.kv.flush(),
+    ...(options.delay ? { delay: options.delay } : {}),
   });
 }
 
@@ -184,9 +189,12 @@ async function checkTables(options: LevelStorageOptions, check: DatabaseCheck): 
   return findings;
 }
 
-async function release({ mark, lock }: Pick<Held, "mark" | "lock">): Promise<void> {
+async function release({
+  highWaterMark,
+  lock,
+}: Pick<Held, "highWaterMark" | "lock">): Promise<void> {
   try {
-    mark?.close();
+    highWaterMark?.close();
   } finally {
     await lock.release();
   }
@@ -221,7 +229,7 @@ export interface OverOptions {
   readonly clock?: () => number;
   readonly warn?: (message: string, cause?: unknown) => void;
   readonly spareBytes?: () => number;
-  readonly after?: After;
+  readonly delay?: Delay;
   readonly reclaim?: ReclaimOptions | undefined;
 }
 
@@ -232,7 +240,7 @@ export async function openStorageOver(options: OverOptions): Promise<Storage> {
 
 /** As `openStorageOver`, with the reclaimer that was asked for. */
 export async function openStoreOver(options: OverOptions): Promise<Omit<LevelStore, "scrubber">> {
-  const { clock = systemClock, warn = () => {}, spareBytes, after, reclaim } = options;
+  const { clock = systemClock, warn = () => {}, spareBytes, delay, reclaim } = options;
   const engine = await openEngine({
     identity: {
       storeId: options.storeId ?? crypto.randomUUID(),
@@ -245,11 +253,11 @@ export async function openStoreOver(options: OverOptions): Promise<Omit<LevelSto
     clock,
     warn,
     ...(spareBytes ? { spareBytes } : {}),
-    ...(after ? { after } : {}),
+    ...(delay ? { delay } : {}),
   });
   const { storage } = engine;
   if (!reclaim) return { storage, reclaimer: undefined };
-  const reclaimer = startReclaimer({ ...engine, clock, warn, spareBytes, after }, reclaim);
+  const reclaimer = startReclaimer({ ...engine, clock, warn, spareBytes, delay }, reclaim);
   const close = async (): Promise<void> => {
     await reclaimer.stop();
     await storage.close();

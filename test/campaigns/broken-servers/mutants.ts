@@ -131,15 +131,15 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "answers a group before its commit": mutant(
     "crash",
     queue,
-    "        if (!(await isStored(storage, commit, notes))) continue;\n",
+    "        if (!(await isStored(storage, commit, sideValues))) continue;\n",
     `        this.answer(decided, decision);
         await campaignHold();
-        if (!(await isStored(storage, commit, notes))) continue;\n`,
+        if (!(await isStored(storage, commit, sideValues))) continue;\n`,
   ),
   "forgets what it stored under an id": mutant(
     "live",
     "storage/leveldb/read/facts.ts",
-    "const values = await core.kv.getMany(keys);",
+    "const values = await store.kv.getMany(keys);",
     "const values = keys.map(() => undefined as Uint8Array | undefined);",
   ),
   "never writes ids down": mutant(
@@ -266,15 +266,15 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "loses the event at which a backwards read is cut": mutant(
     "live",
     "storage/leveldb/read/scan-read.ts",
-    "            yield slab.take(through);\n            silentChunks = 0;\n",
-    "            yield slab.take(through);\n            continue;\n",
+    "            yield batch.take(through);\n            silentChunks = 0;\n",
+    "            yield batch.take(through);\n            continue;\n",
   ),
-  "loses the event a slab is cut at": mutant(
+  "loses the event a batch is cut at": mutant(
     "live",
     "storage/leveldb/read/index-read.ts",
-    "        if (!slab.fits(part.frame.length, 1)) yield slab.take((told = through));\n",
-    `        if (!slab.fits(part.frame.length, 1)) {
-          yield slab.take((told = through));
+    "        if (!batch.fits(part.frame.length, 1)) yield batch.take((told = through));\n",
+    `        if (!batch.fits(part.frame.length, 1)) {
+          yield batch.take((told = through));
           continue;
         }\n`,
   ),

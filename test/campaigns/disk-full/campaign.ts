@@ -116,7 +116,7 @@ class Episode {
     const storage = await openLevelStorage({
       folder: disk.folder,
       spareBytes: () => this.spareBytes(reserve),
-      after(ms, callback) {
+      delay(ms, callback) {
         const timer = setTimeout(callback, ms / hurry);
         return () => clearTimeout(timer);
       },

@@ -53,7 +53,7 @@ export class CampaignMember {
           for (const token of message.value.tokens) this.history.refused(token);
         } else if (message.case === "deliveries") {
           for (const delivery of message.value.deliveries) {
-            // After a goodbye nothing is this member's any more.
+            // Delay a goodbye nothing is this member's any more.
             if (this.isOver || !this.history.delivered(delivery, now)) continue;
             this.held.push(delivery);
           }

@@ -4,7 +4,7 @@ import type { Edit } from "../broken-servers/mutants.ts";
 const runner = "log/groups/runner.ts";
 const settle = "domain/group/settle.ts";
 const lanes = "domain/group/key-queues.ts";
-const notes = "log/groups/side-values.ts";
+const sideValues = "log/groups/side-values.ts";
 
 export const groupMutants: Readonly<Record<string, { readonly edits: readonly Edit[] }>> = {
   "groups: answers acknowledgements before they are durable": {
@@ -66,12 +66,14 @@ export const groupMutants: Readonly<Record<string, { readonly edits: readonly Ed
     ],
   },
   "groups: does not write down what it parks": {
-    edits: [{ file: notes, find: "...parked.map((one)", replace: "...parked.slice(1).map((one)" }],
+    edits: [
+      { file: sideValues, find: "...parked.map((one)", replace: "...parked.slice(1).map((one)" },
+    ],
   },
   "groups: loses its last write over a restart": {
     edits: [
       {
-        file: notes,
+        file: sideValues,
         find: "      deltas.map(({ value }) => value),",
         replace: "      deltas.slice(0, -1).map(({ value }) => value),",
       },

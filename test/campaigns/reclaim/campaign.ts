@@ -47,7 +47,7 @@ export interface ReclaimOptions extends CampaignOptions {
 interface Tally {
   cycles: number;
   events: number;
-  stubs: number;
+  removedRecords: number;
   readonly violations: string[];
 }
 
@@ -55,20 +55,22 @@ export async function reclaim(options: ReclaimOptions): Promise<CampaignResult> 
   const { seed, secondsMax = Infinity, cyclesMax = cyclesDefault, report } = options;
   const random = seededRandom(seed);
   await warmUp({ failpoint: "none" });
-  const broken: Tally = { cycles: 0, events: 0, stubs: 0, violations: [] };
+  const broken: Tally = { cycles: 0, events: 0, removedRecords: 0, violations: [] };
   await oneStore(random, controlLivesMax, broken, { mutant: "reclaims an event too many" });
   const control = broken.violations.length > 0;
   report?.(control ? "the control was found out" : "the control passed for sound");
-  const tally: Tally = { cycles: 0, events: 0, stubs: 0, violations: [] };
+  const tally: Tally = { cycles: 0, events: 0, removedRecords: 0, violations: [] };
   const until = performance.now() + secondsMax * 1_000;
   while (tally.cycles < cyclesMax && performance.now() < until) {
     await oneStore(random, Math.min(livesMax, cyclesMax - tally.cycles), tally);
-    const { cycles, events, stubs, violations } = tally;
-    report?.(`${cycles} kills, ${events} events, ${stubs} stubs, ${violations.length} violations`);
+    const { cycles, events, removedRecords, violations } = tally;
+    report?.(
+      `${cycles} kills, ${events} events, ${removedRecords} stubs, ${violations.length} violations`,
+    );
     if (violations.length > 0) break;
   }
-  const { cycles, events, stubs, violations } = tally;
-  return { cycles, events, violations, control, detail: { stubs } };
+  const { cycles, events, removedRecords, violations } = tally;
+  return { cycles, events, violations, control, detail: { removedRecords } };
 }
 
 async function oneStore(
@@ -83,7 +85,7 @@ async function oneStore(
     return { name: `s-${number}`, number, ...nothing };
   });
   const found = (violation: string): void => void tally.violations.push(violation);
-  let stubs = 0;
+  let removedRecords = 0;
   try {
     for (let life = 1; life <= lives && tally.violations.length === 0; life++) {
       await oneLife(folder, streams, random, breakage ?? chooseBreakage(random), found);
@@ -92,10 +94,10 @@ async function oneStore(
       for (const finding of findings) found(`life ${life}: ${finding}`);
       await look(folder, streams, found, breakage);
     }
-    stubs = await look(folder, streams, found, { ...breakage, atRest: true });
+    removedRecords = await look(folder, streams, found, { ...breakage, atRest: true });
     for (const finding of (await verifyFolder(folder)).findings) found(`at rest: ${finding}`);
   } finally {
-    tally.stubs += stubs;
+    tally.removedRecords += removedRecords;
     for (const { version } of streams) tally.events += version;
     rmSync(folder, { recursive: true, force: true });
   }
@@ -207,7 +209,7 @@ async function look(
     return (reclaiming?.rounds ?? 0n) >= 3n;
   };
   if (atRest === true) while (!(await isAtRest())) await sleep(100);
-  let stubs = 0;
+  let removedRecords = 0;
   for (const stream of streams) {
     const events: RecordedEvent[] = [];
     const selection = { case: "stream", value: stream.name } as const;
@@ -222,7 +224,7 @@ async function look(
     for (const fault of faultsIn(stream, events)) found(`${stream.name}: ${fault}`);
     const gone = events.filter(({ removed }) => removed !== undefined);
     const bare = gone.filter(({ removed }) => removed?.contentSha256.length === 32);
-    stubs += bare.length;
+    removedRecords += bare.length;
     if (atRest === true && bare.length < gone.length) {
       found(`${stream.name}: ${gone.length} are removed, of ${bare.length} the space is back`);
     }
@@ -234,7 +236,7 @@ async function look(
   connection.close();
   const { code } = await server.stop();
   if (code !== 0) found(`it stopped with ${code}: ${server.log}`);
-  return stubs;
+  return removedRecords;
 }
 
 function* faultsIn(stream: Stream, events: readonly RecordedEvent[]): Generator<string> {

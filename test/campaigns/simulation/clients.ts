@@ -90,7 +90,7 @@ export class Clients {
       if (error instanceof AnnalsError && nothingStored.has(error.reason)) {
         call.answer = { kind: "refused" };
       }
-      this.noteFailure(error);
+      this.sideValueFailure(error);
       await world.ownTurn();
       return false;
     }
@@ -174,7 +174,7 @@ export class Clients {
           await this.world.ownTurn();
         }
       } catch (error) {
-        this.noteFailure(error);
+        this.sideValueFailure(error);
       }
       await this.world.ownTurn();
     }
@@ -218,7 +218,7 @@ export class Clients {
           await this.world.ownTurn();
         }
       } catch (error) {
-        this.noteFailure(error);
+        this.sideValueFailure(error);
       }
       end.abort();
       await this.world.ownTurn();
@@ -256,14 +256,14 @@ export class Clients {
           if (call) call.acknowledged = true;
         }
       } catch (error) {
-        this.noteFailure(error);
+        this.sideValueFailure(error);
       }
       await world.ownTurn();
     }
   }
 
   /** Failures are answers too; only some of them may be. */
-  private noteFailure(error: unknown): void {
+  private sideValueFailure(error: unknown): void {
     const { history } = this;
     if (error instanceof Disconnected) return;
     const code = (error as { code?: unknown }).code;

@@ -31,7 +31,7 @@ export class SimulatedDisk {
   /** As the operating system has it; only what was synced survives a power cut. */
   private log: Buffer = Buffer.alloc(0);
   private syncedBytes = 0;
-  private mark: Acknowledged | undefined;
+  private highWaterMark: Acknowledged | undefined;
   private markHistory: Acknowledged[] = [];
   private markIsBehind = false;
   /** Whether a bit was flipped that a start may have to refuse. */
@@ -52,14 +52,14 @@ export class SimulatedDisk {
   }
 
   get acknowledged(): Acknowledged | undefined {
-    return this.mark;
+    return this.highWaterMark;
   }
 
   /** Written in place after each write, synced now and then. */
   advanceMark(acknowledged: Acknowledged): void {
     this.markIsBehind = this.world.strikes("the mark cannot be written");
     if (this.markIsBehind) return;
-    this.mark = acknowledged;
+    this.highWaterMark = acknowledged;
     this.markHistory.push(acknowledged);
     if (this.world.chance(0.2)) this.markHistory = [acknowledged];
   }
@@ -74,7 +74,7 @@ export class SimulatedDisk {
       // Until a start has come to its end nobody moves it on.
       this.markIsBehind ||= back > 0;
       if (back > 0) this.world.hit("the mark falls back");
-      this.mark = this.markHistory[this.markHistory.length - 1 - back];
+      this.highWaterMark = this.markHistory[this.markHistory.length - 1 - back];
       return;
     }
     this.world.hit("kill");
@@ -121,7 +121,7 @@ export class SimulatedDisk {
       const { sequence, operations } = operationsIn(record);
       this.tables.push(operations);
       this.tableSequence = Math.max(this.tableSequence, sequence + operations.length - 1);
-      this.noteDurable(operations);
+      this.sideValueDurable(operations);
     }
     this.log = Buffer.alloc(0);
     this.syncedBytes = 0;
@@ -153,12 +153,12 @@ export class SimulatedDisk {
       throw ioError("fdatasync");
     }
     if (!this.options.withoutSync) this.syncedBytes = this.log.length;
-    this.noteDurable(operations);
+    this.sideValueDurable(operations);
     await world.turn();
     await world.mayCrash("crash: synced, not answered");
   }
 
-  private noteDurable(operations: readonly Operation[]): void {
+  private sideValueDurable(operations: readonly Operation[]): void {
     for (const [, key] of operations) {
       if (key[0] !== prefixChunk || key.length !== 9) continue;
       this.durablePosition = Math.max(this.durablePosition, readUint64(key, 1));
@@ -169,7 +169,7 @@ export class SimulatedDisk {
     this.log = Buffer.concat([this.log, bytes]);
   }
 
-  noteWritten(operations: readonly Operation[]): void {
+  sideValueWritten(operations: readonly Operation[]): void {
     for (const [, key, value] of operations) {
       const name = Buffer.from(key).toString("latin1");
       if (value === undefined) continue;
@@ -280,7 +280,7 @@ class SimulatedKv {
         // Whatever becomes of it, LevelDB counts on.
         this.sequence += operations.length;
         await this.disk.append(sequence + 1, operations);
-        this.disk.noteWritten(operations);
+        this.disk.sideValueWritten(operations);
         this.memtable.push(operations);
         await apply(this.memory, operations);
       },

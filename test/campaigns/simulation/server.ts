@@ -46,7 +46,7 @@ export async function startServer(
   breakage: Breakage,
 ): Promise<SimulatedServer> {
   const { life } = world;
-  const after = (ms: number, run: () => void): (() => void) => world.after(ms, run, life);
+  const delay = (ms: number, run: () => void): (() => void) => world.after(ms, run, life);
   const { storage } = await openAcknowledged({
     identity: {
       storeId: "018f0000-0000-7000-8000-00000000a11a",
@@ -61,10 +61,10 @@ export async function startServer(
     clock: () => world.clock(),
     warn: () => {},
     spareBytes: () => (world.strikes("the disk is full") ? 0 : Number.MAX_SAFE_INTEGER),
-    closing: (core) => core.kv.flush(),
-    after,
+    closing: (store) => store.kv.flush(),
+    delay,
   });
-  const timers = { nowMs: () => world.nowMs, after };
+  const timers = { nowMs: () => world.nowMs, delay };
   const log = createEventLog({
     storage,
     limits: defaultLimits,

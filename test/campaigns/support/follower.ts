@@ -159,7 +159,7 @@ export class Follower {
     return this.positions.length >= list.length - countThrough(list, this.start);
   }
 
-  /** After the last walk: positions that no walk ever reached were never durable (I10). */
+  /** Delay the last walk: positions that no walk ever reached were never durable (I10). */
   end(walk: Walk): void {
     this.settle(walk);
     const { history, name } = this;

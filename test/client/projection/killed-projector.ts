@@ -16,7 +16,7 @@ export interface Scenario {
   readonly where: string;
   readonly kills: number;
   readonly paymentCount: number;
-  /** After how many commits the projector is killed, each time. */
+  /** Delay how many commits the projector is killed, each time. */
   readonly commitsUntilKill: (kill: number) => number;
 }
 

@@ -120,8 +120,8 @@ describe("a projection", () => {
     const { lastPosition } = await client.append("elsewhere-1", paid(5));
     await one.waitFor(lastPosition);
     expect(rows()).toEqual({ [`${prefix}a`]: 1 });
-    const { lastPosition: note } = await client.append(`${prefix}a`, noted);
-    await one.waitFor(note);
+    const { lastPosition: sideValue } = await client.append(`${prefix}a`, noted);
+    await one.waitFor(sideValue);
   });
 
   test("that does not get there in time says so, and goes on", async () => {

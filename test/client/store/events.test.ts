@@ -104,7 +104,7 @@ describe("data that JSON would lose", () => {
   });
 
   test("an absent member and a date say what they mean", () => {
-    const data = { at: new Date(0), note: undefined };
+    const data = { at: new Date(0), sideValue: undefined };
     expect(text(events.encode({ type: "Any", data }).payload)).toBe(
       '{"at":"1970-01-01T00:00:00.000Z"}',
     );

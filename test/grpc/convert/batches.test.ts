@@ -8,8 +8,8 @@ import { composeFrame } from "../../../src/domain/record.ts";
 import type { RecordedEvent } from "../../../src/gen/annals/v1/event_pb.js";
 import { ReadResponseSchema } from "../../../src/gen/annals/v1/read_pb.js";
 import { LoadResponseSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
-import { batchInPieces, batchMessages } from "../../../src/grpc/convert/batches.ts";
-import { inOnePiece, Pieces } from "../../../src/grpc/transport/message-parts.ts";
+import { batchInParts, batchMessages } from "../../../src/grpc/convert/batches.ts";
+import { inOnePiece, MessageParts } from "../../../src/grpc/transport/message-parts.ts";
 import type { EventView } from "../../../src/grpc/convert/read-request.ts";
 import type { Batch } from "../../../src/log/verbs.ts";
 import { newEvent, type EventSketch } from "../../support/events.ts";
@@ -83,11 +83,11 @@ describe("a batch in pieces", () => {
       fc.property(sizes, fc.constantFrom<EventView>("full", "headers", "json"), (bytes, view) => {
         const batch = batchOf(bytes.map((size) => ({ data: Buffer.alloc(size, "a") })));
         const [whole] = batchMessages(batch, 0x0a, view, defaultLimits);
-        const [message] = batchInPieces(batch, 0x0a, view, defaultLimits);
+        const [message] = batchInParts(batch, 0x0a, view, defaultLimits);
         expect(message && inOnePiece(message)).toEqual(whole);
         expect(message?.length).toBe(whole?.length);
         const isCoarse = batch.count > 0 && batch.bytes / batch.count >= 4_096;
-        expect(message instanceof Pieces).toBe(isCoarse && view === "full");
+        expect(message instanceof MessageParts).toBe(isCoarse && view === "full");
       }),
     );
   });

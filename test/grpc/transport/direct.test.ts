@@ -176,11 +176,11 @@ describe("a pipe", () => {
     expect(through).toMatchObject({ httpStatus: 200, code: 0, reset: 0 });
     for (const bytes of [1, 4, 5, 6, 8_191, 16_384, 70_000, whole.length]) {
       // In single bytes the beginning, where all the small ones are.
-      const pieces: Buffer[] = [];
+      const parts: Buffer[] = [];
       const cutUntil = bytes === 1 ? 40 : whole.length;
-      for (let at = 0; at < cutUntil; at += bytes) pieces.push(whole.subarray(at, at + bytes));
-      if (bytes === 1) pieces.push(whole.subarray(cutUntil));
-      const straight = await send(connection, appendStream, pieces);
+      for (let at = 0; at < cutUntil; at += bytes) parts.push(whole.subarray(at, at + bytes));
+      if (bytes === 1) parts.push(whole.subarray(cutUntil));
+      const straight = await send(connection, appendStream, parts);
       expect(shown(straight)).toEqual(shown(through));
       expect(straight.body.equals(whole)).toBe(true);
     }
@@ -200,8 +200,8 @@ describe("a pipe", () => {
     ["a length beyond all", messageFrame(Buffer.alloc(3), { length: 0xffffffff }), 8, "4294967295"],
   ])("with %s behind messages answers those first", async (_, bad, code, words) => {
     const connection = await serving({ appendStream: echo });
-    for (const pieces of [[Buffer.concat([whole, bad])], [whole, bad]]) {
-      const outcome = await send(connection, appendStream, pieces);
+    for (const parts of [[Buffer.concat([whole, bad])], [whole, bad]]) {
+      const outcome = await send(connection, appendStream, parts);
       expect(outcome).toMatchObject({ httpStatus: 200, code, reset: 0 });
       expect(outcome.message).toContain(words);
       expect(outcome.body.equals(whole)).toBe(true);

@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { AppendResponseSchema } from "../../../src/gen/annals/v1/append_pb.js";
 import {
-  outstandingBytesMax,
+  unsentBytesMax,
   startBareServer,
   unfinishedBytesMax,
   type BareServer,
@@ -131,11 +131,11 @@ describe("a client that stops reading", () => {
     const streams = Array.from({ length: 200 }, () => connection.request(readPath));
     for (const stream of streams) stream.end(messageFrame(Buffer.alloc(0)));
     await quiet(server.calls, () => sent);
-    const { outstanding } = server.edge;
-    expect(outstanding.isLarge).toBe(true);
+    const { unsentBytes } = server.environment;
+    expect(unsentBytes.isLarge).toBe(true);
     const eachBytes = 2 * messageBytes;
-    expect(outstanding.bytes).toBeLessThanOrEqual(outstandingBytesMax + 200 * eachBytes);
-    expect(sent).toBeLessThanOrEqual(outstandingBytesMax + 200 * eachBytes + 2 * 65_535);
+    expect(unsentBytes.bytes).toBeLessThanOrEqual(unsentBytesMax + 200 * eachBytes);
+    expect(sent).toBeLessThanOrEqual(unsentBytesMax + 200 * eachBytes + 2 * 65_535);
     // One that reads on gets on, whatever the others do.
     let received = 0;
     for await (const data of streams[150] as (typeof streams)[number]) {
@@ -144,8 +144,8 @@ describe("a client that stops reading", () => {
     }
     for (const [i, stream] of streams.entries()) stream.close([8, 0, 2][i % 3]);
     connection.close();
-    await quiet(server.calls, () => outstanding.bytes);
-    expect(outstanding.bytes).toBe(0);
+    await quiet(server.calls, () => unsentBytes.bytes);
+    expect(unsentBytes.bytes).toBe(0);
   });
 });
 

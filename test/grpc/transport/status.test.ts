@@ -122,8 +122,8 @@ describe("a failure becomes a status", () => {
   });
 
   test("every reason given is one of the contract's", () => {
-    const edge = ["INTERNAL", "UNIMPLEMENTED"];
-    const given = [...table.map(([{ reason }]) => reason as string), ...edge];
+    const environment = ["INTERNAL", "UNIMPLEMENTED"];
+    const given = [...table.map(([{ reason }]) => reason as string), ...environment];
     expect(new Set(given).size).toBe(given.length);
     expect(Object.keys(ErrorReason)).toEqual(expect.arrayContaining(given));
   });

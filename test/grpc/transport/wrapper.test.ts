@@ -222,11 +222,11 @@ describe("a pipe's handler", () => {
   });
 
   test("ends when the server stops and the client has nothing more to say", async () => {
-    const { calls, edge } = await serving({ appendStream: echo });
+    const { calls, environment } = await serving({ appendStream: echo });
     const pipe = calls.pipe(appendStream);
     pipe.send({});
     await nextOf(pipe.answers);
-    edge.stopping.begin();
+    environment.stopping.begin();
     expect(await failedOf(nextOf(pipe.answers))).toMatchObject({ code: 14, reason: "STOPPING" });
   });
 });

@@ -74,9 +74,9 @@ describe("a checkpoint", () => {
     await save(log, "a", 3);
     for (const value of [
       Buffer.from("nonsense"),
-      storage.data.notes[0]?.value ?? Buffer.alloc(0),
+      storage.data.sideValues[0]?.value ?? Buffer.alloc(0),
     ]) {
-      storage.data.notes = [{ space: "checkpoint", name: "b", value }];
+      storage.data.sideValues = [{ space: "checkpoint", name: "b", value }];
       await expect(log.checkpoints.get("b")).rejects.toMatchObject({ reason: "CORRUPTION" });
       expect(await save(log, "b", 3)).toBe("CORRUPTION");
     }

@@ -70,7 +70,7 @@ describe("a group", () => {
     const created = Array.from({ length: 10 }, () => log.groups.create("g", settings, begin));
     const all = await Promise.all(created);
     expect(new Set(all.map(({ createdAt }) => createdAt)).size).toBe(1);
-    expect(storage.data.notes.filter(({ space }) => space === "group")).toHaveLength(1);
+    expect(storage.data.sideValues.filter(({ space }) => space === "group")).toHaveLength(1);
   });
 
   test.each([
@@ -134,7 +134,7 @@ describe("a group", () => {
     expect(await names()).toEqual(["f", "g-1", "é"]);
     for (const name of ["f", "g-1", "é"]) await log.groups.remove(name);
     await settled();
-    expect(storage.data.notes).toEqual([]);
+    expect(storage.data.sideValues).toEqual([]);
   });
 
   test("of a name that was deleted before knows nothing of that one", async () => {
@@ -160,18 +160,19 @@ describe("a group", () => {
     await settled();
     worker.nack(worker.held);
     await settled();
-    const parked = () => storage.data.notes.filter(({ space }) => space === "group-parked").length;
+    const parked = () =>
+      storage.data.sideValues.filter(({ space }) => space === "group-parked").length;
     expect(parked()).toBe(600);
     let commits = 0;
     storage.control.beforeCommit = () => (++commits > 2 ? new Promise(() => {}) : undefined);
     await log.groups.remove("g");
     await settled();
     expect(parked()).toBeGreaterThan(0);
-    const data = { ...storage.data, notes: [...storage.data.notes] };
+    const data = { ...storage.data, sideValues: [...storage.data.sideValues] };
     const next = openLog({ storage: createModelStorage({ data }) });
     expect(await reasonOf(next.log.groups.get("g"))).toBe("GROUP_NOT_FOUND");
     await settled();
-    expect(next.storage.data.notes).toEqual([]);
+    expect(next.storage.data.sideValues).toEqual([]);
   });
 });
 
@@ -410,10 +411,10 @@ describe("after a restart", () => {
     expect((await opened.log.groups.get("g")).position).toBe(1_500);
     await opened.log.stop();
     const again = restarted(opened);
-    let slabs = 0;
-    again.storage.control.beforeSlab = () => slabs++;
+    let batches = 0;
+    again.storage.control.beforeBatch = () => batches++;
     expect((await again.log.groups.get("g")).position).toBe(1_500);
-    expect(slabs).toBe(0);
+    expect(batches).toBe(0);
   });
 
   test("ten thousand keys with nothing settled between them are found again", async () => {
@@ -488,8 +489,10 @@ describe("a write that fails", () => {
 
   test("because notes are damaged ends the members with what it is", async () => {
     const { log, storage } = await groupOver("ab");
-    storage.data.notes = storage.data.notes.map((note) =>
-      note.space === "group-progress" ? { ...note, value: Buffer.from("bent") } : note,
+    storage.data.sideValues = storage.data.sideValues.map((sideValue) =>
+      sideValue.space === "group-progress"
+        ? { ...sideValue, value: Buffer.from("bent") }
+        : sideValue,
     );
     const again = openLog({ storage: createModelStorage({ data: storage.data }) });
     expect(await reasonOf(again.log.groups.join("g", { name: "", permits: 1 }))).toBe("CORRUPTION");
@@ -498,13 +501,13 @@ describe("a write that fails", () => {
 
   test("of the log itself ends the members, who may join again", async () => {
     const { log, storage } = await groupOver("ab");
-    storage.control.beforeSlab = () => {
+    storage.control.beforeBatch = () => {
       throw new Error("the disk cannot be read");
     };
     const worker = await Worker.join(log, "g", 10);
     await settled();
     expect(worker.error).toMatchObject({ reason: "RECOVERING" });
-    storage.control.beforeSlab = undefined;
+    storage.control.beforeBatch = undefined;
     const later = await Worker.join(log, "g", 10);
     expect(await later.news()).toEqual(["1", "2"]);
   });
@@ -678,7 +681,7 @@ describe("numbers", () => {
     worker.ack();
     await settled();
     expect(worker.settled).toHaveLength(2);
-    expect(storage.data.notes.filter(({ space }) => space === "group")).toHaveLength(151);
+    expect(storage.data.sideValues.filter(({ space }) => space === "group")).toHaveLength(151);
     expect(await log.groups.get("g77")).toMatchObject({ lagEvents: 2 });
   });
 });

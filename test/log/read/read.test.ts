@@ -3,10 +3,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { selects, type Selection } from "../../../src/domain/query.ts";
-import { sliceSlab, slabsOf } from "../../../src/log/read/cursor.ts";
+import { sliceBatch, batchesOf } from "../../../src/log/read/cursor.ts";
 import type { Bound, EventLog, ReadRequest } from "../../../src/log/event-log.ts";
 import { quantumBytes, ReadGate } from "../../../src/log/read/read-gate.ts";
-import type { Slab, Storage, StorageRead } from "../../../src/storage/storage.ts";
+import type { Batch, Storage, StorageRead } from "../../../src/storage/storage.ts";
 import {
   arbitraryEvent,
   arbitrarySelection,
@@ -112,7 +112,7 @@ describe("a read", () => {
     await appendAll(log, { stream: "a" }, { stream: "a" });
     const reading = log.read({ ...forwards, selection: streamA });
     await appendAll(log, { stream: "a" });
-    storage.control.beforeSlab = () => appendAll(log, { stream: "a" });
+    storage.control.beforeBatch = () => appendAll(log, { stream: "a" });
     const { positions, end } = await readAll(reading);
     expect(positions).toEqual([1, 2]);
     expect(end).toEqual({ head: 2, after: 2, eventCount: 2, streamVersion: 2 });
@@ -162,7 +162,7 @@ describe("a read", () => {
 
   test("throws what the engine throws", async () => {
     const { log, storage } = await openSix();
-    storage.control.beforeSlab = () => Promise.reject(new Error("unreadable"));
+    storage.control.beforeBatch = () => Promise.reject(new Error("unreadable"));
     await expect(readOf(log, {})).rejects.toThrow("unreadable");
   });
 });
@@ -196,7 +196,7 @@ describe("generated reads", () => {
         arbitraryRequest,
         fc.integer({ min: 1, max: 600 }),
         async (all, asked, bytes) => {
-          const storage = createModelStorage({ slabScanMax: 3 });
+          const storage = createModelStorage({ batchScanMax: 3 });
           const { log } = openLog({ storage, limits: { batchBytesMax: bytes } });
           for (const [i, events] of all.entries()) await commitEvents(storage, events, 1 + i * 2);
           const { positions, end } = await readAll(log.read(asked));
@@ -252,10 +252,10 @@ describe("a slab", () => {
       Buffer.concat(parts.flatMap((p) => p ?? []));
     const frames = [join(a, b), join(c), join(d, e)];
     const bytes = frames.reduce((sum, run) => sum + run.length, 0);
-    const slab: Slab = { frames, count: 5, bytes, through: 9 };
+    const batch: Batch = { frames, count: 5, bytes, through: 9 };
     for (let from = 0; from <= 5; from++) {
       for (let to = from; to <= 6; to++) {
-        const cut = sliceSlab(slab, from, to);
+        const cut = sliceBatch(batch, from, to);
         const expected = [1, 2, 3, 4, 5].slice(from, to);
         expect(positionsIn(cut)).toEqual(expected);
         expect(cut.count).toBe(expected.length);
@@ -318,10 +318,10 @@ describe("the read gate", () => {
       const counted: Storage = {
         ...storage,
         read: (read) => {
-          const slabs = storage.read(read)[Symbol.asyncIterator]();
+          const batches = storage.read(read)[Symbol.asyncIterator]();
           const next = () => {
             asked++;
-            return slabs.next();
+            return batches.next();
           };
           return { [Symbol.asyncIterator]: () => ({ next }) };
         },
@@ -332,13 +332,14 @@ describe("the read gate", () => {
         direction,
         positions,
         asOf: 6,
-        slabBytes: 64 * 1024,
+        batchBytes: 64 * 1024,
       };
       const source = { storage: counted, gate: new ReadGate() };
-      const reads = Array.from({ length: 5 }, () => slabsOf(source, view));
-      const slabs = reads.map((read) => read.next());
+      const reads = Array.from({ length: 5 }, () => batchesOf(source, view));
+      const batches = reads.map((read) => read.next());
       expect([asked, source.gate.waitingCount]).toEqual([4, 1]);
-      for (const slab of await Promise.all(slabs)) expect(slab.value).toMatchObject({ count: 3 });
+      for (const batch of await Promise.all(batches))
+        expect(batch.value).toMatchObject({ count: 3 });
       for (const read of reads) expect((await read.next()).done).toBe(true);
       expect(asked).toBe(5);
     },

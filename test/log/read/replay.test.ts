@@ -104,7 +104,7 @@ describe("replay", () => {
   test("ends with CANCELLED when its signal aborts", async () => {
     const { log, storage } = await openWith([json("1")]);
     const controller = new AbortController();
-    storage.control.beforeSlab = () => controller.abort();
+    storage.control.beforeBatch = () => controller.abort();
     await expect(log.replay({ stream: "a" }, controller.signal)).rejects.toMatchObject({
       failure: { reason: "CANCELLED" },
     });

@@ -179,8 +179,8 @@ describe("load", () => {
     const { log, storage } = await openFive({ limits: { batchBytesMax: 1 } });
     await log.saveSnapshot(newSnapshot({ version: 2 }));
     const loading = loaded(log);
-    storage.control.beforeSlab = async () => {
-      storage.control.beforeSlab = undefined;
+    storage.control.beforeBatch = async () => {
+      storage.control.beforeBatch = undefined;
       await appendAll(log, { stream: "a" });
       await log.saveSnapshot(newSnapshot({ version: 4 }));
     };

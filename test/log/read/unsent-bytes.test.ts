@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { selects } from "../../../src/domain/query.ts";
 import type { SubscribeRequest } from "../../../src/log/event-log.ts";
-import { Outstanding } from "../../../src/log/read/unsent-bytes.ts";
+import { UnsentBytes } from "../../../src/log/read/unsent-bytes.ts";
 import type { Storage, StorageRead } from "../../../src/storage/storage.ts";
 import {
   arbitraryEvent,
@@ -32,9 +32,9 @@ function counting(reads: Set<StorageRead>): (storage: Storage) => Storage {
 
 test("a subscriber that catches up and stands still keeps no read of the engine open", async () => {
   const reads = new Set<StorageRead>();
-  const outstanding = new Outstanding(1);
+  const unsentBytes = new UnsentBytes(1);
   const limits = { batchBytesMax: 64 };
-  const { log, storage } = openLog({ wrap: counting(reads), outstanding, limits });
+  const { log, storage } = openLog({ wrap: counting(reads), unsentBytes, limits });
   await commitEvents(
     storage,
     Array.from({ length: 50 }, () => newEvent({})),
@@ -44,12 +44,12 @@ test("a subscriber that catches up and stands still keeps no read of the engine 
   const messages = log.subscribe(subscribed, signal)[Symbol.asyncIterator]();
   await messages.next();
   expect(reads.size).toBe(1);
-  outstanding.given(1);
+  unsentBytes.given(1);
   for (let i = 0; i < 10; i++) {
     await messages.next();
     expect(reads.size).toBe(0);
   }
-  outstanding.taken(1);
+  unsentBytes.taken(1);
   await messages.next();
   expect(reads.size).toBe(1);
   await messages.return?.();
@@ -92,9 +92,9 @@ test("every matching event comes once and in order, however that changes", async
       fc.array(fc.boolean(), { minLength: 1, maxLength: 20 }),
       fc.integer({ min: 1, max: 400 }),
       async (events, selection, untaken, batchBytesMax) => {
-        const outstanding = new Outstanding(1);
+        const unsentBytes = new UnsentBytes(1);
         const limits = { batchBytesMax };
-        const { log, storage } = openLog({ storage: createModelStorage(), outstanding, limits });
+        const { log, storage } = openLog({ storage: createModelStorage(), unsentBytes, limits });
         await commitEvents(storage, events);
         const expected = events.flatMap((event, i) => (selects(selection, event) ? [i + 1] : []));
         const signal = new AbortController().signal;
@@ -105,7 +105,7 @@ test("every matching event comes once and in order, however that changes", async
           if (message.kind === "batch") found.push(...positionsIn(message.batch));
           if (message.kind === "caught-up") break;
           const isLarge = untaken[turn++ % untaken.length] === true;
-          if (isLarge !== outstanding.isLarge) outstanding[isLarge ? "given" : "taken"](1);
+          if (isLarge !== unsentBytes.isLarge) unsentBytes[isLarge ? "given" : "taken"](1);
         }
         expect(found).toEqual(expected);
       },

@@ -66,7 +66,7 @@ describe("catching up and live", () => {
   });
 
   test("a slab of progress alone is no second batch", async () => {
-    const { log } = openLog({ storage: createModelStorage({ slabScanMax: 1 }) });
+    const { log } = openLog({ storage: createModelStorage({ batchScanMax: 1 }) });
     const subscriber = new Subscriber(log, { selection: streamA });
     await subscriber.drain();
     await log.append(appendOf({ stream: "a" }, { stream: "b" }, { stream: "b" }));
@@ -187,18 +187,18 @@ describe("signs of life", () => {
   });
 
   test("a long scan that finds nothing says how far it is", async () => {
-    const { log, storage, timers } = openLog({ storage: createModelStorage({ slabScanMax: 2 }) });
+    const { log, storage, timers } = openLog({ storage: createModelStorage({ batchScanMax: 2 }) });
     await log.append(appendOf({}, {}, {}, {}, {}, {}));
-    storage.control.beforeSlab = () => timers.tick(60);
+    storage.control.beforeBatch = () => timers.tick(60);
     const subscriber = new Subscriber(log, { selection: streamA, checkpointIntervalMs: 100 });
     expect(await subscriber.drain()).toEqual(["checkpoint 4", "caught-up 6"]);
   });
 
   test("no sign of life goes ahead of a batch that waits for the one after it", async () => {
-    const { log, storage, timers } = openLog({ storage: createModelStorage({ slabScanMax: 1 }) });
+    const { log, storage, timers } = openLog({ storage: createModelStorage({ batchScanMax: 1 }) });
     const subscriber = new Subscriber(log, { selection: streamA, checkpointIntervalMs: 100 });
     await subscriber.drain();
-    storage.control.beforeSlab = () => timers.tick(60);
+    storage.control.beforeBatch = () => timers.tick(60);
     await log.append(appendOf(...["a", "b", "b", "b", "a"].map((stream) => ({ stream }))));
     const messages = await subscriber.drain();
     expect(messages).toEqual(["fell-behind 0", "1", "5", "caught-up 5"]);
@@ -223,7 +223,7 @@ describe("the end of a subscription", () => {
     await catchingUp.pull();
     const unread = new Subscriber(log);
     for (const { abort } of [waiting, catchingUp, unread]) abort.abort();
-    storage.control.beforeSlab = () => Promise.reject(new Error("read on"));
+    storage.control.beforeBatch = () => Promise.reject(new Error("read on"));
     for (const subscriber of [waiting, catchingUp, unread]) {
       await subscriber.pull();
       expect([subscriber.ended, subscriber.error]).toEqual([true, undefined]);
@@ -251,7 +251,7 @@ describe("the end of a subscription", () => {
   test("comes with what the engine throws", async () => {
     const { log, storage } = openLog();
     await appendAll(log, {});
-    storage.control.beforeSlab = () => Promise.reject(new Error("unreadable"));
+    storage.control.beforeBatch = () => Promise.reject(new Error("unreadable"));
     const subscriber = new Subscriber(log);
     await subscriber.drain();
     expect(subscriber.error).toMatchObject({ message: "unreadable" });
@@ -315,10 +315,10 @@ describe("generated interleavings", () => {
     const requests = fc.array(arbitraryRequest, { minLength: 1, maxLength: 3 });
     await fc.assert(
       fc.asyncProperty(fc.scheduler(), groups, requests, async (s, all, asked) => {
-        const storage = createModelStorage({ slabScanMax: 2 });
+        const storage = createModelStorage({ batchScanMax: 2 });
         const { log, timers } = openLog({ storage, limits: { commitEventsMax: 5 } });
         storage.control.beforeCommit = () => s.schedule(Promise.resolve(), "commit");
-        storage.control.beforeSlab = () => s.schedule(Promise.resolve(), "slab");
+        storage.control.beforeBatch = () => s.schedule(Promise.resolve(), "slab");
         const subscribers = asked.map((request) => new Subscriber(log, request));
         const pulls = subscribers.map(async (subscriber) => {
           while (!subscriber.ended) {

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import type { CommitEvent } from "../../../src/domain/event.ts";
 import type { Query, QueryItem, Selection } from "../../../src/domain/query.ts";
 import { recordsIn, scanPlace } from "../../../src/domain/record.ts";
-import type { Slab, Storage, StorageRead } from "../../../src/storage/storage.ts";
+import type { Batch, Storage, StorageRead } from "../../../src/storage/storage.ts";
 import { readRequest } from "../../support/events.ts";
 
 export interface OpenedEngine {
@@ -108,13 +108,13 @@ export function pick<T>(list: readonly T[], ...indexes: number[]): T[] {
   });
 }
 
-/** What is wrong with the slabs of a read, by the law of `Slab`. */
-function slabFaults(request: StorageRead, slabs: readonly Slab[]): string[] {
+/** What is wrong with the slabs of a read, by the law of `Batch`. */
+function batchFaults(request: StorageRead, batches: readonly Batch[]): string[] {
   const { first, last } = request.positions;
   const faults: string[] = [];
   const sign = request.direction === "forwards" ? 1 : -1;
   let reported = sign > 0 ? first - 1 : last + 1;
-  for (const [i, { frames, count, bytes, through }] of slabs.entries()) {
+  for (const [i, { frames, count, bytes, through }] of batches.entries()) {
     const fault = (words: string) => faults.push(`slab ${i} (through ${through}): ${words}`);
     const positions = frames.flatMap((run) =>
       [...recordsIn(run)].map((record) => scanPlace(record).position),
@@ -128,32 +128,32 @@ function slabFaults(request: StorageRead, slabs: readonly Slab[]): string[] {
     if ((through - reported) * sign <= 0) fault(`no progress after ${reported}`);
     if (through < first || through > last) fault(`outside of ${first} to ${last}`);
     if (count !== positions.length) fault(`count ${count} for ${positions.length} records`);
-    if (count > (request.slabEvents ?? Infinity)) fault(`${count} events`);
+    if (count > (request.batchEvents ?? Infinity)) fault(`${count} events`);
     if (bytes !== frames.reduce((sum, run) => sum + run.length, 0)) fault(`bytes ${bytes}`);
     reported = through;
   }
   return faults;
 }
 
-export async function readSlabs(storage: Storage, request: StorageRead): Promise<Slab[]> {
-  const slabs: Slab[] = [];
-  for await (const slab of storage.read(request)) slabs.push(slab);
-  expect(slabFaults(request, slabs)).toEqual([]);
-  return slabs;
+export async function readBatches(storage: Storage, request: StorageRead): Promise<Batch[]> {
+  const batches: Batch[] = [];
+  for await (const batch of storage.read(request)) batches.push(batch);
+  expect(batchFaults(request, batches)).toEqual([]);
+  return batches;
 }
 
 /** A read as one run of frames, whatever its slabs; the law of slabs checked. */
 export async function readBytes(storage: Storage, request: StorageRead): Promise<Buffer> {
-  const slabs = await readSlabs(storage, request);
-  return Buffer.concat(slabs.flatMap((slab) => slab.frames));
+  const batches = await readBatches(storage, request);
+  return Buffer.concat(batches.flatMap((batch) => batch.frames));
 }
 
 /** Cuts that meet every kind of edge: one event a slab, a few, a few bytes, everything at once. */
 const cuts = [
-  { slabBytes: 1 << 20 },
-  { slabBytes: 1, slabEvents: 1 },
-  { slabBytes: 300 },
-  { slabBytes: 1 << 20, slabEvents: 3 },
+  { batchBytes: 1 << 20 },
+  { batchBytes: 1, batchEvents: 1 },
+  { batchBytes: 300 },
+  { batchBytes: 1 << 20, batchEvents: 3 },
 ] as const;
 
 /** Fails unless the read gives exactly these events, byte for byte, in both directions. */

@@ -8,7 +8,7 @@ import { cold, reclaimed, warm, type OpenEngine } from "./checks.ts";
 import { lifetimeLaw } from "./lifetime.ts";
 import { lifecycleLaw } from "./lifecycle.ts";
 import { listingLaw } from "./listing.ts";
-import { notesLaw } from "./side-values.ts";
+import { sideValuesLaw } from "./side-values.ts";
 import { queryLaw } from "./query.ts";
 import { readLaw } from "./read.ts";
 import { snapshotLaw } from "./snapshots.ts";
@@ -33,7 +33,7 @@ export function storageSuite(name: string, open: OpenEngine, options: SuiteOptio
       queryLaw(settled);
       listingLaw(settled);
       lifecycleLaw(settled);
-      notesLaw(settled);
+      sideValuesLaw(settled);
     });
     describe("what was stored, after its space was reclaimed", () => {
       factsLaw(reclaimed(open));

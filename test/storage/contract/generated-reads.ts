@@ -6,13 +6,16 @@ import type { Range, Storage, StorageRead } from "../../../src/storage/storage.t
 import { arbitrarySelection } from "../../support/events.ts";
 import { expectBytes, readBytes } from "./checks.ts";
 
-export type ReadPlan = Pick<StorageRead, "selection" | "direction" | "slabBytes" | "slabEvents"> & {
+export type ReadPlan = Pick<
+  StorageRead,
+  "selection" | "direction" | "batchBytes" | "batchEvents"
+> & {
   readonly positions: Range;
   readonly versions: Range | undefined;
   /** As of the head so many commits ago; undefined: as of none. */
   readonly commitsAgo: number | undefined;
   readonly withRemoved: boolean;
-  readonly withStubs: boolean;
+  readonly withRemovedRecords: boolean;
 };
 
 export interface Compared {
@@ -29,14 +32,14 @@ export async function compareReads(
   { engine, model, heads, reclaimed }: Compared,
   plans: readonly ReadPlan[],
 ): Promise<void> {
-  const reads = plans.map(async ({ versions, slabEvents, commitsAgo = -1, ...plan }) => {
+  const reads = plans.map(async ({ versions, batchEvents, commitsAgo = -1, ...plan }) => {
     const { first, last } = plan.positions;
     const asOf = heads.at(Math.max(-heads.length, -1 - Math.max(0, commitsAgo))) ?? 0;
     const request: StorageRead = {
       ...plan,
       positions: { first: Math.max(1, first), last: Math.min(last, asOf) },
       ...(commitsAgo >= 0 && { asOf }),
-      ...(slabEvents !== undefined && { slabEvents }),
+      ...(batchEvents !== undefined && { batchEvents }),
       ...(versions !== undefined && plan.selection.kind === "stream" && { versions }),
     };
     const [found, expected] = await Promise.all([
@@ -49,16 +52,18 @@ export async function compareReads(
     ]);
     const what = JSON.stringify(request);
     if (found === undefined) return;
-    const isBare = request.withStubs === true || (reclaimed && request.withRemoved === true);
+    const isBare =
+      request.withRemovedRecords === true || (reclaimed && request.withRemoved === true);
     if (!isBare) return expectBytes(found, expected, what);
-    if (request.withRemoved !== true) expect(stubsIn(found), what).toEqual(stubsIn(expected));
+    if (request.withRemoved !== true)
+      expect(removedRecordsIn(found), what).toEqual(removedRecordsIn(expected));
     expect(placesIn(found), what).toEqual(placesIn(expected));
   });
   await Promise.all(reads);
 }
 
 /** Which of the events are told to be removed. */
-function stubsIn(frames: Uint8Array): number[] {
+function removedRecordsIn(frames: Uint8Array): number[] {
   return [...recordsIn(frames)]
     .map((record) => decodeRecord(record))
     .filter(({ removed }) => removed !== undefined)
@@ -78,11 +83,11 @@ export function everything(direction: StorageRead["direction"]): ReadPlan {
     selection: { kind: "all" },
     direction,
     positions,
-    slabBytes: 4_096,
+    batchBytes: 4_096,
     versions: undefined,
     commitsAgo: undefined,
     withRemoved: false,
-    withStubs: false,
+    withRemovedRecords: false,
   };
 }
 
@@ -98,11 +103,11 @@ const arbitraryRead: fc.Arbitrary<ReadPlan> = fc.record(
     direction: fc.constantFrom("forwards", "backwards"),
     positions: arbitraryRange(300),
     versions: fc.option(arbitraryRange(8), { nil: undefined }),
-    slabBytes: fc.constantFrom(1, 200, 3_000, 20_000, 1_000_000),
-    slabEvents: fc.integer({ min: 1, max: 30 }),
+    batchBytes: fc.constantFrom(1, 200, 3_000, 20_000, 1_000_000),
+    batchEvents: fc.integer({ min: 1, max: 30 }),
     commitsAgo: fc.option(fc.nat({ max: 4 }), { nil: undefined }),
     withRemoved: fc.nat({ max: 9 }).map((nine) => nine === 9),
-    withStubs: fc.nat({ max: 9 }).map((nine) => nine === 9),
+    withRemovedRecords: fc.nat({ max: 9 }).map((nine) => nine === 9),
   },
   {
     requiredKeys: [
@@ -110,10 +115,10 @@ const arbitraryRead: fc.Arbitrary<ReadPlan> = fc.record(
       "direction",
       "positions",
       "versions",
-      "slabBytes",
+      "batchBytes",
       "commitsAgo",
       "withRemoved",
-      "withStubs",
+      "withRemovedRecords",
     ],
   },
 );

@@ -7,7 +7,7 @@ import { matches } from "../../../src/domain/query.ts";
 import { contentOf } from "../../../src/domain/content.ts";
 import { scanRecord, storedEvent } from "../../../src/domain/record.ts";
 import { writeVarint } from "../../../src/domain/wire.ts";
-import type { Commit, NoteChange, Storage } from "../../../src/storage/storage.ts";
+import type { Commit, SideValueChange, Storage } from "../../../src/storage/storage.ts";
 import {
   arbitraryCondition,
   arbitraryName,
@@ -23,7 +23,7 @@ import { createModelStorage, type ModelStorage } from "../../support/model-stora
 import { compareReads, arbitraryReads, everything, type ReadPlan } from "./generated-reads.ts";
 import { expectBytes, type OpenedEngine, type OpenEngine } from "./checks.ts";
 import { arbitraryLifecycleStep, eventsOf, type LifecycleStep } from "./lifecycle-steps.ts";
-import { change, noteSpaces, notesIn } from "./side-values.ts";
+import { change, sideValueSpaces, sideValuesIn } from "./side-values.ts";
 import { expectSnapshots, snapshot } from "./snapshots.ts";
 
 type Step =
@@ -33,7 +33,7 @@ type Step =
       /** How many times over: large commits meet the engine's cuts. */
       readonly copies: number;
       readonly micros: number;
-      readonly notes: readonly NoteChange[];
+      readonly sideValues: readonly SideValueChange[];
       /** Read while the commit runs. */
       readonly reads: readonly ReadPlan[];
     }
@@ -58,7 +58,7 @@ type Step =
       readonly of: string | undefined;
       readonly version: number;
     }
-  | { readonly kind: "notes"; readonly notes: readonly NoteChange[] }
+  | { readonly kind: "side-values"; readonly sideValues: readonly SideValueChange[] }
   | LifecycleStep
   | { readonly kind: "clock"; readonly now: number }
   | { readonly kind: "restart" }
@@ -97,7 +97,7 @@ export function generatedLaw(open: OpenEngine, runs: number): void {
         };
         try {
           for (const step of steps) await takeStep(pair, step);
-          await compareNotes(pair);
+          await compareSideValues(pair);
           await compareReads(pair, [everything("forwards"), everything("backwards")]);
           expect((await opened.findings?.()) ?? []).toEqual([]);
         } finally {
@@ -120,7 +120,7 @@ async function takeStep(pair: Pair, step: Step): Promise<void> {
         sketches: [step.sketch],
         copies: 1,
         micros: 1,
-        notes: [],
+        sideValues: [],
         reads: [],
       });
       expect(await engine.commit(late)).toBe("stale");
@@ -159,12 +159,12 @@ async function takeStep(pair: Pair, step: Step): Promise<void> {
       const page = step.of === undefined ? place : { ...place, kind: step.of };
       return expectSnapshots(engine, page, await model.snapshots.list(page));
     }
-    case "notes": {
-      const commit = { ...(await composeCommit(engine, [])), notes: step.notes };
+    case "side-values": {
+      const commit = { ...(await composeCommit(engine, [])), sideValues: step.sideValues };
       expect(await engine.commit(commit)).toBe("committed");
       expect(await model.commit(commit)).toBe("committed");
       expect(engine.head()).toEqual(model.head());
-      return compareNotes(pair);
+      return compareSideValues(pair);
     }
     case "lifecycle": {
       // As the domain has it: never before the clock, nor before what is recorded.
@@ -192,8 +192,8 @@ async function commitBoth(
   const sketches = Array.from({ length: step.copies }, () => step.sketches).flat();
   const events = sketches.map((sketch) => newEvent(sketch));
   const recordedAt = pair.model.head().recordedAt + step.micros;
-  const { notes, reads } = step;
-  const commit = { ...(await composeCommit(pair.engine, events, recordedAt)), notes };
+  const { sideValues, reads } = step;
+  const commit = { ...(await composeCommit(pair.engine, events, recordedAt)), sideValues };
   return commitEventsToBoth(pair, commit, reads);
 }
 
@@ -249,9 +249,9 @@ function frameOf(record: Uint8Array): Uint8Array {
   return frame.subarray(0, start + record.length);
 }
 
-async function compareNotes({ engine, model }: Pair): Promise<void> {
-  for (const space of noteSpaces) {
-    expect(await notesIn(engine, space)).toEqual(await notesIn(model, space));
+async function compareSideValues({ engine, model }: Pair): Promise<void> {
+  for (const space of sideValueSpaces) {
+    expect(await sideValuesIn(engine, space)).toEqual(await sideValuesIn(model, space));
   }
 }
 
@@ -313,10 +313,10 @@ const arbitrarySnapshotStep = fc.record({
   version: fc.nat({ max: 3 }),
 });
 
-const arbitraryNotes: fc.Arbitrary<NoteChange[]> = fc.uniqueArray(
+const arbitrarySideValues: fc.Arbitrary<SideValueChange[]> = fc.uniqueArray(
   fc
     .tuple(
-      fc.constantFrom(...noteSpaces),
+      fc.constantFrom(...sideValueSpaces),
       fc.constantFrom("a", "a-", "a/1", "😀", "\uffee"),
       fc.option(fc.string({ maxLength: 3 }), { nil: undefined }),
     )
@@ -332,7 +332,7 @@ const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
       sketches: fc.array(arbitrarySizedSketch, { minLength: 1, maxLength: 6 }),
       copies: fc.oneof({ weight: 4, arbitrary: fc.constant(1) }, fc.integer({ min: 2, max: 40 })),
       micros: fc.nat({ max: 3 }),
-      notes: fc.oneof({ weight: 2, arbitrary: fc.constant([]) }, arbitraryNotes),
+      sideValues: fc.oneof({ weight: 2, arbitrary: fc.constant([]) }, arbitrarySideValues),
       reads: arbitraryReads,
     }),
   },
@@ -364,8 +364,8 @@ const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 3,
     arbitrary: fc.record({
-      kind: fc.constant("notes"),
-      notes: arbitraryNotes.filter(({ length }) => length > 0),
+      kind: fc.constant("side-values"),
+      sideValues: arbitrarySideValues.filter(({ length }) => length > 0),
     }),
   },
   { weight: 4, arbitrary: arbitraryLifecycleStep },

@@ -135,7 +135,7 @@ export function lifecycleLaw(open: OpenLaw): void {
           selection,
           direction,
           asOf,
-          slabEvents: 1,
+          batchEvents: 1,
         }));
         const begun = await Promise.all(reads.map((read) => beginRead(storage, read)));
         await removeMore(storage);
@@ -158,7 +158,7 @@ export function lifecycleLaw(open: OpenLaw): void {
       async (fresh, engine) => {
         const all = await fill(fresh, 10, 2);
         const storage = await engine.settle();
-        const reads = selections.map((selection) => ({ selection, direction, slabEvents: 1 }));
+        const reads = selections.map((selection) => ({ selection, direction, batchEvents: 1 }));
         const begun = await Promise.all(reads.map((read) => beginRead(storage, read)));
         await removeMore(storage);
         for (const [i, finish] of begun.entries()) {
@@ -250,7 +250,7 @@ async function expectLeft(
   for (const direction of ["forwards", "backwards"] as const) {
     for (const stream of [undefined, "a", "b"]) {
       const selection = stream === undefined ? ({ kind: "all" } as const) : selectStream(stream);
-      const read = { withStubs: true, asOf: head, selection, direction, slabEvents: 7 };
+      const read = { withRemovedRecords: true, asOf: head, selection, direction, batchEvents: 7 };
       const records = await recordsOf(storage, read);
       if (direction === "backwards") records.reverse();
       const own = all.filter((event) => stream === undefined || event.stream === stream);
@@ -339,10 +339,10 @@ async function beginRead(
   storage: Storage,
   parts: Partial<StorageRead>,
 ): Promise<() => Promise<number[]>> {
-  const slabs = storage.read(readRequest(storage, parts))[Symbol.asyncIterator]();
+  const batches = storage.read(readRequest(storage, parts))[Symbol.asyncIterator]();
   const positions: number[] = [];
   const take = async (): Promise<boolean> => {
-    const next = await slabs.next();
+    const next = await batches.next();
     if (next.done === true) return false;
     for (const frames of next.value.frames) {
       for (const record of recordsIn(frames)) positions.push(scanPlace(record).position);

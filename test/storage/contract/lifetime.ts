@@ -2,7 +2,7 @@
 import { expect } from "vitest";
 import { selects, type Selection } from "../../../src/domain/query.ts";
 import type { CommitEvent } from "../../../src/domain/event.ts";
-import type { Slab, Storage } from "../../../src/storage/storage.ts";
+import type { Batch, Storage } from "../../../src/storage/storage.ts";
 import {
   commitEvents,
   composeCommit,
@@ -20,7 +20,7 @@ import {
   selectStream,
   type OpenEngine,
 } from "./checks.ts";
-import { change, commitNotes, notesIn } from "./side-values.ts";
+import { change, commitSideValues, sideValuesIn } from "./side-values.ts";
 import { expectSnapshots, snapshot } from "./snapshots.ts";
 
 export function lifetimeLaw(open: OpenEngine): void {
@@ -46,8 +46,8 @@ export function lifetimeLaw(open: OpenEngine): void {
       () => storage.snapshots.save(snapshot("a", "", 1)),
       () => storage.snapshots.list({ ...place, limit: 1 }),
       () => storage.snapshots.remove(place),
-      () => storage.notes.get("group", ["a"]),
-      () => storage.notes.list({ space: "group", prefix: "", after: "", limit: 1 }),
+      () => storage.sideValues.get("group", ["a"]),
+      () => storage.sideValues.list({ space: "group", prefix: "", after: "", limit: 1 }),
     ];
     for (const call of calls) {
       await expect(call(), call.toString()).rejects.toThrow(Error);
@@ -85,7 +85,7 @@ export function lifetimeLaw(open: OpenEngine): void {
         selectQuery({ streams: ["a"] }),
       ] as const;
       const reads = selections.map((selection) =>
-        storage.read(readRequest(storage, { selection, slabEvents: 10 }))[Symbol.asyncIterator](),
+        storage.read(readRequest(storage, { selection, batchEvents: 10 }))[Symbol.asyncIterator](),
       );
       const begun: number[] = [];
       for (const read of reads) {
@@ -94,9 +94,9 @@ export function lifetimeLaw(open: OpenEngine): void {
       }
       await storage.close();
       for (const [i, read] of reads.entries()) {
-        const rest: Slab[] = [];
+        const rest: Batch[] = [];
         const finished = await drain(read, rest);
-        const count = rest.reduce((sum, slab) => sum + slab.count, 0);
+        const count = rest.reduce((sum, batch) => sum + batch.count, 0);
         if (finished) expect(count).toBe(commit.events.length - (begun[i] ?? 0));
       }
     },
@@ -130,7 +130,7 @@ export function lifetimeLaw(open: OpenEngine): void {
           return snapshot("a", "k", version, `${version}`);
         });
         await expectSnapshots(now, { stream: "a" }, kept);
-        expect(await notesIn(now, "group")).toEqual([["a", `${round}`]]);
+        expect(await sideValuesIn(now, "group")).toEqual([["a", `${round}`]]);
       }
     },
   );
@@ -165,7 +165,7 @@ async function addRound(storage: Storage, round: number): Promise<CommitEvent[]>
   }
   await storage.snapshots.save(snapshot("a", "k", round, "replaced below"));
   await storage.snapshots.save(snapshot("a", "k", round, `${round}`));
-  await commitNotes(storage, [change("group", "a", `${round}`)]);
+  await commitSideValues(storage, [change("group", "a", `${round}`)]);
   return events;
 }
 
@@ -198,7 +198,7 @@ async function expectEverything(storage: Storage, events: readonly CommitEvent[]
 }
 
 /** Whether the read came to its end; false where it failed. */
-async function drain(read: AsyncIterator<Slab>, into: Slab[]): Promise<boolean> {
+async function drain(read: AsyncIterator<Batch>, into: Batch[]): Promise<boolean> {
   try {
     while (true) {
       const { done, value } = await read.next();

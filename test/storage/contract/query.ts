@@ -108,20 +108,25 @@ export function queryLaw(open: OpenLaw): void {
 
   lawTest(open, "generated queries read exactly what matches them", async (_, engine) => {
     const [storage, events] = await fill(engine);
-    const edge = fc.integer({ min: 1, max: events.length });
-    const property = fc.asyncProperty(arbitraryQuery, edge, edge, async (query, first, last) => {
-      const selection = { kind: "query", query } as const;
-      const expected = events
-        .slice(first - 1, Math.max(first - 1, last))
-        .filter((event) => selects(selection, event));
-      await expectRead(storage, { selection, positions: { first, last } }, expected);
-      const conditions = [{ query, after: first - 1 }];
-      const { matches } = await storage.facts({ streams: [], ids: [], conditions });
-      const matching = events.slice(first - 1).filter((event) => selects(selection, event));
-      const positions = matching.map(({ position }) => position);
-      if (positions.length === 0) expect(matches).toEqual([0]);
-      else expect(positions).toContain(matches[0]);
-    });
+    const environment = fc.integer({ min: 1, max: events.length });
+    const property = fc.asyncProperty(
+      arbitraryQuery,
+      environment,
+      environment,
+      async (query, first, last) => {
+        const selection = { kind: "query", query } as const;
+        const expected = events
+          .slice(first - 1, Math.max(first - 1, last))
+          .filter((event) => selects(selection, event));
+        await expectRead(storage, { selection, positions: { first, last } }, expected);
+        const conditions = [{ query, after: first - 1 }];
+        const { matches } = await storage.facts({ streams: [], ids: [], conditions });
+        const matching = events.slice(first - 1).filter((event) => selects(selection, event));
+        const positions = matching.map(({ position }) => position);
+        if (positions.length === 0) expect(matches).toEqual([0]);
+        else expect(positions).toContain(matches[0]);
+      },
+    );
     await fc.assert(property, { numRuns: 60 });
   });
 }

@@ -3,7 +3,7 @@
 import { expect } from "vitest";
 import { positionMax } from "../../../src/domain/limits.ts";
 import type { CommitEvent } from "../../../src/domain/event.ts";
-import type { Slab, Storage, StorageRead } from "../../../src/storage/storage.ts";
+import type { Batch, Storage, StorageRead } from "../../../src/storage/storage.ts";
 import { commitEvents, newEvent, newEvents, readRequest } from "../../support/events.ts";
 import {
   expectBytes,
@@ -11,7 +11,7 @@ import {
   lawTest,
   pick,
   readBytes,
-  readSlabs,
+  readBatches,
   sameBytes,
   selectQuery,
   selectStream,
@@ -84,13 +84,13 @@ export function readLaw(open: OpenLaw): void {
       for (const direction of ["forwards", "backwards"] as const) {
         const positions = { first: 1, last: positionMax };
         const request = readRequest(storage, { selection, direction, positions });
-        const slabs = await readSlabs(storage, request);
-        for (const { through } of slabs) expect(through).toBeLessThanOrEqual(events.length);
+        const batches = await readBatches(storage, request);
+        for (const { through } of batches) expect(through).toBeLessThanOrEqual(events.length);
         const expected = await readBytes(storage, {
           ...request,
           positions: { first: 1, last: 60 },
         });
-        expectBytes(Buffer.concat(slabs.flatMap((slab) => slab.frames)), expected, direction);
+        expectBytes(Buffer.concat(batches.flatMap((batch) => batch.frames)), expected, direction);
       }
     }
   });
@@ -235,16 +235,19 @@ export function readLaw(open: OpenLaw): void {
       const storage = await engine.settle();
       const chunkBytesMax = 65_536;
       for (const selection of [{ kind: "all" }, selectStream("a"), selectQuery({})] as const) {
-        for (const slabBytes of [1, 4_096, 65_536]) {
-          const slabs = await readSlabs(storage, readRequest(storage, { selection, slabBytes }));
-          const largest = Math.max(...slabs.map((slab) => slab.bytes));
-          expect(largest).toBeLessThanOrEqual(slabBytes + chunkBytesMax);
-          expect(slabs.reduce((sum, slab) => sum + slab.count, 0)).toBe(commit.events.length);
+        for (const batchBytes of [1, 4_096, 65_536]) {
+          const batches = await readBatches(
+            storage,
+            readRequest(storage, { selection, batchBytes }),
+          );
+          const largest = Math.max(...batches.map((batch) => batch.bytes));
+          expect(largest).toBeLessThanOrEqual(batchBytes + chunkBytesMax);
+          expect(batches.reduce((sum, batch) => sum + batch.count, 0)).toBe(commit.events.length);
         }
-        for (const slabEvents of [1, 7, 100]) {
-          const parts = { selection, slabEvents, positions: pair(101, 900) };
-          const slabs = await readSlabs(storage, readRequest(storage, parts));
-          expect(slabs.reduce((sum, slab) => sum + slab.count, 0)).toBe(800);
+        for (const batchEvents of [1, 7, 100]) {
+          const parts = { selection, batchEvents, positions: pair(101, 900) };
+          const batches = await readBatches(storage, readRequest(storage, parts));
+          expect(batches.reduce((sum, batch) => sum + batch.count, 0)).toBe(800);
         }
       }
     },
@@ -256,9 +259,9 @@ export function readLaw(open: OpenLaw): void {
     parts.push({ selection: selectQuery({ streamPrefixes: ["a"] }) });
     for (const part of parts) {
       for (const direction of ["forwards", "backwards"] as const) {
-        const request = readRequest(storage, { ...part, direction, slabBytes: 1, slabEvents: 1 });
-        for await (const slab of storage.read(request)) {
-          expect(slab.count).toBeLessThanOrEqual(1);
+        const request = readRequest(storage, { ...part, direction, batchBytes: 1, batchEvents: 1 });
+        for await (const batch of storage.read(request)) {
+          expect(batch.count).toBeLessThanOrEqual(1);
           break;
         }
         const unread = storage.read(request)[Symbol.asyncIterator]();
@@ -282,17 +285,17 @@ export function readLaw(open: OpenLaw): void {
       for (const selection of selections) {
         for (const direction of ["forwards", "backwards"] as const) {
           const positions = pair(1, events.length);
-          const request = readRequest(storage, { selection, direction, positions, slabEvents: 5 });
+          const request = readRequest(storage, { selection, direction, positions, batchEvents: 5 });
           const expected = await readBytes(storage, request);
-          const slabs: Slab[] = [];
-          for await (const slab of storage.read(request)) {
-            slabs.push(slab);
+          const batches: Batch[] = [];
+          for await (const batch of storage.read(request)) {
+            batches.push(batch);
             await commitEvents(
               storage,
               newEvents(4, (i) => ({ stream: i < 2 ? "a" : "b" })),
             );
           }
-          const frames = Buffer.concat(slabs.flatMap((slab) => slab.frames));
+          const frames = Buffer.concat(batches.flatMap((batch) => batch.frames));
           expectBytes(frames, expected, `${selection.kind} ${direction}`);
         }
       }
@@ -301,15 +304,18 @@ export function readLaw(open: OpenLaw): void {
 
   lawTest(open, "bytes that were handed out stay as they are", async (_, engine) => {
     const [storage] = await fill(engine);
-    const kept = await readSlabs(storage, readRequest(storage, { slabBytes: 2_000 }));
-    const runs = kept.flatMap((slab) => slab.frames);
+    const kept = await readBatches(storage, readRequest(storage, { batchBytes: 2_000 }));
+    const runs = kept.flatMap((batch) => batch.frames);
     const copies = runs.map((frames) => Buffer.from(frames));
     for (let round = 0; round < 5; round++) {
       await commitEvents(
         storage,
         newEvents(50, () => ({ stream: "a", data: "y".repeat(500) })),
       );
-      await readSlabs(storage, readRequest(storage, { slabBytes: 2_000, direction: "backwards" }));
+      await readBatches(
+        storage,
+        readRequest(storage, { batchBytes: 2_000, direction: "backwards" }),
+      );
     }
     expect(runs.every((frames, i) => sameBytes(frames, copies[i] ?? Buffer.alloc(0)))).toBe(true);
   });
@@ -319,7 +325,7 @@ export function readLaw(open: OpenLaw): void {
     const reads = events.map(async (event, i) => {
       const direction = i % 2 === 0 ? "forwards" : "backwards";
       const positions = { first: event.position, last: events.length };
-      const request = readRequest(storage, { positions, direction, slabEvents: 1 + (i % 7) });
+      const request = readRequest(storage, { positions, direction, batchEvents: 1 + (i % 7) });
       const own = events.slice(i);
       if (direction === "backwards") own.reverse();
       const frames = Buffer.concat(own.map(({ frame }) => frame));

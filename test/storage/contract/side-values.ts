@@ -1,56 +1,65 @@
-// Notes: one value under a name, all or nothing with the events they come with, listed by name.
+// SideValues: one value under a name, all or nothing with the events they come with, listed by name.
 import { expect } from "vitest";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { Note, NoteChange, NoteSpace, Storage } from "../../../src/storage/storage.ts";
+import type {
+  SideValue,
+  SideValueChange,
+  SideValueSpace,
+  Storage,
+} from "../../../src/storage/storage.ts";
 import { commitEvents, composeCommit, newEvent, newEvents } from "../../support/events.ts";
 import { compareUtf8 } from "../../support/model-beside.ts";
 import { lawTest, type LawEngine, type OpenLaw } from "./checks.ts";
 
-export const noteSpaces = [
+export const sideValueSpaces = [
   "checkpoint",
   "group",
   "group-progress",
   "group-parked",
   "group-gone",
-] as const satisfies readonly NoteSpace[];
+] as const satisfies readonly SideValueSpace[];
 
 /** A note's value from a text; undefined deletes it. */
-export function change(space: NoteSpace, name: string, text: string | undefined): NoteChange {
+export function change(
+  space: SideValueSpace,
+  name: string,
+  text: string | undefined,
+): SideValueChange {
   return { space, name, value: text === undefined ? undefined : Buffer.from(text) };
 }
 
 /** Commits notes at the head, with events or without. */
-export async function commitNotes(
+export async function commitSideValues(
   storage: Storage,
-  notes: readonly NoteChange[],
+  sideValues: readonly SideValueChange[],
   eventCount = 0,
 ): Promise<void> {
   const events = newEvents(eventCount, () => ({ stream: "a" }));
   const commit = await composeCommit(storage, events);
-  expect(await storage.commit({ ...commit, notes })).toBe("committed");
+  expect(await storage.commit({ ...commit, sideValues })).toBe("committed");
 }
 
 /** Every note of a space as texts, in its order, gathered in pages of `limit`. */
-export async function notesIn(
+export async function sideValuesIn(
   storage: Storage,
-  space: NoteSpace,
+  space: SideValueSpace,
   { prefix = "", after = "", limit = 7 } = {},
 ): Promise<[name: string, text: string][]> {
-  const found: Note[] = [];
+  const found: SideValue[] = [];
   let last = after;
   for (;;) {
-    const page = await storage.notes.list({ space, prefix, after: last, limit });
+    const page = await storage.sideValues.list({ space, prefix, after: last, limit });
     expect(page.length).toBeLessThanOrEqual(limit);
     found.push(...page);
     if (page.length < limit) break;
     last = page.at(-1)?.name ?? "";
   }
-  expect(found.every((note) => note.space === space)).toBe(true);
+  expect(found.every((sideValue) => sideValue.space === space)).toBe(true);
   return found.map(({ name, value }) => [name, Buffer.from(value).toString()]);
 }
 
-async function textOf(storage: Storage, space: NoteSpace, name: string) {
-  const value = (await storage.notes.get(space, [name])).get(name);
+async function textOf(storage: Storage, space: SideValueSpace, name: string) {
+  const value = (await storage.sideValues.get(space, [name])).get(name);
   return value === undefined ? undefined : Buffer.from(value).toString();
 }
 
@@ -69,48 +78,51 @@ const names = [
   "b".repeat(500),
 ];
 
-export function notesLaw(open: OpenLaw): void {
+export function sideValuesLaw(open: OpenLaw): void {
   lawTest(open, "a store without notes gets and lists none", async (storage) => {
-    for (const space of noteSpaces) {
-      expect(await storage.notes.get(space, ["a", "b"])).toEqual(new Map());
-      expect(await notesIn(storage, space)).toEqual([]);
+    for (const space of sideValueSpaces) {
+      expect(await storage.sideValues.get(space, ["a", "b"])).toEqual(new Map());
+      expect(await sideValuesIn(storage, space)).toEqual([]);
     }
-    expect(await storage.notes.get("group", [])).toEqual(new Map());
+    expect(await storage.sideValues.get("group", [])).toEqual(new Map());
   });
 
   lawTest(open, "the last value counts, and a deleted note is gone", async (fresh, engine) => {
     for (const text of ["first", "second", "", "x".repeat(200_000), "last"]) {
-      await commitNotes(fresh, [change("checkpoint", "a", text), change("group", "a", `${text}!`)]);
+      await commitSideValues(fresh, [
+        change("checkpoint", "a", text),
+        change("group", "a", `${text}!`),
+      ]);
       expect(await textOf(fresh, "checkpoint", "a")).toBe(text);
       expect(await textOf(fresh, "group", "a")).toBe(`${text}!`);
     }
-    await commitNotes(fresh, [change("checkpoint", "a", undefined)]);
-    await commitNotes(fresh, [change("checkpoint", "never", undefined)]);
+    await commitSideValues(fresh, [change("checkpoint", "a", undefined)]);
+    await commitSideValues(fresh, [change("checkpoint", "never", undefined)]);
     expect(await textOf(fresh, "checkpoint", "a")).toBeUndefined();
     const storage = await engine.settle();
-    expect(await notesIn(storage, "checkpoint")).toEqual([]);
-    expect(await notesIn(storage, "group")).toEqual([["a", "last!"]]);
-    await commitNotes(storage, [change("checkpoint", "a", "again")]);
-    expect(await notesIn(storage, "checkpoint")).toEqual([["a", "again"]]);
+    expect(await sideValuesIn(storage, "checkpoint")).toEqual([]);
+    expect(await sideValuesIn(storage, "group")).toEqual([["a", "last!"]]);
+    await commitSideValues(storage, [change("checkpoint", "a", "again")]);
+    expect(await sideValuesIn(storage, "checkpoint")).toEqual([["a", "again"]]);
   });
 
   lawTest(open, "names come in the order of their UTF-8 bytes, page by page", async (_, engine) => {
     const storage = await fill(engine);
     const sorted = names.toSorted(compareUtf8);
-    for (const space of noteSpaces) {
+    for (const space of sideValueSpaces) {
       const all = sorted.map((name) => [name, `${space} ${name}`]);
       for (const limit of [1, 2, 5, names.length, 1_000]) {
-        expect(await notesIn(storage, space, { limit })).toEqual(all);
+        expect(await sideValuesIn(storage, space, { limit })).toEqual(all);
       }
       for (const prefix of ["a", "a-", "a/", "é", "😀", "zz", " "]) {
         const begun = all.filter(([name]) => name?.startsWith(prefix));
-        expect(await notesIn(storage, space, { prefix })).toEqual(begun);
+        expect(await sideValuesIn(storage, space, { prefix })).toEqual(begun);
       }
       for (const after of ["a", "a-0", "0", "zzz", "\u{10ffff}", "b".repeat(499)]) {
         const later = all.filter(([name = ""]) => compareUtf8(name, after) > 0);
-        expect(await notesIn(storage, space, { after })).toEqual(later);
+        expect(await sideValuesIn(storage, space, { after })).toEqual(later);
         const both = later.filter(([name]) => name?.startsWith("a"));
-        expect(await notesIn(storage, space, { after, prefix: "a" })).toEqual(both);
+        expect(await sideValuesIn(storage, space, { after, prefix: "a" })).toEqual(both);
       }
     }
   });
@@ -118,7 +130,7 @@ export function notesLaw(open: OpenLaw): void {
   lawTest(open, "many are got at once, those that are there", async (_, engine) => {
     const storage = await fill(engine);
     const asked = [...names, ...names, "nowhere", "a-11"];
-    const found = await storage.notes.get("group-parked", asked);
+    const found = await storage.sideValues.get("group-parked", asked);
     expect([...found.keys()].toSorted()).toEqual([...names].toSorted());
     for (const [name, value] of found) {
       expect(Buffer.from(value).toString()).toBe(`group-parked ${name}`);
@@ -130,7 +142,7 @@ export function notesLaw(open: OpenLaw): void {
     const head = fresh.head();
     let told = 0;
     const unwatch = fresh.watch({ advanced: () => told++, writeStateChanged: () => told++ });
-    await commitNotes(fresh, [change("checkpoint", "a", "1")]);
+    await commitSideValues(fresh, [change("checkpoint", "a", "1")]);
     unwatch();
     expect(told).toBe(0);
     expect(fresh.head()).toEqual(head);
@@ -143,22 +155,22 @@ export function notesLaw(open: OpenLaw): void {
 
   lawTest(open, "a stale commit changes no note", async (storage) => {
     const late = await composeCommit(storage, [newEvent()]);
-    await commitNotes(storage, [change("checkpoint", "a", "1")], 3);
-    const notes = [change("checkpoint", "a", "2"), change("group", "b", "2")];
-    expect(await storage.commit({ ...late, notes })).toBe("stale");
-    expect(await storage.commit({ ...late, events: [], notes })).toBe("stale");
-    expect(await notesIn(storage, "checkpoint")).toEqual([["a", "1"]]);
-    expect(await notesIn(storage, "group")).toEqual([]);
+    await commitSideValues(storage, [change("checkpoint", "a", "1")], 3);
+    const sideValues = [change("checkpoint", "a", "2"), change("group", "b", "2")];
+    expect(await storage.commit({ ...late, sideValues })).toBe("stale");
+    expect(await storage.commit({ ...late, events: [], sideValues })).toBe("stale");
+    expect(await sideValuesIn(storage, "checkpoint")).toEqual([["a", "1"]]);
+    expect(await sideValuesIn(storage, "group")).toEqual([]);
   });
 
   lawTest(open, "notes and events of a commit are seen together or not at all", async (storage) => {
     for (let round = 1; round <= 10; round++) {
       const asked: Promise<void>[] = [];
-      const running = commitNotes(storage, [change("checkpoint", "a", `${round * 20}`)], 20);
+      const running = commitSideValues(storage, [change("checkpoint", "a", `${round * 20}`)], 20);
       const watch = async () => {
         const got = await textOf(storage, "checkpoint", "a");
         expect(Number(got ?? 0)).toBeLessThanOrEqual(storage.head().position);
-        const [listed] = await notesIn(storage, "checkpoint");
+        const [listed] = await sideValuesIn(storage, "checkpoint");
         expect(Number(listed?.[1] ?? 0)).toBeLessThanOrEqual(storage.head().position);
       };
       for (let ask = 0; ask < 8; ask++) {
@@ -176,13 +188,13 @@ export function notesLaw(open: OpenLaw): void {
     "a note that changed hundreds of times reads as its last",
     async (fresh, engine) => {
       for (let i = 1; i <= 500; i++)
-        await commitNotes(fresh, [change("group-progress", "b", `${i}`)]);
-      await commitNotes(fresh, [
+        await commitSideValues(fresh, [change("group-progress", "b", `${i}`)]);
+      await commitSideValues(fresh, [
         change("group-progress", "a", "first"),
         change("group-progress", "c", "last"),
       ]);
       const storage = await engine.settle();
-      expect(await notesIn(storage, "group-progress")).toEqual([
+      expect(await sideValuesIn(storage, "group-progress")).toEqual([
         ["a", "first"],
         ["b", "500"],
         ["c", "last"],
@@ -198,23 +210,23 @@ export function notesLaw(open: OpenLaw): void {
       [change("group", "", "1")],
       [change("group", "a\u0000b", "1")],
     ];
-    for (const notes of faults) {
-      await expect(storage.commit({ ...commit, notes })).rejects.toThrow("invariant");
+    for (const sideValues of faults) {
+      await expect(storage.commit({ ...commit, sideValues })).rejects.toThrow("invariant");
     }
-    await commitNotes(storage, [change("group", "a", "1"), change("group-gone", "a", "2")]);
-    expect(await notesIn(storage, "group")).toEqual([["a", "1"]]);
+    await commitSideValues(storage, [change("group", "a", "1"), change("group-gone", "a", "2")]);
+    expect(await sideValuesIn(storage, "group")).toEqual([["a", "1"]]);
   });
 }
 
 async function fill(engine: LawEngine): Promise<Storage> {
   const { storage } = engine;
-  for (const space of noteSpaces) {
-    const notes = names.map((name) => change(space, name, `${space} ${name}`));
-    await commitNotes(
+  for (const space of sideValueSpaces) {
+    const sideValues = names.map((name) => change(space, name, `${space} ${name}`));
+    await commitSideValues(
       storage,
-      notes.map((note) => ({ ...note, value: Buffer.from("before") })),
+      sideValues.map((sideValue) => ({ ...sideValue, value: Buffer.from("before") })),
     );
-    await commitNotes(storage, notes, 2);
+    await commitSideValues(storage, sideValues, 2);
   }
   return engine.settle();
 }

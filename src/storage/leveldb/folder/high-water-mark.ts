@@ -29,11 +29,11 @@ export interface Acknowledged {
   readonly hash: Uint8Array;
 }
 
-interface MarkState extends Acknowledged {
+interface HighWaterMarkState extends Acknowledged {
   readonly number: number;
 }
 
-export class Mark {
+export class HighWaterMark {
   private readonly fd: number;
   private readonly warn: (message: string, cause?: unknown) => void;
   private number: number;
@@ -94,17 +94,17 @@ export class Mark {
 }
 
 /** Opens or creates the mark; what it says is undefined where no slot is sound. */
-export function openMark(
+export function openHighWaterMark(
   path: string,
   warn: (message: string, cause?: unknown) => void,
-): [Mark, Acknowledged | undefined] {
+): [HighWaterMark, Acknowledged | undefined] {
   const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
   const newest = newestSlot(fd);
-  return [new Mark(fd, newest?.number ?? 0, warn), newest];
+  return [new HighWaterMark(fd, newest?.number ?? 0, warn), newest];
 }
 
 /** The first mark of a store that is being made: durable, or it throws. */
-export function createMark(path: string, acknowledged: Acknowledged): void {
+export function createHighWaterMark(path: string, acknowledged: Acknowledged): void {
   const slot = Buffer.alloc(slotBytes);
   composeSlot(slot, { ...acknowledged, number: 1 });
   const fd = openSync(path, "w", 0o600);
@@ -118,7 +118,7 @@ export function createMark(path: string, acknowledged: Acknowledged): void {
 }
 
 /** What the mark says, without touching it. */
-export function readMark(path: string): Acknowledged | undefined {
+export function readHighWaterMark(path: string): Acknowledged | undefined {
   let fd: number;
   try {
     fd = openSync(path, "r");
@@ -132,12 +132,12 @@ export function readMark(path: string): Acknowledged | undefined {
   }
 }
 
-function newestSlot(fd: number): MarkState | undefined {
+function newestSlot(fd: number): HighWaterMarkState | undefined {
   const slots = [0, 1].map((slot) => readSlot(fd, slot)).filter((state) => state !== undefined);
   return slots.toSorted((a, b) => b.number - a.number)[0];
 }
 
-function composeSlot(slot: Buffer, state: MarkState): void {
+function composeSlot(slot: Buffer, state: HighWaterMarkState): void {
   magic.copy(slot);
   writeUint64(slot, 8, state.number);
   writeUint64(slot, 16, state.position);
@@ -146,7 +146,7 @@ function composeSlot(slot: Buffer, state: MarkState): void {
   writeUint32(slot, 64, crc32(slot.subarray(0, 64)));
 }
 
-function readSlot(fd: number, slot: number): MarkState | undefined {
+function readSlot(fd: number, slot: number): HighWaterMarkState | undefined {
   const bytes = Buffer.alloc(slotBytes);
   if (readSync(fd, bytes, 0, slotBytes, slot * slotStride) !== slotBytes) return undefined;
   if (bytes.compare(magic, 0, 8, 0, 8) !== 0) return undefined;

@@ -17,7 +17,7 @@ export const prefixTerm = 0x74;
 export const prefixPosting = 0x70;
 export const prefixId = 0x69;
 export const prefixSnapshot = 0x73;
-export const prefixNote = 0x6e;
+export const prefixSideValue = 0x6e;
 
 /** On disk: do not renumber. */
 export const TermKind = { stream: 1, category: 2, type: 3, tag: 4 } as const;

@@ -29,7 +29,7 @@ export interface Posting {
   /** The framed records of these events, in order; empty where they are only in the chunk. */
   readonly records: Uint8Array;
   /** How many of the events, the first ones, are stubs; then there are no records here. */
-  readonly stubs: number;
+  readonly removedRecords: number;
 }
 
 /** Longer records of a stream are kept in the chunk alone. */
@@ -42,7 +42,7 @@ export function composePosting(
   count: number,
   ordinals: readonly number[],
   frames: readonly Uint8Array[] = [],
-  stubs = 0,
+  removedRecords = 0,
 ): Uint8Array {
   const numbers = [before, count, 0];
   let next = 0;
@@ -55,7 +55,7 @@ export function composePosting(
     i += take;
   }
   numbers[2] = (numbers.length - 3) / 2;
-  if (stubs > 0) numbers.push(0, stubs);
+  if (removedRecords > 0) numbers.push(0, removedRecords);
   let bytes = 0;
   for (const number of numbers) bytes += varintBytes(number);
   for (const frame of frames) bytes += frame.length;
@@ -89,12 +89,12 @@ export function openPosting(key: Uint8Array, value: Uint8Array): Posting {
   const chunkFirst = chunkLast - count + 1;
   if (body[reader.offset] === 0) {
     reader.offset++;
-    const stubs = reader.varint();
+    const removedRecords = reader.varint();
     const records = body.subarray(reader.offset);
-    return { chunkFirst, chunkLast, before, ordinals, records, stubs };
+    return { chunkFirst, chunkLast, before, ordinals, records, removedRecords };
   }
   const records = body.subarray(reader.offset);
-  return { chunkFirst, chunkLast, before, ordinals, records, stubs: 0 };
+  return { chunkFirst, chunkLast, before, ordinals, records, removedRecords: 0 };
 }
 
 /** The first position of the posting's events. */

@@ -25,7 +25,11 @@ const lastWordField = 4;
 const firstPlaceField = 9;
 
 /** The framed stub of an event's record. `policy` is the position of who removed it, and why. */
-export function composeStub(record: Uint8Array, idFromClient: boolean, policy: number): Uint8Array {
+export function composeRemovedRecord(
+  record: Uint8Array,
+  idFromClient: boolean,
+  policy: number,
+): Uint8Array {
   const [words, place] = partsOf(record);
   const contentHash = idFromClient ? sha256(contentOf(record)) : undefined;
   const removedBytes = (contentHash ? 2 + hashBytes : 0) + 1 + varintBytes(policy);
@@ -71,7 +75,7 @@ function partsOf(record: Uint8Array): [Uint8Array[], Uint8Array[]] {
   return [words, place];
 }
 
-export function isStub(record: Uint8Array): boolean {
+export function isRemovedRecord(record: Uint8Array): boolean {
   return removedIn(record) !== undefined;
 }
 

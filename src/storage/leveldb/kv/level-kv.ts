@@ -66,7 +66,7 @@ function rethrow(error: unknown): never {
 const keysAtOnceMax = 6;
 /** A look-up that took longer went to the disk. */
 const slowMs = 0.25;
-/** After a slow one so many go through the thread pool, where the disk stops nobody else. */
+/** Delay a slow one so many go through the thread pool, where the disk stops nobody else. */
 const cautiousCount = 256;
 
 /**

@@ -7,7 +7,7 @@ import { BackupRefused, readBackupFile } from "./backup-file.ts";
 import { readBackupList, type BackupList } from "./backup-list.ts";
 import { firstHash, hashOf, openChunk, previousHashOf, type Chunk } from "../format/chunk.ts";
 import { unseal } from "../format/checksum.ts";
-import { prefixNote, prefixSnapshot } from "../format/keys.ts";
+import { prefixSideValue, prefixSnapshot } from "../format/keys.ts";
 import type { Entry } from "../kv/kv.ts";
 
 /** All chunks of the backup, in order. Throws BackupRefused. */
@@ -37,7 +37,7 @@ export async function* sideEntriesInBackup(
 ): AsyncGenerator<Entry> {
   for await (const entry of readBackupFile(join(folder, side.name), storeId, side)) {
     const [key, value] = entry;
-    const known = key[0] === prefixSnapshot || key[0] === prefixNote;
+    const known = key[0] === prefixSnapshot || key[0] === prefixSideValue;
     if (!known || !unseal(key, value)) {
       throw new BackupRefused(`${side.name} holds what is no sound snapshot or note`);
     }

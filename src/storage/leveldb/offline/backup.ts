@@ -14,7 +14,7 @@ import { readBackupList, writeBackupList, type BackupList, type LogPart } from "
 import { unseal } from "../format/checksum.ts";
 import { firstHash, hashOf, openChunk, type Chunk } from "../format/chunk.ts";
 import { makeFolder } from "../folder/durable-file.ts";
-import { chunkKey, prefixNote, prefixSnapshot } from "../format/keys.ts";
+import { chunkKey, prefixSideValue, prefixSnapshot } from "../format/keys.ts";
 import type { Entry, ReadableKv } from "../kv/kv.ts";
 import { walkLog } from "../verify/log-walk.ts";
 import { openView, type StoreView, type ViewContent } from "./view.ts";
@@ -195,7 +195,7 @@ async function writeSide(
   const name = `side-${padded(head.position)}-${randomBytes(4).toString("hex")}.annals`;
   const writer = await BackupFileWriter.create(join(folder, name), identity.storeId);
   try {
-    for (const prefix of [prefixSnapshot, prefixNote]) {
+    for (const prefix of [prefixSnapshot, prefixSideValue]) {
       for await (const entry of entriesUnder(kv, prefix)) {
         if (!unseal(entry[0], entry[1])) {
           const key = Buffer.from(entry[0]).toString("hex");

@@ -8,13 +8,13 @@ import { copyFile, mkdtemp, open, readdir, readFile, rm, symlink } from "node:fs
 import { join, resolve } from "node:path";
 import type { FileHandle } from "node:fs/promises";
 
-export interface Shadow {
+export interface LiveCopy {
   readonly folder: string;
   close(): Promise<void>;
 }
 
 /** `scratch` is where the shadow is made. Undefined: LevelDB changed its files meanwhile. */
-export async function shadowOf(database: string, scratch: string): Promise<Shadow | undefined> {
+export async function liveCopyOf(database: string, scratch: string): Promise<LiveCopy | undefined> {
   const folder = await mkdtemp(join(scratch, "annals-view-"));
   const held: FileHandle[] = [];
   const close = async (): Promise<void> => {

@@ -8,18 +8,18 @@ import { scanRecord } from "../../../domain/record.ts";
 import { BackupRefused } from "./backup-file.ts";
 import { readBackupList, type BackupList } from "./backup-list.ts";
 import { chunksInBackup, sideEntriesInBackup } from "./backup-read.ts";
-import { Book } from "../state/stream-lifecycles.ts";
+import { StreamLifecycles } from "../state/stream-lifecycles.ts";
 import { ChunkTail } from "../state/chunk-tail.ts";
 import { firstHash, frameOffsets, isIdFromClient, recordOf, type Chunk } from "../format/chunk.ts";
 import { prepareChunks } from "../write/commit.ts";
-import type { Core } from "../state/open-store.ts";
+import type { OpenStore } from "../state/open-store.ts";
 import { countedKv } from "../kv/counted-kv.ts";
-import { databaseOf, markOf } from "../create.ts";
+import { databaseOf, highWaterMarkPath } from "../create.ts";
 import { makeFolder, syncFolder } from "../folder/durable-file.ts";
 import { writeIdentity } from "../folder/identity.ts";
 import type { Kv } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
-import { createMark } from "../folder/high-water-mark.ts";
+import { createHighWaterMark } from "../folder/high-water-mark.ts";
 import { Terms } from "../state/terms.ts";
 import { verifyStore, type StoreTotals } from "../verify/verify-store.ts";
 
@@ -55,41 +55,41 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   let sequence = 0;
   const kv = await openLevelKv(databaseOf(target), true);
   try {
-    const core = emptyCore(countedKv(kv, (entries) => (sequence += entries)));
-    await restoreLog(core, options, list);
-    await restoreSide(core.kv, backup, list);
-    const totals = await proved(core, list);
+    const store = emptyStore(countedKv(kv, (entries) => (sequence += entries)));
+    await restoreLog(store, options, list);
+    await restoreSide(store.kv, backup, list);
+    const totals = await proved(store, list);
     await kv.flush();
     await kv.close();
-    await becomeStore(target, list, core, sequence);
+    await becomeStore(target, list, store, sequence);
     const { storeId, takenAt } = list;
-    return { storeId, takenAt, head: core.head.position, chain: chainOf(core), totals };
+    return { storeId, takenAt, head: store.head.position, chain: chainOf(store), totals };
   } finally {
     await kv.close();
   }
 }
 
-function emptyCore(kv: Kv): Core {
+function emptyStore(kv: Kv): OpenStore {
   return {
     open: true,
     kv,
     head: { position: 0, recordedAt: 0 },
     headHash: firstHash,
-    book: new Book(),
+    lifecycles: new StreamLifecycles(),
     clock: () => 0,
     reclaimedAt: 0,
-    noteCommit: undefined,
+    sideValueCommit: undefined,
     terms: new Terms(0),
     tail: new ChunkTail(),
   };
 }
 
-function chainOf(core: Core): string {
-  return Buffer.from(core.headHash).toString("hex");
+function chainOf(store: OpenStore): string {
+  return Buffer.from(store.headHash).toString("hex");
 }
 
 async function restoreLog(
-  core: Core,
+  store: OpenStore,
   { backup, progress, signal }: RestoreOptions,
   list: BackupList,
 ): Promise<void> {
@@ -101,20 +101,20 @@ async function restoreLog(
     waiting.push(chunk);
     bytes += chunk.value.length;
     if (bytes < batchBytes && chunk.last < last) continue;
-    await storeChunks(core, waiting);
-    progress?.(core.head.position, last);
+    await storeChunks(store, waiting);
+    progress?.(store.head.position, last);
     waiting = [];
     bytes = 0;
   }
 }
 
-async function storeChunks(core: Core, chunks: readonly Chunk[]): Promise<void> {
+async function storeChunks(store: OpenStore, chunks: readonly Chunk[]): Promise<void> {
   const drafts = chunks.map((chunk) => ({
     events: eventsOf(chunk),
     recordedAt: chunk.recordedAt,
     reclaimed: chunk.reclaimed,
   }));
-  const prepared = await prepareChunks(core, core.head.position, drafts);
+  const prepared = await prepareChunks(store, store.head.position, drafts);
   for (const [i, chunk] of prepared.chunks.entries()) {
     const original = chunks[i] as Chunk;
     if (Buffer.compare(chunk.value, original.value) === 0) continue;
@@ -122,9 +122,9 @@ async function storeChunks(core: Core, chunks: readonly Chunk[]): Promise<void> 
   }
   await prepared.batch.write();
   const { last, recordedAt } = chunks.at(-1) as Chunk;
-  core.terms.apply(prepared.terms, last);
-  core.headHash = prepared.headHash;
-  core.head = { position: last, recordedAt };
+  store.terms.apply(prepared.terms, last);
+  store.headHash = prepared.headHash;
+  store.head = { position: last, recordedAt };
 }
 
 function eventsOf(chunk: Chunk): CommitEvent[] {
@@ -151,11 +151,11 @@ async function restoreSide(kv: Kv, backup: string, list: BackupList): Promise<vo
 }
 
 /** All of the new store, read once more and checked like any other. */
-async function proved(core: Core, { side }: BackupList): Promise<StoreTotals> {
+async function proved(store: OpenStore, { side }: BackupList): Promise<StoreTotals> {
   const findings: string[] = [];
   const found = (finding: string): void => void findings.push(finding);
-  const totals = await verifyStore(core.kv, { head: core.head.position, found });
-  if (totals.snapshots + totals.notes !== side.entries) {
+  const totals = await verifyStore(store.kv, { head: store.head.position, found });
+  if (totals.snapshots + totals.sideValues !== side.entries) {
     findings.push("there are other snapshots and notes than in the backup");
   }
   if (findings.length === 0) return totals;
@@ -166,11 +166,11 @@ async function proved(core: Core, { side }: BackupList): Promise<StoreTotals> {
 async function becomeStore(
   target: string,
   list: BackupList,
-  core: Core,
+  store: OpenStore,
   sequence: number,
 ): Promise<void> {
-  const { position } = core.head;
-  createMark(markOf(target), { position, sequence, hash: core.headHash });
+  const { position } = store.head;
+  createHighWaterMark(highWaterMarkPath(target), { position, sequence, hash: store.headHash });
   await syncFolder(target);
   await writeIdentity(target, {
     storeId: list.storeId,

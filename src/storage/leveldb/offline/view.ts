@@ -5,14 +5,14 @@ import { tmpdir } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Head } from "../../storage.ts";
 import { auditEnd } from "../verify/audit.ts";
-import { databaseOf, markOf } from "../create.ts";
+import { databaseOf, highWaterMarkPath } from "../create.ts";
 import { checkDatabase, type DatabaseCheck } from "../files/database-check.ts";
 import { headOf } from "../write/engine.ts";
 import { readIdentity, type Identity } from "../folder/identity.ts";
 import type { Kv, ReadableKv } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
-import { readMark, type Acknowledged } from "../folder/high-water-mark.ts";
-import { shadowOf, type Shadow } from "./live-copy.ts";
+import { readHighWaterMark, type Acknowledged } from "../folder/high-water-mark.ts";
+import { liveCopyOf, type LiveCopy } from "./live-copy.ts";
 import { StoreRefused } from "../folder/store-refused.ts";
 
 export interface StoreView {
@@ -46,9 +46,9 @@ export async function openView(folder: string, scratch: string = tmpdir()): Prom
   if (!identity?.created) throw new StoreRefused(folder, ["it holds no store"]);
   for (let attempt = 1; ; attempt++) {
     // First what was acknowledged, then the files: they hold that and more.
-    const acknowledged = readMark(markOf(folder));
-    const shadow = await shadowOf(databaseOf(folder), scratch);
-    if (shadow) return lookInto(shadow, identity, acknowledged);
+    const acknowledged = readHighWaterMark(highWaterMarkPath(folder));
+    const liveCopy = await liveCopyOf(databaseOf(folder), scratch);
+    if (liveCopy) return lookInto(liveCopy, identity, acknowledged);
     if (attempt === attemptsMax) {
       throw new StoreRefused(folder, ["its files change too fast to be looked at"]);
     }
@@ -57,20 +57,20 @@ export async function openView(folder: string, scratch: string = tmpdir()): Prom
 }
 
 async function lookInto(
-  shadow: Shadow,
+  liveCopy: LiveCopy,
   identity: Identity,
   acknowledged: Acknowledged | undefined,
 ): Promise<StoreView> {
   let kv: Kv | undefined;
   const close = async (): Promise<void> => {
     await kv?.close();
-    await shadow.close();
+    await liveCopy.close();
   };
   try {
-    const check = await checkDatabase(shadow.folder, acknowledged);
+    const check = await checkDatabase(liveCopy.folder, acknowledged);
     const findings = [...check.findings];
     if (!acknowledged) findings.push("MARK is missing or bent: nobody knows what was acknowledged");
-    kv = await openLevelKv(shadow.folder, false).catch((error: Error) => {
+    kv = await openLevelKv(liveCopy.folder, false).catch((error: Error) => {
       findings.push(`LevelDB does not open it: ${((error.cause ?? error) as Error).message}`);
       return undefined;
     });

@@ -1,8 +1,8 @@
 // Gathers frames into slabs near the size asked for.
 
-import type { Slab } from "../../storage.ts";
+import type { Batch } from "../../storage.ts";
 
-export class SlabBuilder {
+export class BatchBuilder {
   private frames: Uint8Array[] = [];
   private held = 0;
   private heldBytes = 0;
@@ -35,11 +35,11 @@ export class SlabBuilder {
   }
 
   /** What was gathered, and begins anew. */
-  take(through: number): Slab {
-    const slab = { frames: this.frames, count: this.held, bytes: this.heldBytes, through };
+  take(through: number): Batch {
+    const batch = { frames: this.frames, count: this.held, bytes: this.heldBytes, through };
     this.frames = [];
     this.held = 0;
     this.heldBytes = 0;
-    return slab;
+    return batch;
   }
 }

@@ -4,7 +4,7 @@
 import { corruption } from "../../../domain/errors.ts";
 import type { Range } from "../../storage.ts";
 import { openChunk, type Chunk } from "../format/chunk.ts";
-import type { Core } from "../state/open-store.ts";
+import type { OpenStore } from "../state/open-store.ts";
 import { chunkKey } from "../format/keys.ts";
 import type { Scan } from "../kv/kv.ts";
 import { openScan } from "../kv/scan.ts";
@@ -17,14 +17,14 @@ const chunksPerMemoryPage = 32;
  * next page is fetched while this one is used. Nothing beyond `head` is seen.
  */
 export async function* chunksForwards(
-  core: Core,
+  store: OpenStore,
   range: Range,
   head: number,
   pageBytes: number,
 ): AsyncGenerator<readonly Chunk[]> {
   let next = range.first;
   if (next > range.last) return;
-  const scan = openScan(core.kv, {
+  const scan = openScan(store.kv, {
     first: chunkKey(next),
     last: chunkKey(head),
     limit: chunksPerPageMax,
@@ -54,7 +54,7 @@ export async function* chunksForwards(
 
 /** As `chunksForwards`, out of memory for as long as the chunks are still there. */
 export async function* chunksFromMemory(
-  core: Core,
+  store: OpenStore,
   range: Range,
   head: number,
   pageBytes: number,
@@ -62,10 +62,10 @@ export async function* chunksFromMemory(
   let next = range.first;
   while (next <= range.last) {
     // Looked up page by page: a consumer that stands still must not keep the past in memory.
-    const page = core.tail.page(next, range.last, chunksPerMemoryPage);
+    const page = store.tail.page(next, range.last, chunksPerMemoryPage);
     const last = page.at(-1);
     if (!last) {
-      yield* chunksForwards(core, { first: next, last: range.last }, head, pageBytes);
+      yield* chunksForwards(store, { first: next, last: range.last }, head, pageBytes);
       return;
     }
     next = last.last + 1;
@@ -84,18 +84,18 @@ function fetchPage(scan: Scan): Promise<readonly Chunk[]> {
 
 /** As `chunksForwards`, from the chunk that holds `range.last` down. */
 export async function* chunksBackwards(
-  core: Core,
+  store: OpenStore,
   range: Range,
   head: number,
   pageBytes: number,
 ): AsyncGenerator<readonly Chunk[]> {
   let next = range.last;
   if (next < range.first) return;
-  const newest = await chunkHolding(core, next, head);
+  const newest = await chunkHolding(store, next, head);
   yield [newest];
   next = newest.first - 1;
   while (next >= range.first) {
-    const entries = await core.kv.page({
+    const entries = await store.kv.page({
       first: chunkKey(0),
       last: chunkKey(next),
       reverse: true,
@@ -117,10 +117,14 @@ export async function* chunksBackwards(
 }
 
 /** The chunk that holds a position at or before the head. Throws CORRUPTION where it is missing. */
-export async function chunkHolding(core: Core, position: number, head: number): Promise<Chunk> {
-  const inMemory = core.tail.holding(position);
+export async function chunkHolding(
+  store: OpenStore,
+  position: number,
+  head: number,
+): Promise<Chunk> {
+  const inMemory = store.tail.holding(position);
   if (inMemory) return inMemory;
-  const [entry] = await core.kv.page({
+  const [entry] = await store.kv.page({
     first: chunkKey(position),
     last: chunkKey(head),
     limit: 1,
@@ -132,15 +136,15 @@ export async function chunkHolding(core: Core, position: number, head: number): 
 }
 
 /** The chunks that end at these positions. Throws CORRUPTION where one is missing. */
-export async function chunksEndingAt(core: Core, lasts: readonly number[]): Promise<Chunk[]> {
-  const chunks = lasts.map((last) => core.tail.holding(last));
+export async function chunksEndingAt(store: OpenStore, lasts: readonly number[]): Promise<Chunk[]> {
+  const chunks = lasts.map((last) => store.tail.holding(last));
   const absent: number[] = [];
   for (let i = 0; i < lasts.length; i++) {
     if (chunks[i]?.last !== lasts[i]) absent.push(i);
   }
   if (absent.length > 0) {
     const keys = absent.map((i) => chunkKey(lasts[i] as number));
-    const values = await core.kv.getMany(keys);
+    const values = await store.kv.getMany(keys);
     absent.forEach((i, at) => {
       const value = values[at];
       if (!value) throw missing(lasts[i] as number, lasts[i] as number);

@@ -7,18 +7,18 @@ import { firstVersion, type Lifecycle } from "../../../domain/lifecycle/lifecycl
 import { recordsIn, scanPlace, scanRecord } from "../../../domain/record.ts";
 import type { EventTypeFacts, NamePage, Range, StorageRead } from "../../storage.ts";
 import { recordOf } from "../format/chunk.ts";
-import { timeOf, type Core } from "../state/open-store.ts";
+import { timeOf, type OpenStore } from "../state/open-store.ts";
 import { indexRead, type IndexRead } from "./index-read.ts";
 import { TermKind } from "../format/keys.ts";
 import { namesWithPrefix } from "./names.ts";
 import { firstPosition } from "../format/posting.ts";
 import { firstPostingFrom } from "./postings.ts";
 import { readEvents } from "./read.ts";
-import { Sight } from "./visibility.ts";
+import { Visibility } from "./visibility.ts";
 import { streamFacts } from "./stream-facts.ts";
 import type { TermHead } from "../state/term-table.ts";
 
-const countSlabBytes = 256 * 1024;
+const countBatchBytes = 256 * 1024;
 
 /** The first and last event of a type that were left when somebody last looked. */
 interface Edges {
@@ -44,23 +44,23 @@ export class RemovedTypes {
   private countedAt = 0;
   private last: Promise<unknown> = Promise.resolve();
 
-  async list(core: Core, page: NamePage): Promise<EventTypeFacts[]> {
-    const turn = this.last.then(() => this.listNow(core, page));
+  async list(store: OpenStore, page: NamePage): Promise<EventTypeFacts[]> {
+    const turn = this.last.then(() => this.listNow(store, page));
     this.last = turn.catch(() => {});
     return turn;
   }
 
-  private async listNow(core: Core, page: NamePage): Promise<EventTypeFacts[]> {
-    const head = core.head.position;
-    await this.count(core);
+  private async listNow(store: OpenStore, page: NamePage): Promise<EventTypeFacts[]> {
+    const head = store.head.position;
+    await this.count(store);
     const found: EventTypeFacts[] = [];
     let { after } = page;
     while (found.length < page.limit) {
-      const names = await namesWithPrefix(core, TermKind.type, { ...page, after }, head);
+      const names = await namesWithPrefix(store, TermKind.type, { ...page, after }, head);
       const terms = names.map((name) => ({ kind: TermKind.type, name }));
-      const heads = await core.terms.load(core.kv, terms, head);
+      const heads = await store.terms.load(store.kv, terms, head);
       for (const [i, type] of names.entries()) {
-        const facts = await this.factsOf(core, type, heads[i] as TermHead, head);
+        const facts = await this.factsOf(store, type, heads[i] as TermHead, head);
         if (facts !== undefined && found.length < page.limit) found.push(facts);
       }
       if (names.length < page.limit) break;
@@ -70,7 +70,7 @@ export class RemovedTypes {
   }
 
   private async factsOf(
-    core: Core,
+    store: OpenStore,
     type: string,
     term: TermHead,
     head: number,
@@ -81,49 +81,49 @@ export class RemovedTypes {
       return {
         type,
         eventCount,
-        firstPosition: await firstOf(core, term),
+        firstPosition: await firstOf(store, term),
         lastPosition: term.last,
       };
     }
     if (eventCount <= 0) return undefined;
     const known = this.edges.get(type) ?? { first: 1, last: 0, through: 0 };
-    const first = await edgeOf(core, type, "forwards", { first: known.first, last: head }, head);
+    const first = await edgeOf(store, type, "forwards", { first: known.first, last: head }, head);
     const later = { first: known.through + 1, last: head };
     const last =
-      (await edgeOf(core, type, "backwards", later, head)) ||
-      (await edgeOf(core, type, "backwards", { first: 1, last: known.last }, head));
+      (await edgeOf(store, type, "backwards", later, head)) ||
+      (await edgeOf(store, type, "backwards", { first: 1, last: known.last }, head));
     if (first === 0 || last === 0) return undefined;
     this.edges.set(type, { first, last, through: head });
     return { type, eventCount, firstPosition: first, lastPosition: last };
   }
 
   /** Counts what is gone of every stream of the book since it was last counted. */
-  private async count(core: Core): Promise<void> {
-    const now = timeOf(core);
+  private async count(store: OpenStore): Promise<void> {
+    const now = timeOf(store);
     if (now < this.countedAt) {
       for (const known of [this.counts, this.counted, this.edges]) known.clear();
     }
     this.countedAt = now;
-    for (const stream of core.book.streams()) {
-      const entry = core.book.get(stream);
+    for (const stream of store.lifecycles.streams()) {
+      const entry = store.lifecycles.get(stream);
       if (entry === undefined) continue;
       const { lifecycle, version } = entry;
       const known = this.counted.get(stream);
       const isQuiet = known?.lifecycle === lifecycle && now < known.quietUntil;
       if (isQuiet && firstVersion(lifecycle, version) <= known.through + 1) continue;
-      await this.countStream(core, stream, known?.through ?? 0);
+      await this.countStream(store, stream, known?.through ?? 0);
     }
   }
 
-  private async countStream(core: Core, stream: string, from: number): Promise<void> {
-    const { position: head, recordedAt } = core.head;
-    const facts = await streamFacts(core, stream);
+  private async countStream(store: OpenStore, stream: string, from: number): Promise<void> {
+    const { position: head, recordedAt } = store.head;
+    const facts = await streamFacts(store, stream);
     const lifecycle = facts?.lifecycle;
     if (facts === undefined || lifecycle === undefined) return;
     const { eventCount, version } = facts;
     const through = Math.max(from, version - eventCount);
     const versions = { first: from + 1, last: through };
-    for (const [type, count] of await countTypes(core, stream, versions, head))
+    for (const [type, count] of await countTypes(store, stream, versions, head))
       this.counts.set(type, (this.counts.get(type) ?? 0) + count);
     const { maxAge = Infinity } = lifecycle.policy;
     // What comes next is recorded no earlier than the head.
@@ -134,7 +134,7 @@ export class RemovedTypes {
 
 /** How many of a stream's events, of these versions, are of which type. */
 async function countTypes(
-  core: Core,
+  store: OpenStore,
   stream: string,
   versions: Range,
   head: number,
@@ -148,10 +148,10 @@ async function countTypes(
     versions,
     withRemoved: true,
     withSystemEvents: true,
-    slabBytes: countSlabBytes,
+    batchBytes: countBatchBytes,
   };
-  const terms = await core.terms.load(core.kv, [{ kind: TermKind.stream, name: stream }], head);
-  for await (const { frames } of indexRead(core, read, terms, head, new Sight(core, read))) {
+  const terms = await store.terms.load(store.kv, [{ kind: TermKind.stream, name: stream }], head);
+  for await (const { frames } of indexRead(store, read, terms, head, new Visibility(store, read))) {
     for (const run of frames) {
       for (const record of recordsIn(run)) {
         const { type } = scanRecord(record);
@@ -164,7 +164,7 @@ async function countTypes(
 
 /** The first event of a type, in a direction, that is left as of `head`; 0: none is. */
 async function edgeOf(
-  core: Core,
+  store: OpenStore,
   type: string,
   direction: StorageRead["direction"],
   positions: Range,
@@ -176,18 +176,18 @@ async function edgeOf(
     direction,
     positions,
     asOf: head,
-    slabBytes: 1,
-    slabEvents: 1,
+    batchBytes: 1,
+    batchEvents: 1,
   };
-  for await (const { frames } of readEvents(core, read, head)) {
+  for await (const { frames } of readEvents(store, read, head)) {
     const [frame] = frames;
     if (frame !== undefined) return scanPlace(recordOf(frame)).position;
   }
   return 0;
 }
 
-async function firstOf(core: Core, term: TermHead): Promise<number> {
-  const posting = await firstPostingFrom(core.kv, term.number, 0, term.lastChunk);
+async function firstOf(store: OpenStore, term: TermHead): Promise<number> {
+  const posting = await firstPostingFrom(store.kv, term.number, 0, term.lastChunk);
   if (posting?.before === 0) return firstPosition(posting);
   throw corruption("the first index entry of a type is missing", { first: term.last });
 }

@@ -11,26 +11,26 @@ import type { Facts, FactsRequest, Range, StorageRead } from "../../storage.ts";
 import { unseal } from "../format/checksum.ts";
 import { frameOffsets, recordOf } from "../format/chunk.ts";
 import { chunkHolding } from "./chunks.ts";
-import type { Core } from "../state/open-store.ts";
+import type { OpenStore } from "../state/open-store.ts";
 import { idKey, readUint64, TermKind } from "../format/keys.ts";
 import { groupsOf } from "./plan.ts";
 import { readEvents } from "./read.ts";
 import { storedEventOf } from "../format/removed-record.ts";
 
-export async function gatherFacts(core: Core, request: FactsRequest): Promise<Facts> {
-  const { head } = core;
+export async function gatherFacts(store: OpenStore, request: FactsRequest): Promise<Facts> {
+  const { head } = store;
   const streams = [...new Set(request.streams)];
   const ids = [...new Set(request.ids)];
   const lifecycles = new Map<string, Lifecycle>();
   for (const stream of streams) {
-    const entry = core.book.get(stream);
+    const entry = store.lifecycles.get(stream);
     if (entry !== undefined) lifecycles.set(stream, entry.lifecycle);
   }
   const terms = streams.map((name) => ({ kind: TermKind.stream, name }));
   const [heads, events, matches] = await Promise.all([
-    core.terms.load(core.kv, terms, head.position),
-    ids.length > 0 ? eventsById(core, ids, head.position) : new Map<string, StoredEvent>(),
-    Promise.all(request.conditions.map((each) => matchAfter(core, each, head.position))),
+    store.terms.load(store.kv, terms, head.position),
+    ids.length > 0 ? eventsById(store, ids, head.position) : new Map<string, StoredEvent>(),
+    Promise.all(request.conditions.map((each) => matchAfter(store, each, head.position))),
   ]);
   const versions = new Map<string, number>();
   for (let i = 0; i < streams.length; i++) {
@@ -40,12 +40,12 @@ export async function gatherFacts(core: Core, request: FactsRequest): Promise<Fa
 }
 
 async function eventsById(
-  core: Core,
+  store: OpenStore,
   ids: readonly string[],
   head: number,
 ): Promise<Map<string, StoredEvent>> {
   const keys = ids.map((id) => idKey(id, 0));
-  const values = await core.kv.getMany(keys);
+  const values = await store.kv.getMany(keys);
   const found = new Map<string, StoredEvent>();
   for (let i = 0; i < values.length; i++) {
     const value = values[i];
@@ -55,7 +55,7 @@ async function eventsById(
     if (!body) throw corruption(`the index entry of event id ${id} fails its CRC`);
     const position = readUint64(body, 0);
     if (position > head) continue;
-    const event = await eventAt(core, position, head);
+    const event = await eventAt(store, position, head);
     if (event.id !== id)
       throw corruption("an event id's index entry is wrong", { first: position });
     found.set(id, event);
@@ -64,8 +64,8 @@ async function eventsById(
 }
 
 /** The event at a position at or before the head. Throws CORRUPTION. */
-async function eventAt(core: Core, position: number, head: number): Promise<StoredEvent> {
-  const chunk = await chunkHolding(core, position, head);
+async function eventAt(store: OpenStore, position: number, head: number): Promise<StoredEvent> {
+  const chunk = await chunkHolding(store, position, head);
   const offsets = frameOffsets(chunk);
   const ordinal = position - chunk.first;
   const record = recordOf(chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]));
@@ -76,34 +76,38 @@ async function eventAt(core: Core, position: number, head: number): Promise<Stor
 }
 
 /** The position of an event that matches after `after`, or 0. Mostly answered from memory. */
-async function matchAfter(core: Core, condition: AppendCondition, head: number): Promise<number> {
+async function matchAfter(
+  store: OpenStore,
+  condition: AppendCondition,
+  head: number,
+): Promise<number> {
   const { query, after } = condition;
   if (after >= head) return 0;
   const positions = { first: after + 1, last: head };
-  if (query.items.length === 0) return newestMatch(core, [], positions, head);
+  if (query.items.length === 0) return newestMatch(store, [], positions, head);
   const possible: QueryItem[] = [];
   for (const item of query.items) {
-    if (await canMatchAfter(core, item, after, head)) possible.push(item);
+    if (await canMatchAfter(store, item, after, head)) possible.push(item);
   }
-  return possible.length === 0 ? 0 : newestMatch(core, possible, positions, head);
+  return possible.length === 0 ? 0 : newestMatch(store, possible, positions, head);
 }
 
 /** Whether each part of the item is on some event after `after`. */
 async function canMatchAfter(
-  core: Core,
+  store: OpenStore,
   item: QueryItem,
   after: number,
   head: number,
 ): Promise<boolean> {
-  for (const terms of await groupsOf(core, item, head)) {
-    const heads = await core.terms.load(core.kv, terms, head);
+  for (const terms of await groupsOf(store, item, head)) {
+    const heads = await store.terms.load(store.kv, terms, head);
     if (heads.every((each) => each.last <= after)) return false;
   }
   return true;
 }
 
 async function newestMatch(
-  core: Core,
+  store: OpenStore,
   items: readonly QueryItem[],
   positions: Range,
   head: number,
@@ -113,11 +117,11 @@ async function newestMatch(
     direction: "backwards",
     positions,
     asOf: head,
-    slabBytes: 1,
-    slabEvents: 1,
+    batchBytes: 1,
+    batchEvents: 1,
   };
-  for await (const slab of readEvents(core, read, head)) {
-    const frame = slab.frames[0];
+  for await (const batch of readEvents(store, read, head)) {
+    const frame = batch.frames[0];
     if (frame) return scanPlace(recordOf(frame)).position;
   }
   return 0;

@@ -5,14 +5,14 @@ import { corruption } from "../../../domain/errors.ts";
 import type { PlacedEvent } from "../../../domain/event.ts";
 import { selects } from "../../../domain/query.ts";
 import { scanRecord } from "../../../domain/record.ts";
-import type { Slab, StorageRead } from "../../storage.ts";
+import type { Batch, StorageRead } from "../../storage.ts";
 import { frameOffsets, recordOf, type Chunk } from "../format/chunk.ts";
 import { chunkHolding, chunksEndingAt } from "./chunks.ts";
-import type { Core } from "../state/open-store.ts";
+import type { OpenStore } from "../state/open-store.ts";
 import { chunkOfVersion, MergedPostings } from "./postings.ts";
 import type { Candidates, PostingRange } from "./postings.ts";
-import type { Sight } from "./visibility.ts";
-import { SlabBuilder } from "./batch-builder.ts";
+import type { Visibility } from "./visibility.ts";
+import { BatchBuilder } from "./batch-builder.ts";
 import type { TermHead } from "../state/term-table.ts";
 
 const chunksPerPageFirst = 12;
@@ -25,47 +25,47 @@ export interface IndexRead extends StorageRead {
 }
 
 export async function* indexRead(
-  core: Core,
+  store: OpenStore,
   read: IndexRead,
   terms: readonly TermHead[],
   head: number,
-  sight: Sight,
-): AsyncGenerator<Slab> {
-  const range = await postingRange(core, read, terms, head);
+  visibility: Visibility,
+): AsyncGenerator<Batch> {
+  const range = await postingRange(store, read, terms, head);
   if (!range) return;
-  const slab = new SlabBuilder(read.slabBytes, read.slabEvents);
+  const batch = new BatchBuilder(read.batchBytes, read.batchEvents);
   let through = 0;
   let told = 0;
-  const pages = new CandidatePages(core, read, new MergedPostings(core.kv, terms, range));
+  const pages = new CandidatePages(store, read, new MergedPostings(store.kv, terms, range));
   for (let page = await pages.next(); page; page = await pages.next()) {
     for (const { candidates, chunk } of page) {
       for (const part of candidateFrames(read, candidates, chunk)) {
-        if (!slab.fits(part.frame.length, 1)) yield slab.take((told = through));
-        // After the slab was taken: that may have been long ago.
-        const hidden = sight.hides(part.event, part.record);
+        if (!batch.fits(part.frame.length, 1)) yield batch.take((told = through));
+        // Delay the slab was taken: that may have been long ago.
+        const hidden = visibility.hides(part.event, part.record);
         if (hidden === true || (hidden !== false && (await hidden))) {
-          const stub = sight.stubOf(part.frame, part.event.stream);
-          if (stub === undefined) continue;
-          slab.add(stub, 1);
+          const removedRecord = visibility.removedRecordOf(part.frame, part.event.stream);
+          if (removedRecord === undefined) continue;
+          batch.add(removedRecord, 1);
         } else {
-          sight.assertWhole(chunk, part.event, part.record);
-          slab.add(part.frame, 1);
+          visibility.assertWhole(chunk, part.event, part.record);
+          batch.add(part.frame, 1);
         }
         through = part.event.position;
       }
       through = reached(read, candidates);
-      if (slab.full) yield slab.take((told = through));
+      if (batch.full) yield batch.take((told = through));
     }
     // A page without a match is still progress.
-    if (slab.count === 0 && told !== through) yield slab.take((told = through));
+    if (batch.count === 0 && told !== through) yield batch.take((told = through));
   }
   const end = read.direction === "forwards" ? read.positions.last : read.positions.first;
-  if (slab.count > 0) yield slab.take(end);
+  if (batch.count > 0) yield batch.take(end);
 }
 
 /** The postings a read needs: narrowed by its positions and, for a stream, by its versions. */
 async function postingRange(
-  core: Core,
+  store: OpenStore,
   read: StorageRead,
   terms: readonly TermHead[],
   head: number,
@@ -74,17 +74,17 @@ async function postingRange(
   const reverse = read.direction === "backwards";
   let firstChunk = first;
   let lastChunk = head;
-  if (last < head) lastChunk = (await chunkHolding(core, last, head)).last;
+  if (last < head) lastChunk = (await chunkHolding(store, last, head)).last;
   const [stream] = terms;
   if (read.versions && stream && stream.count > 0) {
     const lowest = Math.max(1, read.versions.first);
     const highest = Math.min(read.versions.last, stream.count);
     if (lowest > highest) return undefined;
     if (!reverse && lowest > 1) {
-      firstChunk = Math.max(firstChunk, await chunkOfVersion(core.kv, stream, lowest));
+      firstChunk = Math.max(firstChunk, await chunkOfVersion(store.kv, stream, lowest));
     }
     if (reverse && highest < stream.count) {
-      lastChunk = Math.min(lastChunk, await chunkOfVersion(core.kv, stream, highest));
+      lastChunk = Math.min(lastChunk, await chunkOfVersion(store.kv, stream, highest));
     }
   }
   return { firstChunk, lastChunk, reverse };
@@ -98,14 +98,14 @@ interface Candidate {
 
 /** Candidates with their chunks, in pages that stay near half a megabyte. */
 class CandidatePages {
-  private readonly core: Core;
+  private readonly store: OpenStore;
   private readonly read: StorageRead;
   private readonly postings: MergedPostings;
   private pageCount = chunksPerPageFirst;
   private ended = false;
 
-  constructor(core: Core, read: StorageRead, postings: MergedPostings) {
-    this.core = core;
+  constructor(store: OpenStore, read: StorageRead, postings: MergedPostings) {
+    this.store = store;
     this.read = read;
     this.postings = postings;
   }
@@ -117,7 +117,7 @@ class CandidatePages {
     this.ended = behind >= 0 || taken.length < this.pageCount;
     const within = behind >= 0 ? taken.slice(0, behind) : taken;
     if (within.length === 0) return undefined;
-    const page = await withChunks(this.core, within);
+    const page = await withChunks(this.store, within);
     this.pageCount = nextPageCount(page, this.pageCount);
     return page;
   }
@@ -134,9 +134,12 @@ function isBehind(read: StorageRead, candidates: Candidates): boolean {
   return candidates.chunkLast < first || newest < (read.versions?.first ?? 0);
 }
 
-async function withChunks(core: Core, candidates: readonly Candidates[]): Promise<Candidate[]> {
+async function withChunks(
+  store: OpenStore,
+  candidates: readonly Candidates[],
+): Promise<Candidate[]> {
   const lasts = candidates.filter((each) => !each.frames).map((each) => each.chunkLast);
-  const chunks = lasts.length > 0 ? await chunksEndingAt(core, lasts) : [];
+  const chunks = lasts.length > 0 ? await chunksEndingAt(store, lasts) : [];
   let next = 0;
   return candidates.map((each) => ({
     candidates: each,

@@ -7,7 +7,11 @@ import {
   lifecycleStream,
   streamKeptIn,
 } from "../../../domain/lifecycle/lifecycle-event.ts";
-import { Book, type BookEntry, type DamagedEntry } from "../state/stream-lifecycles.ts";
+import {
+  StreamLifecycles,
+  type LifecycleEntry,
+  type DamagedEntry,
+} from "../state/stream-lifecycles.ts";
 import { frameOffsets, openChunk, recordOf } from "../format/chunk.ts";
 import {
   bornAt,
@@ -26,8 +30,8 @@ const namesAtOnceMax = 1_000;
 const readsAtOnceMax = 64;
 
 /** The book as of `head`. What cannot be read of one stream is that stream's damage alone. */
-export async function loadBook(kv: Kv, head: number): Promise<Book> {
-  const book = new Book();
+export async function loadLifecycles(kv: Kv, head: number): Promise<StreamLifecycles> {
+  const lifecycles = new StreamLifecycles();
   let after = "";
   for (;;) {
     const page = { prefix: lifecycleStream(""), after, limit: namesAtOnceMax };
@@ -37,11 +41,11 @@ export async function loadBook(kv: Kv, head: number): Promise<Book> {
         names.slice(at, at + readsAtOnceMax).map(async (name) => {
           const stream = streamKeptIn(name) as string;
           const entry = await entryOrDamage(kv, stream, head);
-          if (entry !== undefined) book.set(stream, entry);
+          if (entry !== undefined) lifecycles.set(stream, entry);
         }),
       );
     }
-    if (names.length < namesAtOnceMax) return book;
+    if (names.length < namesAtOnceMax) return lifecycles;
     after = names.at(-1) as string;
   }
 }
@@ -50,7 +54,7 @@ async function entryOrDamage(
   kv: Kv,
   stream: string,
   head: number,
-): Promise<BookEntry | DamagedEntry | undefined> {
+): Promise<LifecycleEntry | DamagedEntry | undefined> {
   try {
     return await entryAsOf(kv, stream, head);
   } catch (error) {
@@ -64,7 +68,7 @@ export async function entryAsOf(
   kv: Kv,
   stream: string,
   asOf: number,
-): Promise<BookEntry | undefined> {
+): Promise<LifecycleEntry | undefined> {
   const number = await numberOf(kv, lifecycleStream(stream));
   const newest = number === 0 ? undefined : await newestPosting(kv, number, asOf);
   if (newest === undefined) return undefined;

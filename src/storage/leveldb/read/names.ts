@@ -2,7 +2,7 @@
 
 import { corruption } from "../../../domain/errors.ts";
 import type { NamePage } from "../../storage.ts";
-import type { Core } from "../state/open-store.ts";
+import type { OpenStore } from "../state/open-store.ts";
 import { bornAt, prefixTerm, termKey, type TermKind } from "../format/keys.ts";
 import { openTermNumber } from "../state/terms.ts";
 
@@ -14,7 +14,7 @@ const pageCountMax = 1_000;
  * prefix system names (`$...`) are left out.
  */
 export async function namesWithPrefix(
-  { kv }: Pick<Core, "kv">,
+  { kv }: Pick<OpenStore, "kv">,
   kind: TermKind,
   page: NamePage,
   head: number,

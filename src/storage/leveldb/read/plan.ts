@@ -5,7 +5,7 @@ import { categoryOf } from "../../../domain/event.ts";
 import { positionMax } from "../../../domain/limits.ts";
 import { possibleStreams, type QueryItem } from "../../../domain/query.ts";
 import type { StorageRead } from "../../storage.ts";
-import type { Core } from "../state/open-store.ts";
+import type { OpenStore } from "../state/open-store.ts";
 import { TermKind } from "../format/keys.ts";
 import { namesWithPrefix } from "./names.ts";
 import type { TermHead } from "../state/term-table.ts";
@@ -21,7 +21,7 @@ const scanShare = 0.25;
 const categoriesMax = 256;
 
 /** A plan as of `head`. The terms together cover every event that can match. */
-export async function planFor(core: Core, read: StorageRead, head: number): Promise<Plan> {
+export async function planFor(store: OpenStore, read: StorageRead, head: number): Promise<Plan> {
   const { selection, versions } = read;
   if (selection.kind === "all") return scan;
   if (selection.kind === "stream") {
@@ -29,8 +29,8 @@ export async function planFor(core: Core, read: StorageRead, head: number): Prom
     // Versions are searched from the stream's head; a whole stream is read without asking for it.
     const terms =
       versions === undefined
-        ? [await core.terms.find(core.kv, term, head)]
-        : await core.terms.load(core.kv, [term], head);
+        ? [await store.terms.find(store.kv, term, head)]
+        : await store.terms.load(store.kv, [term], head);
     return { kind: "terms", terms };
   }
   const { items } = selection.query;
@@ -38,7 +38,7 @@ export async function planFor(core: Core, read: StorageRead, head: number): Prom
   const chosen = new Map<string, TermHead>();
   let count = 0;
   for (const item of items) {
-    const narrowest = await narrowestGroup(core, item, head);
+    const narrowest = await narrowestGroup(store, item, head);
     if (!narrowest) return scan;
     for (const [term, found] of narrowest) {
       const key = `${term.kind}${term.name}`;
@@ -55,22 +55,22 @@ type Group = readonly (readonly [Term, TermHead])[];
 
 /** Of an item's parts, the one with the fewest events. Undefined: only a scan finds the item. */
 async function narrowestGroup(
-  core: Core,
+  store: OpenStore,
   item: QueryItem,
   head: number,
 ): Promise<Group | undefined> {
   let best: Group | undefined;
   let bestCount = Number.POSITIVE_INFINITY;
-  const groups = await groupsOf(core, item, head);
+  const groups = await groupsOf(store, item, head);
   const [only] = groups;
   if (only && groups.length === 1 && only.every(({ kind }) => kind === TermKind.tag)) {
     // Nothing to choose from, and a tag is on few events: how many need not be asked.
     return Promise.all(
-      only.map(async (term) => [term, await core.terms.find(core.kv, term, head)] as const),
+      only.map(async (term) => [term, await store.terms.find(store.kv, term, head)] as const),
     );
   }
   for (const terms of groups) {
-    const heads = await core.terms.load(core.kv, terms, head);
+    const heads = await store.terms.load(store.kv, terms, head);
     let count = 0;
     for (const found of heads) count += found.count;
     if (count >= bestCount) continue;
@@ -81,12 +81,12 @@ async function narrowestGroup(
 }
 
 /** The parts of an item, each as the terms of which at least one is on every matching event. */
-export async function groupsOf(core: Core, item: QueryItem, head: number): Promise<Term[][]> {
+export async function groupsOf(store: OpenStore, item: QueryItem, head: number): Promise<Term[][]> {
   const groups: Term[][] = [];
   const named = (kind: TermKind, names: readonly string[]) => names.map((name) => ({ kind, name }));
   if (item.streams.length > 0) groups.push(named(TermKind.stream, possibleStreams(item)));
   else if (item.streamPrefixes.length > 0) {
-    const categories = await categoriesOf(core, item.streamPrefixes, head);
+    const categories = await categoriesOf(store, item.streamPrefixes, head);
     if (categories) groups.push(named(TermKind.category, categories));
   }
   if (item.types.length > 0) groups.push(named(TermKind.type, item.types));
@@ -96,7 +96,7 @@ export async function groupsOf(core: Core, item: QueryItem, head: number): Promi
 
 /** The categories of streams that begin with the prefixes; undefined: they are too many. */
 async function categoriesOf(
-  core: Core,
+  store: OpenStore,
   prefixes: readonly string[],
   head: number,
 ): Promise<string[] | undefined> {
@@ -107,7 +107,7 @@ async function categoriesOf(
       continue;
     }
     const page = { prefix, after: "", limit: categoriesMax + 1 };
-    for (const name of await namesWithPrefix(core, TermKind.category, page, head)) {
+    for (const name of await namesWithPrefix(store, TermKind.category, page, head)) {
       categories.add(name);
     }
     if (categories.size > categoriesMax) return undefined;

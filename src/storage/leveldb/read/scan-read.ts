@@ -3,31 +3,31 @@
 
 import { scanRecord, scanStream } from "../../../domain/record.ts";
 import { selects } from "../../../domain/query.ts";
-import type { Slab, StorageRead } from "../../storage.ts";
+import type { Batch, StorageRead } from "../../storage.ts";
 import { frameOffsets, recordOf, type Chunk } from "../format/chunk.ts";
 import { chunksBackwards, chunksForwards, chunksFromMemory } from "./chunks.ts";
-import type { Core } from "../state/open-store.ts";
-import type { Sight } from "./visibility.ts";
-import { SlabBuilder } from "./batch-builder.ts";
+import type { OpenStore } from "../state/open-store.ts";
+import type { Visibility } from "./visibility.ts";
+import { BatchBuilder } from "./batch-builder.ts";
 
 /** A consumer gets a word at least this often, even if nothing matches. */
 const chunksPerProgress = 256;
 
 export async function* scanRead(
-  core: Core,
+  store: OpenStore,
   read: StorageRead,
   head: number,
-  sight: Sight,
-): AsyncGenerator<Slab> {
+  visibility: Visibility,
+): AsyncGenerator<Batch> {
   const forwards = read.direction === "forwards";
   const { first, last } = read.positions;
   const walk = !forwards
     ? chunksBackwards
-    : core.tail.page(first, last, 1).length > 0
+    : store.tail.page(first, last, 1).length > 0
       ? chunksFromMemory
       : chunksForwards;
-  const pages = walk(core, read.positions, head, read.slabBytes * 2);
-  const slab = new SlabBuilder(read.slabBytes, read.slabEvents);
+  const pages = walk(store, read.positions, head, read.batchBytes * 2);
+  const batch = new BatchBuilder(read.batchBytes, read.batchEvents);
   let silentChunks = 0;
   let through = forwards ? first - 1 : last + 1;
   for await (const page of pages) {
@@ -35,42 +35,45 @@ export async function* scanRead(
       // Pages are fetched up to the head: what lies behind the range is none of this read.
       if (forwards && chunk.first > last) break;
       const plain = isPlain(read, chunk) && (!chunk.reclaimed || read.withRemoved === true);
-      if (plain && slab.count > 0 && !slab.fits(chunk.records.length, chunk.count)) {
+      if (plain && batch.count > 0 && !batch.fits(chunk.records.length, chunk.count)) {
         // A slab ends between chunks rather than have one cut into its records.
-        yield slab.take(through);
+        yield batch.take(through);
         silentChunks = 0;
       }
-      const whole = plain && slab.fits(chunk.records.length, chunk.count);
-      if (whole && (sight.clears(chunk) || (await showsAll(sight, chunk)))) {
-        slab.add(chunk.records, chunk.count);
+      const whole = plain && batch.fits(chunk.records.length, chunk.count);
+      if (whole && (visibility.clears(chunk) || (await showsAll(visibility, chunk)))) {
+        batch.add(chunk.records, chunk.count);
       } else {
         for (const part of selectedFrames(read, chunk)) {
-          if (!slab.fits(part.frame.length, 1)) {
-            yield slab.take(through);
+          if (!batch.fits(part.frame.length, 1)) {
+            yield batch.take(through);
             silentChunks = 0;
           }
-          // After the slab was taken: that may have been long ago.
-          const hidden = !sight.clears(chunk) && isHidden(sight, part.frame);
+          // Delay the slab was taken: that may have been long ago.
+          const hidden = !visibility.clears(chunk) && isHidden(visibility, part.frame);
           if (hidden === true || (hidden !== false && (await hidden))) {
-            const stub = sight.stubOf(part.frame, scanStream(recordOf(part.frame)));
-            if (stub === undefined) continue;
-            slab.add(stub, 1);
+            const removedRecord = visibility.removedRecordOf(
+              part.frame,
+              scanStream(recordOf(part.frame)),
+            );
+            if (removedRecord === undefined) continue;
+            batch.add(removedRecord, 1);
           } else {
-            if (chunk.reclaimed) assertWhole(sight, chunk, part.frame);
-            slab.add(part.frame, 1);
+            if (chunk.reclaimed) assertWhole(visibility, chunk, part.frame);
+            batch.add(part.frame, 1);
           }
           through = part.position;
         }
       }
       through = forwards ? Math.min(chunk.last, last) : Math.max(chunk.first, first);
       silentChunks++;
-      if (slab.full || silentChunks >= chunksPerProgress) {
-        yield slab.take(through);
+      if (batch.full || silentChunks >= chunksPerProgress) {
+        yield batch.take(through);
         silentChunks = 0;
       }
     }
   }
-  if (slab.count > 0 || silentChunks > 0) yield slab.take(through);
+  if (batch.count > 0 || silentChunks > 0) yield batch.take(through);
 }
 
 /** Whether every event of the chunk belongs to the read, in the order in which it is stored. */
@@ -85,23 +88,23 @@ function isPlain(read: StorageRead, chunk: Chunk): boolean {
 }
 
 /** Whether nothing of the chunk is removed. */
-async function showsAll(sight: Sight, chunk: Chunk): Promise<boolean> {
+async function showsAll(visibility: Visibility, chunk: Chunk): Promise<boolean> {
   const offsets = frameOffsets(chunk);
   for (let i = 0; i < chunk.count; i++) {
-    const hidden = isHidden(sight, chunk.records.subarray(offsets[i], offsets[i + 1]));
+    const hidden = isHidden(visibility, chunk.records.subarray(offsets[i], offsets[i + 1]));
     if (hidden === true || (hidden !== false && (await hidden))) return false;
   }
   return true;
 }
 
-function isHidden(sight: Sight, frame: Uint8Array): boolean | Promise<boolean> {
+function isHidden(visibility: Visibility, frame: Uint8Array): boolean | Promise<boolean> {
   const record = recordOf(frame);
-  return sight.hides({ stream: scanStream(record) }, record);
+  return visibility.hides({ stream: scanStream(record) }, record);
 }
 
-function assertWhole(sight: Sight, chunk: Chunk, frame: Uint8Array): void {
+function assertWhole(visibility: Visibility, chunk: Chunk, frame: Uint8Array): void {
   const record = recordOf(frame);
-  sight.assertWhole(chunk, { stream: scanStream(record) }, record);
+  visibility.assertWhole(chunk, { stream: scanStream(record) }, record);
 }
 
 /** The frames of a chunk that the read selects, in its order. */

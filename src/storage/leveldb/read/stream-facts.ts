@@ -4,9 +4,9 @@
 import { corruption } from "../../../domain/errors.ts";
 import { firstVersion, oldestTime, type Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
 import type { NamePage, StreamFacts } from "../../storage.ts";
-import type { BookEntry } from "../state/stream-lifecycles.ts";
+import type { LifecycleEntry } from "../state/stream-lifecycles.ts";
 import { chunkHolding } from "./chunks.ts";
-import { timeOf, type Core } from "../state/open-store.ts";
+import { timeOf, type OpenStore } from "../state/open-store.ts";
 import { TermKind } from "../format/keys.ts";
 import { namesWithPrefix } from "./names.ts";
 import { positionAt } from "./position-at.ts";
@@ -16,24 +16,27 @@ import type { TermHead } from "../state/term-table.ts";
 const streamsAtOnceMax = 16;
 
 /** A stream as of the head, or undefined where it has neither events nor a lifecycle. */
-export async function streamFacts(core: Core, name: string): Promise<StreamFacts | undefined> {
-  const head = core.head.position;
-  const entry = core.book.get(name);
-  const terms = await core.terms.load(core.kv, [{ kind: TermKind.stream, name }], head);
+export async function streamFacts(
+  store: OpenStore,
+  name: string,
+): Promise<StreamFacts | undefined> {
+  const head = store.head.position;
+  const entry = store.lifecycles.get(name);
+  const terms = await store.terms.load(store.kv, [{ kind: TermKind.stream, name }], head);
   const [term] = terms as [TermHead];
-  return term.count > 0 || entry ? factsOf(core, name, term, entry, head) : undefined;
+  return term.count > 0 || entry ? factsOf(store, name, term, entry, head) : undefined;
 }
 
-export async function listStreams(core: Core, page: NamePage): Promise<StreamFacts[]> {
-  const head = core.head.position;
-  const names = await namesWithPrefix(core, TermKind.stream, page, head);
+export async function listStreams(store: OpenStore, page: NamePage): Promise<StreamFacts[]> {
+  const head = store.head.position;
+  const names = await namesWithPrefix(store, TermKind.stream, page, head);
   const streams: StreamFacts[] = [];
   for (let at = 0; at < names.length; at += streamsAtOnceMax) {
     const some = names.slice(at, at + streamsAtOnceMax);
     const terms = some.map((name) => ({ kind: TermKind.stream, name }));
-    const heads = await core.terms.load(core.kv, terms, head);
+    const heads = await store.terms.load(store.kv, terms, head);
     const facts = some.map((name, i) =>
-      factsOf(core, name, heads[i] as TermHead, core.book.get(name), head),
+      factsOf(store, name, heads[i] as TermHead, store.lifecycles.get(name), head),
     );
     streams.push(...(await Promise.all(facts)));
   }
@@ -41,20 +44,20 @@ export async function listStreams(core: Core, page: NamePage): Promise<StreamFac
 }
 
 async function factsOf(
-  core: Core,
+  store: OpenStore,
   stream: string,
   term: TermHead,
-  entry: BookEntry | undefined,
+  entry: LifecycleEntry | undefined,
   head: number,
 ): Promise<StreamFacts> {
   const lifecycle = entry?.lifecycle;
   const { count: version } = term;
-  const first = lifecycle === undefined ? 1 : await firstLeft(core, term, lifecycle);
+  const first = lifecycle === undefined ? 1 : await firstLeft(store, term, lifecycle);
   if (first > version) return { ...nothingLeft, stream, version, lifecycle };
-  const firstPosition = await positionOf(core, term, first);
+  const firstPosition = await positionOf(store, term, first);
   const [oldest, newest] = await Promise.all([
-    chunkHolding(core, firstPosition, head),
-    chunkHolding(core, term.last, head),
+    chunkHolding(store, firstPosition, head),
+    chunkHolding(store, term.last, head),
   ]);
   return {
     stream,
@@ -79,25 +82,29 @@ const nothingLeft = {
 };
 
 /** The first version of a stream that is left now; beyond its count where none is. */
-async function firstLeft(core: Core, term: TermHead, lifecycle: Lifecycle): Promise<number> {
+async function firstLeft(store: OpenStore, term: TermHead, lifecycle: Lifecycle): Promise<number> {
   const byNumber = firstVersion(lifecycle, term.count);
-  const time = oldestTime(lifecycle, timeOf(core));
+  const time = oldestTime(lifecycle, timeOf(store));
   if (time === 0 || byNumber > term.count) return byNumber;
-  return Math.max(byNumber, (await countBefore(core, term, await positionAt(core, time))) + 1);
+  return Math.max(byNumber, (await countBefore(store, term, await positionAt(store, time))) + 1);
 }
 
 /** How many events of a stream are before a position. */
-export async function countBefore(core: Core, term: TermHead, position: number): Promise<number> {
+export async function countBefore(
+  store: OpenStore,
+  term: TermHead,
+  position: number,
+): Promise<number> {
   if (position > term.last) return term.count;
-  const posting = await firstPostingFrom(core.kv, term.number, position, term.lastChunk);
+  const posting = await firstPostingFrom(store.kv, term.number, position, term.lastChunk);
   if (posting === undefined) throw missingEntry(term);
   const older = posting.ordinals.filter((each) => posting.chunkFirst + each < position).length;
   return posting.before + older;
 }
 
 /** The position of a stream's version, 1 <= version <= term.count. */
-async function positionOf(core: Core, term: TermHead, version: number): Promise<number> {
-  const { kv } = core;
+async function positionOf(store: OpenStore, term: TermHead, version: number): Promise<number> {
+  const { kv } = store;
   const from = version === 1 ? 0 : await chunkOfVersion(kv, term, version);
   const posting = await firstPostingFrom(kv, term.number, from, term.lastChunk);
   const ordinal = posting?.ordinals[version - 1 - posting.before];

@@ -7,11 +7,11 @@ import { AnnalsError, corruption } from "../../../domain/errors.ts";
 import { firstVersion, oldestTime } from "../../../domain/lifecycle/lifecycle.ts";
 import { scanPlace, scanRecordedAt } from "../../../domain/record.ts";
 import type { StorageRead } from "../../storage.ts";
-import type { BookEntry } from "../state/stream-lifecycles.ts";
+import type { LifecycleEntry } from "../state/stream-lifecycles.ts";
 import { entryAsOf } from "./load-lifecycles.ts";
 import { recordOf, type Chunk } from "../format/chunk.ts";
-import { timeOf, type Core } from "../state/open-store.ts";
-import { composeStub, isStub } from "../format/removed-record.ts";
+import { timeOf, type OpenStore } from "../state/open-store.ts";
+import { composeRemovedRecord, isRemovedRecord } from "../format/removed-record.ts";
 
 /** What was looked up is remembered for so many streams; beyond, it is looked up again. */
 const rememberedMax = 4_096;
@@ -23,37 +23,40 @@ interface Judged {
   readonly version?: number;
 }
 
-export class Sight {
-  private readonly core: Core;
+export class Visibility {
+  private readonly store: OpenStore;
   private readonly asOf: number | undefined;
   private readonly everything: boolean;
-  private readonly stubs: boolean;
+  private readonly removedRecords: boolean;
   private readonly beganAt: number;
-  private readonly past = new Map<string, BookEntry | undefined>();
+  private readonly past = new Map<string, LifecycleEntry | undefined>();
 
-  constructor(core: Core, read: Pick<StorageRead, "asOf" | "withRemoved" | "withStubs">) {
-    const { asOf, withRemoved, withStubs } = read;
-    this.core = core;
-    this.stubs = withStubs === true;
+  constructor(
+    store: OpenStore,
+    read: Pick<StorageRead, "asOf" | "withRemoved" | "withRemovedRecords">,
+  ) {
+    const { asOf, withRemoved, withRemovedRecords } = read;
+    this.store = store;
+    this.removedRecords = withRemovedRecords === true;
     this.asOf = asOf;
     this.everything = withRemoved === true;
-    this.beganAt = timeOf(core);
+    this.beganAt = timeOf(store);
   }
 
   get isClear(): boolean {
-    return this.everything || this.core.book.size === 0;
+    return this.everything || this.store.lifecycles.size === 0;
   }
 
   /** Whether no event of the chunk can be hidden, without looking at them. */
   clears(chunk: Chunk): boolean {
-    const { book, head } = this.core;
-    return this.isClear || book.clears(chunk, this.asOf ?? head.position, this.now());
+    const { lifecycles, head } = this.store;
+    return this.isClear || lifecycles.clears(chunk, this.asOf ?? head.position, this.now());
   }
 
   /** The entry a stream is judged by; undefined: nothing of it is removed. */
-  entryOf(stream: string): BookEntry | undefined | Promise<BookEntry | undefined> {
+  entryOf(stream: string): LifecycleEntry | undefined | Promise<LifecycleEntry | undefined> {
     if (this.everything || stream === "") return undefined;
-    const entry = this.core.book.get(stream);
+    const entry = this.store.lifecycles.get(stream);
     if (entry === undefined || this.asOf === undefined || entry.since <= this.asOf) return entry;
     if (this.past.has(stream)) return this.past.get(stream);
     return this.lookUp(stream, this.asOf);
@@ -68,11 +71,11 @@ export class Sight {
   }
 
   /** What a read shows of an event that is hidden; undefined: nothing. */
-  stubOf(frame: Uint8Array, stream: string): Uint8Array | undefined {
-    if (!this.stubs) return undefined;
+  removedRecordOf(frame: Uint8Array, stream: string): Uint8Array | undefined {
+    if (!this.removedRecords) return undefined;
     const record = recordOf(frame);
-    if (isStub(record)) return frame;
-    return composeStub(record, false, this.core.book.get(stream)?.position ?? 0);
+    if (isRemovedRecord(record)) return frame;
+    return composeRemovedRecord(record, false, this.store.lifecycles.get(stream)?.position ?? 0);
   }
 
   /**
@@ -81,8 +84,8 @@ export class Sight {
    * READ_OVERTAKEN. Only chunks that say so hold any.
    */
   assertWhole(chunk: Chunk | undefined, event: Judged, record: Uint8Array): void {
-    if (chunk?.reclaimed === undefined || this.everything || !isStub(record)) return;
-    if (this.isGone(this.core.book.get(event.stream), event, record, timeOf(this.core))) {
+    if (chunk?.reclaimed === undefined || this.everything || !isRemovedRecord(record)) return;
+    if (this.isGone(this.store.lifecycles.get(event.stream), event, record, timeOf(this.store))) {
       const since = "an event was removed, and its space reclaimed, since this read began";
       throw new AnnalsError({ reason: "READ_OVERTAKEN" }, since);
     }
@@ -92,12 +95,15 @@ export class Sight {
   }
 
   /** The first version that is not gone by its number, and the first time not by its age. */
-  boundsOf({ lifecycle, version }: BookEntry, now = this.now()): { version: number; time: number } {
+  boundsOf(
+    { lifecycle, version }: LifecycleEntry,
+    now = this.now(),
+  ): { version: number; time: number } {
     return { version: firstVersion(lifecycle, version), time: oldestTime(lifecycle, now) };
   }
 
   private isGone(
-    entry: BookEntry | undefined,
+    entry: LifecycleEntry | undefined,
     event: Judged,
     record: Uint8Array,
     now = this.now(),
@@ -109,11 +115,11 @@ export class Sight {
   }
 
   private now(): number {
-    return this.asOf === undefined ? timeOf(this.core) : this.beganAt;
+    return this.asOf === undefined ? timeOf(this.store) : this.beganAt;
   }
 
-  private async lookUp(stream: string, asOf: number): Promise<BookEntry | undefined> {
-    const entry = await entryAsOf(this.core.kv, stream, asOf);
+  private async lookUp(stream: string, asOf: number): Promise<LifecycleEntry | undefined> {
+    const entry = await entryAsOf(this.store.kv, stream, asOf);
     if (this.past.size >= rememberedMax) this.past.clear();
     this.past.set(stream, entry);
     return entry;

@@ -3,7 +3,7 @@
 
 import { AnnalsError } from "../../../domain/errors.ts";
 import type { Head } from "../../storage.ts";
-import type { Book } from "./stream-lifecycles.ts";
+import type { StreamLifecycles } from "./stream-lifecycles.ts";
 import type { ChunkTail } from "./chunk-tail.ts";
 import type { Kv } from "../kv/kv.ts";
 import type { Terms } from "./terms.ts";
@@ -14,10 +14,10 @@ export interface EngineState {
   /** The hash of the chunk that ends at the head. */
   headHash: Uint8Array;
   /** The lifecycles of all streams, as of the head. */
-  book: Book;
+  lifecycles: StreamLifecycles;
 }
 
-export interface Core extends EngineState {
+export interface OpenStore extends EngineState {
   /** False once the store is closed for good. */
   open: boolean;
   kv: Kv;
@@ -26,7 +26,7 @@ export interface Core extends EngineState {
   /** The latest time by which events were taken for too old and their space was reclaimed. */
   reclaimedAt: number;
   /** The commit in flight, where it holds notes: what it writes is not seen before it ends. */
-  noteCommit: Promise<unknown> | undefined;
+  sideValueCommit: Promise<unknown> | undefined;
   readonly terms: Terms;
   readonly tail: ChunkTail;
 }
@@ -35,13 +35,13 @@ export interface Core extends EngineState {
  * The store's time, by which ages are measured: the clock's, but never before what is recorded, so
  * that what is gone for good by its age does not come back where the clock is set back.
  */
-export function timeOf({ clock, head, reclaimedAt }: Core): number {
+export function timeOf({ clock, head, reclaimedAt }: OpenStore): number {
   return Math.max(clock(), head.recordedAt, reclaimedAt);
 }
 
 /** Throws where the store is closed: what it kept in memory is no answer. */
-export function assertOpen(core: Core): void {
-  if (!core.open) throw closedError();
+export function assertOpen(store: OpenStore): void {
+  if (!store.open) throw closedError();
 }
 
 /** A database that was closed under a read is being reopened: the reader may come again. */

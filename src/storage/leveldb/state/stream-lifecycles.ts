@@ -13,7 +13,7 @@ import type { TermHead } from "./term-table.ts";
 import type { Term, Terms } from "./terms.ts";
 
 /** What is known of a stream that has a lifecycle. Never changed: a commit replaces it. */
-export interface BookEntry {
+export interface LifecycleEntry {
   readonly lifecycle: Lifecycle;
   /** Of the event that says so. */
   readonly position: number;
@@ -28,12 +28,12 @@ export interface DamagedEntry {
   readonly fault: AnnalsError;
 }
 
-export type BookUpdates = ReadonlyMap<string, BookEntry>;
+export type LifecycleUpdates = ReadonlyMap<string, LifecycleEntry>;
 
-const noUpdates: BookUpdates = new Map();
+const noUpdates: LifecycleUpdates = new Map();
 
-export class Book {
-  private readonly entries = new Map<string, BookEntry | DamagedEntry>();
+export class StreamLifecycles {
+  private readonly entries = new Map<string, LifecycleEntry | DamagedEntry>();
   /** The head at which an entry last changed. */
   private changed = 0;
   /** No event after this position is removed by what was settled once: deletions, truncations. */
@@ -55,14 +55,14 @@ export class Book {
   }
 
   /** Throws CORRUPTION where what is kept of the stream cannot be read. */
-  get(stream: string): BookEntry | undefined {
+  get(stream: string): LifecycleEntry | undefined {
     const entry = this.entries.get(stream);
     if (entry === undefined || "lifecycle" in entry) return entry;
     const { failure, message } = entry.fault;
     throw new AnnalsError(failure, message, entry.fault);
   }
 
-  set(stream: string, entry: BookEntry | DamagedEntry): void {
+  set(stream: string, entry: LifecycleEntry | DamagedEntry): void {
     this.entries.set(stream, entry);
     if (!("lifecycle" in entry)) {
       // Its events must not pass unseen.
@@ -94,15 +94,15 @@ export class Book {
    * be. Throws where a lifecycle event of the commit cannot be read: it must not be stored.
    */
   async prepare(
-    core: { readonly kv: Kv; readonly terms: Terms },
+    store: { readonly kv: Kv; readonly terms: Terms },
     after: number,
     events: readonly CommitEvent[],
     terms: readonly (readonly [Term, TermHead])[],
-  ): Promise<BookUpdates> {
+  ): Promise<LifecycleUpdates> {
     const changes = lifecyclesIn(events);
     if (this.entries.size === 0 && changes.size === 0) return noUpdates;
     const since = after + events.length;
-    const updates = new Map<string, BookEntry>();
+    const updates = new Map<string, LifecycleEntry>();
     const versions = new Map<string, number>();
     for (const [{ kind, name }, { count: version }] of terms) {
       if (kind !== TermKind.stream) continue;
@@ -114,19 +114,19 @@ export class Book {
     for (const [stream, change] of changes) {
       const term = { kind: TermKind.stream, name: stream };
       const version = countsVersions(change)
-        ? (versions.get(stream) ?? (await core.terms.load(core.kv, [term], after))[0]?.count ?? 0)
+        ? (versions.get(stream) ?? (await store.terms.load(store.kv, [term], after))[0]?.count ?? 0)
         : 0;
       updates.set(stream, { ...change, version, since });
     }
     return updates;
   }
 
-  apply(updates: BookUpdates): void {
+  apply(updates: LifecycleUpdates): void {
     for (const [stream, entry] of updates) this.set(stream, entry);
   }
 }
 
-type Change = Pick<BookEntry, "lifecycle" | "position">;
+type Change = Pick<LifecycleEntry, "lifecycle" | "position">;
 
 function countsVersions<E extends Change>(entry: E | DamagedEntry): entry is E {
   return "lifecycle" in entry && entry.lifecycle.policy.maxCount !== undefined;

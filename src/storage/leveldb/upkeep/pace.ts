@@ -2,13 +2,13 @@
 // the machine, and is stopped wherever it waits.
 
 import { performance, type EventLoopUtilization } from "node:perf_hooks";
-import type { After } from "../write/write-guard.ts";
+import type { Delay } from "../write/write-guard.ts";
 
 export interface PaceOptions {
   readonly bytesPerSecond: number;
   /** Whether others need the machine now. */
   readonly isBusy: () => boolean;
-  readonly after: After;
+  readonly delay: Delay;
 }
 
 /** Thrown out of work that is no longer wanted. */
@@ -54,7 +54,7 @@ export class Pace {
         this.pauses.delete(wake);
         resolve();
       };
-      const prevent = this.options.after(ms, end);
+      const prevent = this.options.delay(ms, end);
       const wake = (): void => {
         prevent();
         end();

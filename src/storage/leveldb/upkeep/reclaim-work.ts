@@ -6,9 +6,9 @@
 import { isSystemName } from "../../../domain/event.ts";
 import { firstVersion, oldestTime } from "../../../domain/lifecycle/lifecycle.ts";
 import { AnnalsError } from "../../../domain/errors.ts";
-import type { BookEntry } from "../state/stream-lifecycles.ts";
+import type { LifecycleEntry } from "../state/stream-lifecycles.ts";
 import { numberOf } from "../read/load-lifecycles.ts";
-import { timeOf, type Core } from "../state/open-store.ts";
+import { timeOf, type OpenStore } from "../state/open-store.ts";
 import { postingKey, TermKind } from "../format/keys.ts";
 import { positionAt } from "../read/position-at.ts";
 import { openPosting } from "../format/posting.ts";
@@ -50,24 +50,24 @@ const streamsAtOnceMax = 4_096;
 const seekBytes = 4 * 1024;
 
 export class ReclaimWork {
-  private readonly core: Core;
+  private readonly store: OpenStore;
   private readonly spend: Spend;
   private seen = new Map<string, Seen>();
   private judgedAt = 0;
 
-  constructor(core: Core, spend: Spend) {
-    this.core = core;
+  constructor(store: OpenStore, spend: Spend) {
+    this.store = store;
     this.spend = spend;
   }
 
   async look(): Promise<Look> {
-    const now = timeOf(this.core);
+    const now = timeOf(this.store);
     const { judgedAt } = this;
     const positions = new Map<number, Promise<number>>();
     const bounds = this.seen;
     const seen = new Map<string, Seen>();
     const due: Due[] = [];
-    for (const stream of this.core.book.streams()) {
+    for (const stream of this.store.lifecycles.streams()) {
       const entry = isSystemName(stream) ? undefined : this.entryOf(stream);
       if (entry === undefined) continue;
       const gone = await this.goneOf(stream, entry, now, positions);
@@ -94,7 +94,7 @@ export class ReclaimWork {
    * version up to which they, and stubs, are all there is.
    */
   async chunksOf(due: Due, add: (chunkLast: number) => Promise<void>): Promise<number> {
-    const { kv, head } = this.core;
+    const { kv, head } = this.store;
     const number = await numberOf(kv, due.stream);
     if (number === 0) return due.gone;
     const term = await loadHead(kv, number, head.position);
@@ -110,11 +110,11 @@ export class ReclaimWork {
       });
       let bytes = seekBytes;
       for (const [key, value] of entries) {
-        const { before, ordinals, chunkLast, stubs } = openPosting(key, value);
+        const { before, ordinals, chunkLast, removedRecords } = openPosting(key, value);
         if (before >= due.gone) return due.gone;
         const count = Math.min(ordinals.length, due.gone - before);
         if (count < ordinals.length && !due.isSteady) return before;
-        if (count > stubs) await add(chunkLast);
+        if (count > removedRecords) await add(chunkLast);
         next = chunkLast + 1;
         bytes += value.length;
       }
@@ -124,9 +124,9 @@ export class ReclaimWork {
   }
 
   /** A stream whose lifecycle cannot be read keeps what it has. */
-  private entryOf(stream: string): BookEntry | undefined {
+  private entryOf(stream: string): LifecycleEntry | undefined {
     try {
-      return this.core.book.get(stream);
+      return this.store.lifecycles.get(stream);
     } catch (error) {
       if (error instanceof AnnalsError) return undefined;
       throw error;
@@ -136,7 +136,7 @@ export class ReclaimWork {
   /** Up to which version the stream's events are gone. */
   private async goneOf(
     stream: string,
-    { lifecycle, version }: BookEntry,
+    { lifecycle, version }: LifecycleEntry,
     now: number,
     positions: Map<number, Promise<number>>,
   ): Promise<number> {
@@ -146,15 +146,15 @@ export class ReclaimWork {
     const term = await this.termOf(stream);
     if (term === undefined) return byNumber;
     // Many streams share an age: where it begins is looked up once.
-    const position = positions.get(time) ?? positionAt(this.core, time);
+    const position = positions.get(time) ?? positionAt(this.store, time);
     positions.set(time, position);
     await this.spend(seekBytes);
-    return Math.max(byNumber, await countBefore(this.core, term, await position));
+    return Math.max(byNumber, await countBefore(this.store, term, await position));
   }
 
   /** As of the head, without making the engine remember it. */
   private async termOf(stream: string): Promise<TermHead | undefined> {
-    const { terms, kv, head } = this.core;
+    const { terms, kv, head } = this.store;
     const known = terms.peek(TermKind.stream, stream);
     if (known) return known;
     const number = await numberOf(kv, stream);

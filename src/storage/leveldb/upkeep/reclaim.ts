@@ -21,12 +21,12 @@ import {
   withFrames,
   type Chunk,
 } from "../format/chunk.ts";
-import type { Core } from "../state/open-store.ts";
+import type { OpenStore } from "../state/open-store.ts";
 import type { OwnCommit } from "../write/engine.ts";
 import { chunkKey, postingKey, TermKind, termKey, type TermNumber } from "../format/keys.ts";
 import type { Entry } from "../kv/kv.ts";
 import { composePosting, openPosting, type Posting } from "../format/posting.ts";
-import { composeStub, isStub } from "../format/removed-record.ts";
+import { composeRemovedRecord, isRemovedRecord } from "../format/removed-record.ts";
 import { openTermNumber } from "../state/terms.ts";
 
 /** Up to which version the events of a stream are gone, and by which lifecycle event. */
@@ -58,7 +58,7 @@ export interface RewrittenPosting {
 
 /** Undefined: nothing of the chunk is to be reclaimed. Throws CORRUPTION. */
 export async function planChunk(
-  core: Core,
+  store: OpenStore,
   chunk: Chunk,
   bounds: Bounds,
 ): Promise<ChunkPlan | undefined> {
@@ -71,15 +71,15 @@ export async function planChunk(
     const stream = scanStream(record);
     const bound = stream === "" ? undefined : bounds.get(stream);
     const isGone = bound !== undefined && scanPlace(record).version <= bound.gone;
-    if (!isGone || isStub(record)) {
+    if (!isGone || isRemovedRecord(record)) {
       frames.push(frame);
       continue;
     }
-    frames.push(composeStub(record, isIdFromClient(chunk, i), bound.policy));
+    frames.push(composeRemovedRecord(record, isIdFromClient(chunk, i), bound.policy));
     removed.set(stream, (removed.get(stream) ?? 0) + 1);
   }
   if (removed.size === 0) return undefined;
-  const postings = await planPostings(core, chunk, [...removed.keys()], frames);
+  const postings = await planPostings(store, chunk, [...removed.keys()], frames);
   let bytesBefore = chunk.value.length;
   let bytesAfter = frames.reduce((bytes, frame) => bytes + frame.length, 0);
   for (const { entry, freed } of postings) {
@@ -91,31 +91,32 @@ export async function planChunk(
 
 /** The streams' postings in the chunk, looked up together: they may be as many as its events. */
 async function planPostings(
-  core: Core,
+  store: OpenStore,
   chunk: Chunk,
   streams: readonly string[],
   frames: readonly Uint8Array[],
 ): Promise<RewrittenPosting[]> {
-  const terms = await numbersOf(core, streams);
+  const terms = await numbersOf(store, streams);
   const keys = terms.map((term) => postingKey(term, chunk.last));
-  const values = await core.kv.getMany(keys);
+  const values = await store.kv.getMany(keys);
   return streams.map((stream, i) => {
     const [term, key, value] = [terms[i] as TermNumber, keys[i] as Uint8Array, values[i]];
     const posting = value && openPosting(key, value);
-    const stubs = posting && stubsIn(posting, stream, frames);
-    if (stubs === undefined || posting?.chunkFirst !== chunk.first) throw missing(chunk, stream);
+    const removedRecords = posting && removedRecordsIn(posting, stream, frames);
+    if (removedRecords === undefined || posting?.chunkFirst !== chunk.first)
+      throw missing(chunk, stream);
     const { before, ordinals } = posting;
-    const rewritten = composePosting(key, before, chunk.count, ordinals, [], stubs);
+    const rewritten = composePosting(key, before, chunk.count, ordinals, [], removedRecords);
     return { term, entry: [key, rewritten], freed: (value?.length ?? 0) - rewritten.length };
   });
 }
 
-async function numbersOf(core: Core, streams: readonly string[]): Promise<TermNumber[]> {
-  const numbers = streams.map((name) => core.terms.peek(TermKind.stream, name)?.number ?? 0);
+async function numbersOf(store: OpenStore, streams: readonly string[]): Promise<TermNumber[]> {
+  const numbers = streams.map((name) => store.terms.peek(TermKind.stream, name)?.number ?? 0);
   const unknown = streams.filter((_, i) => numbers[i] === 0);
   if (unknown.length === 0) return numbers;
   const keys = unknown.map((name) => termKey(TermKind.stream, name));
-  const values = await core.kv.getMany(keys);
+  const values = await store.kv.getMany(keys);
   let next = 0;
   return numbers.map((known) => {
     if (known !== 0) return known;
@@ -126,18 +127,18 @@ async function numbersOf(core: Core, streams: readonly string[]): Promise<TermNu
 }
 
 /** How many of the posting's events are stubs: its first ones. Undefined: it is of others. */
-function stubsIn(
+function removedRecordsIn(
   { ordinals }: Posting,
   stream: string,
   frames: readonly Uint8Array[],
 ): number | undefined {
-  let stubs = 0;
+  let removedRecords = 0;
   for (const [i, ordinal] of ordinals.entries()) {
     const frame = frames[ordinal];
     if (frame === undefined || scanStream(recordOf(frame)) !== stream) return undefined;
-    if (isStub(recordOf(frame))) stubs = i + 1;
+    if (isRemovedRecord(recordOf(frame))) removedRecords = i + 1;
   }
-  return stubs;
+  return removedRecords;
 }
 
 function missing(chunk: Chunk, stream: string): Error {
@@ -169,12 +170,12 @@ export function outcomeOf(plans: readonly ChunkPlan[]): BatchOutcome {
  * were taken for too old: it is recorded, so that they never come back.
  */
 export async function composeReclaim(
-  core: Core,
+  store: OpenStore,
   plans: readonly ChunkPlan[],
   bounds: Bounds,
   judgedAt: number,
 ): Promise<OwnCommit> {
-  const { head } = core;
+  const { head } = store;
   const recordedIn = head.position + 1;
   const rewritten = plans.map(({ chunk, frames }) =>
     withFrames(chunk, frames, { recordedIn, originalHash: hashOf(chunk) }),
@@ -188,15 +189,15 @@ export async function composeReclaim(
     bytes: bytesFreed,
     streams: streamsOf(plans, bounds),
   });
-  const recordedAt = Math.max(core.clock(), head.recordedAt, judgedAt);
+  const recordedAt = Math.max(store.clock(), head.recordedAt, judgedAt);
   const { id, stream, type, tags, idFromClient, body } = removal;
   const term = { kind: TermKind.stream, name: stream };
-  const [known] = await core.terms.load(core.kv, [term], head.position);
+  const [known] = await store.terms.load(store.kv, [term], head.position);
   const version = (known?.count ?? 0) + 1;
   const frame = composeFrame(body, version, recordedIn, recordedAt);
   const place = { version, position: recordedIn };
   const event: CommitEvent = { id, stream, type, tags, idFromClient, ...place, frame };
-  core.reclaimedAt = Math.max(core.reclaimedAt, judgedAt);
+  store.reclaimedAt = Math.max(store.reclaimedAt, judgedAt);
   return {
     commit: { after: head, recordedAt, events: [event] },
     also(batch) {
@@ -206,7 +207,7 @@ export async function composeReclaim(
       }
     },
     stored() {
-      for (const chunk of rewritten) core.tail.replace(chunk);
+      for (const chunk of rewritten) store.tail.replace(chunk);
     },
   };
 }

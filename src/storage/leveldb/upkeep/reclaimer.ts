@@ -6,14 +6,14 @@ import { setImmediate as turn } from "node:timers/promises";
 import { AnnalsError } from "../../../domain/errors.ts";
 import type { ReclaimStatus } from "../../storage.ts";
 import { openChunk } from "../format/chunk.ts";
-import type { Core } from "../state/open-store.ts";
+import type { OpenStore } from "../state/open-store.ts";
 import type { Engine } from "../write/engine.ts";
 import { chunkKey, readUint64 } from "../format/keys.ts";
 import { busyEventLoop, Pace, Stopped } from "./pace.ts";
 import { Replaced } from "./reclaim-compaction.ts";
 import { ReclaimWork, type Look } from "./reclaim-work.ts";
 import { composeReclaim, outcomeOf, planChunk, type ChunkPlan } from "./reclaim.ts";
-import { nodeAfter, type After } from "../write/write-guard.ts";
+import { nodeDelay, type Delay } from "../write/write-guard.ts";
 
 export interface ReclaimOptions {
   /** At most so many bytes are read and rewritten in a second. Absent: 4 MiB. */
@@ -41,12 +41,12 @@ export interface Reclaimer {
   stop(): Promise<void>;
 }
 
-export interface ReclaimParts extends Pick<Engine, "core" | "commitOwn" | "storage"> {
+export interface ReclaimParts extends Pick<Engine, "store" | "commitOwn" | "storage"> {
   readonly clock: () => number;
   readonly warn: (message: string, cause?: unknown) => void;
   /** Bytes that may still be written. Absent: no bound. */
   readonly spareBytes?: (() => number) | undefined;
-  readonly after?: After | undefined;
+  readonly delay?: Delay | undefined;
 }
 
 const bytesPerSecondDefault = 4 * 1024 * 1024;
@@ -67,7 +67,7 @@ const damagedKnownMax = 1_000;
 export function startReclaimer(parts: ReclaimParts, options: ReclaimOptions = {}): Reclaimer {
   const { delayMs = delayMsDefault, pauseMs = pauseMsDefault } = options;
   const { bytesPerSecond = bytesPerSecondDefault, isBusy = busyEventLoop() } = options;
-  const pace = new Pace({ bytesPerSecond, isBusy, after: parts.after ?? nodeAfter });
+  const pace = new Pace({ bytesPerSecond, isBusy, delay: parts.delay ?? nodeDelay });
   const reclaiming = new Reclaiming(parts, options, pace);
   const ended = reclaiming.run(delayMs, pauseMs);
   return {
@@ -93,7 +93,7 @@ class Reclaiming {
   private readonly parts: ReclaimParts;
   private readonly options: ReclaimOptions;
   private readonly pace: Pace;
-  private readonly core: Core;
+  private readonly store: OpenStore;
   private readonly work: ReclaimWork;
   private readonly replaced = new Replaced();
   private readonly damaged = new Set<number>();
@@ -103,8 +103,8 @@ class Reclaiming {
     this.parts = parts;
     this.options = options;
     this.pace = pace;
-    this.core = parts.core;
-    this.work = new ReclaimWork(parts.core, (bytes) => this.spend(bytes));
+    this.store = parts.store;
+    this.work = new ReclaimWork(parts.store, (bytes) => this.spend(bytes));
   }
 
   async run(delayMs: number, pauseMs: number): Promise<void> {
@@ -174,7 +174,7 @@ class Reclaiming {
     let bytes = 0;
     for (let at = 0; at < lasts.length; at += chunksReadAtOnce) {
       const keys = lasts.slice(at, at + chunksReadAtOnce).map(chunkKey);
-      const values = await this.core.kv.getMany(keys);
+      const values = await this.store.kv.getMany(keys);
       for (const [i, key] of keys.entries()) {
         const plan = await this.planned(key, values[i], look);
         if (plan === undefined) continue;
@@ -198,7 +198,7 @@ class Reclaiming {
     { bounds }: Look,
   ): Promise<ChunkPlan | undefined> {
     try {
-      return value && (await planChunk(this.core, openChunk(key, value), bounds));
+      return value && (await planChunk(this.store, openChunk(key, value), bounds));
     } catch (error) {
       const isDamage = error instanceof AnnalsError && error.reason === "CORRUPTION";
       if (!isDamage) throw error;
@@ -215,7 +215,7 @@ class Reclaiming {
     for (const { bytesBefore, bytesAfter } of plans) bytes += bytesBefore + bytesAfter;
     await this.spend(bytes);
     this.assertRoom();
-    await this.parts.commitOwn(bytes, () => composeReclaim(this.core, plans, bounds, judgedAt));
+    await this.parts.commitOwn(bytes, () => composeReclaim(this.store, plans, bounds, judgedAt));
     const done = outcomeOf(plans);
     const { chunks, events, bytesFreed } = this.status;
     this.change({
@@ -239,7 +239,7 @@ class Reclaiming {
     if (this.replaced.bytes === 0 || this.replaced.bytes < bytesMin) return;
     const { phase } = this.status;
     this.change({ phase: "compacting" });
-    await this.replaced.compact(() => this.core.kv, bytesMin);
+    await this.replaced.compact(() => this.store.kv, bytesMin);
     this.change({ phase });
   }
 

@@ -4,13 +4,13 @@
 // against the log. What it finds it says, loudly, and counts; it repairs nothing.
 
 import { basename } from "node:path";
-import type { Core } from "../state/open-store.ts";
+import type { OpenStore } from "../state/open-store.ts";
 import { liveTables } from "../files/database-check.ts";
 import type { ReadableKv } from "../kv/kv.ts";
 import { busyEventLoop, Pace, Stopped } from "./pace.ts";
 import { checkTable } from "../files/table-file.ts";
 import { verifyStore } from "../verify/verify-store.ts";
-import { nodeAfter, type After } from "../write/write-guard.ts";
+import { nodeDelay, type Delay } from "../write/write-guard.ts";
 
 export interface ScrubberOptions {
   /** At most so many bytes are read in a second. Absent: 8 MiB. */
@@ -52,12 +52,12 @@ export interface Scrubber {
 }
 
 export interface ScrubberParts {
-  readonly core: Core;
+  readonly store: OpenStore;
   /** LevelDB's folder. Absent: there are no tables to check. */
   readonly database?: string | undefined;
   readonly clock: () => number;
   readonly warn: (message: string, cause?: unknown) => void;
-  readonly after?: After | undefined;
+  readonly delay?: Delay | undefined;
 }
 
 const bytesPerSecondDefault = 8 * 1024 * 1024;
@@ -70,7 +70,7 @@ const findingsKnownMax = 10_000;
 /** Goes on until it is stopped. */
 export function startScrubber(parts: ScrubberParts, options: ScrubberOptions = {}): Scrubber {
   const { bytesPerSecond = bytesPerSecondDefault, isBusy = busyEventLoop() } = options;
-  const pace = new Pace({ bytesPerSecond, isBusy, after: parts.after ?? nodeAfter });
+  const pace = new Pace({ bytesPerSecond, isBusy, delay: parts.delay ?? nodeDelay });
   const scrubbing = new Scrubbing(parts, options, pace);
   const ended = scrubbing.run();
   return {
@@ -120,12 +120,12 @@ class Scrubbing {
   }
 
   private async round(): Promise<void> {
-    const { core, clock } = this.parts;
+    const { store, clock } = this.parts;
     this.change({ phase: "tables", position: 0 });
     await this.checkTables();
     this.change({ phase: "log" });
-    await verifyStore(steadyKv(core, this.pace), {
-      head: core.head.position,
+    await verifyStore(steadyKv(store, this.pace), {
+      head: store.head.position,
       found: (finding) => this.found(finding),
       pace: (bytes) => this.spend(bytes),
       reached: ({ last }) => this.change({ position: last }),
@@ -170,23 +170,23 @@ class Scrubbing {
 }
 
 /** The engine's database for reading, through the moments in which it is reopened. */
-function steadyKv(core: Core, pace: Pace): ReadableKv {
+function steadyKv(store: OpenStore, pace: Pace): ReadableKv {
   const steadily = async <T>(read: () => Promise<T>): Promise<T> => {
     for (;;) {
-      const { kv } = core;
+      const { kv } = store;
       try {
         return await read();
       } catch (error) {
-        const closed = core.kv !== kv || isClosed(error);
-        if (!closed || !core.open) throw error;
+        const closed = store.kv !== kv || isClosed(error);
+        if (!closed || !store.open) throw error;
         await pace.pause(reopenMs);
         if (pace.isStopped) throw new Stopped();
       }
     }
   };
   return {
-    getMany: (keys) => steadily(() => core.kv.getMany(keys)),
-    page: (range) => steadily(() => core.kv.page(range)),
+    getMany: (keys) => steadily(() => store.kv.getMany(keys)),
+    page: (range) => steadily(() => store.kv.page(range)),
   };
 }
 

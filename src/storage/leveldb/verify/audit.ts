@@ -1,4 +1,4 @@
-// After LevelDB opened its folder: is the end of the log what was acknowledged? Everything that
+// Delay LevelDB opened its folder: is the end of the log what was acknowledged? Everything that
 // stood only in the write-ahead log is walked chunk by chunk, each checked by CRC, joining the one
 // before in position, time and hash, against the high-water mark.
 

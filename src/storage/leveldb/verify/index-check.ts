@@ -20,7 +20,7 @@ import {
 } from "../format/keys.ts";
 import type { ReadableKv } from "../kv/kv.ts";
 import { framesIn, openPosting, type Posting } from "../format/posting.ts";
-import { isStub } from "../format/removed-record.ts";
+import { isRemovedRecord } from "../format/removed-record.ts";
 import { openTermNumber } from "../state/terms.ts";
 
 const rememberedMax = 100_000;
@@ -253,7 +253,7 @@ function holds(records: Uint8Array, frames: readonly Uint8Array[]): boolean {
 function isSame(frame: Uint8Array, kept: Uint8Array | undefined): boolean {
   if (kept === undefined || Buffer.compare(frame, kept) === 0) return kept !== undefined;
   const [record, keptRecord] = [recordOf(frame), recordOf(kept)];
-  return isStub(record) && isDeepStrictEqual(scanRecord(record), scanRecord(keptRecord));
+  return isRemovedRecord(record) && isDeepStrictEqual(scanRecord(record), scanRecord(keptRecord));
 }
 
 function occurrencesIn(events: readonly CheckedEvent[]): Map<string, Occurrence> {

@@ -9,7 +9,7 @@ import { IndexCheck, type IndexTotals } from "./index-check.ts";
 import {
   bornAt,
   prefixId,
-  prefixNote,
+  prefixSideValue,
   prefixPosting,
   prefixSnapshot,
   prefixTerm,
@@ -38,7 +38,7 @@ export interface StoreTotals extends IndexTotals {
   readonly chunks: number;
   readonly events: number;
   readonly snapshots: number;
-  readonly notes: number;
+  readonly sideValues: number;
 }
 
 export async function verifyStore(kv: ReadableKv, given: Verification): Promise<StoreTotals> {
@@ -74,8 +74,8 @@ export async function verifyStore(kv: ReadableKv, given: Verification): Promise<
     compare("ids", counted.ids, ids, found);
   }
   const snapshots = await countEntries(kv, prefixSnapshot, sealedIn, verification);
-  const notes = await countEntries(kv, prefixNote, sealedIn, verification);
-  return { chunks, events, terms, postings, ids, snapshots, notes };
+  const sideValues = await countEntries(kv, prefixSideValue, sealedIn, verification);
+  return { chunks, events, terms, postings, ids, snapshots, sideValues };
 }
 
 function compare(

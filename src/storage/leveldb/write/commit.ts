@@ -7,7 +7,7 @@ import type { Commit } from "../../storage.ts";
 import { seal } from "../format/checksum.ts";
 import { composeChunk, cutIntoChunks, hashOf, recordOf, withFrames } from "../format/chunk.ts";
 import type { Chunk, Reclaimed } from "../format/chunk.ts";
-import type { Core } from "../state/open-store.ts";
+import type { OpenStore } from "../state/open-store.ts";
 import {
   chunkKey,
   idKey,
@@ -19,7 +19,7 @@ import {
 } from "../format/keys.ts";
 import type { WriteBatch } from "../kv/kv.ts";
 import { composePosting, postingRecordsBytesMax } from "../format/posting.ts";
-import { isStub } from "../format/removed-record.ts";
+import { isRemovedRecord } from "../format/removed-record.ts";
 import { noTerm, type TermHead } from "../state/term-table.ts";
 import { type Term } from "../state/terms.ts";
 
@@ -51,26 +51,26 @@ export interface ChunkDraft {
   readonly reclaimed?: Reclaimed | undefined;
 }
 
-export function prepareCommit(core: Core, commit: Commit): Promise<PreparedCommit> {
+export function prepareCommit(store: OpenStore, commit: Commit): Promise<PreparedCommit> {
   const { recordedAt } = commit;
   const drafts = cutIntoChunks(commit.events).map((events) => ({ events, recordedAt }));
-  return prepareChunks(core, commit.after.position, drafts);
+  return prepareChunks(store, commit.after.position, drafts);
 }
 
 /** Chunks cut by somebody else: at the positions right after `after`, in order. */
 export async function prepareChunks(
-  core: Core,
+  store: OpenStore,
   after: number,
   drafts: readonly ChunkDraft[],
 ): Promise<PreparedCommit> {
   const open = new OpenTerms();
   const touched = drafts.map(({ events }) => events.map((event) => open.of(event)));
-  const heads = await core.terms.load(core.kv, open.terms(), after);
+  const heads = await store.terms.load(store.kv, open.terms(), after);
   open.begin(heads);
 
-  const batch = core.kv.batch();
+  const batch = store.kv.batch();
   const chunks: Chunk[] = [];
-  let previousHash = core.headHash;
+  let previousHash = store.headHash;
   drafts.forEach(({ events, recordedAt, reclaimed }, i) => {
     const chunk = chunkOf(composeChunk(events, recordedAt, previousHash), events, reclaimed);
     previousHash = hashOf(chunk);
@@ -160,9 +160,9 @@ function putPostings(
     const number = head.number || putTerm(batch, open);
     const key = postingKey(number, chunk.last);
     const isStream = open.term.kind === TermKind.stream;
-    const stubs = isStream && chunk.reclaimed ? stubsAmong(events, ordinals) : 0;
-    const frames = isStream && stubs === 0 ? framesToKeep(events, ordinals) : [];
-    batch.put(key, composePosting(key, head.count, chunk.count, ordinals, frames, stubs));
+    const removedRecords = isStream && chunk.reclaimed ? removedRecordsAmong(events, ordinals) : 0;
+    const frames = isStream && removedRecords === 0 ? framesToKeep(events, ordinals) : [];
+    batch.put(key, composePosting(key, head.count, chunk.count, ordinals, frames, removedRecords));
     open.head = {
       number,
       count: head.count + ordinals.length,
@@ -181,8 +181,9 @@ function framesToKeep(events: readonly CommitEvent[], ordinals: readonly number[
   return bytes <= postingRecordsBytesMax ? frames : [];
 }
 
-function stubsAmong(events: readonly CommitEvent[], ordinals: readonly number[]): number {
-  return ordinals.filter((each) => isStub(recordOf((events[each] as CommitEvent).frame))).length;
+function removedRecordsAmong(events: readonly CommitEvent[], ordinals: readonly number[]): number {
+  return ordinals.filter((each) => isRemovedRecord(recordOf((events[each] as CommitEvent).frame)))
+    .length;
 }
 
 function putTerm(batch: WriteBatch, open: OpenTerm): number {

@@ -6,22 +6,22 @@ import type {
   Commit,
   CommitResult,
   Head,
-  NoteStore,
+  SideValueStore,
   Storage,
   StorageIdentity,
   SnapshotStore,
   StorageWatcher,
 } from "../../storage.ts";
 import { firstHash, hashOf, openChunk } from "../format/chunk.ts";
-import { loadBook } from "../read/load-lifecycles.ts";
+import { loadLifecycles } from "../read/load-lifecycles.ts";
 import { ChunkTail } from "../state/chunk-tail.ts";
 import { prepareCommit } from "./commit.ts";
-import { assertOpen, readFailure, type Core, type EngineState } from "../state/open-store.ts";
+import { assertOpen, readFailure, type OpenStore, type EngineState } from "../state/open-store.ts";
 import { RemovedTypes } from "../read/event-types.ts";
 import { gatherFacts } from "../read/facts.ts";
 import { chunkKey } from "../format/keys.ts";
 import type { Kv, WriteBatch } from "../kv/kv.ts";
-import { noteStore, prepareNotes } from "./side-values.ts";
+import { sideValueStore, prepareSideValues } from "./side-values.ts";
 import { positionAt } from "../read/position-at.ts";
 import { readEvents } from "../read/read.ts";
 import { snapshotStore } from "./snapshots.ts";
@@ -47,7 +47,7 @@ export interface OwnCommit {
 
 export interface Engine {
   readonly storage: Storage;
-  readonly core: Core;
+  readonly store: OpenStore;
   /** Runs a commit after those before it; it is composed, at the head as it is, when it may run. */
   readonly commitOwn: (bytes: number, compose: () => Promise<OwnCommit>) => Promise<void>;
 }
@@ -71,7 +71,7 @@ export async function headOf(kv: Kv): Promise<{ head: Head; headHash: Uint8Array
 /** Where a database ends, and what is kept of its streams in memory. */
 async function stateOf(kv: Kv): Promise<EngineState> {
   const end = await headOf(kv);
-  return { ...end, book: await loadBook(kv, end.head.position) };
+  return { ...end, lifecycles: await loadLifecycles(kv, end.head.position) };
 }
 
 export async function openEngine(options: EngineOptions): Promise<Engine> {
@@ -80,87 +80,87 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     await kv.close();
     throw error;
   });
-  const core: Core = {
+  const store: OpenStore = {
     open: true,
     kv,
     ...state,
     clock: options.clock,
     reclaimedAt: 0,
-    noteCommit: undefined,
+    sideValueCommit: undefined,
     terms: new Terms(state.head.position),
     tail: new ChunkTail(),
   };
   const types = new RemovedTypes();
   const watchers = new Set<StorageWatcher>();
-  const guard = new WriteGuard({ core, options, watchers, stateOf });
+  const guard = new WriteGuard({ store, options, watchers, stateOf });
 
   const writeBatch = (fill: (batch: WriteBatch) => void, bytes: number): Promise<void> =>
     guard.exclusive(bytes, async () => {
-      const batch = core.kv.batch();
+      const batch = store.kv.batch();
       fill(batch);
       await guard.write(batch);
-      options.written?.(core.head, core.headHash);
+      options.written?.(store.head, store.headHash);
     });
 
   const storage: Storage = {
     identity: options.identity,
-    snapshots: guardedSnapshots(core, snapshotStore(core, writeBatch, options.clock)),
-    notes: guardedNotes(core, noteStore(core)),
-    head: () => core.head,
+    snapshots: guardedSnapshots(store, snapshotStore(store, writeBatch, options.clock)),
+    sideValues: guardedSideValues(store, sideValueStore(store)),
+    head: () => store.head,
     writeState: () => guard.state,
     watch(watcher) {
       watchers.add(watcher);
       return () => void watchers.delete(watcher);
     },
-    facts: (request) => answered(core, () => gatherFacts(core, request)),
+    facts: (request) => answered(store, () => gatherFacts(store, request)),
     commit: (commit) =>
       guard.exclusive(bytesOf(commit), async () => {
-        const running = commitNow(core, guard, watchers, options, commit);
-        if (commit.notes !== undefined) core.noteCommit = running;
-        return await running.finally(() => (core.noteCommit = undefined));
+        const running = commitNow(store, guard, watchers, options, commit);
+        if (commit.sideValues !== undefined) store.sideValueCommit = running;
+        return await running.finally(() => (store.sideValueCommit = undefined));
       }),
-    read: (request) => readEvents(core, request, core.head.position),
-    positionAt: (time) => answered(core, () => positionAt(core, time)),
-    stream: (name) => answered(core, () => streamFacts(core, name)),
-    listStreams: (page) => answered(core, () => listStreams(core, page)),
-    listEventTypes: (page) => answered(core, () => types.list(core, page)),
+    read: (request) => readEvents(store, request, store.head.position),
+    positionAt: (time) => answered(store, () => positionAt(store, time)),
+    stream: (name) => answered(store, () => streamFacts(store, name)),
+    listStreams: (page) => answered(store, () => listStreams(store, page)),
+    listEventTypes: (page) => answered(store, () => types.list(store, page)),
     close: () => guard.close(),
   };
   const commitOwn: Engine["commitOwn"] = (bytes, compose) =>
     guard.exclusive(bytes, async () => {
       const own = await compose();
-      await commitNow(core, guard, watchers, options, own.commit, own);
+      await commitNow(store, guard, watchers, options, own.commit, own);
     });
-  return { storage, core, commitOwn };
+  return { storage, store, commitOwn };
 }
 
 async function commitNow(
-  core: Core,
+  store: OpenStore,
   guard: WriteGuard,
   watchers: ReadonlySet<StorageWatcher>,
   options: EngineOptions,
   commit: Commit,
   own?: OwnCommit,
 ): Promise<CommitResult> {
-  if (commit.after.position !== core.head.position) return "stale";
-  const { events, notes = [] } = commit;
-  const putNotes = await prepareNotes(core, notes, options.clock);
-  const prepared = await prepareCommit(core, commit);
+  if (commit.after.position !== store.head.position) return "stale";
+  const { events, sideValues = [] } = commit;
+  const putSideValues = await prepareSideValues(store, sideValues, options.clock);
+  const prepared = await prepareCommit(store, commit);
   const { position: after } = commit.after;
-  const lifecycles = await core.book.prepare(core, after, events, prepared.terms);
-  putNotes(prepared.batch);
+  const lifecycles = await store.lifecycles.prepare(store, after, events, prepared.terms);
+  putSideValues(prepared.batch);
   own?.also(prepared.batch);
   await guard.write(prepared.batch);
   // Durable. From here to the end nothing waits: readers see all of the commit or none of it.
-  const from = core.head;
+  const from = store.head;
   const position = from.position + events.length;
   const to = events.length === 0 ? from : { position, recordedAt: commit.recordedAt };
-  core.terms.apply(prepared.terms, position);
-  core.book.apply(lifecycles);
-  for (const chunk of prepared.chunks) core.tail.push(chunk);
+  store.terms.apply(prepared.terms, position);
+  store.lifecycles.apply(lifecycles);
+  for (const chunk of prepared.chunks) store.tail.push(chunk);
   own?.stored();
-  core.headHash = prepared.headHash;
-  core.head = to;
+  store.headHash = prepared.headHash;
+  store.head = to;
   options.written?.(to, prepared.headHash);
   if (events.length === 0) return "committed";
   const advance = { from, to, events };
@@ -168,16 +168,17 @@ async function commitNow(
   return "committed";
 }
 
-function bytesOf({ events, notes = [] }: Commit): number {
+function bytesOf({ events, sideValues = [] }: Commit): number {
   let bytes = 0;
   for (const event of events) bytes += event.frame.length;
-  for (const note of notes) bytes += note.name.length + (note.value?.length ?? 0);
+  for (const sideValue of sideValues)
+    bytes += sideValue.name.length + (sideValue.value?.length ?? 0);
   return bytes;
 }
 
 /** Runs a question, if the store is open, and says what became of it in our own words. */
-async function answered<T>(core: Core, ask: () => Promise<T>): Promise<T> {
-  assertOpen(core);
+async function answered<T>(store: OpenStore, ask: () => Promise<T>): Promise<T> {
+  assertOpen(store);
   try {
     return await ask();
   } catch (error) {
@@ -185,17 +186,17 @@ async function answered<T>(core: Core, ask: () => Promise<T>): Promise<T> {
   }
 }
 
-function guardedSnapshots(core: Core, store: SnapshotStore): SnapshotStore {
+function guardedSnapshots(store: OpenStore, snapshots: SnapshotStore): SnapshotStore {
   return {
-    save: (snapshot) => answered(core, () => store.save(snapshot)),
-    list: (page) => answered(core, () => store.list(page)),
-    remove: (selection) => answered(core, () => store.remove(selection)),
+    save: (snapshot) => answered(store, () => snapshots.save(snapshot)),
+    list: (page) => answered(store, () => snapshots.list(page)),
+    remove: (selection) => answered(store, () => snapshots.remove(selection)),
   };
 }
 
-function guardedNotes(core: Core, store: NoteStore): NoteStore {
+function guardedSideValues(store: OpenStore, sideValues: SideValueStore): SideValueStore {
   return {
-    get: (space, names) => answered(core, () => store.get(space, names)),
-    list: (page) => answered(core, () => store.list(page)),
+    get: (space, names) => answered(store, () => sideValues.get(space, names)),
+    list: (page) => answered(store, () => sideValues.list(page)),
   };
 }

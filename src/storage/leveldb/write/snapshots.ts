@@ -16,7 +16,7 @@ import type {
   StoredSnapshot,
 } from "../../storage.ts";
 import { seal, unseal } from "../format/checksum.ts";
-import type { Core } from "../state/open-store.ts";
+import type { OpenStore } from "../state/open-store.ts";
 import { prefixSnapshot, readUint64, writeUint64 } from "../format/keys.ts";
 import type { Entry, WriteBatch } from "../kv/kv.ts";
 
@@ -25,7 +25,7 @@ const pageCount = 32;
 
 /** `write` runs a batch as the engine runs commits: one at a time, a failure stops everything. */
 export function snapshotStore(
-  core: Core,
+  store: OpenStore,
   write: (fill: (batch: WriteBatch) => void, bytes: number) => Promise<void>,
   clock: () => number,
 ): SnapshotStore {
@@ -33,7 +33,7 @@ export function snapshotStore(
   return {
     async save(snapshot) {
       const { stream, kind, version } = snapshot;
-      const older = await entriesOf(core, stream, { kind, from: version, to: version });
+      const older = await entriesOf(store, stream, { kind, from: version, to: version });
       const newest = older[0] ? revisionOf(older[0][0]) : 0;
       // Two saves at once, or one in the same tick as another, never share a key.
       const revision = Math.max(clock(), newest + 1, revisionMax + 1);
@@ -48,12 +48,12 @@ export function snapshotStore(
       }, body.length);
     },
 
-    list: (page) => listSnapshots(core, page),
+    list: (page) => listSnapshots(store, page),
 
     async remove(selection) {
       let removed = 0;
       for (;;) {
-        const entries = await selected(core, selection);
+        const entries = await selected(store, selection);
         if (entries.length === 0) return removed;
         const versions = new Set(entries.map(([key]) => versionId(key)));
         await write((batch) => {
@@ -65,7 +65,7 @@ export function snapshotStore(
   };
 }
 
-async function listSnapshots(core: Core, page: SnapshotPage): Promise<StoredSnapshot[]> {
+async function listSnapshots(store: OpenStore, page: SnapshotPage): Promise<StoredSnapshot[]> {
   const { stream } = page;
   const found: StoredSnapshot[] = [];
   let first = page.after
@@ -74,7 +74,7 @@ async function listSnapshots(core: Core, page: SnapshotPage): Promise<StoredSnap
   const last = endOf(stream, page.kind);
   let previous = "";
   while (found.length < page.limit && Buffer.compare(first, last) <= 0) {
-    const entries = await core.kv.page({ first, last, limit: pageCount });
+    const entries = await store.kv.page({ first, last, limit: pageCount });
     if (entries.length === 0) break;
     for (const entry of entries) {
       first = successor(entry[0]);
@@ -89,12 +89,16 @@ async function listSnapshots(core: Core, page: SnapshotPage): Promise<StoredSnap
 }
 
 /** Up to a page of the entries that a removal is about. */
-async function selected(core: Core, selection: SnapshotSelection): Promise<Entry[]> {
+async function selected(store: OpenStore, selection: SnapshotSelection): Promise<Entry[]> {
   const { stream, kind, maxVersion } = selection;
-  if (kind !== undefined) return entriesOf(core, stream, { kind, from: maxVersion, to: 0 });
+  if (kind !== undefined) return entriesOf(store, stream, { kind, from: maxVersion, to: 0 });
   let first = startOf(stream, undefined, maxVersion);
   for (;;) {
-    const entries = await core.kv.page({ first, last: endOf(stream, undefined), limit: pageCount });
+    const entries = await store.kv.page({
+      first,
+      last: endOf(stream, undefined),
+      limit: pageCount,
+    });
     if (entries.length === 0) return [];
     const hits = entries.filter(([key]) => versionOf(key) <= maxVersion);
     if (hits.length > 0) return hits;
@@ -104,11 +108,11 @@ async function selected(core: Core, selection: SnapshotSelection): Promise<Entry
 
 /** Up to a page of the entries of one kind, from a version down to another. */
 function entriesOf(
-  core: Core,
+  store: OpenStore,
   stream: string,
   of: { kind: string; from: number; to: number },
 ): Promise<Entry[]> {
-  return core.kv.page({
+  return store.kv.page({
     first: snapshotKey(stream, of.kind, of.from, greatest),
     last: snapshotKey(stream, of.kind, of.to, 0),
     limit: pageCount,

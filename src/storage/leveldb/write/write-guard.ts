@@ -4,7 +4,7 @@
 
 import { AnnalsError } from "../../../domain/errors.ts";
 import type { Head, StorageWatcher, WriteState } from "../../storage.ts";
-import { closedError, type Core, type EngineState } from "../state/open-store.ts";
+import { closedError, type OpenStore, type EngineState } from "../state/open-store.ts";
 import type { Kv, WriteBatch } from "../kv/kv.ts";
 
 export interface GuardOptions {
@@ -15,13 +15,13 @@ export interface GuardOptions {
   /** Told of what an operator should know. */
   readonly warn: (message: string, cause?: unknown) => void;
   /** Runs when the store closes in good order, before the database does. */
-  readonly closing?: (core: Core) => Promise<void>;
+  readonly closing?: (store: OpenStore) => Promise<void>;
   /** Calls back later. Absent: by Node's timers. */
-  readonly after?: After;
+  readonly delay?: Delay;
 }
 
 export interface GuardParts {
-  readonly core: Core;
+  readonly store: OpenStore;
   readonly options: GuardOptions;
   readonly watchers: ReadonlySet<StorageWatcher>;
   readonly stateOf: (kv: Kv) => Promise<EngineState>;
@@ -36,9 +36,9 @@ const backoffMsFirst = 100;
 const backoffMsMax = 30_000;
 
 /** Calls back once, after at least `ms`; answers a function that prevents it. */
-export type After = (ms: number, callback: () => void) => () => void;
+export type Delay = (ms: number, callback: () => void) => () => void;
 
-export const nodeAfter: After = (ms, callback) => {
+export const nodeDelay: Delay = (ms, callback) => {
   const timer = setTimeout(callback, ms).unref();
   return () => clearTimeout(timer);
 };
@@ -46,7 +46,7 @@ export const nodeAfter: After = (ms, callback) => {
 export class WriteGuard {
   state: WriteState = "accepting";
   private readonly parts: GuardParts;
-  private readonly after: After;
+  private readonly delay: Delay;
   private last: Promise<unknown> = Promise.resolve();
   private recovery: Promise<void> | undefined;
   private closed: Promise<void> | undefined;
@@ -58,7 +58,7 @@ export class WriteGuard {
 
   constructor(parts: GuardParts) {
     this.parts = parts;
-    this.after = parts.options.after ?? nodeAfter;
+    this.delay = parts.options.delay ?? nodeDelay;
   }
 
   /** Runs a write after those before it. Throws where nothing may be written now. */
@@ -100,15 +100,15 @@ export class WriteGuard {
     this.stopped = true;
     this.wake();
     await this.recovery;
-    const { core, options } = this.parts;
+    const { store, options } = this.parts;
     try {
-      if (!this.poisoned) await options.closing?.(core);
+      if (!this.poisoned) await options.closing?.(store);
     } catch (cause) {
       // The write-ahead log holds everything: the next start only takes longer.
       options.warn("the write-ahead log could not be moved into tables", cause);
     } finally {
-      core.open = false;
-      await core.kv.close();
+      store.open = false;
+      await store.kv.close();
     }
   }
 
@@ -155,7 +155,7 @@ export class WriteGuard {
 
   private pause(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const prevent = this.after(ms, resolve);
+      const prevent = this.delay(ms, resolve);
       this.wake = () => {
         prevent();
         resolve();
@@ -184,33 +184,33 @@ export class WriteGuard {
   }
 
   private async reopen(): Promise<void> {
-    const { core, options, stateOf } = this.parts;
-    await core.kv.close();
-    core.tail.clear();
+    const { store, options, stateOf } = this.parts;
+    await store.kv.close();
+    store.tail.clear();
     const kv = await options.openKv();
     try {
-      const { head, headHash, book } = await stateOf(kv);
-      if (head.position < core.head.position) {
-        const acknowledged = `${core.head.position} was acknowledged`;
+      const { head, headHash, lifecycles } = await stateOf(kv);
+      if (head.position < store.head.position) {
+        const acknowledged = `${store.head.position} was acknowledged`;
         throw new Error(`the store ends at position ${head.position}; ${acknowledged}`);
       }
-      core.headHash = headHash;
-      core.book = book;
+      store.headHash = headHash;
+      store.lifecycles = lifecycles;
       this.advance(kv, head);
     } catch (error) {
       await kv.close();
       throw error;
     }
-    options.warn(`the store was reopened and audited; its head is ${core.head.position}`);
+    options.warn(`the store was reopened and audited; its head is ${store.head.position}`);
   }
 
   /** What was unknown may have become durable after all: then everybody is to look. */
   private advance(kv: Kv, to: Head): void {
-    const { core, watchers } = this.parts;
-    const from = core.head;
-    core.kv = kv;
-    core.head = to;
-    core.terms.reset(to.position);
+    const { store, watchers } = this.parts;
+    const from = store.head;
+    store.kv = kv;
+    store.head = to;
+    store.terms.reset(to.position);
     if (to.position === from.position) return;
     for (const watcher of watchers) watcher.advanced({ from, to });
   }

@@ -6,9 +6,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import {
-  Mark,
-  openMark,
-  readMark,
+  HighWaterMark,
+  openHighWaterMark,
+  readHighWaterMark,
 } from "../../../../src/storage/leveldb/folder/high-water-mark.ts";
 
 let scratch: string;
@@ -30,32 +30,32 @@ function state(position: number): { position: number; sequence: number; hash: Bu
 
 /** A mark that was advanced to each of these positions, and closed. */
 function marked(...positions: readonly number[]): Buffer {
-  const [mark] = openMark(path, silent);
-  for (const position of positions) mark.advance(state(position));
-  mark.close();
+  const [highWaterMark] = openHighWaterMark(path, silent);
+  for (const position of positions) highWaterMark.advance(state(position));
+  highWaterMark.close();
   return readFileSync(path);
 }
 
 test("says what was acknowledged last, in whichever slot that stands", () => {
   for (const positions of [[1], [1, 2], [1, 2, 3], [7, 2 ** 45]]) {
     marked(...positions);
-    expect(readMark(path)).toMatchObject(state(positions.at(-1) as number));
+    expect(readHighWaterMark(path)).toMatchObject(state(positions.at(-1) as number));
   }
 });
 
 test("goes on after it was opened again", () => {
   marked(1, 2, 3);
   marked(4);
-  expect(readMark(path)).toMatchObject(state(4));
+  expect(readHighWaterMark(path)).toMatchObject(state(4));
   marked(5, 6);
   expect(openedState()).toMatchObject(state(6));
 });
 
 test("says nothing where it is missing or empty, and does not make it by reading", () => {
-  expect(readMark(path)).toBeUndefined();
+  expect(readHighWaterMark(path)).toBeUndefined();
   expect(() => readFileSync(path)).toThrow("ENOENT");
   writeFileSync(path, "");
-  expect(readMark(path)).toBeUndefined();
+  expect(readHighWaterMark(path)).toBeUndefined();
 });
 
 test("a torn newest slot leaves the one before, wherever it is torn", () => {
@@ -65,7 +65,7 @@ test("a torn newest slot leaves the one before, wherever it is torn", () => {
     const bytes = Buffer.from(whole);
     bytes[newestAt + torn] = (bytes[newestAt + torn] as number) ^ 0xff;
     writeFileSync(path, bytes);
-    expect(readMark(path), `byte ${torn}`).toMatchObject(state(2));
+    expect(readHighWaterMark(path), `byte ${torn}`).toMatchObject(state(2));
   }
 });
 
@@ -74,36 +74,36 @@ test("two torn slots say nothing", () => {
   bytes[10] = 0xff;
   bytes[4_100] = 0xff;
   writeFileSync(path, bytes);
-  expect(readMark(path)).toBeUndefined();
+  expect(readHighWaterMark(path)).toBeUndefined();
 });
 
 test("a torn slot is the next to be written: the sound one is never touched first", () => {
   const bytes = marked(1, 2, 3);
   bytes[4_100] = 0xff;
   writeFileSync(path, bytes);
-  const [mark] = openMark(path, silent);
+  const [highWaterMark] = openHighWaterMark(path, silent);
   const sound = readFileSync(path).subarray(0, 68);
-  mark.advance(state(4));
+  highWaterMark.advance(state(4));
   expect(readFileSync(path).subarray(0, 68)).toEqual(sound);
-  mark.close();
-  expect(readMark(path)).toMatchObject(state(4));
+  highWaterMark.close();
+  expect(readHighWaterMark(path)).toMatchObject(state(4));
 });
 
 test("a mark that cannot be written warns once and throws never", () => {
   const warnings: string[] = [];
   writeFileSync(path, "");
   const readOnly = openSync(path, "r");
-  const mark = new Mark(readOnly, 0, (message) => warnings.push(message));
-  mark.advance(state(1));
-  mark.advance(state(2));
+  const highWaterMark = new HighWaterMark(readOnly, 0, (message) => warnings.push(message));
+  highWaterMark.advance(state(1));
+  highWaterMark.advance(state(2));
   expect(warnings).toEqual(["the high-water mark cannot be written"]);
-  mark.close();
+  highWaterMark.close();
   expect(() => closeSync(readOnly)).toThrow("EBADF");
-  expect(readMark(path)).toBeUndefined();
+  expect(readHighWaterMark(path)).toBeUndefined();
 });
 
 function openedState(): unknown {
-  const [mark, acknowledged] = openMark(path, silent);
-  mark.close();
+  const [highWaterMark, acknowledged] = openHighWaterMark(path, silent);
+  highWaterMark.close();
   return acknowledged;
 }

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openLevelStorage, openLevelStore } from "../../../../src/storage/leveldb/open.ts";
-import { readMark } from "../../../../src/storage/leveldb/folder/high-water-mark.ts";
+import { readHighWaterMark } from "../../../../src/storage/leveldb/folder/high-water-mark.ts";
 import { verifyFolder } from "../../../../src/storage/leveldb/offline/verify-folder.ts";
 import { commitEvents, newEvent } from "../../../support/events.ts";
 import { reclaimAll, whenAsked } from "../../../support/reclaiming.ts";
@@ -81,7 +81,7 @@ describe("a store of format version 1", () => {
   });
 
   test("has a mark that is read as it was written", () => {
-    expect(readMark(join(fixtures, "store-v1", "MARK"))).toMatchObject({
+    expect(readHighWaterMark(join(fixtures, "store-v1", "MARK"))).toMatchObject({
       position: 120,
       sequence: 467,
     });

@@ -23,8 +23,8 @@ import {
 import { chunkKey, postingKey } from "../../../../src/storage/leveldb/format/keys.ts";
 import { composePosting, openPosting } from "../../../../src/storage/leveldb/format/posting.ts";
 import {
-  composeStub,
-  isStub,
+  composeRemovedRecord,
+  isRemovedRecord,
   storedEventOf,
 } from "../../../../src/storage/leveldb/format/removed-record.ts";
 import {
@@ -46,13 +46,13 @@ describe("a stub", () => {
       fc.property(arbitrarySketch, fc.integer({ min: 1, max: 2 ** 40 }), (sketch, position) => {
         const secret = "what nobody may read any more";
         const record = recordAt({ ...sketch, metadata: { secret }, data: secret }, position);
-        const stub = recordOf(composeStub(record, true, 77));
-        expect(isStub(record)).toBe(false);
-        expect(isStub(stub)).toBe(true);
-        expect(scanRecord(stub)).toEqual(scanRecord(record));
-        expect(scanRecordedAt(stub)).toBe(scanRecordedAt(record));
-        expect(Buffer.from(stub).includes(secret)).toBe(false);
-        const { removed, metadata, data, contentType } = decodeRecord(stub);
+        const removedRecord = recordOf(composeRemovedRecord(record, true, 77));
+        expect(isRemovedRecord(record)).toBe(false);
+        expect(isRemovedRecord(removedRecord)).toBe(true);
+        expect(scanRecord(removedRecord)).toEqual(scanRecord(record));
+        expect(scanRecordedAt(removedRecord)).toBe(scanRecordedAt(record));
+        expect(Buffer.from(removedRecord).includes(secret)).toBe(false);
+        const { removed, metadata, data, contentType } = decodeRecord(removedRecord);
         expect(removed?.policyPosition).toBe(77n);
         expect([metadata, contentType, data.length]).toEqual([{}, "", 0]);
       }),
@@ -63,7 +63,7 @@ describe("a stub", () => {
     fc.assert(
       fc.property(arbitrarySketch, arbitrarySketch, (sketch, other) => {
         const record = recordAt(sketch, 9);
-        const { didHold } = storedEventOf(recordOf(composeStub(record, true, 1)));
+        const { didHold } = storedEventOf(recordOf(composeRemovedRecord(record, true, 1)));
         for (const { body } of [newEvent(sketch), newEvent(other)]) {
           expect(didHold?.(contentOf(body))).toBe(sameContent(body, record));
         }
@@ -73,19 +73,19 @@ describe("a stub", () => {
   });
 
   test("of an event whose id the server made has no hash, and is damage where one is asked", () => {
-    const stub = recordOf(composeStub(recordAt({ data: "x" }, 9), false, 1));
-    expect(decodeRecord(stub).removed?.contentSha256).toHaveLength(0);
-    expect(() => storedEventOf(stub)).toThrow("has lost its hash");
+    const removedRecord = recordOf(composeRemovedRecord(recordAt({ data: "x" }, 9), false, 1));
+    expect(decodeRecord(removedRecord).removed?.contentSha256).toHaveLength(0);
+    expect(() => storedEventOf(removedRecord)).toThrow("has lost its hash");
   });
 
   test("is not what a client's event without payload looks like", () => {
     const bare = { id: "0190a000-0000-7000-8000-00000000abcd", contentType: "" };
     const full = recordAt({ ...bare, data: "payload" }, 9);
-    const stub = recordOf(composeStub(full, true, 1));
+    const removedRecord = recordOf(composeRemovedRecord(full, true, 1));
     const { body } = newEvent(bare);
-    const { didHold } = storedEventOf(stub);
+    const { didHold } = storedEventOf(removedRecord);
     // By its fields it would be the same: only the hash tells.
-    expect(sameContent(body, stub)).toBe(true);
+    expect(sameContent(body, removedRecord)).toBe(true);
     expect(didHold?.(contentOf(body))).toBe(false);
   });
 });
@@ -101,7 +101,7 @@ describe("a chunk whose space was reclaimed", () => {
   );
   const chunk = composeChunk(events, 5, Buffer.alloc(32, 7));
   const frames = events.map(({ frame, idFromClient }, i) =>
-    i === 1 ? frame : composeStub(recordOf(frame), idFromClient, 1),
+    i === 1 ? frame : composeRemovedRecord(recordOf(frame), idFromClient, 1),
   );
   const rewritten = withFrames(chunk, frames, { recordedIn: 4, originalHash: hashOf(chunk) });
 
@@ -137,7 +137,7 @@ test("a posting tells how many of its events are stubs instead of holding record
     before: 5,
     ordinals: [0, 1, 7],
     records: Buffer.alloc(0),
-    stubs: 2,
+    removedRecords: 2,
   });
 });
 

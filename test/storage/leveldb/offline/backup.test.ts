@@ -45,8 +45,8 @@ async function fill(storage: Storage, commits: number): Promise<void> {
     }));
     const commit = await composeCommit(storage, events);
     const value = Buffer.from(`seen ${i}`);
-    const notes = [{ space: "checkpoint" as const, name: `reader ${i % 2}`, value }];
-    await storage.commit({ ...commit, notes });
+    const sideValues = [{ space: "checkpoint" as const, name: `reader ${i % 2}`, value }];
+    await storage.commit({ ...commit, sideValues });
   }
   const facts = await storage.stream("s-1");
   if (!facts) return;
@@ -80,12 +80,12 @@ describe("the restore drill", () => {
     await storage.close();
     const restored = await restore({ backup, target });
     expect(restored).toMatchObject({ head: report.last, chain: report.chain });
-    expect(restored.totals.notes).toBe(2);
+    expect(restored.totals.sideValues).toBe(2);
     expect(await dump(target)).toEqual(await dump(store));
     const again = await openLevelStorage({ folder: target });
     expect(differences(answers, await askEverything(again, topics))).toEqual([]);
-    const notes = { space: "checkpoint", prefix: "", after: "", limit: 9 } as const;
-    expect((await again.notes.list(notes)).map(({ name }) => name)).toEqual([
+    const sideValues = { space: "checkpoint", prefix: "", after: "", limit: 9 } as const;
+    expect((await again.sideValues.list(sideValues)).map(({ name }) => name)).toEqual([
       "reader 0",
       "reader 1",
     ]);

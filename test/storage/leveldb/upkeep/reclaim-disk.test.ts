@@ -70,11 +70,11 @@ async function findingsIn(path: string): Promise<readonly string[]> {
 }
 
 /** Every record of a store, removed or not, and how many of them are stubs. */
-async function everything(storage: Storage): Promise<{ left: string; stubs: number }> {
+async function everything(storage: Storage): Promise<{ left: string; removedRecords: number }> {
   const left = hash("sha256", Buffer.concat(await recordsOf(storage)));
   const all = await recordsOf(storage, { withRemoved: true });
-  const stubs = all.filter((record) => decodeRecord(record).removed !== undefined).length;
-  return { left, stubs };
+  const removedRecords = all.filter((record) => decodeRecord(record).removed !== undefined).length;
+  return { left, removedRecords };
 }
 
 test("a folder shrinks when most of its events are removed", async () => {
@@ -86,7 +86,10 @@ test("a folder shrinks when most of its events are removed", async () => {
   const before = await bytesOf(folder);
   const again = await opened();
   await reclaimAll(again.reclaimer);
-  expect(await everything(again.storage)).toEqual({ left: kept.left, stubs: 4_500 - 3 - 1_451 });
+  expect(await everything(again.storage)).toEqual({
+    left: kept.left,
+    removedRecords: 4_500 - 3 - 1_451,
+  });
   expect(again.storage.reclaiming?.()).toMatchObject({ phase: "waiting", events: 3_046 });
   await again.storage.close();
   // Events are stored twice; of a little more than half of them next to nothing is left.
@@ -101,7 +104,7 @@ test("a store that is killed while it reclaims starts and is sound, wherever it 
     folder,
     reclaim: { ...whenAsked, bytesPerSecond: 1_000, isBusy: () => false },
     // It pauses before each batch: nothing is being written then.
-    after(ms, callback) {
+    delay(ms, callback) {
       const copyAndGoOn = async (): Promise<void> => {
         await copyStore(folder, `${folder}-killed-${copies}`);
         copies++;
@@ -118,7 +121,7 @@ test("a store that is killed while it reclaims starts and is sound, wherever it 
   await copyStore(folder, `${folder}-killed-${copies}`);
   expect(copies).toBeGreaterThan(5);
   await storage.close();
-  const stubs: number[] = [];
+  const removedRecords: number[] = [];
   for (let i = 0; i <= copies; i++) {
     const killed = `${folder}-killed-${i}`;
     expect(await findingsIn(killed)).toEqual([]);
@@ -130,15 +133,15 @@ test("a store that is killed while it reclaims starts and is sound, wherever it 
     });
     const found = await everything(store.storage);
     expect(found.left).toBe(left);
-    stubs.push(found.stubs);
+    removedRecords.push(found.removedRecords);
     await reclaimAll(store.reclaimer);
-    expect(await everything(store.storage)).toEqual({ left, stubs: 300 + 297 + 49 });
+    expect(await everything(store.storage)).toEqual({ left, removedRecords: 300 + 297 + 49 });
     await store.storage.close();
     expect(warnings).toEqual([]);
     expect(await findingsIn(killed)).toEqual([]);
   }
-  expect(stubs.at(-1)).toBe(300 + 297 + 49);
-  expect(new Set(stubs).size).toBeGreaterThan(3);
+  expect(removedRecords.at(-1)).toBe(300 + 297 + 49);
+  expect(new Set(removedRecords).size).toBeGreaterThan(3);
 });
 
 describe("backups", () => {
@@ -161,9 +164,9 @@ describe("backups", () => {
     const restored = await openLevelStore({ folder: target, reclaim: whenAsked });
     const found = await everything(restored.storage);
     expect(found.left).toBe(left);
-    expect(found.stubs).toBeGreaterThan(100);
+    expect(found.removedRecords).toBeGreaterThan(100);
     await reclaimAll(restored.reclaimer);
-    expect(await everything(restored.storage)).toEqual({ left, stubs: 200 + 212 + 49 });
+    expect(await everything(restored.storage)).toEqual({ left, removedRecords: 200 + 212 + 49 });
     await restored.storage.close();
     expect(await findingsIn(target)).toEqual([]);
   });

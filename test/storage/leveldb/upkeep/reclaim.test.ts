@@ -15,9 +15,9 @@ import type { Entry, Kv } from "../../../../src/storage/leveldb/kv/kv.ts";
 import { openMemoryKv } from "../../../../src/storage/leveldb/kv/memory-kv.ts";
 import { openStoreOver, type OverOptions } from "../../../../src/storage/leveldb/open.ts";
 import type { Reclaimer } from "../../../../src/storage/leveldb/upkeep/reclaimer.ts";
-import { composeStub } from "../../../../src/storage/leveldb/format/removed-record.ts";
+import { composeRemovedRecord } from "../../../../src/storage/leveldb/format/removed-record.ts";
 import { verifyStore } from "../../../../src/storage/leveldb/verify/verify-store.ts";
-import type { Slab, Storage } from "../../../../src/storage/storage.ts";
+import type { Batch, Storage } from "../../../../src/storage/storage.ts";
 import { generatedLaw } from "../../contract/generated.ts";
 import { selectStream } from "../../contract/checks.ts";
 import {
@@ -45,16 +45,16 @@ async function fill(storage: Storage, commits: number, from = 0): Promise<void> 
       stream: n % 2 === 0 ? "gone" : "kept",
       type: n < 2 ? "Early" : "Late",
       tags: [`n:${n}`],
-      metadata: { note: n % 2 === 0 ? secret : "plain" },
+      metadata: { sideValue: n % 2 === 0 ? secret : "plain" },
       data: n % 2 === 0 ? `${secret} ${i}`.repeat(9) : `data ${i}`.repeat(9),
     }));
     await commitEvents(storage, events, 1_000 + i);
   }
 }
 
-async function countOf(slabs: AsyncIterable<Slab>): Promise<number> {
+async function countOf(batches: AsyncIterable<Batch>): Promise<number> {
   let count = 0;
-  for await (const slab of slabs) count += slab.count;
+  for await (const batch of batches) count += batch.count;
   return count;
 }
 
@@ -120,8 +120,8 @@ describe("space that was reclaimed", () => {
     expect(status).toMatchObject({ chunks: 20, events: 40, rounds: 2, lastFinishedAt: 5_000 });
     expect(status.bytesFreed).toBeGreaterThan(40 * secret.length * 9 * 2);
     expect(storage.reclaiming?.()).toEqual(status);
-    const [stub] = await recordsOf(storage, { withRemoved: true });
-    const { data, metadata, tags, removed } = decodeRecord(stub ?? Buffer.alloc(0));
+    const [removedRecord] = await recordsOf(storage, { withRemoved: true });
+    const { data, metadata, tags, removed } = decodeRecord(removedRecord ?? Buffer.alloc(0));
     expect([data.length, metadata, tags]).toEqual([0, {}, ["n:0"]]);
     expect(removed?.policyPosition).toBe(121n);
   });
@@ -185,7 +185,7 @@ describe("space that was reclaimed", () => {
 
   test("waits a round: what was just removed is there for who reads already", async () => {
     const reading = storage.read(
-      readRequest(storage, { asOf: 120, positions: { first: 1, last: 120 }, slabEvents: 100 }),
+      readRequest(storage, { asOf: 120, positions: { first: 1, last: 120 }, batchEvents: 100 }),
     );
     await opened.reclaimer.round();
     expect(await countOf(reading)).toBe(120);
@@ -193,9 +193,9 @@ describe("space that was reclaimed", () => {
 
   test("refuses a view of before it, rather than show it with holes", async () => {
     const positions = { first: 1, last: 120 };
-    const begun = storage.read(readRequest(storage, { asOf: 120, positions, slabEvents: 1 }));
-    const slabs = begun[Symbol.asyncIterator]();
-    await slabs.next();
+    const begun = storage.read(readRequest(storage, { asOf: 120, positions, batchEvents: 1 }));
+    const batches = begun[Symbol.asyncIterator]();
+    await batches.next();
     await reclaimAll(opened.reclaimer);
     const later = readRequest(storage, { asOf: 120, positions });
     for (const selection of [{ kind: "all" } as const, selectStream("gone")]) {
@@ -206,7 +206,7 @@ describe("space that was reclaimed", () => {
     // What does not meet it goes on.
     const kept = { ...later, selection: selectStream("kept") };
     expect(await countOf(storage.read(kept))).toBe(60);
-    await slabs.return?.();
+    await batches.return?.();
   });
 
   test("is vouched for: a chunk that anybody else rewrote is found", async () => {
@@ -221,7 +221,11 @@ describe("space that was reclaimed", () => {
       const [value = Buffer.alloc(0)] = await kv.getMany([key]);
       const chunk = openChunk(key, value);
       const frames = framesOf(chunk.records);
-      frames[1] = composeStub(recordOf(frames[1] as Uint8Array), isIdFromClient(chunk, 1), 121);
+      frames[1] = composeRemovedRecord(
+        recordOf(frames[1] as Uint8Array),
+        isIdFromClient(chunk, 1),
+        121,
+      );
       await put(
         kv,
         key,
@@ -241,7 +245,11 @@ describe("space that was reclaimed", () => {
     const [value = Buffer.alloc(0)] = await kv.getMany([key]);
     const chunk = openChunk(key, value);
     const frames = framesOf(chunk.records);
-    frames[1] = composeStub(recordOf(frames[1] as Uint8Array), isIdFromClient(chunk, 1), 121);
+    frames[1] = composeRemovedRecord(
+      recordOf(frames[1] as Uint8Array),
+      isIdFromClient(chunk, 1),
+      121,
+    );
     await put(
       kv,
       key,
@@ -324,7 +332,7 @@ describe("a write that fails while space is reclaimed", () => {
       test(`batch ${at} ${how}: nothing is lost, and the rest follows`, async () => {
         const faulty = faultyKv();
         const timers = handTimers();
-        const { storage, reclaimer } = await open(() => faulty.openKv(), { after: timers.after });
+        const { storage, reclaimer } = await open(() => faulty.openKv(), { delay: timers.delay });
         for (let i = 0; i < 4; i++) {
           const events = newEvents(60, () => ({ stream: "gone", data: secret.repeat(200) }));
           await commitEvents(storage, events);
@@ -346,10 +354,10 @@ describe("a write that fails while space is reclaimed", () => {
         expect(differences(before, await answersOf(storage, topics))).toEqual([]);
         const kv = await faulty.openKv();
         expect(await findingsIn(kv, storage)).toEqual([]);
-        const stubs = (await recordsOf(storage, { withRemoved: true })).filter(
+        const removedRecords = (await recordsOf(storage, { withRemoved: true })).filter(
           (record) => decodeRecord(record).removed !== undefined,
         );
-        expect(stubs).toHaveLength(239);
+        expect(removedRecords).toHaveLength(239);
         await storage.close();
       });
     }
@@ -360,7 +368,7 @@ describe("generated histories in which every other reclaiming fails", () => {
   generatedLaw(async (clock = () => 0) => {
     const faulty = faultyKv();
     const timers = handTimers();
-    const openIt = () => open(() => faulty.openKv(), { clock, after: timers.after });
+    const openIt = () => open(() => faulty.openKv(), { clock, delay: timers.delay });
     let opened = await openIt();
     let turn = 0;
     return {
@@ -431,7 +439,7 @@ describe("the reclaimer", () => {
     const timers = handTimers();
     const finished: number[] = [];
     const { storage, reclaimer } = await open(async () => openMemoryKv(), {
-      after: timers.after,
+      delay: timers.delay,
       reclaim: {
         bytesPerSecond: 100_000,
         delayMs: 7_000,

@@ -87,7 +87,7 @@ describe("the whole of a store, checked", () => {
       postings: 60,
       ids: 40,
       snapshots: 1,
-      notes: 0,
+      sideValues: 0,
     });
   });
 
@@ -182,7 +182,7 @@ describe("the scrubber of a store that is served", () => {
     const before = await contentsOf(join(folder, "log"));
     const { storage, scrubber } = await openLevelStore({
       folder,
-      after: timers.after,
+      delay: timers.delay,
       clock: () => 5_000_000,
       warn: (message) => void warnings.push(message),
       scrub: { bytesPerSecond: 1_000, delayMs: 0, pauseMs: 60_000, isBusy: () => isBusy },

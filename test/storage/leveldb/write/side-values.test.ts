@@ -4,15 +4,15 @@ import { expect, test } from "vitest";
 import type { Kv } from "../../../../src/storage/leveldb/kv/kv.ts";
 import { openMemoryKv } from "../../../../src/storage/leveldb/kv/memory-kv.ts";
 import { openStorageOver } from "../../../../src/storage/leveldb/open.ts";
-import { change, commitNotes, notesIn } from "../../contract/side-values.ts";
+import { change, commitSideValues, sideValuesIn } from "../../contract/side-values.ts";
 
-const everyNote = { first: Buffer.from("n"), last: Buffer.from("o"), limit: 1_000 };
+const everySideValue = { first: Buffer.from("n"), last: Buffer.from("o"), limit: 1_000 };
 
 test("a bit that flipped in a note, or in its key, is reported and never served", async () => {
   const kv = openMemoryKv();
   const storage = await openStorageOver({ openKv: async () => kv });
-  await commitNotes(storage, [change("checkpoint", "a", "position 7")]);
-  const [entry] = await kv.page(everyNote);
+  await commitSideValues(storage, [change("checkpoint", "a", "position 7")]);
+  const [entry] = await kv.page(everySideValue);
   if (entry === undefined) return expect.fail("no note is there");
   const [key, value] = entry;
   for (let bit = 0; bit < value.length * 8; bit++) {
@@ -21,10 +21,12 @@ test("a bit that flipped in a note, or in its key, is reported and never served"
     const batch = kv.batch();
     batch.put(key, bent);
     await batch.write();
-    await expect(storage.notes.get("checkpoint", ["a"])).rejects.toMatchObject({
+    await expect(storage.sideValues.get("checkpoint", ["a"])).rejects.toMatchObject({
       reason: "CORRUPTION",
     });
-    await expect(notesIn(storage, "checkpoint")).rejects.toMatchObject({ reason: "CORRUPTION" });
+    await expect(sideValuesIn(storage, "checkpoint")).rejects.toMatchObject({
+      reason: "CORRUPTION",
+    });
   }
   const moved = Buffer.from(key);
   moved[2] = "b".charCodeAt(0);
@@ -32,7 +34,7 @@ test("a bit that flipped in a note, or in its key, is reported and never served"
   batch.put(moved, value);
   batch.delete(key);
   await batch.write();
-  await expect(storage.notes.get("checkpoint", ["b"])).rejects.toMatchObject({
+  await expect(storage.sideValues.get("checkpoint", ["b"])).rejects.toMatchObject({
     reason: "CORRUPTION",
   });
 });
@@ -60,9 +62,13 @@ test("no key of a note is ever written twice, and one note stands under one key"
   const storage = await openStorageOver({ openKv: async () => watched, clock });
   for (let round = 0; round < 40; round++) {
     const gone = round % 7 === 3;
-    await commitNotes(storage, [change("group", "a", gone ? undefined : `${round}`)], round % 2);
+    await commitSideValues(
+      storage,
+      [change("group", "a", gone ? undefined : `${round}`)],
+      round % 2,
+    );
     micros += 1_000;
-    const count = (await kv.page(everyNote)).length;
+    const count = (await kv.page(everySideValue)).length;
     expect(count).toBe(gone ? 0 : 1);
   }
   expect(written.size).toBeGreaterThan(34);
@@ -86,14 +92,14 @@ test("a note that is read while its write fails is not answered", async () => {
     },
   };
   const storage = await openStorageOver({ openKv: async () => unsound });
-  await commitNotes(storage, [change("checkpoint", "a", "1")]);
+  await commitSideValues(storage, [change("checkpoint", "a", "1")]);
   failing = true;
-  const running = commitNotes(storage, [change("checkpoint", "a", "2")]);
+  const running = commitSideValues(storage, [change("checkpoint", "a", "2")]);
   const refused = running.catch((error: { reason?: string }) => error.reason);
   const answers: unknown[] = [];
   while (answers.length < 20) {
-    const answer = storage.notes.get("checkpoint", ["a"]).then(
-      (notes) => Buffer.from(notes.get("a") ?? []).toString(),
+    const answer = storage.sideValues.get("checkpoint", ["a"]).then(
+      (sideValues) => Buffer.from(sideValues.get("a") ?? []).toString(),
       (error: { reason?: string }) => error.reason,
     );
     answers.push(answer);
@@ -103,5 +109,5 @@ test("a note that is read while its write fails is not answered", async () => {
   failing = false;
   const told = new Set(await Promise.all(answers));
   expect([...told].filter((answer) => answer !== "1" && answer !== "RECOVERING")).toEqual([]);
-  expect(await notesIn(storage, "checkpoint")).toEqual([["a", "2"]]);
+  expect(await sideValuesIn(storage, "checkpoint")).toEqual([["a", "2"]]);
 });

@@ -25,7 +25,7 @@ beforeEach(async () => {
   advances = [];
   storage = await openStorageOver({
     openKv: () => faulty.openKv(),
-    after: timers.after,
+    delay: timers.delay,
     spareBytes() {
       if (fullOnceFailed && states.at(-1) === "recovering") spare = 0;
       fullOnceFailed &&= spare !== 0;
@@ -171,7 +171,7 @@ describe("a database that does not reopen", () => {
     }
     expect(storage.writeState()).toBe("failed");
     expect(storage.head().position).toBe(1);
-    expect(await reasonOf(recordsOf(storage, { slabBytes: 1 }))).toBe("RECOVERING");
+    expect(await reasonOf(recordsOf(storage, { batchBytes: 1 }))).toBe("RECOVERING");
   });
 
   test("does not keep the store from closing", async () => {
