@@ -196,7 +196,7 @@ async function tour(): Promise<void> {
 
 async function snapshotAndRestart(): Promise<void> {
   title("A snapshot, and one call to rebuild from it");
-  const { state, version } = await store.replay({ stream: "user-1", at: atVersion(3n) });
+  const { state, version } = await store.getState({ stream: "user-1", at: atVersion(3n) });
   if (state === undefined) throw new Error("there is no state");
   const json = { case: "json", value: state } as const;
   await store.saveSnapshot({ stream: "user-1", version, state: json });

@@ -269,6 +269,13 @@ describe("the house is tidy", () => {
     expect(sources.flatMap(({ path, text }) => purityFaults(path, text))).toEqual([]);
   });
 
+  test("proto files hold no dollar sign: Debian 12's protoc plugins stop at it (grpc#32171)", () => {
+    const found = globSync("proto/annals/**/*.proto").filter((path) =>
+      readFileSync(path, "utf8").includes("$"),
+    );
+    expect(found).toEqual([]);
+  });
+
   test("this very file is among those looked at", () => {
     expect(ours.map(({ path }) => path)).toContain("test/tidy.test.ts");
   });

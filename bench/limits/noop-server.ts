@@ -104,7 +104,7 @@ async function stream(call: ServerWritableStream<Bytes, Bytes>, messages: number
 const handlers: Record<string, UntypedHandleCall> = {
   append: (_: unknown, done: sendUnaryData<Bytes>) => done(null, unaryAnswer),
   getStream: (_: unknown, done: sendUnaryData<Bytes>) => done(null, readAnswer),
-  appendStream(call: ServerDuplexStream<Bytes, Bytes>) {
+  appendPipe(call: ServerDuplexStream<Bytes, Bytes>) {
     call.on("data", () => call.write(pipeAnswer));
     call.on("end", () => call.end());
     call.on("error", () => {});
@@ -118,7 +118,7 @@ server.addService(
   {
     append: method("Append", false, false),
     getStream: method("GetStream", false, false),
-    appendStream: method("AppendStream", true, true),
+    appendPipe: method("AppendPipe", true, true),
     read: method("Read", false, true),
     subscribe: method("Subscribe", false, true),
   },

@@ -4,8 +4,8 @@
 import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   AppendRequestSchema,
-  AppendStreamRequestSchema,
-  AppendStreamResponseSchema,
+  AppendPipeRequestSchema,
+  AppendPipeResponseSchema,
 } from "../../src/gen/annals/v1/append_pb.js";
 import type { NewEventSchema } from "../../src/gen/annals/v1/event_pb.js";
 import { QuerySchema } from "../../src/gen/annals/v1/query_pb.js";
@@ -44,7 +44,7 @@ function rotating(count: number, make: (seed: number) => Template): () => Templa
 
 interface Wrapping {
   readonly path: string;
-  /** Field 1 of an `AppendStreamRequest`, or the request itself. */
+  /** Field 1 of an `AppendPipeRequest`, or the request itself. */
   readonly piped: boolean;
 }
 
@@ -54,7 +54,7 @@ function encodeAppend(
 ): Buffer {
   return framed(
     piped
-      ? toBinary(AppendStreamRequestSchema, create(AppendStreamRequestSchema, { append: request }))
+      ? toBinary(AppendPipeRequestSchema, create(AppendPipeRequestSchema, { append: request }))
       : toBinary(AppendRequestSchema, create(AppendRequestSchema, request)),
   );
 }
@@ -295,14 +295,14 @@ export const annalsCalls: Calls = {
   head: { path: `${service}/GetInfo`, field: 3 },
   pipe: (spec) =>
     spec.verb === "append" || spec.verb === "preload"
-      ? call(spec, 0, { path: `${service}/AppendStream`, piped: true })
+      ? call(spec, 0, { path: `${service}/AppendPipe`, piped: true })
       : undefined,
   refusal(answer) {
     // sequence = 1, then appended = 2 or failure = 3.
     let at = 1;
     while ((answer[at] ?? 0) >= 0x80) at++;
     if (answer[0] === 0x08 && answer[at + 1] === 0x12) return undefined;
-    const { outcome } = fromBinary(AppendStreamResponseSchema, answer);
+    const { outcome } = fromBinary(AppendPipeResponseSchema, answer);
     if (outcome.case === "appended") return undefined;
     return outcome.value?.message ?? "an answer without an outcome";
   },

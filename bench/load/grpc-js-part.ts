@@ -116,7 +116,7 @@ async function pipe(run: Run, part: PipePart, connection: Connection): Promise<v
     }
   }
   const events = part.call.verb === "append" ? part.call.events : 0;
-  for await (const { outcome } of client.appendStream(requests(), { signal: run.stopping })) {
+  for await (const { outcome } of client.appendPipe(requests(), { signal: run.stopping })) {
     if (outcome.case !== "appended") meter.fail(outcome.value?.message ?? "no outcome");
     meter.latency.record(performance.now() - (sentAt.shift() ?? 0));
     meter.calls++;

@@ -81,7 +81,7 @@ export const appends: readonly Workload[] = [
     rows: [
       {
         workload: "append-pipe-1",
-        title: "AppendStream, one event an append",
+        title: "AppendPipe, one event an append",
         unit: "events/s",
         value: product("events/s"),
         limit: [limit("events/s")],
@@ -90,7 +90,7 @@ export const appends: readonly Workload[] = [
       },
       {
         workload: "append-pipe-1-over-unary",
-        title: "AppendStream, one event an append, against unary appends",
+        title: "AppendPipe, one event an append, against unary appends",
         unit: "events/s",
         value: product("events/s"),
         limit: [figure("unary", "events/s")],
@@ -110,7 +110,7 @@ export const appends: readonly Workload[] = [
     rows: [
       {
         workload: "append-pipe-100",
-        title: "AppendStream, 100 events an append",
+        title: "AppendPipe, 100 events an append",
         unit: "events/s",
         value: product("events/s"),
         limit: [limit("events/s")],
@@ -119,7 +119,7 @@ export const appends: readonly Workload[] = [
       },
       {
         workload: "append-pipe-100-over-bidi",
-        title: "AppendStream, 100 events an append, against the transport",
+        title: "AppendPipe, 100 events an append, against the transport",
         unit: "events/s",
         value: product("events/s"),
         limit: [figure("bidi", "events/s")],

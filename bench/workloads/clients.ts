@@ -40,7 +40,7 @@ export function clients(events: number): readonly Workload[] {
       "calls/s",
     ),
     besideNoop(
-      row("client-append-pipe-1", "AppendStream, one event an append"),
+      row("client-append-pipe-1", "AppendPipe, one event an append"),
       "full",
       { product: onEmpty(...inPipe), noop: inPipe },
       "events/s",

@@ -61,20 +61,20 @@ async function work(
   limit: number,
   deal: (held: Held) => Promise<string | undefined>,
 ): Promise<void> {
-  const sideValue = (text: string) => print(terminal.errors, `${text}\n`).catch(() => {});
+  const say = (text: string) => print(terminal.errors, `${text}\n`).catch(() => {});
   const answers = new Set<Promise<void>>();
   const settled = () => Promise.all(answers);
   const onInterruption = ({ error, failures }: { error: unknown; failures: number }) => {
-    if (failures === 1) void sideValue(`${(error as Error).message}; joining again`);
+    if (failures === 1) void say(`${(error as Error).message}; joining again`);
   };
   const leaving = { signal, settled };
   let count = 0;
   for await (const held of deliveriesOf({ rpc, membership, retry, leaving, onInterruption })) {
     const failed = await deal(held);
     const at = `position ${held.delivery.event?.position}`;
-    if (failed !== undefined) await sideValue(`${at}: ${failed}; it comes again, or is parked`);
+    if (failed !== undefined) await say(`${at}: ${failed}; it comes again, or is parked`);
     const answer = failed === undefined ? held.ack() : held.nack(failed, undefined);
-    const told = answer.catch((error: unknown) => sideValue(`${at}: ${(error as Error).message}`));
+    const told = answer.catch((error: unknown) => say(`${at}: ${(error as Error).message}`));
     answers.add(told);
     void told.finally(() => answers.delete(told));
     count += 1;

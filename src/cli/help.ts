@@ -100,8 +100,8 @@ export const commandHelp: readonly CommandHelp[] = [
     details: [json],
   },
   {
-    name: "replay",
-    synopsis: "replay STREAM [--version N | --time TIME]",
+    name: "state",
+    synopsis: "state STREAM [--version N | --time TIME]",
     summary: "show a stream's state, folded from its JSON events by merge patch",
     details: ["--version N, --time TIME    as of then; absent: now", json],
   },

@@ -14,7 +14,7 @@ import { snapshots, stream, streams, types } from "./listings.ts";
 import { UsageError } from "./options.ts";
 import { parked } from "./parked.ts";
 import { exportEvents, read } from "./read.ts";
-import { replay } from "./replay.ts";
+import { state } from "./state.ts";
 import { exitCode, report } from "./report.ts";
 import { restore } from "./restore.ts";
 import { tail } from "./tail.ts";
@@ -30,7 +30,7 @@ const commands: Readonly<Record<string, Command>> = {
   streams,
   stream,
   types,
-  replay,
+  state,
   snapshots,
   groups,
   consume,

@@ -34,8 +34,8 @@ export async function tail(args: readonly string[], terminal: Terminal): Promise
   const show = async (message: SubscribeResponse["message"]) => {
     if (message.case === "batch") await print(terminal.output, text(message.value.events));
     else if (message.case === "caughtUp" && terminal.errors.isTTY === true) {
-      const sideValue = `-- caught up at position ${message.value.position}, waiting --`;
-      await print(terminal.errors, `${paintFor(terminal.errors, terminal).dim(sideValue)}\n`);
+      const summary = `-- caught up at position ${message.value.position}, waiting --`;
+      await print(terminal.errors, `${paintFor(terminal.errors, terminal).dim(summary)}\n`);
     }
   };
   await withSession(values, terminal, async (session) => {

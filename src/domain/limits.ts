@@ -58,9 +58,9 @@ export interface Limits {
   readonly commitBytesMax: number;
   /** Events in one commit. */
   readonly commitEventsMax: number;
-  /** Appends of one AppendStream call that may wait for their outcome. */
+  /** Appends of one AppendPipe call that may wait for their outcome. */
   readonly pipeAppendsMax: number;
-  /** Bytes of appends of one AppendStream call that may wait for their outcome. */
+  /** Bytes of appends of one AppendPipe call that may wait for their outcome. */
   readonly pipeBytesMax: number;
   /** Bytes of who asks for a change of a stream's lifecycle. */
   readonly actorBytesMax: number;

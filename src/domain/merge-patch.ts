@@ -1,4 +1,4 @@
-// JSON Merge Patch (RFC 7396, section 2): how Replay folds a stream's JSON events into a state.
+// JSON Merge Patch (RFC 7396, section 2): how GetState folds a stream's JSON events into a state.
 
 import { isJsonObject, type Json } from "./json.ts";
 

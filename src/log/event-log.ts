@@ -13,7 +13,7 @@ import { UnsentBytes } from "./read/unsent-bytes.ts";
 import { PositionWaiters } from "./position-waiters.ts";
 import { ReadGate } from "./read/read-gate.ts";
 import { read } from "./read/read.ts";
-import { replay } from "./read/replay.ts";
+import { getState } from "./read/get-state.ts";
 import { deleteSnapshots, getSnapshot, listSnapshots, saveSnapshot } from "./read/snapshots.ts";
 import { lookAhead } from "./append/look-ahead.ts";
 import { streamLog } from "./append/streams.ts";
@@ -87,7 +87,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     deleteSnapshots: (stream, kind, maxVersion) =>
       deleteSnapshots(source, stream, kind, maxVersion),
     load: (request, signal) => load(source, request, signal),
-    replay: (request, signal) => replay(source, request, limits.eventBytesMax, signal),
+    getState: (request, signal) => getState(source, request, limits.eventBytesMax, signal),
 
     async getStream(stream) {
       const facts = await storage.stream(stream);

@@ -97,7 +97,7 @@ export type LoadMessage =
   | { readonly kind: "batch"; readonly batch: Batch }
   | { readonly kind: "end"; readonly end: LoadEnd };
 
-export interface ReplayRequest {
+export interface GetStateRequest {
   readonly stream: string;
   /** Inclusive. Absent: now. */
   readonly at?: Exclude<Bound, { kind: "position" }> | undefined;
@@ -105,7 +105,7 @@ export interface ReplayRequest {
 
 export type { Batch, Json };
 
-export interface Replayed {
+export interface StreamState {
   readonly state: Json;
   /** 0: no events. */
   readonly version: number;
@@ -229,7 +229,7 @@ export interface EventLog {
   /** At most one snapshot, batches, one end (none on abort): one consistent view. */
   load(request: LoadRequest, signal?: AbortSignal): AsyncIterable<LoadMessage>;
   /** Throws ANSWER_TOO_LARGE where the state outgrows the event limit, CANCELLED on abort. */
-  replay(request: ReplayRequest, signal?: AbortSignal): Promise<Replayed>;
+  getState(request: GetStateRequest, signal?: AbortSignal): Promise<StreamState>;
 
   /** Throws STREAM_NOT_FOUND. */
   getStream(stream: string): Promise<StreamInfo>;

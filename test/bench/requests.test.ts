@@ -5,10 +5,7 @@ import { expect, test } from "vitest";
 import { annalsCalls } from "../../bench/load/annals-calls.ts";
 import { nameCount, payloadBytes, streamOf, tagOf, typeOf } from "../../bench/load/events.ts";
 import type { CallSpec } from "../../bench/load/job.ts";
-import {
-  AppendRequestSchema,
-  AppendStreamRequestSchema,
-} from "../../src/gen/annals/v1/append_pb.js";
+import { AppendRequestSchema, AppendPipeRequestSchema } from "../../src/gen/annals/v1/append_pb.js";
 import { ReadRequestSchema } from "../../src/gen/annals/v1/read_pb.js";
 
 function requests(spec: CallSpec, count: number, head = 0): Buffer[] {
@@ -99,7 +96,7 @@ test("stream reads visit every stream", () => {
 test("a pipe wraps the same appends", () => {
   const pipe = annalsCalls.pipe({ verb: "append", events: 1, streams: 10 });
   const { append } = fromBinary(
-    AppendStreamRequestSchema,
+    AppendPipeRequestSchema,
     Buffer.from(pipe?.request(0) ?? []).subarray(5),
   );
   expect(append?.events).toHaveLength(1);

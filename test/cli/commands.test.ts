@@ -237,15 +237,15 @@ describe("what there is", () => {
     expect(jsonLines(output)).toMatchObject([{ type: "AccountOpened", eventCount: 2 }]);
   });
 
-  test("replay shows the state now and as of a version", async () => {
-    const now = await annals(["replay", "account-1"]);
+  test("state shows the state now and as of a version", async () => {
+    const now = await annals(["state", "account-1"]);
     expect(JSON.parse(now.output)).toEqual({ owner: "Ann", limit: 9 });
     expect(now.errors).toContain("account-1@2");
-    const then = await annals(["replay", "account-1", "--version", "1", "--json"]);
+    const then = await annals(["state", "account-1", "--version", "1", "--json"]);
     expect(jsonLines(then.output)).toMatchObject([
       { version: 1, appliedCount: 1, state: { owner: "Ann", limit: 5 } },
     ]);
-    const never = await annals(["replay", "account-1", "--time", "2001-01-01", "--json"]);
+    const never = await annals(["state", "account-1", "--time", "2001-01-01", "--json"]);
     expect(jsonLines(never.output)).toMatchObject([{ version: 0, state: null, recordedAt: "" }]);
   });
 

@@ -185,7 +185,7 @@ async function pipe({ tool, server }: Talk): Promise<Facts> {
   const requests = appends.map(({ id, expectedVersion }) => ({
     append: { stream: "pipe-1", expectedVersion, events: [event(id, "Piped")] },
   }));
-  const { messages } = await start(tool, server.address, "AppendStream", requests).ended();
+  const { messages } = await start(tool, server.address, "AppendPipe", requests).ended();
   const outcomes = (messages as Json[]).map((answer) => {
     const sequence = number(answer["sequence"]);
     const failure = answer["failure"];

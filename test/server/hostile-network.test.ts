@@ -219,7 +219,7 @@ describe("connections that misbehave", () => {
 
   test("a pipe that is cut off in the middle of a message is just over", async () => {
     const connection = raw();
-    const stream = connection.request("/annals.v1.EventStoreService/AppendStream");
+    const stream = connection.request("/annals.v1.EventStoreService/AppendPipe");
     stream.write(messageFrame(good).subarray(0, 7));
     stream.close(8);
     await connection.outcome(stream);

@@ -26,7 +26,7 @@ describe("a server that stops", () => {
     const live = server.calls.stream(m.subscribe, {})[Symbol.asyncIterator]();
     await nextOf(live);
     await nextOf(live);
-    const pipe = server.calls.pipe(m.appendStream);
+    const pipe = server.calls.pipe(m.appendPipe);
     pipe.send({ append: { stream: "a", events: [{ type: "T" }] } });
     await nextOf(pipe.answers);
     await nextOf(live);
@@ -75,10 +75,10 @@ describe("a server that stops", () => {
     const large = { type: "T", payload: { case: "data", value } } as const;
     await server.calls.unary(m.append, { stream: "a", events: [large] });
     const connection = new RawConnection(Number(server.address.split(":")[1]));
-    for (const name of ["Read", "Subscribe", "AppendStream"]) {
+    for (const name of ["Read", "Subscribe", "AppendPipe"]) {
       const stream = connection.request(`/annals.v1.EventStoreService/${name}`);
       stream.write(messageFrame(Buffer.alloc(0)));
-      if (name !== "AppendStream") stream.end();
+      if (name !== "AppendPipe") stream.end();
       await new Promise((resolve) => stream.once("response", resolve));
     }
     await server.stop();

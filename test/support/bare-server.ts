@@ -27,7 +27,7 @@ function notScripted(): never {
 
 const unscripted: StoreHandlers = {
   append: notScripted,
-  appendStream: notScripted,
+  appendPipe: notScripted,
   read: notScripted,
   subscribe: notScripted,
   saveSnapshot: notScripted,
@@ -35,7 +35,7 @@ const unscripted: StoreHandlers = {
   listSnapshots: notScripted,
   deleteSnapshots: notScripted,
   load: notScripted,
-  replay: notScripted,
+  getState: notScripted,
   getStream: notScripted,
   listStreams: notScripted,
   listEventTypes: notScripted,

@@ -4,10 +4,7 @@
 // twice.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type {
-  AppendStreamRequestSchema,
-  AppendStreamResponse,
-} from "../../gen/annals/v1/append_pb.js";
+import type { AppendPipeRequestSchema, AppendPipeResponse } from "../../gen/annals/v1/append_pb.js";
 import { appendFailure } from "../rpc/call-error.ts";
 import type { Appended, SettledAppend } from "./append.ts";
 import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
@@ -44,7 +41,7 @@ interface Entry<E extends EventShape> {
   readonly settle: (outcome: AppendOutcome<E>) => void;
 }
 
-type PipeRequest = MessageInitShape<typeof AppendStreamRequestSchema>;
+type PipeRequest = MessageInitShape<typeof AppendPipeRequestSchema>;
 
 const windowDefault = 256;
 const windowMax = 1_024;
@@ -126,7 +123,7 @@ export class AppendPipe<E extends EventShape> {
       }
       try {
         let sequence = 0n;
-        for await (const answer of rpc.appendStream(this.requests(), { signal })) {
+        for await (const answer of rpc.appendPipe(this.requests(), { signal })) {
           failures = 0;
           this.answered(answer, (sequence += 1n));
         }
@@ -163,7 +160,7 @@ export class AppendPipe<E extends EventShape> {
   }
 
   /** Answers come in the order of the requests. */
-  private answered({ sequence, outcome }: AppendStreamResponse, expected: bigint): void {
+  private answered({ sequence, outcome }: AppendPipeResponse, expected: bigint): void {
     const entry = this.underway.shift();
     if (sequence !== expected || entry === undefined || outcome.case === undefined) {
       throw new ServerError(`answer ${sequence} instead of ${expected}`, "INTERNAL", {});

@@ -46,7 +46,7 @@ export function appendResponse(appended: Appended, head: number, ids: readonly s
   return into;
 }
 
-/** `AppendStreamResponse` around an answer or a failure: 0x08 sequence, tag, length, message. */
+/** `AppendPipeResponse` around an answer or a failure: 0x08 sequence, tag, length, message. */
 export function pipeResponse(sequence: number, tag: 0x12 | 0x1a, message: Uint8Array): Buffer {
   const into = Buffer.allocUnsafe(fieldBytes(sequence) + delimitedBytes(message.length));
   let offset = writeField(into, 0, 0x08, sequence);

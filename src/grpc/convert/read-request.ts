@@ -1,4 +1,4 @@
-// Read, Subscribe, Load and Replay from the wire.
+// Read, Subscribe, Load and GetState from the wire.
 
 import type { Limits } from "../../domain/limits.ts";
 import { selectAll, type Selection } from "../../domain/query.ts";
@@ -10,13 +10,13 @@ import {
 } from "../../gen/annals/v1/read_pb.js";
 import type {
   LoadRequest as WireLoad,
-  ReplayRequest as WireReplay,
+  GetStateRequest as WireGetState,
 } from "../../gen/annals/v1/snapshot_pb.js";
 import type {
   Bound,
   LoadRequest,
   ReadRequest,
-  ReplayRequest,
+  GetStateRequest,
   SubscribeRequest,
   SubscribeStart,
 } from "../../log/verbs.ts";
@@ -173,15 +173,15 @@ export function convertLoad(wire: WireLoad, limits: Limits): [LoadRequest, Event
   return [{ stream, snapshotKind, maxVersion, withoutSnapshot }, view];
 }
 
-export function convertReplay(wire: WireReplay, limits: Limits): ReplayRequest {
+export function convertGetState(wire: WireGetState, limits: Limits): GetStateRequest {
   const v = new Violations();
   const stream = checkStreamName(v, "stream", wire.stream, limits);
-  const at = replayedAt(v, wire.at);
+  const at = stateBoundOf(v, wire.at);
   v.throwIfAny();
   return { stream, at };
 }
 
-function replayedAt(v: Violations, at: WireReplay["at"]): ReplayRequest["at"] {
+function stateBoundOf(v: Violations, at: WireGetState["at"]): GetStateRequest["at"] {
   switch (at.case) {
     case undefined:
       return undefined;

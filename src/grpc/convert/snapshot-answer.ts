@@ -6,11 +6,11 @@ import { isJsonContentType } from "../../domain/json.ts";
 import type { Limits } from "../../domain/limits.ts";
 import type { Snapshot } from "../../domain/snapshot.ts";
 import {
-  ReplayResponseSchema,
+  GetStateResponseSchema,
   SnapshotSchema,
   type Snapshot as WireSnapshot,
 } from "../../gen/annals/v1/snapshot_pb.js";
-import type { Replayed } from "../../log/verbs.ts";
+import type { StreamState } from "../../log/verbs.ts";
 import { wrap } from "./batches.ts";
 import { valueBytes, valueBytesOfText } from "./json-value.ts";
 import type { EventView } from "./read-request.ts";
@@ -18,7 +18,7 @@ import { timestamp } from "./time.ts";
 
 const tagSnapshotData = 0x32;
 const tagSnapshotJson = 0x3a;
-const tagReplayState = 0x0a;
+const tagState = 0x0a;
 
 /** A snapshot without its state. */
 export function snapshotHeaders(snapshot: Snapshot): WireSnapshot {
@@ -48,8 +48,8 @@ export function snapshotBytes(snapshot: Snapshot, view: EventView, limits: Limit
   return Buffer.concat([headers, state]);
 }
 
-/** The bytes of a `ReplayResponse`. Throws ANSWER_TOO_LARGE. */
-export function replayBytes(replayed: Replayed, { eventBytesMax: bytesMax }: Limits): Buffer {
+/** The bytes of a `GetStateResponse`. Throws ANSWER_TOO_LARGE. */
+export function replayBytes(replayed: StreamState, { eventBytesMax: bytesMax }: Limits): Buffer {
   const state = valueBytes(replayed.state, bytesMax);
   if (state === undefined) {
     const bytes = Buffer.byteLength(JSON.stringify(replayed.state));
@@ -58,12 +58,12 @@ export function replayBytes(replayed: Replayed, { eventBytesMax: bytesMax }: Lim
     throw new AnnalsError({ reason: "ANSWER_TOO_LARGE", bytes, bytesMax }, message);
   }
   const { version, position, recordedAt, appliedCount, skippedCount } = replayed;
-  const rest = create(ReplayResponseSchema, {
+  const rest = create(GetStateResponseSchema, {
     version: BigInt(version),
     position: BigInt(position),
     appliedCount: BigInt(appliedCount),
     skippedCount: BigInt(skippedCount),
     ...(version === 0 ? {} : { recordedAt: timestamp(recordedAt) }),
   });
-  return Buffer.concat([wrap(tagReplayState, [state]), toBinary(ReplayResponseSchema, rest)]);
+  return Buffer.concat([wrap(tagState, [state]), toBinary(GetStateResponseSchema, rest)]);
 }

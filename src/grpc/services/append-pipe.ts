@@ -1,4 +1,4 @@
-// AppendStream: a pipe of independent appends. They are read while earlier ones wait for the disk,
+// AppendPipe: a pipe of independent appends. They are read while earlier ones wait for the disk,
 // as far as the window allows, and answered in order; a refused one is an answer like any other.
 
 import { create, toBinary } from "@bufbuild/protobuf";
@@ -7,8 +7,8 @@ import { AnnalsError } from "../../domain/errors.ts";
 import { WireReader } from "../../domain/wire.ts";
 import {
   AppendFailureSchema,
-  AppendStreamRequestSchema,
-  type AppendStreamResponse,
+  AppendPipeRequestSchema,
+  type AppendPipeResponse,
 } from "../../gen/annals/v1/append_pb.js";
 import { answerOf } from "./append.ts";
 import type { Encoded } from "../transport/bind.ts";
@@ -19,7 +19,7 @@ import { pipeResponse } from "../convert/appended.ts";
 import { decodeRequest } from "../transport/decode.ts";
 import { failed } from "../transport/call-environment.ts";
 
-const method = "/annals.v1.EventStoreService/AppendStream";
+const method = "/annals.v1.EventStoreService/AppendPipe";
 const tagAppend = 0x0a;
 const tagAppended = 0x12;
 const tagFailure = 0x1a;
@@ -27,7 +27,7 @@ const tagFailure = 0x1a;
 /** An append's place among the answers of its pipe. */
 interface Place {
   readonly bytes: number;
-  answer: Encoded<AppendStreamResponse> | undefined;
+  answer: Encoded<AppendPipeResponse> | undefined;
   /** To be called when there is an answer. */
   readonly answered: () => void;
 }
@@ -36,11 +36,11 @@ interface Place {
  * Yields the answers, in order, as many as are ready. Throws where the pipe itself ends before its
  * time.
  */
-export async function* appendStream(
+export async function* appendPipe(
   context: Context,
   requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
-): AsyncGenerator<readonly Encoded<AppendStreamResponse>[]> {
+): AsyncGenerator<readonly Encoded<AppendPipeResponse>[]> {
   const window = new Window(context.limits.pipeAppendsMax, context.limits.pipeBytesMax);
   const reading = takeAll(context, requests, call, window);
   // Its error is for the end of the pipe, which may come without anybody asking for it.
@@ -127,7 +127,7 @@ function convertOne(
 function convert(context: Context, request: Buffer): Append {
   const inner = appendIn(request);
   if (inner !== undefined) return appendFromBytes(inner, context);
-  const { append } = decodeRequest(AppendStreamRequestSchema, request);
+  const { append } = decodeRequest(AppendPipeRequestSchema, request);
   if (append !== undefined) return convertAppend(append, context);
   const violations = [{ field: "append", description: "is required" }];
   throw new AnnalsError({ reason: "INVALID_FIELD", violations }, "append: is required");
@@ -190,9 +190,9 @@ class Window {
   };
 
   /** All that can be sent, at least one; none when there will be none any more. */
-  async answers(): Promise<readonly Encoded<AppendStreamResponse>[]> {
+  async answers(): Promise<readonly Encoded<AppendPipeResponse>[]> {
     for (;;) {
-      const answers: Encoded<AppendStreamResponse>[] = [];
+      const answers: Encoded<AppendPipeResponse>[] = [];
       for (const { answer } of this.places) {
         if (answer === undefined) break;
         answers.push(answer);

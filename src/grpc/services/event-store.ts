@@ -1,18 +1,18 @@
 // The event store's service: each method of the contract, and the function that serves it.
 
 import type { EventStoreService } from "../../gen/annals/v1/event_store_service_pb.js";
-import { appendStream } from "./append-pipe.ts";
+import { appendPipe } from "./append-pipe.ts";
 import { append } from "./append.ts";
 import type { Handlers } from "../transport/bind.ts";
 import type { Context } from "./context.ts";
 import { getInfo, getStream, listEventTypes, listStreams } from "./info.ts";
 import { load, read, subscribe } from "./read.ts";
-import { deleteSnapshots, getSnapshot, listSnapshots, replay, saveSnapshot } from "./snapshot.ts";
+import { deleteSnapshots, getSnapshot, getState, listSnapshots, saveSnapshot } from "./snapshot.ts";
 
 export function eventStore(context: Context): Handlers<typeof EventStoreService> {
   return {
     append: { bytes: (request, call) => append(context, request, call) },
-    appendStream: { bytes: (requests, call) => appendStream(context, requests, call) },
+    appendPipe: { bytes: (requests, call) => appendPipe(context, requests, call) },
     read: (request, call) => read(context, request, call),
     subscribe: (request, call) => subscribe(context, request, call),
     saveSnapshot: (request) => saveSnapshot(context, request),
@@ -20,7 +20,7 @@ export function eventStore(context: Context): Handlers<typeof EventStoreService>
     listSnapshots: (request) => listSnapshots(context, request),
     deleteSnapshots: (request) => deleteSnapshots(context, request),
     load: (request, call) => load(context, request, call),
-    replay: (request, call) => replay(context, request, call),
+    getState: (request, call) => getState(context, request, call),
     getStream: (request) => getStream(context, request),
     listStreams: (request) => listStreams(context, request),
     listEventTypes: (request) => listEventTypes(context, request),

@@ -1,4 +1,4 @@
-// Snapshots and Replay.
+// Snapshots and GetState.
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { invalidField } from "../../domain/errors.ts";
@@ -14,8 +14,8 @@ import {
   type GetSnapshotResponse,
   type ListSnapshotsRequest,
   type ListSnapshotsResponse,
-  type ReplayRequest,
-  type ReplayResponse,
+  type GetStateRequest,
+  type GetStateResponse,
   type SaveSnapshotRequest,
   type SaveSnapshotResponse,
 } from "../../gen/annals/v1/snapshot_pb.js";
@@ -24,7 +24,7 @@ import type { Call } from "../transport/call.ts";
 import type { Context } from "./context.ts";
 import { wrap } from "../convert/batches.ts";
 import { pageOf } from "../convert/page.ts";
-import { convertReplay } from "../convert/read-request.ts";
+import { convertGetState } from "../convert/read-request.ts";
 import { replayBytes, snapshotBytes, snapshotHeaders } from "../convert/snapshot-answer.ts";
 import { convertGet, convertSave, convertSelected } from "../convert/snapshot-request.ts";
 import { timestamp } from "../convert/time.ts";
@@ -82,10 +82,10 @@ export async function deleteSnapshots(
   return create(DeleteSnapshotsResponseSchema, { deletedCount });
 }
 
-export async function replay(
+export async function getState(
   { log, limits }: Context,
-  wire: ReplayRequest,
+  wire: GetStateRequest,
   call: Call,
-): Promise<Encoded<ReplayResponse>> {
-  return replayBytes(await log.replay(convertReplay(wire, limits), call.signal), limits);
+): Promise<Encoded<GetStateResponse>> {
+  return replayBytes(await log.getState(convertGetState(wire, limits), call.signal), limits);
 }

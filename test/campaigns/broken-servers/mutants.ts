@@ -253,13 +253,13 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     edits: [
       {
         file: "grpc/transport/outgoing.ts",
-        find: "if (this.#over) return undefined;",
-        replace: "if (this.#over || this.#bytes >= this.#bytesMax) return undefined;",
+        find: "if (this.over) return undefined;",
+        replace: "if (this.over || this.bytes >= this.bytesMax) return undefined;",
       },
       {
         file: "grpc/transport/outgoing.ts",
-        find: "if (this.#hasRoom) return undefined;",
-        replace: "if (this.#bytes >= 0) return undefined;",
+        find: "if (this.hasRoom) return undefined;",
+        replace: "if (this.bytes >= 0) return undefined;",
       },
     ],
   },

@@ -6,7 +6,7 @@ import { rmSync } from "node:fs";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { Http2Connection } from "../../../bench/load/http2-connection.ts";
 import { framed, MessageReader } from "../../../bench/load/messages.ts";
-import { AppendStreamResponseSchema } from "../../../src/gen/annals/v1/append_pb.js";
+import { AppendPipeResponseSchema } from "../../../src/gen/annals/v1/append_pb.js";
 import { ReadRequestSchema } from "../../../src/gen/annals/v1/read_pb.js";
 import type { CampaignOptions, CampaignResult } from "../campaign.ts";
 import { RawConnection } from "../../support/raw-connection.ts";
@@ -143,9 +143,9 @@ async function pipeOfMutants(
   while (left > 0) {
     let underWay = 1;
     left--;
-    const pipe = client.pipe("AppendStream", next(), (message) => {
+    const pipe = client.pipe("AppendPipe", next(), (message) => {
       underWay--;
-      const { outcome } = fromBinary(AppendStreamResponseSchema, message);
+      const { outcome } = fromBinary(AppendPipeResponseSchema, message);
       const code = outcome.case === "failure" ? outcome.value.code : 0;
       count(tally, code);
       if (outcome.case === "failure" && faults.has(code)) {

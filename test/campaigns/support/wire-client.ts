@@ -14,7 +14,7 @@ const service = "/annals.v1.EventStoreService";
 
 export type MethodName =
   | "Append"
-  | "AppendStream"
+  | "AppendPipe"
   | "Read"
   | "Subscribe"
   | "SaveSnapshot"

@@ -3,7 +3,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   AppendResponseSchema,
-  AppendStreamResponseSchema,
+  AppendPipeResponseSchema,
   type AppendResponse,
 } from "../../../src/gen/annals/v1/append_pb.js";
 import {
@@ -99,8 +99,8 @@ export class PipeWriter implements Writer {
         }
       }
     };
-    const pipe = client.pipe("AppendStream", piped(this.next(underWay)), (message) => {
-      const { outcome } = fromBinary(AppendStreamResponseSchema, message);
+    const pipe = client.pipe("AppendPipe", piped(this.next(underWay)), (message) => {
+      const { outcome } = fromBinary(AppendPipeResponseSchema, message);
       const op = underWay.shift();
       if (op === undefined) return history.violate("a pipe gave an answer too many");
       if (outcome.case === "appended") this.acknowledged(op, outcome.value);

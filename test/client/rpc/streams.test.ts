@@ -4,10 +4,10 @@ import type { ServerDuplexStream, ServerWritableStream, sendUnaryData } from "@g
 import { afterEach, describe, expect, test } from "vitest";
 import { clientOf } from "../../../src/client/rpc/service-client.ts";
 import type {
-  AppendStreamRequest,
-  AppendStreamRequestSchema,
+  AppendPipeRequest,
+  AppendPipeRequestSchema,
 } from "../../../src/gen/annals/v1/append_pb.js";
-import { AppendStreamResponseSchema } from "../../../src/gen/annals/v1/append_pb.js";
+import { AppendPipeResponseSchema } from "../../../src/gen/annals/v1/append_pb.js";
 import { EventStoreService } from "../../../src/gen/annals/v1/event_store_service_pb.js";
 import { GetInfoResponseSchema } from "../../../src/gen/annals/v1/info_pb.js";
 import { ReadResponseSchema } from "../../../src/gen/annals/v1/read_pb.js";
@@ -116,20 +116,20 @@ describe("reading a stream", () => {
 /** Answers each append with its number in the call; says which appends it got. */
 async function answering(answerMax = Number.POSITIVE_INFINITY) {
   const received: string[] = [];
-  const appendStream = (call: ServerDuplexStream<AppendStreamRequest, unknown>) => {
-    call.on("data", ({ append }: AppendStreamRequest) => {
+  const appendPipe = (call: ServerDuplexStream<AppendPipeRequest, unknown>) => {
+    call.on("data", ({ append }: AppendPipeRequest) => {
       received.push(append?.stream ?? "");
       if (received.length > answerMax) return;
-      call.write(create(AppendStreamResponseSchema, { sequence: BigInt(received.length) }));
+      call.write(create(AppendPipeResponseSchema, { sequence: BigInt(received.length) }));
       if (received.length === answerMax) call.end();
     });
     call.on("end", () => call.end());
   };
-  server = await scripted({ appendStream });
+  server = await scripted({ appendPipe });
   return { client: clientOf(EventStoreService, server.connect()), received };
 }
 
-type Pipe = AsyncGenerator<MessageInitShape<typeof AppendStreamRequestSchema>>;
+type Pipe = AsyncGenerator<MessageInitShape<typeof AppendPipeRequestSchema>>;
 
 describe("a pipe of appends", () => {
   test("sends in order and yields as many answers", async () => {
@@ -138,7 +138,7 @@ describe("a pipe of appends", () => {
       for (let index = 1; index <= 500; index += 1) yield { append: { stream: `s-${index}` } };
     }
     const answers: number[] = [];
-    for await (const { sequence } of client.appendStream(appends())) answers.push(Number(sequence));
+    for await (const { sequence } of client.appendPipe(appends())) answers.push(Number(sequence));
     expect(answers).toEqual(Array.from({ length: 500 }, (_, index) => index + 1));
     expect(received).toEqual(Array.from({ length: 500 }, (_, index) => `s-${index + 1}`));
   });
@@ -150,7 +150,7 @@ describe("a pipe of appends", () => {
       throw new Error("the file is torn");
     }
     const running = (async () => {
-      for await (const _ of client.appendStream(appends())) continue;
+      for await (const _ of client.appendPipe(appends())) continue;
     })();
     await expect(running).rejects.toThrow("the file is torn");
   });
@@ -166,7 +166,7 @@ describe("a pipe of appends", () => {
       }
     }
     let answers = 0;
-    for await (const _ of client.appendStream(appends())) answers += 1;
+    for await (const _ of client.appendPipe(appends())) answers += 1;
     expect(answers).toBe(2);
     await expect.poll(() => returned).toBe(true);
   });

@@ -9,9 +9,9 @@ import {
   type JsonEvent,
 } from "../../../src/client/sdk.ts";
 import {
-  AppendStreamResponseSchema,
-  type AppendStreamRequest,
-  type AppendStreamResponse,
+  AppendPipeResponseSchema,
+  type AppendPipeRequest,
+  type AppendPipeResponse,
 } from "../../../src/gen/annals/v1/append_pb.js";
 import { startServer, temporaryFolder } from "../../cli/running-server.ts";
 import { failureWith, scripted, type Scripted } from "../rpc/scripted-server.ts";
@@ -91,15 +91,15 @@ async function byHand(): Promise<{
   breakOff: () => void;
 }> {
   const received: string[][] = [];
-  let call: ServerDuplexStream<AppendStreamRequest, AppendStreamResponse> | undefined;
+  let call: ServerDuplexStream<AppendPipeRequest, AppendPipeResponse> | undefined;
   let sequence = 0;
   const server = await scripted({
-    appendStream: (opened: ServerDuplexStream<AppendStreamRequest, AppendStreamResponse>) => {
+    appendPipe: (opened: ServerDuplexStream<AppendPipeRequest, AppendPipeResponse>) => {
       const ids: string[] = [];
       received.push(ids);
       call = opened;
       sequence = 0;
-      opened.on("data", ({ append }: AppendStreamRequest) => ids.push(append?.events[0]?.id ?? ""));
+      opened.on("data", ({ append }: AppendPipeRequest) => ids.push(append?.events[0]?.id ?? ""));
       opened.on("end", () => opened.end());
     },
   });
@@ -113,7 +113,7 @@ async function byHand(): Promise<{
         const value = { firstPosition: BigInt(sequence), lastPosition: BigInt(sequence) };
         const outcome = { case: "appended", value } as const;
         const sent = { sequence: BigInt(sequence), outcome };
-        call?.write(create(AppendStreamResponseSchema, sent));
+        call?.write(create(AppendPipeResponseSchema, sent));
       }
     },
     breakOff: () => call?.emit("error", failureWith(14, "gone", [])),

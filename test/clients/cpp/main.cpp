@@ -141,10 +141,10 @@ Facts two_streams() {
 
 Facts pipe() {
   Call call;
-  auto appends = client->AppendStream(&call);
+  auto appends = client->AppendPipe(&call);
   const std::vector<std::pair<int, uint64_t>> script = {{6, 0}, {7, 0}, {8, 1}};
   for (const auto& [number, expected] : script) {
-    AppendStreamRequest request;
+    AppendPipeRequest request;
     *request.mutable_append() = request_to("pipe-1", event(number, "Piped"));
     request.mutable_append()->set_expected_version(expected);
     appends->Write(request);
@@ -152,7 +152,7 @@ Facts pipe() {
   appends->WritesDone();
   Facts found;
   auto* outcomes = (*found.mutable_fields())["outcomes"].mutable_list_value();
-  AppendStreamResponse answer;
+  AppendPipeResponse answer;
   while (appends->Read(&answer)) {
     Facts& outcome = *outcomes->add_values()->mutable_struct_value();
     put(outcome, "sequence", static_cast<double>(answer.sequence()));

@@ -206,7 +206,7 @@ func twoStreams(ctx context.Context) (facts, error) {
 }
 
 func pipe(ctx context.Context) (facts, error) {
-	calls, err := client.AppendStream(ctx)
+	calls, err := client.AppendPipe(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +214,7 @@ func pipe(ctx context.Context) (facts, error) {
 		number   int
 		expected uint64
 	}{{6, 0}, {7, 0}, {8, 1}} {
-		if err := calls.Send(&annals.AppendStreamRequest{Append: &annals.AppendRequest{
+		if err := calls.Send(&annals.AppendPipeRequest{Append: &annals.AppendRequest{
 			Stream: "pipe-1", Expected: version(append.expected),
 			Events: []*annals.NewEvent{event(append.number, "Piped")},
 		}}); err != nil {
@@ -242,7 +242,7 @@ func pipe(ctx context.Context) (facts, error) {
 	}
 }
 
-func outcomeOf(answer *annals.AppendStreamResponse) (facts, error) {
+func outcomeOf(answer *annals.AppendPipeResponse) (facts, error) {
 	if answer.GetAppended() != nil {
 		return facts{"position": answer.GetAppended().LastPosition}, nil
 	}

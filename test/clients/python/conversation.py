@@ -61,14 +61,14 @@ class Conversation:
 
     def pipe(self):
         requests = [
-            append_pb2.AppendStreamRequest(
+            append_pb2.AppendPipeRequest(
                 append=append_pb2.AppendRequest(
                     stream="pipe-1", expected_version=expected, events=[event(number, "Piped")]
                 )
             )
             for number, expected in [(6, 0), (7, 0), (8, 1)]
         ]
-        answers = self.client.AppendStream(iter(requests), timeout=STEP_SECONDS)
+        answers = self.client.AppendPipe(iter(requests), timeout=STEP_SECONDS)
         return {"outcomes": [outcome(answer) for answer in answers]}
 
     def read_forwards(self):

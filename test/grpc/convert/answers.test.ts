@@ -7,9 +7,9 @@ import { defaultLimits, positionMax } from "../../../src/domain/limits.ts";
 import {
   AppendFailureSchema,
   AppendResponseSchema,
-  AppendStreamResponseSchema,
+  AppendPipeResponseSchema,
 } from "../../../src/gen/annals/v1/append_pb.js";
-import { ReplayResponseSchema, SnapshotSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
+import { GetStateResponseSchema, SnapshotSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
 import { appendResponse, pipeResponse } from "../../../src/grpc/convert/appended.ts";
 import { pageOf } from "../../../src/grpc/convert/page.ts";
 import { pageToken, readPageToken } from "../../../src/grpc/convert/page-token.ts";
@@ -67,7 +67,7 @@ describe("the answer to an append", () => {
         const answer = appendResponse(one, 7, []);
         const value = fromBinary(AppendResponseSchema, answer);
         expect(pipeResponse(sequence, 0x12, answer)).toEqual(
-          encode(AppendStreamResponseSchema, {
+          encode(AppendPipeResponseSchema, {
             sequence: BigInt(sequence),
             outcome: { case: "appended", value },
           }),
@@ -76,7 +76,7 @@ describe("the answer to an append", () => {
     );
     const failure = { code: 10, message: "a conflict", details: [] };
     expect(pipeResponse(3, 0x1a, encode(AppendFailureSchema, failure))).toEqual(
-      encode(AppendStreamResponseSchema, {
+      encode(AppendPipeResponseSchema, {
         sequence: 3n,
         outcome: { case: "failure", value: failure },
       }),
@@ -122,7 +122,7 @@ describe("a replayed state's answer", () => {
   };
 
   test("is the state as a value, and when it was", () => {
-    const answer = fromBinary(ReplayResponseSchema, replayBytes(replayed, defaultLimits));
+    const answer = fromBinary(GetStateResponseSchema, replayBytes(replayed, defaultLimits));
     expect(answer).toMatchObject({ version: 2n, position: 5n, appliedCount: 2n, skippedCount: 1n });
     expect(answer.recordedAt).toMatchObject({ seconds: 2n, nanos: 0 });
     expect(answer.state?.kind.case).toBe("structValue");
@@ -130,7 +130,7 @@ describe("a replayed state's answer", () => {
 
   test("of nothing is null, version 0 and no time", () => {
     const nothing = { ...replayed, state: null, version: 0, position: 0, recordedAt: 0 };
-    const answer = fromBinary(ReplayResponseSchema, replayBytes(nothing, defaultLimits));
+    const answer = fromBinary(GetStateResponseSchema, replayBytes(nothing, defaultLimits));
     expect(answer.state?.kind).toEqual({ case: "nullValue", value: 0 });
     expect(answer.recordedAt).toBeUndefined();
   });

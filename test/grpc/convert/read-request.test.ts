@@ -10,13 +10,13 @@ import {
   GetSnapshotRequestSchema,
   ListSnapshotsRequestSchema,
   LoadRequestSchema,
-  ReplayRequestSchema,
+  GetStateRequestSchema,
   SaveSnapshotRequestSchema,
 } from "../../../src/gen/annals/v1/snapshot_pb.js";
 import {
   convertLoad,
   convertRead,
-  convertReplay,
+  convertGetState,
   convertSubscribe,
 } from "../../../src/grpc/convert/read-request.ts";
 import {
@@ -30,7 +30,7 @@ const make = {
   read: converter(ReadRequestSchema, (wire) => convertRead(wire, limits)),
   subscribe: converter(SubscribeRequestSchema, (wire) => convertSubscribe(wire, limits)),
   load: converter(LoadRequestSchema, (wire) => convertLoad(wire, limits)),
-  replay: converter(ReplayRequestSchema, (wire) => convertReplay(wire, limits)),
+  getState: converter(GetStateRequestSchema, (wire) => convertGetState(wire, limits)),
   save: converter(SaveSnapshotRequestSchema, (wire) => convertSave(wire, limits)),
   get: converter(GetSnapshotRequestSchema, (wire) => convertGet(wire, limits)),
   list: converter(ListSnapshotsRequestSchema, (wire) => convertSelected(wire, limits)),
@@ -255,13 +255,13 @@ describe("loads and replays", () => {
     expect(
       make.load({ stream: "s", snapshotKind: "k", maxVersion: 3n, withoutSnapshot: true }),
     ).toEqual([{ stream: "s", snapshotKind: "k", maxVersion: 3, withoutSnapshot: true }, "full"]);
-    expect(make.replay({ stream: "s" })).toEqual({ stream: "s", at: undefined });
-    expect(make.replay({ stream: "s", at: { case: "version", value: 2n } }).at).toEqual({
+    expect(make.getState({ stream: "s" })).toEqual({ stream: "s", at: undefined });
+    expect(make.getState({ stream: "s", at: { case: "version", value: 2n } }).at).toEqual({
       kind: "version",
       version: 2,
     });
     const time = { seconds: 1n, nanos: 1_999 };
-    expect(make.replay({ stream: "s", at: { case: "time", value: time } }).at).toEqual({
+    expect(make.getState({ stream: "s", at: { case: "time", value: time } }).at).toEqual({
       kind: "time",
       time: 1_000_001,
     });
@@ -281,9 +281,9 @@ describe("loads and replays", () => {
       () => make.load({ stream: "s", snapshotKind: x(129) }),
       "snapshot_kind: has 129 bytes of UTF-8, more than snapshot_kind_bytes_max (128)",
     ],
-    [() => make.replay({}), "stream: is empty, but required"],
+    [() => make.getState({}), "stream: is empty, but required"],
     [
-      () => make.replay({ stream: "s", at: { case: "version", value: 0n } }),
+      () => make.getState({ stream: "s", at: { case: "version", value: 0n } }),
       "version: is 0, less than 1",
     ],
   ])("%s is refused", (convert, violation) => {

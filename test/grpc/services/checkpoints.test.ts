@@ -4,7 +4,7 @@ import { CheckpointService } from "../../../src/gen/annals/v1/checkpoint_service
 import { EventStoreService } from "../../../src/gen/annals/v1/event_store_service_pb.js";
 import { startTestServer, type TestServer } from "../../support/running-server.ts";
 
-const { append, appendStream, getInfo } = EventStoreService.method;
+const { append, appendPipe, getInfo } = EventStoreService.method;
 const { saveCheckpoint, getCheckpoint, listCheckpoints, deleteCheckpoint, waitFor } =
   CheckpointService.method;
 
@@ -137,7 +137,7 @@ describe("an append with a checkpoint", () => {
 
   test("in a pipe is refused alone, and the pipe goes on", async () => {
     const consumer = fresh();
-    const pipe = server.calls.pipe(appendStream);
+    const pipe = server.calls.pipe(appendPipe);
     for (const position of [3n, 3n, 4n]) {
       pipe.send({ append: { stream: "p", events, checkpoint: { consumer, position } } });
     }

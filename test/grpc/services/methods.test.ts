@@ -151,9 +151,9 @@ describe("Append", () => {
   });
 });
 
-describe("AppendStream", () => {
+describe("AppendPipe", () => {
   test("answers in order, each append for itself, and ends with OK", async () => {
-    const pipe = server.calls.pipe(m.appendStream);
+    const pipe = server.calls.pipe(m.appendPipe);
     const wrong = { case: "expectedVersion", value: 9_999n } as const;
     for (let i = 0; i < 300; i++) {
       const append = { stream: "a", events: [{ type: "T" }] };
@@ -174,7 +174,7 @@ describe("AppendStream", () => {
   });
 
   test("refuses with the details Append would have ended with", async () => {
-    const pipe = server.calls.pipe(m.appendStream);
+    const pipe = server.calls.pipe(m.appendPipe);
     const send = async (request: Parameters<typeof pipe.send>[0]) => {
       pipe.send(request);
       const { outcome } = await nextOf(pipe.answers);
@@ -195,7 +195,7 @@ describe("AppendStream", () => {
   });
 
   test("takes what a lone client keeps sending without waiting", async () => {
-    const pipe = server.calls.pipe(m.appendStream);
+    const pipe = server.calls.pipe(m.appendPipe);
     for (let i = 0; i < 3_000; i++)
       pipe.send({ append: { stream: `s-${i % 7}`, events: events(2) } });
     pipe.end();
@@ -462,7 +462,7 @@ describe("snapshots", () => {
   });
 });
 
-describe("Replay", () => {
+describe("GetState", () => {
   test("folds JSON events by merge patch, as of now, a version or a time", async () => {
     const patches = [{ a: 1, b: { c: 2 } }, { b: { c: null, d: 3 } }];
     for (const patch of patches) {
@@ -475,8 +475,8 @@ describe("Replay", () => {
       stream: "s",
       events: [{ type: "T", payload: data("\u0000") }],
     });
-    const state = async (at?: MessageInitShape<typeof m.replay.input>["at"]) => {
-      const answer = await server.calls.unary(m.replay, { stream: "s", ...(at && { at }) });
+    const state = async (at?: MessageInitShape<typeof m.getState.input>["at"]) => {
+      const answer = await server.calls.unary(m.getState, { stream: "s", ...(at && { at }) });
       return [
         answer.state && toJson(ValueSchema, answer.state),
         Number(answer.version),
@@ -500,7 +500,7 @@ describe("Replay", () => {
       };
       await server.calls.unary(m.append, { stream: "s", events: [event] });
     }
-    const failure = await server.calls.failure(m.replay, { stream: "s" });
+    const failure = await server.calls.failure(m.getState, { stream: "s" });
     expect(failure).toMatchObject({
       code: 8,
       reason: "ANSWER_TOO_LARGE",

@@ -9,7 +9,7 @@ import { messageFrame, RawConnection, type RawOutcome } from "../../support/raw-
 
 const getInfo = "/annals.v1.EventStoreService/GetInfo";
 const read = "/annals.v1.EventStoreService/Read";
-const appendStream = "/annals.v1.EventStoreService/AppendStream";
+const appendPipe = "/annals.v1.EventStoreService/AppendPipe";
 
 let server: BareServer | undefined;
 const connections: RawConnection[] = [];
@@ -159,7 +159,7 @@ describe("a request", () => {
 });
 
 /** Answers each message with itself. */
-const echo: StoreHandlers["appendStream"] = {
+const echo: StoreHandlers["appendPipe"] = {
   async *bytes(requests) {
     for await (const some of requests) yield some;
   },
@@ -170,9 +170,9 @@ describe("a pipe", () => {
   const whole = Buffer.concat(messages.map((message) => messageFrame(message)));
 
   test("is answered as through grpc-js, however its messages are cut", async () => {
-    const connection = await serving({ appendStream: echo });
+    const connection = await serving({ appendPipe: echo });
     const zipped = messages.map((each) => messageFrame(gzipSync(each), { flag: 1 }));
-    const through = await send(connection, appendStream, zipped, gzip);
+    const through = await send(connection, appendPipe, zipped, gzip);
     expect(through).toMatchObject({ httpStatus: 200, code: 0, reset: 0 });
     for (const bytes of [1, 4, 5, 6, 8_191, 16_384, 70_000, whole.length]) {
       // In single bytes the beginning, where all the small ones are.
@@ -180,15 +180,15 @@ describe("a pipe", () => {
       const cutUntil = bytes === 1 ? 40 : whole.length;
       for (let at = 0; at < cutUntil; at += bytes) parts.push(whole.subarray(at, at + bytes));
       if (bytes === 1) parts.push(whole.subarray(cutUntil));
-      const straight = await send(connection, appendStream, parts);
+      const straight = await send(connection, appendPipe, parts);
       expect(shown(straight)).toEqual(shown(through));
       expect(straight.body.equals(whole)).toBe(true);
     }
   });
 
   test("that says nothing is answered with nothing", async () => {
-    const connection = await serving({ appendStream: echo });
-    expect(await send(connection, appendStream, [])).toMatchObject({ httpStatus: 200, code: 0 });
+    const connection = await serving({ appendPipe: echo });
+    expect(await send(connection, appendPipe, [])).toMatchObject({ httpStatus: 200, code: 0 });
   });
 
   test.each<[string, Buffer, number, string]>([
@@ -199,20 +199,20 @@ describe("a pipe", () => {
     ["too long a message", messageFrame(Buffer.alloc(65_537)), 8, "receive_bytes_max (65536)"],
     ["a length beyond all", messageFrame(Buffer.alloc(3), { length: 0xffffffff }), 8, "4294967295"],
   ])("with %s behind messages answers those first", async (_, bad, code, words) => {
-    const connection = await serving({ appendStream: echo });
+    const connection = await serving({ appendPipe: echo });
     for (const parts of [[Buffer.concat([whole, bad])], [whole, bad]]) {
-      const outcome = await send(connection, appendStream, parts);
+      const outcome = await send(connection, appendPipe, parts);
       expect(outcome).toMatchObject({ httpStatus: 200, code, reset: 0 });
       expect(outcome.message).toContain(words);
       expect(outcome.body.equals(whole)).toBe(true);
     }
     expect(server?.unfinished.bytes).toBe(0);
-    expect(await send(connection, appendStream, [whole])).toMatchObject({ code: 0 });
+    expect(await send(connection, appendPipe, [whole])).toMatchObject({ code: 0 });
   });
 
   test("too long a message is refused before it is sent", async () => {
-    const connection = await serving({ appendStream: echo });
-    const stream = connection.request(appendStream);
+    const connection = await serving({ appendPipe: echo });
+    const stream = connection.request(appendPipe);
     const outcome = connection.outcome(stream);
     stream.write(messageFrame(Buffer.alloc(0), { length: 70_000 }));
     await new Promise((resolve) => stream.once("response", resolve));
@@ -222,13 +222,13 @@ describe("a pipe", () => {
 
   test("whose handler has ended takes what still comes", async () => {
     const connection = await serving({
-      appendStream: {
+      appendPipe: {
         async *bytes() {
           yield [Buffer.alloc(1)];
         },
       },
     });
-    const stream = connection.request(appendStream);
+    const stream = connection.request(appendPipe);
     const outcome = connection.outcome(stream);
     let taken = 0;
     for (let i = 0; i < 40; i++) stream.write(messageFrame(Buffer.alloc(60_000)), () => taken++);
@@ -238,8 +238,8 @@ describe("a pipe", () => {
   });
 
   test("half a message counts among the unfinished, until its client goes", async () => {
-    const connection = await serving({ appendStream: echo });
-    const stream = connection.request(appendStream);
+    const connection = await serving({ appendPipe: echo });
+    const stream = connection.request(appendPipe);
     const answered = new Promise((resolve) => stream.once("data", resolve));
     stream.write(Buffer.concat([messageFrame(Buffer.alloc(2)), messageFrame(Buffer.alloc(9))]));
     stream.write(messageFrame(Buffer.alloc(0), { length: 500 }));

@@ -14,7 +14,7 @@ import { messageFrame, RawConnection } from "../../support/raw-connection.ts";
 
 const { getInfo } = EventStoreService.method;
 const readPath = "/annals.v1.EventStoreService/Read";
-const pipePath = "/annals.v1.EventStoreService/AppendStream";
+const pipePath = "/annals.v1.EventStoreService/AppendPipe";
 
 const messageBytes = 32 * 1024;
 /** The client's window, what may be on its way, the message that went past it, and frames. */
@@ -39,7 +39,7 @@ beforeEach(async () => {
         over.resolve(call.reason?.reason ?? "not over");
       }
     },
-    appendStream: {
+    appendPipe: {
       async *bytes(requests, call) {
         const { promise: never } = deferred<void>();
         const cut = new Promise((resolve) => call.signal.addEventListener("abort", resolve));
@@ -152,7 +152,7 @@ describe("a client that stops reading", () => {
 test.each([8, 0])("a pipe that is reset with %i while it is answered is over", async (code) => {
   const { promise: ended, resolve } = deferred<unknown>();
   const talking = await startBareServer({
-    appendStream: {
+    appendPipe: {
       async *bytes(requests, call) {
         call.signal.addEventListener("abort", () => resolve(call.reason?.reason));
         for await (const _ of requests) {

@@ -3,7 +3,7 @@
 import { create } from "@bufbuild/protobuf";
 import { afterEach, describe, expect, test } from "vitest";
 import { AnnalsError, type Failure } from "../../../src/domain/errors.ts";
-import { AppendStreamResponseSchema } from "../../../src/gen/annals/v1/append_pb.js";
+import { AppendPipeResponseSchema } from "../../../src/gen/annals/v1/append_pb.js";
 import { EventStoreService } from "../../../src/gen/annals/v1/event_store_service_pb.js";
 import { GetInfoResponseSchema } from "../../../src/gen/annals/v1/info_pb.js";
 import { ReadResponseSchema } from "../../../src/gen/annals/v1/read_pb.js";
@@ -11,7 +11,7 @@ import type { Call } from "../../../src/grpc/transport/call.ts";
 import { startBareServer, type BareServer, type StoreHandlers } from "../../support/bare-server.ts";
 import { collect, deferred, failedOf, failureOf, nextOf } from "../../support/calls.ts";
 
-const { append, appendStream, getInfo, read, subscribe } = EventStoreService.method;
+const { append, appendPipe, getInfo, read, subscribe } = EventStoreService.method;
 
 let server: BareServer | undefined;
 afterEach(async () => {
@@ -166,15 +166,15 @@ describe("a streaming handler", () => {
 });
 
 describe("a pipe's handler", () => {
-  const echo: StoreHandlers["appendStream"] = async function* (requests) {
+  const echo: StoreHandlers["appendPipe"] = async function* (requests) {
     for await (const { append: one } of requests) {
-      yield create(AppendStreamResponseSchema, { sequence: BigInt(one?.events.length ?? 0) });
+      yield create(AppendPipeResponseSchema, { sequence: BigInt(one?.events.length ?? 0) });
     }
   };
 
   test("gets every message and the end, and may answer in between", async () => {
-    const { calls } = await serving({ appendStream: echo });
-    const pipe = calls.pipe(appendStream);
+    const { calls } = await serving({ appendPipe: echo });
+    const pipe = calls.pipe(appendPipe);
     for (let i = 0; i < 500; i++)
       pipe.send({ append: { events: Array.from({ length: i % 3 }, () => ({})) } });
     expect((await nextOf(pipe.answers)).sequence).toBe(0n);
@@ -184,8 +184,8 @@ describe("a pipe's handler", () => {
   });
 
   test("ends the call with INVALID_ARGUMENT where a message is malformed", async () => {
-    const { calls } = await serving({ appendStream: echo });
-    const pipe = calls.pipe(appendStream);
+    const { calls } = await serving({ appendPipe: echo });
+    const pipe = calls.pipe(appendPipe);
     pipe.send({});
     pipe.sendBytes(Buffer.from([0x0a, 0x05]));
     await nextOf(pipe.answers);
@@ -199,15 +199,15 @@ describe("a pipe's handler", () => {
     let taken = 0;
     const { promise: go, resolve } = deferred<void>();
     const { calls } = await serving({
-      async *appendStream(requests) {
+      async *appendPipe(requests) {
         for await (const _ of requests) {
           taken++;
           await go;
         }
-        yield create(AppendStreamResponseSchema);
+        yield create(AppendPipeResponseSchema);
       },
     });
-    const pipe = calls.pipe(appendStream);
+    const pipe = calls.pipe(appendPipe);
     const large = { append: { stream: "x".repeat(60_000) } };
     let flowing = 0;
     for (let i = 0; i < 200; i++) pipe.call.write(Buffer.from([]), () => flowing++);
@@ -222,8 +222,8 @@ describe("a pipe's handler", () => {
   });
 
   test("ends when the server stops and the client has nothing more to say", async () => {
-    const { calls, environment } = await serving({ appendStream: echo });
-    const pipe = calls.pipe(appendStream);
+    const { calls, environment } = await serving({ appendPipe: echo });
+    const pipe = calls.pipe(appendPipe);
     pipe.send({});
     await nextOf(pipe.answers);
     environment.stopping.begin();

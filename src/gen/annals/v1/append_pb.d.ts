@@ -266,9 +266,9 @@ export declare const AppendResponseSchema: GenMessage<AppendResponse>;
 /**
  * One append in a pipe of independent appends.
  *
- * @generated from message annals.v1.AppendStreamRequest
+ * @generated from message annals.v1.AppendPipeRequest
  */
-export declare type AppendStreamRequest = Message<"annals.v1.AppendStreamRequest"> & {
+export declare type AppendPipeRequest = Message<"annals.v1.AppendPipeRequest"> & {
   /**
    * The append.
    *
@@ -278,17 +278,17 @@ export declare type AppendStreamRequest = Message<"annals.v1.AppendStreamRequest
 };
 
 /**
- * Describes the message annals.v1.AppendStreamRequest.
- * Use `create(AppendStreamRequestSchema)` to create a new message.
+ * Describes the message annals.v1.AppendPipeRequest.
+ * Use `create(AppendPipeRequestSchema)` to create a new message.
  */
-export declare const AppendStreamRequestSchema: GenMessage<AppendStreamRequest>;
+export declare const AppendPipeRequestSchema: GenMessage<AppendPipeRequest>;
 
 /**
  * The outcome of one append of a pipe. Answers come in the order of the requests.
  *
- * @generated from message annals.v1.AppendStreamResponse
+ * @generated from message annals.v1.AppendPipeResponse
  */
-export declare type AppendStreamResponse = Message<"annals.v1.AppendStreamResponse"> & {
+export declare type AppendPipeResponse = Message<"annals.v1.AppendPipeResponse"> & {
   /**
    * The number of the request in this call, from 1.
    *
@@ -299,7 +299,7 @@ export declare type AppendStreamResponse = Message<"annals.v1.AppendStreamRespon
   /**
    * What became of it.
    *
-   * @generated from oneof annals.v1.AppendStreamResponse.outcome
+   * @generated from oneof annals.v1.AppendPipeResponse.outcome
    */
   outcome: {
     /**
@@ -322,10 +322,10 @@ export declare type AppendStreamResponse = Message<"annals.v1.AppendStreamRespon
 };
 
 /**
- * Describes the message annals.v1.AppendStreamResponse.
- * Use `create(AppendStreamResponseSchema)` to create a new message.
+ * Describes the message annals.v1.AppendPipeResponse.
+ * Use `create(AppendPipeResponseSchema)` to create a new message.
  */
-export declare const AppendStreamResponseSchema: GenMessage<AppendStreamResponse>;
+export declare const AppendPipeResponseSchema: GenMessage<AppendPipeResponse>;
 
 /**
  * Why an append of a pipe was refused. Has the fields of `google.rpc.Status`, with their numbers.

@@ -21,7 +21,7 @@ export declare const file_annals_v1_checkpoint_service: GenFile;
 export declare type ConsumerCheckpoint = Message<"annals.v1.ConsumerCheckpoint"> & {
   /**
    * The consumer's name: at most 256 bytes of UTF-8 without control characters, not beginning with
-   * `$`.
+   * a dollar sign.
    *
    * @generated from field: string consumer = 1;
    */

@@ -189,7 +189,8 @@ export declare const GroupStartSchema: GenMessage<GroupStart>;
  */
 export declare type Group = Message<"annals.v1.Group"> & {
   /**
-   * The group's name: at most 256 bytes of UTF-8 without control characters, not beginning with `$`.
+   * The group's name: at most 256 bytes of UTF-8 without control characters, not beginning with
+   * a dollar sign.
    *
    * @generated from field: string name = 1;
    */
@@ -322,7 +323,7 @@ export declare const GroupMemberSchema: GenMessage<GroupMember>;
 export declare type CreateGroupRequest = Message<"annals.v1.CreateGroupRequest"> & {
   /**
    * The name: not empty, at most 256 bytes of UTF-8 without control characters, not beginning with
-   * `$`.
+   * a dollar sign.
    *
    * @generated from field: string name = 1;
    */

@@ -35,7 +35,7 @@ export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
   /**
    * The stream this event belongs to. Absent (empty): `AppendRequest.stream`. At most
    * `Limits.stream_name_bytes_max` bytes of UTF-8 without control characters; a name that begins with
-   * `$` is reserved for the system and refused.
+   * a dollar sign is reserved for the system and refused.
    *
    * @generated from field: string stream = 2;
    */
@@ -43,7 +43,7 @@ export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
 
   /**
    * What happened, for example `OrderPlaced`. Required. At most `Limits.type_bytes_max` bytes of UTF-8
-   * without control characters, not beginning with `$`.
+   * without control characters, not beginning with a dollar sign.
    *
    * @generated from field: string type = 3;
    */
@@ -52,7 +52,8 @@ export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
   /**
    * Marks by which queries and append conditions find the event beside its stream and type, for
    * example `course:c1`. At most `Limits.tags_max` tags of at most `Limits.tag_bytes_max` bytes of
-   * UTF-8 each, without control characters, not empty, none twice, not beginning with `$`.
+   * UTF-8 each, without control characters, not empty, none twice, not beginning with a
+   * dollar sign.
    *
    * @generated from field: repeated string tags = 4;
    */
@@ -61,7 +62,7 @@ export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
   /**
    * Facts about the event rather than of it: correlation, causation, user. At most
    * `Limits.metadata_entries_max` entries and `Limits.metadata_bytes_max` bytes of keys and values
-   * together. Keys are not empty and do not begin with `$`.
+   * together. Keys are not empty and do not begin with a dollar sign.
    *
    * @generated from field: map<string, string> metadata = 5;
    */
@@ -84,7 +85,7 @@ export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
    */
   payload: {
     /**
-     * The payload's bytes. The store never looks inside, except for `VIEW_JSON` and `Replay`.
+     * The payload's bytes. The store never looks inside, except for `VIEW_JSON` and `GetState`.
      *
      * @generated from field: bytes data = 7;
      */
@@ -229,8 +230,9 @@ export declare type RemovedEvent = Message<"annals.v1.RemovedEvent"> & {
   contentSha256: Uint8Array;
 
   /**
-   * The position of the `$StreamUpdated`, `$StreamDeleted` or `$StreamTombstoned` event that is in
-   * force, or was when the event's space was reclaimed: who asked for it, and why.
+   * The position of the system event that removed it (an update, a deletion or a tombstone of the
+   * stream; see `StreamService`) that is in force, or was when the event's space was reclaimed: who
+   * asked for it, and why.
    *
    * @generated from field: uint64 policy_position = 2;
    */

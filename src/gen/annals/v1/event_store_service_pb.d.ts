@@ -5,9 +5,9 @@
 /* eslint-disable */
 
 import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
-import type { AppendRequestSchema, AppendResponseSchema, AppendStreamRequestSchema, AppendStreamResponseSchema } from "./append_pb.js";
+import type { AppendPipeRequestSchema, AppendPipeResponseSchema, AppendRequestSchema, AppendResponseSchema } from "./append_pb.js";
 import type { ReadRequestSchema, ReadResponseSchema, SubscribeRequestSchema, SubscribeResponseSchema } from "./read_pb.js";
-import type { DeleteSnapshotsRequestSchema, DeleteSnapshotsResponseSchema, GetSnapshotRequestSchema, GetSnapshotResponseSchema, ListSnapshotsRequestSchema, ListSnapshotsResponseSchema, LoadRequestSchema, LoadResponseSchema, ReplayRequestSchema, ReplayResponseSchema, SaveSnapshotRequestSchema, SaveSnapshotResponseSchema } from "./snapshot_pb.js";
+import type { DeleteSnapshotsRequestSchema, DeleteSnapshotsResponseSchema, GetSnapshotRequestSchema, GetSnapshotResponseSchema, GetStateRequestSchema, GetStateResponseSchema, ListSnapshotsRequestSchema, ListSnapshotsResponseSchema, LoadRequestSchema, LoadResponseSchema, SaveSnapshotRequestSchema, SaveSnapshotResponseSchema } from "./snapshot_pb.js";
 import type { GetInfoRequestSchema, GetInfoResponseSchema, GetStreamRequestSchema, GetStreamResponseSchema, ListEventTypesRequestSchema, ListEventTypesResponseSchema, ListStreamsRequestSchema, ListStreamsResponseSchema } from "./info_pb.js";
 
 /**
@@ -61,12 +61,12 @@ export declare const EventStoreService: GenService<{
    * server reads on only while fewer than about 1,024 appends and 4 MiB of this pipe wait for their
    * outcome. When the client half-closes, the rest is answered and the call ends with OK.
    *
-   * @generated from rpc annals.v1.EventStoreService.AppendStream
+   * @generated from rpc annals.v1.EventStoreService.AppendPipe
    */
-  appendStream: {
+  appendPipe: {
     methodKind: "bidi_streaming";
-    input: typeof AppendStreamRequestSchema;
-    output: typeof AppendStreamResponseSchema;
+    input: typeof AppendPipeRequestSchema;
+    output: typeof AppendPipeResponseSchema;
   },
   /**
    * Reads events that are durable now: of a stream, of a query, or of everything.
@@ -161,12 +161,12 @@ export declare const EventStoreService: GenService<{
    * A stream without events answers with version 0 and null. RESOURCE_EXHAUSTED (ANSWER_TOO_LARGE):
    * the state does not fit `Limits.event_bytes_max`. Idempotent.
    *
-   * @generated from rpc annals.v1.EventStoreService.Replay
+   * @generated from rpc annals.v1.EventStoreService.GetState
    */
-  replay: {
+  getState: {
     methodKind: "unary";
-    input: typeof ReplayRequestSchema;
-    output: typeof ReplayResponseSchema;
+    input: typeof GetStateRequestSchema;
+    output: typeof GetStateResponseSchema;
   },
   /**
    * A stream's version, counts, times and live subscribers.

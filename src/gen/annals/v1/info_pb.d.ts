@@ -428,7 +428,8 @@ export declare const GetInfoResponseSchema: GenMessage<GetInfoResponse>;
 
 /**
  * How the space of removed events is being given back: since the server started. What was done is
- * also in the log, as `$EventsRemoved` events in the stream `$removals`.
+ * also in the log, as system events in the system stream `removals`. Names of system streams and
+ * system types begin with a dollar sign, which these comments leave out.
  *
  * @generated from message annals.v1.ReclaimInfo
  */

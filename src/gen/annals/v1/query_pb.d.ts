@@ -16,7 +16,7 @@ export declare const file_annals_v1_query: GenFile;
  * Which events. One message for reads, subscriptions and append conditions alike.
  *
  * An event matches a query if it matches at least one of its items. A query without items matches
- * every event. System events (type beginning with `$`) match only items that name their type, or
+ * every event. System events (their type begins with a dollar sign) match only items that name their type, or
  * their own system stream.
  *
  * @generated from message annals.v1.Query

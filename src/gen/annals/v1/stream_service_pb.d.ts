@@ -300,9 +300,10 @@ export enum StreamLifecycle {
 export declare const StreamLifecycleSchema: GenEnum<StreamLifecycle>;
 
 /**
- * How streams are kept, and how they end. Every change is recorded in the log as a system event in
- * the stream `$lifecycle-<stream>`, readable by naming that stream or its type: `$StreamUpdated`,
- * `$StreamDeleted`, `$StreamTombstoned`. Its JSON payload holds the whole state after the change.
+ * How streams are kept, and how they end. Every change is recorded in the log as a system event,
+ * readable by naming its stream or its type. A system name is a dollar sign and the name given here:
+ * the stream is `lifecycle-<stream>`, the types are `StreamUpdated`, `StreamDeleted` and
+ * `StreamTombstoned`. The event's JSON payload holds the whole state after the change.
  *
  * @generated from service annals.v1.StreamService
  */

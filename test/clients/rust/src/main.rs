@@ -202,7 +202,7 @@ async fn two_streams(client: &mut Client) -> Facts {
 }
 
 async fn pipe(client: &mut Client) -> Facts {
-    let requests = [(6, 0), (7, 0), (8, 1)].map(|(number, expected)| AppendStreamRequest {
+    let requests = [(6, 0), (7, 0), (8, 1)].map(|(number, expected)| AppendPipeRequest {
         append: Some(AppendRequest {
             stream: "pipe-1".into(),
             expected: version(expected),
@@ -211,7 +211,7 @@ async fn pipe(client: &mut Client) -> Facts {
         }),
     });
     let request = bounded(tokio_stream::iter(requests));
-    let mut answers = client.append_stream(request).await?.into_inner();
+    let mut answers = client.append_pipe(request).await?.into_inner();
     let mut outcomes = Vec::new();
     while let Some(answer) = answers.message().await? {
         outcomes.push(outcome(answer)?);
@@ -219,13 +219,13 @@ async fn pipe(client: &mut Client) -> Facts {
     Ok(json!({ "outcomes": outcomes }))
 }
 
-fn outcome(answer: AppendStreamResponse) -> Facts {
+fn outcome(answer: AppendPipeResponse) -> Facts {
     let mut found = json!({ "sequence": answer.sequence });
     match answer.outcome.ok_or("an outcome")? {
-        append_stream_response::Outcome::Appended(appended) => {
+        append_pipe_response::Outcome::Appended(appended) => {
             found["position"] = appended.last_position.into();
         }
-        append_stream_response::Outcome::Failure(failure) => {
+        append_pipe_response::Outcome::Failure(failure) => {
             found["code"] = failure.code.into();
             for detail in &failure.details {
                 describe(&mut found, detail)?;

@@ -7,7 +7,7 @@ import type { CallOptions, ClientReadableStream, ServiceError } from "@grpc/grpc
 import { describe, failed, type Facts } from "./failure.js";
 import {
   AppendRequest,
-  AppendStreamRequest,
+  AppendPipeRequest,
   StreamState,
   type AppendResponse,
 } from "./gen/annals/v1/append.js";
@@ -140,7 +140,7 @@ async function twoStreams(): Promise<Facts> {
 }
 
 async function pipe(): Promise<Facts> {
-  const appends = client.appendStream(new Metadata(), { deadline: within(60) });
+  const appends = client.appendPipe(new Metadata(), { deadline: within(60) });
   const script: [number, number][] = [
     [6, 0],
     [7, 0],
@@ -149,7 +149,7 @@ async function pipe(): Promise<Facts> {
   for (const [number, expected] of script) {
     const events = [event(number, "Piped")];
     appends.write(
-      AppendStreamRequest.fromPartial({
+      AppendPipeRequest.fromPartial({
         append: { stream: "pipe-1", expected: version(expected), events },
       }),
     );

@@ -6,8 +6,8 @@ import com.google.protobuf.ByteString;
 import io.annals.v1.AppendCondition;
 import io.annals.v1.AppendRequest;
 import io.annals.v1.AppendResponse;
-import io.annals.v1.AppendStreamRequest;
-import io.annals.v1.AppendStreamResponse;
+import io.annals.v1.AppendPipeRequest;
+import io.annals.v1.AppendPipeResponse;
 import io.annals.v1.Direction;
 import io.annals.v1.EventStoreServiceGrpc;
 import io.annals.v1.GetSnapshotRequest;
@@ -155,13 +155,13 @@ public final class Conversation {
   private Map<String, Object> pipe() throws Exception {
     List<Map<String, Object>> outcomes = new ArrayList<>();
     CompletableFuture<Void> done = new CompletableFuture<>();
-    StreamObserver<AppendStreamRequest> requests =
+    StreamObserver<AppendPipeRequest> requests =
         EventStoreServiceGrpc.newStub(channel)
             .withDeadlineAfter(60, TimeUnit.SECONDS)
-            .appendStream(
+            .appendPipe(
                 new StreamObserver<>() {
                   @Override
-                  public void onNext(AppendStreamResponse answer) {
+                  public void onNext(AppendPipeResponse answer) {
                     outcomes.add(outcome(answer));
                   }
 
@@ -183,8 +183,8 @@ public final class Conversation {
     return Map.of("outcomes", outcomes);
   }
 
-  private static AppendStreamRequest piped(int number, long expected) {
-    return AppendStreamRequest.newBuilder()
+  private static AppendPipeRequest piped(int number, long expected) {
+    return AppendPipeRequest.newBuilder()
         .setAppend(
             AppendRequest.newBuilder()
                 .setStream("pipe-1")
@@ -193,7 +193,7 @@ public final class Conversation {
         .build();
   }
 
-  private static Map<String, Object> outcome(AppendStreamResponse answer) {
+  private static Map<String, Object> outcome(AppendPipeResponse answer) {
     Map<String, Object> found = new LinkedHashMap<>();
     found.put("sequence", answer.getSequence());
     if (answer.hasAppended()) {

@@ -1,4 +1,4 @@
-// Replay: the state of a stream as JSON, at a version or a time.
+// GetState: the state of a stream as JSON, at a version or a time.
 import { describe, expect, test } from "vitest";
 import { commitEvents, newEvent } from "../../support/events.ts";
 import { openLog } from "../harness.ts";
@@ -17,10 +17,10 @@ async function openWith(sketches: object[], eventBytesMax = 1_000) {
 
 const nested = (depth: number) => `${'{"a":'.repeat(depth)}1${"}".repeat(depth)}`;
 
-describe("replay", () => {
+describe("getState", () => {
   test("of a stream without events is null at version 0", async () => {
     const { log } = await openWith([]);
-    expect(await log.replay({ stream: "a" })).toEqual({
+    expect(await log.getState({ stream: "a" })).toEqual({
       state: null,
       version: 0,
       position: 0,
@@ -38,7 +38,7 @@ describe("replay", () => {
       { ...json('{"tags":null,"address":{"zip":null}}'), contentType: "application/x.y+json" },
       { contentType: "application/json", data: Uint8Array.of(0x22, 0xff, 0x22) },
     ]);
-    expect(await log.replay({ stream: "a" })).toEqual({
+    expect(await log.getState({ stream: "a" })).toEqual({
       state: { name: "Ann", address: { city: "Ulm" } },
       version: 5,
       position: 10,
@@ -50,8 +50,8 @@ describe("replay", () => {
 
   test("goes back to a version or a time, inclusive", async () => {
     const { log } = await openWith([json('{"n":1}'), json('{"n":2}'), json('{"n":3}')]);
-    const stateAt = async (at: Parameters<typeof log.replay>[0]["at"]) => {
-      const { state, version } = await log.replay({ stream: "a", at });
+    const stateAt = async (at: Parameters<typeof log.getState>[0]["at"]) => {
+      const { state, version } = await log.getState({ stream: "a", at });
       return [state, version];
     };
     expect(await stateAt({ kind: "version", version: 2 })).toEqual([{ n: 2 }, 2]);
@@ -66,7 +66,7 @@ describe("replay", () => {
       json('{"__proto__":{"polluted":true}}'),
       json('{"constructor":{"x":1}}'),
     ]);
-    const { state } = await log.replay({ stream: "a" });
+    const { state } = await log.getState({ stream: "a" });
     expect(JSON.stringify(state)).toBe('{"__proto__":{"polluted":true},"constructor":{"x":1}}');
     expect(({} as { polluted?: boolean }).polluted).toBeUndefined();
   });
@@ -75,28 +75,28 @@ describe("replay", () => {
     const text = "x".repeat(150);
     const grows = Array.from({ length: 20 }, (_, i) => json(`{"k${i}":"${text}"}`));
     const { log } = await openWith(grows);
-    await expect(log.replay({ stream: "a" })).rejects.toMatchObject({
+    await expect(log.getState({ stream: "a" })).rejects.toMatchObject({
       failure: { reason: "ANSWER_TOO_LARGE", bytesMax: 1_000 },
     });
     const changes = Array.from({ length: 50 }, (_, i) => json(`{"k${i % 2}":"${text}"}`));
     const { log: steady } = await openWith(changes);
-    expect(await steady.replay({ stream: "a" })).toMatchObject({ appliedCount: 50 });
+    expect(await steady.getState({ stream: "a" })).toMatchObject({ appliedCount: 50 });
   });
 
   test("keeps no state far beyond what it may answer, even if it would shrink again", async () => {
     const keys = Array.from({ length: 20 }, (_, i) => `k${i}`);
     const grows = keys.map((key) => json(JSON.stringify({ [key]: "x".repeat(150) })));
     const { log } = await openWith([...grows, json("null")]);
-    await expect(log.replay({ stream: "a" })).rejects.toMatchObject({
+    await expect(log.getState({ stream: "a" })).rejects.toMatchObject({
       failure: { reason: "ANSWER_TOO_LARGE" },
     });
   });
 
   test("of JSON nested without end says so", async () => {
     const { log } = await openWith([json(nested(500))], 1e6);
-    expect(await log.replay({ stream: "a" })).toMatchObject({ appliedCount: 1 });
+    expect(await log.getState({ stream: "a" })).toMatchObject({ appliedCount: 1 });
     const { log: deeper } = await openWith([json(nested(100_000))], 1e6);
-    await expect(deeper.replay({ stream: "a" })).rejects.toMatchObject({
+    await expect(deeper.getState({ stream: "a" })).rejects.toMatchObject({
       failure: { reason: "ANSWER_TOO_LARGE" },
     });
   });
@@ -105,7 +105,7 @@ describe("replay", () => {
     const { log, storage } = await openWith([json("1")]);
     const controller = new AbortController();
     storage.control.beforeBatch = () => controller.abort();
-    await expect(log.replay({ stream: "a" }, controller.signal)).rejects.toMatchObject({
+    await expect(log.getState({ stream: "a" }, controller.signal)).rejects.toMatchObject({
       failure: { reason: "CANCELLED" },
     });
   });

@@ -1,4 +1,4 @@
-// `annals replay`: what a stream's state was, at a version or a time.
+// `annals state`: what a stream's state was, at a version or a time.
 
 import { toJson } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
@@ -16,14 +16,14 @@ const options = {
 } as const;
 
 /** Prints the state the server folded; what it is of goes to the error output. */
-export async function replay(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function state(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 1, max: 1 });
   const [stream = ""] = positionals;
   const at = momentOf(values);
   const answer = await withSession(values, terminal, ({ store, once }) =>
-    store.replay({ stream, at }, once),
+    store.getState({ stream, at }, once),
   );
-  const state = answer.state === undefined ? null : toJson(ValueSchema, answer.state);
+  const folded = answer.state === undefined ? null : toJson(ValueSchema, answer.state);
   const { version, position, appliedCount, skippedCount } = answer;
   if (values.json === true) {
     const line = {
@@ -33,20 +33,20 @@ export async function replay(args: readonly string[], terminal: Terminal): Promi
       recordedAt: isoTime(answer.recordedAt),
       appliedCount: Number(appliedCount),
       skippedCount: Number(skippedCount),
-      state,
+      state: folded,
     };
     await print(terminal.output, `${JSON.stringify(line)}\n`);
     return 0;
   }
-  await print(terminal.output, `${JSON.stringify(state, null, 2)}\n`);
+  await print(terminal.output, `${JSON.stringify(folded, null, 2)}\n`);
   const paint = paintFor(terminal.errors, terminal);
   const skipped = skippedCount === 0n ? "" : `, ${skippedCount} passed over (not JSON)`;
-  const sideValue =
+  const summary =
     version === 0n
       ? `${stream} has no events then`
       : `${stream}@${version}, position ${position}, ${isoTime(answer.recordedAt)}; ` +
         `${eventsCounted(appliedCount)} folded${skipped}`;
-  await print(terminal.errors, `${paint.dim(sideValue)}\n`);
+  await print(terminal.errors, `${paint.dim(summary)}\n`);
   return 0;
 }
 

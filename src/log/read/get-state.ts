@@ -1,4 +1,4 @@
-// Replay: a stream's state as JSON, folded from its events by merge patch. For people at a
+// GetState: a stream's state as JSON, folded from its events by merge patch. For people at a
 // terminal: convenient, bounded, and honest about the events it could not fold.
 
 import { AnnalsError } from "../../domain/errors.ts";
@@ -10,14 +10,14 @@ import { boundsOf } from "./bounds.ts";
 import { cancellation } from "../cancellation.ts";
 import { batchesOf } from "./cursor.ts";
 import type { ReadSource } from "./read.ts";
-import type { Replayed, ReplayRequest } from "../verbs.ts";
+import type { StreamState, GetStateRequest } from "../verbs.ts";
 
-export async function replay(
+export async function getState(
   source: ReadSource,
-  { stream, at }: ReplayRequest,
+  { stream, at }: GetStateRequest,
   stateBytesMax: number,
   signal?: AbortSignal,
-): Promise<Replayed> {
+): Promise<StreamState> {
   const head = source.storage.head().position;
   const bounds = await boundsOf(source.storage, { direction: "forwards", to: at }, head);
   const state = new FoldedState(stateBytesMax);
@@ -77,7 +77,7 @@ class FoldedState {
     if (this.bytesGuess > 2 * this.bytesMax) this.measure();
   }
 
-  result(): Pick<Replayed, "state" | "appliedCount" | "skippedCount"> {
+  result(): Pick<StreamState, "state" | "appliedCount" | "skippedCount"> {
     this.measure();
     const { value: state, appliedCount, skippedCount } = this;
     return { state, appliedCount, skippedCount };
