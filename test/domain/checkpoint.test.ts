@@ -1,9 +1,9 @@
-// Checkpoints in decisions: each rule by example, then generated groups against a plain map.
+// Checkpoints in decisions: each rule by example, then generated commit batches against a plain map.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Append } from "../../src/domain/append.ts";
 import type { Checkpoint, CheckpointRequest } from "../../src/domain/checkpoint.ts";
-import { decideGroup, factsNeeded, type Proposal } from "../../src/domain/decide/decide.ts";
+import { decideBatch, factsNeeded, type Proposal } from "../../src/domain/decide/decide.ts";
 import type { StoredEvent } from "../../src/domain/event.ts";
 import { recordsIn, storedEvent } from "../../src/domain/record.ts";
 import { idOf, newAppend, newEvent } from "../support/events.ts";
@@ -18,7 +18,7 @@ function append(consumer: string, position: number, parts: Partial<Append> = {})
   return { ...newAppend([newEvent()]), checkpoint: { consumer, position, metadata: {} }, ...parts };
 }
 
-/** A log that stores what groups decide. */
+/** A log that stores what batches decide. */
 class Log {
   readonly events: StoredEvent[] = [];
   readonly checkpoints = new Map<string, Checkpoint>();
@@ -31,7 +31,7 @@ class Log {
   decide<P extends Proposal>(...proposals: P[]) {
     const { streams, ids, consumers } = factsNeeded(proposals);
     const checkpoints = [...this.checkpoints].filter(([name]) => consumers.has(name));
-    const decision = decideGroup({
+    const decision = decideBatch({
       appends: proposals,
       now: this.now++,
       facts: {
@@ -119,7 +119,7 @@ describe("a checkpoint saved with an append", () => {
     expect(log.events).toHaveLength(10);
   });
 
-  test("speaks of what was durable: not of its own events, nor of its group's", () => {
+  test("speaks of what was durable: not of its own events, nor of its batch's", () => {
     const log = new Log(2);
     const beyond = { kind: "beyond-head", field: "checkpoint.position", asked: 3, head: 2 };
     expect(log.decide(append("b", 1), append("a", 3))).toMatchObject([
@@ -129,7 +129,7 @@ describe("a checkpoint saved with an append", () => {
     expect(log.decide(append("a", 3))).toMatchObject([{ kind: "appended" }]);
   });
 
-  test("of two in one group the second is decided on the first", () => {
+  test("of two in one batch the second is decided on the first", () => {
     const log = new Log(9);
     expect(
       log.decide(append("a", 5), append("a", 5), append("b", 5), append("a", 6)),
@@ -173,10 +173,10 @@ test("a checkpoint whose consumer was not looked up breaks an invariant", () => 
   const head = { position: 9, recordedAt: 1 };
   const nothing = { versions: new Map(), lifecycles: new Map(), events: new Map(), matches: [] };
   const facts = { head, ...nothing };
-  expect(() => decideGroup({ appends: [save("a", 1)], facts, now: 1 })).toThrow("invariant");
+  expect(() => decideBatch({ appends: [save("a", 1)], facts, now: 1 })).toThrow("invariant");
 });
 
-describe("generated groups", () => {
+describe("generated commit batches", () => {
   const consumer = fc.constantFrom("a", "b");
   const position = fc.nat({ max: 12 });
   const proposal: fc.Arbitrary<Append | CheckpointRequest> = fc.oneof(
@@ -216,13 +216,13 @@ describe("generated groups", () => {
 
   test("decide as a plain map does, proposal by proposal", () => {
     fc.assert(
-      fc.property(fc.array(fc.array(proposal, { maxLength: 6 }), { maxLength: 8 }), (groups) => {
+      fc.property(fc.array(fc.array(proposal, { maxLength: 6 }), { maxLength: 8 }), (batches) => {
         const log = new Log(3);
         const positions = new Map<string, number>();
-        for (const group of groups) {
+        for (const batch of batches) {
           const head = log.events.length;
-          const expected = group.map((one) => plainly(positions, head, one));
-          const told = log.decide(...group).map((outcome) => {
+          const expected = batch.map((one) => plainly(positions, head, one));
+          const told = log.decide(...batch).map((outcome) => {
             if (outcome.kind !== "checkpoint-deleted") return outcome.kind;
             return `${outcome.kind} ${outcome.existed}`;
           });

@@ -14,11 +14,11 @@ import { invariant } from "../errors.ts";
 
 export interface CheckpointFacts {
   readonly head: { readonly position: number };
-  /** Those that are saved, of every consumer of the group. Absent: the group has none. */
+  /** Those that are saved, of every consumer of the batch. Absent: the batch has none. */
   readonly checkpoints?: ReadonlyMap<string, Checkpoint>;
 }
 
-/** The checkpoints of one decision: what is durable, and over it what the group has accepted. */
+/** The checkpoints of one decision: what is durable, and over it what the batch has accepted. */
 export class CheckpointOverlay {
   /** By consumer; undefined: it is to go. */
   readonly changes = new Map<string, Checkpoint | undefined>();
@@ -67,7 +67,7 @@ export class CheckpointOverlay {
     if (this.changes.has(consumer)) return this.changes.get(consumer);
     const { checkpoints } = this.facts;
     // Taking a consumer for a new one because it was not looked up would let it go backwards.
-    invariant(checkpoints !== undefined, "the facts know every consumer of the group");
+    invariant(checkpoints !== undefined, "the facts know every consumer of the batch");
     return checkpoints.get(consumer);
   }
 

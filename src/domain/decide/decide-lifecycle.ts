@@ -1,5 +1,5 @@
 // Where changes of streams' lifecycles are decided on, beside appends and in the same order, and
-// what lifecycles say to the appends behind them in the group. Pure and synchronous.
+// what lifecycles say to the appends behind them in the batch. Pure and synchronous.
 
 import type { Conflict, Expected, StreamConflict, Tombstoned } from "../append.ts";
 import type { BeyondHead } from "../checkpoint.ts";
@@ -69,11 +69,11 @@ interface Moment {
   readonly recordedAt: number;
 }
 
-/** The lifecycles of one decision: what is durable, and over it what the group has accepted. */
+/** The lifecycles of one decision: what is durable, and over it what the batch has accepted. */
 export class LifecycleOverlay {
   private readonly durable: ReadonlyMap<string, Lifecycle>;
   private readonly changes = new Map<string, Lifecycle>();
-  /** Whether what the group accepted may have removed an event that was there. */
+  /** Whether what the batch accepted may have removed an event that was there. */
   private removed = false;
 
   constructor(durable: ReadonlyMap<string, Lifecycle>) {
@@ -93,7 +93,7 @@ export class LifecycleOverlay {
     if (this.of(stream)?.policy.maxCount !== undefined) this.removed = true;
   }
 
-  /** Whether an event that the group accepted is left, given its stream's version. */
+  /** Whether an event that the batch accepted is left, given its stream's version. */
   isLeft(event: { readonly stream: string; readonly version: number }, version: number): boolean {
     const lifecycle = this.of(event.stream);
     return lifecycle === undefined || event.version >= firstVersion(lifecycle, version);

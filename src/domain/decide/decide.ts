@@ -1,7 +1,7 @@
-// Where appends are decided on: given what is durable, which appends of a group are accepted,
-// what they become, and what refuses the others. Pure and synchronous. Appends are decided in
-// order, each on what is durable and what the group accepted before it, as if each had committed
-// alone.
+// Where appends are decided on: given what is durable, which appends of a commit batch are
+// accepted, what they become, and what refuses the others. Pure and synchronous. Appends are
+// decided in order, each on what is durable and what the batch accepted before it, as if each had
+// committed alone.
 
 import type {
   Append,
@@ -54,7 +54,7 @@ export interface DecisionFacts extends CheckpointFacts {
   readonly matches: readonly number[];
 }
 
-/** What the decision of a group needs to know. */
+/** What the decision of a batch needs to know. */
 export interface NeededFacts {
   readonly streams: Set<string>;
   readonly ids: string[];
@@ -63,7 +63,8 @@ export interface NeededFacts {
   readonly consumers: Set<string>;
 }
 
-export interface Group<P extends Proposal = Append> {
+/** The appends of one commit, and what is durable before it. */
+export interface CommitBatch<P extends Proposal = Append> {
   readonly facts: DecisionFacts;
   /** In the order they are decided in. */
   readonly appends: readonly P[];
@@ -123,8 +124,8 @@ function consumerOf(request: CheckpointRequest): string {
   return request.kind === "save-checkpoint" ? request.update.consumer : request.consumer;
 }
 
-export function decideGroup<P extends Proposal>(group: Group<P>): Decision<OutcomeOf<P>> {
-  const { facts, appends, now } = group;
+export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision<OutcomeOf<P>> {
+  const { facts, appends, now } = batch;
   const recordedAt = Math.max(now, facts.head.recordedAt);
   const overlay = new Overlay(recordedAt, new LifecycleOverlay(facts.lifecycles));
   const checkpoints = new CheckpointOverlay(facts, recordedAt);
@@ -233,7 +234,7 @@ function conflict(
   return { kind: "conflict", streams: streams ?? [], condition: conditionConflict };
 }
 
-/** All that the group accepted lies beyond the head, and so after `after`. */
+/** All that the batch accepted lies beyond the head, and so after `after`. */
 function conditionConflictOf(
   { query, after }: AppendCondition,
   overlay: Overlay,
@@ -277,7 +278,7 @@ function changeLifecycle(
 function versionOf(stream: string, facts: DecisionFacts, overlay: Overlay): number {
   const version = overlay.version(stream) ?? facts.versions.get(stream);
   // Taking a stream for empty because its version was not looked up would number it from 1 again.
-  invariant(version !== undefined, "the facts know every stream of the group");
+  invariant(version !== undefined, "the facts know every stream of the batch");
   return version;
 }
 

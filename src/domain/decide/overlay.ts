@@ -1,6 +1,6 @@
-// What a group of appends has accepted so far, laid over what is durable: the next append of the
-// group is decided on both. Lives for one decision. Conditions find their events by term, so that a
-// group of thousands of conditional appends is not decided in a square of their number.
+// What a commit batch has accepted so far, laid over what is durable: the next append of the batch
+// is decided on both. Lives for one decision. Conditions find their events by term, so that a
+// batch of thousands of conditional appends is not decided in a square of their number.
 
 import type { LifecycleOverlay } from "./decide-lifecycle.ts";
 import { invariant } from "../errors.ts";
@@ -37,7 +37,7 @@ export class Overlay {
     this.events.push(event);
   }
 
-  /** Undefined where the group has not written the stream. */
+  /** Undefined where the batch has not written the stream. */
   version(stream: string): number | undefined {
     return this.versions.get(stream);
   }

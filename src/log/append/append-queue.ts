@@ -1,13 +1,14 @@
-// Group commit: where an append waits for the disk. Exactly one commit is in flight; what arrives
-// meanwhile is the next group. Per group: facts -> decide -> commit -> answers, all of them only
-// once the group is durable, because an answer may speak of what an append before it in the group
-// stored. Checkpoints and notes go the same way, and share the sync of the appends beside them.
+// Where an append waits for the disk. Exactly one commit is in flight; the appends that arrive
+// meanwhile are the next commit batch. Per batch: facts -> decide -> commit -> answers, all of them
+// only once the batch is durable, because an answer may speak of what an append before it in the
+// batch stored. Checkpoints and notes go the same way, and share the sync of the appends beside
+// them.
 
 import type { Append, Outcome } from "../../domain/append.ts";
 import type { Checkpoint, CheckpointOutcome, CheckpointRequest } from "../../domain/checkpoint.ts";
 import type { LifecycleOutcome, LifecycleRequest } from "../../domain/decide/decide-lifecycle.ts";
 import {
-  decideGroup,
+  decideBatch,
   factsNeeded,
   type Decision,
   type Proposal,
@@ -19,7 +20,7 @@ import { cancellation, type CancelSignal } from "../cancellation.ts";
 import { checkpointSideValues, loadCheckpoints } from "./checkpoint-values.ts";
 import { WaitingLine, weightOf, type Answer, type Entry, type Waiting } from "./waiting-appends.ts";
 
-/** How long an append that found no room is asked to wait: some groups' time. */
+/** How long an append that found no room is asked to wait: the time of a few commits. */
 const retryAfterMs = 250;
 
 /** Other writers may overtake a decision; each time somebody's append was stored. */
@@ -46,7 +47,7 @@ export interface AppendQueueOptions {
   readonly onCheckpoints?: (changes: Decided["checkpoints"]) => void;
 }
 
-/** What a group was decided to become; its outcomes are those of its proposals, in order. */
+/** What a batch was decided to become; its outcomes are those of its proposals, in order. */
 type Decided = Decision<unknown>;
 
 export class AppendQueue {
@@ -126,8 +127,8 @@ export class AppendQueue {
   }
 
   /**
-   * One group in each turn of the event loop, after the turn's I/O: whatever came in by then joins
-   * the group, and nobody else is starved where an engine answers without leaving the thread.
+   * One batch in each turn of the event loop, after the turn's I/O: appends that came in by then
+   * join the batch, and nobody else is starved where an engine answers without leaving the thread.
    */
   private readonly turn = (): void => {
     void this.commitNext();
@@ -135,8 +136,8 @@ export class AppendQueue {
 
   private async commitNext(): Promise<void> {
     const { commitBytesMax, commitEventsMax } = this.options.limits;
-    const group = this.line.take(commitBytesMax, commitEventsMax);
-    if (group.length > 0) await this.settle(group);
+    const batch = this.line.take(commitBytesMax, commitEventsMax);
+    if (batch.length > 0) await this.settle(batch);
     if (!this.line.isEmpty) {
       setImmediate(this.turn);
       return;
@@ -145,34 +146,34 @@ export class AppendQueue {
     for (const resolve of this.whenIdle.splice(0)) resolve();
   }
 
-  private async settle(group: readonly Waiting[]): Promise<void> {
+  private async settle(batch: readonly Waiting[]): Promise<void> {
     try {
-      await this.commit(group);
+      await this.commit(batch);
     } catch (error) {
-      for (const waiting of group) waiting.reject(error);
+      for (const waiting of batch) waiting.reject(error);
     } finally {
-      for (const waiting of group) this.line.leave(waiting);
+      for (const waiting of batch) this.line.leave(waiting);
     }
   }
 
   /**
    * In one commit, or, where a decision needs to know what an earlier one removed, in several.
-   * Throws what concerns the whole group: no facts, no decision.
+   * Throws what concerns the whole batch: no facts, no decision.
    */
-  private async commit(group: readonly Waiting[]): Promise<void> {
+  private async commit(batch: readonly Waiting[]): Promise<void> {
     const { storage, clock } = this.options;
     const appends: Proposal[] = [];
     const sideWrites: SideValueChange[] = [];
-    for (const { entry } of group) {
+    for (const { entry } of batch) {
       if ("kind" in entry && entry.kind === "side-values") sideWrites.push(...entry.sideValues);
       else appends.push(entry);
     }
     for (let i = 0; i < decisionsMax; i++) {
       const facts = await factsFor(storage, appends);
-      const decision: Decided = decideGroup({ facts, appends, now: clock() });
+      const decision: Decided = decideBatch({ facts, appends, now: clock() });
       const { events, recordedAt, checkpoints, outcomes } = decision;
       const isWhole = outcomes.length === appends.length;
-      const [decided, rest] = isWhole ? [group, []] : parted(group, outcomes.length);
+      const [decided, rest] = isWhole ? [batch, []] : parted(batch, outcomes.length);
       const sideValues = [...checkpointSideValues(checkpoints), ...sideWrites];
       try {
         const commit = { after: facts.head, recordedAt, events };
@@ -186,11 +187,11 @@ export class AppendQueue {
     throw new AnnalsError({ reason: "OVERLOADED", retryAfterMs }, "overtaken by other writers");
   }
 
-  private answer(group: readonly Waiting[], { outcomes, checkpoints }: Decided): void {
+  private answer(batch: readonly Waiting[], { outcomes, checkpoints }: Decided): void {
     if (checkpoints.size > 0) this.options.onCheckpoints?.(checkpoints);
     const head = this.options.storage.head().position;
     let next = 0;
-    for (const waiting of group) {
+    for (const waiting of batch) {
       waiting.resolve({ outcome: isSideWrite(waiting) ? undefined : outcomes[next++], head });
     }
   }
@@ -201,13 +202,13 @@ export class AppendQueue {
    * would say of it that nothing was stored.
    */
   private fail(
-    group: readonly Waiting[],
+    batch: readonly Waiting[],
     { outcomes }: Decided,
     { position: head }: Head,
     failure: AnnalsError,
   ): void {
     let next = 0;
-    for (const waiting of group) {
+    for (const waiting of batch) {
       const outcome = isSideWrite(waiting) ? undefined : (outcomes[next++] as Outcome);
       const durable =
         outcome?.kind === "appended" && outcome.deduplicated && outcome.lastPosition <= head;
@@ -229,11 +230,11 @@ async function isStored(
 }
 
 /** Those that were decided on, all riders among them, and the others, in order. */
-function parted(group: readonly Waiting[], decidedCount: number): [Waiting[], Waiting[]] {
+function parted(batch: readonly Waiting[], decidedCount: number): [Waiting[], Waiting[]] {
   let count = 0;
   const decided: Waiting[] = [];
   const rest: Waiting[] = [];
-  for (const waiting of group) {
+  for (const waiting of batch) {
     (isSideWrite(waiting) || count++ < decidedCount ? decided : rest).push(waiting);
   }
   return [decided, rest];

@@ -196,7 +196,7 @@ function wordsOf({ condition, checkpoint }: Append): number {
   return words;
 }
 
-/** What an entry adds to its group's look-ups and decision, in events. */
+/** What an entry adds to its batch's look-ups and decision, in events. */
 function workOf(entry: Entry): number {
   if ("kind" in entry) return entry.kind === "side-values" ? entry.sideValues.length : 1;
   const { events, expectations, condition } = entry;

@@ -1,9 +1,9 @@
-// The decision core: each rule by example, then groups of generated appends against a naive model
+// The decision core: each rule by example, then batches of generated appends against a naive model
 // that decides one append at a time by looking at every event there is.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Append, Outcome } from "../../../src/domain/append.ts";
-import { decideGroup, factsNeeded, type Decision } from "../../../src/domain/decide/decide.ts";
+import { decideBatch, factsNeeded, type Decision } from "../../../src/domain/decide/decide.ts";
 import type { CommitEvent, NewEvent, StoredEvent } from "../../../src/domain/event.ts";
 import { matches, type Query, type QueryItem } from "../../../src/domain/query.ts";
 import { recordsIn, sameContent, scanRecord, storedEvent } from "../../../src/domain/record.ts";
@@ -17,7 +17,7 @@ function recordOf(event: CommitEvent): Uint8Array {
   return [...recordsIn(event.frame)][0] as Uint8Array;
 }
 
-/** A log as a list, and groups decided on it. */
+/** A log as a list, and batches decided on it. */
 class Log {
   readonly events: StoredEvent[] = [];
 
@@ -33,7 +33,7 @@ class Log {
   decide(appends: readonly Append[], now = 1_000): Decision {
     const needed = factsNeeded(appends);
     const versions = this.versions();
-    return decideGroup({
+    return decideBatch({
       appends,
       now,
       facts: {
@@ -163,7 +163,7 @@ describe("expectations", () => {
     ]);
   });
 
-  test("of several appends of one group with the same expectation the first wins", () => {
+  test("of several appends of one batch with the same expectation the first wins", () => {
     const log = new Log();
     const expectations = [{ stream: "a", expected: { kind: "version", version: 0 } }] as const;
     const racers = [1, 2, 3].map(() => newAppend([newEvent({ stream: "a" })], { expectations }));
@@ -183,7 +183,7 @@ describe("a condition", () => {
     expect(log.decide([append(0)]).outcomes).toMatchObject([{ condition: { position: 1 } }]);
   });
 
-  test("sees what the group accepted before, and not what comes after or was refused", () => {
+  test("sees what the batch accepted before, and not what comes after or was refused", () => {
     const log = new Log();
     const guarded = (tags: string[], watched: string) =>
       newAppend([newEvent({ tags })], { condition: { query: byTag(watched), after: 0 } });
@@ -208,7 +208,7 @@ describe("a condition", () => {
     const expectations = [{ stream: "a", expected: { kind: "absent" } }] as const;
     const condition = { query: byTag("t"), after: 2 };
     const refused = newAppend([newEvent()], { expectations, condition });
-    // The append before it in the group would make position 2, but nobody can have read it.
+    // The append before it in the batch would make position 2, but nobody can have read it.
     expect(log.append(inStream("b"), refused)[1]).toEqual({
       kind: "beyond-head",
       field: "condition.after",
@@ -239,7 +239,7 @@ describe("an append whose ids are there", () => {
     expect(stored).toEqual([]);
   });
 
-  test("is a retry also within one group", () => {
+  test("is a retry also within one batch", () => {
     const append = inStream("s", { id: idOf(1) });
     const [first, second] = new Log().append(append, append);
     expect(first).toMatchObject({ kind: "appended", deduplicated: false });
@@ -321,19 +321,19 @@ describe("an append whose ids are there", () => {
 test("facts that leave out a stream are a fault, never an empty stream", () => {
   const head = { position: 0, recordedAt: 0 };
   const nothing = { versions: new Map(), lifecycles: new Map(), events: new Map(), matches: [] };
-  const group = { facts: { head, ...nothing }, appends: [inStream("a")], now: 1 };
-  expect(() => decideGroup(group)).toThrow("invariant");
+  const batch = { facts: { head, ...nothing }, appends: [inStream("a")], now: 1 };
+  expect(() => decideBatch(batch)).toThrow("invariant");
 });
 
-describe("a group is decided as its appends would be, one at a time", () => {
-  test("generated groups of generated appends", () => {
+describe("a commit batch is decided as its appends would be, one at a time", () => {
+  test("generated commit batches of generated appends", () => {
     fc.assert(
       fc.property(
         fc.array(fc.array(contendedAppend, { maxLength: 6 }), { maxLength: 5 }),
-        (groups) => {
+        (batches) => {
           const log = new Log();
           const model = new NaiveLog();
-          for (const [i, appends] of groups.entries()) {
+          for (const [i, appends] of batches.entries()) {
             const { outcomes, events } = log.decide(appends, i * 10);
             const durable = model.events.length;
             const expected = appends.map((each) => model.append(each, durable, i * 10));

@@ -1,4 +1,4 @@
-// Group commit: what shares a commit, who is told what and when, and that nothing is lost, doubled
+// Commit batches: what shares a commit, who is told what and when, and that nothing is lost, doubled
 // or lied about when commits are slow, overtaken, refused or of unknown outcome.
 import { getEventListeners } from "node:events";
 import fc from "fast-check";
@@ -42,7 +42,7 @@ function holdCommits(storage: ModelStorage): { release: () => void; heldCount: (
   return { release: () => held.shift()?.(), heldCount: () => held.length };
 }
 
-describe("groups", () => {
+describe("commit batches", () => {
   test("appends of one turn of the event loop share a commit", async () => {
     const { log, storage } = openLog();
     const answers = [1, 2, 3].map(() => log.append(appendOf({ stream: "a" })));
@@ -50,7 +50,7 @@ describe("groups", () => {
     expect(storage.control.commitCount()).toBe(1);
   });
 
-  test("what arrives during a commit is the next group; one commit at a time", async () => {
+  test("what arrives during a commit is the next batch; one commit at a time", async () => {
     const { log, storage } = openLog();
     const { release, heldCount } = holdCommits(storage);
     const answers = [log.append(appendOf({}))];
@@ -99,7 +99,7 @@ describe("groups", () => {
     expect(storage.control.commitCount()).toBe(1);
   });
 
-  test("answers come only when the group is durable, refusals included", async () => {
+  test("answers come only when the batch is durable, refusals included", async () => {
     const { log, storage } = openLog();
     const { release } = holdCommits(storage);
     const heard: string[] = [];
@@ -253,11 +253,11 @@ describe("giving up", () => {
 });
 
 describe("failures", () => {
-  test("a commit of unknown outcome is that for its whole group, refusals too", async () => {
+  test("a commit of unknown outcome is that for its whole batch, refusals too", async () => {
     const { log, storage } = openLog();
     storage.control.failNextCommit("not there");
-    const group = [expecting("a", version(0)), expecting("a", version(0))];
-    const heard = await verdicts(group.map((append) => log.append(append)));
+    const batch = [expecting("a", version(0)), expecting("a", version(0))];
+    const heard = await verdicts(batch.map((append) => log.append(append)));
     expect(heard).toEqual(["OUTCOME_UNKNOWN", "OUTCOME_UNKNOWN"]);
   });
 
@@ -307,7 +307,7 @@ describe("failures", () => {
     expect(heard).toEqual(["deduplicated", "DISK_FULL", "DISK_FULL"]);
   });
 
-  test("facts that cannot be had fail their group with that error, and nothing else", async () => {
+  test("facts that cannot be had fail their batch with that error, and nothing else", async () => {
     let broken = true;
     const { log } = openLog({
       wrap: (storage) => ({
@@ -322,16 +322,16 @@ describe("failures", () => {
     expect(await verdict(log.append(appendOf({})))).toBe("at 1");
   });
 
-  test("overtaken by another node, the group is decided again on what is there now", async () => {
+  test("overtaken by another node, the batch is decided again on what is there now", async () => {
     const { log, storage } = openLog();
     const foreign = await composeCommit(storage, [newEvent({ stream: "a" })], 1);
     storage.control.staleNextCommit(() => foreign);
-    const group = [expecting("a", version(0)), expecting("a", version(1)), appendOf({})];
-    const heard = await verdicts(group.map((append) => log.append(append)));
+    const batch = [expecting("a", version(0)), expecting("a", version(1)), appendOf({})];
+    const heard = await verdicts(batch.map((append) => log.append(append)));
     expect(heard).toEqual(["conflict", "at 2", "at 3"]);
   });
 
-  test("overtaken for ever, the group gives up with nothing stored", async () => {
+  test("overtaken for ever, the batch gives up with nothing stored", async () => {
     const { log } = openLog({
       wrap: (storage) => ({ ...storage, commit: () => Promise.resolve("stale" as const) }),
     });

@@ -37,7 +37,7 @@ describe("a condition looked up ahead", () => {
     expect(outcome).toMatchObject({ kind: "conflict", condition: { position: far + 1, after: 0 } });
   });
 
-  test("is refused for an event of an append in the same group", async () => {
+  test("is refused for an event of an append in the same batch", async () => {
     const log = await filled();
     const [first, second] = await Promise.all([
       log.lookAhead(onCondition(tagged("unique"), ["unique"])),
