@@ -1,9 +1,9 @@
-// Events in domain words. A proposed event carries its words (what is indexed and decided on)
-// beside its body (its wire form, complete but for what the store adds); a recorded event is the
-// framed record that goes to disk and, unchanged, to the reader.
+// Events as the domain sees them. A proposed event carries its header (what is indexed and decided
+// on) beside its body (its wire form, complete but for what the store adds); a recorded event is
+// the framed record that goes to disk and, unchanged, to the reader.
 
 /** An id, stream, type and tags: what conditions, queries and the index look at. */
-export interface EventWords {
+export interface EventHeader {
   /** UUID, lower-case text form. */
   readonly id: string;
   /** Empty: the event has no stream. */
@@ -12,9 +12,9 @@ export interface EventWords {
   readonly tags: readonly string[];
 }
 
-/** An event as the edge hands it in: checked against every limit, not yet decided on. */
-export interface NewEvent extends EventWords {
-  /** False where the server made the id: then it needs no look-up and no place in the index. */
+/** An event as a client proposes it: checked against every limit, not yet decided on. */
+export interface NewEvent extends EventHeader {
+  /** False where the server made the id: then it is neither looked up nor indexed. */
   readonly idFromClient: boolean;
   /**
    * The fields of `RecordedEvent` that come from the client, in wire form and complete (id, stream,
@@ -23,13 +23,15 @@ export interface NewEvent extends EventWords {
   readonly body: Uint8Array;
 }
 
-/** An event with its place in the log. */
-export interface PlacedEvent extends EventWords {
+/** Where an event is in its stream and in the log. */
+export interface Placement {
   /** From 1, dense in the stream; 0 where the event has no stream. */
   readonly version: number;
   /** From 1, dense in the store. */
   readonly position: number;
 }
+
+export interface PlacedEvent extends EventHeader, Placement {}
 
 /** An event on its way to disk. */
 export interface CommitEvent extends PlacedEvent {

@@ -1,7 +1,7 @@
 // Queries: which events. One meaning for reads, subscriptions and append conditions; the storage
 // engines narrow by index, but what matches is decided here alone.
 
-import { isSystemName, type EventWords } from "./event.ts";
+import { isSystemName, type EventHeader } from "./event.ts";
 
 /** One alternative: all parts that are not empty must hold; an empty item matches every event. */
 export interface QueryItem {
@@ -29,7 +29,7 @@ export type Selection =
 export const selectAll: Selection = Object.freeze({ kind: "all" });
 
 /** Whether the event is one the selection asks for. */
-export function selects(selection: Selection, event: EventWords): boolean {
+export function selects(selection: Selection, event: EventHeader): boolean {
   switch (selection.kind) {
     case "all":
       return !isSystemName(event.type);
@@ -44,12 +44,12 @@ export function selects(selection: Selection, event: EventWords): boolean {
 }
 
 /** Whether the event matches the query. System events match only items that name them. */
-export function matches(query: Query, event: EventWords): boolean {
+export function matches(query: Query, event: EventHeader): boolean {
   if (query.items.length === 0) return !isSystemName(event.type);
   return query.items.some((item) => matchesItem(item, event));
 }
 
-function matchesItem(item: QueryItem, event: EventWords): boolean {
+function matchesItem(item: QueryItem, event: EventHeader): boolean {
   const { streams, streamPrefixes, types, tags } = item;
   if (streams.length > 0 && !streams.includes(event.stream)) return false;
   if (types.length > 0 && !types.includes(event.type)) return false;

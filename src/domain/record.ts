@@ -8,7 +8,7 @@
 
 import { fromBinary } from "@bufbuild/protobuf";
 import { RecordedEventSchema, type RecordedEvent } from "../gen/annals/v1/event_pb.js";
-import type { PlacedEvent, StoredEvent } from "./event.ts";
+import type { PlacedEvent, Placement, StoredEvent } from "./event.ts";
 import { varintBytes, WireReader, writeVarint } from "./wire.ts";
 
 /** The tag of `repeated RecordedEvent events = 1`. */
@@ -66,7 +66,7 @@ export function* recordsIn(frames: Uint8Array): Generator<Uint8Array> {
   }
 }
 
-/** The words and the place of a record, without decoding the rest. Throws on malformed bytes. */
+/** The header and placement of a record, without decoding the rest. Throws on malformed bytes. */
 export function scanRecord(record: Uint8Array): PlacedEvent {
   let id = "";
   let stream = "";
@@ -99,8 +99,8 @@ export function scanStream(record: Uint8Array): string {
   return "";
 }
 
-/** The place of a record alone: the cheapest scan. */
-export function scanPlace(record: Uint8Array): { version: number; position: number } {
+/** The placement of a record alone: the cheapest scan. */
+export function scanPlacement(record: Uint8Array): Placement {
   let version = 0;
   let position = 0;
   const reader = new WireReader(record);
@@ -135,7 +135,7 @@ export function scanRecordedAt(record: Uint8Array): number {
   return micros;
 }
 
-/** A record with its words and place taken out. */
+/** A record with its header and placement taken out. */
 export function storedEvent(record: Uint8Array): StoredEvent {
   return { ...scanRecord(record), recordedAt: scanRecordedAt(record), record };
 }

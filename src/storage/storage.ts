@@ -112,7 +112,7 @@ export interface StorageRead {
    * later is seen for as long as it keeps its space; then the read throws READ_OVERTAKEN.
    */
   readonly asOf?: number;
-  /** True: removed events too. Their place and their words are promised, not what they held. */
+  /** True: removed events too. Their header and placement are promised, not what they held. */
   readonly withRemoved?: boolean;
   /** True: of removed events what is kept of them for ever, and `removed` set. */
   readonly withRemovedRecords?: boolean;
@@ -240,7 +240,7 @@ export interface ReclaimStatus {
   readonly rounds: number;
   /** Parts of the log that were rewritten. */
   readonly chunks: number;
-  /** Events of which only their place and their words are left. */
+  /** Events of which only their header and placement are left. */
   readonly events: number;
   readonly bytesFreed: number;
   /** When the last whole round ended: microseconds since 1970, UTC; 0: none did yet. */

@@ -9,7 +9,7 @@ import {
   type Query,
   type QueryItem,
 } from "../../src/domain/query.ts";
-import type { EventWords } from "../../src/domain/event.ts";
+import type { EventHeader } from "../../src/domain/event.ts";
 import { categoryOf, isSystemName } from "../../src/domain/event.ts";
 import {
   arbitraryEvent,
@@ -20,12 +20,12 @@ import {
 
 const anything: QueryItem = { streams: [], streamPrefixes: [], types: [], tags: [] };
 
-function event(words: Partial<EventWords>): EventWords {
+function event(words: Partial<EventHeader>): EventHeader {
   return { id: "", stream: "", type: "T", tags: [], ...words };
 }
 
 /** Every way to satisfy the parts of an item is tried: a stream, a prefix and a type at a time. */
-function naivelyMatches(query: Query, { stream, type, tags }: EventWords): boolean {
+function naivelyMatches(query: Query, { stream, type, tags }: EventHeader): boolean {
   const system = type.startsWith("$");
   const alternatives = query.items.length === 0 ? [anything] : query.items;
   let found = false;

@@ -8,7 +8,7 @@ import {
   decodeRecord,
   recordsIn,
   sameContent,
-  scanPlace,
+  scanPlacement,
   scanRecord,
   scanRecordedAt,
   storedEvent,
@@ -135,7 +135,7 @@ describe("a composed frame", () => {
       for (const value of [2 ** bits - 1, 2 ** bits, 2 ** bits + 1].filter(Number.isSafeInteger)) {
         const at = { version: value, position: Math.max(1, value), recordedAt: value };
         const record = recordOf(bodyOf({ type: "T" }), at);
-        expect({ ...scanPlace(record), recordedAt: scanRecordedAt(record) }).toEqual(at);
+        expect({ ...scanPlacement(record), recordedAt: scanRecordedAt(record) }).toEqual(at);
         expect(decodeRecord(record).recordedAt).toMatchObject(timestamp(value));
       }
     }
@@ -171,7 +171,7 @@ describe("a scanned record", () => {
       const { version, position, recordedAt } = at;
       const placed = { id, stream, type, tags, version, position };
       expect(scanRecord(record)).toEqual(placed);
-      expect(scanPlace(record)).toEqual({ version, position });
+      expect(scanPlacement(record)).toEqual({ version, position });
       expect(scanRecordedAt(record)).toBe(recordedAt);
       expect(storedEvent(record)).toEqual({ ...placed, recordedAt, record });
     });
@@ -209,7 +209,7 @@ describe("a scanned record", () => {
       const record = Buffer.from(recordOf(bodyOf({ ...words }), at)).subarray(0, cut);
       for (const [index, byte] of flips) if (index < record.length) record[index] = byte;
       const scanned = attempt(() => scanRecord(record));
-      attempt(() => scanPlace(record));
+      attempt(() => scanPlacement(record));
       attempt(() => scanRecordedAt(record));
       const decoded = attempt(() => decodeRecord(record));
       if (scanned === undefined || decoded === undefined) return;
@@ -225,7 +225,7 @@ describe("a scanned record", () => {
     const property = fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
       attempt(() => [...recordsIn(bytes)]);
       attempt(() => scanRecord(bytes));
-      attempt(() => scanPlace(bytes));
+      attempt(() => scanPlacement(bytes));
       attempt(() => scanRecordedAt(bytes));
     });
     fc.assert(property, { numRuns: 2_000 });
@@ -272,7 +272,7 @@ describe("a scanned record", () => {
         .uint64(2n ** 53n)
         .finish();
       expect(() => scanRecord(record)).toThrow(RangeError);
-      expect(() => scanPlace(record)).toThrow(RangeError);
+      expect(() => scanPlacement(record)).toThrow(RangeError);
     }
   });
 

@@ -1,7 +1,7 @@
 // What is changed about a group while it runs: what it is to do, where it begins, and which parked
 // events it is to deliver again. What is settled stays settled, whatever the new query says of it.
 
-import type { EventWords } from "../event.ts";
+import type { EventHeader } from "../event.ts";
 import { comesByItself, laneEvent, putReplay } from "./feed.ts";
 import type { Era } from "./progress.ts";
 import { keyOf, sameOrdering, sameQuery, type GroupSettings } from "./settings.ts";
@@ -62,7 +62,7 @@ export function reset(state: GroupState, through: number, fromTime: number): voi
 /** A parked event is to be delivered again, its attempts counted anew. */
 export function replay(
   state: GroupState,
-  event: EventWords & { readonly position: number },
+  event: EventHeader & { readonly position: number },
   nowMs: number,
 ): void {
   const { position } = event;

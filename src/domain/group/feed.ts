@@ -1,7 +1,7 @@
 // The group's side towards the log: whether it wants events, and what becomes of those it is
 // offered, in the order of their positions or, where it had to pass over some, by their key.
 
-import type { EventWords } from "../event.ts";
+import type { EventHeader } from "../event.ts";
 import type { LaneEvent } from "./key-queue.ts";
 import type { LaneReading } from "./key-queues.ts";
 import { settledBefore, type Retry } from "./progress.ts";
@@ -10,7 +10,7 @@ import { matches } from "../query.ts";
 import type { GroupState } from "./state.ts";
 
 /** An event the group's query matches. */
-export interface GroupEvent extends EventWords {
+export interface GroupEvent extends EventHeader {
   readonly position: number;
   /** The framed record. Absent: it is read again when it is delivered. */
   readonly frame?: Uint8Array | undefined;

@@ -19,7 +19,7 @@ import {
 import type { GroupWrite, JournalSource } from "./journal.ts";
 import type { LaneReading } from "./key-queues.ts";
 import type { Member } from "./members.ts";
-import type { EventWords } from "../event.ts";
+import type { EventHeader } from "../event.ts";
 import type { Progress } from "./progress.ts";
 import { retryDelayOf, type GroupSettings } from "./settings.ts";
 import { giveBack, lose, park, refuse, settle, shelve, vanish } from "./settle.ts";
@@ -330,7 +330,7 @@ export class Group {
   }
 
   /** A parked event is to be delivered again. */
-  replay(event: EventWords & { readonly position: number }, nowMs: number): void {
+  replay(event: EventHeader & { readonly position: number }, nowMs: number): void {
     replay(this.state, event, nowMs);
   }
 

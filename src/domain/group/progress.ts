@@ -6,7 +6,7 @@
 import type { GroupOrdering, KeyWords } from "./settings.ts";
 import { keyOf } from "./settings.ts";
 import { matches, type Query } from "../query.ts";
-import type { EventWords } from "../event.ts";
+import type { EventHeader } from "../event.ts";
 
 /** What is remembered of an event that failed. */
 export interface Retry {
@@ -119,7 +119,7 @@ export function advanceProgress(base: Progress, deltas: readonly ProgressDelta[]
 /** Whether an event was settled under an earlier query or ordering. */
 export function settledBefore(
   eras: readonly Era[],
-  event: EventWords & KeyWords & { readonly position: number },
+  event: EventHeader & KeyWords & { readonly position: number },
 ): boolean {
   return eras.some(({ query, ordering, through, fronts }) => {
     if (event.position > through || !matches(query, event)) return false;

@@ -43,7 +43,7 @@ export function lifecycleEvent(
   type: LifecycleEventType,
   { stream, lifecycle, actor, reason }: LifecycleRecord,
 ): NewEvent {
-  const words = { id, stream: lifecycleStream(stream), type, tags: [] };
+  const header = { id, stream: lifecycleStream(stream), type, tags: [] };
   const { policy, removedBefore, removedUntil, deletion, tombstoned } = lifecycle;
   const json: Json = {
     stream,
@@ -67,9 +67,9 @@ export function lifecycleEvent(
     tombstoned,
   };
   const data = new TextEncoder().encode(canonicalJson(json));
-  const fields = { ...words, contentType: "application/json", data };
+  const fields = { ...header, contentType: "application/json", data };
   const body = toBinary(RecordedEventSchema, create(RecordedEventSchema, fields));
-  return { ...words, idFromClient: false, body };
+  return { ...header, idFromClient: false, body };
 }
 
 /** What a recorded lifecycle event says. Throws CORRUPTION. */

@@ -9,7 +9,7 @@ export interface StreamPolicy {
   readonly maxCount: number | undefined;
   /** Only events at or after this version; 0: every version. Never decreases. */
   readonly truncateBefore: number;
-  /** Free words about the stream. */
+  /** Free text about the stream. */
   readonly labels: Readonly<Record<string, string>>;
 }
 

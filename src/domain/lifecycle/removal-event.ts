@@ -55,11 +55,11 @@ export function removalEvent(id: string, removal: Removal): NewEvent {
     streams: told.map((each) => ({ ...each })),
     streamCount: streams.length,
   };
-  const words = { id, stream: removalStream, type: removalType, tags: [] };
+  const header = { id, stream: removalStream, type: removalType, tags: [] };
   const data = new TextEncoder().encode(canonicalJson(json));
-  const fields = { ...words, contentType: "application/json", data };
+  const fields = { ...header, contentType: "application/json", data };
   const body = toBinary(RecordedEventSchema, create(RecordedEventSchema, fields));
-  return { ...words, idFromClient: false, body };
+  return { ...header, idFromClient: false, body };
 }
 
 /** What the record of a removal says of chunks, by their last positions. Throws CORRUPTION. */

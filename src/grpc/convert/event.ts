@@ -61,8 +61,8 @@ export function convertEvent(
   });
   // Not through `create`: it would take a key `__proto__` for a prototype.
   body.metadata = wire.metadata;
-  const words = { id, stream, type, tags: wire.tags, idFromClient };
-  return { event: { ...words, body: toBinary(RecordedEventSchema, body) }, wireBytes };
+  const header = { id, stream, type, tags: wire.tags, idFromClient };
+  return { event: { ...header, body: toBinary(RecordedEventSchema, body) }, wireBytes };
 }
 
 /** Empty means the append's stream, which is checked once where it is used. */

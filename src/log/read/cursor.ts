@@ -4,7 +4,7 @@
 // stands still costs no more than that and the slab in its hands.
 
 import type { Lifecycle } from "../../domain/lifecycle/lifecycle.ts";
-import { recordsIn, scanPlace } from "../../domain/record.ts";
+import { recordsIn, scanPlacement } from "../../domain/record.ts";
 import type { Batch, Storage, StorageRead } from "../../storage/storage.ts";
 import type { UnsentBytes } from "./unsent-bytes.ts";
 import { quantumBytes, type ReadGate } from "./read-gate.ts";
@@ -158,7 +158,7 @@ export async function versionAt(source: Source, stream: string, position: number
     positions: { first: 1, last: position },
     withRemoved: true,
   });
-  return newest === undefined ? 0 : scanPlace(newest).version;
+  return newest === undefined ? 0 : scanPlacement(newest).version;
 }
 
 /** A slab's last record, in the order of its read. */
@@ -182,7 +182,7 @@ export function sliceBatch(batch: Batch, from: number, to: number): Batch {
         end = next;
         count++;
         // Cut off behind this record, all that is known is that everything up to it is here.
-        if (number === to - 1 && to < batch.count) through = scanPlace(record).position;
+        if (number === to - 1 && to < batch.count) through = scanPlacement(record).position;
       }
       number++;
     }

@@ -5,7 +5,7 @@ import { AnnalsError } from "../../domain/errors.ts";
 import { isJsonContentType, jsonDepth, jsonDepthMax, parseJson } from "../../domain/json.ts";
 import type { Json } from "../../domain/json.ts";
 import { mergePatch } from "../../domain/merge-patch.ts";
-import { decodeRecord, recordsIn, scanPlace, scanRecordedAt } from "../../domain/record.ts";
+import { decodeRecord, recordsIn, scanPlacement, scanRecordedAt } from "../../domain/record.ts";
 import { boundsOf } from "./bounds.ts";
 import { cancellation } from "../cancellation.ts";
 import { batchesOf } from "./cursor.ts";
@@ -40,7 +40,7 @@ export async function getState(
     }
   }
   if (signal?.aborted === true) throw cancellation(signal);
-  const { version, position } = last === undefined ? nowhere : scanPlace(last);
+  const { version, position } = last === undefined ? nowhere : scanPlacement(last);
   const recordedAt = last === undefined ? 0 : scanRecordedAt(last);
   return { ...state.result(), version, position, recordedAt };
 }

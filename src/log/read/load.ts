@@ -4,7 +4,7 @@
 
 import { AnnalsError } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
-import { recordsIn, scanPlace } from "../../domain/record.ts";
+import { recordsIn, scanPlacement } from "../../domain/record.ts";
 import type { Snapshot } from "../../domain/snapshot.ts";
 import type { Range, Batch } from "../../storage/storage.ts";
 import { deletedThrough, sliceBatch, batchesOf, viewOf, type StreamView } from "./cursor.ts";
@@ -85,12 +85,12 @@ async function startOf(
       const batches = eventsFrom(snapshot.version, snapshot.position);
       const first = await firstOf(batches);
       const record = first && recordIn(first);
-      const own = record !== undefined && scanPlace(record).version === snapshot.version;
+      const own = record !== undefined && scanPlacement(record).version === snapshot.version;
       const known = own ? record : await recordAt(source, stream, snapshot.version, view.head);
       if (signal?.aborted === true || fits(snapshot, known)) {
         // Where events behind it were removed, what there is begins later than any snapshot ends.
         const end = Math.min(view.version, maxVersion) + 1;
-        const next = record === undefined ? end : scanPlace(record).version;
+        const next = record === undefined ? end : scanPlacement(record).version;
         if (own || next <= snapshot.version + 1) {
           return { snapshot, first, included: own ? 1 : 0, batches };
         }

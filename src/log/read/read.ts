@@ -2,7 +2,7 @@
 // there, so its end says what a decision made from it may assume.
 
 import { invariant } from "../../domain/errors.ts";
-import { scanPlace } from "../../domain/record.ts";
+import { scanPlacement } from "../../domain/record.ts";
 import type { StorageRead } from "../../storage/storage.ts";
 import { boundsOf, type Bounds } from "./bounds.ts";
 import {
@@ -91,7 +91,7 @@ async function streamVersionOf(
   if (selection.kind !== "stream") return undefined;
   const reachedHead = direction === "forwards" && to === undefined && !wasCut;
   const newest = reachedHead && last !== undefined ? lastRecord(last) : undefined;
-  if (newest !== undefined) return scanPlace(newest).version;
+  if (newest !== undefined) return scanPlacement(newest).version;
   return await versionAt(source, selection.stream, head);
 }
 
@@ -108,11 +108,11 @@ async function afterOf(
   if (to.kind !== "version") return Math.max(bounds.positions.last, 0);
   if (to.version >= (streamVersion ?? 0)) return head;
   const lastPlace = last === undefined ? undefined : lastRecord(last);
-  if (lastPlace !== undefined) return scanPlace(lastPlace).position;
+  if (lastPlace !== undefined) return scanPlacement(lastPlace).position;
   // Nothing was returned (the bounds contradict each other): everything up to that version was.
   const versions = { first: to.version, last: to.version };
   const positions = { first: 1, last: head };
   const place = { positions, versions, withRemoved: true };
   const found = await firstRecord(source, { selection, direction, ...place });
-  return found === undefined ? 0 : scanPlace(found).position;
+  return found === undefined ? 0 : scanPlacement(found).position;
 }

@@ -4,7 +4,7 @@
 
 import { AnnalsError } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
-import { scanPlace, scanRecordedAt } from "../../domain/record.ts";
+import { scanPlacement, scanRecordedAt } from "../../domain/record.ts";
 import type { NewSnapshot, Snapshot } from "../../domain/snapshot.ts";
 import type { StoredSnapshot } from "../../storage/storage.ts";
 import { deletedThrough, firstRecord, viewOf, type Source } from "./cursor.ts";
@@ -38,7 +38,7 @@ export async function saveSnapshot(
     const why = deleted < version ? `at version ${streamVersion}` : `deleted up to ${deleted}`;
     throw new AnnalsError(failure, `version ${version} of a stream ${why}`);
   }
-  const { position } = scanPlace(record);
+  const { position } = scanPlacement(record);
   // Never before the event it includes, whatever the clock says: `fits` relies on it.
   const savedAt = Math.max(source.clock(), scanRecordedAt(record));
   const saved: Snapshot = { ...snapshot, position, savedAt };
@@ -125,7 +125,7 @@ export async function* candidates(
  */
 export function fits(snapshot: Snapshot, record: Uint8Array | undefined): boolean {
   if (record === undefined) return false;
-  const { version, position } = scanPlace(record);
+  const { version, position } = scanPlacement(record);
   return (
     version === snapshot.version &&
     position === snapshot.position &&

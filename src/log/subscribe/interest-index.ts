@@ -2,7 +2,7 @@
 // with those it concerns, not with all there are. A selection is filed under words of which every
 // event it selects has at least one; whether it does select the event is for `selects` to say.
 
-import type { EventWords } from "../../domain/event.ts";
+import type { EventHeader } from "../../domain/event.ts";
 import { possibleStreams, type QueryItem, type Selection } from "../../domain/query.ts";
 
 type Entries<T> = Map<string, Set<T>>;
@@ -45,7 +45,7 @@ export class InterestIndex<T> {
   }
 
   /** Every entry that may select the event, some perhaps twice. Good until the next call. */
-  candidates(event: EventWords): readonly ReadonlySet<T>[] {
+  candidates(event: EventHeader): readonly ReadonlySet<T>[] {
     this.found.length = 0;
     this.find(this.anything, "");
     this.find(this.streams, event.stream);

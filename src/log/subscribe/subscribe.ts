@@ -4,7 +4,7 @@
 
 import { AnnalsError, invariant } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
-import { scanPlace } from "../../domain/record.ts";
+import { scanPlacement } from "../../domain/record.ts";
 import type { Batch, StorageRead } from "../../storage/storage.ts";
 import { firstRecord, batchesOf, versionAt } from "../read/cursor.ts";
 import type { Interest, Interests } from "./interest.ts";
@@ -209,7 +209,7 @@ async function startOf(
       const positions = { first: 1, last: head };
       const read = { selection, direction: "forwards", positions, versions } as const;
       const next = await firstRecord(source, read);
-      if (next !== undefined) return scanPlace(next).position - 1;
+      if (next !== undefined) return scanPlacement(next).position - 1;
       const version = await versionAt(source, selection.stream, head);
       if (start.version > version) throw beyond("after_version", start.version, version);
       return head;

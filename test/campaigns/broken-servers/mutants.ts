@@ -299,8 +299,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "tells a stream's version of before": mutant(
     "live",
     "log/read/read.ts",
-    "if (newest !== undefined) return scanPlace(newest).version;",
-    "if (newest !== undefined) return scanPlace(newest).version - 1;",
+    "if (newest !== undefined) return scanPlacement(newest).version;",
+    "if (newest !== undefined) return scanPlacement(newest).version - 1;",
   ),
   "saves snapshots beyond their stream": mutant(
     "live",

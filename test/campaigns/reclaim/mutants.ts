@@ -6,8 +6,8 @@ export const reclaimMutants: Readonly<Record<string, { readonly edits: readonly 
     edits: [
       {
         file: "storage/leveldb/upkeep/reclaim.ts",
-        find: "scanPlace(record).version <= bound.gone;",
-        replace: "scanPlace(record).version <= bound.gone + 1;",
+        find: "scanPlacement(record).version <= bound.gone;",
+        replace: "scanPlacement(record).version <= bound.gone + 1;",
       },
     ],
   },

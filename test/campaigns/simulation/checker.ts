@@ -4,7 +4,7 @@
 import type { Append, Conflict, Outcome } from "../../../src/domain/append.ts";
 import type { PlacedEvent } from "../../../src/domain/event.ts";
 import { matches, selects, type Selection } from "../../../src/domain/query.ts";
-import { scanPlace, scanRecord, scanRecordedAt } from "../../../src/domain/record.ts";
+import { scanPlacement, scanRecord, scanRecordedAt } from "../../../src/domain/record.ts";
 import type { AppendCall, History, ReadCall, SubscriptionCall } from "./history.ts";
 
 interface FinalEvent extends PlacedEvent {
@@ -223,7 +223,7 @@ class Checker {
 
   private offsetOf(expected: readonly FinalEvent[], record: Uint8Array | undefined): number {
     if (!record) return 0;
-    const { position } = scanPlace(record);
+    const { position } = scanPlacement(record);
     return Math.max(
       0,
       expected.findIndex((event) => event.position === position),
@@ -252,7 +252,7 @@ class Checker {
         through = Math.max(through, position);
         continue;
       }
-      const { position } = scanPlace(message.record);
+      const { position } = scanPlacement(message.record);
       if (position > durable) this.wrong("I10", `delivered ${position} at head ${durable}`);
       const [next] = this.selected(selection, through, this.events.length);
       if (next?.position !== position) {

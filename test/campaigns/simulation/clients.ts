@@ -4,7 +4,7 @@
 import type { Append, AppendCondition, Expected } from "../../../src/domain/append.ts";
 import { AnnalsError } from "../../../src/domain/errors.ts";
 import type { Query, Selection } from "../../../src/domain/query.ts";
-import { recordsIn, scanPlace } from "../../../src/domain/record.ts";
+import { recordsIn, scanPlacement } from "../../../src/domain/record.ts";
 import type { EventLog } from "../../../src/log/event-log.ts";
 import { newAppend, newEvent } from "../../support/events.ts";
 import type { History, ReadCall } from "./history.ts";
@@ -208,7 +208,7 @@ export class Clients {
             for (const run of value.batch.frames) {
               for (const record of recordsIn(run)) {
                 heard.push({ kind: "record", record, durable });
-                after = scanPlace(record).position;
+                after = scanPlacement(record).position;
               }
             }
           } else {

@@ -11,11 +11,11 @@ import {
   type Delivery,
   type GroupBounds,
 } from "../../../src/domain/group/state.ts";
-import type { EventWords } from "../../../src/domain/event.ts";
+import type { EventHeader } from "../../../src/domain/event.ts";
 import { matches } from "../../../src/domain/query.ts";
 import { GroupOracle } from "./oracle.ts";
 
-export interface LoggedEvent extends EventWords {
+export interface LoggedEvent extends EventHeader {
   readonly position: number;
 }
 

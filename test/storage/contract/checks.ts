@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 import type { CommitEvent } from "../../../src/domain/event.ts";
 import type { Query, QueryItem, Selection } from "../../../src/domain/query.ts";
-import { recordsIn, scanPlace } from "../../../src/domain/record.ts";
+import { recordsIn, scanPlacement } from "../../../src/domain/record.ts";
 import type { Batch, Storage, StorageRead } from "../../../src/storage/storage.ts";
 import { readRequest } from "../../support/events.ts";
 
@@ -117,7 +117,7 @@ function batchFaults(request: StorageRead, batches: readonly Batch[]): string[] 
   for (const [i, { frames, count, bytes, through }] of batches.entries()) {
     const fault = (words: string) => faults.push(`slab ${i} (through ${through}): ${words}`);
     const positions = frames.flatMap((run) =>
-      [...recordsIn(run)].map((record) => scanPlace(record).position),
+      [...recordsIn(run)].map((record) => scanPlacement(record).position),
     );
     let before = reported;
     for (const position of positions) {

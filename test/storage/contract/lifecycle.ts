@@ -7,7 +7,7 @@ import { lifecycleStream } from "../../../src/domain/lifecycle/lifecycle-event.t
 import {
   decodeRecord,
   recordsIn,
-  scanPlace,
+  scanPlacement,
   scanRecord,
   scanRecordedAt,
 } from "../../../src/domain/record.ts";
@@ -345,7 +345,7 @@ async function beginRead(
     const next = await batches.next();
     if (next.done === true) return false;
     for (const frames of next.value.frames) {
-      for (const record of recordsIn(frames)) positions.push(scanPlace(record).position);
+      for (const record of recordsIn(frames)) positions.push(scanPlacement(record).position);
     }
     return true;
   };

@@ -1,7 +1,7 @@
 // What is left of a removed event once its space was reclaimed: a stub, framed like any record. It
-// keeps its words, so that the index still follows from the log; its place, so that positions and
-// versions stay dense; and, where a client chose the id, the hash of what it held, so that a retry
-// is recognised for ever. `removed` stands where the longer fields were, before the place:
+// keeps its header, so that the index still follows from the log; its placement, so that positions
+// and versions stay dense; and, where a client chose the id, the hash of what it held, so that a
+// retry is recognised for ever. `removed` replaces the longer fields, before the placement:
 //
 //   record = id, stream, type, tags (fields 1 to 4), 0x82 0x01 `RemovedEvent`,
 //            0x48 version, 0x50 position, 0x5a recorded_at: these as they were
@@ -21,8 +21,8 @@ const tagRemoved = (removedField << 3) | 2;
 const tagContentHash = 0x0a;
 const tagPolicy = 0x10;
 const hashBytes = 32;
-const lastWordField = 4;
-const firstPlaceField = 9;
+const lastHeaderField = 4;
+const firstPlacementField = 9;
 
 /** The framed stub of an event's record. `policy` is the position of who removed it, and why. */
 export function composeRemovedRecord(
@@ -30,12 +30,13 @@ export function composeRemovedRecord(
   idFromClient: boolean,
   policy: number,
 ): Uint8Array {
-  const [words, place] = partsOf(record);
+  const [header, placement] = partsOf(record);
   const contentHash = idFromClient ? sha256(contentOf(record)) : undefined;
   const removedBytes = (contentHash ? 2 + hashBytes : 0) + 1 + varintBytes(policy);
   const length = (parts: readonly Uint8Array[]) =>
     parts.reduce((bytes, part) => bytes + part.length, 0);
-  const recordBytes = length(words) + 2 + varintBytes(removedBytes) + removedBytes + length(place);
+  const recordBytes =
+    length(header) + 2 + varintBytes(removedBytes) + removedBytes + length(placement);
   const frame = Buffer.allocUnsafe(1 + varintBytes(recordBytes) + recordBytes);
   frame[0] = frameTag;
   let offset = writeVarint(frame, 1, recordBytes);
@@ -43,7 +44,7 @@ export function composeRemovedRecord(
     frame.set(part, offset);
     offset += part.length;
   };
-  for (const part of words) put(part);
+  for (const part of header) put(part);
   offset = writeVarint(frame, offset, tagRemoved);
   offset = writeVarint(frame, offset, removedBytes);
   if (contentHash) {
@@ -54,14 +55,14 @@ export function composeRemovedRecord(
   }
   frame[offset] = tagPolicy;
   offset = writeVarint(frame, offset + 1, policy);
-  for (const part of place) put(part);
+  for (const part of placement) put(part);
   return frame;
 }
 
 /** A record's fields that stay: before and behind what goes. */
 function partsOf(record: Uint8Array): [Uint8Array[], Uint8Array[]] {
-  const words: Uint8Array[] = [];
-  const place: Uint8Array[] = [];
+  const header: Uint8Array[] = [];
+  const placement: Uint8Array[] = [];
   const reader = new WireReader(record);
   while (!reader.done) {
     const start = reader.offset;
@@ -69,10 +70,10 @@ function partsOf(record: Uint8Array): [Uint8Array[], Uint8Array[]] {
     reader.passOver(tag & 7);
     const field = tag >> 3;
     const part = record.subarray(start, reader.offset);
-    if (field <= lastWordField) words.push(part);
-    else if (field >= firstPlaceField && field < removedField) place.push(part);
+    if (field <= lastHeaderField) header.push(part);
+    else if (field >= firstPlacementField && field < removedField) placement.push(part);
   }
-  return [words, place];
+  return [header, placement];
 }
 
 export function isRemovedRecord(record: Uint8Array): boolean {

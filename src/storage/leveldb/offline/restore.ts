@@ -131,8 +131,8 @@ function eventsOf(chunk: Chunk): CommitEvent[] {
   const offsets = frameOffsets(chunk);
   return Array.from({ length: chunk.count }, (_, ordinal) => {
     const frame = chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]);
-    const words = scanRecord(recordOf(frame));
-    return { ...words, frame, idFromClient: isIdFromClient(chunk, ordinal) };
+    const placed = scanRecord(recordOf(frame));
+    return { ...placed, frame, idFromClient: isIdFromClient(chunk, ordinal) };
   });
 }
 

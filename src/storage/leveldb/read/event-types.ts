@@ -4,7 +4,7 @@
 
 import { corruption } from "../../../domain/errors.ts";
 import { firstVersion, type Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
-import { recordsIn, scanPlace, scanRecord } from "../../../domain/record.ts";
+import { recordsIn, scanPlacement, scanRecord } from "../../../domain/record.ts";
 import type { EventTypeFacts, NamePage, Range, StorageRead } from "../../storage.ts";
 import { recordOf } from "../format/chunk.ts";
 import { timeOf, type OpenStore } from "../state/open-store.ts";
@@ -181,7 +181,7 @@ async function edgeOf(
   };
   for await (const { frames } of readEvents(store, read, head)) {
     const [frame] = frames;
-    if (frame !== undefined) return scanPlace(recordOf(frame)).position;
+    if (frame !== undefined) return scanPlacement(recordOf(frame)).position;
   }
   return 0;
 }

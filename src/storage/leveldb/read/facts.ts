@@ -6,7 +6,7 @@ import { corruption } from "../../../domain/errors.ts";
 import type { StoredEvent } from "../../../domain/event.ts";
 import type { Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
 import type { QueryItem } from "../../../domain/query.ts";
-import { scanPlace } from "../../../domain/record.ts";
+import { scanPlacement } from "../../../domain/record.ts";
 import type { Facts, FactsRequest, Range, StorageRead } from "../../storage.ts";
 import { unseal } from "../format/checksum.ts";
 import { frameOffsets, recordOf } from "../format/chunk.ts";
@@ -69,7 +69,7 @@ async function eventAt(store: OpenStore, position: number, head: number): Promis
   const offsets = frameOffsets(chunk);
   const ordinal = position - chunk.first;
   const record = recordOf(chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]));
-  if (scanPlace(record).position !== position) {
+  if (scanPlacement(record).position !== position) {
     throw corruption("a record disagrees with its place", { first: position });
   }
   return storedEventOf(record);
@@ -122,7 +122,7 @@ async function newestMatch(
   };
   for await (const batch of readEvents(store, read, head)) {
     const frame = batch.frames[0];
-    if (frame) return scanPlace(recordOf(frame)).position;
+    if (frame) return scanPlacement(recordOf(frame)).position;
   }
   return 0;
 }

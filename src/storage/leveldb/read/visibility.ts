@@ -5,7 +5,7 @@
 
 import { AnnalsError, corruption } from "../../../domain/errors.ts";
 import { firstVersion, oldestTime } from "../../../domain/lifecycle/lifecycle.ts";
-import { scanPlace, scanRecordedAt } from "../../../domain/record.ts";
+import { scanPlacement, scanRecordedAt } from "../../../domain/record.ts";
 import type { StorageRead } from "../../storage.ts";
 import type { LifecycleEntry } from "../state/stream-lifecycles.ts";
 import { entryAsOf } from "./load-lifecycles.ts";
@@ -89,7 +89,7 @@ export class Visibility {
       const since = "an event was removed, and its space reclaimed, since this read began";
       throw new AnnalsError({ reason: "READ_OVERTAKEN" }, since);
     }
-    const { position } = scanPlace(record);
+    const { position } = scanPlacement(record);
     const { stream } = event;
     throw corruption("an event was emptied that nothing has removed", { first: position, stream });
   }
@@ -110,7 +110,7 @@ export class Visibility {
   ): boolean {
     if (entry === undefined) return false;
     const first = this.boundsOf(entry, now);
-    const version = event.version ?? scanPlace(record).version;
+    const version = event.version ?? scanPlacement(record).version;
     return version < first.version || (first.time > 0 && scanRecordedAt(record) < first.time);
   }
 

@@ -8,7 +8,7 @@
 // is the one that was there before, sound and in the chain, and whatever it still holds of removed
 // events is hidden from every answer by the book, as it was before.
 
-import { composeFrame, scanPlace, scanStream } from "../../../domain/record.ts";
+import { composeFrame, scanPlacement, scanStream } from "../../../domain/record.ts";
 import { removalEvent, type RemovedOfStream } from "../../../domain/lifecycle/removal-event.ts";
 import { corruption } from "../../../domain/errors.ts";
 import type { CommitEvent } from "../../../domain/event.ts";
@@ -70,7 +70,7 @@ export async function planChunk(
     const record = recordOf(frame);
     const stream = scanStream(record);
     const bound = stream === "" ? undefined : bounds.get(stream);
-    const isGone = bound !== undefined && scanPlace(record).version <= bound.gone;
+    const isGone = bound !== undefined && scanPlacement(record).version <= bound.gone;
     if (!isGone || isRemovedRecord(record)) {
       frames.push(frame);
       continue;
