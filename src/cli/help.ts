@@ -96,7 +96,7 @@ export const commandHelp: readonly CommandHelp[] = [
   {
     name: "types",
     synopsis: "types [PREFIX]",
-    summary: "list event types",
+    summary: "list the event types ever recorded",
     details: [json],
   },
   {

@@ -106,26 +106,26 @@ function labelsOf({ policy }: StreamInfo): [string, string][] {
   return labels.map(([key, value]) => ["label", `${key}=${value}`]);
 }
 
-/** All event types, or those that begin with a prefix. */
+/** All event types ever recorded, or those that begin with a prefix. */
 export function types(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
   const [prefix = ""] = positionals;
   return list<EventTypeInfo>(values, terminal, {
     columns: [
       { title: "TYPE", side: "left", columnsMax: 60 },
-      { title: "EVENTS", side: "right" },
+      { title: "RECORDED", side: "right" },
       { title: "FIRST POSITION", side: "right" },
       { title: "LAST POSITION", side: "right" },
     ],
     cells: (row) => [
       row.type,
-      String(row.eventCount),
+      String(row.recordedCount),
       String(row.firstPosition),
       String(row.lastPosition),
     ],
     json: (row) => ({
       type: row.type,
-      eventCount: Number(row.eventCount),
+      recordedCount: Number(row.recordedCount),
       firstPosition: Number(row.firstPosition),
       lastPosition: Number(row.lastPosition),
     }),

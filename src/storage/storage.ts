@@ -152,11 +152,11 @@ export interface StreamFacts {
   readonly lifecycle: Lifecycle | undefined;
 }
 
-/** Of the events that are left. */
+/** Of every event ever recorded, removed ones included. */
 export interface EventTypeFacts {
   readonly type: string;
   /** At least 1. */
-  readonly eventCount: number;
+  readonly recordedCount: number;
   readonly firstPosition: number;
   readonly lastPosition: number;
 }
@@ -288,6 +288,7 @@ export interface Storage {
   stream(name: string): Promise<StreamFacts | undefined>;
   /** Streams that ever got an event. */
   listStreams(page: NamePage): Promise<StreamFacts[]>;
+  /** Types that were ever recorded. */
   listEventTypes(page: NamePage): Promise<EventTypeFacts[]>;
 
   /** Undefined: this engine gives no space back, or was told not to. */

@@ -234,7 +234,7 @@ describe("what there is", () => {
 
   test("types are listed with their counts", async () => {
     const { output } = await annals(["types", "AccountO", "--json"]);
-    expect(jsonLines(output)).toMatchObject([{ type: "AccountOpened", eventCount: 2 }]);
+    expect(jsonLines(output)).toMatchObject([{ type: "AccountOpened", recordedCount: 2 }]);
   });
 
   test("state shows the state now and as of a version", async () => {

@@ -84,7 +84,7 @@ describe("what there is", () => {
     const { log, storage } = openLog();
     await appendAll(log, { type: "A" }, { type: "B" }, { type: "A" });
     const types = await log.listEventTypes({ prefix: "", after: "", limit: 9 });
-    expect(types.map(({ type, eventCount }) => [type, eventCount])).toEqual([
+    expect(types.map(({ type, recordedCount }) => [type, recordedCount])).toEqual([
       ["A", 2],
       ["B", 1],
     ]);

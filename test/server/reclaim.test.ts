@@ -131,6 +131,19 @@ test("removed events are told from missing ones, by whoever asks for them", asyn
   expect(table.output).toContain("(removed, by position 9)");
 });
 
+test("a server is sound whose streams have no events left", async () => {
+  await append("orders", upFrom(0, 3));
+  await append("others", upFrom(100, 2));
+  await server.calls.unary(m.deleteStream, { stream: "orders" });
+  await server.calls.unary(m.deleteStream, { stream: "others", permanent: true });
+  const { output } = await run(["verify", "--json", "--address", server.address]);
+  expect(jsonLines(output)).toMatchObject([{ events: 0, types: 1, sound: true, findings: [] }]);
+  const { eventTypes } = await server.calls.unary(m.listEventTypes, {});
+  expect(eventTypes).toMatchObject([
+    { type: "T", recordedCount: 5n, firstPosition: 1n, lastPosition: 5n },
+  ]);
+});
+
 test("a snapshot outlives the space of the events it stands for", async () => {
   await append("orders", upFrom(0, 8));
   const state = { case: "data", value: Buffer.from("five of them") } as const;

@@ -260,9 +260,9 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
   }
 
   function typeFacts(type: string): EventTypeFacts {
-    const own = left().filter((event) => event.type === type);
+    const own = events.filter((event) => event.type === type);
     const [firstPosition, lastPosition] = [own[0]?.position ?? 0, own.at(-1)?.position ?? 0];
-    return { type, eventCount: own.length, firstPosition, lastPosition };
+    return { type, recordedCount: own.length, firstPosition, lastPosition };
   }
 
   const control: ModelControl = {
@@ -350,7 +350,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
 
     async listEventTypes(page) {
       assertOpen();
-      const names = left().map((event) => event.type);
+      const names = events.map((event) => event.type);
       return namesIn(page, names).map(typeFacts);
     },
 

@@ -34,7 +34,8 @@ export interface StreamInfo {
 
 export interface EventTypeInfo {
   readonly type: string;
-  readonly eventCount: number;
+  /** How many events of this type were ever recorded, removed ones included. */
+  readonly recordedCount: number;
   readonly firstPosition: number;
   readonly lastPosition: number;
 }
@@ -108,10 +109,10 @@ export async function* listEventTypes(
     const page = await answered(context, options, (call) =>
       context.rpc.listEventTypes(request, call),
     );
-    for (const { type, eventCount, firstPosition, lastPosition } of page.eventTypes) {
+    for (const { type, recordedCount, firstPosition, lastPosition } of page.eventTypes) {
       yield {
         type,
-        eventCount: safeInteger(eventCount),
+        recordedCount: safeInteger(recordedCount),
         firstPosition: safeInteger(firstPosition),
         lastPosition: safeInteger(lastPosition),
       };

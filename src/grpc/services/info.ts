@@ -82,9 +82,9 @@ export async function listEventTypes(
     ({ type }) => entryBytes + Buffer.byteLength(type),
     (after, limit) => log.listEventTypes({ prefix, after, limit }),
   );
-  const eventTypes = entries.map(({ type, eventCount, firstPosition, lastPosition }) => ({
+  const eventTypes = entries.map(({ type, recordedCount, firstPosition, lastPosition }) => ({
     type,
-    eventCount: BigInt(eventCount),
+    recordedCount: BigInt(recordedCount),
     firstPosition: BigInt(firstPosition),
     lastPosition: BigInt(lastPosition),
   }));

@@ -217,9 +217,9 @@ describe("listings", () => {
     for await (const { stream } of client.streams({ prefix: "page-" })) listed.push(stream);
     expect(listed).toEqual(names);
     const types: string[] = [];
-    for await (const { type, eventCount } of client.eventTypes()) {
+    for await (const { type, recordedCount } of client.eventTypes()) {
       types.push(type);
-      expect(eventCount).toBeGreaterThan(0);
+      expect(recordedCount).toBeGreaterThan(0);
     }
     expect(types).toEqual(["Opened", "Paid"]);
   });

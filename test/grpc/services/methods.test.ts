@@ -544,8 +544,8 @@ describe("what there is", () => {
     expect(streams).toEqual(["a", "b", "c", "ä"]);
     const types = await server.calls.unary(m.listEventTypes, { prefix: "T" });
     expect(types.eventTypes).toMatchObject([
-      { type: "T1", eventCount: 4n, firstPosition: 1n, lastPosition: 7n },
-      { type: "T2", eventCount: 4n },
+      { type: "T1", recordedCount: 4n, firstPosition: 1n, lastPosition: 7n },
+      { type: "T2", recordedCount: 4n },
     ]);
     expect(await server.calls.failure(m.listStreams, { pageToken: "made up" })).toMatchObject({
       code: 3,

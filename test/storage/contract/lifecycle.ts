@@ -307,13 +307,12 @@ async function expectFacts(
     });
   }
   const types = await storage.listEventTypes({ prefix: "", after: "", limit: 9 });
-  expect(types).toEqual(
+  expect(types, "types count removed events, too").toEqual(
     ["Early", "Late"].flatMap((type) => {
-      const some = left.filter((event) => event.type === type);
-      const [firstPosition = 0, lastPosition = 0] = [some[0]?.position, some.at(-1)?.position];
-      return some.length === 0
-        ? []
-        : [{ type, eventCount: some.length, firstPosition, lastPosition }];
+      const own = all.filter((event) => event.type === type);
+      const [firstPosition = 0, lastPosition = 0] = [own[0]?.position, own.at(-1)?.position];
+      const recordedCount = own.length;
+      return recordedCount === 0 ? [] : [{ type, recordedCount, firstPosition, lastPosition }];
     }),
   );
 }

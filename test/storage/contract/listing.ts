@@ -67,8 +67,8 @@ export function listingLaw(open: OpenLaw): void {
     await commitEvents(fresh, [newEvent({ stream: "T", type: "U", tags: ["T"] })]);
     const storage = await engine.settle();
     expect(await storage.listEventTypes({ prefix: "", after: "", limit: 10 })).toEqual([
-      { type: "T", eventCount: 3, firstPosition: 1, lastPosition: 4 },
-      { type: "U", eventCount: 2, firstPosition: 2, lastPosition: 5 },
+      { type: "T", recordedCount: 3, firstPosition: 1, lastPosition: 4 },
+      { type: "U", recordedCount: 2, firstPosition: 2, lastPosition: 5 },
     ]);
   });
 
@@ -134,7 +134,7 @@ export function listingLaw(open: OpenLaw): void {
     expect(await pagesOf(storage, "", 33, "streams")).toEqual(expected);
     const types = await storage.listEventTypes({ prefix: "T", after: "", limit: 100 });
     expect(types).toHaveLength(40);
-    expect(types.reduce((sum, { eventCount }) => sum + eventCount, 0)).toBe(1_200);
+    expect(types.reduce((sum, { recordedCount }) => sum + recordedCount, 0)).toBe(1_200);
   });
 
   lawTest(

@@ -267,7 +267,9 @@ export declare type ListEventTypesResponse = Message<"annals.v1.ListEventTypesRe
 export declare const ListEventTypesResponseSchema: GenMessage<ListEventTypesResponse>;
 
 /**
- * An event type, in numbers: of the events that are left. A type of which none is left is not listed.
+ * An event type, in numbers. They are exact, and they are of every event ever recorded: an event that
+ * was removed since counts, and a type whose events were all removed is listed. How many events of a
+ * type are left would take a look at each of them: a `Read` by type answers that.
  *
  * @generated from message annals.v1.EventTypeInfo
  */
@@ -280,21 +282,21 @@ export declare type EventTypeInfo = Message<"annals.v1.EventTypeInfo"> & {
   type: string;
 
   /**
-   * How many events are of it.
+   * How many events of this type were ever recorded, removed ones included. At least 1.
    *
-   * @generated from field: uint64 event_count = 2;
+   * @generated from field: uint64 recorded_count = 2;
    */
-  eventCount: bigint;
+  recordedCount: bigint;
 
   /**
-   * The position of the first of them.
+   * The position of the first event of this type ever recorded.
    *
    * @generated from field: uint64 first_position = 3;
    */
   firstPosition: bigint;
 
   /**
-   * The position of the last of them.
+   * The position of the last event of this type ever recorded.
    *
    * @generated from field: uint64 last_position = 4;
    */

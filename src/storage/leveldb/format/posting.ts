@@ -97,11 +97,6 @@ export function openPosting(key: Uint8Array, value: Uint8Array): Posting {
   return { chunkFirst, chunkLast, before, ordinals, records, removedRecords: 0 };
 }
 
-/** The first position of the posting's events. */
-export function firstPosition(posting: Posting): number {
-  return posting.chunkFirst + (posting.ordinals[0] as number);
-}
-
 /** The last position of the posting's events. */
 export function lastPosition(posting: Posting): number {
   return posting.chunkFirst + (posting.ordinals[posting.ordinals.length - 1] as number);

@@ -1,13 +1,13 @@
-// What is known of streams: from the dictionary, the postings, the book, and the chunks of the
-// first and last event that are left.
+// What is known of streams and of event types: from the dictionary, the postings, the lifecycles,
+// and the chunks of a stream's first and last event that are left.
 
 import { corruption } from "../../../domain/errors.ts";
 import { firstVersion, oldestTime, type Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
-import type { NamePage, StreamFacts } from "../../storage.ts";
+import type { EventTypeFacts, NamePage, StreamFacts } from "../../storage.ts";
 import type { LifecycleEntry } from "../state/stream-lifecycles.ts";
 import { chunkHolding } from "./chunks.ts";
 import { timeOf, type OpenStore } from "../state/open-store.ts";
-import { TermKind } from "../format/keys.ts";
+import { bornAt, TermKind } from "../format/keys.ts";
 import { namesWithPrefix } from "./names.ts";
 import { positionAt } from "./position-at.ts";
 import { chunkOfVersion, firstPostingFrom } from "./postings.ts";
@@ -41,6 +41,20 @@ export async function listStreams(store: OpenStore, page: NamePage): Promise<Str
     streams.push(...(await Promise.all(facts)));
   }
   return streams;
+}
+
+/** The dictionary counts the events that were ever recorded: what is left would have to be read. */
+export async function listEventTypes(store: OpenStore, page: NamePage): Promise<EventTypeFacts[]> {
+  const head = store.head.position;
+  const names = await namesWithPrefix(store, TermKind.type, page, head);
+  const terms = names.map((name) => ({ kind: TermKind.type, name }));
+  const heads = await store.terms.load(store.kv, terms, head);
+  return heads.map(({ number, count, last }, i) => ({
+    type: names[i] as string,
+    recordedCount: count,
+    firstPosition: bornAt(number),
+    lastPosition: last,
+  }));
 }
 
 async function factsOf(

@@ -17,7 +17,6 @@ import { loadLifecycles } from "../read/load-lifecycles.ts";
 import { ChunkTail } from "../state/chunk-tail.ts";
 import { prepareCommit } from "./commit.ts";
 import { assertOpen, readFailure, type OpenStore, type EngineState } from "../state/open-store.ts";
-import { RemovedTypes } from "../read/event-types.ts";
 import { gatherFacts } from "../read/facts.ts";
 import { chunkKey } from "../format/keys.ts";
 import type { Kv, WriteBatch } from "../kv/kv.ts";
@@ -25,7 +24,7 @@ import { sideValueStore, prepareSideValues } from "./side-values.ts";
 import { positionAt } from "../read/position-at.ts";
 import { readEvents } from "../read/read.ts";
 import { snapshotStore } from "./snapshots.ts";
-import { listStreams, streamFacts } from "../read/stream-facts.ts";
+import { listEventTypes, listStreams, streamFacts } from "../read/stream-facts.ts";
 import { Terms } from "../state/terms.ts";
 import { WriteGuard, type GuardOptions } from "./write-guard.ts";
 
@@ -90,7 +89,6 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     terms: new Terms(state.head.position),
     tail: new ChunkTail(),
   };
-  const types = new RemovedTypes();
   const watchers = new Set<StorageWatcher>();
   const guard = new WriteGuard({ store, options, watchers, stateOf });
 
@@ -123,7 +121,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     positionAt: (time) => answered(store, () => positionAt(store, time)),
     stream: (name) => answered(store, () => streamFacts(store, name)),
     listStreams: (page) => answered(store, () => listStreams(store, page)),
-    listEventTypes: (page) => answered(store, () => types.list(store, page)),
+    listEventTypes: (page) => answered(store, () => listEventTypes(store, page)),
     close: () => guard.close(),
   };
   const commitOwn: Engine["commitOwn"] = (bytes, compose) =>
