@@ -1,5 +1,4 @@
-// `annals info` and `annals health`: what the server says about itself. `health` is what a
-// container's health check runs: exit code 0 where the server takes calls.
+// `annals info`: what the server says about itself.
 
 import { toJson } from "@bufbuild/protobuf";
 import {
@@ -9,7 +8,6 @@ import {
   WriteState,
   type GetInfoResponse,
 } from "../gen/annals/v1/info_pb.js";
-import { HealthCheckResponse_ServingStatus as Serving } from "../gen/grpc/health/v1/health_pb.js";
 import { byteCount, grouped } from "./display.ts";
 import { connectionOptions, jsonOption, parse } from "./options.ts";
 import { withSession } from "./session.ts";
@@ -67,16 +65,4 @@ function reclaimText({ reclaiming }: GetInfoResponse): string {
 
 function word(name: string | undefined): string {
   return (name ?? "not known").toLowerCase().replaceAll("_", " ");
-}
-
-/** Asks `grpc.health.v1`; exit code 0 only where the answer is SERVING. */
-export async function health(args: readonly string[], terminal: Terminal): Promise<number> {
-  const { values } = parse(args, options, { min: 0, max: 0 });
-  const answer = await withSession(values, terminal, (session) =>
-    session.health.check({ service: "" }, session.once),
-  );
-  const status = Serving[answer.status] ?? "UNKNOWN";
-  const text = values.json === true ? JSON.stringify({ status }) : word(status);
-  await print(terminal.output, `${text}\n`);
-  return answer.status === Serving.SERVING ? 0 : 1;
 }

@@ -78,3 +78,16 @@ export function pairs(entries: readonly string[], option: string): Record<string
   }
   return Object.fromEntries(record);
 }
+
+/** Milliseconds of the units that durations are written in. */
+export const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Milliseconds of `500ms`, `10s`, `2m`, `1h`; a bare number is seconds. */
+export function durationMs(text: string, option: string): number {
+  const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
+  const ms = Number(parts?.[1]) * unitMs[(parts?.[2] ?? "s") as keyof typeof unitMs];
+  if (!(ms > 0 && ms <= 24 * unitMs.h)) {
+    throw new UsageError(`${option}: "${text}" is no duration: write 500ms, 10s or 2m, up to 24h`);
+  }
+  return ms;
+}

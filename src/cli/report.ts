@@ -7,10 +7,9 @@ import { EventIdProblem, type AppendConflict } from "../gen/annals/v1/errors_pb.
 import { BackupRefused } from "../storage/leveldb/offline/backup-file.ts";
 import { StoreRefused } from "../storage/leveldb/folder/store-refused.ts";
 import { disarmed } from "./display.ts";
+import { exitCode } from "./exit-code.ts";
 import { CommandError, UsageError } from "./options.ts";
 import { OutputClosed, paintFor, print, type Terminal } from "./terminal.ts";
-
-export const exitCode = { ok: 0, failure: 1, usage: 2, conflict: 3 } as const;
 
 /** As a shell has it for a process that SIGINT or SIGPIPE ended. */
 const interrupted = 130;

@@ -4,7 +4,7 @@
 import { eventsCounted, grouped } from "./display.ts";
 import { jsonOption, parse } from "./options.ts";
 import { positionProgress } from "./progress.ts";
-import { exitCode } from "./report.ts";
+import { exitCode } from "./exit-code.ts";
 import { print, type Terminal } from "./terminal.ts";
 
 export async function restore(args: readonly string[], terminal: Terminal): Promise<number> {

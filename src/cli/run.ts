@@ -2,49 +2,36 @@
 // itself; every other command is a client of it.
 
 import { readFileSync } from "node:fs";
-import { append } from "./append.ts";
-import { backup } from "./backup.ts";
-import { checkpoints } from "./checkpoints.ts";
-import { consume } from "./consume.ts";
-import { groups } from "./groups.ts";
+import { exitCode } from "./exit-code.ts";
 import { commandHelp, overview, pageOf } from "./help.ts";
-import { importEvents } from "./import.ts";
-import { health, info } from "./info.ts";
-import { snapshots, stream, streams, types } from "./listings.ts";
 import { UsageError } from "./options.ts";
-import { parked } from "./parked.ts";
-import { exportEvents, read } from "./read.ts";
-import { state } from "./state.ts";
-import { exitCode, report } from "./report.ts";
-import { restore } from "./restore.ts";
-import { tail } from "./tail.ts";
 import { print, processTerminal, type Terminal } from "./terminal.ts";
-import { verify } from "./verify.ts";
 
 type Command = (args: readonly string[], terminal: Terminal) => Promise<number>;
 
-const commands: Readonly<Record<string, Command>> = {
-  append,
-  read,
-  tail,
-  streams,
-  stream,
-  types,
-  state,
-  snapshots,
-  groups,
-  consume,
-  parked,
-  checkpoints,
-  info,
-  health,
-  import: importEvents,
-  export: exportEvents,
-  verify,
-  backup,
-  restore,
-  help,
-  version,
+/** Each loads what it needs and no more: a probe of the server's health runs every few seconds. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  append: async () => (await import("./append.ts")).append,
+  read: async () => (await import("./read.ts")).read,
+  tail: async () => (await import("./tail.ts")).tail,
+  streams: async () => (await import("./listings.ts")).streams,
+  stream: async () => (await import("./listings.ts")).stream,
+  types: async () => (await import("./listings.ts")).types,
+  state: async () => (await import("./state.ts")).state,
+  snapshots: async () => (await import("./listings.ts")).snapshots,
+  groups: async () => (await import("./groups.ts")).groups,
+  consume: async () => (await import("./consume.ts")).consume,
+  parked: async () => (await import("./parked.ts")).parked,
+  checkpoints: async () => (await import("./checkpoints.ts")).checkpoints,
+  info: async () => (await import("./info.ts")).info,
+  health: async () => (await import("./health.ts")).health,
+  import: async () => (await import("./import.ts")).importEvents,
+  export: async () => (await import("./read.ts")).exportEvents,
+  verify: async () => (await import("./verify.ts")).verify,
+  backup: async () => (await import("./backup.ts")).backup,
+  restore: async () => (await import("./restore.ts")).restore,
+  help: async () => help,
+  version: async () => version,
 };
 
 /** Runs `annals ...argv` and answers its exit code. Nothing is thrown. */
@@ -57,25 +44,27 @@ export async function runCommand(argv: readonly string[], given?: Terminal): Pro
   }
   const terminal = given ?? processTerminal();
   try {
-    return await commandOf(name, args)(args, terminal);
+    const command = await commandOf(name, args);
+    return await command(args, terminal);
   } catch (error) {
+    const { report } = await import("./report.ts");
     return report(error, Object.hasOwn(commands, name) ? name : "", terminal);
   }
 }
 
-function commandOf(name: string, args: readonly string[]): Command {
+async function commandOf(name: string, args: readonly string[]): Promise<Command> {
   if (name === "--version" || name === "-v") return version;
   if (name === "--help" || name === "-h") return help;
   if (name === "") return noCommand;
-  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (command === undefined) {
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (load === undefined) {
     const names = commandHelp.map((known) => known.name).join(", ");
     throw new UsageError(`there is no command "${name}"; there are ${names}`);
   }
   const end = args.indexOf("--");
   const ahead = end < 0 ? args : args.slice(0, end);
   const asksHelp = ahead.includes("--help") || ahead.includes("-h");
-  return asksHelp ? (_, terminal) => help([name], terminal) : command;
+  return asksHelp ? (_, terminal) => help([name], terminal) : load();
 }
 
 async function noCommand(_: readonly string[], terminal: Terminal): Promise<number> {

@@ -55,7 +55,7 @@ async function stop(server: RunningServer, signal: string, logger: Logger): Prom
   logger.info("stopping", { signal });
   setTimeout(() => {
     logger.error("stopping takes too long", { stopMsMax });
-    process.exit(failed);
+    end();
   }, stopMsMax).unref();
   try {
     await server.stop();
@@ -74,13 +74,18 @@ function firstSignal(logger: Logger): Promise<string> {
     const heard = (signal: string): void => {
       if (first !== undefined) {
         logger.warn("stopped at once by a second signal", { signal });
-        process.exit(failed);
+        end();
       }
       first = signal;
       resolve(signal);
     };
     process.on("SIGTERM", heard).on("SIGINT", heard);
   });
+}
+
+/** `process.exit` waits for the thread pool, whose threads may wait for a file for ever. */
+function end(): void {
+  process.kill(process.pid, "SIGKILL");
 }
 
 function endOnFaults(logger: Logger): void {

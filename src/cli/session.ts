@@ -2,17 +2,15 @@
 // command is done, cancelled by Ctrl-C.
 
 import { readFileSync } from "node:fs";
-import { defaultAddress, loopback } from "../client/rpc/address.ts";
 import { clientOf, type CallOptions, type ServiceClient } from "../client/rpc/service-client.ts";
 import { Connection, type TlsOptions } from "../client/rpc/connection.ts";
 import { CheckpointService } from "../gen/annals/v1/checkpoint_service_pb.js";
 import { ConsumerGroupService } from "../gen/annals/v1/consumer_group_service_pb.js";
 import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
 import { StreamService } from "../gen/annals/v1/stream_service_pb.js";
-import { Health } from "../gen/grpc/health/v1/health_pb.js";
-import { CommandError, UsageError } from "./options.ts";
+import { CommandError, durationMs, UsageError } from "./options.ts";
+import { ownServer, type OwnServer } from "./own-server.ts";
 import type { Terminal } from "./terminal.ts";
-import { durationMs } from "./time.ts";
 
 type Methods<Service> = Service extends { method: infer M } ? M : never;
 export type EventStore = ServiceClient<Methods<typeof EventStoreService>>;
@@ -23,7 +21,6 @@ export interface Session {
   readonly streams: ServiceClient<Methods<typeof StreamService>>;
   readonly groups: ServiceClient<Methods<typeof ConsumerGroupService>>;
   readonly checkpoints: ServiceClient<Methods<typeof CheckpointService>>;
-  readonly health: ServiceClient<Methods<typeof Health>>;
   /** For calls with one answer: `--timeout`, else 10 s. */
   readonly once: CallOptions;
   /** For streams: `--timeout` only where it was given. */
@@ -49,9 +46,13 @@ export async function withSession<T>(
   terminal: Terminal,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
-  const address = values.address ?? addressIn(terminal.environment);
+  const own = ownServer(terminal.environment);
+  const address = values.address ?? own.address;
   const given = values.timeout === undefined ? undefined : durationMs(values.timeout, "--timeout");
-  const connection = connect(address, tlsOf(values));
+  const connection = connect(
+    address,
+    tlsOf(values) ?? (values.address === undefined ? pinnedTo(own) : undefined),
+  );
   const { signal } = terminal;
   try {
     return await work({
@@ -60,7 +61,6 @@ export async function withSession<T>(
       streams: clientOf(StreamService, connection),
       groups: clientOf(ConsumerGroupService, connection),
       checkpoints: clientOf(CheckpointService, connection),
-      health: clientOf(Health, connection),
       once: { signal, timeoutMs: given ?? timeoutDefaultMs },
       streaming: { signal, timeoutMs: given },
       signal,
@@ -70,12 +70,10 @@ export async function withSession<T>(
   }
 }
 
-/** In a container the server's own settings say where it listens: `health` needs no others. */
-function addressIn(environment: Terminal["environment"]): string {
-  const { ANNALS_ADDRESS, ANNALS_TCP, ANNALS_UNIX_SOCKET, ANNALS_PORT = "" } = environment;
-  if (ANNALS_ADDRESS !== undefined) return ANNALS_ADDRESS;
-  if (ANNALS_TCP === "false" && ANNALS_UNIX_SOCKET) return `unix:${ANNALS_UNIX_SOCKET}`;
-  return /^\d+$/.test(ANNALS_PORT) ? `${loopback}:${ANNALS_PORT}` : defaultAddress;
+function pinnedTo({ tls }: OwnServer): TlsOptions | undefined {
+  if (tls === undefined) return undefined;
+  const { cert, key } = tls.context;
+  return { pinnedCertificate: tls.pinned, certificateChain: cert, privateKey: key };
 }
 
 function connect(address: string, tls: TlsOptions | undefined): Connection {

@@ -7,7 +7,7 @@ import {
   type Duration,
   type Timestamp,
 } from "@bufbuild/protobuf/wkt";
-import { UsageError } from "./options.ts";
+import { unitMs, UsageError } from "./options.ts";
 
 /** `2026-01-02T03:04:05.678901Z`; nine digits where there is more than a microsecond to say. */
 export function isoTime(time: Timestamp | undefined): string {
@@ -36,18 +36,6 @@ export function timestampOf(text: string, option: string): Timestamp {
     }
   }
   throw new UsageError(`${option}: "${text}" is no time: write 2026-01-31T12:00:00.000000Z`);
-}
-
-const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-/** Milliseconds of `500ms`, `10s`, `2m`, `1h`; a bare number is seconds. */
-export function durationMs(text: string, option: string): number {
-  const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
-  const ms = Number(parts?.[1]) * unitMs[(parts?.[2] ?? "s") as keyof typeof unitMs];
-  if (!(ms > 0 && ms <= 24 * unitMs.h)) {
-    throw new UsageError(`${option}: "${text}" is no duration: write 500ms, 10s or 2m, up to 24h`);
-  }
-  return ms;
 }
 
 /** A span of time, which may be none: `0s`, `500ms`, `10s`, `2m`, `12h`. */

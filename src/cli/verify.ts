@@ -8,7 +8,7 @@ import type { FolderReport } from "../storage/leveldb/offline/verify-folder.ts";
 import { eventsCounted, grouped } from "./display.ts";
 import { connectionOptions, jsonOption, parse } from "./options.ts";
 import { positionProgress } from "./progress.ts";
-import { exitCode } from "./report.ts";
+import { exitCode } from "./exit-code.ts";
 import { withSession } from "./session.ts";
 import { pairsOf } from "./table.ts";
 import { print, type Terminal } from "./terminal.ts";

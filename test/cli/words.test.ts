@@ -1,9 +1,9 @@
 // Times, durations, selections and text for the terminal.
 import { describe, expect, test } from "vitest";
 import { byteCount, disarmed, displayWidth, fitted } from "../../src/cli/display.ts";
-import { UsageError } from "../../src/cli/options.ts";
+import { durationMs, UsageError } from "../../src/cli/options.ts";
 import { rangeOf, selectionOf } from "../../src/cli/selection.ts";
-import { durationMs, isoTime, timestampOf } from "../../src/cli/time.ts";
+import { isoTime, timestampOf } from "../../src/cli/time.ts";
 
 describe("a time", () => {
   test.each([

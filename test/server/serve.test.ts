@@ -1,6 +1,15 @@
 // `annals serve` as a process: the line it prints when it is ready, its exit codes, its signals.
-import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -107,7 +116,7 @@ describe("annals serve", () => {
     server.calls.close();
   });
 
-  test("ends at once with 1 on a second signal", async () => {
+  test("is killed by a second signal, whatever it waits for", async () => {
     const server = await serve(["--memory", "--shutdown-grace-seconds", "8"]);
     const value = Buffer.alloc(1024 * 1024);
     const large = { type: "T", payload: { case: "data", value } } as const;
@@ -119,9 +128,48 @@ describe("annals serve", () => {
     server.child.kill("SIGTERM");
     await server.said("stopping");
     server.child.kill("SIGTERM");
-    expect(await server.ended).toMatchObject({ code: 1, signal: null });
+    expect(await server.ended).toMatchObject({ code: null, signal: "SIGKILL" });
     connection.close();
     server.calls.close();
+  });
+
+  test("refuses a folder that cannot be made, in one line, instead of trying for ever", async () => {
+    const { ended } = annals(["serve", "--port", "0", "--data", "/proc/annals/data"]);
+    const { code, errors } = await ended;
+    expect(code).toBe(1);
+    expect(errors).toContain("its folder cannot be made: ENOENT");
+    expect(errors).not.toContain("    at ");
+  });
+
+  test("keeps its files to its user, also those that were open to others", async () => {
+    const data = join(folder, "private");
+    const first = await serve(["--data", data]);
+    await first.calls.unary(m.append, { stream: "a", events: [{ type: "T" }] });
+    first.calls.close();
+    first.child.kill("SIGTERM");
+    await first.ended;
+    const modesOf = () =>
+      ["IDENTITY", "MARK", "log", "log/CURRENT"].map(
+        (name) => statSync(join(data, name)).mode & 0o77,
+      );
+    expect(modesOf()).toEqual([0, 0, 0, 0]);
+    for (const name of ["IDENTITY", "log", "log/CURRENT"]) chmodSync(join(data, name), 0o755);
+    chmodSync(data, 0o755);
+    const again = await serve(["--data", data]);
+    again.calls.close();
+    again.child.kill("SIGTERM");
+    const { errors } = await again.ended;
+    expect(modesOf()).toEqual([0, 0, 0, 0]);
+    expect(errors).toContain("is open to other users (mode 755); chmod 700 closes it");
+  });
+
+  test("does not open a FIFO or a device that lies in its folder", async () => {
+    const data = join(folder, "special");
+    mkdirSync(data);
+    execFileSync("mkfifo", [join(data, "IDENTITY")]);
+    const { code, errors } = await annals(["serve", "--port", "0", "--data", data]).ended;
+    expect(code).toBe(1);
+    expect(errors).toContain("IDENTITY is neither a file nor a folder");
   });
 
   test("works in a pool of eight threads, unless told otherwise", async () => {

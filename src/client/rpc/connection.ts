@@ -2,12 +2,15 @@
 // Typed clients (client.ts) are bound to it; closing it ends their calls.
 
 import { Client, credentials, type ChannelCredentials } from "@grpc/grpc-js";
+import { createSecureContext } from "node:tls";
 import { targetOf } from "./address.ts";
 
 /** TLS towards the server. PEM bytes throughout. */
 export interface TlsOptions {
   /** Who may have signed the server's certificate. Absent: the well-known authorities. */
   readonly rootCertificates?: Uint8Array | undefined;
+  /** The server's certificate itself, trusted under any name. Instead of `rootCertificates`. */
+  readonly pinnedCertificate?: Uint8Array | undefined;
   /** The client's own certificate chain, for mutual TLS; with `privateKey`. */
   readonly certificateChain?: Uint8Array | undefined;
   readonly privateKey?: Uint8Array | undefined;
@@ -80,6 +83,13 @@ export class Connection {
 
 function channelCredentials(tls: TlsOptions | undefined): ChannelCredentials {
   if (tls === undefined) return credentials.createInsecure();
+  const { pinnedCertificate, certificateChain: cert, privateKey: key } = tls;
+  if (pinnedCertificate !== undefined) {
+    const own = cert && key ? { cert: Buffer.from(cert), key: Buffer.from(key) } : {};
+    const ca = Buffer.from(pinnedCertificate);
+    const context = createSecureContext({ ca, ...own, allowPartialTrustChain: true });
+    return credentials.createFromSecureContext(context, { checkServerIdentity: () => undefined });
+  }
   const buffer = (bytes: Uint8Array | undefined) => (bytes ? Buffer.from(bytes) : null);
   return credentials.createSsl(
     buffer(tls.rootCertificates),

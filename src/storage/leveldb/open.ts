@@ -13,6 +13,7 @@ import { beginStore, createDatabase, databaseOf, highWaterMarkPath } from "./cre
 import { checkDatabase, type DatabaseCheck } from "./files/database-check.ts";
 import { makeFolder } from "./folder/durable-file.ts";
 import { openEngine, type Engine } from "./write/engine.ts";
+import { closeToOthers, refuseSpecialFiles } from "./folder/folder-entries.ts";
 import { askedSeldom, freeBytes, networkFileSystem } from "./folder/file-system.ts";
 import { lockFolder, type FolderLock } from "./folder/folder-lock.ts";
 import { readIdentity, type Identity } from "./folder/identity.ts";
@@ -76,14 +77,18 @@ export interface LevelStore {
 /** As `openLevelStorage`, with the scrubber and the reclaimer that were asked for. */
 export async function openLevelStore(options: LevelStorageOptions): Promise<LevelStore> {
   const { folder } = options;
-  await makeFolder(folder);
+  await makeFolder(folder).catch((error: Error) => {
+    throw new StoreRefused(folder, [`its folder cannot be made: ${error.message}`]);
+  });
   const network = networkFileSystem(folder);
   if (network && !options.allowNetworkFileSystem) {
     throw new StoreRefused(folder, [`it lies on ${network}, where a sync proves nothing`]);
   }
+  await refuseSpecialFiles(folder);
   const lock = await lockFolder(folder);
   const held: Held = { lock, highWaterMark: undefined, scrubber: undefined, reclaimer: undefined };
   try {
+    await closeToOthers(folder, options.warn ?? (() => {}));
     let identity = await readIdentity(folder);
     identity ??= await beginStore(folder, (options.clock ?? systemClock)());
     if (!identity.created) identity = await createDatabase(folder, identity);

@@ -1,7 +1,7 @@
 // Small files and folders of our own that must be whole or not there: written aside, synced,
 // renamed, and the folder synced.
 
-import { mkdir, open, rename } from "node:fs/promises";
+import { mkdir, open, rename, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
 export async function writeDurably(path: string, contents: string): Promise<void> {
@@ -27,16 +27,31 @@ async function writeSynced(path: string, flag: "w" | "a", contents: string): Pro
   }
 }
 
-/** Makes a folder and those above it, where they are missing, and their names durable. */
+/**
+ * Makes a folder and those above it, where they are missing, and their names durable. One at a
+ * time: Node's recursive mkdir never returns where a file system takes no folders (below /proc).
+ */
 export async function makeFolder(folder: string): Promise<void> {
-  const path = resolve(folder);
-  const firstMade = await mkdir(path, { recursive: true, mode: 0o700 });
-  if (firstMade === undefined) return;
-  const top = dirname(firstMade);
-  for (let parent = dirname(path); ; parent = dirname(parent)) {
-    await syncFolder(parent);
-    if (parent === top || parent === dirname(parent)) return;
+  const missing: string[] = [];
+  for (let path = resolve(folder); !(await isFolder(path)); path = dirname(path)) {
+    missing.push(path);
   }
+  for (const path of missing.toReversed()) {
+    await mkdir(path, 0o700).catch((error: NodeJS.ErrnoException) => {
+      // Another process may have made it since.
+      if (error.code !== "EEXIST") throw error;
+    });
+    await syncFolder(dirname(path));
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  });
+  if (found !== undefined && !found.isDirectory()) throw new Error(`${path} is not a folder`);
+  return found !== undefined;
 }
 
 /** Makes names created in or removed from a folder durable. */

@@ -8,7 +8,7 @@
 // Numbers are big-endian. The backup's list (backup-list.ts) keeps the SHA-256 of each whole file.
 
 import { createHash, type Hash } from "node:crypto";
-import { open, rename, rm, type FileHandle } from "node:fs/promises";
+import { open, rename, rm, stat, type FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
 import { syncFolder } from "../folder/durable-file.ts";
@@ -116,9 +116,15 @@ export async function* readBackupFile(
   seal: FileSeal,
 ): AsyncGenerator<Entry> {
   const refuse = (what: string): BackupRefused => new BackupRefused(`${path}: ${what}`);
-  const file = await open(path, "r").catch((error: Error) => {
+  const unreadable = (error: Error): never => {
     throw refuse(error.message);
-  });
+  };
+  // Before it is opened: opening a FIFO waits for a writer.
+  const found = await stat(path).catch(unreadable);
+  if (!found.isFile() || found.size !== seal.bytes) {
+    throw refuse("it is not the file that the backup's list names");
+  }
+  const file = await open(path, "r").catch(unreadable);
   try {
     const reader = new CheckedReader(file, refuse);
     if (Buffer.compare(await reader.take(headerBytes), headerOf(storeId)) !== 0) {

@@ -6,13 +6,15 @@
 //   <backup>/side-*.annals  backup-file.ts: snapshots and notes as of the last position; replaced
 
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { BackupRefused, type FileSeal } from "./backup-file.ts";
 import { writeDurably } from "../folder/durable-file.ts";
 
 const magic = "annals backup";
 const formatVersion = 1;
+/** Some 300,000 files of a log. */
+const listBytesMax = 64 * 1024 * 1024;
 
 export interface LogPart extends FileSeal {
   readonly name: string;
@@ -40,18 +42,33 @@ function listPath(folder: string): string {
 /** The list of the backup in a folder, or undefined where there is none. Throws BackupRefused. */
 export async function readBackupList(folder: string): Promise<BackupList | undefined> {
   const path = listPath(folder);
-  const contents = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+  const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
     throw error;
   });
-  if (contents === undefined) return undefined;
+  if (found === undefined) return undefined;
+  if (!found.isFile() || found.size > listBytesMax) {
+    throw new BackupRefused(`${path} is not a list of a backup: a file of at most 64 MiB`);
+  }
+  const contents = await readFile(path, "utf8");
   const [text = ""] = contents.split("\n");
   if (contents !== composed(text)) throw new BackupRefused(`${path} is bent`);
   const list = JSON.parse(text) as BackupList & { magic: string; formatVersion: number };
   if (list.magic !== magic || list.formatVersion !== formatVersion) {
     throw new BackupRefused(`${path} is of a kind this program does not know`);
   }
+  const misnamed = [...list.log, list.side].find(({ name }) => !isPartName(name));
+  if (misnamed !== undefined) {
+    throw new BackupRefused(
+      `${path} names ${JSON.stringify(misnamed.name)}, which no backup holds`,
+    );
+  }
   return list;
+}
+
+/** Whether a file of a backup may have this name: it then lies in the backup's own folder. */
+export function isPartName(name: unknown): boolean {
+  return typeof name === "string" && /^(log-\d{16}|side-\d{16}-[0-9a-f]{8})\.annals$/.test(name);
 }
 
 export async function writeBackupList(folder: string, list: BackupList): Promise<void> {

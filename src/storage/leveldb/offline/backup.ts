@@ -10,7 +10,13 @@ import { randomBytes } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { BackupFileWriter, BackupRefused, readBackupFile, type FileSeal } from "./backup-file.ts";
-import { readBackupList, writeBackupList, type BackupList, type LogPart } from "./backup-list.ts";
+import {
+  isPartName,
+  readBackupList,
+  writeBackupList,
+  type BackupList,
+  type LogPart,
+} from "./backup-list.ts";
 import { unseal } from "../format/checksum.ts";
 import { firstHash, hashOf, openChunk, type Chunk } from "../format/chunk.ts";
 import { makeFolder } from "../folder/durable-file.ts";
@@ -126,7 +132,7 @@ async function removeStrays(target: string, list: BackupList | undefined): Promi
 }
 
 function isOurs(name: string): boolean {
-  return /^(log-\d{16}|side-\d{16}-[0-9a-f]{8})\.annals(\.new)?$|^BACKUP\.new$/.test(name);
+  return isPartName(name.replace(/\.new$/, "")) || name === "BACKUP.new";
 }
 
 async function writeLog(

@@ -8,6 +8,7 @@ import { auditEnd } from "../verify/audit.ts";
 import { databaseOf, highWaterMarkPath } from "../create.ts";
 import { checkDatabase, type DatabaseCheck } from "../files/database-check.ts";
 import { headOf } from "../write/engine.ts";
+import { refuseSpecialFiles } from "../folder/folder-entries.ts";
 import { readIdentity, type Identity } from "../folder/identity.ts";
 import type { Kv, ReadableKv } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
@@ -39,10 +40,11 @@ const retryMs = 100;
 
 /** `scratch`: a folder for some megabytes. Throws StoreRefused where there is no store. */
 export async function openView(folder: string, scratch: string = tmpdir()): Promise<StoreView> {
-  const identity = await readIdentity(folder).catch((error: NodeJS.ErrnoException) => {
+  await refuseSpecialFiles(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") throw new StoreRefused(folder, ["there is no such folder"]);
     throw error;
   });
+  const identity = await readIdentity(folder);
   if (!identity?.created) throw new StoreRefused(folder, ["it holds no store"]);
   for (let attempt = 1; ; attempt++) {
     // First what was acknowledged, then the files: they hold that and more.

@@ -1,6 +1,8 @@
 // The restore drill: what is backed up while the store serves comes back as the same store,
 // entry by entry; a backup grows with its store; and a backup that was bent anywhere is never
 // restored.
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -262,6 +264,33 @@ describe("a backup that is not as it was written", () => {
     await writeFile(join(backup, name), bytes);
     await expect(restore({ backup, target })).rejects.toBeInstanceOf(BackupRefused);
     await expect(openLevelStorage({ folder: target })).rejects.toThrow("no IDENTITY");
+  });
+
+  test("is refused where its list names a file that lies elsewhere", async () => {
+    await copyStore(sound, backup);
+    const [text = ""] = (await readFile(join(backup, "BACKUP"), "utf8")).split("\n");
+    const list = JSON.parse(text) as { log: { name: string }[]; side: { name: string } };
+    for (const name of ["../elsewhere.annals", "/etc/hostname", "log-1.annals", ""]) {
+      const other = JSON.stringify({ ...list, side: { ...list.side, name } });
+      const seal = createHash("sha256").update(other).digest("hex");
+      await writeFile(join(backup, "BACKUP"), `${other}\n${seal}\n`);
+      await expect(checkBackup(backup)).rejects.toThrow("which no backup holds");
+      await expect(restore({ backup, target })).rejects.toBeInstanceOf(BackupRefused);
+    }
+  });
+
+  test("is refused, not waited for, where a file of it is a FIFO", async () => {
+    await copyStore(sound, backup);
+    const names = await readdir(backup);
+    for (const name of ["BACKUP", names.find((each) => each.startsWith("side-")) ?? ""]) {
+      const bytes = await readFile(join(backup, name));
+      await rm(join(backup, name));
+      execFileSync("mkfifo", [join(backup, name)]);
+      await expect(checkBackup(backup)).rejects.toBeInstanceOf(BackupRefused);
+      await rm(join(backup, name));
+      await writeFile(join(backup, name), bytes);
+    }
+    expect((await checkBackup(backup)).sideEntries).toBe(3);
   });
 
   test("is never restored over something", async () => {
