@@ -89,6 +89,8 @@ export interface LoadRequest {
 export interface LoadEnd {
   readonly version: number;
   readonly head: number;
+  /** See `LoadEnd.after` in snapshot.proto. */
+  readonly after: number;
   readonly eventCount: number;
 }
 

@@ -34,8 +34,10 @@ export interface Loaded<State> {
   readonly state: State;
   /** What to expect in an append; 0: the stream has no events. */
   readonly version: number;
-  /** The head this is a view of: what to use as a condition's `after`. */
+  /** The head this is a view of. */
   readonly head: number;
+  /** What to use as a condition's `after`: events of the stream after it are not in the state. */
+  readonly after: number;
   /** Of the snapshot that was used; 0: none. */
   readonly snapshotVersion: number;
 }
@@ -96,6 +98,7 @@ async function foldMessages<State, E extends EventShape>(
         state: state as State,
         version,
         head: safeInteger(message.value.head),
+        after: safeInteger(message.value.after),
         snapshotVersion,
       };
     }

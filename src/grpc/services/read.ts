@@ -96,7 +96,12 @@ export async function* load(
   }
 }
 
-function loadEnd({ version, head, eventCount }: LoadEnd): LoadResponse {
-  const end = { version: BigInt(version), head: BigInt(head), eventCount: BigInt(eventCount) };
+function loadEnd({ version, head, after, eventCount }: LoadEnd): LoadResponse {
+  const end = {
+    version: BigInt(version),
+    head: BigInt(head),
+    after: BigInt(after),
+    eventCount: BigInt(eventCount),
+  };
   return create(LoadResponseSchema, { message: { case: "end", value: end } });
 }

@@ -118,7 +118,7 @@ export async function firstRecord(
   read: Omit<StorageRead, "batchBytes" | "batchEvents">,
 ): Promise<Uint8Array | undefined> {
   for await (const batch of batchesOf(source, { ...read, batchBytes: 1, batchEvents: 1 })) {
-    for (const frames of batch.frames) for (const record of recordsIn(frames)) return record;
+    if (batch.count > 0) return firstRecordOf(batch);
   }
   return undefined;
 }
@@ -161,8 +161,30 @@ export async function versionAt(source: Source, stream: string, position: number
   return newest === undefined ? 0 : scanPlacement(newest).version;
 }
 
-/** A slab's last record, in the order of its read. */
-export function lastRecord({ frames }: Batch): Uint8Array | undefined {
+/** The record of a version, removed or not: at least its place and its time. */
+export function recordOfVersion(
+  source: Source,
+  stream: string,
+  version: number,
+  head: number,
+): Promise<Uint8Array | undefined> {
+  return firstRecord(source, {
+    selection: { kind: "stream", stream },
+    direction: "forwards",
+    positions: { first: 1, last: head },
+    versions: { first: version, last: version },
+    withRemoved: true,
+  });
+}
+
+/** The first record of a batch, in the order of its read. */
+export function firstRecordOf({ frames }: Batch): Uint8Array | undefined {
+  for (const run of frames) for (const record of recordsIn(run)) return record;
+  return undefined;
+}
+
+/** The last record of a batch, in the order of its read. */
+export function lastRecordOf({ frames }: Batch): Uint8Array | undefined {
   let last: Uint8Array | undefined;
   for (const record of recordsIn(frames.at(-1) ?? new Uint8Array())) last = record;
   return last;

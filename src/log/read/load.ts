@@ -4,13 +4,22 @@
 
 import { AnnalsError } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
-import { recordsIn, scanPlacement } from "../../domain/record.ts";
+import { scanPlacement } from "../../domain/record.ts";
 import type { Snapshot } from "../../domain/snapshot.ts";
 import type { Range, Batch } from "../../storage/storage.ts";
-import { deletedThrough, sliceBatch, batchesOf, viewOf, type StreamView } from "./cursor.ts";
+import {
+  batchesOf,
+  deletedThrough,
+  firstRecordOf,
+  lastRecordOf,
+  recordOfVersion,
+  sliceBatch,
+  viewOf,
+  type StreamView,
+} from "./cursor.ts";
 import type { ReadSource } from "./read.ts";
 import { decodeSnapshot } from "./snapshot-codec.ts";
-import { candidates, fits, recordAt, warnOfMisfit, type SnapshotSource } from "./snapshots.ts";
+import { candidates, fits, warnOfMisfit, type SnapshotSource } from "./snapshots.ts";
 import type { LoadMessage, LoadRequest } from "../verbs.ts";
 
 export interface LoadSource extends ReadSource, SnapshotSource {}
@@ -44,24 +53,48 @@ async function* loadAt(
   const view = await viewed;
   const { snapshot, first, included, batches } = await startOf(source, request, view, signal);
   let eventCount = 0;
+  let newest: Batch | undefined;
   try {
     if (snapshot !== undefined) yield { kind: "snapshot", snapshot };
     if (first !== undefined && first.count > included) {
-      const batch = sliceBatch(first, included, first.count);
-      eventCount += batch.count;
-      yield { kind: "batch", batch };
+      newest = sliceBatch(first, included, first.count);
+      eventCount += newest.count;
+      yield { kind: "batch", batch: newest };
     }
     for await (const batch of batches) {
       if (batch.count === 0) continue;
+      newest = batch;
       eventCount += batch.count;
-      yield { kind: "batch", batch: batch };
+      yield { kind: "batch", batch };
     }
   } finally {
     await batches.return(undefined);
   }
   if (signal?.aborted === true) return;
   const version = Math.min(view.version, request.maxVersion ?? positionMax);
-  yield { kind: "end", end: { version, head: view.head, eventCount } };
+  const record = newest && lastRecordOf(newest);
+  const last = record === undefined ? snapshot : scanPlacement(record);
+  const after = await afterOf(source, request.stream, { view, version, last });
+  yield { kind: "end", end: { version, head: view.head, after, eventCount } };
+}
+
+/** What a load has seen: the stream, the version of the state, and the newest event in it. */
+interface Seen {
+  readonly view: StreamView;
+  readonly version: number;
+  readonly last: { readonly version: number; readonly position: number } | undefined;
+}
+
+/** As snapshot.proto defines it. */
+async function afterOf(
+  source: LoadSource,
+  stream: string,
+  { view, version, last }: Seen,
+): Promise<number> {
+  if (version === view.version) return view.head;
+  if (last?.version === version) return last.position;
+  const record = await recordOfVersion(source, stream, version, view.head);
+  return record === undefined ? 0 : scanPlacement(record).position;
 }
 
 async function startOf(
@@ -84,9 +117,11 @@ async function startOf(
       if (snapshot.version <= deletedThrough(view)) break;
       const batches = eventsFrom(snapshot.version, snapshot.position);
       const first = await firstOf(batches);
-      const record = first && recordIn(first);
+      const record = first && firstRecordOf(first);
       const own = record !== undefined && scanPlacement(record).version === snapshot.version;
-      const known = own ? record : await recordAt(source, stream, snapshot.version, view.head);
+      const known = own
+        ? record
+        : await recordOfVersion(source, stream, snapshot.version, view.head);
       if (signal?.aborted === true || fits(snapshot, known)) {
         // Where events behind it were removed, what there is begins later than any snapshot ends.
         const end = Math.min(view.version, maxVersion) + 1;
@@ -133,9 +168,4 @@ async function firstOf(batches: AsyncGenerator<Batch>): Promise<Batch | undefine
     if (next.done === true) return undefined;
     if (next.value.count > 0) return next.value;
   }
-}
-
-function recordIn({ frames }: Batch): Uint8Array | undefined {
-  for (const run of frames) for (const record of recordsIn(run)) return record;
-  return undefined;
 }

@@ -6,14 +6,15 @@ import { scanPlacement } from "../../domain/record.ts";
 import type { StorageRead } from "../../storage/storage.ts";
 import { boundsOf, type Bounds } from "./bounds.ts";
 import {
-  firstRecord,
-  lastRecord,
-  sliceBatch,
   batchesOf,
+  firstRecordOf,
+  lastRecordOf,
+  recordOfVersion,
+  sliceBatch,
   versionAt,
   type Source,
 } from "./cursor.ts";
-import type { Batch, ReadEnd, ReadMessage, ReadRequest } from "../verbs.ts";
+import type { Batch, Bound, ReadMessage, ReadRequest } from "../verbs.ts";
 
 export interface ReadSource extends Source {
   /** Encoded bytes near which a batch is cut. */
@@ -35,23 +36,25 @@ async function* readTo(
   head: number,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<ReadMessage> {
-  const { limit = Infinity } = request;
+  const { direction, limit = Infinity } = request;
   invariant(limit >= 1, "a limit is at least one event");
   const bounds = await boundsOf(source.storage, request, head);
   let eventCount = 0;
-  let last: Batch | undefined;
+  /** The batch with the newest event returned. */
+  let newest: Batch | undefined;
   for await (const found of batchesOf(source, storageRead(source, request, bounds, head), signal)) {
     if (found.count === 0) continue;
     const batch = sliceBatch(found, 0, limit - eventCount);
     eventCount += batch.count;
-    last = batch;
+    if (direction === "forwards") newest = batch;
+    else newest ??= batch;
     yield { kind: "batch", batch };
     if (eventCount >= limit) break;
   }
   if (signal?.aborted === true) return;
-  const passed: Passed = { head, bounds, last, wasCut: eventCount >= limit };
-  const streamVersion = await streamVersionOf(source, request, passed);
-  const after = await afterOf(source, request, passed, streamVersion);
+  const seen = { head, bounds, newest: newestIn(newest, direction), limited: eventCount >= limit };
+  const streamVersion = await streamVersionOf(source, request, seen);
+  const after = await afterOf(source, request, seen, streamVersion);
   yield { kind: "end", end: { head, after, eventCount, streamVersion } };
 }
 
@@ -73,46 +76,60 @@ function storageRead(
   };
 }
 
-/** What a read has gone through. */
-interface Passed {
+/** What a read has seen. */
+interface Seen {
   readonly head: number;
   readonly bounds: Bounds;
-  readonly last: Batch | undefined;
-  /** By its limit. */
-  readonly wasCut: boolean;
+  /** The newest event returned. */
+  readonly newest: { readonly version: number; readonly position: number } | undefined;
+  /** Whether as many events were returned as the limit allows. */
+  readonly limited: boolean;
+}
+
+function newestIn(
+  batch: Batch | undefined,
+  direction: ReadRequest["direction"],
+): Seen["newest"] | undefined {
+  if (batch === undefined) return undefined;
+  const record = direction === "forwards" ? lastRecordOf(batch) : firstRecordOf(batch);
+  return record && scanPlacement(record);
+}
+
+/** The bound of a read among the newer events. */
+function upperBound({ direction, from, to }: ReadRequest): Bound | undefined {
+  return direction === "forwards" ? to : from;
 }
 
 /** The stream's version at the head; only with a stream selection. */
 async function streamVersionOf(
   source: ReadSource,
-  { selection, direction, to }: ReadRequest,
-  { head, last, wasCut }: Passed,
+  request: ReadRequest,
+  { head, newest, limited }: Seen,
 ): Promise<number | undefined> {
+  const { selection, direction } = request;
   if (selection.kind !== "stream") return undefined;
-  const reachedHead = direction === "forwards" && to === undefined && !wasCut;
-  const newest = reachedHead && last !== undefined ? lastRecord(last) : undefined;
-  if (newest !== undefined) return scanPlacement(newest).version;
+  // The events that are left of a stream are its newest ones.
+  const reachedHead = upperBound(request) === undefined && (direction === "backwards" || !limited);
+  if (reachedHead && newest !== undefined) return newest.version;
   return await versionAt(source, selection.stream, head);
 }
 
-/** See `ReadEnd.after` in read.proto. */
+/** As read.proto defines it. The engine's `through` is no measure: it knows nothing of versions. */
 async function afterOf(
   source: ReadSource,
-  { selection, direction, to }: ReadRequest,
-  { head, bounds, last, wasCut }: Passed,
-  streamVersion: number | undefined,
-): Promise<ReadEnd["after"]> {
-  if (direction === "backwards") return head;
-  if (wasCut && last !== undefined) return Math.min(last.through, head);
-  if (to === undefined) return head;
-  if (to.kind !== "version") return Math.max(bounds.positions.last, 0);
-  if (to.version >= (streamVersion ?? 0)) return head;
-  const lastPlace = last === undefined ? undefined : lastRecord(last);
-  if (lastPlace !== undefined) return scanPlacement(lastPlace).position;
-  // Nothing was returned (the bounds contradict each other): everything up to that version was.
-  const versions = { first: to.version, last: to.version };
-  const positions = { first: 1, last: head };
-  const place = { positions, versions, withRemoved: true };
-  const found = await firstRecord(source, { selection, direction, ...place });
-  return found === undefined ? 0 : scanPlacement(found).position;
+  request: ReadRequest,
+  { head, bounds, newest, limited }: Seen,
+  streamVersion = 0,
+): Promise<number> {
+  if (request.direction === "forwards" && limited && newest !== undefined) return newest.position;
+  const bound = upperBound(request);
+  if (bound === undefined) return head;
+  if (bound.kind !== "version") return Math.max(bounds.positions.last, 0);
+  if (bound.version >= streamVersion) return head;
+  if (newest?.version === bound.version) return newest.position;
+  // The event of that version was removed, or the bounds contradict each other.
+  const { selection } = request;
+  invariant(selection.kind === "stream", "versions are a stream's");
+  const record = await recordOfVersion(source, selection.stream, bound.version, head);
+  return record === undefined ? 0 : scanPlacement(record).position;
 }

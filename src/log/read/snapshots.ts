@@ -7,7 +7,7 @@ import { positionMax } from "../../domain/limits.ts";
 import { scanPlacement, scanRecordedAt } from "../../domain/record.ts";
 import type { NewSnapshot, Snapshot } from "../../domain/snapshot.ts";
 import type { StoredSnapshot } from "../../storage/storage.ts";
-import { deletedThrough, firstRecord, viewOf, type Source } from "./cursor.ts";
+import { deletedThrough, recordOfVersion, viewOf, type Source } from "./cursor.ts";
 import { decodeSnapshot, encodeSnapshot } from "./snapshot-codec.ts";
 import type { SnapshotListRequest } from "../verbs.ts";
 
@@ -31,7 +31,8 @@ export async function saveSnapshot(
   const { stream, version } = snapshot;
   const view = await viewOf(source, stream);
   const deleted = deletedThrough(view);
-  const record = version > deleted ? await recordAt(source, stream, version, view.head) : undefined;
+  const record =
+    version > deleted ? await recordOfVersion(source, stream, version, view.head) : undefined;
   if (record === undefined) {
     const { version: streamVersion } = view;
     const failure = { reason: "SNAPSHOT_BEYOND_STREAM", stream, version, streamVersion } as const;
@@ -57,7 +58,7 @@ export async function getSnapshot(
   for await (const stored of candidates(source, stream, kind, maxVersion)) {
     if (stored.version <= deletedThrough(view)) break;
     const snapshot = decodeSnapshot(stored);
-    if (fits(snapshot, await recordAt(source, stream, snapshot.version, view.head))) {
+    if (fits(snapshot, await recordOfVersion(source, stream, snapshot.version, view.head))) {
       return snapshot;
     }
     warnOfMisfit(source, snapshot);
@@ -135,20 +136,4 @@ export function fits(snapshot: Snapshot, record: Uint8Array | undefined): boolea
 
 export function warnOfMisfit({ warn }: SnapshotSource, { stream, version }: Snapshot): void {
   warn(`a snapshot of ${stream} at version ${version} does not fit the log and is not used`);
-}
-
-/** The record of a version, removed or not: its place and its time, at least. */
-export function recordAt(
-  source: Source,
-  stream: string,
-  version: number,
-  head: number,
-): Promise<Uint8Array | undefined> {
-  return firstRecord(source, {
-    selection: { kind: "stream", stream },
-    direction: "forwards",
-    positions: { first: 1, last: head },
-    versions: { first: version, last: version },
-    withRemoved: true,
-  });
 }

@@ -287,7 +287,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "says after what a limit cut off": mutant(
     "live",
     "log/read/read.ts",
-    "if (wasCut && last !== undefined) return Math.min(last.through, head);",
+    'if (request.direction === "forwards" && limited && newest !== undefined) return newest.position;',
     "",
   ),
   "answers reads from an old head": mutant(
@@ -299,8 +299,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "tells a stream's version of before": mutant(
     "live",
     "log/read/read.ts",
-    "if (newest !== undefined) return scanPlacement(newest).version;",
-    "if (newest !== undefined) return scanPlacement(newest).version - 1;",
+    "if (reachedHead && newest !== undefined) return newest.version;",
+    "if (reachedHead && newest !== undefined) return newest.version - 1;",
   ),
   "saves snapshots beyond their stream": mutant(
     "live",

@@ -242,6 +242,18 @@ describe("Read", () => {
     ).toEqual([]);
   });
 
+  test("cut short tells an `after` that no append passes with an event that was not read", async () => {
+    const selection = { case: "stream", value: "b-1" } as const;
+    const to = { case: "toVersion", value: 2n } as const;
+    const { positions, end } = await read({ selection, to, limit: 2n });
+    expect(positions).toEqual([5, 6]);
+    expect(end).toMatchObject({ head: 8n, after: 6n });
+    const condition = { query: { items: [{ streams: ["b-1"] }] }, after: end?.after ?? 0n };
+    const append = { stream: "b-1", events: events(1), condition };
+    const failure = await server.calls.failure(m.append, append);
+    expect(failure).toMatchObject({ code: 10, reason: "APPEND_CONFLICT" });
+  });
+
   test("of a stream that is not there is empty, and says version 0", async () => {
     const nothing = await read({ selection: { case: "stream", value: "nope" } });
     expect(nothing.end).toMatchObject({ head: 8n, after: 8n, eventCount: 0n, streamVersion: 0n });
@@ -451,12 +463,13 @@ describe("snapshots", () => {
     const parts = await collect(server.calls.stream(m.load, { stream: "s", view: 2 }));
     expect(parts.map(({ message }) => message.case)).toEqual(["snapshot", "batch", "end"]);
     expect(parts[1]?.message.value).toMatchObject({ events: [{ version: 4n }, { version: 5n }] });
-    expect(parts[2]?.message.value).toMatchObject({ version: 5n, head: 5n, eventCount: 2n });
+    const end = { version: 5n, head: 5n, after: 5n, eventCount: 2n };
+    expect(parts[2]?.message.value).toMatchObject(end);
     const whole = await collect(
       server.calls.stream(m.load, { stream: "s", withoutSnapshot: true, maxVersion: 2n }),
     );
     expect(whole.map(({ message }) => message.case)).toEqual(["batch", "end"]);
-    expect(whole[1]?.message.value).toMatchObject({ version: 2n, eventCount: 2n });
+    expect(whole[1]?.message.value).toMatchObject({ version: 2n, after: 2n, eventCount: 2n });
     const nothing = await collect(server.calls.stream(m.load, { stream: "nope" }));
     expect(nothing[0]?.message.value).toMatchObject({ version: 0n, head: 5n });
   });

@@ -1,20 +1,23 @@
-// Read: what it returns and how it ends, by example and against a filter over a list; the gate that
-// all reads share; slabs cut in two.
-import fc from "fast-check";
+// Read: what it returns and how it ends, by example (read-end.test.ts has generated reads); the gate
+// that all reads share; batches cut in two.
 import { describe, expect, test } from "vitest";
-import { selects, type Selection } from "../../../src/domain/query.ts";
+import type { Selection } from "../../../src/domain/query.ts";
+import { defaultLimits } from "../../../src/domain/limits.ts";
 import { sliceBatch, batchesOf } from "../../../src/log/read/cursor.ts";
-import type { Bound, EventLog, ReadRequest } from "../../../src/log/event-log.ts";
+import { createEventLog, type EventLog, type ReadRequest } from "../../../src/log/event-log.ts";
 import { quantumBytes, ReadGate } from "../../../src/log/read/read-gate.ts";
 import type { Batch, Storage, StorageRead } from "../../../src/storage/storage.ts";
+import { openMemoryStorage } from "../../../src/storage/leveldb/open.ts";
+import { commitEvents, newEvent } from "../../support/events.ts";
 import {
-  arbitraryEvent,
-  arbitrarySelection,
-  commitEvents,
-  newEvent,
-} from "../../support/events.ts";
-import { createModelStorage, type ModelStorage } from "../../support/model-storage.ts";
-import { appendAll, openLog, positionsIn, readAll, settled, type Opened } from "../harness.ts";
+  appendAll,
+  appendOf,
+  openLog,
+  positionsIn,
+  readAll,
+  settled,
+  type Opened,
+} from "../harness.ts";
 
 const streamA: Selection = { kind: "stream", stream: "a" };
 const forwards = { selection: { kind: "all" }, direction: "forwards" } as const;
@@ -84,19 +87,45 @@ describe("a read", () => {
     expect(answer.end).toMatchObject({ head: 6, after, eventCount: positions.length });
   });
 
-  test.each<[string, Partial<ReadRequest>, number[]]>([
-    ["whole", {}, [6, 5, 4, 3, 2, 1]],
-    ["from a time that several share", { from: { kind: "time", time: 20 } }, [4, 3, 2, 1]],
-    ["from a time before all", { from: { kind: "time", time: 9 } }, []],
-    ["to a time that several share", { to: { kind: "time", time: 20 } }, [6, 5, 4, 3]],
-    ["with a limit", { limit: 2 }, [6, 5]],
-    ["to a version", { selection: streamA, to: { kind: "version", version: 2 } }, [5, 3]],
-    ["from a version", { selection: streamA, from: { kind: "version", version: 2 } }, [3, 1]],
-  ])("backwards, %s, is of the head", async (_, request, positions) => {
+  test.each<[string, Partial<ReadRequest>, number[], number]>([
+    ["whole", {}, [6, 5, 4, 3, 2, 1], 6],
+    ["from a time that several share", { from: { kind: "time", time: 20 } }, [4, 3, 2, 1], 4],
+    ["from a time before all", { from: { kind: "time", time: 9 } }, [], 0],
+    ["from a position to come", { from: { kind: "position", position: 9 }, limit: 1 }, [6], 6],
+    ["to a time that several share", { to: { kind: "time", time: 20 } }, [6, 5, 4, 3], 6],
+    ["with a limit", { limit: 2 }, [6, 5], 6],
+    [
+      "from a position, with a limit",
+      { from: { kind: "position", position: 4 }, limit: 1 },
+      [4],
+      4,
+    ],
+    ["to a version", { selection: streamA, to: { kind: "version", version: 2 } }, [5, 3], 6],
+    ["from a version", { selection: streamA, from: { kind: "version", version: 2 } }, [3, 1], 3],
+    [
+      "from the newest version",
+      { selection: streamA, from: { kind: "version", version: 3 } },
+      [5, 3, 1],
+      6,
+    ],
+  ])("backwards %s ends where a decision may begin", async (_, request, positions, after) => {
     const { log } = await openSix();
     const answer = await readOf(log, { direction: "backwards", ...request });
     expect(answer.positions).toEqual(positions);
-    expect(answer.end).toMatchObject({ head: 6, after: 6, eventCount: positions.length });
+    expect(answer.end).toMatchObject({ head: 6, after, eventCount: positions.length });
+  });
+
+  test("to a version and limited to as many events has not seen the next one", async () => {
+    const storage = await openMemoryStorage();
+    const log = createEventLog({ storage, limits: defaultLimits, clock: () => 1 });
+    await log.append(appendOf({ stream: "a" }, { stream: "a" }, { stream: "a" }));
+    const to = { kind: "version", version: 2 } as const;
+    for (const limit of [2, 3, undefined]) {
+      const { positions, end } = await readOf(log, { selection: streamA, to, limit });
+      expect(positions).toEqual([1, 2]);
+      expect(end).toEqual({ head: 3, after: 2, eventCount: 2, streamVersion: 3 });
+    }
+    await storage.close();
   });
 
   test("says the stream's version at its head, whatever it returned", async () => {
@@ -165,79 +194,6 @@ describe("a read", () => {
     storage.control.beforeBatch = () => Promise.reject(new Error("unreadable"));
     await expect(readOf(log, {})).rejects.toThrow("unreadable");
   });
-});
-
-describe("generated reads", () => {
-  const arbitraryBound = (versions: boolean): fc.Arbitrary<Bound> =>
-    fc.oneof(
-      fc.integer({ min: 1, max: 14 }).map((position) => ({ kind: "position" as const, position })),
-      fc.integer({ min: 0, max: 8 }).map((time) => ({ kind: "time" as const, time })),
-      ...(versions
-        ? [fc.integer({ min: 1, max: 6 }).map((version) => ({ kind: "version" as const, version }))]
-        : []),
-    );
-  const arbitraryRequest: fc.Arbitrary<ReadRequest> = arbitrarySelection.chain((selection) =>
-    fc.record({
-      selection: fc.constant(selection),
-      direction: fc.constantFrom("forwards", "backwards"),
-      from: fc.option(arbitraryBound(selection.kind === "stream"), { nil: undefined }),
-      to: fc.option(arbitraryBound(selection.kind === "stream"), { nil: undefined }),
-      limit: fc.option(fc.integer({ min: 1, max: 5 }), { nil: undefined }),
-    }),
-  );
-
-  test("are a filter over the list, and their end is true", async () => {
-    const groups = fc.array(fc.array(arbitraryEvent, { minLength: 1, maxLength: 4 }), {
-      maxLength: 5,
-    });
-    await fc.assert(
-      fc.asyncProperty(
-        groups,
-        arbitraryRequest,
-        fc.integer({ min: 1, max: 600 }),
-        async (all, asked, bytes) => {
-          const storage = createModelStorage({ batchScanMax: 3 });
-          const { log } = openLog({ storage, limits: { batchBytesMax: bytes } });
-          for (const [i, events] of all.entries()) await commitEvents(storage, events, 1 + i * 2);
-          const { positions, end } = await readAll(log.read(asked));
-          const matching = matchingOf(storage, asked);
-          expect(positions).toEqual(matching.slice(0, asked.limit));
-          const head = storage.head().position;
-          expect(end).toMatchObject({ head, eventCount: positions.length });
-          if (asked.selection.kind === "stream") {
-            const own = storage.data.events.filter((event) => selects(asked.selection, event));
-            expect(end?.streamVersion).toBe(own.at(-1)?.version ?? 0);
-          } else expect(end?.streamVersion).toBeUndefined();
-          const after = end?.after ?? -1;
-          const missed = matching.filter((each) => each <= after && !positions.includes(each));
-          const isCut = positions.length === asked.limit || asked.to !== undefined;
-          if (asked.direction === "backwards" || !isCut) expect(after).toBe(head);
-          else {
-            expect(missed).toEqual([]);
-            expect(after).toBeGreaterThanOrEqual(positions.at(-1) ?? 0);
-            expect(after).toBeLessThanOrEqual(head);
-          }
-        },
-      ),
-      { numRuns: 400 },
-    );
-  });
-
-  function matchingOf({ data }: ModelStorage, asked: ReadRequest): number[] {
-    const sign = asked.direction === "forwards" ? 1 : -1;
-    const matching = data.events.filter((event) => {
-      const distance = (bound: Bound | undefined): number => {
-        if (bound === undefined) return 0;
-        if (bound.kind === "version") return (event.version - bound.version) * sign;
-        if (bound.kind === "time") return (event.recordedAt - bound.time) * sign;
-        return (event.position - bound.position) * sign;
-      };
-      const inBounds = distance(asked.from) >= 0 && distance(asked.to) <= 0;
-      return inBounds && selects(asked.selection, event);
-    });
-    const positions = matching.map(({ position }) => position);
-    return sign > 0 ? positions : positions.toReversed();
-  }
 });
 
 describe("a slab", () => {

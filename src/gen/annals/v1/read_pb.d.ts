@@ -183,7 +183,7 @@ export declare type ReadResponse = Message<"annals.v1.ReadResponse"> & {
 export declare const ReadResponseSchema: GenMessage<ReadResponse>;
 
 /**
- * How a read ended.
+ * How a read ended, and how far it has seen.
  *
  * @generated from message annals.v1.ReadEnd
  */
@@ -197,9 +197,22 @@ export declare type ReadEnd = Message<"annals.v1.ReadEnd"> & {
   head: bigint;
 
   /**
-   * What to use as `AppendCondition.after` for a decision from this read, and as
-   * `SubscribeRequest.after_position` to go on: the head, or, where a forwards read was cut by
-   * `limit` or `to`, the position up to which every matching event was returned.
+   * How far the read has seen: what to use as `AppendCondition.after` for a decision from this read,
+   * and as `SubscribeRequest.after_position` to go on. Every event of the selection at or below this
+   * position was returned, except the older ones that the request left out: those before `from` of a
+   * forwards read; those before `to`, or beyond `limit`, of a backwards read. No event after this
+   * position was returned. It depends on where the read ends among the newer events:
+   *
+   * - A forwards read that returned as many events as its `limit` allows: the position of the last
+   *   event returned, also where no further event matches.
+   * - Otherwise the bound among the newer events counts: `to` of a forwards read, `from` of a
+   *   backwards read. A position bounds at itself; a time at the last event of the store that was
+   *   recorded at or before it (0: none was); a version at the position of the stream's event of
+   *   that version, and not at all where it is the stream's newest or is yet to come.
+   * - Without such a bound, or where it is beyond the head: the head.
+   *
+   * As a condition with the same query (for a stream: that stream), it refuses an append wherever an
+   * event matches that is newer than what was read.
    *
    * @generated from field: uint64 after = 2;
    */

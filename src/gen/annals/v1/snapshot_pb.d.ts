@@ -490,7 +490,7 @@ export declare type LoadEnd = Message<"annals.v1.LoadEnd"> & {
   version: bigint;
 
   /**
-   * The head this was a view of: what to use as `AppendCondition.after`.
+   * The head this was a view of: the last durable position when the call began.
    *
    * @generated from field: uint64 head = 2;
    */
@@ -502,6 +502,15 @@ export declare type LoadEnd = Message<"annals.v1.LoadEnd"> & {
    * @generated from field: uint64 event_count = 3;
    */
   eventCount: bigint;
+
+  /**
+   * What to use as `AppendCondition.after` for a decision from this state: the head; with a
+   * `max_version` below the stream's version, the position of the event of that version. Events of
+   * the stream after this position are not part of the state.
+   *
+   * @generated from field: uint64 after = 4;
+   */
+  after: bigint;
 };
 
 /**
