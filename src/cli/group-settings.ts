@@ -12,11 +12,8 @@ import { UsageError, wholeNumber } from "./options.ts";
 import { queryOf, selectionOptions, type SelectionValues } from "./selection.ts";
 import { ageText, spanOf, timestampOf } from "./time.ts";
 
-export const settingsOptions = {
-  ...selectionOptions,
-  stream: { type: "string", multiple: true },
-  "every-event": { type: "boolean" },
-  ordering: { type: "string" },
+/** What may be changed while a group runs. */
+export const changesOptions = {
   lease: { type: "string" },
   attempts: { type: "string" },
   "retry-delay": { type: "string" },
@@ -24,17 +21,23 @@ export const settingsOptions = {
   "in-flight": { type: "string" },
 } as const;
 
+export const settingsOptions = {
+  ...changesOptions,
+  ...selectionOptions,
+  stream: { type: "string", multiple: true },
+  "every-event": { type: "boolean" },
+  ordering: { type: "string" },
+} as const;
+
 export const startOptions = {
   after: { type: "string" },
+  "after-group": { type: "string" },
   "from-time": { type: "string" },
   "from-end": { type: "boolean" },
   "from-start": { type: "boolean" },
 } as const;
 
-interface SettingsValues extends SelectionValues {
-  readonly stream?: string[] | undefined;
-  readonly "every-event"?: boolean | undefined;
-  readonly ordering?: string | undefined;
+interface ChangesValues {
   readonly lease?: string | undefined;
   readonly attempts?: string | undefined;
   readonly "retry-delay"?: string | undefined;
@@ -42,8 +45,15 @@ interface SettingsValues extends SelectionValues {
   readonly "in-flight"?: string | undefined;
 }
 
+interface SettingsValues extends SelectionValues, ChangesValues {
+  readonly stream?: string[] | undefined;
+  readonly "every-event"?: boolean | undefined;
+  readonly ordering?: string | undefined;
+}
+
 interface StartValues {
   readonly after?: string | undefined;
+  readonly "after-group"?: string | undefined;
   readonly "from-time"?: string | undefined;
   readonly "from-end"?: boolean | undefined;
   readonly "from-start"?: boolean | undefined;
@@ -51,30 +61,35 @@ interface StartValues {
 
 type Init<Shape> = Exclude<Shape, { $typeName: string }>;
 type SettingsInit = Init<MessageInitShape<typeof GroupSettingsSchema>>;
+type ChangesInit = Omit<SettingsInit, "query" | "ordering">;
 type StartInit = Init<MessageInitShape<typeof GroupStartSchema>>;
 
-/** What the options say; the rest is as it was, or gets its default. */
-export function settingsOf(values: SettingsValues, before?: GroupSettings): SettingsInit {
-  const { ordering, lease, attempts } = values;
-  const [delay, delayMax] = [values["retry-delay"], values["retry-delay-max"]];
-  const inFlight = values["in-flight"];
-  const query = queryIn(values, before?.query);
+/** What the options say; the rest gets its default. */
+export function settingsOf(values: SettingsValues): SettingsInit {
+  const { ordering } = values;
+  const query = queryIn(values);
   return {
-    ...(before?.ordering !== undefined && { ordering: before.ordering }),
-    ...(before?.lease !== undefined && { lease: before.lease }),
-    ...(before?.retryDelay !== undefined && { retryDelay: before.retryDelay }),
-    ...(before?.retryDelayMax !== undefined && { retryDelayMax: before.retryDelayMax }),
+    ...changesOf(values),
     ...(query !== undefined && { query }),
     ...(ordering !== undefined && { ordering: { key: orderingOf(ordering) } }),
-    ...(lease !== undefined && { lease: spanOf(lease, "--lease") }),
-    ...(delay !== undefined && { retryDelay: spanOf(delay, "--retry-delay") }),
-    ...(delayMax !== undefined && { retryDelayMax: spanOf(delayMax, "--retry-delay-max") }),
-    attemptsMax: numberIn(attempts, "--attempts", before?.attemptsMax),
-    inFlightMax: numberIn(inFlight, "--in-flight", before?.inFlightMax),
   };
 }
 
-function queryIn(values: SettingsValues, before: Query | undefined) {
+/** What the options say alone. */
+export function changesOf(values: ChangesValues): ChangesInit {
+  const { lease, attempts, "in-flight": inFlight } = values;
+  const { "retry-delay": delay, "retry-delay-max": delayMax } = values;
+  return {
+    ...(lease !== undefined && { lease: spanOf(lease, "--lease") }),
+    ...(attempts !== undefined && { attemptsMax: countIn(attempts, "--attempts") }),
+    ...(delay !== undefined && { retryDelay: spanOf(delay, "--retry-delay") }),
+    ...(delayMax !== undefined && { retryDelayMax: spanOf(delayMax, "--retry-delay-max") }),
+    ...(inFlight !== undefined && { inFlightMax: countIn(inFlight, "--in-flight") }),
+  };
+}
+
+/** Undefined: every event. */
+function queryIn(values: SettingsValues) {
   const { stream: streams = [], type: types = [], tag: tags = [] } = values;
   const { prefix: streamPrefixes = [], "query-json": json } = values;
   const parts = streams.length + types.length + tags.length + streamPrefixes.length;
@@ -83,13 +98,12 @@ function queryIn(values: SettingsValues, before: Query | undefined) {
     const rest = "--stream, --type, --tag, --prefix";
     throw new UsageError(`--every-event, --query-json and ${rest} exclude each other`);
   }
-  if (every) return undefined;
   if (json !== undefined) return queryOf(json);
-  return parts > 0 ? { items: [{ streams, streamPrefixes, types, tags }] } : before;
+  return parts > 0 ? { items: [{ streams, streamPrefixes, types, tags }] } : undefined;
 }
 
-function numberIn(text: string | undefined, option: string, before = 0): number {
-  return text === undefined ? before : wholeNumber(text, option, { min: 1 });
+function countIn(text: string, option: string): number {
+  return wholeNumber(text, option, { min: 1 });
 }
 
 function orderingOf(text: string) {
@@ -103,16 +117,19 @@ function orderingOf(text: string) {
 
 /** Absent: at the first event. */
 export function startOf(values: StartValues): StartInit | undefined {
-  const { after, "from-time": time, "from-end": end, "from-start": start } = values;
-  const given = [after, time, end, start].filter((value) => value !== undefined);
+  const { after, "after-group": group, "from-time": time } = values;
+  const { "from-end": end, "from-start": start } = values;
+  const given = [after, group, time, end, start].filter((value) => value !== undefined);
   if (given.length > 1) {
-    throw new UsageError("--after, --from-time, --from-end and --from-start exclude each other");
+    const rest = "--after, --after-group, --from-time, --from-end";
+    throw new UsageError(`${rest} and --from-start exclude each other`);
   }
   if (given.length === 0) return undefined;
   if (after !== undefined) {
     const value = BigInt(wholeNumber(after, "--after"));
     return { start: { case: "afterPosition", value } };
   }
+  if (group !== undefined) return { start: { case: "afterGroup", value: group } };
   if (time !== undefined) {
     return { start: { case: "fromTime", value: timestampOf(time, "--from-time") } };
   }

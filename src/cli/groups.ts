@@ -4,6 +4,8 @@ import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { Group } from "../gen/annals/v1/consumer_group_service_pb.js";
 import { grouped } from "./display.ts";
 import {
+  changesOf,
+  changesOptions,
   settingsJson,
   settingsOf,
   settingsOptions,
@@ -148,11 +150,17 @@ function secondsOf({ seconds, nanos }: Duration): number {
 }
 
 async function createGroup(args: readonly string[], terminal: Terminal): Promise<number> {
-  const known = { ...options, ...settingsOptions, ...startOptions } as const;
+  const replaceOption = { replace: { type: "boolean" } } as const;
+  const known = { ...options, ...settingsOptions, ...startOptions, ...replaceOption } as const;
   const { values, positionals } = parse(args, known, { min: 1, max: 1 });
   const [name = ""] = positionals;
   const start = startOf(values);
-  const request = { name, settings: settingsOf(values), ...(start !== undefined && { start }) };
+  const { replace = false } = values;
+  if (replace && values["after-group"] === undefined) {
+    throw new UsageError("--replace goes with --after-group, which names the group to replace");
+  }
+  const settings = settingsOf(values);
+  const request = { name, settings, ...(start !== undefined && { start }), replace };
   const { group } = await withSession(values, terminal, (session) =>
     session.groups.createGroup(request, session.once),
   );
@@ -161,14 +169,12 @@ async function createGroup(args: readonly string[], terminal: Terminal): Promise
 
 /** What is not said stays as it is. */
 async function updateGroup(args: readonly string[], terminal: Terminal): Promise<number> {
-  const known = { ...options, ...settingsOptions } as const;
+  const known = { ...options, ...changesOptions } as const;
   const { values, positionals } = parse(args, known, { min: 1, max: 1 });
   const [name = ""] = positionals;
-  const { group } = await withSession(values, terminal, async (session) => {
-    const before = await session.groups.getGroup({ name }, session.once);
-    const settings = settingsOf(values, before.group?.settings);
-    return session.groups.updateGroup({ name, settings }, session.once);
-  });
+  const { group } = await withSession(values, terminal, (session) =>
+    session.groups.updateGroup({ name, ...changesOf(values) }, session.once),
+  );
   return said(terminal, values.json, "updated", group);
 }
 
@@ -177,7 +183,8 @@ async function resetGroup(args: readonly string[], terminal: Terminal): Promise<
   const [name = ""] = positionals;
   const start = startOf(values);
   if (start === undefined) {
-    throw new UsageError("say where: --after, --from-time, --from-end or --from-start");
+    const rest = "--after, --after-group, --from-time, --from-end";
+    throw new UsageError(`say where: ${rest} or --from-start`);
   }
   const { group } = await withSession(values, terminal, (session) =>
     session.groups.resetGroup({ name, start }, session.once),

@@ -16,7 +16,13 @@ export type {
   GroupHandler,
   NackOptions,
 } from "./group/consumer.ts";
-export type { GroupOrdering, GroupSettings, GroupStart } from "./group/group-settings.ts";
+export type {
+  GroupChanges,
+  GroupOrdering,
+  GroupSettings,
+  GroupStart,
+  NewGroup,
+} from "./group/group-settings.ts";
 export type {
   GroupInfo,
   GroupMemberInfo,

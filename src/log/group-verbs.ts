@@ -1,12 +1,16 @@
-// Consumer groups in domain words: what the gRPC floor calls. See groups.ts for how they are made.
+// Consumer groups in domain words: what the gRPC services call, and what groups.ts does.
 
-import type { GroupSettings } from "../domain/group/settings.ts";
+import type { GroupChanges, GroupSettings } from "../domain/group/settings.ts";
 
-/** Where a group begins; the position is exclusive, the time (microseconds) inclusive. */
+/**
+ * Where a group begins; the position is exclusive, the time (microseconds) inclusive. After another
+ * group: at its position, perhaps in its place. A reset replaces no group.
+ */
 export type GroupStart =
   | { readonly kind: "after-position"; readonly position: number }
   | { readonly kind: "from-time"; readonly time: number }
-  | { readonly kind: "end" };
+  | { readonly kind: "end" }
+  | { readonly kind: "after-group"; readonly group: string; readonly replace: boolean };
 
 export interface GroupInfo {
   readonly name: string;
@@ -131,10 +135,13 @@ export interface ParkedPage {
 
 /** Each throws GROUP_NOT_FOUND where it names a group that is not there. */
 export interface GroupLog {
-  /** Throws GROUP_EXISTS, BEYOND_HEAD. The same settings and start again are a retry. */
+  /**
+   * Throws GROUP_EXISTS, BEYOND_HEAD. The same settings and start again are a retry. A group that
+   * is replaced hands its parked events and its replays over.
+   */
   create(name: string, settings: GroupSettings, start: GroupStart): Promise<GroupInfo>;
-  /** Throws OVERLOADED where too many edits concern events that are not settled. */
-  update(name: string, settings: GroupSettings): Promise<GroupInfo>;
+  /** Throws INVALID_FIELD where the delays do not fit each other. */
+  update(name: string, changes: GroupChanges): Promise<GroupInfo>;
   /** Whether there was one. */
   remove(name: string): Promise<boolean>;
   get(name: string, signal?: AbortSignal): Promise<GroupInfo>;

@@ -43,13 +43,13 @@ describe("groups", () => {
     expect(row).toMatch(new RegExp(`^${name} +\\d+ +2 +\\S+ +0 +0 +0$`));
     expect((await annals(["groups"])).output).toContain(name);
 
-    const updated = await annals(["groups", "update", name, "--attempts", "3", "--every-event"]);
+    const updated = await annals(["groups", "update", name, "--attempts", "3"]);
     expect(updated.output).toMatch(new RegExp(`^updated: ${name} at position \\d+, \\d+ events`));
     const settings = {
       attemptsMax: 3,
       ordering: "tag:customer:",
       lease: "5s",
-      query: { items: [] },
+      query: { items: [{ types: [name] }] },
     };
     const [json] = jsonLines((await annals(["groups", "get", name, "--json"])).output);
     expect(json).toMatchObject({ name, settings, members: [], parkedCount: 0 });
@@ -67,7 +67,7 @@ describe("groups", () => {
 
   test("keep what an update does not speak of", async () => {
     const name = await groupOver("", "--retry-delay", "0s", "--retry-delay-max", "1h");
-    await annals(["groups", "update", name, "--in-flight", "7", "--prefix", "a-", "--tag", "t"]);
+    await annals(["groups", "update", name, "--in-flight", "7"]);
     const [json] = jsonLines((await annals(["groups", "list", name, "--json"])).output);
     expect(json).toMatchObject({
       settings: {
@@ -75,9 +75,24 @@ describe("groups", () => {
         retryDelayMax: "1h",
         inFlightMax: 7,
         attemptsMax: 10,
-        query: { items: [{ streamPrefixes: ["a-"], tags: ["t"], types: [] }] },
+        query: { items: [{ types: [name] }] },
       },
     });
+  });
+
+  test("with other events begin where a group is, beside it or in its place", async () => {
+    const name = await groupOver("ab");
+    const create = ["groups", "create", `${name}-all`, "--after-group", name, "--prefix", name];
+    const beside = await annals(create);
+    expect(beside).toMatchObject({ code: 0, errors: "" });
+    expect(beside.output).toContain("2 events to do");
+    const own = ["groups", "create", name, "--after-group", name, "--stream", `${name}-a`];
+    expect((await annals(own)).errors).toContain(`there is a group "${name}" with other settings`);
+    const instead = await annals([...own, "--replace"]);
+    expect(instead.output).toContain("1 events to do");
+    expect((await annals(["groups", "get", name])).output).toContain(`stream ${name}-a\n`);
+    const reset = await annals(["groups", "reset", `${name}-all`, "--after-group", name]);
+    expect(reset).toMatchObject({ code: 0, errors: "" });
   });
 
   test.each([
@@ -89,6 +104,10 @@ describe("groups", () => {
     [["groups", "create", "g", "--every-event", "--type", "T"], "exclude each other"],
     [["groups", "create", "g", "--query-json", "{", "--type", "T"], "exclude each other"],
     [["groups", "create", "g", "--after", "1", "--from-end"], "exclude each other"],
+    [["groups", "create", "g", "--after", "1", "--after-group", "h"], "exclude each other"],
+    [["groups", "create", "g", "--after", "1", "--replace"], "--replace goes with --after-group"],
+    [["groups", "update", "g", "--type", "T"], "--type"],
+    [["groups", "update", "g", "--ordering", "none"], "--ordering"],
     [["groups", "reset", "g"], "say where"],
     [["parked", "g"], '"g" is none of'],
     [["parked", "replay", "g"], "say which"],

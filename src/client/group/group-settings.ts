@@ -22,6 +22,7 @@ export type GroupOrdering =
   /** The event's first tag that begins with this. */
   | { readonly tagPrefix: string };
 
+/** The query and the ordering stay as they are for as long as the group lives. */
 export interface GroupSettings {
   /** Absent: every event. */
   readonly query?: Query | undefined;
@@ -39,24 +40,54 @@ export interface GroupSettings {
   readonly inFlightMax?: number | undefined;
 }
 
-/** Where a group begins. Absent: at the first event. */
+/** What to change about a group. Absent: it stays as it is. */
+export interface GroupChanges extends Omit<GroupSettings, "query" | "ordering"> {
+  /** Fixed: a group with another query or ordering begins with `create` and `afterGroup`. */
+  readonly query?: never;
+  readonly ordering?: never;
+}
+
+/** Where a group begins, told in one of these ways. Absent: at the first event. */
 export interface GroupStart {
   /** After this position; `"end"`: only what becomes durable from now on. */
   readonly after?: number | "end" | undefined;
-  /** The first time of interest, inclusive; instead of `after`. */
+  /** The first time of interest, inclusive. */
   readonly fromTime?: Date | undefined;
+  /** Where the group of this name is: every event of that one up to there is settled. */
+  readonly afterGroup?: string | undefined;
+}
+
+/** What a group that is created is to do, and where it begins. */
+export interface NewGroup extends GroupSettings, GroupStart {
+  /**
+   * Whether it replaces the group `afterGroup`, whose name it may have: that one ends as this one
+   * begins, and its parked events are this one's.
+   */
+  readonly replace?: boolean | undefined;
 }
 
 type Init<Shape> = Exclude<Shape, { $typeName: string }>;
 type WireInit = Init<MessageInitShape<typeof GroupSettingsSchema>>;
+type ChangesInit = Omit<WireInit, "query" | "ordering">;
 type StartInit = Init<MessageInitShape<typeof GroupStartSchema>>;
 
 export function wireSettings(settings: GroupSettings): WireInit {
-  const { query, ordering, leaseMs, attemptsMax = 0, inFlightMax = 0 } = settings;
-  const { retryDelayMs, retryDelayMaxMs } = settings;
+  const { query, ordering, ...changes } = settings;
   return {
     ...(query !== undefined && { query: wireQuery(query, "query") }),
     ...(ordering !== undefined && { ordering: { key: wireOrdering(ordering) } }),
+    ...wireChanges(changes),
+  };
+}
+
+/** The types refuse a query and an ordering, which a caller without them might take for changed. */
+export function wireChanges(changes: GroupChanges): ChangesInit {
+  for (const field of ["query", "ordering"] as const) {
+    if (changes[field] === undefined) continue;
+    throw invalidField(field, "is fixed; create another group, `afterGroup` this one");
+  }
+  const { leaseMs, attemptsMax = 0, inFlightMax = 0, retryDelayMs, retryDelayMaxMs } = changes;
+  return {
     ...(leaseMs !== undefined && { lease: wireDuration(leaseMs, "leaseMs") }),
     attemptsMax,
     ...(retryDelayMs !== undefined && { retryDelay: wireDuration(retryDelayMs, "retryDelayMs") }),
@@ -72,9 +103,12 @@ function wireOrdering(ordering: GroupOrdering) {
   return { case: "tagPrefix", value: ordering.tagPrefix } as const;
 }
 
-export function wireStart({ after, fromTime }: GroupStart): StartInit {
+export function wireStart({ after, fromTime, afterGroup }: GroupStart): StartInit {
+  if ([after, fromTime, afterGroup].filter((one) => one !== undefined).length > 1) {
+    throw invalidField("after", "is one of `after`, `fromTime` and `afterGroup`");
+  }
+  if (afterGroup !== undefined) return { start: { case: "afterGroup", value: afterGroup } };
   if (fromTime !== undefined) {
-    if (after !== undefined) throw invalidField("fromTime", "goes without `after`");
     return { start: { case: "fromTime", value: wireTime(fromTime, "fromTime") } };
   }
   if (after === "end") return { start: { case: "fromEnd", value: {} } };

@@ -18,10 +18,13 @@ import { dateOf, safeInteger, wireInteger } from "../store/numbers.ts";
 import {
   msOf,
   settingsOf,
+  wireChanges,
   wireSettings,
   wireStart,
+  type GroupChanges,
   type GroupSettings,
   type GroupStart,
+  type NewGroup,
 } from "./group-settings.ts";
 
 export interface GroupInfo {
@@ -69,13 +72,9 @@ export interface Groups<E extends EventShape> {
    * Creates a group, or finds it as it would be created; a `PreconditionError` (`GROUP_EXISTS`)
    * where there is another one of its name.
    */
-  create(
-    name: string,
-    settings?: GroupSettings & GroupStart,
-    options?: OperationOptions,
-  ): Promise<GroupInfo>;
-  /** Changes what a group does, as a whole: what is absent gets its default. */
-  update(name: string, settings: GroupSettings, options?: OperationOptions): Promise<GroupInfo>;
+  create(name: string, group?: NewGroup, options?: OperationOptions): Promise<GroupInfo>;
+  /** Changes how a group hands out its events; what is absent stays as it is. */
+  update(name: string, changes: GroupChanges, options?: OperationOptions): Promise<GroupInfo>;
   /** Whether there was one. */
   delete(name: string, options?: OperationOptions): Promise<boolean>;
   /** Undefined: there is none. */
@@ -98,12 +97,13 @@ const positionsMax = 1_000;
 export function groupsOf<E extends EventShape>(context: Context, codec: EventCodec<E>): Groups<E> {
   const { groups: rpc } = context;
   return {
-    async create(name, settings = {}, options = {}) {
-      const request = { name, settings: wireSettings(settings), start: wireStart(settings) };
+    async create(name, group = {}, options = {}) {
+      const { replace = false } = group;
+      const request = { name, settings: wireSettings(group), start: wireStart(group), replace };
       return infoOf(await answered(context, options, (call) => rpc.createGroup(request, call)));
     },
-    async update(name, settings, options = {}) {
-      const request = { name, settings: wireSettings(settings) };
+    async update(name, changes, options = {}) {
+      const request = { name, ...wireChanges(changes) };
       return infoOf(await answered(context, options, (call) => rpc.updateGroup(request, call)));
     },
     async delete(name, options = {}) {

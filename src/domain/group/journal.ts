@@ -2,9 +2,10 @@
 // since the last one or, where that is as cheap, the whole. After a write whose outcome is
 // unknown the next one is the whole again: it holds whatever that one was.
 
-import type { Lane } from "./key-queue.ts";
+import type { KeyQueue } from "./key-queue.ts";
+import type { KeyQueues } from "./key-queues.ts";
 import { encodeDelta, encodeProgress } from "./progress-codec.ts";
-import type { Front, Progress, ProgressDelta, Retry } from "./progress.ts";
+import type { FirstUnsettled, Progress, ProgressDelta, Retry } from "./progress.ts";
 import { invariant } from "../errors.ts";
 
 /** An event put aside. */
@@ -27,20 +28,18 @@ export interface GroupWrite {
   readonly unparked: readonly number[];
 }
 
-/** What a write is made of, as it stands. */
+/** What a write is made of, as it is now. */
 export interface JournalSource {
   readonly through: number;
+  readonly fromTime: number;
   readonly unsettledCount: number;
   readonly replays: ReadonlyMap<number, Retry>;
-  readonly changedLanes: Set<Lane>;
-  readonly laneCount: number;
-  lanes(): Iterable<Lane>;
-  progress(sequence: number, fronts: ReadonlyMap<string, Front>): Progress;
+  readonly queues: Pick<KeyQueues, "changed" | "count" | "values">;
 }
 
 export interface JournalBounds {
-  /** So few fronts are written as a whole each time. */
-  readonly frontsWrittenWhole: number;
+  /** With so few keys each write is a whole. */
+  readonly keysWrittenWhole: number;
   /** After so many deltas the next write is a base. */
   readonly deltasMax: number;
   /** After so many bytes of them, or as many as the base has, it is one too. */
@@ -53,26 +52,18 @@ interface Pending {
   readonly unparked: Set<number>;
   /** Tokens that will be settled, with the members that hold them. */
   readonly settled: Map<number, number>;
-  /** The lowest own position among them. */
-  lowest: number;
-  /** Before it the group's position stays, whatever is settled. */
-  barrier: number;
+  /** The group's position stays before this one until then. */
+  heldAt: number;
 }
 
 const nothing = (): Pending => {
-  return {
-    parked: new Map(),
-    unparked: new Set(),
-    settled: new Map(),
-    lowest: Infinity,
-    barrier: Infinity,
-  };
+  return { parked: new Map(), unparked: new Set(), settled: new Map(), heldAt: Infinity };
 };
 
 export class Journal {
   /** Replays that changed since the last write. */
   readonly changedReplays = new Set<number>();
-  /** Somebody waits for the next write. */
+  /** A member or a caller waits for the next write. */
   isUrgent = false;
   needsBase = true;
   private pending = nothing();
@@ -102,14 +93,9 @@ export class Journal {
     return this.pending.settled.size + (this.writing?.settled.size ?? 0);
   }
 
-  /** Of own events that are settled, but not durably so: the lowest position. */
-  get lowest(): number {
-    return Math.min(this.pending.lowest, this.writing?.lowest ?? Infinity);
-  }
-
-  /** The group's position does not go there before the next write is durable. */
-  get barrier(): number {
-    return Math.min(this.pending.barrier, this.writing?.barrier ?? Infinity);
+  /** Settled events from this position on are not durably so: the group's position stays before. */
+  get heldAt(): number {
+    return Math.min(this.pending.heldAt, this.writing?.heldAt ?? Infinity);
   }
 
   /** How many positions a crash would have read again. */
@@ -127,15 +113,15 @@ export class Journal {
     this.isUrgent = true;
   }
 
-  settledBelow(position: number): void {
-    this.pending.lowest = Math.min(this.pending.lowest, position);
+  /** The group's position stays before this one until the next write is durable. */
+  holdAt(position: number): void {
+    this.pending.heldAt = Math.min(this.pending.heldAt, position);
   }
 
-  /** The group begins anew: what was settled means nothing for its position any more. */
-  beginAnew(barrier: number): void {
-    this.pending.barrier = Math.min(this.pending.barrier, barrier);
-    this.pending.lowest = Infinity;
-    if (this.writing !== undefined) this.writing.lowest = Infinity;
+  /** The group begins anew: events that were settled hold back its position no longer. */
+  beginAnew(heldAt: number): void {
+    this.pending.heldAt = heldAt;
+    if (this.writing !== undefined) this.writing.heldAt = Infinity;
     this.needsBase = true;
     this.isUrgent = true;
   }
@@ -169,7 +155,7 @@ export class Journal {
       this.deltaBytes += progress.length;
       return { form, sequence, progress, obsolete: [], ...sideValues };
     }
-    const progress = encodeProgress(source.progress(sequence, this.allFronts(source)));
+    const progress = encodeProgress(this.whole(source, sequence));
     const obsolete: number[] = [];
     for (let old = this.baseSequence + 1; old < sequence; old++) obsolete.push(old);
     this.needsBase = false;
@@ -208,82 +194,83 @@ export class Journal {
     for (const [token, member] of [...writing.settled, ...settled]) {
       pending.settled.set(token, member);
     }
-    pending.lowest = Math.min(pending.lowest, writing.lowest);
-    pending.barrier = Math.min(pending.barrier, writing.barrier);
+    pending.heldAt = Math.min(pending.heldAt, writing.heldAt);
   }
 
-  private isBaseDue(source: JournalSource): boolean {
-    const { frontsWrittenWhole, deltasMax, deltaBytesMin } = this.bounds;
+  private isBaseDue({ queues, replays }: JournalSource): boolean {
+    const { keysWrittenWhole, deltasMax, deltaBytesMin } = this.bounds;
     if (this.needsBase || this.sequence - this.baseSequence > deltasMax) return true;
     if (this.deltaBytes > Math.max(this.baseBytes, deltaBytesMin)) return true;
-    return source.laneCount + source.replays.size <= frontsWrittenWhole;
+    return queues.count + replays.size <= keysWrittenWhole;
   }
 
-  private allFronts(source: JournalSource): Map<string, Front> {
-    for (const lane of source.changedLanes) this.forget(lane);
-    source.changedLanes.clear();
+  private whole(source: JournalSource, sequence: number): Progress {
+    const { through, fromTime, unsettledCount, replays, queues } = source;
+    for (const queue of queues.changed) this.forget(queue);
+    queues.changed.clear();
     this.changedReplays.clear();
-    const fronts: { lane: Lane; front: Front }[] = [];
-    for (const lane of source.lanes()) {
-      this.forget(lane);
-      const front = frontOf(lane, source.through);
-      if (front !== undefined) fronts.push({ lane, front });
+    const begun: { queue: KeyQueue; first: FirstUnsettled }[] = [];
+    for (const queue of queues.values()) {
+      this.forget(queue);
+      const first = firstOf(queue, through);
+      if (first !== undefined) begun.push({ queue, first });
     }
-    fronts.sort((a, b) => a.front.position - b.front.position);
+    begun.sort((a, b) => a.first.position - b.first.position);
     this.numbers = 0;
-    for (const { lane, front } of fronts) this.remember(lane, front);
-    return new Map(fronts.map(({ lane, front }) => [lane.key, front]));
+    for (const { queue, first } of begun) this.remember(queue, first);
+    const firsts = new Map(begun.map(({ queue, first }) => [queue.key, first]));
+    return { sequence, through, fromTime, unsettledCount, firsts, replays };
   }
 
   private delta(source: JournalSource, sequence: number): ProgressDelta {
-    const { through, unsettledCount, changedLanes, replays } = source;
+    const { through, unsettledCount, queues, replays } = source;
     const dropped: number[] = [];
-    const moved: { number: number; front: Front }[] = [];
-    const begun: { lane: Lane; front: Front }[] = [];
-    for (const lane of changedLanes) {
-      const front = frontOf(lane, through);
-      const { savedNumber: number, saved } = lane;
-      if (front === undefined) {
+    const moved: { number: number; first: FirstUnsettled }[] = [];
+    const begun: { queue: KeyQueue; first: FirstUnsettled }[] = [];
+    for (const queue of queues.changed) {
+      const first = firstOf(queue, through);
+      const { savedNumber: number, saved } = queue;
+      if (first === undefined) {
         if (number > 0) dropped.push(number);
-        this.forget(lane);
-      } else if (number === 0) begun.push({ lane, front });
-      else if (!sameFront(front, saved)) {
-        moved.push({ number, front });
-        lane.saved = front;
+        this.forget(queue);
+      } else if (number === 0) begun.push({ queue, first });
+      else if (!isSame(first, saved)) {
+        moved.push({ number, first });
+        queue.saved = first;
       }
     }
-    changedLanes.clear();
-    begun.sort((a, b) => a.front.position - b.front.position);
-    for (const { lane, front } of begun) this.remember(lane, front);
+    queues.changed.clear();
+    begun.sort((a, b) => a.first.position - b.first.position);
+    for (const { queue, first } of begun) this.remember(queue, first);
     const changed = [...this.changedReplays].map((position) => {
       const retry = replays.get(position);
       return { position, retry: retry && { attempts: retry.attempts, retryAtMs: retry.retryAtMs } };
     });
     this.changedReplays.clear();
-    const added = begun.map(({ lane, front }) => ({ key: lane.key, front }));
+    const added = begun.map(({ queue, first }) => ({ key: queue.key, first }));
     return { sequence, through, unsettledCount, dropped, moved, added, replays: changed };
   }
 
-  private remember(lane: Lane, front: Front): void {
-    lane.savedNumber = ++this.numbers;
-    lane.saved = front;
+  private remember(queue: KeyQueue, first: FirstUnsettled): void {
+    queue.savedNumber = ++this.numbers;
+    queue.saved = first;
   }
 
-  private forget(lane: Lane): void {
-    lane.savedNumber = 0;
-    lane.saved = undefined;
+  private forget(queue: KeyQueue): void {
+    queue.savedNumber = 0;
+    queue.saved = undefined;
   }
 }
 
 /** As it is written: a copy, and only where it is about what was passed. */
-function frontOf(lane: Lane, through: number): Front | undefined {
-  const front = lane.front();
-  if (front === undefined || front.position > through) return undefined;
-  const { position, attempts, retryAtMs } = front;
+function firstOf(queue: KeyQueue, through: number): FirstUnsettled | undefined {
+  const first = queue.firstUnsettled();
+  if (first === undefined || first.position > through) return undefined;
+  const { position, attempts, retryAtMs } = first;
   return { position, attempts, retryAtMs };
 }
 
-function sameFront(a: Front, b: Front | undefined): boolean {
+function isSame(a: FirstUnsettled, b: FirstUnsettled | undefined): boolean {
   return (
     b !== undefined &&
     a.position === b.position &&

@@ -1,45 +1,41 @@
-// A lane: the events of one key that are not settled, in their order. Of those that wait only the
-// first ones are known; the rest is read from the log again when their turn comes.
+// A key queue: the events of one key that are not settled, in their order. Of those that wait only
+// the first ones are in memory; the rest is read from the log again when their turn comes.
 
-import type { Front } from "./progress.ts";
-import type { KeyWords } from "./settings.ts";
+import type { FirstUnsettled } from "./progress.ts";
 
-export interface LaneEvent {
+export interface QueuedEvent {
   readonly position: number;
-  readonly words: KeyWords;
   /** The framed record, while there is room for it; else it is read again on delivery. */
   frame: Uint8Array | undefined;
-  /**
-   * `own`: it holds back the group's position until it is settled. `replay`: it was parked, and is
-   * delivered again. `orphan`: in flight when the query or the ordering changed, and not met since.
-   */
-  standing: "own" | "replay" | "orphan";
+  /** It was parked, and is delivered again: it does not hold back the group's position. */
+  readonly isReplay: boolean;
   /** Deliveries that failed. */
   attempts: number;
   /** Not before; 0: at once. */
   retryAtMs: number;
 }
 
-export class Lane {
+export class KeyQueue {
   readonly key: string;
-  /** Waiting: replays first, each part in the order of positions. */
-  readonly waiting: LaneEvent[] = [];
-  /** In flight: one, or more where an edit of the ordering brought them under one key. */
-  readonly out: LaneEvent[] = [];
-  /** All of the lane's events up to here are known. */
+  /** Replays first, each part in the order of positions. */
+  readonly waiting: QueuedEvent[] = [];
+  inFlight: QueuedEvent | undefined;
+  /** All of the key's events up to here are known. */
   knownThrough = 0;
   /** There may be more that are not known, up to here. */
   unknownTo = 0;
+  /** What the disk held of the first unsettled event when the group was loaded. */
+  loaded: FirstUnsettled | undefined;
   isReady = false;
-  /** In line to be read from the log again, or being read. */
+  /** Waits to be read from the log again, or is being read. */
   isReading = false;
   /** When it is to be looked at again; 0: that is not planned. */
   plannedAtMs = 0;
-  /** The number and the front it has in the last write; 0: none. */
+  /** The number and the first unsettled event it has in the last write; 0: none. */
   savedNumber = 0;
-  saved: Front | undefined;
-  /** The front it has in the heap of fronts; 0: none. */
-  listedFrom = 0;
+  saved: FirstUnsettled | undefined;
+  /** The position it has in the heap of first unsettled positions; 0: none. */
+  listedAt = 0;
 
   constructor(key: string) {
     this.key = key;
@@ -50,54 +46,42 @@ export class Lane {
   }
 
   get isEmpty(): boolean {
-    return this.waiting.length === 0 && this.out.length === 0 && !this.hasUnknown;
+    return this.waiting.length === 0 && this.inFlight === undefined && !this.hasUnknown;
   }
 
-  /** The first own event that is not settled, or a position before it. */
-  front(): Front | undefined {
-    let first: LaneEvent | undefined;
-    for (const event of this.out) {
-      if (event.standing !== "own") continue;
-      if (first === undefined || event.position < first.position) first = event;
-    }
-    const next = this.waiting.find(({ standing }) => standing === "own");
-    if (next !== undefined && (first === undefined || next.position < first.position)) first = next;
-    if (first !== undefined) return first;
+  /** The first event that is not settled, replays aside, or a position before it. */
+  firstUnsettled(): FirstUnsettled | undefined {
+    const { inFlight, loaded, knownThrough } = this;
+    if (inFlight?.isReplay === false) return inFlight;
+    const next = this.waiting.find(({ isReplay }) => !isReplay);
+    if (next !== undefined) return next;
     if (!this.hasUnknown) return undefined;
-    return { position: this.knownThrough + 1, attempts: 0, retryAtMs: 0 };
+    if (loaded !== undefined && loaded.position > knownThrough) return loaded;
+    return { position: knownThrough + 1, attempts: 0, retryAtMs: 0 };
   }
 
-  /** At its place among those that wait. */
-  put(event: LaneEvent): void {
+  /** Puts an event at its place among those that wait. */
+  put(event: QueuedEvent): void {
     const { waiting } = this;
     let place = waiting.length;
-    while (place > 0 && comesBefore(event, waiting[place - 1] as LaneEvent)) place--;
+    while (place > 0 && comesBefore(event, waiting[place - 1] as QueuedEvent)) place--;
     waiting.splice(place, 0, event);
   }
 
-  /** What waits first, now in flight. */
-  send(): LaneEvent | undefined {
-    const event = this.waiting.shift();
-    if (event !== undefined) this.out.push(event);
-    return event;
-  }
-
-  /** No longer in flight, or no longer waiting. */
-  remove(event: LaneEvent): void {
-    for (const events of [this.out, this.waiting]) {
-      const place = events.indexOf(event);
-      if (place >= 0) events.splice(place, 1);
-    }
+  /** The event that waits first, now in flight. */
+  send(): QueuedEvent | undefined {
+    this.inFlight = this.waiting.shift();
+    return this.inFlight;
   }
 
   /** The event at a position, where it is known. */
-  find(position: number): LaneEvent | undefined {
-    const at = (event: LaneEvent): boolean => event.position === position;
-    return this.out.find(at) ?? this.waiting.find(at);
+  find(position: number): QueuedEvent | undefined {
+    if (this.inFlight?.position === position) return this.inFlight;
+    return this.waiting.find((event) => event.position === position);
   }
 }
 
-function comesBefore(a: LaneEvent, b: LaneEvent): boolean {
-  if (a.standing !== b.standing) return a.standing === "replay";
+function comesBefore(a: QueuedEvent, b: QueuedEvent): boolean {
+  if (a.isReplay !== b.isReplay) return a.isReplay;
   return a.position < b.position;
 }

@@ -1,41 +1,41 @@
-// All lanes of a group: which are ready to be delivered from, which are to be read from the log
-// again, and how far every one of them has got. What is known of the events that wait is
-// bounded.
+// All key queues of a group: which are ready to be delivered from, which are to be read from the
+// log again, and how far all of them have got. How many waiting events are known is bounded.
 
 import { Fifo } from "./fifo.ts";
-import { Lane, type LaneEvent } from "./key-queue.ts";
+import { KeyQueue, type QueuedEvent } from "./key-queue.ts";
 import { MinHeap } from "./min-heap.ts";
 
-export interface LaneBounds {
-  /** Waiting events known of one lane. */
-  readonly laneEventsMax: number;
-  /** Waiting events known of all lanes. */
+export interface KeyQueueBounds {
+  /** Waiting events known of one key. */
+  readonly queueEventsMax: number;
+  /** Waiting events known of all keys. */
   readonly knownEventsMax: number;
   /** Bytes of records kept with them. */
   readonly frameBytesMax: number;
 }
 
-/** Events of a lane to be read from the log: after a position (exclusive), up to another. */
-export interface LaneReading {
-  readonly lane: Lane;
+/** Events of a key to be read from the log: after a position (exclusive), up to another. */
+export interface QueueReading {
+  readonly queue: KeyQueue;
   readonly after: number;
   readonly to: number;
   readonly countMax: number;
 }
 
-export class Lanes {
-  /** Lanes whose front may have changed since this was emptied last. */
-  readonly changed = new Set<Lane>();
+export class KeyQueues {
+  /** Queues whose first unsettled event may have changed since this was emptied last. */
+  readonly changed = new Set<KeyQueue>();
   knownCount = 0;
-  private readonly bounds: LaneBounds;
-  private readonly byKey = new Map<string, Lane>();
-  private ready = new Fifo<Lane>();
-  private toRead = new Fifo<Lane>();
-  private readonly fronts = new MinHeap<Lane>();
-  private readonly plans = new MinHeap<Lane>();
+  private readonly bounds: KeyQueueBounds;
+  private readonly byKey = new Map<string, KeyQueue>();
+  private ready = new Fifo<KeyQueue>();
+  private toRead = new Fifo<KeyQueue>();
+  /** By the position of their first unsettled event. */
+  private readonly firsts = new MinHeap<KeyQueue>();
+  private readonly plans = new MinHeap<KeyQueue>();
   private frameBytes = 0;
 
-  constructor(bounds: LaneBounds) {
+  constructor(bounds: KeyQueueBounds) {
     this.bounds = bounds;
   }
 
@@ -51,65 +51,56 @@ export class Lanes {
     return this.knownCount >= this.bounds.knownEventsMax;
   }
 
-  values(): Iterable<Lane> {
+  values(): Iterable<KeyQueue> {
     return this.byKey.values();
   }
 
-  find(key: string): Lane | undefined {
+  find(key: string): KeyQueue | undefined {
     return this.byKey.get(key);
   }
 
-  open(key: string): Lane {
+  open(key: string): KeyQueue {
     const known = this.byKey.get(key);
     if (known !== undefined) return known;
-    const lane = new Lane(key);
-    this.byKey.set(key, lane);
-    return lane;
+    const queue = new KeyQueue(key);
+    this.byKey.set(key, queue);
+    return queue;
   }
 
-  /** An event the log has next, of all keys. */
-  add(lane: Lane, event: LaneEvent, nowMs: number): void {
-    const { laneEventsMax, knownEventsMax } = this.bounds;
-    const eventsMax = this.knownCount * 2 > knownEventsMax ? 1 : laneEventsMax;
-    if (!lane.hasUnknown && lane.waiting.length < eventsMax) this.put(lane, event);
+  /** Adds the event that the log has next, of all keys. */
+  add(queue: KeyQueue, event: QueuedEvent, nowMs: number): void {
+    const { queueEventsMax, knownEventsMax } = this.bounds;
+    const eventsMax = this.knownCount * 2 > knownEventsMax ? 1 : queueEventsMax;
+    if (!queue.hasUnknown && queue.waiting.length < eventsMax) this.put(queue, event);
     else {
-      if (!lane.hasUnknown) lane.knownThrough = event.position - 1;
-      lane.unknownTo = event.position;
+      if (!queue.hasUnknown) queue.knownThrough = event.position - 1;
+      queue.unknownTo = event.position;
       this.dropFrame(event);
     }
-    this.review(lane, nowMs);
+    this.review(queue, nowMs);
   }
 
-  /** An event that waits, at its place. */
-  put(lane: Lane, event: LaneEvent): void {
-    lane.put(event);
+  /** Puts an event at its place among those that wait. */
+  put(queue: KeyQueue, event: QueuedEvent): void {
+    queue.put(event);
     this.knownCount++;
   }
 
-  /** An event that was in flight waits again; behind others that are not known, it is not known. */
-  putBack(lane: Lane, event: LaneEvent): void {
-    const { position, standing } = event;
-    if (standing === "replay" || !lane.hasUnknown || position <= lane.knownThrough) {
-      this.put(lane, event);
-    } else lane.unknownTo = Math.max(lane.unknownTo, position);
-  }
-
-  /** An event that waited, or was in flight, is neither any more. */
-  remove(lane: Lane, event: LaneEvent): void {
-    if (lane.waiting.includes(event)) this.knownCount--;
-    lane.remove(event);
-    this.dropFrame(event);
-  }
-
-  /** The event whose turn it is, from now on in flight. */
-  send(lane: Lane): LaneEvent | undefined {
-    const event = lane.send();
+  /** Takes the event whose turn it is: from now on it is in flight. */
+  send(queue: KeyQueue): QueuedEvent | undefined {
+    const event = queue.send();
     if (event !== undefined) this.knownCount--;
     return event;
   }
 
+  /** The event is in flight no more. */
+  takeBack(queue: KeyQueue, event: QueuedEvent): void {
+    queue.inFlight = undefined;
+    this.dropFrame(event);
+  }
+
   /** Keeps the record for the delivery, where there is room. */
-  keepFrame(event: LaneEvent, frame: Uint8Array | undefined): void {
+  keepFrame(event: QueuedEvent, frame: Uint8Array | undefined): void {
     if (frame === undefined) return;
     if (this.frameBytes + frame.length > this.bounds.frameBytesMax) return;
     this.frameBytes += frame.length;
@@ -117,44 +108,44 @@ export class Lanes {
     event.frame = new Uint8Array(frame);
   }
 
-  dropFrame(event: LaneEvent): void {
+  dropFrame(event: QueuedEvent): void {
     this.frameBytes -= event.frame?.length ?? 0;
     event.frame = undefined;
   }
 
-  /** To be called after every change of a lane. */
-  review(lane: Lane, nowMs: number): void {
-    this.changed.add(lane);
-    this.list(lane);
-    if (lane.isEmpty) {
-      if (this.byKey.get(lane.key) === lane) this.byKey.delete(lane.key);
+  /** To be called after every change of a queue. */
+  review(queue: KeyQueue, nowMs: number): void {
+    this.changed.add(queue);
+    this.list(queue);
+    if (queue.isEmpty) {
+      if (this.holds(queue)) this.byKey.delete(queue.key);
       return;
     }
-    if (lane.waiting.length === 0 && lane.hasUnknown && !lane.isReading) {
-      lane.isReading = true;
-      this.toRead.push(lane);
+    if (queue.waiting.length === 0 && queue.hasUnknown && !queue.isReading) {
+      queue.isReading = true;
+      this.toRead.push(queue);
     }
-    const [next] = lane.waiting;
-    if (next === undefined || lane.out.length > 0 || lane.isReady) return;
+    const [next] = queue.waiting;
+    if (next === undefined || queue.inFlight !== undefined || queue.isReady) return;
     if (next.retryAtMs <= nowMs) {
-      lane.isReady = true;
-      this.ready.push(lane);
-    } else this.plan(lane, next.retryAtMs);
+      queue.isReady = true;
+      this.ready.push(queue);
+    } else this.plan(queue, next.retryAtMs);
   }
 
-  /** A lane whose next event may be delivered now. */
-  takeReady(nowMs: number): Lane | undefined {
-    for (let lane = this.ready.shift(); lane !== undefined; lane = this.ready.shift()) {
-      lane.isReady = false;
-      const [next] = lane.waiting;
-      if (next === undefined || lane.out.length > 0 || !this.holds(lane)) continue;
-      if (next.retryAtMs <= nowMs) return lane;
-      this.plan(lane, next.retryAtMs);
+  /** A queue whose next event may be delivered now. */
+  takeReady(nowMs: number): KeyQueue | undefined {
+    for (let queue = this.ready.shift(); queue !== undefined; queue = this.ready.shift()) {
+      queue.isReady = false;
+      const [next] = queue.waiting;
+      if (next === undefined || queue.inFlight !== undefined || !this.holds(queue)) continue;
+      if (next.retryAtMs <= nowMs) return queue;
+      this.plan(queue, next.retryAtMs);
     }
     return undefined;
   }
 
-  /** When a lane is to be looked at again. */
+  /** When a queue is to be looked at again. */
   get plannedAtMs(): number | undefined {
     return this.plans.top?.at;
   }
@@ -163,84 +154,90 @@ export class Lanes {
   wake(nowMs: number): void {
     for (let top = this.plans.top; top !== undefined && top.at <= nowMs; top = this.plans.top) {
       this.plans.pop();
-      const { at, value: lane } = top;
-      if (lane.plannedAtMs !== at) continue;
-      lane.plannedAtMs = 0;
-      if (this.holds(lane)) this.review(lane, nowMs);
+      const { at, value: queue } = top;
+      if (queue.plannedAtMs !== at) continue;
+      queue.plannedAtMs = 0;
+      if (this.holds(queue)) this.review(queue, nowMs);
     }
   }
 
-  /** A lane whose events are to be read from the log, until `readMore` or `readLater`. */
-  nextReading(): LaneReading | undefined {
-    for (let lane = this.toRead.shift(); lane !== undefined; lane = this.toRead.shift()) {
-      if (!this.holds(lane) || !lane.hasUnknown) {
-        lane.isReading = false;
+  /** A queue whose events are to be read from the log, until `readMore` or `readLater`. */
+  nextReading(): QueueReading | undefined {
+    for (let queue = this.toRead.shift(); queue !== undefined; queue = this.toRead.shift()) {
+      if (!this.holds(queue) || !queue.hasUnknown) {
+        queue.isReading = false;
         continue;
       }
-      const { knownThrough: after, unknownTo: to } = lane;
-      return { lane, after, to, countMax: this.bounds.laneEventsMax };
+      const { knownThrough: after, unknownTo: to } = queue;
+      return { queue, after, to, countMax: this.bounds.queueEventsMax };
     }
     return undefined;
   }
 
   /** The reading found these, and there are no others up to `knownThrough`. */
-  readMore(lane: Lane, events: readonly LaneEvent[], knownThrough: number, nowMs: number): void {
-    lane.isReading = false;
-    for (const event of events) this.put(lane, event);
-    lane.knownThrough = knownThrough;
-    this.review(lane, nowMs);
+  readMore(
+    queue: KeyQueue,
+    events: readonly QueuedEvent[],
+    knownThrough: number,
+    nowMs: number,
+  ): void {
+    queue.isReading = false;
+    for (const event of events) this.put(queue, event);
+    queue.knownThrough = knownThrough;
+    this.review(queue, nowMs);
   }
 
   /** The reading failed. */
-  readLater(lane: Lane, nowMs: number): void {
-    lane.isReading = false;
-    this.review(lane, nowMs);
+  readLater(queue: KeyQueue, nowMs: number): void {
+    queue.isReading = false;
+    this.review(queue, nowMs);
   }
 
-  /** The last position before every front. */
-  floor(through: number): number {
-    if (this.fronts.size > 2 * this.count + 64) {
-      this.fronts.retain((at, lane) => this.holds(lane) && lane.listedFrom === at);
+  /** The last position before every unsettled event. */
+  settledThrough(through: number): number {
+    if (this.firsts.size > 2 * this.count + 64) {
+      this.firsts.retain((at, queue) => this.holds(queue) && queue.listedAt === at);
     }
-    for (let top = this.fronts.top; top !== undefined; top = this.fronts.top) {
-      if (this.holds(top.value) && top.value.listedFrom === top.at) {
+    for (let top = this.firsts.top; top !== undefined; top = this.firsts.top) {
+      if (this.holds(top.value) && top.value.listedAt === top.at) {
         return Math.min(through, top.at - 1);
       }
-      this.fronts.pop();
+      this.firsts.pop();
     }
     return through;
   }
 
   clear(): void {
-    for (const lane of this.byKey.values()) {
-      for (const event of lane.waiting) this.dropFrame(event);
-      this.changed.add(lane);
+    for (const queue of this.byKey.values()) {
+      for (const event of queue.waiting) this.dropFrame(event);
+      if (queue.inFlight !== undefined) this.dropFrame(queue.inFlight);
+      this.changed.add(queue);
     }
     this.byKey.clear();
     this.ready = new Fifo();
     this.toRead = new Fifo();
-    this.fronts.clear();
+    this.firsts.clear();
     this.plans.clear();
     this.knownCount = 0;
   }
 
-  private holds(lane: Lane): boolean {
-    return this.byKey.get(lane.key) === lane;
+  private holds(queue: KeyQueue): boolean {
+    return this.byKey.get(queue.key) === queue;
   }
 
-  private list(lane: Lane): void {
-    const from = lane.front()?.position ?? 0;
-    if (from === lane.listedFrom) return;
-    lane.listedFrom = from;
-    if (from > 0) this.fronts.push(from, lane);
+  private list(queue: KeyQueue): void {
+    const position = queue.firstUnsettled()?.position ?? 0;
+    if (position === queue.listedAt) return;
+    queue.listedAt = position;
+    if (position > 0) this.firsts.push(position, queue);
   }
 
-  private plan(lane: Lane, atMs: number): void {
-    if (lane.plannedAtMs === atMs) return;
-    lane.plannedAtMs = atMs;
+  private plan(queue: KeyQueue, atMs: number): void {
+    if (queue.plannedAtMs === atMs) return;
+    queue.plannedAtMs = atMs;
     if (this.plans.size > 2 * this.count + 64) {
       this.plans.retain((at, one) => this.holds(one) && one.plannedAtMs === at);
     }
-    this.plans.push(atMs, lane);
+    this.plans.push(atMs, queue);
   }
 }

@@ -1,4 +1,4 @@
-// A group's query narrowed to one key, so that the index finds the events of a lane: it matches
+// A group's query narrowed to one key, so that the index finds the events of it: it matches
 // every event of the query with that key, and perhaps others. Undefined: the key does not narrow
 // it.
 

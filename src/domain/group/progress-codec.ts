@@ -2,52 +2,44 @@
 // are told by what they add to the one before; texts are UTF-8 behind their length.
 //
 //   base    1  sequence through from_time unsettled
-//              fronts:  count, each (position retry key)
+//              firsts:  count, each (position retry key)
 //              replays: count, each (position retry)
-//              ahead:   count, each (position)
-//              carried: count, each (position retry)
-//              eras:    count, each (query ordering prefix through
-//                                    fronts: count, each (position key))
+//              ahead:   count, each (position)               } empty, except in stores of 0.1,
+//              carried: count, each (position retry)         } where the query and the ordering of
+//              earlier: count, each (query ordering prefix   } a group could be changed: see
+//                through firsts: count, each (position key)) } `readChanges`
 //   delta   2  sequence through unsettled
 //              dropped: count, each (number)
 //              moved:   count, each (number through-position retry)
 //              added:   count, each (position retry key)
 //              replays: count, each (position 0 | 1 retry)
 //   retry      attempts, and where there are any: retry_at
-//   query      an annals.v1.Query message
-//   ordering   1 stream, 2 category, 3 tag, 4 none
 
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { QuerySchema } from "../../gen/annals/v1/query_pb.js";
 import { ByteWriter } from "../byte-writer.ts";
 import { invariant } from "../errors.ts";
 import {
   advanceProgress,
-  type Era,
-  type Front,
+  type FirstUnsettled,
   type Progress,
   type ProgressDelta,
   type Retry,
 } from "./progress.ts";
-import type { GroupOrdering } from "./settings.ts";
 import { WireReader } from "../wire.ts";
 
 const baseForm = 1;
 const deltaForm = 2;
-const orderingNumbers = { stream: 1, category: 2, tag: 3, none: 4 } as const;
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export function encodeProgress(progress: Progress): Uint8Array {
   const into = new ByteWriter();
   for (const number of [baseForm, progress.sequence, progress.through]) into.varint(number);
   for (const number of [progress.fromTime, progress.unsettledCount]) into.varint(number);
-  const fronts = [...progress.fronts].map(([key, front]) => ({ key, front }));
-  writeFronts(into, fronts);
+  writeFirsts(
+    into,
+    [...progress.firsts].map(([key, first]) => ({ key, first })),
+  );
   writeRetries(into, progress.replays);
-  writePositions(into, [...progress.ahead]);
-  writeRetries(into, progress.carried);
-  into.varint(progress.eras.length);
-  for (const era of progress.eras) writeEra(into, era);
+  for (const empty of [0, 0, 0]) into.varint(empty);
   return into.take();
 }
 
@@ -61,12 +53,12 @@ export function encodeDelta(delta: ProgressDelta): Uint8Array {
     into,
     moved,
     ({ number }) => number,
-    ({ front }) => {
-      into.varint(delta.through - front.position);
-      writeRetry(into, front);
+    ({ first }) => {
+      into.varint(delta.through - first.position);
+      writeRetry(into, first);
     },
   );
-  writeFronts(into, delta.added);
+  writeFirsts(into, delta.added);
   const replays = delta.replays.toSorted((a, b) => a.position - b.position);
   writeList(
     into,
@@ -86,13 +78,11 @@ export function decodeProgress(bytes: Uint8Array): Progress {
   if (from.varint() !== baseForm) throw new RangeError("group progress: not a base");
   const [sequence, through] = [from.varint(), from.varint()];
   const [fromTime, unsettledCount] = [from.varint(), from.varint()];
-  const fronts = new Map(readFronts(from).map(({ key, front }) => [key, front]));
+  const firsts = new Map(readFirsts(from).map(({ key, first }) => [key, first]));
   const replays = new Map(readRetries(from));
-  const ahead = new Set(readList(from, (position) => position));
-  const carried = new Map(readRetries(from));
-  const eras = Array.from({ length: from.varint() }, () => readEra(from));
+  readChanges(from, firsts);
   endOf(from);
-  return { sequence, through, fromTime, unsettledCount, fronts, replays, ahead, carried, eras };
+  return { sequence, through, fromTime, unsettledCount, firsts, replays };
 }
 
 /** Throws on malformed bytes. */
@@ -102,9 +92,9 @@ export function decodeDelta(bytes: Uint8Array): ProgressDelta {
   const [sequence, through, unsettledCount] = [from.varint(), from.varint(), from.varint()];
   const dropped = readList(from, (position) => position);
   const moved = readList(from, (number) => {
-    return { number, front: { position: through - from.varint(), ...readRetry(from) } };
+    return { number, first: { position: through - from.varint(), ...readRetry(from) } };
   });
-  const added = readFronts(from);
+  const added = readFirsts(from);
   const replays = readList(from, (position) => {
     return { position, retry: from.varint() === 0 ? undefined : readRetry(from) };
   });
@@ -113,8 +103,8 @@ export function decodeDelta(bytes: Uint8Array): ProgressDelta {
 }
 
 /**
- * What the notes of a group say, the deltas in the order of their names. Throws where they are
- * bent.
+ * The progress in the side values of a group, the deltas in the order of their names. Throws where
+ * they are damaged.
  */
 export function loadProgress(
   base: Uint8Array,
@@ -161,22 +151,22 @@ function writePositions(into: ByteWriter, positions: readonly number[]): void {
   );
 }
 
-function writeFronts(into: ByteWriter, fronts: readonly { key: string; front: Front }[]): void {
+function writeFirsts(into: ByteWriter, firsts: ProgressDelta["added"]): void {
   writeList(
     into,
-    fronts,
-    ({ front }) => front.position,
-    ({ key, front }) => {
-      writeRetry(into, front);
+    firsts,
+    ({ first }) => first.position,
+    ({ key, first }) => {
+      writeRetry(into, first);
       into.text(key);
     },
   );
 }
 
-function readFronts(from: WireReader): { key: string; front: Front }[] {
+function readFirsts(from: WireReader): { key: string; first: FirstUnsettled }[] {
   return readList(from, (position) => {
-    const front = { position, ...readRetry(from) };
-    return { front, key: readText(from) };
+    const first = { position, ...readRetry(from) };
+    return { first, key: readText(from) };
   });
 }
 
@@ -204,51 +194,24 @@ function readRetry(from: WireReader): Retry {
   return { attempts, retryAtMs: attempts > 0 ? from.varint() : 0 };
 }
 
-function writeEra(into: ByteWriter, { query, ordering, through, fronts }: Era): void {
-  const items = query.items.map((item) => ({
-    streams: [...item.streams],
-    streamPrefixes: [...item.streamPrefixes],
-    types: [...item.types],
-    tags: [...item.tags],
-  }));
-  into.bytes(toBinary(QuerySchema, create(QuerySchema, { items })));
-  into.varint(orderingNumbers[ordering.kind]);
-  into.text(ordering.kind === "tag" ? ordering.prefix : "");
-  into.varint(through);
-  const ascending = [...fronts].toSorted(([, a], [, b]) => a - b);
-  writeList(
-    into,
-    ascending,
-    ([, position]) => position,
-    ([key]) => into.text(key),
-  );
-}
-
-function readEra(from: WireReader): Era {
-  const { items } = fromBinary(QuerySchema, from.view());
-  const query = {
-    items: items.map(({ streams, streamPrefixes, types, tags }) => {
-      return { streams, streamPrefixes, types, tags };
-    }),
-  };
-  const ordering = orderingOf(from.varint(), readText(from));
-  const through = from.varint();
-  const fronts = readList(from, (position) => [readText(from), position] as const);
-  return { query, ordering, through, fronts: new Map(fronts) };
-}
-
-function orderingOf(number: number, prefix: string): GroupOrdering {
-  switch (number) {
-    case orderingNumbers.stream:
-      return { kind: "stream" };
-    case orderingNumbers.category:
-      return { kind: "category" };
-    case orderingNumbers.tag:
-      return { kind: "tag", prefix };
-    case orderingNumbers.none:
-      return { kind: "none" };
-    default:
-      throw new RangeError(`group progress: ordering ${number}`);
+/**
+ * What 0.1 remembered where the query or the ordering of a group had been changed: events that were
+ * settled beyond the group's position, and failures. The failures of first unsettled events stay
+ * known; of the rest nothing is: what was settled beyond the position may be delivered once more.
+ */
+function readChanges(from: WireReader, firsts: Map<string, FirstUnsettled>): void {
+  readList(from, () => {});
+  const failures = new Map(readRetries(from));
+  for (const [key, first] of firsts) {
+    const failed = failures.get(first.position);
+    if (failed !== undefined) firsts.set(key, { position: first.position, ...failed });
+  }
+  for (let count = from.varint(); count > 0; count--) {
+    from.view();
+    from.varint();
+    from.view();
+    from.varint();
+    readList(from, () => from.view());
   }
 }
 

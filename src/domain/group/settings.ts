@@ -1,4 +1,6 @@
-// What a consumer group is to do, and by what its events are kept in order.
+// What a consumer group is to do, and by what its events are kept in order. The query and the
+// ordering are fixed when a group is created: what is settled means the same for as long as it
+// lives. Everything else may be changed while it runs.
 
 import { categoryOf } from "../event.ts";
 import type { Query } from "../query.ts";
@@ -12,9 +14,8 @@ export type GroupOrdering =
   /** Every event is its own key. */
   | { readonly kind: "none" };
 
-export interface GroupSettings {
-  readonly query: Query;
-  readonly ordering: GroupOrdering;
+/** How events are delivered. */
+interface DeliverySettings {
   /** How long a member may take for an event. */
   readonly leaseMs: number;
   /** How often an event is delivered at most before it is parked. */
@@ -26,7 +27,15 @@ export interface GroupSettings {
   readonly inFlightMax: number;
 }
 
-/** What is not said. */
+export interface GroupSettings extends DeliverySettings {
+  readonly query: Query;
+  readonly ordering: GroupOrdering;
+}
+
+/** What is to change about a group; the rest stays as it is. */
+export type GroupChanges = Partial<DeliverySettings>;
+
+/** Applied where a request does not say otherwise. */
 export const defaultGroupSettings: GroupSettings = Object.freeze({
   query: { items: [] },
   ordering: { kind: "stream" },
@@ -37,21 +46,28 @@ export const defaultGroupSettings: GroupSettings = Object.freeze({
   inFlightMax: 10_000,
 } as const);
 
-/** What an event's key is made of. */
-export interface KeyWords {
+/** The longest delay follows the first one where only that is changed. */
+export function changedSettings(settings: GroupSettings, changes: GroupChanges): GroupSettings {
+  const { retryDelayMs = settings.retryDelayMs } = changes;
+  const retryDelayMaxMs = Math.max(settings.retryDelayMaxMs, retryDelayMs);
+  return { ...settings, retryDelayMaxMs, ...changes };
+}
+
+/** The fields of an event that its key is made of. */
+interface KeyFields {
   readonly stream: string;
   readonly tags: readonly string[];
 }
 
 /** Events without a stream, or without such a tag, share the empty key. */
-export function keyOf(words: KeyWords, position: number, ordering: GroupOrdering): string {
+export function keyOf(fields: KeyFields, position: number, ordering: GroupOrdering): string {
   switch (ordering.kind) {
     case "stream":
-      return words.stream;
+      return fields.stream;
     case "category":
-      return categoryOf(words.stream);
+      return categoryOf(fields.stream);
     case "tag":
-      return words.tags.find((tag) => tag.startsWith(ordering.prefix)) ?? "";
+      return fields.tags.find((tag) => tag.startsWith(ordering.prefix)) ?? "";
     case "none":
       return `${position}`;
   }
@@ -64,21 +80,16 @@ export function retryDelayOf(settings: GroupSettings, failures: number): number 
   return Math.min(settings.retryDelayMs * factor, settings.retryDelayMaxMs);
 }
 
-export function sameOrdering(a: GroupOrdering, b: GroupOrdering): boolean {
-  if (a.kind !== "tag" || b.kind !== "tag") return a.kind === b.kind;
-  return a.prefix === b.prefix;
-}
-
-/** Whether two queries have the same words in the same order. */
-export function sameQuery(a: Query, b: Query): boolean {
+export function sameSettings(a: GroupSettings, b: GroupSettings): boolean {
   return JSON.stringify(partsOf(a)) === JSON.stringify(partsOf(b));
 }
 
-function partsOf({ items }: Query): unknown {
-  return items.map(({ streams, streamPrefixes, types, tags }) => [
-    streams,
-    streamPrefixes,
-    types,
-    tags,
-  ]);
+/** In one order, so that they can be compared. */
+function partsOf({ query, ordering, ...delivery }: GroupSettings): unknown {
+  const { leaseMs, attemptsMax, retryDelayMs, retryDelayMaxMs, inFlightMax } = delivery;
+  return [
+    query.items.map((item) => [item.streams, item.streamPrefixes, item.types, item.tags]),
+    [ordering.kind, ordering.kind === "tag" && ordering.prefix],
+    [leaseMs, attemptsMax, retryDelayMs, retryDelayMaxMs, inFlightMax],
+  ];
 }

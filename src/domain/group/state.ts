@@ -1,75 +1,74 @@
-// The state of a consumer group while it runs: what is durable of it, made fit for work. No
-// clock and no I/O; times are milliseconds since 1970 on a clock that never jumps, handed in.
+// The state of a consumer group while it runs: what is durable of it, and what is known beside
+// that. No clock and no I/O; times are milliseconds since 1970 on a clock that never jumps, handed
+// in.
 
+import type { EventHeader } from "../event.ts";
 import { Journal, type JournalBounds } from "./journal.ts";
-import type { Lane, LaneEvent } from "./key-queue.ts";
-import { Lanes, type LaneBounds } from "./key-queues.ts";
+import type { KeyQueue, QueuedEvent } from "./key-queue.ts";
+import { KeyQueues, type KeyQueueBounds } from "./key-queues.ts";
 import { Members, type Member } from "./members.ts";
-import type { Era, Front, Progress, Retry } from "./progress.ts";
-import type { GroupSettings } from "./settings.ts";
 import { MinHeap } from "./min-heap.ts";
+import type { Progress, Retry } from "./progress.ts";
+import type { GroupSettings } from "./settings.ts";
 
-export interface GroupBounds extends LaneBounds, JournalBounds {
+export interface GroupBounds extends KeyQueueBounds, JournalBounds {
   /** Events in flight to one member. */
   readonly memberPermitsMax: number;
   /** Events given to a member that it has not taken yet. */
   readonly unsentMax: number;
-  /** Edits of query or ordering while events before the first of them are not settled. */
-  readonly erasMax: number;
 }
 
 export const defaultGroupBounds: GroupBounds = Object.freeze({
-  laneEventsMax: 64,
+  queueEventsMax: 64,
   knownEventsMax: 200_000,
   frameBytesMax: 8 * 1024 * 1024,
   memberPermitsMax: 10_000,
   unsentMax: 64,
-  erasMax: 8,
-  frontsWrittenWhole: 32,
+  keysWrittenWhole: 32,
   deltasMax: 64,
   deltaBytesMin: 4_096,
 });
+
+/** An event the group's query matches. */
+export interface GroupEvent extends EventHeader {
+  readonly position: number;
+  /** The framed record. Absent: it is read again when it is delivered. */
+  readonly frame?: Uint8Array | undefined;
+}
 
 /** An event in the hands of a member. */
 export interface Delivery {
   readonly token: number;
   readonly member: Member;
-  readonly event: LaneEvent;
+  readonly event: QueuedEvent;
+  readonly queue: KeyQueue;
   /** From 1. */
   readonly attempt: number;
-  lane: Lane;
   leaseUntilMs: number;
-  /** On its way to the member; before, nobody has seen it. */
+  /** On its way to the member; before, the member has not seen it. */
   isSent: boolean;
 }
 
 export interface GroupState {
   settings: GroupSettings;
-  readonly lanes: Lanes;
+  readonly queues: KeyQueues;
   readonly members: Members;
   readonly journal: Journal;
   /** By token. */
   readonly deliveries: Map<number, Delivery>;
-  /** The same by position. */
-  readonly inFlight: Map<number, Delivery>;
   /** Tokens by when their lease may run out. */
   readonly leases: MinHeap<number>;
   lastToken: number;
   /** Every match up to here was offered. */
   through: number;
-  /** Where the group began, or began anew: nothing up to here is any of its business. */
-  start: number;
   fromTime: number;
-  /** Own events that were offered and are not settled. */
+  /** Events that were offered and are not settled. */
   unsettledCount: number;
-  eras: readonly Era[];
-  /** Kept, as are `carried`, until the group's position has passed them. */
-  readonly ahead: Set<number>;
-  readonly carried: Map<number, Retry>;
+  /** Events that were parked and are delivered again, by position. */
   readonly replays: Map<number, Retry>;
   /** Replays whose events have not been read yet. */
   readonly unplaced: Set<number>;
-  /** Counts resets and edits: what was read of the log before one is of no use after it. */
+  /** Counts resets: what was read of the log before one is of no use after it. */
   epoch: number;
 }
 
@@ -80,50 +79,42 @@ export function createGroupState(
   baseSequence: number,
   bounds: GroupBounds,
 ): GroupState {
-  const { sequence, through, fromTime, unsettledCount, eras } = progress;
-  const state: GroupState = {
+  const { sequence, through, fromTime, unsettledCount } = progress;
+  const queues = new KeyQueues(bounds);
+  for (const [key, first] of progress.firsts) {
+    const queue = queues.open(key);
+    queue.loaded = first;
+    queue.knownThrough = first.position - 1;
+    queue.unknownTo = through;
+    queues.review(queue, 0);
+  }
+  return {
     settings,
-    lanes: new Lanes(bounds),
+    queues,
     members: new Members(bounds.memberPermitsMax, bounds.unsentMax),
     journal: new Journal(bounds, sequence, baseSequence, through),
     deliveries: new Map(),
-    inFlight: new Map(),
     leases: new MinHeap(),
     lastToken: 0,
     through,
-    start: 0,
     fromTime,
     unsettledCount,
-    eras,
-    ahead: new Set(progress.ahead),
-    carried: new Map(progress.carried),
     replays: new Map(progress.replays),
     unplaced: new Set(progress.replays.keys()),
     epoch: 0,
   };
-  for (const [key, front] of progress.fronts) {
-    const lane = state.lanes.open(key);
-    lane.knownThrough = front.position - 1;
-    lane.unknownTo = through;
-    if (front.attempts > 0) state.carried.set(front.position, front);
-    state.lanes.review(lane, 0);
-  }
-  return state;
 }
 
-export function progressOf(
-  state: GroupState,
-  sequence: number,
-  fronts: ReadonlyMap<string, Front>,
-): Progress {
-  prune(state);
-  const { through, fromTime, unsettledCount, ahead, carried, eras } = state;
-  const replays = new Map(
-    [...state.replays].map(([position, { attempts, retryAtMs }]) => {
-      return [position, { attempts, retryAtMs }] as const;
-    }),
-  );
-  return { sequence, through, fromTime, unsettledCount, fronts, replays, ahead, carried, eras };
+/** An event for its queue, with its record where there is room. */
+export function queued(
+  { queues }: GroupState,
+  { position, frame }: GroupEvent,
+  { attempts, retryAtMs }: Retry,
+  isReplay: boolean,
+): QueuedEvent {
+  const event: QueuedEvent = { position, frame: undefined, isReplay, attempts, retryAtMs };
+  queues.keepFrame(event, frame);
+  return event;
 }
 
 /** Leases that were pushed back and forth leave entries behind. */
@@ -133,17 +124,28 @@ export function trimLeases({ leases, deliveries }: GroupState): void {
   for (const { leaseUntilMs, token } of deliveries.values()) leases.push(leaseUntilMs, token);
 }
 
-/** Every own match up to here is settled, durably. */
-export function positionOf({ lanes, through, journal }: GroupState): number {
-  return Math.min(lanes.floor(through), journal.lowest - 1, journal.barrier - 1);
+/** Every match up to here is settled, durably. */
+export function positionOf({ queues, through, journal }: GroupState): number {
+  return Math.min(queues.settledThrough(through), journal.heldAt - 1);
 }
 
-/** What is told by the position alone need not be remembered. */
-function prune(state: GroupState): void {
-  const floor = positionOf(state);
-  for (const position of state.ahead) if (position <= floor) state.ahead.delete(position);
-  for (const position of state.carried.keys()) {
-    if (position <= floor) state.carried.delete(position);
+/** Begins anew after a position. What is in flight is taken back; replays stay, as if new. */
+export function reset(state: GroupState, through: number, fromTime: number): void {
+  const { deliveries, replays } = state;
+  for (const { member, token } of deliveries.values()) {
+    member.tokens.delete(token);
+    member.held--;
   }
-  state.eras = state.eras.filter((era) => era.through > floor);
+  deliveries.clear();
+  state.leases.clear();
+  for (const position of replays.keys()) {
+    replays.set(position, { attempts: 0, retryAtMs: 0 });
+    state.unplaced.add(position);
+  }
+  state.journal.beginAnew(Math.min(positionOf(state), through) + 1);
+  state.queues.clear();
+  state.through = through;
+  state.fromTime = fromTime;
+  state.unsettledCount = 0;
+  state.epoch++;
 }

@@ -3,7 +3,9 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import {
+  changedSettings,
   defaultGroupSettings as defaults,
+  type GroupChanges,
   type GroupOrdering,
   type GroupSettings,
 } from "../../domain/group/settings.ts";
@@ -17,6 +19,7 @@ import {
 } from "../../gen/annals/v1/consumer_group_service_pb.js";
 import { wireSettings } from "../../log/groups/record.ts";
 import type { GroupInfo, GroupStart } from "../../log/group-verbs.ts";
+import { checkConsumerName } from "./checkpoint.ts";
 import { checkCount, checkName, checkUint64 } from "./checks.ts";
 import { convertQuery } from "./query.ts";
 import { checkDuration, checkTime, timeSpan, timestamp } from "./time.ts";
@@ -28,38 +31,45 @@ export function convertSettings(
   limits: Limits,
 ): GroupSettings {
   if (wire === undefined) return defaults;
+  const query = wire.query ? convertQuery(v, "settings.query", wire.query, limits) : defaults.query;
+  const ordering = convertOrdering(v, wire.ordering, limits);
+  const { retryDelayMs } = defaults;
+  const changes = convertChanges(v, { prefix: "settings.", retryDelayMs }, wire, limits);
+  return changedSettings({ ...defaults, query, ordering }, changes);
+}
+
+type WireChanges = Pick<
+  WireSettings,
+  "lease" | "attemptsMax" | "retryDelay" | "retryDelayMax" | "inFlightMax"
+>;
+
+/** What is said; `retryDelayMs`: the delay where that is not. */
+export function convertChanges(
+  v: Violations,
+  { prefix, retryDelayMs }: { readonly prefix: string; readonly retryDelayMs: number },
+  wire: WireChanges,
+  limits: Limits,
+): GroupChanges {
   const { groupLeaseMinMs, groupLeaseMaxMs, groupDelayMaxMs } = limits;
-  const ms = (
-    field: string,
-    value: Duration | undefined,
-    absent: number,
-    from: number,
-    to: number,
-  ) => (value === undefined ? absent : checkDuration(v, `settings.${field}`, value, from, to));
-  const { retryDelay, retryDelayMax } = wire;
-  const delayMs = ms("retry_delay", retryDelay, defaults.retryDelayMs, 0, groupDelayMaxMs);
-  const longestMs = Math.max(defaults.retryDelayMaxMs, delayMs);
-  const leaseMs = ms("lease", wire.lease, defaults.leaseMs, groupLeaseMinMs, groupLeaseMaxMs);
-  const count = (field: string, value: number, absent: number, max: number): number =>
-    checkAmount(v, `settings.${field}`, value === 0 ? absent : value, 1, max);
+  const { lease, retryDelay, retryDelayMax, attemptsMax, inFlightMax } = wire;
+  const ms = (field: string, value: Duration, from: number, to: number): number =>
+    checkDuration(v, `${prefix}${field}`, value, from, to);
+  const count = (field: string, value: number, max: number): number =>
+    checkAmount(v, `${prefix}${field}`, value, 1, max);
+  const delayMs = retryDelay && ms("retry_delay", retryDelay, 0, groupDelayMaxMs);
+  const longestFrom = delayMs ?? retryDelayMs;
   return {
-    query: wire.query ? convertQuery(v, "settings.query", wire.query, limits) : defaults.query,
-    ordering: convertOrdering(v, wire.ordering, limits),
-    leaseMs,
-    attemptsMax: count(
-      "attempts_max",
-      wire.attemptsMax,
-      defaults.attemptsMax,
-      limits.groupAttemptsMax,
-    ),
-    retryDelayMs: delayMs,
-    retryDelayMaxMs: ms("retry_delay_max", retryDelayMax, longestMs, delayMs, groupDelayMaxMs),
-    inFlightMax: count(
-      "in_flight_max",
-      wire.inFlightMax,
-      defaults.inFlightMax,
-      limits.groupInFlightMax,
-    ),
+    ...(lease && { leaseMs: ms("lease", lease, groupLeaseMinMs, groupLeaseMaxMs) }),
+    ...(attemptsMax > 0 && {
+      attemptsMax: count("attempts_max", attemptsMax, limits.groupAttemptsMax),
+    }),
+    ...(delayMs !== undefined && { retryDelayMs: delayMs }),
+    ...(retryDelayMax && {
+      retryDelayMaxMs: ms("retry_delay_max", retryDelayMax, longestFrom, groupDelayMaxMs),
+    }),
+    ...(inFlightMax > 0 && {
+      inFlightMax: count("in_flight_max", inFlightMax, limits.groupInFlightMax),
+    }),
   };
 }
 
@@ -96,8 +106,17 @@ function convertOrdering(
   }
 }
 
-export function convertStart(v: Violations, wire: WireStart | undefined): GroupStart {
+/** `replace`: whether the start is to be that of a group, in its place. */
+export function convertStart(
+  v: Violations,
+  wire: WireStart | undefined,
+  replace: boolean,
+  limits: Limits,
+): GroupStart {
   const { start } = wire ?? { start: { case: undefined } };
+  if (replace && start.case !== "afterGroup") {
+    v.add("replace", "goes with start.after_group, which names the group to replace");
+  }
   switch (start.case) {
     case undefined:
       return { kind: "after-position", position: 0 };
@@ -109,6 +128,10 @@ export function convertStart(v: Violations, wire: WireStart | undefined): GroupS
       return { kind: "from-time", time: checkTime(v, "start.from_time", start.value, "up") };
     case "fromEnd":
       return { kind: "end" };
+    case "afterGroup": {
+      const group = checkConsumerName(v, "start.after_group", start.value, limits);
+      return { kind: "after-group", group, replace };
+    }
   }
 }
 

@@ -28,7 +28,13 @@ import { consume } from "./consume.ts";
 import type { Context } from "./context.ts";
 import { checkConsumerName } from "../convert/checkpoint.ts";
 import { checkText } from "../convert/checks.ts";
-import { convertPositions, convertSettings, convertStart, wireGroup } from "../convert/group.ts";
+import {
+  convertChanges,
+  convertPositions,
+  convertSettings,
+  convertStart,
+  wireGroup,
+} from "../convert/group.ts";
 import { pageOf } from "../convert/page.ts";
 import { Violations } from "../convert/violations.ts";
 import { listParked } from "./list-parked.ts";
@@ -52,7 +58,7 @@ async function createGroup({ log, limits }: Context, wire: CreateGroupRequest) {
   const v = new Violations();
   const name = checkConsumerName(v, "name", wire.name, limits);
   const settings = convertSettings(v, wire.settings, limits);
-  const start = convertStart(v, wire.start);
+  const start = convertStart(v, wire.start, wire.replace, limits);
   v.throwIfAny();
   const group = wireGroup(await log.groups.create(name, settings, start), limits);
   return create(CreateGroupResponseSchema, { group });
@@ -61,10 +67,9 @@ async function createGroup({ log, limits }: Context, wire: CreateGroupRequest) {
 async function updateGroup({ log, limits }: Context, wire: UpdateGroupRequest) {
   const v = new Violations();
   const name = checkConsumerName(v, "name", wire.name, limits);
-  if (wire.settings === undefined) v.add("settings", "is required");
-  const settings = convertSettings(v, wire.settings, limits);
+  const changes = convertChanges(v, { prefix: "", retryDelayMs: 0 }, wire, limits);
   v.throwIfAny();
-  const group = wireGroup(await log.groups.update(name, settings), limits);
+  const group = wireGroup(await log.groups.update(name, changes), limits);
   return create(UpdateGroupResponseSchema, { group });
 }
 
@@ -101,7 +106,7 @@ async function listGroups({ log, limits }: Context, wire: ListGroupsRequest, cal
 async function resetGroup({ log, limits }: Context, wire: ResetGroupRequest) {
   const v = new Violations();
   const name = checkConsumerName(v, "name", wire.name, limits);
-  const start = convertStart(v, wire.start);
+  const start = convertStart(v, wire.start, false, limits);
   v.throwIfAny();
   const group = wireGroup(await log.groups.reset(name, start), limits);
   return create(ResetGroupResponseSchema, { group });

@@ -1,7 +1,7 @@
-// The cursor of a running group: offers its core the log, as far as that wants events, and waits at
-// the head as a subscription does. A group that wants nothing costs a place in the log.
+// The cursor of a running group: offers its state machine the log, as far as that wants events, and
+// waits at the head as a subscription does. A group that wants nothing costs one interest.
 
-import type { Group } from "../../domain/group/group.ts";
+import type { GroupStateMachine } from "../../domain/group/state-machine.ts";
 import { recordsIn } from "../../domain/record.ts";
 import type { Batch } from "../../storage/storage.ts";
 import { batchesOf, type Source } from "../read/cursor.ts";
@@ -23,15 +23,15 @@ export interface CursorParts extends Source {
 
 export class GroupCursor {
   private readonly parts: CursorParts;
-  private readonly core: Group;
+  private readonly machine: GroupStateMachine;
   private abort = new AbortController();
   private interest: Interest | undefined;
   private atHead = false;
   private wanted: (() => void) | undefined;
 
-  constructor(parts: CursorParts, core: Group) {
+  constructor(parts: CursorParts, machine: GroupStateMachine) {
     this.parts = parts;
-    this.core = core;
+    this.machine = machine;
   }
 
   start(): void {
@@ -46,7 +46,7 @@ export class GroupCursor {
     this.wake();
   }
 
-  /** The query, or where to go on, is another one. */
+  /** Where to go on is another place. */
   restart(): void {
     this.stop();
     this.abort = new AbortController();
@@ -57,7 +57,7 @@ export class GroupCursor {
     return this.abort.signal;
   }
 
-  /** The core may want events. */
+  /** The machine may want events. */
   wake(): void {
     const { wanted } = this;
     this.wanted = undefined;
@@ -66,24 +66,25 @@ export class GroupCursor {
 
   /** Passes what is known not to match, where everything else was offered. */
   catchUp(): void {
-    if (this.atHead && this.interest !== undefined) this.core.pass(this.interest.quietThrough);
+    if (this.atHead && this.interest !== undefined) this.machine.pass(this.interest.quietThrough);
   }
 
   private async follow(signal: AbortSignal): Promise<void> {
-    const { core } = this;
+    const { machine } = this;
     const { interests } = this.parts;
-    const { epoch } = core;
-    const interest = interests.add(selectionOf(core.settings.query), signal);
-    const goesOn = (): boolean => !signal.aborted && core.epoch === epoch && !interests.isStopped;
+    const { epoch } = machine;
+    const interest = interests.add(selectionOf(machine.settings.query), signal);
+    const goesOn = (): boolean =>
+      !signal.aborted && machine.epoch === epoch && !interests.isStopped;
     this.interest = interest;
     let bound = 0;
     try {
       while (goesOn()) {
-        if (!core.wantsEvents) await this.appetite();
-        else if (core.through < bound) await this.offerTo(bound, signal, goesOn);
+        if (!machine.wantsEvents) await this.appetite();
+        else if (machine.through < bound) await this.offerTo(bound, signal, goesOn);
         else if (interest.isMarked) bound = interest.look();
         else {
-          core.pass(interest.quietThrough);
+          machine.pass(interest.quietThrough);
           this.parts.moved();
           this.atHead = true;
           await interest.wait(waitMs);
@@ -95,22 +96,22 @@ export class GroupCursor {
     }
   }
 
-  /** Until the core may want events, or all ends. */
+  /** Until the machine may want events, or all ends. */
   private appetite(): Promise<void> {
     return new Promise((resolve) => {
       this.wanted = resolve;
     });
   }
 
-  /** Less where the core wants no more and has no members: the rest is read again later. */
+  /** Less where the machine wants no more and has no members: the rest is read again later. */
   private async offerTo(bound: number, signal: AbortSignal, goesOn: () => boolean): Promise<void> {
-    const { core } = this;
-    if (core.fromTime > 0) await this.passOver(bound, goesOn);
+    const { machine } = this;
+    if (machine.fromTime > 0) await this.passOver(bound, goesOn);
     if (!goesOn()) return;
     const read = {
-      selection: selectionOf(core.settings.query),
+      selection: selectionOf(machine.settings.query),
       direction: "forwards",
-      positions: { first: core.through + 1, last: bound },
+      positions: { first: machine.through + 1, last: bound },
       batchBytes: readingBytes,
     } as const;
     for await (const batch of batchesOf(this.parts, read, signal)) {
@@ -118,37 +119,37 @@ export class GroupCursor {
       this.parts.moved();
     }
     if (!goesOn()) return;
-    core.pass(bound);
+    machine.pass(bound);
     this.parts.moved();
   }
 
   /** False: not all of it was offered. */
   private async offerBatch(batch: Batch, goesOn: () => boolean): Promise<boolean> {
-    const { core } = this;
+    const { machine } = this;
     if (!goesOn()) return false;
     for (const frames of batch.frames) {
       for (const record of recordsIn(frames)) {
-        while (!core.wantsEvents) {
-          if (core.memberCount === 0) return false;
+        while (!machine.wantsEvents) {
+          if (machine.memberCount === 0) return false;
           this.parts.moved();
           await this.appetite();
           if (!goesOn()) return false;
         }
         const event = groupEvent(record);
-        core.offer(event, this.parts.nowMs());
+        machine.offer(event, this.parts.nowMs());
         this.parts.offered(event.position);
       }
     }
-    core.pass(batch.through);
+    machine.pass(batch.through);
     return true;
   }
 
   /** Where the time to begin at has not come by `bound`, everything up to there is passed over. */
   private async passOver(bound: number, goesOn: () => boolean): Promise<void> {
-    const { core } = this;
-    const first = await this.parts.storage.positionAt(core.fromTime);
+    const { machine } = this;
+    const first = await this.parts.storage.positionAt(machine.fromTime);
     if (!goesOn()) return;
-    core.pass(Math.max(core.through, Math.min(first - 1, bound)));
-    if (first <= bound) core.endWait();
+    machine.pass(Math.max(machine.through, Math.min(first - 1, bound)));
+    if (first <= bound) machine.endWait();
   }
 }

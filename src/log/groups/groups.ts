@@ -1,9 +1,14 @@
-// Consumer groups: which there are, and which are at work. A group is loaded when somebody first
-// asks for it, and let go when nobody needs it; what changes it is done one change at a time.
+// Consumer groups: which there are, and which are at work. A group is loaded when it is first asked
+// for, and let go when it is not used any more; what changes it is done one change at a time.
 
-import { AnnalsError, beyondHead } from "../../domain/errors.ts";
+import { AnnalsError, beyondHead, invalidField } from "../../domain/errors.ts";
 import { progressFrom } from "../../domain/group/progress.ts";
-import { sameOrdering, sameQuery, type GroupSettings } from "../../domain/group/settings.ts";
+import {
+  changedSettings,
+  sameSettings,
+  type GroupChanges,
+  type GroupSettings,
+} from "../../domain/group/settings.ts";
 import { infoOf } from "./info.ts";
 import {
   creationSideValues,
@@ -15,7 +20,7 @@ import {
 } from "./side-values.ts";
 import type { StorageWatcher } from "../../storage/storage.ts";
 import { discardParked, listParkedEvents, replayParked } from "./parked.ts";
-import { decodeRecord } from "./record.ts";
+import { decodeRecord, type GroupRecord } from "./record.ts";
 import { GroupRunner, type RunnerParts } from "./runner.ts";
 import {
   lagEventsMax,
@@ -30,9 +35,8 @@ import {
   type ParkedPage,
 } from "../group-verbs.ts";
 
-/** Groups that nobody uses and that are kept at hand all the same. */
+/** Groups that are not used and are kept at hand all the same. */
 const idleMax = 64;
-const retryAfterMs = 1_000;
 
 export class Groups implements GroupLog, StorageWatcher {
   private readonly parts: RunnerParts;
@@ -56,32 +60,35 @@ export class Groups implements GroupLog, StorageWatcher {
   }
 
   async create(name: string, settings: GroupSettings, start: GroupStart): Promise<GroupInfo> {
-    await this.oneByOne(name, async () => {
+    const replaced = start.kind === "after-group" && start.replace ? start.group : undefined;
+    await this.oneByOne([name, replaced ?? name], async () => {
       const known = await loadRecord(this.parts.storage, name);
       if (known !== undefined) {
         if (sameSettings(known.settings, settings) && sameStart(known.start, start)) return;
-        const message = `there is a group ${JSON.stringify(name)} with other settings`;
-        throw new AnnalsError({ reason: "GROUP_EXISTS", group: name }, message);
+        if (replaced !== name) throw exists(name);
       }
-      const place = await this.placeOf(start);
       const id = crypto.randomUUID().replaceAll("-", "");
       const record = { name, id, createdAt: this.parts.clock(), settings, start };
-      await this.parts.write(creationSideValues(record, progressFrom(place.after, place.fromTime)));
+      if (replaced !== undefined) return this.replace(replaced, record);
+      const { after, fromTime } = await this.placeOf(start);
+      await this.parts.write(creationSideValues(record, progressFrom(after, fromTime)));
     });
     return this.get(name);
   }
 
-  async update(name: string, settings: GroupSettings): Promise<GroupInfo> {
+  async update(name: string, changes: GroupChanges): Promise<GroupInfo> {
     await this.change(name, async (runner) => {
-      const { epoch } = runner.core;
-      if (!runner.core.edit(settings)) {
-        const message = "too many edits of the query before the events that were there are settled";
-        throw new AnnalsError({ reason: "OVERLOADED", retryAfterMs }, message);
+      const settings = changedSettings(runner.record.settings, changes);
+      const { retryDelayMs, retryDelayMaxMs } = settings;
+      if (retryDelayMaxMs < retryDelayMs) {
+        const less = `is ${retryDelayMaxMs} ms, less than the retry delay, ${retryDelayMs} ms`;
+        throw invalidField("retry_delay_max", less);
       }
       const record = { ...runner.record, settings };
-      if (runner.core.epoch !== epoch) runner.restart();
-      await this.durably(runner, () => runner.flush([recordSideValue(record)]));
+      await this.durably(runner, () => this.parts.write([recordSideValue(record)]));
       runner.record = record;
+      runner.machine.configure(settings);
+      runner.touch();
     });
     return this.get(name);
   }
@@ -89,7 +96,7 @@ export class Groups implements GroupLog, StorageWatcher {
   async reset(name: string, start: GroupStart): Promise<GroupInfo> {
     await this.change(name, async (runner) => {
       const { after, fromTime } = await this.placeOf(start);
-      runner.core.reset(after, fromTime);
+      runner.machine.reset(after, fromTime);
       runner.restart();
       await this.durably(runner, () => runner.flush());
     });
@@ -97,15 +104,21 @@ export class Groups implements GroupLog, StorageWatcher {
   }
 
   async remove(name: string): Promise<boolean> {
-    return this.oneByOne(name, async () => {
+    return this.oneByOne([name], async () => {
       const record = await loadRecord(this.parts.storage, name);
       if (record === undefined) return false;
       this.removing.add(name);
+      const runner = await this.runners.get(name)?.catch(() => undefined);
       try {
-        const runner = await this.runners.get(name)?.catch(() => undefined);
-        await runner?.stop(notFound(name));
+        await runner?.drain();
         await this.parts.write(deletionSideValues(record));
+        runner?.fail(notFound(name));
+      } catch (error) {
+        // The group may still be there: its members join again.
+        runner?.fail(error);
+        throw error;
       } finally {
+        await runner?.over;
         this.removing.delete(name);
       }
       this.sweep();
@@ -125,7 +138,7 @@ export class Groups implements GroupLog, StorageWatcher {
       decodeRecord(sideValue.name, sideValue.value),
     )) {
       if (signal?.aborted === true) break;
-      // One that was deleted meanwhile is none of the list.
+      // One that was deleted meanwhile is not listed.
       const runner = await this.runner(name).catch(ignoreMissing);
       if (runner === undefined) continue;
       const bounds = { lagMax: listedLagEventsMax, members: false };
@@ -240,7 +253,7 @@ export class Groups implements GroupLog, StorageWatcher {
   }
 
   private async letGo(name: string): Promise<void> {
-    await this.oneByOne(name, async () => {
+    await this.oneByOne([name], async () => {
       const runner = await this.runners.get(name)?.catch(() => undefined);
       if (runner?.isIdle === true) await runner.stop(stopping());
       else if (runner !== undefined) this.idle.add(name);
@@ -248,27 +261,45 @@ export class Groups implements GroupLog, StorageWatcher {
   }
 
   private change<T>(name: string, act: (runner: GroupRunner) => Promise<T>): Promise<T> {
-    return this.oneByOne(name, async () => act(await this.runner(name)));
+    return this.oneByOne([name], async () => act(await this.runner(name)));
   }
 
-  /** Changes of one group come one after the other. */
-  private oneByOne<T>(name: string, act: () => Promise<T>): Promise<T> {
+  /** Changes of one group come one after the other; this one is of all that are named. */
+  private oneByOne<T>(names: readonly string[], act: () => Promise<T>): Promise<T> {
     if (this.stopped) return Promise.reject(stopping());
-    const before = this.changes.get(name) ?? Promise.resolve();
+    const before = names.map((name) => this.changes.get(name) ?? Promise.resolve());
     const run = async (): Promise<T> => {
-      await before.catch(() => {});
+      await Promise.allSettled(before);
       return act();
     };
     const done = run();
-    this.changes.set(name, done);
+    for (const name of names) this.changes.set(name, done);
     const forget = (): void => {
-      if (this.changes.get(name) === done) this.changes.delete(name);
+      for (const name of names) if (this.changes.get(name) === done) this.changes.delete(name);
     };
     done.then(forget, forget);
     return done;
   }
 
-  /** Where a change is not durable, as far as one knows, the group begins again from the disk. */
+  /**
+   * In one commit the one group ends and the other begins where it was, with its id: so its parked
+   * events and its replays are the new one's.
+   */
+  private async replace(name: string, begun: GroupRecord): Promise<void> {
+    const runner = await this.runner(name);
+    const record = { ...begun, id: runner.record.id };
+    const ended = name === record.name ? [] : [{ space: "group", name, value: undefined } as const];
+    await this.durably(runner, async () => {
+      await runner.drain();
+      const { position, fromTime } = runner.machine;
+      runner.machine.reset(position, fromTime);
+      await runner.flush([...ended, recordSideValue(record)]);
+    });
+    runner.fail(name === record.name ? wasReplaced(name) : notFound(name));
+    await runner.over;
+  }
+
+  /** Where a change is not known to be durable the group begins again from the disk. */
   private async durably<T>(runner: GroupRunner, act: () => Promise<T>): Promise<T> {
     try {
       return await act();
@@ -290,6 +321,10 @@ export class Groups implements GroupLog, StorageWatcher {
         if (asked <= head) return { after: asked, fromTime: 0 };
         throw beyondHead({ field: "start.after_position", asked, head });
       }
+      case "after-group": {
+        const { position, machine } = await this.runner(start.group);
+        return { after: position, fromTime: machine.fromTime };
+      }
       case "from-time": {
         const first = await storage.positionAt(start.time);
         // Where the time has not come yet, what is recorded before it does is passed over.
@@ -298,12 +333,12 @@ export class Groups implements GroupLog, StorageWatcher {
     }
   }
 
-  /** Removes what groups that are gone have left, also those of an earlier process. */
+  /** Removes what deleted groups have left, also those of an earlier process. */
   private sweep(): void {
     if (this.sweeping !== undefined) return;
     this.sweeping = this.sweepAll().catch((error: unknown) => {
       this.sweeping = undefined;
-      this.parts.warn("notes of deleted groups could not be removed", error);
+      this.parts.warn("side values of deleted groups could not be removed", error);
     });
   }
 
@@ -315,6 +350,17 @@ export class Groups implements GroupLog, StorageWatcher {
     }
     this.sweeping = undefined;
   }
+}
+
+function exists(name: string): AnnalsError {
+  const message = `there is a group ${JSON.stringify(name)} with other settings`;
+  return new AnnalsError({ reason: "GROUP_EXISTS", group: name }, message);
+}
+
+/** By a group of the same name. */
+function wasReplaced(name: string): AnnalsError {
+  const message = `group ${JSON.stringify(name)} was replaced; join again`;
+  return new AnnalsError({ reason: "RECOVERING" }, message);
 }
 
 function notFound(name: string): AnnalsError {
@@ -329,18 +375,6 @@ function stopping(): AnnalsError {
 function ignoreMissing(error: unknown): undefined {
   if (error instanceof AnnalsError && error.reason === "GROUP_NOT_FOUND") return undefined;
   throw error;
-}
-
-function sameSettings(a: GroupSettings, b: GroupSettings): boolean {
-  return (
-    sameQuery(a.query, b.query) &&
-    sameOrdering(a.ordering, b.ordering) &&
-    a.leaseMs === b.leaseMs &&
-    a.attemptsMax === b.attemptsMax &&
-    a.retryDelayMs === b.retryDelayMs &&
-    a.retryDelayMaxMs === b.retryDelayMaxMs &&
-    a.inFlightMax === b.inFlightMax
-  );
 }
 
 function sameStart(a: GroupStart, b: GroupStart): boolean {

@@ -1,4 +1,4 @@
-// A group in numbers, as it is asked for: what its core knows, and what has to be looked up.
+// A group in numbers, as it is asked for: what its state machine knows, and what is looked up.
 
 import { scanRecordedAt } from "../../domain/record.ts";
 import { firstRecord } from "../read/cursor.ts";
@@ -22,7 +22,7 @@ export async function infoOf(
   { lagMax, members }: InfoBounds,
   signal?: AbortSignal,
 ): Promise<GroupInfo> {
-  const { core, record } = runner;
+  const { machine, record } = runner;
   const lagEvents = await runner.lagEvents(lagMax, signal);
   const parkedCount = await runner.parkedCount();
   const { position } = runner;
@@ -32,11 +32,11 @@ export async function infoOf(
     position,
     lagEvents,
     lagMicros: lagEvents > 0 ? await lagOf(parts, record, position) : undefined,
-    inFlightCount: core.inFlightCount,
-    memberCount: core.memberCount,
+    inFlightCount: machine.inFlightCount,
+    memberCount: machine.memberCount,
     members: members ? runner.memberInfos : [],
     parkedCount,
-    oldestInFlight: core.oldestInFlight,
+    oldestInFlight: machine.oldestInFlight,
     createdAt: record.createdAt,
   };
 }

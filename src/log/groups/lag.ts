@@ -1,23 +1,23 @@
 // How many events lie ahead of a group's cursor: counted once, and kept as both ends move. Only who
 // asks pays for it.
 
-import type { Group } from "../../domain/group/group.ts";
+import type { GroupStateMachine } from "../../domain/group/state-machine.ts";
 import { batchesOf, type Source } from "../read/cursor.ts";
 import { readingBytes, selectionOf } from "./reading.ts";
 
 export class LagCounter {
-  private readonly core: Group;
+  private readonly machine: GroupStateMachine;
   private epoch = -1;
-  /** Matches after the core's `through`, up to `through`. */
+  /** Matches after the machine's `through`, up to `through`. */
   private ahead = 0;
   private through = 0;
   private last: Promise<unknown> = Promise.resolve();
 
-  constructor(core: Group) {
-    this.core = core;
+  constructor(machine: GroupStateMachine) {
+    this.machine = machine;
   }
 
-  /** The core was offered this event. */
+  /** The machine was offered this event. */
   offered(position: number): void {
     if (position <= this.through) this.ahead--;
   }
@@ -30,41 +30,41 @@ export class LagCounter {
   }
 
   private async countOn(source: Source, max: number, signal?: AbortSignal): Promise<number> {
-    const { core } = this;
+    const { machine } = this;
     const head = source.storage.head().position;
     for (;;) {
       this.keepUp();
-      const { epoch } = core;
+      const { epoch } = machine;
       if (this.through >= head || this.lag >= max) break;
       const read = {
-        selection: selectionOf(core.settings.query),
+        selection: selectionOf(machine.settings.query),
         direction: "forwards",
         positions: { first: this.through + 1, last: head },
         batchBytes: readingBytes,
       } as const;
       let reached = true;
       for await (const batch of batchesOf(source, read, signal)) {
-        // The core has overtaken us, or begun anew: what this slab says is of no use.
-        reached = core.epoch === epoch && core.through <= this.through;
+        // The machine has overtaken us, or begun anew: what this batch says is of no use.
+        reached = machine.epoch === epoch && machine.through <= this.through;
         if (!reached) break;
         this.ahead += batch.count;
         this.through = batch.through;
         if (this.lag >= max) break;
       }
       if (signal?.aborted === true) break;
-      if (reached && this.lag < max && core.through <= head) this.through = head;
+      if (reached && this.lag < max && machine.through <= head) this.through = head;
     }
     return Math.min(this.lag, max);
   }
 
   private get lag(): number {
-    return this.core.unsettledCount + Math.max(0, this.ahead);
+    return this.machine.unsettledCount + Math.max(0, this.ahead);
   }
 
   private keepUp(): void {
-    if (this.epoch === this.core.epoch && this.through >= this.core.through) return;
-    this.epoch = this.core.epoch;
-    this.through = this.core.through;
+    if (this.epoch === this.machine.epoch && this.through >= this.machine.through) return;
+    this.epoch = this.machine.epoch;
+    this.through = this.machine.through;
     this.ahead = 0;
   }
 }

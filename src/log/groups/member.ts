@@ -4,7 +4,7 @@
 
 import type { AnnalsError } from "../../domain/errors.ts";
 import { Fifo } from "../../domain/group/fifo.ts";
-import type { Group, Handled } from "../../domain/group/group.ts";
+import type { GroupStateMachine, Handled } from "../../domain/group/state-machine.ts";
 import type { Delivery } from "../../domain/group/state.ts";
 import type {
   GroupMember,
@@ -24,7 +24,7 @@ const refusedMax = 10_000;
 
 /** What a member needs of its group. */
 export interface MemberHost {
-  readonly core: Group;
+  readonly machine: GroupStateMachine;
   readonly timers: Timers;
   readonly heartbeatMs: number;
   readonly nowMs: () => number;
@@ -64,7 +64,7 @@ export class Member implements GroupMember {
   }
 
   get leaseMs(): number {
-    return this.host.core.settings.leaseMs;
+    return this.host.machine.settings.leaseMs;
   }
 
   async *messages(): AsyncGenerator<MemberMessage> {
@@ -87,8 +87,8 @@ export class Member implements GroupMember {
 
   handle(request: MemberRequest): Promise<void> | undefined {
     if (this.isGone || this.isFinished || this.failure !== undefined) return undefined;
-    this.host.core.heard(this.id);
-    if (request.kind === "permits") this.host.core.permit(this.id, request.count);
+    this.host.machine.heard(this.id);
+    if (request.kind === "permits") this.host.machine.permit(this.id, request.count);
     else this.settle(request);
     this.host.touch();
     if (this.refused.length <= refusedMax) return undefined;
@@ -100,7 +100,7 @@ export class Member implements GroupMember {
   finish(): void {
     if (this.isGone || this.isFinished) return;
     this.isFinished = true;
-    this.host.core.retire(this.id, this.host.nowMs());
+    this.host.machine.retire(this.id, this.host.nowMs());
     this.host.touch();
     this.wake();
   }
@@ -108,7 +108,7 @@ export class Member implements GroupMember {
   leave(): void {
     if (this.isGone) return;
     this.isGone = true;
-    this.host.core.leave(this.id, this.host.nowMs());
+    this.host.machine.leave(this.id, this.host.nowMs());
     this.host.left(this);
     this.wake();
     this.drained?.();
@@ -137,7 +137,7 @@ export class Member implements GroupMember {
 
   /** It is finished, and everything it said was answered. */
   private get isDone(): boolean {
-    return this.isFinished && this.host.core.member(this.id).held === 0 && this.hasNothingToSay;
+    return this.isFinished && this.host.machine.member(this.id).held === 0 && this.hasNothingToSay;
   }
 
   private get hasNothingToSay(): boolean {
@@ -164,18 +164,18 @@ export class Member implements GroupMember {
 
   /** As much of what was given as one message holds. */
   private async take(): Promise<MemberDelivery[]> {
-    const { core, readRecord, nowMs } = this.host;
+    const { machine, readRecord, nowMs } = this.host;
     const taken: MemberDelivery[] = [];
     let bytes = 0;
     while (taken.length < deliveriesCount && bytes < deliveriesBytes) {
       const delivery = this.given.shift();
       if (delivery === undefined) break;
       const { frame, position } = delivery.event;
-      if (!core.sent(delivery)) continue;
+      if (!machine.sent(delivery)) continue;
       this.lastSent = Math.max(this.lastSent, delivery.token);
       const record = frame ?? (await readRecord(position));
-      if (record === undefined) core.vanished(delivery, nowMs());
-      else if (core.holds(delivery)) {
+      if (record === undefined) machine.vanished(delivery, nowMs());
+      else if (machine.holds(delivery)) {
         const { token, attempt, leaseUntilMs } = delivery;
         const leaseUntil = leaseUntilMs * 1_000;
         taken.push({ token: this.textOf(token), attempt, leaseUntil, record });
@@ -187,14 +187,16 @@ export class Member implements GroupMember {
   }
 
   private settle(request: Exclude<MemberRequest, { kind: "permits" }>): void {
-    const { core } = this.host;
+    const { machine } = this.host;
     const now = this.host.nowMs();
     const upTo = request.kind === "ack" && request.upTo !== "" ? [request.upTo] : [];
     const tokens = this.numbersOf(request.tokens);
     const last = this.numbersOf(upTo);
     const unknown = [...tokens.unknown, ...last.unknown];
-    const { refused } = this.apply(core, request, tokens.numbers, now);
-    const through = last.numbers.flatMap((token) => core.ackThrough(this.id, token, now).refused);
+    const { refused } = this.apply(machine, request, tokens.numbers, now);
+    const through = last.numbers.flatMap(
+      (token) => machine.ackThrough(this.id, token, now).refused,
+    );
     const texts = [...refused, ...through].map((token) => this.textOf(token));
     if (unknown.length + texts.length === 0) return;
     this.refused.push(...unknown, ...texts);
@@ -202,22 +204,22 @@ export class Member implements GroupMember {
   }
 
   private apply(
-    core: Group,
+    machine: GroupStateMachine,
     request: Exclude<MemberRequest, { kind: "permits" }>,
     tokens: readonly number[],
     now: number,
   ): Handled {
     switch (request.kind) {
       case "ack":
-        return core.ack(this.id, tokens, now);
+        return machine.ack(this.id, tokens, now);
       case "nack":
-        return core.nack(this.id, tokens, request, now);
+        return machine.nack(this.id, tokens, request, now);
       case "extend":
-        return core.extend(this.id, tokens, request.leaseMs, now);
+        return machine.extend(this.id, tokens, request.leaseMs, now);
       case "release":
-        return core.release(this.id, tokens, now);
+        return machine.release(this.id, tokens, now);
       case "park":
-        return core.park(this.id, tokens, request.reason, now);
+        return machine.park(this.id, tokens, request.reason, now);
     }
   }
 

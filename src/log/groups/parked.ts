@@ -37,13 +37,13 @@ export function replayParked(
 ): Promise<number> {
   const { nowMs } = parts;
   return byPage(runner, parts, positions, async (position) => {
-    if (runner.core.replayCount >= replaysMax) return "enough";
+    if (runner.machine.replayCount >= replaysMax) return "enough";
     const record = await runner.readRecord(position);
     if (record === undefined) {
-      runner.core.discard(position);
+      runner.machine.discard(position);
       return "passed over";
     }
-    runner.core.replay(groupEvent(record), nowMs());
+    runner.machine.replay(groupEvent(record), nowMs());
     return "done";
   });
 }
@@ -54,7 +54,7 @@ export function discardParked(
   positions: readonly number[],
 ): Promise<number> {
   return byPage(runner, parts, positions, async (position) => {
-    runner.core.discard(position);
+    runner.machine.discard(position);
     return "done";
   });
 }

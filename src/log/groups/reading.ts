@@ -1,10 +1,10 @@
 // How a group reads the log: what its query selects, the events of one key again, one event by its
-// position. The same cursor as everybody's, through the same gate.
+// position. By the same cursor as every read, through the same gate.
 
-import type { GroupEvent } from "../../domain/group/feed.ts";
 import { narrowToKey } from "../../domain/group/narrowing.ts";
 import { keyOf, type GroupSettings } from "../../domain/group/settings.ts";
-import type { Reading } from "../../domain/group/group.ts";
+import type { GroupEvent } from "../../domain/group/state.ts";
+import type { Reading } from "../../domain/group/state-machine.ts";
 import { matches, selectAll, type Query, type Selection } from "../../domain/query.ts";
 import { recordsIn, scanRecord } from "../../domain/record.ts";
 import { firstRecord, batchesOf, type Source } from "../read/cursor.ts";
@@ -16,25 +16,25 @@ export function selectionOf(query: Query): Selection {
   return query.items.length === 0 ? selectAll : { kind: "query", query };
 }
 
-/** A record as the group's core is offered it. */
+/** A record as the state machine is offered it. */
 export function groupEvent(record: Uint8Array): GroupEvent {
   return { ...scanRecord(record), frame: record };
 }
 
-export interface LaneEvents {
+export interface KeyEvents {
   readonly events: readonly GroupEvent[];
   /** There are no others of the key up to here. */
   readonly knownThrough: number;
 }
 
 /** The next events of one key. Undefined: ended by the signal. */
-export async function readLane(
+export async function readKey(
   source: Source,
   { query, ordering }: GroupSettings,
-  { lane, after, to, countMax }: Reading,
+  { queue, after, to, countMax }: Reading,
   signal: AbortSignal,
-): Promise<LaneEvents | undefined> {
-  const { key } = lane;
+): Promise<KeyEvents | undefined> {
+  const { key } = queue;
   // Where every event is its own key there is but one to find.
   const last = ordering.kind === "none" ? Math.min(Number(key), to) : to;
   const narrowed = narrowToKey(query, ordering, key);
@@ -69,6 +69,6 @@ export async function recordAt(
   const selection = selectionOf(query);
   const found = await firstRecord(source, { ...read, selection });
   if (found !== undefined || selection.kind === "all") return found;
-  // Parked under another query.
+  // Parked by a group that this one replaced, whose query was another one.
   return firstRecord(source, { ...read, selection: selectAll });
 }

@@ -1,9 +1,11 @@
 // What is durable of a group beside its progress: its record, an encoded
-// annals.v1.CreateGroupRequest (name, settings, where it began) under the group's name, behind
+// annals.v1.CreateGroupRequest (name, settings as they are now, where it began) under the group's
+// name, behind
 //
 //   varint  when it was created, microseconds since 1970
-//   text    its id, 32 hex digits: what its other notes are named after, so that a group of the
-//           same name that comes later has nothing to do with them
+//   text    its id, 32 hex digits: what its other side values are named after, so that a group of
+//           the same name that comes later has nothing to do with them. A group that replaces
+//           another one has that one's id
 //
 // On disk: format version 1.
 
@@ -44,7 +46,9 @@ export function encodeRecord({ name, id, createdAt, settings, start }: GroupReco
   const into = new ByteWriter();
   into.varint(createdAt);
   into.text(id);
-  const fields = { name, settings: wireSettings(settings), start: { start: wireStart(start) } };
+  const replace = start.kind === "after-group" && start.replace;
+  const begun = { start: { start: wireStart(start) }, replace };
+  const fields = { name, settings: wireSettings(settings), ...begun };
   const message = create(CreateGroupRequestSchema, fields);
   into.bytes(toBinary(CreateGroupRequestSchema, message));
   return into.take();
@@ -57,10 +61,10 @@ export function decodeRecord(name: string, bytes: Uint8Array): GroupRecord {
     const createdAt = from.varint();
     const id = Buffer.from(from.view()).toString("latin1");
     const message = fromBinary(CreateGroupRequestSchema, from.view());
-    const { settings, start } = message;
+    const { settings, start, replace } = message;
     const isWhole = message.name === name && settings !== undefined && start !== undefined;
     if (!isWhole || !from.done) throw new RangeError("not what its name says");
-    return { name, id, createdAt, settings: settingsOf(settings), start: startOf(start) };
+    return { name, id, createdAt, settings: settingsOf(settings), start: startOf(start, replace) };
   } catch (cause) {
     throw corruption(`the record of group ${JSON.stringify(name)} makes no sense`, {}, cause);
   }
@@ -112,6 +116,8 @@ function wireStart(start: GroupStart): NonNullable<WireInit<typeof GroupStartSch
     }
     case "end":
       return { case: "fromEnd" as const, value: {} };
+    case "after-group":
+      return { case: "afterGroup" as const, value: start.group };
   }
 }
 
@@ -149,7 +155,7 @@ function orderingOf(key: WireOrdering["key"] | undefined): GroupOrdering {
   }
 }
 
-function startOf({ start }: WireStart): GroupStart {
+function startOf({ start }: WireStart, replace: boolean): GroupStart {
   switch (start.case) {
     case "fromTime": {
       const { seconds, nanos } = start.value;
@@ -157,6 +163,8 @@ function startOf({ start }: WireStart): GroupStart {
     }
     case "fromEnd":
       return { kind: "end" };
+    case "afterGroup":
+      return { kind: "after-group", group: start.value, replace };
     case "afterPosition":
       return { kind: "after-position", position: Number(start.value) };
     case undefined:

@@ -1,9 +1,9 @@
-// A group at work: its state machine (domain/group/group.ts) with a clock, a cursor over the log,
-// its members, and one write to the disk at a time. Whatever happens is told to the machine; then,
-// once for all that happened in a turn, what follows is done.
+// A group at work: its state machine (domain/group/state-machine.ts) with a clock, a cursor over
+// the log, its members, and one write to the disk at a time. Whatever happens is told to the
+// machine; then, once for all that happened in a turn, what follows is done.
 
 import { AnnalsError, type Reason } from "../../domain/errors.ts";
-import { Group, type Reading } from "../../domain/group/group.ts";
+import { GroupStateMachine, type Reading } from "../../domain/group/state-machine.ts";
 import type { GroupWrite } from "../../domain/group/journal.ts";
 import type { Delivery } from "../../domain/group/state.ts";
 import type { SideValueChange } from "../../storage/storage.ts";
@@ -12,7 +12,7 @@ import { GroupCursor } from "./cursor.ts";
 import { LagCounter } from "./lag.ts";
 import { Member } from "./member.ts";
 import { countParked, findParked, writeSideValues, type LoadedGroup } from "./side-values.ts";
-import { groupEvent, readLane, recordAt } from "./reading.ts";
+import { groupEvent, readKey, recordAt } from "./reading.ts";
 import type { GroupRecord } from "./record.ts";
 import type { MemberInfo, MemberWish } from "../group-verbs.ts";
 import type { Interests } from "../subscribe/interest.ts";
@@ -32,7 +32,7 @@ export interface RunnerParts extends Source {
   readonly waiters: PositionWaiters;
 }
 
-/** Lanes that are read again at the same time. */
+/** Keys that are read again at the same time. */
 const readingsMax = 4;
 const unplacedAtOnce = 16;
 /** After a write that failed. */
@@ -59,7 +59,7 @@ interface Flush {
 
 export class GroupRunner {
   record: GroupRecord;
-  readonly core: Group;
+  readonly machine: GroupStateMachine;
   /** It takes nobody in any more; when `over` resolves, another may take its place. */
   isEnding = false;
   readonly over: Promise<void>;
@@ -88,8 +88,8 @@ export class GroupRunner {
     this.over = new Promise((resolve) => {
       this.ended = resolve;
     });
-    this.core = new Group(record.settings, progress, baseSequence);
-    this.lag = new LagCounter(this.core);
+    this.machine = new GroupStateMachine(record.settings, progress, baseSequence);
+    this.lag = new LagCounter(this.machine);
     this.cursor = new GroupCursor(
       {
         ...parts,
@@ -97,7 +97,7 @@ export class GroupRunner {
         offered: (position) => this.lag.offered(position),
         failed: (error) => this.fail(error),
       },
-      this.core,
+      this.machine,
     );
     this.cursor.start();
   }
@@ -114,15 +114,15 @@ export class GroupRunner {
 
   get position(): number {
     this.cursor.catchUp();
-    return this.core.position;
+    return this.machine.position;
   }
 
   join(wish: MemberWish): Member {
-    const { parts, core, tokenTag } = this;
+    const { parts, machine, tokenTag } = this;
     const member: Member = new Member(
       {
         ...parts,
-        core,
+        machine,
         tokenTag,
         position: () => this.position,
         readRecord: (position) => this.readRecord(position),
@@ -136,12 +136,12 @@ export class GroupRunner {
       wish,
     );
     this.members.set(member.id, member);
-    core.join(member.id, wish.permits);
+    machine.join(member.id, wish.permits);
     this.touch();
     return member;
   }
 
-  /** What was told to the core is to be made durable, with these notes. */
+  /** What was told to the machine is to be made durable, with these side values. */
   flush(sideValues: readonly SideValueChange[] = []): Promise<void> {
     if (this.failure !== undefined) return Promise.reject(this.failure);
     return new Promise((resolve, reject) => {
@@ -150,7 +150,7 @@ export class GroupRunner {
     });
   }
 
-  /** The core's query, ordering or place is another one: the log is read anew. */
+  /** The machine has begun anew elsewhere: the log is read from there. */
   restart(): void {
     this.cursor.restart();
     this.touch();
@@ -166,7 +166,7 @@ export class GroupRunner {
     });
   }
 
-  /** Ends everything; what was told to the core and is not durable is as good as not told. */
+  /** Ends everything; what was told to the machine and is not durable is as good as not told. */
   fail(error: unknown): void {
     if (this.failure !== undefined) return;
     this.isEnding = true;
@@ -190,16 +190,25 @@ export class GroupRunner {
   /** In good order: what can be made durable is. Never throws. */
   async stop(reason: AnnalsError): Promise<void> {
     if (this.isEnding) return this.over;
+    await this.drain();
+    this.fail(reason);
+    await this.over;
+  }
+
+  /**
+   * Makes durable what can be, and does nothing more from then on but what `flush` asks for. To be
+   * followed by `fail`. Never throws.
+   */
+  async drain(): Promise<void> {
     this.isEnding = true;
+    this.cursor.catchUp();
     this.cursor.stop();
     try {
-      const isBusy = this.core.hasUrgent || this.writing !== undefined;
-      if (isBusy || this.core.unwrittenCount > passedAtEnd) await this.flush();
+      const isBusy = this.machine.hasUrgent || this.writing !== undefined;
+      if (isBusy || this.machine.unwrittenCount > passedAtEnd) await this.flush();
     } catch (error) {
       this.parts.warn(`the progress of group ${this.name} could not be written`, error);
     }
-    this.fail(reason);
-    await this.over;
   }
 
   /** Stops counting at `max`. */
@@ -209,7 +218,7 @@ export class GroupRunner {
 
   get memberInfos(): MemberInfo[] {
     return [...this.members.values()].map(({ id, name, joinedAt }) => {
-      const { held: heldCount, permits } = this.core.member(id);
+      const { held: heldCount, permits } = this.machine.member(id);
       return { name, heldCount, permits, joinedAt };
     });
   }
@@ -221,25 +230,30 @@ export class GroupRunner {
   }
 
   readRecord(position: number): Promise<Uint8Array | undefined> {
-    return recordAt(this.parts, this.core.settings.query, position);
+    return recordAt(this.parts, this.machine.settings.query, position);
   }
 
   private follow(): void {
-    const { core, parts } = this;
-    const now = parts.nowMs();
-    core.tick(now);
-    if (!this.isEnding) this.give(core.deliver(now));
-    this.plan(now);
-    if (core.hasUrgent || this.flushes.length > 0 || core.unwrittenCount > passedMax) {
-      this.writing ??= this.writeAll()
-        .catch((error: unknown) => this.fail(error))
-        .finally(() => {
-          this.writing = undefined;
-        });
+    const { machine, parts } = this;
+    if (!this.isEnding) {
+      const now = parts.nowMs();
+      machine.tick(now);
+      this.give(machine.deliver(now));
+      this.plan(now);
     }
-    this.readLanes();
-    if (core.wantsEvents) this.cursor.wake();
+    if (this.hasToWrite) {
+      this.writing ??= this.writeAll().catch((error: unknown) => this.fail(error));
+    }
+    if (this.isEnding) return;
+    this.readKeys();
+    if (machine.wantsEvents) this.cursor.wake();
     if (parts.waiters.has(this.name)) parts.waiters.reached(this.name, this.position);
+  }
+
+  private get hasToWrite(): boolean {
+    if (this.flushes.length > 0) return true;
+    const { hasUrgent, unwrittenCount } = this.machine;
+    return !this.isEnding && (hasUrgent || unwrittenCount > passedMax);
   }
 
   private give(deliveries: readonly Delivery[]): void {
@@ -254,7 +268,7 @@ export class GroupRunner {
 
   /** One timer, for whatever is due first. */
   private plan(now: number): void {
-    const { dueAtMs } = this.core;
+    const { dueAtMs } = this.machine;
     if (dueAtMs === this.dueAtMs) return;
     this.stopTimer?.();
     this.dueAtMs = dueAtMs;
@@ -266,19 +280,28 @@ export class GroupRunner {
   }
 
   private async writeAll(): Promise<void> {
-    do {
-      const flushes = this.flushes.splice(0);
-      const write = this.core.takeWrite();
-      try {
-        await this.write(write, flushes);
-      } catch (error) {
-        this.core.failed();
-        this.knownParked = undefined;
-        for (const { reject } of flushes) reject(error);
-        if (!(error instanceof AnnalsError && transient.has(error.reason))) return this.fail(error);
-        await this.pause();
-      }
-    } while (this.failure === undefined && (this.core.hasUrgent || this.flushes.length > 0));
+    try {
+      do {
+        const flushes = this.flushes.splice(0);
+        await this.writeOnce(this.machine.takeWrite(), flushes);
+      } while (this.failure === undefined && this.hasToWrite);
+    } finally {
+      // In the same turn as the last look at what there is to write: what comes later begins anew.
+      this.writing = undefined;
+    }
+  }
+
+  /** Where the write may succeed later it is to be tried again; throws where it will not. */
+  private async writeOnce(write: GroupWrite, flushes: readonly Flush[]): Promise<void> {
+    try {
+      await this.write(write, flushes);
+    } catch (error) {
+      this.machine.failed();
+      this.knownParked = undefined;
+      for (const { reject } of flushes) reject(error);
+      if (!(error instanceof AnnalsError && transient.has(error.reason))) throw error;
+      await this.pause();
+    }
   }
 
   /** Before a write is tried again; not when there will be none. */
@@ -303,14 +326,14 @@ export class GroupRunner {
     const own = writeSideValues(record, write, parts.clock());
     await parts.write([...own, ...flushes.flatMap(({ sideValues }) => sideValues)]);
     if (this.knownParked !== undefined) this.knownParked += parked.length - before.length;
-    for (const [id, tokens] of this.core.written()) this.members.get(id)?.tellSettled(tokens);
+    for (const [id, tokens] of this.machine.written()) this.members.get(id)?.tellSettled(tokens);
     for (const { resolve } of flushes) resolve();
     this.touch();
   }
 
-  private readLanes(): void {
+  private readKeys(): void {
     while (this.readingCount < readingsMax) {
-      const reading = this.core.nextReading();
+      const reading = this.machine.nextReading();
       if (reading === undefined) break;
       this.readingCount++;
       this.readAgain(reading)
@@ -320,7 +343,7 @@ export class GroupRunner {
           this.touch();
         });
     }
-    if (this.isPlacing || this.core.nextUnplaced(1).length === 0) return;
+    if (this.isPlacing || this.machine.nextUnplaced(1).length === 0) return;
     this.isPlacing = true;
     this.placeSome()
       .catch((error: unknown) => this.fail(error))
@@ -331,17 +354,17 @@ export class GroupRunner {
   }
 
   private async readAgain(reading: Reading): Promise<void> {
-    const { core, parts } = this;
-    const found = await readLane(parts, core.settings, reading, this.cursor.signal);
+    const { machine, parts } = this;
+    const found = await readKey(parts, machine.settings, reading, this.cursor.signal);
     const now = parts.nowMs();
-    if (found === undefined) core.readLater(reading, now);
-    else core.readMore(reading, found.events, found.knownThrough, now);
+    if (found === undefined) machine.readLater(reading, now);
+    else machine.readMore(reading, found.events, found.knownThrough, now);
   }
 
   private async placeSome(): Promise<void> {
-    for (const position of this.core.nextUnplaced(unplacedAtOnce)) {
+    for (const position of this.machine.nextUnplaced(unplacedAtOnce)) {
       const record = await this.readRecord(position);
-      this.core.place(position, record && groupEvent(record), this.parts.nowMs());
+      this.machine.place(position, record && groupEvent(record), this.parts.nowMs());
     }
   }
 }

@@ -1,6 +1,6 @@
-// The notes of a group: its record under its name, and under its id its progress (a base and the
-// deltas after it) and its parked events. A group that was deleted leaves its id behind until
-// the last of its notes is gone.
+// The side values of a group: its record under its name, and under its id its progress (a base and
+// the deltas after it) and its parked events. A group that was deleted leaves its id behind until
+// the last of its side values is removed.
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { corruption } from "../../domain/errors.ts";
@@ -41,7 +41,7 @@ export async function loadGroup(
   if (record === undefined) return undefined;
   const { id } = record;
   const base = (await source.sideValues.get("group-progress", [id])).get(id);
-  if (base === undefined) throw bent(record);
+  if (base === undefined) throw damaged(record);
   try {
     const after = numbered(id, decodeProgress(base).sequence);
     const deltas = await allSideValues(source, "group-progress", `${id}/`, after);
@@ -51,7 +51,7 @@ export async function loadGroup(
     );
     return { record, ...loaded };
   } catch (cause) {
-    throw bent(record, cause);
+    throw damaged(record, cause);
   }
 }
 
@@ -65,7 +65,7 @@ export function recordSideValue(record: GroupRecord): SideValueChange {
   return { space: "group", name: record.name, value: encodeRecord(record) };
 }
 
-/** A group that goes: from here on there is none of its name. */
+/** A group that is deleted: from here on there is none of its name. */
 export function deletionSideValues({ name, id }: GroupRecord): SideValueChange[] {
   return [
     { space: "group", name, value: undefined },
@@ -74,7 +74,7 @@ export function deletionSideValues({ name, id }: GroupRecord): SideValueChange[]
   ];
 }
 
-/** What a write of the group's core makes durable. */
+/** What a write of the group's state machine makes durable. */
 export function writeSideValues(
   { id }: GroupRecord,
   write: GroupWrite,
@@ -130,7 +130,7 @@ export async function countParked(source: SideValues, id: string): Promise<numbe
   }
 }
 
-/** Some of the notes that groups which are gone have left; none: there are no more. */
+/** Some side values that deleted groups have left; none: there are no more. */
 export async function leftovers({ sideValues }: SideValues): Promise<SideValueChange[]> {
   const everything = { prefix: "", after: "" };
   const [first] = await sideValues.list({ space: "group-gone", ...everything, limit: 1 });
@@ -185,10 +185,10 @@ function decodeParked({ name, value }: SideValue): StoredParked {
     const micros = Number(parkedAt.seconds) * microsPerSecond + parkedAt.nanos / 1_000;
     return { position: Number(position), attempts, reason, parkedAt: micros };
   } catch (cause) {
-    throw corruption("a note of a parked event makes no sense", {}, cause);
+    throw corruption("the side value of a parked event makes no sense", {}, cause);
   }
 }
 
-function bent({ name }: GroupRecord, cause?: unknown) {
+function damaged({ name }: GroupRecord, cause?: unknown) {
   return corruption(`the progress of group ${JSON.stringify(name)} makes no sense`, {}, cause);
 }

@@ -68,8 +68,8 @@ export class GroupHistory {
     const doneThrough = this.doneThrough.get(key) ?? 0;
     if (doneThrough > position) fault(`position ${doneThrough} of its key is done`);
     // Since it was loaded a group delivers each key in order; tokens say which loading it was.
-    const lane = `${token.slice(0, token.indexOf("."))} ${key}`;
-    const last = this.lastOf.get(lane);
+    const loadedKey = `${token.slice(0, token.indexOf("."))} ${key}`;
+    const last = this.lastOf.get(loadedKey);
     if (last !== undefined) {
       if (last.position > position) fault(`position ${last.position} of its key came before it`);
       const isHeld = last.said === "nothing" && nowMs < last.untilMs - leaseMarginMs;
@@ -81,7 +81,7 @@ export class GroupHistory {
     this.keys.set(position, key);
     const held = { position, attempt, untilMs: until, said: "nothing", answer: "none" } as const;
     this.byToken.set(token, { ...held });
-    this.lastOf.set(lane, this.byToken.get(token) ?? { ...held });
+    this.lastOf.set(loadedKey, this.byToken.get(token) ?? { ...held });
     return true;
   }
 

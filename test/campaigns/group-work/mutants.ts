@@ -3,7 +3,7 @@ import type { Edit } from "../broken-servers/mutants.ts";
 
 const runner = "log/groups/runner.ts";
 const settle = "domain/group/settle.ts";
-const lanes = "domain/group/key-queues.ts";
+const queues = "domain/group/key-queues.ts";
 const sideValues = "log/groups/side-values.ts";
 
 export const groupMutants: Readonly<Record<string, { readonly edits: readonly Edit[] }>> = {
@@ -12,14 +12,14 @@ export const groupMutants: Readonly<Record<string, { readonly edits: readonly Ed
       {
         file: runner,
         find: "    await parts.write([...own,",
-        replace: `    const early = [...this.core.written()];
+        replace: `    const early = [...this.machine.written()];
     for (const [id, tokens] of early) this.members.get(id)?.tellSettled(tokens);
     await campaignHold();
     await parts.write([...own,`,
       },
       {
         file: runner,
-        find: "for (const [id, tokens] of this.core.written()) this",
+        find: "for (const [id, tokens] of this.machine.written()) this",
         replace: "for (const [id, tokens] of [] as [number, number[]][]) this",
       },
     ],
@@ -28,7 +28,7 @@ export const groupMutants: Readonly<Record<string, { readonly edits: readonly Ed
     edits: [
       {
         file: "domain/group/state.ts",
-        find: "    if (front.attempts > 0) state.carried.set(front.position, front);\n",
+        find: "    queue.loaded = first;\n",
         replace: "",
       },
     ],
@@ -36,14 +36,14 @@ export const groupMutants: Readonly<Record<string, { readonly edits: readonly Ed
   "groups: delivers the next of a key beside the one before": {
     edits: [
       {
-        file: lanes,
-        find: "if (next === undefined || lane.out.length > 0 || lane.isReady) return;",
-        replace: "if (next === undefined || lane.isReady) return;",
+        file: queues,
+        find: "if (next === undefined || queue.inFlight !== undefined || queue.isReady) return;",
+        replace: "if (next === undefined || queue.isReady) return;",
       },
       {
-        file: lanes,
-        find: "if (next === undefined || lane.out.length > 0 || !this.holds(lane)) continue;",
-        replace: "if (next === undefined || !this.holds(lane)) continue;",
+        file: queues,
+        find: "if (next === undefined || queue.inFlight !== undefined || !this.holds(queue)) continue;",
+        replace: "if (next === undefined || !this.holds(queue)) continue;",
       },
     ],
   },
@@ -52,7 +52,7 @@ export const groupMutants: Readonly<Record<string, { readonly edits: readonly Ed
       {
         file: settle,
         find: "  again(state, delivery, { delayMs: 0, reason }, nowMs);\n",
-        replace: "  forget(state, delivery);\n  state.lanes.review(lane, nowMs);\n",
+        replace: "  forget(state, delivery);\n  state.queues.review(delivery.queue, nowMs);\n",
       },
     ],
   },
@@ -61,7 +61,7 @@ export const groupMutants: Readonly<Record<string, { readonly edits: readonly Ed
       {
         file: settle,
         find: "  again(state, delivery, why, nowMs);\n",
-        replace: "  forget(state, delivery);\n  state.lanes.review(delivery.lane, nowMs);\n",
+        replace: "  forget(state, delivery);\n  state.queues.review(delivery.queue, nowMs);\n",
       },
     ],
   },
@@ -83,8 +83,8 @@ export const groupMutants: Readonly<Record<string, { readonly edits: readonly Ed
     edits: [
       {
         file: "domain/group/state.ts",
-        find: "lane.knownThrough = front.position - 1;",
-        replace: "lane.knownThrough = front.position;",
+        find: "queue.knownThrough = first.position - 1;",
+        replace: "queue.knownThrough = first.position;",
       },
     ],
   },

@@ -2,9 +2,27 @@
 // then played to their end.
 import fc from "fast-check";
 import { expect } from "vitest";
-import type { GroupOrdering, GroupSettings } from "../../../src/domain/group/settings.ts";
+import type {
+  GroupChanges,
+  GroupOrdering,
+  GroupSettings,
+} from "../../../src/domain/group/settings.ts";
 import type { Query } from "../../../src/domain/query.ts";
+import { defaultGroupBounds, type GroupBounds } from "../../../src/domain/group/state.ts";
 import { GroupWorld, type LoggedEvent } from "./world.ts";
+
+/** So tight that everything overflows. */
+const tightBounds: GroupBounds = {
+  ...defaultGroupBounds,
+  queueEventsMax: 2,
+  knownEventsMax: 12,
+  frameBytesMax: 40,
+  memberPermitsMax: 6,
+  unsentMax: 3,
+  keysWrittenWhole: 1,
+  deltasMax: 4,
+  deltaBytesMin: 30,
+};
 
 const words: fc.Arbitrary<Omit<LoggedEvent, "position" | "id">> = fc.record({
   stream: fc.constantFrom("a-1", "a-2", "b-1", "b-2", "c", ""),
@@ -32,14 +50,18 @@ const orderings: readonly GroupOrdering[] = [
   { kind: "none" },
 ];
 
-const settings: fc.Arbitrary<GroupSettings> = fc.record({
-  query: fc.constantFrom(...queries),
-  ordering: fc.constantFrom(...orderings),
+const delivery = {
   leaseMs: fc.constantFrom(10, 100),
   attemptsMax: fc.integer({ min: 1, max: 4 }),
   retryDelayMs: fc.constantFrom(0, 5, 50),
   retryDelayMaxMs: fc.constantFrom(50, 200),
   inFlightMax: fc.integer({ min: 1, max: 10 }),
+} as const;
+const changes: fc.Arbitrary<GroupChanges> = fc.record(delivery, { requiredKeys: [] });
+const settings: fc.Arbitrary<GroupSettings> = fc.record({
+  query: fc.constantFrom(...queries),
+  ordering: fc.constantFrom(...orderings),
+  ...delivery,
 });
 
 const choice = fc.nat({ max: 20 });
@@ -112,21 +134,21 @@ const work: fc.WeightedArbitrary<Step>[] = [
 ].map(([weight, arbitrary]) => ({ weight, arbitrary }) as fc.WeightedArbitrary<Step>);
 
 const troubles: fc.WeightedArbitrary<Step>[] = [
-  [1, step("leave", choice, (w, one) => w.leave(one))],
-  [1, step("retire", choice, (w, one) => w.retire(one))],
+  [2, step("leave", fc.tuple(choice, fc.boolean()), (w, [one, stays]) => w.leave(one, stays))],
   [1, step("write fails", fc.boolean(), (w, there) => w.endWrite("failed", there))],
   [1, step("crash", fc.boolean(), (w, there) => w.crash(there))],
 ].map(([weight, arbitrary]) => ({ weight, arbitrary }) as fc.WeightedArbitrary<Step>);
 
-const changes: fc.WeightedArbitrary<Step>[] = [
-  [3, step("edit", settings, (w, next) => w.edit(next))],
+const reforms: fc.WeightedArbitrary<Step>[] = [
+  [2, step("configure", changes, (w, next) => w.configure(next))],
+  [2, step("replace", settings, (w, next) => w.replace(next))],
   [2, step("replay", choice, (w, one) => w.replay(one))],
   [1, step("discard", choice, (w, one) => w.discard(one))],
   [1, step("reset", fc.nat({ max: 40 }), (w, to) => w.reset(to))],
 ].map(([weight, arbitrary]) => ({ weight, arbitrary }) as fc.WeightedArbitrary<Step>);
 
 function play(first: GroupSettings, start: number, steps: readonly Step[]): void {
-  const world = new GroupWorld(first, start);
+  const world = new GroupWorld(first, start, tightBounds);
   for (let i = 0; i < start; i++) world.append({ stream: "a-1", type: "T", tags: [] });
   for (const { name, act } of steps) {
     act(world);
@@ -150,8 +172,8 @@ function play(first: GroupSettings, start: number, steps: readonly Step[]): void
 export const kindsOfHistory = {
   "members and time alone": work,
   "with crashes and failing writes": [...work, ...troubles],
-  "with edits, resets and replays": [...work, ...changes],
-  "with all of it": [...work, ...troubles, ...changes],
+  "with changes, replacements, resets and replays": [...work, ...reforms],
+  "with all of it": [...work, ...troubles, ...reforms],
 } as const;
 
 /** Fails with the shortest history that goes wrong. */

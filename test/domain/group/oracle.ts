@@ -16,7 +16,7 @@ interface Memory {
   /** Tokens that were settled, refused or parked. */
   readonly handled: Set<number>;
   settings: GroupSettings;
-  /** Events up to here are none of the group's, or were dealt with before an edit. */
+  /** Events up to here are none of the group's. */
   start: number;
 }
 
@@ -170,10 +170,8 @@ export class GroupOracle {
     this.memory.parked.delete(position);
   }
 
-  edited(settings: GroupSettings, position: number): void {
+  configured(settings: GroupSettings): void {
     this.memory.settings = settings;
-    this.memory.start = Math.max(this.memory.start, position);
-    this.mergeReplays();
   }
 
   reset(start: number): void {

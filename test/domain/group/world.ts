@@ -1,55 +1,36 @@
 // Everything around the core of a consumer group, played by the test: a log, members, a clock, a
 // disk that may lose what is on its way to it. Each step is one thing that may happen; the
 // oracle watches.
-import { Group, type Reading } from "../../../src/domain/group/group.ts";
-import { loadProgress, encodeProgress } from "../../../src/domain/group/progress-codec.ts";
+import { GroupStateMachine, type Reading } from "../../../src/domain/group/state-machine.ts";
 import { progressFrom } from "../../../src/domain/group/progress.ts";
 import type { GroupWrite, Parked } from "../../../src/domain/group/journal.ts";
-import { keyOf, type GroupSettings } from "../../../src/domain/group/settings.ts";
 import {
-  defaultGroupBounds,
-  type Delivery,
-  type GroupBounds,
-} from "../../../src/domain/group/state.ts";
+  changedSettings,
+  keyOf,
+  type GroupChanges,
+  type GroupSettings,
+} from "../../../src/domain/group/settings.ts";
+import type { Delivery, GroupBounds } from "../../../src/domain/group/state.ts";
 import type { EventHeader } from "../../../src/domain/event.ts";
 import { matches } from "../../../src/domain/query.ts";
+import { GroupDisk } from "./disk.ts";
 import { GroupOracle } from "./oracle.ts";
 
 export interface LoggedEvent extends EventHeader {
   readonly position: number;
 }
 
-/** So tight that everything overflows. */
-const tightBounds: GroupBounds = {
-  ...defaultGroupBounds,
-  laneEventsMax: 2,
-  knownEventsMax: 12,
-  frameBytesMax: 40,
-  memberPermitsMax: 6,
-  unsentMax: 3,
-  erasMax: 3,
-  frontsWrittenWhole: 1,
-  deltasMax: 4,
-  deltaBytesMin: 30,
-};
-
-interface Disk {
-  base: Uint8Array;
-  readonly deltas: Map<number, Uint8Array>;
-  readonly parked: Map<number, number>;
-}
-
 export class GroupWorld {
   readonly log: LoggedEvent[] = [];
   readonly oracle: GroupOracle;
   readonly bounds: GroupBounds;
-  group: Group;
+  group: GroupStateMachine;
   settings: GroupSettings;
   now = 1_000_000;
   readonly members = new Set<number>();
   /** When the leases run out, by token. */
   private readonly leases = new Map<number, number>();
-  private readonly disk: Disk;
+  private readonly disk: GroupDisk;
   private readonly unsent: Delivery[] = [];
   private readings: Reading[] = [];
   private writing: { write: GroupWrite; becomeDurable: () => void } | undefined;
@@ -58,13 +39,13 @@ export class GroupWorld {
   private position = 0;
   private readonly handled = new Set<number>();
 
-  constructor(settings: GroupSettings, start: number, bounds: GroupBounds = tightBounds) {
+  constructor(settings: GroupSettings, start: number, bounds: GroupBounds) {
     this.settings = settings;
     this.bounds = bounds;
     this.oracle = new GroupOracle(this.log, settings, start);
     const progress = progressFrom(start);
-    this.disk = { base: encodeProgress(progress), deltas: new Map(), parked: new Map() };
-    this.group = new Group(settings, progress, 0, bounds);
+    this.disk = new GroupDisk(progress);
+    this.group = new GroupStateMachine(settings, progress, 0, bounds);
   }
 
   append(words: Omit<LoggedEvent, "position" | "id">): void {
@@ -97,7 +78,7 @@ export class GroupWorld {
     const [reading] = this.readings.splice(choice % Math.max(1, this.readings.length), 1);
     if (reading === undefined) return;
     if (fails) return this.group.readLater(reading, this.now);
-    const { lane, after, to, countMax, epoch } = reading;
+    const { queue, after, to, countMax, epoch } = reading;
     if (epoch !== this.group.epoch) return this.group.readMore(reading, [], to, this.now);
     const { ordering } = this.settings;
     const all = this.log.filter(
@@ -105,7 +86,7 @@ export class GroupWorld {
         event.position > after &&
         event.position <= to &&
         this.matches(event) &&
-        keyOf(event, event.position, ordering) === lane.key,
+        keyOf(event, event.position, ordering) === queue.key,
     );
     const found = all.slice(0, countMax);
     const knownThrough = found.length < all.length ? (found.at(-1)?.position ?? to) : to;
@@ -146,21 +127,14 @@ export class GroupWorld {
     this.group.permit(id, count);
   }
 
-  leave(choice: number): void {
+  /** `stays`: it says no more, and waits for the answers to what it said. */
+  leave(choice: number, stays: boolean): void {
     const id = this.member(choice);
     if (id === undefined) return;
     this.members.delete(id);
     for (const token of this.tokensOf(id)) this.lost(token);
-    this.group.leave(id, this.now);
-  }
-
-  /** It says no more, and stays for the answers to what it said. */
-  retire(choice: number): void {
-    const id = this.member(choice);
-    if (id === undefined) return;
-    this.members.delete(id);
-    for (const token of this.tokensOf(id)) this.lost(token);
-    this.group.retire(id, this.now);
+    if (stays) this.group.retire(id, this.now);
+    else this.group.leave(id, this.now);
   }
 
   ack(choices: readonly number[]): void {
@@ -241,14 +215,25 @@ export class GroupWorld {
     this.group.tick(this.now);
   }
 
-  edit(settings: GroupSettings): void {
+  configure(changes: GroupChanges): void {
+    this.settings = changedSettings(this.settings, changes);
+    this.group.configure(this.settings);
+    this.oracle.configured(this.settings);
+  }
+
+  /** Another group takes this one's place, as `CreateGroup` with `replace` has it. */
+  replace(settings: GroupSettings): void {
+    this.endWrite("written", true);
+    this.beginWrite();
+    this.endWrite("written", true);
     const { position } = this.group;
-    if (!this.group.edit(settings)) return;
+    this.group.reset(position, 0);
     this.settings = settings;
-    const isNew =
-      JSON.stringify([settings.query, settings.ordering]) !==
-      JSON.stringify([this.oracle.settings.query, this.oracle.settings.ordering]);
-    this.oracle.edited(settings, isNew ? position : 0);
+    this.oracle.configured(settings);
+    this.oracle.reset(position);
+    this.beginWrite();
+    this.endWrite("written", true);
+    this.crash(true);
   }
 
   reset(position: number): void {
@@ -287,7 +272,7 @@ export class GroupWorld {
     if (writing === undefined) return;
     this.writing = undefined;
     if (outcome === "written" || there) {
-      this.store(writing.write);
+      this.disk.store(writing.write);
       writing.becomeDurable();
     }
     if (outcome === "failed") return this.group.failed();
@@ -301,7 +286,7 @@ export class GroupWorld {
     const { writing } = this;
     this.writing = undefined;
     if (writing !== undefined && there) {
-      this.store(writing.write);
+      this.disk.store(writing.write);
       writing.becomeDurable();
     }
     this.oracle.crashed();
@@ -312,10 +297,8 @@ export class GroupWorld {
     this.readings = [];
     this.leases.clear();
     this.handled.clear();
-    const { base, deltas } = this.disk;
-    const inOrder = [...deltas].toSorted(([a], [b]) => a - b).map(([, bytes]) => bytes);
-    const { progress, baseSequence } = loadProgress(base, inOrder);
-    this.group = new Group(this.settings, progress, baseSequence, this.bounds);
+    const { progress, baseSequence } = this.disk.load();
+    this.group = new GroupStateMachine(this.settings, progress, baseSequence, this.bounds);
   }
 
   check(): void {
@@ -353,7 +336,7 @@ export class GroupWorld {
   }
 
   get parkedOnDisk(): number[] {
-    return [...this.disk.parked.keys()].toSorted((a, b) => a - b);
+    return this.disk.parkedPositions;
   }
 
   /** What was on its way to the member, or never left. */
@@ -369,16 +352,6 @@ export class GroupWorld {
 
   private signature(): string {
     return `${this.oracle.owed.length} ${this.oracle.replayed.length} ${this.group.position}`;
-  }
-
-  private store({ form, sequence, progress, obsolete, parked, unparked }: GroupWrite): void {
-    const { disk } = this;
-    const bytes = new Uint8Array(progress);
-    if (form === "base") disk.base = bytes;
-    else disk.deltas.set(sequence, bytes);
-    for (const old of obsolete) disk.deltas.delete(old);
-    for (const position of unparked) disk.parked.delete(position);
-    for (const { position, attempts } of parked) disk.parked.set(position, attempts);
   }
 
   private member(choice: number): number | undefined {

@@ -71,7 +71,9 @@ export declare type GroupOrdering = Message<"annals.v1.GroupOrdering"> & {
 export declare const GroupOrderingSchema: GenMessage<GroupOrdering>;
 
 /**
- * What a group is to do.
+ * What a group is to do. The query and the ordering are fixed when the group is created; the rest
+ * `UpdateGroup` changes. Events by another query or ordering are another group's, which may begin
+ * where this one is: see `GroupStart.after_group`.
  *
  * @generated from message annals.v1.GroupSettings
  */
@@ -173,6 +175,17 @@ export declare type GroupStart = Message<"annals.v1.GroupStart"> & {
      */
     value: Empty;
     case: "fromEnd";
+  } | {
+    /**
+     * After the position of this group (exclusive), as it is when the request is dealt with: its
+     * `Group.position`, up to which all its events are settled. Its events beyond that which are
+     * settled already, out of order, come again here. Where it waits for the time it begins at, so
+     * does this one. Bounds as `Group.name`. NOT_FOUND (GROUP_NOT_FOUND): there is no such group.
+     *
+     * @generated from field: string after_group = 4;
+     */
+    value: string;
+    case: "afterGroup";
   } | { case: undefined; value?: undefined };
 };
 
@@ -342,6 +355,24 @@ export declare type CreateGroupRequest = Message<"annals.v1.CreateGroupRequest">
    * @generated from field: annals.v1.GroupStart start = 3;
    */
   start?: GroupStart | undefined;
+
+  /**
+   * Whether the group that `start.after_group` names is replaced by this one: it ends in the same
+   * step in which this one begins, and after a crash there is one of them. It may have the same
+   * name. What becomes of it:
+   *
+   * - What its members acknowledged before that is settled. What is in flight to them is taken back
+   *   and comes again where this group's query selects it. Their calls end with NOT_FOUND
+   *   (GROUP_NOT_FOUND), or UNAVAILABLE (RECOVERING) where the name is the same: join again.
+   * - Its parked events are this group's, whatever this group's query says of them. Those beyond the
+   *   position that the query selects are also delivered again. Parked events that were being
+   *   replayed are replayed by this group.
+   *
+   * INVALID_ARGUMENT (INVALID_FIELD) without `start.after_group`.
+   *
+   * @generated from field: bool replace = 4;
+   */
+  replace: boolean;
 };
 
 /**
@@ -371,7 +402,7 @@ export declare type CreateGroupResponse = Message<"annals.v1.CreateGroupResponse
 export declare const CreateGroupResponseSchema: GenMessage<CreateGroupResponse>;
 
 /**
- * What to change about a group.
+ * What to change about a group. What is absent stays as it is. Bounds as in `GroupSettings`.
  *
  * @generated from message annals.v1.UpdateGroupRequest
  */
@@ -384,13 +415,41 @@ export declare type UpdateGroupRequest = Message<"annals.v1.UpdateGroupRequest">
   name: string;
 
   /**
-   * What it is to do from now on, as a whole: what is absent gets its default. Required. A new query
-   * or ordering concerns events beyond the group's position; settled events stay settled, parked ones
-   * parked. What is in flight stays with its member.
+   * The lease of deliveries from now on; those in flight keep theirs.
    *
-   * @generated from field: annals.v1.GroupSettings settings = 2;
+   * @generated from field: google.protobuf.Duration lease = 2;
    */
-  settings?: GroupSettings | undefined;
+  lease?: Duration | undefined;
+
+  /**
+   * How often an event is delivered at most. Absent or 0: unchanged. An event that has been delivered
+   * as often already is parked when its turn comes.
+   *
+   * @generated from field: uint32 attempts_max = 3;
+   */
+  attemptsMax: number;
+
+  /**
+   * How long to wait before the second attempt; waits that have begun stay as they are.
+   *
+   * @generated from field: google.protobuf.Duration retry_delay = 4;
+   */
+  retryDelay?: Duration | undefined;
+
+  /**
+   * The longest such wait. Absent: unchanged, or `retry_delay` where that is longer.
+   *
+   * @generated from field: google.protobuf.Duration retry_delay_max = 5;
+   */
+  retryDelayMax?: Duration | undefined;
+
+  /**
+   * The most events in flight over all members. Absent or 0: unchanged. With more in flight than
+   * that, none is delivered until enough are settled.
+   *
+   * @generated from field: uint32 in_flight_max = 6;
+   */
+  inFlightMax: number;
 };
 
 /**
@@ -996,7 +1055,8 @@ export declare const ConsumeResponse_DeliveriesSchema: GenMessage<ConsumeRespons
 
 /**
  * Acknowledgements, negative ones and parkings that are durable: they stay so whatever happens.
- * An acknowledged event is not delivered again, unless the group is reset to before it.
+ * An acknowledged event is not delivered again, unless the group is reset to before it, or a group
+ * that replaces this one begins before it.
  *
  * @generated from message annals.v1.ConsumeResponse.Settled
  */
@@ -1328,8 +1388,9 @@ export declare const DiscardParkedResponseSchema: GenMessage<DiscardParkedRespon
 export declare const ConsumerGroupService: GenService<{
   /**
    * Creates a group, and answers once it is durable. ALREADY_EXISTS (GROUP_EXISTS): there is one of
-   * that name with other settings or another start; the same settings and start are a retry, and are
-   * answered with the group as it is now. OUT_OF_RANGE (BEYOND_HEAD): `start` is beyond the head.
+   * that name with other settings or another start; the same settings, start and `replace` are a
+   * retry, and are answered with the group as it is now. NOT_FOUND (GROUP_NOT_FOUND): there is no
+   * group that `start.after_group` names. OUT_OF_RANGE (BEYOND_HEAD): `start` is beyond the head.
    * Idempotent.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.CreateGroup
@@ -1340,10 +1401,8 @@ export declare const ConsumerGroupService: GenService<{
     output: typeof CreateGroupResponseSchema;
   },
   /**
-   * Changes what a group does, while it runs, and answers once that is durable. NOT_FOUND
-   * (GROUP_NOT_FOUND). RESOURCE_EXHAUSTED (OVERLOADED): the query or the ordering was changed more
-   * than 8 times while events beyond the group's position were already handed out under the first of
-   * them; let them be settled and try again. Idempotent.
+   * Changes how a group delivers its events, while it runs, and answers once that is durable.
+   * NOT_FOUND (GROUP_NOT_FOUND). Idempotent.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.UpdateGroup
    */
@@ -1385,7 +1444,8 @@ export declare const ConsumerGroupService: GenService<{
   },
   /**
    * Lets a group begin anew at a position or a time, and answers once that is durable. NOT_FOUND
-   * (GROUP_NOT_FOUND). OUT_OF_RANGE (BEYOND_HEAD): `start` is beyond the head. Idempotent.
+   * (GROUP_NOT_FOUND): this one, or the one `start.after_group` names. OUT_OF_RANGE (BEYOND_HEAD):
+   * `start` is beyond the head. Idempotent.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.ResetGroup
    */

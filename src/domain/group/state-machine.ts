@@ -1,36 +1,26 @@
-// A consumer group: a machine that is told what happens - an event of the log, an
-// acknowledgement, a lease that ran out - and says what follows: whom to deliver what, and what
-// to make durable. Events of one key go out one after the other; the next only when the one
-// before is settled. Without a clock and without I/O, so that every history of it can be
-// generated (see test/groups).
+// The state machine of a consumer group: it is told what happens (an event of the log, an
+// acknowledgement, a lease that ran out) and says what follows: what to deliver to which member,
+// and what to make durable. Events of one key go out one after the other, each only when the one
+// before is settled. Without a clock and without I/O, so that every history of it can be generated
+// (test/domain/group).
 
-import { edit, replay, reset } from "./edit.ts";
-import {
-  nextReading,
-  nextUnplaced,
-  offer,
-  pass,
-  place,
-  readMore,
-  wantsEvents,
-  wantsMore,
-  type GroupEvent,
-} from "./feed.ts";
-import type { GroupWrite, JournalSource } from "./journal.ts";
-import type { LaneReading } from "./key-queues.ts";
+import { nextReading, offer, pass, readMore, wantsEvents, wantsMore } from "./feed.ts";
+import type { GroupWrite } from "./journal.ts";
+import type { QueueReading } from "./key-queues.ts";
 import type { Member } from "./members.ts";
-import type { EventHeader } from "../event.ts";
 import type { Progress } from "./progress.ts";
+import { nextUnplaced, place, replay } from "./replay.ts";
 import { retryDelayOf, type GroupSettings } from "./settings.ts";
 import { giveBack, lose, park, refuse, settle, shelve, vanish } from "./settle.ts";
 import {
   createGroupState,
   defaultGroupBounds,
   positionOf,
-  progressOf,
+  reset,
   trimLeases,
   type Delivery,
   type GroupBounds,
+  type GroupEvent,
   type GroupState,
 } from "./state.ts";
 
@@ -39,14 +29,13 @@ export interface Handled {
   readonly refused: readonly number[];
 }
 
-/** A reading of one lane, good until the next reset or edit. */
-export interface Reading extends LaneReading {
+/** A reading of one key, good until the next reset. */
+export interface Reading extends QueueReading {
   readonly epoch: number;
 }
 
-export class Group {
+export class GroupStateMachine {
   private readonly state: GroupState;
-  private readonly bounds: GroupBounds;
 
   /** `baseSequence`: the number of the base from which the progress was made. */
   constructor(
@@ -55,7 +44,6 @@ export class Group {
     baseSequence = progress.sequence,
     bounds: GroupBounds = defaultGroupBounds,
   ) {
-    this.bounds = bounds;
     this.state = createGroupState(settings, progress, baseSequence, bounds);
   }
 
@@ -103,8 +91,8 @@ export class Group {
   /** 0: none is in flight. */
   get oldestInFlight(): number {
     let oldest = 0;
-    for (const position of this.state.inFlight.keys()) {
-      if (oldest === 0 || position < oldest) oldest = position;
+    for (const { event } of this.state.deliveries.values()) {
+      if (oldest === 0 || event.position < oldest) oldest = event.position;
     }
     return oldest;
   }
@@ -129,7 +117,7 @@ export class Group {
     this.state.journal.needsBase = true;
   }
 
-  /** A lane whose events are to be read from the log again. */
+  /** A key whose events are to be read from the log again. */
   nextReading(): Reading | undefined {
     const reading = nextReading(this.state);
     return reading && { ...reading, epoch: this.epoch };
@@ -147,7 +135,7 @@ export class Group {
 
   /** A reading failed: it is to be done again. */
   readLater(reading: Reading, nowMs: number): void {
-    if (reading.epoch === this.epoch) this.state.lanes.readLater(reading.lane, nowMs);
+    if (reading.epoch === this.epoch) this.state.queues.readLater(reading.queue, nowMs);
   }
 
   /** Positions of replays whose events are to be read, and given to `place`. */
@@ -247,7 +235,7 @@ export class Group {
 
   /** Takes leases that ran out from their members, and makes ready what waited long enough. */
   tick(nowMs: number): void {
-    const { leases, deliveries, lanes } = this.state;
+    const { leases, deliveries, queues } = this.state;
     for (let top = leases.top; top !== undefined && top.at <= nowMs; top = leases.top) {
       leases.pop();
       const delivery = deliveries.get(top.value);
@@ -258,39 +246,38 @@ export class Group {
         lose(this.state, delivery, "the lease ran out", nowMs);
       }
     }
-    lanes.wake(nowMs);
+    queues.wake(nowMs);
   }
 
   /** When `tick` is due. */
   get dueAtMs(): number | undefined {
-    const [lease, plan] = [this.state.leases.top?.at, this.state.lanes.plannedAtMs];
+    const [lease, plan] = [this.state.leases.top?.at, this.state.queues.plannedAtMs];
     if (lease === undefined || plan === undefined) return lease ?? plan;
     return Math.min(lease, plan);
   }
 
   /** Gives out what can be given out now. */
   deliver(nowMs: number): Delivery[] {
-    const { lanes, members, settings } = this.state;
+    const { queues, members, deliveries, leases, settings } = this.state;
     const given: Delivery[] = [];
     trimLeases(this.state);
-    while (lanes.readyCount > 0 && this.inFlightCount < settings.inFlightMax) {
+    while (queues.readyCount > 0 && this.inFlightCount < settings.inFlightMax) {
       const member = members.take();
       if (member === undefined) break;
-      const lane = lanes.takeReady(nowMs);
-      const event = lane && lanes.send(lane);
-      if (lane === undefined || event === undefined) break;
+      const queue = queues.takeReady(nowMs);
+      const event = queue && queues.send(queue);
+      if (queue === undefined || event === undefined) break;
       if (event.attempts >= settings.attemptsMax) {
-        shelve(this.state, { event, lane }, nowMs);
+        shelve(this.state, { event, queue }, nowMs);
         continue;
       }
-      lanes.review(lane, nowMs);
+      queues.review(queue, nowMs);
       const token = ++this.state.lastToken;
       const leaseUntilMs = Math.ceil(nowMs + settings.leaseMs);
       const attempt = event.attempts + 1;
-      const delivery = { token, member, lane, event, attempt, leaseUntilMs, isSent: false };
-      this.state.deliveries.set(token, delivery);
-      this.state.inFlight.set(event.position, delivery);
-      this.state.leases.push(leaseUntilMs, token);
+      const delivery = { token, member, queue, event, attempt, leaseUntilMs, isSent: false };
+      deliveries.set(token, delivery);
+      leases.push(leaseUntilMs, token);
       member.tokens.add(token);
       member.held++;
       member.unsent++;
@@ -305,7 +292,7 @@ export class Group {
     member.unsent--;
     if (!this.state.deliveries.has(token)) return false;
     delivery.isSent = true;
-    this.state.lanes.dropFrame(event);
+    this.state.queues.dropFrame(event);
     return true;
   }
 
@@ -319,9 +306,9 @@ export class Group {
     if (this.state.deliveries.has(delivery.token)) vanish(this.state, delivery, nowMs);
   }
 
-  /** False: refused, as too many edits concern events that are not settled; nothing changed. */
-  edit(settings: GroupSettings): boolean {
-    return edit(this.state, settings, this.bounds.erasMax);
+  /** Takes other settings into effect; the query and the ordering are those of before. */
+  configure(settings: GroupSettings): void {
+    this.state.settings = settings;
   }
 
   /** Begins anew after a position. */
@@ -330,7 +317,7 @@ export class Group {
   }
 
   /** A parked event is to be delivered again. */
-  replay(event: EventHeader & { readonly position: number }, nowMs: number): void {
+  replay(event: GroupEvent, nowMs: number): void {
     replay(this.state, event, nowMs);
   }
 
@@ -339,7 +326,7 @@ export class Group {
     this.state.journal.unpark(position);
   }
 
-  /** Somebody waits for the next write. */
+  /** A member or a caller waits for the next write. */
   get hasUrgent(): boolean {
     return this.state.journal.isUrgent;
   }
@@ -351,17 +338,7 @@ export class Group {
 
   /** What is to be made durable now; `written` or `failed` must follow before the next. */
   takeWrite(): GroupWrite {
-    const { state } = this;
-    const source: JournalSource = {
-      through: state.through,
-      unsettledCount: state.unsettledCount,
-      replays: state.replays,
-      changedLanes: state.lanes.changed,
-      laneCount: state.lanes.count,
-      lanes: () => state.lanes.values(),
-      progress: (sequence, fronts) => progressOf(state, sequence, fronts),
-    };
-    return state.journal.take(source);
+    return this.state.journal.take(this.state);
   }
 
   /** It is durable. Answers the tokens that are settled now, in order, by member. */

@@ -1,0 +1,84 @@
+// Replays: events that were parked and are delivered again, before the other events of their keys,
+// with attempts counted from 1. They do not hold back the group's position, which has passed them.
+
+import { matches } from "../query.ts";
+import type { Retry } from "./progress.ts";
+import { keyOf } from "./settings.ts";
+import { queued, type GroupEvent, type GroupState } from "./state.ts";
+
+/** A parked event is to be delivered again. */
+export function replay(state: GroupState, event: GroupEvent, nowMs: number): void {
+  const { position } = event;
+  const { journal, queues, settings } = state;
+  journal.unpark(position);
+  const queue = queues.find(keyOf(event, position, settings.ordering));
+  const known = queue?.find(position);
+  if (queue !== undefined && known !== undefined) {
+    known.attempts = 0;
+    known.retryAtMs = 0;
+    if (known.isReplay) journal.changedReplays.add(position);
+    return queues.review(queue, nowMs);
+  }
+  if (queue?.loaded?.position === position) {
+    queue.loaded = undefined;
+    queues.changed.add(queue);
+  }
+  if (comesByItself(state, event)) return;
+  state.unplaced.delete(position);
+  journal.changedReplays.add(position);
+  put(state, event, { attempts: 0, retryAtMs: 0 }, nowMs);
+}
+
+/** Some replays whose events are to be read, and given to `place`. */
+export function nextUnplaced({ unplaced }: GroupState, countMax: number): number[] {
+  const positions: number[] = [];
+  for (const position of unplaced) {
+    if (positions.length >= countMax) break;
+    positions.push(position);
+  }
+  return positions;
+}
+
+/** The event of a replay; undefined: it is not in the log any more. */
+export function place(
+  state: GroupState,
+  position: number,
+  event: GroupEvent | undefined,
+  nowMs: number,
+): void {
+  if (!state.unplaced.delete(position)) return;
+  const retry = state.replays.get(position);
+  if (retry === undefined) return;
+  if (event === undefined || comesByItself(state, event)) endReplay(state, position);
+  else put(state, event, retry, nowMs);
+}
+
+/** The event is no replay any more. */
+export function endReplay(state: GroupState, position: number): void {
+  state.replays.delete(position);
+  state.unplaced.delete(position);
+  state.journal.changedReplays.add(position);
+}
+
+/** A replay waits for its turn. */
+function put(state: GroupState, event: GroupEvent, retry: Retry, nowMs: number): void {
+  const { position } = event;
+  const queue = state.queues.open(keyOf(event, position, state.settings.ordering));
+  const waiting = queued(state, event, retry, true);
+  state.replays.set(position, waiting);
+  state.queues.put(queue, waiting);
+  state.queues.review(queue, nowMs);
+}
+
+/**
+ * Whether the event is offered, or read, without anything being done about it: so it is after a
+ * reset to before it. One that was parked under another query is not.
+ */
+function comesByItself(state: GroupState, event: GroupEvent): boolean {
+  const { position } = event;
+  const { query, ordering } = state.settings;
+  if (!matches(query, event)) return false;
+  if (position > state.through) return true;
+  const queue = state.queues.find(keyOf(event, position, ordering));
+  return queue?.hasUnknown === true && position > queue.knownThrough;
+}
