@@ -69,7 +69,7 @@ export class Members {
     return room;
   }
 
-  /** Who is to get the next event; undefined: nobody can take one. */
+  /** The member that is to get the next event; undefined: none can take one. */
   take(): Member | undefined {
     for (let tries = this.ring.length; tries > 0; tries--) {
       if (this.next >= this.ring.length) this.next = 0;

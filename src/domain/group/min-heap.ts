@@ -1,5 +1,5 @@
-// A heap of values by number, the least on top. What is in it may have lost its meaning since:
-// whoever takes from it looks whether it still holds, and rebuilds it when too much does not.
+// A heap of values by number, the least on top. An entry may have lost its meaning since it was put
+// in: the caller checks that it still holds, and rebuilds the heap when too many do not.
 
 interface Entry<T> {
   readonly at: number;

@@ -167,7 +167,7 @@ export class GroupStateMachine {
     for (const delivery of given) lose(this.state, delivery, "the member left", nowMs);
   }
 
-  /** How a member stands. */
+  /** What a member holds, and may hold. */
   member(id: number): Pick<Member, "held" | "permits"> {
     return this.state.members.find(id) ?? { held: 0, permits: 0 };
   }

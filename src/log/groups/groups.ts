@@ -241,7 +241,7 @@ export class Groups implements GroupLog, StorageWatcher {
     return new GroupRunner(this.parts, loaded);
   }
 
-  /** The least recently used ones that nobody needs are let go. */
+  /** The least recently used groups that are not needed are let go. */
   private use(name: string): void {
     this.idle.delete(name);
     this.idle.add(name);

@@ -60,7 +60,7 @@ interface Flush {
 export class GroupRunner {
   record: GroupRecord;
   readonly machine: GroupStateMachine;
-  /** It takes nobody in any more; when `over` resolves, another may take its place. */
+  /** It takes no member in any more; when `over` resolves, another may take its place. */
   isEnding = false;
   readonly over: Promise<void>;
   private failure: AnnalsError | undefined;
@@ -106,7 +106,7 @@ export class GroupRunner {
     return this.record.name;
   }
 
-  /** Nobody would notice if it were not at work. */
+  /** No member and no caller needs it to be at work. */
   get isIdle(): boolean {
     const isWaitedFor = this.parts.waiters.has(this.name);
     return this.members.size === 0 && !isWaitedFor && this.writing === undefined;
@@ -181,7 +181,7 @@ export class GroupRunner {
     void this.finish();
   }
 
-  /** A write under way may still get to the disk: nobody takes over before that. */
+  /** A write under way may still get to the disk: no other runner takes over before that. */
   private async finish(): Promise<void> {
     await this.writing;
     this.ended();

@@ -1,4 +1,4 @@
-// Everything around the core of a consumer group, played by the test: a log, members, a clock, a
+// Everything around the state machine of a consumer group, played by the test: a log, members, a clock, a
 // disk that may lose what is on its way to it. Each step is one thing that may happen; the
 // oracle watches.
 import { GroupStateMachine, type Reading } from "../../../src/domain/group/state-machine.ts";
@@ -186,7 +186,7 @@ export class GroupWorld {
     });
   }
 
-  /** Tokens that are not the member's, or nobody's. */
+  /** Tokens that are not the member's, or no member's. */
   settleFalsely(choice: number, token: number): void {
     const id = this.member(choice);
     if (id === undefined || this.oracle.memberOf(token) === id || this.handled.has(token)) return;
@@ -281,7 +281,7 @@ export class GroupWorld {
     }
   }
 
-  /** The process is gone; what was on its way to the disk got there or not. */
+  /** The process is killed; what was on its way to the disk got there or not. */
   crash(there: boolean): void {
     const { writing } = this;
     this.writing = undefined;
@@ -345,7 +345,7 @@ export class GroupWorld {
     else this.oracle.failed(token);
   }
 
-  /** What the next write is to put aside: the group tells it to nobody else. */
+  /** What the next write is to put aside: the group tells it to no member. */
   private asideNow(): Iterable<Parked> {
     return this.group["state"].journal["pending"].parked.values();
   }

@@ -19,7 +19,7 @@ const settings: GroupSettings = {
   inFlightMax: 50,
 };
 
-class Floor {
+class Workplace {
   opened: Opened = openLog();
   workers: Worker[] = [];
   /** Those that have said their last word to the process there is. */
@@ -108,7 +108,7 @@ class Floor {
     await this.opened.timers.pass(ms);
   }
 
-  /** The process is gone, at once; another one begins over what is on disk. */
+  /** The process is killed; another one begins over what is on disk. */
   async crash(): Promise<void> {
     await this.markParked();
     for (const worker of this.workers) worker.ask({ kind: "permits", count: 0 });
@@ -139,11 +139,11 @@ class Floor {
       if (position === this.appended) break;
     }
     await settled();
-    if (this.parting.some(({ ended }) => !ended)) this.faults.push("somebody is not let go");
+    if (this.parting.some(({ ended }) => !ended)) this.faults.push("a worker is not let go");
     const left = [...this.streams.keys()].filter((position) => !this.done.has(position));
     const { position } = await this.opened.log.groups.get("g");
     if (left.length > 0) this.faults.push(`${left.join(" ")} were never dealt with`);
-    if (position !== this.appended) this.faults.push(`the group stands at ${position}`);
+    if (position !== this.appended) this.faults.push(`the group is at ${position}`);
   }
 
   /** Parked events are dealt with as far as their stream is concerned. */
@@ -191,7 +191,7 @@ class Floor {
 
   /**
    * Positions that were passed over by a later one of their stream. Each must be parked, though its
-   * note may still be on its way to disk (and is tried again where a write failed): until it is
+   * side value may still be on its way to disk (and is tried again where a write failed): until it is
    * there it must not be delivered again, unless the group began again from what the disk holds.
    */
   private readonly passedOver = new Set<number>();
@@ -218,7 +218,7 @@ class Floor {
   }
 }
 
-type Step = (floor: Floor) => unknown;
+type Step = (place: Workplace) => unknown;
 
 const choice = fc.nat({ max: 12 });
 const step: fc.Arbitrary<Step> = fc.oneof(
@@ -231,80 +231,80 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       )
       .map(
         ([streams, type]): Step =>
-          (floor) =>
-            floor.append(streams, type),
+          (place) =>
+            place.append(streams, type),
       ),
   },
   {
     weight: 3,
     arbitrary: fc.integer({ min: 1, max: 4 }).map(
       (n): Step =>
-        (floor) =>
-          floor.join(n),
+        (place) =>
+          place.join(n),
     ),
   },
   {
     weight: 1,
     arbitrary: choice.map(
       (one): Step =>
-        (floor) =>
-          floor.leave(one),
+        (place) =>
+          place.leave(one),
     ),
   },
   {
     weight: 1,
     arbitrary: choice.map(
       (one): Step =>
-        (floor) =>
-          floor.goHome(one),
+        (place) =>
+          place.goHome(one),
     ),
   },
   {
     weight: 6,
     arbitrary: fc.tuple(choice, fc.integer({ min: 1, max: 3 })).map(([one, count]): Step => {
-      return (floor) => floor.ack(one, count);
+      return (place) => place.ack(one, count);
     }),
   },
   {
     weight: 3,
     arbitrary: fc.tuple(choice, fc.constantFrom(undefined, 0, 250)).map(([one, ms]): Step => {
-      return (floor) => floor.nack(one, 1, ms);
+      return (place) => place.nack(one, 1, ms);
     }),
   },
   {
     weight: 3,
     arbitrary: fc.constantFrom(100, 400, 1_000).map(
       (ms): Step =>
-        (floor) =>
-          floor.pass(ms),
+        (place) =>
+          place.pass(ms),
     ),
   },
   {
     weight: 2,
     arbitrary: fc.constantFrom("there", "not there").map((fate): Step => {
-      return (floor) => floor.opened.storage.control.failNextCommit(fate);
+      return (place) => place.opened.storage.control.failNextCommit(fate);
     }),
   },
   {
     weight: 1,
-    arbitrary: fc.constant<Step>((floor) => floor.opened.storage.control.staleNextCommit()),
+    arbitrary: fc.constant<Step>((place) => place.opened.storage.control.staleNextCommit()),
   },
-  { weight: 1, arbitrary: fc.constant<Step>((floor) => floor.crash()) },
+  { weight: 1, arbitrary: fc.constant<Step>((place) => place.crash()) },
 );
 
 /** Fails with the shortest history that goes wrong. */
 export async function assertWork(runs: number): Promise<void> {
   const steps = fc.array(step, { minLength: 1, maxLength: 40, size: "max" });
   const property = fc.asyncProperty(steps, async (all) => {
-    const floor = new Floor();
-    await floor.begin();
+    const place = new Workplace();
+    await place.begin();
     for (const act of all) {
-      await act(floor);
-      expect(await floor.check()).toEqual([]);
+      await act(place);
+      expect(await place.check()).toEqual([]);
     }
-    await floor.finish();
-    expect(await floor.check()).toEqual([]);
-    await floor.opened.log.stop();
+    await place.finish();
+    expect(await place.check()).toEqual([]);
+    await place.opened.log.stop();
   });
   await fc.assert(property, { numRuns: runs });
 }

@@ -499,7 +499,7 @@ export declare type DeleteGroupRequest = Message<"annals.v1.DeleteGroupRequest">
 export declare const DeleteGroupRequestSchema: GenMessage<DeleteGroupRequest>;
 
 /**
- * It is gone; its members' calls end with NOT_FOUND (GROUP_NOT_FOUND).
+ * The group is deleted; its members' calls end with NOT_FOUND (GROUP_NOT_FOUND).
  *
  * @generated from message annals.v1.DeleteGroupResponse
  */
