@@ -58,7 +58,7 @@ const rooms: Record<string, Room> = {
     imports: [...engineBase, "format", "kv", "folder", "state"],
   },
   upkeep: { path: `${database}upkeep/`, imports: [...engineBase, ...openStore, "files", "verify"] },
-  create: { path: `${database}create.ts`, imports: ["format", "kv", "folder", "write"] },
+  create: { path: `${database}create.ts`, imports: ["format", "kv", "folder", "state"] },
   offline: {
     path: `${database}offline/`,
     imports: [...engineBase, ...openStore, "folder", "files", "verify", "create"],

@@ -3,6 +3,7 @@
 import { streamNotFound } from "../domain/errors.ts";
 import type { Limits } from "../domain/limits.ts";
 import { positionMax } from "../domain/limits.ts";
+import type { SnapshotRequest } from "../domain/snapshot.ts";
 import type { Storage, StreamFacts } from "../storage/storage.ts";
 import { AppendQueue } from "./append/append-queue.ts";
 import { Checkpoints } from "./append/checkpoints.ts";
@@ -14,9 +15,11 @@ import { PositionWaiters } from "./position-waiters.ts";
 import { ReadGate } from "./read/read-gate.ts";
 import { read } from "./read/read.ts";
 import { getState } from "./read/get-state.ts";
-import { deleteSnapshots, getSnapshot, listSnapshots, saveSnapshot } from "./read/snapshots.ts";
+import { deleteSnapshots } from "./append/delete-snapshots.ts";
+import { getSnapshot, listSnapshots, saveSnapshot } from "./read/snapshots.ts";
 import { lookAhead } from "./append/look-ahead.ts";
 import { streamLog } from "./append/streams.ts";
+import type { CancelSignal } from "./cancellation.ts";
 import { SharedBatches } from "./subscribe/shared-batches.ts";
 import { subscribe } from "./subscribe/subscribe.ts";
 import { nodeTimers, type Timers } from "./timers.ts";
@@ -67,7 +70,9 @@ export function createEventLog(options: EventLogOptions): EventLog {
   unwatch.push(storage.watch(groups), storage.watch(shared));
   const { batchBytesMax: batchBytes } = limits;
   const reading = { storage, gate, unsentBytes, batchBytes, warn: onWarning };
-  const source = { ...reading, interests, shared, timers, clock };
+  const propose = async (request: SnapshotRequest, signal?: CancelSignal) =>
+    (await queue.add(request, signal)).outcome;
+  const source = { ...reading, interests, shared, timers, clock, propose };
   const infoOf = (stream: StreamFacts): StreamInfo => {
     return { ...stream, subscriberCount: interests.countOf(stream.stream) };
   };
@@ -80,12 +85,11 @@ export function createEventLog(options: EventLogOptions): EventLog {
     lookAhead: (append) => lookAhead(storage, append),
     read: (request, signal) => read(source, request, signal),
     subscribe: (request, signal) => subscribe(source, request, signal),
-    saveSnapshot: (snapshot) => saveSnapshot(source, snapshot),
+    saveSnapshot: (snapshot, signal) => saveSnapshot(source, snapshot, signal),
     getSnapshot: (stream, kind, maxVersion = positionMax) =>
       getSnapshot(source, stream, kind, maxVersion),
     listSnapshots: (request) => listSnapshots(source, request),
-    deleteSnapshots: (stream, kind, maxVersion) =>
-      deleteSnapshots(source, stream, kind, maxVersion),
+    deleteSnapshots: (selection, signal) => deleteSnapshots({ storage, queue }, selection, signal),
     load: (request, signal) => load(source, request, signal),
     getState: (request, signal) => getState(source, request, limits.eventBytesMax, signal),
 

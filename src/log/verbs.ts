@@ -146,6 +146,14 @@ export interface LogInfo {
   readonly subscriberCount: number;
 }
 
+export interface SnapshotSelection {
+  readonly stream: string;
+  /** Absent: every kind. */
+  readonly kind?: string | undefined;
+  /** Only those at or before this version. Absent: all. */
+  readonly maxVersion?: number | undefined;
+}
+
 export interface SnapshotListRequest {
   readonly stream: string;
   /** Absent: every kind. */
@@ -219,14 +227,17 @@ export interface EventLog {
    */
   subscribe(request: SubscribeRequest, signal: AbortSignal): AsyncIterable<SubscribeMessage>;
 
-  /** Throws STREAM_NOT_FOUND never; a version beyond the stream throws SNAPSHOT_BEYOND_STREAM. */
-  saveSnapshot(snapshot: NewSnapshot): Promise<Snapshot>;
+  /**
+   * A version beyond the stream, or deleted, throws SNAPSHOT_BEYOND_STREAM; it never throws
+   * STREAM_NOT_FOUND. Otherwise throws what `append` throws.
+   */
+  saveSnapshot(snapshot: NewSnapshot, signal?: CancelSignal): Promise<Snapshot>;
   /** Throws SNAPSHOT_NOT_FOUND. `maxVersion` absent: the newest. */
   getSnapshot(stream: string, kind: string, maxVersion?: number): Promise<Snapshot>;
   /** By kind, the newest version of a kind first; without their data (it is empty). */
   listSnapshots(request: SnapshotListRequest): Promise<Snapshot[]>;
-  /** How many were deleted. `kind` absent: every kind; `maxVersion` absent: all. */
-  deleteSnapshots(stream: string, kind?: string, maxVersion?: number): Promise<number>;
+  /** How many were deleted. Throws what `append` throws; some may be deleted by then. */
+  deleteSnapshots(selection: SnapshotSelection, signal?: CancelSignal): Promise<number>;
 
   /** At most one snapshot, batches, one end (none on abort): one consistent view. */
   load(request: LoadRequest, signal?: AbortSignal): AsyncIterable<LoadMessage>;

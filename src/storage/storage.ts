@@ -47,42 +47,43 @@ export interface Facts {
   readonly matches: readonly number[];
 }
 
-/** What a note is about. A name means something within its space only. */
+/** What a side value is about. A name means something within its space only. */
 export type SideValueSpace =
   | "checkpoint"
   | "group"
   | "group-progress"
   | "group-parked"
-  | "group-gone";
+  | "group-gone"
+  | "snapshot";
 
-/** A small durable fact beside the log: one value under one name. Storage never looks inside. */
+/** A durable fact beside the log: one value under one name. Storage never looks inside. */
 export interface SideValue {
   readonly space: SideValueSpace;
-  /** UTF-8, at least one character, no control characters. */
+  /** At least one character, of any but U+0000. */
   readonly name: string;
   readonly value: Uint8Array;
 }
 
-/** What becomes of a note. */
+/** What becomes of a side value. */
 export interface SideValueChange {
   readonly space: SideValueSpace;
   readonly name: string;
-  /** Undefined: the note goes, if there is one. */
+  /** Undefined: the value is deleted, if there is one. */
   readonly value: Uint8Array | undefined;
 }
 
-/** Events to store, in order, at the positions right after `after`, and notes with them. */
+/** Events to store, in order, at the positions right after `after`, and side values with them. */
 export interface Commit {
   /** The head the events were decided on. */
   readonly after: Head;
   /** Microseconds since 1970, UTC; at least `after.recordedAt`. */
   readonly recordedAt: number;
   /**
-   * At least one, unless there are notes; `events[i].position` is `after.position + 1 + i`. Without
-   * events the head stays where it is.
+   * At least one, unless there are side values; `events[i].position` is `after.position + 1 + i`.
+   * Without events the head stays where it is.
    */
   readonly events: readonly CommitEvent[];
-  /** Each note at most once. They and the events become durable, and visible, together. */
+  /** Each name at most once. They and the events become durable, and visible, together. */
   readonly sideValues?: readonly SideValueChange[];
 }
 
@@ -170,39 +171,6 @@ export interface NamePage {
   readonly limit: number;
 }
 
-/** A snapshot as stored. `payload` is the encoded `Snapshot`; storage never looks inside. */
-export interface StoredSnapshot {
-  readonly stream: string;
-  readonly kind: string;
-  readonly version: number;
-  /** The position of the event at that version. */
-  readonly position: number;
-  readonly payload: Uint8Array;
-}
-
-export interface SnapshotSelection {
-  readonly stream: string;
-  /** Absent: every kind. */
-  readonly kind?: string;
-  /** Only those at or before this version. */
-  readonly maxVersion: number;
-}
-
-/** By kind, the newest version of a kind first. `after` is exclusive. */
-export interface SnapshotPage extends SnapshotSelection {
-  readonly after?: { readonly kind: string; readonly version: number };
-  readonly limit: number;
-}
-
-/** Snapshots: a cache beside the log, durable and checked like it. */
-export interface SnapshotStore {
-  /** Durable when it resolves. The last one saved at a (stream, kind, version) counts. */
-  save(snapshot: StoredSnapshot): Promise<void>;
-  list(page: SnapshotPage): Promise<StoredSnapshot[]>;
-  /** How many (stream, kind, version) were deleted. */
-  remove(selection: SnapshotSelection): Promise<number>;
-}
-
 /** Side values of a space in the order of their names' UTF-8 bytes. */
 export interface SideValuePage {
   readonly space: SideValueSpace;
@@ -211,11 +179,13 @@ export interface SideValuePage {
   /** Only names after this one (exclusive). Empty: from the first. */
   readonly after: string;
   readonly limit: number;
+  /** True: the values are not read; each is empty. */
+  readonly namesOnly?: boolean;
 }
 
 /**
- * Side values are written by commits alone, so that they are decided on like events, one after
- * another.
+ * Checkpoints, snapshots and what consumer groups keep. Side values are written by commits alone,
+ * so that they are decided on like events, one after another.
  */
 export interface SideValueStore {
   /** The values of those that are there, by name. */
@@ -267,7 +237,6 @@ export interface StorageIdentity {
 
 export interface Storage {
   readonly identity: StorageIdentity;
-  readonly snapshots: SnapshotStore;
   readonly sideValues: SideValueStore;
 
   head(): Head;

@@ -59,23 +59,16 @@ export async function countedLog(kv: Kv = openMemoryKv()): Promise<Counted> {
       counts.entries += entries.length;
       return entries;
     },
-    batch() {
-      const batch = kv.batch();
-      return {
-        put(key, value) {
+    write(operations) {
+      counts.batches++;
+      for (const [key, value] of operations) {
+        if (value === undefined) counts.deletes++;
+        else {
           counts.puts++;
           counts.putBytes += key.length + value.length;
-          batch.put(key, value);
-        },
-        delete(key) {
-          counts.deletes++;
-          batch.delete(key);
-        },
-        write() {
-          counts.batches++;
-          return batch.write();
-        },
-      };
+        }
+      }
+      return kv.write(operations);
     },
     flush: () => kv.flush(),
     compact: (first, last) => kv.compact(first, last),

@@ -19,7 +19,7 @@ import type {
   StreamFacts,
   WriteState,
 } from "../../src/storage/storage.ts";
-import { compareUtf8, modelSideValues, modelSnapshots, type BesideEvents } from "./model-beside.ts";
+import { compareUtf8, modelSideValues, type BesideEvents } from "./model-beside.ts";
 import { lifecyclesIn, visibilityOf } from "./model-lifecycles.ts";
 
 type ModelEvent = CommitEvent & { readonly recordedAt: number };
@@ -36,7 +36,6 @@ function createModelData(): ModelData {
   return {
     identity: { ...identity, durability: "memory" },
     events: [],
-    snapshots: [],
     sideValues: [],
   };
 }
@@ -156,11 +155,11 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
   function assertWellFormed(commit: Commit): void {
     const versions = versionsOf(commit.events.map((event) => event.stream));
     const { sideValues = [] } = commit;
-    invariant(commit.events.length + sideValues.length > 0, "a commit has events or notes");
+    invariant(commit.events.length + sideValues.length > 0, "a commit has events or side values");
     const names = new Set(sideValues.map(({ space, name }) => `${space} ${name}`));
-    invariant(names.size === sideValues.length, "a commit changes a note once");
-    const named = sideValues.every(({ name }) => /^\P{Cc}+$/u.test(name));
-    invariant(named, "a note has a name without control characters");
+    invariant(names.size === sideValues.length, "a commit changes a side value once");
+    const named = sideValues.every(({ name }) => name !== "" && !name.includes("\0"));
+    invariant(named, "a side value has a name without U+0000");
     invariant(commit.recordedAt >= commit.after.recordedAt, "time never decreases");
     commit.events.forEach((event, i) => {
       const version = event.stream === "" ? 0 : (versions.get(event.stream) ?? 0) + 1;
@@ -284,7 +283,6 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     control,
     data,
     identity: data.identity,
-    snapshots: modelSnapshots(data, assertOpen),
     sideValues: modelSideValues(data, assertOpen),
     head,
     writeState: () => state,

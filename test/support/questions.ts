@@ -8,6 +8,7 @@ import { storedEvent } from "../../src/domain/record.ts";
 import type { Range, Storage } from "../../src/storage/storage.ts";
 import { selectQuery, selectStream } from "../storage/contract/checks.ts";
 import { recordsOf } from "./events.ts";
+import { snapshotsOf } from "./snapshots.ts";
 
 /** What to ask after: names and ids that are there, and some that are not. */
 export interface Topics {
@@ -134,10 +135,6 @@ async function matchesAfter(storage: Storage, topics: Topics, after: number): Pr
     selection.kind === "query" ? [{ query: selection.query, after }] : [],
   );
   return (await storage.facts({ streams: [], ids: [], conditions })).matches;
-}
-
-function snapshotsOf(storage: Storage, stream: string): Promise<unknown> {
-  return storage.snapshots.list({ stream, maxVersion: Number.MAX_SAFE_INTEGER, limit: 100 });
 }
 
 async function answer(ask: () => Promise<unknown>): Promise<string> {

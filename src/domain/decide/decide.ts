@@ -35,14 +35,17 @@ import type { Lifecycle } from "../lifecycle/lifecycle.ts";
 import { positionMax } from "../limits.ts";
 import { Overlay } from "./overlay.ts";
 import { composeFrame, sameContent } from "../record.ts";
+import type { SnapshotKey, SnapshotOutcome, SnapshotRequest } from "../snapshot.ts";
 
-/** What is decided on, in one order: appends, and changes of checkpoints and of lifecycles. */
-export type Proposal = Append | CheckpointRequest | LifecycleRequest;
+/** What is decided on, in one order: appends, and changes of what is kept beside them. */
+export type Proposal = Append | CheckpointRequest | LifecycleRequest | SnapshotRequest;
 export type OutcomeOf<P extends Proposal> = P extends Append
   ? Outcome
   : P extends LifecycleRequest
     ? LifecycleOutcome
-    : CheckpointOutcome;
+    : P extends SnapshotRequest
+      ? SnapshotOutcome
+      : CheckpointOutcome;
 
 /** What is durable, as of `head`: see `Facts` of the storage port, which is one. */
 export interface DecisionFacts extends CheckpointFacts {
@@ -93,8 +96,9 @@ export function factsNeeded(appends: readonly Proposal[]): NeededFacts {
   const consumers = new Set<string>();
   for (const append of appends) {
     if ("kind" in append) {
-      if (!isLifecycleRequest(append)) consumers.add(consumerOf(append));
-      else for (const name of [append.stream, lifecycleStream(append.stream)]) streams.add(name);
+      for (const stream of streamsOfRequest(append)) streams.add(stream);
+      const consumer = consumerOf(append);
+      if (consumer !== undefined) consumers.add(consumer);
       continue;
     }
     for (const { stream } of append.expectations) streams.add(stream);
@@ -114,14 +118,25 @@ function leftToLookUp(condition: AppendCondition): AppendCondition {
   return nothingThrough === 0 ? condition : { query, after: Math.max(after, nothingThrough) };
 }
 
-function isLifecycleRequest(
-  request: CheckpointRequest | LifecycleRequest,
-): request is LifecycleRequest {
-  return request.kind === "update-stream" || request.kind === "delete-stream";
+type Request = Exclude<Proposal, Append>;
+
+function streamsOfRequest(request: Request): string[] {
+  switch (request.kind) {
+    case "update-stream":
+    case "delete-stream":
+      return [request.stream, lifecycleStream(request.stream)];
+    case "save-snapshot":
+      return [request.key.stream];
+    case "save-checkpoint":
+    case "delete-checkpoint":
+    case "delete-snapshots":
+      return [];
+  }
 }
 
-function consumerOf(request: CheckpointRequest): string {
-  return request.kind === "save-checkpoint" ? request.update.consumer : request.consumer;
+function consumerOf(request: Request): string | undefined {
+  if (request.kind === "save-checkpoint") return request.update.consumer;
+  return request.kind === "delete-checkpoint" ? request.consumer : undefined;
 }
 
 export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision<OutcomeOf<P>> {
@@ -129,14 +144,11 @@ export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision
   const recordedAt = Math.max(now, facts.head.recordedAt);
   const overlay = new Overlay(recordedAt, new LifecycleOverlay(facts.lifecycles));
   const checkpoints = new CheckpointOverlay(facts, recordedAt);
-  const outcomes: (Outcome | CheckpointOutcome | LifecycleOutcome)[] = [];
+  const outcomes: OutcomeOf<Proposal>[] = [];
   let conditionCount = 0;
   for (const append of appends) {
     if ("kind" in append) {
-      const outcome = isLifecycleRequest(append)
-        ? changeLifecycle(append, facts, overlay)
-        : checkpoints.decide(append);
-      outcomes.push(outcome);
+      outcomes.push(decideRequest(append, facts, overlay, checkpoints));
       continue;
     }
     const match = append.condition === undefined ? 0 : facts.matches[conditionCount++];
@@ -259,6 +271,38 @@ function place(event: NewEvent, facts: DecisionFacts, overlay: Overlay): CommitE
   const commit = { id, stream, type, tags, version, position, idFromClient, frame };
   overlay.add(commit);
   return commit;
+}
+
+function decideRequest(
+  request: Request,
+  facts: DecisionFacts,
+  overlay: Overlay,
+  checkpoints: CheckpointOverlay,
+): CheckpointOutcome | LifecycleOutcome | SnapshotOutcome {
+  switch (request.kind) {
+    case "update-stream":
+    case "delete-stream":
+      return changeLifecycle(request, facts, overlay);
+    case "save-checkpoint":
+    case "delete-checkpoint":
+      return checkpoints.decide(request);
+    case "save-snapshot":
+      return saveSnapshot(request.key, facts, overlay);
+    case "delete-snapshots":
+      return { kind: "snapshots-deleted" };
+  }
+}
+
+/** A snapshot is of events that the stream has: never beyond it, never of a deleted past. */
+function saveSnapshot(
+  { stream, version }: SnapshotKey,
+  facts: DecisionFacts,
+  overlay: Overlay,
+): SnapshotOutcome {
+  const streamVersion = versionOf(stream, facts, overlay);
+  const deletedThrough = overlay.lifecycles.of(stream)?.deletion?.through ?? 0;
+  if (deletedThrough < version && version <= streamVersion) return { kind: "snapshot-saved" };
+  return { kind: "snapshot-beyond-stream", stream, version, streamVersion, deletedThrough };
 }
 
 function changeLifecycle(

@@ -34,8 +34,9 @@ const tagSnapshot = 0x0a;
 export async function saveSnapshot(
   { log, limits }: Context,
   wire: SaveSnapshotRequest,
+  call: Call,
 ): Promise<SaveSnapshotResponse> {
-  const { position, savedAt } = await log.saveSnapshot(convertSave(wire, limits));
+  const { position, savedAt } = await log.saveSnapshot(convertSave(wire, limits), call.signal);
   const saved = { position: BigInt(position), savedAt: timestamp(savedAt) };
   return create(SaveSnapshotResponseSchema, saved);
 }
@@ -76,9 +77,10 @@ function placeOf(cursor: string): { kind: string; version: number } | undefined 
 export async function deleteSnapshots(
   { log, limits }: Context,
   wire: DeleteSnapshotsRequest,
+  call: Call,
 ): Promise<DeleteSnapshotsResponse> {
-  const { stream, kind, maxVersion } = convertSelected(wire, limits);
-  const deletedCount = BigInt(await log.deleteSnapshots(stream, kind, maxVersion));
+  const selection = convertSelected(wire, limits);
+  const deletedCount = BigInt(await log.deleteSnapshots(selection, call.signal));
   return create(DeleteSnapshotsResponseSchema, { deletedCount });
 }
 

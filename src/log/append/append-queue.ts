@@ -1,24 +1,24 @@
 // Where an append waits for the disk. Exactly one commit is in flight; the appends that arrive
 // meanwhile are the next commit batch. Per batch: facts -> decide -> commit -> answers, all of them
 // only once the batch is durable, because an answer may speak of what an append before it in the
-// batch stored. Checkpoints and notes go the same way, and share the sync of the appends beside
-// them.
+// batch stored. Changes of checkpoints, lifecycles and snapshots go the same way, and share the
+// sync of the appends beside them.
 
-import type { Append, Outcome } from "../../domain/append.ts";
-import type { Checkpoint, CheckpointOutcome, CheckpointRequest } from "../../domain/checkpoint.ts";
-import type { LifecycleOutcome, LifecycleRequest } from "../../domain/decide/decide-lifecycle.ts";
+import type { Outcome } from "../../domain/append.ts";
+import type { Checkpoint } from "../../domain/checkpoint.ts";
 import {
   decideBatch,
   factsNeeded,
   type Decision,
+  type OutcomeOf,
   type Proposal,
 } from "../../domain/decide/decide.ts";
 import { AnnalsError, type Reason } from "../../domain/errors.ts";
 import type { Limits } from "../../domain/limits.ts";
-import type { Commit, Facts, Head, SideValueChange, Storage } from "../../storage/storage.ts";
-import { cancellation, type CancelSignal } from "../cancellation.ts";
-import { checkpointSideValues, loadCheckpoints } from "./checkpoint-values.ts";
-import { WaitingLine, weightOf, type Answer, type Entry, type Waiting } from "./waiting-appends.ts";
+import type { Facts, SideValueChange, Storage } from "../../storage/storage.ts";
+import { cancellation, type CancelListener, type CancelSignal } from "../cancellation.ts";
+import { decidedSideValues, loadCheckpoints } from "./side-values.ts";
+import { weightOf, type Entry, type SideWrite, type Weight } from "./weight.ts";
 
 /** How long an append that found no room is asked to wait: the time of a few commits. */
 const retryAfterMs = 250;
@@ -44,16 +44,32 @@ export interface AppendQueueOptions {
   /** Microseconds since 1970, UTC. */
   readonly clock: () => number;
   /** Told of checkpoints that became durable, by consumer. Must not throw or wait. */
-  readonly onCheckpoints?: (changes: Decided["checkpoints"]) => void;
+  readonly onCheckpoints?: (changes: ReadonlyMap<string, Checkpoint | undefined>) => void;
 }
 
-/** What a batch was decided to become; its outcomes are those of its proposals, in order. */
-type Decided = Decision<unknown>;
+export interface Answer<O = Outcome> {
+  readonly outcome: O;
+  /** The last durable position when this was answered. */
+  readonly head: number;
+}
+
+/** An entry in the queue. It is the listener of its own signal. */
+interface Waiting extends CancelListener {
+  readonly entry: Entry;
+  readonly weight: Weight;
+  readonly signal: CancelSignal | undefined;
+  readonly resolve: (answer: Answer<unknown>) => void;
+  readonly reject: (error: unknown) => void;
+}
 
 export class AppendQueue {
   private readonly options: AppendQueueOptions;
-  private readonly line = new WaitingLine();
-  /** From the first append's arrival until the line is empty and everything is answered. */
+  /** In the order of arrival; what is given up leaves at once, from any place. */
+  private readonly waiting = new Set<Waiting>();
+  /** Of everything that is not answered yet, the commit in flight included. */
+  private heldBytes = 0;
+  private heldCount = 0;
+  /** From the first arrival until nothing waits and everything is answered. */
   private running = false;
   private stopping = false;
   private whenIdle: (() => void)[] = [];
@@ -63,53 +79,24 @@ export class AppendQueue {
   }
 
   /** Answers as `EventLog.append` promises. */
-  add(append: Append, signal?: CancelSignal): Promise<Answer> {
-    return this.propose(append, signal);
-  }
-
-  /** As `add`. */
-  addCheckpoint(
-    request: CheckpointRequest,
-    signal?: CancelSignal,
-  ): Promise<Answer<CheckpointOutcome>> {
-    return this.propose(request, signal);
-  }
-
-  /** As `add`. */
-  addLifecycle(
-    request: LifecycleRequest,
-    signal?: CancelSignal,
-  ): Promise<Answer<LifecycleOutcome>> {
-    return this.propose(request, signal);
+  add<P extends Proposal>(proposal: P, signal?: CancelSignal): Promise<Answer<OutcomeOf<P>>> {
+    if (this.stopping) return refused({ reason: "STOPPING" }, "stopping: nothing was stored");
+    if (signal?.aborted === true) return Promise.reject(cancellation(signal));
+    const weight = weightOf(proposal);
+    if (this.isFull(weight)) {
+      return refused({ reason: "OVERLOADED", retryAfterMs }, "too many appends wait for the disk");
+    }
+    return this.enter(proposal, weight, signal);
   }
 
   /**
-   * Resolves when the notes are durable; throws what `add` throws of commits. They are let in
-   * however long the line is, and while it stops: whoever writes them has one such write at a
-   * time.
+   * Resolves when the side values are durable; throws what `add` throws of commits. They are let in
+   * however much waits, and also while the queue stops: each of those who write them has one such
+   * write at a time.
    */
   async write(sideValues: readonly SideValueChange[]): Promise<void> {
     const sideWrite = { kind: "side-values", sideValues } as const;
     await this.enter(sideWrite, weightOf(sideWrite));
-  }
-
-  private propose<O>(proposal: Proposal, signal?: CancelSignal): Promise<Answer<O>> {
-    if (this.stopping) return refused({ reason: "STOPPING" }, "stopping: nothing was stored");
-    if (signal?.aborted === true) return Promise.reject(cancellation(signal));
-    const bytes = weightOf(proposal);
-    if (this.isFull(bytes)) {
-      return refused({ reason: "OVERLOADED", retryAfterMs }, "too many appends wait for the disk");
-    }
-    return this.enter(proposal, bytes, signal);
-  }
-
-  private enter<O>(entry: Entry, bytes: number, signal?: CancelSignal): Promise<Answer<O>> {
-    const answer = this.line.enter<O>(entry, bytes, signal);
-    if (!this.running) {
-      this.running = true;
-      setImmediate(this.turn);
-    }
-    return answer;
   }
 
   /** No more appends; resolves when those that wait are answered. */
@@ -120,10 +107,44 @@ export class AppendQueue {
   }
 
   /** An append that waits alone is let in whatever it weighs: it could never enter otherwise. */
-  private isFull(bytes: number): boolean {
+  private isFull({ heldBytes }: Weight): boolean {
     const { appendQueueBytesMax, appendQueueCountMax } = this.options.limits;
-    if (this.line.count === 0) return false;
-    return this.line.bytes + bytes > appendQueueBytesMax || this.line.count >= appendQueueCountMax;
+    if (this.heldCount === 0) return false;
+    return (
+      this.heldBytes + heldBytes > appendQueueBytesMax || this.heldCount >= appendQueueCountMax
+    );
+  }
+
+  private enter<O>(entry: Entry, weight: Weight, signal?: CancelSignal): Promise<Answer<O>> {
+    return new Promise<Answer<O>>((resolve, reject) => {
+      const waiting: Waiting = {
+        entry,
+        weight,
+        signal,
+        resolve: resolve as (answer: Answer<unknown>) => void,
+        reject,
+        handleEvent: () => this.abandon(waiting),
+      };
+      this.waiting.add(waiting);
+      this.heldBytes += weight.heldBytes;
+      this.heldCount++;
+      signal?.addEventListener("abort", waiting, { once: true });
+      if (this.running) return;
+      this.running = true;
+      setImmediate(this.turn);
+    });
+  }
+
+  /** The signal of an entry aborted that is in no commit yet. */
+  private abandon(waiting: Waiting): void {
+    this.waiting.delete(waiting);
+    this.release(waiting);
+    if (waiting.signal !== undefined) waiting.reject(cancellation(waiting.signal));
+  }
+
+  private release({ weight }: Waiting): void {
+    this.heldBytes -= weight.heldBytes;
+    this.heldCount--;
   }
 
   /**
@@ -135,10 +156,14 @@ export class AppendQueue {
   };
 
   private async commitNext(): Promise<void> {
-    const { commitBytesMax, commitEventsMax } = this.options.limits;
-    const batch = this.line.take(commitBytesMax, commitEventsMax);
-    if (batch.length > 0) await this.settle(batch);
-    if (!this.line.isEmpty) {
+    const batch = this.take();
+    try {
+      if (batch.length > 0) await this.commit(batch);
+    } catch (error) {
+      for (const waiting of batch) waiting.reject(error);
+    }
+    for (const waiting of batch) this.release(waiting);
+    if (this.waiting.size > 0) {
       setImmediate(this.turn);
       return;
     }
@@ -146,14 +171,21 @@ export class AppendQueue {
     for (const resolve of this.whenIdle.splice(0)) resolve();
   }
 
-  private async settle(batch: readonly Waiting[]): Promise<void> {
-    try {
-      await this.commit(batch);
-    } catch (error) {
-      for (const waiting of batch) waiting.reject(error);
-    } finally {
-      for (const waiting of batch) this.line.leave(waiting);
+  /** The next batch: as many as one commit may hold; the very first one whatever its size. */
+  private take(): Waiting[] {
+    const { commitBytesMax, commitEventsMax } = this.options.limits;
+    const taken: Waiting[] = [];
+    let bytes = 0;
+    let work = 0;
+    for (const waiting of this.waiting) {
+      bytes += waiting.weight.storedBytes;
+      work += waiting.weight.work;
+      if (taken.length > 0 && (bytes > commitBytesMax || work > commitEventsMax)) break;
+      this.waiting.delete(waiting);
+      waiting.signal?.removeEventListener("abort", waiting);
+      taken.push(waiting);
     }
+    return taken;
   }
 
   /**
@@ -161,95 +193,84 @@ export class AppendQueue {
    * Throws what concerns the whole batch: no facts, no decision.
    */
   private async commit(batch: readonly Waiting[]): Promise<void> {
-    const { storage, clock } = this.options;
-    const appends: Proposal[] = [];
+    const { storage, clock, onCheckpoints } = this.options;
+    const proposals: Proposal[] = [];
     const sideWrites: SideValueChange[] = [];
     for (const { entry } of batch) {
-      if ("kind" in entry && entry.kind === "side-values") sideWrites.push(...entry.sideValues);
-      else appends.push(entry);
+      if (isSideWrite(entry)) sideWrites.push(...entry.sideValues);
+      else proposals.push(entry);
     }
     for (let i = 0; i < decisionsMax; i++) {
-      const facts = await factsFor(storage, appends);
-      const decision: Decided = decideBatch({ facts, appends, now: clock() });
+      const facts = await factsFor(storage, proposals);
+      const decision: Decision<OutcomeOf<Proposal>> = decideBatch({
+        facts,
+        appends: proposals,
+        now: clock(),
+      });
       const { events, recordedAt, checkpoints, outcomes } = decision;
-      const isWhole = outcomes.length === appends.length;
+      const sideValues = await decidedSideValues(storage, proposals, decision, sideWrites);
+      const isWhole = outcomes.length === proposals.length;
       const [decided, rest] = isWhole ? [batch, []] : parted(batch, outcomes.length);
-      const sideValues = [...checkpointSideValues(checkpoints), ...sideWrites];
+      const { head: after } = facts;
       try {
-        const commit = { after: facts.head, recordedAt, events };
-        if (!(await isStored(storage, commit, sideValues))) continue;
-        this.answer(decided, decision);
+        // With nothing to store, every answer speaks of durable facts alone.
+        if (events.length > 0 || sideValues !== undefined) {
+          const commit = { after, recordedAt, events, ...(sideValues && { sideValues }) };
+          if ((await storage.commit(commit)) === "stale") continue;
+        }
+        if (checkpoints.size > 0) onCheckpoints?.(checkpoints);
+        answer(decided, outcomes, storage.head().position);
       } catch (error) {
-        this.fail(decided, decision, facts.head, commitFailure(error));
+        answer(decided, outcomes, after.position, commitFailure(error));
       }
       return rest.length === 0 ? undefined : await this.commit(rest);
     }
     throw new AnnalsError({ reason: "OVERLOADED", retryAfterMs }, "overtaken by other writers");
   }
+}
 
-  private answer(batch: readonly Waiting[], { outcomes, checkpoints }: Decided): void {
-    if (checkpoints.size > 0) this.options.onCheckpoints?.(checkpoints);
-    const head = this.options.storage.head().position;
-    let next = 0;
-    for (const waiting of batch) {
-      waiting.resolve({ outcome: isSideWrite(waiting) ? undefined : outcomes[next++], head });
-    }
-  }
-
-  /**
-   * The failure is the answer of all, also of those the decision refused: what refused them may be
-   * an event that is not there. Only a retry of what was durable before is still told so: DISK_FULL
-   * would say of it that nothing was stored.
-   */
-  private fail(
-    batch: readonly Waiting[],
-    { outcomes }: Decided,
-    { position: head }: Head,
-    failure: AnnalsError,
-  ): void {
-    let next = 0;
-    for (const waiting of batch) {
-      const outcome = isSideWrite(waiting) ? undefined : (outcomes[next++] as Outcome);
-      const durable =
-        outcome?.kind === "appended" && outcome.deduplicated && outcome.lastPosition <= head;
-      if (durable) waiting.resolve({ outcome, head });
-      else waiting.reject(failure);
-    }
+/**
+ * A failure of the commit is the answer of all, also of those the decision refused: what refused
+ * them may be an event that is not there. Only a retry of what was durable before is still told so:
+ * DISK_FULL would say of it that nothing was stored.
+ */
+function answer(
+  decided: readonly Waiting[],
+  outcomes: readonly OutcomeOf<Proposal>[],
+  head: number,
+  failure?: AnnalsError,
+): void {
+  let next = 0;
+  for (const { entry, resolve, reject } of decided) {
+    const outcome = isSideWrite(entry) ? undefined : outcomes[next++];
+    const wasDurable =
+      outcome?.kind === "appended" && outcome.deduplicated && outcome.lastPosition <= head;
+    if (failure === undefined || wasDurable) resolve({ outcome, head });
+    else reject(failure);
   }
 }
 
-/** False: others wrote first. With nothing to store, every answer speaks of durable facts alone. */
-async function isStored(
-  storage: Storage,
-  commit: Commit,
-  sideValues: readonly SideValueChange[],
-): Promise<boolean> {
-  if (commit.events.length === 0 && sideValues.length === 0) return true;
-  const result = await storage.commit(sideValues.length === 0 ? commit : { ...commit, sideValues });
-  return result === "committed";
-}
-
-/** Those that were decided on, all riders among them, and the others, in order. */
+/** Those that were decided on, all side writes among them, and the others, in order. */
 function parted(batch: readonly Waiting[], decidedCount: number): [Waiting[], Waiting[]] {
   let count = 0;
   const decided: Waiting[] = [];
   const rest: Waiting[] = [];
   for (const waiting of batch) {
-    (isSideWrite(waiting) || count++ < decidedCount ? decided : rest).push(waiting);
+    (isSideWrite(waiting.entry) || count++ < decidedCount ? decided : rest).push(waiting);
   }
   return [decided, rest];
 }
 
-function isSideWrite({ entry }: Waiting): boolean {
+function isSideWrite(entry: Entry): entry is SideWrite {
   return "kind" in entry && entry.kind === "side-values";
 }
 
 /** The checkpoints are as of the same head: nobody else writes any. */
 async function factsFor(
   storage: Storage,
-  appends: readonly Proposal[],
+  proposals: readonly Proposal[],
 ): Promise<Facts & { readonly checkpoints?: ReadonlyMap<string, Checkpoint> }> {
-  const needed = factsNeeded(appends);
+  const needed = factsNeeded(proposals);
   if (needed.consumers.size === 0) return storage.facts(needed);
   const [facts, checkpoints] = await Promise.all([
     storage.facts(needed),

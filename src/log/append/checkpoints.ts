@@ -5,7 +5,7 @@ import type { Checkpoint, CheckpointUpdate } from "../../domain/checkpoint.ts";
 import { AnnalsError, beyondHead, checkpointBackwards, invariant } from "../../domain/errors.ts";
 import type { Storage, StorageWatcher, WriteState } from "../../storage/storage.ts";
 import type { AppendQueue } from "./append-queue.ts";
-import { decodeCheckpoint, loadCheckpoints } from "./checkpoint-values.ts";
+import { decodeCheckpoint, loadCheckpoints } from "./side-values.ts";
 import { PositionWaiters } from "../position-waiters.ts";
 import type { Timers } from "../timers.ts";
 import type { CheckpointLog, CheckpointPage } from "../verbs.ts";
@@ -28,7 +28,7 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
 
   async save(update: CheckpointUpdate, reset: boolean, signal?: AbortSignal): Promise<Checkpoint> {
     const request = { kind: "save-checkpoint", update, reset } as const;
-    const { outcome } = await this.queue.addCheckpoint(request, signal);
+    const { outcome } = await this.queue.add(request, signal);
     switch (outcome.kind) {
       case "checkpoint-saved":
         return outcome.checkpoint;
@@ -55,7 +55,7 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
 
   async remove(consumer: string, signal?: AbortSignal): Promise<boolean> {
     const request = { kind: "delete-checkpoint", consumer } as const;
-    const { outcome } = await this.queue.addCheckpoint(request, signal);
+    const { outcome } = await this.queue.add(request, signal);
     invariant(outcome.kind === "checkpoint-deleted", "a deletion is answered as one");
     return outcome.existed;
   }

@@ -1,5 +1,5 @@
-// Streams' lifecycles: changes are decided and committed in the line of the appends; here they are
-// asked for, and their refusals are made failures.
+// Streams' lifecycles: changes are decided and committed in the queue of the appends; here they are
+// asked for, and their refusals become failures.
 
 import type {
   LifecycleOutcome,
@@ -12,22 +12,20 @@ import {
   streamNotFound,
   streamTombstoned,
 } from "../../domain/errors.ts";
-import type { Storage } from "../../storage/storage.ts";
-import type { AppendQueue } from "./append-queue.ts";
+import { deleteSnapshots, type SnapshotDeletion } from "./delete-snapshots.ts";
 import type { StreamLog } from "../verbs.ts";
 
-export interface StreamLogParts {
-  readonly storage: Storage;
-  readonly queue: AppendQueue;
+export interface StreamLogParts extends SnapshotDeletion {
   /** Told what an operator should know and the caller need not. */
   readonly warn: (message: string, cause?: unknown) => void;
 }
 
-export function streamLog({ storage, queue, warn }: StreamLogParts): StreamLog {
+export function streamLog(parts: StreamLogParts): StreamLog {
+  const { queue, warn } = parts;
   const change = async (
     request: LifecycleRequest,
     signal: AbortSignal | undefined,
-  ): Promise<StreamChanged> => changed((await queue.addLifecycle(request, signal)).outcome);
+  ): Promise<StreamChanged> => changed((await queue.add(request, signal)).outcome);
 
   return {
     update: (request, signal) => change({ ...request, kind: "update-stream" }, signal),
@@ -36,9 +34,10 @@ export function streamLog({ storage, queue, warn }: StreamLogParts): StreamLog {
       const removed = await change({ ...request, kind: "delete-stream" }, signal);
       const { stream } = request;
       try {
-        await storage.snapshots.remove({ stream, maxVersion: removed.version });
+        // The deletion has taken its snapshots along, unless there were more than fit one commit.
+        await deleteSnapshots(parts, { stream, maxVersion: removed.version });
       } catch (cause) {
-        // They are never used again, whether they are there or not.
+        // They are of before the deletion and never used again, whether they are there or not.
         warn(`the snapshots of the deleted stream ${stream} were left behind`, cause);
       }
       return removed;

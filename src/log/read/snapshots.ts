@@ -1,20 +1,28 @@
-// Snapshots: saved only at versions the stream has, used only where the log still bears them out. A
-// cache, never truth: what is damaged or does not fit the log is passed over by whoever has the
-// events to do without.
+// Snapshots: saved only at versions the stream has, used only where they fit the log. A cache,
+// never truth: a load passes over one that is damaged or does not fit, and reads the events.
 
 import { AnnalsError } from "../../domain/errors.ts";
-import { positionMax } from "../../domain/limits.ts";
 import { scanPlacement, scanRecordedAt } from "../../domain/record.ts";
-import type { NewSnapshot, Snapshot } from "../../domain/snapshot.ts";
-import type { StoredSnapshot } from "../../storage/storage.ts";
+import {
+  snapshotKeyOf,
+  snapshotName,
+  snapshotNameBefore,
+  snapshotPrefix,
+  type NewSnapshot,
+  type Snapshot,
+  type SnapshotBeyondStream,
+  type SnapshotOutcome,
+  type SnapshotRequest,
+} from "../../domain/snapshot.ts";
+import type { CancelSignal } from "../cancellation.ts";
 import { deletedThrough, recordOfVersion, viewOf, type Source } from "./cursor.ts";
-import { decodeSnapshot, encodeSnapshot } from "./snapshot-codec.ts";
+import { decodeSnapshot, encodeSnapshot, type StoredSnapshot } from "./snapshot-codec.ts";
 import type { SnapshotListRequest } from "../verbs.ts";
 
-/** Snapshots come from storage with their state, so only a few at a time. */
+/** Snapshots come from storage with their data, so only a few at a time. */
 const listedAtOnce = 8;
 
-/** After so many that do not fit, events are quicker. */
+/** After so many that do not fit, reading the events is quicker. */
 const triesMax = 8;
 
 export interface SnapshotSource extends Source {
@@ -22,29 +30,37 @@ export interface SnapshotSource extends Source {
   readonly clock: () => number;
   /** Told what an operator should know and the caller need not. */
   readonly warn: (message: string, cause?: unknown) => void;
+  /** Has a change decided on and made durable, in one order with the appends. */
+  readonly propose: (request: SnapshotRequest, signal?: CancelSignal) => Promise<SnapshotOutcome>;
 }
 
 export async function saveSnapshot(
   source: SnapshotSource,
   snapshot: NewSnapshot,
+  signal?: CancelSignal,
 ): Promise<Snapshot> {
   const { stream, version } = snapshot;
   const view = await viewOf(source, stream);
-  const deleted = deletedThrough(view);
-  const record =
-    version > deleted ? await recordOfVersion(source, stream, version, view.head) : undefined;
+  const record = await recordOfVersion(source, stream, version, view.head);
   if (record === undefined) {
-    const { version: streamVersion } = view;
-    const failure = { reason: "SNAPSHOT_BEYOND_STREAM", stream, version, streamVersion } as const;
-    const why = deleted < version ? `at version ${streamVersion}` : `deleted up to ${deleted}`;
-    throw new AnnalsError(failure, `version ${version} of a stream ${why}`);
+    const [streamVersion, deleted] = [view.version, deletedThrough(view)];
+    throw beyondStream({ stream, version, streamVersion, deletedThrough: deleted });
   }
   const { position } = scanPlacement(record);
   // Never before the event it includes, whatever the clock says: `fits` relies on it.
   const savedAt = Math.max(source.clock(), scanRecordedAt(record));
   const saved: Snapshot = { ...snapshot, position, savedAt };
-  await source.storage.snapshots.save(encodeSnapshot(saved));
+  const request = { kind: "save-snapshot", key: saved, value: encodeSnapshot(saved) } as const;
+  const outcome = await source.propose(request, signal);
+  if (outcome.kind === "snapshot-beyond-stream") throw beyondStream(outcome);
   return saved;
+}
+
+function beyondStream(found: Omit<SnapshotBeyondStream, "kind">): AnnalsError {
+  const { stream, version, streamVersion, deletedThrough: deleted } = found;
+  const failure = { reason: "SNAPSHOT_BEYOND_STREAM", stream, version, streamVersion } as const;
+  const why = deleted < version ? `at version ${streamVersion}` : `deleted up to ${deleted}`;
+  return new AnnalsError(failure, `version ${version} of a stream ${why}`);
 }
 
 /** Throws SNAPSHOT_NOT_FOUND, and CORRUPTION where the newest one is damaged. */
@@ -73,35 +89,22 @@ export async function listSnapshots(
   { stream, kind, after, limit }: SnapshotListRequest,
 ): Promise<Snapshot[]> {
   const view = await viewOf(source, stream);
-  const { version: maxVersion } = view;
   const listed: Snapshot[] = [];
-  let last = after;
+  const prefix = snapshotPrefix(stream, kind);
+  let last = after === undefined ? "" : snapshotName({ stream, ...after });
   while (listed.length < limit) {
-    const page = await source.storage.snapshots.list({
-      stream,
-      maxVersion,
-      limit: Math.min(listedAtOnce, limit - listed.length),
-      ...(kind !== undefined && { kind }),
-      ...(last !== undefined && { after: last }),
-    });
-    for (const stored of page) {
-      if (stored.version <= deletedThrough(view)) continue;
-      listed.push({ ...decodeSnapshot(stored), data: new Uint8Array() });
+    const page = { space: "snapshot", prefix, after: last } as const;
+    const few = Math.min(listedAtOnce, limit - listed.length);
+    const found = await source.storage.sideValues.list({ ...page, limit: few });
+    for (const stored of found) {
+      const { version, ...snapshot } = decodeSnapshot(stored);
+      if (version <= deletedThrough(view) || version > view.version) continue;
+      listed.push({ ...snapshot, version, data: new Uint8Array() });
     }
-    last = page.at(-1);
-    if (last === undefined) break;
+    last = found.at(-1)?.name ?? "";
+    if (last === "") break;
   }
   return listed;
-}
-
-/** How many were deleted, those that would no longer be used included. */
-export function deleteSnapshots(
-  { storage }: Source,
-  stream: string,
-  kind?: string,
-  maxVersion = positionMax,
-): Promise<number> {
-  return storage.snapshots.remove({ stream, maxVersion, ...(kind !== undefined && { kind }) });
 }
 
 /** Snapshots at or before a version, the newest first; not yet decoded, and the log not asked. */
@@ -110,12 +113,14 @@ export async function* candidates(
   stream: string,
   kind: string,
   maxVersion: number,
-): AsyncGenerator<StoredSnapshot> {
+): AsyncGenerator<StoredSnapshot & { readonly version: number }> {
+  const page = { space: "snapshot", prefix: snapshotPrefix(stream, kind), limit: 1 } as const;
+  let after = snapshotNameBefore(stream, kind, maxVersion);
   for (let tries = 0; tries < triesMax; tries++) {
-    const [newest] = await storage.snapshots.list({ stream, kind, maxVersion, limit: 1 });
+    const [newest] = await storage.sideValues.list({ ...page, after });
     if (newest === undefined) return;
-    yield newest;
-    maxVersion = newest.version - 1;
+    yield { ...newest, version: snapshotKeyOf(newest.name)?.version ?? 0 };
+    after = newest.name;
   }
 }
 

@@ -6,7 +6,7 @@ import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { firstHash, formatVersion } from "./format/chunk.ts";
 import { syncFolder } from "./folder/durable-file.ts";
-import { headOf } from "./write/engine.ts";
+import { logEndOf } from "./state/open-store.ts";
 import { writeIdentity, type Identity } from "./folder/identity.ts";
 import type { Kv } from "./kv/kv.ts";
 import { openLevelKv } from "./kv/level-kv.ts";
@@ -33,7 +33,7 @@ export async function beginStore(folder: string, createdAt: number): Promise<Ide
 export async function createDatabase(folder: string, identity: Identity): Promise<Identity> {
   const kv = await openAnew(databaseOf(folder));
   try {
-    const { head } = await headOf(kv);
+    const { head } = await logEndOf(kv);
     if (head.position > 0) {
       throw new StoreRefused(folder, [
         `IDENTITY says that store ${identity.storeId} was never created, but it holds events`,

@@ -6,7 +6,6 @@ import { basename } from "node:path";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Storage } from "../storage.ts";
 import { lossGate } from "./folder/accepted-losses.ts";
-import { openAcknowledged, type OpenedKv } from "./write/acknowledged-engine.ts";
 import { auditEnd } from "./verify/audit.ts";
 import { formatVersion } from "./format/chunk.ts";
 import { beginStore, createDatabase, databaseOf, highWaterMarkPath } from "./create.ts";
@@ -30,7 +29,7 @@ import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./upkeep/re
 import { startScrubber, type Scrubber, type ScrubberOptions } from "./upkeep/scrubber.ts";
 import { StoreRefused } from "./folder/store-refused.ts";
 import { checkTable } from "./files/table-file.ts";
-import type { Delay } from "./write/write-guard.ts";
+import type { Delay, OpenedKv } from "./write/write-guard.ts";
 
 /** Microseconds since 1970, UTC. */
 export function systemClock(): number {
@@ -130,7 +129,7 @@ function openCreated(
 ): Promise<Engine> {
   const { folder, clock = systemClock, warn = () => {} } = options;
   const { storeId, createdAt } = identity;
-  return openAcknowledged({
+  return openEngine({
     identity: {
       storeId,
       createdAt,
@@ -138,9 +137,9 @@ function openCreated(
       formatVersion: identity.formatVersion,
       durability: "synced",
     },
-    acknowledged: readHighWaterMark(highWaterMarkPath(folder)),
-    open: (acknowledged) => openChecked(options, identity, acknowledged),
-    advance(acknowledged) {
+    openKv: (acknowledged = readHighWaterMark(highWaterMarkPath(folder))) =>
+      openChecked(options, identity, acknowledged),
+    acknowledge(acknowledged) {
       held.highWaterMark ??= openHighWaterMark(highWaterMarkPath(folder), warn)[0];
       held.highWaterMark.advance(acknowledged);
     },
@@ -254,7 +253,7 @@ export async function openStoreOver(options: OverOptions): Promise<Omit<LevelSto
       formatVersion,
       durability: "memory",
     },
-    openKv: options.openKv,
+    openKv: async () => ({ kv: await options.openKv(), sequence: 0 }),
     clock,
     warn,
     ...(spareBytes ? { spareBytes } : {}),

@@ -21,7 +21,7 @@ function mutant(scenario: ScenarioName, file: string, find: string, replace: str
   return { scenario, edits: [{ file, find, replace }] };
 }
 
-const syncedWrite = "write: () => batch.write({ sync: true } as object),";
+const syncedWrite = "return batch.write({ sync: true } as object);";
 const levelKv = "storage/leveldb/kv/level-kv.ts";
 const engine = "storage/leveldb/write/engine.ts";
 const decide = "domain/decide/decide.ts";
@@ -47,21 +47,22 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     "power",
     levelKv,
     syncedWrite,
-    "write: () => batch.write({ sync: false } as object),",
+    "return batch.write({ sync: false } as object);",
   ),
   "answers before the write": mutant(
     "crash",
     levelKv,
     syncedWrite,
-    "write: async () => void campaignHold().then(() => batch.write({ sync: true } as object)),",
+    `void campaignHold().then(() => batch.write({ sync: true } as object));
+  return Promise.resolve();`,
   ),
   "shows what is not durable yet": {
     scenario: "crash",
     edits: [
       {
         file: engine,
-        find: "  await guard.write(prepared.batch);\n",
-        replace: `  const writing = campaignHold().then(() => guard.write(prepared.batch));\n`,
+        find: "  await guard.write(operations);\n",
+        replace: `  const writing = campaignHold().then(() => guard.write(operations));\n`,
       },
       {
         file: engine,
@@ -76,25 +77,19 @@ export const mutants: Readonly<Record<string, Mutant>> = {
       {
         file: levelKv,
         find: "  const batch = database.batch();\n",
-        replace: "  const all: [Buffer, Buffer][] = [];\n  const batch = database.batch();\n",
-      },
-      {
-        file: levelKv,
-        find: "put: (key, value) => void batch.put(key as Buffer, value as Buffer),",
-        replace: "put: (key, value) => void all.push([key as Buffer, value as Buffer]),",
+        replace: `  const half = Math.ceil(operations.length / 2);
+  const rest = half < operations.length ? operations.slice(half) : [];
+  if (rest.length > 0) operations = operations.slice(0, half);
+  const batch = database.batch();\n`,
       },
       {
         file: levelKv,
         find: syncedWrite,
-        replace: `async write() {
-      const half = Math.ceil(all.length / 2);
-      for (const [key, value] of all.slice(0, half)) batch.put(key, value);
-      await batch.write({ sync: true } as object);
-      const rest = database.batch();
-      for (const [key, value] of all.slice(half)) rest.put(key, value);
-      await campaignHold();
-      await rest.write({ sync: true } as object);
-    },`,
+        replace: `if (rest.length === 0) return batch.write({ sync: true } as object);
+  return batch
+    .write({ sync: true } as object)
+    .then(campaignHold)
+    .then(() => write(database, rest));`,
       },
     ],
   },
@@ -115,10 +110,10 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "answers conflicts from what is not durable": mutant(
     "crash",
     queue,
-    "      const commit = { after: facts.head, recordedAt, events };\n",
-    `      const commit = { after: facts.head, recordedAt, events };
+    "      const { head: after } = facts;\n",
+    `      const { head: after } = facts;
       let early = false;
-      group.forEach((waiting, i) => {
+      batch.forEach((waiting, i) => {
         const outcome = decision.outcomes[i];
         if (outcome?.kind !== "conflict") return;
         waiting.resolve({ outcome, head: facts.head.position });
@@ -131,10 +126,10 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "answers a group before its commit": mutant(
     "crash",
     queue,
-    "        if (!(await isStored(storage, commit, sideValues))) continue;\n",
-    `        this.answer(decided, decision);
-        await campaignHold();
-        if (!(await isStored(storage, commit, sideValues))) continue;\n`,
+    "      try {\n        // With nothing to store",
+    `      answer(decided, outcomes, after.position + events.length);
+      await campaignHold();
+      try {\n        // With nothing to store`,
   ),
   "forgets what it stored under an id": mutant(
     "live",
@@ -145,8 +140,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "never writes ids down": mutant(
     "live",
     "storage/leveldb/write/commit.ts",
-    "for (const event of events) if (event.idFromClient) putId(batch, event);",
-    "if (events.length === 0) putId(batch, events[0] as CommitEvent);",
+    "for (const event of events) if (event.idFromClient) operations.push(idEntry(event));",
+    "if (events.length === 0) operations.push(idEntry(events[0] as CommitEvent));",
   ),
   "stores an id twice that comes twice at once": mutant(
     "live",
@@ -302,18 +297,28 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     "if (reachedHead && newest !== undefined) return newest.version;",
     "if (reachedHead && newest !== undefined) return newest.version - 1;",
   ),
-  "saves snapshots beyond their stream": mutant(
-    "live",
-    "log/read/snapshots.ts",
-    "  if (record === undefined) {\n",
-    `  if (record === undefined) return { ...snapshot, position: head.position, savedAt: 0 };
-  if (record === undefined) {\n`,
-  ),
+  "saves snapshots beyond their stream": {
+    scenario: "live",
+    edits: [
+      {
+        file: "log/read/snapshots.ts",
+        find: "  const record = await recordOfVersion(source, stream, version, view.head);\n",
+        replace: `  const record =
+    (await recordOfVersion(source, stream, version, view.head)) ??
+    (await recordOfVersion(source, stream, view.version, view.head));\n`,
+      },
+      {
+        file: decide,
+        find: "  if (deletedThrough < version && version <= streamVersion) return",
+        replace: "  if (deletedThrough < version) return",
+      },
+    ],
+  },
   "acknowledges snapshots it has not written": mutant(
     "live",
     "log/read/snapshots.ts",
-    "  await source.storage.snapshots.save(encodeSnapshot(saved));\n",
-    "  encodeSnapshot(saved);\n",
+    "  const outcome = await source.propose(request, signal);\n",
+    "  const outcome = { kind: request.kind } as unknown as SnapshotOutcome;\n",
   ),
   "forgets streams over a restart": mutant(
     "crash",
@@ -325,14 +330,10 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     scenario: "crash",
     edits: [
       {
-        file: engine,
-        find: "  const [entry] = await kv.page({",
-        replace: "  const [newest, entry = newest] = await kv.page({",
-      },
-      {
-        file: engine,
-        find: "    limit: 1,\n  });\n  if (!entry) return",
-        replace: "    limit: 2,\n  });\n  if (!entry) return",
+        file: "storage/leveldb/state/open-store.ts",
+        find: "  const [entry] = await kv.page({ first, last, reverse: true, limit: 1 });",
+        replace:
+          "  const [newest, entry = newest] = await kv.page({ first, last, reverse: true, limit: 2 });",
       },
     ],
   },

@@ -8,6 +8,7 @@ import type { Storage } from "../../../src/storage/storage.ts";
 import { commitEvents, newEvent, type EventSketch } from "../../support/events.ts";
 import { setPolicy } from "../../support/lifecycles.ts";
 import { reclaimAll, whenAsked } from "../../support/reclaiming.ts";
+import { saveSnapshot } from "../../support/snapshots.ts";
 import { copyStore } from "../../support/store-folder.ts";
 import { askEverything, topicsOf, type Answers, type Topics } from "../../support/questions.ts";
 
@@ -59,16 +60,16 @@ async function fill(storage: Storage, from: number, to: number): Promise<void> {
     const count = 1 + (i % 4);
     const events = Array.from({ length: count }, (_, at) => newEvent(sketchOf(i, at)));
     await commitEvents(storage, events, 1_700_000_000_000_000 + i * 1_000_003);
-    if (i % 5 === 4) await saveSnapshot(storage, "order-1", i);
+    if (i % 5 === 4) await snapshotNow(storage, "order-1", i);
   }
 }
 
-async function saveSnapshot(storage: Storage, stream: string, i: number): Promise<void> {
+async function snapshotNow(storage: Storage, stream: string, i: number): Promise<void> {
   const facts = await storage.stream(stream);
   if (!facts) return;
   const payload = Buffer.from(`state ${i} of ${stream} `.repeat(10));
-  const { version, lastPosition: position } = facts;
-  await storage.snapshots.save({ stream, kind: i % 2 ? "" : "totals", version, position, payload });
+  const { version } = facts;
+  await saveSnapshot(storage, { stream, kind: i % 2 ? "" : "totals", version, payload });
 }
 
 function sketchOf(commit: number, at: number): EventSketch {

@@ -4,7 +4,7 @@
 import { openSync, readdirSync, readFileSync, statSync, writeSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
-import { headOf } from "../../../src/storage/leveldb/write/engine.ts";
+import { logEndOf } from "../../../src/storage/leveldb/state/open-store.ts";
 import { openLevelKv } from "../../../src/storage/leveldb/kv/level-kv.ts";
 import { openLevelStorage, openStorageOver } from "../../../src/storage/leveldb/open.ts";
 import { StoreRefused } from "../../../src/storage/leveldb/folder/store-refused.ts";
@@ -95,7 +95,7 @@ const openers: Record<Opening, (folder: string) => Promise<Storage>> = {
     const kv = await openLevelKv(`${folder}/log`, false).catch((error: Error) => {
       throw new StoreRefused(folder, [error.message]);
     });
-    await headOf(kv).catch(async (error: Error) => {
+    await logEndOf(kv).catch(async (error: Error) => {
       await kv.close();
       throw new StoreRefused(folder, [error.message]);
     });

@@ -65,9 +65,7 @@ async function controlLoses(disk: SmallDisk): Promise<number> {
   const acknowledged: Uint8Array[] = [];
   for (let i = 0, room = false; i < 2_000 && acknowledged.length < 800; i++) {
     const key = Buffer.from(`key ${i}`);
-    const batch = kv.batch();
-    batch.put(key, Buffer.alloc(1_000, i));
-    await batch.write().then(
+    await kv.write([[key, Buffer.alloc(1_000, i)]]).then(
       () => acknowledged.push(key),
       () => {
         if (!room) disk.makeRoom();

@@ -90,7 +90,7 @@ export class Clients {
       if (error instanceof AnnalsError && nothingStored.has(error.reason)) {
         call.answer = { kind: "refused" };
       }
-      this.sideValueFailure(error);
+      this.recordFailure(error);
       await world.ownTurn();
       return false;
     }
@@ -174,7 +174,7 @@ export class Clients {
           await this.world.ownTurn();
         }
       } catch (error) {
-        this.sideValueFailure(error);
+        this.recordFailure(error);
       }
       await this.world.ownTurn();
     }
@@ -218,7 +218,7 @@ export class Clients {
           await this.world.ownTurn();
         }
       } catch (error) {
-        this.sideValueFailure(error);
+        this.recordFailure(error);
       }
       end.abort();
       await this.world.ownTurn();
@@ -256,14 +256,14 @@ export class Clients {
           if (call) call.acknowledged = true;
         }
       } catch (error) {
-        this.sideValueFailure(error);
+        this.recordFailure(error);
       }
       await world.ownTurn();
     }
   }
 
   /** Failures are answers too; only some of them may be. */
-  private sideValueFailure(error: unknown): void {
+  private recordFailure(error: unknown): void {
     const { history } = this;
     if (error instanceof Disconnected) return;
     const code = (error as { code?: unknown }).code;

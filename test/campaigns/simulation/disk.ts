@@ -4,12 +4,12 @@
 // write it goes on acknowledging behind the wreck (F2), a failed write may be there after all (F9),
 // reads of overwritten keys may be stale (F6), and it opens whatever it finds (F4).
 import { prefixChunk, readUint64 } from "../../../src/storage/leveldb/format/keys.ts";
-import type { Entry, KeyRange, Kv, WriteBatch } from "../../../src/storage/leveldb/kv/kv.ts";
+import type { Entry, KeyRange, Kv, Operation } from "../../../src/storage/leveldb/kv/kv.ts";
 import { readLog } from "../../../src/storage/leveldb/files/log-file.ts";
 import type { Acknowledged } from "../../../src/storage/leveldb/folder/high-water-mark.ts";
 import { openMemoryKv } from "../../../src/storage/leveldb/kv/memory-kv.ts";
 import { logOf } from "../../storage/leveldb/files/log-files.ts";
-import { batchBytes, operationsIn, type Operation } from "./leveldb-bytes.ts";
+import { batchBytes, operationsIn } from "./leveldb-bytes.ts";
 import type { World } from "./world.ts";
 
 /** How a process or a machine may end. */
@@ -26,7 +26,7 @@ export interface DiskOptions {
 export class SimulatedDisk {
   private readonly world: World;
   private readonly options: DiskOptions;
-  private tables: Operation[][] = [];
+  private tables: (readonly Operation[])[] = [];
   tableSequence = 0;
   /** As the operating system has it; only what was synced survives a power cut. */
   private log: Buffer = Buffer.alloc(0);
@@ -121,14 +121,14 @@ export class SimulatedDisk {
       const { sequence, operations } = operationsIn(record);
       this.tables.push(operations);
       this.tableSequence = Math.max(this.tableSequence, sequence + operations.length - 1);
-      this.sideValueDurable(operations);
+      this.becameDurable(operations);
     }
     this.log = Buffer.alloc(0);
     this.syncedBytes = 0;
     await world.turn();
     await world.mayCrash("crash: opening, after the log was replayed");
     const memory = openMemoryKv();
-    for (const operations of this.tables) await apply(memory, operations);
+    for (const operations of this.tables) await memory.write(operations);
     return new SimulatedKv(this, world, memory).kv;
   }
 
@@ -153,13 +153,13 @@ export class SimulatedDisk {
       throw ioError("fdatasync");
     }
     if (!this.options.withoutSync) this.syncedBytes = this.log.length;
-    this.sideValueDurable(operations);
+    this.becameDurable(operations);
     await world.turn();
     await world.mayCrash("crash: synced, not answered");
   }
 
-  private sideValueDurable(operations: readonly Operation[]): void {
-    for (const [, key] of operations) {
+  private becameDurable(operations: readonly Operation[]): void {
+    for (const [key] of operations) {
       if (key[0] !== prefixChunk || key.length !== 9) continue;
       this.durablePosition = Math.max(this.durablePosition, readUint64(key, 1));
     }
@@ -169,8 +169,8 @@ export class SimulatedDisk {
     this.log = Buffer.concat([this.log, bytes]);
   }
 
-  sideValueWritten(operations: readonly Operation[]): void {
-    for (const [, key, value] of operations) {
+  wasWritten(operations: readonly Operation[]): void {
+    for (const [key, value] of operations) {
       const name = Buffer.from(key).toString("latin1");
       if (value === undefined) continue;
       if (this.everWritten.has(name)) this.overwritten.push(name);
@@ -179,7 +179,7 @@ export class SimulatedDisk {
   }
 
   /** The memtable becomes a table; the log begins anew. */
-  async flush(operations: readonly Operation[][], sequence: number): Promise<void> {
+  async flush(operations: readonly (readonly Operation[])[], sequence: number): Promise<void> {
     await this.world.turn();
     await this.world.mayCrash("crash: closing, before the log is moved into tables");
     this.tables.push(...operations);
@@ -199,15 +199,6 @@ function ioError(what: string): Error {
   return Object.assign(new Error(`IO error: ${what}`), { code: "LEVEL_IO_ERROR" });
 }
 
-async function apply(memory: Kv, operations: readonly Operation[]): Promise<void> {
-  const batch = memory.batch();
-  for (const [, key, value] of operations) {
-    if (value === undefined) batch.delete(key);
-    else batch.put(key, value);
-  }
-  await batch.write();
-}
-
 /** One opening of the database. */
 class SimulatedKv {
   readonly kv: Kv;
@@ -217,7 +208,7 @@ class SimulatedKv {
   private readonly life: number;
   /** Of this opening, in memory only; LevelDB counts on behind a failed write. */
   private sequence: number;
-  private readonly memtable: Operation[][] = [];
+  private readonly memtable: (readonly Operation[])[] = [];
   private open = true;
 
   constructor(disk: SimulatedDisk, world: World, memory: Kv) {
@@ -232,7 +223,7 @@ class SimulatedKv {
           (await memory.getMany(keys)).map((value) => value && this.bent(value)),
         ),
       page: (range) => this.read(() => this.page(range)),
-      batch: () => this.batch(),
+      write: (operations) => this.write(operations),
       flush: () => disk.flush(this.memtable, this.sequence),
       // What a compaction begins with; what it gives back is no part of this disk.
       compact: () => disk.flush(this.memtable, this.sequence),
@@ -268,23 +259,16 @@ class SimulatedKv {
     return copy;
   }
 
-  private batch(): WriteBatch {
-    const operations: Operation[] = [];
-    return {
-      put: (key, value) => void operations.push(["put", key, value]),
-      delete: (key) => void operations.push(["delete", key, undefined]),
-      write: async () => {
-        this.assertOpen();
-        const { sequence } = this;
-        await this.world.turn(this.life);
-        // Whatever becomes of it, LevelDB counts on.
-        this.sequence += operations.length;
-        await this.disk.append(sequence + 1, operations);
-        this.disk.sideValueWritten(operations);
-        this.memtable.push(operations);
-        await apply(this.memory, operations);
-      },
-    };
+  private async write(operations: readonly Operation[]): Promise<void> {
+    this.assertOpen();
+    const { sequence } = this;
+    await this.world.turn(this.life);
+    // Whatever becomes of it, LevelDB counts on.
+    this.sequence += operations.length;
+    await this.disk.append(sequence + 1, operations);
+    this.disk.wasWritten(operations);
+    this.memtable.push(operations);
+    await this.memory.write(operations);
   }
 
   private assertOpen(): void {

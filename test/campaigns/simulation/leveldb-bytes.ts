@@ -1,22 +1,17 @@
 // LevelDB's write batches as bytes, both ways, for the simulated disk.
 import { WireReader } from "../../../src/domain/wire.ts";
 import { littleEndian32 } from "../../../src/storage/leveldb/files/log-file.ts";
+import type { Operation } from "../../../src/storage/leveldb/kv/kv.ts";
 import { batchOf } from "../../storage/leveldb/files/log-files.ts";
-
-export type Operation = readonly [
-  kind: "put" | "delete",
-  key: Uint8Array,
-  value: Uint8Array | undefined,
-];
 
 const batchHeaderBytes = 12;
 
 export function batchBytes(sequence: number, operations: readonly Operation[]): Buffer {
   const parts: Uint8Array[] = [];
-  for (const [kind, key, value] of operations) {
+  for (const [key, value] of operations) {
     const put = batchOf(0, [[key, value ?? new Uint8Array()]]).subarray(batchHeaderBytes);
     // A put without its value, which here is one zero byte of length, is a deletion.
-    parts.push(kind === "put" ? put : deletion(put));
+    parts.push(value === undefined ? deletion(put) : put);
   }
   const head = batchOf(sequence, []);
   head.writeUInt32LE(operations.length, 8);
@@ -39,7 +34,7 @@ export function operationsIn(record: Uint8Array): {
   const operations = Array.from({ length: count }, (): Operation => {
     const kind = reader.varint();
     const key = reader.view();
-    return kind === 1 ? ["put", key, reader.view()] : ["delete", key, undefined];
+    return [key, kind === 1 ? reader.view() : undefined];
   });
   return { sequence, operations };
 }

@@ -3,10 +3,8 @@
 // step by step on the simulated disk.
 import { defaultLimits } from "../../../src/domain/limits.ts";
 import { createEventLog, type EventLog } from "../../../src/log/event-log.ts";
-import {
-  openAcknowledged,
-  type OpenedKv,
-} from "../../../src/storage/leveldb/write/acknowledged-engine.ts";
+import { openEngine } from "../../../src/storage/leveldb/write/engine.ts";
+import type { OpenedKv } from "../../../src/storage/leveldb/write/write-guard.ts";
 import { auditEnd } from "../../../src/storage/leveldb/verify/audit.ts";
 import { judgeLogs } from "../../../src/storage/leveldb/files/log-judgement.ts";
 import type { Kv } from "../../../src/storage/leveldb/kv/kv.ts";
@@ -47,7 +45,7 @@ export async function startServer(
 ): Promise<SimulatedServer> {
   const { life } = world;
   const delay = (ms: number, run: () => void): (() => void) => world.after(ms, run, life);
-  const { storage } = await openAcknowledged({
+  const { storage } = await openEngine({
     identity: {
       storeId: "018f0000-0000-7000-8000-00000000a11a",
       createdAt: 1,
@@ -55,9 +53,9 @@ export async function startServer(
       formatVersion: 1,
       durability: "synced",
     },
-    acknowledged: breakage.withoutChecks ? undefined : disk.acknowledged,
-    open: (acknowledged) => openChecked(disk, breakage, acknowledged),
-    advance: (acknowledged) => disk.advanceMark(acknowledged),
+    openKv: (acknowledged = breakage.withoutChecks ? undefined : disk.acknowledged) =>
+      openChecked(disk, breakage, acknowledged),
+    acknowledge: (acknowledged) => disk.advanceMark(acknowledged),
     clock: () => world.clock(),
     warn: () => {},
     spareBytes: () => (world.strikes("the disk is full") ? 0 : Number.MAX_SAFE_INTEGER),
@@ -93,11 +91,5 @@ async function openChecked(
 
 /** Every write is told to have succeeded. */
 function withoutFailures(kv: Kv): Kv {
-  return {
-    ...kv,
-    batch() {
-      const batch = kv.batch();
-      return { ...batch, write: () => batch.write().catch(() => {}) };
-    },
-  };
+  return { ...kv, write: (operations) => kv.write(operations).catch(() => {}) };
 }

@@ -7,7 +7,7 @@ import type { Append, Expected, Outcome } from "../../../src/domain/append.ts";
 import { AnnalsError } from "../../../src/domain/errors.ts";
 import type { Limits } from "../../../src/domain/limits.ts";
 import { recordsIn, storedEvent } from "../../../src/domain/record.ts";
-import type { Answer } from "../../../src/log/append/waiting-appends.ts";
+import type { Answer } from "../../../src/log/append/append-queue.ts";
 import type { EventLog } from "../../../src/log/event-log.ts";
 import { composeCommit, idOf, newAppend, newEvent } from "../../support/events.ts";
 import { createModelStorage, type ModelStorage } from "../../support/model-storage.ts";

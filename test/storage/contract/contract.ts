@@ -11,7 +11,6 @@ import { listingLaw } from "./listing.ts";
 import { sideValuesLaw } from "./side-values.ts";
 import { queryLaw } from "./query.ts";
 import { readLaw } from "./read.ts";
-import { snapshotLaw } from "./snapshots.ts";
 import { watchLaw } from "./watch.ts";
 
 export interface SuiteOptions {
@@ -39,9 +38,6 @@ export function storageSuite(name: string, open: OpenEngine, options: SuiteOptio
       factsLaw(reclaimed(open));
       listingLaw(reclaimed(open));
       lifecycleLaw(reclaimed(open));
-    });
-    describe("snapshots", () => {
-      snapshotLaw(open);
     });
     describe("watchers", () => {
       watchLaw(open);

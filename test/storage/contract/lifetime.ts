@@ -21,7 +21,6 @@ import {
   type OpenEngine,
 } from "./checks.ts";
 import { change, commitSideValues, sideValuesIn } from "./side-values.ts";
-import { expectSnapshots, snapshot } from "./snapshots.ts";
 
 export function lifetimeLaw(open: OpenEngine): void {
   lawTest(open, "after closing, every call fails", async (storage) => {
@@ -31,7 +30,6 @@ export function lifetimeLaw(open: OpenEngine): void {
     );
     const commit = await composeCommit(storage, [newEvent({ stream: "a" })]);
     const page = { prefix: "", after: "", limit: 10 };
-    const place = { stream: "a", kind: "", maxVersion: 9 };
     const request = readRequest(storage);
     await storage.close();
     const calls = [
@@ -43,9 +41,6 @@ export function lifetimeLaw(open: OpenEngine): void {
       () => storage.stream("a"),
       () => storage.listStreams(page),
       () => storage.listEventTypes(page),
-      () => storage.snapshots.save(snapshot("a", "", 1)),
-      () => storage.snapshots.list({ ...place, limit: 1 }),
-      () => storage.snapshots.remove(place),
       () => storage.sideValues.get("group", ["a"]),
       () => storage.sideValues.list({ space: "group", prefix: "", after: "", limit: 1 }),
     ];
@@ -125,11 +120,8 @@ export function lifetimeLaw(open: OpenEngine): void {
         expect(await now.listEventTypes({ prefix: "", after: "", limit: 1_000 })).toEqual(types);
         expect(await now.positionAt(head.recordedAt)).toBe(time);
         await expectEverything(now, events);
-        const kept = Array.from({ length: round }, (_, i) => {
-          const version = round - i;
-          return snapshot("a", "k", version, `${version}`);
-        });
-        await expectSnapshots(now, { stream: "a" }, kept);
+        const kept = Array.from({ length: round }, (_, i) => [`a/${i + 1}`, `${i + 1}`]);
+        expect(await sideValuesIn(now, "snapshot")).toEqual(kept);
         expect(await sideValuesIn(now, "group")).toEqual([["a", `${round}`]]);
       }
     },
@@ -147,7 +139,7 @@ export function lifetimeLaw(open: OpenEngine): void {
   });
 }
 
-/** Some of everything: a snapshot replaced and one added, events small and large, of every name. */
+/** Some of everything: events small and large, of every name, side values new and replaced. */
 async function addRound(storage: Storage, round: number): Promise<CommitEvent[]> {
   const names = ["", "$sys", ...nastyNames];
   const sizes = [1, 40, 300, 3];
@@ -163,9 +155,11 @@ async function addRound(storage: Storage, round: number): Promise<CommitEvent[]>
     const { commit } = await commitEvents(storage, newEvents(size, sketch));
     events.push(...commit.events);
   }
-  await storage.snapshots.save(snapshot("a", "k", round, "replaced below"));
-  await storage.snapshots.save(snapshot("a", "k", round, `${round}`));
-  await commitSideValues(storage, [change("group", "a", `${round}`)]);
+  await commitSideValues(storage, [change("snapshot", `a/${round}`, "replaced below")]);
+  await commitSideValues(storage, [
+    change("snapshot", `a/${round}`, `${round}`),
+    change("group", "a", `${round}`),
+  ]);
   return events;
 }
 

@@ -1,4 +1,4 @@
-// SideValues: one value under a name, all or nothing with the events they come with, listed by name.
+// Side values: one value under a name, all or nothing with the events they come with, listed by name.
 import { expect } from "vitest";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type {
@@ -9,7 +9,7 @@ import type {
 } from "../../../src/storage/storage.ts";
 import { commitEvents, composeCommit, newEvent, newEvents } from "../../support/events.ts";
 import { compareUtf8 } from "../../support/model-beside.ts";
-import { lawTest, type LawEngine, type OpenLaw } from "./checks.ts";
+import { expectBytes, lawTest, type LawEngine, type OpenLaw } from "./checks.ts";
 
 export const sideValueSpaces = [
   "checkpoint",
@@ -17,9 +17,10 @@ export const sideValueSpaces = [
   "group-progress",
   "group-parked",
   "group-gone",
+  "snapshot",
 ] as const satisfies readonly SideValueSpace[];
 
-/** A note's value from a text; undefined deletes it. */
+/** A change to a value from a text; undefined deletes it. */
 export function change(
   space: SideValueSpace,
   name: string,
@@ -28,7 +29,7 @@ export function change(
   return { space, name, value: text === undefined ? undefined : Buffer.from(text) };
 }
 
-/** Commits notes at the head, with events or without. */
+/** Commits side values at the head, with events or without. */
 export async function commitSideValues(
   storage: Storage,
   sideValues: readonly SideValueChange[],
@@ -39,7 +40,7 @@ export async function commitSideValues(
   expect(await storage.commit({ ...commit, sideValues })).toBe("committed");
 }
 
-/** Every note of a space as texts, in its order, gathered in pages of `limit`. */
+/** Every side value of a space as text, in its order, gathered in pages of `limit`. */
 export async function sideValuesIn(
   storage: Storage,
   space: SideValueSpace,
@@ -76,10 +77,15 @@ const names = [
   "𐀀",
   " ",
   "b".repeat(500),
+  "a\u0001",
+  "a\u0001\u00017",
+  "a\u0001k\u00017",
+  "a\u0001k-\u00016",
+  "a\u007f",
 ];
 
 export function sideValuesLaw(open: OpenLaw): void {
-  lawTest(open, "a store without notes gets and lists none", async (storage) => {
+  lawTest(open, "a store without side values gets and lists none", async (storage) => {
     for (const space of sideValueSpaces) {
       expect(await storage.sideValues.get(space, ["a", "b"])).toEqual(new Map());
       expect(await sideValuesIn(storage, space)).toEqual([]);
@@ -87,7 +93,7 @@ export function sideValuesLaw(open: OpenLaw): void {
     expect(await storage.sideValues.get("group", [])).toEqual(new Map());
   });
 
-  lawTest(open, "the last value counts, and a deleted note is gone", async (fresh, engine) => {
+  lawTest(open, "the last value counts, and a deleted one is not there", async (fresh, engine) => {
     for (const text of ["first", "second", "", "x".repeat(200_000), "last"]) {
       await commitSideValues(fresh, [
         change("checkpoint", "a", text),
@@ -114,11 +120,11 @@ export function sideValuesLaw(open: OpenLaw): void {
       for (const limit of [1, 2, 5, names.length, 1_000]) {
         expect(await sideValuesIn(storage, space, { limit })).toEqual(all);
       }
-      for (const prefix of ["a", "a-", "a/", "é", "😀", "zz", " "]) {
+      for (const prefix of ["a", "a-", "a/", "a\u0001", "a\u0001k\u0001", "é", "😀", "zz", " "]) {
         const begun = all.filter(([name]) => name?.startsWith(prefix));
         expect(await sideValuesIn(storage, space, { prefix })).toEqual(begun);
       }
-      for (const after of ["a", "a-0", "0", "zzz", "\u{10ffff}", "b".repeat(499)]) {
+      for (const after of ["a", "a\u0001k", "a-0", "0", "zzz", "\u{10ffff}", "b".repeat(499)]) {
         const later = all.filter(([name = ""]) => compareUtf8(name, after) > 0);
         expect(await sideValuesIn(storage, space, { after })).toEqual(later);
         const both = later.filter(([name]) => name?.startsWith("a"));
@@ -137,7 +143,7 @@ export function sideValuesLaw(open: OpenLaw): void {
     }
   });
 
-  lawTest(open, "notes without events move nothing", async (fresh, engine) => {
+  lawTest(open, "side values without events move nothing", async (fresh, engine) => {
     await commitEvents(fresh, [newEvent({ stream: "a" })], 50);
     const head = fresh.head();
     let told = 0;
@@ -153,7 +159,7 @@ export function sideValuesLaw(open: OpenLaw): void {
     expect(commit.events[0]?.position).toBe(2);
   });
 
-  lawTest(open, "a stale commit changes no note", async (storage) => {
+  lawTest(open, "a stale commit changes no side value", async (storage) => {
     const late = await composeCommit(storage, [newEvent()]);
     await commitSideValues(storage, [change("checkpoint", "a", "1")], 3);
     const sideValues = [change("checkpoint", "a", "2"), change("group", "b", "2")];
@@ -163,29 +169,33 @@ export function sideValuesLaw(open: OpenLaw): void {
     expect(await sideValuesIn(storage, "group")).toEqual([]);
   });
 
-  lawTest(open, "notes and events of a commit are seen together or not at all", async (storage) => {
-    for (let round = 1; round <= 10; round++) {
-      const asked: Promise<void>[] = [];
-      const running = commitSideValues(storage, [change("checkpoint", "a", `${round * 20}`)], 20);
-      const watch = async () => {
-        const got = await textOf(storage, "checkpoint", "a");
-        expect(Number(got ?? 0)).toBeLessThanOrEqual(storage.head().position);
-        const [listed] = await sideValuesIn(storage, "checkpoint");
-        expect(Number(listed?.[1] ?? 0)).toBeLessThanOrEqual(storage.head().position);
-      };
-      for (let ask = 0; ask < 8; ask++) {
-        asked.push(watch());
-        await nextTurn();
+  lawTest(
+    open,
+    "side values and events of a commit are seen together or not at all",
+    async (storage) => {
+      for (let round = 1; round <= 10; round++) {
+        const asked: Promise<void>[] = [];
+        const running = commitSideValues(storage, [change("checkpoint", "a", `${round * 20}`)], 20);
+        const watch = async () => {
+          const got = await textOf(storage, "checkpoint", "a");
+          expect(Number(got ?? 0)).toBeLessThanOrEqual(storage.head().position);
+          const [listed] = await sideValuesIn(storage, "checkpoint");
+          expect(Number(listed?.[1] ?? 0)).toBeLessThanOrEqual(storage.head().position);
+        };
+        for (let ask = 0; ask < 8; ask++) {
+          asked.push(watch());
+          await nextTurn();
+        }
+        await running;
+        await Promise.all(asked);
+        expect(await textOf(storage, "checkpoint", "a")).toBe(`${storage.head().position}`);
       }
-      await running;
-      await Promise.all(asked);
-      expect(await textOf(storage, "checkpoint", "a")).toBe(`${storage.head().position}`);
-    }
-  });
+    },
+  );
 
   lawTest(
     open,
-    "a note that changed hundreds of times reads as its last",
+    "a side value that changed hundreds of times reads as its last",
     async (fresh, engine) => {
       for (let i = 1; i <= 500; i++)
         await commitSideValues(fresh, [change("group-progress", "b", `${i}`)]);
@@ -202,7 +212,39 @@ export function sideValuesLaw(open: OpenLaw): void {
     },
   );
 
-  lawTest(open, "a commit changes a note once, and names it properly", async (storage) => {
+  lawTest(
+    open,
+    "a value may be as large as a snapshot, and as small as nothing",
+    async (fresh, engine) => {
+      const large = Buffer.alloc(3 * 1_024 * 1_024 + 20_000, "state ");
+      const commit = await composeCommit(fresh, []);
+      const sideValues = [
+        { space: "snapshot", name: "large", value: large },
+        { space: "snapshot", name: "nothing", value: new Uint8Array() },
+      ] as const;
+      expect(await fresh.commit({ ...commit, sideValues })).toBe("committed");
+      const storage = await engine.settle();
+      const found = await storage.sideValues.get("snapshot", ["large", "nothing"]);
+      expectBytes(found.get("large") ?? new Uint8Array(), large, "the large value");
+      expect(found.get("nothing")).toHaveLength(0);
+      const page = { space: "snapshot", prefix: "", after: "", limit: 9 } as const;
+      const [listed] = await storage.sideValues.list(page);
+      expectBytes(listed?.value ?? new Uint8Array(), large, "the large value, listed");
+    },
+  );
+
+  lawTest(open, "names are listed without values, if they alone are wanted", async (_, engine) => {
+    const storage = await fill(engine);
+    for (const space of sideValueSpaces) {
+      const page = { space, prefix: "a", after: "a", limit: 1_000 };
+      const whole = await storage.sideValues.list(page);
+      expect(whole.length).toBeGreaterThan(5);
+      const bare = whole.map((each) => ({ ...each, value: new Uint8Array() }));
+      expect(await storage.sideValues.list({ ...page, namesOnly: true })).toEqual(bare);
+    }
+  });
+
+  lawTest(open, "a commit changes a side value once, and names it properly", async (storage) => {
     const commit = await composeCommit(storage, []);
     const faults = [
       [change("group", "a", "1"), change("group", "a", "2")],

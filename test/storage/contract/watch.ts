@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import type { Advance, Storage, StorageWatcher } from "../../../src/storage/storage.ts";
 import { commitEvents, composeCommit, newEvent, newEvents } from "../../support/events.ts";
 import { lawTest, sameBytes, type OpenEngine } from "./checks.ts";
+import { change, commitSideValues } from "./side-values.ts";
 
 interface Seen {
   readonly advances: Advance[];
@@ -57,13 +58,7 @@ export function watchLaw(open: OpenEngine): void {
     const { advances, watcher } = watcherOf(storage);
     storage.watch(watcher);
     expect(await storage.commit(late)).toBe("stale");
-    await storage.snapshots.save({
-      stream: "a",
-      kind: "",
-      version: 1,
-      position: 1,
-      payload: new Uint8Array(10),
-    });
+    await commitSideValues(storage, [change("snapshot", "a", "state")]);
     expect(advances).toEqual([]);
   });
 

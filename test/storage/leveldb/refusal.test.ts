@@ -10,6 +10,7 @@ import { openLevelStorage } from "../../../src/storage/leveldb/open.ts";
 import { StoreRefused } from "../../../src/storage/leveldb/folder/store-refused.ts";
 import type { Storage } from "../../../src/storage/storage.ts";
 import { commitEvents, newEvents, recordsOf } from "../../support/events.ts";
+import { saveSnapshot } from "../../support/snapshots.ts";
 import { contentsOf, copyStore } from "../../support/store-folder.ts";
 
 let scratch: string;
@@ -181,7 +182,7 @@ describe("a snapshot that was acknowledged and is gone", () => {
     const storage = await openLevelStorage({ folder: working });
     await fill(storage, 1);
     const payload = Buffer.from("state");
-    await storage.snapshots.save({ stream: "s-1", kind: "", version: 3, position: 8, payload });
+    await saveSnapshot(storage, { stream: "s-1", kind: "", version: 3, payload });
     await copyStore(working, folder);
     await storage.close();
     await bendLog((bytes) => bytes - 2);
@@ -280,10 +281,10 @@ describe("a database that is older or other than what was acknowledged", () => {
   test("chunks that vanished from the end of the log are named", async () => {
     await copyStore(closed, folder);
     const kv = await openLevelKv(join(folder, "log"), false);
-    const batch = kv.batch();
-    batch.delete(chunkKey(60));
-    batch.delete(chunkKey(100));
-    await batch.write();
+    await kv.write([
+      [chunkKey(60), undefined],
+      [chunkKey(100), undefined],
+    ]);
     await kv.close();
     const { findings } = await refusalOf();
     expect(findings).toEqual([

@@ -5,9 +5,8 @@
 //   term      't' kind (1) name (UTF-8)                          -> term number (8), CRC (4)
 //   posting   'p' term number (8) last position of chunk (8)     -> posting.ts
 //   id        'i' UUID (16) occurrence (1)                       -> position (8), CRC (4)
-//   snapshot  's' stream length (2) stream kind 0x00
-//                 2^53-1 - version (8) 2^53-1 - revision (8)     -> snapshots.ts
-//   note      'n' space (1) name 0x00 2^53-1 - revision (8)      -> notes.ts
+//   side      'n' space (1) name 0x00 2^53-1 - revision (8)      -> write/side-values.ts
+//   snapshot  's' of the first builds                            -> write/move-snapshots.ts
 //
 // A term is a stream, a category, a type or a tag. Its number is made from the first event that
 // carries it: position * 128 + the term's place in that event.
@@ -16,8 +15,19 @@ export const prefixChunk = 0x63;
 export const prefixTerm = 0x74;
 export const prefixPosting = 0x70;
 export const prefixId = 0x69;
-export const prefixSnapshot = 0x73;
 export const prefixSideValue = 0x6e;
+/** Snapshots as the first builds kept them: moved to the side values when the store opens. */
+export const prefixOldSnapshot = 0x73;
+
+/** On disk: do not renumber. */
+export const sideValueSpaceNumbers = {
+  checkpoint: 1,
+  group: 2,
+  "group-progress": 3,
+  "group-parked": 4,
+  "group-gone": 5,
+  snapshot: 6,
+} as const;
 
 /** On disk: do not renumber. */
 export const TermKind = { stream: 1, category: 2, type: 3, tag: 4 } as const;

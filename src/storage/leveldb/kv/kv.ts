@@ -15,15 +15,12 @@ export interface KeyRange {
   readonly bytesMax?: number;
   /** False: the read is a scan and should not push hot blocks out of the cache. */
   readonly fillCache?: boolean;
+  /** True: the values are not wanted, and need not be what is stored. */
+  readonly keysOnly?: boolean;
 }
 
-/** What one commit writes and deletes: all or nothing. */
-export interface WriteBatch {
-  put(key: Uint8Array, value: Uint8Array): void;
-  delete(key: Uint8Array): void;
-  /** Resolves once the batch is durable. May be called once. */
-  write(): Promise<void>;
-}
+/** A key and what is put under it; undefined: the key is deleted. */
+export type Operation = readonly [key: Uint8Array, value: Uint8Array | undefined];
 
 /** A walk through a range. Whoever opened it closes it. */
 export interface Scan {
@@ -45,7 +42,8 @@ export interface ReadableKv {
 }
 
 export interface Kv extends ReadableKv {
-  batch(): WriteBatch;
+  /** All of it or nothing; resolves once it is durable. One write at a time. */
+  write(operations: readonly Operation[]): Promise<void>;
   /** Moves everything from the write-ahead log into tables, so that the next start is quick. */
   flush(): Promise<void>;
   /** Gives back the space of what was replaced or deleted in a range. Both bounds are inclusive. */

@@ -2,7 +2,7 @@
 
 import { Level } from "level";
 import { corruption } from "../../../domain/errors.ts";
-import type { Entry, KeyRange, Kv, Scan, WriteBatch } from "./kv.ts";
+import type { Entry, KeyRange, Kv, Operation, Scan } from "./kv.ts";
 import { LevelScan } from "./level-scan.ts";
 
 type Database = Level<Buffer, Buffer>;
@@ -34,7 +34,7 @@ function overDatabase(database: Database): Kv {
     getMany: (keys) => lookUps.get(keys as Buffer[]).catch(rethrow),
     page: (range) => readPage(database, range).catch(rethrow),
     scan: (range) => checkedScan(new LevelScan(database, range)),
-    batch: () => chainedBatch(database),
+    write: (operations) => write(database, operations),
     // An empty range above every key: LevelDB writes its memtable out and compacts nothing else.
     flush: () => compact(database, Buffer.from([0xff, 0xff]), Buffer.from([0xff, 0xff])),
     compact: (first, last) => compact(database, first as Buffer, last as Buffer),
@@ -101,6 +101,7 @@ async function readPage(database: Database, range: KeyRange): Promise<Entry[]> {
     reverse: range.reverse ?? false,
     limit: range.limit,
     fillCache: range.fillCache ?? true,
+    values: range.keysOnly !== true,
     highWaterMarkBytes: range.bytesMax ?? pageBytesDefault,
   } as object);
   try {
@@ -110,13 +111,13 @@ async function readPage(database: Database, range: KeyRange): Promise<Entry[]> {
   }
 }
 
-/** A chained batch: keys and values go to LevelDB one by one, without an array of operations. */
-function chainedBatch(database: Database): WriteBatch {
+/** A chained batch: keys and values go to LevelDB one by one, without an object for each. */
+function write(database: Database, operations: readonly Operation[]): Promise<void> {
   const batch = database.batch();
-  return {
-    put: (key, value) => void batch.put(key as Buffer, value as Buffer),
-    delete: (key) => void batch.del(key as Buffer),
-    // `sync` is classic-level's: the write-ahead log is synced before the promise resolves.
-    write: () => batch.write({ sync: true } as object),
-  };
+  for (const [key, value] of operations) {
+    if (value === undefined) batch.del(key as Buffer);
+    else batch.put(key as Buffer, value as Buffer);
+  }
+  // `sync` is classic-level's: the write-ahead log is synced before the promise resolves.
+  return batch.write({ sync: true } as object);
 }

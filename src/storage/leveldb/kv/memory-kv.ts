@@ -1,9 +1,7 @@
 // The key-value seam in memory: a sorted list of keys. For the `--memory` engine and for tests; it
 // forgets everything when it closes, and says so in GetInfo.
 
-import type { Entry, KeyRange, Kv, WriteBatch } from "./kv.ts";
-
-type Operation = { readonly key: Uint8Array; readonly value: Uint8Array | undefined };
+import type { Entry, KeyRange, Kv } from "./kv.ts";
 
 export function openMemoryKv(): Kv {
   const values = new Map<string, Entry>();
@@ -26,22 +24,15 @@ export function openMemoryKv(): Kv {
     async page(range) {
       return pageOf(keysInOrder(), values, range);
     },
-    batch(): WriteBatch {
-      const operations: Operation[] = [];
-      return {
-        put: (key, value) => void operations.push({ key, value }),
-        delete: (key) => void operations.push({ key, value: undefined }),
-        async write() {
-          for (const { key, value } of operations) {
-            const name = nameOf(key);
-            if (!value) values.delete(name);
-            else {
-              if (!values.has(name)) added.push(name);
-              values.set(name, [key, value]);
-            }
-          }
-        },
-      };
+    async write(operations) {
+      for (const [key, value] of operations) {
+        const name = nameOf(key);
+        if (value === undefined) values.delete(name);
+        else {
+          if (!values.has(name)) added.push(name);
+          values.set(name, [key, value]);
+        }
+      }
     },
     async flush() {},
     async compact() {},

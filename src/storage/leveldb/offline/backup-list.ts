@@ -3,7 +3,7 @@
 //
 //   <backup>/BACKUP         JSON, two lines: the list, and its SHA-256
 //   <backup>/log-*.annals   backup-file.ts: chunks, in order; each file is written once
-//   <backup>/side-*.annals  backup-file.ts: snapshots and notes as of the last position; replaced
+//   <backup>/side-*.annals  backup-file.ts: side values as of the last position; replaced
 
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";

@@ -7,7 +7,7 @@ import { BackupRefused, readBackupFile } from "./backup-file.ts";
 import { readBackupList, type BackupList } from "./backup-list.ts";
 import { firstHash, hashOf, openChunk, previousHashOf, type Chunk } from "../format/chunk.ts";
 import { unseal } from "../format/checksum.ts";
-import { prefixSideValue, prefixSnapshot } from "../format/keys.ts";
+import { prefixOldSnapshot, prefixSideValue } from "../format/keys.ts";
 import type { Entry } from "../kv/kv.ts";
 
 /** All chunks of the backup, in order. Throws BackupRefused. */
@@ -30,16 +30,16 @@ export async function* chunksInBackup(folder: string, list: BackupList): AsyncGe
   }
 }
 
-/** The snapshots and notes of the backup. Throws BackupRefused. */
+/** The side values of the backup. Throws BackupRefused. */
 export async function* sideEntriesInBackup(
   folder: string,
   { side, storeId }: BackupList,
 ): AsyncGenerator<Entry> {
   for await (const entry of readBackupFile(join(folder, side.name), storeId, side)) {
     const [key, value] = entry;
-    const known = key[0] === prefixSnapshot || key[0] === prefixSideValue;
+    const known = key[0] === prefixOldSnapshot || key[0] === prefixSideValue;
     if (!known || !unseal(key, value)) {
-      throw new BackupRefused(`${side.name} holds what is no sound snapshot or note`);
+      throw new BackupRefused(`${side.name} holds what is no sound side value`);
     }
     yield entry;
   }

@@ -1,5 +1,5 @@
 // A backup of a store, served or not: every chunk as it is, so that the restored log is the same
-// log down to its hash chain; and, as they are at that moment, the snapshots and notes beside
+// log down to its hash chain; and, as they are at that moment, the side values beside
 // it. The next backup into the same folder adds what has come since. The index is left out: it
 // follows from the log.
 //
@@ -20,7 +20,7 @@ import {
 import { unseal } from "../format/checksum.ts";
 import { firstHash, hashOf, openChunk, type Chunk } from "../format/chunk.ts";
 import { makeFolder } from "../folder/durable-file.ts";
-import { chunkKey, prefixSideValue, prefixSnapshot } from "../format/keys.ts";
+import { chunkKey, prefixOldSnapshot, prefixSideValue } from "../format/keys.ts";
 import type { Entry, ReadableKv } from "../kv/kv.ts";
 import { walkLog } from "../verify/log-walk.ts";
 import { openView, type StoreView, type ViewContent } from "./view.ts";
@@ -192,7 +192,7 @@ async function chunkEndingAt(kv: ReadableKv, last: number): Promise<Chunk> {
   return openChunk(key, value);
 }
 
-/** Snapshots and notes, all of them: there is no order in which they came. */
+/** All side values, and snapshots where they still are under old keys. */
 async function writeSide(
   folder: string,
   { identity }: StoreView,
@@ -201,7 +201,7 @@ async function writeSide(
   const name = `side-${padded(head.position)}-${randomBytes(4).toString("hex")}.annals`;
   const writer = await BackupFileWriter.create(join(folder, name), identity.storeId);
   try {
-    for (const prefix of [prefixSnapshot, prefixSideValue]) {
+    for (const prefix of [prefixOldSnapshot, prefixSideValue]) {
       for await (const entry of entriesUnder(kv, prefix)) {
         if (!unseal(entry[0], entry[1])) {
           const key = Buffer.from(entry[0]).toString("hex");

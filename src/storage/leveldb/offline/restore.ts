@@ -8,19 +8,15 @@ import { scanRecord } from "../../../domain/record.ts";
 import { BackupRefused } from "./backup-file.ts";
 import { readBackupList, type BackupList } from "./backup-list.ts";
 import { chunksInBackup, sideEntriesInBackup } from "./backup-read.ts";
-import { StreamLifecycles } from "../state/stream-lifecycles.ts";
-import { ChunkTail } from "../state/chunk-tail.ts";
-import { firstHash, frameOffsets, isIdFromClient, recordOf, type Chunk } from "../format/chunk.ts";
-import { prepareChunks } from "../write/commit.ts";
-import type { OpenStore } from "../state/open-store.ts";
-import { countedKv } from "../kv/counted-kv.ts";
+import { frameOffsets, isIdFromClient, recordOf, type Chunk } from "../format/chunk.ts";
+import { composeChunks } from "../write/commit.ts";
+import { emptyDatabase, openStore, type OpenStore } from "../state/open-store.ts";
 import { databaseOf, highWaterMarkPath } from "../create.ts";
 import { makeFolder, syncFolder } from "../folder/durable-file.ts";
 import { writeIdentity } from "../folder/identity.ts";
-import type { Kv } from "../kv/kv.ts";
+import type { Operation } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
 import { createHighWaterMark } from "../folder/high-water-mark.ts";
-import { Terms } from "../state/terms.ts";
 import { verifyStore, type StoreTotals } from "../verify/verify-store.ts";
 
 const batchBytes = 1024 * 1024;
@@ -52,36 +48,20 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   await makeFolder(target);
   const [other] = await readdir(target);
   if (other !== undefined) throw new BackupRefused(`${target} is not empty: it holds ${other}`);
-  let sequence = 0;
   const kv = await openLevelKv(databaseOf(target), true);
   try {
-    const store = emptyStore(countedKv(kv, (entries) => (sequence += entries)));
+    const store = openStore(emptyDatabase(kv), () => 0);
     await restoreLog(store, options, list);
-    await restoreSide(store.kv, backup, list);
+    await restoreSide(store, backup, list);
     const totals = await proved(store, list);
     await kv.flush();
     await kv.close();
-    await becomeStore(target, list, store, sequence);
+    await becomeStore(target, list, store);
     const { storeId, takenAt } = list;
     return { storeId, takenAt, head: store.head.position, chain: chainOf(store), totals };
   } finally {
     await kv.close();
   }
-}
-
-function emptyStore(kv: Kv): OpenStore {
-  return {
-    open: true,
-    kv,
-    head: { position: 0, recordedAt: 0 },
-    headHash: firstHash,
-    lifecycles: new StreamLifecycles(),
-    clock: () => 0,
-    reclaimedAt: 0,
-    sideValueCommit: undefined,
-    terms: new Terms(0),
-    tail: new ChunkTail(),
-  };
 }
 
 function chainOf(store: OpenStore): string {
@@ -114,16 +94,16 @@ async function storeChunks(store: OpenStore, chunks: readonly Chunk[]): Promise<
     recordedAt: chunk.recordedAt,
     reclaimed: chunk.reclaimed,
   }));
-  const prepared = await prepareChunks(store, store.head.position, drafts);
-  for (const [i, chunk] of prepared.chunks.entries()) {
+  const composed = await composeChunks(store, store.head.position, drafts);
+  for (const [i, chunk] of composed.chunks.entries()) {
     const original = chunks[i] as Chunk;
     if (Buffer.compare(chunk.value, original.value) === 0) continue;
     throw new BackupRefused(`the chunk that ends at ${original.last} does not come out the same`);
   }
-  await prepared.batch.write();
+  await write(store, composed.operations);
   const { last, recordedAt } = chunks.at(-1) as Chunk;
-  store.terms.apply(prepared.terms, last);
-  store.headHash = prepared.headHash;
+  store.terms.apply(composed.terms, last);
+  store.headHash = composed.headHash;
   store.head = { position: last, recordedAt };
 }
 
@@ -136,18 +116,23 @@ function eventsOf(chunk: Chunk): CommitEvent[] {
   });
 }
 
-async function restoreSide(kv: Kv, backup: string, list: BackupList): Promise<void> {
-  let batch = kv.batch();
+async function restoreSide(store: OpenStore, backup: string, list: BackupList): Promise<void> {
+  let operations: Operation[] = [];
   let bytes = 0;
   for await (const [key, value] of sideEntriesInBackup(backup, list)) {
-    batch.put(key, value);
+    operations.push([key, value]);
     bytes += value.length;
     if (bytes < batchBytes) continue;
-    await batch.write();
-    batch = kv.batch();
+    await write(store, operations);
+    operations = [];
     bytes = 0;
   }
-  await batch.write();
+  await write(store, operations);
+}
+
+async function write(store: OpenStore, operations: readonly Operation[]): Promise<void> {
+  await store.kv.write(operations);
+  store.sequence += operations.length;
 }
 
 /** All of the new store, read once more and checked like any other. */
@@ -156,7 +141,7 @@ async function proved(store: OpenStore, { side }: BackupList): Promise<StoreTota
   const found = (finding: string): void => void findings.push(finding);
   const totals = await verifyStore(store.kv, { head: store.head.position, found });
   if (totals.snapshots + totals.sideValues !== side.entries) {
-    findings.push("there are other snapshots and notes than in the backup");
+    findings.push("there are other side values than in the backup");
   }
   if (findings.length === 0) return totals;
   throw new BackupRefused(`what was restored is not sound:\n${findings.join("\n")}`);
@@ -166,11 +151,9 @@ async function proved(store: OpenStore, { side }: BackupList): Promise<StoreTota
 async function becomeStore(
   target: string,
   list: BackupList,
-  store: OpenStore,
-  sequence: number,
+  { head, sequence, headHash: hash }: OpenStore,
 ): Promise<void> {
-  const { position } = store.head;
-  createHighWaterMark(highWaterMarkPath(target), { position, sequence, hash: store.headHash });
+  createHighWaterMark(highWaterMarkPath(target), { position: head.position, sequence, hash });
   await syncFolder(target);
   await writeIdentity(target, {
     storeId: list.storeId,

@@ -7,10 +7,10 @@ import type { Head } from "../../storage.ts";
 import { auditEnd } from "../verify/audit.ts";
 import { databaseOf, highWaterMarkPath } from "../create.ts";
 import { checkDatabase, type DatabaseCheck } from "../files/database-check.ts";
-import { headOf } from "../write/engine.ts";
 import { refuseSpecialFiles } from "../folder/folder-entries.ts";
 import { readIdentity, type Identity } from "../folder/identity.ts";
 import type { Kv, ReadableKv } from "../kv/kv.ts";
+import { logEndOf } from "../state/open-store.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
 import { readHighWaterMark, type Acknowledged } from "../folder/high-water-mark.ts";
 import { liveCopyOf, type LiveCopy } from "./live-copy.ts";
@@ -92,7 +92,7 @@ async function contentOf(
 ): Promise<ViewContent | undefined> {
   findings.push(...(await auditEnd(kv, acknowledged, logged)));
   try {
-    return { kv, ...(await headOf(kv)) };
+    return { kv, ...(await logEndOf(kv)) };
   } catch (error) {
     findings.push(`the end of the log cannot be read: ${(error as Error).message}`);
     return undefined;

@@ -24,7 +24,7 @@ import {
 import type { OpenStore } from "../state/open-store.ts";
 import type { OwnCommit } from "../write/engine.ts";
 import { chunkKey, postingKey, TermKind, termKey, type TermNumber } from "../format/keys.ts";
-import type { Entry } from "../kv/kv.ts";
+import type { Entry, Operation } from "../kv/kv.ts";
 import { composePosting, openPosting, type Posting } from "../format/posting.ts";
 import { composeRemovedRecord, isRemovedRecord } from "../format/removed-record.ts";
 import { openTermNumber } from "../state/terms.ts";
@@ -200,12 +200,10 @@ export async function composeReclaim(
   store.reclaimedAt = Math.max(store.reclaimedAt, judgedAt);
   return {
     commit: { after: head, recordedAt, events: [event] },
-    also(batch) {
-      for (const chunk of rewritten) batch.put(chunkKey(chunk.last), chunk.value);
-      for (const { postings } of plans) {
-        for (const { entry } of postings) batch.put(entry[0], entry[1]);
-      }
-    },
+    also: [
+      ...rewritten.map((chunk): Operation => [chunkKey(chunk.last), chunk.value]),
+      ...plans.flatMap(({ postings }) => postings.map(({ entry }) => entry)),
+    ],
     stored() {
       for (const chunk of rewritten) store.tail.replace(chunk);
     },

@@ -9,11 +9,12 @@ import { IndexCheck, type IndexTotals } from "./index-check.ts";
 import {
   bornAt,
   prefixId,
-  prefixSideValue,
+  prefixOldSnapshot,
   prefixPosting,
-  prefixSnapshot,
+  prefixSideValue,
   prefixTerm,
   readUint64,
+  sideValueSpaceNumbers,
 } from "../format/keys.ts";
 import type { Entry, ReadableKv } from "../kv/kv.ts";
 import { walkLog } from "./log-walk.ts";
@@ -38,6 +39,7 @@ export interface StoreTotals extends IndexTotals {
   readonly chunks: number;
   readonly events: number;
   readonly snapshots: number;
+  /** All but the snapshots. */
   readonly sideValues: number;
 }
 
@@ -73,8 +75,15 @@ export async function verifyStore(kv: ReadableKv, given: Verification): Promise<
     compare("postings", counted.postings, postings, found);
     compare("ids", counted.ids, ids, found);
   }
-  const snapshots = await countEntries(kv, prefixSnapshot, sealedIn, verification);
-  const sideValues = await countEntries(kv, prefixSideValue, sealedIn, verification);
+  const oldSnapshots = await countEntries(kv, prefixOldSnapshot, sealedIn, verification);
+  let newSnapshots = 0;
+  const sideValueIn: Opener = (entry) => {
+    if (entry[0][1] === sideValueSpaceNumbers.snapshot) newSnapshots++;
+    return sealedIn(entry);
+  };
+  const besides = await countEntries(kv, prefixSideValue, sideValueIn, verification);
+  const snapshots = oldSnapshots + newSnapshots;
+  const sideValues = besides - newSnapshots;
   return { chunks, events, terms, postings, ids, snapshots, sideValues };
 }
 

@@ -1,13 +1,12 @@
-// One commit as one LevelDB batch: the chunks, and for each chunk the postings of every term on its
-// events, the entries of terms seen for the first time, and the ids that clients chose. Everything
-// or nothing is there after a crash; nothing is ever overwritten.
+// One commit as keys and values: the chunks, and for each chunk the postings of every term on its
+// events, the entries of terms seen for the first time, and the ids that clients chose. They are
+// written as one batch: after a crash all of them are there or none. No key is ever overwritten.
 
 import { categoryOf, type CommitEvent } from "../../../domain/event.ts";
 import type { Commit } from "../../storage.ts";
 import { seal } from "../format/checksum.ts";
 import { composeChunk, cutIntoChunks, hashOf, recordOf, withFrames } from "../format/chunk.ts";
 import type { Chunk, Reclaimed } from "../format/chunk.ts";
-import type { OpenStore } from "../state/open-store.ts";
 import {
   chunkKey,
   idKey,
@@ -17,29 +16,19 @@ import {
   termNumber,
   writeUint64,
 } from "../format/keys.ts";
-import type { WriteBatch } from "../kv/kv.ts";
 import { composePosting, postingRecordsBytesMax } from "../format/posting.ts";
 import { isRemovedRecord } from "../format/removed-record.ts";
+import type { Operation } from "../kv/kv.ts";
+import type { OpenStore } from "../state/open-store.ts";
 import { noTerm, type TermHead } from "../state/term-table.ts";
-import { type Term } from "../state/terms.ts";
+import type { Term } from "../state/terms.ts";
 
 /** A commit ready to be written, and what will be true once it is durable. */
-export interface PreparedCommit {
-  readonly batch: WriteBatch;
+export interface ComposedCommit {
+  readonly operations: Operation[];
   readonly chunks: readonly Chunk[];
   readonly headHash: Uint8Array;
   readonly terms: readonly (readonly [Term, TermHead])[];
-}
-
-/** A term while a commit is put together. */
-interface OpenTerm {
-  readonly term: Term;
-  head: TermHead;
-  /** Of the chunk being composed: which events carry the term. */
-  ordinals: number[];
-  /** The place of the term in the first event that carries it. */
-  readonly place: number;
-  readonly bornAt: number;
 }
 
 /** Events that are to become one chunk. */
@@ -47,156 +36,152 @@ export interface ChunkDraft {
   readonly events: readonly CommitEvent[];
   /** Microseconds since 1970, UTC. */
   readonly recordedAt: number;
-  /** Some of the events are stubs, and the chunk is to say so. */
+  /** Some of the events are removed records, and the chunk is to say so. */
   readonly reclaimed?: Reclaimed | undefined;
 }
 
-export function prepareCommit(store: OpenStore, commit: Commit): Promise<PreparedCommit> {
-  const { recordedAt } = commit;
-  const drafts = cutIntoChunks(commit.events).map((events) => ({ events, recordedAt }));
-  return prepareChunks(store, commit.after.position, drafts);
+/** A term while a commit is composed. */
+interface OpenTerm {
+  readonly term: Term;
+  head: TermHead;
+  /** Of the chunk being composed: which events carry the term. */
+  ordinals: number[];
+  /** The place of the term in the first event that carries it, and that event's position. */
+  readonly place: number;
+  readonly bornAt: number;
 }
 
-/** Chunks cut by somebody else: at the positions right after `after`, in order. */
-export async function prepareChunks(
+export function composeCommit(store: OpenStore, commit: Commit): Promise<ComposedCommit> {
+  const { after, events, recordedAt } = commit;
+  const drafts: ChunkDraft[] = [];
+  for (const part of cutIntoChunks(events)) drafts.push({ events: part, recordedAt });
+  return composeChunks(store, after.position, drafts);
+}
+
+/** Chunks that are cut already: at the positions right after `after`, in order. */
+export async function composeChunks(
   store: OpenStore,
   after: number,
   drafts: readonly ChunkDraft[],
-): Promise<PreparedCommit> {
-  const open = new OpenTerms();
-  const touched = drafts.map(({ events }) => events.map((event) => open.of(event)));
-  const heads = await store.terms.load(store.kv, open.terms(), after);
-  open.begin(heads);
+): Promise<ComposedCommit> {
+  const { all, byEvent } = termsOf(drafts);
+  const heads = await store.terms.load(
+    store.kv,
+    all.map(({ term }) => term),
+    after,
+  );
+  all.forEach((open, i) => (open.head = heads[i] as TermHead));
 
-  const batch = store.kv.batch();
+  const operations: Operation[] = [];
   const chunks: Chunk[] = [];
-  let previousHash = store.headHash;
-  drafts.forEach(({ events, recordedAt, reclaimed }, i) => {
-    const chunk = chunkOf(composeChunk(events, recordedAt, previousHash), events, reclaimed);
-    previousHash = hashOf(chunk);
+  let headHash = store.headHash;
+  for (const { events, recordedAt, reclaimed } of drafts) {
+    let chunk = composeChunk(events, recordedAt, headHash);
+    if (reclaimed !== undefined) chunk = withFrames(chunk, framesOf(events), reclaimed);
+    headHash = hashOf(chunk);
     chunks.push(chunk);
-    batch.put(chunkKey(chunk.last), chunk.value);
-    putPostings(batch, chunk, events, touched[i] as readonly OpenTerm[][]);
-    for (const event of events) if (event.idFromClient) putId(batch, event);
-  });
-  return { batch, chunks, headHash: previousHash, terms: open.results() };
+    operations.push([chunkKey(chunk.last), chunk.value]);
+    putPostings(operations, chunk, events, byEvent);
+    for (const event of events) if (event.idFromClient) operations.push(idEntry(event));
+  }
+  return { operations, chunks, headHash, terms: all.map(({ term, head }) => [term, head]) };
 }
 
-function chunkOf(
-  chunk: Chunk,
-  events: readonly CommitEvent[],
-  reclaimed: Reclaimed | undefined,
-): Chunk {
-  if (reclaimed === undefined) return chunk;
-  const frames = events.map(({ frame }) => frame);
-  return withFrames(chunk, frames, reclaimed);
+interface OpenTerms {
+  readonly all: readonly OpenTerm[];
+  /** The terms each event carries. */
+  readonly byEvent: ReadonlyMap<CommitEvent, readonly OpenTerm[]>;
 }
 
-/** Terms of a commit by kind and name. */
-class OpenTerms {
-  private readonly byKind: Map<string, OpenTerm>[] = [1, 2, 3, 4].map(() => new Map());
-  private readonly all: OpenTerm[] = [];
-
-  /** The terms an event carries. */
-  of(event: CommitEvent): OpenTerm[] {
-    const terms: OpenTerm[] = [];
-    if (event.stream !== "") {
-      terms.push(this.open(TermKind.stream, event.stream, event, 0));
-      terms.push(this.open(TermKind.category, categoryOf(event.stream), event, 1));
+function termsOf(drafts: readonly ChunkDraft[]): OpenTerms {
+  const all: OpenTerm[] = [];
+  const known: Record<TermKind, Map<string, OpenTerm>> = {
+    [TermKind.stream]: new Map(),
+    [TermKind.category]: new Map(),
+    [TermKind.type]: new Map(),
+    [TermKind.tag]: new Map(),
+  };
+  const opened = (kind: TermKind, name: string, bornAt: number, place: number): OpenTerm => {
+    let open = known[kind].get(name);
+    if (open !== undefined) return open;
+    open = { term: { kind, name }, head: noTerm, ordinals: [], place, bornAt };
+    known[kind].set(name, open);
+    all.push(open);
+    return open;
+  };
+  const byEvent = new Map<CommitEvent, OpenTerm[]>();
+  for (const { events } of drafts) {
+    for (const event of events) {
+      const { stream, type, tags, position } = event;
+      const terms: OpenTerm[] = [];
+      if (stream !== "") {
+        terms.push(opened(TermKind.stream, stream, position, 0));
+        terms.push(opened(TermKind.category, categoryOf(stream), position, 1));
+      }
+      terms.push(opened(TermKind.type, type, position, 2));
+      for (let i = 0; i < tags.length; i++) {
+        terms.push(opened(TermKind.tag, tags[i] as string, position, 3 + i));
+      }
+      byEvent.set(event, terms);
     }
-    terms.push(this.open(TermKind.type, event.type, event, 2));
-    for (let i = 0; i < event.tags.length; i++) {
-      terms.push(this.open(TermKind.tag, event.tags[i] as string, event, 3 + i));
-    }
-    return terms;
   }
-
-  terms(): Term[] {
-    return this.all.map((each) => each.term);
-  }
-
-  begin(heads: readonly TermHead[]): void {
-    for (let i = 0; i < this.all.length; i++) {
-      (this.all[i] as OpenTerm).head = heads[i] as TermHead;
-    }
-  }
-
-  results(): (readonly [Term, TermHead])[] {
-    return this.all.map((each) => [each.term, each.head] as const);
-  }
-
-  private open(kind: TermKind, name: string, event: CommitEvent, place: number): OpenTerm {
-    const terms = this.byKind[kind - 1] as Map<string, OpenTerm>;
-    const known = terms.get(name);
-    if (known) return known;
-    const opened: OpenTerm = {
-      term: { kind, name },
-      head: noTerm,
-      ordinals: [],
-      place,
-      bornAt: event.position,
-    };
-    terms.set(name, opened);
-    this.all.push(opened);
-    return opened;
-  }
+  return { all, byEvent };
 }
 
+/** The chunk's postings, and the entries of terms that begin with it. */
 function putPostings(
-  batch: WriteBatch,
+  operations: Operation[],
   chunk: Chunk,
   events: readonly CommitEvent[],
-  byEvent: readonly OpenTerm[][],
+  byEvent: OpenTerms["byEvent"],
 ): void {
   const inChunk: OpenTerm[] = [];
-  byEvent.forEach((terms, ordinal) => {
-    for (const term of terms) {
-      if (term.ordinals.length === 0) inChunk.push(term);
-      term.ordinals.push(ordinal);
+  for (let ordinal = 0; ordinal < events.length; ordinal++) {
+    for (const open of byEvent.get(events[ordinal] as CommitEvent) ?? []) {
+      if (open.ordinals.length === 0) inChunk.push(open);
+      open.ordinals.push(ordinal);
     }
-  });
+  }
   for (const open of inChunk) {
-    const { head, ordinals } = open;
-    const number = head.number || putTerm(batch, open);
+    const { term, head, ordinals } = open;
+    const number = head.number || termNumber(open.bornAt, open.place);
+    if (head.number === 0) operations.push(termEntry(term, number));
     const key = postingKey(number, chunk.last);
-    const isStream = open.term.kind === TermKind.stream;
-    const removedRecords = isStream && chunk.reclaimed ? removedRecordsAmong(events, ordinals) : 0;
-    const frames = isStream && removedRecords === 0 ? framesToKeep(events, ordinals) : [];
-    batch.put(key, composePosting(key, head.count, chunk.count, ordinals, frames, removedRecords));
-    open.head = {
-      number,
-      count: head.count + ordinals.length,
-      lastChunk: chunk.last,
-      last: chunk.first + (ordinals[ordinals.length - 1] as number),
-    };
+    const isStream = term.kind === TermKind.stream;
+    const own = isStream ? ordinals.map((ordinal) => events[ordinal] as CommitEvent) : [];
+    const removed = chunk.reclaimed === undefined ? 0 : removedAmong(own);
+    const frames = removed === 0 ? framesToKeep(own) : [];
+    operations.push([key, composePosting(key, head.count, chunk.count, ordinals, frames, removed)]);
+    const last = chunk.first + (ordinals.at(-1) as number);
+    open.head = { number, count: head.count + ordinals.length, lastChunk: chunk.last, last };
     open.ordinals = [];
   }
 }
 
 /** A stream's records go along with its posting, unless they are long. */
-function framesToKeep(events: readonly CommitEvent[], ordinals: readonly number[]): Uint8Array[] {
-  const frames = ordinals.map((ordinal) => (events[ordinal] as CommitEvent).frame);
+function framesToKeep(events: readonly CommitEvent[]): Uint8Array[] {
   let bytes = 0;
-  for (const frame of frames) bytes += frame.length;
-  return bytes <= postingRecordsBytesMax ? frames : [];
+  for (const { frame } of events) bytes += frame.length;
+  return bytes <= postingRecordsBytesMax ? framesOf(events) : [];
 }
 
-function removedRecordsAmong(events: readonly CommitEvent[], ordinals: readonly number[]): number {
-  return ordinals.filter((each) => isRemovedRecord(recordOf((events[each] as CommitEvent).frame)))
-    .length;
+function framesOf(events: readonly CommitEvent[]): Uint8Array[] {
+  return events.map(({ frame }) => frame);
 }
 
-function putTerm(batch: WriteBatch, open: OpenTerm): number {
-  const number = termNumber(open.bornAt, open.place);
-  const key = termKey(open.term.kind, open.term.name);
-  batch.put(key, seal(key, uint64(number)));
-  return number;
+function removedAmong(events: readonly CommitEvent[]): number {
+  return events.filter(({ frame }) => isRemovedRecord(recordOf(frame))).length;
+}
+
+function termEntry({ kind, name }: Term, number: number): Operation {
+  const key = termKey(kind, name);
+  return [key, seal(key, uint64(number))];
 }
 
 /** An id that a client chose occurs once: domain/decide/decide.ts sees to it. */
-function putId(batch: WriteBatch, event: CommitEvent): void {
-  const key = idKey(event.id, 0);
-  batch.put(key, seal(key, uint64(event.position)));
+function idEntry({ id, position }: CommitEvent): Operation {
+  const key = idKey(id, 0);
+  return [key, seal(key, uint64(position))];
 }
 
 function uint64(value: number): Uint8Array {

@@ -1,45 +1,34 @@
-// The LevelDB engine: the storage port over chunks, terms and postings. A commit is durable when
-// its one synced batch is; only then does the head move. Any failed write poisons the engine: it
-// stops acknowledging, closes, reopens and audits (see write-guard.ts) before it goes on.
+// The LevelDB engine: the storage port over chunks, terms, postings and side values. A commit is
+// durable when its one synced write is (`commitDurably`); only then does the head move.
 
 import type {
   Commit,
   CommitResult,
-  Head,
-  SideValueStore,
   Storage,
   StorageIdentity,
-  SnapshotStore,
   StorageWatcher,
 } from "../../storage.ts";
-import { firstHash, hashOf, openChunk } from "../format/chunk.ts";
-import { loadLifecycles } from "../read/load-lifecycles.ts";
-import { ChunkTail } from "../state/chunk-tail.ts";
-import { prepareCommit } from "./commit.ts";
-import { assertOpen, readFailure, type OpenStore, type EngineState } from "../state/open-store.ts";
+import type { Operation } from "../kv/kv.ts";
 import { gatherFacts } from "../read/facts.ts";
-import { chunkKey } from "../format/keys.ts";
-import type { Kv, WriteBatch } from "../kv/kv.ts";
-import { sideValueStore, prepareSideValues } from "./side-values.ts";
 import { positionAt } from "../read/position-at.ts";
 import { readEvents } from "../read/read.ts";
-import { snapshotStore } from "./snapshots.ts";
 import { listEventTypes, listStreams, streamFacts } from "../read/stream-facts.ts";
-import { Terms } from "../state/terms.ts";
-import { WriteGuard, type GuardOptions } from "./write-guard.ts";
+import { assertOpen, openStore, readFailure, type OpenStore } from "../state/open-store.ts";
+import { composeCommit } from "./commit.ts";
+import { getSideValues, listSideValues, putSideValues, replacedKeys } from "./side-values.ts";
+import { acknowledge, openDatabase, WriteGuard } from "./write-guard.ts";
+import type { GuardOptions, GuardParts } from "./write-guard.ts";
 
 export interface EngineOptions extends GuardOptions {
   readonly identity: StorageIdentity;
   /** Microseconds since 1970, UTC. */
   readonly clock: () => number;
-  /** Told after each durable write, to keep the high-water mark. Must not throw. */
-  readonly written?: (head: Head, headHash: Uint8Array) => void;
 }
 
-/** A commit of the engine's own, with more in its batch than the commit says. */
+/** A commit of the engine's own, with more in its write than the commit says. */
 export interface OwnCommit {
   readonly commit: Commit;
-  readonly also: (batch: WriteBatch) => void;
+  readonly also: readonly Operation[];
   /** Called once it is durable, before anybody sees that. */
   readonly stored: () => void;
 }
@@ -51,73 +40,36 @@ export interface Engine {
   readonly commitOwn: (bytes: number, compose: () => Promise<OwnCommit>) => Promise<void>;
 }
 
-/** The head of a database and the hash of the chunk that ends there. Throws CORRUPTION. */
-export async function headOf(kv: Kv): Promise<{ head: Head; headHash: Uint8Array }> {
-  const [entry] = await kv.page({
-    first: chunkKey(0),
-    last: chunkKey(Number.MAX_SAFE_INTEGER),
-    reverse: true,
-    limit: 1,
-  });
-  if (!entry) return { head: { position: 0, recordedAt: 0 }, headHash: firstHash };
-  const chunk = openChunk(entry[0], entry[1]);
-  return {
-    head: { position: chunk.last, recordedAt: chunk.recordedAt },
-    headHash: hashOf(chunk),
-  };
-}
-
-/** Where a database ends, and what is kept of its streams in memory. */
-async function stateOf(kv: Kv): Promise<EngineState> {
-  const end = await headOf(kv);
-  return { ...end, lifecycles: await loadLifecycles(kv, end.head.position) };
-}
-
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const kv = await options.openKv();
-  const state = await stateOf(kv).catch(async (error: unknown) => {
-    await kv.close();
-    throw error;
-  });
-  const store: OpenStore = {
-    open: true,
-    kv,
-    ...state,
-    clock: options.clock,
-    reclaimedAt: 0,
-    sideValueCommit: undefined,
-    terms: new Terms(state.head.position),
-    tail: new ChunkTail(),
-  };
+  const store = openStore(await openDatabase(options), options.clock);
   const watchers = new Set<StorageWatcher>();
-  const guard = new WriteGuard({ store, options, watchers, stateOf });
-
-  const writeBatch = (fill: (batch: WriteBatch) => void, bytes: number): Promise<void> =>
-    guard.exclusive(bytes, async () => {
-      const batch = store.kv.batch();
-      fill(batch);
-      await guard.write(batch);
-      options.written?.(store.head, store.headHash);
-    });
+  const guard = new WriteGuard({ store, options, watchers });
+  const commitNow = (commit: Commit, own?: OwnCommit): Promise<CommitResult> =>
+    commitDurably({ store, guard, watchers, options }, commit, own);
+  acknowledge(store, options);
 
   const storage: Storage = {
     identity: options.identity,
-    snapshots: guardedSnapshots(store, snapshotStore(store, writeBatch, options.clock)),
-    sideValues: guardedSideValues(store, sideValueStore(store)),
+    sideValues: {
+      get: (space, names) => answered(store, () => getSideValues(store, space, names)),
+      list: (page) => answered(store, () => listSideValues(store, page)),
+    },
     head: () => store.head,
     writeState: () => guard.state,
     watch(watcher) {
       watchers.add(watcher);
       return () => void watchers.delete(watcher);
     },
-    facts: (request) => answered(store, () => gatherFacts(store, request)),
     commit: (commit) =>
-      guard.exclusive(bytesOf(commit), async () => {
-        const running = commitNow(store, guard, watchers, options, commit);
-        if (commit.sideValues !== undefined) store.sideValueCommit = running;
-        return await running.finally(() => (store.sideValueCommit = undefined));
+      guard.exclusive(bytesOf(commit), () => {
+        const ended = commitNow(commit);
+        const { sideValues: changes } = commit;
+        if (changes === undefined) return ended;
+        store.sideValueCommit = { changes, ended };
+        return ended.finally(() => (store.sideValueCommit = undefined));
       }),
     read: (request) => readEvents(store, request, store.head.position),
+    facts: (request) => answered(store, () => gatherFacts(store, request)),
     positionAt: (time) => answered(store, () => positionAt(store, time)),
     stream: (name) => answered(store, () => streamFacts(store, name)),
     listStreams: (page) => answered(store, () => listStreams(store, page)),
@@ -127,50 +79,52 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const commitOwn: Engine["commitOwn"] = (bytes, compose) =>
     guard.exclusive(bytes, async () => {
       const own = await compose();
-      await commitNow(store, guard, watchers, options, own.commit, own);
+      await commitNow(own.commit, own);
     });
   return { storage, store, commitOwn };
 }
 
-async function commitNow(
-  store: OpenStore,
-  guard: WriteGuard,
-  watchers: ReadonlySet<StorageWatcher>,
-  options: EngineOptions,
+interface CommitParts extends GuardParts {
+  readonly guard: WriteGuard;
+  readonly options: EngineOptions;
+}
+
+/** Makes a commit durable, by one synced write, and then shows it to readers. */
+async function commitDurably(
+  { store, guard, watchers, options }: CommitParts,
   commit: Commit,
   own?: OwnCommit,
 ): Promise<CommitResult> {
-  if (commit.after.position !== store.head.position) return "stale";
-  const { events, sideValues = [] } = commit;
-  const putSideValues = await prepareSideValues(store, sideValues, options.clock);
-  const prepared = await prepareCommit(store, commit);
-  const { position: after } = commit.after;
-  const lifecycles = await store.lifecycles.prepare(store, after, events, prepared.terms);
-  putSideValues(prepared.batch);
-  own?.also(prepared.batch);
-  await guard.write(prepared.batch);
+  const { after, events, recordedAt, sideValues = [] } = commit;
+  if (after.position !== store.head.position) return "stale";
+  const replaced = await replacedKeys(store, sideValues);
+  const { operations, chunks, headHash, terms } = await composeCommit(store, commit);
+  const lifecycles = await store.lifecycles.prepare(store, after.position, events, terms);
+  putSideValues(operations, sideValues, replaced, options.clock());
+  if (own !== undefined) operations.push(...own.also);
+
+  await guard.write(operations);
+
   // Durable. From here to the end nothing waits: readers see all of the commit or none of it.
   const from = store.head;
-  const position = from.position + events.length;
-  const to = events.length === 0 ? from : { position, recordedAt: commit.recordedAt };
-  store.terms.apply(prepared.terms, position);
+  const position = after.position + events.length;
+  store.terms.apply(terms, position);
   store.lifecycles.apply(lifecycles);
-  for (const chunk of prepared.chunks) store.tail.push(chunk);
+  for (const chunk of chunks) store.tail.push(chunk);
   own?.stored();
-  store.headHash = prepared.headHash;
-  store.head = to;
-  options.written?.(to, prepared.headHash);
+  store.headHash = headHash;
+  if (events.length > 0) store.head = { position, recordedAt };
+  acknowledge(store, options);
   if (events.length === 0) return "committed";
-  const advance = { from, to, events };
+  const advance = { from, to: store.head, events };
   for (const watcher of watchers) watcher.advanced(advance);
   return "committed";
 }
 
 function bytesOf({ events, sideValues = [] }: Commit): number {
   let bytes = 0;
-  for (const event of events) bytes += event.frame.length;
-  for (const sideValue of sideValues)
-    bytes += sideValue.name.length + (sideValue.value?.length ?? 0);
+  for (const { frame } of events) bytes += frame.length;
+  for (const { name, value } of sideValues) bytes += name.length + (value?.length ?? 0);
   return bytes;
 }
 
@@ -182,19 +136,4 @@ async function answered<T>(store: OpenStore, ask: () => Promise<T>): Promise<T> 
   } catch (error) {
     throw readFailure(error);
   }
-}
-
-function guardedSnapshots(store: OpenStore, snapshots: SnapshotStore): SnapshotStore {
-  return {
-    save: (snapshot) => answered(store, () => snapshots.save(snapshot)),
-    list: (page) => answered(store, () => snapshots.list(page)),
-    remove: (selection) => answered(store, () => snapshots.remove(selection)),
-  };
-}
-
-function guardedSideValues(store: OpenStore, sideValues: SideValueStore): SideValueStore {
-  return {
-    get: (space, names) => answered(store, () => sideValues.get(space, names)),
-    list: (page) => answered(store, () => sideValues.list(page)),
-  };
 }

@@ -1,38 +1,26 @@
-// Values beside the log: each sealed under a space and a name, so that a range gives them in the
-// order of their names. The key is drawn in keys.ts; the stored value is
+// Values beside the log: checkpoints, snapshots, what consumer groups keep. Each is sealed under a
+// space and a name, so that a range gives the values of a space in the order of their names. The
+// key is drawn in keys.ts; the stored value is
 //
 //   -  the value as given
 //   4  CRC-32 of the key and of everything before
 //
-// A change puts a higher revision, which stands before the older one, and deletes that in the
-// same batch: no key is written twice. A side value that comes back begins with the clock's
-// microseconds, beyond every revision it had before.
+// A change writes a key with a higher revision, which sorts before the older one, and deletes that
+// in the same batch: no key is written twice. A value that comes back after it was deleted begins
+// with the clock's microseconds, beyond every revision it had before.
 
 import { AnnalsError, corruption, invariant } from "../../../domain/errors.ts";
-import type {
-  SideValue,
-  SideValueChange,
-  SideValuePage,
-  SideValueSpace,
-  SideValueStore,
-} from "../../storage.ts";
+import type { SideValue, SideValueChange, SideValuePage, SideValueSpace } from "../../storage.ts";
 import { seal, unseal } from "../format/checksum.ts";
+import { prefixSideValue, readUint64, sideValueSpaceNumbers, writeUint64 } from "../format/keys.ts";
+import type { Entry, Operation } from "../kv/kv.ts";
 import type { OpenStore } from "../state/open-store.ts";
-import { prefixSideValue, readUint64, writeUint64 } from "../format/keys.ts";
-import type { Entry, WriteBatch } from "../kv/kv.ts";
 
-/** On disk: do not renumber. */
-const spaceNumbers: Readonly<Record<SideValueSpace, number>> = {
-  checkpoint: 1,
-  group: 2,
-  "group-progress": 3,
-  "group-parked": 4,
-  "group-gone": 5,
-};
+const spaceNumbers: Readonly<Record<SideValueSpace, number>> = sideValueSpaceNumbers;
 
 /**
- * Spaces whose notes change often: what was deleted lies between one name and the next until
- * LevelDB compacts it, so each name is sought by itself.
+ * Spaces whose values change often: the deleted revisions of a name lie between it and the next
+ * until LevelDB compacts them, so each name is sought by itself.
  */
 const seekingSpaces: ReadonlySet<SideValueSpace> = new Set<SideValueSpace>([
   "checkpoint",
@@ -42,95 +30,106 @@ const seekingSpaces: ReadonlySet<SideValueSpace> = new Set<SideValueSpace>([
 const greatest = Number.MAX_SAFE_INTEGER;
 const pageCountMax = 256;
 const readsAtOnceMax = 32;
-const control = /\p{Cc}/u;
+const nothing = new Uint8Array();
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-export function sideValueStore(store: OpenStore): SideValueStore {
-  return {
-    get: (space, names) => settled(store, () => getSideValues(store, space, [...new Set(names)])),
-    list: (page) => settled(store, () => listSideValues(store, page)),
-  };
-}
-
-/** Looks up what the changes replace; answers what puts them into a batch. */
-export async function prepareSideValues(
-  store: OpenStore,
-  changes: readonly SideValueChange[],
-  clock: () => number,
-): Promise<(batch: WriteBatch) => void> {
-  const prefixes = changes.map(({ space, name }) => sideValuePrefix(space, name));
-  const distinct = new Set(prefixes.map((prefix) => prefix.toString("latin1")));
-  invariant(distinct.size === changes.length, "a commit changes a note once");
-  const older = await inParts(prefixes, (prefix) => newestOf(store, prefix));
-  return (batch) => {
-    changes.forEach(({ value }, i) => {
-      const replaced = older[i];
-      const revision = replaced === undefined ? clock() : revisionOf(replaced[0]) + 1;
-      if (value !== undefined) {
-        const key = sideValueKey(prefixes[i] as Buffer, revision);
-        batch.put(key, seal(key, value));
-      }
-      if (replaced !== undefined) batch.delete(replaced[0]);
-    });
-  };
-}
-
-/** A question whose answer waits for the commit in flight: all of it is seen, or none. */
-async function settled<T>(store: OpenStore, ask: () => Promise<T>): Promise<T> {
-  const answer = await ask();
-  try {
-    await store.sideValueCommit;
-  } catch (cause) {
-    if (!(cause instanceof AnnalsError) || cause.reason !== "OUTCOME_UNKNOWN") return answer;
-    throw new AnnalsError({ reason: "RECOVERING" }, "a write failed while this was read", cause);
-  }
-  return answer;
-}
-
-async function getSideValues(
+/** The values of those that are there, by name. Throws CORRUPTION. */
+export async function getSideValues(
   store: OpenStore,
   space: SideValueSpace,
-  names: readonly string[],
+  names: Iterable<string>,
 ): Promise<Map<string, Uint8Array>> {
-  const found = await inParts(names, (name) => newestOf(store, sideValuePrefix(space, name)));
+  const asked = new Set(names);
   const values = new Map<string, Uint8Array>();
-  found.forEach((entry, i) => {
-    if (entry !== undefined) values.set(names[i] as string, openSideValue(entry));
+  await inParts([...asked], async (name) => {
+    const entry = await newestOf(store, space, name, false);
+    if (entry !== undefined) values.set(name, openSideValue(entry));
   });
+  await settled(store, (change) => change.space === space && asked.has(change.name));
   return values;
 }
 
-async function listSideValues(store: OpenStore, page: SideValuePage): Promise<SideValue[]> {
-  const { space, prefix, after, limit } = page;
+/** Throws CORRUPTION. */
+export async function listSideValues(store: OpenStore, page: SideValuePage): Promise<SideValue[]> {
+  const { space, prefix, after, limit, namesOnly: keysOnly = false } = page;
   const begin = Buffer.concat([spacePrefix(space), Buffer.from(prefix)]);
   const last = Buffer.concat([begin, Buffer.from([0xff])]);
-  let first = after === "" ? begin : afterName(sideValuePrefix(space, after));
+  let first = after === "" ? begin : afterName(namePrefix(space, after));
   if (Buffer.compare(first, begin) < 0) first = begin;
   const sideValues: SideValue[] = [];
   while (sideValues.length < limit && Buffer.compare(first, last) <= 0) {
-    const room = Math.min(limit - sideValues.length, pageCountMax);
-    const entries = await store.kv.page({
-      first,
-      last,
-      limit: seekingSpaces.has(space) ? 1 : room,
-    });
+    const room = seekingSpaces.has(space) ? 1 : Math.min(limit - sideValues.length, pageCountMax);
+    const entries = await store.kv.page({ first, last, limit: room, keysOnly });
     if (entries.length === 0) break;
     for (const [key, value] of entries) {
+      // An older revision of the name before.
       if (Buffer.compare(key, first) < 0) continue;
-      sideValues.push({ space, name: nameOf(key), value: openSideValue([key, value]) });
+      const opened = keysOnly ? nothing : openSideValue([key, value]);
+      sideValues.push({ space, name: nameOf(key), value: opened });
       first = afterName(key.subarray(0, key.length - 8));
     }
   }
+  await settled(store, (change) => change.space === space && change.name.startsWith(prefix));
   return sideValues;
 }
 
-/** The note as it is now; undefined where there is none. */
-async function newestOf(store: OpenStore, prefix: Buffer): Promise<Entry | undefined> {
-  const [newest] = await store.kv.page({
-    first: sideValueKey(prefix, greatest),
-    last: sideValueKey(prefix, 0),
-    limit: 1,
+/** The keys that the changes replace: one for each, undefined where there is none. */
+export async function replacedKeys(
+  store: OpenStore,
+  changes: readonly SideValueChange[],
+): Promise<(Uint8Array | undefined)[]> {
+  if (changes.length === 0) return [];
+  const names = new Set(changes.map(({ space, name }) => `${space} ${name}`));
+  invariant(names.size === changes.length, "a commit changes a side value once");
+  const newest = await inParts(changes, (each) => newestOf(store, each.space, each.name, true));
+  return newest.map((entry) => entry?.[0]);
+}
+
+/** `replaced` are the keys that `replacedKeys` gave; `now` is the clock's. */
+export function putSideValues(
+  operations: Operation[],
+  changes: readonly SideValueChange[],
+  replaced: readonly (Uint8Array | undefined)[],
+  now: number,
+): void {
+  changes.forEach(({ space, name, value }, i) => {
+    const older = replaced[i];
+    if (value !== undefined) {
+      const key = sideValueKey(space, name, older === undefined ? now : revisionOf(older) + 1);
+      operations.push([key, seal(key, value)]);
+    }
+    if (older !== undefined) operations.push([older, undefined]);
   });
+}
+
+/**
+ * Waits for the commit in flight, if it changes what was just read: what was read may be of it, and
+ * is answered only with all the rest of it.
+ */
+async function settled(
+  { sideValueCommit }: OpenStore,
+  concerns: (change: SideValueChange) => boolean,
+): Promise<void> {
+  if (sideValueCommit === undefined || !sideValueCommit.changes.some(concerns)) return;
+  try {
+    await sideValueCommit.ended;
+  } catch (cause) {
+    // Nothing was written, unless the outcome is unknown.
+    if (!(cause instanceof AnnalsError) || cause.reason !== "OUTCOME_UNKNOWN") return;
+    throw new AnnalsError({ reason: "RECOVERING" }, "a write failed while this was read", cause);
+  }
+}
+
+/** The side value as it is now; undefined where there is none. */
+async function newestOf(
+  store: OpenStore,
+  space: SideValueSpace,
+  name: string,
+  keysOnly: boolean,
+): Promise<Entry | undefined> {
+  const first = sideValueKey(space, name, greatest);
+  const last = sideValueKey(space, name, 0);
+  const [newest] = await store.kv.page({ first, last, limit: 1, keysOnly });
   return newest;
 }
 
@@ -147,20 +146,22 @@ function spacePrefix(space: SideValueSpace): Buffer {
   return Buffer.from([prefixSideValue, spaceNumbers[space]]);
 }
 
-/** What all revisions of a note begin with. Names hold no control characters: a zero ends one. */
-function sideValuePrefix(space: SideValueSpace, name: string): Buffer {
-  invariant(name !== "" && !control.test(name), "a note has a name without control characters");
+/** What all revisions of a side value begin with. Names hold no U+0000: it ends one. */
+function namePrefix(space: SideValueSpace, name: string): Buffer {
+  const isNamed = name !== "" && !name.includes("\0");
+  invariant(isNamed, "a side value has a name without U+0000");
   return Buffer.concat([spacePrefix(space), Buffer.from(`${name}\0`)]);
 }
 
-function sideValueKey(prefix: Buffer, revision: number): Buffer {
+export function sideValueKey(space: SideValueSpace, name: string, revision: number): Buffer {
+  const prefix = namePrefix(space, name);
   const key = Buffer.allocUnsafe(prefix.length + 8);
   key.set(prefix);
   writeUint64(key, prefix.length, greatest - revision);
   return key;
 }
 
-/** The smallest key behind every revision of a note, given what they begin with. */
+/** The smallest key behind every revision of a side value, given what they begin with. */
 function afterName(prefix: Uint8Array): Buffer {
   const next = Buffer.from(prefix);
   next[next.length - 1] = 1;
@@ -175,13 +176,13 @@ function nameOf(key: Uint8Array): string {
   try {
     return text.decode(key.subarray(2, key.length - 9));
   } catch (cause) {
-    throw corruption("the name of a note is not UTF-8", {}, cause);
+    throw corruption("the name of a side value is not UTF-8", {}, cause);
   }
 }
 
 /** Throws CORRUPTION. */
 function openSideValue([key, value]: Entry): Uint8Array {
   const body = unseal(key, value);
-  if (body === undefined) throw corruption("a note fails its CRC");
+  if (body === undefined) throw corruption("a side value fails its CRC");
   return body;
 }

@@ -3,13 +3,27 @@
 // the guard closes the database, reopens and audits it, and only then lets writers on.
 
 import { AnnalsError } from "../../../domain/errors.ts";
-import type { Head, StorageWatcher, WriteState } from "../../storage.ts";
-import { closedError, type OpenStore, type EngineState } from "../state/open-store.ts";
-import type { Kv, WriteBatch } from "../kv/kv.ts";
+import type { StorageWatcher, WriteState } from "../../storage.ts";
+import type { Acknowledged } from "../folder/high-water-mark.ts";
+import type { Kv, Operation } from "../kv/kv.ts";
+import { loadLifecycles } from "../read/load-lifecycles.ts";
+import { closedError, logEndOf, type OpenDatabase, type OpenStore } from "../state/open-store.ts";
+import { moveSnapshots } from "./move-snapshots.ts";
+
+export interface OpenedKv {
+  readonly kv: Kv;
+  /** LevelDB's number of the last write that is there. */
+  readonly sequence: number;
+}
 
 export interface GuardOptions {
-  /** Opens the database and proves it fit to serve, or throws; again after a failed write. */
-  readonly openKv: () => Promise<Kv>;
+  /**
+   * Opens the database and proves that it is fit to serve and holds what was acknowledged, or
+   * throws. `acknowledged` is absent when the store is first opened.
+   */
+  readonly openKv: (acknowledged?: Acknowledged) => Promise<OpenedKv>;
+  /** Told what is durable, after each write: moves the high-water mark. Must not throw or wait. */
+  readonly acknowledge?: (acknowledged: Acknowledged) => void;
   /** Bytes that may still be written before the reserve is touched. Absent: no bound. */
   readonly spareBytes?: () => number;
   /** Told of what an operator should know. */
@@ -24,7 +38,32 @@ export interface GuardParts {
   readonly store: OpenStore;
   readonly options: GuardOptions;
   readonly watchers: ReadonlySet<StorageWatcher>;
-  readonly stateOf: (kv: Kv) => Promise<EngineState>;
+}
+
+/** Opens the database and loads what is kept of it in memory. */
+export async function openDatabase(
+  { openKv }: GuardOptions,
+  acknowledged?: Acknowledged,
+): Promise<OpenDatabase> {
+  const { kv, sequence } = await openKv(acknowledged);
+  try {
+    const moved = await moveSnapshots(kv);
+    const end = await logEndOf(kv);
+    const lifecycles = await loadLifecycles(kv, end.head.position);
+    return { kv, sequence: sequence + moved, ...end, lifecycles };
+  } catch (error) {
+    await kv.close();
+    throw error;
+  }
+}
+
+/** The store is durable up to here. */
+export function acknowledge(store: OpenStore, options: GuardOptions): void {
+  options.acknowledge?.(acknowledgedBy(store));
+}
+
+function acknowledgedBy({ head, sequence, headHash: hash }: OpenStore): Acknowledged {
+  return { position: head.position, sequence, hash };
 }
 
 const retryAfterMs = 1_000;
@@ -72,10 +111,12 @@ export class WriteGuard {
     return turn;
   }
 
-  /** Writes a batch. Where that fails the outcome is unknown and the engine recovers. */
-  async write(batch: WriteBatch): Promise<void> {
+  /** The write to the disk: durable when it resolves. If it fails, the engine recovers. */
+  async write(operations: readonly Operation[]): Promise<void> {
+    const { store } = this.parts;
     try {
-      await batch.write();
+      await store.kv.write(operations);
+      store.sequence += operations.length;
     } catch (cause) {
       this.parts.options.warn("a write failed: the store is closed, reopened and audited", cause);
       this.poisoned = true;
@@ -184,34 +225,24 @@ export class WriteGuard {
   }
 
   private async reopen(): Promise<void> {
-    const { store, options, stateOf } = this.parts;
+    const { store, options, watchers } = this.parts;
     await store.kv.close();
     store.tail.clear();
-    const kv = await options.openKv();
-    try {
-      const { head, headHash, lifecycles } = await stateOf(kv);
-      if (head.position < store.head.position) {
-        const acknowledged = `${store.head.position} was acknowledged`;
-        throw new Error(`the store ends at position ${head.position}; ${acknowledged}`);
-      }
-      store.headHash = headHash;
-      store.lifecycles = lifecycles;
-      this.advance(kv, head);
-    } catch (error) {
-      await kv.close();
-      throw error;
+    const database = await openDatabase(options, acknowledgedBy(store));
+    const { head: from } = store;
+    const { head: to } = database;
+    if (to.position < from.position) {
+      await database.kv.close();
+      throw new Error(
+        `the store ends at position ${to.position}; ${from.position} was acknowledged`,
+      );
     }
-    options.warn(`the store was reopened and audited; its head is ${store.head.position}`);
-  }
-
-  /** What was unknown may have become durable after all: then everybody is to look. */
-  private advance(kv: Kv, to: Head): void {
-    const { store, watchers } = this.parts;
-    const from = store.head;
-    store.kv = kv;
-    store.head = to;
+    Object.assign(store, database);
     store.terms.reset(to.position);
+    acknowledge(store, options);
+    options.warn(`the store was reopened and audited; its head is ${to.position}`);
     if (to.position === from.position) return;
+    // What was unknown may have become durable after all: then everybody is to look.
     for (const watcher of watchers) watcher.advanced({ from, to });
   }
 

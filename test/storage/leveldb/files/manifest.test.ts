@@ -100,10 +100,10 @@ describe("what LevelDB writes", () => {
   async function put(folder: string, from: number, to: number, flush: boolean): Promise<void> {
     const kv = await openLevelKv(folder, true);
     for (let i = from; i < to; i++) {
-      const batch = kv.batch();
-      batch.put(Buffer.from(`key ${i}`), Buffer.alloc(500, i));
-      batch.put(Buffer.from(`more ${i}`), Buffer.alloc(5, i));
-      await batch.write();
+      await kv.write([
+        [Buffer.from(`key ${i}`), Buffer.alloc(500, i)],
+        [Buffer.from(`more ${i}`), Buffer.alloc(5, i)],
+      ]);
       if (flush && i % 4 === 3) await kv.flush();
     }
     await copyStore(folder, `${folder}-killed`);

@@ -19,9 +19,7 @@ let made = 0;
 async function tableOf(entries: Iterable<readonly [key: string, value: Buffer]>): Promise<string> {
   const folder = join(scratch, String(made++));
   const kv = await openLevelKv(folder, true);
-  const batch = kv.batch();
-  for (const [key, value] of entries) batch.put(Buffer.from(key), value);
-  await batch.write();
+  await kv.write([...entries].map(([key, value]) => [Buffer.from(key), value]));
   await kv.flush();
   await kv.close();
   const tables = (await readdir(folder)).filter((name) => name.endsWith(".ldb"));

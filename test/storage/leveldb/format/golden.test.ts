@@ -10,13 +10,27 @@ import { verifyFolder } from "../../../../src/storage/leveldb/offline/verify-fol
 import { commitEvents, newEvent } from "../../../support/events.ts";
 import { reclaimAll, whenAsked } from "../../../support/reclaiming.ts";
 import { copyStore } from "../../../support/store-folder.ts";
-import { goldenEntries, type GoldenEntry } from "../../../fixtures/golden-entries.ts";
-import { describeReclaimed, describeStore } from "../../../fixtures/store-description.ts";
+import {
+  goldenEntries,
+  goldenSideValues,
+  type GoldenEntry,
+} from "../../../fixtures/golden-entries.ts";
+import {
+  describeReclaimed,
+  describeStore,
+  type Description,
+} from "../../../fixtures/store-description.ts";
 
 const fixtures = new URL("../../../fixtures/", import.meta.url).pathname;
 
 async function json<T>(name: string): Promise<T> {
   return JSON.parse(await readFile(join(fixtures, name), "utf8")) as T;
+}
+
+/** What a fixture holds. Its snapshots' positions were kept beside them, and are in them. */
+async function described(name: string): Promise<Description> {
+  const { snapshots, ...rest } = await json<Description & { snapshots: Description[] }>(name);
+  return { ...rest, snapshots: snapshots.map(({ position: _, ...snapshot }) => snapshot) };
 }
 
 describe("entries of format version 1", () => {
@@ -27,14 +41,22 @@ describe("entries of format version 1", () => {
     written = await goldenEntries();
   });
 
-  test.each(["chunk", "term", "posting", "id", "snapshot"])("%ss are written as ever", (what) => {
-    const those = ({ what: kind }: GoldenEntry) => kind === what;
-    expect(golden.filter(those).length).toBeGreaterThan(0);
-    expect(written.filter(those)).toEqual(golden.filter(those));
+  const among = (entries: readonly GoldenEntry[], kind: string) =>
+    entries.filter(({ what }) => what === kind);
+
+  test.each(["chunk", "term", "posting", "id"])("%ss are written as ever", (what) => {
+    expect(among(golden, what).length).toBeGreaterThan(0);
+    expect(among(written, what)).toEqual(among(golden, what));
   });
 
   test("and no others", () => {
-    expect(written).toHaveLength(golden.length);
+    expect(written).toHaveLength(golden.length - among(golden, "snapshot").length);
+  });
+
+  test("side values are written as ever, and old snapshots become such", async () => {
+    const old = among(golden, "snapshot");
+    expect(old).toHaveLength(2);
+    expect(await goldenSideValues(old)).toEqual(await json("side-values-v1.json"));
   });
 
   test("a chunk is what its drawing says", () => {
@@ -61,7 +83,7 @@ describe("a store of format version 1", () => {
     const folder = join(scratch, "store");
     await copyStore(join(fixtures, "store-v1"), folder);
     const storage = await openLevelStorage({ folder });
-    expect(await describeStore(storage)).toEqual(await json("store-v1.json"));
+    expect(await describeStore(storage)).toEqual(await described("store-v1.json"));
     await commitEvents(storage, [newEvent({ stream: "order-1" })]);
     expect((await storage.stream("order-1"))?.version).toBe(21);
     await storage.close();
@@ -72,7 +94,7 @@ describe("a store of format version 1", () => {
     await copyStore(join(fixtures, "store-v1-reclaimed"), folder);
     expect((await verifyFolder(folder)).findings).toEqual([]);
     const { storage, reclaimer } = await openLevelStore({ folder, reclaim: whenAsked });
-    expect(await describeReclaimed(storage)).toEqual(await json("store-v1-reclaimed.json"));
+    expect(await describeReclaimed(storage)).toEqual(await described("store-v1-reclaimed.json"));
     // What was done is known from the disk: there is nothing to do again.
     const { position } = storage.head();
     await reclaimAll(reclaimer);

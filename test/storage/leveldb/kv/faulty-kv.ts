@@ -1,9 +1,7 @@
 // A database in memory whose writes and openings fail when told to, as LevelDB's do: a failed write
 // may be there after reopening or not, and everything written behind it before reopening is lost.
-import type { Kv } from "../../../../src/storage/leveldb/kv/kv.ts";
+import type { Kv, Operation } from "../../../../src/storage/leveldb/kv/kv.ts";
 import { openMemoryKv } from "../../../../src/storage/leveldb/kv/memory-kv.ts";
-
-type Operation = readonly ["put", Uint8Array, Uint8Array] | readonly ["delete", Uint8Array];
 
 export interface FaultyKv {
   /** As `OverOptions.openKv`. */
@@ -18,7 +16,7 @@ export interface FaultyKv {
 }
 
 export function faultyKv(): FaultyKv {
-  let durable: Operation[][] = [];
+  let durable: (readonly Operation[])[] = [];
   const faulty: FaultyKv = {
     writes: [],
     openings: [],
@@ -52,24 +50,17 @@ export function faultyKv(): FaultyKv {
         assertOpen();
         return memory.page(range);
       },
-      batch() {
-        const operations: Operation[] = [];
-        return {
-          put: (key, value) => void operations.push(["put", key, value]),
-          delete: (key) => void operations.push(["delete", key]),
-          async write() {
-            assertOpen();
-            const how = faulty.writes.shift();
-            if (how === "fails, there") durable.push(operations);
-            if (how !== undefined && how !== "works") {
-              poisoned = true;
-              throw new Error("IO error: write failed");
-            }
-            // LevelDB acknowledges what is behind a failed write, and loses it (F2).
-            if (!poisoned) durable.push(operations);
-            await apply(memory, operations);
-          },
-        };
+      async write(operations) {
+        assertOpen();
+        const how = faulty.writes.shift();
+        if (how === "fails, there") durable.push(operations);
+        if (how !== undefined && how !== "works") {
+          poisoned = true;
+          throw new Error("IO error: write failed");
+        }
+        // LevelDB acknowledges what is behind a failed write, and loses it (F2).
+        if (!poisoned) durable.push(operations);
+        await memory.write(operations);
       },
       flush: () => memory.flush(),
       compact: (first, last) => memory.compact(first, last),
@@ -81,17 +72,8 @@ export function faultyKv(): FaultyKv {
   return faulty;
 }
 
-async function replayed(batches: readonly Operation[][]): Promise<Kv> {
+async function replayed(writes: readonly (readonly Operation[])[]): Promise<Kv> {
   const memory = openMemoryKv();
-  for (const operations of batches) await apply(memory, operations);
+  for (const operations of writes) await memory.write(operations);
   return memory;
-}
-
-async function apply(memory: Kv, operations: readonly Operation[]): Promise<void> {
-  const batch = memory.batch();
-  for (const [kind, key, value] of operations) {
-    if (kind === "put") batch.put(key, value);
-    else batch.delete(key);
-  }
-  await batch.write();
 }

@@ -22,9 +22,7 @@ const key = (i: number): Uint8Array => Buffer.from(`k${String(i).padStart(6, "0"
 const whole = { first: key(0), last: key(999_999), limit: 1_000, fillCache: false };
 
 async function put(kv: Kv, ...numbers: number[]): Promise<void> {
-  const batch = kv.batch();
-  for (const i of numbers) batch.put(key(i), Buffer.alloc(100, i));
-  await batch.write();
+  await kv.write(numbers.map((i) => [key(i), Buffer.alloc(100, i)]));
 }
 
 async function rest(scan: Scan): Promise<string[]> {

@@ -17,6 +17,7 @@ import { openView } from "../../../../src/storage/leveldb/offline/view.ts";
 import type { Storage } from "../../../../src/storage/storage.ts";
 import { commitEvents, composeCommit, newEvents } from "../../../support/events.ts";
 import { askEverything, differences, topicsOf } from "../../../support/questions.ts";
+import { deleteSnapshots, saveSnapshot } from "../../../support/snapshots.ts";
 import { contentsOf, copyStore } from "../../../support/store-folder.ts";
 
 let scratch: string;
@@ -35,7 +36,7 @@ beforeEach(() => {
   ) as [string, string, string];
 });
 
-/** Commits of very different sizes, ids of clients and of the server, snapshots, notes. */
+/** Commits of very different sizes, ids of clients and of the server, side values. */
 async function fill(storage: Storage, commits: number): Promise<void> {
   for (let i = 0; i < commits; i++) {
     const events = newEvents(1 + ((i * 7) % 40), (n) => ({
@@ -53,8 +54,8 @@ async function fill(storage: Storage, commits: number): Promise<void> {
   const facts = await storage.stream("s-1");
   if (!facts) return;
   const payload = Buffer.from(`state at ${facts.version}`);
-  const { version, lastPosition: position } = facts;
-  await storage.snapshots.save({ stream: "s-1", kind: "", version, position, payload });
+  const { version } = facts;
+  await saveSnapshot(storage, { stream: "s-1", kind: "", version, payload });
 }
 
 /** Every key and value of a store, as text. */
@@ -164,11 +165,11 @@ describe("a backup grows with its store", () => {
     expect(await checkBackup(backup)).toMatchObject({ head: storage.head().position });
   });
 
-  test("by nothing but snapshots and notes, if no event has come", async () => {
+  test("by nothing but side values, if no event has come", async () => {
     const storage = await openLevelStorage({ folder: store });
     await fill(storage, 5);
     const { last } = await backUp({ store, target: backup });
-    await storage.snapshots.remove({ stream: "s-1", maxVersion: 1_000 });
+    await deleteSnapshots(storage, "s-1");
     await storage.close();
     expect(await backUp({ store, target: backup })).toMatchObject({
       first: last + 1,

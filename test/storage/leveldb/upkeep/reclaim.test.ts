@@ -273,9 +273,7 @@ function framesOf(records: Uint8Array): Uint8Array[] {
 }
 
 async function put(kv: Kv, key: Uint8Array, value: Uint8Array): Promise<void> {
-  const batch = kv.batch();
-  batch.put(key, value);
-  await batch.write();
+  await kv.write([[key, value]]);
 }
 
 describe("what slides", () => {

@@ -1,5 +1,5 @@
-// What the port's law cannot say of notes in LevelDB: bent bytes, and a write that fails under
-// them.
+// What the port's law cannot say of side values in LevelDB: flipped bits, and a write that fails
+// under them.
 import { expect, test } from "vitest";
 import type { Kv } from "../../../../src/storage/leveldb/kv/kv.ts";
 import { openMemoryKv } from "../../../../src/storage/leveldb/kv/memory-kv.ts";
@@ -8,19 +8,17 @@ import { change, commitSideValues, sideValuesIn } from "../../contract/side-valu
 
 const everySideValue = { first: Buffer.from("n"), last: Buffer.from("o"), limit: 1_000 };
 
-test("a bit that flipped in a note, or in its key, is reported and never served", async () => {
+test("a bit that flipped in a side value, or in its key, is reported and never served", async () => {
   const kv = openMemoryKv();
   const storage = await openStorageOver({ openKv: async () => kv });
   await commitSideValues(storage, [change("checkpoint", "a", "position 7")]);
   const [entry] = await kv.page(everySideValue);
-  if (entry === undefined) return expect.fail("no note is there");
+  if (entry === undefined) return expect.fail("no side value is there");
   const [key, value] = entry;
   for (let bit = 0; bit < value.length * 8; bit++) {
     const bent = Buffer.from(value);
     bent[bit >> 3] = (bent[bit >> 3] as number) ^ (1 << (bit & 7));
-    const batch = kv.batch();
-    batch.put(key, bent);
-    await batch.write();
+    await kv.write([[key, bent]]);
     await expect(storage.sideValues.get("checkpoint", ["a"])).rejects.toMatchObject({
       reason: "CORRUPTION",
     });
@@ -30,31 +28,28 @@ test("a bit that flipped in a note, or in its key, is reported and never served"
   }
   const moved = Buffer.from(key);
   moved[2] = "b".charCodeAt(0);
-  const batch = kv.batch();
-  batch.put(moved, value);
-  batch.delete(key);
-  await batch.write();
+  await kv.write([
+    [moved, value],
+    [key, undefined],
+  ]);
   await expect(storage.sideValues.get("checkpoint", ["b"])).rejects.toMatchObject({
     reason: "CORRUPTION",
   });
 });
 
-test("no key of a note is ever written twice, and one note stands under one key", async () => {
+test("no key of a side value is ever written twice, and one value is under one key", async () => {
   const kv = openMemoryKv();
   const written = new Set<string>();
   const watched: Kv = {
     ...kv,
-    batch() {
-      const batch = kv.batch();
-      return {
-        ...batch,
-        put(key, value) {
-          const name = Buffer.from(key).toString("hex");
-          expect(written.has(name)).toBe(false);
-          written.add(name);
-          batch.put(key, value);
-        },
-      };
+    write(operations) {
+      for (const [key, value] of operations) {
+        if (value === undefined) continue;
+        const name = Buffer.from(key).toString("hex");
+        expect(written.has(name)).toBe(false);
+        written.add(name);
+      }
+      return kv.write(operations);
     },
   };
   let micros = 1_000;
@@ -74,21 +69,15 @@ test("no key of a note is ever written twice, and one note stands under one key"
   expect(written.size).toBeGreaterThan(34);
 });
 
-test("a note that is read while its write fails is not answered", async () => {
+test("a side value that is read while its write fails is not answered", async () => {
   let failing = false;
   const kv = openMemoryKv();
   const unsound: Kv = {
     ...kv,
-    batch() {
-      const batch = kv.batch();
-      return {
-        ...batch,
-        async write() {
-          await batch.write();
-          await new Promise((resolve) => setImmediate(resolve));
-          if (failing) throw new Error("the disk is gone");
-        },
-      };
+    async write(operations) {
+      await kv.write(operations);
+      await new Promise((resolve) => setImmediate(resolve));
+      if (failing) throw new Error("the disk is gone");
     },
   };
   const storage = await openStorageOver({ openKv: async () => unsound });

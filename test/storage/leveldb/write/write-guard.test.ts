@@ -5,6 +5,7 @@ import { openStorageOver } from "../../../../src/storage/leveldb/open.ts";
 import type { Advance, Storage, WriteState } from "../../../../src/storage/storage.ts";
 import { commitEvents, composeCommit, newEvent, recordsOf } from "../../../support/events.ts";
 import { handTimers, settled, type HandTimers } from "../../../support/hand-timers.ts";
+import { saveSnapshot, snapshotsOf } from "../../../support/snapshots.ts";
 import { faultyKv, type FaultyKv } from "../kv/faulty-kv.ts";
 
 let faulty: FaultyKv;
@@ -94,27 +95,25 @@ describe("a write that fails once", () => {
     faulty.writes.push("fails, not there");
     const commit = await composeCommit(storage, [newEvent({ data: "second" })]);
     const payload = Buffer.from("state");
-    const snapshot = { stream: "s-1", kind: "", version: 1, position: 1, payload };
+    const snapshot = { stream: "s-1", kind: "", version: 1, payload };
     const [first, second, third] = await Promise.all([
       reasonOf(storage.commit(commit)),
       reasonOf(storage.commit(commit)),
-      reasonOf(storage.snapshots.save(snapshot)),
+      reasonOf(saveSnapshot(storage, snapshot)),
     ]);
     expect([first, second, third]).toEqual(["OUTCOME_UNKNOWN", "RECOVERING", "RECOVERING"]);
     await settled();
     expect(await stored()).toEqual(["first"]);
-    expect(await storage.snapshots.list({ stream: "s-1", maxVersion: 9, limit: 9 })).toEqual([]);
+    expect(await snapshotsOf(storage, "s-1")).toEqual([]);
   });
 
   test("may be that of a snapshot", async () => {
     faulty.writes.push("fails, there");
     const payload = Buffer.from("state");
-    const snapshot = { stream: "s-1", kind: "", version: 1, position: 1, payload };
-    expect(await reasonOf(storage.snapshots.save(snapshot))).toBe("OUTCOME_UNKNOWN");
+    const snapshot = { stream: "s-1", kind: "", version: 1, payload };
+    expect(await reasonOf(saveSnapshot(storage, snapshot))).toBe("OUTCOME_UNKNOWN");
     await settled();
-    expect(await storage.snapshots.list({ stream: "s-1", maxVersion: 9, limit: 9 })).toHaveLength(
-      1,
-    );
+    expect(await snapshotsOf(storage, "s-1")).toHaveLength(1);
     expect(storage.writeState()).toBe("accepting");
   });
 

@@ -1,0 +1,108 @@
+// What a decision writes beside the events: checkpoints, and snapshots that are saved or deleted. A
+// checkpoint is stored as an encoded annals.v1.ConsumerCheckpoint message under the consumer's
+// name, so that what is kept is what the contract documents.
+
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { Checkpoint } from "../../domain/checkpoint.ts";
+import type { Decision, OutcomeOf, Proposal } from "../../domain/decide/decide.ts";
+import { corruption } from "../../domain/errors.ts";
+import {
+  ConsumerCheckpointSchema,
+  type ConsumerCheckpoint,
+} from "../../gen/annals/v1/checkpoint_service_pb.js";
+import { snapshotName, snapshotPrefix } from "../../domain/snapshot.ts";
+import type { SideValueChange, Storage } from "../../storage/storage.ts";
+
+const microsPerSecond = 1_000_000;
+const nanosPerMicro = 1_000;
+
+/** The checkpoints of those consumers that have one. Throws CORRUPTION. */
+export async function loadCheckpoints(
+  { sideValues }: Pick<Storage, "sideValues">,
+  consumers: Iterable<string>,
+): Promise<Map<string, Checkpoint>> {
+  const found = await sideValues.get("checkpoint", consumers);
+  return new Map([...found].map(([name, value]) => [name, decodeCheckpoint(name, value)]));
+}
+
+/**
+ * What is written with the decision's events: what it changes itself, and `sideWrites`. Each name
+ * comes once; the last change of it counts. Undefined: nothing.
+ */
+export async function decidedSideValues(
+  storage: Pick<Storage, "sideValues">,
+  proposals: readonly Proposal[],
+  { outcomes, checkpoints }: Decision<OutcomeOf<Proposal>>,
+  sideWrites: readonly SideValueChange[],
+): Promise<SideValueChange[] | undefined> {
+  const changes = new Map<string, SideValueChange>();
+  const put = (change: SideValueChange) => changes.set(`${change.space} ${change.name}`, change);
+  const putSnapshot = (name: string, value: Uint8Array | undefined) =>
+    put({ space: "snapshot", name, value });
+  for (const sideWrite of sideWrites) put(sideWrite);
+  for (const [name, checkpoint] of checkpoints) {
+    put({ space: "checkpoint", name, value: checkpoint && encode(checkpoint) });
+  }
+  for (const [i, outcome] of outcomes.entries()) {
+    const proposal = proposals[i] as Proposal;
+    if (!("kind" in proposal)) continue;
+    if (proposal.kind === "save-snapshot" && outcome.kind === "snapshot-saved") {
+      putSnapshot(snapshotName(proposal.key), proposal.value);
+    } else if (proposal.kind === "delete-snapshots") {
+      for (const name of proposal.names) putSnapshot(name, undefined);
+    } else if (proposal.kind === "delete-stream" && outcome.kind === "stream-changed") {
+      const prefix = snapshotPrefix(proposal.stream);
+      for (const { space, name } of changes.values()) {
+        if (space === "snapshot" && name.startsWith(prefix)) putSnapshot(name, undefined);
+      }
+      for (const name of await snapshotNames(storage, prefix, "")) putSnapshot(name, undefined);
+    }
+  }
+  return changes.size === 0 ? undefined : [...changes.values()];
+}
+
+/** So many snapshots are deleted by one commit. */
+const snapshotsAtOnce = 256;
+
+/** Some names of snapshots that begin with `prefix`, after one of them. Empty: no more. */
+export async function snapshotNames(
+  { sideValues }: Pick<Storage, "sideValues">,
+  prefix: string,
+  after: string,
+): Promise<string[]> {
+  const page = { space: "snapshot", prefix, after, limit: snapshotsAtOnce } as const;
+  return (await sideValues.list({ ...page, namesOnly: true })).map(({ name }) => name);
+}
+
+function encode({ consumer, position, metadata, savedAt }: Checkpoint): Uint8Array {
+  const seconds = Math.floor(savedAt / microsPerSecond);
+  const nanos = (savedAt - seconds * microsPerSecond) * nanosPerMicro;
+  const message = create(ConsumerCheckpointSchema, {
+    consumer,
+    position: BigInt(position),
+    savedAt: { seconds: BigInt(seconds), nanos },
+  });
+  // Not through `create`: it would take a key `__proto__` for a prototype.
+  message.metadata = metadata;
+  return toBinary(ConsumerCheckpointSchema, message);
+}
+
+/** Throws CORRUPTION. */
+export function decodeCheckpoint(name: string, value: Uint8Array): Checkpoint {
+  const { consumer, position, metadata, savedAt } = decode(name, value);
+  if (consumer !== name || savedAt === undefined) throw corrupt(name, "is not what its name says");
+  const micros = Number(savedAt.seconds) * microsPerSecond + savedAt.nanos / nanosPerMicro;
+  return { consumer, position: Number(position), metadata, savedAt: micros };
+}
+
+function decode(name: string, value: Uint8Array): ConsumerCheckpoint {
+  try {
+    return fromBinary(ConsumerCheckpointSchema, value);
+  } catch (error) {
+    throw corrupt(name, "cannot be decoded", error);
+  }
+}
+
+function corrupt(name: string, what: string, cause?: unknown) {
+  return corruption(`the checkpoint of consumer ${JSON.stringify(name)} ${what}`, {}, cause);
+}

@@ -1,0 +1,98 @@
+// What an entry of the append queue weighs: against the room in the queue, and against what one
+// commit may hold.
+
+import type { Append } from "../../domain/append.ts";
+import type { CheckpointUpdate } from "../../domain/checkpoint.ts";
+import type { LifecycleRequest } from "../../domain/decide/decide-lifecycle.ts";
+import type { Proposal } from "../../domain/decide/decide.ts";
+import type { SideValueChange } from "../../storage/storage.ts";
+
+/** Side values that need no decision: they go along with whatever is committed next. */
+export interface SideWrite {
+  readonly kind: "side-values";
+  readonly sideValues: readonly SideValueChange[];
+}
+
+export type Entry = Proposal | SideWrite;
+
+export interface Weight {
+  /** In memory, until the entry is answered. */
+  readonly heldBytes: number;
+  /** In the commit, about. */
+  readonly storedBytes: number;
+  /** What it adds to the look-ups and the decision of its commit, in events. */
+  readonly work: number;
+}
+
+/** What one item of a condition weighs beside one event: it is looked up in the index and here. */
+const conditionItemWork = 8;
+/** What an event holds in memory beside its bytes: its object, its names, its frame's view. */
+const eventObjectBytes = 640;
+/** What side values weigh beside their text. */
+const sideValueBytes = 64;
+/** What the event that records a change of a lifecycle weighs beside its text, about. */
+const lifecycleEventBytes = 400;
+
+export function weightOf(entry: Entry): Weight {
+  if (!("kind" in entry)) return weightOfAppend(entry);
+  switch (entry.kind) {
+    case "side-values":
+      return evenWeight(bytesOf(entry.sideValues), entry.sideValues.length);
+    case "save-checkpoint":
+      return evenWeight(checkpointBytes(entry.update));
+    case "delete-checkpoint":
+      return evenWeight(sideValueBytes);
+    case "save-snapshot":
+      return evenWeight(sideValueBytes + entry.key.stream.length + entry.value.length);
+    case "delete-snapshots":
+      return evenWeight(entry.names.length * sideValueBytes, entry.names.length);
+    case "update-stream":
+    case "delete-stream":
+      return evenWeight(lifecycleBytes(entry));
+  }
+}
+
+function weightOfAppend(append: Append): Weight {
+  const { events, expectations, condition, checkpoint, bytes } = append;
+  let storedBytes = bytes;
+  let work = events.length + expectations.length;
+  if (checkpoint !== undefined) storedBytes += checkpointBytes(checkpoint);
+  if (condition !== undefined) {
+    const { items } = condition.query;
+    work += Math.max(1, items.length) * conditionItemWork;
+    for (const { streams, streamPrefixes, types, tags } of items) {
+      for (const terms of [streams, streamPrefixes, types, tags]) {
+        for (const term of terms) storedBytes += term.length;
+      }
+    }
+  }
+  return { heldBytes: storedBytes + events.length * eventObjectBytes, storedBytes, work };
+}
+
+function evenWeight(bytes: number, work = 1): Weight {
+  return { heldBytes: bytes, storedBytes: bytes, work };
+}
+
+function bytesOf(sideValues: readonly SideValueChange[]): number {
+  let bytes = 0;
+  for (const { name, value } of sideValues) {
+    bytes += sideValueBytes + name.length + (value?.length ?? 0);
+  }
+  return bytes;
+}
+
+function checkpointBytes({ metadata }: CheckpointUpdate): number {
+  return sideValueBytes + textBytes(metadata);
+}
+
+function lifecycleBytes(request: LifecycleRequest): number {
+  const { stream, actor, reason } = request;
+  const labels = request.kind === "update-stream" ? textBytes(request.policy.labels) : 0;
+  return lifecycleEventBytes + stream.length * 2 + actor.length + reason.length + labels;
+}
+
+function textBytes(entries: Readonly<Record<string, string>>): number {
+  let bytes = 0;
+  for (const [key, value] of Object.entries(entries)) bytes += key.length + value.length;
+  return bytes;
+}
