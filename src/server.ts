@@ -14,7 +14,7 @@ import { bindServices } from "./grpc/services/services.ts";
 import type { BoundServer } from "./grpc/transport/bind.ts";
 import { createIdMaker } from "./grpc/services/uuid.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
-import { UnsentBytes } from "./log/read/unsent-bytes.ts";
+import { UnsentBytes } from "./log/scheduling/unsent-bytes.ts";
 import type { Logger } from "./logger.ts";
 import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
 import type { ReclaimOptions } from "./storage/leveldb/upkeep/reclaimer.ts";

@@ -70,23 +70,27 @@ const rooms: Record<string, Room> = {
   },
 
   log: { path: "src/log/", imports: ["domain", "decide", "group", "storage"] },
+  scheduling: { path: "src/log/scheduling/", imports: ["domain", "storage"], packages: [] },
   append: { path: "src/log/append/", imports: [...logBase, "decide"] },
-  logRead: { path: "src/log/read/", imports: [...logBase, "lifecycle"] },
-  subscribe: { path: "src/log/subscribe/", imports: [...logBase, "logRead"] },
-  groups: { path: "src/log/groups/", imports: [...logBase, "group", "logRead", "subscribe"] },
+  logRead: { path: "src/log/read/", imports: [...logBase, "lifecycle", "scheduling"] },
+  subscribe: { path: "src/log/subscribe/", imports: [...logBase, "scheduling", "logRead"] },
+  groups: {
+    path: "src/log/groups/",
+    imports: [...logBase, "group", "scheduling", "logRead", "subscribe"],
+  },
   eventLog: {
     path: "src/log/event-log.ts",
-    imports: [...logBase, "append", "logRead", "subscribe", "groups"],
+    imports: [...logBase, "scheduling", "append", "logRead", "subscribe", "groups"],
   },
 
   transport: {
     path: "src/grpc/transport/",
-    imports: ["gen", "domain", "log", "logRead", "logger"],
+    imports: ["gen", "domain", "log", "scheduling", "logger"],
     packages: [wire, grpc],
   },
   convert: {
     path: "src/grpc/convert/",
-    imports: [...words, "gen", "log", "logRead", "groups", "transport"],
+    imports: [...words, "gen", "log", "groups", "transport"],
     packages: [wire, grpc],
   },
   services: {
@@ -102,7 +106,7 @@ const rooms: Record<string, Room> = {
       "open",
       "upkeep",
       "log",
-      "logRead",
+      "scheduling",
       "eventLog",
       "transport",
     ].concat(["services", "config", "logger"]),

@@ -12,7 +12,7 @@ import {
   type SubscribeMessage,
   type SubscribeRequest,
 } from "../../src/log/event-log.ts";
-import type { UnsentBytes } from "../../src/log/read/unsent-bytes.ts";
+import type { UnsentBytes } from "../../src/log/scheduling/unsent-bytes.ts";
 import type { Timers } from "../../src/log/timers.ts";
 import type { Batch, Storage } from "../../src/storage/storage.ts";
 import { newAppend, newEvent, type EventSketch } from "../support/events.ts";

@@ -5,7 +5,7 @@ import { bindService, type Handlers } from "../../src/grpc/transport/bind.ts";
 import { Stopping, type CallEnvironment } from "../../src/grpc/transport/call-environment.ts";
 import { UnfinishedRequests } from "../../src/grpc/transport/unfinished-requests.ts";
 import { listenOnTcp, shutDown } from "../../src/grpc/transport/listen.ts";
-import { UnsentBytes } from "../../src/log/read/unsent-bytes.ts";
+import { UnsentBytes } from "../../src/log/scheduling/unsent-bytes.ts";
 import { Calls } from "./calls.ts";
 import { recordingLogger, type LogLine } from "./running-server.ts";
 

@@ -6,7 +6,6 @@ import { isJsonContentType } from "../../domain/json.ts";
 import type { Limits } from "../../domain/limits.ts";
 import { recordsIn } from "../../domain/record.ts";
 import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
-import { isCoarse } from "../../log/read/cursor.ts";
 import type { Batch } from "../../log/verbs.ts";
 import { MessageParts, type Message } from "../transport/message-parts.ts";
 import { valueBytesOfText } from "./json-value.ts";
@@ -20,6 +19,9 @@ const tagJson = 0x42;
 
 /** Below the 4 MiB that clients take by default. */
 const messageBytesMax = 4 * 1024 * 1024 - 16 * 1024;
+
+/** Frames of this size on average are sent as they are: copying them costs more than the calls. */
+const partBytesMin = 4 * 1024;
 
 /**
  * The batch as messages whose field `tag` is an `EventBatch`: `ReadResponse.batch` and its
@@ -60,8 +62,9 @@ export function batchInParts(
   limits: Limits,
 ): readonly Message[] {
   const { frames, bytes } = batch;
-  // Not small ones: each may be all that holds a whole chunk in memory.
-  if (!isCoarse(batch) || view !== "full" || bytes > messageBytesMax) {
+  // A small frame that waits for its client would hold the whole chunk it is a part of.
+  const isCoarse = bytes >= frames.length * partBytesMin;
+  if (batch.count === 0 || !isCoarse || view !== "full" || bytes > messageBytesMax) {
     return batchMessages(batch, tag, view, limits);
   }
   return [new MessageParts([tagAndLength(tag, bytes), ...frames])];

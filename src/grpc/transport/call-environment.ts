@@ -1,6 +1,6 @@
 // What every call of every service shares: where faults are logged, and when the server stops.
 
-import type { UnsentBytes } from "../../log/read/unsent-bytes.ts";
+import type { UnsentBytes } from "../../log/scheduling/unsent-bytes.ts";
 import type { Logger } from "../../logger.ts";
 import { severityOf, statusOf, type CallStatus } from "./status.ts";
 

@@ -3,7 +3,7 @@
 // and what waits for room waits for the end of the call as well. Where all calls together have much
 // outstanding, a call waits until it has nothing outstanding itself: it never waits for others.
 
-import type { UnsentBytes } from "../../log/read/unsent-bytes.ts";
+import type { UnsentBytes } from "../../log/scheduling/unsent-bytes.ts";
 import type { Sink } from "./direct.ts";
 import type { Message } from "./message-parts.ts";
 

@@ -5,6 +5,7 @@
 import type { Writable } from "node:stream";
 import type { handleBidiStreamingCall, handleServerStreamingCall } from "@grpc/grpc-js";
 import { AnnalsError } from "../../domain/errors.ts";
+import { schedulingPolicy } from "../../log/scheduling/policy.ts";
 import { Call, streamingWords, timeoutOf, type ServerCall } from "./call.ts";
 import type { TakeOne } from "./direct-one.ts";
 import type { TakePipe } from "./direct-pipe.ts";
@@ -19,11 +20,7 @@ import { trailersOf } from "./status.ts";
 export type Run<I> = (request: I, call: Call) => AsyncIterable<unknown>;
 type Encode = (answer: unknown) => Message;
 
-/**
- * Bytes of answers on their way to the connection, of one call: one batch and a half, so that the
- * next is read while one is sent.
- */
-const outgoingBytesMax = 192 * 1024;
+const { callUnsentBytesMax } = schedulingPolicy;
 
 type Source = ServerCall & Writable;
 
@@ -102,7 +99,7 @@ async function answer(exchange: Exchange, begin: () => AsyncIterable<unknown>): 
   const { environment, method, sink, call, encode } = exchange;
   try {
     try {
-      const outgoing = new Outgoing(sink, outgoingBytesMax, environment.unsentBytes, call.signal);
+      const outgoing = new Outgoing(sink, callUnsentBytesMax, environment.unsentBytes, call.signal);
       for await (const said of begin()) {
         for (const message of Array.isArray(said) ? (said as unknown[]) : [said]) {
           if (call.reason !== undefined) break;

@@ -4,7 +4,7 @@
 import type { GroupStateMachine } from "../../domain/group/state-machine.ts";
 import { recordsIn } from "../../domain/record.ts";
 import type { Batch } from "../../storage/storage.ts";
-import { batchesOf, type Source } from "../read/cursor.ts";
+import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 import { groupEvent, readingBytes, selectionOf } from "./reading.ts";
 import type { Interest, Interests } from "../subscribe/interest.ts";
 
@@ -114,7 +114,7 @@ export class GroupCursor {
       positions: { first: machine.through + 1, last: bound },
       batchBytes: readingBytes,
     } as const;
-    for await (const batch of batchesOf(this.parts, read, signal)) {
+    for await (const batch of scheduledRead(this.parts, read, signal)) {
       if (!(await this.offerBatch(batch, goesOn))) return;
       this.parts.moved();
     }

@@ -1,7 +1,7 @@
 // A group in numbers, as it is asked for: what its state machine knows, and what is looked up.
 
 import { scanRecordedAt } from "../../domain/record.ts";
-import { firstRecord } from "../read/cursor.ts";
+import { firstRecord } from "../read/records.ts";
 import { selectionOf } from "./reading.ts";
 import type { GroupRecord } from "./record.ts";
 import type { GroupRunner, RunnerParts } from "./runner.ts";

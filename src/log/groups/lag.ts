@@ -2,7 +2,7 @@
 // asks pays for it.
 
 import type { GroupStateMachine } from "../../domain/group/state-machine.ts";
-import { batchesOf, type Source } from "../read/cursor.ts";
+import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 import { readingBytes, selectionOf } from "./reading.ts";
 
 export class LagCounter {
@@ -43,7 +43,7 @@ export class LagCounter {
         batchBytes: readingBytes,
       } as const;
       let reached = true;
-      for await (const batch of batchesOf(source, read, signal)) {
+      for await (const batch of scheduledRead(source, read, signal)) {
         // The machine has overtaken us, or begun anew: what this batch says is of no use.
         reached = machine.epoch === epoch && machine.through <= this.through;
         if (!reached) break;

@@ -7,7 +7,8 @@ import type { GroupEvent } from "../../domain/group/state.ts";
 import type { Reading } from "../../domain/group/state-machine.ts";
 import { matches, selectAll, type Query, type Selection } from "../../domain/query.ts";
 import { recordsIn, scanRecord } from "../../domain/record.ts";
-import { firstRecord, batchesOf, type Source } from "../read/cursor.ts";
+import { firstRecord } from "../read/records.ts";
+import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 
 /** Half a turn's work. */
 export const readingBytes = 64 * 1024;
@@ -46,7 +47,7 @@ export async function readKey(
   } as const;
   const events: GroupEvent[] = [];
   if (narrowed?.items.length === 0) return { events, knownThrough: to };
-  for await (const batch of batchesOf(source, read, signal)) {
+  for await (const batch of scheduledRead(source, read, signal)) {
     for (const frames of batch.frames) {
       for (const record of recordsIn(frames)) {
         const event = groupEvent(record);

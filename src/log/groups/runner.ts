@@ -7,7 +7,7 @@ import { GroupStateMachine, type Reading } from "../../domain/group/state-machin
 import type { GroupWrite } from "../../domain/group/journal.ts";
 import type { Delivery } from "../../domain/group/state.ts";
 import type { SideValueChange } from "../../storage/storage.ts";
-import type { Source } from "../read/cursor.ts";
+import type { Source } from "../scheduling/scheduled-read.ts";
 import { GroupCursor } from "./cursor.ts";
 import { LagCounter } from "./lag.ts";
 import { Member } from "./member.ts";

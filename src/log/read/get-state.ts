@@ -8,7 +8,7 @@ import { mergePatch } from "../../domain/merge-patch.ts";
 import { decodeRecord, recordsIn, scanPlacement, scanRecordedAt } from "../../domain/record.ts";
 import { boundsOf } from "./bounds.ts";
 import { cancellation } from "../cancellation.ts";
-import { batchesOf } from "./cursor.ts";
+import { scheduledRead } from "../scheduling/scheduled-read.ts";
 import type { ReadSource } from "./read.ts";
 import type { StreamState, GetStateRequest } from "../verbs.ts";
 
@@ -31,7 +31,7 @@ export async function getState(
     batchBytes: source.batchBytes,
     ...(versions !== undefined && { versions }),
   } as const;
-  for await (const batch of batchesOf(source, read, signal)) {
+  for await (const batch of scheduledRead(source, read, signal)) {
     for (const frames of batch.frames) {
       for (const record of recordsIn(frames)) {
         state.fold(record);

@@ -7,8 +7,8 @@ import { positionMax } from "../../domain/limits.ts";
 import { scanPlacement } from "../../domain/record.ts";
 import type { Snapshot } from "../../domain/snapshot.ts";
 import type { Range, Batch } from "../../storage/storage.ts";
+import { scheduledRead } from "../scheduling/scheduled-read.ts";
 import {
-  batchesOf,
   deletedThrough,
   firstRecordOf,
   lastRecordOf,
@@ -16,7 +16,7 @@ import {
   sliceBatch,
   viewOf,
   type StreamView,
-} from "./cursor.ts";
+} from "./records.ts";
 import type { ReadSource } from "./read.ts";
 import { decodeSnapshot } from "./snapshot-codec.ts";
 import { candidates, fits, warnOfMisfit, type SnapshotSource } from "./snapshots.ts";
@@ -27,7 +27,7 @@ export interface LoadSource extends ReadSource, SnapshotSource {}
 /** Where the events to send begin. */
 interface Start {
   readonly snapshot: Snapshot | undefined;
-  /** The first slab, where it was looked at already. */
+  /** The first batch, where it was looked at already. */
   readonly first: Batch | undefined;
   /** How many events of it the snapshot includes. */
   readonly included: number;
@@ -110,7 +110,7 @@ async function startOf(
     const versions: Range = { first: version, last: maxVersion };
     const where = { selection, positions, versions, asOf: view.head };
     const batchBytes = source.batchBytes;
-    return batchesOf(source, { ...where, direction: "forwards", batchBytes }, signal);
+    return scheduledRead(source, { ...where, direction: "forwards", batchBytes }, signal);
   };
   if (!request.withoutSnapshot) {
     for await (const snapshot of readableSnapshots(source, request, maxVersion)) {

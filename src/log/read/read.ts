@@ -5,15 +5,8 @@ import { invariant } from "../../domain/errors.ts";
 import { scanPlacement } from "../../domain/record.ts";
 import type { StorageRead } from "../../storage/storage.ts";
 import { boundsOf, type Bounds } from "./bounds.ts";
-import {
-  batchesOf,
-  firstRecordOf,
-  lastRecordOf,
-  recordOfVersion,
-  sliceBatch,
-  versionAt,
-  type Source,
-} from "./cursor.ts";
+import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
+import { firstRecordOf, lastRecordOf, recordOfVersion, sliceBatch, versionAt } from "./records.ts";
 import type { Batch, Bound, ReadMessage, ReadRequest } from "../verbs.ts";
 
 export interface ReadSource extends Source {
@@ -42,7 +35,11 @@ async function* readTo(
   let eventCount = 0;
   /** The batch with the newest event returned. */
   let newest: Batch | undefined;
-  for await (const found of batchesOf(source, storageRead(source, request, bounds, head), signal)) {
+  for await (const found of scheduledRead(
+    source,
+    storageRead(source, request, bounds, head),
+    signal,
+  )) {
     if (found.count === 0) continue;
     const batch = sliceBatch(found, 0, limit - eventCount);
     eventCount += batch.count;

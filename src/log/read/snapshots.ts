@@ -15,7 +15,8 @@ import {
   type SnapshotRequest,
 } from "../../domain/snapshot.ts";
 import type { CancelSignal } from "../cancellation.ts";
-import { deletedThrough, recordOfVersion, viewOf, type Source } from "./cursor.ts";
+import type { Source } from "../scheduling/scheduled-read.ts";
+import { deletedThrough, recordOfVersion, viewOf } from "./records.ts";
 import { decodeSnapshot, encodeSnapshot, type StoredSnapshot } from "./snapshot-codec.ts";
 import type { SnapshotListRequest } from "../verbs.ts";
 

@@ -11,15 +11,11 @@
 import type { PlacedEvent } from "../../domain/event.ts";
 import { selects, type Selection } from "../../domain/query.ts";
 import type { Advance, StorageWatcher } from "../../storage/storage.ts";
+import { schedulingPolicy } from "../scheduling/policy.ts";
 import { InterestIndex, type Filing } from "./interest-index.ts";
 import type { Timers } from "../timers.ts";
 
-/** Subscriptions woken in one turn of the event loop: each reads and writes a little. */
-const wakesPerTurn = 128;
-
-/** Above this many woken at a time, the next wake waits a little: few full messages, not many. */
-const lingerAbove = 32;
-const lingerMs = 4;
+const { wakesPerTurn, lingerWakes, lingerMs } = schedulingPolicy;
 
 export class Interests implements StorageWatcher {
   private readonly timers: Timers;
@@ -118,7 +114,7 @@ export class Interests implements StorageWatcher {
     if (this.flushing) return;
     this.flushing = true;
     const sinceMs = this.timers.nowMs() - this.flushedAtMs;
-    if (this.flushedCount <= lingerAbove || sinceMs >= lingerMs) setImmediate(this.flush);
+    if (this.flushedCount <= lingerWakes || sinceMs >= lingerMs) setImmediate(this.flush);
     else this.timers.delay(lingerMs - sinceMs, this.flush);
   }
 

@@ -8,12 +8,15 @@
 
 import type { Selection } from "../../domain/query.ts";
 import type { Advance, Batch, StorageRead, StorageWatcher } from "../../storage/storage.ts";
-import { batchesOf, type Source } from "../read/cursor.ts";
+import { schedulingPolicy } from "../scheduling/policy.ts";
+import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 import type { Timers } from "../timers.ts";
 
-/** What is kept for those that come a little later. */
-const bytesMax = 16 * 1024 * 1024;
-const keptMs = 1_000;
+const {
+  sharedBatchesBytesMax: bytesMax,
+  sharedBatchesKeptMs: keptMs,
+  sharedBatchCostShare,
+} = schedulingPolicy;
 
 interface Manner {
   /** Positions behind the head from which on a subscription reads for itself. */
@@ -26,9 +29,6 @@ interface Manner {
 const ofAll: Manner = { nearMax: 500_000, boundary: 512 };
 /** Events may be far apart, and each read costs a look into the index: as few reads as can be. */
 const ofSome: Manner = { nearMax: 50_000, boundary: Infinity };
-
-/** To be given a slab takes this part of the turn that reading one takes. */
-const givenShare = 32;
 
 interface Entry {
   readonly batch: Promise<Batch>;
@@ -101,7 +101,7 @@ export class SharedBatches implements StorageWatcher {
     if (known === undefined || nowMs - known.beganAtMs > keptMs) return this.begin(place, read);
     const batch = await known.batch;
     const { gate } = this.source;
-    const bytes = Math.ceil(batch.bytes / givenShare);
+    const bytes = Math.ceil(batch.bytes * sharedBatchCostShare);
     const turn = gate.enter(bytes);
     if (turn !== undefined) await turn;
     gate.leave(bytes, bytes);
@@ -143,7 +143,7 @@ export class SharedBatches implements StorageWatcher {
 
 /** Where nothing matches: an empty slab that says so up to the end of the read. */
 async function firstBatch(source: Source, read: StorageRead): Promise<Batch> {
-  for await (const batch of batchesOf(source, read)) return batch;
+  for await (const batch of scheduledRead(source, read)) return batch;
   return { frames: [], count: 0, bytes: 0, through: read.positions.last };
 }
 

@@ -6,7 +6,8 @@ import { AnnalsError, invariant } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
 import { scanPlacement } from "../../domain/record.ts";
 import type { Batch, StorageRead } from "../../storage/storage.ts";
-import { firstRecord, batchesOf, versionAt } from "../read/cursor.ts";
+import { firstRecord, versionAt } from "../read/records.ts";
+import { scheduledRead } from "../scheduling/scheduled-read.ts";
 import type { Interest, Interests } from "./interest.ts";
 import type { ReadSource } from "../read/read.ts";
 import type { Following, SharedBatches } from "./shared-batches.ts";
@@ -136,7 +137,7 @@ class Subscription {
       first = batch.through + 1;
       yield batch;
     }
-    yield* batchesOf(this.source, this.storageRead(first, bound), this.signal);
+    yield* scheduledRead(this.source, this.storageRead(first, bound), this.signal);
   }
 
   private readsTogether(first: number, bound: number): boolean {

@@ -1,23 +1,14 @@
-// Read: what it returns and how it ends, by example (read-end.test.ts has generated reads); the gate
-// that all reads share; batches cut in two.
+// Read: what it returns and how it ends, by example (read-end.test.ts has generated reads); batches
+// cut in two.
 import { describe, expect, test } from "vitest";
 import type { Selection } from "../../../src/domain/query.ts";
 import { defaultLimits } from "../../../src/domain/limits.ts";
-import { sliceBatch, batchesOf } from "../../../src/log/read/cursor.ts";
+import { sliceBatch } from "../../../src/log/read/records.ts";
 import { createEventLog, type EventLog, type ReadRequest } from "../../../src/log/event-log.ts";
-import { quantumBytes, ReadGate } from "../../../src/log/read/read-gate.ts";
-import type { Batch, Storage, StorageRead } from "../../../src/storage/storage.ts";
+import type { Batch } from "../../../src/storage/storage.ts";
 import { openMemoryStorage } from "../../../src/storage/leveldb/open.ts";
 import { commitEvents, newEvent } from "../../support/events.ts";
-import {
-  appendAll,
-  appendOf,
-  openLog,
-  positionsIn,
-  readAll,
-  settled,
-  type Opened,
-} from "../harness.ts";
+import { appendAll, appendOf, openLog, positionsIn, readAll, type Opened } from "../harness.ts";
 
 const streamA: Selection = { kind: "stream", stream: "a" };
 const forwards = { selection: { kind: "all" }, direction: "forwards" } as const;
@@ -196,7 +187,7 @@ describe("a read", () => {
   });
 });
 
-describe("a slab", () => {
+describe("a batch", () => {
   test("cut anywhere gives its records in order, whole, and says how far it goes", async () => {
     const { storage } = openLog();
     const { commit } = await commitEvents(
@@ -219,105 +210,5 @@ describe("a slab", () => {
         if (expected.length > 0) expect(cut.through).toBe(to >= 5 ? 9 : expected.at(-1));
       }
     }
-  });
-});
-
-describe("the read gate", () => {
-  test("lets reads of little pass at once, up to a quantum in a turn", async () => {
-    const gate = new ReadGate();
-    const small = quantumBytes / 8;
-    for (let i = 0; i < 8; i++) expect(gate.enter(small)).toBeUndefined();
-    expect(gate.enter(small)).toBeInstanceOf(Promise);
-    for (let i = 0; i < 8; i++) gate.leave(small, 400);
-    await settled();
-    expect(gate.waitingCount).toBe(0);
-  });
-
-  test("lets one full slab in at a time, and the next one in a later turn", async () => {
-    const gate = new ReadGate();
-    const log: string[] = [];
-    const reader = async (name: string) => {
-      await gate.enter(quantumBytes);
-      log.push(name);
-      gate.leave(quantumBytes, quantumBytes);
-    };
-    const readers = ["a", "b", "c"].map(reader);
-    const turns = (async () => {
-      for (let i = 1; i <= 3; i++) {
-        await new Promise((resolve) => setImmediate(resolve));
-        log.push(`turn ${i}`);
-      }
-    })();
-    await Promise.all([...readers, turns]);
-    expect(log).toEqual(["a", "turn 1", "b", "turn 2", "c", "turn 3"]);
-  });
-
-  test("a full slab in line is not passed by for ever by reads of little", async () => {
-    const gate = new ReadGate();
-    const small = quantumBytes / 8;
-    let entered = false;
-    expect(gate.enter(small)).toBeUndefined();
-    const large = gate.enter(quantumBytes)?.then(() => (entered = true));
-    const after = gate.enter(small);
-    gate.leave(small, small);
-    await large;
-    expect([entered, gate.waitingCount]).toEqual([true, 1]);
-    gate.leave(quantumBytes, quantumBytes);
-    await after;
-  });
-
-  test.each(["forwards", "backwards"] as const)(
-    "a small read %s asks the engine once; four of them pass at a time",
-    async (direction) => {
-      const { storage } = await openSix();
-      let asked = 0;
-      const counted: Storage = {
-        ...storage,
-        read: (read) => {
-          const batches = storage.read(read)[Symbol.asyncIterator]();
-          const next = () => {
-            asked++;
-            return batches.next();
-          };
-          return { [Symbol.asyncIterator]: () => ({ next }) };
-        },
-      };
-      const positions = { first: 1, last: 6 };
-      const view: StorageRead = {
-        selection: streamA,
-        direction,
-        positions,
-        asOf: 6,
-        batchBytes: 64 * 1024,
-      };
-      const source = { storage: counted, gate: new ReadGate() };
-      const reads = Array.from({ length: 5 }, () => batchesOf(source, view));
-      const batches = reads.map((read) => read.next());
-      expect([asked, source.gate.waitingCount]).toEqual([4, 1]);
-      for (const batch of await Promise.all(batches))
-        expect(batch.value).toMatchObject({ count: 3 });
-      for (const read of reads) expect((await read.next()).done).toBe(true);
-      expect(asked).toBe(5);
-    },
-  );
-
-  test("eight readers at full speed let appends through in every turn", async () => {
-    const { log } = openLog({ limits: { batchBytesMax: 1 } });
-    await appendAll(log, ...Array.from({ length: 20 }, () => ({})));
-    let readCount = 0;
-    const controller = new AbortController();
-    const readers = Array.from({ length: 8 }, async () => {
-      while (!controller.signal.aborted) {
-        for await (const message of log.read(forwards, controller.signal)) {
-          if (message.kind === "batch") readCount++;
-        }
-      }
-    });
-    const before = readCount;
-    await appendAll(log, {}, {}, {});
-    expect(readCount).toBeGreaterThan(before);
-    controller.abort();
-    await Promise.all(readers);
-    expect((await readOf(log, {})).end?.head).toBe(23);
   });
 });

@@ -1,6 +1,6 @@
 // Bytes of answers that connections were given and their clients have not taken yet, over all
-// calls. Where they are many, a call that waits for its client is to hold little: see cursor.ts and
-// grpc/transport/outgoing.ts. Nobody waits for anybody else's client.
+// calls. Where they are many, a call that waits for its client is to hold little: see
+// scheduled-read.ts and grpc/transport/outgoing.ts. No call waits for another call's client.
 
 export class UnsentBytes {
   private readonly bytesMax: number;
@@ -14,7 +14,7 @@ export class UnsentBytes {
     return this.held;
   }
 
-  /** From here on each call makes do with one small slab at a time. */
+  /** True: each call makes do with one small batch at a time. */
   get isLarge(): boolean {
     return this.held >= this.bytesMax;
   }

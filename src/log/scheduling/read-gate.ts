@@ -1,13 +1,11 @@
-// The one gate that all reads share, so that readers at full speed do not starve appends: what
-// they fight for is this thread. One quantum of read work is let through in a turn of the event
-// loop; the next comes after the I/O that arrived meanwhile, appends above all. Reads of little
-// share a quantum, and pass without waiting where nobody else reads.
+// The one gate that all reads share, so that readers at full speed do not starve appends: both need
+// this thread. Read work of one full batch is let through in a turn of the event loop; more comes
+// after the I/O that arrived meanwhile, appends above all. Small reads share a turn, and pass
+// without waiting where nobody else reads.
 
-/** Bytes of events read in one turn of the event loop: one full slab. */
-export const quantumBytes = 128 * 1024;
+import { schedulingPolicy } from "./policy.ts";
 
-/** What a read of nothing costs all the same. */
-const readBytesMin = 1024;
+const { turnBytes, readBytesMin } = schedulingPolicy;
 
 interface Waiting {
   readonly bytes: number;
@@ -15,22 +13,21 @@ interface Waiting {
 }
 
 export class ReadGate {
-  /** What those inside said they would read. */
+  /** What the reads inside said they would cost. */
   private insideBytes = 0;
-  /** What was read in this turn. */
+  /** What reads have cost in this turn. */
   private spentBytes = 0;
   private turning = false;
-  /** In the order of arrival: a full slab behind small reads gets its turn. */
+  /** In the order of arrival: a full batch behind small reads gets its turn. */
   private line: Waiting[] = [];
 
-  /** How many wait. */
   get waitingCount(): number {
     return this.line.length;
   }
 
   /**
-   * To read about this much. Undefined: go on at once; else when the promise resolves. `leave` with
-   * the same number must follow in either case.
+   * To read at about this cost. Undefined: go on at once; else when the promise resolves. `leave`
+   * with the same number must follow in either case.
    */
   enter(bytes: number): Promise<void> | undefined {
     if (this.line.length === 0 && this.hasRoom(bytes)) {
@@ -40,9 +37,9 @@ export class ReadGate {
     return new Promise((enter) => this.line.push({ bytes, enter }));
   }
 
-  leave(bytes: number, readBytes: number): void {
+  leave(bytes: number, spentBytes: number): void {
     this.insideBytes -= bytes;
-    this.spentBytes += Math.max(readBytes, readBytesMin);
+    this.spentBytes += Math.max(spentBytes, readBytesMin);
     if (!this.turning) {
       this.turning = true;
       setImmediate(this.turn);
@@ -52,7 +49,7 @@ export class ReadGate {
 
   private hasRoom(bytes: number): boolean {
     const taken = this.insideBytes + this.spentBytes;
-    return taken === 0 || taken + bytes <= quantumBytes;
+    return taken === 0 || taken + bytes <= turnBytes;
   }
 
   private readonly turn = (): void => {

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { selects } from "../../../src/domain/query.ts";
 import type { SubscribeRequest } from "../../../src/log/event-log.ts";
-import { UnsentBytes } from "../../../src/log/read/unsent-bytes.ts";
+import { UnsentBytes } from "../../../src/log/scheduling/unsent-bytes.ts";
 import type { Storage, StorageRead } from "../../../src/storage/storage.ts";
 import {
   arbitraryEvent,

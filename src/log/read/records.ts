@@ -1,0 +1,110 @@
+// What verbs ask of the log beside batches: the first record of a read, a stream as of a head, and
+// parts of a batch.
+
+import type { Lifecycle } from "../../domain/lifecycle/lifecycle.ts";
+import { recordsIn, scanPlacement } from "../../domain/record.ts";
+import type { Batch, StorageRead } from "../../storage/storage.ts";
+import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
+
+/** The first record of a read; undefined where it has none. */
+export async function firstRecord(
+  source: Source,
+  read: Omit<StorageRead, "batchBytes" | "batchEvents">,
+): Promise<Uint8Array | undefined> {
+  for await (const batch of scheduledRead(source, { ...read, batchBytes: 1, batchEvents: 1 })) {
+    if (batch.count > 0) return firstRecordOf(batch);
+  }
+  return undefined;
+}
+
+/** A stream as of a head. */
+export interface StreamView {
+  readonly head: number;
+  /** How many events it ever got; 0: none. */
+  readonly version: number;
+  readonly lifecycle: Lifecycle | undefined;
+}
+
+/** As of the head when this is called, before anything waits. */
+export function viewOf({ storage }: Source, stream: string): Promise<StreamView> {
+  const view = storage
+    .facts({ streams: [stream], ids: [], conditions: [] })
+    .then(({ head, versions, lifecycles }) => ({
+      head: head.position,
+      version: versions.get(stream) ?? 0,
+      lifecycle: lifecycles.get(stream),
+    }));
+  // A failure is for the caller that waits for the view; perhaps none does.
+  view.catch(() => {});
+  return view;
+}
+
+/** The version up to which a stream was deleted; 0: it never was. */
+export function deletedThrough({ lifecycle }: StreamView): number {
+  return lifecycle?.deletion?.through ?? 0;
+}
+
+/** How many events a stream ever got up to a head, removed ones too; 0: none. */
+export async function versionAt(source: Source, stream: string, position: number): Promise<number> {
+  const newest = await firstRecord(source, {
+    selection: { kind: "stream", stream },
+    direction: "backwards",
+    positions: { first: 1, last: position },
+    withRemoved: true,
+  });
+  return newest === undefined ? 0 : scanPlacement(newest).version;
+}
+
+/** The record of a version, removed or not: at least its placement and its time. */
+export function recordOfVersion(
+  source: Source,
+  stream: string,
+  version: number,
+  head: number,
+): Promise<Uint8Array | undefined> {
+  return firstRecord(source, {
+    selection: { kind: "stream", stream },
+    direction: "forwards",
+    positions: { first: 1, last: head },
+    versions: { first: version, last: version },
+    withRemoved: true,
+  });
+}
+
+/** The first record of a batch, in the order of its read. */
+export function firstRecordOf({ frames }: Batch): Uint8Array | undefined {
+  for (const run of frames) for (const record of recordsIn(run)) return record;
+  return undefined;
+}
+
+/** The last record of a batch, in the order of its read. */
+export function lastRecordOf({ frames }: Batch): Uint8Array | undefined {
+  let last: Uint8Array | undefined;
+  for (const record of recordsIn(frames.at(-1) ?? new Uint8Array())) last = record;
+  return last;
+}
+
+/** A batch of the records from number `from` (from 0, inclusive) up to `to` (exclusive). */
+export function sliceBatch(batch: Batch, from: number, to: number): Batch {
+  if (from <= 0 && to >= batch.count) return batch;
+  const frames: Uint8Array[] = [];
+  let [number, count, bytes, through] = [0, 0, 0, batch.through];
+  for (const run of batch.frames) {
+    let [begin, end] = [0, 0];
+    for (const record of recordsIn(run)) {
+      const next = record.byteOffset + record.length - run.byteOffset;
+      if (number < from) begin = next;
+      else if (number < to) {
+        end = next;
+        count++;
+        // Cut off behind this record, all that is known is that everything up to it is here.
+        if (number === to - 1 && to < batch.count) through = scanPlacement(record).position;
+      }
+      number++;
+    }
+    if (end <= begin) continue;
+    frames.push(run.subarray(begin, end));
+    bytes += end - begin;
+  }
+  return { frames, count, bytes, through };
+}

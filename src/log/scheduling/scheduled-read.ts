@@ -1,0 +1,107 @@
+// A read of the storage, pulled batch by batch, with a turn at the gate for each. Reads, loads,
+// subscriptions and consumer groups are all this; a read ends at the head it began with, a
+// subscription waits there and reads on. Between two batches it is nothing but a position in the
+// log: a consumer that stops pulling holds no more than that and the batch it was given.
+
+import type { Batch, Storage, StorageRead } from "../../storage/storage.ts";
+import { costOf, nextCost, schedulingPolicy } from "./policy.ts";
+import type { ReadGate } from "./read-gate.ts";
+import type { UnsentBytes } from "./unsent-bytes.ts";
+
+export interface Source {
+  readonly storage: Storage;
+  readonly gate: ReadGate;
+  /** Absent: the consumer takes at once what is read. */
+  readonly unsentBytes?: UnsentBytes;
+}
+
+/** Pulled by the consumer. Ends early, without an error, once the signal is aborted. */
+export async function* scheduledRead(
+  { storage, gate, unsentBytes }: Source,
+  read: StorageRead,
+  signal?: AbortSignal,
+): AsyncGenerator<Batch> {
+  const { liveBatchBytes, viewBatchBytesMin, openReadsWaitingMax } = schedulingPolicy;
+  const costMin = read.asOf === undefined ? 0 : viewBatchBytesMin;
+  let expectedCost = costMin === 0 ? liveBatchBytes : costMin;
+  const engine = new EngineRead(storage, read);
+  try {
+    while (!engine.isDone) {
+      const turn = gate.enter(expectedCost);
+      if (turn !== undefined) {
+        // To begin anew for each few events would cost more than it spares.
+        const isCrowded = gate.waitingCount > openReadsWaitingMax;
+        if (isCrowded && read.batchEvents === undefined) await engine.pause();
+        await turn;
+      }
+      let batch: Batch | undefined;
+      try {
+        if (signal?.aborted !== true) batch = await engine.next(unsentBytes?.isLarge === true);
+      } finally {
+        gate.leave(expectedCost, Math.max(costMin, costOf(batch)));
+      }
+      if (batch === undefined || signal?.aborted === true) return;
+      if (unsentBytes?.isLarge === true) await engine.pause();
+      yield batch;
+      expectedCost = nextCost(batch);
+    }
+  } finally {
+    await engine.close();
+  }
+}
+
+/**
+ * The engine's own read. One that need not be a view of one head may be paused: closed, and begun
+ * anew behind its last batch, so that the engine holds nothing for it meanwhile.
+ */
+class EngineRead {
+  private readonly storage: Storage;
+  private readonly read: StorageRead;
+  private readonly mayPause: boolean;
+  private batches: AsyncIterator<Batch> | undefined;
+  /** What is left to read. */
+  private first: number;
+  private last: number;
+
+  constructor(storage: Storage, read: StorageRead) {
+    this.storage = storage;
+    this.read = read;
+    this.first = read.positions.first;
+    this.last = read.positions.last;
+    this.mayPause = read.direction === "forwards" && read.asOf === undefined;
+  }
+
+  /** Known without asking the engine, which would cost another turn. */
+  get isDone(): boolean {
+    return this.first > this.last;
+  }
+
+  /** `isFrugal`: a batch that is begun now is to be small. Undefined: there are no more. */
+  async next(isFrugal: boolean): Promise<Batch | undefined> {
+    this.batches ??= this.begin(isFrugal);
+    const { done, value } = await this.batches.next();
+    if (done === true) return undefined;
+    const batch: Batch = value;
+    if (this.read.direction === "forwards") this.first = batch.through + 1;
+    else this.last = batch.through - 1;
+    return batch;
+  }
+
+  async pause(): Promise<void> {
+    if (this.mayPause) await this.close();
+  }
+
+  async close(): Promise<void> {
+    await this.batches?.return?.();
+    this.batches = undefined;
+  }
+
+  private begin(isFrugal: boolean): AsyncIterator<Batch> {
+    const positions = { first: this.first, last: this.last };
+    const { frugalBatchBytes } = schedulingPolicy;
+    const batchBytes = isFrugal
+      ? Math.min(this.read.batchBytes, frugalBatchBytes)
+      : this.read.batchBytes;
+    return this.storage.read({ ...this.read, positions, batchBytes })[Symbol.asyncIterator]();
+  }
+}
