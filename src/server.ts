@@ -3,15 +3,14 @@
 
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { ServerCredentials } from "@grpc/grpc-js";
 import { isLoopback, type Config } from "./config.ts";
 import { defaultLimits, type Limits } from "./domain/limits.ts";
 import { loadCertificates, type Certificates } from "./grpc/transport/certificates.ts";
 import { Stopping, type CallEnvironment } from "./grpc/transport/call-environment.ts";
 import { HealthState } from "./grpc/services/health.ts";
 import { listenOnSocket, listenOnTcp, shutDown } from "./grpc/transport/listen.ts";
-import { bindServices } from "./grpc/services/services.ts";
-import type { BoundServer } from "./grpc/transport/bind.ts";
+import { services } from "./grpc/services/services.ts";
+import { bindServer, type BoundServer, type TransportOptions } from "./grpc/transport/bind.ts";
 import { createIdMaker } from "./grpc/services/uuid.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
 import { UnsentBytes } from "./log/scheduling/unsent-bytes.ts";
@@ -72,12 +71,14 @@ export async function startServer(
     serverVersion: version,
     startedAt: systemClock(),
   };
-  const bound = bindServices(context, health, {
-    reflection: config.reflection,
+  const options: TransportOptions = {
+    receiveBytesMax: limits.receiveBytesMax,
+    unfinishedBytesMax: limits.unfinishedBytesMax,
     keepaliveTimeMs: config.keepaliveTimeSeconds * 1_000,
     keepaliveTimeoutMs: config.keepaliveTimeoutSeconds * 1_000,
     concurrentCallsMax: config.maxConcurrentStreams,
-  });
+  };
+  const bound = bindServer(services(context, health, config.reflection), options, environment);
   const open = { storage, log, bound, health, environment, certificates, unwatch };
   let stopped: Promise<void> | undefined;
   const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
@@ -147,8 +148,7 @@ async function listen(
   environment: CallEnvironment,
 ): Promise<string[]> {
   const addresses: string[] = [];
-  const credentials = certificates?.credentials ?? ServerCredentials.createInsecure();
-  if (tcp) addresses.push(await listenOnTcp(bound, host, port, credentials, environment));
+  if (tcp) addresses.push(await listenOnTcp(bound, host, port, certificates, environment));
   if (unixSocket !== "") {
     addresses.push(await listenOnSocket(bound, resolve(unixSocket), unixSocketAccess, environment));
   }
@@ -183,7 +183,7 @@ async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
   open.health.set(false);
   stopping.begin();
   const logStopped = open.log.stop();
-  const end = await shutDown(open.bound.server, graceMs);
+  const end = await shutDown(open.bound, graceMs);
   if (end === "cut off") logger.warn("open calls were cut off", { graceMs });
   await logStopped;
   open.unwatch();

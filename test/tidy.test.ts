@@ -91,12 +91,10 @@ const rooms: Record<string, Room> = {
   convert: {
     path: "src/grpc/convert/",
     imports: [...words, "gen", "log", "groups", "transport"],
-    packages: [wire, grpc],
   },
   services: {
     path: "src/grpc/services/",
     imports: ["gen", "domain", "storage", "log", "transport", "convert"],
-    packages: [wire, grpc],
   },
   server: {
     path: "src/server.ts",
@@ -110,7 +108,7 @@ const rooms: Record<string, Room> = {
       "eventLog",
       "transport",
     ].concat(["services", "config", "logger"]),
-    packages: [wire, grpc],
+    packages: [],
   },
 
   rpc: { path: "src/client/rpc/", imports: ["gen"], packages: [wire, grpc] },

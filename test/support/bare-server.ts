@@ -1,9 +1,8 @@
-// The edge alone: a gRPC server with handlers of the test's own behind the real wrapper and door.
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+// The transport alone: a gRPC server with handlers of the test's own behind the real call router.
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
-import { bindService, type Handlers } from "../../src/grpc/transport/bind.ts";
+import { bindServer, handling, type Handlers } from "../../src/grpc/transport/bind.ts";
 import { Stopping, type CallEnvironment } from "../../src/grpc/transport/call-environment.ts";
-import { UnfinishedRequests } from "../../src/grpc/transport/unfinished-requests.ts";
+import type { UnfinishedRequests } from "../../src/grpc/transport/unfinished-requests.ts";
 import { listenOnTcp, shutDown } from "../../src/grpc/transport/listen.ts";
 import { UnsentBytes } from "../../src/log/scheduling/unsent-bytes.ts";
 import { Calls } from "./calls.ts";
@@ -42,33 +41,29 @@ const unscripted: StoreHandlers = {
   getInfo: notScripted,
 };
 
-const receiveBytesMax = 65_536;
 export const unfinishedBytesMax = 512 * 1024;
+const transportOptions = {
+  receiveBytesMax: 65_536,
+  unfinishedBytesMax,
+  keepaliveTimeMs: 60_000,
+  keepaliveTimeoutMs: 20_000,
+  concurrentCallsMax: 16_384,
+};
 export const unsentBytesMax = 4 * 1024 * 1024;
 
 export async function startBareServer(handlers: Partial<StoreHandlers>): Promise<BareServer> {
   const { logger, lines } = recordingLogger();
   const unsentBytes = new UnsentBytes(unsentBytesMax);
   const environment = { logger, stopping: new Stopping(), unsentBytes };
-  const server = new Server({
-    "grpc.enable_channelz": 0,
-    "grpc.max_receive_message_length": receiveBytesMax,
-  });
-  const methods = bindService(
-    server,
-    EventStoreService,
-    { ...unscripted, ...handlers },
-    environment,
-  );
-  const unfinished = new UnfinishedRequests(unfinishedBytesMax);
-  const bound = { server, methods, receiveBytesMax, unfinished };
-  const credentials = ServerCredentials.createInsecure();
-  const address = await listenOnTcp(bound, "127.0.0.1", 0, credentials, environment);
+  const service = handling(EventStoreService, { ...unscripted, ...handlers });
+  const bound = bindServer([service], transportOptions, environment);
+  const { unfinished } = bound;
+  const address = await listenOnTcp(bound, "127.0.0.1", 0, undefined, environment);
   const calls = new Calls(address);
   const stop = async (): Promise<void> => {
     calls.close();
     environment.stopping.begin();
-    await shutDown(server, 100);
+    await shutDown(bound, 100);
   };
   return {
     unfinished,

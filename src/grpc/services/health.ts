@@ -2,7 +2,6 @@
 // one state together: serving, until the server stops or the store cannot be written any more.
 
 import { create } from "@bufbuild/protobuf";
-import { status as Code } from "@grpc/grpc-js";
 import { AnnalsError } from "../../domain/errors.ts";
 import {
   HealthCheckResponse_ServingStatus as ServingStatus,
@@ -14,7 +13,7 @@ import {
 import type { Handlers } from "../transport/bind.ts";
 import type { Call } from "../transport/call.ts";
 import type { Stopping } from "../transport/call-environment.ts";
-import { StatusError } from "../transport/status.ts";
+import { StatusCode, StatusError } from "../transport/status.ts";
 
 /** Whether the services serve, and who waits to hear when that changes. */
 export class HealthState {
@@ -54,7 +53,7 @@ export function health(
   return {
     check({ service }) {
       if (known.has(service)) return answer(statusOf(service));
-      throw new StatusError(Code.NOT_FOUND, `there is no service ${JSON.stringify(service)}`);
+      throw new StatusError(StatusCode.NOT_FOUND, `there is no service ${JSON.stringify(service)}`);
     },
     list() {
       const statuses = [...known].map((service) => [service, answer(statusOf(service))] as const);

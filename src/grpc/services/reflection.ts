@@ -1,9 +1,17 @@
-// Server reflection, v1 and v1alpha: what lets a person talk to the server without having its
-// protos. Both versions have the same messages, and one implementation, over the generated
-// descriptors.
+// Server reflection, v1 and v1alpha: lets a person talk to the server without its protos. Both
+// versions have the same messages and one implementation over the generated descriptors, which says
+// which file declares which name: everything the services' files and their dependencies declare, and
+// what may come packed in an `Any`.
 
-import { create } from "@bufbuild/protobuf";
-import { status as Code } from "@grpc/grpc-js";
+import {
+  create,
+  toBinary,
+  type DescEnum,
+  type DescFile,
+  type DescMessage,
+  type DescService,
+} from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import {
   ServerReflectionResponseSchema as ResponseV1,
   type ServerReflection as ServiceV1,
@@ -16,7 +24,7 @@ import {
   type ServerReflectionRequest as RequestV1Alpha,
 } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import type { Handlers } from "../transport/bind.ts";
-import type { Symbols } from "./reflection-symbols.ts";
+import { StatusCode } from "../transport/status.ts";
 
 type Question = (ServerReflectionRequest | RequestV1Alpha)["messageRequest"];
 type Reply = Exclude<ServerReflectionResponse["messageResponse"], { case: undefined }>;
@@ -67,7 +75,7 @@ function replyTo(symbols: Symbols, question: Question): ReplyInit {
     }
     case undefined: {
       const errorMessage = "message_request: is required";
-      return { case: "errorResponse", value: { errorCode: Code.INVALID_ARGUMENT, errorMessage } };
+      return { case: "errorResponse", value: { errorCode: StatusCode.INVALID_ARGUMENT, errorMessage } };
     }
   }
 }
@@ -79,5 +87,89 @@ function files(fileDescriptorProto: Uint8Array[] | undefined, what: string): Rep
 
 function notFound(what: string): ReplyInit {
   const errorMessage = `there is no ${what}`;
-  return { case: "errorResponse", value: { errorCode: Code.NOT_FOUND, errorMessage } };
+  return { case: "errorResponse", value: { errorCode: StatusCode.NOT_FOUND, errorMessage } };
+}
+
+interface Symbols {
+  /** Full names of the services there are. */
+  readonly services: readonly string[];
+  /** The encoded descriptor of a file, then those of all it depends on. */
+  fileNamed(name: string): Uint8Array[] | undefined;
+  /** The same of the file that declares a service, method, message, field, enum or enum value. */
+  fileWith(symbol: string): Uint8Array[] | undefined;
+  isMessage(typeName: string): boolean;
+}
+
+/** `extra`: files that no service depends on, such as those of error details. */
+export function collectSymbols(
+  services: readonly DescService[],
+  extra: readonly DescFile[],
+): Symbols {
+  const files = new Map<string, DescFile>();
+  const add = (file: DescFile): void => {
+    const path = file.proto.name;
+    if (files.has(path)) return;
+    files.set(path, file);
+    file.dependencies.forEach(add);
+  };
+  for (const service of services) add(service.file);
+  extra.forEach(add);
+
+  const declared = new Map<string, DescFile>();
+  const messages = new Set<string>();
+  for (const file of files.values()) {
+    for (const name of namesIn(file)) declared.set(name, file);
+    for (const message of file.messages) for (const name of messagesIn(message)) messages.add(name);
+  }
+  return {
+    services: services.map((service) => service.typeName).toSorted(),
+    fileNamed: (name) => encodeWithDependencies(files.get(name)),
+    fileWith: (symbol) => encodeWithDependencies(declared.get(symbol.replace(/^\./, ""))),
+    isMessage: (typeName) => messages.has(typeName),
+  };
+}
+
+/** The file first, and each file before those it depends on. */
+function encodeWithDependencies(file: DescFile | undefined): Uint8Array[] | undefined {
+  if (file === undefined) return undefined;
+  const needed = new Set<DescFile>();
+  const need = (one: DescFile): void => {
+    if (needed.has(one)) return;
+    one.dependencies.forEach(need);
+    needed.add(one);
+  };
+  need(file);
+  return [...needed].toReversed().map((one) => toBinary(FileDescriptorProtoSchema, one.proto));
+}
+
+function* namesIn(file: DescFile): Generator<string> {
+  for (const service of file.services) {
+    yield service.typeName;
+    for (const method of service.methods) yield `${service.typeName}.${method.name}`;
+  }
+  for (const message of file.messages) yield* namesInMessage(message);
+  for (const one of file.enums) yield* namesInEnum(one);
+}
+
+function* namesInMessage(message: DescMessage): Generator<string> {
+  yield message.typeName;
+  for (const field of message.fields) yield `${message.typeName}.${field.name}`;
+  for (const oneof of message.oneofs) yield `${message.typeName}.${oneof.name}`;
+  for (const nested of message.nestedMessages) yield* namesInMessage(nested);
+  for (const nested of message.nestedEnums) yield* namesInEnum(nested);
+  for (const { name, options } of message.proto.nestedType) {
+    if (options?.mapEntry === true) yield `${message.typeName}.${name}`;
+  }
+}
+
+/** The values of an enum are declared beside it, not in it. */
+function* namesInEnum(one: DescEnum): Generator<string> {
+  yield one.typeName;
+  const scope = one.typeName.slice(0, -one.name.length);
+  for (const value of one.values) yield `${scope}${value.name}`;
+}
+
+function* messagesIn(message: DescMessage): Generator<string> {
+  yield message.typeName;
+  for (const nested of message.nestedMessages) yield* messagesIn(nested);
 }

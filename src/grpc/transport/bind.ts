@@ -10,11 +10,11 @@ import {
   type DescService,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import type {
+import {
   Server,
-  ServiceDefinition,
-  UntypedHandleCall,
-  UntypedServiceImplementation,
+  type ServiceDefinition,
+  type UntypedHandleCall,
+  type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import type { Call } from "./call.ts";
 import type { TakeOne } from "./direct-one.ts";
@@ -23,7 +23,7 @@ import { decodeRequest } from "./decode.ts";
 import type { CallEnvironment } from "./call-environment.ts";
 import { MessageParts, type Message } from "./message-parts.ts";
 import { bidi, directBidi, directStreaming, serverStreaming } from "./streaming.ts";
-import type { UnfinishedRequests } from "./unfinished-requests.ts";
+import { UnfinishedRequests } from "./unfinished-requests.ts";
 import { directUnary, unary, type UnaryBytes } from "./unary.ts";
 
 declare const shape: unique symbol;
@@ -79,11 +79,53 @@ export interface BoundServer {
   readonly unfinished: UnfinishedRequests;
 }
 
+export interface TransportOptions {
+  /** Bytes of one request message. */
+  readonly receiveBytesMax: number;
+  /** Bytes of requests that are not complete yet, over all calls but pipes. */
+  readonly unfinishedBytesMax: number;
+  readonly keepaliveTimeMs: number;
+  readonly keepaliveTimeoutMs: number;
+  /** Calls one connection may have open at a time. */
+  readonly concurrentCallsMax: number;
+}
+
+/** A service and a handler for each of its methods. */
+export interface BoundService {
+  readonly service: DescService;
+  readonly handlers: Readonly<Record<string, unknown>>;
+}
+
+export function handling<S extends DescService>(service: S, handlers: Handlers<S>): BoundService {
+  return { service, handlers };
+}
+
+/** Megabytes one connection may make the server hold beyond its messages' own buffers. */
+const sessionMemoryMegabytes = 256;
+
+/** A server for these services, which does not listen yet. */
+export function bindServer(
+  services: readonly BoundService[],
+  options: TransportOptions,
+  environment: CallEnvironment,
+): BoundServer {
+  const { receiveBytesMax, unfinishedBytesMax } = options;
+  const server = new Server({
+    "grpc.max_receive_message_length": receiveBytesMax,
+    "grpc.max_concurrent_streams": options.concurrentCallsMax,
+    "grpc.keepalive_time_ms": options.keepaliveTimeMs,
+    "grpc.keepalive_timeout_ms": options.keepaliveTimeoutMs,
+    "grpc-node.max_session_memory": sessionMemoryMegabytes,
+    "grpc.enable_channelz": 0,
+  });
+  const methods = new Map(services.flatMap((each) => [...bindService(server, each, environment)]));
+  return { server, methods, receiveBytesMax, unfinished: new UnfinishedRequests(unfinishedBytesMax) };
+}
+
 /** Adds the service to the server; answers its methods. */
-export function bindService<S extends DescService>(
+function bindService(
   server: Server,
-  service: S,
-  handlers: Handlers<S>,
+  { service, handlers }: BoundService,
   environment: CallEnvironment,
 ): Methods {
   const methods = new Map<string, DirectMethod>();
@@ -93,7 +135,7 @@ export function bindService<S extends DescService>(
     const { localName } = method;
     const path = `/${service.typeName}/${method.name}`;
     definition[localName] = bytesDefinition(method, path);
-    const handler = handlers[localName as keyof S["method"]] as AnyHandler;
+    const handler = handlers[localName] as AnyHandler;
     const { underGrpcJs, direct } = adapt(environment, method, path, handler);
     implementation[localName] = underGrpcJs;
     methods.set(path, direct);

@@ -7,14 +7,14 @@
 
 import type { Http2Server, IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { constants } from "node:http2";
-import { status as Code, type Server } from "@grpc/grpc-js";
+import type { Server } from "@grpc/grpc-js";
 import { invariant } from "../../domain/errors.ts";
 import { DirectOne } from "./direct-one.ts";
 import { DirectPipe } from "./direct-pipe.ts";
 import { headersOf, statusHeaders } from "./direct.ts";
 import type { CallEnvironment } from "./call-environment.ts";
 import type { BoundServer, Methods } from "./bind.ts";
-import { StatusError } from "./status.ts";
+import { StatusCode, StatusError } from "./status.ts";
 import { parseTimeout, timeoutHeader } from "./timeout.ts";
 import { shorten } from "./wire-text.ts";
 
@@ -51,13 +51,16 @@ export function routeCalls(bound: BoundServer, environment: CallEnvironment): vo
 }
 
 /**
- * How many streams a connection may reset at once and per second. Node's default of 1,000 and 33
- * would cut off an honest client that cancels its subscriptions.
+ * Streams a connection may reset at once and per second. Node's default of 1,000 and 33 would cut
+ * off an honest client that drops ten thousand subscriptions in one go.
  */
-export function allowResets(server: Server, burst: number, perSecond: number): void {
+const allowedResets = { streamResetBurst: 20_000, streamResetRate: 1_000 };
+
+/** To be called before the server listens. */
+export function allowResets(server: Server): void {
   const options: unknown = server["commonServerOptions"];
   invariant(typeof options === "object" && options !== null, "grpc-js keeps its HTTP/2 options");
-  Object.assign(options, { streamResetBurst: burst, streamResetRate: perSecond });
+  Object.assign(options, allowedResets);
 }
 
 function enter(
@@ -102,14 +105,14 @@ function examine(headers: IncomingHttpHeaders, methods: Methods): StatusError | 
   const path = headers[":path"] ?? "";
   if (!methods.has(path)) {
     const message = `there is no method ${shorten(JSON.stringify(path), 128)}`;
-    return new StatusError(Code.UNIMPLEMENTED, message, "UNIMPLEMENTED");
+    return new StatusError(StatusCode.UNIMPLEMENTED, message, "UNIMPLEMENTED");
   }
   const timeout = headers["grpc-timeout"];
   if (timeout === undefined) return undefined;
   delete headers["grpc-timeout"];
   const ms = parseTimeout(String(timeout));
   if (ms === undefined) {
-    return new StatusError(Code.INVALID_ARGUMENT, "grpc-timeout: not a number and a unit of time");
+    return new StatusError(StatusCode.INVALID_ARGUMENT, "grpc-timeout: not a number and a unit of time");
   }
   return ms === Infinity ? undefined : ms;
 }

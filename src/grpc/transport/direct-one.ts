@@ -1,7 +1,6 @@
 // A unary or server-streaming call, straight on its HTTP/2 stream: one request message.
 
 import type { ServerHttp2Stream } from "node:http2";
-import { status as Code } from "@grpc/grpc-js";
 import {
   DirectCall,
   endsWithin,
@@ -10,7 +9,7 @@ import {
   tooManyUnfinished,
   type RequestBounds,
 } from "./direct.ts";
-import { StatusError } from "./status.ts";
+import { StatusCode, StatusError } from "./status.ts";
 
 /** Takes up a call whose request is complete. Must not throw. */
 export type TakeOne = (request: Buffer, call: DirectCall) => void;
@@ -53,14 +52,14 @@ export class DirectOne extends DirectCall {
       this.bytesAwaited = prefixBytes + length;
     }
     if (this.bytesAwaited > 0 && this.bytes > this.bytesAwaited) {
-      this.refuse(new StatusError(Code.UNIMPLEMENTED, "more than one request message"));
+      this.refuse(new StatusError(StatusCode.UNIMPLEMENTED, "more than one request message"));
     }
   }
 
   complete(): void {
     if (this.ended) return;
     if (this.bytes === 0) {
-      return this.refuse(new StatusError(Code.UNIMPLEMENTED, "no request message"));
+      return this.refuse(new StatusError(StatusCode.UNIMPLEMENTED, "no request message"));
     }
     if (this.bytes !== this.bytesAwaited) return this.refuse(endsWithin());
     const bytes = this.parts.length === 1 ? this.parts[0] : Buffer.concat(this.parts);

@@ -5,10 +5,9 @@
 // and direct-pipe.ts.
 
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
-import { status as Code } from "@grpc/grpc-js";
 import type { ServerCall } from "./call.ts";
 import { partsOf, type Message } from "./message-parts.ts";
-import { StatusError, trailersOf, type CallStatus } from "./status.ts";
+import { StatusCode, StatusError, trailersOf, type CallStatus } from "./status.ts";
 import type { UnfinishedRequests } from "./unfinished-requests.ts";
 
 /** Where the answers of a call go. Each of them may be called on a call that is over. */
@@ -214,21 +213,21 @@ function tell(stream: ServerHttp2Stream, whom: StreamListener): void {
 
 /** What is wrong with a message, as its prefix at `at` says; else its length in bytes. */
 export function lengthOf(bytes: Buffer, at: number, receiveBytesMax: number): StatusError | number {
-  if (bytes[at] !== 0) return new StatusError(Code.INTERNAL, "compressed without grpc-encoding");
+  if (bytes[at] !== 0) return new StatusError(StatusCode.INTERNAL, "compressed without grpc-encoding");
   const length = bytes.readUInt32BE(at + 1);
   if (length <= receiveBytesMax) return length;
   const limit = `receive_bytes_max (${receiveBytesMax})`;
   const message = `the request message has ${length} bytes, more than ${limit}`;
-  return new StatusError(Code.RESOURCE_EXHAUSTED, message);
+  return new StatusError(StatusCode.RESOURCE_EXHAUSTED, message);
 }
 
 export function tooManyUnfinished(): StatusError {
   const message = "too many requests are under way: try again";
-  return new StatusError(Code.RESOURCE_EXHAUSTED, message);
+  return new StatusError(StatusCode.RESOURCE_EXHAUSTED, message);
 }
 
 export function endsWithin(): StatusError {
-  return new StatusError(Code.INVALID_ARGUMENT, "the request ends within its message");
+  return new StatusError(StatusCode.INVALID_ARGUMENT, "the request ends within its message");
 }
 
 /** The headers of a status: `grpc-status`, `grpc-message` and its details. */

@@ -3,19 +3,21 @@
 
 import { chmod } from "node:fs/promises";
 import { ServerCredentials, type Server } from "@grpc/grpc-js";
-import { routeCalls } from "./call-router.ts";
+import type { Certificates } from "./certificates.ts";
+import { allowResets, routeCalls } from "./call-router.ts";
 import type { CallEnvironment } from "./call-environment.ts";
 import type { BoundServer } from "./bind.ts";
 import { clearSocketPath, privately, socketModes, type SocketAccess } from "./unix-socket.ts";
 
-/** Binds a TCP address; answers it with the port that was bound. */
+/** Binds a TCP address, with TLS where there are certificates; answers it with the bound port. */
 export async function listenOnTcp(
   bound: BoundServer,
   host: string,
   port: number,
-  credentials: ServerCredentials,
+  certificates: Certificates | undefined,
   environment: CallEnvironment,
 ): Promise<string> {
+  const credentials = certificates?.credentials ?? ServerCredentials.createInsecure();
   const name = host.includes(":") && !host.startsWith("[") ? `[${host}]` : host;
   const boundPort = await bind(bound.server, `${name}:${port}`, credentials, () => {
     routeCalls(bound, environment);
@@ -48,6 +50,7 @@ function bind(
   onBound: () => void,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
+    allowResets(server);
     server.bindAsync(address, credentials, (error, port) => {
       if (error !== null) {
         reject(new Error(`cannot listen on ${address}: ${error.message}`, { cause: error }));
@@ -60,7 +63,10 @@ function bind(
 }
 
 /** Refuses new calls, waits for open ones at most `graceMs`, then cuts their connections. */
-export function shutDown(server: Server, graceMs: number): Promise<"done" | "cut off"> {
+export function shutDown(
+  { server }: BoundServer,
+  graceMs: number,
+): Promise<"done" | "cut off"> {
   return new Promise((resolve) => {
     const cut = setTimeout(() => {
       server.forceShutdown();

@@ -4,37 +4,59 @@
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
-import { Metadata, status as Code } from "@grpc/grpc-js";
+import { Metadata } from "@grpc/grpc-js";
 import { AnnalsError, type Reason } from "../../domain/errors.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
 import { detailsOf, errorInfo } from "./status-details.ts";
 import { shorten } from "./wire-text.ts";
 
+/** The status codes of gRPC. Source: https://grpc.github.io/grpc/core/md_doc_statuscodes.html */
+export const StatusCode = Object.freeze({
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
+});
+export type StatusCode = (typeof StatusCode)[keyof typeof StatusCode];
+
 /** The reasons of the contract, with their codes: see `ErrorReason` in errors.proto. */
-const codes: Readonly<Record<Reason, Code>> = {
-  INVALID_FIELD: Code.INVALID_ARGUMENT,
-  APPEND_CONFLICT: Code.ABORTED,
-  EVENT_ID_CONFLICT: Code.ALREADY_EXISTS,
-  STREAM_NOT_FOUND: Code.NOT_FOUND,
-  STREAM_TOMBSTONED: Code.FAILED_PRECONDITION,
-  SNAPSHOT_NOT_FOUND: Code.NOT_FOUND,
-  SNAPSHOT_BEYOND_STREAM: Code.FAILED_PRECONDITION,
-  BEYOND_HEAD: Code.OUT_OF_RANGE,
-  CHECKPOINT_BACKWARDS: Code.FAILED_PRECONDITION,
-  CHECKPOINT_NOT_FOUND: Code.NOT_FOUND,
-  GROUP_NOT_FOUND: Code.NOT_FOUND,
-  GROUP_EXISTS: Code.ALREADY_EXISTS,
-  OVERLOADED: Code.RESOURCE_EXHAUSTED,
-  DISK_FULL: Code.RESOURCE_EXHAUSTED,
-  READ_OVERTAKEN: Code.UNAVAILABLE,
-  OUTCOME_UNKNOWN: Code.UNAVAILABLE,
-  RECOVERING: Code.UNAVAILABLE,
-  STOPPING: Code.UNAVAILABLE,
-  CORRUPTION: Code.DATA_LOSS,
-  ANSWER_TOO_LARGE: Code.RESOURCE_EXHAUSTED,
-  STORE_FAILED: Code.UNAVAILABLE,
-  DEADLINE_EXCEEDED: Code.DEADLINE_EXCEEDED,
-  CANCELLED: Code.CANCELLED,
+const codes: Readonly<Record<Reason, StatusCode>> = {
+  INVALID_FIELD: StatusCode.INVALID_ARGUMENT,
+  APPEND_CONFLICT: StatusCode.ABORTED,
+  EVENT_ID_CONFLICT: StatusCode.ALREADY_EXISTS,
+  STREAM_NOT_FOUND: StatusCode.NOT_FOUND,
+  STREAM_TOMBSTONED: StatusCode.FAILED_PRECONDITION,
+  SNAPSHOT_NOT_FOUND: StatusCode.NOT_FOUND,
+  SNAPSHOT_BEYOND_STREAM: StatusCode.FAILED_PRECONDITION,
+  BEYOND_HEAD: StatusCode.OUT_OF_RANGE,
+  CHECKPOINT_BACKWARDS: StatusCode.FAILED_PRECONDITION,
+  CHECKPOINT_NOT_FOUND: StatusCode.NOT_FOUND,
+  GROUP_NOT_FOUND: StatusCode.NOT_FOUND,
+  GROUP_EXISTS: StatusCode.ALREADY_EXISTS,
+  OVERLOADED: StatusCode.RESOURCE_EXHAUSTED,
+  DISK_FULL: StatusCode.RESOURCE_EXHAUSTED,
+  READ_OVERTAKEN: StatusCode.UNAVAILABLE,
+  OUTCOME_UNKNOWN: StatusCode.UNAVAILABLE,
+  RECOVERING: StatusCode.UNAVAILABLE,
+  STOPPING: StatusCode.UNAVAILABLE,
+  CORRUPTION: StatusCode.DATA_LOSS,
+  ANSWER_TOO_LARGE: StatusCode.RESOURCE_EXHAUSTED,
+  STORE_FAILED: StatusCode.UNAVAILABLE,
+  DEADLINE_EXCEEDED: StatusCode.DEADLINE_EXCEEDED,
+  CANCELLED: StatusCode.CANCELLED,
 };
 
 /** What is percent-encoded in `grpc-message` may take three times as many bytes. */
@@ -42,7 +64,7 @@ const messageBytesMax = 384;
 
 /** How a call, or one append of a pipe, ends. */
 export interface CallStatus {
-  readonly code: Code;
+  readonly code: StatusCode;
   readonly message: string;
   /** `google.rpc.ErrorInfo` first; empty only where the contract knows no reason. */
   readonly details: Any[];
@@ -52,7 +74,7 @@ export interface CallStatus {
 export class StatusError extends Error {
   readonly status: CallStatus;
 
-  constructor(code: Code, message: string, reason?: "UNIMPLEMENTED") {
+  constructor(code: StatusCode, message: string, reason?: "UNIMPLEMENTED") {
     super(message);
     this.name = "StatusError";
     const details = reason === undefined ? [] : [errorInfo(reason, {})];
@@ -69,7 +91,7 @@ export function statusOf(error: unknown): CallStatus {
     return { code, message: shorten(message, messageBytesMax), details: detailsOf(failure) };
   }
   const message = "a fault of the server; its log says more";
-  return { code: Code.INTERNAL, message, details: [errorInfo("INTERNAL", {})] };
+  return { code: StatusCode.INTERNAL, message, details: [errorInfo("INTERNAL", {})] };
 }
 
 /** How an error is to be logged: faults loudly, what clients do wrong only where asked for. */

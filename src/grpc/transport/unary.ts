@@ -1,11 +1,11 @@
 // A unary handler: whatever it does, the call ends once, with an answer or a status. The same under
 // grpc-js and straight on the HTTP/2 stream (see direct.ts).
 
-import { status as Code, type handleUnaryCall } from "@grpc/grpc-js";
+import type { handleUnaryCall } from "@grpc/grpc-js";
 import { Call, timeoutOf } from "./call.ts";
 import type { TakeOne } from "./direct-one.ts";
 import { failed, type CallEnvironment } from "./call-environment.ts";
-import { trailersOf, type CallStatus } from "./status.ts";
+import { StatusCode, trailersOf, type CallStatus } from "./status.ts";
 
 /** Request bytes to answer bytes. */
 export type UnaryBytes = (request: Buffer, call: Call) => Promise<Buffer>;
@@ -18,7 +18,7 @@ interface Ends {
 
 /** What an append that is on its way to disk at its deadline must hear. */
 const maybeStored: CallStatus = {
-  code: Code.DEADLINE_EXCEEDED,
+  code: StatusCode.DEADLINE_EXCEEDED,
   message: "the call's deadline passed; what was on its way to disk may be stored",
   details: [],
 };

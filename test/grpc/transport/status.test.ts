@@ -1,10 +1,12 @@
 // Failures as statuses: the table of the contract, its details, and trailers that stay small.
+import { status as grpcJsCodes } from "@grpc/grpc-js";
 import { describe, expect, test } from "vitest";
 import type { EventIdMismatch, StreamConflict } from "../../../src/domain/append.ts";
 import { AnnalsError, invalidField, type Failure } from "../../../src/domain/errors.ts";
 import { ErrorReason } from "../../../src/gen/annals/v1/errors_pb.js";
 import {
   severityOf,
+  StatusCode,
   statusOf,
   StatusError,
   trailersOf,
@@ -113,6 +115,11 @@ function trailerBytes(error: unknown): number {
     64,
   );
 }
+
+test("the status codes are those of gRPC", () => {
+  const named = Object.entries(grpcJsCodes).filter(([, code]) => typeof code === "number");
+  expect(Object.entries(StatusCode).toSorted()).toEqual(named.toSorted());
+});
 
 describe("a failure becomes a status", () => {
   test.each(table)("$reason has its code and its details", (failure, code, details) => {
