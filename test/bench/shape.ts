@@ -1,8 +1,8 @@
 // What the shape tests share: the product's own path from request bytes to LevelDB, with every
 // operation on LevelDB counted. Counts do not depend on the machine; a regression shows as a
 // number.
-import { createIdMaker } from "../../src/grpc/services/uuid.ts";
-import { appendFromBytes } from "../../src/grpc/convert/append.ts";
+import { createIdMaker } from "../../src/grpc/services/event-ids.ts";
+import { appendFromBytes } from "../../src/grpc/convert/append-bytes.ts";
 import { defaultLimits } from "../../src/domain/limits.ts";
 import { createEventLog, type EventLog } from "../../src/log/event-log.ts";
 import type { Kv } from "../../src/storage/leveldb/kv/kv.ts";

@@ -8,10 +8,8 @@ import {
   type CheckpointUpdate as WireUpdate,
   type ConsumerCheckpoint,
 } from "../../gen/annals/v1/checkpoint_service_pb.js";
-import { checkOwnName, checkUint64 } from "./checks.ts";
-import { checkMetadata } from "./metadata.ts";
+import { checkOwnName, checkUint64, checkMetadata, type Violations } from "./checks.ts";
 import { timestamp } from "./time.ts";
-import type { Violations } from "./violations.ts";
 
 /** The name of a consumer, a group or a member. */
 export function checkConsumerName(

@@ -1,10 +1,39 @@
-// The checks that fields share: names, ids, numbers, enums. Each reports to the violations and
-// answers the value in domain words; an answer is meaningless where a violation was added.
+// The checks that fields share: names, ids, numbers, enums, metadata. Each adds what is wrong to
+// the violations and answers the value as the domain has it, which means nothing where a violation
+// was added. The violations of a request are thrown together: a client can mend them all at once.
 
+import { AnnalsError, type FieldViolation } from "../../domain/errors.ts";
 import { isSystemName } from "../../domain/event.ts";
+import { isJsonContentType } from "../../domain/json.ts";
 import { streamKeptIn } from "../../domain/lifecycle/lifecycle-event.ts";
 import { positionMax, type Limits } from "../../domain/limits.ts";
-import type { Violations } from "./violations.ts";
+
+/** Violations kept at most; the rest is counted. */
+const violationsKeptMax = 64;
+
+export class Violations {
+  private readonly kept: FieldViolation[] = [];
+  private count = 0;
+
+  get none(): boolean {
+    return this.count === 0;
+  }
+
+  /** `field` is the path with proto names: `events[3].tags[0]`. */
+  add(field: string, description: string): void {
+    this.count++;
+    if (this.kept.length < violationsKeptMax) this.kept.push({ field, description });
+  }
+
+  /** Throws INVALID_FIELD where there is one. */
+  throwIfAny(): void {
+    const [first] = this.kept;
+    if (first === undefined) return;
+    const more = this.count > 1 ? ` (and ${this.count - 1} more)` : "";
+    const message = `${first.field}: ${first.description}${more}`;
+    throw new AnnalsError({ reason: "INVALID_FIELD", violations: this.kept }, message);
+  }
+}
 
 /** A limit as its message names it: `stream_name_bytes_max`, and its value. */
 export interface BytesLimit {
@@ -98,4 +127,51 @@ export function checkCount(
   countMax: number,
 ): void {
   if (count > countMax) v.add(field, `has ${count} entries, more than ${name} (${countMax})`);
+}
+
+/** The media type where a client names none. */
+export const defaultContentType = { data: "application/octet-stream", json: "application/json" };
+
+const printableAscii = /^[ -~]*$/;
+
+export function checkMetadata(
+  v: Violations,
+  field: string,
+  metadata: Readonly<Record<string, string>>,
+  limits: Limits,
+): void {
+  const entries = Object.entries(metadata);
+  checkCount(v, field, entries.length, "metadata_entries_max", limits.metadataEntriesMax);
+  let bytes = 0;
+  for (const [key, value] of entries) {
+    bytes += Buffer.byteLength(key) + Buffer.byteLength(value);
+    if (key === "") v.add(field, "has an empty key");
+    if (isSystemName(key)) {
+      v.add(`${field}[${JSON.stringify(key)}]`, "begins with $, which is reserved for the system");
+    }
+  }
+  if (bytes > limits.metadataBytesMax) {
+    const limit = `metadata_bytes_max (${limits.metadataBytesMax})`;
+    v.add(field, `has ${bytes} bytes of keys and values, more than ${limit}`);
+  }
+}
+
+/** The content type, with its default filled in. */
+export function checkContentType(
+  v: Violations,
+  field: string,
+  contentType: string,
+  payload: "data" | "json",
+  limits: Limits,
+): string {
+  const bytes = Buffer.byteLength(contentType);
+  if (bytes > limits.contentTypeBytesMax) {
+    const limit = `content_type_bytes_max (${limits.contentTypeBytesMax})`;
+    v.add(field, `has ${bytes} bytes, more than ${limit}`);
+  } else if (!printableAscii.test(contentType)) {
+    v.add(field, "has a character that is not printable ASCII");
+  } else if (payload === "json" && contentType !== "" && !isJsonContentType(contentType)) {
+    v.add(field, "is not application/json and does not end in +json, but json is set");
+  }
+  return contentType === "" ? defaultContentType[payload] : contentType;
 }

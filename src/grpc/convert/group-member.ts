@@ -20,11 +20,10 @@ import type {
 import type { Encoded } from "../transport/bind.ts";
 import { inView, wrap } from "./batches.ts";
 import { checkConsumerName } from "./checkpoint.ts";
-import { checkCount, checkText } from "./checks.ts";
+import { checkCount, checkText, Violations } from "./checks.ts";
 import { checkAmount } from "./group.ts";
 import { convertView, type EventView } from "./read-request.ts";
 import { checkDuration, timeSpan, timestamp } from "./time.ts";
-import { Violations } from "./violations.ts";
 
 /** Fields of `ConsumeResponse`, `Deliveries` and `Delivery`. */
 const tagDeliveries = 0x12;

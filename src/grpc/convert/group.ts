@@ -20,10 +20,9 @@ import {
 import { wireSettings } from "../../log/groups/record.ts";
 import type { GroupInfo, GroupStart } from "../../log/group-verbs.ts";
 import { checkConsumerName } from "./checkpoint.ts";
-import { checkCount, checkName, checkUint64 } from "./checks.ts";
-import { convertQuery } from "./query.ts";
+import { checkCount, checkName, checkUint64, type Violations } from "./checks.ts";
+import { convertQuery } from "./read-request.ts";
 import { checkDuration, checkTime, timeSpan, timestamp } from "./time.ts";
-import type { Violations } from "./violations.ts";
 
 export function convertSettings(
   v: Violations,

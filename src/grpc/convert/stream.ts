@@ -19,12 +19,9 @@ import {
   type UpdateStreamRequest,
 } from "../../gen/annals/v1/stream_service_pb.js";
 import type { StreamInfo } from "../../log/verbs.ts";
-import { checkOwnName, checkText, checkUint64 } from "./checks.ts";
-import type { Conversion } from "./event.ts";
-import { convertExpected } from "./expectation.ts";
-import { checkMetadata } from "./metadata.ts";
+import { checkOwnName, checkText, checkUint64, checkMetadata, Violations } from "./checks.ts";
+import { type Conversion, convertExpected } from "./append-message.ts";
 import { checkDuration, timestamp } from "./time.ts";
-import { Violations } from "./violations.ts";
 
 const microsPerMs = 1_000;
 

@@ -3,7 +3,7 @@
 
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { positionMax } from "../../domain/limits.ts";
-import type { Violations } from "./violations.ts";
+import type { Violations } from "./checks.ts";
 
 /** 0001-01-01T00:00:00Z and 9999-12-31T23:59:59Z: the range of `google.protobuf.Timestamp`. */
 const secondsMin = -62_135_596_800n;

@@ -1,5 +1,8 @@
-// Append: from request bytes to the log and back.
+// Append, from request bytes to the log and back; and AppendPipe, a pipe of independent appends.
+// These are read while earlier ones wait for the disk, as far as the window allows, and answered in
+// order; a refusal is an answer like any other.
 
+import { create, toBinary } from "@bufbuild/protobuf";
 import type { Append, Outcome } from "../../domain/append.ts";
 import {
   AnnalsError,
@@ -8,34 +11,46 @@ import {
   checkpointBackwards,
   streamTombstoned,
 } from "../../domain/errors.ts";
-import type { AppendResponse } from "../../gen/annals/v1/append_pb.js";
+import { WireReader } from "../../domain/wire.ts";
+import {
+  AppendFailureSchema,
+  AppendPipeRequestSchema,
+  type AppendPipeResponse,
+  type AppendResponse,
+} from "../../gen/annals/v1/append_pb.js";
+import { appendResponse, idsToTell, pipeResponse } from "../convert/append-answer.ts";
+import { appendFromBytes } from "../convert/append-bytes.ts";
+import { convertAppend } from "../convert/append-message.ts";
 import type { Encoded } from "../transport/bind.ts";
+import { failed } from "../transport/call-environment.ts";
 import type { Call } from "../transport/call.ts";
-import type { Context } from "./context.ts";
-import { appendFromBytes } from "../convert/append.ts";
-import { appendResponse, idsToTell } from "../convert/appended.ts";
+import { decodeRequest } from "../transport/decode.ts";
+import type { Context, EventStoreMethods } from "./context.ts";
 
-export async function append(
+export function appendMethods(context: Context) {
+  return {
+    append: { bytes: (request, call) => appendOnce(context, request, call) },
+    appendPipe: { bytes: (requests, call) => appendPipe(context, requests, call) },
+  } satisfies EventStoreMethods;
+}
+
+async function appendOnce(
   context: Context,
   request: Buffer,
   call: Call,
 ): Promise<Encoded<AppendResponse>> {
-  const converted = appendFromBytes(request, context);
-  const ahead = context.log.lookAhead(converted);
-  const ready = ahead === undefined ? converted : await ahead;
+  const append = appendFromBytes(request, context);
+  const ahead = context.log.lookAhead(append);
+  const ready = ahead === undefined ? append : await ahead;
   const { outcome, head } = await context.log.append(ready, call);
   return answerOf(ready, outcome, head);
 }
 
 /** The answer's bytes; a refusal is thrown. */
-export function answerOf(
-  converted: Append,
-  outcome: Outcome,
-  head: number,
-): Encoded<AppendResponse> {
+function answerOf(append: Append, outcome: Outcome, head: number): Encoded<AppendResponse> {
   switch (outcome.kind) {
     case "appended":
-      return appendResponse(outcome, head, idsToTell(converted));
+      return appendResponse(outcome, head, idsToTell(append));
     case "conflict":
       throw appendConflict(outcome);
     case "event-id-conflict": {
@@ -61,3 +76,202 @@ const problemTexts = {
   "other-order": "another order of events",
   "partly-recorded": "others of this append missing",
 } as const;
+
+const pipeMethod = "/annals.v1.EventStoreService/AppendPipe";
+const tagAppend = 0x0a;
+const tagAppended = 0x12;
+const tagFailure = 0x1a;
+
+/** The answer to an append of a pipe, in the order of the appends. */
+interface PipeAnswer {
+  readonly bytes: number;
+  answer: Encoded<AppendPipeResponse> | undefined;
+  /** To be called when there is an answer. */
+  readonly answered: () => void;
+}
+
+/**
+ * Yields the answers, in order, as many as are ready. Throws where the pipe itself ends before its
+ * time.
+ */
+async function* appendPipe(
+  context: Context,
+  requests: AsyncIterable<readonly Buffer[]>,
+  call: Call,
+): AsyncGenerator<readonly Encoded<AppendPipeResponse>[]> {
+  const window = new Window(context.limits.pipeAppendsMax, context.limits.pipeBytesMax);
+  const reading = takeAll(context, requests, call, window);
+  // Its error is for the end of the pipe, which may come without anybody asking for it.
+  reading.catch(() => {});
+  try {
+    for (;;) {
+      const answers = await window.answers();
+      if (answers.length === 0) break;
+      yield answers;
+      window.leave(answers.length);
+    }
+  } finally {
+    window.close();
+  }
+  await reading;
+}
+
+/** Begins every append of the pipe, no more at a time than the window holds. */
+async function takeAll(
+  context: Context,
+  requests: AsyncIterable<readonly Buffer[]>,
+  call: Call,
+  window: Window,
+): Promise<void> {
+  let sequence = 0;
+  try {
+    for await (const some of requests) {
+      for (const request of some) {
+        sequence++;
+        const converted = convertOne(context, request);
+        // In order: an append that is looked up first is not overtaken by the ones behind it.
+        const append = "then" in converted ? await converted : converted;
+        void appendOne(context, append, sequence, call, window.enter(request.length));
+        if (window.isFull) await window.room();
+        if (window.closed) return;
+      }
+    }
+  } finally {
+    window.close();
+  }
+}
+
+/** Settles the pipe's answer to it. Never rejects. */
+async function appendOne(
+  context: Context,
+  append: Append | Refused,
+  sequence: number,
+  call: Call,
+  pending: PipeAnswer,
+): Promise<void> {
+  try {
+    if ("refused" in append) throw append.refused;
+    if (call.reason !== undefined) throw call.reason;
+    // Without the call's signal: a thousand listeners on one signal cost more than the few appends
+    // that are stored although their pipe was just cut off. What became of them is unknown anyway.
+    const { outcome, head } = await context.log.append(append);
+    pending.answer = pipeResponse(sequence, tagAppended, answerOf(append, outcome, head));
+  } catch (error) {
+    const { code, message, details } = failed(context.environment, pipeMethod, call.peer, error);
+    const failure = create(AppendFailureSchema, { code, message, details });
+    pending.answer = pipeResponse(sequence, tagFailure, toBinary(AppendFailureSchema, failure));
+  }
+  pending.answered();
+}
+
+/** Why one request of the pipe is no append. */
+interface Refused {
+  readonly refused: unknown;
+}
+
+/** Neither throws nor rejects. */
+function convertOne(
+  context: Context,
+  request: Buffer,
+): Append | Refused | Promise<Append | Refused> {
+  try {
+    const append = convert(context, request);
+    return context.log.lookAhead(append)?.catch((refused: unknown) => ({ refused })) ?? append;
+  } catch (refused) {
+    return { refused };
+  }
+}
+
+function convert(context: Context, request: Buffer): Append {
+  const inner = appendIn(request);
+  if (inner !== undefined) return appendFromBytes(inner, context);
+  const { append } = decodeRequest(AppendPipeRequestSchema, request);
+  if (append !== undefined) return convertAppend(append, context);
+  const violations = [{ field: "append", description: "is required" }];
+  throw new AnnalsError({ reason: "INVALID_FIELD", violations }, "append: is required");
+}
+
+/** The bytes of `append`, where the request is that field and nothing else. */
+function appendIn(request: Buffer): Buffer | undefined {
+  if (request[0] !== tagAppend) return undefined;
+  try {
+    const reader = new WireReader(request, 1);
+    const end = reader.lengthEnd();
+    return end === request.length ? request.subarray(reader.offset, end) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The appends of a pipe that wait for their answer to be sent, in order. */
+class Window {
+  private readonly countMax: number;
+  private readonly bytesMax: number;
+  private readonly pending: PipeAnswer[] = [];
+  private bytes = 0;
+  private isClosed = false;
+  private reader: (() => void) | undefined;
+  private writer: (() => void) | undefined;
+
+  constructor(countMax: number, bytesMax: number) {
+    this.countMax = countMax;
+    this.bytesMax = bytesMax;
+  }
+
+  get closed(): boolean {
+    return this.isClosed;
+  }
+
+  /** The next append has to wait for room. */
+  get isFull(): boolean {
+    return this.pending.length >= this.countMax || this.bytes >= this.bytesMax;
+  }
+
+  enter(bytes: number): PipeAnswer {
+    const pending: PipeAnswer = { bytes, answer: undefined, answered: this.answered };
+    this.pending.push(pending);
+    this.bytes += bytes;
+    return pending;
+  }
+
+  /** Resolves once it is not full, or closed. */
+  async room(): Promise<void> {
+    while (this.isFull && !this.isClosed) {
+      await new Promise<void>((resolve) => {
+        this.reader = resolve;
+      });
+    }
+  }
+
+  private readonly answered = (): void => {
+    if (this.pending[0]?.answer !== undefined) this.writer?.();
+  };
+
+  /** All that can be sent, at least one; none when there will be none any more. */
+  async answers(): Promise<readonly Encoded<AppendPipeResponse>[]> {
+    for (;;) {
+      const answers: Encoded<AppendPipeResponse>[] = [];
+      for (const { answer } of this.pending) {
+        if (answer === undefined) break;
+        answers.push(answer);
+      }
+      if (answers.length > 0 || (this.isClosed && this.pending.length === 0)) return answers;
+      await new Promise<void>((resolve) => {
+        this.writer = resolve;
+      });
+    }
+  }
+
+  /** The first ones have been sent. */
+  leave(count: number): void {
+    for (const { bytes } of this.pending.splice(0, count)) this.bytes -= bytes;
+    this.reader?.();
+  }
+
+  /** Nothing will enter any more, and nothing has to wait for room. */
+  close(): void {
+    this.isClosed = true;
+    this.reader?.();
+    this.writer?.();
+  }
+}

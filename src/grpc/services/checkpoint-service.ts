@@ -20,10 +20,9 @@ import type { Handlers } from "../transport/bind.ts";
 import type { Call } from "../transport/call.ts";
 import type { Context } from "./context.ts";
 import { checkConsumerName, convertUpdate, wireCheckpoint } from "../convert/checkpoint.ts";
-import { checkText, checkUint64 } from "../convert/checks.ts";
+import { checkText, checkUint64, Violations } from "../convert/checks.ts";
 import { pageOf } from "../convert/page.ts";
 import { checkDuration } from "../convert/time.ts";
-import { Violations } from "../convert/violations.ts";
 
 export function checkpointService(context: Context): Handlers<typeof CheckpointService> {
   return {

@@ -27,7 +27,7 @@ import type { Call } from "../transport/call.ts";
 import { consume } from "./consume.ts";
 import type { Context } from "./context.ts";
 import { checkConsumerName } from "../convert/checkpoint.ts";
-import { checkText } from "../convert/checks.ts";
+import { checkText, Violations } from "../convert/checks.ts";
 import {
   convertChanges,
   convertPositions,
@@ -36,7 +36,6 @@ import {
   wireGroup,
 } from "../convert/group.ts";
 import { pageOf } from "../convert/page.ts";
-import { Violations } from "../convert/violations.ts";
 import { listParked } from "./list-parked.ts";
 
 export function consumerGroupService(context: Context): Handlers<typeof ConsumerGroupService> {

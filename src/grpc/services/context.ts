@@ -1,7 +1,9 @@
-// What the handlers of the event store's methods stand on.
+// What the handlers of every service are given.
 
+import type { EventStoreService } from "../../gen/annals/v1/event_store_service_pb.js";
 import type { EventLog } from "../../log/verbs.ts";
-import type { Conversion } from "../convert/event.ts";
+import type { Conversion } from "../convert/append-message.ts";
+import type { Handlers } from "../transport/bind.ts";
 import type { CallEnvironment } from "../transport/call-environment.ts";
 
 export interface Context extends Conversion {
@@ -11,3 +13,6 @@ export interface Context extends Conversion {
   /** Microseconds since 1970, UTC. */
   readonly startedAt: number;
 }
+
+/** The event store's methods are served by several files, some by each. */
+export type EventStoreMethods = Partial<Handlers<typeof EventStoreService>>;

@@ -20,20 +20,28 @@ import {
 } from "../../gen/annals/v1/info_pb.js";
 import type { StreamInfo } from "../../log/verbs.ts";
 import type { EventTypeFacts, ReclaimStatus } from "../../storage/storage.ts";
-import type { Context } from "./context.ts";
-import { checkText } from "../convert/checks.ts";
+import type { Context, EventStoreMethods } from "./context.ts";
+import { checkText, Violations } from "../convert/checks.ts";
 import { pageOf } from "../convert/page.ts";
 import { checkStreamName } from "../convert/read-request.ts";
 import { wireStreamInfo } from "../convert/stream.ts";
 import { timestamp } from "../convert/time.ts";
-import { Violations } from "../convert/violations.ts";
 
 /** Of an entry of a list, beside its name. */
 const entryBytes = 128;
 /** Of a label, beside its text. */
 const labelBytes = 12;
 
-export async function getStream(
+export function infoMethods(context: Context) {
+  return {
+    getStream: (request) => getStream(context, request),
+    listStreams: (request) => listStreams(context, request),
+    listEventTypes: (request) => listEventTypes(context, request),
+    getInfo: () => getInfo(context),
+  } satisfies EventStoreMethods;
+}
+
+async function getStream(
   { log, limits }: Context,
   wire: GetStreamRequest,
 ): Promise<GetStreamResponse> {
@@ -43,7 +51,7 @@ export async function getStream(
   return create(GetStreamResponseSchema, { stream: wireStreamInfo(await log.getStream(stream)) });
 }
 
-export async function listStreams(
+async function listStreams(
   { log, limits }: Context,
   wire: ListStreamsRequest,
 ): Promise<ListStreamsResponse> {
@@ -68,7 +76,7 @@ function streamBytes({ stream, lifecycle }: StreamInfo): number {
   return bytes;
 }
 
-export async function listEventTypes(
+async function listEventTypes(
   { log, limits }: Context,
   wire: ListEventTypesRequest,
 ): Promise<ListEventTypesResponse> {
@@ -113,7 +121,7 @@ const reclaimPhases = {
   stopped: ReclaimPhase.STOPPED,
 } as const;
 
-export function getInfo({ log, limits, serverVersion, startedAt }: Context): GetInfoResponse {
+function getInfo({ log, limits, serverVersion, startedAt }: Context): GetInfoResponse {
   const { identity, head, writeState, subscriberCount, reclaiming } = log.info();
   const { storeId, engine, formatVersion } = identity;
   const intervalMs = limits.checkpointIntervalDefaultMs;

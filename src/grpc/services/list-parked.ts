@@ -16,7 +16,7 @@ import { checkConsumerName } from "../convert/checkpoint.ts";
 import { pageBytesMax, pageOf } from "../convert/page.ts";
 import { convertView, type EventView } from "../convert/read-request.ts";
 import { timestamp } from "../convert/time.ts";
-import { Violations } from "../convert/violations.ts";
+import { Violations } from "../convert/checks.ts";
 
 const tagParked = 0x0a;
 const tagNextPageToken = 0x12;

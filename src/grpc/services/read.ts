@@ -18,10 +18,10 @@ import {
 import type { LoadEnd, ReadEnd, SubscribeMessage } from "../../log/verbs.ts";
 import type { Answer } from "../transport/bind.ts";
 import type { Call } from "../transport/call.ts";
-import type { Context } from "./context.ts";
+import type { Context, EventStoreMethods } from "./context.ts";
 import { batchInParts, batchMessagesOnce, wrap } from "../convert/batches.ts";
 import { convertLoad, convertRead, convertSubscribe } from "../convert/read-request.ts";
-import { snapshotBytes } from "../convert/snapshot-answer.ts";
+import { snapshotBytes } from "../convert/snapshot.ts";
 import { timestamp } from "../convert/time.ts";
 import type { MessageParts } from "../transport/message-parts.ts";
 
@@ -30,7 +30,15 @@ const tagSubscribeBatch = 0x0a;
 const tagLoadSnapshot = 0x0a;
 const tagLoadBatch = 0x12;
 
-export async function* read(
+export function readMethods(context: Context) {
+  return {
+    read: (request, call) => read(context, request, call),
+    subscribe: (request, call) => subscribe(context, request, call),
+    load: (request, call) => load(context, request, call),
+  } satisfies EventStoreMethods;
+}
+
+async function* read(
   { log, limits }: Context,
   wire: ReadRequest,
   call: Call,
@@ -52,7 +60,7 @@ function readEnd({ head, after, eventCount, streamVersion }: ReadEnd): ReadRespo
   return create(ReadResponseSchema, { message: { case: "end", value: end } });
 }
 
-export async function* subscribe(
+async function* subscribe(
   { log, limits }: Context,
   wire: SubscribeRequest,
   call: Call,
@@ -76,7 +84,7 @@ function progress(message: Exclude<SubscribeMessage, { kind: "batch" }>): Subscr
   return create(SubscribeResponseSchema, { message: { case: which, value } });
 }
 
-export async function* load(
+async function* load(
   { log, limits }: Context,
   wire: LoadRequest,
   call: Call,

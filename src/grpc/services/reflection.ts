@@ -1,7 +1,7 @@
 // Server reflection, v1 and v1alpha: lets a person talk to the server without its protos. Both
-// versions have the same messages and one implementation over the generated descriptors, which says
-// which file declares which name: everything the services' files and their dependencies declare, and
-// what may come packed in an `Any`.
+// versions have the same messages and one implementation over the generated descriptors. It knows
+// which file declares which name: everything that the services' files and their dependencies
+// declare, and what may come packed in an `Any`.
 
 import {
   create,
@@ -62,9 +62,15 @@ function replyTo(symbols: Symbols, question: Question): ReplyInit {
       return { case: "listServicesResponse", value: { service } };
     }
     case "fileByFilename":
-      return files(symbols.fileNamed(question.value), `file ${JSON.stringify(question.value)}`);
+      return filesReply(
+        symbols.fileNamed(question.value),
+        `file ${JSON.stringify(question.value)}`,
+      );
     case "fileContainingSymbol":
-      return files(symbols.fileWith(question.value), `symbol ${JSON.stringify(question.value)}`);
+      return filesReply(
+        symbols.fileWith(question.value),
+        `symbol ${JSON.stringify(question.value)}`,
+      );
     case "fileContainingExtension":
       return notFound(`extension of ${JSON.stringify(question.value.containingType)}`);
     case "allExtensionNumbersOfType": {
@@ -75,12 +81,15 @@ function replyTo(symbols: Symbols, question: Question): ReplyInit {
     }
     case undefined: {
       const errorMessage = "message_request: is required";
-      return { case: "errorResponse", value: { errorCode: StatusCode.INVALID_ARGUMENT, errorMessage } };
+      return {
+        case: "errorResponse",
+        value: { errorCode: StatusCode.INVALID_ARGUMENT, errorMessage },
+      };
     }
   }
 }
 
-function files(fileDescriptorProto: Uint8Array[] | undefined, what: string): ReplyInit {
+function filesReply(fileDescriptorProto: Uint8Array[] | undefined, what: string): ReplyInit {
   if (fileDescriptorProto === undefined) return notFound(what);
   return { case: "fileDescriptorResponse", value: { fileDescriptorProto } };
 }

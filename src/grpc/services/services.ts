@@ -1,5 +1,5 @@
-// The services of the server, each with its handlers: the event store, streams, checkpoints, consumer
-// groups, health and reflection.
+// The services of the server, each with its handlers: the event store, streams, checkpoints,
+// consumer groups, health and reflection.
 
 import { CheckpointService } from "../../gen/annals/v1/checkpoint_service_pb.js";
 import { ConsumerGroupService } from "../../gen/annals/v1/consumer_group_service_pb.js";
@@ -12,12 +12,15 @@ import { Health } from "../../gen/grpc/health/v1/health_pb.js";
 import { ServerReflection as ReflectionV1 } from "../../gen/grpc/reflection/v1/reflection_pb.js";
 import * as v1Alpha from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { handling, type BoundService } from "../transport/bind.ts";
+import { appendMethods } from "./append.ts";
 import { checkpointService } from "./checkpoint-service.ts";
 import { consumerGroupService } from "./consumer-group-service.ts";
 import type { Context } from "./context.ts";
-import { eventStore } from "./event-store.ts";
 import { health, type HealthState } from "./health.ts";
+import { infoMethods } from "./info.ts";
+import { readMethods } from "./read.ts";
 import { collectSymbols, reflectionV1, reflectionV1Alpha } from "./reflection.ts";
+import { snapshotMethods } from "./snapshot.ts";
 import { streamService } from "./stream-service.ts";
 
 const own = [EventStoreService, StreamService, CheckpointService, ConsumerGroupService];
@@ -28,8 +31,14 @@ export function services(
   withReflection: boolean,
 ): BoundService[] {
   const names = own.map(({ typeName }) => typeName);
+  const eventStore = {
+    ...appendMethods(context),
+    ...readMethods(context),
+    ...snapshotMethods(context),
+    ...infoMethods(context),
+  };
   const always = [
-    handling(EventStoreService, eventStore(context)),
+    handling(EventStoreService, eventStore),
     handling(StreamService, streamService(context)),
     handling(CheckpointService, checkpointService(context)),
     handling(ConsumerGroupService, consumerGroupService(context)),

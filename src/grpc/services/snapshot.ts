@@ -21,17 +21,33 @@ import {
 } from "../../gen/annals/v1/snapshot_pb.js";
 import type { Encoded } from "../transport/bind.ts";
 import type { Call } from "../transport/call.ts";
-import type { Context } from "./context.ts";
+import type { Context, EventStoreMethods } from "./context.ts";
 import { wrap } from "../convert/batches.ts";
 import { pageOf } from "../convert/page.ts";
 import { convertGetState } from "../convert/read-request.ts";
-import { replayBytes, snapshotBytes, snapshotHeaders } from "../convert/snapshot-answer.ts";
-import { convertGet, convertSave, convertSelected } from "../convert/snapshot-request.ts";
+import {
+  stateBytes,
+  snapshotBytes,
+  snapshotHeaders,
+  convertGet,
+  convertSave,
+  convertSelected,
+} from "../convert/snapshot.ts";
 import { timestamp } from "../convert/time.ts";
 
 const tagSnapshot = 0x0a;
 
-export async function saveSnapshot(
+export function snapshotMethods(context: Context) {
+  return {
+    saveSnapshot: (request, call) => saveSnapshot(context, request, call),
+    getSnapshot: (request) => getSnapshot(context, request),
+    listSnapshots: (request) => listSnapshots(context, request),
+    deleteSnapshots: (request, call) => deleteSnapshots(context, request, call),
+    getState: (request, call) => getState(context, request, call),
+  } satisfies EventStoreMethods;
+}
+
+async function saveSnapshot(
   { log, limits }: Context,
   wire: SaveSnapshotRequest,
   call: Call,
@@ -41,7 +57,7 @@ export async function saveSnapshot(
   return create(SaveSnapshotResponseSchema, saved);
 }
 
-export async function getSnapshot(
+async function getSnapshot(
   { log, limits }: Context,
   wire: GetSnapshotRequest,
 ): Promise<Encoded<GetSnapshotResponse>> {
@@ -50,7 +66,7 @@ export async function getSnapshot(
   return wrap(tagSnapshot, [snapshotBytes(snapshot, view, limits)]);
 }
 
-export async function listSnapshots(
+async function listSnapshots(
   { log, limits }: Context,
   wire: ListSnapshotsRequest,
 ): Promise<ListSnapshotsResponse> {
@@ -74,7 +90,7 @@ function placeOf(cursor: string): { kind: string; version: number } | undefined 
   return { kind: cursor.slice(space + 1), version };
 }
 
-export async function deleteSnapshots(
+async function deleteSnapshots(
   { log, limits }: Context,
   wire: DeleteSnapshotsRequest,
   call: Call,
@@ -84,10 +100,10 @@ export async function deleteSnapshots(
   return create(DeleteSnapshotsResponseSchema, { deletedCount });
 }
 
-export async function getState(
+async function getState(
   { log, limits }: Context,
   wire: GetStateRequest,
   call: Call,
 ): Promise<Encoded<GetStateResponse>> {
-  return replayBytes(await log.getState(convertGetState(wire, limits), call.signal), limits);
+  return stateBytes(await log.getState(convertGetState(wire, limits), call.signal), limits);
 }

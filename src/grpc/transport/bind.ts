@@ -119,7 +119,12 @@ export function bindServer(
     "grpc.enable_channelz": 0,
   });
   const methods = new Map(services.flatMap((each) => [...bindService(server, each, environment)]));
-  return { server, methods, receiveBytesMax, unfinished: new UnfinishedRequests(unfinishedBytesMax) };
+  return {
+    server,
+    methods,
+    receiveBytesMax,
+    unfinished: new UnfinishedRequests(unfinishedBytesMax),
+  };
 }
 
 /** Adds the service to the server; answers its methods. */

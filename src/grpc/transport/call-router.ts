@@ -112,7 +112,10 @@ function examine(headers: IncomingHttpHeaders, methods: Methods): StatusError | 
   delete headers["grpc-timeout"];
   const ms = parseTimeout(String(timeout));
   if (ms === undefined) {
-    return new StatusError(StatusCode.INVALID_ARGUMENT, "grpc-timeout: not a number and a unit of time");
+    return new StatusError(
+      StatusCode.INVALID_ARGUMENT,
+      "grpc-timeout: not a number and a unit of time",
+    );
   }
   return ms === Infinity ? undefined : ms;
 }

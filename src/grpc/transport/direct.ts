@@ -213,7 +213,8 @@ function tell(stream: ServerHttp2Stream, whom: StreamListener): void {
 
 /** What is wrong with a message, as its prefix at `at` says; else its length in bytes. */
 export function lengthOf(bytes: Buffer, at: number, receiveBytesMax: number): StatusError | number {
-  if (bytes[at] !== 0) return new StatusError(StatusCode.INTERNAL, "compressed without grpc-encoding");
+  if (bytes[at] !== 0)
+    return new StatusError(StatusCode.INTERNAL, "compressed without grpc-encoding");
   const length = bytes.readUInt32BE(at + 1);
   if (length <= receiveBytesMax) return length;
   const limit = `receive_bytes_max (${receiveBytesMax})`;

@@ -63,10 +63,7 @@ function bind(
 }
 
 /** Refuses new calls, waits for open ones at most `graceMs`, then cuts their connections. */
-export function shutDown(
-  { server }: BoundServer,
-  graceMs: number,
-): Promise<"done" | "cut off"> {
+export function shutDown({ server }: BoundServer, graceMs: number): Promise<"done" | "cut off"> {
   return new Promise((resolve) => {
     const cut = setTimeout(() => {
       server.forceShutdown();

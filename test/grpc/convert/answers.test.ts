@@ -10,13 +10,12 @@ import {
   AppendPipeResponseSchema,
 } from "../../../src/gen/annals/v1/append_pb.js";
 import { GetStateResponseSchema, SnapshotSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
-import { appendResponse, pipeResponse } from "../../../src/grpc/convert/appended.ts";
-import { pageOf } from "../../../src/grpc/convert/page.ts";
-import { pageToken, readPageToken } from "../../../src/grpc/convert/page-token.ts";
-import { replayBytes, snapshotBytes } from "../../../src/grpc/convert/snapshot-answer.ts";
+import { appendResponse, pipeResponse } from "../../../src/grpc/convert/append-answer.ts";
+import { pageOf, pageToken, readPageToken } from "../../../src/grpc/convert/page.ts";
+import { stateBytes, snapshotBytes } from "../../../src/grpc/convert/snapshot.ts";
 import { timestamp } from "../../../src/grpc/convert/time.ts";
 import { parseTimeout } from "../../../src/grpc/transport/timeout.ts";
-import { createIdMaker } from "../../../src/grpc/services/uuid.ts";
+import { createIdMaker } from "../../../src/grpc/services/event-ids.ts";
 import { encode } from "../../support/calls.ts";
 
 const position = fc.oneof(fc.nat(), fc.integer({ min: 0, max: positionMax }));
@@ -122,7 +121,7 @@ describe("a replayed state's answer", () => {
   };
 
   test("is the state as a value, and when it was", () => {
-    const answer = fromBinary(GetStateResponseSchema, replayBytes(replayed, defaultLimits));
+    const answer = fromBinary(GetStateResponseSchema, stateBytes(replayed, defaultLimits));
     expect(answer).toMatchObject({ version: 2n, position: 5n, appliedCount: 2n, skippedCount: 1n });
     expect(answer.recordedAt).toMatchObject({ seconds: 2n, nanos: 0 });
     expect(answer.state?.kind.case).toBe("structValue");
@@ -130,14 +129,14 @@ describe("a replayed state's answer", () => {
 
   test("of nothing is null, version 0 and no time", () => {
     const nothing = { ...replayed, state: null, version: 0, position: 0, recordedAt: 0 };
-    const answer = fromBinary(GetStateResponseSchema, replayBytes(nothing, defaultLimits));
+    const answer = fromBinary(GetStateResponseSchema, stateBytes(nothing, defaultLimits));
     expect(answer.state?.kind).toEqual({ case: "nullValue", value: 0 });
     expect(answer.recordedAt).toBeUndefined();
   });
 
   test("that does not fit says so", () => {
     const large = { ...replayed, state: "x".repeat(200) };
-    expect(() => replayBytes(large, { ...defaultLimits, eventBytesMax: 100 })).toThrow(
+    expect(() => stateBytes(large, { ...defaultLimits, eventBytesMax: 100 })).toThrow(
       "more than event_bytes_max (100) bytes",
     );
   });

@@ -19,11 +19,7 @@ import {
   convertGetState,
   convertSubscribe,
 } from "../../../src/grpc/convert/read-request.ts";
-import {
-  convertGet,
-  convertSave,
-  convertSelected,
-} from "../../../src/grpc/convert/snapshot-request.ts";
+import { convertGet, convertSave, convertSelected } from "../../../src/grpc/convert/snapshot.ts";
 
 const limits = defaultLimits;
 const make = {

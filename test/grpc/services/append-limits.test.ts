@@ -7,9 +7,9 @@ import { AnnalsError } from "../../../src/domain/errors.ts";
 import { defaultLimits } from "../../../src/domain/limits.ts";
 import { decodeRecord } from "../../../src/domain/record.ts";
 import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
-import { appendFromWire } from "../../../src/grpc/convert/append-wire.ts";
-import { appendFromBytes, convertAppend } from "../../../src/grpc/convert/append.ts";
-import { createIdMaker } from "../../../src/grpc/services/uuid.ts";
+import { appendFromBytes, appendIfPlain } from "../../../src/grpc/convert/append-bytes.ts";
+import { convertAppend } from "../../../src/grpc/convert/append-message.ts";
+import { createIdMaker } from "../../../src/grpc/services/event-ids.ts";
 import { encode } from "../../support/calls.ts";
 
 type Init = MessageInitShape<typeof AppendRequestSchema>;
@@ -26,7 +26,7 @@ const conversion = { limits, newId: createIdMaker(() => 1) };
 /** What was refused, as `field: description`; both paths must agree. */
 function refused(init: Init): string[] {
   const bytes = encode(AppendRequestSchema, init);
-  expect(appendFromWire(bytes, conversion)).toBeUndefined();
+  expect(appendIfPlain(bytes, conversion)).toBeUndefined();
   try {
     appendFromBytes(bytes, conversion);
   } catch (error) {
@@ -131,8 +131,8 @@ describe("at the limit an append is taken, past it refused by name", () => {
     const wide = { ...conversion, limits: defaultLimits };
     const of = (value: string): Buffer =>
       encode(AppendRequestSchema, event({ metadata: { k: value } }));
-    expect(appendFromWire(of(x(16_383)), wide)).toBeDefined();
-    expect(appendFromWire(of(x(16_384)), wide)).toBeUndefined();
+    expect(appendIfPlain(of(x(16_383)), wide)).toBeDefined();
+    expect(appendIfPlain(of(x(16_384)), wide)).toBeUndefined();
     expect(() => appendFromBytes(of(x(16_384)), wide)).toThrow(
       "metadata: has 16385 bytes of keys and values, more than metadata_bytes_max (16384)",
     );

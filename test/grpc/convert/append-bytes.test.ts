@@ -7,9 +7,8 @@ import { defaultLimits } from "../../../src/domain/limits.ts";
 import { decodeRecord } from "../../../src/domain/record.ts";
 import { varintBytes, writeVarint } from "../../../src/domain/wire.ts";
 import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
-import { appendFromWire } from "../../../src/grpc/convert/append-wire.ts";
-import { convertAppend } from "../../../src/grpc/convert/append.ts";
-import type { Conversion } from "../../../src/grpc/convert/event.ts";
+import { appendIfPlain } from "../../../src/grpc/convert/append-bytes.ts";
+import { convertAppend, type Conversion } from "../../../src/grpc/convert/append-message.ts";
 import { decodeRequest } from "../../../src/grpc/transport/decode.ts";
 import { encode } from "../../support/calls.ts";
 
@@ -222,7 +221,7 @@ describe("the fast path of an append", () => {
     let left = 0;
     fc.assert(
       fc.property(request, (bytes) => {
-        const fast = appendFromWire(bytes, conversion());
+        const fast = appendIfPlain(bytes, conversion());
         if (fast === undefined) left++;
         else {
           taken++;
@@ -242,7 +241,7 @@ describe("the fast path of an append", () => {
     const data = Buffer.from("payload");
     const sent = Buffer.concat([field(7, data), field(3, text("T"))]);
     const bytes = Buffer.concat([field(2, sent), field(1, text("s"))]);
-    const [taken] = appendFromWire(bytes, conversion())?.events ?? [];
+    const [taken] = appendIfPlain(bytes, conversion())?.events ?? [];
     expect(taken?.body.subarray(0, sent.length)).toEqual(sent);
     expect(decodeRecord(taken?.body ?? sent)).toMatchObject({
       id: "0190a000-0000-7000-9000-000000000001",
@@ -261,7 +260,7 @@ describe("the fast path of an append", () => {
       field(6, text("text/plain")),
     ]);
     const bytes = field(2, sent);
-    const [taken] = appendFromWire(bytes, conversion())?.events ?? [];
+    const [taken] = appendIfPlain(bytes, conversion())?.events ?? [];
     expect(taken?.body.buffer).toBe(bytes.buffer);
     expect(taken?.body).toEqual(sent);
   });
@@ -284,14 +283,14 @@ describe("the fast path of an append", () => {
       expectations: [{ stream: "third", expected: { case: "expectedState", value: 2 } }],
       condition: { query: { items: [{ tags: ["a"] }] }, after: 9n },
     });
-    const fast = appendFromWire(plain, conversion());
+    const fast = appendIfPlain(plain, conversion());
     expect(fast && meaning(fast)).toEqual(generated(plain));
   });
 
   test("never throws, whatever the bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
-        appendFromWire(Buffer.from(bytes), conversion());
+        appendIfPlain(Buffer.from(bytes), conversion());
       }),
       { numRuns: 20_000 },
     );

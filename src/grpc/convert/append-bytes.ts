@@ -1,0 +1,389 @@
+// The fast path of an append: one walk over the request's bytes, by hand. An event that holds known
+// fields only, each scalar once, all of them within limits, is taken as it came: its bytes are the
+// record's beginning, and only what is missing (id, stream, content type) is put behind them.
+//
+//   body = the client's NewEvent bytes, [0x0a id], [0x12 stream], [0x32 content type]
+//
+// The client's bytes are untrusted and will be served to others for ever: a request that is not
+// plainly valid here takes the generated path (append-message.ts), which refuses it by name or
+// converts it. A test proves that both paths mean the same.
+
+import { isUtf8 } from "node:buffer";
+import type { Append, AppendCondition, Expected, StreamExpectation } from "../../domain/append.ts";
+import { AnnalsError } from "../../domain/errors.ts";
+import type { NewEvent } from "../../domain/event.ts";
+import type { Limits } from "../../domain/limits.ts";
+import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
+import {
+  AppendConditionSchema,
+  AppendRequestSchema,
+  StreamExpectationSchema,
+  StreamState,
+} from "../../gen/annals/v1/append_pb.js";
+import { decodeRequest } from "../transport/decode.ts";
+import {
+  convertAppend,
+  convertCondition,
+  convertExpectations,
+  type Conversion,
+} from "./append-message.ts";
+import { defaultContentType, Violations } from "./checks.ts";
+
+/** Not for the fast path. Always the same one: clients decide how often it is thrown. */
+class NotPlain extends Error {}
+const notPlain = new NotPlain("not for the fast path");
+
+function leave(): never {
+  throw notPlain;
+}
+
+/** An append from its request bytes. Throws INVALID_FIELD with every violation. */
+export function appendFromBytes(bytes: Buffer, conversion: Conversion): Append {
+  return (
+    appendIfPlain(bytes, conversion) ??
+    convertAppend(decodeRequest(AppendRequestSchema, bytes), conversion)
+  );
+}
+
+/** Undefined: the generated path must look at it. Never throws for what the bytes hold. */
+export function appendIfPlain(bytes: Buffer, conversion: Conversion): Append | undefined {
+  try {
+    return readAppend(bytes, conversion);
+  } catch (error) {
+    const expected = [NotPlain, RangeError, AnnalsError].some((kind) => error instanceof kind);
+    if (expected) return undefined;
+    throw error;
+  }
+}
+
+function readAppend(bytes: Buffer, conversion: Conversion): Append {
+  const { limits } = conversion;
+  const parts = readParts(new WireReader(bytes), limits);
+  const { spans, stream, expected, condition } = parts;
+  const events: NewEvent[] = [];
+  let bodyBytes = 0;
+  let wireBytes = 0;
+  for (let i = 0; i < spans.length; i += 2) {
+    const start = spans[i] as number;
+    const end = spans[i + 1] as number;
+    wireBytes += end - start;
+    const event = readEvent(bytes, start, end, stream, conversion);
+    bodyBytes += event.body.length;
+    events.push(event);
+  }
+  if (events.length === 0 || wireBytes > limits.appendBytesMax) leave();
+  if (events.length > 1 && hasTwins(events)) leave();
+  if (parts.expectsOfStream && stream === "") leave();
+  const own = expected === undefined ? [] : [{ stream, expected }];
+  return {
+    events,
+    expectations: parts.expectations.length === 0 ? own : [...own, ...othersOf(parts, limits)],
+    condition: condition && conditionOf(condition, limits),
+    bytes: bodyBytes,
+  };
+}
+
+interface Parts {
+  stream: string;
+  expected: Expected | undefined;
+  expectsOfStream: boolean;
+  /** Where each event begins and ends, in pairs. */
+  readonly spans: number[];
+  readonly expectations: Uint8Array[];
+  condition: Uint8Array | undefined;
+}
+
+/** The fields of `AppendRequest`: events as pairs of offsets, the rest as they are. */
+function readParts(reader: WireReader, limits: Limits): Parts {
+  const parts: Parts = {
+    stream: "",
+    expected: undefined,
+    expectsOfStream: false,
+    spans: [],
+    expectations: [],
+    condition: undefined,
+  };
+  while (reader.offset < reader.end) {
+    switch (reader.bytes[reader.offset++]) {
+      case 0x0a:
+        if (parts.stream !== "") leave();
+        parts.stream = nameIn(reader, limits.streamNameBytesMax);
+        break;
+      case 0x12: {
+        const end = reader.lengthEnd();
+        parts.spans.push(reader.offset, end);
+        reader.offset = end;
+        if (parts.spans.length > 2 * limits.appendEventsMax) leave();
+        break;
+      }
+      case 0x18:
+        if (parts.expectsOfStream) leave();
+        parts.expectsOfStream = true;
+        parts.expected = { kind: "version", version: reader.varint() };
+        break;
+      case 0x20:
+        if (parts.expectsOfStream) leave();
+        parts.expected = stateOf(reader.varint());
+        parts.expectsOfStream = parts.expected !== undefined;
+        break;
+      case 0x2a:
+        parts.expectations.push(reader.view());
+        if (parts.expectations.length > limits.expectationsMax) leave();
+        break;
+      case 0x32:
+        if (parts.condition !== undefined) leave();
+        parts.condition = reader.view();
+        break;
+      default:
+        leave();
+    }
+  }
+  return parts;
+}
+
+function stateOf(state: number): Expected | undefined {
+  switch (state as StreamState) {
+    case StreamState.EXISTS:
+      return { kind: "exists" };
+    case StreamState.ABSENT:
+      return { kind: "absent" };
+    case StreamState.ANY:
+    case StreamState.UNSPECIFIED:
+      return undefined;
+    default:
+      return leave();
+  }
+}
+
+/** What is expected of other streams than the append's own. */
+function othersOf({ expectations, expected, stream }: Parts, limits: Limits): StreamExpectation[] {
+  const v = new Violations();
+  const wire = expectations.map((view) => decodeRequest(StreamExpectationSchema, view));
+  const own = { stream: "", expected: { case: undefined } } as const;
+  const others = convertExpectations(v, { ...own, expectations: wire }, limits);
+  const alsoOwn = expected !== undefined && wire.some((other) => other.stream === stream);
+  if (!v.none || alsoOwn) leave();
+  return others;
+}
+
+function conditionOf(view: Uint8Array, limits: Limits): AppendCondition {
+  const v = new Violations();
+  const condition = convertCondition(v, decodeRequest(AppendConditionSchema, view), limits);
+  if (!v.none) leave();
+  return condition;
+}
+
+/** Whether two events have one id. Those the server made differ. */
+function hasTwins(events: readonly NewEvent[]): boolean {
+  const ids = new Set<string>();
+  let fromClient = 0;
+  for (const event of events) {
+    if (!event.idFromClient) continue;
+    fromClient++;
+    ids.add(event.id);
+  }
+  return ids.size < fromClient;
+}
+
+const tagId = 0x0a;
+const tagStream = 0x12;
+const tagType = 0x1a;
+const tagTags = 0x22;
+const tagMetadata = 0x2a;
+const tagContentType = 0x32;
+const tagData = 0x3a;
+
+const noTags: readonly string[] = Object.freeze([]);
+
+/** The event between two offsets. Throws `NotPlain`, or `RangeError` on what is cut off. */
+function readEvent(
+  bytes: Buffer,
+  start: number,
+  end: number,
+  defaultStream: string,
+  { limits, newId }: Conversion,
+): NewEvent {
+  if (end - start > limits.eventBytesMax) leave();
+  const reader = new WireReader(bytes, start, end);
+  let id = "";
+  let stream = "";
+  let type = "";
+  let tags: string[] | undefined;
+  let metadata: MetadataScan | undefined;
+  let hasContentType = false;
+  let hasData = false;
+  while (reader.offset < end) {
+    switch (bytes[reader.offset++]) {
+      case tagId:
+        if (id !== "") leave();
+        id = uuidIn(reader);
+        break;
+      case tagStream:
+        if (stream !== "") leave();
+        stream = nameIn(reader, limits.streamNameBytesMax);
+        break;
+      case tagType:
+        if (type !== "") leave();
+        type = nameIn(reader, limits.typeBytesMax);
+        break;
+      case tagTags: {
+        const tag = nameIn(reader, limits.tagBytesMax);
+        if (tags === undefined) tags = [tag];
+        else if (tags.length === limits.tagsMax || tags.includes(tag)) leave();
+        else tags.push(tag);
+        break;
+      }
+      case tagMetadata:
+        metadata ??= { keys: new Set(), bytes: 0 };
+        scanEntry(metadata, reader, limits);
+        break;
+      case tagContentType:
+        if (hasContentType) leave();
+        hasContentType = true;
+        passPrintableAscii(reader, limits.contentTypeBytesMax);
+        break;
+      case tagData:
+        if (hasData) leave();
+        hasData = true;
+        reader.offset = reader.lengthEnd();
+        break;
+      default:
+        leave();
+    }
+  }
+  const settledStream = stream === "" ? defaultStream : stream;
+  if (type === "" || settledStream === "") leave();
+  const idFromClient = id !== "";
+  const settledId = idFromClient ? id : newId();
+  const missingId = idFromClient ? "" : settledId;
+  const missingStream = stream === "" ? defaultStream : "";
+  const body = composeBody(bytes.subarray(start, end), missingId, missingStream, hasContentType);
+  return { id: settledId, stream: settledStream, type, tags: tags ?? noTags, idFromClient, body };
+}
+
+const contentTypeField = Buffer.concat([
+  Buffer.from([tagContentType, defaultContentType.data.length]),
+  Buffer.from(defaultContentType.data),
+]);
+
+/** The client's bytes and what is missing; the same bytes where nothing is. */
+function composeBody(client: Buffer, id: string, stream: string, hasContentType: boolean): Buffer {
+  const streamBytes = stream === "" ? 0 : Buffer.byteLength(stream);
+  const missing =
+    (id === "" ? 0 : 2 + id.length) +
+    (streamBytes === 0 ? 0 : 1 + varintBytes(streamBytes) + streamBytes) +
+    (hasContentType ? 0 : contentTypeField.length);
+  if (missing === 0) return client;
+  const body = Buffer.allocUnsafe(client.length + missing);
+  body.set(client);
+  let offset = client.length;
+  if (id !== "") {
+    body[offset] = tagId;
+    body[offset + 1] = id.length;
+    offset += 2 + body.write(id, offset + 2, "latin1");
+  }
+  if (streamBytes > 0) {
+    body[offset] = tagStream;
+    offset = writeVarint(body, offset + 1, streamBytes);
+    offset += body.write(stream, offset, "utf8");
+  }
+  if (!hasContentType) body.set(contentTypeField, offset);
+  return body;
+}
+
+interface MetadataScan {
+  readonly keys: Set<string>;
+  bytes: number;
+}
+
+/** A map entry: a key and a value, each at most once. */
+function scanEntry(scan: MetadataScan, reader: WireReader, limits: Limits): void {
+  const end = reader.lengthEnd();
+  let key: Uint8Array | undefined;
+  let value: Uint8Array | undefined;
+  while (reader.offset < end) {
+    const tag = reader.bytes[reader.offset++];
+    if (tag === 0x0a && key === undefined) key = textIn(reader);
+    else if (tag === 0x12 && value === undefined) value = textIn(reader);
+    else leave();
+  }
+  if (reader.offset !== end || key === undefined || key.length === 0 || key[0] === dollar) leave();
+  scan.bytes += key.length + (value?.length ?? 0);
+  const entries = scan.keys.size;
+  // Equal bytes are equal keys, whatever text they are.
+  scan.keys.add(asciiIn(key, 0, key.length));
+  if (scan.keys.size === entries || entries === limits.metadataEntriesMax) leave();
+  if (scan.bytes > limits.metadataBytesMax) leave();
+}
+
+const dollar = 0x24;
+const control = /\p{Cc}/u;
+
+/** A name that is written: 1 to `bytesMax` bytes of UTF-8, no control character, no `$` first. */
+function nameIn(reader: WireReader, bytesMax: number): string {
+  const end = reader.lengthEnd();
+  const { bytes, offset } = reader;
+  reader.offset = end;
+  if (end === offset || end - offset > bytesMax || bytes[offset] === dollar) leave();
+  for (let i = offset; i < end; i++) {
+    const byte = bytes[i] as number;
+    if (byte < 0x20 || byte > 0x7e) return unicodeNameIn(bytes.subarray(offset, end));
+  }
+  return asciiIn(bytes, offset, end);
+}
+
+function unicodeNameIn(bytes: Uint8Array): string {
+  if (!isUtf8(bytes)) leave();
+  // The request is a `Buffer`, and so are its views: here and in `asciiIn`.
+  const name = (bytes as Buffer).toString("utf8");
+  if (control.test(name)) leave();
+  return name;
+}
+
+/** Any UTF-8; answers its bytes. */
+function textIn(reader: WireReader): Uint8Array {
+  const view = reader.view();
+  if (!isUtf8(view)) leave();
+  return view;
+}
+
+/** 1 to `bytesMax` bytes of printable ASCII. */
+function passPrintableAscii(reader: WireReader, bytesMax: number): void {
+  const end = reader.lengthEnd();
+  const { bytes, offset } = reader;
+  if (end === offset || end - offset > bytesMax) leave();
+  for (let i = offset; i < end; i++) {
+    const byte = bytes[i] as number;
+    if (byte < 0x20 || byte > 0x7e) leave();
+  }
+  reader.offset = end;
+}
+
+const uuidBytes = 36;
+const hyphen = 0x2d;
+
+/** A UUID's text form in lower case, neither nil nor max. */
+function uuidIn(reader: WireReader): string {
+  const end = reader.lengthEnd();
+  const { bytes, offset } = reader;
+  if (end - offset !== uuidBytes) leave();
+  let zeros = 0;
+  let effs = 0;
+  for (let i = 0; i < uuidBytes; i++) {
+    const byte = bytes[offset + i] as number;
+    if (i === 8 || i === 13 || i === 18 || i === 23) {
+      if (byte !== hyphen) leave();
+    } else if (byte >= 0x30 && byte <= 0x39) {
+      if (byte === 0x30) zeros++;
+    } else if (byte >= 0x61 && byte <= 0x66) {
+      if (byte === 0x66) effs++;
+    } else leave();
+  }
+  if (zeros === 32 || effs === 32) leave();
+  reader.offset = end;
+  return asciiIn(bytes, offset, end);
+}
+
+function asciiIn(bytes: Uint8Array, start: number, end: number): string {
+  return (bytes as Buffer).toString("latin1", start, end);
+}

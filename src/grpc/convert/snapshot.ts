@@ -1,0 +1,163 @@
+// Snapshots from the wire and onto it, and folded states on their way out, in the view that was
+// asked for.
+
+import { create, toBinary } from "@bufbuild/protobuf";
+import { AnnalsError } from "../../domain/errors.ts";
+import { canonicalJson, isJsonContentType } from "../../domain/json.ts";
+import type { Limits } from "../../domain/limits.ts";
+import type { NewSnapshot, Snapshot } from "../../domain/snapshot.ts";
+import {
+  GetStateResponseSchema,
+  SnapshotSchema,
+  type DeleteSnapshotsRequest,
+  type GetSnapshotRequest,
+  type ListSnapshotsRequest,
+  type SaveSnapshotRequest,
+  type Snapshot as WireSnapshot,
+} from "../../gen/annals/v1/snapshot_pb.js";
+import type { StreamState } from "../../log/verbs.ts";
+import { wrap } from "./batches.ts";
+import {
+  checkContentType,
+  checkMetadata,
+  checkOptional,
+  checkOwnName,
+  checkUint64,
+  Violations,
+} from "./checks.ts";
+import { jsonOf, NotJson, valueBytes, valueBytesOfText } from "./json-value.ts";
+import { checkKind, checkStreamName, convertView, type EventView } from "./read-request.ts";
+import { timestamp } from "./time.ts";
+
+export function convertSave(wire: SaveSnapshotRequest, limits: Limits): NewSnapshot {
+  const v = new Violations();
+  const streamLimit = { name: "stream_name_bytes_max", bytesMax: limits.streamNameBytesMax };
+  const stream = checkOwnName(v, "stream", wire.stream, streamLimit);
+  const kind = checkKind(v, "kind", wire.kind, limits);
+  const version = checkUint64(v, "version", wire.version, 1);
+  const state = wire.state.case ?? "data";
+  const contentType = checkContentType(v, "content_type", wire.contentType, state, limits);
+  checkMetadata(v, "metadata", wire.metadata, limits);
+  const data = stateOf(v, wire, limits);
+  v.throwIfAny();
+  return { stream, kind, version, contentType, data, metadata: wire.metadata };
+}
+
+function stateOf(v: Violations, { state }: SaveSnapshotRequest, limits: Limits): Uint8Array {
+  const data = bytesOf(v, state);
+  if (data.length > limits.snapshotBytesMax) {
+    const limit = `snapshot_bytes_max (${limits.snapshotBytesMax})`;
+    v.add(state.case ?? "state", `has ${data.length} bytes, more than ${limit}`);
+  }
+  return data;
+}
+
+function bytesOf(v: Violations, state: SaveSnapshotRequest["state"]): Uint8Array {
+  switch (state.case) {
+    case "data":
+      return state.value;
+    case "json":
+      try {
+        return Buffer.from(canonicalJson(jsonOf(state.value)));
+      } catch (error) {
+        if (!(error instanceof NotJson)) throw error;
+        v.add("json", error.message);
+        return Buffer.alloc(0);
+      }
+    case undefined:
+      v.add("state", "is required: data or json");
+      return Buffer.alloc(0);
+  }
+}
+
+export interface SnapshotAsked {
+  readonly stream: string;
+  readonly kind: string;
+  /** Absent: the newest. */
+  readonly maxVersion: number | undefined;
+  readonly view: EventView;
+}
+
+export function convertGet(wire: GetSnapshotRequest, limits: Limits): SnapshotAsked {
+  const v = new Violations();
+  const stream = checkStreamName(v, "stream", wire.stream, limits);
+  const kind = checkKind(v, "kind", wire.kind, limits);
+  const maxVersion = checkOptional(v, "max_version", wire.maxVersion);
+  const view = convertView(v, "view", wire.view);
+  v.throwIfAny();
+  return { stream, kind, maxVersion, view };
+}
+
+export interface SnapshotsAsked {
+  readonly stream: string;
+  /** Absent: every kind. */
+  readonly kind: string | undefined;
+  /** Absent: every version. */
+  readonly maxVersion: number | undefined;
+}
+
+/** What to list or to delete. */
+export function convertSelected(
+  wire: ListSnapshotsRequest | DeleteSnapshotsRequest,
+  limits: Limits,
+): SnapshotsAsked {
+  const v = new Violations();
+  const stream = checkStreamName(v, "stream", wire.stream, limits);
+  const kind = wire.kind === undefined ? undefined : checkKind(v, "kind", wire.kind, limits);
+  const maxVersion =
+    "maxVersion" in wire ? checkOptional(v, "max_version", wire.maxVersion) : undefined;
+  v.throwIfAny();
+  return { stream, kind, maxVersion };
+}
+
+const tagSnapshotData = 0x32;
+const tagSnapshotJson = 0x3a;
+const tagState = 0x0a;
+
+/** A snapshot without its state. */
+export function snapshotHeaders(snapshot: Snapshot): WireSnapshot {
+  const { stream, kind, contentType } = snapshot;
+  const headers = create(SnapshotSchema, {
+    stream,
+    kind,
+    contentType,
+    version: BigInt(snapshot.version),
+    position: BigInt(snapshot.position),
+    savedAt: timestamp(snapshot.savedAt),
+  });
+  // Not through `create`: it would take a key `__proto__` for a prototype.
+  headers.metadata = { ...snapshot.metadata };
+  return headers;
+}
+
+/** The bytes of a `Snapshot` message. A state that is not JSON, or does not fit so, stays bytes. */
+export function snapshotBytes(snapshot: Snapshot, view: EventView, limits: Limits): Buffer {
+  const headers = toBinary(SnapshotSchema, snapshotHeaders(snapshot));
+  if (view === "headers") return Buffer.from(headers);
+  const { data, contentType } = snapshot;
+  const asJson = view === "json" && isJsonContentType(contentType);
+  const value = asJson ? valueBytesOfText(data, limits.snapshotBytesMax) : undefined;
+  const state =
+    value === undefined ? wrap(tagSnapshotData, [data]) : wrap(tagSnapshotJson, [value]);
+  return Buffer.concat([headers, state]);
+}
+
+/** The bytes of a `GetStateResponse`. Throws ANSWER_TOO_LARGE. */
+export function stateBytes(folded: StreamState, { eventBytesMax: bytesMax }: Limits): Buffer {
+  const state = valueBytes(folded.state, bytesMax);
+  if (state === undefined) {
+    const bytes = Buffer.byteLength(JSON.stringify(folded.state));
+    const limit = `more than event_bytes_max (${bytesMax}) bytes`;
+    const message = `the state is too deeply nested, or as a google.protobuf.Value has ${limit}`;
+    throw new AnnalsError({ reason: "ANSWER_TOO_LARGE", bytes, bytesMax }, message);
+  }
+  const { version, position, recordedAt, appliedCount, skippedCount } = folded;
+  const rest = create(GetStateResponseSchema, {
+    version: BigInt(version),
+    position: BigInt(position),
+    appliedCount: BigInt(appliedCount),
+    skippedCount: BigInt(skippedCount),
+    ...(version === 0 ? {} : { recordedAt: timestamp(recordedAt) }),
+  });
+  return Buffer.concat([wrap(tagState, [state]), toBinary(GetStateResponseSchema, rest)]);
+}
