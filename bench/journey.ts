@@ -181,7 +181,6 @@ async function main(list: boolean): Promise<void> {
   let onAdvance: (() => void) | undefined;
   const watcher: StorageWatcher = {
     advanced: () => onAdvance?.(),
-    writeStateChanged() {},
   };
   const openStorage = async (): Promise<Storage> => {
     const opened = await openLevelStorage({ folder: join(folder, "store"), warn: () => {} });

@@ -52,7 +52,6 @@ export async function startServer(
   const environment: CallEnvironment = { logger, stopping: new Stopping(), unsentBytes };
   const health = new HealthState();
   const unwatch = storage.watch({
-    advanced() {},
     writeStateChanged: (state) => followWriteState(state, health, logger),
   });
   const log = createEventLog({

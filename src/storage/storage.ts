@@ -219,9 +219,9 @@ export interface ReclaimStatus {
 
 export interface StorageWatcher {
   /** Called right after the head moved, in order, without gaps. Must not throw or wait. */
-  advanced(advance: Advance): void;
+  advanced?(advance: Advance): void;
   /** Called when the write state changed. Must not throw or wait. */
-  writeStateChanged(state: WriteState): void;
+  writeStateChanged?(state: WriteState): void;
 }
 
 export interface StorageIdentity {

@@ -114,7 +114,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
 
   function setWriteState(next: WriteState): void {
     state = next;
-    for (const watcher of watchers) watcher.writeStateChanged(next);
+    for (const watcher of watchers) watcher.writeStateChanged?.(next);
   }
 
   function store(commit: Commit, known: boolean): void {
@@ -131,7 +131,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     commits++;
     if (copies.length === 0) return;
     const advance = { from, to: head(), ...(known ? { events: commit.events } : {}) };
-    for (const watcher of watchers) watcher.advanced(advance);
+    for (const watcher of watchers) watcher.advanced?.(advance);
   }
 
   function recover(): void {
@@ -290,8 +290,8 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     watch(watcher) {
       // A watch has an identity of its own: the same watcher may watch twice.
       const own: StorageWatcher = {
-        advanced: (advance) => watcher.advanced(advance),
-        writeStateChanged: (next) => watcher.writeStateChanged(next),
+        advanced: (advance) => watcher.advanced?.(advance),
+        writeStateChanged: (next) => watcher.writeStateChanged?.(next),
       };
       watchers.add(own);
       return () => void watchers.delete(own);

@@ -84,8 +84,6 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
     }
   }
 
-  advanced(): void {}
-
   /** What was unknown may have become durable after all, and nobody was told. */
   writeStateChanged(state: WriteState): void {
     if (state === "accepting" && this.waiters.count > 0) void this.lookAgain();

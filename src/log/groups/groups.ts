@@ -196,8 +196,6 @@ export class Groups implements GroupLog, StorageWatcher {
     }
   }
 
-  writeStateChanged(): void {}
-
   /** Ends every member and every wait, and writes what can be written. */
   async stop(): Promise<void> {
     this.stopped = true;

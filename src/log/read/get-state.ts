@@ -6,10 +6,9 @@ import { isJsonContentType, jsonDepth, jsonDepthMax, parseJson } from "../../dom
 import type { Json } from "../../domain/json.ts";
 import { mergePatch } from "../../domain/merge-patch.ts";
 import { decodeRecord, recordsIn, scanPlacement, scanRecordedAt } from "../../domain/record.ts";
-import { boundsOf } from "./bounds.ts";
 import { cancellation } from "../cancellation.ts";
 import { scheduledRead } from "../scheduling/scheduled-read.ts";
-import type { ReadSource } from "./read.ts";
+import { boundsOf, type ReadSource } from "./read.ts";
 import type { StreamState, GetStateRequest } from "../verbs.ts";
 
 export async function getState(

@@ -1,10 +1,10 @@
-// Read: a cursor that ends at the head it began with. The whole answer is one view of the log
-// there, so its end says what a decision made from it may assume.
+// Read: ends at the head it began with. The whole answer is one view of the log as of that head, so
+// its end says what a decision made from it may assume.
 
 import { invariant } from "../../domain/errors.ts";
+import { positionMax } from "../../domain/limits.ts";
 import { scanPlacement } from "../../domain/record.ts";
-import type { StorageRead } from "../../storage/storage.ts";
-import { boundsOf, type Bounds } from "./bounds.ts";
+import type { Range, Storage, StorageRead } from "../../storage/storage.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 import { firstRecordOf, lastRecordOf, recordOfVersion, sliceBatch, versionAt } from "./records.ts";
 import type { Batch, Bound, ReadMessage, ReadRequest } from "../verbs.ts";
@@ -35,11 +35,8 @@ async function* readTo(
   let eventCount = 0;
   /** The batch with the newest event returned. */
   let newest: Batch | undefined;
-  for await (const found of scheduledRead(
-    source,
-    storageRead(source, request, bounds, head),
-    signal,
-  )) {
+  const bounded = storageRead(source, request, bounds, head);
+  for await (const found of scheduledRead(source, bounded, signal)) {
     if (found.count === 0) continue;
     const batch = sliceBatch(found, 0, limit - eventCount);
     eventCount += batch.count;
@@ -66,7 +63,7 @@ function storageRead(
     direction,
     positions,
     asOf: head,
-    batchBytes: batchBytes,
+    batchBytes,
     ...(versions !== undefined && { versions }),
     ...(limit !== undefined && { batchEvents: limit }),
     ...(withRemoved === true && { withRemovedRecords: true }),
@@ -129,4 +126,55 @@ async function afterOf(
   invariant(selection.kind === "stream", "versions are a stream's");
   const record = await recordOfVersion(source, selection.stream, bound.version, head);
   return record === undefined ? 0 : scanPlacement(record).position;
+}
+
+/** Where a read begins and ends, both inclusive. Bounds that contradict each other are empty. */
+interface Bounds {
+  /** At most the head's position. */
+  readonly positions: Range;
+  /** Only where the request names a version. */
+  readonly versions: Range | undefined;
+}
+
+/** `head` is the position the whole read is a view of. */
+export async function boundsOf(
+  storage: Storage,
+  { direction, from, to }: Pick<ReadRequest, "direction" | "from" | "to">,
+  head: number,
+): Promise<Bounds> {
+  const [low, high] = direction === "forwards" ? [from, to] : [to, from];
+  const versions = versionsBetween(low, high);
+  const first = low === undefined ? 1 : await firstPositionOf(storage, low);
+  const last = high === undefined ? head : await lastPositionOf(storage, high);
+  return { positions: { first: Math.max(first, 1), last: Math.min(last, head) }, versions };
+}
+
+function versionsBetween(low: Bound | undefined, high: Bound | undefined): Range | undefined {
+  const first = low?.kind === "version" ? low.version : undefined;
+  const last = high?.kind === "version" ? high.version : undefined;
+  if (first === undefined && last === undefined) return undefined;
+  return { first: first ?? 1, last: last ?? positionMax };
+}
+
+async function firstPositionOf(storage: Storage, bound: Bound): Promise<number> {
+  switch (bound.kind) {
+    case "version":
+      return 1;
+    case "position":
+      return bound.position;
+    case "time":
+      return await storage.positionAt(bound.time);
+  }
+}
+
+async function lastPositionOf(storage: Storage, bound: Bound): Promise<number> {
+  switch (bound.kind) {
+    case "version":
+      return positionMax;
+    case "position":
+      return bound.position;
+    case "time":
+      // Several events may share a time.
+      return (await storage.positionAt(bound.time + 1)) - 1;
+  }
 }

@@ -1,6 +1,7 @@
-// Who waits for what. Every open subscription has an interest here; each advance of the head tells
-// those it may concern, and nobody else: ten thousand idle subscriptions cost an append a few
-// look-ups. An advance only ever marks and wakes; what was missed is read from the log.
+// Which subscription waits for which events. Every open subscription has an interest here; each
+// advance of the head tells the interests it may concern and no others: ten thousand idle
+// subscriptions cost an append a few look-ups. An advance only ever marks and wakes; what was
+// missed is read from the log.
 //
 // Why nothing is lost between looking and waiting: an interest is told of every advance from the
 // moment it is opened, whether its subscription waits or reads, and `advanced` runs to its end in
@@ -8,11 +9,10 @@
 // to `headPosition`; and that is also why a silent subscription may give the head as its
 // position.
 
-import type { PlacedEvent } from "../../domain/event.ts";
-import { selects, type Selection } from "../../domain/query.ts";
+import type { EventHeader, PlacedEvent } from "../../domain/event.ts";
+import { possibleStreams, selects, type QueryItem, type Selection } from "../../domain/query.ts";
 import type { Advance, StorageWatcher } from "../../storage/storage.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
-import { InterestIndex, type Filing } from "./interest-index.ts";
 import type { Timers } from "../timers.ts";
 
 const { wakesPerTurn, lingerWakes, lingerMs } = schedulingPolicy;
@@ -55,7 +55,7 @@ export class Interests implements StorageWatcher {
 
   /** Interests, what they are filed under, and who is about to be woken: 0 when all are closed. */
   get footprint(): number {
-    return this.open.size + this.index.wordCount + this.streamCounts.size + this.ready.length;
+    return this.open.size + this.index.termCount + this.streamCounts.size + this.ready.length;
   }
 
   /** To be closed by whoever opened it. */
@@ -98,9 +98,6 @@ export class Interests implements StorageWatcher {
       }
     }
   }
-
-  /** Reads and subscriptions go on whatever becomes of writes. */
-  writeStateChanged(): void {}
 
   /** Ends every wait, those to come too. */
   stop(): void {
@@ -218,5 +215,108 @@ export class Interest {
     this.signal.removeEventListener("abort", this);
     this.interests.remove(this);
     this.wake();
+  }
+}
+
+type Entries<T> = Map<string, Set<T>>;
+
+/** A term under which a selection is filed. */
+interface Filing<T> {
+  readonly entries: Entries<T>;
+  readonly term: string;
+}
+
+/**
+ * Which entries an event may concern, found by the event's own header: what a commit costs grows
+ * with the entries it concerns, not with all there are. A selection is filed under terms of which
+ * every event it selects has at least one; whether it does select an event is for `selects` to say.
+ */
+export class InterestIndex<T> {
+  /** Entries that no term narrows. */
+  private readonly anything: Entries<T> = new Map();
+  private readonly streams: Entries<T> = new Map();
+  private readonly prefixes: Entries<T> = new Map();
+  private readonly types: Entries<T> = new Map();
+  private readonly tags: Entries<T> = new Map();
+  /** How many prefixes there are of each length: an event looks up one beginning for each. */
+  private readonly prefixLengths = new Map<number, number>();
+  private readonly found: Set<T>[] = [];
+
+  add(entry: T, filings: readonly Filing<T>[]): void {
+    for (const { entries, term } of filings) {
+      const filed = entries.get(term);
+      if (filed !== undefined) filed.add(entry);
+      else {
+        entries.set(term, new Set([entry]));
+        if (entries === this.prefixes) this.countPrefix(term.length, 1);
+      }
+    }
+  }
+
+  delete(entry: T, filings: readonly Filing<T>[]): void {
+    for (const { entries, term } of filings) {
+      const filed = entries.get(term);
+      if (filed === undefined || !filed.delete(entry) || filed.size > 0) continue;
+      entries.delete(term);
+      if (entries === this.prefixes) this.countPrefix(term.length, -1);
+    }
+  }
+
+  /** Every entry that may select the event, some perhaps twice. Good until the next call. */
+  candidates(event: EventHeader): readonly ReadonlySet<T>[] {
+    this.found.length = 0;
+    this.find(this.anything, "");
+    this.find(this.streams, event.stream);
+    for (const length of this.prefixLengths.keys()) {
+      if (length > event.stream.length) continue;
+      this.find(this.prefixes, event.stream.slice(0, length));
+    }
+    this.find(this.types, event.type);
+    if (this.tags.size > 0) for (const tag of event.tags) this.find(this.tags, tag);
+    return this.found;
+  }
+
+  /** The terms to file a selection under, of this index. */
+  filingsOf(selection: Selection): readonly Filing<T>[] {
+    switch (selection.kind) {
+      case "all":
+        return [{ entries: this.anything, term: "" }];
+      case "stream":
+        return [{ entries: this.streams, term: selection.stream }];
+      case "query": {
+        const { items } = selection.query;
+        if (items.length === 0) return [{ entries: this.anything, term: "" }];
+        return items.flatMap((item) => this.itemFilings(item));
+      }
+    }
+  }
+
+  /** How many terms have entries: 0 once every entry is deleted. */
+  get termCount(): number {
+    const all = [this.anything, this.streams, this.prefixes, this.types, this.tags];
+    return all.reduce((sum, { size }) => sum + size, 0);
+  }
+
+  private find(entries: Entries<T>, term: string): void {
+    if (entries.size === 0) return;
+    const filed = entries.get(term);
+    if (filed !== undefined) this.found.push(filed);
+  }
+
+  /** Under the part of the item that fewest events share, as far as one can tell beforehand. */
+  private itemFilings(item: QueryItem): Filing<T>[] {
+    const under = (entries: Entries<T>, terms: readonly string[]) =>
+      terms.map((term) => ({ entries, term }));
+    if (item.streams.length > 0) return under(this.streams, possibleStreams(item));
+    if (item.tags.length > 0) return under(this.tags, item.tags.slice(0, 1));
+    if (item.streamPrefixes.length > 0) return under(this.prefixes, item.streamPrefixes);
+    if (item.types.length > 0) return under(this.types, item.types);
+    return under(this.anything, [""]);
+  }
+
+  private countPrefix(length: number, change: 1 | -1): void {
+    const count = (this.prefixLengths.get(length) ?? 0) + change;
+    if (count === 0) this.prefixLengths.delete(length);
+    else this.prefixLengths.set(length, count);
   }
 }

@@ -1,10 +1,10 @@
 // Batches that several subscriptions of one selection read together: near the head they all ask for
-// the same events at about the same time, so the first reads them and the others are given what it
-// found, the same object, which is also encoded once. Who is far behind reads for itself.
+// the same events at about the same time, so the first one reads them and the others are given what
+// it found, the same object, which is also encoded once. One that is far behind reads for itself.
 //
-// A slab of everything ends at a boundary at the latest. Without them, whoever comes a little later
-// would read up to where the log has grown meanwhile, and stand at a place of its own from then on;
-// with them, those that are behind meet again.
+// A batch of everything ends at a boundary at the latest. Without boundaries, a subscription that
+// comes a little later would read up to where the log has grown meanwhile, and have a position of
+// its own from then on; with them, subscriptions that fell behind meet again.
 
 import type { Selection } from "../../domain/query.ts";
 import type { Advance, Batch, StorageRead, StorageWatcher } from "../../storage/storage.ts";
@@ -18,6 +18,7 @@ const {
   sharedBatchCostShare,
 } = schedulingPolicy;
 
+/** How subscriptions of one kind share. */
 interface Manner {
   /** Positions behind the head from which on a subscription reads for itself. */
   readonly nearMax: number;
@@ -25,7 +26,7 @@ interface Manner {
   readonly boundary: number;
 }
 
-/** Near a full slab of small events between boundaries. */
+/** Near a full batch of small events between boundaries. */
 const ofAll: Manner = { nearMax: 500_000, boundary: 512 };
 /** Events may be far apart, and each read costs a look into the index: as few reads as can be. */
 const ofSome: Manner = { nearMax: 50_000, boundary: Infinity };
@@ -41,7 +42,7 @@ export interface Following {
   /** Whether to read from `first` up to `bound` together with others. */
   isShared(first: number, bound: number): boolean;
   /**
-   * The slab at the beginning of the read's positions; it may end before they do, or go further.
+   * The batch at the beginning of the read's positions; it may end before they do, or go further.
    */
   take(read: StorageRead): Promise<Batch>;
   leave(): void;
@@ -82,13 +83,11 @@ export class SharedBatches implements StorageWatcher {
     };
   }
 
-  /** What a lifecycle change has removed is not given to anybody any more. */
+  /** Events that a lifecycle change has removed are given to no subscription any more. */
   advanced({ events }: Advance): void {
     if (this.entries.size === 0) return;
     if (events === undefined || events.some(({ stream }) => stream.startsWith("$"))) this.clear();
   }
-
-  writeStateChanged(): void {}
 
   private countOf(key: string): number {
     return this.followers.get(key) ?? 0;
@@ -141,7 +140,7 @@ export class SharedBatches implements StorageWatcher {
   }
 }
 
-/** Where nothing matches: an empty slab that says so up to the end of the read. */
+/** Where nothing matches: an empty batch that says so up to the end of the read. */
 async function firstBatch(source: Source, read: StorageRead): Promise<Batch> {
   for await (const batch of scheduledRead(source, read)) return batch;
   return { frames: [], count: 0, bytes: 0, through: read.positions.last };

@@ -1,6 +1,6 @@
-// Subscribe: a cursor that waits at the head. There is no hand-off between catching up and live:
-// the loop reads up to the head, looks whether anything may have come since, and waits if not. Live
-// is only what it is called while it waits there.
+// Subscribe: a read that waits at the head. There is no hand-off between catching up and live: the
+// loop reads up to the head, looks whether anything may have come since, and waits if not. While it
+// waits there, the subscription is called live; nothing else changes.
 
 import { AnnalsError, invariant } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
@@ -128,7 +128,7 @@ class Subscription {
     this.spoke();
   }
 
-  /** Up to the bound, or a little further where somebody else has read that far. */
+  /** Up to the bound, or a little further where another subscription has read that far. */
   private async *batches(bound: number): AsyncGenerator<Batch> {
     let first = this.through + 1;
     while (first <= bound && this.readsTogether(first, bound)) {

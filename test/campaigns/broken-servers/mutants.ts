@@ -66,8 +66,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
       },
       {
         file: engine,
-        find: 'watcher.advanced(advance);\n  return "committed";',
-        replace: 'watcher.advanced(advance);\n  await writing;\n  return "committed";',
+        find: 'watcher.advanced?.(advance);\n  return "committed";',
+        replace: 'watcher.advanced?.(advance);\n  await writing;\n  return "committed";',
       },
     ],
   },
@@ -275,7 +275,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   ),
   "reads backwards from one below the head": mutant(
     "live",
-    "log/read/bounds.ts",
+    "log/read/read.ts",
     "last: Math.min(last, head) }",
     'last: Math.min(last, direction === "backwards" ? head - 1 : head) }',
   ),

@@ -4,8 +4,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { PlacedEvent } from "../../../src/domain/event.ts";
 import { selects, type Selection } from "../../../src/domain/query.ts";
-import { InterestIndex } from "../../../src/log/subscribe/interest-index.ts";
-import { Interests, type Interest } from "../../../src/log/subscribe/interest.ts";
+import { InterestIndex, Interests, type Interest } from "../../../src/log/subscribe/interest.ts";
 import type { Advance } from "../../../src/storage/storage.ts";
 import { arbitraryEvent, arbitrarySelection, newEvent, placeEvents } from "../../support/events.ts";
 import { ManualTimers, settled } from "../harness.ts";
@@ -67,7 +66,7 @@ describe("the index", () => {
           }
         }
         for (const { selection } of entries) index.delete(selection, index.filingsOf(selection));
-        expect(index.wordCount).toBe(0);
+        expect(index.termCount).toBe(0);
       }),
       { numRuns: 500 },
     );

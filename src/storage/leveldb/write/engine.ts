@@ -117,7 +117,7 @@ async function commitDurably(
   acknowledge(store, options);
   if (events.length === 0) return "committed";
   const advance = { from, to: store.head, events };
-  for (const watcher of watchers) watcher.advanced(advance);
+  for (const watcher of watchers) watcher.advanced?.(advance);
   return "committed";
 }
 

@@ -243,12 +243,12 @@ export class WriteGuard {
     options.warn(`the store was reopened and audited; its head is ${to.position}`);
     if (to.position === from.position) return;
     // What was unknown may have become durable after all: then everybody is to look.
-    for (const watcher of watchers) watcher.advanced({ from, to });
+    for (const watcher of watchers) watcher.advanced?.({ from, to });
   }
 
   private setState(state: WriteState): void {
     if (this.state === state) return;
     this.state = state;
-    for (const watcher of this.parts.watchers) watcher.writeStateChanged(state);
+    for (const watcher of this.parts.watchers) watcher.writeStateChanged?.(state);
   }
 }
