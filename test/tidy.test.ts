@@ -40,6 +40,7 @@ const rooms: Record<string, Room> = {
   decide: { path: "src/domain/decide/", imports: ["domain", "lifecycle"], node: false },
   group: { path: "src/domain/group/", imports: ["gen", "domain"], node: false },
   logger: { path: "src/logger.ts", imports: [], packages: [] },
+  http2: { path: "src/http2/", imports: [], packages: [] },
   config: { path: "src/config.ts", imports: ["domain"], packages: [] },
 
   storage: { path: "src/storage/", imports: ["domain", "lifecycle"] },

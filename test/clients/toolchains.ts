@@ -98,3 +98,11 @@ export const grpcurl: Toolchain = {
   build: [["go", "build", "-o", "grpcurl", "github.com/fullstorydev/grpcurl/cmd/grpcurl"]],
   run: ["./grpcurl"],
 };
+
+/** The conformance tests of HTTP/2, from their module. */
+export const h2spec: Toolchain = {
+  name: "h2spec",
+  needs: [["go", "version"]],
+  build: [["go", "build", "-o", "h2spec", "github.com/summerwind/h2spec/cmd/h2spec"]],
+  run: ["./h2spec"],
+};

@@ -1,0 +1,78 @@
+// What callers see: a server's options, its connections and streams, and who is told of them.
+
+import type { X509Certificate } from "node:crypto";
+import type { Socket } from "node:net";
+import type { Budget } from "./account.ts";
+import type { HeaderBlock } from "./hpack-encoder.ts";
+import type { Http2Limits } from "./limits.ts";
+
+export interface Http2Options {
+  readonly limits?: Partial<Http2Limits>;
+  /** The budget of a new connection. */
+  budgetOf(connection: Http2Connection): Budget;
+  /** A request has come. What this answers is told the rest. */
+  onStream(stream: Http2Stream): StreamHandler;
+  onClose?(connection: Http2Connection): void;
+  /** A peer met a limit, broke the protocol, or could not be accepted. For logs and counters. */
+  onRefusal?(reason: string, peer: string): void;
+  /** What a handler threw; the connection ends. */
+  onFault?(error: unknown, peer: string): void;
+  /**
+   * What has begun on the socket is not HTTP/2; the socket is paused. Absent: it is closed. Under
+   * TLS, `http/1.1` is offered only where this is present.
+   */
+  onOtherProtocol?(socket: Socket, firstBytes: Buffer): void;
+}
+
+export interface Http2Connection {
+  /** `127.0.0.1:50123`, `[::1]:50123`, or `unix`. */
+  readonly peer: string;
+  /** The client's, under mutual TLS. */
+  readonly certificate: X509Certificate | undefined;
+  /** Bytes drawn from the budget now. */
+  readonly heldBytes: number;
+  readonly streamCount: number;
+  /** GOAWAY: no new streams, and the end when the open ones are over. */
+  drain(): void;
+  /** GOAWAY with this code, and the end. Its streams are reset. */
+  close(errorCode: number, reason: string): void;
+}
+
+/** Told of one stream, in order, until `onReset` or until the caller resets the stream itself. */
+export interface StreamHandler {
+  /**
+   * A part of the request: held until the caller says `consumed`, which it must for every byte. It
+   * is a view of up to 64 KiB read from the socket: copy what is small and kept for long.
+   */
+  onData(part: Buffer): void;
+  /** The request is complete. */
+  onEnd(): void;
+  /** The budget has no room for the next part. The rest is dropped; an answer is awaited. */
+  onRefused(): void;
+  /** After `write` said to wait: there is room. */
+  onDrain(): void;
+  /** Over before its answer was complete: by the client, by a fault, or with its connection. */
+  onReset(errorCode: number): void;
+}
+
+/** `wait`: taken, but no more for now. `refused`: nothing was taken, the budget has no room. */
+export type WriteResult = "more" | "wait" | "refused";
+
+/** Each method may be called when the stream is over, and does nothing then (but `consumed`). */
+export interface Http2Stream {
+  readonly id: number;
+  readonly connection: Http2Connection;
+  readonly headers: ReadonlyMap<string, string>;
+  /** Of the answer: written, and not given to the socket. */
+  readonly unsentBytes: number;
+  readonly isOver: boolean;
+  /** So many bytes of the request are not held any more; the client may send as many. */
+  consumed(bytes: number): void;
+  /** Once, first. */
+  respond(headers: HeaderBlock, endStream?: boolean): void;
+  /** The pieces are sent as they are: they must not change any more. */
+  write(...pieces: readonly Uint8Array[]): WriteResult;
+  /** The answer is complete. What the client still sends is dropped for a while, then reset. */
+  end(trailers?: HeaderBlock): void;
+  reset(errorCode: number): void;
+}

@@ -1,0 +1,275 @@
+// One connection: its socket, from the preface to the end, and what it must do within a time.
+// Source: RFC 9113, sections 3.4, 5.4.1, 6.5, 6.7 and 6.8.
+
+import type { X509Certificate } from "node:crypto";
+import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
+import { Account } from "./account.ts";
+import type { Http2Connection, Http2Options } from "./api.ts";
+import type { Http2Limits } from "./limits.ts";
+import { Output } from "./output.ts";
+import {
+  drainPing,
+  errorCode,
+  Http2Error,
+  initialWindowBytes,
+  keepalivePing,
+  preface,
+  setting,
+  type,
+  windowBytesMax,
+} from "./protocol.ts";
+import { Receiver } from "./receiver.ts";
+import { Sender } from "./sender.ts";
+import type { Stream } from "./stream.ts";
+
+const ignore = (): void => {};
+
+export class Connection implements Http2Connection {
+  readonly peer: string;
+  readonly limits: Http2Limits;
+  readonly account: Account;
+  readonly output: Output;
+  readonly sender: Sender;
+  readonly streams = new Map<number, Stream>();
+  private readonly socket: Socket;
+  private readonly options: Http2Options;
+  private readonly onGone: () => void;
+  private readonly receiver: Receiver;
+  /** `drained`: the client knows which stream is the last. `closing`: what it sends is ignored. */
+  private phase: "open" | "draining" | "drained" | "closing" = "open";
+  private prefaceBytes = 0;
+  /** The client opens no more streams. */
+  private isLast = false;
+  private ownBytes = 0;
+  private peerCertificate: X509Certificate | undefined;
+  private readonly jitter = 0.9 + 0.2 * Math.random();
+  /** Since when what a tick looks at holds, by its limit. */
+  private readonly since = new Map<keyof Http2Limits, number>();
+  private wasHeard = false;
+  private wasPinged = false;
+
+  constructor(
+    socket: Socket,
+    peer: string,
+    options: Http2Options,
+    limits: Http2Limits,
+    onGone: () => void,
+  ) {
+    this.socket = socket;
+    this.peer = peer;
+    this.options = options;
+    this.limits = limits;
+    this.onGone = onGone;
+    this.account = new Account(options.budgetOf(this));
+    const overdraft = (): void => this.destroy("budget");
+    this.output = new Output(socket, this.account, () => this.attempt(this.taken), overdraft);
+    this.sender = new Sender(this.output, limits.outputBytesMax, this.account, () => {
+      this.receiver.earn();
+    });
+    this.receiver = new Receiver(this, options);
+    socket.on("data", this.read).on("end", this.ended).on("close", this.gone).on("error", ignore);
+    if (this.account.take(limits.connectionBytes)) this.ownBytes = limits.connectionBytes;
+    else this.destroy("budget");
+  }
+
+  get certificate(): X509Certificate | undefined {
+    if (this.socket instanceof TLSSocket) {
+      this.peerCertificate ??= this.socket.getPeerX509Certificate();
+    }
+    return this.peerCertificate;
+  }
+
+  get heldBytes(): number {
+    return this.account.heldBytes;
+  }
+
+  get streamCount(): number {
+    return this.streams.size;
+  }
+
+  get mayOpen(): boolean {
+    return this.phase === "open" || this.phase === "draining";
+  }
+
+  drain(): void {
+    if (this.phase !== "open") return;
+    if (!this.receiver.isSettled) return this.destroy();
+    this.phase = "draining";
+    this.goAway(windowBytesMax, errorCode.noError);
+    this.output.numbers(type.ping, 0, 0, 0, drainPing);
+  }
+
+  /** The client has heard of the drain: from here on it opens no more streams. */
+  drained(): void {
+    if (this.phase !== "draining") return;
+    this.phase = "drained";
+    this.goAway(this.receiver.lastId, errorCode.noError);
+    this.endWhenDone();
+  }
+
+  close(code: number, reason: string): void {
+    if (this.phase === "closing") return;
+    if (code !== errorCode.noError) this.options.onRefusal?.(reason, this.peer);
+    this.goAway(this.receiver.lastId, code, reason);
+    this.end();
+  }
+
+  /** `reason`: why, where it was the client's doing. */
+  destroy(reason?: string): void {
+    if (reason !== undefined) this.options.onRefusal?.(reason, this.peer);
+    this.phase = "closing";
+    this.socket.destroy();
+  }
+
+  tick(now: number, seconds: number): void {
+    const { limits, receiver } = this;
+    receiver.refill(seconds);
+    this.output.rest();
+    const lasts = (limit: keyof Http2Limits, holds: boolean, factor = 1): boolean => {
+      if (!holds) return this.since.delete(limit) && false;
+      const since = this.since.get(limit) ?? now;
+      this.since.set(limit, since);
+      return now - since >= limits[limit] * factor;
+    };
+    if (this.phase === "closing") {
+      if (lasts("lingerMs", true)) this.socket.destroy();
+      return;
+    }
+    const isSilent = !this.wasHeard;
+    this.wasHeard = false;
+    this.wasPinged &&= isSilent;
+    const { isSettled, isAcknowledged } = receiver;
+    if (lasts("handshakeMs", !isSettled)) return this.destroy("handshakeMs");
+    if (lasts("keepaliveTimeoutMs", this.wasPinged)) return this.destroy("keepaliveTimeoutMs");
+    if (lasts("settingsAckMs", isSettled && !isAcknowledged)) {
+      return this.close(errorCode.settingsTimeout, "settingsAckMs");
+    }
+    if (lasts("frameMs", receiver.isStuck())) {
+      return this.close(errorCode.enhanceYourCalm, "frameMs");
+    }
+    const mayPing = limits.keepaliveMs > 0 && isSettled && isSilent && !this.wasPinged;
+    if (lasts("keepaliveMs", mayPing)) {
+      this.wasPinged = true;
+      this.output.numbers(type.ping, 0, 0, 0, keepalivePing);
+    }
+    const isOld = lasts("connectionAgeMs", limits.connectionAgeMs > 0, this.jitter);
+    if (isOld) this.drain();
+    if (lasts("drainPingMs", this.phase === "draining")) this.drained();
+    if (lasts("connectionAgeGraceMs", isOld)) this.close(errorCode.noError, "connectionAgeGraceMs");
+  }
+
+  /** The stream is over. `isAwaited`: the client may not know yet. */
+  forget({ id, headerBytes }: Stream, isAwaited: boolean): void {
+    this.streams.delete(id);
+    this.account.give(this.limits.streamBytes + headerBytes);
+    if (isAwaited) this.receiver.await(id);
+    this.endWhenDone();
+  }
+
+  /** The client opens no more streams. */
+  last(): void {
+    this.isLast = true;
+    this.endWhenDone();
+  }
+
+  /** Neither a client nor a handler may end more than this connection. */
+  private attempt(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      if (error instanceof Http2Error) return this.close(error.code, error.message);
+      this.options.onFault?.(error, this.peer);
+      this.close(errorCode.internal, "internal error");
+    }
+  }
+
+  private readonly read = (bytes: Buffer): void => {
+    this.wasHeard = true;
+    if (this.phase === "closing") return;
+    this.attempt(() => {
+      const frames = this.prefaceBytes < preface.length ? this.begin(bytes) : bytes;
+      if (frames !== undefined) this.receiver.read(frames);
+      if (this.output.bytes >= 2 * this.limits.outputBytesMax) this.socket.pause();
+    });
+  };
+
+  /** Reads the preface; answers what follows it. */
+  private begin(bytes: Buffer): Buffer | undefined {
+    const from = this.prefaceBytes;
+    const end = Math.min(preface.length, from + bytes.length);
+    if (preface.compare(bytes, 0, end - from, from, end) !== 0) {
+      this.handOver(Buffer.concat([preface.subarray(0, from), bytes]));
+      return undefined;
+    }
+    this.prefaceBytes = end;
+    if (end < preface.length) return undefined;
+    const { limits } = this;
+    const settings = [
+      [setting.maxConcurrentStreams, limits.concurrentStreamsMax],
+      [setting.initialWindowSize, limits.streamWindowBytes],
+      [setting.maxHeaderListSize, limits.headerListBytesMax],
+    ] as const;
+    const payload = Buffer.alloc(settings.length * 6);
+    for (const [i, [name, value]] of settings.entries()) {
+      payload.writeUInt32BE(value, payload.writeUInt16BE(name, i * 6));
+    }
+    this.output.frame(type.settings, 0, 0, payload.length);
+    this.output.payload(payload, 0, payload.length);
+    this.receiver.giveBack(limits.connectionWindowBytes - initialWindowBytes);
+    return bytes.subarray(end - from);
+  }
+
+  private handOver(firstBytes: Buffer): void {
+    const { socket, options } = this;
+    if (options.onOtherProtocol === undefined) return this.destroy("preface");
+    socket.pause().off("data", this.read).off("end", this.ended).off("close", this.gone);
+    socket.off("error", ignore);
+    this.gone();
+    options.onOtherProtocol(socket, firstBytes);
+  }
+
+  private goAway(lastId: number, code: number, reason = ""): void {
+    const payload = Buffer.concat([Buffer.alloc(8), Buffer.from(reason)]);
+    payload.writeUInt32BE(lastId, 0);
+    payload.writeUInt32BE(code, 4);
+    this.output.frame(type.goAway, 0, 0, payload.length);
+    this.output.payload(payload, 0, payload.length);
+  }
+
+  private readonly taken = (): void => {
+    this.sender.pump();
+    if (this.output.bytes < 2 * this.limits.outputBytesMax) this.socket.resume();
+  };
+
+  /** A client that sends nothing more is gone: none waits for answers on half a connection. */
+  private readonly ended = (): void => {
+    if (this.phase !== "closing") this.end();
+  };
+
+  private endWhenDone(): void {
+    const isDone = this.isLast || this.phase === "drained";
+    if (isDone && this.streams.size === 0 && this.phase !== "closing") this.end();
+  }
+
+  private end(): void {
+    this.stop();
+    this.output.end();
+    // What still comes is read and ignored, or the end would be a reset, which may overtake GOAWAY.
+    this.socket.resume();
+  }
+
+  private readonly gone = (): void => {
+    this.stop();
+    this.output.close();
+    this.account.give(this.ownBytes);
+    this.onGone();
+    this.options.onClose?.(this);
+  };
+
+  private stop(): void {
+    this.phase = "closing";
+    this.receiver.stop();
+    for (const stream of this.streams.values()) stream.lose(errorCode.cancel, false);
+  }
+}

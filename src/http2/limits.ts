@@ -1,0 +1,59 @@
+// Every limit of a server, by name, with its default. README.md says what happens beyond each; one
+// that ends a connection is named in the GOAWAY frame's debug data.
+
+const KiB = 1024;
+
+const limits = {
+  /** Connections of the server, and those from one address (Unix sockets count as one). */
+  connectionsMax: 8_192,
+  connectionsPerAddressMax: 4_096,
+  /** From a connection's beginning until TLS, preface and first SETTINGS frame are there. */
+  handshakeMs: 5_000,
+  /** Until the peer acknowledges our settings. */
+  settingsAckMs: 10_000,
+  /** Until the next frame, where a frame or a block of headers has begun. */
+  frameMs: 10_000,
+  /** A PING is sent after so long without a byte from the client (0: never); some must follow. */
+  keepaliveMs: 30_000,
+  keepaliveTimeoutMs: 20_000,
+  /** A connection ends at this age, give or take a tenth (0: never); open streams have a grace. */
+  connectionAgeMs: 0,
+  connectionAgeGraceMs: 60_000,
+  /** Until a client that was told of the end answers, and closes the connection. */
+  drainPingMs: 1_000,
+  lingerMs: 1_000,
+  concurrentStreamsMax: 1_000,
+  /** Of a stream's request that the caller has not consumed. At least 65,535. */
+  streamWindowBytes: 256 * KiB,
+  /** Of all requests of a connection, on their way to us. At least 65,535. */
+  connectionWindowBytes: 1024 * KiB,
+  /** Of a request's headers: compressed, and as RFC 9113 counts them (6.5.2). */
+  headerBlockBytesMax: 64 * KiB,
+  headerListBytesMax: 64 * KiB,
+  headerFieldsMax: 512,
+  continuationsMax: 8,
+  settingsPerFrameMax: 32,
+  /** Requests that the client resets, or breaks so that we do: at once, and in the long run. */
+  resetsBurst: 1_000,
+  resetsPerSecond: 100,
+  /**
+   * Frames that carry no part of a request (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty or late
+   * DATA, unknown ones): at once, in the long run, and more for each frame that carries one.
+   */
+  controlFramesBurst: 10_000,
+  controlFramesPerSecond: 1_000,
+  controlFramesEarned: 4,
+  /** Given to the socket and not taken: from here on answers wait; from twice as much, reading. */
+  outputBytesMax: 128 * KiB,
+  /** Of one stream's answer: from here on `write` says to wait. */
+  unsentBytesMax: 256 * KiB,
+  /** Of a request that goes on behind its answer: dropped, and then reset. */
+  drainBytesMax: 1024 * KiB,
+  drainMs: 100,
+  /** What a connection, and a stream beside its headers, draws from the budget for itself. */
+  connectionBytes: 32 * KiB,
+  streamBytes: 2 * KiB,
+};
+
+export type Http2Limits = Readonly<typeof limits>;
+export const defaultHttp2Limits: Http2Limits = Object.freeze(limits);

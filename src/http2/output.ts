@@ -1,0 +1,168 @@
+// The way out of a connection: frames of a turn are gathered and go to the socket in one write.
+// Little is copied behind its frame's head; much is sent as it is.
+
+import type { Socket } from "node:net";
+import type { Account } from "./account.ts";
+import { flag, headBytes, payloadBytesMax, type } from "./protocol.ts";
+
+/** What frames are gathered in. The first chunk is a part of `connectionBytes`. */
+const chunkBytes = 16 * 1024;
+/** Longer payloads are not copied. */
+export const copiedBytesMax = 2 * 1024;
+
+export class Output {
+  private readonly socket: Socket;
+  private readonly account: Account;
+  private readonly onTaken: () => void;
+  private readonly onOverdraft: () => void;
+  private chunk: Buffer | undefined;
+  /** Of the chunk, what is in no piece yet is from `from` to `at`. */
+  private from = 0;
+  private at = 0;
+  private pieces: Uint8Array[] = [];
+  /** What waits here, what the socket has, and what of both is drawn from the budget. */
+  private waitingBytes = 0;
+  private writingBytes = 0;
+  private waitingHeld = 0;
+  private writingHeld = 0;
+  private isScheduled = false;
+  private isEnded = false;
+
+  /**
+   * `onTaken`: the socket has taken what it was given. `onOverdraft`: the budget has no room for
+   * what the client does not take.
+   */
+  constructor(socket: Socket, account: Account, onTaken: () => void, onOverdraft: () => void) {
+    this.socket = socket;
+    this.account = account;
+    this.onTaken = onTaken;
+    this.onOverdraft = onOverdraft;
+  }
+
+  /** What the socket has not taken. */
+  get bytes(): number {
+    return this.waitingBytes + this.writingBytes;
+  }
+
+  /** The head of a frame; its payload must follow. */
+  frame(frameType: number, flags: number, id: number, length: number): void {
+    const chunk = this.room(headBytes);
+    chunk.writeUIntBE(length, this.at, 3);
+    chunk[this.at + 3] = frameType;
+    chunk[this.at + 4] = flags;
+    this.at = chunk.writeUInt32BE(id, this.at + 5);
+    this.waitingBytes += headBytes;
+    if (this.isScheduled || this.writingBytes > 0) return;
+    this.isScheduled = true;
+    setImmediate(this.flush);
+  }
+
+  /** A part of a payload. True: it was copied; else what is held for it passes to the output. */
+  payload(bytes: Uint8Array, from = 0, to = bytes.length): boolean {
+    const length = to - from;
+    this.waitingBytes += length;
+    if (length > copiedBytesMax) {
+      this.cut();
+      this.pieces.push(bytes.subarray(from, to));
+      this.waitingHeld += length;
+      return false;
+    }
+    const chunk = this.room(length);
+    // A few bytes cost less one by one.
+    if (length < 32)
+      for (let i = 0; i < length; i++) chunk[this.at + i] = bytes[from + i] as number;
+    else chunk.set(length === bytes.length ? bytes : bytes.subarray(from, to), this.at);
+    this.at += length;
+    return true;
+  }
+
+  /** A frame whose payload is these 32-bit numbers. */
+  numbers(frameType: number, flags: number, id: number, ...values: readonly number[]): void {
+    const payload = Buffer.allocUnsafe(values.length * 4);
+    for (let i = 0; i < values.length; i++) payload.writeUInt32BE(values[i] as number, i * 4);
+    this.frame(frameType, flags, id, payload.length);
+    this.payload(payload);
+  }
+
+  /** Copied, piece by piece: headers are not drawn from the budget one by one. */
+  headers(id: number, block: Buffer, endStream: boolean): void {
+    let at = 0;
+    do {
+      const end = Math.min(block.length, at + payloadBytesMax);
+      const flags = end === block.length ? flag.endHeaders : 0;
+      if (at > 0) this.frame(type.continuation, flags, id, end - at);
+      else this.frame(type.headers, endStream ? flags | flag.endStream : flags, id, end);
+      for (; at < end; at += copiedBytesMax) {
+        this.payload(block, at, Math.min(end, at + copiedBytesMax));
+      }
+    } while (at < block.length);
+  }
+
+  /** Sends what waits, and the end. */
+  end(): void {
+    this.write();
+    this.isEnded = true;
+    this.socket.end();
+  }
+
+  /** The socket is gone. */
+  close(): void {
+    this.isEnded = true;
+    this.account.give(this.waitingHeld + this.writingHeld);
+    this.waitingHeld = this.writingHeld = 0;
+    this.pieces = [];
+    this.chunk = undefined;
+  }
+
+  /** An idle connection needs no chunk. */
+  rest(): void {
+    if (this.bytes === 0) this.chunk = undefined;
+  }
+
+  private room(length: number): Buffer {
+    if (this.chunk !== undefined && this.at + length <= chunkBytes) return this.chunk;
+    if (this.chunk !== undefined) {
+      this.cut();
+      // The full chunk stays until it is sent.
+      if (this.account.take(chunkBytes)) this.waitingHeld += chunkBytes;
+      else this.onOverdraft();
+    }
+    this.from = this.at = 0;
+    return (this.chunk = Buffer.allocUnsafeSlow(chunkBytes));
+  }
+
+  private cut(): void {
+    if (this.chunk === undefined || this.at === this.from) return;
+    this.pieces.push(this.chunk.subarray(this.from, this.at));
+    this.from = this.at;
+  }
+
+  private readonly flush = (): void => {
+    this.isScheduled = false;
+    if (this.writingBytes === 0) this.write();
+  };
+
+  private write(): void {
+    this.cut();
+    const { pieces, socket } = this;
+    const last = pieces.pop();
+    if (last === undefined || this.isEnded) return;
+    this.pieces = [];
+    this.writingBytes += this.waitingBytes;
+    this.writingHeld += this.waitingHeld;
+    this.waitingBytes = this.waitingHeld = 0;
+    if (pieces.length > 0) socket.cork();
+    for (const piece of pieces) socket.write(piece);
+    socket.write(last, this.written);
+    if (pieces.length > 0) socket.uncork();
+  }
+
+  private readonly written = (): void => {
+    this.account.give(this.writingHeld);
+    this.writingHeld = this.writingBytes = 0;
+    if (this.isEnded) return;
+    if (this.waitingBytes === 0) this.from = this.at = 0;
+    this.onTaken();
+    this.flush();
+  };
+}

@@ -1,0 +1,65 @@
+// The numbers of HTTP/2, and its errors. Source: RFC 9113, sections 3.4, 4.1, 6, 6.5.2 and 7.
+
+export const preface: Buffer = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
+/** Of the head of a frame: length (3 bytes), type, flags, stream (4 bytes). */
+export const headBytes = 9;
+/** Of a frame's payload, where the receiver allows no more. We never do, and never ask. */
+export const payloadBytesMax = 16_384;
+export const initialWindowBytes = 65_535 as number;
+/** Also the mask of a stream's identifier: the bit before it means nothing. */
+export const windowBytesMax = 2 ** 31 - 1;
+
+export const type = {
+  data: 0,
+  headers: 1,
+  priority: 2,
+  resetStream: 3,
+  settings: 4,
+  pushPromise: 5,
+  ping: 6,
+  goAway: 7,
+  windowUpdate: 8,
+  continuation: 9,
+} as const;
+
+export const flag = { endStream: 1, ack: 1, endHeaders: 4, padded: 8, priority: 0x20 } as const;
+
+export const setting = {
+  headerTableSize: 1,
+  enablePush: 2,
+  maxConcurrentStreams: 3,
+  initialWindowSize: 4,
+  maxFrameSize: 5,
+  maxHeaderListSize: 6,
+} as const;
+
+export const errorCode = {
+  noError: 0,
+  protocol: 1,
+  internal: 2,
+  flowControl: 3,
+  settingsTimeout: 4,
+  streamClosed: 5,
+  frameSize: 6,
+  refusedStream: 7,
+  cancel: 8,
+  compression: 9,
+  enhanceYourCalm: 11,
+} as const;
+
+/** What our PINGs hold, to tell what their answers mean. */
+export const keepalivePing = 1;
+export const drainPing = 2;
+
+/** Ends a stream by RST_STREAM or, where `id` is 0, the connection by GOAWAY with the message. */
+export class Http2Error extends Error {
+  readonly code: number;
+  readonly id: number;
+
+  constructor(code: keyof typeof errorCode, message: string, id = 0) {
+    super(message);
+    this.name = "Http2Error";
+    this.code = errorCode[code];
+    this.id = id;
+  }
+}

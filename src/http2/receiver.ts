@@ -1,0 +1,387 @@
+// What comes in on a connection: frames, the requests they make, and what a client may not do.
+// Source: RFC 9113, sections 4 to 6.
+
+import type { Http2Options } from "./api.ts";
+import type { Connection } from "./connection.ts";
+import { HeaderDecoder } from "./hpack-decoder.ts";
+import { encodeHeaders } from "./hpack-encoder.ts";
+import type { Http2Limits } from "./limits.ts";
+import {
+  drainPing,
+  errorCode,
+  flag,
+  headBytes,
+  Http2Error,
+  initialWindowBytes,
+  payloadBytesMax,
+  setting,
+  type,
+  windowBytesMax,
+} from "./protocol.ts";
+import { areTrailers, requestHead, type RequestHead } from "./request-headers.ts";
+import { Stream } from "./stream.ts";
+
+/** The payload is from `from` to `to`. */
+interface Frame {
+  readonly type: number;
+  readonly flags: number;
+  readonly id: number;
+  readonly bytes: Buffer;
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A block of headers, as far as it has come. */
+interface Block {
+  readonly id: number;
+  readonly endStream: boolean;
+  readonly dependsOnItself: boolean;
+  bytes: Buffer;
+  continuations: number;
+}
+
+const none: Buffer = Buffer.alloc(0);
+const headersTooLarge = encodeHeaders([[":status", "431"]]);
+/** Of payloads that always are as long, by type. */
+const fixedBytes: Readonly<Record<number, number>> = {
+  [type.priority]: 5,
+  [type.resetStream]: 4,
+  [type.ping]: 8,
+  [type.windowUpdate]: 4,
+};
+/** Frames of the connection; all others but WINDOW_UPDATE are of streams. */
+const connectionTypes: ReadonlySet<number> = new Set([type.settings, type.ping, type.goAway]);
+const awaitedCount = 1_024;
+
+export class Receiver {
+  isSettled = false;
+  isAcknowledged = false;
+  lastId = 0;
+  private readonly connection: Connection;
+  private readonly options: Http2Options;
+  private readonly limits: Http2Limits;
+  private readonly decoder: HeaderDecoder<RequestHead>;
+  /** The beginning of a frame. A copy: it must not keep all that was read with it. */
+  private held = none;
+  private isStopped = false;
+  private block: Block | undefined;
+  private openedCount = 0;
+  /** Streams that ended before the client knew: more of them may be on its way. */
+  private readonly awaited = new Set<number>();
+  /** What the client may send, and what it has sent and may not send again yet. */
+  private window = initialWindowBytes;
+  private returnedBytes = 0;
+  private controlFramesLeft: number;
+  private resetsLeft: number;
+  /** Frames have come since it was looked at. */
+  private hasMoved = false;
+
+  constructor(connection: Connection, options: Http2Options) {
+    this.connection = connection;
+    this.options = options;
+    this.limits = connection.limits;
+    this.decoder = new HeaderDecoder(this.limits, requestHead);
+    this.controlFramesLeft = this.limits.controlFramesBurst;
+    this.resetsLeft = this.limits.resetsBurst;
+  }
+
+  /** A frame or a block of headers has begun, and nothing has come of it since the last look. */
+  isStuck(): boolean {
+    const { hasMoved } = this;
+    this.hasMoved = false;
+    return !hasMoved && (this.block !== undefined || this.held.length > 0);
+  }
+
+  /** So many seconds have passed. */
+  refill(seconds: number): void {
+    const { controlFramesBurst, controlFramesPerSecond, resetsBurst, resetsPerSecond } =
+      this.limits;
+    this.controlFramesLeft += controlFramesPerSecond * seconds;
+    this.controlFramesLeft = Math.min(controlFramesBurst, this.controlFramesLeft);
+    this.resetsLeft = Math.min(resetsBurst, this.resetsLeft + resetsPerSecond * seconds);
+  }
+
+  /** A frame with a part of a request or an answer went one way or the other. */
+  earn(): void {
+    this.controlFramesLeft += this.limits.controlFramesEarned;
+  }
+
+  /** The client may send so much more on the connection. */
+  giveBack(bytes: number): void {
+    this.returnedBytes += bytes;
+    if (this.returnedBytes < this.limits.connectionWindowBytes / 2) return;
+    this.window += this.returnedBytes;
+    this.connection.output.numbers(type.windowUpdate, 0, 0, this.returnedBytes);
+    this.returnedBytes = 0;
+  }
+
+  /** The stream is over, and the client may not know. */
+  await(id: number): void {
+    this.awaited.add(id);
+    const [oldest] = this.awaited.size > awaitedCount ? this.awaited : [];
+    if (oldest !== undefined) this.awaited.delete(oldest);
+  }
+
+  /** Throws an `Http2Error` of the connection, or what a handler threw. */
+  read(read: Buffer): void {
+    const bytes = this.held.length > 0 ? Buffer.concat([this.held, read]) : read;
+    let at = 0;
+    while (bytes.length - at >= headBytes && !this.isStopped) {
+      const to = at + headBytes + bytes.readUIntBE(at, 3);
+      if (to - at > headBytes + payloadBytesMax) throw frameSize();
+      if (to > bytes.length) break;
+      const id = bytes.readUInt32BE(at + 5) & windowBytesMax;
+      const from = at + headBytes;
+      const [frameType, flags] = [bytes[at + 3] as number, bytes[at + 4] as number];
+      at = to;
+      this.frame({ type: frameType, flags, id, bytes, from, to });
+    }
+    if (!this.isStopped)
+      this.hold(at === bytes.length ? none : Buffer.concat([bytes.subarray(at)]));
+  }
+
+  stop(): void {
+    this.isStopped = true;
+    this.hold(none);
+    this.connection.account.give(this.block?.bytes.length ?? 0);
+    this.block = undefined;
+  }
+
+  private hold(bytes: Buffer): void {
+    const { account } = this.connection;
+    account.give(this.held.length);
+    this.held = none;
+    if (bytes.length > 0 && !account.take(bytes.length)) throw beyond("budget");
+    this.held = bytes;
+  }
+
+  private frame(frame: Frame): void {
+    const { id, from, to } = frame;
+    const fixed = fixedBytes[frame.type];
+    this.hasMoved = true;
+    if (this.block !== undefined && (frame.type !== type.continuation || id !== this.block.id)) {
+      throw violation("a frame inside a block of headers");
+    }
+    if (!this.isSettled && frame.type !== type.settings) throw violation("no SETTINGS");
+    if (fixed !== undefined && to - from !== fixed) throw frameSize();
+    const isKnown = frame.type <= type.continuation && frame.type !== type.windowUpdate;
+    if (isKnown && connectionTypes.has(frame.type) !== (id === 0)) throw violation("stream");
+    try {
+      this.handle(frame);
+    } catch (error) {
+      if (!(error instanceof Http2Error) || error.id === 0) throw error;
+      this.spendReset();
+      this.connection.output.numbers(type.resetStream, 0, id, error.code);
+      const stream = this.connection.streams.get(id);
+      if (stream === undefined) this.await(id);
+      else stream.lose(error.code, true);
+    }
+  }
+
+  private handle(frame: Frame): void {
+    const { id, bytes, from, to } = frame;
+    switch (frame.type) {
+      case type.data:
+        return this.data(frame);
+      case type.headers:
+        return this.headers(frame);
+      case type.continuation:
+        if (this.block === undefined) throw violation("CONTINUATION of nothing");
+        if (++this.block.continuations > this.limits.continuationsMax) {
+          throw beyond("continuationsMax");
+        }
+        return this.extend(this.block, bytes.subarray(from, to), frame.flags);
+      case type.resetStream:
+        return this.reset(id, bytes.readUInt32BE(from));
+      case type.pushPromise:
+        throw violation("PUSH_PROMISE from a client");
+      case type.goAway:
+        if (to - from < 8) throw frameSize();
+        return this.connection.last();
+    }
+    this.spend(1);
+    switch (frame.type) {
+      case type.priority:
+        if (dependency(bytes, from) === id) throw violation("depends on itself", id);
+        break;
+      case type.settings:
+        this.settings(frame);
+        break;
+      case type.ping:
+        if ((frame.flags & flag.ack) === 0) {
+          this.connection.output.frame(type.ping, flag.ack, 0, to - from);
+          this.connection.output.payload(bytes, from, to);
+        } else if (bytes.readUInt32BE(from + 4) === drainPing) this.connection.drained();
+        break;
+      case type.windowUpdate:
+        this.widen(id, bytes.readUInt32BE(from) & windowBytesMax);
+        break;
+    }
+  }
+
+  private data(frame: Frame): void {
+    const { id, flags } = frame;
+    const flowBytes = frame.to - frame.from;
+    const part = frame.bytes.subarray(...content(frame));
+    this.window -= flowBytes;
+    if (this.window < 0) throw new Http2Error("flowControl", "connectionWindowBytes");
+    // At once: what is held of a stream is bounded by the stream's window, and by the budget.
+    this.giveBack(flowBytes);
+    const endStream = (flags & flag.endStream) !== 0;
+    const stream = this.connection.streams.get(id);
+    if (stream !== undefined && (part.length > 0 || endStream)) this.earn();
+    else this.spend(1);
+    if (stream !== undefined) stream.receive(part, flowBytes, endStream);
+    else if (!this.isLate(id)) {
+      this.connection.output.numbers(type.resetStream, 0, id, errorCode.streamClosed);
+    }
+  }
+
+  private headers(frame: Frame): void {
+    const { id, flags, bytes } = frame;
+    const [start, to] = content(frame);
+    const hasPriority = (flags & flag.priority) !== 0;
+    const from = hasPriority ? start + 5 : start;
+    if (from > to) throw frameSize();
+    const dependsOnItself = hasPriority && dependency(bytes, start) === id;
+    const endStream = (flags & flag.endStream) !== 0;
+    this.block = { id, endStream, dependsOnItself, bytes: none, continuations: 0 };
+    this.extend(this.block, bytes.subarray(from, to), flags);
+  }
+
+  private extend(block: Block, part: Buffer, flags: number): void {
+    const isComplete = (flags & flag.endHeaders) !== 0;
+    const before = block.bytes.length;
+    if (before + part.length > this.limits.headerBlockBytesMax) throw beyond("headerBlockBytesMax");
+    if (!isComplete && !this.connection.account.take(part.length)) throw beyond("budget");
+    const isWhole = isComplete && before === 0;
+    block.bytes = isWhole ? part : Buffer.concat([block.bytes, part]);
+    if (!isComplete) return;
+    this.block = undefined;
+    this.connection.account.give(before);
+    this.fields(block);
+  }
+
+  /** A block of headers: a request's, or the trailers of one. */
+  private fields({ id, bytes, endStream, dependsOnItself }: Block): void {
+    const stream = this.connection.streams.get(id);
+    if (stream !== undefined) {
+      const isSound = areTrailers(this.decoder.decode(bytes)) && endStream && !dependsOnItself;
+      if (!isSound && !stream.hasEnded) throw violation("trailers", id);
+      return stream.complete();
+    }
+    const head = this.decoder.meaning(bytes);
+    if (id % 2 === 1 && id > this.lastId) {
+      this.lastId = id;
+      this.openedCount++;
+      if (head.problem === "malformed" || dependsOnItself) throw violation("malformed", id);
+      return this.open(id, head, endStream);
+    }
+    if (this.isLate(id)) return;
+    const wasOpened = this.openedCount === (this.lastId + 1) / 2;
+    throw new Http2Error(wasOpened ? "streamClosed" : "protocol", "HEADERS of an old stream");
+  }
+
+  private open(id: number, head: RequestHead, endStream: boolean): void {
+    const { concurrentStreamsMax, streamBytes } = this.limits;
+    const { streams, account, mayOpen, output } = this.connection;
+    const isFull = streams.size >= concurrentStreamsMax || !mayOpen;
+    if (isFull || !account.take(streamBytes + head.bytes)) {
+      this.spend(1);
+      this.await(id);
+      return output.numbers(type.resetStream, 0, id, errorCode.refusedStream);
+    }
+    this.earn();
+    const stream = new Stream(id, this.connection, head);
+    streams.set(id, stream);
+    if (head.problem === "too large") stream.respond(headersTooLarge, true);
+    else stream.handler = this.options.onStream(stream);
+    if (endStream && !stream.isOver) stream.complete();
+  }
+
+  private reset(id: number, code: number): void {
+    const stream = this.connection.streams.get(id);
+    if (stream !== undefined) {
+      this.spendReset();
+      stream.lose(code, false);
+    } else if (!this.isLate(id)) this.spend(1);
+  }
+
+  private widen(id: number, increment: number): void {
+    const { sender, streams } = this.connection;
+    const stream = streams.get(id);
+    if (id !== 0 && stream === undefined) return void this.isLate(id);
+    if (increment === 0) throw violation("WINDOW_UPDATE of 0", id);
+    if (stream === undefined) sender.widen(increment);
+    else sender.widenStream(stream, increment);
+  }
+
+  private settings({ flags, bytes, from, to }: Frame): void {
+    const { output, sender, streams } = this.connection;
+    const isAck = (flags & flag.ack) !== 0;
+    if ((to - from) % 6 !== 0 || (isAck && to > from)) throw frameSize();
+    if ((to - from) / 6 > this.limits.settingsPerFrameMax) throw beyond("settingsPerFrameMax");
+    this.isAcknowledged ||= isAck;
+    if (isAck) return;
+    // A change of windows looks at every stream.
+    this.spend(streams.size / 64);
+    for (let at = from; at < to; at += 6) {
+      const value = bytes.readUInt32BE(at + 2);
+      switch (bytes.readUInt16BE(at)) {
+        case setting.enablePush:
+          if (value > 1) throw violation("ENABLE_PUSH");
+          break;
+        case setting.initialWindowSize:
+          sender.changeStreamWindow(value, streams.values());
+          break;
+        case setting.maxFrameSize:
+          if (value < payloadBytesMax || value >= 2 ** 24) throw violation("MAX_FRAME_SIZE");
+          break;
+      }
+    }
+    this.isSettled = true;
+    output.frame(type.settings, flag.ack, 0, 0);
+    sender.pump();
+  }
+
+  /** Whether what comes of a stream that is over was sent before the client could know. */
+  private isLate(id: number): boolean {
+    if (id % 2 === 0 || id > this.lastId) throw violation("an idle stream");
+    return this.awaited.has(id);
+  }
+
+  private spend(count: number): void {
+    this.controlFramesLeft -= count;
+    if (this.controlFramesLeft < 0) throw beyond("controlFramesBurst");
+  }
+
+  private spendReset(): void {
+    if (--this.resetsLeft < 0) throw beyond("resetsBurst");
+  }
+}
+
+/** Where the payload begins and ends without its padding. */
+function content({ flags, bytes, from, to }: Frame): [from: number, to: number] {
+  if ((flags & flag.padded) === 0) return [from, to];
+  if (from === to) throw frameSize();
+  const end = to - (bytes[from] as number);
+  if (from + 1 > end) throw violation("more padding than payload");
+  return [from + 1, end];
+}
+
+/** The stream that another depends on. */
+function dependency(bytes: Buffer, at: number): number {
+  return bytes.readUInt32BE(at) & windowBytesMax;
+}
+
+function beyond(limit: keyof Http2Limits | "budget"): Http2Error {
+  return new Http2Error("enhanceYourCalm", limit);
+}
+
+function violation(message: string, id = 0): Http2Error {
+  return new Http2Error("protocol", message, id);
+}
+
+function frameSize(): Http2Error {
+  return new Http2Error("frameSize", "a frame of a wrong length");
+}

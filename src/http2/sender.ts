@@ -1,0 +1,184 @@
+// Flow control on the way out: which stream of a connection sends what, as far as its own window,
+// the connection's and the socket allow. Streams with something to send take turns, a frame each.
+// Source: RFC 9113, sections 5.2 and 6.9.
+
+import type { Account } from "./account.ts";
+import { copiedBytesMax, type Output } from "./output.ts";
+import {
+  flag,
+  Http2Error,
+  initialWindowBytes,
+  payloadBytesMax,
+  type,
+  windowBytesMax,
+} from "./protocol.ts";
+import type { Stream } from "./stream.ts";
+
+export class Sender {
+  /** What the client gives new streams. */
+  streamWindow = initialWindowBytes;
+  private window = initialWindowBytes;
+  private readonly output: Output;
+  private readonly outputBytesMax: number;
+  private readonly account: Account;
+  private readonly onFrame: () => void;
+  /** Those whose turn it is, from `next` on, and those that wait for the connection's window. */
+  private readonly ready: Stream[] = [];
+  private next = 0;
+  private blocked = new Set<Stream>();
+  private isPumping = false;
+  private hasSentHeaders = false;
+
+  /** `onFrame`: for each frame that carries a part of an answer. */
+  constructor(output: Output, outputBytesMax: number, account: Account, onFrame: () => void) {
+    this.output = output;
+    this.outputBytesMax = outputBytesMax;
+    this.account = account;
+    this.onFrame = onFrame;
+  }
+
+  /** Something of the stream is to be sent. */
+  wake(stream: Stream): void {
+    this.enqueue(stream);
+    this.pump();
+  }
+
+  /** Sends a little data at once, where nothing is before it; else answers false. */
+  sendNow(stream: Stream, pieces: readonly Uint8Array[], bytes: number): boolean {
+    const isNext = this.next === this.ready.length && !this.isPumping && !stream.isQueued;
+    const fits = bytes <= Math.min(this.window, stream.sendWindow, copiedBytesMax);
+    if (!isNext || !fits || this.isFull || stream.unsentBytes > 0) return false;
+    this.frame(stream, bytes);
+    for (const piece of pieces) this.output.payload(piece);
+    return true;
+  }
+
+  pump(): void {
+    if (this.isPumping) return;
+    this.isPumping = true;
+    while (this.next < this.ready.length && !this.isFull) {
+      const stream = this.ready[this.next++] as Stream;
+      stream.isQueued = false;
+      if (!stream.isOver) this.send(stream);
+      if (this.next < this.ready.length && this.next < 1_000) continue;
+      this.ready.splice(0, this.next);
+      this.next = 0;
+    }
+    this.isPumping = false;
+  }
+
+  /** The client allows the connection more. */
+  widen(increment: number): void {
+    this.window += increment;
+    if (this.window > windowBytesMax) throw overflow(0);
+    const { blocked } = this;
+    this.blocked = new Set();
+    for (const stream of blocked) {
+      stream.isQueued = false;
+      this.enqueue(stream);
+    }
+    this.pump();
+  }
+
+  widenStream(stream: Stream, increment: number): void {
+    stream.sendWindow += increment;
+    if (stream.sendWindow > windowBytesMax) throw overflow(stream.id);
+    if (stream.unsentBytes > 0) this.wake(stream);
+  }
+
+  /** The client gives all streams more or less than before; `pump` sends what that allows. */
+  changeStreamWindow(size: number, streams: Iterable<Stream>): void {
+    if (size > windowBytesMax) throw overflow(0);
+    const change = size - this.streamWindow;
+    this.streamWindow = size;
+    for (const stream of streams) {
+      stream.sendWindow += change;
+      if (stream.sendWindow > windowBytesMax) throw overflow(0);
+      if (change > 0 && stream.unsentBytes > 0) this.enqueue(stream);
+    }
+  }
+
+  /** Nothing more of the stream is sent. */
+  drop(stream: Stream): void {
+    this.blocked.delete(stream);
+    this.account.give(stream.unsentBytes);
+    stream.unsentBytes = 0;
+    stream.pieces.length = 0;
+  }
+
+  private get isFull(): boolean {
+    return this.output.bytes >= this.outputBytesMax;
+  }
+
+  private enqueue(stream: Stream): void {
+    if (stream.isQueued) return;
+    stream.isQueued = true;
+    this.ready.push(stream);
+  }
+
+  private send(stream: Stream): void {
+    const { head, trailers } = stream;
+    if (head !== undefined) {
+      const isAll = stream.isEnding && trailers === undefined && stream.unsentBytes === 0;
+      stream.head = undefined;
+      this.headers(stream.id, head.bytes, isAll);
+      if (isAll) return stream.onAllSent();
+    }
+    if (stream.unsentBytes > 0 && !this.data(stream)) return;
+    if (stream.isOver) return;
+    if (stream.unsentBytes > 0) return this.enqueue(stream);
+    if (!stream.isEnding) return;
+    if (stream.trailers !== undefined) this.headers(stream.id, stream.trailers.bytes, true);
+    else this.output.frame(type.data, flag.endStream, stream.id, 0);
+    stream.onAllSent();
+  }
+
+  private headers(id: number, block: Buffer, endStream: boolean): void {
+    // Once we say that we use no table, the client may change its size as it likes.
+    const bytes = this.hasSentHeaders ? block : Buffer.concat([tableOfNothing, block]);
+    this.hasSentHeaders = true;
+    this.output.headers(id, bytes, endStream);
+    this.onFrame();
+  }
+
+  /** The head of a frame of data. */
+  private frame(stream: Stream, bytes: number): void {
+    this.window -= bytes;
+    stream.sendWindow -= bytes;
+    this.output.frame(type.data, 0, stream.id, bytes);
+    this.onFrame();
+  }
+
+  /** A frame of what waits. False: a window is closed. */
+  private data(stream: Stream): boolean {
+    const { pieces, sendWindow } = stream;
+    const bytes = Math.min(stream.unsentBytes, sendWindow, this.window, payloadBytesMax);
+    if (bytes <= 0) {
+      stream.isQueued = sendWindow > 0;
+      if (stream.isQueued) this.blocked.add(stream);
+      return false;
+    }
+    this.frame(stream, bytes);
+    stream.unsentBytes -= bytes;
+    let count = 0;
+    for (let left = bytes; left > 0;) {
+      const piece = pieces[count] as Uint8Array;
+      const from = stream.firstPieceSent;
+      const to = Math.min(piece.length, from + left);
+      if (this.output.payload(piece, from, to)) this.account.give(to - from);
+      left -= to - from;
+      stream.firstPieceSent = to === piece.length ? 0 : to;
+      if (to === piece.length) count++;
+    }
+    pieces.splice(0, count);
+    stream.onSent();
+    return true;
+  }
+}
+
+/** A change of the dynamic table's size to 0. */
+const tableOfNothing = Buffer.from([0x20]);
+
+function overflow(id: number): Http2Error {
+  return new Http2Error("flowControl", "a window of more than 2^31 - 1 bytes", id);
+}

@@ -1,0 +1,165 @@
+// The server: where it listens, whom it lets in, and how it stops.
+
+import {
+  createServer,
+  type AddressInfo,
+  type ListenOptions,
+  type Server,
+  type Socket,
+} from "node:net";
+import { createServer as createTlsServer, Server as TlsServer, type TlsOptions } from "node:tls";
+import type { Http2Options } from "./api.ts";
+import { Connection } from "./connection.ts";
+import { defaultHttp2Limits, type Http2Limits } from "./limits.ts";
+
+export class Http2Server {
+  private readonly options: Http2Options;
+  private readonly limits: Http2Limits;
+  private readonly listeners: Server[] = [];
+  private readonly connections = new Set<Connection>();
+  /** All that were let in, also those in their TLS handshake, or of another protocol. */
+  private readonly sockets = new Set<Socket>();
+  private readonly countByAddress = new Map<string, number>();
+  private readonly timer: NodeJS.Timeout;
+  private tickedAt = performance.now();
+  private whenEmpty: (() => void) | undefined;
+
+  constructor(options: Http2Options) {
+    this.options = options;
+    this.limits = { ...defaultHttp2Limits, ...options.limits };
+    const times = Object.entries(this.limits).filter(([name, ms]) => name.endsWith("Ms") && ms > 0);
+    const tickMs = Math.min(1_000, ...times.map(([, ms]) => ms / 2));
+    this.timer = setInterval(() => this.tick(), tickMs).unref();
+  }
+
+  get connectionCount(): number {
+    return this.connections.size;
+  }
+
+  /** Drawn from the budgets of all connections now. */
+  get heldBytes(): number {
+    let bytes = 0;
+    for (const { heldBytes } of this.connections) bytes += heldBytes;
+    return bytes;
+  }
+
+  /** For each address once. Answers what was bound. */
+  async listen(where: ListenOptions, tls?: TlsOptions): Promise<AddressInfo | string> {
+    const socketOptions = { noDelay: true, allowHalfOpen: true };
+    const server =
+      tls === undefined ? createServer(socketOptions) : this.tlsServer(tls, socketOptions);
+    server.prependListener("connection", (socket) => {
+      if (this.admit(socket) && tls === undefined) this.accept(socket);
+    });
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(where, resolve);
+    });
+    server.removeAllListeners("error");
+    server.on("error", (error) => this.options.onRefusal?.(`accept: ${error.message}`, ""));
+    this.listeners.push(server);
+    return server.address() as AddressInfo | string;
+  }
+
+  /** New connections get these certificates. Throws where they do not fit together. */
+  renew(tls: TlsOptions): void {
+    for (const server of this.listeners) {
+      if (server instanceof TlsServer) server.setSecureContext(tls);
+    }
+  }
+
+  /** A socket from elsewhere, behind its TLS handshake. */
+  accept(socket: Socket): void {
+    const { options, limits } = this;
+    const gone = (): void => {
+      this.connections.delete(connection);
+      this.noteEmpty();
+    };
+    const connection = new Connection(socket, peerOf(socket), options, limits, gone);
+    this.connections.add(connection);
+    if (this.isStopping) connection.drain();
+  }
+
+  /**
+   * Nothing new, and the end when what is open is done, or by force after `graceMs`. Answers how
+   * many connections that met.
+   */
+  async stop(graceMs: number): Promise<number> {
+    for (const server of this.listeners.splice(0)) server.close();
+    for (const connection of this.connections) connection.drain();
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, graceMs);
+      this.whenEmpty = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.noteEmpty();
+    });
+    clearInterval(this.timer);
+    const count = this.connections.size;
+    for (const socket of this.sockets) socket.destroy();
+    return count;
+  }
+
+  private get isStopping(): boolean {
+    return this.whenEmpty !== undefined;
+  }
+
+  private noteEmpty(): void {
+    if (this.connections.size === 0) this.whenEmpty?.();
+  }
+
+  private tlsServer(tls: TlsOptions, socketOptions: object): Server {
+    const other = this.options.onOtherProtocol === undefined ? [] : ["http/1.1"];
+    const { handshakeMs: handshakeTimeout } = this.limits;
+    const ALPNProtocols = ["h2", ...other];
+    const server = createTlsServer({ ...tls, ...socketOptions, ALPNProtocols, handshakeTimeout });
+    server.on("secureConnection", (socket) => this.accept(socket));
+    server.on("tlsClientError", (error, socket) => {
+      this.options.onRefusal?.(`TLS: ${error.message}`, peerOf(socket));
+      socket.destroy();
+    });
+    return server;
+  }
+
+  /** Whether there is room for another connection, and for another from there. */
+  private admit(socket: Socket): boolean {
+    const { connectionsMax, connectionsPerAddressMax } = this.limits;
+    const address = socket.remoteAddress ?? "unix";
+    const count = this.countByAddress.get(address) ?? 0;
+    const limit =
+      this.sockets.size >= connectionsMax
+        ? "connectionsMax"
+        : count >= connectionsPerAddressMax
+          ? "connectionsPerAddressMax"
+          : undefined;
+    if (limit !== undefined) {
+      this.options.onRefusal?.(limit, peerOf(socket));
+      socket.destroy();
+      return false;
+    }
+    this.sockets.add(socket);
+    this.countByAddress.set(address, count + 1);
+    socket.once("close", () => {
+      this.sockets.delete(socket);
+      const left = (this.countByAddress.get(address) ?? 0) - 1;
+      if (left > 0) this.countByAddress.set(address, left);
+      else this.countByAddress.delete(address);
+    });
+    return true;
+  }
+
+  private tick(): void {
+    const now = performance.now();
+    const seconds = (now - this.tickedAt) / 1_000;
+    this.tickedAt = now;
+    for (const connection of this.connections) connection.tick(now, seconds);
+  }
+}
+
+function peerOf({ remoteAddress, remoteFamily, remotePort }: Socket): string {
+  if (remoteAddress === undefined) return "unix";
+  return remoteFamily === "IPv6"
+    ? `[${remoteAddress}]:${remotePort}`
+    : `${remoteAddress}:${remotePort}`;
+}

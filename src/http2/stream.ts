@@ -1,0 +1,171 @@
+// One request and its answer: what has come, what is to be sent, and who has said all.
+// Source: RFC 9113, section 5.1.
+
+import type { Http2Stream, StreamHandler, WriteResult } from "./api.ts";
+import type { Connection } from "./connection.ts";
+import type { HeaderBlock } from "./hpack-encoder.ts";
+import { errorCode, Http2Error, type } from "./protocol.ts";
+import type { RequestHead } from "./request-headers.ts";
+
+export class Stream implements Http2Stream {
+  readonly id: number;
+  readonly connection: Connection;
+  readonly headers: ReadonlyMap<string, string>;
+  readonly headerBytes: number;
+  /** Set when the caller has answered `onStream`. */
+  handler: StreamHandler | undefined;
+  isOver = false;
+  /** The client has said all. */
+  hasEnded = false;
+  sendWindow: number;
+  head: HeaderBlock | undefined;
+  readonly pieces: Uint8Array[] = [];
+  firstPieceSent = 0;
+  unsentBytes = 0;
+  trailers: HeaderBlock | undefined;
+  isEnding = false;
+  isQueued = false;
+  /** What the client may send, and what it has sent and may not send again yet. */
+  private window: number;
+  private returnedBytes = 0;
+  /** Of a body whose length the request says; -1: it says none. */
+  private awaitedBytes: number;
+  /** Nothing more is wanted of the request: so much of it was dropped. */
+  private isDropping = false;
+  private droppedBytes = 0;
+  private dropTimer: NodeJS.Timeout | undefined;
+  private hasAnswered = false;
+  private mustDrain = false;
+
+  constructor(id: number, connection: Connection, { headers, bytes, contentLength }: RequestHead) {
+    this.id = id;
+    this.connection = connection;
+    this.headers = headers;
+    this.headerBytes = bytes;
+    this.awaitedBytes = contentLength;
+    this.window = connection.limits.streamWindowBytes;
+    this.sendWindow = connection.sender.streamWindow;
+  }
+
+  consumed(bytes: number): void {
+    this.connection.account.give(bytes);
+    this.giveBack(bytes);
+  }
+
+  respond(headers: HeaderBlock, endStream = false): void {
+    if (this.isOver) return;
+    this.head = headers;
+    if (endStream) this.end();
+    else this.connection.sender.wake(this);
+  }
+
+  write(...pieces: readonly Uint8Array[]): WriteResult {
+    if (this.isOver || this.isEnding) return "more";
+    const { account, limits, sender } = this.connection;
+    let bytes = 0;
+    for (const piece of pieces) bytes += piece.length;
+    if (bytes === 0 || sender.sendNow(this, pieces, bytes)) return "more";
+    if (!account.take(bytes)) return "refused";
+    for (const piece of pieces) if (piece.length > 0) this.pieces.push(piece);
+    this.unsentBytes += bytes;
+    sender.wake(this);
+    this.mustDrain = this.unsentBytes >= limits.unsentBytesMax;
+    return this.mustDrain ? "wait" : "more";
+  }
+
+  end(trailers?: HeaderBlock): void {
+    if (this.isOver || this.isEnding) return;
+    this.trailers = trailers;
+    this.isEnding = true;
+    this.connection.sender.wake(this);
+  }
+
+  reset(code: number): void {
+    if (this.isOver) return;
+    this.sendReset(code);
+    this.finish(true);
+  }
+
+  /** Data from the client; `flowBytes` with padding. */
+  receive(part: Buffer, flowBytes: number, endStream: boolean): void {
+    const bytes = part.length;
+    if (this.hasEnded) throw new Http2Error("streamClosed", "DATA behind the end", this.id);
+    this.window -= flowBytes;
+    if (this.window < 0) throw new Http2Error("flowControl", "streamWindowBytes", this.id);
+    if (this.awaitedBytes >= 0 && (this.awaitedBytes -= bytes) < 0) throw this.wrongLength();
+    this.giveBack(flowBytes - bytes);
+    if (bytes > 0 && !this.isDropping) {
+      if (this.connection.account.take(bytes)) this.handler?.onData(part);
+      else {
+        this.isDropping = true;
+        this.handler?.onRefused();
+        this.drop(bytes);
+      }
+    } else if (bytes > 0) this.drop(bytes);
+    if (endStream && !this.isOver) this.complete();
+  }
+
+  /** The client has said all. */
+  complete(): void {
+    if (this.hasEnded) throw new Http2Error("streamClosed", "a second end", this.id);
+    if (this.awaitedBytes > 0) throw this.wrongLength();
+    this.hasEnded = true;
+    if (this.hasAnswered) this.finish(false);
+    else if (!this.isDropping) this.handler?.onEnd();
+  }
+
+  /** Over, and not by the caller. `isAwaited`: the client may not know yet. */
+  lose(code: number, isAwaited: boolean): void {
+    if (this.isOver) return;
+    this.finish(isAwaited);
+    if (!this.hasAnswered) this.handler?.onReset(code);
+  }
+
+  onSent(): void {
+    if (!this.mustDrain || this.unsentBytes > this.connection.limits.unsentBytesMax / 2) return;
+    this.mustDrain = false;
+    this.handler?.onDrain();
+  }
+
+  onAllSent(): void {
+    this.hasAnswered = true;
+    if (this.hasEnded) return this.finish(false);
+    // A reset right behind the answer would overtake the answer in some proxies.
+    this.isDropping = true;
+    const { drainMs } = this.connection.limits;
+    this.dropTimer = setTimeout(() => this.reset(errorCode.noError), drainMs);
+  }
+
+  /** What is dropped may go on for a while, so that the client reads our answer. */
+  private drop(bytes: number): void {
+    this.droppedBytes += bytes;
+    if (this.droppedBytes <= this.connection.limits.drainBytesMax) return this.giveBack(bytes);
+    const code = this.hasAnswered ? errorCode.noError : errorCode.enhanceYourCalm;
+    this.sendReset(code);
+    this.lose(code, true);
+  }
+
+  private giveBack(bytes: number): void {
+    if (this.isOver || this.hasEnded) return;
+    this.returnedBytes += bytes;
+    if (this.returnedBytes < this.connection.limits.streamWindowBytes / 2) return;
+    this.window += this.returnedBytes;
+    this.connection.output.numbers(type.windowUpdate, 0, this.id, this.returnedBytes);
+    this.returnedBytes = 0;
+  }
+
+  private sendReset(code: number): void {
+    this.connection.output.numbers(type.resetStream, 0, this.id, code);
+  }
+
+  private wrongLength(): Http2Error {
+    return new Http2Error("protocol", "another length than content-length", this.id);
+  }
+
+  private finish(isAwaited: boolean): void {
+    this.isOver = true;
+    clearTimeout(this.dropTimer);
+    this.connection.sender.drop(this);
+    this.connection.forget(this, isAwaited);
+  }
+}
