@@ -43,14 +43,13 @@ describe("JSON to the wire", () => {
     expect(valueBytes("x".repeat(5_000), 6_000)).toHaveLength(5_003);
   });
 
-  test("ends where clients' decoders would", () => {
-    const nest = (levels: number): Json => {
-      let value: Json = 0;
-      for (let i = 0; i < levels; i++) value = [value];
-      return value;
-    };
-    expect(decoded(valueBytes(nest(44), 9_999))).toEqual(nest(44));
-    expect(valueBytes(nest(45), 9_999)).toBeUndefined();
+  test("ends before clients' decoders would: at 29 objects (Python's takes 33) or 44 lists", () => {
+    const lists = (levels: number): Json => (levels === 0 ? 0 : [lists(levels - 1)]);
+    const objects = (levels: number): Json => (levels === 0 ? 0 : { a: objects(levels - 1) });
+    expect(decoded(valueBytes(lists(44), 9_999))).toEqual(lists(44));
+    expect(valueBytes(lists(45), 9_999)).toBeUndefined();
+    expect(decoded(valueBytes(objects(29), 9_999))).toEqual(objects(29));
+    expect(valueBytes(objects(30), 9_999)).toBeUndefined();
     expect(valueBytesOfText(text("[".repeat(100_000) + "]".repeat(100_000)), 1e6)).toBeUndefined();
   });
 

@@ -79,6 +79,19 @@ describe("a malformed request names its field", () => {
     expect(malformed(groups)).toContain("nests deeper than 100 messages");
   });
 
+  test("the json of an event nests at most 32 objects or 48 lists", () => {
+    const list = (value: Buffer) => wrapIn(0x32, wrapIn(0x0a, value));
+    const object = (value: Buffer) =>
+      wrapIn(0x2a, wrapIn(0x0a, Buffer.concat([hex("0a0161"), wrapIn(0x12, value)])));
+    for (const [wrap, levels] of [[object, 32] as const, [list, 48] as const]) {
+      let value = hex("0800");
+      for (let i = 0; i < levels; i++) value = wrap(value);
+      const request = (json: Buffer) => wrapIn(0x12, wrapIn(0x42, json));
+      expect(decodeRequest(AppendRequestSchema, request(value)).events).toHaveLength(1);
+      expect(malformed(request(wrap(value)))).toContain("nests deeper than 100 messages");
+    }
+  });
+
   test("unknown fields of every wire type, and groups, are no fault", () => {
     const bytes = hex("0a0161 6b 0801 7301 00 74 6c fa0600 f906 0000000000000000 fd06 00000000");
     expect(() => inspectWire(AppendRequestSchema, bytes, 99)).not.toThrow();
