@@ -217,10 +217,11 @@ export interface ReclaimStatus {
   readonly lastFinishedAt: number;
 }
 
+/** What it does not want to be told it leaves out. Must not throw or wait. */
 export interface StorageWatcher {
-  /** Called right after the head moved, in order, without gaps. Must not throw or wait. */
+  /** Called right after the head moved, in order, without gaps. */
   advanced?(advance: Advance): void;
-  /** Called when the write state changed. Must not throw or wait. */
+  /** Called when the write state changed. */
   writeStateChanged?(state: WriteState): void;
 }
 

@@ -191,6 +191,8 @@ export class Subscriber {
 
   /** Pulls as long as messages come by themselves; those since the last call, in short. */
   async drain(): Promise<string[]> {
+    // A pull that has just been answered is over only a moment later.
+    await settled();
     for (let had = -1; had < this.messages.length && !this.ended;) {
       had = this.messages.length;
       void this.pull();

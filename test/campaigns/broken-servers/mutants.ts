@@ -76,11 +76,11 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     edits: [
       {
         file: levelKv,
-        find: "  const batch = database.batch();\n",
-        replace: `  const half = Math.ceil(operations.length / 2);
-  const rest = half < operations.length ? operations.slice(half) : [];
-  if (rest.length > 0) operations = operations.slice(0, half);
-  const batch = database.batch();\n`,
+        find: "      const batch = database.batch();\n",
+        replace: `      const half = Math.ceil(operations.length / 2);
+      const rest = half < operations.length ? operations.slice(half) : [];
+      if (rest.length > 0) operations = operations.slice(0, half);
+      const batch = database.batch();\n`,
       },
       {
         file: levelKv,
@@ -89,7 +89,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   return batch
     .write({ sync: true } as object)
     .then(campaignHold)
-    .then(() => write(database, rest));`,
+    .then(() => this.write(rest));`,
       },
     ],
   },

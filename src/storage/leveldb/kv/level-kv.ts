@@ -2,7 +2,7 @@
 
 import { Level } from "level";
 import { corruption } from "../../../domain/errors.ts";
-import type { Entry, KeyRange, Kv, Operation, Scan } from "./kv.ts";
+import type { Entry, KeyRange, Kv, Scan } from "./kv.ts";
 import { LevelScan } from "./level-scan.ts";
 
 type Database = Level<Buffer, Buffer>;
@@ -34,7 +34,16 @@ function overDatabase(database: Database): Kv {
     getMany: (keys) => lookUps.get(keys as Buffer[]).catch(rethrow),
     page: (range) => readPage(database, range).catch(rethrow),
     scan: (range) => checkedScan(new LevelScan(database, range)),
-    write: (operations) => write(database, operations),
+    // A chained batch: keys and values go to LevelDB one by one, without an object for each.
+    write(operations) {
+      const batch = database.batch();
+      for (const [key, value] of operations) {
+        if (value === undefined) batch.del(key as Buffer);
+        else batch.put(key as Buffer, value as Buffer);
+      }
+      // `sync` is classic-level's: the write-ahead log is synced before the promise resolves.
+      return batch.write({ sync: true } as object);
+    },
     // An empty range above every key: LevelDB writes its memtable out and compacts nothing else.
     flush: () => compact(database, Buffer.from([0xff, 0xff]), Buffer.from([0xff, 0xff])),
     compact: (first, last) => compact(database, first as Buffer, last as Buffer),
@@ -109,15 +118,4 @@ async function readPage(database: Database, range: KeyRange): Promise<Entry[]> {
   } finally {
     await iterator.close();
   }
-}
-
-/** A chained batch: keys and values go to LevelDB one by one, without an object for each. */
-function write(database: Database, operations: readonly Operation[]): Promise<void> {
-  const batch = database.batch();
-  for (const [key, value] of operations) {
-    if (value === undefined) batch.del(key as Buffer);
-    else batch.put(key as Buffer, value as Buffer);
-  }
-  // `sync` is classic-level's: the write-ahead log is synced before the promise resolves.
-  return batch.write({ sync: true } as object);
 }

@@ -9,8 +9,7 @@ import type { Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
 import { recordOf, type Chunk } from "../format/chunk.ts";
 import { TermKind } from "../format/keys.ts";
 import type { Kv } from "../kv/kv.ts";
-import type { TermHead } from "./term-table.ts";
-import type { Term, Terms } from "./terms.ts";
+import type { Terms, TermUpdate } from "./terms.ts";
 
 /** What is known of a stream that has a lifecycle. Never changed: a commit replaces it. */
 export interface LifecycleEntry {
@@ -97,14 +96,15 @@ export class StreamLifecycles {
     store: { readonly kv: Kv; readonly terms: Terms },
     after: number,
     events: readonly CommitEvent[],
-    terms: readonly (readonly [Term, TermHead])[],
+    terms: readonly TermUpdate[],
   ): Promise<LifecycleUpdates> {
     const changes = lifecyclesIn(events);
     if (this.entries.size === 0 && changes.size === 0) return noUpdates;
     const since = after + events.length;
     const updates = new Map<string, LifecycleEntry>();
     const versions = new Map<string, number>();
-    for (const [{ kind, name }, { count: version }] of terms) {
+    for (const { kind, name, head } of terms) {
+      const { count: version } = head;
       if (kind !== TermKind.stream) continue;
       versions.set(name, version);
       const entry = this.entries.get(name);

@@ -16,6 +16,11 @@ export interface Term {
   readonly name: string;
 }
 
+/** A term as a commit leaves it. */
+export interface TermUpdate extends Term {
+  readonly head: TermHead;
+}
+
 /** A million streams, a million tags, and some; at 70 bytes for one with a short name. */
 const rememberedTermsMax = 2_200_000;
 const seeksAtOnceMax = 64;
@@ -71,9 +76,9 @@ export class Terms {
   }
 
   /** A commit is durable: the head is at `position`, and these terms are now as given. */
-  apply(updates: Iterable<readonly [Term, TermHead]>, position: number): void {
+  apply(updates: Iterable<TermUpdate>, position: number): void {
     this.head = position;
-    for (const [{ kind, name }, head] of updates) this.table.set(kind, name, head);
+    for (const { kind, name, head } of updates) this.table.set(kind, name, head);
   }
 
   /** Forgets everything: the disk is the truth again, and its head is at `position`. */

@@ -21,14 +21,14 @@ import { isRemovedRecord } from "../format/removed-record.ts";
 import type { Operation } from "../kv/kv.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { noTerm, type TermHead } from "../state/term-table.ts";
-import type { Term } from "../state/terms.ts";
+import type { Term, TermUpdate } from "../state/terms.ts";
 
 /** A commit ready to be written, and what will be true once it is durable. */
 export interface ComposedCommit {
   readonly operations: Operation[];
   readonly chunks: readonly Chunk[];
   readonly headHash: Uint8Array;
-  readonly terms: readonly (readonly [Term, TermHead])[];
+  readonly terms: readonly TermUpdate[];
 }
 
 /** Events that are to become one chunk. */
@@ -41,8 +41,7 @@ export interface ChunkDraft {
 }
 
 /** A term while a commit is composed. */
-interface OpenTerm {
-  readonly term: Term;
+interface OpenTerm extends TermUpdate {
   head: TermHead;
   /** Of the chunk being composed: which events carry the term. */
   ordinals: number[];
@@ -65,26 +64,25 @@ export async function composeChunks(
   drafts: readonly ChunkDraft[],
 ): Promise<ComposedCommit> {
   const { all, byEvent } = termsOf(drafts);
-  const heads = await store.terms.load(
-    store.kv,
-    all.map(({ term }) => term),
-    after,
-  );
-  all.forEach((open, i) => (open.head = heads[i] as TermHead));
+  const heads = await store.terms.load(store.kv, all, after);
+  for (let i = 0; i < all.length; i++) (all[i] as OpenTerm).head = heads[i] as TermHead;
 
   const operations: Operation[] = [];
   const chunks: Chunk[] = [];
   let headHash = store.headHash;
   for (const { events, recordedAt, reclaimed } of drafts) {
     let chunk = composeChunk(events, recordedAt, headHash);
-    if (reclaimed !== undefined) chunk = withFrames(chunk, framesOf(events), reclaimed);
+    if (reclaimed !== undefined) {
+      const frames = events.map(({ frame }) => frame);
+      chunk = withFrames(chunk, frames, reclaimed);
+    }
     headHash = hashOf(chunk);
     chunks.push(chunk);
     operations.push([chunkKey(chunk.last), chunk.value]);
     putPostings(operations, chunk, events, byEvent);
     for (const event of events) if (event.idFromClient) operations.push(idEntry(event));
   }
-  return { operations, chunks, headHash, terms: all.map(({ term, head }) => [term, head]) };
+  return { operations, chunks, headHash, terms: all };
 }
 
 interface OpenTerms {
@@ -104,7 +102,7 @@ function termsOf(drafts: readonly ChunkDraft[]): OpenTerms {
   const opened = (kind: TermKind, name: string, bornAt: number, place: number): OpenTerm => {
     let open = known[kind].get(name);
     if (open !== undefined) return open;
-    open = { term: { kind, name }, head: noTerm, ordinals: [], place, bornAt };
+    open = { kind, name, head: noTerm, ordinals: [], place, bornAt };
     known[kind].set(name, open);
     all.push(open);
     return open;
@@ -143,15 +141,15 @@ function putPostings(
     }
   }
   for (const open of inChunk) {
-    const { term, head, ordinals } = open;
+    const { kind, head, ordinals } = open;
     const number = head.number || termNumber(open.bornAt, open.place);
-    if (head.number === 0) operations.push(termEntry(term, number));
+    if (head.number === 0) operations.push(termEntry(open, number));
     const key = postingKey(number, chunk.last);
-    const isStream = term.kind === TermKind.stream;
-    const own = isStream ? ordinals.map((ordinal) => events[ordinal] as CommitEvent) : [];
-    const removed = chunk.reclaimed === undefined ? 0 : removedAmong(own);
-    const frames = removed === 0 ? framesToKeep(own) : [];
-    operations.push([key, composePosting(key, head.count, chunk.count, ordinals, frames, removed)]);
+    const isStream = kind === TermKind.stream;
+    const removed = isStream && chunk.reclaimed ? removedAmong(events, ordinals) : 0;
+    const frames = isStream && removed === 0 ? framesToKeep(events, ordinals) : [];
+    const posting = composePosting(key, head.count, chunk.count, ordinals, frames, removed);
+    operations.push([key, posting]);
     const last = chunk.first + (ordinals.at(-1) as number);
     open.head = { number, count: head.count + ordinals.length, lastChunk: chunk.last, last };
     open.ordinals = [];
@@ -159,18 +157,20 @@ function putPostings(
 }
 
 /** A stream's records go along with its posting, unless they are long. */
-function framesToKeep(events: readonly CommitEvent[]): Uint8Array[] {
+function framesToKeep(events: readonly CommitEvent[], ordinals: readonly number[]): Uint8Array[] {
+  const frames: Uint8Array[] = [];
   let bytes = 0;
-  for (const { frame } of events) bytes += frame.length;
-  return bytes <= postingRecordsBytesMax ? framesOf(events) : [];
+  for (const ordinal of ordinals) {
+    const { frame } = events[ordinal] as CommitEvent;
+    frames.push(frame);
+    bytes += frame.length;
+  }
+  return bytes <= postingRecordsBytesMax ? frames : [];
 }
 
-function framesOf(events: readonly CommitEvent[]): Uint8Array[] {
-  return events.map(({ frame }) => frame);
-}
-
-function removedAmong(events: readonly CommitEvent[]): number {
-  return events.filter(({ frame }) => isRemovedRecord(recordOf(frame))).length;
+function removedAmong(events: readonly CommitEvent[], ordinals: readonly number[]): number {
+  return ordinals.filter((each) => isRemovedRecord(recordOf((events[each] as CommitEvent).frame)))
+    .length;
 }
 
 function termEntry({ kind, name }: Term, number: number): Operation {

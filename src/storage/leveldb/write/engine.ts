@@ -16,7 +16,7 @@ import { listEventTypes, listStreams, streamFacts } from "../read/stream-facts.t
 import { assertOpen, openStore, readFailure, type OpenStore } from "../state/open-store.ts";
 import { composeCommit } from "./commit.ts";
 import { getSideValues, listSideValues, putSideValues, replacedKeys } from "./side-values.ts";
-import { acknowledge, openDatabase, WriteGuard } from "./write-guard.ts";
+import { acknowledgedBy, openDatabase, WriteGuard } from "./write-guard.ts";
 import type { GuardOptions, GuardParts } from "./write-guard.ts";
 
 export interface EngineOptions extends GuardOptions {
@@ -44,9 +44,8 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const store = openStore(await openDatabase(options), options.clock);
   const watchers = new Set<StorageWatcher>();
   const guard = new WriteGuard({ store, options, watchers });
-  const commitNow = (commit: Commit, own?: OwnCommit): Promise<CommitResult> =>
-    commitDurably({ store, guard, watchers, options }, commit, own);
-  acknowledge(store, options);
+  const parts: CommitParts = { store, guard, watchers, options };
+  options.acknowledge?.(acknowledgedBy(store));
 
   const storage: Storage = {
     identity: options.identity,
@@ -62,7 +61,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     },
     commit: (commit) =>
       guard.exclusive(bytesOf(commit), () => {
-        const ended = commitNow(commit);
+        const ended = commitDurably(parts, commit);
         const { sideValues: changes } = commit;
         if (changes === undefined) return ended;
         store.sideValueCommit = { changes, ended };
@@ -79,7 +78,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const commitOwn: Engine["commitOwn"] = (bytes, compose) =>
     guard.exclusive(bytes, async () => {
       const own = await compose();
-      await commitNow(own.commit, own);
+      await commitDurably(parts, own.commit, own);
     });
   return { storage, store, commitOwn };
 }
@@ -114,7 +113,7 @@ async function commitDurably(
   own?.stored();
   store.headHash = headHash;
   if (events.length > 0) store.head = { position, recordedAt };
-  acknowledge(store, options);
+  options.acknowledge?.(acknowledgedBy(store));
   if (events.length === 0) return "committed";
   const advance = { from, to: store.head, events };
   for (const watcher of watchers) watcher.advanced?.(advance);

@@ -57,12 +57,8 @@ export async function openDatabase(
   }
 }
 
-/** The store is durable up to here. */
-export function acknowledge(store: OpenStore, options: GuardOptions): void {
-  options.acknowledge?.(acknowledgedBy(store));
-}
-
-function acknowledgedBy({ head, sequence, headHash: hash }: OpenStore): Acknowledged {
+/** What the store has made durable. */
+export function acknowledgedBy({ head, sequence, headHash: hash }: OpenStore): Acknowledged {
   return { position: head.position, sequence, hash };
 }
 
@@ -239,7 +235,7 @@ export class WriteGuard {
     }
     Object.assign(store, database);
     store.terms.reset(to.position);
-    acknowledge(store, options);
+    options.acknowledge?.(acknowledgedBy(store));
     options.warn(`the store was reopened and audited; its head is ${to.position}`);
     if (to.position === from.position) return;
     // What was unknown may have become durable after all: then everybody is to look.
