@@ -1,6 +1,6 @@
-// The server's configuration: every option once, in one table. Later sources win: defaults < file <
-// environment < flags. The result is frozen; what is wrong is refused by name, before anything
-// starts.
+// The server's configuration: one table of options, and the code that reads them from flags, the
+// environment and a file. Precedence: flags, environment, file, defaults. Unknown options and
+// invalid values are refused by name before the server starts.
 
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
@@ -8,7 +8,7 @@ import { isIP } from "node:net";
 import { defaultLimits } from "./domain/limits.ts";
 
 interface Described {
-  /** For people, in `--help`. */
+  /** The text of `--help`. */
   readonly help: string;
 }
 
@@ -25,22 +25,32 @@ export type Option = Described &
     | { readonly type: "choice"; readonly initial: string; readonly choices: readonly string[] }
   );
 
-/** A number's bounds are inclusive. An empty text is an option that is not set. */
+/** The bounds of a number are inclusive. An empty text means that the option is not set. */
 export const options = {
   data: {
     type: "text",
     initial: "./annals-data",
     value: "FOLDER",
-    help: "where the store is; made where it is missing",
+    help: "folder of the store; created if it does not exist",
   },
   memory: {
     type: "switch",
     initial: false,
-    help: "keep everything in memory only, for tests: gone when the server stops",
+    help: "keep the store in memory only, for tests; it is lost when the server stops",
   },
-  tcp: { type: "switch", initial: true, help: "listen on TCP; --no-tcp leaves the Unix socket" },
+  tcp: {
+    type: "switch",
+    initial: true,
+    help: "listen on TCP; with --no-tcp only on the Unix socket",
+  },
   host: { type: "text", initial: "127.0.0.1", value: "ADDRESS", help: "TCP address to listen on" },
-  port: { type: "number", initial: 7420, min: 0, max: 65_535, help: "TCP port; 0: a free one" },
+  port: {
+    type: "number",
+    initial: 7420,
+    min: 0,
+    max: 65_535,
+    help: "TCP port; 0 chooses a free one",
+  },
   unixSocket: {
     type: "text",
     initial: "",
@@ -51,104 +61,114 @@ export const options = {
     type: "choice",
     initial: "user",
     choices: ["user", "group", "all"],
-    help: "who may connect to the Unix socket: this user, its group as well, or everybody",
+    help: "who may connect to the Unix socket: this user, also its group, or all users",
   },
   allowRemote: {
     type: "switch",
     initial: false,
-    help: "allow an address that other machines reach: open to all of them, unless by mutual TLS",
+    help: "allow an address that other machines can reach; without mutual TLS, any of them may connect",
   },
-  tlsCert: { type: "text", initial: "", value: "FILE", help: "TLS: certificate chain, PEM" },
-  tlsKey: { type: "text", initial: "", value: "FILE", help: "TLS: private key, PEM" },
+  tlsCert: {
+    type: "text",
+    initial: "",
+    value: "FILE",
+    help: "certificate chain for TLS, PEM; read again when it changes",
+  },
+  tlsKey: {
+    type: "text",
+    initial: "",
+    value: "FILE",
+    help: "private key for TLS, PEM; read again when it changes",
+  },
   tlsClientCa: {
     type: "text",
     initial: "",
     value: "FILE",
-    help: "mutual TLS: clients need a certificate of this authority, PEM",
+    help: "mutual TLS: require client certificates of this authority, PEM",
   },
   reflection: {
     type: "switch",
     initial: true,
-    help: "answer grpcurl and its like what services there are",
+    help: "describe the services to tools such as grpcurl",
   },
   logLevel: {
     type: "choice",
     initial: "info",
     choices: ["debug", "info", "warn", "error"],
-    help: "the least that is logged, to standard error",
+    help: "lowest level that is logged, to standard error",
   },
   logFormat: {
     type: "choice",
     initial: "auto",
     choices: ["auto", "json", "text"],
-    help: "auto: text on a terminal, else a JSON object a line",
+    help: "auto: text on a terminal, otherwise one JSON object per line",
   },
   keepaliveTimeSeconds: {
     type: "number",
     initial: 30,
     min: 1,
     max: 86_400,
-    help: "ask a silent connection whether it lives after so long",
+    help: "ping a connection that has been silent for this long",
   },
   keepaliveTimeoutSeconds: {
     type: "number",
     initial: 20,
     min: 1,
     max: 3_600,
-    help: "close it when it has not answered for so long",
+    help: "close a connection that has not answered a ping for this long",
   },
   maxConcurrentStreams: {
     type: "number",
     initial: defaultLimits.concurrentCallsMax,
     min: 1,
     max: 1_000_000,
-    help: "calls one connection may have open at a time",
+    help: "open calls of one connection at a time",
   },
   shutdownGraceSeconds: {
     type: "number",
     initial: 5,
     min: 0,
     max: 8,
-    help: "wait for open calls so long when stopping, then cut them off",
+    help: "how long to wait for open calls when stopping, before they are cut off",
   },
   freeSpaceReserveBytes: {
     type: "number",
     initial: 256 * 1024 * 1024,
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
-    help: "refuse appends while less than this is free on the disk",
+    help: "refuse appends while the disk has less free space than this",
   },
   scrubBytesPerSecond: {
     type: "number",
     initial: 8 * 1024 * 1024,
     min: 0,
     max: 1024 * 1024 * 1024,
-    help: "read the store for damage in the background at this rate; 0: not at all",
+    help: "check the store for damage in the background at this rate; 0 turns it off",
   },
   reclaimBytesPerSecond: {
     type: "number",
     initial: 4 * 1024 * 1024,
     min: 0,
     max: 1024 * 1024 * 1024,
-    help: "give back the space of removed events at this rate; 0: not at all",
+    help: "reclaim the space of removed events at this rate; 0 turns it off",
   },
   reclaimAfterSeconds: {
     type: "number",
     initial: 300,
     min: 1,
     max: 86_400,
-    help: "what is removed keeps its space so long, for reads that began before",
+    help: "keep the space of removed events this long, for reads that began before the removal",
   },
   allowNetworkFileSystem: {
     type: "switch",
     initial: false,
-    help: "serve from a network file system, where a sync proves nothing",
+    help: "allow a network file system, where a sync does not guarantee durability",
   },
   acceptLoss: {
     type: "text",
     initial: "",
     value: "TOKEN",
-    help: "serve a damaged store for good, by the token its refusal named",
+    help: "serve a damaged store without what it lost; the report of the refusal names the token",
   },
 } as const satisfies Readonly<Record<string, Option>>;
 
@@ -165,7 +185,7 @@ type ValueOf<O extends Option> = O extends { readonly choices: readonly (infer C
 
 export type Config = { readonly [K in OptionName]: ValueOf<Options[K]> };
 
-/** The configuration is wrong; the message names the option and where it came from. */
+/** The configuration is invalid. The message names the option and its source. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";
 }
@@ -173,21 +193,21 @@ export class ConfigError extends Error {
 export interface ConfigInput {
   readonly flags: readonly string[];
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Absent: from the disk. */
+  /** Reads the configuration file. Absent: `readFileSync`. */
   readonly readFile?: (path: string) => string;
 }
 
 export interface LoadedConfig {
   readonly config: Config;
-  /** Where each value is from. */
+  /** The source of each value, for people. */
   readonly sources: Readonly<Record<OptionName, string>>;
-  /** What was asked for instead of a server. */
+  /** Set by `--help` and `--print-config`: print this instead of starting a server. */
   readonly show: "config" | "help" | undefined;
 }
 
 export const optionNames = Object.keys(options) as OptionName[];
 
-/** `unixSocket` -> `unix-socket`: the name as a flag, without dashes, and in a file. */
+/** `unixSocket` -> `unix-socket`: the name in the file and, behind `--`, as a flag. */
 export function flagOf(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
@@ -232,8 +252,9 @@ export function loadConfig({ flags, environment, readFile }: ConfigInput): Loade
 }
 
 /**
- * Whether a variable speaks to this server. Kubernetes describes a service named `annals` to every
- * pod in variables such as `ANNALS_PORT=tcp://10.0.0.1:7420`: those do not.
+ * Whether a variable is an option of this server. Kubernetes sets variables such as
+ * `ANNALS_PORT=tcp://10.0.0.1:7420` in every pod when there is a service named `annals`; those are
+ * no options.
  */
 function isOurs(variable: string, text: string): boolean {
   if (!variable.startsWith("ANNALS_")) return false;
@@ -254,8 +275,7 @@ function parseFlags(flags: readonly string[]): Flags {
   let show: Flags["show"];
   const rest = [...flags];
   for (let flag = rest.shift(); flag !== undefined; flag = rest.shift()) {
-    if (!flag.startsWith("-"))
-      throw new ConfigError(`${flag}: not an option, and nothing else fits`);
+    if (!flag.startsWith("-")) throw new ConfigError(`${flag}: is not an option`);
     const [given, text] = splitOnce(flag, "=");
     const takeValue = (): string => {
       const value = text ?? rest.shift();
@@ -345,10 +365,10 @@ function checkValue(name: OptionName, value: unknown, where: string): unknown {
   }
 }
 
-/** The longest path of a Unix socket on every system, without its end mark. */
+/** The longest socket path that every system supports, without the terminating zero byte. */
 const socketPathBytesMax = 103;
 
-/** What no option can say alone. */
+/** Checks that concern more than one option. */
 function checkTogether(config: Config): void {
   const { tcp, host, allowRemote, unixSocket, tlsCert, tlsKey, tlsClientCa } = config;
   if (!tcp && unixSocket === "") throw new ConfigError("--no-tcp: needs a --unix-socket");
@@ -366,7 +386,7 @@ function checkTogether(config: Config): void {
   }
 }
 
-/** Whether only this machine reaches the address. */
+/** Whether the address can be reached from this machine only. */
 export function isLoopback(host: string): boolean {
   if (host === "localhost" || host === "::1" || host === "[::1]") return true;
   return isIP(host) === 4 && host.startsWith("127.");

@@ -72,7 +72,7 @@ describe("what is wrong is refused by name", () => {
     [["--"], "--: there is no such option; see --help"],
     [["--no-port"], "--no-port: there is no such option; see --help"],
     [["--no-tcp=false", "--unix-socket", "s"], "--no-tcp: takes no value"],
-    [["stray"], "stray: not an option, and nothing else fits"],
+    [["stray"], "stray: is not an option"],
     [["--port"], "--port: needs a value"],
     [["--port", "1", "--port", "2"], "--port: is given twice"],
     [["--tcp", "--no-tcp"], "--no-tcp: is given twice"],

@@ -1,33 +1,46 @@
-// docs/performance.md: written from the rows, with the commentary that people write beside it.
+// docs/performance.md: the commentary that people write, with the tables and charts made from the
+// rows. The commentary opens the page; the table of all workloads stands where it has its marker.
 
 import type { ResultRow } from "../rows.ts";
 import { figure, verdict } from "./table.ts";
 
 export interface DocumentInput {
   readonly rows: readonly ResultRow[];
-  /** Markdown, by hand. */
+  /**
+   * Markdown, by hand. `{workload}` becomes the value of that row, `{workload.limit}`,
+   * `{workload.percent}` (value over limit), `{workload.p50}` and `{workload.p99}` its other figures.
+   */
   readonly commentary: string;
-  /** Where the chart of a workload is, from the document. */
+  /** The path of a workload's chart, from the document. */
   readonly chartOf: (workload: string) => string;
 }
 
+/** A line of the commentary: the place of the table of all workloads. */
+const tableMarker = "<!-- all workloads -->";
+
+/** Throws if the commentary names a figure that is not among the rows. */
 export function performanceDocument({ rows, commentary, chartOf }: DocumentInput): string {
+  const text = withFigures(commentary, rows).trim();
+  const marked = text.includes(tableMarker);
+  const [opening = "", rest = ""] = marked ? text.split(tableMarker) : ["", text];
   return [
     "# Performance",
     "",
-    "Written by `npm run bench`; every figure stands beside its limit, measured in the same run,",
-    "the two in turn. Ratios move little between machines, absolute figures much. Commentary is",
-    "kept in `bench/commentary.md`, the rows in `bench/results.json`.",
-    "",
-    ...runsOf(rows),
-    "",
+    ...(opening === "" ? [] : [opening.trim(), ""]),
     "## All workloads",
     "",
     "| workload | value | limit | ratio | target | | p50 ms | p99 ms | p99.9 ms |",
     "|---|---:|---:|---:|---|---|---:|---:|---:|",
     ...rows.map(line),
     "",
-    commentary.trim(),
+    rest.trim(),
+    "",
+    "## The runs",
+    "",
+    "This page is written by `npm run bench` from `bench/results.json` and `bench/commentary.md`. Its",
+    "figures come from these runs:",
+    "",
+    ...runsOf(rows),
     "",
     "## Each workload",
     "",
@@ -35,7 +48,34 @@ export function performanceDocument({ rows, commentary, chartOf }: DocumentInput
   ].join("\n");
 }
 
-/** Rows may come from several runs: each is named once. */
+function withFigures(commentary: string, rows: readonly ResultRow[]): string {
+  const placeholder = /\{([a-z][a-z0-9-]*)(?:\.(limit|percent|p50|p99))?\}/g;
+  return commentary.replace(placeholder, (found, workload: string, of?: string) => {
+    const row = rows.find((each) => each.workload === workload);
+    const value = row && figureOf(row, of);
+    if (value === undefined || value === null) {
+      throw new Error(`bench/commentary.md: there is no figure ${found}`);
+    }
+    return of === "percent" ? `${Math.round(value * 100)} %` : figure(value);
+  });
+}
+
+function figureOf(row: ResultRow, of: string | undefined): number | null {
+  switch (of) {
+    case "limit":
+      return row.limit;
+    case "percent":
+      return row.ratio;
+    case "p50":
+      return row.p50;
+    case "p99":
+      return row.p99;
+    default:
+      return row.value;
+  }
+}
+
+/** The rows may come from several runs. Each run is listed once, with its rows. */
 function runsOf(rows: readonly ResultRow[]): string[] {
   const runs = new Map<string, ResultRow[]>();
   for (const row of rows) {

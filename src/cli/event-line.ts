@@ -1,5 +1,5 @@
 // The one line format of `export`, `import` and `--json`: an event as one line of JSON
-// (docs/model.md describes it). Writing and reading again gives the same bytes.
+// (docs/command-line.md describes it). Writing and reading again gives the same bytes.
 
 import type { NewEvent, RecordedEvent } from "../gen/annals/v1/event_pb.js";
 import { membersOf } from "./json-members.ts";

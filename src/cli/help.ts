@@ -187,7 +187,7 @@ export const commandHelp: readonly CommandHelp[] = [
     summary: "store the events of a file, a JSON object a line",
     details: [
       "Each event is stored exactly once, in the order of the file, however often the command is",
-      "stopped and run again. The format is described in docs/model.md.",
+      "stopped and run again. The format is described in docs/command-line.md.",
       "--namespace NAME        ids for lines without one, made of NAME, line number and text:",
       "                        one name for one file, another for every other file",
       "--stream STREAM         the stream of lines that name none",

@@ -1,5 +1,5 @@
-// The page about the SDK is a program: its snippets, in their order, compile without leniency and run
-// against a real server. Blocks marked `ts compiled` need what is not here, and are only compiled.
+// The page about the SDK is a program: its snippets, in order, compile in strict mode and run against
+// a real server. Blocks marked `ts compiled` need a database, and are only compiled.
 import { execFile, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -29,7 +29,7 @@ afterAll(async () => {
   await server.stop();
 });
 
-/** A document's blocks as one program, on the sources instead of the package. */
+/** The code blocks of a document as one program that imports the sources instead of the package. */
 function programOf(document: string, kinds: readonly string[]): string {
   const blocks = [...document.matchAll(/^```(ts[^\n]*)\n([\s\S]*?)^```$/gm)];
   const program = blocks.flatMap(([, kind = "", code = ""]) =>
@@ -71,10 +71,10 @@ test("the snippets run, one after the other", async () => {
   }
 });
 
-test("the README's program prints what the README says", async () => {
+test("the README's program prints the events it appended", async () => {
   const path = join(folder, "run-readme.ts");
   const program = programOf(readme, ["ts"]).replace("127.0.0.1:7420", server.address);
   writeFileSync(path, program);
   const { stdout } = await promisify(execFile)(process.execPath, [path]);
-  expect(stdout).toMatch(/^500\nstream "account-1" is at version 2, expected version 1\n1 Opened/);
+  expect(stdout).toBe("1 Opened { owner: 'Ann' }\n2 Deposited { cents: 500 }\n");
 });

@@ -18,8 +18,8 @@ describe("the pages about clients", () => {
     for (const command of build) expect(page?.split("\n")).toContain(command.join(" "));
   });
 
-  test("the page for the command line says how grpcurl is built here", () => {
-    const page = pages.find(([path]) => path.endsWith("/command-line.md"))?.[1];
+  test("the page for grpcurl says how grpcurl is built here", () => {
+    const page = pages.find(([path]) => path.endsWith("/grpcurl.md"))?.[1];
     for (const command of grpcurl.build) expect(page?.split("\n")).toContain(command.join(" "));
   });
 
