@@ -66,7 +66,7 @@ export const options = {
   allowRemote: {
     type: "switch",
     initial: false,
-    help: "allow an address that other machines can reach; without mutual TLS, any of them may connect",
+    help: "allow an address that other machines reach; without mutual TLS, any of them may connect",
   },
   tlsCert: {
     type: "text",

@@ -1,10 +1,10 @@
-// The server's own log: one JSON object a line to standard error, or, on a terminal, a line for
-// people. Names from the network are always quoted, so that nobody can forge a line.
+// The server's log: one JSON object per line to standard error, or text on a terminal. Strings from
+// the network are always quoted, so that nobody can forge a line.
 
 export const logLevels = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/** Facts beside the message. Errors are written with their stack and causes. */
+/** Values that belong to the message. Errors are written with their stack and causes. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
 export interface Logger {
@@ -21,7 +21,7 @@ export interface LoggerOptions {
   readonly now: () => Date;
 }
 
-/** Keys that the line itself uses; a field of that name gets an underscore. */
+/** Keys that every line has. A field of that name gets an underscore. */
 const ownKeys = new Set(["time", "level", "message"]);
 
 export function createLogger(options: LoggerOptions): Logger {
@@ -36,7 +36,7 @@ export function createLogger(options: LoggerOptions): Logger {
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
-/** Writes to standard error. A closed pipe there ends no server. */
+/** Logs to standard error. If nothing reads it any more, the server continues. */
 export function stderrLogger(level: LogLevel, format: "json" | "text" | "auto"): Logger {
   process.stderr.on("error", () => {});
   const chosen = format === "auto" ? (process.stderr.isTTY ? "text" : "json") : format;
@@ -63,7 +63,7 @@ function textValue(value: unknown): string {
   return toJson(value);
 }
 
-/** Never throws: a log line is no reason to fail. */
+/** Never throws: a value that cannot be logged is no reason to fail. */
 function toJson(value: unknown): string {
   try {
     return JSON.stringify(value, (_, inner: unknown) => plain(inner)) ?? "null";
@@ -72,7 +72,7 @@ function toJson(value: unknown): string {
   }
 }
 
-/** A value as JSON can hold it: errors with their stacks, big integers as text. */
+/** A value that JSON can represent: errors with their stacks, big integers as text. */
 function plain(value: unknown): unknown {
   if (value instanceof Error) return stackOf(value);
   if (typeof value === "bigint") return value.toString();

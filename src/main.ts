@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// The entry: `annals COMMAND`. LevelDB and the file system work in libuv's pool, which is made
-// once, on first use: its size is set before anything else is loaded.
+// The entry point: `annals COMMAND`. LevelDB and the file system use libuv's thread pool, which is
+// created on first use, so its size is set before anything else is loaded.
 
 process.env["UV_THREADPOOL_SIZE"] ??= "8";
 // Stores and backups hold every event in the clear: they are for this user alone.

@@ -1,5 +1,5 @@
-// The assembly: one function opens the store, puts the log and the services over it and listens;
-// the server it answers knows how to stop in order.
+// The assembly: opens the store, creates the log and the services over it, and listens. The running
+// server can be stopped in order.
 
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
@@ -21,21 +21,21 @@ import type { ScrubberOptions } from "./storage/leveldb/upkeep/scrubber.ts";
 import type { Storage, WriteState } from "./storage/storage.ts";
 
 export interface RunningServer {
-  /** What clients connect to: `127.0.0.1:7420`, `unix:/run/annals/socket`. */
+  /** The addresses that clients connect to: `127.0.0.1:7420`, `unix:/run/annals/socket`. */
   readonly addresses: readonly string[];
-  /** Of this software. */
+  /** The version of this software. */
   readonly version: string;
-  /** Answers what waits, ends streams, closes the store. The second call waits for the first. */
+  /** Answers waiting calls, ends streams, closes the store. A second call waits for the first. */
   stop(): Promise<void>;
 }
 
-/** Parts a test may replace. */
+/** Parts that a test can replace. */
 export interface ServerParts {
   readonly limits?: Limits;
   readonly openStorage?: () => Promise<Storage>;
 }
 
-/** Throws where the store is refused or an address cannot be had; then nothing is left open. */
+/** Throws if the store is refused or an address is not available. Then nothing is left open. */
 export async function startServer(
   config: Config,
   logger: Logger,
@@ -176,7 +176,9 @@ interface OpenParts {
   readonly unwatch: () => void;
 }
 
-/** First nothing new, then what waits, then the connections, at last the store. */
+/**
+ * Refuses new calls, then answers waiting ones, closes the connections, and closes the store last.
+ */
 async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
   const { logger, stopping } = open.environment;
   open.health.set(false);
@@ -190,7 +192,7 @@ async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
   await open.storage.close();
 }
 
-/** Beside `src` and beside `dist` alike. */
+/** package.json is beside `src` and beside `dist`. */
 function versionOf(): string {
   const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
   return (JSON.parse(text) as { version: string }).version;

@@ -8,7 +8,8 @@ export interface DocumentInput {
   readonly rows: readonly ResultRow[];
   /**
    * Markdown, by hand. `{workload}` becomes the value of that row, `{workload.limit}`,
-   * `{workload.percent}` (value over limit), `{workload.p50}` and `{workload.p99}` its other figures.
+   * `{workload.percent}` (value over limit), `{workload.p50}` and `{workload.p99}` its other
+   * figures.
    */
   readonly commentary: string;
   /** The path of a workload's chart, from the document. */
@@ -37,8 +38,8 @@ export function performanceDocument({ rows, commentary, chartOf }: DocumentInput
     "",
     "## The runs",
     "",
-    "This page is written by `npm run bench` from `bench/results.json` and `bench/commentary.md`. Its",
-    "figures come from these runs:",
+    "This page is written by `npm run bench` from `bench/results.json` and `bench/commentary.md`.",
+    "Its figures come from these runs:",
     "",
     ...runsOf(rows),
     "",

@@ -1,10 +1,12 @@
-// An append and what becomes of it. Expected outcomes are values; failures are thrown.
+// An append and its outcomes. Expected outcomes are values; failures are thrown.
 
 import type { BeyondHead, CheckpointBackwards, CheckpointUpdate } from "./checkpoint.ts";
 import type { NewEvent } from "./event.ts";
 import type { Query } from "./query.ts";
 
-/** What a stream must be like. A version counts the events the stream ever got; 0: none yet. */
+/**
+ * A requirement on a stream. A version is the number of events that the stream ever got; 0: none.
+ */
 export type Expected =
   | { readonly kind: "version"; readonly version: number }
   | { readonly kind: "exists" }
@@ -15,38 +17,40 @@ export interface StreamExpectation {
   readonly expected: Expected;
 }
 
-/** No event may match `query` after the position `after` (exclusive; 0: ever). */
+/**
+ * No event after the position `after` may match `query`. `after` is exclusive; 0 means any event.
+ */
 export interface AppendCondition {
   readonly query: Query;
   readonly after: number;
   /**
-   * What was looked up already: up to and including this position no event after `after` matches.
-   * Absent: nothing was.
+   * Up to and including this position it is already known that no event after `after` matches.
+   * Absent: nothing is known.
    */
   readonly nothingThrough?: number;
 }
 
-/** One atomic append, checked against every limit. */
+/** One atomic append. Every limit has been checked. */
 export interface Append {
-  /** At least one; every one with its stream settled. No id comes twice. */
+  /** At least one. Every event has its stream. No id occurs twice. */
   readonly events: readonly NewEvent[];
   /** Each stream at most once. */
   readonly expectations: readonly StreamExpectation[];
   readonly condition: AppendCondition | undefined;
-  /** How far a consumer has got, durable with the events or not at all. Absent: nothing is said. */
+  /** A consumer's position, to become durable with the events. Absent: none. */
   readonly checkpoint?: CheckpointUpdate | undefined;
-  /** Bytes of all bodies: what the append weighs in queues and commits. */
+  /** Bytes of all bodies: the weight of the append in queues and commits. */
   readonly bytes: number;
 }
 
-/** The versions one stream got, first and last inclusive. */
+/** The versions that one stream got in an append. Both bounds are inclusive. */
 export interface AppendedStream {
   readonly stream: string;
   readonly firstVersion: number;
   readonly lastVersion: number;
 }
 
-/** The append is in the log (decided) and, once answered, durable. */
+/** The append was accepted. Once it is answered, it is durable. */
 export interface Appended {
   readonly kind: "appended";
   readonly firstPosition: number;
@@ -55,7 +59,9 @@ export interface Appended {
   readonly streams: readonly AppendedStream[];
   /** Microseconds since 1970, UTC. */
   readonly recordedAt: number;
-  /** True: every id was there already; nothing was stored, positions are the original ones. */
+  /**
+   * True: all ids were stored already. Nothing was stored, and the positions are the original ones.
+   */
   readonly deduplicated: boolean;
 }
 
@@ -63,17 +69,17 @@ export interface StreamConflict {
   readonly stream: string;
   readonly expected: Expected;
   readonly actualVersion: number;
-  /** The stream was deleted, and got no event since. */
+  /** The stream was deleted and got no event since. */
   readonly deleted?: boolean;
 }
 
-/** `position` is that of an event that matches the condition's query after `after`. */
+/** `position` is the position of an event after `after` that matches the condition's query. */
 export interface ConditionConflict {
   readonly position: number;
   readonly after: number;
 }
 
-/** Every violation of the append's expectations and condition; nothing was stored. */
+/** All violations of the append's expectations and condition. Nothing was stored. */
 export interface Conflict {
   readonly kind: "conflict";
   readonly streams: readonly StreamConflict[];
@@ -88,13 +94,13 @@ export interface EventIdMismatch {
   readonly problem: EventIdProblem;
 }
 
-/** Ids are there, but not as this append would have them; nothing was stored. */
+/** Ids are stored already, but not with this append's content or order. Nothing was stored. */
 export interface EventIdConflict {
   readonly kind: "event-id-conflict";
   readonly events: readonly EventIdMismatch[];
 }
 
-/** A stream the append writes to was deleted for ever; nothing was stored. */
+/** A stream that the append writes to was deleted permanently. Nothing was stored. */
 export interface Tombstoned {
   readonly kind: "tombstoned";
   readonly stream: string;

@@ -1,5 +1,4 @@
-// Bytes that grow while they are written: varints and length-delimited texts, as wire.ts reads
-// them.
+// A growing byte buffer for varints and length-delimited texts, as wire.ts reads them.
 
 import { varintBytes, writeVarint } from "./wire.ts";
 
@@ -23,7 +22,7 @@ export class ByteWriter {
     this.bytes(Buffer.from(value));
   }
 
-  /** What was written. */
+  /** The bytes written so far. */
   take(): Uint8Array {
     return this.buffer.subarray(0, this.length);
   }

@@ -1,11 +1,10 @@
-// Checkpoints in domain words: how far a named consumer has got, and what it may ask to have
-// changed.
+// Checkpoints: the positions of named consumers, and the requests that change them.
 
-/** How far a consumer has got: every event up to `position` has been dealt with. */
+/** A consumer's position: it has dealt with every event up to `position`. */
 export interface CheckpointUpdate {
   readonly consumer: string;
   readonly position: number;
-  /** Facts about the consumer's state, for whoever looks. */
+  /** Facts about the consumer's state, for people. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -14,26 +13,26 @@ export interface Checkpoint extends CheckpointUpdate {
   readonly savedAt: number;
 }
 
-/** A change of a checkpoint by itself, without an append. */
+/** A change of a checkpoint that comes without an append. */
 export type CheckpointRequest =
   | {
       readonly kind: "save-checkpoint";
       readonly update: CheckpointUpdate;
-      /** Also backwards: the consumer starts anew from there. */
+      /** True: the position may also go back, because the consumer starts over. */
       readonly reset: boolean;
     }
   | { readonly kind: "delete-checkpoint"; readonly consumer: string };
 
-/** The consumer has got further already; nothing was stored. */
+/** A later position is already saved for the consumer. Nothing was stored. */
 export interface CheckpointBackwards {
   readonly kind: "checkpoint-backwards";
   readonly consumer: string;
   readonly asked: number;
-  /** The position saved before. */
+  /** The position that is saved. */
   readonly saved: number;
 }
 
-/** A position lies beyond the head: it was not read from this store. Nothing was stored. */
+/** A position is beyond the head, so it was not read from this store. Nothing was stored. */
 export interface BeyondHead {
   readonly kind: "beyond-head";
   readonly field: string;

@@ -1,11 +1,11 @@
-// What an event holds, as one run of bytes: the same for two events that say the same. What is kept
-// of a removed event is the hash of these, so that a retry of its append is still recognised. The
-// form is on disk (`RemovedEvent.content_sha256`).
+// The content of an event as one sequence of bytes. Two events with the same content have the same
+// bytes. The hash of these bytes is kept of a removed event, so that a retry of its append is still
+// recognised. This form is on disk (`RemovedEvent.content_sha256`).
 
 import { ByteWriter } from "./byte-writer.ts";
 import { decodeRecord } from "./record.ts";
 
-/** Of an event's body, or of its record: the same bytes. */
+/** The content of an event's body, or of its record: the bytes are the same. */
 export function contentOf(body: Uint8Array): Uint8Array {
   const { type, contentType, tags, metadata, data } = decodeRecord(body);
   const content = new ByteWriter();

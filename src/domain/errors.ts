@@ -1,14 +1,14 @@
-// The one error type that crosses floors: a closed reason with its data. What is expected (a
-// conflict, say) is a value until the edge; what fails is thrown as this. The gRPC floor holds the
-// one table from reason to status code.
+// The one error type between layers: a closed set of reasons, each with its data. Expected
+// outcomes, such as a conflict, are values until the gRPC layer; failures are thrown as this error.
+// The table from reason to gRPC status is in grpc/transport/status.ts.
 
 import type { Conflict, EventIdConflict, StreamConflict, Tombstoned } from "./append.ts";
 import type { BeyondHead, CheckpointBackwards } from "./checkpoint.ts";
 
 export interface FieldViolation {
-  /** The field's path in the request, proto names: `events[3].tags[0]`. */
+  /** The path of the field in the request, with the names of the contract: `events[3].tags[0]`. */
   readonly field: string;
-  /** What is wrong with it, naming the limit. */
+  /** The fault, with the limit if one is exceeded. */
   readonly description: string;
 }
 
@@ -35,7 +35,7 @@ export type Failure =
       readonly reason: "CHECKPOINT_BACKWARDS";
       readonly consumer: string;
       readonly asked: number;
-      /** The position saved before. */
+      /** The position that is saved. */
       readonly saved: number;
     }
   | { readonly reason: "CHECKPOINT_NOT_FOUND"; readonly consumer: string }
@@ -49,7 +49,7 @@ export type Failure =
   | { readonly reason: "STOPPING" }
   | {
       readonly reason: "CORRUPTION";
-      /** First and last position concerned; 0: not known. */
+      /** The first and last damaged position. 0: not known. */
       readonly firstPosition: number;
       readonly lastPosition: number;
       readonly stream: string;
@@ -81,7 +81,7 @@ export function invalidField(field: string, description: string): AnnalsError {
   return new AnnalsError({ reason: "INVALID_FIELD", violations }, `${field}: ${description}`);
 }
 
-/** CORRUPTION over a range of positions (0: not known). */
+/** CORRUPTION of a range of positions. 0: not known. */
 export function corruption(
   message: string,
   at: { first?: number; last?: number; stream?: string } = {},
@@ -93,7 +93,7 @@ export function corruption(
   return new AnnalsError({ ...failure, stream: at.stream ?? "" }, message, cause);
 }
 
-/** Expectations or a condition that did not hold. */
+/** The error for expectations and a condition that did not hold. */
 export function appendConflict(conflict: Conflict): AnnalsError {
   const texts = conflict.streams.map(streamText);
   if (conflict.condition !== undefined) {
@@ -118,7 +118,7 @@ export function streamNotFound(stream: string): AnnalsError {
   return new AnnalsError({ reason: "STREAM_NOT_FOUND", stream }, `no stream ${stream}`);
 }
 
-/** A position that was not read from this store. */
+/** The error for a position that was not read from this store. */
 export function beyondHead({ field, asked, head }: Omit<BeyondHead, "kind">): AnnalsError {
   const message = `${field}: ${asked} is beyond the head (${head}): not read from this store`;
   return new AnnalsError({ reason: "BEYOND_HEAD", field, asked, head }, message);
@@ -131,7 +131,10 @@ export function checkpointBackwards(outcome: CheckpointBackwards): AnnalsError {
   return new AnnalsError({ reason: "CHECKPOINT_BACKWARDS", consumer, asked, saved }, message);
 }
 
-/** A promise of our own code was broken: a fault of the server, never of the caller. */
+/**
+ * Asserts what this code itself guarantees. A failure is a fault of the server, never of the
+ * caller.
+ */
 export function invariant(condition: boolean, promise: string): asserts condition {
   if (!condition) throw new Error(`invariant broken: ${promise}`);
 }

@@ -1,8 +1,8 @@
-// Events as the domain sees them. A proposed event carries its header (what is indexed and decided
-// on) beside its body (its wire form, complete but for what the store adds); a recorded event is
-// the framed record that goes to disk and, unchanged, to the reader.
+// Events inside the server. A proposed event has its header (what is indexed and decided on) and
+// its body (the wire form of the client's fields). A recorded event is the framed record that goes
+// to disk and, unchanged, to the reader.
 
-/** An id, stream, type and tags: what conditions, queries and the index look at. */
+/** What conditions, queries and the index use of an event. */
 export interface EventHeader {
   /** UUID, lower-case text form. */
   readonly id: string;
@@ -12,20 +12,20 @@ export interface EventHeader {
   readonly tags: readonly string[];
 }
 
-/** An event as a client proposes it: checked against every limit, not yet decided on. */
+/** An event as a client proposes it. Every limit has been checked; it has not been decided on. */
 export interface NewEvent extends EventHeader {
-  /** False where the server made the id: then it is neither looked up nor indexed. */
+  /** False: the server made the id, which is then neither looked up nor indexed. */
   readonly idFromClient: boolean;
   /**
-   * The fields of `RecordedEvent` that come from the client, in wire form and complete (id, stream,
-   * content type included); without version, position and recorded_at.
+   * The fields of `RecordedEvent` that the client determines, complete and in wire form (with id,
+   * stream and content type; without version, position and recorded_at).
    */
   readonly body: Uint8Array;
 }
 
-/** Where an event is in its stream and in the log. */
+/** The numbers of an event in its stream and in the log. */
 export interface Placement {
-  /** From 1, dense in the stream; 0 where the event has no stream. */
+  /** From 1, dense in the stream. 0: the event has no stream. */
   readonly version: number;
   /** From 1, dense in the store. */
   readonly position: number;
@@ -33,7 +33,7 @@ export interface Placement {
 
 export interface PlacedEvent extends EventHeader, Placement {}
 
-/** An event on its way to disk. */
+/** An event of a commit. */
 export interface CommitEvent extends PlacedEvent {
   readonly idFromClient: boolean;
   /** The record, framed as a `repeated RecordedEvent events = 1` field: tag, length, message. */
@@ -46,20 +46,27 @@ export interface StoredEvent extends PlacedEvent {
   readonly recordedAt: number;
   /** The `RecordedEvent` message, without its frame. */
   readonly record: Uint8Array;
-  /** Of a removed event whose space was reclaimed: whether this is what it held (content.ts). */
+  /**
+   * Only of a removed event whose space was reclaimed: compares content (content.ts) with the hash
+   * that was kept.
+   */
   readonly didHold?: (content: Uint8Array) => boolean;
 }
 
 /**
- * The category of a stream: its name up to the first `-`, the whole name where there is none. The
- * index keeps one term for each, so that stream prefixes need not merge every stream.
+ * The category of a stream: its name before the first `-`, or the whole name if there is none. The
+ * index has a term for each category, so that a query by stream prefix does not have to merge all
+ * streams.
  */
 export function categoryOf(stream: string): string {
   const dash = stream.indexOf("-");
   return dash < 0 ? stream : stream.slice(0, dash);
 }
 
-/** System streams, types, tags and metadata keys begin with `$`; clients may not write them. */
+/**
+ * Names of system streams, types, tags and metadata keys begin with `$`. Clients may not write
+ * them.
+ */
 export function isSystemName(name: string): boolean {
   return name.charCodeAt(0) === 0x24;
 }

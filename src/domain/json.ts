@@ -1,22 +1,25 @@
-// JSON as values: what is parsed of an event's payload, and the one canonical text of a value, so
-// that the same JSON always has the same bytes (the identity of an event's content depends on it).
+// JSON values: parsing of payloads, and the canonical text of a value, so that equal JSON has equal
+// bytes. The identity of an event's content depends on it.
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-/** Deeper nesting than this is not folded or answered: no client's decoder takes it either. */
+/**
+ * JSON that is nested more deeply is neither folded nor returned. No client's decoder accepts it
+ * either.
+ */
 export const jsonDepthMax = 500;
 
-/** RFC 8259 asks for UTF-8; a byte order mark is kept, and refused by the parser as it says. */
+/** RFC 8259 requires UTF-8. A byte order mark is kept, and the parser refuses it. */
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Whether a media type says that the payload is JSON: `application/json` or any `+json`. */
+/** Whether a media type is JSON: `application/json` or any `+json`. */
 export function isJsonContentType(contentType: string): boolean {
   const [mediaType = ""] = contentType.split(";", 1);
   const type = mediaType.trim().toLowerCase();
   return type === "application/json" || type.endsWith("+json");
 }
 
-/** The value of a JSON text; undefined where it is not strict UTF-8 or not JSON. */
+/** The value of a JSON text. Undefined if it is not strict UTF-8 or not JSON. */
 export function parseJson(bytes: Uint8Array): Json | undefined {
   try {
     return JSON.parse(utf8.decode(bytes)) as Json;
@@ -25,7 +28,7 @@ export function parseJson(bytes: Uint8Array): Json | undefined {
   }
 }
 
-/** How deep a JSON text nests, without parsing it: 0 for a bare word, 1 for `[]`. */
+/** The nesting depth of a JSON text, without parsing it: 0 for a scalar, 1 for `[]`. */
 export function jsonDepth(bytes: Uint8Array): number {
   let depth = 0;
   let deepest = 0;
@@ -43,8 +46,8 @@ export function jsonDepth(bytes: Uint8Array): number {
 }
 
 /**
- * The canonical text (RFC 8785): keys sorted by UTF-16 units, no spaces, numbers as ECMAScript
- * writes them. Throws `RangeError` on what JSON cannot say (NaN, infinities).
+ * The canonical text (RFC 8785): keys sorted by UTF-16 code units, no spaces, numbers as ECMAScript
+ * writes them. Throws `RangeError` on values that JSON does not have (NaN, infinities).
  */
 export function canonicalJson(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(canonicalJson).join(",")}]`;

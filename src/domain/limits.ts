@@ -1,5 +1,6 @@
-// Every limit of the product with its unit in its name, in one place. The contract states them
-// (`Limits` in info.proto), GetInfo answers them, the edge enforces them.
+// The limits of the contract (`Limits` in info.proto, which GetInfo returns) and of the server's
+// queues, each with its unit in its name. The conversion in the gRPC layer enforces those on
+// requests.
 
 /** 2^53 - 1: the largest position, version and count; 285 years at a million events a second. */
 export const positionMax = Number.MAX_SAFE_INTEGER;
@@ -8,7 +9,7 @@ const KiB = 1024;
 const MiB = 1024 * KiB;
 
 export interface Limits {
-  /** Bytes of one encoded `NewEvent`. With what the server adds it still fits a 4 MiB message. */
+  /** Bytes of one encoded `NewEvent`. With the server's fields it still fits a 4 MiB message. */
   readonly eventBytesMax: number;
   /** Bytes of all encoded events of one append. */
   readonly appendBytesMax: number;
@@ -17,36 +18,36 @@ export interface Limits {
   readonly streamNameBytesMax: number;
   readonly typeBytesMax: number;
   readonly tagBytesMax: number;
-  /** At most 100: term numbers on disk keep seven bits for the terms of one event. */
+  /** At most 100: term numbers on disk have seven bits for the terms of one event. */
   readonly tagsMax: number;
   readonly metadataEntriesMax: number;
   readonly metadataBytesMax: number;
   readonly contentTypeBytesMax: number;
   readonly queryItemsMax: number;
   readonly queryValuesMax: number;
-  /** Encoded bytes near which a batch of events is cut. */
+  /** A batch of events is cut near this many encoded bytes. */
   readonly batchBytesMax: number;
   readonly snapshotBytesMax: number;
   readonly snapshotKindBytesMax: number;
-  /** Names of consumers, consumer groups and their members. */
+  /** Bytes of the names of consumers, consumer groups and their members. */
   readonly consumerNameBytesMax: number;
-  /** Why an event was put aside, for people. */
+  /** Bytes of the reason for which an event was parked. */
   readonly parkReasonBytesMax: number;
   readonly groupLeaseMinMs: number;
   readonly groupLeaseMaxMs: number;
-  /** Of delays before an event is delivered again. */
+  /** The longest delay before an event is delivered again. */
   readonly groupDelayMaxMs: number;
   readonly groupAttemptsMax: number;
   /** Events in flight over all members of a group. */
   readonly groupInFlightMax: number;
   /** Events in flight to one member. */
   readonly memberPermitsMax: number;
-  /** Tokens of one message of a member, positions of one request about parked events. */
+  /** Tokens in one message of a member, or positions in one request about parked events. */
   readonly groupListMax: number;
   readonly tokenBytesMax: number;
-  /** Groups of one page: the lag of each is counted. */
+  /** Groups on one page. The lag of each is counted. */
   readonly groupsPageSizeMax: number;
-  /** Members that are told one by one. */
+  /** Members of a group that are listed individually. */
   readonly membersListedMax: number;
   readonly waitTimeoutDefaultMs: number;
   readonly waitTimeoutMaxMs: number;
@@ -54,7 +55,7 @@ export interface Limits {
   readonly appendQueueBytesMax: number;
   /** Appends that wait for the disk, over all callers. */
   readonly appendQueueCountMax: number;
-  /** Bytes of events in one commit: what the group commit gathers at most. */
+  /** Bytes of events in one commit. */
   readonly commitBytesMax: number;
   /** Events in one commit. */
   readonly commitEventsMax: number;
@@ -62,24 +63,27 @@ export interface Limits {
   readonly pipeAppendsMax: number;
   /** Bytes of appends of one AppendPipe call that may wait for their outcome. */
   readonly pipeBytesMax: number;
-  /** Bytes of who asks for a change of a stream's lifecycle. */
+  /** Bytes of the actor of a lifecycle change. */
   readonly actorBytesMax: number;
-  /** Bytes of why. */
+  /** Bytes of the reason of a lifecycle change. */
   readonly reasonBytesMax: number;
   readonly maxAgeMinMs: number;
   readonly maxAgeMaxMs: number;
   readonly pageSizeDefault: number;
   readonly pageSizeMax: number;
-  /** Calls one connection may have open at a time. */
+  /** Open calls of one connection. */
   readonly concurrentCallsMax: number;
-  /** Bytes of one received message: above `appendBytesMax`, so that our own error names it. */
+  /**
+   * Bytes of one received message. Above `appendBytesMax`, so that Annals' own error names that
+   * limit.
+   */
   readonly receiveBytesMax: number;
   /**
-   * Bytes of streamed answers that clients have not taken yet, over all calls: from there on a call
-   * makes do with one small slab at a time.
+   * Bytes of streamed answers that clients have not taken yet, over all calls. Beyond it, each call
+   * may have one small batch in flight at a time.
    */
   readonly unsentBytesMax: number;
-  /** Bytes of requests that are not complete yet, over all calls but pipes. */
+  /** Bytes of incomplete requests over all calls except pipes. */
   readonly unfinishedBytesMax: number;
   readonly checkpointIntervalDefaultMs: number;
   readonly checkpointIntervalMinMs: number;

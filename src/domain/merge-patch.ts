@@ -1,12 +1,13 @@
-// JSON Merge Patch (RFC 7396, section 2): how GetState folds a stream's JSON events into a state.
+// JSON Merge Patch (RFC 7396, section 2), by which GetState folds a stream's JSON events into a
+// state.
 
 import { isJsonObject, type Json } from "./json.ts";
 
 /**
- * The target with the patch applied: members that are null in the patch are removed, objects are
- * merged, everything else is replaced. The target is used up, its objects may live on in the
- * answer: folding many patches costs what the patches weigh, not what the state weighs. Nesting
- * is bounded by the caller (`jsonDepthMax`).
+ * Applies the patch to the target: members that are null in the patch are removed, objects are
+ * merged, everything else is replaced. The result reuses the target's objects, so that folding many
+ * patches costs the size of the patches and not of the state. The caller bounds the nesting
+ * (`jsonDepthMax`).
  */
 export function mergePatch(target: Json, patch: Json): Json {
   if (!isJsonObject(patch)) return patch;
@@ -19,12 +20,12 @@ export function mergePatch(target: Json, patch: Json): Json {
   return merged;
 }
 
-/** Own members only: `constructor` and its like are data, never what objects inherit. */
+/** Own members only: `constructor` and other inherited names are data here. */
 function member(object: { [key: string]: Json }, key: string): Json {
   return Object.hasOwn(object, key) ? (object[key] as Json) : null;
 }
 
-/** Assigning to `__proto__` would change the object's prototype instead of adding a member. */
+/** An assignment to `__proto__` would change the object's prototype instead of adding a member. */
 function setMember(object: { [key: string]: Json }, key: string, value: Json): void {
   if (key !== "__proto__") object[key] = value;
   else {

@@ -1,9 +1,12 @@
-// Queries: which events. One meaning for reads, subscriptions and append conditions; the storage
-// engines narrow by index, but what matches is decided here alone.
+// Queries select events. Reads, subscriptions and append conditions share one definition. Storage
+// engines narrow by their index, but whether an event matches is decided here only.
 
 import { isSystemName, type EventHeader } from "./event.ts";
 
-/** One alternative: all parts that are not empty must hold; an empty item matches every event. */
+/**
+ * One alternative of a query. An event must match every part that is not empty. An empty item
+ * matches every event.
+ */
 export interface QueryItem {
   /** The event's stream is one of these. Empty: any stream, or none. */
   readonly streams: readonly string[];
@@ -20,7 +23,7 @@ export interface Query {
   readonly items: readonly QueryItem[];
 }
 
-/** Of which events a read or subscription is. */
+/** The events of a read or subscription. */
 export type Selection =
   | { readonly kind: "all" }
   | { readonly kind: "stream"; readonly stream: string }
@@ -28,7 +31,7 @@ export type Selection =
 
 export const selectAll: Selection = Object.freeze({ kind: "all" });
 
-/** Whether the event is one the selection asks for. */
+/** Whether the selection includes the event. */
 export function selects(selection: Selection, event: EventHeader): boolean {
   switch (selection.kind) {
     case "all":
@@ -43,7 +46,10 @@ export function selects(selection: Selection, event: EventHeader): boolean {
   }
 }
 
-/** Whether the event matches the query. System events match only items that name them. */
+/**
+ * Whether the event matches the query. A system event only matches items that name its type or its
+ * system stream.
+ */
 export function matches(query: Query, event: EventHeader): boolean {
   if (query.items.length === 0) return !isSystemName(event.type);
   return query.items.some((item) => matchesItem(item, event));
@@ -58,11 +64,11 @@ function matchesItem(item: QueryItem, event: EventHeader): boolean {
     if (!streamPrefixes.some((prefix) => event.stream.startsWith(prefix))) return false;
   }
   if (!isSystemName(event.type)) return true;
-  // A system event is named by its type, or by its stream where that is a system stream.
+  // An item names a system event by its type, or by its stream if that is a system stream.
   return types.length > 0 || (streams.length > 0 && isSystemName(event.stream));
 }
 
-/** The streams of an item that can match at all: those one of its prefixes begins. */
+/** The streams of an item that can match: those that begin with one of its prefixes. */
 export function possibleStreams(item: QueryItem): readonly string[] {
   if (item.streamPrefixes.length === 0) return item.streams;
   return item.streams.filter((stream) =>

@@ -1,8 +1,8 @@
-// The record codec: an event's bytes as they go to disk and, unchanged, to the reader. A record is
-// a `RecordedEvent` message: the client's own fields (the body), then what the store adds.
+// The record codec: the bytes of an event as they go to disk and, unchanged, to the reader. A
+// record is a `RecordedEvent` message: the client's fields (the body), followed by the store's.
 //
 //   frame  = 0x0a, varint length of record, record      (one `RecordedEvent events = 1` of a batch)
-//   record = body (fields 1 to 8), 0x48 version (absent where 0), 0x50 position, 0x5a recorded_at
+//   record = body (fields 1 to 8), 0x48 version (absent if 0), 0x50 position, 0x5a recorded_at
 //
 // This layout is on disk: format version 1. A test proves it equal to the generated codec.
 
@@ -57,7 +57,7 @@ export function composeFrame(
   return frame;
 }
 
-/** The records in some framed bytes, as views. Throws `RangeError` on malformed framing. */
+/** The records in framed bytes, as views. Throws `RangeError` on malformed framing. */
 export function* recordsIn(frames: Uint8Array): Generator<Uint8Array> {
   const reader = new WireReader(frames);
   while (!reader.done) {
@@ -66,7 +66,9 @@ export function* recordsIn(frames: Uint8Array): Generator<Uint8Array> {
   }
 }
 
-/** The header and placement of a record, without decoding the rest. Throws on malformed bytes. */
+/**
+ * Reads the header and placement of a record without decoding the rest. Throws on malformed bytes.
+ */
 export function scanRecord(record: Uint8Array): PlacedEvent {
   let id = "";
   let stream = "";
@@ -88,7 +90,7 @@ export function scanRecord(record: Uint8Array): PlacedEvent {
   return { id, stream, type, tags, version, position };
 }
 
-/** The stream of a record alone. */
+/** Reads only the stream of a record. */
 export function scanStream(record: Uint8Array): string {
   const reader = new WireReader(record);
   while (!reader.done) {
@@ -99,7 +101,7 @@ export function scanStream(record: Uint8Array): string {
   return "";
 }
 
-/** The placement of a record alone: the cheapest scan. */
+/** Reads only the placement of a record. This is the cheapest scan. */
 export function scanPlacement(record: Uint8Array): Placement {
   let version = 0;
   let position = 0;
@@ -113,7 +115,7 @@ export function scanPlacement(record: Uint8Array): Placement {
   return { version, position };
 }
 
-/** When a record was recorded: microseconds since 1970, UTC. */
+/** The time of a record: microseconds since 1970, UTC. */
 export function scanRecordedAt(record: Uint8Array): number {
   const reader = new WireReader(record);
   let micros = 0;
@@ -135,19 +137,23 @@ export function scanRecordedAt(record: Uint8Array): number {
   return micros;
 }
 
-/** A record with its header and placement taken out. */
+/** A record with its header and placement decoded. */
 export function storedEvent(record: Uint8Array): StoredEvent {
   return { ...scanRecord(record), recordedAt: scanRecordedAt(record), record };
 }
 
-/** The whole record, by the generated codec. */
+/** Decodes a whole record with the generated codec. */
 export function decodeRecord(record: Uint8Array): RecordedEvent {
   return fromBinary(RecordedEventSchema, record);
 }
 
-/** Whether a proposed event's body says what a record says, the order of map entries aside. */
+/**
+ * Whether the content of a proposed event equals that of a record, apart from the order of map
+ * entries.
+ */
 export function sameContent(body: Uint8Array, record: Uint8Array): boolean {
-  // A body without the record's last client fields begins it too: the store's must come next.
+  // A body may also be a prefix of a record with more client fields. The store's fields must
+  // follow.
   const next = record[body.length];
   const whole = next === tagVersion || next === tagPosition;
   if (whole && equalBytes(body, record.subarray(0, body.length))) return true;
@@ -172,7 +178,7 @@ function scanText(reader: WireReader): string {
   return latin1(bytes, offset, end);
 }
 
-/** Text whose bytes are ASCII. */
+/** Decodes bytes that are known to be ASCII. */
 function latin1(bytes: Uint8Array, start: number, end: number): string {
   if (bytes instanceof Buffer) return bytes.toString("latin1", start, end);
   return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString("latin1");

@@ -9,7 +9,7 @@ export interface SnapshotKey {
   readonly stream: string;
   /** Empty: the default kind. */
   readonly kind: string;
-  /** The stream's version the state includes, from 1. */
+  /** The stream's version that the state includes, from 1. */
   readonly version: number;
 }
 

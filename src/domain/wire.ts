@@ -1,13 +1,13 @@
-// Protobuf's wire format, by hand, for the few bytes on the hot paths: varints and field tags. All
-// numbers are safe integers (at most 2^53 - 1). Everything else takes the generated codec.
-// Source: https://protobuf.dev/programming-guides/encoding/
+// Protobuf's wire format, written by hand for hot paths: varints and field tags. All numbers are
+// safe integers (at most 2^53 - 1). Everything else uses the generated codec. Source:
+// https://protobuf.dev/programming-guides/encoding/
 
 export const wireVarint = 0;
 export const wireFixed64 = 1;
 export const wireBytes = 2;
 export const wireFixed32 = 5;
 
-/** Bytes of a varint. */
+/** The encoded size of a varint. */
 export function varintBytes(value: number): number {
   let bytes = 1;
   while (value >= 0x80) {
@@ -17,7 +17,7 @@ export function varintBytes(value: number): number {
   return bytes;
 }
 
-/** Writes a varint and answers the offset behind it. */
+/** Writes a varint and returns the offset after it. */
 export function writeVarint(into: Uint8Array, offset: number, value: number): number {
   while (value >= 0x80) {
     into[offset++] = (value % 0x80) | 0x80;
@@ -27,7 +27,7 @@ export function writeVarint(into: Uint8Array, offset: number, value: number): nu
   return offset;
 }
 
-/** Reads wire bytes forwards. Throws `RangeError` on anything malformed or cut off. */
+/** Reads wire bytes forwards. Throws `RangeError` on malformed or truncated bytes. */
 export class WireReader {
   readonly bytes: Uint8Array;
   offset: number;
@@ -43,7 +43,7 @@ export class WireReader {
     return this.offset >= this.end;
   }
 
-  /** A varint of at most 2^53 - 1. */
+  /** Reads a varint of at most 2^53 - 1. */
   varint(): number {
     let result = 0;
     let scale = 1;
@@ -60,7 +60,10 @@ export class WireReader {
     throw new RangeError("wire: varint too long");
   }
 
-  /** The end of the length-delimited field that begins here; `offset` then is at its first byte. */
+  /**
+   * Reads the length of a length-delimited field and returns the offset of its end. `offset` is
+   * then at its first byte.
+   */
   lengthEnd(): number {
     const length = this.varint();
     const end = this.offset + length;
@@ -68,7 +71,7 @@ export class WireReader {
     return end;
   }
 
-  /** The bytes of a length-delimited field: a view, not a copy. */
+  /** Reads a length-delimited field: a view, not a copy. */
   view(): Uint8Array {
     const end = this.lengthEnd();
     const view = this.bytes.subarray(this.offset, end);
@@ -76,7 +79,7 @@ export class WireReader {
     return view;
   }
 
-  /** Passes over a field of the given wire type. Groups are refused. */
+  /** Skips a field of the given wire type. Groups are refused. */
   passOver(wireType: number): void {
     if (wireType === wireVarint) this.varintOfAnySize();
     else if (wireType === wireBytes) this.offset = this.lengthEnd();

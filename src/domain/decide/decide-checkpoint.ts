@@ -1,6 +1,5 @@
-// Where checkpoints are decided on, beside appends and in the same order: a checkpoint moves
-// forwards only, unless told to begin anew, and never beyond what is durable. Pure and
-// synchronous.
+// Decides on checkpoints, in one order with appends: a checkpoint only moves forwards, unless it is
+// reset, and never beyond the head. Pure and synchronous.
 
 import type {
   BeyondHead,
@@ -14,13 +13,16 @@ import { invariant } from "../errors.ts";
 
 export interface CheckpointFacts {
   readonly head: { readonly position: number };
-  /** Those that are saved, of every consumer of the batch. Absent: the batch has none. */
+  /** The saved checkpoints of every consumer of the batch. Absent: the batch concerns none. */
   readonly checkpoints?: ReadonlyMap<string, Checkpoint>;
 }
 
-/** The checkpoints of one decision: what is durable, and over it what the batch has accepted. */
+/**
+ * The checkpoints during one decision: the durable ones, overlaid by those that the batch has
+ * accepted.
+ */
 export class CheckpointOverlay {
-  /** By consumer; undefined: it is to go. */
+  /** Accepted changes by consumer. Undefined: the checkpoint is deleted. */
   readonly changes = new Map<string, Checkpoint | undefined>();
   private readonly facts: CheckpointFacts;
   private readonly savedAt: number;
@@ -30,13 +32,14 @@ export class CheckpointOverlay {
     this.savedAt = savedAt;
   }
 
-  /** What refuses a checkpoint that comes with an append. */
+  /** The outcome that refuses a checkpoint of an append. Undefined: it is accepted. */
   refusal(update: CheckpointUpdate): BeyondHead | CheckpointBackwards | undefined {
     const { consumer, position: asked } = update;
     const beyond = this.beyondHead("checkpoint.position", asked);
     if (beyond !== undefined) return beyond;
     const saved = this.of(consumer)?.position;
-    // Equal is refused too: the events that brought the consumer there are in the log already.
+    // An equal position is refused as well: the events that brought the consumer there are already
+    // stored.
     if (saved === undefined || asked > saved) return undefined;
     return { kind: "checkpoint-backwards", consumer, asked, saved };
   }
@@ -66,7 +69,8 @@ export class CheckpointOverlay {
   private of(consumer: string): Checkpoint | undefined {
     if (this.changes.has(consumer)) return this.changes.get(consumer);
     const { checkpoints } = this.facts;
-    // Taking a consumer for a new one because it was not looked up would let it go backwards.
+    // A consumer that was not looked up must not be taken for a new one, because it could then go
+    // backwards.
     invariant(checkpoints !== undefined, "the facts know every consumer of the batch");
     return checkpoints.get(consumer);
   }

@@ -1,5 +1,5 @@
-// Where changes of streams' lifecycles are decided on, beside appends and in the same order, and
-// what lifecycles say to the appends behind them in the batch. Pure and synchronous.
+// Decides on changes of streams' lifecycles, in one order with appends, and applies lifecycles to
+// the appends of a batch. Pure and synchronous.
 
 import type { Conflict, Expected, StreamConflict, Tombstoned } from "../append.ts";
 import type { BeyondHead } from "../checkpoint.ts";
@@ -19,35 +19,35 @@ import { lifecycleEvent, type Cause } from "../lifecycle/lifecycle-event.ts";
 
 interface LifecycleChange extends Cause {
   readonly stream: string;
-  /** Undefined: nothing is expected. */
+  /** Undefined: there is no expectation. */
   readonly expected: Expected | undefined;
-  /** Of the system event that is to record the change. */
+  /** The id of the system event that will record the change. */
   readonly id: string;
 }
 
 export interface UpdateStream extends LifecycleChange {
   readonly kind: "update-stream";
-  /** The whole policy; where it says nothing of `truncateBefore`, that stays. */
+  /** The complete new policy. If it has no `truncateBefore`, the present one stays. */
   readonly policy: StreamPolicy;
 }
 
 export interface DeleteStream extends LifecycleChange {
   readonly kind: "delete-stream";
-  /** No append ever again. */
+  /** True: no append is accepted again. */
   readonly permanent: boolean;
 }
 
 export type LifecycleRequest = UpdateStream | DeleteStream;
 
-/** The change is in the log, or was before: deleting what is deleted changes nothing. */
+/** The change is recorded, now or earlier: deleting a deleted stream changes nothing. */
 export interface StreamChanged extends Pick<Deletion, "position" | "recordedAt"> {
   readonly kind: "stream-changed";
-  /** The stream's: how many events it ever got. */
+  /** The stream's version: how many events it ever got. */
   readonly version: number;
   readonly lifecycle: Lifecycle;
 }
 
-/** There is nothing to delete: the stream never got an event. */
+/** There is nothing to delete, because the stream never got an event. */
 export interface NoSuchStream {
   readonly kind: "no-such-stream";
   readonly stream: string;
@@ -55,25 +55,28 @@ export interface NoSuchStream {
 
 export type LifecycleOutcome = StreamChanged | Conflict | BeyondHead | Tombstoned | NoSuchStream;
 
-/** A change that is to be recorded: its event, and what it is answered with. */
+/** A change to record: its event and its outcome. */
 export interface AcceptedChange {
   readonly event: NewEvent;
   readonly outcome: StreamChanged;
 }
 
-/** Where and when a change would be recorded, and what its stream is then. */
+/** The position and time at which a change would be recorded, and the state of its stream then. */
 interface Moment {
   readonly version: number;
   readonly position: number;
-  /** The store's time, never before what is recorded: ages are measured by it. */
+  /** The store's time, never earlier than the head's. Ages are measured by it. */
   readonly recordedAt: number;
 }
 
-/** The lifecycles of one decision: what is durable, and over it what the batch has accepted. */
+/**
+ * The lifecycles during one decision: the durable ones, overlaid by those that the batch has
+ * accepted.
+ */
 export class LifecycleOverlay {
   private readonly durable: ReadonlyMap<string, Lifecycle>;
   private readonly changes = new Map<string, Lifecycle>();
-  /** Whether what the batch accepted may have removed an event that was there. */
+  /** Whether a change that the batch accepted may have removed stored events. */
   private removed = false;
 
   constructor(durable: ReadonlyMap<string, Lifecycle>) {
@@ -88,25 +91,25 @@ export class LifecycleOverlay {
     return this.changes.get(stream) ?? this.durable.get(stream);
   }
 
-  /** An event of the stream was accepted. */
+  /** Records that an event of the stream was accepted. */
   added(stream: string): void {
     if (this.of(stream)?.policy.maxCount !== undefined) this.removed = true;
   }
 
-  /** Whether an event that the batch accepted is left, given its stream's version. */
+  /** Whether an event that the batch accepted is not removed, given its stream's version. */
   isLeft(event: { readonly stream: string; readonly version: number }, version: number): boolean {
     const lifecycle = this.of(event.stream);
     return lifecycle === undefined || event.version >= firstVersion(lifecycle, version);
   }
 
-  /** A tombstoned stream among those an append writes to. */
+  /** The first stream among those the append writes to that is tombstoned. */
   tombstoned(events: readonly NewEvent[]): Tombstoned | undefined {
     if (this.durable.size === 0 && this.changes.size === 0) return undefined;
     const event = events.find(({ stream }) => this.of(stream)?.tombstoned === true);
     return event && { kind: "tombstoned", stream: event.stream };
   }
 
-  /** Where an expectation does not hold. */
+  /** The conflict of an expectation that does not hold. Undefined: it holds. */
   conflict(stream: string, expected: Expected, version: number): StreamConflict | undefined {
     const deleted = stateOf(this.of(stream), version) !== "active";
     if (holds(expected, version, deleted)) return undefined;
@@ -125,7 +128,8 @@ export class LifecycleOverlay {
     }
     const isDone =
       deletes && (state === "tombstoned" || (state === "deleted" && !request.permanent));
-    // What is deleted, as was asked, is in no state to be expected; its version stays.
+    // A stream that is already deleted as requested cannot be expected in a state. Its version
+    // stays.
     const expected = isDone && request.expected?.kind !== "version" ? undefined : request.expected;
     const conflict = expected && this.conflict(stream, expected, version);
     if (conflict !== undefined)
@@ -170,7 +174,7 @@ function doneBefore(lifecycle: Lifecycle, version: number): StreamChanged {
   return { kind: "stream-changed", position, recordedAt, version, lifecycle };
 }
 
-/** A stream that is deleted is absent; its version is what it was. */
+/** A deleted stream counts as absent and keeps its version. */
 function holds(expected: Expected, version: number, deleted: boolean): boolean {
   switch (expected.kind) {
     case "version":

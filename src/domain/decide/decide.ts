@@ -1,6 +1,6 @@
-// Where appends are decided on: given what is durable, which appends of a commit batch are
-// accepted, what they become, and what refuses the others. Pure and synchronous. Appends are
-// decided in order, each on what is durable and what the batch accepted before it, as if each had
+// Decides on appends: given what is durable, which appends of a commit batch are accepted, which
+// events they become, and why the others are refused. Pure and synchronous. Appends are decided in
+// order, each on what is durable and on what the batch accepted before it, as if each had been
 // committed alone.
 
 import type {
@@ -47,7 +47,7 @@ export type OutcomeOf<P extends Proposal> = P extends Append
       ? SnapshotOutcome
       : CheckpointOutcome;
 
-/** What is durable, as of `head`: see `Facts` of the storage port, which is one. */
+/** What is durable as of `head`. `Facts` of the storage port has this shape. */
 export interface DecisionFacts extends CheckpointFacts {
   readonly head: { readonly position: number; readonly recordedAt: number };
   readonly versions: ReadonlyMap<string, number>;
@@ -57,35 +57,38 @@ export interface DecisionFacts extends CheckpointFacts {
   readonly matches: readonly number[];
 }
 
-/** What the decision of a batch needs to know. */
+/** What has to be known to decide a batch. */
 export interface NeededFacts {
   readonly streams: Set<string>;
   readonly ids: string[];
   readonly conditions: AppendCondition[];
-  /** Whose checkpoints are asked. */
+  /** The consumers whose checkpoints are needed. */
   readonly consumers: Set<string>;
 }
 
-/** The appends of one commit, and what is durable before it. */
+/** The appends of one commit, and what was durable before it. */
 export interface CommitBatch<P extends Proposal = Append> {
   readonly facts: DecisionFacts;
-  /** In the order they are decided in. */
+  /** In the order of decision. */
   readonly appends: readonly P[];
-  /** The clock, microseconds since 1970, UTC. It may have jumped back. */
+  /** The clock: microseconds since 1970, UTC. It may have been set back. */
   readonly now: number;
 }
 
 export interface Decision<O = Outcome> {
   /**
-   * One for each append, in order. They hold only once what is to be stored is durable. Fewer than
-   * there are appends, at least one: the others are to be decided on facts of after that.
+   * The outcomes, in the order of the appends. They are valid once the events and checkpoints below
+   * are durable. There is at least one. If there are fewer than appends, the remaining appends have
+   * to be decided on facts from after this commit.
    */
   readonly outcomes: O[];
-  /** What to store, in order, right after the facts' head. Empty: nothing. */
+  /** The events to store, in order, directly after the facts' head. May be empty. */
   readonly events: CommitEvent[];
-  /** The checkpoints to store with them, by consumer; undefined: the checkpoint goes. */
+  /**
+   * The checkpoints to store with the events, by consumer. Undefined: the checkpoint is deleted.
+   */
   readonly checkpoints: ReadonlyMap<string, Checkpoint | undefined>;
-  /** Of all of it: microseconds since 1970, UTC, never before the head's. */
+  /** The time of the commit: microseconds since 1970, UTC, never earlier than the head's. */
   readonly recordedAt: number;
 }
 
@@ -112,7 +115,7 @@ export function factsNeeded(appends: readonly Proposal[]): NeededFacts {
   return { streams, ids, conditions, consumers };
 }
 
-/** What came since the condition was last looked up. */
+/** The condition, restricted to events after the last lookup. */
 function leftToLookUp(condition: AppendCondition): AppendCondition {
   const { query, after, nothingThrough = 0 } = condition;
   return nothingThrough === 0 ? condition : { query, after: Math.max(after, nothingThrough) };
@@ -153,7 +156,8 @@ export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision
     }
     const match = append.condition === undefined ? 0 : facts.matches[conditionCount++];
     invariant(match !== undefined, "the facts answer every condition");
-    // What matched may just have been removed, and then only the store knows what matches else.
+    // The matching event may have been removed by this batch. Only the store knows whether another
+    // one matches.
     if (match > 0 && overlay.lifecycles.mayHaveRemoved) break;
     const { checkpoint } = append;
     const answered =
@@ -171,8 +175,9 @@ export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision
 }
 
 /**
- * Whether the append is there already, by the ids its client chose. Undefined: none of them is, it
- * is a new one. Positions need not be contiguous: an import may come again in other batches.
+ * Whether the append is already stored, by the ids that its client chose. Undefined: none of them
+ * is stored, so the append is new. Positions need not be contiguous: an import may be repeated with
+ * different batches.
  */
 function recordedBefore(
   append: Append,
@@ -194,7 +199,7 @@ function recordedBefore(
   if (complete && inOrder && problems.every((problem) => problem === undefined)) {
     return appended(recorded, (recorded.at(-1) as StoredEvent).recordedAt, true);
   }
-  // What is as proposed is still listed: it is there, and the append as a whole is not.
+  // An event that is stored as proposed is listed too, because the append as a whole is not stored.
   const otherwise = complete && !inOrder ? "other-order" : "partly-recorded";
   const events = recorded.map(({ id, position }, i) => {
     return { id, position, problem: problems[i] ?? otherwise };
@@ -211,7 +216,7 @@ function ascending(events: readonly PlacedEvent[]): boolean {
   });
 }
 
-/** What is different about an event whose id is there, by itself. */
+/** The difference between a proposed event and the stored event with its id, if there is one. */
 function problemOf(proposed: NewEvent, recorded: StoredEvent): EventIdProblem | undefined {
   const { didHold } = recorded;
   const isSame = didHold
@@ -221,14 +226,17 @@ function problemOf(proposed: NewEvent, recorded: StoredEvent): EventIdProblem | 
   return proposed.stream === recorded.stream ? undefined : "other-stream";
 }
 
-/** A position that nobody can have read here: the rest of such a request means nothing. */
+/**
+ * A position that cannot have been read from this store. The request is refused without further
+ * checks.
+ */
 function beyondHead({ condition }: Append, { head }: DecisionFacts): BeyondHead | undefined {
   if (condition === undefined || condition.after <= head.position) return undefined;
   const { after: asked } = condition;
   return { kind: "beyond-head", field: "condition.after", asked, head: head.position };
 }
 
-/** Every expectation that does not hold, and the condition where it does not. */
+/** All expectations that do not hold, and the condition if it does not hold. */
 function conflict(
   { expectations, condition }: Append,
   facts: DecisionFacts,
@@ -246,7 +254,7 @@ function conflict(
   return { kind: "conflict", streams: streams ?? [], condition: conditionConflict };
 }
 
-/** All that the batch accepted lies beyond the head, and so after `after`. */
+/** Every event that the batch accepted is beyond the head, and therefore after `after`. */
 function conditionConflictOf(
   { query, after }: AppendCondition,
   overlay: Overlay,
@@ -321,7 +329,8 @@ function changeLifecycle(
 
 function versionOf(stream: string, facts: DecisionFacts, overlay: Overlay): number {
   const version = overlay.version(stream) ?? facts.versions.get(stream);
-  // Taking a stream for empty because its version was not looked up would number it from 1 again.
+  // A stream that was not looked up must not be taken for an empty one, because it would be
+  // numbered from 1 again.
   invariant(version !== undefined, "the facts know every stream of the batch");
   return version;
 }

@@ -1,6 +1,6 @@
-// What a commit batch has accepted so far, laid over what is durable: the next append of the batch
-// is decided on both. Lives for one decision. Conditions find their events by term, so that a
-// batch of thousands of conditional appends is not decided in a square of their number.
+// The events that a commit batch has accepted so far, laid over what is durable. The next append of
+// the batch is decided on both. Lives for one decision. Conditions find events by term, so that the
+// cost of deciding thousands of conditional appends does not grow with the square of their number.
 
 import type { LifecycleOverlay } from "./decide-lifecycle.ts";
 import { invariant } from "../errors.ts";
@@ -8,21 +8,23 @@ import type { CommitEvent, StoredEvent } from "../event.ts";
 import { matches, type Query, type QueryItem } from "../query.ts";
 import { recordsIn } from "../record.ts";
 
-/** Numbers of events in `Overlay.events`, ascending. */
+/** For each term: indexes into `Overlay.events`, ascending. */
 type Postings = Map<string, number[]>;
 
 export class Overlay {
   readonly events: CommitEvent[] = [];
   readonly lifecycles: LifecycleOverlay;
-  /** Of all events. */
+  /** The time of all accepted events. */
   readonly recordedAt: number;
   private readonly versions = new Map<string, number>();
-  /** Client-chosen ids only: an id of the server's making comes but once. */
+  /**
+   * Indexes by client-chosen id. An id that the server made occurs only once and is not looked up.
+   */
   private readonly ids = new Map<string, number>();
   private readonly streams: Postings = new Map();
   private readonly types: Postings = new Map();
   private readonly tags: Postings = new Map();
-  /** How many of `events` have their postings; they are made when a condition first asks. */
+  /** How many of `events` have postings. Postings are made when a condition first asks. */
   private postedCount = 0;
 
   constructor(recordedAt: number, lifecycles: LifecycleOverlay) {
@@ -37,7 +39,7 @@ export class Overlay {
     this.events.push(event);
   }
 
-  /** Undefined where the batch has not written the stream. */
+  /** The stream's version. Undefined: the batch has not written to the stream. */
   version(stream: string): number | undefined {
     return this.versions.get(stream);
   }
@@ -51,7 +53,7 @@ export class Overlay {
     return { ...event, recordedAt: this.recordedAt, record };
   }
 
-  /** The position of an event that matches and is left, or 0. */
+  /** The position of a matching event that is not removed, or 0. */
   match(query: Query): number {
     if (this.events.length === 0) return 0;
     if (query.items.length === 0) return this.firstMatch(query, undefined);
@@ -63,7 +65,7 @@ export class Overlay {
     return 0;
   }
 
-  /** Whatever list an event is found in, what it must match is the whole query. */
+  /** The lists only narrow the search; the event must match the whole query. */
   private firstMatch(query: Query, lists: readonly (readonly number[])[] | undefined): number {
     if (lists === undefined) {
       return this.events.find((event) => this.isMatch(query, event))?.position ?? 0;
@@ -82,7 +84,7 @@ export class Overlay {
     return this.lifecycles.isLeft(event, this.version(event.stream) ?? 0);
   }
 
-  /** The shortest lists that hold every event the item can match; undefined: all events. */
+  /** The shortest lists that contain every event the item can match. Undefined: all events. */
   private candidates(item: QueryItem): readonly (readonly number[])[] | undefined {
     let best: readonly (readonly number[])[] | undefined;
     let bestCount = this.events.length;

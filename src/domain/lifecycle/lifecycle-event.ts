@@ -1,6 +1,6 @@
-// The system events that keep a stream's lifecycle. Each holds the whole state after the change, so
-// the last one in `$lifecycle-<stream>` is all there is to know; what changed, and who asked why,
-// is for whoever reads the log. Their JSON is on disk: members are only ever added.
+// The system events that record a stream's lifecycle. Each contains the complete state after the
+// change, so that only the last one in `$lifecycle-<stream>` matters. The earlier ones show people
+// what changed, and who asked for it and why. Their JSON is on disk: members are only ever added.
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
@@ -10,34 +10,37 @@ import { canonicalJson, isJsonObject, parseJson, type Json } from "../json.ts";
 import type { Deletion, Lifecycle, StreamPolicy } from "./lifecycle.ts";
 import { decodeRecord } from "../record.ts";
 
-/** Also the category of all of them: see `categoryOf`. */
+/** Also the category of these streams: see `categoryOf`. */
 const streamPrefix = "$lifecycle-";
 
 export type LifecycleEventType = "$StreamUpdated" | "$StreamDeleted" | "$StreamTombstoned";
 
-/** Who asked for a change, and why: for the record. */
+/** The actor and the reason of a change, for the record. */
 export interface Cause {
   readonly actor: string;
   readonly reason: string;
 }
 
-/** What a lifecycle event says. */
+/** The content of a lifecycle event. */
 export interface LifecycleRecord extends Cause {
   readonly stream: string;
   readonly lifecycle: Lifecycle;
 }
 
-/** The stream that keeps another one's lifecycle. */
+/** The stream that records the lifecycle of a stream. */
 export function lifecycleStream(stream: string): string {
   return `${streamPrefix}${stream}`;
 }
 
-/** The stream whose lifecycle is kept in one of this name; undefined: it is no such stream. */
+/**
+ * The stream whose lifecycle a stream of this name records. Undefined: the name is not that of such
+ * a stream.
+ */
 export function streamKeptIn(name: string): string | undefined {
   return name.startsWith(streamPrefix) ? name.slice(streamPrefix.length) : undefined;
 }
 
-/** The event that records a lifecycle. Only the store itself writes these. */
+/** The event that records a lifecycle. Only the store writes these. */
 export function lifecycleEvent(
   id: string,
   type: LifecycleEventType,
@@ -72,7 +75,7 @@ export function lifecycleEvent(
   return { ...header, idFromClient: false, body };
 }
 
-/** What a recorded lifecycle event says. Throws CORRUPTION. */
+/** Decodes a recorded lifecycle event. Throws CORRUPTION. */
 export function lifecycleRecordOf(record: Uint8Array): LifecycleRecord {
   const { data, stream: name, position } = decodeRecord(record);
   const at = { first: Number(position), stream: name };

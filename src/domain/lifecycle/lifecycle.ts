@@ -1,11 +1,11 @@
-// How long a stream's events are kept, and how a stream ends: the rules, as pure functions of what
-// was asked for. Whatever the rules, the events that are left of a stream are its last ones, and
-// what a policy has removed does not come back with another policy.
+// How long a stream's events are kept, and how a stream ends: pure functions of policies, deletions
+// and time. The events that are left of a stream are always its last ones. An event that a policy
+// has removed does not come back with another policy.
 
 export interface StreamPolicy {
-  /** Only events recorded less than so many microseconds ago. Absent: any age. */
+  /** Only events recorded less than this many microseconds ago. Absent: any age. */
   readonly maxAge: number | undefined;
-  /** Only the newest so many events. Absent: any number. */
+  /** Only the newest events, at most this many. Absent: any number. */
   readonly maxCount: number | undefined;
   /** Only events at or after this version; 0: every version. Never decreases. */
   readonly truncateBefore: number;
@@ -15,23 +15,26 @@ export interface StreamPolicy {
 
 /** The last deletion of a stream. */
 export interface Deletion {
-  /** The version the stream had: every event up to here is gone. */
+  /** The stream's version at the deletion: every event up to it is removed. */
   readonly through: number;
-  /** Of the system event that records it. */
+  /** The position of the system event that records it. */
   readonly position: number;
   /** Microseconds since 1970, UTC. */
   readonly recordedAt: number;
 }
 
-/** A stream's whole state beside its events. */
+/** The state of a stream besides its events. */
 export interface Lifecycle {
   readonly policy: StreamPolicy;
-  /** What policies before this one removed stays removed: events before this version. 0: none. */
+  /** Events before this version were removed by earlier policies and stay removed. 0: none. */
   readonly removedBefore: number;
-  /** The same by age: events recorded at or before this time (microseconds). 0: none. */
+  /**
+   * Events recorded at or before this time (microseconds) were removed by earlier age limits and
+   * stay removed. 0: none.
+   */
   readonly removedUntil: number;
   readonly deletion: Deletion | undefined;
-  /** Deleted for ever. */
+  /** Deleted permanently. */
   readonly tombstoned: boolean;
 }
 
@@ -42,7 +45,7 @@ export const noPolicy: StreamPolicy = Object.freeze({
   labels: Object.freeze({}),
 });
 
-/** Of a stream of which nothing was ever asked. */
+/** The lifecycle of a stream that was never updated or deleted. */
 export const noLifecycle: Lifecycle = Object.freeze({
   policy: noPolicy,
   removedBefore: 0,
@@ -53,15 +56,15 @@ export const noLifecycle: Lifecycle = Object.freeze({
 
 type LifecycleState = "active" | "deleted" | "tombstoned";
 
-/** What became of a stream that ever got `version` events. An append brings a deleted one back. */
+/** The state of a stream that ever got `version` events. An append brings a deleted stream back. */
 export function stateOf(lifecycle: Lifecycle | undefined, version: number): LifecycleState {
   if (lifecycle?.tombstoned === true) return "tombstoned";
   return version > 0 && (lifecycle?.deletion?.through ?? 0) >= version ? "deleted" : "active";
 }
 
 /**
- * The first version that is not gone by its number, given how many events the stream ever got; one
- * more than that where all are. Age may have removed more: see `oldestTime`.
+ * The first version that is not removed by version number, given the stream's version. If all are
+ * removed, it is the version plus one. Age may have removed more: see `oldestTime`.
  */
 export function firstVersion(lifecycle: Lifecycle, version: number): number {
   const { policy, removedBefore, deletion } = lifecycle;
@@ -70,13 +73,13 @@ export function firstVersion(lifecycle: Lifecycle, version: number): number {
   return Math.max(first, version - policy.maxCount + 1);
 }
 
-/** Events recorded before this time (microseconds) are gone by their age; 0: none are. */
+/** Events recorded before this time (microseconds) are removed by age. 0: none are. */
 export function oldestTime({ policy, removedUntil }: Lifecycle, now: number): number {
   const kept = policy.maxAge === undefined ? 0 : now - policy.maxAge + 1;
   return Math.max(kept, removedUntil === 0 ? 0 : removedUntil + 1, 0);
 }
 
-/** Whether an event of the stream is gone. `version` is the stream's. */
+/** Whether an event of the stream is removed. `version` is the stream's. */
 export function isGone(
   lifecycle: Lifecycle,
   event: { readonly version: number; readonly recordedAt: number },
@@ -89,7 +92,7 @@ export function isGone(
   );
 }
 
-/** The stream as it is at a moment: what a change of it is decided on. */
+/** The state of a stream at a moment, on which a change of it is decided. */
 export interface StreamMoment {
   readonly lifecycle: Lifecycle;
   readonly version: number;
@@ -97,14 +100,14 @@ export interface StreamMoment {
   readonly now: number;
 }
 
-/** The lifecycle under another policy. Where that says nothing of `truncateBefore`, it stays. */
+/** The lifecycle with another policy. If that has no `truncateBefore`, the present one stays. */
 export function withPolicy(before: StreamMoment, policy: StreamPolicy): Lifecycle {
   const { lifecycle } = before;
   const truncateBefore = Math.max(policy.truncateBefore, lifecycle.policy.truncateBefore);
   return { ...settled(before), policy: { ...policy, truncateBefore } };
 }
 
-/** The lifecycle after a deletion; the policy stays for when the stream comes back. */
+/** The lifecycle after a deletion. The policy is kept for the case that the stream comes back. */
 export function withDeletion(
   before: StreamMoment,
   recorded: Pick<Deletion, "position" | "recordedAt">,
@@ -114,7 +117,10 @@ export function withDeletion(
   return { ...settled(before), deletion, tombstoned: permanent };
 }
 
-/** What the policy in force has removed by now is put down in numbers, whatever comes after it. */
+/**
+ * Converts what the present policy has removed by now into fixed bounds, which later policies do
+ * not change.
+ */
 function settled({ lifecycle, version, now }: StreamMoment): Lifecycle {
   const { maxCount, maxAge } = lifecycle.policy;
   const byCount = maxCount === undefined ? 0 : version - maxCount + 1;

@@ -1,13 +1,15 @@
 // The system event that records how the space of removed events was reclaimed: which chunks of the
-// log were rewritten, and what they are since. It is in the hash chain, so that what it says of
-// them can be relied on like the chain itself. Its JSON is on disk: members are only ever added.
+// log were rewritten, and their new hashes. The event is in the hash chain, so that its statements
+// are as reliable as the chain itself. Its JSON is on disk: members are only ever added.
 //
-//   chunks   [first position, last position, SHA-256 of the chunk as it is now (base64)] of each
-//   events   how many events were reduced to what is kept of removed ones
+//   chunks   for each: [first position, last position, SHA-256 of the rewritten chunk (base64)]
+//   events   how many events became removed records
 //   bytes    how much shorter the chunks have become
-//   streams  whose they were, the first hundred by name: { stream, events, before: all of them
-//            before this version, policy: the position of the event that says who asked, and why }
-//   streamCount  how many streams there were
+//   streams  the streams of these events, the first hundred by name:
+//            { stream, events, before, policy }
+//            all events before version `before` are removed; `policy` is the position of the event
+//            that says who asked for it, and why
+//   streamCount  the number of streams
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
@@ -24,7 +26,7 @@ const streamsToldMax = 100;
 export interface RewrittenChunk {
   readonly first: number;
   readonly last: number;
-  /** Of its whole value. */
+  /** Of the chunk's complete value. */
   readonly sha256: Uint8Array;
 }
 
@@ -44,7 +46,7 @@ export interface Removal {
   readonly streams: readonly RemovedOfStream[];
 }
 
-/** Only the store itself writes these. */
+/** Only the store writes these. */
 export function removalEvent(id: string, removal: Removal): NewEvent {
   const { chunks, events, bytes, streams } = removal;
   const told = streams.toSorted((a, b) => (a.stream < b.stream ? -1 : 1)).slice(0, streamsToldMax);
@@ -62,7 +64,9 @@ export function removalEvent(id: string, removal: Removal): NewEvent {
   return { ...header, idFromClient: false, body };
 }
 
-/** What the record of a removal says of chunks, by their last positions. Throws CORRUPTION. */
+/**
+ * The chunks that a removal event says were rewritten, by their last positions. Throws CORRUPTION.
+ */
 export function chunksRewrittenBy(record: Uint8Array): Map<number, Uint8Array> {
   const { data, stream, type, position } = decodeRecord(record);
   const at = { first: Number(position), stream };

@@ -37,7 +37,7 @@ export function jsonOf({ kind }: Value): Json {
  */
 const levelsMax = 90;
 
-/** The value does not fit: too large, too deep, or its numbers would be bent. */
+/** The value does not fit: too large, too deep, or its numbers would be corrupted. */
 class DoesNotFit extends Error {}
 
 /**

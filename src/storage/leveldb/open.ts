@@ -164,7 +164,8 @@ async function openChecked(
   };
   const check = await checkDatabase(databaseOf(folder), acknowledged).catch(refuse);
   const passing = [...check.findings];
-  if (!acknowledged) passing.push("MARK is missing or bent: nobody knows what was acknowledged");
+  if (!acknowledged)
+    passing.push("MARK is missing or corrupted: it is not known what was acknowledged");
   await gate.weigh({ passing, lasting: await checkTables(options, check).catch(refuse) });
   const kv = await openLevelKv(databaseOf(folder), false).catch((error: Error) => {
     const cause = error.cause as Error | undefined;

@@ -337,8 +337,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
       },
     ],
   },
-  "believes bent bytes": {
-    scenario: "bent",
+  "believes corrupted bytes": {
+    scenario: "corrupted",
     edits: [
       ...deafToFindings,
       {
@@ -353,5 +353,5 @@ export const mutants: Readonly<Record<string, Mutant>> = {
       },
     ],
   },
-  "serves what LevelDB makes of a bent log": { scenario: "bent", edits: deafToFindings },
+  "serves what LevelDB makes of a corrupted log": { scenario: "corrupted", edits: deafToFindings },
 };

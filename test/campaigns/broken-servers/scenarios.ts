@@ -27,11 +27,11 @@ const liveAppends = 250;
 const liveEvents = 2_500;
 const livesMax = 6;
 /** In equal shares of all bytes. */
-const bentTrials = 10;
+const corruptionTrials = 10;
 /** And so far from the end of the log: what is lost there leaves no gap that a read could see. */
 const bytesFromEnd = [20, 300, 2_000, 6_000, 12_000, 25_000];
-const bentAppendsBefore = 20;
-const bentAppends = 120;
+const damagedAppendsBefore = 20;
+const damagedAppends = 120;
 const slowRounds = 4;
 /** More than a server keeps ready for a client that does not read, and its windows. */
 const slowEvents = 3_000;
@@ -186,23 +186,23 @@ async function power(seed: number, breakage: Breakage): Promise<readonly string[
   return history.violations;
 }
 
-/** One byte of a killed store's files is bent at a time: the same, or a word of it, or no start. */
-async function bent(seed: number, breakage: Breakage): Promise<readonly string[]> {
+/** One byte of a killed store's files is corrupted at a time: the same, or a word of it, or no start. */
+async function corrupted(seed: number, breakage: Breakage): Promise<readonly string[]> {
   const history = new History(seed);
   const random = seededRandom(seed);
   const crowd = new Crowd(history, random, crowdSize);
-  await inFolder("bent", async (folder) => {
+  await inFolder("corrupted", async (folder) => {
     const first = await startOr(history, folder, {});
     if (first === undefined) return;
     await crowd.attach(first.port);
-    await soon(() => history.acknowledgedOps >= bentAppendsBefore || !first.serves);
+    await soon(() => history.acknowledgedOps >= damagedAppendsBefore || !first.serves);
     await first.kill();
     await crowd.detach();
     // Most of it stands in the write-ahead log then, and nothing is left unknown.
     const second = await startOr(history, folder, {}, 2);
     if (second === undefined) return;
     await crowd.attach(second.port);
-    const due = history.acknowledgedOps + bentAppends;
+    const due = history.acknowledgedOps + damagedAppends;
     await soon(() => history.acknowledgedOps >= due || !second.serves);
     await crowd.detach();
     await crowd.finish(second.port, drainMsMax);
@@ -211,8 +211,8 @@ async function bent(seed: number, breakage: Breakage): Promise<readonly string[]
     const bytes = files.reduce((sum, file) => sum + file.bytes, 0);
     const places = [
       ...bytesFromEnd.map((fromEnd) => bytes - fromEnd),
-      ...Array.from({ length: bentTrials }, (_, i) =>
-        Math.floor(((i + random()) / bentTrials) * bytes),
+      ...Array.from({ length: corruptionTrials }, (_, i) =>
+        Math.floor(((i + random()) / corruptionTrials) * bytes),
       ),
     ];
     for (const at of places) {
@@ -237,7 +237,7 @@ async function bendAndRead(
   { files, at, bits }: Bend,
   breakage: Breakage,
 ): Promise<void> {
-  const working = `${folder}.bent`;
+  const working = `${folder}.corrupted`;
   rmSync(working, { recursive: true, force: true });
   await copyStore(folder, working);
   let rest = at;
@@ -247,7 +247,7 @@ async function bendAndRead(
   }
   const server = await ServerProcess.start({ folder: working, ...breakage });
   if (server.serves) {
-    await readBent(server.port, crowd);
+    await readCorrupted(server.port, crowd);
     await server.kill();
   }
   rmSync(working, { recursive: true, force: true });
@@ -260,10 +260,10 @@ function bendByte(path: string, at: number, bits: number): void {
 }
 
 /** Everything must be there as it was, up to where the server says DATA_LOSS. */
-async function readBent(port: number, crowd: Crowd): Promise<void> {
+async function readCorrupted(port: number, crowd: Crowd): Promise<void> {
   const { history } = crowd;
   const client = await WireClient.open(port);
-  const walk = crowd.freshWalk("the log of a bent store");
+  const walk = crowd.freshWalk("the log of a corrupted store");
   const call = client.stream("Read", Buffer.alloc(0), (message) => {
     const batch = batchOf(message);
     if (batch !== undefined) walk.batch(batch);
@@ -271,10 +271,10 @@ async function readBent(port: number, crowd: Crowd): Promise<void> {
   const { status, message } = await call.ended;
   client.close();
   if (status === 0 && walk.head < history.acknowledgedHead) {
-    history.violate(`a bent store serves ${walk.head} of ${history.acknowledgedHead} events`);
+    history.violate(`a corrupted store serves ${walk.head} of ${history.acknowledgedHead} events`);
   }
   if (status !== 0 && status !== dataLoss) {
-    history.violate(`a bent store answers with status ${status}: ${message}`);
+    history.violate(`a corrupted store answers with status ${status}: ${message}`);
   }
 }
 
@@ -313,7 +313,7 @@ async function slow(seed: number, breakage: Breakage): Promise<readonly string[]
   return history.violations;
 }
 
-export const scenarios = { live, crash, failing, power, bent, slow } satisfies Readonly<
+export const scenarios = { live, crash, failing, power, corrupted, slow } satisfies Readonly<
   Record<string, Scenario>
 >;
 export type ScenarioName = keyof typeof scenarios;

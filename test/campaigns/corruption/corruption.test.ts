@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { corruption } from "./campaign.ts";
 
-test("a bent store answers as before, reports corruption, or is not served", async () => {
+test("a corrupted store answers as before, reports corruption, or is not served", async () => {
   const seed = Number(process.env["SEED"] ?? 20_240_607);
   const result = await corruption({ seed, sampleMax: 1_500, controlTrials: 60 });
   expect(result.violations).toEqual([]);

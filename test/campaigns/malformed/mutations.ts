@@ -1,4 +1,4 @@
-// Protobuf messages bent on purpose: a valid one is taken apart into its fields, wherever bytes may
+// Protobuf messages corrupted on purpose: a valid one is taken apart into its fields, wherever bytes may
 // be a message themselves, and something is done to one of them; now and then to the bytes as such.
 
 interface Field {

@@ -249,7 +249,7 @@ function* faultsIn(stream: Stream, events: readonly RecordedEvent[]): Generator<
     if (Number(event.version) !== at) yield `version ${event.version} in the place of ${at}`;
     if (event.removed === undefined) {
       if (at < truncated) yield `version ${at} is back: truncated before ${truncated}`;
-      if (Buffer.compare(event.data, dataOf(name, at)) !== 0) yield `version ${at} is bent`;
+      if (Buffer.compare(event.data, dataOf(name, at)) !== 0) yield `version ${at} is corrupted`;
     } else {
       if (at >= truncatedMax) yield `version ${at} is gone: truncated before ${truncatedMax}`;
       if (event.data.length > 0) yield `version ${at} is removed, and has its payload`;

@@ -1,5 +1,5 @@
 // A simulated LevelDB on a simulated disk. Its write-ahead log is real bytes in LevelDB's format:
-// they can be torn, reordered and bent, and what is recovered from them is what LevelDB would
+// they can be torn, reordered and corrupted, and what is recovered from them is what LevelDB would
 // recover (test/storage/leveldb/files/log-file.test.ts proves that). Its quirks are LevelDB's: after a failed
 // write it goes on acknowledging behind the wreck (F2), a failed write may be there after all (F9),
 // reads of overwritten keys may be stale (F6), and it opens whatever it finds (F4).
@@ -35,7 +35,7 @@ export class SimulatedDisk {
   private markHistory: Acknowledged[] = [];
   private markIsBehind = false;
   /** Whether a bit was flipped that a start may have to refuse. */
-  wasBent = false;
+  wasCorrupted = false;
   /** The last position that a restart would find. */
   durablePosition = 0;
   /** Keys that were written twice: none may be. */
@@ -78,7 +78,7 @@ export class SimulatedDisk {
       return;
     }
     this.world.hit("kill");
-    // Two faults at once, a mark that fell behind and a bent last record, are too much for us.
+    // Two faults at once, a mark that fell behind and a corrupted last record, are too much for us.
     const bendable = this.log.length > 0 && !this.markIsBehind;
     if (bendable && this.world.strikes("a bit of the log flips")) this.flipLogBit();
   }
@@ -104,10 +104,10 @@ export class SimulatedDisk {
 
   private flipLogBit(): void {
     const at = this.world.below(this.log.length);
-    const bent = Buffer.from(this.log);
-    bent[at] = (bent[at] as number) ^ (1 << this.world.below(8));
-    this.log = bent;
-    this.wasBent = true;
+    const corrupted = Buffer.from(this.log);
+    corrupted[at] = (corrupted[at] as number) ^ (1 << this.world.below(8));
+    this.log = corrupted;
+    this.wasCorrupted = true;
   }
 
   /** Opens what there is, as LevelDB does: without a word about what it drops. */
@@ -220,7 +220,7 @@ class SimulatedKv {
     this.kv = {
       getMany: (keys) =>
         this.read(async () =>
-          (await memory.getMany(keys)).map((value) => value && this.bent(value)),
+          (await memory.getMany(keys)).map((value) => value && this.corrupted(value)),
         ),
       page: (range) => this.read(() => this.page(range)),
       write: (operations) => this.write(operations),
@@ -245,14 +245,14 @@ class SimulatedKv {
 
   private async page(range: KeyRange): Promise<Entry[]> {
     const entries = await this.memory.page(range);
-    return entries.map(([key, value]) => [key, this.bent(value)] as const);
+    return entries.map(([key, value]) => [key, this.corrupted(value)] as const);
   }
 
   /** A value as it was read: now and then not as it was written. */
-  private bent(value: Uint8Array): Uint8Array {
+  private corrupted(value: Uint8Array): Uint8Array {
     if (!this.world.strikes("a bit flips on reading")) return value;
     // Where the audit reads it, it has every reason to refuse.
-    this.disk.wasBent = true;
+    this.disk.wasCorrupted = true;
     const copy = Buffer.from(value);
     const at = this.world.below(copy.length);
     copy[at] = (copy[at] as number) ^ (1 << this.world.below(8));

@@ -295,10 +295,10 @@ class Run {
     return found;
   }
 
-  /** A start may be refused only where bytes were bent. */
+  /** A start may be refused only where bytes were corrupted. */
   private judgeRefusal(): string[] {
     const { violations } = this.history;
-    if (this.disk.wasBent) return violations;
+    if (this.disk.wasCorrupted) return violations;
     return [...violations, `I19: refused without cause: ${this.refusal?.message}`];
   }
 }

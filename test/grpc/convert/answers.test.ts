@@ -188,7 +188,7 @@ describe("pages", () => {
     expect(huge.nextPageToken).not.toBe("");
   });
 
-  test("a token is good for the list it is from, whole and unbent", () => {
+  test("a token is good for the list it is from, whole and intact", () => {
     fc.assert(
       fc.property(fc.string({ unit: "grapheme" }), fc.nat(), (cursor, bend) => {
         const token = pageToken(["L", "p"], cursor);
@@ -196,8 +196,8 @@ describe("pages", () => {
         expect(() => readPageToken(["L", "q"], token)).toThrow("page_token");
         expect(() => readPageToken(["M", "p"], token)).toThrow("page_token");
         const at = bend % token.length;
-        const bent = `${token.slice(0, at)}${token[at] === "A" ? "B" : "A"}${token.slice(at + 1)}`;
-        expect(() => readPageToken(["L", "p"], bent)).toThrow("page_token");
+        const corrupted = `${token.slice(0, at)}${token[at] === "A" ? "B" : "A"}${token.slice(at + 1)}`;
+        expect(() => readPageToken(["L", "p"], corrupted)).toThrow("page_token");
         expect(() => readPageToken(["L", "p"], `${token}=`)).toThrow("page_token");
       }),
     );

@@ -114,7 +114,7 @@ describe("the other views", () => {
     );
   });
 
-  test("decode JSON only where it is said to be JSON, is JSON, and is not bent by it", () => {
+  test("decode JSON only where it is said to be JSON, is JSON, and is not corrupted by it", () => {
     const of = (contentType: string, data: string): boolean =>
       eventsIn(messagesOf(batchOf([{ contentType, data }]), "json"))[0]?.json !== undefined;
     expect(of("application/json", '{"a":1}')).toBe(true);

@@ -1,4 +1,4 @@
-// JSON as `google.protobuf.Value` and back: equal to the generated codec, bounded, and never bent.
+// JSON as `google.protobuf.Value` and back: equal to the generated codec, bounded, and never corrupted.
 import {
   create,
   fromBinary,

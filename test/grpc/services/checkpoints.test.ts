@@ -75,8 +75,8 @@ describe("checkpoints", () => {
       pageToken = page.nextPageToken;
     } while (pageToken !== "");
     expect(listed).toEqual(consumers);
-    const bent = await server.calls.failure(listCheckpoints, { pageToken: "bent" });
-    expect(bent).toMatchObject({ code: 3, reason: "INVALID_FIELD" });
+    const corrupted = await server.calls.failure(listCheckpoints, { pageToken: "corrupted" });
+    expect(corrupted).toMatchObject({ code: 3, reason: "INVALID_FIELD" });
   });
 
   test.each([

@@ -148,7 +148,7 @@ describe("whatever the bytes", () => {
     );
   });
 
-  test("a valid message cut anywhere or bent in one byte is answered or refused", () => {
+  test("a valid message cut anywhere or corrupted in one byte is answered or refused", () => {
     const whole = encode(AppendRequestSchema, {
       stream: "stream",
       events: [
@@ -162,9 +162,9 @@ describe("whatever the bytes", () => {
     });
     for (let i = 0; i < whole.length; i++) {
       for (let bit = 0; bit < 8; bit++) {
-        const bent = Buffer.from(whole);
-        bent[i] = (bent[i] as number) ^ (1 << bit);
-        for (const bytes of [bent, whole.subarray(0, i)]) {
+        const corrupted = Buffer.from(whole);
+        corrupted[i] = (corrupted[i] as number) ^ (1 << bit);
+        for (const bytes of [corrupted, whole.subarray(0, i)]) {
           try {
             decodeRequest(AppendRequestSchema, bytes);
           } catch (error) {

@@ -158,13 +158,13 @@ describe("the identity", () => {
     const sound = await readFile(path);
     for (let byte = 0; byte < sound.length; byte++) {
       for (let bit = 0; bit < 8; bit++) {
-        const bent = Buffer.from(sound);
-        bent[byte] = (bent[byte] as number) ^ (1 << bit);
-        await writeFile(path, bent);
+        const corrupted = Buffer.from(sound);
+        corrupted[byte] = (corrupted[byte] as number) ^ (1 << bit);
+        await writeFile(path, corrupted);
         await expect(readIdentity(folder), `${byte}.${bit}`).rejects.toBeInstanceOf(StoreRefused);
       }
       await writeFile(path, sound.subarray(0, byte));
-      await expect(readIdentity(folder), `${byte} bytes`).rejects.toThrow("IDENTITY is bent");
+      await expect(readIdentity(folder), `${byte} bytes`).rejects.toThrow("IDENTITY is corrupted");
     }
     await rm(path);
     await expect(openLevelStorage({ folder })).rejects.toThrow("no IDENTITY");

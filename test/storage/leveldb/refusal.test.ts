@@ -77,7 +77,7 @@ async function bendLog(at: (bytes: number) => number): Promise<void> {
   await writeFile(path, bytes);
 }
 
-describe("a write-ahead log that is bent in the middle", () => {
+describe("a write-ahead log that is corrupted in the middle", () => {
   beforeEach(async () => {
     await copyStore(killed, folder);
     await bendLog((bytes) => Math.floor(bytes * 0.4));
@@ -88,7 +88,7 @@ describe("a write-ahead log that is bent in the middle", () => {
     const { findings, token } = await refusalOf();
     expect(findings).toEqual([
       expect.stringMatching(
-        /^write-ahead log \d+\.log is bent at byte \d+: durable records follow$/,
+        /^write-ahead log \d+\.log is corrupted at byte \d+: durable records follow$/,
       ),
       "its last write is number 101; 64 more were acknowledged",
       "positions 61 to 100 are lost",
@@ -146,7 +146,7 @@ describe("a write-ahead log that lost its end", () => {
     expect(findings.join("\n")).toMatch(/its last write is number \d+; \d+ more were acknowledged/);
   });
 
-  test("with a bent last record is told by the mark", async () => {
+  test("with a corrupted last record is told by the mark", async () => {
     await copyStore(killed, folder);
     await bendLog((bytes) => bytes - 3);
     const { findings } = await refusalOf();
@@ -218,13 +218,15 @@ describe("a file that is missing or not what it was", () => {
     await copyStore(closed, folder);
     await rm(join(folder, "MARK"));
     const { findings, token } = await refusalOf();
-    expect(findings).toEqual(["MARK is missing or bent: nobody knows what was acknowledged"]);
+    expect(findings).toEqual([
+      "MARK is missing or corrupted: it is not known what was acknowledged",
+    ]);
     expect(await readdir(folder)).not.toContain("MARK");
     await (await openLevelStorage({ folder, acceptLoss: token })).close();
     await (await openLevelStorage({ folder })).close();
   });
 
-  test("a table with a bent block is named with the place, and accepted for good", async () => {
+  test("a table with a corrupted block is named with the place, and accepted for good", async () => {
     await copyStore(closed, folder);
     const path = await nameOf(/\.ldb$/);
     const bytes = await readFile(path);

@@ -14,7 +14,7 @@ import type { Timestamp, Value } from "@bufbuild/protobuf/wkt";
 export declare const file_annals_v1_event: GenFile;
 
 /**
- * An event as a client proposes it. Immutable once accepted.
+ * An event as a client proposes it. It is immutable once it is accepted.
  *
  * The encoded message may not exceed `Limits.event_bytes_max`.
  *
@@ -22,20 +22,20 @@ export declare const file_annals_v1_event: GenFile;
  */
 export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
   /**
-   * The event's identity: a UUID in its 36-character text form (RFC 9562), in either case; stored and
-   * answered in lower case. Absent (empty): the server makes a UUIDv7. An id names one event for
-   * ever, in the whole store: sending it again with the same content is a retry and is answered with
-   * the original position, sending it with other content is refused with ALREADY_EXISTS. Choose ids
-   * yourself to make retries safe.
+   * The event's identity: a UUID in its 36-character text form (RFC 9562), in either case; it is
+   * stored and returned in lower case. Absent (empty): the server makes a UUIDv7. An id names one
+   * event in the whole store, permanently. Sending it again with the same content is a retry and is
+   * answered with the original position; sending it with other content is refused with
+   * ALREADY_EXISTS. Choose ids yourself to make retries safe.
    *
    * @generated from field: string id = 1;
    */
   id: string;
 
   /**
-   * The stream this event belongs to. Absent (empty): `AppendRequest.stream`. At most
-   * `Limits.stream_name_bytes_max` bytes of UTF-8 without control characters; a name that begins with
-   * a dollar sign is reserved for the system and refused.
+   * The stream of the event. Absent (empty): `AppendRequest.stream`. At most
+   * `Limits.stream_name_bytes_max` bytes of UTF-8 without control characters. A name that begins
+   * with a dollar sign is reserved for the system and refused.
    *
    * @generated from field: string stream = 2;
    */
@@ -50,17 +50,16 @@ export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
   type: string;
 
   /**
-   * Marks by which queries and append conditions find the event beside its stream and type, for
-   * example `course:c1`. At most `Limits.tags_max` tags of at most `Limits.tag_bytes_max` bytes of
-   * UTF-8 each, without control characters, not empty, none twice, not beginning with a
-   * dollar sign.
+   * Marks by which queries and append conditions find the event, for example `course:c1`. At most
+   * `Limits.tags_max` tags of at most `Limits.tag_bytes_max` bytes of UTF-8 each, without control
+   * characters, not empty, none twice, not beginning with a dollar sign.
    *
    * @generated from field: repeated string tags = 4;
    */
   tags: string[];
 
   /**
-   * Facts about the event rather than of it: correlation, causation, user. At most
+   * Data about the event, such as correlation, causation or user. At most
    * `Limits.metadata_entries_max` entries and `Limits.metadata_bytes_max` bytes of keys and values
    * together. Keys are not empty and do not begin with a dollar sign.
    *
@@ -70,8 +69,8 @@ export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
 
   /**
    * The payload's media type, for example `application/json` or `application/x-protobuf`. Absent
-   * (empty): `application/json` where `json` is set, else `application/octet-stream`. At most
-   * `Limits.content_type_bytes_max` bytes of printable ASCII. Where `json` is set it must be absent,
+   * (empty): `application/json` if `json` is set, otherwise `application/octet-stream`. At most
+   * `Limits.content_type_bytes_max` bytes of printable ASCII. If `json` is set, it must be absent,
    * `application/json`, or a type that ends in `+json`.
    *
    * @generated from field: string content_type = 6;
@@ -79,13 +78,14 @@ export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
   contentType: string;
 
   /**
-   * What happened, in detail. Absent: an event without payload (no bytes).
+   * The payload. Absent: the event has no payload (no bytes).
    *
    * @generated from oneof annals.v1.NewEvent.payload
    */
   payload: {
     /**
-     * The payload's bytes. The store never looks inside, except for `VIEW_JSON` and `GetState`.
+     * The payload's bytes. They are stored and returned unchanged; this is the exact way to send
+     * JSON. The store does not interpret them, except for `VIEW_JSON` and `GetState`.
      *
      * @generated from field: bytes data = 7;
      */
@@ -93,9 +93,10 @@ export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
     case: "data";
   } | {
     /**
-     * The payload as JSON, for people and tools. Stored as UTF-8 JSON with sorted keys and no spaces.
-     * Numbers are IEEE 754 doubles: send integers beyond 2^53 and exact decimals as strings, or the
-     * whole payload as `data`.
+     * The payload as JSON, for people and tools. Stored as UTF-8 JSON with sorted keys and no
+     * spaces. Numbers are IEEE 754 doubles: send integers beyond 2^53 and exact decimals as
+     * strings, or the whole payload as `data`. A request may nest at most 100 messages deep, which
+     * leaves room for about 30 nested JSON objects; some runtimes accept fewer.
      *
      * @generated from field: google.protobuf.Value json = 8;
      */
@@ -145,21 +146,21 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
   tags: string[];
 
   /**
-   * Facts about the event.
+   * Data about the event.
    *
    * @generated from field: map<string, string> metadata = 5;
    */
   metadata: { [key: string]: string };
 
   /**
-   * The payload's media type. Never empty, but of removed events.
+   * The payload's media type. Empty for removed events only.
    *
    * @generated from field: string content_type = 6;
    */
   contentType: string;
 
   /**
-   * The payload's bytes, as they were sent. Empty in `VIEW_HEADERS`, and in `VIEW_JSON` where `json`
+   * The payload's bytes, as they were sent. Empty in `VIEW_HEADERS`, and in `VIEW_JSON` if `json`
    * is set.
    *
    * @generated from field: bytes data = 7;
@@ -167,7 +168,7 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
   data: Uint8Array;
 
   /**
-   * The payload decoded, only in `VIEW_JSON`, and only where the content type is JSON, the bytes are
+   * The decoded payload. Only in `VIEW_JSON`, and only if the content type is JSON, the bytes are
    * valid JSON, and the decoded form fits `Limits.event_bytes_max`.
    *
    * @generated from field: google.protobuf.Value json = 8;
@@ -175,7 +176,7 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
   json?: Value | undefined;
 
   /**
-   * The event's number in its stream: from 1, dense. 0 where the event has no stream.
+   * The event's number in its stream: from 1, dense. 0: the event has no stream.
    *
    * @generated from field: uint64 version = 9;
    */
@@ -190,15 +191,15 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
   position: bigint;
 
   /**
-   * When the store accepted the event, by the server's clock, UTC. Never decreases with the position,
-   * even when the clock is set back.
+   * When the store accepted the event, by the server's clock, UTC. Never decreases with the
+   * position, even if the clock is set back.
    *
    * @generated from field: google.protobuf.Timestamp recorded_at = 11;
    */
   recordedAt?: Timestamp | undefined;
 
   /**
-   * Set where the event was removed by its stream's policy or deletion: then `metadata`,
+   * Set if the event was removed by its stream's policy or deletion. Then `metadata`,
    * `content_type` and `data` are empty. Only in answers to `ReadRequest.with_removed`.
    *
    * @generated from field: annals.v1.RemovedEvent removed = 16;
@@ -213,26 +214,26 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
 export declare const RecordedEventSchema: GenMessage<RecordedEvent>;
 
 /**
- * What is kept of a removed event beside its id, stream, type, tags and place in the log.
+ * What is kept of a removed event besides its id, stream, type, tags, version, position and time.
  *
  * @generated from message annals.v1.RemovedEvent
  */
 export declare type RemovedEvent = Message<"annals.v1.RemovedEvent"> & {
   /**
-   * SHA-256 of what the event held, by which a retry of its append is still recognised. Over type,
-   * content type, tags, metadata and data, in this order: texts and bytes each behind their length,
-   * tags and metadata entries behind their count, metadata in the order of its keys' UTF-8 bytes;
-   * lengths and counts as varints. Empty where the server made the id, and until the event's space
-   * is reclaimed, some minutes after it was removed.
+   * SHA-256 of the event's content, by which a retry of its append is still recognised. It covers
+   * type, content type, tags, metadata and data, in this order: texts and bytes each after their
+   * length, tags and metadata entries after their count, metadata in the order of its keys' UTF-8
+   * bytes; lengths and counts as varints. Empty if the server made the id, and until the event's
+   * space is reclaimed, some minutes after its removal.
    *
    * @generated from field: bytes content_sha256 = 1;
    */
   contentSha256: Uint8Array;
 
   /**
-   * The position of the system event that removed it (an update, a deletion or a tombstone of the
-   * stream; see `StreamService`) that is in force, or was when the event's space was reclaimed: who
-   * asked for it, and why.
+   * The position of the system event (an update, a deletion or a tombstone of the stream; see
+   * `StreamService`) that removed the event. It says who asked for it and why. If several did, it
+   * is the one in force now or when the space was reclaimed.
    *
    * @generated from field: uint64 policy_position = 2;
    */
@@ -267,7 +268,7 @@ export declare type EventBatch = Message<"annals.v1.EventBatch"> & {
 export declare const EventBatchSchema: GenMessage<EventBatch>;
 
 /**
- * How much of each event an answer carries.
+ * How much of each event an answer contains.
  *
  * @generated from enum annals.v1.View
  */
@@ -280,7 +281,8 @@ export enum View {
   UNSPECIFIED = 0,
 
   /**
-   * Everything, the payload as bytes in `data`. The fastest: stored bytes are sent on unchanged.
+   * Everything, with the payload as bytes in `data`. This is the fastest view, because stored bytes
+   * are sent unchanged.
    *
    * @generated from enum value: VIEW_FULL = 1;
    */

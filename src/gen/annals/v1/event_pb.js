@@ -48,7 +48,7 @@ export const ViewSchema = /*@__PURE__*/
   enumDesc(file_annals_v1_event, 0);
 
 /**
- * How much of each event an answer carries.
+ * How much of each event an answer contains.
  *
  * @generated from enum annals.v1.View
  */

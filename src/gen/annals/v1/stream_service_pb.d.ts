@@ -15,10 +15,11 @@ import type { StreamState } from "./append_pb.js";
 export declare const file_annals_v1_stream_service: GenFile;
 
 /**
- * How long the events of a stream are kept. What a policy removes is gone at once from every read,
- * query, subscription, count and condition, and does not come back with another policy; the space is
- * reclaimed in the background. A removed event's position, version and id are never given to another.
- * What its age or newer events have just removed, a subscription may still deliver for a second.
+ * How long the events of a stream are kept. Events that a policy removes disappear at once from
+ * every read, query, subscription, count and condition, and do not come back with another policy.
+ * Their space is reclaimed in the background. The position, version and id of a removed event are
+ * never reused. For up to a second, a subscription may still deliver events that age or newer
+ * events have just removed.
  *
  * @generated from message annals.v1.StreamPolicy
  */
@@ -32,7 +33,7 @@ export declare type StreamPolicy = Message<"annals.v1.StreamPolicy"> & {
   maxAge?: Duration | undefined;
 
   /**
-   * Only the newest so many events. Absent or 0: any number.
+   * Only the newest events, at most this many. Absent or 0: any number.
    *
    * @generated from field: uint64 max_count = 2;
    */
@@ -47,7 +48,7 @@ export declare type StreamPolicy = Message<"annals.v1.StreamPolicy"> & {
   truncateBefore: bigint;
 
   /**
-   * Free words about the stream. Bounded as `NewEvent.metadata`.
+   * Free text about the stream. Limited as `NewEvent.metadata`.
    *
    * @generated from field: map<string, string> labels = 4;
    */
@@ -61,7 +62,7 @@ export declare type StreamPolicy = Message<"annals.v1.StreamPolicy"> & {
 export declare const StreamPolicySchema: GenMessage<StreamPolicy>;
 
 /**
- * What to change about a stream.
+ * A change of a stream's policy.
  *
  * @generated from message annals.v1.UpdateStreamRequest
  */
@@ -74,13 +75,13 @@ export declare type UpdateStreamRequest = Message<"annals.v1.UpdateStreamRequest
   stream: string;
 
   /**
-   * What is expected of the stream, as in `AppendRequest`. Absent: nothing.
+   * An expectation about the stream, as in `AppendRequest`. Absent: none.
    *
    * @generated from oneof annals.v1.UpdateStreamRequest.expected
    */
   expected: {
     /**
-     * Exactly this version: the number of events the stream ever got.
+     * The exact version: the number of events that the stream ever got.
      *
      * @generated from field: uint64 expected_version = 2;
      */
@@ -97,15 +98,15 @@ export declare type UpdateStreamRequest = Message<"annals.v1.UpdateStreamRequest
   } | { case: undefined; value?: undefined };
 
   /**
-   * The whole policy from now on: what is absent is no longer limited. `truncate_before` alone is
-   * kept where it is absent or 0. Required.
+   * The complete new policy. A limit that is absent no longer applies, except that an absent or
+   * zero `truncate_before` keeps its present value. Required.
    *
    * @generated from field: annals.v1.StreamPolicy policy = 4;
    */
   policy?: StreamPolicy | undefined;
 
   /**
-   * Who asks, for the record. At most 256 bytes of UTF-8 without control characters.
+   * Who asks for the change, for the record. At most 256 bytes of UTF-8 without control characters.
    *
    * @generated from field: string actor = 5;
    */
@@ -146,7 +147,7 @@ export declare type UpdateStreamResponse = Message<"annals.v1.UpdateStreamRespon
   policy?: StreamPolicy | undefined;
 
   /**
-   * When the change was recorded.
+   * The time at which the change was recorded.
    *
    * @generated from field: google.protobuf.Timestamp recorded_at = 3;
    */
@@ -160,7 +161,7 @@ export declare type UpdateStreamResponse = Message<"annals.v1.UpdateStreamRespon
 export declare const UpdateStreamResponseSchema: GenMessage<UpdateStreamResponse>;
 
 /**
- * Which stream to delete, and how.
+ * A deletion of a stream.
  *
  * @generated from message annals.v1.DeleteStreamRequest
  */
@@ -173,14 +174,14 @@ export declare type DeleteStreamRequest = Message<"annals.v1.DeleteStreamRequest
   stream: string;
 
   /**
-   * What is expected of the stream, as in `AppendRequest`. Absent: nothing. Of a stream that is
-   * deleted already only a version is looked at.
+   * An expectation about the stream, as in `AppendRequest`. Absent: none. If the stream is already
+   * deleted, only an expected version is checked.
    *
    * @generated from oneof annals.v1.DeleteStreamRequest.expected
    */
   expected: {
     /**
-     * Exactly this version: the number of events the stream ever got.
+     * The exact version: the number of events that the stream ever got.
      *
      * @generated from field: uint64 expected_version = 2;
      */
@@ -197,15 +198,16 @@ export declare type DeleteStreamRequest = Message<"annals.v1.DeleteStreamRequest
   } | { case: undefined; value?: undefined };
 
   /**
-   * Delete for ever: a tombstone, no append is accepted again. False: an append brings the stream
-   * back, with versions going on.
+   * True: delete permanently (a tombstone); no append is accepted again. False: an append brings
+   * the stream back, and its versions continue.
    *
    * @generated from field: bool permanent = 4;
    */
   permanent: boolean;
 
   /**
-   * Who asks, for the record. At most 256 bytes of UTF-8 without control characters.
+   * Who asks for the deletion, for the record. At most 256 bytes of UTF-8 without control
+   * characters.
    *
    * @generated from field: string actor = 5;
    */
@@ -232,21 +234,21 @@ export declare const DeleteStreamRequestSchema: GenMessage<DeleteStreamRequest>;
  */
 export declare type DeleteStreamResponse = Message<"annals.v1.DeleteStreamResponse"> & {
   /**
-   * The position of the system event that records it, or that recorded it when it was done before.
+   * The position of the system event that records the deletion, now or earlier.
    *
    * @generated from field: uint64 position = 1;
    */
   position: bigint;
 
   /**
-   * The version of the stream's last event; the next append goes on behind it.
+   * The version of the stream's last event. The next append continues after it.
    *
    * @generated from field: uint64 version = 2;
    */
   version: bigint;
 
   /**
-   * When it was recorded.
+   * The time at which the deletion was recorded.
    *
    * @generated from field: google.protobuf.Timestamp recorded_at = 3;
    */
@@ -260,7 +262,7 @@ export declare type DeleteStreamResponse = Message<"annals.v1.DeleteStreamRespon
 export declare const DeleteStreamResponseSchema: GenMessage<DeleteStreamResponse>;
 
 /**
- * What became of a stream.
+ * The state of a stream.
  *
  * @generated from enum annals.v1.StreamLifecycle
  */
@@ -273,21 +275,21 @@ export enum StreamLifecycle {
   UNSPECIFIED = 0,
 
   /**
-   * The stream takes appends.
+   * The stream accepts appends.
    *
    * @generated from enum value: STREAM_LIFECYCLE_ACTIVE = 1;
    */
   ACTIVE = 1,
 
   /**
-   * The stream was deleted: it has no events. An append brings it back, with versions going on.
+   * The stream was deleted and has no events. An append brings it back, and its versions continue.
    *
    * @generated from enum value: STREAM_LIFECYCLE_DELETED = 2;
    */
   DELETED = 2,
 
   /**
-   * The stream was deleted for ever: no append is accepted.
+   * The stream was deleted permanently and accepts no append.
    *
    * @generated from enum value: STREAM_LIFECYCLE_TOMBSTONED = 3;
    */
@@ -300,21 +302,23 @@ export enum StreamLifecycle {
 export declare const StreamLifecycleSchema: GenEnum<StreamLifecycle>;
 
 /**
- * How streams are kept, and how they end. Every change is recorded in the log as a system event,
- * readable by naming its stream or its type. A system name is a dollar sign and the name given here:
- * the stream is `lifecycle-<stream>`, the types are `StreamUpdated`, `StreamDeleted` and
- * `StreamTombstoned`. The event's JSON payload holds the whole state after the change.
+ * How long the events of streams are kept, and how streams are deleted. Every change is recorded in
+ * the log as a system event, which can be read by its stream or type. A system name is a dollar
+ * sign followed by the name given here: the stream is `lifecycle-<stream>`, the types are
+ * `StreamUpdated`, `StreamDeleted` and `StreamTombstoned`. The event's JSON payload has the
+ * complete state after the change.
  *
  * @generated from service annals.v1.StreamService
  */
 export declare const StreamService: GenService<{
   /**
-   * Sets a stream's policy. In effect in every call that begins after the answer, and in open
-   * subscriptions. Not idempotent in the log (each call is recorded), idempotent in effect.
+   * Sets a stream's policy. It takes effect in every call that begins after the answer, and in open
+   * subscriptions. Idempotent in effect; each call is recorded in the log.
    *
-   * ABORTED (`AppendConflict`): the expectation did not hold. FAILED_PRECONDITION (STREAM_TOMBSTONED).
-   * OUT_OF_RANGE (BEYOND_HEAD): `truncate_before` is beyond the stream's next version. And what
-   * `Append` answers where the store takes no writes.
+   * ABORTED (`AppendConflict`): the expectation did not hold. FAILED_PRECONDITION
+   * (STREAM_TOMBSTONED): the stream was deleted permanently. OUT_OF_RANGE (BEYOND_HEAD):
+   * `truncate_before` is beyond the stream's next version. And the errors of `Append` when the
+   * store accepts no writes.
    *
    * @generated from rpc annals.v1.StreamService.UpdateStream
    */
@@ -324,12 +328,12 @@ export declare const StreamService: GenService<{
     output: typeof UpdateStreamResponseSchema;
   },
   /**
-   * Deletes a stream, and its snapshots. Its policy stays for when it comes back. Deleting a deleted
-   * stream again is no error and records nothing new.
+   * Deletes a stream and its snapshots. Its policy is kept for the case that it comes back.
+   * Deleting a deleted stream is no error and records nothing.
    *
-   * ABORTED (`AppendConflict`): the expectation did not hold. NOT_FOUND (STREAM_NOT_FOUND): it never
-   * had an event. FAILED_PRECONDITION (STREAM_TOMBSTONED): it was deleted for ever, unless
-   * `permanent`.
+   * ABORTED (`AppendConflict`): the expectation did not hold. NOT_FOUND (STREAM_NOT_FOUND): the
+   * stream never had an event. FAILED_PRECONDITION (STREAM_TOMBSTONED): it was deleted permanently,
+   * and `permanent` is false.
    *
    * @generated from rpc annals.v1.StreamService.DeleteStream
    */

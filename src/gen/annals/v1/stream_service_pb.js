@@ -56,7 +56,7 @@ export const StreamLifecycleSchema = /*@__PURE__*/
   enumDesc(file_annals_v1_stream_service, 0);
 
 /**
- * What became of a stream.
+ * The state of a stream.
  *
  * @generated from enum annals.v1.StreamLifecycle
  */
@@ -64,10 +64,11 @@ export const StreamLifecycle = /*@__PURE__*/
   tsEnum(StreamLifecycleSchema);
 
 /**
- * How streams are kept, and how they end. Every change is recorded in the log as a system event,
- * readable by naming its stream or its type. A system name is a dollar sign and the name given here:
- * the stream is `lifecycle-<stream>`, the types are `StreamUpdated`, `StreamDeleted` and
- * `StreamTombstoned`. The event's JSON payload holds the whole state after the change.
+ * How long the events of streams are kept, and how streams are deleted. Every change is recorded in
+ * the log as a system event, which can be read by its stream or type. A system name is a dollar
+ * sign followed by the name given here: the stream is `lifecycle-<stream>`, the types are
+ * `StreamUpdated`, `StreamDeleted` and `StreamTombstoned`. The event's JSON payload has the
+ * complete state after the change.
  *
  * @generated from service annals.v1.StreamService
  */

@@ -1,5 +1,5 @@
-// CRC-32C (Castagnoli), which LevelDB puts on its log records and table blocks, eight bytes a step.
-// Node has only the other CRC-32. Polynomial 0x1edc6f41, reflected.
+// CRC-32C (Castagnoli), which LevelDB uses for its log records and table blocks, computed eight
+// bytes at a time. Node only provides the other CRC-32. Polynomial 0x1edc6f41, reflected.
 
 const tables: Uint32Array[] = [];
 for (let t = 0; t < 8; t++) {
@@ -48,7 +48,7 @@ export function crc32c(bytes: Uint8Array, start: number, end: number): number {
   return ~crc >>> 0;
 }
 
-/** LevelDB stores CRCs masked, so that a CRC of bytes that hold CRCs stays sound. */
+/** LevelDB stores CRCs masked, because the CRC of bytes that contain their own CRC is weak. */
 export function unmask(masked: number): number {
   const rotated = (masked - 0xa282ead8) >>> 0;
   return ((rotated >>> 17) | (rotated << 15)) >>> 0;

@@ -1,7 +1,7 @@
-// Before LevelDB opens its folder: is what it is about to believe sound? LevelDB drops a bent
-// record of its log in silence, starts anew where CURRENT is missing, and deletes what it no longer
-// knows. So its files are read first, and a fault that a crash cannot explain is a finding, not a
-// start. Nothing is changed here: what is refused stays as it was found.
+// Checks LevelDB's files before LevelDB opens them. LevelDB silently drops a corrupted record of
+// its log, creates an empty database if CURRENT is missing, and deletes files that it does not
+// know. A fault that a crash cannot explain is a finding and refuses the start. Nothing is changed
+// here, so that a refused store stays as it was found.
 
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -10,13 +10,13 @@ import { judgeLogs, type LogFile, type LogJudgement } from "./log-judgement.ts";
 import { foldManifest, type Manifest } from "./manifest.ts";
 import type { Acknowledged } from "../folder/high-water-mark.ts";
 
-/** Its findings are of all files. */
+/** Findings about the log and about all other files. */
 export interface DatabaseCheck extends LogJudgement {
   /** Paths of the live table files, oldest first. */
   readonly tables: readonly string[];
 }
 
-/** `acknowledged`: what must be there at least, where that is known. */
+/** `acknowledged` is what the store must at least contain, if known. */
 export async function checkDatabase(
   folder: string,
   acknowledged?: Acknowledged,
@@ -52,7 +52,7 @@ function tableNames(names: readonly string[]): Map<number, string> {
   return new Map(tables.map((name) => [Number.parseInt(name, 10), name]));
 }
 
-/** What CURRENT says, but for the newline it must end with; undefined where it is missing. */
+/** The content of CURRENT without its newline. Undefined if the file is missing. */
 async function currentManifest(folder: string): Promise<string | undefined> {
   const contents = await readFile(join(folder, "CURRENT"), "latin1").catch(
     (error: NodeJS.ErrnoException) => {
@@ -66,7 +66,7 @@ async function currentManifest(folder: string): Promise<string | undefined> {
 async function checkManifest(path: string, findings: string[]): Promise<Manifest | undefined> {
   const log = readLog(await readFile(path));
   if (log.recordBehindFault) {
-    findings.push(`the MANIFEST is bent at byte ${log.faultOffset}`);
+    findings.push(`the MANIFEST is corrupted at byte ${log.faultOffset}`);
     return undefined;
   }
   try {
@@ -77,7 +77,7 @@ async function checkManifest(path: string, findings: string[]): Promise<Manifest
   }
 }
 
-/** Every live table must be there at its full length. */
+/** Every live table must exist with its full length. */
 async function checkTables(
   folder: string,
   names: readonly string[],
@@ -100,7 +100,7 @@ async function checkTables(
   return tables;
 }
 
-/** The logs that LevelDB is going to replay, oldest first. */
+/** The logs that LevelDB will replay, oldest first. */
 async function readLogs(
   folder: string,
   names: readonly string[],

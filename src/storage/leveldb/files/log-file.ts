@@ -1,6 +1,7 @@
-// LevelDB's log format, read by us before LevelDB does: it drops what fails its CRC without a word,
-// and goes on. Used for the write-ahead logs and for the MANIFEST. A file is blocks of 32 KiB; a
-// record never spans the end of a block, a longer one is cut into fragments:
+// Reads LevelDB's log format, which the write-ahead logs and the MANIFEST have. It is read before
+// LevelDB opens it, because LevelDB silently drops a record that fails its CRC and continues. A
+// file consists of blocks of 32 KiB. A record never spans the end of a block; a longer one is split
+// into fragments:
 //
 //   4  CRC-32C of type and payload, masked    2  length
 //   1  type: 1 full, 2 first, 3 middle, 4 last
@@ -16,17 +17,17 @@ const typeFirst = 2;
 const typeLast = 4;
 
 export interface LogContents {
-  /** The whole records before the first fault. */
+  /** The complete records before the first fault. */
   readonly records: readonly Uint8Array[];
-  /** Where the first fault lies; absent: the file is sound to its end. */
+  /** The offset of the first fault. Absent: the file is valid to its end. */
   readonly faultOffset: number | undefined;
   /**
-   * Whether a new record begins somewhere behind the fault. Writes are synced one by one, so a
-   * record behind a fault proves that what is at fault had been durable: bytes were bent. Without
-   * one, the fault is the torn end of a write that was never acknowledged.
+   * Whether a new record begins after the fault. Writes are synced one by one, so that a record
+   * after the fault proves that the damaged bytes had been durable: they were corrupted later.
+   * Without one, the fault is the torn end of a write that was never acknowledged.
    */
   readonly recordBehindFault: boolean;
-  /** The whole records behind the fault that LevelDB would go on with. */
+  /** The complete records after the fault, with which LevelDB would continue. */
   readonly recordsBehind: readonly Uint8Array[];
 }
 
@@ -36,7 +37,7 @@ interface Fragment {
   readonly end: number;
 }
 
-/** Reads a file as LevelDB does, but remembers the first fault. */
+/** Reads a file as LevelDB does, and remembers the first fault. */
 export function readLog(file: Uint8Array): LogContents {
   const records: Uint8Array[] = [];
   const recordsBehind: Uint8Array[] = [];
@@ -53,14 +54,15 @@ export function readLog(file: Uint8Array): LogContents {
     const room = blockBytes - (offset % blockBytes);
     const fragment = room < headerBytes ? undefined : fragmentAt(file, offset);
     if (!fragment) {
-      // Fewer bytes than a header are filling. Behind a bent fragment its block is given up.
+      // Fewer bytes than a header are padding. After a corrupted fragment, LevelDB skips the rest
+      // of its block.
       if (room >= headerBytes) fault(parts.length > 0 ? recordStart : offset);
       offset += room;
       continue;
     }
     const { type, start, end } = fragment;
     const begins = type === typeFull || type === typeFirst;
-    // A record begins although the one before is not complete, or goes on although none began.
+    // A record begins although the previous one is incomplete, or continues although none began.
     if (begins !== (parts.length === 0)) fault(begins ? recordStart : offset);
     if (begins) recordStart = offset;
     offset = end;
@@ -78,7 +80,7 @@ export function readLog(file: Uint8Array): LogContents {
   return { records, faultOffset, recordBehindFault, recordsBehind };
 }
 
-/** The fragment that begins at an offset, if a sound one does. */
+/** The fragment at an offset. Undefined if there is no valid one. */
 function fragmentAt(file: Uint8Array, offset: number): Fragment | undefined {
   const blockEnd = offset - (offset % blockBytes) + blockBytes;
   const start = offset + headerBytes;
@@ -93,11 +95,11 @@ function fragmentAt(file: Uint8Array, offset: number): Fragment | undefined {
 }
 
 /**
- * Whether a record begins behind the fault in the fault's own blocks, which LevelDB gives up: the
- * length of what is bent is not to be trusted, so every offset is looked at.
+ * Whether a record begins after the fault within the blocks that LevelDB skips. The length field of
+ * a corrupted fragment cannot be trusted, so that every offset is examined.
  */
 function beginsInBlock(file: Uint8Array, faultOffset: number): boolean {
-  // The fragments at the fault itself may be sound: then they are the torn record's own beginning.
+  // Fragments at the fault itself may be valid: they are the beginning of the torn record.
   let from = faultOffset;
   for (let own = fragmentAt(file, from); own; own = fragmentAt(file, from)) {
     from = own.end;

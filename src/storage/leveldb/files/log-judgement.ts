@@ -1,6 +1,6 @@
-// What LevelDB is going to make of its write-ahead logs, and what is wrong with that: a bent record
-// that others follow, a gap between batches, an end that lies before what was acknowledged. Reads
-// bytes, touches no disk.
+// What LevelDB will replay from its write-ahead logs, and which faults a crash does not explain: a
+// corrupted record that valid ones follow, a gap between batches, an end before what was
+// acknowledged. Works on bytes that were read, without I/O.
 
 import type { Range } from "../../storage.ts";
 import { readLog } from "./log-file.ts";
@@ -13,17 +13,17 @@ export interface LogFile {
 }
 
 export interface LogJudgement {
-  /** What a crash does not explain, in words for an operator. */
+  /** Faults that a crash does not explain, in words for an operator. */
   readonly findings: readonly string[];
-  /** The chunks that LevelDB is going to replay, in order. */
+  /** The chunks that LevelDB will replay, in order. */
   readonly logged: readonly Range[];
-  /** The number of the last write that LevelDB is going to know of. */
+  /** The sequence number of the last write that LevelDB will know. */
   readonly lastSequence: number;
 }
 
 /**
- * `logs` are those that count, oldest first; `tableSequence` is the last write in tables;
- * `acknowledged` is what must be there at least, where that is known.
+ * `logs` are the live ones, oldest first. `tableSequence` is the last write in tables.
+ * `acknowledged` is what the store must at least contain, if known.
  */
 export function judgeLogs(
   logs: readonly LogFile[],
@@ -46,14 +46,16 @@ export function judgeLogs(
   return { findings, logged, lastSequence };
 }
 
-/** Every batch that LevelDB will find; each log must be whole and join the one before. */
+/**
+ * The batches that LevelDB will replay. Each log must be complete and continue the previous one.
+ */
 function replayed(logs: readonly LogFile[], findings: string[]): LoggedBatch[] {
   const batches: LoggedBatch[] = [];
   let torn: string | undefined;
   for (const { name, bytes } of logs) {
     const log = readLog(bytes);
     if (torn && log.records.length > 0) findings.push(torn);
-    const where = `write-ahead log ${name} is bent at byte ${log.faultOffset}`;
+    const where = `write-ahead log ${name} is corrupted at byte ${log.faultOffset}`;
     if (log.recordBehindFault) findings.push(`${where}: durable records follow`);
     else if (log.faultOffset !== undefined) torn = `${where}: a newer log follows`;
     for (const record of [...log.records, ...log.recordsBehind]) {
@@ -61,14 +63,14 @@ function replayed(logs: readonly LogFile[], findings: string[]): LoggedBatch[] {
         batches.push(readBatch(record));
       } catch (error) {
         const fault = (error as Error).message;
-        findings.push(`write-ahead log ${name} holds a bent batch: ${fault}`);
+        findings.push(`write-ahead log ${name} has a corrupted batch: ${fault}`);
       }
     }
   }
   return batches;
 }
 
-/** Sequence numbers are dense: a gap is a batch that was lost. */
+/** Sequence numbers are dense, so that a gap is a lost batch. */
 function checkSequence(
   batches: readonly LoggedBatch[],
   tableSequence: number,
@@ -85,7 +87,7 @@ function checkSequence(
   }
 }
 
-/** The positions that are not among the chunks to be replayed, as far as these tell. */
+/** The positions that are missing among the chunks to be replayed, as far as the chunks show. */
 function lostPositions(logged: readonly Range[], acknowledged?: Acknowledged): string[] {
   const lost: string[] = [];
   let next = logged[0]?.first;

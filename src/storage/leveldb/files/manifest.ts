@@ -1,15 +1,15 @@
-// What LevelDB believes it has: the MANIFEST, read by us before LevelDB acts on it. Its records are
-// version edits, each a list of tagged fields; together they give the live tables and the number of
-// the oldest write-ahead log that still counts. Source: db/version_edit.cc of google/leveldb.
+// Reads LevelDB's MANIFEST: its live tables and the number of its oldest live write-ahead log. The
+// records are version edits, which are lists of tagged fields. Source: db/version_edit.cc of
+// google/leveldb.
 
 import { WireReader } from "../../../domain/wire.ts";
 
 export interface Manifest {
-  /** Write-ahead logs with a smaller number are obsolete. This one must be there. */
+  /** Write-ahead logs with a smaller number are obsolete. The log with this number must exist. */
   readonly logNumber: number;
   /** The last sequence number in tables. */
   readonly lastSequence: number;
-  /** Live tables: number -> bytes. */
+  /** The live tables: number to length in bytes. */
   readonly tables: ReadonlyMap<number, number>;
 }
 

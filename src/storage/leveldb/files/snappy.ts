@@ -1,9 +1,9 @@
-// Snappy, decompression only: the index blocks of LevelDB's tables are compressed like any other.
-// Source: format_description.txt of google/snappy. Every length is checked; malformed bytes throw.
+// Decompresses Snappy, which LevelDB's index blocks use like its data blocks. Source:
+// format_description.txt of google/snappy. Every length is checked.
 
 import { WireReader } from "../../../domain/wire.ts";
 
-/** Throws `RangeError` on malformed bytes. `bytesMax` bounds what is believed of the length. */
+/** Throws `RangeError` on malformed bytes. `bytesMax` limits the stated length that is accepted. */
 export function snappyDecompress(compressed: Uint8Array, bytesMax: number): Uint8Array {
   const reader = new WireReader(compressed);
   const length = reader.varint();

@@ -1,6 +1,5 @@
-// LevelDB's table files, checked block by block: each block carries a CRC that LevelDB, as it ships
-// for Node, never looks at. A bent index block makes keys vanish without a word; this is how it is
-// seen.
+// Checks LevelDB's table files block by block. Each block has a CRC that LevelDB, as it ships for
+// Node, never verifies. A corrupted index block makes keys disappear silently; this check finds it.
 //
 //   data blocks, filter block, metaindex block, index block,
 //   footer (48: two handles, padding, magic)
@@ -30,8 +29,8 @@ interface Handle {
 }
 
 /**
- * Checks every block of a table; answers what is wrong, or undefined. `pace` is awaited with the
- * bytes about to be read, so that a background check can be bounded and stopped.
+ * Checks every block of a table. Returns the first fault, or undefined. `pace` is awaited with the
+ * number of bytes about to be read, so that a background check can be slowed down and stopped.
  */
 export async function checkTable(
   path: string,
@@ -43,7 +42,7 @@ export async function checkTable(
     const { size } = await file.stat();
     const read = async (offset: number, bytes: number): Promise<Uint8Array> => {
       if (offset + bytes > size) throw new RangeError("a block lies beyond the file");
-      // One and the same for all data blocks: a scrub must not keep the garbage collector busy.
+      // One buffer for all data blocks, so that a scrub produces no garbage.
       const buffer = bytes <= scratch.length ? scratch : Buffer.allocUnsafe(bytes);
       const { bytesRead } = await file.read(buffer, 0, bytes, offset);
       if (bytesRead !== bytes) throw new RangeError("the file is cut off");
@@ -52,7 +51,7 @@ export async function checkTable(
     if (size < footerBytes) return "it is too short";
     const footer = await read(size - footerBytes, footerBytes);
     if (littleEndian32(footer, 40) !== magicLow || littleEndian32(footer, 44) !== magicHigh) {
-      return "its footer is bent";
+      return "its footer is corrupted";
     }
     const handles = new WireReader(footer);
     const meta = openHandle(handles);
@@ -60,7 +59,7 @@ export async function checkTable(
     const indexStart = meta.offset + meta.size + trailerBytes;
     const footerStart = indexStart + index.size + trailerBytes;
     const joined = index.offset === indexStart && footerStart === size - footerBytes;
-    if (!joined || !isFooterOf(footer, meta, index)) return "its footer is bent";
+    if (!joined || !isFooterOf(footer, meta, index)) return "its footer is corrupted";
     const metaBlock = openBlock(await read(meta.offset, meta.size + trailerBytes));
     const indexBlock = openBlock(await read(index.offset, index.size + trailerBytes));
     const blocks = [...handlesIn(indexBlock), ...handlesIn(metaBlock)];
@@ -74,7 +73,7 @@ export async function checkTable(
   }
 }
 
-/** Blocks lie one behind the other from the start of the file to the metaindex block. */
+/** Blocks are adjacent, from the start of the file to the metaindex block. */
 async function checkBlocks(
   handles: readonly Handle[],
   end: number,
@@ -105,7 +104,7 @@ async function checkBlocks(
   return covered === end ? undefined : `its blocks end at byte ${covered}, not ${end}`;
 }
 
-/** Behind the handles a footer holds zeros. */
+/** A footer is padded with zeros after the handles. */
 function isFooterOf(footer: Uint8Array, meta: Handle, index: Handle): boolean {
   const expected = new Uint8Array(footerHandlesBytes);
   let offset = 0;
@@ -126,12 +125,12 @@ function openBlock(bytes: Uint8Array): Uint8Array {
   return bytes[end] === 1 ? snappyDecompress(contents, indexBytesMax) : contents;
 }
 
-/** The handles that the entries of an index block hold. */
+/** The handles in the entries of an index block. */
 function handlesIn(block: Uint8Array): Handle[] {
   if (block.length < 4) throw new RangeError("its index is too short");
   const restarts = littleEndian32(block, block.length - 4);
   const end = block.length - 4 - restarts * 4;
-  if (end < 0) throw new RangeError("its index is bent");
+  if (end < 0) throw new RangeError("its index is corrupted");
   const handles: Handle[] = [];
   const reader = new WireReader(block, 0, end);
   while (!reader.done) {

@@ -1,5 +1,5 @@
-// LevelDB's write batches as they stand in the write-ahead log, for the audit: which chunks are
-// there, and whether the batches join up. Source: db/write_batch.cc of google/leveldb.
+// Reads LevelDB's write batches, as they are in the write-ahead log: which chunks they contain, and
+// whether they are consecutive. Source: db/write_batch.cc of google/leveldb.
 //
 //   8  sequence number of the first entry    4  count of entries
 //   entries: 1 put key value | 0 delete key
@@ -15,7 +15,7 @@ const batchHeaderBytes = 12;
 export interface LoggedBatch {
   readonly sequence: number;
   readonly count: number;
-  /** The positions of the chunks it adds to the log, in order. */
+  /** The positions of the chunks that the batch adds to the log, in order. */
   readonly chunks: readonly Range[];
 }
 

@@ -1,6 +1,6 @@
-// What was found wrong with a store ends the start, unless an operator says in so many words that
-// it is to be served all the same: the word is a token made from the findings, so that it stands
-// for these and for no later loss. What was accepted is kept for good, a JSON line each:
+// Damage found in a store refuses the start, unless an operator accepts it with `--accept-loss` and
+// the token in the refusal. The token is made from the findings, so that it accepts these and no
+// later loss. Accepted losses are recorded permanently, one JSON line each:
 //
 //   <folder>/ACCEPTED-LOSSES   { acceptedAt, storeId, findings, lasting }
 
@@ -11,18 +11,24 @@ import { appendDurably } from "./durable-file.ts";
 import { StoreRefused } from "./store-refused.ts";
 
 export interface Findings {
-  /** Gone once LevelDB has opened its folder: the store then is what is left. */
+  /**
+   * Findings that are no longer found after LevelDB has opened its folder, because it drops what is
+   * damaged.
+   */
   readonly passing: readonly string[];
-  /** Found again at every start: accepted once, they are only warned of. */
+  /**
+   * Findings that every start finds again. After they were accepted once, they are logged as
+   * warnings.
+   */
   readonly lasting: readonly string[];
 }
 
 export interface LossGate {
-  /** Throws StoreRefused unless there is nothing, or the operator accepts it. */
+  /** Throws StoreRefused if there are findings that the operator has not accepted. */
   weigh(findings: Findings): Promise<void>;
 }
 
-/** The gate of one start. What is found after something was accepted is taken to follow from it. */
+/** The gate of one start. Findings that follow an accepted one are attributed to it and pass. */
 export function lossGate(
   folder: string,
   storeId: string,
@@ -68,7 +74,7 @@ async function acceptedBefore(path: string): Promise<Set<string>> {
   return accepted;
 }
 
-/** A line that cannot be read accepts nothing. */
+/** A line that cannot be parsed accepts nothing. */
 function lastingIn(line: string): readonly string[] {
   try {
     const { lasting } = JSON.parse(line) as { lasting?: unknown };

@@ -1,4 +1,4 @@
-// Small files and folders of our own that must be whole or not there: written aside, synced,
+// Writes small files that must be complete or absent: written under a temporary name, synced,
 // renamed, and the folder synced.
 
 import { mkdir, open, rename, stat } from "node:fs/promises";
@@ -11,7 +11,7 @@ export async function writeDurably(path: string, contents: string): Promise<void
   await syncFolder(dirname(path));
 }
 
-/** Adds to the end of a file, durably. */
+/** Appends to a file durably. */
 export async function appendDurably(path: string, contents: string): Promise<void> {
   await writeSynced(path, "a", contents);
   await syncFolder(dirname(path));
@@ -28,8 +28,8 @@ async function writeSynced(path: string, flag: "w" | "a", contents: string): Pro
 }
 
 /**
- * Makes a folder and those above it, where they are missing, and their names durable. One at a
- * time: Node's recursive mkdir never returns where a file system takes no folders (below /proc).
+ * Creates a folder and its missing parents, and makes their names durable. One at a time, because
+ * Node's recursive mkdir never returns if a file system does not allow folders (below /proc).
  */
 export async function makeFolder(folder: string): Promise<void> {
   const missing: string[] = [];

@@ -1,8 +1,9 @@
-// What the folder lies on: free space, and whether a sync there means what it says.
+// Facts about the file system of the folder: free space, and whether a sync there guarantees
+// durability.
 
 import { statfsSync } from "node:fs";
 
-/** statfs(2) types of file systems on other machines: no locks or syncs to build on. */
+/** statfs(2) types of network file systems, whose locks and syncs cannot be relied on. */
 const networkTypes = new Map([
   [0x6969, "NFS"],
   [0x517b, "SMB"],
@@ -16,22 +17,24 @@ const networkTypes = new Map([
   [0x7461636f, "OCFS2"],
 ]);
 
-/** The name of the network file system a folder lies on, or undefined. */
+/** The name of the network file system that the folder is on. Undefined: a local one. */
 export function networkFileSystem(folder: string): string | undefined {
   return networkTypes.get(statfsSync(folder).type >>> 0);
 }
 
-/** Bytes free to us on the folder's file system. */
+/** Bytes available to this process on the folder's file system. */
 export function freeBytes(folder: string): number {
   const { bavail, bsize } = statfsSync(folder);
   return bavail * bsize;
 }
 
-/** Above it free space is asked for now and then only: so much is not gone in between. */
+/**
+ * With more free space than this, it is asked for only now and then: it cannot run out in between.
+ */
 const ampleBytes = 512 * 1024 * 1024;
 const askEveryMs = 50;
 
-/** `ask`, not asked again within some milliseconds where there was plenty. */
+/** `ask` with its result reused for some milliseconds while there is ample space. */
 export function askedSeldom(
   ask: () => number,
   nowMs: () => number = () => performance.now(),

@@ -1,10 +1,11 @@
-// A second lock of our own on the store's folder. LevelDB's is lost as soon as any code of the
-// same process opens and closes its LOCK file. Ours is a listening socket in the folder: the
-// kernel drops it with the process, and another process finds out by connecting.
+// The lock on a store's folder. LevelDB's own lock is lost as soon as any code of the same process
+// opens and closes its LOCK file. This lock is a listening socket in the folder: the kernel closes
+// it with the process, and another process detects it by connecting.
 //
-// Whoever wants the folder first listens under a name nobody else has, and then asks every other
-// socket there. Of two that come at once, the later to listen sees the earlier: never do both get
-// the folder. It may be that neither does; they try again.
+// A process that wants the folder first listens under a unique name and then connects to every
+// other socket there. If two processes come at the same time, the later one to listen finds the
+// earlier one, so that never both get the folder. It is possible that neither gets it; they try
+// again.
 
 import { randomBytes } from "node:crypto";
 import { createConnection, createServer, type Server } from "node:net";
@@ -20,15 +21,15 @@ export interface FolderLock {
   release(): Promise<void>;
 }
 
-/** The name of a lock's socket, of this process or of one that is gone. */
+/** Whether a file name is that of a lock's socket, of this process or of one that has ended. */
 export function isLockName(name: string): boolean {
   return /^guard-[0-9a-f]{16}\.sock$/.test(name);
 }
 
-/** Throws StoreRefused where another process, or this one, holds the folder. */
+/** Throws StoreRefused if this or another process holds the folder. */
 export async function lockFolder(folder: string): Promise<FolderLock> {
   const handle = await open(folder, "r");
-  // A socket's path is short (108 bytes); the folder's may be long: go by way of its descriptor.
+  // A socket path is limited to 108 bytes, the folder's path may be longer: use its descriptor.
   const base = process.platform === "linux" ? `/proc/self/fd/${handle.fd}` : folder;
   try {
     for (let attempt = 1; ; attempt++) {
@@ -54,7 +55,7 @@ function lockOf(server: Server, handle: FileHandle): FolderLock {
   };
 }
 
-/** Listens, looks around, and gives way to whoever is there already. */
+/** Listens, looks for other locks, and gives up if another process holds the folder. */
 async function tryLock(base: string): Promise<Server | undefined> {
   const own = `guard-${randomBytes(8).toString("hex")}.sock`;
   const server = await listen(join(base, own));
@@ -65,7 +66,7 @@ async function tryLock(base: string): Promise<Server | undefined> {
       await closed(server);
       return undefined;
     }
-    // Left behind by processes that were killed. A live one would have answered.
+    // Sockets of killed processes. A live process would have answered.
     for (const name of others) await rm(join(base, name), { force: true });
     return server;
   } catch (error) {
@@ -83,14 +84,16 @@ function listen(path: string): Promise<Server> {
   });
 }
 
-/** Ends the lock; its socket's file goes with it. */
+/** Releases the lock, which also removes the socket's file. */
 function closed(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
   });
 }
 
-/** Only a refused connection proves that nobody listens: a busy or stopped process may be slow. */
+/**
+ * Only a refused connection proves that nobody listens. A busy or suspended process may be slow.
+ */
 function isAlive(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = createConnection(path);

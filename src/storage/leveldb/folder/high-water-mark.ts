@@ -1,12 +1,12 @@
-// The high-water mark: what was acknowledged, outside LevelDB, so that a log which lost its end
-// cannot pass for a shorter one. Written in place after each write (a few microseconds, no sync: it
-// survives a killed process), synced every few seconds and on a clean stop (it survives a power
-// cut). It is never ahead of the log, which was synced before.
+// The high-water mark records what was acknowledged, outside LevelDB, so that a log that lost its
+// end is not taken for a shorter log. It is written in place after each write (a few microseconds,
+// no sync: it survives a killed process), and synced every few seconds and on a clean stop (it
+// survives a power cut). It is never ahead of the log, which was synced before.
 //
-// Two slots, 4,096 bytes apart, written in turn, so that a torn write leaves the other one:
+// Two slots, 4,096 bytes apart, are written alternately, so that a torn write leaves the other one:
 //
 //    0  8  "ANNLMARK"    8  8  number of the mark    16  8  position of the last event
-//   24  8  LevelDB's sequence number of the last write, whatever it wrote: events or a snapshot
+//   24  8  LevelDB's sequence number of the last write, of events or of anything else
 //   32 32  hash of the chunk that ends at the position
 //   64  4  CRC-32 of the 64 bytes before
 //
@@ -22,7 +22,7 @@ const slotBytes = 68;
 const slotStride = 4_096;
 const syncEveryMs = 2_000;
 
-/** What was acknowledged last. */
+/** What was acknowledged most recently. */
 export interface Acknowledged {
   readonly position: number;
   readonly sequence: number;
@@ -50,8 +50,8 @@ export class HighWaterMark {
   }
 
   /**
-   * The store is durable up to here. A mark that cannot be written stays where it was: that is no
-   * reason to refuse what is durable already.
+   * Records that the store is durable up to here. If the mark cannot be written, it keeps its old
+   * value: that is no reason to refuse appends that are durable already.
    */
   advance(acknowledged: Acknowledged): void {
     const number = this.number + 1;
@@ -78,7 +78,7 @@ export class HighWaterMark {
     }
   }
 
-  /** Makes the mark durable and ends its upkeep. */
+  /** Makes the mark durable and closes it. */
   close(): void {
     clearInterval(this.timer);
     this.sync();
@@ -88,12 +88,12 @@ export class HighWaterMark {
   private syncSoon(): void {
     if (!this.dirty) return;
     this.dirty = false;
-    // Of no use to an acknowledgement: a failure only leaves the mark where it was.
+    // No acknowledgement depends on this sync: after a failure the mark is only older.
     fsync(this.fd, () => {});
   }
 }
 
-/** Opens or creates the mark; what it says is undefined where no slot is sound. */
+/** Opens or creates the mark. The value is undefined if no slot is valid. */
 export function openHighWaterMark(
   path: string,
   warn: (message: string, cause?: unknown) => void,
@@ -103,7 +103,7 @@ export function openHighWaterMark(
   return [new HighWaterMark(fd, newest?.number ?? 0, warn), newest];
 }
 
-/** The first mark of a store that is being made: durable, or it throws. */
+/** Writes the first mark of a new store. Throws if it cannot be made durable. */
 export function createHighWaterMark(path: string, acknowledged: Acknowledged): void {
   const slot = Buffer.alloc(slotBytes);
   composeSlot(slot, { ...acknowledged, number: 1 });
@@ -117,7 +117,7 @@ export function createHighWaterMark(path: string, acknowledged: Acknowledged): v
   }
 }
 
-/** What the mark says, without touching it. */
+/** Reads the mark without changing it. */
 export function readHighWaterMark(path: string): Acknowledged | undefined {
   let fd: number;
   try {

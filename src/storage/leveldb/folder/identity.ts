@@ -1,13 +1,13 @@
-// Who a store is: a file written once, before its database exists. Without it nothing is opened and
-// nothing is created: a database whose CURRENT went missing would otherwise be started anew, and
-// its tables deleted.
+// The identity of a store: a file written once, before the store's database exists. Without it
+// nothing is opened or created. Otherwise, LevelDB would create an empty database where CURRENT is
+// missing, and delete the existing tables.
 //
 //   <folder>/IDENTITY   JSON { magic, formatVersion, storeId, createdAt, created, crc32 }, durable;
-//                       one line exactly as written here: another byte, and it is bent
-//   <folder>/MARK       mark.ts
+//                       one line exactly as written here: any other byte counts as damage
+//   <folder>/MARK       high-water-mark.ts
 //   <folder>/log/       the LevelDB database
 //   <folder>/guard-*    folder-lock.ts
-//   <folder>/ACCEPTED-LOSSES   accepted-losses.ts, only where there are any
+//   <folder>/ACCEPTED-LOSSES   accepted-losses.ts, only if a loss was accepted
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -24,11 +24,11 @@ export interface Identity {
   /** Microseconds since 1970, UTC. */
   readonly createdAt: number;
   readonly formatVersion: number;
-  /** False: the store was being created when it was last seen; nothing was ever acknowledged. */
+  /** False: the creation of the store did not finish. Nothing was ever acknowledged. */
   readonly created: boolean;
 }
 
-/** The identity of the store in a folder, or undefined where the folder is empty. */
+/** The identity of the store in a folder. Undefined if the folder is empty. */
 export async function readIdentity(folder: string): Promise<Identity | undefined> {
   const path = join(folder, "IDENTITY");
   const contents = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
@@ -44,7 +44,7 @@ export async function readIdentity(folder: string): Promise<Identity | undefined
     ]);
   }
   const identity = parseIdentity(contents);
-  if (!identity) throw new StoreRefused(folder, ["IDENTITY is bent"]);
+  if (!identity) throw new StoreRefused(folder, ["IDENTITY is corrupted"]);
   if (identity.formatVersion > formatVersion) {
     throw new StoreRefused(folder, [
       `it has format version ${identity.formatVersion}; this server knows up to ${formatVersion}`,
@@ -57,7 +57,7 @@ export async function writeIdentity(folder: string, identity: Identity): Promise
   await writeDurably(join(folder, "IDENTITY"), composeIdentity(identity));
 }
 
-/** What may stand in the folder of a store that was never created. */
+/** Whether a file may be in the folder of a store whose creation did not finish. */
 function isOurs(name: string): boolean {
   return name === "IDENTITY.new" || name === "lost+found" || isLockName(name);
 }
@@ -78,7 +78,7 @@ function parseIdentity(contents: string): Identity | undefined {
     const { storeId, createdAt, formatVersion: version, created, ...rest } = JSON.parse(contents);
     if (rest.magic !== magic || !Number.isSafeInteger(version)) return undefined;
     const identity = { storeId, createdAt, formatVersion: version, created };
-    // A later version may write other fields: it only has to say which version it is.
+    // A later version may have other fields. Only its version number is needed to refuse it.
     if (version > formatVersion) return identity;
     return composeIdentity(identity) === contents ? identity : undefined;
   } catch {

@@ -1,9 +1,12 @@
-// A store that is not served: what was found, and how to accept it knowingly.
+// The error for a store that is not served, with the findings and how to accept them.
 
 export class StoreRefused extends Error {
   readonly folder: string;
   readonly findings: readonly string[];
-  /** What `--accept-loss` must be given to serve the store all the same; absent: nothing helps. */
+  /**
+   * The token that `--accept-loss` needs to serve the store anyway. Absent: the loss cannot be
+   * accepted.
+   */
   readonly token: string | undefined;
 
   constructor(folder: string, findings: readonly string[], token?: string) {

@@ -1,5 +1,5 @@
-// CRC-32 (IEEE 802.3, as in zlib) over a key and what stands under it: every value on disk carries
-// one, so that neither a bent value nor a value under a bent key is ever believed.
+// Every value on disk carries a CRC-32 (IEEE 802.3, as in zlib) over its key and itself, so that a
+// corrupted value is detected, and so is a valid value under the wrong key.
 
 import { crc32 } from "node:zlib";
 import { readUint32, writeUint32 } from "./keys.ts";
@@ -11,7 +11,7 @@ export function checksum(key: Uint8Array, body: Uint8Array): number {
   return crc32(body, crc32(key));
 }
 
-/** The body with its CRC behind it: what is stored under the key. */
+/** The value to store under the key: the body, followed by its CRC. */
 export function seal(key: Uint8Array, body: Uint8Array): Uint8Array {
   const value = Buffer.allocUnsafe(body.length + checksumBytes);
   value.set(body);
@@ -19,7 +19,7 @@ export function seal(key: Uint8Array, body: Uint8Array): Uint8Array {
   return value;
 }
 
-/** The body of a sealed value, or undefined where the CRC does not hold. */
+/** The body of a sealed value. Undefined if the CRC does not match. */
 export function unseal(key: Uint8Array, value: Uint8Array): Uint8Array | undefined {
   const bodyBytes = value.length - checksumBytes;
   if (bodyBytes < 0) return undefined;

@@ -1,25 +1,25 @@
-// A chunk: the unit in which the log is stored. All events of one commit, cut at event boundaries
-// near 8 KiB, in their wire form. The value under a chunk's key:
+// A chunk is the unit in which the log is stored: events of one commit in their wire form, cut
+// between events near 8 KiB. The value under a chunk's key:
 //
 //   offset size
-//        0    4  CRC-32 of the key and of everything behind this field
-//        4    1  format version: 1; 2 where the space of removed events was reclaimed since
-//        5    1  flags: bit 0 = holds system events; bits 1 and 2 = whose the ids are: 0 the
-//                server made them all, 1 clients chose them all, 2 some of each
+//        0    4  CRC-32 of the key and of everything after this field
+//        4    1  format version: 1, or 2 if the space of removed events was reclaimed
+//        5    1  flags: bit 0 = the chunk has system events; bits 1 and 2 = who chose the ids:
+//                0 the server all, 1 clients all, 2 mixed
 //        6    2  0
 //        8    8  position of the first event
 //       16    4  count of events
 //       20    8  recorded at, microseconds since 1970, UTC
-//       28   32  SHA-256 of the whole value of the chunk before; zeros in the first chunk
-//       60   40  of version 2 alone: 8 position of the `$EventsRemoved` event that records how the
-//                chunk became what it is, 32 SHA-256 of its whole value as it was at first
-//        -    -  where ids are some of each: a bit for each event, lowest first, 1 = the client's
+//       28   32  SHA-256 of the complete value of the previous chunk; zeros in the first chunk
+//       60   40  version 2 only: 8 position of the `$EventsRemoved` event that records the rewrite,
+//                32 SHA-256 of the complete original value
+//        -    -  if ids are mixed: one bit per event, lowest first, 1 = chosen by the client
 //        -    -  records, framed (domain/record.ts)
 //
-// The key holds the last position: a seek lands on the chunk that holds a position. With the bits
-// about ids the whole index follows from the chunks: it can be proved, and made anew. A chunk whose
-// space was reclaimed stands in the hash chain with the hash it had at first; what it is now is
-// vouched for by the event that records the removal, which is in the chain itself.
+// The key is the last position, so that a seek to a position finds the chunk that contains it. The
+// bits about ids are there so that the whole index follows from the chunks and can be verified and
+// rebuilt. The next chunk's hash covers the original value of a rewritten chunk; the rewritten
+// value is covered by the event that records the rewrite, which is in the hash chain itself.
 
 import { hash } from "node:crypto";
 import { corruption } from "../../../domain/errors.ts";
@@ -37,21 +37,21 @@ const flagSystem = 1;
 const idsChosen = 2;
 const idsMixed = 4;
 
-/** Near this many bytes of records a chunk is cut: balances stream reads against scans. */
+/** A chunk is cut near this many bytes of records. A compromise between stream reads and scans. */
 const chunkBytesTarget = 8 * 1024;
 
-/** The hash before the first chunk. */
+/** The previous hash of the first chunk. */
 export const firstHash: Uint8Array = new Uint8Array(hashBytes);
 
-/** What a chunk says of the removed events whose space was reclaimed. */
+/** The part of the header that only rewritten chunks have. */
 export interface Reclaimed {
-  /** The position of the system event that records it. */
+  /** The position of the system event that records the rewrite. */
   readonly recordedIn: number;
-  /** The hash of the chunk as it was at first. */
+  /** The SHA-256 of the original value. */
   readonly originalHash: Uint8Array;
 }
 
-/** A chunk whose bytes were checked. */
+/** A chunk whose checksum was verified. */
 export interface Chunk {
   readonly first: number;
   readonly last: number;
@@ -60,7 +60,7 @@ export interface Chunk {
   readonly holdsSystemEvents: boolean;
   /** Whether clients chose the ids: of all events, of none, or a bit for each. */
   readonly idsFromClient: boolean | Uint8Array;
-  /** Undefined: every event is here as it was stored. */
+  /** Undefined: the chunk has its original value. */
   readonly reclaimed: Reclaimed | undefined;
   /** The whole value, header and records. */
   readonly value: Uint8Array;
@@ -123,8 +123,8 @@ export function composeChunk(
 }
 
 /**
- * The chunk with other frames for its events: stubs for some of them. What is told beside them
- * stays as it was.
+ * The chunk with other frames: removed records in place of some of its events. The rest of the
+ * header stays as it was.
  */
 export function withFrames(
   chunk: Chunk,
@@ -144,7 +144,7 @@ export function withFrames(
   return openHeader(rewritten, last);
 }
 
-/** Whether a chunk's value is not the one that was stored first. */
+/** Whether a chunk's value is not its original value. */
 export function isRewritten(value: Uint8Array): boolean {
   return value[4] === reclaimedVersion;
 }
@@ -163,7 +163,7 @@ export function isIdFromClient({ idsFromClient }: Chunk, ordinal: number): boole
   return (((idsFromClient[ordinal >> 3] as number) >> (ordinal & 7)) & 1) === 1;
 }
 
-/** Checks a stored value against its key and opens it. Throws CORRUPTION. */
+/** Checks a stored value against its key and decodes its header. Throws CORRUPTION. */
 export function openChunk(key: Uint8Array, value: Uint8Array): Chunk {
   const last = readUint64(key, 1);
   if (value.length < headerBytes) throw corruption("a chunk is cut off", { first: last });
@@ -213,24 +213,24 @@ function openReclaimed(value: Uint8Array): Reclaimed {
   };
 }
 
-/** The hash of a chunk as it was at first: what the next one holds as its predecessor's. */
+/** The hash of the original value: what the next chunk contains. */
 export function hashOf(chunk: Chunk): Uint8Array {
   return chunk.reclaimed?.originalHash ?? presentHashOf(chunk);
 }
 
-/** The hash of a chunk as it is. */
+/** The hash of the present value. */
 export function presentHashOf(chunk: Chunk): Uint8Array {
   return hash("sha256", chunk.value, "buffer");
 }
 
-/** The hash of the chunk before this one. */
+/** The hash of the previous chunk, as this chunk contains it. */
 export function previousHashOf(chunk: Chunk): Uint8Array {
   return chunk.value.subarray(28, 28 + hashBytes);
 }
 
 /**
- * Where each frame of the chunk begins, and behind the last one, where they end: offsets into
- * `records`. Throws CORRUPTION where the framing does not add up.
+ * The offset in `records` of each frame, and at the end the length of them all. Throws CORRUPTION
+ * if the framing is not valid.
  */
 export function frameOffsets(chunk: Chunk): Uint32Array {
   const offsets = new Uint32Array(chunk.count + 1);
@@ -252,7 +252,7 @@ function framingFault(chunk: Chunk): Error {
   });
 }
 
-/** The record in a frame: behind the tag and the length. */
+/** The record in a frame, without the frame's tag and length. */
 export function recordOf(frame: Uint8Array): Uint8Array {
   let offset = 1;
   while ((frame[offset] as number) >= 0x80) offset++;

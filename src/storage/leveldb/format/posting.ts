@@ -1,17 +1,19 @@
-// A posting: which events of one chunk carry a term. The value under a posting's key, version 1:
+// A posting lists the events of one chunk that have a term. The value under a posting's key,
+// version 1:
 //
-//   varint  before: how many events carried the term before this chunk
+//   varint  before: how many events had the term before this chunk
 //   varint  count of events in the chunk
 //   varint  count of runs
-//   varint  skip, varint take, per run: pass over `skip` events, the next `take` carry the term
-//   -       of a stream: the framed records of these events, unless they are long; else nothing;
-//           where the first of them are stubs: a zero (no frame begins so), varint how many are
+//   varint  skip, varint take, per run: skip `skip` events, the next `take` events have the term
+//   -       if the term is a stream: the framed records of these events, unless they are long;
+//           if the first of them are removed records: a zero (which begins no frame), then a
+//           varint with their number, and no records
 //   4       CRC-32 of the key and of everything before
 //
-// `before` makes a term's postings a dense list of its own: a lost one shows as a gap. For a stream
-// it gives the versions. The chunk's count gives positions without reading the chunk. The records
-// keep a stream's events together on disk: loading an aggregate, the most frequent read in event
-// sourcing, is one range instead of one chunk for each of its events.
+// `before` makes the postings of a term a dense list, so that a lost posting is detected as a gap.
+// For a stream, it gives the versions. The count of the chunk gives positions without reading the
+// chunk. The records keep the events of a stream together on disk: loading an aggregate, the most
+// frequent read in event sourcing, is one range instead of one chunk for each event.
 
 import { corruption } from "../../../domain/errors.ts";
 import { varintBytes, WireReader, writeVarint } from "../../../domain/wire.ts";
@@ -22,17 +24,20 @@ export interface Posting {
   /** First and last position of the chunk. */
   readonly chunkFirst: number;
   readonly chunkLast: number;
-  /** How many events carried the term before this chunk. */
+  /** How many events had the term before this chunk. */
   readonly before: number;
-  /** Which events of the chunk carry it: 0 is the chunk's first; ascending; at least one. */
+  /**
+   * The events of the chunk that have the term, as offsets from its first event. Ascending, at
+   * least one.
+   */
   readonly ordinals: readonly number[];
-  /** The framed records of these events, in order; empty where they are only in the chunk. */
+  /** The framed records of these events, in order. Empty if only the chunk has them. */
   readonly records: Uint8Array;
-  /** How many of the events, the first ones, are stubs; then there are no records here. */
+  /** How many of the events, from the first on, are removed records. If any, `records` is empty. */
   readonly removedRecords: number;
 }
 
-/** Longer records of a stream are kept in the chunk alone. */
+/** Records of a stream that are longer than this are stored in the chunk only. */
 export const postingRecordsBytesMax = 16 * 1024;
 
 /** The value to store under `key` for the events at `ordinals` of a chunk of `count` events. */
@@ -70,7 +75,7 @@ export function composePosting(
   return value;
 }
 
-/** Opens a stored posting. Throws CORRUPTION. */
+/** Decodes a stored posting. Throws CORRUPTION. */
 export function openPosting(key: Uint8Array, value: Uint8Array): Posting {
   const chunkLast = readUint64(key, 9);
   const body = unseal(key, value);
@@ -102,7 +107,7 @@ export function lastPosition(posting: Posting): number {
   return posting.chunkFirst + (posting.ordinals[posting.ordinals.length - 1] as number);
 }
 
-/** The single frames in some framed records: views. */
+/** Splits framed records into frames. The frames are views. */
 export function framesIn(records: Uint8Array): Uint8Array[] {
   const frames: Uint8Array[] = [];
   const reader = new WireReader(records);

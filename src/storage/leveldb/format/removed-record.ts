@@ -1,12 +1,13 @@
-// What is left of a removed event once its space was reclaimed: a stub, framed like any record. It
-// keeps its header, so that the index still follows from the log; its placement, so that positions
-// and versions stay dense; and, where a client chose the id, the hash of what it held, so that a
-// retry is recognised for ever. `removed` replaces the longer fields, before the placement:
+// A removed record is what remains of a removed event after its space was reclaimed. It is framed
+// like any record. It keeps the header fields, so that the index still follows from the log;
+// version, position and time, so that positions and versions stay dense; and, if a client chose the
+// id, the hash of the content, so that a retry is still recognised. `removed` replaces the longer
+// fields:
 //
 //   record = id, stream, type, tags (fields 1 to 4), 0x82 0x01 `RemovedEvent`,
-//            0x48 version, 0x50 position, 0x5a recorded_at: these as they were
+//            0x48 version, 0x50 position, 0x5a recorded_at: all but `RemovedEvent` unchanged
 //
-// Nothing of what a client sends can look like one: its fields end with number 8.
+// A client's event cannot look like a removed record, because its fields end with number 8.
 
 import { hash } from "node:crypto";
 import { contentOf } from "../../../domain/content.ts";
@@ -24,7 +25,10 @@ const hashBytes = 32;
 const lastHeaderField = 4;
 const firstPlacementField = 9;
 
-/** The framed stub of an event's record. `policy` is the position of who removed it, and why. */
+/**
+ * The framed removed record of an event. `policy` is the position of the lifecycle event that
+ * removed it.
+ */
 export function composeRemovedRecord(
   record: Uint8Array,
   idFromClient: boolean,
@@ -59,7 +63,7 @@ export function composeRemovedRecord(
   return frame;
 }
 
-/** A record's fields that stay: before and behind what goes. */
+/** The fields of a record that are kept: those before and those after the dropped ones. */
 function partsOf(record: Uint8Array): [Uint8Array[], Uint8Array[]] {
   const header: Uint8Array[] = [];
   const placement: Uint8Array[] = [];
@@ -80,7 +84,7 @@ export function isRemovedRecord(record: Uint8Array): boolean {
   return removedIn(record) !== undefined;
 }
 
-/** The `RemovedEvent` of a stub; undefined: it is no stub. */
+/** The `RemovedEvent` of a removed record. Undefined: the record is not one. */
 function removedIn(record: Uint8Array): Uint8Array | undefined {
   const reader = new WireReader(record);
   while (!reader.done) {
@@ -91,7 +95,10 @@ function removedIn(record: Uint8Array): Uint8Array | undefined {
   return undefined;
 }
 
-/** As `storedEvent`; of a stub it also tells what it held. Throws CORRUPTION. */
+/**
+ * As `storedEvent`. For a removed record, the result can also compare content with the kept hash.
+ * Throws CORRUPTION.
+ */
 export function storedEventOf(record: Uint8Array): StoredEvent {
   const event = storedEvent(record);
   const removed = removedIn(record);

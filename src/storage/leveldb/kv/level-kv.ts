@@ -64,7 +64,7 @@ async function compact(database: Database, first: Buffer, last: Buffer): Promise
   );
 }
 
-/** What LevelDB itself finds to be bent is CORRUPTION like what we find. */
+/** What LevelDB itself finds to be corrupted is CORRUPTION like what we find. */
 function rethrow(error: unknown): never {
   const { code, message } = error as Error & { code?: unknown };
   if (code !== "LEVEL_CORRUPTION") throw error;

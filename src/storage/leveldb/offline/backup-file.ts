@@ -139,7 +139,7 @@ export async function* readBackupFile(
     }
     const end = await reader.take(endBytes + 4);
     const sound = readUint32(end, endBytes) === crc32(end.subarray(0, endBytes));
-    if (!sound || readUint64(end, 4) !== entries) throw refuse("its end is bent");
+    if (!sound || readUint64(end, 4) !== entries) throw refuse("its end is corrupted");
     const { bytes, sha256 } = await reader.finish();
     if (bytes !== seal.bytes || sha256 !== seal.sha256 || entries !== seal.entries) {
       throw refuse("it is not the file that the backup's list names");
@@ -157,7 +157,7 @@ async function nextEntry(
   const at = reader.offset;
   const frame = await reader.take(frameBytes);
   const valueLength = readUint32(frame, 4);
-  if (keyLength + valueLength > entryBytesMax) throw refuse(`the entry at byte ${at} is bent`);
+  if (keyLength + valueLength > entryBytesMax) throw refuse(`the entry at byte ${at} is corrupted`);
   const key = await reader.take(keyLength);
   const value = await reader.take(valueLength);
   const crc = readUint32(await reader.take(4), 0);

@@ -52,7 +52,7 @@ export async function readBackupList(folder: string): Promise<BackupList | undef
   }
   const contents = await readFile(path, "utf8");
   const [text = ""] = contents.split("\n");
-  if (contents !== composed(text)) throw new BackupRefused(`${path} is bent`);
+  if (contents !== composed(text)) throw new BackupRefused(`${path} is corrupted`);
   const list = JSON.parse(text) as BackupList & { magic: string; formatVersion: number };
   if (list.magic !== magic || list.formatVersion !== formatVersion) {
     throw new BackupRefused(`${path} is of a kind this program does not know`);

@@ -205,7 +205,9 @@ async function writeSide(
       for await (const entry of entriesUnder(kv, prefix)) {
         if (!unseal(entry[0], entry[1])) {
           const key = Buffer.from(entry[0]).toString("hex");
-          throw new BackupRefused(`the store is not sound: the entry under key ${key} is bent`);
+          throw new BackupRefused(
+            `the store is not sound: the entry under key ${key} is corrupted`,
+          );
         }
         await writer.add(entry);
       }

@@ -71,7 +71,8 @@ async function lookInto(
   try {
     const check = await checkDatabase(liveCopy.folder, acknowledged);
     const findings = [...check.findings];
-    if (!acknowledged) findings.push("MARK is missing or bent: nobody knows what was acknowledged");
+    if (!acknowledged)
+      findings.push("MARK is missing or corrupted: it is not known what was acknowledged");
     kv = await openLevelKv(liveCopy.folder, false).catch((error: Error) => {
       findings.push(`LevelDB does not open it: ${((error.cause ?? error) as Error).message}`);
       return undefined;

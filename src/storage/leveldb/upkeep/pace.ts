@@ -1,22 +1,22 @@
-// Work in the background at a bounded rate: it waits after what it did, longer while others need
-// the machine, and is stopped wherever it waits.
+// Limits the rate of background work. After each step the work pauses, longer while the server is
+// busy. Stopping ends any pause.
 
 import { performance, type EventLoopUtilization } from "node:perf_hooks";
 import type { Delay } from "../write/write-guard.ts";
 
 export interface PaceOptions {
   readonly bytesPerSecond: number;
-  /** Whether others need the machine now. */
+  /** Whether the server is busy with other work. */
   readonly isBusy: () => boolean;
   readonly delay: Delay;
 }
 
-/** Thrown out of work that is no longer wanted. */
+/** Thrown in the background work when it is stopped. */
 export class Stopped extends Error {}
 
-/** While others need the machine, this part of the rate is left: it goes on, whatever happens. */
+/** The share of the rate that is left while the server is busy. The work never stops completely. */
 const busyShare = 1 / 8;
-/** Shorter pauses are saved up. */
+/** Shorter pauses are accumulated. */
 const pauseMsMin = 5;
 
 export class Pace {
@@ -33,7 +33,7 @@ export class Pace {
     return this.stopped;
   }
 
-  /** Waits as long as reading so many bytes should take. Throws Stopped. */
+  /** Pauses for as long as reading this many bytes should take. Throws Stopped. */
   async spend(bytes: number): Promise<void> {
     const { bytesPerSecond, isBusy } = this.options;
     const rate = isBusy() ? bytesPerSecond * busyShare : bytesPerSecond;
@@ -46,7 +46,7 @@ export class Pace {
     if (this.stopped) throw new Stopped();
   }
 
-  /** Ends early where it is stopped. */
+  /** Ends early when stopped. */
   pause(ms: number): Promise<void> {
     if (this.stopped) return Promise.resolve();
     return new Promise((resolve) => {
@@ -70,8 +70,9 @@ export class Pace {
 }
 
 /**
- * Whether this process's event loop was busy for much of the time since it was last asked. Appends
- * that keep two cores busy take two thirds of it: the rest they wait for the disk.
+ * Whether the event loop of this process was busy for more than `share` of the time since the last
+ * call. Appends that keep two cores busy use two thirds of the event loop; for the rest, they wait
+ * for the disk.
  */
 export function busyEventLoop(share = 0.4): () => boolean {
   let last: EventLoopUtilization = performance.eventLoopUtilization();

@@ -1,12 +1,12 @@
-// Where replaced values lie, so that LevelDB can be asked to give back their space: it would not
-// come to it by itself for long, as what replaces them is small. Only where enough of them lie
-// close together: a compaction writes whole tables anew.
+// Remembers where values were replaced and asks LevelDB to compact there, because LevelDB would not
+// do it soon: the replacing values are small. Only regions with enough reclaimed bytes are
+// compacted, because a compaction rewrites whole tables.
 
 import { bornAt, chunkKey } from "../format/keys.ts";
 import type { Kv } from "../kv/kv.ts";
 import type { ChunkPlan } from "./reclaim.ts";
 
-/** Keys whose places, positions, are no further apart are taken for neighbours. */
+/** Replaced keys whose positions are no further apart than this belong to one region. */
 const gapMax = 1_000;
 
 interface Spot {
@@ -36,7 +36,7 @@ export class Replaced {
     }
   }
 
-  /** Compacts where at least so many bytes lie together, and forgets everything. */
+  /** Compacts each region that has at least this many reclaimed bytes, and forgets all. */
   async compact(kv: () => Kv, bytesMin: number): Promise<void> {
     const { chunks, postings } = this;
     this.chunks = [];
@@ -48,7 +48,7 @@ export class Replaced {
   }
 }
 
-/** Spots that lie close together, as one each. */
+/** Merges replaced keys that are close together into regions. */
 function neighbours(spots: readonly Spot[]): Spot[] {
   const together: Spot[] = [];
   const inOrder = spots.toSorted((a, b) => a.place - b.place || Buffer.compare(a.first, b.first));

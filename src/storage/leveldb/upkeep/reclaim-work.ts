@@ -1,7 +1,7 @@
-// What there is to reclaim: of each stream of the book, the versions that were gone already when it
-// was looked at the time before. A removal so keeps its space for at least a pause between two
-// looks, for the reads that began before it. Nothing of this is on disk: postings tell which of
-// their events are stubs.
+// Finds what can be reclaimed: for each stream with a lifecycle, the versions that had already been
+// removed at the previous look. The space of a removed event is therefore kept for at least one
+// pause, for reads that began before the removal. Nothing of this is stored, because postings show
+// which of their events are removed records.
 
 import { isSystemName } from "../../../domain/event.ts";
 import { firstVersion, oldestTime } from "../../../domain/lifecycle/lifecycle.ts";
@@ -18,35 +18,38 @@ import { countBefore } from "../read/stream-facts.ts";
 import type { TermHead } from "../state/term-table.ts";
 import { loadHead } from "../state/terms.ts";
 
-/** Awaited with bytes that were read. */
+/** Awaited with the bytes that were read. */
 type Spend = (bytes: number) => Promise<void>;
 
 interface Seen extends Bound {
-  /** Every event up to this version is a stub. */
+  /** Every event up to this version is a removed record. */
   readonly reclaimed: number;
 }
 
-/** A stream of which something is to be reclaimed. */
+/** A stream with events to reclaim. */
 export interface Due extends Bound {
   readonly stream: string;
   /** The first version to look at. */
   readonly from: number;
-  /** Whether the bound stood still since: then also a part of a chunk's events is worth it. */
+  /**
+   * Whether the bound is the one of the look before. Then chunks of which only a part can be
+   * reclaimed are rewritten as well.
+   */
   readonly isSteady: boolean;
 }
 
 export interface Look {
   readonly due: readonly Due[];
-  /** Of every stream that was looked at before, up to where its events may go. */
+  /** For each stream that was looked at before: up to which version its events may be reclaimed. */
   readonly bounds: Bounds;
-  /** The time by which what is gone by its age was found to be. */
+  /** The time by which events were judged too old. */
   readonly judgedAt: number;
 }
 
 const pageCountMax = 512;
 const pageBytesMax = 256 * 1024;
 const streamsAtOnceMax = 4_096;
-/** What a seek is counted as. */
+/** The cost that is charged for a seek. */
 const seekBytes = 4 * 1024;
 
 export class ReclaimWork {
@@ -83,15 +86,15 @@ export class ReclaimWork {
     return { due, bounds, judgedAt };
   }
 
-  /** Every event of the stream up to this version is a stub. */
+  /** Records that every event of the stream up to this version is a removed record. */
   reclaimed(stream: string, version: number): void {
     const seen = this.seen.get(stream);
     if (seen) this.seen.set(stream, { ...seen, reclaimed: Math.max(seen.reclaimed, version) });
   }
 
   /**
-   * Tells of the chunks, by their last positions, that hold events to be reclaimed. Answers the
-   * version up to which they, and stubs, are all there is.
+   * Calls `add` with the last position of each chunk that has events to reclaim. Returns the
+   * version up to which there are only such events and removed records.
    */
   async chunksOf(due: Due, add: (chunkLast: number) => Promise<void>): Promise<number> {
     const { kv, head } = this.store;
@@ -123,7 +126,7 @@ export class ReclaimWork {
     }
   }
 
-  /** A stream whose lifecycle cannot be read keeps what it has. */
+  /** The lifecycle of a stream. A stream whose lifecycle cannot be read is left alone. */
   private entryOf(stream: string): LifecycleEntry | undefined {
     try {
       return this.store.lifecycles.get(stream);
@@ -133,7 +136,7 @@ export class ReclaimWork {
     }
   }
 
-  /** Up to which version the stream's events are gone. */
+  /** The version up to which the stream's events are removed. */
   private async goneOf(
     stream: string,
     { lifecycle, version }: LifecycleEntry,
@@ -145,14 +148,14 @@ export class ReclaimWork {
     if (time === 0) return byNumber;
     const term = await this.termOf(stream);
     if (term === undefined) return byNumber;
-    // Many streams share an age: where it begins is looked up once.
+    // Many streams share an age limit: its position is looked up once.
     const position = positions.get(time) ?? positionAt(this.store, time);
     positions.set(time, position);
     await this.spend(seekBytes);
     return Math.max(byNumber, await countBefore(this.store, term, await position));
   }
 
-  /** As of the head, without making the engine remember it. */
+  /** The stream's term as of the head, without caching it in the engine. */
   private async termOf(stream: string): Promise<TermHead | undefined> {
     const { terms, kv, head } = this.store;
     const known = terms.peek(TermKind.stream, stream);

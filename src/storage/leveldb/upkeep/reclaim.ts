@@ -1,12 +1,12 @@
-// Reclaiming the space of removed events, one batch at a time: chunks are rewritten with stubs in
-// the place of events that are gone for good, and the streams' postings without their records. The
-// system event that records it is in the same LevelDB batch: all of it is there after a crash, or
-// nothing.
+// Reclaims the space of removed events, one batch at a time. Chunks are rewritten with removed
+// records in place of permanently removed events, and the postings of the streams without their
+// records. The system event that records the rewrite is in the same LevelDB batch, so that a crash
+// leaves all of it or nothing.
 //
-// This is the one place that overwrites keys, which elsewhere is forbidden, because this LevelDB
-// can serve a stale value of an overwritten key. Here that does no harm: a stale chunk or posting
-// is the one that was there before, sound and in the chain, and whatever it still holds of removed
-// events is hidden from every answer by the book, as it was before.
+// This is the only code that overwrites keys. Elsewhere it is avoided, because this LevelDB can
+// return an outdated value of an overwritten key. Here an outdated value is harmless: it is the
+// chunk or posting that was there before, valid and in the hash chain, and the lifecycle hides its
+// removed events from every answer as it did before.
 
 import { composeFrame, scanPlacement, scanStream } from "../../../domain/record.ts";
 import { removalEvent, type RemovedOfStream } from "../../../domain/lifecycle/removal-event.ts";
@@ -29,7 +29,10 @@ import { composePosting, openPosting, type Posting } from "../format/posting.ts"
 import { composeRemovedRecord, isRemovedRecord } from "../format/removed-record.ts";
 import { openTermNumber } from "../state/terms.ts";
 
-/** Up to which version the events of a stream are gone, and by which lifecycle event. */
+/**
+ * The version up to which the events of a stream are removed, and the position of the lifecycle
+ * event that removed them.
+ */
 export interface Bound {
   readonly gone: number;
   readonly policy: number;
@@ -41,11 +44,11 @@ export type Bounds = ReadonlyMap<string, Bound>;
 export interface ChunkPlan {
   readonly chunk: Chunk;
   readonly frames: readonly Uint8Array[];
-  /** How many of its events become stubs, by stream. */
+  /** For each stream, how many events of the chunk become removed records. */
   readonly removed: ReadonlyMap<string, number>;
-  /** The streams' postings as they will be. */
+  /** The new postings of the streams. */
   readonly postings: readonly RewrittenPosting[];
-  /** Bytes of the values that are replaced, and of what replaces them; about. */
+  /** Approximate bytes of the replaced and of the replacing values. */
   readonly bytesBefore: number;
   readonly bytesAfter: number;
 }
@@ -56,7 +59,7 @@ export interface RewrittenPosting {
   readonly freed: number;
 }
 
-/** Undefined: nothing of the chunk is to be reclaimed. Throws CORRUPTION. */
+/** Undefined: the chunk has nothing to reclaim. Throws CORRUPTION. */
 export async function planChunk(
   store: OpenStore,
   chunk: Chunk,
@@ -89,7 +92,7 @@ export async function planChunk(
   return { chunk, frames, removed, postings, bytesBefore, bytesAfter };
 }
 
-/** The streams' postings in the chunk, looked up together: they may be as many as its events. */
+/** The streams' postings in the chunk, looked up together: there may be one for each event. */
 async function planPostings(
   store: OpenStore,
   chunk: Chunk,
@@ -126,7 +129,10 @@ async function numbersOf(store: OpenStore, streams: readonly string[]): Promise<
   });
 }
 
-/** How many of the posting's events are stubs: its first ones. Undefined: it is of others. */
+/**
+ * How many of the posting's events, from the first on, become removed records. Undefined: the
+ * posting is of a term that is no stream concerned.
+ */
 function removedRecordsIn(
   { ordinals }: Posting,
   stream: string,
@@ -149,7 +155,7 @@ function missing(chunk: Chunk, stream: string): Error {
   });
 }
 
-/** What a batch did, for whoever counts. */
+/** The counts of one batch. */
 export interface BatchOutcome {
   readonly chunks: number;
   readonly events: number;
@@ -166,8 +172,8 @@ export function outcomeOf(plans: readonly ChunkPlan[]): BatchOutcome {
 }
 
 /**
- * The commit that rewrites the chunks, at the head as it is. `judgedAt` is the time by which events
- * were taken for too old: it is recorded, so that they never come back.
+ * Composes the commit that rewrites the chunks, at the present head. `judgedAt` is the time by
+ * which events were judged too old. It is recorded, so that these events never come back.
  */
 export async function composeReclaim(
   store: OpenStore,

@@ -1,6 +1,7 @@
-// The reclaimer: while the store serves, it gives back the space of events that are gone for good,
-// at a bounded rate and in small batches between the appends. What it does is in the log; what it
-// has not done yet is hidden from every answer all the same, so that it may be stopped anywhere.
+// The reclaimer gives back the space of permanently removed events while the store is served, at a
+// bounded rate and in small batches between the commits of appends. Its work is recorded in the
+// log. Events that it has not reached yet are hidden from every answer anyway, so that it can be
+// stopped at any point.
 
 import { setImmediate as turn } from "node:timers/promises";
 import { AnnalsError } from "../../../domain/errors.ts";
@@ -16,35 +17,40 @@ import { composeReclaim, outcomeOf, planChunk, type ChunkPlan } from "./reclaim.
 import { nodeDelay, type Delay } from "../write/write-guard.ts";
 
 export interface ReclaimOptions {
-  /** At most so many bytes are read and rewritten in a second. Absent: 4 MiB. */
+  /** Upper bound of bytes read and rewritten per second. Absent: 4 MiB. */
   readonly bytesPerSecond?: number;
-  /** From the start of the store to the first round. Absent: a minute. */
+  /** Time from the start of the store to the first round. Absent: one minute. */
   readonly delayMs?: number;
   /**
-   * From the end of a round to the beginning of the next, and so the least time for which what was
-   * removed keeps its space. Absent: five minutes.
+   * Time from the end of a round to the next one. Removed events keep their space for at least this
+   * long. Absent: five minutes.
    */
   readonly pauseMs?: number;
-  /** So many bytes must be free in one region before LevelDB is to compact it. Absent: 4 MiB. */
+  /**
+   * LevelDB is asked to compact a region once this many bytes of it were reclaimed. Absent: 4 MiB.
+   */
   readonly compactBytesMin?: number;
-  /** Whether others need the machine now: then it slows down. Absent: if the event loop is busy. */
+  /**
+   * Whether the server is busy, so that the reclaimer slows down. Absent: measured by the event
+   * loop.
+   */
   readonly isBusy?: () => boolean;
-  /** Told at the end of each round that reclaimed something. */
+  /** Called after each round that reclaimed something. */
   readonly finished?: (status: ReclaimStatus) => void;
 }
 
 export interface Reclaimer {
   status(): ReclaimStatus;
-  /** A round now, after the one that is under way. Throws what it could not do. */
+  /** Runs a round now, after one that is under way. Throws what prevented it. */
   round(): Promise<void>;
-  /** Resolves when it writes no more. */
+  /** Resolves when the reclaimer has stopped writing. */
   stop(): Promise<void>;
 }
 
 export interface ReclaimParts extends Pick<Engine, "store" | "commitOwn" | "storage"> {
   readonly clock: () => number;
   readonly warn: (message: string, cause?: unknown) => void;
-  /** Bytes that may still be written. Absent: no bound. */
+  /** Bytes that may still be written to the disk. Absent: no bound. */
   readonly spareBytes?: (() => number) | undefined;
   readonly delay?: Delay | undefined;
 }
@@ -53,17 +59,17 @@ const bytesPerSecondDefault = 4 * 1024 * 1024;
 const delayMsDefault = 60 * 1_000;
 const pauseMsDefault = 5 * 60 * 1_000;
 const compactBytesMinDefault = 4 * 1024 * 1024;
-/** A batch is about so many bytes of chunks: what an append may have to wait for. */
+/** Approximate bytes of chunks in a batch. An append may have to wait for one batch. */
 const batchBytes = 192 * 1024;
 const batchChunksMax = 256;
 const chunksReadAtOnce = 8;
 const gatheredMax = 4_096;
 const compactEveryBytes = 64 * 1024 * 1024;
-/** Left to the appends: compaction needs room of its own before it gives any back. */
+/** Space left for appends. Compaction needs space before it frees any. */
 const spareBytesMin = 64 * 1024 * 1024;
 const damagedKnownMax = 1_000;
 
-/** Goes on until it is stopped. */
+/** Runs until it is stopped. */
 export function startReclaimer(parts: ReclaimParts, options: ReclaimOptions = {}): Reclaimer {
   const { delayMs = delayMsDefault, pauseMs = pauseMsDefault } = options;
   const { bytesPerSecond = bytesPerSecondDefault, isBusy = busyEventLoop() } = options;
@@ -121,7 +127,10 @@ class Reclaiming {
     this.change({ phase: "stopped" });
   }
 
-  /** Reclaims what was gone at the round before. Throws Stopped, and what a commit throws. */
+  /**
+   * Reclaims what was already removed at the previous round. Throws Stopped, and what a commit
+   * throws.
+   */
   round(): Promise<void> {
     const turnEnded = this.last.then(() => this.roundNow());
     this.last = turnEnded.catch(() => {});
@@ -180,7 +189,7 @@ class Reclaiming {
         if (plan === undefined) continue;
         plans.push(plan);
         bytes += plan.bytesBefore;
-        // Appends come first in every turn of the event loop.
+        // Lets appends go first in every turn of the event loop.
         await turn();
       }
       if (bytes < batchBytes && plans.length < batchChunksMax) continue;
@@ -191,7 +200,7 @@ class Reclaiming {
     if (plans.length > 0) await this.commit(plans, look);
   }
 
-  /** A chunk that cannot be read stays as it is: it is the scrubber's to find, and the reader's. */
+  /** A chunk that cannot be read is left as it is: the scrubber and readers report it. */
   private async planned(
     key: Uint8Array,
     value: Uint8Array | undefined,
@@ -227,7 +236,7 @@ class Reclaiming {
     if (this.replaced.bytes >= compactEveryBytes) await this.compact(0);
   }
 
-  /** Never the reason why appends are refused. */
+  /** Ensures that reclaiming is never the reason for which appends are refused. */
   private assertRoom(): void {
     const { spareBytes, storage } = this.parts;
     const state = storage.writeState();

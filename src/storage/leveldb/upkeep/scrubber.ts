@@ -1,7 +1,7 @@
-// The scrubber: while the store serves, it reads all of it again and again at a bounded rate, so
-// that a bit that rots is found by us and not by an auditor in three years. Tables by LevelDB's
-// own CRCs, which LevelDB never looks at; the log by ours and by the hash chain; the index
-// against the log. What it finds it says, loudly, and counts; it repairs nothing.
+// The scrubber reads the whole store repeatedly while it is served, at a bounded rate, to find bit
+// rot early. It checks tables by LevelDB's own CRCs, which LevelDB never verifies, the log by
+// Annals' checksums and the hash chain, and the index against the log. It reports and counts
+// findings and repairs nothing.
 
 import { basename } from "node:path";
 import type { OpenStore } from "../state/open-store.ts";
@@ -13,41 +13,41 @@ import { verifyStore } from "../verify/verify-store.ts";
 import { nodeDelay, type Delay } from "../write/write-guard.ts";
 
 export interface ScrubberOptions {
-  /** At most so many bytes are read in a second. Absent: 8 MiB. */
+  /** Upper bound of bytes read per second. Absent: 8 MiB. */
   readonly bytesPerSecond?: number;
-  /** From the start of the store to the first round: others start then too. Absent: a minute. */
+  /** Time from the start of the store to the first round. Absent: one minute. */
   readonly delayMs?: number;
-  /** From the end of a round to the beginning of the next. Absent: an hour. */
+  /** Time from the end of a round to the next one. Absent: one hour. */
   readonly pauseMs?: number;
   /**
-   * Whether others need the machine now: then it slows down. Absent: whether the event loop is
-   * busy.
+   * Whether the server is busy, so that the scrubber slows down. Absent: measured by the event
+   * loop.
    */
   readonly isBusy?: () => boolean;
-  /** Told of each finding, once. Absent: a warning. */
+  /** Called once for each finding. Absent: a warning is logged. */
   readonly found?: (finding: string) => void;
-  /** Told at the end of each round. */
+  /** Called after each round. */
   readonly finished?: (status: ScrubberStatus) => void;
 }
 
 export interface ScrubberStatus {
   readonly phase: "tables" | "log" | "waiting" | "stopped";
-  /** Whole rounds so far. */
+  /** Completed rounds. */
   readonly rounds: number;
-  /** The last position of this round that was checked. */
+  /** The last position that this round has checked. */
   readonly position: number;
   /** Bytes read since the store was opened. */
   readonly bytes: number;
-  /** What was found since the store was opened, each thing once; the first hundred of them. */
+  /** The distinct findings since the store was opened, at most a hundred. */
   readonly findings: readonly string[];
   readonly findingCount: number;
-  /** When the last whole round ended: microseconds since 1970, UTC; 0: none did yet. */
+  /** When the last round was completed: microseconds since 1970, UTC. 0: none was. */
   readonly lastFinishedAt: number;
 }
 
 export interface Scrubber {
   status(): ScrubberStatus;
-  /** Resolves when it reads no more. */
+  /** Resolves when the scrubber has stopped reading. */
   stop(): Promise<void>;
 }
 
@@ -67,7 +67,7 @@ const reopenMs = 1_000;
 const findingsKeptMax = 100;
 const findingsKnownMax = 10_000;
 
-/** Goes on until it is stopped. */
+/** Runs until it is stopped. */
 export function startScrubber(parts: ScrubberParts, options: ScrubberOptions = {}): Scrubber {
   const { bytesPerSecond = bytesPerSecondDefault, isBusy = busyEventLoop() } = options;
   const pace = new Pace({ bytesPerSecond, isBusy, delay: parts.delay ?? nodeDelay });
@@ -141,7 +141,7 @@ class Scrubbing {
       const fault = await checkTable(path, (bytes) => this.spend(bytes)).catch(
         async (error: NodeJS.ErrnoException) => {
           if (error.code !== "ENOENT") throw error;
-          // Where LevelDB made others of it meanwhile, nobody misses it.
+          // LevelDB may have replaced the table meanwhile.
           return (await liveTables(database)).includes(path) ? "it is missing" : undefined;
         },
       );
@@ -169,7 +169,7 @@ class Scrubbing {
   }
 }
 
-/** The engine's database for reading, through the moments in which it is reopened. */
+/** The engine's database for reading. While it is being reopened, reads wait. */
 function steadyKv(store: OpenStore, pace: Pace): ReadableKv {
   const steadily = async <T>(read: () => Promise<T>): Promise<T> => {
     for (;;) {

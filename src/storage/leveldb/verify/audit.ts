@@ -1,6 +1,6 @@
-// Delay LevelDB opened its folder: is the end of the log what was acknowledged? Everything that
-// stood only in the write-ahead log is walked chunk by chunk, each checked by CRC, joining the one
-// before in position, time and hash, against the high-water mark.
+// After LevelDB has opened its folder: compares the end of the log with what was acknowledged.
+// Every chunk that was only in the write-ahead log is checked: its CRC, and that it continues the
+// previous chunk in position, time and hash. The last one is compared with the high-water mark.
 
 import { AnnalsError } from "../../../domain/errors.ts";
 import type { Range } from "../../storage.ts";
@@ -10,13 +10,16 @@ import type { ReadableKv } from "../kv/kv.ts";
 import { walkLog } from "./log-walk.ts";
 import type { Acknowledged } from "../folder/high-water-mark.ts";
 
-/** At least this much of the end of the log is walked, whatever the write-ahead log held. */
+/**
+ * At least this many positions at the end of the log are walked, however little the write-ahead log
+ * contained.
+ */
 const positionsWalkedMin = 1_000;
 const findingsMax = 50;
 
 /**
- * What is wrong with the end of the log, in words; empty: nothing. `logged` are the chunks that
- * stood in the write-ahead log.
+ * The faults at the end of the log, in words. Empty: none. `logged` are the chunks that were in the
+ * write-ahead log.
  */
 export async function auditEnd(
   kv: ReadableKv,
@@ -63,7 +66,7 @@ async function audit(
   if (!joined) found(`the log up to position ${marked} is not the one that was acknowledged`);
 }
 
-/** The position that the last chunk's key gives; 0: there is none. */
+/** The last position, by the key of the last chunk. 0: there is no chunk. */
 async function lastPositionIn(kv: ReadableKv): Promise<number> {
   const [entry] = await kv.page({
     first: chunkKey(0),

@@ -1,6 +1,6 @@
-// The index as it must be, derived once more from the chunks and compared with what is stored: for
-// every event its terms, their postings with their counts, and its id. Written apart from commit.ts
-// on purpose: two derivations that agree are worth more than one that agrees with itself.
+// Derives the index from the chunks a second time and compares it with the stored one: for every
+// event its terms, their postings with their counts, and its id. This code is intentionally
+// independent of commit.ts: two derivations that agree prove more than one that agrees with itself.
 
 import { isDeepStrictEqual } from "node:util";
 import { AnnalsError } from "../../../domain/errors.ts";
@@ -25,7 +25,7 @@ import { openTermNumber } from "../state/terms.ts";
 
 const rememberedMax = 100_000;
 
-/** How many entries the chunks so far account for. */
+/** How many index entries the chunks so far account for. */
 export interface IndexTotals {
   terms: number;
   postings: number;
@@ -41,12 +41,12 @@ interface CheckedEvent {
   readonly idFromClient: boolean;
 }
 
-/** A term on events of the chunk at hand. */
+/** A term and the events of the present chunk that have it. */
 interface Occurrence {
   readonly key: Uint8Array;
   readonly name: string;
   readonly ordinals: number[];
-  /** The number the term gets if this is where it is born. */
+  /** The term's number if this is its first chunk. */
   readonly born: TermNumber;
   readonly isStream: boolean;
 }
@@ -60,7 +60,7 @@ export class IndexCheck {
   readonly totals: IndexTotals = { terms: 0, postings: 0, ids: 0 };
   private readonly kv: ReadableKv;
   private readonly found: (finding: string) => void;
-  /** Numbers and counts of terms, as of the last chunk; bounded: the oldest go first. */
+  /** Numbers and counts of terms as of the last chunk. Bounded: the oldest entries are dropped. */
   private readonly known = new Map<string, Known>();
 
   constructor(kv: ReadableKv, found: (finding: string) => void) {
@@ -68,7 +68,7 @@ export class IndexCheck {
     this.found = found;
   }
 
-  /** Chunks come in order, each once. */
+  /** Chunks must be given in order, each once. */
   async check(chunk: Chunk): Promise<void> {
     const events = this.eventsOf(chunk);
     if (!events) return;
@@ -78,7 +78,7 @@ export class IndexCheck {
     await this.checkIds(events);
   }
 
-  /** The chunk's events, each at its place; undefined where they cannot be told apart. */
+  /** The events of the chunk. Undefined if they cannot be decoded. */
   private eventsOf(chunk: Chunk): CheckedEvent[] | undefined {
     try {
       const offsets = frameOffsets(chunk);
@@ -99,7 +99,7 @@ export class IndexCheck {
     }
   }
 
-  /** What is known of the terms before the chunk: from memory, or from the index itself. */
+  /** Numbers and counts of the terms before the chunk, from memory or from the stored index. */
   private async recall(
     occurrences: readonly Occurrence[],
     chunk: Chunk,
@@ -241,8 +241,9 @@ function isPosting(
 }
 
 /**
- * Long records are left to the chunk; what is kept must be what the chunk has. Space may be
- * reclaimed between the reading of the one and of the other: then one of them has stubs.
+ * Whether a posting has the records it should have. Long records are in the chunk only. Space may
+ * be reclaimed between reading the chunk and reading the posting; then one of the two has removed
+ * records.
  */
 function holds(records: Uint8Array, frames: readonly Uint8Array[]): boolean {
   if (Buffer.compare(records, Buffer.concat(frames)) === 0) return true;

@@ -1,6 +1,6 @@
-// Walking the log for what is wrong with it: every chunk checked by itself and against the one
-// before, in position, in time and by the hash chain. Unlike a read it does not end at a fault; it
-// names it and goes on. The audit, the scrubber and `annals verify` walk, backups too.
+// Walks the log and reports its faults. Every chunk is checked by itself and against the previous
+// one: position, time and hash chain. Unlike a read, the walk does not end at a fault but reports
+// it and continues. The audit, the scrubber, `annals verify` and backups use it.
 
 import { AnnalsError } from "../../../domain/errors.ts";
 import { firstHash, hashOf, openChunk, previousHashOf, type Chunk } from "../format/chunk.ts";
@@ -11,16 +11,16 @@ const pageBytes = 1024 * 1024;
 const chunksPerPageMax = 1_000;
 
 export interface LogWalk {
-  /** The walk begins with the chunk that holds this position. */
+  /** The walk begins with the chunk that contains this position. */
   readonly first: number;
-  /** The last position that must be there; where a chunk ends. */
+  /** The last position that must exist. A chunk ends there. */
   readonly last: number;
-  /** The chunk that ends before `first`, where it is known: the first one must join it. */
+  /** The chunk that ends before `first`, if known. The first chunk must continue it. */
   readonly previous?: Chunk | undefined;
   readonly found: (finding: string) => void;
 }
 
-/** The sound chunks of the range, in order. */
+/** The valid chunks of the range, in order. */
 export async function* walkLog(kv: ReadableKv, walk: LogWalk): AsyncGenerator<Chunk> {
   const { last, found } = walk;
   let { previous } = walk;

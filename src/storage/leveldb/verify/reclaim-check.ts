@@ -1,5 +1,5 @@
-// Chunks whose space was reclaimed, checked: each is what the event that records its removal says
-// it has become. That event is in the hash chain, so a chunk that anybody else rewrote shows.
+// Checks rewritten chunks: each must be what the event that records its rewrite says. That event is
+// in the hash chain, so that a chunk that something else rewrote is detected.
 
 import { AnnalsError } from "../../../domain/errors.ts";
 import { chunksRewrittenBy } from "../../../domain/lifecycle/removal-event.ts";
@@ -10,7 +10,10 @@ import type { ReadableKv } from "../kv/kv.ts";
 export class ReclaimCheck {
   private readonly kv: ReadableKv;
   private readonly found: (finding: string) => void;
-  /** The removal looked up last: it speaks of many chunks, mostly in a row. */
+  /**
+   * The removal event that was looked up last. One event records many chunks, mostly consecutive
+   * ones.
+   */
   private position = 0;
   private rewritten: ReadonlyMap<number, Uint8Array> = new Map();
 

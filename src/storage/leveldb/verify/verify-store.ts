@@ -1,6 +1,6 @@
-// The whole of a store, checked: the log chunk by chunk, the index against it, and then every entry
-// beside the log: whether it is sound, and whether the log accounts for it. What is found is named,
-// never repaired.
+// Checks a whole store: the log chunk by chunk, the index against the log, and then every entry
+// beside the log: that it is valid, and that the log accounts for it. Faults are reported and never
+// repaired.
 
 import { AnnalsError } from "../../../domain/errors.ts";
 import { unseal } from "../format/checksum.ts";
@@ -26,12 +26,15 @@ const pageBytes = 256 * 1024;
 const pageCountMax = 4_096;
 
 export interface Verification {
-  /** The last position that was durable when it began: later ones are left alone. */
+  /** The head when the check began. Later positions are not checked. */
   readonly head: number;
   readonly found: (finding: string) => void;
-  /** Awaited with the bytes that were read, so that a background check is bounded and stopped. */
+  /**
+   * Awaited with the bytes that were read, so that a background check can be slowed down and
+   * stopped.
+   */
   readonly pace?: (bytes: number) => Promise<void>;
-  /** Told how far the log was checked. */
+  /** Called with each chunk that was checked. */
   readonly reached?: (chunk: Chunk) => void;
 }
 
@@ -69,7 +72,7 @@ export async function verifyStore(kv: ReadableKv, given: Verification): Promise<
     postings: await countEntries(kv, prefixPosting, postingIn, verification),
     ids: await countEntries(kv, prefixId, idIn, verification),
   };
-  // Beside another finding the sums say nothing new.
+  // After another finding, wrong totals are no news.
   if (findings === 0) {
     compare("terms", counted.terms, terms, found);
     compare("postings", counted.postings, postings, found);
@@ -97,7 +100,9 @@ function compare(
   found(`the index holds ${counted} ${what}; the log accounts for ${expected}`);
 }
 
-/** Opens an entry: the first position it is about, or undefined where it is bent. */
+/**
+ * Decodes an entry. Returns the first position it concerns, or undefined if the entry is corrupted.
+ */
 type Opener = (entry: Entry) => number | undefined;
 
 const termIn: Opener = ([key, value]) => bornAt(openTermNumber(key, value));
@@ -108,7 +113,7 @@ const idIn: Opener = ([key, value]) => {
 };
 const sealedIn: Opener = ([key, value]) => unseal(key, value) && 0;
 
-/** The entries under a prefix, each opened, that are about positions up to the head. */
+/** Decodes the entries under a prefix and counts those that concern positions up to the head. */
 async function countEntries(
   kv: ReadableKv,
   prefix: number,
@@ -127,7 +132,7 @@ async function countEntries(
     for (const entry of entries) {
       bytes += entry[0].length + entry[1].length;
       const position = opened(entry, open, found);
-      // What cannot be opened is a finding of its own, and counts as being there.
+      // An entry that cannot be decoded is a finding of its own and counts as present.
       if (position === undefined || position <= head) count++;
     }
     first = Buffer.concat([end[0], Buffer.alloc(1)]);
@@ -142,6 +147,6 @@ function opened(entry: Entry, open: Opener, found: (finding: string) => void): n
   } catch (error) {
     if (!(error instanceof AnnalsError || error instanceof RangeError)) throw error;
   }
-  found(`the entry under key ${Buffer.from(entry[0]).toString("hex")} is bent`);
+  found(`the entry under key ${Buffer.from(entry[0]).toString("hex")} is corrupted`);
   return undefined;
 }

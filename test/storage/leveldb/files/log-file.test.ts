@@ -1,4 +1,4 @@
-// Our reader of LevelDB's log files: what it makes of sound, torn and bent files, and that LevelDB
+// Our reader of LevelDB's log files: what it makes of sound, torn and corrupted files, and that LevelDB
 // itself recovers from each of them exactly the records that we say it will.
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -22,9 +22,9 @@ function records(count: number, length: (i: number) => number): Buffer[] {
 }
 
 function flipped(file: Buffer, byte: number, bit = 0): Buffer {
-  const bent = Buffer.from(file);
-  bent[byte] = (bent[byte] as number) ^ (1 << bit);
-  return bent;
+  const corrupted = Buffer.from(file);
+  corrupted[byte] = (corrupted[byte] as number) ^ (1 << bit);
+  return corrupted;
 }
 
 describe("a sound log", () => {
@@ -51,7 +51,7 @@ describe("a sound log", () => {
   });
 });
 
-describe("a torn end is no proof of bent bytes", () => {
+describe("a torn end is no proof of corrupted bytes", () => {
   const all = records(5, (i) => 50 + i * 20_000);
   const file = logOf(all);
   const lastStart = logOf(all.slice(0, 4)).length;
@@ -91,7 +91,7 @@ describe("a torn end is no proof of bent bytes", () => {
   });
 });
 
-describe("a bent record that others follow", () => {
+describe("a corrupted record that others follow", () => {
   const all = records(6, () => 200);
   const file = logOf(all);
   const size = file.length / 6;

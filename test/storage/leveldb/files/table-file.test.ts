@@ -82,9 +82,9 @@ describe("a small table", () => {
     for (let byte = 0; byte < sound.length; byte++) {
       const bits = byte < sound.length - 300 ? [byte % 8] : [0, 1, 2, 3, 4, 5, 6, 7];
       for (const bit of bits) {
-        const bent = Buffer.from(sound);
-        bent[byte] = (bent[byte] as number) ^ (1 << bit);
-        expect(await check(bent), `bit ${bit} of byte ${byte}`).toBeTypeOf("string");
+        const corrupted = Buffer.from(sound);
+        corrupted[byte] = (corrupted[byte] as number) ^ (1 << bit);
+        expect(await check(corrupted), `bit ${bit} of byte ${byte}`).toBeTypeOf("string");
       }
     }
   });

@@ -121,9 +121,9 @@ describe("a chunk whose space was reclaimed", () => {
 
   test("is refused with any bit flipped", () => {
     for (let bit = 0; bit < rewritten.value.length * 8; bit++) {
-      const bent = Buffer.from(rewritten.value);
-      bent[bit >> 3] = (bent[bit >> 3] as number) ^ (1 << (bit & 7));
-      expect(() => openChunk(chunkKey(3), bent), `bit ${bit}`).toThrow("fails its CRC");
+      const corrupted = Buffer.from(rewritten.value);
+      corrupted[bit >> 3] = (corrupted[bit >> 3] as number) ^ (1 << (bit & 7));
+      expect(() => openChunk(chunkKey(3), corrupted), `bit ${bit}`).toThrow("fails its CRC");
     }
   });
 });

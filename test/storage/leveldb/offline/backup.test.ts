@@ -1,5 +1,5 @@
 // The restore drill: what is backed up while the store serves comes back as the same store,
-// entry by entry; a backup grows with its store; and a backup that was bent anywhere is never
+// entry by entry; a backup grows with its store; and a backup that was corrupted anywhere is never
 // restored.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -234,15 +234,15 @@ describe("a backup that is not as it was written", () => {
     await storage.close();
   });
 
-  test("is refused by the check and by the restore, whatever byte is bent", async () => {
+  test("is refused by the check and by the restore, whatever byte is corrupted", async () => {
     const files = await contentsOf(sound);
     let step = 1;
     for (const [name, text] of files) {
       const bytes = Buffer.from(text, "latin1");
       for (let byte = 0; byte < bytes.length; byte += 1 + ((step = (step * 31) % 997) % 301)) {
-        const bent = Buffer.from(bytes);
-        bent[byte] = (bent[byte] as number) ^ (1 << (byte % 8));
-        await writeFile(join(sound, name), bent);
+        const corrupted = Buffer.from(bytes);
+        corrupted[byte] = (corrupted[byte] as number) ^ (1 << (byte % 8));
+        await writeFile(join(sound, name), corrupted);
         const checked = checkBackup(sound);
         await expect(checked, `byte ${byte} of ${name}`).rejects.toBeInstanceOf(BackupRefused);
       }

@@ -41,17 +41,17 @@ describe("annals verify", () => {
     expect(output).toMatch(/log\s+12 events in 12 chunks/);
   });
 
-  test("of a bent store says what is wrong, with exit code 1", async () => {
-    const bent = join(folder, "bent");
-    await copyStore(store, bent);
-    const log = (await readdir(join(bent, "log"))).find((name) => name.endsWith(".log")) ?? "";
-    const path = join(bent, "log", log);
+  test("of a corrupted store says what is wrong, with exit code 1", async () => {
+    const corrupted = join(folder, "corrupted");
+    await copyStore(store, corrupted);
+    const log = (await readdir(join(corrupted, "log"))).find((name) => name.endsWith(".log")) ?? "";
+    const path = join(corrupted, "log", log);
     const bytes = await readFile(path);
     bytes[Math.floor(bytes.length / 2)] = (bytes[Math.floor(bytes.length / 2)] as number) ^ 1;
     await writeFile(path, bytes);
-    const { code, output } = await run(["verify", bent]);
+    const { code, output } = await run(["verify", corrupted]);
     expect(code).toBe(1);
-    expect(output).toMatch(/found: write-ahead log \d+\.log is bent at byte \d+/);
+    expect(output).toMatch(/found: write-ahead log \d+\.log is corrupted at byte \d+/);
     expect(output).toMatch(/found: positions \d+ to 12 are lost/);
     expect(output).toMatch(/verdict\s+NOT SOUND/);
   });

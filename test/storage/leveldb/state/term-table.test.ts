@@ -62,9 +62,9 @@ test("the hash depends on every bit and on the key", () => {
   for (let length = 0; length <= words.length; length++) {
     const seen = new Set([keyedHash(key, words, length)]);
     for (let bit = 0; bit < length * 32; bit++) {
-      const bent = Int32Array.from(words);
-      bent[bit >> 5] = (bent[bit >> 5] as number) ^ (1 << (bit & 31));
-      seen.add(keyedHash(key, bent, length));
+      const corrupted = Int32Array.from(words);
+      corrupted[bit >> 5] = (corrupted[bit >> 5] as number) ^ (1 << (bit & 31));
+      seen.add(keyedHash(key, corrupted, length));
     }
     // Of 641 at most, two are alike once in 20,000 keys.
     expect(seen.size).toBeGreaterThanOrEqual(length * 32);

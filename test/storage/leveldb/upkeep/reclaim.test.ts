@@ -405,16 +405,16 @@ describe("the reclaimer", () => {
     await setPolicy(storage, "gone", { truncateBefore: 21 });
     const key = chunkKey(8);
     const [value = Buffer.alloc(0)] = await kv.getMany([key]);
-    const bent = Buffer.from(value);
-    bent[90] = (bent[90] as number) ^ 1;
-    await put(kv, key, bent);
+    const corrupted = Buffer.from(value);
+    corrupted[90] = (corrupted[90] as number) ^ 1;
+    await put(kv, key, corrupted);
     await reclaimAll(reclaimer);
     expect(reclaimer.status().events).toBe(18);
     await reclaimer.round();
     expect(warnings).toEqual([
       "the space up to position 8 cannot be reclaimed: the chunk that ends at position 8 fails its CRC",
     ]);
-    expect((await kv.getMany([key]))[0]).toEqual(bent);
+    expect((await kv.getMany([key]))[0]).toEqual(corrupted);
   });
 
   test("never fills the disk that appends need", async () => {

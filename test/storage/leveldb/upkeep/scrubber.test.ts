@@ -68,10 +68,10 @@ describe("the whole of a store, checked", () => {
   async function flip(kv: Kv, key: Uint8Array, byte: number): Promise<void> {
     const [value] = await kv.getMany([key]);
     if (!value) return expect.unreachable();
-    const bent = Buffer.from(value);
-    const at = byte < 0 ? bent.length + byte : byte;
-    bent[at] = (bent[at] as number) ^ 1;
-    await put(kv, key, bent);
+    const corrupted = Buffer.from(value);
+    const at = byte < 0 ? corrupted.length + byte : byte;
+    corrupted[at] = (corrupted[at] as number) ^ 1;
+    await put(kv, key, corrupted);
   }
 
   test("is found sound, and counted", async () => {
@@ -91,14 +91,14 @@ describe("the whole of a store, checked", () => {
   const streamA0 = termNumber(1, 0);
   const cases: readonly (readonly [string, (kv: Kv) => Promise<void>, readonly string[]])[] = [
     [
-      "a bent chunk",
+      "a corrupted chunk",
       (kv) => flip(kv, chunkKey(12), 90),
       ["positions 7 to 12 cannot be read: the chunk that ends at position 12 fails its CRC"],
     ],
     ["a missing chunk", (kv) => remove(kv, chunkKey(12)), ["positions 7 to 12 are missing"]],
     ["a missing last chunk", (kv) => remove(kv, chunkKey(60)), ["positions 55 to 60 are missing"]],
     [
-      "a bent posting",
+      "a corrupted posting",
       (kv) => flip(kv, postingKey(streamA0, 12), 2),
       ["an index entry fails its CRC (positions up to 12)"],
     ],
@@ -113,7 +113,7 @@ describe("the whole of a store, checked", () => {
       ['stream "a-0", first seen up to position 6, is not in the dictionary'],
     ],
     [
-      "a bent term",
+      "a corrupted term",
       (kv) => flip(kv, termKey(4, "k:1"), 3),
       ['tag "k:1": an entry of the term dictionary fails its CRC'],
     ],
@@ -123,7 +123,7 @@ describe("the whole of a store, checked", () => {
       [`the index does not lead from id ${idOf(0xbb_0007)} to position 7`],
     ],
     [
-      "a bent snapshot",
+      "a corrupted snapshot",
       async (kv) => {
         const range = { first: Buffer.from("n"), last: Buffer.from("o"), limit: 1 };
         const [entry] = await kv.page(range);
