@@ -1,4 +1,4 @@
-# Builds in one stage, ships compiled code and production dependencies in another.
+# One stage builds; the other contains the compiled code and the production dependencies.
 FROM node:24-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
@@ -9,8 +9,8 @@ COPY src src
 RUN npm run build && npm prune --omit=dev
 
 FROM node:24-bookworm-slim
-# The container's own network is the boundary: nothing is reachable that was not published. A sidecar
-# that shares its pod's network sets ANNALS_HOST=127.0.0.1, or ANNALS_TCP=false and a Unix socket.
+# Only published ports of a container can be reached. A sidecar that shares its pod's network sets
+# ANNALS_HOST=127.0.0.1, or ANNALS_TCP=false and a Unix socket.
 ENV NODE_ENV=production \
     ANNALS_DATA=/data \
     ANNALS_HOST=0.0.0.0 \
@@ -28,6 +28,6 @@ EXPOSE 7420
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
   CMD ["node", "dist/main.js", "health"]
-# A small young generation, and no full collection while there are less than 64 MiB: less memory, and
-# faster (docs/performance.md).
+# A small young generation, and no full collection below 64 MiB: less memory and faster reads
+# (docs/performance.md).
 CMD ["node", "--max-semi-space-size=8", "--initial-old-space-size=64", "dist/main.js", "serve"]

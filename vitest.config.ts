@@ -1,5 +1,5 @@
-// Four suites: `fast` is the gate; `clients` (other languages), `postgres` (needs its server) and
-// `campaigns` (long, generated faults and loads) have scripts of their own.
+// Four suites. `fast` is part of the gate. `clients` (other languages), `postgres` (needs its
+// server) and `campaigns` (long runs with generated faults and loads) have their own scripts.
 import { defineConfig } from "vitest/config";
 
 const clients = "test/clients/**/*.test.ts";
@@ -10,7 +10,7 @@ export default defineConfig({
   test: {
     pool: "forks",
     maxWorkers: 2,
-    // Generous: a busy machine is slow, not wrong.
+    // Generous, because a busy machine is slow.
     testTimeout: 120_000,
     hookTimeout: 120_000,
     projects: [

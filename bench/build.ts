@@ -1,5 +1,5 @@
-// The product as it is shipped, compiled into a folder of the benchmark's own: what is measured is
-// what an installation runs, without the compiler that `node src/main.ts` carries along.
+// Compiles the product into a folder of the benchmark, so that the benchmark measures what an
+// installation runs, without the compiler that `node src/main.ts` contains.
 
 import { spawnSync } from "node:child_process";
 import { copyFileSync, cpSync, existsSync, mkdirSync, rmSync } from "node:fs";
@@ -7,10 +7,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-/** Inside the repository, so that its packages are found; ignored by git. */
+/** Inside the repository, so that its packages are found. Ignored by git. */
 const folder = join(root, ".tmp", "bench");
 
-/** Answers the program. `--profile` wants the sources themselves, with their lines. */
+/**
+ * Returns the path of the program. `--profile` uses the sources instead, for their line numbers.
+ */
 export function buildProduct(): string {
   const dist = join(folder, "dist");
   rmSync(dist, { recursive: true, force: true });
@@ -21,7 +23,7 @@ export function buildProduct(): string {
     cwd: root,
     stdio: ["ignore", 2, 2],
   });
-  // The compiler also emits what it complains of; judging it is not a benchmark's part.
+  // The compiler also emits code with type errors. Reporting those is not the benchmark's task.
   if (status !== 0 && !existsSync(program)) throw new Error("the product does not compile");
   cpSync(join(root, "src", "gen"), join(dist, "gen"), { recursive: true });
   copyFileSync(join(root, "package.json"), join(folder, "package.json"));

@@ -1,18 +1,18 @@
-// A process of the benchmark's own that speaks in messages: one request, one answer. Ended by its
-// own id, and by itself when the benchmark is gone.
+// A child process of the benchmark that exchanges messages with it: one request, one answer. The
+// benchmark ends it by its process id. It ends by itself if the benchmark ends.
 
 import { fork, type ChildProcess } from "node:child_process";
 import { fileURLToPath } from "node:url";
 
 export interface Child<Request, Answer> {
   readonly pid: number;
-  /** What it said when it was ready. */
+  /** The message it sent when it was ready. */
   readonly greeting: unknown;
   ask(request: Request): Promise<Answer>;
   stop(): Promise<void>;
 }
 
-/** `module` is beside this file. Rejects where the process ends before it answers. */
+/** `module` is a file beside this one. Rejects if the process ends before it answers. */
 export async function startChild<Request extends object, Answer>(
   module: string,
 ): Promise<Child<Request, Answer>> {

@@ -1,11 +1,11 @@
-// How far one warm call travels: which functions of src/ (generated code and the SDK aside) run for
-// one unary append, one read of a stream of ten events, one delivery to a live subscription, and a
-// whole subscription: the call, its news that it has caught up, and one delivery. V8's precise
-// coverage counts them. The figures say how many functions in how many files a reader
-// of the code has to follow; they do not depend on the machine.
+// Measures how far one warm call travels: which functions of src/ (without generated code and the
+// SDK) run for one unary append, one read of a stream of ten events, one delivery to a live
+// subscription, and a whole subscription (the call, its message that it has caught up, and one
+// delivery). V8's precise coverage counts them. The figures say how many functions in how many
+// files a reader of the code has to follow. They do not depend on the machine.
 //
 //   node bench/journey.ts            the figures
-//   node bench/journey.ts --list     and every function with its offset, file by file
+//   node bench/journey.ts --list     and every function with its offset, by file
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { Session } from "node:inspector";
@@ -25,7 +25,10 @@ import type { Storage, StorageWatcher } from "../src/storage/storage.ts";
 
 const warmCalls = 200;
 const warmDeliveries = 20;
-/** The shortest of so many counts: a timer that fires meanwhile is no part of a journey. */
+/**
+ * The shortest of this many counts is used: a timer that fires meanwhile does not belong to a
+ * journey.
+ */
 const rounds = 7;
 const service = "/annals.v1.EventStoreService";
 const source = fileURLToPath(new URL("../src/", import.meta.url));
@@ -43,7 +46,7 @@ class Coverage {
     this.session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: false });
   }
 
-  /** What ran since the last call. The inspector answers in this same turn. */
+  /** The functions that ran since the last call. The inspector answers in the same turn. */
   take(): Journey {
     const journey: Journey = new Map();
     this.session.post("Profiler.takePreciseCoverage", (error, coverage) => {
@@ -141,12 +144,12 @@ function nextMessage(stream: ClientReadableStream<Buffer>): Promise<void> {
   return new Promise((resolve) => stream.once("data", () => resolve()));
 }
 
-/** Every answer has been taken note of, on both sides. */
+/** Resolves when both sides have processed every answer. */
 async function settled(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 20));
 }
 
-/** Stores an event as another writer would: no call brought it, so none is counted. */
+/** Stores an event as another writer would, so that no call of it is counted. */
 async function commitBeside(storage: Storage): Promise<void> {
   const after = storage.head();
   const [position, recordedAt] = [
@@ -184,7 +187,7 @@ async function main(list: boolean): Promise<void> {
   };
   const openStorage = async (): Promise<Storage> => {
     const opened = await openLevelStorage({ folder: join(folder, "store"), warn: () => {} });
-    // Before the log watches: a delivery begins as the head moves.
+    // Registered before the log watches, because a delivery begins as the head moves.
     opened.watch(watcher);
     storage = opened;
     return opened;
@@ -193,14 +196,17 @@ async function main(list: boolean): Promise<void> {
   const calls = new Calls(server.addresses[0] ?? "");
   try {
     const subscription = calls.subscribe();
-    // It says that it has caught up.
+    // The message that the subscription has caught up.
     await nextMessage(subscription);
     await calls.append("account-1", 10);
     for (let i = 0; i < warmCalls; i++) {
       await calls.append("account-2", 1);
       await calls.read("account-1");
     }
-    /** What runs from the moment an event is durable until the subscription has been given it. */
+    /**
+     * The functions that run from the moment an event is durable until the subscription has
+     * received it.
+     */
     const delivered = async (call: ClientReadableStream<Buffer>): Promise<Journey> => {
       if (storage === undefined) throw new Error("the store is open");
       await settled();

@@ -1,4 +1,4 @@
-// What a figure is worth nothing without: the machine, the commit, the command.
+// The circumstances of a run, without which its figures mean nothing: machine, commit, command.
 
 import { execFileSync } from "node:child_process";
 import { cpus, loadavg, release, totalmem, type as systemType } from "node:os";
@@ -30,7 +30,7 @@ export function runFacts(args: readonly string[], folder: string): RunFacts {
   };
 }
 
-/** The commit measured; `+` behind it: with changes that are not committed in what is measured. */
+/** The measured commit, followed by `+` if there are uncommitted changes in what is measured. */
 function commit(): string {
   try {
     const head = git("rev-parse", "--short=12", "HEAD");

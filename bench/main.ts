@@ -1,6 +1,5 @@
-// `npm run bench`: runs the workloads, each with its limit beside it and in turn with it, prints a
-// table and writes the results. Everything it starts listens on loopback and is ended by its own
-// id.
+// `npm run bench`: runs the workloads, each alternately with its limit, prints a table and writes
+// the results. Every process it starts listens on loopback and is ended by its process id.
 
 import { mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,7 +17,7 @@ import { rowOf, rssRow, type ResultRow, type Round, type RunFacts } from "./rows
 import { Stores } from "./stores.ts";
 import { workloads } from "./workloads.ts";
 
-/** More than this, and something else had the machine. */
+/** With a higher load average, other work disturbs the measurement. */
 const loadBeforeMax = 1;
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
@@ -91,7 +90,10 @@ async function runAll(
   return peak ? [...rows, peak] : rows;
 }
 
-/** All probes in each round, one after the other: a machine that slows down slows them alike. */
+/**
+ * Runs all probes one after another in each round, so that a machine that slows down affects all of
+ * them.
+ */
 async function runWorkload(
   { name, probes, rows }: Workload,
   measurements: Measurements,

@@ -1,4 +1,4 @@
-// Measures probes: brings up what a probe needs, runs it once, answers what was seen. Servers live
+// Measures probes: starts what a probe needs, runs it once, returns what was measured. Servers run
 // as long as the workload that needs them.
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,11 +14,11 @@ import { startProduct, type Product } from "./product.ts";
 import { bytesOf, preload, type Load, type Stores } from "./stores.ts";
 import { beginTruncation, truncationFlags } from "./truncation.ts";
 
-/** Bytes of a stored event of every load: 256 of payload, names, id, place and time. */
+/** Bytes of a stored event of every load: 256 of payload, names, id, position and time. */
 const storedEventBytes = 460;
 const loadBeforeKillMs = 1_500;
 const idleMs = 1_500;
-/** The first load on a fresh server also warms the code up. */
+/** The first load on a new server also warms up the code. */
 const firstWarmUpMs = 1_000;
 
 export interface Foreign {
@@ -34,17 +34,17 @@ export interface MeasureOptions {
   readonly entry: string;
   readonly warmUpMs: number;
   readonly measureMs: number;
-  /** Another server in the product's place. */
+  /** A server that is measured instead of the product. */
   readonly foreign?: Foreign | undefined;
   readonly profileFolder?: string | undefined;
 }
 
-/** The probe cannot be measured here: the reason, for people. */
+/** The probe cannot be measured here. The message is the reason, for people. */
 export class NotMeasured extends Error {
   override readonly name = "NotMeasured";
 }
 
-/** A load that had refused, failed or short answers is no measurement. */
+/** A load had refused, failed or short answers, so its figures do not count. */
 export class LoadFailed extends Error {
   override readonly name = "LoadFailed";
 }
@@ -62,12 +62,12 @@ export class Measurements {
     this.options = options;
   }
 
-  /** Names the workload whose probes come next. */
+  /** Names the workload of the next probes. */
   begin(workload: string): void {
     this.workload = workload;
   }
 
-  /** `before`: what the workload's other probes found in this round. */
+  /** `before` has the samples of the workload's other probes in this round. */
   async measure(probe: Probe, before: ReadonlyMap<string, Sample>): Promise<Sample> {
     switch (probe.at) {
       case "product":
@@ -92,7 +92,7 @@ export class Measurements {
     }
   }
 
-  /** Ends the servers of a workload. */
+  /** Stops the servers of a workload. */
   async settle(): Promise<void> {
     for (const [key, product] of this.products) {
       this.products.delete(key);
@@ -193,7 +193,7 @@ export class Measurements {
     this.preloadedForeign = store.events;
   }
 
-  /** Streams that must be new get names of their own. */
+  /** Gives streams that must be new their own names. */
   private grouped(parts: readonly Part[]): Part[] {
     return parts.map((part) => {
       const { call } = part;
@@ -280,7 +280,10 @@ function withoutExpectation(part: Part): Part {
   return rest;
 }
 
-/** Answers of the sizes that were seen; of several parts, unary answers first, then streams. */
+/**
+ * The answer sizes that were measured. If there are several parts: unary answers first, then
+ * streams.
+ */
 function shapeLike({ parts }: Sample, messageBytes: number | undefined): NoopShape {
   const [first, second] = parts;
   if (!first) throw new Error("no part to imitate");

@@ -39,7 +39,7 @@ export interface Options {
 
 const adapters: readonly string[] = ["annals", "umadb", "postgres"];
 
-/** Throws a TypeError on a wrong option. */
+/** Throws a TypeError on an invalid option. */
 export function parseOptions(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],
@@ -88,7 +88,7 @@ export function parseOptions(args: readonly string[]): Options {
   };
 }
 
-/** What is named is run, whatever form it belongs to. */
+/** A workload that is named runs in any form. */
 function formsOf(quick: boolean, long: boolean, named: boolean): readonly Form[] {
   if (long || named) return ["quick", "full", "long"];
   return quick ? ["quick"] : ["quick", "full"];

@@ -1,18 +1,21 @@
-// What a workload measures, as data: where, with which load, and which figure of it counts.
+// What a workload measures, as data: where, with which load, and which figure counts.
 
 import type { Part } from "./load/job.ts";
 import type { Memory } from "./load/proc.ts";
 
 /**
- * An empty store, or one preloaded with so many events (load/events.ts). `truncated`: most events
- * of every second stream were removed, and their space is being given back.
+ * An empty store, or one preloaded with this many events (load/events.ts). `truncated`: most events
+ * of every second stream were removed, and their space is being reclaimed.
  */
 export type Store =
   | "empty"
   | { readonly events: number; readonly written?: boolean; readonly truncated?: boolean };
 
 export type Probe =
-  /** A load on the product. `settleMs`: so long it runs unmeasured on a server just started. */
+  /**
+   * A load on the product. It runs for `settleMs` without measurement on a server that was just
+   * started.
+   */
   | {
       readonly at: "product";
       readonly store: Store;
@@ -21,7 +24,7 @@ export type Probe =
     }
   /**
    * The same load on a grpc-js server that answers with as many bytes. `like` names the probe of
-   * the product whose answers are imitated; `messageBytes`: in messages of this size instead.
+   * the product whose answers are imitated; `messageBytes` sets another message size.
    */
   | {
       readonly at: "noop";
@@ -29,15 +32,15 @@ export type Probe =
       readonly like: string;
       readonly messageBytes?: number;
     }
-  /** Raw writes of chunks through classic-level, `events` a synced batch. */
+  /** Chunks written through classic-level, `events` in a synced batch. */
   | { readonly at: "level"; readonly events: number }
-  /** Append and fdatasync of so many bytes. */
+  /** Appends this many bytes and calls fdatasync. */
   | { readonly at: "sync"; readonly bytes: number }
-  /** From the start of the process until it serves. */
+  /** The time from the start of the process until it serves. */
   | { readonly at: "start"; readonly events: number; readonly after: "stop" | "kill" }
-  /** A process that loads grpc-js and listens, and has no store. */
+  /** A process that loads grpc-js and listens, without a store. */
   | { readonly at: "bare-start" }
-  /** Memory of a server nobody talks to. */
+  /** The memory of a server without clients. */
   | { readonly at: "idle"; readonly store: Store }
   /** Bytes of a store's folder after a clean stop. */
   | { readonly at: "disk"; readonly events: number };
@@ -51,14 +54,14 @@ export type Figure =
   | "MB"
   | "bytes per payload byte";
 
-/** A figure of a probe; of a load, of one of its parts or (absent) of all together. */
+/** A figure of a probe. For a load: of one of its parts, or (absent) of all together. */
 export interface Pick {
   readonly probe: string;
   readonly part?: number;
   readonly of: Figure;
 }
 
-/** What must hold: of the ratio to the limit, or of the value itself. */
+/** The requirement on the ratio to the limit, or on the value. */
 export interface Target {
   readonly of: "ratio" | "value";
   readonly atLeast?: number;
@@ -70,9 +73,9 @@ export interface RowSpec {
   readonly title: string;
   readonly unit: string;
   readonly value: Pick;
-  /** Their sum. Absent: nothing to compare with but the target. */
+  /** The limit is the sum of these. Absent: the value is only compared with the target. */
   readonly limit?: readonly Pick[];
-  /** What the limit is, for people. */
+  /** What the limit is, in words. */
   readonly against?: string;
   readonly target?: Target;
 }
@@ -87,7 +90,7 @@ export interface Workload {
   readonly rows: readonly RowSpec[];
 }
 
-/** What one measurement of a probe found. */
+/** The result of one measurement of a probe. */
 export interface Sample {
   readonly parts: readonly PartSample[];
   readonly seconds?: number;

@@ -1,5 +1,5 @@
-// The product as a process of its own, started on a folder and a free port, known by its own id,
-// stopped by SIGTERM or, where that is the point, killed.
+// The product as a separate process on a given folder and a free port. It is identified by its
+// process id and stopped by SIGTERM, or killed where that is measured.
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync } from "node:fs";
@@ -9,12 +9,12 @@ const startMsMax = 120_000;
 const nodeFlags = ["--max-semi-space-size=8", "--initial-old-space-size=64"];
 
 export interface ProductOptions {
-  /** The program: compiled, or its sources. */
+  /** The compiled program, or its sources. */
   readonly entry: string;
   readonly folder: string;
   /** A file for V8's CPU profile, written when it stops. */
   readonly profile?: { readonly folder: string; readonly name: string } | undefined;
-  /** Of `annals serve`, beside its folder and port. */
+  /** Flags of `annals serve` besides folder and port. */
   readonly flags?: readonly string[];
 }
 
@@ -22,7 +22,7 @@ export interface Product {
   readonly pid: number;
   readonly host: string;
   readonly port: number;
-  /** From the start of the process until it said that it serves. */
+  /** The time from the start of the process until it reported that it serves. */
   readonly startSeconds: number;
   stop(): Promise<void>;
   kill(): Promise<void>;

@@ -1,5 +1,5 @@
-// Reads V8's CPU profiles of a server and says where its time went from the first call on: by
-// function itself, by our own functions with all they call, and by floor.
+// Reads V8's CPU profiles of a server and reports where its time went after the first call: by
+// function alone, by functions of this repository with everything they call, and by layer.
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -22,7 +22,7 @@ interface Profile {
 
 const linesMax = 25;
 const ignored = new Set(["(idle)", "(root)"]);
-/** Where code runs once the first connection is there: everything before is start-up. */
+/** This code runs once the first connection exists. Everything before it is start-up. */
 const serving = "node:internal/http2/core";
 
 export function printProfiles(folder: string, say: (line: string) => void): void {
@@ -80,7 +80,7 @@ function add(to: Map<string, number>, key: string, micros: number): void {
 function placeOf({ callFrame }: Node): string {
   const { functionName, url, lineNumber } = callFrame;
   const name = functionName || "(anonymous)";
-  // grpc-js has source maps that name its own `src`; ours are files of this repository.
+  // grpc-js has source maps that name its own `src`.
   const file =
     /\/(node_modules\/.*)$/.exec(url)?.[1] ?? /^file:.*\/(src\/.*)$/.exec(url)?.[1] ?? url;
   return file === "" ? name : `${name} ${file}:${lineNumber + 1}`;

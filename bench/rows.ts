@@ -1,4 +1,4 @@
-// From samples to rows: the median of each figure over the rounds, its limit, their ratio, and
+// Makes rows from samples: the median of each figure over the rounds, its limit, their ratio, and
 // whether the target is met.
 
 import type { Figure, Pick, RowSpec, Sample, Target } from "./probe.ts";
@@ -8,10 +8,10 @@ export interface ResultRow {
   readonly workload: string;
   readonly unit: string;
   readonly value: number;
-  /** Null: nothing to compare with. */
+  /** Null: there is no limit. */
   readonly limit: number | null;
   readonly ratio: number | null;
-  /** For example `ratio >= 0.85`; null: none was set. */
+  /** For example `ratio >= 0.85`. Null: there is no target. */
   readonly target: string | null;
   readonly p50: number | null;
   readonly p99: number | null;
@@ -33,12 +33,12 @@ export interface RowDetail {
   /** Microseconds of the server's CPU time for each event or call of the value. */
   readonly serverMicros: number | null;
   readonly rssPeakMB: number | null;
-  /** Of it, not backed by a file. */
+  /** The part that is not backed by a file. */
   readonly anonymousPeakMB: number | null;
   readonly date: string;
   readonly command: string;
   readonly machine: string;
-  /** Processes that ran or waited for a core when the run began: other work on the machine. */
+  /** Processes that ran or waited for a core when the run began: the other work on the machine. */
   readonly loadBefore: number;
 }
 
@@ -96,7 +96,7 @@ export function rowOf(spec: RowSpec, rounds: readonly Round[], facts: RunFacts):
   };
 }
 
-/** The most memory any workload of the run took. */
+/** The highest memory use of all workloads of the run. */
 export function rssRow(rows: readonly ResultRow[], facts: RunFacts): ResultRow | undefined {
   const peaks = rows.flatMap(({ workload, detail }) =>
     detail.rssPeakMB === null ? [] : [{ workload, megabytes: detail.rssPeakMB }],
@@ -126,7 +126,7 @@ function pick(round: Round, { probe, part, of }: Pick): number {
   return parts.reduce((sum, next) => sum + next[rate], 0);
 }
 
-/** Empty where the figure is no rate. */
+/** Empty if the figure is not a rate. */
 function microsEach(round: Round, value: Pick): number[] {
   const cpu = round.get(value.probe)?.serverCpu;
   if (cpu === undefined || !value.of.endsWith("/s")) return [];
@@ -164,7 +164,7 @@ function maxOrNull(values: readonly number[]): number | null {
   return values.length === 0 ? null : rounded(Math.max(...values));
 }
 
-/** Four significant digits: more would pretend. */
+/** Four significant digits; more would be false precision. */
 function rounded(value: number): number {
   return Number(value.toPrecision(4));
 }

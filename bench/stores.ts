@@ -1,6 +1,5 @@
-// Stores on disk for a run: preloaded once through the product's own pipe and kept; those a
-// workload writes to are cheap copies (tables never change, so they are linked; the rest is
-// copied).
+// Stores on disk for a run. A store is preloaded once through the product's pipe and kept. A
+// workload that writes gets a cheap copy: tables never change and are linked, the rest is copied.
 
 import {
   copyFileSync,
@@ -30,13 +29,13 @@ export class Stores {
   private readonly preloaded = new Map<number, string>();
   private count = 0;
 
-  /** `parent`: where the run's folder is made; absent: the system's temporary folder. */
+  /** The run's folder is made in `parent`. Absent: in the system's temporary folder. */
   constructor(load: Load, entry: string, say: (line: string) => void, parent = tmpdir()) {
     this.load = load;
     this.entry = entry;
     this.say = say;
     this.root = mkdtempSync(join(parent, "annals-bench-"));
-    // Also where the run ends in an error.
+    // Also if the run ends with an error.
     process.once("exit", () => this.remove());
   }
 
@@ -44,7 +43,7 @@ export class Stores {
     return join(this.root, `${name}-${++this.count}`);
   }
 
-  /** A store of so many events: to read from, or a copy to write to. */
+  /** A store with this many events: the original to read from, or a copy to write to. */
   async get(events: number, written: boolean): Promise<string> {
     let folder = this.preloaded.get(events);
     if (folder === undefined) {
@@ -82,7 +81,9 @@ export class Stores {
   }
 }
 
-/** Through a pipe where the protocol has one; in order, so that event n gets position n + 1. */
+/**
+ * Preloads through a pipe if the protocol has one. In order, so that event n gets position n + 1.
+ */
 export async function preload(
   load: Load,
   server: Pick<LoadJob, "host" | "port" | "protocol">,
@@ -90,7 +91,7 @@ export async function preload(
 ): Promise<void> {
   const call = { verb: "preload", events: preloadEvents, from: 0, total } as const;
   const bounded = { call, connections: 1, requests: Math.ceil(total / preloadEvents) };
-  // One after the other where there is no pipe: event n is to get position n + 1.
+  // Without a pipe, one call at a time, so that event n gets position n + 1.
   const window = server.protocol === "umadb" ? 1 : preloadWindow;
   const part: Part = { kind: "pipe", window, orUnary: true, ...bounded };
   const { result } = await load.ask({
@@ -122,7 +123,7 @@ function copyTree(from: string, to: string): void {
     const target = join(to, entry.name);
     if (entry.isDirectory()) copyTree(source, target);
     else if (entry.name.endsWith(".ldb")) linkSync(source, target);
-    // Not sockets: they belong to a process.
+    // Sockets are skipped, because they belong to a process.
     else if (entry.isFile()) copyFileSync(source, target);
   }
 }

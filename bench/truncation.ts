@@ -1,5 +1,5 @@
-// A truncation in progress: streams of a preloaded store lose their events, and a load begins once
-// the server has begun to give their space back.
+// A truncation in progress: streams of a preloaded store lose their events, and the load begins
+// when the server has begun to reclaim their space.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { clientOf } from "../src/client/rpc/service-client.ts";
@@ -9,14 +9,14 @@ import { StreamService } from "../src/gen/annals/v1/stream_service_pb.js";
 import { nameCount } from "./load/events.ts";
 import type { Product } from "./product.ts";
 
-/** Of the server: what was removed keeps its space for a second only. */
+/** Server flags by which removed events keep their space for one second only. */
 export const truncationFlags = ["--reclaim-after-seconds", "1"] as const;
 
 const atOnce = 64;
 const pollMs = 50;
 const beginMsMax = 60_000;
 
-/** Takes all but the last event from every second stream of a store of `total` events. */
+/** Removes all but the last event of every second stream of a store of `total` events. */
 export async function beginTruncation({ host, port }: Product, total: number): Promise<void> {
   const connection = new Connection({ address: `${host}:${port}` });
   try {

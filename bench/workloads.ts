@@ -1,6 +1,6 @@
-// Every workload, as data. Each names its limit and measures it beside the product. Sizes follow
-// the scale: at scale 1 the preloaded store has a million events in 100,000 streams of ten, with
-// 100,000 tags of ten events each.
+// All workloads, as data. Each names its limit, which is measured alternately with the product.
+// Sizes follow the scale: at scale 1 the preloaded store has a million events in 100,000 streams of
+// ten, with 100,000 tags of ten events each.
 
 import type { Workload } from "./probe.ts";
 import { appends, conditional } from "./workloads/appends.ts";

@@ -1,6 +1,6 @@
-// The first minute with Annals: starts a server on a folder of its own, appends, follows live, runs
-// into a conflict, retries, is refused by a condition, snapshots, restarts and finds everything
-// again. On a terminal the server is left running until Ctrl-C; with --exit, or without a terminal,
+// The first minute with Annals: starts a server on its own folder, appends, follows live, causes a
+// conflict, retries, is refused by a condition, saves a snapshot, restarts, and finds everything
+// again. On a terminal the server keeps running until Ctrl-C; with --exit, or without a terminal,
 // it ends.
 
 import { spawn, type ChildProcess } from "node:child_process";
@@ -29,7 +29,7 @@ const title = (text: string) => console.log(`\n${paint(1, text)}`);
 const say = (what: string, text: string) => console.log(`  ${what.padEnd(9)}${text}`);
 const live = (text: string) => console.log(`  ${paint(32, "live     ")}${text}`);
 
-// ---- the server, in a process of its own ------------------------------------------------------
+// ---- the server, in its own process -----------------------------------------------------------
 
 const folder = mkdtempSync(join(tmpdir(), "annals-demo-"));
 const port = await freePort(defaultPort);
@@ -37,7 +37,7 @@ const connection = new Connection({ address: `127.0.0.1:${port}` });
 const store = clientOf(EventStoreService, connection);
 let server: ChildProcess | undefined;
 
-/** The port, or another one where somebody has it. */
+/** The port, or another free one if it is in use. */
 async function freePort(wanted: number): Promise<number> {
   const probe = createServer();
   const bound = await new Promise<boolean>((resolve) => {
@@ -56,7 +56,7 @@ async function startServer(): Promise<void> {
   const flags = ["serve", "--data", folder, "--port", String(port), "--log-level", "warn"];
   server = spawn(process.execPath, [main, ...flags], {
     stdio: ["ignore", "ignore", "inherit"],
-    // Ctrl-C reaches this process alone, which then stops the server in order.
+    // Ctrl-C reaches this process only, which then stops the server in order.
     detached: true,
   });
   const died = once(server, "exit").then(() => {
@@ -78,7 +78,7 @@ async function stopServer(): Promise<void> {
   say("stop", `the server ended with exit code ${code}`);
 }
 
-// ---- following it -----------------------------------------------------------------------------
+// ---- a subscription ---------------------------------------------------------------------------
 
 let seen = 0n;
 let arrived = () => {};
@@ -89,7 +89,8 @@ function textOf({ position, stream, version, type, data }: RecordedEvent): strin
 }
 
 /**
- * Prints every event from the first on as it arrives; after a restart it goes on after the last.
+ * Prints every event from the first on as it arrives. After a restart it continues after the last
+ * one.
  */
 async function follow(): Promise<void> {
   try {
@@ -115,7 +116,7 @@ async function seenUpTo(position: bigint): Promise<void> {
   await seenUpTo(position);
 }
 
-// ---- appending to it --------------------------------------------------------------------------
+// ---- appends ----------------------------------------------------------------------------------
 
 interface Given {
   readonly id?: string;
@@ -228,7 +229,7 @@ function atVersion(value: bigint) {
   return { case: "version", value } as const;
 }
 
-/** Every byte of every event, in order. */
+/** A hash over every byte of every event, in order. */
 async function fingerprint(): Promise<{ count: number; hash: string }> {
   const hash = createHash("sha256");
   let count = 0;

@@ -1,6 +1,6 @@
-// Turns the history of a git repository into events, a line each, oldest first: real data to try an
-// event store with. A stream for each author, an event for each commit, tags for the folders it
-// touched; the ids come from the commits, so that importing twice stores nothing twice.
+// Turns the history of a git repository into events, one per line, oldest first: real data to try
+// an event store with. Each author is a stream, each commit an event, and the folders that it
+// touched are tags. The ids are derived from the commits, so that a second import stores nothing.
 //
 //   npx node examples/git-history.ts [REPOSITORY] > history.ndjson
 //   annals import history.ndjson
@@ -10,7 +10,7 @@ import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { nameId, namespaceOf } from "../src/cli/name-id.ts";
 
-/** Every field ends with NUL, and an empty one stands ahead of each commit. */
+/** Every field ends with NUL, and an empty field precedes each commit. */
 const format = "tformat:%x00%H%x00%P%x00%an%x00%ae%x00%aI%x00%cI%x00%B%x00";
 const fieldCount = 8;
 const tagsMax = 60;
@@ -28,7 +28,7 @@ interface Commit {
   readonly paths: string[];
 }
 
-/** NUL-terminated pieces of a byte stream. */
+/** The NUL-terminated parts of a byte stream. */
 async function* pieces(input: AsyncIterable<Buffer>): AsyncGenerator<string> {
   let rest = Buffer.alloc(0);
   for await (const chunk of input) {
@@ -103,7 +103,7 @@ const git = spawn("git", ["-C", repository, "log", ...options, `--format=${forma
   stdio: ["ignore", "pipe", "inherit"],
 });
 const ended = once(git, "close");
-// Whoever read our output has gone, as `head` does.
+// Nothing reads the output any more, as after `head`.
 process.stdout.on("error", () => process.exit(141));
 for await (const commit of commits(git.stdout)) {
   if (!process.stdout.write(lineOf(commit))) await once(process.stdout, "drain");

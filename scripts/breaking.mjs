@@ -1,4 +1,5 @@
-// Compares the contract with its committed baseline image; `npm run proto:baseline` renews that one.
+// Compares the contract with its committed baseline image. `npm run proto:baseline` renews the
+// image.
 import { spawnSync } from "node:child_process";
 import { existsSync, globSync } from "node:fs";
 

@@ -1,4 +1,4 @@
-// Builds dist/: the compiled sources, and the generated JavaScript and declarations copied as they are.
+// Builds dist/: compiles the sources, and copies the generated JavaScript and declarations.
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, rmSync } from "node:fs";
 

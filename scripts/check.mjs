@@ -1,12 +1,12 @@
-// The one gate, the same for people and CI: every step in order, timed, stopping at the first failure.
-// `npm run check -- types lint` runs only the named steps.
+// The gate for people and CI: runs every step in order, with its time, and stops at the first
+// failure. `npm run check -- types lint` runs only the named steps.
 import { spawnSync } from "node:child_process";
 import { globSync } from "node:fs";
 
 const contract = globSync("proto/**/*.proto").length > 0;
 const report = "--reporter=json --outputFile.json=.tmp/reports/test.json";
 
-/** Name and command of each step; those that need a contract are skipped while there is none. */
+/** Name and command of each step. Steps that need a contract are skipped if there is none. */
 const steps = [
   ["proto-lint", "buf lint", contract],
   ["proto-format", "buf format proto --diff --exit-code", contract],

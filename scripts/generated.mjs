@@ -1,4 +1,4 @@
-// Fails if src/gen is not exactly what the protos generate today: generates afresh and compares.
+// Fails if src/gen differs from what the protos generate: generates again and compares.
 import { spawnSync } from "node:child_process";
 import {
   existsSync,

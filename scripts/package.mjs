@@ -1,6 +1,6 @@
-// Looks at the package as those who install it would: its exports and types by the usual judges, what
-// the client's entries pull in, and a program of a stranger's that is compiled and run against it.
-// Needs dist/ (`npm run build`).
+// Checks the package as its users would: its exports and types with publint and attw, what the
+// client's entry points import, and a program that is compiled and run against the installed
+// package. Needs dist/ (`npm run build`).
 import { spawnSync } from "node:child_process";
 import {
   existsSync,
@@ -22,10 +22,10 @@ function run(command, args, options = {}) {
   if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${signal ?? status}`);
 }
 
-/** `import` and `export`, with nothing but names before the path; and `import("...")`. */
+/** `import` and `export` with only names before the path, and `import("...")`. */
 const statement = /(?:^(?:import|export)\s+(?:[\w$*{},\s]+\sfrom\s+)?|\bimport\()"([^"]+)"/gm;
 
-/** Files that are reached from an entry, and the packages and foreign files that must not be. */
+/** The files reached from an entry point, and the packages and files that it must not reach. */
 function reached(entry, read) {
   const files = new Set();
   const faults = [];
@@ -80,7 +80,10 @@ console.log("package: a program that imports it runs, and was told " + (await po
 client.close();
 `;
 
-/** Installed from its tarball beside its dependencies, compiled without leniency, run. */
+/**
+ * Installs the tarball with its dependencies, compiles a program against it in strict mode, and
+ * runs it.
+ */
 function checkProgram() {
   mkdirSync(".tmp", { recursive: true });
   const folder = mkdtempSync(".tmp/package-");

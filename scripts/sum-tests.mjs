@@ -1,5 +1,5 @@
-// Adds up the test reports in .tmp/reports and prints the closing line `N passed, N failed`.
-// A test file that could not even be loaded has no tests of its own and counts as one failure.
+// Adds up the test reports in .tmp/reports and prints the closing line `N passed, N failed`. A test
+// file that could not be loaded counts as one failure.
 import { globSync, readFileSync } from "node:fs";
 
 const sum = { passed: 0, failed: 0, skipped: 0 };

@@ -1,5 +1,5 @@
-// The limit of the disk: append so many bytes to a file and wait until they are durable, again and
-// again. On the file system the stores are on.
+// The limit of the disk: repeatedly appends bytes to a file and waits until they are durable. The
+// file is on the file system of the stores.
 
 import { closeSync, fdatasyncSync, openSync, rmSync, writeSync } from "node:fs";
 import { Histogram } from "../load/histogram.ts";

@@ -1,6 +1,5 @@
-// The limit of LevelDB as Node has it: the bytes of encoded events in chunks of 8 KiB, so many
-// events a synced batch, one batch after the other, and nothing else: no index, no checks, no
-// calls.
+// The limit of LevelDB under Node: writes the bytes of encoded events in chunks of 8 KiB, in one
+// synced batch after another, without index, checks or calls.
 
 import { rmSync } from "node:fs";
 import { Level } from "level";
@@ -11,9 +10,9 @@ process.env["UV_THREADPOOL_SIZE"] ??= "8";
 
 export interface LevelJob {
   readonly folder: string;
-  /** Events a batch. */
+  /** Events in a batch. */
   readonly events: number;
-  /** Bytes of one event as it is stored. */
+  /** Bytes of one stored event. */
   readonly eventBytes: number;
   readonly warmUpMs: number;
   readonly measureMs: number;
@@ -29,7 +28,7 @@ export interface LevelResult {
 const chunkBytes = 8 * 1024;
 const poolBytes = 8 * 1024 * 1024;
 
-/** Bytes that compress as events do. */
+/** Bytes that compress like those of events. */
 function pool(): Buffer {
   const call = annalsCalls.call({ verb: "append", events: 100, streams: 10_000 }, 0);
   const parts: Buffer[] = [];
@@ -43,7 +42,7 @@ function pool(): Buffer {
 
 async function run(job: LevelJob): Promise<LevelResult> {
   const { folder, events, eventBytes, warmUpMs, measureMs } = job;
-  // The options of the product's own database: src/storage/leveldb/kv/level-kv.ts.
+  // The options of the product's database: src/storage/leveldb/kv/level-kv.ts.
   const database = new Level<Buffer, Buffer>(folder, {
     keyEncoding: "buffer",
     valueEncoding: "buffer",

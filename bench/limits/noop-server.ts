@@ -1,5 +1,5 @@
 // The limit of grpc-js: a server that answers the calls of annals.v1 with bytes of a given size and
-// does nothing else. Told by its parent what to answer; prints nothing; ends with its parent.
+// does nothing else. Its parent tells it what to answer. It ends with its parent.
 
 import {
   Server,
@@ -18,13 +18,13 @@ import { payload } from "../load/events.ts";
 export interface NoopShape {
   /** Bytes of every unary and bidirectional answer. */
   readonly answerBytes: number;
-  /** Bytes of a unary answer that stands in for a read of one message. */
+  /** Bytes of a unary answer that imitates a read of one message. */
   readonly readBytes: number;
   /** Events in a message of a stream. */
   readonly messageEvents: number;
-  /** Bytes of one event, as it stands in a message. */
+  /** Bytes of one event in a message. */
   readonly eventBytes: number;
-  /** Messages after which a read ends; a subscription never does. */
+  /** Messages after which a read ends. A subscription has no end. */
   readonly messagesPerCall: number;
 }
 
@@ -44,12 +44,12 @@ function take(next: NoopShape): void {
   shape = next;
   unaryAnswer = padded([], 0x3a, shape.answerBytes);
   readAnswer = padded([], 0x3a, shape.readBytes);
-  // An answer of a pipe is looked at: sequence, then an outcome, which is appended.
+  // The client parses an answer of a pipe: sequence, then an outcome, which is appended.
   pipeAnswer = padded([0x08, 0x01], 0x12, shape.answerBytes);
   message = batchOf(shape);
 }
 
-/** A valid message: some bytes, then a field (0x3a: event ids; 0x12: appended) of filler. */
+/** A valid message: some bytes, then a field (0x3a: event ids; 0x12: appended) of padding. */
 function padded(before: readonly number[], tag: number, bytes: number): Buffer {
   const room = Math.max(4, bytes - before.length);
   const inner = tag === 0x12 ? padded([], 0x3a, room - lengthBytes(room) - 1) : undefined;
@@ -64,7 +64,7 @@ function lengthBytes(room: number): number {
   return room < 130 ? 1 : 2;
 }
 
-/** A message whose events have the wanted size, as near as whole events allow. */
+/** A message whose events have the wanted size, as closely as whole events allow. */
 function batchOf({ messageEvents, eventBytes }: NoopShape): Buffer {
   const init = (dataBytes: number) => ({
     type: "Posted-0",

@@ -1,5 +1,5 @@
-// The calls of annals.v1, encoded once and patched. Fields that change their length (a version, a
-// position) are written behind the template by hand: protobuf does not mind the order of fields.
+// The calls of annals.v1, encoded once and patched. Fields whose length varies (a version, a
+// position) are written after the template, because protobuf allows any order of fields.
 
 import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import {
@@ -18,7 +18,7 @@ import { framed } from "./messages.ts";
 import { marker, patch, template, writeTime, type Template } from "./template.ts";
 
 const service = "/annals.v1.EventStoreService";
-/** Different requests in rotation, so that no two neighbours are alike. */
+/** The number of different requests in rotation, so that consecutive requests differ. */
 const rotation = 128;
 const bigRotation = 16;
 
@@ -35,7 +35,7 @@ function newEvent(index: number, seed: number): MessageInitShape<typeof NewEvent
   };
 }
 
-/** Takes each template in turn. */
+/** Uses each template in turn. */
 function rotating(count: number, make: (seed: number) => Template): () => Template {
   const templates = Array.from({ length: count }, (_, seed) => make(seed));
   let turn = 0;
@@ -77,7 +77,7 @@ function append(spec: Spec<"append">, wrapping: Wrapping): Call {
     eventCount: spec.events,
     request() {
       const request = next();
-      // All events of an append go to one stream, as an aggregate's do.
+      // All events of an append go to one stream, as those of an aggregate do.
       const stream = streamOf(n, spec.streams * 10);
       for (let i = 0; i < spec.events; i++) {
         patch(request, i * perEvent, stream);
@@ -163,7 +163,7 @@ function appendOnCondition(
   };
 }
 
-/** One event an append, with some bytes behind the template. */
+/** An append of one event, with bytes after the template. */
 function withTail(
   path: string,
   compose: (worker: number, tail: Buffer) => [template: Buffer, tailBytes: number],
@@ -221,7 +221,7 @@ function endsOf(bytes: Buffer, text: string, count: number): number[] {
   return ends;
 }
 
-/** A request that names one thing of many, in an order that visits all of them. */
+/** A request that names one of many streams or tags, in an order that visits all of them. */
 function naming(path: string, count: number, encoded: Uint8Array): Call {
   const request = template(framed(encoded), 1);
   let n = 0;
@@ -284,7 +284,7 @@ function call(spec: CallSpec, head: number, wrapping?: Wrapping): Call | undefin
       const encoded = subscribe({ selection, start, checkpointInterval });
       return naming(`${service}/Subscribe`, 100_000, encoded);
     }
-    // A conversation, and no call of one request: see consume-part.ts.
+    // A stream of requests and answers, which has its own part: consume-part.ts.
     case "consume":
       return undefined;
   }

@@ -1,5 +1,5 @@
-// Calls of one request each by the light client: closed loop (a worker calls again as soon as it
-// has its answer) or open loop (calls are due by the clock, workers take them).
+// Calls with one request each by the light client. Closed loop: a worker calls again as soon as it
+// has its answer. Open loop: calls are due by the clock, and workers take them.
 
 import type { Call } from "./call.ts";
 import { Http2Connection, type Receiver } from "./http2-connection.ts";
@@ -60,7 +60,7 @@ interface Shared {
   readonly meter: Meter;
   readonly inBatch: boolean;
   left: number;
-  /** Calls under way. */
+  /** Open calls. */
   open: number;
   readonly finish: () => void;
   stopped: boolean;
@@ -137,7 +137,7 @@ class Worker implements Receiver {
     if (stopped) return;
     if (status !== 0) {
       meter.fail(`status ${status}: ${message}`);
-      // A server that is gone fails every call at once: no more of them in this turn.
+      // A server that has ended fails every call at once; the next call is made in a later turn.
       setTimeout(() => {
         if (this.shared.stopped) return;
         this.next();

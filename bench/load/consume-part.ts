@@ -1,6 +1,7 @@
-// Members of a consumer group by the light client: each delivery is acknowledged as it arrives, one
-// message of acknowledgements for each of deliveries. The first event of each message says how long
-// ago it was sent; the others waited less. A delivery counts once it is acknowledged by the member.
+// Members of a consumer group by the light client. Each delivery is acknowledged as it arrives,
+// with one message of acknowledgements for each message of deliveries. The first event of a message
+// says when it was sent; the others waited less. A delivery counts once the member has acknowledged
+// it.
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { WireReader, writeVarint } from "../../src/domain/wire.ts";
@@ -71,7 +72,7 @@ interface State {
   stopped: boolean;
   waiting: number;
   readonly ready: ReturnType<typeof latch>;
-  /** As many events as the part is bounded to were acknowledged. */
+  /** Resolves when the number of events that bounds the part was acknowledged. */
   readonly done: ReturnType<typeof latch>;
 }
 
@@ -121,9 +122,9 @@ function join(
 }
 
 interface Taken {
-  /** Each with the tag and length it came with: those of an acknowledgement's are the same. */
+  /** Each with its tag and length, which an acknowledgement has as well. */
   readonly tokens: readonly Buffer[];
-  /** Of the first event; undefined where its payload does not say. */
+  /** The time at which the first event was sent. Undefined if its payload does not say. */
   readonly sentAt: number | undefined;
 }
 
@@ -150,7 +151,7 @@ function takenFrom(message: Buffer, calls: Calls): Taken {
   return { tokens, sentAt };
 }
 
-/** A framed `ConsumeRequest` whose `ack` has these fields. */
+/** A framed `ConsumeRequest` whose `ack` has these tokens. */
 function acknowledgement(tokens: readonly Buffer[]): Buffer {
   const head = Buffer.alloc(8);
   head[0] = tagAck;

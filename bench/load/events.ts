@@ -3,7 +3,7 @@
 // n * 69621 + 7, both modulo total / 10: ten events each, spread over the whole log.
 
 export const payloadBytes = 256;
-/** Room for a time in microseconds, at the beginning of a payload. */
+/** Room for a time in microseconds at the beginning of a payload. */
 export const timeDigits = 16;
 export const timeOffset = 7;
 const eventsPerName = 10;
@@ -14,7 +14,7 @@ export const commonType = "Posted-0";
 export const rareType = "Posted-r";
 export const contentType = "application/json";
 
-/** How many streams, and how many tags, a preloaded store of `total` events has. */
+/** The number of streams, and of tags, of a preloaded store of `total` events. */
 export function nameCount(total: number): number {
   return Math.max(1, Math.floor(total / eventsPerName));
 }
@@ -27,7 +27,10 @@ export function tagOf(n: number, total: number): number {
   return (n * 69_621 + 7) % nameCount(total);
 }
 
-/** The last character of event n's type: ten common types, one in ten thousand is rare. */
+/**
+ * The last character of event n's type. There are ten common types, and one event in ten thousand
+ * has a rare one.
+ */
 export function typeOf(n: number): string {
   return n % rareEvery === 0 ? "r" : String(n % commonTypes);
 }
@@ -45,7 +48,7 @@ export function randomHex(seed: number): (digits: number) => string {
   };
 }
 
-/** An accounting entry: about a third of it differs from event to event. */
+/** An accounting entry, a third of which differs from event to event. */
 export function payload(seed: number): Buffer {
   const hex = randomHex(seed);
   const amount = Number.parseInt(hex(5), 16) / 100;

@@ -1,5 +1,5 @@
-// Subscribers by the light client. Events are counted; the first of each message says how long ago
-// it was sent, and stands for all of that message: it waited longest.
+// Subscribers by the light client. Events are counted. The first event of each message says when it
+// was sent and stands for all of the message, because it waited longest.
 
 import { timeDigits, timeOffset } from "./events.ts";
 import { Http2Connection, type Receiver } from "./http2-connection.ts";
@@ -36,7 +36,7 @@ export async function runFollow(part: FollowPart, context: PartContext): Promise
     };
     const follower = followerOf(context, part, { caughtUp, failed, done: done.open });
     connection.call(part.path ?? call.path, call.request(i), true, follower);
-    // Not all in one slab: some thousand subscriptions would be one burst.
+    // Not all in one turn: thousands of subscriptions would be one burst.
     if (i % 500 === 499) {
       connection.flush();
       await new Promise((turn) => setImmediate(turn));
@@ -57,7 +57,7 @@ export async function runFollow(part: FollowPart, context: PartContext): Promise
 interface Heard {
   readonly caughtUp: () => void;
   readonly failed: (message: string) => void;
-  /** As many events as the part is bounded to have arrived. */
+  /** Called when the number of events that bounds the part has arrived. */
   readonly done: () => void;
 }
 
@@ -98,7 +98,7 @@ function followerOf(
   };
 }
 
-/** Milliseconds since 1970, as the appending part wrote it; undefined where none is there. */
+/** Milliseconds since 1970, as the appending part wrote it. Undefined if there is none. */
 export function timeIn(payload: Uint8Array): number | undefined {
   let micros = 0;
   for (let at = timeOffset; at < timeOffset + timeDigits; at++) {

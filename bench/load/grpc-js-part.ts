@@ -1,5 +1,5 @@
-// The same loads by grpc-js and the generated codec: what a TypeScript user gets, and the measure
-// of how light the light client is.
+// The same loads by grpc-js and the generated codec: what a TypeScript user gets, for comparison
+// with the light client.
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { clientOf } from "../../src/client/rpc/service-client.ts";
@@ -50,7 +50,7 @@ async function settled(running: readonly Promise<void>[]): Promise<void> {
   await Promise.all(running);
 }
 
-/** Whether there is one more call to make. */
+/** Whether there is another call to make. */
 function more(run: Run): boolean {
   return !run.stopping.aborted && run.left-- > 0;
 }

@@ -1,5 +1,6 @@
-// Latencies by logarithmic buckets: 1 us resolution, below 1 % error, constant memory, nothing
-// allocated per record. The idea is HdrHistogram's: a power of two, then 128 equal steps inside it.
+// A histogram of latencies with logarithmic buckets: a resolution of 1 us, an error below 1 %,
+// constant memory, no allocation per record. As in HdrHistogram, each power of two is divided into
+// 128 equal steps.
 
 const stepBits = 7;
 const steps = 1 << stepBits;
@@ -21,7 +22,7 @@ export class Histogram {
     return this.total;
   }
 
-  /** Milliseconds that the given share (0 to 1) of all records does not exceed; 0 where empty. */
+  /** The milliseconds that the given share (0 to 1) of all records does not exceed. 0 if empty. */
   percentile(share: number): number {
     if (this.total === 0) return 0;
     const wanted = Math.max(1, Math.ceil(share * this.total));

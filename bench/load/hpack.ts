@@ -1,6 +1,7 @@
-// HPACK, as much of it as a gRPC client needs: request headers by the dynamic table, so that a call
-// costs seven bytes, and response headers decoded exactly, with a short cut for blocks seen before.
-// Source: RFC 7541. Huffman codes are canonical, so lengths are enough; those of printable ASCII.
+// The part of HPACK that a gRPC client needs: request headers through the dynamic table, so that a
+// call costs seven bytes, and exact decoding of response headers, with a cache of known blocks.
+// Source: RFC 7541. Huffman codes are canonical, so that the code lengths of the printable ASCII
+// characters suffice.
 
 const staticNames = [
   ":authority",
@@ -129,10 +130,10 @@ export type Headers = ReadonlyMap<string, string>;
 
 const tableBytesMax = 4_096;
 const entryOverheadBytes = 32;
-/** Longer blocks carry literals, which seldom come twice. */
+/** Longer blocks contain literals, which seldom repeat. */
 const knownBlockBytesMax = 16;
 
-/** The receiving side of one connection. Every block must be handed in, in order. */
+/** The receiving side of one connection. Every block must be passed in, in order. */
 export class HeaderDecoder {
   /** The newest first. */
   private table: [name: string, value: string][] = [];
@@ -164,7 +165,7 @@ export class HeaderDecoder {
         headers.set(...this.literal(reader, 4));
       }
     }
-    // A block means the same until the table changes.
+    // The meaning of a block is constant until the table changes.
     if (changed) this.known.clear();
     else if (block.length <= knownBlockBytesMax) this.known.set(key, headers);
     return headers;
@@ -241,7 +242,7 @@ class BlockReader {
 /** The sending side of one connection: gRPC's request headers for a path. */
 export class RequestHeaders {
   private readonly authority: string;
-  /** In the order they entered the table; small enough that none is ever evicted. */
+  /** In the order in which they entered the table. Small enough that none is ever evicted. */
   private readonly fields: string[] = [];
   private readonly blocks = new Map<string, { block: Buffer; inserted: number }>();
 
@@ -249,7 +250,10 @@ export class RequestHeaders {
     this.authority = authority;
   }
 
-  /** The header block of the next call; calls must be sent in the order they were asked for. */
+  /**
+   * The header block of the next call. Calls must be sent in the order in which they were
+   * requested.
+   */
   block(path: string): Buffer {
     const known = this.blocks.get(path);
     if (known?.inserted === this.fields.length) return known.block;
@@ -262,12 +266,12 @@ export class RequestHeaders {
       this.field(0, "te", "trailers"),
     ];
     const block = Buffer.concat(parts);
-    // A block that inserts is good once; the next one refers to what it inserted.
+    // A block that inserts can be used once. The next one refers to what it inserted.
     if (this.fields.length === before) this.blocks.set(path, { block, inserted: before });
     return block;
   }
 
-  /** `nameIndex`: the name's place in the static table; 0 where it has none. */
+  /** `nameIndex` is the index of the name in the static table. 0: it is not there. */
   private field(nameIndex: number, name: string, value: string): Buffer {
     const field = `${name} ${value}`;
     const at = this.fields.indexOf(field);

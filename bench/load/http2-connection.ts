@@ -1,7 +1,7 @@
-// An HTTP/2 client connection for gRPC over a plain socket: frames written into one slab a turn,
-// read from one buffer without copies, messages handed on in pieces. Several times cheaper than a
-// full client, so that a load process can keep a server busy from the same two cores. Source: RFC
-// 9113.
+// An HTTP/2 client connection for gRPC over a plain socket. It writes the frames of a turn into one
+// buffer, reads from one buffer without copies, and passes messages on in parts. It is several
+// times cheaper than a full client, so that a load process can keep a server busy from the same two
+// cores. Source: RFC 9113.
 
 import { connect, type Socket } from "node:net";
 import { HeaderDecoder, RequestHeaders, type Headers } from "./hpack.ts";
@@ -31,12 +31,12 @@ const resetCancel = 8;
 
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/** Who hears what arrives on a stream. Called during the parse: must not wait. */
+/** Receives what arrives on a stream. Called during the parse, so it must not wait. */
 export interface Receiver {
-  /** Bytes of gRPC messages, prefixes included, cut anywhere. Valid only during the call. */
+  /** Bytes of gRPC messages with their prefixes, split anywhere. Valid only during the call. */
   received(bytes: Buffer, start: number, end: number): void;
   /**
-   * The call is over. `status` is gRPC's; 14 where the connection or the stream was lost, and then
+   * The call has ended. `status` is gRPC's. If the connection or the stream was lost, it is 14 and
    * there are no trailers.
    */
   ended(status: number, message: string, trailers?: Headers): void;
@@ -82,7 +82,7 @@ export class Http2Connection {
   private headerBlock: Buffer[] = [];
   private headerEnds = false;
 
-  /** `windowBytes`: what the server may send ahead, on a stream and on the connection. */
+  /** `windowBytes` is how much the server may send ahead, on a stream and on the connection. */
   static open(host: string, port: number, windowBytes: number): Promise<Http2Connection> {
     return new Promise((resolve, reject) => {
       const buffer = Buffer.allocUnsafe(readBufferBytes);
@@ -125,12 +125,12 @@ export class Http2Connection {
     this.flush();
   }
 
-  /** Calls under way. */
+  /** Open calls. */
   get callCount(): number {
     return this.streams.size;
   }
 
-  /** Begins a call with its first message (gRPC prefix included); answers its stream. */
+  /** Begins a call with its first message (with gRPC prefix) and returns its stream. */
   call(path: string, message: Buffer, end: boolean, receiver: Receiver): number {
     const id = this.nextId;
     this.nextId += 2;
@@ -146,11 +146,11 @@ export class Http2Connection {
     return id;
   }
 
-  /** One more message of a call. Kept back while the server's windows are closed. */
+  /** Sends another message of a call. It is held back while the server's windows are closed. */
   send(id: number, message: Buffer, end: boolean): void {
     const pending = { id, bytes: message, offset: 0, end };
     if (this.pending.length > 0 || !this.sendNow(pending)) {
-      // The caller may reuse its buffer as soon as this returns.
+      // The caller may reuse its buffer after this returns.
       this.pending.push({
         ...pending,
         bytes: Buffer.from(message.subarray(pending.offset)),
@@ -165,7 +165,9 @@ export class Http2Connection {
     this.uint32(resetCancel);
   }
 
-  /** Hands everything written so far to the socket. Implied where something was received. */
+  /**
+   * Passes everything written so far to the socket. Happens by itself when something was received.
+   */
   flush(): void {
     if (this.batchUsed === 0 || this.parsing) return;
     const { batch } = this;
@@ -184,7 +186,7 @@ export class Http2Connection {
     this.socket.destroy();
   }
 
-  /** Reads nothing until `resume`: what a client that stands still does. */
+  /** Reads nothing until `resume`, as a client that pauses does. */
   pause(): void {
     this.socket.pause();
   }
@@ -193,7 +195,7 @@ export class Http2Connection {
     this.socket.resume();
   }
 
-  /** Ends the connection; every call under way ends with 14. */
+  /** Ends the connection. Every open call ends with status 14. */
   fail(message: string): void {
     if (this.failure !== undefined) return;
     this.failure = message;
@@ -204,7 +206,7 @@ export class Http2Connection {
     this.socket.destroy();
   }
 
-  /** False where a window closed before all of it was out. */
+  /** False if a window closed before all bytes were sent. */
   private sendNow(pending: Pending): boolean {
     const stream = this.streams.get(pending.id);
     if (!stream) return true;
@@ -294,7 +296,7 @@ export class Http2Connection {
     return stop;
   }
 
-  /** One whole frame, or as much of it as is there; of a data frame only the header. */
+  /** Reads one whole frame, or as much of it as has arrived; of a data frame only the header. */
   private readFrame(buffer: Buffer, offset: number, end: number): number {
     if (this.partialUsed === 0 && end - offset >= frameHeaderBytes) {
       const length = lengthAt(buffer, offset);
@@ -321,7 +323,7 @@ export class Http2Connection {
     return stop;
   }
 
-  /** Takes a data frame's header; answers the offset of its payload. */
+  /** Reads the header of a data frame and returns the offset of its payload. */
   private beginData(header: Buffer, offset: number): number {
     const length = lengthAt(header, offset);
     const flags = header[offset + 4] ?? 0;

@@ -1,12 +1,15 @@
-// What a load process is asked to do, and what it answers: data that crosses a process boundary.
+// The requests and answers of a load process: data that crosses a process boundary.
 
 import type { Memory } from "./proc.ts";
 
 export type Protocol = "annals" | "umadb" | "postgres";
 
-/** A kind of call. Numbers of streams and tags are those of the preloaded store (events.ts). */
+/** A kind of call. The numbers of streams and tags are those of the preloaded store (events.ts). */
 export type CallSpec =
-  /** `streams` to choose from; `ids`: chosen by the client; `timed`: the payload says when. */
+  /**
+   * `streams` to choose from; `ids`: the client chooses event ids; `timed`: the payload contains
+   * the time.
+   */
   | {
       readonly verb: "append";
       readonly events: number;
@@ -16,9 +19,11 @@ export type CallSpec =
     }
   /** Each worker has a stream of its own and expects its version. */
   | { readonly verb: "append-expecting-version"; readonly group: number }
-  /** No event of the tag and type after the head last seen; a worker takes tag after tag. */
+  /**
+   * No event with the tag and type after the last head seen. A worker uses one tag after another.
+   */
   | { readonly verb: "append-on-condition"; readonly tags: number }
-  /** The events of the preloaded store from number `from` on, `events` an append. */
+  /** The events of the preloaded store from number `from` on, `events` in an append. */
   | {
       readonly verb: "preload";
       readonly events: number;
@@ -30,71 +35,74 @@ export type CallSpec =
   | { readonly verb: "read-tag"; readonly tags: number }
   | { readonly verb: "read-type"; readonly type: string }
   | { readonly verb: "subscribe-all" }
-  /** By a group of the load's own. */
+  /** By a group that the load creates. */
   | { readonly verb: "consume" }
-  /** Each subscriber to a stream of its own that never gets an event. */
+  /** Each subscriber follows its own stream, which never gets an event. */
   | { readonly verb: "subscribe-idle"; readonly group: number };
 
 interface PartBase {
   readonly call: CallSpec;
   readonly connections: number;
-  /** By our own HTTP/2 client (absent), or by grpc-js with the generated codec. */
+  /** The client: the light HTTP/2 client (absent), or grpc-js with the generated codec. */
   readonly client?: "light" | "grpc-js";
 }
 
-/** Calls of one request each; their answers' events are counted. */
+/** Calls with one request each. The events of their answers are counted. */
 export interface CallsPart extends PartBase {
   readonly kind: "calls";
-  /** Calls under way at most. */
+  /** Open calls at a time. */
   readonly concurrency: number;
-  /** Open loop: so many a second, latency from the moment each was due. Absent: closed loop. */
+  /**
+   * Open loop: calls per second, with latencies from the moment at which each was due. Absent:
+   * closed loop.
+   */
   readonly perSecond?: number;
-  /** What the server may send ahead. Absent: 1 MiB. */
+  /** Bytes that the server may send ahead. Absent: 1 MiB. */
   readonly windowBytes?: number;
-  /** Ends after so many calls. Absent: with the job. */
+  /** Ends after this many calls. Absent: with the job. */
   readonly requests?: number;
   /** The answer is one message that is not counted in events. */
   readonly unary: boolean;
-  /** Every complete answer must hold so many events. */
+  /** The number of events that every complete answer must have. */
   readonly expectEvents?: number;
-  /** Sent to this path instead: a no-op stands in for the call. */
+  /** Calls this path instead: a no-op in place of the call. */
   readonly path?: string;
 }
 
-/** One bidirectional call a connection: requests ahead of their answers. */
+/** One bidirectional call per connection, with requests sent ahead of their answers. */
 export interface PipePart extends PartBase {
   readonly kind: "pipe";
-  /** Requests without an answer at most, over all connections. */
+  /** Unanswered requests over all connections. */
   readonly window: number;
-  /** Where the protocol has no pipe: as many unary calls at a time. */
+  /** If the protocol has no pipe: as many unary calls at a time. */
   readonly orUnary?: boolean;
   readonly perSecond?: number;
-  /** Ends after so many requests. Absent: with the job. */
+  /** Ends after this many requests. Absent: with the job. */
   readonly requests?: number;
 }
 
-/** Calls that never end; the events that arrive are counted and timed. */
+/** Calls without an end. The events that arrive are counted and timed. */
 export interface FollowPart extends PartBase {
   readonly kind: "follow";
   readonly subscribers: number;
-  /** Done after so many events, over all subscribers. Absent: with the job. */
+  /** Done after this many events over all subscribers. Absent: with the job. */
   readonly events?: number;
   readonly windowBytes?: number;
-  /** Sent to this path instead. */
+  /** Calls this path instead. */
   readonly path?: string;
-  /** A no-op says nothing about having caught up. */
+  /** A no-op server does not report that the subscription has caught up. */
   readonly withoutCaughtUp?: boolean;
 }
 
-/** Members of one consumer group over everything, from its end on. */
+/** Members of one consumer group over all events, beginning at the end. */
 export interface ConsumePart extends PartBase {
   readonly kind: "consume";
   readonly members: number;
-  /** Of each member. */
+  /** Permits of each member. */
   readonly permits: number;
-  /** Of the group. */
+  /** The group's limit of events in flight. */
   readonly inFlightMax: number;
-  /** Done after so many events, over all members. Absent: with the job. */
+  /** Done after this many events over all members. Absent: with the job. */
   readonly events?: number;
 }
 
@@ -106,19 +114,19 @@ export interface LoadJob {
   readonly protocol: Protocol;
   readonly parts: readonly Part[];
   readonly warmUpMs: number;
-  /** 0: until every part that is bounded is done. */
+  /** 0: until every bounded part is done. */
   readonly measureMs: number;
-  /** Whose CPU time and memory are looked at. */
+  /** The process whose CPU time and memory are measured. */
   readonly serverPid?: number;
 }
 
 export interface PartResult {
   readonly seconds: number;
   readonly calls: number;
-  /** Appended or received. */
+  /** Events appended or received. */
   readonly events: number;
   readonly messages: number;
-  /** Bytes of gRPC messages received, prefixes included. */
+  /** Bytes of gRPC messages received, with their prefixes. */
   readonly receivedBytes: number;
   readonly failed: number;
   readonly firstFailure: string | undefined;
@@ -132,9 +140,9 @@ export interface PartResult {
 
 export interface LoadResult {
   readonly parts: readonly PartResult[];
-  /** Share of one core, while measuring. */
+  /** Share of one core during the measurement. */
   readonly serverCpu: number | undefined;
   readonly loadCpu: number;
-  /** When it had the most. */
+  /** At the highest memory use. */
   readonly serverPeak: Memory | undefined;
 }

@@ -1,4 +1,4 @@
-// A promise that somebody else settles.
+// A promise that is settled from outside.
 
 export interface Latch {
   readonly promise: Promise<void>;
@@ -6,7 +6,7 @@ export interface Latch {
   readonly fail: (error: Error) => void;
 }
 
-/** Nobody has to be waiting when it fails. */
+/** A rejection without a listener does not end the process. */
 export function latch(): Latch {
   let open = () => {};
   let fail: (error: Error) => void = () => {};

@@ -1,10 +1,10 @@
-// What arrives on a call, looked at no closer than needed: whole messages where their content
-// matters, and events counted by hopping over their lengths where it does not.
+// Reads the messages that arrive on a call: whole messages if their content matters, otherwise only
+// counts their events by skipping over lengths.
 
 const prefixBytes = 5;
 const wireBytes = 2;
 
-/** The gRPC message with its prefix (not compressed, length). */
+/** The gRPC message with its prefix (uncompressed flag, length). */
 export function framed(message: Uint8Array): Buffer {
   const bytes = Buffer.allocUnsafe(prefixBytes + message.length);
   bytes[0] = 0;
@@ -13,7 +13,7 @@ export function framed(message: Uint8Array): Buffer {
   return bytes;
 }
 
-/** Puts messages together again. They are valid only during the call that hands them on. */
+/** Assembles messages. A message is valid only during the call that passes it on. */
 export class MessageReader {
   private readonly receive: (message: Buffer) => void;
   private rest: Buffer | undefined;
@@ -41,23 +41,23 @@ export class MessageReader {
 }
 
 export interface EventCounterOptions {
-  /** Where events stand: in a batch that is field 1 of the message, or directly in field 1. */
+  /** Whether events are in a batch in field 1 of the message, or directly in field 1. */
   readonly inBatch: boolean;
-  /** The first event of a message, where it came in one piece: most of them. */
+  /** The first event of a message, if it arrived in one part, as most do. */
   readonly first?: (event: Buffer) => void;
   readonly message?: (eventCount: number) => void;
-  /** A field of a message that is not its batch. */
+  /** A field of a message other than its batch. */
   readonly other?: (field: number) => void;
 }
 
-/** Counts the events of a stream of messages without putting anything together. */
+/** Counts the events of a stream of messages without assembling them. */
 export class EventCounter {
   messages = 0;
   events = 0;
   private readonly options: EventCounterOptions;
   private prefixUsed = 0;
   private prefixLength = 0;
-  /** Bytes of the message behind what is being skipped. */
+  /** Bytes of the message after the bytes being skipped. */
   private messageLeft = 0;
   private batchLeft = 0;
   private skip = 0;

@@ -1,4 +1,4 @@
-// What one part of a load has done while it was measured.
+// The measurements of one part of a load.
 
 import { Histogram } from "./histogram.ts";
 import type { PartResult } from "./job.ts";
@@ -14,7 +14,7 @@ export class Meter {
   firstFailure: string | undefined;
   private since = performance.now();
 
-  /** The warm-up is over. Failures are remembered: a load that failed once is no measurement. */
+  /** Ends the warm-up. Failures are kept: a load that failed once does not count. */
   restart(): void {
     this.latency.clear();
     this.calls = 0;

@@ -1,17 +1,17 @@
-// Open loop: hands out the moments at which calls are due, whether or not the server keeps up.
+// Open loop: provides the moments at which calls are due, whether or not the server keeps up.
 
 const tickMs = 1;
-/** Calls that are due and not yet made; beyond it they are given up and counted as late. */
+/** Calls that are due and not yet made. Beyond this number they are dropped and counted as late. */
 const backlogMax = 100_000;
 
 export interface Pace {
-  /** The moment the next call was due, if one is. */
+  /** The moment at which the next call was due. Undefined: none is due. */
   take(now: number): number | undefined;
-  /** How many were given up. */
+  /** The number of dropped calls. */
   readonly late: number;
 }
 
-/** Calls `due` every tick at which something is; answers how to stop as well. */
+/** Calls `due` in every tick in which a call is due. The result can also stop it. */
 export function pace(perSecond: number, due: () => void): Pace & { stop(): void } {
   const since = performance.now();
   let taken = 0;

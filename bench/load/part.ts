@@ -1,4 +1,4 @@
-// A part of a load while it runs, whatever client drives it.
+// A running part of a load, for any client.
 
 import type { Calls } from "./call.ts";
 import type { LoadJob } from "./job.ts";
@@ -8,15 +8,18 @@ export interface PartContext {
   readonly job: LoadJob;
   readonly calls: Calls;
   readonly meter: Meter;
-  /** The server's head before the load; 0 where nothing of the load needs it. */
+  /** The server's head before the load. 0 if the load does not need it. */
   readonly head: number;
 }
 
 export interface RunningPart {
-  /** Resolves when the measurement may begin: everything is connected, followers have caught up. */
+  /**
+   * Resolves when the measurement can begin: everything is connected, and subscribers have caught
+   * up.
+   */
   readonly ready: Promise<void>;
-  /** Resolves when a bounded part has done all it had to; absent where a part is not bounded. */
+  /** Resolves when a bounded part has finished. Absent: the part is not bounded. */
   readonly done?: Promise<void> | undefined;
-  /** No new calls; open ones are cut off. */
+  /** Makes no new calls and cuts off open ones. */
   stop(): void;
 }

@@ -1,5 +1,5 @@
-// Bidirectional calls by the light client: requests ahead of their answers, as many as the window
-// allows, each answer looked at for a refusal and timed.
+// Bidirectional calls by the light client. Requests are sent ahead of their answers, as many as the
+// window allows. Each answer is checked for a refusal and timed.
 
 import type { Call, Calls } from "./call.ts";
 import { runCalls } from "./calls-part.ts";
@@ -80,7 +80,7 @@ class Pipe implements Receiver {
   readonly connection: Http2Connection;
   private readonly shared: Shared;
   private readonly reader: MessageReader;
-  /** When each request that waits for its answer was due: a ring. */
+  /** The due times of the requests that wait for their answer, as a ring buffer. */
   private readonly since: Float64Array;
   private sent = 0;
   private answered = 0;

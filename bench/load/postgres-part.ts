@@ -1,7 +1,6 @@
-// The same loads on PostgreSQL, as an event store is usually built there: one table, a unique
-// index on stream and version, positions from a sequence. Appends are grouped by the client:
-// whatever waits goes into one INSERT, so that one sync serves many. User and database come from
-// PG* variables.
+// The same loads on PostgreSQL, built as event stores usually are there: one table, a unique index
+// on stream and version, positions from a sequence. The client groups appends: all waiting appends
+// go into one INSERT, so that one sync serves many. User and database come from the PG* variables.
 
 import { Client } from "pg";
 import { commonType, contentType, payload, streamOf, tagOf, typeOf } from "./events.ts";
@@ -11,7 +10,7 @@ import { type PartContext, type RunningPart } from "./part.ts";
 
 const groupEventsMax = 2_000;
 const pageEvents = 5_000;
-/** The client does not say how many bytes it received: about what an event of annals has. */
+/** The client does not report received bytes. This is about the size of an event of Annals. */
 const rowBytes = 430;
 const payloads = Array.from({ length: 256 }, (_, seed) => payload(seed));
 
@@ -30,7 +29,7 @@ const schema = `
     unique (stream, version)
   )`;
 
-/** Versions follow those that are there; a version that was expected is checked by the index. */
+/** Versions continue the existing ones. The index checks an expected version. */
 const insert = {
   name: "append",
   text: `
@@ -59,7 +58,7 @@ const readStream = {
 
 interface Row {
   readonly stream: string;
-  /** Null: the next one. */
+  /** Null: the next version. */
   readonly version: number | null;
   readonly type: string;
   readonly tag: string;
@@ -188,7 +187,10 @@ async function reading(run: Run, client: Client): Promise<void> {
   }
 }
 
-/** Group commit by the client: one INSERT under way; what came in meanwhile is the next one. */
+/**
+ * Group commit by the client: one INSERT at a time; appends that arrive meanwhile form the next
+ * one.
+ */
 class Group {
   private readonly client: Client;
   private waiting: { rows: readonly Row[]; settle: (error?: Error) => void }[] = [];

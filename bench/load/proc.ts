@@ -1,24 +1,23 @@
-// What the kernel knows of a process: CPU time and memory, from /proc. Undefined where there is
-// none.
+// CPU time and memory of a process, from /proc. Undefined if /proc does not exist.
 
 import { readFileSync } from "node:fs";
 
-/** The kernel's USER_HZ: a hundred ticks a second on every Linux that Node runs on. */
+/** The kernel's USER_HZ: 100 per second on every Linux that Node supports. */
 const ticksPerSecond = 100;
 
-/** User and system time, seconds. */
+/** User and system time in seconds. */
 export function cpuSeconds(pid: number): number | undefined {
   const text = read(`/proc/${pid}/stat`);
   if (text === undefined) return undefined;
-  // The name in parentheses may hold spaces; state is the first field after it.
+  // The name in parentheses may contain spaces. The state is the first field after it.
   const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
 }
 
 export interface Memory {
-  /** Everything resident. */
+  /** Resident memory. */
   readonly rssBytes: number;
-  /** Of it, what no file backs: LevelDB maps its tables, whose pages the kernel may drop. */
+  /** The part that no file backs. LevelDB maps its tables, whose pages the kernel may drop. */
   readonly anonymousBytes: number;
 }
 

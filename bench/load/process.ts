@@ -1,5 +1,5 @@
-// The load process: takes jobs one after the other from its parent, answers each with its result,
-// and ends with it.
+// The load process: runs jobs of its parent one after another, answers each with its result, and
+// ends with its parent.
 
 import { runJob } from "./run-job.ts";
 import type { LoadJob } from "./job.ts";

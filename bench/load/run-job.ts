@@ -1,4 +1,4 @@
-// Runs one job: all parts at once, a warm-up, a measured window, then everything is cut off.
+// Runs one job: starts all parts, warms up, measures, then cuts everything off.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { WireReader } from "../../src/domain/wire.ts";
@@ -30,7 +30,7 @@ export async function runJob(job: LoadJob): Promise<LoadResult> {
   const watch = watchServer(job.serverPid);
   const head = job.parts.some(({ call }) => needsHead(job, call)) ? await headOf(job, calls) : 0;
   try {
-    // In order: followers are there before anything is appended.
+    // In order, so that subscribers exist before anything is appended.
     for (const [i, part] of job.parts.entries()) {
       const started = await run(part, { job, calls, meter: meters[i] as Meter, head });
       running.push(started);
@@ -82,7 +82,9 @@ async function run(part: Part, context: PartContext): Promise<RunningPart> {
   }
 }
 
-/** A condition is about what comes after it; UmaDB has no other word for a subscription's start. */
+/**
+ * A condition concerns events after the head. UmaDB needs the head for the start of a subscription.
+ */
 function needsHead({ protocol }: LoadJob, { verb }: CallSpec): boolean {
   if (protocol === "postgres") return false;
   return verb === "append-on-condition" || (protocol === "umadb" && verb.startsWith("subscribe"));

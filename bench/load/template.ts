@@ -1,22 +1,22 @@
-// Requests encoded once by the generated codec and patched for each call: eight digits in a name, a
-// character of a type. Encoding every request anew would make the client the limit.
+// Requests that are encoded once by the generated codec and patched for each call: eight digits in
+// a name, one character of a type. Encoding every request would make the client the limit.
 
 import { timeDigits, timeOffset } from "./events.ts";
 
 const digitCount = 8;
 
-/** A place in a name where digits go; what a template is encoded with before they are known. */
+/** A placeholder for digits in a name, with which a template is encoded. */
 export function marker(index: number): string {
   return `#m${String(index).padStart(digitCount - 2, "0")}`;
 }
 
 export interface Template {
   readonly bytes: Buffer;
-  /** Where marker `i` stands, in order of the markers. */
+  /** The offset of marker `i`, in order of the markers. */
   readonly places: readonly number[];
 }
 
-/** Finds the markers 0 to `count - 1` in encoded bytes; each must be there once. */
+/** Finds the markers 0 to `count - 1` in encoded bytes. Each must occur once. */
 export function template(bytes: Buffer, count: number): Template {
   const places = Array.from({ length: count }, (_, index) => {
     const at = bytes.indexOf(marker(index), 0, "latin1");
@@ -26,7 +26,7 @@ export function template(bytes: Buffer, count: number): Template {
   return { bytes, places };
 }
 
-/** Writes a number of up to eight digits where a marker stood. */
+/** Writes a number of up to eight digits in place of a marker. */
 export function patch({ bytes, places }: Template, index: number, value: number): void {
   writeDigits(bytes, places[index] as number, digitCount, value);
 }
@@ -40,7 +40,7 @@ export function writeDigits(bytes: Buffer, offset: number, digits: number, value
   }
 }
 
-/** When the request was made, into the first payload. */
+/** Writes the present time into the first payload. */
 export function writeTime({ bytes }: Template): void {
   const at = bytes.indexOf('{"at":"', 0, "latin1");
   const micros = Math.round((performance.timeOrigin + performance.now()) * 1_000);

@@ -1,6 +1,6 @@
-// The calls of UmaDB's public protocol (service umadb.v1.DCB), its few fields written by hand. It
-// has no streams: a stream is a tag here, as its documentation proposes. What it does not offer (a
-// pipe, expected versions) is undefined.
+// The calls of UmaDB's public protocol (service umadb.v1.DCB), with its few fields written by hand.
+// It has no streams: a stream becomes a tag, as its documentation proposes. Calls that it does not
+// offer (a pipe, expected versions) are undefined.
 
 import { WireReader, writeVarint } from "../../src/domain/wire.ts";
 import type { Call, Calls } from "./call.ts";
@@ -46,7 +46,7 @@ function query(types: readonly string[], tags: readonly string[]): Buffer {
 function appending(spec: Extract<CallSpec, { verb: "append" | "preload" }>): Call {
   const total = spec.verb === "append" ? spec.streams * 10 : spec.total;
   let n = spec.verb === "append" ? 0 : spec.from;
-  // Types cannot be patched in place here: ten rotations, one for each common type.
+  // Types cannot be patched in place: there are ten rotations, one for each common type.
   const templates = Array.from({ length: 40 }, (_, seed) => {
     const events = Array.from({ length: spec.events }, (_unused, i) => {
       const rare = spec.verb === "preload" && seed === 0 && i === 0;

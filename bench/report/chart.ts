@@ -1,4 +1,4 @@
-// A row as a picture: the value and its limit as bars, each round as a dot, the target as a line.
+// Draws a row: the value and its limit as bars, each round as a dot, the target as a line.
 
 import type { ResultRow } from "../rows.ts";
 import { figure, verdict } from "./table.ts";
@@ -65,7 +65,7 @@ export function chart(row: ResultRow): string {
   ].join("\n");
 }
 
-/** Where on the value's scale the target lies. */
+/** The target on the scale of the value. */
 function targetValue({ target, limit }: ResultRow): number | undefined {
   const [, of, bound] = /^(ratio|value) [<>]= ([\d.]+)$/.exec(target ?? "") ?? [];
   if (bound === undefined) return undefined;

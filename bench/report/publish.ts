@@ -1,5 +1,5 @@
-// Where a run's rows go: bench/results.json, docs/performance.md and a chart a workload. Rows of
-// workloads that were not run stay as they were.
+// Writes the rows of a run to bench/results.json and docs/performance.md, and a chart for each
+// workload. Rows of workloads that were not run are kept.
 
 import { existsSync, mkdirSync, readFileSync, rmSync, readdirSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -11,7 +11,7 @@ import { performanceDocument } from "./document.ts";
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const charts = "performance";
 
-/** `order`: every row the benchmark knows; rows it no longer knows are dropped. */
+/** `order` lists every row that the benchmark knows. Rows that it no longer knows are dropped. */
 export function publish(rows: readonly ResultRow[], order: readonly string[]): void {
   const results = join(root, "bench", "results.json");
   const before = existsSync(results)
@@ -19,7 +19,7 @@ export function publish(rows: readonly ResultRow[], order: readonly string[]): v
     : [];
   const all = new Map([...before, ...rows].map((row) => [row.workload, row]));
   const kept = order.flatMap((workload) => all.get(workload) ?? []);
-  // A row a line: a change of one is a change of one line.
+  // One row per line, so that a changed row is one changed line.
   writeFileSync(results, `[\n${kept.map((row) => JSON.stringify(row)).join(",\n")}\n]\n`);
   const docs = join(root, "docs");
   const folder = join(docs, charts);

@@ -1,4 +1,4 @@
-// Rows for people at a terminal.
+// A table of rows for the terminal.
 
 import type { ResultRow } from "../rows.ts";
 
@@ -63,7 +63,7 @@ export function verdict(met: boolean | null): string {
   return met === null ? "" : met ? "met" : "MISSED";
 }
 
-/** A number as wide as it needs to be. */
+/** A number with as many digits as its size calls for. */
 export function figure(value: number): string {
   if (value >= 1_000) return Math.round(value).toLocaleString("en-US");
   if (value >= 100) return value.toFixed(0);

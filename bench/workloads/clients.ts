@@ -1,4 +1,4 @@
-// The clients: the load generator itself, and what users of the TypeScript client get.
+// Clients: the load generator itself, and the TypeScript SDK.
 
 import type { Workload } from "../probe.ts";
 import { MiB, one, unary, reads, pipe, onEmpty, noop, limit, figure, besideNoop } from "./words.ts";

@@ -1,4 +1,4 @@
-// A store's life: starting, growing, what it takes of memory and disk.
+// The life of a store: start, growth, memory and disk.
 
 import { nameCount } from "../load/events.ts";
 import type { Form, Probe, RowSpec, Target, Workload } from "../probe.ts";
@@ -38,7 +38,7 @@ export function starts(events: number, form: Form): Workload {
   };
 }
 
-/** Until every stream that is appended to was, and what the store was filled with is compacted. */
+/** Until every stream that is appended to was used once, and the preloaded data is compacted. */
 const settleMs = 15_000;
 
 export function growth(small: number, large: number, form: Form, target?: Target): Workload {

@@ -1,4 +1,4 @@
-// Several things at a time: live delivery, idle subscriptions, readers beside appends.
+// Concurrent loads: live delivery, idle subscriptions, readers beside appends.
 
 import { nameCount } from "../load/events.ts";
 import type { CallSpec, FollowPart, Part } from "../load/job.ts";

@@ -1,14 +1,14 @@
-// The words workloads are made of: calls, parts of a load, probes, figures, targets.
+// The building blocks of workloads: calls, parts of a load, probes, figures, targets.
 
 import type { CallsPart, CallSpec, ConsumePart, FollowPart, Part, PipePart } from "../load/job.ts";
 import type { Form, Pick, Probe, RowSpec, Target, Workload } from "../probe.ts";
 
 export const KiB = 1024;
 export const MiB = 1024 * KiB;
-/** Streams that unconditional appends are spread over. */
+/** Streams over which unconditional appends are spread. */
 export const streams = 10_000;
 export const grpcDefaultWindowBytes = 65_535;
-/** A stand-in for a read that is answered in one message. */
+/** A unary call in place of a read that is answered in one message. */
 export const unaryPath = "/annals.v1.EventStoreService/GetStream";
 
 export const one = { verb: "append", events: 1, streams } as const satisfies CallSpec;
@@ -41,7 +41,7 @@ export function pipe(call: CallSpec, window: number, more: Partial<PipePart> = {
   return { kind: "pipe", call, window, connections: 1, ...more };
 }
 
-/** Each on a connection of its own, as the processes of different services are. */
+/** Each on its own connection, like processes of different services. */
 export function followers(subscribers: number, more: Partial<FollowPart> = {}): FollowPart {
   const call: CallSpec = { verb: "subscribe-all" };
   return { kind: "follow", call, subscribers, connections: subscribers, ...more };
@@ -72,7 +72,7 @@ export function figure(probe: string, of: Pick["of"], part?: number): Pick {
 export const ratioAtLeast = (atLeast: number): Target => ({ of: "ratio", atLeast });
 export const ratioAtMost = (atMost: number): Target => ({ of: "ratio", atMost });
 
-/** The commonest shape: a load on the product, the same load on a no-op. */
+/** The most common shape: a load on the product, and the same load on a no-op server. */
 export function besideNoop(
   row: Omit<RowSpec, "value" | "limit" | "unit">,
   form: Form,

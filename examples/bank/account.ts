@@ -1,11 +1,11 @@
-// An account: one stream, and the rules for its money. Pure: nothing here knows of a store.
+// An account: a stream, and the rules for its money. Pure functions without a store.
 
 import { repository, type AnnalsClient, type Decider } from "../../src/client/sdk.ts";
 import type { BankEvent } from "./events.ts";
 import { RefusedError } from "./refusal.ts";
 
 export interface Account {
-  /** Empty: it was never opened. */
+  /** Empty: the account was never opened. */
   readonly number: string;
   readonly owner: string;
   readonly balance: number;
@@ -50,7 +50,7 @@ export function requireCovered({ owner, balance }: Account, cents: number): void
   if (balance < cents) throw new RefusedError(`${owner} has ${balance} cents, not ${cents}`);
 }
 
-/** Raise the schema version when `Account`, or what `evolve` makes of it, changes. */
+/** Raise the schema version if `Account`, or what `evolve` makes of it, changes. */
 export const accountsOf = (client: AnnalsClient<BankEvent>) =>
   repository(client, account, {
     snapshots: { name: "account", schemaVersion: 1, everyEvents: 20 },

@@ -1,4 +1,4 @@
-// The read model: balances and statements in SQLite, for questions the streams are not made for.
+// The read model: balances and statements in SQLite, for questions that span streams.
 
 import type { DatabaseSync } from "node:sqlite";
 import type { Projection, RecordedEvent } from "../../src/client/sdk.ts";
@@ -17,7 +17,7 @@ export interface StatementLine {
   readonly cents: number;
 }
 
-/** One effect of each event, in one transaction with the checkpoint. */
+/** One effect per event, in one transaction with the checkpoint. */
 export const balances: Projection<BankEvent, DatabaseSync> = {
   name: "balances",
   version: 1,
@@ -73,7 +73,7 @@ export function allAccounts(db: DatabaseSync): AccountRow[] {
   return rows as unknown as AccountRow[];
 }
 
-/** The last lines first; undefined: there is no such account. */
+/** The last lines first. Undefined: there is no such account. */
 export function statementOf(
   db: DatabaseSync,
   number: string,

@@ -1,5 +1,5 @@
-// What happens in the bank: the union every other file speaks of, how it is read back from the
-// store, and by which tags it is found.
+// The events of the bank: their types, how they are read back from the store, and the tags by which
+// they are found.
 
 import { defineEvents, type DataOf } from "../../src/client/sdk.ts";
 
@@ -47,16 +47,16 @@ export const bankEvents = defineEvents<BankEvent>({
       cents: cents(data),
     }),
   },
-  // The bank's first year counted in whole euros, under another name. Those events stay as they
-  // are.
+  // In the bank's first year, amounts were whole euros in an event of another name. Those events
+  // are not rewritten.
   upcast: {
     EurosPaidIn: ({ data }) => ({
       type: "MoneyDeposited",
       data: { cents: wholeNumber(data, "euros") * 100 },
     }),
   },
-  // By these a new account finds out whether its number and its owner's address are taken, and a
-  // transfer whether it was made before.
+  // By these tags, opening an account finds out whether its number and its owner's address are
+  // taken, and a transfer finds out whether it was already made.
   tags: (event) => {
     switch (event.type) {
       case "AccountOpened":

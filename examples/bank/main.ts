@@ -1,6 +1,6 @@
-// The bank, told in the terminal: accounts are opened under a rule over all of them, money moves
-// between two streams at a time, a read model follows, the store is killed in the middle, and every
-// cent is accounted for. Ends with an error where one is not.
+// The bank, told in the terminal. Accounts are opened under a rule over all of them, money moves
+// between two streams at a time, a read model follows, the store is killed meanwhile, and every
+// cent is accounted for. Ends with an error if one is not.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -36,7 +36,7 @@ const client = newClient();
 const database = new DatabaseSync(join(folder, "read-model.db"));
 const clerks = Array.from({ length: 4 }, newClient);
 
-/** The money that was paid in, less what was taken out: what all balances together must be. */
+/** The money paid in, less the money taken out: the sum of all balances. */
 let paidIn = 0;
 
 async function refused(work: Promise<unknown>): Promise<void> {
@@ -51,7 +51,7 @@ async function refused(work: Promise<unknown>): Promise<void> {
 
 function follow(options: RunOptions = {}): RunningProjection {
   const running = runProjection(client, balances, sqliteReadModel(database), options);
-  // Whatever goes wrong with it is thrown where it is waited for, and at the end of the tour.
+  // An error is thrown where the projection is awaited, and at the end of the tour.
   running.done.catch(() => {});
   return running;
 }
@@ -116,7 +116,7 @@ async function money(readSide: ReadSide): Promise<void> {
   await shown(readSide, appended.lastPosition);
 }
 
-/** Money from before there were cents: an old event, brought up to date by whoever reads it. */
+/** Money from before there were cents: an old event, converted when it is read. */
 async function oldMoney(readSide: ReadSide): Promise<void> {
   title("An event of the bank's first year, in whole euros and under another name");
   const { rpc } = client;

@@ -1,5 +1,6 @@
-// Opening an account: a rule over the whole bank, not over one stream. No two accounts have the
-// same number, and nobody has two: the boundary is whatever was said of either, and nothing more.
+// Opening an account: a rule over the whole bank instead of one stream. No two accounts have the
+// same number, and no owner has two accounts. The boundary of the decision is the events about the
+// number and the owner.
 
 import { boundary, type AnnalsClient, type Decider, type Query } from "../../src/client/sdk.ts";
 import { emailTag, numberTag, streamOf, type BankEvent } from "./events.ts";
@@ -32,7 +33,7 @@ const opening: Decider<Taken, Opening, BankEvent> = {
       : taken,
 };
 
-/** Of any number who ask for the same at the same time, one gets it. */
+/** Of concurrent requests for the same account, one is accepted. */
 export function openAccount(client: AnnalsClient<BankEvent>, wanted: Opening) {
   const { number, email } = wanted;
   const query: Query = [

@@ -1,5 +1,6 @@
-// The read side: what the projection made, over HTTP, on the loopback. `?after=POSITION` waits
-// until the projection has seen that position, so that a customer reads what they just wrote.
+// The read side: what the projection has made, over HTTP on the loopback interface.
+// `?after=POSITION` waits until the projection has seen that position, so that customers read what
+// they just wrote.
 
 import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";

@@ -1,4 +1,4 @@
-// What a customer is told when a rule says no. Anything else that is thrown is a fault.
+// The message for a customer when a rule refuses a command. Any other error is a fault.
 
 export class RefusedError extends Error {
   override readonly name = "RefusedError";

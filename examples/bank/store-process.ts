@@ -1,5 +1,4 @@
-// The store the bank keeps its books in: a server of its own, on a folder of its own, which the
-// tour kills and starts again.
+// The bank's store: a server on its own folder, which the tour kills and starts again.
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -11,7 +10,7 @@ const main = fileURLToPath(new URL("../../src/main.ts", import.meta.url));
 export interface StoreProcess {
   readonly address: string;
   start(): void;
-  /** As the power going: nothing is finished, nothing is said. */
+  /** Like a power cut: nothing is finished and nothing is said. */
   kill(): Promise<void>;
   stop(): Promise<void>;
 }

@@ -1,5 +1,5 @@
-// A transfer: two accounts, two streams, one append. Both versions are expected, so that neither
-// the money nor the rule that it must be there can get lost between them.
+// A transfer: two accounts, two streams, one append. It expects both versions, so that neither the
+// money nor the rule that it must be there gets lost in between.
 
 import {
   ConflictError,
@@ -12,7 +12,7 @@ import { streamOf, transferTag, type BankEvent } from "./events.ts";
 import { RefusedError } from "./refusal.ts";
 
 export interface Transfer {
-  /** Of the customer's choosing: it is in both events. */
+  /** Chosen by the customer. Both events contain it. */
   readonly transfer: string;
   readonly from: string;
   readonly to: string;
@@ -21,7 +21,7 @@ export interface Transfer {
 
 export interface Transferred {
   readonly appended: Appended<BankEvent>;
-  /** How often it was decided: 1 where nobody else moved either account. */
+  /** How often it was decided: 1 if nobody else moved either account. */
   readonly attempts: number;
 }
 
@@ -34,7 +34,7 @@ export async function makeTransfer(
     try {
       return { appended: await tryTransfer(client, wanted), attempts };
     } catch (error) {
-      // Not that somebody else was faster: this very transfer was made before.
+      // Not a concurrent change: this transfer was already made.
       const before = error instanceof ConflictError ? error.condition?.position : undefined;
       if (before === undefined) throw error;
       throw new RefusedError(`the transfer ${wanted.transfer} was made already`, { cause: error });
@@ -62,7 +62,7 @@ async function tryTransfer(
         { stream: sending, expect: sender.version },
         { stream: receiving, expect: receiver.version },
       ],
-      // Whoever sends the same transfer again, days later or from elsewhere, moves nothing.
+      // The same transfer, sent again days later or by another process, moves nothing.
       condition: { query: { tags: [transferTag(transfer)] } },
     },
   );

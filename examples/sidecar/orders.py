@@ -1,12 +1,12 @@
-"""A small order service with Annals beside it: commands append events over a Unix socket, a
-projection follows them into SQLite, HTTP answers from there.
+"""A small order service that uses Annals over a Unix socket: commands append events, a projection
+applies them to SQLite, and HTTP answers from there.
 
     POST /orders/ID       {"customer": "ada", "total": 10}   place an order
     POST /orders/ID/pay                                      pay it
     GET  /customers?seen=POSITION                            what each customer has paid
 
-Each POST answers the position of its event; `seen` makes a GET wait until the projection is there,
-so that one reads one's own writes.
+Each POST returns the position of its event. With `seen`, a GET waits until the projection has reached
+that position, so that a client reads its own writes.
 """
 
 import json
@@ -73,8 +73,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main():
-    # The retry advice that ships with the contract: every event here has an id chosen by us, so an
-    # append that is sent twice is stored once.
+    # The retry policy that comes with the contract. This service chooses the id of every event, so that
+    # an append that is sent twice is stored once.
     options = [("grpc.service_config", Path(os.environ["SERVICE_CONFIG"]).read_text())]
     channel = grpc.insecure_channel(os.environ["ANNALS_ADDRESS"], options)
     Handler.orders = Orders(channel)
@@ -85,7 +85,7 @@ def main():
     Handler.projection.start()
     print(f"orders serves on http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
-    # Nothing new comes in by now; what is under way is let finish, then Annals may go.
+    # No new requests arrive any more. Those in progress finish, then Annals may stop.
     server.server_close()
     Handler.projection.stop()
     channel.close()

@@ -1,4 +1,4 @@
-"""What may happen to an order: load its events, decide, append on the version they were read at."""
+"""The commands on an order: load its events, decide, append at the version that was read."""
 
 import json
 import uuid
@@ -6,15 +6,15 @@ import uuid
 import grpc
 from annals.v1 import append_pb2, event_pb2, event_store_service_pb2_grpc, snapshot_pb2
 
-# Any constant UUID: event ids are derived from it, the order and the command, so that a command that
-# is sent again (by a person, a proxy, a retry) makes the same event again, which is stored once.
+# Any constant UUID. Event ids are derived from it, the order and the command, so that a command that is
+# sent again (by a person, a proxy, a retry) makes the same event, which is stored once.
 NAMESPACE = uuid.UUID("3e0c6a52-6d2c-4d4e-9e55-6f3a0c1d9b7e")
 CALL_SECONDS = 5
 TRIES_MAX = 5
 
 
 class Refused(Exception):
-    """The command makes no sense in the order's state."""
+    """The order's state does not allow the command."""
 
 
 class Orders:
@@ -27,7 +27,7 @@ class Orders:
         return self.append(order_id, placed, expected_version=0)
 
     def pay(self, order_id):
-        # A conflict means that somebody else was faster: what they did may change the decision.
+        # Another process appended first. Its event may change the decision.
         for _ in range(TRIES_MAX):
             events, version = self.load(order_id)
             if not events:
@@ -64,7 +64,7 @@ class Orders:
 
 
 class Conflict(Refused):
-    """The order is not in the version that was expected."""
+    """The order is not at the expected version."""
 
     def __str__(self):
         return "the order is in another state by now"

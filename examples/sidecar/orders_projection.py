@@ -1,5 +1,5 @@
-"""A read model: what each customer has paid, in SQLite. Its rows and the position it has seen change in
-one transaction, so that no event is counted twice or not at all, whenever this process ends."""
+"""A read model in SQLite: what each customer has paid. Its rows and its position change in one transaction,
+so that each event counts exactly once, whenever this process ends."""
 
 import json
 import sqlite3
@@ -40,7 +40,7 @@ class Projection:
         self.thread.join()
 
     def run(self):
-        """Follows from where it was, again and again: the server may restart under it."""
+        """Subscribes after the saved position, again after every end: the server may restart."""
         database = sqlite3.connect(self.path)
         while not self.stopping.is_set():
             try:
@@ -57,7 +57,7 @@ class Projection:
             read_pb2.SubscribeRequest(
                 query=query_pb2.Query(items=[paid]),
                 after_position=self.seen,
-                # How soon `seen` moves past events that are of no concern here.
+                # How soon `seen` moves past events that this read model does not use.
                 checkpoint_interval=Duration(seconds=1),
             )
         )
@@ -88,7 +88,7 @@ class Projection:
 
 
 def position_of(message):
-    """Every kind of message tells how far the subscription has got."""
+    """Every kind of message carries the position of the subscription."""
     kind = message.WhichOneof("message")
     if kind == "batch":
         return message.batch.events[-1].position

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts Annals on a Unix socket and the order service beside it, and stops them in the right order:
-# first the service, which needs Annals to finish what it has begun, then Annals.
+# Starts Annals on a Unix socket and the order service, and stops them in the right order: first the
+# service, which needs Annals to finish its work, then Annals.
 #
 #   PORT    where the service answers HTTP          (default 8080)
 #   STATE   where events, read model and socket are (default .tmp/sidecar)
@@ -19,7 +19,7 @@ fi
 "$build/venv/bin/python" -m grpc_tools.protoc -I "$repository/proto" \
   --python_out="$build" --grpc_python_out="$build" "$repository"/proto/annals/v1/*.proto
 
-# The socket is in a folder that only we may enter: who may connect may do everything.
+# The socket is in a folder of this user, because everyone who can connect may do everything.
 install -d -m 0700 "$state/run"
 socket=$state/run/annals.sock
 
@@ -40,10 +40,10 @@ stop() {
 }
 trap stop TERM INT EXIT
 
-# Nothing waits for Annals here: until it answers, the service's calls are retried.
+# The service does not wait for Annals: it retries its calls until Annals answers.
 ANNALS_ADDRESS="unix:$socket" READ_MODEL="$state/read-model.sqlite" PYTHONPATH="$build" \
   SERVICE_CONFIG="$repository/proto/annals/v1/annals_grpc_service_config.json" \
   PORT="${PORT:-8080}" "$build/venv/bin/python" orders.py &
 service=$!
-# Whichever ends first takes the other along.
+# When one of the two ends, the other is stopped as well.
 wait -n "$annals" "$service" || true

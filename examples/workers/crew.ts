@@ -1,4 +1,4 @@
-// The workers as the shop sees them: processes that are started, listened to, and killed.
+// The workers as the shop sees them: processes that it starts, listens to and kills.
 
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 
 const program = fileURLToPath(new URL("worker.ts", import.meta.url));
 
-/** What a worker says, a line each. */
+/** What a worker prints, one line each. */
 export interface Said {
   readonly worker: string;
   readonly took?: string;

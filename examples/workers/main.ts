@@ -1,6 +1,6 @@
-// Workers that share, told in the terminal: two processes pack the parcels of a shop, in order by
-// customer. One is killed with parcels in its hands, an order cannot be packed at all, the store is
-// killed too; every order is packed in the end. Ends with an error where one is not.
+// Workers that share, told in the terminal. Two processes pack the parcels of a shop, in order for
+// each customer. One is killed while it holds parcels, one order cannot be packed at all, and the
+// store is killed too; in the end every other order is packed. Ends with an error if one is not.
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +21,7 @@ const client = connect({ address: store.address, events: shopEvents, timeoutMs: 
 const customers = ["ann", "ben", "cleo", "dan"].map((name) => `customer-${name}`);
 const crew: Worker[] = [];
 
-/** By customer: orders as they were placed, and as they were packed for the first time. */
+/** For each customer: orders as they were placed, and as they were packed for the first time. */
 const placed = new Map<string, string[]>();
 const packed = new Map<string, string[]>();
 let heard = (_: Said): void => {};
@@ -32,30 +32,30 @@ function hear(said: Said): void {
   if (said.packed !== undefined && said.customer !== undefined) {
     const before = packed.get(said.customer) ?? [];
     packed.set(said.customer, before);
-    // An order may be packed twice: who packs looks whether it is done already.
+    // An order may be packed twice: the worker checks whether it is already done.
     if (!before.includes(said.packed)) before.push(said.packed);
     say(worker, `packed ${said.packed} for ${said.for}`);
   }
   heard(said);
 }
 
-/** Resolves with what a worker says, once one says something like it. */
+/** Resolves with the first thing a worker says that matches. */
 function toHear(isIt: (said: Said) => boolean): Promise<Said> {
   return new Promise((resolve) => {
     heard = (said) => (isIt(said) ? resolve(said) : undefined);
   });
 }
 
-/** Resolves once everything placed so far is packed, or put aside. */
+/** Resolves when everything placed so far is packed or parked. */
 async function settled(): Promise<void> {
   const { head } = await client.info();
   await client.waitFor({ group }, head);
   const { parkedCount = 0 } = (await client.groups.get(group)) ?? {};
-  // The store may know it before the worker's words are here.
+  // The store may know about it before the worker's output arrives here.
   while ([...packed.values()].flat().length < orders - parkedCount) await toHear(() => true);
 }
 
-/** Resolves once so many workers are at work. */
+/** Resolves when this many workers are at work. */
 async function atWork(count: number): Promise<void> {
   while (((await client.groups.get(group))?.memberCount ?? 0) < count) await pause(20);
 }
@@ -130,7 +130,7 @@ async function mended(): Promise<void> {
   await client.append("customer-dan", { type: "AddressGiven", data });
   say("replayed", `${await client.groups.replay(group)} parked`);
   await settled();
-  // A parcel is packed before the store knows it.
+  // A parcel is packed before the store knows about it.
   while (((await client.groups.get(group))?.lagEvents ?? 0) > 0) await pause(20);
   const { lagEvents, parkedCount } = (await client.groups.get(group)) ?? {};
   say("group", `${lagEvents} to do, ${parkedCount} parked`);

@@ -1,4 +1,4 @@
-// What happens in the shop: orders of customers, each customer a stream of its own.
+// The events of the shop: orders of customers, one stream for each customer.
 
 import { defineEvents } from "../../src/client/sdk.ts";
 
@@ -11,5 +11,5 @@ export type ShopEvent =
 
 export const shopEvents = defineEvents<ShopEvent>();
 
-/** The workers' group: parcels are packed in the order of each customer's orders. */
+/** The workers' group. Parcels are packed in the order of each customer's orders. */
 export const group = "parcels";

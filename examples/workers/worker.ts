@@ -1,5 +1,5 @@
-// A worker, a process of its own: takes orders from the group and packs them. What it returns from
-// is done; what it throws at comes again, and is put aside in the end.
+// A worker process: takes orders from the group and packs them. If the handler returns, the order
+// is acknowledged; if it throws, the order is delivered again and parked in the end.
 
 import { setTimeout as pause } from "node:timers/promises";
 import { connect } from "../../src/client/sdk.ts";
@@ -13,7 +13,7 @@ process.once("SIGTERM", () => closing.abort());
 const say = (what: object) =>
   process.stdout.write(`${JSON.stringify({ worker: name, ...what })}\n`);
 
-/** Where the customer lives now: what they said last. */
+/** The customer's present address, by the last event about it. */
 async function addressOf(customer: string): Promise<string> {
   for await (const event of client.read({ stream: customer, backwards: true })) {
     if (event.type === "AddressGiven") return `${event.data.street}, ${event.data.town}`;

@@ -1,10 +1,10 @@
-// A snapshot in domain words: a stream's state at a version. A cache, never truth. It is kept as a
-// side value; its name there puts a stream's snapshots side by side, by kind, newest version first.
+// A snapshot: the state of a stream at a version. It is a cache. It is stored as a side value whose
+// name orders the snapshots of a stream by kind, the newest version first.
 
 import { invariant } from "./errors.ts";
 import { positionMax } from "./limits.ts";
 
-/** What tells a snapshot from every other. */
+/** What identifies a snapshot. */
 export interface SnapshotKey {
   readonly stream: string;
   /** Empty: the default kind. */
@@ -13,7 +13,7 @@ export interface SnapshotKey {
   readonly version: number;
 }
 
-/** What a client asks to save, checked against every limit. */
+/** A snapshot to save. Every limit has been checked. */
 export interface NewSnapshot extends SnapshotKey {
   readonly contentType: string;
   readonly data: Uint8Array;
@@ -27,24 +27,24 @@ export interface Snapshot extends NewSnapshot {
   readonly savedAt: number;
 }
 
-/** A change of snapshots, decided on in one order with the appends. */
+/** A change of snapshots, decided in one order with appends. */
 export type SnapshotRequest =
   | {
       readonly kind: "save-snapshot";
       readonly key: SnapshotKey;
-      /** As it is to be stored. */
+      /** The value to store. */
       readonly value: Uint8Array;
     }
   | { readonly kind: "delete-snapshots"; readonly names: readonly string[] };
 
-/** The stream has no such version, or no longer has it. Nothing was stored. */
+/** The stream does not have the version, or no longer has it. Nothing was stored. */
 export interface SnapshotBeyondStream {
   readonly kind: "snapshot-beyond-stream";
   readonly stream: string;
   readonly version: number;
   /** How many events the stream ever got. */
   readonly streamVersion: number;
-  /** The version up to which the stream was deleted; 0: it never was. */
+  /** The version up to which the stream was deleted. 0: it never was. */
   readonly deletedThrough: number;
 }
 
@@ -53,12 +53,12 @@ export type SnapshotOutcome =
   | { readonly kind: "snapshots-deleted" }
   | SnapshotBeyondStream;
 
-/** On disk. Sorts before every character that names of streams and kinds may hold. */
+/** On disk. Sorts before every character that names of streams and kinds may have. */
 const separator = "\u0001";
-/** On disk: as many as `positionMax` has. */
+/** On disk: the number of digits of `positionMax`. */
 const versionDigits = 16;
 
-/** What the names of a stream's snapshots begin with; `kind` given, of that kind alone. */
+/** The prefix of the names of a stream's snapshots, or of those of one kind. */
 export function snapshotPrefix(stream: string, kind?: string): string {
   const parts = kind === undefined ? [stream] : [stream, kind];
   const isClear = parts.every((part) => !part.includes(separator));
@@ -71,12 +71,15 @@ export function snapshotName({ stream, kind, version }: SnapshotKey): string {
   return `${snapshotPrefix(stream, kind)}${rest}`;
 }
 
-/** Of one kind, only snapshots of at most a version have names after this one. Empty: all have. */
+/**
+ * Among the snapshots of one kind, exactly those up to a version have names after this one. Empty:
+ * all of them do.
+ */
 export function snapshotNameBefore(stream: string, kind: string, maxVersion: number): string {
   return maxVersion >= positionMax ? "" : snapshotName({ stream, kind, version: maxVersion + 1 });
 }
 
-/** Undefined: no snapshot has such a name. */
+/** Undefined: the name is not that of a snapshot. */
 export function snapshotKeyOf(name: string): SnapshotKey | undefined {
   const [stream, kind, rest, ...more] = name.split(separator);
   if (!stream || kind === undefined || more.length > 0) return undefined;

@@ -1,16 +1,16 @@
-// The port: what the log needs of an engine, in domain words. The engine keeps events, finds them
-// and makes them durable; it decides nothing (see domain/decide/decide.ts). Its law is executable:
-// test/storage/contract/contract.ts runs on every engine.
+// The storage port: what the log needs from an engine, in terms of the domain. The engine stores
+// events, finds them and makes them durable; it decides nothing (see domain/decide/decide.ts). Its
+// contract is a test suite that every engine runs: test/storage/contract/contract.ts.
 //
-// The law, in short. Positions are dense from 1, versions dense from 1 per stream. A commit is all
-// or nothing and, once its promise resolves, durable and visible to every later call; before that
-// it is visible to none. Nothing beyond `head()` is ever seen. Bytes that fail their check are
-// thrown as CORRUPTION, never returned, never skipped. What was read does not change: a read
-// bounded by a position is a consistent view for as long as it runs.
+// In short: Positions are dense from 1, and versions are dense from 1 in each stream. A commit is
+// stored completely or not at all. When its promise resolves, it is durable and visible to every
+// later call; before, it is visible to none. Events beyond `head()` are never visible. Bytes that
+// fail their check are thrown as CORRUPTION, never returned and never skipped. A read bounded by a
+// position is a consistent view for as long as it runs.
 //
-// Events that their stream's lifecycle has removed (domain/lifecycle/) are in no answer, except
-// where a call says otherwise; their versions, positions and ids stay taken for ever. A lifecycle
-// is what the last event in the stream's `$lifecycle-` stream says.
+// Events that the lifecycle of their stream removed (domain/lifecycle/) are in no answer, except
+// where a call says otherwise. Their versions, positions and ids are never reused. The lifecycle of
+// a stream is the content of the last event in its `$lifecycle-` stream.
 
 import type { AppendCondition } from "../domain/append.ts";
 import type { CommitEvent, StoredEvent } from "../domain/event.ts";
@@ -26,28 +26,30 @@ export interface Head {
 }
 
 export interface FactsRequest {
-  /** Streams whose version is asked. No duplicates needed or forbidden. */
+  /** Streams whose version is needed. Duplicates are allowed. */
   readonly streams: Iterable<string>;
-  /** Event ids (UUID text, lower case) that are looked up. */
+  /** Event ids to look up (UUID text, lower case). */
   readonly ids: Iterable<string>;
-  /** Conditions of which is asked whether an event matches after `after`. */
+  /** Conditions: does an event after `after` match? */
   readonly conditions: readonly AppendCondition[];
 }
 
-/** What is durable, as of `head`: everything `decide` needs. */
+/** What is durable as of `head`: everything that `decide` needs. */
 export interface Facts {
   readonly head: Head;
-  /** Versions of the streams asked for: of events ever stored; a stream without any is 0. */
+  /** The versions of the requested streams: how many events each ever got. 0: none. */
   readonly versions: ReadonlyMap<string, number>;
-  /** Lifecycles of the streams asked for; absent where nothing was ever asked of a stream. */
+  /**
+   * The lifecycles of the requested streams. Absent for a stream that was never updated or deleted.
+   */
   readonly lifecycles: ReadonlyMap<string, Lifecycle>;
-  /** The events found by id, removed ones too; an id that is not there is absent. */
+  /** The events found by id, including removed ones. Absent for an id that is not stored. */
   readonly events: ReadonlyMap<string, StoredEvent>;
   /** For each condition, the position of a matching event after `after`, or 0. */
   readonly matches: readonly number[];
 }
 
-/** What a side value is about. A name means something within its space only. */
+/** The kind of a side value. Names are unique within a space. */
 export type SideValueSpace =
   | "checkpoint"
   | "group"
@@ -56,41 +58,43 @@ export type SideValueSpace =
   | "group-gone"
   | "snapshot";
 
-/** A durable fact beside the log: one value under one name. Storage never looks inside. */
+/** A durable value beside the log: one value under one name. Storage does not interpret it. */
 export interface SideValue {
   readonly space: SideValueSpace;
-  /** At least one character, of any but U+0000. */
+  /** At least one character. All characters except U+0000 are allowed. */
   readonly name: string;
   readonly value: Uint8Array;
 }
 
-/** What becomes of a side value. */
+/** A change of a side value. */
 export interface SideValueChange {
   readonly space: SideValueSpace;
   readonly name: string;
-  /** Undefined: the value is deleted, if there is one. */
+  /** Undefined: the value is deleted, if it exists. */
   readonly value: Uint8Array | undefined;
 }
 
-/** Events to store, in order, at the positions right after `after`, and side values with them. */
+/**
+ * Events to store, in order, at the positions directly after `after`, and side values with them.
+ */
 export interface Commit {
-  /** The head the events were decided on. */
+  /** The head on which the events were decided. */
   readonly after: Head;
   /** Microseconds since 1970, UTC; at least `after.recordedAt`. */
   readonly recordedAt: number;
   /**
-   * At least one, unless there are side values; `events[i].position` is `after.position + 1 + i`.
-   * Without events the head stays where it is.
+   * At least one, unless there are side values. `events[i].position` is `after.position + 1 + i`.
+   * Without events, the head does not move.
    */
   readonly events: readonly CommitEvent[];
-  /** Each name at most once. They and the events become durable, and visible, together. */
+  /** Each name at most once. They become durable and visible together with the events. */
   readonly sideValues?: readonly SideValueChange[];
 }
 
 /**
- * `committed`: durable. `stale`: the head had moved (another node appended); nothing was stored,
- * get the facts again. A failed commit throws: OUTCOME_UNKNOWN where it may be there after a
- * restart, DISK_FULL and RECOVERING where nothing was stored.
+ * `committed`: durable. `stale`: the head had moved, because another node appended; nothing was
+ * stored, and the facts have to be gathered again. A failed commit throws: OUTCOME_UNKNOWN if it
+ * may be stored after a restart, DISK_FULL and RECOVERING if nothing was stored.
  */
 export type CommitResult = "committed" | "stale";
 
@@ -103,46 +107,49 @@ export interface Range {
 export interface StorageRead {
   readonly selection: Selection;
   readonly direction: "forwards" | "backwards";
-  /** Only events at these positions; `last` is at most the head's position. */
+  /** Only events at these positions. `last` is at most the head's position. */
   readonly positions: Range;
-  /** Only events with these versions; only with a `stream` selection. */
+  /** Only events with these versions. Requires a `stream` selection. */
   readonly versions?: Range;
   /**
-   * The head the read is a view of, at least `positions.last`: what is removed as of it, at the
-   * time the read begins, is not seen. Absent: what is removed when its turn comes. What is removed
-   * later is seen for as long as it keeps its space; then the read throws READ_OVERTAKEN.
+   * The head of which the read is a view, at least `positions.last`. Events that are removed as of
+   * this head, at the time the read begins, are not returned. Absent: events that are removed when
+   * the read reaches them are not returned. Events that are removed later are returned until their
+   * space is reclaimed; then the read throws READ_OVERTAKEN.
    */
   readonly asOf?: number;
-  /** True: removed events too. Their header and placement are promised, not what they held. */
+  /** True: removed events are returned as well. Only their header and placement are guaranteed. */
   readonly withRemoved?: boolean;
-  /** True: of removed events what is kept of them for ever, and `removed` set. */
+  /** True: removed events are returned as removed records, with `removed` set. */
   readonly withRemovedRecords?: boolean;
-  /** Encoded bytes near which a slab is cut. A slab holds at least one event or progress. */
+  /**
+   * A batch is cut near this many encoded bytes. It has at least one event, or reports progress.
+   */
   readonly batchBytes: number;
-  /** At most this many events in a slab. Absent: no such limit. */
+  /** At most this many events in a batch. Absent: no such limit. */
   readonly batchEvents?: number;
 }
 
-/** Some of a read's events, in its order. */
+/** Some of a read's events, in the order of the read. */
 export interface Batch {
-  /** Framed records (tag, length, message), one or several in each; in the order of the read. */
+  /** Framed records (tag, length, message), one or more in each frame, in the order of the read. */
   readonly frames: readonly Uint8Array[];
-  /** How many records the frames hold. May be 0: progress only. */
+  /** The number of records in the frames. May be 0: then the batch only reports progress. */
   readonly count: number;
   /** Bytes of all frames together. */
   readonly bytes: number;
   /**
-   * Every matching event up to and including this position (forwards), or down to it (backwards),
-   * is in this slab or one before it.
+   * Every matching event up to this position (for a backwards read: down to it), inclusive, is in
+   * this batch or an earlier one.
    */
   readonly through: number;
 }
 
 export interface StreamFacts {
   readonly stream: string;
-  /** How many events it ever got. 0: a lifecycle is all there is of it. */
+  /** How many events it ever got. 0: it only has a lifecycle. */
   readonly version: number;
-  /** How many are left; where none are, firsts and lasts are 0. */
+  /** How many are not removed. If there are none, the first and last values are 0. */
   readonly eventCount: number;
   readonly firstVersion: number;
   readonly firstPosition: number;
@@ -153,7 +160,7 @@ export interface StreamFacts {
   readonly lifecycle: Lifecycle | undefined;
 }
 
-/** Of every event ever recorded, removed ones included. */
+/** Counts every event ever recorded, including removed ones. */
 export interface EventTypeFacts {
   readonly type: string;
   /** At least 1. */
@@ -164,14 +171,14 @@ export interface EventTypeFacts {
 
 /** A page of names in the order of their UTF-8 bytes. */
 export interface NamePage {
-  /** Only names that begin with this. Empty: every name that is not a system name. */
+  /** Only names that begin with this. Empty: all names except system names. */
   readonly prefix: string;
   /** Only names after this one (exclusive). Empty: from the first. */
   readonly after: string;
   readonly limit: number;
 }
 
-/** Side values of a space in the order of their names' UTF-8 bytes. */
+/** A page of a space's side values, in the order of the UTF-8 bytes of their names. */
 export interface SideValuePage {
   readonly space: SideValueSpace;
   /** Only names that begin with this. Empty: all. */
@@ -179,16 +186,16 @@ export interface SideValuePage {
   /** Only names after this one (exclusive). Empty: from the first. */
   readonly after: string;
   readonly limit: number;
-  /** True: the values are not read; each is empty. */
+  /** True: the values are not read, and each is empty. */
   readonly namesOnly?: boolean;
 }
 
 /**
- * Checkpoints, snapshots and what consumer groups keep. Side values are written by commits alone,
- * so that they are decided on like events, one after another.
+ * Checkpoints, snapshots, and what consumer groups keep. Side values are only written by commits,
+ * so that changes of them are decided in one order with events.
  */
 export interface SideValueStore {
-  /** The values of those that are there, by name. */
+  /** The existing values, by name. */
   get(space: SideValueSpace, names: Iterable<string>): Promise<Map<string, Uint8Array>>;
   list(page: SideValuePage): Promise<SideValue[]>;
 }
@@ -199,21 +206,23 @@ export type WriteState = "accepting" | "disk-full" | "recovering" | "failed";
 export interface Advance {
   readonly from: Head;
   readonly to: Head;
-  /** The events in between, where this engine knows them; absent: not known, assume anything. */
+  /**
+   * The events between `from` and `to`, if this engine knows them. Absent: they may be any events.
+   */
   readonly events?: readonly CommitEvent[];
 }
 
-/** How the space of removed events is given back: since the store was opened. */
+/** How the space of removed events is being reclaimed, since the store was opened. */
 export interface ReclaimStatus {
   readonly phase: "looking" | "reclaiming" | "compacting" | "waiting" | "stopped";
-  /** Whole rounds so far. */
+  /** Completed rounds. */
   readonly rounds: number;
-  /** Parts of the log that were rewritten. */
+  /** Chunks that were rewritten. */
   readonly chunks: number;
-  /** Events of which only their header and placement are left. */
+  /** Events that became removed records. */
   readonly events: number;
   readonly bytesFreed: number;
-  /** When the last whole round ended: microseconds since 1970, UTC; 0: none did yet. */
+  /** When the last round was completed: microseconds since 1970, UTC. 0: none was. */
   readonly lastFinishedAt: number;
 }
 
@@ -242,26 +251,30 @@ export interface Storage {
 
   head(): Head;
   writeState(): WriteState;
-  /** Answers a function that ends the watch. */
+  /** Returns a function that ends the watch. */
   watch(watcher: StorageWatcher): () => void;
 
   facts(request: FactsRequest): Promise<Facts>;
   /** One at a time: the caller waits for one commit before it starts the next. */
   commit(commit: Commit): Promise<CommitResult>;
 
-  /** Pulled by the consumer; bounded work and memory per slab. Returning early ends it. */
+  /**
+   * Pulled by the consumer, with bounded work and memory for each batch. Returning early ends it.
+   */
   read(request: StorageRead): AsyncIterable<Batch>;
-  /** The first position recorded at or after the time (microseconds); head + 1 where none is. */
+  /**
+   * The first position recorded at or after the time (microseconds). If there is none: head + 1.
+   */
   positionAt(time: number): Promise<number>;
 
-  /** Undefined: it never got an event, and nothing was ever asked of it. */
+  /** Undefined: the stream never got an event and was never updated. */
   stream(name: string): Promise<StreamFacts | undefined>;
   /** Streams that ever got an event. */
   listStreams(page: NamePage): Promise<StreamFacts[]>;
   /** Types that were ever recorded. */
   listEventTypes(page: NamePage): Promise<EventTypeFacts[]>;
 
-  /** Undefined: this engine gives no space back, or was told not to. */
+  /** Undefined: this engine does not reclaim space, or is configured not to. */
   reclaiming?(): ReclaimStatus | undefined;
 
   /** Waits for the commit in flight; later calls fail. */

@@ -37,7 +37,7 @@ import { Overlay } from "./overlay.ts";
 import { composeFrame, sameContent } from "../record.ts";
 import type { SnapshotKey, SnapshotOutcome, SnapshotRequest } from "../snapshot.ts";
 
-/** What is decided on, in one order: appends, and changes of what is kept beside them. */
+/** What is decided in one order: appends, and changes of what is stored beside them. */
 export type Proposal = Append | CheckpointRequest | LifecycleRequest | SnapshotRequest;
 export type OutcomeOf<P extends Proposal> = P extends Append
   ? Outcome
@@ -301,7 +301,9 @@ function decideRequest(
   }
 }
 
-/** A snapshot is of events that the stream has: never beyond it, never of a deleted past. */
+/**
+ * A snapshot's version must be one that the stream has: not beyond its version, and not deleted.
+ */
 function saveSnapshot(
   { stream, version }: SnapshotKey,
   facts: DecisionFacts,

@@ -1,6 +1,6 @@
-// Making a store in an empty folder, in steps of which each is durable before the next: identity,
-// database, high-water mark, and last the word that the store was created. A crash in between
-// leaves a folder in which creation begins anew.
+// Creates a store in an empty folder, in steps of which each is durable before the next: identity,
+// database, high-water mark, and the statement in the identity that the store was created. After a
+// crash in between, creation starts over.
 
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ export function highWaterMarkPath(folder: string): string {
   return join(folder, "MARK");
 }
 
-/** A new store's identity, durable before anything else of it exists. */
+/** Writes a new store's identity. It is durable before anything else exists. */
 export async function beginStore(folder: string, createdAt: number): Promise<Identity> {
   const storeId = crypto.randomUUID();
   const identity = { storeId, createdAt, formatVersion, created: false };
@@ -29,7 +29,7 @@ export async function beginStore(folder: string, createdAt: number): Promise<Ide
   return identity;
 }
 
-/** Makes the database. Until the identity says `created`, nothing was ever acknowledged. */
+/** Creates the database. Until the identity says `created`, nothing was ever acknowledged. */
 export async function createDatabase(folder: string, identity: Identity): Promise<Identity> {
   const kv = await openAnew(databaseOf(folder));
   try {
@@ -49,7 +49,10 @@ export async function createDatabase(folder: string, identity: Identity): Promis
   return created;
 }
 
-/** What a crash left of an empty database may not open: where it holds no data it goes. */
+/**
+ * Opens an empty database. If a crash during creation left one that does not open and has no data,
+ * it is deleted first.
+ */
 async function openAnew(database: string): Promise<Kv> {
   try {
     return await openLevelKv(database, true);

@@ -1,6 +1,7 @@
-// Opening a store. On disk: lock the folder, know the store, check LevelDB's files before LevelDB
-// acts on them, open, audit the end of the log, and only then serve. What a crash cannot explain is
-// refused with a report; serving it all the same takes an operator's word (`acceptLoss`).
+// Opens a store. On disk: locks the folder, reads the identity, checks LevelDB's files before
+// LevelDB opens them, opens the database, audits the end of the log, and only then serves. A fault
+// that a crash cannot explain refuses the start with a report. An operator can accept the loss
+// (`acceptLoss`).
 
 import { basename } from "node:path";
 import { AnnalsError } from "../../domain/errors.ts";
@@ -40,19 +41,21 @@ export interface LevelStorageOptions {
   readonly folder: string;
   /** Appends are refused while less than this is free on the folder's file system. */
   readonly reserveBytes?: number;
-  /** The token of a refusal: serve the store although something of it was lost. */
+  /** The token of a refusal: serve the store although it lost something. */
   readonly acceptLoss?: string | undefined;
-  /** Serve from a network file system all the same. */
+  /** Allows a folder on a network file system. */
   readonly allowNetworkFileSystem?: boolean;
-  /** Tables up to this many bytes together are checked before serving; the rest by the scrubber. */
+  /**
+   * Tables up to this many bytes in total are checked before serving. The scrubber checks the rest.
+   */
   readonly checkBytesAtOpen?: number;
   readonly clock?: () => number;
   readonly warn?: (message: string, cause?: unknown) => void;
-  /** Reads all of the store again and again, to find what rots. Absent: nobody does. */
+  /** Reads the whole store repeatedly to find bit rot. Absent: no scrubber. */
   readonly scrub?: ScrubberOptions | undefined;
-  /** Gives back the space of removed events. Absent: nobody does. */
+  /** Reclaims the space of removed events. Absent: no reclaimer. */
   readonly reclaim?: ReclaimOptions | undefined;
-  /** Bytes that may still be written. Absent: what is free beyond the reserve. */
+  /** Bytes that may still be written. Absent: the free space beyond the reserve. */
   readonly spareBytes?: () => number;
   readonly delay?: Delay;
 }
@@ -60,20 +63,20 @@ export interface LevelStorageOptions {
 const reserveBytesDefault = 256 * 1024 * 1024;
 const checkBytesAtOpenDefault = 96 * 1024 * 1024;
 
-/** Opens, or creates in an empty folder, the store. Throws StoreRefused. */
+/** Opens the store, or creates it in an empty folder. Throws StoreRefused. */
 export async function openLevelStorage(options: LevelStorageOptions): Promise<Storage> {
   return (await openLevelStore(options)).storage;
 }
 
 export interface LevelStore {
   readonly storage: Storage;
-  /** Undefined where none was asked for. Ends with the storage. */
+  /** Undefined if not requested. Closing the storage stops it. */
   readonly scrubber: Scrubber | undefined;
-  /** Undefined where none was asked for. Ends with the storage. */
+  /** Undefined if not requested. Closing the storage stops it. */
   readonly reclaimer: Reclaimer | undefined;
 }
 
-/** As `openLevelStorage`, with the scrubber and the reclaimer that were asked for. */
+/** As `openLevelStorage`, with the scrubber and the reclaimer that were requested. */
 export async function openLevelStore(options: LevelStorageOptions): Promise<LevelStore> {
   const { folder } = options;
   await makeFolder(folder).catch((error: Error) => {
@@ -180,7 +183,7 @@ async function openChecked(
   }
 }
 
-/** The newest tables, as far as the time to start allows. */
+/** Checks the newest tables, as many as the time to start allows. */
 async function checkTables(options: LevelStorageOptions, check: DatabaseCheck): Promise<string[]> {
   const findings: string[] = [];
   let left = options.checkBytesAtOpen ?? checkBytesAtOpenDefault;
@@ -238,12 +241,12 @@ export interface OverOptions {
   readonly reclaim?: ReclaimOptions | undefined;
 }
 
-/** A store over a given database, kept no longer than that is. */
+/** Opens a store over a given database, for as long as that exists. */
 export async function openStorageOver(options: OverOptions): Promise<Storage> {
   return (await openStoreOver(options)).storage;
 }
 
-/** As `openStorageOver`, with the reclaimer that was asked for. */
+/** As `openStorageOver`, with the reclaimer that was requested. */
 export async function openStoreOver(options: OverOptions): Promise<Omit<LevelStore, "scrubber">> {
   const { clock = systemClock, warn = () => {}, spareBytes, delay, reclaim } = options;
   const engine = await openEngine({
@@ -270,7 +273,7 @@ export async function openStoreOver(options: OverOptions): Promise<Omit<LevelSto
   return { storage: { ...storage, reclaiming: () => reclaimer.status(), close }, reclaimer };
 }
 
-/** A store in memory: gone when the process ends. */
+/** Opens a store in memory. It is lost when the process ends. */
 export function openMemoryStorage(options: Omit<OverOptions, "openKv"> = {}): Promise<Storage> {
   return openStorageOver({ ...options, openKv: async () => openMemoryKv() });
 }

@@ -1,5 +1,6 @@
 // The keys on disk, format version 1. Numbers are big-endian, so that their order is the order of
-// the keys. No key is ever written twice (reads of overwritten keys can be stale in this LevelDB).
+// the keys. Except by the reclaimer, no key is written twice, because this LevelDB can return an
+// outdated value of an overwritten key.
 //
 //   chunk     'c' last position (8)                              -> chunk.ts
 //   term      't' kind (1) name (UTF-8)                          -> term number (8), CRC (4)
@@ -8,15 +9,18 @@
 //   side      'n' space (1) name 0x00 2^53-1 - revision (8)      -> write/side-values.ts
 //   snapshot  's' of the first builds                            -> write/move-snapshots.ts
 //
-// A term is a stream, a category, a type or a tag. Its number is made from the first event that
-// carries it: position * 128 + the term's place in that event.
+// A term is a stream, a category, a type or a tag. Its number is made from the first event that has
+// it: position * 128 + the index of the term in that event.
 
 export const prefixChunk = 0x63;
 export const prefixTerm = 0x74;
 export const prefixPosting = 0x70;
 export const prefixId = 0x69;
 export const prefixSideValue = 0x6e;
-/** Snapshots as the first builds kept them: moved to the side values when the store opens. */
+/**
+ * The keys of snapshots in the first builds. They are moved to the side values when the store
+ * opens.
+ */
 export const prefixOldSnapshot = 0x73;
 
 /** On disk: do not renumber. */
@@ -33,13 +37,13 @@ export const sideValueSpaceNumbers = {
 export const TermKind = { stream: 1, category: 2, type: 3, tag: 4 } as const;
 export type TermKind = (typeof TermKind)[keyof typeof TermKind];
 
-/** A term's number; 0 is none. */
+/** The number of a term. 0: none. */
 export type TermNumber = number;
 
-/** On disk: a power of two above the terms an event can carry. */
+/** On disk: a power of two, greater than the number of terms that an event can have. */
 const termsPerEventMax = 128;
 
-/** The number of a term that is first carried by the event at `position`, as its `place`th term. */
+/** The number of a term whose first event is at `position` and has it as its `place`th term. */
 export function termNumber(position: number, place: number): TermNumber {
   const number = position * termsPerEventMax + place;
   if (place >= termsPerEventMax || !Number.isSafeInteger(number)) {
@@ -48,7 +52,7 @@ export function termNumber(position: number, place: number): TermNumber {
   return number;
 }
 
-/** The position of the first event that carried the term. */
+/** The position of the first event that has the term. */
 export function bornAt(term: TermNumber): number {
   return Math.floor(term / termsPerEventMax);
 }
@@ -76,7 +80,7 @@ export function postingKey(term: TermNumber, lastPosition: number): Uint8Array {
   return key;
 }
 
-/** `id` is a UUID in text form; `occurrence` counts events of the same id, from 0. */
+/** `id` is a UUID in text form. `occurrence` counts the events with the same id, from 0. */
 export function idKey(id: string, occurrence: number): Uint8Array {
   const key = Buffer.allocUnsafe(18);
   key[0] = prefixId;
@@ -107,7 +111,10 @@ export function writeUint64(into: Uint8Array, offset: number, value: number): vo
   into[offset + 7] = low;
 }
 
-/** Reads 8 bytes, big-endian. Beyond 2^53 - 1 not exact: callers compare, not trust. */
+/**
+ * Reads 8 bytes, big-endian. Inexact beyond 2^53 - 1, so callers compare the result instead of
+ * trusting it.
+ */
 export function readUint64(from: Uint8Array, offset: number): number {
   return readUint32(from, offset) * 0x1_0000_0000 + readUint32(from, offset + 4);
 }

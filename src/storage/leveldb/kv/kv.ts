@@ -1,6 +1,6 @@
-// The slice of LevelDB the engine stands on: ordered keys, one atomic synced write at a time, short
-// ranges. A seam inside this folder, so that the engine also runs in memory and over a simulated
-// disk; nothing above the folder knows it.
+// The part of LevelDB that the engine uses: ordered keys, one atomic synced write at a time, short
+// ranges. The interface lets the engine also run in memory and over a simulated disk. Nothing
+// outside the LevelDB folder knows it.
 
 export type Entry = readonly [key: Uint8Array, value: Uint8Array];
 
@@ -11,42 +11,42 @@ export interface KeyRange {
   readonly reverse?: boolean;
   /** At most this many entries. */
   readonly limit: number;
-  /** Stop soon after this many bytes. Absent: 512 KiB. */
+  /** Stop soon after this many bytes of entries. Absent: 512 KiB. */
   readonly bytesMax?: number;
-  /** False: the read is a scan and should not push hot blocks out of the cache. */
+  /** False: the read is a scan and does not displace hot blocks in the cache. */
   readonly fillCache?: boolean;
-  /** True: the values are not wanted, and need not be what is stored. */
+  /** True: the values are not needed and may differ from the stored ones. */
   readonly keysOnly?: boolean;
 }
 
-/** A key and what is put under it; undefined: the key is deleted. */
+/** A key and the value to store under it. Undefined: the key is deleted. */
 export type Operation = readonly [key: Uint8Array, value: Uint8Array | undefined];
 
-/** A walk through a range. Whoever opened it closes it. */
+/** A walk through a range. The caller that opened it closes it. */
 export interface Scan {
-  /** The next entries, as of now or as of an earlier page; none at the end. One call at a time. */
+  /** The next entries, as of now or as of an earlier page. Empty at the end. One call at a time. */
   next(): Promise<Entry[]>;
   close(): Promise<void>;
 }
 
 export interface ReadableKv {
-  /** The values of the keys, in their order; undefined where a key is not there. */
+  /** The values of the keys, in the order of the keys. Undefined for a key that is not there. */
   getMany(keys: Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
   /**
-   * Some of the entries of a range, in its order: none only if there is none. Fewer than
-   * `limit`, of fewer than half of `bytesMax` bytes: there are no more.
+   * Entries of the range, in its order; empty only if the range has none. A page with fewer than
+   * `limit` entries and less than half of `bytesMax` is the last one.
    */
   page(range: KeyRange): Promise<Entry[]>;
-  /** Forwards, in pages of about `bytesMax`. Absent: by `page` (see scan.ts). */
+  /** A forward walk in pages of about `bytesMax`. Absent: implemented by `page` (see scan.ts). */
   scan?(range: KeyRange): Scan;
 }
 
 export interface Kv extends ReadableKv {
-  /** All of it or nothing; resolves once it is durable. One write at a time. */
+  /** Writes all operations or none, and resolves when they are durable. One write at a time. */
   write(operations: readonly Operation[]): Promise<void>;
-  /** Moves everything from the write-ahead log into tables, so that the next start is quick. */
+  /** Moves the contents of the write-ahead log into tables, so that the next start is quick. */
   flush(): Promise<void>;
-  /** Gives back the space of what was replaced or deleted in a range. Both bounds are inclusive. */
+  /** Reclaims the space of replaced and deleted entries in a range. Both bounds are inclusive. */
   compact(first: Uint8Array, last: Uint8Array): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,4 +1,5 @@
-// The key-value seam over `level`. Knows the options that were measured, and nothing about events.
+// `Kv` over `level`, with the options that were found best by measurement. Knows nothing about
+// events.
 
 import { Level } from "level";
 import { corruption } from "../../../domain/errors.ts";
@@ -9,11 +10,14 @@ type Database = Level<Buffer, Buffer>;
 
 const pageBytesDefault = 512 * 1024;
 const blockCacheBytes = 32 * 1024 * 1024;
-/** Large write buffers and files: a flat write rate instead of one that decays with compaction. */
+/**
+ * Large write buffers and files keep the write rate constant; with the defaults, compaction makes
+ * it decay.
+ */
 const writeBufferBytes = 64 * 1024 * 1024;
 const fileBytesMax = 32 * 1024 * 1024;
 
-/** Opens the LevelDB in a folder. Never creates one unless told to, and never repairs one. */
+/** Opens the LevelDB in a folder. Creates one only if told to, and never repairs one. */
 export async function openLevelKv(folder: string, createIfMissing: boolean): Promise<Kv> {
   const database = new Level<Buffer, Buffer>(folder, {
     keyEncoding: "buffer",
@@ -55,7 +59,7 @@ function checkedScan(scan: Scan): Scan {
   return { next: () => scan.next().catch(rethrow), close: () => scan.close() };
 }
 
-/** `compactRange` is classic-level's. */
+/** `compactRange` is a method of classic-level that `level` does not declare. */
 async function compact(database: Database, first: Buffer, last: Buffer): Promise<void> {
   if (!("compactRange" in database)) return;
   await (database as { compactRange(a: Buffer, b: Buffer): Promise<void> }).compactRange(
@@ -64,24 +68,24 @@ async function compact(database: Database, first: Buffer, last: Buffer): Promise
   );
 }
 
-/** What LevelDB itself finds to be corrupted is CORRUPTION like what we find. */
+/** Corruption that LevelDB itself detects becomes CORRUPTION, like what Annals detects. */
 function rethrow(error: unknown): never {
   const { code, message } = error as Error & { code?: unknown };
   if (code !== "LEVEL_CORRUPTION") throw error;
   throw corruption(`LevelDB cannot read its tables: ${message}`, {}, error);
 }
 
-/** So few keys may be looked up without leaving the thread. */
+/** At most this many keys are looked up on the main thread. */
 const keysAtOnceMax = 6;
-/** A look-up that took longer went to the disk. */
+/** A lookup that took longer than this went to disk. */
 const slowMs = 0.25;
-/** Delay a slow one so many go through the thread pool, where the disk stops nobody else. */
+/** After a slow lookup, this many go through the thread pool, where the disk blocks nobody else. */
 const cautiousCount = 256;
 
 /**
- * Values by their keys. What is in memory, of LevelDB or the kernel, is there in microseconds,
- * and the way through the thread pool takes ten times as long: so a few keys are looked up at once,
- * for as long as that is quick.
+ * Looks values up by their keys. A value in LevelDB's or the kernel's memory is found in
+ * microseconds, while the way through the thread pool takes ten times as long. A few keys are
+ * therefore looked up synchronously, as long as that is fast.
  */
 class LookUps {
   private readonly database: Database;

@@ -1,19 +1,19 @@
-// A walk through a range by one iterator of LevelDB's. An iterator that is closed keeps the last
-// page it read until its JavaScript object is collected, so that one for each page would leave
-// hundreds of megabytes to the garbage collector. An open one keeps obsolete tables and write
-// buffers from going: so it is renewed now and then, and not kept while nobody asks for more.
+// A walk through a range with one LevelDB iterator. A closed iterator keeps its last page until its
+// JavaScript object is collected; one iterator per page would leave hundreds of megabytes to the
+// garbage collector. An open iterator prevents LevelDB from deleting obsolete tables and write
+// buffers. So the iterator is renewed after some pages, and closed while nobody asks for more.
 
 import type { Level } from "level";
 import type { Entry, KeyRange, Scan } from "./kv.ts";
 
 type Database = Level<Buffer, Buffer>;
-/** What is used of an iterator of `level`. */
+/** The methods of a `level` iterator that are used here. */
 interface Iterator {
   nextv(count: number): Promise<[Buffer, Buffer][]>;
   close(): Promise<void>;
 }
 
-/** Of one iterator. */
+/** Pages read with one iterator before it is renewed. */
 const pagesMax = 64;
 const idleMsMax = 1_000;
 
@@ -38,7 +38,7 @@ export class LevelScan implements Scan {
     try {
       this.iterator ??= this.open();
       const entries = await this.iterator.nextv(this.range.limit);
-      // Or it was closed meanwhile.
+      // Ended, or closed meanwhile.
       this.ended ||= entries.length === 0;
       this.last = entries.at(-1)?.[0] ?? this.last;
       this.pages++;

@@ -1,12 +1,12 @@
-// The key-value seam in memory: a sorted list of keys. For the `--memory` engine and for tests; it
-// forgets everything when it closes, and says so in GetInfo.
+// `Kv` in memory: a sorted list of keys. For `--memory` and for tests. Its content is lost when it
+// closes, which GetInfo reports.
 
 import type { Entry, KeyRange, Kv } from "./kv.ts";
 
 export function openMemoryKv(): Kv {
   const values = new Map<string, Entry>();
   let sorted: string[] = [];
-  // Names written since the last range, which then takes them in.
+  // Names written since the last range, which merges them in.
   let added: string[] = [];
 
   function keysInOrder(): string[] {
@@ -40,7 +40,7 @@ export function openMemoryKv(): Kv {
   };
 }
 
-/** A string that orders like the bytes. */
+/** A string whose order is the order of the bytes. */
 function nameOf(key: Uint8Array): string {
   return Buffer.from(key.buffer, key.byteOffset, key.length).toString("latin1");
 }
@@ -63,7 +63,10 @@ function pageOf(keys: string[], values: Map<string, Entry>, range: KeyRange): En
   return entries;
 }
 
-/** Two sorted lists as one; a name deleted and written again stands in both, once in the result. */
+/**
+ * Merges two sorted lists. A name that was deleted and written again is in both, and once in the
+ * result.
+ */
 function merged(a: readonly string[], b: readonly string[]): string[] {
   const names: string[] = [];
   let i = 0;

@@ -6,7 +6,7 @@ export function openScan(kv: ReadableKv, range: KeyRange): Scan {
   return kv.scan?.(range) ?? new PagedScan(kv, range);
 }
 
-/** Each page is looked up anew. */
+/** A walk that looks each page up anew. */
 class PagedScan implements Scan {
   private readonly kv: ReadableKv;
   private readonly range: KeyRange;

@@ -1,11 +1,11 @@
-// A file of a backup: entries of a store, as they are, with checks of its own around them.
+// A file of a backup: unmodified entries of a store, with checksums around them.
 //
 //   8  "ANNLBKUP"    4  format version: 1    16  store id
 //   entries:  4  length of the key, at least 1    4  length of the value
 //             -  key    -  value    4  CRC-32 of these four
 //   end:      4  0    8  count of entries    4  CRC-32 of these two
 //
-// Numbers are big-endian. The backup's list (backup-list.ts) keeps the SHA-256 of each whole file.
+// Numbers are big-endian. The backup's list (backup-list.ts) has the SHA-256 of each whole file.
 
 import { createHash, type Hash } from "node:crypto";
 import { open, rename, rm, stat, type FileHandle } from "node:fs/promises";
@@ -23,7 +23,7 @@ const endBytes = 12;
 const bufferBytes = 1024 * 1024;
 const entryBytesMax = 64 * 1024 * 1024;
 
-/** What is wrong with a backup, in words for an operator. */
+/** The faults of a backup, in words for an operator. */
 export class BackupRefused extends Error {
   override readonly name = "BackupRefused";
 }
@@ -35,7 +35,9 @@ export interface FileSeal {
   readonly entries: number;
 }
 
-/** Writes a file of entries; it appears under its name only once it is whole and durable. */
+/**
+ * Writes a file of entries. The file appears under its name only when it is complete and durable.
+ */
 export class BackupFileWriter {
   private readonly path: string;
   private readonly file: FileHandle;
@@ -56,7 +58,7 @@ export class BackupFileWriter {
     return writer;
   }
 
-  /** Bytes so far. */
+  /** Bytes written so far. */
   get bytes(): number {
     return this.written + this.waitingBytes;
   }
@@ -85,7 +87,7 @@ export class BackupFileWriter {
     return { bytes: this.written, sha256: this.hash.digest("hex"), entries: this.entries };
   }
 
-  /** Leaves nothing behind. */
+  /** Removes the unfinished file. */
   async abandon(): Promise<void> {
     await this.file.close();
     await rm(`${this.path}.new`, { force: true });
@@ -109,7 +111,7 @@ export class BackupFileWriter {
   }
 }
 
-/** The entries of a file, each checked. Throws BackupRefused at the first byte that is wrong. */
+/** The entries of a file, each checked. Throws BackupRefused at the first wrong byte. */
 export async function* readBackupFile(
   path: string,
   storeId: string,
@@ -165,7 +167,7 @@ async function nextEntry(
   throw refuse(`the entry at byte ${at} fails its CRC`);
 }
 
-/** Reads forwards and hashes on the way. */
+/** Reads a file forwards and computes its hash. */
 class CheckedReader {
   offset = 0;
   private readonly file: FileHandle;
@@ -192,7 +194,7 @@ class CheckedReader {
     return this.buffer.subarray(this.at, this.at + bytes);
   }
 
-  /** A copy: it stays what it is. */
+  /** Returns a copy, which later reads do not change. */
   async take(bytes: number): Promise<Buffer> {
     const taken = Buffer.from(await this.peek(bytes));
     this.at += bytes;

@@ -1,5 +1,5 @@
-// The list of a backup: which files belong to it, up to which position, and by which hashes they
-// are known. Written last and whole: what it does not name does not count.
+// The list of a backup: its files with their hashes, and the position up to which it goes. It is
+// written last and replaced as a whole. A file that it does not name is not part of the backup.
 //
 //   <backup>/BACKUP         JSON, two lines: the list, and its SHA-256
 //   <backup>/log-*.annals   backup-file.ts: chunks, in order; each file is written once
@@ -13,20 +13,20 @@ import { writeDurably } from "../folder/durable-file.ts";
 
 const magic = "annals backup";
 const formatVersion = 1;
-/** Some 300,000 files of a log. */
+/** Enough for some 300,000 files of a log. */
 const listBytesMax = 64 * 1024 * 1024;
 
 export interface LogPart extends FileSeal {
   readonly name: string;
   readonly first: number;
   readonly last: number;
-  /** SHA-256 of its last chunk, which stands for all before it. Hexadecimal. */
+  /** SHA-256 of the last chunk, which stands for all chunks before it. Hexadecimal. */
   readonly chain: string;
 }
 
 export interface BackupList {
   readonly storeId: string;
-  /** Of the store, as in its identity. */
+  /** The format version in the store's identity. */
   readonly storeFormatVersion: number;
   readonly storeCreatedAt: number;
   /** ISO 8601. */
@@ -39,7 +39,7 @@ function listPath(folder: string): string {
   return join(folder, "BACKUP");
 }
 
-/** The list of the backup in a folder, or undefined where there is none. Throws BackupRefused. */
+/** The list of the backup in a folder. Undefined if there is none. Throws BackupRefused. */
 export async function readBackupList(folder: string): Promise<BackupList | undefined> {
   const path = listPath(folder);
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
@@ -66,7 +66,7 @@ export async function readBackupList(folder: string): Promise<BackupList | undef
   return list;
 }
 
-/** Whether a file of a backup may have this name: it then lies in the backup's own folder. */
+/** Whether a file of a backup may have this name. Such a name is in the backup's own folder. */
 export function isPartName(name: unknown): boolean {
   return typeof name === "string" && /^(log-\d{16}|side-\d{16}-[0-9a-f]{8})\.annals$/.test(name);
 }

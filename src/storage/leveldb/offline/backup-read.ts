@@ -1,5 +1,5 @@
-// Reading a backup: every file checked by its hash and every chunk by its CRC, its place and the
-// chain. Restoring reads it like this, and so does checking one that lies in a drawer.
+// Reads a backup and checks every file by its hash, and every chunk by its CRC, its position and
+// the hash chain. `annals restore` and `annals verify BACKUP` use it.
 
 import { join } from "node:path";
 import { AnnalsError } from "../../../domain/errors.ts";
@@ -66,12 +66,12 @@ export interface BackupContents {
 }
 
 export interface CheckBackupOptions {
-  /** Told the last position that was checked, and the last there is. */
+  /** Called with the last position that was checked, and the last one there is. */
   readonly progress?: (position: number, last: number) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Reads all of a backup. Throws BackupRefused where anything is not as it was written. */
+/** Reads a whole backup. Throws BackupRefused at any fault. */
 export async function checkBackup(
   folder: string,
   { progress, signal }: CheckBackupOptions = {},

@@ -1,10 +1,10 @@
-// A backup of a store, served or not: every chunk as it is, so that the restored log is the same
-// log down to its hash chain; and, as they are at that moment, the side values beside
-// it. The next backup into the same folder adds what has come since. The index is left out: it
-// follows from the log.
+// Backs up a store, whether it is being served or not: every chunk unmodified, so that the restored
+// log has the same hash chain, and the side values of that moment. The next run into the same
+// folder adds what is new. The index is not included, because it follows from the log.
 //
-// Backups are taken at the level of storage and not over the wire: an event on the wire has lost
-// where its chunk began, whether a client chose its id, and with them the chain.
+// Backups are made from the folder and not over gRPC, because events there do not show where their
+// chunk began and whether a client chose their id, and without these the hash chain cannot be
+// rebuilt.
 
 import { randomBytes } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";
@@ -31,21 +31,21 @@ const pageCountMax = 1_000;
 export interface BackupOptions {
   /** The store's folder. */
   readonly store: string;
-  /** The backup's folder: of this store's backup, or empty, or not there yet. */
+  /** The backup's folder: it has a backup of this store, is empty, or does not exist yet. */
   readonly target: string;
-  /** Near this size a file ends and the next one begins. */
+  /** A file ends near this size, and the next one begins. */
   readonly partBytes?: number;
-  /** For some megabytes. Absent: the folder for temporary files. */
+  /** A folder for some megabytes of temporary files. Absent: the system's temporary folder. */
   readonly scratch?: string | undefined;
   readonly clock?: () => Date;
-  /** Told the last position that was written, and the last there is. */
+  /** Called with the last position that was written, and the last one there is. */
   readonly progress?: (position: number, head: number) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface BackupReport {
   readonly storeId: string;
-  /** The first and last position that this run added; empty where `first > last`. */
+  /** The first and last position that this run added. Empty if `first > last`. */
   readonly first: number;
   readonly last: number;
   readonly files: number;
@@ -54,7 +54,7 @@ export interface BackupReport {
   readonly chain: string;
 }
 
-/** Throws StoreRefused where the store is not sound, BackupRefused where the backup is not. */
+/** Throws StoreRefused if the store has faults, BackupRefused if the backup has. */
 export async function backUp(options: BackupOptions): Promise<BackupReport> {
   const { store, target } = options;
   await makeFolder(target);
@@ -103,7 +103,7 @@ async function refuseUnlessEmpty(target: string): Promise<void> {
   throw new BackupRefused(`${target} holds ${names[0]}, and no backup`);
 }
 
-/** What the backup has must be what the store has, up to where the backup ends. */
+/** Checks that the end of the backup is the same chunk as in the store. */
 async function refuseUnlessContinued(
   { storeId, log }: BackupList,
   { identity }: StoreView,
@@ -123,7 +123,7 @@ async function refuseUnlessContinued(
   );
 }
 
-/** Files that no list names: of a run that did not end, or replaced. */
+/** Removes files that the list does not name: those of an unfinished run, and replaced ones. */
 async function removeStrays(target: string, list: BackupList | undefined): Promise<void> {
   const named = new Set([...(list?.log ?? []).map(({ name }) => name), list?.side.name]);
   for (const name of await readdir(target)) {
@@ -172,7 +172,7 @@ interface OpenPart {
   end: Chunk;
 }
 
-/** Where it ends is not known yet: it is named after its first position. */
+/** The last position is not known yet, so the file is named by its first one. */
 async function beginPart(folder: string, storeId: string, begin: Chunk): Promise<OpenPart> {
   const name = `log-${padded(begin.first)}.annals`;
   const writer = await BackupFileWriter.create(join(folder, name), storeId);
@@ -192,7 +192,7 @@ async function chunkEndingAt(kv: ReadableKv, last: number): Promise<Chunk> {
   return openChunk(key, value);
 }
 
-/** All side values, and snapshots where they still are under old keys. */
+/** Writes all side values, and snapshots that are still under old keys. */
 async function writeSide(
   folder: string,
   { identity }: StoreView,
@@ -231,7 +231,7 @@ async function* entriesUnder(kv: ReadableKv, prefix: number): AsyncGenerator<Ent
   }
 }
 
-/** What was written is read once more, from its first byte to its last. */
+/** Reads everything that was written, from the first byte to the last. */
 async function readBack(
   folder: string,
   storeId: string,

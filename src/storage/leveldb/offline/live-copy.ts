@@ -1,7 +1,7 @@
-// A second LevelDB folder that shows what the first one holds at this moment, also while a server
-// has it open: tables never change, so links to them will do; the MANIFEST and the write-ahead logs
-// only grow, so copies of them are as good as what a killed server would leave. LevelDB may write
-// into the shadow what it likes; the store itself is only read.
+// A second LevelDB folder with the present content of the first one, also while a server has it
+// open. Tables never change, so hard links to them suffice. The MANIFEST and the write-ahead logs
+// only grow, so copies of them are what a killed server would leave. LevelDB may write into the
+// copy; the store itself is only read.
 
 import { constants } from "node:fs";
 import { copyFile, mkdtemp, open, readdir, readFile, rm, symlink } from "node:fs/promises";
@@ -13,7 +13,10 @@ export interface LiveCopy {
   close(): Promise<void>;
 }
 
-/** `scratch` is where the shadow is made. Undefined: LevelDB changed its files meanwhile. */
+/**
+ * `scratch` is the folder in which the copy is made. Undefined: LevelDB changed its files
+ * meanwhile.
+ */
 export async function liveCopyOf(database: string, scratch: string): Promise<LiveCopy | undefined> {
   const folder = await mkdtemp(join(scratch, "annals-view-"));
   const held: FileHandle[] = [];
@@ -28,7 +31,7 @@ export async function liveCopyOf(database: string, scratch: string): Promise<Liv
       if (/^\d+\.(ldb|sst)$/.test(name)) await link(database, name, folder, held);
       else if (/^(\d+\.log|MANIFEST-\d+|CURRENT)$/.test(name)) await copy(database, name, folder);
     }
-    // The same MANIFEST before and after: no table came or went that LevelDB knows of.
+    // The MANIFEST is the same before and after: no table was added or removed meanwhile.
     if ((await manifestOf(database)) === before) return { folder, close };
     await close();
     return undefined;
@@ -38,7 +41,7 @@ export async function liveCopyOf(database: string, scratch: string): Promise<Liv
   }
 }
 
-/** Which MANIFEST counts, and what it says. */
+/** The name and the content of the present MANIFEST. */
 async function manifestOf(database: string): Promise<string> {
   const current = await contentsOf(join(database, "CURRENT"));
   return `${current} ${await contentsOf(join(database, current.trim() || "CURRENT"))}`;
@@ -48,7 +51,9 @@ async function contentsOf(path: string): Promise<string> {
   return readFile(path, "latin1").catch(unlessMissing(""));
 }
 
-/** A link that also holds where LevelDB removes the table: by way of a descriptor of ours. */
+/**
+ * Links through an open descriptor, so that the link also succeeds if LevelDB removes the table.
+ */
 async function link(from: string, name: string, to: string, held: FileHandle[]): Promise<void> {
   const handle = await open(join(from, name), "r").catch(unlessMissing(undefined));
   if (!handle) return;
@@ -62,7 +67,7 @@ async function copy(from: string, name: string, to: string): Promise<void> {
   await copied.catch(unlessMissing(undefined));
 }
 
-/** What LevelDB has removed since it was listed is not missed. */
+/** LevelDB may remove a file after it was listed. */
 function unlessMissing<T>(instead: T): (error: NodeJS.ErrnoException) => T {
   return (error) => {
     if (error.code === "ENOENT") return instead;

@@ -1,6 +1,6 @@
-// A store made from its backup: chunk by chunk under the same hash chain, each checked against what
-// the backup says of it, the index derived anew, and the whole verified before the folder becomes a
-// store. Until then it holds no identity, and no server starts on it.
+// Makes a store from its backup: every chunk is checked against the backup and the hash chain, the
+// index is derived again, and everything is verified before the folder becomes a store. Until then
+// it has no identity, and no server starts on it.
 
 import { readdir } from "node:fs/promises";
 import type { CommitEvent } from "../../../domain/event.ts";
@@ -24,9 +24,9 @@ const batchBytes = 1024 * 1024;
 export interface RestoreOptions {
   /** The backup's folder. */
   readonly backup: string;
-  /** The new store's folder: empty, or not there yet. */
+  /** The new store's folder: empty, or it does not exist yet. */
   readonly target: string;
-  /** Told the last position that is there, and the last there will be. */
+  /** Called with the last position that was restored, and the last one there will be. */
   readonly progress?: (position: number, last: number) => void;
   readonly signal?: AbortSignal | undefined;
 }
@@ -40,7 +40,7 @@ export interface RestoreReport {
   readonly totals: StoreTotals;
 }
 
-/** Throws BackupRefused where anything of the backup is not as it was written. */
+/** Throws BackupRefused at any fault of the backup. */
 export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   const { backup, target } = options;
   const list = await readBackupList(backup);
@@ -135,7 +135,7 @@ async function write(store: OpenStore, operations: readonly Operation[]): Promis
   store.sequence += operations.length;
 }
 
-/** All of the new store, read once more and checked like any other. */
+/** Reads the whole new store again and checks it like any other. */
 async function proved(store: OpenStore, { side }: BackupList): Promise<StoreTotals> {
   const findings: string[] = [];
   const found = (finding: string): void => void findings.push(finding);
@@ -147,7 +147,7 @@ async function proved(store: OpenStore, { side }: BackupList): Promise<StoreTota
   throw new BackupRefused(`what was restored is not sound:\n${findings.join("\n")}`);
 }
 
-/** Last of all: from here on it is a store. */
+/** The last step, which makes the folder a store. */
 async function becomeStore(
   target: string,
   list: BackupList,

@@ -1,5 +1,5 @@
-// `annals verify FOLDER`: everything that can be checked about a store's folder, without opening
-// the store, changing it or keeping a server from it.
+// `annals verify FOLDER`: all checks of a store's folder that are possible without opening the
+// store, changing it, or keeping a server from it.
 
 import { basename } from "node:path";
 import type { Head } from "../../storage.ts";
@@ -10,22 +10,22 @@ import { openView } from "./view.ts";
 export interface FolderReport {
   readonly storeId: string;
   readonly head: Head | undefined;
-  /** SHA-256 of the last chunk: it stands for the whole log. Hexadecimal. */
+  /** SHA-256 of the last chunk, which stands for the whole log. Hexadecimal. */
   readonly headHash: string | undefined;
   readonly totals: StoreTotals | undefined;
   readonly tables: number;
-  /** Empty: the store is sound. */
+  /** Empty: no fault was found. */
   readonly findings: readonly string[];
 }
 
 export interface VerifyOptions {
   readonly scratch?: string | undefined;
-  /** Told the last position that was checked, and the last there is. */
+  /** Called with the last position that was checked, and the last one there is. */
   readonly progress?: (position: number, head: number) => void;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Throws StoreRefused where there is no store to verify. */
+/** Throws StoreRefused if there is no store to verify. */
 export async function verifyFolder(
   folder: string,
   { scratch, progress, signal }: VerifyOptions = {},

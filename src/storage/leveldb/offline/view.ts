@@ -1,5 +1,5 @@
-// A store's folder, looked at without opening it: read-only, at one moment, whether a server has it
-// open or not. The same checks as at a start are made, but what they find is told, not thrown.
+// A read-only view of a store's folder at one moment, whether a server has it open or not. It makes
+// the same checks as a start, but returns the findings instead of throwing them.
 
 import { tmpdir } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
@@ -18,13 +18,13 @@ import { StoreRefused } from "../folder/store-refused.ts";
 
 export interface StoreView {
   readonly identity: Identity;
-  /** What was acknowledged when the view was taken, where the mark tells. */
+  /** What was acknowledged when the view was taken, if the high-water mark says so. */
   readonly acknowledged: Acknowledged | undefined;
-  /** What would keep a server from starting. Empty: nothing. */
+  /** Faults that would prevent a start. Empty: none. */
   readonly findings: readonly string[];
   /** Paths of the table files, oldest first. */
   readonly tables: readonly string[];
-  /** Undefined where LevelDB cannot open what there is. */
+  /** Undefined if LevelDB cannot open the database. */
   readonly content: ViewContent | undefined;
   close(): Promise<void>;
 }
@@ -38,7 +38,10 @@ export interface ViewContent {
 const attemptsMax = 20;
 const retryMs = 100;
 
-/** `scratch`: a folder for some megabytes. Throws StoreRefused where there is no store. */
+/**
+ * `scratch` is a folder for some megabytes of temporary files. Throws StoreRefused if there is no
+ * store.
+ */
 export async function openView(folder: string, scratch: string = tmpdir()): Promise<StoreView> {
   await refuseSpecialFiles(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") throw new StoreRefused(folder, ["there is no such folder"]);
@@ -47,7 +50,7 @@ export async function openView(folder: string, scratch: string = tmpdir()): Prom
   const identity = await readIdentity(folder);
   if (!identity?.created) throw new StoreRefused(folder, ["it holds no store"]);
   for (let attempt = 1; ; attempt++) {
-    // First what was acknowledged, then the files: they hold that and more.
+    // The mark is read before the files, so that the files contain at least what it names.
     const acknowledged = readHighWaterMark(highWaterMarkPath(folder));
     const liveCopy = await liveCopyOf(databaseOf(folder), scratch);
     if (liveCopy) return lookInto(liveCopy, identity, acknowledged);

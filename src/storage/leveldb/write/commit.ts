@@ -1,6 +1,6 @@
-// One commit as keys and values: the chunks, and for each chunk the postings of every term on its
-// events, the entries of terms seen for the first time, and the ids that clients chose. They are
-// written as one batch: after a crash all of them are there or none. No key is ever overwritten.
+// Composes the keys and values of a commit: its chunks, for each chunk the postings of every term
+// of its events, the entries of new terms, and the ids that clients chose. They are written as one
+// batch: after a crash all of them are there, or none. No key is overwritten.
 
 import { categoryOf, type CommitEvent } from "../../../domain/event.ts";
 import type { Commit } from "../../storage.ts";
@@ -23,7 +23,7 @@ import type { OpenStore } from "../state/open-store.ts";
 import { noTerm, type TermHead } from "../state/term-table.ts";
 import type { Term, TermUpdate } from "../state/terms.ts";
 
-/** A commit ready to be written, and what will be true once it is durable. */
+/** A commit ready to be written, and the state after it is durable. */
 export interface ComposedCommit {
   readonly operations: Operation[];
   readonly chunks: readonly Chunk[];
@@ -31,21 +31,21 @@ export interface ComposedCommit {
   readonly terms: readonly TermUpdate[];
 }
 
-/** Events that are to become one chunk. */
+/** Events that will become one chunk. */
 export interface ChunkDraft {
   readonly events: readonly CommitEvent[];
   /** Microseconds since 1970, UTC. */
   readonly recordedAt: number;
-  /** Some of the events are removed records, and the chunk is to say so. */
+  /** Present if some of the events are removed records; it goes into the chunk's header. */
   readonly reclaimed?: Reclaimed | undefined;
 }
 
 /** A term while a commit is composed. */
 interface OpenTerm extends TermUpdate {
   head: TermHead;
-  /** Of the chunk being composed: which events carry the term. */
+  /** The events of the present chunk that have the term. */
   ordinals: number[];
-  /** The place of the term in the first event that carries it, and that event's position. */
+  /** The index of the term in the first event that has it, and that event's position. */
   readonly place: number;
   readonly bornAt: number;
 }
@@ -57,7 +57,7 @@ export function composeCommit(store: OpenStore, commit: Commit): Promise<Compose
   return composeChunks(store, after.position, drafts);
 }
 
-/** Chunks that are cut already: at the positions right after `after`, in order. */
+/** Composes chunks at the positions directly after `after`, in order. */
 export async function composeChunks(
   store: OpenStore,
   after: number,
@@ -87,7 +87,7 @@ export async function composeChunks(
 
 interface OpenTerms {
   readonly all: readonly OpenTerm[];
-  /** The terms each event carries. */
+  /** The terms of each event. */
   readonly byEvent: ReadonlyMap<CommitEvent, readonly OpenTerm[]>;
 }
 
@@ -126,7 +126,7 @@ function termsOf(drafts: readonly ChunkDraft[]): OpenTerms {
   return { all, byEvent };
 }
 
-/** The chunk's postings, and the entries of terms that begin with it. */
+/** The postings of a chunk, and the entries of terms that begin with it. */
 function putPostings(
   operations: Operation[],
   chunk: Chunk,
@@ -178,7 +178,7 @@ function termEntry({ kind, name }: Term, number: number): Operation {
   return [key, seal(key, uint64(number))];
 }
 
-/** An id that a client chose occurs once: domain/decide/decide.ts sees to it. */
+/** An id that a client chose occurs once, which domain/decide/decide.ts ensures. */
 function idEntry({ id, position }: CommitEvent): Operation {
   const key = idKey(id, 0);
   return [key, seal(key, uint64(position))];

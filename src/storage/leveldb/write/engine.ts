@@ -1,5 +1,6 @@
-// The LevelDB engine: the storage port over chunks, terms, postings and side values. A commit is
-// durable when its one synced write is (`commitDurably`); only then does the head move.
+// The LevelDB engine: implements the storage port over chunks, terms, postings and side values. A
+// commit is durable when its one synced write is (`commitDurably`), and only then does the head
+// move.
 
 import type {
   Commit,
@@ -25,18 +26,21 @@ export interface EngineOptions extends GuardOptions {
   readonly clock: () => number;
 }
 
-/** A commit of the engine's own, with more in its write than the commit says. */
+/** A commit by the engine itself, with additional keys in its write. */
 export interface OwnCommit {
   readonly commit: Commit;
   readonly also: readonly Operation[];
-  /** Called once it is durable, before anybody sees that. */
+  /** Called when the commit is durable, before readers can see it. */
   readonly stored: () => void;
 }
 
 export interface Engine {
   readonly storage: Storage;
   readonly store: OpenStore;
-  /** Runs a commit after those before it; it is composed, at the head as it is, when it may run. */
+  /**
+   * Runs a commit after those before it. `compose` is called when it may run, and uses the head of
+   * that moment.
+   */
   readonly commitOwn: (bytes: number, compose: () => Promise<OwnCommit>) => Promise<void>;
 }
 
@@ -88,7 +92,7 @@ interface CommitParts extends GuardParts {
   readonly options: EngineOptions;
 }
 
-/** Makes a commit durable, by one synced write, and then shows it to readers. */
+/** Makes a commit durable by one synced write, and then visible to readers. */
 async function commitDurably(
   { store, guard, watchers, options }: CommitParts,
   commit: Commit,
@@ -104,7 +108,8 @@ async function commitDurably(
 
   await guard.write(operations);
 
-  // Durable. From here to the end nothing waits: readers see all of the commit or none of it.
+  // Durable. From here to the end nothing waits, so that readers see all of the commit or none of
+  // it.
   const from = store.head;
   const position = after.position + events.length;
   store.terms.apply(terms, position);
@@ -127,7 +132,7 @@ function bytesOf({ events, sideValues = [] }: Commit): number {
   return bytes;
 }
 
-/** Runs a question, if the store is open, and says what became of it in our own words. */
+/** Answers a question if the store is open, and turns its failures into errors of Annals. */
 async function answered<T>(store: OpenStore, ask: () => Promise<T>): Promise<T> {
   assertOpen(store);
   try {

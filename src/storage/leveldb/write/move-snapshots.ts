@@ -1,6 +1,6 @@
-// The first builds kept snapshots under keys of their own; a store that holds such keys has them
-// moved to the side values when it opens. A batch puts some new keys and deletes the old ones, so
-// a snapshot is in one place or the other whenever the process ends, and the next start goes on.
+// The first builds stored snapshots under separate keys. When a store with such keys opens, they
+// are moved to the side values. A batch puts some new keys and deletes the old ones, so that a
+// snapshot is in one place or the other whenever the process ends, and the next start continues.
 //
 //   key     's' stream length (2) stream kind 0x00
 //               2^53-1 - version (8) 2^53-1 - revision (8)
@@ -17,7 +17,7 @@ const pageCountMax = 256;
 const positionBytes = 8;
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Answers how many keys it wrote and deleted; 0: there was nothing to move. */
+/** Returns how many keys it wrote and deleted. 0: there was nothing to move. */
 export async function moveSnapshots(kv: Kv): Promise<number> {
   const last = Buffer.from([prefixOldSnapshot + 1]);
   let first = Buffer.from([prefixOldSnapshot]);
@@ -31,15 +31,15 @@ export async function moveSnapshots(kv: Kv): Promise<number> {
     const operations: Operation[] = [];
     for (const [key, value] of entries) {
       const old = oldKeyOf(key);
-      // Nobody can say which snapshot it is: it stays, and `annals verify` names it.
+      // It cannot be told which snapshot this is. It is left for `annals verify` to report.
       if (old === undefined) continue;
       operations.push([key, undefined]);
-      // The newest of a snapshot's revisions comes first.
+      // The newest revision of a snapshot comes first.
       if (old.name === previous) continue;
       previous = old.name;
       const moved = sideValueKey("snapshot", old.name, old.revision);
       const body = unseal(key, value);
-      // A value that fails its CRC fails it under the new key too.
+      // A value that fails its CRC also fails it under the new key.
       operations.push([moved, body ? seal(moved, body.subarray(positionBytes)) : value]);
     }
     if (operations.length > 0) await kv.write(operations);

@@ -1,13 +1,13 @@
-// Values beside the log: checkpoints, snapshots, what consumer groups keep. Each is sealed under a
-// space and a name, so that a range gives the values of a space in the order of their names. The
-// key is drawn in keys.ts; the stored value is
+// Side values are stored beside the log: checkpoints, snapshots, and what consumer groups keep.
+// Each is sealed under a space and a name, so that a range lists a space in the order of names.
+// keys.ts draws the key. The stored value is
 //
-//   -  the value as given
+//   -  the value
 //   4  CRC-32 of the key and of everything before
 //
-// A change writes a key with a higher revision, which sorts before the older one, and deletes that
-// in the same batch: no key is written twice. A value that comes back after it was deleted begins
-// with the clock's microseconds, beyond every revision it had before.
+// A change writes a key with a higher revision, which sorts before the old one, and deletes the old
+// one in the same batch, so that no key is written twice. A value that is stored again after its
+// deletion begins with the clock's microseconds, which exceed all of its earlier revisions.
 
 import { AnnalsError, corruption, invariant } from "../../../domain/errors.ts";
 import type { SideValue, SideValueChange, SideValuePage, SideValueSpace } from "../../storage.ts";
@@ -19,8 +19,8 @@ import type { OpenStore } from "../state/open-store.ts";
 const spaceNumbers: Readonly<Record<SideValueSpace, number>> = sideValueSpaceNumbers;
 
 /**
- * Spaces whose values change often: the deleted revisions of a name lie between it and the next
- * until LevelDB compacts them, so each name is sought by itself.
+ * Spaces whose values change often. Between two names there may be many deleted revisions until
+ * LevelDB compacts them, so each name is looked up separately.
  */
 const seekingSpaces: ReadonlySet<SideValueSpace> = new Set<SideValueSpace>([
   "checkpoint",
@@ -33,7 +33,7 @@ const readsAtOnceMax = 32;
 const nothing = new Uint8Array();
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** The values of those that are there, by name. Throws CORRUPTION. */
+/** The existing values, by name. Throws CORRUPTION. */
 export async function getSideValues(
   store: OpenStore,
   space: SideValueSpace,
@@ -62,7 +62,7 @@ export async function listSideValues(store: OpenStore, page: SideValuePage): Pro
     const entries = await store.kv.page({ first, last, limit: room, keysOnly });
     if (entries.length === 0) break;
     for (const [key, value] of entries) {
-      // An older revision of the name before.
+      // An older revision of the previous name.
       if (Buffer.compare(key, first) < 0) continue;
       const opened = keysOnly ? nothing : openSideValue([key, value]);
       sideValues.push({ space, name: nameOf(key), value: opened });
@@ -73,7 +73,7 @@ export async function listSideValues(store: OpenStore, page: SideValuePage): Pro
   return sideValues;
 }
 
-/** The keys that the changes replace: one for each, undefined where there is none. */
+/** The keys that the changes replace, one for each change. Undefined: there is none. */
 export async function replacedKeys(
   store: OpenStore,
   changes: readonly SideValueChange[],
@@ -85,7 +85,7 @@ export async function replacedKeys(
   return newest.map((entry) => entry?.[0]);
 }
 
-/** `replaced` are the keys that `replacedKeys` gave; `now` is the clock's. */
+/** `replaced` is the result of `replacedKeys`. `now` is the clock's time. */
 export function putSideValues(
   operations: Operation[],
   changes: readonly SideValueChange[],
@@ -103,8 +103,8 @@ export function putSideValues(
 }
 
 /**
- * Waits for the commit in flight, if it changes what was just read: what was read may be of it, and
- * is answered only with all the rest of it.
+ * Waits for the commit in flight if it changes a value that was just read. The value may come from
+ * that commit, and must only be returned together with the rest of it.
  */
 async function settled(
   { sideValueCommit }: OpenStore,
@@ -120,7 +120,7 @@ async function settled(
   }
 }
 
-/** The side value as it is now; undefined where there is none. */
+/** The newest revision of a side value. Undefined: there is none. */
 async function newestOf(
   store: OpenStore,
   space: SideValueSpace,
@@ -133,7 +133,7 @@ async function newestOf(
   return newest;
 }
 
-/** Asks for each item, some at a time. */
+/** Calls `ask` for each item, some at a time. */
 async function inParts<T, R>(items: readonly T[], ask: (item: T) => Promise<R>): Promise<R[]> {
   const answers: R[] = [];
   for (let at = 0; at < items.length; at += readsAtOnceMax) {
@@ -146,7 +146,7 @@ function spacePrefix(space: SideValueSpace): Buffer {
   return Buffer.from([prefixSideValue, spaceNumbers[space]]);
 }
 
-/** What all revisions of a side value begin with. Names hold no U+0000: it ends one. */
+/** The prefix of all revisions of a side value. Names have no U+0000, which terminates them. */
 function namePrefix(space: SideValueSpace, name: string): Buffer {
   const isNamed = name !== "" && !name.includes("\0");
   invariant(isNamed, "a side value has a name without U+0000");
@@ -161,7 +161,7 @@ export function sideValueKey(space: SideValueSpace, name: string, revision: numb
   return key;
 }
 
-/** The smallest key behind every revision of a side value, given what they begin with. */
+/** The smallest key after every revision of a side value, given their prefix. */
 function afterName(prefix: Uint8Array): Buffer {
   const next = Buffer.from(prefix);
   next[next.length - 1] = 1;

@@ -1,6 +1,6 @@
-// The one way to the disk: one batch at a time, only while the store accepts writes. A failed write
-// means that nobody knows what the disk holds (LevelDB may lose later writes after one failed one):
-// the guard closes the database, reopens and audits it, and only then lets writers on.
+// The only way to the disk: one batch at a time, and only while the store accepts writes. After a
+// failed write it is not known what the disk contains, and LevelDB may lose later writes. The guard
+// then closes the database, reopens and audits it, and only then admits writers.
 
 import { AnnalsError } from "../../../domain/errors.ts";
 import type { StorageWatcher, WriteState } from "../../storage.ts";
@@ -12,25 +12,28 @@ import { moveSnapshots } from "./move-snapshots.ts";
 
 export interface OpenedKv {
   readonly kv: Kv;
-  /** LevelDB's number of the last write that is there. */
+  /** LevelDB's sequence number of the last write in the database. */
   readonly sequence: number;
 }
 
 export interface GuardOptions {
   /**
-   * Opens the database and proves that it is fit to serve and holds what was acknowledged, or
-   * throws. `acknowledged` is absent when the store is first opened.
+   * Opens the database and checks that it is fit to be served and contains what was acknowledged,
+   * or throws. `acknowledged` is absent when the store is first opened.
    */
   readonly openKv: (acknowledged?: Acknowledged) => Promise<OpenedKv>;
-  /** Told what is durable, after each write: moves the high-water mark. Must not throw or wait. */
+  /**
+   * Called with what is durable after each write: moves the high-water mark. Must not throw or
+   * wait.
+   */
   readonly acknowledge?: (acknowledged: Acknowledged) => void;
-  /** Bytes that may still be written before the reserve is touched. Absent: no bound. */
+  /** Bytes that may still be written before the reserve is used. Absent: no bound. */
   readonly spareBytes?: () => number;
-  /** Told of what an operator should know. */
+  /** Reports what an operator should know. */
   readonly warn: (message: string, cause?: unknown) => void;
-  /** Runs when the store closes in good order, before the database does. */
+  /** Called when the store closes normally, before the database is closed. */
   readonly closing?: (store: OpenStore) => Promise<void>;
-  /** Calls back later. Absent: by Node's timers. */
+  /** Calls back after a delay. Absent: with Node's timers. */
   readonly delay?: Delay;
 }
 
@@ -40,7 +43,7 @@ export interface GuardParts {
   readonly watchers: ReadonlySet<StorageWatcher>;
 }
 
-/** Opens the database and loads what is kept of it in memory. */
+/** Opens the database and loads the part of it that is kept in memory. */
 export async function openDatabase(
   { openKv }: GuardOptions,
   acknowledged?: Acknowledged,
@@ -64,13 +67,13 @@ export function acknowledgedBy({ head, sequence, headHash: hash }: OpenStore): A
 
 const retryAfterMs = 1_000;
 const spaceCheckMs = 500;
-/** LevelDB writes each byte to its log and again to a table, and more while it compacts. */
+/** LevelDB writes each byte to its log and again to a table, and more often while it compacts. */
 const spaceFactor = 4;
 const attemptsBeforeFailed = 5;
 const backoffMsFirst = 100;
 const backoffMsMax = 30_000;
 
-/** Calls back once, after at least `ms`; answers a function that prevents it. */
+/** Calls back once, after at least `ms`. Returns a function that prevents it. */
 export type Delay = (ms: number, callback: () => void) => () => void;
 
 export const nodeDelay: Delay = (ms, callback) => {
@@ -86,9 +89,9 @@ export class WriteGuard {
   private recovery: Promise<void> | undefined;
   private closed: Promise<void> | undefined;
   private stopped = false;
-  /** A write failed, and the database was not reopened since. */
+  /** A write failed, and the database has not been reopened since. */
   private poisoned = false;
-  /** Ends the wait under way, for space or for another attempt. */
+  /** Ends the present wait, for space or for the next attempt. */
   private wake: () => void = () => {};
 
   constructor(parts: GuardParts) {
@@ -96,7 +99,7 @@ export class WriteGuard {
     this.delay = parts.options.delay ?? nodeDelay;
   }
 
-  /** Runs a write after those before it. Throws where nothing may be written now. */
+  /** Runs a write after those before it. Throws if nothing may be written now. */
   exclusive<T>(bytes: number, write: () => Promise<T>): Promise<T> {
     if (this.closed) return Promise.reject(closedError());
     const turn = this.last.then(() => {
@@ -107,7 +110,7 @@ export class WriteGuard {
     return turn;
   }
 
-  /** The write to the disk: durable when it resolves. If it fails, the engine recovers. */
+  /** Writes to the disk. Durable when it resolves. If it fails, the engine recovers. */
   async write(operations: readonly Operation[]): Promise<void> {
     const { store } = this.parts;
     try {
@@ -141,7 +144,7 @@ export class WriteGuard {
     try {
       if (!this.poisoned) await options.closing?.(store);
     } catch (cause) {
-      // The write-ahead log holds everything: the next start only takes longer.
+      // The write-ahead log contains everything; the next start only takes longer.
       options.warn("the write-ahead log could not be moved into tables", cause);
     } finally {
       store.open = false;
@@ -166,7 +169,7 @@ export class WriteGuard {
     );
   }
 
-  /** Bytes that may still be written. Nobody knows: then none. */
+  /** Bytes that may still be written. If it cannot be determined: none. */
   private spareBytes(): number {
     const { spareBytes, warn } = this.parts.options;
     if (!spareBytes) return Number.POSITIVE_INFINITY;
@@ -178,7 +181,9 @@ export class WriteGuard {
     }
   }
 
-  /** Refuses writes until there is free space; reads go on. Ends early where the store closes. */
+  /**
+   * Refuses writes until there is free space, while reads continue. Ends early if the store closes.
+   */
   private async awaitSpace(): Promise<void> {
     this.parts.options.warn("free space is below the reserve: appends are refused");
     this.setState("disk-full");
@@ -201,7 +206,7 @@ export class WriteGuard {
   }
 
   private async recover(): Promise<void> {
-    // Without space LevelDB cannot be reopened: what is open goes on answering readers until then.
+    // Without space LevelDB cannot be reopened. Until then, the open database answers readers.
     if (this.spareBytes() <= 0) await this.awaitSpace();
     let backoffMs = backoffMsFirst;
     for (let attempt = 1; !this.stopped; attempt++) {

@@ -129,7 +129,7 @@ describe("the whole of a store, checked", () => {
         const [entry] = await kv.page(range);
         if (entry) await flip(kv, entry[0], 2);
       },
-      [expect.stringMatching(/^the entry under key 6e06[0-9a-f]+ is bent$/)],
+      [expect.stringMatching(/^the entry under key 6e06[0-9a-f]+ is corrupted$/)],
     ],
     [
       "a term that no event has",

@@ -117,12 +117,12 @@ test("a damaged one stays damaged, and one that nobody can name stays where it i
   const kv = await oldStore();
   const [first, second] = await kv.page(old);
   const [key, value] = first ?? expect.unreachable();
-  const bent = Buffer.from(value);
-  bent[20] = (bent[20] as number) ^ 1;
+  const corrupted = Buffer.from(value);
+  corrupted[20] = (corrupted[20] as number) ^ 1;
   const nameless = Buffer.from(second?.[0] ?? []);
   nameless[1] = 0xff;
   await kv.write([
-    [key, bent],
+    [key, corrupted],
     [nameless, Buffer.from("anything")],
   ]);
   const storage = await openStorageOver({ openKv: async () => kv });

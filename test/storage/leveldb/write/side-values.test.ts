@@ -16,9 +16,9 @@ test("a bit that flipped in a side value, or in its key, is reported and never s
   if (entry === undefined) return expect.fail("no side value is there");
   const [key, value] = entry;
   for (let bit = 0; bit < value.length * 8; bit++) {
-    const bent = Buffer.from(value);
-    bent[bit >> 3] = (bent[bit >> 3] as number) ^ (1 << (bit & 7));
-    await kv.write([[key, bent]]);
+    const corrupted = Buffer.from(value);
+    corrupted[bit >> 3] = (corrupted[bit >> 3] as number) ^ (1 << (bit & 7));
+    await kv.write([[key, corrupted]]);
     await expect(storage.sideValues.get("checkpoint", ["a"])).rejects.toMatchObject({
       reason: "CORRUPTION",
     });
