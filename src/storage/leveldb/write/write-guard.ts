@@ -243,7 +243,7 @@ export class WriteGuard {
     options.acknowledge?.(acknowledgedBy(store));
     options.warn(`the store was reopened and audited; its head is ${to.position}`);
     if (to.position === from.position) return;
-    // What was unknown may have become durable after all: then everybody is to look.
+    // A write whose outcome was unknown may be durable, so watchers are told about it.
     for (const watcher of watchers) watcher.advanced?.({ from, to });
   }
 
