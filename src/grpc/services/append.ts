@@ -25,9 +25,9 @@ import type { Encoded } from "../transport/bind.ts";
 import { failed } from "../transport/call-environment.ts";
 import type { Call } from "../transport/call.ts";
 import { decodeRequest } from "../transport/decode.ts";
-import type { Context, EventStoreMethods } from "./context.ts";
+import type { ServiceContext, EventStoreMethods } from "./context.ts";
 
-export function appendMethods(context: Context) {
+export function appendMethods(context: ServiceContext) {
   return {
     append: { bytes: (request, call) => appendOnce(context, request, call) },
     appendPipe: { bytes: (requests, call) => appendPipe(context, requests, call) },
@@ -35,7 +35,7 @@ export function appendMethods(context: Context) {
 }
 
 async function appendOnce(
-  context: Context,
+  context: ServiceContext,
   request: Buffer,
   call: Call,
 ): Promise<Encoded<AppendResponse>> {
@@ -95,7 +95,7 @@ interface PipeAnswer {
  * time.
  */
 async function* appendPipe(
-  context: Context,
+  context: ServiceContext,
   requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
 ): AsyncGenerator<readonly Encoded<AppendPipeResponse>[]> {
@@ -118,7 +118,7 @@ async function* appendPipe(
 
 /** Begins every append of the pipe, no more at a time than the window holds. */
 async function takeAll(
-  context: Context,
+  context: ServiceContext,
   requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
   window: Window,
@@ -143,7 +143,7 @@ async function takeAll(
 
 /** Settles the pipe's answer to it. Never rejects. */
 async function appendOne(
-  context: Context,
+  context: ServiceContext,
   append: Append | Refused,
   sequence: number,
   call: Call,
@@ -171,7 +171,7 @@ interface Refused {
 
 /** Neither throws nor rejects. */
 function convertOne(
-  context: Context,
+  context: ServiceContext,
   request: Buffer,
 ): Append | Refused | Promise<Append | Refused> {
   try {
@@ -182,7 +182,7 @@ function convertOne(
   }
 }
 
-function convert(context: Context, request: Buffer): Append {
+function convert(context: ServiceContext, request: Buffer): Append {
   const inner = appendIn(request);
   if (inner !== undefined) return appendFromBytes(inner, context);
   const { append } = decodeRequest(AppendPipeRequestSchema, request);

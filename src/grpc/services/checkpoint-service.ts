@@ -18,13 +18,13 @@ import {
 } from "../../gen/annals/v1/checkpoint_service_pb.js";
 import type { Handlers } from "../transport/bind.ts";
 import type { Call } from "../transport/call.ts";
-import type { Context } from "./context.ts";
+import type { ServiceContext } from "./context.ts";
 import { checkConsumerName, convertUpdate, wireCheckpoint } from "../convert/checkpoint.ts";
 import { checkText, checkUint64, Violations } from "../convert/checks.ts";
 import { pageOf } from "../convert/page.ts";
 import { checkDuration } from "../convert/time.ts";
 
-export function checkpointService(context: Context): Handlers<typeof CheckpointService> {
+export function checkpointService(context: ServiceContext): Handlers<typeof CheckpointService> {
   return {
     saveCheckpoint: (request, call) => save(context, request, call),
     getCheckpoint: (request) => get(context, request),
@@ -34,7 +34,7 @@ export function checkpointService(context: Context): Handlers<typeof CheckpointS
   };
 }
 
-async function save({ log, limits }: Context, wire: SaveCheckpointRequest, call: Call) {
+async function save({ log, limits }: ServiceContext, wire: SaveCheckpointRequest, call: Call) {
   const v = new Violations();
   const update = convertUpdate(v, "", wire, limits);
   v.throwIfAny();
@@ -42,12 +42,12 @@ async function save({ log, limits }: Context, wire: SaveCheckpointRequest, call:
   return create(SaveCheckpointResponseSchema, { checkpoint: wireCheckpoint(saved) });
 }
 
-async function get({ log, limits }: Context, wire: GetCheckpointRequest) {
+async function get({ log, limits }: ServiceContext, wire: GetCheckpointRequest) {
   const checkpoint = wireCheckpoint(await log.checkpoints.get(consumerOf(wire, limits)));
   return create(GetCheckpointResponseSchema, { checkpoint });
 }
 
-async function list({ log, limits }: Context, wire: ListCheckpointsRequest) {
+async function list({ log, limits }: ServiceContext, wire: ListCheckpointsRequest) {
   const { prefix } = wire;
   const v = new Violations();
   const { consumerNameBytesMax: bytesMax } = limits;
@@ -65,19 +65,19 @@ async function list({ log, limits }: Context, wire: ListCheckpointsRequest) {
   return create(ListCheckpointsResponseSchema, { checkpoints, nextPageToken });
 }
 
-async function remove({ log, limits }: Context, wire: DeleteCheckpointRequest, call: Call) {
+async function remove({ log, limits }: ServiceContext, wire: DeleteCheckpointRequest, call: Call) {
   const deleted = await log.checkpoints.remove(consumerOf(wire, limits), call.signal);
   return create(DeleteCheckpointResponseSchema, { deleted });
 }
 
-function consumerOf({ consumer }: { readonly consumer: string }, limits: Context["limits"]) {
+function consumerOf({ consumer }: { readonly consumer: string }, limits: ServiceContext["limits"]) {
   const v = new Violations();
   checkConsumerName(v, "consumer", consumer, limits);
   v.throwIfAny();
   return consumer;
 }
 
-async function waitFor({ log, limits }: Context, wire: WaitForRequest, call: Call) {
+async function waitFor({ log, limits }: ServiceContext, wire: WaitForRequest, call: Call) {
   const v = new Violations();
   const { who, timeout } = wire;
   const target = checkUint64(v, "position", wire.position);

@@ -1,6 +1,8 @@
 // The consumer group service: each method of the contract, from the wire to the log and back.
 
 import { create, toBinary } from "@bufbuild/protobuf";
+import { AnnalsError } from "../../domain/errors.ts";
+import { positionMax } from "../../domain/limits.ts";
 import {
   CreateGroupResponseSchema,
   DeleteGroupResponseSchema,
@@ -8,26 +10,37 @@ import {
   GetGroupResponseSchema,
   GroupSchema,
   ListGroupsResponseSchema,
+  ParkedEventSchema,
   ReplayParkedResponseSchema,
   ResetGroupResponseSchema,
   UpdateGroupResponseSchema,
+  type ConsumeRequest,
+  type ConsumeResponse,
   type ConsumerGroupService,
   type CreateGroupRequest,
   type DeleteGroupRequest,
   type DiscardParkedRequest,
   type GetGroupRequest,
-  type ListGroupsRequest,
   type Group,
+  type ListGroupsRequest,
+  type ListParkedRequest,
+  type ListParkedResponse,
   type ReplayParkedRequest,
   type ResetGroupRequest,
   type UpdateGroupRequest,
 } from "../../gen/annals/v1/consumer_group_service_pb.js";
-import type { Handlers } from "../transport/bind.ts";
-import type { Call } from "../transport/call.ts";
-import { consume } from "./consume.ts";
-import type { Context } from "./context.ts";
+import type { GroupMember, ParkedEvent } from "../../log/group-verbs.ts";
+import { inView, wrap } from "../convert/batches.ts";
 import { checkConsumerName } from "../convert/checkpoint.ts";
 import { checkText, Violations } from "../convert/checks.ts";
+import {
+  convertJoin,
+  convertMemberRequest,
+  deliveryMessages,
+  neverJoined,
+  wireJoined,
+  wireNews,
+} from "../convert/group-member.ts";
 import {
   convertChanges,
   convertPositions,
@@ -35,10 +48,16 @@ import {
   convertStart,
   wireGroup,
 } from "../convert/group.ts";
-import { pageOf } from "../convert/page.ts";
-import { listParked } from "./list-parked.ts";
+import { pageBytesMax, pageOf } from "../convert/page.ts";
+import { convertView, type EventView } from "../convert/read-request.ts";
+import { timestamp } from "../convert/time.ts";
+import type { Answer, Encoded, Handlers } from "../transport/bind.ts";
+import type { Call } from "../transport/call.ts";
+import type { ServiceContext } from "./context.ts";
 
-export function consumerGroupService(context: Context): Handlers<typeof ConsumerGroupService> {
+export function consumerGroupService(
+  context: ServiceContext,
+): Handlers<typeof ConsumerGroupService> {
   return {
     createGroup: (request) => createGroup(context, request),
     updateGroup: (request) => updateGroup(context, request),
@@ -53,7 +72,7 @@ export function consumerGroupService(context: Context): Handlers<typeof Consumer
   };
 }
 
-async function createGroup({ log, limits }: Context, wire: CreateGroupRequest) {
+async function createGroup({ log, limits }: ServiceContext, wire: CreateGroupRequest) {
   const v = new Violations();
   const name = checkConsumerName(v, "name", wire.name, limits);
   const settings = convertSettings(v, wire.settings, limits);
@@ -63,7 +82,7 @@ async function createGroup({ log, limits }: Context, wire: CreateGroupRequest) {
   return create(CreateGroupResponseSchema, { group });
 }
 
-async function updateGroup({ log, limits }: Context, wire: UpdateGroupRequest) {
+async function updateGroup({ log, limits }: ServiceContext, wire: UpdateGroupRequest) {
   const v = new Violations();
   const name = checkConsumerName(v, "name", wire.name, limits);
   const changes = convertChanges(v, { prefix: "", retryDelayMs: 0 }, wire, limits);
@@ -72,17 +91,17 @@ async function updateGroup({ log, limits }: Context, wire: UpdateGroupRequest) {
   return create(UpdateGroupResponseSchema, { group });
 }
 
-async function deleteGroup({ log, limits }: Context, wire: DeleteGroupRequest) {
+async function deleteGroup({ log, limits }: ServiceContext, wire: DeleteGroupRequest) {
   const deleted = await log.groups.remove(named("name", wire.name, limits));
   return create(DeleteGroupResponseSchema, { deleted });
 }
 
-async function getGroup({ log, limits }: Context, wire: GetGroupRequest, call: Call) {
+async function getGroup({ log, limits }: ServiceContext, wire: GetGroupRequest, call: Call) {
   const info = await log.groups.get(named("name", wire.name, limits), call.signal);
   return create(GetGroupResponseSchema, { group: wireGroup(info, limits) });
 }
 
-async function listGroups({ log, limits }: Context, wire: ListGroupsRequest, call: Call) {
+async function listGroups({ log, limits }: ServiceContext, wire: ListGroupsRequest, call: Call) {
   const { prefix } = wire;
   const v = new Violations();
   const { consumerNameBytesMax: bytesMax } = limits;
@@ -102,7 +121,7 @@ async function listGroups({ log, limits }: Context, wire: ListGroupsRequest, cal
   return create(ListGroupsResponseSchema, { groups: entries, nextPageToken });
 }
 
-async function resetGroup({ log, limits }: Context, wire: ResetGroupRequest) {
+async function resetGroup({ log, limits }: ServiceContext, wire: ResetGroupRequest) {
   const v = new Violations();
   const name = checkConsumerName(v, "name", wire.name, limits);
   const start = convertStart(v, wire.start, false, limits);
@@ -111,13 +130,13 @@ async function resetGroup({ log, limits }: Context, wire: ResetGroupRequest) {
   return create(ResetGroupResponseSchema, { group });
 }
 
-async function replayParked({ log, limits }: Context, wire: ReplayParkedRequest) {
+async function replayParked({ log, limits }: ServiceContext, wire: ReplayParkedRequest) {
   const [group, positions] = parkedAsked(wire, limits);
   const replayedCount = BigInt(await log.groups.replayParked(group, positions));
   return create(ReplayParkedResponseSchema, { replayedCount });
 }
 
-async function discardParked({ log, limits }: Context, wire: DiscardParkedRequest) {
+async function discardParked({ log, limits }: ServiceContext, wire: DiscardParkedRequest) {
   const [group, positions] = parkedAsked(wire, limits);
   const discardedCount = BigInt(await log.groups.discardParked(group, positions));
   return create(DiscardParkedResponseSchema, { discardedCount });
@@ -125,7 +144,7 @@ async function discardParked({ log, limits }: Context, wire: DiscardParkedReques
 
 function parkedAsked(
   wire: ReplayParkedRequest | DiscardParkedRequest,
-  limits: Context["limits"],
+  limits: ServiceContext["limits"],
 ): [group: string, positions: number[]] {
   const v = new Violations();
   const group = checkConsumerName(v, "group", wire.group, limits);
@@ -134,9 +153,109 @@ function parkedAsked(
   return [group, positions];
 }
 
-function named(field: string, name: string, limits: Context["limits"]): string {
+function named(field: string, name: string, limits: ServiceContext["limits"]): string {
   const v = new Violations();
   checkConsumerName(v, field, name, limits);
   v.throwIfAny();
   return name;
+}
+
+/**
+ * A member of a group, for as long as its call lasts. What it is told is pulled by its window, what
+ * it says goes to the group; the one that ends first ends the other.
+ */
+async function* consume(
+  { log, limits }: ServiceContext,
+  requests: AsyncIterable<ConsumeRequest>,
+): AsyncGenerator<Answer<ConsumeResponse>> {
+  const incoming = requests[Symbol.asyncIterator]();
+  const first = await incoming.next();
+  if (first.done === true) throw neverJoined();
+  const { group, wish, view } = convertJoin(first.value, limits);
+  const member = await log.groups.join(group, wish);
+  const listening = listen(member, incoming, limits);
+  // Its error is for the end of the call, which may come without anybody asking for it.
+  listening.catch(() => {});
+  try {
+    yield wireJoined(member.leaseMs, wish.permits);
+    for await (const message of member.messages()) {
+      if (message.kind !== "deliveries") yield wireNews(message);
+      else yield* deliveryMessages(message.deliveries, view, limits);
+    }
+  } finally {
+    member.leave();
+  }
+  await listening;
+}
+
+/** Until the member has said its last word. Its failure ends the member. */
+async function listen(
+  member: GroupMember,
+  incoming: AsyncIterator<ConsumeRequest>,
+  limits: ServiceContext["limits"],
+): Promise<void> {
+  try {
+    for (;;) {
+      const next = await incoming.next();
+      if (next.done === true) break;
+      const room = member.handle(convertMemberRequest(next.value, limits));
+      if (room !== undefined) await room;
+    }
+    member.finish();
+  } catch (error) {
+    // The group ends its members itself when the server stops, once what they said is durable.
+    if (error instanceof AnnalsError && error.reason === "STOPPING") return;
+    member.leave();
+    throw error;
+  }
+}
+
+const tagParked = 0x0a;
+const tagNextPageToken = 0x12;
+const tagEvent = 0x2a;
+
+interface ParkedEntry {
+  readonly position: number;
+  readonly bytes: Buffer;
+}
+
+/**
+ * Parked events with their records, a page at a time. Records may be large: they are read and put
+ * into the view asked for only as far as a page holds them.
+ */
+async function listParked(
+  { log, limits }: ServiceContext,
+  wire: ListParkedRequest,
+): Promise<Encoded<ListParkedResponse>> {
+  const v = new Violations();
+  const group = checkConsumerName(v, "group", wire.group, limits);
+  const view = convertView(v, "view", wire.view);
+  v.throwIfAny();
+  const { entries, nextPageToken } = await pageOf(
+    wire,
+    limits,
+    ["ListParked", group],
+    ({ position }: ParkedEntry) => `${position}`,
+    ({ bytes }) => bytes.length,
+    async (cursor, limit) => {
+      const after = cursor === "" ? 0 : Math.min(Number(cursor), positionMax);
+      const page = { group, after, limit, bytesMax: pageBytesMax };
+      const parked = await log.groups.listParked(page);
+      return parked.map((one) => entryOf(one, view, limits));
+    },
+  );
+  const parts = entries.map(({ bytes }) => bytes);
+  if (nextPageToken !== "") parts.push(wrap(tagNextPageToken, [Buffer.from(nextPageToken)]));
+  return Buffer.concat(parts);
+}
+
+function entryOf(
+  { position, attempts, reason, parkedAt, record }: ParkedEvent,
+  view: EventView,
+  limits: ServiceContext["limits"],
+): ParkedEntry {
+  const fields = { position: BigInt(position), attempts, reason, parkedAt: timestamp(parkedAt) };
+  const head = toBinary(ParkedEventSchema, create(ParkedEventSchema, fields));
+  const event = record === undefined ? [] : [wrap(tagEvent, inView(record, view, limits))];
+  return { position, bytes: wrap(tagParked, [head, ...event]) };
 }

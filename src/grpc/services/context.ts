@@ -6,7 +6,7 @@ import type { Conversion } from "../convert/append-message.ts";
 import type { Handlers } from "../transport/bind.ts";
 import type { CallEnvironment } from "../transport/call-environment.ts";
 
-export interface Context extends Conversion {
+export interface ServiceContext extends Conversion {
   readonly log: EventLog;
   readonly environment: CallEnvironment;
   readonly serverVersion: string;

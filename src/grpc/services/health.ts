@@ -38,7 +38,7 @@ export class HealthState {
 }
 
 /** `services`: full names; the empty name stands for the server as a whole. */
-export function health(
+export function healthService(
   state: HealthState,
   services: readonly string[],
   stopping: Stopping,

@@ -20,7 +20,7 @@ import {
 } from "../../gen/annals/v1/info_pb.js";
 import type { StreamInfo } from "../../log/verbs.ts";
 import type { EventTypeFacts, ReclaimStatus } from "../../storage/storage.ts";
-import type { Context, EventStoreMethods } from "./context.ts";
+import type { ServiceContext, EventStoreMethods } from "./context.ts";
 import { checkText, Violations } from "../convert/checks.ts";
 import { pageOf } from "../convert/page.ts";
 import { checkStreamName } from "../convert/read-request.ts";
@@ -32,7 +32,7 @@ const entryBytes = 128;
 /** Of a label, beside its text. */
 const labelBytes = 12;
 
-export function infoMethods(context: Context) {
+export function infoMethods(context: ServiceContext) {
   return {
     getStream: (request) => getStream(context, request),
     listStreams: (request) => listStreams(context, request),
@@ -42,7 +42,7 @@ export function infoMethods(context: Context) {
 }
 
 async function getStream(
-  { log, limits }: Context,
+  { log, limits }: ServiceContext,
   wire: GetStreamRequest,
 ): Promise<GetStreamResponse> {
   const v = new Violations();
@@ -52,7 +52,7 @@ async function getStream(
 }
 
 async function listStreams(
-  { log, limits }: Context,
+  { log, limits }: ServiceContext,
   wire: ListStreamsRequest,
 ): Promise<ListStreamsResponse> {
   const { prefix } = wire;
@@ -77,7 +77,7 @@ function streamBytes({ stream, lifecycle }: StreamInfo): number {
 }
 
 async function listEventTypes(
-  { log, limits }: Context,
+  { log, limits }: ServiceContext,
   wire: ListEventTypesRequest,
 ): Promise<ListEventTypesResponse> {
   const { prefix } = wire;
@@ -121,7 +121,7 @@ const reclaimPhases = {
   stopped: ReclaimPhase.STOPPED,
 } as const;
 
-function getInfo({ log, limits, serverVersion, startedAt }: Context): GetInfoResponse {
+function getInfo({ log, limits, serverVersion, startedAt }: ServiceContext): GetInfoResponse {
   const { identity, head, writeState, subscriberCount, reclaiming } = log.info();
   const { storeId, engine, formatVersion } = identity;
   const intervalMs = limits.checkpointIntervalDefaultMs;

@@ -18,7 +18,7 @@ import {
 import type { LoadEnd, ReadEnd, SubscribeMessage } from "../../log/verbs.ts";
 import type { Answer } from "../transport/bind.ts";
 import type { Call } from "../transport/call.ts";
-import type { Context, EventStoreMethods } from "./context.ts";
+import type { ServiceContext, EventStoreMethods } from "./context.ts";
 import { batchInParts, batchMessagesOnce, wrap } from "../convert/batches.ts";
 import { convertLoad, convertRead, convertSubscribe } from "../convert/read-request.ts";
 import { snapshotBytes } from "../convert/snapshot.ts";
@@ -30,7 +30,7 @@ const tagSubscribeBatch = 0x0a;
 const tagLoadSnapshot = 0x0a;
 const tagLoadBatch = 0x12;
 
-export function readMethods(context: Context) {
+export function readMethods(context: ServiceContext) {
   return {
     read: (request, call) => read(context, request, call),
     subscribe: (request, call) => subscribe(context, request, call),
@@ -39,7 +39,7 @@ export function readMethods(context: Context) {
 }
 
 async function* read(
-  { log, limits }: Context,
+  { log, limits }: ServiceContext,
   wire: ReadRequest,
   call: Call,
 ): AsyncGenerator<Answer<ReadResponse> | MessageParts> {
@@ -61,7 +61,7 @@ function readEnd({ head, after, eventCount, streamVersion }: ReadEnd): ReadRespo
 }
 
 async function* subscribe(
-  { log, limits }: Context,
+  { log, limits }: ServiceContext,
   wire: SubscribeRequest,
   call: Call,
 ): AsyncGenerator<Answer<SubscribeResponse>> {
@@ -85,7 +85,7 @@ function progress(message: Exclude<SubscribeMessage, { kind: "batch" }>): Subscr
 }
 
 async function* load(
-  { log, limits }: Context,
+  { log, limits }: ServiceContext,
   wire: LoadRequest,
   call: Call,
 ): AsyncGenerator<Answer<LoadResponse> | MessageParts> {

@@ -15,8 +15,8 @@ import { handling, type BoundService } from "../transport/bind.ts";
 import { appendMethods } from "./append.ts";
 import { checkpointService } from "./checkpoint-service.ts";
 import { consumerGroupService } from "./consumer-group-service.ts";
-import type { Context } from "./context.ts";
-import { health, type HealthState } from "./health.ts";
+import type { ServiceContext } from "./context.ts";
+import { healthService, type HealthState } from "./health.ts";
 import { infoMethods } from "./info.ts";
 import { readMethods } from "./read.ts";
 import { collectSymbols, reflectionV1, reflectionV1Alpha } from "./reflection.ts";
@@ -26,7 +26,7 @@ import { streamService } from "./stream-service.ts";
 const own = [EventStoreService, StreamService, CheckpointService, ConsumerGroupService];
 
 export function services(
-  context: Context,
+  context: ServiceContext,
   healthState: HealthState,
   withReflection: boolean,
 ): BoundService[] {
@@ -42,7 +42,7 @@ export function services(
     handling(StreamService, streamService(context)),
     handling(CheckpointService, checkpointService(context)),
     handling(ConsumerGroupService, consumerGroupService(context)),
-    handling(Health, health(healthState, names, context.environment.stopping)),
+    handling(Health, healthService(healthState, names, context.environment.stopping)),
   ];
   return withReflection ? [...always, ...reflection()] : always;
 }

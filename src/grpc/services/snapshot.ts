@@ -21,7 +21,7 @@ import {
 } from "../../gen/annals/v1/snapshot_pb.js";
 import type { Encoded } from "../transport/bind.ts";
 import type { Call } from "../transport/call.ts";
-import type { Context, EventStoreMethods } from "./context.ts";
+import type { ServiceContext, EventStoreMethods } from "./context.ts";
 import { wrap } from "../convert/batches.ts";
 import { pageOf } from "../convert/page.ts";
 import { convertGetState } from "../convert/read-request.ts";
@@ -37,7 +37,7 @@ import { timestamp } from "../convert/time.ts";
 
 const tagSnapshot = 0x0a;
 
-export function snapshotMethods(context: Context) {
+export function snapshotMethods(context: ServiceContext) {
   return {
     saveSnapshot: (request, call) => saveSnapshot(context, request, call),
     getSnapshot: (request) => getSnapshot(context, request),
@@ -48,7 +48,7 @@ export function snapshotMethods(context: Context) {
 }
 
 async function saveSnapshot(
-  { log, limits }: Context,
+  { log, limits }: ServiceContext,
   wire: SaveSnapshotRequest,
   call: Call,
 ): Promise<SaveSnapshotResponse> {
@@ -58,7 +58,7 @@ async function saveSnapshot(
 }
 
 async function getSnapshot(
-  { log, limits }: Context,
+  { log, limits }: ServiceContext,
   wire: GetSnapshotRequest,
 ): Promise<Encoded<GetSnapshotResponse>> {
   const { stream, kind, maxVersion, view } = convertGet(wire, limits);
@@ -67,7 +67,7 @@ async function getSnapshot(
 }
 
 async function listSnapshots(
-  { log, limits }: Context,
+  { log, limits }: ServiceContext,
   wire: ListSnapshotsRequest,
 ): Promise<ListSnapshotsResponse> {
   const { stream, kind } = convertSelected(wire, limits);
@@ -91,7 +91,7 @@ function placeOf(cursor: string): { kind: string; version: number } | undefined 
 }
 
 async function deleteSnapshots(
-  { log, limits }: Context,
+  { log, limits }: ServiceContext,
   wire: DeleteSnapshotsRequest,
   call: Call,
 ): Promise<DeleteSnapshotsResponse> {
@@ -101,7 +101,7 @@ async function deleteSnapshots(
 }
 
 async function getState(
-  { log, limits }: Context,
+  { log, limits }: ServiceContext,
   wire: GetStateRequest,
   call: Call,
 ): Promise<Encoded<GetStateResponse>> {

@@ -10,18 +10,18 @@ import {
 } from "../../gen/annals/v1/stream_service_pb.js";
 import type { Handlers } from "../transport/bind.ts";
 import type { Call } from "../transport/call.ts";
-import type { Context } from "./context.ts";
+import type { ServiceContext } from "./context.ts";
 import { convertDeleteStream, convertUpdateStream, wirePolicy } from "../convert/stream.ts";
 import { timestamp } from "../convert/time.ts";
 
-export function streamService(context: Context): Handlers<typeof StreamService> {
+export function streamService(context: ServiceContext): Handlers<typeof StreamService> {
   return {
     updateStream: (request, call) => updateStream(context, request, call),
     deleteStream: (request, call) => deleteStream(context, request, call),
   };
 }
 
-async function updateStream(context: Context, wire: UpdateStreamRequest, call: Call) {
+async function updateStream(context: ServiceContext, wire: UpdateStreamRequest, call: Call) {
   const request = convertUpdateStream(wire, context);
   const { position, recordedAt, lifecycle } = await context.log.streams.update(
     request,
@@ -34,7 +34,7 @@ async function updateStream(context: Context, wire: UpdateStreamRequest, call: C
   });
 }
 
-async function deleteStream(context: Context, wire: DeleteStreamRequest, call: Call) {
+async function deleteStream(context: ServiceContext, wire: DeleteStreamRequest, call: Call) {
   const request = convertDeleteStream(wire, context);
   const { position, recordedAt, version } = await context.log.streams.remove(request, call.signal);
   return create(DeleteStreamResponseSchema, {

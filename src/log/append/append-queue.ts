@@ -18,7 +18,7 @@ import type { Limits } from "../../domain/limits.ts";
 import type { Facts, SideValueChange, Storage } from "../../storage/storage.ts";
 import { cancellation, type CancelListener, type CancelSignal } from "../cancellation.ts";
 import { decidedSideValues, loadCheckpoints } from "./side-values.ts";
-import { weightOf, type Entry, type SideWrite, type Weight } from "./weight.ts";
+import { weightOf, type QueueEntry, type SideWrite, type Weight } from "./weight.ts";
 
 /** How long an append that found no room is asked to wait: the time of a few commits. */
 const retryAfterMs = 250;
@@ -47,7 +47,7 @@ export interface AppendQueueOptions {
   readonly onCheckpoints?: (changes: ReadonlyMap<string, Checkpoint | undefined>) => void;
 }
 
-export interface Answer<O = Outcome> {
+export interface CommitAnswer<O = Outcome> {
   readonly outcome: O;
   /** The last durable position when this was answered. */
   readonly head: number;
@@ -55,10 +55,10 @@ export interface Answer<O = Outcome> {
 
 /** An entry in the queue. It is the listener of its own signal. */
 interface Waiting extends CancelListener {
-  readonly entry: Entry;
+  readonly entry: QueueEntry;
   readonly weight: Weight;
   readonly signal: CancelSignal | undefined;
-  readonly resolve: (answer: Answer<unknown>) => void;
+  readonly resolve: (answer: CommitAnswer<unknown>) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -79,7 +79,7 @@ export class AppendQueue {
   }
 
   /** Answers as `EventLog.append` promises. */
-  add<P extends Proposal>(proposal: P, signal?: CancelSignal): Promise<Answer<OutcomeOf<P>>> {
+  add<P extends Proposal>(proposal: P, signal?: CancelSignal): Promise<CommitAnswer<OutcomeOf<P>>> {
     if (this.stopping) return refused({ reason: "STOPPING" }, "stopping: nothing was stored");
     if (signal?.aborted === true) return Promise.reject(cancellation(signal));
     const weight = weightOf(proposal);
@@ -115,13 +115,17 @@ export class AppendQueue {
     );
   }
 
-  private enter<O>(entry: Entry, weight: Weight, signal?: CancelSignal): Promise<Answer<O>> {
-    return new Promise<Answer<O>>((resolve, reject) => {
+  private enter<O>(
+    entry: QueueEntry,
+    weight: Weight,
+    signal?: CancelSignal,
+  ): Promise<CommitAnswer<O>> {
+    return new Promise<CommitAnswer<O>>((resolve, reject) => {
       const waiting: Waiting = {
         entry,
         weight,
         signal,
-        resolve: resolve as (answer: Answer<unknown>) => void,
+        resolve: resolve as (answer: CommitAnswer<unknown>) => void,
         reject,
         handleEvent: () => this.abandon(waiting),
       };
@@ -261,7 +265,7 @@ function parted(batch: readonly Waiting[], decidedCount: number): [Waiting[], Wa
   return [decided, rest];
 }
 
-function isSideWrite(entry: Entry): entry is SideWrite {
+function isSideWrite(entry: QueueEntry): entry is SideWrite {
   return "kind" in entry && entry.kind === "side-values";
 }
 

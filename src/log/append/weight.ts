@@ -13,7 +13,7 @@ export interface SideWrite {
   readonly sideValues: readonly SideValueChange[];
 }
 
-export type Entry = Proposal | SideWrite;
+export type QueueEntry = Proposal | SideWrite;
 
 export interface Weight {
   /** In memory, until the entry is answered. */
@@ -33,7 +33,7 @@ const sideValueBytes = 64;
 /** What the event that records a change of a lifecycle weighs beside its text, about. */
 const lifecycleEventBytes = 400;
 
-export function weightOf(entry: Entry): Weight {
+export function weightOf(entry: QueueEntry): Weight {
   if (!("kind" in entry)) return weightOfAppend(entry);
   switch (entry.kind) {
     case "side-values":

@@ -7,7 +7,7 @@ import type { Append, Expected, Outcome } from "../../../src/domain/append.ts";
 import { AnnalsError } from "../../../src/domain/errors.ts";
 import type { Limits } from "../../../src/domain/limits.ts";
 import { recordsIn, storedEvent } from "../../../src/domain/record.ts";
-import type { Answer } from "../../../src/log/append/append-queue.ts";
+import type { CommitAnswer } from "../../../src/log/append/append-queue.ts";
 import type { EventLog } from "../../../src/log/event-log.ts";
 import { composeCommit, idOf, newAppend, newEvent } from "../../support/events.ts";
 import { createModelStorage, type ModelStorage } from "../../support/model-storage.ts";
@@ -21,7 +21,7 @@ function expecting(stream: string, expected: Expected, id?: number): Append {
 }
 
 /** The kind of the outcome, or the reason it was thrown with. */
-async function verdict(answer: Promise<Answer>): Promise<string> {
+async function verdict(answer: Promise<CommitAnswer>): Promise<string> {
   try {
     const { outcome } = await answer;
     if (outcome.kind !== "appended") return outcome.kind;
@@ -31,7 +31,7 @@ async function verdict(answer: Promise<Answer>): Promise<string> {
   }
 }
 
-function verdicts(answers: Promise<Answer>[]): Promise<string[]> {
+function verdicts(answers: Promise<CommitAnswer>[]): Promise<string[]> {
   return Promise.all(answers.map(verdict));
 }
 

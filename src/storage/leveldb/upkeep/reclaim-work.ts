@@ -13,7 +13,7 @@ import { postingKey, TermKind } from "../format/keys.ts";
 import { positionAt } from "../read/position-at.ts";
 import { openPosting } from "../format/posting.ts";
 import { chunkOfVersion } from "../read/postings.ts";
-import type { Bound, Bounds } from "./reclaim.ts";
+import type { RemovalBound, RemovalBounds } from "./reclaim.ts";
 import { countBefore } from "../read/stream-facts.ts";
 import type { TermHead } from "../state/term-table.ts";
 import { loadHead } from "../state/terms.ts";
@@ -21,13 +21,13 @@ import { loadHead } from "../state/terms.ts";
 /** Awaited with the bytes that were read. */
 type Spend = (bytes: number) => Promise<void>;
 
-interface Seen extends Bound {
+interface Seen extends RemovalBound {
   /** Every event up to this version is a removed record. */
   readonly reclaimed: number;
 }
 
 /** A stream with events to reclaim. */
-export interface Due extends Bound {
+export interface Due extends RemovalBound {
   readonly stream: string;
   /** The first version to look at. */
   readonly from: number;
@@ -41,7 +41,7 @@ export interface Due extends Bound {
 export interface Look {
   readonly due: readonly Due[];
   /** For each stream that was looked at before: up to which version its events may be reclaimed. */
-  readonly bounds: Bounds;
+  readonly bounds: RemovalBounds;
   /** The time by which events were judged too old. */
   readonly judgedAt: number;
 }

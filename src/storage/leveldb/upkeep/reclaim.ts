@@ -33,12 +33,12 @@ import { openTermNumber } from "../state/terms.ts";
  * The version up to which the events of a stream are removed, and the position of the lifecycle
  * event that removed them.
  */
-export interface Bound {
+export interface RemovalBound {
   readonly gone: number;
   readonly policy: number;
 }
 
-export type Bounds = ReadonlyMap<string, Bound>;
+export type RemovalBounds = ReadonlyMap<string, RemovalBound>;
 
 /** A chunk that is to be rewritten. */
 export interface ChunkPlan {
@@ -63,7 +63,7 @@ export interface RewrittenPosting {
 export async function planChunk(
   store: OpenStore,
   chunk: Chunk,
-  bounds: Bounds,
+  bounds: RemovalBounds,
 ): Promise<ChunkPlan | undefined> {
   const offsets = frameOffsets(chunk);
   const frames: Uint8Array[] = [];
@@ -178,7 +178,7 @@ export function outcomeOf(plans: readonly ChunkPlan[]): BatchOutcome {
 export async function composeReclaim(
   store: OpenStore,
   plans: readonly ChunkPlan[],
-  bounds: Bounds,
+  bounds: RemovalBounds,
   judgedAt: number,
 ): Promise<OwnCommit> {
   const { head } = store;
@@ -216,13 +216,13 @@ export async function composeReclaim(
   };
 }
 
-function streamsOf(plans: readonly ChunkPlan[], bounds: Bounds): RemovedOfStream[] {
+function streamsOf(plans: readonly ChunkPlan[], bounds: RemovalBounds): RemovedOfStream[] {
   const counts = new Map<string, number>();
   for (const { removed } of plans) {
     for (const [stream, count] of removed) counts.set(stream, (counts.get(stream) ?? 0) + count);
   }
   return [...counts].map(([stream, events]) => {
-    const { gone, policy } = bounds.get(stream) as Bound;
+    const { gone, policy } = bounds.get(stream) as RemovalBound;
     return { stream, events, before: gone + 1, policy };
   });
 }
