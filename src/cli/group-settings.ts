@@ -65,7 +65,7 @@ type ChangesInit = Omit<SettingsInit, "query" | "ordering">;
 type StartInit = Init<MessageInitShape<typeof GroupStartSchema>>;
 
 /** What the options say; the rest gets its default. */
-export function settingsOf(values: SettingsValues): SettingsInit {
+export function settingsFromFlags(values: SettingsValues): SettingsInit {
   const { ordering } = values;
   const query = queryIn(values);
   return {

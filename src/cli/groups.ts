@@ -7,7 +7,7 @@ import {
   changesOf,
   changesOptions,
   settingsJson,
-  settingsOf,
+  settingsFromFlags,
   settingsOptions,
   settingsText,
   startOf,
@@ -159,7 +159,7 @@ async function createGroup(args: readonly string[], terminal: Terminal): Promise
   if (replace && values["after-group"] === undefined) {
     throw new UsageError("--replace goes with --after-group, which names the group to replace");
   }
-  const settings = settingsOf(values);
+  const settings = settingsFromFlags(values);
   const request = { name, settings, ...(start !== undefined && { start }), replace };
   const { group } = await withSession(values, terminal, (session) =>
     session.groups.createGroup(request, session.once),

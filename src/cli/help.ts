@@ -257,7 +257,7 @@ export function overview(): string {
 }
 
 /** One command, or undefined where there is none of that name. */
-export function pageOf(name: string): string | undefined {
+export function helpPage(name: string): string | undefined {
   const help = commandHelp.find((command) => command.name === name);
   if (help === undefined) return undefined;
   const { synopsis, summary, details } = help;

@@ -7,7 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { CallError } from "../client/rpc/call-error.ts";
 import type { AppendResponse } from "../gen/annals/v1/append_pb.js";
 import { EventIdProblem } from "../gen/annals/v1/errors_pb.js";
-import type { Batch, ImportEvent } from "./import-batches.ts";
+import type { ImportBatch, ImportEvent } from "./import-batches.ts";
 import { CommandError } from "./options.ts";
 import type { EventStore } from "./session.ts";
 
@@ -29,7 +29,7 @@ export interface AppendContext {
 
 /** Yields as its parts are stored. Throws a `CommandError` that names the line. */
 export async function* storeBatch(
-  { events }: Pick<Batch, "events">,
+  { events }: Pick<ImportBatch, "events">,
   context: AppendContext,
 ): AsyncGenerator<Stored> {
   try {

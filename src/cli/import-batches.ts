@@ -11,7 +11,7 @@ export interface ImportEvent extends LineEvent {
 }
 
 /** Events of one append, in the order of the file; no id comes twice. */
-export interface Batch {
+export interface ImportBatch {
   readonly events: readonly ImportEvent[];
   readonly byteLength: number;
 }
@@ -33,7 +33,7 @@ const batchBytesMax = 512 * 1024;
 export async function* batchesOf(
   input: AsyncIterable<Buffer>,
   options: ImportOptions,
-): AsyncGenerator<Batch> {
+): AsyncGenerator<ImportBatch> {
   let events: ImportEvent[] = [];
   let byteLength = 0;
   const ids = new Set<string>();

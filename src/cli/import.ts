@@ -3,7 +3,7 @@
 
 import { byteCount, eventsCounted, grouped } from "./display.ts";
 import { storeBatch } from "./import-append.ts";
-import { batchesOf, type Batch } from "./import-batches.ts";
+import { batchesOf, type ImportBatch } from "./import-batches.ts";
 import { namespaceOf } from "./name-id.ts";
 import { CommandError, connectionOptions, jsonOption, parse } from "./options.ts";
 import { withSession, type Session } from "./session.ts";
@@ -59,7 +59,7 @@ export async function importEvents(args: readonly string[], terminal: Terminal):
 
 async function store(
   { store: events, once, signal }: Session,
-  batches: AsyncGenerator<Batch>,
+  batches: AsyncGenerator<ImportBatch>,
   progress: Progress,
   show: Show,
 ): Promise<void> {
@@ -97,7 +97,7 @@ async function* readAhead<T>(source: AsyncGenerator<T>): AsyncGenerator<T> {
   }
 }
 
-async function count(batches: AsyncGenerator<Batch>, progress: Progress, show: Show) {
+async function count(batches: AsyncGenerator<ImportBatch>, progress: Progress, show: Show) {
   for await (const { events, byteLength } of batches) {
     progress.eventCount += events.length;
     progress.byteCount += byteLength;

@@ -1,7 +1,7 @@
 // The members of a JSON object with each value's own text. Parsing and printing again would bend
 // numbers beyond 2^53, spacing and key order; a payload's text is kept as it stands in the line.
 
-export interface Member {
+export interface JsonMember {
   readonly name: string;
   /** The value's text, without the white space around it. */
   readonly text: string;
@@ -13,8 +13,8 @@ const scalarEnd = /[\s,}\]]/g;
 const notSpace = /[^ \t\r\n]/g;
 
 /** Members in order, duplicates included. `text` must be one valid JSON object. */
-export function membersOf(text: string): Member[] {
-  const members: Member[] = [];
+export function membersOf(text: string): JsonMember[] {
+  const members: JsonMember[] = [];
   let at = next(notSpace, text, next(notSpace, text, 0) + 1);
   while (text[at] !== "}") {
     const nameEnd = endOfString(text, at);

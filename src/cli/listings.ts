@@ -5,7 +5,13 @@ import type { Snapshot } from "../gen/annals/v1/snapshot_pb.js";
 import { grouped } from "./display.ts";
 import { connectionOptions, jsonOption, parse } from "./options.ts";
 import { list, pageSize } from "./list.ts";
-import { deleteStream, policyJson, policyText, stateOf, updateStream } from "./stream-changes.ts";
+import {
+  deleteStream,
+  policyJson,
+  policyText,
+  lifecycleName,
+  updateStream,
+} from "./stream-changes.ts";
 import { withSession } from "./session.ts";
 import { pairsOf } from "./table.ts";
 import { print, type Terminal } from "./terminal.ts";
@@ -37,7 +43,7 @@ export function streams(args: readonly string[], terminal: Terminal): Promise<nu
       String(row.eventCount),
       String(row.lastPosition),
       isoTime(row.lastRecordedAt),
-      stateOf(row),
+      lifecycleName(row),
     ],
     json: streamJson,
     page: async ({ store, once }, pageToken) => {
@@ -58,7 +64,7 @@ function streamJson(row: StreamInfo): object {
     firstRecordedAt: isoTime(row.firstRecordedAt),
     lastRecordedAt: isoTime(row.lastRecordedAt),
     subscriberCount: row.subscriberCount,
-    state: stateOf(row),
+    state: lifecycleName(row),
     policy: policyJson(row.policy),
   };
 }
@@ -81,7 +87,7 @@ export async function stream(args: readonly string[], terminal: Terminal): Promi
           ["events", grouped(info.eventCount)],
           ...placesOf(info),
           ["subscribers", grouped(info.subscriberCount)],
-          ["state", stateOf(info)],
+          ["state", lifecycleName(info)],
           ["keeps", policyText(info.policy)],
           ...labelsOf(info),
         ]);

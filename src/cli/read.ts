@@ -6,7 +6,7 @@ import { eventsCounted } from "./display.ts";
 import { lineOf } from "./event-line.ts";
 import { eventsOn } from "./event-table.ts";
 import { connectionOptions, jsonOption, parse, wholeNumber } from "./options.ts";
-import { rangeOf, rangeOptions, selectionOf, selectionOptions } from "./selection.ts";
+import { rangeOf, rangeOptions, selectionFromFlags, selectionOptions } from "./selection.ts";
 import { withSession } from "./session.ts";
 import { paintFor, print, type Terminal } from "./terminal.ts";
 
@@ -21,9 +21,9 @@ const readOptions = {
 } as const;
 
 /** Prints a selection of events, oldest first, or newest first with `--backwards`. */
-export async function read(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function readCommand(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, readOptions, { min: 0, max: 1 });
-  const selection = selectionOf(values, positionals[0]);
+  const selection = selectionFromFlags(values, positionals[0]);
   const request = {
     selection,
     ...rangeOf(values, selection),
@@ -59,7 +59,7 @@ const exportOptions = {
 /** Writes a selection as lines for `import`; says on the error output where to go on after. */
 export async function exportEvents(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, exportOptions, { min: 0, max: 1 });
-  const selection = selectionOf(values, positionals[0]);
+  const selection = selectionFromFlags(values, positionals[0]);
   const after = values.after === undefined ? 0 : wholeNumber(values.after, "--after");
   const from = { case: "fromPosition", value: BigInt(after) + 1n } as const;
   let written = after;

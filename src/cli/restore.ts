@@ -7,7 +7,7 @@ import { positionProgress } from "./progress.ts";
 import { exitCode } from "./exit-code.ts";
 import { print, type Terminal } from "./terminal.ts";
 
-export async function restore(args: readonly string[], terminal: Terminal): Promise<number> {
+export async function restoreCommand(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, jsonOption, { min: 2, max: 2 });
   const [backup = "", target = ""] = positionals;
   const restoring = await import("../storage/leveldb/offline/restore.ts");

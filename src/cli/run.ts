@@ -3,7 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { exitCode } from "./exit-code.ts";
-import { commandHelp, overview, pageOf } from "./help.ts";
+import { commandHelp, overview, helpPage } from "./help.ts";
 import { UsageError } from "./options.ts";
 import { print, processTerminal, type Terminal } from "./terminal.ts";
 
@@ -12,7 +12,7 @@ type Command = (args: readonly string[], terminal: Terminal) => Promise<number>;
 /** Each loads what it needs and no more: a probe of the server's health runs every few seconds. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   append: async () => (await import("./append.ts")).append,
-  read: async () => (await import("./read.ts")).read,
+  read: async () => (await import("./read.ts")).readCommand,
   tail: async () => (await import("./tail.ts")).tail,
   streams: async () => (await import("./listings.ts")).streams,
   stream: async () => (await import("./listings.ts")).stream,
@@ -29,7 +29,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   export: async () => (await import("./read.ts")).exportEvents,
   verify: async () => (await import("./verify.ts")).verify,
   backup: async () => (await import("./backup.ts")).backup,
-  restore: async () => (await import("./restore.ts")).restore,
+  restore: async () => (await import("./restore.ts")).restoreCommand,
   help: async () => help,
   version: async () => version,
 };
@@ -73,7 +73,7 @@ async function noCommand(_: readonly string[], terminal: Terminal): Promise<numb
 }
 
 async function help([name]: readonly string[], terminal: Terminal): Promise<number> {
-  const text = name === undefined ? overview() : pageOf(name);
+  const text = name === undefined ? overview() : helpPage(name);
   if (text === undefined) throw new UsageError(`there is no command "${name}"`);
   await print(terminal.output, text);
   return exitCode.ok;

@@ -34,7 +34,10 @@ type ReadInit = MessageInitShape<typeof ReadRequestSchema>;
 export type SelectionInit = NonNullable<Exclude<ReadInit, { $typeName: string }>["selection"]>;
 
 /** A stream alone is read as a stream (by version); with anything beside it, as a query. */
-export function selectionOf(values: SelectionValues, stream: string | undefined): SelectionInit {
+export function selectionFromFlags(
+  values: SelectionValues,
+  stream: string | undefined,
+): SelectionInit {
   const { type: types = [], tag: tags = [], prefix: streamPrefixes = [] } = values;
   const parts = types.length + tags.length + streamPrefixes.length;
   const json = values["query-json"];

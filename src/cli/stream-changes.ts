@@ -113,7 +113,7 @@ export function policyJson(policy: StreamPolicy | undefined): object {
   };
 }
 
-export function stateOf({ lifecycle }: StreamInfo): "active" | "deleted" | "tombstoned" {
+export function lifecycleName({ lifecycle }: StreamInfo): "active" | "deleted" | "tombstoned" {
   switch (lifecycle) {
     case StreamLifecycle.DELETED:
       return "deleted";

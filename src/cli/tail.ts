@@ -9,7 +9,7 @@ import { RecordedEventSchema, View } from "../gen/annals/v1/event_pb.js";
 import { Direction, type SubscribeResponse } from "../gen/annals/v1/read_pb.js";
 import { eventsOn } from "./event-table.ts";
 import { CommandError, connectionOptions, jsonOption, parse, wholeNumber } from "./options.ts";
-import { selectionOf, selectionOptions, type SelectionInit } from "./selection.ts";
+import { selectionFromFlags, selectionOptions, type SelectionInit } from "./selection.ts";
 import { withSession, type Session } from "./session.ts";
 import { paintFor, print, type Terminal } from "./terminal.ts";
 
@@ -28,7 +28,7 @@ const backoffMaxMs = 5_000;
 /** Prints the last events and, where asked to, goes on until Ctrl-C. */
 export async function tail(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
-  const selection = selectionOf(values, positionals[0]);
+  const selection = selectionFromFlags(values, positionals[0]);
   const lines = values.lines === undefined ? linesDefault : wholeNumber(values.lines, "--lines");
   const text = eventsOn(terminal, values.json);
   const show = async (message: SubscribeResponse["message"]) => {

@@ -32,7 +32,7 @@ export type {
 } from "./group/groups.ts";
 export { memoryReadModel, MemoryTable } from "./projection/memory.ts";
 export type { PoisonPolicy } from "./projection/poison.ts";
-export type { WaitOptions } from "./projection/position-waiters.ts";
+export type { WaitOptions } from "./projection/projection-waiters.ts";
 export type { Projection, RecordedOfType } from "./projection/projection.ts";
 export type {
   ParkedEvent,

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { byteCount, disarmed, displayWidth, fitted } from "../../src/cli/display.ts";
 import { durationMs, UsageError } from "../../src/cli/options.ts";
-import { rangeOf, selectionOf } from "../../src/cli/selection.ts";
+import { rangeOf, selectionFromFlags } from "../../src/cli/selection.ts";
 import { isoTime, timestampOf } from "../../src/cli/time.ts";
 
 describe("a time", () => {
@@ -41,9 +41,9 @@ test.each(["", "0", "-1", "1d", "25h"])('a duration like "%s" is refused', (text
 
 describe("a selection", () => {
   test("of a stream alone is that stream; with anything beside it, a query", () => {
-    expect(selectionOf({}, "s")).toEqual({ case: "stream", value: "s" });
-    expect(selectionOf({}, undefined)).toEqual({ case: undefined });
-    expect(selectionOf({ tag: ["a", "b"], type: ["T"] }, "s")).toEqual({
+    expect(selectionFromFlags({}, "s")).toEqual({ case: "stream", value: "s" });
+    expect(selectionFromFlags({}, undefined)).toEqual({ case: undefined });
+    expect(selectionFromFlags({ tag: ["a", "b"], type: ["T"] }, "s")).toEqual({
       case: "query",
       value: { items: [{ streams: ["s"], streamPrefixes: [], types: ["T"], tags: ["a", "b"] }] },
     });
@@ -51,11 +51,13 @@ describe("a selection", () => {
 
   test("as JSON stands alone and is read strictly", () => {
     const json = '{"items":[{"types":["A"]},{"streamPrefixes":["b-"]}]}';
-    const { case: kind, value } = selectionOf({ "query-json": json }, undefined);
+    const { case: kind, value } = selectionFromFlags({ "query-json": json }, undefined);
     expect(kind).toBe("query");
     expect(value).toMatchObject({ items: [{ types: ["A"] }, { streamPrefixes: ["b-"] }] });
-    expect(() => selectionOf({ "query-json": json }, "s")).toThrow("says it all");
-    expect(() => selectionOf({ "query-json": '{"item":[]}' }, undefined)).toThrow("--query-json");
+    expect(() => selectionFromFlags({ "query-json": json }, "s")).toThrow("says it all");
+    expect(() => selectionFromFlags({ "query-json": '{"item":[]}' }, undefined)).toThrow(
+      "--query-json",
+    );
   });
 
   test("takes one beginning and one end, versions only within a stream", () => {

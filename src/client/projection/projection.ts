@@ -31,7 +31,7 @@ export interface Projection<E extends EventShape, Tx> {
 }
 
 /** What to subscribe to: events whose types decode to none of the handled ones stay away. */
-export function selectionOf<E extends EventShape, Tx>(
+export function selectionOfProjection<E extends EventShape, Tx>(
   { query, when }: Projection<E, Tx>,
   codec: EventCodec<E>,
 ): Selection {

@@ -10,8 +10,8 @@ import type { Selection } from "../store/selection.ts";
 import type { SubscriptionMessage } from "../store/subscribe.ts";
 import { applyBatch, OvertakenError, type BatchContext } from "./batch.ts";
 import { planOf, type PoisonPolicy } from "./poison.ts";
-import { PositionWaiters, type WaitOptions } from "./position-waiters.ts";
-import { rawEvents, selectionOf, type Projection } from "./projection.ts";
+import { ProjectionWaiters, type WaitOptions } from "./projection-waiters.ts";
+import { rawEvents, selectionOfProjection, type Projection } from "./projection.ts";
 import type { ProjectionCheckpoint, ReadModel } from "./read-model.ts";
 
 /**
@@ -89,7 +89,7 @@ class Runner<E extends EventShape, Tx> {
   private readonly selection: Selection;
   private readonly batch: BatchContext<E, Tx>;
   private readonly stop = new AbortController();
-  private readonly waiters: PositionWaiters;
+  private readonly waiters: ProjectionWaiters;
   private state: ProjectionState = "starting";
   private error: unknown;
   private head = 0;
@@ -111,9 +111,9 @@ class Runner<E extends EventShape, Tx> {
     this.projection = projection;
     this.model = model;
     this.options = options;
-    this.selection = selectionOf(projection, client.events);
+    this.selection = selectionOfProjection(projection, client.events);
     this.rebuild = rebuild;
-    this.waiters = new PositionWaiters((position, stop) => this.lastOfInterest(position, stop));
+    this.waiters = new ProjectionWaiters((position, stop) => this.lastOfInterest(position, stop));
     this.batch = {
       projection,
       codec: client.events,

@@ -25,12 +25,12 @@ import {
 } from "./state.ts";
 
 /** What became of tokens: those that do not count (any more) are refused. */
-export interface Handled {
+export interface HandledTokens {
   readonly refused: readonly number[];
 }
 
 /** A reading of one key, good until the next reset. */
-export interface Reading extends QueueReading {
+export interface KeyReading extends QueueReading {
   readonly epoch: number;
 }
 
@@ -118,14 +118,14 @@ export class GroupStateMachine {
   }
 
   /** A key whose events are to be read from the log again. */
-  nextReading(): Reading | undefined {
+  nextReading(): KeyReading | undefined {
     const reading = nextReading(this.state);
     return reading && { ...reading, epoch: this.epoch };
   }
 
   /** What a reading found, and that there is nothing else up to `knownThrough`. */
   readMore(
-    reading: Reading,
+    reading: KeyReading,
     events: readonly GroupEvent[],
     knownThrough: number,
     nowMs: number,
@@ -134,7 +134,7 @@ export class GroupStateMachine {
   }
 
   /** A reading failed: it is to be done again. */
-  readLater(reading: Reading, nowMs: number): void {
+  readLater(reading: KeyReading, nowMs: number): void {
     if (reading.epoch === this.epoch) this.state.queues.readLater(reading.queue, nowMs);
   }
 
@@ -183,12 +183,12 @@ export class GroupStateMachine {
     if (member !== undefined) this.state.members.permit(member, count);
   }
 
-  ack(id: number, tokens: readonly number[], nowMs: number): Handled {
+  ack(id: number, tokens: readonly number[], nowMs: number): HandledTokens {
     return this.handle(id, tokens, (delivery) => settle(this.state, delivery, nowMs));
   }
 
   /** All that this member was given up to and including a token, or nothing. */
-  ackThrough(id: number, token: number, nowMs: number): Handled {
+  ackThrough(id: number, token: number, nowMs: number): HandledTokens {
     const tokens = [...(this.state.members.find(id)?.tokens ?? [])];
     const through = tokens.includes(token) ? tokens.filter((other) => other <= token) : [token];
     return this.ack(id, through, nowMs);
@@ -200,19 +200,19 @@ export class GroupStateMachine {
     tokens: readonly number[],
     why: { readonly delayMs: number | undefined; readonly reason: string },
     nowMs: number,
-  ): Handled {
+  ): HandledTokens {
     return this.handle(id, tokens, (delivery) => {
       const delayMs = why.delayMs ?? retryDelayOf(this.settings, delivery.event.attempts + 1);
       refuse(this.state, delivery, { delayMs, reason: why.reason }, nowMs);
     });
   }
 
-  park(id: number, tokens: readonly number[], reason: string, nowMs: number): Handled {
+  park(id: number, tokens: readonly number[], reason: string, nowMs: number): HandledTokens {
     return this.handle(id, tokens, (delivery) => park(this.state, delivery, reason, nowMs));
   }
 
   /** Given back as they came: no attempts. The member gets nothing more until it asks again. */
-  release(id: number, tokens: readonly number[], nowMs: number): Handled {
+  release(id: number, tokens: readonly number[], nowMs: number): HandledTokens {
     const member = this.state.members.find(id);
     if (member !== undefined) member.permits = 0;
     return this.handle(id, tokens, (delivery) => giveBack(this.state, delivery, nowMs));
@@ -224,7 +224,7 @@ export class GroupStateMachine {
     tokens: readonly number[],
     leaseMs: number | undefined,
     nowMs: number,
-  ): Handled {
+  ): HandledTokens {
     return this.handle(id, tokens, (delivery) => {
       const until = Math.ceil(nowMs + (leaseMs ?? this.settings.leaseMs));
       // One that is only pushed back is found, and planned anew, when it would have run out.
@@ -364,7 +364,7 @@ export class GroupStateMachine {
     id: number,
     tokens: readonly number[],
     act: (delivery: Delivery) => void,
-  ): Handled {
+  ): HandledTokens {
     const refused: number[] = [];
     for (const token of tokens) {
       const delivery = this.state.deliveries.get(token);

@@ -5,17 +5,19 @@
 //     0x1a { 0x0a stream, 0x10 first_version, 0x18 last_version }*, 0x20 head, 0x28 deduplicated,
 //     0x32 { 0x08 seconds, 0x10 nanos }, (0x3a event_id)*
 
-import type { Append, Appended, AppendedStream } from "../../domain/append.ts";
+import type { Appended, AppendedStream } from "../../domain/append.ts";
+import type { NewEvent } from "../../domain/event.ts";
 import { varintBytes, writeVarint } from "../../domain/wire.ts";
 
 const microsPerSecond = 1_000_000;
 
-/** The ids of the events, in order, where the server made one of them. */
-export function idsToTell({ events }: Append): readonly string[] {
-  return events.every((event) => event.idFromClient) ? [] : events.map((event) => event.id);
-}
-
-export function appendResponse(appended: Appended, head: number, ids: readonly string[]): Buffer {
+/** The ids of the events are in the answer where the server made one of them. */
+export function appendResponse(
+  appended: Appended,
+  head: number,
+  events: readonly Pick<NewEvent, "id" | "idFromClient">[],
+): Buffer {
+  const told = events.every((event) => event.idFromClient) ? [] : events;
   const seconds = Math.floor(appended.recordedAt / microsPerSecond);
   const nanos = (appended.recordedAt - seconds * microsPerSecond) * 1_000;
   const timeBytes = fieldBytes(seconds) + fieldBytes(nanos);
@@ -26,7 +28,7 @@ export function appendResponse(appended: Appended, head: number, ids: readonly s
     (appended.deduplicated ? 2 : 0) +
     (2 + timeBytes);
   for (const stream of appended.streams) size += delimitedBytes(streamBytes(stream));
-  for (const id of ids) size += 2 + id.length;
+  for (const { id } of told) size += 2 + id.length;
 
   const into = Buffer.allocUnsafe(size);
   let offset = writeField(into, 0, 0x08, appended.firstPosition);
@@ -38,7 +40,7 @@ export function appendResponse(appended: Appended, head: number, ids: readonly s
   into[offset + 1] = timeBytes;
   offset = writeField(into, offset + 2, 0x08, seconds);
   offset = writeField(into, offset, 0x10, nanos);
-  for (const id of ids) {
+  for (const { id } of told) {
     into[offset] = 0x3a;
     into[offset + 1] = id.length;
     offset += 2 + into.write(id, offset + 2, "latin1");

@@ -18,7 +18,7 @@ import {
   type AppendPipeResponse,
   type AppendResponse,
 } from "../../gen/annals/v1/append_pb.js";
-import { appendResponse, idsToTell, pipeResponse } from "../convert/append-answer.ts";
+import { appendResponse, pipeResponse } from "../convert/append-answer.ts";
 import { appendFromBytes } from "../convert/append-bytes.ts";
 import { convertAppend } from "../convert/append-message.ts";
 import type { Encoded } from "../transport/bind.ts";
@@ -50,7 +50,7 @@ async function appendOnce(
 function answerOf(append: Append, outcome: Outcome, head: number): Encoded<AppendResponse> {
   switch (outcome.kind) {
     case "appended":
-      return appendResponse(outcome, head, idsToTell(append));
+      return appendResponse(outcome, head, append.events);
     case "conflict":
       throw appendConflict(outcome);
     case "event-id-conflict": {

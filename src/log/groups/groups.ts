@@ -20,7 +20,7 @@ import {
 } from "./side-values.ts";
 import type { StorageWatcher } from "../../storage/storage.ts";
 import { discardParked, listParkedEvents, replayParked } from "./parked.ts";
-import { decodeRecord, type GroupRecord } from "./record.ts";
+import { decodeGroupRecord, type GroupRecord } from "./record.ts";
 import { GroupRunner, type RunnerParts } from "./runner.ts";
 import {
   lagEventsMax,
@@ -135,7 +135,7 @@ export class Groups implements GroupLog, StorageWatcher {
     const sideValues = await this.parts.storage.sideValues.list({ space: "group", ...page });
     const infos: GroupInfo[] = [];
     for (const { name } of sideValues.map((sideValue) =>
-      decodeRecord(sideValue.name, sideValue.value),
+      decodeGroupRecord(sideValue.name, sideValue.value),
     )) {
       if (signal?.aborted === true) break;
       // One that was deleted meanwhile is not listed.

@@ -4,7 +4,7 @@
 
 import type { AnnalsError } from "../../domain/errors.ts";
 import { Fifo } from "../../domain/group/fifo.ts";
-import type { GroupStateMachine, Handled } from "../../domain/group/state-machine.ts";
+import type { GroupStateMachine, HandledTokens } from "../../domain/group/state-machine.ts";
 import type { Delivery } from "../../domain/group/state.ts";
 import type {
   GroupMember,
@@ -34,10 +34,10 @@ export interface MemberHost {
   readonly readRecord: (position: number) => Promise<Uint8Array | undefined>;
   /** Something happened: the group is to look what follows. */
   readonly touch: () => void;
-  readonly left: (member: Member) => void;
+  readonly left: (member: ConnectedMember) => void;
 }
 
-export class Member implements GroupMember {
+export class ConnectedMember implements GroupMember {
   readonly id: number;
   readonly name: string;
   /** Microseconds since 1970, UTC. */
@@ -208,7 +208,7 @@ export class Member implements GroupMember {
     request: Exclude<MemberRequest, { kind: "permits" }>,
     tokens: readonly number[],
     now: number,
-  ): Handled {
+  ): HandledTokens {
     switch (request.kind) {
       case "ack":
         return machine.ack(this.id, tokens, now);

@@ -4,7 +4,7 @@
 import { narrowToKey } from "../../domain/group/narrowing.ts";
 import { keyOf, type GroupSettings } from "../../domain/group/settings.ts";
 import type { GroupEvent } from "../../domain/group/state.ts";
-import type { Reading } from "../../domain/group/state-machine.ts";
+import type { KeyReading } from "../../domain/group/state-machine.ts";
 import { matches, selectAll, type Query, type Selection } from "../../domain/query.ts";
 import { recordsIn, scanRecord } from "../../domain/record.ts";
 import { firstRecord } from "../read/records.ts";
@@ -32,7 +32,7 @@ export interface KeyEvents {
 export async function readKey(
   source: Source,
   { query, ordering }: GroupSettings,
-  { queue, after, to, countMax }: Reading,
+  { queue, after, to, countMax }: KeyReading,
   signal: AbortSignal,
 ): Promise<KeyEvents | undefined> {
   const { key } = queue;

@@ -42,7 +42,13 @@ export interface GroupRecord {
 
 const microsPerSecond = 1_000_000;
 
-export function encodeRecord({ name, id, createdAt, settings, start }: GroupRecord): Uint8Array {
+export function encodeGroupRecord({
+  name,
+  id,
+  createdAt,
+  settings,
+  start,
+}: GroupRecord): Uint8Array {
   const into = new ByteWriter();
   into.varint(createdAt);
   into.text(id);
@@ -55,7 +61,7 @@ export function encodeRecord({ name, id, createdAt, settings, start }: GroupReco
 }
 
 /** Throws CORRUPTION. */
-export function decodeRecord(name: string, bytes: Uint8Array): GroupRecord {
+export function decodeGroupRecord(name: string, bytes: Uint8Array): GroupRecord {
   try {
     const from = new WireReader(bytes);
     const createdAt = from.varint();

@@ -3,14 +3,14 @@
 // machine; then, once for all that happened in a turn, what follows is done.
 
 import { AnnalsError, type Reason } from "../../domain/errors.ts";
-import { GroupStateMachine, type Reading } from "../../domain/group/state-machine.ts";
+import { GroupStateMachine, type KeyReading } from "../../domain/group/state-machine.ts";
 import type { GroupWrite } from "../../domain/group/journal.ts";
 import type { Delivery } from "../../domain/group/state.ts";
 import type { SideValueChange } from "../../storage/storage.ts";
 import type { Source } from "../scheduling/scheduled-read.ts";
 import { GroupCursor } from "./cursor.ts";
 import { LagCounter } from "./lag.ts";
-import { Member } from "./member.ts";
+import { ConnectedMember } from "./member.ts";
 import { countParked, findParked, writeSideValues, type LoadedGroup } from "./side-values.ts";
 import { groupEvent, readKey, recordAt } from "./reading.ts";
 import type { GroupRecord } from "./record.ts";
@@ -67,7 +67,7 @@ export class GroupRunner {
   private readonly parts: RunnerParts;
   private readonly cursor: GroupCursor;
   private readonly lag: LagCounter;
-  private readonly members = new Map<number, Member>();
+  private readonly members = new Map<number, ConnectedMember>();
   private ended: () => void = () => {};
   private readonly tokenTag = `${crypto.randomUUID().slice(0, 8)}.`;
   private memberCount = 0;
@@ -117,9 +117,9 @@ export class GroupRunner {
     return this.machine.position;
   }
 
-  join(wish: MemberWish): Member {
+  join(wish: MemberWish): ConnectedMember {
     const { parts, machine, tokenTag } = this;
-    const member: Member = new Member(
+    const member: ConnectedMember = new ConnectedMember(
       {
         ...parts,
         machine,
@@ -353,7 +353,7 @@ export class GroupRunner {
       });
   }
 
-  private async readAgain(reading: Reading): Promise<void> {
+  private async readAgain(reading: KeyReading): Promise<void> {
     const { machine, parts } = this;
     const found = await readKey(parts, machine.settings, reading, this.cursor.signal);
     const now = parts.nowMs();

@@ -9,7 +9,7 @@ import { decodeProgress, encodeProgress, loadProgress } from "../../domain/group
 import type { Progress } from "../../domain/group/progress.ts";
 import { ParkedEventSchema } from "../../gen/annals/v1/consumer_group_service_pb.js";
 import type { SideValue, SideValueChange, SideValueSpace, Storage } from "../../storage/storage.ts";
-import { decodeRecord, encodeRecord, type GroupRecord } from "./record.ts";
+import { decodeGroupRecord, encodeGroupRecord, type GroupRecord } from "./record.ts";
 
 type SideValues = Pick<Storage, "sideValues">;
 
@@ -30,7 +30,7 @@ export async function loadRecord(
   name: string,
 ): Promise<GroupRecord | undefined> {
   const value = (await sideValues.get("group", [name])).get(name);
-  return value && decodeRecord(name, value);
+  return value && decodeGroupRecord(name, value);
 }
 
 export async function loadGroup(
@@ -62,7 +62,7 @@ export function creationSideValues(record: GroupRecord, progress: Progress): Sid
 }
 
 export function recordSideValue(record: GroupRecord): SideValueChange {
-  return { space: "group", name: record.name, value: encodeRecord(record) };
+  return { space: "group", name: record.name, value: encodeGroupRecord(record) };
 }
 
 /** A group that is deleted: from here on there is none of its name. */

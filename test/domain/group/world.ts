@@ -1,7 +1,7 @@
 // Everything around the state machine of a consumer group, played by the test: a log, members, a clock, a
 // disk that may lose what is on its way to it. Each step is one thing that may happen; the
 // oracle watches.
-import { GroupStateMachine, type Reading } from "../../../src/domain/group/state-machine.ts";
+import { GroupStateMachine, type KeyReading } from "../../../src/domain/group/state-machine.ts";
 import { progressFrom } from "../../../src/domain/group/progress.ts";
 import type { GroupWrite, Parked } from "../../../src/domain/group/journal.ts";
 import {
@@ -32,7 +32,7 @@ export class GroupWorld {
   private readonly leases = new Map<number, number>();
   private readonly disk: GroupDisk;
   private readonly unsent: Delivery[] = [];
-  private readings: Reading[] = [];
+  private readings: KeyReading[] = [];
   private writing: { write: GroupWrite; becomeDurable: () => void } | undefined;
   private memberCount = 0;
   /** The group's, which goes back only with a reset or a crash. */

@@ -54,7 +54,8 @@ describe("the answer to an append", () => {
   test("is what the generated codec would write", () => {
     fc.assert(
       fc.property(appended, position, fc.array(fc.uuid(), { maxLength: 3 }), (one, head, ids) => {
-        expect(appendResponse(one, head, ids)).toEqual(byCodec(one, head, ids));
+        const events = ids.map((id) => ({ id, idFromClient: false }));
+        expect(appendResponse(one, head, events)).toEqual(byCodec(one, head, ids));
       }),
       { numRuns: 2_000 },
     );

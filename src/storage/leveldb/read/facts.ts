@@ -13,8 +13,8 @@ import { frameOffsets, recordOf } from "../format/chunk.ts";
 import { chunkHolding } from "./chunks.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { idKey, readUint64, TermKind } from "../format/keys.ts";
-import { groupsOf } from "./plan.ts";
-import { readEvents } from "./read.ts";
+import { partsOfItem } from "./plan.ts";
+import { beginRead } from "./read.ts";
 import { storedEventOf } from "../format/removed-record.ts";
 
 export async function gatherFacts(store: OpenStore, request: FactsRequest): Promise<Facts> {
@@ -99,7 +99,7 @@ async function canMatchAfter(
   after: number,
   head: number,
 ): Promise<boolean> {
-  for (const terms of await groupsOf(store, item, head)) {
+  for (const terms of await partsOfItem(store, item, head)) {
     const heads = await store.terms.load(store.kv, terms, head);
     if (heads.every((each) => each.last <= after)) return false;
   }
@@ -120,7 +120,7 @@ async function newestMatch(
     batchBytes: 1,
     batchEvents: 1,
   };
-  for await (const batch of readEvents(store, read, head)) {
+  for await (const batch of beginRead(store, read, head)) {
     const frame = batch.frames[0];
     if (frame) return scanPlacement(recordOf(frame)).position;
   }

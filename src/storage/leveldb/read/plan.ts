@@ -38,7 +38,7 @@ export async function planFor(store: OpenStore, read: StorageRead, head: number)
   const chosen = new Map<string, TermHead>();
   let count = 0;
   for (const item of items) {
-    const narrowest = await narrowestGroup(store, item, head);
+    const narrowest = await narrowestPart(store, item, head);
     if (!narrowest) return scan;
     for (const [term, found] of narrowest) {
       const key = `${term.kind}${term.name}`;
@@ -51,25 +51,25 @@ export async function planFor(store: OpenStore, read: StorageRead, head: number)
   return { kind: "terms", terms: [...chosen.values()] };
 }
 
-type Group = readonly (readonly [Term, TermHead])[];
+type ItemPart = readonly (readonly [Term, TermHead])[];
 
 /** Of an item's parts, the one with the fewest events. Undefined: only a scan finds the item. */
-async function narrowestGroup(
+async function narrowestPart(
   store: OpenStore,
   item: QueryItem,
   head: number,
-): Promise<Group | undefined> {
-  let best: Group | undefined;
+): Promise<ItemPart | undefined> {
+  let best: ItemPart | undefined;
   let bestCount = Number.POSITIVE_INFINITY;
-  const groups = await groupsOf(store, item, head);
-  const [only] = groups;
-  if (only && groups.length === 1 && only.every(({ kind }) => kind === TermKind.tag)) {
+  const parts = await partsOfItem(store, item, head);
+  const [only] = parts;
+  if (only && parts.length === 1 && only.every(({ kind }) => kind === TermKind.tag)) {
     // Nothing to choose from, and a tag is on few events: how many need not be asked.
     return Promise.all(
       only.map(async (term) => [term, await store.terms.find(store.kv, term, head)] as const),
     );
   }
-  for (const terms of groups) {
+  for (const terms of parts) {
     const heads = await store.terms.load(store.kv, terms, head);
     let count = 0;
     for (const found of heads) count += found.count;
@@ -81,17 +81,21 @@ async function narrowestGroup(
 }
 
 /** The parts of an item, each as the terms of which at least one is on every matching event. */
-export async function groupsOf(store: OpenStore, item: QueryItem, head: number): Promise<Term[][]> {
-  const groups: Term[][] = [];
+export async function partsOfItem(
+  store: OpenStore,
+  item: QueryItem,
+  head: number,
+): Promise<Term[][]> {
+  const parts: Term[][] = [];
   const named = (kind: TermKind, names: readonly string[]) => names.map((name) => ({ kind, name }));
-  if (item.streams.length > 0) groups.push(named(TermKind.stream, possibleStreams(item)));
+  if (item.streams.length > 0) parts.push(named(TermKind.stream, possibleStreams(item)));
   else if (item.streamPrefixes.length > 0) {
     const categories = await categoriesOf(store, item.streamPrefixes, head);
-    if (categories) groups.push(named(TermKind.category, categories));
+    if (categories) parts.push(named(TermKind.category, categories));
   }
-  if (item.types.length > 0) groups.push(named(TermKind.type, item.types));
-  for (const tag of item.tags) groups.push(named(TermKind.tag, [tag]));
-  return groups;
+  if (item.types.length > 0) parts.push(named(TermKind.type, item.types));
+  for (const tag of item.tags) parts.push(named(TermKind.tag, [tag]));
+  return parts;
 }
 
 /** The categories of streams that begin with the prefixes; undefined: they are too many. */

@@ -12,11 +12,7 @@ import { Visibility } from "./visibility.ts";
 const fewChunks = 8;
 
 /** As `Storage.read`; `head` is the head up to which the read may look. */
-export function readEvents(
-  store: OpenStore,
-  read: StorageRead,
-  head: number,
-): AsyncIterable<Batch> {
+export function beginRead(store: OpenStore, read: StorageRead, head: number): AsyncIterable<Batch> {
   return { [Symbol.asyncIterator]: () => new Reading(store, read, head) };
 }
 

@@ -12,7 +12,7 @@ import type {
 import type { Operation } from "../kv/kv.ts";
 import { gatherFacts } from "../read/facts.ts";
 import { positionAt } from "../read/position-at.ts";
-import { readEvents } from "../read/read.ts";
+import { beginRead } from "../read/read.ts";
 import { listEventTypes, listStreams, streamFacts } from "../read/stream-facts.ts";
 import { assertOpen, openStore, readFailure, type OpenStore } from "../state/open-store.ts";
 import { composeCommit } from "./commit.ts";
@@ -71,7 +71,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
         store.sideValueCommit = { changes, ended };
         return ended.finally(() => (store.sideValueCommit = undefined));
       }),
-    read: (request) => readEvents(store, request, store.head.position),
+    read: (request) => beginRead(store, request, store.head.position),
     facts: (request) => answered(store, () => gatherFacts(store, request)),
     positionAt: (time) => answered(store, () => positionAt(store, time)),
     stream: (name) => answered(store, () => streamFacts(store, name)),

@@ -25,7 +25,7 @@ const timeoutDefaultMs = 5_000;
 /** Most of the time it is a matter of milliseconds, and nobody has to be asked. */
 const askAfterMs = 20;
 
-export class PositionWaiters {
+export class ProjectionWaiters {
   private readonly waiters = new Set<Waiter>();
   private readonly lastOfInterest: LastOfInterest;
   private reachedPosition = -1;
