@@ -1,8 +1,8 @@
-// What a call that was given up ends with.
+// How a call ends that its client gave up or whose deadline passed.
 
 import { AnnalsError } from "../domain/errors.ts";
 
-/** Told once, when whoever asked does not want an answer any more. */
+/** Told once, when the caller does not want an answer any more. */
 export interface CancelListener {
   handleEvent(): void;
 }

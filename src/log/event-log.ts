@@ -1,4 +1,4 @@
-// The event log: the verbs over a storage engine, put together from the parts of this floor.
+// The event log: makes the verbs (verbs.ts) of a storage engine and the rooms of this layer.
 
 import { streamNotFound } from "../domain/errors.ts";
 import type { Limits } from "../domain/limits.ts";
@@ -28,7 +28,7 @@ import type { EventLog, StreamInfo } from "./verbs.ts";
 export type * from "./verbs.ts";
 
 export interface EventLogOptions {
-  /** Open, and closed by whoever opened it, after `stop`. */
+  /** Open. The caller closes it, after `stop`. */
   readonly storage: Storage;
   readonly limits: Limits;
   /** Microseconds since 1970, UTC. */

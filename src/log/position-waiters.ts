@@ -1,5 +1,5 @@
-// Who waits until a consumer or a group has got to a position. Nobody asks again and again: whoever
-// moves a position tells of it here.
+// Calls that wait until a consumer or a group has got to a position. None of them polls: what moves
+// a position tells of it here.
 
 import { AnnalsError } from "../domain/errors.ts";
 import { cancellation } from "./cancellation.ts";
@@ -14,14 +14,14 @@ export class PositionWaiters {
     this.timers = timers;
   }
 
-  /** How many wait: 0 when all are closed. */
+  /** How many calls wait: 0 when all are closed. */
   get count(): number {
     let count = 0;
     for (const waiters of this.byName.values()) count += waiters.size;
     return count;
   }
 
-  /** Whom anybody waits for. */
+  /** The names that calls wait for. */
   get names(): readonly string[] {
     return [...this.byName.keys()];
   }
@@ -30,7 +30,7 @@ export class PositionWaiters {
     return this.byName.has(name);
   }
 
-  /** Told of every move from now on. To be closed by whoever opened it. */
+  /** Told of every move from now on. The caller closes it. */
   open(name: string, position: number): PositionWaiter {
     const waiter = new PositionWaiter(this, this.timers, name, position);
     const waiters = this.byName.get(name);
@@ -45,7 +45,7 @@ export class PositionWaiters {
     for (const waiter of this.byName.get(name) ?? []) waiter.reached(position);
   }
 
-  /** There is nobody of this name any more. */
+  /** No consumer or group has this name any more. */
   fail(name: string, error: AnnalsError): void {
     for (const waiter of this.byName.get(name) ?? []) waiter.fail(error);
   }
@@ -85,7 +85,7 @@ export class PositionWaiter {
       this.resolve = resolve;
       this.reject = reject;
     });
-    // It may fail before anybody waits.
+    // It may fail before the call waits.
     this.outcome.catch(() => {});
   }
 

@@ -1,5 +1,4 @@
-// Time as this floor waits for it: monotonic, and passed in, so that tests turn the hands
-// themselves.
+// Time as this layer waits for it: monotonic, and passed in, so that tests move it themselves.
 
 export interface Timers {
   /** Milliseconds from any beginning; never goes back. */

@@ -1,5 +1,5 @@
-// The verbs of the event store, in domain words: what the gRPC floor calls and what everything
-// below is for. See event-log.ts for how they are made.
+// The verbs of the event store in terms of the domain: what the gRPC layer calls, and what every
+// room of the log is for. See event-log.ts for how they are made.
 
 import type { Append, Outcome } from "../domain/append.ts";
 import type { Checkpoint, CheckpointUpdate } from "../domain/checkpoint.ts";
@@ -23,7 +23,7 @@ import type {
 } from "../storage/storage.ts";
 import type { CancelSignal } from "./cancellation.ts";
 
-/** A place in a read, inclusive. Times are microseconds since 1970, UTC. */
+/** A bound of a read, inclusive. Times are microseconds since 1970, UTC. */
 export type Bound =
   | { readonly kind: "version"; readonly version: number }
   | { readonly kind: "position"; readonly position: number }
@@ -215,15 +215,15 @@ export interface EventLog {
   lookAhead(append: Append): Promise<Append> | undefined;
 
   /**
-   * Batches, then one end; no end where the signal aborts. Throws BEYOND_HEAD never: what is not
-   * there is an empty answer.
+   * Batches, then one end; no end where the signal aborts. Never throws BEYOND_HEAD: events that
+   * are not there make an empty answer.
    */
   read(request: ReadRequest, signal?: AbortSignal): AsyncIterable<ReadMessage>;
 
   /**
    * Until the signal aborts (then it ends) or the log stops (then it throws STOPPING). Throws
-   * BEYOND_HEAD where it was asked to begin after what is not there. Whoever stops pulling must
-   * abort: that alone ends a wait.
+   * BEYOND_HEAD where it was asked to begin after a position that is not there. A consumer that
+   * stops pulling must abort: only that ends a wait.
    */
   subscribe(request: SubscribeRequest, signal: AbortSignal): AsyncIterable<SubscribeMessage>;
 
@@ -252,7 +252,7 @@ export interface EventLog {
 
   /**
    * Ends taking appends (they throw STOPPING), answers those that wait, and ends every subscription
-   * with STOPPING. The storage stays open: whoever opened it closes it.
+   * with STOPPING. The storage stays open.
    */
   stop(): Promise<void>;
 }

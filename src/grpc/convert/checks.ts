@@ -104,7 +104,7 @@ export function checkUint64(v: Violations, field: string, value: bigint, least: 
   return Number(value);
 }
 
-/** As `checkUint64`, where 0 stands for absent. */
+/** As `checkUint64`, where 0 means absent. */
 export function checkOptional(v: Violations, field: string, value: bigint): number | undefined {
   return value === 0n ? undefined : checkUint64(v, field, value);
 }

@@ -6,7 +6,7 @@ import type { Value } from "@bufbuild/protobuf/wkt";
 import { isJsonObject, parseJson, type Json } from "../../domain/json.ts";
 import { varintBytes, wireBytes, writeVarint } from "../../domain/wire.ts";
 
-/** A `Value` that stands for no JSON; its message is the description of the violation. */
+/** A `Value` that is no JSON; its message is the description of the violation. */
 export class NotJson extends Error {}
 
 /** The JSON of a `Value`. Throws `NotJson`. The decoder has bounded how deep it nests. */
@@ -32,12 +32,12 @@ export function jsonOf({ kind }: Value): Json {
 }
 
 /**
- * Message levels a decoded value may take: most clients' decoders end at 100, and it stands inside
- * other messages.
+ * Message levels a decoded value may take: most clients' decoders end at 100, and the value is
+ * inside other messages.
  */
 const levelsMax = 90;
 
-/** The value does not fit: too large, too deep, or its numbers would be corrupted. */
+/** The value does not fit: it is too large or too deep. */
 class DoesNotFit extends Error {}
 
 /**
@@ -46,7 +46,7 @@ class DoesNotFit extends Error {}
  */
 export function valueBytesOfText(text: Uint8Array, bytesMax: number): Buffer | undefined {
   const json = parseJson(text);
-  if (json === undefined || bendsNumbers(text)) return undefined;
+  if (json === undefined || changesNumbers(text)) return undefined;
   return valueBytes(json, bytesMax);
 }
 
@@ -177,7 +177,7 @@ const safeDigits = 15;
  * Whether a JSON text holds a number that a double would change: an amount or an id with more
  * digits than a double keeps. What people are shown must be what was stored.
  */
-function bendsNumbers(json: Uint8Array): boolean {
+function changesNumbers(json: Uint8Array): boolean {
   for (let i = 0; i < json.length; i++) {
     const byte = json[i] as number;
     if (byte === 0x22) {
@@ -185,13 +185,13 @@ function bendsNumbers(json: Uint8Array): boolean {
     } else if (byte === 0x2d || isDigit(byte)) {
       const start = i;
       while (i + 1 < json.length && isPartOfNumber(json[i + 1] as number)) i++;
-      if (bends(json.subarray(start, i + 1))) return true;
+      if (isChanged(json.subarray(start, i + 1))) return true;
     }
   }
   return false;
 }
 
-function bends(number: Uint8Array): boolean {
+function isChanged(number: Uint8Array): boolean {
   if (number.length <= safeDigits && !number.includes(0x65) && !number.includes(0x45)) return false;
   const text = String.fromCharCode(...number.subarray(0, 512));
   return number.length > 512 || decimal(text) !== decimal(String(Number(text)));

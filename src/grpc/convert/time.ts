@@ -1,4 +1,4 @@
-// Time at the edge: `Timestamp` and `Duration` to microseconds since 1970 and milliseconds, and
+// Time on the wire: `Timestamp` and `Duration` to microseconds since 1970 and milliseconds, and
 // back.
 
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";

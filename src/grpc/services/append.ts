@@ -25,7 +25,7 @@ import type { Encoded } from "../transport/bind.ts";
 import { failed } from "../transport/call-environment.ts";
 import type { Call } from "../transport/call.ts";
 import { decodeRequest } from "../transport/decode.ts";
-import type { ServiceContext, EventStoreMethods } from "./context.ts";
+import type { EventStoreMethods, ServiceContext } from "./context.ts";
 
 export function appendMethods(context: ServiceContext) {
   return {
@@ -101,7 +101,7 @@ async function* appendPipe(
 ): AsyncGenerator<readonly Encoded<AppendPipeResponse>[]> {
   const window = new Window(context.limits.pipeAppendsMax, context.limits.pipeBytesMax);
   const reading = takeAll(context, requests, call, window);
-  // Its error is for the end of the pipe, which may come without anybody asking for it.
+  // A failure is for the end of the pipe; a pipe that ends early never asks for it.
   reading.catch(() => {});
   try {
     for (;;) {

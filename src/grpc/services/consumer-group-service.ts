@@ -174,7 +174,7 @@ async function* consume(
   const { group, wish, view } = convertJoin(first.value, limits);
   const member = await log.groups.join(group, wish);
   const listening = listen(member, incoming, limits);
-  // Its error is for the end of the call, which may come without anybody asking for it.
+  // A failure is for the end of the call; a call that ends early never asks for it.
   listening.catch(() => {});
   try {
     yield wireJoined(member.leaseMs, wish.permits);

@@ -37,7 +37,7 @@ export class HealthState {
   }
 }
 
-/** `services`: full names; the empty name stands for the server as a whole. */
+/** `services`: full names; the empty name means the server as a whole. */
 export function healthService(
   state: HealthState,
   services: readonly string[],

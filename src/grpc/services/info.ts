@@ -20,7 +20,7 @@ import {
 } from "../../gen/annals/v1/info_pb.js";
 import type { StreamInfo } from "../../log/verbs.ts";
 import type { EventTypeFacts, ReclaimStatus } from "../../storage/storage.ts";
-import type { ServiceContext, EventStoreMethods } from "./context.ts";
+import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { checkText, Violations } from "../convert/checks.ts";
 import { pageOf } from "../convert/page.ts";
 import { checkStreamName } from "../convert/read-request.ts";

@@ -18,7 +18,7 @@ import {
 import type { LoadEnd, ReadEnd, SubscribeMessage } from "../../log/verbs.ts";
 import type { Answer } from "../transport/bind.ts";
 import type { Call } from "../transport/call.ts";
-import type { ServiceContext, EventStoreMethods } from "./context.ts";
+import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { batchInParts, batchMessagesOnce, wrap } from "../convert/batches.ts";
 import { convertLoad, convertRead, convertSubscribe } from "../convert/read-request.ts";
 import { snapshotBytes } from "../convert/snapshot.ts";

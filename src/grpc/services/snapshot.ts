@@ -21,7 +21,7 @@ import {
 } from "../../gen/annals/v1/snapshot_pb.js";
 import type { Encoded } from "../transport/bind.ts";
 import type { Call } from "../transport/call.ts";
-import type { ServiceContext, EventStoreMethods } from "./context.ts";
+import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { wrap } from "../convert/batches.ts";
 import { pageOf } from "../convert/page.ts";
 import { convertGetState } from "../convert/read-request.ts";
@@ -81,7 +81,7 @@ async function listSnapshots(
   return create(ListSnapshotsResponseSchema, { snapshots, nextPageToken: page.nextPageToken });
 }
 
-/** The snapshot a cursor stands for: its version, a space, its kind. */
+/** The snapshot that a page cursor names: its version, a space, its kind. */
 function placeOf(cursor: string): { kind: string; version: number } | undefined {
   if (cursor === "") return undefined;
   const space = cursor.indexOf(" ");

@@ -18,8 +18,13 @@ import {
   type StreamView,
 } from "./records.ts";
 import type { ReadSource } from "./read.ts";
-import { decodeSnapshot } from "./snapshot-codec.ts";
-import { candidates, fits, warnOfMisfit, type SnapshotSource } from "./snapshots.ts";
+import {
+  candidates,
+  decodeSnapshot,
+  fits,
+  warnOfMisfit,
+  type SnapshotSource,
+} from "./snapshots.ts";
 import type { LoadMessage, LoadRequest } from "../verbs.ts";
 
 export interface LoadSource extends ReadSource, SnapshotSource {}

@@ -1,7 +1,10 @@
 // Snapshots: saved only at versions the stream has, used only where they fit the log. A cache,
-// never truth: a load passes over one that is damaged or does not fit, and reads the events.
+// never truth: a load passes over one that is damaged or does not fit, and reads the events. Its
+// stored form is a side value that holds an encoded annals.v1.Snapshot message, as the contract
+// documents it; one that is not what its name says is CORRUPTION.
 
-import { AnnalsError } from "../../domain/errors.ts";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { AnnalsError, corruption } from "../../domain/errors.ts";
 import { scanPlacement, scanRecordedAt } from "../../domain/record.ts";
 import {
   snapshotKeyOf,
@@ -14,10 +17,11 @@ import {
   type SnapshotOutcome,
   type SnapshotRequest,
 } from "../../domain/snapshot.ts";
+import { SnapshotSchema } from "../../gen/annals/v1/snapshot_pb.js";
+import type { SideValue } from "../../storage/storage.ts";
 import type { CancelSignal } from "../cancellation.ts";
 import type { Source } from "../scheduling/scheduled-read.ts";
 import { deletedThrough, recordOfVersion, viewOf } from "./records.ts";
-import { decodeSnapshot, encodeSnapshot, type StoredSnapshot } from "./snapshot-codec.ts";
 import type { SnapshotListRequest } from "../verbs.ts";
 
 /** Snapshots come from storage with their data, so only a few at a time. */
@@ -142,4 +146,58 @@ export function fits(snapshot: Snapshot, record: Uint8Array | undefined): boolea
 
 export function warnOfMisfit({ warn }: SnapshotSource, { stream, version }: Snapshot): void {
   warn(`a snapshot of ${stream} at version ${version} does not fit the log and is not used`);
+}
+
+const microsPerSecond = 1_000_000;
+const nanosPerMicro = 1_000;
+
+export function encodeSnapshot(snapshot: Snapshot): Uint8Array {
+  const { stream, kind, version, position, contentType, data, metadata, savedAt } = snapshot;
+  const seconds = Math.floor(savedAt / microsPerSecond);
+  const nanos = (savedAt - seconds * microsPerSecond) * nanosPerMicro;
+  const message = create(SnapshotSchema, {
+    stream,
+    kind,
+    version: BigInt(version),
+    position: BigInt(position),
+    contentType,
+    state: { case: "data", value: data },
+    metadata: { ...metadata },
+    savedAt: { seconds: BigInt(seconds), nanos },
+  });
+  return toBinary(SnapshotSchema, message);
+}
+
+export type StoredSnapshot = Pick<SideValue, "name" | "value">;
+
+/** Throws CORRUPTION. */
+export function decodeSnapshot(stored: StoredSnapshot): Snapshot {
+  const key = snapshotKeyOf(stored.name);
+  if (key === undefined) throw corruption("a snapshot has a name that no snapshot can have");
+  const { stream, kind, version } = key;
+  const message = decode(stored);
+  const { state, savedAt, contentType, metadata } = message;
+  const isItself =
+    message.stream === stream && message.kind === kind && message.version === BigInt(version);
+  if (!isItself || state.case !== "data" || savedAt === undefined) {
+    throw corrupt(stored, "is not what its name says");
+  }
+  const micros = Number(savedAt.seconds) * microsPerSecond + savedAt.nanos / nanosPerMicro;
+  const position = Number(message.position);
+  const data = state.value;
+  return { stream, kind, version, position, contentType, data, metadata, savedAt: micros };
+}
+
+function decode(stored: StoredSnapshot) {
+  try {
+    return fromBinary(SnapshotSchema, stored.value);
+  } catch (error) {
+    throw corrupt(stored, "cannot be decoded", error);
+  }
+}
+
+function corrupt({ name }: StoredSnapshot, what: string, cause?: unknown) {
+  const { stream = "", kind = "", version = 0 } = snapshotKeyOf(name) ?? {};
+  const which = kind === "" ? "snapshot" : `snapshot ${kind}`;
+  return corruption(`${which} of ${stream} at version ${version} ${what}`, { stream }, cause);
 }

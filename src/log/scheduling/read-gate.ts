@@ -1,7 +1,7 @@
 // The one gate that all reads share, so that readers at full speed do not starve appends: both need
 // this thread. Read work of one full batch is let through in a turn of the event loop; more comes
 // after the I/O that arrived meanwhile, appends above all. Small reads share a turn, and pass
-// without waiting where nobody else reads.
+// without waiting where no other read is under way.
 
 import { schedulingPolicy } from "./policy.ts";
 

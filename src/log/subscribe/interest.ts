@@ -58,7 +58,7 @@ export class Interests implements StorageWatcher {
     return this.open.size + this.index.termCount + this.streamCounts.size + this.ready.length;
   }
 
-  /** To be closed by whoever opened it. */
+  /** The caller closes it. */
   add(selection: Selection, signal: AbortSignal): Interest {
     const filings = this.index.filingsOf(selection);
     const interest = new Interest(this, this.timers, selection, filings, signal);

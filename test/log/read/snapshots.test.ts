@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { corruption } from "../../../src/domain/errors.ts";
 import { snapshotName, type NewSnapshot } from "../../../src/domain/snapshot.ts";
 import type { EventLog, LoadRequest } from "../../../src/log/event-log.ts";
-import { decodeSnapshot, encodeSnapshot } from "../../../src/log/read/snapshot-codec.ts";
+import { decodeSnapshot, encodeSnapshot } from "../../../src/log/read/snapshots.ts";
 import { createModelStorage } from "../../support/model-storage.ts";
 import { appendAll, appendOf, openLog, payloadsIn, positionsIn } from "../harness.ts";
 
