@@ -1,0 +1,173 @@
+// Append and AppendPipe over a real socket, as a client of any language would use them.
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { collect, decodeDetails, nextOf } from "../../support/calls.ts";
+import { startTestServer, type TestServer } from "../../support/running-server.ts";
+import { events, m, read, uuid } from "./store-requests.ts";
+
+let server: TestServer;
+beforeEach(async () => {
+  server = await startTestServer();
+});
+afterEach(() => server.stop());
+
+describe("Append", () => {
+  test("stores events in one or several streams and says where", async () => {
+    const answer = await server.calls.unary(m.append, {
+      stream: "a",
+      events: [{ type: "T" }, { type: "T", stream: "b" }, { type: "T" }],
+      expected: { case: "expectedVersion", value: 0n },
+    });
+    expect(answer).toMatchObject({
+      firstPosition: 1n,
+      lastPosition: 3n,
+      head: 3n,
+      deduplicated: false,
+      streams: [
+        { stream: "a", firstVersion: 1n, lastVersion: 2n },
+        { stream: "b", firstVersion: 1n, lastVersion: 1n },
+      ],
+    });
+    expect(answer.eventIds).toHaveLength(3);
+    expect(answer.recordedAt?.seconds).toBeGreaterThan(1_700_000_000n);
+  });
+
+  test("with the ids of an earlier append answers with the original positions", async () => {
+    const request = {
+      stream: "a",
+      events: [
+        { id: uuid(1), type: "T" },
+        { id: uuid(2), type: "U" },
+      ],
+    };
+    const first = await server.calls.unary(m.append, request);
+    await server.calls.unary(m.append, { stream: "a", events: events(1) });
+    const expected = { case: "expectedVersion", value: 0n } as const;
+    const again = await server.calls.unary(m.append, { ...request, expected });
+    expect(again).toMatchObject({
+      firstPosition: 1n,
+      lastPosition: 2n,
+      deduplicated: true,
+      head: 3n,
+    });
+    expect(again.recordedAt).toEqual(first.recordedAt);
+    expect(again.eventIds).toEqual([]);
+  });
+
+  test("that broke expectations and its condition hears of all of them", async () => {
+    await server.calls.unary(m.append, { stream: "a", events: events(2) });
+    const failure = await server.calls.failure(m.append, {
+      stream: "a",
+      events: events(1),
+      expected: { case: "expectedState", value: 3 },
+      expectations: [
+        { stream: "b", expected: { case: "expectedVersion", value: 7n } },
+        { stream: "c", expected: { case: "expectedState", value: 2 } },
+      ],
+      condition: { query: { items: [{ tags: ["n:1"] }] }, after: 1n },
+    });
+    expect(failure).toMatchObject({ code: 10, reason: "APPEND_CONFLICT" });
+    expect(failure.appendConflict).toMatchObject({
+      streams: [
+        { stream: "a", expected: { case: "expectedState", value: 3 }, actualVersion: 2n },
+        { stream: "b", expected: { case: "expectedVersion", value: 7n }, actualVersion: 0n },
+        { stream: "c", expected: { case: "expectedState", value: 2 }, actualVersion: 0n },
+      ],
+      condition: { position: 2n, after: 1n },
+      omittedCount: 0,
+    });
+    expect((await read(server, {})).positions).toEqual([1, 2]);
+  });
+
+  test("with an id that is recorded otherwise is refused with that id", async () => {
+    await server.calls.unary(m.append, { stream: "a", events: [{ id: uuid(1), type: "T" }] });
+    const failure = await server.calls.failure(m.append, {
+      stream: "a",
+      events: [{ id: uuid(1), type: "OTHER" }],
+    });
+    expect(failure).toMatchObject({ code: 6, reason: "EVENT_ID_CONFLICT" });
+    expect(failure.eventIdConflict?.events).toMatchObject([
+      { id: uuid(1), position: 1n, problem: 1 },
+    ]);
+  });
+
+  test("with a condition after a position nobody has read is OUT_OF_RANGE", async () => {
+    const condition = { query: {}, after: 9n };
+    const failure = await server.calls.failure(m.append, {
+      stream: "a",
+      events: events(1),
+      condition,
+    });
+    expect(failure).toMatchObject({
+      code: 11,
+      reason: "BEYOND_HEAD",
+      info: { asked: "9", head: "0" },
+    });
+    expect(failure.message).toContain("condition.after");
+  });
+
+  test("of concurrent appends with one expectation exactly one is accepted", async () => {
+    const expected = { case: "expectedVersion", value: 0n } as const;
+    const tries = Array.from({ length: 40 }, () =>
+      server.calls.unary(m.append, { stream: "a", events: events(1), expected }).then(
+        () => "stored",
+        () => "refused",
+      ),
+    );
+    const outcomes = await Promise.all(tries);
+    expect(outcomes.filter((outcome) => outcome === "stored")).toHaveLength(1);
+  });
+});
+
+describe("AppendPipe", () => {
+  test("answers in order, each append for itself, and ends with OK", async () => {
+    const pipe = server.calls.pipe(m.appendPipe);
+    const wrong = { case: "expectedVersion", value: 9_999n } as const;
+    for (let i = 0; i < 300; i++) {
+      const append = { stream: "a", events: [{ type: "T" }] };
+      if (i % 3 === 0) pipe.send({ append });
+      else if (i % 3 === 1) pipe.send({ append: { ...append, expected: wrong } });
+      else pipe.sendBytes(Buffer.from([0x0a, 0x03, 0x0a, 0x01, 0xff]));
+    }
+    pipe.end();
+    const answers = await collect({ [Symbol.asyncIterator]: () => pipe.answers });
+    expect(answers.map(({ sequence }) => Number(sequence))).toEqual(
+      Array.from({ length: 300 }, (_, i) => i + 1),
+    );
+    const codes = answers
+      .slice(0, 6)
+      .map(({ outcome }) => (outcome.case === "failure" ? outcome.value.code : 0));
+    expect(codes).toEqual([0, 10, 3, 0, 10, 3]);
+    expect((await read(server, {})).positions).toHaveLength(100);
+  });
+
+  test("refuses with the details Append would have ended with", async () => {
+    const pipe = server.calls.pipe(m.appendPipe);
+    const send = async (request: Parameters<typeof pipe.send>[0]) => {
+      pipe.send(request);
+      const { outcome } = await nextOf(pipe.answers);
+      if (outcome.case !== "failure") throw new Error("it was not refused");
+      return decodeDetails(outcome.value.code, outcome.value.message, outcome.value.details);
+    };
+    expect(await send({})).toMatchObject({
+      code: 3,
+      reason: "INVALID_FIELD",
+      message: "append: is required",
+    });
+    expect((await send({ append: {} })).badRequest?.fieldViolations[0]?.field).toBe("events");
+    const expected = { case: "expectedState", value: 2 } as const;
+    const refused = await send({ append: { stream: "a", events: events(1), expected } });
+    expect(refused).toMatchObject({ code: 10, reason: "APPEND_CONFLICT" });
+    expect(refused.appendConflict?.streams).toHaveLength(1);
+    pipe.cancel();
+  });
+
+  test("takes what a lone client keeps sending without waiting", async () => {
+    const pipe = server.calls.pipe(m.appendPipe);
+    for (let i = 0; i < 3_000; i++)
+      pipe.send({ append: { stream: `s-${i % 7}`, events: events(2) } });
+    pipe.end();
+    const answers = await collect({ [Symbol.asyncIterator]: () => pipe.answers });
+    expect(answers.filter(({ outcome }) => outcome.case === "appended")).toHaveLength(3_000);
+    expect((await server.calls.unary(m.getInfo, {})).head).toBe(6_000n);
+  });
+});

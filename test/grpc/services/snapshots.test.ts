@@ -1,0 +1,177 @@
+// Snapshots, Load and GetState over a real socket, as a client of any language would use them.
+import { toJson, type MessageInitShape } from "@bufbuild/protobuf";
+import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { collect } from "../../support/calls.ts";
+import { startTestServer, type TestServer } from "../../support/running-server.ts";
+import { data, events, json, m } from "./store-requests.ts";
+
+let server: TestServer;
+beforeEach(async () => {
+  server = await startTestServer();
+});
+afterEach(() => server.stop());
+
+describe("snapshots", () => {
+  beforeEach(async () => {
+    await server.calls.unary(m.append, { stream: "s", events: events(5) });
+  });
+  const save = (version: number, kind = "") =>
+    server.calls.unary(m.saveSnapshot, {
+      stream: "s",
+      kind,
+      version: BigInt(version),
+      state: json({ v: version }),
+      metadata: { by: "test" },
+    });
+
+  test("are saved, got at or before a version, listed, deleted", async () => {
+    expect(await save(2)).toMatchObject({ position: 2n });
+    await save(4);
+    await save(3, "other");
+    const got = await server.calls.unary(m.getSnapshot, { stream: "s", maxVersion: 3n, view: 2 });
+    expect(got.snapshot).toMatchObject({
+      version: 2n,
+      position: 2n,
+      contentType: "application/json",
+      metadata: { by: "test" },
+    });
+    expect(got.snapshot?.state.case).toBe("json");
+    expect((await server.calls.unary(m.getSnapshot, { stream: "s" })).snapshot).toMatchObject({
+      version: 4n,
+      state: { case: "data" },
+    });
+    const list = async (pageToken: string, kind?: string) => {
+      const page = await server.calls.unary(m.listSnapshots, {
+        stream: "s",
+        pageSize: 2,
+        pageToken,
+        ...(kind === undefined ? {} : { kind }),
+      });
+      return {
+        next: page.nextPageToken,
+        found: page.snapshots.map((one) => [one.kind, Number(one.version), one.state.case]),
+      };
+    };
+    const first = await list("");
+    expect(first.found).toEqual([
+      ["", 4, undefined],
+      ["", 2, undefined],
+    ]);
+    expect(await list(first.next)).toEqual({ next: "", found: [["other", 3, undefined]] });
+    expect((await list("", "other")).found).toHaveLength(1);
+    expect(
+      await server.calls.failure(m.listSnapshots, {
+        stream: "s",
+        kind: "other",
+        pageToken: first.next,
+      }),
+    ).toMatchObject({ code: 3 });
+    expect(
+      await server.calls.unary(m.deleteSnapshots, { stream: "s", kind: "", maxVersion: 2n }),
+    ).toMatchObject({ deletedCount: 1n });
+    expect(await server.calls.unary(m.deleteSnapshots, { stream: "s" })).toMatchObject({
+      deletedCount: 2n,
+    });
+    expect(await server.calls.unary(m.deleteSnapshots, { stream: "s" })).toMatchObject({
+      deletedCount: 0n,
+    });
+    expect(await server.calls.failure(m.getSnapshot, { stream: "s", kind: "other" })).toMatchObject(
+      {
+        code: 5,
+        reason: "SNAPSHOT_NOT_FOUND",
+        info: { stream: "s", kind: "other" },
+      },
+    );
+  });
+
+  test("beyond the stream are refused", async () => {
+    const refused = server.calls.failure(m.saveSnapshot, {
+      stream: "s",
+      version: 6n,
+      state: data("x"),
+    });
+    expect(await refused).toMatchObject({
+      code: 9,
+      reason: "SNAPSHOT_BEYOND_STREAM",
+      info: { stream_version: "5" },
+    });
+  });
+
+  test("of the largest size go in and out in every view", async () => {
+    const state = { case: "data", value: Buffer.alloc(3 * 1024 * 1024, "9") } as const;
+    await server.calls.unary(m.saveSnapshot, {
+      stream: "s",
+      version: 1n,
+      contentType: "application/json",
+      state,
+    });
+    for (const view of [1, 2]) {
+      const { snapshot } = await server.calls.unary(m.getSnapshot, { stream: "s", view });
+      expect(snapshot?.state.case === "data" && snapshot.state.value.length).toBe(3 * 1024 * 1024);
+    }
+  });
+
+  test("with Load come first, then the events after them, then where to append", async () => {
+    await save(3);
+    const parts = await collect(server.calls.stream(m.load, { stream: "s", view: 2 }));
+    expect(parts.map(({ message }) => message.case)).toEqual(["snapshot", "batch", "end"]);
+    expect(parts[1]?.message.value).toMatchObject({ events: [{ version: 4n }, { version: 5n }] });
+    const end = { version: 5n, head: 5n, after: 5n, eventCount: 2n };
+    expect(parts[2]?.message.value).toMatchObject(end);
+    const whole = await collect(
+      server.calls.stream(m.load, { stream: "s", withoutSnapshot: true, maxVersion: 2n }),
+    );
+    expect(whole.map(({ message }) => message.case)).toEqual(["batch", "end"]);
+    expect(whole[1]?.message.value).toMatchObject({ version: 2n, after: 2n, eventCount: 2n });
+    const nothing = await collect(server.calls.stream(m.load, { stream: "nope" }));
+    expect(nothing[0]?.message.value).toMatchObject({ version: 0n, head: 5n });
+  });
+});
+
+describe("GetState", () => {
+  test("folds JSON events by merge patch, as of now, a version or a time", async () => {
+    const patches = [{ a: 1, b: { c: 2 } }, { b: { c: null, d: 3 } }];
+    for (const patch of patches) {
+      await server.calls.unary(m.append, {
+        stream: "s",
+        events: [{ type: "T", payload: json(patch) }],
+      });
+    }
+    await server.calls.unary(m.append, {
+      stream: "s",
+      events: [{ type: "T", payload: data("\u0000") }],
+    });
+    const state = async (at?: MessageInitShape<typeof m.getState.input>["at"]) => {
+      const answer = await server.calls.unary(m.getState, { stream: "s", ...(at && { at }) });
+      return [
+        answer.state && toJson(ValueSchema, answer.state),
+        Number(answer.version),
+        Number(answer.appliedCount),
+        Number(answer.skippedCount),
+      ];
+    };
+    expect(await state()).toEqual([{ a: 1, b: { d: 3 } }, 3, 2, 1]);
+    expect(await state({ case: "version", value: 1n })).toEqual([{ a: 1, b: { c: 2 } }, 1, 1, 0]);
+    expect(await state({ case: "time", value: { seconds: 1n } })).toEqual([null, 0, 0, 0]);
+  });
+
+  test("of a state that is too large says so", async () => {
+    const list = Array.from({ length: 100_000 }, () => 0);
+    for (const key of ["a", "b", "c"]) {
+      const text = Buffer.from(JSON.stringify({ [key]: list }));
+      const event = {
+        type: "T",
+        contentType: "application/json",
+        payload: { case: "data", value: text } as const,
+      };
+      await server.calls.unary(m.append, { stream: "s", events: [event] });
+    }
+    const failure = await server.calls.failure(m.getState, { stream: "s" });
+    expect(failure).toMatchObject({
+      code: 8,
+      reason: "ANSWER_TOO_LARGE",
+      info: { bytes_max: "3145728" },
+    });
+  });
+});
