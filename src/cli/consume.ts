@@ -4,7 +4,6 @@
 import { spawn } from "node:child_process";
 import { hostname } from "node:os";
 import { timestampMs } from "@bufbuild/protobuf/wkt";
-import { CallError } from "../client/rpc/call-error.ts";
 import { deliveriesOf } from "../client/group/member.ts";
 import type { Held, Membership } from "../client/group/member-call.ts";
 import { defaultRetryPolicy } from "../client/store/retry.ts";
@@ -49,7 +48,7 @@ export async function consume(args: readonly string[], terminal: Terminal): Prom
     return undefined;
   };
   await withSession(values, terminal, (session) =>
-    work(session, terminal, membership, limit, deal).catch(thrown),
+    work(session, terminal, membership, limit, deal),
   );
   return 0;
 }
@@ -82,12 +81,6 @@ async function work(
   }
   await settled();
   signal.throwIfAborted();
-}
-
-/** The failed call itself: that is what `report` knows the words for. */
-function thrown(error: unknown): never {
-  const cause = error instanceof Error ? error.cause : undefined;
-  throw cause instanceof CallError ? cause : error;
 }
 
 /** Runs a command with the delivery as a line on its standard input. */

@@ -3,8 +3,8 @@
 // is halved until its parts are either there or new. Batches go one after the other: with a second
 // one under way, the rest of a partly stored batch would land behind it.
 
-import { setTimeout as pause } from "node:timers/promises";
-import { CallError } from "../client/rpc/call-error.ts";
+import { callErrorOf } from "../client/store/call-failure.ts";
+import { patiently } from "../client/store/retry.ts";
 import type { AppendResponse } from "../gen/annals/v1/append_pb.js";
 import { EventIdProblem } from "../gen/annals/v1/errors_pb.js";
 import type { ImportBatch, ImportEvent } from "./import-batches.ts";
@@ -17,9 +17,8 @@ export interface Stored {
   readonly lastPosition: bigint;
 }
 
-const attemptsMax = 12;
-const backoffMinMs = 100;
-const backoffMaxMs = 5_000;
+/** A restart of the server is waited for; a server that stays away ends the import. */
+const policy = { attemptsMax: 12, delayMinMs: 100, delayMaxMs: 5_000 };
 
 export interface AppendContext {
   readonly store: EventStore;
@@ -45,34 +44,29 @@ export async function* storeBatch(
 }
 
 /** Sends the same append again while trying again can help. */
-async function appendPatiently(
+function appendPatiently(
   events: readonly ImportEvent[],
   { store, timeoutMs, signal }: AppendContext,
 ): Promise<AppendResponse> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await store.append({ events: [...events] }, { signal, timeoutMs });
-    } catch (error) {
-      if (!(error instanceof CallError && error.isTransient) || attempt === attemptsMax)
-        throw error;
-      const backoffMs = Math.min(backoffMinMs * 2 ** (attempt - 1), backoffMaxMs);
-      const asked = "retryAfterMs" in error.failure ? (error.failure.retryAfterMs ?? 0) : 0;
-      await pause(Math.max(backoffMs, Math.min(asked, backoffMaxMs)), undefined, { signal });
-    }
-  }
+  return patiently((call) => store.append({ events: [...events] }, call), {
+    policy,
+    timeoutMs: policy.attemptsMax * (timeoutMs + policy.delayMaxMs),
+    attemptTimeoutMs: timeoutMs,
+    signal,
+  });
 }
 
 function isPartlyThere(error: unknown): boolean {
-  if (!(error instanceof CallError) || error.failure.reason !== "EVENT_ID_CONFLICT") return false;
+  const failure = callErrorOf(error)?.failure;
+  if (failure?.reason !== "EVENT_ID_CONFLICT") return false;
   const { PARTLY_RECORDED } = EventIdProblem;
-  return error.failure.conflict.events.every(({ problem }) => problem === PARTLY_RECORDED);
+  return failure.conflict.events.every(({ problem }) => problem === PARTLY_RECORDED);
 }
 
 /** The same failure in the words of the file: which line, and what of it. */
 function namedLine(error: unknown, events: readonly ImportEvent[]): unknown {
-  if (!(error instanceof CallError)) return error;
-  const { failure } = error;
-  if (failure.reason === "INVALID_FIELD") {
+  const failure = callErrorOf(error)?.failure;
+  if (failure?.reason === "INVALID_FIELD") {
     const [violation] = failure.violations;
     const event = events[Number(/^events\[(\d+)\]/.exec(violation?.field ?? "")?.[1])];
     if (violation === undefined || event === undefined) return error;
@@ -81,7 +75,7 @@ function namedLine(error: unknown, events: readonly ImportEvent[]): unknown {
       cause: error,
     });
   }
-  if (failure.reason !== "EVENT_ID_CONFLICT") return error;
+  if (failure?.reason !== "EVENT_ID_CONFLICT") return error;
   const lines = failure.conflict.events.flatMap(({ id, position, problem }) => {
     const event = events.find((candidate) => candidate.id === id);
     const how = problems[problem];
@@ -90,7 +84,7 @@ function namedLine(error: unknown, events: readonly ImportEvent[]): unknown {
       ? []
       : [`${line}the id ${id} is at position ${position} already, ${how}`];
   });
-  return new CommandError(lines.join("\n") || error.message, { cause: error });
+  return new CommandError(lines.join("\n") || (error as Error).message, { cause: error });
 }
 
 const problems: Record<EventIdProblem, string> = {

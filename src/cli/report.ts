@@ -1,7 +1,8 @@
 // What went wrong, in words for the error output, and the exit code: 1 failure, 2 usage, 3
 // conflict.
 
-import { CallError } from "../client/rpc/call-error.ts";
+import type { CallError } from "../client/rpc/call-error.ts";
+import { callErrorOf } from "../client/store/call-failure.ts";
 import { StreamState } from "../gen/annals/v1/append_pb.js";
 import { EventIdProblem, type AppendConflict } from "../gen/annals/v1/errors_pb.js";
 import { BackupRefused } from "../storage/leveldb/offline/backup-file.ts";
@@ -31,7 +32,8 @@ function describe(error: unknown, command: string): { code: number; text: string
   if (error instanceof UsageError) {
     return { code: exitCode.usage, text: `${error.message}\nsee annals help ${command}`.trimEnd() };
   }
-  if (error instanceof CallError) return describeCall(error);
+  const call = callErrorOf(error);
+  if (call !== undefined) return describeCall(call);
   const known = [CommandError, StoreRefused, BackupRefused].some((kind) => error instanceof kind);
   if (known) return { code: exitCode.failure, text: (error as Error).message };
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);

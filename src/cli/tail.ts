@@ -4,7 +4,7 @@
 
 import { setTimeout as pause } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
-import { CallError } from "../client/rpc/call-error.ts";
+import { isWorthRetrying } from "../client/store/call-failure.ts";
 import { RecordedEventSchema, View } from "../gen/annals/v1/event_pb.js";
 import { Direction, type SubscribeResponse } from "../gen/annals/v1/read_pb.js";
 import { eventsOn } from "./event-table.ts";
@@ -93,9 +93,12 @@ async function follow(
       const messages = session.store.subscribe(request, { signal });
       for await (const { message } of messages) await deliver(message);
     } catch (error) {
-      if (!(error instanceof CallError) || !error.isTransient || storeId === "") throw error;
+      if (!isWorthRetrying(error) || storeId === "") throw error;
       if (backoffMs === backoffMinMs) {
-        await print(terminal.errors, `${error.message}; trying again from position ${after}\n`);
+        await print(
+          terminal.errors,
+          `${(error as Error).message}; trying again from position ${after}\n`,
+        );
       }
     }
     await pause(backoffMs, undefined, { signal });

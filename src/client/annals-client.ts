@@ -145,6 +145,6 @@ async function ready(connection: Connection, timeoutMs: number): Promise<void> {
     await connection.ready(timeoutMs);
   } catch (error) {
     const message = `no server at ${connection.address} within ${timeoutMs} ms`;
-    throw new UnavailableError(message, "UNREACHABLE", { cause: error });
+    throw new UnavailableError(message, "UNREACHABLE", { mayHaveBeenStored: false, cause: error });
   }
 }

@@ -9,6 +9,7 @@ import type { AppendFailure } from "../../gen/annals/v1/append_pb.js";
 import {
   AppendConflictSchema,
   CorruptionDetailSchema,
+  ErrorReason,
   EventIdConflictSchema,
   type AppendConflict,
   type CorruptionDetail,
@@ -30,29 +31,8 @@ const statusName = [
   .join(" ")
   .split(" ");
 
-/** Reasons of the contract that come without details of their own. */
-const bareReasons = [
-  "STREAM_NOT_FOUND",
-  "SNAPSHOT_NOT_FOUND",
-  "SNAPSHOT_BEYOND_STREAM",
-  "BEYOND_HEAD",
-  "CHECKPOINT_BACKWARDS",
-  "CHECKPOINT_NOT_FOUND",
-  "GROUP_NOT_FOUND",
-  "GROUP_EXISTS",
-  "STREAM_TOMBSTONED",
-  "READ_OVERTAKEN",
-  "OUTCOME_UNKNOWN",
-  "RECOVERING",
-  "STOPPING",
-  "INTERNAL",
-  "ANSWER_TOO_LARGE",
-  "STORE_FAILED",
-  "DEADLINE_EXCEEDED",
-  "CANCELLED",
-  "UNIMPLEMENTED",
-] as const;
-type BareReason = (typeof bareReasons)[number];
+/** The reasons of the contract, as `ErrorInfo.reason` has them. */
+export type ContractReason = Exclude<keyof typeof ErrorReason, "UNSPECIFIED">;
 
 export interface FieldViolation {
   /** The field's path in the request: `events[3].tags[0]`. */
@@ -60,8 +40,8 @@ export interface FieldViolation {
   readonly description: string;
 }
 
-/** What the server said about a failure. */
-export type CallFailure =
+/** What the server said about a failure, with what comes along. */
+type DetailedFailure =
   | { readonly reason: "APPEND_CONFLICT"; readonly conflict: AppendConflict }
   | { readonly reason: "EVENT_ID_CONFLICT"; readonly conflict: EventIdConflict }
   | { readonly reason: "INVALID_FIELD"; readonly violations: readonly FieldViolation[] }
@@ -70,12 +50,16 @@ export type CallFailure =
       /** How long to wait before trying again, where the server said so. */
       readonly retryAfterMs: number | undefined;
     }
-  | { readonly reason: "CORRUPTION"; readonly detail: CorruptionDetail | undefined }
-  | { readonly reason: BareReason }
+  | { readonly reason: "CORRUPTION"; readonly detail: CorruptionDetail | undefined };
+
+export type CallFailure =
+  | DetailedFailure
+  | { readonly reason: Exclude<ContractReason, DetailedFailure["reason"]> }
   /**
-   * Not the store's own words: the connection broke, the client gave up, or something in between.
+   * Not the server's word: there was no connection, it broke beneath the call, the client's time
+   * was up, or something in between ended the call.
    */
-  | { readonly reason: "UNREACHABLE" | "TIMED_OUT" | "NOT_SAID" };
+  | { readonly reason: "UNREACHABLE" | "CUT_OFF" | "TIMED_OUT" | "NOT_SAID" };
 
 export type CallReason = CallFailure["reason"];
 
@@ -99,37 +83,7 @@ export class CallError extends Error {
   get status(): string {
     return statusName[this.code] ?? String(this.code);
   }
-
-  /** False where an append that failed with this certainly stored nothing. */
-  get mayHaveBeenStored(): boolean {
-    return outcomeOpen.has(this.reason);
-  }
-
-  /** Whether the same call may succeed later without anyone changing it. */
-  get isTransient(): boolean {
-    return transient.has(this.reason);
-  }
 }
-
-const outcomeOpen = new Set<CallReason>([
-  "OUTCOME_UNKNOWN",
-  "UNREACHABLE",
-  "TIMED_OUT",
-  "STORE_FAILED",
-  "INTERNAL",
-  "NOT_SAID",
-]);
-
-const transient = new Set<CallReason>([
-  "OVERLOADED",
-  "DISK_FULL",
-  "OUTCOME_UNKNOWN",
-  "READ_OVERTAKEN",
-  "RECOVERING",
-  "STOPPING",
-  "UNREACHABLE",
-  "TIMED_OUT",
-]);
 
 /** The error of a call that grpc-js ended with `error`; what is no status is passed through. */
 export function callError(error: unknown): unknown {
@@ -166,27 +120,53 @@ function detailsIn(error: ServiceError): readonly Any[] {
 
 function failureOf(code: number, details: readonly Any[]): CallFailure {
   const info = detail(details, ErrorInfoSchema);
-  const reason = info?.domain === "annals" ? info.reason : undefined;
-  const conflict = detail(details, AppendConflictSchema);
-  const ids = detail(details, EventIdConflictSchema);
-  if (reason === "APPEND_CONFLICT" && conflict !== undefined) return { reason, conflict };
-  if (reason === "EVENT_ID_CONFLICT" && ids !== undefined) return { reason, conflict: ids };
-  if (reason === "INVALID_FIELD") {
-    return { reason, violations: detail(details, BadRequestSchema)?.fieldViolations ?? [] };
+  const reason = info?.domain === "annals" ? contractReason(info.reason) : undefined;
+  switch (reason) {
+    case "APPEND_CONFLICT": {
+      const conflict = detail(details, AppendConflictSchema);
+      return conflict === undefined ? { reason: "NOT_SAID" } : { reason, conflict };
+    }
+    case "EVENT_ID_CONFLICT": {
+      const conflict = detail(details, EventIdConflictSchema);
+      return conflict === undefined ? { reason: "NOT_SAID" } : { reason, conflict };
+    }
+    case "INVALID_FIELD":
+      return { reason, violations: detail(details, BadRequestSchema)?.fieldViolations ?? [] };
+    case "OVERLOADED":
+    case "DISK_FULL": {
+      const delay = detail(details, RetryInfoSchema)?.retryDelay;
+      return { reason, retryAfterMs: delay && Number(delay.seconds) * 1000 + delay.nanos / 1e6 };
+    }
+    case "CORRUPTION":
+      return { reason, detail: detail(details, CorruptionDetailSchema) };
+    case undefined:
+      return { reason: unsaid(statusName[code]) };
+    default:
+      return { reason };
   }
-  if (reason === "OVERLOADED" || reason === "DISK_FULL") {
-    const delay = detail(details, RetryInfoSchema)?.retryDelay;
-    const retryAfterMs = delay && Number(delay.seconds) * 1000 + delay.nanos / 1e6;
-    return { reason, retryAfterMs };
+}
+
+function contractReason(reason: string): ContractReason | undefined {
+  const isKnown = Object.hasOwn(ErrorReason, reason) && reason !== "UNSPECIFIED";
+  return isKnown && Number.isNaN(Number(reason)) ? (reason as ContractReason) : undefined;
+}
+
+/** What a status without a reason of the contract means. */
+function unsaid(status: string | undefined): "UNREACHABLE" | "CUT_OFF" | "TIMED_OUT" | "NOT_SAID" {
+  switch (status) {
+    case "UNAVAILABLE":
+      return "UNREACHABLE";
+    case "DEADLINE_EXCEEDED":
+      return "TIMED_OUT";
+    // What grpc-js makes of a stream that broke off without a status. Nobody here cancelled it: a
+    // signal's own reason comes before any of this.
+    case "CANCELLED":
+    case "INTERNAL":
+    case "UNKNOWN":
+      return "CUT_OFF";
+    default:
+      return "NOT_SAID";
   }
-  if (reason === "CORRUPTION") {
-    return { reason, detail: detail(details, CorruptionDetailSchema) };
-  }
-  const bare = bareReasons.find((known) => known === reason);
-  if (bare !== undefined) return { reason: bare };
-  const name = statusName[code];
-  if (name === "UNAVAILABLE") return { reason: "UNREACHABLE" };
-  return { reason: name === "DEADLINE_EXCEEDED" ? "TIMED_OUT" : "NOT_SAID" };
 }
 
 function detail<Desc extends DescMessage>(

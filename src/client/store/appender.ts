@@ -5,13 +5,14 @@
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { AppendPipeRequestSchema, AppendPipeResponse } from "../../gen/annals/v1/append_pb.js";
-import { appendFailure } from "../rpc/call-error.ts";
+import { appendFailure, CallError } from "../rpc/call-error.ts";
 import type { Appended, SettledAppend } from "./append.ts";
 import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
 import type { Context } from "./context.ts";
-import { invalidField, ServerError, UnavailableError } from "./errors.ts";
+import { AnnalsError, invalidField, ServerError } from "./errors.ts";
 import type { EventShape } from "./event.ts";
-import { delayAfter, pause } from "./retry.ts";
+import { outlooks } from "./reasons.ts";
+import { delayAfter, pause, withOutcome } from "./retry.ts";
 
 /**
  * What became of one append of a pipe. A refusal is an outcome like any other: the pipe goes on.
@@ -39,10 +40,13 @@ interface Entry<E extends EventShape> {
   readonly append: SettledAppend<E>;
   readonly admitted: () => void;
   readonly settle: (outcome: AppendOutcome<E>) => void;
+  /** A call it was sent on ended without an answer to it. */
+  mayHaveBeenStored: boolean;
 }
 
 type PipeRequest = MessageInitShape<typeof AppendPipeRequestSchema>;
 
+const broken = outlooks.INTERNAL;
 const windowDefault = 256;
 const windowMax = 1_024;
 const windowBytesDefault = 4 * 1024 * 1024;
@@ -57,7 +61,7 @@ export class AppendPipe<E extends EventShape> {
   /** Under way, oldest first. */
   private readonly underway: Entry<E>[] = [];
   private bytes = 0;
-  /** How many of those under way were sent on the present call, which is number `#calls`. */
+  /** How many of those under way were sent on the present call, which is number `calls`. */
   private sent = 0;
   private calls = 0;
   private closing = false;
@@ -85,7 +89,7 @@ export class AppendPipe<E extends EventShape> {
       settle = resolve;
     });
     await new Promise<void>((admitted) => {
-      this.queue.push({ append, admitted, settle });
+      this.queue.push({ append, admitted, settle, mayHaveBeenStored: false });
       this.running ??= this.run();
       this.admit();
     });
@@ -115,7 +119,7 @@ export class AppendPipe<E extends EventShape> {
     const { rpc, retry } = this.context;
     const signal = this.signal;
     for (let failures = 0; ;) {
-      if (signal?.aborted === true) return this.refuseAll(signal.reason);
+      if (signal?.aborted === true) return this.refuseAll(() => signal.reason);
       if (this.underway.length === 0) {
         if (this.closing) return;
         await this.woken();
@@ -127,15 +131,18 @@ export class AppendPipe<E extends EventShape> {
           failures = 0;
           this.answered(answer, (sequence += 1n));
         }
-        if (this.underway.length > 0) throw new UnavailableError("cut off", "UNREACHABLE");
+        if (this.underway.length > 0) throw new CallError(2, "cut off", { reason: "CUT_OFF" });
       } catch (caught) {
         if (this.underway.length === 0) continue;
         const error = storeErrorOf(caught);
+        // What is no answer at all says nothing of what was stored.
+        const isOpen = !(error instanceof AnnalsError) || error.mayHaveBeenStored;
+        for (const entry of this.underway.slice(0, this.sent)) entry.mayHaveBeenStored ||= isOpen;
         failures += 1;
         // An aborted call or pause is seen at the next turn.
         const stopped = error === signal?.reason;
         if (!stopped && (failures >= retry.attemptsMax || !isWorthRetrying(error))) {
-          this.refuseAll(error);
+          this.refuseAll(() => storeErrorOf(caught));
           failures = 0;
         } else {
           await pause(delayAfter(retry, failures, error), signal).catch(() => {});
@@ -161,22 +168,23 @@ export class AppendPipe<E extends EventShape> {
 
   /** Answers come in the order of the requests. */
   private answered({ sequence, outcome }: AppendPipeResponse, expected: bigint): void {
-    const entry = this.underway.shift();
+    const [entry] = this.underway;
     if (sequence !== expected || entry === undefined || outcome.case === undefined) {
-      throw new ServerError(`answer ${sequence} instead of ${expected}`, "INTERNAL", {});
+      throw new ServerError(`answer ${sequence} instead of ${expected}`, "INTERNAL", broken);
     }
+    const settled = outcomeOf(outcome, entry);
+    this.underway.shift();
     this.sent -= 1;
     this.bytes -= entry.append.payloadBytes;
-    if (outcome.case === "appended") {
-      entry.settle({ kind: "appended", appended: entry.append.resultOf(outcome.value) });
-    } else {
-      entry.settle({ kind: "refused", error: storeErrorOf(appendFailure(outcome.value)) });
-    }
+    entry.settle(settled);
     this.admit();
   }
 
-  private refuseAll(error: unknown): void {
+  /** With an error for each: whether it may have been stored is not the same for all. */
+  private refuseAll(failure: () => unknown): void {
     for (const entry of [...this.underway.splice(0), ...this.queue.splice(0)]) {
+      const error = failure();
+      if (error instanceof AnnalsError) error.mayHaveBeenStored = entry.mayHaveBeenStored;
       entry.admitted();
       entry.settle({ kind: "refused", error });
     }
@@ -193,4 +201,16 @@ export class AppendPipe<E extends EventShape> {
       this.wakers.push(resolve);
     });
   }
+}
+
+/** Throws where the answer is no answer to this append. */
+function outcomeOf<E extends EventShape>(
+  outcome: Exclude<AppendPipeResponse["outcome"], { readonly case: undefined }>,
+  { append, mayHaveBeenStored }: Entry<E>,
+): AppendOutcome<E> {
+  if (outcome.case === "appended") {
+    return { kind: "appended", appended: append.resultOf(outcome.value) };
+  }
+  const error = storeErrorOf(appendFailure(outcome.value));
+  return { kind: "refused", error: withOutcome(error, mayHaveBeenStored) };
 }

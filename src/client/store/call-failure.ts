@@ -7,11 +7,12 @@ import {
 } from "../../gen/annals/v1/errors_pb.js";
 import { CallError } from "../rpc/call-error.ts";
 import {
-  type AnnalsError,
+  AnnalsError,
   BeyondHeadError,
   type ConditionConflict,
   ConflictError,
   CorruptionError,
+  type ErrorContext,
   EventIdConflictError,
   type EventIdMismatch,
   ExhaustedError,
@@ -25,15 +26,22 @@ import {
 } from "./errors.ts";
 import { expectOf } from "./wire-expectation.ts";
 import { safeInteger } from "./numbers.ts";
+import { outlooks } from "./reasons.ts";
 
 /** The SDK's error for what a low-level call ended with; anything else passes through. */
 export function storeErrorOf(error: unknown): unknown {
   return error instanceof CallError ? fromCall(error) : error;
 }
 
+/** The failed call behind an error of the SDK. */
+export function callErrorOf(error: unknown): CallError | undefined {
+  if (error instanceof CallError) return error;
+  return error instanceof AnnalsError && error.cause instanceof CallError ? error.cause : undefined;
+}
+
 function fromCall(error: CallError): AnnalsError {
-  const { message, failure, mayHaveBeenStored } = error;
-  const context = { mayHaveBeenStored, cause: error };
+  const { message, failure } = error;
+  const context = { ...outlooks[failure.reason], cause: error };
   switch (failure.reason) {
     case "APPEND_CONFLICT":
       return new ConflictError(message, conflictOf(failure.conflict), error);
@@ -78,13 +86,15 @@ function fromCall(error: CallError): AnnalsError {
     case "STORE_FAILED":
     case "UNREACHABLE":
       return new UnavailableError(message, failure.reason, context);
+    case "CANCELLED":
+      return new UnavailableError(message, "UNREACHABLE", context);
     case "TIMED_OUT":
     case "DEADLINE_EXCEEDED":
       return new TimedOutError(message, context);
     case "INTERNAL":
-    case "CANCELLED":
     case "UNIMPLEMENTED":
       return new ServerError(message, error.status, context);
+    case "CUT_OFF":
     case "NOT_SAID":
       return withoutReason(error, context);
   }
@@ -121,10 +131,7 @@ function idConflictOf({ events, omittedCount }: EventIdConflict) {
 }
 
 /** A server newer than this client, or something between them, spoke: the code still stands. */
-function withoutReason(
-  { message, status }: CallError,
-  context: { readonly mayHaveBeenStored: boolean; readonly cause: CallError },
-): AnnalsError {
+function withoutReason({ message, status }: CallError, context: ErrorContext): AnnalsError {
   switch (status) {
     case "NOT_FOUND":
       return new NotFoundError(message, context);
@@ -135,7 +142,6 @@ function withoutReason(
     case "RESOURCE_EXHAUSTED":
       return new ExhaustedError(message, "OTHER", context);
     case "CANCELLED":
-      // Nobody here cancelled it: the connection went away beneath the call.
       return new UnavailableError(message, "UNREACHABLE", context);
     default:
       return new ServerError(message, status, context);
@@ -144,17 +150,9 @@ function withoutReason(
 
 /**
  * Whether the same request may succeed in a moment. It is safe to send again whatever became of it:
- * reads change nothing, and appends have their ids.
+ * the client sends nothing again that is not idempotent.
  */
 export function isWorthRetrying(error: unknown): boolean {
-  if (error instanceof UnavailableError) return error.reason !== "STORE_FAILED";
-  if (error instanceof ExhaustedError) return error.reason === "OVERLOADED";
-  if (error instanceof TimedOutError) return true;
-  return error instanceof ServerError && brokenTransport(error);
-}
-
-/** What grpc-js makes of a stream that broke off without a status of the server's. */
-function brokenTransport({ cause, status }: ServerError): boolean {
-  if (!(cause instanceof CallError) || cause.reason !== "NOT_SAID") return false;
-  return status === "INTERNAL" || status === "UNKNOWN";
+  if (error instanceof CallError) return outlooks[error.reason].isTransient;
+  return error instanceof AnnalsError && error.isTransient;
 }

@@ -3,10 +3,9 @@
 
 import type { FieldViolation } from "../rpc/call-error.ts";
 import type { Expect } from "./expect.ts";
+import { outlooks, type Outlook } from "./reasons.ts";
 
-interface ErrorContext {
-  /** False where nothing of the append was stored for certain. */
-  readonly mayHaveBeenStored?: boolean | undefined;
+export interface ErrorContext extends Partial<Outlook> {
   readonly cause?: unknown;
 }
 
@@ -17,11 +16,18 @@ export abstract class AnnalsError extends Error {
    * Of an append: whether it may be in the store all the same. Sending the same ids again tells.
    */
   mayHaveBeenStored: boolean;
+  /**
+   * The same call may succeed in a moment, without anybody changing anything. The client has tried
+   * it again already, for as long as it was given.
+   */
+  readonly isTransient: boolean;
 
-  constructor(message: string, { mayHaveBeenStored = false, cause }: ErrorContext = {}) {
+  constructor(message: string, context: ErrorContext = {}) {
+    const { mayHaveBeenStored = false, isTransient = false, cause } = context;
     super(message, cause === undefined ? undefined : { cause });
     this.name = new.target.name;
     this.mayHaveBeenStored = mayHaveBeenStored;
+    this.isTransient = isTransient;
   }
 }
 
@@ -174,7 +180,7 @@ export class UnavailableError extends AnnalsError {
     | "STORE_FAILED";
 
   constructor(message: string, reason: UnavailableError["reason"], context: ErrorContext = {}) {
-    super(message, context);
+    super(message, { ...outlooks[reason], ...context });
     this.reason = reason;
   }
 }

@@ -88,10 +88,10 @@ export async function patiently<T>(
 }
 
 /**
- * The last attempt's failure says nothing of the attempts before it; but that the store decided
- * against an append does: it looks for the ids first, and decides in the order of arrival.
+ * An append's last failure, told what the attempts before it may have done. That the store decided
+ * against the append says enough: it looks for the ids first, and decides in the order of arrival.
  */
-function withOutcome(error: unknown, mayHaveBeenStored: boolean): unknown {
+export function withOutcome(error: unknown, mayHaveBeenStored: boolean): unknown {
   const decided = error instanceof ConflictError || error instanceof EventIdConflictError;
   if (error instanceof AnnalsError && !decided) error.mayHaveBeenStored ||= mayHaveBeenStored;
   return error;

@@ -50,7 +50,6 @@ describe("a failed call", () => {
     const error = callErrorOf(await appendAgainst(failureWith(10, "no", details)));
     expect(error.status).toBe("ABORTED");
     expect(error.failure).toEqual({ reason: "APPEND_CONFLICT", conflict });
-    expect(error.mayHaveBeenStored).toBe(false);
   });
 
   test("names the event ids that are there already", async () => {
@@ -75,25 +74,29 @@ describe("a failed call", () => {
     const details = [errorInfo("OVERLOADED"), anyPack(RetryInfoSchema, retry)];
     const error = callErrorOf(await appendAgainst(failureWith(8, "busy", details)));
     expect(error.failure).toEqual({ reason: "OVERLOADED", retryAfterMs: 1250 });
-    expect(error.isTransient).toBe(true);
   });
 
   test.each([
-    ["OUTCOME_UNKNOWN", 14, true],
-    ["STOPPING", 14, false],
-    ["DEADLINE_EXCEEDED", 4, false],
-  ])("with the reason %s says whether it may have been stored", async (reason, code, open) => {
+    ["OUTCOME_UNKNOWN", 14],
+    ["STOPPING", 14],
+    ["DEADLINE_EXCEEDED", 4],
+    ["STREAM_TOMBSTONED", 9],
+  ])("has the reason the server gave: %s", async (reason, code) => {
     const error = callErrorOf(await appendAgainst(failureWith(code, "", [errorInfo(reason)])));
-    expect(error.reason).toBe(reason);
-    expect(error.mayHaveBeenStored).toBe(open);
+    expect(error.failure).toEqual({ reason });
   });
 
   test.each<[string, number, Any[], string]>([
     ["from another domain", 10, [errorInfo("APPEND_CONFLICT", "elsewhere")], "NOT_SAID"],
     ["with a reason nobody knows", 9, [errorInfo("NEW_IN_VERSION_9")], "NOT_SAID"],
+    ["with a number for a reason", 9, [errorInfo("4")], "NOT_SAID"],
+    ["with the reason that says nothing", 9, [errorInfo("UNSPECIFIED")], "NOT_SAID"],
     ["that lacks its typed detail", 10, [errorInfo("APPEND_CONFLICT")], "NOT_SAID"],
     ["without details, unavailable", 14, [], "UNREACHABLE"],
     ["without details, out of time", 4, [], "TIMED_OUT"],
+    ["without details, cancelled by others", 1, [], "CUT_OFF"],
+    ["without details, broken off", 13, [], "CUT_OFF"],
+    ["without details, refused by something in between", 7, [], "NOT_SAID"],
   ])("%s still has its code", async (_, code, details, reason) => {
     const error = callErrorOf(await appendAgainst(failureWith(code, "text", details)));
     expect(error).toMatchObject({ code, reason, message: "text" });
@@ -103,7 +106,7 @@ describe("a failed call", () => {
     const metadata = new Metadata();
     metadata.set("grpc-status-details-bin", Buffer.from([255, 255, 255]));
     const error = callErrorOf(await appendAgainst({ code: 13, details: "broken", metadata }));
-    expect(error).toMatchObject({ code: 13, message: "broken", reason: "NOT_SAID" });
+    expect(error).toMatchObject({ code: 13, message: "broken", reason: "CUT_OFF" });
   });
 
   test("without a server says that it cannot be reached", async () => {
@@ -115,7 +118,7 @@ describe("a failed call", () => {
       .getInfo({})
       .catch((failure: unknown) => failure);
     connection.close();
-    expect(callErrorOf(error)).toMatchObject({ reason: "UNREACHABLE", mayHaveBeenStored: true });
+    expect(callErrorOf(error)).toMatchObject({ reason: "UNREACHABLE" });
   });
 });
 

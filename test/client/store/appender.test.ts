@@ -14,7 +14,7 @@ import {
   type AppendPipeResponse,
 } from "../../../src/gen/annals/v1/append_pb.js";
 import { startServer, temporaryFolder } from "../../cli/running-server.ts";
-import { failureWith, scripted, type Scripted } from "../rpc/scripted-server.ts";
+import { errorInfo, failureWith, scripted, type Scripted } from "../rpc/scripted-server.ts";
 import { startTestServer } from "../../support/running-server.ts";
 
 const cleanUp: (() => Promise<void> | void)[] = [];
@@ -88,7 +88,8 @@ async function byHand(): Promise<{
   server: Scripted;
   received: string[][];
   answer: (count: number) => void;
-  breakOff: () => void;
+  breakOff: (code?: number, reason?: string) => void;
+  answerOutOfTurn: () => void;
 }> {
   const received: string[][] = [];
   let call: ServerDuplexStream<AppendPipeRequest, AppendPipeResponse> | undefined;
@@ -116,7 +117,14 @@ async function byHand(): Promise<{
         call?.write(create(AppendPipeResponseSchema, sent));
       }
     },
-    breakOff: () => call?.emit("error", failureWith(14, "gone", [])),
+    breakOff: (code = 14, reason = "") => {
+      const details = reason === "" ? [] : [errorInfo(reason)];
+      call?.emit("error", failureWith(code, "gone", details));
+    },
+    answerOutOfTurn: () => {
+      const outcome = { case: "appended", value: {} } as const;
+      call?.write(create(AppendPipeResponseSchema, { sequence: 9n, outcome }));
+    },
   };
 }
 
@@ -191,6 +199,34 @@ describe("a pipe that breaks", () => {
     });
     await appender.append("s", event(2));
     await expect.poll(() => received[1]?.length).toBe(1);
+  });
+
+  test("says of each append whether it may have been stored, whatever the last failure says", async () => {
+    const { server, received, breakOff } = await byHand();
+    const client = clientOf(server.connect().address, { attemptsMax: 2 });
+    const appender = client.appender({ window: 1 });
+    const first = await appender.append("s", event(1));
+    const second = appender.append("s", event(2));
+    await expect.poll(() => received[0]?.length).toBe(1);
+    breakOff();
+    await expect.poll(() => received[1]?.length).toBe(1);
+    breakOff(14, "STOPPING");
+    expect(await first.outcome).toMatchObject({ error: { mayHaveBeenStored: true } });
+    expect(await (await second).outcome).toMatchObject({
+      error: { reason: "STOPPING", mayHaveBeenStored: false },
+    });
+  });
+
+  test("because an answer comes out of turn leaves no append without an outcome", async () => {
+    const { server, received, answerOutOfTurn } = await byHand();
+    const client = clientOf(server.connect().address);
+    const { outcome } = await client.appender().append("s", event(1));
+    await expect.poll(() => received[0]?.length).toBe(1);
+    answerOutOfTurn();
+    expect(await outcome).toMatchObject({
+      kind: "refused",
+      error: { code: "SERVER", mayHaveBeenStored: true },
+    });
   });
 
   test("on purpose refuses with the signal's reason", async () => {

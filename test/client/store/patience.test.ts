@@ -61,6 +61,9 @@ describe("an append that may have been stored", () => {
     ["the store recovers", { code: 14, reason: "RECOVERING" }],
     ["the server stops", { code: 14, reason: "STOPPING" }],
     ["too many appends wait", { code: 8, reason: "OVERLOADED" }],
+    ["the disk is full", { code: 8, reason: "DISK_FULL" }],
+    ["its deadline passed before it was stored", { code: 4, reason: "DEADLINE_EXCEEDED" }],
+    ["something in between cancelled it", { code: 1 }],
     ["the connection breaks", { code: 14 }],
     ["the stream breaks off", { code: 13 }],
     ["it took too long", { code: 4 }],
@@ -72,7 +75,7 @@ describe("an append that may have been stored", () => {
 
   test.each<[string, Failure]>([
     ["INVALID_ARGUMENT", { code: 3, reason: "INVALID_FIELD" }],
-    ["EXHAUSTED", { code: 8, reason: "DISK_FULL" }],
+    ["EXHAUSTED", { code: 8, reason: "ANSWER_TOO_LARGE" }],
     ["UNAVAILABLE", { code: 14, reason: "STORE_FAILED" }],
     ["SERVER", { code: 13, reason: "INTERNAL" }],
     ["CORRUPTION", { code: 15, reason: "CORRUPTION" }],
