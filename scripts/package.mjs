@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 
-const entries = ["sdk", "sqlite", "postgres"];
+const entries = ["sdk", "projection/sqlite-read-model", "projection/postgres-read-model"];
 const folders = ["dist/client", "dist/gen"];
 const packages = ["@bufbuild/protobuf", "@grpc/grpc-js"];
 

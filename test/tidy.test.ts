@@ -124,7 +124,7 @@ const rooms: Record<string, Room> = {
   sdk: {
     path: "src/client/",
     imports: [...storeClient, "groupClient", "annalsClient", "decider", "projection"],
-    packages: [wire, grpc, "pg"],
+    packages: [wire, grpc],
   },
 
   cli: {

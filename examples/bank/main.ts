@@ -14,7 +14,7 @@ import {
   type RunningProjection,
   type RunOptions,
 } from "../../src/client/sdk.ts";
-import { sqliteReadModel } from "../../src/client/sqlite.ts";
+import { sqliteReadModel } from "../../src/client/projection/sqlite-read-model.ts";
 import { accountsOf } from "./account.ts";
 import { balances, type AccountRow } from "./balances.ts";
 import { bankEvents, streamOf, type BankEvent } from "./events.ts";

@@ -7,11 +7,10 @@ import { defaultAddress } from "./rpc/address.ts";
 import { clientOf } from "./rpc/service-client.ts";
 import { Connection, type TlsOptions } from "./rpc/connection.ts";
 import { clientWith, type AnnalsClient } from "./annals-client.ts";
-import type { Context } from "./store/context.ts";
+import { StoreIdentity, type Context } from "./store/context.ts";
 import { jsonEvents, type JsonEvent } from "./store/define-events.ts";
 import type { EventCodec, EventShape } from "./store/event.ts";
 import { defaultRetryPolicy, type RetryPolicy } from "./store/retry.ts";
-import { StoreIdentity } from "./store/store-identity.ts";
 
 /** Certificates and keys in PEM. */
 export interface ConnectTls {

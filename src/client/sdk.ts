@@ -3,8 +3,8 @@
 export type { FieldViolation } from "./rpc/call-error.ts";
 export { boundary } from "./decider/boundary.ts";
 export type { Boundary, BoundaryHandleOptions, BoundaryOptions } from "./decider/boundary.ts";
-export { retryOnConflict } from "./decider/conflicts.ts";
-export type { ConflictOptions } from "./decider/conflicts.ts";
+export { retryOnConflict } from "./decider/retry-on-conflict.ts";
+export type { ConflictOptions } from "./decider/retry-on-conflict.ts";
 export type { Decider, Handled } from "./decider/decider.ts";
 export { repository } from "./decider/repository.ts";
 export type { HandleOptions, Repository, RepositoryOptions } from "./decider/repository.ts";
@@ -30,7 +30,7 @@ export type {
   Groups,
   WhichParked,
 } from "./group/groups.ts";
-export { memoryReadModel, MemoryTable } from "./projection/memory.ts";
+export { memoryReadModel, MemoryTable } from "./projection/memory-read-model.ts";
 export type { PoisonPolicy } from "./projection/poison.ts";
 export type { WaitOptions } from "./projection/projection-waiters.ts";
 export type { Projection, RecordedOfType } from "./projection/projection.ts";
@@ -91,11 +91,12 @@ export {
 export type {
   ConditionConflict,
   EventIdMismatch,
+  Expect,
   StoreError,
   StoreErrorCode,
   StreamConflict,
 } from "./store/errors.ts";
-export { newEventId } from "./store/event-id.ts";
+export { newEventId } from "./store/event.ts";
 export type {
   EncodedPayload,
   EventCodec,
@@ -106,7 +107,6 @@ export type {
   RecordedEvent,
   RecordedFacts,
 } from "./store/event.ts";
-export type { Expect } from "./store/expect.ts";
 export type { EventTypeInfo, ListOptions, StoreInfo, StreamInfo } from "./store/info.ts";
 export type { Fold, Loaded, LoadOptions } from "./store/load.ts";
 export type { Place, ReadEnd, Reading, ReadOptions, ReadRange } from "./store/read.ts";

@@ -18,7 +18,7 @@ import {
   type AnnalsClient,
   type RunningProjection,
 } from "../../src/client/sdk.ts";
-import { sqliteReadModel } from "../../src/client/sqlite.ts";
+import { sqliteReadModel } from "../../src/client/projection/sqlite-read-model.ts";
 import { startTestServer, type TestServer } from "../support/running-server.ts";
 
 const cleanUp: (() => Promise<void> | void)[] = [];

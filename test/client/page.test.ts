@@ -13,8 +13,8 @@ const page = readFileSync(join(repository, "docs/clients/typescript-sdk.md"), "u
 const readme = readFileSync(join(repository, "README.md"), "utf8");
 const sources = {
   '"annals/client"': '"../../src/client/sdk.ts"',
-  '"annals/client/sqlite"': '"../../src/client/sqlite.ts"',
-  '"annals/client/postgres"': '"../../src/client/postgres.ts"',
+  '"annals/client/sqlite"': '"../../src/client/projection/sqlite-read-model.ts"',
+  '"annals/client/postgres"': '"../../src/client/projection/postgres-read-model.ts"',
 };
 
 let server: TestServer;

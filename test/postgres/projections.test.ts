@@ -1,7 +1,7 @@
 // Projections into a real PostgreSQL: the law of read models, and what happens when processes die.
 import { Pool, type PoolClient } from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
-import { postgresReadModel } from "../../src/client/postgres.ts";
+import { postgresReadModel } from "../../src/client/projection/postgres-read-model.ts";
 import {
   connect,
   defineEvents,

@@ -4,7 +4,7 @@
 import type { AnnalsClient } from "../annals-client.ts";
 import type { EventShape } from "../store/event.ts";
 import type { Query } from "../store/selection.ts";
-import { retryOnConflict } from "./conflicts.ts";
+import { retryOnConflict } from "./retry-on-conflict.ts";
 import { decided, handledOf, type Decider, type Handled } from "./decider.ts";
 import { withMetadata, type HandleOptions } from "./repository.ts";
 

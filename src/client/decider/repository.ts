@@ -6,7 +6,7 @@ import type { OperationOptions } from "../store/context.ts";
 import { invalidField } from "../store/errors.ts";
 import type { EventShape, NewEvent, NewEventFacts } from "../store/event.ts";
 import type { Loaded } from "../store/load.ts";
-import { retryOnConflict, type ConflictOptions } from "./conflicts.ts";
+import { retryOnConflict, type ConflictOptions } from "./retry-on-conflict.ts";
 import { decided, handledOf, type Decider, type Handled } from "./decider.ts";
 import { StateSnapshots, type SnapshotOptions } from "./state-snapshots.ts";
 import { KeyedMutex } from "./keyed-mutex.ts";

@@ -2,10 +2,14 @@
 // attempt, so that every further one says the very same.
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
-import type { AppendRequestSchema, AppendResponse } from "../../gen/annals/v1/append_pb.js";
+import {
+  StreamState,
+  type AppendRequestSchema,
+  type AppendResponse,
+} from "../../gen/annals/v1/append_pb.js";
 import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
 import { wireCheckpoint, type CheckpointUpdate } from "./checkpoints.ts";
-import { invalidField } from "./errors.ts";
+import { invalidField, type Expect } from "./errors.ts";
 import {
   rawEvent,
   recordedEvent,
@@ -16,8 +20,6 @@ import {
   type RecordedEvent,
   type WireNewEvent,
 } from "./event.ts";
-import type { Expect } from "./expect.ts";
-import { wireExpected } from "./wire-expectation.ts";
 import { dateOf, safeInteger, wireInteger } from "./numbers.ts";
 import { wireQuery, type Query } from "./selection.ts";
 
@@ -170,4 +172,17 @@ function recordedBy<E extends EventShape>(
     const wire = { ...event, id, stream: own, data, version, position, recordedAt };
     return recordedEvent(rawEvent(create(RecordedEventSchema, wire)), codec);
   });
+}
+
+function wireExpected(expect: Expect, name: string) {
+  switch (expect) {
+    case "exists":
+      return { case: "expectedState", value: StreamState.EXISTS } as const;
+    case "absent":
+      return { case: "expectedState", value: StreamState.ABSENT } as const;
+    case "any":
+      return { case: "expectedState", value: StreamState.ANY } as const;
+    default:
+      return { case: "expectedVersion", value: wireInteger(expect, name) } as const;
+  }
 }

@@ -1,9 +1,11 @@
 // From a failed call to the SDK's error, and whether the same call is worth another try.
 
+import { StreamState } from "../../gen/annals/v1/append_pb.js";
 import {
   EventIdProblem,
   type AppendConflict,
   type EventIdConflict,
+  type StreamConflict as WireStreamConflict,
 } from "../../gen/annals/v1/errors_pb.js";
 import { CallError } from "../rpc/call-error.ts";
 import {
@@ -16,6 +18,7 @@ import {
   EventIdConflictError,
   type EventIdMismatch,
   ExhaustedError,
+  type Expect,
   InvalidArgumentError,
   NotFoundError,
   PreconditionError,
@@ -24,7 +27,6 @@ import {
   TimedOutError,
   UnavailableError,
 } from "./errors.ts";
-import { expectOf } from "./wire-expectation.ts";
 import { safeInteger } from "./numbers.ts";
 import { outlooks } from "./reasons.ts";
 
@@ -111,6 +113,19 @@ function conflictOf({ streams, condition, omittedCount }: AppendConflict) {
     actualVersion: safeInteger(actualVersion),
   }));
   return { streams: violations, condition: found, omittedCount };
+}
+
+function expectOf(expected: WireStreamConflict["expected"]): Expect {
+  if (expected.case === undefined) return "any";
+  if (expected.case === "expectedVersion") return Number(expected.value);
+  switch (expected.value) {
+    case StreamState.EXISTS:
+      return "exists";
+    case StreamState.ABSENT:
+      return "absent";
+    default:
+      return "any";
+  }
 }
 
 const problems: Readonly<Record<EventIdProblem, EventIdMismatch["problem"]>> = {

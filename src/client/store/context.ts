@@ -4,8 +4,9 @@ import type { CheckpointService } from "../../gen/annals/v1/checkpoint_service_p
 import type { ConsumerGroupService } from "../../gen/annals/v1/consumer_group_service_pb.js";
 import type { EventStoreService } from "../../gen/annals/v1/event_store_service_pb.js";
 import type { ServiceClient } from "../rpc/service-client.ts";
+import { storeErrorOf } from "./call-failure.ts";
+import { StoreReplacedError } from "./errors.ts";
 import { patiently, type RetryPolicy } from "./retry.ts";
-import { StoreIdentity } from "./store-identity.ts";
 
 /** The contract's own methods, a call each, without retries. */
 export type StoreRpc = ServiceClient<(typeof EventStoreService)["method"]>;
@@ -41,6 +42,40 @@ export function answered<T>(
     attemptTimeoutMs: context.attemptTimeoutMs,
     signal: options.signal,
   });
+}
+
+type AskStoreId = (signal: AbortSignal | undefined) => Promise<string>;
+
+/**
+ * Positions mean something in one store only: a reader that goes on from a position makes sure that
+ * the store behind the address is still the one the position was read from.
+ */
+export class StoreIdentity {
+  private readonly ask: AskStoreId;
+  private knownId: string | undefined;
+
+  /** `known`: whose positions the caller holds already. */
+  constructor(ask: AskStoreId, known?: string) {
+    this.ask = ask;
+    this.knownId = known;
+  }
+
+  get known(): string | undefined {
+    return this.knownId;
+  }
+
+  /**
+   * To be called once a call is answered and before its answer is believed: were the store replaced
+   * between the two, it is the other one that answers here too.
+   */
+  async confirm(signal: AbortSignal | undefined): Promise<string> {
+    const storeId = await this.ask(signal).catch((error: unknown) => {
+      throw storeErrorOf(error);
+    });
+    this.knownId ??= storeId;
+    if (storeId !== this.knownId) throw new StoreReplacedError(this.knownId, storeId);
+    return storeId;
+  }
 }
 
 /** The identity that a reader with positions of its own must find again. */

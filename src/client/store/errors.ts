@@ -2,7 +2,6 @@
 // apart by `code`. Made from the server's typed details; nobody parses text.
 
 import type { FieldViolation } from "../rpc/call-error.ts";
-import type { Expect } from "./expect.ts";
 import { outlooks, type Outlook } from "./reasons.ts";
 
 export interface ErrorContext extends Partial<Outlook> {
@@ -30,6 +29,13 @@ export abstract class AnnalsError extends Error {
     this.isTransient = isTransient;
   }
 }
+
+/**
+ * What a stream must be like for an append to be accepted. A version: the number of events the stream
+ * ever got, 0 for none yet. `"exists"`: at least one event; `"absent"`: none; `"any"`: nothing is
+ * expected.
+ */
+export type Expect = number | "exists" | "absent" | "any";
 
 export interface StreamConflict {
   readonly stream: string;

@@ -3,7 +3,7 @@
 // Usage: projector.ts ADDRESS sqlite PATH | postgres CONNECTION-STRING
 import { DatabaseSync } from "node:sqlite";
 import { Pool, type PoolClient } from "pg";
-import { postgresReadModel } from "../../../src/client/postgres.ts";
+import { postgresReadModel } from "../../../src/client/projection/postgres-read-model.ts";
 import {
   connect,
   defineEvents,
@@ -11,7 +11,7 @@ import {
   type Projection,
   type ProjectionStatus,
 } from "../../../src/client/sdk.ts";
-import { sqliteReadModel } from "../../../src/client/sqlite.ts";
+import { sqliteReadModel } from "../../../src/client/projection/sqlite-read-model.ts";
 
 export interface Paid {
   readonly type: "Paid";

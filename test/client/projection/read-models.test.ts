@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, expect, test } from "vitest";
 import { memoryReadModel, MemoryTable } from "../../../src/client/sdk.ts";
-import { sqliteReadModel } from "../../../src/client/sqlite.ts";
+import { sqliteReadModel } from "../../../src/client/projection/sqlite-read-model.ts";
 import { temporaryFolder } from "../../cli/running-server.ts";
 import { checkpointAt, readModelSuite } from "./read-model-suite.ts";
 

@@ -4,8 +4,12 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { defineEvents } from "../../../src/client/store/define-events.ts";
 import { MalformedEventError } from "../../../src/client/store/errors.ts";
-import { recordedEvent, wireEvent, type RawEvent } from "../../../src/client/store/event.ts";
-import { newEventId } from "../../../src/client/store/event-id.ts";
+import {
+  newEventId,
+  recordedEvent,
+  wireEvent,
+  type RawEvent,
+} from "../../../src/client/store/event.ts";
 
 type Shop =
   | { readonly type: "Placed"; readonly data: { readonly order: string; readonly cents: number } }

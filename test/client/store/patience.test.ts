@@ -5,7 +5,7 @@ import type { sendUnaryData, ServerUnaryCall } from "@grpc/grpc-js";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import { connect } from "../../../src/client/sdk.ts";
-import { newEventId } from "../../../src/client/store/event-id.ts";
+import { newEventId } from "../../../src/client/store/event.ts";
 import { defaultRetryPolicy, delayMs } from "../../../src/client/store/retry.ts";
 import { AppendResponseSchema, type AppendRequest } from "../../../src/gen/annals/v1/append_pb.js";
 import { AppendConflictSchema } from "../../../src/gen/annals/v1/errors_pb.js";

@@ -2,7 +2,10 @@
 import type { DatabaseSync } from "node:sqlite";
 import type { Pool, PoolClient } from "pg";
 import { describe, expectTypeOf, test } from "vitest";
-import type { PostgresConnection, postgresReadModel } from "../../../src/client/postgres.ts";
+import type {
+  PostgresConnection,
+  postgresReadModel,
+} from "../../../src/client/projection/postgres-read-model.ts";
 import {
   connect,
   defineEvents,
@@ -18,7 +21,7 @@ import {
   type RecordedEvent,
   type StoreError,
 } from "../../../src/client/sdk.ts";
-import type { sqliteReadModel } from "../../../src/client/sqlite.ts";
+import type { sqliteReadModel } from "../../../src/client/projection/sqlite-read-model.ts";
 
 type Account =
   | { readonly type: "Opened"; readonly data: { readonly owner: string } }

@@ -1,13 +1,8 @@
 // Projections into PostgreSQL, with a pool of `pg` or anything like it. Nothing is loaded here: the
 // application makes the pool.
 
-import { sameCheckpoint } from "./projection/read-model.ts";
-import type {
-  ParkedEvent,
-  ProjectionCheckpoint,
-  ProjectionStep,
-  ReadModel,
-} from "./projection/read-model.ts";
+import { sameCheckpoint } from "./read-model.ts";
+import type { ParkedEvent, ProjectionCheckpoint, ProjectionStep, ReadModel } from "./read-model.ts";
 
 export interface PostgresResult {
   readonly rows: readonly Record<string, unknown>[];

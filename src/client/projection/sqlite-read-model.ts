@@ -1,13 +1,8 @@
 // Projections into SQLite: `node:sqlite` (Node 22.13 and newer need no flag for it), or a driver
 // with the same synchronous methods. Nothing is loaded here: the application opens the database.
 
-import { sameCheckpoint } from "./projection/read-model.ts";
-import type {
-  ParkedEvent,
-  ProjectionCheckpoint,
-  ProjectionStep,
-  ReadModel,
-} from "./projection/read-model.ts";
+import { sameCheckpoint } from "./read-model.ts";
+import type { ParkedEvent, ProjectionCheckpoint, ProjectionStep, ReadModel } from "./read-model.ts";
 
 export type SqliteValue = string | number | bigint | null | Uint8Array;
 
