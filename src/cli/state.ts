@@ -24,7 +24,7 @@ export async function state(args: readonly string[], terminal: Terminal): Promis
     store.getState({ stream, at }, once),
   );
   const folded = answer.state === undefined ? null : toJson(ValueSchema, answer.state);
-  const { version, position, appliedCount, skippedCount } = answer;
+  const { version, position, appliedCount, skippedCount, missingThrough } = answer;
   if (values.json === true) {
     const line = {
       stream,
@@ -33,6 +33,7 @@ export async function state(args: readonly string[], terminal: Terminal): Promis
       recordedAt: isoTime(answer.recordedAt),
       appliedCount: Number(appliedCount),
       skippedCount: Number(skippedCount),
+      missingThrough: Number(missingThrough),
       state: folded,
     };
     await print(terminal.output, `${JSON.stringify(line)}\n`);
@@ -47,6 +48,10 @@ export async function state(args: readonly string[], terminal: Terminal): Promis
       : `${stream}@${version}, position ${position}, ${isoTime(answer.recordedAt)}; ` +
         `${eventsCounted(appliedCount)} folded${skipped}`;
   await print(terminal.errors, `${paint.dim(summary)}\n`);
+  if (missingThrough > 0n) {
+    const removed = `a policy has removed events up to version ${missingThrough}`;
+    await print(terminal.errors, `not the whole state: ${removed}\n`);
+  }
   return 0;
 }
 

@@ -20,6 +20,7 @@ import {
   type StreamInfo,
 } from "./store/info.ts";
 import { loadStream, type Fold, type Loaded, type LoadOptions } from "./store/load.ts";
+import { assertComplete, type Complete } from "./store/missing-events.ts";
 import { readEvents, type Reading, type ReadOptions } from "./store/read.ts";
 import { snapshotsOf, type Snapshots } from "./store/snapshots.ts";
 import { subscribeTo, type SubscribeOptions, type Subscription } from "./store/subscribe.ts";
@@ -55,6 +56,11 @@ export interface AnnalsClient<E extends EventShape> {
   appender(options?: AppenderOptions): Appender<E>;
   /** The events there are now. */
   read(options?: ReadOptions): Reading<E>;
+  /**
+   * Fails with a `MissingEventsError` where a policy has removed events of the selection, also of
+   * those after a position: before a reader that needs them all goes on from there.
+   */
+  assertComplete(wanted: Complete, options?: OperationOptions): Promise<void>;
   /** The events there are, and then each as it becomes durable. */
   subscribe(options?: SubscribeOptions): Subscription<E>;
   /** Folds a stream: from its newest snapshot, or its first event. See also `repository`. */
@@ -108,6 +114,7 @@ export function clientWith<E extends EventShape>(
     append,
     appender: (options) => appenderOf(new AppendPipe(context, options), codec),
     read: (options = {}) => readEvents(context, codec, options),
+    assertComplete: (wanted, options) => assertComplete(context, wanted, options),
     subscribe: (options = {}) => subscribeTo(context, codec, options),
     load: (stream, fold, options) => loadStream(context, codec, stream, fold, options),
     group: (name, options = {}) => consumerOf(context, codec, name, options),

@@ -57,6 +57,7 @@ export function connect<E extends EventShape = JsonEvent>(
     retry: { ...defaultRetryPolicy, ...options.retry },
     timeoutMs: options.timeoutMs ?? timeoutDefaultMs,
     attemptTimeoutMs,
+    deletedThrough: new Map(),
     identity: new StoreIdentity(async (signal) => {
       return (await rpc.getInfo({}, { signal, timeoutMs: attemptTimeoutMs })).storeId;
     }),

@@ -80,6 +80,7 @@ export {
   isStoreError,
   LostDeliveryError,
   MalformedEventError,
+  MissingEventsError,
   NotFoundError,
   PoisonEventError,
   PreconditionError,
@@ -108,7 +109,8 @@ export type {
   RecordedFacts,
 } from "./store/event.ts";
 export type { EventTypeInfo, ListOptions, StoreInfo, StreamInfo } from "./store/info.ts";
-export type { Fold, Loaded, LoadOptions } from "./store/load.ts";
+export type { Fold, Loaded, LoadOptions, MissingEvents } from "./store/load.ts";
+export type { Complete } from "./store/missing-events.ts";
 export type { Place, ReadEnd, Reading, ReadOptions, ReadRange } from "./store/read.ts";
 export type { RetryPolicy } from "./store/retry.ts";
 export type { Query, QueryItem, Selection } from "./store/selection.ts";

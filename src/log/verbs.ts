@@ -92,6 +92,8 @@ export interface LoadEnd {
   /** See `LoadEnd.after` in snapshot.proto. */
   readonly after: number;
   readonly eventCount: number;
+  /** See `LoadEnd.missing_through` in snapshot.proto. */
+  readonly missingThrough: number;
 }
 
 export type LoadMessage =
@@ -116,6 +118,8 @@ export interface StreamState {
   readonly recordedAt: number;
   readonly appliedCount: number;
   readonly skippedCount: number;
+  /** See `LoadEnd.missing_through` in snapshot.proto. */
+  readonly missingThrough: number;
 }
 
 /** How streams are kept, and how they end. */

@@ -3,6 +3,7 @@
 
 import type { AnnalsClient } from "../annals-client.ts";
 import type { EventShape } from "../store/event.ts";
+import type { MissingEvents } from "../store/load.ts";
 import type { Query } from "../store/selection.ts";
 import { retryOnConflict } from "./retry-on-conflict.ts";
 import { decided, handledOf, type Decider, type Handled } from "./decider.ts";
@@ -11,6 +12,8 @@ import { withMetadata, type HandleOptions } from "./repository.ts";
 export interface BoundaryOptions {
   /** How often a command is decided at most, where others are faster. Absent: 20. */
   readonly attemptsMax?: number | undefined;
+  /** Where a policy has removed events of a query. Absent: `"refuse"`. */
+  readonly missingEvents?: MissingEvents | undefined;
 }
 
 export interface BoundaryHandleOptions extends HandleOptions {
@@ -22,7 +25,7 @@ export interface Boundary<State, Command, E extends EventShape> {
   /**
    * Folds the events of the query, decides, and appends only if none of the query's events came in
    * between; else again. Throws what `decide` throws, a `ConflictError` when others are always
-   * faster, a `StoreError`.
+   * faster, a `MissingEventsError` when what the query found is not all there was, a `StoreError`.
    */
   handle(
     query: Query,
@@ -34,7 +37,7 @@ export interface Boundary<State, Command, E extends EventShape> {
 export function boundary<State, Command, E extends EventShape>(
   client: AnnalsClient<E>,
   decider: Decider<State, Command, E>,
-  { attemptsMax }: BoundaryOptions = {},
+  { attemptsMax, missingEvents = "refuse" }: BoundaryOptions = {},
 ): Boundary<State, Command, E> {
   async function handleOnce(
     query: Query,
@@ -42,7 +45,7 @@ export function boundary<State, Command, E extends EventShape>(
     attempts: number,
     { metadata, stream = "", ...call }: BoundaryHandleOptions,
   ): Promise<Handled<State, E>> {
-    const reading = client.read({ query, ...call });
+    const reading = client.read({ query, missingEvents, ...call });
     let state = decider.initial();
     for await (const batch of reading.batches()) state = batch.reduce(decider.evolve, state);
     const { after, head } = reading.end;

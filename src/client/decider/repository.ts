@@ -5,7 +5,7 @@ import type { AnnalsClient } from "../annals-client.ts";
 import type { OperationOptions } from "../store/context.ts";
 import { invalidField } from "../store/errors.ts";
 import type { EventShape, NewEvent, NewEventFacts } from "../store/event.ts";
-import type { Loaded } from "../store/load.ts";
+import type { Loaded, MissingEvents } from "../store/load.ts";
 import { retryOnConflict, type ConflictOptions } from "./retry-on-conflict.ts";
 import { decided, handledOf, type Decider, type Handled } from "./decider.ts";
 import { StateSnapshots, type SnapshotOptions } from "./state-snapshots.ts";
@@ -16,6 +16,8 @@ export interface RepositoryOptions<State> {
   readonly snapshots?: SnapshotOptions<State> | undefined;
   /** How often a command is decided at most, where others are faster. Absent: 20. */
   readonly attemptsMax?: number | undefined;
+  /** Where a policy has removed events that no snapshot makes up for. Absent: `"refuse"`. */
+  readonly missingEvents?: MissingEvents | undefined;
 }
 
 export interface HandleOptions extends OperationOptions {
@@ -26,7 +28,7 @@ export interface HandleOptions extends OperationOptions {
 export interface Repository<State, Command, E extends EventShape> {
   /**
    * Throws what `decide` throws, a `ConflictError` when others are always faster, a
-   * `StoreError`.
+   * `MissingEventsError` when the stream's state cannot be told, a `StoreError`.
    */
   handle(stream: string, command: Command, options?: HandleOptions): Promise<Handled<State, E>>;
   /** The state now, or after `version`. */
@@ -53,6 +55,7 @@ export function repository<State, Command, E extends EventShape>(
       maxVersion: version,
       kind: snapshots?.kind,
       withoutSnapshot: snapshots === undefined,
+      missingEvents: options.missingEvents,
     });
 
   async function handleOnce(

@@ -2,6 +2,7 @@
 
 import type { EventCodec, EventShape, RawEvent, RecordedEvent } from "../store/event.ts";
 import { recordedEvent } from "../store/event.ts";
+import type { MissingEvents } from "../store/load.ts";
 import type { Query, Selection } from "../store/selection.ts";
 
 export type RecordedOfType<E extends EventShape, T extends E["type"]> = Extract<
@@ -28,6 +29,12 @@ export interface Projection<E extends EventShape, Tx> {
   };
   /** Which events. Absent: all of the types there are handlers for. */
   readonly query?: Query | undefined;
+  /**
+   * Where a policy has removed events that it has not taken yet, because it begins anew or was away
+   * for long. Absent: `"refuse"`: it fails with a `MissingEventsError` before it begins, and leaves
+   * the read model as it is.
+   */
+  readonly missingEvents?: MissingEvents | undefined;
 }
 
 /** What to subscribe to: events whose types decode to none of the handled ones stay away. */

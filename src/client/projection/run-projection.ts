@@ -208,10 +208,15 @@ class Runner<E extends EventShape, Tx> {
   private async begin(storeId: string): Promise<ProjectionCheckpoint> {
     const { name, version, setup } = this.projection;
     const stored = await this.model.checkpoint(name);
-    if (stored?.version === version && !this.rebuild) {
-      if (stored.storeId !== storeId) throw new StoreReplacedError(stored.storeId, storeId);
-      return stored;
+    const goesOn = stored?.version === version && !this.rebuild;
+    if (goesOn && stored.storeId !== storeId) {
+      throw new StoreReplacedError(stored.storeId, storeId);
     }
+    if (this.projection.missingEvents !== "accept") {
+      const wanted = { ...this.selection, after: goesOn ? stored.position : 0 };
+      await this.raw.assertComplete(wanted, { signal: this.stop.signal });
+    }
+    if (goesOn) return stored;
     const next = { position: 0, storeId, version };
     const step = { expected: stored, next, apply: setup, unparkAll: true };
     if (!(await this.model.commit(name, step))) throw new OvertakenError(name);

@@ -21,6 +21,8 @@ export interface Context {
   readonly attemptTimeoutMs: number;
   /** Of the store this client talks to, as soon as it is known. */
   readonly identity: StoreIdentity;
+  /** By stream, up to which version it was deleted, as far as that was met: it only ever rises. */
+  readonly deletedThrough: Map<string, bigint>;
 }
 
 export interface OperationOptions {

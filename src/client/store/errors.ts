@@ -31,9 +31,9 @@ export abstract class AnnalsError extends Error {
 }
 
 /**
- * What a stream must be like for an append to be accepted. A version: the number of events the stream
- * ever got, 0 for none yet. `"exists"`: at least one event; `"absent"`: none; `"any"`: nothing is
- * expected.
+ * What a stream must be like for an append to be accepted. A version: the number of events the
+ * stream ever got, 0 for none yet. `"exists"`: at least one event; `"absent"`: none; `"any"`:
+ * nothing is expected.
  */
 export type Expect = number | "exists" | "absent" | "any";
 
@@ -230,6 +230,21 @@ export class MalformedEventError extends AnnalsError {
   }
 }
 
+/** A policy has removed events that a fold needs: folding what is left would give a wrong state. */
+export class MissingEventsError extends AnnalsError {
+  readonly code = "MISSING_EVENTS";
+  readonly stream: string;
+  /** The last version known to be missing. */
+  readonly version: number;
+
+  constructor(stream: string, version: number, cause?: unknown) {
+    const what = `a policy has removed events of stream ${JSON.stringify(stream)}`;
+    super(`${what} up to version ${version}: what is left is not the whole`, { cause });
+    this.stream = stream;
+    this.version = version;
+  }
+}
+
 /** A projection stopped in front of an event it fails on; `cause` is what it failed with. */
 export class PoisonEventError extends AnnalsError {
   readonly code = "POISON_EVENT";
@@ -273,6 +288,7 @@ export type StoreError =
   | TimedOutError
   | CorruptionError
   | MalformedEventError
+  | MissingEventsError
   | PoisonEventError
   | LostDeliveryError
   | ServerError;

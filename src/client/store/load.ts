@@ -3,7 +3,7 @@
 import type { LoadResponse } from "../../gen/annals/v1/snapshot_pb.js";
 import { patiently } from "./retry.ts";
 import type { Context, OperationOptions } from "./context.ts";
-import { UnavailableError } from "./errors.ts";
+import { MissingEventsError, UnavailableError } from "./errors.ts";
 import {
   rawEvent,
   recordedEvent,
@@ -20,7 +20,16 @@ export interface LoadOptions extends OperationOptions {
   readonly maxVersion?: number | undefined;
   /** Every event, and no snapshot. */
   readonly withoutSnapshot?: boolean | undefined;
+  /** Absent: `"refuse"`. */
+  readonly missingEvents?: MissingEvents | undefined;
 }
+
+/**
+ * What to do where a policy has removed events that no snapshot makes up for. `"refuse"`: fail with
+ * a `MissingEventsError`. `"accept"`: fold what is left; for folds that can bear it, and for
+ * streams that are kept on purpose only in part.
+ */
+export type MissingEvents = "refuse" | "accept";
 
 /** How to fold what is loaded, from the start or from a snapshot. */
 export interface Fold<State, E extends EventShape> {
@@ -40,6 +49,8 @@ export interface Loaded<State> {
   readonly after: number;
   /** Of the snapshot that was used; 0: none. */
   readonly snapshotVersion: number;
+  /** The last version that the state lacks; 0: it lacks none. Only where that was accepted. */
+  readonly missingThrough: number;
 }
 
 /** Folds a stream, event by event: only the state is kept. Begins anew where it is cut off. */
@@ -54,7 +65,7 @@ export async function loadStream<State, E extends EventShape>(
   const bound = wireInteger(maxVersion, "maxVersion");
   const request = { stream, snapshotKind: kind, maxVersion: bound, withoutSnapshot };
   const loaded = await patiently(
-    (call) => foldMessages(context.rpc.load(request, call), codec, fold),
+    (call) => foldMessages(context.rpc.load(request, call), codec, fold, { stream, ...options }),
     {
       policy: context.retry,
       timeoutMs: options.timeoutMs ?? context.timeoutMs,
@@ -71,10 +82,13 @@ async function foldMessages<State, E extends EventShape>(
   messages: AsyncIterable<LoadResponse>,
   codec: EventCodec<E>,
   { initial, evolve, fromSnapshot }: Fold<State, E>,
+  { stream, missingEvents = "refuse" }: Pick<LoadOptions, "missingEvents"> & { stream: string },
 ): Promise<Loaded<State> | "no use"> {
   let state: State | undefined;
   let begun = false;
   let snapshotVersion = 0;
+  let mayLack = false;
+  let failed: { readonly error: unknown } | undefined;
   for await (const { message } of messages) {
     if (message.case === "snapshot") {
       const snapshot = snapshotOf(message.value);
@@ -85,21 +99,35 @@ async function foldMessages<State, E extends EventShape>(
       snapshotVersion = snapshot.version;
       continue;
     }
-    if (!begun) state = initial();
+    if (!begun) {
+      state = initial();
+      mayLack = message.case !== "batch" || message.value.events[0]?.version !== 1n;
+    }
     begun = true;
-    if (message.case === "batch") {
-      for (const event of message.value.events) {
-        state = evolve(state as State, recordedEvent(rawEvent(event), codec));
+    if (message.case === "batch" && failed === undefined) {
+      try {
+        for (const event of message.value.events) {
+          state = evolve(state as State, recordedEvent(rawEvent(event), codec));
+        }
+      } catch (error) {
+        // What is missing may be why; the end says whether anything is.
+        if (!mayLack) throw error;
+        failed = { error };
       }
     }
     if (message.case === "end") {
-      const version = safeInteger(message.value.version);
+      const { version, head, after, missingThrough } = message.value;
+      if (missingThrough > 0n && missingEvents === "refuse") {
+        throw new MissingEventsError(stream, safeInteger(missingThrough), failed?.error);
+      }
+      if (failed !== undefined) throw failed.error;
       return {
         state: state as State,
-        version,
-        head: safeInteger(message.value.head),
-        after: safeInteger(message.value.after),
+        version: safeInteger(version),
+        head: safeInteger(head),
+        after: safeInteger(after),
         snapshotVersion,
+        missingThrough: safeInteger(missingThrough),
       };
     }
   }

@@ -11,7 +11,9 @@ import {
 import type { RecordedEvent as WireRecorded } from "../../gen/annals/v1/event_pb.js";
 import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
 import type { Context, OperationOptions } from "./context.ts";
-import { UnavailableError } from "./errors.ts";
+import type { MissingEvents } from "./load.ts";
+import { leftOf } from "./missing-events.ts";
+import { invalidField, UnavailableError } from "./errors.ts";
 import {
   rawEvent,
   recordedEvent,
@@ -37,7 +39,15 @@ export interface ReadRange {
   readonly limit?: number | undefined;
 }
 
-export type ReadOptions = Selection & ReadRange & OperationOptions;
+export type ReadOptions = Selection &
+  ReadRange &
+  OperationOptions & {
+    /**
+     * Where a policy has removed events of the selection: `"refuse"` fails with a
+     * `MissingEventsError`, for folds that need them all. Absent: `"accept"`, they are passed over.
+     */
+    readonly missingEvents?: MissingEvents | undefined;
+  };
 
 export interface ReadEnd {
   /** The head the read saw. */
@@ -68,12 +78,16 @@ export function readEvents<E extends EventShape>(
 ): Reading<E> {
   let end: ReadEnd | undefined;
   let eventCount = 0;
+  const { signal, missingEvents } = options;
   async function* batches() {
     for await (const message of readMessages(context, wireRequest(options), options)) {
       if (message.case === "end") end = endOf(message.value, eventCount);
       if (message.case !== "batch") continue;
-      eventCount += message.value.events.length;
-      yield message.value.events.map((event) => recordedEvent(rawEvent(event), codec));
+      const { events: found } = message.value;
+      const left = missingEvents === "refuse" ? await leftOf(context, found, { signal }) : found;
+      if (left.length === 0) continue;
+      eventCount += left.length;
+      yield left.map((event) => recordedEvent(rawEvent(event), codec));
     }
   }
   async function* events() {
@@ -104,13 +118,17 @@ function endOf({ head, after, streamVersion }: WireEnd, eventCount: number): Rea
 }
 
 function wireRequest(options: ReadOptions): WireRequest {
-  const { backwards = false, limit, from, to } = options;
+  const { backwards = false, limit, from, to, missingEvents = "accept" } = options;
+  if (limit !== undefined && missingEvents === "refuse") {
+    throw invalidField("limit", "goes without `missingEvents`: what is cut off is missing as well");
+  }
   return {
     selection: wireSelection(options),
     direction: backwards ? Direction.BACKWARDS : Direction.FORWARDS,
     from: from === undefined ? { case: undefined } : fromPlace(from),
     to: to === undefined ? { case: undefined } : toPlace(to),
     limit: wireInteger(limit ?? 0, "limit"),
+    withRemoved: missingEvents === "refuse",
   };
 }
 

@@ -151,12 +151,13 @@ export function stateBytes(folded: StreamState, { eventBytesMax: bytesMax }: Lim
     const message = `the state is too deeply nested, or as a google.protobuf.Value has ${limit}`;
     throw new AnnalsError({ reason: "ANSWER_TOO_LARGE", bytes, bytesMax }, message);
   }
-  const { version, position, recordedAt, appliedCount, skippedCount } = folded;
+  const { version, position, recordedAt, appliedCount, skippedCount, missingThrough } = folded;
   const rest = create(GetStateResponseSchema, {
     version: BigInt(version),
     position: BigInt(position),
     appliedCount: BigInt(appliedCount),
     skippedCount: BigInt(skippedCount),
+    missingThrough: BigInt(missingThrough),
     ...(version === 0 ? {} : { recordedAt: timestamp(recordedAt) }),
   });
   return Buffer.concat([wrap(tagState, [state]), toBinary(GetStateResponseSchema, rest)]);

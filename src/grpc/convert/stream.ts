@@ -113,6 +113,7 @@ export function wireStreamInfo(info: StreamInfo): MessageInitShape<typeof Stream
     }),
     ...(policy !== undefined && { policy }),
     lifecycle: states[stateOf(lifecycle, version)],
+    deletedThrough: BigInt(lifecycle?.deletion?.through ?? 0),
   };
 }
 

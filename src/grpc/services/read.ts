@@ -104,12 +104,13 @@ async function* load(
   }
 }
 
-function loadEnd({ version, head, after, eventCount }: LoadEnd): LoadResponse {
+function loadEnd({ version, head, after, eventCount, missingThrough }: LoadEnd): LoadResponse {
   const end = {
     version: BigInt(version),
     head: BigInt(head),
     after: BigInt(after),
     eventCount: BigInt(eventCount),
+    missingThrough: BigInt(missingThrough),
   };
   return create(LoadResponseSchema, { message: { case: "end", value: end } });
 }

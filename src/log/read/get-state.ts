@@ -9,6 +9,7 @@ import { decodeRecord, recordsIn, scanPlacement, scanRecordedAt } from "../../do
 import { cancellation } from "../cancellation.ts";
 import { scheduledRead } from "../scheduling/scheduled-read.ts";
 import { boundsOf, type ReadSource } from "./read.ts";
+import { missingThrough, versionAt, viewOf } from "./records.ts";
 import type { StreamState, GetStateRequest } from "../verbs.ts";
 
 export async function getState(
@@ -17,9 +18,11 @@ export async function getState(
   stateBytesMax: number,
   signal?: AbortSignal,
 ): Promise<StreamState> {
-  const head = source.storage.head().position;
+  const view = await viewOf(source, stream);
+  const { head } = view;
   const bounds = await boundsOf(source.storage, { direction: "forwards", to: at }, head);
   const state = new FoldedState(stateBytesMax);
+  let first: Uint8Array | undefined;
   let last: Uint8Array | undefined;
   const { positions, versions } = bounds;
   const read = {
@@ -34,17 +37,24 @@ export async function getState(
     for (const frames of batch.frames) {
       for (const record of recordsIn(frames)) {
         state.fold(record);
+        first ??= record;
         last = record;
       }
     }
   }
   if (signal?.aborted === true) throw cancellation(signal);
-  const { version, position } = last === undefined ? nowhere : scanPlacement(last);
-  const recordedAt = last === undefined ? 0 : scanRecordedAt(last);
-  return { ...state.result(), version, position, recordedAt };
+  if (first === undefined || last === undefined) {
+    // Where nothing is left, what there was up to then is told by what removed records keep.
+    const ever = await versionAt(source, stream, positions.last);
+    const until = Math.min(ever, versions?.last ?? ever);
+    const missing = missingThrough(view, until, until + 1);
+    return { ...state.result(), version: 0, position: 0, recordedAt: 0, missingThrough: missing };
+  }
+  const { version, position } = scanPlacement(last);
+  const missing = missingThrough(view, version, scanPlacement(first).version);
+  const recordedAt = scanRecordedAt(last);
+  return { ...state.result(), version, position, recordedAt, missingThrough: missing };
 }
-
-const nowhere = { version: 0, position: 0 };
 
 /** A state that grows event by event and never far beyond what an answer may hold. */
 class FoldedState {

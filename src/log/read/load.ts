@@ -12,6 +12,7 @@ import {
   deletedThrough,
   firstRecordOf,
   lastRecordOf,
+  missingThrough,
   recordOfVersion,
   sliceBatch,
   viewOf,
@@ -59,6 +60,7 @@ async function* loadAt(
   const { snapshot, first, included, batches } = await startOf(source, request, view, signal);
   let eventCount = 0;
   let newest: Batch | undefined;
+  let firstVersion: number | undefined;
   try {
     if (snapshot !== undefined) yield { kind: "snapshot", snapshot };
     if (first !== undefined && first.count > included) {
@@ -70,6 +72,7 @@ async function* loadAt(
       if (batch.count === 0) continue;
       newest = batch;
       eventCount += batch.count;
+      firstVersion ??= versionOf(firstRecordOf(batch));
       yield { kind: "batch", batch };
     }
   } finally {
@@ -80,7 +83,11 @@ async function* loadAt(
   const record = newest && lastRecordOf(newest);
   const last = record === undefined ? snapshot : scanPlacement(record);
   const after = await afterOf(source, request.stream, { view, version, last });
-  yield { kind: "end", end: { version, head: view.head, after, eventCount } };
+  // A snapshot that is used makes up for everything before it, and has no gap behind it.
+  const missing =
+    snapshot === undefined ? missingThrough(view, version, firstVersion ?? version + 1) : 0;
+  const end = { version, head: view.head, after, eventCount, missingThrough: missing };
+  yield { kind: "end", end };
 }
 
 /** What a load has seen: the stream, the version of the state, and the newest event in it. */
@@ -142,6 +149,10 @@ async function startOf(
     }
   }
   return { snapshot: undefined, first: undefined, included: 0, batches: eventsFrom(1, 1) };
+}
+
+function versionOf(record: Uint8Array | undefined): number | undefined {
+  return record && scanPlacement(record).version;
 }
 
 /** The newest first. What is damaged is passed over: the events say the same, and longer. */

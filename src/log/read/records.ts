@@ -44,6 +44,17 @@ export function deletedThrough({ lifecycle }: StreamView): number {
   return lifecycle?.deletion?.through ?? 0;
 }
 
+/**
+ * The last version that a fold up to `version` lacks, where `first` is the first version it was
+ * given (the one behind `version` where there is none). What a deletion removed is not missing,
+ * unless the fold is of a version before it.
+ */
+export function missingThrough(view: StreamView, version: number, first: number): number {
+  const isBeforeDeletion = version <= deletedThrough(view) && version < view.version;
+  const start = isBeforeDeletion ? 0 : deletedThrough(view);
+  return first - 1 > start ? first - 1 : 0;
+}
+
 /** How many events a stream ever got up to a head, removed ones too; 0: none. */
 export async function versionAt(source: Source, stream: string, position: number): Promise<number> {
   const newest = await firstRecord(source, {

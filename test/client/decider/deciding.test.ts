@@ -198,6 +198,7 @@ describe("snapshots of a repository", () => {
       state: { total: 25, names: [] },
       version: 25,
       head: expect.any(Number),
+      missingThrough: 0,
       snapshotVersion: 20,
     });
     expect(await counters.load(stream, { version: 12 })).toMatchObject({

@@ -8,6 +8,7 @@ import {
   type ProjectionStatus,
   type ReadModel,
 } from "../../../src/client/sdk.ts";
+import { StreamService } from "../../../src/gen/annals/v1/stream_service_pb.js";
 import {
   client,
   model,
@@ -20,6 +21,7 @@ import {
   rows,
   run,
   running,
+  server,
   tables,
   type Tables,
   totals,
@@ -192,5 +194,52 @@ describe("a projection", () => {
     expect(states.filter((state) => state === "interrupted")).toHaveLength(3);
     expect(await model.parked(`totals of ${prefix}`)).toEqual([]);
     expect(rows()).toEqual({ [`${prefix}a`]: 5 });
+  });
+});
+
+describe("a projection of events that a policy has removed", () => {
+  const { updateStream, deleteStream } = StreamService.method;
+
+  test("is not built anew from what is left, and keeps what it had", async () => {
+    const prefix = newPrefix();
+    const head = await pay(`${prefix}a`, 100, 100, 300);
+    const first = run(totals(prefix));
+    await first.waitFor(head);
+    await first.stop();
+    const policy = { truncateBefore: 3n };
+    await server.calls.unary(updateStream, { stream: `${prefix}a`, policy });
+    const again = run(totals(prefix), { rebuild: true });
+    const error = { code: "MISSING_EVENTS", stream: `${prefix}a` };
+    await expect(again.done).rejects.toMatchObject(error);
+    expect(again.status).toMatchObject({ state: "failed", error });
+    expect(rows()).toEqual({ [`${prefix}a`]: 500 });
+    const goesOn = run(totals(prefix));
+    await goesOn.waitFor(await pay(`${prefix}a`, 1));
+    expect(rows()).toEqual({ [`${prefix}a`]: 501 });
+    await goesOn.stop();
+    const accepting = run({ ...totals(prefix), missingEvents: "accept" }, { rebuild: true });
+    await accepting.waitFor((await client.info()).head);
+    expect(rows()).toEqual({ [`${prefix}a`]: 301 });
+  });
+
+  test("stops where they went while it was away", async () => {
+    const prefix = newPrefix();
+    const first = run(totals(prefix));
+    await first.waitFor(await pay(`${prefix}a`, 1));
+    await first.stop();
+    await pay(`${prefix}a`, 2, 3);
+    const policy = { maxCount: 1n };
+    await server.calls.unary(updateStream, { stream: `${prefix}a`, policy });
+    await expect(run(totals(prefix)).done).rejects.toMatchObject({ version: 2 });
+    expect(rows()).toEqual({ [`${prefix}a`]: 1 });
+  });
+
+  test("takes no notice of what went with a deletion", async () => {
+    const prefix = newPrefix();
+    await pay(`${prefix}a`, 1);
+    await server.calls.unary(deleteStream, { stream: `${prefix}a` });
+    const one = run(totals(prefix));
+    await one.waitFor(await pay(`${prefix}b`, 5));
+    expect(rows()).toEqual({ [`${prefix}b`]: 5 });
   });
 });

@@ -35,7 +35,7 @@ export class Tables {
   }
 }
 
-let server: TestServer;
+export let server: TestServer;
 export let client: AnnalsClient<Money>;
 export let tables: Tables;
 export let model: ReadModel<{ tables: Tables }>;

@@ -143,6 +143,8 @@ describe("errors", () => {
         case "MALFORMED_EVENT":
         case "POISON_EVENT":
           return `${error.type} ${error.position}`;
+        case "MISSING_EVENTS":
+          return `${error.stream} ${error.version}`;
         case "SERVER":
           return error.status;
         case "NOT_FOUND":

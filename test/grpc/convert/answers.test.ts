@@ -119,11 +119,13 @@ describe("a replayed state's answer", () => {
     recordedAt: 2_000_000,
     appliedCount: 2,
     skippedCount: 1,
+    missingThrough: 1,
   };
 
   test("is the state as a value, and when it was", () => {
     const answer = fromBinary(GetStateResponseSchema, stateBytes(replayed, defaultLimits));
-    expect(answer).toMatchObject({ version: 2n, position: 5n, appliedCount: 2n, skippedCount: 1n });
+    expect(answer).toMatchObject({ version: 2n, position: 5n, missingThrough: 1n });
+    expect(answer).toMatchObject({ appliedCount: 2n, skippedCount: 1n });
     expect(answer.recordedAt).toMatchObject({ seconds: 2n, nanos: 0 });
     expect(answer.state?.kind.case).toBe("structValue");
   });

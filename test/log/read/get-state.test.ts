@@ -27,6 +27,7 @@ describe("getState", () => {
       recordedAt: 0,
       appliedCount: 0,
       skippedCount: 0,
+      missingThrough: 0,
     });
   });
 
@@ -45,6 +46,7 @@ describe("getState", () => {
       recordedAt: 50,
       appliedCount: 2,
       skippedCount: 3,
+      missingThrough: 0,
     });
   });
 

@@ -2,6 +2,10 @@
 // likewise, and the positions that a subscription tells.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import {
+  lifecycleRecordOf,
+  lifecycleStream,
+} from "../../../src/domain/lifecycle/lifecycle-event.ts";
 import { selects, type Selection } from "../../../src/domain/query.ts";
 import { decodeRecord, recordsIn } from "../../../src/domain/record.ts";
 import type {
@@ -132,6 +136,7 @@ describe.each(engines)("over %s", (engine) => {
           recordedAt: own.at(-1)?.recordedAt ?? 0,
           appliedCount: json.length,
           skippedCount: own.length - json.length,
+          missingThrough: missingThroughOf(events, "a", (event) => distance(event, moment) <= 0),
         });
       }
       await log.stop();
@@ -211,13 +216,35 @@ async function expectLoad(
     if (message.kind === "batch") positions.push(...positionsIn(message.batch));
     if (message.kind !== "end") continue;
     const after = version === own.length ? events.length : (own[version - 1]?.position ?? 0);
-    const end = { version, head: events.length, after, eventCount: positions.length };
+    // A snapshot makes up for everything before it.
+    const missingThrough =
+      begin > 0 ? 0 : missingThroughOf(events, "a", (event) => event.version <= version);
+    const counts = { eventCount: positions.length, missingThrough };
+    const end = { version, head: events.length, after, ...counts };
     expect(message.end, JSON.stringify(asked)).toEqual(end);
   }
   // Nothing is left of the stream, between the snapshot and `after`, that was not sent.
   const isLeft = isLeftIn(events);
   const sent = own.filter((event) => event.version > begin && event.version <= version);
   expect(positions).toEqual(sent.filter(isLeft).map(({ position }) => position));
+}
+
+/** The last event of a stream, up to some point, that a policy has removed since it began anew. */
+function missingThroughOf(
+  events: readonly ModelEvent[],
+  stream: string,
+  isAsked: (event: ModelEvent) => boolean,
+): number {
+  const isLeft = isLeftIn(events);
+  const own = events.filter((event) => event.stream === stream);
+  const asked = own.filter(isAsked);
+  const lost = asked.findLast((event) => !isLeft(event))?.version ?? 0;
+  const kept = events.findLast((event) => event.stream === lifecycleStream(stream));
+  const [record] = kept === undefined ? [] : [...recordsIn(kept.frame)];
+  const through = record && lifecycleRecordOf(record).lifecycle.deletion?.through;
+  // Of what was before the deletion, nothing is left to tell the state by.
+  const isPast = asked.length < own.length && asked.length <= (through ?? 0);
+  return isPast || lost > (through ?? 0) ? lost : 0;
 }
 
 const arbitraryFollow = fc.record({

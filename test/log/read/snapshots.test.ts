@@ -161,7 +161,7 @@ describe("a snapshot", () => {
 describe("load", () => {
   test("of a stream without events is an end of version 0", async () => {
     const { log } = await openFive();
-    const end = { version: 0, head: 5, after: 5, eventCount: 0 };
+    const end = { version: 0, head: 5, after: 5, eventCount: 0, missingThrough: 0 };
     const answer = await loaded(log, { stream: "none" });
     expect(answer).toEqual({ snapshot: undefined, positions: [], end });
   });
@@ -181,7 +181,7 @@ describe("load", () => {
       for (const each of versions) await log.saveSnapshot(newSnapshot({ version: each }));
       // Positions 1, 3 and 5 are the stream's versions 1, 2 and 3.
       const after = version === 3 ? 5 : version * 2 - 1;
-      const end = { version, head: 5, after, eventCount: positions.length };
+      const end = { version, head: 5, after, eventCount: positions.length, missingThrough: 0 };
       expect(await loaded(log, request)).toEqual({ snapshot, positions, end });
       expect(warnings).toEqual([]);
     }
@@ -196,7 +196,7 @@ describe("load", () => {
       await appendAll(log, { stream: "a" });
       await log.saveSnapshot(newSnapshot({ version: 4 }));
     };
-    const end = { version: 3, head: 5, after: 5, eventCount: 1 };
+    const end = { version: 3, head: 5, after: 5, eventCount: 1, missingThrough: 0 };
     expect(await loading).toEqual({ snapshot: 2, positions: [5], end });
   });
 

@@ -96,6 +96,14 @@ export declare type StreamInfo = Message<"annals.v1.StreamInfo"> & {
    * @generated from field: uint64 first_version = 11;
    */
   firstVersion: bigint;
+
+  /**
+   * The version up to which it was deleted, the last time it was. What is missing of its events behind
+   * that, a policy has removed. 0: it was never deleted.
+   *
+   * @generated from field: uint64 deleted_through = 12;
+   */
+  deletedThrough: bigint;
 };
 
 /**

@@ -513,6 +513,16 @@ export declare type LoadEnd = Message<"annals.v1.LoadEnd"> & {
    * @generated from field: uint64 after = 4;
    */
   after: bigint;
+
+  /**
+   * The last of the versions that a policy has removed and that nothing in this answer makes up for:
+   * neither these events were sent, nor a snapshot that includes them. The answer does not give the
+   * stream's state then. What a deletion removed is not missing: the stream begins anew behind it.
+   * 0: nothing is missing.
+   *
+   * @generated from field: uint64 missing_through = 5;
+   */
+  missingThrough: bigint;
 };
 
 /**
@@ -579,7 +589,7 @@ export declare type GetStateResponse = Message<"annals.v1.GetStateResponse"> & {
   state?: Value | undefined;
 
   /**
-   * The version the state is of. 0: no events.
+   * The version the state is of. 0: no events, or none left.
    *
    * @generated from field: uint64 version = 2;
    */
@@ -612,6 +622,14 @@ export declare type GetStateResponse = Message<"annals.v1.GetStateResponse"> & {
    * @generated from field: uint64 skipped_count = 6;
    */
   skippedCount: bigint;
+
+  /**
+   * The last of the versions that a policy has removed, as in `LoadEnd`: the state lacks what these
+   * events did. 0: nothing is missing.
+   *
+   * @generated from field: uint64 missing_through = 7;
+   */
+  missingThrough: bigint;
 };
 
 /**
