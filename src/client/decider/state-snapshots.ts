@@ -4,7 +4,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { AnnalsClient } from "../annals-client.ts";
 import type { EventShape } from "../store/event.ts";
-import { jsonText } from "../store/json-data.ts";
+import { jsonText } from "../store/json-text.ts";
 import type { Snapshot } from "../store/snapshots.ts";
 
 export interface SnapshotOptions<State> {

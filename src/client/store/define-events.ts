@@ -2,7 +2,7 @@
 // to check what comes out of the store and to bring old events up to date.
 
 import type { EventCodec, EventShape, NewEvent, RawEvent } from "./event.ts";
-import { jsonText } from "./json-data.ts";
+import { jsonText } from "./json-text.ts";
 
 export type EventOfType<E extends EventShape, T extends E["type"]> = Extract<
   E,
@@ -66,6 +66,7 @@ export function defineEvents<E extends EventShape>(options: EventOptions<E> = {}
   const parseText = json?.parse ?? (JSON.parse as (text: string) => unknown);
   return {
     encode(event: NewEvent<E>) {
+      refuseStray(event);
       const { data } = event;
       const payload = data === undefined ? nothing : encoder.encode(stringify(data));
       return { payload, contentType: jsonType, tags: tags?.(event) ?? [] };
@@ -83,6 +84,22 @@ export function defineEvents<E extends EventShape>(options: EventOptions<E> = {}
       return [...new Set([...types, ...upcast.keys()])];
     },
   };
+}
+
+/** What a new event may have; what a recorded one has is no harm where one is appended again. */
+const eventMembers = new Set(
+  [
+    "type data id stream tags metadata",
+    "version position contentType payload recordedAt recordedAtMicros",
+  ].flatMap((names) => names.split(" ")),
+);
+
+/** A member that nobody knows would be lost: its place is in the data. */
+function refuseStray(event: EventShape): void {
+  for (const [name, value] of Object.entries(event)) {
+    if (value === undefined || eventMembers.has(name)) continue;
+    throw new TypeError(`"${name}" is no member of an event: put it into the data`);
+  }
 }
 
 function storedData(

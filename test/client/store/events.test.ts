@@ -93,18 +93,107 @@ describe("data that JSON would lose", () => {
   const cyclic: Record<string, unknown> = {};
   cyclic["self"] = cyclic;
 
+  class Money {
+    readonly cents = 1;
+  }
+  const beside = Object.assign([1], { index: 0 });
+
   test.each<[string, unknown, RegExp]>([
     ["NaN", { total: Number.NaN }, /data\.total is NaN/],
     ["infinity", [1, { x: -Infinity }], /data\[1\]\.x is -Infinity/],
     ["a map", { byId: new Map() }, /data\.byId is a Map/],
     ["a set", new Set(), /data is a Set/],
+    ["a weak map", { x: new WeakMap() }, /data\.x is a WeakMap/],
     ["bytes", { raw: new Uint8Array(2) }, /data\.raw is a Uint8Array/],
+    ["bytes of Node's", { raw: Buffer.of(1) }, /data\.raw is a Buffer/],
+    ["numbers of a typed list", new Float64Array(1), /data is a Float64Array/],
+    ["a view of bytes", { raw: new DataView(new ArrayBuffer(1)) }, /data\.raw is a DataView/],
+    ["a buffer", { raw: new ArrayBuffer(2) }, /data\.raw is a ArrayBuffer/],
+    ["a date that is none", { at: new Date("x") }, /data\.at is an invalid date/],
+    [
+      "what nobody waited for",
+      { rate: Promise.resolve(1) },
+      /data\.rate is a Promise: is an await/,
+    ],
+    ["an error", { why: new RangeError("x") }, /data\.why is a RangeError/],
+    ["a regular expression", [/x/], /data\[0\] is a RegExp/],
+    ["an instance of a class", { price: new Money() }, /data\.price is a Money/],
+    ["an instance without a constructor", Object.create(new Money()), /data is a Money/],
+    ["a number in a box", { n: Object(1) as unknown }, /data\.n is a Number/],
     ["undefined in a list", [undefined], /data\[0\] is undefined/],
+    // oxlint-disable-next-line no-sparse-arrays
+    ["a hole in a list", { x: [1, , 2] }, /data\.x\[1\] is a hole/],
+    ["a member beside a list's entries", beside, /data is a list with a member "index"/],
     ["a function", { run: () => 1 }, /data\.run is a function/],
-    ["a bigint", { id: 1n }, /BigInt/],
-    ["a cycle", cyclic, /circular/i],
+    ["a symbol", { kind: Symbol("x") }, /data\.kind is a symbol/],
+    ["a member named by a symbol", { [Symbol("x")]: 1 }, /data has a member named by a symbol/],
+    ["a bigint", { id: 1n }, /data\.id is a bigint/],
+    ["a cycle", cyclic, /data\.self is a cycle/],
+    ["a cycle through a list", [[cyclic]], /data\[0\]\[0\]\.self is a cycle/],
+    ["what its own toJSON makes wrong", { x: { toJSON: () => ({ y: NaN }) } }, /data\.x\.y is NaN/],
+    ["what its own toJSON leaves out", { x: { toJSON: () => undefined } }, /data\.x is undefined/],
+    ["a member with an odd name", { "a b": [Number.NaN] }, /data\["a b"\]\[0\] is NaN/],
   ])("%s is refused by name", (_, data, message) => {
     expect(() => events.encode({ type: "Any", data })).toThrow(message);
+  });
+
+  test("minus zero is kept", () => {
+    const { payload } = events.encode({ type: "Any", data: { x: [-0, 0], at: new Date(0) } });
+    expect(text(payload)).toBe('{"x":[-0,0],"at":"1970-01-01T00:00:00.000Z"}');
+    const { data } = events.decode(recorded("Any", payload));
+    expect(data).toStrictEqual({ x: [-0, 0], at: "1970-01-01T00:00:00.000Z" });
+  });
+
+  test("one object in two places is no cycle, and one without a prototype is plain", () => {
+    const shared = Object.assign(Object.create(null) as object, { x: 1 });
+    const { payload } = events.encode({ type: "Any", data: { a: shared, b: [shared, shared] } });
+    expect(text(payload)).toBe('{"a":{"x":1},"b":[{"x":1},{"x":1}]}');
+  });
+
+  test("what says itself how it looks in JSON is asked, once, by its key", () => {
+    const keys: string[] = [];
+    const own = { toJSON: (key: string) => (keys.push(key), key) };
+    const { payload } = events.encode({
+      type: "Any",
+      data: { a: own, b: [own], u: new URL("a:b") },
+    });
+    expect(text(payload)).toBe('{"a":"a","b":["0"],"u":"a:b"}');
+    expect(keys).toEqual(["a", "0", "a", "0"]);
+  });
+
+  test("any data is kept as it is, or refused", () => {
+    const values = fc.object({
+      withBigInt: true,
+      withDate: false,
+      withMap: true,
+      withSet: true,
+      withSparseArray: true,
+      withTypedArray: true,
+      withNullPrototype: true,
+      withBoxedValues: true,
+      maxDepth: 3,
+    });
+    fc.assert(
+      fc.property(values, (data) => {
+        let payload: Uint8Array;
+        try {
+          ({ payload } = events.encode({ type: "Any", data }));
+        } catch (error) {
+          expect(error).toBeInstanceOf(TypeError);
+          return;
+        }
+        // Members that are undefined, and prototypes that are null, say the same without.
+        expect(events.decode(recorded("Any", payload)).data).toEqual(data);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test("a member beside those of an event is refused: it would be lost", () => {
+    const astray = { type: "Any" as const, data: 1, payload: Buffer.of(1), total: 5 };
+    expect(() => events.encode(astray)).toThrow('"total" is no member of an event');
+    const { total: _, ...known } = { ...recorded("Any", "1"), ...astray };
+    expect(text(events.encode(known).payload)).toBe("1");
   });
 
   test("an absent member and a date say what they mean", () => {
