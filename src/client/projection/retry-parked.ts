@@ -1,20 +1,22 @@
-// Parked events, tried again: after the handler was mended, or what it depends on.
+// Parked events, dealt with: handed in again after the handler was mended, or what it depends on;
+// or given up.
 
 import type { AnnalsClient } from "../annals-client.ts";
 import type { OperationOptions } from "../store/context.ts";
 import { NotFoundError } from "../store/errors.ts";
-import type { EventShape } from "../store/event.ts";
+import type { EventShape, RawEvent } from "../store/event.ts";
 import { delayMs, pause } from "../store/retry.ts";
 import { project, rawEvents, type Projection } from "./projection.ts";
-import type { ReadModel } from "./read-model.ts";
+import type { ParkedEvent, ReadModel } from "./read-model.ts";
 
 const attemptsMax = 100;
 const delays = { attemptsMax, delayMinMs: 2, delayMaxMs: 100 };
 
 /**
- * Hands the event at this position to the projection again, out of its turn, and takes it off the
- * list in the same transaction. Throws what the handler throws; the event stays parked then. May be
- * called while the projection runs.
+ * Hands the parked event at this position to the projection again, out of its turn, and takes it
+ * off the list in the same transaction. Throws what the handler throws; the event stays parked
+ * then. May be called while the projection runs. `"removed"`: the event is there no longer, because
+ * its stream was deleted or a policy removed it; it is taken off the list, and has no effect.
  */
 export async function retryParked<E extends EventShape, Tx>(
   client: AnnalsClient<E>,
@@ -22,24 +24,61 @@ export async function retryParked<E extends EventShape, Tx>(
   model: ReadModel<Tx>,
   position: number,
   options: OperationOptions = {},
-): Promise<void> {
-  const { name } = projection;
-  const range = { from: { position }, to: { position } };
-  const [event] = await client
-    .withEvents(rawEvents)
-    .read({ ...range, ...options })
-    .toArray();
+): Promise<"applied" | "removed"> {
+  const parked = await parkedAt(model, projection.name, position);
+  const event = await eventAt(client.withEvents(rawEvents), parked, options);
   const apply = (tx: Tx) => event && project(projection, client.events, event, tx);
+  await unpark(model, projection.name, position, apply, options);
+  return event === undefined ? "removed" : "applied";
+}
+
+/** Takes a parked event off the list. It never has an effect then. */
+export async function discardParked<Tx>(
+  projection: { readonly name: string },
+  model: ReadModel<Tx>,
+  position: number,
+  options: Pick<OperationOptions, "signal"> = {},
+): Promise<void> {
+  await unpark(model, projection.name, position, () => {}, options);
+}
+
+async function parkedAt<Tx>(
+  model: ReadModel<Tx>,
+  projection: string,
+  position: number,
+): Promise<ParkedEvent> {
+  const parked = (await model.parked(projection)).find((one) => one.position === position);
+  if (parked !== undefined) return parked;
+  throw new NotFoundError(`no event of ${projection} is parked at position ${position}`);
+}
+
+/** By its stream, where it has one: a system event is only found by name. */
+async function eventAt(
+  client: AnnalsClient<EventShape>,
+  { stream, position }: ParkedEvent,
+  options: OperationOptions,
+): Promise<RawEvent | undefined> {
+  const range = { from: { position }, to: { position } };
+  const reading = client.read({ ...(stream !== "" && { stream }), ...range, ...options });
+  const [event] = await reading.toArray();
+  return event;
+}
+
+async function unpark<Tx>(
+  model: ReadModel<Tx>,
+  projection: string,
+  position: number,
+  apply: (tx: Tx) => void | Promise<void>,
+  { signal }: Pick<OperationOptions, "signal">,
+): Promise<void> {
   for (let attempt = 1; ; attempt += 1) {
-    const isParked = (await model.parked(name)).some((parked) => parked.position === position);
-    const checkpoint = await model.checkpoint(name);
-    if (!isParked || checkpoint === undefined || event === undefined) {
-      throw new NotFoundError(`no event of ${name} is parked at position ${position}`);
-    }
+    await parkedAt(model, projection, position);
+    const checkpoint = await model.checkpoint(projection);
+    if (checkpoint === undefined) throw new NotFoundError(`${projection} has not begun`);
     const step = { expected: checkpoint, next: checkpoint, apply, unpark: position };
-    if (await model.commit(name, step)) return;
+    if (await model.commit(projection, step)) return;
     // The runner was faster: the checkpoint is another one by now.
-    if (attempt === attemptsMax) throw new Error(`${name} never stood still to try it again`);
-    await pause(delayMs(delays, attempt, Math.random()), options.signal);
+    if (attempt === attemptsMax) throw new Error(`${projection} never stood still long enough`);
+    await pause(delayMs(delays, attempt, Math.random()), signal);
   }
 }

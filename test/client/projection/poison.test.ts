@@ -2,11 +2,15 @@
 import { describe, expect, test } from "vitest";
 import {
   defineEvents,
+  discardParked,
   retryParked,
   runProjection,
+  type JsonEvent,
   type PoisonPolicy,
+  type Projection,
   type ReadModel,
 } from "../../../src/client/sdk.ts";
+import { StreamService } from "../../../src/gen/annals/v1/stream_service_pb.js";
 import {
   attempts,
   client,
@@ -17,11 +21,14 @@ import {
   rows,
   run,
   running,
+  server,
   tables,
   totals,
   type Money,
   type Tables,
 } from "./totals-projection.ts";
+
+const { updateStream, deleteStream } = StreamService.method;
 
 describe("an event the projection fails on", () => {
   async function tenPayments(prefix: string): Promise<number> {
@@ -111,6 +118,61 @@ describe("an event the projection fails on", () => {
     await one.waitFor(Math.max(...(await paying)));
     expect(rows()).toMatchObject({ [`${prefix}a`]: 10, [`${prefix}b`]: 3 });
     await expect(retryParked(client, projection, model, last - 4)).rejects.toMatchObject({
+      code: "NOT_FOUND",
+    });
+  });
+
+  test("that is a system event is tried again like any other", async () => {
+    const stream = `${newPrefix()}a`;
+    await pay(stream, 1);
+    await server.calls.unary(updateStream, { stream, policy: { labels: { a: "b" } } });
+    let isBroken = true;
+    const policies: Projection<JsonEvent, { tables: Tables }> = {
+      name: `policies of ${stream}`,
+      version: 1,
+      query: { streams: [`$lifecycle-${stream}`] },
+      setup: () => {},
+      when: {
+        $StreamUpdated: (_, tx) => {
+          if (isBroken) throw new Error("not yet");
+          tx.tables.totals.set("policies", 1);
+        },
+      },
+    };
+    const untyped = client.withEvents(defineEvents<JsonEvent>());
+    const one = runProjection(untyped, policies, model, { onPoison: "skip" });
+    running.push(one);
+    const { head } = await client.info();
+    await one.waitFor(head);
+    await expect(retryParked(untyped, policies, model, head)).rejects.toThrow("not yet");
+    isBroken = false;
+    expect(await retryParked(untyped, policies, model, head)).toBe("applied");
+    expect(rows()).toEqual({ policies: 1 });
+    expect(await model.parked(policies.name)).toEqual([]);
+  });
+
+  test("and that is removed since is taken off the list, and said to be", async () => {
+    const prefix = newPrefix();
+    const last = await tenPayments(prefix);
+    const projection = totals(prefix);
+    const one = run(projection, { onPoison: "skip" });
+    await one.waitFor(last);
+    await server.calls.unary(deleteStream, { stream: `${prefix}a` });
+    expect(await retryParked(client, projection, model, last - 4)).toBe("removed");
+    expect(await model.parked(projection.name)).toEqual([]);
+    expect(rows()).toEqual({ [`${prefix}a`]: 9 });
+  });
+
+  test("is taken off the list without an effect, where that is asked for", async () => {
+    const prefix = newPrefix();
+    const last = await tenPayments(prefix);
+    const projection = totals(prefix);
+    const one = run(projection, { onPoison: "skip" });
+    await one.waitFor(last);
+    await discardParked(projection, model, last - 4);
+    expect(await model.parked(projection.name)).toEqual([]);
+    expect(rows()).toEqual({ [`${prefix}a`]: 9 });
+    await expect(discardParked(projection, model, last - 4)).rejects.toMatchObject({
       code: "NOT_FOUND",
     });
   });
