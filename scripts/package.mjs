@@ -4,6 +4,7 @@
 import { spawnSync } from "node:child_process";
 import {
   existsSync,
+  globSync,
   mkdirSync,
   mkdtempSync,
   readFileSync,
@@ -55,6 +56,17 @@ function checkImports() {
       console.log(`package: ${entry}.${kind} reaches ${files.size} files, all of the client`);
     }
   }
+}
+
+/** A source map that points at files which are not in the package says nothing to anybody. */
+function checkSourceMaps() {
+  const maps = globSync("dist/**/*.map");
+  const empty = maps.filter((file) => {
+    const { sources, sourcesContent } = JSON.parse(readFileSync(file, "utf8"));
+    return sources.some((_, index) => typeof sourcesContent?.[index] !== "string");
+  });
+  if (empty.length > 0) throw new Error(`maps without their sources:\n${empty.join("\n")}`);
+  console.log(`package: ${maps.length} source maps, each with its source`);
 }
 
 const program = `
@@ -117,4 +129,5 @@ function checkProgram() {
 run("publint", ["--strict"]);
 run("attw", ["--pack", ".", "--profile", "esm-only", "--quiet"]);
 checkImports();
+checkSourceMaps();
 checkProgram();

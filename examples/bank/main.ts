@@ -204,6 +204,7 @@ async function rebuild(readSide: ReadSide, before: RunningProjection): Promise<v
 async function tour(bank: AnnalsClient<BankEvent>): Promise<void> {
   title("A bank, its store, its read model");
   store.start();
+  await bank.ready(60_000);
   const { storeId, serverVersion } = await bank.info();
   say("store", `${store.address}, version ${serverVersion}, ${storeId}`);
   const running = follow();

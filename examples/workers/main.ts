@@ -148,6 +148,7 @@ function counted(): void {
 try {
   title("A shop, its store, a group of workers");
   store.start();
+  await client.ready(60_000);
   const query = { streamPrefixes: ["customer-"] };
   const settings = { query, attemptsMax: 3, retryDelayMs: 100, leaseMs: 5_000 };
   const created = await client.groups.create(group, settings);

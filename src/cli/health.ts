@@ -14,7 +14,7 @@ import {
   parse,
   UsageError,
 } from "./options.ts";
-import { ownServer } from "./own-server.ts";
+import { ownServer, type OwnServer } from "./own-server.ts";
 import { print, type Terminal } from "./terminal.ts";
 
 const options = { ...connectionOptions, ...jsonOption } as const;
@@ -32,7 +32,9 @@ export async function health(args: readonly string[], terminal: Terminal): Promi
   const { values } = parse(args, options, { min: 0, max: 0 });
   const { timeout } = values;
   const timeoutMs = timeout === undefined ? timeoutDefaultMs : durationMs(timeout, "--timeout");
-  const session = sessionOf(values, terminal);
+  const own = ownServer(terminal.environment);
+  const address = values.address ?? own.address;
+  const session = sessionOf(address, values, own);
   const signal = AbortSignal.any([terminal.signal, AbortSignal.timeout(timeoutMs)]);
   try {
     const status = await check(session, signal);
@@ -43,7 +45,7 @@ export async function health(args: readonly string[], terminal: Terminal): Promi
     if (terminal.signal.aborted) throw error;
     const why = signal.aborted ? `nothing within ${timeoutMs} ms` : (error as Error).message;
     throw new CommandError(
-      `no answer: ${why}\nis the server running, and are --address and the TLS options right?`,
+      `no answer from ${address}: ${why}\nis the server running, and are --address and the TLS options right?`,
       { cause: error },
     );
   } finally {
@@ -51,9 +53,7 @@ export async function health(args: readonly string[], terminal: Terminal): Promi
   }
 }
 
-function sessionOf(values: Values, { environment }: Terminal): ClientHttp2Session {
-  const own = ownServer(environment);
-  const address = values.address ?? own.address;
+function sessionOf(address: string, values: Values, own: OwnServer): ClientHttp2Session {
   const target = targetFor(address);
   const tls = tlsOf(values) ?? (values.address === undefined ? own.tls : undefined);
   const scheme = tls === undefined ? "http" : "https";

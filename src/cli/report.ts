@@ -57,23 +57,17 @@ function describeCall(error: CallError): { code: number; text: string } {
       const lines = failure.violations.map((one) => `${one.field}: ${one.description}`);
       return { code: exitCode.failure, text: lines.join("\n") || message };
     }
+    case "NO_CONNECTION":
     case "UNREACHABLE":
       return {
         code: exitCode.failure,
-        text: `no answer: ${brief(message)}\nis the server running, and is --address right?`,
+        text: `${message}\nis the server running, and are --address and the TLS options right?`,
       };
     default: {
       const text = `${message || wordOf(failure.reason)} (${status}, ${failure.reason})`;
       return { code: exitCode.failure, text };
     }
   }
-}
-
-/** The operating system's words out of what grpc-js wraps around them. */
-function brief(message: string): string {
-  return (
-    /Last error: (?:Error: )?([^\n]*?)\.? ?(?:Resolution note|$)/.exec(message)?.[1] ?? message
-  );
 }
 
 function conflictText(conflict: AppendConflict): string {

@@ -42,17 +42,18 @@ export interface Appender<E extends EventShape> {
 /** A store. Every method fails with a `StoreError`, or with its signal's own reason. */
 export interface AnnalsClient<E extends EventShape> {
   readonly address: string;
+  /** One atomic append to the streams that the events name. */
+  append(events: readonly NewEvent<E>[], options?: AppendOptions): Promise<Appended<E>>;
   /**
    * One atomic append, durable when it answers. Tried again, with the same event ids, while the
    * store cannot be reached, does not know or has too much to do: it is stored once or not at all.
    */
+  // Last, because it is the last one that the compiler explains a mistake by.
   append(
     stream: string,
     events: NewEvent<E> | readonly NewEvent<E>[],
     options?: AppendOptions,
   ): Promise<Appended<E>>;
-  /** One atomic append to the streams that the events name. */
-  append(events: readonly NewEvent<E>[], options?: AppendOptions): Promise<Appended<E>>;
   appender(options?: AppenderOptions): Appender<E>;
   /** The events there are now. */
   read(options?: ReadOptions): Reading<E>;

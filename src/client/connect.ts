@@ -7,7 +7,7 @@ import { defaultAddress } from "./rpc/address.ts";
 import { clientOf } from "./rpc/service-client.ts";
 import { Connection, type TlsOptions } from "./rpc/connection.ts";
 import { clientWith, type AnnalsClient } from "./annals-client.ts";
-import { StoreIdentity, type Context } from "./store/context.ts";
+import { StoreIdentity, storeIdOf, type Context } from "./store/context.ts";
 import { jsonEvents, type JsonEvent } from "./store/define-events.ts";
 import type { EventCodec, EventShape } from "./store/event.ts";
 import { defaultRetryPolicy, type RetryPolicy } from "./store/retry.ts";
@@ -34,6 +34,11 @@ export interface ConnectOptions<E extends EventShape = JsonEvent> {
   readonly timeoutMs?: number | undefined;
   /** For one attempt. Absent: 10 s. */
   readonly attemptTimeoutMs?: number | undefined;
+  /**
+   * For the first connection. Absent: 5 s. A server that was reached once is tried for as long as
+   * the operation may take. To wait for a server that is about to start, call `ready`.
+   */
+  readonly connectTimeoutMs?: number | undefined;
   readonly retry?: Partial<RetryPolicy> | undefined;
   /** Bytes a server may send ahead of the reader, on each call. Absent: 4 MiB. */
   readonly windowBytes?: number | undefined;
@@ -41,6 +46,7 @@ export interface ConnectOptions<E extends EventShape = JsonEvent> {
 
 const timeoutDefaultMs = 20_000;
 const attemptTimeoutDefaultMs = 10_000;
+const connectTimeoutDefaultMs = 5_000;
 
 /** Dials at the first call. Throws a `TypeError` on a bad address. */
 export function connect<E extends EventShape = JsonEvent>(
@@ -51,16 +57,16 @@ export function connect<E extends EventShape = JsonEvent>(
   const rpc = clientOf(EventStoreService, connection);
   const attemptTimeoutMs = options.attemptTimeoutMs ?? attemptTimeoutDefaultMs;
   const context: Context = {
+    connection,
     rpc,
     checkpoints: clientOf(CheckpointService, connection),
     groups: clientOf(ConsumerGroupService, connection),
     retry: { ...defaultRetryPolicy, ...options.retry },
     timeoutMs: options.timeoutMs ?? timeoutDefaultMs,
     attemptTimeoutMs,
+    connectTimeoutMs: options.connectTimeoutMs ?? connectTimeoutDefaultMs,
     deletedThrough: new Map(),
-    identity: new StoreIdentity(async (signal) => {
-      return (await rpc.getInfo({}, { signal, timeoutMs: attemptTimeoutMs })).storeId;
-    }),
+    identity: new StoreIdentity(storeIdOf(rpc, attemptTimeoutMs)),
   };
   // Without `events`, E is JsonEvent.
   const codec = options.events ?? (jsonEvents as EventCodec<EventShape> as EventCodec<E>);

@@ -292,7 +292,7 @@ describe("the command line", () => {
   test("without a server says so and ends with exit code 1", async () => {
     const { code, errors } = await annals(["health", "--address", "127.0.0.1:1"]);
     expect(code).toBe(1);
-    expect(errors).toContain("no answer: connect ECONNREFUSED 127.0.0.1:1");
+    expect(errors).toContain("no answer from 127.0.0.1:1: connect ECONNREFUSED 127.0.0.1:1");
   });
 
   test("explains itself and every command", async () => {

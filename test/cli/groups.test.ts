@@ -202,7 +202,7 @@ describe("consume", () => {
     expect(missing.errors).toContain('there is no group "nobody"');
     const nobody = await annals(["consume", "g", "--address", "127.0.0.1:1"]);
     expect(nobody).toMatchObject({ code: 1 });
-    expect(nobody.errors).toContain("no answer");
+    expect(nobody.errors).toContain("no server at ");
   });
 });
 

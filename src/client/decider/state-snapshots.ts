@@ -32,6 +32,8 @@ export interface StateCodec<State> {
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const savesMax = 8;
+/** Streams whose last saved version is remembered. */
+const rememberedMax = 1_000;
 
 function jsonCodec<State>(): StateCodec<State> {
   const decode = (bytes: Uint8Array) => JSON.parse(decoder.decode(bytes)) as State;
@@ -54,6 +56,8 @@ export class StateSnapshots<State> {
   private readonly codec: StateCodec<State>;
   /** Under way, by stream. */
   private readonly saves = new Map<string, Promise<void>>();
+  /** By stream, the version saved last: a load that was faster than the save does not know of it. */
+  private readonly saved = new Map<string, number>();
 
   constructor(options: SnapshotOptions<State>) {
     const { name = "state", schemaVersion, codec = jsonCodec<State>() } = options;
@@ -75,7 +79,8 @@ export class StateSnapshots<State> {
   isDue(stream: string, version: number, snapshotVersion: number): boolean {
     const { everyEvents } = this.options;
     const busy = this.saves.has(stream) || this.saves.size >= savesMax;
-    return version - snapshotVersion >= everyEvents && !busy;
+    const last = Math.max(snapshotVersion, this.saved.get(stream) ?? 0);
+    return version - last >= everyEvents && !busy;
   }
 
   /** Saves behind the command's back: it has been answered by then. */
@@ -96,6 +101,8 @@ export class StateSnapshots<State> {
           contentType,
           state: bytes,
         });
+        if (this.saved.size >= rememberedMax) this.saved.clear();
+        this.saved.set(stream, version);
       } catch (error) {
         this.options.onError?.(error, stream);
       }

@@ -2,7 +2,7 @@
 // can be said of it, or a handler whose return is the acknowledgement.
 
 import { View } from "../../gen/annals/v1/event_pb.js";
-import type { Context } from "../store/context.ts";
+import { firstConnection, type Context } from "../store/context.ts";
 import { LostDeliveryError, MalformedEventError } from "../store/errors.ts";
 import {
   rawEvent,
@@ -91,6 +91,13 @@ export function consumerOf<E extends EventShape>(
     readonly signal?: AbortSignal | undefined;
     readonly leaving?: Leaving | undefined;
   }): AsyncGenerator<[GroupDelivery<E>, Held], void, undefined> {
+    const leaving = ends.leaving?.signal;
+    try {
+      await firstConnection(context, { signal: ends.signal ?? leaving });
+    } catch (error) {
+      if (leaving?.aborted === true) return;
+      throw error;
+    }
     for await (const held of deliveriesOf({ rpc, membership, retry, onInterruption, ...ends })) {
       const delivery = deliveryOf(held, codec, onMalformed);
       if (delivery !== undefined) yield [delivery, held];

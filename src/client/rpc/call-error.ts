@@ -2,6 +2,7 @@
 // so that nobody parses text. The same error for a call's trailer and for a refused append of a
 // pipe.
 
+import { inspect, type InspectOptions } from "node:util";
 import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { anyUnpack, type Any } from "@bufbuild/protobuf/wkt";
 import type { Metadata } from "@grpc/grpc-js";
@@ -55,11 +56,13 @@ type DetailedFailure =
 export type CallFailure =
   | DetailedFailure
   | { readonly reason: Exclude<ContractReason, DetailedFailure["reason"]> }
-  /**
-   * Not the server's word: there was no connection, it broke beneath the call, the client's time
-   * was up, or something in between ended the call.
-   */
-  | { readonly reason: "UNREACHABLE" | "CUT_OFF" | "TIMED_OUT" | "NOT_SAID" };
+  | { readonly reason: OwnReason };
+
+/**
+ * Not the server's word: there was no connection to send the call on, it broke beneath the call,
+ * the client's time was up, or something in between ended the call.
+ */
+type OwnReason = "NO_CONNECTION" | "UNREACHABLE" | "CUT_OFF" | "TIMED_OUT" | "NOT_SAID";
 
 export type CallReason = CallFailure["reason"];
 
@@ -69,8 +72,8 @@ export class CallError extends Error {
   readonly code: number;
   readonly failure: CallFailure;
 
-  constructor(code: number, message: string, failure: CallFailure, cause?: unknown) {
-    super(message, cause === undefined ? undefined : { cause });
+  constructor(code: number, message: string, failure: CallFailure) {
+    super(message);
     this.name = "CallError";
     this.code = code;
     this.failure = failure;
@@ -83,14 +86,35 @@ export class CallError extends Error {
   get status(): string {
     return statusName[this.code] ?? String(this.code);
   }
+
+  /**
+   * One line where it is, or may be, the cause of another error: that one has all this in fields of
+   * its own, and the stack says nothing but how grpc-js came here.
+   */
+  [inspect.custom](depth: number, options: InspectOptions): string {
+    const { code, failure, message, reason, stack, status } = this;
+    const isItself = depth === options.depth && Number.isFinite(depth);
+    if (!isItself) return `[CallError: ${status}, ${reason}: ${message}]`;
+    return `${stack} ${inspect({ code, failure }, options)}`;
+  }
 }
 
 /** The error of a call that grpc-js ended with `error`; what is no status is passed through. */
-export function callError(error: unknown): unknown {
+export function callError(error: unknown, address: string): unknown {
   if (!isServiceError(error)) return error;
-  const message = error.details || error.message;
-  return new CallError(error.code, message, failureOf(error.code, detailsIn(error)), error);
+  const { code, details: text } = error;
+  if (code === unavailable && neverSent.test(text)) {
+    const [, why = text] = lastError.exec(text) ?? [];
+    return new CallError(code, `no server at ${address}: ${why}`, { reason: "NO_CONNECTION" });
+  }
+  return new CallError(code, text || error.message, failureOf(code, detailsIn(error)));
 }
+
+const unavailable = 14;
+/** What grpc-js says of a call for which there was no connection: nothing of it was sent. */
+const neverSent = /^(?:No connection established|Name resolution failed)/;
+/** The operating system's words out of what grpc-js wraps around them. */
+const lastError = /Last error: (?:Error: )?([^\n]*?)\.? ?(?:Resolution note|$)/;
 
 /** The error of a refused append of a pipe. */
 export function appendFailure(failure: AppendFailure): CallError {
@@ -152,7 +176,7 @@ function contractReason(reason: string): ContractReason | undefined {
 }
 
 /** What a status without a reason of the contract means. */
-function unsaid(status: string | undefined): "UNREACHABLE" | "CUT_OFF" | "TIMED_OUT" | "NOT_SAID" {
+function unsaid(status: string | undefined): OwnReason {
   switch (status) {
     case "UNAVAILABLE":
       return "UNREACHABLE";

@@ -4,6 +4,7 @@
 import { Client, credentials, type ChannelCredentials } from "@grpc/grpc-js";
 import { createSecureContext } from "node:tls";
 import { targetOf } from "./address.ts";
+import { callError } from "./call-error.ts";
 
 /** TLS towards the server. PEM bytes throughout. */
 export interface TlsOptions {
@@ -40,6 +41,7 @@ export class Connection {
   readonly address: string;
   /** For the typed clients of this folder. */
   readonly channel: Client;
+  private wasReady = false;
 
   constructor(options: ConnectionOptions) {
     const { address, tls, windowBytes = windowBytesDefault } = options;
@@ -65,12 +67,23 @@ export class Connection {
     });
   }
 
+  /** The error of a call on this connection that grpc-js ended with `error`. */
+  failed(error: unknown): unknown {
+    return callError(error, this.address);
+  }
+
+  /** It was connected before. */
+  get wasConnected(): boolean {
+    return this.wasReady;
+  }
+
   /** Dials until a server answers. Fails when it takes longer than that. */
   ready(timeoutMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.channel.waitForReady(Date.now() + timeoutMs, (error) => {
-        if (error === undefined) resolve();
-        else reject(error);
+        if (error !== undefined) return reject(error);
+        this.wasReady = true;
+        resolve();
       });
     });
   }

@@ -16,7 +16,6 @@ import {
   type CallOptions as GrpcOptions,
   type ClientReadableStream,
 } from "@grpc/grpc-js";
-import { callError } from "./call-error.ts";
 import type { Connection } from "./connection.ts";
 import { exchange, receive, type Open } from "./streams.ts";
 import { refuseLoneSurrogates } from "./well-formed.ts";
@@ -52,7 +51,8 @@ export function clientOf<Methods extends GenServiceMethods>(
   return Object.fromEntries(bound) as ServiceClient<Methods>;
 }
 
-function bind(method: DescMethod, { channel }: Connection): unknown {
+function bind(method: DescMethod, connection: Connection): unknown {
+  const { channel } = connection;
   const path = `/${method.parent.typeName}/${method.name}`;
   const { input, output } = method;
   type Request = MessageInitShape<DescMessage>;
@@ -67,11 +67,15 @@ function bind(method: DescMethod, { channel }: Connection): unknown {
     case "unary":
       return async (request: Request, options: CallOptions = {}) => {
         const bytes = encode(request);
-        const answer = await settle<Buffer>((done) => {
-          const metadata = new Metadata();
-          const grpc = grpcOptions(options);
-          return channel.makeUnaryRequest(path, same, same, bytes, metadata, grpc, done);
-        }, options.signal);
+        const answer = await settle<Buffer>(
+          (done) => {
+            const metadata = new Metadata();
+            const grpc = grpcOptions(options);
+            return channel.makeUnaryRequest(path, same, same, bytes, metadata, grpc, done);
+          },
+          connection,
+          options.signal,
+        );
         return decode(answer);
       };
     case "server_streaming":
@@ -81,7 +85,7 @@ function bind(method: DescMethod, { channel }: Connection): unknown {
           const grpc = { ...grpcOptions(options), ...more };
           return channel.makeServerStreamRequest(path, same, same, bytes, grpc);
         };
-        yield* receive(open, decode, options.signal);
+        yield* receive(open, decode, connection, options.signal);
       };
     case "bidi_streaming":
       return (requests: AsyncIterable<Request>, options: CallOptions = {}) =>
@@ -90,6 +94,7 @@ function bind(method: DescMethod, { channel }: Connection): unknown {
             channel.makeBidiStreamRequest(path, same, same, { ...grpcOptions(options), ...more }),
           decode,
           encoded(requests, encode),
+          connection,
           options.signal,
         );
     case "client_streaming":
@@ -116,6 +121,7 @@ type Done<T> = (error: Error | null, value?: T) => void;
 /** A unary call as a promise that a signal can reject. */
 function settle<T>(
   open: (done: Done<T>) => { cancel(): void },
+  connection: Connection,
   signal: AbortSignal | undefined,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
@@ -123,7 +129,7 @@ function settle<T>(
     const call = open((error, value) => {
       signal?.removeEventListener("abort", cancel);
       if (error === null) resolve(value as T);
-      else reject((signal?.aborted ? signal.reason : callError(error)) as Error);
+      else reject((signal?.aborted ? signal.reason : connection.failed(error)) as Error);
     });
     const cancel = () => call.cancel();
     signal?.addEventListener("abort", cancel, { once: true });

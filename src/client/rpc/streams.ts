@@ -10,7 +10,7 @@ import {
   type ClientReadableStream,
   type Interceptor,
 } from "@grpc/grpc-js";
-import { callError } from "./call-error.ts";
+import type { Connection } from "./connection.ts";
 
 /**
  * Bytes of messages that may lie between grpc-js and a reader. grpc-js itself counts messages, not
@@ -28,6 +28,7 @@ export type Decode<Response> = (bytes: Buffer) => Response;
 export async function* receive<Response>(
   open: Open<ClientReadableStream<Buffer>>,
   decode: Decode<Response>,
+  connection: Pick<Connection, "failed">,
   signal?: AbortSignal,
 ): AsyncGenerator<Response, void, undefined> {
   signal?.throwIfAborted();
@@ -45,7 +46,7 @@ export async function* receive<Response>(
     }
   } catch (error) {
     signal?.throwIfAborted();
-    throw callError(error);
+    throw connection.failed(error);
   } finally {
     signal?.removeEventListener("abort", cancel);
     call.cancel();
@@ -94,6 +95,7 @@ export async function* exchange<Request, Response>(
   open: Open<ClientDuplexStream<Request, Buffer>>,
   decode: Decode<Response>,
   requests: AsyncIterable<Request>,
+  connection: Pick<Connection, "failed">,
   signal?: AbortSignal,
 ): AsyncGenerator<Response, void, undefined> {
   let failed: { readonly error: unknown } | undefined;
@@ -107,7 +109,7 @@ export async function* exchange<Request, Response>(
     return call;
   };
   try {
-    yield* receive(opened, decode, signal);
+    yield* receive(opened, decode, connection, signal);
   } catch (error) {
     throw failed === undefined ? error : failed.error;
   } finally {

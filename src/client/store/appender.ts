@@ -8,7 +8,7 @@ import type { AppendPipeRequestSchema, AppendPipeResponse } from "../../gen/anna
 import { appendFailure, CallError } from "../rpc/call-error.ts";
 import type { Appended, SettledAppend } from "./append.ts";
 import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
-import type { Context } from "./context.ts";
+import { firstConnection, type Context } from "./context.ts";
 import { AnnalsError, invalidField, ServerError } from "./errors.ts";
 import type { EventShape } from "./event.ts";
 import { outlooks } from "./reasons.ts";
@@ -123,6 +123,12 @@ export class AppendPipe<E extends EventShape> {
       if (this.underway.length === 0) {
         if (this.closing) return;
         await this.woken();
+        continue;
+      }
+      try {
+        await firstConnection(this.context, { signal });
+      } catch (error) {
+        this.refuseAll(() => error);
         continue;
       }
       try {

@@ -88,6 +88,7 @@ function fromCall(error: CallError): AnnalsError {
     case "STORE_FAILED":
     case "UNREACHABLE":
       return new UnavailableError(message, failure.reason, context);
+    case "NO_CONNECTION":
     case "CANCELLED":
       return new UnavailableError(message, "UNREACHABLE", context);
     case "TIMED_OUT":

@@ -2,7 +2,7 @@
 
 import type { LoadResponse } from "../../gen/annals/v1/snapshot_pb.js";
 import { patiently } from "./retry.ts";
-import type { Context, OperationOptions } from "./context.ts";
+import { firstConnection, type Context, type OperationOptions } from "./context.ts";
 import { MissingEventsError, UnavailableError } from "./errors.ts";
 import {
   rawEvent,
@@ -64,6 +64,7 @@ export async function loadStream<State, E extends EventShape>(
   const { kind = "", maxVersion = 0, withoutSnapshot = false } = options;
   const bound = wireInteger(maxVersion, "maxVersion");
   const request = { stream, snapshotKind: kind, maxVersion: bound, withoutSnapshot };
+  await firstConnection(context, options);
   const loaded = await patiently(
     (call) => foldMessages(context.rpc.load(request, call), codec, fold, { stream, ...options }),
     {

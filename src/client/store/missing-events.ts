@@ -4,7 +4,7 @@
 import { View, type RecordedEvent as WireRecorded } from "../../gen/annals/v1/event_pb.js";
 import type { CallOptions } from "../rpc/service-client.ts";
 import { storeErrorOf } from "./call-failure.ts";
-import type { Context, OperationOptions } from "./context.ts";
+import { firstConnection, type Context, type OperationOptions } from "./context.ts";
 import { MissingEventsError, NotFoundError } from "./errors.ts";
 import { safeInteger, wireInteger } from "./numbers.ts";
 import { patiently } from "./retry.ts";
@@ -54,6 +54,7 @@ export async function assertComplete(
     view: View.HEADERS,
     withRemoved: true,
   };
+  await firstConnection(context, { signal });
   await patiently(
     async (call) => {
       const types = await context.rpc.listEventTypes({ prefix: policyType }, call);

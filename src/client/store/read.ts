@@ -9,8 +9,9 @@ import {
   type ReadResponse,
 } from "../../gen/annals/v1/read_pb.js";
 import type { RecordedEvent as WireRecorded } from "../../gen/annals/v1/event_pb.js";
+import type { CallOptions } from "../rpc/service-client.ts";
 import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
-import type { Context, OperationOptions } from "./context.ts";
+import { firstConnection, type Context, type OperationOptions } from "./context.ts";
 import type { MissingEvents } from "./load.ts";
 import { leftOf } from "./missing-events.ts";
 import { invalidField, UnavailableError } from "./errors.ts";
@@ -154,15 +155,19 @@ async function* readMessages(
 ): AsyncGenerator<ReadResponse["message"]> {
   const { rpc, identity, retry } = context;
   const endsAt = timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
+  await firstConnection(context, { signal, timeoutMs });
   const got: Got = { last: undefined, count: 0 };
   for (let failures = 0; ;) {
     try {
-      if (identity.known === undefined) await identity.confirm(signal);
-      const leftMs = Number.isFinite(endsAt) ? Math.max(1, endsAt - performance.now()) : undefined;
+      const left = (): CallOptions => {
+        const leftMs = Math.max(1, endsAt - performance.now());
+        return { signal, timeoutMs: Number.isFinite(endsAt) ? leftMs : undefined };
+      };
+      if (identity.known === undefined) await identity.confirm(left());
       let trusted = got.last === undefined;
       const next = trusted ? request : continuation(request, got);
-      for await (const { message } of rpc.read(next, { signal, timeoutMs: leftMs })) {
-        if (!trusted) await identity.confirm(signal);
+      for await (const { message } of rpc.read(next, left())) {
+        if (!trusted) await identity.confirm(left());
         trusted = true;
         failures = 0;
         if (message.case === "batch") {

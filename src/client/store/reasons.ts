@@ -37,6 +37,8 @@ export const outlooks: Readonly<Record<CallReason, Outlook>> = {
   DISK_FULL: notYet,
   RECOVERING: notYet,
   STOPPING: notYet,
+  // Nothing was sent.
+  NO_CONNECTION: notYet,
   READ_OVERTAKEN: notYet,
   // The server's own word that the append had not reached the disk.
   DEADLINE_EXCEEDED: notYet,

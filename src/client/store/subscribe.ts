@@ -10,7 +10,7 @@ import type {
   SubscribeResponse,
 } from "../../gen/annals/v1/read_pb.js";
 import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
-import { identityFor, type Context } from "./context.ts";
+import { firstConnection, identityFor, type Context } from "./context.ts";
 import { invalidField, ServerError, UnavailableError } from "./errors.ts";
 import {
   rawEvent,
@@ -101,6 +101,7 @@ async function* rawMessages(
   const { signal, onInterruption } = options;
   const { rpc, retry } = context;
   const identity = identityFor(context, options.storeId);
+  await firstConnection(context, { signal });
   const request = await firstRequest(context, options);
   let position = typeof options.after === "number" ? options.after : undefined;
   let live = false;
@@ -111,7 +112,7 @@ async function* rawMessages(
       const next =
         position === undefined ? request : { ...request, start: afterPosition(position) };
       for await (const { message } of rpc.subscribe(next, { signal })) {
-        if (!trusted) await identity.confirm(signal);
+        if (!trusted) await identity.confirm({ signal });
         trusted = connected = true;
         failures = 0;
         const said = messageOf(message, position ?? 0);

@@ -198,6 +198,7 @@ describe("snapshots of a repository", () => {
       state: { total: 25, names: [] },
       version: 25,
       head: expect.any(Number),
+      after: expect.any(Number),
       missingThrough: 0,
       snapshotVersion: 20,
     });

@@ -118,7 +118,7 @@ describe("a failed call", () => {
       .getInfo({})
       .catch((failure: unknown) => failure);
     connection.close();
-    expect(callErrorOf(error)).toMatchObject({ reason: "UNREACHABLE" });
+    expect(callErrorOf(error)).toMatchObject({ reason: "NO_CONNECTION" });
   });
 });
 

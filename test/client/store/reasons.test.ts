@@ -9,7 +9,7 @@ import type { Reason } from "../../../src/domain/errors.ts";
 import { ErrorReasonSchema } from "../../../src/gen/annals/v1/errors_pb.js";
 
 /** What a client finds by itself. */
-const ownReasons = ["UNREACHABLE", "CUT_OFF", "TIMED_OUT", "NOT_SAID"] as const;
+const ownReasons = ["NO_CONNECTION", "UNREACHABLE", "CUT_OFF", "TIMED_OUT", "NOT_SAID"] as const;
 
 describe("the table of reasons", () => {
   test("has every reason of the contract, those of the client, and no other", () => {
@@ -31,6 +31,7 @@ describe("the table of reasons", () => {
       "CUT_OFF",
       "DEADLINE_EXCEEDED",
       "DISK_FULL",
+      "NO_CONNECTION",
       "OUTCOME_UNKNOWN",
       "OVERLOADED",
       "READ_OVERTAKEN",
