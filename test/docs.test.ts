@@ -5,6 +5,7 @@ import { dirname, join, normalize } from "node:path";
 import { describe, expect, test } from "vitest";
 import { performanceDocument } from "../bench/report/document.ts";
 import type { ResultRow } from "../bench/rows.ts";
+import { outlooks } from "../src/client/store/reasons.ts";
 import { exitCode } from "../src/cli/exit-code.ts";
 import { commandHelp } from "../src/cli/help.ts";
 import { flagOf, optionNames, options, variableOf } from "../src/config.ts";
@@ -50,6 +51,16 @@ describe("the tables of the documents", () => {
       const comment = new RegExp(`((?: *//.*\n)+) *ERROR_REASON_${reason} = `).exec(proto)?.[1];
       expect(comment, `${reason} in errors.proto`).toMatch(new RegExp(`^ *// ${code}\\b`));
     }
+  });
+
+  test("errors.md says of each reason what the SDK and the commands go by", () => {
+    const documented = rowsBelow("docs/errors.md", "Reasons");
+    const stored = Object.fromEntries(documented.map(([reason, , , cell]) => [reason, cell]));
+    const expected = documented.map(([reason = ""]) => {
+      const { mayHaveBeenStored } = outlooks[reason as keyof typeof outlooks];
+      return [reason, mayHaveBeenStored ? "**maybe**" : "no"];
+    });
+    expect(stored).toEqual(Object.fromEntries(expected));
   });
 
   test("the failures of the domain are reasons of the contract", () => {

@@ -44,10 +44,8 @@ export async function health(args: readonly string[], terminal: Terminal): Promi
   } catch (error) {
     if (terminal.signal.aborted) throw error;
     const why = signal.aborted ? `nothing within ${timeoutMs} ms` : (error as Error).message;
-    throw new CommandError(
-      `no answer from ${address}: ${why}\nis the server running, and are --address and the TLS options right?`,
-      { cause: error },
-    );
+    const hint = "is the server running, and are --address and the TLS options right?";
+    throw new CommandError(`no answer from ${address}: ${why}\n${hint}`, { cause: error });
   } finally {
     session.destroy();
   }

@@ -56,7 +56,9 @@ export class StateSnapshots<State> {
   private readonly codec: StateCodec<State>;
   /** Under way, by stream. */
   private readonly saves = new Map<string, Promise<void>>();
-  /** By stream, the version saved last: a load that was faster than the save does not know of it. */
+  /**
+   * By stream, the version saved last: a load that was faster than the save does not know of it.
+   */
   private readonly saved = new Map<string, number>();
 
   constructor(options: SnapshotOptions<State>) {
