@@ -40,7 +40,7 @@ export type {
   ProjectionStep,
   ReadModel,
 } from "./projection/read-model.ts";
-export { discardParked, retryParked } from "./projection/retry-parked.ts";
+export { forgetParked, retryParked } from "./projection/retry-parked.ts";
 export { runProjection } from "./projection/run-projection.ts";
 export type {
   ProjectionState,

@@ -33,7 +33,7 @@ export async function retryParked<E extends EventShape, Tx>(
 }
 
 /** Takes a parked event off the list. It never has an effect then. */
-export async function discardParked<Tx>(
+export async function forgetParked<Tx>(
   projection: { readonly name: string },
   model: ReadModel<Tx>,
   position: number,

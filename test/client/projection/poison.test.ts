@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import {
   defineEvents,
-  discardParked,
+  forgetParked,
   retryParked,
   runProjection,
   type JsonEvent,
@@ -169,10 +169,10 @@ describe("an event the projection fails on", () => {
     const projection = totals(prefix);
     const one = run(projection, { onPoison: "skip" });
     await one.waitFor(last);
-    await discardParked(projection, model, last - 4);
+    await forgetParked(projection, model, last - 4);
     expect(await model.parked(projection.name)).toEqual([]);
     expect(rows()).toEqual({ [`${prefix}a`]: 9 });
-    await expect(discardParked(projection, model, last - 4)).rejects.toMatchObject({
+    await expect(forgetParked(projection, model, last - 4)).rejects.toMatchObject({
       code: "NOT_FOUND",
     });
   });
