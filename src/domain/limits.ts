@@ -8,6 +8,12 @@ export const positionMax = Number.MAX_SAFE_INTEGER;
 const KiB = 1024;
 const MiB = 1024 * KiB;
 
+/**
+ * Bytes of streams' lifecycles in memory: of some 130,000 streams without labels. Those of further
+ * streams are looked up in the log each time they are needed: correct, and slower.
+ */
+export const rememberedLifecyclesBytesMax = 64 * MiB;
+
 export interface Limits {
   /** Bytes of one encoded `NewEvent`. With the server's fields it still fits a 4 MiB message. */
   readonly eventBytesMax: number;

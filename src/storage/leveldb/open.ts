@@ -239,6 +239,7 @@ export interface OverOptions {
   readonly spareBytes?: () => number;
   readonly delay?: Delay;
   readonly reclaim?: ReclaimOptions | undefined;
+  readonly lifecyclesBytesMax?: number;
 }
 
 /** Opens a store over a given database, for as long as that exists. */
@@ -260,6 +261,7 @@ export async function openStoreOver(options: OverOptions): Promise<Omit<LevelSto
     openKv: async () => ({ kv: await options.openKv(), sequence: 0 }),
     clock,
     warn,
+    lifecyclesBytesMax: options.lifecyclesBytesMax,
     ...(spareBytes ? { spareBytes } : {}),
     ...(delay ? { delay } : {}),
   });

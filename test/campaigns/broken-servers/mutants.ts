@@ -260,18 +260,19 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   },
   "loses the event at which a backwards read is cut": mutant(
     "live",
-    "storage/leveldb/read/scan-read.ts",
-    "            yield batch.take(through);\n            silentChunks = 0;\n",
-    "            yield batch.take(through);\n            continue;\n",
+    "storage/leveldb/read/batches.ts",
+    "      if (!batch.fits(event.frame, 1)) {\n        yield batch.take();\n",
+    `      if (!batch.fits(event.frame, 1)) {
+        yield batch.take();
+        if (read.direction === "backwards") continue;\n`,
   ),
   "loses the event a batch is cut at": mutant(
     "live",
-    "storage/leveldb/read/index-read.ts",
-    "        if (!batch.fits(part.frame.length, 1)) yield batch.take((told = through));\n",
-    `        if (!batch.fits(part.frame.length, 1)) {
-          yield batch.take((told = through));
-          continue;
-        }\n`,
+    "storage/leveldb/read/batches.ts",
+    "      if (!batch.fits(event.frame, 1)) {\n        yield batch.take();\n",
+    `      if (!batch.fits(event.frame, 1)) {
+        yield batch.take();
+        if (read.direction === "forwards") continue;\n`,
   ),
   "reads backwards from one below the head": mutant(
     "live",

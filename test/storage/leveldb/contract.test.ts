@@ -1,11 +1,20 @@
-// The LevelDB engine under the port's law: on disk, and over the in-memory database.
+// The LevelDB engine under the port's contract: on disk, over the in-memory database, and with less
+// memory for lifecycles than there are streams that have one.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { describe } from "vitest";
 import { openMemoryKv } from "../../../src/storage/leveldb/kv/memory-kv.ts";
-import { openLevelStore, openStoreOver } from "../../../src/storage/leveldb/open.ts";
+import {
+  openLevelStore,
+  openStoreOver,
+  type OverOptions,
+} from "../../../src/storage/leveldb/open.ts";
 import { verifyStore } from "../../../src/storage/leveldb/verify/verify-store.ts";
+import { cold, reclaimed, warm, type OpenedEngine, type OpenEngine } from "../contract/checks.ts";
 import { storageSuite } from "../contract/contract.ts";
+import { generatedLaw } from "../contract/generated.ts";
+import { lifecycleLaw } from "../contract/lifecycle.ts";
 import { reclaimAll, whenAsked } from "../../support/reclaiming.ts";
 
 storageSuite("leveldb on disk", async (clock) => {
@@ -28,11 +37,20 @@ storageSuite("leveldb on disk", async (clock) => {
   };
 });
 
-storageSuite("leveldb in memory", async (clock) => {
+const openInMemory = async (
+  clock: (() => number) | undefined,
+  more: Partial<OverOptions> = {},
+): Promise<OpenedEngine> => {
   const kv = openMemoryKv();
   const identity = { storeId: crypto.randomUUID(), createdAt: 1 };
   const reclaim = whenAsked;
-  const options = { openKv: async () => kv, reclaim, ...identity, ...(clock && { clock }) };
+  const options = {
+    openKv: async () => kv,
+    reclaim,
+    ...identity,
+    ...(clock && { clock }),
+    ...more,
+  };
   let store = await openStoreOver(options);
   return {
     storage: store.storage,
@@ -50,4 +68,22 @@ storageSuite("leveldb in memory", async (clock) => {
     },
     close: () => store.storage.close(),
   };
+};
+
+storageSuite("leveldb in memory", (clock) => openInMemory(clock));
+
+describe("leveldb with memory for the lifecycle of one stream", () => {
+  const open: OpenEngine = (clock) =>
+    openInMemory(clock, {
+      lifecyclesBytesMax: 1,
+      reclaim: { ...whenAsked, watchedMax: 1 },
+    });
+  describe.each([
+    ["", warm(open)],
+    [", after a restart", cold(open)],
+    [", after its space was reclaimed", reclaimed(open)],
+  ] as const)("what was stored%s", (_, settled) => {
+    lifecycleLaw(settled);
+  });
+  generatedLaw(open, 40);
 });

@@ -11,6 +11,7 @@ import type { Facts, FactsRequest, Range, StorageRead } from "../../storage.ts";
 import { unseal } from "../format/checksum.ts";
 import { frameOffsets, recordOf } from "../format/chunk.ts";
 import { chunkHolding } from "./chunks.ts";
+import { entriesOf, readable } from "./lifecycles.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { idKey, readUint64, TermKind } from "../format/keys.ts";
 import { partsOfItem } from "./plan.ts";
@@ -21,13 +22,9 @@ export async function gatherFacts(store: OpenStore, request: FactsRequest): Prom
   const { head } = store;
   const streams = [...new Set(request.streams)];
   const ids = [...new Set(request.ids)];
-  const lifecycles = new Map<string, Lifecycle>();
-  for (const stream of streams) {
-    const entry = store.lifecycles.get(stream);
-    if (entry !== undefined) lifecycles.set(stream, entry.lifecycle);
-  }
   const terms = streams.map((name) => ({ kind: TermKind.stream, name }));
-  const [heads, events, matches] = await Promise.all([
+  const [lifecycles, heads, events, matches] = await Promise.all([
+    lifecyclesOf(store, streams),
     store.terms.load(store.kv, terms, head.position),
     ids.length > 0 ? eventsById(store, ids, head.position) : new Map<string, StoredEvent>(),
     Promise.all(request.conditions.map((each) => matchAfter(store, each, head.position))),
@@ -37,6 +34,17 @@ export async function gatherFacts(store: OpenStore, request: FactsRequest): Prom
     versions.set(streams[i] as string, heads[i]?.count ?? 0);
   }
   return { head, versions, lifecycles, events, matches };
+}
+
+async function lifecyclesOf(
+  store: OpenStore,
+  streams: readonly string[],
+): Promise<Map<string, Lifecycle>> {
+  const lifecycles = new Map<string, Lifecycle>();
+  for (const [stream, known] of await entriesOf(store, streams)) {
+    lifecycles.set(stream, readable(known).lifecycle);
+  }
+  return lifecycles;
 }
 
 async function eventsById(

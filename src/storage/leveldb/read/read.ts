@@ -1,12 +1,15 @@
-// Every read of events: choose how to find them, then find them. The whole read is as of one head.
+// Every read of events: choose the way, walk it, and gather what is found into batches. The whole
+// read is as of one head.
 
 import { positionMax } from "../../../domain/limits.ts";
 import type { Batch, StorageRead } from "../../storage.ts";
 import { assertOpen, readFailure, type OpenStore } from "../state/open-store.ts";
-import { indexRead } from "./index-read.ts";
+import { batchesFrom } from "./batches.ts";
+import { positionAt } from "./chunks.ts";
+import { indexWalk } from "./index-walk.ts";
+import { logWalk } from "./log-walk.ts";
 import { planFor } from "./plan.ts";
-import { positionAt } from "./position-at.ts";
-import { scanRead } from "./scan-read.ts";
+import type { Walk } from "./stretch.ts";
 import { Visibility } from "./visibility.ts";
 
 const fewChunks = 8;
@@ -53,23 +56,33 @@ async function begin(
   const first = Math.max(read.positions.first, 1);
   const last = Math.min(read.positions.last, head);
   if (first > last) return nothing;
-  const bounded = { ...read, positions: { first, last } };
   const visibility = new Visibility(store, read);
-  // A little that is in memory is cheaper to look at than any index: what is live.
-  const forwards = read.direction === "forwards" && read.versions === undefined;
-  if (forwards && store.tail.covers(first, last, fewChunks)) {
-    return scanRead(store, bounded, head, visibility);
-  }
-  const narrow = await narrowed(store, bounded, visibility);
-  if (narrow.positions.first > narrow.positions.last) return nothing;
-  const plan = await planFor(store, narrow, head);
-  if (plan.kind === "scan") return scanRead(store, bounded, head, visibility);
-  return indexRead(store, narrow, plan.terms, head, visibility);
+  const bounded = { ...read, positions: { first, last } };
+  const walk = await walkFor(store, bounded, head, visibility);
+  return walk === undefined ? nothing : batchesFrom(walk, bounded, visibility);
 }
 
 const nothing: AsyncIterator<Batch> = {
   next: () => Promise.resolve({ done: true, value: undefined }),
 };
+
+/** The quickest way through what the read selects; undefined: nothing of it is left. */
+async function walkFor(
+  store: OpenStore,
+  read: StorageRead,
+  head: number,
+  visibility: Visibility,
+): Promise<Walk | undefined> {
+  const { first, last } = read.positions;
+  // A little that is in memory is cheaper to look at than any index: what is live.
+  const isForwards = read.direction === "forwards" && read.versions === undefined;
+  if (isForwards && store.tail.covers(first, last, fewChunks)) return logWalk(store, read, head);
+  const narrow = await narrowed(store, read, visibility);
+  if (narrow.positions.first > narrow.positions.last) return undefined;
+  const plan = await planFor(store, narrow, head);
+  if (plan.kind === "scan") return logWalk(store, read, head);
+  return indexWalk(store, narrow, plan.terms, head);
+}
 
 /** Without what is removed of a stream: its beginning, however long that is. */
 async function narrowed(
@@ -77,16 +90,17 @@ async function narrowed(
   read: StorageRead,
   visibility: Visibility,
 ): Promise<StorageRead> {
-  if (read.selection.kind !== "stream" || read.withRemovedRecords === true) return read;
-  const entry = await visibility.entryOf(read.selection.stream);
-  if (entry === undefined) return read;
-  const { version, time } = visibility.boundsOf(entry);
-  const { positions, versions } = read;
-  const oldest = time === 0 ? 1 : await positionAt(store, time);
+  const { selection, positions, versions } = read;
+  if (selection.kind !== "stream" || read.withRemovedRecords === true) return read;
+  const left = (await visibility.judgeOf([selection.stream])).of(selection.stream);
+  if (left === undefined) return read;
+  const oldest = left.time === 0 ? 1 : await positionAt(store, left.time);
   const [from, to] = [versions?.first ?? 1, versions?.last ?? positionMax];
   return {
     ...read,
     positions: { first: Math.max(positions.first, oldest), last: positions.last },
-    ...(version > 1 || versions ? { versions: { first: Math.max(from, version), last: to } } : {}),
+    ...((left.version > 1 || versions) && {
+      versions: { first: Math.max(from, left.version), last: to },
+    }),
   };
 }

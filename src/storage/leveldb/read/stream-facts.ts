@@ -4,12 +4,12 @@
 import { corruption } from "../../../domain/errors.ts";
 import { firstVersion, oldestTime, type Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
 import type { EventTypeFacts, NamePage, StreamFacts } from "../../storage.ts";
-import type { LifecycleEntry } from "../state/stream-lifecycles.ts";
-import { chunkHolding } from "./chunks.ts";
+import type { Known } from "../state/stream-lifecycles.ts";
+import { chunkHolding, positionAt } from "./chunks.ts";
 import { timeOf, type OpenStore } from "../state/open-store.ts";
 import { bornAt, TermKind } from "../format/keys.ts";
+import { entriesOf, readable } from "./lifecycles.ts";
 import { namesWithPrefix } from "./names.ts";
-import { positionAt } from "./position-at.ts";
 import { chunkOfVersion, firstPostingFrom } from "./postings.ts";
 import type { TermHead } from "../state/term-table.ts";
 
@@ -21,7 +21,7 @@ export async function streamFacts(
   name: string,
 ): Promise<StreamFacts | undefined> {
   const head = store.head.position;
-  const entry = store.lifecycles.get(name);
+  const entry = (await entriesOf(store, [name])).get(name);
   const terms = await store.terms.load(store.kv, [{ kind: TermKind.stream, name }], head);
   const [term] = terms as [TermHead];
   return term.count > 0 || entry ? factsOf(store, name, term, entry, head) : undefined;
@@ -34,9 +34,10 @@ export async function listStreams(store: OpenStore, page: NamePage): Promise<Str
   for (let at = 0; at < names.length; at += streamsAtOnceMax) {
     const some = names.slice(at, at + streamsAtOnceMax);
     const terms = some.map((name) => ({ kind: TermKind.stream, name }));
+    const entries = await entriesOf(store, some);
     const heads = await store.terms.load(store.kv, terms, head);
     const facts = some.map((name, i) =>
-      factsOf(store, name, heads[i] as TermHead, store.lifecycles.get(name), head),
+      factsOf(store, name, heads[i] as TermHead, entries.get(name), head),
     );
     streams.push(...(await Promise.all(facts)));
   }
@@ -61,10 +62,10 @@ async function factsOf(
   store: OpenStore,
   stream: string,
   term: TermHead,
-  entry: LifecycleEntry | undefined,
+  entry: Known | undefined,
   head: number,
 ): Promise<StreamFacts> {
-  const lifecycle = entry?.lifecycle;
+  const lifecycle = entry && readable(entry).lifecycle;
   const { count: version } = term;
   const first = lifecycle === undefined ? 1 : await firstLeft(store, term, lifecycle);
   if (first > version) return { ...nothingLeft, stream, version, lifecycle };

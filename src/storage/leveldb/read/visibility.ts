@@ -1,127 +1,189 @@
-// What a read may see: every event but those that their stream's lifecycle has removed. A read as
-// of a head is judged as of that head however long it runs: where the book has moved on since, what
-// was is looked up in the log, which keeps every lifecycle there ever was. A read without one is
-// judged by the book as it is.
+// Which events a read may see: all but those that their stream's lifecycle has removed. What is to
+// be known of the streams of some events is looked up first; then each event is judged by a plain
+// test. A read as of a head is judged as of that head however long it runs: where a lifecycle
+// changed since, the one that was in force is looked up in the log. A read without a head is judged
+// as of now.
 
 import { AnnalsError, corruption } from "../../../domain/errors.ts";
 import { firstVersion, oldestTime } from "../../../domain/lifecycle/lifecycle.ts";
-import { scanPlacement, scanRecordedAt } from "../../../domain/record.ts";
+import { scanRecordedAt } from "../../../domain/record.ts";
 import type { StorageRead } from "../../storage.ts";
-import type { LifecycleEntry } from "../state/stream-lifecycles.ts";
-import { entryAsOf } from "./load-lifecycles.ts";
-import { recordOf, type Chunk } from "../format/chunk.ts";
-import { timeOf, type OpenStore } from "../state/open-store.ts";
+import { TermKind } from "../format/keys.ts";
 import { composeRemovedRecord, isRemovedRecord } from "../format/removed-record.ts";
+import { timeOf, type OpenStore } from "../state/open-store.ts";
+import type { Known } from "../state/stream-lifecycles.ts";
+import { loadHead, type Term } from "../state/terms.ts";
+import { entriesOf, entryOrDamage } from "./lifecycles.ts";
+import type { FoundEvent, Stretch } from "./stretch.ts";
 
-/** What was looked up is remembered for so many streams; beyond, it is looked up again. */
-const rememberedMax = 4_096;
+/** A read as of a head remembers what is left of so many streams; beyond, it asks again. */
+const rememberedMax = 65_536;
 
-/** What is known of an event that is to be judged, beside its record. */
-interface Judged {
-  readonly stream: string;
-  /** Absent: the record says. */
-  readonly version?: number;
+/** What is left of a stream. */
+interface Left {
+  /** The first version that is not removed by its number. */
+  readonly version: number;
+  /** The first time that is not removed by its age; 0: none is. */
+  readonly time: number;
+  /** The position of the lifecycle event that says so. */
+  readonly policy: number;
 }
+
+/** By stream; a fault where nobody knows. A stream that is not there has all its events. */
+type Leftovers = Map<string, Left | AnnalsError | undefined>;
+
+/** Tells the events of some streams that are removed from those that are left. */
+class Judge {
+  private readonly leftovers: Leftovers;
+
+  constructor(leftovers: Leftovers) {
+    this.leftovers = leftovers;
+  }
+
+  /** What is left of a stream; undefined: everything. Throws CORRUPTION. */
+  of(stream: string): Left | undefined {
+    const left = this.leftovers.get(stream);
+    if (left instanceof AnnalsError) throw new AnnalsError(left.failure, left.message, left);
+    return left;
+  }
+
+  isRemoved(event: FoundEvent): boolean {
+    if (this.leftovers.size === 0) return false;
+    const left = this.of(event.stream);
+    if (left === undefined) return false;
+    if (event.version < left.version) return true;
+    return left.time > 0 && scanRecordedAt(event.record) < left.time;
+  }
+
+  removesAnyOf({ find }: Pick<Stretch, "find">): boolean {
+    if (this.leftovers.size === 0) return false;
+    for (const event of find()) if (this.isRemoved(event)) return true;
+    return false;
+  }
+}
+
+const nothingRemoved = new Judge(new Map());
 
 export class Visibility {
   private readonly store: OpenStore;
   private readonly asOf: number | undefined;
   private readonly everything: boolean;
-  private readonly removedRecords: boolean;
+  private readonly withRemovedRecords: boolean;
   private readonly beganAt: number;
-  private readonly past = new Map<string, LifecycleEntry | undefined>();
+  /** As of a head, what is left stays the same for as long as the read runs. */
+  private leftovers: Leftovers = new Map();
 
   constructor(
     store: OpenStore,
     read: Pick<StorageRead, "asOf" | "withRemoved" | "withRemovedRecords">,
   ) {
-    const { asOf, withRemoved, withRemovedRecords } = read;
     this.store = store;
-    this.removedRecords = withRemovedRecords === true;
-    this.asOf = asOf;
-    this.everything = withRemoved === true;
+    this.asOf = read.asOf;
+    this.everything = read.withRemoved === true;
+    this.withRemovedRecords = read.withRemovedRecords === true;
     this.beganAt = timeOf(store);
   }
 
-  get isClear(): boolean {
-    return this.everything || this.store.lifecycles.size === 0;
-  }
-
-  /** Whether no event of the chunk can be hidden, without looking at them. */
-  clears(chunk: Chunk): boolean {
+  /** What judges the events of a stretch, until the read waits for something else. */
+  judge({ chunk, streams }: Pick<Stretch, "chunk" | "streams">): Judge | Promise<Judge> {
     const { lifecycles, head } = this.store;
-    return this.isClear || lifecycles.clears(chunk, this.asOf ?? head.position, this.now());
+    if (this.everything || lifecycles.isEmpty) return nothingRemoved;
+    const asOf = this.asOf ?? head.position;
+    if (chunk !== undefined && lifecycles.clears(chunk, asOf, this.now())) return nothingRemoved;
+    return this.judgeOf(streams());
   }
 
-  /** The entry a stream is judged by; undefined: nothing of it is removed. */
-  entryOf(stream: string): LifecycleEntry | undefined | Promise<LifecycleEntry | undefined> {
-    if (this.everything || stream === "") return undefined;
-    const entry = this.store.lifecycles.get(stream);
-    if (entry === undefined || this.asOf === undefined || entry.since <= this.asOf) return entry;
-    if (this.past.has(stream)) return this.past.get(stream);
-    return this.lookUp(stream, this.asOf);
+  /** What judges the events of some streams. */
+  judgeOf(streams: Iterable<string>): Judge | Promise<Judge> {
+    const { lifecycles } = this.store;
+    if (this.everything || lifecycles.isEmpty) return nothingRemoved;
+    const isStale = this.asOf === undefined || this.leftovers.size > rememberedMax;
+    if (isStale) this.leftovers = new Map();
+    const missing: string[] = [];
+    let isAnyKnown = false;
+    for (const stream of streams) {
+      if (lifecycles.get(stream) === undefined) continue;
+      if (this.leftovers.has(stream)) isAnyKnown = true;
+      else missing.push(stream);
+    }
+    if (missing.length > 0) return this.lookUp(this.leftovers, [...new Set(missing)]);
+    return isAnyKnown ? new Judge(this.leftovers) : nothingRemoved;
   }
 
-  /** Whether the event is removed. A promise only where the book has moved on. */
-  hides(event: Judged, record: Uint8Array): boolean | Promise<boolean> {
-    const entry = this.entryOf(event.stream);
-    if (entry === undefined) return false;
-    if (entry instanceof Promise) return entry.then((past) => this.isGone(past, event, record));
-    return this.isGone(entry, event, record);
-  }
-
-  /** What a read shows of an event that is hidden; undefined: nothing. */
-  removedRecordOf(frame: Uint8Array, stream: string): Uint8Array | undefined {
-    if (!this.removedRecords) return undefined;
-    const record = recordOf(frame);
-    if (isRemovedRecord(record)) return frame;
-    return composeRemovedRecord(record, false, this.store.lifecycles.get(stream)?.position ?? 0);
+  /** What the read answers of a removed event; undefined: nothing. */
+  removedFrame(event: FoundEvent, judge: Judge): Uint8Array | undefined {
+    if (!this.withRemovedRecords) return undefined;
+    if (isRemovedRecord(event.record)) return event.frame;
+    return composeRemovedRecord(event.record, false, judge.of(event.stream)?.policy ?? 0);
   }
 
   /**
-   * Refuses what is left of an event whose space was reclaimed, where the read does not hide it: an
-   * event nobody removed is CORRUPTION, one that was removed since the read's view is
-   * READ_OVERTAKEN. Only chunks that say so hold any.
+   * Refuses what is kept of an event whose space was reclaimed, where the read takes it for one
+   * that is left: an event that was removed since the read's view is READ_OVERTAKEN, one that
+   * nobody removed is CORRUPTION. Only chunks that say so hold any.
    */
-  assertWhole(chunk: Chunk | undefined, event: Judged, record: Uint8Array): void {
-    if (chunk?.reclaimed === undefined || this.everything || !isRemovedRecord(record)) return;
-    if (this.isGone(this.store.lifecycles.get(event.stream), event, record, timeOf(this.store))) {
+  async assertWhole(event: FoundEvent): Promise<void> {
+    if (this.everything || !isRemovedRecord(event.record)) return;
+    const { position, stream } = event;
+    const present = await new Visibility(this.store, {}).judgeOf([stream]);
+    if (present.isRemoved(event)) {
       const since = "an event was removed, and its space reclaimed, since this read began";
       throw new AnnalsError({ reason: "READ_OVERTAKEN" }, since);
     }
-    const { position } = scanPlacement(record);
-    const { stream } = event;
     throw corruption("an event was emptied that nothing has removed", { first: position, stream });
-  }
-
-  /** The first version that is not gone by its number, and the first time not by its age. */
-  boundsOf(
-    { lifecycle, version }: LifecycleEntry,
-    now = this.now(),
-  ): { version: number; time: number } {
-    return { version: firstVersion(lifecycle, version), time: oldestTime(lifecycle, now) };
-  }
-
-  private isGone(
-    entry: LifecycleEntry | undefined,
-    event: Judged,
-    record: Uint8Array,
-    now = this.now(),
-  ): boolean {
-    if (entry === undefined) return false;
-    const first = this.boundsOf(entry, now);
-    const version = event.version ?? scanPlacement(record).version;
-    return version < first.version || (first.time > 0 && scanRecordedAt(record) < first.time);
   }
 
   private now(): number {
     return this.asOf === undefined ? timeOf(this.store) : this.beganAt;
   }
 
-  private async lookUp(stream: string, asOf: number): Promise<LifecycleEntry | undefined> {
-    const entry = await entryAsOf(this.store.kv, stream, asOf);
-    if (this.past.size >= rememberedMax) this.past.clear();
-    this.past.set(stream, entry);
-    return entry;
+  private async lookUp(leftovers: Leftovers, streams: readonly string[]): Promise<Judge> {
+    const entries = await this.entries(streams);
+    const counts = await this.counts(entries);
+    const now = this.now();
+    for (const stream of streams) {
+      const entry = entries.get(stream);
+      if (entry === undefined || "fault" in entry) leftovers.set(stream, entry?.fault);
+      else {
+        const { lifecycle, position: policy } = entry;
+        const version = firstVersion(lifecycle, counts.get(stream) ?? 0);
+        leftovers.set(stream, { version, time: oldestTime(lifecycle, now), policy });
+      }
+    }
+    return new Judge(leftovers);
+  }
+
+  /** The lifecycles in force as of the read, of those of the streams that have one. */
+  private async entries(streams: readonly string[]): Promise<Map<string, Known>> {
+    const { store, asOf } = this;
+    const entries = await entriesOf(store, streams);
+    if (asOf === undefined) return entries;
+    for (const [stream, entry] of entries) {
+      if ("fault" in entry || entry.position <= asOf) continue;
+      const before = await entryOrDamage(store.kv, stream, asOf);
+      if (before === undefined) entries.delete(stream);
+      else entries.set(stream, before);
+    }
+    return entries;
+  }
+
+  /** How many events the streams ever got as of the read, where their policies count them. */
+  private async counts(entries: ReadonlyMap<string, Known>): Promise<Map<string, number>> {
+    const { terms, kv, head } = this.store;
+    const counted: Term[] = [];
+    for (const [name, entry] of entries) {
+      const isCounted = "lifecycle" in entry && entry.lifecycle.policy.maxCount !== undefined;
+      if (isCounted) counted.push({ kind: TermKind.stream, name });
+    }
+    if (counted.length === 0) return noCounts;
+    const asOf = this.asOf ?? head.position;
+    const heads = await terms.load(kv, counted, head.position);
+    const counts = heads.map(async ({ number, last, count }) =>
+      last > asOf ? (await loadHead(kv, number, asOf)).count : count,
+    );
+    const found = await Promise.all(counts);
+    return new Map(counted.map(({ name }, i) => [name, found[i] as number]));
   }
 }
+
+const noCounts: Map<string, number> = new Map();

@@ -1,25 +1,21 @@
-// The book: the lifecycles of all streams that have one, in memory, so that a read can judge every
-// event it meets without a look-up on disk. It is loaded when the store opens, from the lifecycle
-// streams in the log, and kept by commits; on disk there is nothing but those events.
+// The lifecycles of streams, in memory, so that a read can judge every event it meets without a
+// look-up on disk. The log keeps them, as the last event of each `$lifecycle-` stream: they are
+// loaded from there when the store opens, and commits keep them. Memory is bounded: where the
+// lifecycles of all streams do not fit, the others are looked up in the log (read/lifecycles.ts).
 
-import { AnnalsError, invariant } from "../../../domain/errors.ts";
+import { invariant, type AnnalsError } from "../../../domain/errors.ts";
 import { isSystemName, type CommitEvent } from "../../../domain/event.ts";
 import { lifecycleRecordOf, streamKeptIn } from "../../../domain/lifecycle/lifecycle-event.ts";
 import type { Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
+import { rememberedLifecyclesBytesMax } from "../../../domain/limits.ts";
 import { recordOf, type Chunk } from "../format/chunk.ts";
-import { TermKind } from "../format/keys.ts";
-import type { Kv } from "../kv/kv.ts";
-import type { Terms, TermUpdate } from "./terms.ts";
+import { NameFilter } from "./name-filter.ts";
 
 /** What is known of a stream that has a lifecycle. Never changed: a commit replaces it. */
 export interface LifecycleEntry {
   readonly lifecycle: Lifecycle;
-  /** Of the event that says so. */
+  /** Of the event that says so: it holds as of every head from there on, up to the next one. */
   readonly position: number;
-  /** How many events the stream ever got; kept only where its policy counts them, else 0. */
-  readonly version: number;
-  /** The head since which this holds. */
-  readonly since: number;
 }
 
 /** A stream whose lifecycle cannot be read: nobody knows which of its events are left. */
@@ -27,13 +23,19 @@ export interface DamagedEntry {
   readonly fault: AnnalsError;
 }
 
-export type LifecycleUpdates = ReadonlyMap<string, LifecycleEntry>;
+export type Known = LifecycleEntry | DamagedEntry;
 
-const noUpdates: LifecycleUpdates = new Map();
+/** About what an entry takes, beside its names and labels. */
+const entryBytes = 400;
+const bytesPerUnit = 2;
 
 export class StreamLifecycles {
-  private readonly entries = new Map<string, LifecycleEntry | DamagedEntry>();
-  /** The head at which an entry last changed. */
+  private readonly bytesMax: number;
+  /** In the order in which they came: the first ones make room. */
+  private readonly entries = new Map<string, Known>();
+  private bytes = 0;
+  /** The streams that have a lifecycle, once some of them had to make room. */
+  private names: NameFilter | undefined;
   private changed = 0;
   /** No event after this position is removed by what was settled once: deletions, truncations. */
   private settledThrough = 0;
@@ -41,37 +43,57 @@ export class StreamLifecycles {
   private minAge: number | undefined;
   private minCount: number | undefined;
 
-  get size(): number {
-    return this.entries.size;
+  constructor(bytesMax = rememberedLifecyclesBytesMax) {
+    this.bytesMax = bytesMax;
   }
 
+  /** Whether no stream has a lifecycle. */
+  get isEmpty(): boolean {
+    return this.entries.size === 0;
+  }
+
+  /** The position of the last lifecycle event. */
   get changedAt(): number {
     return this.changed;
   }
 
-  streams(): Iterable<string> {
-    return this.entries.keys();
-  }
-
-  /** Throws CORRUPTION where what is kept of the stream cannot be read. */
-  get(stream: string): LifecycleEntry | undefined {
+  /** The entry as of the head. Undefined: the stream has none; "elsewhere": see the log. */
+  get(stream: string): Known | undefined | "elsewhere" {
     const entry = this.entries.get(stream);
-    if (entry === undefined || "lifecycle" in entry) return entry;
-    const { failure, message } = entry.fault;
-    throw new AnnalsError(failure, message, entry.fault);
+    if (entry !== undefined || this.names === undefined) return entry;
+    return this.names.mayHave(stream) ? "elsewhere" : undefined;
   }
 
-  set(stream: string, entry: LifecycleEntry | DamagedEntry): void {
-    this.entries.set(stream, entry);
+  /** The stream's entry as of now: from the log when the store opens, or from a commit. */
+  set(stream: string, entry: Known): void {
+    this.names?.add(stream);
+    this.settle(entry);
+    this.remember(stream, entry);
+  }
+
+  /** Keeps what was looked up in the log as of a head, unless a commit may know better. */
+  found(stream: string, entry: Known, asOf: number): void {
+    if (asOf >= this.changed && !this.entries.has(stream)) this.remember(stream, entry);
+  }
+
+  /** Whether no event of the chunk can be removed, as of a head and a time. */
+  clears(chunk: Chunk, head: number, now: number): boolean {
+    if (this.isEmpty) return true;
+    if (chunk.first <= this.settledThrough) return false;
+    if (this.minAge !== undefined && chunk.recordedAt <= now - this.minAge) return false;
+    return this.minCount === undefined || chunk.first > head - this.minCount;
+  }
+
+  private settle(entry: Known): void {
     if (!("lifecycle" in entry)) {
       // Its events must not pass unseen.
       this.settledThrough = Number.POSITIVE_INFINITY;
       return;
     }
-    const { lifecycle, position, since } = entry;
+    const { lifecycle, position } = entry;
     const { policy, removedBefore, removedUntil, deletion } = lifecycle;
+    this.changed = Math.max(this.changed, position);
     const settled = Math.max(policy.truncateBefore, removedBefore, removedUntil);
-    this.changed = Math.max(this.changed, since);
     if (settled > 0 || deletion !== undefined) {
       this.settledThrough = Math.max(this.settledThrough, position);
     }
@@ -80,68 +102,51 @@ export class StreamLifecycles {
     if (maxCount !== undefined) this.minCount = Math.min(maxCount, this.minCount ?? maxCount);
   }
 
-  /** Whether no event of the chunk can be removed, as of a head and a time. */
-  clears(chunk: Chunk, head: number, now: number): boolean {
-    if (this.entries.size === 0) return true;
-    if (chunk.first <= this.settledThrough) return false;
-    if (this.minAge !== undefined && chunk.recordedAt <= now - this.minAge) return false;
-    return this.minCount === undefined || chunk.first > head - this.minCount;
+  private remember(stream: string, entry: Known): void {
+    this.forget(stream);
+    this.entries.set(stream, entry);
+    this.bytes += bytesOf(stream, entry);
+    while (this.bytes > this.bytesMax && this.entries.size > 1) {
+      if (this.names === undefined) {
+        this.names = new NameFilter();
+        for (const name of this.entries.keys()) this.names.add(name);
+      }
+      const [oldest] = this.entries.keys();
+      this.forget(oldest as string);
+    }
   }
 
-  /**
-   * What a commit makes of the book, once it is durable. `terms` are the commit's own, as they will
-   * be. Throws where a lifecycle event of the commit cannot be read: it must not be stored.
-   */
-  async prepare(
-    store: { readonly kv: Kv; readonly terms: Terms },
-    after: number,
-    events: readonly CommitEvent[],
-    terms: readonly TermUpdate[],
-  ): Promise<LifecycleUpdates> {
-    const changes = lifecyclesIn(events);
-    if (this.entries.size === 0 && changes.size === 0) return noUpdates;
-    const since = after + events.length;
-    const updates = new Map<string, LifecycleEntry>();
-    const versions = new Map<string, number>();
-    for (const { kind, name, head } of terms) {
-      const { count: version } = head;
-      if (kind !== TermKind.stream) continue;
-      versions.set(name, version);
-      const entry = this.entries.get(name);
-      if (entry === undefined || !countsVersions(entry)) continue;
-      updates.set(name, { ...entry, version, since });
-    }
-    for (const [stream, change] of changes) {
-      const term = { kind: TermKind.stream, name: stream };
-      const version = countsVersions(change)
-        ? (versions.get(stream) ?? (await store.terms.load(store.kv, [term], after))[0]?.count ?? 0)
-        : 0;
-      updates.set(stream, { ...change, version, since });
-    }
-    return updates;
-  }
-
-  apply(updates: LifecycleUpdates): void {
-    for (const [stream, entry] of updates) this.set(stream, entry);
+  private forget(stream: string): void {
+    const entry = this.entries.get(stream);
+    if (entry === undefined) return;
+    this.entries.delete(stream);
+    this.bytes -= bytesOf(stream, entry);
   }
 }
 
-type Change = Pick<LifecycleEntry, "lifecycle" | "position">;
-
-function countsVersions<E extends Change>(entry: E | DamagedEntry): entry is E {
-  return "lifecycle" in entry && entry.lifecycle.policy.maxCount !== undefined;
+function bytesOf(stream: string, entry: Known): number {
+  let units = stream.length;
+  if ("lifecycle" in entry) {
+    for (const [key, value] of Object.entries(entry.lifecycle.policy.labels)) {
+      units += key.length + value.length + entryBytes / 8;
+    }
+  }
+  return entryBytes + units * bytesPerUnit;
 }
 
-/** The last lifecycle that the events give to each stream they speak of. */
-function lifecyclesIn(events: readonly CommitEvent[]): Map<string, Change> {
-  const changes = new Map<string, Change>();
+/**
+ * The last lifecycle that the events of a commit give to each stream they speak of. Throws where
+ * one cannot be read: it must not be stored.
+ */
+export function lifecyclesIn(events: readonly CommitEvent[]): Map<string, LifecycleEntry> {
+  const entries = new Map<string, LifecycleEntry>();
   for (const event of events) {
     if (!isSystemName(event.stream)) continue;
     const kept = streamKeptIn(event.stream);
     if (kept === undefined) continue;
     const { stream, lifecycle } = lifecycleRecordOf(recordOf(event.frame));
     invariant(stream === kept, "a lifecycle event is in its own stream");
-    changes.set(stream, { lifecycle, position: event.position });
+    entries.set(stream, { lifecycle, position: event.position });
   }
-  return changes;
+  return entries;
 }

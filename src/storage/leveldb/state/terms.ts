@@ -68,9 +68,7 @@ export class Terms {
   async find(kv: Kv, term: Term, head: number): Promise<TermHead> {
     const known = this.peek(term.kind, term.name);
     if (known) return known;
-    const key = termKey(term.kind, term.name);
-    const [value] = await kv.getMany([key]);
-    const number = value ? openTermNumber(key, value) : 0;
+    const number = await numberOf(kv, term);
     if (number === 0 || bornAt(number) > head) return noTerm;
     return { number, count: positionMax, lastChunk: positionMax, last: positionMax };
   }
@@ -110,6 +108,13 @@ export function openTermNumber(key: Uint8Array, value: Uint8Array): TermNumber {
   const body = unseal(key, value);
   if (body?.length !== 8) throw corruption("an entry of the term dictionary fails its CRC");
   return readUint64(body, 0);
+}
+
+/** The number of a term; 0: no event ever carried it. Throws CORRUPTION. */
+export async function numberOf(kv: Kv, { kind, name }: Term): Promise<TermNumber> {
+  const key = termKey(kind, name);
+  const [value] = await kv.getMany([key]);
+  return value === undefined ? 0 : openTermNumber(key, value);
 }
 
 /** A term of known number as of `head`. Throws CORRUPTION where its postings are gone. */

@@ -5,18 +5,17 @@
 
 import { isSystemName } from "../../../domain/event.ts";
 import { firstVersion, oldestTime } from "../../../domain/lifecycle/lifecycle.ts";
-import { AnnalsError } from "../../../domain/errors.ts";
 import type { LifecycleEntry } from "../state/stream-lifecycles.ts";
-import { numberOf } from "../read/load-lifecycles.ts";
+import { entriesOf, streamsWithLifecycle } from "../read/lifecycles.ts";
 import { timeOf, type OpenStore } from "../state/open-store.ts";
 import { postingKey, TermKind } from "../format/keys.ts";
-import { positionAt } from "../read/position-at.ts";
+import { positionAt } from "../read/chunks.ts";
 import { openPosting } from "../format/posting.ts";
 import { chunkOfVersion } from "../read/postings.ts";
 import type { RemovalBound, RemovalBounds } from "./reclaim.ts";
 import { countBefore } from "../read/stream-facts.ts";
 import type { TermHead } from "../state/term-table.ts";
-import { loadHead } from "../state/terms.ts";
+import { loadHead, numberOf } from "../state/terms.ts";
 
 /** Awaited with the bytes that were read. */
 type Spend = (bytes: number) => Promise<void>;
@@ -48,42 +47,79 @@ export interface Look {
 
 const pageCountMax = 512;
 const pageBytesMax = 256 * 1024;
-const streamsAtOnceMax = 4_096;
+/** So many streams are kept in mind from one look to the next; of more, so many at a time. */
+const watchedMaxDefault = 65_536;
+const namesAtOnceMax = 1_000;
 /** The cost that is charged for a seek. */
 const seekBytes = 4 * 1024;
 
 export class ReclaimWork {
   private readonly store: OpenStore;
   private readonly spend: Spend;
+  private readonly watchedMax: number;
+  /** The streams that were looked at the time before. */
   private seen = new Map<string, Seen>();
+  /** The stream after which the next look begins. */
+  private after = "";
   private judgedAt = 0;
 
-  constructor(store: OpenStore, spend: Spend) {
+  constructor(store: OpenStore, spend: Spend, watchedMax = watchedMaxDefault) {
     this.store = store;
     this.spend = spend;
+    this.watchedMax = watchedMax;
   }
 
   async look(): Promise<Look> {
     const now = timeOf(this.store);
-    const { judgedAt } = this;
+    const { judgedAt, seen: bounds } = this;
     const positions = new Map<number, Promise<number>>();
-    const bounds = this.seen;
-    const seen = new Map<string, Seen>();
+    const seen = await this.watch(now, positions);
     const due: Due[] = [];
-    for (const stream of this.store.lifecycles.streams()) {
-      const entry = isSystemName(stream) ? undefined : this.entryOf(stream);
-      if (entry === undefined) continue;
-      const gone = await this.goneOf(stream, entry, now, positions);
-      const { gone: goneBefore = 0, policy = 0, reclaimed = 0 } = bounds.get(stream) ?? {};
-      seen.set(stream, { gone, policy: entry.position, reclaimed });
-      if (seen.size % streamsAtOnceMax === 0) await this.spend(seekBytes);
-      if (goneBefore <= reclaimed) continue;
-      const isSteady = goneBefore === gone;
-      due.push({ stream, gone: goneBefore, policy, from: reclaimed + 1, isSteady });
+    for (const [stream, { gone, policy, reclaimed }] of bounds) {
+      if (gone <= reclaimed) continue;
+      const next = seen.get(stream)?.gone ?? (await this.goneNow(stream, now, positions));
+      due.push({ stream, gone, policy, from: reclaimed + 1, isSteady: next === gone });
     }
     this.seen = seen;
     this.judgedAt = now;
     return { due, bounds, judgedAt };
+  }
+
+  /** Looks at the next streams, as many as are kept in mind. */
+  private async watch(
+    now: number,
+    positions: Map<number, Promise<number>>,
+  ): Promise<Map<string, Seen>> {
+    const { store, after } = this;
+    const seen = new Map<string, Seen>();
+    this.after = "";
+    const atOnceMax = Math.min(this.watchedMax, namesAtOnceMax);
+    const pages = streamsWithLifecycle(store.kv, store.head.position, { after, atOnceMax });
+    for await (const page of pages) {
+      const streams = page.filter((stream) => !isSystemName(stream));
+      for (const [stream, entry] of await entriesOf(store, streams)) {
+        // A stream whose lifecycle cannot be read keeps what it has.
+        if ("fault" in entry) continue;
+        const gone = await this.goneOf(stream, entry, now, positions);
+        const reclaimed = this.seen.get(stream)?.reclaimed ?? 0;
+        seen.set(stream, { gone, policy: entry.position, reclaimed });
+      }
+      await this.spend(seekBytes);
+      if (seen.size < this.watchedMax) continue;
+      this.after = page.at(-1) ?? "";
+      break;
+    }
+    return seen;
+  }
+
+  private async goneNow(
+    stream: string,
+    now: number,
+    positions: Map<number, Promise<number>>,
+  ): Promise<number> {
+    const entry = (await entriesOf(this.store, [stream])).get(stream);
+    if (entry === undefined || "fault" in entry) return 0;
+    return this.goneOf(stream, entry, now, positions);
   }
 
   /** Records that every event of the stream up to this version is a removed record. */
@@ -98,7 +134,7 @@ export class ReclaimWork {
    */
   async chunksOf(due: Due, add: (chunkLast: number) => Promise<void>): Promise<number> {
     const { kv, head } = this.store;
-    const number = await numberOf(kv, due.stream);
+    const number = await numberOf(kv, { kind: TermKind.stream, name: due.stream });
     if (number === 0) return due.gone;
     const term = await loadHead(kv, number, head.position);
     if (due.from > term.count) return due.gone;
@@ -126,28 +162,18 @@ export class ReclaimWork {
     }
   }
 
-  /** The lifecycle of a stream. A stream whose lifecycle cannot be read is left alone. */
-  private entryOf(stream: string): LifecycleEntry | undefined {
-    try {
-      return this.store.lifecycles.get(stream);
-    } catch (error) {
-      if (error instanceof AnnalsError) return undefined;
-      throw error;
-    }
-  }
-
   /** The version up to which the stream's events are removed. */
   private async goneOf(
     stream: string,
-    { lifecycle, version }: LifecycleEntry,
+    { lifecycle }: LifecycleEntry,
     now: number,
     positions: Map<number, Promise<number>>,
   ): Promise<number> {
-    const byNumber = firstVersion(lifecycle, version) - 1;
     const time = oldestTime(lifecycle, now);
-    if (time === 0) return byNumber;
-    const term = await this.termOf(stream);
-    if (term === undefined) return byNumber;
+    const isCounted = lifecycle.policy.maxCount !== undefined;
+    const term = isCounted || time > 0 ? await this.termOf(stream) : undefined;
+    const byNumber = firstVersion(lifecycle, term?.count ?? 0) - 1;
+    if (time === 0 || term === undefined) return byNumber;
     // Many streams share an age limit: its position is looked up once.
     const position = positions.get(time) ?? positionAt(this.store, time);
     positions.set(time, position);
@@ -160,7 +186,7 @@ export class ReclaimWork {
     const { terms, kv, head } = this.store;
     const known = terms.peek(TermKind.stream, stream);
     if (known) return known;
-    const number = await numberOf(kv, stream);
+    const number = await numberOf(kv, { kind: TermKind.stream, name: stream });
     return number === 0 ? undefined : loadHead(kv, number, head.position);
   }
 }

@@ -30,6 +30,8 @@ export interface ReclaimOptions {
    * LevelDB is asked to compact a region once this many bytes of it were reclaimed. Absent: 4 MiB.
    */
   readonly compactBytesMin?: number;
+  /** Streams that are kept in mind from one round to the next. Absent: 65,536. */
+  readonly watchedMax?: number;
   /**
    * Whether the server is busy, so that the reclaimer slows down. Absent: measured by the event
    * loop.
@@ -110,7 +112,7 @@ class Reclaiming {
     this.options = options;
     this.pace = pace;
     this.store = parts.store;
-    this.work = new ReclaimWork(parts.store, (bytes) => this.spend(bytes));
+    this.work = new ReclaimWork(parts.store, (bytes) => this.spend(bytes), options.watchedMax);
   }
 
   async run(delayMs: number, pauseMs: number): Promise<void> {

@@ -11,10 +11,11 @@ import type {
 } from "../../storage.ts";
 import type { Operation } from "../kv/kv.ts";
 import { gatherFacts } from "../read/facts.ts";
-import { positionAt } from "../read/position-at.ts";
+import { positionAt } from "../read/chunks.ts";
 import { beginRead } from "../read/read.ts";
 import { listEventTypes, listStreams, streamFacts } from "../read/stream-facts.ts";
 import { assertOpen, openStore, readFailure, type OpenStore } from "../state/open-store.ts";
+import { lifecyclesIn } from "../state/stream-lifecycles.ts";
 import { composeCommit } from "./commit.ts";
 import { getSideValues, listSideValues, putSideValues, replacedKeys } from "./side-values.ts";
 import { acknowledgedBy, openDatabase, WriteGuard } from "./write-guard.ts";
@@ -102,7 +103,7 @@ async function commitDurably(
   if (after.position !== store.head.position) return "stale";
   const replaced = await replacedKeys(store, sideValues);
   const { operations, chunks, headHash, terms } = await composeCommit(store, commit);
-  const lifecycles = await store.lifecycles.prepare(store, after.position, events, terms);
+  const lifecycles = lifecyclesIn(events);
   putSideValues(operations, sideValues, replaced, options.clock());
   if (own !== undefined) operations.push(...own.also);
 
@@ -113,7 +114,7 @@ async function commitDurably(
   const from = store.head;
   const position = after.position + events.length;
   store.terms.apply(terms, position);
-  store.lifecycles.apply(lifecycles);
+  for (const [stream, entry] of lifecycles) store.lifecycles.set(stream, entry);
   for (const chunk of chunks) store.tail.push(chunk);
   own?.stored();
   store.headHash = headHash;

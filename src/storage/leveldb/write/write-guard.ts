@@ -6,7 +6,7 @@ import { AnnalsError } from "../../../domain/errors.ts";
 import type { StorageWatcher, WriteState } from "../../storage.ts";
 import type { Acknowledged } from "../folder/high-water-mark.ts";
 import type { Kv, Operation } from "../kv/kv.ts";
-import { loadLifecycles } from "../read/load-lifecycles.ts";
+import { loadLifecycles } from "../read/lifecycles.ts";
 import { closedError, logEndOf, type OpenDatabase, type OpenStore } from "../state/open-store.ts";
 import { moveSnapshots } from "./move-snapshots.ts";
 
@@ -35,6 +35,8 @@ export interface GuardOptions {
   readonly closing?: (store: OpenStore) => Promise<void>;
   /** Calls back after a delay. Absent: with Node's timers. */
   readonly delay?: Delay;
+  /** Bytes of streams' lifecycles in memory. Absent: as many as the limits allow. */
+  readonly lifecyclesBytesMax?: number | undefined;
 }
 
 export interface GuardParts {
@@ -45,14 +47,14 @@ export interface GuardParts {
 
 /** Opens the database and loads the part of it that is kept in memory. */
 export async function openDatabase(
-  { openKv }: GuardOptions,
+  { openKv, lifecyclesBytesMax }: GuardOptions,
   acknowledged?: Acknowledged,
 ): Promise<OpenDatabase> {
   const { kv, sequence } = await openKv(acknowledged);
   try {
     const moved = await moveSnapshots(kv);
     const end = await logEndOf(kv);
-    const lifecycles = await loadLifecycles(kv, end.head.position);
+    const lifecycles = await loadLifecycles(kv, end.head.position, lifecyclesBytesMax);
     return { kv, sequence: sequence + moved, ...end, lifecycles };
   } catch (error) {
     await kv.close();
