@@ -4,8 +4,8 @@
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 /**
- * JSON that is nested more deeply is neither folded nor returned. No client's decoder accepts it
- * either.
+ * JSON that is nested more deeply is neither folded nor returned. Most clients' decoders end far
+ * below (Python's at 33 nested objects, protobuf-es at 49); Go's accepts thousands.
  */
 export const jsonDepthMax = 500;
 

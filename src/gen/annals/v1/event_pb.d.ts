@@ -96,7 +96,7 @@ export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
      * The payload as JSON, for people and tools. Stored as UTF-8 JSON with sorted keys and no
      * spaces. Numbers are IEEE 754 doubles: send integers beyond 2^53 and exact decimals as
      * strings, or the whole payload as `data`. A request may nest at most 100 messages deep, which
-     * leaves room for about 30 nested JSON objects; some runtimes accept fewer.
+     * leaves room for 32 nested JSON objects or 48 nested lists; some runtimes accept fewer.
      *
      * @generated from field: google.protobuf.Value json = 8;
      */
@@ -169,7 +169,8 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
 
   /**
    * The decoded payload. Only in `VIEW_JSON`, and only if the content type is JSON, the bytes are
-   * valid JSON, and the decoded form fits `Limits.event_bytes_max`.
+   * valid JSON, no number changes as an IEEE 754 double, at most 29 objects or 44 lists are nested in
+   * one another, and the decoded form fits `Limits.event_bytes_max`.
    *
    * @generated from field: google.protobuf.Value json = 8;
    */
