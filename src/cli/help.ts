@@ -203,7 +203,7 @@ export const commandHelp: readonly CommandHelp[] = [
   },
   {
     name: "verify",
-    synopsis: "verify [FOLDER] [options]",
+    synopsis: "verify [FOLDER | ADDRESS] [options]",
     summary: "check everything: a store's folder, a backup, or what a server answers",
     details: [
       "FOLDER                  a store, also while it is served, or a backup; nothing in it is",

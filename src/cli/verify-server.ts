@@ -1,92 +1,141 @@
-// What a server answers, checked from outside: everything is read once, removed events too;
-// positions, versions and times must run without a gap, and what the listings say must be what was
-// read. Event types count removed events, too, and are compared in any case. Where streams have
-// lifecycles, events are removed meanwhile: then the listing of streams proves less.
+// What a server answers, checked from outside: everything is read once, removed events and system
+// events too, so that each position up to the head must come, once. Versions and times must run
+// without a gap, and the listings must say what was read. Event types count removed events, too,
+// and are compared in any case. Where streams have lifecycles, events are removed meanwhile: then
+// the listing of streams proves less.
 
-import { View } from "../gen/annals/v1/event_pb.js";
-import type { RecordedEvent } from "../gen/annals/v1/event_pb.js";
+import { View, type RecordedEvent } from "../gen/annals/v1/event_pb.js";
 import { CommandError } from "./options.ts";
 import type { Session } from "./session.ts";
 
+/** What of a conversation is needed here. */
+type Asked = Pick<Session, "store" | "once" | "streaming">;
+
 export interface ServerReport {
   readonly storeId: string;
+  /** Everything up to here was looked at. */
   readonly head: number;
+  /** Those that are there, without the system's. */
   readonly events: number;
+  readonly removedEvents: number;
+  readonly systemEvents: number;
   readonly streams: number;
   readonly types: number;
-  /**
-   * Positions up to the head that were not answered: system events, and what lifecycles removed.
-   */
-  readonly notAnswered: number;
   /** Empty: the server is sound. */
   readonly findings: readonly string[];
 }
 
-const everything = { view: View.HEADERS, withRemoved: true };
 const pageSize = 1_000;
 const findingsMax = 1_000;
+/** Types in one item of a query. */
+const typesMax = 64;
 
 interface Seen {
   count: number;
-  version: number;
   readonly first: number;
   last: number;
 }
 
 /** `progress` is told the last position that was read, and the last there is. */
 export async function verifyServer(
-  session: Session,
+  session: Asked,
   progress: (position: number, head: number) => void,
 ): Promise<ServerReport> {
-  const { store, once, streaming } = session;
-  const { storeId, head: durable } = await store.getInfo({}, once);
-  const before = await systemEvents(session);
-  const reading = new Reading(before.lifecycles);
-  let head: number | undefined;
-  for await (const { message } of store.read(everything, streaming)) {
-    if (message.case === "end") head = Number(message.value.head);
-    if (message.case !== "batch") continue;
-    for (const event of message.value.events) reading.take(event);
-    progress(reading.position, Number(durable));
+  const { storeId, head: durable } = await session.store.getInfo({}, session.once);
+  const head = Number(durable);
+  const systemTypes: string[] = [];
+  for await (const { name } of typePages(session, "$")) systemTypes.push(name);
+  const reading = new Reading();
+  for await (const event of everythingUpTo(session, head, systemTypes)) {
+    reading.take(event);
+    if (reading.position % 1_000 === 0) progress(reading.position, head);
   }
-  if (head === undefined) throw new CommandError("the answer ended without its end");
-  const system = await systemEvents(session);
-  reading.end(head, system);
-  const streams = await compareStreams(session, reading, head);
-  const types = await compareTypes(session, reading, head);
-  const { events, findings } = reading;
-  return { storeId, head, events, streams, types, notAnswered: head - events, findings };
+  reading.end(head);
+  progress(reading.position, head);
+  const streams = await compareStreams(session, "", reading, head);
+  const types = await compareTypes(session, "", reading, head);
+  await compareStreams(session, "$", reading, head);
+  await compareTypes(session, "$", reading, head);
+  const { events, removedEvents, systemEvents, findings } = reading;
+  return { storeId, head, events, removedEvents, systemEvents, streams, types, findings };
+}
+
+/** In order: what a read of everything answers, and between it the system events. */
+async function* everythingUpTo(
+  session: Asked,
+  head: number,
+  systemTypes: readonly string[],
+): AsyncGenerator<RecordedEvent> {
+  if (head === 0) return;
+  const all = eventsOf(session, head, undefined)[Symbol.asyncIterator]();
+  const system = eventsOf(session, head, systemTypes)[Symbol.asyncIterator]();
+  let [one, other] = [await all.next(), await system.next()];
+  while (one.done !== true || other.done !== true) {
+    const isSystem =
+      one.done === true || (other.done !== true && other.value.position < one.value.position);
+    if (isSystem) {
+      yield other.value as RecordedEvent;
+      other = await system.next();
+    } else {
+      yield one.value as RecordedEvent;
+      one = await all.next();
+    }
+  }
+}
+
+/** Of these types, or everything that is not the system's. */
+async function* eventsOf(
+  { store, streaming }: Asked,
+  head: number,
+  types: readonly string[] | undefined,
+): AsyncGenerator<RecordedEvent> {
+  if (types?.length === 0) return;
+  const items: { types: string[] }[] = [];
+  for (let from = 0; from < (types?.length ?? 0); from += typesMax) {
+    items.push({ types: types?.slice(from, from + typesMax) ?? [] });
+  }
+  const request = {
+    ...(types !== undefined && { selection: { case: "query", value: { items } } as const }),
+    to: { case: "toPosition", value: BigInt(head) } as const,
+    view: View.HEADERS,
+    withRemoved: true,
+  };
+  for await (const { message } of store.read(request, streaming)) {
+    if (message.case === "batch") yield* message.value.events;
+    if (message.case === "end") return;
+  }
+  throw new CommandError("the answer ended without its end");
 }
 
 /** What was read so far, and what was wrong with it. */
 class Reading {
   position = 0;
   events = 0;
-  private removed = 0;
-  private readonly versions = new Map<string, number>();
+  removedEvents = 0;
+  systemEvents = 0;
   readonly findings: string[] = [];
   readonly streams = new Map<string, Seen>();
   readonly types = new Map<string, Seen>();
   /** Whether events may be removed while they are read and listed. */
-  lifecycles: boolean;
+  hasLifecycles = false;
+  private readonly versions = new Map<string, number>();
   private time = 0n;
-
-  constructor(lifecycles: boolean) {
-    this.lifecycles = lifecycles;
-  }
 
   take(event: RecordedEvent): void {
     const position = Number(event.position);
     const version = Number(event.version);
     if (position <= this.position) this.found(`position ${position} comes after ${this.position}`);
+    else this.expect(position);
     this.position = position;
-    if (event.removed === undefined) this.events++;
-    else this.removed++;
+    if (event.type.startsWith("$")) this.systemEvents++;
+    else if (event.removed === undefined) this.events++;
+    else this.removedEvents++;
+    this.hasLifecycles ||= event.type.startsWith("$Stream");
     const { seconds = 0n, nanos = 0 } = event.recordedAt ?? {};
     const time = seconds * 1_000_000_000n + BigInt(nanos);
     if (time < this.time) this.found(`time runs backwards at position ${position}`);
     this.time = time;
-    see(this.types, event.type, position, 0);
+    see(this.types, event.type, position);
     if (event.stream === "") {
       if (version !== 0) this.found(`position ${position} has a version, but no stream`);
       return;
@@ -96,31 +145,33 @@ class Reading {
       this.found(`stream ${event.stream}: version ${version} follows ${before} (${position})`);
     }
     this.versions.set(event.stream, version);
-    if (event.removed === undefined) see(this.streams, event.stream, position, version);
+    if (event.removed === undefined) see(this.streams, event.stream, position);
   }
 
-  /** Only system events are not answered. */
-  end(head: number, system: SystemEvents): void {
-    this.lifecycles ||= system.lifecycles;
-    const missing = head - this.events - this.removed - system.events;
-    if (missing > 0) {
-      this.found(`${missing} positions up to ${head} were not answered`);
-    }
+  end(head: number): void {
+    this.expect(head + 1);
   }
 
   found(finding: string): void {
     if (this.findings.length < findingsMax) this.findings.push(finding);
   }
+
+  /** Nothing lies between the last position and this one. */
+  private expect(position: number): void {
+    const [first, last] = [this.position + 1, position - 1];
+    if (first > last) return;
+    const which = first === last ? `position ${first} was` : `positions ${first} to ${last} were`;
+    this.found(`${which} not answered`);
+  }
 }
 
-function see(seen: Map<string, Seen>, name: string, position: number, version: number): void {
+function see(seen: Map<string, Seen>, name: string, position: number): void {
   const known = seen.get(name);
   if (known === undefined) {
-    seen.set(name, { count: 1, version, first: position, last: position });
+    seen.set(name, { count: 1, first: position, last: position });
     return;
   }
   known.count++;
-  known.version = version;
   known.last = position;
 }
 
@@ -131,39 +182,33 @@ interface Listed {
   readonly last: number;
 }
 
-async function compareStreams(session: Session, reading: Reading, head: number): Promise<number> {
+async function compareStreams(
+  session: Asked,
+  prefix: string,
+  reading: Reading,
+  head: number,
+): Promise<number> {
   const { store, once } = session;
   const pages = pagesOf(async (pageToken) => {
-    const page = await store.listStreams({ pageSize, pageToken }, once);
+    const page = await store.listStreams({ prefix, pageSize, pageToken }, once);
     const rows = page.streams.map((row) => ({ ...row, name: row.stream, count: row.eventCount }));
     return { rows, nextPageToken: page.nextPageToken };
   });
-  const isExact = !reading.lifecycles;
-  return compare(pages, { kind: "stream", seen: reading.streams, isExact }, reading, head);
+  const isExact = !reading.hasLifecycles;
+  return compare(pages, { kind: "stream", seen: reading.streams, prefix, isExact }, reading, head);
 }
 
-async function compareTypes(session: Session, reading: Reading, head: number): Promise<number> {
-  const kept = { kind: "type", seen: reading.types, isExact: true };
-  return compare(typePages(session, ""), kept, reading, head);
+async function compareTypes(
+  session: Asked,
+  prefix: string,
+  reading: Reading,
+  head: number,
+): Promise<number> {
+  const kept = { kind: "type", seen: reading.types, prefix, isExact: true };
+  return compare(typePages(session, prefix), kept, reading, head);
 }
 
-interface SystemEvents {
-  readonly events: number;
-  /** Whether any stream has one. */
-  readonly lifecycles: boolean;
-}
-
-async function systemEvents(session: Session): Promise<SystemEvents> {
-  let events = 0;
-  let lifecycles = false;
-  for await (const { name, count } of typePages(session, "$")) {
-    events += count;
-    lifecycles ||= name.startsWith("$Stream");
-  }
-  return { events, lifecycles };
-}
-
-function typePages({ store, once }: Session, prefix: string): AsyncGenerator<Listed> {
+function typePages({ store, once }: Asked, prefix: string): AsyncGenerator<Listed> {
   return pagesOf(async (pageToken) => {
     const page = await store.listEventTypes({ prefix, pageSize, pageToken }, once);
     const rows = page.eventTypes.map((row) => ({
@@ -200,6 +245,8 @@ async function* pagesOf(
 interface Kept {
   readonly kind: string;
   readonly seen: ReadonlyMap<string, Seen>;
+  /** `$`: the names of the system; empty: the others. */
+  readonly prefix: string;
   /** Whether the listing must say what was read: no removal changes its numbers. */
   readonly isExact: boolean;
 }
@@ -207,7 +254,7 @@ interface Kept {
 /** Each name that is listed must have been read, and the other way around. */
 async function compare(
   listed: AsyncGenerator<Listed>,
-  { kind, seen, isExact }: Kept,
+  { kind, seen, prefix, isExact }: Kept,
   reading: Reading,
   head: number,
 ): Promise<number> {
@@ -233,7 +280,9 @@ async function compare(
       );
     }
   }
-  if (met < seen.size && isExact)
-    reading.found(`${seen.size - met} names (${kind}) are not listed`);
+  const read = [...seen.keys()].filter((name) => name.startsWith("$") === (prefix === "$"));
+  if (met < read.length && isExact) {
+    reading.found(`${read.length - met} names (${kind}) are not listed`);
+  }
   return names;
 }

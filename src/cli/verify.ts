@@ -19,7 +19,9 @@ const options = { ...connectionOptions, ...jsonOption, scratch: { type: "string"
 /** Prints what was found; the exit code is 0 only where nothing was. */
 export async function verify(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
-  const [folder] = positionals;
+  const [named] = positionals;
+  const server = named === undefined || isAddress(named) ? (named ?? values.address) : undefined;
+  const folder = named === server ? undefined : named;
   const progress = positionProgress(terminal, "verified");
   const tell = (position: number, last: number): void => progress.tell(position, last);
   const context = { progress: tell, signal: terminal.signal };
@@ -28,7 +30,8 @@ export async function verify(args: readonly string[], terminal: Terminal): Promi
   let json: object;
   try {
     if (folder === undefined) {
-      const report = await withSession(values, terminal, (session) => verifyServer(session, tell));
+      const address = { ...values, address: server };
+      const report = await withSession(address, terminal, (session) => verifyServer(session, tell));
       ({ findings } = report);
       [facts, json] = [factsOfServer(report), report];
     } else if (existsSync(join(folder, "BACKUP"))) {
@@ -52,6 +55,11 @@ export async function verify(args: readonly string[], terminal: Terminal): Promi
       : `${lines}${pairsOf([["verdict", verdict], ...facts])}`;
   await print(terminal.output, text);
   return findings.length === 0 ? exitCode.ok : exitCode.failure;
+}
+
+/** `HOST:PORT`, or a socket's path; a folder that is there comes first. */
+function isAddress(text: string): boolean {
+  return /^unix:.|^[^/\\]+:\d+$/.test(text) && !existsSync(text);
 }
 
 function factsOfFolder(report: FolderReport): [string, string][] {
@@ -80,11 +88,13 @@ function factsOfBackup({ storeId, takenAt, head, chain, chunks }: BackupContents
   return facts;
 }
 
-function factsOfServer({ storeId, head, events, streams, types }: ServerReport) {
+function factsOfServer(report: ServerReport) {
+  const { storeId, head, events, removedEvents, systemEvents, streams, types } = report;
   const facts: [string, string][] = [
     ["store", storeId],
     ["head", grouped(head)],
     ["read", eventsCounted(events)],
+    ["beside", `${grouped(removedEvents)} removed, ${grouped(systemEvents)} of the system`],
     ["compared", `${grouped(streams)} streams, ${grouped(types)} event types`],
   ];
   return facts;

@@ -23,6 +23,7 @@ import { createModelStorage, type ModelStorage } from "../../support/model-stora
 import { compareReads, arbitraryReads, everything, type ReadPlan } from "./generated-reads.ts";
 import { expectBytes, type OpenedEngine, type OpenEngine } from "./checks.ts";
 import { arbitraryLifecycleStep, eventsOf, type LifecycleStep } from "./lifecycle-steps.ts";
+import { verifyServerOver } from "../../support/verified-server.ts";
 import { change, sideValueSpaces, sideValuesIn } from "./side-values.ts";
 
 type Step =
@@ -93,6 +94,7 @@ export function generatedLaw(open: OpenEngine, runs: number): void {
           await compareSideValues(pair);
           await compareReads(pair, [everything("forwards"), everything("backwards")]);
           expect((await opened.findings?.()) ?? []).toEqual([]);
+          expect((await verifyServerOver(pair.engine)).findings).toEqual([]);
         } finally {
           await opened.close();
         }
