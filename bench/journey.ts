@@ -4,13 +4,13 @@
 // delivery). V8's precise coverage counts them. The figures say how many functions in how many
 // files a reader of the code has to follow. They do not depend on the machine.
 //
-//   node bench/journey.ts            the figures
+//   node bench/journey.ts            the figures, and those of each room of src/
 //   node bench/journey.ts --list     and every function with its offset, by file
 
 import { mkdtempSync, rmSync } from "node:fs";
 import { Session } from "node:inspector";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { create, toBinary, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import { Client, credentials, type ClientReadableStream } from "@grpc/grpc-js";
@@ -162,8 +162,23 @@ async function commitBeside(storage: Storage): Promise<void> {
   await storage.commit({ after, recordedAt, events: [event] });
 }
 
+/** The part of a journey in each room. */
+function byRoom(journey: Journey): Map<string, Journey> {
+  const rooms = new Map<string, Journey>();
+  for (const [file, ran] of journey) {
+    const name = dirname(file);
+    const room = rooms.get(name) ?? new Map<string, string[]>();
+    rooms.set(name, room.set(file, ran));
+  }
+  return rooms;
+}
+
 function show(name: string, journey: Journey, list: boolean): void {
   console.log(`${name}: ${functionCount(journey)} functions in ${journey.size} files`);
+  const rooms = [...byRoom(journey)].map(([room, part]) => {
+    return `${room} ${functionCount(part)} in ${part.size}`;
+  });
+  console.log(`  ${rooms.toSorted().join(", ")}`);
   if (!list) return;
   for (const file of [...journey.keys()].toSorted()) {
     console.log(`  ${file}: ${(journey.get(file) ?? []).join(" ")}`);

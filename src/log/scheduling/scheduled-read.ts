@@ -27,13 +27,11 @@ export async function* scheduledRead(
   const engine = new EngineRead(storage, read);
   try {
     while (!engine.isDone) {
+      // To begin anew for each few events would cost more than it spares.
+      const isCrowded = gate.waitingCount > openReadsWaitingMax && read.batchEvents === undefined;
+      if (isCrowded) await engine.pause();
       const turn = gate.enter(expectedCost);
-      if (turn !== undefined) {
-        // To begin anew for each few events would cost more than it spares.
-        const isCrowded = gate.waitingCount > openReadsWaitingMax;
-        if (isCrowded && read.batchEvents === undefined) await engine.pause();
-        await turn;
-      }
+      if (turn !== undefined) await turn;
       let batch: Batch | undefined;
       try {
         if (signal?.aborted !== true) batch = await engine.next(unsentBytes?.isLarge === true);
@@ -78,7 +76,13 @@ class EngineRead {
 
   /** `isFrugal`: a batch that is begun now is to be small. Undefined: there are no more. */
   async next(isFrugal: boolean): Promise<Batch | undefined> {
-    this.batches ??= this.begin(isFrugal);
+    if (this.batches === undefined) {
+      const positions = { first: this.first, last: this.last };
+      const { batchBytes } = this.read;
+      const bytes = isFrugal ? Math.min(batchBytes, schedulingPolicy.frugalBatchBytes) : batchBytes;
+      const read = { ...this.read, positions, batchBytes: bytes };
+      this.batches = this.storage.read(read)[Symbol.asyncIterator]();
+    }
     const { done, value } = await this.batches.next();
     if (done === true) return undefined;
     const batch: Batch = value;
@@ -94,14 +98,5 @@ class EngineRead {
   async close(): Promise<void> {
     await this.batches?.return?.();
     this.batches = undefined;
-  }
-
-  private begin(isFrugal: boolean): AsyncIterator<Batch> {
-    const positions = { first: this.first, last: this.last };
-    const { frugalBatchBytes } = schedulingPolicy;
-    const batchBytes = isFrugal
-      ? Math.min(this.read.batchBytes, frugalBatchBytes)
-      : this.read.batchBytes;
-    return this.storage.read({ ...this.read, positions, batchBytes })[Symbol.asyncIterator]();
   }
 }

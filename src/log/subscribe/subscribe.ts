@@ -172,7 +172,7 @@ class Subscription {
 
   private batch(batch: Batch): SubscribeMessage {
     this.through = batch.through;
-    return { kind: "batch", batch: batch };
+    return { kind: "batch", batch };
   }
 
   private said(kind: "caught-up" | "fell-behind" | "checkpoint"): SubscribeMessage {

@@ -7,7 +7,7 @@ import type { Storage, StorageRead } from "../../../src/storage/storage.ts";
 import { commitEvents, newEvents } from "../../support/events.ts";
 import { appendAll, openLog, readAll, settled } from "../harness.ts";
 
-const { turnBytes } = schedulingPolicy;
+const { turnBytes, openReadsWaitingMax } = schedulingPolicy;
 const everything = { selection: { kind: "all" }, direction: "forwards" } as const;
 
 describe("the read gate", () => {
@@ -93,6 +93,37 @@ describe("the read gate", () => {
       expect(asked).toBe(5);
     },
   );
+
+  test("a read that cannot be closed while many wait fails alone and holds no room", async () => {
+    const gate = new ReadGate();
+    const { storage } = openLog();
+    await commitEvents(
+      storage,
+      newEvents(2, () => ({})),
+      10,
+    );
+    const failing: Storage = {
+      ...storage,
+      read: (read) => {
+        const batches = storage.read({ ...read, batchEvents: 1 })[Symbol.asyncIterator]();
+        const close = () => Promise.reject(new Error("cannot be closed"));
+        return { [Symbol.asyncIterator]: () => ({ next: () => batches.next(), return: close }) };
+      },
+    };
+    const positions = { first: 1, last: 2 };
+    const live: StorageRead = { ...everything, positions, batchBytes: turnBytes };
+    const batches = scheduledRead({ storage: failing, gate }, live);
+    expect((await batches.next()).value).toMatchObject({ count: 1 });
+    await settled();
+    expect(gate.enter(turnBytes)).toBeUndefined();
+    const waiting = Array.from({ length: openReadsWaitingMax + 1 }, () => gate.enter(1));
+    await expect(batches.next()).rejects.toThrow("cannot be closed");
+    gate.leave(turnBytes, turnBytes);
+    for (const turn of waiting) await turn?.then(() => gate.leave(1, 1));
+    await settled();
+    expect(gate.waitingCount).toBe(0);
+    expect(gate.enter(turnBytes)).toBeUndefined();
+  });
 
   test("eight readers at full speed let appends through in every turn", async () => {
     const { log } = openLog({ limits: { batchBytesMax: 1 } });
