@@ -40,7 +40,7 @@ export function profileLines(text: string): string[] {
   const places = new Map(nodes.map((node) => [node.id, placeOf(node)]));
   const own = new Map<string, number>();
   const whole = new Map<string, number>();
-  const floors = new Map<string, number>();
+  const layers = new Map<string, number>();
   let busy = 0;
   const served = samples.findIndex((id) => byId.get(id)?.callFrame.url === serving);
   for (let i = Math.max(0, served); i < samples.length; i++) {
@@ -50,7 +50,7 @@ export function profileLines(text: string): string[] {
     const micros = timeDeltas[i] ?? 0;
     busy += micros;
     add(own, place, micros);
-    add(floors, floorOf(place), micros);
+    add(layers, layerOf(place), micros);
     const seen = new Set<string>();
     for (let at: number | undefined = id; at !== undefined; at = parents.get(at)) {
       const caller = places.get(at) ?? "";
@@ -64,8 +64,8 @@ export function profileLines(text: string): string[] {
       .slice(0, linesMax)
       .map(([place, micros]) => `${((micros / busy) * 100).toFixed(1).padStart(6)} %  ${place}`);
   return [
-    "by floor:",
-    ...ranked(floors),
+    "by layer:",
+    ...ranked(layers),
     "by function, itself:",
     ...ranked(own),
     "by function of ours, with all it calls:",
@@ -86,7 +86,7 @@ function placeOf({ callFrame }: Node): string {
   return file === "" ? name : `${name} ${file}:${lineNumber + 1}`;
 }
 
-function floorOf(place: string): string {
+function layerOf(place: string): string {
   const path = place.slice(place.indexOf(" ") + 1);
   const ours = /^src\/(storage\/leveldb|[a-z]+)/.exec(path)?.[1];
   if (ours !== undefined) return `src/${ours}`;

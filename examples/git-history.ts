@@ -29,7 +29,7 @@ interface Commit {
 }
 
 /** The NUL-terminated parts of a byte stream. */
-async function* pieces(input: AsyncIterable<Buffer>): AsyncGenerator<string> {
+async function* terminated(input: AsyncIterable<Buffer>): AsyncGenerator<string> {
   let rest = Buffer.alloc(0);
   for await (const chunk of input) {
     const bytes = Buffer.concat([rest, chunk]);
@@ -45,7 +45,7 @@ async function* pieces(input: AsyncIterable<Buffer>): AsyncGenerator<string> {
 async function* commits(input: AsyncIterable<Buffer>): AsyncGenerator<Commit> {
   let commit: Commit | undefined;
   let fields: string[] | undefined;
-  for await (const piece of pieces(input)) {
+  for await (const piece of terminated(input)) {
     if (fields !== undefined && fields.length < fieldCount) fields.push(piece);
     else if (piece !== "") commit?.paths.push(piece.replace(/^\n/, ""));
     else {

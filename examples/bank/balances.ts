@@ -45,14 +45,14 @@ export const balances: Projection<BankEvent, DatabaseSync> = {
       const sql = "INSERT INTO account (stream, number, owner, balance) VALUES (?, ?, ?, 0)";
       db.prepare(sql).run(stream, data.number, data.owner);
     },
-    MoneyDeposited: (event, db) => book(db, event, "paid in", event.data.cents),
-    MoneyWithdrawn: (event, db) => book(db, event, "taken out", -event.data.cents),
-    MoneySent: (event, db) => book(db, event, `to ${event.data.to}`, -event.data.cents),
-    MoneyReceived: (event, db) => book(db, event, `from ${event.data.from}`, event.data.cents),
+    MoneyDeposited: (event, db) => enter(db, event, "paid in", event.data.cents),
+    MoneyWithdrawn: (event, db) => enter(db, event, "taken out", -event.data.cents),
+    MoneySent: (event, db) => enter(db, event, `to ${event.data.to}`, -event.data.cents),
+    MoneyReceived: (event, db) => enter(db, event, `from ${event.data.from}`, event.data.cents),
   },
 };
 
-function book(
+function enter(
   db: DatabaseSync,
   { stream, position, recordedAt }: RecordedEvent<BankEvent>,
   what: string,

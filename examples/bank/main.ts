@@ -157,7 +157,7 @@ async function rush(readSide: ReadSide, running: RunningProjection): Promise<voi
   const sent = await client.read({ query: { types: ["MoneySent"] } }).toArray();
   const names = new Set(sent.map((one) => (one.type === "MoneySent" ? one.data.transfer : "")));
   if (sent.length !== 49 || names.size !== 49) throw new Error(`${sent.length} were sent`);
-  say("done", `48 transfers in ${attempts} attempts: whoever lost a race decided again`);
+  say("done", `48 transfers in ${attempts} attempts: commands that met a conflict decided again`);
   await running.waitFor(last, { timeoutMs: 60_000 });
   await shown(readSide, last);
 }

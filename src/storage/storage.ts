@@ -226,11 +226,11 @@ export interface ReclaimStatus {
   readonly lastFinishedAt: number;
 }
 
-/** What it does not want to be told it leaves out. Must not throw or wait. */
+/** A watcher leaves out the methods it does not need. They must not throw or wait. */
 export interface StorageWatcher {
-  /** Called right after the head moved, in order, without gaps. */
+  /** Called directly after the head moved, in order and without gaps. */
   advanced?(advance: Advance): void;
-  /** Called when the write state changed. */
+  /** Called when the write state has changed. */
   writeStateChanged?(state: WriteState): void;
 }
 

@@ -1,4 +1,4 @@
-// Projections into a real PostgreSQL: the law of read models, and what happens when processes die.
+// Projections into a real PostgreSQL: the contract of read models, and killed processes.
 import { Pool, type PoolClient } from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { postgresReadModel } from "../../src/client/projection/postgres-read-model.ts";

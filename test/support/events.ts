@@ -128,7 +128,7 @@ async function batchesOf(storage: Storage, parts?: Partial<StorageRead>): Promis
   return batches;
 }
 
-/** Every record of a read, in its order, whatever the slabs. */
+/** Every record of a read, in its order, whatever its batches. */
 export async function recordsOf(
   storage: Storage,
   parts?: Partial<StorageRead>,

@@ -1,4 +1,4 @@
-// The plain model engine: the whole law of the storage port over one array and filters, in memory.
+// The plain model engine: the contract of the storage port over one array and filters, in memory.
 // It is the oracle of generated tests and the engine under tests of the floors above, so it can
 // also be told to misbehave in the ways the port allows (see `ModelControl`).
 import { AnnalsError, invariant } from "../../src/domain/errors.ts";
@@ -45,7 +45,7 @@ export interface ModelOptions {
   readonly data?: ModelData;
   /** Microseconds by which ages are measured. Absent: time stands still. */
   readonly clock?: () => number;
-  /** Events looked at before a slab is cut even if nothing matched: makes progress-only slabs. */
+  /** Events scanned before a batch ends even if nothing matched, so that some batches are empty. */
   readonly batchScanMax?: number;
 }
 
@@ -54,7 +54,7 @@ export interface ModelControl {
   /** Awaited by each commit before anything is stored, and after, before anything is visible. */
   beforeCommit: ((commit: Commit) => unknown) | undefined;
   afterCommit: ((commit: Commit) => unknown) | undefined;
-  /** Awaited by each read before each slab. */
+  /** Awaited by each read before each batch. */
   beforeBatch: ((read: StorageRead) => unknown) | undefined;
   /**
    * The next commit throws OUTCOME_UNKNOWN and the store recovers, with its events there or not:

@@ -1,5 +1,5 @@
-// The answer to an append, composed by hand: it is sent as often as anything. A test proves it
-// equal to the generated codec.
+// Composes the answer to an append by hand, because it is sent very often. A test proves it equal
+// to the generated codec.
 //
 //   AppendResponse = 0x08 first_position, 0x10 last_position,
 //     0x1a { 0x0a stream, 0x10 first_version, 0x18 last_version }*, 0x20 head, 0x28 deduplicated,
@@ -73,7 +73,7 @@ function writeStream(into: Buffer, offset: number, stream: AppendedStream): numb
   return writeField(into, offset, 0x18, stream.lastVersion);
 }
 
-/** Bytes of a varint field with a tag of one byte; a zero is not written. */
+/** Bytes of a varint field with a tag of one byte. A zero is not written. */
 function fieldBytes(value: number): number {
   return value === 0 ? 0 : 1 + varintBytes(value);
 }

@@ -1,12 +1,12 @@
-// The fast path of an append: one walk over the request's bytes, by hand. An event that holds known
-// fields only, each scalar once, all of them within limits, is taken as it came: its bytes are the
-// record's beginning, and only what is missing (id, stream, content type) is put behind them.
+// The fast path of an append: one walk over the request's bytes. If an event only has known fields,
+// each scalar once and all within limits, its bytes become the beginning of the record unchanged,
+// and only missing fields (id, stream, content type) are added after them.
 //
 //   body = the client's NewEvent bytes, [0x0a id], [0x12 stream], [0x32 content type]
 //
-// The client's bytes are untrusted and will be served to others for ever: a request that is not
-// plainly valid here takes the generated path (append-message.ts), which refuses it by name or
-// converts it. A test proves that both paths mean the same.
+// The client's bytes are untrusted and will be served to other clients. A request that is not
+// plainly valid takes the generated path (append-message.ts), which refuses it by name or converts
+// it. A test proves that both paths give the same result.
 
 import { isUtf8 } from "node:buffer";
 import type { Append, AppendCondition, Expected, StreamExpectation } from "../../domain/append.ts";
@@ -29,7 +29,7 @@ import {
 } from "./append-message.ts";
 import { defaultContentType, Violations } from "./checks.ts";
 
-/** Not for the fast path. Always the same one: clients decide how often it is thrown. */
+/** The request is not for the fast path. Shared, because clients decide how often it is thrown. */
 class NotPlain extends Error {}
 const notPlain = new NotPlain("not for the fast path");
 
@@ -45,7 +45,7 @@ export function appendFromBytes(bytes: Buffer, conversion: Conversion): Append {
   );
 }
 
-/** Undefined: the generated path must look at it. Never throws for what the bytes hold. */
+/** Undefined: the generated path has to convert the request. Does not throw for any bytes. */
 export function appendIfPlain(bytes: Buffer, conversion: Conversion): Append | undefined {
   try {
     return readAppend(bytes, conversion);
@@ -87,13 +87,13 @@ interface Parts {
   stream: string;
   expected: Expected | undefined;
   expectsOfStream: boolean;
-  /** Where each event begins and ends, in pairs. */
+  /** The offsets of each event's beginning and end, in pairs. */
   readonly spans: number[];
   readonly expectations: Uint8Array[];
   condition: Uint8Array | undefined;
 }
 
-/** The fields of `AppendRequest`: events as pairs of offsets, the rest as they are. */
+/** The fields of `AppendRequest`: events as pairs of offsets, other fields decoded. */
 function readParts(reader: WireReader, limits: Limits): Parts {
   const parts: Parts = {
     stream: "",
@@ -155,7 +155,7 @@ function stateOf(state: number): Expected | undefined {
   }
 }
 
-/** What is expected of other streams than the append's own. */
+/** The expectations about streams other than the append's own. */
 function othersOf({ expectations, expected, stream }: Parts, limits: Limits): StreamExpectation[] {
   const v = new Violations();
   const wire = expectations.map((view) => decodeRequest(StreamExpectationSchema, view));
@@ -173,7 +173,7 @@ function conditionOf(view: Uint8Array, limits: Limits): AppendCondition {
   return condition;
 }
 
-/** Whether two events have one id. Those the server made differ. */
+/** Whether two events have the same id. Ids that the server made differ. */
 function hasTwins(events: readonly NewEvent[]): boolean {
   const ids = new Set<string>();
   let fromClient = 0;
@@ -195,7 +195,7 @@ const tagData = 0x3a;
 
 const noTags: readonly string[] = Object.freeze([]);
 
-/** The event between two offsets. Throws `NotPlain`, or `RangeError` on what is cut off. */
+/** The event between two offsets. Throws `NotPlain`, or `RangeError` if the bytes are truncated. */
 function readEvent(
   bytes: Buffer,
   start: number,
@@ -266,7 +266,10 @@ const contentTypeField = Buffer.concat([
   Buffer.from(defaultContentType.data),
 ]);
 
-/** The client's bytes and what is missing; the same bytes where nothing is. */
+/**
+ * The client's bytes followed by the missing fields. If none is missing, the client's bytes
+ * themselves.
+ */
 function composeBody(client: Buffer, id: string, stream: string, hasContentType: boolean): Buffer {
   const streamBytes = stream === "" ? 0 : Buffer.byteLength(stream);
   const missing =
@@ -310,7 +313,7 @@ function scanEntry(scan: MetadataScan, reader: WireReader, limits: Limits): void
   if (reader.offset !== end || key === undefined || key.length === 0 || key[0] === dollar) leave();
   scan.bytes += key.length + (value?.length ?? 0);
   const entries = scan.keys.size;
-  // Equal bytes are equal keys, whatever text they are.
+  // Equal bytes are equal keys, whatever their text.
   scan.keys.add(asciiIn(key, 0, key.length));
   if (scan.keys.size === entries || entries === limits.metadataEntriesMax) leave();
   if (scan.bytes > limits.metadataBytesMax) leave();
@@ -319,7 +322,10 @@ function scanEntry(scan: MetadataScan, reader: WireReader, limits: Limits): void
 const dollar = 0x24;
 const control = /\p{Cc}/u;
 
-/** A name that is written: 1 to `bytesMax` bytes of UTF-8, no control character, no `$` first. */
+/**
+ * A name that clients may write: 1 to `bytesMax` bytes of UTF-8, no control character, no leading
+ * `$`.
+ */
 function nameIn(reader: WireReader, bytesMax: number): string {
   const end = reader.lengthEnd();
   const { bytes, offset } = reader;
@@ -334,13 +340,13 @@ function nameIn(reader: WireReader, bytesMax: number): string {
 
 function unicodeNameIn(bytes: Uint8Array): string {
   if (!isUtf8(bytes)) leave();
-  // The request is a `Buffer`, and so are its views: here and in `asciiIn`.
+  // The request is a `Buffer`, and so are its views, here and in `asciiIn`.
   const name = (bytes as Buffer).toString("utf8");
   if (control.test(name)) leave();
   return name;
 }
 
-/** Any UTF-8; answers its bytes. */
+/** Any UTF-8 text. Returns its bytes. */
 function textIn(reader: WireReader): Uint8Array {
   const view = reader.view();
   if (!isUtf8(view)) leave();

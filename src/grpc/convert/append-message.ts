@@ -1,6 +1,6 @@
-// An append from its decoded request: the path that may rewrite what it takes, and that refuses by
-// name what it does not. A JSON payload becomes canonical text, an absent id is made, an upper-case
-// one is lowered. Most appends take the fast path instead (append-bytes.ts).
+// Converts an append from its decoded request. This path may rewrite fields, and names the fields
+// that it refuses: a JSON payload becomes canonical text, an absent id is made, an upper-case id
+// becomes lower case. Most appends take the fast path instead (append-bytes.ts).
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Append, AppendCondition, Expected, StreamExpectation } from "../../domain/append.ts";
@@ -33,10 +33,10 @@ import {
 import { jsonOf, NotJson } from "./json-value.ts";
 import { convertQuery } from "./read-request.ts";
 
-/** What conversions need: the limits in force and a maker of event ids. */
+/** What conversions need: the limits in force and a source of event ids. */
 export interface Conversion {
   readonly limits: Limits;
-  /** A new UUIDv7, larger than all before it. */
+  /** A new UUIDv7, greater than all before it. */
   readonly newId: () => string;
 }
 
@@ -126,7 +126,7 @@ function convertEvent(
     contentType,
     data,
   });
-  // Not through `create`: it would take a key `__proto__` for a prototype.
+  // Not through `create`, which would treat a key `__proto__` as a prototype.
   body.metadata = wire.metadata;
   const header = { id, stream, type, tags: wire.tags, idFromClient };
   return { event: { ...header, body: toBinary(RecordedEventSchema, body) }, wireBytes };
@@ -186,7 +186,7 @@ function checkEventBytes(
   v.add(field, `has ${bytes} bytes${form}, more than event_bytes_max (${eventBytesMax})`);
 }
 
-/** `any`: nothing is expected. `missing`: nothing is said. */
+/** `any`: no expectation. `missing`: the field is not set. */
 type Expectable = Expected | "any" | "missing";
 
 export function convertExpected(
@@ -222,7 +222,7 @@ function convertState(v: Violations, field: string, state: StreamState): Expecta
   }
 }
 
-/** Those of `stream` first, then the others in their order; each stream at most once. */
+/** The expectation about `stream` first, then the others in order. Each stream at most once. */
 export function convertExpectations(
   v: Violations,
   wire: Pick<AppendRequest, "stream" | "expected" | "expectations">,

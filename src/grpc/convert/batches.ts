@@ -1,6 +1,7 @@
-// Batches on their way out. In the full view stored frames are sent on as they are; the other views
-// rewrite each record on the wire: headers leave the payload out, JSON puts the decoded value in
-// its place. What grows is cut again, so that every message fits a default client's 4 MiB.
+// Converts batches for clients. In the full view stored frames are sent unchanged. The other views
+// rewrite each record on the wire: `headers` leaves the payload out, `json` replaces it by the
+// decoded value. A batch that grows is split, so that every message fits the default limit of 4
+// MiB.
 
 import { isJsonContentType } from "../../domain/json.ts";
 import type { Limits } from "../../domain/limits.ts";
@@ -17,15 +18,18 @@ const tagContentType = 0x32;
 const tagData = 0x3a;
 const tagJson = 0x42;
 
-/** Below the 4 MiB that clients take by default. */
+/** Below the 4 MiB that clients accept by default. */
 const messageBytesMax = 4 * 1024 * 1024 - 16 * 1024;
 
-/** Frames of this size on average are sent as they are: copying them costs more than the calls. */
+/**
+ * Frames of at least this average size are sent unchanged, because copying them costs more than
+ * separate writes.
+ */
 const partBytesMin = 4 * 1024;
 
 /**
- * The batch as messages whose field `tag` is an `EventBatch`: `ReadResponse.batch` and its
- * siblings. One message, but where a view or a large batch makes it more.
+ * The batch as messages whose field `tag` is an `EventBatch`, such as `ReadResponse.batch`. Usually
+ * one message; more if a view or a large batch requires it.
  */
 export function batchMessages(
   batch: Batch,
@@ -54,7 +58,10 @@ export function batchMessages(
   return messages;
 }
 
-/** As `batchMessages`: what was read in large pieces is sent in them. For one client alone. */
+/**
+ * As `batchMessages`, but records that were read in large parts are sent in these parts. For one
+ * client only.
+ */
 export function batchInParts(
   batch: Batch,
   tag: number,
@@ -62,7 +69,7 @@ export function batchInParts(
   limits: Limits,
 ): readonly Message[] {
   const { frames, bytes } = batch;
-  // A small frame that waits for its client would hold the whole chunk it is a part of.
+  // A small frame that waits for its client would keep its whole chunk in memory.
   const isCoarse = bytes >= frames.length * partBytesMin;
   if (batch.count === 0 || !isCoarse || view !== "full" || bytes > messageBytesMax) {
     return batchMessages(batch, tag, view, limits);
@@ -73,7 +80,10 @@ export function batchInParts(
 type Encoded = Partial<Record<EventView, readonly Buffer[]>>;
 const encodedBatches = new WeakMap<Batch, Encoded>();
 
-/** As `batchMessages`: once for all that are given the same batch, always with one tag. */
+/**
+ * As `batchMessages`, computed once for all subscribers that get the same batch. Always with the
+ * same tag.
+ */
 export function batchMessagesOnce(
   batch: Batch,
   tag: number,
@@ -85,7 +95,7 @@ export function batchMessagesOnce(
   return (encoded[view] ??= batchMessages(batch, tag, view, limits));
 }
 
-/** A record as the view shows it: the parts of a `RecordedEvent`. */
+/** A record in the view, as the parts of a `RecordedEvent`. */
 export function inView(record: Uint8Array, view: EventView, limits: Limits): Uint8Array[] {
   switch (view) {
     case "full":
@@ -97,7 +107,7 @@ export function inView(record: Uint8Array, view: EventView, limits: Limits): Uin
   }
 }
 
-/** One length-delimited field of the parts put together. */
+/** A length-delimited field that contains the parts, concatenated. */
 export function wrap(tag: number, parts: readonly Uint8Array[]): Buffer {
   let bytes = 0;
   for (const part of parts) bytes += part.length;
@@ -123,7 +133,10 @@ function withoutData(record: Uint8Array): Uint8Array[] {
   return [record.subarray(0, start), record.subarray(end)];
 }
 
-/** JSON payloads decoded; what is not JSON, or does not fit a message decoded, stays as bytes. */
+/**
+ * Decodes JSON payloads. A payload that is not JSON, or does not fit a message when decoded, stays
+ * as bytes.
+ */
 function withJson(record: Uint8Array, { eventBytesMax }: Limits): Uint8Array[] {
   const { start, end, data, contentType } = scanPayload(record);
   if (data === undefined || !isJsonContentType(contentType)) return [record];
@@ -133,7 +146,7 @@ function withJson(record: Uint8Array, { eventBytesMax }: Limits): Uint8Array[] {
 }
 
 interface Payload {
-  /** Where the field of the payload begins and ends; both the record's end where it has none. */
+  /** The bounds of the payload's field. Both are the end of the record if it has none. */
   readonly start: number;
   readonly end: number;
   readonly data: Uint8Array | undefined;

@@ -1,4 +1,4 @@
-// Checkpoints from the wire and onto it.
+// Converts checkpoints.
 
 import { create } from "@bufbuild/protobuf";
 import type { Checkpoint, CheckpointUpdate } from "../../domain/checkpoint.ts";
@@ -21,7 +21,7 @@ export function checkConsumerName(
   return checkOwnName(v, field, name, { name: "consumer_name_bytes_max", bytesMax });
 }
 
-/** `prefix`: the path of the message that holds the fields, with its dot. */
+/** `prefix` is the path of the message that contains the fields, with its dot. */
 export function convertUpdate(
   v: Violations,
   prefix: string,
@@ -40,7 +40,7 @@ export function wireCheckpoint(checkpoint: Checkpoint): ConsumerCheckpoint {
     position: BigInt(checkpoint.position),
     savedAt: timestamp(checkpoint.savedAt),
   });
-  // Not through `create`: it would take a key `__proto__` for a prototype.
+  // Not through `create`, which would treat a key `__proto__` as a prototype.
   wire.metadata = checkpoint.metadata;
   return wire;
 }

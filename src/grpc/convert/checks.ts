@@ -1,6 +1,6 @@
-// The checks that fields share: names, ids, numbers, enums, metadata. Each adds what is wrong to
-// the violations and answers the value as the domain has it, which means nothing where a violation
-// was added. The violations of a request are thrown together: a client can mend them all at once.
+// The checks that fields share: names, ids, numbers, enums, metadata. Each adds faults to the
+// violations and returns the domain value, which is meaningless if a violation was added. The
+// violations of a request are thrown together, so that a client can correct all of them at once.
 
 import { AnnalsError, type FieldViolation } from "../../domain/errors.ts";
 import { isSystemName } from "../../domain/event.ts";
@@ -8,7 +8,7 @@ import { isJsonContentType } from "../../domain/json.ts";
 import { streamKeptIn } from "../../domain/lifecycle/lifecycle-event.ts";
 import { positionMax, type Limits } from "../../domain/limits.ts";
 
-/** Violations kept at most; the rest is counted. */
+/** Violations that are kept. Further ones are counted. */
 const violationsKeptMax = 64;
 
 export class Violations {
@@ -19,13 +19,13 @@ export class Violations {
     return this.count === 0;
   }
 
-  /** `field` is the path with proto names: `events[3].tags[0]`. */
+  /** `field` is the path with the names of the contract: `events[3].tags[0]`. */
   add(field: string, description: string): void {
     this.count++;
     if (this.kept.length < violationsKeptMax) this.kept.push({ field, description });
   }
 
-  /** Throws INVALID_FIELD where there is one. */
+  /** Throws INVALID_FIELD if there are violations. */
   throwIfAny(): void {
     const [first] = this.kept;
     if (first === undefined) return;
@@ -35,7 +35,7 @@ export class Violations {
   }
 }
 
-/** A limit as its message names it: `stream_name_bytes_max`, and its value. */
+/** A limit with its name for messages: `stream_name_bytes_max`, and its value. */
 export interface BytesLimit {
   readonly name: string;
   readonly bytesMax: number;
@@ -46,14 +46,14 @@ const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const uuidNil = "00000000-0000-0000-0000-000000000000";
 const uuidMax = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 
-/** A name that may be read by: not empty, not too long, without control characters. */
+/** A name to read by: not empty, not too long, without control characters. */
 export function checkName(v: Violations, field: string, name: string, limit: BytesLimit): string {
   if (name === "") v.add(field, "is empty, but required");
   else checkText(v, field, name, limit);
   return name;
 }
 
-/** A name that is written: system names are reserved. */
+/** A name to write. System names are reserved. */
 export function checkOwnName(
   v: Violations,
   field: string,
@@ -64,7 +64,10 @@ export function checkOwnName(
   return checkName(v, field, name, limit);
 }
 
-/** The limit of a stream that is read: of a lifecycle's, it bounds the name it is kept under. */
+/**
+ * The limit on the name of a stream to read. For a `$lifecycle-` stream, the limit applies to the
+ * stream in its name.
+ */
 export function streamLimit(name: string, { streamNameBytesMax }: Limits): BytesLimit {
   const beside = Buffer.byteLength(name) - Buffer.byteLength(streamKeptIn(name) ?? name);
   return { name: "stream_name_bytes_max", bytesMax: streamNameBytesMax + beside };
@@ -109,7 +112,7 @@ export function checkOptional(v: Violations, field: string, value: bigint): numb
   return value === 0n ? undefined : checkUint64(v, field, value);
 }
 
-/** A value of an enum this server knows. `names` are those of the enum, by number. */
+/** A value of an enum that this server knows. `names` are the enum's names by number. */
 export function checkEnum(
   v: Violations,
   field: string,
@@ -129,7 +132,7 @@ export function checkCount(
   if (count > countMax) v.add(field, `has ${count} entries, more than ${name} (${countMax})`);
 }
 
-/** The media type where a client names none. */
+/** The media type if the client does not set one. */
 export const defaultContentType = { data: "application/octet-stream", json: "application/json" };
 
 const printableAscii = /^[ -~]*$/;
@@ -156,7 +159,7 @@ export function checkMetadata(
   }
 }
 
-/** The content type, with its default filled in. */
+/** The content type, or its default. */
 export function checkContentType(
   v: Violations,
   field: string,

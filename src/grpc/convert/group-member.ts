@@ -1,5 +1,5 @@
-// What a member of a group says, from the wire, and what it is told, onto it. Deliveries are
-// written around the stored records, which are never decoded in the full view.
+// Converts the messages of a group's member, and those sent to it. Deliveries are written around
+// the stored records, which are not decoded in the full view.
 
 import { create } from "@bufbuild/protobuf";
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
@@ -36,7 +36,7 @@ export interface JoinAsked {
   readonly view: EventView;
 }
 
-/** Throws INVALID_FIELD where it is no `join`. */
+/** Throws INVALID_FIELD if the message is no `join`. */
 export function convertJoin({ message }: ConsumeRequest, limits: Limits): JoinAsked {
   if (message.case !== "join") {
     throw invalidField("join", `is required first: ${message.case ?? "nothing"} came before it`);
@@ -46,7 +46,7 @@ export function convertJoin({ message }: ConsumeRequest, limits: Limits): JoinAs
   checkConsumerName(v, "join.group", group, limits);
   const { consumerNameBytesMax: bytesMax, memberPermitsMax } = limits;
   checkText(v, "join.member", name, { name: "consumer_name_bytes_max", bytesMax });
-  // A member that says nothing of permits takes one event at a time.
+  // A member that does not set permits takes one event at a time.
   const wanted = checkAmount(v, "join.permits", permits === 0 ? 1 : permits, 1, memberPermitsMax);
   const seen = convertView(v, "join.view", view);
   v.throwIfAny();
@@ -138,7 +138,7 @@ function checkToken(v: Violations, field: string, token: string, { tokenBytesMax
     v.add(field, `has ${bytes} bytes; no token has more than ${tokenBytesMax}`);
 }
 
-/** For people: any text, with line breaks where they help. */
+/** A text for people, which may have line breaks. */
 function checkReason(
   v: Violations,
   field: string,
@@ -155,7 +155,7 @@ export function wireJoined(leaseMs: number, permits: number): ConsumeResponse {
   return create(ConsumeResponseSchema, { message: { case: "joined", value } });
 }
 
-/** What a member is told besides deliveries. */
+/** Messages to a member other than deliveries. */
 export function wireNews(message: Exclude<MemberMessage, { kind: "deliveries" }>): ConsumeResponse {
   switch (message.kind) {
     case "settled":
@@ -170,7 +170,7 @@ export function wireNews(message: Exclude<MemberMessage, { kind: "deliveries" }>
   }
 }
 
-/** Deliveries as messages; more than one only where a view makes them large. */
+/** Deliveries as messages. Usually one; more if a view makes them large. */
 export function* deliveryMessages(
   deliveries: readonly MemberDelivery[],
   view: EventView,
@@ -205,7 +205,7 @@ function deliveryParts(
   return [head.finish(), wrap(tagEvent, inView(record, view, limits))];
 }
 
-/** The call ended before it began. */
+/** The error for a call that ended before it joined. */
 export function neverJoined(): AnnalsError {
   return invalidField("join", "is required: the call ended before it");
 }

@@ -1,4 +1,4 @@
-// Consumer groups from the wire and onto it: what one is to do, where it begins, and its numbers.
+// Converts consumer groups: their settings, their start, and their numbers.
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Duration } from "@bufbuild/protobuf/wkt";
@@ -134,7 +134,7 @@ export function convertStart(
   }
 }
 
-/** Positions of parked events; none: all. */
+/** Positions of parked events. Empty: all. */
 export function convertPositions(
   v: Violations,
   positions: readonly bigint[],

@@ -1,6 +1,6 @@
-// JSON between its two forms: `google.protobuf.Value`, as clients send and read it, and the JSON
-// text that is stored. A value becomes wire bytes without message objects in between: three
-// megabytes of small numbers would be a hundred megabytes of those.
+// Converts JSON between `google.protobuf.Value`, as clients send and read it, and the JSON text
+// that is stored. A value is encoded without message objects, because three megabytes of small
+// numbers would become a hundred megabytes of objects.
 
 import type { Value } from "@bufbuild/protobuf/wkt";
 import { isJsonObject, parseJson, type Json } from "../../domain/json.ts";
@@ -9,7 +9,7 @@ import { varintBytes, wireBytes, writeVarint } from "../../domain/wire.ts";
 /** A `Value` that is no JSON; its message is the description of the violation. */
 export class NotJson extends Error {}
 
-/** The JSON of a `Value`. Throws `NotJson`. The decoder has bounded how deep it nests. */
+/** The JSON of a `Value`. Throws `NotJson`. The decoder has already bounded the nesting. */
 export function jsonOf({ kind }: Value): Json {
   switch (kind.case) {
     case "nullValue":
@@ -41,8 +41,8 @@ const levelsMax = 90;
 class DoesNotFit extends Error {}
 
 /**
- * A JSON text as the wire bytes of a `Value` of at most `bytesMax`. Undefined where the text is not
- * JSON, where it does not fit, and where a double would not say the same number.
+ * A JSON text as the wire bytes of a `Value` of at most `bytesMax`. Undefined if the text is not
+ * JSON, does not fit, or has a number that a double would change.
  */
 export function valueBytesOfText(text: Uint8Array, bytesMax: number): Buffer | undefined {
   const json = parseJson(text);
@@ -50,9 +50,7 @@ export function valueBytesOfText(text: Uint8Array, bytesMax: number): Buffer | u
   return valueBytes(json, bytesMax);
 }
 
-/**
- * JSON as the wire bytes of a `Value`; undefined where it is larger than `bytesMax` or too deep.
- */
+/** JSON as the wire bytes of a `Value`. Undefined if it is larger than `bytesMax` or too deep. */
 export function valueBytes(json: Json, bytesMax: number): Buffer | undefined {
   const writer = new BackwardWriter(bytesMax);
   try {
@@ -103,15 +101,15 @@ function writeStruct(writer: BackwardWriter, struct: { [key: string]: Json }, le
 }
 
 /**
- * Writes protobuf from its end to its beginning: a message's length is known when its prefix is
- * due, so nested messages need neither a second pass nor copies.
+ * Writes protobuf from end to beginning. The length of a message is then known when its prefix is
+ * written, so that nested messages need neither a second pass nor copies.
  */
 class BackwardWriter {
   private readonly bytesMax: number;
   private buffer: Buffer;
   private start: number;
 
-  /** Throws `RangeError` from the byte on that is beyond `bytesMax`. */
+  /** Throws `RangeError` at the first byte beyond `bytesMax`. */
   constructor(bytesMax: number) {
     this.bytesMax = bytesMax;
     this.buffer = Buffer.allocUnsafe(1_024);
@@ -127,7 +125,7 @@ class BackwardWriter {
     return this.buffer.subarray(this.start);
   }
 
-  /** Makes a length-delimited field of the last `length` bytes. */
+  /** Turns the last `length` bytes into a length-delimited field. */
   prefix(tag: number, length: number): void {
     this.varint(length);
     this.varint(tag);
@@ -170,12 +168,12 @@ class BackwardWriter {
   }
 }
 
-/** A double keeps any number of this many digits. */
+/** A double preserves any number with this many digits. */
 const safeDigits = 15;
 
 /**
- * Whether a JSON text holds a number that a double would change: an amount or an id with more
- * digits than a double keeps. What people are shown must be what was stored.
+ * Whether a JSON text has a number that a double would change, such as an amount or an id with too
+ * many digits. A decoded payload must not differ from the stored one.
  */
 function changesNumbers(json: Uint8Array): boolean {
   for (let i = 0; i < json.length; i++) {
@@ -210,7 +208,7 @@ function isPartOfNumber(byte: number): boolean {
   return isDigit(byte) || [0x2b, 0x2d, 0x2e, 0x65, 0x45].includes(byte);
 }
 
-/** A number's digits without outer zeros, and its power of ten: one text for each value. */
+/** The digits of a number without outer zeros, and its power of ten: one text for each value. */
 function decimal(text: string): string {
   const match = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
   if (match === null) return text;

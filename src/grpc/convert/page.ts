@@ -1,6 +1,6 @@
-// Pages of lists: how many entries, where to begin, and the token for the next page. A token says
-// where the next page begins and is opaque to clients. It carries a check over the call it belongs
-// to, so that one that was altered, or is from another list, is refused and not misread.
+// Pages of lists: how many entries, where to begin, and the token of the next page. A token is
+// opaque to clients. It contains a checksum over the call it belongs to, so that an altered token,
+// or one of another list, is refused.
 
 import { createHash } from "node:crypto";
 import { invalidField } from "../../domain/errors.ts";
@@ -17,12 +17,12 @@ interface PageRequest {
   readonly pageToken: string;
 }
 
-/** Encoded bytes near which a page ends before it has its number of entries. */
+/** A page ends near this many encoded bytes, even if it could have more entries. */
 export const pageBytesMax = 1024 * 1024;
 
 /**
- * One page of a list. `scope` names the call and its arguments; `cursorOf` says what comes after an
- * entry; `list` answers at most `limit` entries after a cursor (empty: from the first).
+ * One page of a list. `scope` names the call and its arguments. `cursorOf` returns the cursor after
+ * an entry. `list` returns at most `limit` entries after a cursor (empty: from the first).
  */
 export async function pageOf<T>(
   { pageSize, pageToken: token }: PageRequest,
@@ -50,12 +50,12 @@ export async function pageOf<T>(
 
 const checkBytes = 8;
 
-/** `scope`: the call and what it selects; a token goes on with the same scope only. */
+/** `scope` is the call and its selection. The token is valid for the same scope only. */
 export function pageToken(scope: readonly string[], cursor: string): string {
   return Buffer.concat([checkOf(scope, cursor), Buffer.from(cursor)]).toString("base64url");
 }
 
-/** The cursor of a token; throws INVALID_FIELD where it is not one of this scope. */
+/** The cursor of a token. Throws INVALID_FIELD if the token is not one of this scope. */
 export function readPageToken(scope: readonly string[], token: string): string {
   const bytes = Buffer.from(token, "base64url");
   const cursor = bytes.subarray(checkBytes).toString("utf8");

@@ -1,5 +1,5 @@
-// Read, Subscribe, Load and GetState from the wire, and the queries that append conditions and
-// consumer groups have as well.
+// Converts the requests of Read, Subscribe, Load and GetState, and the queries of append conditions
+// and consumer groups.
 
 import type { Limits } from "../../domain/limits.ts";
 import {
@@ -40,7 +40,7 @@ import {
 } from "./checks.ts";
 import { checkDuration, checkTime } from "./time.ts";
 
-/** How much of each event an answer carries. */
+/** How much of each event an answer contains. */
 export type EventView = "full" | "json" | "headers";
 
 export function convertView(v: Violations, field: string, view: View): EventView {
@@ -140,7 +140,10 @@ export function convertRead(wire: WireRead, limits: Limits): [ReadRequest, Event
 
 type WireBound = WireRead["from"] | WireRead["to"];
 
-/** `round`: how a time between two microseconds is moved so that it bounds the same events. */
+/**
+ * `round` is the direction in which a time between two microseconds is rounded so that it bounds
+ * the same events.
+ */
 function boundOf(
   v: Violations,
   prefix: "from" | "to",

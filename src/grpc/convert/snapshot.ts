@@ -1,5 +1,4 @@
-// Snapshots from the wire and onto it, and folded states on their way out, in the view that was
-// asked for.
+// Converts snapshots and computed states, in the requested view.
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { AnnalsError } from "../../domain/errors.ts";
@@ -96,7 +95,7 @@ export interface SnapshotsAsked {
   readonly maxVersion: number | undefined;
 }
 
-/** What to list or to delete. */
+/** Which snapshots to list or to delete. */
 export function convertSelected(
   wire: ListSnapshotsRequest | DeleteSnapshotsRequest,
   limits: Limits,
@@ -125,12 +124,15 @@ export function snapshotHeaders(snapshot: Snapshot): WireSnapshot {
     position: BigInt(snapshot.position),
     savedAt: timestamp(snapshot.savedAt),
   });
-  // Not through `create`: it would take a key `__proto__` for a prototype.
+  // Not through `create`, which would treat a key `__proto__` as a prototype.
   headers.metadata = { ...snapshot.metadata };
   return headers;
 }
 
-/** The bytes of a `Snapshot` message. A state that is not JSON, or does not fit so, stays bytes. */
+/**
+ * The bytes of a `Snapshot` message. A state that is not JSON, or does not fit when decoded, stays
+ * as bytes.
+ */
 export function snapshotBytes(snapshot: Snapshot, view: EventView, limits: Limits): Buffer {
   const headers = toBinary(SnapshotSchema, snapshotHeaders(snapshot));
   if (view === "headers") return Buffer.from(headers);

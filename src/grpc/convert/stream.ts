@@ -1,4 +1,4 @@
-// Streams' policies and lifecycles from the wire and onto it.
+// Converts the policies and lifecycles of streams.
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Expected } from "../../domain/append.ts";
@@ -47,7 +47,7 @@ export function convertDeleteStream(
   return { ...change, permanent: wire.permanent };
 }
 
-/** What both kinds of change say. */
+/** The fields that updates and deletions share. */
 function changeOf(
   v: Violations,
   wire: UpdateStreamRequest | DeleteStreamRequest,
@@ -85,7 +85,7 @@ export function wirePolicy({ maxAge, maxCount, truncateBefore, labels }: StreamP
     maxCount: BigInt(maxCount ?? 0),
     truncateBefore: BigInt(truncateBefore),
   });
-  // Not through `create`: it would take a key `__proto__` for a prototype.
+  // Not through `create`, which would treat a key `__proto__` as a prototype.
   wire.labels = labels;
   return wire;
 }
@@ -117,7 +117,7 @@ export function wireStreamInfo(info: StreamInfo): MessageInitShape<typeof Stream
   };
 }
 
-/** Undefined: everything is kept, and there are no labels. */
+/** Undefined: every event is kept, and there are no labels. */
 function policyOf(lifecycle: Lifecycle | undefined): WirePolicy | undefined {
   if (lifecycle === undefined) return undefined;
   const { policy } = lifecycle;

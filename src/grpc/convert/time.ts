@@ -14,9 +14,9 @@ const nanosPerSecond = 1_000_000_000;
 const microsPerSecond = 1_000_000;
 
 /**
- * A bound in time as microseconds: the first microsecond at or after it (`up`), or the last at or
- * before it (`down`). Events have no times before 1970 or beyond 2^53 microseconds (the year 2255):
- * bounds out there are moved to where they select the same.
+ * A bound in time, in microseconds: rounded up to the first microsecond at or after it, or down to
+ * the last at or before it. No event has a time before 1970 or beyond 2^53 microseconds (the year
+ * 2255), so that bounds outside are moved to where they select the same events.
  */
 export function checkTime(
   v: Violations,
@@ -35,7 +35,7 @@ export function checkTime(
   return Math.min(Number(seconds) * microsPerSecond + part, positionMax);
 }
 
-/** A duration between two bounds, in milliseconds (rounded up). */
+/** A duration within bounds, in milliseconds (rounded up). */
 export function checkDuration(
   v: Violations,
   field: string,
@@ -55,12 +55,12 @@ export function checkDuration(
   return ms;
 }
 
-/** Microseconds, none negative, as a `Duration`'s fields. */
+/** Microseconds, not negative, as the fields of a `Duration`. */
 export function timeSpan(micros: number): { seconds: bigint; nanos: number } {
   return timestamp(micros);
 }
 
-/** Microseconds since 1970 as a `Timestamp`'s fields. */
+/** Microseconds since 1970 as the fields of a `Timestamp`. */
 export function timestamp(micros: number): { seconds: bigint; nanos: number } {
   const seconds = Math.floor(micros / microsPerSecond);
   return { seconds: BigInt(seconds), nanos: (micros - seconds * microsPerSecond) * 1_000 };

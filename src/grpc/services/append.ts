@@ -1,6 +1,6 @@
-// Append, from request bytes to the log and back; and AppendPipe, a pipe of independent appends.
-// These are read while earlier ones wait for the disk, as far as the window allows, and answered in
-// order; a refusal is an answer like any other.
+// Append and AppendPipe, from request bytes to the log and back. AppendPipe is a pipe of
+// independent appends. Further appends are read while earlier ones wait for the disk, as far as the
+// window allows. They are answered in order, and a refusal is an answer like any other.
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Append, Outcome } from "../../domain/append.ts";
@@ -46,7 +46,7 @@ async function appendOnce(
   return answerOf(ready, outcome, head);
 }
 
-/** The answer's bytes; a refusal is thrown. */
+/** The bytes of the answer. A refusal is thrown. */
 function answerOf(append: Append, outcome: Outcome, head: number): Encoded<AppendResponse> {
   switch (outcome.kind) {
     case "appended":
@@ -82,18 +82,15 @@ const tagAppend = 0x0a;
 const tagAppended = 0x12;
 const tagFailure = 0x1a;
 
-/** The answer to an append of a pipe, in the order of the appends. */
+/** The answer to one append of a pipe. */
 interface PipeAnswer {
   readonly bytes: number;
   answer: Encoded<AppendPipeResponse> | undefined;
-  /** To be called when there is an answer. */
+  /** Called when there is an answer. */
   readonly answered: () => void;
 }
 
-/**
- * Yields the answers, in order, as many as are ready. Throws where the pipe itself ends before its
- * time.
- */
+/** Yields the answers in order, as many at a time as are ready. Throws if the pipe ends early. */
 async function* appendPipe(
   context: ServiceContext,
   requests: AsyncIterable<readonly Buffer[]>,
@@ -116,7 +113,7 @@ async function* appendPipe(
   await reading;
 }
 
-/** Begins every append of the pipe, no more at a time than the window holds. */
+/** Begins every append of the pipe, at most as many at a time as the window holds. */
 async function takeAll(
   context: ServiceContext,
   requests: AsyncIterable<readonly Buffer[]>,
@@ -129,7 +126,7 @@ async function takeAll(
       for (const request of some) {
         sequence++;
         const converted = convertOne(context, request);
-        // In order: an append that is looked up first is not overtaken by the ones behind it.
+        // In order: an append that needs a lookup first is not overtaken by later ones.
         const append = "then" in converted ? await converted : converted;
         void appendOne(context, append, sequence, call, window.enter(request.length));
         if (window.isFull) await window.room();
@@ -141,7 +138,7 @@ async function takeAll(
   }
 }
 
-/** Settles the pipe's answer to it. Never rejects. */
+/** Completes the pipe's answer to an append. Never rejects. */
 async function appendOne(
   context: ServiceContext,
   append: Append | Refused,
@@ -153,7 +150,8 @@ async function appendOne(
     if ("refused" in append) throw append.refused;
     if (call.reason !== undefined) throw call.reason;
     // Without the call's signal: a thousand listeners on one signal cost more than the few appends
-    // that are stored although their pipe was just cut off. What became of them is unknown anyway.
+    // that are stored although their pipe was just cut off. Their outcome is unknown to the client
+    // anyway.
     const { outcome, head } = await context.log.append(append);
     pending.answer = pipeResponse(sequence, tagAppended, answerOf(append, outcome, head));
   } catch (error) {
@@ -164,7 +162,7 @@ async function appendOne(
   pending.answered();
 }
 
-/** Why one request of the pipe is no append. */
+/** Why one request of the pipe is not a valid append. */
 interface Refused {
   readonly refused: unknown;
 }
@@ -191,7 +189,7 @@ function convert(context: ServiceContext, request: Buffer): Append {
   throw new AnnalsError({ reason: "INVALID_FIELD", violations }, "append: is required");
 }
 
-/** The bytes of `append`, where the request is that field and nothing else. */
+/** The bytes of `append`, if the request has that field and nothing else. */
 function appendIn(request: Buffer): Buffer | undefined {
   if (request[0] !== tagAppend) return undefined;
   try {
@@ -203,7 +201,7 @@ function appendIn(request: Buffer): Buffer | undefined {
   }
 }
 
-/** The appends of a pipe that wait for their answer to be sent, in order. */
+/** The appends of a pipe whose answers have not been sent, in order. */
 class Window {
   private readonly countMax: number;
   private readonly bytesMax: number;
@@ -222,7 +220,7 @@ class Window {
     return this.isClosed;
   }
 
-  /** The next append has to wait for room. */
+  /** Whether the next append has to wait for room. */
   get isFull(): boolean {
     return this.pending.length >= this.countMax || this.bytes >= this.bytesMax;
   }
@@ -234,7 +232,7 @@ class Window {
     return pending;
   }
 
-  /** Resolves once it is not full, or closed. */
+  /** Resolves when the window is not full, or is closed. */
   async room(): Promise<void> {
     while (this.isFull && !this.isClosed) {
       await new Promise<void>((resolve) => {
@@ -247,7 +245,7 @@ class Window {
     if (this.pending[0]?.answer !== undefined) this.writer?.();
   };
 
-  /** All that can be sent, at least one; none when there will be none any more. */
+  /** All answers that can be sent, at least one. Empty when there will be no more. */
   async answers(): Promise<readonly Encoded<AppendPipeResponse>[]> {
     for (;;) {
       const answers: Encoded<AppendPipeResponse>[] = [];
@@ -262,13 +260,13 @@ class Window {
     }
   }
 
-  /** The first ones have been sent. */
+  /** Removes the first appends after their answers were sent. */
   leave(count: number): void {
     for (const { bytes } of this.pending.splice(0, count)) this.bytes -= bytes;
     this.reader?.();
   }
 
-  /** Nothing will enter any more, and nothing has to wait for room. */
+  /** No append enters any more, and none has to wait for room. */
   close(): void {
     this.isClosed = true;
     this.reader?.();

@@ -1,4 +1,4 @@
-// The checkpoint service: each method of the contract, from the wire to the log and back.
+// The checkpoint service: one handler for each method.
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Checkpoint } from "../../domain/checkpoint.ts";

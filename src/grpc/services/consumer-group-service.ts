@@ -1,4 +1,4 @@
-// The consumer group service: each method of the contract, from the wire to the log and back.
+// The consumer group service: one handler for each method.
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { AnnalsError } from "../../domain/errors.ts";

@@ -1,4 +1,4 @@
-// What the handlers of every service are given.
+// What every handler needs.
 
 import type { EventStoreService } from "../../gen/annals/v1/event_store_service_pb.js";
 import type { EventLog } from "../../log/verbs.ts";
@@ -14,5 +14,5 @@ export interface ServiceContext extends Conversion {
   readonly startedAt: number;
 }
 
-/** The event store's methods are served by several files, some by each. */
+/** The methods of the event store are implemented in several files. */
 export type EventStoreMethods = Partial<Handlers<typeof EventStoreService>>;

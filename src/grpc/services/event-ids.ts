@@ -1,11 +1,11 @@
-// The ids the server makes: UUIDs of version 7 (RFC 9562, section 5.7), each larger than the one
-// before it in this process, also where the clock stands still or is set back.
+// Makes event ids: UUIDs of version 7 (RFC 9562, section 5.7), each greater than the one before it
+// in this process, even if the clock does not advance or is set back.
 
 import { randomFillSync } from "node:crypto";
 
 /** Bits 0-47 milliseconds, 4 version, 12 counter (section 6.2, method 1), 2 variant, 62 random. */
 const counterMax = 0xfff;
-/** A millisecond's counter begins below half, so that it has room to grow. */
+/** The counter of a millisecond begins below half, so that it has room to grow. */
 const counterStartMask = 0x7ff;
 const poolBytes = 4_096;
 /** Per id: 2 bytes for the counter's start, 8 for the random part. */
@@ -13,7 +13,7 @@ const bytesPerId = 10;
 
 const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
 
-/** Answers a function that makes one id at a time. `now`: milliseconds since 1970. */
+/** Returns a function that makes one id at a time. `now` returns milliseconds since 1970. */
 export function createIdMaker(now: () => number): () => string {
   const pool = Buffer.alloc(poolBytes);
   let used = poolBytes;

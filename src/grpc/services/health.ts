@@ -1,5 +1,5 @@
-// grpc.health.v1: what load balancers, container health checks and clients ask. The services are in
-// one state together: serving, until the server stops or the store cannot be written any more.
+// grpc.health.v1, for load balancers, container health checks and clients. All services have one
+// state: serving, until the server stops or the store cannot be written any more.
 
 import { create } from "@bufbuild/protobuf";
 import { AnnalsError } from "../../domain/errors.ts";
@@ -15,7 +15,7 @@ import type { Call } from "../transport/call.ts";
 import type { Stopping } from "../transport/call-environment.ts";
 import { StatusCode, StatusError } from "../transport/status.ts";
 
-/** Whether the services serve, and who waits to hear when that changes. */
+/** Whether the services serve, with watchers of changes. */
 export class HealthState {
   private readonly watchers = new Set<() => void>();
   private isServing = true;
@@ -30,7 +30,7 @@ export class HealthState {
     for (const watcher of this.watchers) watcher();
   }
 
-  /** Answers a function that ends the watch. */
+  /** Returns a function that ends the watch. */
   watch(watcher: () => void): () => void {
     this.watchers.add(watcher);
     return () => this.watchers.delete(watcher);
@@ -67,7 +67,7 @@ export function healthService(
   };
 }
 
-/** The status now and whenever it is another one, until the call is over or the server stops. */
+/** The present status, and each different status later, until the call ends or the server stops. */
 async function* changes(
   statusNow: () => ServingStatus,
   state: HealthState,

@@ -27,9 +27,9 @@ import { checkStreamName } from "../convert/read-request.ts";
 import { wireStreamInfo } from "../convert/stream.ts";
 import { timestamp } from "../convert/time.ts";
 
-/** Of an entry of a list, beside its name. */
+/** Bytes of a list's entry besides its name. */
 const entryBytes = 128;
-/** Of a label, beside its text. */
+/** Bytes of a label besides its text. */
 const labelBytes = 12;
 
 export function infoMethods(context: ServiceContext) {
@@ -150,7 +150,7 @@ function reclaimInfo({ phase, rounds, events, bytesFreed, lastFinishedAt }: Recl
     phase: reclaimPhases[phase],
     rounds: BigInt(rounds),
     events: BigInt(events),
-    // Stubs of very short events may be longer than they were.
+    // Removed records of very short events can be longer than the events were.
     bytesFreed: BigInt(Math.max(0, bytesFreed)),
     ...(lastFinishedAt > 0 && { lastFinishedAt: timestamp(lastFinishedAt) }),
   };

@@ -1,5 +1,4 @@
-// Read, Subscribe and Load: the log's messages, each turned into wire messages in the view asked
-// for.
+// Read, Subscribe and Load: converts the log's messages to wire messages in the requested view.
 
 import { create } from "@bufbuild/protobuf";
 import {

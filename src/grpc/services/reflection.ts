@@ -1,7 +1,7 @@
-// Server reflection, v1 and v1alpha: lets a person talk to the server without its protos. Both
-// versions have the same messages and one implementation over the generated descriptors. It knows
-// which file declares which name: everything that the services' files and their dependencies
-// declare, and what may come packed in an `Any`.
+// Server reflection, v1 and v1alpha, so that tools can call the server without its proto files.
+// Both versions have the same messages and one implementation over the generated descriptors. It
+// knows which file declares which name, for the files of the services, their dependencies, and the
+// messages that may be packed in an `Any`.
 
 import {
   create,
@@ -28,7 +28,7 @@ import { StatusCode } from "../transport/status.ts";
 
 type Question = (ServerReflectionRequest | RequestV1Alpha)["messageRequest"];
 type Reply = Exclude<ServerReflectionResponse["messageResponse"], { case: undefined }>;
-/** What a reply is made of; `create` makes the messages inside it. */
+/** The content of a reply. `create` makes the messages in it. */
 type ReplyInit = { case: Reply["case"]; value: object };
 
 export function reflectionV1(symbols: Symbols): Handlers<typeof ServiceV1> {
@@ -100,16 +100,16 @@ function notFound(what: string): ReplyInit {
 }
 
 interface Symbols {
-  /** Full names of the services there are. */
+  /** The full names of the services. */
   readonly services: readonly string[];
-  /** The encoded descriptor of a file, then those of all it depends on. */
+  /** The encoded descriptor of a file, followed by those of all its dependencies. */
   fileNamed(name: string): Uint8Array[] | undefined;
-  /** The same of the file that declares a service, method, message, field, enum or enum value. */
+  /** The same for the file that declares a service, method, message, field, enum or enum value. */
   fileWith(symbol: string): Uint8Array[] | undefined;
   isMessage(typeName: string): boolean;
 }
 
-/** `extra`: files that no service depends on, such as those of error details. */
+/** `extra` are files that no service depends on, such as those of error details. */
 export function collectSymbols(
   services: readonly DescService[],
   extra: readonly DescFile[],
@@ -138,7 +138,7 @@ export function collectSymbols(
   };
 }
 
-/** The file first, and each file before those it depends on. */
+/** The file first, and each file before its dependencies. */
 function encodeWithDependencies(file: DescFile | undefined): Uint8Array[] | undefined {
   if (file === undefined) return undefined;
   const needed = new Set<DescFile>();

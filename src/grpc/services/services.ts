@@ -1,4 +1,4 @@
-// The services of the server, each with its handlers: the event store, streams, checkpoints,
+// Binds all services of the server to their handlers: the event store, streams, checkpoints,
 // consumer groups, health and reflection.
 
 import { CheckpointService } from "../../gen/annals/v1/checkpoint_service_pb.js";

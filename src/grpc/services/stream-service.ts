@@ -1,4 +1,4 @@
-// The stream service: each method of the contract, from the wire to the log and back.
+// The stream service: one handler for each method.
 
 import { create } from "@bufbuild/protobuf";
 import {

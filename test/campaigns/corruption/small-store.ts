@@ -43,8 +43,8 @@ export async function makeSmallStore(
   await copyStore(working, folder);
   if (ending === "killed") await storage.close();
   await rm(working, { recursive: true });
-  // LevelDB's diaries are read by nobody but people.
-  for (const diary of ["LOG", "LOG.old"]) await rm(join(folder, "log", diary), { force: true });
+  // LevelDB's text logs are for people only.
+  for (const name of ["LOG", "LOG.old"]) await rm(join(folder, "log", name), { force: true });
   return { folder, topics, answers };
 }
 

@@ -65,7 +65,7 @@ export async function reclaim(options: ReclaimOptions): Promise<CampaignResult> 
     await oneStore(random, Math.min(livesMax, cyclesMax - tally.cycles), tally);
     const { cycles, events, removedRecords, violations } = tally;
     report?.(
-      `${cycles} kills, ${events} events, ${removedRecords} stubs, ${violations.length} violations`,
+      `${cycles} kills, ${events} events, ${removedRecords} removed records, ${violations.length} violations`,
     );
     if (violations.length > 0) break;
   }
@@ -189,7 +189,7 @@ interface Looking extends Breakage {
   readonly atRest?: boolean;
 }
 
-/** Reads every stream, removed events too, of a server that is left alone. Answers the stubs. */
+/** Reads every stream of an idle server with its removed events. Returns the number of removed records. */
 async function look(
   folder: string,
   streams: readonly Stream[],

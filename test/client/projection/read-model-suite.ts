@@ -1,4 +1,5 @@
-// The law of read models: what every adapter owes the runner. Run on memory, SQLite, PostgreSQL.
+// The contract of read models: what the runner needs from every adapter. Run on memory, SQLite and
+// PostgreSQL.
 import { describe, expect, test } from "vitest";
 import type {
   ParkedEvent,

@@ -1,4 +1,4 @@
-// The adapters that need nothing but Node, against the law of read models.
+// The adapters that need nothing but Node, against the contract of read models.
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, expect, test } from "vitest";

@@ -65,7 +65,7 @@ describe("catching up and live", () => {
     expect(await subscriber.drain()).toEqual(["1", "fell-behind 1", "2", "3", "4", "caught-up 4"]);
   });
 
-  test("a slab of progress alone is no second batch", async () => {
+  test("a batch without events is no second batch", async () => {
     const { log } = openLog({ storage: createModelStorage({ batchScanMax: 1 }) });
     const subscriber = new Subscriber(log, { selection: streamA });
     await subscriber.drain();
@@ -318,7 +318,7 @@ describe("generated interleavings", () => {
         const storage = createModelStorage({ batchScanMax: 2 });
         const { log, timers } = openLog({ storage, limits: { commitEventsMax: 5 } });
         storage.control.beforeCommit = () => s.schedule(Promise.resolve(), "commit");
-        storage.control.beforeBatch = () => s.schedule(Promise.resolve(), "slab");
+        storage.control.beforeBatch = () => s.schedule(Promise.resolve(), "batch");
         const subscribers = asked.map((request) => new Subscriber(log, request));
         const pulls = subscribers.map(async (subscriber) => {
           while (!subscriber.ended) {

@@ -22,15 +22,15 @@ export interface OpenedEngine {
 /** Opens an empty store of its own each time; the clock (microseconds) is for ages alone. */
 export type OpenEngine = (clock?: () => number) => Promise<OpenedEngine>;
 
-export interface LawEngine extends OpenedEngine {
+export interface ContractEngine extends OpenedEngine {
   /** Called when a test has stored what it asks about: answers the store to ask. */
   settle(): Promise<Storage>;
 }
 
-export type OpenLaw = (clock?: () => number) => Promise<LawEngine>;
+export type OpenContract = (clock?: () => number) => Promise<ContractEngine>;
 
 /** What was just stored is asked of the store that stored it. */
-export function warm(open: OpenEngine): OpenLaw {
+export function warm(open: OpenEngine): OpenContract {
   return async (clock) => {
     const engine = await open(clock);
     return Object.assign(engine, { settle: async () => engine.storage });
@@ -38,7 +38,7 @@ export function warm(open: OpenEngine): OpenLaw {
 }
 
 /** What was stored is asked of a store that was restarted since: nothing is left in memory. */
-export function cold(open: OpenEngine): OpenLaw {
+export function cold(open: OpenEngine): OpenContract {
   return async (clock) => {
     const engine = await open(clock);
     const settle = async () => (engine.reopen ? engine.reopen() : engine.storage);
@@ -47,7 +47,7 @@ export function cold(open: OpenEngine): OpenLaw {
 }
 
 /** What was removed has lost its space, and the store was restarted since. */
-export function reclaimed(open: OpenEngine): OpenLaw {
+export function reclaimed(open: OpenEngine): OpenContract {
   return async (clock) => {
     const engine = await open(clock);
     const settle = async () => {
@@ -58,15 +58,15 @@ export function reclaimed(open: OpenEngine): OpenLaw {
   };
 }
 
-export function lawTest<Engine extends OpenedEngine>(
+export function contractTest<Engine extends OpenedEngine>(
   open: () => Promise<Engine>,
   sentence: string,
-  assertLaw: (storage: Storage, engine: Engine) => Promise<void>,
+  assertContract: (storage: Storage, engine: Engine) => Promise<void>,
 ): void {
   test(sentence, async () => {
     const engine = await open();
     try {
-      await assertLaw(engine.storage, engine);
+      await assertContract(engine.storage, engine);
     } finally {
       await engine.close();
     }
@@ -108,14 +108,14 @@ export function pick<T>(list: readonly T[], ...indexes: number[]): T[] {
   });
 }
 
-/** What is wrong with the slabs of a read, by the law of `Batch`. */
+/** The faults of a read's batches, by the contract of `Batch`. */
 function batchFaults(request: StorageRead, batches: readonly Batch[]): string[] {
   const { first, last } = request.positions;
   const faults: string[] = [];
   const sign = request.direction === "forwards" ? 1 : -1;
   let reported = sign > 0 ? first - 1 : last + 1;
   for (const [i, { frames, count, bytes, through }] of batches.entries()) {
-    const fault = (words: string) => faults.push(`slab ${i} (through ${through}): ${words}`);
+    const fault = (words: string) => faults.push(`batch ${i} (through ${through}): ${words}`);
     const positions = frames.flatMap((run) =>
       [...recordsIn(run)].map((record) => scanPlacement(record).position),
     );
@@ -142,13 +142,13 @@ export async function readBatches(storage: Storage, request: StorageRead): Promi
   return batches;
 }
 
-/** A read as one run of frames, whatever its slabs; the law of slabs checked. */
+/** All frames of a read, whatever its batches, whose contract is checked. */
 export async function readBytes(storage: Storage, request: StorageRead): Promise<Buffer> {
   const batches = await readBatches(storage, request);
   return Buffer.concat(batches.flatMap((batch) => batch.frames));
 }
 
-/** Cuts that meet every kind of edge: one event a slab, a few, a few bytes, everything at once. */
+/** Batch sizes of every kind: one event, a few events, a few bytes, everything at once. */
 const cuts = [
   { batchBytes: 1 << 20 },
   { batchBytes: 1, batchEvents: 1 },

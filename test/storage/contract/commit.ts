@@ -16,7 +16,7 @@ import {
 import {
   expectBytes,
   expectRead,
-  lawTest,
+  contractTest,
   pick,
   queryOf,
   readBytes,
@@ -25,35 +25,39 @@ import {
   type OpenEngine,
 } from "./checks.ts";
 
-export function commitLaw(open: OpenEngine): void {
-  lawTest(open, "a new store is empty and accepts", async (storage) => {
+export function commitContract(open: OpenEngine): void {
+  contractTest(open, "a new store is empty and accepts", async (storage) => {
     expect(storage.head()).toEqual({ position: 0, recordedAt: 0 });
     expect(storage.writeState()).toBe("accepting");
     await expectRead(storage, {}, []);
   });
 
-  lawTest(open, "positions are dense from 1, versions dense from 1 per stream", async (storage) => {
-    for (const streams of [["a", "b", "a"], ["b"], ["", "a", "", "c"]]) {
-      await commitEvents(
-        storage,
-        newEvents(streams.length, (i) => ({ stream: streams[i] ?? "" })),
-      );
-    }
-    const events = (await recordsOf(storage)).map(decodeRecord);
-    expect(events.map((event) => Number(event.position))).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
-    expect(events.map((event) => `${event.stream}@${event.version}`)).toEqual([
-      "a@1",
-      "b@1",
-      "a@2",
-      "b@2",
-      "@0",
-      "a@3",
-      "@0",
-      "c@1",
-    ]);
-  });
+  contractTest(
+    open,
+    "positions are dense from 1, versions dense from 1 per stream",
+    async (storage) => {
+      for (const streams of [["a", "b", "a"], ["b"], ["", "a", "", "c"]]) {
+        await commitEvents(
+          storage,
+          newEvents(streams.length, (i) => ({ stream: streams[i] ?? "" })),
+        );
+      }
+      const events = (await recordsOf(storage)).map(decodeRecord);
+      expect(events.map((event) => Number(event.position))).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+      expect(events.map((event) => `${event.stream}@${event.version}`)).toEqual([
+        "a@1",
+        "b@1",
+        "a@2",
+        "b@2",
+        "@0",
+        "a@3",
+        "@0",
+        "c@1",
+      ]);
+    },
+  );
 
-  lawTest(open, "a commit that resolved is visible to every later call", async (storage) => {
+  contractTest(open, "a commit that resolved is visible to every later call", async (storage) => {
     for (let round = 1; round <= 20; round++) {
       const { commit, result } = await commitEvents(storage, [
         newEvent({ stream: "a" }),
@@ -79,7 +83,7 @@ export function commitLaw(open: OpenEngine): void {
     }
   });
 
-  lawTest(open, "a commit is visible to nobody before it resolves", async (storage) => {
+  contractTest(open, "a commit is visible to nobody before it resolves", async (storage) => {
     await commitEvents(
       storage,
       newEvents(3, () => ({ stream: "a" })),
@@ -101,7 +105,7 @@ export function commitLaw(open: OpenEngine): void {
     }
   });
 
-  lawTest(
+  contractTest(
     open,
     "what is asked during a commit is answered with all or none of it",
     async (storage) => {
@@ -122,7 +126,7 @@ export function commitLaw(open: OpenEngine): void {
     },
   );
 
-  lawTest(
+  contractTest(
     open,
     "a commit decided on an older head is stale and stores nothing",
     async (storage) => {
@@ -140,7 +144,7 @@ export function commitLaw(open: OpenEngine): void {
     },
   );
 
-  lawTest(open, "one commit may hold as many events as the limits allow", async (storage) => {
+  contractTest(open, "one commit may hold as many events as the limits allow", async (storage) => {
     const events = newEvents(defaultLimits.commitEventsMax, (i) => ({
       stream: `s-${i % 7}`,
       type: `T${i % 3}`,
@@ -159,7 +163,7 @@ export function commitLaw(open: OpenEngine): void {
     expect(positions).toEqual([2, (all.length >> 1) + 1, all.length]);
   });
 
-  lawTest(open, "one event may be as large as the limits allow", async (storage) => {
+  contractTest(open, "one event may be as large as the limits allow", async (storage) => {
     const data = Buffer.alloc(defaultLimits.eventBytesMax - 200, "annals ");
     for (let i = 0; i < data.length; i += 4_096) data.writeUInt32BE(i, i);
     const { commit } = await commitEvents(storage, [
@@ -174,7 +178,7 @@ export function commitLaw(open: OpenEngine): void {
     await expectRead(storage, { positions: { first: 2, last: 2 } }, all.slice(1, 2));
   });
 
-  lawTest(
+  contractTest(
     open,
     "names and tags may be as long and as many as the limits allow",
     async (storage) => {
@@ -205,7 +209,7 @@ export function commitLaw(open: OpenEngine): void {
     },
   );
 
-  lawTest(
+  contractTest(
     open,
     "the bytes of an event come back as they were, whatever they are",
     async (storage) => {

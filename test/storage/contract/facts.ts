@@ -3,10 +3,10 @@ import { expect } from "vitest";
 import { scanRecord } from "../../../src/domain/record.ts";
 import type { Storage } from "../../../src/storage/storage.ts";
 import { commitEvents, composeCommit, idOf, newEvent, newEvents } from "../../support/events.ts";
-import { expectBytes, lawTest, pick, queryOf, type OpenLaw } from "./checks.ts";
+import { expectBytes, contractTest, pick, queryOf, type OpenContract } from "./checks.ts";
 
-export function factsLaw(open: OpenLaw): void {
-  lawTest(open, "an empty store knows nothing of anything", async (storage) => {
+export function factsContract(open: OpenContract): void {
+  contractTest(open, "an empty store knows nothing of anything", async (storage) => {
     const facts = await storage.facts({
       streams: ["a", "b", "a"],
       ids: [idOf(900_000)],
@@ -21,7 +21,7 @@ export function factsLaw(open: OpenLaw): void {
     expect(facts.matches).toEqual([0]);
   });
 
-  lawTest(open, "nothing asked is nothing answered but the head", async (fresh, engine) => {
+  contractTest(open, "nothing asked is nothing answered but the head", async (fresh, engine) => {
     const { commit } = await commitEvents(
       fresh,
       newEvents(3, () => ({ stream: "a" })),
@@ -32,7 +32,7 @@ export function factsLaw(open: OpenLaw): void {
     expect([facts.versions.size, facts.events.size, facts.matches.length]).toEqual([0, 0, 0]);
   });
 
-  lawTest(
+  contractTest(
     open,
     "a stream's version counts its own events and nobody else's",
     async (fresh, engine) => {
@@ -53,7 +53,7 @@ export function factsLaw(open: OpenLaw): void {
     },
   );
 
-  lawTest(open, "versions hold over many commits and events", async (fresh, engine) => {
+  contractTest(open, "versions hold over many commits and events", async (fresh, engine) => {
     for (let round = 1; round <= 30; round++) {
       await commitEvents(
         fresh,
@@ -73,7 +73,7 @@ export function factsLaw(open: OpenLaw): void {
     expect([...versions.values()]).toEqual(expected);
   });
 
-  lawTest(
+  contractTest(
     open,
     "an event is found by the id its client chose, with its record",
     async (storage) => {
@@ -98,19 +98,23 @@ export function factsLaw(open: OpenLaw): void {
     },
   );
 
-  lawTest(open, "an id that is not there is absent, however close it is", async (fresh, engine) => {
-    const event = newEvent({ stream: idOf(800_001), type: idOf(800_002), tags: [idOf(800_003)] });
-    await commitEvents(fresh, [event]);
-    const storage = await engine.settle();
-    const near = [800_001, 800_002, 800_003, 800_004].map(idOf);
-    const last = event.id.replace(/.$/, (digit) => (digit === "0" ? "1" : "0"));
-    const first = `f${event.id.slice(1)}`;
-    const ids = [...near, last, first, event.id];
-    const { events } = await storage.facts({ streams: [], ids, conditions: [] });
-    expect([...events.keys()]).toEqual([event.id]);
-  });
+  contractTest(
+    open,
+    "an id that is not there is absent, however close it is",
+    async (fresh, engine) => {
+      const event = newEvent({ stream: idOf(800_001), type: idOf(800_002), tags: [idOf(800_003)] });
+      await commitEvents(fresh, [event]);
+      const storage = await engine.settle();
+      const near = [800_001, 800_002, 800_003, 800_004].map(idOf);
+      const last = event.id.replace(/.$/, (digit) => (digit === "0" ? "1" : "0"));
+      const first = `f${event.id.slice(1)}`;
+      const ids = [...near, last, first, event.id];
+      const { events } = await storage.facts({ streams: [], ids, conditions: [] });
+      expect([...events.keys()]).toEqual([event.id]);
+    },
+  );
 
-  lawTest(
+  contractTest(
     open,
     "a condition is answered with a match after `after`, or 0",
     async (fresh, engine) => {
@@ -156,7 +160,7 @@ export function factsLaw(open: OpenLaw): void {
     },
   );
 
-  lawTest(open, "several conditions are answered in their order", async (fresh, engine) => {
+  contractTest(open, "several conditions are answered in their order", async (fresh, engine) => {
     await commitEvents(
       fresh,
       newEvents(5, (i) => ({ stream: `s-${i}` })),
@@ -169,7 +173,7 @@ export function factsLaw(open: OpenLaw): void {
     expect(await matchesOf(storage, conditions)).toEqual([4, 0, 1, 5, 2]);
   });
 
-  lawTest(open, "items of a condition are alternatives", async (fresh, engine) => {
+  contractTest(open, "items of a condition are alternatives", async (fresh, engine) => {
     await commitEvents(
       fresh,
       newEvents(5, (i) => ({ stream: `s-${i}`, tags: [`n:${i}`] })),
@@ -180,7 +184,7 @@ export function factsLaw(open: OpenLaw): void {
     expect(await matchesOf(storage, [{ query, after: 4 }])).toEqual([0]);
   });
 
-  lawTest(
+  contractTest(
     open,
     "system events count in conditions only where they are named",
     async (fresh, engine) => {
@@ -205,7 +209,7 @@ export function factsLaw(open: OpenLaw): void {
     },
   );
 
-  lawTest(open, "facts asked together are of one head", async (storage) => {
+  contractTest(open, "facts asked together are of one head", async (storage) => {
     for (let round = 0; round < 10; round++) {
       const commit = await composeCommit(
         storage,

@@ -70,7 +70,7 @@ interface Pair {
   reclaimed: boolean;
 }
 
-export function generatedLaw(open: OpenEngine, runs: number): void {
+export function generatedContract(open: OpenEngine, runs: number): void {
   test(
     "any history answers as the plain model does",
     { timeout: 30_000 + runs * 2_000 },

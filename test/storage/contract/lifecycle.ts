@@ -17,12 +17,12 @@ import { deleteStream, setPolicy } from "../../support/lifecycles.ts";
 import {
   expectBytes,
   expectRead,
-  lawTest,
+  contractTest,
   queryOf,
   selectQuery,
   selectStream,
-  type LawEngine,
-  type OpenLaw,
+  type ContractEngine,
+  type OpenContract,
 } from "./checks.ts";
 
 /** A clock whose hands the test turns, in microseconds. */
@@ -30,22 +30,26 @@ interface Hands {
   now: number;
 }
 
-export function lifecycleLaw(open: OpenLaw): void {
-  lawTest(open, "a deleted stream has no events, and its versions go on", async (fresh, engine) => {
-    const before = await fill(fresh, 10);
-    await deleteStream(fresh, "a");
-    let storage = await engine.settle();
-    const onlyB = before.filter(({ stream }) => stream === "b");
-    await expectLeft(storage, before, onlyB);
-    const { commit } = await commitEvents(storage, [
-      newEvent({ stream: "a", type: "Late", tags: ["again"] }),
-    ]);
-    expect(commit.events[0]?.version).toBe(11);
-    storage = await engine.settle();
-    await expectLeft(storage, [...before, ...commit.events], [...onlyB, ...commit.events]);
-  });
+export function lifecycleContract(open: OpenContract): void {
+  contractTest(
+    open,
+    "a deleted stream has no events, and its versions go on",
+    async (fresh, engine) => {
+      const before = await fill(fresh, 10);
+      await deleteStream(fresh, "a");
+      let storage = await engine.settle();
+      const onlyB = before.filter(({ stream }) => stream === "b");
+      await expectLeft(storage, before, onlyB);
+      const { commit } = await commitEvents(storage, [
+        newEvent({ stream: "a", type: "Late", tags: ["again"] }),
+      ]);
+      expect(commit.events[0]?.version).toBe(11);
+      storage = await engine.settle();
+      await expectLeft(storage, [...before, ...commit.events], [...onlyB, ...commit.events]);
+    },
+  );
 
-  lawTest(open, "only the newest so many events are left", async (fresh, engine) => {
+  contractTest(open, "only the newest so many events are left", async (fresh, engine) => {
     const all = await fill(fresh, 8);
     await setPolicy(fresh, "a", { maxCount: 3 });
     const inB = (event: CommitEvent) => event.stream === "b";
@@ -65,20 +69,24 @@ export function lifecycleLaw(open: OpenLaw): void {
     }
   });
 
-  lawTest(open, "events before a version are gone, also the last one", async (fresh, engine) => {
-    const all = await fill(fresh, 6, 1);
-    for (const truncateBefore of [1, 4, 7]) {
-      const storage = await engine.settle();
-      await setPolicy(storage, "a", { truncateBefore });
-      await expectLeft(
-        await engine.settle(),
-        all,
-        all.filter(({ stream, version }) => stream === "b" || version >= truncateBefore),
-      );
-    }
-  });
+  contractTest(
+    open,
+    "events before a version are gone, also the last one",
+    async (fresh, engine) => {
+      const all = await fill(fresh, 6, 1);
+      for (const truncateBefore of [1, 4, 7]) {
+        const storage = await engine.settle();
+        await setPolicy(storage, "a", { truncateBefore });
+        await expectLeft(
+          await engine.settle(),
+          all,
+          all.filter(({ stream, version }) => stream === "b" || version >= truncateBefore),
+        );
+      }
+    },
+  );
 
-  lawTest(open, "what another policy removed does not come back", async (fresh, engine) => {
+  contractTest(open, "what another policy removed does not come back", async (fresh, engine) => {
     const all = await fill(fresh, 6);
     await setPolicy(fresh, "a", { maxCount: 2 });
     await setPolicy(fresh, "a", {});
@@ -86,7 +94,7 @@ export function lifecycleLaw(open: OpenLaw): void {
     await expectLeft(await engine.settle(), all, left);
   });
 
-  lawTest(
+  contractTest(
     async () => timed(open),
     "events are gone when they are old enough, by the clock",
     async (fresh, engine) => {
@@ -122,7 +130,7 @@ export function lifecycleLaw(open: OpenLaw): void {
   );
 
   for (const direction of ["forwards", "backwards"] as const) {
-    lawTest(
+    contractTest(
       open,
       `a read ${direction} as of a head stays what it began as`,
       async (fresh, engine) => {
@@ -152,7 +160,7 @@ export function lifecycleLaw(open: OpenLaw): void {
       },
     );
 
-    lawTest(
+    contractTest(
       open,
       `a read ${direction} that follows no head sees a removal at once`,
       async (fresh, engine) => {
@@ -170,43 +178,51 @@ export function lifecycleLaw(open: OpenLaw): void {
     );
   }
 
-  lawTest(open, "a lifecycle is read by naming it, and by nothing else", async (fresh, engine) => {
-    const all = await fill(fresh, 2);
-    const set = await setPolicy(fresh, "a", { maxCount: 9, labels: { owner: "ann" } });
-    const storage = await engine.settle();
-    await expectRead(storage, {}, all);
-    await expectRead(storage, { selection: selectStream(lifecycleStream("a")) }, [set]);
-    await expectRead(storage, { selection: selectQuery({ types: ["$StreamUpdated"] }) }, [set]);
-    await expectRead(storage, { selection: selectStream("a") }, all.slice(0, 4).filter(isInA));
-    const { lifecycles } = await storage.facts({
-      streams: ["a", "b", "nobody"],
-      ids: [],
-      conditions: [],
-    });
-    expect([...lifecycles.keys()]).toEqual(["a"]);
-    expect(lifecycles.get("a")?.policy).toEqual({
-      ...noPolicy,
-      maxCount: 9,
-      labels: { owner: "ann" },
-    });
-    expect((await storage.stream("a"))?.lifecycle).toEqual(lifecycles.get("a"));
-  });
+  contractTest(
+    open,
+    "a lifecycle is read by naming it, and by nothing else",
+    async (fresh, engine) => {
+      const all = await fill(fresh, 2);
+      const set = await setPolicy(fresh, "a", { maxCount: 9, labels: { owner: "ann" } });
+      const storage = await engine.settle();
+      await expectRead(storage, {}, all);
+      await expectRead(storage, { selection: selectStream(lifecycleStream("a")) }, [set]);
+      await expectRead(storage, { selection: selectQuery({ types: ["$StreamUpdated"] }) }, [set]);
+      await expectRead(storage, { selection: selectStream("a") }, all.slice(0, 4).filter(isInA));
+      const { lifecycles } = await storage.facts({
+        streams: ["a", "b", "nobody"],
+        ids: [],
+        conditions: [],
+      });
+      expect([...lifecycles.keys()]).toEqual(["a"]);
+      expect(lifecycles.get("a")?.policy).toEqual({
+        ...noPolicy,
+        maxCount: 9,
+        labels: { owner: "ann" },
+      });
+      expect((await storage.stream("a"))?.lifecycle).toEqual(lifecycles.get("a"));
+    },
+  );
 
-  lawTest(open, "a stream that only has a lifecycle is told, not listed", async (fresh, engine) => {
-    await setPolicy(fresh, "later", { maxCount: 1 });
-    const storage = await engine.settle();
-    expect(await storage.stream("later")).toMatchObject({
-      version: 0,
-      eventCount: 0,
-      lifecycle: { policy: { maxCount: 1 } },
-    });
-    expect(await storage.listStreams({ prefix: "", after: "", limit: 9 })).toEqual([]);
-    const { commit } = await commitEvents(
-      storage,
-      newEvents(2, () => ({ stream: "later" })),
-    );
-    await expectRead(await engine.settle(), {}, commit.events.slice(1));
-  });
+  contractTest(
+    open,
+    "a stream that only has a lifecycle is told, not listed",
+    async (fresh, engine) => {
+      await setPolicy(fresh, "later", { maxCount: 1 });
+      const storage = await engine.settle();
+      expect(await storage.stream("later")).toMatchObject({
+        version: 0,
+        eventCount: 0,
+        lifecycle: { policy: { maxCount: 1 } },
+      });
+      expect(await storage.listStreams({ prefix: "", after: "", limit: 9 })).toEqual([]);
+      const { commit } = await commitEvents(
+        storage,
+        newEvents(2, () => ({ stream: "later" })),
+      );
+      await expectRead(await engine.settle(), {}, commit.events.slice(1));
+    },
+  );
 }
 
 /** Streams `a` and `b` in turn, `count` events each, `perCommit` events of both in a commit. */
@@ -333,7 +349,7 @@ async function removeMore(storage: Storage): Promise<void> {
   await setPolicy(storage, "b", { maxCount: 1 });
 }
 
-/** Takes the first slab; answers what finishes the read, with the positions of all of it. */
+/** Takes the first batch. Returns a function that finishes the read and returns all its positions. */
 async function beginRead(
   storage: Storage,
   parts: Partial<StorageRead>,
@@ -359,7 +375,7 @@ function isInA({ stream }: CommitEvent): boolean {
   return stream === "a";
 }
 
-async function timed(open: OpenLaw): Promise<LawEngine & { hands: Hands }> {
+async function timed(open: OpenContract): Promise<ContractEngine & { hands: Hands }> {
   const hands: Hands = { now: 0 };
   return Object.assign(await open(() => hands.now), { hands });
 }

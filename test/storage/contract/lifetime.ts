@@ -14,7 +14,7 @@ import {
 import {
   expectBytes,
   expectRead,
-  lawTest,
+  contractTest,
   readBytes,
   selectQuery,
   selectStream,
@@ -22,8 +22,8 @@ import {
 } from "./checks.ts";
 import { change, commitSideValues, sideValuesIn } from "./side-values.ts";
 
-export function lifetimeLaw(open: OpenEngine): void {
-  lawTest(open, "after closing, every call fails", async (storage) => {
+export function lifetimeContract(open: OpenEngine): void {
+  contractTest(open, "after closing, every call fails", async (storage) => {
     await commitEvents(
       storage,
       newEvents(3, () => ({ stream: "a" })),
@@ -49,7 +49,7 @@ export function lifetimeLaw(open: OpenEngine): void {
     }
   });
 
-  lawTest(open, "closing waits for the commit in flight", async (storage, engine) => {
+  contractTest(open, "closing waits for the commit in flight", async (storage, engine) => {
     const before = await commitEvents(
       storage,
       newEvents(3, () => ({ stream: "a" })),
@@ -68,7 +68,7 @@ export function lifetimeLaw(open: OpenEngine): void {
     await expectRead(reopened, {}, [...before.commit.events, ...commit.events]);
   });
 
-  lawTest(
+  contractTest(
     open,
     "closing does not wait for readers, and cuts none off silently",
     async (storage) => {
@@ -97,7 +97,7 @@ export function lifetimeLaw(open: OpenEngine): void {
     },
   );
 
-  lawTest(
+  contractTest(
     open,
     "what was stored is there after reopening, byte for byte",
     async (storage, engine) => {
@@ -127,16 +127,20 @@ export function lifetimeLaw(open: OpenEngine): void {
     },
   );
 
-  lawTest(open, "a store reopened without a change stays as it was", async (storage, engine) => {
-    const { reopen } = engine;
-    if (reopen === undefined) return;
-    let now = await reopen();
-    expect(now.identity).toEqual(storage.identity);
-    expect(now.head()).toEqual({ position: 0, recordedAt: 0 });
-    const events = await addRound(now, 1);
-    for (let round = 0; round < 3; round++) now = await reopen();
-    await expectEverything(now, events);
-  });
+  contractTest(
+    open,
+    "a store reopened without a change stays as it was",
+    async (storage, engine) => {
+      const { reopen } = engine;
+      if (reopen === undefined) return;
+      let now = await reopen();
+      expect(now.identity).toEqual(storage.identity);
+      expect(now.head()).toEqual({ position: 0, recordedAt: 0 });
+      const events = await addRound(now, 1);
+      for (let round = 0; round < 3; round++) now = await reopen();
+      await expectEverything(now, events);
+    },
+  );
 }
 
 /** Some of everything: events small and large, of every name, side values new and replaced. */

@@ -3,13 +3,13 @@ import { expect } from "vitest";
 import type { NamePage, Storage } from "../../../src/storage/storage.ts";
 import { commitEvents, newEvent, newEvents } from "../../support/events.ts";
 import { compareUtf8 } from "../../support/model-beside.ts";
-import { lawTest, type LawEngine, type OpenLaw } from "./checks.ts";
+import { contractTest, type ContractEngine, type OpenContract } from "./checks.ts";
 
 /** In UTF-16 units the astral names sort before U+FFEE; in UTF-8 bytes they sort behind it. */
 const names = ["b", "a", "a-", "a-1", "a-10", "a-2", "ab", "A", "é", "z", "\uffee", "😀", "𐀀-1"];
 
-export function listingLaw(open: OpenLaw): void {
-  lawTest(open, "an empty store lists nothing", async (storage) => {
+export function listingContract(open: OpenContract): void {
+  contractTest(open, "an empty store lists nothing", async (storage) => {
     const page = { prefix: "", after: "", limit: 10 };
     expect(await storage.listStreams(page)).toEqual([]);
     expect(await storage.listEventTypes(page)).toEqual([]);
@@ -18,7 +18,7 @@ export function listingLaw(open: OpenLaw): void {
     expect(await storage.positionAt(9_999_999)).toBe(1);
   });
 
-  lawTest(open, "a stream is told by its numbers", async (fresh, engine) => {
+  contractTest(open, "a stream is told by its numbers", async (fresh, engine) => {
     await commitEvents(
       fresh,
       newEvents(3, (i) => ({ stream: i === 1 ? "b" : "a" })),
@@ -58,7 +58,7 @@ export function listingLaw(open: OpenLaw): void {
     expect(first).toEqual(await storage.stream("a"));
   });
 
-  lawTest(open, "a type is told by its numbers", async (fresh, engine) => {
+  contractTest(open, "a type is told by its numbers", async (fresh, engine) => {
     const types = ["T", "U", "T", "T"];
     await commitEvents(
       fresh,
@@ -72,16 +72,20 @@ export function listingLaw(open: OpenLaw): void {
     ]);
   });
 
-  lawTest(open, "names come in the order of their UTF-8 bytes, page by page", async (_, engine) => {
-    const storage = await fill(engine);
-    const sorted = names.toSorted(compareUtf8);
-    for (const limit of [1, 2, 5, names.length, names.length + 1]) {
-      expect(await pagesOf(storage, "", limit, "streams")).toEqual(sorted);
-      expect(await pagesOf(storage, "", limit, "types")).toEqual(sorted);
-    }
-  });
+  contractTest(
+    open,
+    "names come in the order of their UTF-8 bytes, page by page",
+    async (_, engine) => {
+      const storage = await fill(engine);
+      const sorted = names.toSorted(compareUtf8);
+      for (const limit of [1, 2, 5, names.length, names.length + 1]) {
+        expect(await pagesOf(storage, "", limit, "streams")).toEqual(sorted);
+        expect(await pagesOf(storage, "", limit, "types")).toEqual(sorted);
+      }
+    },
+  );
 
-  lawTest(open, "a prefix keeps the names it begins", async (_, engine) => {
+  contractTest(open, "a prefix keeps the names it begins", async (_, engine) => {
     const storage = await fill(engine);
     const sorted = names.toSorted(compareUtf8);
     for (const prefix of ["a", "a-", "a-1", "A", "é", "😀", "𐀀", "\uffee", "zz", "b-"]) {
@@ -93,7 +97,7 @@ export function listingLaw(open: OpenLaw): void {
     }
   });
 
-  lawTest(open, "a page goes on after any name, there or not", async (_, engine) => {
+  contractTest(open, "a page goes on after any name, there or not", async (_, engine) => {
     const storage = await fill(engine);
     const sorted = names.toSorted(compareUtf8);
     for (const after of ["a", "a-1", "a-11", "A", "0", "zzz", "😀", "\u{10ffff}", "\uffef"]) {
@@ -110,21 +114,25 @@ export function listingLaw(open: OpenLaw): void {
     }
   });
 
-  lawTest(open, "system names are listed only by a prefix that names them", async (_, engine) => {
-    const storage = await fill(engine);
-    const system = ["$a", "$a-1", "$b"];
-    await commitEvents(
-      storage,
-      newEvents(3, (i) => ({ stream: system[i] ?? "", type: system[i] ?? "" })),
-    );
-    for (const kind of ["streams", "types"] as const) {
-      expect(await pagesOf(storage, "", 2, kind)).toEqual(names.toSorted(compareUtf8));
-      expect(await pagesOf(storage, "$", 2, kind)).toEqual(system);
-      expect(await pagesOf(storage, "$a", 1, kind)).toEqual(["$a", "$a-1"]);
-    }
-  });
+  contractTest(
+    open,
+    "system names are listed only by a prefix that names them",
+    async (_, engine) => {
+      const storage = await fill(engine);
+      const system = ["$a", "$a-1", "$b"];
+      await commitEvents(
+        storage,
+        newEvents(3, (i) => ({ stream: system[i] ?? "", type: system[i] ?? "" })),
+      );
+      for (const kind of ["streams", "types"] as const) {
+        expect(await pagesOf(storage, "", 2, kind)).toEqual(names.toSorted(compareUtf8));
+        expect(await pagesOf(storage, "$", 2, kind)).toEqual(system);
+        expect(await pagesOf(storage, "$a", 1, kind)).toEqual(["$a", "$a-1"]);
+      }
+    },
+  );
 
-  lawTest(open, "hundreds of streams are listed once each", async (fresh, engine) => {
+  contractTest(open, "hundreds of streams are listed once each", async (fresh, engine) => {
     for (let round = 0; round < 3; round++) {
       const sketch = (i: number) => ({ stream: `s-${(i * 7 + round) % 400}`, type: `T${i % 40}` });
       await commitEvents(fresh, newEvents(400, sketch));
@@ -137,7 +145,7 @@ export function listingLaw(open: OpenLaw): void {
     expect(types.reduce((sum, { recordedCount }) => sum + recordedCount, 0)).toBe(1_200);
   });
 
-  lawTest(
+  contractTest(
     open,
     "a time finds the first position recorded at or after it",
     async (fresh, engine) => {
@@ -169,24 +177,28 @@ export function listingLaw(open: OpenLaw): void {
     },
   );
 
-  lawTest(open, "a time is found across many commits and a large one", async (fresh, engine) => {
-    await commitEvents(
-      fresh,
-      newEvents(3_000, () => ({ stream: "a" })),
-      10,
-    );
-    for (let time = 20; time <= 60; time++) await commitEvents(fresh, [newEvent()], time);
-    const storage = await engine.settle();
-    expect(await storage.positionAt(10)).toBe(1);
-    for (let time = 11; time <= 20; time++) expect(await storage.positionAt(time)).toBe(3_001);
-    for (let time = 20; time <= 60; time++) {
-      expect(await storage.positionAt(time)).toBe(3_001 + time - 20);
-    }
-    expect(await storage.positionAt(61)).toBe(3_042);
-  });
+  contractTest(
+    open,
+    "a time is found across many commits and a large one",
+    async (fresh, engine) => {
+      await commitEvents(
+        fresh,
+        newEvents(3_000, () => ({ stream: "a" })),
+        10,
+      );
+      for (let time = 20; time <= 60; time++) await commitEvents(fresh, [newEvent()], time);
+      const storage = await engine.settle();
+      expect(await storage.positionAt(10)).toBe(1);
+      for (let time = 11; time <= 20; time++) expect(await storage.positionAt(time)).toBe(3_001);
+      for (let time = 20; time <= 60; time++) {
+        expect(await storage.positionAt(time)).toBe(3_001 + time - 20);
+      }
+      expect(await storage.positionAt(61)).toBe(3_042);
+    },
+  );
 }
 
-async function fill(engine: LawEngine): Promise<Storage> {
+async function fill(engine: ContractEngine): Promise<Storage> {
   const sketch = (i: number) => ({ stream: names[i] ?? "", type: names[i] ?? "" });
   await commitEvents(engine.storage, newEvents(names.length, sketch));
   await commitEvents(engine.storage, newEvents(names.length, sketch));

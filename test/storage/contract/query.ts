@@ -5,10 +5,16 @@ import type { CommitEvent } from "../../../src/domain/event.ts";
 import { selects, type QueryItem } from "../../../src/domain/query.ts";
 import type { Storage } from "../../../src/storage/storage.ts";
 import { arbitraryQuery, commitEvents, nastyNames, newEvents } from "../../support/events.ts";
-import { expectRead, lawTest, selectQuery, type LawEngine, type OpenLaw } from "./checks.ts";
+import {
+  expectRead,
+  contractTest,
+  selectQuery,
+  type ContractEngine,
+  type OpenContract,
+} from "./checks.ts";
 
 /** Every stream with every type, tags in all combinations, over commits of growing size. */
-async function fill(engine: LawEngine): Promise<[Storage, CommitEvent[]]> {
+async function fill(engine: ContractEngine): Promise<[Storage, CommitEvent[]]> {
   const streams = ["", ...nastyNames, "$sys"];
   const types = ["Opened", "Opened2", "Closed", "a-1", "$sys"];
   const tags = ["k:1", "k:10", "k:2", "k:", "a-1"];
@@ -62,8 +68,8 @@ const items: Partial<QueryItem>[][] = [
   [{ types: ["$sys"] }, { streams: ["$sys"] }, { streamPrefixes: ["漢"] }],
 ];
 
-export function queryLaw(open: OpenLaw): void {
-  lawTest(open, "every shape of query reads exactly what matches it", async (_, engine) => {
+export function queryContract(open: OpenContract): void {
+  contractTest(open, "every shape of query reads exactly what matches it", async (_, engine) => {
     const [storage, events] = await fill(engine);
     for (const parts of items) {
       const selection = selectQuery(...parts);
@@ -75,7 +81,7 @@ export function queryLaw(open: OpenLaw): void {
     }
   });
 
-  lawTest(open, "a query finds its few events among very many", async (fresh, engine) => {
+  contractTest(open, "a query finds its few events among very many", async (fresh, engine) => {
     const events: CommitEvent[] = [];
     for (let round = 0; round < 10; round++) {
       const sketch = (i: number) => ({
@@ -106,7 +112,7 @@ export function queryLaw(open: OpenLaw): void {
     }
   });
 
-  lawTest(open, "generated queries read exactly what matches them", async (_, engine) => {
+  contractTest(open, "generated queries read exactly what matches them", async (_, engine) => {
     const [storage, events] = await fill(engine);
     const environment = fc.integer({ min: 1, max: events.length });
     const property = fc.asyncProperty(

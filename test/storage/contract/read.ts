@@ -1,5 +1,5 @@
 // Reads: of everything and of one stream, in both directions, over every kind of range and cut; and
-// what was read does not change. (Reads of queries: see query-law.ts.)
+// what was read does not change. (Queries: see query.ts.)
 import { expect } from "vitest";
 import { positionMax } from "../../../src/domain/limits.ts";
 import type { CommitEvent } from "../../../src/domain/event.ts";
@@ -8,21 +8,21 @@ import { commitEvents, newEvent, newEvents, readRequest } from "../../support/ev
 import {
   expectBytes,
   expectRead,
-  lawTest,
+  contractTest,
   pick,
   readBytes,
   readBatches,
   sameBytes,
   selectQuery,
   selectStream,
-  type LawEngine,
-  type OpenLaw,
+  type ContractEngine,
+  type OpenContract,
 } from "./checks.ts";
 
 const mixed = ["a", "b", "a-1", "", "a", "c", "a-1", "b", "a", ""];
 
 /** 60 events in commits of different sizes, of a few streams and none, small and not so small. */
-async function fill(engine: LawEngine): Promise<[Storage, CommitEvent[]]> {
+async function fill(engine: ContractEngine): Promise<[Storage, CommitEvent[]]> {
   const events: CommitEvent[] = [];
   for (const size of [1, 9, 3, 20, 1, 1, 25]) {
     const { commit } = await commitEvents(
@@ -37,13 +37,17 @@ async function fill(engine: LawEngine): Promise<[Storage, CommitEvent[]]> {
   return [await engine.settle(), events];
 }
 
-export function readLaw(open: OpenLaw): void {
-  lawTest(open, "everything is read in the order of positions, or backwards", async (_, engine) => {
-    const [storage, events] = await fill(engine);
-    await expectRead(storage, {}, events);
-  });
+export function readContract(open: OpenContract): void {
+  contractTest(
+    open,
+    "everything is read in the order of positions, or backwards",
+    async (_, engine) => {
+      const [storage, events] = await fill(engine);
+      await expectRead(storage, {}, events);
+    },
+  );
 
-  lawTest(open, "a range of positions includes both of its ends", async (_, engine) => {
+  contractTest(open, "a range of positions includes both of its ends", async (_, engine) => {
     const [storage, events] = await fill(engine);
     const edges = [0, 1, 2, 10, 11, 13, 14, 33, 34, 35, 36, 59, 60];
     for (const first of edges) {
@@ -54,26 +58,30 @@ export function readLaw(open: OpenLaw): void {
     }
   });
 
-  lawTest(open, "a range that is empty or beyond the head reads nothing", async (empty, engine) => {
-    await expectRead(empty, { positions: { first: 1, last: 0 } }, []);
-    const [storage] = await fill(engine);
-    const ranges = [
-      [1, 0],
-      [61, 60],
-      [60, 59],
-      [5, 3],
-      [61, 61],
-      [positionMax, 60],
-      [positionMax, positionMax],
-    ] as const;
-    for (const [first, last] of ranges) {
-      await expectRead(storage, { positions: { first, last } }, []);
-      await expectRead(storage, { positions: { first, last }, selection: selectStream("a") }, []);
-      await expectRead(storage, { positions: { first, last }, selection: selectQuery({}) }, []);
-    }
-  });
+  contractTest(
+    open,
+    "a range that is empty or beyond the head reads nothing",
+    async (empty, engine) => {
+      await expectRead(empty, { positions: { first: 1, last: 0 } }, []);
+      const [storage] = await fill(engine);
+      const ranges = [
+        [1, 0],
+        [61, 60],
+        [60, 59],
+        [5, 3],
+        [61, 61],
+        [positionMax, 60],
+        [positionMax, positionMax],
+      ] as const;
+      for (const [first, last] of ranges) {
+        await expectRead(storage, { positions: { first, last } }, []);
+        await expectRead(storage, { positions: { first, last }, selection: selectStream("a") }, []);
+        await expectRead(storage, { positions: { first, last }, selection: selectQuery({}) }, []);
+      }
+    },
+  );
 
-  lawTest(open, "a read never claims to be through more than the head", async (_, engine) => {
+  contractTest(open, "a read never claims to be through more than the head", async (_, engine) => {
     const [storage, events] = await fill(engine);
     const selections = [
       { kind: "all" },
@@ -95,7 +103,7 @@ export function readLaw(open: OpenLaw): void {
     }
   });
 
-  lawTest(open, "a stream is read by its exact name", async (_, engine) => {
+  contractTest(open, "a stream is read by its exact name", async (_, engine) => {
     const [storage, events] = await fill(engine);
     for (const stream of ["a", "b", "a-1", "c", "a-", "A", "nobody"]) {
       const expected = events.filter((event) => event.stream === stream);
@@ -106,7 +114,7 @@ export function readLaw(open: OpenLaw): void {
     }
   });
 
-  lawTest(open, "a range of versions includes both of its ends", async (_, engine) => {
+  contractTest(open, "a range of versions includes both of its ends", async (_, engine) => {
     const [storage, events] = await fill(engine);
     const own = events.filter((event) => event.stream === "a");
     const edges = [0, 1, 2, 3, 9, own.length - 1, own.length, own.length + 1, positionMax];
@@ -119,7 +127,7 @@ export function readLaw(open: OpenLaw): void {
     }
   });
 
-  lawTest(open, "ranges of versions and positions hold together", async (_, engine) => {
+  contractTest(open, "ranges of versions and positions hold together", async (_, engine) => {
     const [storage, events] = await fill(engine);
     const own = events.filter((event) => event.stream === "a");
     for (const versions of [pair(1, 18), pair(4, 7), pair(6, 6), pair(17, 30), pair(8, 2)]) {
@@ -139,7 +147,7 @@ export function readLaw(open: OpenLaw): void {
     }
   });
 
-  lawTest(open, "streams do not mix, whatever their names share", async (fresh, engine) => {
+  contractTest(open, "streams do not mix, whatever their names share", async (fresh, engine) => {
     const names = ["a", "a-", "a-1", "a-1-", "a-11", "a/1", "a\u{10ffff}", "ab", "é", "e\u0301"];
     names.push("😀", "\uffee", "-", "--", " ", "a ", "Opened", "k:1", "漢字", "漢", "%2d", "a%");
     const all: CommitEvent[] = [];
@@ -166,7 +174,7 @@ export function readLaw(open: OpenLaw): void {
     }
   });
 
-  lawTest(
+  contractTest(
     open,
     "events without a stream are in the log and in no stream",
     async (fresh, engine) => {
@@ -198,7 +206,7 @@ export function readLaw(open: OpenLaw): void {
     },
   );
 
-  lawTest(
+  contractTest(
     open,
     "system events are hidden unless their type or stream is asked for",
     async (fresh, engine) => {
@@ -226,9 +234,9 @@ export function readLaw(open: OpenLaw): void {
     },
   );
 
-  lawTest(
+  contractTest(
     open,
-    "slabs are cut near the bytes and at the events that were asked for",
+    "batches are cut near the bytes and at the number of events requested",
     async (fresh, engine) => {
       const sketch = () => ({ stream: "a", data: "x".repeat(900) });
       const { commit } = await commitEvents(fresh, newEvents(2_000, sketch));
@@ -253,7 +261,7 @@ export function readLaw(open: OpenLaw): void {
     },
   );
 
-  lawTest(open, "a read that is left early leaves the store as it was", async (_, engine) => {
+  contractTest(open, "a read that is left early leaves the store as it was", async (_, engine) => {
     const [storage, events] = await fill(engine);
     const parts: Partial<StorageRead>[] = [{}, { selection: selectStream("a") }];
     parts.push({ selection: selectQuery({ streamPrefixes: ["a"] }) });
@@ -272,7 +280,7 @@ export function readLaw(open: OpenLaw): void {
     await expectRead(storage, {}, [...events, ...commit.events]);
   });
 
-  lawTest(
+  contractTest(
     open,
     "a read bounded by a position is the same whatever is committed",
     async (_, engine) => {
@@ -302,7 +310,7 @@ export function readLaw(open: OpenLaw): void {
     },
   );
 
-  lawTest(open, "bytes that were handed out stay as they are", async (_, engine) => {
+  contractTest(open, "bytes that were handed out stay as they are", async (_, engine) => {
     const [storage] = await fill(engine);
     const kept = await readBatches(storage, readRequest(storage, { batchBytes: 2_000 }));
     const runs = kept.flatMap((batch) => batch.frames);
@@ -320,7 +328,7 @@ export function readLaw(open: OpenLaw): void {
     expect(runs.every((frames, i) => sameBytes(frames, copies[i] ?? Buffer.alloc(0)))).toBe(true);
   });
 
-  lawTest(open, "many reads at once each get their own answer", async (_, engine) => {
+  contractTest(open, "many reads at once each get their own answer", async (_, engine) => {
     const [storage, events] = await fill(engine);
     const reads = events.map(async (event, i) => {
       const direction = i % 2 === 0 ? "forwards" : "backwards";

@@ -9,7 +9,7 @@ import type {
 } from "../../../src/storage/storage.ts";
 import { commitEvents, composeCommit, newEvent, newEvents } from "../../support/events.ts";
 import { compareUtf8 } from "../../support/model-beside.ts";
-import { expectBytes, lawTest, type LawEngine, type OpenLaw } from "./checks.ts";
+import { expectBytes, contractTest, type ContractEngine, type OpenContract } from "./checks.ts";
 
 export const sideValueSpaces = [
   "checkpoint",
@@ -84,8 +84,8 @@ const names = [
   "a\u007f",
 ];
 
-export function sideValuesLaw(open: OpenLaw): void {
-  lawTest(open, "a store without side values gets and lists none", async (storage) => {
+export function sideValuesContract(open: OpenContract): void {
+  contractTest(open, "a store without side values gets and lists none", async (storage) => {
     for (const space of sideValueSpaces) {
       expect(await storage.sideValues.get(space, ["a", "b"])).toEqual(new Map());
       expect(await sideValuesIn(storage, space)).toEqual([]);
@@ -93,47 +93,55 @@ export function sideValuesLaw(open: OpenLaw): void {
     expect(await storage.sideValues.get("group", [])).toEqual(new Map());
   });
 
-  lawTest(open, "the last value counts, and a deleted one is not there", async (fresh, engine) => {
-    for (const text of ["first", "second", "", "x".repeat(200_000), "last"]) {
-      await commitSideValues(fresh, [
-        change("checkpoint", "a", text),
-        change("group", "a", `${text}!`),
-      ]);
-      expect(await textOf(fresh, "checkpoint", "a")).toBe(text);
-      expect(await textOf(fresh, "group", "a")).toBe(`${text}!`);
-    }
-    await commitSideValues(fresh, [change("checkpoint", "a", undefined)]);
-    await commitSideValues(fresh, [change("checkpoint", "never", undefined)]);
-    expect(await textOf(fresh, "checkpoint", "a")).toBeUndefined();
-    const storage = await engine.settle();
-    expect(await sideValuesIn(storage, "checkpoint")).toEqual([]);
-    expect(await sideValuesIn(storage, "group")).toEqual([["a", "last!"]]);
-    await commitSideValues(storage, [change("checkpoint", "a", "again")]);
-    expect(await sideValuesIn(storage, "checkpoint")).toEqual([["a", "again"]]);
-  });
+  contractTest(
+    open,
+    "the last value counts, and a deleted one is not there",
+    async (fresh, engine) => {
+      for (const text of ["first", "second", "", "x".repeat(200_000), "last"]) {
+        await commitSideValues(fresh, [
+          change("checkpoint", "a", text),
+          change("group", "a", `${text}!`),
+        ]);
+        expect(await textOf(fresh, "checkpoint", "a")).toBe(text);
+        expect(await textOf(fresh, "group", "a")).toBe(`${text}!`);
+      }
+      await commitSideValues(fresh, [change("checkpoint", "a", undefined)]);
+      await commitSideValues(fresh, [change("checkpoint", "never", undefined)]);
+      expect(await textOf(fresh, "checkpoint", "a")).toBeUndefined();
+      const storage = await engine.settle();
+      expect(await sideValuesIn(storage, "checkpoint")).toEqual([]);
+      expect(await sideValuesIn(storage, "group")).toEqual([["a", "last!"]]);
+      await commitSideValues(storage, [change("checkpoint", "a", "again")]);
+      expect(await sideValuesIn(storage, "checkpoint")).toEqual([["a", "again"]]);
+    },
+  );
 
-  lawTest(open, "names come in the order of their UTF-8 bytes, page by page", async (_, engine) => {
-    const storage = await fill(engine);
-    const sorted = names.toSorted(compareUtf8);
-    for (const space of sideValueSpaces) {
-      const all = sorted.map((name) => [name, `${space} ${name}`]);
-      for (const limit of [1, 2, 5, names.length, 1_000]) {
-        expect(await sideValuesIn(storage, space, { limit })).toEqual(all);
+  contractTest(
+    open,
+    "names come in the order of their UTF-8 bytes, page by page",
+    async (_, engine) => {
+      const storage = await fill(engine);
+      const sorted = names.toSorted(compareUtf8);
+      for (const space of sideValueSpaces) {
+        const all = sorted.map((name) => [name, `${space} ${name}`]);
+        for (const limit of [1, 2, 5, names.length, 1_000]) {
+          expect(await sideValuesIn(storage, space, { limit })).toEqual(all);
+        }
+        for (const prefix of ["a", "a-", "a/", "a\u0001", "a\u0001k\u0001", "é", "😀", "zz", " "]) {
+          const begun = all.filter(([name]) => name?.startsWith(prefix));
+          expect(await sideValuesIn(storage, space, { prefix })).toEqual(begun);
+        }
+        for (const after of ["a", "a\u0001k", "a-0", "0", "zzz", "\u{10ffff}", "b".repeat(499)]) {
+          const later = all.filter(([name = ""]) => compareUtf8(name, after) > 0);
+          expect(await sideValuesIn(storage, space, { after })).toEqual(later);
+          const both = later.filter(([name]) => name?.startsWith("a"));
+          expect(await sideValuesIn(storage, space, { after, prefix: "a" })).toEqual(both);
+        }
       }
-      for (const prefix of ["a", "a-", "a/", "a\u0001", "a\u0001k\u0001", "é", "😀", "zz", " "]) {
-        const begun = all.filter(([name]) => name?.startsWith(prefix));
-        expect(await sideValuesIn(storage, space, { prefix })).toEqual(begun);
-      }
-      for (const after of ["a", "a\u0001k", "a-0", "0", "zzz", "\u{10ffff}", "b".repeat(499)]) {
-        const later = all.filter(([name = ""]) => compareUtf8(name, after) > 0);
-        expect(await sideValuesIn(storage, space, { after })).toEqual(later);
-        const both = later.filter(([name]) => name?.startsWith("a"));
-        expect(await sideValuesIn(storage, space, { after, prefix: "a" })).toEqual(both);
-      }
-    }
-  });
+    },
+  );
 
-  lawTest(open, "many are got at once, those that are there", async (_, engine) => {
+  contractTest(open, "many are got at once, those that are there", async (_, engine) => {
     const storage = await fill(engine);
     const asked = [...names, ...names, "nowhere", "a-11"];
     const found = await storage.sideValues.get("group-parked", asked);
@@ -143,7 +151,7 @@ export function sideValuesLaw(open: OpenLaw): void {
     }
   });
 
-  lawTest(open, "side values without events move nothing", async (fresh, engine) => {
+  contractTest(open, "side values without events move nothing", async (fresh, engine) => {
     await commitEvents(fresh, [newEvent({ stream: "a" })], 50);
     const head = fresh.head();
     let told = 0;
@@ -159,7 +167,7 @@ export function sideValuesLaw(open: OpenLaw): void {
     expect(commit.events[0]?.position).toBe(2);
   });
 
-  lawTest(open, "a stale commit changes no side value", async (storage) => {
+  contractTest(open, "a stale commit changes no side value", async (storage) => {
     const late = await composeCommit(storage, [newEvent()]);
     await commitSideValues(storage, [change("checkpoint", "a", "1")], 3);
     const sideValues = [change("checkpoint", "a", "2"), change("group", "b", "2")];
@@ -169,7 +177,7 @@ export function sideValuesLaw(open: OpenLaw): void {
     expect(await sideValuesIn(storage, "group")).toEqual([]);
   });
 
-  lawTest(
+  contractTest(
     open,
     "side values and events of a commit are seen together or not at all",
     async (storage) => {
@@ -193,7 +201,7 @@ export function sideValuesLaw(open: OpenLaw): void {
     },
   );
 
-  lawTest(
+  contractTest(
     open,
     "a side value that changed hundreds of times reads as its last",
     async (fresh, engine) => {
@@ -212,7 +220,7 @@ export function sideValuesLaw(open: OpenLaw): void {
     },
   );
 
-  lawTest(
+  contractTest(
     open,
     "a value may be as large as a snapshot, and as small as nothing",
     async (fresh, engine) => {
@@ -233,34 +241,42 @@ export function sideValuesLaw(open: OpenLaw): void {
     },
   );
 
-  lawTest(open, "names are listed without values, if they alone are wanted", async (_, engine) => {
-    const storage = await fill(engine);
-    for (const space of sideValueSpaces) {
-      const page = { space, prefix: "a", after: "a", limit: 1_000 };
-      const whole = await storage.sideValues.list(page);
-      expect(whole.length).toBeGreaterThan(5);
-      const bare = whole.map((each) => ({ ...each, value: new Uint8Array() }));
-      expect(await storage.sideValues.list({ ...page, namesOnly: true })).toEqual(bare);
-    }
-  });
+  contractTest(
+    open,
+    "names are listed without values, if they alone are wanted",
+    async (_, engine) => {
+      const storage = await fill(engine);
+      for (const space of sideValueSpaces) {
+        const page = { space, prefix: "a", after: "a", limit: 1_000 };
+        const whole = await storage.sideValues.list(page);
+        expect(whole.length).toBeGreaterThan(5);
+        const bare = whole.map((each) => ({ ...each, value: new Uint8Array() }));
+        expect(await storage.sideValues.list({ ...page, namesOnly: true })).toEqual(bare);
+      }
+    },
+  );
 
-  lawTest(open, "a commit changes a side value once, and names it properly", async (storage) => {
-    const commit = await composeCommit(storage, []);
-    const faults = [
-      [change("group", "a", "1"), change("group", "a", "2")],
-      [change("group", "a", "1"), change("group", "a", undefined)],
-      [change("group", "", "1")],
-      [change("group", "a\u0000b", "1")],
-    ];
-    for (const sideValues of faults) {
-      await expect(storage.commit({ ...commit, sideValues })).rejects.toThrow("invariant");
-    }
-    await commitSideValues(storage, [change("group", "a", "1"), change("group-gone", "a", "2")]);
-    expect(await sideValuesIn(storage, "group")).toEqual([["a", "1"]]);
-  });
+  contractTest(
+    open,
+    "a commit changes a side value once, and names it properly",
+    async (storage) => {
+      const commit = await composeCommit(storage, []);
+      const faults = [
+        [change("group", "a", "1"), change("group", "a", "2")],
+        [change("group", "a", "1"), change("group", "a", undefined)],
+        [change("group", "", "1")],
+        [change("group", "a\u0000b", "1")],
+      ];
+      for (const sideValues of faults) {
+        await expect(storage.commit({ ...commit, sideValues })).rejects.toThrow("invariant");
+      }
+      await commitSideValues(storage, [change("group", "a", "1"), change("group-gone", "a", "2")]);
+      expect(await sideValuesIn(storage, "group")).toEqual([["a", "1"]]);
+    },
+  );
 }
 
-async function fill(engine: LawEngine): Promise<Storage> {
+async function fill(engine: ContractEngine): Promise<Storage> {
   const { storage } = engine;
   for (const space of sideValueSpaces) {
     const sideValues = names.map((name) => change(space, name, `${space} ${name}`));

@@ -2,7 +2,7 @@
 import { expect } from "vitest";
 import type { Advance, Storage, StorageWatcher } from "../../../src/storage/storage.ts";
 import { commitEvents, composeCommit, newEvent, newEvents } from "../../support/events.ts";
-import { lawTest, sameBytes, type OpenEngine } from "./checks.ts";
+import { contractTest, sameBytes, type OpenEngine } from "./checks.ts";
 import { change, commitSideValues } from "./side-values.ts";
 
 interface Seen {
@@ -22,37 +22,41 @@ function watcherOf(storage: Storage): Seen {
   return { advances, heads, watcher: { advanced, writeStateChanged: () => undefined } };
 }
 
-export function watchLaw(open: OpenEngine): void {
-  lawTest(open, "every move of the head is told once, in order, without gaps", async (storage) => {
-    const { advances, heads, watcher } = watcherOf(storage);
-    storage.watch(watcher);
-    let before = storage.head();
-    for (let round = 1; round <= 10; round++) {
-      const { commit } = await commitEvents(
-        storage,
-        newEvents(round, () => ({ stream: "a" })),
-      );
-      const told = advances.splice(0);
-      expect(told.length, "told before the commit resolves").toBeGreaterThan(0);
-      for (const { from, to } of told) {
-        expect(from).toEqual(before);
-        expect(to.position).toBeGreaterThan(from.position);
-        before = to;
-      }
-      expect(before).toEqual(storage.head());
-      expect(heads.splice(0)).toEqual(told.map(({ to }) => to.position));
-      for (const { events } of told.filter((advance) => advance.events !== undefined)) {
-        expect(events?.map(({ position }) => position)).toEqual(
-          commit.events.map(({ position }) => position),
+export function watchContract(open: OpenEngine): void {
+  contractTest(
+    open,
+    "every move of the head is told once, in order, without gaps",
+    async (storage) => {
+      const { advances, heads, watcher } = watcherOf(storage);
+      storage.watch(watcher);
+      let before = storage.head();
+      for (let round = 1; round <= 10; round++) {
+        const { commit } = await commitEvents(
+          storage,
+          newEvents(round, () => ({ stream: "a" })),
         );
-        expect(events?.every((event, i) => sameBytes(event.frame, frameAt(commit.events, i)))).toBe(
-          true,
-        );
+        const told = advances.splice(0);
+        expect(told.length, "told before the commit resolves").toBeGreaterThan(0);
+        for (const { from, to } of told) {
+          expect(from).toEqual(before);
+          expect(to.position).toBeGreaterThan(from.position);
+          before = to;
+        }
+        expect(before).toEqual(storage.head());
+        expect(heads.splice(0)).toEqual(told.map(({ to }) => to.position));
+        for (const { events } of told.filter((advance) => advance.events !== undefined)) {
+          expect(events?.map(({ position }) => position)).toEqual(
+            commit.events.map(({ position }) => position),
+          );
+          expect(
+            events?.every((event, i) => sameBytes(event.frame, frameAt(commit.events, i))),
+          ).toBe(true);
+        }
       }
-    }
-  });
+    },
+  );
 
-  lawTest(open, "a commit that stores nothing is not told", async (storage) => {
+  contractTest(open, "a commit that stores nothing is not told", async (storage) => {
     const late = await composeCommit(storage, [newEvent()]);
     await commitEvents(storage, [newEvent()]);
     const { advances, watcher } = watcherOf(storage);
@@ -62,7 +66,7 @@ export function watchLaw(open: OpenEngine): void {
     expect(advances).toEqual([]);
   });
 
-  lawTest(open, "each watcher is told until its own watch ends", async (storage) => {
+  contractTest(open, "each watcher is told until its own watch ends", async (storage) => {
     const [first, second] = [watcherOf(storage), watcherOf(storage)];
     const endFirst = storage.watch(first.watcher);
     const endSecond = storage.watch(second.watcher);
@@ -76,7 +80,7 @@ export function watchLaw(open: OpenEngine): void {
     expect(second.advances.map(({ to }) => to.position)).toEqual([1, 2]);
   });
 
-  lawTest(
+  contractTest(
     open,
     "a watcher may end watches, its own and others', while it is told",
     async (storage) => {

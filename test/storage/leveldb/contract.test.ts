@@ -13,8 +13,8 @@ import {
 import { verifyStore } from "../../../src/storage/leveldb/verify/verify-store.ts";
 import { cold, reclaimed, warm, type OpenedEngine, type OpenEngine } from "../contract/checks.ts";
 import { storageSuite } from "../contract/contract.ts";
-import { generatedLaw } from "../contract/generated.ts";
-import { lifecycleLaw } from "../contract/lifecycle.ts";
+import { generatedContract } from "../contract/generated.ts";
+import { lifecycleContract } from "../contract/lifecycle.ts";
 import { reclaimAll, whenAsked } from "../../support/reclaiming.ts";
 
 storageSuite("leveldb on disk", async (clock) => {
@@ -83,7 +83,7 @@ describe("leveldb with memory for the lifecycle of one stream", () => {
     [", after a restart", cold(open)],
     [", after its space was reclaimed", reclaimed(open)],
   ] as const)("what was stored%s", (_, settled) => {
-    lifecycleLaw(settled);
+    lifecycleContract(settled);
   });
-  generatedLaw(open, 40);
+  generatedContract(open, 40);
 });

@@ -38,17 +38,19 @@ function overDatabase(database: Database): Kv {
     getMany: (keys) => lookUps.get(keys as Buffer[]).catch(rethrow),
     page: (range) => readPage(database, range).catch(rethrow),
     scan: (range) => checkedScan(new LevelScan(database, range)),
-    // A chained batch: keys and values go to LevelDB one by one, without an object for each.
+    // A chained batch passes keys and values to LevelDB one by one, without an object for each.
     write(operations) {
       const batch = database.batch();
       for (const [key, value] of operations) {
         if (value === undefined) batch.del(key as Buffer);
         else batch.put(key as Buffer, value as Buffer);
       }
-      // `sync` is classic-level's: the write-ahead log is synced before the promise resolves.
+      // `sync` is an option of classic-level: the write-ahead log is synced before the promise
+      // resolves.
       return batch.write({ sync: true } as object);
     },
-    // An empty range above every key: LevelDB writes its memtable out and compacts nothing else.
+    // An empty range above every key: LevelDB writes its memtable to a table and compacts nothing
+    // else.
     flush: () => compact(database, Buffer.from([0xff, 0xff]), Buffer.from([0xff, 0xff])),
     compact: (first, last) => compact(database, first as Buffer, last as Buffer),
     close: () => database.close(),

@@ -40,7 +40,7 @@ function recordAt(sketch: EventSketch, position: number): Uint8Array {
   return recordOf(composeFrame(newEvent(sketch).body, 3, position, 1_767_225_600_000_001));
 }
 
-describe("a stub", () => {
+describe("a removed record", () => {
   test("keeps the words and the place, and nothing of what the event held", () => {
     fc.assert(
       fc.property(arbitrarySketch, fc.integer({ min: 1, max: 2 ** 40 }), (sketch, position) => {
@@ -128,7 +128,7 @@ describe("a chunk whose space was reclaimed", () => {
   });
 });
 
-test("a posting tells how many of its events are stubs instead of holding records", () => {
+test("a posting with removed records has their number instead of records", () => {
   const key = postingKey(128, 40);
   const value = composePosting(key, 5, 10, [0, 1, 7], [], 2);
   expect(openPosting(key, value)).toEqual({

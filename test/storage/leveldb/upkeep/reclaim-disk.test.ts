@@ -69,7 +69,7 @@ async function findingsIn(path: string): Promise<readonly string[]> {
   return (await verifyFolder(path)).findings;
 }
 
-/** Every record of a store, removed or not, and how many of them are stubs. */
+/** Every record of a store, removed or not, and how many are removed records. */
 async function everything(storage: Storage): Promise<{ left: string; removedRecords: number }> {
   const left = hash("sha256", Buffer.concat(await recordsOf(storage)));
   const all = await recordsOf(storage, { withRemoved: true });
@@ -154,7 +154,7 @@ describe("backups", () => {
     await removeMost(storage);
     await reclaimAll(reclaimer);
     await fill(storage, 3);
-    // The second part holds stubs; the first one what they were.
+    // The second part has removed records; the first one has the events.
     await backUp({ store: folder, target: backup });
     const { left } = await everything(storage);
     await storage.close();

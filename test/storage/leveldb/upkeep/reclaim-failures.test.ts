@@ -2,7 +2,7 @@
 // undone is done later.
 import { describe, expect, test } from "vitest";
 import { decodeRecord } from "../../../../src/domain/record.ts";
-import { generatedLaw } from "../../contract/generated.ts";
+import { generatedContract } from "../../contract/generated.ts";
 import { commitEvents, newEvents, recordsOf } from "../../../support/events.ts";
 import { handTimers } from "../../../support/hand-timers.ts";
 import { setPolicy } from "../../../support/lifecycles.ts";
@@ -50,7 +50,7 @@ describe("a write that fails while space is reclaimed", () => {
 });
 
 describe("generated histories in which every other reclaiming fails", () => {
-  generatedLaw(async (clock = () => 0) => {
+  generatedContract(async (clock = () => 0) => {
     const faulty = faultyKv();
     const timers = handTimers();
     const openIt = () => open(() => faulty.openKv(), { clock, delay: timers.delay });

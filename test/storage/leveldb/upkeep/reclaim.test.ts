@@ -97,7 +97,7 @@ describe("space that was reclaimed", () => {
     expect(said.chunks).toHaveLength(20);
   });
 
-  test("is not an event: what is removed later keeps to the stubs that are there", async () => {
+  test("is not an event: later removals keep the removed records that exist", async () => {
     await reclaimAll(opened.reclaimer);
     await deleteStream(storage, "gone");
     await deleteStream(storage, "kept");

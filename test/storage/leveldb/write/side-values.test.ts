@@ -1,4 +1,4 @@
-// What the port's law cannot say of side values in LevelDB: flipped bits, and a write that fails
+// Side values in LevelDB beyond the contract of the port: flipped bits, and a write that fails
 // under them.
 import { expect, test } from "vitest";
 import type { Kv } from "../../../../src/storage/leveldb/kv/kv.ts";
