@@ -77,7 +77,7 @@ const rooms: Record<string, Room> = {
   subscribe: { path: "src/log/subscribe/", imports: [...logBase, "scheduling", "logRead"] },
   groups: {
     path: "src/log/groups/",
-    imports: [...logBase, "group", "scheduling", "logRead", "subscribe"],
+    imports: [...logBase, "lifecycle", "group", "scheduling", "logRead", "subscribe"],
   },
   eventLog: {
     path: "src/log/event-log.ts",

@@ -17,6 +17,9 @@ import type { CommitEvent, StoredEvent } from "../domain/event.ts";
 import type { Lifecycle } from "../domain/lifecycle/lifecycle.ts";
 import type { Selection } from "../domain/query.ts";
 
+/** What tells whether an event is removed, beside its stream's lifecycle. */
+export type JudgedEvent = Pick<StoredEvent, "stream" | "version" | "recordedAt">;
+
 /** The last durable event. */
 export interface Head {
   /** 0: the store has no events. */
@@ -262,6 +265,8 @@ export interface Storage {
    * Pulled by the consumer, with bounded work and memory for each batch. Returning early ends it.
    */
   read(request: StorageRead): AsyncIterable<Batch>;
+  /** For each of these events, which were read before, whether it is removed by now. */
+  areRemoved(events: readonly JudgedEvent[]): Promise<readonly boolean[]>;
   /**
    * The first position recorded at or after the time (microseconds). If there is none: head + 1.
    */

@@ -7,6 +7,8 @@ import { toJson } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
 import { status as Code } from "@grpc/grpc-js";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { CheckpointService } from "../../src/gen/annals/v1/checkpoint_service_pb.js";
+import { ConsumerGroupService } from "../../src/gen/annals/v1/consumer_group_service_pb.js";
 import { View } from "../../src/gen/annals/v1/event_pb.js";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { StreamService } from "../../src/gen/annals/v1/stream_service_pb.js";
@@ -14,11 +16,17 @@ import { openLevelStorage } from "../../src/storage/leveldb/open.ts";
 import { verifyFolder } from "../../src/storage/leveldb/offline/verify-folder.ts";
 import { jsonLines, run } from "../cli/captured-terminal.ts";
 import { collect, failedOf } from "../support/calls.ts";
+import { Consumer, shortly } from "../grpc/services/group-consumer.ts";
 import { idOf } from "../support/events.ts";
 import { startTestServer, type TestServer } from "../support/running-server.ts";
 import { filesOf } from "../support/store-folder.ts";
 
-const m = { ...EventStoreService.method, ...StreamService.method };
+const m = {
+  ...EventStoreService.method,
+  ...StreamService.method,
+  ...ConsumerGroupService.method,
+  ...CheckpointService.method,
+};
 
 let folder: string;
 let server: TestServer;
@@ -81,6 +89,33 @@ async function reclaimed(count: bigint): Promise<void> {
     if ((reclaiming?.events ?? 0n) >= count) return;
   }
 }
+
+test("removed events that a group had read ahead are given to no member, nor waited for", async () => {
+  await append("kept", [1]);
+  await append("secret", upFrom(10, 200));
+  await append("also-kept", [2]);
+  await server.calls.unary(m.createGroup, {
+    name: "g",
+    settings: { lease: { seconds: 3_600n } },
+  });
+  const first = Consumer.join(server.calls, "g", { permits: 2 });
+  const [kept, secret] = await first.next(2);
+  if (kept === undefined || secret === undefined) return expect.unreachable();
+  const delay = { seconds: 86_400n };
+  first.say({ case: "nack", value: { tokens: [secret.token], delay } });
+  const [alsoKept] = await first.next();
+  if (alsoKept === undefined) return expect.unreachable();
+  await server.calls.unary(m.deleteStream, { stream: "secret", permanent: true });
+  await reclaimed(200n);
+  const second = Consumer.join(server.calls, "g", { permits: 100 });
+  first.ack(kept, alsoKept);
+  const who = { case: "group", value: "g" } as const;
+  await server.calls.unary(m.waitFor, { who, position: 202n });
+  const { group } = await server.calls.unary(m.getGroup, { name: "g" });
+  expect(group).toMatchObject({ lagEvents: 0n, inFlightCount: 0 });
+  expect(shortly([...first.deliveries, ...second.deliveries])).toEqual(["1", "2", "202"]);
+  for (const consumer of [first, second]) consumer.pipe.cancel();
+});
 
 test("removed events are told from missing ones, by whoever asks for them", async () => {
   await append("orders", upFrom(0, 6));

@@ -3,17 +3,15 @@
 import { isGone, type Lifecycle } from "../../src/domain/lifecycle/lifecycle.ts";
 import { lifecycleRecordOf, streamKeptIn } from "../../src/domain/lifecycle/lifecycle-event.ts";
 import { recordsIn } from "../../src/domain/record.ts";
+import type { JudgedEvent } from "../../src/storage/storage.ts";
 
-export interface JudgedEvent {
-  readonly stream: string;
-  readonly version: number;
-  readonly recordedAt: number;
+interface LoggedEvent extends JudgedEvent {
   readonly frame: Uint8Array;
 }
 
 /** The lifecycles that the first `asOf` events make. */
 export function lifecyclesIn(
-  events: readonly JudgedEvent[],
+  events: readonly LoggedEvent[],
   asOf = events.length,
 ): Map<string, Lifecycle> {
   const lifecycles = new Map<string, Lifecycle>();
@@ -28,7 +26,7 @@ export function lifecyclesIn(
 
 /** Whether an event is left, as of the first `asOf` events and a time. */
 export function visibilityOf(
-  events: readonly JudgedEvent[],
+  events: readonly LoggedEvent[],
   now: number,
   asOf = events.length,
 ): (event: JudgedEvent) => boolean {

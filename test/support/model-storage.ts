@@ -10,6 +10,7 @@ import type {
   Commit,
   EventTypeFacts,
   Head,
+  JudgedEvent,
   NamePage,
   Batch,
   Storage,
@@ -96,7 +97,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
   }
 
   /** Which events are left by now. */
-  function visibility(): (event: ModelEvent) => boolean {
+  function visibility(): (event: JudgedEvent) => boolean {
     const now = timeNow();
     const at = `${events.length} ${now}`;
     if (judged.at !== at) judged = { at, visibility: visibilityOf(events, now) };
@@ -330,6 +331,11 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
 
     read,
 
+    async areRemoved(asked) {
+      assertOpen();
+      const isLeft = visibility();
+      return asked.map((event) => !isLeft(event));
+    },
     async positionAt(time) {
       assertOpen();
       return events.find((event) => event.recordedAt >= time)?.position ?? events.length + 1;

@@ -4,7 +4,6 @@
 import type { QueueReading } from "./key-queues.ts";
 import type { Retry } from "./progress.ts";
 import { endReplay } from "./replay.ts";
-import { keyOf } from "./settings.ts";
 import { queued, type GroupEvent, type GroupState } from "./state.ts";
 
 /** Queues kept ready while no member waits, so that the next permits find events. */
@@ -14,7 +13,7 @@ const knownAheadMax = 4_096;
 const untried: Retry = { attempts: 0, retryAtMs: 0 };
 
 /** Whether more queues should be made ready, by reading further or reading again. */
-export function wantsMore({ queues, members, deliveries, journal, settings }: GroupState): boolean {
+function wantsMore({ queues, members, deliveries, journal, settings }: GroupState): boolean {
   const free = settings.inFlightMax - deliveries.size - journal.settlingCount;
   if (Math.min(members.room, free) > queues.readyCount) return true;
   if (members.count === 0) return false;
@@ -32,11 +31,9 @@ export function wantsEvents(state: GroupState): boolean {
 export function offer(state: GroupState, event: GroupEvent, nowMs: number): void {
   const { position } = event;
   state.through = position;
-  state.unsettledCount++;
   // After a reset it comes by itself.
   if (state.replays.has(position)) endReplay(state, position);
-  const queue = state.queues.open(keyOf(event, position, state.settings.ordering));
-  state.queues.add(queue, queued(state, event, untried, false), nowMs);
+  state.queues.add(queued(state, event, untried, false), nowMs);
 }
 
 /** Nothing else matches up to here. */
@@ -44,9 +41,13 @@ export function pass(state: GroupState, position: number): void {
   state.through = Math.max(state.through, position);
 }
 
-/** Events of a key that are to be read again; undefined: none are, or no member waits for them. */
+/**
+ * Events of a key that are to be read again, where members want them, or the group's position waits
+ * for them.
+ */
 export function nextReading(state: GroupState): QueueReading | undefined {
-  return wantsMore(state) ? state.queues.nextReading() : undefined;
+  const { queues } = state;
+  return (wantsMore(state) ? queues.nextReading() : undefined) ?? queues.nextHolder();
 }
 
 /** What a reading found: the key's events, and no others up to `knownThrough`. */
@@ -63,5 +64,4 @@ export function readMore(
     return queued(state, event, retry, false);
   });
   state.queues.readMore(queue, events, knownThrough, nowMs);
-  if (state.queues.count === 0) state.unsettledCount = 0;
 }

@@ -4,7 +4,13 @@
 import type { FirstUnsettled } from "./progress.ts";
 
 export interface QueuedEvent {
+  readonly queue: KeyQueue;
   readonly position: number;
+  /** With the stream and the time: what tells whether a lifecycle has removed the event. */
+  readonly version: number;
+  readonly stream: string;
+  /** Microseconds since 1970, UTC. */
+  readonly recordedAt: number;
   /** The framed record, while there is room for it; else it is read again on delivery. */
   frame: Uint8Array | undefined;
   /** It was parked, and is delivered again: it does not hold back the group's position. */
@@ -27,8 +33,9 @@ export class KeyQueue {
   /** What the disk held of the first unsettled event when the group was loaded. */
   loaded: FirstUnsettled | undefined;
   isReady = false;
-  /** Waits to be read from the log again, or is being read. */
-  isReading = false;
+  /** Waits for its turn to be read from the log again. */
+  isInLine = false;
+  isBeingRead = false;
   /** When it is to be looked at again; 0: that is not planned. */
   plannedAtMs = 0;
   /** The number and the first unsettled event it has in the last write; 0: none. */
@@ -49,12 +56,16 @@ export class KeyQueue {
     return this.waiting.length === 0 && this.inFlight === undefined && !this.hasUnknown;
   }
 
+  /** The first event that is not settled, replays aside, where it is known. */
+  get firstKnown(): QueuedEvent | undefined {
+    if (this.inFlight?.isReplay === false) return this.inFlight;
+    return this.waiting.find(({ isReplay }) => !isReplay);
+  }
+
   /** The first event that is not settled, replays aside, or a position before it. */
   firstUnsettled(): FirstUnsettled | undefined {
-    const { inFlight, loaded, knownThrough } = this;
-    if (inFlight?.isReplay === false) return inFlight;
-    const next = this.waiting.find(({ isReplay }) => !isReplay);
-    if (next !== undefined) return next;
+    const { firstKnown, loaded, knownThrough } = this;
+    if (firstKnown !== undefined) return firstKnown;
     if (!this.hasUnknown) return undefined;
     if (loaded !== undefined && loaded.position > knownThrough) return loaded;
     return { position: knownThrough + 1, attempts: 0, retryAtMs: 0 };

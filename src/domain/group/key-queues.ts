@@ -4,6 +4,7 @@
 import { Fifo } from "./fifo.ts";
 import { KeyQueue, type QueuedEvent } from "./key-queue.ts";
 import { MinHeap } from "./min-heap.ts";
+import type { FirstUnsettled } from "./progress.ts";
 
 export interface KeyQueueBounds {
   /** Waiting events known of one key. */
@@ -22,10 +23,18 @@ export interface QueueReading {
   readonly countMax: number;
 }
 
+/** Events of the unknown parts of queues that are counted anew, so far up to a position. */
+interface Recount {
+  through: number;
+  count: number;
+}
+
 export class KeyQueues {
   /** Queues whose first unsettled event may have changed since this was emptied last. */
   readonly changed = new Set<KeyQueue>();
   knownCount = 0;
+  /** Events in those parts of queues that are not known; removed ones may still be counted. */
+  unknownCount = 0;
   private readonly bounds: KeyQueueBounds;
   private readonly byKey = new Map<string, KeyQueue>();
   private ready = new Fifo<KeyQueue>();
@@ -34,6 +43,9 @@ export class KeyQueues {
   private readonly firsts = new MinHeap<KeyQueue>();
   private readonly plans = new MinHeap<KeyQueue>();
   private frameBytes = 0;
+  /** Queues of which a part is not known. */
+  private unknownQueues = 0;
+  private recount: Recount | undefined;
 
   constructor(bounds: KeyQueueBounds) {
     this.bounds = bounds;
@@ -67,22 +79,37 @@ export class KeyQueues {
     return queue;
   }
 
+  /** A queue of which nothing is known but its first unsettled event: there may be more. */
+  load(key: string, first: FirstUnsettled, through: number): void {
+    const queue = this.open(key);
+    queue.loaded = first;
+    queue.knownThrough = first.position - 1;
+    queue.unknownTo = through;
+    this.unknownQueues++;
+    this.review(queue, 0);
+  }
+
   /** Adds the event that the log has next, of all keys. */
-  add(queue: KeyQueue, event: QueuedEvent, nowMs: number): void {
+  add(event: QueuedEvent, nowMs: number): void {
+    const { queue } = event;
     const { queueEventsMax, knownEventsMax } = this.bounds;
     const eventsMax = this.knownCount * 2 > knownEventsMax ? 1 : queueEventsMax;
-    if (!queue.hasUnknown && queue.waiting.length < eventsMax) this.put(queue, event);
+    if (!queue.hasUnknown && queue.waiting.length < eventsMax) this.put(event);
     else {
-      if (!queue.hasUnknown) queue.knownThrough = event.position - 1;
+      if (!queue.hasUnknown) {
+        this.unknownQueues++;
+        queue.knownThrough = event.position - 1;
+      }
       queue.unknownTo = event.position;
+      this.unknownCount++;
       this.dropFrame(event);
     }
     this.review(queue, nowMs);
   }
 
-  /** Puts an event at its place among those that wait. */
-  put(queue: KeyQueue, event: QueuedEvent): void {
-    queue.put(event);
+  /** Puts an event at its place among those of its key that wait. */
+  put(event: QueuedEvent): void {
+    event.queue.put(event);
     this.knownCount++;
   }
 
@@ -94,9 +121,20 @@ export class KeyQueues {
   }
 
   /** The event is in flight no more. */
-  takeBack(queue: KeyQueue, event: QueuedEvent): void {
-    queue.inFlight = undefined;
+  takeBack(event: QueuedEvent): void {
+    event.queue.inFlight = undefined;
     this.dropFrame(event);
+  }
+
+  /** The event waits no more. False: it did not. */
+  drop(event: QueuedEvent): boolean {
+    const { queue } = event;
+    const place = this.holds(queue) ? queue.waiting.indexOf(event) : -1;
+    if (place < 0) return false;
+    queue.waiting.splice(place, 1);
+    this.knownCount--;
+    this.dropFrame(event);
+    return true;
   }
 
   /** Keeps the record for the delivery, where there is room. */
@@ -121,8 +159,9 @@ export class KeyQueues {
       if (this.holds(queue)) this.byKey.delete(queue.key);
       return;
     }
-    if (queue.waiting.length === 0 && queue.hasUnknown && !queue.isReading) {
-      queue.isReading = true;
+    const isToBeRead = queue.waiting.length === 0 && queue.hasUnknown;
+    if (isToBeRead && !queue.isInLine && !queue.isBeingRead) {
+      queue.isInLine = true;
       this.toRead.push(queue);
     }
     const [next] = queue.waiting;
@@ -164,14 +203,22 @@ export class KeyQueues {
   /** A queue whose events are to be read from the log, until `readMore` or `readLater`. */
   nextReading(): QueueReading | undefined {
     for (let queue = this.toRead.shift(); queue !== undefined; queue = this.toRead.shift()) {
-      if (!this.holds(queue) || !queue.hasUnknown) {
-        queue.isReading = false;
-        continue;
-      }
-      const { knownThrough: after, unknownTo: to } = queue;
-      return { queue, after, to, countMax: this.bounds.queueEventsMax };
+      queue.isInLine = false;
+      const isToBeRead = queue.waiting.length === 0 && queue.hasUnknown && !queue.isBeingRead;
+      if (isToBeRead && this.holds(queue)) return this.beginReading(queue);
     }
     return undefined;
+  }
+
+  /**
+   * The queue that holds back the group's position, where its first unsettled event is not known:
+   * that may not be in the log any more.
+   */
+  nextHolder(): QueueReading | undefined {
+    const queue = this.firstQueue();
+    if (queue === undefined || queue.isBeingRead || queue.firstKnown !== undefined)
+      return undefined;
+    return this.beginReading(queue);
   }
 
   /** The reading found these, and there are no others up to `knownThrough`. */
@@ -181,30 +228,52 @@ export class KeyQueues {
     knownThrough: number,
     nowMs: number,
   ): void {
-    queue.isReading = false;
-    for (const event of events) this.put(queue, event);
+    queue.isBeingRead = false;
+    for (const event of events) {
+      this.put(event);
+      const { recount } = this;
+      if (recount !== undefined && event.position <= recount.through) recount.count--;
+    }
+    this.unknownCount = Math.max(0, this.unknownCount - events.length);
     queue.knownThrough = knownThrough;
+    if (!queue.hasUnknown && --this.unknownQueues === 0) this.unknownCount = 0;
     this.review(queue, nowMs);
   }
 
   /** The reading failed. */
   readLater(queue: KeyQueue, nowMs: number): void {
-    queue.isReading = false;
+    queue.isBeingRead = false;
     this.review(queue, nowMs);
+  }
+
+  /** Counts the events of unknown parts anew: answers after which position; undefined: none are. */
+  beginRecount(): number | undefined {
+    const first = this.firstQueue();
+    if (first === undefined || this.unknownQueues === 0) return undefined;
+    this.recount = { through: first.listedAt - 1, count: 0 };
+    return this.recount.through;
+  }
+
+  /** The event of a key is in the log. */
+  counted(key: string, position: number): void {
+    const queue = this.byKey.get(key);
+    if (queue === undefined || this.recount === undefined) return;
+    if (position > queue.knownThrough && position <= queue.unknownTo) this.recount.count++;
+  }
+
+  /** All events up to here were counted; `isLast`: there are no more. */
+  countedThrough(position: number, isLast: boolean): void {
+    if (this.recount === undefined) return;
+    this.recount.through = position;
+    if (!isLast) return;
+    this.unknownCount = this.recount.count;
+    this.recount = undefined;
   }
 
   /** The last position before every unsettled event. */
   settledThrough(through: number): number {
-    if (this.firsts.size > 2 * this.count + 64) {
-      this.firsts.retain((at, queue) => this.holds(queue) && queue.listedAt === at);
-    }
-    for (let top = this.firsts.top; top !== undefined; top = this.firsts.top) {
-      if (this.holds(top.value) && top.value.listedAt === top.at) {
-        return Math.min(through, top.at - 1);
-      }
-      this.firsts.pop();
-    }
-    return through;
+    const first = this.firstQueue();
+    return first === undefined ? through : Math.min(through, first.listedAt - 1);
   }
 
   clear(): void {
@@ -219,6 +288,27 @@ export class KeyQueues {
     this.firsts.clear();
     this.plans.clear();
     this.knownCount = 0;
+    this.unknownCount = 0;
+    this.unknownQueues = 0;
+    this.recount = undefined;
+  }
+
+  private beginReading(queue: KeyQueue): QueueReading {
+    queue.isBeingRead = true;
+    const { knownThrough: after, unknownTo: to } = queue;
+    return { queue, after, to, countMax: this.bounds.queueEventsMax };
+  }
+
+  /** The queue with the first unsettled event of all. */
+  private firstQueue(): KeyQueue | undefined {
+    if (this.firsts.size > 2 * this.count + 64) {
+      this.firsts.retain((at, queue) => this.holds(queue) && queue.listedAt === at);
+    }
+    for (let top = this.firsts.top; top !== undefined; top = this.firsts.top) {
+      if (this.holds(top.value) && top.value.listedAt === top.at) return top.value;
+      this.firsts.pop();
+    }
+    return undefined;
   }
 
   private holds(queue: KeyQueue): boolean {

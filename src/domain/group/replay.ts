@@ -30,8 +30,9 @@ export function replay(state: GroupState, event: GroupEvent, nowMs: number): voi
 }
 
 /** Some replays whose events are to be read, and given to `place`. */
-export function nextUnplaced({ unplaced }: GroupState, countMax: number): number[] {
+export function nextUnplaced({ unplaced, queues }: GroupState, countMax: number): number[] {
   const positions: number[] = [];
+  if (queues.isFull) return positions;
   for (const position of unplaced) {
     if (positions.length >= countMax) break;
     positions.push(position);
@@ -62,12 +63,10 @@ export function endReplay(state: GroupState, position: number): void {
 
 /** A replay waits for its turn. */
 function put(state: GroupState, event: GroupEvent, retry: Retry, nowMs: number): void {
-  const { position } = event;
-  const queue = state.queues.open(keyOf(event, position, state.settings.ordering));
   const waiting = queued(state, event, retry, true);
-  state.replays.set(position, waiting);
-  state.queues.put(queue, waiting);
-  state.queues.review(queue, nowMs);
+  state.replays.set(event.position, waiting);
+  state.queues.put(waiting);
+  state.queues.review(waiting.queue, nowMs);
 }
 
 /**

@@ -1,27 +1,24 @@
-// How a delivery ends: settled, or failed and delivered again later, or put aside for good.
+// How a delivery ends: settled, or failed and delivered again later, or put aside for good. And
+// how an event ends that is not in the log any more.
 
+import type { QueuedEvent } from "./key-queue.ts";
 import { endReplay } from "./replay.ts";
 import type { Delivery, GroupState } from "./state.ts";
 
-/** An event and the queue it is in. */
-type Place = Pick<Delivery, "event" | "queue">;
-
 /** It is dealt with, and its member is told once that is durable. */
 export function settle(state: GroupState, delivery: Delivery, nowMs: number): void {
-  const { token, member, queue } = delivery;
+  const { token, member, event } = delivery;
   takeBack(state, delivery);
   state.journal.settle(token, member.id);
-  forget(state, delivery);
-  state.queues.review(queue, nowMs);
+  forget(state, event, nowMs);
 }
 
 /** It is put aside, and its member is told once that is durable. */
 export function park(state: GroupState, delivery: Delivery, reason: string, nowMs: number): void {
-  const { event, token, member, queue } = delivery;
+  const { event, token, member } = delivery;
   takeBack(state, delivery);
   state.journal.settle(token, member.id);
-  putAside(state, delivery, event.attempts + 1, reason);
-  state.queues.review(queue, nowMs);
+  putAside(state, event, { attempts: event.attempts + 1, reason }, nowMs);
 }
 
 /** Its member could not deal with it, and is told once that is durable. */
@@ -33,16 +30,16 @@ export function refuse(
 ): void {
   takeBack(state, delivery);
   state.journal.settle(delivery.token, delivery.member.id);
-  again(state, delivery, why, nowMs);
+  again(state, delivery.event, why, nowMs);
 }
 
 /** As if it had not been delivered: its member never got it, or has not looked at it. */
 export function giveBack(state: GroupState, delivery: Delivery, nowMs: number): void {
-  const { event, queue, member } = delivery;
+  const { event, member } = delivery;
   takeBack(state, delivery);
   member.held--;
-  state.queues.put(queue, event);
-  state.queues.review(queue, nowMs);
+  state.queues.put(event);
+  state.queues.review(event.queue, nowMs);
 }
 
 /** Its member has left, or has not been heard of in time. */
@@ -50,7 +47,7 @@ export function lose(state: GroupState, delivery: Delivery, reason: string, nowM
   if (!delivery.isSent) return giveBack(state, delivery, nowMs);
   takeBack(state, delivery);
   delivery.member.held--;
-  again(state, delivery, { delayMs: 0, reason }, nowMs);
+  again(state, delivery.event, { delayMs: 0, reason }, nowMs);
   state.journal.isUrgent = true;
 }
 
@@ -58,53 +55,75 @@ export function lose(state: GroupState, delivery: Delivery, reason: string, nowM
 export function vanish(state: GroupState, delivery: Delivery, nowMs: number): void {
   takeBack(state, delivery);
   delivery.member.held--;
-  forget(state, delivery);
+  forget(state, delivery.event, nowMs);
   state.journal.isUrgent = true;
-  state.queues.review(delivery.queue, nowMs);
+}
+
+/** These events are not in the log any more; those that wait, or were not sent, are forgotten. */
+export function forgetRemoved(
+  state: GroupState,
+  events: readonly QueuedEvent[],
+  nowMs: number,
+): void {
+  const removed = new Set(events);
+  for (const delivery of state.deliveries.values()) {
+    if (!delivery.isSent && removed.has(delivery.event)) vanish(state, delivery, nowMs);
+  }
+  for (const event of events) {
+    if (!state.queues.drop(event)) continue;
+    forget(state, event, nowMs);
+    state.journal.isUrgent = true;
+  }
 }
 
 /** The event, which was just taken from its queue, had all of its attempts: it is put aside. */
-export function shelve(state: GroupState, { event, queue }: Place, nowMs: number): void {
-  state.queues.takeBack(queue, event);
-  putAside(state, { event, queue }, event.attempts, "the attempts are used up");
-  state.queues.review(queue, nowMs);
+export function shelve(state: GroupState, event: QueuedEvent, nowMs: number): void {
+  state.queues.takeBack(event);
+  const why = { attempts: event.attempts, reason: "the attempts are used up" };
+  putAside(state, event, why, nowMs);
 }
 
 /** No longer in the member's hands. */
 function takeBack({ deliveries, queues }: GroupState, delivery: Delivery): void {
-  const { token, event, member, queue } = delivery;
+  const { token, event, member } = delivery;
   deliveries.delete(token);
   member.tokens.delete(token);
-  queues.takeBack(queue, event);
+  queues.takeBack(event);
 }
 
 function again(
   state: GroupState,
-  delivery: Delivery,
+  event: QueuedEvent,
   { delayMs, reason }: { readonly delayMs: number; readonly reason: string },
   nowMs: number,
 ): void {
-  const { event, queue } = delivery;
+  const { queues, journal, settings } = state;
   event.attempts++;
   event.retryAtMs = delayMs > 0 ? Math.ceil(nowMs + delayMs) : 0;
-  if (event.attempts >= state.settings.attemptsMax) {
-    putAside(state, delivery, event.attempts, reason);
-  } else {
-    state.queues.put(queue, event);
-    if (event.isReplay) state.journal.changedReplays.add(event.position);
-  }
-  state.queues.review(queue, nowMs);
+  const { attempts, isReplay, position } = event;
+  if (attempts >= settings.attemptsMax) return putAside(state, event, { attempts, reason }, nowMs);
+  queues.put(event);
+  if (isReplay) journal.changedReplays.add(position);
+  queues.review(event.queue, nowMs);
 }
 
-function putAside(state: GroupState, place: Place, attempts: number, reason: string): void {
-  state.journal.park({ position: place.event.position, attempts, reason });
-  forget(state, place);
+function putAside(
+  state: GroupState,
+  event: QueuedEvent,
+  why: { readonly attempts: number; readonly reason: string },
+  nowMs: number,
+): void {
+  state.journal.park({ position: event.position, ...why });
+  forget(state, event, nowMs);
 }
 
 /** The event is settled: the group has nothing to do with it any more. */
-function forget(state: GroupState, { event: { position, isReplay } }: Place): void {
-  if (isReplay) return endReplay(state, position);
-  // Progress that 0.1 wrote may count too few: see `readChanges`.
-  state.unsettledCount = Math.max(0, state.unsettledCount - 1);
-  state.journal.holdAt(position);
+function forget(
+  state: GroupState,
+  { position, isReplay, queue }: QueuedEvent,
+  nowMs: number,
+): void {
+  if (isReplay) endReplay(state, position);
+  else state.journal.holdAt(position);
+  state.queues.review(queue, nowMs);
 }

@@ -4,7 +4,8 @@
 // before is settled. Without a clock and without I/O, so that every history of it can be generated
 // (test/domain/group).
 
-import { nextReading, offer, pass, readMore, wantsEvents, wantsMore } from "./feed.ts";
+import { nextReading, offer, pass, readMore, wantsEvents } from "./feed.ts";
+import { HeldEvents } from "./held-events.ts";
 import type { GroupWrite } from "./journal.ts";
 import type { QueueReading } from "./key-queues.ts";
 import type { Member } from "./members.ts";
@@ -18,6 +19,7 @@ import {
   positionOf,
   reset,
   trimLeases,
+  unsettledOf,
   type Delivery,
   type GroupBounds,
   type GroupEvent,
@@ -35,6 +37,8 @@ export interface KeyReading extends QueueReading {
 }
 
 export class GroupStateMachine {
+  /** What a lifecycle may remove of it. */
+  readonly held: HeldEvents;
   private readonly state: GroupState;
 
   /** `baseSequence`: the number of the base from which the progress was made. */
@@ -45,6 +49,7 @@ export class GroupStateMachine {
     bounds: GroupBounds = defaultGroupBounds,
   ) {
     this.state = createGroupState(settings, progress, baseSequence, bounds);
+    this.held = new HeldEvents(this.state);
   }
 
   get settings(): GroupSettings {
@@ -78,9 +83,9 @@ export class GroupStateMachine {
     return this.state.deliveries.size + this.state.journal.settlingCount;
   }
 
-  /** Events up to `through` that are to be dealt with. */
+  /** Events up to `through` that are to be dealt with; see `HeldEvents`. */
   get unsettledCount(): number {
-    return this.state.unsettledCount + this.state.replays.size;
+    return unsettledOf(this.state) + this.state.replays.size;
   }
 
   /** Parked events that are to be delivered again. */
@@ -140,7 +145,7 @@ export class GroupStateMachine {
 
   /** Positions of replays whose events are to be read, and given to `place`. */
   nextUnplaced(countMax: number): number[] {
-    return wantsMore(this.state) ? nextUnplaced(this.state, countMax) : [];
+    return nextUnplaced(this.state, countMax);
   }
 
   /** The event of a replay; undefined: it is not in the log any more. */
@@ -266,16 +271,16 @@ export class GroupStateMachine {
       if (member === undefined) break;
       const queue = queues.takeReady(nowMs);
       const event = queue && queues.send(queue);
-      if (queue === undefined || event === undefined) break;
+      if (event === undefined) break;
       if (event.attempts >= settings.attemptsMax) {
-        shelve(this.state, { event, queue }, nowMs);
+        shelve(this.state, event, nowMs);
         continue;
       }
-      queues.review(queue, nowMs);
+      queues.review(event.queue, nowMs);
       const token = ++this.state.lastToken;
       const leaseUntilMs = Math.ceil(nowMs + settings.leaseMs);
       const attempt = event.attempts + 1;
-      const delivery = { token, member, queue, event, attempt, leaseUntilMs, isSent: false };
+      const delivery = { token, member, event, attempt, leaseUntilMs, isSent: false };
       deliveries.set(token, delivery);
       leases.push(leaseUntilMs, token);
       member.tokens.add(token);
@@ -338,7 +343,9 @@ export class GroupStateMachine {
 
   /** What is to be made durable now; `written` or `failed` must follow before the next. */
   takeWrite(): GroupWrite {
-    return this.state.journal.take(this.state);
+    const { journal, through, fromTime, replays, queues } = this.state;
+    const unsettledCount = unsettledOf(this.state);
+    return journal.take({ through, fromTime, unsettledCount, replays, queues });
   }
 
   /** It is durable. Answers the tokens that are settled now, in order, by member. */

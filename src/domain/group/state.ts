@@ -4,12 +4,12 @@
 
 import type { EventHeader } from "../event.ts";
 import { Journal, type JournalBounds } from "./journal.ts";
-import type { KeyQueue, QueuedEvent } from "./key-queue.ts";
+import type { QueuedEvent } from "./key-queue.ts";
 import { KeyQueues, type KeyQueueBounds } from "./key-queues.ts";
 import { Members, type Member } from "./members.ts";
 import { MinHeap } from "./min-heap.ts";
 import type { Progress, Retry } from "./progress.ts";
-import type { GroupSettings } from "./settings.ts";
+import { keyOf, type GroupSettings } from "./settings.ts";
 
 export interface GroupBounds extends KeyQueueBounds, JournalBounds {
   /** Events in flight to one member. */
@@ -32,6 +32,9 @@ export const defaultGroupBounds: GroupBounds = Object.freeze({
 /** An event the group's query matches. */
 export interface GroupEvent extends EventHeader {
   readonly position: number;
+  readonly version: number;
+  /** Microseconds since 1970, UTC. */
+  readonly recordedAt: number;
   /** The framed record. Absent: it is read again when it is delivered. */
   readonly frame?: Uint8Array | undefined;
 }
@@ -41,7 +44,6 @@ export interface Delivery {
   readonly token: number;
   readonly member: Member;
   readonly event: QueuedEvent;
-  readonly queue: KeyQueue;
   /** From 1. */
   readonly attempt: number;
   leaseUntilMs: number;
@@ -62,8 +64,6 @@ export interface GroupState {
   /** Every match up to here was offered. */
   through: number;
   fromTime: number;
-  /** Events that were offered and are not settled. */
-  unsettledCount: number;
   /** Events that were parked and are delivered again, by position. */
   readonly replays: Map<number, Retry>;
   /** Replays whose events have not been read yet. */
@@ -79,15 +79,10 @@ export function createGroupState(
   baseSequence: number,
   bounds: GroupBounds,
 ): GroupState {
-  const { sequence, through, fromTime, unsettledCount } = progress;
+  const { sequence, through, fromTime } = progress;
   const queues = new KeyQueues(bounds);
-  for (const [key, first] of progress.firsts) {
-    const queue = queues.open(key);
-    queue.loaded = first;
-    queue.knownThrough = first.position - 1;
-    queue.unknownTo = through;
-    queues.review(queue, 0);
-  }
+  for (const [key, first] of progress.firsts) queues.load(key, first, through);
+  queues.unknownCount = progress.unsettledCount;
   return {
     settings,
     queues,
@@ -98,23 +93,31 @@ export function createGroupState(
     lastToken: 0,
     through,
     fromTime,
-    unsettledCount,
     replays: new Map(progress.replays),
     unplaced: new Set(progress.replays.keys()),
     epoch: 0,
   };
 }
 
-/** An event for its queue, with its record where there is room. */
+/** An event for the queue of its key, with its record where there is room. */
 export function queued(
-  { queues }: GroupState,
-  { position, frame }: GroupEvent,
+  { queues, settings }: GroupState,
+  logged: GroupEvent,
   { attempts, retryAtMs }: Retry,
   isReplay: boolean,
 ): QueuedEvent {
-  const event: QueuedEvent = { position, frame: undefined, isReplay, attempts, retryAtMs };
-  queues.keepFrame(event, frame);
+  const { position, version, stream, recordedAt } = logged;
+  const queue = queues.open(keyOf(logged, position, settings.ordering));
+  const origin = { queue, position, version, stream, recordedAt };
+  const event: QueuedEvent = { ...origin, frame: undefined, isReplay, attempts, retryAtMs };
+  queues.keepFrame(event, logged.frame);
   return event;
+}
+
+/** Events up to `through` that are not settled, replays aside. */
+export function unsettledOf({ queues, deliveries, replays, unplaced }: GroupState): number {
+  const placedReplays = replays.size - unplaced.size;
+  return queues.knownCount + deliveries.size + queues.unknownCount - placedReplays;
 }
 
 /** Leases that were pushed back and forth leave entries behind. */
@@ -146,6 +149,5 @@ export function reset(state: GroupState, through: number, fromTime: number): voi
   state.queues.clear();
   state.through = through;
   state.fromTime = fromTime;
-  state.unsettledCount = 0;
   state.epoch++;
 }

@@ -13,7 +13,12 @@ import { decodeRecord } from "../record.ts";
 /** Also the category of these streams: see `categoryOf`. */
 const streamPrefix = "$lifecycle-";
 
-export type LifecycleEventType = "$StreamUpdated" | "$StreamDeleted" | "$StreamTombstoned";
+export const lifecycleEventTypes = [
+  "$StreamUpdated",
+  "$StreamDeleted",
+  "$StreamTombstoned",
+] as const;
+export type LifecycleEventType = (typeof lifecycleEventTypes)[number];
 
 /** The actor and the reason of a change, for the record. */
 export interface Cause {

@@ -19,7 +19,7 @@ import { canonicalJson, isJsonObject, parseJson, type Json } from "../json.ts";
 import { decodeRecord } from "../record.ts";
 
 const removalStream = "$removals";
-const removalType = "$EventsRemoved";
+export const removalType = "$EventsRemoved";
 
 const streamsToldMax = 100;
 

@@ -18,9 +18,10 @@ import {
   loadRecord,
   recordSideValue,
 } from "./side-values.ts";
-import type { StorageWatcher } from "../../storage/storage.ts";
+import type { Advance, StorageWatcher } from "../../storage/storage.ts";
 import { discardParked, listParkedEvents, replayParked } from "./parked.ts";
 import { decodeGroupRecord, type GroupRecord } from "./record.ts";
+import { lifecyclesChanged } from "./removed-events.ts";
 import { GroupRunner, type RunnerParts } from "./runner.ts";
 import {
   lagEventsMax,
@@ -186,8 +187,20 @@ export class Groups implements GroupLog, StorageWatcher {
     }
   }
 
-  /** Events became durable: a group may have got further without one of them being its own. */
-  advanced(): void {
+  /**
+   * Events became durable: a group may have got further without one of them being its own, or hold
+   * events that they remove.
+   */
+  advanced(advance: Advance): void {
+    const streams = lifecyclesChanged(advance);
+    if (streams === "all" || streams.size > 0) {
+      for (const loading of this.runners.values()) {
+        loading.then(
+          (runner) => runner.lifecyclesChanged(streams),
+          () => {},
+        );
+      }
+    }
     for (const name of this.parts.waiters.names) {
       void this.runners.get(name)?.then(
         (runner) => runner.touch(),

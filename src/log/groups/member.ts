@@ -13,6 +13,7 @@ import type {
   MemberRequest,
   MemberWish,
 } from "../group-verbs.ts";
+import type { Storage } from "../../storage/storage.ts";
 import type { Timers } from "../timers.ts";
 
 /** Near which a message of deliveries is cut. */
@@ -32,6 +33,7 @@ export interface MemberHost {
   readonly tokenTag: string;
   readonly position: () => number;
   readonly readRecord: (position: number) => Promise<Uint8Array | undefined>;
+  readonly storage: Pick<Storage, "areRemoved">;
   /** Something happened: the group is to look what follows. */
   readonly touch: () => void;
   readonly left: (member: ConnectedMember) => void;
@@ -164,24 +166,30 @@ export class ConnectedMember implements GroupMember {
 
   /** As much of what was given as one message holds. */
   private async take(): Promise<MemberDelivery[]> {
-    const { machine, readRecord, nowMs } = this.host;
-    const taken: MemberDelivery[] = [];
+    const { machine, readRecord, storage, nowMs } = this.host;
+    const given: { readonly delivery: Delivery; readonly record: Uint8Array | undefined }[] = [];
     let bytes = 0;
-    while (taken.length < deliveriesCount && bytes < deliveriesBytes) {
+    while (given.length < deliveriesCount && bytes < deliveriesBytes) {
       const delivery = this.given.shift();
       if (delivery === undefined) break;
       const { frame, position } = delivery.event;
       if (!machine.sent(delivery)) continue;
       this.lastSent = Math.max(this.lastSent, delivery.token);
       const record = frame ?? (await readRecord(position));
-      if (record === undefined) machine.vanished(delivery, nowMs());
-      else if (machine.holds(delivery)) {
-        const { token, attempt, leaseUntilMs } = delivery;
-        const leaseUntil = leaseUntilMs * 1_000;
-        taken.push({ token: this.textOf(token), attempt, leaseUntil, record });
-        bytes += record.length;
-      }
+      given.push({ delivery, record });
+      bytes += record?.length ?? 0;
     }
+    // What was read ahead may have been removed since.
+    const removed = await storage.areRemoved(given.map(({ delivery }) => delivery.event));
+    const taken = given.flatMap(({ delivery, record }, i) => {
+      if (record === undefined || removed[i] === true) {
+        machine.vanished(delivery, nowMs());
+        return [];
+      }
+      if (!machine.holds(delivery)) return [];
+      const { token, attempt, leaseUntilMs } = delivery;
+      return { token: this.textOf(token), attempt, leaseUntil: leaseUntilMs * 1_000, record };
+    });
     this.host.touch();
     return taken;
   }

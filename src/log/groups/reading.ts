@@ -5,11 +5,20 @@ import { narrowToKey } from "../../domain/group/narrowing.ts";
 import { keyOf, type GroupSettings } from "../../domain/group/settings.ts";
 import type { GroupEvent } from "../../domain/group/state.ts";
 import type { KeyReading } from "../../domain/group/state-machine.ts";
-import { matches, selectAll, type Query, type Selection } from "../../domain/query.ts";
-import { recordsIn, scanRecord } from "../../domain/record.ts";
+import { lifecycleEventTypes } from "../../domain/lifecycle/lifecycle-event.ts";
+import { removalType } from "../../domain/lifecycle/removal-event.ts";
+import {
+  matches,
+  selectAll,
+  type Query,
+  type QueryItem,
+  type Selection,
+} from "../../domain/query.ts";
+import { recordsIn, scanRecord, scanRecordedAt } from "../../domain/record.ts";
 import { firstRecord } from "../read/records.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 
+const anyItem: QueryItem = { streams: [], streamPrefixes: [], types: [], tags: [] };
 /** Half a turn's work. */
 export const readingBytes = 64 * 1024;
 
@@ -19,7 +28,8 @@ export function selectionOf(query: Query): Selection {
 
 /** A record as the state machine is offered it. */
 export function groupEvent(record: Uint8Array): GroupEvent {
-  return { ...scanRecord(record), frame: record };
+  const recordedAt = scanRecordedAt(record);
+  return { ...scanRecord(record), recordedAt, frame: record };
 }
 
 export interface KeyEvents {
@@ -60,16 +70,14 @@ export async function readKey(
   return signal.aborted ? undefined : { events, knownThrough: to };
 }
 
-/** Undefined: it is not in the log any more. */
-export async function recordAt(
-  source: Source,
-  query: Query,
-  position: number,
-): Promise<Uint8Array | undefined> {
-  const read = { direction: "forwards", positions: { first: position, last: position } } as const;
-  const selection = selectionOf(query);
-  const found = await firstRecord(source, { ...read, selection });
-  if (found !== undefined || selection.kind === "all") return found;
-  // Parked by a group that this one replaced, whose query was another one.
-  return firstRecord(source, { ...read, selection: selectAll });
+/** System events too, which a query selects only by name: a group may have parked one. */
+const everyEvent: Selection = {
+  kind: "query",
+  query: { items: [anyItem, { ...anyItem, types: [...lifecycleEventTypes, removalType] }] },
+};
+
+/** Whatever the group's query is. Undefined: it is not in the log any more. */
+export function recordAt(source: Source, position: number): Promise<Uint8Array | undefined> {
+  const positions = { first: position, last: position };
+  return firstRecord(source, { selection: everyEvent, direction: "forwards", positions });
 }

@@ -13,6 +13,7 @@ import { LagCounter } from "./lag.ts";
 import { ConnectedMember } from "./member.ts";
 import { countParked, findParked, writeSideValues, type LoadedGroup } from "./side-values.ts";
 import { groupEvent, readKey, recordAt } from "./reading.ts";
+import { RemovedEvents } from "./removed-events.ts";
 import type { GroupRecord } from "./record.ts";
 import type { MemberInfo, MemberWish } from "../group-verbs.ts";
 import type { Interests } from "../subscribe/interest.ts";
@@ -67,6 +68,7 @@ export class GroupRunner {
   private readonly parts: RunnerParts;
   private readonly cursor: GroupCursor;
   private readonly lag: LagCounter;
+  private readonly removed: RemovedEvents;
   private readonly members = new Map<number, ConnectedMember>();
   private ended: () => void = () => {};
   private readonly tokenTag = `${crypto.randomUUID().slice(0, 8)}.`;
@@ -90,6 +92,8 @@ export class GroupRunner {
     });
     this.machine = new GroupStateMachine(record.settings, progress, baseSequence);
     this.lag = new LagCounter(this.machine);
+    const touched = { touch: () => this.touch(), failed: (error: unknown) => this.fail(error) };
+    this.removed = new RemovedEvents({ ...parts, ...touched }, this.machine.held);
     this.cursor = new GroupCursor(
       {
         ...parts,
@@ -156,6 +160,12 @@ export class GroupRunner {
     this.touch();
   }
 
+  /** The lifecycles of these streams changed; "all": of any. */
+  lifecyclesChanged(streams: ReadonlySet<string> | "all"): void {
+    this.lag.doubt();
+    this.removed.changed(streams);
+  }
+
   /** Something happened: what follows is done once for this turn. */
   touch(): void {
     if (this.touched) return;
@@ -173,6 +183,7 @@ export class GroupRunner {
     this.failure = error instanceof AnnalsError ? error : fault(error);
     if (this.failure !== error) this.parts.warn(`group ${this.name} failed`, error);
     this.cursor.stop();
+    this.removed.stop();
     this.stopTimer?.();
     this.endPause?.();
     for (const member of this.members.values()) member.fail(this.failure);
@@ -212,7 +223,8 @@ export class GroupRunner {
   }
 
   /** Stops counting at `max`. */
-  lagEvents(max: number, signal?: AbortSignal): Promise<number> {
+  async lagEvents(max: number, signal?: AbortSignal): Promise<number> {
+    await this.removed.settled();
     return this.lag.count(this.parts, max, signal);
   }
 
@@ -230,7 +242,7 @@ export class GroupRunner {
   }
 
   readRecord(position: number): Promise<Uint8Array | undefined> {
-    return recordAt(this.parts, this.machine.settings.query, position);
+    return recordAt(this.parts, position);
   }
 
   private follow(): void {
@@ -245,6 +257,7 @@ export class GroupRunner {
       this.writing ??= this.writeAll().catch((error: unknown) => this.fail(error));
     }
     if (this.isEnding) return;
+    this.removed.plan();
     this.readKeys();
     if (machine.wantsEvents) this.cursor.wake();
     if (parts.waiters.has(this.name)) parts.waiters.reached(this.name, this.position);

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { GroupStateMachine } from "../../../src/domain/group/state-machine.ts";
 import { progressFrom } from "../../../src/domain/group/progress.ts";
 import { keyOf, type GroupOrdering } from "../../../src/domain/group/settings.ts";
-import { Play, settings } from "./play.ts";
+import { logged, Play, settings } from "./play.ts";
 
 describe("deliveries", () => {
   test("of one key follow one another, each only when the one before is settled", () => {
@@ -53,7 +53,7 @@ describe("deliveries", () => {
     );
     many.join(1, 1_000);
     for (let position = 1; many.wantsEvents && position <= 1_000; position++) {
-      many.offer({ id: "", stream: "s", type: "T", tags: [], position }, 0);
+      many.offer(logged(position, "s"), 0);
     }
     const unsent = many.deliver(0);
     expect(unsent).toHaveLength(64);

@@ -30,7 +30,8 @@ function dealtWith({ settings, log, base, deltas, position }: EarlierHistory): {
 } {
   const events = log.map((line, i) => {
     const [stream = "", type = "", tags = ""] = line.split("|");
-    return { id: "", stream, type, tags: tags.split(" ").filter(Boolean), position: i + 1 };
+    const placement = { position: i + 1, version: i + 1, recordedAt: i + 1 };
+    return { id: "", stream, type, tags: tags.split(" ").filter(Boolean), ...placement };
   });
   const own = events.filter((event) => matches(settings.query, event));
   const hex = (text: string) => Buffer.from(text, "hex");

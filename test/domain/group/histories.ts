@@ -9,6 +9,8 @@ import type {
 } from "../../../src/domain/group/settings.ts";
 import type { Query } from "../../../src/domain/query.ts";
 import { defaultGroupBounds, type GroupBounds } from "../../../src/domain/group/state.ts";
+import { finish, rest } from "./endings.ts";
+import { lookAtRemoved, recount, removeStream } from "./removal.ts";
 import { GroupWorld, type LoggedEvent } from "./world.ts";
 
 /** So tight that everything overflows. */
@@ -24,7 +26,7 @@ const tightBounds: GroupBounds = {
   deltaBytesMin: 30,
 };
 
-const words: fc.Arbitrary<Omit<LoggedEvent, "position" | "id">> = fc.record({
+const events: fc.Arbitrary<LoggedEvent> = fc.record({
   stream: fc.constantFrom("a-1", "a-2", "b-1", "b-2", "c", ""),
   type: fc.constantFrom("T", "U", "V"),
   tags: fc.constantFrom([], ["k:1"], ["k:2"], ["x", "k:2"]),
@@ -85,7 +87,7 @@ function step<T>(
 const work: fc.WeightedArbitrary<Step>[] = [
   [
     8,
-    step("append", fc.array(words, { minLength: 1, maxLength: 6 }), (w, all) =>
+    step("append", fc.array(events, { minLength: 1, maxLength: 6 }), (w, all) =>
       all.forEach((one) => w.append(one)),
     ),
   ],
@@ -139,6 +141,12 @@ const troubles: fc.WeightedArbitrary<Step>[] = [
   [1, step("crash", fc.boolean(), (w, there) => w.crash(there))],
 ].map(([weight, arbitrary]) => ({ weight, arbitrary }) as fc.WeightedArbitrary<Step>);
 
+const removals: fc.WeightedArbitrary<Step>[] = [
+  [2, step("remove", fc.constantFrom("a-1", "b-1", "c"), removeStream)],
+  [2, step("look", fc.constant(0), lookAtRemoved)],
+  [2, step("recount", fc.integer({ min: 1, max: 20 }), recount)],
+].map(([weight, arbitrary]) => ({ weight, arbitrary }) as fc.WeightedArbitrary<Step>);
+
 const reforms: fc.WeightedArbitrary<Step>[] = [
   [2, step("configure", changes, (w, next) => w.configure(next))],
   [2, step("replace", settings, (w, next) => w.replace(next))],
@@ -155,7 +163,8 @@ function play(first: GroupSettings, start: number, steps: readonly Step[]): void
     world.check();
     expect(world.oracle.faults, `after ${name}`).toEqual([]);
   }
-  world.finish();
+  rest(world);
+  finish(world);
   expect(world.oracle.faults).toEqual([]);
   expect(world.oracle.owed).toEqual([]);
   expect(world.oracle.replayed).toEqual([]);
@@ -165,7 +174,7 @@ function play(first: GroupSettings, start: number, steps: readonly Step[]): void
   expect(world.parkedOnDisk).toEqual(world.oracle.parkedPositions);
   // A restart finds nothing left to do.
   world.crash(true);
-  world.finish();
+  finish(world);
   expect(world.oracle.faults).toEqual([]);
 }
 
@@ -173,7 +182,8 @@ export const kindsOfHistory = {
   "members and time alone": work,
   "with crashes and failing writes": [...work, ...troubles],
   "with changes, replacements, resets and replays": [...work, ...reforms],
-  "with all of it": [...work, ...troubles, ...reforms],
+  "with events that are removed": [...work, ...removals],
+  "with all of it": [...work, ...troubles, ...reforms, ...removals],
 } as const;
 
 /** Fails with the shortest history that goes wrong. */

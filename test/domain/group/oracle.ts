@@ -1,7 +1,7 @@
 // What a consumer group owes, told plainly: sets and filters over a list of events. It watches
 // what a group does and names every fault: an event out of its turn, twice, too soon, too often,
 // or lost.
-import type { LoggedEvent } from "./world.ts";
+import type { GroupEvent } from "../../../src/domain/group/state.ts";
 import { keyOf, type GroupSettings } from "../../../src/domain/group/settings.ts";
 import { matches } from "../../../src/domain/query.ts";
 
@@ -41,14 +41,23 @@ function copyOf(memory: Memory): Memory {
 
 export class GroupOracle {
   readonly faults: string[] = [];
-  private readonly log: readonly LoggedEvent[];
+  private readonly log: readonly GroupEvent[];
+  private readonly removed: ReadonlySet<number>;
   private memory: Memory;
   private durable: Memory;
   /** By token, since the last crash. */
   private readonly held = new Map<number, Held>();
 
-  constructor(log: readonly LoggedEvent[], settings: GroupSettings, start: number) {
+  constructor(
+    {
+      log,
+      removed,
+    }: { readonly log: readonly GroupEvent[]; readonly removed: ReadonlySet<number> },
+    settings: GroupSettings,
+    start: number,
+  ) {
     this.log = log;
+    this.removed = removed;
     const nothing = { settled: new Set<number>(), failures: new Map<number, number>() };
     const sets = { replays: new Set<number>(), optional: new Set<number>() };
     const aside = { ...sets, handled: new Set<number>(), parked: new Map<number, number>() };
@@ -78,7 +87,19 @@ export class GroupOracle {
   }
 
   get replayed(): number[] {
-    return [...this.memory.replays];
+    return [...this.memory.replays].filter((position) => !this.removed.has(position));
+  }
+
+  /** Own events up to a position that are not settled, or are removed and still held. */
+  unsettledCount(through: number): number {
+    const { settings, settled, start, replays, optional } = this.memory;
+    const held = [...this.held.values()].filter(({ position }) => {
+      const event = this.log[position - 1] as GroupEvent;
+      const isReplay = replays.has(position) || optional.has(position);
+      const isOwn = position > start && !settled.has(position) && matches(settings.query, event);
+      return this.removed.has(position) && isOwn && !isReplay;
+    });
+    return held.length + this.owed.filter((position) => position <= through).length;
   }
 
   delivered(token: number, position: number, attempt: number, member: number): void {
@@ -133,6 +154,15 @@ export class GroupOracle {
     const failures = (this.memory.failures.get(position) ?? 0) + 1;
     this.memory.failures.set(position, failures);
     if (failures >= this.memory.settings.attemptsMax) this.setAside(position, failures);
+  }
+
+  /** The event was removed before its member got it. */
+  vanished(token: number): void {
+    const held = this.held.get(token);
+    if (held === undefined) return void this.faults.push(`token ${token} was taken for good`);
+    this.held.delete(token);
+    this.memory.handled.add(token);
+    this.settle(held.position);
   }
 
   /** Its member never got it: nothing was attempted. */
@@ -225,9 +255,10 @@ export class GroupOracle {
     failures.delete(position);
   }
 
-  private owedIn({ settings, settled, start }: Memory): LoggedEvent[] {
+  private owedIn({ settings, settled, start }: Memory): GroupEvent[] {
     return this.log.filter((event) => {
       const { position } = event;
+      if (this.removed.has(position)) return false;
       return position > start && !settled.has(position) && matches(settings.query, event);
     });
   }

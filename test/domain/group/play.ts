@@ -2,7 +2,7 @@
 import { GroupStateMachine } from "../../../src/domain/group/state-machine.ts";
 import { progressFrom } from "../../../src/domain/group/progress.ts";
 import type { GroupSettings } from "../../../src/domain/group/settings.ts";
-import type { Delivery } from "../../../src/domain/group/state.ts";
+import type { Delivery, GroupEvent } from "../../../src/domain/group/state.ts";
 
 export const settings: GroupSettings = {
   query: { items: [] },
@@ -13,6 +13,10 @@ export const settings: GroupSettings = {
   retryDelayMaxMs: 1_000,
   inFlightMax: 1_000,
 };
+
+export function logged(position: number, stream: string): GroupEvent {
+  return { id: "", stream, type: "T", tags: [], position, version: position, recordedAt: position };
+}
 
 /** A group over a log of streams: `ab` is an event of stream a, then one of b. */
 export class Play {
@@ -34,8 +38,7 @@ export class Play {
   }
 
   event(position: number) {
-    const stream = this.log[position - 1] ?? "";
-    return { id: `${position}`, stream, type: "T", tags: [], position };
+    return logged(position, this.log[position - 1] ?? "");
   }
 
   /** Reads of a log of one stream what is to be read again. */

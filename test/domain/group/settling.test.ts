@@ -4,7 +4,7 @@ import { GroupStateMachine } from "../../../src/domain/group/state-machine.ts";
 import { loadProgress } from "../../../src/domain/group/progress-codec.ts";
 import { progressFrom } from "../../../src/domain/group/progress.ts";
 import { retryDelayOf } from "../../../src/domain/group/settings.ts";
-import { Play, settings } from "./play.ts";
+import { logged, Play, settings } from "./play.ts";
 
 describe("events that fail", () => {
   test("come again after their delay, which doubles, and hold back only their own key", () => {
@@ -117,8 +117,7 @@ describe("what is written", () => {
     for (let turn = 0; settled < last && turn < 5_000; turn++) {
       while (group.wantsEvents && group.through < last) {
         const position = group.through + 1;
-        const stream = `customer-${position % keys}`;
-        group.offer({ id: "", stream, type: "T", tags: [], position }, turn);
+        group.offer(logged(position, `customer-${position % keys}`), turn);
       }
       for (const delivery of group.deliver(turn)) {
         group.sent(delivery);

@@ -1,5 +1,5 @@
-// Everything around the state machine of a consumer group, played by the test: a log, members, a clock, a
-// disk that may lose what is on its way to it. Each step is one thing that may happen; the
+// Everything around the state machine of a consumer group, played by the test: a log, members, a
+// clock, a disk that may lose what is on its way to it. Each step is one thing that may happen; the
 // oracle watches.
 import { GroupStateMachine, type KeyReading } from "../../../src/domain/group/state-machine.ts";
 import { progressFrom } from "../../../src/domain/group/progress.ts";
@@ -10,18 +10,24 @@ import {
   type GroupChanges,
   type GroupSettings,
 } from "../../../src/domain/group/settings.ts";
-import type { Delivery, GroupBounds } from "../../../src/domain/group/state.ts";
-import type { EventHeader } from "../../../src/domain/event.ts";
+import type { Delivery, GroupBounds, GroupEvent } from "../../../src/domain/group/state.ts";
 import { matches } from "../../../src/domain/query.ts";
 import { GroupDisk } from "./disk.ts";
 import { GroupOracle } from "./oracle.ts";
+import { expectCount } from "./removal.ts";
 
-export interface LoggedEvent extends EventHeader {
-  readonly position: number;
+export type LoggedEvent = Pick<GroupEvent, "stream" | "type" | "tags">;
+
+interface Recounted {
+  readonly after: number | undefined;
+  readonly epoch: number;
+  readonly removedCount: number;
 }
 
 export class GroupWorld {
-  readonly log: LoggedEvent[] = [];
+  readonly log: GroupEvent[] = [];
+  /** Positions of events that a lifecycle has removed. */
+  readonly removed = new Set<number>();
   readonly oracle: GroupOracle;
   readonly bounds: GroupBounds;
   group: GroupStateMachine;
@@ -31,9 +37,11 @@ export class GroupWorld {
   /** When the leases run out, by token. */
   private readonly leases = new Map<number, number>();
   private readonly disk: GroupDisk;
-  private readonly unsent: Delivery[] = [];
-  private readings: KeyReading[] = [];
+  readonly unsent: Delivery[] = [];
+  private readings: { readonly reading: KeyReading; readonly found: readonly GroupEvent[] }[] = [];
   private writing: { write: GroupWrite; becomeDurable: () => void } | undefined;
+  /** A recount that is under way: after which position it goes on. */
+  recounted: Recounted | undefined;
   private memberCount = 0;
   /** The group's, which goes back only with a reset or a crash. */
   private position = 0;
@@ -42,15 +50,16 @@ export class GroupWorld {
   constructor(settings: GroupSettings, start: number, bounds: GroupBounds) {
     this.settings = settings;
     this.bounds = bounds;
-    this.oracle = new GroupOracle(this.log, settings, start);
+    this.oracle = new GroupOracle(this, settings, start);
     const progress = progressFrom(start);
     this.disk = new GroupDisk(progress);
     this.group = new GroupStateMachine(settings, progress, 0, bounds);
   }
 
-  append(words: Omit<LoggedEvent, "position" | "id">): void {
+  append(event: LoggedEvent): void {
     const position = this.log.length + 1;
-    this.log.push({ id: `${position}`, position, ...words });
+    const placement = { position, version: position, recordedAt: position };
+    this.log.push({ id: `${position}`, ...placement, ...event });
   }
 
   /** Offers what the log has next, so many matches at most. */
@@ -69,28 +78,30 @@ export class GroupWorld {
 
   beginReading(): void {
     const reading = this.group.nextReading();
-    if (reading !== undefined) this.readings.push(reading);
+    if (reading !== undefined) this.readings.push({ reading, found: this.eventsIn(reading) });
     const [position] = this.group.nextUnplaced(1);
-    if (position !== undefined) this.group.place(position, this.log[position - 1], this.now);
+    if (position === undefined) return;
+    const event = this.removed.has(position) ? undefined : this.log[position - 1];
+    this.group.place(position, event, this.now);
   }
 
   endReading(choice: number, fails: boolean): void {
-    const [reading] = this.readings.splice(choice % Math.max(1, this.readings.length), 1);
-    if (reading === undefined) return;
+    const [ended] = this.readings.splice(choice % Math.max(1, this.readings.length), 1);
+    if (ended === undefined) return;
+    const { reading, found: all } = ended;
     if (fails) return this.group.readLater(reading, this.now);
-    const { queue, after, to, countMax, epoch } = reading;
-    if (epoch !== this.group.epoch) return this.group.readMore(reading, [], to, this.now);
-    const { ordering } = this.settings;
-    const all = this.log.filter(
-      (event) =>
-        event.position > after &&
-        event.position <= to &&
-        this.matches(event) &&
-        keyOf(event, event.position, ordering) === queue.key,
-    );
+    const { to, countMax } = reading;
     const found = all.slice(0, countMax);
     const knownThrough = found.length < all.length ? (found.at(-1)?.position ?? to) : to;
     this.group.readMore(reading, found, knownThrough, this.now);
+  }
+
+  private eventsIn({ queue, after, to }: KeyReading): GroupEvent[] {
+    return this.log.filter((event) => {
+      const { position } = event;
+      const isOfKey = keyOf(event, position, this.settings.ordering) === queue.key;
+      return position > after && position <= to && isOfKey && this.matches(event);
+    });
   }
 
   deliver(): void {
@@ -110,7 +121,10 @@ export class GroupWorld {
 
   send(choice: number): void {
     const [delivery] = this.unsent.splice(choice % Math.max(1, this.unsent.length), 1);
-    if (delivery !== undefined) this.group.sent(delivery);
+    if (delivery === undefined || !this.group.sent(delivery)) return;
+    if (!this.removed.has(delivery.event.position)) return;
+    this.group.vanished(delivery, this.now);
+    this.oracle.vanished(delivery.token);
   }
 
   join(permits: number): void {
@@ -248,6 +262,7 @@ export class GroupWorld {
     const position = parked[choice % Math.max(1, parked.length)];
     const event = position === undefined ? undefined : this.log[position - 1];
     if (event === undefined) return;
+    if (this.removed.has(event.position)) return this.forget(event.position);
     this.group.replay(event, this.now);
     this.oracle.replay(event.position);
   }
@@ -255,7 +270,10 @@ export class GroupWorld {
   discard(choice: number): void {
     const parked = this.oracle.parkedPositions;
     const position = parked[choice % Math.max(1, parked.length)];
-    if (position === undefined) return;
+    if (position !== undefined) this.forget(position);
+  }
+
+  private forget(position: number): void {
     this.group.discard(position);
     this.oracle.discard(position);
   }
@@ -295,6 +313,7 @@ export class GroupWorld {
     this.members.clear();
     this.unsent.length = 0;
     this.readings = [];
+    this.recounted = undefined;
     this.leases.clear();
     this.handled.clear();
     const { progress, baseSequence } = this.disk.load();
@@ -306,32 +325,9 @@ export class GroupWorld {
     this.oracle.reached(position);
     if (position < this.position) this.oracle.faults.push(`${this.position} went to ${position}`);
     this.position = position;
+    if (this.removed.size === 0) expectCount(this);
     if (this.group.inFlightCount < this.oracle.heldTokens.length) {
       this.oracle.faults.push("fewer in flight than are held");
-    }
-  }
-
-  /** Everything works from now on: until nothing is left to do. */
-  finish(): void {
-    this.join(6);
-    for (const id of this.members) this.group.permit(id, 6);
-    for (let idle = 0; idle < 3; idle++) {
-      const before = this.signature();
-      for (let round = 0; round < 20; round++) {
-        this.feed(50);
-        this.beginReading();
-        this.endReading(0, false);
-        this.deliver();
-        while (this.unsent.length > 0) this.send(0);
-        this.ack(this.oracle.heldTokens.map((_, i) => i));
-        this.beginWrite();
-        this.endWrite("written", true);
-        for (const id of this.members) this.group.heard(id);
-        this.pass(1);
-        this.check();
-      }
-      this.pass(100_000);
-      if (this.signature() !== before) idle = -1;
     }
   }
 
@@ -348,10 +344,6 @@ export class GroupWorld {
   /** What the next write is to put aside: the group tells it to no member. */
   private asideNow(): Iterable<Parked> {
     return this.group["state"].journal["pending"].parked.values();
-  }
-
-  private signature(): string {
-    return `${this.oracle.owed.length} ${this.oracle.replayed.length} ${this.group.position}`;
   }
 
   private member(choice: number): number | undefined {
@@ -384,11 +376,11 @@ export class GroupWorld {
     for (const token of handled) this.handled.add(token);
   }
 
-  private matches(event: LoggedEvent): boolean {
-    return matches(this.settings.query, event);
+  private matches(event: GroupEvent): boolean {
+    return matches(this.settings.query, event) && !this.removed.has(event.position);
   }
 
-  private frameOf({ position }: LoggedEvent): Uint8Array | undefined {
+  private frameOf({ position }: GroupEvent): Uint8Array | undefined {
     return position % 3 === 0 ? undefined : new Uint8Array(10);
   }
 }

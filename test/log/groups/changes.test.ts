@@ -157,6 +157,24 @@ describe("a group in the place of another one", () => {
     expect(await later.groups.get("h")).toMatchObject({ position: 4, parkedCount: 1 });
   });
 
+  test("lists and replays a system event that the other one has parked", async () => {
+    const { log } = await groupOver("a", { query: ofTypes("$StreamDeleted") });
+    const cause = { actor: "ann", reason: "tidy", expected: undefined };
+    const id = crypto.randomUUID();
+    await log.streams.remove({ ...cause, id, stream: "a", permanent: false });
+    const worker = await Worker.join(log, "g", 1);
+    expect(await worker.news()).toEqual(["2"]);
+    worker.ask({ kind: "park", tokens: worker.held.map(({ token }) => token), reason: "" });
+    await settled();
+    await another(log, "h", after("g", true), ["T"]);
+    const page = { group: "h", after: 0, limit: 9, bytesMax: 1_000_000 };
+    const [parked] = await log.groups.listParked(page);
+    expect(parked?.record).toBeInstanceOf(Uint8Array);
+    expect(await log.groups.replayParked("h", [])).toBe(1);
+    const second = await Worker.join(log, "h", 1);
+    expect(await second.news()).toEqual(["2"]);
+  });
+
   test("goes on with replays of the other one, whatever its query says of them", async () => {
     const opened = await groupOver("ab", { attemptsMax: 1 });
     const { log } = opened;

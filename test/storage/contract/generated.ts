@@ -253,6 +253,7 @@ async function compareFacts(
   expect(found.head).toEqual(expected.head);
   expect(new Map(found.versions)).toEqual(expected.versions);
   expect(new Map(found.lifecycles)).toEqual(expected.lifecycles);
+  expect(await engine.areRemoved(events)).toEqual(await model.areRemoved(events));
   expect([...found.events.keys()].toSorted()).toEqual([...expected.events.keys()].toSorted());
   for (const [id, { record, ...event }] of expected.events) {
     const { record: same = new Uint8Array(), didHold, ...words } = found.events.get(id) ?? {};

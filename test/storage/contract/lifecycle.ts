@@ -283,6 +283,10 @@ async function expectLeft(
   const placed = await recordsOf(storage, { withRemoved: true });
   expect(placed.map(placeOf)).toEqual(all.map(({ frame }) => placeOf(recordIn(frame))));
   await expectFacts(storage, all, left);
+  const judged = all.map(({ stream, version, frame }) => {
+    return { stream, version, recordedAt: scanRecordedAt(recordIn(frame)) };
+  });
+  expect(await storage.areRemoved(judged)).toEqual(all.map((event) => !left.includes(event)));
 }
 
 function recordIn(frame: Uint8Array): Uint8Array {

@@ -224,8 +224,10 @@ export declare type Group = Message<"annals.v1.Group"> & {
   position: bigint;
 
   /**
-   * Matching events that are not settled yet, those in flight included, parked ones not. Stops
-   * counting at 1,000,000; in `ListGroups` at 10,000.
+   * Matching events that are not settled yet, those in flight included, parked ones not. Events that
+   * a stream's policy has removed do not count, but may for up to a minute where there are more than
+   * 10,000, or the policy is one of age or number. Stops counting at 1,000,000; in `ListGroups` at
+   * 10,000.
    *
    * @generated from field: uint64 lag_events = 4;
    */
@@ -1377,8 +1379,9 @@ export declare const DiscardParkedResponseSchema: GenMessage<DiscardParkedRespon
  * key, events are delivered one after the other, in the order of their positions: the next only when
  * the one before is acknowledged or parked. It may come before that acknowledgement is durable; should
  * the server crash in between, both come again, in order. An event that fails waits, and is tried
- * again; after `attempts_max` it is parked, and its key goes on. Names are bounded as in
- * `CreateGroupRequest.name`.
+ * again; after `attempts_max` it is parked, and its key goes on. An event that its stream's policy or
+ * a deletion removes is not delivered any more, and counts as settled, unless a member was sent it
+ * before. Names are bounded as in `CreateGroupRequest.name`.
  *
  * Every call: INVALID_ARGUMENT (INVALID_FIELD) names the field and the limit; UNAVAILABLE (STOPPING,
  * RECOVERING, OUTCOME_UNKNOWN) and RESOURCE_EXHAUSTED (DISK_FULL, OVERLOADED) may be retried.

@@ -295,8 +295,9 @@ export const DiscardParkedResponseSchema = /*@__PURE__*/
  * key, events are delivered one after the other, in the order of their positions: the next only when
  * the one before is acknowledged or parked. It may come before that acknowledgement is durable; should
  * the server crash in between, both come again, in order. An event that fails waits, and is tried
- * again; after `attempts_max` it is parked, and its key goes on. Names are bounded as in
- * `CreateGroupRequest.name`.
+ * again; after `attempts_max` it is parked, and its key goes on. An event that its stream's policy or
+ * a deletion removes is not delivered any more, and counts as settled, unless a member was sent it
+ * before. Names are bounded as in `CreateGroupRequest.name`.
  *
  * Every call: INVALID_ARGUMENT (INVALID_FIELD) names the field and the limit; UNAVAILABLE (STOPPING,
  * RECOVERING, OUTCOME_UNKNOWN) and RESOURCE_EXHAUSTED (DISK_FULL, OVERLOADED) may be retried.

@@ -7,7 +7,7 @@
 import { AnnalsError, corruption } from "../../../domain/errors.ts";
 import { firstVersion, oldestTime } from "../../../domain/lifecycle/lifecycle.ts";
 import { scanRecordedAt } from "../../../domain/record.ts";
-import type { StorageRead } from "../../storage.ts";
+import type { JudgedEvent, StorageRead } from "../../storage.ts";
 import { TermKind } from "../format/keys.ts";
 import { composeRemovedRecord, isRemovedRecord } from "../format/removed-record.ts";
 import { timeOf, type OpenStore } from "../state/open-store.ts";
@@ -53,6 +53,11 @@ class Judge {
     if (left === undefined) return false;
     if (event.version < left.version) return true;
     return left.time > 0 && scanRecordedAt(event.record) < left.time;
+  }
+
+  removes({ stream, version, recordedAt }: JudgedEvent): boolean {
+    const left = this.leftovers.size === 0 ? undefined : this.of(stream);
+    return left !== undefined && (version < left.version || recordedAt < left.time);
   }
 
   removesAnyOf({ find }: Pick<Stretch, "find">): boolean {
@@ -187,3 +192,12 @@ export class Visibility {
 }
 
 const noCounts: Map<string, number> = new Map();
+
+/** For each event, whether it is removed by now. */
+export async function removedByNow(
+  store: OpenStore,
+  events: readonly JudgedEvent[],
+): Promise<boolean[]> {
+  const judge = await new Visibility(store, {}).judgeOf(events.map(({ stream }) => stream));
+  return events.map((event) => judge.removes(event));
+}

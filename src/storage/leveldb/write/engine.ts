@@ -14,6 +14,7 @@ import { gatherFacts } from "../read/facts.ts";
 import { positionAt } from "../read/chunks.ts";
 import { beginRead } from "../read/read.ts";
 import { listEventTypes, listStreams, streamFacts } from "../read/stream-facts.ts";
+import { removedByNow } from "../read/visibility.ts";
 import { assertOpen, openStore, readFailure, type OpenStore } from "../state/open-store.ts";
 import { lifecyclesIn } from "../state/stream-lifecycles.ts";
 import { composeCommit } from "./commit.ts";
@@ -73,6 +74,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
         return ended.finally(() => (store.sideValueCommit = undefined));
       }),
     read: (request) => beginRead(store, request, store.head.position),
+    areRemoved: (events) => answered(store, () => removedByNow(store, events)),
     facts: (request) => answered(store, () => gatherFacts(store, request)),
     positionAt: (time) => answered(store, () => positionAt(store, time)),
     stream: (name) => answered(store, () => streamFacts(store, name)),
