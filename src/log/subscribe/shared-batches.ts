@@ -104,7 +104,8 @@ export class SharedBatches implements StorageWatcher {
     const turn = gate.enter(bytes);
     if (turn !== undefined) await turn;
     gate.leave(bytes, bytes);
-    return batch;
+    // A lifecycle that changed meanwhile may have removed what it holds.
+    return this.entries.get(place) === known ? batch : this.take(key, read);
   }
 
   private begin(place: string, read: StorageRead): Promise<Batch> {

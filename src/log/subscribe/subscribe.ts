@@ -101,8 +101,13 @@ class Subscription {
   private async *deliver(): AsyncGenerator<SubscribeMessage> {
     const bound = this.interest.look();
     await this.passOverUntil(bound);
+    yield* this.deliverTo(bound);
+  }
+
+  private async *deliverTo(bound: number): AsyncGenerator<SubscribeMessage> {
     /** While live, the first batch waits until it is known whether there is a second one. */
     let held: Batch | undefined;
+    let fellBehind = false;
     for await (const batch of this.batches(bound)) {
       if (!this.goesOn()) return;
       if (batch.count === 0) {
@@ -110,22 +115,25 @@ class Subscription {
         this.through = batch.through;
         yield this.said("checkpoint");
         this.spoke();
-      } else if (this.live && held === undefined && batch.through < bound) {
+      } else if (held !== undefined) {
+        fellBehind = true;
+        break;
+      } else if (this.live && batch.through < bound) {
         held = batch;
       } else {
-        if (held !== undefined) {
-          this.live = false;
-          yield this.said("fell-behind");
-          yield this.batch(held);
-          held = undefined;
-        }
         yield this.batch(batch);
         this.spoke();
       }
     }
     if (held === undefined || !this.goesOn()) return;
-    yield this.batch(held);
-    this.spoke();
+    if (!fellBehind) {
+      yield this.batch(held);
+      return this.spoke();
+    }
+    this.live = false;
+    yield this.said("fell-behind");
+    // Read again: a slow consumer may come for them when they are removed.
+    yield* this.deliverTo(bound);
   }
 
   /** Up to the bound, or a little further where another subscription has read that far. */

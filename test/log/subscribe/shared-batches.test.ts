@@ -3,13 +3,18 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { noPolicy } from "../../../src/domain/lifecycle/lifecycle.ts";
-import type { Selection } from "../../../src/domain/query.ts";
+import { selectAll, type Selection } from "../../../src/domain/query.ts";
 import type { SubscribeMessage } from "../../../src/log/event-log.ts";
+import { ReadGate } from "../../../src/log/scheduling/read-gate.ts";
+import { SharedBatches } from "../../../src/log/subscribe/shared-batches.ts";
 import type { Storage, StorageRead } from "../../../src/storage/storage.ts";
+import { commitEvents, newEvent } from "../../support/events.ts";
+import { deleteStream } from "../../support/lifecycles.ts";
 import {
   appendAll,
   appendOf,
   openLog,
+  positionsIn,
   settled,
   Subscriber,
   subscriptionFaults,
@@ -105,6 +110,30 @@ test("what a policy removed in between is not given to those that come later", a
   await drained(late);
   for (const { positions } of early) expect(positions).toEqual([1, 2]);
   for (const { positions } of late) expect(positions).toEqual([2]);
+});
+
+test("what a policy removed is not given to one that waited for its turn meanwhile", async () => {
+  const { storage, timers } = openLog();
+  const gate = new ReadGate();
+  const shared = new SharedBatches({ storage, gate, timers });
+  await commitEvents(storage, [newEvent({ stream: "a" }), newEvent({ stream: "b" })]);
+  const [first, second] = [shared.follow(selectAll), shared.follow(selectAll)];
+  const positions = { first: 1, last: 2 };
+  const read = { selection: selectAll, direction: "forwards", positions, batchBytes: 999 } as const;
+  expect(positionsIn(await first.take(read))).toEqual([1, 2]);
+  await settled();
+  expect(gate.enter(1_000_000)).toBeUndefined();
+  const waiting = second.take(read);
+  await settled();
+  const removal = await deleteStream(storage, "a");
+  const head = { recordedAt: 0 };
+  shared.advanced({
+    from: { position: 2, ...head },
+    to: { position: 3, ...head },
+    events: [removal],
+  });
+  gate.leave(1_000_000, 0);
+  expect(positionsIn(await waiting)).toEqual([2]);
 });
 
 test("a read that fails is everybody's who asked for it, and nobody's who asks again", async () => {

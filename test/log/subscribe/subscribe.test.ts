@@ -13,6 +13,7 @@ import {
   newAppend,
   newEvent,
 } from "../../support/events.ts";
+import { deleteStream } from "../../support/lifecycles.ts";
 import { createModelStorage } from "../../support/model-storage.ts";
 import {
   appendAll,
@@ -53,6 +54,16 @@ describe("catching up and live", () => {
     expect(await subscriber.drain()).toEqual(["1 2"]);
     await log.append(appendOf({}, {}, {}, {}, {}));
     expect(await subscriber.drain()).toEqual(["fell-behind 2", "3 4", "5 6", "7", "caught-up 7"]);
+  });
+
+  test("what was removed while a slow consumer was told that it fell behind does not come", async () => {
+    const { log, storage } = openLog({ limits: { batchBytesMax: 1 } });
+    const subscriber = new Subscriber(log);
+    await subscriber.drain();
+    await log.append(appendOf({ stream: "a" }, { stream: "a" }, { stream: "b" }));
+    await subscriber.pull();
+    await deleteStream(storage, "a");
+    expect(await subscriber.drain()).toEqual(["fell-behind 0", "3", "caught-up 4"]);
   });
 
   test("a consumer that stands still holds nothing back and misses nothing", async () => {
@@ -201,7 +212,7 @@ describe("signs of life", () => {
     storage.control.beforeBatch = () => timers.tick(60);
     await log.append(appendOf(...["a", "b", "b", "b", "a"].map((stream) => ({ stream }))));
     const messages = await subscriber.drain();
-    expect(messages).toEqual(["fell-behind 0", "1", "5", "caught-up 5"]);
+    expect(messages).toEqual(["fell-behind 0", "1", "checkpoint 3", "5", "caught-up 5"]);
   });
 
   test("words carry the server's time", async () => {
