@@ -239,9 +239,9 @@ export function loadConfig({ flags, environment, readFile }: ConfigInput): Loade
     for (const [name, value] of readConfigFile(file, read)) set(name, value, `file ${file}`);
   }
   for (const [variable, text] of Object.entries(environment)) {
-    if (text === undefined || !isOurs(variable, text)) continue;
+    if (text === undefined || !looksLikeOption(variable, text)) continue;
     const name = byVariable.get(variable);
-    if (name === undefined) throw new ConfigError(`${variable}: there is no such option`);
+    if (name === undefined) continue;
     set(name, parseText(name, text, variable), `environment ${variable}`);
   }
   for (const [name, value] of fromFlags.values) set(name, value, `flag --${flagOf(name)}`);
@@ -252,11 +252,11 @@ export function loadConfig({ flags, environment, readFile }: ConfigInput): Loade
 }
 
 /**
- * Whether a variable is an option of this server. Kubernetes sets variables such as
- * `ANNALS_PORT=tcp://10.0.0.1:7420` in every pod when there is a service named `annals`; those are
- * no options.
+ * Whether a variable must be an option of this server, or is misspelled. Kubernetes sets variables
+ * such as `ANNALS_PORT=tcp://10.0.0.1:7420` in every pod when there is a service named `annals`;
+ * those are no options.
  */
-function isOurs(variable: string, text: string): boolean {
+export function looksLikeOption(variable: string, text: string): boolean {
   if (!variable.startsWith("ANNALS_")) return false;
   if (variable === "ANNALS_CONFIG" || variable === "ANNALS_ADDRESS") return false;
   if (/^ANNALS_(SERVICE_(HOST|PORT)|PORT_\d+_)/.test(variable)) return false;

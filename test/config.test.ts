@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ConfigError, isLoopback, loadConfig, options } from "../src/config.ts";
+import { variableWarnings } from "../src/cli/variable-warnings.ts";
 import { configHelp, printConfig } from "../src/cli/config-text.ts";
 
 const load = (flags: string[], environment: Record<string, string> = {}, file?: string) =>
@@ -102,7 +103,6 @@ describe("what is wrong is refused by name", () => {
   });
 
   test.each<[Record<string, string>, string]>([
-    [{ ANNALS_PROT: "1" }, "ANNALS_PROT: there is no such option"],
     [{ ANNALS_PORT: "x" }, 'ANNALS_PORT: is "x", not a whole number from 0 to 65535'],
     [{ ANNALS_MEMORY: "1" }, 'ANNALS_MEMORY: is "1", not true or false'],
   ])("in the environment: %j", (environment, message) => {
@@ -162,6 +162,20 @@ describe("variables that only look like ours", () => {
       ANNALS_PORT_7420_TCP_PROTO: "tcp",
     };
     expect(load([], environment).config.port).toBe(7420);
+    expect(variableWarnings(environment)).toEqual([]);
+  });
+
+  test("what is no option changes nothing, and is warned of, with what may have been meant", () => {
+    const environment = { ANNALS_PROT: "1", ANNALS_BANANA: "", PORT: "1" };
+    expect(load([], environment).config.port).toBe(7420);
+    expect(variableWarnings(environment)).toEqual([
+      "the environment variable ANNALS_PROT is no option and changes nothing: was ANNALS_PORT meant?",
+      "the environment variable ANNALS_BANANA is no option and changes nothing",
+    ]);
+    const [address] = variableWarnings({ ANNALS_ADRESS: "x" });
+    expect(address).toContain("was ANNALS_ADDRESS meant?");
+    const [authority] = variableWarnings({ ANNALS_TLS_CLENT_CA: "x" });
+    expect(authority).toContain("was ANNALS_TLS_CLIENT_CA meant?");
   });
 
   test("what the client commands read is theirs", () => {

@@ -1,6 +1,9 @@
 // `annals backup`: a store into a folder of files with checks of their own, also while a server has
 // the store open; and the next time, what has come since.
 
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { unfinishedName } from "../storage/leveldb/offline/backup-list.ts";
 import { eventsCounted, byteCount, grouped } from "./display.ts";
 import { jsonOption, parse } from "./options.ts";
 import { positionProgress } from "./progress.ts";
@@ -28,7 +31,14 @@ export async function backup(args: readonly string[], terminal: Terminal): Promi
     const text = `${added}; the backup ends at position ${grouped(last)}, chain ${chain}\n`;
     await print(terminal.output, values.json === true ? `${JSON.stringify(report)}\n` : text);
     return exitCode.ok;
-  } finally {
+  } catch (error) {
     await progress.end();
+    if (existsSync(join(target, unfinishedName))) {
+      await print(
+        terminal.errors,
+        `${target} holds an unfinished backup: the same command goes on with it\n`,
+      );
+    }
+    throw error;
   }
 }

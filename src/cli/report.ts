@@ -10,6 +10,7 @@ import { StoreRefused } from "../storage/leveldb/folder/store-refused.ts";
 import { disarmed } from "./display.ts";
 import { exitCode } from "./exit-code.ts";
 import { CommandError, UsageError } from "./options.ts";
+import { osErrorText } from "./os-error.ts";
 import { OutputClosed, paintFor, print, type Terminal } from "./terminal.ts";
 
 /** As a shell has it for a process that SIGINT or SIGPIPE ended. */
@@ -36,8 +37,8 @@ function describe(error: unknown, command: string): { code: number; text: string
   if (call !== undefined) return describeCall(call);
   const known = [CommandError, StoreRefused, BackupRefused].some((kind) => error instanceof kind);
   if (known) return { code: exitCode.failure, text: (error as Error).message };
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  return { code: exitCode.failure, text };
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { code: exitCode.failure, text: osErrorText(error) ?? stack };
 }
 
 function describeCall(error: CallError): { code: number; text: string } {

@@ -1,6 +1,9 @@
 // `annals restore`: a store made anew from its backup, in an empty folder, every event under the
 // same hash chain, proved before it counts as a store.
 
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { unfinishedRestore } from "../storage/leveldb/folder/identity.ts";
 import { eventsCounted, grouped } from "./display.ts";
 import { jsonOption, parse } from "./options.ts";
 import { positionProgress } from "./progress.ts";
@@ -26,7 +29,14 @@ export async function restoreCommand(args: readonly string[], terminal: Terminal
       `head ${grouped(head)}, chain ${chain}\n`;
     await print(terminal.output, values.json === true ? `${JSON.stringify(report)}\n` : text);
     return exitCode.ok;
-  } finally {
+  } catch (error) {
     await progress.end();
+    if (existsSync(join(target, unfinishedRestore))) {
+      await print(
+        terminal.errors,
+        `${target} holds an unfinished restore: the same command begins it anew\n`,
+      );
+    }
+    throw error;
   }
 }

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { exitCode } from "./exit-code.ts";
 import { commandHelp, overview, helpPage } from "./help.ts";
 import { UsageError } from "./options.ts";
+import { variableWarnings } from "./variable-warnings.ts";
 import { print, processTerminal, type Terminal } from "./terminal.ts";
 
 type Command = (args: readonly string[], terminal: Terminal) => Promise<number>;
@@ -44,6 +45,9 @@ export async function runCommand(argv: readonly string[], given?: Terminal): Pro
   }
   const terminal = given ?? processTerminal();
   try {
+    for (const warning of variableWarnings(terminal.environment)) {
+      await print(terminal.errors, `warning: ${warning}\n`);
+    }
     const command = await commandOf(name, args);
     return await command(args, terminal);
   } catch (error) {

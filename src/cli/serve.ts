@@ -5,8 +5,9 @@ import { setLogger } from "@grpc/grpc-js";
 import { ConfigError, loadConfig, type LoadedConfig } from "../config.ts";
 import { stderrLogger, type Logger } from "../logger.ts";
 import { startServer, type RunningServer } from "../server.ts";
-import { StoreRefused } from "../storage/leveldb/folder/store-refused.ts";
 import { configHelp, printConfig } from "./config-text.ts";
+import { startFailure } from "./start-failure.ts";
+import { variableWarnings } from "./variable-warnings.ts";
 
 const ok = 0;
 const failed = 1;
@@ -31,6 +32,7 @@ export async function serve(args: readonly string[]): Promise<number> {
   }
   const { config } = loaded;
   const logger = stderrLogger(config.logLevel, config.logFormat);
+  for (const warning of variableWarnings(process.env)) logger.warn(warning);
   endOnFaults(logger);
   setLogger(grpcLogger(logger));
   // Heard from here on, so that a signal during a long start is not lost.
@@ -39,8 +41,8 @@ export async function serve(args: readonly string[]): Promise<number> {
   try {
     server = await startServer(config, logger);
   } catch (error) {
-    const known = error instanceof StoreRefused;
-    logger.error("not started", known ? { reason: error.message } : { error });
+    const reason = startFailure(error, config);
+    logger.error("not started", reason === undefined ? { error } : { reason });
     return failed;
   }
   const { version, addresses } = server;
@@ -101,5 +103,12 @@ function grpcLogger(logger: Logger): Partial<Console> {
     return (...words: unknown[]): void =>
       logger[level](words.map(String).join(" "), { of: "grpc" });
   };
-  return { error: say("error"), info: say("info"), debug: say("debug") };
+  const [error, debug] = [say("error"), say("debug")];
+  // That an address cannot be had is told once, by what it keeps from starting.
+  const isTold = (word: unknown): boolean => String(word).startsWith("No address added");
+  return {
+    error: (...words) => (isTold(words[0]) ? debug : error)(...words),
+    info: say("info"),
+    debug,
+  };
 }

@@ -34,7 +34,7 @@ export async function verify(args: readonly string[], terminal: Terminal): Promi
       const report = await withSession(address, terminal, (session) => verifyServer(session, tell));
       ({ findings } = report);
       [facts, json] = [factsOfServer(report), report];
-    } else if (existsSync(join(folder, "BACKUP"))) {
+    } else if (["BACKUP", "UNFINISHED"].some((name) => existsSync(join(folder, name)))) {
       const { checkBackup } = await import("../storage/leveldb/offline/backup-read.ts");
       const contents = await checkBackup(folder, context);
       [facts, json] = [factsOfBackup(contents), contents];

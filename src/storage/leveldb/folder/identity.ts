@@ -8,6 +8,7 @@
 //   <folder>/log/       the LevelDB database
 //   <folder>/guard-*    folder-lock.ts
 //   <folder>/ACCEPTED-LOSSES   accepted-losses.ts, only if a loss was accepted
+//   <folder>/UNFINISHED-RESTORE   restore.ts, until a restore is finished
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -18,6 +19,7 @@ import { isLockName } from "./folder-lock.ts";
 import { StoreRefused } from "./store-refused.ts";
 
 const magic = "annals store";
+export const unfinishedRestore = "UNFINISHED-RESTORE";
 
 export interface Identity {
   readonly storeId: string;
@@ -36,7 +38,12 @@ export async function readIdentity(folder: string): Promise<Identity | undefined
     throw error;
   });
   if (contents === undefined) {
-    const others = (await readdir(folder)).filter((name) => !isOurs(name));
+    const others = (await readdir(folder)).filter((name) => !isOfUnfinishedStore(name));
+    if (others.includes(unfinishedRestore)) {
+      throw new StoreRefused(folder, [
+        "a restore into it has not finished: run annals restore BACKUP STORE again",
+      ]);
+    }
     if (others.length === 0) return undefined;
     const some = others.slice(0, 3).join(", ");
     throw new StoreRefused(folder, [
@@ -58,7 +65,7 @@ export async function writeIdentity(folder: string, identity: Identity): Promise
 }
 
 /** Whether a file may be in the folder of a store whose creation did not finish. */
-function isOurs(name: string): boolean {
+export function isOfUnfinishedStore(name: string): boolean {
   return name === "IDENTITY.new" || name === "lost+found" || isLockName(name);
 }
 

@@ -2,6 +2,8 @@
 // written last and replaced as a whole. A file that it does not name is not part of the backup.
 //
 //   <backup>/BACKUP         JSON, two lines: the list, and its SHA-256
+//   <backup>/UNFINISHED     the same form, while a backup is being made: the parts that are
+//                           complete, and by which process; left behind if it did not finish
 //   <backup>/log-*.annals   backup-file.ts: chunks, in order; each file is written once
 //   <backup>/side-*.annals  backup-file.ts: side values as of the last position; replaced
 
@@ -35,6 +37,18 @@ export interface BackupList {
   readonly side: FileSeal & { readonly name: string };
 }
 
+/** A backup that is being made, or that was not finished. */
+export interface UnfinishedBackup {
+  readonly storeId: string;
+  /** The process that makes it, and its machine. */
+  readonly host: string;
+  readonly pid: number;
+  /** Parts that are complete, those of the backup before included. */
+  readonly log: readonly LogPart[];
+}
+
+export const unfinishedName = "UNFINISHED";
+
 function listPath(folder: string): string {
   return join(folder, "BACKUP");
 }
@@ -42,6 +56,45 @@ function listPath(folder: string): string {
 /** The list of the backup in a folder. Undefined if there is none. Throws BackupRefused. */
 export async function readBackupList(folder: string): Promise<BackupList | undefined> {
   const path = listPath(folder);
+  const list = await readList<BackupList>(path);
+  if (list === undefined) return undefined;
+  const misnamed = [...list.log, list.side].find(({ name }) => !isPartName(name));
+  if (misnamed !== undefined) {
+    throw new BackupRefused(
+      `${path} names ${JSON.stringify(misnamed.name)}, which no backup holds`,
+    );
+  }
+  return list;
+}
+
+/** The list of a backup that has to be there. Throws BackupRefused. */
+export async function requireBackupList(folder: string): Promise<BackupList> {
+  const list = await readBackupList(folder);
+  if (list) return list;
+  throw new BackupRefused(
+    (await readUnfinished(folder))
+      ? `the backup in ${folder} was not finished: run annals backup STORE ${folder} again`
+      : `${folder} holds no backup`,
+  );
+}
+
+/** What is known of a backup that was not finished. Undefined if there is none in the folder. */
+export async function readUnfinished(folder: string): Promise<UnfinishedBackup | undefined> {
+  try {
+    const list = await readList<UnfinishedBackup>(join(folder, unfinishedName));
+    return list?.log.every(({ name }) => isPartName(name)) === true ? list : undefined;
+  } catch (error) {
+    // Its parts are written again.
+    if (error instanceof BackupRefused) return undefined;
+    throw error;
+  }
+}
+
+export async function writeUnfinished(folder: string, list: UnfinishedBackup): Promise<void> {
+  await writeList(join(folder, unfinishedName), list);
+}
+
+async function readList<List>(path: string): Promise<List | undefined> {
   const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return undefined;
     throw error;
@@ -53,15 +106,9 @@ export async function readBackupList(folder: string): Promise<BackupList | undef
   const contents = await readFile(path, "utf8");
   const [text = ""] = contents.split("\n");
   if (contents !== composed(text)) throw new BackupRefused(`${path} is corrupted`);
-  const list = JSON.parse(text) as BackupList & { magic: string; formatVersion: number };
+  const list = JSON.parse(text) as List & { magic: string; formatVersion: number };
   if (list.magic !== magic || list.formatVersion !== formatVersion) {
     throw new BackupRefused(`${path} is of a kind this program does not know`);
-  }
-  const misnamed = [...list.log, list.side].find(({ name }) => !isPartName(name));
-  if (misnamed !== undefined) {
-    throw new BackupRefused(
-      `${path} names ${JSON.stringify(misnamed.name)}, which no backup holds`,
-    );
   }
   return list;
 }
@@ -72,7 +119,11 @@ export function isPartName(name: unknown): boolean {
 }
 
 export async function writeBackupList(folder: string, list: BackupList): Promise<void> {
-  await writeDurably(listPath(folder), composed(JSON.stringify({ magic, formatVersion, ...list })));
+  await writeList(listPath(folder), list);
+}
+
+async function writeList(path: string, list: object): Promise<void> {
+  await writeDurably(path, composed(JSON.stringify({ magic, formatVersion, ...list })));
 }
 
 function composed(text: string): string {

@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import { AnnalsError } from "../../../domain/errors.ts";
 import { BackupRefused, readBackupFile } from "./backup-file.ts";
-import { readBackupList, type BackupList } from "./backup-list.ts";
+import { requireBackupList, type BackupList } from "./backup-list.ts";
 import { firstHash, hashOf, openChunk, previousHashOf, type Chunk } from "../format/chunk.ts";
 import { unseal } from "../format/checksum.ts";
 import { prefixOldSnapshot, prefixSideValue } from "../format/keys.ts";
@@ -76,8 +76,7 @@ export async function checkBackup(
   folder: string,
   { progress, signal }: CheckBackupOptions = {},
 ): Promise<BackupContents> {
-  const list = await readBackupList(folder);
-  if (!list) throw new BackupRefused(`${folder} holds no backup`);
+  const list = await requireBackupList(folder);
   const end = list.log.at(-1);
   const head = end?.last ?? 0;
   let chunks = 0;

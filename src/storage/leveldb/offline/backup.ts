@@ -8,18 +8,23 @@
 
 import { randomBytes } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { BackupFileWriter, BackupRefused, readBackupFile, type FileSeal } from "./backup-file.ts";
 import {
   isPartName,
   readBackupList,
+  readUnfinished,
+  unfinishedName,
   writeBackupList,
+  writeUnfinished,
   type BackupList,
   type LogPart,
+  type UnfinishedBackup,
 } from "./backup-list.ts";
 import { unseal } from "../format/checksum.ts";
 import { firstHash, hashOf, openChunk, type Chunk } from "../format/chunk.ts";
-import { makeFolder } from "../folder/durable-file.ts";
+import { makeFolder, syncFolder } from "../folder/durable-file.ts";
 import { chunkKey, prefixOldSnapshot, prefixSideValue } from "../format/keys.ts";
 import type { Entry, ReadableKv } from "../kv/kv.ts";
 import { walkLog } from "../verify/log-walk.ts";
@@ -54,11 +59,17 @@ export interface BackupReport {
   readonly chain: string;
 }
 
-/** Throws StoreRefused if the store has faults, BackupRefused if the backup has. */
+/**
+ * Throws StoreRefused if the store has faults, BackupRefused if the backup has. A run that does not
+ * finish leaves the backup as it was, and beside it the parts that are complete: the next run goes
+ * on behind them.
+ */
 export async function backUp(options: BackupOptions): Promise<BackupReport> {
   const { store, target } = options;
   await makeFolder(target);
   const before = await readBackupList(target);
+  const unfinished = await readUnfinished(target);
+  if (unfinished) refuseWhileRunning(target, unfinished);
   if (!before) await refuseUnlessEmpty(target);
   const view = await openView(store, options.scratch);
   try {
@@ -66,11 +77,17 @@ export async function backUp(options: BackupOptions): Promise<BackupReport> {
     if (before) await refuseUnlessContinued(before, view, content);
     const known = before?.log ?? [];
     const first = (known.at(-1)?.last ?? 0) + 1;
-    await removeStrays(target, before);
-    const parts = await writeLog(options, view, content, first);
-    const side = await writeSide(target, view, content);
-    const log = [...known, ...parts];
+    const complete = [...known, ...(await resumedParts(target, known, unfinished, view))];
     const { storeId, createdAt, formatVersion } = view.identity;
+    const begun = { storeId, host: hostname(), pid: process.pid };
+    await writeUnfinished(target, { ...begun, log: complete });
+    await removeStrays(target, [...complete, before?.side]);
+    const added = await writeLog(options, view, content, complete, (log) =>
+      writeUnfinished(target, { ...begun, log }),
+    );
+    const side = await writeSide(target, view, content);
+    const log = [...complete, ...added];
+    const parts = log.slice(known.length);
     const takenAt = (options.clock?.() ?? new Date()).toISOString();
     const list: BackupList = {
       storeId,
@@ -80,9 +97,11 @@ export async function backUp(options: BackupOptions): Promise<BackupReport> {
       log,
       side,
     };
-    for (const part of [...parts, side]) await readBack(target, storeId, part);
+    for (const part of [...added, side]) await readBack(target, storeId, part);
     await writeBackupList(target, list);
-    await removeStrays(target, list);
+    await rm(join(target, unfinishedName));
+    await removeStrays(target, [...log, side]);
+    await syncFolder(target);
     const last = content.head.position;
     const bytes = parts.reduce((sum, part) => sum + part.bytes, side.bytes);
     const chain = log.at(-1)?.chain ?? Buffer.from(firstHash).toString("hex");
@@ -114,34 +133,87 @@ async function refuseUnlessContinued(
   }
   const end = log.at(-1);
   if (!end) return;
-  const [value] = await kv.getMany([chunkKey(end.last)]);
-  const chain = value && hashOf(openChunk(chunkKey(end.last), value));
-  if (chain && Buffer.from(chain).toString("hex") === end.chain) return;
+  if ((await chainAt(kv, end.last)) === end.chain) return;
   throw new BackupRefused(
     `up to position ${end.last} the store, which ends at ${head.position}, has another history ` +
       "than the backup: it was restored or lost events since; begin a new backup",
   );
 }
 
-/** Removes files that the list does not name: those of an unfinished run, and replaced ones. */
-async function removeStrays(target: string, list: BackupList | undefined): Promise<void> {
-  const named = new Set([...(list?.log ?? []).map(({ name }) => name), list?.side.name]);
+/** Two runs would remove each other's files. */
+function refuseWhileRunning(target: string, { host, pid }: UnfinishedBackup): void {
+  if (host !== hostname() || pid === process.pid || !isAlive(pid)) return;
+  throw new BackupRefused(
+    `process ${pid} is making a backup in ${target}; if that is another program by now, delete ` +
+      join(target, unfinishedName),
+  );
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** The parts of an unfinished run that still belong to this store and to the backup before. */
+async function resumedParts(
+  target: string,
+  known: readonly LogPart[],
+  unfinished: UnfinishedBackup | undefined,
+  { identity, content }: StoreView,
+): Promise<LogPart[]> {
+  const log = unfinished?.log ?? [];
+  const continues = known.every(({ sha256 }, i) => log[i]?.sha256 === sha256);
+  if (!content || unfinished?.storeId !== identity.storeId || !continues) return [];
+  const resumed: LogPart[] = [];
+  try {
+    for (const part of log.slice(known.length)) {
+      if ((await chainAt(content.kv, part.last)) !== part.chain) break;
+      await readBack(target, identity.storeId, part);
+      resumed.push(part);
+    }
+  } catch (error) {
+    // What was damaged since is written again.
+    if (!(error instanceof BackupRefused)) throw error;
+  }
+  return resumed;
+}
+
+/** The hash of the chunk that ends at a position. Undefined if there is none. */
+async function chainAt(kv: ReadableKv, last: number): Promise<string | undefined> {
+  const [value] = await kv.getMany([chunkKey(last)]);
+  return value && Buffer.from(hashOf(openChunk(chunkKey(last), value))).toString("hex");
+}
+
+/** Removes files that are not named: those of an unfinished run, and replaced ones. */
+async function removeStrays(
+  target: string,
+  files: readonly ({ readonly name: string } | undefined)[],
+): Promise<void> {
+  const named = new Set(files.map((file) => file?.name));
   for (const name of await readdir(target)) {
-    if (isOurs(name) && !named.has(name)) await rm(join(target, name), { force: true });
+    const isKept = name === unfinishedName || named.has(name);
+    if (isOurs(name) && !isKept) await rm(join(target, name), { force: true });
   }
 }
 
 function isOurs(name: string): boolean {
-  return isPartName(name.replace(/\.new$/, "")) || name === "BACKUP.new";
+  const base = name.replace(/\.new$/, "");
+  return isPartName(base) || base === unfinishedName || name === "BACKUP.new";
 }
 
+/** Writes what lies behind the parts that are complete, and tells all of them after each. */
 async function writeLog(
   { target, partBytes = partBytesDefault, progress, signal }: BackupOptions,
   { identity }: StoreView,
   { kv, head }: ViewContent,
-  first: number,
+  complete: readonly LogPart[],
+  completed: (log: readonly LogPart[]) => Promise<void>,
 ): Promise<LogPart[]> {
   const parts: LogPart[] = [];
+  const first = (complete.at(-1)?.last ?? 0) + 1;
   const last = head.position;
   const found = (finding: string): never => {
     throw new BackupRefused(`the store is not sound: ${finding}`);
@@ -158,6 +230,7 @@ async function writeLog(
       if (part.writer.bytes < partBytes && chunk.last < last) continue;
       parts.push(await sealPart(part));
       part = undefined;
+      await completed([...complete, ...parts]);
     }
     return parts;
   } finally {

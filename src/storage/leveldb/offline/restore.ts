@@ -1,25 +1,29 @@
 // Makes a store from its backup: every chunk is checked against the backup and the hash chain, the
 // index is derived again, and everything is verified before the folder becomes a store. Until then
-// it has no identity, and no server starts on it.
+// it has no identity, and no server starts on it; a mark says that a restore has not finished.
 
-import { readdir } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import type { CommitEvent } from "../../../domain/event.ts";
 import { scanRecord } from "../../../domain/record.ts";
 import { BackupRefused } from "./backup-file.ts";
-import { readBackupList, type BackupList } from "./backup-list.ts";
+import { requireBackupList, type BackupList } from "./backup-list.ts";
 import { chunksInBackup, sideEntriesInBackup } from "./backup-read.ts";
 import { frameOffsets, isIdFromClient, recordOf, type Chunk } from "../format/chunk.ts";
 import { composeChunks } from "../write/commit.ts";
 import { emptyDatabase, openStore, type OpenStore } from "../state/open-store.ts";
 import { databaseOf, highWaterMarkPath } from "../create.ts";
-import { makeFolder, syncFolder } from "../folder/durable-file.ts";
-import { writeIdentity } from "../folder/identity.ts";
+import { makeFolder, syncFolder, writeDurably } from "../folder/durable-file.ts";
+import { lockFolder } from "../folder/folder-lock.ts";
+import { isOfUnfinishedStore, unfinishedRestore, writeIdentity } from "../folder/identity.ts";
 import type { Operation } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
 import { createHighWaterMark } from "../folder/high-water-mark.ts";
 import { verifyStore, type StoreTotals } from "../verify/verify-store.ts";
 
 const batchBytes = 1024 * 1024;
+const unfinishedRestoreText =
+  "A restore into this folder has not finished. To begin it anew, run annals restore again.\n";
 
 export interface RestoreOptions {
   /** The backup's folder. */
@@ -43,11 +47,40 @@ export interface RestoreReport {
 /** Throws BackupRefused at any fault of the backup. */
 export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   const { backup, target } = options;
-  const list = await readBackupList(backup);
-  if (!list) throw new BackupRefused(`${backup} holds no backup`);
+  const list = await requireBackupList(backup);
   await makeFolder(target);
-  const [other] = await readdir(target);
+  if (!(await readdir(target)).includes(unfinishedRestore)) await refuseUnlessEmpty(target);
+  // Until the store has its identity: a second restore would remove what this one writes.
+  const lock = await lockFolder(target);
+  try {
+    await beginAnew(target);
+    return await restoreInto(options, list);
+  } finally {
+    await lock.release();
+  }
+}
+
+/** Leaves the target empty, but for a mark that says what is going on in it. */
+async function beginAnew(target: string): Promise<void> {
+  const names = await readdir(target);
+  if (names.includes(unfinishedRestore) && !names.includes("IDENTITY")) {
+    const own = [databaseOf(target), highWaterMarkPath(target), join(target, "IDENTITY.new")];
+    for (const path of own) await rm(path, { recursive: true, force: true });
+  }
+  await refuseUnlessEmpty(target);
+  await writeDurably(join(target, unfinishedRestore), unfinishedRestoreText);
+}
+
+async function refuseUnlessEmpty(target: string): Promise<void> {
+  const marks = [unfinishedRestore, `${unfinishedRestore}.new`];
+  const [other] = (await readdir(target)).filter(
+    (name) => !isOfUnfinishedStore(name) && !marks.includes(name),
+  );
   if (other !== undefined) throw new BackupRefused(`${target} is not empty: it holds ${other}`);
+}
+
+async function restoreInto(options: RestoreOptions, list: BackupList): Promise<RestoreReport> {
+  const { backup, target } = options;
   const kv = await openLevelKv(databaseOf(target), true);
   try {
     const store = openStore(emptyDatabase(kv), () => 0);
@@ -161,4 +194,6 @@ async function becomeStore(
     formatVersion: list.storeFormatVersion,
     created: true,
   });
+  await rm(join(target, unfinishedRestore));
+  await syncFolder(target);
 }

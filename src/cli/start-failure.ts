@@ -1,0 +1,56 @@
+// Why a server did not start, for its operator: one line that names the option and the remedy. What
+// is none of these is a fault, whose stack says more.
+
+import { flagOf, variableOf, type Config, type OptionName } from "../config.ts";
+import { StoreRefused } from "../storage/leveldb/folder/store-refused.ts";
+import { osErrorText } from "./os-error.ts";
+
+const certificates = ["tlsCert", "tlsKey", "tlsClientCa"] as const;
+
+/** Undefined: it is a fault. */
+export function startFailure(error: unknown, config: Config): string | undefined {
+  if (error instanceof StoreRefused) return error.message;
+  const causes = causesOf(error);
+  const texts = causes.map(({ message }) => message).join("\n");
+  const listening = /\blisten (E[A-Z]+)/.exec(texts)?.[1];
+  if (listening !== undefined) return listenFailure(listening, texts, config);
+  const unread = certificates.find((name) => config[name] && texts.includes(`'${config[name]}'`));
+  const os = causes.map(osErrorText).find((text) => text !== undefined);
+  if (unread !== undefined && os !== undefined) return `${named(unread)}: ${os}`;
+  const [unfit] = /^certificate files .*$/m.exec(texts) ?? [];
+  if (unfit !== undefined) return `${certificates.map(named).join(", ")}: ${unfit}`;
+  return os === undefined ? undefined : `${named("data")}: ${os}`;
+}
+
+function causesOf(error: unknown): Error[] {
+  return error instanceof Error ? [error, ...causesOf(error.cause)] : [];
+}
+
+/** As it is written on the command line and in the environment. */
+function named(name: OptionName): string {
+  return `--${flagOf(name)} (${variableOf(name)})`;
+}
+
+function listenFailure(code: string, texts: string, config: Config): string {
+  const { host, port, unixSocket } = config;
+  if (unixSocket !== "" && texts.includes(unixSocket)) {
+    const why = code === "EACCES" ? "this process may not create it there" : code;
+    return `${named("unixSocket")}: cannot listen on ${unixSocket}: ${why}`;
+  }
+  switch (code) {
+    case "EADDRINUSE":
+      return (
+        `another process listens on ${host}, port ${port}: ` +
+        `stop that one, or choose another port with ${named("port")}`
+      );
+    case "EADDRNOTAVAIL":
+      return `${named("host")}: this machine has no address ${host}`;
+    case "EACCES":
+      return (
+        `${named("port")}: this process may not listen on port ${port}: ` +
+        "choose one from 1024 on, or give it the right (CAP_NET_BIND_SERVICE)"
+      );
+    default:
+      return `${named("host")}, ${named("port")}: cannot listen on ${host}, port ${port}: ${code}`;
+  }
+}
