@@ -5,7 +5,8 @@
 //        0    4  CRC-32 of the key and of everything after this field
 //        4    1  format version: 1, or 2 if the space of removed events was reclaimed
 //        5    1  flags: bit 0 = the chunk has system events; bits 1 and 2 = who chose the ids:
-//                0 the server all, 1 clients all, 2 mixed
+//                0 the server all, 1 clients all, 2 mixed; bit 3 = version 2 only: every event
+//                of the chunk is a removed record
 //        6    2  0
 //        8    8  position of the first event
 //       16    4  count of events
@@ -36,6 +37,7 @@ const reclaimedBytes = 8 + hashBytes;
 const flagSystem = 1;
 const idsChosen = 2;
 const idsMixed = 4;
+const flagEmptied = 8;
 
 /** A chunk is cut near this many bytes of records. A compromise between stream reads and scans. */
 const chunkBytesTarget = 8 * 1024;
@@ -49,6 +51,8 @@ export interface Reclaimed {
   readonly recordedIn: number;
   /** The SHA-256 of the original value. */
   readonly originalHash: Uint8Array;
+  /** Whether it says that every one of its events is a removed record. */
+  readonly isEmptied: boolean;
 }
 
 /** A chunk whose checksum was verified. */
@@ -129,7 +133,7 @@ export function composeChunk(
 export function withFrames(
   chunk: Chunk,
   frames: readonly Uint8Array[],
-  { recordedIn, originalHash }: Reclaimed,
+  { recordedIn, originalHash, isEmptied }: Reclaimed,
 ): Chunk {
   const { value, last, idsFromClient } = chunk;
   const bits = typeof idsFromClient === "boolean" ? [] : [idsFromClient];
@@ -137,6 +141,7 @@ export function withFrames(
   const rewritten = Buffer.allocUnsafe(headerBytes + reclaimedBytes + tail.length);
   rewritten.set(value.subarray(0, headerBytes));
   rewritten[4] = reclaimedVersion;
+  if (isEmptied) rewritten[5] = (rewritten[5] as number) | flagEmptied;
   writeUint64(rewritten, headerBytes, recordedIn);
   rewritten.set(originalHash, headerBytes + 8);
   rewritten.set(tail, headerBytes + reclaimedBytes);
@@ -210,6 +215,7 @@ function openReclaimed(value: Uint8Array): Reclaimed {
   return {
     recordedIn: readUint64(value, headerBytes),
     originalHash: value.subarray(hashStart, hashStart + hashBytes),
+    isEmptied: ((value[5] as number) & flagEmptied) !== 0,
   };
 }
 

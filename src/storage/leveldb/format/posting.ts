@@ -6,8 +6,9 @@
 //   varint  count of runs
 //   varint  skip, varint take, per run: skip `skip` events, the next `take` events have the term
 //   -       if the term is a stream: the framed records of these events, unless they are long;
-//           if the first of them are removed records: a zero (which begins no frame), then a
-//           varint with their number, and no records
+//   -       if the first of the events are removed records: a zero (which begins no frame), then a
+//           varint with their number, and no records. A term that is no stream says so only where
+//           all of them are, and not in any case
 //   4       CRC-32 of the key and of everything before
 //
 // `before` makes the postings of a term a dense list, so that a lost posting is detected as a gap.

@@ -6,7 +6,7 @@ import { selects } from "../../../domain/query.ts";
 import { scanRecord } from "../../../domain/record.ts";
 import type { StorageRead } from "../../storage.ts";
 import { frameOffsets, recordOf, type Chunk } from "../format/chunk.ts";
-import type { OpenStore } from "../state/open-store.ts";
+import { skipsRemoved, type OpenStore } from "../state/open-store.ts";
 import type { TermHead } from "../state/term-table.ts";
 import { chunkHolding, chunksEndingAt } from "./chunks.ts";
 import { chunkOfVersion, MergedPostings } from "./postings.ts";
@@ -56,12 +56,13 @@ async function* stretchesOf(
 /** The postings to read: narrowed by the read's positions and, for a stream, by its versions. */
 async function postingRange(
   store: OpenStore,
-  { positions, versions, direction }: StorageRead,
+  read: StorageRead,
   terms: readonly TermHead[],
   head: number,
 ): Promise<PostingRange | undefined> {
+  const { positions, versions } = read;
   const { first, last } = positions;
-  const reverse = direction === "backwards";
+  const reverse = read.direction === "backwards";
   let firstChunk = first;
   let lastChunk = head;
   if (last < head) lastChunk = (await chunkHolding(store, last, head)).last;
@@ -77,7 +78,8 @@ async function postingRange(
       lastChunk = Math.min(lastChunk, await chunkOfVersion(store.kv, stream, highest));
     }
   }
-  return { firstChunk, lastChunk, reverse };
+  const skips = () => skipsRemoved(store, read);
+  return { firstChunk, lastChunk, reverse, skipsRemoved: skips, removedRuns: store.removedRuns };
 }
 
 /** The chunks of the candidates that did not bring their records along, in their places. */

@@ -5,7 +5,7 @@ import { scanRecord } from "../../../domain/record.ts";
 import { selects } from "../../../domain/query.ts";
 import type { StorageRead } from "../../storage.ts";
 import { frameOffsets, recordOf, type Chunk } from "../format/chunk.ts";
-import type { OpenStore } from "../state/open-store.ts";
+import { skipsRemoved, type OpenStore } from "../state/open-store.ts";
 import { chunksBackwards, chunksForwards, chunksFromMemory } from "./chunks.ts";
 import { found, FoundEvent, type Stretch, type Walk } from "./stretch.ts";
 
@@ -25,12 +25,14 @@ async function* stretchesOf(
   for await (const page of chunks(store, read.positions, head, read.batchBytes * 2)) {
     for (const chunk of page) {
       // Pages are fetched up to the head: chunks behind the range are not part of this read.
-      if (chunk.first <= last) yield stretchOf(read, chunk);
+      if (chunk.first > last) break;
+      const isEmpty = chunk.reclaimed?.isEmptied === true && skipsRemoved(store, read);
+      yield stretchOf(read, chunk, isEmpty);
     }
   }
 }
 
-function stretchOf(read: StorageRead, chunk: Chunk): Stretch {
+function stretchOf(read: StorageRead, chunk: Chunk, isEmpty: boolean): Stretch {
   const { first, last } = read.positions;
   const { records: bytes, count } = chunk;
   const forwards = read.direction === "forwards";
@@ -38,9 +40,11 @@ function stretchOf(read: StorageRead, chunk: Chunk): Stretch {
     chunk,
     whole: isWhole(read, chunk) ? { bytes, count } : undefined,
     through: forwards ? Math.min(chunk.last, last) : Math.max(chunk.first, first),
-    ...found(() => eventsIn(read, chunk)),
+    ...(isEmpty ? nothing : found(() => eventsIn(read, chunk))),
   };
 }
+
+const nothing = { streams: () => [], find: () => [] };
 
 /** Whether every event of the chunk belongs to the read, in the order in which it is stored. */
 function isWhole({ selection, direction, positions, withRemoved }: StorageRead, chunk: Chunk) {

@@ -1,10 +1,12 @@
 // Reading postings: one term's list in pages, and several lists merged in the order of the log. A
 // gap in a list (its counts do not join up, or it ends before the term's head) is CORRUPTION.
+// Postings that have no event left are skipped, a long run of them in one jump.
 
 import { corruption } from "../../../domain/errors.ts";
 import { postingKey, type TermNumber } from "../format/keys.ts";
-import type { Entry, Kv } from "../kv/kv.ts";
+import type { Kv } from "../kv/kv.ts";
 import { framesIn, openPosting, type Posting } from "../format/posting.ts";
+import type { RemovedRun, RemovedRuns } from "../state/removed-runs.ts";
 import type { TermHead } from "../state/term-table.ts";
 
 export interface PostingRange {
@@ -13,6 +15,13 @@ export interface PostingRange {
   /** Only postings of chunks that end at or before this position. */
   readonly lastChunk: number;
   readonly reverse: boolean;
+  /**
+   * Whether postings are skipped that have no event left. Asked after postings were read: see
+   * `OpenStore.reclaimedIn`.
+   */
+  readonly skipsRemoved: () => boolean;
+  /** The runs of such postings that reads have met. */
+  readonly removedRuns: RemovedRuns;
 }
 
 const pageCountFirst = 16;
@@ -24,98 +33,77 @@ const finalBytesMax = pageBytesMax / 2;
 const lookBytes = 16 * 1024;
 
 /** One term's postings in pages, each checked to join the one before. */
-class PostingList {
-  private readonly kv: Kv;
-  private readonly term: TermHead;
-  private readonly range: PostingRange;
-  private page: Posting[] = [];
-  private at = 0;
-  private pageCount = pageCountFirst;
-  private low: number;
-  private high: number;
-  private ended = false;
-  /** Whether the page is known to be the last one. */
-  private final = false;
+async function* pagesOf(
+  kv: Kv,
+  term: TermHead,
+  range: PostingRange,
+): AsyncGenerator<readonly Posting[]> {
+  const { number } = term;
+  const { reverse, skipsRemoved, removedRuns } = range;
+  let low = range.firstChunk;
+  let high = Math.min(range.lastChunk, term.lastChunk);
   /** Forwards: the count of the term's events so far. Backwards: the count before the last one. */
-  private joint: number | undefined;
-
-  constructor(kv: Kv, term: TermHead, range: PostingRange) {
-    this.kv = kv;
-    this.term = term;
-    this.range = range;
-    this.low = range.firstChunk;
-    this.high = Math.min(range.lastChunk, term.lastChunk);
-  }
-
-  get current(): Posting | undefined {
-    return this.page[this.at];
-  }
-
-  /** Moves on: `current` is the next posting, or undefined at the end. A promise: once it is. */
-  advance(): Promise<void> | undefined {
-    this.at++;
-    if (this.at < this.page.length || this.ended) return undefined;
-    if (this.low <= this.high && !this.final) return this.fetch();
-    this.page = [];
-    this.end();
-    return undefined;
-  }
-
-  private async fetch(): Promise<void> {
-    const { number } = this.term;
-    const entries = await this.kv.page({
-      first: postingKey(number, this.low),
-      last: postingKey(number, this.high),
-      reverse: this.range.reverse,
-      limit: this.pageCount,
-      bytesMax: pageBytesMax,
-    });
-    this.final = entries.length < this.pageCount && bytesOf(entries) < finalBytesMax;
-    this.page = entries.map(([key, value]) => this.checked(openPosting(key, value)));
-    this.at = 0;
-    this.pageCount = Math.min(this.pageCount * 2, pageCountMax);
-    const last = this.page.at(-1);
-    if (!last) this.end();
-    else if (this.range.reverse) this.high = last.chunkLast - 1;
-    else this.low = last.chunkLast + 1;
-  }
-
-  private checked(posting: Posting): Posting {
-    const after = posting.before + posting.ordinals.length;
-    const [begin, end] = this.range.reverse ? [after, posting.before] : [posting.before, after];
-    const expected = this.joint ?? this.expectedStart();
-    if (expected !== undefined && begin !== expected) throw gap(posting.chunkFirst);
-    this.joint = end;
-    return posting;
-  }
-
-  /** What the first posting must begin with, where the range tells. */
-  private expectedStart(): number | undefined {
-    if (this.range.reverse) {
-      return this.range.lastChunk >= this.term.lastChunk ? this.term.count : undefined;
+  let joint: number | undefined;
+  let run: RemovedRun | undefined;
+  for (let limit = pageCountFirst, isFinal = false; low <= high && !isFinal;) {
+    const known = removedRuns.get(number);
+    const place = reverse ? high : low;
+    if (known && place >= known.first && place <= known.last && skipsRemoved()) {
+      if (reverse) [high, joint] = [known.first - 1, known.before];
+      else [low, joint] = [known.last + 1, known.after];
+      continue;
     }
-    return this.range.firstChunk <= 1 ? 0 : undefined;
-  }
-
-  /** The list must have met the term's head (forwards) or its first event (backwards). */
-  private end(): void {
-    this.ended = true;
-    const { term, range, joint } = this;
-    if (range.lastChunk < term.lastChunk && (joint === undefined || !range.reverse)) return;
-    if (range.reverse) {
-      const untouched = range.firstChunk > term.lastChunk ? 0 : term.count;
-      if (range.firstChunk <= 1 && (joint ?? untouched) !== 0) throw gap(1);
-    } else {
-      const untouched = range.firstChunk > term.lastChunk ? term.count : 0;
-      if ((joint ?? untouched) !== term.count) throw gap(term.last);
+    const [first, last] = [postingKey(number, low), postingKey(number, high)];
+    const entries = await kv.page({ first, last, reverse, limit, bytesMax: pageBytesMax });
+    const skips = skipsRemoved();
+    const page: Posting[] = [];
+    let bytes = 0;
+    for (const [key, value] of entries) {
+      bytes += key.length + value.length;
+      const posting = openPosting(key, value);
+      const { before, ordinals, chunkLast } = posting;
+      const after = before + ordinals.length;
+      const expected = joint ?? startOf(term, range);
+      if (expected !== undefined && expected !== (reverse ? after : before)) {
+        throw gap(posting.chunkFirst);
+      }
+      joint = reverse ? before : after;
+      if (skips && posting.removedRecords === ordinals.length) {
+        run = reverse
+          ? { first: chunkLast, before, last: run?.last ?? high, after: run?.after ?? after }
+          : { first: run?.first ?? low, before: run?.before ?? before, last: chunkLast, after };
+      } else {
+        if (run) removedRuns.met(number, run);
+        run = undefined;
+        page.push(posting);
+      }
+      if (reverse) high = chunkLast - 1;
+      else low = chunkLast + 1;
     }
+    if (page.length > 0) yield page;
+    isFinal = entries.length < limit && bytes < finalBytesMax;
+    limit = Math.min(limit * 2, pageCountMax);
   }
+  if (run) removedRuns.met(number, run);
+  checkEnd(term, range, joint);
 }
 
-function bytesOf(entries: readonly Entry[]): number {
-  let bytes = 0;
-  for (const [key, value] of entries) bytes += key.length + value.length;
-  return bytes;
+/** What the first posting must begin with, where the range tells. */
+function startOf(term: TermHead, { reverse, firstChunk, lastChunk }: PostingRange) {
+  if (reverse) return lastChunk >= term.lastChunk ? term.count : undefined;
+  return firstChunk <= 1 ? 0 : undefined;
+}
+
+/** The list must have met the term's head (forwards) or its first event (backwards). */
+function checkEnd(term: TermHead, range: PostingRange, joint: number | undefined): void {
+  if (range.lastChunk < term.lastChunk && (joint === undefined || !range.reverse)) return;
+  if (range.reverse) {
+    const untouched = range.firstChunk > term.lastChunk ? 0 : term.count;
+    if (range.firstChunk <= 1 && (joint ?? untouched) !== 0) throw gap(1);
+  } else {
+    const untouched = range.firstChunk > term.lastChunk ? term.count : 0;
+    if ((joint ?? untouched) !== term.count) throw gap(term.last);
+  }
 }
 
 function gap(position: number): Error {
@@ -136,44 +124,56 @@ export interface Candidates {
 
 /** The postings of several terms, merged by chunk, in the order of the range. */
 export class MergedPostings {
-  private readonly lists: readonly PostingList[];
+  private readonly lists: PostingList[] = [];
   private readonly reverse: boolean;
   private begun = false;
 
   constructor(kv: Kv, terms: readonly TermHead[], range: PostingRange) {
-    this.lists = terms
-      .filter((term) => term.number !== 0)
-      .map((term) => new PostingList(kv, term, range));
     this.reverse = range.reverse;
+    for (const term of terms) {
+      if (term.number === 0) continue;
+      this.lists.push({ pages: pagesOf(kv, term, range), page: [], at: -1 });
+    }
   }
 
   /** The next ones, at most `countMax`; none at the end. Throws CORRUPTION. */
   async take(countMax: number): Promise<Candidates[]> {
-    if (!this.begun) {
-      this.begun = true;
-      for (const list of this.lists) {
-        const moving = list.advance();
-        if (moving) await moving;
-      }
-    }
+    if (!this.begun) for (const list of this.lists) await turnPage(list);
+    this.begun = true;
     const taken: Candidates[] = [];
     while (taken.length < countMax) {
       let next: Posting | undefined;
-      for (const { current } of this.lists) {
-        if (current && (!next || precedes(current, next, this.reverse))) next = current;
+      for (const { page, at } of this.lists) {
+        const posting = page[at];
+        if (posting && (!next || precedes(posting, next, this.reverse))) next = posting;
       }
       if (!next) break;
       const together: Posting[] = [];
       for (const list of this.lists) {
-        if (list.current?.chunkLast !== next.chunkLast) continue;
-        together.push(list.current);
-        const moving = list.advance();
-        if (moving) await moving;
+        const posting = list.page[list.at];
+        if (posting?.chunkLast !== next.chunkLast) continue;
+        together.push(posting);
+        list.at++;
+        if (list.at === list.page.length) await turnPage(list);
       }
       taken.push(together.length === 1 ? alone(next) : united(together));
     }
     return taken;
   }
+}
+
+/** A term's list of postings, and where it is read. */
+interface PostingList {
+  readonly pages: AsyncGenerator<readonly Posting[]>;
+  /** Empty at the end. */
+  page: readonly Posting[];
+  at: number;
+}
+
+async function turnPage(list: PostingList): Promise<void> {
+  const next = await list.pages.next();
+  list.page = next.done === true ? [] : next.value;
+  list.at = 0;
 }
 
 function precedes(a: Posting, b: Posting, reverse: boolean): boolean {

@@ -3,11 +3,12 @@
 // failed write.
 
 import { AnnalsError } from "../../../domain/errors.ts";
-import type { Head, SideValueChange } from "../../storage.ts";
+import type { Head, SideValueChange, StorageRead } from "../../storage.ts";
 import { firstHash, hashOf, openChunk } from "../format/chunk.ts";
 import { chunkKey } from "../format/keys.ts";
 import type { Kv, ReadableKv } from "../kv/kv.ts";
 import { ChunkTail } from "./chunk-tail.ts";
+import { RemovedRuns } from "./removed-runs.ts";
 import { StreamLifecycles } from "./stream-lifecycles.ts";
 import { Terms } from "./terms.ts";
 
@@ -34,10 +35,16 @@ export interface OpenStore extends OpenDatabase {
   readonly clock: () => number;
   /** The latest time by which events were taken for too old and their space was reclaimed. */
   reclaimedAt: number;
+  /**
+   * The position of the last event, written or about to be, that records how space was reclaimed. A
+   * read as of an older head may meet events whose removal it must not take for granted.
+   */
+  reclaimedIn: number;
   /** The commit in flight, where it changes side values: readers see all of it or nothing. */
   sideValueCommit: SideValueCommit | undefined;
   readonly terms: Terms;
   readonly tail: ChunkTail;
+  readonly removedRuns: RemovedRuns;
 }
 
 export interface SideValueCommit {
@@ -51,9 +58,11 @@ export function openStore(database: OpenDatabase, clock: () => number): OpenStor
     open: true,
     clock,
     reclaimedAt: 0,
+    reclaimedIn: 0,
     sideValueCommit: undefined,
     terms: new Terms(database.head.position),
     tail: new ChunkTail(),
+    removedRuns: new RemovedRuns(),
   };
 }
 
@@ -80,6 +89,16 @@ export async function logEndOf(kv: ReadableKv): Promise<LogEnd> {
  */
 export function timeOf({ clock, head, reclaimedAt }: OpenStore): number {
   return Math.max(clock(), head.recordedAt, reclaimedAt);
+}
+
+/**
+ * Whether a read skips what says that its events are removed and their space reclaimed. A read as
+ * of an older head looks at each event, and is refused where it needs one. To be asked after the
+ * bytes that say so were read: a commit that reclaims is told here before it is written.
+ */
+export function skipsRemoved({ reclaimedIn }: OpenStore, read: StorageRead): boolean {
+  const { asOf = Infinity, withRemoved, withRemovedRecords } = read;
+  return withRemoved !== true && withRemovedRecords !== true && asOf >= reclaimedIn;
 }
 
 /** Throws where the store is closed: what it kept in memory is no answer. */

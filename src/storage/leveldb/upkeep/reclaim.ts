@@ -8,10 +8,10 @@
 // chunk or posting that was there before, valid and in the hash chain, and the lifecycle hides its
 // removed events from every answer as it did before.
 
-import { composeFrame, scanPlacement, scanStream } from "../../../domain/record.ts";
+import { composeFrame, scanPlacement, scanRecord, scanStream } from "../../../domain/record.ts";
 import { removalEvent, type RemovedOfStream } from "../../../domain/lifecycle/removal-event.ts";
 import { corruption } from "../../../domain/errors.ts";
-import type { CommitEvent } from "../../../domain/event.ts";
+import { categoryOf, type CommitEvent } from "../../../domain/event.ts";
 import {
   frameOffsets,
   hashOf,
@@ -27,7 +27,7 @@ import { chunkKey, postingKey, TermKind, termKey, type TermNumber } from "../for
 import type { Entry, Operation } from "../kv/kv.ts";
 import { composePosting, openPosting, type Posting } from "../format/posting.ts";
 import { composeRemovedRecord, isRemovedRecord } from "../format/removed-record.ts";
-import { openTermNumber } from "../state/terms.ts";
+import { openTermNumber, type Term } from "../state/terms.ts";
 
 /**
  * The version up to which the events of a stream are removed, and the position of the lifecycle
@@ -37,6 +37,9 @@ export interface RemovalBound {
   readonly gone: number;
   readonly policy: number;
 }
+
+/** A list of fewer events is quickly read. */
+const shortListMax = 64;
 
 export type RemovalBounds = ReadonlyMap<string, RemovalBound>;
 
@@ -82,7 +85,10 @@ export async function planChunk(
     removed.set(stream, (removed.get(stream) ?? 0) + 1);
   }
   if (removed.size === 0) return undefined;
-  const postings = await planPostings(store, chunk, [...removed.keys()], frames);
+  const postings = [
+    ...(await planPostings(store, chunk, [...removed.keys()], frames)),
+    ...(await planRemovedPostings(store, chunk, frames)),
+  ];
   let bytesBefore = chunk.value.length;
   let bytesAfter = frames.reduce((bytes, frame) => bytes + frame.length, 0);
   for (const { entry, freed } of postings) {
@@ -99,7 +105,8 @@ async function planPostings(
   streams: readonly string[],
   frames: readonly Uint8Array[],
 ): Promise<RewrittenPosting[]> {
-  const terms = await numbersOf(store, streams);
+  const names = streams.map((name) => ({ kind: TermKind.stream, name }));
+  const terms = await numbersOf(store, names);
   const keys = terms.map((term) => postingKey(term, chunk.last));
   const values = await store.kv.getMany(keys);
   return streams.map((stream, i) => {
@@ -114,11 +121,54 @@ async function planPostings(
   });
 }
 
-async function numbersOf(store: OpenStore, streams: readonly string[]): Promise<TermNumber[]> {
-  const numbers = streams.map((name) => store.terms.peek(TermKind.stream, name)?.number ?? 0);
-  const unknown = streams.filter((_, i) => numbers[i] === 0);
+/**
+ * The postings of categories, types and tags that have no event left in the chunk. They say so, so
+ * that reads skip them without a look at the chunk. Short lists are left as they are.
+ */
+async function planRemovedPostings(
+  store: OpenStore,
+  chunk: Chunk,
+  frames: readonly Uint8Array[],
+): Promise<RewrittenPosting[]> {
+  const removed = new Map<string, Term>();
+  const left = new Set<string>();
+  for (const record of frames.map(recordOf)) {
+    const isRemoved = isRemovedRecord(record);
+    for (const term of termsOf(record)) {
+      const name = `${term.kind}${term.name}`;
+      if (isRemoved) removed.set(name, term);
+      else left.add(name);
+    }
+  }
+  for (const name of left) removed.delete(name);
+  const terms = await numbersOf(store, [...removed.values()]);
+  const keys = terms.map((term) => postingKey(term, chunk.last));
+  const values = await store.kv.getMany(keys);
+  return terms.flatMap((term, i) => {
+    const [key, value] = [keys[i] as Uint8Array, values[i]];
+    const posting = value && openPosting(key, value);
+    if (posting?.chunkFirst !== chunk.first) throw missing(chunk);
+    const { before, ordinals, removedRecords } = posting;
+    if (removedRecords > 0 || before + ordinals.length < shortListMax) return [];
+    const rewritten = composePosting(key, before, chunk.count, ordinals, [], ordinals.length);
+    return [{ term, entry: [key, rewritten], freed: 0 }];
+  });
+}
+
+function termsOf(record: Uint8Array): Term[] {
+  const { stream, type, tags } = scanRecord(record);
+  return [
+    ...(stream === "" ? [] : [{ kind: TermKind.category, name: categoryOf(stream) }]),
+    { kind: TermKind.type, name: type },
+    ...tags.map((name) => ({ kind: TermKind.tag, name })),
+  ];
+}
+
+async function numbersOf(store: OpenStore, terms: readonly Term[]): Promise<TermNumber[]> {
+  const numbers = terms.map(({ kind, name }) => store.terms.peek(kind, name)?.number ?? 0);
+  const unknown = terms.filter((_, i) => numbers[i] === 0);
   if (unknown.length === 0) return numbers;
-  const keys = unknown.map((name) => termKey(TermKind.stream, name));
+  const keys = unknown.map(({ kind, name }) => termKey(kind, name));
   const values = await store.kv.getMany(keys);
   let next = 0;
   return numbers.map((known) => {
@@ -147,12 +197,9 @@ function removedRecordsIn(
   return removedRecords;
 }
 
-function missing(chunk: Chunk, stream: string): Error {
-  return corruption("the index of a stream disagrees with the log", {
-    first: chunk.first,
-    last: chunk.last,
-    stream,
-  });
+function missing({ first, last }: Chunk, stream?: string): Error {
+  const where = { first, last, ...(stream !== undefined && { stream }) };
+  return corruption("the index disagrees with the log", where);
 }
 
 /** The counts of one batch. */
@@ -184,7 +231,11 @@ export async function composeReclaim(
   const { head } = store;
   const recordedIn = head.position + 1;
   const rewritten = plans.map(({ chunk, frames }) =>
-    withFrames(chunk, frames, { recordedIn, originalHash: hashOf(chunk) }),
+    withFrames(chunk, frames, {
+      recordedIn,
+      originalHash: hashOf(chunk),
+      isEmptied: frames.every((frame) => isRemovedRecord(recordOf(frame))),
+    }),
   );
   const { events, bytesFreed } = outcomeOf(plans);
   const removal = removalEvent(crypto.randomUUID(), {
@@ -204,6 +255,8 @@ export async function composeReclaim(
   const place = { version, position: recordedIn };
   const event: CommitEvent = { id, stream, type, tags, idFromClient, ...place, frame };
   store.reclaimedAt = Math.max(store.reclaimedAt, judgedAt);
+  // Before anything of it can be read: see OpenStore.
+  store.reclaimedIn = recordedIn;
   return {
     commit: { after: head, recordedAt, events: [event] },
     also: [

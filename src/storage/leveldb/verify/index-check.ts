@@ -7,9 +7,10 @@ import { AnnalsError } from "../../../domain/errors.ts";
 import { categoryOf } from "../../../domain/event.ts";
 import { scanRecord, scanRecordedAt } from "../../../domain/record.ts";
 import { unseal } from "../format/checksum.ts";
-import { frameOffsets, isIdFromClient, recordOf, type Chunk } from "../format/chunk.ts";
+import { frameOffsets, isIdFromClient, openChunk, recordOf, type Chunk } from "../format/chunk.ts";
 import {
   bornAt,
+  chunkKey,
   idKey,
   postingKey,
   readUint64,
@@ -172,8 +173,31 @@ export class IndexCheck {
       if (!isPosting(posting, chunk, count, ordinals, frames)) {
         this.found(`the posting of ${name} for positions up to ${chunk.last} is wrong`);
       }
+      if (posting.removedRecords > 0 && !(await this.areRemoved(posting, chunk, events))) {
+        this.found(
+          `${name} has events up to position ${chunk.last} that its posting calls removed`,
+        );
+      }
       if (isStream) this.checkVersions(events, ordinals, count, name);
     }
+  }
+
+  /** Whether the events are removed that the posting says are. */
+  private async areRemoved(
+    { ordinals, removedRecords }: Posting,
+    chunk: Chunk,
+    events: readonly CheckedEvent[],
+  ): Promise<boolean> {
+    const called = ordinals.slice(0, removedRecords);
+    const isRemoved = ({ frame }: CheckedEvent) => isRemovedRecord(recordOf(frame));
+    if (called.every((each) => isRemoved(events[each] as CheckedEvent))) return true;
+    // Space may be reclaimed between reading the chunk and reading the posting.
+    const key = chunkKey(chunk.last);
+    const [value] = await this.kv.getMany([key]);
+    const present = value && this.eventsOf(openChunk(key, value));
+    return (
+      present !== undefined && called.every((each) => isRemoved(present[each] as CheckedEvent))
+    );
   }
 
   private checkVersions(

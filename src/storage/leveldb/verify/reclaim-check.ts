@@ -5,6 +5,7 @@ import { AnnalsError } from "../../../domain/errors.ts";
 import { chunksRewrittenBy } from "../../../domain/lifecycle/removal-event.ts";
 import { frameOffsets, openChunk, presentHashOf, recordOf, type Chunk } from "../format/chunk.ts";
 import { chunkKey } from "../format/keys.ts";
+import { isRemovedRecord } from "../format/removed-record.ts";
 import type { ReadableKv } from "../kv/kv.ts";
 
 export class ReclaimCheck {
@@ -24,8 +25,10 @@ export class ReclaimCheck {
 
   async check(chunk: Chunk): Promise<void> {
     if (chunk.reclaimed === undefined) return;
-    const { recordedIn } = chunk.reclaimed;
+    const { recordedIn, isEmptied } = chunk.reclaimed;
     const where = `positions ${chunk.first} to ${chunk.last}`;
+    if (isEmptied && !isAllRemoved(chunk))
+      this.found(`${where} are not removed, as their chunk says`);
     try {
       if (this.position !== recordedIn) {
         this.rewritten = chunksRewrittenBy(await this.recordAt(recordedIn));
@@ -51,4 +54,13 @@ export class ReclaimCheck {
     }
     throw new RangeError(`position ${position} is missing`);
   }
+}
+
+function isAllRemoved(chunk: Chunk): boolean {
+  const offsets = frameOffsets(chunk);
+  for (let i = 0; i < chunk.count; i++) {
+    const frame = chunk.records.subarray(offsets[i], offsets[i + 1]);
+    if (!isRemovedRecord(recordOf(frame))) return false;
+  }
+  return true;
 }

@@ -146,7 +146,8 @@ function putPostings(
     if (head.number === 0) operations.push(termEntry(open, number));
     const key = postingKey(number, chunk.last);
     const isStream = kind === TermKind.stream;
-    const removed = isStream && chunk.reclaimed ? removedAmong(events, ordinals) : 0;
+    const among = chunk.reclaimed ? removedAmong(events, ordinals) : 0;
+    const removed = isStream || among === ordinals.length ? among : 0;
     const frames = isStream && removed === 0 ? framesToKeep(events, ordinals) : [];
     const posting = composePosting(key, head.count, chunk.count, ordinals, frames, removed);
     operations.push([key, posting]);

@@ -103,11 +103,19 @@ describe("a chunk whose space was reclaimed", () => {
   const frames = events.map(({ frame, idFromClient }, i) =>
     i === 1 ? frame : composeRemovedRecord(recordOf(frame), idFromClient, 1),
   );
-  const rewritten = withFrames(chunk, frames, { recordedIn: 4, originalHash: hashOf(chunk) });
+  const rewritten = withFrames(chunk, frames, {
+    recordedIn: 4,
+    originalHash: hashOf(chunk),
+    isEmptied: false,
+  });
 
   test("says so, and stands in the chain with the hash it had", () => {
     const opened = openChunk(chunkKey(3), rewritten.value);
-    expect(opened.reclaimed).toEqual({ recordedIn: 4, originalHash: hashOf(chunk) });
+    expect(opened.reclaimed).toEqual({
+      recordedIn: 4,
+      originalHash: hashOf(chunk),
+      isEmptied: false,
+    });
     expect(hashOf(opened)).toEqual(hashOf(chunk));
     expect(presentHashOf(opened)).not.toEqual(hashOf(chunk));
     expect(previousHashOf(opened)).toEqual(Buffer.alloc(32, 7));
@@ -115,7 +123,11 @@ describe("a chunk whose space was reclaimed", () => {
     expect([...frameOffsets(opened)]).toHaveLength(4);
     expect(Buffer.from(opened.records)).toEqual(Buffer.concat(frames));
     // Rewritten again, it still has the hash it had at first.
-    const again = withFrames(opened, frames, { recordedIn: 9, originalHash: hashOf(opened) });
+    const again = withFrames(opened, frames, {
+      recordedIn: 9,
+      originalHash: hashOf(opened),
+      isEmptied: false,
+    });
     expect(hashOf(again)).toEqual(hashOf(chunk));
   });
 

@@ -164,7 +164,8 @@ describe("space that was reclaimed", () => {
       await put(
         kv,
         key,
-        withFrames(chunk, frames, { recordedIn, originalHash: hashOf(chunk) }).value,
+        withFrames(chunk, frames, { recordedIn, originalHash: hashOf(chunk), isEmptied: false })
+          .value,
       );
       const findings = (await findingsIn(kv, storage)).filter((each) => /removal/.test(each));
       expect(findings).toEqual([
@@ -188,7 +189,8 @@ describe("space that was reclaimed", () => {
     await put(
       kv,
       key,
-      withFrames(chunk, frames, { recordedIn: 122, originalHash: hashOf(chunk) }).value,
+      withFrames(chunk, frames, { recordedIn: 122, originalHash: hashOf(chunk), isEmptied: false })
+        .value,
     );
     await storage.close();
     ({ storage } = await open(async () => kv));
