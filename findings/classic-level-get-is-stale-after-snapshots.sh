@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# A read of an overwritten key answers an older value for good, although every write was acknowledged.
+# A read of an overwritten key answers an older value, although every write was acknowledged, and goes on so.
 #
 # Versions: classic-level 3.0.0 (npm; it embeds LevelDB 1.20), Node 20.20. Default options.
 # Guess:    snapshots keep old values for those who read through them; `get` without one is the newest.
-# Seen:     after 280 overwrites of large values with snapshots held open, `get` answers a value that was
-#           overwritten, while an iterator over the same key answers the newest. Closing the snapshots
-#           and reopening the database change nothing; a compaction of the range does.
+# Seen:     within some hundred overwrites of large values with snapshots held open, `get` answers a value
+#           that was overwritten, while an iterator over the same key answers the newest. In most runs it
+#           does so still when the snapshots are closed and the database was reopened: only a compaction of
+#           the key's range mends it.
 #           A compaction splits the versions of one key over two tables of a level and moves the newer
-#           ones down alone. google/leveldb mended this in 1.21 (issue 320).
-# Output:   get is stale: true, iterator is stale: false; the same after closing the snapshots and after
-#           reopening; after compactRange neither is.
+#           ones down alone: google/leveldb issue 320, mended there after 1.20.
+# Output:   get answers an overwritten value: true; an iterator: false; get after compactRange: false.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -21,15 +21,16 @@ npm install --silent --ignore-scripts --no-audit --no-fund classic-level@3.0.0
 cat >run.mjs <<'END'
 import { ClassicLevel } from "classic-level";
 
-const options = { valueEncoding: "buffer" };
-let db = new ClassicLevel("db", options);
+const db = new ClassicLevel("db", { valueEncoding: "buffer" });
 const newest = new Map();
 const snapshots = [];
 let writes = 0;
 
+const isOld = (key, value) => value.readUInt32BE() !== newest.get(key);
+
 async function staleKey() {
-  for (const [key, want] of newest) {
-    if ((await db.get(key)).readUInt32BE() !== want) return key;
+  for (const key of newest.keys()) {
+    if (isOld(key, await db.get(key))) return key;
   }
 }
 
@@ -51,33 +52,19 @@ for (let burst = 0; key === undefined && burst < 60; burst += 1) {
   }
   key = await staleKey();
 }
-if (key === undefined) {
-  console.log(`no stale read in ${writes} writes`);
-  process.exit();
-}
-
-async function report(when) {
-  const got = (await db.get(key)).readUInt32BE();
-  const [[, value]] = await db.iterator({ gte: key, lte: key }).all();
-  const stale = (number) => number !== newest.get(key);
-  console.log(`${when}: get is stale: ${stale(got)}, iterator is stale: ${stale(value.readUInt32BE())}`);
-}
-
-await report("snapshots open");
+console.log(`get answers an overwritten value: ${key !== undefined}`);
+if (key === undefined) process.exit();
+const [[, value]] = await db.iterator({ gte: key, lte: key }).all();
+console.log(`an iterator answers an overwritten value: ${isOld(key, value)}`);
 for (const snapshot of snapshots) await snapshot.close();
-await report("snapshots closed");
-await db.close();
-db = new ClassicLevel("db", options);
-await report("reopened");
 await db.compactRange("a", "z");
-await report("compacted");
+console.log(`get after compactRange: ${isOld(key, await db.get(key))}`);
 await db.close();
 END
 cat >expected <<'END'
-snapshots open: get is stale: true, iterator is stale: false
-snapshots closed: get is stale: true, iterator is stale: false
-reopened: get is stale: true, iterator is stale: false
-compacted: get is stale: false, iterator is stale: false
+get answers an overwritten value: true
+an iterator answers an overwritten value: false
+get after compactRange: false
 END
 node run.mjs >seen
 diff expected seen
