@@ -1,5 +1,5 @@
-// The servers that are broken on purpose (test/campaigns/broken-servers) change single places of the
-// sources: whoever moves such a place is told here, and not weeks later by a campaign.
+// The servers that are broken on purpose (test/campaigns/broken-servers) patch single places in the
+// sources. This test fails when such a place changes, long before a campaign would.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { mutants } from "./campaigns/broken-servers/mutants.ts";

@@ -1,4 +1,4 @@
-// Configuration: where a value comes from, and how a wrong one is refused.
+// Configuration: the sources of a value, and how an invalid one is refused.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ConfigError, isLoopback, loadConfig, options } from "../src/config.ts";

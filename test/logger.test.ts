@@ -1,4 +1,4 @@
-// The server's own log: lines a machine can read, lines a person can, and none that can be forged.
+// The server's log: lines for machines, lines for people, and no forged lines.
 import { describe, expect, test } from "vitest";
 import { createLogger, type LogLevel } from "../src/logger.ts";
 

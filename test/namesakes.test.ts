@@ -22,7 +22,7 @@ function exportedNames(text: string): Set<string> {
   return new Set([...text.matchAll(statement)].map((match) => match.groups?.["name"] ?? ""));
 }
 
-/** Names that two files export: whoever reads one of them may think of the other. */
+/** Names that two files export, so that readers of one may think of the other. */
 function namesakes(files: readonly { path: string; text: string }[]): string[] {
   const owners = new Map<string, string>();
   return files.flatMap(({ path, text }) =>
@@ -37,7 +37,8 @@ function namesakes(files: readonly { path: string; text: string }[]): string[] {
 }
 
 test("an exported name has one meaning", () => {
-  // What is generated has the contract's names, and src/http2 is a library with a context of its own.
+  // What is generated has the contract's names, and src/http2 is a library with a context of its
+  // own.
   const paths = globSync("src/**/*.ts").filter((path) => !/^src\/(gen|http2)\//.test(path));
   expect(namesakes(paths.map((path) => ({ path, text: readFileSync(path, "utf8") })))).toEqual([]);
 });

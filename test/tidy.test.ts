@@ -1,37 +1,37 @@
-// The house rules, executed. A file here that breaks one is named with its line and the rule.
-// The rules are plain functions of (path, text), so that planted faults can prove that they bite.
+// The rules of this code base as tests. A file that breaks a rule is reported with its line and the
+// rule. The rules are functions of (path, text), so that planted faults can show that they work.
 import { globSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { describe, expect, test } from "vitest";
 
 interface Room {
-  /** What belongs to the room: a folder (ending in `/`) or one file. The longest match counts. */
+  /** A folder (ending in `/`) or one file. A file belongs to the room with the longest match. */
   path: string;
   /** Rooms it may import from, besides itself. */
   imports: string[];
   /** npm packages it may import. Absent: the protobuf runtime alone. */
   packages?: string[];
-  /** False: it may not import Node's own modules. */
+  /** False: it may not import Node's modules. */
   node?: false;
 }
 
 const wire = "@bufbuild/protobuf";
 const grpc = "@grpc/grpc-js";
 
-/** Every room of the domain: words and rules without clock, randomness and I/O. */
+/** The rooms of the domain, without clock, randomness and I/O. */
 const words = ["domain", "lifecycle", "decide", "group"];
-/** What every room of the LevelDB engine stands on. */
+/** What every room of the LevelDB engine may import. */
 const engineBase = ["domain", "lifecycle", "storage"];
-/** What every room of the log stands on. */
+/** What every room of the log may import. */
 const logBase = ["gen", "domain", "storage", "log"];
 const database = "src/storage/leveldb/";
 const openStore = ["format", "kv", "state", "read", "write"];
-/** What the sides of the TypeScript SDK stand on. */
+/** What every room of the TypeScript SDK may import. */
 const storeClient = ["gen", "rpc", "store"];
 
 /**
- * The allowed edges, type-only imports included: a room imports only rooms above it in this table,
- * so there is no circle. A room that is not in this table does not exist.
+ * The allowed imports, type-only ones included. A room imports only rooms above it in this table,
+ * so that there is no cycle. Every file of src belongs to a room of this table.
  */
 const rooms: Record<string, Room> = {
   gen: { path: "src/gen/", imports: [], node: false },
@@ -140,12 +140,12 @@ const rooms: Record<string, Room> = {
 
 const linesMax = 400;
 const columnsMax = 100;
-/** Tests hold sentences and long literals. */
+/** Tests contain sentences and long literals. */
 const testColumnsMax = 110;
 const kebab = /^[a-z0-9]+(-[a-z0-9]+)*$/;
 const vagueName =
   /^(index|utils?|helpers?|managers?|common|misc)$|-(utils?|helpers?|manager|impl)$/;
-/** Written so that this file does not contain the words it looks for. */
+/** Written so that this file does not contain the words themselves. */
 const unfinished = /TO[D]O|FIX[M]E|\.ski[p]\(|\.onl[y]\(/;
 const impure = new RegExp(
   [
@@ -154,7 +154,7 @@ const impure = new RegExp(
   ].join("|"),
 );
 
-/** Comments become blanks, line by line; strings stay (`//` inside a string ends nothing). */
+/** Replaces comments by blanks, line by line. Strings stay (`//` inside a string is no comment). */
 function withoutComments(text: string): string {
   const quoted = String.raw`"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|\x60(?:\\.|[^\x60\\])*\x60`;
   const comment = String.raw`\/\*[\s\S]*?\*\/|\/\/[^\n]*`;

@@ -1,13 +1,16 @@
-// How a call ends that its client gave up or whose deadline passed.
+// How a call ends after its client cancelled it or its deadline passed.
 
 import { AnnalsError } from "../domain/errors.ts";
 
-/** Told once, when the caller does not want an answer any more. */
+/** Called once when the caller no longer wants an answer. */
 export interface CancelListener {
   handleEvent(): void;
 }
 
-/** What of an AbortSignal an append needs; making one of those costs more than the rest. */
+/**
+ * The part of an AbortSignal that an append needs. Creating an AbortSignal costs more than the rest
+ * of a call's bookkeeping.
+ */
 export interface CancelSignal {
   readonly aborted: boolean;
   readonly reason: unknown;
@@ -15,7 +18,7 @@ export interface CancelSignal {
   removeEventListener(type: "abort", listener: CancelListener): void;
 }
 
-/** The signal's reason where that is ours (a deadline, say), else CANCELLED. */
+/** The signal's reason if it is an AnnalsError (for example a deadline), otherwise CANCELLED. */
 export function cancellation(signal: CancelSignal): AnnalsError {
   const reason: unknown = signal.reason;
   if (reason instanceof AnnalsError) return reason;

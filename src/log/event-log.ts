@@ -1,4 +1,4 @@
-// The event log: makes the verbs (verbs.ts) of a storage engine and the rooms of this layer.
+// The event log: implements the operations of the store (verbs.ts) over a storage engine.
 
 import { streamNotFound } from "../domain/errors.ts";
 import type { Limits } from "../domain/limits.ts";
@@ -28,16 +28,16 @@ import type { EventLog, StreamInfo } from "./verbs.ts";
 export type * from "./verbs.ts";
 
 export interface EventLogOptions {
-  /** Open. The caller closes it, after `stop`. */
+  /** An open storage. The caller closes it after `stop`. */
   readonly storage: Storage;
   readonly limits: Limits;
   /** Microseconds since 1970, UTC. */
   readonly clock: () => number;
-  /** Absent: Node's. */
+  /** Absent: Node's timers. */
   readonly timers?: Timers;
   /** What callers have not taken yet. Absent: they take everything at once. */
   readonly unsentBytes?: UnsentBytes;
-  /** Told what an operator should know and no caller is told. */
+  /** Reports what an operator should know and callers are not told. */
   readonly onWarning?: (message: string, cause?: unknown) => void;
 }
 
@@ -119,7 +119,9 @@ export function createEventLog(options: EventLogOptions): EventLog {
   };
 }
 
-/** Milliseconds since 1970 that pass evenly, whatever becomes of the clock. */
+/**
+ * Milliseconds since 1970 on a clock that advances steadily, even if the system clock is changed.
+ */
 function steadyClock(clock: () => number, timers: Timers): () => number {
   let begunMs: number | undefined;
   return () => {

@@ -1,10 +1,11 @@
-// Consumer groups in domain words: what the gRPC services call, and what groups.ts does.
+// The operations of consumer groups, as the gRPC services call them. groups/groups.ts implements
+// them.
 
 import type { GroupChanges, GroupSettings } from "../domain/group/settings.ts";
 
 /**
- * Where a group begins; the position is exclusive, the time (microseconds) inclusive. After another
- * group: at its position, perhaps in its place. A reset replaces no group.
+ * Where a group begins. A position is exclusive, a time (microseconds) inclusive. After another
+ * group: at its position, and possibly replacing it. A reset never replaces a group.
  */
 export type GroupStart =
   | { readonly kind: "after-position"; readonly position: number }
@@ -15,27 +16,27 @@ export type GroupStart =
 export interface GroupInfo {
   readonly name: string;
   readonly settings: GroupSettings;
-  /** Every matching event up to here is settled, durably. */
+  /** Every matching event up to this position is durably settled. */
   readonly position: number;
-  /** Matching events that are not settled; stops counting at `lagEventsMax`. */
+  /** Unsettled matching events, counted up to `lagEventsMax`. */
   readonly lagEvents: number;
-  /** Since the oldest of them was recorded, in microseconds. Undefined: there is none. */
+  /** The age of the oldest of them in microseconds. Undefined: there is none. */
   readonly lagMicros: number | undefined;
   readonly inFlightCount: number;
   readonly memberCount: number;
   readonly parkedCount: number;
   readonly members: readonly MemberInfo[];
-  /** 0: none is in flight. */
+  /** The position of the oldest event in flight. 0: there is none. */
   readonly oldestInFlight: number;
   /** Microseconds since 1970, UTC. */
   readonly createdAt: number;
 }
 
-/** A member, as it is connected. */
+/** A connected member. */
 export interface MemberInfo {
   /** For people. */
   readonly name: string;
-  /** Events in flight to it, those included that it settled and that are not durable yet. */
+  /** Events in flight to it, including settled ones that are not durable yet. */
   readonly heldCount: number;
   readonly permits: number;
   /** Microseconds since 1970, UTC. */
@@ -43,10 +44,16 @@ export interface MemberInfo {
 }
 
 export const lagEventsMax = 1_000_000;
-/** The same for each group of a list: one that is far behind does not keep the others waiting. */
+/**
+ * The same limit for each group of a list, so that a group that is far behind does not delay the
+ * others.
+ */
 export const listedLagEventsMax = 10_000;
 
-/** Groups in the order of their names' UTF-8 bytes; `after` is exclusive, empty: from the first. */
+/**
+ * Groups in the order of the UTF-8 bytes of their names. `after` is exclusive. Empty: from the
+ * first.
+ */
 export interface GroupPage {
   readonly prefix: string;
   readonly after: string;
@@ -65,20 +72,20 @@ export interface MemberDelivery {
 
 export type MemberMessage =
   | { readonly kind: "deliveries"; readonly deliveries: readonly MemberDelivery[] }
-  /** Durable: these stay so whatever happens. */
+  /** These tokens are durably settled. */
   | { readonly kind: "settled"; readonly tokens: readonly string[] }
-  /** These do not count (any more). */
+  /** These tokens do not count (any more). */
   | { readonly kind: "refused"; readonly tokens: readonly string[] }
   | { readonly kind: "heartbeat"; readonly position: number };
 
 export type MemberRequest =
   | { readonly kind: "permits"; readonly count: number }
-  /** `upTo`: a token; with it everything the member was given before it. Empty: nothing. */
+  /** `upTo` is a token: it and every delivery before it. Empty: none. */
   | { readonly kind: "ack"; readonly tokens: readonly string[]; readonly upTo: string }
   | {
       readonly kind: "nack";
       readonly tokens: readonly string[];
-      /** Undefined: by the group's retry delays. */
+      /** Undefined: the group's retry delays apply. */
       readonly delayMs: number | undefined;
       readonly reason: string;
     }
@@ -88,22 +95,27 @@ export type MemberRequest =
       /** Undefined: the group's lease. */
       readonly leaseMs: number | undefined;
     }
-  /** Not looked at: no attempts. The member gets nothing more until it asks with `permits`. */
+  /**
+   * Not processed, so no attempt is counted. The member gets no events until it sends `permits`.
+   */
   | { readonly kind: "release"; readonly tokens: readonly string[] }
   | { readonly kind: "park"; readonly tokens: readonly string[]; readonly reason: string };
 
 export interface GroupMember {
   readonly leaseMs: number;
   /**
-   * Pulled by the consumer until it leaves. Throws GROUP_NOT_FOUND where the group is deleted,
-   * STOPPING, and what the log or the disk fails with; then the member is no member any more.
+   * Pulled by the consumer until it leaves. Throws GROUP_NOT_FOUND if the group is deleted,
+   * STOPPING, and failures of the log or the disk. After that it is no longer a member.
    */
   messages(): AsyncIterable<MemberMessage>;
-  /** A promise where there is more to be told the member than it takes: wait for it. */
+  /** Returns a promise if there are more messages for the member than it takes: wait for it. */
   handle(request: MemberRequest): Promise<void> | undefined;
-  /** It says no more: what is in flight is taken back. The messages end with its last answer. */
+  /**
+   * The member sends nothing more. Its events in flight are taken back. The messages end with its
+   * last answer.
+   */
   finish(): void;
-  /** What is in flight is taken back. The messages end. */
+  /** Events in flight are taken back, and the messages end. */
   leave(): void;
 }
 
@@ -120,7 +132,7 @@ export interface ParkedEvent {
   readonly reason: string;
   /** Microseconds since 1970, UTC. */
   readonly parkedAt: number;
-  /** The `RecordedEvent` message; undefined: it is not in the log any more. */
+  /** The `RecordedEvent` message. Undefined: the event is no longer in the log. */
   readonly record: Uint8Array | undefined;
 }
 
@@ -129,32 +141,32 @@ export interface ParkedPage {
   /** Only positions after this one. */
   readonly after: number;
   readonly limit: number;
-  /** Bytes of records after which a page ends, with the one that goes beyond them. */
+  /** A page ends with the record that exceeds this many bytes. */
   readonly bytesMax: number;
 }
 
-/** Each throws GROUP_NOT_FOUND where it names a group that is not there. */
+/** Operations on a group that does not exist throw GROUP_NOT_FOUND. */
 export interface GroupLog {
   /**
-   * Throws GROUP_EXISTS, BEYOND_HEAD. The same settings and start again are a retry. A group that
-   * is replaced hands its parked events and its replays over.
+   * Throws GROUP_EXISTS, BEYOND_HEAD. With the same settings and start it is a retry. A group that
+   * is replaced passes on its parked events and replays.
    */
   create(name: string, settings: GroupSettings, start: GroupStart): Promise<GroupInfo>;
-  /** Throws INVALID_FIELD where the delays do not fit each other. */
+  /** Throws INVALID_FIELD if the delays contradict each other. */
   update(name: string, changes: GroupChanges): Promise<GroupInfo>;
-  /** Whether there was one. */
+  /** Returns whether the group existed. */
   remove(name: string): Promise<boolean>;
   get(name: string, signal?: AbortSignal): Promise<GroupInfo>;
-  /** The lag in events stops counting at `listedLagEventsMax`, and the members are not told. */
+  /** The lag in events is counted up to `listedLagEventsMax`, and members are not listed. */
   list(page: GroupPage, signal?: AbortSignal): Promise<GroupInfo[]>;
   /** Throws BEYOND_HEAD. */
   reset(name: string, start: GroupStart): Promise<GroupInfo>;
   join(name: string, wish: MemberWish): Promise<GroupMember>;
   listParked(page: ParkedPage): Promise<ParkedEvent[]>;
-  /** How many; `positions` empty: all, as far as there is room. */
+  /** Returns how many. `positions` empty: all, as far as there is room. */
   replayParked(name: string, positions: readonly number[]): Promise<number>;
-  /** How many; `positions` empty: all. */
+  /** Returns how many. `positions` empty: all. */
   discardParked(name: string, positions: readonly number[]): Promise<number>;
-  /** As `CheckpointLog.waitFor`, of a group's position. */
+  /** As `CheckpointLog.waitFor`, for a group's position. */
   waitFor(name: string, position: number, timeoutMs: number, signal?: AbortSignal): Promise<number>;
 }

@@ -1,5 +1,5 @@
-// Calls that wait until a consumer or a group has got to a position. None of them polls: what moves
-// a position tells of it here.
+// Calls that wait until a consumer or a group has reached a position. They do not poll: each change
+// of a position is reported here.
 
 import { AnnalsError } from "../domain/errors.ts";
 import { cancellation } from "./cancellation.ts";
@@ -14,7 +14,7 @@ export class PositionWaiters {
     this.timers = timers;
   }
 
-  /** How many calls wait: 0 when all are closed. */
+  /** The number of waiting calls. */
   get count(): number {
     let count = 0;
     for (const waiters of this.byName.values()) count += waiters.size;
@@ -30,7 +30,7 @@ export class PositionWaiters {
     return this.byName.has(name);
   }
 
-  /** Told of every move from now on. The caller closes it. */
+  /** Notices every change from now on. The caller must close it. */
   open(name: string, position: number): PositionWaiter {
     const waiter = new PositionWaiter(this, this.timers, name, position);
     const waiters = this.byName.get(name);
@@ -40,7 +40,7 @@ export class PositionWaiters {
     return waiter;
   }
 
-  /** The one of this name has got there. */
+  /** The consumer or group of this name has reached a position. */
   reached(name: string, position: number): void {
     for (const waiter of this.byName.get(name) ?? []) waiter.reached(position);
   }
@@ -56,7 +56,7 @@ export class PositionWaiters {
     if (waiters?.size === 0) this.byName.delete(waiter.name);
   }
 
-  /** Ends every wait, those to come too. */
+  /** Ends every wait, including later ones. */
   stop(): void {
     this.stopped = true;
     for (const name of this.names) this.fail(name, stopping());
@@ -89,7 +89,9 @@ export class PositionWaiter {
     this.outcome.catch(() => {});
   }
 
-  /** The position that was reached. Throws DEADLINE_EXCEEDED, what the signal says, STOPPING. */
+  /**
+   * Returns the position that was reached. Throws DEADLINE_EXCEEDED, the signal's reason, STOPPING.
+   */
   async wait(ms: number, signal?: AbortSignal): Promise<number> {
     const abort = (): void => this.reject(signal && cancellation(signal));
     if (signal?.aborted === true) abort();

@@ -1,13 +1,13 @@
-// Time as this layer waits for it: monotonic, and passed in, so that tests move it themselves.
+// Time for this layer: monotonic, and passed in, so that tests can control it.
 
 export interface Timers {
-  /** Milliseconds from any beginning; never goes back. */
+  /** Milliseconds since an arbitrary moment. Never decreases. */
   nowMs(): number;
-  /** Calls back once, after at least `ms`. Answers a function that prevents it. */
+  /** Calls back once, after at least `ms`. Returns a function that prevents it. */
   delay(ms: number, callback: () => void): () => void;
 }
 
-/** Node's own. Nothing here keeps a process alive. */
+/** Node's timers. They do not keep the process alive. */
 export const nodeTimers: Timers = Object.freeze({
   nowMs: () => performance.now(),
   delay: (ms: number, callback: () => void) => {

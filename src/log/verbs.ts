@@ -1,5 +1,4 @@
-// The verbs of the event store in terms of the domain: what the gRPC layer calls, and what every
-// room of the log is for. See event-log.ts for how they are made.
+// The operations of the event store, as the gRPC layer calls them. event-log.ts implements them.
 
 import type { Append, Outcome } from "../domain/append.ts";
 import type { Checkpoint, CheckpointUpdate } from "../domain/checkpoint.ts";
@@ -32,13 +31,13 @@ export type Bound =
 export interface ReadRequest {
   readonly selection: Selection;
   readonly direction: "forwards" | "backwards";
-  /** In the direction of the read; absent: from the first (backwards: the last) event. */
+  /** In the direction of the read. Absent: the first event, or for a backwards read the last. */
   readonly from?: Bound | undefined;
-  /** In the direction of the read; absent: to the head (backwards: the first event). */
+  /** In the direction of the read. Absent: the head, or for a backwards read the first event. */
   readonly to?: Bound | undefined;
   /** At most this many events, at least 1. Absent: no limit. */
   readonly limit?: number | undefined;
-  /** Of removed events what is kept of them, too. */
+  /** True: removed events are returned as removed records. */
   readonly withRemoved?: boolean;
 }
 
@@ -55,7 +54,7 @@ export type ReadMessage =
   | { readonly kind: "batch"; readonly batch: Batch }
   | { readonly kind: "end"; readonly end: ReadEnd };
 
-/** Where a subscription begins; positions and versions are exclusive, the time inclusive. */
+/** Where a subscription begins. Positions and versions are exclusive, the time is inclusive. */
 export type SubscribeStart =
   | { readonly kind: "after-position"; readonly position: number }
   | { readonly kind: "after-version"; readonly version: number }
@@ -69,7 +68,7 @@ export interface SubscribeRequest {
   readonly batchEventsMax?: number | undefined;
 }
 
-/** `time` is microseconds since 1970, UTC; `position` is what to resume after. */
+/** `time` is microseconds since 1970, UTC. `position` is the position to resume after. */
 export type SubscribeMessage =
   | { readonly kind: "batch"; readonly batch: Batch }
   | {
@@ -122,22 +121,22 @@ export interface StreamState {
   readonly missingThrough: number;
 }
 
-/** How streams are kept, and how they end. */
+/** The lifecycles of streams. */
 export interface StreamLog {
   /**
-   * Puts another policy into force. Throws APPEND_CONFLICT, STREAM_TOMBSTONED, BEYOND_HEAD for a
-   * `truncateBefore` beyond the next version, and what an append throws of signals and commits.
+   * Sets a policy. Throws APPEND_CONFLICT, STREAM_TOMBSTONED, BEYOND_HEAD if `truncateBefore` is
+   * beyond the next version, and the errors of cancelled appends and failed commits.
    */
   update(request: Omit<UpdateStream, "kind">, signal?: AbortSignal): Promise<StreamChanged>;
   /**
-   * Deletes a stream and its snapshots; again, where it is deleted, changes nothing. Throws
+   * Deletes a stream and its snapshots. Deleting a deleted stream changes nothing. Throws
    * STREAM_NOT_FOUND, and what `update` throws.
    */
   remove(request: Omit<DeleteStream, "kind">, signal?: AbortSignal): Promise<StreamChanged>;
 }
 
 export interface StreamInfo extends StreamFacts {
-  /** Open subscriptions to exactly this stream. */
+  /** Open subscriptions to this stream alone. */
   readonly subscriberCount: number;
 }
 
@@ -145,7 +144,7 @@ export interface LogInfo {
   readonly identity: StorageIdentity;
   readonly head: number;
   readonly writeState: WriteState;
-  /** Undefined: the space of removed events is not given back. */
+  /** Undefined: the space of removed events is not reclaimed. */
   readonly reclaiming: ReclaimStatus | undefined;
   readonly subscriberCount: number;
 }
@@ -167,7 +166,7 @@ export interface SnapshotListRequest {
 }
 
 /**
- * Consumers in the order of their names' UTF-8 bytes; `after` is exclusive, empty: from the
+ * Consumers in the order of the UTF-8 bytes of their names. `after` is exclusive. Empty: from the
  * first.
  */
 export interface CheckpointPage {
@@ -184,11 +183,11 @@ export interface CheckpointLog {
   /** Throws CHECKPOINT_NOT_FOUND. */
   get(consumer: string): Promise<Checkpoint>;
   list(page: CheckpointPage): Promise<Checkpoint[]>;
-  /** Whether there was one. */
+  /** Returns whether there was one. */
   remove(consumer: string, signal?: AbortSignal): Promise<boolean>;
   /**
-   * Answers the consumer's position once it is at or beyond `position`, also where it has none yet.
-   * Throws DEADLINE_EXCEEDED after `timeoutMs`, the signal's reason, STOPPING.
+   * Resolves with the consumer's position when it is at or beyond `position`, also if there is no
+   * checkpoint yet. Throws DEADLINE_EXCEEDED after `timeoutMs`, the signal's reason, STOPPING.
    */
   waitFor(
     consumer: string,
@@ -204,48 +203,47 @@ export interface EventLog {
   readonly streams: StreamLog;
 
   /**
-   * Answers when the outcome is certain: durable, or refused with nothing stored. A signal that
-   * is aborted before the append is taken into a commit throws CANCELLED or DEADLINE_EXCEEDED
-   * (the signal's reason, where that is an AnnalsError) and nothing is stored; after that it has
-   * no effect. Throws OVERLOADED, DISK_FULL, RECOVERING, STOPPING (nothing stored),
-   * OUTCOME_UNKNOWN.
+   * Answers when the outcome is certain: durable, or refused with nothing stored. If the signal is
+   * aborted before the append is taken into a commit, CANCELLED or DEADLINE_EXCEEDED (the signal's
+   * reason, if that is an AnnalsError) is thrown and nothing is stored; later it has no effect.
+   * Throws OVERLOADED, DISK_FULL, RECOVERING, STOPPING (nothing stored), OUTCOME_UNKNOWN.
    */
   append(append: Append, signal?: CancelSignal): Promise<{ outcome: Outcome; head: number }>;
 
   /**
-   * The append with what its condition is about looked up beforehand, so that it does not keep
-   * other writers waiting in line; undefined where that is not worth it. Optional before `append`.
+   * The append with its condition looked up in advance, so that it does not delay other writers in
+   * the queue. Undefined: that does not pay off. Optional before `append`.
    */
   lookAhead(append: Append): Promise<Append> | undefined;
 
   /**
-   * Batches, then one end; no end where the signal aborts. Never throws BEYOND_HEAD: events that
-   * are not there make an empty answer.
+   * Batches, then one end. No end if the signal is aborted. Never throws BEYOND_HEAD: beyond the
+   * head there are no events.
    */
   read(request: ReadRequest, signal?: AbortSignal): AsyncIterable<ReadMessage>;
 
   /**
-   * Until the signal aborts (then it ends) or the log stops (then it throws STOPPING). Throws
-   * BEYOND_HEAD where it was asked to begin after a position that is not there. A consumer that
-   * stops pulling must abort: only that ends a wait.
+   * Continues until the signal is aborted (then it ends) or the log stops (then it throws
+   * STOPPING). Throws BEYOND_HEAD if it should begin after a position that does not exist. A
+   * consumer that stops pulling must abort the signal, which alone ends a wait.
    */
   subscribe(request: SubscribeRequest, signal: AbortSignal): AsyncIterable<SubscribeMessage>;
 
   /**
-   * A version beyond the stream, or deleted, throws SNAPSHOT_BEYOND_STREAM; it never throws
-   * STREAM_NOT_FOUND. Otherwise throws what `append` throws.
+   * Throws SNAPSHOT_BEYOND_STREAM if the version is beyond the stream's or was deleted, never
+   * STREAM_NOT_FOUND. Also throws what `append` throws.
    */
   saveSnapshot(snapshot: NewSnapshot, signal?: CancelSignal): Promise<Snapshot>;
   /** Throws SNAPSHOT_NOT_FOUND. `maxVersion` absent: the newest. */
   getSnapshot(stream: string, kind: string, maxVersion?: number): Promise<Snapshot>;
-  /** By kind, the newest version of a kind first; without their data (it is empty). */
+  /** By kind, the newest version of a kind first. Their data is left out (empty). */
   listSnapshots(request: SnapshotListRequest): Promise<Snapshot[]>;
-  /** How many were deleted. Throws what `append` throws; some may be deleted by then. */
+  /** Returns how many were deleted. Throws what `append` throws; some may be deleted by then. */
   deleteSnapshots(selection: SnapshotSelection, signal?: CancelSignal): Promise<number>;
 
-  /** At most one snapshot, batches, one end (none on abort): one consistent view. */
+  /** At most one snapshot, then batches, then one end (none on abort): one consistent view. */
   load(request: LoadRequest, signal?: AbortSignal): AsyncIterable<LoadMessage>;
-  /** Throws ANSWER_TOO_LARGE where the state outgrows the event limit, CANCELLED on abort. */
+  /** Throws ANSWER_TOO_LARGE if the state exceeds the event limit, CANCELLED on abort. */
   getState(request: GetStateRequest, signal?: AbortSignal): Promise<StreamState>;
 
   /** Throws STREAM_NOT_FOUND. */
@@ -255,8 +253,8 @@ export interface EventLog {
   info(): LogInfo;
 
   /**
-   * Ends taking appends (they throw STOPPING), answers those that wait, and ends every subscription
-   * with STOPPING. The storage stays open.
+   * Accepts no more appends (they throw STOPPING), answers the waiting ones, and ends every
+   * subscription with STOPPING. The storage stays open.
    */
   stop(): Promise<void>;
 }

@@ -1,20 +1,20 @@
-// What every campaign is: a bounded run of generated faults from a seed, and what came of it.
+// What all campaigns share: a bounded run of generated faults from a seed, and its result.
 
 export interface CampaignOptions {
   readonly seed: number;
-  /** No new cycle begins after so many seconds. Absent: it runs to its end. */
+  /** No new cycle begins after this many seconds. Absent: the run is not limited. */
   readonly secondsMax?: number;
-  /** Told of progress. */
+  /** Reports progress. */
   readonly report?: (line: string) => void;
 }
 
 export interface CampaignResult {
   readonly cycles: number;
   readonly events: number;
-  /** Each in words that allow to repeat it. Empty is what is claimed. */
+  /** Each violation, with what is needed to repeat it. Must be empty. */
   readonly violations: readonly string[];
-  /** Whether the control, which must fail, failed: without it the run is void. */
+  /** Whether the control, which must fail, failed. Otherwise the run is void. */
   readonly control: boolean;
-  /** Other figures of this campaign. */
+  /** Further figures of the campaign. */
   readonly detail: Readonly<Record<string, unknown>>;
 }

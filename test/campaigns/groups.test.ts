@@ -1,4 +1,4 @@
-// Generated histories of consumer groups, many more of them than the gate has time for.
+// Generated histories of consumer groups, many more than the gate has time for.
 import { test } from "vitest";
 import { assertWork } from "../log/groups/work-histories.ts";
 import { assertHistories, kindsOfHistory } from "../domain/group/histories.ts";

@@ -1,4 +1,4 @@
-// The ledger: one line for each long run, committed, so that every claim can be repeated.
+// The evidence files: one line for each long run, committed, so that every claim can be repeated.
 import { execFileSync } from "node:child_process";
 import { appendFileSync, mkdirSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,10 +13,10 @@ export interface Run {
   readonly result: CampaignResult;
 }
 
-/** Appends the run to `evidence/<campaign>.jsonl` and answers the line. */
+/** Appends the run to `evidence/<campaign>.jsonl` and returns the line. */
 export function record({ campaign, seed, seconds, result }: Run): string {
   const { cycles, events, violations, control, detail } = result;
-  // git runs in it.
+  // git is run in this folder.
   mkdirSync(folder, { recursive: true });
   const line = JSON.stringify({
     campaign,
@@ -37,7 +37,7 @@ export function record({ campaign, seed, seconds, result }: Run): string {
   return told;
 }
 
-/** Where a run had its folders says nothing to anybody else. */
+/** The folders of a run mean nothing elsewhere. */
 function withoutPaths(line: string): string {
   return line.replaceAll(/[^\s"']+/g, (word) => (word.startsWith(tmpdir()) ? "FOLDER" : word));
 }

@@ -1,4 +1,4 @@
-// The long form of a campaign, by name; its result becomes a line of the ledger.
+// Runs the long form of a campaign by its name and appends the result to its evidence file.
 //   npm run campaign -- corruption --seed 7
 //   npm run campaign -- simulation --seed 1 --seconds 3600
 import { parseArgs } from "node:util";

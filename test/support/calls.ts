@@ -1,5 +1,5 @@
-// A client for tests, made from the same descriptors as the server: typed where the test is about
-// meaning, bytes where it is about bytes. Failures come with their `google.rpc.Status` decoded.
+// A client for tests, made from the same descriptors as the server. Tests of meaning use typed
+// messages, tests of encoding use bytes. Failures come with their `google.rpc.Status` decoded.
 import {
   create,
   fromBinary,
@@ -42,11 +42,11 @@ const detailSchemas = {
 
 type Details = { [K in keyof typeof detailSchemas]?: MessageShape<(typeof detailSchemas)[K]> };
 
-/** How a call failed, as a client sees it. */
+/** A failed call as a client sees it. */
 export interface Failed extends Details {
   code: number;
   message: string;
-  /** Of the ErrorInfo, which must be the first detail; empty where there are no details. */
+  /** The reason of the ErrorInfo, which must be the first detail. Empty: there are no details. */
   reason: string;
   domain: string;
   info: Record<string, string>;
@@ -115,7 +115,7 @@ export class Calls {
     this.client.close();
   }
 
-  /** The answer; throws the call's `ServiceError`. */
+  /** Returns the answer, or throws the call's `ServiceError`. */
   async unary<I extends DescMessage, O extends DescMessage>(
     method: Method<I, O>,
     request: MessageInitShape<I>,
@@ -125,7 +125,7 @@ export class Calls {
     return fromBinary(method.output, await this.bytes(pathOf(method), bytes, options));
   }
 
-  /** How the call failed; throws where it did not. */
+  /** Returns the failure of the call. Throws if it succeeded. */
   async failure<I extends DescMessage, O extends DescMessage>(
     method: Method<I, O>,
     request: MessageInitShape<I>,
@@ -202,14 +202,14 @@ export async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
   return all;
 }
 
-/** The next of an iterator; throws where there is none. */
+/** The next value of an iterator. Throws if there is none. */
 export async function nextOf<T>(iterator: AsyncIterator<T>): Promise<T> {
   const next = await iterator.next();
   if (next.done === true) throw new Error("there is no next");
   return next.value;
 }
 
-/** A promise and what settles it. */
+/** A promise and the function that resolves it. */
 export function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
   let resolve: (value: T) => void = () => {};
   const promise = new Promise<T>((settle) => {

@@ -1,4 +1,4 @@
-// Certificates for tests, made by openssl: an authority, and what it signed.
+// Certificates for tests, made by openssl: an authority, and certificates that it signed.
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ export interface Authority {
   readonly key: string;
 }
 
-/** openssl has to be there: a test of TLS that passes without it would prove nothing. */
+/** openssl is required: a TLS test that passed without it would prove nothing. */
 function openssl(...args: string[]): void {
   try {
     execFileSync("openssl", args, { stdio: "pipe" });

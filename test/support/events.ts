@@ -1,5 +1,5 @@
-// Events for tests: made by hand from a few words, or generated. Bodies come from the generated
-// codec, so that what the store keeps is compared with something our own codec had no part in.
+// Events for tests, sketched or generated. Their bodies come from the generated codec, so that
+// stored bytes are compared with bytes that Annals' own codec did not write.
 import { create, toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import type { Append, AppendCondition, StreamExpectation } from "../../src/domain/append.ts";
@@ -17,7 +17,7 @@ import type {
 } from "../../src/storage/storage.ts";
 
 export interface EventSketch {
-  /** Absent: the next id of this file's sequence, which no other call gets. */
+  /** Absent: the next id of this file's sequence, which is used once. */
   id?: string;
   /** Absent: true. */
   idFromClient?: boolean;
@@ -32,7 +32,7 @@ export interface EventSketch {
 
 let idsMade = 0;
 
-/** A UUID that stands for a number of 48 bits: what is made of a very large seed is more. */
+/** A UUID for a number of up to 48 bits. Numbers derived from a very large seed are too large. */
 export function idOf(number: number): string {
   if (number >= 2 ** 48) throw new RangeError(`no id for ${number}: a smaller seed`);
   return `0190a000-0000-7000-8000-${number.toString(16).padStart(12, "0")}`;
@@ -43,7 +43,7 @@ export function nextId(): string {
   return idOf(++idsMade);
 }
 
-/** An event as the edge would hand it in. */
+/** An event as the conversion of a request returns it. */
 export function newEvent(sketch: EventSketch = {}): NewEvent {
   const id = sketch.id ?? nextId();
   const { stream = "", type = "Happened", tags = [], metadata = {}, data = "" } = sketch;
@@ -54,12 +54,12 @@ export function newEvent(sketch: EventSketch = {}): NewEvent {
   return { id, stream, type, tags, idFromClient: sketch.idFromClient ?? true, body };
 }
 
-/** `count` events, each made from what `sketch` says of its number (from 0). */
+/** `count` events, each sketched from its number (from 0). */
 export function newEvents(count: number, sketch: (i: number) => EventSketch): NewEvent[] {
   return Array.from({ length: count }, (_, i) => newEvent(sketch(i)));
 }
 
-/** An append as the edge would hand it in. */
+/** An append as the conversion of a request returns it. */
 export function newAppend(
   events: readonly NewEvent[],
   checks: { expectations?: readonly StreamExpectation[]; condition?: AppendCondition } = {},
@@ -68,7 +68,7 @@ export function newAppend(
   return { events, expectations: checks.expectations ?? [], condition: checks.condition, bytes };
 }
 
-/** The events at their places after `after`, given the versions their streams have there. */
+/** Places the events after `after`, given the versions of their streams there. */
 export function placeEvents(
   events: readonly NewEvent[],
   after: Head,
@@ -101,7 +101,7 @@ export async function composeCommit(
   return { after: head, recordedAt: time, events: placeEvents(events, head, versions, time) };
 }
 
-/** Commits the events. Absent `recordedAt`: a microsecond after the head's. */
+/** Commits the events. Without `recordedAt`, a microsecond after the head's time. */
 export async function commitEvents(
   storage: Storage,
   events: readonly NewEvent[],
@@ -111,7 +111,7 @@ export async function commitEvents(
   return { commit, result: await storage.commit(commit) };
 }
 
-/** A read of everything the store has, unless it says otherwise. */
+/** A read of the whole store, with overrides. */
 export function readRequest(storage: Storage, parts: Partial<StorageRead> = {}): StorageRead {
   const positions = { first: 1, last: storage.head().position };
   const defaults = {
@@ -150,7 +150,10 @@ export function arbitraryText(lengthMax: number, lengthMin = 1): fc.Arbitrary<st
     .filter((text) => !text.startsWith("$"));
 }
 
-/** Names that are prefixes of one another, differ late, or hold what looks like a separator. */
+/**
+ * Names that are prefixes of one another, differ at their end, or contain something like a
+ * separator.
+ */
 export const nastyNames = [
   "a",
   "a-",
@@ -177,7 +180,7 @@ export const arbitraryName = fc.oneof(
   { weight: 6, arbitrary: fc.constantFrom(...nastyNames) },
   { weight: 1, arbitrary: arbitraryText(12) },
 );
-/** A small pool, so that events and queries meet. */
+/** A small pool, so that queries match events. */
 export const arbitraryType = fc.constantFrom("Opened", "Opened2", "Closed", "漢", "a-1", "$sys");
 const arbitraryTag = fc.constantFrom("k:1", "k:10", "k:2", "k:", "ключ:1", "😀", "a-1");
 const systemStream = fc.constantFrom("$sys", "$sys-1");
@@ -199,7 +202,7 @@ export const arbitrarySketch: fc.Arbitrary<EventSketch> = fc.record({
   idFromClient: fc.boolean(),
 });
 
-/** Ids come from one sequence: no two generated events share one. */
+/** Ids come from one sequence, so that no two generated events share one. */
 export const arbitraryEvent: fc.Arbitrary<NewEvent> = arbitrarySketch.map(newEvent);
 
 const arbitraryPrefix = fc.oneof(
@@ -224,7 +227,7 @@ export const arbitrarySelection: fc.Arbitrary<Selection> = fc.oneof(
   arbitraryQuery.map((query) => ({ kind: "query" as const, query })),
 );
 
-/** Positions from the start to a little beyond `positionsMax`, where conditions may look. */
+/** Positions from the start to a little beyond `positionsMax`. */
 export function arbitraryCondition(positionsMax: number): fc.Arbitrary<AppendCondition> {
   return fc.record({ query: arbitraryQuery, after: fc.nat({ max: positionsMax }) });
 }

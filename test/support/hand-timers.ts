@@ -1,13 +1,13 @@
-// Time that a test turns by hand: what waits is called back when the test says so.
+// Timers that a test advances by hand.
 
 export interface HandTimers {
-  /** As `Delay` of the engine. */
+  /** As the engine's `Delay`. */
   readonly delay: (ms: number, callback: () => void) => () => void;
   /** Milliseconds so far. */
   nowMs(): number;
-  /** How long each of those that wait asked to wait, soonest first. */
+  /** The delays of all waiting timers, soonest first. */
   waiting(): number[];
-  /** Lets the time of the next callback come. False: nobody waits. */
+  /** Advances to the next timer. False: none is waiting. */
   next(): boolean;
 }
 
@@ -36,7 +36,7 @@ export function handTimers(): HandTimers {
   };
 }
 
-/** Lets everything run that needs no time to pass. */
+/** Resolves when everything that needs no time has run. */
 export async function settled(): Promise<void> {
   for (let i = 0; i < 50; i++) await new Promise((resolve) => setImmediate(resolve));
 }

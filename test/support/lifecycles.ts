@@ -1,4 +1,4 @@
-// Lifecycles put into force by hand, as the log would: for tests of what they do.
+// Puts lifecycles into force as the log would, for tests of their effect.
 import type { CommitEvent } from "../../src/domain/event.ts";
 import {
   noLifecycle,
@@ -12,7 +12,7 @@ import { lifecycleEvent } from "../../src/domain/lifecycle/lifecycle-event.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { commitEvents, nextId } from "./events.ts";
 
-/** Puts a lifecycle into force, whatever it says: the engine decides nothing. */
+/** Puts any lifecycle into force, because the engine decides nothing. */
 async function setLifecycle(
   storage: Storage,
   stream: string,

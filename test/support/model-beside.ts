@@ -1,11 +1,11 @@
-// What the plain model keeps beside its events: side values, as a list.
+// The side values of the plain model, as a list.
 import type { SideValue, SideValueStore } from "../../src/storage/storage.ts";
 
 export interface BesideEvents {
   sideValues: SideValue[];
 }
 
-/** By UTF-8 bytes, which is by code point and not by JavaScript's UTF-16 units. */
+/** Compares UTF-8 bytes. This is the order of code points, not of JavaScript's UTF-16 units. */
 export function compareUtf8(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }

@@ -1,5 +1,5 @@
-// What the plain model sees of streams with a lifecycle: the lifecycle events up to a position say
-// what they are, and every event is judged by itself.
+// Visibility in the plain model: lifecycles follow from the lifecycle events up to a position, and
+// every event is judged on its own.
 import { isGone, type Lifecycle } from "../../src/domain/lifecycle/lifecycle.ts";
 import { lifecycleRecordOf, streamKeptIn } from "../../src/domain/lifecycle/lifecycle-event.ts";
 import { recordsIn } from "../../src/domain/record.ts";
@@ -9,7 +9,7 @@ interface LoggedEvent extends JudgedEvent {
   readonly frame: Uint8Array;
 }
 
-/** The lifecycles that the first `asOf` events make. */
+/** The lifecycles that follow from the first `asOf` events. */
 export function lifecyclesIn(
   events: readonly LoggedEvent[],
   asOf = events.length,
@@ -24,7 +24,7 @@ export function lifecyclesIn(
   return lifecycles;
 }
 
-/** Whether an event is left, as of the first `asOf` events and a time. */
+/** Whether an event is not removed, as of the first `asOf` events and a time. */
 export function visibilityOf(
   events: readonly LoggedEvent[],
   now: number,

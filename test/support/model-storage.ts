@@ -1,6 +1,6 @@
 // The plain model engine: the contract of the storage port over one array and filters, in memory.
-// It is the oracle of generated tests and the engine under tests of the floors above, so it can
-// also be told to misbehave in the ways the port allows (see `ModelControl`).
+// It is the oracle of generated tests and the engine in tests of the layers above, so it can also
+// be told to misbehave in the ways that the port allows (see `ModelControl`).
 import { AnnalsError, invariant } from "../../src/domain/errors.ts";
 import { isSystemName, type CommitEvent } from "../../src/domain/event.ts";
 import { matches, selects } from "../../src/domain/query.ts";
@@ -25,7 +25,7 @@ import { lifecyclesIn, visibilityOf } from "./model-lifecycles.ts";
 
 type ModelEvent = CommitEvent & { readonly recordedAt: number };
 
-/** What survives a restart. A second model over the same data is the store reopened. */
+/** The data that survives a restart. A second model over the same data is the reopened store. */
 export interface ModelData extends BesideEvents {
   readonly identity: StorageIdentity;
   readonly events: ModelEvent[];
@@ -44,30 +44,36 @@ function createModelData(): ModelData {
 export interface ModelOptions {
   /** Absent: a new, empty store. */
   readonly data?: ModelData;
-  /** Microseconds by which ages are measured. Absent: time stands still. */
+  /** Microseconds by which ages are measured. Absent: a constant. */
   readonly clock?: () => number;
   /** Events scanned before a batch ends even if nothing matched, so that some batches are empty. */
   readonly batchScanMax?: number;
 }
 
-/** The switches. All may be set at any time; hooks stay until unset, the others act once. */
+/** Switches. They may be set at any time. Hooks stay until unset, the others act once. */
 export interface ModelControl {
-  /** Awaited by each commit before anything is stored, and after, before anything is visible. */
+  /**
+   * Awaited by each commit before anything is stored and, `afterCommit`, before anything is
+   * visible.
+   */
   beforeCommit: ((commit: Commit) => unknown) | undefined;
   afterCommit: ((commit: Commit) => unknown) | undefined;
   /** Awaited by each read before each batch. */
   beforeBatch: ((read: StorageRead) => unknown) | undefined;
   /**
-   * The next commit throws OUTCOME_UNKNOWN and the store recovers, with its events there or not:
-   * at once, or, `held`, when `recover` is called; until then commits throw RECOVERING.
+   * The next commit throws OUTCOME_UNKNOWN and the store recovers, with or without the commit's
+   * events: at once, or with `held` when `recover` is called; until then commits throw RECOVERING.
    */
   failNextCommit(events: "there" | "not there", recovery?: "held"): void;
   recover(): void;
-  /** The next commit answers `stale`; what another node appended meanwhile, if given, is stored. */
+  /**
+   * The next commit returns `stale`. The events that another node appended meanwhile, if given, are
+   * stored.
+   */
   staleNextCommit(foreign?: (head: Head) => Commit): void;
-  /** As an engine would on a full disk or a broken store: commits throw accordingly. */
+  /** As on a full disk or a broken store: commits throw accordingly. */
   setWriteState(state: WriteState): void;
-  /** How many commits were stored, failed ones that are there included. */
+  /** How many commits were stored, including failed ones whose events are stored. */
   commitCount(): number;
 }
 
@@ -91,7 +97,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
   const clock = options.clock ?? (() => 0);
   let judged = { at: "", visibility: visibilityOf(events, 0) };
 
-  /** The store's time: never before what is recorded. */
+  /** The store's time, never earlier than the head's. */
   function timeNow(): number {
     return Math.max(clock(), head().recordedAt);
   }
@@ -289,7 +295,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     writeState: () => state,
 
     watch(watcher) {
-      // A watch has an identity of its own: the same watcher may watch twice.
+      // Each watch is distinct: the same watcher may watch twice.
       const own: StorageWatcher = {
         advanced: (advance) => watcher.advanced?.(advance),
         writeStateChanged: (next) => watcher.writeStateChanged?.(next),

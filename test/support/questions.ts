@@ -1,5 +1,5 @@
-// Everything a store can be asked, as named questions with short answers: two stores that answer
-// all of them alike hold the same. An answer is CORRUPTION where the store says so itself.
+// Everything a store can be asked, as named questions with short answers. Two stores that answer
+// all of them alike have the same content. An answer is CORRUPTION if the store reports it.
 import { createHash, type Hash } from "node:crypto";
 import { AnnalsError } from "../../src/domain/errors.ts";
 import { categoryOf } from "../../src/domain/event.ts";
@@ -10,7 +10,7 @@ import { selectQuery, selectStream } from "../storage/contract/checks.ts";
 import { recordsOf } from "./events.ts";
 import { snapshotsOf } from "./snapshots.ts";
 
-/** What to ask after: names and ids that are there, and some that are not. */
+/** What the questions are about: names and ids that exist, and some that do not. */
 export interface Topics {
   readonly streams: readonly string[];
   readonly types: readonly string[];
@@ -21,7 +21,7 @@ export interface Topics {
 
 export type Answers = ReadonlyMap<string, string>;
 
-/** The topics of a sound store: everything that occurs in it. */
+/** The topics of an intact store: everything that occurs in it. */
 export async function topicsOf(storage: Storage): Promise<Topics> {
   const streams = new Set(["", "nobody-1"]);
   const types = new Set(["NeverHappened"]);
@@ -45,7 +45,7 @@ export async function topicsOf(storage: Storage): Promise<Topics> {
   };
 }
 
-/** The answers to every question about the topics. Throws what is neither answer nor CORRUPTION. */
+/** The answers to every question about the topics. Throws any failure other than CORRUPTION. */
 export async function askEverything(storage: Storage, topics: Topics): Promise<Answers> {
   const answers = new Map<string, string>();
   const head = storage.head();
@@ -57,7 +57,7 @@ export async function askEverything(storage: Storage, topics: Topics): Promise<A
   return answers;
 }
 
-/** Where answers part from what is expected, CORRUPTION apart; empty: nowhere. */
+/** Where answers differ from the expected ones, apart from CORRUPTION. Empty: nowhere. */
 export function differences(expected: Answers, actual: Answers): string[] {
   const parted: string[] = [];
   for (const [question, answered] of expected) {

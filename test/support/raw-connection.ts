@@ -1,4 +1,5 @@
-// gRPC spoken by hand over node:http2: for requests no client would send, and clients that stop.
+// gRPC by hand over node:http2, for requests that no client sends and clients that stop in the
+// middle.
 import {
   connect,
   constants,
@@ -7,7 +8,9 @@ import {
   type IncomingHttpHeaders,
 } from "node:http2";
 
-/** The five bytes before a message, then the message. `compressed` and `length` may lie. */
+/**
+ * The five bytes of a message's prefix, then the message. `compressed` and `length` may be wrong.
+ */
 export function messageFrame(
   message: Buffer,
   lie: { flag?: number; length?: number } = {},
@@ -20,13 +23,13 @@ export function messageFrame(
 
 export interface RawOutcome {
   httpStatus: number;
-  /** `grpc-status`; -1 where there is none. */
+  /** `grpc-status`. -1: there is none. */
   code: number;
   status: number;
   message: string;
   details: Buffer | undefined;
   body: Buffer;
-  /** The HTTP/2 error code the stream ended with. */
+  /** The HTTP/2 error code with which the stream ended. */
   reset: number;
 }
 
@@ -51,7 +54,7 @@ export class RawConnection {
     return stream;
   }
 
-  /** Everything the server says on the stream. */
+  /** Everything the server sends on the stream. */
   outcome(stream: ClientHttp2Stream): Promise<RawOutcome> {
     return new Promise((resolve) => {
       let headers: IncomingHttpHeaders = {};

@@ -1,4 +1,4 @@
-// A reclaimer that does nothing by itself: tests say when.
+// A reclaimer that only runs when a test says so.
 import type { Reclaimer, ReclaimOptions } from "../../src/storage/leveldb/upkeep/reclaimer.ts";
 
 export const whenAsked: ReclaimOptions = {
@@ -7,7 +7,10 @@ export const whenAsked: ReclaimOptions = {
   compactBytesMin: 0,
 };
 
-/** Gives back the space of all that is removed by now: what is seen twice to be gone. */
+/**
+ * Reclaims the space of everything that is removed by now. It takes two rounds to see that events
+ * stay removed.
+ */
 export async function reclaimAll(reclaimer: Reclaimer | undefined): Promise<void> {
   if (reclaimer === undefined) throw new Error("the store was opened without a reclaimer");
   await reclaimer.round();

@@ -1,4 +1,4 @@
-// Randomness from a seed: the same seed, the same numbers, for ever.
+// Seeded random numbers: the same seed always gives the same numbers.
 
 /** Numbers from 0 (inclusive) to 1 (exclusive). */
 export function seededRandom(seed: number): () => number {

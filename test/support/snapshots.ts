@@ -1,4 +1,4 @@
-// Snapshots as an engine sees them, side values by stream, kind and version: for tests that have no
+// Snapshots as an engine sees them: side values by stream, kind and version. For tests without a
 // log over the engine.
 import { snapshotKeyOf, snapshotName, snapshotPrefix } from "../../src/domain/snapshot.ts";
 import type { SideValueChange, Storage } from "../../src/storage/storage.ts";
@@ -19,7 +19,7 @@ export async function saveSnapshot(storage: Storage, snapshot: PlainSnapshot): P
   await commitChanges(storage, [snapshotChange(snapshot)]);
 }
 
-/** Of a stream: by kind, the newest version of a kind first. */
+/** The snapshots of a stream: by kind, the newest version of a kind first. */
 export async function snapshotsOf(storage: Storage, stream: string): Promise<PlainSnapshot[]> {
   const page = { space: "snapshot", prefix: snapshotPrefix(stream), after: "", limit: 1_000 };
   const found = await storage.sideValues.list({ ...page, space: "snapshot" });

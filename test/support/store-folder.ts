@@ -1,8 +1,8 @@
-// A store's folder as files: copied as a kill would leave it, listed, compared.
+// The folder of a store as files: copied as a kill would leave it, listed, compared.
 import { cp, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 
-/** The folder as a process that is killed now would leave it, but for its locks. */
+/** Copies the folder as a process that is killed now would leave it, without its locks. */
 export async function copyStore(from: string, to: string): Promise<void> {
   await cp(from, to, { recursive: true, filter: (path) => !path.endsWith(".sock") });
 }

@@ -1,4 +1,4 @@
-// What `annals verify` says of a server over a storage: asked over a real socket, as an operator would.
+// What `annals verify` reports about a server over a storage, over a real socket.
 import { Connection } from "../../src/client/rpc/connection.ts";
 import { clientOf } from "../../src/client/rpc/service-client.ts";
 import { verifyServer, type ServerReport } from "../../src/cli/verify-server.ts";

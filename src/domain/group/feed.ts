@@ -1,12 +1,12 @@
-// The group's side towards the log: whether it wants events, and what becomes of those it is
-// offered, in the order of their positions or, where it had to pass over some, by their key.
+// How a group takes events from the log: whether it wants more, and what it does with those that it
+// is offered, in the order of their positions or, if it had to skip some, by key.
 
 import type { QueueReading } from "./key-queues.ts";
 import type { Retry } from "./progress.ts";
 import { endReplay } from "./replay.ts";
 import { queued, type GroupEvent, type GroupState } from "./state.ts";
 
-/** Queues kept ready while no member waits, so that the next permits find events. */
+/** Queues that are kept ready while no member waits, so that the next permits find events. */
 const readyAheadMax = 256;
 const knownAheadMax = 4_096;
 
@@ -20,14 +20,15 @@ function wantsMore({ queues, members, deliveries, journal, settings }: GroupStat
   return queues.readyCount < readyAheadMax && queues.knownCount < knownAheadMax;
 }
 
-/** Whether to be offered the events after `through`. */
+/** Whether the group wants to be offered the events after `through`. */
 export function wantsEvents(state: GroupState): boolean {
   if (state.queues.isFull) return false;
-  // With nothing at hand the group's position follows the log, also where no member takes anything.
+  // Without anything in memory, the group's position follows the log, even if no member takes
+  // events.
   return state.queues.count === 0 || wantsMore(state);
 }
 
-/** The next match after `through`. */
+/** Offers the next match after `through`. */
 export function offer(state: GroupState, event: GroupEvent, nowMs: number): void {
   const { position } = event;
   state.through = position;
@@ -36,7 +37,7 @@ export function offer(state: GroupState, event: GroupEvent, nowMs: number): void
   state.queues.add(queued(state, event, untried, false), nowMs);
 }
 
-/** Nothing else matches up to here. */
+/** There is no other match up to this position. */
 export function pass(state: GroupState, position: number): void {
   state.through = Math.max(state.through, position);
 }
@@ -50,7 +51,9 @@ export function nextReading(state: GroupState): QueueReading | undefined {
   return (wantsMore(state) ? queues.nextReading() : undefined) ?? queues.nextHolder();
 }
 
-/** What a reading found: the key's events, and no others up to `knownThrough`. */
+/**
+ * The result of a reading: events of the key, and that there are no others up to `knownThrough`.
+ */
 export function readMore(
   state: GroupState,
   { queue }: QueueReading,

@@ -1,4 +1,4 @@
-// First in, first out, in constant time.
+// A first-in, first-out queue with constant-time operations.
 
 export class Fifo<T> {
   private values: (T | undefined)[] = [];
@@ -16,7 +16,8 @@ export class Fifo<T> {
     if (this.first >= this.values.length) return undefined;
     const value = this.values[this.first];
     this.values[this.first++] = undefined;
-    // Moved forwards only when half of it is gone: each value is moved once on average.
+    // Values are moved only when half of the array is free, so that each value is moved once on
+    // average.
     if (this.first > 32 && this.first * 2 > this.values.length) {
       this.values = this.values.slice(this.first);
       this.first = 0;

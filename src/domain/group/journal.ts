@@ -1,6 +1,7 @@
-// What of a group is not durable yet, made into one write at a time: a delta of what changed
-// since the last one or, where that is as cheap, the whole. After a write whose outcome is
-// unknown the next one is the whole again: it holds whatever that one was.
+// Collects the changes of a group that are not durable yet, and makes one write at a time of them:
+// a delta since the last write, or the complete progress if that is as cheap. After a write whose
+// outcome is unknown, the next write is complete again, so that it includes whatever that write
+// contained.
 
 import type { KeyQueue } from "./key-queue.ts";
 import type { KeyQueues } from "./key-queues.ts";
@@ -8,27 +9,27 @@ import { encodeDelta, encodeProgress } from "./progress-codec.ts";
 import type { FirstUnsettled, Progress, ProgressDelta, Retry } from "./progress.ts";
 import { invariant } from "../errors.ts";
 
-/** An event put aside. */
+/** A parked event. */
 export interface Parked {
   readonly position: number;
   readonly attempts: number;
   readonly reason: string;
 }
 
-/** To be made durable all at once. */
+/** What becomes durable in one commit. */
 export interface GroupWrite {
   readonly form: "base" | "delta";
-  /** The number of the write, which names the delta. */
+  /** The number of the write, which is also the name of the delta. */
   readonly sequence: number;
   readonly progress: Uint8Array;
-  /** Deltas that this base makes superfluous, by number; some may not be there. */
+  /** The numbers of deltas that this base replaces. Some may not exist. */
   readonly obsolete: readonly number[];
   readonly parked: readonly Parked[];
-  /** Positions of parked events that are parked no longer. */
+  /** The positions of events that are no longer parked. */
   readonly unparked: readonly number[];
 }
 
-/** What a write is made of, as it is now. */
+/** The state from which a write is made. */
 export interface JournalSource {
   readonly through: number;
   readonly fromTime: number;
@@ -38,21 +39,24 @@ export interface JournalSource {
 }
 
 export interface JournalBounds {
-  /** With so few keys each write is a whole. */
+  /** With at most this many keys, every write is a base. */
   readonly keysWrittenWhole: number;
-  /** After so many deltas the next write is a base. */
+  /** After this many deltas, the next write is a base. */
   readonly deltasMax: number;
-  /** After so many bytes of them, or as many as the base has, it is one too. */
+  /**
+   * After this many bytes of deltas, and at least as many as the base has, the next write is a
+   * base.
+   */
   readonly deltaBytesMin: number;
 }
 
-/** What becomes true with a write. */
+/** The effects of a write once it is durable. */
 interface Pending {
   readonly parked: Map<number, Parked>;
   readonly unparked: Set<number>;
   /** Tokens that will be settled, with the members that hold them. */
   readonly settled: Map<number, number>;
-  /** The group's position stays before this one until then. */
+  /** Until then, the group's position stays before this one. */
   heldAt: number;
 }
 
@@ -63,7 +67,7 @@ const nothing = (): Pending => {
 export class Journal {
   /** Replays that changed since the last write. */
   readonly changedReplays = new Set<number>();
-  /** A member or a caller waits for the next write. */
+  /** Whether a member or a caller waits for the next write. */
   isUrgent = false;
   needsBase = true;
   private pending = nothing();
@@ -77,7 +81,10 @@ export class Journal {
 
   private readonly bounds: JournalBounds;
 
-  /** `baseSequence`: of the base that is there; so are the deltas after it, up to `sequence`. */
+  /**
+   * `baseSequence` is the number of the existing base; deltas after it, up to `sequence`, exist
+   * too.
+   */
   constructor(bounds: JournalBounds, sequence: number, baseSequence: number, through: number) {
     this.bounds = bounds;
     this.sequence = sequence;
@@ -93,12 +100,15 @@ export class Journal {
     return this.pending.settled.size + (this.writing?.settled.size ?? 0);
   }
 
-  /** Settled events from this position on are not durably so: the group's position stays before. */
+  /**
+   * Events from this position on are settled, but not durably. The group's position stays before
+   * it.
+   */
   get heldAt(): number {
     return Math.min(this.pending.heldAt, this.writing?.heldAt ?? Infinity);
   }
 
-  /** How many positions a crash would have read again. */
+  /** How many positions would be read again after a crash. */
   lagOf(through: number): number {
     return through - this.savedThrough;
   }
@@ -107,7 +117,7 @@ export class Journal {
     return [this.pending, this.writing].some((one) => one?.settled.get(token) === member);
   }
 
-  /** The member that holds the token is to be told once this is durable. */
+  /** The member that holds the token is told once this is durable. */
   settle(token: number, member: number): void {
     this.pending.settled.set(token, member);
     this.isUrgent = true;
@@ -118,7 +128,7 @@ export class Journal {
     this.pending.heldAt = Math.min(this.pending.heldAt, position);
   }
 
-  /** The group begins anew: events that were settled hold back its position no longer. */
+  /** The group is reset: events that were settled no longer hold back its position. */
   beginAnew(heldAt: number): void {
     this.pending.heldAt = heldAt;
     if (this.writing !== undefined) this.writing.heldAt = Infinity;
@@ -138,7 +148,7 @@ export class Journal {
     this.isUrgent = true;
   }
 
-  /** The next write, until `written` or `failed`. */
+  /** The next write. `written` or `failed` must follow. */
   take(source: JournalSource): GroupWrite {
     invariant(this.writing === undefined, "one write of a group at a time");
     const sequence = ++this.sequence;
@@ -164,7 +174,7 @@ export class Journal {
     return { form, sequence, progress, obsolete, ...sideValues };
   }
 
-  /** It is durable. Answers the tokens that are settled, with their members. */
+  /** The write is durable. Returns the tokens that are now settled, with their members. */
   written(): ReadonlyMap<number, number> {
     invariant(this.writing !== undefined, "a write that was taken");
     const { settled, form, sequence } = this.writing;
@@ -173,7 +183,7 @@ export class Journal {
     return settled;
   }
 
-  /** It may be durable or not: what it held is to be written again. */
+  /** The outcome of the write is unknown, so its content has to be written again. */
   failed(): void {
     const { writing, pending } = this;
     invariant(writing !== undefined, "a write that was taken");
@@ -262,7 +272,7 @@ export class Journal {
   }
 }
 
-/** As it is written: a copy, and only where it is about what was passed. */
+/** A copy of the queue's first unsettled event for a write, if it is at or before `through`. */
 function firstOf(queue: KeyQueue, through: number): FirstUnsettled | undefined {
   const first = queue.firstUnsettled();
   if (first === undefined || first.position > through) return undefined;

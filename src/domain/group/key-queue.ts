@@ -1,5 +1,5 @@
-// A key queue: the events of one key that are not settled, in their order. Of those that wait only
-// the first ones are in memory; the rest is read from the log again when their turn comes.
+// A key queue: the unsettled events of one key, in order. Only the first waiting events are in
+// memory; the others are read from the log again when it is their turn.
 
 import type { FirstUnsettled } from "./progress.ts";
 
@@ -13,24 +13,26 @@ export interface QueuedEvent {
   readonly recordedAt: number;
   /** The framed record, while there is room for it; else it is read again on delivery. */
   frame: Uint8Array | undefined;
-  /** It was parked, and is delivered again: it does not hold back the group's position. */
+  /**
+   * The event was parked and is being delivered again. It does not hold back the group's position.
+   */
   readonly isReplay: boolean;
   /** Deliveries that failed. */
   attempts: number;
-  /** Not before; 0: at once. */
+  /** The earliest time of the next delivery. 0: at once. */
   retryAtMs: number;
 }
 
 export class KeyQueue {
   readonly key: string;
-  /** Replays first, each part in the order of positions. */
+  /** Replays first, then the others, each in the order of positions. */
   readonly waiting: QueuedEvent[] = [];
   inFlight: QueuedEvent | undefined;
-  /** All of the key's events up to here are known. */
+  /** All events of the key up to this position are known. */
   knownThrough = 0;
-  /** There may be more that are not known, up to here. */
+  /** Up to this position there may be events that are not known. */
   unknownTo = 0;
-  /** What the disk held of the first unsettled event when the group was loaded. */
+  /** The first unsettled event according to the progress that was loaded. */
   loaded: FirstUnsettled | undefined;
   isReady = false;
   /** Waits for its turn to be read from the log again. */
@@ -38,10 +40,10 @@ export class KeyQueue {
   isBeingRead = false;
   /** When it is to be looked at again; 0: that is not planned. */
   plannedAtMs = 0;
-  /** The number and the first unsettled event it has in the last write; 0: none. */
+  /** The number of the key, and its first unsettled event, in the last write. 0: none. */
   savedNumber = 0;
   saved: FirstUnsettled | undefined;
-  /** The position it has in the heap of first unsettled positions; 0: none. */
+  /** The position of the queue in the heap of first unsettled positions. 0: none. */
   listedAt = 0;
 
   constructor(key: string) {
@@ -71,7 +73,7 @@ export class KeyQueue {
     return { position: knownThrough + 1, attempts: 0, retryAtMs: 0 };
   }
 
-  /** Puts an event at its place among those that wait. */
+  /** Inserts an event in its place among the waiting ones. */
   put(event: QueuedEvent): void {
     const { waiting } = this;
     let place = waiting.length;
@@ -79,13 +81,13 @@ export class KeyQueue {
     waiting.splice(place, 0, event);
   }
 
-  /** The event that waits first, now in flight. */
+  /** Removes the first waiting event, which is now in flight. */
   send(): QueuedEvent | undefined {
     this.inFlight = this.waiting.shift();
     return this.inFlight;
   }
 
-  /** The event at a position, where it is known. */
+  /** The event at a position, if it is known. */
   find(position: number): QueuedEvent | undefined {
     if (this.inFlight?.position === position) return this.inFlight;
     return this.waiting.find((event) => event.position === position);

@@ -1,5 +1,5 @@
-// All key queues of a group: which are ready to be delivered from, which are to be read from the
-// log again, and how far all of them have got. How many waiting events are known is bounded.
+// All key queues of a group: which of them are ready for delivery, which have to be read from the
+// log again, and how far all of them have got. The number of known waiting events is bounded.
 
 import { Fifo } from "./fifo.ts";
 import { KeyQueue, type QueuedEvent } from "./key-queue.ts";
@@ -7,15 +7,17 @@ import { MinHeap } from "./min-heap.ts";
 import type { FirstUnsettled } from "./progress.ts";
 
 export interface KeyQueueBounds {
-  /** Waiting events known of one key. */
+  /** Known waiting events of one key. */
   readonly queueEventsMax: number;
-  /** Waiting events known of all keys. */
+  /** Known waiting events of all keys. */
   readonly knownEventsMax: number;
-  /** Bytes of records kept with them. */
+  /** Bytes of the records kept with them. */
   readonly frameBytesMax: number;
 }
 
-/** Events of a key to be read from the log: after a position (exclusive), up to another. */
+/**
+ * Events of a key to read from the log: after a position (exclusive), up to another (inclusive).
+ */
 export interface QueueReading {
   readonly queue: KeyQueue;
   readonly after: number;
@@ -30,7 +32,7 @@ interface Recount {
 }
 
 export class KeyQueues {
-  /** Queues whose first unsettled event may have changed since this was emptied last. */
+  /** Queues whose first unsettled event may have changed since this set was last cleared. */
   readonly changed = new Set<KeyQueue>();
   knownCount = 0;
   /** Events in those parts of queues that are not known; removed ones may still be counted. */
@@ -39,7 +41,7 @@ export class KeyQueues {
   private readonly byKey = new Map<string, KeyQueue>();
   private ready = new Fifo<KeyQueue>();
   private toRead = new Fifo<KeyQueue>();
-  /** By the position of their first unsettled event. */
+  /** Queues by the position of their first unsettled event. */
   private readonly firsts = new MinHeap<KeyQueue>();
   private readonly plans = new MinHeap<KeyQueue>();
   private frameBytes = 0;
@@ -113,7 +115,7 @@ export class KeyQueues {
     this.knownCount++;
   }
 
-  /** Takes the event whose turn it is: from now on it is in flight. */
+  /** Takes the next event, which is then in flight. */
   send(queue: KeyQueue): QueuedEvent | undefined {
     const event = queue.send();
     if (event !== undefined) this.knownCount--;
@@ -142,7 +144,7 @@ export class KeyQueues {
     if (frame === undefined) return;
     if (this.frameBytes + frame.length > this.bounds.frameBytesMax) return;
     this.frameBytes += frame.length;
-    // A copy: what is handed in is a part of something larger, which would be kept with it.
+    // A copy, because the frame is part of a larger buffer that would be kept with it.
     event.frame = new Uint8Array(frame);
   }
 
@@ -151,7 +153,7 @@ export class KeyQueues {
     event.frame = undefined;
   }
 
-  /** To be called after every change of a queue. */
+  /** Must be called after every change of a queue. */
   review(queue: KeyQueue, nowMs: number): void {
     this.changed.add(queue);
     this.list(queue);
@@ -184,12 +186,12 @@ export class KeyQueues {
     return undefined;
   }
 
-  /** When a queue is to be looked at again. */
+  /** The next time at which a queue has to be reviewed. */
   get plannedAtMs(): number | undefined {
     return this.plans.top?.at;
   }
 
-  /** Makes those ready whose time has come. */
+  /** Makes queues ready whose time has come. */
   wake(nowMs: number): void {
     for (let top = this.plans.top; top !== undefined && top.at <= nowMs; top = this.plans.top) {
       this.plans.pop();
@@ -200,7 +202,7 @@ export class KeyQueues {
     }
   }
 
-  /** A queue whose events are to be read from the log, until `readMore` or `readLater`. */
+  /** A queue whose events have to be read from the log. `readMore` or `readLater` must follow. */
   nextReading(): QueueReading | undefined {
     for (let queue = this.toRead.shift(); queue !== undefined; queue = this.toRead.shift()) {
       queue.isInLine = false;

@@ -1,19 +1,20 @@
-// The members of a group, and who gets the next event: each in turn, as far as its permits go. A
-// member whose lease ran out gets nothing in that event's place until it is heard of again.
+// The members of a group, and which of them gets the next event: each in turn, within its permits.
+// While the lease of an event has run out, its member gets no other event in its place until it
+// sends a message.
 
 import { invariant } from "../errors.ts";
 
 export interface Member {
   readonly id: number;
-  /** How many events may be in flight to it. */
+  /** How many events may be in flight to the member. */
   permits: number;
-  /** In flight, or settled but not durably so yet. */
+  /** Events in flight, or settled but not durably. */
   held: number;
-  /** Leases that ran out since it was heard of. */
+  /** Leases that ran out since its last message. */
   lost: number;
-  /** Given to it and not taken yet. */
+  /** Events given to the member that it has not taken. */
   unsent: number;
-  /** Tokens of its deliveries. */
+  /** The tokens of its deliveries. */
   readonly tokens: Set<number>;
 }
 
@@ -62,14 +63,14 @@ export class Members {
     return this.ring;
   }
 
-  /** How many more events all of them together could take. */
+  /** How many more events all members together can take. */
   get room(): number {
     let room = 0;
     for (const member of this.ring) room += this.roomOf(member);
     return room;
   }
 
-  /** The member that is to get the next event; undefined: none can take one. */
+  /** The member that gets the next event. Undefined: none can take one. */
   take(): Member | undefined {
     for (let tries = this.ring.length; tries > 0; tries--) {
       if (this.next >= this.ring.length) this.next = 0;

@@ -1,5 +1,5 @@
-// A heap of values by number, the least on top. An entry may have lost its meaning since it was put
-// in: the caller checks that it still holds, and rebuilds the heap when too many do not.
+// A heap of values by number, the least first. An entry may become invalid after it was added: the
+// caller checks each entry, and rebuilds the heap when too many are invalid.
 
 interface Entry<T> {
   readonly at: number;
@@ -40,7 +40,7 @@ export class MinHeap<T> {
     return top;
   }
 
-  /** Keeps what still means something. */
+  /** Keeps valid entries only. */
   retain(holds: (at: number, value: T) => boolean): void {
     const kept = this.entries.filter(({ at, value }) => holds(at, value));
     this.entries = [];

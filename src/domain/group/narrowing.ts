@@ -1,6 +1,6 @@
-// A group's query narrowed to one key, so that the index finds the events of it: it matches
-// every event of the query with that key, and perhaps others. Undefined: the key does not narrow
-// it.
+// Narrows a group's query to one key, so that the index can find the events of that key. The result
+// matches every event of the query with that key, and possibly others. Undefined: the key does not
+// narrow the query.
 
 import { categoryOf } from "../event.ts";
 import type { GroupOrdering } from "./settings.ts";
@@ -28,7 +28,9 @@ function narrowed(item: QueryItem, ordering: GroupOrdering, key: string): QueryI
   }
 }
 
-/** Streams of a category: the one of its name, and those that go on with a `-`. */
+/**
+ * The streams of a category: the stream of that name, and those whose name continues with a `-`.
+ */
 function inCategory(item: QueryItem, category: string): QueryItem[] {
   const { streams, streamPrefixes } = item;
   if (streams.length > 0) {

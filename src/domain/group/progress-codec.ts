@@ -103,7 +103,7 @@ export function decodeDelta(bytes: Uint8Array): ProgressDelta {
 }
 
 /**
- * The progress in the side values of a group, the deltas in the order of their names. Throws where
+ * The progress in a group's side values. Deltas are given in the order of their names. Throws if
  * they are damaged.
  */
 export function loadProgress(
@@ -195,9 +195,9 @@ function readRetry(from: WireReader): Retry {
 }
 
 /**
- * What 0.1 remembered where the query or the ordering of a group had been changed: events that were
- * settled beyond the group's position, and failures. The failures of first unsettled events stay
- * known; of the rest nothing is: what was settled beyond the position may be delivered once more.
+ * Builds of 0.1 also stored what changes of a group's query or ordering required: events settled
+ * beyond the group's position, and failures. Failures of first unsettled events are kept. The rest
+ * is dropped, so that events settled beyond the position may be delivered once more.
  */
 function readChanges(from: WireReader, firsts: Map<string, FirstUnsettled>): void {
   readList(from, () => {});

@@ -1,42 +1,42 @@
-// How far a consumer group has got: everything that must outlive the process. It says what is not
-// settled: up to `through` every match is settled but for those at or behind the first unsettled
-// event of their key. So it stays small however far one key falls behind the others, and grows with
-// the keys that are at work.
+// The progress of a consumer group: everything that must survive the process. It describes what is
+// not settled: up to `through`, every match is settled, except those at or after the first
+// unsettled event of their key. It therefore stays small however far one key falls behind, and
+// grows with the number of keys that have unsettled events.
 
-/** What is remembered of an event that failed. */
+/** The failures of an event. */
 export interface Retry {
   /** Deliveries that failed. */
   readonly attempts: number;
-  /** Not before: milliseconds since 1970, UTC; 0: at once. */
+  /** The earliest time of the next delivery: milliseconds since 1970, UTC. 0: at once. */
   readonly retryAtMs: number;
 }
 
-/**
- * The first event of a key that is not settled, or a position before it; `Retry` is that
- * event's.
- */
+/** The first unsettled event of a key, or a position before it. `Retry` is about that event. */
 export interface FirstUnsettled extends Retry {
   readonly position: number;
 }
 
 export interface Progress {
-  /** The number of the write this is of. */
+  /** The number of the write that this belongs to. */
   readonly sequence: number;
-  /** Every match up to here is settled, or at or behind the first unsettled event of its key. */
+  /**
+   * Every match up to this position is settled, or at or after the first unsettled event of its
+   * key.
+   */
   readonly through: number;
-  /** Events recorded before this time (microseconds) are passed over; 0: none is. */
+  /** Events recorded before this time (microseconds) are skipped. 0: none. */
   readonly fromTime: number;
   /** Matches up to `through` that are not settled. */
   readonly unsettledCount: number;
-  /** By key, in the order of their positions; none is beyond `through`. */
+  /** By key, in the order of their positions. None is beyond `through`. */
   readonly firsts: ReadonlyMap<string, FirstUnsettled>;
-  /** Events that were parked and are delivered again, by position. */
+  /** Parked events that are being delivered again, by position. */
   readonly replays: ReadonlyMap<number, Retry>;
 }
 
 /**
- * What one write changes. A key is told by its number: those of the base have theirs from 1, in
- * order, and each one that is added gets the next.
+ * The changes of one write. A key is referred to by its number: the keys of the base are numbered
+ * from 1 in order, and each added key gets the next number.
  */
 export interface ProgressDelta {
   readonly sequence: number;
@@ -46,17 +46,17 @@ export interface ProgressDelta {
   readonly moved: readonly { readonly number: number; readonly first: FirstUnsettled }[];
   /** In the order of their positions. */
   readonly added: readonly { readonly key: string; readonly first: FirstUnsettled }[];
-  /** Undefined: it is settled. */
+  /** Undefined: the replay is settled. */
   readonly replays: readonly { readonly position: number; readonly retry: Retry | undefined }[];
 }
 
-/** A group that begins after a position. */
+/** The progress of a group that begins after a position. */
 export function progressFrom(through: number, fromTime = 0): Progress {
   const nothing = { unsettledCount: 0, firsts: new Map(), replays: new Map() };
   return { sequence: 0, through, fromTime, ...nothing };
 }
 
-/** The progress after these writes, in order. Throws `RangeError` where they do not join. */
+/** The progress after these writes, in order. Throws `RangeError` if they are not consecutive. */
 export function advanceProgress(base: Progress, deltas: readonly ProgressDelta[]): Progress {
   const byNumber = new Map<number, { readonly key: string; readonly first: FirstUnsettled }>();
   for (const [key, first] of base.firsts) byNumber.set(byNumber.size + 1, { key, first });

@@ -1,12 +1,13 @@
-// Replays: events that were parked and are delivered again, before the other events of their keys,
-// with attempts counted from 1. They do not hold back the group's position, which has passed them.
+// Replays: parked events that are delivered again, before the other events of their keys, with
+// attempts counted from 1. They do not hold back the group's position, which is already beyond
+// them.
 
 import { matches } from "../query.ts";
 import type { Retry } from "./progress.ts";
 import { keyOf } from "./settings.ts";
 import { queued, type GroupEvent, type GroupState } from "./state.ts";
 
-/** A parked event is to be delivered again. */
+/** Delivers a parked event again. */
 export function replay(state: GroupState, event: GroupEvent, nowMs: number): void {
   const { position } = event;
   const { journal, queues, settings } = state;
@@ -40,7 +41,7 @@ export function nextUnplaced({ unplaced, queues }: GroupState, countMax: number)
   return positions;
 }
 
-/** The event of a replay; undefined: it is not in the log any more. */
+/** The event of a replay. Undefined: it is no longer in the log. */
 export function place(
   state: GroupState,
   position: number,
@@ -54,14 +55,14 @@ export function place(
   else put(state, event, retry, nowMs);
 }
 
-/** The event is no replay any more. */
+/** The event is no longer a replay. */
 export function endReplay(state: GroupState, position: number): void {
   state.replays.delete(position);
   state.unplaced.delete(position);
   state.journal.changedReplays.add(position);
 }
 
-/** A replay waits for its turn. */
+/** Adds a replay to its queue. */
 function put(state: GroupState, event: GroupEvent, retry: Retry, nowMs: number): void {
   const waiting = queued(state, event, retry, true);
   state.replays.set(event.position, waiting);
@@ -70,8 +71,8 @@ function put(state: GroupState, event: GroupEvent, retry: Retry, nowMs: number):
 }
 
 /**
- * Whether the event is offered, or read, without anything being done about it: so it is after a
- * reset to before it. One that was parked under another query is not.
+ * Whether the event will be offered or read anyway, which is the case after a reset to a position
+ * before it. An event that was parked under another query will not.
  */
 function comesByItself(state: GroupState, event: GroupEvent): boolean {
   const { position } = event;

@@ -1,11 +1,11 @@
-// What a consumer group is to do, and by what its events are kept in order. The query and the
-// ordering are fixed when a group is created: what is settled means the same for as long as it
-// lives. Everything else may be changed while it runs.
+// The settings of a consumer group. The query and the ordering are fixed when a group is created,
+// so that what is settled keeps its meaning. All other settings can be changed while the group
+// runs.
 
 import { categoryOf } from "../event.ts";
 import type { Query } from "../query.ts";
 
-/** The key events are ordered by: within one they are delivered one after the other. */
+/** The key of an event. Events with the same key are delivered one after another. */
 export type GroupOrdering =
   | { readonly kind: "stream" }
   | { readonly kind: "category" }
@@ -14,13 +14,13 @@ export type GroupOrdering =
   /** Every event is its own key. */
   | { readonly kind: "none" };
 
-/** How events are delivered. */
+/** Settings of delivery, which can be changed. */
 interface DeliverySettings {
-  /** How long a member may take for an event. */
+  /** The time for which a member holds an event. */
   readonly leaseMs: number;
-  /** How often an event is delivered at most before it is parked. */
+  /** Deliveries of an event before it is parked. */
   readonly attemptsMax: number;
-  /** Before the second attempt; doubles with each further one. */
+  /** The delay before the second attempt. It doubles with each further one. */
   readonly retryDelayMs: number;
   readonly retryDelayMaxMs: number;
   /** Events delivered and not settled, over all members. */
@@ -32,10 +32,10 @@ export interface GroupSettings extends DeliverySettings {
   readonly ordering: GroupOrdering;
 }
 
-/** What is to change about a group; the rest stays as it is. */
+/** Changes of a group. Absent settings are kept. */
 export type GroupChanges = Partial<DeliverySettings>;
 
-/** Applied where a request does not say otherwise. */
+/** Used for settings that a request does not have. */
 export const defaultGroupSettings: GroupSettings = Object.freeze({
   query: { items: [] },
   ordering: { kind: "stream" },
@@ -46,14 +46,14 @@ export const defaultGroupSettings: GroupSettings = Object.freeze({
   inFlightMax: 10_000,
 } as const);
 
-/** The longest delay follows the first one where only that is changed. */
+/** If only the first delay is changed, the longest delay is raised to it where necessary. */
 export function changedSettings(settings: GroupSettings, changes: GroupChanges): GroupSettings {
   const { retryDelayMs = settings.retryDelayMs } = changes;
   const retryDelayMaxMs = Math.max(settings.retryDelayMaxMs, retryDelayMs);
   return { ...settings, retryDelayMaxMs, ...changes };
 }
 
-/** The fields of an event that its key is made of. */
+/** The fields of an event from which its key is derived. */
 interface KeyFields {
   readonly stream: string;
   readonly tags: readonly string[];
@@ -73,9 +73,9 @@ export function keyOf(fields: KeyFields, position: number, ordering: GroupOrderi
   }
 }
 
-/** How long to wait after an event has failed so many times. */
+/** The delay after an event has failed this many times. */
 export function retryDelayOf(settings: GroupSettings, failures: number): number {
-  // Beyond 2^30 the limit is reached whatever the delay.
+  // Beyond 2^30 the limit is reached with any delay.
   const factor = 2 ** Math.min(failures - 1, 30);
   return Math.min(settings.retryDelayMs * factor, settings.retryDelayMaxMs);
 }
@@ -84,7 +84,7 @@ export function sameSettings(a: GroupSettings, b: GroupSettings): boolean {
   return JSON.stringify(partsOf(a)) === JSON.stringify(partsOf(b));
 }
 
-/** In one order, so that they can be compared. */
+/** In a fixed order, for comparison. */
 function partsOf({ query, ordering, ...delivery }: GroupSettings): unknown {
   const { leaseMs, attemptsMax, retryDelayMs, retryDelayMaxMs, inFlightMax } = delivery;
   return [

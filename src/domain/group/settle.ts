@@ -13,7 +13,7 @@ export function settle(state: GroupState, delivery: Delivery, nowMs: number): vo
   forget(state, event, nowMs);
 }
 
-/** It is put aside, and its member is told once that is durable. */
+/** The event is parked. Its member is told once that is durable. */
 export function park(state: GroupState, delivery: Delivery, reason: string, nowMs: number): void {
   const { event, token, member } = delivery;
   takeBack(state, delivery);
@@ -21,7 +21,7 @@ export function park(state: GroupState, delivery: Delivery, reason: string, nowM
   putAside(state, event, { attempts: event.attempts + 1, reason }, nowMs);
 }
 
-/** Its member could not deal with it, and is told once that is durable. */
+/** Its member refused the event, and is told once that is durable. */
 export function refuse(
   state: GroupState,
   delivery: Delivery,
@@ -33,7 +33,7 @@ export function refuse(
   again(state, delivery.event, why, nowMs);
 }
 
-/** As if it had not been delivered: its member never got it, or has not looked at it. */
+/** Undoes a delivery that the member has not received, or has not processed. */
 export function giveBack(state: GroupState, delivery: Delivery, nowMs: number): void {
   const { event, member } = delivery;
   takeBack(state, delivery);
@@ -42,7 +42,7 @@ export function giveBack(state: GroupState, delivery: Delivery, nowMs: number): 
   state.queues.review(event.queue, nowMs);
 }
 
-/** Its member has left, or has not been heard of in time. */
+/** Its member left, or its lease ran out. */
 export function lose(state: GroupState, delivery: Delivery, reason: string, nowMs: number): void {
   if (!delivery.isSent) return giveBack(state, delivery, nowMs);
   takeBack(state, delivery);
@@ -51,7 +51,7 @@ export function lose(state: GroupState, delivery: Delivery, reason: string, nowM
   state.journal.isUrgent = true;
 }
 
-/** The event is not in the log any more: as if it had been settled. */
+/** The event is no longer in the log, and counts as settled. */
 export function vanish(state: GroupState, delivery: Delivery, nowMs: number): void {
   takeBack(state, delivery);
   delivery.member.held--;
@@ -83,7 +83,7 @@ export function shelve(state: GroupState, event: QueuedEvent, nowMs: number): vo
   putAside(state, event, why, nowMs);
 }
 
-/** No longer in the member's hands. */
+/** The member no longer holds the event. */
 function takeBack({ deliveries, queues }: GroupState, delivery: Delivery): void {
   const { token, event, member } = delivery;
   deliveries.delete(token);

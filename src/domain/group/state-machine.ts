@@ -1,7 +1,7 @@
-// The state machine of a consumer group: it is told what happens (an event of the log, an
-// acknowledgement, a lease that ran out) and says what follows: what to deliver to which member,
-// and what to make durable. Events of one key go out one after the other, each only when the one
-// before is settled. Without a clock and without I/O, so that every history of it can be generated
+// The state machine of a consumer group. Its inputs are what happens: an event of the log, an
+// acknowledgement, an expired lease. Its outputs are what follows: which events to deliver to which
+// member, and what to make durable. Events of one key are delivered one after another, each when
+// the previous one is settled. It has no clock and no I/O, so that its histories can be generated
 // (test/domain/group).
 
 import { nextReading, offer, pass, readMore, wantsEvents } from "./feed.ts";
@@ -26,12 +26,12 @@ import {
   type GroupState,
 } from "./state.ts";
 
-/** What became of tokens: those that do not count (any more) are refused. */
+/** The outcome of a request: refused tokens do not count (any more). */
 export interface HandledTokens {
   readonly refused: readonly number[];
 }
 
-/** A reading of one key, good until the next reset. */
+/** A reading of one key, valid until the next reset. */
 export interface KeyReading extends QueueReading {
   readonly epoch: number;
 }
@@ -41,7 +41,7 @@ export class GroupStateMachine {
   readonly held: HeldEvents;
   private readonly state: GroupState;
 
-  /** `baseSequence`: the number of the base from which the progress was made. */
+  /** `baseSequence` is the number of the base from which the progress was made. */
   constructor(
     settings: GroupSettings,
     progress: Progress,
@@ -56,17 +56,17 @@ export class GroupStateMachine {
     return this.state.settings;
   }
 
-  /** Every match up to here was offered. */
+  /** Every match up to this position was offered. */
   get through(): number {
     return this.state.through;
   }
 
-  /** Events recorded before this time are to be passed over; 0: none. */
+  /** Events recorded before this time are to be skipped. 0: none. */
   get fromTime(): number {
     return this.state.fromTime;
   }
 
-  /** Every match up to here is settled, durably. */
+  /** Every match up to this position is durably settled. */
   get position(): number {
     return positionOf(this.state);
   }
@@ -88,7 +88,7 @@ export class GroupStateMachine {
     return unsettledOf(this.state) + this.state.replays.size;
   }
 
-  /** Parked events that are to be delivered again. */
+  /** Parked events that are being delivered again. */
   get replayCount(): number {
     return this.state.replays.size;
   }
@@ -106,29 +106,29 @@ export class GroupStateMachine {
     return wantsEvents(this.state);
   }
 
-  /** The next match after `through`. */
+  /** Offers the next match after `through`. */
   offer(event: GroupEvent, nowMs: number): void {
     offer(this.state, event, nowMs);
   }
 
-  /** Nothing else matches up to here. */
+  /** There is no other match up to this position. */
   pass(position: number): void {
     pass(this.state, position);
   }
 
-  /** The time to begin at has come. */
+  /** The time at which the group begins has come. */
   endWait(): void {
     this.state.fromTime = 0;
     this.state.journal.needsBase = true;
   }
 
-  /** A key whose events are to be read from the log again. */
+  /** A key whose events have to be read from the log again. */
   nextReading(): KeyReading | undefined {
     const reading = nextReading(this.state);
     return reading && { ...reading, epoch: this.epoch };
   }
 
-  /** What a reading found, and that there is nothing else up to `knownThrough`. */
+  /** The result of a reading: these events, and no others up to `knownThrough`. */
   readMore(
     reading: KeyReading,
     events: readonly GroupEvent[],
@@ -138,17 +138,17 @@ export class GroupStateMachine {
     if (reading.epoch === this.epoch) readMore(this.state, reading, events, knownThrough, nowMs);
   }
 
-  /** A reading failed: it is to be done again. */
+  /** The reading failed and has to be repeated. */
   readLater(reading: KeyReading, nowMs: number): void {
     if (reading.epoch === this.epoch) this.state.queues.readLater(reading.queue, nowMs);
   }
 
-  /** Positions of replays whose events are to be read, and given to `place`. */
+  /** The positions of replays whose events have to be read and passed to `place`. */
   nextUnplaced(countMax: number): number[] {
     return nextUnplaced(this.state, countMax);
   }
 
-  /** The event of a replay; undefined: it is not in the log any more. */
+  /** The event of a replay. Undefined: it is no longer in the log. */
   place(position: number, event: GroupEvent | undefined, nowMs: number): void {
     place(this.state, position, event, nowMs);
   }
@@ -157,13 +157,13 @@ export class GroupStateMachine {
     this.state.members.add(id, permits);
   }
 
-  /** It takes its events with it: they are delivered to others. */
+  /** Removes a member. Its events are delivered to others. */
   leave(id: number, nowMs: number): void {
     this.retire(id, nowMs);
     this.state.members.remove(id);
   }
 
-  /** The same, but it stays to hear what becomes durable of what it said; it gets nothing more. */
+  /** As `leave`, but the member stays to be told what becomes durable. It gets no more events. */
   retire(id: number, nowMs: number): void {
     const member = this.state.members.find(id);
     if (member === undefined) return;
@@ -172,12 +172,12 @@ export class GroupStateMachine {
     for (const delivery of given) lose(this.state, delivery, "the member left", nowMs);
   }
 
-  /** What a member holds, and may hold. */
+  /** How many events a member holds, and may hold. */
   member(id: number): Pick<Member, "held" | "permits"> {
     return this.state.members.find(id) ?? { held: 0, permits: 0 };
   }
 
-  /** A sign of life: what it lost by silence is made up for. */
+  /** The member sent a message, which cancels the effect of its expired leases. */
   heard(id: number): void {
     const member = this.state.members.find(id);
     if (member !== undefined) member.lost = 0;
@@ -192,14 +192,14 @@ export class GroupStateMachine {
     return this.handle(id, tokens, (delivery) => settle(this.state, delivery, nowMs));
   }
 
-  /** All that this member was given up to and including a token, or nothing. */
+  /** Acknowledges every event given to the member up to and including a token, or none. */
   ackThrough(id: number, token: number, nowMs: number): HandledTokens {
     const tokens = [...(this.state.members.find(id)?.tokens ?? [])];
     const through = tokens.includes(token) ? tokens.filter((other) => other <= token) : [token];
     return this.ack(id, through, nowMs);
   }
 
-  /** `delayMs` absent: by the group's retry delays. */
+  /** `delayMs` absent: the group's retry delays apply. */
   nack(
     id: number,
     tokens: readonly number[],
@@ -216,14 +216,16 @@ export class GroupStateMachine {
     return this.handle(id, tokens, (delivery) => park(this.state, delivery, reason, nowMs));
   }
 
-  /** Given back as they came: no attempts. The member gets nothing more until it asks again. */
+  /**
+   * Gives events back without counting an attempt. The member gets no events until it asks again.
+   */
   release(id: number, tokens: readonly number[], nowMs: number): HandledTokens {
     const member = this.state.members.find(id);
     if (member !== undefined) member.permits = 0;
     return this.handle(id, tokens, (delivery) => giveBack(this.state, delivery, nowMs));
   }
 
-  /** `leaseMs` absent: the group's. */
+  /** `leaseMs` absent: the group's lease. */
   extend(
     id: number,
     tokens: readonly number[],
@@ -232,13 +234,17 @@ export class GroupStateMachine {
   ): HandledTokens {
     return this.handle(id, tokens, (delivery) => {
       const until = Math.ceil(nowMs + (leaseMs ?? this.settings.leaseMs));
-      // One that is only pushed back is found, and planned anew, when it would have run out.
+      // The heap entry of a lease that was only extended is found, and planned again, when the old
+      // lease would have expired.
       if (until < delivery.leaseUntilMs) this.state.leases.push(until, delivery.token);
       delivery.leaseUntilMs = until;
     });
   }
 
-  /** Takes leases that ran out from their members, and makes ready what waited long enough. */
+  /**
+   * Takes events with an expired lease from their members, and makes events ready whose delay has
+   * passed.
+   */
   tick(nowMs: number): void {
     const { leases, deliveries, queues } = this.state;
     for (let top = leases.top; top !== undefined && top.at <= nowMs; top = leases.top) {
@@ -254,14 +260,14 @@ export class GroupStateMachine {
     queues.wake(nowMs);
   }
 
-  /** When `tick` is due. */
+  /** The time at which `tick` has to be called. */
   get dueAtMs(): number | undefined {
     const [lease, plan] = [this.state.leases.top?.at, this.state.queues.plannedAtMs];
     if (lease === undefined || plan === undefined) return lease ?? plan;
     return Math.min(lease, plan);
   }
 
-  /** Gives out what can be given out now. */
+  /** Delivers all events that can be delivered now. */
   deliver(nowMs: number): Delivery[] {
     const { queues, members, deliveries, leases, settings } = this.state;
     const given: Delivery[] = [];
@@ -291,7 +297,9 @@ export class GroupStateMachine {
     return given;
   }
 
-  /** A delivery is out of our hands. False: it is not the member's any more, and not to be sent. */
+  /**
+   * A delivery is about to be sent. False: the member no longer holds it, and it must not be sent.
+   */
   sent(delivery: Delivery): boolean {
     const { token, member, event } = delivery;
     member.unsent--;
@@ -301,54 +309,54 @@ export class GroupStateMachine {
     return true;
   }
 
-  /** Whether it is still in its member's hands. */
+  /** Whether the member still holds the delivery. */
   holds({ token }: Delivery): boolean {
     return this.state.deliveries.has(token);
   }
 
-  /** The event of a delivery that was sent is not in the log any more. */
+  /** The event of a sent delivery is no longer in the log. */
   vanished(delivery: Delivery, nowMs: number): void {
     if (this.state.deliveries.has(delivery.token)) vanish(this.state, delivery, nowMs);
   }
 
-  /** Takes other settings into effect; the query and the ordering are those of before. */
+  /** Applies changed settings. The query and the ordering stay the same. */
   configure(settings: GroupSettings): void {
     this.state.settings = settings;
   }
 
-  /** Begins anew after a position. */
+  /** Begins again after a position. */
   reset(through: number, fromTime: number): void {
     reset(this.state, through, fromTime);
   }
 
-  /** A parked event is to be delivered again. */
+  /** Delivers a parked event again. */
   replay(event: GroupEvent, nowMs: number): void {
     replay(this.state, event, nowMs);
   }
 
-  /** A parked event is to be forgotten. */
+  /** Drops a parked event. */
   discard(position: number): void {
     this.state.journal.unpark(position);
   }
 
-  /** A member or a caller waits for the next write. */
+  /** Whether a member or a caller waits for the next write. */
   get hasUrgent(): boolean {
     return this.state.journal.isUrgent;
   }
 
-  /** How many positions would be looked at again after a crash. */
+  /** How many positions would be read again after a crash. */
   get unwrittenCount(): number {
     return this.state.journal.lagOf(this.state.through);
   }
 
-  /** What is to be made durable now; `written` or `failed` must follow before the next. */
+  /** What has to be made durable now. `written` or `failed` must follow before the next call. */
   takeWrite(): GroupWrite {
     const { journal, through, fromTime, replays, queues } = this.state;
     const unsettledCount = unsettledOf(this.state);
     return journal.take({ through, fromTime, unsettledCount, replays, queues });
   }
 
-  /** It is durable. Answers the tokens that are settled now, in order, by member. */
+  /** The write is durable. Returns the tokens that are now settled, in order, by member. */
   written(): Map<number, number[]> {
     const byMember = new Map<number, number[]>();
     for (const [token, id] of this.state.journal.written()) {
@@ -362,7 +370,7 @@ export class GroupStateMachine {
     return byMember;
   }
 
-  /** It may be durable or not. */
+  /** The outcome of the write is unknown. */
   failed(): void {
     this.state.journal.failed();
   }
@@ -376,7 +384,7 @@ export class GroupStateMachine {
     for (const token of tokens) {
       const delivery = this.state.deliveries.get(token);
       if (delivery?.member.id === id) act(delivery);
-      // One that is on its way to disk is answered when it gets there.
+      // A token whose settlement is being written is answered when the write is durable.
       else if (!this.state.journal.isSettling(token, id)) refused.push(token);
     }
     return { refused };

@@ -1,6 +1,5 @@
-// The state of a consumer group while it runs: what is durable of it, and what is known beside
-// that. No clock and no I/O; times are milliseconds since 1970 on a clock that never jumps, handed
-// in.
+// The state of a running consumer group: its durable part, and what is known besides. No clock and
+// no I/O: times are passed in, as milliseconds since 1970 on a clock that never jumps.
 
 import type { EventHeader } from "../event.ts";
 import { Journal, type JournalBounds } from "./journal.ts";
@@ -29,7 +28,7 @@ export const defaultGroupBounds: GroupBounds = Object.freeze({
   deltaBytesMin: 4_096,
 });
 
-/** An event the group's query matches. */
+/** An event that matches the group's query. */
 export interface GroupEvent extends EventHeader {
   readonly position: number;
   readonly version: number;
@@ -39,7 +38,7 @@ export interface GroupEvent extends EventHeader {
   readonly frame?: Uint8Array | undefined;
 }
 
-/** An event in the hands of a member. */
+/** An event that a member holds. */
 export interface Delivery {
   readonly token: number;
   readonly member: Member;
@@ -47,7 +46,7 @@ export interface Delivery {
   /** From 1. */
   readonly attempt: number;
   leaseUntilMs: number;
-  /** On its way to the member; before, the member has not seen it. */
+  /** Sent to the member. Before that, the member has not seen it. */
   isSent: boolean;
 }
 
@@ -58,21 +57,21 @@ export interface GroupState {
   readonly journal: Journal;
   /** By token. */
   readonly deliveries: Map<number, Delivery>;
-  /** Tokens by when their lease may run out. */
+  /** Tokens by the time at which their lease may run out. */
   readonly leases: MinHeap<number>;
   lastToken: number;
-  /** Every match up to here was offered. */
+  /** Every match up to this position was offered. */
   through: number;
   fromTime: number;
   /** Events that were parked and are delivered again, by position. */
   readonly replays: Map<number, Retry>;
   /** Replays whose events have not been read yet. */
   readonly unplaced: Set<number>;
-  /** Counts resets: what was read of the log before one is of no use after it. */
+  /** Counts resets: what was read from the log before a reset is useless after it. */
   epoch: number;
 }
 
-/** `baseSequence`: of the base the progress was made from. */
+/** `baseSequence` is the number of the base from which the progress was made. */
 export function createGroupState(
   settings: GroupSettings,
   progress: Progress,
@@ -127,12 +126,15 @@ export function trimLeases({ leases, deliveries }: GroupState): void {
   for (const { leaseUntilMs, token } of deliveries.values()) leases.push(leaseUntilMs, token);
 }
 
-/** Every match up to here is settled, durably. */
+/** Every match up to this position is durably settled. */
 export function positionOf({ queues, through, journal }: GroupState): number {
   return Math.min(queues.settledThrough(through), journal.heldAt - 1);
 }
 
-/** Begins anew after a position. What is in flight is taken back; replays stay, as if new. */
+/**
+ * Begins again after a position. Events in flight are taken back. Replays stay, with their attempts
+ * counted anew.
+ */
 export function reset(state: GroupState, through: number, fromTime: number): void {
   const { deliveries, replays } = state;
   for (const { member, token } of deliveries.values()) {

@@ -1,8 +1,8 @@
-// Where an append waits for the disk. Exactly one commit is in flight; the appends that arrive
-// meanwhile are the next commit batch. Per batch: facts -> decide -> commit -> answers, all of them
-// only once the batch is durable, because an answer may speak of what an append before it in the
-// batch stored. Changes of checkpoints, lifecycles and snapshots go the same way, and share the
-// sync of the appends beside them.
+// The append queue (group commit). Exactly one commit is in flight; appends that arrive meanwhile
+// form the next commit batch. For each batch: gather facts, decide, commit, answer. All answers
+// wait until the batch is durable, because an answer may depend on an event that an earlier append
+// of the batch stored. Changes of checkpoints, lifecycles and snapshots take the same way and share
+// the sync of the appends beside them.
 
 import type { Outcome } from "../../domain/append.ts";
 import type { Checkpoint } from "../../domain/checkpoint.ts";
@@ -20,13 +20,17 @@ import { cancellation, type CancelListener, type CancelSignal } from "../cancell
 import { decidedSideValues, loadCheckpoints } from "./side-values.ts";
 import { weightOf, type QueueEntry, type SideWrite, type Weight } from "./weight.ts";
 
-/** How long an append that found no room is asked to wait: the time of a few commits. */
+/** The delay that a refused append is asked to wait: the time of a few commits. */
 const retryAfterMs = 250;
 
-/** Other writers may overtake a decision; each time somebody's append was stored. */
+/**
+ * Other writers may append between facts and commit. Each time, one of their appends was stored.
+ */
 const decisionsMax = 100;
 
-/** Reasons a commit may fail with that say what became of it. Any other leaves it unknown. */
+/**
+ * Reasons of a failed commit that state its outcome. After any other reason the outcome is unknown.
+ */
 const tellingReasons: ReadonlySet<Reason> = new Set<Reason>([
   "OUTCOME_UNKNOWN",
   "DISK_FULL",
@@ -43,17 +47,17 @@ export interface AppendQueueOptions {
   >;
   /** Microseconds since 1970, UTC. */
   readonly clock: () => number;
-  /** Told of checkpoints that became durable, by consumer. Must not throw or wait. */
+  /** Called with checkpoints that became durable, by consumer. Must not throw or wait. */
   readonly onCheckpoints?: (changes: ReadonlyMap<string, Checkpoint | undefined>) => void;
 }
 
 export interface CommitAnswer<O = Outcome> {
   readonly outcome: O;
-  /** The last durable position when this was answered. */
+  /** The last durable position when the answer was made. */
   readonly head: number;
 }
 
-/** An entry in the queue. It is the listener of its own signal. */
+/** An entry of the queue. It is the listener of its own signal. */
 interface Waiting extends CancelListener {
   readonly entry: QueueEntry;
   readonly weight: Weight;
@@ -64,12 +68,12 @@ interface Waiting extends CancelListener {
 
 export class AppendQueue {
   private readonly options: AppendQueueOptions;
-  /** In the order of arrival; what is given up leaves at once, from any place. */
+  /** In the order of arrival. A cancelled entry is removed at once, from any place. */
   private readonly waiting = new Set<Waiting>();
-  /** Of everything that is not answered yet, the commit in flight included. */
+  /** Bytes of all entries that are not answered, including the commit in flight. */
   private heldBytes = 0;
   private heldCount = 0;
-  /** From the first arrival until nothing waits and everything is answered. */
+  /** From the first arrival until every entry is answered. */
   private running = false;
   private stopping = false;
   private whenIdle: (() => void)[] = [];
@@ -78,7 +82,7 @@ export class AppendQueue {
     this.options = options;
   }
 
-  /** Answers as `EventLog.append` promises. */
+  /** Answers as `EventLog.append` does. */
   add<P extends Proposal>(proposal: P, signal?: CancelSignal): Promise<CommitAnswer<OutcomeOf<P>>> {
     if (this.stopping) return refused({ reason: "STOPPING" }, "stopping: nothing was stored");
     if (signal?.aborted === true) return Promise.reject(cancellation(signal));
@@ -90,8 +94,8 @@ export class AppendQueue {
   }
 
   /**
-   * Resolves when the side values are durable; throws what `add` throws of commits. They are let in
-   * however much waits, and also while the queue stops: each of those who write them has one such
+   * Resolves when the side values are durable. Throws the failures of commits, as `add` does. They
+   * are accepted even if the queue is full or stopping, because each of their writers has one such
    * write at a time.
    */
   async write(sideValues: readonly SideValueChange[]): Promise<void> {
@@ -99,14 +103,14 @@ export class AppendQueue {
     await this.enter(sideWrite, weightOf(sideWrite));
   }
 
-  /** No more appends; resolves when those that wait are answered. */
+  /** Accepts no more appends. Resolves when the waiting ones are answered. */
   stop(): Promise<void> {
     this.stopping = true;
     if (!this.running) return Promise.resolve();
     return new Promise((resolve) => this.whenIdle.push(resolve));
   }
 
-  /** An append that waits alone is let in whatever it weighs: it could never enter otherwise. */
+  /** An append that waits alone is accepted at any size; otherwise it could never enter. */
   private isFull({ heldBytes }: Weight): boolean {
     const { appendQueueBytesMax, appendQueueCountMax } = this.options.limits;
     if (this.heldCount === 0) return false;
@@ -139,7 +143,7 @@ export class AppendQueue {
     });
   }
 
-  /** The signal of an entry aborted that is in no commit yet. */
+  /** The signal of an entry was aborted, and the entry is in no commit yet. */
   private abandon(waiting: Waiting): void {
     this.waiting.delete(waiting);
     this.release(waiting);
@@ -152,8 +156,9 @@ export class AppendQueue {
   }
 
   /**
-   * One batch in each turn of the event loop, after the turn's I/O: appends that came in by then
-   * join the batch, and nobody else is starved where an engine answers without leaving the thread.
+   * One batch per turn of the event loop, after the turn's I/O, so that appends which arrived by
+   * then join the batch, and so that other work is not starved if an engine answers without leaving
+   * the thread.
    */
   private readonly turn = (): void => {
     void this.commitNext();
@@ -175,7 +180,7 @@ export class AppendQueue {
     for (const resolve of this.whenIdle.splice(0)) resolve();
   }
 
-  /** The next batch: as many as one commit may hold; the very first one whatever its size. */
+  /** The next batch: as many entries as one commit may hold, and the first one at any size. */
   private take(): Waiting[] {
     const { commitBytesMax, commitEventsMax } = this.options.limits;
     const taken: Waiting[] = [];
@@ -193,8 +198,8 @@ export class AppendQueue {
   }
 
   /**
-   * In one commit, or, where a decision needs to know what an earlier one removed, in several.
-   * Throws what concerns the whole batch: no facts, no decision.
+   * Commits the batch at once, or in several commits if a decision depends on what an earlier one
+   * removed. Throws failures of the whole batch: no facts, or no decision.
    */
   private async commit(batch: readonly Waiting[]): Promise<void> {
     const { storage, clock, onCheckpoints } = this.options;
@@ -217,7 +222,7 @@ export class AppendQueue {
       const [decided, rest] = isWhole ? [batch, []] : parted(batch, outcomes.length);
       const { head: after } = facts;
       try {
-        // With nothing to store, every answer speaks of durable facts alone.
+        // If nothing has to be stored, every answer depends on durable facts only.
         if (events.length > 0 || sideValues !== undefined) {
           const commit = { after, recordedAt, events, ...(sideValues && { sideValues }) };
           if ((await storage.commit(commit)) === "stale") continue;
@@ -234,9 +239,9 @@ export class AppendQueue {
 }
 
 /**
- * A failure of the commit is the answer of all, also of those the decision refused: what refused
- * them may be an event that is not there. Only a retry of what was durable before is still told so:
- * DISK_FULL would say of it that nothing was stored.
+ * A failed commit is the answer of all entries, including those that the decision refused, because
+ * the event that refused them may not be stored. Only a retry of an append that was already durable
+ * is still answered as such: DISK_FULL would say that nothing was stored.
  */
 function answer(
   decided: readonly Waiting[],
@@ -254,7 +259,10 @@ function answer(
   }
 }
 
-/** Those that were decided on, all side writes among them, and the others, in order. */
+/**
+ * Splits the batch into the entries that were decided, with all side writes, and the rest, in
+ * order.
+ */
 function parted(batch: readonly Waiting[], decidedCount: number): [Waiting[], Waiting[]] {
   let count = 0;
   const decided: Waiting[] = [];
@@ -269,7 +277,7 @@ function isSideWrite(entry: QueueEntry): entry is SideWrite {
   return "kind" in entry && entry.kind === "side-values";
 }
 
-/** The checkpoints are as of the same head: nobody else writes any. */
+/** The checkpoints are as of the same head, because nothing else writes any. */
 async function factsFor(
   storage: Storage,
   proposals: readonly Proposal[],

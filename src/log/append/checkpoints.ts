@@ -1,5 +1,6 @@
-// Checkpoints: how far named consumers have got. Saves are decided and committed in the line of the
-// appends (append-queue.ts); here they are asked for, listed, and waited for.
+// Checkpoints: positions of named consumers. Changes are decided and committed by the append queue
+// (append-queue.ts). This file requests changes, lists checkpoints, and lets callers wait for
+// positions.
 
 import type { Checkpoint, CheckpointUpdate } from "../../domain/checkpoint.ts";
 import { AnnalsError, beyondHead, checkpointBackwards, invariant } from "../../domain/errors.ts";
@@ -21,7 +22,7 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
     this.waiters = new PositionWaiters(timers);
   }
 
-  /** How many wait. */
+  /** The number of waiting callers. */
   get waitingCount(): number {
     return this.waiters.count;
   }
@@ -66,7 +67,7 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
     timeoutMs: number,
     signal?: AbortSignal,
   ): Promise<number> {
-    // First the wait, then the look: what is saved in between is told.
+    // The wait begins before the lookup, so that a position that is saved in between is noticed.
     const waiter = this.waiters.open(consumer, position);
     try {
       const saved = await this.find(consumer);
@@ -77,14 +78,17 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
     }
   }
 
-  /** These became durable. */
+  /** Called with checkpoints that became durable. */
   changed(changes: ReadonlyMap<string, Checkpoint | undefined>): void {
     for (const [name, checkpoint] of changes) {
       if (checkpoint !== undefined) this.waiters.reached(name, checkpoint.position);
     }
   }
 
-  /** What was unknown may have become durable after all, and nobody was told. */
+  /**
+   * After a recovery, a checkpoint whose outcome was unknown may be durable without a call of
+   * `changed`.
+   */
   writeStateChanged(state: WriteState): void {
     if (state === "accepting" && this.waiters.count > 0) void this.lookAgain();
   }

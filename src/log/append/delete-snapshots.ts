@@ -1,5 +1,5 @@
-// Deleting snapshots: page by page through the append queue, so that any number of them keeps no
-// append waiting for longer than one page takes.
+// Deletes snapshots page by page through the append queue, so that an append never waits for more
+// than one page.
 
 import { positionMax } from "../../domain/limits.ts";
 import { snapshotKeyOf, snapshotNameBefore, snapshotPrefix } from "../../domain/snapshot.ts";
@@ -14,7 +14,10 @@ export interface SnapshotDeletion {
   readonly queue: AppendQueue;
 }
 
-/** How many were deleted. Throws what `EventLog.append` throws; some are deleted by then. */
+/**
+ * Returns how many were deleted. Throws the errors of `EventLog.append`; some may be deleted by
+ * then.
+ */
 export async function deleteSnapshots(
   { storage, queue }: SnapshotDeletion,
   { stream, kind, maxVersion = positionMax }: SnapshotSelection,

@@ -1,6 +1,6 @@
-// What a decision writes beside the events: checkpoints, and snapshots that are saved or deleted. A
-// checkpoint is stored as an encoded annals.v1.ConsumerCheckpoint message under the consumer's
-// name, so that what is kept is what the contract documents.
+// The side values that a decision writes with its events: checkpoints, and snapshots that are saved
+// or deleted. A checkpoint is stored as an encoded annals.v1.ConsumerCheckpoint message under the
+// consumer's name, so that the stored form is the one that the contract documents.
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Checkpoint } from "../../domain/checkpoint.ts";
@@ -16,7 +16,7 @@ import type { SideValueChange, Storage } from "../../storage/storage.ts";
 const microsPerSecond = 1_000_000;
 const nanosPerMicro = 1_000;
 
-/** The checkpoints of those consumers that have one. Throws CORRUPTION. */
+/** The checkpoints of the consumers that have one. Throws CORRUPTION. */
 export async function loadCheckpoints(
   { sideValues }: Pick<Storage, "sideValues">,
   consumers: Iterable<string>,
@@ -26,8 +26,8 @@ export async function loadCheckpoints(
 }
 
 /**
- * What is written with the decision's events: what it changes itself, and `sideWrites`. Each name
- * comes once; the last change of it counts. Undefined: nothing.
+ * The side values to write with the decision's events: its own changes, and `sideWrites`. Each name
+ * occurs once, with its last change. Undefined: none.
  */
 export async function decidedSideValues(
   storage: Pick<Storage, "sideValues">,
@@ -61,10 +61,12 @@ export async function decidedSideValues(
   return changes.size === 0 ? undefined : [...changes.values()];
 }
 
-/** So many snapshots are deleted by one commit. */
+/** Snapshots deleted by one commit. */
 const snapshotsAtOnce = 256;
 
-/** Some names of snapshots that begin with `prefix`, after one of them. Empty: no more. */
+/**
+ * Some names of snapshots that begin with `prefix`, after a given name. Empty: there are no more.
+ */
 export async function snapshotNames(
   { sideValues }: Pick<Storage, "sideValues">,
   prefix: string,
@@ -82,7 +84,7 @@ function encode({ consumer, position, metadata, savedAt }: Checkpoint): Uint8Arr
     position: BigInt(position),
     savedAt: { seconds: BigInt(seconds), nanos },
   });
-  // Not through `create`: it would take a key `__proto__` for a prototype.
+  // Not through `create`, which would treat a key `__proto__` as a prototype.
   message.metadata = metadata;
   return toBinary(ConsumerCheckpointSchema, message);
 }

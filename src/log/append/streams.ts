@@ -1,5 +1,5 @@
-// Streams' lifecycles: changes are decided and committed in the queue of the appends; here they are
-// asked for, and their refusals become failures.
+// Lifecycles of streams. Changes are decided and committed by the append queue. This file requests
+// them, and turns refusals into errors.
 
 import type {
   LifecycleOutcome,
@@ -16,7 +16,7 @@ import { deleteSnapshots, type SnapshotDeletion } from "./delete-snapshots.ts";
 import type { StreamLog } from "../verbs.ts";
 
 export interface StreamLogParts extends SnapshotDeletion {
-  /** Told what an operator should know and the caller need not. */
+  /** Reports what an operator should know and the caller need not. */
   readonly warn: (message: string, cause?: unknown) => void;
 }
 
@@ -34,10 +34,11 @@ export function streamLog(parts: StreamLogParts): StreamLog {
       const removed = await change({ ...request, kind: "delete-stream" }, signal);
       const { stream } = request;
       try {
-        // The deletion has taken its snapshots along, unless there were more than fit one commit.
+        // The deletion has deleted the stream's snapshots, unless there were more than one commit
+        // holds.
         await deleteSnapshots(parts, { stream, maxVersion: removed.version });
       } catch (cause) {
-        // They are of before the deletion and never used again, whether they are there or not.
+        // They are from before the deletion and never used again.
         warn(`the snapshots of the deleted stream ${stream} were left behind`, cause);
       }
       return removed;
@@ -45,7 +46,7 @@ export function streamLog(parts: StreamLogParts): StreamLog {
   };
 }
 
-/** Throws where the change was refused. */
+/** Throws if the change was refused. */
 function changed(outcome: LifecycleOutcome): StreamChanged {
   switch (outcome.kind) {
     case "stream-changed":

@@ -1,5 +1,5 @@
-// What an entry of the append queue weighs: against the room in the queue, and against what one
-// commit may hold.
+// The weight of an entry of the append queue: for the room in the queue, and for the size of a
+// commit.
 
 import type { Append } from "../../domain/append.ts";
 import type { CheckpointUpdate } from "../../domain/checkpoint.ts";
@@ -7,7 +7,7 @@ import type { LifecycleRequest } from "../../domain/decide/decide-lifecycle.ts";
 import type { Proposal } from "../../domain/decide/decide.ts";
 import type { SideValueChange } from "../../storage/storage.ts";
 
-/** Side values that need no decision: they go along with whatever is committed next. */
+/** Side values that need no decision. They are part of the next commit. */
 export interface SideWrite {
   readonly kind: "side-values";
   readonly sideValues: readonly SideValueChange[];
@@ -16,21 +16,27 @@ export interface SideWrite {
 export type QueueEntry = Proposal | SideWrite;
 
 export interface Weight {
-  /** In memory, until the entry is answered. */
+  /** Bytes in memory until the entry is answered. */
   readonly heldBytes: number;
-  /** In the commit, about. */
+  /** Approximate bytes in the commit. */
   readonly storedBytes: number;
-  /** What it adds to the look-ups and the decision of its commit, in events. */
+  /** Its share of the lookups and the decision of its commit, in events. */
   readonly work: number;
 }
 
-/** What one item of a condition weighs beside one event: it is looked up in the index and here. */
+/**
+ * The weight of one item of a condition compared to one event: it is looked up in the index and in
+ * the batch.
+ */
 const conditionItemWork = 8;
-/** What an event holds in memory beside its bytes: its object, its names, its frame's view. */
+/**
+ * Bytes of an event in memory besides its encoded bytes: its object, its names, the view of its
+ * frame.
+ */
 const eventObjectBytes = 640;
-/** What side values weigh beside their text. */
+/** Bytes of a side value besides its text. */
 const sideValueBytes = 64;
-/** What the event that records a change of a lifecycle weighs beside its text, about. */
+/** Approximate bytes of a lifecycle event besides its text. */
 const lifecycleEventBytes = 400;
 
 export function weightOf(entry: QueueEntry): Weight {

@@ -1,5 +1,6 @@
-// The cursor of a running group: offers its state machine the log, as far as that wants events, and
-// waits at the head as a subscription does. A group that wants nothing costs one interest.
+// The cursor of a running group. It offers the log to the group's state machine as long as that
+// wants events, and waits at the head like a subscription. A group that wants no events costs one
+// interest.
 
 import type { GroupStateMachine } from "../../domain/group/state-machine.ts";
 import { recordsIn } from "../../domain/record.ts";
@@ -8,14 +9,14 @@ import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 import { groupEvent, readingBytes, selectionOf } from "./reading.ts";
 import type { Interest, Interests } from "../subscribe/interest.ts";
 
-/** A mark, an abort or a stop end the wait at the head; this is only a bound. */
+/** A mark, an abort or a stop ends the wait at the head earlier. */
 const waitMs = 3_600_000;
 
 export interface CursorParts extends Source {
   readonly interests: Interests;
   /** Milliseconds since 1970 on a clock that never jumps. */
   readonly nowMs: () => number;
-  /** Something was offered or passed. */
+  /** Called when something was offered or skipped. */
   readonly moved: () => void;
   readonly offered: (position: number) => void;
   readonly failed: (error: unknown) => void;
@@ -46,7 +47,7 @@ export class GroupCursor {
     this.wake();
   }
 
-  /** Where to go on is another place. */
+  /** The group was reset: reading continues elsewhere. */
   restart(): void {
     this.stop();
     this.abort = new AbortController();
@@ -64,7 +65,7 @@ export class GroupCursor {
     wanted?.();
   }
 
-  /** Passes what is known not to match, where everything else was offered. */
+  /** Skips positions that are known not to match, if everything before them was offered. */
   catchUp(): void {
     if (this.atHead && this.interest !== undefined) this.machine.pass(this.interest.quietThrough);
   }
@@ -96,14 +97,14 @@ export class GroupCursor {
     }
   }
 
-  /** Until the machine may want events, or all ends. */
+  /** Resolves when the machine may want events, or the group ends. */
   private appetite(): Promise<void> {
     return new Promise((resolve) => {
       this.wanted = resolve;
     });
   }
 
-  /** Less where the machine wants no more and has no members: the rest is read again later. */
+  /** Offers less if the machine wants no more and has no members. The rest is read again later. */
   private async offerTo(bound: number, signal: AbortSignal, goesOn: () => boolean): Promise<void> {
     const { machine } = this;
     if (machine.fromTime > 0) await this.passOver(bound, goesOn);
@@ -123,7 +124,7 @@ export class GroupCursor {
     this.parts.moved();
   }
 
-  /** False: not all of it was offered. */
+  /** False: part of the batch was not offered. */
   private async offerBatch(batch: Batch, goesOn: () => boolean): Promise<boolean> {
     const { machine } = this;
     if (!goesOn()) return false;
@@ -144,7 +145,7 @@ export class GroupCursor {
     return true;
   }
 
-  /** Where the time to begin at has not come by `bound`, everything up to there is passed over. */
+  /** If the start time has not been reached by `bound`, skips everything up to there. */
   private async passOver(bound: number, goesOn: () => boolean): Promise<void> {
     const { machine } = this;
     const first = await this.parts.storage.positionAt(machine.fromTime);

@@ -1,5 +1,5 @@
-// Consumer groups: which there are, and which are at work. A group is loaded when it is first asked
-// for, and let go when it is not used any more; what changes it is done one change at a time.
+// The consumer groups. A group is loaded when it is first requested, and unloaded when it is no
+// longer used. Changes of a group are made one at a time.
 
 import { AnnalsError, beyondHead, invalidField } from "../../domain/errors.ts";
 import { progressFrom } from "../../domain/group/progress.ts";
@@ -36,17 +36,17 @@ import {
   type ParkedPage,
 } from "../group-verbs.ts";
 
-/** Groups that are not used and are kept at hand all the same. */
+/** Unused groups that stay loaded. */
 const idleMax = 64;
 
 export class Groups implements GroupLog, StorageWatcher {
   private readonly parts: RunnerParts;
-  /** At work, or being loaded. */
+  /** Groups that are running or being loaded. */
   private readonly runners = new Map<string, Promise<GroupRunner>>();
-  /** The last change of each group that is under way. */
+  /** The last change in progress of each group. */
   private readonly changes = new Map<string, Promise<unknown>>();
   private readonly removing = new Set<string>();
-  /** Those that were loaded, the least recently used first. */
+  /** Loaded groups, the least recently used first. */
   private readonly idle = new Set<string>();
   private sweeping: Promise<void> | undefined;
   private stopped = false;
@@ -55,7 +55,7 @@ export class Groups implements GroupLog, StorageWatcher {
     this.parts = parts;
   }
 
-  /** How many are at work. */
+  /** The number of running groups. */
   get count(): number {
     return this.runners.size;
   }
@@ -115,7 +115,7 @@ export class Groups implements GroupLog, StorageWatcher {
         await this.parts.write(deletionSideValues(record));
         runner?.fail(notFound(name));
       } catch (error) {
-        // The group may still be there: its members join again.
+        // The group may still exist, so its members join again.
         runner?.fail(error);
         throw error;
       } finally {
@@ -139,7 +139,7 @@ export class Groups implements GroupLog, StorageWatcher {
       decodeGroupRecord(sideValue.name, sideValue.value),
     )) {
       if (signal?.aborted === true) break;
-      // One that was deleted meanwhile is not listed.
+      // A group that was deleted meanwhile is not listed.
       const runner = await this.runner(name).catch(ignoreMissing);
       if (runner === undefined) continue;
       const bounds = { lagMax: listedLagEventsMax, members: false };
@@ -221,7 +221,7 @@ export class Groups implements GroupLog, StorageWatcher {
     await this.sweeping;
   }
 
-  /** The group at work. Throws GROUP_NOT_FOUND. */
+  /** The running group. Throws GROUP_NOT_FOUND. */
   private async runner(name: string): Promise<GroupRunner> {
     for (;;) {
       if (this.stopped) throw stopping();
@@ -229,7 +229,7 @@ export class Groups implements GroupLog, StorageWatcher {
       this.use(name);
       const runner = await (this.runners.get(name) ?? this.load(name));
       if (!runner.isEnding) return runner;
-      // Not before the old one has let go of the disk.
+      // The previous runner must have finished writing.
       await runner.over;
     }
   }
@@ -252,7 +252,7 @@ export class Groups implements GroupLog, StorageWatcher {
     return new GroupRunner(this.parts, loaded);
   }
 
-  /** The least recently used groups that are not needed are let go. */
+  /** Unloads the least recently used groups that are not needed. */
   private use(name: string): void {
     this.idle.delete(name);
     this.idle.add(name);
@@ -275,7 +275,7 @@ export class Groups implements GroupLog, StorageWatcher {
     return this.oneByOne([name], async () => act(await this.runner(name)));
   }
 
-  /** Changes of one group come one after the other; this one is of all that are named. */
+  /** Changes of a group are made one after another. This one concerns all the named groups. */
   private oneByOne<T>(names: readonly string[], act: () => Promise<T>): Promise<T> {
     if (this.stopped) return Promise.reject(stopping());
     const before = names.map((name) => this.changes.get(name) ?? Promise.resolve());
@@ -293,8 +293,8 @@ export class Groups implements GroupLog, StorageWatcher {
   }
 
   /**
-   * In one commit the one group ends and the other begins where it was, with its id: so its parked
-   * events and its replays are the new one's.
+   * In one commit, the old group ends and the new one begins at its position, with its id, so that
+   * the parked events and replays of the old group become those of the new one.
    */
   private async replace(name: string, begun: GroupRecord): Promise<void> {
     const runner = await this.runner(name);
@@ -310,7 +310,7 @@ export class Groups implements GroupLog, StorageWatcher {
     await runner.over;
   }
 
-  /** Where a change is not known to be durable the group begins again from the disk. */
+  /** If it is not known whether a change is durable, the group is loaded from disk again. */
   private async durably<T>(runner: GroupRunner, act: () => Promise<T>): Promise<T> {
     try {
       return await act();
@@ -338,13 +338,13 @@ export class Groups implements GroupLog, StorageWatcher {
       }
       case "from-time": {
         const first = await storage.positionAt(start.time);
-        // Where the time has not come yet, what is recorded before it does is passed over.
+        // If the time is in the future, events recorded before it are skipped.
         return { after: first - 1, fromTime: first > head ? start.time : 0 };
       }
     }
   }
 
-  /** Removes what deleted groups have left, also those of an earlier process. */
+  /** Removes what deleted groups have left behind, including those of an earlier process. */
   private sweep(): void {
     if (this.sweeping !== undefined) return;
     this.sweeping = this.sweepAll().catch((error: unknown) => {
@@ -368,7 +368,7 @@ function exists(name: string): AnnalsError {
   return new AnnalsError({ reason: "GROUP_EXISTS", group: name }, message);
 }
 
-/** By a group of the same name. */
+/** The group was replaced by one of the same name. */
 function wasReplaced(name: string): AnnalsError {
   const message = `group ${JSON.stringify(name)} was replaced; join again`;
   return new AnnalsError({ reason: "RECOVERING" }, message);

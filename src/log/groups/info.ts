@@ -1,4 +1,4 @@
-// A group in numbers, as it is asked for: what its state machine knows, and what is looked up.
+// Information about a group: what its state machine knows, and what is looked up.
 
 import { scanRecordedAt } from "../../domain/record.ts";
 import { firstRecord } from "../read/records.ts";
@@ -10,9 +10,9 @@ import type { GroupInfo } from "../group-verbs.ts";
 type Parts = Pick<RunnerParts, "storage" | "gate" | "clock">;
 
 export interface InfoBounds {
-  /** Where the lag in events stops counting. */
+  /** The lag in events is counted up to this number. */
   readonly lagMax: number;
-  /** Whether the members are told one by one. */
+  /** Whether the members are listed individually. */
   readonly members: boolean;
 }
 

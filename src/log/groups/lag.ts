@@ -24,7 +24,7 @@ export interface LagSource extends Source {
 export class LagCounter {
   private readonly machine: GroupStateMachine;
   private epoch = -1;
-  /** Matches after the machine's `through`, up to `through`. */
+  /** Matches after the machine's `through`, up to this counter's `through`. */
   private ahead = 0;
   private through = 0;
   private countedAtMs = Number.NEGATIVE_INFINITY;

@@ -1,6 +1,6 @@
-// One member of a running group, as its connection sees it: what it was given waits here until
-// it is taken, and what it says goes to the group. Bounded by its permits, and by waiting where
-// they do not count.
+// A member of a running group, for its connection. Events given to it wait here until they are
+// sent, and its requests go to the group. Memory is bounded by its permits; requests beyond that
+// make the caller wait.
 
 import type { AnnalsError } from "../../domain/errors.ts";
 import { Fifo } from "../../domain/group/fifo.ts";
@@ -16,20 +16,23 @@ import type {
 import type { Storage } from "../../storage/storage.ts";
 import type { Timers } from "../timers.ts";
 
-/** Near which a message of deliveries is cut. */
+/** A message of deliveries is cut near this size. */
 const deliveriesBytes = 64 * 1024;
 const deliveriesCount = 256;
 const tokensPerMessage = 1_000;
-/** With more refused tokens than this to be told, the member is not listened to. */
+/** While more refused tokens than this have to be reported, no further requests are read. */
 const refusedMax = 10_000;
 
-/** What a member needs of its group. */
+/** What a member needs from its group. */
 export interface MemberHost {
   readonly machine: GroupStateMachine;
   readonly timers: Timers;
   readonly heartbeatMs: number;
   readonly nowMs: () => number;
-  /** Before the number of a delivery in its token: of this group, and since it was loaded. */
+  /**
+   * The first part of a delivery's token, before its number: identifies the group and its present
+   * load.
+   */
   readonly tokenTag: string;
   readonly position: () => number;
   readonly readRecord: (position: number) => Promise<Uint8Array | undefined>;
@@ -51,7 +54,7 @@ export class ConnectedMember implements GroupMember {
   private failure: AnnalsError | undefined;
   private isFinished = false;
   private isGone = false;
-  /** The last number it was sent: it cannot know of later ones. */
+  /** The number of the last delivery that was sent. The client cannot know later ones. */
   private lastSent = 0;
   private spokeAtMs: number;
   private awake: (() => void) | undefined;
@@ -72,7 +75,7 @@ export class ConnectedMember implements GroupMember {
   async *messages(): AsyncGenerator<MemberMessage> {
     try {
       while (!this.isGone) {
-        // What is durable is told also when the group ends.
+        // Settled tokens that are durable are reported even when the group ends.
         if (this.failure !== undefined && this.settled.length === 0) throw this.failure;
         const message = await this.next();
         if (message === undefined && this.isDone) return;
@@ -116,7 +119,7 @@ export class ConnectedMember implements GroupMember {
     this.drained?.();
   }
 
-  // ---- the group's side ---------------------------------------------------------------------
+  // ---- called by the group ------------------------------------------------------------------
 
   give(deliveries: readonly Delivery[]): void {
     for (const delivery of deliveries) this.given.push(delivery);
@@ -128,7 +131,7 @@ export class ConnectedMember implements GroupMember {
     this.wake();
   }
 
-  /** It is no member any more. */
+  /** It is no longer a member. */
   fail(error: AnnalsError): void {
     this.failure ??= error;
     this.wake();
@@ -137,7 +140,7 @@ export class ConnectedMember implements GroupMember {
 
   // -------------------------------------------------------------------------------------------
 
-  /** It is finished, and everything it said was answered. */
+  /** The member has finished, and all its requests were answered. */
   private get isDone(): boolean {
     return this.isFinished && this.host.machine.member(this.id).held === 0 && this.hasNothingToSay;
   }
@@ -164,7 +167,7 @@ export class ConnectedMember implements GroupMember {
     return { kind: "heartbeat", position: this.host.position() };
   }
 
-  /** As much of what was given as one message holds. */
+  /** As many of the waiting deliveries as one message holds. */
   private async take(): Promise<MemberDelivery[]> {
     const { machine, readRecord, storage, nowMs } = this.host;
     const given: { readonly delivery: Delivery; readonly record: Uint8Array | undefined }[] = [];
@@ -243,7 +246,8 @@ export class ConnectedMember implements GroupMember {
       const number = text.startsWith(tokenTag)
         ? Number.parseInt(text.slice(tokenTag.length), 36)
         : Number.NaN;
-      // Only as it was written, and not before it was sent: anything else is no token of ours.
+      // Only in its exact form, and only after it was sent. Anything else is not a token of this
+      // member.
       if (number <= this.lastSent && this.textOf(number) === text) numbers.push(number);
       else unknown.push(text);
     }
@@ -255,7 +259,7 @@ export class ConnectedMember implements GroupMember {
     return this.spokeAtMs + heartbeatMs - timers.nowMs();
   }
 
-  /** Until there may be something to say. */
+  /** Resolves when there may be something to send. */
   private wait(): Promise<void> {
     if (!this.hasNothingToSay || this.isDone) return Promise.resolve();
     if (this.isGone || this.failure !== undefined) return Promise.resolve();

@@ -1,5 +1,5 @@
-// A group's parked events: listed with what the log holds of them, delivered again, forgotten. Many
-// are taken page by page, each page durable before the next.
+// The parked events of a group: listing them with their records, delivering them again, and
+// dropping them. Many events are processed in pages, and each page is durable before the next.
 
 import { findParked, listParked } from "./side-values.ts";
 import { groupEvent } from "./reading.ts";
@@ -7,7 +7,7 @@ import type { GroupRunner, RunnerParts } from "./runner.ts";
 import type { ParkedEvent, ParkedPage } from "../group-verbs.ts";
 
 const pageCount = 256;
-/** Replays that may wait for their turn in memory. */
+/** Replays that may wait in memory. */
 const replaysMax = 100_000;
 
 type Parts = Pick<RunnerParts, "storage" | "nowMs">;
@@ -29,7 +29,7 @@ export async function listParkedEvents(
   return events;
 }
 
-/** How many. One that is not in the log any more is forgotten. */
+/** Returns how many. An event that is no longer in the log is dropped. */
 export function replayParked(
   runner: GroupRunner,
   parts: Parts,
@@ -67,7 +67,7 @@ async function byPage(
   positions: readonly number[],
   act: Act,
 ): Promise<number> {
-  // What was parked a moment ago is on disk before it is looked for there.
+  // Events that were just parked must be on disk before they are looked up there.
   await runner.flush();
   const { id } = runner.record;
   if (positions.length > 0) {

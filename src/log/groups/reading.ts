@@ -1,5 +1,5 @@
-// How a group reads the log: what its query selects, the events of one key again, one event by its
-// position. By the same cursor as every read, through the same gate.
+// Reads the log for a group: the events of its query, the events of one key again, and single
+// events by position. All reads are scheduled like any other read.
 
 import { narrowToKey } from "../../domain/group/narrowing.ts";
 import { keyOf, type GroupSettings } from "../../domain/group/settings.ts";
@@ -26,7 +26,7 @@ export function selectionOf(query: Query): Selection {
   return query.items.length === 0 ? selectAll : { kind: "query", query };
 }
 
-/** A record as the state machine is offered it. */
+/** A record in the form that is offered to the state machine. */
 export function groupEvent(record: Uint8Array): GroupEvent {
   const recordedAt = scanRecordedAt(record);
   return { ...scanRecord(record), recordedAt, frame: record };
@@ -34,11 +34,11 @@ export function groupEvent(record: Uint8Array): GroupEvent {
 
 export interface KeyEvents {
   readonly events: readonly GroupEvent[];
-  /** There are no others of the key up to here. */
+  /** There are no other events of the key up to this position. */
   readonly knownThrough: number;
 }
 
-/** The next events of one key. Undefined: ended by the signal. */
+/** The next events of one key. Undefined: the signal was aborted. */
 export async function readKey(
   source: Source,
   { query, ordering }: GroupSettings,
@@ -46,7 +46,7 @@ export async function readKey(
   signal: AbortSignal,
 ): Promise<KeyEvents | undefined> {
   const { key } = queue;
-  // Where every event is its own key there is but one to find.
+  // If every event is its own key, there is only one to find.
   const last = ordering.kind === "none" ? Math.min(Number(key), to) : to;
   const narrowed = narrowToKey(query, ordering, key);
   const read = {

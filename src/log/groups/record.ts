@@ -1,11 +1,10 @@
-// What is durable of a group beside its progress: its record, an encoded
-// annals.v1.CreateGroupRequest (name, settings as they are now, where it began) under the group's
-// name, behind
+// The record of a group: what is durable besides its progress. It is an encoded
+// annals.v1.CreateGroupRequest (name, present settings, start) under the group's name, preceded by
 //
-//   varint  when it was created, microseconds since 1970
-//   text    its id, 32 hex digits: what its other side values are named after, so that a group of
-//           the same name that comes later has nothing to do with them. A group that replaces
-//           another one has that one's id
+//   varint  when the group was created, microseconds since 1970
+//   text    its id, 32 hex digits, by which its other side values are named, so that a later group
+//           of the same name has nothing to do with them. A group that replaces another one has
+//           the other one's id
 //
 // On disk: format version 1.
 
@@ -76,7 +75,7 @@ export function decodeGroupRecord(name: string, bytes: Uint8Array): GroupRecord 
   }
 }
 
-/** The contract's form of settings: of what is stored, and of answers. */
+/** Settings in the form of the contract, for storing and for answers. */
 export function wireSettings(settings: GroupSettings): WireInit<typeof GroupSettingsSchema> {
   const items = settings.query.items.map((item) => ({
     streams: [...item.streams],
@@ -147,7 +146,7 @@ function settingsOf(wire: WireSettings): GroupSettings {
   };
 }
 
-/** An ordering that is not said is by stream. */
+/** An absent ordering is by stream. */
 function orderingOf(key: WireOrdering["key"] | undefined): GroupOrdering {
   switch (key?.case) {
     case "category":

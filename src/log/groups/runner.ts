@@ -1,6 +1,6 @@
-// A group at work: its state machine (domain/group/state-machine.ts) with a clock, a cursor over
-// the log, its members, and one write to the disk at a time. Whatever happens is told to the
-// machine; then, once for all that happened in a turn, what follows is done.
+// A running group: its state machine (domain/group/state-machine.ts) with a clock, a cursor over
+// the log, its members, and one write to disk at a time. All that happens is passed to the machine;
+// the consequences are carried out once per turn of the event loop.
 
 import { AnnalsError, type Reason } from "../../domain/errors.ts";
 import { GroupStateMachine, type KeyReading } from "../../domain/group/state-machine.ts";
@@ -33,17 +33,17 @@ export interface RunnerParts extends Source {
   readonly waiters: PositionWaiters;
 }
 
-/** Keys that are read again at the same time. */
+/** Keys that are read again concurrently. */
 const readingsMax = 4;
 const unplacedAtOnce = 16;
-/** After a write that failed. */
+/** The delay after a failed write. */
 const retryMs = 250;
-/** Positions passed without a settled event that are worth a write by themselves. */
+/** When the position has advanced this far without a settled event, it is written by itself. */
 const passedMax = 100_000;
 /** The same when the group ends. */
 const passedAtEnd = 1_000;
 
-/** A write may succeed later: the disk is full, or the store recovers. */
+/** The write may succeed later: the disk is full, or the store is recovering. */
 const transient: ReadonlySet<Reason> = new Set<Reason>([
   "OUTCOME_UNKNOWN",
   "RECOVERING",
@@ -61,7 +61,7 @@ interface Flush {
 export class GroupRunner {
   record: GroupRecord;
   readonly machine: GroupStateMachine;
-  /** It takes no member in any more; when `over` resolves, another may take its place. */
+  /** It accepts no more members. When `over` resolves, another runner may take its place. */
   isEnding = false;
   readonly over: Promise<void>;
   private failure: AnnalsError | undefined;
@@ -110,7 +110,7 @@ export class GroupRunner {
     return this.record.name;
   }
 
-  /** No member and no caller needs it to be at work. */
+  /** Whether no member and no caller needs it. */
   get isIdle(): boolean {
     const isWaitedFor = this.parts.waiters.has(this.name);
     return this.members.size === 0 && !isWaitedFor && this.writing === undefined;
@@ -145,7 +145,7 @@ export class GroupRunner {
     return member;
   }
 
-  /** What was told to the machine is to be made durable, with these side values. */
+  /** Makes the machine's pending changes durable, with these side values. */
   flush(sideValues: readonly SideValueChange[] = []): Promise<void> {
     if (this.failure !== undefined) return Promise.reject(this.failure);
     return new Promise((resolve, reject) => {
@@ -154,7 +154,7 @@ export class GroupRunner {
     });
   }
 
-  /** The machine has begun anew elsewhere: the log is read from there. */
+  /** The machine was reset: the log is read from another position. */
   restart(): void {
     this.cursor.restart();
     this.touch();
@@ -176,7 +176,7 @@ export class GroupRunner {
     });
   }
 
-  /** Ends everything; what was told to the machine and is not durable is as good as not told. */
+  /** Ends everything. Changes in the machine that are not durable are dropped. */
   fail(error: unknown): void {
     if (this.failure !== undefined) return;
     this.isEnding = true;
@@ -192,13 +192,15 @@ export class GroupRunner {
     void this.finish();
   }
 
-  /** A write under way may still get to the disk: no other runner takes over before that. */
+  /**
+   * A write in progress may still reach the disk. No other runner may start before it has ended.
+   */
   private async finish(): Promise<void> {
     await this.writing;
     this.ended();
   }
 
-  /** In good order: what can be made durable is. Never throws. */
+  /** Stops in order: makes durable what can be. Never throws. */
   async stop(reason: AnnalsError): Promise<void> {
     if (this.isEnding) return this.over;
     await this.drain();
@@ -207,8 +209,8 @@ export class GroupRunner {
   }
 
   /**
-   * Makes durable what can be, and does nothing more from then on but what `flush` asks for. To be
-   * followed by `fail`. Never throws.
+   * Makes durable what can be, and from then on only does what `flush` requests. `fail` must
+   * follow. Never throws.
    */
   async drain(): Promise<void> {
     this.isEnding = true;
@@ -279,7 +281,7 @@ export class GroupRunner {
     for (const [id, given] of byMember) this.members.get(id)?.give(given);
   }
 
-  /** One timer, for whatever is due first. */
+  /** One timer for whatever is due first. */
   private plan(now: number): void {
     const { dueAtMs } = this.machine;
     if (dueAtMs === this.dueAtMs) return;
@@ -299,12 +301,12 @@ export class GroupRunner {
         await this.writeOnce(this.machine.takeWrite(), flushes);
       } while (this.failure === undefined && this.hasToWrite);
     } finally {
-      // In the same turn as the last look at what there is to write: what comes later begins anew.
+      // In the same turn as the last check for pending changes: a later change begins a new write.
       this.writing = undefined;
     }
   }
 
-  /** Where the write may succeed later it is to be tried again; throws where it will not. */
+  /** Retries while the write may succeed later. Throws when it will not. */
   private async writeOnce(write: GroupWrite, flushes: readonly Flush[]): Promise<void> {
     try {
       await this.write(write, flushes);
@@ -317,7 +319,7 @@ export class GroupRunner {
     }
   }
 
-  /** Before a write is tried again; not when there will be none. */
+  /** The pause before a write is retried. Ends when there will be no retry. */
   private pause(): Promise<void> {
     if (this.failure !== undefined) return Promise.resolve();
     return new Promise((resolve) => {
@@ -329,7 +331,7 @@ export class GroupRunner {
     });
   }
 
-  /** Throws where it is not durable, as far as one knows. */
+  /** Throws if the write is not known to be durable. */
   private async write(write: GroupWrite, flushes: readonly Flush[]): Promise<void> {
     const { parts, record } = this;
     const { parked, unparked } = write;

@@ -1,6 +1,6 @@
 // The side values of a group: its record under its name, and under its id its progress (a base and
-// the deltas after it) and its parked events. A group that was deleted leaves its id behind until
-// the last of its side values is removed.
+// later deltas) and its parked events. A deleted group leaves its id behind until the last of its
+// side values is removed.
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { corruption } from "../../domain/errors.ts";
@@ -13,7 +13,7 @@ import { decodeGroupRecord, encodeGroupRecord, type GroupRecord } from "./record
 
 type SideValues = Pick<Storage, "sideValues">;
 
-/** Names of numbers, in the order of the numbers. */
+/** Numbers in names have this many digits, so that names sort like the numbers. */
 const digits = 16;
 const pageCount = 256;
 const microsPerSecond = 1_000_000;
@@ -55,7 +55,7 @@ export async function loadGroup(
   }
 }
 
-/** A group that begins. */
+/** The side values that create a group. */
 export function creationSideValues(record: GroupRecord, progress: Progress): SideValueChange[] {
   const value = encodeProgress(progress);
   return [recordSideValue(record), { space: "group-progress", name: record.id, value }];
@@ -65,7 +65,7 @@ export function recordSideValue(record: GroupRecord): SideValueChange {
   return { space: "group", name: record.name, value: encodeGroupRecord(record) };
 }
 
-/** A group that is deleted: from here on there is none of its name. */
+/** The side values that delete a group. */
 export function deletionSideValues({ name, id }: GroupRecord): SideValueChange[] {
   return [
     { space: "group", name, value: undefined },
@@ -74,7 +74,7 @@ export function deletionSideValues({ name, id }: GroupRecord): SideValueChange[]
   ];
 }
 
-/** What a write of the group's state machine makes durable. */
+/** The side values of a write of the group's state machine. */
 export function writeSideValues(
   { id }: GroupRecord,
   write: GroupWrite,
@@ -109,7 +109,7 @@ export async function listParked(
   return (await sideValues.list({ ...page, limit })).map(decodeParked);
 }
 
-/** Which of these are parked. */
+/** Which of these events are parked. */
 export async function findParked(
   { sideValues }: SideValues,
   id: string,
@@ -130,7 +130,7 @@ export async function countParked(source: SideValues, id: string): Promise<numbe
   }
 }
 
-/** Some side values that deleted groups have left; none: there are no more. */
+/** Some side values that deleted groups have left behind. Empty: there are no more. */
 export async function leftovers({ sideValues }: SideValues): Promise<SideValueChange[]> {
   const everything = { prefix: "", after: "" };
   const [first] = await sideValues.list({ space: "group-gone", ...everything, limit: 1 });

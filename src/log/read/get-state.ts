@@ -1,5 +1,5 @@
-// GetState: a stream's state as JSON, folded from its events by merge patch. For people at a
-// terminal: convenient, bounded, and honest about the events it could not fold.
+// GetState: a stream's state as JSON, computed from its events by merge patch. For inspection by
+// people: bounded, and it reports the events that it skipped.
 
 import { AnnalsError } from "../../domain/errors.ts";
 import { isJsonContentType, jsonDepth, jsonDepthMax, parseJson } from "../../domain/json.ts";
@@ -44,7 +44,7 @@ export async function getState(
   }
   if (signal?.aborted === true) throw cancellation(signal);
   if (first === undefined || last === undefined) {
-    // Where nothing is left, what there was up to then is told by what removed records keep.
+    // If no event is left, removed records tell what there was up to then.
     const ever = await versionAt(source, stream, positions.last);
     const until = Math.min(ever, versions?.last ?? ever);
     const missing = missingThrough(view, until, until + 1);
@@ -56,13 +56,13 @@ export async function getState(
   return { ...state.result(), version, position, recordedAt, missingThrough: missing };
 }
 
-/** A state that grows event by event and never far beyond what an answer may hold. */
+/** A state that grows with each event, but never far beyond what an answer may hold. */
 class FoldedState {
   private readonly bytesMax: number;
   private value: Json = null;
   private appliedCount = 0;
   private skippedCount = 0;
-  /** At most the state's bytes, about: those last measured and those of the patches since. */
+  /** An upper bound of the state's bytes: the last measurement plus the patches since. */
   private bytesGuess = 0;
 
   constructor(bytesMax: number) {
@@ -82,7 +82,8 @@ class FoldedState {
     this.value = mergePatch(this.value, patch);
     this.appliedCount++;
     this.bytesGuess += data.length;
-    // Measured once in every `bytesMax` bytes of patches: a fold costs what its events weigh.
+    // Measured once for every `bytesMax` bytes of patches, so that the cost of a state is that of
+    // its events.
     if (this.bytesGuess > 2 * this.bytesMax) this.measure();
   }
 

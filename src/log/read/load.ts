@@ -1,6 +1,6 @@
-// Load: the newest usable snapshot, the events after it, and where to append: one round trip, one
-// view of the log. The cursor begins at the snapshot's own event, which proves that the snapshot is
-// of this log, and passes over it.
+// Load: the newest usable snapshot, the events after it, and the version to append at, in one round
+// trip and one view of the log. The read begins at the event of the snapshot's version, to prove
+// that the snapshot is of this log, and skips it.
 
 import { AnnalsError } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
@@ -30,14 +30,14 @@ import type { LoadMessage, LoadRequest } from "../verbs.ts";
 
 export interface LoadSource extends ReadSource, SnapshotSource {}
 
-/** Where the events to send begin. */
+/** The beginning of the events to send. */
 interface Start {
   readonly snapshot: Snapshot | undefined;
-  /** The first batch, where it was looked at already. */
+  /** The first batch, if it was already read. */
   readonly first: Batch | undefined;
-  /** How many events of it the snapshot includes. */
+  /** How many of its events the snapshot includes. */
   readonly included: number;
-  /** Those that follow. */
+  /** The following batches. */
   readonly batches: AsyncGenerator<Batch>;
 }
 
@@ -83,7 +83,7 @@ async function* loadAt(
   const record = newest && lastRecordOf(newest);
   const last = record === undefined ? snapshot : scanPlacement(record);
   const after = await afterOf(source, request.stream, { view, version, last });
-  // A snapshot that is used makes up for everything before it, and has no gap behind it.
+  // A snapshot that is used replaces everything before it, and has no gap after it.
   const missing =
     snapshot === undefined ? missingThrough(view, version, firstVersion ?? version + 1) : 0;
   const end = { version, head: view.head, after, eventCount, missingThrough: missing };
@@ -135,7 +135,8 @@ async function startOf(
         ? record
         : await recordOfVersion(source, stream, snapshot.version, view.head);
       if (signal?.aborted === true || fits(snapshot, known)) {
-        // Where events behind it were removed, what there is begins later than any snapshot ends.
+        // If the following events were removed, the first event that is left has a greater version
+        // than any snapshot's next one.
         const end = Math.min(view.version, maxVersion) + 1;
         const next = record === undefined ? end : scanPlacement(record).version;
         if (own || next <= snapshot.version + 1) {
@@ -155,7 +156,7 @@ function versionOf(record: Uint8Array | undefined): number | undefined {
   return record && scanPlacement(record).version;
 }
 
-/** The newest first. What is damaged is passed over: the events say the same, and longer. */
+/** The newest first. Damaged snapshots are skipped, because the events lead to the same state. */
 async function* readableSnapshots(
   source: LoadSource,
   { stream, snapshotKind }: LoadRequest,

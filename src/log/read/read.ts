@@ -1,5 +1,5 @@
-// Read: ends at the head it began with. The whole answer is one view of the log as of that head, so
-// its end says what a decision made from it may assume.
+// Read: a read that ends at the head with which it began. The whole answer is one view of the log,
+// so its end says what a decision made on it may assume.
 
 import { invariant } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
@@ -10,7 +10,7 @@ import { firstRecordOf, lastRecordOf, recordOfVersion, sliceBatch, versionAt } f
 import type { Batch, Bound, ReadMessage, ReadRequest } from "../verbs.ts";
 
 export interface ReadSource extends Source {
-  /** Encoded bytes near which a batch is cut. */
+  /** A batch is cut near this many encoded bytes. */
   readonly batchBytes: number;
 }
 
@@ -33,7 +33,7 @@ async function* readTo(
   invariant(limit >= 1, "a limit is at least one event");
   const bounds = await boundsOf(source.storage, request, head);
   let eventCount = 0;
-  /** The batch with the newest event returned. */
+  /** The batch with the newest event that was returned. */
   let newest: Batch | undefined;
   const bounded = storageRead(source, request, bounds, head);
   for await (const found of scheduledRead(source, bounded, signal)) {
@@ -74,9 +74,9 @@ function storageRead(
 interface Seen {
   readonly head: number;
   readonly bounds: Bounds;
-  /** The newest event returned. */
+  /** The newest event that was returned. */
   readonly newest: { readonly version: number; readonly position: number } | undefined;
-  /** Whether as many events were returned as the limit allows. */
+  /** Whether the limit was reached. */
   readonly limited: boolean;
 }
 
@@ -89,12 +89,12 @@ function newestIn(
   return record && scanPlacement(record);
 }
 
-/** The bound of a read among the newer events. */
+/** The bound at the newer end of a read. */
 function upperBound({ direction, from, to }: ReadRequest): Bound | undefined {
   return direction === "forwards" ? to : from;
 }
 
-/** The stream's version at the head; only with a stream selection. */
+/** The stream's version at the head. Only with a stream selection. */
 async function streamVersionOf(
   source: ReadSource,
   request: ReadRequest,
@@ -102,13 +102,16 @@ async function streamVersionOf(
 ): Promise<number | undefined> {
   const { selection, direction } = request;
   if (selection.kind !== "stream") return undefined;
-  // The events that are left of a stream are its newest ones.
+  // The events of a stream that are left are its newest ones.
   const reachedHead = upperBound(request) === undefined && (direction === "backwards" || !limited);
   if (reachedHead && newest !== undefined) return newest.version;
   return await versionAt(source, selection.stream, head);
 }
 
-/** As read.proto defines it. The engine's `through` is no measure: it knows nothing of versions. */
+/**
+ * As read.proto defines it. The engine's `through` is no measure, because it does not take versions
+ * into account.
+ */
 async function afterOf(
   source: ReadSource,
   request: ReadRequest,
@@ -128,15 +131,15 @@ async function afterOf(
   return record === undefined ? 0 : scanPlacement(record).position;
 }
 
-/** Where a read begins and ends, both inclusive. Bounds that contradict each other are empty. */
+/** The bounds of a read, both inclusive. Contradictory bounds are empty. */
 interface Bounds {
   /** At most the head's position. */
   readonly positions: Range;
-  /** Only where the request names a version. */
+  /** Only if the request has a version. */
   readonly versions: Range | undefined;
 }
 
-/** `head` is the position the whole read is a view of. */
+/** `head` is the position of which the whole read is a view. */
 export async function boundsOf(
   storage: Storage,
   { direction, from, to }: Pick<ReadRequest, "direction" | "from" | "to">,
@@ -174,7 +177,7 @@ async function lastPositionOf(storage: Storage, bound: Bound): Promise<number> {
     case "position":
       return bound.position;
     case "time":
-      // Several events may share a time.
+      // Several events may have the same time.
       return (await storage.positionAt(bound.time + 1)) - 1;
   }
 }

@@ -1,12 +1,12 @@
-// What verbs ask of the log beside batches: the first record of a read, a stream as of a head, and
-// parts of a batch.
+// Lookups in the log besides batches: the first record of a read, a stream as of a head, and parts
+// of a batch.
 
 import type { Lifecycle } from "../../domain/lifecycle/lifecycle.ts";
 import { recordsIn, scanPlacement } from "../../domain/record.ts";
 import type { Batch, StorageRead } from "../../storage/storage.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 
-/** The first record of a read; undefined where it has none. */
+/** The first record of a read. Undefined: it has none. */
 export async function firstRecord(
   source: Source,
   read: Omit<StorageRead, "batchBytes" | "batchEvents">,
@@ -20,12 +20,12 @@ export async function firstRecord(
 /** A stream as of a head. */
 export interface StreamView {
   readonly head: number;
-  /** How many events it ever got; 0: none. */
+  /** How many events it ever got. 0: none. */
   readonly version: number;
   readonly lifecycle: Lifecycle | undefined;
 }
 
-/** As of the head when this is called, before anything waits. */
+/** As of the head at the time of the call, before anything waits. */
 export function viewOf({ storage }: Source, stream: string): Promise<StreamView> {
   const view = storage
     .facts({ streams: [stream], ids: [], conditions: [] })
@@ -34,12 +34,12 @@ export function viewOf({ storage }: Source, stream: string): Promise<StreamView>
       version: versions.get(stream) ?? 0,
       lifecycle: lifecycles.get(stream),
     }));
-  // A failure is for the caller that waits for the view; perhaps none does.
+  // A failure is for the caller that waits for the view, and there may be none.
   view.catch(() => {});
   return view;
 }
 
-/** The version up to which a stream was deleted; 0: it never was. */
+/** The version up to which a stream was deleted. 0: it never was. */
 export function deletedThrough({ lifecycle }: StreamView): number {
   return lifecycle?.deletion?.through ?? 0;
 }
@@ -55,7 +55,7 @@ export function missingThrough(view: StreamView, version: number, first: number)
   return first - 1 > start ? first - 1 : 0;
 }
 
-/** How many events a stream ever got up to a head, removed ones too; 0: none. */
+/** How many events a stream ever got up to a head, including removed ones. 0: none. */
 export async function versionAt(source: Source, stream: string, position: number): Promise<number> {
   const newest = await firstRecord(source, {
     selection: { kind: "stream", stream },
@@ -66,7 +66,7 @@ export async function versionAt(source: Source, stream: string, position: number
   return newest === undefined ? 0 : scanPlacement(newest).version;
 }
 
-/** The record of a version, removed or not: at least its placement and its time. */
+/** The record of a version, removed or not. It has at least its placement and its time. */
 export function recordOfVersion(
   source: Source,
   stream: string,
@@ -108,7 +108,7 @@ export function sliceBatch(batch: Batch, from: number, to: number): Batch {
       else if (number < to) {
         end = next;
         count++;
-        // Cut off behind this record, all that is known is that everything up to it is here.
+        // Cut off after this record: all that is known is that everything up to it is included.
         if (number === to - 1 && to < batch.count) through = scanPlacement(record).position;
       }
       number++;

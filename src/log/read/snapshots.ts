@@ -1,7 +1,7 @@
-// Snapshots: saved only at versions the stream has, used only where they fit the log. A cache,
-// never truth: a load passes over one that is damaged or does not fit, and reads the events. Its
-// stored form is a side value that holds an encoded annals.v1.Snapshot message, as the contract
-// documents it; one that is not what its name says is CORRUPTION.
+// Snapshots: saved only at versions that the stream has, and used only if they fit the log. A load
+// skips a snapshot that is damaged or does not fit, and reads the events instead. A snapshot is
+// stored as a side value with an encoded annals.v1.Snapshot message; if the message disagrees with
+// its name, that is CORRUPTION.
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { AnnalsError, corruption } from "../../domain/errors.ts";
@@ -24,18 +24,18 @@ import type { Source } from "../scheduling/scheduled-read.ts";
 import { deletedThrough, recordOfVersion, viewOf } from "./records.ts";
 import type { SnapshotListRequest } from "../verbs.ts";
 
-/** Snapshots come from storage with their data, so only a few at a time. */
+/** Storage returns snapshots with their data, so only a few are listed at a time. */
 const listedAtOnce = 8;
 
-/** After so many that do not fit, reading the events is quicker. */
+/** After this many that do not fit, reading the events is faster. */
 const triesMax = 8;
 
 export interface SnapshotSource extends Source {
   /** Microseconds since 1970, UTC. */
   readonly clock: () => number;
-  /** Told what an operator should know and the caller need not. */
+  /** Reports what an operator should know and the caller need not. */
   readonly warn: (message: string, cause?: unknown) => void;
-  /** Has a change decided on and made durable, in one order with the appends. */
+  /** Lets a change be decided in one order with appends, and makes it durable. */
   readonly propose: (request: SnapshotRequest, signal?: CancelSignal) => Promise<SnapshotOutcome>;
 }
 
@@ -52,7 +52,7 @@ export async function saveSnapshot(
     throw beyondStream({ stream, version, streamVersion, deletedThrough: deleted });
   }
   const { position } = scanPlacement(record);
-  // Never before the event it includes, whatever the clock says: `fits` relies on it.
+  // Never before the time of the event that it includes, which `fits` relies on.
   const savedAt = Math.max(source.clock(), scanRecordedAt(record));
   const saved: Snapshot = { ...snapshot, position, savedAt };
   const request = { kind: "save-snapshot", key: saved, value: encodeSnapshot(saved) } as const;
@@ -68,7 +68,7 @@ function beyondStream(found: Omit<SnapshotBeyondStream, "kind">): AnnalsError {
   return new AnnalsError(failure, `version ${version} of a stream ${why}`);
 }
 
-/** Throws SNAPSHOT_NOT_FOUND, and CORRUPTION where the newest one is damaged. */
+/** Throws SNAPSHOT_NOT_FOUND, and CORRUPTION if the newest one is damaged. */
 export async function getSnapshot(
   source: SnapshotSource,
   stream: string,
@@ -88,7 +88,7 @@ export async function getSnapshot(
   throw new AnnalsError(failure, `no snapshot of ${stream}`);
 }
 
-/** Without their data. None is beyond the stream, none of before its deletion. */
+/** Without their data. None is beyond the stream's version or from before its deletion. */
 export async function listSnapshots(
   source: SnapshotSource,
   { stream, kind, after, limit }: SnapshotListRequest,
@@ -112,7 +112,9 @@ export async function listSnapshots(
   return listed;
 }
 
-/** Snapshots at or before a version, the newest first; not yet decoded, and the log not asked. */
+/**
+ * Snapshots at or before a version, the newest first, neither decoded nor compared with the log.
+ */
 export async function* candidates(
   { storage }: Source,
   stream: string,
@@ -130,9 +132,9 @@ export async function* candidates(
 }
 
 /**
- * Whether the log still holds what the snapshot was made of, given the event at its version.
- * After a loss (a restored copy, say) versions and positions may have been taken anew, but only
- * later.
+ * Whether the log still has the events that the snapshot includes, given the event at its version.
+ * After a loss (for example with a restored copy) versions and positions may have been reused, but
+ * only at a later time.
  */
 export function fits(snapshot: Snapshot, record: Uint8Array | undefined): boolean {
   if (record === undefined) return false;

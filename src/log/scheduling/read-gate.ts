@@ -1,7 +1,7 @@
-// The one gate that all reads share, so that readers at full speed do not starve appends: both need
-// this thread. Read work of one full batch is let through in a turn of the event loop; more comes
-// after the I/O that arrived meanwhile, appends above all. Small reads share a turn, and pass
-// without waiting where no other read is under way.
+// The gate that all reads share, so that readers at full speed do not starve appends, which need
+// the same thread. Each turn of the event loop admits the read work of one full batch. More is
+// admitted after the I/O that arrived meanwhile, above all appends. Small reads share a turn, and
+// pass without waiting if no other read is in progress.
 
 import { schedulingPolicy } from "./policy.ts";
 
@@ -13,12 +13,12 @@ interface Waiting {
 }
 
 export class ReadGate {
-  /** What the reads inside said they would cost. */
+  /** The announced cost of the admitted reads. */
   private insideBytes = 0;
-  /** What reads have cost in this turn. */
+  /** The cost of finished reads in this turn. */
   private spentBytes = 0;
   private turning = false;
-  /** In the order of arrival: a full batch behind small reads gets its turn. */
+  /** In the order of arrival, so that a full batch behind small reads gets its turn. */
   private line: Waiting[] = [];
 
   get waitingCount(): number {
@@ -26,8 +26,8 @@ export class ReadGate {
   }
 
   /**
-   * To read at about this cost. Undefined: go on at once; else when the promise resolves. `leave`
-   * with the same number must follow in either case.
+   * Admits a read of about this cost. Undefined: at once; otherwise when the promise resolves.
+   * `leave` with the same number must follow in either case.
    */
   enter(bytes: number): Promise<void> | undefined {
     if (this.line.length === 0 && this.hasRoom(bytes)) {

@@ -1,7 +1,7 @@
-// A read of the storage, pulled batch by batch, with a turn at the gate for each. Reads, loads,
-// subscriptions and consumer groups are all this; a read ends at the head it began with, a
-// subscription waits there and reads on. Between two batches it is nothing but a position in the
-// log: a consumer that stops pulling holds no more than that and the batch it was given.
+// A read of the storage, pulled batch by batch, each of which passes the gate. Reads, loads,
+// subscriptions and consumer groups all use it; a read ends at the head with which it began, a
+// subscription waits there and continues. Between two batches it is only a position in the log: a
+// consumer that stops pulling holds no more than that and its last batch.
 
 import type { Batch, Storage, StorageRead } from "../../storage/storage.ts";
 import { costOf, nextCost, schedulingPolicy } from "./policy.ts";
@@ -11,11 +11,11 @@ import type { UnsentBytes } from "./unsent-bytes.ts";
 export interface Source {
   readonly storage: Storage;
   readonly gate: ReadGate;
-  /** Absent: the consumer takes at once what is read. */
+  /** Absent: the consumer takes everything at once. */
   readonly unsentBytes?: UnsentBytes;
 }
 
-/** Pulled by the consumer. Ends early, without an error, once the signal is aborted. */
+/** Pulled by the consumer. Ends early, without an error, when the signal is aborted. */
 export async function* scheduledRead(
   { storage, gate, unsentBytes }: Source,
   read: StorageRead,
@@ -27,7 +27,7 @@ export async function* scheduledRead(
   const engine = new EngineRead(storage, read);
   try {
     while (!engine.isDone) {
-      // To begin anew for each few events would cost more than it spares.
+      // To reopen the engine's read for every few events would cost more than it saves.
       const isCrowded = gate.waitingCount > openReadsWaitingMax && read.batchEvents === undefined;
       if (isCrowded) await engine.pause();
       const turn = gate.enter(expectedCost);
@@ -49,15 +49,15 @@ export async function* scheduledRead(
 }
 
 /**
- * The engine's own read. One that need not be a view of one head may be paused: closed, and begun
- * anew behind its last batch, so that the engine holds nothing for it meanwhile.
+ * The engine's read. Unless it is a view of one head, it can be paused: closed, and reopened after
+ * its last batch, so that the engine holds nothing for it meanwhile.
  */
 class EngineRead {
   private readonly storage: Storage;
   private readonly read: StorageRead;
   private readonly mayPause: boolean;
   private batches: AsyncIterator<Batch> | undefined;
-  /** What is left to read. */
+  /** The first position that is left to read. */
   private first: number;
   private last: number;
 
@@ -74,7 +74,7 @@ class EngineRead {
     return this.first > this.last;
   }
 
-  /** `isFrugal`: a batch that is begun now is to be small. Undefined: there are no more. */
+  /** `isFrugal`: a new batch should be small. Undefined: there are no more batches. */
   async next(isFrugal: boolean): Promise<Batch | undefined> {
     if (this.batches === undefined) {
       const positions = { first: this.first, last: this.last };

@@ -1,5 +1,5 @@
-// Bytes of answers that connections were given and their clients have not taken yet, over all
-// calls. Where they are many, a call that waits for its client is to hold little: see
+// Counts bytes of answers that were given to connections and that their clients have not taken yet,
+// over all calls. If there are many, a call that waits for its client should hold little: see
 // scheduled-read.ts and grpc/transport/outgoing.ts. No call waits for another call's client.
 
 export class UnsentBytes {
@@ -14,7 +14,7 @@ export class UnsentBytes {
     return this.held;
   }
 
-  /** True: each call makes do with one small batch at a time. */
+  /** True: each call may have one small batch in flight at a time. */
   get isLarge(): boolean {
     return this.held >= this.bytesMax;
   }

@@ -19,7 +19,7 @@ const { wakesPerTurn, lingerWakes, lingerMs } = schedulingPolicy;
 
 export class Interests implements StorageWatcher {
   private readonly timers: Timers;
-  /** Those that are not marked: one that is needs no telling until it has looked. */
+  /** Interests that are not marked. A marked one needs no further notice until it has looked. */
   private readonly index = new InterestIndex<Interest>();
   private readonly open = new Set<Interest>();
   private readonly streamCounts = new Map<string, number>();
@@ -35,7 +35,7 @@ export class Interests implements StorageWatcher {
     this.timers = timers;
   }
 
-  /** The head as of the last advance that every interest was told of. */
+  /** The head of the last advance that was announced to the interests. */
   get headPosition(): number {
     return this.position;
   }
@@ -48,17 +48,17 @@ export class Interests implements StorageWatcher {
     return this.open.size;
   }
 
-  /** Open interests in exactly this stream. */
+  /** Open interests in this stream alone. */
   countOf(stream: string): number {
     return this.streamCounts.get(stream) ?? 0;
   }
 
-  /** Interests, what they are filed under, and who is about to be woken: 0 when all are closed. */
+  /** The number of interests, index entries and pending wakes. 0 when all interests are closed. */
   get footprint(): number {
     return this.open.size + this.index.termCount + this.streamCounts.size + this.ready.length;
   }
 
-  /** The caller closes it. */
+  /** The caller must close it. */
   add(selection: Selection, signal: AbortSignal): Interest {
     const filings = this.index.filingsOf(selection);
     const interest = new Interest(this, this.timers, selection, filings, signal);
@@ -99,13 +99,13 @@ export class Interests implements StorageWatcher {
     }
   }
 
-  /** Ends every wait, those to come too. */
+  /** Ends every wait, including later ones. */
   stop(): void {
     this.stopped = true;
     for (const interest of this.open) interest.wake();
   }
 
-  /** An interest that waits is to be woken, with others if there are many. */
+  /** A waiting interest has to be woken, together with others if there are many. */
   queue(interest: Interest): void {
     this.ready.push(interest);
     if (this.flushing) return;
@@ -131,14 +131,14 @@ export class Interests implements StorageWatcher {
   }
 }
 
-/** What one subscription knows of the log beyond what it has read. */
+/** What a subscription knows about the log beyond what it has read. */
 export class Interest {
   readonly selection: Selection;
   readonly filings: readonly Filing<Interest>[];
   private readonly interests: Interests;
   private readonly timers: Timers;
   private readonly signal: AbortSignal;
-  /** Something after `quiet` may match. So it is to begin with: nothing has been looked at. */
+  /** An event after `quiet` may match. Initially true, because nothing was looked at. */
   private marked = true;
   private quiet = 0;
   private queued = false;
@@ -164,19 +164,19 @@ export class Interest {
     return this.marked;
   }
 
-  /** From the last `look` up to and including this position nothing matches. */
+  /** From the last `look` up to and including this position, nothing matches. */
   get quietThrough(): number {
     return this.marked ? this.quiet : this.interests.headPosition;
   }
 
-  /** The position up to which to read now; from here on, marks are of what comes after it. */
+  /** The position up to which to read now. From here on, marks concern later events. */
   look(): number {
     this.marked = false;
     this.interests.file(this);
     return this.interests.headPosition;
   }
 
-  /** Something after this position may match. */
+  /** An event after this position may match. */
   mark(position: number): void {
     if (this.marked) return;
     this.marked = true;
@@ -188,8 +188,8 @@ export class Interest {
   }
 
   /**
-   * Until a mark, an abort, a stop, or for this long; perhaps shorter. The caller has found none of
-   * them to be the case, and has not waited since.
+   * Waits for a mark, an abort or a stop, at most for this long, possibly shorter. The caller has
+   * checked that none of them is the case and has not waited since.
    */
   wait(ms: number): Promise<void> {
     return new Promise((resolve) => {
@@ -227,9 +227,10 @@ interface Filing<T> {
 }
 
 /**
- * Which entries an event may concern, found by the event's own header: what a commit costs grows
- * with the entries it concerns, not with all there are. A selection is filed under terms of which
- * every event it selects has at least one; whether it does select an event is for `selects` to say.
+ * Finds the entries that an event may concern by the event's header, so that the cost of a commit
+ * grows with the entries it concerns and not with all of them. A selection is filed under terms
+ * such that every event it selects has at least one of them. Whether it selects an event is then
+ * decided by `selects`.
  */
 export class InterestIndex<T> {
   /** Entries that no term narrows. */
@@ -238,7 +239,10 @@ export class InterestIndex<T> {
   private readonly prefixes: Entries<T> = new Map();
   private readonly types: Entries<T> = new Map();
   private readonly tags: Entries<T> = new Map();
-  /** How many prefixes there are of each length: an event looks up one beginning for each. */
+  /**
+   * The number of prefixes of each length. An event looks up one prefix of its stream for each
+   * length.
+   */
   private readonly prefixLengths = new Map<number, number>();
   private readonly found: Set<T>[] = [];
 
@@ -262,7 +266,7 @@ export class InterestIndex<T> {
     }
   }
 
-  /** Every entry that may select the event, some perhaps twice. Good until the next call. */
+  /** Every entry that may select the event, some perhaps twice. Valid until the next call. */
   candidates(event: EventHeader): readonly ReadonlySet<T>[] {
     this.found.length = 0;
     this.find(this.anything, "");
@@ -276,7 +280,7 @@ export class InterestIndex<T> {
     return this.found;
   }
 
-  /** The terms to file a selection under, of this index. */
+  /** The terms under which to file a selection in this index. */
   filingsOf(selection: Selection): readonly Filing<T>[] {
     switch (selection.kind) {
       case "all":
@@ -291,7 +295,7 @@ export class InterestIndex<T> {
     }
   }
 
-  /** How many terms have entries: 0 once every entry is deleted. */
+  /** The number of terms with entries. 0 when every entry is deleted. */
   get termCount(): number {
     const all = [this.anything, this.streams, this.prefixes, this.types, this.tags];
     return all.reduce((sum, { size }) => sum + size, 0);
@@ -303,7 +307,7 @@ export class InterestIndex<T> {
     if (filed !== undefined) this.found.push(filed);
   }
 
-  /** Under the part of the item that fewest events share, as far as one can tell beforehand. */
+  /** Under the part of the item that presumably selects the fewest events. */
   private itemFilings(item: QueryItem): Filing<T>[] {
     const under = (entries: Entries<T>, terms: readonly string[]) =>
       terms.map((term) => ({ entries, term }));

@@ -1,10 +1,10 @@
-// Batches that several subscriptions of one selection read together: near the head they all ask for
-// the same events at about the same time, so the first one reads them and the others are given what
-// it found, the same object, which is also encoded once. One that is far behind reads for itself.
+// Batches that several subscriptions with one selection read together. Near the head, they all
+// request the same events at about the same time: the first one reads them, and the others get the
+// same object, which is also encoded once. A subscription that is far behind reads for itself.
 //
-// A batch of everything ends at a boundary at the latest. Without boundaries, a subscription that
-// comes a little later would read up to where the log has grown meanwhile, and have a position of
-// its own from then on; with them, subscriptions that fell behind meet again.
+// A batch of all events ends at a boundary at the latest. Without boundaries, a subscription that
+// comes a little later would read up to the present head, and have a position of its own from then
+// on. With boundaries, subscriptions that fell behind meet again.
 
 import type { Selection } from "../../domain/query.ts";
 import type { Advance, Batch, StorageRead, StorageWatcher } from "../../storage/storage.ts";
@@ -20,15 +20,18 @@ const {
 
 /** How subscriptions of one kind share. */
 interface Manner {
-  /** Positions behind the head from which on a subscription reads for itself. */
+  /** A subscription that is further than this behind the head reads for itself. */
   readonly nearMax: number;
   /** Positions between boundaries. */
   readonly boundary: number;
 }
 
-/** Near a full batch of small events between boundaries. */
+/** About one full batch of small events between boundaries. */
 const ofAll: Manner = { nearMax: 500_000, boundary: 512 };
-/** Events may be far apart, and each read costs a look into the index: as few reads as can be. */
+/**
+ * Matching events may be far apart, and each read costs a lookup in the index, so there should be
+ * as few reads as possible.
+ */
 const ofSome: Manner = { nearMax: 50_000, boundary: Infinity };
 
 interface Entry {
@@ -37,13 +40,11 @@ interface Entry {
   bytes: number;
 }
 
-/** One subscription's part in it. */
+/** One subscription's part in sharing. */
 export interface Following {
   /** Whether to read from `first` up to `bound` together with others. */
   isShared(first: number, bound: number): boolean;
-  /**
-   * The batch at the beginning of the read's positions; it may end before they do, or go further.
-   */
+  /** The batch at the beginning of the read's positions. It may end before or after they do. */
   take(read: StorageRead): Promise<Batch>;
   leave(): void;
 }
@@ -59,7 +60,7 @@ export class SharedBatches implements StorageWatcher {
     this.source = source;
   }
 
-  /** Bytes that are kept. */
+  /** Bytes of the batches that are kept. */
   get heldBytes(): number {
     return this.bytes;
   }
@@ -83,7 +84,7 @@ export class SharedBatches implements StorageWatcher {
     };
   }
 
-  /** Events that a lifecycle change has removed are given to no subscription any more. */
+  /** Events that a lifecycle change has removed are not given to further subscriptions. */
   advanced({ events }: Advance): void {
     if (this.entries.size === 0) return;
     if (events === undefined || events.some(({ stream }) => stream.startsWith("$"))) this.clear();
@@ -117,7 +118,7 @@ export class SharedBatches implements StorageWatcher {
     return batch;
   }
 
-  /** Within the bounds; a read that failed is not kept at all. */
+  /** Keeps the batch within the bounds. A failed read is not kept. */
   private async keep(place: string, entry: Entry): Promise<void> {
     const batch = await entry.batch.catch(() => undefined);
     if (this.entries.get(place) !== entry) return;
@@ -141,7 +142,7 @@ export class SharedBatches implements StorageWatcher {
   }
 }
 
-/** Where nothing matches: an empty batch that says so up to the end of the read. */
+/** If nothing matches: an empty batch that reports progress to the end of the read. */
 async function firstBatch(source: Source, read: StorageRead): Promise<Batch> {
   for await (const batch of scheduledRead(source, read)) return batch;
   return { frames: [], count: 0, bytes: 0, through: read.positions.last };

@@ -1,6 +1,6 @@
-// Subscribe: a read that waits at the head. There is no hand-off between catching up and live: the
-// loop reads up to the head, looks whether anything may have come since, and waits if not. While it
-// waits there, the subscription is called live; nothing else changes.
+// Subscribe: a read that waits at the head. There is no hand-over between catching up and live
+// delivery. The loop reads up to the head, checks whether anything that may match has arrived
+// since, and waits if not. While it waits, the subscription is called live.
 
 import { AnnalsError, invariant } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
@@ -55,9 +55,11 @@ class Subscription {
   private readonly interest: Interest;
   private readonly following: Following;
   private readonly signal: AbortSignal;
-  /** Every matching event up to here has been delivered. */
+  /** Every matching event up to this position has been delivered. */
   private through: number;
-  /** Events before this time are passed over; it may lie ahead of us. Absent: none is. */
+  /**
+   * Events before this time are skipped. The time may be in the future. Absent: none are skipped.
+   */
   private fromTime: number | undefined;
   private live = false;
   private spokeAtMs: number;
@@ -81,7 +83,7 @@ class Subscription {
 
   async *messages(): AsyncGenerator<SubscribeMessage> {
     while (this.goesOn()) {
-      // All that was there at the last look is delivered, and nothing has come between.
+      // Everything up to the last look is delivered, and nothing has arrived since.
       this.through = Math.max(this.through, this.interest.quietThrough);
       const silenceLeftMs = this.silenceLeftMs();
       if (silenceLeftMs <= 0) {
@@ -97,7 +99,7 @@ class Subscription {
     }
   }
 
-  /** Everything up to the head of this moment. */
+  /** Delivers everything up to the present head. */
   private async *deliver(): AsyncGenerator<SubscribeMessage> {
     const bound = this.interest.look();
     await this.passOverUntil(bound);
@@ -136,7 +138,7 @@ class Subscription {
     yield* this.deliverTo(bound);
   }
 
-  /** Up to the bound, or a little further where another subscription has read that far. */
+  /** Up to the bound, or a little further if another subscription has read that far. */
   private async *batches(bound: number): AsyncGenerator<Batch> {
     let first = this.through + 1;
     while (first <= bound && this.readsTogether(first, bound)) {
@@ -163,7 +165,7 @@ class Subscription {
     };
   }
 
-  /** Where the time to begin at has not come by `bound`, everything up to there is passed over. */
+  /** If the start time has not been reached by `bound`, skips everything up to there. */
   private async passOverUntil(bound: number): Promise<void> {
     if (this.fromTime === undefined) return;
     const first = await this.source.storage.positionAt(this.fromTime);
@@ -171,7 +173,7 @@ class Subscription {
     if (first <= bound) this.fromTime = undefined;
   }
 
-  /** False: ended by its consumer. Throws STOPPING. */
+  /** False: the consumer ended the subscription. Throws STOPPING. */
   private goesOn(): boolean {
     if (this.signal.aborted) return false;
     if (!this.source.interests.isStopped) return true;
@@ -187,7 +189,7 @@ class Subscription {
     return { kind, position: this.through, time: this.source.clock() };
   }
 
-  /** After the consumer took a message: time it spends on one is not our silence. */
+  /** Called after the consumer took a message: the time it spends on one is not silence. */
   private spoke(): void {
     this.spokeAtMs = this.source.timers.nowMs();
   }
@@ -197,7 +199,7 @@ class Subscription {
   }
 }
 
-/** The position to begin after. `head` is the one at the time of the call. */
+/** The position to begin after. `head` is the head at the time of the call. */
 async function startOf(
   source: SubscribeSource,
   { selection, start }: SubscribeRequest,

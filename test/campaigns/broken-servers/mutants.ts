@@ -126,10 +126,10 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "answers a group before its commit": mutant(
     "crash",
     queue,
-    "      try {\n        // With nothing to store",
+    "      try {\n        // If nothing has to be stored",
     `      answer(decided, outcomes, after.position + events.length);
       await campaignHold();
-      try {\n        // With nothing to store`,
+      try {\n        // If nothing has to be stored`,
   ),
   "forgets what it stored under an id": mutant(
     "live",

@@ -1,5 +1,5 @@
-// The entry of servers that are broken on purpose: the shipped sources, some of them changed as
-// they are loaded (mutants.ts), over a LevelDB that kills the process where told to
+// The entry point of servers that are broken on purpose: the shipped sources, with changes made as
+// they are loaded (mutants.ts), over a LevelDB that kills the process at given points
 // (failpoints.ts).
 import { registerHooks } from "node:module";
 import { arm, saidOf } from "./failpoints.ts";
@@ -22,7 +22,7 @@ if (mutantName !== undefined) {
       if (edits.length === 0) return loaded;
       let source = Buffer.from(loaded.source as Uint8Array).toString("utf8");
       for (const { file, find, replace } of edits) {
-        // A mutant whose place is gone would prove nothing.
+        // A mutant that cannot be applied any more would prove nothing.
         if (source.split(find).length !== 2) throw new Error(`${mutantName}: not once in ${file}`);
         source = source.replace(find, () => replace);
         left.delete(file);
@@ -36,9 +36,9 @@ if (mutantName !== undefined) {
 }
 
 const failpoint = process.env["CAMPAIGN_FAILPOINT"];
-// Where a mutant does too early or in two steps what must be one, it waits here in between. With
-// `hold:COUNT` the COUNTth wait has no end, and the campaign is told: it then kills the server in
-// the very moment that matters, however busy the machine is.
+// A mutant that acts too early, or in two steps instead of one, waits here in between. With
+// `hold:COUNT`, the COUNTth wait has no end, and the campaign is told. It then kills the server at
+// exactly that moment, however busy the machine is.
 const holdAt = Number(/^hold:(\d+)$/.exec(failpoint ?? "")?.[1] ?? 0);
 let waits = 0;
 const campaignHold = (): Promise<void> => {

@@ -1,15 +1,16 @@
-// What every event of a campaign is, from its writer, the number of its append and its place in it:
-// a reader needs no memory of what was sent to tell whether every byte of it came back.
+// The content of every event of a campaign follows from its writer, the number of its append and
+// its index in it. A reader can therefore tell whether every byte is right without remembering what
+// was sent.
 
-/** What an append is, but for the numbers of its events. */
+/** The properties of an append, without the numbers of its events. */
 export interface Shape {
-  /** Event i goes to stream i modulo their number. */
+  /** Event i goes to stream i modulo the number of streams. */
   readonly streams: readonly string[];
   readonly type: string;
   readonly tags: readonly string[];
   /** 1 to 4,000. */
   readonly count: number;
-  /** Payloads have up to so many bytes. */
+  /** Payloads have up to this many bytes. */
   readonly bytesMax: number;
 }
 
@@ -23,10 +24,10 @@ const idBytes = 36;
 const poolBytes = 1 << 17;
 const scratchBytes = 1 << 17;
 const contentType = "application/octet-stream";
-/** One of an event's first fields: tag and length of the id. */
+/** The tag and length of the id, one of an event's first fields. */
 const idTag = 0x0a;
 
-/** A number of 32 bits that depends on all of the given ones. */
+/** A 32-bit number that depends on all of the given ones. */
 export function mix(...numbers: readonly number[]): number {
   let state = 0x811c_9dc5;
   for (const number of numbers) {
@@ -37,7 +38,7 @@ export function mix(...numbers: readonly number[]): number {
   return state >>> 0;
 }
 
-/** Payloads are cut out of this: half of it compresses, half of it does not. */
+/** Payloads are cut from this. One half of it compresses, the other does not. */
 const pool = (() => {
   const bytes = Buffer.allocUnsafe(poolBytes);
   for (let at = 0; at < poolBytes; at += 4) {
@@ -49,7 +50,7 @@ const pool = (() => {
 
 const scratch = Buffer.allocUnsafe(scratchBytes);
 
-/** The encoded `NewEvent`; valid until the next call. */
+/** The encoded `NewEvent`. Valid until the next call. */
 export function eventBody(seed: number, shape: Shape, event: EventNumber): Buffer {
   const { writer, append, index } = event;
   const salt = mix(seed, writer, append, index);
@@ -79,7 +80,10 @@ function hex(value: number, digits: number): string {
   return value.toString(16).padStart(digits, "0");
 }
 
-/** Which event a record claims to be, by its id alone; undefined where it is none of ours. */
+/**
+ * Which event a record claims to be, by its id alone. Undefined: it is not an event of the
+ * campaign.
+ */
 export function numberOf(record: Buffer): EventNumber | undefined {
   if (record[0] !== idTag || record[1] !== idBytes) return undefined;
   const writer = hexIn(record, 2, 8);

@@ -1,5 +1,5 @@
-// Everybody who takes part in a history: writers of several kinds, readers and followers, each on a
-// connection of its own, over as many lives of the server as a campaign gives it.
+// All participants of a history: writers of several kinds, readers and subscribers, each on its own
+// connection, over any number of lives of the server.
 import { Follower, type Followed } from "./follower.ts";
 import type { History } from "./history.ts";
 import { Reader, walkOn } from "./readers.ts";
@@ -17,20 +17,20 @@ import {
 
 export interface CrowdSize {
   readonly pipes: number;
-  /** Appends under way in each pipe. */
+  /** Appends in flight in each pipe. */
   readonly window: number;
   readonly appendEventsMax: number;
   readonly eventBytesMax: number;
   readonly contenders: number;
   readonly readers: number;
-  /** Absent: each follower has a connection of its own. */
+  /** Absent: each subscriber has its own connection. */
   readonly followersPerConnection?: number;
 }
 
 const drainMsDefault = 20_000;
 const roundTripMsMax = 10_000;
 
-/** One connection to one life of the server. */
+/** A connection to one life of the server. */
 interface Attached {
   readonly client: WireClient;
   readonly done: Promise<void>;
@@ -39,7 +39,7 @@ interface Attached {
 export class Crowd {
   readonly history: History;
   followers: readonly Follower[];
-  /** What has been walked of the log so far. */
+  /** The part of the log that has been walked so far. */
   walk: Walk;
   private readonly writers: readonly Writer[];
   private readonly readers: readonly Reader[];
@@ -69,7 +69,7 @@ export class Crowd {
       const what = each.kind === "all" ? "everything" : each.name;
       return new Follower(history, each, `subscriber ${i} of ${what}`);
     });
-    // Small messages are many places to cut at.
+    // Small messages give many points to cut at.
     (this.followers[3] as Follower).batchEventsMax = 3;
     this.walk = this.freshWalk("the log");
   }
@@ -81,7 +81,10 @@ export class Crowd {
     return new Walk(this.history, name, keys);
   }
 
-  /** Everybody connects and begins; nobody waits for them. A server that is gone is no fault. */
+  /**
+   * All participants connect and begin; nothing waits for them. A server that has ended is no
+   * violation.
+   */
   async attach(port: number, parts: { readonly write: boolean } = { write: true }): Promise<void> {
     const stop = { now: false };
     this.stop = stop;
@@ -109,7 +112,7 @@ export class Crowd {
     });
   }
 
-  /** Everything the server had sent up to now has come, on every connection that still lives. */
+  /** Resolves when everything the server had sent has arrived, on every live connection. */
   async roundTrip(): Promise<void> {
     await Promise.all(
       this.attached.map(({ client }) =>
@@ -118,7 +121,7 @@ export class Crowd {
     );
   }
 
-  /** The server is gone, or about to be left: every connection ends. */
+  /** The server has ended or is about to: every connection ends. */
   async detach(): Promise<void> {
     this.stop.now = true;
     const { attached } = this;
@@ -127,14 +130,14 @@ export class Crowd {
     await Promise.all(attached.map(({ done }) => done));
   }
 
-  /** Cancels some subscriptions; each begins anew where it was. Answers how many. */
+  /** Cancels some subscriptions; each resumes where it was. Returns how many. */
   storm(chosen: () => boolean): number {
     const calls = [...this.calls.values()].filter(chosen);
     for (const call of calls) call.cancel();
     return calls.length;
   }
 
-  /** Some connections take nothing for a while. */
+  /** Some connections read nothing for a while. */
   async standStill(chosen: () => boolean, ms: number): Promise<void> {
     const clients = this.attached.map(({ client }) => client).filter(chosen);
     for (const client of clients) client.pause();
@@ -142,18 +145,18 @@ export class Crowd {
     for (const client of clients) client.resume();
   }
 
-  /** Follows from then on too; to be called before anybody attaches. */
+  /** Adds subscribers. Must be called before any participant attaches. */
   follows(more: readonly Follower[]): void {
     this.followers = [...this.followers, ...more];
     this.walk = this.freshWalk("the log");
   }
 
-  /** Walks on over what is new, and holds everybody's word against it. */
+  /** Walks the new part of the log, and compares all observations with it. */
   async verify(port: number): Promise<boolean> {
     return this.walkThrough(port, this.walk);
   }
 
-  /** Walks through the whole log anew. */
+  /** Walks the whole log again. */
   async verifyAll(port: number): Promise<boolean> {
     const walk = this.freshWalk("the whole log");
     const whole = await this.walkThrough(port, walk);
@@ -162,8 +165,8 @@ export class Crowd {
   }
 
   /**
-   * The end of a history: everything unknown is settled, followers get the rest, and the whole log
-   * is walked once more.
+   * The end of a history: everything unknown is settled, subscribers get the rest, and the whole
+   * log is walked once more.
    */
   async finish(port: number, drainMsMax = drainMsDefault): Promise<void> {
     const { history, writers, followers } = this;
@@ -180,7 +183,7 @@ export class Crowd {
     }
     await this.attach(port, { write: false });
     if (!(await this.verifyAll(port))) history.violate("the last walk could not be made");
-    // As long as there is any progress: a busy machine is slow, not wrong.
+    // Continues as long as there is progress, because a busy machine is slow.
     const delivered = (): number => followers.reduce((sum, each) => sum + each.delivered, 0);
     let until = performance.now() + drainMsMax;
     for (let last = delivered(); !followers.every((each) => each.hasAll(this.walk));) {

@@ -1,8 +1,8 @@
-// Where the process of a server under test is killed, by name: `before-write:17` is before the 17th
-// batch. LevelDB's own classes are wrapped, so that no shipped source knows of this.
+// Named points at which the process of a server under test is killed: `before-write:17` is before
+// the 17th batch. LevelDB's own classes are wrapped, so that no shipped source knows about this.
 import { Level } from "level";
 
-/** What this file needs of classic-level's classes. */
+/** The parts of classic-level's classes that are used here. */
 interface Batch {
   write(options?: object): Promise<void>;
 }
@@ -16,11 +16,11 @@ interface Wrapped {
 export const failpoints = [
   /** Nothing of the batch was written. */
   "before-write",
-  /** The batch is in the operating system's memory, and not synced. */
+  /** The batch is in the operating system's memory, but not synced. */
   "after-write-before-sync",
-  /** Synced, and nobody was told. */
+  /** Synced, but not yet answered. */
   "after-sync-before-answer",
-  /** Some moments into a batch. */
+  /** A short time into a batch. */
   "during-write",
   "during-compaction",
   "during-start",
@@ -29,13 +29,13 @@ export const failpoints = [
   "before-close",
 ] as const;
 
-// Besides, of the same form: `answer-before-write` and `never-sync`, faults of a server that a
-// campaign must find, or it proves nothing; and `fail-write:COUNT`, a fault of the disk: that batch
-// fails, and everything behind it is acknowledged and lost until the database is opened anew, as
-// LevelDB does it. A sound server survives that, and whoever broke it on purpose is told of it.
-// `hold:COUNT`: see broken-server.ts.
+// Of the same form: `answer-before-write` and `never-sync` are faults of a server that a campaign
+// must find, or it proves nothing. `fail-write:COUNT` is a fault of the disk: that batch fails, and
+// later ones are acknowledged and lost until the database is reopened, as LevelDB does it. A
+// correct server survives that; the campaign is told about the failure. `hold:COUNT`: see
+// broken-server.ts.
 
-/** What a server says on its standard output where something was arranged with its campaign. */
+/** What a server prints when something was arranged with its campaign. */
 export const saidOf = { failed: "campaign: a write fails", held: "campaign: held" } as const;
 
 const neverResolved = new Promise<never>(() => {});
@@ -49,7 +49,9 @@ function dieSoon(ms: number): void {
   setTimeout(() => void die(), ms);
 }
 
-/** `NAME:COUNT`: at the COUNTth time; of places that come once, COUNT is milliseconds into them. */
+/**
+ * `NAME:COUNT`: at the COUNTth time. For points that occur once, COUNT is milliseconds after them.
+ */
 export function arm(text: string): void {
   const [name = "", countText = "1"] = text.split(":");
   const count = Number(countText);
@@ -100,11 +102,11 @@ export function arm(text: string): void {
   };
 }
 
-/** Compacts everything after so many milliseconds, and dies some moments into it. */
+/** Compacts everything after this many milliseconds, and kills the process a short time into it. */
 function compactAt(database: Wrapped, ms: number): void {
   setTimeout(() => {
     dieSoon(Math.random() * 30);
-    // A store that is being made is opened twice: by then this one may be closed.
+    // A store that is being created is opened twice; this database may be closed by then.
     database.compactRange(Buffer.alloc(0), Buffer.from([0xff, 0xff])).catch(() => {});
   }, ms);
 }

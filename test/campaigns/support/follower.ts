@@ -1,5 +1,6 @@
-// A subscriber of a history, across as many connections as it takes: every matching event once, in
-// order, without a gap (I9); and nothing it is told of a position may turn out untrue (I11).
+// A subscriber of a history, over as many connections as it takes. It gets every matching event
+// once, in order, without a gap (I9), and nothing that it is told about a position may turn out to
+// be false (I11).
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   SubscribeRequestSchema,
@@ -15,17 +16,17 @@ export type Followed =
   | { readonly kind: "tag"; readonly name: string };
 
 export class Follower {
-  /** The key of the walk's list it is compared with; undefined for everything. */
+  /** The key of the walk's list to compare with. Undefined: everything. */
   readonly key: string | undefined;
   readonly name: string;
-  /** What to resume after. */
+  /** The position to resume after. */
   after = 0;
   delivered = 0;
   caughtUp = 0;
   words = 0;
-  /** Comes when everything is written, and has all of it to catch up with. */
+  /** It subscribes when everything is written, and catches up with all of it. */
   late = false;
-  /** Events in a message. Absent: as many as the server likes. */
+  /** Events in a message. Absent: any number. */
   batchEventsMax: number | undefined;
   checkpointIntervalMs = 100;
   private readonly history: History;
@@ -48,7 +49,7 @@ export class Follower {
     this.key = followed.kind === "all" ? undefined : `${followed.kind[0]}:${followed.name}`;
   }
 
-  /** The request that resumes where the last message left it. */
+  /** The request that resumes after the last message. */
   request(): Buffer {
     const { followed, checkpointIntervalMs } = this;
     const selection =
@@ -125,7 +126,7 @@ export class Follower {
     return followed.kind === "stream" ? stream === followed.name : tags.includes(followed.name);
   }
 
-  /** Holds what came up to the walk's head against the walk. */
+  /** Compares what arrived up to the walk's head with the walk. */
   settle(walk: Walk): void {
     const { history, name, key } = this;
     const list = key === undefined ? undefined : (walk.lists.get(key) ?? []);
@@ -152,14 +153,14 @@ export class Follower {
     this.told = later;
   }
 
-  /** Whether everything that the walk found was delivered. Nothing may be left out at the end. */
+  /** Whether everything that the walk found was delivered. In the end, nothing may be missing. */
   hasAll(walk: Walk): boolean {
     if (this.key === undefined) return this.last >= walk.head;
     const list = walk.lists.get(this.key) ?? [];
     return this.positions.length >= list.length - countThrough(list, this.start);
   }
 
-  /** Delay the last walk: positions that no walk ever reached were never durable (I10). */
+  /** After the last walk: positions that no walk reached were never durable (I10). */
   end(walk: Walk): void {
     this.settle(walk);
     const { history, name } = this;

@@ -15,14 +15,14 @@ import type { Walk } from "./walk.ts";
 
 const violationsMax = 40;
 
-/** An event that somebody saw. */
+/** An event that a participant saw. */
 export interface Seen extends Place {
   readonly op: Op;
   readonly index: number;
   readonly stream: string;
 }
 
-/** Something an answer said of the log: it must be true of the log that the next walk finds. */
+/** A statement about the log in an answer. It must be true of the log that the next walk finds. */
 interface Claim {
   readonly by: string;
   readonly head: number;
@@ -34,13 +34,13 @@ interface Claim {
 export class History {
   readonly seed: number;
   readonly violations: string[] = [];
-  /** The last position that was acknowledged to anybody. */
+  /** The last position that was acknowledged to any participant. */
   acknowledgedHead = 0;
   acknowledgedEvents = 0;
   acknowledgedOps = 0;
   refusedOps = 0;
   observations = 0;
-  /** The newest version of a stream that somebody was told. */
+  /** The newest version of each stream that a participant was told. */
   readonly known = new Map<string, number>();
   private readonly writers = new Map<number, Op[]>();
   private readonly at: (Op | undefined)[] = [];
@@ -93,7 +93,7 @@ export class History {
     else this.compareVersions(op);
   }
 
-  /** Refused for good: by a conflict, with its details. */
+  /** Refused finally, by a conflict with its details. */
   conflicted(op: Op, conflict: AppendConflict | undefined): void {
     this.refused(op);
     const told = `the refusal of ${op.name}`;
@@ -124,18 +124,18 @@ export class History {
     op.state = "refused";
   }
 
-  /** Somebody was told a head, a read's end for example. */
+  /** A participant was told a head, for example at the end of a read. */
   toldHead(by: string, head: number, leastHead: number): void {
     if (head < leastHead) this.violate(`${by}: head ${head}, but ${leastHead} was acknowledged`);
     this.claim({ by, head });
   }
 
-  /** Somebody was told a version of a stream. */
+  /** A participant was told a version of a stream. */
   toldVersion(by: string, stream: string, version: number): void {
     this.claim({ by, head: 0, stream, version });
   }
 
-  /** Somebody got a record: whatever it is of, it must be what was sent, at its one place. */
+  /** A participant got a record. It must be an event that was sent, at its one position. */
   see(by: string, record: Buffer): Seen | undefined {
     this.observations++;
     const number = numberOf(record);
@@ -167,7 +167,7 @@ export class History {
     if (version > (this.known.get(stream) ?? 0)) this.known.set(stream, version);
   }
 
-  /** A walk through the whole log came to an append's first event. */
+  /** A walk through the whole log reached the first event of an append. */
   walked(op: Op, before: readonly number[]): void {
     this.unmet.delete(op);
     op.before = before;
@@ -175,8 +175,8 @@ export class History {
   }
 
   /**
-   * What was acknowledged and claimed up to now. To be taken before a walk begins, and given to
-   * `settle` when it has ended.
+   * What was acknowledged and claimed up to now. Taken before a walk begins, and given to `settle`
+   * when it has ended.
    */
   due(): { readonly ops: readonly Op[]; readonly claims: readonly Claim[]; readonly head: number } {
     const claims = this.claims;
@@ -184,7 +184,7 @@ export class History {
     return { ops: [...this.unmet], claims, head: this.acknowledgedHead };
   }
 
-  /** A walk that did not come to its end leaves what was due to the next one. */
+  /** A walk that did not finish leaves these for the next one. */
   stillDue(due: ReturnType<History["due"]>): void {
     this.claims.push(...due.claims);
   }

@@ -1,5 +1,5 @@
-// One append of a history: what is sent, again with the same ids as long as its outcome is not
-// known, and all that anybody has been told or has seen of it.
+// An append of a history: it is sent again with the same ids while its outcome is unknown, and
+// records everything that participants were told or have seen of it.
 import { create, toBinary } from "@bufbuild/protobuf";
 import { AppendRequestSchema, type AppendResponse } from "../../../src/gen/annals/v1/append_pb.js";
 import { eventBody, type Shape } from "./content.ts";
@@ -9,7 +9,7 @@ export interface StreamVersion {
   readonly version: number;
 }
 
-/** No event with the tag may be there after the position. */
+/** No event with the tag may exist after the position. */
 export interface TagCondition {
   readonly tag: string;
   readonly after: number;
@@ -20,7 +20,7 @@ export interface Checks {
   readonly condition?: TagCondition;
 }
 
-/** Many see an event at about the same time: its body is made once. */
+/** Several participants see an event at about the same time, so its body is made once. */
 const recentMax = 4_096;
 const recent: { readonly op: Op; readonly index: number; readonly body: Buffer }[] = [];
 
@@ -30,17 +30,17 @@ export class Op {
   readonly number: number;
   readonly shape: Shape;
   readonly checks: Checks;
-  /** `open`: nobody knows, perhaps not even yet. */
+  /** `open`: the outcome is unknown. */
   state: "open" | "acknowledged" | "refused" = "open";
   attempts = 0;
-  /** How often it was acknowledged as stored just now. */
+  /** How often it was acknowledged as newly stored. */
   stored = 0;
-  /** The position of its first event, as soon as anybody saw it or was told. */
+  /** The position of its first event, once a participant saw it or was told. */
   first = 0;
   answer: AppendResponse | undefined;
-  /** Versions of its streams right before it, as the log tells. */
+  /** The versions of its streams directly before it, by the log. */
   before: readonly number[] | undefined;
-  /** What was known of the streams it expects something of when it was last sent. */
+  /** The known versions of the streams in its expectations when it was last sent. */
   knownAtSend: readonly number[] = [];
 
   constructor(seed: number, writer: number, number: number, shape: Shape, checks: Checks) {
@@ -92,7 +92,7 @@ export class Op {
     return Buffer.concat([...parts, rest]);
   }
 
-  /** The versions that its events get in each of its streams, given those before. */
+  /** How many of its events go to a stream. */
   eventsIn(streamIndex: number): number {
     const { count, streams } = this.shape;
     return Math.floor((count - 1 - streamIndex) / streams.length) + 1;

@@ -1,5 +1,5 @@
-// Readers of a history: what they get must be in order, complete for what they asked, and no older
-// than what was acknowledged before they asked.
+// Readers of a history. What they get must be in order, complete for their request, and no older
+// than what was acknowledged before it.
 import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   Direction,
@@ -21,7 +21,7 @@ function requestBytes(init: ReadInit): Uint8Array {
   return toBinary(ReadRequestSchema, create(ReadRequestSchema, init));
 }
 
-/** Reads to the end. Undefined where the call was lost. */
+/** Reads to the end. Undefined: the call was lost. */
 async function readTo(
   history: History,
   client: WireClient,
@@ -46,7 +46,7 @@ async function readTo(
   return undefined;
 }
 
-/** Walks on from where the walk is to the head. False where the connection was lost. */
+/** Continues the walk to the head. False: the connection was lost. */
 export async function walkOn(
   history: History,
   client: WireClient,
@@ -70,7 +70,7 @@ export async function walkOn(
   return true;
 }
 
-/** What a finished read of a tag said, to be held against the log. */
+/** The result of a finished read of a tag, to compare with the log. */
 interface Counted {
   readonly name: string;
   readonly key: string;
@@ -98,7 +98,7 @@ export class Reader {
     }
   }
 
-  /** Holds what was read of tags against the walk. */
+  /** Compares the reads of tags with the walk. */
   settle(walk: Walk): void {
     const later: Counted[] = [];
     for (const counted of this.counted) {
@@ -166,7 +166,7 @@ export class Reader {
     return end;
   }
 
-  /** Some events from anywhere on, forwards. */
+  /** Some events from a random position, forwards. */
   private async readOn(client: WireClient, limit: number): Promise<ReadEnd | undefined> {
     const from = 1 + Math.floor(this.random() * this.history.acknowledgedHead);
     const seen: Seen[] = [];

@@ -1,4 +1,4 @@
-// The bytes of answers, read by code that shares nothing with the server's.
+// Decodes answers with code that shares nothing with the server's.
 
 /** What the server added to an event: fields 9 to 11 of `RecordedEvent`. */
 export interface Place {
@@ -8,7 +8,7 @@ export interface Place {
   readonly recordedAt: number;
 }
 
-/** The fields of a record from `offset` on; undefined where there is anything else. */
+/** The fields of a record from `offset` on. Undefined: there are other fields. */
 export function placeIn(record: Buffer, offset: number): Place | undefined {
   const reader = new Reader(record, offset);
   let [version, position, recordedAt] = [0, 0, 0];
@@ -29,7 +29,7 @@ export function placeIn(record: Buffer, offset: number): Place | undefined {
   return { version, position, recordedAt };
 }
 
-/** The values of field 1 where that is all there is: the records of an `EventBatch`. */
+/** The values of field 1, if there are no other fields: the records of an `EventBatch`. */
 export function* recordsOf(batch: Buffer): Generator<Buffer> {
   const reader = new Reader(batch, 0);
   while (!reader.done) {
@@ -38,7 +38,7 @@ export function* recordsOf(batch: Buffer): Generator<Buffer> {
   }
 }
 
-/** The batch of an answer to Read or Subscribe; undefined where it is another message. */
+/** The batch of an answer to Read or Subscribe. Undefined: it is another message. */
 export function batchOf(message: Buffer): Buffer | undefined {
   return message[0] === 0x0a ? new Reader(message, 1).bytes() : undefined;
 }

@@ -1,5 +1,5 @@
-// A server under test, as a process of its own: the shipped entry, or one that a campaign has
-// broken (broken-server.ts). It is stopped, killed and started again at the same folder.
+// A server under test as a separate process: the shipped entry point, or one that a campaign has
+// broken (broken-server.ts). It is stopped, killed and started again on the same folder.
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -8,26 +8,26 @@ import { join, resolve } from "node:path";
 const repository = resolve(import.meta.dirname, "../../..");
 const shippedEntry = join(repository, "src/main.ts");
 const brokenEntry = new URL("broken-server.ts", import.meta.url).pathname;
-/** Without it half a second of each start would go into stripping types. */
+/** Without this cache, each start spends half a second on stripping types. */
 const compileCache = join(tmpdir(), "annals-campaign-compile-cache");
 const startMsMax = 60_000;
 const logCharsMax = 20_000;
 
-/** Faults by which a server is broken on purpose; none: the shipped entry. */
+/** Faults by which a server is broken on purpose. None: the shipped entry point. */
 export interface Breakage {
   /** See failpoints.ts. */
   readonly failpoint?: string;
-  /** The name of one of mutants.ts. */
+  /** The name of a mutant in mutants.ts. */
   readonly mutant?: string;
 }
 
 export interface ServerOptions extends Breakage {
   readonly folder: string;
   readonly flags?: readonly string[];
-  /** What runs the server instead of node itself: `strace ...`. */
+  /** The command that runs the server instead of node: `strace ...`. */
   readonly under?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
-  /** Told of the process, before it serves. */
+  /** Called with the process id before the server serves. */
   readonly spawned?: (pid: number) => void;
 }
 
@@ -64,7 +64,7 @@ export class ServerProcess {
     });
   }
 
-  /** Answers once it serves, or has ended without. */
+  /** Resolves when it serves, or has ended without serving. */
   static async start(options: ServerOptions): Promise<ServerProcess> {
     const { folder, failpoint, mutant, under = [], environment = {} } = options;
     const broken = failpoint !== undefined || mutant !== undefined;
@@ -94,7 +94,7 @@ export class ServerProcess {
     await server.says(/serves on [^ ]*:\d+/);
     clearTimeout(overdue);
     server.port = Number(/serves on [^ ]*:(\d+)/.exec(server.said)?.[1] ?? 0);
-    // A mutant that cannot be made any more is no server.
+    // A mutant that cannot be applied any more is no server.
     if (server.log.includes("not once in")) throw new Error(server.log);
     return server;
   }
@@ -103,7 +103,7 @@ export class ServerProcess {
     return this.port > 0 && this.process.exitCode === null && this.process.signalCode === null;
   }
 
-  /** Resolves once it has said this on its standard output, or has ended. */
+  /** Resolves when it has printed this, or has ended. */
   async says(what: string | RegExp): Promise<void> {
     const heard = new Promise<void>((settle) => {
       const look = (): void => {
@@ -122,7 +122,7 @@ export class ServerProcess {
     return this.exited;
   }
 
-  /** In order, by SIGTERM; at once where that takes longer than promised. */
+  /** Stops by SIGTERM, and kills it if that takes longer than promised. */
   async stop(): Promise<Exit> {
     const overdue = setTimeout(() => this.process.kill("SIGKILL"), 12_000);
     const exit = await this.kill("SIGTERM");
@@ -131,7 +131,7 @@ export class ServerProcess {
   }
 }
 
-/** A first clean run fills the compile cache: a killed process would never write it. */
+/** A first clean run fills the compile cache, which a killed process never writes. */
 export async function warmUp(...breakages: readonly Breakage[]): Promise<void> {
   for (const breakage of [{}, ...breakages]) {
     const folder = scratchFolder("warm-up");
@@ -147,7 +147,7 @@ export function scratchFolder(name: string, base = tmpdir()): string {
   return mkdtempSync(join(base, `annals-${name}-`));
 }
 
-/** Whether a command is there, and what it needs. */
+/** Whether a command exists and works. */
 export function canRun(command: string, ...args: readonly string[]): boolean {
   return spawnSync(command, args, { stdio: "ignore" }).status === 0;
 }

@@ -1,12 +1,12 @@
-// A walk through the log from its first position, in order: the serial history that the store says
-// has happened. What each append expected is held against what stood before it.
+// A walk through the log from its first position, in order: the serial history according to the
+// store. What each append expected is compared with what precedes it.
 import type { History } from "./history.ts";
 import type { Op } from "./op.ts";
 import { recordsOf } from "./record.ts";
 
 export class Walk {
   readonly versions = new Map<string, number>();
-  /** Positions of the streams (`s:NAME`) and tags (`t:NAME`) that somebody follows. */
+  /** The positions of the streams (`s:NAME`) and tags (`t:NAME`) that have subscribers. */
   readonly lists = new Map<string, number[]>();
   /** The last position walked. */
   head = 0;
@@ -17,7 +17,7 @@ export class Walk {
   private op: Op | undefined;
   private nextIndex = 0;
 
-  /** `followed`: the keys of the lists to keep. */
+  /** `followed` are the keys of the lists to keep. */
   constructor(history: History, name: string, followed: Iterable<string> = []) {
     this.history = history;
     this.name = name;

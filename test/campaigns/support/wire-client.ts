@@ -1,5 +1,5 @@
-// A connection to a server under test: calls by their bytes, over the light HTTP/2 client of the
-// benchmarks. A lost connection ends every call with UNAVAILABLE: its outcome is unknown.
+// A connection to a server under test: calls with encoded messages over the light HTTP/2 client of
+// the benchmark. A lost connection ends every call with UNAVAILABLE, so its outcome is unknown.
 import { fromBinary } from "@bufbuild/protobuf";
 import { anyUnpack, type Any } from "@bufbuild/protobuf/wkt";
 import type { Headers } from "../../../bench/load/hpack.ts";
@@ -22,10 +22,10 @@ export type MethodName =
   | "GetInfo";
 
 export interface Ended {
-  /** gRPC's; 0 is OK, 14 also a lost connection. */
+  /** gRPC's status. 0 is OK; 14 also means a lost connection. */
   readonly status: number;
   readonly message: string;
-  /** Of ErrorInfo; empty where there are no details. */
+  /** The reason of the ErrorInfo. Empty: there are no details. */
   readonly reason: string;
   readonly conflict: AppendConflict | undefined;
 }
@@ -52,12 +52,12 @@ export class WireClient {
     return this.connection.callCount;
   }
 
-  /** Calls under way are forgotten: nothing is told of them. */
+  /** Closes without reporting anything about open calls. */
   close(): void {
     this.connection.close();
   }
 
-  /** Takes nothing from the connection until `resume`. */
+  /** Reads nothing from the connection until `resume`. */
   pause(): void {
     this.connection.pause();
   }
@@ -66,12 +66,12 @@ export class WireClient {
     this.connection.resume();
   }
 
-  /** Calls under way end as if the server had gone. */
+  /** Ends open calls as if the server had ended. */
   lose(): void {
     this.connection.fail("the client went away");
   }
 
-  /** The answer's bytes, valid for good; undefined where the call failed. */
+  /** The bytes of the answer, which stay valid. Undefined: the call failed. */
   async unary(
     method: MethodName,
     request: Uint8Array,
@@ -82,7 +82,7 @@ export class WireClient {
     return { answer: ended.status === 0 ? answer : undefined, ended };
   }
 
-  /** Messages are valid only while they are handed on. */
+  /** Messages are valid only during the callback. */
   stream(
     method: MethodName,
     request: Uint8Array,
@@ -91,7 +91,7 @@ export class WireClient {
     return this.call(method, request, true, receive);
   }
 
-  /** A call with more messages to come. */
+  /** A call with further request messages. */
   pipe(method: MethodName, first: Uint8Array, receive: (message: Buffer) => void): OpenCall {
     return this.call(method, first, false, receive);
   }
@@ -137,7 +137,7 @@ function endedOf(status: number, message: string, trailers?: Headers): Ended {
   return { status, message, ...understood(details) };
 }
 
-/** What the details of a status say, of a call or of one append in a pipe. */
+/** The reason and conflict in the details of a status, of a call or of one append in a pipe. */
 export function understood(details: readonly Any[]): Pick<Ended, "reason" | "conflict"> {
   let reason = "";
   let conflict: AppendConflict | undefined;

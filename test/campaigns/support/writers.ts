@@ -1,4 +1,4 @@
-// Writers of a history. Each lives through kills: what was under way when its connection went is
+// Writers of a history. Each survives kills: appends in flight when its connection was lost are
 // sent again, with the same ids, before anything new.
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
@@ -19,7 +19,7 @@ import { understood, type Ended, type WireClient } from "./wire-client.ts";
 const aborted = 10;
 const failedPrecondition = 9;
 const notFound = 5;
-/** What says that nothing is known, or that the same may be tried again. */
+/** Statuses after which the outcome is unknown or the same append may be retried. */
 const passing = new Set([1, 4, 8, 14]);
 
 export const sharedStreams = ["ledger-0", "ledger-1", "ledger-2"] as const;
@@ -30,9 +30,9 @@ export interface Stop {
 }
 
 export interface Writer {
-  /** Until it is told to stop or the connection is lost; what is under way is then waited for. */
+  /** Runs until it is stopped or the connection is lost, then waits for what is in flight. */
   run(client: WireClient, stop: Stop): Promise<void>;
-  /** Appends whose outcome is not known. */
+  /** Appends whose outcome is unknown. */
   readonly unsettled: number;
 }
 
@@ -42,7 +42,7 @@ interface WriterParts {
   readonly random: () => number;
 }
 
-/** Takes an answer that is not an acknowledgement. Answers whether to send the append again. */
+/** Handles an answer that is not an acknowledgement. Returns whether to send the append again. */
 function failed(history: History, op: Op, status: number, words: Omit<Ended, "status">): boolean {
   if (passing.has(status)) return true;
   if (status === aborted) history.conflicted(op, words.conflict);
@@ -54,14 +54,14 @@ function failed(history: History, op: Op, status: number, words: Omit<Ended, "st
 }
 
 export interface PipeSize {
-  /** Appends under way at a time. */
+  /** Appends in flight at a time. */
   readonly window: number;
   readonly appendEventsMax: number;
-  /** Of most payloads; one in a hundred appends has large ones. */
+  /** Bytes of most payloads. One in a hundred appends has large ones. */
   readonly eventBytesMax: number;
 }
 
-/** Appends through a pipe, several under way; of one to many events, to one or several streams. */
+/** Appends through a pipe, several in flight, of one to many events to one or more streams. */
 export class PipeWriter implements Writer {
   private readonly parts: WriterParts;
   private readonly size: PipeSize;
@@ -108,7 +108,7 @@ export class PipeWriter implements Writer {
         const { code, message: text, details } = outcome.value;
         if (failed(history, op, code, { message: text, ...understood(details) })) later.push(op);
       } else history.violate(`${op.name}: an answer without an outcome`);
-      // Where writes are refused for a while, the pipe ends and is opened anew.
+      // While writes are refused, the pipe ends and is reopened.
       if (later.length > 0 && !halfClosed) {
         halfClosed = true;
         pipe.half();
@@ -165,7 +165,7 @@ function piped(op: Op): Buffer {
   return Buffer.concat([delimited(0x0a, request.length), request]);
 }
 
-/** Competes with others of its kind for the next version of a shared stream, or for a tag. */
+/** Competes with other writers for the next version of a shared stream, or for a tag. */
 export class Contender implements Writer {
   private readonly parts: WriterParts;
   private again: Op | undefined;
@@ -210,11 +210,11 @@ export class Contender implements Writer {
   }
 }
 
-/** Saves snapshots of shared streams and asks for them: never beyond the stream (I14). */
+/** Saves and requests snapshots of shared streams: never beyond the stream (I14). */
 export class Snapshooter implements Writer {
   readonly unsettled = 0;
   private readonly parts: WriterParts;
-  /** The newest version that was acknowledged, by stream. */
+  /** The newest version that was acknowledged, for each stream. */
   private readonly saved = new Map<string, number>();
 
   constructor(parts: WriterParts) {
