@@ -27,7 +27,7 @@ export const groupMutants: Readonly<Record<string, { readonly edits: readonly Ed
   "groups: forgets over a restart that events failed": {
     edits: [
       {
-        file: "domain/group/state.ts",
+        file: queues,
         find: "    queue.loaded = first;\n",
         replace: "",
       },
@@ -51,8 +51,8 @@ export const groupMutants: Readonly<Record<string, { readonly edits: readonly Ed
     edits: [
       {
         file: settle,
-        find: "  again(state, delivery, { delayMs: 0, reason }, nowMs);\n",
-        replace: "  forget(state, delivery);\n  state.queues.review(delivery.queue, nowMs);\n",
+        find: "  again(state, delivery.event, { delayMs: 0, reason }, nowMs);\n",
+        replace: "  forget(state, delivery.event, nowMs);\n",
       },
     ],
   },
@@ -60,8 +60,8 @@ export const groupMutants: Readonly<Record<string, { readonly edits: readonly Ed
     edits: [
       {
         file: settle,
-        find: "  again(state, delivery, why, nowMs);\n",
-        replace: "  forget(state, delivery);\n  state.queues.review(delivery.queue, nowMs);\n",
+        find: "  again(state, delivery.event, why, nowMs);\n",
+        replace: "  forget(state, delivery.event, nowMs);\n",
       },
     ],
   },
@@ -82,7 +82,7 @@ export const groupMutants: Readonly<Record<string, { readonly edits: readonly Ed
   "groups: begins behind the first event that is not settled": {
     edits: [
       {
-        file: "domain/group/state.ts",
+        file: queues,
         find: "queue.knownThrough = first.position - 1;",
         replace: "queue.knownThrough = first.position;",
       },

@@ -3,7 +3,8 @@
 import fc from "fast-check";
 import { expect } from "vitest";
 import type { GroupSettings } from "../../../src/domain/group/settings.ts";
-import { scanRecord } from "../../../src/domain/record.ts";
+import { lifecycleRecordOf, streamKeptIn } from "../../../src/domain/lifecycle/lifecycle-event.ts";
+import { recordsIn, scanRecord } from "../../../src/domain/record.ts";
 import type { MemberDelivery, MemberMessage } from "../../../src/log/group-verbs.ts";
 import { appendAll, openLog, settled, type Opened } from "../harness.ts";
 import { createModelStorage } from "../../support/model-storage.ts";
@@ -34,6 +35,9 @@ class Workplace {
   private tokens = new Map<string, { readonly stream: string; readonly worker: Worker }>();
   private readonly streams = new Map<number, string>();
   private appended = 0;
+  /** Positions of deleted events; and those of which every worker must know by now. */
+  private readonly deleted = new Set<number>();
+  private readonly removed = new Set<number>();
 
   async begin(): Promise<void> {
     await this.opened.log.groups.create("g", settings, { kind: "after-position", position: 0 });
@@ -50,12 +54,37 @@ class Workplace {
     this.look();
   }
 
-  /** What the log holds, failed appends that got there included. */
+  /** Deletes a stream; its events come no more, unless a worker was sent them before. */
+  async remove(stream: string): Promise<void> {
+    const cause = { actor: "", reason: "", expected: undefined };
+    const id = crypto.randomUUID();
+    try {
+      await this.opened.log.streams.remove({ ...cause, id, stream, permanent: false });
+    } catch {
+      // What became of it, the log says.
+    }
+    await settled();
+    this.look();
+    for (const position of this.deleted) this.removed.add(position);
+  }
+
+  /** What the log holds, failed appends and deletions that got there included. */
   look(): void {
-    for (const { stream, type, position } of this.opened.storage.data.events) {
+    for (const { stream, type, position, frame } of this.opened.storage.data.events) {
       this.appended = position;
       if (type === "T") this.streams.set(position, stream);
+      if (streamKeptIn(stream) === undefined) continue;
+      const [record = new Uint8Array()] = recordsIn(frame);
+      const of = lifecycleRecordOf(record).stream;
+      for (const [earlier, other] of this.streams) {
+        if (earlier < position && other === of) this.forget(earlier);
+      }
     }
+  }
+
+  private forget(position: number): void {
+    this.deleted.add(position);
+    this.done.add(position);
   }
 
   async join(permits: number): Promise<void> {
@@ -170,7 +199,8 @@ class Workplace {
     this.acked.delete(token);
     const position = this.positions.get(token);
     const others = [...this.acked].some((other) => this.positions.get(other) === position);
-    if (!others && position !== undefined) this.done.delete(position);
+    if (others || position === undefined || this.deleted.has(position)) return;
+    this.done.delete(position);
   }
 
   private delivered({ token, record, attempt }: MemberDelivery, worker: Worker): void {
@@ -179,6 +209,7 @@ class Workplace {
     this.positions.set(token, position);
     if (type !== "T") fault("is not asked for");
     if (this.answered.has(position)) fault("was settled");
+    if (this.removed.has(position)) fault("was removed");
     if (this.passedOver.has(position)) fault("was passed over");
     if (attempt > settings.attemptsMax) fault(`attempt ${attempt}`);
     for (const [earlier, of] of this.streams) {
@@ -277,6 +308,14 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       (ms): Step =>
         (place) =>
           place.pass(ms),
+    ),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom("a", "b", "c").map(
+      (stream): Step =>
+        (place) =>
+          place.remove(stream),
     ),
   },
   {
