@@ -1,4 +1,4 @@
-// The client: every verb of a store on one connection, in the terms of an application's events.
+// The client: every operation of a store over one connection, typed by the application's events.
 
 import type { Connection } from "./rpc/connection.ts";
 import { consumerOf, type ConsumeOptions, type GroupConsumer } from "./group/consumer.ts";
@@ -27,9 +27,9 @@ import { subscribeTo, type SubscribeOptions, type Subscription } from "./store/s
 
 export type AppendOptions = AppendRules & OperationOptions;
 
-/** Many appends under way at a time, answered in their order. */
+/** A pipe with many appends in flight, answered in order. */
 export interface Appender<E extends EventShape> {
-  /** Answers once there is room for it, with a promise of what becomes of it. */
+  /** Resolves when there is room for the append, with a promise of its outcome. */
   append(
     stream: string,
     events: NewEvent<E> | readonly NewEvent<E>[],
@@ -45,32 +45,37 @@ export interface AnnalsClient<E extends EventShape> {
   /** One atomic append to the streams that the events name. */
   append(events: readonly NewEvent<E>[], options?: AppendOptions): Promise<Appended<E>>;
   /**
-   * One atomic append, durable when it answers. Tried again, with the same event ids, while the
-   * store cannot be reached, does not know or has too much to do: it is stored once or not at all.
+   * One atomic append, durable when it resolves. It is retried with the same event ids while the
+   * server cannot be reached, does not know the outcome or is overloaded, so that it is stored once
+   * or not at all.
    */
-  // Last, because it is the last one that the compiler explains a mistake by.
+  // Last, because the compiler explains a mistake with the last overload.
   append(
     stream: string,
     events: NewEvent<E> | readonly NewEvent<E>[],
     options?: AppendOptions,
   ): Promise<Appended<E>>;
   appender(options?: AppenderOptions): Appender<E>;
-  /** The events there are now. */
+  /** Reads the events that are stored now. */
   read(options?: ReadOptions): Reading<E>;
   /**
-   * Fails with a `MissingEventsError` where a policy has removed events of the selection, also of
-   * those after a position: before a reader that needs them all goes on from there.
+   * Fails with a `MissingEventsError` if a policy has removed events of the selection (with a
+   * position: events after it). Call it before a reader that needs all of them continues from
+   * there.
    */
   assertComplete(wanted: Complete, options?: OperationOptions): Promise<void>;
-  /** The events there are, and then each as it becomes durable. */
+  /** Delivers the stored events, and then each event as it becomes durable. */
   subscribe(options?: SubscribeOptions): Subscription<E>;
-  /** Folds a stream: from its newest snapshot, or its first event. See also `repository`. */
+  /**
+   * Computes a state from a stream: from its newest snapshot, or its first event. See also
+   * `repository`.
+   */
   load<State>(stream: string, fold: Fold<State, E>, options?: LoadOptions): Promise<Loaded<State>>;
-  /** Works in a consumer group: its events are shared among all who do. */
+  /** Joins a consumer group, whose members share its events. */
   group(name: string, options?: ConsumeOptions): GroupConsumer<E>;
   readonly groups: Groups<E>;
   readonly checkpoints: Checkpoints;
-  /** Waits until a consumer or a group has got to a position, and answers where it is. */
+  /** Waits until a consumer or a group has reached a position, and returns its position. */
   waitFor(who: Waited, position: number, options?: OperationOptions): Promise<number>;
   readonly snapshots: Snapshots;
   /** Undefined: it never had an event. */
@@ -80,11 +85,11 @@ export interface AnnalsClient<E extends EventShape> {
   info(options?: OperationOptions): Promise<StoreInfo>;
   /** Waits until a server answers. */
   ready(timeoutMs: number): Promise<void>;
-  /** Between the application's events and their payloads. */
+  /** Converts between the application's events and their payloads. */
   readonly events: EventCodec<E>;
-  /** The same connection, with other events. */
+  /** A client over the same connection with other events. */
   withEvents<Other extends EventShape>(events: EventCodec<Other>): AnnalsClient<Other>;
-  /** The contract's methods as they are, without codec, retries and resumption. */
+  /** The methods of the contract, without codec, retries and resumption. */
   readonly rpc: StoreRpc;
   /** Ends every call. */
   close(): void;
@@ -137,7 +142,7 @@ export function clientWith<E extends EventShape>(
 
 function appenderOf<E extends EventShape>(pipe: AppendPipe<E>, codec: EventCodec<E>): Appender<E> {
   return {
-    // Async, so that what cannot be encoded rejects, as everything else does.
+    // Async, so that an event that cannot be encoded rejects, like every other failure.
     append: async (stream, events, rules = {}) =>
       pipe.append(settleAppend(stream, listed(events), rules, codec)),
     close: () => pipe.close(),

@@ -1,4 +1,4 @@
-// `connect`: how a client gets to its store, and how patient it is.
+// `connect`: how a client reaches its store, and how long it tries.
 
 import { CheckpointService } from "../gen/annals/v1/checkpoint_service_pb.js";
 import { ConsumerGroupService } from "../gen/annals/v1/consumer_group_service_pb.js";
@@ -14,12 +14,12 @@ import { defaultRetryPolicy, type RetryPolicy } from "./store/retry.ts";
 
 /** Certificates and keys in PEM. */
 export interface ConnectTls {
-  /** Who may have signed the server's certificate. Absent: the well-known authorities. */
+  /** The authorities that may have signed the server's certificate. Absent: the well-known ones. */
   readonly ca?: string | Uint8Array | undefined;
-  /** The client's own chain and key, for mutual TLS. */
+  /** The client's own certificate chain and key, for mutual TLS. */
   readonly cert?: string | Uint8Array | undefined;
   readonly key?: string | Uint8Array | undefined;
-  /** The name the server's certificate must have, where it is not the address's. */
+  /** The name in the server's certificate, if it differs from the address. */
   readonly serverName?: string | undefined;
 }
 
@@ -28,15 +28,18 @@ export interface ConnectOptions<E extends EventShape = JsonEvent> {
   readonly address?: string | undefined;
   /** Absent: no TLS. `true`: TLS with the well-known authorities. */
   readonly tls?: ConnectTls | true | undefined;
-  /** What the application's events are; see `defineEvents`. Absent: any JSON. */
+  /** The codec of the application's events; see `defineEvents`. Absent: any JSON. */
   readonly events?: EventCodec<E> | undefined;
-  /** For one operation, with all its attempts. Absent: 20 s. Reads of many events have none. */
+  /**
+   * The time for one operation with all its attempts. Absent: 20 s. Reads of many events have no
+   * limit.
+   */
   readonly timeoutMs?: number | undefined;
-  /** For one attempt. Absent: 10 s. */
+  /** The time for one attempt. Absent: 10 s. */
   readonly attemptTimeoutMs?: number | undefined;
   /**
-   * For the first connection. Absent: 5 s. A server that was reached once is tried for as long as
-   * the operation may take. To wait for a server that is about to start, call `ready`.
+   * The time for the first connection. Absent: 5 s. A server that was reached once is retried for
+   * as long as the operation may take. To wait for a server that is about to start, call `ready`.
    */
   readonly connectTimeoutMs?: number | undefined;
   readonly retry?: Partial<RetryPolicy> | undefined;
@@ -48,7 +51,7 @@ const timeoutDefaultMs = 20_000;
 const attemptTimeoutDefaultMs = 10_000;
 const connectTimeoutDefaultMs = 5_000;
 
-/** Dials at the first call. Throws a `TypeError` on a bad address. */
+/** Connects at the first call. Throws a `TypeError` on an invalid address. */
 export function connect<E extends EventShape = JsonEvent>(
   options: ConnectOptions<E> = {},
 ): AnnalsClient<E> {

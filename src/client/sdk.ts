@@ -1,4 +1,4 @@
-// What `annals/client` is: connect, append, read, subscribe; deciders; projections.
+// The exports of `annals/client`.
 
 export type { FieldViolation } from "./rpc/call-error.ts";
 export { boundary } from "./decider/boundary.ts";

@@ -1,5 +1,5 @@
-// A dynamic consistency boundary: the same as a repository, over the events of a query instead of a
-// stream. What the decision saw is what nobody may add to before it is stored.
+// A dynamic consistency boundary: a repository over the events of a query instead of a stream. The
+// append is refused if another event of the query was stored after the decision read them.
 
 import type { AnnalsClient } from "../annals-client.ts";
 import type { EventShape } from "../store/event.ts";
@@ -10,22 +10,22 @@ import { decided, handledOf, type Decider, type Handled } from "./decider.ts";
 import { withMetadata, type HandleOptions } from "./repository.ts";
 
 export interface BoundaryOptions {
-  /** How often a command is decided at most, where others are faster. Absent: 20. */
+  /** The number of times a command is decided if there are conflicts. Absent: 20. */
   readonly attemptsMax?: number | undefined;
-  /** Where a policy has removed events of a query. Absent: `"refuse"`. */
+  /** What to do if a policy has removed events of a query. Absent: `"refuse"`. */
   readonly missingEvents?: MissingEvents | undefined;
 }
 
 export interface BoundaryHandleOptions extends HandleOptions {
-  /** For the events that name no stream: every event has one. */
+  /** The stream of events that do not name one. */
   readonly stream?: string | undefined;
 }
 
 export interface Boundary<State, Command, E extends EventShape> {
   /**
-   * Folds the events of the query, decides, and appends only if none of the query's events came in
-   * between; else again. Throws what `decide` throws, a `ConflictError` when others are always
-   * faster, a `MissingEventsError` when what the query found is not all there was, a `StoreError`.
+   * Reads the events of the query, decides, and appends unless another event of the query was
+   * stored meanwhile; then it starts over. Throws what `decide` throws, a `ConflictError` after the
+   * last attempt, a `MissingEventsError` if events of the query were removed, a `StoreError`.
    */
   handle(
     query: Query,

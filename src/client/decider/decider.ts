@@ -1,33 +1,33 @@
-// A decider: all that is specific to an aggregate, as three pure functions. What loads, appends and
-// tries again knows nothing of the domain, and the decider knows nothing of the store.
+// A decider describes an aggregate by three pure functions. Loading, appending and retrying know
+// nothing about the domain, and the decider knows nothing about the store.
 
 import type { Appended } from "../store/append.ts";
 import type { EventShape, NewEvent, RecordedEvent } from "../store/event.ts";
 
 export interface Decider<State, Command, E extends EventShape> {
-  /** The state before the first event. A function, so that nobody shares it. */
+  /** Returns the state before the first event. A function, so that the state is not shared. */
   readonly initial: () => State;
   /**
-   * What a command makes happen, in this state: events, in order, or none. Throws where the command
-   * is refused; that error reaches the caller as it is. Synchronous and without effects: it is
-   * called again, on a newer state, when somebody else was faster.
+   * Returns the events that a command causes in this state, in order; possibly none. Throws to
+   * refuse the command; the error reaches the caller unchanged. Synchronous and without side
+   * effects, because it is called again with a newer state after a conflict.
    */
   readonly decide: (command: Command, state: State) => NewEvent<E> | readonly NewEvent<E>[];
-  /** The state after an event. */
+  /** Returns the state after an event. */
   readonly evolve: (state: State, event: RecordedEvent<E>) => State;
 }
 
-/** What a command did. */
+/** The result of a command. */
 export interface Handled<State, E extends EventShape> {
-  /** What happened, as it was recorded; empty: nothing, and nothing was appended. */
+  /** The events as they were recorded. Empty: nothing was appended. */
   readonly events: readonly RecordedEvent<E>[];
-  /** The state after it; evolved when it is first looked at. */
+  /** The state after the command, computed on first access. */
   readonly state: State;
-  /** Of the stream that was appended to, or loaded; 0 without one. */
+  /** The version of the stream that was appended to or loaded. 0: there is none. */
   readonly version: number;
-  /** The store has everything up to here that the decision saw and made: what to wait for. */
+  /** The position up to which the decision has seen or stored events. Use it with `waitFor`. */
   readonly position: number;
-  /** How often it was decided: 1 where nobody was faster. */
+  /** How often the command was decided: 1 if there was no conflict. */
   readonly attempts: number;
 }
 
@@ -40,7 +40,7 @@ export function decided<State, Command, E extends EventShape>(
   return Array.isArray(events) ? (events as readonly NewEvent<E>[]) : [events as NewEvent<E>];
 }
 
-/** What a command did to the state it was decided on. */
+/** The result of a command on the state on which it was decided. */
 export function handledOf<State, E extends EventShape>(
   { evolve }: Pick<Decider<State, never, E>, "evolve">,
   before: State,

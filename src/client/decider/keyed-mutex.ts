@@ -1,11 +1,11 @@
-// Commands on one aggregate from one process take turns: they would only conflict with each other.
-// Other processes are met by optimistic concurrency.
+// Runs commands of this process on one aggregate one after another, because they would only
+// conflict with each other. Other processes are handled by optimistic concurrency.
 
 export class KeyedMutex {
-  /** The last turn taken for each key; gone when it is over. */
+  /** The last work in progress for each key. */
   private readonly last = new Map<string, Promise<void>>();
 
-  /** Does the work when all earlier work under the key is done, whatever became of that. */
+  /** Runs the work when all earlier work under the key has ended, successfully or not. */
   async take<T>(key: string, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     const before = this.last.get(key);
     let over = () => {};

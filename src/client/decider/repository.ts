@@ -1,5 +1,5 @@
-// A repository: commands for aggregates that are a stream each. Load, decide, append with the
-// version that was loaded; and again, if somebody else was faster.
+// A repository: commands for aggregates that are streams. It loads, decides, and appends at the
+// version that was loaded; after a conflict it starts over.
 
 import type { AnnalsClient } from "../annals-client.ts";
 import type { OperationOptions } from "../store/context.ts";
@@ -12,23 +12,23 @@ import { StateSnapshots, type SnapshotOptions } from "./state-snapshots.ts";
 import { KeyedMutex } from "./keyed-mutex.ts";
 
 export interface RepositoryOptions<State> {
-  /** Absent: none; every load folds the whole stream. */
+  /** Absent: no snapshots, so that every load reads the whole stream. */
   readonly snapshots?: SnapshotOptions<State> | undefined;
-  /** How often a command is decided at most, where others are faster. Absent: 20. */
+  /** The number of times a command is decided if there are conflicts. Absent: 20. */
   readonly attemptsMax?: number | undefined;
-  /** Where a policy has removed events that no snapshot makes up for. Absent: `"refuse"`. */
+  /** What to do if a policy has removed events that no snapshot covers. Absent: `"refuse"`. */
   readonly missingEvents?: MissingEvents | undefined;
 }
 
 export interface HandleOptions extends OperationOptions {
-  /** For every event of the command, beside what the event has itself: causation, user ... */
+  /** Added to the metadata of every event of the command: causation, user, ... */
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface Repository<State, Command, E extends EventShape> {
   /**
-   * Throws what `decide` throws, a `ConflictError` when others are always faster, a
-   * `MissingEventsError` when the stream's state cannot be told, a `StoreError`.
+   * Throws what `decide` throws, a `ConflictError` after the last attempt, a `MissingEventsError`
+   * if the state is unknown because events were removed, a `StoreError`.
    */
   handle(stream: string, command: Command, options?: HandleOptions): Promise<Handled<State, E>>;
   /** The state now, or after `version`. */
@@ -36,7 +36,9 @@ export interface Repository<State, Command, E extends EventShape> {
     stream: string,
     options?: OperationOptions & { readonly version?: number | undefined },
   ): Promise<Loaded<State>>;
-  /** When every snapshot that was begun is saved or given up: before a process ends. */
+  /**
+   * Resolves when every snapshot in progress is saved or given up. Call it before the process ends.
+   */
   settled(): Promise<void>;
 }
 
@@ -87,7 +89,9 @@ export function repository<State, Command, E extends EventShape>(
   };
 }
 
-/** The version that was loaded speaks of one stream: there is nothing to check another one by. */
+/**
+ * The loaded version is that of one stream, so that events of other streams could not be checked.
+ */
 function refuseOtherStreams(stream: string, events: readonly NewEventFacts[]): void {
   const other = events.find((event) => event.stream !== undefined && event.stream !== stream);
   if (other === undefined) return;

@@ -1,10 +1,10 @@
-// When somebody else was faster: look again, decide again, a bounded number of times.
+// Repeats work after a conflict, a bounded number of times.
 
 import { ConflictError } from "../store/errors.ts";
 import { delayMs, pause, type RetryPolicy } from "../store/retry.ts";
 
 export interface ConflictOptions {
-  /** How often the work is done at most. Absent: 20. */
+  /** The number of times the work is done. Absent: 20. */
   readonly attemptsMax?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -13,9 +13,9 @@ const attemptsDefault = 20;
 const delays: Omit<RetryPolicy, "attemptsMax"> = { delayMinMs: 4, delayMaxMs: 250 };
 
 /**
- * Does the work (read, decide, append) again while it ends in a `ConflictError`, after a short wait
- * that grows and is left to chance; the last conflict is thrown. For appends over several streams;
- * a repository and a boundary do it by themselves.
+ * Repeats the work (read, decide, append) while it ends in a `ConflictError`, after a short,
+ * growing, random delay. Throws the last conflict. For appends over several streams; a repository
+ * and a boundary do this themselves.
  */
 export async function retryOnConflict<T>(
   work: (attempt: number) => Promise<T>,

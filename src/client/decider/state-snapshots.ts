@@ -1,5 +1,5 @@
-// Snapshots of a repository's states: which kind they are stored under, their form, when one is
-// due. They are a cache: whatever goes wrong with one is told and costs time, never a command.
+// Snapshots of a repository's states: their kind, their form, and when one is due. They are a
+// cache: a failure is reported and costs time, but never fails a command.
 
 import { isDeepStrictEqual } from "node:util";
 import type { AnnalsClient } from "../annals-client.ts";
@@ -8,31 +8,31 @@ import { jsonText } from "../store/json-text.ts";
 import type { Snapshot } from "../store/snapshots.ts";
 
 export interface SnapshotOptions<State> {
-  /** Saved when at least so many events came since the last one. */
+  /** A snapshot is saved when at least this many events came after the last one. */
   readonly everyEvents: number;
   /**
-   * Of `State`'s form and of what `evolve` makes of it. Raise it whenever either changes: snapshots
-   * of other versions are passed over.
+   * The version of the form of `State` and of what `evolve` makes of it. Raise it when either
+   * changes: snapshots with other versions are ignored.
    */
   readonly schemaVersion: number;
-  /** Absent: `state`. To keep several kinds of states of one stream apart. */
+  /** Absent: `state`. Tells apart several kinds of states of one stream. */
   readonly name?: string | undefined;
-  /** Absent: JSON; a state that JSON would change is not saved, which `onError` is told. */
+  /** Absent: JSON. A state that JSON would change is not saved, which is reported to `onError`. */
   readonly codec?: StateCodec<State> | undefined;
-  /** Told of snapshots that could not be saved or understood. */
+  /** Called with errors of saving and decoding snapshots. */
   readonly onError?: ((error: unknown, stream: string) => void) | undefined;
 }
 
 export interface StateCodec<State> {
   readonly contentType: string;
   readonly encode: (state: State) => Uint8Array;
-  /** Throws where it is not understood; the events are folded from the first on then. */
+  /** Throws if the bytes are not valid; then the state is computed from the first event. */
   readonly decode: (bytes: Uint8Array) => State;
 }
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const savesMax = 8;
-/** Streams whose last saved version is remembered. */
+/** The last saved version is remembered for this many streams. */
 const rememberedMax = 1_000;
 
 function jsonCodec<State>(): StateCodec<State> {
@@ -54,11 +54,9 @@ export class StateSnapshots<State> {
   readonly kind: string;
   private readonly options: SnapshotOptions<State>;
   private readonly codec: StateCodec<State>;
-  /** Under way, by stream. */
+  /** Saves in progress, by stream. */
   private readonly saves = new Map<string, Promise<void>>();
-  /**
-   * By stream, the version saved last: a load that was faster than the save does not know of it.
-   */
+  /** The last saved version, by stream. A load may have begun before the save. */
   private readonly saved = new Map<string, number>();
 
   constructor(options: SnapshotOptions<State>) {
@@ -68,7 +66,7 @@ export class StateSnapshots<State> {
     this.codec = codec;
   }
 
-  /** Undefined: of no use. */
+  /** Undefined: the snapshot cannot be used. */
   stateOf = (snapshot: Snapshot): State | undefined => {
     try {
       return this.codec.decode(snapshot.state);
@@ -85,7 +83,7 @@ export class StateSnapshots<State> {
     return version - last >= everyEvents && !busy;
   }
 
-  /** Saves behind the command's back: it has been answered by then. */
+  /** Saves in the background, after the command was answered. */
   save<E extends EventShape>(
     client: AnnalsClient<E>,
     stream: string,
@@ -113,7 +111,7 @@ export class StateSnapshots<State> {
     void save.finally(() => this.saves.delete(stream));
   }
 
-  /** When all that was begun is over. */
+  /** Resolves when all saves in progress have ended. */
   async settled(): Promise<void> {
     await Promise.all(this.saves.values());
   }

@@ -1,5 +1,5 @@
-// A worker of a consumer group, in the terms of an application's events: each delivery with what
-// can be said of it, or a handler whose return is the acknowledgement.
+// A worker of a consumer group, typed by the application's events: deliveries with methods to
+// settle them, or a handler whose return acknowledges its event.
 
 import { View } from "../../gen/annals/v1/event_pb.js";
 import { firstConnection, type Context } from "../store/context.ts";
@@ -17,50 +17,51 @@ import { deliveriesOf, type Leaving } from "./member.ts";
 import type { Held } from "./member-call.ts";
 
 export interface ConsumeOptions {
-  /** How many events may be in this worker's hands at a time; from 1 to 10,000. Absent: 16. */
+  /** How many events this worker may hold at a time, from 1 to 10,000. Absent: 16. */
   readonly permits?: number | undefined;
   /** This worker's name, for people. */
   readonly member?: string | undefined;
-  /** Ends it at once, with its own reason; of `work`, in good order. */
+  /** Ends it at once with the signal's reason; ends `work` in order. */
   readonly signal?: AbortSignal | undefined;
   readonly onInterruption?: ((interruption: Interruption) => void) | undefined;
   /**
-   * Told of events that the codec does not understand. They are not handed out: they come again by
-   * the group's retry delays, perhaps to a worker that knows them, and are parked in the end.
+   * Called with events that the codec does not accept. They are not delivered here: they are
+   * delivered again after the group's retry delays, perhaps to a worker that knows them, and are
+   * parked in the end.
    */
   readonly onMalformed?: ((error: MalformedEventError) => void) | undefined;
 }
 
 /**
- * An event in this worker's hands until its lease runs out. The first of `ack`, `nack` and `park`
- * counts. Each resolves once it is durable, and rejects with a `LostDeliveryError` where it does
- * not count: the lease ran out before, or the connection broke. Nobody needs to wait for them.
+ * An event that this worker holds until its lease runs out. The first call of `ack`, `nack` and
+ * `park` counts. Each resolves when it is durable, and rejects with a `LostDeliveryError` if it
+ * does not count because the lease ran out or the connection broke. They need not be awaited.
  */
 export interface GroupDelivery<E extends EventShape> {
   readonly event: RecordedEvent<E>;
   /** From 1. */
   readonly attempt: number;
   readonly leaseUntil: Date;
-  /** Aborted when the event is known to be this worker's no longer. */
+  /** Aborted when this worker no longer holds the event. */
   readonly signal: AbortSignal;
-  /** The event is dealt with: it does not come again. */
+  /** The event is done and is not delivered again. */
   readonly ack: () => Promise<void>;
-  /** It could not be dealt with: it comes again, after a delay, until its attempts are used up. */
+  /** The event failed. It is delivered again after a delay, until its attempts are used up. */
   readonly nack: (why?: NackOptions) => Promise<void>;
-  /** It is put aside, for a person to look at; its key goes on without it. */
+  /** The event is parked for a person to look at, and its key continues. */
   readonly park: (reason?: string) => Promise<void>;
-  /** The lease begins anew. Absent: with the group's length. */
+  /** Restarts the lease. Absent: with the group's length. */
   readonly extend: (leaseMs?: number) => void;
 }
 
 export interface NackOptions {
-  /** Absent: by the group's retry delays. */
+  /** Absent: the group's retry delays apply. */
   readonly delayMs?: number | undefined;
-  /** For people: kept with an event that is parked; its first 1,024 bytes. */
+  /** For people: kept with a parked event, up to 1,024 bytes. */
   readonly reason?: string | undefined;
 }
 
-/** Deliveries for ever, through breaks of the connection. Leaving the loop leaves the group. */
+/** Deliveries without an end, also after a broken connection. Leaving the loop leaves the group. */
 export interface GroupConsumer<E extends EventShape> extends AsyncIterable<GroupDelivery<E>> {
   /**
    * Hands every delivery to the handler, as many at a time as there are permits. What returns is

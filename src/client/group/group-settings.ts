@@ -40,28 +40,28 @@ export interface GroupSettings {
   readonly inFlightMax?: number | undefined;
 }
 
-/** What to change about a group. Absent: it stays as it is. */
+/** Changes of a group. Absent settings are kept. */
 export interface GroupChanges extends Omit<GroupSettings, "query" | "ordering"> {
-  /** Fixed: a group with another query or ordering begins with `create` and `afterGroup`. */
+  /** Fixed. For another query or ordering, `create` a new group with `afterGroup`. */
   readonly query?: never;
   readonly ordering?: never;
 }
 
-/** Where a group begins, told in one of these ways. Absent: at the first event. */
+/** Where a group begins, given in one of these ways. Absent: at the first event. */
 export interface GroupStart {
   /** After this position; `"end"`: only what becomes durable from now on. */
   readonly after?: number | "end" | undefined;
-  /** The first time of interest, inclusive. */
+  /** From this time on, inclusive. */
   readonly fromTime?: Date | undefined;
-  /** Where the group of this name is: every event of that one up to there is settled. */
+  /** At the position of the group of this name, up to which its events are settled. */
   readonly afterGroup?: string | undefined;
 }
 
-/** What a group that is created is to do, and where it begins. */
+/** The settings and the start of a new group. */
 export interface NewGroup extends GroupSettings, GroupStart {
   /**
-   * Whether it replaces the group `afterGroup`, whose name it may have: that one ends as this one
-   * begins, and its parked events are this one's.
+   * Whether it replaces the group `afterGroup`, whose name it may have. That group ends as this one
+   * begins, and its parked events are passed on.
    */
   readonly replace?: boolean | undefined;
 }
@@ -80,7 +80,10 @@ export function wireSettings(settings: GroupSettings): WireInit {
   };
 }
 
-/** The types refuse a query and an ordering, which a caller without them might take for changed. */
+/**
+ * The types exclude a query and an ordering; callers without types must not believe that they were
+ * changed.
+ */
 export function wireChanges(changes: GroupChanges): ChangesInit {
   for (const field of ["query", "ordering"] as const) {
     if (changes[field] === undefined) continue;
@@ -115,7 +118,7 @@ export function wireStart({ after, fromTime, afterGroup }: GroupStart): StartIni
   return { start: { case: "afterPosition", value: wireInteger(after ?? 0, "after") } };
 }
 
-/** With nothing left out but the query of a group of every event. */
+/** All settings. The query is absent if the group selects every event. */
 export function settingsOf(wire: WireSettings | undefined): GroupSettings {
   const items: readonly QueryItem[] = wire?.query?.items ?? [];
   return {
@@ -129,7 +132,7 @@ export function settingsOf(wire: WireSettings | undefined): GroupSettings {
   };
 }
 
-/** As it could have been written: an absent list means any. */
+/** The item in its shortest form: an absent list means any. */
 function itemOf({ streams, streamPrefixes, types, tags }: QueryItem): QueryItem {
   const given = { streams, streamPrefixes, types, tags };
   return Object.fromEntries(Object.entries(given).filter(([, list]) => (list?.length ?? 0) > 0));

@@ -1,4 +1,4 @@
-// `client.groups`: what there is to do about consumer groups besides working in one.
+// `client.groups`: operations on consumer groups, other than working in one.
 
 import type {
   Group as WireGroup,
@@ -30,11 +30,11 @@ import {
 export interface GroupInfo {
   readonly name: string;
   readonly settings: GroupSettings;
-  /** Every event of the group up to here is settled, durably. */
+  /** Every event of the group up to this position is durably settled. */
   readonly position: number;
-  /** Events that are not; stops counting at 1,000,000, in lists at 10,000. */
+  /** Unsettled events, counted up to 1,000,000, or 10,000 in lists. */
   readonly lagEvents: number;
-  /** How long ago the first of them was recorded. Absent: there is none. */
+  /** The age of the first of them. Absent: there is none. */
   readonly lagMs: number | undefined;
   readonly inFlightCount: number;
   readonly memberCount: number;
@@ -51,7 +51,7 @@ export interface GroupMemberInfo {
   readonly joinedAt: Date;
 }
 
-/** An event that was put aside. */
+/** A parked event. */
 export interface GroupParkedEvent<E extends EventShape> {
   readonly position: number;
   readonly attempts: number;
@@ -66,32 +66,32 @@ export interface WhichParked extends OperationOptions {
   readonly positions?: readonly number[] | undefined;
 }
 
-/** Each fails with a `NotFoundError` where there is no such group. */
+/** Operations on a group that does not exist fail with a `NotFoundError`. */
 export interface Groups<E extends EventShape> {
   /**
-   * Creates a group, or finds it as it would be created; a `PreconditionError` (`GROUP_EXISTS`)
-   * where there is another one of its name.
+   * Creates a group. If it exists with the same settings, this is a retry; with other settings, it
+   * fails with a `PreconditionError` (`GROUP_EXISTS`).
    */
   create(name: string, group?: NewGroup, options?: OperationOptions): Promise<GroupInfo>;
-  /** Changes how a group hands out its events; what is absent stays as it is. */
+  /** Changes how a group delivers its events. Absent settings are kept. */
   update(name: string, changes: GroupChanges, options?: OperationOptions): Promise<GroupInfo>;
-  /** Whether there was one. */
+  /** Returns whether the group existed. */
   delete(name: string, options?: OperationOptions): Promise<boolean>;
   /** Undefined: there is none. */
   get(name: string, options?: OperationOptions): Promise<GroupInfo | undefined>;
   list(options?: ListOptions): AsyncIterable<GroupInfo>;
-  /** Lets it begin anew. */
+  /** Lets the group begin again elsewhere. */
   reset(name: string, start: GroupStart, options?: OperationOptions): Promise<GroupInfo>;
   /** By position. */
   parked(name: string, options?: OperationOptions): AsyncIterable<GroupParkedEvent<E>>;
-  /** Has parked events handed out again. Answers how many. */
+  /** Delivers parked events again. Returns how many. */
   replay(name: string, which?: WhichParked): Promise<number>;
-  /** Has the group forget parked events. Answers how many. */
+  /** Drops parked events. Returns how many. */
   discard(name: string, which?: WhichParked): Promise<number>;
 }
 
 const pageSize = 100;
-/** Positions of one request. */
+/** Positions in one request. */
 const positionsMax = 1_000;
 
 export function groupsOf<E extends EventShape>(context: Context, codec: EventCodec<E>): Groups<E> {
@@ -155,7 +155,7 @@ export function groupsOf<E extends EventShape>(context: Context, codec: EventCod
   };
 }
 
-/** As many requests as it takes; an empty list of positions would mean all. */
+/** Splits the positions into several requests. An empty list would mean all. */
 async function summed(
   positions: readonly number[] | undefined,
   request: (positions: bigint[]) => Promise<bigint>,
@@ -198,7 +198,7 @@ function parkedOf<E extends EventShape>(
     attempts,
     reason,
     parkedAt: dateOf(parkedAt),
-    // Decoded when it is looked at: a parked event may be one the codec does not understand.
+    // Decoded on access, because the codec may not accept a parked event.
     get event() {
       return (decoded ??= raw && recordedEvent(raw, codec));
     },

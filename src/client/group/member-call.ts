@@ -1,6 +1,5 @@
-// One call of a member of a group. It is read all the time, also while whoever works is busy with
-// an event: that is how the answers to what it says arrive. What waits here is bounded by the
-// permits.
+// One call of a group's member. It is read continuously, even while the worker is busy with an
+// event, because the answers to its requests arrive there. Permits bound what waits here.
 
 import type {
   ConsumerGroupService,
@@ -23,9 +22,9 @@ export interface Membership {
   readonly view: View;
 }
 
-/** Bytes of UTF-8 the server takes of a reason. */
+/** Bytes of UTF-8 that the server accepts as a reason. */
 const reasonBytesMax = 1_024;
-/** Tokens of one message. */
+/** Tokens in one message. */
 const tokensMax = 1_000;
 /** How long an orderly end may take. */
 const finishMs = 10_000;
@@ -36,7 +35,7 @@ interface Answer {
   readonly reject: (error: unknown) => void;
 }
 
-/** A delivery in the member's hands. */
+/** A delivery that the member holds. */
 export class Held {
   readonly delivery: WireDelivery;
   private readonly call: MemberCall;
@@ -49,19 +48,19 @@ export class Held {
     this.call = call;
   }
 
-  /** Aborted when the event is known to be this member's no longer. */
+  /** Aborted when the member no longer holds the event. */
   get signal(): AbortSignal {
     this.abort ??= new AbortController();
     if (this.lost !== undefined) this.abort.abort(this.lost);
     return this.abort.signal;
   }
 
-  /** Whether something was said of it already. */
+  /** Whether it was settled already. */
   get isSettling(): boolean {
     return this.answer !== undefined;
   }
 
-  /** What became of what was said of it. */
+  /** The outcome of settling it. */
   get answered(): Promise<void> {
     return this.answer?.promise ?? Promise.resolve();
   }
@@ -81,7 +80,7 @@ export class Held {
     return this.settle(() => this.call.outbox.say({ case: "park", value }));
   }
 
-  /** Absent: by the group's lease. */
+  /** Absent: the group's lease. */
   extend(leaseMs: number | undefined): void {
     if (this.lost !== undefined || this.answer !== undefined) return;
     const lease = leaseMs === undefined ? {} : { lease: wireDuration(leaseMs, "leaseMs") };
@@ -89,7 +88,7 @@ export class Held {
     this.call.outbox.say({ case: "extend", value });
   }
 
-  /** What was said of it is durable. */
+  /** The settlement is durable. */
   settled(): void {
     this.answer?.resolve();
   }
@@ -100,7 +99,7 @@ export class Held {
     this.abort?.abort(this.lost);
   }
 
-  /** The first word counts; every further one gets its answer. */
+  /** The first settlement counts; later ones get its outcome. */
   private settle(say: () => void): Promise<void> {
     if (this.answer !== undefined) return this.answer.promise;
     this.answer = answer();
@@ -112,7 +111,7 @@ export class Held {
 
 export class MemberCall {
   readonly outbox = new Outbox();
-  /** Whether the server has taken the member in. */
+  /** Whether the server has accepted the member. */
   joined = false;
   private readonly held = new Map<string, Held>();
   private readonly inbox: Held[] = [];
@@ -129,7 +128,7 @@ export class MemberCall {
     this.reading = this.read(rpc.consume(this.outbox, { signal: either }));
   }
 
-  /** The next delivery. Throws what the call ended with; undefined: no more, in good order. */
+  /** The next delivery. Throws the error of the call. Undefined: the call has ended in order. */
   async next(): Promise<Held | undefined> {
     for (;;) {
       if (this.over !== undefined) {
@@ -145,15 +144,15 @@ export class MemberCall {
     }
   }
 
-  /** Nothing more is taken; what was taken can still be settled. */
+  /** Takes no more deliveries. Those that were taken can still be settled. */
   interrupt(): void {
     this.interrupted = true;
     this.notify();
   }
 
   /**
-   * Gives back what nobody has looked at, says no more, and waits for the answers to what was said.
-   * Never throws.
+   * Gives back deliveries that were not taken, sends nothing more, and waits for the answers to its
+   * requests. Never throws.
    */
   async finish(): Promise<void> {
     do {
@@ -227,12 +226,12 @@ function answer(): Answer {
     resolve = settle;
     reject = fail;
   });
-  // Whoever does not wait for the answer must not be ended by it.
+  // Prevents an unhandled rejection if the answer is not awaited.
   promise.catch(() => {});
   return { promise, resolve, reject };
 }
 
-/** As much of it as the server takes; never half of a character. */
+/** Shortens a text to what the server accepts, without splitting a character. */
 function shortened(text: string): string {
   const bytes = Buffer.from(text);
   if (bytes.length <= reasonBytesMax) return bytes.toString();

@@ -1,5 +1,5 @@
-// A member that outlives its connection: after a break it joins again. What it held then is the
-// group's again, and comes to whom it may concern.
+// A member that survives its connection: after a break it joins again. Events that it held then are
+// delivered again, to it or to others.
 
 import { isWorthRetrying, storeErrorOf } from "../store/call-failure.ts";
 import { UnavailableError } from "../store/errors.ts";
@@ -13,7 +13,7 @@ export interface MemberOptions {
   readonly retry: RetryPolicy;
   /** Ends it at once. */
   readonly signal?: AbortSignal | undefined;
-  /** Ends it in order: nothing more is taken, and what was taken is waited for. */
+  /** Ends it in order: no more deliveries are taken, and those that were taken are waited for. */
   readonly leaving?: Leaving | undefined;
   readonly onInterruption?: ((interruption: Interruption) => void) | undefined;
 }
@@ -24,8 +24,8 @@ export interface Leaving {
 }
 
 /**
- * Deliveries for ever. Leaving the loop ends the membership in order, once what was said is
- * answered; the signal ends it at once, with its own reason.
+ * Deliveries without an end. Leaving the loop ends the membership in order, after settlements are
+ * answered. The signal ends it at once with its own reason.
  */
 export async function* deliveriesOf(options: MemberOptions): AsyncGenerator<Held, void, undefined> {
   const { rpc, membership, retry, signal, leaving, onInterruption } = options;
@@ -63,7 +63,7 @@ export async function* deliveriesOf(options: MemberOptions): AsyncGenerator<Held
   }
 }
 
-/** Throws the signal's reason; to leave only ends the wait. */
+/** Throws the signal's reason. Leaving only ends the wait. */
 async function pauseBefore(
   ms: number,
   signal: AbortSignal | undefined,

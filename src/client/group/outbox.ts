@@ -1,4 +1,4 @@
-// What a member has to say, until the call takes it. Acknowledgements of one turn go as one
+// The requests of a member until the call sends them. Acknowledgements of one turn are sent in one
 // message.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
@@ -7,7 +7,7 @@ import type { ConsumeRequestSchema } from "../../gen/annals/v1/consumer_group_se
 export type WireRequest = MessageInitShape<typeof ConsumeRequestSchema>;
 export type Said = NonNullable<Exclude<WireRequest, { $typeName: string }>["message"]>;
 
-/** Tokens of one message. */
+/** Tokens in one message. */
 const tokensMax = 1_000;
 
 export class Outbox implements AsyncIterable<WireRequest> {
@@ -28,7 +28,7 @@ export class Outbox implements AsyncIterable<WireRequest> {
     if (this.acks.length === tokensMax) this.flush();
   }
 
-  /** Nothing more will be said. */
+  /** No more requests follow. */
   end(): void {
     this.flush();
     this.ended = true;

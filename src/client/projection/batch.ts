@@ -1,5 +1,5 @@
-// A batch of events into a read model: one transaction if all goes well. Where an event fails,
-// those before it are committed, it is dealt with by itself, and the rest goes on behind it.
+// Applies a batch of events to a read model, in one transaction if all goes well. If an event
+// fails, the events before it are committed, it is handled by itself, and the rest follows.
 
 import { PoisonEventError } from "../store/errors.ts";
 import type { EventCodec, EventShape, RawEvent } from "../store/event.ts";
@@ -8,7 +8,9 @@ import { parkedEvent, type PoisonPlan } from "./poison.ts";
 import { project, type Projection } from "./projection.ts";
 import type { ProjectionCheckpoint, ProjectionStep, ReadModel } from "./read-model.ts";
 
-/** Somebody else advanced the same projection: what we hold is no longer what is stored. */
+/**
+ * Another runner has advanced the same projection, so that this runner's checkpoint is outdated.
+ */
 export class OvertakenError extends Error {}
 
 export interface BatchContext<E extends EventShape, Tx> {
@@ -16,24 +18,24 @@ export interface BatchContext<E extends EventShape, Tx> {
   readonly codec: EventCodec<E>;
   readonly model: ReadModel<Tx>;
   readonly plan: PoisonPlan;
-  /** Beyond so many parked events it is the projection that is at fault: it stops. */
+  /** With more parked events than this, the projection itself is at fault, and stops. */
   readonly parkedMax: number;
   readonly signal: AbortSignal;
-  /** After each commit. */
+  /** Called after each commit. */
   readonly committed: (checkpoint: ProjectionCheckpoint, handled: number, parked: number) => void;
 }
 
 type Tried =
   | { readonly checkpoint: ProjectionCheckpoint }
   /**
-   * `index`: of the event that was being handled; undefined: the commit failed, none is to
+   * `index` is the index of the failing event. Undefined: the commit failed, and no event is to
    * blame.
    */
   | { readonly index: number | undefined; readonly error: unknown };
 
 const retryDelayMaxMs = 30_000;
 
-/** Answers the checkpoint behind the last event. */
+/** Returns the checkpoint after the last event. */
 export async function applyBatch<E extends EventShape, Tx>(
   context: BatchContext<E, Tx>,
   start: ProjectionCheckpoint,
@@ -44,7 +46,7 @@ export async function applyBatch<E extends EventShape, Tx>(
   for (let [first] = rest; first !== undefined; [first] = rest) {
     const tried = await tryTogether(context, checkpoint, rest);
     if ("checkpoint" in tried) return tried.checkpoint;
-    // Where nobody is to blame the halves go by themselves, down to the single event.
+    // If no event is to blame, each half is tried by itself, down to single events.
     const before = tried.index ?? Math.floor(rest.length / 2);
     checkpoint =
       before > 0
@@ -55,7 +57,9 @@ export async function applyBatch<E extends EventShape, Tx>(
   return checkpoint;
 }
 
-/** Commits the effect of all of these events, or of none. Throws what says nothing against them. */
+/**
+ * Commits the effects of all these events, or of none. Throws errors that no event is to blame for.
+ */
 async function tryTogether<E extends EventShape, Tx>(
   context: BatchContext<E, Tx>,
   checkpoint: ProjectionCheckpoint,
@@ -119,7 +123,7 @@ async function commit<E extends EventShape, Tx>(
   throw new OvertakenError(`${projection.name} is run by somebody else as well`);
 }
 
-/** One after the other; synchronously as long as nobody answers with a promise. */
+/** Runs handlers one after another; synchronously as long as none returns a promise. */
 function inOrder<T>(
   items: readonly T[],
   work: (item: T, index: number) => void | Promise<void>,

@@ -1,10 +1,10 @@
-// A read model in memory: for tests, and for what is built anew at every start. Its tables keep a
-// journal while a transaction is open, so that one that fails leaves no trace.
+// A read model in memory, for tests and for models that are rebuilt at every start. Its tables keep
+// a journal during a transaction, so that a failed one leaves no trace.
 
 import { sameCheckpoint } from "./read-model.ts";
 import type { ParkedEvent, ProjectionCheckpoint, ReadModel } from "./read-model.ts";
 
-/** Rows by key. Replace rows, do not change them: what a row holds cannot be undone. */
+/** Rows by key. Replace rows instead of changing them: a change inside a row cannot be undone. */
 export class MemoryTable<Key, Row> implements Journaled {
   private readonly storedRows = new Map<Key, Row>();
   private undo: (() => void)[] | undefined;
@@ -60,13 +60,13 @@ export class MemoryTable<Key, Row> implements Journaled {
   }
 }
 
-/** What takes part in a transaction: `MemoryTable` does. */
+/** Objects that take part in a transaction, such as `MemoryTable`. */
 export interface Journaled {
   begin(): void;
   end(keep: boolean): void;
 }
 
-/** Handlers get the tables, and are synchronous: nobody sees a transaction half done. */
+/** Handlers get the tables and are synchronous, so that no reader sees half a transaction. */
 export function memoryReadModel<Tables extends Readonly<Record<string, Journaled>>>(
   tables: Tables,
 ): ReadModel<Tables> {

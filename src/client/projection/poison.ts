@@ -1,19 +1,19 @@
-// Events a projection fails on, again and again: what is to become of them, and of the projection.
+// What happens to events on which a projection fails repeatedly, and to the projection.
 
 import type { RawEvent } from "../store/event.ts";
 import type { ParkedEvent } from "./read-model.ts";
 
 /**
- * `"stop"`: the projection fails, in front of the event. `"skip"`: the event is recorded as skipped
- * and passed over. Otherwise it is tried again, `retries` times, and then parked, or the projection
- * stops. An event that is passed over may matter to later ones: choose it where it does not.
+ * `"stop"`: the projection fails before the event. `"skip"`: the event is recorded as skipped.
+ * Otherwise it is retried `retries` times and then parked, or the projection stops. An event that
+ * is skipped may matter to later ones; choose this only if it does not.
  */
 export type PoisonPolicy =
   | "stop"
   | "skip"
   | {
       readonly retries: number;
-      /** The wait before the first retry; doubles. Absent: 100 ms. */
+      /** The delay before the first retry. It doubles. Absent: 100 ms. */
       readonly delayMs?: number | undefined;
       readonly finally: "park" | "stop";
     };

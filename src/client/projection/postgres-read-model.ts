@@ -1,5 +1,5 @@
-// Projections into PostgreSQL, with a pool of `pg` or anything like it. Nothing is loaded here: the
-// application makes the pool.
+// Projections into PostgreSQL, with a pool of `pg` or a compatible one. The application creates the
+// pool.
 
 import { sameCheckpoint } from "./read-model.ts";
 import type { ParkedEvent, ProjectionCheckpoint, ProjectionStep, ReadModel } from "./read-model.ts";
@@ -14,9 +14,9 @@ export interface PostgresTransaction {
   query(text: string, values?: unknown[]): Promise<PostgresResult>;
 }
 
-/** A checked-out connection of a pool, as far as it is used. */
+/** The used part of a pool's connection. */
 export interface PostgresConnection extends PostgresTransaction {
-  /** With an error: do not use it again. */
+  /** With an error: the connection must not be used again. */
   release(error?: Error | boolean): void;
   on(event: "error", listener: (error: Error) => void): unknown;
   off(event: "error", listener: (error: Error) => void): unknown;
@@ -27,7 +27,8 @@ export interface PostgresPool<Connection extends PostgresConnection = PostgresCo
 }
 
 /**
- * What a pool's connections are. The pool of `pg` can be called back as well: that comes second.
+ * The type of a pool's connections. `pg`'s pool also has an overload with a callback, which comes
+ * second.
  */
 export type ConnectionOf<Pool extends PostgresPool> = Pool extends {
   connect: { (): Promise<infer Connection>; (...callback: never[]): unknown };
@@ -38,14 +39,14 @@ export type ConnectionOf<Pool extends PostgresPool> = Pool extends {
   : PostgresConnection;
 
 export interface PostgresOptions {
-  /** For the two tables of the adapter; it is created if need be. Absent: `annals`. */
+  /** The schema of the adapter's two tables, created if necessary. Absent: `annals`. */
   readonly schema?: string | undefined;
 }
 
 /**
- * A read model in PostgreSQL: the handlers get the connection, inside a transaction that also moves
- * the checkpoint. A lock of the projection's own comes first, so that of two runners one waits, and
- * then sees that it was overtaken.
+ * A read model in PostgreSQL. Handlers get the connection, in the transaction that also moves the
+ * checkpoint. A lock for the projection is taken first, so that of two runners one waits and then
+ * notices that it was overtaken.
  */
 export function postgresReadModel<Pool extends PostgresPool>(
   pool: Pool,
@@ -99,7 +100,7 @@ function tableNames(schema: string): Names {
   };
 }
 
-/** A connection that breaks while nobody waits for it says so by an event, which must be heard. */
+/** A connection that breaks while it is not in use emits an event, which needs a listener. */
 async function withConnection<Connection extends PostgresConnection, T>(
   pool: PostgresPool<Connection>,
   work: (connection: Connection) => Promise<T>,
@@ -113,7 +114,7 @@ async function withConnection<Connection extends PostgresConnection, T>(
   try {
     return await work(connection);
   } catch (error) {
-    // Whatever state it was left in, it is not used again.
+    // Its state is unknown, so it is not used again.
     broken ??= error instanceof Error ? error : new Error(String(error));
     throw error;
   } finally {
@@ -122,7 +123,7 @@ async function withConnection<Connection extends PostgresConnection, T>(
   }
 }
 
-/** "If not exists" is no protection against somebody who creates the same at the same time. */
+/** "If not exists" does not protect from another session that creates the same at the same time. */
 async function prepare(connection: PostgresConnection, names: Names): Promise<void> {
   const { schema, checkpoint, parked } = names;
   await connection.query("BEGIN");
@@ -158,7 +159,7 @@ async function commit<Connection extends PostgresConnection>(
   step: ProjectionStep<Connection>,
 ): Promise<boolean> {
   await connection.query("BEGIN");
-  // Not a lock on the row: there may be none yet.
+  // Not a lock on the row, which may not exist yet.
   const lock = "SELECT pg_advisory_xact_lock(hashtext($1), hashtext($2))";
   await connection.query(lock, [names.checkpoint, projection]);
   const stored = await checkpointIn(connection, names, projection);
@@ -170,7 +171,7 @@ async function commit<Connection extends PostgresConnection>(
     await step.apply(connection);
     await sideValue(connection, names, projection, step);
   } catch (error) {
-    // Where the connection itself is gone this fails too; the first failure says more.
+    // If the connection is broken this fails too; the first error is more useful.
     await connection.query("ROLLBACK").catch(() => {});
     throw error;
   }
@@ -195,7 +196,7 @@ async function sideValue<Tx>(
     const { position, id, stream, type, outcome, attempts, error, parkedAt } = park;
     await connection.query(
       `INSERT INTO ${names.parked} VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-      // PostgreSQL's text has no place for U+0000.
+      // PostgreSQL's text type has no U+0000.
       [projection, position, id, stream, type, outcome, attempts, withoutNul(error), parkedAt],
     );
   }
@@ -218,7 +219,7 @@ async function checkpointIn(
   const sql = `SELECT position, store_id, version FROM ${names.checkpoint} WHERE projection = $1`;
   const { rows } = await connection.query(sql, [projection]);
   const [row] = rows;
-  // bigint comes as text: every one of ours is below 2^53.
+  // bigint is returned as text. These are all below 2^53.
   return (
     row && {
       position: Number(row["position"]),
@@ -253,13 +254,13 @@ async function parkedIn(
  */
 const transientStates = /^(08...|40001|40P01|53...|55P03|57P0[1-5])$/;
 const networkCodes = /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|EAI_AGAIN|ENOTFOUND)/;
-/** What `pg` says of a broken connection, without a code. */
+/** The message of `pg` for a broken connection, which has no code. */
 const brokenConnection = /connection terminated|connection error|timeout exceeded|not queryable/i;
 
 function isTransient(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { code, syscall } = error as { readonly code?: unknown; readonly syscall?: unknown };
-  // A Unix socket that is not there, for instance: ENOENT.
+  // For example a Unix socket that does not exist: ENOENT.
   if (syscall === "connect") return true;
   if (typeof code === "string") return transientStates.test(code) || networkCodes.test(code);
   return brokenConnection.test(error.message);

@@ -1,4 +1,4 @@
-// Waiting until a projection has got somewhere: read your own writes.
+// Waits until a projection has reached a position, to read one's own writes.
 
 import { TimedOutError } from "../store/errors.ts";
 import { pause } from "../store/retry.ts";
@@ -10,8 +10,7 @@ export interface WaitOptions {
 }
 
 /**
- * The last position up to the one asked for that the projection will ever take; undefined: not
- * known.
+ * The last position up to the given one that the projection will ever take. Undefined: not known.
  */
 export type LastOfInterest = (position: number, signal: AbortSignal) => Promise<number | undefined>;
 
@@ -22,7 +21,7 @@ interface Waiter {
 }
 
 const timeoutDefaultMs = 5_000;
-/** Most of the time it is a matter of milliseconds, and nobody has to be asked. */
+/** Most waits end within milliseconds, without a question to the server. */
 const askAfterMs = 20;
 
 export class ProjectionWaiters {
@@ -39,13 +38,13 @@ export class ProjectionWaiters {
     return Math.max(this.reachedPosition, 0);
   }
 
-  /** Everything up to here has been taken. Backwards, where a read model is built anew. */
+  /** Everything up to this position has been taken. It decreases when a read model is rebuilt. */
   moveTo(position: number): void {
     this.reachedPosition = position;
     for (const waiter of this.waiters) if (waiter.position <= position) waiter.resolve();
   }
 
-  /** Nobody gets anywhere any more. */
+  /** The projection has ended. */
   end(error: unknown): void {
     this.ended = { error };
     for (const waiter of this.waiters) waiter.reject(error);
@@ -78,8 +77,8 @@ export class ProjectionWaiters {
   }
 
   /**
-   * A position whose event is of no interest is never taken as such: what counts is the one
-   * before.
+   * A position whose event the projection does not select is never reached as such; the last
+   * selected event before it counts.
    */
   private async ask(waiter: Waiter, signal: AbortSignal): Promise<void> {
     try {
@@ -88,7 +87,7 @@ export class ProjectionWaiters {
       waiter.position = last ?? waiter.position;
       if (this.reachedPosition >= waiter.position) waiter.resolve();
     } catch {
-      // Not to know is no failure: the waiter has its own end.
+      // If it is not known, the wait continues until its timeout.
     }
   }
 

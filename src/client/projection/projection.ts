@@ -1,4 +1,4 @@
-// A projection: which events it takes and what it makes of them in its read model.
+// A projection: which events it selects, and what it makes of them in its read model.
 
 import type { EventCodec, EventShape, RawEvent, RecordedEvent } from "../store/event.ts";
 import { recordedEvent } from "../store/event.ts";
@@ -11,33 +11,32 @@ export type RecordedOfType<E extends EventShape, T extends E["type"]> = Extract<
 >;
 
 export interface Projection<E extends EventShape, Tx> {
-  /** Its checkpoint's name in the read model. */
+  /** The name of its checkpoint in the read model. */
   readonly name: string;
   /**
-   * Raise it when handlers or tables change: everything is then built anew, from the first
-   * event.
+   * Raise it when handlers or tables change. The read model is then rebuilt from the first event.
    */
   readonly version: number;
-  /**
-   * Leaves the read model as if no event had ever come (drop, create). In one transaction with the
-   * checkpoint at zero.
-   */
+  /** Empties the read model (drop, create), in one transaction with the checkpoint at zero. */
   readonly setup: (tx: Tx) => void | Promise<void>;
-  /** By type. In the order of positions, and of each event exactly one effect is committed. */
+  /**
+   * Handlers by type. They are called in the order of positions, and exactly one effect of each
+   * event is committed.
+   */
   readonly when: {
     readonly [T in E["type"]]?: (event: RecordedOfType<E, T>, tx: Tx) => void | Promise<void>;
   };
-  /** Which events. Absent: all of the types there are handlers for. */
+  /** The events to select. Absent: all of the types that have handlers. */
   readonly query?: Query | undefined;
   /**
-   * Where a policy has removed events that it has not taken yet, because it begins anew or was away
-   * for long. Absent: `"refuse"`: it fails with a `MissingEventsError` before it begins, and leaves
-   * the read model as it is.
+   * What to do if a policy has removed events that the projection has not taken, because it begins
+   * again or was away for long. Absent: `"refuse"`: it fails with a `MissingEventsError` before it
+   * begins, and leaves the read model unchanged.
    */
   readonly missingEvents?: MissingEvents | undefined;
 }
 
-/** What to subscribe to: events whose types decode to none of the handled ones stay away. */
+/** The selection to subscribe to. Events whose types decode to no handled type are left out. */
 export function selectionOfProjection<E extends EventShape, Tx>(
   { query, when }: Projection<E, Tx>,
   codec: EventCodec<E>,
@@ -45,7 +44,7 @@ export function selectionOfProjection<E extends EventShape, Tx>(
   return { query: query ?? { types: codec.storedTypes(Object.keys(when)) } };
 }
 
-/** Decodes an event and does with it what the projection says; other types are passed over. */
+/** Decodes an event and calls its handler. Events of other types are ignored. */
 export function project<E extends EventShape, Tx>(
   { when }: Projection<E, Tx>,
   codec: EventCodec<E>,
@@ -60,8 +59,8 @@ export function project<E extends EventShape, Tx>(
 }
 
 /**
- * Keeps events as they were recorded: whoever follows decides what becomes of one not
- * understood.
+ * Keeps events as they were recorded, so that the projection decides about those that the codec
+ * does not accept.
  */
 export const rawEvents: EventCodec<EventShape> = {
   encode() {

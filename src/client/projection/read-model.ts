@@ -1,59 +1,59 @@
-// What a projection writes to. The one promise everything rests on: what the handlers wrote, and
-// how far the projection has got, become durable in one transaction or not at all.
+// What a projection writes to. Its one requirement: the handlers' writes and the checkpoint become
+// durable in one transaction or not at all.
 
 /** How far a projection has got. */
 export interface ProjectionCheckpoint {
-  /** Every event of the projection up to here is in the read model. */
+  /** Every event of the projection up to this position is in the read model. */
   readonly position: number;
-  /** Whose positions these are. */
+  /** The store of the position. */
   readonly storeId: string;
-  /** Of the projection that wrote the read model. */
+  /** The version of the projection that wrote the read model. */
   readonly version: number;
 }
 
-/** An event the projection was not able to take, for people to look at. */
+/** An event that the projection could not handle, for people to look at. */
 export interface ParkedEvent {
   readonly position: number;
   readonly id: string;
   readonly stream: string;
   readonly type: string;
-  /** `skipped`: at once, as was asked for; `parked`: after every retry failed. */
+  /** `skipped`: at once, as configured; `parked`: after every retry failed. */
   readonly outcome: "skipped" | "parked";
   readonly attempts: number;
-  /** What the handler, or the codec, failed with. */
+  /** The error of the handler or of the codec. */
   readonly error: string;
   readonly parkedAt: Date;
 }
 
 /** One transaction of a projection. */
 export interface ProjectionStep<Tx> {
-  /** What must be stored now; undefined: nothing may be. */
+  /** The checkpoint that must be stored now. Undefined: none may be. */
   readonly expected: ProjectionCheckpoint | undefined;
   readonly next: ProjectionCheckpoint;
   readonly apply: (tx: Tx) => void | Promise<void>;
   readonly park?: ParkedEvent | undefined;
-  /** The position of an event that is parked no longer. */
+  /** The position of an event that is no longer parked. */
   readonly unpark?: number | undefined;
-  /** The projection begins anew: forget everything parked. */
+  /** The projection begins again: all parked events are dropped. */
   readonly unparkAll?: boolean | undefined;
 }
 
 /**
- * Implemented by the adapters: in memory, SQLite, PostgreSQL. Several projections may share one.
+ * Implemented by the adapters for memory, SQLite and PostgreSQL. Several projections may share one.
  */
 export interface ReadModel<Tx> {
   /** Undefined: the projection has not begun. */
   checkpoint(projection: string): Promise<ProjectionCheckpoint | undefined>;
   /**
-   * False, and nothing changed: the checkpoint is not `expected` any more; somebody else runs the
-   * same projection. Throws what `apply` threw, or what kept the transaction from committing, and
-   * nothing changed either; only where the connection broke at the commit is that not known, and
-   * then the checkpoint tells.
+   * False, with nothing changed: the stored checkpoint is not `expected`, because another runner
+   * has the same projection. Throws the error of `apply`, or the one that prevented the commit,
+   * also with nothing changed. Only if the connection broke at the commit is that unknown; the
+   * checkpoint then tells.
    */
   commit(projection: string, step: ProjectionStep<Tx>): Promise<boolean>;
   /** By position. */
   parked(projection: string): Promise<readonly ParkedEvent[]>;
-  /** Whether the same transaction may succeed in a moment: it says nothing against an event. */
+  /** Whether the same transaction may succeed later, so that no event is to blame. */
   isTransient(error: unknown): boolean;
 }
 

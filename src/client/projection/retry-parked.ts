@@ -1,5 +1,4 @@
-// Parked events, dealt with: handed in again after the handler was mended, or what it depends on;
-// or given up.
+// Handles parked events: retries them after the handler was corrected, or drops them.
 
 import type { AnnalsClient } from "../annals-client.ts";
 import type { OperationOptions } from "../store/context.ts";
@@ -32,7 +31,7 @@ export async function retryParked<E extends EventShape, Tx>(
   return event === undefined ? "removed" : "applied";
 }
 
-/** Takes a parked event off the list. It never has an effect then. */
+/** Removes a parked event from the list. It then never has an effect. */
 export async function forgetParked<Tx>(
   projection: { readonly name: string },
   model: ReadModel<Tx>,
@@ -52,7 +51,7 @@ async function parkedAt<Tx>(
   throw new NotFoundError(`no event of ${projection} is parked at position ${position}`);
 }
 
-/** By its stream, where it has one: a system event is only found by name. */
+/** Reads by the event's stream if it has one, because a system event is only found by name. */
 async function eventAt(
   client: AnnalsClient<EventShape>,
   { stream, position }: ParkedEvent,
@@ -77,7 +76,7 @@ async function unpark<Tx>(
     if (checkpoint === undefined) throw new NotFoundError(`${projection} has not begun`);
     const step = { expected: checkpoint, next: checkpoint, apply, unpark: position };
     if (await model.commit(projection, step)) return;
-    // The runner was faster: the checkpoint is another one by now.
+    // A running projection committed first, so that the checkpoint has changed.
     if (attempt === attemptsMax) throw new Error(`${projection} never stood still long enough`);
     await pause(delayMs(delays, attempt, Math.random()), signal);
   }

@@ -1,5 +1,5 @@
-// The runner: from a subscription to a read model, for as long as it is let. It begins where the
-// read model's own checkpoint says, and whatever breaks in between, it begins there again.
+// The runner: applies a subscription to a read model. It begins at the read model's own checkpoint,
+// and begins there again after any failure.
 
 import type { AnnalsClient } from "../annals-client.ts";
 import { isWorthRetrying } from "../store/call-failure.ts";
@@ -15,8 +15,8 @@ import { rawEvents, selectionOfProjection, type Projection } from "./projection.
 import type { ProjectionCheckpoint, ReadModel } from "./read-model.ts";
 
 /**
- * `rebuilding`: from the first event on, and not through yet. `interrupted`: the store or the read
- * model cannot be had; it is tried again until it can.
+ * `rebuilding`: started at the first event and not caught up yet. `interrupted`: the store or the
+ * read model cannot be reached; the runner retries until it can.
  */
 export type ProjectionState =
   | "starting"
@@ -29,40 +29,40 @@ export type ProjectionState =
 
 export interface ProjectionStatus {
   readonly state: ProjectionState;
-  /** Every event up to here is in the read model. */
+  /** Every event up to this position is in the read model. */
   readonly position: number;
-  /** The store's head, as far as it is known: the way there is `position / head`. */
+  /** The store's head as far as it is known. The progress is `position / head`. */
   readonly head: number;
-  /** By this runner: events handled, and events passed over as poison. */
+  /** Events that this runner handled, and events that it skipped as poison. */
   readonly handledCount: number;
   readonly parkedCount: number;
-  /** Why it is interrupted or failed. */
+  /** The error that interrupted it or made it fail. */
   readonly error: unknown;
 }
 
 export interface RunOptions {
-  /** What becomes of an event the projection fails on. Absent: `"stop"`. */
+  /** What happens to an event on which the handler fails. Absent: `"stop"`. */
   readonly onPoison?: PoisonPolicy | undefined;
-  /** With more parked events than this the projection stops. Absent: 1,000. */
+  /** The projection stops with more parked events than this. Absent: 1,000. */
   readonly parkedMax?: number | undefined;
-  /** Build the read model anew, also if it is of another store. */
+  /** Rebuild the read model, even if it is from another store. */
   readonly rebuild?: boolean | undefined;
-  /** Events in one transaction at most. Absent: as many as the server sends at once. */
+  /** Events in one transaction. Absent: as many as the server sends in a batch. */
   readonly batchEventsMax?: number | undefined;
-  /** Told of every change of the state, and of every commit. */
+  /** Called with every change of the state, and after every commit. */
   readonly onStatus?: ((status: ProjectionStatus) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 export interface RunningProjection {
   readonly status: ProjectionStatus;
-  /** Resolves once the read model has every event of the projection up to the position. */
+  /** Resolves when the read model has every event of the projection up to the position. */
   waitFor(position: number, options?: WaitOptions): Promise<void>;
-  /** Finishes the transaction in progress and ends. The next run goes on there. */
+  /** Finishes the transaction in progress and ends. The next run continues there. */
   stop(): Promise<void>;
   /**
-   * Resolves when it was stopped, rejects when it failed. Look at it: a failed projection is not to
-   * go unnoticed, and as an unhandled rejection it ends the process.
+   * Resolves when the projection was stopped, rejects when it failed. Handle it: an unhandled
+   * rejection ends the process, so that a failed projection does not go unnoticed.
    */
   readonly done: Promise<void>;
 }
@@ -97,7 +97,7 @@ class Runner<E extends EventShape, Tx> {
   private parkedCount = 0;
   private rebuild: boolean;
   private failures = 0;
-  /** Begun at the first event, and not through yet. */
+  /** Started at the first event and not caught up yet. */
   private fromZero = false;
 
   constructor(
@@ -140,7 +140,7 @@ class Runner<E extends EventShape, Tx> {
       waitFor: (position, wait = {}) => this.waiters.reached(position, wait),
       stop: async () => {
         end();
-        // How it failed, if it did, is told by `done`.
+        // A failure is reported by `done`.
         await done.catch(() => {});
       },
       done,
@@ -175,7 +175,7 @@ class Runner<E extends EventShape, Tx> {
     return overtaken || isWorthRetrying(error) || this.model.isTransient(error);
   }
 
-  /** From the read model's checkpoint on, until something breaks. */
+  /** Follows from the read model's checkpoint, until something fails. */
   private async follow(signal: AbortSignal): Promise<void> {
     const { storeId, head } = await this.raw.info({ signal });
     this.head = head;
@@ -202,8 +202,7 @@ class Runner<E extends EventShape, Tx> {
   }
 
   /**
-   * The checkpoint to go on from; at zero, with an empty read model, where there is none to
-   * trust.
+   * The checkpoint to continue from. At zero, with an empty read model, if there is no valid one.
    */
   private async begin(storeId: string): Promise<ProjectionCheckpoint> {
     const { name, version, setup } = this.projection;
@@ -244,7 +243,7 @@ class Runner<E extends EventShape, Tx> {
     return next;
   }
 
-  /** Progress without an event is progress too: the next start need not look there again. */
+  /** Progress without an event is saved too, so that the next start does not read it again. */
   private async saved(
     checkpoint: ProjectionCheckpoint,
     position: number,
@@ -266,7 +265,7 @@ class Runner<E extends EventShape, Tx> {
     const place = { from: { position }, backwards: true, limit: 1 };
     const reading = this.raw.read({ ...this.selection, ...place, signal });
     const [last] = await reading.toArray();
-    // Beyond the head nobody knows what will come.
+    // Beyond the head, future events are not known.
     return reading.end.head < position ? undefined : (last?.position ?? 0);
   }
 

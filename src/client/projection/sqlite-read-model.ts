@@ -1,5 +1,5 @@
-// Projections into SQLite: `node:sqlite` (Node 22.13 and newer need no flag for it), or a driver
-// with the same synchronous methods. Nothing is loaded here: the application opens the database.
+// Projections into SQLite: `node:sqlite` (without a flag from Node 22.13 on), or a driver with the
+// same synchronous methods. The application opens the database.
 
 import { sameCheckpoint } from "./read-model.ts";
 import type { ParkedEvent, ProjectionCheckpoint, ProjectionStep, ReadModel } from "./read-model.ts";
@@ -12,7 +12,7 @@ export interface SqliteStatement {
   all(...values: SqliteValue[]): unknown[];
 }
 
-/** As far as it is used: `DatabaseSync` of `node:sqlite` is one. */
+/** The used part of a database, such as `DatabaseSync` of `node:sqlite`. */
 export interface SqliteDatabase {
   exec(sql: string): unknown;
   prepare(sql: string): SqliteStatement;
@@ -40,9 +40,9 @@ const tables = `
 `;
 
 /**
- * A read model in one SQLite database: the handlers get the database, inside a transaction that
- * also moves the checkpoint. They are synchronous, so that nothing else of the process gets between
- * their statements. The connection must not be within a transaction of its own when a turn ends.
+ * A read model in one SQLite database. Handlers get the database, in a transaction that also moves
+ * the checkpoint. They are synchronous, so that nothing else in the process runs between their
+ * statements. At the end of a turn, the connection must not be in a transaction of its own.
  */
 export function sqliteReadModel<Database extends SqliteDatabase>(
   database: Database,
@@ -61,7 +61,7 @@ function commit<Database extends SqliteDatabase>(
   projection: string,
   step: ProjectionStep<Database>,
 ): boolean {
-  // Immediate: from here on no other connection writes, so that what is compared stays true.
+  // Immediate: no other connection can write from here on, so that the comparison stays valid.
   database.exec("BEGIN IMMEDIATE");
   let done = false;
   try {
@@ -78,14 +78,12 @@ function commit<Database extends SqliteDatabase>(
   }
 }
 
-/**
- * SQLite ends a transaction by itself on some failures; there is nothing left to roll back then.
- */
+/** SQLite ends a transaction by itself after some failures. Then there is nothing to roll back. */
 function rollBack(database: SqliteDatabase): void {
   try {
     database.exec("ROLLBACK");
   } catch {
-    // What made the transaction fail is what is thrown.
+    // The error of the transaction is thrown instead.
   }
 }
 
@@ -148,7 +146,10 @@ function parkedIn(database: SqliteDatabase, projection: string): ParkedEvent[] {
   });
 }
 
-/** Another connection writes: `node:sqlite` has SQLite's number for it, other drivers its name. */
+/**
+ * Another connection is writing. `node:sqlite` reports SQLite's number for this, other drivers its
+ * name.
+ */
 function isBusy(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   const { errcode, code } = error as { readonly errcode?: unknown; readonly code?: unknown };

@@ -1,11 +1,11 @@
-// Where a server listens, as people write it: `host:port`, `host`, `[::1]:7420` or `unix:path`.
+// Addresses of servers, as people write them: `host:port`, `host`, `[::1]:7420` or `unix:path`.
 
-/** The port of a server that was not told another. */
+/** The default port of a server. */
 export const defaultPort = 7420;
 export const loopback = "127.0.0.1";
 export const defaultAddress = `${loopback}:${defaultPort}`;
 
-/** The gRPC target of an address; throws a `TypeError` that says what is wrong with it. */
+/** The gRPC target of an address. Throws a `TypeError` that names the fault. */
 export function targetOf(address: string): string {
   if (address.startsWith("unix:")) {
     const path = address.slice("unix:".length).replace(/^\/\/(?=\/)/, "");

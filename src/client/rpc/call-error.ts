@@ -1,6 +1,5 @@
-// What a call fails with, typed: the `google.rpc.Status` details of the contract, decoded once here
-// so that nobody parses text. The same error for a call's trailer and for a refused append of a
-// pipe.
+// The typed error of a call: the contract's `google.rpc.Status` details, decoded once here, so that
+// no code parses text. Used for a call's trailer and for a refused append of a pipe.
 
 import { inspect, type InspectOptions } from "node:util";
 import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
@@ -23,7 +22,7 @@ import {
 } from "../../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
 
-/** `google.rpc.Code` by name, as far as a caller of Annals meets them. */
+/** The names of `google.rpc.Code` that callers of Annals meet. */
 const statusName = [
   "OK CANCELLED UNKNOWN INVALID_ARGUMENT DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS",
   "PERMISSION_DENIED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED OUT_OF_RANGE UNIMPLEMENTED",
@@ -41,14 +40,14 @@ export interface FieldViolation {
   readonly description: string;
 }
 
-/** What the server said about a failure, with what comes along. */
+/** The failures that come with details. */
 type DetailedFailure =
   | { readonly reason: "APPEND_CONFLICT"; readonly conflict: AppendConflict }
   | { readonly reason: "EVENT_ID_CONFLICT"; readonly conflict: EventIdConflict }
   | { readonly reason: "INVALID_FIELD"; readonly violations: readonly FieldViolation[] }
   | {
       readonly reason: "OVERLOADED" | "DISK_FULL";
-      /** How long to wait before trying again, where the server said so. */
+      /** The delay before the next attempt, if the server sent one. */
       readonly retryAfterMs: number | undefined;
     }
   | { readonly reason: "CORRUPTION"; readonly detail: CorruptionDetail | undefined };
@@ -59,14 +58,14 @@ export type CallFailure =
   | { readonly reason: OwnReason };
 
 /**
- * Not the server's word: there was no connection to send the call on, it broke beneath the call,
- * the client's time was up, or something in between ended the call.
+ * Not from the server: there was no connection for the call, it broke during the call, the client's
+ * time ran out, or something in between ended the call.
  */
 type OwnReason = "NO_CONNECTION" | "UNREACHABLE" | "CUT_OFF" | "TIMED_OUT" | "NOT_SAID";
 
 export type CallReason = CallFailure["reason"];
 
-/** A call, or one append of a pipe, that did not succeed. */
+/** A call, or one append of a pipe, that failed. */
 export class CallError extends Error {
   /** A `google.rpc.Code`. */
   readonly code: number;
@@ -88,8 +87,8 @@ export class CallError extends Error {
   }
 
   /**
-   * One line where it is, or may be, the cause of another error: that one has all this in fields of
-   * its own, and the stack says nothing but how grpc-js came here.
+   * One line if it is the cause of another error: that error has the same data in its fields, and
+   * the stack only shows grpc-js.
    */
   [inspect.custom](depth: number, options: InspectOptions): string {
     const { code, failure, message, reason, stack, status } = this;
@@ -99,7 +98,7 @@ export class CallError extends Error {
   }
 }
 
-/** The error of a call that grpc-js ended with `error`; what is no status is passed through. */
+/** The error of a call that grpc-js ended with `error`. Errors without a status pass through. */
 export function callError(error: unknown, address: string): unknown {
   if (!isServiceError(error)) return error;
   const { code, details: text } = error;
@@ -111,9 +110,9 @@ export function callError(error: unknown, address: string): unknown {
 }
 
 const unavailable = 14;
-/** What grpc-js says of a call for which there was no connection: nothing of it was sent. */
+/** Messages of grpc-js for a call without a connection: nothing of it was sent. */
 const neverSent = /^(?:No connection established|Name resolution failed)/;
-/** The operating system's words out of what grpc-js wraps around them. */
+/** Extracts the operating system's message from that of grpc-js. */
 const lastError = /Last error: (?:Error: )?([^\n]*?)\.? ?(?:Resolution note|$)/;
 
 /** The error of a refused append of a pipe. */
@@ -175,15 +174,15 @@ function contractReason(reason: string): ContractReason | undefined {
   return isKnown && Number.isNaN(Number(reason)) ? (reason as ContractReason) : undefined;
 }
 
-/** What a status without a reason of the contract means. */
+/** The meaning of a status without a reason of the contract. */
 function unsaid(status: string | undefined): OwnReason {
   switch (status) {
     case "UNAVAILABLE":
       return "UNREACHABLE";
     case "DEADLINE_EXCEEDED":
       return "TIMED_OUT";
-    // What grpc-js makes of a stream that broke off without a status. Nobody here cancelled it: a
-    // signal's own reason comes before any of this.
+    // grpc-js reports a stream that broke without a status like this. The client did not cancel it:
+    // the signal's own reason takes precedence.
     case "CANCELLED":
     case "INTERNAL":
     case "UNKNOWN":
@@ -202,7 +201,7 @@ function detail<Desc extends DescMessage>(
       const message = anyUnpack(any, schema);
       if (message !== undefined) return message;
     } catch {
-      // A detail that does not decode is as good as none: the code and the reason still stand.
+      // A detail that does not decode is ignored; the code and the reason remain.
     }
   }
   return undefined;

@@ -1,21 +1,21 @@
-// One connection to a server: address, transport security and the channel options that matter.
-// Typed clients (client.ts) are bound to it; closing it ends their calls.
+// A connection to a server: its address, transport security and channel options. Typed clients
+// (service-client.ts) use it; closing it ends their calls.
 
 import { Client, credentials, type ChannelCredentials } from "@grpc/grpc-js";
 import { createSecureContext } from "node:tls";
 import { targetOf } from "./address.ts";
 import { callError } from "./call-error.ts";
 
-/** TLS towards the server. PEM bytes throughout. */
+/** TLS options, all in PEM. */
 export interface TlsOptions {
-  /** Who may have signed the server's certificate. Absent: the well-known authorities. */
+  /** The authorities that may have signed the server's certificate. Absent: the well-known ones. */
   readonly rootCertificates?: Uint8Array | undefined;
   /** The server's certificate itself, trusted under any name. Instead of `rootCertificates`. */
   readonly pinnedCertificate?: Uint8Array | undefined;
   /** The client's own certificate chain, for mutual TLS; with `privateKey`. */
   readonly certificateChain?: Uint8Array | undefined;
   readonly privateKey?: Uint8Array | undefined;
-  /** The name the server's certificate must have, where it is not the address's. */
+  /** The name in the server's certificate, if it differs from the address. */
   readonly serverName?: string | undefined;
 }
 
@@ -34,9 +34,7 @@ const keepaliveTimeoutMs = 10_000;
 const reconnectBackoffMinMs = 100;
 const reconnectBackoffMaxMs = 5_000;
 
-/**
- * A lazy channel: nothing is dialled before the first call. Throws a `TypeError` on a bad address.
- */
+/** Connects at the first call. Throws a `TypeError` on an invalid address. */
 export class Connection {
   readonly address: string;
   /** For the typed clients of this folder. */
@@ -49,12 +47,12 @@ export class Connection {
     this.address = address;
     this.channel = new Client(target, channelCredentials(tls), {
       "grpc-node.flow_control_window": windowBytes,
-      // A half-open connection is noticed while something is followed, not hours later.
+      // Detects a half-open connection during a subscription.
       "grpc.keepalive_time_ms": keepaliveTimeMs,
       "grpc.keepalive_timeout_ms": keepaliveTimeoutMs,
       "grpc.initial_reconnect_backoff_ms": reconnectBackoffMinMs,
       "grpc.max_reconnect_backoff_ms": reconnectBackoffMaxMs,
-      // This connection is its owner's alone; a database is not spoken to through an HTTP proxy.
+      // The channel is not shared, and no HTTP proxy is used for a database.
       "grpc.use_local_subchannel_pool": 1,
       "grpc.enable_http_proxy": 0,
       "grpc.service_config_disable_resolution": 1,
@@ -72,12 +70,12 @@ export class Connection {
     return callError(error, this.address);
   }
 
-  /** It was connected before. */
+  /** Whether it was ever connected. */
   get wasConnected(): boolean {
     return this.wasReady;
   }
 
-  /** Dials until a server answers. Fails when it takes longer than that. */
+  /** Connects until a server answers. Fails after the timeout. */
   ready(timeoutMs: number): Promise<void> {
     return new Promise((resolve, reject) => {
       this.channel.waitForReady(Date.now() + timeoutMs, (error) => {

@@ -1,5 +1,6 @@
-// A typed client for a service, made from its generated descriptor alone: a method for each RPC,
-// requests as plain objects, streams as async iterables that pull no faster than they are read.
+// A typed client for a service, made from its generated descriptor: a method for each RPC, with
+// plain objects as requests and async iterables as streams, which pull no faster than they are
+// read.
 
 import {
   create,
@@ -23,7 +24,7 @@ import { refuseLoneSurrogates } from "./well-formed.ts";
 export interface CallOptions {
   /** Cancels the call; it then fails with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Gives up (`TIMED_OUT`) after so long. Absent: never. */
+  /** Ends the call with `TIMED_OUT` after this time. Absent: never. */
   readonly timeoutMs?: number | undefined;
 }
 
@@ -41,7 +42,7 @@ type Call<M> = M extends { input: infer I extends DescMessage; output: infer O e
 /** A method for each RPC of a service. Every one fails with a `CallError`. */
 export type ServiceClient<Methods> = { readonly [Name in keyof Methods]: Call<Methods[Name]> };
 
-/** Binds a service to a connection. A stream's call begins when its iteration does. */
+/** Binds a service to a connection. The call of a stream begins with its iteration. */
 export function clientOf<Methods extends GenServiceMethods>(
   service: GenService<Methods>,
   connection: Connection,
@@ -102,7 +103,10 @@ function bind(method: DescMethod, connection: Connection): unknown {
   }
 }
 
-/** Bytes pass grpc-js as they are: what cannot be encoded fails before there is a call. */
+/**
+ * grpc-js passes bytes through, so that a request that cannot be encoded fails before the call
+ * begins.
+ */
 const same = (bytes: Buffer): Buffer => bytes;
 
 async function* encoded<Request>(

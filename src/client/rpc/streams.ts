@@ -1,6 +1,6 @@
-// Streaming calls as async iterables. Who iterates sets the pace: beyond the flow-control window
-// nothing is taken from the server but a bounded number of bytes, undecoded, however long the
-// reader is away.
+// Streaming calls as async iterables. The reader sets the pace: beyond the flow-control window,
+// only a bounded number of bytes is taken from the server, undecoded, however long the reader
+// pauses.
 
 import type { Writable } from "node:stream";
 import {
@@ -13,17 +13,18 @@ import {
 import type { Connection } from "./connection.ts";
 
 /**
- * Bytes of messages that may lie between grpc-js and a reader. grpc-js itself counts messages, not
- * bytes: sixteen of them, which may be 4 MiB each.
+ * Bytes of messages between grpc-js and a reader. grpc-js itself limits the number of messages, not
+ * their bytes: sixteen messages of up to 4 MiB each.
  */
 const readAheadBytesMax = 256 * 1024;
 
-/** Opens a call with further options of grpc-js. Messages are bytes still. */
+/** Opens a call with further options of grpc-js. Messages are still bytes. */
 export type Open<Call> = (options: CallOptions) => Call;
 export type Decode<Response> = (bytes: Buffer) => Response;
 
 /**
- * The messages of a call; leaving the loop, or the signal, cancels it. Fails with a `CallError`.
+ * The messages of a call. Leaving the loop, or the signal, cancels the call. Fails with a
+ * `CallError`.
  */
 export async function* receive<Response>(
   open: Open<ClientReadableStream<Buffer>>,
@@ -36,7 +37,7 @@ export async function* receive<Response>(
   const call = open({ interceptors: [readAhead.interceptor] });
   const cancel = () => call.cancel();
   signal?.addEventListener("abort", cancel, { once: true });
-  // The status of a call we cancelled ourselves arrives after the loop: it must find a listener.
+  // The status of a call that was cancelled here arrives after the loop and needs a listener.
   call.on("error", () => {});
   try {
     for await (const bytes of call as AsyncIterable<Buffer>) {
@@ -54,7 +55,7 @@ export async function* receive<Response>(
   }
 }
 
-/** Holds messages back while the reader has enough of them; grpc-js then asks for no more. */
+/** Holds messages back while the reader has enough, so that grpc-js requests no more. */
 class ReadAhead {
   private bytes = 0;
   private held: (() => void) | undefined;
@@ -88,8 +89,8 @@ class ReadAhead {
 }
 
 /**
- * Sends requests and yields the answers, each at its own pace. A failure of `requests` cancels the
- * call and is thrown; when the answers end, `requests` is returned.
+ * Sends requests and yields answers, each at its own pace. A failure of `requests` cancels the call
+ * and is thrown. When the answers end, `requests` is returned.
  */
 export async function* exchange<Request, Response>(
   open: Open<ClientDuplexStream<Request, Buffer>>,
@@ -113,7 +114,7 @@ export async function* exchange<Request, Response>(
   } catch (error) {
     throw failed === undefined ? error : failed.error;
   } finally {
-    // Not awaited: a source that waits for something else returns when it comes back from there.
+    // Not awaited: a source that waits for something else returns later.
     source.return?.().catch(() => {});
   }
 }
@@ -135,7 +136,7 @@ async function send<Request>(
   call.end();
 }
 
-/** After a call has ended `drain` never comes: whichever is first. */
+/** `drain` is not emitted after a call has ended, so whichever comes first counts. */
 function writableAgain(call: Writable): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

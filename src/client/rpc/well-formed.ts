@@ -1,12 +1,12 @@
-// Text that is no Unicode cannot be sent: protobuf's encoder would turn every lone surrogate into
-// U+FFFD, so that two names become one. What a request says is looked through before it is encoded.
+// Refuses text that is not valid Unicode. Protobuf's encoder would turn every lone surrogate into
+// U+FFFD, so that two names could become one. Requests are checked before they are encoded.
 
 import { CallError } from "./call-error.ts";
 
 const loneSurrogate = /\p{Surrogate}/u;
 const invalidArgument = 3;
 
-/** Throws INVALID_FIELD that names the field, as the server would if it could still tell. */
+/** Throws INVALID_FIELD that names the field, as the server would if it could tell. */
 export function refuseLoneSurrogates(request: object): void {
   const field = fieldWithLoneSurrogate(request, "");
   if (field === undefined) return;
@@ -17,7 +17,7 @@ export function refuseLoneSurrogates(request: object): void {
   });
 }
 
-/** The path of the first such text in a message, in the names of the proto files. */
+/** The path of the first such text in a message, in the names of the contract. */
 function fieldWithLoneSurrogate(value: unknown, path: string): string | undefined {
   if (typeof value === "string") return loneSurrogate.test(value) ? path : undefined;
   if (typeof value !== "object" || value === null || value instanceof Uint8Array) return undefined;
@@ -30,7 +30,7 @@ function fieldWithLoneSurrogate(value: unknown, path: string): string | undefine
   }
   for (const [name, entry] of Object.entries(value) as [string, unknown][]) {
     if (loneSurrogate.test(name)) return path;
-    // A oneof is no field: the member that is set is one.
+    // A oneof is not a field, but its set member is.
     const found = isOneof(entry)
       ? fieldWithLoneSurrogate(entry.value, fieldOf(path, entry.case))
       : fieldWithLoneSurrogate(entry, fieldOf(path, name));

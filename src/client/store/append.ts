@@ -1,5 +1,5 @@
-// One atomic append: its options, its request and its result. Ids are made before the first
-// attempt, so that every further one says the very same.
+// One atomic append: its options, request and result. Ids are made before the first attempt, so
+// that every attempt sends the same request.
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import {
@@ -31,48 +31,54 @@ export interface StreamExpectation {
 /** A dynamic consistency boundary: refused if an event matches `query` after `after`. */
 export interface Condition {
   readonly query: Query;
-  /** A position, exclusive: `end.after` of the read that was decided on. Absent: since ever. */
+  /**
+   * A position, exclusive: `end.after` of the read on which the decision was made. Absent: all
+   * events count.
+   */
   readonly after?: number | undefined;
 }
 
-/** The rules under which an append is accepted; all of them must hold. */
+/** The rules under which an append is accepted. All of them must hold. */
 export interface AppendRules {
-  /** What is expected of the append's stream. Absent: nothing. */
+  /** The expectation about the append's stream. Absent: none. */
   readonly expect?: Expect | undefined;
-  /** What is expected of further streams, written or only checked. */
+  /** Expectations about further streams. */
   readonly expectations?: readonly StreamExpectation[] | undefined;
   readonly condition?: Condition | undefined;
-  /** A consumer's progress, saved with the events, in the same commit: both, or neither. */
+  /** A consumer's progress, saved in the same commit as the events: both, or neither. */
   readonly checkpoint?: CheckpointUpdate | undefined;
 }
 
 export interface Appended<E extends EventShape> {
   readonly firstPosition: number;
   readonly lastPosition: number;
-  /** The version of the append's own stream now: what to expect next. 0 without one. */
+  /**
+   * The present version of the append's stream: the version to expect next. 0: there is no such
+   * stream.
+   */
   readonly version: number;
-  /** Every stream written, in the order of its first event. */
+  /** Every stream that was written, in the order of its first event. */
   readonly streams: readonly {
     readonly stream: string;
     readonly firstVersion: number;
     readonly lastVersion: number;
   }[];
   readonly eventIds: readonly string[];
-  /** The events were there already: positions and versions are the original ones. */
+  /** The events were stored already; positions and versions are the original ones. */
   readonly deduplicated: boolean;
   readonly head: number;
   readonly recordedAt: Date;
-  /** What was stored, as a read would answer it; decoded when it is first looked at. */
+  /** The stored events as a read returns them, decoded on first access. */
   readonly events: readonly RecordedEvent<E>[];
 }
 
-/** A request whose ids are settled. Sending it twice stores it once. */
+/** A request whose ids are fixed. Sending it twice stores it once. */
 export interface SettledAppend<E extends EventShape> {
   readonly request: MessageInitShape<typeof AppendRequestSchema> & {
     readonly events: WireNewEvent[];
   };
   readonly eventIds: readonly string[];
-  /** Of the payloads: what it weighs in a window. */
+  /** Bytes of the payloads: the weight in a window. */
   readonly payloadBytes: number;
   readonly resultOf: (answer: AppendResponse) => Appended<E>;
 }
@@ -120,7 +126,7 @@ export function settleAppend<E extends EventShape>(
   };
 }
 
-/** What JSON cannot carry is the event's fault, not the store's: it is named like a field. */
+/** A value that JSON does not support is the event's fault; the error names it like a field. */
 function encodedEvent<E extends EventShape>(
   event: NewEvent<E>,
   index: number,
@@ -151,7 +157,7 @@ function placesOf(answer: AppendResponse, stream: string) {
   };
 }
 
-/** The events of an append with the places the answer says they got. */
+/** The events of an append with the positions and versions in the answer. */
 function recordedBy<E extends EventShape>(
   { firstPosition, lastPosition, streams, recordedAt }: AppendResponse,
   stream: string,

@@ -1,7 +1,6 @@
-// A pipe of independent appends: the fast way in. At most a window of them is under way,
-// answered in the order of the calls. After a lost connection those without an answer are sent
-// again in their order, with their ids: what was stored is recognised, and nothing is stored
-// twice.
+// A pipe of independent appends, the fastest way to append. At most a window of them is in flight,
+// answered in order. After a lost connection, appends without an answer are sent again in order,
+// with their ids: stored ones are recognised, so that nothing is stored twice.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { AppendPipeRequestSchema, AppendPipeResponse } from "../../gen/annals/v1/append_pb.js";
@@ -15,24 +14,25 @@ import { outlooks } from "./reasons.ts";
 import { delayAfter, pause, withOutcome } from "./retry.ts";
 
 /**
- * What became of one append of a pipe. A refusal is an outcome like any other: the pipe goes on.
+ * The outcome of one append of a pipe. A refusal is an outcome like any other, and the pipe
+ * continues.
  */
 export type AppendOutcome<E extends EventShape> =
   | { readonly kind: "appended"; readonly appended: Appended<E> }
   | { readonly kind: "refused"; readonly error: unknown };
 
-/** An append that is under way. Its outcome never rejects. */
+/** An append in flight. Its outcome never rejects. */
 export interface AppendUnderway<E extends EventShape> {
   readonly eventIds: readonly string[];
   readonly outcome: Promise<AppendOutcome<E>>;
 }
 
 export interface AppenderOptions {
-  /** Appends under way at most. Absent: 256; at most 1,024, which is as far as a server reads. */
+  /** Appends in flight. Absent: 256. At most 1,024, which is as many as a server reads. */
   readonly window?: number | undefined;
-  /** Payload bytes under way at most (or one append). Absent: 4 MiB. */
+  /** Payload bytes in flight (or one append). Absent: 4 MiB. */
   readonly windowBytes?: number | undefined;
-  /** Ends the pipe; what has no answer yet is refused with the signal's reason. */
+  /** Ends the pipe. Appends without an answer are refused with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -40,7 +40,7 @@ interface Entry<E extends EventShape> {
   readonly append: SettledAppend<E>;
   readonly admitted: () => void;
   readonly settle: (outcome: AppendOutcome<E>) => void;
-  /** A call it was sent on ended without an answer to it. */
+  /** A call on which it was sent ended without an answer. */
   mayHaveBeenStored: boolean;
 }
 
@@ -56,12 +56,12 @@ export class AppendPipe<E extends EventShape> {
   private readonly window: number;
   private readonly windowBytes: number;
   private readonly signal: AbortSignal | undefined;
-  /** Not under way yet: their callers wait to be admitted. */
+  /** Not in flight yet: their callers wait. */
   private readonly queue: Entry<E>[] = [];
-  /** Under way, oldest first. */
+  /** In flight, oldest first. */
   private readonly underway: Entry<E>[] = [];
   private bytes = 0;
-  /** How many of those under way were sent on the present call, which is number `calls`. */
+  /** How many of them were sent on the present call, whose number is `calls`. */
   private sent = 0;
   private calls = 0;
   private closing = false;
@@ -80,7 +80,7 @@ export class AppendPipe<E extends EventShape> {
     signal?.addEventListener("abort", () => this.wake(), { once: true });
   }
 
-  /** Answers once there is room for it in the window. */
+  /** Resolves when there is room in the window. */
   async append(append: SettledAppend<E>): Promise<AppendUnderway<E>> {
     this.signal?.throwIfAborted();
     if (this.closing) throw new Error("the appender is closed");
@@ -114,7 +114,7 @@ export class AppendPipe<E extends EventShape> {
     this.wake();
   }
 
-  /** One call after another, as long as there is something to say. */
+  /** Makes one call after another, as long as there are appends. */
   private async run(): Promise<void> {
     const { rpc, retry } = this.context;
     const signal = this.signal;
@@ -141,11 +141,11 @@ export class AppendPipe<E extends EventShape> {
       } catch (caught) {
         if (this.underway.length === 0) continue;
         const error = storeErrorOf(caught);
-        // What is no answer at all says nothing of what was stored.
+        // Another kind of error says nothing about what was stored.
         const isOpen = !(error instanceof AnnalsError) || error.mayHaveBeenStored;
         for (const entry of this.underway.slice(0, this.sent)) entry.mayHaveBeenStored ||= isOpen;
         failures += 1;
-        // An aborted call or pause is seen at the next turn.
+        // An aborted call or pause is noticed in the next turn.
         const stopped = error === signal?.reason;
         if (!stopped && (failures >= retry.attemptsMax || !isWorthRetrying(error))) {
           this.refuseAll(() => storeErrorOf(caught));
@@ -157,11 +157,11 @@ export class AppendPipe<E extends EventShape> {
     }
   }
 
-  /** Everything under way from the first on, for one call. */
+  /** All appends in flight and later ones, for one call. */
   private async *requests(): AsyncGenerator<PipeRequest> {
     const call = (this.calls += 1);
     this.sent = 0;
-    // The source of a call that broke off may be woken once more: it must take nothing then.
+    // The source of a call that broke may be woken once more, and must take nothing then.
     while (call === this.calls) {
       const entry = this.underway[this.sent];
       if (entry !== undefined) {
@@ -186,7 +186,7 @@ export class AppendPipe<E extends EventShape> {
     this.admit();
   }
 
-  /** With an error for each: whether it may have been stored is not the same for all. */
+  /** With a separate error for each, because not all may have been stored. */
   private refuseAll(failure: () => unknown): void {
     for (const entry of [...this.underway.splice(0), ...this.queue.splice(0)]) {
       const error = failure();
@@ -209,7 +209,7 @@ export class AppendPipe<E extends EventShape> {
   }
 }
 
-/** Throws where the answer is no answer to this append. */
+/** Throws if the answer does not belong to this append. */
 function outcomeOf<E extends EventShape>(
   outcome: Exclude<AppendPipeResponse["outcome"], { readonly case: undefined }>,
   { append, mayHaveBeenStored }: Entry<E>,

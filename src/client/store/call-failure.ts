@@ -1,4 +1,4 @@
-// From a failed call to the SDK's error, and whether the same call is worth another try.
+// Converts a failed call to the SDK's error, and decides whether the call is worth retrying.
 
 import { StreamState } from "../../gen/annals/v1/append_pb.js";
 import {
@@ -30,12 +30,12 @@ import {
 import { safeInteger } from "./numbers.ts";
 import { outlooks } from "./reasons.ts";
 
-/** The SDK's error for what a low-level call ended with; anything else passes through. */
+/** The SDK's error for the failure of a low-level call. Other errors pass through. */
 export function storeErrorOf(error: unknown): unknown {
   return error instanceof CallError ? fromCall(error) : error;
 }
 
-/** The failed call behind an error of the SDK. */
+/** The failed call behind an SDK error. */
 export function callErrorOf(error: unknown): CallError | undefined {
   if (error instanceof CallError) return error;
   return error instanceof AnnalsError && error.cause instanceof CallError ? error.cause : undefined;
@@ -146,7 +146,7 @@ function idConflictOf({ events, omittedCount }: EventIdConflict) {
   return { events: mismatches, omittedCount };
 }
 
-/** A server newer than this client, or something between them, spoke: the code still stands. */
+/** The status is from a newer server, or from something in between: its code still counts. */
 function withoutReason({ message, status }: CallError, context: ErrorContext): AnnalsError {
   switch (status) {
     case "NOT_FOUND":
@@ -165,8 +165,8 @@ function withoutReason({ message, status }: CallError, context: ErrorContext): A
 }
 
 /**
- * Whether the same request may succeed in a moment. It is safe to send again whatever became of it:
- * the client sends nothing again that is not idempotent.
+ * Whether the same request may succeed later. Sending it again is safe, because the client only
+ * retries idempotent requests.
  */
 export function isWorthRetrying(error: unknown): boolean {
   if (error instanceof CallError) return outlooks[error.reason].isTransient;

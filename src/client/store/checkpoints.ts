@@ -1,5 +1,5 @@
-// `client.checkpoints` and `client.waitFor`: how far named consumers and groups have got, kept by
-// the server.
+// `client.checkpoints` and `client.waitFor`: positions of named consumers and groups, kept by the
+// server.
 
 import type { ConsumerCheckpoint } from "../../gen/annals/v1/checkpoint_service_pb.js";
 import { answered, type Context, type OperationOptions } from "./context.ts";
@@ -7,7 +7,7 @@ import { NotFoundError, ServerError } from "./errors.ts";
 import type { ListOptions } from "./info.ts";
 import { dateOf, safeInteger, wireDuration, wireInteger } from "./numbers.ts";
 
-/** How far a consumer has got: every event up to the position is dealt with. */
+/** A consumer's position: it has dealt with every event up to it. */
 export interface StoredCheckpoint {
   readonly consumer: string;
   readonly position: number;
@@ -15,31 +15,34 @@ export interface StoredCheckpoint {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** A checkpoint to be saved together with an append, in the same commit: both, or neither. */
+/** A checkpoint to save in the same commit as an append: both, or neither. */
 export interface CheckpointUpdate {
   readonly consumer: string;
-  /** Beyond the one saved before, else the append is refused (`CHECKPOINT_BACKWARDS`). */
+  /** Greater than the saved one, otherwise the append is refused (`CHECKPOINT_BACKWARDS`). */
   readonly position: number;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface SaveOptions extends OperationOptions {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
-  /** Also backwards: the consumer begins anew from there. */
+  /** The position may also decrease: the consumer starts over. */
   readonly reset?: boolean | undefined;
 }
 
 export interface Checkpoints {
-  /** A `PreconditionError` (`CHECKPOINT_BACKWARDS`) where it is behind the one saved before. */
+  /**
+   * Fails with a `PreconditionError` (`CHECKPOINT_BACKWARDS`) if the position is less than the
+   * saved one.
+   */
   save(consumer: string, position: number, options?: SaveOptions): Promise<StoredCheckpoint>;
-  /** Undefined: it never saved one. */
+  /** Undefined: none is saved. */
   get(consumer: string, options?: OperationOptions): Promise<StoredCheckpoint | undefined>;
   list(options?: ListOptions): AsyncIterable<StoredCheckpoint>;
-  /** Whether there was one. */
+  /** Returns whether there was one. */
   delete(consumer: string, options?: OperationOptions): Promise<boolean>;
 }
 
-/** Whom to wait for. */
+/** The consumer or group to wait for. */
 export type Waited =
   | { readonly consumer: string; readonly group?: undefined }
   | { readonly group: string; readonly consumer?: undefined };
@@ -83,10 +86,10 @@ export function checkpointsOf(context: Context): Checkpoints {
   };
 }
 
-/** The longest one request to wait may ask for. */
+/** The longest wait of one request. */
 const waitMsMax = 3_600_000;
 
-/** Resolves with where it is once it has got there. */
+/** Resolves with the present position when it has been reached. */
 export async function waitFor(
   context: Context,
   { consumer, group }: Waited,
@@ -98,7 +101,7 @@ export async function waitFor(
       ? ({ case: "group", value: group } as const)
       : ({ case: "consumer", value: consumer } as const);
   const asked = wireInteger(position, "position");
-  // An attempt waits as long as it may: the server looks, not the client again and again.
+  // Each attempt waits as long as possible, so that the client does not poll.
   const reached = await answered(context, options, ({ timeoutMs, signal }) => {
     const timeout = wireDuration(Math.min(timeoutMs, waitMsMax), "timeoutMs");
     return context.checkpoints.waitFor({ who, position: asked, timeout }, { timeoutMs, signal });

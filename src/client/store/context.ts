@@ -1,4 +1,4 @@
-// What every verb of the client works with: the calls, the patience, the store's identity.
+// What every operation of the client uses: the calls, the retry policy, the identity of the store.
 
 import { once } from "node:events";
 import type { CheckpointService } from "../../gen/annals/v1/checkpoint_service_pb.js";
@@ -10,7 +10,7 @@ import { storeErrorOf } from "./call-failure.ts";
 import { StoreReplacedError, UnavailableError } from "./errors.ts";
 import { patiently, type RetryPolicy } from "./retry.ts";
 
-/** The contract's own methods, a call each, without retries. */
+/** The methods of the contract, one call each, without retries. */
 export type StoreRpc = ServiceClient<(typeof EventStoreService)["method"]>;
 
 export interface Context {
@@ -19,25 +19,25 @@ export interface Context {
   readonly checkpoints: ServiceClient<(typeof CheckpointService)["method"]>;
   readonly groups: ServiceClient<(typeof ConsumerGroupService)["method"]>;
   readonly retry: RetryPolicy;
-  /** For one operation with one answer, all attempts together. */
+  /** The time for one operation with one answer, all attempts together. */
   readonly timeoutMs: number;
   readonly attemptTimeoutMs: number;
-  /** For the first connection: until there was one, nothing is waited for longer than this. */
+  /** The time for the first connection. Without one, no operation waits longer than this. */
   readonly connectTimeoutMs: number;
-  /** Of the store this client talks to, as soon as it is known. */
+  /** The identity of the store, as soon as it is known. */
   readonly identity: StoreIdentity;
-  /** By stream, up to which version it was deleted, as far as that was met: it only ever rises. */
+  /** By stream: up to which version it is known to be deleted. Only increases. */
   readonly deletedThrough: Map<string, bigint>;
 }
 
 export interface OperationOptions {
-  /** Ends it; it then fails with the signal's reason. */
+  /** Ends the operation, which then fails with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Gives up (`TIMED_OUT`, `UNAVAILABLE` ...) after so long. Absent: the client's own. */
+  /** Gives up (`TIMED_OUT`, `UNAVAILABLE` ...) after this time. Absent: the client's own. */
   readonly timeoutMs?: number | undefined;
 }
 
-/** A call with one answer, made again while that may help. */
+/** A call with one answer, retried while that may help. */
 export async function answered<T>(
   context: Context,
   options: OperationOptions,
@@ -55,14 +55,14 @@ export async function answered<T>(
 type AskStoreId = (call: CallOptions) => Promise<string>;
 
 /**
- * Positions mean something in one store only: a reader that goes on from a position makes sure that
- * the store behind the address is still the one the position was read from.
+ * Positions are valid in one store only. A reader that continues from a position checks that the
+ * store at the address is still the one from which the position was read.
  */
 export class StoreIdentity {
   private readonly ask: AskStoreId;
   private knownId: string | undefined;
 
-  /** `known`: whose positions the caller holds already. */
+  /** `known` is the identity of the store whose positions the caller already has. */
   constructor(ask: AskStoreId, known?: string) {
     this.ask = ask;
     this.knownId = known;
@@ -73,8 +73,8 @@ export class StoreIdentity {
   }
 
   /**
-   * To be called once a call is answered and before its answer is believed: were the store replaced
-   * between the two, it is the other one that answers here too.
+   * Must be called after a call was answered and before the answer is used: if the store was
+   * replaced in between, the other store answers here as well.
    */
   async confirm(call: CallOptions): Promise<string> {
     const storeId = await this.ask(call).catch((error: unknown) => {
@@ -89,8 +89,8 @@ export class StoreIdentity {
 const lastTryMs = 500;
 
 /**
- * Waits for the first connection, and fails soon where there is no server: what was reached before
- * is worth more patience than a wrong address.
+ * Waits for the first connection, and fails soon if there is no server, because the address may be
+ * wrong. A server that was reached before is retried for longer.
  */
 export async function firstConnection(
   { connection, rpc, connectTimeoutMs }: Context,
@@ -102,7 +102,7 @@ export async function firstConnection(
   const message = `no server answers at ${connection.address}, for ${waitMs} ms`;
   let why = new UnavailableError(message, "UNREACHABLE", { mayHaveBeenStored: false });
   try {
-    // It may be there by now; and if not, this call says why.
+    // The server may be available by now; if not, this call's error says why.
     await rpc.getInfo({}, { signal, timeoutMs: lastTryMs });
     return;
   } catch (caught) {
@@ -133,13 +133,15 @@ async function isReady(
   return first === true;
 }
 
-/** The identity that a reader with positions of its own must find again. */
+/** The identity that a reader with positions must find again. */
 export function identityFor(context: Context, storeId: string | undefined): StoreIdentity {
   if (storeId === undefined) return context.identity;
   return new StoreIdentity(storeIdOf(context.rpc, context.attemptTimeoutMs), storeId);
 }
 
-/** Asks the store who it is, for as long as one attempt may take or the call has left. */
+/**
+ * Asks the store for its identity, within the time of one attempt or what is left of the call's.
+ */
 export function storeIdOf(rpc: StoreRpc, attemptTimeoutMs: number): AskStoreId {
   return async ({ signal, timeoutMs = attemptTimeoutMs }) => {
     const call = { signal, timeoutMs: Math.min(timeoutMs, attemptTimeoutMs) };

@@ -1,5 +1,5 @@
 // `defineEvents`: the codec between an application's union of events and JSON payloads, with hooks
-// to check what comes out of the store and to bring old events up to date.
+// to check recorded events and to upgrade old ones.
 
 import type { EventCodec, EventShape, NewEvent, RawEvent } from "./event.ts";
 import { jsonText } from "./json-text.ts";
@@ -15,7 +15,7 @@ export type DataOf<E extends EventShape, T extends E["type"]> = "data" extends k
   ? EventOfType<E, T>["data"]
   : undefined;
 
-/** An event on its way from the form it was stored in to that of today. */
+/** An event between its stored form and the present one. */
 export interface OldEvent {
   readonly type: string;
   readonly data: unknown;
@@ -23,22 +23,22 @@ export interface OldEvent {
 
 export interface EventOptions<E extends EventShape> {
   /**
-   * Checks the data of a recorded event, type by type, and answers it typed; throws where it is not
-   * what it should be. With this, an event of any other type is refused. Absent: data is believed.
+   * Checks and types the data of recorded events, by type. Throws if it is invalid. Events of other
+   * types are then refused. Absent: data is not checked.
    */
   readonly parse?: {
     readonly [T in E["type"]]: (data: unknown, event: RawEvent) => DataOf<E, T>;
   };
   /**
-   * From an older form, by the type it was stored under, to a newer one: another type, other data,
-   * or both. Where the type changes, the upcaster of the new type follows. Before `parse`.
+   * Upgrades an old form, by the type under which it was stored: to another type, other data, or
+   * both. If the type changes, the upcaster of the new type is applied next. Runs before `parse`.
    */
   readonly upcast?: Readonly<Record<string, (old: OldEvent, event: RawEvent) => OldEvent>>;
-  /** Tags that follow from the event, beside those an append names. */
+  /** Tags derived from the event, in addition to those given to an append. */
   readonly tags?: (event: E) => readonly string[];
   /**
-   * From and to JSON text, where that of the language does not do (exact decimals, say). Payloads
-   * are stored byte for byte as `stringify` wrote them.
+   * Converts from and to JSON text if the language's own JSON does not suffice, for example for
+   * exact decimals. Payloads are stored byte for byte as `stringify` returns them.
    */
   readonly json?: {
     readonly parse: (text: string) => unknown;
@@ -53,8 +53,8 @@ const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const nothing = new Uint8Array(0);
 
 /**
- * `defineEvents<AccountEvent>()` believes what it reads. Events of the union are stored as JSON;
- * what was stored with another content type is handed to `parse` (or through) as bytes.
+ * `defineEvents<AccountEvent>()` does not check what it reads. Events of the union are stored as
+ * JSON. Payloads with another content type are passed to `parse` (or returned) as bytes.
  */
 export function defineEvents<E extends EventShape>(options: EventOptions<E> = {}): EventCodec<E> {
   const { tags, json } = options;
@@ -86,7 +86,10 @@ export function defineEvents<E extends EventShape>(options: EventOptions<E> = {}
   };
 }
 
-/** What a new event may have; what a recorded one has is no harm where one is appended again. */
+/**
+ * The members of a new event. Those of a recorded event are also allowed, so that it can be
+ * appended again.
+ */
 const eventMembers = new Set(
   [
     "type data id stream tags metadata",
@@ -94,7 +97,7 @@ const eventMembers = new Set(
   ].flatMap((names) => names.split(" ")),
 );
 
-/** A member that nobody knows would be lost: its place is in the data. */
+/** An unknown member would be lost: it belongs in the data. */
 function refuseStray(event: EventShape): void {
   for (const [name, value] of Object.entries(event)) {
     if (value === undefined || eventMembers.has(name)) continue;
@@ -128,7 +131,7 @@ function upcasted(
   throw new TypeError(`"${stored.type}" is upcast for ever`);
 }
 
-/** Where nothing is defined: any type, with any data that JSON can carry. */
+/** Without a definition: any type, with any data that JSON supports. */
 export interface JsonEvent {
   readonly type: string;
   readonly data?: unknown;

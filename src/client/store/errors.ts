@@ -1,5 +1,5 @@
-// What a call of the SDK fails with: one class for each thing a caller can do something about, told
-// apart by `code`. Made from the server's typed details; nobody parses text.
+// The errors of the SDK: one class for each kind of failure that a caller can react to, told apart
+// by `code`. They are made from the server's typed details, so that no code parses text.
 
 import type { FieldViolation } from "../rpc/call-error.ts";
 import { outlooks, type Outlook } from "./reasons.ts";
@@ -8,16 +8,14 @@ export interface ErrorContext extends Partial<Outlook> {
   readonly cause?: unknown;
 }
 
-/** Everything this client fails with, but for a signal's own reason. */
+/** The base class of all errors of this client. A signal's own reason is the only exception. */
 export abstract class AnnalsError extends Error {
   abstract readonly code: string;
-  /**
-   * Of an append: whether it may be in the store all the same. Sending the same ids again tells.
-   */
+  /** Of an append: whether it may be stored. Sending it again with the same ids tells. */
   mayHaveBeenStored: boolean;
   /**
-   * The same call may succeed in a moment, without anybody changing anything. The client has tried
-   * it again already, for as long as it was given.
+   * The same call may succeed later without a change. The client has already retried it for as long
+   * as it was allowed to.
    */
   readonly isTransient: boolean;
 
@@ -31,9 +29,8 @@ export abstract class AnnalsError extends Error {
 }
 
 /**
- * What a stream must be like for an append to be accepted. A version: the number of events the
- * stream ever got, 0 for none yet. `"exists"`: at least one event; `"absent"`: none; `"any"`:
- * nothing is expected.
+ * An expectation about a stream. A version is the number of events that the stream ever got, 0 for
+ * none. `"exists"`: at least one event; `"absent"`: none; `"any"`: no expectation.
  */
 export type Expect = number | "exists" | "absent" | "any";
 
@@ -45,17 +42,19 @@ export interface StreamConflict {
 }
 
 export interface ConditionConflict {
-  /** Of an event that matches the condition's query after `after`. */
+  /** The position of an event after `after` that matches the condition's query. */
   readonly position: number;
   readonly after: number;
 }
 
-/** An expectation or the condition did not hold; nothing was stored. Read again, decide again. */
+/**
+ * An expectation or the condition did not hold. Nothing was stored. Read again and decide again.
+ */
 export class ConflictError extends AnnalsError {
   readonly code = "CONFLICT";
   readonly streams: readonly StreamConflict[];
   readonly condition: ConditionConflict | undefined;
-  /** Violations beyond those listed. */
+  /** The number of violations that are not listed. */
   readonly omittedCount: number;
 
   constructor(
@@ -72,7 +71,7 @@ export class ConflictError extends AnnalsError {
 
 export interface EventIdMismatch {
   readonly id: string;
-  /** Of the event that has the id. */
+  /** The position of the event that has the id. */
   readonly position: number;
   readonly problem:
     | "other-content"
@@ -82,7 +81,9 @@ export interface EventIdMismatch {
     | "unknown";
 }
 
-/** An event id is there already, but not as this append would have it; nothing was stored. */
+/**
+ * An event id is already stored, but not with this append's content or order. Nothing was stored.
+ */
 export class EventIdConflictError extends AnnalsError {
   readonly code = "EVENT_ID_CONFLICT";
   readonly events: readonly EventIdMismatch[];
@@ -110,7 +111,7 @@ export class InvalidArgumentError extends AnnalsError {
   }
 }
 
-/** `INVALID_ARGUMENT` for one field, said by the client itself. */
+/** `INVALID_ARGUMENT` for one field, found by the client itself. */
 export function invalidField(
   field: string,
   description: string,
@@ -123,7 +124,7 @@ export class NotFoundError extends AnnalsError {
   readonly code = "NOT_FOUND";
 }
 
-/** A state of the store that trying again will not change. */
+/** A state of the store that a retry does not change. */
 export class PreconditionError extends AnnalsError {
   readonly code = "FAILED_PRECONDITION";
   /** `SNAPSHOT_BEYOND_STREAM`, `STREAM_TOMBSTONED`, `CHECKPOINT_BACKWARDS` ... */
@@ -135,12 +136,14 @@ export class PreconditionError extends AnnalsError {
   }
 }
 
-/** A position or version that this store has not reached: it was not read from this store. */
+/**
+ * A position or version that the store has not reached, so that it was not read from this store.
+ */
 export class BeyondHeadError extends AnnalsError {
   readonly code = "BEYOND_HEAD";
 }
 
-/** Not the store whose positions the client holds: behind the address there is another one. */
+/** The address leads to another store than the one whose positions the client has. */
 export class StoreReplacedError extends AnnalsError {
   readonly code = "STORE_REPLACED";
   readonly expectedStoreId: string;
@@ -153,11 +156,11 @@ export class StoreReplacedError extends AnnalsError {
   }
 }
 
-/** There is too much of something, here or there; nothing was stored. */
+/** A limit or a queue was exceeded, on either side. Nothing was stored. */
 export class ExhaustedError extends AnnalsError {
   readonly code = "EXHAUSTED";
   readonly reason: "OVERLOADED" | "DISK_FULL" | "ANSWER_TOO_LARGE" | "OTHER";
-  /** What the server asked to wait before the next attempt. */
+  /** The delay that the server asked for before the next attempt. */
   readonly retryAfterMs: number | undefined;
 
   constructor(
@@ -172,8 +175,8 @@ export class ExhaustedError extends AnnalsError {
 }
 
 /**
- * The server cannot be reached, is stopping or recovering, does not know how a write ended, or
- * removed for good what a read still had to give.
+ * The server cannot be reached, is stopping or recovering, does not know the outcome of a write, or
+ * has reclaimed events that a read still had to return.
  */
 export class UnavailableError extends AnnalsError {
   readonly code = "UNAVAILABLE";
@@ -191,7 +194,7 @@ export class UnavailableError extends AnnalsError {
   }
 }
 
-/** It took longer than was allowed. */
+/** The operation took longer than allowed. */
 export class TimedOutError extends AnnalsError {
   readonly code = "TIMED_OUT";
 }
@@ -217,7 +220,7 @@ export class CorruptionError extends AnnalsError {
   }
 }
 
-/** A recorded event that the application's own codec does not understand. */
+/** A recorded event that the application's codec does not accept. */
 export class MalformedEventError extends AnnalsError {
   readonly code = "MALFORMED_EVENT";
   readonly position: number;
@@ -230,7 +233,7 @@ export class MalformedEventError extends AnnalsError {
   }
 }
 
-/** A policy has removed events that a fold needs: folding what is left would give a wrong state. */
+/** A policy has removed events that a fold needs, so that its state would be wrong. */
 export class MissingEventsError extends AnnalsError {
   readonly code = "MISSING_EVENTS";
   readonly stream: string;
@@ -245,7 +248,7 @@ export class MissingEventsError extends AnnalsError {
   }
 }
 
-/** A projection stopped in front of an event it fails on; `cause` is what it failed with. */
+/** A projection stopped at an event on which its handler fails. `cause` is the handler's error. */
 export class PoisonEventError extends AnnalsError {
   readonly code = "POISON_EVENT";
   readonly position: number;
@@ -258,12 +261,12 @@ export class PoisonEventError extends AnnalsError {
   }
 }
 
-/** What was said of a delivery of a consumer group does not count, or may not: see its message. */
+/** A settlement of a consumer group's delivery does not count, or may not. The message says why. */
 export class LostDeliveryError extends AnnalsError {
   readonly code = "LOST_DELIVERY";
 }
 
-/** A fault of the server or of what lies between, with its gRPC status. */
+/** A fault of the server or of something in between, with its gRPC status. */
 export class ServerError extends AnnalsError {
   readonly code = "SERVER";
   readonly status: string;
@@ -274,7 +277,7 @@ export class ServerError extends AnnalsError {
   }
 }
 
-/** All of them: `switch (error.code)` over this is exhaustive. */
+/** All errors of this client. A `switch (error.code)` over this type is exhaustive. */
 export type StoreError =
   | ConflictError
   | EventIdConflictError

@@ -1,18 +1,18 @@
-// Events as an application sees them: its own discriminated union, with what the store says of each
-// beside it; and their form on the wire.
+// Events in an application: its own discriminated union with the store's data beside it, and their
+// form on the wire.
 
 import { randomUUID } from "node:crypto";
 import type { RecordedEvent as WireRecorded } from "../../gen/annals/v1/event_pb.js";
 import { MalformedEventError } from "./errors.ts";
 import { microsOf, safeInteger } from "./numbers.ts";
 
-/** The least an application's events have: a type to tell them apart by, and maybe data. */
+/** The minimum of an application's events: a type to tell them apart, and possibly data. */
 export interface EventShape {
   readonly type: string;
   readonly data?: unknown;
 }
 
-/** What may be said of a new event beside its type and data. */
+/** What a new event may have besides its type and data. */
 export interface NewEventFacts {
   /** A UUID. Absent: made by the client, so that a retry is safe. */
   readonly id?: string | undefined;
@@ -25,52 +25,54 @@ export interface NewEventFacts {
 /** An event to append. */
 export type NewEvent<E extends EventShape> = E & NewEventFacts;
 
-/** What the store says of an event. */
+/** What the store adds to an event. */
 export interface RecordedFacts {
   readonly id: string;
   /** Empty: none. */
   readonly stream: string;
-  /** In its stream, from 1; 0 without a stream. */
+  /** The number in the stream, from 1. 0: there is no stream. */
   readonly version: number;
-  /** In the store, from 1. */
+  /** The number in the store, from 1. */
   readonly position: number;
   readonly tags: readonly string[];
   readonly metadata: Readonly<Record<string, string>>;
   readonly contentType: string;
-  /** The payload, byte for byte as it was appended. */
+  /** The payload's bytes, as they were appended. */
   readonly payload: Uint8Array;
   readonly recordedAt: Date;
-  /** The same in full: microseconds since 1970, UTC. */
+  /** The full precision of `recordedAt`: microseconds since 1970, UTC. */
   readonly recordedAtMicros: number;
 }
 
-/** An event as it was recorded, before the application's codec has seen it. */
+/** A recorded event before it was decoded. */
 export interface RawEvent extends RecordedFacts {
   readonly type: string;
 }
 
-/** An event as it was recorded, in the application's terms. */
+/** A recorded event in the application's types. */
 export type RecordedEvent<E extends EventShape> = E & RecordedFacts;
 
-/** What a codec makes of an event's data. */
+/** The encoded data of an event. */
 export interface EncodedPayload {
   /** Empty: there is no payload. */
   readonly payload: Uint8Array;
   readonly contentType: string;
-  /** Tags that follow from the event itself. */
+  /** Tags derived from the event. */
   readonly tags: readonly string[];
 }
 
-/** Between an application's events and their payloads. `defineEvents` makes one for JSON. */
+/**
+ * Converts between an application's events and their payloads. `defineEvents` makes one for JSON.
+ */
 export interface EventCodec<E extends EventShape> {
   encode(event: NewEvent<E>): EncodedPayload;
-  /** Throws where it does not understand the event: it becomes a `MalformedEventError`. */
+  /** Throws if it does not accept the event, which becomes a `MalformedEventError`. */
   decode(event: RawEvent): E;
-  /** The types that recorded events may have which decode to one of these. */
+  /** The stored types whose events decode to one of these types. */
   storedTypes(types: readonly string[]): readonly string[];
 }
 
-/** A `NewEvent` of the contract whose id is settled. */
+/** A `NewEvent` of the contract with its id. */
 export interface WireNewEvent {
   readonly id: string;
   readonly stream: string;
@@ -109,14 +111,14 @@ export function rawEvent(event: WireRecorded): RawEvent {
     tags,
     metadata,
     contentType,
-    // A copy: as a view it would keep the whole batch in memory for as long as the event is kept.
+    // A copy, because a view would keep the whole batch in memory.
     payload: Buffer.from(data),
     recordedAt: new Date(Math.floor(recordedAtMicros / 1_000)),
     recordedAtMicros,
   };
 }
 
-/** Throws a `MalformedEventError` where the codec does not understand it. */
+/** Throws a `MalformedEventError` if the codec does not accept it. */
 export function recordedEvent<E extends EventShape>(
   raw: RawEvent,
   codec: EventCodec<E>,
@@ -137,9 +139,9 @@ let lastMs = 0;
 let count = 0;
 
 /**
- * A UUIDv7 (RFC 9562): 48 bits of time, 12 that count within a millisecond, 62 of chance. Made here
- * and not by the server, so that an append that is sent again is recognised. The ids of one process
- * rise, also where the clock does not.
+ * A UUIDv7 (RFC 9562): 48 bits of time, a 12-bit counter within a millisecond, 62 random bits. Made
+ * by the client, so that a retried append is recognised. The ids of one process increase even if
+ * the clock does not.
  */
 export function newEventId(nowMs = Date.now()): string {
   if (nowMs > lastMs) {
@@ -151,6 +153,6 @@ export function newEventId(nowMs = Date.now()): string {
   }
   const time = lastMs.toString(16).padStart(12, "0");
   const counted = count.toString(16).padStart(3, "0");
-  // What follows the third dash of a random UUID is the variant and 62 random bits.
+  // After its third dash, a random UUID has the variant and 62 random bits.
   return `${time.slice(0, 8)}-${time.slice(8)}-7${counted}-${randomUUID().slice(19)}`;
 }

@@ -1,4 +1,4 @@
-// What there is: the store itself, its streams, its event types.
+// Information about the store, its streams and its event types.
 
 import {
   Durability,
@@ -11,11 +11,11 @@ import { dateOf, safeInteger } from "./numbers.ts";
 
 export interface StoreInfo {
   readonly serverVersion: string;
-  /** A UUID made when the store was created: positions mean something in this store only. */
+  /** A UUID made when the store was created. Positions are valid in this store only. */
   readonly storeId: string;
   readonly head: number;
   readonly engine: string;
-  /** `memory`: gone when the server ends. */
+  /** `memory`: lost when the server ends. */
   readonly durability: "synced" | "memory" | "unknown";
   readonly acceptsAppends: boolean;
   readonly startedAt: Date;
@@ -41,7 +41,7 @@ export interface EventTypeInfo {
 }
 
 export interface ListOptions extends OperationOptions {
-  /** Only names that begin with this. Absent: all but those of the system. */
+  /** Only names that begin with this. Absent: all except system names. */
   readonly prefix?: string | undefined;
 }
 

@@ -1,12 +1,12 @@
-// An event's data as JSON text. What JSON would lose or change without a word is refused by name:
-// an event is kept for ever, and a total of NaN would be kept as null, a forgotten `await` as {}.
+// An event's data as JSON text. Values that JSON would silently lose or change are refused by name,
+// because an event is permanent: NaN would be stored as null, a forgotten `await` as {}.
 
 class NotJsonError extends TypeError {}
 
 /**
- * What `JSON.parse` turns into the same data again, but for members that are undefined and for what
- * says itself how it looks in JSON (`toJSON`, as a date does). Throws a `NotJsonError` that names
- * the member.
+ * A text that `JSON.parse` turns into the same data again, apart from undefined members and values
+ * with their own JSON form (`toJSON`, as dates have). Throws a `NotJsonError` that names the
+ * member.
  */
 export function jsonText(data: unknown): string {
   const check = new Check();
@@ -17,17 +17,17 @@ export function jsonText(data: unknown): string {
 
 interface Place {
   readonly path: string;
-  /** What the value's `toJSON` is told. */
+  /** The argument of the value's `toJSON`. */
   readonly key: string;
 }
 
 class Check {
-  /** JSON has a form for -0, which `JSON.stringify` does not use. */
+  /** JSON can represent -0, but `JSON.stringify` does not. */
   hasNegativeZero = false;
-  /** The objects around the one that is looked at: meeting one again is a cycle. */
+  /** The objects around the present one. Meeting one of them again is a cycle. */
   private readonly ancestors = new Set<object>();
 
-  /** What is wrong with a value, and where; undefined: nothing. */
+  /** The fault of a value and its path. Undefined: there is none. */
   faultOf(given: unknown, { path, key }: Place): string | undefined {
     if (given instanceof Date && Number.isNaN(given.getTime())) return `${path} is an invalid date`;
     const value = hasToJson(given) ? given.toJSON(key) : given;
@@ -59,7 +59,7 @@ class Check {
 
   private faultInList(list: readonly unknown[], path: string): string | undefined {
     for (let index = 0; index < list.length; index += 1) {
-      // In a list, what is undefined or not there would become null.
+      // In a list, an undefined or missing element would become null.
       if (!(index in list)) return `${path}[${index}] is a hole in the list`;
       const place = { path: `${path}[${index}]`, key: String(index) };
       const fault = this.faultOf(list[index], place);
@@ -75,7 +75,7 @@ class Check {
       return `${path} has a member named by a symbol`;
     }
     for (const [key, member] of Object.entries(value) as [string, unknown][]) {
-      // It is left out, which says the same.
+      // An undefined member is left out, which means the same.
       if (member === undefined) continue;
       const fault = this.faultOf(member, { path: memberPath(path, key), key });
       if (fault !== undefined) return fault;
@@ -84,13 +84,15 @@ class Check {
   }
 }
 
-/** Bytes have one too, which makes an object of them that nobody turns back. */
+/** Buffers have one as well, which makes an object that nothing converts back. */
 function hasToJson(value: unknown): value is { toJSON(key: string): unknown } {
   if (value === null || value === undefined || ArrayBuffer.isView(value)) return false;
   return typeof (value as { toJSON?: unknown }).toJSON === "function";
 }
 
-/** What an object literal or `JSON.parse` makes, of any realm; or an object without a prototype. */
+/**
+ * An object literal, or the result of `JSON.parse`, of any realm; or an object without a prototype.
+ */
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
@@ -107,7 +109,7 @@ function memberPath(path: string, name: string): string {
   return isName ? `${path}.${name}` : `${path}[${JSON.stringify(name)}]`;
 }
 
-/** In every Node this client runs in, but not in the language's declarations yet. */
+/** Every supported Node has it, but the language's declarations do not. */
 const { rawJSON } = JSON as unknown as { rawJSON(this: void, text: string): unknown };
 
 function keepNegativeZero(_: string, value: unknown): unknown {

@@ -1,4 +1,5 @@
-// Load: the newest usable snapshot, the events after it, and where an append goes on; one call.
+// Load: the newest usable snapshot, the events after it, and the version and position for the next
+// append, in one call.
 
 import type { LoadResponse } from "../../gen/annals/v1/snapshot_pb.js";
 import { patiently } from "./retry.ts";
@@ -25,35 +26,37 @@ export interface LoadOptions extends OperationOptions {
 }
 
 /**
- * What to do where a policy has removed events that no snapshot makes up for. `"refuse"`: fail with
- * a `MissingEventsError`. `"accept"`: fold what is left; for folds that can bear it, and for
- * streams that are kept on purpose only in part.
+ * What to do if a policy has removed events that no snapshot covers. `"refuse"`: fail with a
+ * `MissingEventsError`. `"accept"`: fold the events that are left; for folds that allow it, and for
+ * streams that are kept in part intentionally.
  */
 export type MissingEvents = "refuse" | "accept";
 
-/** How to fold what is loaded, from the start or from a snapshot. */
+/** How to compute a state, from the start or from a snapshot. */
 export interface Fold<State, E extends EventShape> {
   readonly initial: () => State;
   readonly evolve: (state: State, event: RecordedEvent<E>) => State;
-  /** Undefined: the snapshot is of no use, begin without it. */
+  /** Undefined: the snapshot cannot be used. */
   readonly fromSnapshot: (snapshot: Snapshot) => State | undefined;
 }
 
 export interface Loaded<State> {
   readonly state: State;
-  /** What to expect in an append; 0: the stream has no events. */
+  /** The version to expect in an append. 0: the stream has no events. */
   readonly version: number;
-  /** The head this is a view of. */
+  /** The head of which this is a view. */
   readonly head: number;
-  /** What to use as a condition's `after`: events of the stream after it are not in the state. */
+  /**
+   * The position to use as a condition's `after`. Later events of the stream are not in the state.
+   */
   readonly after: number;
-  /** Of the snapshot that was used; 0: none. */
+  /** The version of the snapshot that was used. 0: none. */
   readonly snapshotVersion: number;
-  /** The last version that the state lacks; 0: it lacks none. Only where that was accepted. */
+  /** The last version that the state lacks, if that was accepted. 0: it lacks none. */
   readonly missingThrough: number;
 }
 
-/** Folds a stream, event by event: only the state is kept. Begins anew where it is cut off. */
+/** Folds a stream event by event and keeps only the state. Starts over if the call is cut off. */
 export async function loadStream<State, E extends EventShape>(
   context: Context,
   codec: EventCodec<E>,
@@ -70,7 +73,7 @@ export async function loadStream<State, E extends EventShape>(
     {
       policy: context.retry,
       timeoutMs: options.timeoutMs ?? context.timeoutMs,
-      // A long stream takes its time: one attempt may use up all there is.
+      // A long stream takes time: one attempt may use all of it.
       attemptTimeoutMs: options.timeoutMs ?? context.timeoutMs,
       signal: options.signal,
     },
@@ -111,7 +114,7 @@ async function foldMessages<State, E extends EventShape>(
           state = evolve(state as State, recordedEvent(rawEvent(event), codec));
         }
       } catch (error) {
-        // What is missing may be why; the end says whether anything is.
+        // Missing events may be the reason. The end of the answer tells.
         if (!mayLack) throw error;
         failed = { error };
       }

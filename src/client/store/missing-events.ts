@@ -1,5 +1,6 @@
-// Folds over a query, and events that a policy has removed: what is left of them would make another
-// state without a word. A removed event keeps its place, type and tags, so that it is found.
+// Detects removed events of a query, because a fold over the remaining ones would silently give
+// another state. A removed event keeps its position, type and tags, so that the query still finds
+// it.
 
 import { View, type RecordedEvent as WireRecorded } from "../../gen/annals/v1/event_pb.js";
 import type { CallOptions } from "../rpc/service-client.ts";
@@ -12,12 +13,13 @@ import { wireSelection, type Selection } from "./selection.ts";
 
 /** Streams whose deletion is remembered. */
 const rememberedMax = 10_000;
-/** The type of the system events that say that a policy was set. */
+/** The type of the system events that record a policy. */
 const policyType = "$StreamUpdated";
 
 /**
- * The events of a batch that are there. Throws a `MissingEventsError` where a policy has removed
- * one; what went with the deletion of its stream is passed over: a deleted stream begins anew.
+ * The events of a batch that are not removed. Throws a `MissingEventsError` if a policy has removed
+ * one. Events that were removed with their stream's deletion are skipped, because a deleted stream
+ * starts over.
  */
 export async function leftOf(
   context: Context,
@@ -33,14 +35,13 @@ export async function leftOf(
 }
 
 /**
- * What is to be complete: a selection, from a position on (exclusive; absent: from the first
- * event).
+ * What has to be complete: a selection, after a position (exclusive; absent: from the first event).
  */
 export type Complete = Selection & { readonly after?: number | undefined };
 
 /**
- * Looks through a selection, without its payloads. In a store in which no policy was ever set there
- * is nothing to look for.
+ * Reads a selection without payloads. If no policy was ever set in the store, there is nothing to
+ * check.
  */
 export async function assertComplete(
   context: Context,
@@ -67,7 +68,7 @@ export async function assertComplete(
   );
 }
 
-/** At least as far as `version`, where it was deleted so far. 0: never. */
+/** At least up to `version`, if it was deleted that far. 0: never. */
 async function deletedThrough(
   { rpc, deletedThrough: known }: Context,
   stream: string,

@@ -1,4 +1,5 @@
-// Positions, versions and times between the wire (uint64, seconds and nanos) and JavaScript.
+// Converts positions, versions and times between the wire (uint64, seconds and nanos) and
+// JavaScript.
 
 import {
   durationFromMs,
@@ -8,14 +9,16 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import { invalidField } from "./errors.ts";
 
-/** The contract keeps positions and versions below 2^53. Anything else is a broken server. */
+/**
+ * The contract keeps positions and versions below 2^53. Any other value is a fault of the server.
+ */
 export function safeInteger(value: bigint): number {
   const number = Number(value);
   if (!Number.isSafeInteger(number)) throw new RangeError(`${value} is beyond 2^53 - 1`);
   return number;
 }
 
-/** A position or version on its way out. */
+/** A position or version for a request. */
 export function wireInteger(value: number, name: string): bigint {
   if (!Number.isSafeInteger(value) || value < 0) {
     throw invalidField(name, `is ${value}, not a whole number from 0 to 2^53 - 1`);
@@ -23,7 +26,7 @@ export function wireInteger(value: number, name: string): bigint {
   return BigInt(value);
 }
 
-/** Microseconds since 1970, UTC: what the store records. */
+/** Microseconds since 1970, UTC, as the store records them. */
 export function microsOf(time: Timestamp | undefined): number {
   if (time === undefined) return 0;
   return safeInteger(time.seconds) * 1_000_000 + Math.trunc(time.nanos / 1_000);

@@ -1,5 +1,5 @@
-// Reads as async iterables. A forwards read that is cut off goes on behind the last event it got:
-// the log below it never changes, so that both halves are one view of the store.
+// Reads as async iterables. A forwards read that is cut off continues after the last event it
+// received. The log before that never changes, so that both parts are one view of the store.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
@@ -26,13 +26,13 @@ import { safeInteger, wireInteger, wireTime } from "./numbers.ts";
 import { delayAfter, pause } from "./retry.ts";
 import { wireSelection, type Selection } from "./selection.ts";
 
-/** A place in a stream (only where one is read), in the store, or in time; inclusive. */
+/** A bound in a stream (only for reads of one), in the store, or in time; inclusive. */
 export type Place = { readonly version: number } | { readonly position: number } | Date;
 
 export interface ReadRange {
-  /** Where to begin, in the direction of the read. Absent: at the first event of that direction. */
+  /** Where to begin, in the direction of the read. Absent: the first event in that direction. */
   readonly from?: Place | undefined;
-  /** Where to end. Absent: at the last. */
+  /** Where to end. Absent: the last event in that direction. */
   readonly to?: Place | undefined;
   /** From new to old. */
   readonly backwards?: boolean | undefined;
@@ -44,29 +44,32 @@ export type ReadOptions = Selection &
   ReadRange &
   OperationOptions & {
     /**
-     * Where a policy has removed events of the selection: `"refuse"` fails with a
-     * `MissingEventsError`, for folds that need them all. Absent: `"accept"`, they are passed over.
+     * What to do if a policy has removed events of the selection. `"refuse"` fails with a
+     * `MissingEventsError`, for folds that need all events. Absent: `"accept"`, they are skipped.
      */
     readonly missingEvents?: MissingEvents | undefined;
   };
 
 export interface ReadEnd {
-  /** The head the read saw. */
+  /** The head of which the read is a view. */
   readonly head: number;
-  /** What to use as a condition's `after`, and to subscribe after. */
+  /** The position to use as a condition's `after`, and to subscribe after. */
   readonly after: number;
   readonly eventCount: number;
-  /** Of the stream read, what to expect in an append; 0 without one, or without events. */
+  /**
+   * The version of the stream that was read, to expect in an append. 0: no stream was read, or it
+   * has no events.
+   */
   readonly version: number;
 }
 
-/** Events, read once, at the pace of whoever iterates. */
+/** The events, which can be iterated once, at the reader's pace. */
 export interface Reading<E extends EventShape> extends AsyncIterable<RecordedEvent<E>> {
-  /** The same events as they arrive, many at a time: faster. */
+  /** The same events in batches as they arrive, which is faster. */
   batches(): AsyncIterable<readonly RecordedEvent<E>[]>;
   /** All of them in memory. */
   toArray(): Promise<RecordedEvent<E>[]>;
-  /** How the read ended. Throws before it was read to its end. */
+  /** The end of the read. Throws before the read has reached it. */
   readonly end: ReadEnd;
 }
 
@@ -147,7 +150,7 @@ function toPlace(place: Place): NonNullable<WireRequest["to"]> {
     : { case: "toPosition", value: wireInteger(place.position, "to.position") };
 }
 
-/** The messages of a read, and of the reads that continue it, up to one end. */
+/** The messages of a read and of the reads that continue it, up to one end. */
 async function* readMessages(
   context: Context,
   request: WireRequest,
@@ -190,15 +193,16 @@ async function* readMessages(
   }
 }
 
-/** How far a read has come. */
+/** The progress of a read. */
 interface Got {
   last: WireRecorded | undefined;
   count: number;
 }
 
 /**
- * A backwards read that began anew would begin at a later head: once it has answered an event it is
- * not continued. Nor is one whose limit is reached, and which lacks nothing but its end.
+ * A backwards read that started over would begin at a later head, so it is not continued once it
+ * has returned an event. A read that has reached its limit and only lacks its end is not continued
+ * either.
  */
 function canContinue({ direction, limit }: WireRequest, { last, count }: Got): boolean {
   if (last === undefined) return true;

@@ -1,12 +1,12 @@
-// What the reason of a failure means for the caller: the one table that the SDK and the commands go
-// by. It has every reason of the contract, and those that a client finds without the server's word.
+// What the reason of a failure means for the caller: the one table for the SDK and the commands. It
+// has every reason of the contract, and those that a client finds itself.
 
 import type { CallReason } from "../rpc/call-error.ts";
 
 export interface Outlook {
-  /** The same request may succeed in a moment, without anybody changing anything. */
+  /** The same request may succeed later without a change. */
   readonly isTransient: boolean;
-  /** An append that failed so may be in the store all the same. */
+  /** A failed append may be stored. */
   readonly mayHaveBeenStored: boolean;
 }
 
@@ -32,15 +32,15 @@ export const outlooks: Readonly<Record<CallReason, Outlook>> = {
   CORRUPTION: refused,
   UNIMPLEMENTED: refused,
   OVERLOADED: notYet,
-  // Space comes back when the store reclaims some, or an operator does: the server says how long to
-  // wait before the next attempt.
+  // Space becomes available when the store reclaims some or an operator acts. The server says how
+  // long to wait.
   DISK_FULL: notYet,
   RECOVERING: notYet,
   STOPPING: notYet,
   // Nothing was sent.
   NO_CONNECTION: notYet,
   READ_OVERTAKEN: notYet,
-  // The server's own word that the append had not reached the disk.
+  // The server states that the append had not reached the disk.
   DEADLINE_EXCEEDED: notYet,
   CANCELLED: notYet,
   OUTCOME_UNKNOWN: unknown,

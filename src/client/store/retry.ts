@@ -1,13 +1,13 @@
-// Trying again: how often, how long to wait in between, and who must not wait with whom.
+// Retries: how often, with which delays.
 
 import { setTimeout as sleep } from "node:timers/promises";
 import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
 import { AnnalsError, ConflictError, EventIdConflictError, ExhaustedError } from "./errors.ts";
 
 export interface RetryPolicy {
-  /** How often a call is made at most. 1: never again. */
+  /** The number of attempts. 1: no retry. */
   readonly attemptsMax: number;
-  /** The wait before the second attempt; doubles with each further one. */
+  /** The delay before the second attempt. It doubles with each further one. */
   readonly delayMinMs: number;
   readonly delayMaxMs: number;
 }
@@ -18,13 +18,12 @@ export const defaultRetryPolicy: RetryPolicy = Object.freeze({
   delayMaxMs: 3_000,
 });
 
-/** The longest a server may make a client wait before it looks again. */
+/** The longest delay that a server may ask for. */
 const askedDelayMaxMs = 30_000;
 
 /**
- * How long to wait after failure number `failures` (from 1). `chance` is from [0, 1): the upper
- * half of the delay is left to it, so that clients that failed together do not come back
- * together.
+ * The delay after failure number `failures` (from 1). `chance` is from [0, 1) and determines the
+ * upper half of the delay, so that clients that failed together do not retry together.
  */
 export function delayMs(
   { delayMinMs, delayMaxMs }: RetryPolicy,
@@ -54,16 +53,16 @@ export async function pause(ms: number, signal: AbortSignal | undefined): Promis
 
 export interface Patience {
   readonly policy: RetryPolicy;
-  /** For all attempts and the waits between them. */
+  /** The time for all attempts and the delays between them. */
   readonly timeoutMs: number;
-  /** For one attempt. */
+  /** The time for one attempt. */
   readonly attemptTimeoutMs: number;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Makes a call until it succeeds, fails for good, or patience ends; then throws the last failure,
- * as the SDK's error. It may have been stored if any attempt may have stored it.
+ * Makes a call until it succeeds, fails finally, or the time is over, and throws the last failure
+ * as the SDK's error. The append may be stored if any attempt may have stored it.
  */
 export async function patiently<T>(
   attempt: (options: { timeoutMs: number; signal: AbortSignal | undefined }) => Promise<T>,
@@ -88,8 +87,9 @@ export async function patiently<T>(
 }
 
 /**
- * An append's last failure, told what the attempts before it may have done. That the store decided
- * against the append says enough: it looks for the ids first, and decides in the order of arrival.
+ * Adds to an append's last failure what earlier attempts may have done. If the store decided
+ * against the append, nothing was stored: it looks for the ids first, and decides in the order of
+ * arrival.
  */
 export function withOutcome(error: unknown, mayHaveBeenStored: boolean): unknown {
   const decided = error instanceof ConflictError || error instanceof EventIdConflictError;

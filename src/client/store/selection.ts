@@ -1,10 +1,10 @@
-// Which events: one stream, a query, or everything.
+// Selections: one stream, a query, or all events.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { QuerySchema } from "../../gen/annals/v1/query_pb.js";
 import { invalidField, type InvalidArgumentError } from "./errors.ts";
 
-/** One alternative of a query: all of its parts that are present must hold. */
+/** One alternative of a query. An event matches it if it matches every part that is present. */
 export interface QueryItem {
   /** The event's stream is one of these. */
   readonly streams?: readonly string[] | undefined;
@@ -19,7 +19,7 @@ export interface QueryItem {
 /** An event matches if it matches one of the items; `{}` is every event. */
 export type Query = QueryItem | readonly QueryItem[];
 
-/** Neither `stream` nor `query`: every event of the store. */
+/** Without `stream` and `query`: every event of the store. */
 export type Selection =
   | { readonly stream: string; readonly query?: undefined }
   | { readonly stream?: undefined; readonly query: Query }
@@ -28,8 +28,8 @@ export type Selection =
 export type WireQuery = MessageInitShape<typeof QuerySchema>;
 
 /**
- * To the contract an absent list means "any": a list that came out empty by mistake would match
- * everything, so that it is refused here.
+ * In the contract an absent list means "any". A list that is empty by mistake would match
+ * everything, so it is refused here.
  */
 export function wireQuery(query: Query, name: string): WireQuery {
   const items: readonly QueryItem[] = Array.isArray(query) ? query : [query];

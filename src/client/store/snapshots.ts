@@ -1,4 +1,4 @@
-// Snapshots: a stream's state at a version. A cache, never truth: losing one costs time.
+// Snapshots: the state of a stream at a version. A snapshot is a cache: losing one costs time.
 
 import type { Snapshot as WireSnapshot } from "../../gen/annals/v1/snapshot_pb.js";
 import { answered, type Context, type OperationOptions } from "./context.ts";
@@ -7,7 +7,7 @@ import { dateOf, safeInteger, wireInteger } from "./numbers.ts";
 
 export interface SnapshotFacts {
   readonly stream: string;
-  /** Which of the stream's snapshots; empty: the default kind. */
+  /** Tells apart several snapshots of a stream. Empty: the default kind. */
   readonly kind: string;
   /** The state includes the events up to this version. */
   readonly version: number;
@@ -37,7 +37,7 @@ export interface WhichSnapshot extends OperationOptions {
 }
 
 export interface Snapshots {
-  /** Durable when it answers. Saving again at the same version and kind replaces the state. */
+  /** Durable when it resolves. Saving again at the same version and kind replaces the state. */
   save(snapshot: NewSnapshot, options?: OperationOptions): Promise<void>;
   /** The newest; undefined: there is none. */
   get(stream: string, which?: WhichSnapshot): Promise<Snapshot | undefined>;
@@ -46,7 +46,7 @@ export interface Snapshots {
     stream: string,
     which?: Pick<WhichSnapshot, "kind" | "signal">,
   ): AsyncIterable<SnapshotFacts>;
-  /** Answers how many there were. `kind` absent: every kind. */
+  /** Returns how many there were. `kind` absent: every kind. */
   delete(stream: string, which?: WhichSnapshot): Promise<number>;
 }
 

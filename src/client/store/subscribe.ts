@@ -1,5 +1,5 @@
-// Subscriptions that outlive their connection: after a break the next call begins where the last
-// one had got to, on the same store, so that nothing is left out and nothing comes twice.
+// Subscriptions that survive their connection: after a break, the next call begins where the last
+// one ended, on the same store, so that no event is left out or delivered twice.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
@@ -27,18 +27,18 @@ import { wireSelection, type Selection } from "./selection.ts";
 
 export interface SubscribeStart {
   /**
-   * The position of the last event dealt with, or of a stream its version; exclusive. `"end"`: only
-   * what is appended from now on. Absent: from the first event.
+   * The position of the last event dealt with, or for a stream its version; exclusive. `"end"`:
+   * only events appended from now on. Absent: from the first event.
    */
   readonly after?: number | { readonly version: number } | "end" | undefined;
-  /** The first time of interest, inclusive; instead of `after`. */
+  /** From this time on, inclusive; instead of `after`. */
   readonly fromTime?: Date | undefined;
 }
 
-/** Why a subscription waits before it goes on, for whoever watches. */
+/** Why a subscription pauses before it continues. */
 export interface Interruption {
   readonly error: unknown;
-  /** Failures in a row, this one included. */
+  /** Consecutive failures, including this one. */
   readonly failures: number;
   readonly delayMs: number;
 }
@@ -46,27 +46,33 @@ export interface Interruption {
 export type SubscribeOptions = Selection &
   SubscribeStart & {
     readonly signal?: AbortSignal | undefined;
-    /** Whose positions `after` is from; another store is refused. Absent: not checked at first. */
+    /**
+     * The store from which `after` was read; another store is refused. Absent: not checked at
+     * first.
+     */
     readonly storeId?: string | undefined;
-    /** A sign of life at least so often. Absent: 10 s. */
+    /** The longest silence. Absent: 10 s. */
     readonly checkpointIntervalMs?: number | undefined;
     readonly batchEventsMax?: number | undefined;
     readonly onInterruption?: ((interruption: Interruption) => void) | undefined;
   };
 
-/** What a subscription says. `position`: to subscribe `after`, once this has been dealt with. */
+/**
+ * A message of a subscription. `position` is the position to subscribe after, once the message has
+ * been dealt with.
+ */
 export type SubscriptionMessage<Event> =
   | { readonly kind: "events"; readonly position: number; readonly events: readonly Event[] }
-  /** All there was has been delivered: from here on, events come as they happen. */
+  /** Everything stored has been delivered. From here on, events arrive as they are stored. */
   | { readonly kind: "caught-up"; readonly position: number; readonly time: Date }
   /** No longer at the head, or no longer connected. A `caught-up` follows. */
   | { readonly kind: "fell-behind"; readonly position: number }
-  /** Progress without an event: there is none of the selection up to here but those delivered. */
+  /** Progress without an event: all events of the selection up to here have been delivered. */
   | { readonly kind: "checkpoint"; readonly position: number; readonly time: Date };
 
-/** Events for ever, at the pace of whoever iterates. Leaving the loop ends it. */
+/** Events without an end, at the reader's pace. Leaving the loop ends the subscription. */
 export interface Subscription<E extends EventShape> extends AsyncIterable<RecordedEvent<E>> {
-  /** Events in batches, and what the server says about where they stand. */
+  /** Events in batches, and the server's messages about progress. */
   messages(): AsyncIterable<SubscriptionMessage<RecordedEvent<E>>>;
 }
 
@@ -137,7 +143,7 @@ async function* rawMessages(
   }
 }
 
-/** "From now on" is made a position at once: a second attempt must not begin at a later now. */
+/** "From now on" becomes a position at once, so that a second attempt does not begin later. */
 async function firstRequest(context: Context, options: SubscribeOptions): Promise<WireRequest> {
   const { checkpointIntervalMs, batchEventsMax = 0, after, fromTime, signal } = options;
   if (after !== undefined && fromTime !== undefined) {
@@ -170,7 +176,7 @@ function afterPosition(position: number) {
   return { case: "afterPosition", value: wireInteger(position, "after") } as const;
 }
 
-/** Checked as it comes: an event at or before what was delivered would be one delivered twice. */
+/** Checked on arrival: an event at or before the last one would be delivered twice. */
 function messageOf(
   message: SubscribeResponse["message"],
   before: number,

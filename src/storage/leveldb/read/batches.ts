@@ -1,5 +1,5 @@
-// From what a walk finds to the batches of a read: removed events are left out, or answered as what
-// is kept of them, and frames are gathered near the size asked for.
+// Makes batches from what a walk finds: removed events are left out or returned as removed records,
+// and frames are gathered up to the requested size.
 
 import type { Batch, StorageRead } from "../../storage.ts";
 import type { Walk } from "./stretch.ts";
@@ -15,7 +15,7 @@ export async function* batchesFrom(
   const batch = new BatchBuilder(read, begin);
   for await (const stretch of walk.stretches) {
     const { chunk, whole } = stretch;
-    // A batch ends between chunks rather than have one cut into its records.
+    // A batch ends between chunks, so that a whole chunk is not split into records.
     if (whole && batch.count > 0 && !batch.fits(whole.bytes, whole.count)) yield batch.take();
     let judge = await visibility.judge(stretch);
     const isWhole = whole && batch.fits(whole.bytes, whole.count) && !judge.removesAnyOf(stretch);
@@ -23,7 +23,7 @@ export async function* batchesFrom(
     for (const event of isWhole ? [] : stretch.find()) {
       if (!batch.fits(event.frame, 1)) {
         yield batch.take();
-        // The consumer may have kept the batch for long.
+        // The consumer may have held the batch for a long time.
         judge = await visibility.judge(stretch);
       }
       const isRemoved = judge.isRemoved(event);
@@ -45,7 +45,7 @@ class BatchBuilder {
   count = 0;
   /** See `Batch.through`. */
   through: number;
-  /** Stretches since the last batch that had nothing for it. */
+  /** Stretches since the last batch that contributed nothing. */
   silent = 0;
   private isSilent = true;
   private frames: Uint8Array[] = [];
@@ -63,7 +63,7 @@ class BatchBuilder {
     return this.bytes >= this.bytesMax || this.count >= this.eventsMax;
   }
 
-  /** Whether so much more belongs in this batch; an empty one takes anything. */
+  /** Whether this much more belongs into the batch. An empty batch accepts anything. */
   fits({ length }: Uint8Array, count: number): boolean {
     if (this.count === 0) return count <= this.eventsMax || count === 1;
     return this.bytes + length <= this.bytesMax && this.count + count <= this.eventsMax;
@@ -76,14 +76,14 @@ class BatchBuilder {
     this.bytes += frames.length;
   }
 
-  /** A stretch ends. */
+  /** A stretch has ended. */
   pass(through: number): void {
     this.through = through;
     if (this.isSilent) this.silent++;
     this.isSilent = true;
   }
 
-  /** What was gathered, and begins anew. */
+  /** The gathered batch; a new one begins. */
   take(): Batch {
     const { frames, count, bytes, through } = this;
     this.frames = [];

@@ -1,5 +1,5 @@
-// Reading chunks: in a row (every position, forwards or backwards) or one by one. Every chunk is
-// checked, and in a row also that none is missing: a gap is CORRUPTION, never a skip.
+// Reads chunks: consecutive ones (forwards or backwards) or individual ones. Every chunk is
+// checked, and consecutive ones for completeness: a gap is CORRUPTION and never skipped.
 
 import { corruption } from "../../../domain/errors.ts";
 import type { Range } from "../../storage.ts";
@@ -13,8 +13,8 @@ const chunksPerPageMax = 1_000;
 const chunksPerMemoryPage = 32;
 
 /**
- * The chunks that hold the positions of the range, in order, in pages of about `pageBytes`. The
- * next page is fetched while this one is used. Nothing beyond `head` is seen.
+ * The chunks that contain the positions of the range, in order, in pages of about `pageBytes`. The
+ * next page is fetched while this one is used. Chunks beyond `head` are not returned.
  */
 export async function* chunksForwards(
   store: OpenStore,
@@ -47,12 +47,12 @@ export async function* chunksForwards(
       yield page;
     }
   } finally {
-    // A page that was fetched ahead may still be on its way: nobody waits for it.
+    // A page that was fetched in advance may still be in progress; it is not waited for.
     scan.close().catch(() => {});
   }
 }
 
-/** As `chunksForwards`, out of memory for as long as the chunks are still there. */
+/** As `chunksForwards`, from memory as long as the chunks are there. */
 export async function* chunksFromMemory(
   store: OpenStore,
   range: Range,
@@ -61,7 +61,7 @@ export async function* chunksFromMemory(
 ): AsyncGenerator<readonly Chunk[]> {
   let next = range.first;
   while (next <= range.last) {
-    // Looked up page by page: a consumer that stands still must not keep the past in memory.
+    // Looked up page by page, so that a consumer that pauses does not keep old chunks in memory.
     const page = store.tail.page(next, range.last, chunksPerMemoryPage);
     const last = page.at(-1);
     if (!last) {
@@ -77,12 +77,12 @@ function fetchPage(scan: Scan): Promise<readonly Chunk[]> {
   const page = scan.next().then((entries) => {
     return entries.map(([key, value]) => openChunk(key, value));
   });
-  // Fetched ahead: the consumer may never come back for it.
+  // Fetched in advance: the consumer may never request it.
   page.catch(() => {});
   return page;
 }
 
-/** As `chunksForwards`, from the chunk that holds `range.last` down. */
+/** As `chunksForwards`, from the chunk with `range.last` downwards. */
 export async function* chunksBackwards(
   store: OpenStore,
   range: Range,
@@ -116,7 +116,7 @@ export async function* chunksBackwards(
   }
 }
 
-/** The chunk that holds a position at or before the head. Throws CORRUPTION where it is missing. */
+/** The chunk that contains a position at or before the head. Throws CORRUPTION if it is missing. */
 export async function chunkHolding(
   store: OpenStore,
   position: number,
@@ -135,7 +135,7 @@ export async function chunkHolding(
   return chunk;
 }
 
-/** The chunks that end at these positions. Throws CORRUPTION where one is missing. */
+/** The chunks that end at these positions. Throws CORRUPTION if one is missing. */
 export async function chunksEndingAt(store: OpenStore, lasts: readonly number[]): Promise<Chunk[]> {
   const chunks = lasts.map((last) => store.tail.holding(last));
   const absent: number[] = [];
@@ -155,8 +155,8 @@ export async function chunksEndingAt(store: OpenStore, lasts: readonly number[])
 }
 
 /**
- * The first position recorded at or after a time (microseconds), as of now; the one after the head
- * where there is none. A binary search over the chunks: their times never decrease.
+ * The first position recorded at or after a time (microseconds), as of now. If there is none, the
+ * one after the head. A binary search over the chunks, whose times never decrease.
  */
 export async function positionAt(store: OpenStore, time: number): Promise<number> {
   const { head } = store;

@@ -1,5 +1,5 @@
-// The facts a decision needs: versions, events by id, and whether a condition's query has matched.
-// All as of one head.
+// Gathers the facts for a decision: versions, events by id, and whether a condition's query has
+// matched. All are as of one head.
 
 import type { AppendCondition } from "../../../domain/append.ts";
 import { corruption } from "../../../domain/errors.ts";
@@ -83,7 +83,7 @@ async function eventAt(store: OpenStore, position: number, head: number): Promis
   return storedEventOf(record);
 }
 
-/** The position of an event that matches after `after`, or 0. Mostly answered from memory. */
+/** The position of an event after `after` that matches, or 0. Mostly answered from memory. */
 async function matchAfter(
   store: OpenStore,
   condition: AppendCondition,
@@ -100,7 +100,7 @@ async function matchAfter(
   return possible.length === 0 ? 0 : newestMatch(store, possible, positions, head);
 }
 
-/** Whether each part of the item is on some event after `after`. */
+/** Whether each part of the item has an event after `after`. */
 async function canMatchAfter(
   store: OpenStore,
   item: QueryItem,

@@ -1,5 +1,5 @@
-// A walk that follows postings: the chunks that hold candidates are fetched in pages, and each
-// candidate's record decides. A stream's versions are checked to be dense on the way.
+// A walk that follows postings. The chunks of candidates are fetched in pages, and each candidate's
+// record decides whether it matches. A stream's versions are checked to be dense.
 
 import { corruption } from "../../../domain/errors.ts";
 import { selects } from "../../../domain/query.ts";
@@ -53,7 +53,7 @@ async function* stretchesOf(
   }
 }
 
-/** The postings to read: narrowed by the read's positions and, for a stream, by its versions. */
+/** The postings to read: limited by the read's positions and, for a stream, by its versions. */
 async function postingRange(
   store: OpenStore,
   read: StorageRead,
@@ -82,7 +82,7 @@ async function postingRange(
   return { firstChunk, lastChunk, reverse, skipsRemoved: skips, removedRuns: store.removedRuns };
 }
 
-/** The chunks of the candidates that did not bring their records along, in their places. */
+/** The chunks of the candidates whose postings have no records. */
 async function chunksOf(
   store: OpenStore,
   page: readonly Candidates[],
@@ -95,7 +95,7 @@ async function chunksOf(
   return page.map(({ frames }) => (frames === undefined ? chunks[next++] : undefined));
 }
 
-/** Whether everything from here on lies beyond the read's end. */
+/** Whether all further candidates are beyond the read's end. */
 function isBehind(read: StorageRead, { posting, chunkFirst, chunkLast }: Candidates): boolean {
   const { positions, versions } = read;
   if (read.direction === "forwards") {
@@ -153,7 +153,7 @@ function* eventsIn(
   }
 }
 
-/** The candidates' frames. Throws CORRUPTION where their chunk disagrees with the index. */
+/** The frames of the candidates. Throws CORRUPTION if their chunk disagrees with the index. */
 function framesOf(candidates: Candidates, chunk: Chunk | undefined): readonly Uint8Array[] {
   const { chunkFirst, ordinals, frames } = candidates;
   if (frames !== undefined) return frames;

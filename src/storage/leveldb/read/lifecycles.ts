@@ -1,6 +1,5 @@
-// Where the lifecycles of streams come from: the last event of each lifecycle stream. All of them
-// are read when the store opens; one of them where memory had no room for it, or as of an older
-// head.
+// Reads lifecycles from the log: the last event of each lifecycle stream. All of them are read when
+// the store opens; one of them if it does not fit into memory, or as of an older head.
 
 import { AnnalsError, corruption } from "../../../domain/errors.ts";
 import {
@@ -20,7 +19,10 @@ import { namesWithPrefix } from "./names.ts";
 const namesAtOnceMax = 1_000;
 const readsAtOnceMax = 64;
 
-/** The lifecycles as of `head`. What cannot be read of one stream is that stream's damage alone. */
+/**
+ * The lifecycles as of `head`. If the lifecycle of one stream cannot be read, only that stream is
+ * damaged.
+ */
 export async function loadLifecycles(
   kv: Kv,
   head: number,
@@ -55,7 +57,7 @@ export async function* streamsWithLifecycle(
   }
 }
 
-/** The entries of those of the streams that have one, as of the head. */
+/** The entries of the given streams, as of the head. Streams without a lifecycle have none. */
 export async function entriesOf(
   store: OpenStore,
   streams: readonly string[],
@@ -82,14 +84,16 @@ export async function entriesOf(
   return entries;
 }
 
-/** The entry, where it can be read. Throws CORRUPTION. */
+/** The entry, if it can be read. Throws CORRUPTION. */
 export function readable(entry: Known): LifecycleEntry {
   if ("lifecycle" in entry) return entry;
   const { failure, message } = entry.fault;
   throw new AnnalsError(failure, message, entry.fault);
 }
 
-/** The entry that the events up to a head make; undefined: the stream had no lifecycle then. */
+/**
+ * The entry that follows from the events up to a head. Undefined: the stream had no lifecycle then.
+ */
 export async function entryOrDamage(
   kv: Kv,
   stream: string,
@@ -126,7 +130,7 @@ async function entryAsOf(
   return { lifecycle, position: lastPosition(newest) };
 }
 
-/** The record of the posting's last event; a long one is in the chunk alone. */
+/** The record of the posting's last event. A long record is only in the chunk. */
 async function lastRecord(kv: Kv, posting: Posting): Promise<Uint8Array> {
   const frame = framesIn(posting.records).at(-1);
   if (frame !== undefined) return recordOf(frame);

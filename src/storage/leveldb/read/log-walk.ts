@@ -1,5 +1,5 @@
-// A walk through the log chunk by chunk. A read of everything takes whole chunks as they are
-// stored; any other read looks at each record.
+// A walk through the log chunk by chunk. A read of everything returns whole chunks as they are
+// stored; any other read examines each record.
 
 import { scanRecord } from "../../../domain/record.ts";
 import { selects } from "../../../domain/query.ts";
@@ -24,7 +24,7 @@ async function* stretchesOf(
   const chunks = read.direction === "forwards" ? forwards : chunksBackwards;
   for await (const page of chunks(store, read.positions, head, read.batchBytes * 2)) {
     for (const chunk of page) {
-      // Pages are fetched up to the head: chunks behind the range are not part of this read.
+      // Pages are fetched up to the head; chunks after the range do not belong to this read.
       if (chunk.first > last) break;
       const isEmpty = chunk.reclaimed?.isEmptied === true && skipsRemoved(store, read);
       yield stretchOf(read, chunk, isEmpty);

@@ -1,4 +1,4 @@
-// Listing the term dictionary: names in the order of their UTF-8 bytes, which is the order of keys.
+// Lists the term dictionary: names in the order of their UTF-8 bytes, which is the order of keys.
 
 import { corruption } from "../../../domain/errors.ts";
 import type { NamePage } from "../../storage.ts";
@@ -10,8 +10,8 @@ const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const pageCountMax = 1_000;
 
 /**
- * Names of a kind that begin with the page's prefix, after its `after`, as of `head`. Without a
- * prefix system names (`$...`) are left out.
+ * The names of a kind that begin with the page's prefix, after its `after`, as of `head`. Without a
+ * prefix, system names (`$...`) are left out.
  */
 export async function namesWithPrefix(
   { kv }: Pick<OpenStore, "kv">,

@@ -1,5 +1,6 @@
-// How a selection is found: by walking the log, or by the postings of the terms that narrow it
-// most. A plan only narrows; what matches is decided by domain/query.ts on the records themselves.
+// Plans how to find the events of a selection: by walking the log, or by the postings of its most
+// selective terms. A plan only narrows the search; domain/query.ts decides on the records what
+// matches.
 
 import { categoryOf } from "../../../domain/event.ts";
 import { positionMax } from "../../../domain/limits.ts";
@@ -20,13 +21,13 @@ const scan: Plan = { kind: "scan" };
 const scanShare = 0.25;
 const categoriesMax = 256;
 
-/** A plan as of `head`. The terms together cover every event that can match. */
+/** A plan as of `head`. Every event that can match has at least one of the terms. */
 export async function planFor(store: OpenStore, read: StorageRead, head: number): Promise<Plan> {
   const { selection, versions } = read;
   if (selection.kind === "all") return scan;
   if (selection.kind === "stream") {
     const term = { kind: TermKind.stream, name: selection.stream };
-    // Versions are searched from the stream's head; a whole stream is read without asking for it.
+    // Versions are searched from the stream's head. A whole stream is read without loading it.
     const terms =
       versions === undefined
         ? [await store.terms.find(store.kv, term, head)]
@@ -53,7 +54,10 @@ export async function planFor(store: OpenStore, read: StorageRead, head: number)
 
 type ItemPart = readonly (readonly [Term, TermHead])[];
 
-/** Of an item's parts, the one with the fewest events. Undefined: only a scan finds the item. */
+/**
+ * The part of an item with the fewest events. Undefined: only a walk through the log finds the
+ * item.
+ */
 async function narrowestPart(
   store: OpenStore,
   item: QueryItem,
@@ -64,7 +68,7 @@ async function narrowestPart(
   const parts = await partsOfItem(store, item, head);
   const [only] = parts;
   if (only && parts.length === 1 && only.every(({ kind }) => kind === TermKind.tag)) {
-    // Nothing to choose from, and a tag is on few events: how many need not be asked.
+    // With a single choice, and for tags, which are on few events, counts are not needed.
     return Promise.all(
       only.map(async (term) => [term, await store.terms.find(store.kv, term, head)] as const),
     );
@@ -80,7 +84,9 @@ async function narrowestPart(
   return best;
 }
 
-/** The parts of an item, each as the terms of which at least one is on every matching event. */
+/**
+ * The parts of an item. Each is a list of terms, of which every matching event has at least one.
+ */
 export async function partsOfItem(
   store: OpenStore,
   item: QueryItem,
@@ -98,7 +104,7 @@ export async function partsOfItem(
   return parts;
 }
 
-/** The categories of streams that begin with the prefixes; undefined: they are too many. */
+/** The categories of streams that begin with the prefixes. Undefined: there are too many. */
 async function categoriesOf(
   store: OpenStore,
   prefixes: readonly string[],

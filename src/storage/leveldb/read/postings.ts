@@ -1,6 +1,6 @@
-// Reading postings: one term's list in pages, and several lists merged in the order of the log. A
-// gap in a list (its counts do not join up, or it ends before the term's head) is CORRUPTION.
-// Postings that have no event left are skipped, a long run of them in one jump.
+// Reads postings: one term's list in pages, and several lists merged in the order of the log. A gap
+// in a list (its counts are not consecutive, or it ends before the term's head) is CORRUPTION.
+// Postings with removed records only are skipped, a long run of them at once.
 
 import { corruption } from "../../../domain/errors.ts";
 import { postingKey, type TermNumber } from "../format/keys.ts";
@@ -16,23 +16,23 @@ export interface PostingRange {
   readonly lastChunk: number;
   readonly reverse: boolean;
   /**
-   * Whether postings are skipped that have no event left. Asked after postings were read: see
+   * Whether postings with removed records only are skipped. Called after postings were read: see
    * `OpenStore.reclaimedIn`.
    */
   readonly skipsRemoved: () => boolean;
-  /** The runs of such postings that reads have met. */
+  /** The known runs of such postings. */
   readonly removedRuns: RemovedRuns;
 }
 
 const pageCountFirst = 16;
 const pageCountMax = 512;
 const pageBytesMax = 512 * 1024;
-/** A page of fewer bytes ended because its range did, not because it was full. */
+/** A page with fewer bytes ended because its range did, not because it was full. */
 const finalBytesMax = pageBytesMax / 2;
-/** How far a search for a version looks back before it seeks. */
+/** A search for a version first reads this many bytes of the newest postings. */
 const lookBytes = 16 * 1024;
 
-/** One term's postings in pages, each checked to join the one before. */
+/** The postings of a term in pages. Each page is checked to continue the previous one. */
 async function* pagesOf(
   kv: Kv,
   term: TermHead,
@@ -42,7 +42,9 @@ async function* pagesOf(
   const { reverse, skipsRemoved, removedRuns } = range;
   let low = range.firstChunk;
   let high = Math.min(range.lastChunk, term.lastChunk);
-  /** Forwards: the count of the term's events so far. Backwards: the count before the last one. */
+  /**
+   * Forwards: the number of the term's events so far. Backwards: the number before the last one.
+   */
   let joint: number | undefined;
   let run: RemovedRun | undefined;
   for (let limit = pageCountFirst, isFinal = false; low <= high && !isFinal;) {
@@ -88,13 +90,13 @@ async function* pagesOf(
   checkEnd(term, range, joint);
 }
 
-/** What the first posting must begin with, where the range tells. */
+/** The count with which the first posting must begin, if the range determines it. */
 function startOf(term: TermHead, { reverse, firstChunk, lastChunk }: PostingRange) {
   if (reverse) return lastChunk >= term.lastChunk ? term.count : undefined;
   return firstChunk <= 1 ? 0 : undefined;
 }
 
-/** The list must have met the term's head (forwards) or its first event (backwards). */
+/** The list must have reached the term's head (forwards) or its first event (backwards). */
 function checkEnd(term: TermHead, range: PostingRange, joint: number | undefined): void {
   if (range.lastChunk < term.lastChunk && (joint === undefined || !range.reverse)) return;
   if (range.reverse) {
@@ -110,15 +112,18 @@ function gap(position: number): Error {
   return corruption(`index entries near position ${position} are missing`, { first: position });
 }
 
-/** Candidates: events of one chunk that at least one of the terms is on. */
+/** Candidates: the events of one chunk that have at least one of the terms. */
 export interface Candidates {
   readonly chunkFirst: number;
   readonly chunkLast: number;
   /** Ascending. */
   readonly ordinals: readonly number[];
-  /** A posting of them; the only one where one term is read: a stream's gives the versions. */
+  /**
+   * One of their postings. If one term is read it is the only one; for a stream, it gives the
+   * versions.
+   */
   readonly posting: Posting;
-  /** The frames of the events, in the order of `ordinals`, where the postings hold them. */
+  /** The frames of the events, in the order of `ordinals`, if the postings have them. */
   readonly frames: readonly Uint8Array[] | undefined;
 }
 
@@ -136,7 +141,7 @@ export class MergedPostings {
     }
   }
 
-  /** The next ones, at most `countMax`; none at the end. Throws CORRUPTION. */
+  /** The next candidates, at most `countMax`. Empty at the end. Throws CORRUPTION. */
   async take(countMax: number): Promise<Candidates[]> {
     if (!this.begun) for (const list of this.lists) await turnPage(list);
     this.begun = true;
@@ -162,7 +167,7 @@ export class MergedPostings {
   }
 }
 
-/** A term's list of postings, and where it is read. */
+/** The posting list of a term and the position in it. */
 interface PostingList {
   readonly pages: AsyncGenerator<readonly Posting[]>;
   /** Empty at the end. */
@@ -186,7 +191,10 @@ function alone(posting: Posting): Candidates {
   return { chunkFirst, chunkLast, ordinals, posting, frames };
 }
 
-/** Several terms' postings of one chunk. An event that is on several of them counts once. */
+/**
+ * Merges the postings of several terms for one chunk. An event that has several of the terms counts
+ * once.
+ */
 function united(postings: readonly Posting[]): Candidates {
   const posting = postings[0] as Posting;
   const byOrdinal = new Map<number, Uint8Array | undefined>();
@@ -203,9 +211,9 @@ function united(postings: readonly Posting[]): Candidates {
 }
 
 /**
- * The last position of the chunk that holds a stream's version, 1 <= version <= term.count: a
- * binary search by seeks, after a look at the newest postings, where most loads from a snapshot
- * end.
+ * The last position of the chunk with a stream's version, 1 <= version <= term.count. The newest
+ * postings are read first, because most loads from a snapshot end there; then a binary search
+ * seeks.
  */
 export async function chunkOfVersion(kv: Kv, term: TermHead, version: number): Promise<number> {
   const number = term.number;

@@ -1,5 +1,5 @@
-// Every read of events: choose the way, walk it, and gather what is found into batches. The whole
-// read is as of one head.
+// All reads of events: plan the way, walk it, and gather the events into batches. The whole read is
+// as of one head.
 
 import { positionMax } from "../../../domain/limits.ts";
 import type { Batch, StorageRead } from "../../storage.ts";
@@ -14,12 +14,12 @@ import { Visibility } from "./visibility.ts";
 
 const fewChunks = 8;
 
-/** As `Storage.read`; `head` is the head up to which the read may look. */
+/** As `Storage.read`. `head` is the head up to which the read may look. */
 export function beginRead(store: OpenStore, read: StorageRead, head: number): AsyncIterable<Batch> {
   return { [Symbol.asyncIterator]: () => new Reading(store, read, head) };
 }
 
-/** An iterator by hand: a generator around a generator costs as much as a short read does. */
+/** A hand-written iterator, because nested generators cost as much as a short read. */
 class Reading implements AsyncIterator<Batch, undefined> {
   private readonly store: OpenStore;
   private readonly read: StorageRead;
@@ -66,7 +66,7 @@ const nothing: AsyncIterator<Batch> = {
   next: () => Promise.resolve({ done: true, value: undefined }),
 };
 
-/** The quickest way through what the read selects; undefined: nothing of it is left. */
+/** The fastest way to the events of the read. Undefined: all of them are removed. */
 async function walkFor(
   store: OpenStore,
   read: StorageRead,
@@ -74,7 +74,7 @@ async function walkFor(
   visibility: Visibility,
 ): Promise<Walk | undefined> {
   const { first, last } = read.positions;
-  // A little that is in memory is cheaper to look at than any index: what is live.
+  // A small range in memory is faster to examine than any index. Live subscriptions read this way.
   const isForwards = read.direction === "forwards" && read.versions === undefined;
   if (isForwards && store.tail.covers(first, last, fewChunks)) return logWalk(store, read, head);
   const narrow = await narrowed(store, read, visibility);
@@ -84,7 +84,7 @@ async function walkFor(
   return indexWalk(store, narrow, plan.terms, head);
 }
 
-/** Without what is removed of a stream: its beginning, however long that is. */
+/** Leaves out the removed beginning of a stream, however long it is. */
 async function narrowed(
   store: OpenStore,
   read: StorageRead,

@@ -1,5 +1,5 @@
-// What is known of streams and of event types: from the dictionary, the postings, the lifecycles,
-// and the chunks of a stream's first and last event that are left.
+// Information about streams and event types: from the dictionary, the postings, the lifecycles, and
+// the chunks of a stream's first and last event that are not removed.
 
 import { corruption } from "../../../domain/errors.ts";
 import { firstVersion, oldestTime, type Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
@@ -15,7 +15,7 @@ import type { TermHead } from "../state/term-table.ts";
 
 const streamsAtOnceMax = 16;
 
-/** A stream as of the head, or undefined where it has neither events nor a lifecycle. */
+/** A stream as of the head. Undefined: it has neither events nor a lifecycle. */
 export async function streamFacts(
   store: OpenStore,
   name: string,
@@ -44,7 +44,10 @@ export async function listStreams(store: OpenStore, page: NamePage): Promise<Str
   return streams;
 }
 
-/** The dictionary counts the events that were ever recorded: what is left would have to be read. */
+/**
+ * The dictionary counts the events that were ever recorded. Counting those that are not removed
+ * would require reading them.
+ */
 export async function listEventTypes(store: OpenStore, page: NamePage): Promise<EventTypeFacts[]> {
   const head = store.head.position;
   const names = await namesWithPrefix(store, TermKind.type, page, head);
@@ -96,7 +99,9 @@ const nothingLeft = {
   lastRecordedAt: 0,
 };
 
-/** The first version of a stream that is left now; beyond its count where none is. */
+/**
+ * The first version of a stream that is not removed now. If all are removed, its count plus one.
+ */
 async function firstLeft(store: OpenStore, term: TermHead, lifecycle: Lifecycle): Promise<number> {
   const byNumber = firstVersion(lifecycle, term.count);
   const time = oldestTime(lifecycle, timeOf(store));

@@ -1,5 +1,5 @@
-// What a read has found in one chunk: the events it selects, each looked at only as far as it must
-// be. Walks find stretches of events; batches.ts makes batches of them.
+// A stretch is what a read has found in one chunk: the events that it selects, each decoded only as
+// far as needed. Walks find stretches, and batches.ts makes batches of them.
 
 import type { PlacedEvent } from "../../../domain/event.ts";
 import { scanPlacement, scanStream } from "../../../domain/record.ts";
@@ -11,7 +11,7 @@ export class FoundEvent {
   private readonly header: PlacedEvent | undefined;
   private ownStream: string | undefined;
 
-  /** `header`: where the record was scanned already. */
+  /** `header` if the record was already scanned. */
   constructor(frame: Uint8Array, position: number, header?: PlacedEvent) {
     this.frame = frame;
     this.position = position;
@@ -34,11 +34,11 @@ export class FoundEvent {
 
 /** The events of one chunk that a read selects, before it is known which of them are removed. */
 export interface Stretch {
-  /** Absent where an index entry brought the records along. */
+  /** Absent if a posting has the records. */
   readonly chunk: Chunk | undefined;
-  /** Every event of the chunk as the chunk stores them, where the read selects them all. */
+  /** All events of the chunk as it stores them, if the read selects them all. */
   readonly whole: { readonly bytes: Uint8Array; readonly count: number } | undefined;
-  /** How far the read has come behind these events, as `Batch.through`. */
+  /** The read's progress after these events, as `Batch.through`. */
   readonly through: number;
   /** The streams of the events. Throws CORRUPTION. */
   streams(): Iterable<string>;
@@ -46,7 +46,7 @@ export interface Stretch {
   find(): Iterable<FoundEvent>;
 }
 
-/** Found one by one as they are asked for, or all at once where their streams are needed. */
+/** Found one by one on demand, or all at once if their streams are needed. */
 export function found(find: () => Iterable<FoundEvent>): Pick<Stretch, "streams" | "find"> {
   let events: FoundEvent[] | undefined;
   return {
@@ -55,9 +55,9 @@ export function found(find: () => Iterable<FoundEvent>): Pick<Stretch, "streams"
   };
 }
 
-/** What a read goes through. */
+/** The way of a read. */
 export interface Walk {
-  /** The consumer hears of progress after so many stretches that had nothing for it. */
+  /** Progress is reported after this many stretches that contributed nothing. */
   readonly silentMax: number;
   /** Throws CORRUPTION. */
   readonly stretches: AsyncIterable<Stretch>;

@@ -16,23 +16,25 @@ import { loadHead, type Term } from "../state/terms.ts";
 import { entriesOf, entryOrDamage } from "./lifecycles.ts";
 import type { FoundEvent, Stretch } from "./stretch.ts";
 
-/** A read as of a head remembers what is left of so many streams; beyond, it asks again. */
+/** A read as of a head remembers this many streams. Beyond that, it looks them up again. */
 const rememberedMax = 65_536;
 
-/** What is left of a stream. */
+/** The bounds of a stream's events that are not removed. */
 interface Left {
   /** The first version that is not removed by its number. */
   readonly version: number;
-  /** The first time that is not removed by its age; 0: none is. */
+  /** The first time that is not removed by age. 0: none are. */
   readonly time: number;
-  /** The position of the lifecycle event that says so. */
+  /** The position of the lifecycle event that determines them. */
   readonly policy: number;
 }
 
-/** By stream; a fault where nobody knows. A stream that is not there has all its events. */
+/**
+ * By stream. An error if the lifecycle is damaged. A stream without an entry has all its events.
+ */
 type Leftovers = Map<string, Left | AnnalsError | undefined>;
 
-/** Tells the events of some streams that are removed from those that are left. */
+/** Decides which events of some streams are removed. */
 class Judge {
   private readonly leftovers: Leftovers;
 
@@ -40,7 +42,7 @@ class Judge {
     this.leftovers = leftovers;
   }
 
-  /** What is left of a stream; undefined: everything. Throws CORRUPTION. */
+  /** The bounds of a stream. Undefined: nothing is removed. Throws CORRUPTION. */
   of(stream: string): Left | undefined {
     const left = this.leftovers.get(stream);
     if (left instanceof AnnalsError) throw new AnnalsError(left.failure, left.message, left);
@@ -75,7 +77,7 @@ export class Visibility {
   private readonly everything: boolean;
   private readonly withRemovedRecords: boolean;
   private readonly beganAt: number;
-  /** As of a head, what is left stays the same for as long as the read runs. */
+  /** As of a head, the bounds are constant for the duration of the read. */
   private leftovers: Leftovers = new Map();
 
   constructor(
@@ -89,7 +91,7 @@ export class Visibility {
     this.beganAt = timeOf(store);
   }
 
-  /** What judges the events of a stretch, until the read waits for something else. */
+  /** The judge of a stretch's events, valid until the read waits for something else. */
   judge({ chunk, streams }: Pick<Stretch, "chunk" | "streams">): Judge | Promise<Judge> {
     const { lifecycles, head } = this.store;
     if (this.everything || lifecycles.isEmpty) return nothingRemoved;
@@ -98,7 +100,7 @@ export class Visibility {
     return this.judgeOf(streams());
   }
 
-  /** What judges the events of some streams. */
+  /** The judge of the events of some streams. */
   judgeOf(streams: Iterable<string>): Judge | Promise<Judge> {
     const { lifecycles } = this.store;
     if (this.everything || lifecycles.isEmpty) return nothingRemoved;
@@ -115,7 +117,7 @@ export class Visibility {
     return isAnyKnown ? new Judge(this.leftovers) : nothingRemoved;
   }
 
-  /** What the read answers of a removed event; undefined: nothing. */
+  /** The frame that the read returns for a removed event. Undefined: none. */
   removedFrame(event: FoundEvent, judge: Judge): Uint8Array | undefined {
     if (!this.withRemovedRecords) return undefined;
     if (isRemovedRecord(event.record)) return event.frame;
@@ -123,9 +125,9 @@ export class Visibility {
   }
 
   /**
-   * Refuses what is kept of an event whose space was reclaimed, where the read takes it for one
-   * that is left: an event that was removed since the read's view is READ_OVERTAKEN, one that
-   * nobody removed is CORRUPTION. Only chunks that say so hold any.
+   * Refuses a removed record that the read takes for an event that is not removed. If it was
+   * removed after the read's head, that is READ_OVERTAKEN; if no lifecycle removed it, that is
+   * CORRUPTION. Only chunks that are marked as rewritten have removed records.
    */
   async assertWhole(event: FoundEvent): Promise<void> {
     if (this.everything || !isRemovedRecord(event.record)) return;
@@ -158,7 +160,7 @@ export class Visibility {
     return new Judge(leftovers);
   }
 
-  /** The lifecycles in force as of the read, of those of the streams that have one. */
+  /** The lifecycles in force as of the read, of those streams that have one. */
   private async entries(streams: readonly string[]): Promise<Map<string, Known>> {
     const { store, asOf } = this;
     const entries = await entriesOf(store, streams);
@@ -172,7 +174,7 @@ export class Visibility {
     return entries;
   }
 
-  /** How many events the streams ever got as of the read, where their policies count them. */
+  /** How many events the streams ever got as of the read, if their policies count them. */
   private async counts(entries: ReadonlyMap<string, Known>): Promise<Map<string, number>> {
     const { terms, kv, head } = this.store;
     const counted: Term[] = [];

@@ -1,5 +1,5 @@
-// The newest chunks, in memory: what live subscribers read. Filled by commits, so that an event is
-// delivered to any number of subscribers without touching the disk.
+// The newest chunks in memory, for live subscribers. Commits add chunks, so that an event is
+// delivered to any number of subscribers without reading from disk.
 
 import type { Chunk } from "../format/chunk.ts";
 
@@ -7,7 +7,7 @@ const tailBytesMax = 8 * 1024 * 1024;
 const tailChunksMax = 4_096;
 
 export class ChunkTail {
-  /** Consecutive chunks; the last one ends at the head. */
+  /** Consecutive chunks. The last one ends at the head. */
   private chunks: Chunk[] = [];
   private start = 0;
   private bytes = 0;
@@ -34,7 +34,7 @@ export class ChunkTail {
     this.bytes = 0;
   }
 
-  /** The chunk as it is now, where it was in memory. */
+  /** Replaces a chunk by its rewritten form, if it is in memory. */
   replace(chunk: Chunk): void {
     const at = this.indexOf(chunk.last);
     const before = this.chunks[at];
@@ -43,16 +43,14 @@ export class ChunkTail {
     this.chunks[at] = chunk;
   }
 
-  /** The chunk that holds a position, where it is in memory. */
+  /** The chunk that contains a position, if it is in memory. */
   holding(position: number): Chunk | undefined {
     const at = this.indexOf(position);
     const chunk = this.chunks[at];
     return chunk && chunk.first <= position ? chunk : undefined;
   }
 
-  /**
-   * Some of the chunks from the one that holds `first` up to the one that holds `last`; or none.
-   */
+  /** Some of the chunks from the one with `first` up to the one with `last`, or none. */
   page(first: number, last: number, countMax: number): readonly Chunk[] {
     const from = this.indexOf(first);
     const begin = this.chunks[from];
@@ -61,7 +59,7 @@ export class ChunkTail {
     return this.chunks.slice(from, to);
   }
 
-  /** Whether at most so many chunks hold these positions, and all of them are in memory. */
+  /** Whether at most `countMax` chunks contain these positions, and all of them are in memory. */
   covers(first: number, last: number, countMax: number): boolean {
     const page = this.page(first, last, countMax);
     return (page.at(-1)?.last ?? 0) >= last;

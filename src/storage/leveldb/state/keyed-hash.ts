@@ -1,5 +1,5 @@
-// HalfSipHash-1-3 (Aumasson and Bernstein: SipHash with words of 32 bits), over whole words, with a
-// key of this process: whoever chooses the names of streams and tags cannot choose names that
+// HalfSipHash-1-3 (Aumasson and Bernstein: SipHash with 32-bit words) over whole words, with a
+// random key for this process, so that clients cannot choose names of streams and tags that
 // collide.
 
 import { randomFillSync } from "node:crypto";
@@ -18,7 +18,7 @@ export function keyedHash(key: HashKey, words: Int32Array, length: number): numb
   let v1 = k1;
   let v2 = k0 ^ 0x6c79_6765;
   let v3 = k1 ^ 0x7465_6462;
-  // One round for each word and for the last one, which is the length; three to finish.
+  // One round for each word and for the last one, which is the length, and three to finish.
   const rounds = length + 4;
   for (let round = 0; round < rounds; round++) {
     let word = 0;

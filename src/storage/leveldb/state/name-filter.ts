@@ -1,10 +1,10 @@
-// A set of names in little memory that may say yes to a name it was never given, but never no to
-// one it was given: a Bloom filter. It says which streams have no lifecycle where the lifecycles of
-// all streams do not fit into memory.
+// A Bloom filter: a set of names in little memory. It may report a name that was never added, but
+// always reports a name that was. It tells which streams have no lifecycle if the lifecycles of all
+// streams do not fit into memory.
 
 import { keyedHash, randomKey } from "./keyed-hash.ts";
 
-/** 2 MiB: with two million names, one other name in fifty is taken for one of them. */
+/** 2 MiB. With two million names, one in fifty other names is reported by mistake. */
 const bitsLog2 = 24;
 const mask = 2 ** bitsLog2 - 1;
 const probes = 4;
@@ -22,7 +22,7 @@ export class NameFilter {
     }
   }
 
-  /** False: it was never added. */
+  /** False: the name was never added. */
   mayHave(name: string): boolean {
     return this.bitsOf(name).every(
       (bit) => (((this.bits[bit >>> 5] as number) >>> (bit & 31)) & 1) === 1,
@@ -36,7 +36,7 @@ export class NameFilter {
     return Array.from({ length: probes }, (_, i) => (first + i * step) & mask);
   }
 
-  /** Writes the name to where it is hashed; answers how many words it takes. */
+  /** Writes the name to the buffer that is hashed. Returns its number of words. */
   private take(name: string): number {
     // A UTF-16 unit takes at most three bytes.
     if (this.bytes.length < name.length * 3 + 8) {

@@ -1,6 +1,6 @@
-// What the parts of the engine share while it is open: the database, the head, and what is kept in
-// memory. What the database says of itself is replaced as a whole when the engine reopens after a
-// failed write.
+// What the parts of the engine share while it is open: the database, the head, and the data kept in
+// memory. The data about the database is replaced as a whole when the engine reopens after a failed
+// write.
 
 import { AnnalsError } from "../../../domain/errors.ts";
 import type { Head, SideValueChange, StorageRead } from "../../storage.ts";
@@ -12,35 +12,35 @@ import { RemovedRuns } from "./removed-runs.ts";
 import { StreamLifecycles } from "./stream-lifecycles.ts";
 import { Terms } from "./terms.ts";
 
-/** Where the log ends. */
+/** The end of the log. */
 export interface LogEnd {
   head: Head;
   /** The hash of the chunk that ends at the head. */
   headHash: Uint8Array;
 }
 
-/** An open database, and what it says of itself. */
+/** An open database and the data about it. */
 export interface OpenDatabase extends LogEnd {
   kv: Kv;
-  /** LevelDB's number of the last write that is there. */
+  /** LevelDB's sequence number of the last write. */
   sequence: number;
   /** The lifecycles of all streams, as of the head. */
   lifecycles: StreamLifecycles;
 }
 
 export interface OpenStore extends OpenDatabase {
-  /** False once the store is closed for good. */
+  /** False when the store is closed finally. */
   open: boolean;
   /** Microseconds since 1970, UTC. Ages are measured by `timeOf`. */
   readonly clock: () => number;
-  /** The latest time by which events were taken for too old and their space was reclaimed. */
+  /** The latest time by which events were judged too old and their space was reclaimed. */
   reclaimedAt: number;
   /**
    * The position of the last event, written or about to be, that records how space was reclaimed. A
-   * read as of an older head may meet events whose removal it must not take for granted.
+   * read as of an older head may meet removed records of events that it should still return.
    */
   reclaimedIn: number;
-  /** The commit in flight, where it changes side values: readers see all of it or nothing. */
+  /** The commit in flight, if it changes side values: readers see all of it or nothing. */
   sideValueCommit: SideValueCommit | undefined;
   readonly terms: Terms;
   readonly tail: ChunkTail;
@@ -72,7 +72,7 @@ export function emptyDatabase(kv: Kv): OpenDatabase {
   return { kv, sequence: 0, head, headHash: firstHash, lifecycles: new StreamLifecycles() };
 }
 
-/** Where the log in a database ends. Throws CORRUPTION. */
+/** The end of the log in a database. Throws CORRUPTION. */
 export async function logEndOf(kv: ReadableKv): Promise<LogEnd> {
   const first = chunkKey(0);
   const last = chunkKey(Number.MAX_SAFE_INTEGER);
@@ -84,29 +84,29 @@ export async function logEndOf(kv: ReadableKv): Promise<LogEnd> {
 }
 
 /**
- * The store's time, by which ages are measured: the clock's, but never before what is recorded, so
- * that events which their age removed do not come back where the clock is set back.
+ * The store's time, by which ages are measured: the clock's, but never earlier than the newest
+ * recorded time, so that events removed by age do not come back if the clock is set back.
  */
 export function timeOf({ clock, head, reclaimedAt }: OpenStore): number {
   return Math.max(clock(), head.recordedAt, reclaimedAt);
 }
 
 /**
- * Whether a read skips what says that its events are removed and their space reclaimed. A read as
- * of an older head looks at each event, and is refused where it needs one. To be asked after the
- * bytes that say so were read: a commit that reclaims is told here before it is written.
+ * Whether a read skips postings whose events are all removed records. A read as of an older head
+ * has to examine each event, and is refused if it needs one. Must be called after such a posting
+ * was read: a commit that reclaims sets `reclaimedIn` before it is written.
  */
 export function skipsRemoved({ reclaimedIn }: OpenStore, read: StorageRead): boolean {
   const { asOf = Infinity, withRemoved, withRemovedRecords } = read;
   return withRemoved !== true && withRemovedRecords !== true && asOf >= reclaimedIn;
 }
 
-/** Throws where the store is closed: what it kept in memory is no answer. */
+/** Throws if the store is closed: its data in memory must not be used. */
 export function assertOpen(store: OpenStore): void {
   if (!store.open) throw closedError();
 }
 
-/** A database that was closed under a read is being reopened: the reader may come again. */
+/** A database that was closed during a read is being reopened, so the reader may retry. */
 export function readFailure(error: unknown): unknown {
   const code = (error as { code?: unknown } | undefined)?.code;
   if (code === "LEVEL_DATABASE_NOT_OPEN" || code === "LEVEL_ITERATOR_NOT_OPEN") {
@@ -115,7 +115,7 @@ export function readFailure(error: unknown): unknown {
   return error;
 }
 
-/** Thrown by everything that writes once the store is closed. */
+/** Thrown by all writes after the store is closed. */
 export function closedError(): AnnalsError {
   return new AnnalsError({ reason: "STOPPING" }, "the store is closed");
 }

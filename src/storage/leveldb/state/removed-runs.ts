@@ -1,21 +1,21 @@
-// Long runs of postings without an event that is left, as reads have met them: the next read jumps
-// over them. A run stays true: space that was reclaimed is never filled again. One run of a term is
-// remembered, the longest, and so many terms.
+// Remembers long runs of postings whose events are all removed records, so that the next read skips
+// them. A run stays valid, because removed records are final. One run of a term is kept, the
+// longest, for a limited number of terms.
 
 import type { TermNumber } from "../format/keys.ts";
 
-/** Every posting of a term whose chunk ends within these positions has no event left. */
+/** Every posting of a term whose chunk ends at these positions has removed records only. */
 export interface RemovedRun {
   /** Inclusive. */
   readonly first: number;
   readonly last: number;
-  /** How many events had the term before the run, and by its end. */
+  /** How many events had the term before the run, and at its end. */
   readonly before: number;
   readonly after: number;
 }
 
 const rememberedTermsMax = 10_000;
-/** Shorter runs are quickly read. */
+/** Shorter runs are read quickly. */
 const eventsMin = 512;
 
 export class RemovedRuns {
@@ -25,7 +25,7 @@ export class RemovedRuns {
     return this.runs.get(term);
   }
 
-  /** Keeps the run if it is longer than the one known of the term. */
+  /** Keeps the run if it is longer than the known one of the term. */
   met(term: TermNumber, run: RemovedRun): void {
     const known = this.runs.get(term);
     const length = known === undefined ? eventsMin : known.after - known.before;

@@ -1,7 +1,7 @@
-// The lifecycles of streams, in memory, so that a read can judge every event it meets without a
-// look-up on disk. The log keeps them, as the last event of each `$lifecycle-` stream: they are
-// loaded from there when the store opens, and commits keep them. Memory is bounded: where the
-// lifecycles of all streams do not fit, the others are looked up in the log (read/lifecycles.ts).
+// The lifecycles of streams in memory, so that a read can judge every event without a lookup on
+// disk. They are stored in the log, as the last event of each `$lifecycle-` stream; they are loaded
+// when the store opens and updated by commits. Memory is bounded: lifecycles that do not fit are
+// looked up in the log (read/lifecycles.ts).
 
 import { invariant, type AnnalsError } from "../../../domain/errors.ts";
 import { isSystemName, type CommitEvent } from "../../../domain/event.ts";
@@ -11,35 +11,40 @@ import { rememberedLifecyclesBytesMax } from "../../../domain/limits.ts";
 import { recordOf, type Chunk } from "../format/chunk.ts";
 import { NameFilter } from "./name-filter.ts";
 
-/** What is known of a stream that has a lifecycle. Never changed: a commit replaces it. */
+/** The known lifecycle of a stream. Immutable: a commit replaces it. */
 export interface LifecycleEntry {
   readonly lifecycle: Lifecycle;
-  /** Of the event that says so: it holds as of every head from there on, up to the next one. */
+  /**
+   * The position of the lifecycle event. The entry holds as of every head from there on, up to the
+   * next one.
+   */
   readonly position: number;
 }
 
-/** A stream whose lifecycle cannot be read: nobody knows which of its events are left. */
+/**
+ * A stream whose lifecycle cannot be read, so that it is unknown which of its events are removed.
+ */
 export interface DamagedEntry {
   readonly fault: AnnalsError;
 }
 
 export type Known = LifecycleEntry | DamagedEntry;
 
-/** About what an entry takes, beside its names and labels. */
+/** The approximate size of an entry besides its names and labels. */
 const entryBytes = 400;
 const bytesPerUnit = 2;
 
 export class StreamLifecycles {
   private readonly bytesMax: number;
-  /** In the order in which they came: the first ones make room. */
+  /** In the order of insertion: the first ones are evicted first. */
   private readonly entries = new Map<string, Known>();
   private bytes = 0;
-  /** The streams that have a lifecycle, once some of them had to make room. */
+  /** The streams that have a lifecycle, once some entries were evicted. */
   private names: NameFilter | undefined;
   private changed = 0;
-  /** No event after this position is removed by what was settled once: deletions, truncations. */
+  /** No event after this position is removed by a deletion or a truncation. */
   private settledThrough = 0;
-  /** The smallest bounds of all policies there have been; undefined: none has such a bound. */
+  /** The smallest limits of all policies so far. Undefined: no policy has such a limit. */
   private minAge: number | undefined;
   private minCount: number | undefined;
 
@@ -57,21 +62,24 @@ export class StreamLifecycles {
     return this.changed;
   }
 
-  /** The entry as of the head. Undefined: the stream has none; "elsewhere": see the log. */
+  /**
+   * The entry as of the head. Undefined: the stream has none. "elsewhere": it must be looked up in
+   * the log.
+   */
   get(stream: string): Known | undefined | "elsewhere" {
     const entry = this.entries.get(stream);
     if (entry !== undefined || this.names === undefined) return entry;
     return this.names.mayHave(stream) ? "elsewhere" : undefined;
   }
 
-  /** The stream's entry as of now: from the log when the store opens, or from a commit. */
+  /** Sets the stream's present entry: from the log when the store opens, or from a commit. */
   set(stream: string, entry: Known): void {
     this.names?.add(stream);
     this.settle(entry);
     this.remember(stream, entry);
   }
 
-  /** Keeps what was looked up in the log as of a head, unless a commit may know better. */
+  /** Keeps an entry that was looked up as of a head, unless a commit may have replaced it. */
   found(stream: string, entry: Known, asOf: number): void {
     if (asOf >= this.changed && !this.entries.has(stream)) this.remember(stream, entry);
   }
@@ -86,7 +94,7 @@ export class StreamLifecycles {
 
   private settle(entry: Known): void {
     if (!("lifecycle" in entry)) {
-      // Its events must not pass unseen.
+      // Nothing is known about its events, so no chunk is cleared.
       this.settledThrough = Number.POSITIVE_INFINITY;
       return;
     }
@@ -135,8 +143,8 @@ function bytesOf(stream: string, entry: Known): number {
 }
 
 /**
- * The last lifecycle that the events of a commit give to each stream they speak of. Throws where
- * one cannot be read: it must not be stored.
+ * The last lifecycle in the events of a commit, for each stream. Throws if one cannot be read,
+ * because it must not be stored.
  */
 export function lifecyclesIn(events: readonly CommitEvent[]): Map<string, LifecycleEntry> {
   const entries = new Map<string, LifecycleEntry>();

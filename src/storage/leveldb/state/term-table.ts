@@ -1,20 +1,19 @@
-// What is remembered of terms between commits: some 70 bytes for a term with a short name, in flat
-// arrays, so that two million of them are neither objects for the garbage collector to visit nor
-// strings for it to mark. Terms are spread over shards by their hash; a shard is small enough to be
-// enlarged, or tidied, within a turn. When one is full, terms that were not used for a round make
-// room.
+// A cache of terms between commits: some 70 bytes for a term with a short name, in flat arrays, so
+// that two million terms are neither objects nor strings for the garbage collector. Terms are
+// spread over shards by their hash. A shard is small enough to be enlarged or compacted within one
+// turn of the event loop. When a shard is full, terms that were not used for a round are evicted.
 
 import { keyedHash, randomKey } from "./keyed-hash.ts";
 import type { TermKind, TermNumber } from "../format/keys.ts";
 
-/** A term as of some head. Never changed: a commit replaces it. */
+/** A term as of some head. Immutable: a commit replaces it. */
 export interface TermHead {
-  /** 0: no event carries the term. */
+  /** 0: no event has the term. */
   readonly number: TermNumber;
   readonly count: number;
-  /** The last position of the last chunk with such an event; 0: none. */
+  /** The last position of the last chunk with such an event. 0: there is none. */
   readonly lastChunk: number;
-  /** The position of the last such event; 0: none. */
+  /** The position of the last such event. 0: there is none. */
   readonly last: number;
 }
 
@@ -29,12 +28,12 @@ const shardBits = 6;
 const shardCount = 1 << shardBits;
 const slotsFirst = 16;
 const nameWordsFirst = 64;
-/** Longer ones are not remembered. */
+/** Longer names are not cached. */
 const nameWordsMax = 0xffff;
 const hashKey = randomKey();
 
 /**
- * What is asked for: a word of its kind and how its length ends, then its name, in whole words.
+ * The lookup key: one word with the kind and the end of the length, then the name in whole words.
  * Grows with the longest name.
  */
 let askedBytes = Buffer.alloc(2_048);
@@ -44,7 +43,7 @@ export class TermTable {
   private readonly slotsMax: number;
   private readonly shards: (Shard | undefined)[] = [];
 
-  /** At least about so many terms are remembered. */
+  /** At least about this many terms are cached. */
   constructor(termsMax: number) {
     this.slotsMax = Math.max(1, Math.ceil(termsMax / shardCount));
   }
@@ -68,7 +67,7 @@ export class TermTable {
   }
 }
 
-/** Writes kind and name to where they are looked for; answers how many words they are. */
+/** Writes kind and name to the lookup key. Returns its number of words. */
 function ask(kind: TermKind, name: string): number {
   const size = name.length;
   // A UTF-16 unit takes at most three bytes.
@@ -111,7 +110,7 @@ function wordsOf(bytes: Buffer): Int32Array {
   return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
 }
 
-/** Open addressing with linear probing; `index` holds slot + 1, and 0 where nothing is. */
+/** Open addressing with linear probing. `index` holds slot + 1. 0: empty. */
 class Shard {
   private readonly slotsMax: number;
   private count = 0;
@@ -154,7 +153,7 @@ class Shard {
       this.hashes[slot] = hash;
       this.keepName(slot, length);
       this.enter(slot);
-      // What is used once makes room before what is used again.
+      // A term that is used once is evicted before one that is used again.
       this.used[slot] = 0;
     } else {
       this.used[slot] = 1;
@@ -191,7 +190,7 @@ class Shard {
     return this.count++;
   }
 
-  /** A slot whose term was not used since the hand last passed. */
+  /** Finds a slot whose term was not used since the last round. */
   private evict(): number {
     for (;;) {
       const slot = this.hand;
@@ -215,7 +214,7 @@ class Shard {
     index[at] = slot + 1;
   }
 
-  /** Takes a slot out of the index, and moves up what was entered behind it. */
+  /** Removes a slot from the index, and moves later entries up. */
   private leave(slot: number): void {
     const { index } = this;
     const mask = index.length - 1;
@@ -238,7 +237,10 @@ class Shard {
     this.namesEnd += length;
   }
 
-  /** Room for one more name: without those that are gone, and larger where that is not enough. */
+  /**
+   * Makes room for one more name: drops the names of evicted terms, and enlarges the buffer if that
+   * is not enough.
+   */
   private tidyNames(length: number): void {
     const from = this.names;
     const needed = this.namesEnd - this.namesDead + length;

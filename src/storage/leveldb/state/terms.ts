@@ -1,6 +1,6 @@
-// The dictionary of terms and what is known about each: its number, how many events carry it, and
-// where the last of them is. Answers are as of a head: a commit in flight is never seen. The cache
-// is only ever ahead of the disk by what a finished commit told it.
+// The dictionary of terms: the number of each term, how many events have it, and the position of
+// the last one. Results are as of a head, so that a commit in flight is never visible. The cache
+// differs from the disk only by what finished commits added.
 
 import { corruption } from "../../../domain/errors.ts";
 import { positionMax } from "../../../domain/limits.ts";
@@ -16,30 +16,30 @@ export interface Term {
   readonly name: string;
 }
 
-/** A term as a commit leaves it. */
+/** A term after a commit. */
 export interface TermUpdate extends Term {
   readonly head: TermHead;
 }
 
-/** A million streams, a million tags, and some; at 70 bytes for one with a short name. */
+/** A million streams, a million tags, and more, at 70 bytes for one with a short name. */
 const rememberedTermsMax = 2_200_000;
 const seeksAtOnceMax = 64;
 
 export class Terms {
   private readonly table = new TermTable(rememberedTermsMax);
-  /** The head that what is kept is true of: what was loaded as of another one is not kept. */
+  /** The head as of which the cache is valid. What was loaded as of another head is not cached. */
   private head: number;
 
   constructor(head: number) {
     this.head = head;
   }
 
-  /** What is known without I/O. */
+  /** A cached term, without I/O. */
   peek(kind: TermKind, name: string): TermHead | undefined {
     return this.table.get(kind, name);
   }
 
-  /** The terms as of `head`, in their order. Throws CORRUPTION. */
+  /** The terms as of `head`, in order. Throws CORRUPTION. */
   async load(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {
     const found = terms.map((term) => this.peek(term.kind, term.name));
     const missing: number[] = [];
@@ -62,8 +62,8 @@ export class Terms {
   }
 
   /**
-   * A term of which only the postings are wanted: without I/O where it is known, else its number
-   * alone, and then its postings are taken to go on up to any head. Throws CORRUPTION.
+   * A term of which only the postings are needed. Without I/O if it is cached; otherwise only its
+   * number is loaded, and its postings may go on up to any head. Throws CORRUPTION.
    */
   async find(kv: Kv, term: Term, head: number): Promise<TermHead> {
     const known = this.peek(term.kind, term.name);
@@ -73,13 +73,13 @@ export class Terms {
     return { number, count: positionMax, lastChunk: positionMax, last: positionMax };
   }
 
-  /** A commit is durable: the head is at `position`, and these terms are now as given. */
+  /** Called when a commit is durable: the head is at `position`, and these terms have changed. */
   apply(updates: Iterable<TermUpdate>, position: number): void {
     this.head = position;
     for (const { kind, name, head } of updates) this.table.set(kind, name, head);
   }
 
-  /** Forgets everything: the disk is the truth again, and its head is at `position`. */
+  /** Clears the cache. The head on disk is at `position`. */
   reset(position: number): void {
     this.head = position;
     this.table.clear();
@@ -110,14 +110,14 @@ export function openTermNumber(key: Uint8Array, value: Uint8Array): TermNumber {
   return readUint64(body, 0);
 }
 
-/** The number of a term; 0: no event ever carried it. Throws CORRUPTION. */
+/** The number of a term. 0: no event ever had it. Throws CORRUPTION. */
 export async function numberOf(kv: Kv, { kind, name }: Term): Promise<TermNumber> {
   const key = termKey(kind, name);
   const [value] = await kv.getMany([key]);
   return value === undefined ? 0 : openTermNumber(key, value);
 }
 
-/** A term of known number as of `head`. Throws CORRUPTION where its postings are gone. */
+/** A term with a known number, as of `head`. Throws CORRUPTION if its postings are missing. */
 export async function loadHead(kv: Kv, number: TermNumber, head: number): Promise<TermHead> {
   const [entry] = await kv.page({
     first: postingKey(number, 0),
