@@ -5,8 +5,9 @@
 import type { GroupStateMachine } from "../../domain/group/state-machine.ts";
 import { recordsIn } from "../../domain/record.ts";
 import type { Batch } from "../../storage/storage.ts";
+import { schedulingPolicy } from "../scheduling/policy.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
-import { groupEvent, readingBytes, selectionOf } from "./reading.ts";
+import { groupEvent, selectionOf } from "./reading.ts";
 import type { Interest, Interests } from "../subscribe/interest.ts";
 
 /** A mark, an abort or a stop ends the wait at the head earlier. */
@@ -113,7 +114,7 @@ export class GroupCursor {
       selection: selectionOf(machine.settings.query),
       direction: "forwards",
       positions: { first: machine.through + 1, last: bound },
-      batchBytes: readingBytes,
+      batchBytes: schedulingPolicy.groupBatchBytes,
     } as const;
     for await (const batch of scheduledRead(this.parts, read, signal)) {
       if (!(await this.offerBatch(batch, goesOn))) return;

@@ -192,6 +192,7 @@ export class Groups implements GroupLog, StorageWatcher {
    * events that they remove.
    */
   advanced(advance: Advance): void {
+    if (this.runners.size === 0) return;
     const streams = lifecyclesChanged(advance);
     if (streams === "all" || streams.size > 0) {
       for (const loading of this.runners.values()) {

@@ -8,8 +8,9 @@
 
 import type { GroupStateMachine } from "../../domain/group/state-machine.ts";
 import { recordsIn } from "../../domain/record.ts";
+import { schedulingPolicy } from "../scheduling/policy.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
-import { groupEvent, readingBytes, selectionOf } from "./reading.ts";
+import { groupEvent, selectionOf } from "./reading.ts";
 
 /** What was counted is believed for so long. */
 const believedMs = 60_000;
@@ -104,7 +105,12 @@ export class LagCounter {
   private read(source: Source, first: number, last: number, signal?: AbortSignal) {
     const selection = selectionOf(this.machine.settings.query);
     const positions = { first, last };
-    const read = { selection, direction: "forwards", positions, batchBytes: readingBytes } as const;
+    const read = {
+      selection,
+      direction: "forwards",
+      positions,
+      batchBytes: schedulingPolicy.groupBatchBytes,
+    } as const;
     return scheduledRead(source, read, signal);
   }
 

@@ -16,11 +16,10 @@ import {
 } from "../../domain/query.ts";
 import { recordsIn, scanRecord, scanRecordedAt } from "../../domain/record.ts";
 import { firstRecord } from "../read/records.ts";
+import { schedulingPolicy } from "../scheduling/policy.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 
 const anyItem: QueryItem = { streams: [], streamPrefixes: [], types: [], tags: [] };
-/** Half a turn's work. */
-export const readingBytes = 64 * 1024;
 
 export function selectionOf(query: Query): Selection {
   return query.items.length === 0 ? selectAll : { kind: "query", query };
@@ -53,7 +52,7 @@ export async function readKey(
     selection: narrowed === undefined ? selectionOf(query) : selectionOf(narrowed),
     direction: "forwards",
     positions: { first: after + 1, last },
-    batchBytes: readingBytes,
+    batchBytes: schedulingPolicy.groupBatchBytes,
   } as const;
   const events: GroupEvent[] = [];
   if (narrowed?.items.length === 0) return { events, knownThrough: to };

@@ -26,6 +26,8 @@ export const schedulingPolicy = Object.freeze({
    * engine, while live events are in memory and often shared. Four of them share a turn.
    */
   viewBatchBytesMin: 32 * KiB,
+  /** A batch for a consumer group: half a turn's cost, since groups examine every record. */
+  groupBatchBytes: 64 * KiB,
   /**
    * Frames of at least this average size are whole chunks, which are passed on without being
    * decoded.
