@@ -11,7 +11,6 @@ import { HealthState } from "./grpc/services/health.ts";
 import { listenOnSocket, listenOnTcp, shutDown } from "./grpc/transport/listen.ts";
 import { services } from "./grpc/services/services.ts";
 import { bindServer, type BoundServer, type TransportOptions } from "./grpc/transport/bind.ts";
-import { createIdMaker } from "./grpc/services/event-ids.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
 import { UnsentBytes } from "./log/scheduling/unsent-bytes.ts";
 import type { Logger } from "./logger.ts";
@@ -66,7 +65,6 @@ export async function startServer(
     log,
     limits,
     environment,
-    newId: createIdMaker(Date.now),
     serverVersion: version,
     startedAt: systemClock(),
   };

@@ -59,6 +59,8 @@ export interface Appended {
   readonly streams: readonly AppendedStream[];
   /** Microseconds since 1970, UTC. */
   readonly recordedAt: number;
+  /** The ids of all events, in order, where the store made one of them. Absent: it made none. */
+  readonly ids?: readonly string[];
   /**
    * True: all ids were stored already. Nothing was stored, and the positions are the original ones.
    */

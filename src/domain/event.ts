@@ -14,11 +14,14 @@ export interface EventHeader {
 
 /** An event as a client proposes it. Every limit has been checked; it has not been decided on. */
 export interface NewEvent extends EventHeader {
-  /** False: the server made the id, which is then neither looked up nor indexed. */
+  /**
+   * False: the store makes the id when the event gets its position (own-id.ts). Then `id` is empty,
+   * the body holds no id, and the event needs neither a look-up nor an entry in the index.
+   */
   readonly idFromClient: boolean;
   /**
-   * The fields of `RecordedEvent` that the client determines, complete and in wire form (with id,
-   * stream and content type; without version, position and recorded_at).
+   * The fields of `RecordedEvent` that the client determines, complete and in wire form (with the
+   * stream, the content type and an id that the client chose; without the fields of the store).
    */
   readonly body: Uint8Array;
 }

@@ -2,17 +2,20 @@
 // record is a `RecordedEvent` message: the client's fields (the body), followed by the store's.
 //
 //   frame  = 0x0a, varint length of record, record      (one `RecordedEvent events = 1` of a batch)
-//   record = body (fields 1 to 8), 0x48 version (absent if 0), 0x50 position, 0x5a recorded_at
+//   record = body (fields 1 to 8), 0x0a id (if the store made it),
+//            0x48 version (absent if 0), 0x50 position, 0x5a recorded_at
 //
 // This layout is on disk: format version 1. A test proves it equal to the generated codec.
 
-import { fromBinary } from "@bufbuild/protobuf";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { RecordedEventSchema, type RecordedEvent } from "../gen/annals/v1/event_pb.js";
 import type { PlacedEvent, Placement, StoredEvent } from "./event.ts";
 import { varintBytes, WireReader, writeVarint } from "./wire.ts";
 
 /** The tag of `repeated RecordedEvent events = 1`. */
 const frameTag = 0x0a;
+const tagId = 0x0a;
+const tagMetadata = 0x2a;
 const tagVersion = 0x48;
 const tagPosition = 0x50;
 const tagRecordedAt = 0x5a;
@@ -20,18 +23,23 @@ const tagRecordedAt = 0x5a;
 const microsPerSecond = 1_000_000;
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Composes the framed record of an event. `recordedAt` is microseconds since 1970, UTC. */
+/**
+ * Composes the framed record of an event. `recordedAt` is microseconds since 1970, UTC; `ownId` is
+ * the id that the store made, empty where the body holds one.
+ */
 export function composeFrame(
   body: Uint8Array,
   version: number,
   position: number,
   recordedAt: number,
+  ownId = "",
 ): Uint8Array {
   const seconds = Math.floor(recordedAt / microsPerSecond);
   const nanos = (recordedAt - seconds * microsPerSecond) * 1_000;
   const timeBytes = 1 + varintBytes(seconds) + (nanos > 0 ? 1 + varintBytes(nanos) : 0);
   const recordBytes =
     body.length +
+    (ownId === "" ? 0 : 2 + ownId.length) +
     (version > 0 ? 1 + varintBytes(version) : 0) +
     (1 + varintBytes(position)) +
     (2 + timeBytes);
@@ -40,6 +48,11 @@ export function composeFrame(
   let offset = writeVarint(frame, 1, recordBytes);
   frame.set(body, offset);
   offset += body.length;
+  if (ownId !== "") {
+    frame[offset] = tagId;
+    frame[offset + 1] = ownId.length;
+    offset += 2 + frame.write(ownId, offset + 2, "latin1");
+  }
   if (version > 0) {
     frame[offset] = tagVersion;
     offset = writeVarint(frame, offset + 1, version);
@@ -142,7 +155,51 @@ export function storedEvent(record: Uint8Array): StoredEvent {
   return { ...scanRecord(record), recordedAt: scanRecordedAt(record), record };
 }
 
-/** Decodes a whole record with the generated codec. */
+/**
+ * Whether every varint of a record is written in as few bytes as it needs. Protobuf allows more,
+ * and parsers of some languages refuse it.
+ */
+export function isShortest(record: Uint8Array): boolean {
+  try {
+    passOverAll(new WireReader(record, 0, record.length, true), tagMetadata);
+    return true;
+  } catch (error) {
+    if (error instanceof RangeError) return false;
+    throw error;
+  }
+}
+
+/** Fields, and the fields of those that are messages of the tag. */
+function passOverAll(reader: WireReader, messageTag: number): void {
+  while (!reader.done) {
+    const tag = reader.varint();
+    if (tag !== messageTag) {
+      reader.passOver(tag & 7);
+      continue;
+    }
+    const end = reader.lengthEnd();
+    passOverAll(new WireReader(reader.bytes, reader.offset, end, true), 0);
+    reader.offset = end;
+  }
+}
+
+/** Framed records, those that are not in the shortest form composed anew: they mean the same. */
+export function regularFrames(frames: Uint8Array): Uint8Array {
+  const records = [...recordsIn(frames)];
+  if (records.every(isShortest)) return frames;
+  const parts = records.map((record) => {
+    const regular = isShortest(record)
+      ? record
+      : toBinary(RecordedEventSchema, decodeRecord(record));
+    const head = Buffer.allocUnsafe(1 + varintBytes(regular.length));
+    head[0] = frameTag;
+    writeVarint(head, 1, regular.length);
+    return Buffer.concat([head, regular]);
+  });
+  return Buffer.concat(parts);
+}
+
+/** The whole record, by the generated codec. */
 export function decodeRecord(record: Uint8Array): RecordedEvent {
   return fromBinary(RecordedEventSchema, record);
 }

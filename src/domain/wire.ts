@@ -32,11 +32,14 @@ export class WireReader {
   readonly bytes: Uint8Array;
   offset: number;
   readonly end: number;
+  /** Whether varints written in more bytes than they need are malformed. */
+  private readonly isStrict: boolean;
 
-  constructor(bytes: Uint8Array, offset = 0, end = bytes.length) {
+  constructor(bytes: Uint8Array, offset = 0, end = bytes.length, isStrict = false) {
     this.bytes = bytes;
     this.offset = offset;
     this.end = end;
+    this.isStrict = isStrict;
   }
 
   get done(): boolean {
@@ -52,6 +55,7 @@ export class WireReader {
       const byte = this.bytes[this.offset++] as number;
       result += (byte & 0x7f) * scale;
       if (byte < 0x80) {
+        if (byte === 0 && i > 0 && this.isStrict) throw new RangeError("wire: varint too long");
         if (result > Number.MAX_SAFE_INTEGER) throw new RangeError("wire: varint beyond 2^53");
         return result;
       }

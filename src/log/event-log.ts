@@ -35,6 +35,8 @@ export interface EventLogOptions {
   readonly clock: () => number;
   /** Absent: Node's timers. */
   readonly timers?: Timers;
+  /** For the ids that the store makes: see `CommitBatch`. Absent: by Node's random numbers. */
+  readonly idChance?: () => number;
   /** What callers have not taken yet. Absent: they take everything at once. */
   readonly unsentBytes?: UnsentBytes;
   /** Reports what an operator should know and callers are not told. */
@@ -48,6 +50,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     limits,
     clock,
     onCheckpoints: (changes) => checkpoints.changed(changes),
+    ...(options.idChance && { idChance: options.idChance }),
   });
   const checkpoints = new Checkpoints(storage, queue, timers);
   const interests = new Interests(storage.head().position, timers);

@@ -1,7 +1,6 @@
 // What the shape tests share: the product's own path from request bytes to LevelDB, with every
 // operation on LevelDB counted. Counts do not depend on the machine; a regression shows as a
 // number.
-import { createIdMaker } from "../../src/grpc/services/event-ids.ts";
 import { appendFromBytes } from "../../src/grpc/convert/append-bytes.ts";
 import { defaultLimits } from "../../src/domain/limits.ts";
 import { createEventLog, type EventLog } from "../../src/log/event-log.ts";
@@ -96,7 +95,7 @@ export async function appendRequests(
 ): Promise<void> {
   const call = annalsCalls.call(spec, 0);
   if (!call) throw new Error("no such call");
-  const conversion = { limits: defaultLimits, newId: createIdMaker(Date.now) };
+  const conversion = { limits: defaultLimits };
   const appends = Array.from({ length: count }, (_, worker) => {
     const framed = Buffer.from(call.request(worker));
     return log.append(appendFromBytes(framed.subarray(5), conversion));

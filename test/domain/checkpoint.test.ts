@@ -34,6 +34,7 @@ class Log {
     const decision = decideBatch({
       appends: proposals,
       now: this.now++,
+      idChance: 0,
       facts: {
         head: { position: this.events.length, recordedAt: this.events.at(-1)?.recordedAt ?? 0 },
         versions: new Map([...streams].map((stream) => [stream, 0])),
@@ -173,7 +174,9 @@ test("a checkpoint whose consumer was not looked up breaks an invariant", () => 
   const head = { position: 9, recordedAt: 1 };
   const nothing = { versions: new Map(), lifecycles: new Map(), events: new Map(), matches: [] };
   const facts = { head, ...nothing };
-  expect(() => decideBatch({ appends: [save("a", 1)], facts, now: 1 })).toThrow("invariant");
+  expect(() => decideBatch({ appends: [save("a", 1)], facts, now: 1, idChance: 0 })).toThrow(
+    "invariant",
+  );
 });
 
 describe("generated commit batches", () => {

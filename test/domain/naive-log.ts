@@ -126,7 +126,10 @@ export class NaiveLog {
       return { ...each, recordedAt, record: recordOf(each) };
     });
     this.events.push(...placed);
-    return { ...answer(placed), deduplicated: false };
+    const ids = placed.every(({ idFromClient }) => idFromClient)
+      ? {}
+      : { ids: placed.map(({ id }) => id) };
+    return { ...answer(placed), ...ids, deduplicated: false };
   }
 }
 

@@ -38,7 +38,10 @@ describe("generated histories", () => {
     const open = (): { log: EventLog; timers: ManualTimers } => {
       const timers = new ManualTimers();
       const limits = { ...defaultLimits, batchBytesMax: 300 };
-      return { log: createEventLog({ storage, limits, clock: () => now, timers }), timers };
+      return {
+        log: createEventLog({ storage, limits, clock: () => now, timers, idChance: () => 0 }),
+        timers,
+      };
     };
     let opened = open();
     return {

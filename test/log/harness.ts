@@ -77,6 +77,7 @@ export function openLog(options: OpenOptions = {}): Opened {
   const warnings: string[] = [];
   let micros = 1_000_000;
   const log = createEventLog({
+    idChance: () => 0,
     storage: wrap(storage),
     limits: { ...defaultLimits, ...options.limits },
     clock: options.clock ?? (() => micros++),

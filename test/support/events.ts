@@ -5,6 +5,7 @@ import fc from "fast-check";
 import type { Append, AppendCondition, StreamExpectation } from "../../src/domain/append.ts";
 import type { CommitEvent, NewEvent } from "../../src/domain/event.ts";
 import type { Query, QueryItem, Selection } from "../../src/domain/query.ts";
+import { ownId } from "../../src/domain/own-id.ts";
 import { composeFrame, recordsIn } from "../../src/domain/record.ts";
 import { RecordedEventSchema } from "../../src/gen/annals/v1/event_pb.js";
 import type {
@@ -17,7 +18,11 @@ import type {
 } from "../../src/storage/storage.ts";
 
 export interface EventSketch {
-  /** Absent: the next id of this file's sequence, which is used once. */
+  /**
+   * Absent: the next id of this file's sequence, which no other call gets; where the id is not the
+   * client's, the one that the store makes. (The first builds made others before the event was
+   * placed: then it is given.)
+   */
   id?: string;
   /** Absent: true. */
   idFromClient?: boolean;
@@ -39,19 +44,20 @@ export function idOf(number: number): string {
 }
 
 /** The next id of this file's sequence. */
-export function nextId(): string {
+function nextId(): string {
   return idOf(++idsMade);
 }
 
 /** An event as the conversion of a request returns it. */
 export function newEvent(sketch: EventSketch = {}): NewEvent {
-  const id = sketch.id ?? nextId();
+  const { idFromClient = true } = sketch;
+  const id = sketch.id ?? (idFromClient ? nextId() : "");
   const { stream = "", type = "Happened", tags = [], metadata = {}, data = "" } = sketch;
   const contentType = sketch.contentType ?? "application/octet-stream";
   const bytes = typeof data === "string" ? new TextEncoder().encode(data) : data;
   const fields = { id, stream, type, tags: [...tags], metadata, contentType, data: bytes };
   const body = toBinary(RecordedEventSchema, create(RecordedEventSchema, fields));
-  return { id, stream, type, tags, idFromClient: sketch.idFromClient ?? true, body };
+  return { id, stream, type, tags, idFromClient, body };
 }
 
 /** `count` events, each sketched from its number (from 0). */
@@ -76,16 +82,13 @@ export function placeEvents(
   recordedAt: number,
 ): CommitEvent[] {
   const reached = new Map(versions);
-  return events.map(({ body, ...event }, i) => {
+  return events.map(({ body, id, ...event }, i) => {
     const version = event.stream === "" ? 0 : (reached.get(event.stream) ?? 0) + 1;
     reached.set(event.stream, version);
     const position = after.position + 1 + i;
-    return {
-      ...event,
-      version,
-      position,
-      frame: composeFrame(body, version, position, recordedAt),
-    };
+    const made = id === "" ? ownId(0, position, recordedAt) : "";
+    const frame = composeFrame(body, version, position, recordedAt, made);
+    return { ...event, id: id || made, version, position, frame };
   });
 }
 

@@ -10,7 +10,7 @@ import {
 } from "../../src/domain/lifecycle/lifecycle.ts";
 import { lifecycleEvent } from "../../src/domain/lifecycle/lifecycle-event.ts";
 import type { Storage } from "../../src/storage/storage.ts";
-import { commitEvents, nextId } from "./events.ts";
+import { commitEvents } from "./events.ts";
 
 /** Puts any lifecycle into force, because the engine decides nothing. */
 async function setLifecycle(
@@ -28,11 +28,7 @@ async function setLifecycle(
   const changed = change({ lifecycle, version: versions.get(stream) ?? 0 });
   const type = changed.deletion === lifecycle.deletion ? "$StreamUpdated" : "$StreamDeleted";
   const said = { stream, lifecycle: changed, actor: "", reason: "" };
-  const { commit } = await commitEvents(
-    storage,
-    [lifecycleEvent(nextId(), type, said)],
-    recordedAt,
-  );
+  const { commit } = await commitEvents(storage, [lifecycleEvent(type, said)], recordedAt);
   return commit.events[0] as CommitEvent;
 }
 

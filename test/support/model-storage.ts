@@ -4,6 +4,7 @@
 import { AnnalsError, invariant } from "../../src/domain/errors.ts";
 import { isSystemName, type CommitEvent } from "../../src/domain/event.ts";
 import { matches, selects } from "../../src/domain/query.ts";
+import { positionInId } from "../../src/domain/own-id.ts";
 import { recordsIn, storedEvent } from "../../src/domain/record.ts";
 import { composeRemovedRecord } from "../../src/storage/leveldb/format/removed-record.ts";
 import type {
@@ -308,7 +309,9 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
       assertOpen();
       const wanted = new Set(ids);
       const asked = new Set(streams);
-      const found = events.filter((event) => event.idFromClient && wanted.has(event.id));
+      const found = events.filter(({ id, idFromClient, position }) => {
+        return wanted.has(id) && (idFromClient || positionInId(id) === position);
+      });
       const seen = left();
       return {
         head: head(),

@@ -21,8 +21,6 @@ interface LifecycleChange extends Cause {
   readonly stream: string;
   /** Undefined: there is no expectation. */
   readonly expected: Expected | undefined;
-  /** The id of the system event that will record the change. */
-  readonly id: string;
 }
 
 export interface UpdateStream extends LifecycleChange {
@@ -153,11 +151,11 @@ export class LifecycleOverlay {
     lifecycle: Lifecycle,
     { version, position, recordedAt }: Moment,
   ): AcceptedChange {
-    const { id, stream, actor, reason } = request;
+    const { stream, actor, reason } = request;
     this.changes.set(stream, lifecycle);
     this.removed = true;
     const said = { stream, lifecycle, actor, reason };
-    const event = lifecycleEvent(id, typeOf(request), said);
+    const event = lifecycleEvent(typeOf(request), said);
     return { event, outcome: { kind: "stream-changed", position, recordedAt, version, lifecycle } };
   }
 }

@@ -34,6 +34,7 @@ import { lifecycleStream } from "../lifecycle/lifecycle-event.ts";
 import type { Lifecycle } from "../lifecycle/lifecycle.ts";
 import { positionMax } from "../limits.ts";
 import { Overlay } from "./overlay.ts";
+import { ownId } from "../own-id.ts";
 import { composeFrame, sameContent } from "../record.ts";
 import type { SnapshotKey, SnapshotOutcome, SnapshotRequest } from "../snapshot.ts";
 
@@ -73,6 +74,8 @@ export interface CommitBatch<P extends Proposal = Append> {
   readonly appends: readonly P[];
   /** The clock: microseconds since 1970, UTC. It may have been set back. */
   readonly now: number;
+  /** By chance below `idChances`, for the ids that the store makes: see own-id.ts. */
+  readonly idChance: number;
 }
 
 export interface Decision<O = Outcome> {
@@ -143,9 +146,9 @@ function consumerOf(request: Request): string | undefined {
 }
 
 export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision<OutcomeOf<P>> {
-  const { facts, appends, now } = batch;
+  const { facts, appends, now, idChance } = batch;
   const recordedAt = Math.max(now, facts.head.recordedAt);
-  const overlay = new Overlay(recordedAt, new LifecycleOverlay(facts.lifecycles));
+  const overlay = new Overlay(recordedAt, idChance, new LifecycleOverlay(facts.lifecycles));
   const checkpoints = new CheckpointOverlay(facts, recordedAt);
   const outcomes: OutcomeOf<Proposal>[] = [];
   let conditionCount = 0;
@@ -266,16 +269,21 @@ function conditionConflictOf(
 
 function accept({ events }: Append, facts: DecisionFacts, overlay: Overlay): Appended {
   const placed = events.map((event) => place(event, facts, overlay));
-  return appended(placed, overlay.recordedAt, false);
+  const outcome = appended(placed, overlay.recordedAt, false);
+  if (placed.every(({ idFromClient }) => idFromClient)) return outcome;
+  return { ...outcome, ids: placed.map(({ id }) => id) };
 }
 
 /** Accepts an event at the next position. */
 function place(event: NewEvent, facts: DecisionFacts, overlay: Overlay): CommitEvent {
-  const { id, stream, type, tags, idFromClient, body } = event;
+  const { stream, type, tags, idFromClient, body } = event;
   const version = stream === "" ? 0 : versionOf(stream, facts, overlay) + 1;
   const position = facts.head.position + overlay.events.length + 1;
   invariant(position <= positionMax, "positions are safe integers");
-  const frame = composeFrame(body, version, position, overlay.recordedAt);
+  const { recordedAt, idChance } = overlay;
+  const made = idFromClient ? "" : ownId(idChance, position, recordedAt);
+  const frame = composeFrame(body, version, position, recordedAt, made);
+  const id = idFromClient ? event.id : made;
   const commit = { id, stream, type, tags, version, position, idFromClient, frame };
   overlay.add(commit);
   return commit;

@@ -16,10 +16,9 @@ export class Overlay {
   readonly lifecycles: LifecycleOverlay;
   /** The time of all accepted events. */
   readonly recordedAt: number;
+  readonly idChance: number;
   private readonly versions = new Map<string, number>();
-  /**
-   * Indexes by client-chosen id. An id that the server made occurs only once and is not looked up.
-   */
+  /** Client-chosen ids only: nobody can send an id that the store makes in this batch. */
   private readonly ids = new Map<string, number>();
   private readonly streams: Postings = new Map();
   private readonly types: Postings = new Map();
@@ -27,8 +26,9 @@ export class Overlay {
   /** How many of `events` have postings. Postings are made when a condition first asks. */
   private postedCount = 0;
 
-  constructor(recordedAt: number, lifecycles: LifecycleOverlay) {
+  constructor(recordedAt: number, idChance: number, lifecycles: LifecycleOverlay) {
     this.recordedAt = recordedAt;
+    this.idChance = idChance;
     this.lifecycles = lifecycles;
   }
 

@@ -47,11 +47,10 @@ export function streamKeptIn(name: string): string | undefined {
 
 /** The event that records a lifecycle. Only the store writes these. */
 export function lifecycleEvent(
-  id: string,
   type: LifecycleEventType,
   { stream, lifecycle, actor, reason }: LifecycleRecord,
 ): NewEvent {
-  const header = { id, stream: lifecycleStream(stream), type, tags: [] };
+  const header = { id: "", stream: lifecycleStream(stream), type, tags: [] };
   const { policy, removedBefore, removedUntil, deletion, tombstoned } = lifecycle;
   const json: Json = {
     stream,

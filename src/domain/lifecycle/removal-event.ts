@@ -46,8 +46,8 @@ export interface Removal {
   readonly streams: readonly RemovedOfStream[];
 }
 
-/** Only the store writes these. */
-export function removalEvent(id: string, removal: Removal): NewEvent {
+/** Only the store itself writes these. */
+export function removalEvent(removal: Removal): NewEvent {
   const { chunks, events, bytes, streams } = removal;
   const told = streams.toSorted((a, b) => (a.stream < b.stream ? -1 : 1)).slice(0, streamsToldMax);
   const json: Json = {
@@ -57,7 +57,7 @@ export function removalEvent(id: string, removal: Removal): NewEvent {
     streams: told.map((each) => ({ ...each })),
     streamCount: streams.length,
   };
-  const header = { id, stream: removalStream, type: removalType, tags: [] };
+  const header = { id: "", stream: removalStream, type: removalType, tags: [] };
   const data = new TextEncoder().encode(canonicalJson(json));
   const fields = { ...header, contentType: "application/json", data };
   const body = toBinary(RecordedEventSchema, create(RecordedEventSchema, fields));

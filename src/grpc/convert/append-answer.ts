@@ -6,18 +6,13 @@
 //     0x32 { 0x08 seconds, 0x10 nanos }, (0x3a event_id)*
 
 import type { Appended, AppendedStream } from "../../domain/append.ts";
-import type { NewEvent } from "../../domain/event.ts";
 import { varintBytes, writeVarint } from "../../domain/wire.ts";
 
 const microsPerSecond = 1_000_000;
+const noIds: readonly string[] = [];
 
-/** The ids of the events are in the answer where the server made one of them. */
-export function appendResponse(
-  appended: Appended,
-  head: number,
-  events: readonly Pick<NewEvent, "id" | "idFromClient">[],
-): Buffer {
-  const told = events.every((event) => event.idFromClient) ? [] : events;
+export function appendResponse(appended: Appended, head: number): Buffer {
+  const { ids = noIds } = appended;
   const seconds = Math.floor(appended.recordedAt / microsPerSecond);
   const nanos = (appended.recordedAt - seconds * microsPerSecond) * 1_000;
   const timeBytes = fieldBytes(seconds) + fieldBytes(nanos);
@@ -28,7 +23,7 @@ export function appendResponse(
     (appended.deduplicated ? 2 : 0) +
     (2 + timeBytes);
   for (const stream of appended.streams) size += delimitedBytes(streamBytes(stream));
-  for (const { id } of told) size += 2 + id.length;
+  for (const id of ids) size += 2 + id.length;
 
   const into = Buffer.allocUnsafe(size);
   let offset = writeField(into, 0, 0x08, appended.firstPosition);
@@ -40,7 +35,7 @@ export function appendResponse(
   into[offset + 1] = timeBytes;
   offset = writeField(into, offset + 2, 0x08, seconds);
   offset = writeField(into, offset, 0x10, nanos);
-  for (const { id } of told) {
+  for (const id of ids) {
     into[offset] = 0x3a;
     into[offset + 1] = id.length;
     offset += 2 + into.write(id, offset + 2, "latin1");

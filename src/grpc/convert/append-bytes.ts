@@ -1,8 +1,8 @@
 // The fast path of an append: one walk over the request's bytes. If an event only has known fields,
 // each scalar once and all within limits, its bytes become the beginning of the record unchanged,
-// and only missing fields (id, stream, content type) are added after them.
+// and only missing fields (stream, content type) are added after them.
 //
-//   body = the client's NewEvent bytes, [0x0a id], [0x12 stream], [0x32 content type]
+//   body = the client's NewEvent bytes, [0x12 stream], [0x32 content type]
 //
 // The client's bytes are untrusted and will be served to other clients. A request that is not
 // plainly valid takes the generated path (append-message.ts), which refuses it by name or converts
@@ -201,10 +201,10 @@ function readEvent(
   start: number,
   end: number,
   defaultStream: string,
-  { limits, newId }: Conversion,
+  { limits }: Conversion,
 ): NewEvent {
   if (end - start > limits.eventBytesMax) leave();
-  const reader = new WireReader(bytes, start, end);
+  const reader = new WireReader(bytes, start, end, true);
   let id = "";
   let stream = "";
   let type = "";
@@ -254,11 +254,9 @@ function readEvent(
   const settledStream = stream === "" ? defaultStream : stream;
   if (type === "" || settledStream === "") leave();
   const idFromClient = id !== "";
-  const settledId = idFromClient ? id : newId();
-  const missingId = idFromClient ? "" : settledId;
   const missingStream = stream === "" ? defaultStream : "";
-  const body = composeBody(bytes.subarray(start, end), missingId, missingStream, hasContentType);
-  return { id: settledId, stream: settledStream, type, tags: tags ?? noTags, idFromClient, body };
+  const body = composeBody(bytes.subarray(start, end), missingStream, hasContentType);
+  return { id, stream: settledStream, type, tags: tags ?? noTags, idFromClient, body };
 }
 
 const contentTypeField = Buffer.concat([
@@ -266,25 +264,16 @@ const contentTypeField = Buffer.concat([
   Buffer.from(defaultContentType.data),
 ]);
 
-/**
- * The client's bytes followed by the missing fields. If none is missing, the client's bytes
- * themselves.
- */
-function composeBody(client: Buffer, id: string, stream: string, hasContentType: boolean): Buffer {
+/** The client's bytes and what is missing; the same bytes where nothing is. */
+function composeBody(client: Buffer, stream: string, hasContentType: boolean): Buffer {
   const streamBytes = stream === "" ? 0 : Buffer.byteLength(stream);
   const missing =
-    (id === "" ? 0 : 2 + id.length) +
     (streamBytes === 0 ? 0 : 1 + varintBytes(streamBytes) + streamBytes) +
     (hasContentType ? 0 : contentTypeField.length);
   if (missing === 0) return client;
   const body = Buffer.allocUnsafe(client.length + missing);
   body.set(client);
   let offset = client.length;
-  if (id !== "") {
-    body[offset] = tagId;
-    body[offset + 1] = id.length;
-    offset += 2 + body.write(id, offset + 2, "latin1");
-  }
   if (streamBytes > 0) {
     body[offset] = tagStream;
     offset = writeVarint(body, offset + 1, streamBytes);

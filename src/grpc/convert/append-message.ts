@@ -33,11 +33,9 @@ import {
 import { jsonOf, NotJson } from "./json-value.ts";
 import { convertQuery } from "./read-request.ts";
 
-/** What conversions need: the limits in force and a source of event ids. */
+/** What conversions need: the limits in force. */
 export interface Conversion {
   readonly limits: Limits;
-  /** A new UUIDv7, greater than all before it. */
-  readonly newId: () => string;
 }
 
 /** Throws INVALID_FIELD with every violation. */
@@ -79,10 +77,10 @@ function convertEvents(
   wire.events.forEach((wireEvent, i) => {
     const field = `events[${i}]`;
     const converted = convertEvent(v, field, wireEvent, wire.stream, conversion);
-    const { id } = converted.event;
+    const { id, idFromClient } = converted.event;
     const first = ids.get(id);
     if (first === undefined) ids.set(id, i);
-    else v.add(`${field}.id`, `is the same id as that of events[${first}]`);
+    else if (idFromClient) v.add(`${field}.id`, `is the same id as that of events[${first}]`);
     events.push(converted.event);
     wireBytes += converted.wireBytes;
   });
@@ -102,7 +100,7 @@ function convertEvent(
   field: string,
   wire: WireEvent,
   defaultStream: string,
-  { limits, newId }: Conversion,
+  { limits }: Conversion,
 ): ConvertedEvent {
   const wireBytes = toBinary(NewEventSchema, wire).length;
   checkEventBytes(v, field, wireBytes, limits);
@@ -116,7 +114,7 @@ function convertEvent(
   const data = payloadOf(v, field, wire, limits);
   const stream = checkStream(v, `${field}.stream`, wire.stream, defaultStream, limits);
   const idFromClient = wire.id !== "";
-  const id = idFromClient ? checkUuid(v, `${field}.id`, wire.id) : newId();
+  const id = idFromClient ? checkUuid(v, `${field}.id`, wire.id) : "";
 
   const body = create(RecordedEventSchema, {
     id,

@@ -51,7 +51,7 @@ export function convertDeleteStream(
 function changeOf(
   v: Violations,
   wire: UpdateStreamRequest | DeleteStreamRequest,
-  { limits, newId }: Conversion,
+  { limits }: Conversion,
 ) {
   const { streamNameBytesMax, actorBytesMax, reasonBytesMax } = limits;
   const name = { name: "stream_name_bytes_max", bytesMax: streamNameBytesMax };
@@ -62,7 +62,7 @@ function changeOf(
   checkText(v, "reason", wire.reason, reason);
   const asked = convertExpected(v, "", wire.expected);
   const expected: Expected | undefined = typeof asked === "string" ? undefined : asked;
-  return { stream, expected, actor: wire.actor, reason: wire.reason, id: newId() };
+  return { stream, expected, actor: wire.actor, reason: wire.reason };
 }
 
 function convertPolicy(v: Violations, wire: WirePolicy, limits: Limits): StreamPolicy {

@@ -43,14 +43,14 @@ async function appendOnce(
   const ahead = context.log.lookAhead(append);
   const ready = ahead === undefined ? append : await ahead;
   const { outcome, head } = await context.log.append(ready, call);
-  return answerOf(ready, outcome, head);
+  return answerOf(outcome, head);
 }
 
-/** The bytes of the answer. A refusal is thrown. */
-function answerOf(append: Append, outcome: Outcome, head: number): Encoded<AppendResponse> {
+/** The answer's bytes; a refusal is thrown. */
+function answerOf(outcome: Outcome, head: number): Encoded<AppendResponse> {
   switch (outcome.kind) {
     case "appended":
-      return appendResponse(outcome, head, append.events);
+      return appendResponse(outcome, head);
     case "conflict":
       throw appendConflict(outcome);
     case "event-id-conflict": {
@@ -153,7 +153,7 @@ async function appendOne(
     // that are stored although their pipe was just cut off. Their outcome is unknown to the client
     // anyway.
     const { outcome, head } = await context.log.append(append);
-    pending.answer = pipeResponse(sequence, tagAppended, answerOf(append, outcome, head));
+    pending.answer = pipeResponse(sequence, tagAppended, answerOf(outcome, head));
   } catch (error) {
     const { code, message, details } = failed(context.environment, pipeMethod, call.peer, error);
     const failure = create(AppendFailureSchema, { code, message, details });

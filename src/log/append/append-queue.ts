@@ -4,6 +4,7 @@
 // of the batch stored. Changes of checkpoints, lifecycles and snapshots take the same way and share
 // the sync of the appends beside them.
 
+import { randomInt } from "node:crypto";
 import type { Outcome } from "../../domain/append.ts";
 import type { Checkpoint } from "../../domain/checkpoint.ts";
 import {
@@ -15,10 +16,13 @@ import {
 } from "../../domain/decide/decide.ts";
 import { AnnalsError, type Reason } from "../../domain/errors.ts";
 import type { Limits } from "../../domain/limits.ts";
+import { idChances } from "../../domain/own-id.ts";
 import type { Facts, SideValueChange, Storage } from "../../storage/storage.ts";
 import { cancellation, type CancelListener, type CancelSignal } from "../cancellation.ts";
 import { decidedSideValues, loadCheckpoints } from "./side-values.ts";
 import { weightOf, type QueueEntry, type SideWrite, type Weight } from "./weight.ts";
+
+const anyIdChance = (): number => randomInt(idChances);
 
 /** The delay that a refused append is asked to wait: the time of a few commits. */
 const retryAfterMs = 250;
@@ -47,7 +51,9 @@ export interface AppendQueueOptions {
   >;
   /** Microseconds since 1970, UTC. */
   readonly clock: () => number;
-  /** Called with checkpoints that became durable, by consumer. Must not throw or wait. */
+  /** A whole number below `idChances`, by chance. Absent: of Node's own. */
+  readonly idChance?: () => number;
+  /** Told of checkpoints that became durable, by consumer. Must not throw or wait. */
   readonly onCheckpoints?: (changes: ReadonlyMap<string, Checkpoint | undefined>) => void;
 }
 
@@ -202,7 +208,7 @@ export class AppendQueue {
    * removed. Throws failures of the whole batch: no facts, or no decision.
    */
   private async commit(batch: readonly Waiting[]): Promise<void> {
-    const { storage, clock, onCheckpoints } = this.options;
+    const { storage, clock, idChance = anyIdChance, onCheckpoints } = this.options;
     const proposals: Proposal[] = [];
     const sideWrites: SideValueChange[] = [];
     for (const { entry } of batch) {
@@ -215,6 +221,7 @@ export class AppendQueue {
         facts,
         appends: proposals,
         now: clock(),
+        idChance: idChance(),
       });
       const { events, recordedAt, checkpoints, outcomes } = decision;
       const sideValues = await decidedSideValues(storage, proposals, decision, sideWrites);

@@ -64,6 +64,7 @@ export async function startServer(
   });
   const timers = { nowMs: () => world.nowMs, delay };
   const log = createEventLog({
+    idChance: () => 0,
     storage,
     limits: defaultLimits,
     clock: () => world.clock(),

@@ -36,6 +36,7 @@ class Log {
     return decideBatch({
       appends,
       now,
+      idChance: 0,
       facts: {
         head: this.head,
         versions: new Map([...needed.streams].map((name) => [name, versions.get(name) ?? 0])),
@@ -321,7 +322,7 @@ describe("an append whose ids are there", () => {
 test("facts that leave out a stream are a fault, never an empty stream", () => {
   const head = { position: 0, recordedAt: 0 };
   const nothing = { versions: new Map(), lifecycles: new Map(), events: new Map(), matches: [] };
-  const batch = { facts: { head, ...nothing }, appends: [inStream("a")], now: 1 };
+  const batch = { facts: { head, ...nothing }, appends: [inStream("a")], now: 1, idChance: 0 };
   expect(() => decideBatch(batch)).toThrow("invariant");
 });
 

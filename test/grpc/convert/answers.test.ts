@@ -15,7 +15,6 @@ import { pageOf, pageToken, readPageToken } from "../../../src/grpc/convert/page
 import { stateBytes, snapshotBytes } from "../../../src/grpc/convert/snapshot.ts";
 import { timestamp } from "../../../src/grpc/convert/time.ts";
 import { parseTimeout } from "../../../src/grpc/transport/timeout.ts";
-import { createIdMaker } from "../../../src/grpc/services/event-ids.ts";
 import { encode } from "../../support/calls.ts";
 
 const position = fc.oneof(fc.nat(), fc.integer({ min: 0, max: positionMax }));
@@ -54,8 +53,7 @@ describe("the answer to an append", () => {
   test("is what the generated codec would write", () => {
     fc.assert(
       fc.property(appended, position, fc.array(fc.uuid(), { maxLength: 3 }), (one, head, ids) => {
-        const events = ids.map((id) => ({ id, idFromClient: false }));
-        expect(appendResponse(one, head, events)).toEqual(byCodec(one, head, ids));
+        expect(appendResponse({ ...one, ids }, head)).toEqual(byCodec(one, head, ids));
       }),
       { numRuns: 2_000 },
     );
@@ -64,7 +62,7 @@ describe("the answer to an append", () => {
   test("in a pipe too, and so is a failure", () => {
     fc.assert(
       fc.property(appended, fc.integer({ min: 1, max: positionMax }), (one, sequence) => {
-        const answer = appendResponse(one, 7, []);
+        const answer = appendResponse(one, 7);
         const value = fromBinary(AppendResponseSchema, answer);
         expect(pipeResponse(sequence, 0x12, answer)).toEqual(
           encode(AppendPipeResponseSchema, {
@@ -205,27 +203,6 @@ describe("pages", () => {
       }),
     );
     expect(() => readPageToken(["L"], "nonsense")).toThrow("page_token");
-  });
-});
-
-describe("ids made by the server", () => {
-  test("are UUIDs of version 7 that carry the time", () => {
-    const id = createIdMaker(() => 0x0190_a000_1234)();
-    expect(id).toMatch(/^0190a000-1234-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
-  });
-
-  test("grow, whatever the clock does, and never come twice", () => {
-    const clock = fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 20 });
-    fc.assert(
-      fc.property(clock, (times) => {
-        let turn = 0;
-        const newId = createIdMaker(() => times[turn++ % times.length] as number);
-        const ids = Array.from({ length: 6_000 }, newId);
-        expect(ids.toSorted()).toEqual(ids);
-        expect(new Set(ids).size).toBe(ids.length);
-      }),
-      { numRuns: 20 },
-    );
   });
 });
 

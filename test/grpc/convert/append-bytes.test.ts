@@ -4,10 +4,10 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Append } from "../../../src/domain/append.ts";
 import { defaultLimits } from "../../../src/domain/limits.ts";
-import { decodeRecord } from "../../../src/domain/record.ts";
+import { decodeRecord, isShortest } from "../../../src/domain/record.ts";
 import { varintBytes, writeVarint } from "../../../src/domain/wire.ts";
 import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
-import { appendIfPlain } from "../../../src/grpc/convert/append-bytes.ts";
+import { appendFromBytes, appendIfPlain } from "../../../src/grpc/convert/append-bytes.ts";
 import { convertAppend, type Conversion } from "../../../src/grpc/convert/append-message.ts";
 import { decodeRequest } from "../../../src/grpc/transport/decode.ts";
 import { encode } from "../../support/calls.ts";
@@ -26,14 +26,7 @@ const limits = {
   contentTypeBytesMax: 30,
 };
 
-/** Each conversion makes the same ids as every other. */
-function conversion(): Conversion {
-  let made = 0;
-  return {
-    limits,
-    newId: () => `0190a000-0000-7000-9000-${String(++made).padStart(12, "0")}`,
-  };
-}
+const conversion: Conversion = { limits };
 
 /** An append as its words say it, bodies decoded: what both paths must agree on. */
 function meaning(append: Append): unknown {
@@ -46,7 +39,7 @@ function meaning(append: Append): unknown {
 
 function generated(bytes: Buffer): unknown {
   try {
-    return meaning(convertAppend(decodeRequest(AppendRequestSchema, bytes), conversion()));
+    return meaning(convertAppend(decodeRequest(AppendRequestSchema, bytes), conversion));
   } catch (error) {
     return (error as Error).message;
   }
@@ -221,7 +214,7 @@ describe("the fast path of an append", () => {
     let left = 0;
     fc.assert(
       fc.property(request, (bytes) => {
-        const fast = appendIfPlain(bytes, conversion());
+        const fast = appendIfPlain(bytes, conversion);
         if (fast === undefined) left++;
         else {
           taken++;
@@ -241,15 +234,38 @@ describe("the fast path of an append", () => {
     const data = Buffer.from("payload");
     const sent = Buffer.concat([field(7, data), field(3, text("T"))]);
     const bytes = Buffer.concat([field(2, sent), field(1, text("s"))]);
-    const [taken] = appendIfPlain(bytes, conversion())?.events ?? [];
+    const [taken] = appendIfPlain(bytes, conversion)?.events ?? [];
     expect(taken?.body.subarray(0, sent.length)).toEqual(sent);
     expect(decodeRecord(taken?.body ?? sent)).toMatchObject({
-      id: "0190a000-0000-7000-9000-000000000001",
+      id: "",
       stream: "s",
       type: "T",
       contentType: "application/octet-stream",
       data,
     });
+  });
+
+  test("leaves every varint that is longer than needed to the codec, which writes it anew", () => {
+    const longer = (number: number, content: Buffer): Buffer => {
+      const length = [content.length | 0x80, 0x80, 0x80, 0x80, 0x80, 0x00];
+      return Buffer.concat([varint(number * 8 + 2), Buffer.from(length), content]);
+    };
+    const pair = Buffer.concat([longer(1, text("k")), field(2, text("v"))]);
+    for (const part of [
+      longer(1, text(ids[0] as string)),
+      longer(2, text("s")),
+      longer(4, text("tag")),
+      longer(5, Buffer.concat([field(1, text("k")), field(2, text("v"))])),
+      field(5, pair),
+      longer(6, text("text/plain")),
+      longer(7, text("data")),
+    ]) {
+      const sent = Buffer.concat([field(3, text("T")), part]);
+      const bytes = Buffer.concat([field(1, text("s")), field(2, sent)]);
+      expect(appendIfPlain(bytes, conversion)).toBeUndefined();
+      const [taken] = appendFromBytes(bytes, conversion).events;
+      expect(isShortest(taken?.body ?? sent)).toBe(true);
+    }
   });
 
   test("copies nothing where nothing is missing", () => {
@@ -260,7 +276,7 @@ describe("the fast path of an append", () => {
       field(6, text("text/plain")),
     ]);
     const bytes = field(2, sent);
-    const [taken] = appendIfPlain(bytes, conversion())?.events ?? [];
+    const [taken] = appendIfPlain(bytes, conversion)?.events ?? [];
     expect(taken?.body.buffer).toBe(bytes.buffer);
     expect(taken?.body).toEqual(sent);
   });
@@ -283,14 +299,14 @@ describe("the fast path of an append", () => {
       expectations: [{ stream: "third", expected: { case: "expectedState", value: 2 } }],
       condition: { query: { items: [{ tags: ["a"] }] }, after: 9n },
     });
-    const fast = appendIfPlain(plain, conversion());
+    const fast = appendIfPlain(plain, conversion);
     expect(fast && meaning(fast)).toEqual(generated(plain));
   });
 
   test("never throws, whatever the bytes", () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
-        appendIfPlain(Buffer.from(bytes), conversion());
+        appendIfPlain(Buffer.from(bytes), conversion);
       }),
       { numRuns: 20_000 },
     );

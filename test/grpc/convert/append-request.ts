@@ -6,7 +6,6 @@ import type { Append } from "../../../src/domain/append.ts";
 import { AnnalsError } from "../../../src/domain/errors.ts";
 import { defaultLimits } from "../../../src/domain/limits.ts";
 import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
-import { createIdMaker } from "../../../src/grpc/services/event-ids.ts";
 import { encode } from "../../support/calls.ts";
 
 export type Init = MessageInitShape<typeof AppendRequestSchema>;
@@ -18,7 +17,8 @@ const limits = {
   appendBytesMax: 8_192,
   appendEventsMax: 9,
 };
-export const conversion = { limits, newId: createIdMaker(() => 1) };
+
+export const conversion = { limits };
 
 /** What was refused, as `field: description`; both paths must agree. */
 export function refused(init: Init): string[] {

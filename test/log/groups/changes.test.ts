@@ -160,8 +160,7 @@ describe("a group in the place of another one", () => {
   test("lists and replays a system event that the other one has parked", async () => {
     const { log } = await groupOver("a", { query: ofTypes("$StreamDeleted") });
     const cause = { actor: "ann", reason: "tidy", expected: undefined };
-    const id = crypto.randomUUID();
-    await log.streams.remove({ ...cause, id, stream: "a", permanent: false });
+    await log.streams.remove({ ...cause, stream: "a", permanent: false });
     const worker = await Worker.join(log, "g", 1);
     expect(await worker.news()).toEqual(["2"]);
     worker.ask({ kind: "park", tokens: worker.held.map(({ token }) => token), reason: "" });

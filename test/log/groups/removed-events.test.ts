@@ -11,12 +11,12 @@ import { Worker } from "./worker.ts";
 const cause = { actor: "ann", reason: "tidy", expected: undefined };
 
 async function remove(log: EventLog, stream: string, permanent = true): Promise<void> {
-  await log.streams.remove({ ...cause, id: crypto.randomUUID(), stream, permanent });
+  await log.streams.remove({ ...cause, stream, permanent });
 }
 
 async function policy(log: EventLog, stream: string, change: Partial<StreamPolicy>): Promise<void> {
   const whole = { ...noPolicy, ...change };
-  await log.streams.update({ ...cause, id: crypto.randomUUID(), stream, policy: whole });
+  await log.streams.update({ ...cause, stream, policy: whole });
 }
 
 /** Of one key, whatever their streams. */

@@ -57,9 +57,8 @@ class Workplace {
   /** Deletes a stream; its events come no more, unless a worker was sent them before. */
   async remove(stream: string): Promise<void> {
     const cause = { actor: "", reason: "", expected: undefined };
-    const id = crypto.randomUUID();
     try {
-      await this.opened.log.streams.remove({ ...cause, id, stream, permanent: false });
+      await this.opened.log.streams.remove({ ...cause, stream, permanent: false });
     } catch {
       // What became of it, the log says.
     }

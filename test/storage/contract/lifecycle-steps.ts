@@ -9,7 +9,7 @@ import {
 import { lifecycleEvent } from "../../../src/domain/lifecycle/lifecycle-event.ts";
 import type { NewEvent } from "../../../src/domain/event.ts";
 import type { Storage } from "../../../src/storage/storage.ts";
-import { arbitrarySketch, newEvent, nextId, type EventSketch } from "../../support/events.ts";
+import { arbitrarySketch, newEvent, type EventSketch } from "../../support/events.ts";
 
 export interface LifecycleStep {
   readonly kind: "lifecycle";
@@ -65,5 +65,5 @@ export async function eventsOf(
   }
   const type = change.kind === "delete" ? "$StreamDeleted" : "$StreamUpdated";
   const said = { stream, lifecycle: changed, actor: "ann", reason: "why" };
-  return [lifecycleEvent(nextId(), type, said), ...sketches.map(newEvent)];
+  return [lifecycleEvent(type, said), ...sketches.map(newEvent)];
 }

@@ -90,7 +90,7 @@ describe("a write-ahead log that is corrupted in the middle", () => {
       expect.stringMatching(
         /^write-ahead log \d+\.log is corrupted at byte \d+: durable records follow$/,
       ),
-      "its last write is number 101; 64 more were acknowledged",
+      "its last write is number 102; 64 more were acknowledged",
       "positions 61 to 100 are lost",
     ]);
     expect(token).toMatch(/^loss-[0-9a-f]{16}$/);
@@ -151,7 +151,7 @@ describe("a write-ahead log that lost its end", () => {
     await bendLog((bytes) => bytes - 3);
     const { findings } = await refusalOf();
     expect(findings).toEqual([
-      "its last write is number 149; 16 more were acknowledged",
+      "its last write is number 150; 16 more were acknowledged",
       "positions 91 to 100 are lost",
     ]);
   });
@@ -187,7 +187,7 @@ describe("a snapshot that was acknowledged and is gone", () => {
     await storage.close();
     await bendLog((bytes) => bytes - 2);
     const { findings } = await refusalOf();
-    expect(findings).toEqual(["its last write is number 21; 1 more were acknowledged"]);
+    expect(findings).toEqual(["its last write is number 22; 1 more were acknowledged"]);
   });
 });
 

@@ -224,8 +224,8 @@ export declare type RemovedEvent = Message<"annals.v1.RemovedEvent"> & {
    * SHA-256 of the event's content, by which a retry of its append is still recognised. It covers
    * type, content type, tags, metadata and data, in this order: texts and bytes each after their
    * length, tags and metadata entries after their count, metadata in the order of its keys' UTF-8
-   * bytes; lengths and counts as varints. Empty if the server made the id, and until the event's
-   * space is reclaimed, some minutes after its removal.
+   * bytes; lengths and counts as varints. Empty until the event's space is reclaimed, some minutes
+   * after its removal.
    *
    * @generated from field: bytes content_sha256 = 1;
    */

@@ -8,6 +8,7 @@
 //   id        'i' UUID (16) occurrence (1)                       -> position (8), CRC (4)
 //   side      'n' space (1) name 0x00 2^53-1 - revision (8)      -> write/side-values.ts
 //   snapshot  's' of the first builds                            -> write/move-snapshots.ts
+//   upgrade   'u' 0x01                                           -> write/upgrade.ts
 //
 // A term is a stream, a category, a type or a tag. Its number is made from the first event that has
 // it: position * 128 + the index of the term in that event.
@@ -22,6 +23,8 @@ export const prefixSideValue = 0x6e;
  * opens.
  */
 export const prefixOldSnapshot = 0x73;
+
+const prefixUpgrade = 0x75;
 
 /** On disk: do not renumber. */
 export const sideValueSpaceNumbers = {
@@ -80,7 +83,12 @@ export function postingKey(term: TermNumber, lastPosition: number): Uint8Array {
   return key;
 }
 
-/** `id` is a UUID in text form. `occurrence` counts the events with the same id, from 0. */
+/** Under it stands that the store was upgraded from what the first builds wrote. */
+export function upgradeKey(): Uint8Array {
+  return Buffer.from([prefixUpgrade, 1]);
+}
+
+/** `id` is a UUID in text form; `occurrence` counts events of the same id, from 0. */
 export function idKey(id: string, occurrence: number): Uint8Array {
   const key = Buffer.allocUnsafe(18);
   key[0] = prefixId;

@@ -1,8 +1,8 @@
 // A removed record is what remains of a removed event after its space was reclaimed. It is framed
-// like any record. It keeps the header fields, so that the index still follows from the log;
-// version, position and time, so that positions and versions stay dense; and, if a client chose the
-// id, the hash of the content, so that a retry is still recognised. `removed` replaces the longer
-// fields:
+// like any record. It keeps the header fields, so that the index still follows from the log; the
+// version and position, so that both stay dense; and the hash of the event's content, so that a
+// retry is recognised for ever. (The first builds left the hash out if the server had made the id.)
+// The field `removed` replaces the longer fields, before the version and position:
 //
 //   record = id, stream, type, tags (fields 1 to 4), 0x82 0x01 `RemovedEvent`,
 //            0x48 version, 0x50 position, 0x5a recorded_at: all but `RemovedEvent` unchanged
@@ -31,11 +31,11 @@ const firstPlacementField = 9;
  */
 export function composeRemovedRecord(
   record: Uint8Array,
-  idFromClient: boolean,
+  withHash: boolean,
   policy: number,
 ): Uint8Array {
   const [header, placement] = partsOf(record);
-  const contentHash = idFromClient ? sha256(contentOf(record)) : undefined;
+  const contentHash = withHash ? sha256(contentOf(record)) : undefined;
   const removedBytes = (contentHash ? 2 + hashBytes : 0) + 1 + varintBytes(policy);
   const length = (parts: readonly Uint8Array[]) =>
     parts.reduce((bytes, part) => bytes + part.length, 0);
@@ -95,15 +95,14 @@ function removedIn(record: Uint8Array): Uint8Array | undefined {
   return undefined;
 }
 
-/**
- * As `storedEvent`. For a removed record, the result can also compare content with the kept hash.
- * Throws CORRUPTION.
- */
-export function storedEventOf(record: Uint8Array): StoredEvent {
+/** As `storedEvent`; of a removed record it also tells what it held. Throws CORRUPTION. */
+export function storedEventOf(record: Uint8Array, idFromClient: boolean): StoredEvent {
   const event = storedEvent(record);
   const removed = removedIn(record);
   if (removed === undefined) return event;
   const held = removed[0] === tagContentHash ? removed.subarray(2, 2 + hashBytes) : undefined;
+  // Nobody can tell what it held.
+  if (held === undefined && !idFromClient) return { ...event, didHold: () => false };
   if (held?.length !== hashBytes) {
     const at = { first: event.position };
     throw corruption("a removed event whose id a client chose has lost its hash", at);

@@ -19,6 +19,7 @@ import { isOfUnfinishedStore, unfinishedRestore, writeIdentity } from "../folder
 import type { Operation } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
 import { createHighWaterMark } from "../folder/high-water-mark.ts";
+import { upgrade } from "../write/upgrade.ts";
 import { verifyStore, type StoreTotals } from "../verify/verify-store.ts";
 
 const batchBytes = 1024 * 1024;
@@ -86,6 +87,7 @@ async function restoreInto(options: RestoreOptions, list: BackupList): Promise<R
     const store = openStore(emptyDatabase(kv), () => 0);
     await restoreLog(store, options, list);
     await restoreSide(store, backup, list);
+    store.sequence += (await upgrade(store.kv, store.head.position)).written;
     const totals = await proved(store, list);
     await kv.flush();
     await kv.close();

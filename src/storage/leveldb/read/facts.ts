@@ -5,11 +5,12 @@ import type { AppendCondition } from "../../../domain/append.ts";
 import { corruption } from "../../../domain/errors.ts";
 import type { StoredEvent } from "../../../domain/event.ts";
 import type { Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
+import { positionInId } from "../../../domain/own-id.ts";
 import type { QueryItem } from "../../../domain/query.ts";
 import { scanPlacement } from "../../../domain/record.ts";
 import type { Facts, FactsRequest, Range, StorageRead } from "../../storage.ts";
 import { unseal } from "../format/checksum.ts";
-import { frameOffsets, recordOf } from "../format/chunk.ts";
+import { frameOffsets, isIdFromClient, recordOf } from "../format/chunk.ts";
 import { chunkHolding } from "./chunks.ts";
 import { entriesOf, readable } from "./lifecycles.ts";
 import type { OpenStore } from "../state/open-store.ts";
@@ -57,8 +58,12 @@ async function eventsById(
   const found = new Map<string, StoredEvent>();
   for (let i = 0; i < values.length; i++) {
     const value = values[i];
-    if (!value) continue;
     const id = ids[i] as string;
+    if (!value) {
+      const own = await ownEvent(store, id, head);
+      if (own !== undefined) found.set(id, own);
+      continue;
+    }
     const body = unseal(keys[i] as Uint8Array, value);
     if (!body) throw corruption(`the index entry of event id ${id} fails its CRC`);
     const position = readUint64(body, 0);
@@ -71,6 +76,18 @@ async function eventsById(
   return found;
 }
 
+/** The event whose id the store made, if this is one. */
+async function ownEvent(
+  store: OpenStore,
+  id: string,
+  head: number,
+): Promise<StoredEvent | undefined> {
+  const position = positionInId(id);
+  if (position === 0 || position > head) return undefined;
+  const event = await eventAt(store, position, head);
+  return event.id === id ? event : undefined;
+}
+
 /** The event at a position at or before the head. Throws CORRUPTION. */
 async function eventAt(store: OpenStore, position: number, head: number): Promise<StoredEvent> {
   const chunk = await chunkHolding(store, position, head);
@@ -80,7 +97,7 @@ async function eventAt(store: OpenStore, position: number, head: number): Promis
   if (scanPlacement(record).position !== position) {
     throw corruption("a record disagrees with its place", { first: position });
   }
-  return storedEventOf(record);
+  return storedEventOf(record, isIdFromClient(chunk, ordinal));
 }
 
 /** The position of an event after `after` that matches, or 0. Mostly answered from memory. */

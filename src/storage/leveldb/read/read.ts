@@ -2,6 +2,7 @@
 // as of one head.
 
 import { positionMax } from "../../../domain/limits.ts";
+import { regularFrames } from "../../../domain/record.ts";
 import type { Batch, StorageRead } from "../../storage.ts";
 import { assertOpen, readFailure, type OpenStore } from "../state/open-store.ts";
 import { batchesFrom } from "./batches.ts";
@@ -36,7 +37,9 @@ class Reading implements AsyncIterator<Batch, undefined> {
     assertOpen(this.store);
     try {
       this.batches ??= await begin(this.store, this.read, this.head);
-      return await this.batches.next();
+      const next = await this.batches.next();
+      if (!this.store.holdsIrregular || next.done === true) return next;
+      return { done: false, value: regularBatch(next.value) };
     } catch (error) {
       throw readFailure(error);
     }
@@ -46,6 +49,12 @@ class Reading implements AsyncIterator<Batch, undefined> {
     await this.batches?.return?.();
     return { done: true, value: undefined };
   }
+}
+
+/** With records that every parser takes. */
+function regularBatch(batch: Batch): Batch {
+  const frames = batch.frames.map((each) => regularFrames(each));
+  return { ...batch, frames, bytes: frames.reduce((bytes, { length }) => bytes + length, 0) };
 }
 
 async function begin(

@@ -6,7 +6,7 @@ import { AnnalsError } from "../../../domain/errors.ts";
 import type { Head, SideValueChange, StorageRead } from "../../storage.ts";
 import { firstHash, hashOf, openChunk } from "../format/chunk.ts";
 import { chunkKey } from "../format/keys.ts";
-import type { Kv, ReadableKv } from "../kv/kv.ts";
+import type { Kv, Operation, ReadableKv } from "../kv/kv.ts";
 import { ChunkTail } from "./chunk-tail.ts";
 import { RemovedRuns } from "./removed-runs.ts";
 import { StreamLifecycles } from "./stream-lifecycles.ts";
@@ -24,6 +24,10 @@ export interface OpenDatabase extends LogEnd {
   kv: Kv;
   /** LevelDB's sequence number of the last write. */
   sequence: number;
+  /** Some records of the first builds must be composed anew on their way out: see upgrade.ts. */
+  holdsIrregular: boolean;
+  /** What the next commit writes beside itself: see upgrade.ts. */
+  withFirstCommit: readonly Operation[];
   /** The lifecycles of all streams, as of the head. */
   lifecycles: StreamLifecycles;
 }
@@ -69,7 +73,16 @@ export function openStore(database: OpenDatabase, clock: () => number): OpenStor
 /** A database without events. */
 export function emptyDatabase(kv: Kv): OpenDatabase {
   const head = { position: 0, recordedAt: 0 };
-  return { kv, sequence: 0, head, headHash: firstHash, lifecycles: new StreamLifecycles() };
+  const lifecycles = new StreamLifecycles();
+  return {
+    kv,
+    sequence: 0,
+    head,
+    headHash: firstHash,
+    holdsIrregular: false,
+    withFirstCommit: [],
+    lifecycles,
+  };
 }
 
 /** The end of the log in a database. Throws CORRUPTION. */

@@ -8,6 +8,8 @@
 // chunk or posting that was there before, valid and in the hash chain, and the lifecycle hides its
 // removed events from every answer as it did before.
 
+import { randomInt } from "node:crypto";
+import { idChances, ownId } from "../../../domain/own-id.ts";
 import { composeFrame, scanPlacement, scanRecord, scanStream } from "../../../domain/record.ts";
 import { removalEvent, type RemovedOfStream } from "../../../domain/lifecycle/removal-event.ts";
 import { corruption } from "../../../domain/errors.ts";
@@ -15,7 +17,6 @@ import { categoryOf, type CommitEvent } from "../../../domain/event.ts";
 import {
   frameOffsets,
   hashOf,
-  isIdFromClient,
   presentHashOf,
   recordOf,
   withFrames,
@@ -81,7 +82,7 @@ export async function planChunk(
       frames.push(frame);
       continue;
     }
-    frames.push(composeRemovedRecord(record, isIdFromClient(chunk, i), bound.policy));
+    frames.push(composeRemovedRecord(record, true, bound.policy));
     removed.set(stream, (removed.get(stream) ?? 0) + 1);
   }
   if (removed.size === 0) return undefined;
@@ -238,7 +239,7 @@ export async function composeReclaim(
     }),
   );
   const { events, bytesFreed } = outcomeOf(plans);
-  const removal = removalEvent(crypto.randomUUID(), {
+  const removal = removalEvent({
     chunks: rewritten.map((chunk) => {
       return { first: chunk.first, last: chunk.last, sha256: presentHashOf(chunk) };
     }),
@@ -247,11 +248,12 @@ export async function composeReclaim(
     streams: streamsOf(plans, bounds),
   });
   const recordedAt = Math.max(store.clock(), head.recordedAt, judgedAt);
-  const { id, stream, type, tags, idFromClient, body } = removal;
+  const { stream, type, tags, idFromClient, body } = removal;
   const term = { kind: TermKind.stream, name: stream };
   const [known] = await store.terms.load(store.kv, [term], head.position);
   const version = (known?.count ?? 0) + 1;
-  const frame = composeFrame(body, version, recordedIn, recordedAt);
+  const id = ownId(randomInt(idChances), recordedIn, recordedAt);
+  const frame = composeFrame(body, version, recordedIn, recordedAt, id);
   const place = { version, position: recordedIn };
   const event: CommitEvent = { id, stream, type, tags, idFromClient, ...place, frame };
   store.reclaimedAt = Math.max(store.reclaimedAt, judgedAt);

@@ -108,6 +108,7 @@ async function commitDurably(
   const lifecycles = lifecyclesIn(events);
   putSideValues(operations, sideValues, replaced, options.clock());
   if (own !== undefined) operations.push(...own.also);
+  operations.push(...store.withFirstCommit);
 
   await guard.write(operations);
 
@@ -115,6 +116,7 @@ async function commitDurably(
   // it.
   const from = store.head;
   const position = after.position + events.length;
+  store.withFirstCommit = [];
   store.terms.apply(terms, position);
   for (const [stream, entry] of lifecycles) store.lifecycles.set(stream, entry);
   for (const chunk of chunks) store.tail.push(chunk);

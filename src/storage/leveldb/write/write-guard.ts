@@ -9,6 +9,7 @@ import type { Kv, Operation } from "../kv/kv.ts";
 import { loadLifecycles } from "../read/lifecycles.ts";
 import { closedError, logEndOf, type OpenDatabase, type OpenStore } from "../state/open-store.ts";
 import { moveSnapshots } from "./move-snapshots.ts";
+import { upgrade } from "./upgrade.ts";
 
 export interface OpenedKv {
   readonly kv: Kv;
@@ -54,8 +55,9 @@ export async function openDatabase(
   try {
     const moved = await moveSnapshots(kv);
     const end = await logEndOf(kv);
+    const { written, ...upgraded } = await upgrade(kv, end.head.position);
     const lifecycles = await loadLifecycles(kv, end.head.position, lifecyclesBytesMax);
-    return { kv, sequence: sequence + moved, ...end, lifecycles };
+    return { kv, sequence: sequence + moved + written, ...end, ...upgraded, lifecycles };
   } catch (error) {
     await kv.close();
     throw error;

@@ -27,10 +27,20 @@ async function json<T>(name: string): Promise<T> {
   return JSON.parse(await readFile(join(fixtures, name), "utf8")) as T;
 }
 
-/** What a fixture holds. Its snapshots' positions were kept beside them, and are in them. */
+/**
+ * What a fixture holds. Its snapshots' positions were kept beside them, and are in them; ids that
+ * the server made could not be found, and can be since the store was upgraded.
+ */
 async function described(name: string): Promise<Description> {
-  const { snapshots, ...rest } = await json<Description & { snapshots: Description[] }>(name);
-  return { ...rest, snapshots: snapshots.map(({ position: _, ...snapshot }) => snapshot) };
+  const told = await json<Description & { snapshots: Description[]; events: Description[] }>(name);
+  const { snapshots, events, ...rest } = told;
+  return {
+    ...rest,
+    snapshots: snapshots.map(({ position: _, ...snapshot }) => snapshot),
+    events: events.map((event) =>
+      "missing" in event ? event : { ...event, foundById: event["position"] },
+    ),
+  };
 }
 
 describe("entries of format version 1", () => {
@@ -50,13 +60,16 @@ describe("entries of format version 1", () => {
   });
 
   test("and no others", () => {
-    expect(written).toHaveLength(golden.length - among(golden, "snapshot").length);
+    const upgrade = { what: "upgrade", key: "7501", value: expect.stringMatching(/^00.{8}$/) };
+    expect(among(written, "upgrade")).toEqual([upgrade]);
+    expect(written).toHaveLength(golden.length - among(golden, "snapshot").length + 1);
   });
 
   test("side values are written as ever, and old snapshots become such", async () => {
     const old = among(golden, "snapshot");
     expect(old).toHaveLength(2);
-    expect(await goldenSideValues(old)).toEqual(await json("side-values-v1.json"));
+    const sideValues = await goldenSideValues(old);
+    expect(among(sideValues, "side value")).toEqual(await json("side-values-v1.json"));
   });
 
   test("a chunk is what its drawing says", () => {

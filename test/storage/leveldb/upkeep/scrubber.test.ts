@@ -4,6 +4,7 @@ import { mkdtemp, open as openFile, readFile, readdir, rm } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ownId } from "../../../../src/domain/own-id.ts";
 import { seal } from "../../../../src/storage/leveldb/format/checksum.ts";
 import {
   chunkKey,
@@ -34,8 +35,7 @@ const events = 60;
 async function fill(storage: Storage): Promise<void> {
   for (let i = 0; i < events / 6; i++) {
     const sketches = newEvents(6, (n) => ({
-      id: idOf(0xbb_0000 + i * 6 + n + 1),
-      idFromClient: n % 3 !== 2,
+      ...(n % 3 === 2 ? { idFromClient: false } : { id: idOf(0xbb_0000 + i * 6 + n + 1) }),
       stream: `a-${n % 3}`,
       tags: n === 0 ? ["k:1"] : [],
       data: Buffer.alloc(100, i),
@@ -148,9 +148,9 @@ describe("the whole of a store, checked", () => {
       ["the index holds 41 ids; the log accounts for 40"],
     ],
     [
-      "an id of an event whose id the server made",
+      "an id of an event whose id the store made",
       (kv) => {
-        const key = idKey(idOf(0xbb_0003), 0);
+        const key = idKey(ownId(0, 3, 1), 0);
         return put(kv, key, seal(key, Buffer.from([0, 0, 0, 0, 0, 0, 0, 3])));
       },
       ["the index holds 41 ids; the log accounts for 40"],
