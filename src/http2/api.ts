@@ -2,7 +2,7 @@
 
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
-import type { Budget } from "./account.ts";
+import type { Account, Budget } from "./account.ts";
 import type { HeaderBlock } from "./hpack-encoder.ts";
 import type { Http2Limits } from "./limits.ts";
 
@@ -29,8 +29,8 @@ export interface Http2Connection {
   readonly peer: string;
   /** The client's, under mutual TLS. */
   readonly certificate: X509Certificate | undefined;
-  /** Bytes drawn from the budget now. */
-  readonly heldBytes: number;
+  /** What the connection holds; a caller draws from it, too, what it holds for the client. */
+  readonly account: Account;
   readonly streamCount: number;
   /** GOAWAY: no new streams, and the end when the open ones are over. */
   drain(): void;
@@ -41,24 +41,21 @@ export interface Http2Connection {
 /** Told of one stream, in order, until `onReset` or until the caller resets the stream itself. */
 export interface StreamHandler {
   /**
-   * A part of the request: held until the caller says `consumed`, which it must for every byte. It
-   * is a view of up to 64 KiB read from the socket: copy what is small and kept for long.
+   * A part of the request, which is held until the caller says `release`: it must, for every byte.
+   * It is a view of up to 64 KiB read from the socket: copy what is small and kept for long.
    */
   onData(part: Buffer): void;
   /** The request is complete. */
   onEnd(): void;
   /** The budget has no room for the next part. The rest is dropped; an answer is awaited. */
   onRefused(): void;
-  /** After `write` said to wait: there is room. */
-  onDrain(): void;
+  /** Some of what was written and waited is with the socket: see `unsentBytes`. */
+  onSent(): void;
   /** Over before its answer was complete: by the client, by a fault, or with its connection. */
   onReset(errorCode: number): void;
 }
 
-/** `wait`: taken, but no more for now. `refused`: nothing was taken, the budget has no room. */
-export type WriteResult = "more" | "wait" | "refused";
-
-/** Each method may be called when the stream is over, and does nothing then (but `consumed`). */
+/** Each method may be called when the stream is over, and does nothing then (but `release`). */
 export interface Http2Stream {
   readonly id: number;
   readonly connection: Http2Connection;
@@ -66,12 +63,17 @@ export interface Http2Stream {
   /** Of the answer: written, and not given to the socket. */
   readonly unsentBytes: number;
   readonly isOver: boolean;
-  /** So many bytes of the request are not held any more; the client may send as many. */
-  consumed(bytes: number): void;
+  /** So many bytes of the request are not held any more. */
+  release(bytes: number): void;
+  /** The client may send so many bytes more. */
+  allow(bytes: number): void;
   /** Once, first. */
   respond(headers: HeaderBlock, endStream?: boolean): void;
-  /** The pieces are sent as they are: they must not change any more. */
-  write(...pieces: readonly Uint8Array[]): WriteResult;
+  /**
+   * The pieces are sent as they are: they must not change any more. What cannot be sent at once
+   * waits: the caller bounds it. False: the budget has no room, and nothing was taken.
+   */
+  write(...pieces: readonly Uint8Array[]): boolean;
   /** The answer is complete. What the client still sends is dropped for a while, then reset. */
   end(trailers?: HeaderBlock): void;
   reset(errorCode: number): void;

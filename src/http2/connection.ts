@@ -80,10 +80,6 @@ export class Connection implements Http2Connection {
     return this.peerCertificate;
   }
 
-  get heldBytes(): number {
-    return this.account.heldBytes;
-  }
-
   get streamCount(): number {
     return this.streams.size;
   }

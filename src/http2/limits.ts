@@ -7,6 +7,8 @@ const limits = {
   /** Connections of the server, and those from one address (Unix sockets count as one). */
   connectionsMax: 8_192,
   connectionsPerAddressMax: 4_096,
+  /** How often the times of connections are looked at. */
+  tickMs: 1_000,
   /** From a connection's beginning until TLS, preface and first SETTINGS frame are there. */
   handshakeMs: 5_000,
   /** Until the peer acknowledges our settings. */
@@ -23,7 +25,7 @@ const limits = {
   drainPingMs: 1_000,
   lingerMs: 1_000,
   concurrentStreamsMax: 1_000,
-  /** Of a stream's request that the caller has not consumed. At least 65,535. */
+  /** Of a stream's request, before the caller allows more. At least 65,535. */
   streamWindowBytes: 256 * KiB,
   /** Of all requests of a connection, on their way to us. At least 65,535. */
   connectionWindowBytes: 1024 * KiB,
@@ -45,13 +47,12 @@ const limits = {
   controlFramesEarned: 4,
   /** Given to the socket and not taken: from here on answers wait; from twice as much, reading. */
   outputBytesMax: 128 * KiB,
-  /** Of one stream's answer: from here on `write` says to wait. */
-  unsentBytesMax: 256 * KiB,
   /** Of a request that goes on behind its answer: dropped, and then reset. */
   drainBytesMax: 1024 * KiB,
   drainMs: 100,
-  /** What a connection, and a stream beside its headers, draws from the budget for itself. */
-  connectionBytes: 32 * KiB,
+  /** Drawn for a connection (its tables, a frame that is cut off, a chunk of output) ... */
+  connectionBytes: 48 * KiB,
+  /** ... and for a stream, beside its headers. */
   streamBytes: 2 * KiB,
 };
 

@@ -61,7 +61,7 @@ export class Receiver {
   private readonly options: Http2Options;
   private readonly limits: Http2Limits;
   private readonly decoder: HeaderDecoder<RequestHead>;
-  /** The beginning of a frame. A copy: it must not keep all that was read with it. */
+  /** The beginning of a frame, copied: it must not keep all that was read with it. */
   private held = none;
   private isStopped = false;
   private block: Block | undefined;
@@ -136,23 +136,14 @@ export class Receiver {
       at = to;
       this.frame({ type: frameType, flags, id, bytes, from, to });
     }
-    if (!this.isStopped)
-      this.hold(at === bytes.length ? none : Buffer.concat([bytes.subarray(at)]));
+    this.held = at < bytes.length && !this.isStopped ? Buffer.concat([bytes.subarray(at)]) : none;
   }
 
   stop(): void {
     this.isStopped = true;
-    this.hold(none);
+    this.held = none;
     this.connection.account.give(this.block?.bytes.length ?? 0);
     this.block = undefined;
-  }
-
-  private hold(bytes: Buffer): void {
-    const { account } = this.connection;
-    account.give(this.held.length);
-    this.held = none;
-    if (bytes.length > 0 && !account.take(bytes.length)) throw beyond("budget");
-    this.held = bytes;
   }
 
   private frame(frame: Frame): void {

@@ -27,20 +27,11 @@ export class Http2Server {
   constructor(options: Http2Options) {
     this.options = options;
     this.limits = { ...defaultHttp2Limits, ...options.limits };
-    const times = Object.entries(this.limits).filter(([name, ms]) => name.endsWith("Ms") && ms > 0);
-    const tickMs = Math.min(1_000, ...times.map(([, ms]) => ms / 2));
-    this.timer = setInterval(() => this.tick(), tickMs).unref();
+    this.timer = setInterval(() => this.tick(), this.limits.tickMs).unref();
   }
 
   get connectionCount(): number {
     return this.connections.size;
-  }
-
-  /** Drawn from the budgets of all connections now. */
-  get heldBytes(): number {
-    let bytes = 0;
-    for (const { heldBytes } of this.connections) bytes += heldBytes;
-    return bytes;
   }
 
   /** For each address once. Answers what was bound. */
@@ -97,6 +88,7 @@ export class Http2Server {
     });
     clearInterval(this.timer);
     const count = this.connections.size;
+    for (const connection of this.connections) connection.destroy();
     for (const socket of this.sockets) socket.destroy();
     return count;
   }

@@ -1,7 +1,7 @@
 // One request and its answer: what has come, what is to be sent, and who has said all.
 // Source: RFC 9113, section 5.1.
 
-import type { Http2Stream, StreamHandler, WriteResult } from "./api.ts";
+import type { Http2Stream, StreamHandler } from "./api.ts";
 import type { Connection } from "./connection.ts";
 import type { HeaderBlock } from "./hpack-encoder.ts";
 import { errorCode, Http2Error, type } from "./protocol.ts";
@@ -35,7 +35,6 @@ export class Stream implements Http2Stream {
   private droppedBytes = 0;
   private dropTimer: NodeJS.Timeout | undefined;
   private hasAnswered = false;
-  private mustDrain = false;
 
   constructor(id: number, connection: Connection, { headers, bytes, contentLength }: RequestHead) {
     this.id = id;
@@ -47,9 +46,17 @@ export class Stream implements Http2Stream {
     this.sendWindow = connection.sender.streamWindow;
   }
 
-  consumed(bytes: number): void {
+  release(bytes: number): void {
     this.connection.account.give(bytes);
-    this.giveBack(bytes);
+  }
+
+  allow(bytes: number): void {
+    if (this.isOver || this.hasEnded) return;
+    this.returnedBytes += bytes;
+    if (this.returnedBytes < this.connection.limits.streamWindowBytes / 2) return;
+    this.window += this.returnedBytes;
+    this.connection.output.numbers(type.windowUpdate, 0, this.id, this.returnedBytes);
+    this.returnedBytes = 0;
   }
 
   respond(headers: HeaderBlock, endStream = false): void {
@@ -59,18 +66,17 @@ export class Stream implements Http2Stream {
     else this.connection.sender.wake(this);
   }
 
-  write(...pieces: readonly Uint8Array[]): WriteResult {
-    if (this.isOver || this.isEnding) return "more";
-    const { account, limits, sender } = this.connection;
+  write(...pieces: readonly Uint8Array[]): boolean {
+    if (this.isOver || this.isEnding) return true;
+    const { account, sender } = this.connection;
     let bytes = 0;
     for (const piece of pieces) bytes += piece.length;
-    if (bytes === 0 || sender.sendNow(this, pieces, bytes)) return "more";
-    if (!account.take(bytes)) return "refused";
+    if (bytes === 0 || sender.sendNow(this, pieces, bytes)) return true;
+    if (!account.take(bytes)) return false;
     for (const piece of pieces) if (piece.length > 0) this.pieces.push(piece);
     this.unsentBytes += bytes;
     sender.wake(this);
-    this.mustDrain = this.unsentBytes >= limits.unsentBytesMax;
-    return this.mustDrain ? "wait" : "more";
+    return true;
   }
 
   end(trailers?: HeaderBlock): void {
@@ -93,7 +99,7 @@ export class Stream implements Http2Stream {
     this.window -= flowBytes;
     if (this.window < 0) throw new Http2Error("flowControl", "streamWindowBytes", this.id);
     if (this.awaitedBytes >= 0 && (this.awaitedBytes -= bytes) < 0) throw this.wrongLength();
-    this.giveBack(flowBytes - bytes);
+    this.allow(flowBytes - bytes);
     if (bytes > 0 && !this.isDropping) {
       if (this.connection.account.take(bytes)) this.handler?.onData(part);
       else {
@@ -122,9 +128,7 @@ export class Stream implements Http2Stream {
   }
 
   onSent(): void {
-    if (!this.mustDrain || this.unsentBytes > this.connection.limits.unsentBytesMax / 2) return;
-    this.mustDrain = false;
-    this.handler?.onDrain();
+    this.handler?.onSent();
   }
 
   onAllSent(): void {
@@ -139,19 +143,10 @@ export class Stream implements Http2Stream {
   /** What is dropped may go on for a while, so that the client reads our answer. */
   private drop(bytes: number): void {
     this.droppedBytes += bytes;
-    if (this.droppedBytes <= this.connection.limits.drainBytesMax) return this.giveBack(bytes);
+    if (this.droppedBytes <= this.connection.limits.drainBytesMax) return this.allow(bytes);
     const code = this.hasAnswered ? errorCode.noError : errorCode.enhanceYourCalm;
     this.sendReset(code);
     this.lose(code, true);
-  }
-
-  private giveBack(bytes: number): void {
-    if (this.isOver || this.hasEnded) return;
-    this.returnedBytes += bytes;
-    if (this.returnedBytes < this.connection.limits.streamWindowBytes / 2) return;
-    this.window += this.returnedBytes;
-    this.connection.output.numbers(type.windowUpdate, 0, this.id, this.returnedBytes);
-    this.returnedBytes = 0;
   }
 
   private sendReset(code: number): void {

@@ -31,14 +31,14 @@ const server = new Http2Server({
     },
   }),
   onStream: (stream) => ({
-    onData: (part) => stream.consumed(part.length),
+    onData: (part) => stream.release(part.length),
     onEnd() {
       stream.respond(head);
       stream.write(Buffer.from("hello"));
       stream.end();
     },
     onRefused() {},
-    onDrain() {},
+    onSent() {},
     onReset() {},
   }),
   onFault: (error) => faults.push(error),

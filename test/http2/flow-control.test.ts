@@ -4,7 +4,7 @@ import { afterEach, expect, test } from "vitest";
 import { defaultHttp2Limits, type Http2Limits } from "../../src/http2/limits.ts";
 import { flag, setting, type } from "../../src/http2/protocol.ts";
 import { data, frame, RawClient, request, settings, uint32 } from "./raw-client.ts";
-import { answering, ok, serve, trailers, turn, type Script, type Served } from "./served.ts";
+import { answering, ok, serve, trailers, turn, type Script, type Served, taken } from "./served.ts";
 
 let served: Served;
 const clients: RawClient[] = [];
@@ -161,11 +161,11 @@ test("a client that sends more than a stream's window is reset, more than all: G
   await client.settle();
   client.send(data(1, 4));
   expect(await client.resetCode(1)).toBe(3);
-  served.streams[0]?.consumed(4 * 16_383);
+  taken(served.streams[0], 4 * 16_383);
   const padded = frame(type.data, flag.padded, 3, Buffer.alloc(16_384, 100));
   client.send(request(3, [], open), ...Array.from({ length: 6 }, () => padded));
   expect(await client.resetCode(3)).toBe(3);
-  served.streams[1]?.consumed(4 * (16_384 - 101));
+  taken(served.streams[1], 4 * (16_384 - 101));
 });
 
 test("a window is given back when the caller has consumed, and not before", async () => {
@@ -176,10 +176,10 @@ test("a window is given back when the caller has consumed, and not before", asyn
   const isUpdate = (each: { type: number; id: number }): boolean =>
     each.type === type.windowUpdate && each.id === 1;
   expect(client.frames.filter(isUpdate)).toEqual([]);
-  served.streams[0]?.consumed(16_384);
+  taken(served.streams[0], 16_384);
   await client.settle();
   expect(client.frames.filter(isUpdate)).toEqual([]);
-  served.streams[0]?.consumed(2 * 16_384);
+  taken(served.streams[0], 2 * 16_384);
   await client.settle();
   expect(client.frames.filter(isUpdate).map(({ payload }) => payload.readUInt32BE(0))).toEqual([
     3 * 16_384,
@@ -203,32 +203,29 @@ test("one stream that is not consumed does not hold up the others", async () => 
   client.send(request(3, [], flag.endHeaders), data(3, chunk, flag.endStream));
   await client.frame(type.headers, 3);
   expect(served.budget.held).toBeGreaterThan(streamWindowBytes);
-  served.streams[0]?.consumed(streamWindowBytes);
+  taken(served.streams[0], streamWindowBytes);
 });
 
-test("a caller that waits when told to holds no more than the bound and one piece", async () => {
+test("a caller that waits while much is unsent holds no more than its bound and a piece", async () => {
   let highest = 0;
-  await started(
-    (stream) => {
-      let left = 300;
-      const more = (): void => {
-        while (left-- > 0) {
-          const result = stream.write(Buffer.alloc(10_000));
-          highest = Math.max(highest, stream.unsentBytes);
-          if (result === "wait") return;
-        }
-        stream.end(trailers);
-      };
-      return {
-        onEnd: () => {
-          stream.respond(ok);
-          more();
-        },
-        onDrain: more,
-      };
-    },
-    { unsentBytesMax: 50_000 },
-  );
+  await started((stream) => {
+    let left = 300;
+    const more = (): void => {
+      while (left > 0 && stream.unsentBytes < 50_000) {
+        left--;
+        stream.write(Buffer.alloc(10_000));
+        highest = Math.max(highest, stream.unsentBytes);
+        if (left === 0) stream.end(trailers);
+      }
+    };
+    return {
+      onEnd: () => {
+        stream.respond(ok);
+        more();
+      },
+      onSent: more,
+    };
+  });
   const client = raw();
   client.send(request(1));
   while (!client.hasEnded(1)) {

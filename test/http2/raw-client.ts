@@ -65,7 +65,7 @@ export class RawClient {
   private wake: (() => void) | undefined;
 
   constructor(port: number, begin: Buffer | false = settings()) {
-    this.socket = connect(port, "127.0.0.1");
+    this.socket = connect({ port, host: "127.0.0.1", noDelay: true });
     this.socket.on("error", () => {});
     this.socket.on("data", (bytes: Buffer) => this.read(bytes));
     this.closed = new Promise((resolve) => {

@@ -4,7 +4,17 @@ import { afterEach, describe, expect, test } from "vitest";
 import { encodeHeaders } from "../../src/http2/hpack-encoder.ts";
 import { flag, setting, type } from "../../src/http2/protocol.ts";
 import { data, frame, RawClient, request, requestFields, settings, uint32 } from "./raw-client.ts";
-import { answering, echo, ok, serve, trailers, turn, type Script, type Served } from "./served.ts";
+import {
+  answering,
+  echo,
+  ok,
+  serve,
+  trailers,
+  turn,
+  type Script,
+  type Served,
+  taken,
+} from "./served.ts";
 
 const open: { served?: Served; sessions: ClientHttp2Session[]; raws: RawClient[] } = {
   sessions: [],
@@ -152,7 +162,7 @@ describe("an answer", () => {
     await client.frame(type.headers, 1);
     client.send(data(1, 70_000 - 53_616), data(1, 0, flag.endStream));
     await client.settle();
-    expect(open.served?.budget.held).toBe(32 * 1024);
+    expect(open.served?.budget.held).toBe(48 * 1024);
     expect(client.has(type.resetStream, 1)).toBe(false);
   });
 });
@@ -207,7 +217,7 @@ describe("what is no request", () => {
     let reset = -1;
     await started((stream) => ({
       onReset: (code) => (reset = code),
-      onData: (part) => stream.consumed(part.length),
+      onData: (part) => taken(stream, part.length),
     }));
     const client = raw();
     client.send(
@@ -271,7 +281,7 @@ describe("streams that are over", () => {
     await started((stream) => ({
       onData: (part) => {
         told++;
-        stream.consumed(part.length);
+        taken(stream, part.length);
         stream.reset(8);
       },
     }));
@@ -291,7 +301,7 @@ describe("streams that are over", () => {
     await started((stream) => ({
       onData: (part) => {
         told.push("data");
-        stream.consumed(part.length);
+        taken(stream, part.length);
       },
       onEnd: () => told.push("end"),
       onReset: (code) => told.push(`reset ${code}`),

@@ -52,7 +52,7 @@ export const echo: Script = (stream) => {
   return {
     onData: (part) => {
       stream.write(Buffer.from(part));
-      stream.consumed(part.length);
+      taken(stream, part.length);
     },
     onEnd: () => stream.end(trailers),
   };
@@ -78,15 +78,15 @@ export async function serve(
   const faults: unknown[] = [];
   const streams: Http2Stream[] = [];
   const server = new Http2Server({
-    limits,
+    limits: { tickMs: 10, ...limits },
     budgetOf: () => budget,
     onStream: (stream) => {
       streams.push(stream);
       return {
-        onData: (part) => stream.consumed(part.length),
+        onData: (part) => taken(stream, part.length),
         onEnd() {},
         onRefused() {},
-        onDrain() {},
+        onSent() {},
         onReset() {},
         ...script(stream),
       };
@@ -106,6 +106,12 @@ export async function serve(
   };
   const stop = (graceMs: number): Promise<number> => server.stop(graceMs);
   return { server, port, budget, refusals, faults, streams, empty, finish, stop };
+}
+
+/** The caller is done with a part of the request, and wants more. */
+export function taken(stream: Http2Stream | undefined, bytes: number): void {
+  stream?.release(bytes);
+  stream?.allow(bytes);
 }
 
 /** One turn of the event loop. */

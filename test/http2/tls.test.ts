@@ -10,7 +10,7 @@ import type { Http2Options, Http2Stream } from "../../src/http2/api.ts";
 import { encodeHeaders } from "../../src/http2/hpack-encoder.ts";
 import { Http2Server } from "../../src/http2/server.ts";
 import { makeAuthority, sign, type Authority } from "../support/certificates.ts";
-import { CountingBudget, turn } from "./served.ts";
+import { CountingBudget, turn, taken } from "./served.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "http2-tls-"));
 const authority = makeAuthority(folder, "authority");
@@ -41,10 +41,10 @@ function made(more: Partial<Http2Options> = {}): Http2Server {
   server = new Http2Server({
     budgetOf: () => budget,
     onStream: (stream) => ({
-      onData: (part) => stream.consumed(part.length),
+      onData: (part) => taken(stream, part.length),
       onEnd: () => answer(stream),
       onRefused() {},
-      onDrain() {},
+      onSent() {},
       onReset() {},
     }),
     onRefusal: (reason) => refusals.push(reason),
@@ -161,7 +161,7 @@ describe("behind TLS", () => {
   });
 
   test("a client that is silent in its handshake is cut off, and one that speaks no TLS", async () => {
-    made({ limits: { handshakeMs: 100 } });
+    made({ limits: { handshakeMs: 100, tickMs: 10 } });
     const port = await listen(first);
     for (const bytes of ["", "GET / HTTP/1.1\r\n\r\n"]) {
       const socket = connectSocket(port, "127.0.0.1");
@@ -172,6 +172,15 @@ describe("behind TLS", () => {
     expect(refusals).toHaveLength(2);
     expect(refusals.every((reason) => reason.startsWith("TLS: "))).toBe(true);
   });
+});
+
+test("connections beyond their number are closed before their handshake", async () => {
+  made({ limits: { connectionsMax: 1 } });
+  const port = await listen(first);
+  await ask(`https://localhost:${port}`);
+  await expect(ask(`https://localhost:${port}`)).rejects.toThrow(/closed|ECONNRESET|disconnected/);
+  expect(refusals).toEqual(["connectionsMax"]);
+  expect((await ask(`https://localhost:${port}`).catch(() => undefined)) === undefined).toBe(true);
 });
 
 test("on a Unix socket the peer has no address", async () => {
