@@ -8,9 +8,8 @@ import { defaultLimits, type Limits } from "./domain/limits.ts";
 import { loadCertificates, type Certificates } from "./grpc/transport/certificates.ts";
 import { Stopping, type CallEnvironment } from "./grpc/transport/call-environment.ts";
 import { HealthState } from "./grpc/services/health.ts";
-import { listenOnSocket, listenOnTcp, shutDown } from "./grpc/transport/listen.ts";
+import { GrpcServer, type TransportOptions } from "./grpc/transport/grpc-server.ts";
 import { services } from "./grpc/services/services.ts";
-import { bindServer, type BoundServer, type TransportOptions } from "./grpc/transport/bind.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
 import { UnsentBytes } from "./log/scheduling/unsent-bytes.ts";
 import type { Logger } from "./logger.ts";
@@ -70,17 +69,17 @@ export async function startServer(
   };
   const options: TransportOptions = {
     receiveBytesMax: limits.receiveBytesMax,
-    unfinishedBytesMax: limits.unfinishedBytesMax,
+    clientBytesMax: limits.clientBytesMax,
     keepaliveTimeMs: config.keepaliveTimeSeconds * 1_000,
     keepaliveTimeoutMs: config.keepaliveTimeoutSeconds * 1_000,
     concurrentCallsMax: config.maxConcurrentStreams,
   };
-  const bound = bindServer(services(context, health, config.reflection), options, environment);
-  const open = { storage, log, bound, health, environment, certificates, unwatch };
+  const grpc = new GrpcServer(services(context, health, config.reflection), options, environment);
+  const open = { storage, log, grpc, health, environment, certificates, unwatch };
   let stopped: Promise<void> | undefined;
   const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
   try {
-    const addresses = await listen(bound, config, certificates, environment);
+    const addresses = await listen(grpc, config, certificates);
     warnOfOpenness(config, logger);
     return { addresses, version, stop: () => stop(config.shutdownGraceSeconds * 1_000) };
   } catch (error) {
@@ -139,15 +138,14 @@ async function certificatesOf(config: Config, logger: Logger): Promise<Certifica
 }
 
 async function listen(
-  bound: BoundServer,
+  grpc: GrpcServer,
   { tcp, host, port, unixSocket, unixSocketAccess }: Config,
   certificates: Certificates | undefined,
-  environment: CallEnvironment,
 ): Promise<string[]> {
   const addresses: string[] = [];
-  if (tcp) addresses.push(await listenOnTcp(bound, host, port, certificates, environment));
+  if (tcp) addresses.push(await grpc.listenOnTcp(host, port, certificates));
   if (unixSocket !== "") {
-    addresses.push(await listenOnSocket(bound, resolve(unixSocket), unixSocketAccess, environment));
+    addresses.push(await grpc.listenOnSocket(resolve(unixSocket), unixSocketAccess));
   }
   return addresses;
 }
@@ -167,7 +165,7 @@ function followWriteState(state: WriteState, health: HealthState, logger: Logger
 interface OpenParts {
   readonly storage: Storage;
   readonly log: EventLog;
-  readonly bound: BoundServer;
+  readonly grpc: GrpcServer;
   readonly health: HealthState;
   readonly environment: CallEnvironment;
   readonly certificates: Certificates | undefined;
@@ -182,7 +180,7 @@ async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
   open.health.set(false);
   stopping.begin();
   const logStopped = open.log.stop();
-  const end = await shutDown(open.bound, graceMs);
+  const end = await open.grpc.stop(graceMs);
   if (end === "cut off") logger.warn("open calls were cut off", { graceMs });
   await logStopped;
   open.unwatch();

@@ -86,8 +86,7 @@ const rooms: Record<string, Room> = {
 
   transport: {
     path: "src/grpc/transport/",
-    imports: ["gen", "domain", "log", "scheduling", "logger"],
-    packages: [wire, grpc],
+    imports: ["gen", "domain", "log", "scheduling", "http2", "logger"],
   },
   convert: {
     path: "src/grpc/convert/",

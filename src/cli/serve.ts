@@ -1,7 +1,6 @@
 // `annals serve`: the server as a process. Signals stop it in order, a second one at once; a fault
 // nobody expected is logged and ends it, since what it would go on with is not known.
 
-import { setLogger } from "@grpc/grpc-js";
 import { ConfigError, loadConfig, type LoadedConfig } from "../config.ts";
 import { stderrLogger, type Logger } from "../logger.ts";
 import { startServer, type RunningServer } from "../server.ts";
@@ -34,7 +33,6 @@ export async function serve(args: readonly string[]): Promise<number> {
   const logger = stderrLogger(config.logLevel, config.logFormat);
   for (const warning of variableWarnings(process.env)) logger.warn(warning);
   endOnFaults(logger);
-  setLogger(grpcLogger(logger));
   // Heard from here on, so that a signal during a long start is not lost.
   const signalled = firstSignal(logger);
   let server: RunningServer;
@@ -95,20 +93,4 @@ function endOnFaults(logger: Logger): void {
     logger.error("a fault nobody expected; the process ends", { origin, error });
     process.exit(failed);
   });
-}
-
-/** grpc-js's own words, as ours. */
-function grpcLogger(logger: Logger): Partial<Console> {
-  const say = (level: "error" | "info" | "debug") => {
-    return (...words: unknown[]): void =>
-      logger[level](words.map(String).join(" "), { of: "grpc" });
-  };
-  const [error, debug] = [say("error"), say("debug")];
-  // That an address cannot be had is told once, by what it keeps from starting.
-  const isTold = (word: unknown): boolean => String(word).startsWith("No address added");
-  return {
-    error: (...words) => (isTold(words[0]) ? debug : error)(...words),
-    info: say("info"),
-    debug,
-  };
 }

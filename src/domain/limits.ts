@@ -89,8 +89,8 @@ export interface Limits {
    * may have one small batch in flight at a time.
    */
   readonly unsentBytesMax: number;
-  /** Bytes of incomplete requests over all calls except pipes. */
-  readonly unfinishedBytesMax: number;
+  /** Bytes held for clients over all connections: incomplete requests, untaken answers. */
+  readonly clientBytesMax: number;
   readonly checkpointIntervalDefaultMs: number;
   readonly checkpointIntervalMinMs: number;
   readonly checkpointIntervalMaxMs: number;
@@ -142,7 +142,7 @@ export const defaultLimits: Limits = Object.freeze({
   concurrentCallsMax: 16_384,
   receiveBytesMax: 8 * MiB,
   unsentBytesMax: 64 * MiB,
-  unfinishedBytesMax: 256 * MiB,
+  clientBytesMax: 256 * MiB,
   checkpointIntervalDefaultMs: 10_000,
   checkpointIntervalMinMs: 100,
   checkpointIntervalMaxMs: 3_600_000,

@@ -80,11 +80,41 @@ describe("a method that is not there", () => {
     expect(failed.message).toContain("there is no method");
   });
 
-  test("what is not gRPC is told so by HTTP", async () => {
-    for (const type of ["application/json", "text/html", ""]) {
-      const { httpStatus, code } = await send([Buffer.from("{}")], { "content-type": type });
-      expect([httpStatus, code]).toEqual([415, -1]);
-    }
+  test.each([
+    "application/json",
+    "text/html",
+    "",
+    "application/grpc-web",
+    "application/grpc-web+proto",
+    "application/grpc+json",
+    "application/grpcx",
+  ])("the content type %j is told by HTTP that it is not gRPC", async (type) => {
+    const { httpStatus, code } = await send([messageFrame(good)], { "content-type": type });
+    expect([httpStatus, code]).toEqual([415, -1]);
+  });
+
+  test.each(["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"])(
+    "the content type %j is",
+    async (type) => {
+      expect(await send([messageFrame(empty)], { "content-type": type })).toMatchObject({
+        code: 3,
+      });
+    },
+  );
+
+  test.each(["GET", "PUT", "DELETE"])("the method %s is not allowed", async (verb) => {
+    const { httpStatus, code } = await send([messageFrame(good)], { ":method": verb });
+    expect([httpStatus, code]).toEqual([405, -1]);
+  });
+
+  test("an encoding that is not supported is told which are", async () => {
+    const stream = raw().request(path, { "grpc-encoding": "zstd" });
+    stream.end(messageFrame(good, { flag: 1 }));
+    const headers = await new Promise((resolve) => stream.once("response", resolve));
+    expect(headers).toMatchObject({
+      "grpc-status": "12",
+      "grpc-accept-encoding": "identity,deflate,gzip",
+    });
   });
 });
 
@@ -98,10 +128,17 @@ describe("a deadline", () => {
     },
   );
 
-  test("cannot be set by the name the server itself uses", async () => {
-    const outcome = await send([messageFrame(empty)], { "annals-timeout-ms": "0" });
-    expect(outcome).toMatchObject({ code: 3 });
-    expect(outcome.message).toContain("events");
+  test("counts from the call's beginning, not from the request's end", async () => {
+    const connection = raw();
+    const stream = connection.request(path, { "grpc-timeout": "30m" });
+    const outcome = connection.outcome(stream);
+    stream.write(messageFrame(good).subarray(0, 9));
+    await new Promise((resolve) => stream.once("response", resolve));
+    stream.end(messageFrame(good).subarray(9));
+    expect(await outcome).toMatchObject({
+      code: 4,
+      message: expect.stringContaining("nothing was stored") as string,
+    });
   });
 
   test("that has passed ends the call, and nothing is stored", async () => {

@@ -104,7 +104,7 @@ describe("certificates that are renewed", () => {
     const { logger, lines } = recordingLogger();
     const certificates = await loadCertificates({ ...identity, clientCa: undefined }, logger);
     const contexts: unknown[] = [];
-    certificates.credentials["_addWatcher"]((context) => contexts.push(context));
+    certificates.onRenewed((tls) => contexts.push(tls));
     await certificates.look();
     expect(contexts).toEqual([]);
 
@@ -127,7 +127,7 @@ describe("certificates that are renewed", () => {
     writeFileSync(identity.cert, "rubbish");
     await certificates.look();
     expect(contexts).toHaveLength(1);
-    expect(certificates.credentials["_getSecureContextOptions"]()).toMatchObject({
+    expect(certificates.tls).toMatchObject({
       cert: pem(renewed.cert),
     });
     certificates.close();

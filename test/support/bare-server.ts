@@ -1,9 +1,9 @@
 // The transport alone: a gRPC server with handlers of the test's own behind the real call router.
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
-import { bindServer, handling, type Handlers } from "../../src/grpc/transport/bind.ts";
+import type { ClientMemory } from "../../src/grpc/transport/client-memory.ts";
+import { GrpcServer, type TransportOptions } from "../../src/grpc/transport/grpc-server.ts";
+import { handling, type Handlers } from "../../src/grpc/transport/methods.ts";
 import { Stopping, type CallEnvironment } from "../../src/grpc/transport/call-environment.ts";
-import type { UnfinishedRequests } from "../../src/grpc/transport/unfinished-requests.ts";
-import { listenOnTcp, shutDown } from "../../src/grpc/transport/listen.ts";
 import { UnsentBytes } from "../../src/log/scheduling/unsent-bytes.ts";
 import { Calls } from "./calls.ts";
 import { recordingLogger, type LogLine } from "./running-server.ts";
@@ -15,7 +15,7 @@ export interface BareServer {
   readonly port: number;
   readonly calls: Calls;
   readonly environment: CallEnvironment;
-  readonly unfinished: UnfinishedRequests;
+  readonly memory: ClientMemory;
   readonly lines: LogLine[];
   stop(): Promise<void>;
 }
@@ -41,32 +41,34 @@ const unscripted: StoreHandlers = {
   getInfo: notScripted,
 };
 
-export const unfinishedBytesMax = 512 * 1024;
 const transportOptions = {
   receiveBytesMax: 65_536,
-  unfinishedBytesMax,
+  clientBytesMax: 256 * 1024 * 1024,
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,
   concurrentCallsMax: 16_384,
 };
 export const unsentBytesMax = 4 * 1024 * 1024;
 
-export async function startBareServer(handlers: Partial<StoreHandlers>): Promise<BareServer> {
+export async function startBareServer(
+  handlers: Partial<StoreHandlers>,
+  options: Partial<TransportOptions> = {},
+): Promise<BareServer> {
   const { logger, lines } = recordingLogger();
   const unsentBytes = new UnsentBytes(unsentBytesMax);
   const environment = { logger, stopping: new Stopping(), unsentBytes };
   const service = handling(EventStoreService, { ...unscripted, ...handlers });
-  const bound = bindServer([service], transportOptions, environment);
-  const { unfinished } = bound;
-  const address = await listenOnTcp(bound, "127.0.0.1", 0, undefined, environment);
+  const grpc = new GrpcServer([service], { ...transportOptions, ...options }, environment);
+  const { memory } = grpc;
+  const address = await grpc.listenOnTcp("127.0.0.1", 0);
   const calls = new Calls(address);
   const stop = async (): Promise<void> => {
     calls.close();
     environment.stopping.begin();
-    await shutDown(bound, 100);
+    await grpc.stop(100);
   };
   return {
-    unfinished,
+    memory,
     address,
     port: Number(address.split(":")[1]),
     calls,

@@ -17,7 +17,7 @@ import type {
   MemberRequest,
   MemberWish,
 } from "../../log/group-verbs.ts";
-import type { Encoded } from "../transport/bind.ts";
+import type { Encoded } from "../transport/methods.ts";
 import { inView, wrap } from "./batches.ts";
 import { checkConsumerName } from "./checkpoint.ts";
 import { checkCount, checkText, Violations } from "./checks.ts";

@@ -21,7 +21,7 @@ import {
 import { appendResponse, pipeResponse } from "../convert/append-answer.ts";
 import { appendFromBytes } from "../convert/append-bytes.ts";
 import { convertAppend } from "../convert/append-message.ts";
-import type { Encoded } from "../transport/bind.ts";
+import type { Encoded } from "../transport/methods.ts";
 import { failed } from "../transport/call-environment.ts";
 import type { Call } from "../transport/call.ts";
 import { decodeRequest } from "../transport/decode.ts";

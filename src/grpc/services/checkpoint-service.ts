@@ -16,7 +16,7 @@ import {
   type SaveCheckpointRequest,
   type WaitForRequest,
 } from "../../gen/annals/v1/checkpoint_service_pb.js";
-import type { Handlers } from "../transport/bind.ts";
+import type { Handlers } from "../transport/methods.ts";
 import type { Call } from "../transport/call.ts";
 import type { ServiceContext } from "./context.ts";
 import { checkConsumerName, convertUpdate, wireCheckpoint } from "../convert/checkpoint.ts";

@@ -51,7 +51,7 @@ import {
 import { pageBytesMax, pageOf } from "../convert/page.ts";
 import { convertView, type EventView } from "../convert/read-request.ts";
 import { timestamp } from "../convert/time.ts";
-import type { Answer, Encoded, Handlers } from "../transport/bind.ts";
+import type { Answer, Encoded, Handlers } from "../transport/methods.ts";
 import type { Call } from "../transport/call.ts";
 import type { ServiceContext } from "./context.ts";
 

@@ -3,7 +3,7 @@
 import type { EventStoreService } from "../../gen/annals/v1/event_store_service_pb.js";
 import type { EventLog } from "../../log/verbs.ts";
 import type { Conversion } from "../convert/append-message.ts";
-import type { Handlers } from "../transport/bind.ts";
+import type { Handlers } from "../transport/methods.ts";
 import type { CallEnvironment } from "../transport/call-environment.ts";
 
 export interface ServiceContext extends Conversion {

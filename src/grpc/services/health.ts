@@ -10,7 +10,7 @@ import {
   type Health,
   type HealthCheckResponse,
 } from "../../gen/grpc/health/v1/health_pb.js";
-import type { Handlers } from "../transport/bind.ts";
+import type { Handlers } from "../transport/methods.ts";
 import type { Call } from "../transport/call.ts";
 import type { Stopping } from "../transport/call-environment.ts";
 import { StatusCode, StatusError } from "../transport/status.ts";

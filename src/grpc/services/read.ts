@@ -15,7 +15,7 @@ import {
   type LoadResponse,
 } from "../../gen/annals/v1/snapshot_pb.js";
 import type { LoadEnd, ReadEnd, SubscribeMessage } from "../../log/verbs.ts";
-import type { Answer } from "../transport/bind.ts";
+import type { Answer } from "../transport/methods.ts";
 import type { Call } from "../transport/call.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { batchInParts, batchMessagesOnce, wrap } from "../convert/batches.ts";

@@ -23,7 +23,7 @@ import {
   type ServerReflection as ServiceV1Alpha,
   type ServerReflectionRequest as RequestV1Alpha,
 } from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
-import type { Handlers } from "../transport/bind.ts";
+import type { Handlers } from "../transport/methods.ts";
 import { StatusCode } from "../transport/status.ts";
 
 type Question = (ServerReflectionRequest | RequestV1Alpha)["messageRequest"];

@@ -11,7 +11,7 @@ import { file_google_rpc_status } from "../../gen/google/rpc/status_pb.js";
 import { Health } from "../../gen/grpc/health/v1/health_pb.js";
 import { ServerReflection as ReflectionV1 } from "../../gen/grpc/reflection/v1/reflection_pb.js";
 import * as v1Alpha from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
-import { handling, type BoundService } from "../transport/bind.ts";
+import { handling, type BoundService } from "../transport/methods.ts";
 import { appendMethods } from "./append.ts";
 import { checkpointService } from "./checkpoint-service.ts";
 import { consumerGroupService } from "./consumer-group-service.ts";

@@ -19,7 +19,7 @@ import {
   type SaveSnapshotRequest,
   type SaveSnapshotResponse,
 } from "../../gen/annals/v1/snapshot_pb.js";
-import type { Encoded } from "../transport/bind.ts";
+import type { Encoded } from "../transport/methods.ts";
 import type { Call } from "../transport/call.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { wrap } from "../convert/batches.ts";

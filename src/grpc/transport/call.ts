@@ -1,107 +1,203 @@
-// One call: when it must end before its answer is complete. Cancellation by the client and the
-// call's deadline become one signal, whose reason is the failure they stand for: the call itself,
-// or an AbortSignal.
+// One call, from its request's headers to its status. It is made of what comes in, what goes out,
+// and when it must end. Its stages, in order:
+//
+//   split    HTTP/2 data into messages                 incoming.ts
+//   inflate  those that are compressed                 inflate.ts
+//   decode   a message's bytes into a request          decode.ts, by methods.ts
+//   run      the handler                               grpc/services
+//   encode   what it answers                           methods.ts
+//   frame    answers as HTTP/2 data, and the status    outgoing.ts
 
-import type { Metadata } from "@grpc/grpc-js";
 import { AnnalsError } from "../../domain/errors.ts";
+import type { StreamHandler, Http2Stream } from "../../http2/api.ts";
+import { errorCode } from "../../http2/protocol.ts";
 import type { CancelListener, CancelSignal } from "../../log/cancellation.ts";
-import { timeoutHeader } from "./timeout.ts";
+import { failed, type CallEnvironment } from "./call-environment.ts";
+import { CallEnd, type EndWords } from "./call-end.ts";
+import { Incoming, tooMuchHeld, type IncomingOptions } from "./incoming.ts";
+import type { Bytes, Method } from "./methods.ts";
+import { Outgoing } from "./outgoing.ts";
+import { StatusCode, StatusError, type CallStatus } from "./status.ts";
 
-/** What this file needs of a call, whoever carries it. */
-export interface ServerCall {
-  readonly cancelled: boolean;
-  getPeer(): string;
-  on(event: "cancelled", listener: () => void): unknown;
-}
-
-/** What a call that is over before its time is told. */
-interface Words {
-  readonly cancelled: string;
-  readonly deadlineExceeded: string;
-}
-
-const unaryWords: Words = {
+const unaryWords: EndWords = {
   cancelled: "the client cancelled the call before it took effect; nothing was stored",
   deadlineExceeded: "the call's deadline passed before it took effect; nothing was stored",
 };
 
 /** Of a call that says many things: each of them that was answered holds. */
-export const streamingWords: Words = {
+const streamingWords: EndWords = {
   cancelled: "the client cancelled the call",
   deadlineExceeded: "the call's deadline passed; what was answered before holds",
 };
 
-export class Call implements CancelSignal {
-  /** Called once, after the signal: the place to answer a call that is over before its time. */
-  onEnded: ((reason: AnnalsError) => void) | undefined;
-  private readonly source: ServerCall;
-  private controller: AbortController | undefined;
-  private endReason: AnnalsError | undefined;
-  private timer: NodeJS.Timeout | undefined;
-  private readonly listeners: CancelListener[] = [];
-  private settled = false;
+/** What an append that is on its way to disk at its deadline must hear. */
+const maybeStored: CallStatus = {
+  code: StatusCode.DEADLINE_EXCEEDED,
+  message: "the call's deadline passed; what was on its way to disk may be stored",
+  details: [],
+};
 
-  /** `timeoutMs`: until its deadline; absent: it has none. */
-  constructor(source: ServerCall, timeoutMs: number | undefined, words = unaryWords) {
-    this.source = source;
-    source.on("cancelled", () => this.end("CANCELLED", words.cancelled));
-    if (source.cancelled) this.end("CANCELLED", words.cancelled);
-    if (timeoutMs === undefined) return;
-    const expire = (): void => this.end("DEADLINE_EXCEEDED", words.deadlineExceeded);
-    this.timer = setTimeout(expire, timeoutMs);
+export interface RequestOptions extends IncomingOptions {
+  /** From the call's beginning to its deadline; undefined: it has none. */
+  readonly timeoutMs: number | undefined;
+}
+
+export class Call implements CancelSignal, StreamHandler {
+  private readonly stream: Http2Stream;
+  private readonly method: Method;
+  private readonly environment: CallEnvironment;
+  private readonly incoming: Incoming;
+  private readonly outgoing: Outgoing;
+  private readonly end: CallEnd;
+  private hasBegun = false;
+  private isAnswered = false;
+
+  constructor(
+    stream: Http2Stream,
+    method: Method,
+    options: RequestOptions,
+    environment: CallEnvironment,
+  ) {
+    this.stream = stream;
+    this.method = method;
+    this.environment = environment;
+    const words = method.kind === "unary" ? unaryWords : streamingWords;
+    this.end = new CallEnd(options.timeoutMs, words, (reason) => this.ended(reason));
+    this.outgoing = new Outgoing(stream, environment.unsentBytes);
+    const { stopping } = environment;
+    this.incoming = new Incoming(stream, options, this.end, stopping, () => this.arrived());
+    if (method.kind !== "bidi_streaming") return;
+    // Some clients send nothing before they have seen the answer's headers.
+    this.outgoing.begin();
+    this.run(() => this.sendAll(method.run(this.incoming, this)));
   }
 
-  /** Made when first asked for: most calls never wait for anything. */
+  /** The client's address. */
+  get peer(): string {
+    return this.stream.connection.peer;
+  }
+
   get signal(): AbortSignal {
-    this.controller ??= new AbortController();
-    if (this.endReason !== undefined) this.controller.abort(this.endReason);
-    return this.controller.signal;
+    return this.end.signal;
   }
 
   get aborted(): boolean {
-    return this.endReason !== undefined;
+    return this.end.aborted;
   }
 
-  /** For few listeners at a time. */
-  addEventListener(_: "abort", listener: CancelListener): void {
-    this.listeners.push(listener);
-  }
-
-  removeEventListener(_: "abort", listener: CancelListener): void {
-    const at = this.listeners.indexOf(listener);
-    if (at >= 0) this.listeners.splice(at, 1);
-  }
-
-  /** Why the call is over, if it is. */
+  /** Why the call is over before its time, if it is. */
   get reason(): AnnalsError | undefined {
-    return this.endReason;
+    return this.end.reason;
   }
 
-  /** The address of the client; empty over a Unix socket. */
-  get peer(): string {
-    return this.source.getPeer();
+  addEventListener(type: "abort", listener: CancelListener): void {
+    this.end.addEventListener(type, listener);
   }
 
-  /** The answer is complete: neither deadline nor cancellation means anything any more. */
-  settle(): void {
-    this.settled = true;
-    clearTimeout(this.timer);
-    this.onEnded = undefined;
+  removeEventListener(type: "abort", listener: CancelListener): void {
+    this.end.removeEventListener(type, listener);
   }
 
-  private end(reason: "CANCELLED" | "DEADLINE_EXCEEDED", message: string): void {
-    // grpc-js calls every call cancelled in the end, answered or not.
-    if (this.settled || this.endReason !== undefined) return;
-    this.endReason = new AnnalsError({ reason }, message);
-    clearTimeout(this.timer);
-    this.controller?.abort(this.endReason);
-    for (const listener of this.listeners.splice(0)) listener.handleEvent();
-    this.onEnded?.(this.endReason);
+  onData(part: Buffer): void {
+    this.incoming.push(part);
+  }
+
+  onEnd(): void {
+    this.incoming.complete();
+  }
+
+  onRefused(): void {
+    this.incoming.fail(tooMuchHeld());
+  }
+
+  onSent(): void {
+    this.outgoing.sent();
+  }
+
+  onReset(): void {
+    this.isAnswered = true;
+    this.outgoing.close();
+    this.end.cancel();
+    this.incoming.close();
+  }
+
+  /** Something came of the request: a call of one message begins when that is all. */
+  private arrived(): void {
+    const { method, incoming } = this;
+    if (method.kind === "bidi_streaming" || this.hasBegun) return;
+    const { failure, count, isComplete } = incoming;
+    if (failure !== undefined) return this.fail(failure);
+    if (count > 1) return this.fail(unimplemented("more than one request message"));
+    if (!isComplete) return;
+    const request = incoming.first;
+    if (request === undefined) return this.fail(unimplemented("no request message"));
+    this.hasBegun = true;
+    this.run(() => {
+      if (method.kind === "server_streaming") return this.sendAll(method.run(request, this));
+      const answer = Promise.resolve(method.run(request, this));
+      return answer.then((said) => this.finish(undefined, method.encode(said)));
+    });
+  }
+
+  /** Whatever a handler does, the call ends once, with an answer or a status. */
+  private run(stages: () => Promise<void>): void {
+    try {
+      stages().catch(this.fail);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Sends what the handler yields, as fast as the client takes it. */
+  private async sendAll(answers: AsyncIterable<unknown>): Promise<void> {
+    const { method, outgoing, end } = this;
+    for await (const said of answers) {
+      const messages = Array.isArray(said)
+        ? said.map((each) => method.encode(each))
+        : [method.encode(said)];
+      const room = end.aborted ? undefined : outgoing.send(messages);
+      if (room !== undefined) await room;
+      if (end.aborted) break;
+    }
+    if (end.reason !== undefined) throw end.reason;
+    this.finish();
+  }
+
+  private readonly fail = (error: unknown): void => {
+    const { environment, method, peer, end } = this;
+    // What a handler throws because its call is over is the call's own reason, or beside the point.
+    if (end.aborted && !(error instanceof AnnalsError)) {
+      const fields = { method: method.path, error };
+      environment.logger.error("a handler failed at the end of its call", fields);
+    }
+    if (this.isAnswered) return;
+    this.finish(failed(environment, method.path, peer, end.reason ?? error));
+  };
+
+  private finish(status?: CallStatus, answer?: Bytes): void {
+    if (this.isAnswered) return;
+    this.isAnswered = true;
+    this.end.settle();
+    this.incoming.close();
+    try {
+      this.outgoing.end(status, answer);
+    } catch (error) {
+      this.environment.logger.error("an answer could not be sent", {
+        method: this.method.path,
+        error,
+      });
+      this.stream.reset(errorCode.internal);
+    }
+  }
+
+  /** The deadline has passed. A handler that lets go at it has said so by the end of the turn. */
+  private ended(reason: AnnalsError): void {
+    if (this.isAnswered) return;
+    if (this.method.kind !== "unary" || !this.hasBegun) setImmediate(this.fail, reason);
+    else setImmediate(() => this.finish(maybeStored));
   }
 }
 
-/** What the door made of a call's `grpc-timeout`. */
-export function timeoutOf(metadata: Metadata): number | undefined {
-  const [timeout] = metadata.get(timeoutHeader);
-  return timeout === undefined ? undefined : Number(timeout);
+function unimplemented(message: string): StatusError {
+  return new StatusError(StatusCode.UNIMPLEMENTED, message);
 }

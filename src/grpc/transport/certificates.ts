@@ -4,8 +4,7 @@
 
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { createSecureContext, type SecureContextOptions } from "node:tls";
-import { ServerCredentials } from "@grpc/grpc-js";
+import { createSecureContext, type TlsOptions } from "node:tls";
 import type { Logger } from "../../logger.ts";
 
 export interface CertificateFiles {
@@ -17,7 +16,9 @@ export interface CertificateFiles {
 }
 
 export interface Certificates {
-  readonly credentials: ServerCredentials;
+  readonly tls: TlsOptions;
+  /** New certificates are in use from now on. */
+  onRenewed(listener: (tls: TlsOptions) => void): void;
   /** Looks at the files now, beside the regular looks. */
   look(): Promise<void>;
   close(): void;
@@ -26,22 +27,6 @@ export interface Certificates {
 /** How often the files are looked at. */
 const lookMs = 2_000;
 
-/** grpc-js's seam for credentials that change: it tells its listening sockets of each update. */
-class RenewableCredentials extends ServerCredentials {
-  constructor(context: SecureContextOptions) {
-    const mutual = context.ca !== undefined;
-    super({ requestCert: mutual, rejectUnauthorized: mutual }, context);
-  }
-
-  _equals(other: ServerCredentials): boolean {
-    return this === other;
-  }
-
-  renew(context: SecureContextOptions): void {
-    this.updateSecureContextOptions(context);
-  }
-}
-
 /** Throws where the files cannot be read or do not fit together. */
 export async function loadCertificates(
   files: CertificateFiles,
@@ -49,7 +34,7 @@ export async function loadCertificates(
 ): Promise<Certificates> {
   let inUse = await readFiles(files);
   checkFit(files, inUse);
-  const credentials = new RenewableCredentials(inUse);
+  const listeners: ((tls: TlsOptions) => void)[] = [];
   let refusal = "";
 
   const look = async (): Promise<void> => {
@@ -57,8 +42,8 @@ export async function loadCertificates(
       const found = await readFiles(files);
       if (isSame(found, inUse)) return;
       checkFit(files, found);
-      credentials.renew(found);
       inUse = found;
+      for (const listener of listeners) listener(tlsOf(found));
       refusal = "";
       const { subject, validTo, fingerprint256 } = new X509Certificate(found.cert);
       logger.info("certificate renewed", { subject, validTo, fingerprint256 });
@@ -69,13 +54,26 @@ export async function loadCertificates(
     }
   };
   const timer = setInterval(() => void look(), lookMs).unref();
-  return { credentials, look, close: () => clearInterval(timer) };
+  return {
+    get tls() {
+      return tlsOf(inUse);
+    },
+    onRenewed: (listener) => listeners.push(listener),
+    look,
+    close: () => clearInterval(timer),
+  };
 }
 
 interface Pem {
   readonly cert: Buffer;
   readonly key: Buffer;
   readonly ca?: Buffer;
+}
+
+/** Clients need a certificate where there is an authority for them. */
+function tlsOf(pem: Pem): TlsOptions {
+  const isMutual = pem.ca !== undefined;
+  return { ...pem, requestCert: isMutual, rejectUnauthorized: isMutual };
 }
 
 async function readFiles({ cert, key, clientCa }: CertificateFiles): Promise<Pem> {

@@ -1,58 +1,137 @@
-// The way in of a pipe, pulled by its handler. What has come waits here; more is asked of the
-// connection only while less waits than the bound: beyond it the client meets HTTP/2 flow control.
+// What comes in of a call: HTTP/2 data split into messages, inflated where they are compressed, and
+// kept until they are taken. More is allowed to the client only while little waits: beyond it the
+// client meets HTTP/2 flow control.
 
 import { AnnalsError } from "../../domain/errors.ts";
+import type { Http2Stream } from "../../http2/api.ts";
+import type { CallEnd } from "./call-end.ts";
 import type { Stopping } from "./call-environment.ts";
+import { inflate, type Compression } from "./inflate.ts";
+import { StatusCode, StatusError } from "./status.ts";
 
+/** Before each message: whether it is compressed, and its length in bytes. */
+const prefixBytes = 5;
 /** Read ahead of the handler, so that many small messages need not be waited for one by one. */
 const aheadBytesMax = 64 * 1024;
 const aheadCountMax = 64;
+/** What zlib holds while it inflates a message, about. */
+const inflaterBytes = 48 * 1024;
 
-/**
- * The messages of a call, all that wait at a time, until the client half-closes. Throws what was
- * wrong with the request, the signal's reason where the call is over, STOPPING where the server
- * stops before the client is done.
- */
+const nothing: Buffer = Buffer.alloc(0);
+
+export interface IncomingOptions {
+  /** Undefined: no message may be compressed. */
+  readonly compression: Compression | undefined;
+  /** Of one message, also when it is inflated. */
+  readonly receiveBytesMax: number;
+}
+
+interface Packed {
+  readonly bytes: Buffer;
+  readonly isCompressed: boolean;
+}
+
+/** As a handler's requests it answers all messages that wait at a time. */
 export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
-  private readonly signal: AbortSignal;
+  private readonly stream: Http2Stream;
+  private readonly options: IncomingOptions;
+  private readonly end: CallEnd;
   private readonly stopping: Stopping;
-  private readonly whenRoom: () => void;
-  private readonly unwatch: () => void;
+  private readonly onProgress: () => void;
+  /** Of a message that is cut off, with its prefix. */
+  private partial = nothing;
+  private partialBytes = 0;
+  /** A message that is being inflated, and those behind it. */
+  private readonly packed: Packed[] = [];
+  private isUnpacking = false;
   private waiting: Buffer[] = [];
-  private bytes = 0;
-  private ended = false;
-  private failure: Error | undefined;
+  private waitingBytes = 0;
+  /** Drawn from the budget for all of these. */
+  private heldBytes = 0;
+  /** What the client may not send yet. */
+  private owedBytes = 0;
+  private hasEnded = false;
+  private isClosed = false;
+  private error: unknown;
   private wake: (() => void) | undefined;
+  private unwatch: (() => void) | undefined;
 
-  /** `whenRoom` is called whenever what waited has been taken. */
-  constructor(signal: AbortSignal, stopping: Stopping, whenRoom: () => void) {
-    this.signal = signal;
+  /** `onProgress`: `first`, `count`, `isComplete` or `failure` may have changed. */
+  constructor(
+    stream: Http2Stream,
+    options: IncomingOptions,
+    end: CallEnd,
+    stopping: Stopping,
+    onProgress: () => void,
+  ) {
+    this.stream = stream;
+    this.options = options;
+    this.end = end;
     this.stopping = stopping;
-    this.whenRoom = whenRoom;
-    signal.addEventListener("abort", this.notify, { once: true });
-    this.unwatch = stopping.watch(this.notify);
+    this.onProgress = onProgress;
   }
 
-  /** No more should be pushed; what is pushed all the same is taken. */
-  get isFull(): boolean {
-    return this.bytes >= aheadBytesMax || this.waiting.length >= aheadCountMax;
+  get first(): Buffer | undefined {
+    return this.waiting[0];
   }
 
-  push(message: Buffer): void {
-    if (this.ended) return;
-    this.waiting.push(message);
-    this.bytes += message.length;
+  /** Messages that wait, or have begun to come. */
+  get count(): number {
+    return this.waiting.length + this.packed.length + (this.partialBytes > 0 ? 1 : 0);
+  }
+
+  /** Nothing will come behind what waits. */
+  get isComplete(): boolean {
+    return this.hasEnded && this.packed.length === 0;
+  }
+
+  /** What was wrong behind the messages that wait. */
+  get failure(): unknown {
+    return this.packed.length === 0 ? this.error : undefined;
+  }
+
+  push(part: Buffer): void {
+    this.heldBytes += part.length;
+    if (this.isClosed || this.error !== undefined) {
+      this.release(part.length);
+      return this.stream.allow(part.length);
+    }
+    this.owedBytes += part.length;
+    try {
+      this.split(part);
+    } catch (error) {
+      this.fail(error);
+    }
+    this.allowMore();
+  }
+
+  /** The client has said all. */
+  complete(): void {
+    if (this.partialBytes > 0 && this.error === undefined) {
+      const message = "the request ends within its message";
+      this.fail(new StatusError(StatusCode.INVALID_ARGUMENT, message));
+    }
+    this.hasEnded = true;
     this.notify();
   }
 
-  end(): void {
-    this.ended = true;
+  /** What came before is dealt with first; what comes now means nothing. */
+  fail(error: unknown): void {
+    this.error ??= error;
+    this.release(this.partialBytes);
+    this.partial = nothing;
+    this.partialBytes = 0;
     this.notify();
   }
 
-  /** Thrown once what came before has been taken. */
-  fail(failure: Error): void {
-    this.failure = failure;
+  /** Nobody wants anything of it any more. */
+  close(): void {
+    this.release(this.heldBytes);
+    this.isClosed = true;
+    this.partial = nothing;
+    this.waiting = [];
+    this.packed.length = 0;
+    this.unwatch?.();
     this.notify();
   }
 
@@ -60,24 +139,21 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
     return this;
   }
 
+  /**
+   * Throws what was wrong with the request, the reason where the call is over, STOPPING where the
+   * server stops before the client is done.
+   */
   async next(): Promise<IteratorResult<readonly Buffer[], undefined>> {
     for (;;) {
-      if (this.signal.aborted) throw this.signal.reason as Error;
-      if (this.stopping.begun && !this.ended) {
-        throw new AnnalsError(
-          { reason: "STOPPING" },
-          "the server is stopping; what was answered before holds",
-        );
+      if (this.end.reason !== undefined) throw this.end.reason;
+      if (this.stopping.begun && !this.isComplete) {
+        const message = "the server is stopping; what was answered before holds";
+        throw new AnnalsError({ reason: "STOPPING" }, message);
       }
-      if (this.waiting.length > 0) {
-        const value = this.waiting;
-        this.waiting = [];
-        this.bytes = 0;
-        this.whenRoom();
-        return { done: false, value };
-      }
-      if (this.failure !== undefined) throw this.failure;
-      if (this.ended) return { done: true, value: undefined };
+      if (this.waiting.length > 0) return { done: false, value: this.take() };
+      if (this.failure !== undefined) throw this.failure as Error;
+      if (this.isComplete || this.isClosed) return { done: true, value: undefined };
+      this.unwatch ??= this.watch();
       await new Promise<void>((resolve) => {
         this.wake = resolve;
       });
@@ -86,56 +162,160 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
 
   /** The handler wants no more. */
   return(): Promise<IteratorResult<readonly Buffer[], undefined>> {
-    this.unwatch();
-    this.ended = true;
-    this.waiting = [];
-    this.bytes = 0;
-    this.whenRoom();
+    this.close();
     return Promise.resolve({ done: true, value: undefined });
+  }
+
+  private take(): readonly Buffer[] {
+    const { waiting } = this;
+    this.waiting = [];
+    this.release(this.waitingBytes);
+    this.waitingBytes = 0;
+    this.allowMore();
+    void this.unpack();
+    return waiting;
+  }
+
+  private watch(): () => void {
+    const listener = { handleEvent: this.notify };
+    this.end.addEventListener("abort", listener);
+    const unwatch = this.stopping.watch(this.notify);
+    return () => {
+      unwatch();
+      this.end.removeEventListener("abort", listener);
+    };
   }
 
   private readonly notify = (): void => {
     this.wake?.();
     this.wake = undefined;
+    this.onProgress();
   };
+
+  private get isFull(): boolean {
+    return this.waitingBytes >= aheadBytesMax || this.waiting.length >= aheadCountMax;
+  }
+
+  private allowMore(): void {
+    if (this.isFull || this.packed.length > 0) return;
+    this.stream.allow(this.owedBytes);
+    this.owedBytes = 0;
+  }
+
+  /** Every whole message; one that is cut off is put together. */
+  private split(part: Buffer): void {
+    for (let at = 0; at < part.length;) {
+      const rest = part.length - at;
+      const isWhole = this.partialBytes === 0 && rest >= prefixBytes;
+      const end = isWhole ? at + prefixBytes + this.lengthAt(part, at) : Infinity;
+      if (end > part.length) {
+        at = this.extend(part, at);
+      } else {
+        this.accept({ bytes: part.subarray(at + prefixBytes, end), isCompressed: part[at] === 1 });
+        at = end;
+      }
+    }
+  }
+
+  /** Answers where what belongs to the message ends. */
+  private extend(part: Buffer, from: number): number {
+    const hasPrefix = this.partialBytes >= prefixBytes;
+    const wanted = prefixBytes + (hasPrefix ? this.lengthAt(this.partial, 0) : 0);
+    const to = Math.min(part.length, from + wanted - this.partialBytes);
+    const bytes = this.partialBytes + to - from;
+    if (this.partial.length < bytes) {
+      // It grows as the message comes: what a client announces it may never send.
+      const size = Math.min(wanted, Math.max(bytes, 2 * this.partial.length));
+      const grown = Buffer.allocUnsafeSlow(size);
+      this.partial.copy(grown);
+      this.partial = grown;
+    }
+    part.copy(this.partial, this.partialBytes, from, to);
+    this.partialBytes = bytes;
+    if (bytes < prefixBytes || bytes < prefixBytes + this.lengthAt(this.partial, 0)) return to;
+    const whole = this.partial;
+    this.partial = nothing;
+    this.partialBytes = 0;
+    this.accept({ bytes: whole.subarray(prefixBytes, bytes), isCompressed: whole[0] === 1 });
+    return to;
+  }
+
+  private lengthAt(bytes: Buffer, at: number): number {
+    const { compression, receiveBytesMax } = this.options;
+    if ((bytes[at] as number) > (compression === undefined ? 0 : 1)) {
+      throw new StatusError(StatusCode.INTERNAL, "compressed without grpc-encoding");
+    }
+    const length = bytes.readUInt32BE(at + 1);
+    if (length > receiveBytesMax) throw tooLong(length, receiveBytesMax);
+    return length;
+  }
+
+  private accept(message: Packed): void {
+    this.release(prefixBytes);
+    if (!message.isCompressed && this.packed.length === 0) return this.queue(message.bytes);
+    this.packed.push(message);
+    void this.unpack();
+  }
+
+  private queue(message: Buffer): void {
+    this.waiting.push(message);
+    this.waitingBytes += message.length;
+    this.notify();
+  }
+
+  /** Inflates what is packed, in order, while little waits. Never rejects. */
+  private async unpack(): Promise<void> {
+    if (this.isUnpacking) return;
+    this.isUnpacking = true;
+    try {
+      for (let next; (next = this.packed[0]) !== undefined && !this.isFull;) {
+        const message = next.isCompressed ? await this.inflated(next.bytes) : next.bytes;
+        if (this.isClosed) return;
+        this.packed.shift();
+        this.queue(message);
+      }
+    } catch (error) {
+      this.packed.length = 0;
+      if (!this.isClosed) this.fail(error);
+    } finally {
+      this.isUnpacking = false;
+    }
+    this.allowMore();
+    this.notify();
+  }
+
+  private async inflated(bytes: Buffer): Promise<Buffer> {
+    const { compression = "gzip", receiveBytesMax } = this.options;
+    let length = 0;
+    this.draw(inflaterBytes);
+    const message = await inflate(bytes, compression, (more) => {
+      length += more;
+      if (length > receiveBytesMax) throw tooLong(length, receiveBytesMax);
+      this.draw(more);
+    });
+    this.release(inflaterBytes + bytes.length);
+    return message;
+  }
+
+  private draw(bytes: number): void {
+    if (this.isClosed || !this.stream.connection.account.take(bytes)) throw tooMuchHeld();
+    this.heldBytes += bytes;
+  }
+
+  private release(bytes: number): void {
+    const released = this.isClosed ? this.heldBytes : bytes;
+    this.heldBytes -= released;
+    this.stream.release(released);
+  }
 }
 
-/**
- * What is needed here of grpc-js's streams. `_read` is Node's seam for who makes a stream flow.
- */
-export interface MessageSource {
-  _read(size: number): void;
-  on(event: "data", listener: (message: Buffer) => void): unknown;
-  on(event: "end", listener: () => void): unknown;
+export function tooMuchHeld(): AnnalsError {
+  const message = "too much is held for the requests that are under way: try again";
+  return new AnnalsError({ reason: "OVERLOADED", retryAfterMs: 1_000 }, message);
 }
 
-/** The messages of a call that grpc-js carries: each is asked for. */
-export function incomingThrough(
-  stream: MessageSource,
-  signal: AbortSignal,
-  stopping: Stopping,
-): Incoming {
-  const read = stream["_read"].bind(stream);
-  let asked = 0;
-  let came = 0;
-  let starved = false;
-  /** grpc-js could take another message; it may have to wait until there is room for it. */
-  const wanted = (): void => {
-    starved = incoming.isFull || asked > came;
-    if (starved) return;
-    asked++;
-    read(1);
-  };
-  const again = (): void => {
-    if (starved) wanted();
-  };
-  const incoming = new Incoming(signal, stopping, again);
-  stream["_read"] = wanted;
-  stream.on("data", (message) => {
-    came++;
-    incoming.push(message);
-    again();
-  });
-  stream.on("end", () => incoming.end());
-  return incoming;
+function tooLong(bytes: number, receiveBytesMax: number): StatusError {
+  const limit = `receive_bytes_max (${receiveBytesMax})`;
+  const message = `the request message has ${bytes} bytes, more than ${limit}`;
+  return new StatusError(StatusCode.RESOURCE_EXHAUSTED, message);
 }

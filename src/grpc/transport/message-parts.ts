@@ -20,7 +20,3 @@ export type Message = Buffer | MessageParts;
 export function inOnePiece(message: Message): Buffer {
   return message instanceof MessageParts ? Buffer.concat(message.parts, message.length) : message;
 }
-
-export function partsOf(message: Message): readonly Uint8Array[] {
-  return message instanceof MessageParts ? message.parts : [message];
-}

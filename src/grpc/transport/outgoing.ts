@@ -1,59 +1,122 @@
-// The way out of a streaming call. grpc-js counts messages, not bytes, and tells nobody that a
-// cancelled call will never drain: so we count the bytes that are not yet handed to the connection,
-// and what waits for room waits for the end of the call as well. Where all calls together have much
-// outstanding, a call waits until it has nothing outstanding itself: it never waits for others.
+// What goes out of a call: answers framed as HTTP/2 data, and the status behind them. Where all
+// calls together leave much unsent, a call waits until it has nothing unsent itself: it never waits
+// for others.
 
+import { encodeHeaders, type HeaderBlock } from "../../http2/hpack-encoder.ts";
+import type { Http2Stream } from "../../http2/api.ts";
+import { schedulingPolicy } from "../../log/scheduling/policy.ts";
 import type { UnsentBytes } from "../../log/scheduling/unsent-bytes.ts";
-import type { Sink } from "./direct.ts";
-import type { Message } from "./message-parts.ts";
+import { tooMuchHeld } from "./incoming.ts";
+import { MessageParts } from "./message-parts.ts";
+import type { Bytes } from "./methods.ts";
+import { statusFields, type CallStatus } from "./status.ts";
+
+const plain = [
+  [":status", "200"],
+  ["content-type", "application/grpc+proto"],
+] as const;
+/** What requests may be compressed with. */
+export const acceptedEncodings = "identity,deflate,gzip";
+
+const answerHead = encodeHeaders([
+  ...plain,
+  ["grpc-encoding", "identity"],
+  ["grpc-accept-encoding", acceptedEncodings],
+]);
+const okTrailers = encodeHeaders([["grpc-status", "0"]]);
+const nothingButOk = encodeHeaders([...plain, ["grpc-status", "0"]]);
 
 export class Outgoing {
-  private readonly sink: Pick<Sink, "write">;
-  private readonly bytesMax: number;
-  private readonly unsentBytes: UnsentBytes;
-  private bytes = 0;
-  private over = false;
+  private readonly stream: Http2Stream;
+  private readonly unsent: UnsentBytes;
+  /** Of this call's answers, those counted among the unsent ones. */
+  private countedBytes = 0;
+  private hasBegun = false;
+  private isEnded = false;
   private wake: (() => void) | undefined;
 
-  constructor(
-    sink: Pick<Sink, "write">,
-    bytesMax: number,
-    unsentBytes: UnsentBytes,
-    signal: AbortSignal,
-  ) {
-    this.sink = sink;
-    this.unsentBytes = unsentBytes;
-    this.bytesMax = bytesMax;
-    const over = (): void => {
-      this.over = true;
-      this.release();
-    };
-    if (signal.aborted) over();
-    else signal.addEventListener("abort", over, { once: true });
+  constructor(stream: Http2Stream, unsent: UnsentBytes) {
+    this.stream = stream;
+    this.unsent = unsent;
   }
 
-  /** Takes the message. Answers a promise where the next one has to wait for room. */
-  send(message: Message): Promise<void> | undefined {
-    if (this.over) return undefined;
-    this.bytes += message.length;
-    this.unsentBytes.given(message.length);
-    this.sink.write(message, () => {
-      this.bytes -= message.length;
-      this.unsentBytes.taken(message.length);
-      if (this.hasRoom) this.release();
-    });
+  /** The headers of the answer. */
+  begin(): void {
+    if (this.hasBegun) return;
+    this.hasBegun = true;
+    this.stream.respond(answerHead);
+  }
+
+  /**
+   * Sends messages together. Answers a promise where the next one has to wait for room. Throws
+   * OVERLOADED where the budget has none.
+   */
+  send(messages: readonly Bytes[]): Promise<void> | undefined {
+    if (this.isEnded) return undefined;
+    this.begin();
+    if (!this.stream.write(...messages.flatMap(framed))) throw tooMuchHeld();
+    this.count();
     if (this.hasRoom) return undefined;
     return new Promise((resolve) => {
       this.wake = resolve;
     });
   }
 
+  /** Some of it is with the connection. */
+  sent(): void {
+    this.count();
+    if (this.hasRoom) this.release();
+  }
+
+  /** The end: with OK behind the last answer, if there is one, or with another status. */
+  end(status: CallStatus | undefined, answer?: Bytes): void {
+    if (this.isEnded) return;
+    if (answer !== undefined) void this.send([answer]);
+    this.isEnded = true;
+    if (this.hasBegun) this.stream.end(status === undefined ? okTrailers : trailersOf(status));
+    else this.stream.respond(status === undefined ? nothingButOk : statusOnly(status), true);
+    this.release();
+  }
+
+  /** The stream is over. */
+  close(): void {
+    this.isEnded = true;
+    this.count();
+    this.release();
+  }
+
+  private count(): void {
+    const { unsentBytes } = this.stream;
+    const more = unsentBytes - this.countedBytes;
+    if (more > 0) this.unsent.given(more);
+    else this.unsent.taken(-more);
+    this.countedBytes = unsentBytes;
+  }
+
   private get hasRoom(): boolean {
-    return this.bytes === 0 || (this.bytes < this.bytesMax && !this.unsentBytes.isLarge);
+    const { unsentBytes } = this.stream;
+    const isLittle = unsentBytes < schedulingPolicy.callUnsentBytesMax && !this.unsent.isLarge;
+    return unsentBytes === 0 || isLittle;
   }
 
   private release(): void {
     this.wake?.();
     this.wake = undefined;
   }
+}
+
+/** An answer that is nothing but a status. */
+export function statusOnly(status: CallStatus, more: [string, string][] = []): HeaderBlock {
+  return encodeHeaders([...plain, ...statusFields(status), ...more]);
+}
+
+function trailersOf(status: CallStatus): HeaderBlock {
+  return encodeHeaders(statusFields(status));
+}
+
+function framed(message: Bytes): readonly Uint8Array[] {
+  const prefix = Buffer.allocUnsafe(5);
+  prefix[0] = 0;
+  prefix.writeUInt32BE(message.length, 1);
+  return message instanceof MessageParts ? [prefix, ...message.parts] : [prefix, message];
 }

@@ -4,7 +4,6 @@
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
-import { Metadata } from "@grpc/grpc-js";
 import { AnnalsError, type Reason } from "../../domain/errors.ts";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
 import { detailsOf, errorInfo } from "./status-details.ts";
@@ -110,13 +109,15 @@ export function severityOf(error: unknown): "error" | "warn" | "debug" {
   }
 }
 
-/** The trailers of a status, under 8 KB together with their message. */
-export function trailersOf(status: CallStatus): Metadata {
-  const trailers = new Metadata();
-  const { code, message, details } = status;
+/** The header fields of a status; with the details and their message they stay under 8 KB. */
+export function statusFields({ code, message, details }: CallStatus): [string, string][] {
+  const fields: [string, string][] = [
+    ["grpc-status", `${code}`],
+    ["grpc-message", encodeURI(message)],
+  ];
   if (details.length > 0) {
     const bytes = toBinary(StatusSchema, create(StatusSchema, { code, message, details }));
-    trailers.set("grpc-status-details-bin", Buffer.from(bytes));
+    fields.push(["grpc-status-details-bin", Buffer.from(bytes).toString("base64")]);
   }
-  return trailers;
+  return fields;
 }

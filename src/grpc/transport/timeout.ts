@@ -1,9 +1,4 @@
-// Deadlines as they come in. grpc-js keeps them in 32 bits, so that a client's "56 years" may be
-// over at once; so the door takes `grpc-timeout` away and hands milliseconds on under a name of our
-// own.
-
-/** Milliseconds until the deadline, at most `timeoutMsMax`; absent: none. Set by the door alone. */
-export const timeoutHeader = "annals-timeout-ms";
+// Deadlines as they come in: clients say anything from 0 nanoseconds to 10,000 years.
 
 /** What a timer can count: 24.8 days. A deadline beyond it is none. */
 const timeoutMsMax = 2 ** 31 - 1;

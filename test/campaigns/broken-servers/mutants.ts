@@ -248,13 +248,13 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     edits: [
       {
         file: "grpc/transport/outgoing.ts",
-        find: "if (this.over) return undefined;",
-        replace: "if (this.over || this.bytes >= this.bytesMax) return undefined;",
+        find: "    if (this.isEnded) return undefined;\n",
+        replace: "    if (this.isEnded || this.stream.unsentBytes >= 196_608) return undefined;\n",
       },
       {
         file: "grpc/transport/outgoing.ts",
         find: "if (this.hasRoom) return undefined;",
-        replace: "if (this.bytes >= 0) return undefined;",
+        replace: "if (this.countedBytes >= 0) return undefined;",
       },
     ],
   },

@@ -2,12 +2,7 @@
 // bounded in bytes, and when they are gone nothing of them is left.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { AppendResponseSchema } from "../../../src/gen/annals/v1/append_pb.js";
-import {
-  unsentBytesMax,
-  startBareServer,
-  unfinishedBytesMax,
-  type BareServer,
-} from "../../support/bare-server.ts";
+import { unsentBytesMax, startBareServer, type BareServer } from "../../support/bare-server.ts";
 import { deferred, encode, type Calls } from "../../support/calls.ts";
 import { EventStoreService } from "../../../src/gen/annals/v1/event_store_service_pb.js";
 import { messageFrame, RawConnection } from "../../support/raw-connection.ts";
@@ -173,29 +168,32 @@ test.each([8, 0])("a pipe that is reset with %i while it is answered is over", a
 });
 
 describe("requests that never come to their end", () => {
-  test("are refused as they grow beyond the bound of all; small ones pass", async () => {
-    const connection = new RawConnection(server.port);
+  test("are refused as they grow beyond the bound of all; others pass", async () => {
+    const clientBytesMax = 512 * 1024;
+    const bounded = await startBareServer({}, { clientBytesMax });
+    const { memory, calls } = bounded;
+    await calls.failure(getInfo, {});
+    const before = memory.bytes;
+    const connection = new RawConnection(bounded.port);
     const begun = Array.from({ length: 40 }, () => {
       const stream = connection.request(readPath);
       stream.write(messageFrame(Buffer.alloc(40_000), { length: 60_000 }));
       return { stream, outcome: connection.outcome(stream) };
     });
-    const { unfinished } = server;
-    await quiet(server.calls, () => unfinished.bytes);
-    // What was refused has let go; the last one to grow was refused as it did.
-    expect(unfinished.bytes).toBeGreaterThan(unfinishedBytesMax / 2);
-    expect(unfinished.bytes).toBeLessThanOrEqual(unfinishedBytesMax);
+    await quiet(calls, () => memory.bytes);
+    expect(memory.bytes).toBeGreaterThan(clientBytesMax / 2);
+    expect(memory.bytes).toBeLessThanOrEqual(clientBytesMax);
     // As every answer of this server: not scripted, but it came to the handler.
-    expect(await server.calls.failure(getInfo, {})).toMatchObject({ code: 13 });
-    const { stream } = begun[0] as (typeof begun)[number];
-    stream.end(Buffer.alloc(20_000));
-    await new Promise((responded) => stream.once("response", responded));
+    expect(await calls.failure(getInfo, {})).toMatchObject({ code: 13 });
     for (const each of begun) each.stream.close(8);
-    const codes = await Promise.all(begun.map(async ({ outcome }) => (await outcome).code));
-    expect(codes.filter((code) => code === 8).length).toBeGreaterThan(20);
+    const outcomes = await Promise.all(begun.map(({ outcome }) => outcome));
+    const refused = outcomes.filter(({ code }) => code === 8);
+    expect(refused.length).toBeGreaterThan(20);
+    expect(refused[0]?.message).toContain("try again");
     connection.close();
-    await quiet(server.calls, () => unfinished.bytes);
-    expect(unfinished.bytes).toBe(0);
+    await quiet(calls, () => memory.bytes);
+    expect(memory.bytes).toBe(before);
+    await bounded.stop();
   });
 });
 

@@ -1,11 +1,12 @@
-// Calls answered straight on their HTTP/2 stream: the client sees exactly what it would see through
-// grpc-js, whatever it sends and however the handler ends.
-import { gzipSync } from "node:zlib";
+// Calls over HTTP/2: the client sees what it would see of a grpc-js server with the same handlers,
+// whatever it sends and however the handler ends.
+import { deflateSync, gzipSync } from "node:zlib";
 import { afterEach, describe, expect, test } from "vitest";
 import { AnnalsError } from "../../../src/domain/errors.ts";
 import { startBareServer, type BareServer, type StoreHandlers } from "../../support/bare-server.ts";
 import { deferred, failureOf } from "../../support/calls.ts";
 import { messageFrame, RawConnection, type RawOutcome } from "../../support/raw-connection.ts";
+import { startReferenceServer, type ReferenceHandlers } from "../../support/reference-server.ts";
 
 const getInfo = "/annals.v1.EventStoreService/GetInfo";
 const read = "/annals.v1.EventStoreService/Read";
@@ -42,10 +43,17 @@ const empty = messageFrame(Buffer.alloc(0));
 const packed = messageFrame(gzipSync(Buffer.alloc(0)), { flag: 1 });
 const gzip = { "grpc-encoding": "gzip" };
 
-/** The same call twice: straight, and with a compressed request, which grpc-js carries. */
-async function bothWays(handlers: Partial<StoreHandlers>, path: string): Promise<RawOutcome[]> {
+/** The same call to ours, plain and compressed, and to a grpc-js server with the same handler. */
+async function everyWay(handlers: ReferenceHandlers, path: string) {
   const connection = await serving(handlers);
-  return [await send(connection, path, [empty]), await send(connection, path, [packed], gzip)];
+  const plain = await send(connection, path, [empty]);
+  const compressed = await send(connection, path, [packed], gzip);
+  const reference = await startReferenceServer(handlers);
+  const other = new RawConnection(reference.port);
+  const expected = await send(other, path, [empty]);
+  other.close();
+  reference.stop();
+  return { plain, compressed, expected };
 }
 
 /** All of it but for grpc-js's words where nothing went wrong. */
@@ -55,15 +63,16 @@ const shown = ({ message, ...rest }: RawOutcome) => ({
   details: rest.details?.toString("base64"),
 });
 
-describe("the same as through grpc-js", () => {
+describe("the same as of a grpc-js server", () => {
   const sizes = [0, 1, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 200_000];
 
   test.each(sizes)("an answer of %i bytes", async (bytes) => {
     const answer = Buffer.alloc(bytes, 7);
-    const [straight, through] = await bothWays({ getInfo: () => answer }, getInfo);
-    expect(straight).toMatchObject({ httpStatus: 200, code: 0, reset: 0 });
-    expect(straight?.body.equals(messageFrame(answer))).toBe(true);
-    expect(shown(straight as RawOutcome)).toEqual(shown(through as RawOutcome));
+    const { plain, compressed, expected } = await everyWay({ getInfo: () => answer }, getInfo);
+    expect(plain).toMatchObject({ httpStatus: 200, code: 0, reset: 0 });
+    expect(plain.body.equals(messageFrame(answer))).toBe(true);
+    expect(shown(plain)).toEqual(shown(expected));
+    expect(shown(compressed)).toEqual(shown(expected));
   });
 
   test.each([[[]], [[0]], [[3, 40_000, 5]], [[100_000, 100_000]], [sizes]])(
@@ -73,29 +82,29 @@ describe("the same as through grpc-js", () => {
       const handler = async function* () {
         for (const message of messages) yield message;
       };
-      const [straight, through] = await bothWays({ read: handler }, read);
-      expect(straight).toMatchObject({ httpStatus: 200, code: 0, reset: 0 });
-      expect(straight?.body.equals(Buffer.concat(messages.map((each) => messageFrame(each))))).toBe(
-        true,
-      );
-      expect(shown(straight as RawOutcome)).toEqual(shown(through as RawOutcome));
+      const { plain, compressed, expected } = await everyWay({ read: handler }, read);
+      expect(plain).toMatchObject({ httpStatus: 200, code: 0, reset: 0 });
+      const body = Buffer.concat(messages.map((each) => messageFrame(each)));
+      expect(plain.body.equals(body)).toBe(true);
+      expect(shown(plain)).toEqual(shown(expected));
+      expect(shown(compressed)).toEqual(shown(expected));
     },
   );
 
-  test("a refusal with its details, before and after messages", async () => {
+  test.each([0, 2])("a refusal with its details, behind %i messages", async (count) => {
     const refusal = new AnnalsError({ reason: "STREAM_NOT_FOUND", stream: "ä%" }, "no stream ä%");
-    for (const count of [0, 2]) {
-      const handler = async function* () {
-        for (let i = 0; i < count; i++) yield Buffer.alloc(10);
-        throw refusal;
-      };
-      const [straight, through] = await bothWays({ read: handler }, read);
-      expect(straight).toMatchObject({ code: 5, message: "no stream ä%" });
-      const details = straight?.details ?? Buffer.alloc(0);
-      const call = { code: 5, details: "", metadata: { get: () => [details] } };
-      expect(failureOf(call)).toMatchObject({ reason: "STREAM_NOT_FOUND", domain: "annals" });
-      expect(shown(straight as RawOutcome)).toEqual(shown(through as RawOutcome));
-    }
+    const handler = async function* () {
+      for (let i = 0; i < count; i++) yield Buffer.alloc(10);
+      throw refusal;
+    };
+    const { plain, compressed, expected } = await everyWay({ read: handler }, read);
+    expect(plain).toMatchObject({ code: 5, message: "no stream ä%" });
+    const details = plain.details ?? Buffer.alloc(0);
+    const call = { code: 5, details: "", metadata: { get: () => [details] } };
+    expect(failureOf(call)).toMatchObject({ reason: "STREAM_NOT_FOUND", domain: "annals" });
+    expect(plain.body).toHaveLength(count * 15);
+    expect(shown(plain)).toEqual(shown(expected));
+    expect(shown(compressed)).toEqual(shown(expected));
   });
 });
 
@@ -169,11 +178,26 @@ describe("a pipe", () => {
   const messages = [0, 3, 20_000, 1, 0, 65_536, 7].map((bytes, i) => Buffer.alloc(bytes, i + 1));
   const whole = Buffer.concat(messages.map((message) => messageFrame(message)));
 
-  test("is answered as through grpc-js, however its messages are cut", async () => {
+  test("is answered as by grpc-js, however its messages are cut and compressed", async () => {
     const connection = await serving({ appendPipe: echo });
-    const zipped = messages.map((each) => messageFrame(gzipSync(each), { flag: 1 }));
-    const through = await send(connection, appendPipe, zipped, gzip);
+    const reference = await startReferenceServer({});
+    const other = new RawConnection(reference.port);
+    const through = await send(other, appendPipe, [whole]);
+    other.close();
+    reference.stop();
     expect(through).toMatchObject({ httpStatus: 200, code: 0, reset: 0 });
+    for (const [encoding, pack] of [
+      ["gzip", gzipSync],
+      ["deflate", deflateSync],
+    ] as const) {
+      // Every second one is compressed: the others wait for it.
+      const mixed = messages.map((each, i) =>
+        i % 2 === 0 ? messageFrame(pack(each), { flag: 1 }) : messageFrame(each),
+      );
+      const outcome = await send(connection, appendPipe, mixed, { "grpc-encoding": encoding });
+      expect(shown(outcome)).toEqual(shown(through));
+      expect(outcome.body.equals(whole)).toBe(true);
+    }
     for (const bytes of [1, 4, 5, 6, 8_191, 16_384, 70_000, whole.length]) {
       // In single bytes the beginning, where all the small ones are.
       const parts: Buffer[] = [];
@@ -206,7 +230,6 @@ describe("a pipe", () => {
       expect(outcome.message).toContain(words);
       expect(outcome.body.equals(whole)).toBe(true);
     }
-    expect(server?.unfinished.bytes).toBe(0);
     expect(await send(connection, appendPipe, [whole])).toMatchObject({ code: 0 });
   });
 
@@ -237,19 +260,44 @@ describe("a pipe", () => {
     expect(taken).toBe(40);
   });
 
-  test("half a message counts among the unfinished, until its client goes", async () => {
+  test("what it holds is counted, until it is taken or its client goes", async () => {
     const connection = await serving({ appendPipe: echo });
+    await send(connection, getInfo, [empty]);
+    const before = server?.memory.bytes ?? 0;
     const stream = connection.request(appendPipe);
+    await new Promise((resolve) => stream.once("response", resolve));
+    const opened = server?.memory.bytes ?? 0;
     const answered = new Promise((resolve) => stream.once("data", resolve));
-    stream.write(Buffer.concat([messageFrame(Buffer.alloc(2)), messageFrame(Buffer.alloc(9))]));
-    stream.write(messageFrame(Buffer.alloc(0), { length: 500 }));
+    stream.write(messageFrame(Buffer.alloc(2_000)));
+    stream.write(messageFrame(Buffer.alloc(300), { length: 500 }));
     await answered;
     await send(connection, getInfo, [empty]);
-    expect(server?.unfinished.bytes).toBe(5);
+    expect((server?.memory.bytes ?? 0) - opened).toBe(305);
     stream.close(8);
     await connection.outcome(stream);
     await send(connection, getInfo, [empty]);
-    expect(server?.unfinished.bytes).toBe(0);
+    expect(server?.memory.bytes).toBe(before);
+  });
+
+  test("has its answer's headers at once", async () => {
+    const connection = await serving({ appendPipe: echo });
+    const stream = connection.request(appendPipe);
+    const status = await new Promise((resolve) => {
+      stream.once("response", (headers) => resolve(headers[":status"]));
+    });
+    expect(status).toBe(200);
+    stream.end();
+  });
+
+  test("answers the good messages before a broken compressed one", async () => {
+    const connection = await serving({ appendPipe: echo });
+    const good = messageFrame(gzipSync(Buffer.from("good")), { flag: 1 });
+    const broken = messageFrame(Buffer.from("not gzip at all"), { flag: 1 });
+    for (const parts of [[good, broken, good], [Buffer.concat([good, broken, good])]]) {
+      const outcome = await send(connection, appendPipe, parts, gzip);
+      expect(outcome).toMatchObject({ code: 13, message: "a message that is not gzip" });
+      expect(outcome.body.equals(messageFrame(Buffer.from("good")))).toBe(true);
+    }
   });
 });
 

@@ -1,0 +1,164 @@
+// The server: where it listens, which call a request becomes, and how it ends.
+
+import { chmod } from "node:fs/promises";
+import type { AddressInfo, ListenOptions } from "node:net";
+import type { TlsOptions } from "node:tls";
+import type { Http2Stream, StreamHandler } from "../../http2/api.ts";
+import { encodeHeaders } from "../../http2/hpack-encoder.ts";
+import { Http2Server } from "../../http2/server.ts";
+import type { CallEnvironment } from "./call-environment.ts";
+import { Call } from "./call.ts";
+import type { Certificates } from "./certificates.ts";
+import { ClientMemory } from "./client-memory.ts";
+import type { Compression } from "./inflate.ts";
+import { methodsOf, type BoundService, type Methods } from "./methods.ts";
+import { acceptedEncodings, statusOnly } from "./outgoing.ts";
+import { StatusCode, StatusError } from "./status.ts";
+import { parseTimeout } from "./timeout.ts";
+import { clearSocketPath, privately, socketModes, type SocketAccess } from "./unix-socket.ts";
+import { shorten } from "./wire-text.ts";
+
+export interface TransportOptions {
+  /** Bytes of one request message. */
+  readonly receiveBytesMax: number;
+  /** Bytes held for clients, over all connections. */
+  readonly clientBytesMax: number;
+  readonly keepaliveTimeMs: number;
+  readonly keepaliveTimeoutMs: number;
+  /** Calls one connection may have open at a time. */
+  readonly concurrentCallsMax: number;
+}
+
+/** A client may drop ten thousand subscriptions in one go without being taken for an attacker. */
+const allowedResets = { resetsBurst: 20_000, resetsPerSecond: 1_000 };
+
+const notGrpc = encodeHeaders([[":status", "415"]]);
+const notPost = encodeHeaders([
+  [":status", "405"],
+  ["allow", "POST"],
+]);
+/** Of requests that are answered at once. */
+const unheard: StreamHandler = {
+  onData() {},
+  onEnd() {},
+  onRefused() {},
+  onSent() {},
+  onReset() {},
+};
+
+export class GrpcServer {
+  readonly memory: ClientMemory;
+  private readonly methods: Methods;
+  private readonly receiveBytesMax: number;
+  private readonly environment: CallEnvironment;
+  private readonly http2: Http2Server;
+
+  constructor(
+    services: readonly BoundService[],
+    options: TransportOptions,
+    environment: CallEnvironment,
+  ) {
+    this.methods = methodsOf(services);
+    this.receiveBytesMax = options.receiveBytesMax;
+    this.environment = environment;
+    this.memory = new ClientMemory(options.clientBytesMax);
+    const { logger } = environment;
+    this.http2 = new Http2Server({
+      limits: {
+        ...allowedResets,
+        concurrentStreamsMax: options.concurrentCallsMax,
+        keepaliveMs: options.keepaliveTimeMs,
+        keepaliveTimeoutMs: options.keepaliveTimeoutMs,
+      },
+      budgetOf: () => this.memory.budget(),
+      onStream: (stream) => this.route(stream),
+      onRefusal: (reason, peer) =>
+        logger.debug("a connection was refused or ended", { reason, peer }),
+      onFault: (error, peer) => logger.error("a connection failed", { error, peer }),
+    });
+  }
+
+  /** Binds a TCP address, with TLS where there are certificates; answers it with the bound port. */
+  async listenOnTcp(host: string, port: number, certificates?: Certificates): Promise<string> {
+    const bare = host.replace(/^\[(.*)\]$/, "$1");
+    const name = bare.includes(":") ? `[${bare}]` : bare;
+    const where = { host: bare, port };
+    const bound = await this.listen(`${name}:${port}`, where, certificates?.tls);
+    certificates?.onRenewed((tls) => this.http2.renew(tls));
+    return `${name}:${(bound as AddressInfo).port}`;
+  }
+
+  /** Binds a Unix socket. `path` is absolute. */
+  async listenOnSocket(path: string, access: SocketAccess): Promise<string> {
+    const modes = socketModes[access];
+    await clearSocketPath(path, modes.folder);
+    await privately(() => this.listen(`unix:${path}`, { path }));
+    await chmod(path, modes.socket);
+    return `unix:${path}`;
+  }
+
+  /** Takes no new calls, waits for open ones at most `graceMs`, then cuts their connections. */
+  async stop(graceMs: number): Promise<"done" | "cut off"> {
+    return (await this.http2.stop(graceMs)) === 0 ? "done" : "cut off";
+  }
+
+  private async listen(address: string, where: ListenOptions, tls?: TlsOptions) {
+    try {
+      return await this.http2.listen(where, tls);
+    } catch (error) {
+      const { message } = error as Error;
+      throw new Error(`cannot listen on ${address}: ${message}`, { cause: error });
+    }
+  }
+
+  /** The call that a request is, or why it is none. */
+  private route(stream: Http2Stream): StreamHandler {
+    const { headers } = stream;
+    if (!grpcType.test(headers.get("content-type") ?? "")) {
+      stream.respond(notGrpc, true);
+      return unheard;
+    }
+    if (headers.get(":method") !== "POST") {
+      stream.respond(notPost, true);
+      return unheard;
+    }
+    const path = headers.get(":path") ?? "";
+    const method = this.methods.get(path);
+    if (method === undefined) {
+      return refuse(stream, `there is no method ${shorten(JSON.stringify(path), 128)}`);
+    }
+    const encoding = headers.get("grpc-encoding") ?? "identity";
+    if (!Object.hasOwn(compressions, encoding)) {
+      return refuse(stream, `grpc-encoding: of these, not ${encoding}: ${acceptedEncodings}`);
+    }
+    const compression = compressions[encoding];
+    const timeout = headers.get("grpc-timeout");
+    const ms = timeout === undefined ? Infinity : parseTimeout(timeout);
+    if (ms === undefined) {
+      const message = "grpc-timeout: not a number and a unit of time";
+      stream.respond(
+        statusOnly(new StatusError(StatusCode.INVALID_ARGUMENT, message).status),
+        true,
+      );
+      return unheard;
+    }
+    const { receiveBytesMax } = this;
+    const options = { timeoutMs: ms === Infinity ? undefined : ms, compression, receiveBytesMax };
+    return new Call(stream, method, options, this.environment);
+  }
+}
+
+/** gRPC in protobuf: not gRPC-Web, not JSON. */
+const grpcType = /^application\/grpc(\+proto)?\s*(;|$)/i;
+
+const compressions: Readonly<Record<string, Compression | undefined>> = {
+  identity: undefined,
+  gzip: "gzip",
+  deflate: "deflate",
+};
+
+function refuse(stream: Http2Stream, message: string): StreamHandler {
+  const { status } = new StatusError(StatusCode.UNIMPLEMENTED, message, "UNIMPLEMENTED");
+  stream.respond(statusOnly(status, [["grpc-accept-encoding", acceptedEncodings]]), true);
+  return unheard;
+}

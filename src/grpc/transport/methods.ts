@@ -1,0 +1,141 @@
+// The methods of services, straight from their generated descriptors: no service definition is
+// written by hand. What a method does with bytes is here: decode, run, encode.
+
+import {
+  toBinary,
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  type MessageShape,
+} from "@bufbuild/protobuf";
+import type { Call } from "./call.ts";
+import { decodeRequest } from "./decode.ts";
+import { MessageParts } from "./message-parts.ts";
+
+declare const shape: unique symbol;
+
+/**
+ * The bytes of a message that is sent on as it is: stored events are never decoded on the way out.
+ */
+export type Encoded<M> = Buffer & { readonly [shape]?: M };
+
+/** What a handler answers with. */
+export type Answer<M> = M | Encoded<M>;
+
+/** A handler that takes its request's bytes, and decodes them itself. */
+export interface TakesBytes<H> {
+  readonly bytes: H;
+}
+
+type Input<M> = M extends { input: infer I extends DescMessage } ? MessageShape<I> : never;
+type Output<M> = M extends { output: infer O extends DescMessage } ? MessageShape<O> : never;
+type Unary<I, O> = (request: I, call: Call) => Promise<Answer<O>> | Answer<O>;
+type Streaming<I, O> = (request: I, call: Call) => AsyncIterable<Answer<O> | MessageParts>;
+/** Messages that came together are taken together, and so are answers that are ready. */
+type PipeOfBytes<O> = (
+  requests: AsyncIterable<readonly Buffer[]>,
+  call: Call,
+) => AsyncIterable<readonly Encoded<O>[]>;
+type UnaryHandler<I, O> = Unary<I, O> | TakesBytes<Unary<Buffer, O>>;
+
+type Handler<M> = M extends { methodKind: "unary" }
+  ? UnaryHandler<Input<M>, Output<M>>
+  : M extends { methodKind: "server_streaming" }
+    ? Streaming<Input<M>, Output<M>>
+    : M extends { methodKind: "bidi_streaming" }
+      ? Streaming<AsyncIterable<Input<M>>, Output<M>> | TakesBytes<PipeOfBytes<Output<M>>>
+      : never;
+
+/** One handler for each method of a service, by its local name. */
+export type Handlers<S extends DescService> = {
+  readonly [K in keyof S["method"]]: Handler<S["method"][K]>;
+};
+
+/** A service and a handler for each of its methods. */
+export interface BoundService {
+  readonly service: DescService;
+  readonly handlers: Readonly<Record<string, unknown>>;
+}
+
+export function handling<S extends DescService>(service: S, handlers: Handlers<S>): BoundService {
+  return { service, handlers };
+}
+
+/** An encoded message. */
+export type Bytes = Uint8Array | MessageParts;
+
+interface Common {
+  /** As `/package.Service/Method`. */
+  readonly path: string;
+  encode(answer: unknown): Bytes;
+}
+
+/** Run may throw where a promise or an iterable is expected. */
+export type Method =
+  | (Common & { readonly kind: "unary"; run(request: Buffer, call: Call): unknown })
+  | (Common & {
+      readonly kind: "server_streaming";
+      run(request: Buffer, call: Call): AsyncIterable<unknown>;
+    })
+  | (Common & {
+      readonly kind: "bidi_streaming";
+      run(requests: AsyncIterable<readonly Buffer[]>, call: Call): AsyncIterable<unknown>;
+    });
+
+/** By their paths. */
+export type Methods = ReadonlyMap<string, Method>;
+
+export function methodsOf(services: readonly BoundService[]): Methods {
+  const methods = services.flatMap(({ service, handlers }) =>
+    service.methods.map((method) => {
+      const path = `/${service.typeName}/${method.name}`;
+      return [path, methodOf(path, method, handlers[method.localName] as AnyHandler)] as const;
+    }),
+  );
+  return new Map(methods);
+}
+
+/** What a handler is once its types have done their work. */
+// oxlint-disable-next-line typescript/no-explicit-any
+type Run = (request: unknown, call: Call) => any;
+type AnyHandler = Run | TakesBytes<Run>;
+
+function methodOf(
+  path: string,
+  { methodKind: kind, input, output }: DescMethod,
+  handler: AnyHandler,
+): Method {
+  const takesBytes = typeof handler !== "function";
+  const handle = takesBytes ? handler.bytes : handler;
+  const encode = (answer: unknown): Bytes =>
+    answer instanceof MessageParts ? answer : encodeAnswer(output, answer);
+  switch (kind) {
+    case "unary":
+    case "server_streaming":
+      return {
+        path,
+        kind,
+        encode,
+        run: (request, call) => handle(takesBytes ? request : decodeRequest(input, request), call),
+      };
+    case "bidi_streaming":
+      return {
+        path,
+        kind,
+        encode,
+        run: (requests, call) => handle(takesBytes ? requests : decodeEach(input, requests), call),
+      };
+    case "client_streaming":
+      throw new Error(`${path}: client streaming is not bound; no service has it`);
+  }
+}
+
+async function* decodeEach(input: DescMessage, requests: AsyncIterable<readonly Buffer[]>) {
+  for await (const some of requests) {
+    for (const bytes of some) yield decodeRequest(input, bytes);
+  }
+}
+
+function encodeAnswer(output: DescMessage, answer: unknown): Uint8Array {
+  return answer instanceof Buffer ? answer : toBinary(output, answer as MessageShape<DescMessage>);
+}
