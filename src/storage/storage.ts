@@ -253,6 +253,12 @@ export interface Storage {
   readonly sideValues: SideValueStore;
 
   head(): Head;
+  /**
+   * The store's time, by which ages are measured: the clock's, but never before what is recorded.
+   * Once a stream has a lifecycle it never goes back either, also over a restart, so that what its
+   * age has removed does not come back. Microseconds since 1970, UTC.
+   */
+  now(): number;
   writeState(): WriteState;
   /** Returns a function that ends the watch. */
   watch(watcher: StorageWatcher): () => void;

@@ -11,16 +11,17 @@ import { appendAll, ManualTimers, openLog, Subscriber } from "./harness.ts";
 import { histories, Model, type Real } from "./log-commands.ts";
 
 describe("generated histories", () => {
-  test.each<[string, () => Promise<Storage>, number]>([
-    ["the model engine", async () => createModelStorage({ batchScanMax: 3 }), 150],
-    ["LevelDB's engine, in memory", () => openMemoryStorage(), 60],
+  test.each<[string, (clock: () => number) => Promise<Storage>, number]>([
+    ["the model engine", async (clock) => createModelStorage({ batchScanMax: 3, clock }), 150],
+    ["LevelDB's engine, in memory", (clock) => openMemoryStorage({ clock }), 60],
   ])(
     "on %s are what a list says",
     async (_, openStorage, numRuns) => {
       await fc.assert(
         fc.asyncProperty(histories, async (commands) => {
-          const storage = await openStorage();
-          const real = realOver(storage);
+          const hands = { now: 1_000 };
+          const storage = await openStorage(() => hands.now);
+          const real = realOver(storage, hands);
           await fc.asyncModelRun(() => ({ model: new Model(), real }), commands);
           await real.restart();
           for (const { subscriber } of real.follows) await subscriber.cancel();
@@ -33,13 +34,12 @@ describe("generated histories", () => {
     60_000,
   );
 
-  function realOver(storage: Storage): Real {
-    let now = 1_000;
+  function realOver(storage: Storage, hands: { now: number }): Real {
     const open = (): { log: EventLog; timers: ManualTimers } => {
       const timers = new ManualTimers();
       const limits = { ...defaultLimits, batchBytesMax: 300 };
       return {
-        log: createEventLog({ storage, limits, clock: () => now, timers, idChance: () => 0 }),
+        log: createEventLog({ storage, limits, clock: () => hands.now, timers, idChance: () => 0 }),
         timers,
       };
     };
@@ -48,7 +48,7 @@ describe("generated histories", () => {
       log: () => opened.log,
       timers: () => opened.timers,
       setClock: (micros) => {
-        now = micros;
+        hands.now = micros;
       },
       restart: async () => {
         await opened.log.stop();

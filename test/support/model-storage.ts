@@ -30,6 +30,8 @@ type ModelEvent = CommitEvent & { readonly recordedAt: number };
 export interface ModelData extends BesideEvents {
   readonly identity: StorageIdentity;
   readonly events: ModelEvent[];
+  /** The latest of the store's times since a stream has a lifecycle. */
+  time: number;
 }
 
 function createModelData(): ModelData {
@@ -38,6 +40,7 @@ function createModelData(): ModelData {
   return {
     identity: { ...identity, durability: "memory" },
     events: [],
+    time: 0,
     sideValues: [],
   };
 }
@@ -98,9 +101,11 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
   const clock = options.clock ?? (() => 0);
   let judged = { at: "", visibility: visibilityOf(events, 0) };
 
-  /** The store's time, never earlier than the head's. */
+  /** Never earlier than the head's, and never going back once a stream has a lifecycle. */
   function timeNow(): number {
-    return Math.max(clock(), head().recordedAt);
+    const time = Math.max(clock(), head().recordedAt, data.time);
+    if (lifecyclesIn(events).size > 0) data.time = time;
+    return time;
   }
 
   /** Which events are left by now. */
@@ -293,6 +298,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     identity: data.identity,
     sideValues: modelSideValues(data, assertOpen),
     head,
+    now: timeNow,
     writeState: () => state,
 
     watch(watcher) {

@@ -220,7 +220,8 @@ export class AppendQueue {
       const decision: Decision<OutcomeOf<Proposal>> = decideBatch({
         facts,
         appends: proposals,
-        now: clock(),
+        // Never before the time by which ages are measured: no event is born too old.
+        now: Math.max(clock(), storage.now()),
         idChance: idChance(),
       });
       const { events, recordedAt, checkpoints, outcomes } = decision;

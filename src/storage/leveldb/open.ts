@@ -22,10 +22,12 @@ import { openLevelKv } from "./kv/level-kv.ts";
 import {
   openHighWaterMark,
   readHighWaterMark,
+  readStoreTime,
   type Acknowledged,
   type HighWaterMark,
 } from "./folder/high-water-mark.ts";
 import { openMemoryKv } from "./kv/memory-kv.ts";
+import type { TimeKeeper } from "./state/open-store.ts";
 import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./upkeep/reclaimer.ts";
 import { startScrubber, type Scrubber, type ScrubberOptions } from "./upkeep/scrubber.ts";
 import { StoreRefused } from "./folder/store-refused.ts";
@@ -62,6 +64,8 @@ export interface LevelStorageOptions {
 
 const reserveBytesDefault = 256 * 1024 * 1024;
 const checkBytesAtOpenDefault = 96 * 1024 * 1024;
+/** A clock that is so far behind is worth a warning. */
+const clockBehindSeconds = 5;
 
 /** Opens the store, or creates it in an empty folder. Throws StoreRefused. */
 export async function openLevelStorage(options: LevelStorageOptions): Promise<Storage> {
@@ -147,11 +151,25 @@ function openCreated(
       held.highWaterMark.advance(acknowledged);
     },
     clock,
+    timeKeeper: timeKeeperOf(options, held),
     warn,
     spareBytes: spareBytesOf(options),
     closing: (store) => store.kv.flush(),
     ...(options.delay ? { delay: options.delay } : {}),
   });
+}
+
+function timeKeeperOf(options: LevelStorageOptions, held: Held): TimeKeeper {
+  const { folder, clock = systemClock, warn = () => {} } = options;
+  const known = readStoreTime(highWaterMarkPath(folder));
+  const behindSeconds = Math.floor((known - clock()) / 1_000_000);
+  if (behindSeconds >= clockBehindSeconds) {
+    warn(
+      `the clock is ${behindSeconds} s behind the store's time, by which ages are measured: ` +
+        "until it catches up, no event grows older",
+    );
+  }
+  return { known, keep: (time) => held.highWaterMark?.keepTime(time) };
 }
 
 /** Checks, opens and audits the database. Throws StoreRefused. */
@@ -235,6 +253,7 @@ export interface OverOptions {
   /** Microseconds since 1970, UTC. */
   readonly createdAt?: number;
   readonly clock?: () => number;
+  readonly timeKeeper?: TimeKeeper;
   readonly warn?: (message: string, cause?: unknown) => void;
   readonly spareBytes?: () => number;
   readonly delay?: Delay;
@@ -260,6 +279,7 @@ export async function openStoreOver(options: OverOptions): Promise<Omit<LevelSto
     },
     openKv: async () => ({ kv: await options.openKv(), sequence: 0 }),
     clock,
+    timeKeeper: options.timeKeeper,
     warn,
     lifecyclesBytesMax: options.lifecyclesBytesMax,
     ...(spareBytes ? { spareBytes } : {}),

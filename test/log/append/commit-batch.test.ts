@@ -1,7 +1,9 @@
 // Commit batches: which appends share a commit, when each is answered, and how many may wait.
 import { describe, expect, test } from "vitest";
 import type { Limits } from "../../../src/domain/limits.ts";
+import { noPolicy } from "../../../src/domain/lifecycle/lifecycle.ts";
 import { idOf, newAppend, newEvent } from "../../support/events.ts";
+import { createModelStorage } from "../../support/model-storage.ts";
 import { appendAll, appendOf, openLog, settled } from "../harness.ts";
 import { expecting, holdCommits, verdict, verdicts, version } from "./verdicts.ts";
 
@@ -144,4 +146,23 @@ describe("the append queue", () => {
     const { log } = openLog({ limits: { appendQueueBytesMax: 10 } });
     expect(await verdict(log.append(appendOf({ data: new Uint8Array(100) })))).toBe("at 1");
   });
+});
+
+test("no event is born too old: its time is never before the one ages are measured by", async () => {
+  let clock = 9_000_000;
+  const storage = createModelStorage({ clock: () => clock });
+  const { log } = openLog({ storage, clock: () => clock });
+  await appendAll(log, { stream: "a" });
+  const policy = { ...noPolicy, maxAge: 1_000_000 };
+  const change = { id: idOf(1), expected: undefined, actor: "", reason: "" };
+  await log.streams.update({ ...change, stream: "a", policy });
+  clock = 20_000_000;
+  expect((await log.getStream("a")).eventCount).toBe(0);
+  clock = 1_000_000;
+  const { outcome } = await log.append(appendOf({ stream: "a" }));
+  expect(outcome).toMatchObject({ kind: "appended", recordedAt: 20_000_000 });
+  expect((await log.getStream("a")).eventCount).toBe(1);
+  // Another policy does not bring back what the one before had removed.
+  await log.streams.update({ ...change, id: idOf(2), stream: "a", policy: noPolicy });
+  expect(await log.getStream("a")).toMatchObject({ eventCount: 1, firstVersion: 2 });
 });

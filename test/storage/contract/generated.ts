@@ -61,7 +61,7 @@ type Step =
 interface Pair {
   readonly opened: OpenedEngine;
   engine: Storage;
-  readonly model: ModelStorage;
+  model: ModelStorage;
   /** The head after each commit. */
   readonly heads: number[];
   /** By which ages are measured, in microseconds. */
@@ -143,18 +143,22 @@ async function takeStep(pair: Pair, step: Step): Promise<void> {
     }
     case "lifecycle": {
       // As the domain has it: never before the clock, nor before what is recorded.
-      const recordedAt = Math.max(pair.hands.now, model.head().recordedAt + step.micros);
+      const recordedAt = Math.max(model.now(), model.head().recordedAt + step.micros);
       const events = await eventsOf(model, step, recordedAt);
       return commitEventsToBoth(pair, await composeCommit(engine, events, recordedAt), []);
     }
     case "clock":
       pair.hands.now = step.now;
+      expect(engine.now()).toBe(model.now());
       return;
     case "reclaim":
       return reclaimBeside(pair, step.reads);
     case "restart": {
       const { reopen } = pair.opened;
-      if (reopen !== undefined) pair.engine = await reopen();
+      if (reopen === undefined) return;
+      pair.engine = await reopen();
+      pair.model = createModelStorage({ data: model.data, clock: () => pair.hands.now });
+      expect(pair.engine.now()).toBe(pair.model.now());
       expect(pair.engine.head()).toEqual(model.head());
     }
   }

@@ -115,17 +115,51 @@ export function lifecycleContract(open: OpenContract): void {
       hands.now = 60;
       await setPolicy(fresh, "a", { maxAge: 25 });
       const timeOf = (event: CommitEvent) => Math.ceil(event.position / 2) * 10;
+      let time = 0;
       for (const now of [60, 64, 65, 75, 74, 60, 84, 85, 1_000, 60]) {
         hands.now = now;
         const storage = await engine.settle();
-        // Reclaiming records the time it went by: the store's time never turns back behind it.
-        const time = Math.max(now, storage.head().recordedAt);
+        // Whatever becomes of the clock, the store's time never goes back.
+        time = Math.max(time, now, storage.head().recordedAt);
+        expect(storage.now()).toBe(time);
         await expectLeft(
           storage,
           all,
           all.filter((event) => event.stream === "b" || timeOf(event) > time - 25),
         );
       }
+    },
+  );
+
+  contractTest(
+    async () => timed(open),
+    "events that their age removed stay removed where the clock is set back",
+    async (fresh, engine) => {
+      const { hands } = engine;
+      const sketch = (n: number) => {
+        return { stream: n === 0 ? "b" : "a", type: "Early", tags: [`${n}:0`] };
+      };
+      const { commit } = await commitEvents(fresh, newEvents(4, sketch), 10);
+      const all = [...commit.events];
+      const left = all.slice(0, 1);
+      hands.now = 20;
+      await setPolicy(fresh, "a", { maxAge: 25 });
+      await expectLeft(fresh, all, all);
+      hands.now = 100;
+      await expectLeft(fresh, all, left);
+      hands.now = 20;
+      // Nothing was written meanwhile.
+      await expectLeft(fresh, all, left);
+      let storage = await engine.settle();
+      await expectLeft(storage, all, left);
+      // What is appended now is as young as it is, and what was removed outlives the policy.
+      const late = await commitEvents(storage, [newEvent(sketch(9))], storage.now());
+      all.push(...late.commit.events);
+      left.push(...late.commit.events);
+      await expectLeft(storage, all, left);
+      await setPolicy(storage, "a", {}, storage.now());
+      storage = await engine.settle();
+      await expectLeft(storage, all, left);
     },
   );
 

@@ -15,6 +15,7 @@ import { cold, reclaimed, warm, type OpenedEngine, type OpenEngine } from "../co
 import { storageSuite } from "../contract/contract.ts";
 import { generatedContract } from "../contract/generated.ts";
 import { lifecycleContract } from "../contract/lifecycle.ts";
+import { keptTime } from "../../support/kept-time.ts";
 import { reclaimAll, whenAsked } from "../../support/reclaiming.ts";
 
 storageSuite("leveldb on disk", async (clock) => {
@@ -44,13 +45,8 @@ const openInMemory = async (
   const kv = openMemoryKv();
   const identity = { storeId: crypto.randomUUID(), createdAt: 1 };
   const reclaim = whenAsked;
-  const options = {
-    openKv: async () => kv,
-    reclaim,
-    ...identity,
-    ...(clock && { clock }),
-    ...more,
-  };
+  const timed = { timeKeeper: keptTime(), ...(clock && { clock }) };
+  const options = { openKv: async () => kv, reclaim, ...identity, ...timed, ...more };
   let store = await openStoreOver(options);
   return {
     storage: store.storage,

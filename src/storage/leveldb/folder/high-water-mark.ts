@@ -10,7 +10,12 @@
 //   32 32  hash of the chunk that ends at the position
 //   64  4  CRC-32 of the 64 bytes before
 //
-// Numbers are big-endian. Format version 1.
+// Behind them two more slots, at 8,192 and 12,288, hold the store's time, by which ages are
+// measured, so that it does not go back where the clock is set back over a restart:
+//
+//    0  8  "ANNLTIME"    8  8  microseconds since 1970, UTC    16  4  CRC-32 of these
+//
+// Numbers are big-endian. Format version 1; files of the first builds end before the time.
 
 import { closeSync, constants, fsync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
 import { crc32 } from "node:zlib";
@@ -18,7 +23,9 @@ import { invariant } from "../../../domain/errors.ts";
 import { readUint32, readUint64, writeUint32, writeUint64 } from "../format/keys.ts";
 
 const magic = Buffer.from("ANNLMARK", "latin1");
+const timeMagic = Buffer.from("ANNLTIME", "latin1");
 const slotBytes = 68;
+const timeSlotBytes = 20;
 const slotStride = 4_096;
 const syncEveryMs = 2_000;
 
@@ -40,12 +47,16 @@ export class HighWaterMark {
   private dirty = false;
   private failing = false;
   private readonly buffer = Buffer.alloc(slotBytes);
+  private readonly timeBuffer = Buffer.alloc(timeSlotBytes);
+  private timeSlot: number;
   private readonly timer: NodeJS.Timeout;
 
   constructor(fd: number, number: number, warn: (message: string, cause?: unknown) => void) {
     this.fd = fd;
     this.number = number;
     this.warn = warn;
+    // The slot that holds the later time stays until the other one holds a later one still.
+    this.timeSlot = readTimeSlot(fd, 0) > readTimeSlot(fd, 1) ? 1 : 0;
     this.timer = setInterval(() => this.syncSoon(), syncEveryMs).unref();
   }
 
@@ -56,15 +67,13 @@ export class HighWaterMark {
   advance(acknowledged: Acknowledged): void {
     const number = this.number + 1;
     composeSlot(this.buffer, { ...acknowledged, number });
-    try {
-      writeSync(this.fd, this.buffer, 0, slotBytes, (number % 2) * slotStride);
-      this.number = number;
-      this.dirty = true;
-      this.failing = false;
-    } catch (cause) {
-      if (!this.failing) this.warn("the high-water mark cannot be written", cause);
-      this.failing = true;
-    }
+    if (this.write(this.buffer, (number % 2) * slotStride)) this.number = number;
+  }
+
+  /** The store's time, kept like the mark. */
+  keepTime(time: number): void {
+    composeTimeSlot(this.timeBuffer, time);
+    if (this.write(this.timeBuffer, timeOffset(this.timeSlot))) this.timeSlot = 1 - this.timeSlot;
   }
 
   /** Makes the mark durable now. */
@@ -83,6 +92,19 @@ export class HighWaterMark {
     clearInterval(this.timer);
     this.sync();
     closeSync(this.fd);
+  }
+
+  private write(slot: Buffer, offset: number): boolean {
+    try {
+      writeSync(this.fd, slot, 0, slot.length, offset);
+      this.dirty = true;
+      this.failing = false;
+      return true;
+    } catch (cause) {
+      if (!this.failing) this.warn("the high-water mark cannot be written", cause);
+      this.failing = true;
+      return false;
+    }
   }
 
   private syncSoon(): void {
@@ -104,13 +126,14 @@ export function openHighWaterMark(
 }
 
 /** Writes the first mark of a new store. Throws if it cannot be made durable. */
-export function createHighWaterMark(path: string, acknowledged: Acknowledged): void {
-  const slot = Buffer.alloc(slotBytes);
-  composeSlot(slot, { ...acknowledged, number: 1 });
+export function createHighWaterMark(path: string, acknowledged: Acknowledged, time = 0): void {
+  const bytes = Buffer.alloc(timeOffset(0) + timeSlotBytes);
+  composeSlot(bytes.subarray(slotStride), { ...acknowledged, number: 1 });
+  composeTimeSlot(bytes.subarray(timeOffset(0)), time);
   const fd = openSync(path, "w", 0o600);
   try {
-    const written = writeSync(fd, slot, 0, slotBytes, slotStride);
-    invariant(written === slotBytes, "a mark is written in one piece");
+    const written = writeSync(fd, bytes);
+    invariant(written === bytes.length, "a mark is written in one piece");
     fsyncSync(fd);
   } finally {
     closeSync(fd);
@@ -127,6 +150,21 @@ export function readHighWaterMark(path: string): Acknowledged | undefined {
   }
   try {
     return newestSlot(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** The store's time that was kept last; 0: none was. */
+export function readStoreTime(path: string): number {
+  let fd: number;
+  try {
+    fd = openSync(path, "r");
+  } catch {
+    return 0;
+  }
+  try {
+    return Math.max(readTimeSlot(fd, 0), readTimeSlot(fd, 1));
   } finally {
     closeSync(fd);
   }
@@ -157,4 +195,22 @@ function readSlot(fd: number, slot: number): HighWaterMarkState | undefined {
     sequence: readUint64(bytes, 24),
     hash: Buffer.from(bytes.subarray(32, 64)),
   };
+}
+
+function timeOffset(slot: number): number {
+  return (2 + slot) * slotStride;
+}
+
+function composeTimeSlot(slot: Buffer, time: number): void {
+  timeMagic.copy(slot);
+  writeUint64(slot, 8, time);
+  writeUint32(slot, 16, crc32(slot.subarray(0, 16)));
+}
+
+/** 0: the slot holds no time. */
+function readTimeSlot(fd: number, slot: number): number {
+  const bytes = Buffer.alloc(timeSlotBytes);
+  if (readSync(fd, bytes, 0, timeSlotBytes, timeOffset(slot)) !== timeSlotBytes) return 0;
+  if (bytes.compare(timeMagic, 0, 8, 0, 8) !== 0) return 0;
+  return readUint32(bytes, 16) === crc32(bytes.subarray(0, 16)) ? readUint64(bytes, 8) : 0;
 }

@@ -31,6 +31,8 @@ export interface BackupList {
   /** The format version in the store's identity. */
   readonly storeFormatVersion: number;
   readonly storeCreatedAt: number;
+  /** The store's time, microseconds since 1970, UTC. Absent in backups of the first builds. */
+  readonly storeTime?: number;
   /** ISO 8601. */
   readonly takenAt: string;
   readonly log: readonly LogPart[];

@@ -93,6 +93,7 @@ export async function backUp(options: BackupOptions): Promise<BackupReport> {
       storeId,
       storeFormatVersion: formatVersion,
       storeCreatedAt: createdAt,
+      storeTime: view.time,
       takenAt,
       log,
       side,

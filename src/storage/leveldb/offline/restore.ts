@@ -188,7 +188,9 @@ async function becomeStore(
   list: BackupList,
   { head, sequence, headHash: hash }: OpenStore,
 ): Promise<void> {
-  createHighWaterMark(highWaterMarkPath(target), { position: head.position, sequence, hash });
+  const acknowledged = { position: head.position, sequence, hash };
+  // What their age had removed stays removed, whatever the clock of this machine says.
+  createHighWaterMark(highWaterMarkPath(target), acknowledged, list.storeTime);
   await syncFolder(target);
   await writeIdentity(target, {
     storeId: list.storeId,

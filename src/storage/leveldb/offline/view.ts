@@ -12,7 +12,7 @@ import { readIdentity, type Identity } from "../folder/identity.ts";
 import type { Kv, ReadableKv } from "../kv/kv.ts";
 import { logEndOf } from "../state/open-store.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
-import { readHighWaterMark, type Acknowledged } from "../folder/high-water-mark.ts";
+import { readHighWaterMark, readStoreTime, type Acknowledged } from "../folder/high-water-mark.ts";
 import { liveCopyOf, type LiveCopy } from "./live-copy.ts";
 import { StoreRefused } from "../folder/store-refused.ts";
 
@@ -20,6 +20,8 @@ export interface StoreView {
   readonly identity: Identity;
   /** What was acknowledged when the view was taken, if the high-water mark says so. */
   readonly acknowledged: Acknowledged | undefined;
+  /** The store's time that was kept last; 0: none. */
+  readonly time: number;
   /** Faults that would prevent a start. Empty: none. */
   readonly findings: readonly string[];
   /** Paths of the table files, oldest first. */
@@ -52,8 +54,9 @@ export async function openView(folder: string, scratch: string = tmpdir()): Prom
   for (let attempt = 1; ; attempt++) {
     // The mark is read before the files, so that the files contain at least what it names.
     const acknowledged = readHighWaterMark(highWaterMarkPath(folder));
+    const time = readStoreTime(highWaterMarkPath(folder));
     const liveCopy = await liveCopyOf(databaseOf(folder), scratch);
-    if (liveCopy) return lookInto(liveCopy, identity, acknowledged);
+    if (liveCopy) return lookInto(liveCopy, { identity, acknowledged, time });
     if (attempt === attemptsMax) {
       throw new StoreRefused(folder, ["its files change too fast to be looked at"]);
     }
@@ -63,9 +66,9 @@ export async function openView(folder: string, scratch: string = tmpdir()): Prom
 
 async function lookInto(
   liveCopy: LiveCopy,
-  identity: Identity,
-  acknowledged: Acknowledged | undefined,
+  known: Pick<StoreView, "identity" | "acknowledged" | "time">,
 ): Promise<StoreView> {
+  const { acknowledged } = known;
   let kv: Kv | undefined;
   const close = async (): Promise<void> => {
     await kv?.close();
@@ -81,7 +84,7 @@ async function lookInto(
       return undefined;
     });
     const content = kv && (await contentOf(kv, check, acknowledged, findings));
-    return { identity, acknowledged, findings, tables: check.tables, content, close };
+    return { ...known, findings, tables: check.tables, content, close };
   } catch (error) {
     await close();
     throw error;

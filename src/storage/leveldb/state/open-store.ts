@@ -37,8 +37,9 @@ export interface OpenStore extends OpenDatabase {
   open: boolean;
   /** Microseconds since 1970, UTC. Ages are measured by `timeOf`. */
   readonly clock: () => number;
-  /** The latest time by which events were judged too old and their space was reclaimed. */
-  reclaimedAt: number;
+  /** The latest that `timeOf` has answered since a stream has a lifecycle. */
+  time: number;
+  readonly timeKeeper: TimeKeeper | undefined;
   /**
    * The position of the last event, written or about to be, that records how space was reclaimed. A
    * read as of an older head may meet removed records of events that it should still return.
@@ -51,17 +52,30 @@ export interface OpenStore extends OpenDatabase {
   readonly removedRuns: RemovedRuns;
 }
 
+/** Where the store's time outlives the process. */
+export interface TimeKeeper {
+  /** What was kept last; 0: nothing. Microseconds since 1970, UTC. */
+  readonly known: number;
+  /** Must not throw or wait. */
+  keep(time: number): void;
+}
+
 export interface SideValueCommit {
   readonly changes: readonly SideValueChange[];
   readonly ended: Promise<unknown>;
 }
 
-export function openStore(database: OpenDatabase, clock: () => number): OpenStore {
+export function openStore(
+  database: OpenDatabase,
+  clock: () => number,
+  timeKeeper?: TimeKeeper,
+): OpenStore {
   return {
     ...database,
     open: true,
     clock,
-    reclaimedAt: 0,
+    time: timeKeeper?.known ?? 0,
+    timeKeeper,
     reclaimedIn: 0,
     sideValueCommit: undefined,
     terms: new Terms(database.head.position),
@@ -96,12 +110,14 @@ export async function logEndOf(kv: ReadableKv): Promise<LogEnd> {
   return { head, headHash: hashOf(chunk) };
 }
 
-/**
- * The store's time, by which ages are measured: the clock's, but never earlier than the newest
- * recorded time, so that events removed by age do not come back if the clock is set back.
- */
-export function timeOf({ clock, head, reclaimedAt }: OpenStore): number {
-  return Math.max(clock(), head.recordedAt, reclaimedAt);
+/** The store's time: see `Storage.now`. Where no stream has a lifecycle, it follows the clock. */
+export function timeOf(store: OpenStore): number {
+  const time = Math.max(store.clock(), store.head.recordedAt, store.time);
+  if (time > store.time && !store.lifecycles.isEmpty) {
+    store.time = time;
+    store.timeKeeper?.keep(time);
+  }
+  return time;
 }
 
 /**

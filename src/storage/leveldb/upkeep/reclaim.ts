@@ -22,7 +22,7 @@ import {
   withFrames,
   type Chunk,
 } from "../format/chunk.ts";
-import type { OpenStore } from "../state/open-store.ts";
+import { timeOf, type OpenStore } from "../state/open-store.ts";
 import type { OwnCommit } from "../write/engine.ts";
 import { chunkKey, postingKey, TermKind, termKey, type TermNumber } from "../format/keys.ts";
 import type { Entry, Operation } from "../kv/kv.ts";
@@ -247,7 +247,7 @@ export async function composeReclaim(
     bytes: bytesFreed,
     streams: streamsOf(plans, bounds),
   });
-  const recordedAt = Math.max(store.clock(), head.recordedAt, judgedAt);
+  const recordedAt = Math.max(timeOf(store), judgedAt);
   const { stream, type, tags, idFromClient, body } = removal;
   const term = { kind: TermKind.stream, name: stream };
   const [known] = await store.terms.load(store.kv, [term], head.position);
@@ -256,7 +256,6 @@ export async function composeReclaim(
   const frame = composeFrame(body, version, recordedIn, recordedAt, id);
   const place = { version, position: recordedIn };
   const event: CommitEvent = { id, stream, type, tags, idFromClient, ...place, frame };
-  store.reclaimedAt = Math.max(store.reclaimedAt, judgedAt);
   // Before anything of it can be read: see OpenStore.
   store.reclaimedIn = recordedIn;
   return {

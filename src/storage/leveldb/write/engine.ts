@@ -15,7 +15,14 @@ import { positionAt } from "../read/chunks.ts";
 import { beginRead } from "../read/read.ts";
 import { listEventTypes, listStreams, streamFacts } from "../read/stream-facts.ts";
 import { removedByNow } from "../read/visibility.ts";
-import { assertOpen, openStore, readFailure, type OpenStore } from "../state/open-store.ts";
+import {
+  assertOpen,
+  openStore,
+  readFailure,
+  timeOf,
+  type OpenStore,
+  type TimeKeeper,
+} from "../state/open-store.ts";
 import { lifecyclesIn } from "../state/stream-lifecycles.ts";
 import { composeCommit } from "./commit.ts";
 import { getSideValues, listSideValues, putSideValues, replacedKeys } from "./side-values.ts";
@@ -26,6 +33,8 @@ export interface EngineOptions extends GuardOptions {
   readonly identity: StorageIdentity;
   /** Microseconds since 1970, UTC. */
   readonly clock: () => number;
+  /** Absent: the store's time begins anew with each opening. */
+  readonly timeKeeper?: TimeKeeper | undefined;
 }
 
 /** A commit by the engine itself, with additional keys in its write. */
@@ -47,7 +56,7 @@ export interface Engine {
 }
 
 export async function openEngine(options: EngineOptions): Promise<Engine> {
-  const store = openStore(await openDatabase(options), options.clock);
+  const store = openStore(await openDatabase(options), options.clock, options.timeKeeper);
   const watchers = new Set<StorageWatcher>();
   const guard = new WriteGuard({ store, options, watchers });
   const parts: CommitParts = { store, guard, watchers, options };
@@ -60,6 +69,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       list: (page) => answered(store, () => listSideValues(store, page)),
     },
     head: () => store.head,
+    now: () => timeOf(store),
     writeState: () => guard.state,
     watch(watcher) {
       watchers.add(watcher);

@@ -4,11 +4,13 @@ import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {
+  createHighWaterMark,
   HighWaterMark,
   openHighWaterMark,
   readHighWaterMark,
+  readStoreTime,
 } from "../../../../src/storage/leveldb/folder/high-water-mark.ts";
 
 let scratch: string;
@@ -100,6 +102,51 @@ test("a mark that cannot be written warns once and throws never", () => {
   highWaterMark.close();
   expect(() => closeSync(readOnly)).toThrow("EBADF");
   expect(readHighWaterMark(path)).toBeUndefined();
+});
+
+describe("the store's time beside it", () => {
+  /** A mark beside which these times were kept. */
+  function timed(...times: readonly number[]): Buffer {
+    const [highWaterMark] = openHighWaterMark(path, silent);
+    for (const time of times) highWaterMark.keepTime(time);
+    highWaterMark.close();
+    return readFileSync(path);
+  }
+
+  test("is the latest that was kept, and leaves the mark alone", () => {
+    marked(1, 2);
+    expect(readStoreTime(path)).toBe(0);
+    for (const times of [[5], [6, 7], [8, 9, 10]]) {
+      timed(...times);
+      expect(readStoreTime(path)).toBe(times.at(-1));
+    }
+    expect(readHighWaterMark(path)).toMatchObject(state(2));
+    marked(3);
+    expect(readStoreTime(path)).toBe(10);
+  });
+
+  test("torn is the one before, and the torn slot is the next to be written", () => {
+    const whole = timed(1, 2, 3);
+    for (let torn = 0; torn < 20; torn++) {
+      const bytes = Buffer.from(whole);
+      bytes[8_192 + torn] = (bytes[8_192 + torn] as number) ^ 0xff;
+      writeFileSync(path, bytes);
+      expect(readStoreTime(path), `byte ${torn}`).toBe(2);
+      const sound = bytes.subarray(12_288);
+      expect(timed(4).subarray(12_288)).toEqual(sound);
+      expect(readStoreTime(path)).toBe(4);
+    }
+  });
+
+  test("is none where the file is missing, empty, or of the first builds", () => {
+    expect(readStoreTime(path)).toBe(0);
+    writeFileSync(path, "");
+    expect(readStoreTime(path)).toBe(0);
+    createHighWaterMark(path, state(1), 77);
+    expect(readStoreTime(path)).toBe(77);
+    writeFileSync(path, readFileSync(path).subarray(0, 4_164));
+    expect([readStoreTime(path), readHighWaterMark(path)?.position]).toEqual([0, 1]);
+  });
 });
 
 function openedState(): unknown {

@@ -5,6 +5,7 @@ import { decodeRecord } from "../../../../src/domain/record.ts";
 import { generatedContract } from "../../contract/generated.ts";
 import { commitEvents, newEvents, recordsOf } from "../../../support/events.ts";
 import { handTimers } from "../../../support/hand-timers.ts";
+import { keptTime } from "../../../support/kept-time.ts";
 import { setPolicy } from "../../../support/lifecycles.ts";
 import { differences, topicsOf } from "../../../support/questions.ts";
 import { reclaimAll } from "../../../support/reclaiming.ts";
@@ -53,7 +54,8 @@ describe("generated histories in which every other reclaiming fails", () => {
   generatedContract(async (clock = () => 0) => {
     const faulty = faultyKv();
     const timers = handTimers();
-    const openIt = () => open(() => faulty.openKv(), { clock, delay: timers.delay });
+    const timed = { clock, delay: timers.delay, timeKeeper: keptTime() };
+    const openIt = () => open(() => faulty.openKv(), timed);
     let opened = await openIt();
     let turn = 0;
     return {
