@@ -4,7 +4,12 @@
 import type { Append, Conflict, Outcome } from "../../../src/domain/append.ts";
 import type { PlacedEvent } from "../../../src/domain/event.ts";
 import { matches, selects, type Selection } from "../../../src/domain/query.ts";
-import { scanPlacement, scanRecord, scanRecordedAt } from "../../../src/domain/record.ts";
+import {
+  decodeRecord,
+  scanPlacement,
+  scanRecord,
+  scanRecordedAt,
+} from "../../../src/domain/record.ts";
 import type { AppendCall, History, ReadCall, SubscriptionCall } from "./history.ts";
 
 interface FinalEvent extends PlacedEvent {
@@ -24,6 +29,8 @@ class Checker {
   private readonly history: History;
   private readonly events: FinalEvent[];
   private readonly byId = new Map<string, FinalEvent>();
+  /** By what the clients call their events, whoever made their ids. */
+  private readonly byName = new Map<string, FinalEvent>();
 
   constructor(history: History, records: readonly Uint8Array[]) {
     this.history = history;
@@ -58,6 +65,7 @@ class Checker {
       if (version !== expected) this.wrong("I4", `version ${version} of ${stream} at ${position}`);
       if (this.byId.has(id)) this.wrong("I2", `event ${id} is there twice`);
       this.byId.set(id, event);
+      this.byName.set(nameOf(event.record), event);
       if (recordedAt < time) this.wrong("I20", `time runs backwards at ${position}`);
       time = recordedAt;
     }
@@ -65,7 +73,7 @@ class Checker {
 
   private checkAppend(call: AppendCall): void {
     const { append, answer } = call;
-    const there = append.events.map(({ id }) => this.byId.get(id));
+    const there = append.events.map(({ body }) => this.byName.get(nameOf(body)));
     const count = there.filter((event) => event !== undefined).length;
     const first = there[0]?.position ?? 0;
     if (count > 0) {
@@ -175,7 +183,8 @@ class Checker {
     for (const { append } of this.history.appends) {
       if (decided.has(append)) continue;
       decided.add(append);
-      const first = this.byId.get(append.events[0]?.id ?? "");
+      const [proposed] = append.events;
+      const first = proposed && this.byName.get(nameOf(proposed.body));
       if (!first) continue;
       const before = first.position - 1;
       for (const { stream, expected } of append.expectations) {
@@ -263,4 +272,8 @@ class Checker {
       through = position;
     }
   }
+}
+
+function nameOf(record: Uint8Array): string {
+  return decodeRecord(record).metadata["name"] ?? "";
 }

@@ -100,16 +100,19 @@ export class Clients {
     const { world, connection } = this;
     const fromClient = world.chance(0.85);
     const mixed = world.chance(0.1);
-    const events = Array.from({ length: 1 + world.below(world.chance(0.1) ? 12 : 4) }, () =>
-      newEvent({
-        id: connection.nextId(),
-        idFromClient: mixed ? world.chance(0.5) : fromClient,
+    const events = Array.from({ length: 1 + world.below(world.chance(0.1) ? 12 : 4) }, () => {
+      const id = connection.nextId();
+      const idFromClient = mixed ? world.chance(0.5) : fromClient;
+      return newEvent({
+        ...(idFromClient ? { id } : { idFromClient }),
+        // What was proposed is found again by this, whoever made its id.
+        metadata: { name: id },
         stream: world.pick(streams),
         type: world.pick(types),
         tags: tags.filter(() => world.chance(0.3)),
         data: Buffer.alloc(world.chance(0.1) ? world.below(6_000) : world.below(40), 7),
-      }),
-    );
+      });
+    });
     const expected = world.chance(0.4) ? [this.expectation()] : [];
     const condition = world.chance(0.3) ? this.condition() : undefined;
     return newAppend(events, { expectations: expected, ...(condition && { condition }) });
