@@ -29,6 +29,8 @@ export interface QueueReading {
 interface Recount {
   through: number;
   count: number;
+  /** Every match up to here was looked at, counted or not. */
+  seen: number;
 }
 
 export class KeyQueues {
@@ -234,11 +236,15 @@ export class KeyQueues {
     for (const event of events) {
       this.put(event);
       const { recount } = this;
-      if (recount !== undefined && event.position <= recount.through) recount.count--;
+      if (recount !== undefined && event.position <= recount.seen) recount.count--;
     }
     this.unknownCount = Math.max(0, this.unknownCount - events.length);
     queue.knownThrough = knownThrough;
-    if (!queue.hasUnknown && --this.unknownQueues === 0) this.unknownCount = 0;
+    if (!queue.hasUnknown && --this.unknownQueues === 0) {
+      this.unknownCount = 0;
+      // Nothing is left to count.
+      this.recount = undefined;
+    }
     this.review(queue, nowMs);
   }
 
@@ -252,14 +258,17 @@ export class KeyQueues {
   beginRecount(): number | undefined {
     const first = this.firstQueue();
     if (first === undefined || this.unknownQueues === 0) return undefined;
-    this.recount = { through: first.listedAt - 1, count: 0 };
-    return this.recount.through;
+    const after = first.listedAt - 1;
+    this.recount = { through: after, seen: after, count: 0 };
+    return after;
   }
 
   /** The event of a key is in the log. */
   counted(key: string, position: number): void {
+    if (this.recount === undefined) return;
+    this.recount.seen = position;
     const queue = this.byKey.get(key);
-    if (queue === undefined || this.recount === undefined) return;
+    if (queue === undefined) return;
     if (position > queue.knownThrough && position <= queue.unknownTo) this.recount.count++;
   }
 
@@ -267,6 +276,7 @@ export class KeyQueues {
   countedThrough(position: number, isLast: boolean): void {
     if (this.recount === undefined) return;
     this.recount.through = position;
+    this.recount.seen = Math.max(this.recount.seen, position);
     if (!isLast) return;
     this.unknownCount = this.recount.count;
     this.recount = undefined;
