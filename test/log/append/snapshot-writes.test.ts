@@ -21,7 +21,6 @@ const newSnapshot = (parts: Partial<NewSnapshot> = {}): NewSnapshot => ({
 const deletion = (stream: string, permanent = false) => ({
   stream,
   expected: undefined,
-  id: "018f0000-0000-7000-8000-00000000d000",
   actor: "",
   reason: "",
   permanent,
