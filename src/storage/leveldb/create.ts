@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { firstHash, formatVersion } from "./format/chunk.ts";
 import { syncFolder } from "./folder/durable-file.ts";
 import { logEndOf } from "./state/open-store.ts";
-import { writeIdentity, type Identity } from "./folder/identity.ts";
+import { writeIdentity, writeOwner, type Identity } from "./folder/identity.ts";
 import type { Kv } from "./kv/kv.ts";
 import { openLevelKv } from "./kv/level-kv.ts";
 import { createHighWaterMark } from "./folder/high-water-mark.ts";
@@ -42,6 +42,7 @@ export async function createDatabase(folder: string, identity: Identity): Promis
   } finally {
     await kv.close();
   }
+  await writeOwner(databaseOf(folder), identity.storeId);
   createHighWaterMark(highWaterMarkPath(folder), { position: 0, sequence: 0, hash: firstHash });
   await syncFolder(folder);
   const created = { ...identity, created: true };

@@ -16,7 +16,7 @@ import { openEngine, type Engine } from "./write/engine.ts";
 import { closeToOthers, refuseSpecialFiles } from "./folder/folder-entries.ts";
 import { askedSeldom, freeBytes, networkFileSystem } from "./folder/file-system.ts";
 import { lockFolder, type FolderLock } from "./folder/folder-lock.ts";
-import { readIdentity, type Identity } from "./folder/identity.ts";
+import { ownerFault, readIdentity, writeOwner, type Identity } from "./folder/identity.ts";
 import type { Kv } from "./kv/kv.ts";
 import { openLevelKv } from "./kv/level-kv.ts";
 import {
@@ -98,10 +98,15 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     let identity = await readIdentity(folder);
     identity ??= await beginStore(folder, (options.clock ?? systemClock)());
     if (!identity.created) identity = await createDatabase(folder, identity);
+    const database = databaseOf(folder);
+    const fault = await ownerFault(database, identity.storeId);
+    if (fault !== undefined) throw new StoreRefused(folder, [fault]);
     const engine = await openCreated(options, identity, held);
     const { storage, store } = engine;
     const { clock = systemClock, warn = () => {}, scrub, reclaim, delay } = options;
-    const database = databaseOf(folder);
+    await writeOwner(database, identity.storeId).catch((cause: unknown) => {
+      warn("log/STORE cannot be written: whose database it is stays unsaid", cause);
+    });
     if (scrub) held.scrubber = startScrubber({ store, database, clock, warn, delay }, scrub);
     const spareBytes = spareBytesOf(options);
     if (reclaim) {

@@ -40,7 +40,7 @@ export function lossGate(
   return {
     async weigh({ passing, lasting }) {
       if (passing.length + lasting.length === 0) return;
-      const known = await acceptedBefore(path);
+      const known = await acceptedBefore(path, storeId);
       for (const finding of lasting) {
         if (known.has(finding)) warn(`accepted earlier by the operator: ${finding}`);
       }
@@ -62,22 +62,23 @@ function tokenOf(storeId: string, findings: readonly string[]): string {
   return `loss-${hash.digest("hex").slice(0, 16)}`;
 }
 
-async function acceptedBefore(path: string): Promise<Set<string>> {
+async function acceptedBefore(path: string, storeId: string): Promise<Set<string>> {
   const contents = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return "";
     throw error;
   });
   const accepted = new Set<string>();
   for (const line of contents.split("\n")) {
-    for (const finding of lastingIn(line)) accepted.add(finding);
+    for (const finding of lastingIn(line, storeId)) accepted.add(finding);
   }
   return accepted;
 }
 
-/** A line that cannot be parsed accepts nothing. */
-function lastingIn(line: string): readonly string[] {
+/** A line that cannot be parsed, or is about another store, accepts nothing. */
+function lastingIn(line: string, storeId: string): readonly string[] {
   try {
-    const { lasting } = JSON.parse(line) as { lasting?: unknown };
+    const { lasting, ...about } = JSON.parse(line) as { lasting?: unknown; storeId?: unknown };
+    if (about.storeId !== storeId) return [];
     return Array.isArray(lasting) ? lasting.filter((each) => typeof each === "string") : [];
   } catch {
     return [];

@@ -6,6 +6,7 @@
 //                       one line exactly as written here: any other byte counts as damage
 //   <folder>/MARK       high-water-mark.ts
 //   <folder>/log/       the LevelDB database
+//   <folder>/log/STORE  the id of the store that the database belongs to, one line
 //   <folder>/guard-*    folder-lock.ts
 //   <folder>/ACCEPTED-LOSSES   accepted-losses.ts, only if a loss was accepted
 //   <folder>/UNFINISHED-RESTORE   restore.ts, until a restore is finished
@@ -19,6 +20,8 @@ import { isLockName } from "./folder-lock.ts";
 import { StoreRefused } from "./store-refused.ts";
 
 const magic = "annals store";
+const ownerName = "STORE";
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export const unfinishedRestore = "UNFINISHED-RESTORE";
 
 export interface Identity {
@@ -62,6 +65,42 @@ export async function readIdentity(folder: string): Promise<Identity | undefined
 
 export async function writeIdentity(folder: string, identity: Identity): Promise<void> {
   await writeDurably(join(folder, "IDENTITY"), composeIdentity(identity));
+}
+
+/**
+ * Why a database may not be opened as that of the store. Undefined: it belongs to the store, or
+ * does not say whose it is.
+ */
+export async function ownerFault(database: string, storeId: string): Promise<string | undefined> {
+  const owner = await ownerOf(database);
+  if (owner === undefined || owner === storeId) return undefined;
+  if (!uuid.test(owner)) {
+    return (
+      "log/STORE is corrupted: if IDENTITY is that of this store, delete log/STORE, and the next " +
+      "start writes it again"
+    );
+  }
+  return (
+    `IDENTITY says that it is store ${storeId}, but its database belongs to store ${owner}: ` +
+    "put back the IDENTITY of that store"
+  );
+}
+
+/** Makes the database say whose it is, unless it does. */
+export async function writeOwner(database: string, storeId: string): Promise<void> {
+  if ((await ownerOf(database)) === storeId) return;
+  await writeDurably(join(database, ownerName), `${storeId}\n`);
+}
+
+/** Undefined: the database does not say. The first builds did not write it. */
+async function ownerOf(database: string): Promise<string | undefined> {
+  const contents = await readFile(join(database, ownerName), "latin1").catch(
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return undefined;
+      throw error;
+    },
+  );
+  return contents?.replace(/\n$/, "");
 }
 
 /** Whether a file may be in the folder of a store whose creation did not finish. */

@@ -15,7 +15,12 @@ import { emptyDatabase, openStore, type OpenStore } from "../state/open-store.ts
 import { databaseOf, highWaterMarkPath } from "../create.ts";
 import { makeFolder, syncFolder, writeDurably } from "../folder/durable-file.ts";
 import { lockFolder } from "../folder/folder-lock.ts";
-import { isOfUnfinishedStore, unfinishedRestore, writeIdentity } from "../folder/identity.ts";
+import {
+  isOfUnfinishedStore,
+  unfinishedRestore,
+  writeIdentity,
+  writeOwner,
+} from "../folder/identity.ts";
 import type { Operation } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
 import { createHighWaterMark } from "../folder/high-water-mark.ts";
@@ -191,6 +196,7 @@ async function becomeStore(
   const acknowledged = { position: head.position, sequence, hash };
   // What their age had removed stays removed, whatever the clock of this machine says.
   createHighWaterMark(highWaterMarkPath(target), acknowledged, list.storeTime);
+  await writeOwner(databaseOf(target), list.storeId);
   await syncFolder(target);
   await writeIdentity(target, {
     storeId: list.storeId,

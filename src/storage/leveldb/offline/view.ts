@@ -8,7 +8,7 @@ import { auditEnd } from "../verify/audit.ts";
 import { databaseOf, highWaterMarkPath } from "../create.ts";
 import { checkDatabase, type DatabaseCheck } from "../files/database-check.ts";
 import { refuseSpecialFiles } from "../folder/folder-entries.ts";
-import { readIdentity, type Identity } from "../folder/identity.ts";
+import { ownerFault, readIdentity, type Identity } from "../folder/identity.ts";
 import type { Kv, ReadableKv } from "../kv/kv.ts";
 import { logEndOf } from "../state/open-store.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
@@ -56,7 +56,7 @@ export async function openView(folder: string, scratch: string = tmpdir()): Prom
     const acknowledged = readHighWaterMark(highWaterMarkPath(folder));
     const time = readStoreTime(highWaterMarkPath(folder));
     const liveCopy = await liveCopyOf(databaseOf(folder), scratch);
-    if (liveCopy) return lookInto(liveCopy, { identity, acknowledged, time });
+    if (liveCopy) return lookInto(folder, liveCopy, { identity, acknowledged, time });
     if (attempt === attemptsMax) {
       throw new StoreRefused(folder, ["its files change too fast to be looked at"]);
     }
@@ -65,6 +65,7 @@ export async function openView(folder: string, scratch: string = tmpdir()): Prom
 }
 
 async function lookInto(
+  folder: string,
   liveCopy: LiveCopy,
   known: Pick<StoreView, "identity" | "acknowledged" | "time">,
 ): Promise<StoreView> {
@@ -77,6 +78,8 @@ async function lookInto(
   try {
     const check = await checkDatabase(liveCopy.folder, acknowledged);
     const findings = [...check.findings];
+    const fault = await ownerFault(databaseOf(folder), known.identity.storeId);
+    if (fault !== undefined) findings.unshift(fault);
     if (!acknowledged)
       findings.push("MARK is missing or corrupted: it is not known what was acknowledged");
     kv = await openLevelKv(liveCopy.folder, false).catch((error: Error) => {
