@@ -83,7 +83,7 @@ export function postingKey(term: TermNumber, lastPosition: number): Uint8Array {
   return key;
 }
 
-/** Under it stands that the store was upgraded from what the first builds wrote. */
+/** Its value says that the store was upgraded from what the first builds wrote. */
 export function upgradeKey(): Uint8Array {
   return Buffer.from([prefixUpgrade, 1]);
 }

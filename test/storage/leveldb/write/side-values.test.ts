@@ -100,3 +100,42 @@ test("a side value that is read while its write fails is not answered", async ()
   expect([...told].filter((answer) => answer !== "1" && answer !== "RECOVERING")).toEqual([]);
   expect(await sideValuesIn(storage, "checkpoint")).toEqual([["a", "2"]]);
 });
+
+test("a read waits for the commit in flight only where that changes what is read", async () => {
+  const kv = openMemoryKv();
+  let release = (): void => {};
+  let held = Promise.resolve();
+  const slow: Kv = {
+    ...kv,
+    async write(operations) {
+      await kv.write(operations);
+      await held;
+    },
+  };
+  const storage = await openStorageOver({ openKv: async () => slow });
+  await commitSideValues(storage, [
+    change("snapshot", "a/1", "old"),
+    change("snapshot", "b/1", "old"),
+  ]);
+  held = new Promise((resolve) => (release = resolve));
+  const committing = commitSideValues(storage, [change("snapshot", "a/1", "new")], 1);
+  for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
+  const page = { space: "snapshot", after: "", limit: 9 } as const;
+  const told: string[] = [];
+  const waiting = Promise.all([
+    storage.sideValues.get("snapshot", ["a/1"]).then(() => told.push("got")),
+    storage.sideValues.list({ ...page, prefix: "a/" }).then(() => told.push("listed")),
+  ]);
+  expect((await storage.sideValues.get("snapshot", ["b/1"])).size).toBe(1);
+  expect(await storage.sideValues.list({ ...page, prefix: "b/" })).toHaveLength(1);
+  expect(await storage.sideValues.get("checkpoint", ["a/1"])).toEqual(new Map());
+  expect(told).toEqual([]);
+  release();
+  await committing;
+  await waiting;
+  expect(told.toSorted()).toEqual(["got", "listed"]);
+  expect(await sideValuesIn(storage, "snapshot")).toEqual([
+    ["a/1", "new"],
+    ["b/1", "old"],
+  ]);
+});
