@@ -169,13 +169,13 @@ describe("variables that only look like ours", () => {
     const environment = { ANNALS_PROT: "1", ANNALS_BANANA: "", PORT: "1" };
     expect(load([], environment).config.port).toBe(7420);
     expect(variableWarnings(environment)).toEqual([
-      "the environment variable ANNALS_PROT is no option and changes nothing: was ANNALS_PORT meant?",
-      "the environment variable ANNALS_BANANA is no option and changes nothing",
+      "the environment variable ANNALS_PROT is not an option and has no effect: did you mean ANNALS_PORT?",
+      "the environment variable ANNALS_BANANA is not an option and has no effect",
     ]);
     const [address] = variableWarnings({ ANNALS_ADRESS: "x" });
-    expect(address).toContain("was ANNALS_ADDRESS meant?");
+    expect(address).toContain("did you mean ANNALS_ADDRESS?");
     const [authority] = variableWarnings({ ANNALS_TLS_CLENT_CA: "x" });
-    expect(authority).toContain("was ANNALS_TLS_CLIENT_CA meant?");
+    expect(authority).toContain("did you mean ANNALS_TLS_CLIENT_CA?");
   });
 
   test("what the client commands read is theirs", () => {

@@ -1,4 +1,5 @@
-// `annals append`: one event, from the command line, standard input or a file.
+// `annals append`: appends one event, whose payload comes from the command line, standard input or
+// a file.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
@@ -38,13 +39,13 @@ interface Values {
   readonly "data-file"?: string | undefined;
 }
 
-/** What is expected of a stream. */
+/** The options for an expectation about a stream. */
 export interface ExpectationValues {
   readonly "expected-version"?: string | undefined;
   readonly expected?: string | undefined;
 }
 
-/** Appends one event and prints where it is. */
+/** Appends one event and prints its position and version. */
 export async function append(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 2, max: 3 });
   const [stream = "", type = "", json] = positionals;
@@ -91,7 +92,7 @@ export function expectedOf(values: ExpectationValues): NonNullable<AppendInit["e
   }
 }
 
-/** JSON goes as the bytes it was given in: nothing rounds its numbers on the way. */
+/** JSON is sent as the bytes that were given, so that no number is rounded on the way. */
 async function payloadOf(values: Values, json: string | undefined, terminal: Terminal) {
   const file = values["data-file"];
   const contentType = values["content-type"];

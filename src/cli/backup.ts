@@ -1,5 +1,5 @@
-// `annals backup`: a store into a folder of files with checks of their own, also while a server has
-// the store open; and the next time, what has come since.
+// `annals backup`: copies a store into a folder of checksummed files, even while a server has the
+// store open. A later run adds what the store has gained since.
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -36,7 +36,7 @@ export async function backup(args: readonly string[], terminal: Terminal): Promi
     if (existsSync(join(target, unfinishedName))) {
       await print(
         terminal.errors,
-        `${target} holds an unfinished backup: the same command goes on with it\n`,
+        `${target} contains an unfinished backup: run the same command again to complete it\n`,
       );
     }
     throw error;

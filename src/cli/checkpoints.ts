@@ -1,4 +1,4 @@
-// `annals checkpoints`: how far named consumers have got.
+// `annals checkpoints`: lists, shows, saves and deletes the checkpoints of named consumers.
 
 import type { ConsumerCheckpoint } from "../gen/annals/v1/checkpoint_service_pb.js";
 import { list, pageSize } from "./list.ts";
@@ -22,13 +22,13 @@ const verbs = new Map<string, Verb>(
   Object.entries({ list: listAll, get: getOne, save: saveOne, delete: deleteOne }),
 );
 
-/** A verb and its arguments; none is the list. */
+/** The first argument is the verb. Without arguments the command lists. */
 export function checkpoints(args: readonly string[], terminal: Terminal): Promise<number> {
   const [first = "list", ...rest] = args;
   if (first.startsWith("-")) return listAll(args, terminal);
   const verb = verbs.get(first);
   if (verb !== undefined) return verb(rest, terminal);
-  throw new UsageError(`"${first}" is none of ${[...verbs.keys()].join(", ")}`);
+  throw new UsageError(`"${first}" is not one of ${[...verbs.keys()].join(", ")}`);
 }
 
 function listAll(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -94,7 +94,8 @@ async function told(
   json: boolean | undefined,
   checkpoint: ConsumerCheckpoint | undefined,
 ): Promise<number> {
-  if (checkpoint === undefined) throw new CommandError("the server answered no checkpoint");
+  if (checkpoint === undefined)
+    throw new CommandError("the server's answer contains no checkpoint");
   const { consumer, position, savedAt } = checkpoint;
   const facts = factsOf(checkpoint);
   const text = `${consumer} is at position ${position}, saved ${isoTime(savedAt)}`;

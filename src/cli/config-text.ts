@@ -1,4 +1,5 @@
-// The server's configuration for people: what is in force and where it is from, and every option.
+// Prints the server's configuration for people: the effective values with their sources, and the
+// list of all options.
 
 import {
   flagOf,
@@ -9,7 +10,7 @@ import {
   type Option,
 } from "../config.ts";
 
-/** The effective configuration, a line an option, with where it is from. */
+/** The effective configuration: one option per line, with the source of its value. */
 export function printConfig({ config, sources }: LoadedConfig): string {
   return table(
     optionNames.map((name) => [flagOf(name), JSON.stringify(config[name]), `(${sources[name]})`]),
@@ -25,11 +26,10 @@ export function configHelp(): string {
     const shown = option.initial === "" ? "" : ` [${option.initial}]`;
     return [`--${flagOf(name)} ${choices}`.trimEnd(), `${option.help}${shown}`];
   });
-  rows.push(["--config FILE", "a JSON object of these options, by their names"]);
-  rows.push(["--print-config", "print the effective options and where each is from, and end"]);
-  const footer = `Switches are turned off by --no-NAME. Each option may stand in the environment:
---unix-socket is ${variableOf("unixSocket")}.
-Flags win over the environment, the environment over the file.`;
+  rows.push(["--config FILE", "a JSON file with options by name"]);
+  rows.push(["--print-config", "print the effective options and their sources, and exit"]);
+  const footer = `--no-NAME turns a switch off. Each option can also be set in the environment: --unix-socket
+is ${variableOf("unixSocket")}. A flag overrides the environment, which overrides the file.`;
   return `Usage: annals serve [options]\n\n${table(rows)}\n${footer}\n`;
 }
 

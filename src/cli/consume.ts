@@ -1,5 +1,5 @@
-// `annals consume`: a member of a group at a terminal. Each delivery is acknowledged once it is
-// printed or, with --exec, once a command has dealt with it.
+// `annals consume`: a member of a consumer group at a terminal. A delivery is acknowledged after it
+// is printed or, with --exec, after a command has processed it.
 
 import { spawn } from "node:child_process";
 import { hostname } from "node:os";
@@ -23,11 +23,11 @@ const options = {
 } as const;
 
 const permitsDefault = 16;
-/** Until it is connected for the first time it does not try again; afterwards it always does. */
+/** The first connection is tried once. Later ones are tried until they succeed. */
 const retry = { ...defaultRetryPolicy, attemptsMax: 1 };
 const extendMsMin = 1_000;
 
-/** Until Ctrl-C, or as many deliveries as were asked for. */
+/** Runs until Ctrl-C, or until the requested number of deliveries. */
 export async function consume(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 1, max: 1 });
   const [group = ""] = positionals;
@@ -37,11 +37,14 @@ export async function consume(args: readonly string[], terminal: Terminal): Prom
     return text === undefined ? absent : wholeNumber(text, `--${name}`, { min: 1 });
   };
   const limit = number("limit", Infinity);
-  // No more is taken than will be dealt with; a command deals with one at a time.
+  // Takes no more events than it will process. With --exec it processes one at a time.
   const permits = exec === undefined ? Math.min(number("permits", permitsDefault), limit) : 1;
   const membership = { group, member, permits, view: View.FULL };
   const show = deliveriesOn(terminal, values.json);
-  /** Undefined: it is dealt with; else why not. */
+  /**
+   * Processes one delivery. Returns undefined if that succeeded, otherwise the reason of the
+   * failure.
+   */
   const deal = async (held: Held): Promise<string | undefined> => {
     if (exec !== undefined) return runOver(held, exec, terminal);
     await print(terminal.output, show([held.delivery]));
@@ -71,7 +74,7 @@ async function work(
   for await (const held of deliveriesOf({ rpc, membership, retry, leaving, onInterruption })) {
     const failed = await deal(held);
     const at = `position ${held.delivery.event?.position}`;
-    if (failed !== undefined) await say(`${at}: ${failed}; it comes again, or is parked`);
+    if (failed !== undefined) await say(`${at}: ${failed}; it will be delivered again or parked`);
     const answer = failed === undefined ? held.ack() : held.nack(failed, undefined);
     const told = answer.catch((error: unknown) => say(`${at}: ${(error as Error).message}`));
     answers.add(told);
@@ -83,7 +86,7 @@ async function work(
   signal.throwIfAborted();
 }
 
-/** Runs a command with the delivery as a line on its standard input. */
+/** Runs a command with the delivery as one line on its standard input. */
 async function runOver(
   held: Held,
   command: string,
@@ -96,7 +99,7 @@ async function runOver(
     lastWords = (lastWords + chunk.toString()).slice(-1_024);
     terminal.errors.write(chunk);
   });
-  // A command need not read what it is given.
+  // A command may ignore its input and close it early.
   child.stdin.on("error", () => {});
   child.stdin.end(deliveryLine(held.delivery));
   const { leaseUntil } = held.delivery;

@@ -1,9 +1,9 @@
-// Text for a terminal: how wide it is, cut to fit, and disarmed. What others stored may hold
-// control characters; printed raw, they could move the cursor or rewrite what stands above.
+// Text for a terminal: its width, cutting it to fit, and escaping. Stored text may contain control
+// characters. Printed raw, they could move the cursor or overwrite earlier output.
 
 const unsafe = /[\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]/gu;
 
-/** Control and direction-changing characters as `\u001b`. */
+/** Replaces control and direction-changing characters by `\u001b` and the like. */
 export function disarmed(text: string): string {
   return text.replace(
     unsafe,
@@ -25,14 +25,14 @@ function widthOfCharacter(character: string): number {
   return doubleWidth.test(character) ? 2 : 1;
 }
 
-/** Columns the text takes, without control sequences in it. */
+/** The columns that the text takes. The text must not contain control sequences. */
 export function displayWidth(text: string): number {
   let width = 0;
   for (const character of text) width += widthOfCharacter(character);
   return width;
 }
 
-/** The text, or as much of it as fits, ending in `…`. */
+/** The text, cut if it does not fit and then ending in `…`. */
 export function fitted(text: string, columns: number): string {
   if (text.length * 2 <= columns || columns === Number.POSITIVE_INFINITY) return text;
   let width = 0;

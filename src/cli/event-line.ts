@@ -1,5 +1,5 @@
-// The one line format of `export`, `import` and `--json`: an event as one line of JSON
-// (docs/command-line.md describes it). Writing and reading again gives the same bytes.
+// The line format of `export`, `import` and `--json`: an event as one line of JSON, described in
+// docs/command-line.md. Reading a line and writing it again gives the same bytes.
 
 import type { NewEvent, RecordedEvent } from "../gen/annals/v1/event_pb.js";
 import { membersOf } from "./json-members.ts";
@@ -10,21 +10,22 @@ const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const utf8 = new TextEncoder();
 
 /**
- * A payload as the text it is: valid JSON under a JSON content type, on one line; else undefined.
+ * The payload as text, if it is valid JSON on one line with a JSON content type. Otherwise
+ * undefined.
  */
 function jsonTextOf(contentType: string, data: Uint8Array): string | undefined {
   if (data.length === 0 || !jsonType.test(contentType)) return undefined;
   try {
     const text = strictUtf8.decode(data);
     JSON.parse(text);
-    // White space at the ends is not part of the value, and a line break would end the line.
+    // White space around the value is not part of it, and a line break would end the line.
     return /^\s|\s$|[\r\n]/.test(text) ? undefined : text;
   } catch {
     return undefined;
   }
 }
 
-/** An event as one line, with its line break. */
+/** An event as one line, including the line break. */
 export function lineOf(event: RecordedEvent): string {
   const metadata = Object.entries(event.metadata).toSorted(([a], [b]) => (a < b ? -1 : 1));
   const head = JSON.stringify({
@@ -49,7 +50,7 @@ function payloadOf({ contentType, data }: RecordedEvent): string {
   return `,"data":"${base64}"`;
 }
 
-/** Of an event that is no more; no line of an export has it. */
+/** How an event was removed. Lines of an export never contain this. */
 function removalOf({ removed }: RecordedEvent): string {
   if (removed === undefined) return "";
   const hash = Buffer.from(removed.contentSha256).toString("hex");
@@ -58,19 +59,19 @@ function removalOf({ removed }: RecordedEvent): string {
   return `,"removed":${JSON.stringify(told)}`;
 }
 
-/** What a line proposes: every field settled but for the id and the stream, which it may lack. */
+/** An event read from a line. Every field has a value, except that id and stream may be missing. */
 export type LineEvent = Required<Pick<NewEvent, "id" | "stream" | "type" | "tags" | "metadata">> & {
   readonly contentType: string;
   readonly payload: { readonly case: "data"; readonly value: Uint8Array } | { case: undefined };
 };
 
-/** The line is no event; the message says what is wrong with it. */
+/** The line is not an event. The message says why. */
 export class LineError extends Error {
   override readonly name = "LineError";
 }
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-/** What the store adds: in an export, and made anew by the store that imports it. */
+/** Fields that the store assigns. An export contains them, and an import ignores them. */
 const recorded = new Set(["position", "version", "recordedAt"]);
 
 /** Reads a line. Throws `LineError`. */
@@ -78,12 +79,12 @@ export function eventOf(line: string): LineEvent {
   const object = objectIn(line);
   const texts = new Map<string, string>();
   for (const { name, text } of membersOf(line)) {
-    if (texts.has(name)) throw new LineError(`"${name}" is there twice`);
-    if (!known.has(name) && !recorded.has(name)) throw new LineError(`"${name}" is not known`);
+    if (texts.has(name)) throw new LineError(`"${name}" occurs twice`);
+    if (!known.has(name) && !recorded.has(name)) throw new LineError(`"${name}" is unknown`);
     texts.set(name, text);
   }
   const id = stringIn(object, "id");
-  if (id !== "" && !uuid.test(id)) throw new LineError(`"id": "${id}" is no UUID`);
+  if (id !== "" && !uuid.test(id)) throw new LineError(`"id": "${id}" is not a UUID`);
   const type = stringIn(object, "type");
   if (type === "") throw new LineError('"type" is missing');
   return {
@@ -112,9 +113,9 @@ function objectIn(line: string): Members {
   return value as Members;
 }
 
-/** Half a surrogate pair has no UTF-8 form: it would be stored as another character. */
+/** An unpaired surrogate has no UTF-8 form. Node would store a replacement character instead. */
 function wellFormed(text: string, name: string): string {
-  if (/\p{Surrogate}/u.test(text)) throw new LineError(`"${name}" holds half a surrogate pair`);
+  if (/\p{Surrogate}/u.test(text)) throw new LineError(`"${name}" contains an unpaired surrogate`);
   return text;
 }
 

@@ -1,4 +1,4 @@
-// Events as people read them: a line each, with the payload as text where it is text.
+// Prints events for people: one per line, with the payload as text if it is text.
 
 import type { Delivery } from "../gen/annals/v1/consumer_group_service_pb.js";
 import type { RecordedEvent } from "../gen/annals/v1/event_pb.js";
@@ -16,7 +16,7 @@ const columns: readonly Column[] = [
   { title: "PAYLOAD  #TAGS  KEY=VALUE", side: "left" },
 ];
 
-/** Turns batches of events into text: a table, or lines of JSON. */
+/** Turns batches of events into text: a table or lines of JSON. */
 export function eventsOn(terminal: Terminal, json: boolean | undefined) {
   if (json === true) return (events: readonly RecordedEvent[]) => events.map(lineOf).join("");
   const table = tableOn(terminal.output, terminal, columns);
@@ -25,7 +25,7 @@ export function eventsOn(terminal: Terminal, json: boolean | undefined) {
 
 const deliveryColumns = [{ title: "ATTEMPT", side: "right" } as const, ...columns];
 
-/** The same for deliveries of a group: with the attempt in front. */
+/** As `eventsOn`, for deliveries of a consumer group. Each starts with its attempt. */
 export function deliveriesOn(terminal: Terminal, json: boolean | undefined) {
   if (json === true) {
     return (deliveries: readonly Delivery[]) => deliveries.map(deliveryLine).join("");
@@ -39,7 +39,7 @@ export function deliveriesOn(terminal: Terminal, json: boolean | undefined) {
   };
 }
 
-/** A delivery as one line: the event's line, with the attempt in front. */
+/** A delivery as one line: the event's line with the member `attempt` first. */
 export function deliveryLine({ attempt, event }: Delivery): string {
   const line = event === undefined ? "{}\n" : lineOf(event);
   return `{"attempt":${attempt},${line.slice(1)}`;
@@ -70,7 +70,7 @@ function payloadText(contentType: string, data: Uint8Array): string {
     try {
       return strictUtf8.decode(data);
     } catch {
-      // Not the text it says it is: shown as the bytes it is.
+      // The payload is not what its content type says, so its bytes are shown.
     }
   }
   return `<${byteCount(data.length)} ${contentType}>`;

@@ -1,4 +1,4 @@
-// What a consumer group is to do and where it begins, as options, and for people.
+// The settings and the start of a consumer group, as command-line options and as text.
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type {
@@ -12,7 +12,7 @@ import { UsageError, wholeNumber } from "./options.ts";
 import { queryOf, selectionOptions, type SelectionValues } from "./selection.ts";
 import { ageText, spanOf, timestampOf } from "./time.ts";
 
-/** What may be changed while a group runs. */
+/** The settings that can be changed while a group runs. */
 export const changesOptions = {
   lease: { type: "string" },
   attempts: { type: "string" },
@@ -64,7 +64,7 @@ type SettingsInit = Init<MessageInitShape<typeof GroupSettingsSchema>>;
 type ChangesInit = Omit<SettingsInit, "query" | "ordering">;
 type StartInit = Init<MessageInitShape<typeof GroupStartSchema>>;
 
-/** What the options say; the rest gets its default. */
+/** The settings from the options. Missing options have their defaults. */
 export function settingsFromFlags(values: SettingsValues): SettingsInit {
   const { ordering } = values;
   const query = queryIn(values);
@@ -75,7 +75,7 @@ export function settingsFromFlags(values: SettingsValues): SettingsInit {
   };
 }
 
-/** What the options say alone. */
+/** The settings that the options contain, and no others. */
 export function changesOf(values: ChangesValues): ChangesInit {
   const { lease, attempts, "in-flight": inFlight } = values;
   const { "retry-delay": delay, "retry-delay-max": delayMax } = values;
@@ -88,7 +88,7 @@ export function changesOf(values: ChangesValues): ChangesInit {
   };
 }
 
-/** Undefined: every event. */
+/** Undefined selects every event. */
 function queryIn(values: SettingsValues) {
   const { stream: streams = [], type: types = [], tag: tags = [] } = values;
   const { prefix: streamPrefixes = [], "query-json": json } = values;
@@ -112,10 +112,10 @@ function orderingOf(text: string) {
   }
   const value = /^tag:(.+)$/s.exec(text)?.[1];
   if (value !== undefined) return { case: "tagPrefix", value } as const;
-  throw new UsageError(`--ordering: "${text}" is none of stream, category, none, tag:PREFIX`);
+  throw new UsageError(`--ordering: "${text}" is not one of stream, category, none, tag:PREFIX`);
 }
 
-/** Absent: at the first event. */
+/** Undefined starts at the first event. */
 export function startOf(values: StartValues): StartInit | undefined {
   const { after, "after-group": group, "from-time": time } = values;
   const { "from-end": end, "from-start": start } = values;

@@ -1,4 +1,4 @@
-// `annals groups`: consumer groups are listed, looked at, created, changed, reset and deleted.
+// `annals groups`: lists, shows, creates, updates, resets and deletes consumer groups.
 
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { Group } from "../gen/annals/v1/consumer_group_service_pb.js";
@@ -21,9 +21,9 @@ import { print, type Terminal } from "./terminal.ts";
 import { ageText, isoTime } from "./time.ts";
 
 const options = { ...connectionOptions, ...jsonOption } as const;
-/** Each entry of the list is counted by the server. */
+/** Small pages, because the server counts the lag of every entry. */
 const pageSize = 100;
-/** Where the counting of lags ends, alone and in lists. */
+/** The largest lag that the server counts, for one group and in lists. */
 const lagEventsMax = 1_000_000n;
 const listedLagEventsMax = 10_000n;
 
@@ -39,13 +39,13 @@ const verbs = new Map<string, Verb>(
   }),
 );
 
-/** A verb and its arguments; none is the list. */
+/** The first argument is the verb. Without arguments the command lists. */
 export function groups(args: readonly string[], terminal: Terminal): Promise<number> {
   const [first = "list", ...rest] = args;
   if (first.startsWith("-")) return listGroups(args, terminal);
   const verb = verbs.get(first);
   if (verb !== undefined) return verb(rest, terminal);
-  throw new UsageError(`"${first}" is none of ${[...verbs.keys()].join(", ")}`);
+  throw new UsageError(`"${first}" is not one of ${[...verbs.keys()].join(", ")}`);
 }
 
 function listGroups(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -85,7 +85,7 @@ async function getGroup(args: readonly string[], terminal: Terminal): Promise<nu
   const { group } = await withSession(values, terminal, (session) =>
     session.groups.getGroup({ name }, session.once),
   );
-  if (group === undefined) throw new CommandError("the server answered no group");
+  if (group === undefined) throw new CommandError("the server's answer contains no group");
   const text = values.json === true ? `${JSON.stringify(groupJson(group))}\n` : groupText(group);
   await print(terminal.output, text);
   return 0;
@@ -167,7 +167,7 @@ async function createGroup(args: readonly string[], terminal: Terminal): Promise
   return said(terminal, values.json, "created", group);
 }
 
-/** What is not said stays as it is. */
+/** Settings without an option keep their values. */
 async function updateGroup(args: readonly string[], terminal: Terminal): Promise<number> {
   const known = { ...options, ...changesOptions } as const;
   const { values, positionals } = parse(args, known, { min: 1, max: 1 });
@@ -184,7 +184,7 @@ async function resetGroup(args: readonly string[], terminal: Terminal): Promise<
   const start = startOf(values);
   if (start === undefined) {
     const rest = "--after, --after-group, --from-time, --from-end";
-    throw new UsageError(`say where: ${rest} or --from-start`);
+    throw new UsageError(`missing option: ${rest} or --from-start`);
   }
   const { group } = await withSession(values, terminal, (session) =>
     session.groups.resetGroup({ name, start }, session.once),
@@ -212,7 +212,7 @@ async function said(
   what: string,
   group: Group | undefined,
 ): Promise<number> {
-  if (group === undefined) throw new CommandError("the server answered no group");
+  if (group === undefined) throw new CommandError("the server's answer contains no group");
   const lag = `${counted(group.lagEvents, lagEventsMax)} events to do`;
   const text = `${what}: ${group.name} at position ${group.position}, ${lag}`;
   const line = json === true ? JSON.stringify(groupJson(group)) : text;

@@ -1,5 +1,6 @@
-// `annals health`: whether the server takes calls, for probes that run every few seconds. One call
-// of grpc.health.v1 over Node's own HTTP/2, so that a probe loads neither gRPC nor protobuf.
+// `annals health`: asks whether the server is serving, for probes that run every few seconds. It
+// makes one call of grpc.health.v1 with Node's own HTTP/2 client, so that a probe loads neither
+// gRPC nor protobuf.
 
 import { readFileSync } from "node:fs";
 import { connect, constants, type ClientHttp2Session } from "node:http2";
@@ -22,12 +23,12 @@ type Values = ReturnType<typeof parse<typeof options>>["values"];
 
 const timeoutDefaultMs = 10_000;
 const path = "/grpc.health.v1.Health/Check";
-/** A frame of gRPC: not compressed, no bytes. The request asks for the server as a whole. */
+/** An uncompressed gRPC frame without content. As a request it asks for the server as a whole. */
 const emptyMessage = Buffer.alloc(5);
-/** By the numbers of `HealthCheckResponse.ServingStatus`. */
+/** In the order of the numbers of `HealthCheckResponse.ServingStatus`. */
 const statuses = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"] as const;
 
-/** Prints the server's status; exit code 0 only where it is SERVING. */
+/** Prints the server's status. The exit code is 0 only for SERVING. */
 export async function health(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values } = parse(args, options, { min: 0, max: 0 });
   const { timeout } = values;
@@ -43,7 +44,7 @@ export async function health(args: readonly string[], terminal: Terminal): Promi
     return status === "SERVING" ? 0 : 1;
   } catch (error) {
     if (terminal.signal.aborted) throw error;
-    const why = signal.aborted ? `nothing within ${timeoutMs} ms` : (error as Error).message;
+    const why = signal.aborted ? `timed out after ${timeoutMs} ms` : (error as Error).message;
     const hint = "is the server running, and are --address and the TLS options right?";
     throw new CommandError(`no answer from ${address}: ${why}\n${hint}`, { cause: error });
   } finally {
@@ -95,7 +96,7 @@ function tlsOf(values: Values): ProbeTls | undefined {
   return { context: { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) } };
 }
 
-/** The status that the server answers. */
+/** Requests the server's status. */
 function check(
   session: ClientHttp2Session,
   signal: AbortSignal,
@@ -117,7 +118,7 @@ function check(
     });
     stream.on("trailers", (trailers) => (grpcStatus = trailers["grpc-status"]));
     stream.on("data", (chunk: Buffer) => body.push(chunk));
-    // A connection that fails cancels its streams: the cause is what happened.
+    // A failing connection cancels its streams. Its error is in `cause`.
     stream.on("error", ({ cause, message }) => {
       reject(cause instanceof Error ? cause : new Error(message));
     });
@@ -129,7 +130,7 @@ function check(
   });
 }
 
-/** `HealthCheckResponse { status = 1 }` in its frame; without the field: UNKNOWN. */
+/** Decodes `HealthCheckResponse { status = 1 }` in a gRPC frame. A missing field means UNKNOWN. */
 function statusIn(frame: Buffer): (typeof statuses)[number] {
   const message = frame.subarray(emptyMessage.length);
   const value = message.length === 2 && message[0] === 0x08 ? (message[1] as number) : 0;

@@ -1,25 +1,25 @@
-// What `annals help` says: a line for each command, and a page for one.
+// The texts of `annals help`: one line per command, and one page for each.
 
 export interface CommandHelp {
   readonly name: string;
   readonly synopsis: string;
   readonly summary: string;
-  /** Options and remarks, a line each. */
+  /** Options and remarks, one per line. */
   readonly details: readonly string[];
 }
 
 const selection = [
   "STREAM                  one stream",
-  "--type T, --prefix P    events of this type; in streams that begin with this (repeat: any of)",
-  "--tag T                 events with this tag (repeat: all of)",
-  '--query-json JSON       a whole query: {"items":[{"types":["A"]},{"tags":["b"]}]}',
+  "--type T, --prefix P    events of this type; in streams with this prefix (repeat for more)",
+  "--tag T                 events with this tag (repeated: with all of them)",
+  '--query-json JSON       a query as JSON: {"items":[{"types":["A"]},{"tags":["b"]}]}',
 ];
 const range = [
-  "--from-version N, --from-position N, --from-time TIME    begin there (inclusive)",
-  "--to-version N, --to-position N, --to-time TIME          end there (inclusive)",
+  "--from-version N, --from-position N, --from-time TIME    first (inclusive)",
+  "--to-version N, --to-position N, --to-time TIME          last (inclusive)",
   "TIME is 2026-01-31 or 2026-01-31T12:00:00.000000Z",
 ];
-const json = "--json                  JSON, one object a line";
+const json = "--json                  print JSON, one object per line";
 
 export const commandHelp: readonly CommandHelp[] = [
   {
@@ -33,13 +33,13 @@ export const commandHelp: readonly CommandHelp[] = [
     synopsis: "append STREAM TYPE [JSON | -] [options]",
     summary: "append one event",
     details: [
-      "JSON                    the payload; - reads it from standard input; absent: no payload",
-      "--data-file FILE        the payload as bytes from a file",
+      "JSON                    the payload; - reads it from standard input; without it: no payload",
+      "--data-file FILE        read the payload from a file, as bytes",
       "--content-type TYPE     default application/json, with --data-file application/octet-stream",
-      "--tag T, --meta K=V     a tag, a metadata entry (repeat for more)",
-      "--id UUID               the event's id: makes it safe to run the same command again",
+      "--tag T, --meta K=V     add a tag, a metadata entry (repeat for more)",
+      "--id UUID               the event's id, which makes it safe to repeat the command",
       "--expected-version N    refuse (exit code 3) unless the stream is at version N",
-      "--expected exists|absent",
+      "--expected exists|absent    refuse unless the stream has events, or has none",
       json,
     ],
   },
@@ -52,17 +52,17 @@ export const commandHelp: readonly CommandHelp[] = [
       ...range,
       "--backwards             newest first",
       "--limit N               at most N events",
-      "--with-removed          removed events too: their place, and who removed them",
+      "--with-removed          also show removed events: their positions and why they were removed",
       json,
     ],
   },
   {
     name: "tail",
     synopsis: "tail [STREAM] [-n N] [-f] [options]",
-    summary: "print the last events, and with -f the later ones as they happen",
+    summary: "print the last events, and with -f new ones as they arrive",
     details: [
-      "-n, --lines N           how many (10)",
-      "-f, --follow            go on until Ctrl-C; reconnects without a gap or a duplicate",
+      "-n, --lines N           how many events (10)",
+      "-f, --follow            continue until Ctrl-C; reconnects without gaps or duplicates",
       ...selection,
       json,
     ],
@@ -71,89 +71,92 @@ export const commandHelp: readonly CommandHelp[] = [
     name: "streams",
     synopsis:
       "streams [PREFIX] | streams update STREAM [options] | streams delete STREAM [options]",
-    summary: "list streams; say how one is kept; delete one",
+    summary: "list streams; set what a stream keeps; delete a stream",
     details: [
-      "update: the whole policy from now on",
-      "  --max-age AGE         only events younger than this: 12h, 90d",
-      "  --max-count N         only the newest N events",
-      "  --truncate-before N   only versions from N on",
-      "  --label K=V           a free word about the stream (repeat for more)",
-      "  --keep-all            none of these: keep what is left, and all that comes",
-      "delete: an append brings the stream back, versions go on",
-      "  --permanent           no append ever again",
+      "update: replaces the policy of the stream",
+      "  --max-age AGE         keep only events younger than this: 12h, 90d",
+      "  --max-count N         keep only the newest N events",
+      "  --truncate-before N   keep only versions from N on",
+      "  --label K=V           a label of the stream (repeat for more)",
+      "  --keep-all            keep every event from now on",
+      "delete: removes all events; a later append continues with the next version",
+      "  --permanent           refuse every later append",
       "both:",
       "  --expected-version N, --expected exists|absent",
-      "  --actor TEXT, --reason TEXT    who asks, and why: kept in the log",
+      "  --actor TEXT, --reason TEXT    who did this and why; recorded in the log",
       json,
     ],
   },
   {
     name: "stream",
     synopsis: "stream STREAM",
-    summary: "show one stream in numbers",
+    summary: "show a stream's version, events and policy",
     details: [json],
   },
   {
     name: "types",
     synopsis: "types [PREFIX]",
-    summary: "list the event types ever recorded",
+    summary: "list event types",
     details: [json],
   },
   {
     name: "state",
     synopsis: "state STREAM [--version N | --time TIME]",
-    summary: "show a stream's state, folded from its JSON events by merge patch",
-    details: ["--version N, --time TIME    as of then; absent: now", json],
+    summary: "show a stream's state, made from its JSON events by JSON Merge Patch",
+    details: [
+      "--version N, --time TIME    the state at that version or time; without it: now",
+      json,
+    ],
   },
   {
     name: "snapshots",
     synopsis: "snapshots STREAM [--kind KIND]",
     summary: "list a stream's snapshots",
-    details: ["--kind KIND             only this kind", json],
+    details: ["--kind KIND             only snapshots of this kind", json],
   },
   {
     name: "groups",
     synopsis:
       "groups [list [PREFIX]] | groups get GROUP | groups create|update|reset GROUP [options] | " +
       "groups delete GROUP",
-    summary: "consumer groups: list them, look at one, create, change, reset or delete one",
+    summary: "list, show, create, update, reset or delete consumer groups",
     details: [
-      "create: which events, in what order; both stay as they are",
-      "  --stream S, --prefix P, --type T    events of these streams, of these types (repeat: any)",
-      "  --tag T               with this tag (repeat: all of)",
-      "  --query-json JSON     a whole query; --every-event: all of them (the default)",
+      "create: the events and their order, which cannot be changed later",
+      "  --stream S, --prefix P, --type T    in this stream, with this prefix, of this type (repeat)",
+      "  --tag T               with this tag (repeated: with all of them)",
+      "  --query-json JSON     a query as JSON; --every-event: all events (the default)",
       "  --ordering KEY        stream (the default), category, none, tag:PREFIX",
-      "create, update: update leaves what is not said as it is",
-      "  --lease 30s           how long a member may take for an event",
+      "create, update: update only changes the options that are given",
+      "  --lease 30s           time for a member to acknowledge an event",
       "  --attempts 10         deliveries before an event is parked",
-      "  --retry-delay 1s, --retry-delay-max 1m    before it comes again; doubles each time",
-      "  --in-flight 10000     events at work over all members",
-      "create, reset: where it begins",
+      "  --retry-delay 1s, --retry-delay-max 1m    wait before a redelivery; doubles each time",
+      "  --in-flight 10000     unacknowledged events over all members",
+      "create, reset: where the group begins",
       "  --from-start (the default of create), --after POSITION, --from-time TIME, --from-end",
-      "  --after-group OTHER   where that group is; create with --replace puts the new group in",
-      "                        its place: that one ends, its parked events are the new one's",
+      "  --after-group OTHER   where that group is; with --replace, create also ends that group",
+      "                        and takes over its parked events",
       json,
     ],
   },
   {
     name: "consume",
     synopsis: "consume GROUP [options]",
-    summary: "take part in a group: print deliveries, acknowledge each",
+    summary: "join a consumer group: print its deliveries and acknowledge each",
     details: [
-      "Goes on until Ctrl-C, and joins again after a break. What is not printed comes again.",
-      "--permits N             how many events at a time (16)",
-      "-n, --limit N           so many deliveries, then end",
-      "--member NAME           this member's name, for people; default host and process",
-      "--exec COMMAND          instead of printing: run it for each, with the delivery as a line",
-      "                        of JSON on its standard input; exit code 0 acknowledges, with any",
-      "                        other the event comes again, its last errors as the reason",
+      "Continues until Ctrl-C and reconnects. Deliveries that were not printed are sent again.",
+      "--permits N             at most N unacknowledged events (16)",
+      "-n, --limit N           end after N deliveries",
+      "--member NAME           this member's name (default: host and process)",
+      "--exec COMMAND          run COMMAND for each delivery instead of printing it, with a line",
+      "                        of JSON on its standard input. Exit code 0 acknowledges. Any other",
+      "                        makes it come again, with the last errors as the reason",
       json,
     ],
   },
   {
     name: "parked",
     synopsis: "parked list GROUP | parked replay|discard GROUP (POSITION... | --all)",
-    summary: "events a group has put aside: list them, hand them out again, forget them",
+    summary: "list, replay or discard a group's parked events",
     details: [json],
   },
   {
@@ -161,11 +164,11 @@ export const commandHelp: readonly CommandHelp[] = [
     synopsis:
       "checkpoints [list [PREFIX]] | checkpoints get|delete CONSUMER | " +
       "checkpoints save CONSUMER POSITION [options]",
-    summary: "how far named consumers have got",
+    summary: "list, show, save or delete the checkpoints of named consumers",
     details: [
       "save:",
-      "  --reset               also backwards",
-      "  --meta K=V            a fact about the consumer (repeat for more)",
+      "  --reset               allow a lower position than the saved one",
+      "  --meta K=V            a metadata entry (repeat for more)",
       json,
     ],
   },
@@ -178,38 +181,38 @@ export const commandHelp: readonly CommandHelp[] = [
   {
     name: "health",
     synopsis: "health",
-    summary: "exit with 0 if the server is serving, else with 1",
+    summary: "exit with 0 if the server is serving, otherwise with 1",
     details: [json],
   },
   {
     name: "import",
     synopsis: "import [FILE | -] [options]",
-    summary: "store the events of a file, a JSON object a line",
+    summary: "append the events of a file, one JSON object per line",
     details: [
-      "Each event is stored exactly once, in the order of the file, however often the command is",
-      "stopped and run again. The format is described in docs/command-line.md.",
-      "--namespace NAME        ids for lines without one, made of NAME, line number and text:",
-      "                        one name for one file, another for every other file",
-      "--stream STREAM         the stream of lines that name none",
-      "--dry-run               read and count; send nothing (limits are for the server to check)",
+      "Each event is stored exactly once, in the order of the file, even if the command is stopped",
+      "and run again. docs/command-line.md describes the format.",
+      "--namespace NAME        derive missing ids from NAME, line number and text;",
+      "                        use a different NAME for each file",
+      "--stream STREAM         the stream of lines without one",
+      "--dry-run               read and count only (the server's limits are not checked)",
       json,
     ],
   },
   {
     name: "export",
     synopsis: "export [STREAM] [options]",
-    summary: "write events as a file that can be imported, in the order of their positions",
-    details: [...selection, "--after POSITION        go on after an earlier export"],
+    summary: "write events in the order of their positions, for import",
+    details: [...selection, "--after POSITION        continue after an earlier export"],
   },
   {
     name: "verify",
     synopsis: "verify [FOLDER | ADDRESS] [options]",
-    summary: "check everything: a store's folder, a backup, or what a server answers",
+    summary: "check a store's folder, a backup, or what a server answers",
     details: [
-      "FOLDER                  a store, also while it is served, or a backup; nothing in it is",
-      "                        changed; absent: all that the server at --address answers",
-      "--scratch FOLDER        for some megabytes while a store is looked at",
-      "Prints what is not as it was written; exit code 1 if there is any.",
+      "FOLDER                  a store, also while it is served, or a backup; it is not",
+      "                        changed. Without it: the server at --address",
+      "--scratch FOLDER        a place for some megabytes of temporary files",
+      "Prints everything that is not as it was written, and then exits with 1.",
       json,
     ],
   },
@@ -219,17 +222,17 @@ export const commandHelp: readonly CommandHelp[] = [
     summary: "back up a store's folder, also while it is being served",
     details: [
       "STORE                   the store's folder, on this machine",
-      "BACKUP                  a folder: new or empty, or this store's backup, which then grows by",
-      "                        what has come since",
-      "--scratch FOLDER        for some megabytes while the store is looked at",
+      "BACKUP                  a new or empty folder, or a backup of this store, which then gets",
+      "                        the events since then",
+      "--scratch FOLDER        a place for some megabytes of temporary files",
       json,
     ],
   },
   {
     name: "restore",
     synopsis: "restore BACKUP STORE",
-    summary: "make a store from its backup, and prove that it is the same",
-    details: ["STORE                   a folder: new or empty", json],
+    summary: "make a store from a backup and check that it equals the original",
+    details: ["STORE                   a new or empty folder", json],
   },
   {
     name: "help",
@@ -243,20 +246,20 @@ export const commandHelp: readonly CommandHelp[] = [
 const local = new Set(["serve", "backup", "restore", "help", "version"]);
 const connection = [
   "-a, --address ADDRESS   HOST:PORT or unix:PATH; default $ANNALS_ADDRESS, else 127.0.0.1:7420",
-  "--timeout DURATION      10s for one answer, none for streams",
+  "--timeout DURATION      the default is 10s, and none for streams",
   "--tls, --tls-ca FILE, --tls-cert FILE, --tls-key FILE, --tls-server-name NAME",
 ];
 
-/** All commands, a line each. */
+/** All commands, one per line. */
 export function overview(): string {
   const width = Math.max(...commandHelp.map(({ name }) => name.length));
   const lines = commandHelp.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`);
   const head = ["annals COMMAND [arguments]", "", ...lines];
   const codes = "Exit codes: 0 ok, 1 failure, 2 wrong command line, 3 conflict.";
-  return [...head, "", "annals help COMMAND explains one.", codes, ""].join("\n");
+  return [...head, "", "annals help COMMAND explains a command.", codes, ""].join("\n");
 }
 
-/** One command, or undefined where there is none of that name. */
+/** The page of a command, or undefined if there is no such command. */
 export function helpPage(name: string): string | undefined {
   const help = commandHelp.find((command) => command.name === name);
   if (help === undefined) return undefined;

@@ -1,7 +1,8 @@
-// Stores a batch exactly once and in order, whatever is there of it already. Every event has an id,
-// so an append whose outcome is unknown is simply sent again; a batch of which only a part is there
-// is halved until its parts are either there or new. Batches go one after the other: with a second
-// one under way, the rest of a partly stored batch would land behind it.
+// Stores the batches of an import exactly once and in order, even if some of their events are
+// already stored. Every event has an id, so that an append with an unknown outcome is sent again
+// unchanged. A batch that is partly stored is halved until each part is either stored or new.
+// Batches are sent one after the other: if a second one were already on its way, the missing part
+// of the first would be stored behind it.
 
 import { callErrorOf } from "../client/store/call-failure.ts";
 import { patiently } from "../client/store/retry.ts";
@@ -11,13 +12,13 @@ import type { ImportBatch, ImportEvent } from "./import-batches.ts";
 import { CommandError } from "./options.ts";
 import type { EventStore } from "./session.ts";
 
-/** A stored append: some consecutive events of a batch. */
+/** A stored append: consecutive events of a batch. */
 export interface Stored {
   readonly count: number;
   readonly lastPosition: bigint;
 }
 
-/** A restart of the server is waited for; a server that stays away ends the import. */
+/** The import waits for a server that restarts, and ends if the server stays away. */
 const policy = { attemptsMax: 12, delayMinMs: 100, delayMaxMs: 5_000 };
 
 export interface AppendContext {
@@ -26,7 +27,7 @@ export interface AppendContext {
   readonly signal: AbortSignal;
 }
 
-/** Yields as its parts are stored. Throws a `CommandError` that names the line. */
+/** Yields each part when it is stored. Throws a `CommandError` that names the line. */
 export async function* storeBatch(
   { events }: Pick<ImportBatch, "events">,
   context: AppendContext,
@@ -43,7 +44,7 @@ export async function* storeBatch(
   yield* storeBatch({ events: events.slice(middle) }, context);
 }
 
-/** Sends the same append again while trying again can help. */
+/** Repeats an append while its failure can be temporary. */
 function appendPatiently(
   events: readonly ImportEvent[],
   { store, timeoutMs, signal }: AppendContext,
@@ -63,7 +64,7 @@ function isPartlyThere(error: unknown): boolean {
   return failure.conflict.events.every(({ problem }) => problem === PARTLY_RECORDED);
 }
 
-/** The same failure in the words of the file: which line, and what of it. */
+/** The same failure, with the line of the file that it concerns. */
 function namedLine(error: unknown, events: readonly ImportEvent[]): unknown {
   const failure = callErrorOf(error)?.failure;
   if (failure?.reason === "INVALID_FIELD") {
@@ -82,13 +83,13 @@ function namedLine(error: unknown, events: readonly ImportEvent[]): unknown {
     const line = event === undefined ? "" : `line ${event.line}: `;
     return problem === EventIdProblem.PARTLY_RECORDED
       ? []
-      : [`${line}the id ${id} is at position ${position} already, ${how}`];
+      : [`${line}the id ${id} is already used at position ${position}, ${how}`];
   });
   return new CommandError(lines.join("\n") || (error as Error).message, { cause: error });
 }
 
 const problems: Record<EventIdProblem, string> = {
-  [EventIdProblem.UNSPECIFIED]: "but not as this file has it",
+  [EventIdProblem.UNSPECIFIED]: "but differs from this file",
   [EventIdProblem.OTHER_CONTENT]: "with other content",
   [EventIdProblem.OTHER_STREAM]: "in another stream",
   [EventIdProblem.OTHER_ORDER]: "in another order",

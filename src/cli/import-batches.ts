@@ -1,30 +1,32 @@
-// Lines of a file become appends: read, given an id where they lack one, and gathered in order.
+// Turns the lines of a file into appends: parses each line, derives an id if it has none, and
+// groups lines in order.
 
 import { eventOf, LineError, type LineEvent } from "./event-line.ts";
 import { linesOf } from "./input-lines.ts";
 import { nameId } from "./name-id.ts";
 import { CommandError } from "./options.ts";
 
-/** An event and where it stood in the file. */
+/** An event with its line number. */
 export interface ImportEvent extends LineEvent {
   readonly line: number;
 }
 
-/** Events of one append, in the order of the file; no id comes twice. */
+/** The events of one append, in the order of the file. Their ids are distinct. */
 export interface ImportBatch {
   readonly events: readonly ImportEvent[];
   readonly byteLength: number;
 }
 
 export interface ImportOptions {
-  /** A UUID: ids are derived for lines without one. Absent: such a line is refused. */
+  /** A UUID from which ids are derived. If absent, a line without an id is refused. */
   readonly namespace: string | undefined;
-  /** The stream of lines that name none. Absent: such a line is refused. */
+  /** The stream of lines without one. If absent, such a line is refused. */
   readonly stream: string | undefined;
 }
 
 /**
- * Few enough that a stopped import loses little work, enough that a disk sync is shared by many.
+ * Small enough that an import that is stopped repeats little, large enough that many events share a
+ * disk sync.
  */
 const batchEventsMax = 1_000;
 const batchBytesMax = 512 * 1024;
@@ -40,7 +42,8 @@ export async function* batchesOf(
   for await (const line of linesOf(input)) {
     const event = importEvent(line, options);
     const full = events.length === batchEventsMax || byteLength + line.byteLength > batchBytesMax;
-    // A line that is there twice is stored once: its second coming must be an append of its own.
+    // A line that occurs twice is stored once. For that, its second occurrence must be in another
+    // append.
     if (events.length > 0 && (full || ids.has(event.id))) {
       yield { events, byteLength };
       [events, byteLength] = [[], 0];
@@ -64,7 +67,7 @@ function importEvent(
   if (event.id === "" && namespace === undefined) {
     throw new CommandError(
       `line ${number}: no "id", and no --namespace NAME to derive one from. Ids make the import ` +
-        "safe to repeat: use one name for one file, and another for every other file",
+        "safe to repeat: use a different name for each file",
     );
   }
   return {

@@ -1,5 +1,5 @@
-// `annals import`: lines of JSON become events, in their order, each exactly once however often the
-// command is stopped and run again.
+// `annals import`: appends the events of a file in their order. Each is stored exactly once,
+// however often the command is stopped and run again.
 
 import { byteCount, eventsCounted, grouped } from "./display.ts";
 import { storeBatch } from "./import-append.ts";
@@ -18,19 +18,19 @@ const options = {
 } as const;
 
 interface Progress {
-  /** Events that are in the store now. */
+  /** Events of the file that are stored. */
   eventCount: number;
-  /** How many of them were there before this command began. */
+  /** How many of these were stored before this command began. */
   alreadyCount: number;
   byteCount: number;
-  /** The last line up to which everything is in the store; 0: none. */
+  /** The last line up to which everything is stored. 0 means none. */
   line: number;
 }
 
 const progressIntervalMs = 200;
 const timeoutDefaultMs = 30_000;
 
-/** Stores a file's events, or with `--dry-run` only reads the file. */
+/** Appends a file's events. With `--dry-run` it only reads the file. */
 export async function importEvents(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
   const [path = "-"] = positionals;
@@ -79,7 +79,7 @@ async function store(
   }
 }
 
-/** Prepares the next batch while one is on its way to the disk. */
+/** Prepares the next batch while the previous one is being stored. */
 async function* readAhead<T>(source: AsyncGenerator<T>): AsyncGenerator<T> {
   let upcoming = source.next();
   try {
@@ -87,12 +87,12 @@ async function* readAhead<T>(source: AsyncGenerator<T>): AsyncGenerator<T> {
       const { done, value } = await upcoming;
       if (done === true) return;
       upcoming = source.next();
-      // Its failure is thrown when its turn comes, after what stands before it is stored.
+      // A failure is thrown when the next batch is used, after the batches before it are stored.
       upcoming.catch(() => {});
       yield value;
     }
   } finally {
-    // Not awaited: it returns when the input it may be waiting for comes or is destroyed.
+    // Not awaited, because it returns only when the pending input arrives or is destroyed.
     source.return(undefined).catch(() => {});
   }
 }
@@ -106,7 +106,7 @@ async function count(batches: AsyncGenerator<ImportBatch>, progress: Progress, s
   }
 }
 
-/** A failure to read the file, in words. */
+/** Explains a failure to read the file. */
 async function* bytesOf(path: string, terminal: Terminal): AsyncGenerator<Buffer> {
   try {
     yield* inputOf(path, terminal);
@@ -118,7 +118,7 @@ async function* bytesOf(path: string, terminal: Terminal): AsyncGenerator<Buffer
 
 type Show = (what?: "end") => Promise<void>;
 
-/** A line that is rewritten a few times a second, only where somebody watches. */
+/** A progress line that is rewritten a few times a second, if the output is a terminal. */
 function progressOn(terminal: Terminal, progress: Progress): Show {
   if (terminal.errors.isTTY !== true) return async () => {};
   const started = performance.now();
@@ -149,7 +149,7 @@ function summaryOf({ eventCount, alreadyCount, byteCount: bytes, line }: Progres
 function sentence(progress: Progress, dryRun: boolean | undefined): string {
   const { eventCount, alreadyCount } = progress;
   const size = `${eventsCounted(eventCount)}, ${byteCount(progress.byteCount)}`;
-  if (dryRun === true) return `${size}: every line is an event; nothing was sent`;
+  if (dryRun === true) return `${size}: every line is valid; nothing was sent`;
   const stored = grouped(eventCount - alreadyCount);
   return `${size}: ${stored} stored, ${grouped(alreadyCount)} were already there`;
 }
@@ -158,6 +158,6 @@ function stoppedAt({ line, eventCount }: Progress): string {
   if (line === 0) return "stopped before anything was stored";
   return (
     `stopped: everything up to line ${line} is stored (${eventsCounted(eventCount)}); ` +
-    "run the same command again to go on"
+    "run the same command again to continue"
   );
 }

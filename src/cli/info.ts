@@ -1,4 +1,4 @@
-// `annals info`: what the server says about itself.
+// `annals info`: prints the server's answer to GetInfo.
 
 import { toJson } from "@bufbuild/protobuf";
 import {
@@ -64,5 +64,5 @@ function reclaimText({ reclaiming }: GetInfoResponse): string {
 }
 
 function word(name: string | undefined): string {
-  return (name ?? "not known").toLowerCase().replaceAll("_", " ");
+  return (name ?? "unknown").toLowerCase().replaceAll("_", " ");
 }

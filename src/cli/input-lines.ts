@@ -1,17 +1,18 @@
-// Lines of a byte stream, strictly UTF-8, each with its number from 1. Blank lines are counted and
-// passed over; a line has a limit, so that a file without line breaks cannot fill the memory.
+// Splits a byte stream into lines of strict UTF-8, numbered from 1. Blank lines are counted and
+// skipped. The length of a line is limited, so that a file without line breaks cannot fill the
+// memory.
 
 import { byteCount } from "./display.ts";
 import { CommandError } from "./options.ts";
 
 export interface InputLine {
   readonly number: number;
-  /** Without its line break. */
+  /** Does not include the line break. */
   readonly text: string;
   readonly byteLength: number;
 }
 
-/** The largest event as base64, or with every byte escaped in JSON, fits with room to spare. */
+/** Has room for the largest event as base64, or with every byte escaped in JSON. */
 const lineBytesMax = 32 * 1024 * 1024;
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const byteOrderMark = "\uFEFF";

@@ -1,5 +1,5 @@
-// The members of a JSON object with each value's own text. Parsing and printing again would bend
-// numbers beyond 2^53, spacing and key order; a payload's text is kept as it stands in the line.
+// Finds the members of a JSON object and the text of each value. Parsing and printing would change
+// numbers beyond 2^53, spacing and the order of keys. A payload must keep its text.
 
 export interface JsonMember {
   readonly name: string;
@@ -12,7 +12,7 @@ const nestingStop = /["{}[\]]/g;
 const scalarEnd = /[\s,}\]]/g;
 const notSpace = /[^ \t\r\n]/g;
 
-/** Members in order, duplicates included. `text` must be one valid JSON object. */
+/** The members in order, including duplicates. `text` must be one valid JSON object. */
 export function membersOf(text: string): JsonMember[] {
   const members: JsonMember[] = [];
   let at = next(notSpace, text, next(notSpace, text, 0) + 1);
@@ -28,7 +28,7 @@ export function membersOf(text: string): JsonMember[] {
   return members;
 }
 
-/** Where `stop` is found next. */
+/** The position of the next match of `stop`. */
 function next(stop: RegExp, text: string, from: number): number {
   stop.lastIndex = from;
   return stop.exec(text)?.index ?? text.length;

@@ -1,4 +1,4 @@
-// A list, a page at a time: a table for people, JSON lines for programs.
+// Prints a list page by page: as a table for people, or as lines of JSON.
 
 import { withSession, type ConnectionValues, type Session } from "./session.ts";
 import { tableOn, type Column } from "./table.ts";
@@ -13,7 +13,7 @@ export interface Listing<Row> {
   page(session: Session, pageToken: string): Promise<{ rows: Row[]; nextPageToken: string }>;
 }
 
-/** Prints page by page: a store may have more streams than fit into memory. */
+/** Prints each page as it arrives, because a store may have more streams than fit into memory. */
 export async function list<Row>(
   values: ConnectionValues & { readonly json?: boolean | undefined },
   terminal: Terminal,

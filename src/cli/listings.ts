@@ -1,4 +1,4 @@
-// What there is: `annals streams`, `stream`, `types`, `snapshots`.
+// The commands that list: `annals streams`, `stream`, `types` and `snapshots`.
 
 import type { EventTypeInfo, StreamInfo } from "../gen/annals/v1/info_pb.js";
 import type { Snapshot } from "../gen/annals/v1/snapshot_pb.js";
@@ -19,10 +19,10 @@ import { isoTime } from "./time.ts";
 
 const options = { ...connectionOptions, ...jsonOption } as const;
 
-/** All streams, or those that begin with a prefix; or a change of one. */
+/** Lists streams, all or those with a prefix, or changes one stream. */
 export function streams(args: readonly string[], terminal: Terminal): Promise<number> {
   const [first, ...rest] = args;
-  // With nothing behind it the word is a prefix.
+  // A word like `update` without further arguments is a prefix to list.
   const names = rest.some((each) => !each.startsWith("-"));
   if (first === "update" && names) return updateStream(rest, terminal);
   if (first === "delete" && names) return deleteStream(rest, terminal);
@@ -69,7 +69,7 @@ function streamJson(row: StreamInfo): object {
   };
 }
 
-/** One stream, in numbers. */
+/** Shows one stream. */
 export async function stream(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 1, max: 1 });
   const [name = ""] = positionals;
@@ -112,7 +112,7 @@ function labelsOf({ policy }: StreamInfo): [string, string][] {
   return labels.map(([key, value]) => ["label", `${key}=${value}`]);
 }
 
-/** All event types ever recorded, or those that begin with a prefix. */
+/** Lists event types, all or those with a prefix. */
 export function types(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
   const [prefix = ""] = positionals;
@@ -142,7 +142,7 @@ export function types(args: readonly string[], terminal: Terminal): Promise<numb
   });
 }
 
-/** A stream's snapshots, without their state. */
+/** Lists a stream's snapshots, without their states. */
 export function snapshots(args: readonly string[], terminal: Terminal): Promise<number> {
   const known = { ...options, kind: { type: "string" } } as const;
   const { values, positionals } = parse(args, known, { min: 1, max: 1 });

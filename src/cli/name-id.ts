@@ -1,19 +1,20 @@
-// Ids made from names (UUID version 5, RFC 9562): the same name gives the same id in every run.
+// Derives ids from names (UUID version 5, RFC 9562). The same name gives the same id in every run.
 
 import { createHash } from "node:crypto";
 
 /**
- * The namespace of this tool's own names. On every imported event without an id: never change it.
+ * The namespace of this tool's names. The ids of imported events depend on it: it must never
+ * change.
  */
 const annalsImport = "6f1f0f0e-3a54-4c3c-9d6a-5c1d2c0b7a42";
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** A namespace by name; a UUID stands for itself. */
+/** The namespace with a name. A UUID is its own namespace. */
 export function namespaceOf(name: string): string {
   return uuid.test(name) ? name.toLowerCase() : nameId(annalsImport, name);
 }
 
-/** The id of a name in a namespace (a UUID). */
+/** The id of a name in a namespace, which is a UUID. */
 export function nameId(namespace: string, name: string): string {
   const hash = createHash("sha1");
   hash.update(Buffer.from(namespace.replaceAll("-", ""), "hex")).update(name, "utf8");

@@ -1,5 +1,5 @@
-// Options that several commands share, and how a command line is read. What is wrong with it is a
-// `UsageError`: nothing has been asked of a server yet.
+// The options that several commands share, and the parser of command lines. A wrong command line
+// throws `UsageError` before any request is sent.
 
 import { parseArgs, type ParseArgsConfig } from "node:util";
 
@@ -8,12 +8,12 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** A command could not do what it was asked to (exit code 1); the message says why. */
+/** The command failed (exit code 1). The message says why. */
 export class CommandError extends Error {
   override readonly name = "CommandError";
 }
 
-/** How to reach the server: every client command has these. */
+/** The options for the connection to the server. Every client command has them. */
 export const connectionOptions = {
   address: { type: "string", short: "a" },
   timeout: { type: "string" },
@@ -28,7 +28,7 @@ export const jsonOption = { json: { type: "boolean" } } as const;
 
 type Options = NonNullable<ParseArgsConfig["options"]>;
 
-/** Reads a command line strictly: unknown options and a wrong number of arguments are refused. */
+/** Parses a command line strictly: unknown options and a wrong number of arguments are refused. */
 export function parse<const T extends Options>(
   args: readonly string[],
   options: T,
@@ -52,7 +52,7 @@ function parsed<T>(read: () => T): T {
   }
 }
 
-/** A whole number of an option, within bounds. */
+/** A whole number within bounds. */
 export function wholeNumber(
   text: string,
   option: string,
@@ -61,12 +61,12 @@ export function wholeNumber(
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = bounds;
   const number = /^\d+$/.test(text) ? Number(text) : Number.NaN;
   if (!(number >= min && number <= max)) {
-    throw new UsageError(`${option}: "${text}" is no whole number from ${min} to ${max}`);
+    throw new UsageError(`${option}: "${text}" is not a whole number from ${min} to ${max}`);
   }
   return number;
 }
 
-/** `key=value` pairs of a repeated option. */
+/** The `key=value` pairs of a repeated option. */
 export function pairs(entries: readonly string[], option: string): Record<string, string> {
   const record = new Map<string, string>();
   for (const entry of entries) {
@@ -79,15 +79,20 @@ export function pairs(entries: readonly string[], option: string): Record<string
   return Object.fromEntries(record);
 }
 
-/** Milliseconds of the units that durations are written in. */
+/** The units of durations, in milliseconds. */
 export const unitMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** Milliseconds of `500ms`, `10s`, `2m`, `1h`; a bare number is seconds. */
+/**
+ * A duration such as `500ms`, `10s`, `2m` or `1h`, in milliseconds. A number without unit is in
+ * seconds.
+ */
 export function durationMs(text: string, option: string): number {
   const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
   const ms = Number(parts?.[1]) * unitMs[(parts?.[2] ?? "s") as keyof typeof unitMs];
   if (!(ms > 0 && ms <= 24 * unitMs.h)) {
-    throw new UsageError(`${option}: "${text}" is no duration: write 500ms, 10s or 2m, up to 24h`);
+    throw new UsageError(
+      `${option}: "${text}" is not a duration: write 500ms, 10s or 2m, up to 24h`,
+    );
   }
   return ms;
 }

@@ -1,10 +1,10 @@
-// Errors of the operating system and of the database under it, in one line for an operator: what is
-// wrong with which file or address, without Node's code and stack.
+// Explains errors of the operating system and of LevelDB to an operator, in one line: what is wrong
+// with which file or address, without Node's error code and stack.
 
-/** What Node says of a failed system call: `EACCES: permission denied, open '/x'`. */
+/** The message of a failed system call in Node: `EACCES: permission denied, open '/x'`. */
 const systemCall = /^(E[A-Z0-9]+): (.+?), (\w+)(?: '(.*?)')?(?: -> '.*')?$/s;
 
-/** Undefined: it is a fault of another kind, whose stack is worth more. */
+/** Undefined for any other error, whose stack should be shown instead. */
 export function osErrorText(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   const { code } = error as NodeJS.ErrnoException;

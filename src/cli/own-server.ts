@@ -1,5 +1,5 @@
-// Where the server of this machine is, by its own settings: in its container or unit the commands
-// need no others, neither for the address nor for TLS.
+// Finds the server of this machine from the server's own settings. In its container or service,
+// commands need neither an address nor TLS options.
 
 import { readFileSync } from "node:fs";
 import { defaultAddress, loopback } from "../client/rpc/address.ts";
@@ -8,26 +8,26 @@ import type { Terminal } from "./terminal.ts";
 
 export interface OwnServer {
   readonly address: string;
-  /** Absent: it is not known to speak TLS. */
+  /** Absent if the settings do not show that the server uses TLS. */
   readonly tls?: OwnTls | undefined;
 }
 
 export interface OwnTls {
-  /** The server's own certificate, in PEM: trusted as it is, under whatever name it was issued. */
+  /** The server's own certificate in PEM. It is trusted as it is, for any host name. */
   readonly pinned: Uint8Array;
   /**
-   * Where the server asks for client certificates its own is shown. Whether that is accepted
-   * depends on its authority.
+   * If the server requires client certificates, its own certificate is presented. Its authority may
+   * not accept that.
    */
   readonly context: {
     readonly cert?: Uint8Array;
     readonly key?: Uint8Array;
-    /** The certificate itself may be all there is of its chain. */
+    /** The certificate file may contain the certificate without its chain. */
     readonly allowPartialTrustChain: true;
   };
 }
 
-/** `ANNALS_ADDRESS`, or what `annals serve` was told in its environment. */
+/** Reads `ANNALS_ADDRESS`, or else the environment that `annals serve` would use. */
 export function ownServer(environment: Terminal["environment"]): OwnServer {
   const { ANNALS_ADDRESS, ANNALS_TCP, ANNALS_UNIX_SOCKET, ANNALS_PORT = "" } = environment;
   if (ANNALS_ADDRESS !== undefined) return { address: ANNALS_ADDRESS };

@@ -1,5 +1,4 @@
-// `annals parked`: the events a consumer group has put aside, to be looked at, handed out again or
-// forgotten.
+// `annals parked`: lists, replays and discards the parked events of a consumer group.
 
 import type { ParkedEvent } from "../gen/annals/v1/consumer_group_service_pb.js";
 import { eventsCounted } from "./display.ts";
@@ -13,7 +12,7 @@ import { isoTime } from "./time.ts";
 const options = { ...connectionOptions, ...jsonOption } as const;
 const chosenOptions = { ...options, all: { type: "boolean" } } as const;
 const pageSize = 100;
-/** Positions of one request. */
+/** Positions per request. */
 const positionsMax = 1_000;
 
 export function parked(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -30,7 +29,7 @@ export function parked(args: readonly string[], terminal: Terminal): Promise<num
         return (await groups.discardParked(request, once)).discardedCount;
       });
     default:
-      throw new UsageError(`"${verb}" is none of list, replay, discard`);
+      throw new UsageError(`"${verb}" is not one of list, replay, discard`);
   }
 }
 
@@ -82,7 +81,7 @@ async function change(
   const { values, positionals } = parse(args, chosenOptions, { min: 1, max: 100_000 });
   const [group = "", ...chosen] = positionals;
   if (chosen.length > 0 === (values.all ?? false)) {
-    throw new UsageError("say which: positions, or else --all");
+    throw new UsageError("missing argument: positions or --all");
   }
   const positions = chosen.map((text) => BigInt(wholeNumber(text, "POSITION", { min: 1 })));
   const count = await withSession(values, terminal, async (session) => {

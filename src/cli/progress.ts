@@ -1,5 +1,5 @@
-// How far a long command has come: a line that is rewritten a few times a second, only where
-// somebody watches.
+// Shows the progress of a long command in a line that is rewritten a few times a second, if the
+// output is a terminal.
 
 import { grouped } from "./display.ts";
 import { print, type Terminal } from "./terminal.ts";
@@ -7,7 +7,7 @@ import { print, type Terminal } from "./terminal.ts";
 const intervalMs = 200;
 
 export interface PositionProgress {
-  /** Tells how far it is; returns at once. */
+  /** Reports the progress. Returns at once. */
   tell(position: number, last: number): void;
   /** Clears the line. */
   end(): Promise<void>;

@@ -1,4 +1,5 @@
-// `annals read` and `annals export`: events that are there now, for people or for another store.
+// `annals read` and `annals export`: prints the events that exist now, for people or for another
+// store.
 
 import { Direction, type ReadEnd } from "../gen/annals/v1/read_pb.js";
 import { CallError } from "../client/rpc/call-error.ts";
@@ -56,7 +57,10 @@ const exportOptions = {
   after: { type: "string" },
 } as const;
 
-/** Writes a selection as lines for `import`; says on the error output where to go on after. */
+/**
+ * Writes a selection as lines for `import`. Prints to the error output where a later export can
+ * continue.
+ */
 export async function exportEvents(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, exportOptions, { min: 0, max: 1 });
   const selection = selectionFromFlags(values, positionals[0]);
@@ -74,14 +78,14 @@ export async function exportEvents(args: readonly string[], terminal: Terminal):
         written = Number(events.at(-1)?.position ?? written);
         count += events.length;
       }
-      throw new CallError(2, "the answer ended without its end", { reason: "NOT_SAID" });
+      throw new CallError(2, "the answer ended without its last message", { reason: "NOT_SAID" });
     });
     const summary = `exported ${eventsCounted(count)} up to position ${end.after}`;
-    await print(terminal.errors, `${summary}; go on later with --after ${end.after}\n`);
+    await print(terminal.errors, `${summary}; continue later with --after ${end.after}\n`);
     return 0;
   } catch (error) {
     const cut = `cut off after position ${written} (${eventsCounted(count)} written)`;
-    await print(terminal.errors, `${cut}; go on with --after ${written}\n`);
+    await print(terminal.errors, `${cut}; continue with --after ${written}\n`);
     throw error;
   }
 }

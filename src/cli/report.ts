@@ -1,5 +1,4 @@
-// What went wrong, in words for the error output, and the exit code: 1 failure, 2 usage, 3
-// conflict.
+// Explains a failure on the error output and returns the exit code: 1 failure, 2 usage, 3 conflict.
 
 import type { CallError } from "../client/rpc/call-error.ts";
 import { callErrorOf } from "../client/store/call-failure.ts";
@@ -13,11 +12,11 @@ import { CommandError, UsageError } from "./options.ts";
 import { osErrorText } from "./os-error.ts";
 import { OutputClosed, paintFor, print, type Terminal } from "./terminal.ts";
 
-/** As a shell has it for a process that SIGINT or SIGPIPE ended. */
+/** The exit codes that shells report for a process ended by SIGINT or SIGPIPE. */
 const interrupted = 130;
 const outputClosed = 141;
 
-/** Prints a command's failure and answers its exit code. */
+/** Prints a command's failure and returns its exit code. */
 export async function report(error: unknown, command: string, terminal: Terminal): Promise<number> {
   if (terminal.signal.aborted) return interrupted;
   if (error instanceof OutputClosed) return outputClosed;
@@ -51,7 +50,7 @@ function describeCall(error: CallError): { code: number; text: string } {
         ({ id, position, problem }) =>
           `${id} at position ${position}: ${wordOf(EventIdProblem[problem])}`,
       );
-      const text = ["event ids are there already; nothing was stored", ...lines].join("\n");
+      const text = ["event ids are already used; nothing was stored", ...lines].join("\n");
       return { code: exitCode.conflict, text };
     }
     case "INVALID_FIELD": {
@@ -93,5 +92,5 @@ function wanted(expected: AppendConflict["streams"][number]["expected"]): string
 }
 
 function wordOf(name: string | undefined): string {
-  return (name ?? "not said").toLowerCase().replaceAll("_", " ");
+  return (name ?? "unknown").toLowerCase().replaceAll("_", " ");
 }

@@ -1,5 +1,5 @@
-// `annals restore`: a store made anew from its backup, in an empty folder, every event under the
-// same hash chain, proved before it counts as a store.
+// `annals restore`: builds a store from a backup in an empty folder, with the same hash chain. The
+// folder becomes a store only after everything in it was verified.
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -34,7 +34,7 @@ export async function restoreCommand(args: readonly string[], terminal: Terminal
     if (existsSync(join(target, unfinishedRestore))) {
       await print(
         terminal.errors,
-        `${target} holds an unfinished restore: the same command begins it anew\n`,
+        `${target} contains an unfinished restore: run the same command to start it again\n`,
       );
     }
     throw error;

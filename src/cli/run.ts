@@ -1,5 +1,5 @@
-// The command line: which command, run how, ended with which exit code. `serve` is the server
-// itself; every other command is a client of it.
+// Runs the command named on the command line and returns its exit code. `serve` is the server
+// itself. The other commands are clients of a server, or work on a folder.
 
 import { readFileSync } from "node:fs";
 import { exitCode } from "./exit-code.ts";
@@ -10,7 +10,7 @@ import { print, processTerminal, type Terminal } from "./terminal.ts";
 
 type Command = (args: readonly string[], terminal: Terminal) => Promise<number>;
 
-/** Each loads what it needs and no more: a probe of the server's health runs every few seconds. */
+/** Each command loads only the modules it needs, because health probes run every few seconds. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   append: async () => (await import("./append.ts")).append,
   read: async () => (await import("./read.ts")).readCommand,
@@ -35,7 +35,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   version: async () => version,
 };
 
-/** Runs `annals ...argv` and answers its exit code. Nothing is thrown. */
+/** Runs `annals ...argv` and returns its exit code. Never throws. */
 export async function runCommand(argv: readonly string[], given?: Terminal): Promise<number> {
   const [name = "", ...args] = argv;
   if (name === "serve") {
@@ -63,7 +63,7 @@ async function commandOf(name: string, args: readonly string[]): Promise<Command
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (load === undefined) {
     const names = commandHelp.map((known) => known.name).join(", ");
-    throw new UsageError(`there is no command "${name}"; there are ${names}`);
+    throw new UsageError(`unknown command "${name}"; the commands are ${names}`);
   }
   const end = args.indexOf("--");
   const ahead = end < 0 ? args : args.slice(0, end);
@@ -78,7 +78,7 @@ async function noCommand(_: readonly string[], terminal: Terminal): Promise<numb
 
 async function help([name]: readonly string[], terminal: Terminal): Promise<number> {
   const text = name === undefined ? overview() : helpPage(name);
-  if (text === undefined) throw new UsageError(`there is no command "${name}"`);
+  if (text === undefined) throw new UsageError(`unknown command "${name}"`);
   await print(terminal.output, text);
   return exitCode.ok;
 }

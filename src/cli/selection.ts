@@ -1,5 +1,5 @@
-// Which events, as options: a stream, or a query of stream prefixes, types and tags, or a query as
-// JSON; and from where to where.
+// The options that select events: a stream, or a query of stream prefixes, types and tags, or a
+// query as JSON, and a range.
 
 import { fromJsonString, type MessageInitShape } from "@bufbuild/protobuf";
 import { QuerySchema } from "../gen/annals/v1/query_pb.js";
@@ -33,7 +33,9 @@ export interface SelectionValues {
 type ReadInit = MessageInitShape<typeof ReadRequestSchema>;
 export type SelectionInit = NonNullable<Exclude<ReadInit, { $typeName: string }>["selection"]>;
 
-/** A stream alone is read as a stream (by version); with anything beside it, as a query. */
+/**
+ * A stream without other options is read as a stream (by version), otherwise as part of a query.
+ */
 export function selectionFromFlags(
   values: SelectionValues,
   stream: string | undefined,

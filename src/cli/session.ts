@@ -1,5 +1,5 @@
-// A command's conversation with a server: connected from the common options, closed when the
-// command is done, cancelled by Ctrl-C.
+// A command's connection to a server. It is made from the common options, closed when the command
+// ends, and cancelled by Ctrl-C.
 
 import { readFileSync } from "node:fs";
 import { clientOf, type CallOptions, type ServiceClient } from "../client/rpc/service-client.ts";
@@ -21,9 +21,9 @@ export interface Session {
   readonly streams: ServiceClient<Methods<typeof StreamService>>;
   readonly groups: ServiceClient<Methods<typeof ConsumerGroupService>>;
   readonly checkpoints: ServiceClient<Methods<typeof CheckpointService>>;
-  /** For calls with one answer: `--timeout`, else 10 s. */
+  /** For calls with one answer: `--timeout`, or 10 s. */
   readonly once: CallOptions;
-  /** For streams: `--timeout` only where it was given. */
+  /** For streams: `--timeout` if it was given. */
   readonly streaming: CallOptions;
   readonly signal: AbortSignal;
 }
@@ -40,7 +40,7 @@ export interface ConnectionValues {
 
 const timeoutDefaultMs = 10_000;
 
-/** Runs `work` with a connected session and closes it behind it. */
+/** Runs `work` with a connected session, and then closes the session. */
 export async function withSession<T>(
   values: ConnectionValues,
   terminal: Terminal,

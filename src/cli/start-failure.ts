@@ -1,5 +1,5 @@
-// Why a server did not start, for its operator: one line that names the option and the remedy. What
-// is none of these is a fault, whose stack says more.
+// Explains to an operator, in one line, why a server did not start, with the option and the remedy.
+// Any other error is a bug, whose stack says more.
 
 import { flagOf, variableOf, type Config, type OptionName } from "../config.ts";
 import { StoreRefused } from "../storage/leveldb/folder/store-refused.ts";
@@ -7,7 +7,7 @@ import { osErrorText } from "./os-error.ts";
 
 const certificates = ["tlsCert", "tlsKey", "tlsClientCa"] as const;
 
-/** Undefined: it is a fault. */
+/** Undefined if the error is a bug. */
 export function startFailure(error: unknown, config: Config): string | undefined {
   if (error instanceof StoreRefused) return error.message;
   const causes = causesOf(error);
@@ -26,7 +26,7 @@ function causesOf(error: unknown): Error[] {
   return error instanceof Error ? [error, ...causesOf(error.cause)] : [];
 }
 
-/** As it is written on the command line and in the environment. */
+/** The option on the command line and in the environment. */
 function named(name: OptionName): string {
   return `--${flagOf(name)} (${variableOf(name)})`;
 }

@@ -1,4 +1,4 @@
-// `annals state`: what a stream's state was, at a version or a time.
+// `annals state`: shows a stream's state at a version or a time.
 
 import { toJson } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
@@ -15,7 +15,7 @@ const options = {
   time: { type: "string" },
 } as const;
 
-/** Prints the state the server folded; what it is of goes to the error output. */
+/** Prints the state that the server computed. Its version goes to the error output. */
 export async function state(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 1, max: 1 });
   const [stream = ""] = positionals;
@@ -41,16 +41,16 @@ export async function state(args: readonly string[], terminal: Terminal): Promis
   }
   await print(terminal.output, `${JSON.stringify(folded, null, 2)}\n`);
   const paint = paintFor(terminal.errors, terminal);
-  const skipped = skippedCount === 0n ? "" : `, ${skippedCount} passed over (not JSON)`;
+  const skipped = skippedCount === 0n ? "" : `, ${skippedCount} skipped (not JSON)`;
   const summary =
     version === 0n
-      ? `${stream} has no events then`
+      ? `${stream} has no events at that point`
       : `${stream}@${version}, position ${position}, ${isoTime(answer.recordedAt)}; ` +
-        `${eventsCounted(appliedCount)} folded${skipped}`;
+        `${eventsCounted(appliedCount)} applied${skipped}`;
   await print(terminal.errors, `${paint.dim(summary)}\n`);
   if (missingThrough > 0n) {
     const removed = `a policy has removed events up to version ${missingThrough}`;
-    await print(terminal.errors, `not the whole state: ${removed}\n`);
+    await print(terminal.errors, `incomplete state: ${removed}\n`);
   }
   return 0;
 }

@@ -1,4 +1,4 @@
-// `annals streams update` and `annals streams delete`: how a stream is kept, and how it ends.
+// `annals streams update` and `annals streams delete`: sets a stream's policy, or deletes a stream.
 
 import type { StreamInfo } from "../gen/annals/v1/info_pb.js";
 import { StreamLifecycle, type StreamPolicy } from "../gen/annals/v1/stream_service_pb.js";
@@ -26,7 +26,7 @@ const policyOptions = {
   "keep-all": { type: "boolean" },
 } as const;
 
-/** Sets a stream's whole policy. */
+/** Replaces a stream's policy. */
 export async function updateStream(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, policyOptions, { min: 1, max: 1 });
   const [stream = ""] = positionals;
@@ -36,7 +36,7 @@ export async function updateStream(args: readonly string[], terminal: Terminal):
   const isEmpty = (age ?? count ?? before ?? values.label) === undefined;
   if (isEmpty !== (values["keep-all"] ?? false)) {
     const bounds = "--max-age, --max-count, --truncate-before, --label";
-    throw new UsageError(`say how the stream is kept (${bounds}), or else --keep-all`);
+    throw new UsageError(`missing option: ${bounds} or --keep-all`);
   }
   const policy = {
     ...(age !== undefined && { maxAge: ageOf(age, "--max-age") }),
@@ -77,7 +77,7 @@ export async function deleteStream(args: readonly string[], terminal: Terminal):
     streams.deleteStream(request, once),
   );
   const { position, version } = answer;
-  const how = permanent ? "deleted for ever" : "deleted";
+  const how = permanent ? "deleted permanently" : "deleted";
   const text =
     values.json === true
       ? JSON.stringify({
@@ -92,12 +92,12 @@ export async function deleteStream(args: readonly string[], terminal: Terminal):
   return 0;
 }
 
-/** A policy for people. */
+/** A policy as text for people. */
 export function policyText(policy: StreamPolicy | undefined): string {
   const { maxAge, maxCount = 0n, truncateBefore = 0n } = policy ?? {};
   const bounds = [
-    ...(maxAge === undefined ? [] : [`what is younger than ${ageText(maxAge)}`]),
-    ...(maxCount === 0n ? [] : [`the newest ${maxCount}`]),
+    ...(maxAge === undefined ? [] : [`events younger than ${ageText(maxAge)}`]),
+    ...(maxCount === 0n ? [] : [`the newest ${maxCount} events`]),
     ...(truncateBefore === 0n ? [] : [`versions from ${truncateBefore}`]),
   ];
   return bounds.length === 0 ? "everything" : bounds.join(", of that ");

@@ -1,12 +1,12 @@
-// Tables that are printed as they arrive: rows come in groups, widths only grow, and the last
-// column takes what the terminal has left.
+// Tables that are printed while their rows arrive. Rows come in groups, columns only become wider,
+// and the last column takes the rest of the terminal's width.
 
 import { disarmed, displayWidth, fitted, padded } from "./display.ts";
 import { paintFor, widthOf, type Output, type Terminal } from "./terminal.ts";
 
 export interface Column {
   readonly title: string;
-  /** Numbers stand right. */
+  /** Numbers are aligned to the right. */
   readonly side: "left" | "right";
   /** On a terminal, cells are cut to this many columns. */
   readonly columnsMax?: number;
@@ -14,7 +14,7 @@ export interface Column {
 
 const gap = "  ";
 
-/** Lays out groups of rows; the first group comes with the titles above it. */
+/** Lays out groups of rows. The titles come before the first group. */
 export function tableOn(output: Output, terminal: Terminal, columns: readonly Column[]) {
   const terminalWidth = widthOf(output);
   const paint = paintFor(output, terminal);
@@ -53,7 +53,7 @@ export function tableOn(output: Output, terminal: Terminal, columns: readonly Co
   };
 }
 
-/** Names and values, one pair a line. */
+/** Names and values, one pair per line. */
 export function pairsOf(entries: readonly (readonly [string, string])[]): string {
   const width = Math.max(...entries.map(([name]) => displayWidth(name)));
   return entries

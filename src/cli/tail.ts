@@ -1,6 +1,6 @@
-// `annals tail`: the last events of a selection and, with -f, every later one as it becomes
-// durable. One subscription carries both, and it is resumed after the last position seen: a lost
-// connection or a restarted server leaves no gap and repeats nothing.
+// `annals tail`: prints the last events of a selection and, with -f, every later one when it is
+// durable. Both come from one subscription. It is resumed after the last position printed, so that
+// a lost connection or a restarted server causes neither a gap nor a duplicate.
 
 import { setTimeout as pause } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
@@ -25,7 +25,7 @@ const linesDefault = 10;
 const backoffMinMs = 100;
 const backoffMaxMs = 5_000;
 
-/** Prints the last events and, where asked to, goes on until Ctrl-C. */
+/** Prints the last events and, with -f, continues until Ctrl-C. */
 export async function tail(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
   const selection = selectionFromFlags(values, positionals[0]);
@@ -49,7 +49,10 @@ export async function tail(args: readonly string[], terminal: Terminal): Promise
   return 0;
 }
 
-/** The position before the last `lines` events: looked up without their payloads, none kept. */
+/**
+ * The position before the last `lines` events. They are looked up without payloads, and none is
+ * kept in memory.
+ */
 async function startOf(session: Session, selection: SelectionInit, lines: number) {
   const { store, streaming } = session;
   if (lines === 0) return (await store.getInfo({}, session.once)).head;
@@ -97,7 +100,7 @@ async function follow(
       if (backoffMs === backoffMinMs) {
         await print(
           terminal.errors,
-          `${(error as Error).message}; trying again from position ${after}\n`,
+          `${(error as Error).message}; trying again after position ${after}\n`,
         );
       }
     }
@@ -106,7 +109,7 @@ async function follow(
   }
 }
 
-/** Positions mean something in one store only: another one behind the same address is refused. */
+/** Positions are only valid in one store. A different store at the same address is refused. */
 async function sameStore(session: Session, known: string): Promise<string> {
   const { storeId } = await session.store.getInfo({}, session.once);
   if (known !== "" && storeId !== known) {

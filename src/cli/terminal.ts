@@ -1,5 +1,5 @@
-// What a command talks to: the process's streams and environment, or a test's. Output waits for its
-// reader; colours and progress appear only where somebody looks.
+// The streams and environment of a command: those of the process, or those of a test. Output waits
+// for its reader. Colours and progress appear only on terminals.
 
 import { createReadStream } from "node:fs";
 import { addAbortSignal, type Readable, type Writable } from "node:stream";
@@ -18,17 +18,17 @@ export interface Terminal {
   readonly signal: AbortSignal;
 }
 
-/** The reader of our output has gone, as when a pipe's other end closes. */
+/** Nothing reads the output any more, as when the other end of a pipe closes. */
 export class OutputClosed extends Error {
   override readonly name = "OutputClosed";
 }
 
-/** Somebody pressed Ctrl-C. */
+/** Ctrl-C was pressed. */
 class Interrupted extends Error {
   override readonly name = "Interrupted";
 }
 
-/** The process's own; the first signal asks, the second one kills. */
+/** The process's own terminal. The first signal aborts the command, the second ends the process. */
 export function processTerminal(): Terminal {
   const interrupt = new AbortController();
   for (const name of ["SIGINT", "SIGTERM"] as const) {
@@ -43,10 +43,13 @@ export function processTerminal(): Terminal {
   };
 }
 
-/** Outputs whose errors have a listener: those of a write are also told to its callback. */
+/** Outputs that have an error listener. The callback of a write gets its error too. */
 const guarded = new WeakSet<Output>();
 
-/** Writes and waits until the text is handed on. Throws `OutputClosed` where nobody takes it. */
+/**
+ * Writes the text and waits until it is handed on. Throws `OutputClosed` if nothing reads the
+ * output.
+ */
 export function print(output: Output, text: string): Promise<void> {
   if (!guarded.has(output)) {
     guarded.add(output);
@@ -60,9 +63,7 @@ export function print(output: Output, text: string): Promise<void> {
   });
 }
 
-/**
- * The bytes of a file, or of standard input where the path is `-`; Ctrl-C ends the wait for them.
- */
+/** The bytes of a file, or of standard input if the path is `-`. Ctrl-C ends the wait for them. */
 export function inputOf(path: string, terminal: Terminal): AsyncIterable<Buffer> {
   const input = path === "-" ? terminal.input : createReadStream(path);
   return addAbortSignal(terminal.signal, input) as AsyncIterable<Buffer>;
@@ -74,7 +75,7 @@ export interface Paint {
   red(text: string): string;
 }
 
-/** Colours on a terminal that wants them, nothing elsewhere. */
+/** Colours if the output is a terminal that wants them, otherwise none. */
 export function paintFor(output: Output, terminal: Terminal): Paint {
   const { NO_COLOR, TERM } = terminal.environment;
   const coloured = output.isTTY === true && !NO_COLOR && TERM !== "dumb";
@@ -83,7 +84,10 @@ export function paintFor(output: Output, terminal: Terminal): Paint {
   return { bold: wrap(1, 22), dim: wrap(2, 22), red: wrap(31, 39) };
 }
 
-/** Columns to fit into. Infinite where the output is no terminal: nothing is cut in a file. */
+/**
+ * The width of the output in columns. Infinite if it is not a terminal, so that nothing is cut in a
+ * file.
+ */
 export function widthOf(output: Output): number {
   return output.isTTY === true ? Math.max(output.columns ?? 80, 20) : Number.POSITIVE_INFINITY;
 }

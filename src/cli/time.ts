@@ -1,4 +1,4 @@
-// Times as people read and write them: ISO 8601, UTC, with the microseconds kept. Durations too.
+// Times and durations as people read and write them: ISO 8601 in UTC, with microseconds.
 
 import { create } from "@bufbuild/protobuf";
 import {
@@ -9,7 +9,7 @@ import {
 } from "@bufbuild/protobuf/wkt";
 import { unitMs, UsageError } from "./options.ts";
 
-/** `2026-01-02T03:04:05.678901Z`; nine digits where there is more than a microsecond to say. */
+/** `2026-01-02T03:04:05.678901Z`, with nine digits if the time is not a whole microsecond. */
 export function isoTime(time: Timestamp | undefined): string {
   if (time === undefined) return "";
   const seconds = new Date(Number(time.seconds) * 1000).toISOString().slice(0, 19);
@@ -22,27 +22,28 @@ const iso = new RegExp(
   "i",
 );
 
-/** A date (midnight) or a date and time; UTC where no offset says otherwise. */
+/** A date (midnight) or a date and time, in UTC unless an offset is given. */
 export function timestampOf(text: string, option: string): Timestamp {
   const parts = iso.exec(text);
   if (parts !== null) {
     const [, date, clock = "00:00", second = "00", fraction = "", offset = "Z"] = parts;
     const ms = Date.parse(`${date}T${clock}:${second}${offset.toUpperCase()}`);
-    // Date.parse lets 31 February pass into March: what was meant is not known.
+    // Date.parse turns 31 February into a day of March. Such a date is refused instead.
     const day = new Date(`${date}T00:00:00Z`);
     if (!Number.isNaN(ms) && day.toISOString().startsWith(`${date}`)) {
       const nanos = Number(fraction.padEnd(9, "0"));
       return create(TimestampSchema, { seconds: BigInt(Math.floor(ms / 1000)), nanos });
     }
   }
-  throw new UsageError(`${option}: "${text}" is no time: write 2026-01-31T12:00:00.000000Z`);
+  throw new UsageError(`${option}: "${text}" is not a time: write 2026-01-31T12:00:00.000000Z`);
 }
 
-/** A span of time, which may be none: `0s`, `500ms`, `10s`, `2m`, `12h`. */
+/** A duration, which may be zero: `0s`, `500ms`, `10s`, `2m`, `12h`. */
 export function spanOf(text: string, option: string): Duration {
   const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(text);
   const ms = Number(parts?.[1]) * unitMs[(parts?.[2] ?? "s") as keyof typeof unitMs];
-  if (Number.isNaN(ms)) throw new UsageError(`${option}: "${text}" is no time: write 500ms or 10s`);
+  if (Number.isNaN(ms))
+    throw new UsageError(`${option}: "${text}" is not a duration: write 500ms or 10s`);
   return durationOf(ms);
 }
 
@@ -50,7 +51,7 @@ export function spanOf(text: string, option: string): Duration {
 export function ageOf(text: string, option: string): Duration {
   const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text);
   const ms = Number(parts?.[1]) * unitMs[(parts?.[2] ?? "s") as keyof typeof unitMs];
-  if (!(ms >= 1)) throw new UsageError(`${option}: "${text}" is no age: write 12h or 90d`);
+  if (!(ms >= 1)) throw new UsageError(`${option}: "${text}" is not an age: write 12h or 90d`);
   return durationOf(ms);
 }
 
@@ -60,7 +61,7 @@ function durationOf(ms: number): Duration {
   return create(DurationSchema, { seconds: BigInt(seconds), nanos });
 }
 
-/** The same for people, in the largest unit that says it exactly. */
+/** An age for people, in the largest unit that expresses it exactly. */
 export function ageText({ seconds, nanos }: Duration): string {
   const ms = Number(seconds) * 1_000 + nanos / 1e6;
   for (const unit of ["d", "h", "m", "s"] as const) {

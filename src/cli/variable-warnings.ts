@@ -1,12 +1,12 @@
-// Environment variables that look like options of this product and are none: often misspelled ones,
-// which would change nothing without a word.
+// Warns about environment variables that look like options but are none. They are often misspelled,
+// and would otherwise be ignored silently.
 
 import { looksLikeOption, optionNames, variableOf } from "../config.ts";
 
-/** Those of the server, of the place of its file, and of the commands. */
+/** The variables of the server's options, of its configuration file, and of the commands. */
 const known = [...optionNames.map(variableOf), "ANNALS_CONFIG", "ANNALS_ADDRESS"];
 
-/** A warning for each, with what may have been meant. */
+/** One warning per variable, with the option that may have been meant. */
 export function variableWarnings(
   environment: Readonly<Record<string, string | undefined>>,
 ): string[] {
@@ -15,12 +15,12 @@ export function variableWarnings(
   );
   return unknown.map(([name]) => {
     const meant = known.find((option) => isNear(option, name));
-    const hint = meant === undefined ? "" : `: was ${meant} meant?`;
-    return `the environment variable ${name} is no option and changes nothing${hint}`;
+    const hint = meant === undefined ? "" : `: did you mean ${meant}?`;
+    return `the environment variable ${name} is not an option and has no effect${hint}`;
   });
 }
 
-/** Whether one is the other with at most two letters missing, added or changed. */
+/** Whether the words differ by at most two letters missing, added or changed. */
 function isNear(one: string, other: string): boolean {
   let row = Array.from({ length: other.length + 1 }, (_, i) => i);
   for (let i = 0; i < one.length; i += 1) {

@@ -1,33 +1,33 @@
-// What a server answers, checked from outside: everything is read once, removed events and system
-// events too, so that each position up to the head must come, once. Versions and times must run
-// without a gap, and the listings must say what was read. Event types count removed events, too,
-// and are compared in any case. Where streams have lifecycles, events are removed meanwhile: then
-// the listing of streams proves less.
+// Checks a server from outside, by its answers. Everything is read once, including removed events
+// and system events, so that every position up to the head must appear exactly once. Versions and
+// times must have no gap, and the listings must agree with what was read. Event types count removed
+// events too, so that they can always be compared. If streams have lifecycles, events may be
+// removed during the check, and the listing of streams proves less.
 
 import { View, type RecordedEvent } from "../gen/annals/v1/event_pb.js";
 import { CommandError } from "./options.ts";
 import type { Session } from "./session.ts";
 
-/** What of a conversation is needed here. */
+/** The part of a session that is needed here. */
 type Asked = Pick<Session, "store" | "once" | "streaming">;
 
 export interface ServerReport {
   readonly storeId: string;
-  /** Everything up to here was looked at. */
+  /** Everything up to this position was checked. */
   readonly head: number;
-  /** Those that are there, without the system's. */
+  /** Existing events, without system events. */
   readonly events: number;
   readonly removedEvents: number;
   readonly systemEvents: number;
   readonly streams: number;
   readonly types: number;
-  /** Empty: the server is sound. */
+  /** Empty if the server is sound. */
   readonly findings: readonly string[];
 }
 
 const pageSize = 1_000;
 const findingsMax = 1_000;
-/** Types in one item of a query. */
+/** The types in one item of a query. */
 const typesMax = 64;
 
 interface Seen {
@@ -36,7 +36,7 @@ interface Seen {
   last: number;
 }
 
-/** `progress` is told the last position that was read, and the last there is. */
+/** `progress` gets the last position that was read, and the head. */
 export async function verifyServer(
   session: Asked,
   progress: (position: number, head: number) => void,
@@ -60,7 +60,7 @@ export async function verifyServer(
   return { storeId, head, events, removedEvents, systemEvents, streams, types, findings };
 }
 
-/** In order: what a read of everything answers, and between it the system events. */
+/** The events of a read of everything, merged in order with the system events. */
 async function* everythingUpTo(
   session: Asked,
   head: number,
@@ -83,7 +83,7 @@ async function* everythingUpTo(
   }
 }
 
-/** Of these types, or everything that is not the system's. */
+/** Events of these types, or everything except system events. */
 async function* eventsOf(
   { store, streaming }: Asked,
   head: number,
@@ -104,10 +104,10 @@ async function* eventsOf(
     if (message.case === "batch") yield* message.value.events;
     if (message.case === "end") return;
   }
-  throw new CommandError("the answer ended without its end");
+  throw new CommandError("the answer ended without its last message");
 }
 
-/** What was read so far, and what was wrong with it. */
+/** What was read so far, and the findings in it. */
 class Reading {
   position = 0;
   events = 0;
@@ -133,7 +133,7 @@ class Reading {
     this.hasLifecycles ||= event.type.startsWith("$Stream");
     const { seconds = 0n, nanos = 0 } = event.recordedAt ?? {};
     const time = seconds * 1_000_000_000n + BigInt(nanos);
-    if (time < this.time) this.found(`time runs backwards at position ${position}`);
+    if (time < this.time) this.found(`time decreases at position ${position}`);
     this.time = time;
     see(this.types, event.type, position);
     if (event.stream === "") {
@@ -156,12 +156,12 @@ class Reading {
     if (this.findings.length < findingsMax) this.findings.push(finding);
   }
 
-  /** Nothing lies between the last position and this one. */
+  /** Reports the positions between the last one and this one as missing, if there are any. */
   private expect(position: number): void {
     const [first, last] = [this.position + 1, position - 1];
     if (first > last) return;
     const which = first === last ? `position ${first} was` : `positions ${first} to ${last} were`;
-    this.found(`${which} not answered`);
+    this.found(`${which} missing from the answer`);
   }
 }
 
@@ -241,17 +241,17 @@ async function* pagesOf(
   } while (token !== "");
 }
 
-/** What was read of the names of a kind. */
+/** The names of one kind that were read. */
 interface Kept {
   readonly kind: string;
   readonly seen: ReadonlyMap<string, Seen>;
-  /** `$`: the names of the system; empty: the others. */
+  /** `$` for the system's names, empty for the others. */
   readonly prefix: string;
-  /** Whether the listing must say what was read: no removal changes its numbers. */
+  /** Whether the listing must agree exactly, because no removal changes its numbers. */
   readonly isExact: boolean;
 }
 
-/** Each name that is listed must have been read, and the other way around. */
+/** Every listed name must have been read, and every name read must be listed. */
 async function compare(
   listed: AsyncGenerator<Listed>,
   { kind, seen, prefix, isExact }: Kept,
@@ -264,13 +264,15 @@ async function compare(
     names++;
     const known = seen.get(name);
     if (known === undefined) {
-      // A stream whose events were all removed is listed, with no events.
+      // A stream whose events are all removed is listed with no events.
       if (count > 0 && first <= head)
-        reading.found(`${kind} ${name} is listed from position ${first} only there`);
+        reading.found(
+          `${kind} ${name} is listed from position ${first}, but no event of it was read`,
+        );
       continue;
     }
     met++;
-    // Appended to meanwhile: then there is less to compare.
+    // A stream that got events in the meantime proves less.
     const grown = last > head;
     const same = grown ? count > known.count : count === known.count && last === known.last;
     if (isExact && (first !== known.first || !same)) {

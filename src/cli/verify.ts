@@ -1,5 +1,5 @@
-// `annals verify`: is everything there, and as it was written? Of a store's folder, while a server
-// has it open or not; of a backup; or, without a folder, of what a server answers.
+// `annals verify`: checks that everything is there and as it was written. It checks a store's
+// folder, even while a server has it open, or a backup, or the answers of a server.
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ import { verifyServer, type ServerReport } from "./verify-server.ts";
 
 const options = { ...connectionOptions, ...jsonOption, scratch: { type: "string" } } as const;
 
-/** Prints what was found; the exit code is 0 only where nothing was. */
+/** Prints the findings. The exit code is 0 only if there are none. */
 export async function verify(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
   const [named] = positionals;
@@ -57,7 +57,7 @@ export async function verify(args: readonly string[], terminal: Terminal): Promi
   return findings.length === 0 ? exitCode.ok : exitCode.failure;
 }
 
-/** `HOST:PORT`, or a socket's path; a folder that is there comes first. */
+/** Whether the text is `HOST:PORT` or a socket's path. An existing folder takes precedence. */
 function isAddress(text: string): boolean {
   return /^unix:.|^[^/\\]+:\d+$/.test(text) && !existsSync(text);
 }
@@ -66,7 +66,7 @@ function factsOfFolder(report: FolderReport): [string, string][] {
   const { storeId, head, headHash, totals, tables } = report;
   const facts: [string, string][] = [
     ["store", storeId],
-    ["head", head === undefined ? "cannot be read" : grouped(head.position)],
+    ["head", head === undefined ? "unreadable" : grouped(head.position)],
   ];
   if (totals === undefined || headHash === undefined) return facts;
   const { events, chunks, terms, postings, ids, snapshots, sideValues } = totals;
@@ -74,7 +74,7 @@ function factsOfFolder(report: FolderReport): [string, string][] {
     ...facts,
     ["log", `${eventsCounted(events)} in ${grouped(chunks)} chunks, ${grouped(tables)} tables`],
     ["index", `${grouped(terms)} terms, ${grouped(postings)} postings, ${grouped(ids)} ids`],
-    ["beside", `${grouped(snapshots)} snapshots, ${grouped(sideValues)} notes`],
+    ["other", `${grouped(snapshots)} snapshots, ${grouped(sideValues)} side values`],
     ["chain", headHash],
   ];
 }
@@ -94,7 +94,7 @@ function factsOfServer(report: ServerReport) {
     ["store", storeId],
     ["head", grouped(head)],
     ["read", eventsCounted(events)],
-    ["beside", `${grouped(removedEvents)} removed, ${grouped(systemEvents)} of the system`],
+    ["other", `${grouped(removedEvents)} removed events, ${grouped(systemEvents)} system events`],
     ["compared", `${grouped(streams)} streams, ${grouped(types)} event types`],
   ];
   return facts;

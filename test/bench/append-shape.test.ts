@@ -1,5 +1,5 @@
-// What an append costs in operations on LevelDB. The bounds have little room on purpose: whoever
-// needs one operation more for each event should know it, and say so here.
+// What an append costs in operations on LevelDB. The bounds are tight on purpose: a change that
+// needs one more operation per event must raise them here.
 import { expect, test } from "vitest";
 import { appendRequests, countedLog, reopened } from "./shape.ts";
 

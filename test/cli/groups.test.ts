@@ -96,11 +96,11 @@ describe("groups", () => {
   });
 
   test.each([
-    [["groups", "make", "x"], '"make" is none of'],
+    [["groups", "make", "x"], '"make" is not one of'],
     [["groups", "create"], "too few arguments"],
     [["groups", "create", "g", "--ordering", "key"], "none of stream, category"],
-    [["groups", "create", "g", "--lease", "5"], "is no time"],
-    [["groups", "create", "g", "--attempts", "0"], "no whole number from 1"],
+    [["groups", "create", "g", "--lease", "5"], "is not a duration"],
+    [["groups", "create", "g", "--attempts", "0"], "not a whole number from 1"],
     [["groups", "create", "g", "--every-event", "--type", "T"], "exclude each other"],
     [["groups", "create", "g", "--query-json", "{", "--type", "T"], "exclude each other"],
     [["groups", "create", "g", "--after", "1", "--from-end"], "exclude each other"],
@@ -108,14 +108,14 @@ describe("groups", () => {
     [["groups", "create", "g", "--after", "1", "--replace"], "--replace goes with --after-group"],
     [["groups", "update", "g", "--type", "T"], "--type"],
     [["groups", "update", "g", "--ordering", "none"], "--ordering"],
-    [["groups", "reset", "g"], "say where"],
-    [["parked", "g"], '"g" is none of'],
-    [["parked", "replay", "g"], "say which"],
-    [["parked", "discard", "g", "1", "--all"], "say which"],
-    [["parked", "replay", "g", "x"], "no whole number"],
+    [["groups", "reset", "g"], "missing option"],
+    [["parked", "g"], '"g" is not one of'],
+    [["parked", "replay", "g"], "missing argument"],
+    [["parked", "discard", "g", "1", "--all"], "missing argument"],
+    [["parked", "replay", "g", "x"], "not a whole number"],
     [["consume"], "too few arguments"],
     [["consume", "g", "--permits", "0"], "--permits"],
-    [["checkpoints", "take"], '"take" is none of'],
+    [["checkpoints", "take"], '"take" is not one of'],
     [["checkpoints", "save", "c"], "too few arguments"],
   ])("%j is refused before anything is sent", async (argv, message) => {
     const { code, output, errors } = await annals(argv);
@@ -189,7 +189,9 @@ describe("consume", () => {
     const { code, output, errors } = await annals(["consume", name, "-n", "2", "--exec", script]);
     expect(code).toBe(0);
     expect(jsonLines(output)).toMatchObject([{ attempt: 1, stream: `${name}-b` }]);
-    expect(errors).toMatch(/^cannot\nposition \d+: cannot; it comes again, or is parked\n$/);
+    expect(errors).toMatch(
+      /^cannot\nposition \d+: cannot; it will be delivered again or parked\n$/,
+    );
     const listed = await annals(["parked", "list", name, "--json"]);
     expect(jsonLines(listed.output)).toMatchObject([
       { attempts: 1, reason: "cannot", event: { stream: `${name}-a`, json: { n: 1 } } },

@@ -81,7 +81,7 @@ describe("export and import", () => {
     expect(imported.errors).toContain("9 stored, 0 were already there");
 
     const exported = await annals(server, ["export", "--prefix", "odd"]);
-    expect(exported.errors).toMatch(/^exported 9 events up to position \d+; go on later with/);
+    expect(exported.errors).toMatch(/^exported 9 events up to position \d+; continue later with/);
     expect(exported.output).toContain('"json":{"n": 12345678901234567890.00,"n":1e400}}');
     await annals(other, ["import", "-"], { input: exported.output });
     const back = await annals(other, ["export"]);
@@ -197,7 +197,7 @@ describe("an import", () => {
     const edited = lines.map((line, index) => (index === 7 ? { ...line, json: 0 } : line));
     const changed = await annals(server, ["import", fileOf(edited)]);
     expect(changed.code).toBe(1);
-    expect(changed.errors).toContain(`line 8: the id ${idOf(60_007)} is at position`);
+    expect(changed.errors).toContain(`line 8: the id ${idOf(60_007)} is already used at position`);
     expect(changed.errors).toContain("with other content");
   });
 

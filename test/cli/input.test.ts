@@ -106,7 +106,7 @@ describe("batches", () => {
   test.each([
     ['{"type":"T"}', { namespace: undefined, stream: "s" }, 'line 1: no "id"'],
     ['{"type":"T"}', { ...withNames, stream: undefined }, 'line 1: no "stream"'],
-    ['\n{"type":"T"}\n{"typ":"T"}', withNames, 'line 3: "typ" is not known'],
+    ['\n{"type":"T"}\n{"typ":"T"}', withNames, 'line 3: "typ" is unknown'],
   ])("of %j are refused with the line that is wrong", async (text, options, message) => {
     await expect(batches(text, options)).rejects.toThrow(message);
   });

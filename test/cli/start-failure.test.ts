@@ -60,12 +60,12 @@ describe("a server in a process of its own", () => {
     expect(unfit.lines).toEqual([expect.stringContaining("do not fit together")]);
   });
 
-  test("says of a variable that is no option that it changes nothing", async () => {
+  test("says that a variable that is not an option has no effect", async () => {
     process.env["ANNALS_HOTS"] = "x";
     const { lines } = await served("--port", "0", "--tls-cert", "x", "--tls-key", "x");
     delete process.env["ANNALS_HOTS"];
     expect(lines[0]).toContain(
-      "ANNALS_HOTS is no option and changes nothing: was ANNALS_HOST meant?",
+      "ANNALS_HOTS is not an option and has no effect: did you mean ANNALS_HOST?",
     );
   });
 });
@@ -153,9 +153,9 @@ describe("a command that the operating system refuses something", () => {
     );
   });
 
-  test("warns of a variable that is no option", async () => {
+  test("warns of a variable that is not an option", async () => {
     const environment = { ANNALS_ADRESS: "127.0.0.1:1" };
     const { errors } = await run(["version"], { environment });
-    expect(errors).toContain("warning: the environment variable ANNALS_ADRESS is no option");
+    expect(errors).toContain("warning: the environment variable ANNALS_ADRESS is not an option");
   });
 });

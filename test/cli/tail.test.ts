@@ -105,7 +105,7 @@ describe("tail", () => {
     expect(await tail.printed(last + 1)).toEqual(range(1, last + 1));
     tail.stop();
     const { errors } = await tail.done;
-    expect(errors).toContain("trying again from position");
+    expect(errors).toContain("trying again after position");
   });
 
   test("-f refuses to go on in another store behind the same address", async () => {

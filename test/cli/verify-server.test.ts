@@ -79,22 +79,22 @@ describe("a server that is verified", () => {
     [
       "an event is not answered",
       (event) => (event.position === 2n ? [] : [event]),
-      ["position 2 was not answered", "version 3 follows 1", "type B"],
+      ["position 2 was missing from the answer", "version 3 follows 1", "type B"],
     ],
     [
       "several are not",
       (event) => (event.position < 4n ? [] : [event]),
-      ["positions 1 to 3 were not answered"],
+      ["positions 1 to 3 were missing from the answer"],
     ],
     [
       "a removed one is not",
       (event) => (event.position === 5n ? [] : [event]),
-      ["position 5 was not answered"],
+      ["position 5 was missing from the answer"],
     ],
     [
       "a system event is not",
       (event) => (event.type === "$StreamTombstoned" ? [] : [event]),
-      ["was not answered", "type $StreamTombstoned is listed"],
+      ["was missing from the answer", "type $StreamTombstoned is listed"],
     ],
     [
       "an event comes twice",

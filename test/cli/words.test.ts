@@ -65,7 +65,7 @@ describe("a selection", () => {
     const both = { "from-position": "1", "from-time": "2026-01-01" };
     expect(() => rangeOf(both, all)).toThrow("exclude each other");
     expect(() => rangeOf({ "to-version": "1" }, all)).toThrow("go with one stream");
-    expect(() => rangeOf({ "from-position": "0" }, all)).toThrow("no whole number from 1");
+    expect(() => rangeOf({ "from-position": "0" }, all)).toThrow("not a whole number from 1");
     expect(rangeOf({ "to-position": "7" }, all)).toEqual({
       from: { case: undefined },
       to: { case: "toPosition", value: 7n },

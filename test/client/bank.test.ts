@@ -49,7 +49,7 @@ const balanceOf = async (number: string) =>
   (await accountsOf(client).load(streamOf(number))).state.balance;
 
 describe("the bank", () => {
-  test("opens one account for an address, and one for a number, whoever asks at once", async () => {
+  test("opens one account per address and per number, even if several clients ask at once", async () => {
     const same = { owner: "Ann", email: "ann@example.com" };
     const wanted = [
       ...["1", "2", "3"].map((number) => ({ ...same, number })),
@@ -131,7 +131,7 @@ describe("the read side", () => {
     return { status: response.status, body };
   };
 
-  test("shows what was just written to whoever says where that is", async () => {
+  test("shows a client its own write if the client passes the write's position", async () => {
     await opened("1", 100);
     await opened("2", 50);
     const made = { transfer: "t", from: "1", to: "2", cents: 30 };

@@ -122,7 +122,10 @@ async function keyOf(toolchain: Toolchain, sources: Sources): Promise<string> {
   return hash.digest("hex");
 }
 
-/** Leaves what has not changed alone, so that build tools see what has; removes what is gone. */
+/**
+ * Does not touch unchanged files, so that build tools see what changed. Removes files that no
+ * longer exist.
+ */
 function laySources(folder: string, stamp: string, sources: Sources): void {
   const before = existsSync(stamp) ? readFileSync(stamp, "utf8").split("\n").slice(1) : [];
   rmSync(stamp, { force: true });
@@ -138,9 +141,9 @@ function laySources(folder: string, stamp: string, sources: Sources): void {
   }
 }
 
-/** Waits for its turn; the lock of a process that is gone counts for nothing. */
+/** Waits for the lock. The lock of a process that has ended is ignored. */
 async function lock(path: string): Promise<() => void> {
-  // Linked rather than written in place: whoever sees the lock sees whose it is.
+  // Linked rather than written in place, so that a lock file always contains its owner's id.
   const own = `${path}.${process.pid}`;
   writeFileSync(own, String(process.pid));
   try {

@@ -1,5 +1,5 @@
-// What the tests of this floor share: an event log over the plain model engine, clocks whose hands
-// the test turns, and a subscriber whose messages are pulled when the test says so.
+// Helpers of the log's tests: an event log over the model engine, clocks that the test sets, and a
+// subscriber that receives a message when the test pulls one.
 import { setImmediate as turn } from "node:timers/promises";
 import type { Append } from "../../src/domain/append.ts";
 import { defaultLimits, type Limits } from "../../src/domain/limits.ts";

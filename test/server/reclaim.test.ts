@@ -117,7 +117,7 @@ test("removed events that a group had read ahead are given to no member, nor wai
   for (const consumer of [first, second]) consumer.pipe.cancel();
 });
 
-test("removed events are told from missing ones, by whoever asks for them", async () => {
+test("an answer tells removed events from events that never existed", async () => {
   await append("orders", upFrom(0, 6));
   await append("others", upFrom(100, 2));
   const policy = { truncateBefore: 4n };
@@ -223,7 +223,7 @@ test("a truncated stream gives its space back, and all else is as it was", async
   expect(again).toMatchObject({ deduplicated: true, firstPosition: 1n, lastPosition: 50n });
   const other = await failedOf(append("orders", upFrom(0, 50), "other words"));
   expect(other).toMatchObject({ code: Code.ALREADY_EXISTS, reason: "EVENT_ID_CONFLICT" });
-  // Who, what and when are in the log, for whoever asks.
+  // The log records who removed what, and when.
   const removals = await eventsOf("$removals");
   expect(removals.length).toBeGreaterThan(0);
   for (const { type, json } of removals) {

@@ -52,7 +52,7 @@ async function outcome(address: string, creds: ReturnType<typeof trusting>): Pro
 }
 
 describe("TLS", () => {
-  test("serves whoever trusts the certificate, and nobody in the clear", async () => {
+  test("serves clients that trust the certificate, and none without TLS", async () => {
     const running = await startTestServer(tlsFlags(server));
     expect(await outcome(running.address, trusting(ours))).toBe("served");
     expect(await outcome(running.address, trusting(theirs))).toBe("refused");

@@ -108,7 +108,7 @@ function failing(seed: number, breakage: Breakage): Promise<readonly string[]> {
       const { history } = crowd;
       await Promise.race([server.says(saidOf.failed), soon(() => !server.serves)]);
       await crowd.roundTrip();
-      // Whoever was told of the failure has gone away: everybody comes again.
+      // The clients that got the error have disconnected. All of them connect again.
       const due = history.acknowledgedOps + appendsAfterFailure;
       for (let i = 0; i < comebacksMax && history.acknowledgedOps < due; i++) {
         await crowd.detach();

@@ -1,6 +1,6 @@
-// Runs trials in a process of its own: bending files that are mapped into memory may end the
-// process, and the campaign wants to know of it and go on. Before each trial its number is left in
-// a file, so that whoever waits knows which one it was.
+// Runs trials in a process of its own. Corrupting files that are mapped into memory may crash the
+// process, and the campaign must notice that and continue. The number of each trial is written to a
+// file before it starts, so that the campaign knows which trial crashed.
 import { openSync, readdirSync, readFileSync, statSync, writeSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";

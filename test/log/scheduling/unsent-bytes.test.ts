@@ -1,4 +1,5 @@
-// What clients leave untaken: while it is much, whoever waits for a client holds next to nothing.
+// The bytes that clients have not taken yet. While there are many, a call that waits for its client
+// keeps almost nothing in memory.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { selects } from "../../../src/domain/query.ts";

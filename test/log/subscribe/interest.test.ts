@@ -1,5 +1,5 @@
-// Interests: who is woken by an advance. Whoever is concerned always is, whoever is not never is,
-// and those that are not cost nothing.
+// Interests decide which subscribers an advance wakes: all that can use the new events, and no
+// others. A subscriber that is not woken costs nothing.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { PlacedEvent } from "../../../src/domain/event.ts";

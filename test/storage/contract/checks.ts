@@ -1,5 +1,5 @@
-// What every part of the suite uses: a test with a fresh store, and the law of slabs, which holds
-// for every read whatever it selects.
+// Helpers of the storage contract's tests: a test with a fresh store, and the check of batches that
+// holds for every read.
 import { expect, test } from "vitest";
 import type { CommitEvent } from "../../../src/domain/event.ts";
 import type { Query, QueryItem, Selection } from "../../../src/domain/query.ts";
