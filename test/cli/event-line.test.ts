@@ -109,9 +109,9 @@ describe("a line", () => {
     ['{"type":"T","json":1,"contentType":"text/plain"}', 'use "data"'],
     ['{"type":"T","data":"a"}', '"data" is not base64'],
     ['{"type":"T","data":"YQ"}', '"data" is not base64'],
-    ['{"type":"T\\ud800"}', "half a surrogate pair"],
-    ['{"type":"T","tags":["\\udc00"]}', "half a surrogate pair"],
-    ['{"type":"T","metadata":{"\\ud800":""}}', "half a surrogate pair"],
+    ['{"type":"T\\ud800"}', "unpaired surrogate"],
+    ['{"type":"T","tags":["\\udc00"]}', "unpaired surrogate"],
+    ['{"type":"T","metadata":{"\\ud800":""}}', "unpaired surrogate"],
   ])("like %s is refused", (line, message) => {
     expect(() => eventOf(line)).toThrow(message);
   });

@@ -98,7 +98,7 @@ describe("groups", () => {
   test.each([
     [["groups", "make", "x"], '"make" is not one of'],
     [["groups", "create"], "too few arguments"],
-    [["groups", "create", "g", "--ordering", "key"], "none of stream, category"],
+    [["groups", "create", "g", "--ordering", "key"], "not one of stream, category"],
     [["groups", "create", "g", "--lease", "5"], "is not a duration"],
     [["groups", "create", "g", "--attempts", "0"], "not a whole number from 1"],
     [["groups", "create", "g", "--every-event", "--type", "T"], "exclude each other"],

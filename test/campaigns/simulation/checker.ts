@@ -29,7 +29,7 @@ class Checker {
   private readonly history: History;
   private readonly events: FinalEvent[];
   private readonly byId = new Map<string, FinalEvent>();
-  /** By what the clients call their events, whoever made their ids. */
+  /** By the name a client gives an event; its id may be the store's. */
   private readonly byName = new Map<string, FinalEvent>();
 
   constructor(history: History, records: readonly Uint8Array[]) {

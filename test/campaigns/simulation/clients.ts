@@ -105,7 +105,7 @@ export class Clients {
       const idFromClient = mixed ? world.chance(0.5) : fromClient;
       return newEvent({
         ...(idFromClient ? { id } : { idFromClient }),
-        // What was proposed is found again by this, whoever made its id.
+        // Finds what was proposed, whether the client or the store made its id.
         metadata: { name: id },
         stream: world.pick(streams),
         type: world.pick(types),
