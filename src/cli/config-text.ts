@@ -28,8 +28,9 @@ export function configHelp(): string {
   });
   rows.push(["--config FILE", "a JSON file with options by name"]);
   rows.push(["--print-config", "print the effective options and their sources, and exit"]);
-  const footer = `--no-NAME turns a switch off. Each option can also be set in the environment: --unix-socket
-is ${variableOf("unixSocket")}. A flag overrides the environment, which overrides the file.`;
+  const footer = `--no-NAME turns a switch off. Each option can also be set in the environment:
+--unix-socket is ${variableOf("unixSocket")}.
+A flag overrides the environment, which overrides the file.`;
   return `Usage: annals serve [options]\n\n${table(rows)}\n${footer}\n`;
 }
 

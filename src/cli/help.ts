@@ -122,7 +122,7 @@ export const commandHelp: readonly CommandHelp[] = [
     summary: "list, show, create, update, reset or delete consumer groups",
     details: [
       "create: the events and their order, which cannot be changed later",
-      "  --stream S, --prefix P, --type T    in this stream, with this prefix, of this type (repeat)",
+      "  --stream S, --prefix P, --type T    of this stream, prefix or type (repeat)",
       "  --tag T               with this tag (repeated: with all of them)",
       "  --query-json JSON     a query as JSON; --every-event: all events (the default)",
       "  --ordering KEY        stream (the default), category, none, tag:PREFIX",
@@ -201,7 +201,7 @@ export const commandHelp: readonly CommandHelp[] = [
   {
     name: "export",
     synopsis: "export [STREAM] [options]",
-    summary: "write events in the order of their positions, for import",
+    summary: "write events in the order of their positions, as import reads them",
     details: [...selection, "--after POSITION        continue after an earlier export"],
   },
   {

@@ -69,7 +69,7 @@ export interface CallStatus {
   readonly details: Any[];
 }
 
-/** A status that is not the event store's: of the health and reflection services, of the transport. */
+/** A status that is not of the event store: of health, reflection or the transport. */
 export class StatusError extends Error {
   readonly status: CallStatus;
 
