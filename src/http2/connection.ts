@@ -5,7 +5,7 @@ import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 import { Account } from "./account.ts";
-import type { Http2Connection, Http2Options } from "./api.ts";
+import type { Http2Options } from "./api.ts";
 import type { Http2Limits } from "./limits.ts";
 import { Output } from "./output.ts";
 import {
@@ -19,13 +19,13 @@ import {
   type,
   windowBytesMax,
 } from "./protocol.ts";
-import { Receiver } from "./receiver.ts";
+import { Receiver, type ReceivingConnection } from "./receiver.ts";
 import { Sender } from "./sender.ts";
 import type { Stream } from "./stream.ts";
 
 const ignore = (): void => {};
 
-export class Connection implements Http2Connection {
+export class Connection implements ReceivingConnection {
   readonly peer: string;
   readonly limits: Http2Limits;
   readonly account: Account;
@@ -96,7 +96,6 @@ export class Connection implements Http2Connection {
     this.output.numbers(type.ping, 0, 0, 0, drainPing);
   }
 
-  /** The client has heard of the drain: from here on it opens no more streams. */
   drained(): void {
     if (this.phase !== "draining") return;
     this.phase = "drained";
@@ -155,7 +154,6 @@ export class Connection implements Http2Connection {
     if (lasts("connectionAgeGraceMs", isOld)) this.close(errorCode.noError, "connectionAgeGraceMs");
   }
 
-  /** The stream is over. `isAwaited`: the client may not know yet. */
   forget({ id, headerBytes }: Stream, isAwaited: boolean): void {
     this.streams.delete(id);
     this.account.give(this.limits.streamBytes + headerBytes);
@@ -163,7 +161,6 @@ export class Connection implements Http2Connection {
     this.endWhenDone();
   }
 
-  /** The client opens no more streams. */
   last(): void {
     this.isLast = true;
     this.endWhenDone();

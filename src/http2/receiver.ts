@@ -2,7 +2,6 @@
 // Source: RFC 9113, sections 4 to 6.
 
 import type { Http2Options } from "./api.ts";
-import type { Connection } from "./connection.ts";
 import { HeaderDecoder } from "./hpack-decoder.ts";
 import { encodeHeaders } from "./hpack-encoder.ts";
 import type { Http2Limits } from "./limits.ts";
@@ -19,7 +18,17 @@ import {
   windowBytesMax,
 } from "./protocol.ts";
 import { areTrailers, requestHead, type RequestHead } from "./request-headers.ts";
-import { Stream } from "./stream.ts";
+import { Stream, type StreamConnection } from "./stream.ts";
+
+/** What frames change of their connection. */
+export interface ReceivingConnection extends StreamConnection {
+  readonly streams: Map<number, Stream>;
+  readonly mayOpen: boolean;
+  /** The client has heard of the drain: from here on it opens no more streams. */
+  drained(): void;
+  /** The client opens no more streams. */
+  last(): void;
+}
 
 /** The payload is from `from` to `to`. */
 interface Frame {
@@ -57,7 +66,7 @@ export class Receiver {
   isSettled = false;
   isAcknowledged = false;
   lastId = 0;
-  private readonly connection: Connection;
+  private readonly connection: ReceivingConnection;
   private readonly options: Http2Options;
   private readonly limits: Http2Limits;
   private readonly decoder: HeaderDecoder<RequestHead>;
@@ -76,7 +85,7 @@ export class Receiver {
   /** Frames have come since it was looked at. */
   private hasMoved = false;
 
-  constructor(connection: Connection, options: Http2Options) {
+  constructor(connection: ReceivingConnection, options: Http2Options) {
     this.connection = connection;
     this.options = options;
     this.limits = connection.limits;

@@ -3,6 +3,7 @@
 // Source: RFC 9113, sections 5.2 and 6.9.
 
 import type { Account } from "./account.ts";
+import type { HeaderBlock } from "./hpack-encoder.ts";
 import { copiedBytesMax, type Output } from "./output.ts";
 import {
   flag,
@@ -12,7 +13,27 @@ import {
   type,
   windowBytesMax,
 } from "./protocol.ts";
-import type { Stream } from "./stream.ts";
+
+/** The answer of one stream, as far as it waits to be sent. */
+export abstract class Answer {
+  abstract readonly id: number;
+  isOver = false;
+  sendWindow: number;
+  head: HeaderBlock | undefined;
+  readonly pieces: Uint8Array[] = [];
+  firstPieceSent = 0;
+  unsentBytes = 0;
+  trailers: HeaderBlock | undefined;
+  isEnding = false;
+  isQueued = false;
+
+  constructor(sendWindow: number) {
+    this.sendWindow = sendWindow;
+  }
+
+  abstract onSent(): void;
+  abstract onAllSent(): void;
+}
 
 export class Sender {
   /** What the client gives new streams. */
@@ -23,9 +44,9 @@ export class Sender {
   private readonly account: Account;
   private readonly onFrame: () => void;
   /** Those whose turn it is, from `next` on, and those that wait for the connection's window. */
-  private readonly ready: Stream[] = [];
+  private readonly ready: Answer[] = [];
   private next = 0;
-  private blocked = new Set<Stream>();
+  private blocked = new Set<Answer>();
   private isPumping = false;
   private hasSentHeaders = false;
 
@@ -38,13 +59,13 @@ export class Sender {
   }
 
   /** Something of the stream is to be sent. */
-  wake(stream: Stream): void {
+  wake(stream: Answer): void {
     this.enqueue(stream);
     this.pump();
   }
 
   /** Sends a little data at once, where nothing is before it; else answers false. */
-  sendNow(stream: Stream, pieces: readonly Uint8Array[], bytes: number): boolean {
+  sendNow(stream: Answer, pieces: readonly Uint8Array[], bytes: number): boolean {
     const isNext = this.next === this.ready.length && !this.isPumping && !stream.isQueued;
     const fits = bytes <= Math.min(this.window, stream.sendWindow, copiedBytesMax);
     if (!isNext || !fits || this.isFull || stream.unsentBytes > 0) return false;
@@ -57,7 +78,7 @@ export class Sender {
     if (this.isPumping) return;
     this.isPumping = true;
     while (this.next < this.ready.length && !this.isFull) {
-      const stream = this.ready[this.next++] as Stream;
+      const stream = this.ready[this.next++] as Answer;
       stream.isQueued = false;
       if (!stream.isOver) this.send(stream);
       if (this.next < this.ready.length && this.next < 1_000) continue;
@@ -80,14 +101,14 @@ export class Sender {
     this.pump();
   }
 
-  widenStream(stream: Stream, increment: number): void {
+  widenStream(stream: Answer, increment: number): void {
     stream.sendWindow += increment;
     if (stream.sendWindow > windowBytesMax) throw overflow(stream.id);
     if (stream.unsentBytes > 0) this.wake(stream);
   }
 
   /** The client gives all streams more or less than before; `pump` sends what that allows. */
-  changeStreamWindow(size: number, streams: Iterable<Stream>): void {
+  changeStreamWindow(size: number, streams: Iterable<Answer>): void {
     if (size > windowBytesMax) throw overflow(0);
     const change = size - this.streamWindow;
     this.streamWindow = size;
@@ -99,7 +120,7 @@ export class Sender {
   }
 
   /** Nothing more of the stream is sent. */
-  drop(stream: Stream): void {
+  drop(stream: Answer): void {
     this.blocked.delete(stream);
     this.account.give(stream.unsentBytes);
     stream.unsentBytes = 0;
@@ -110,13 +131,13 @@ export class Sender {
     return this.output.bytes >= this.outputBytesMax;
   }
 
-  private enqueue(stream: Stream): void {
+  private enqueue(stream: Answer): void {
     if (stream.isQueued) return;
     stream.isQueued = true;
     this.ready.push(stream);
   }
 
-  private send(stream: Stream): void {
+  private send(stream: Answer): void {
     const { head, trailers } = stream;
     if (head !== undefined) {
       const isAll = stream.isEnding && trailers === undefined && stream.unsentBytes === 0;
@@ -142,7 +163,7 @@ export class Sender {
   }
 
   /** The head of a frame of data. */
-  private frame(stream: Stream, bytes: number): void {
+  private frame(stream: Answer, bytes: number): void {
     this.window -= bytes;
     stream.sendWindow -= bytes;
     this.output.frame(type.data, 0, stream.id, bytes);
@@ -150,7 +171,7 @@ export class Sender {
   }
 
   /** A frame of what waits. False: a window is closed. */
-  private data(stream: Stream): boolean {
+  private data(stream: Answer): boolean {
     const { pieces, sendWindow } = stream;
     const bytes = Math.min(stream.unsentBytes, sendWindow, this.window, payloadBytesMax);
     if (bytes <= 0) {

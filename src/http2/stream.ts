@@ -1,30 +1,32 @@
 // One request and its answer: what has come, what is to be sent, and who has said all.
 // Source: RFC 9113, section 5.1.
 
-import type { Http2Stream, StreamHandler } from "./api.ts";
-import type { Connection } from "./connection.ts";
+import type { Http2Connection, Http2Stream, StreamHandler } from "./api.ts";
 import type { HeaderBlock } from "./hpack-encoder.ts";
+import type { Http2Limits } from "./limits.ts";
+import type { Output } from "./output.ts";
 import { errorCode, Http2Error, type } from "./protocol.ts";
 import type { RequestHead } from "./request-headers.ts";
+import { Answer, type Sender } from "./sender.ts";
 
-export class Stream implements Http2Stream {
+/** What a stream needs of its connection. */
+export interface StreamConnection extends Http2Connection {
+  readonly limits: Http2Limits;
+  readonly output: Output;
+  readonly sender: Sender;
+  /** The stream is over. `isAwaited`: the client may not know yet. */
+  forget(stream: Stream, isAwaited: boolean): void;
+}
+
+export class Stream extends Answer implements Http2Stream {
   readonly id: number;
-  readonly connection: Connection;
+  readonly connection: StreamConnection;
   readonly headers: ReadonlyMap<string, string>;
   readonly headerBytes: number;
   /** Set when the caller has answered `onStream`. */
   handler: StreamHandler | undefined;
-  isOver = false;
   /** The client has said all. */
   hasEnded = false;
-  sendWindow: number;
-  head: HeaderBlock | undefined;
-  readonly pieces: Uint8Array[] = [];
-  firstPieceSent = 0;
-  unsentBytes = 0;
-  trailers: HeaderBlock | undefined;
-  isEnding = false;
-  isQueued = false;
   /** What the client may send, and what it has sent and may not send again yet. */
   private window: number;
   private returnedBytes = 0;
@@ -36,14 +38,14 @@ export class Stream implements Http2Stream {
   private dropTimer: NodeJS.Timeout | undefined;
   private hasAnswered = false;
 
-  constructor(id: number, connection: Connection, { headers, bytes, contentLength }: RequestHead) {
+  constructor(id: number, connection: StreamConnection, head: RequestHead) {
+    super(connection.sender.streamWindow);
     this.id = id;
     this.connection = connection;
-    this.headers = headers;
-    this.headerBytes = bytes;
-    this.awaitedBytes = contentLength;
+    this.headers = head.headers;
+    this.headerBytes = head.bytes;
+    this.awaitedBytes = head.contentLength;
     this.window = connection.limits.streamWindowBytes;
-    this.sendWindow = connection.sender.streamWindow;
   }
 
   release(bytes: number): void {

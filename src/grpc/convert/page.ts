@@ -20,17 +20,22 @@ interface PageRequest {
 /** A page ends near this many encoded bytes, even if it could have more entries. */
 export const pageBytesMax = 1024 * 1024;
 
-/**
- * One page of a list. `scope` names the call and its arguments. `cursorOf` returns the cursor after
- * an entry. `list` returns at most `limit` entries after a cursor (empty: from the first).
- */
+/** A list that is answered in pages. */
+interface PagedList<T> {
+  /** The call and its arguments. */
+  readonly scope: readonly string[];
+  /** The cursor after an entry. */
+  readonly cursorOf: (entry: T) => string;
+  /** Of an entry as the page encodes it. */
+  readonly bytesOf: (entry: T) => number;
+  /** At most `limit` entries after a cursor (empty: from the first). */
+  readonly list: (after: string, limit: number) => Promise<T[]>;
+}
+
 export async function pageOf<T>(
   { pageSize, pageToken: token }: PageRequest,
   limits: Limits,
-  scope: readonly string[],
-  cursorOf: (entry: T) => string,
-  bytesOf: (entry: T) => number,
-  list: (after: string, limit: number) => Promise<T[]>,
+  { scope, cursorOf, bytesOf, list }: PagedList<T>,
 ): Promise<Page<T>> {
   const asked = pageSize === 0 ? limits.pageSizeDefault : pageSize;
   const limit = Math.min(asked, limits.pageSizeMax);

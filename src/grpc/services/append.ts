@@ -22,8 +22,7 @@ import { appendResponse, pipeResponse } from "../convert/append-answer.ts";
 import { appendFromBytes } from "../convert/append-bytes.ts";
 import { convertAppend } from "../convert/append-message.ts";
 import type { Encoded } from "../transport/methods.ts";
-import { failed } from "../transport/call-environment.ts";
-import type { Call } from "../transport/call.ts";
+import { failed, type Call } from "../transport/call-environment.ts";
 import { decodeRequest } from "../transport/decode.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 
@@ -97,7 +96,7 @@ async function* appendPipe(
   call: Call,
 ): AsyncGenerator<readonly Encoded<AppendPipeResponse>[]> {
   const window = new Window(context.limits.pipeAppendsMax, context.limits.pipeBytesMax);
-  const reading = takeAll(context, requests, call, window);
+  const reading = takeAll(context, requests, call, window).finally(() => window.close());
   // A failure is for the end of the pipe; a pipe that ends early never asks for it.
   reading.catch(() => {});
   try {
@@ -121,20 +120,16 @@ async function takeAll(
   window: Window,
 ): Promise<void> {
   let sequence = 0;
-  try {
-    for await (const some of requests) {
-      for (const request of some) {
-        sequence++;
-        const converted = convertOne(context, request);
-        // In order: an append that needs a lookup first is not overtaken by later ones.
-        const append = "then" in converted ? await converted : converted;
-        void appendOne(context, append, sequence, call, window.enter(request.length));
-        if (window.isFull) await window.room();
-        if (window.closed) return;
-      }
+  for await (const some of requests) {
+    for (const request of some) {
+      sequence++;
+      const converted = convertOne(context, request);
+      // In order: an append that needs a lookup first is not overtaken by later ones.
+      const append = "then" in converted ? await converted : converted;
+      void appendOne(context, append, sequence, call, window.enter(request.length));
+      if (window.isFull) await window.room();
+      if (window.closed) return;
     }
-  } finally {
-    window.close();
   }
 }
 

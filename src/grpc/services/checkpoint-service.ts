@@ -17,7 +17,7 @@ import {
   type WaitForRequest,
 } from "../../gen/annals/v1/checkpoint_service_pb.js";
 import type { Handlers } from "../transport/methods.ts";
-import type { Call } from "../transport/call.ts";
+import type { Call } from "../transport/call-environment.ts";
 import type { ServiceContext } from "./context.ts";
 import { checkConsumerName, convertUpdate, wireCheckpoint } from "../convert/checkpoint.ts";
 import { checkText, checkUint64, Violations } from "../convert/checks.ts";
@@ -53,14 +53,12 @@ async function list({ log, limits }: ServiceContext, wire: ListCheckpointsReques
   const { consumerNameBytesMax: bytesMax } = limits;
   checkText(v, "prefix", prefix, { name: "consumer_name_bytes_max", bytesMax });
   v.throwIfAny();
-  const { entries, nextPageToken } = await pageOf(
-    wire,
-    limits,
-    ["ListCheckpoints", prefix],
-    ({ consumer }: Checkpoint) => consumer,
-    (checkpoint) => toBinary(ConsumerCheckpointSchema, wireCheckpoint(checkpoint)).length,
-    (after, limit) => log.checkpoints.list({ prefix, after, limit }),
-  );
+  const { entries, nextPageToken } = await pageOf(wire, limits, {
+    scope: ["ListCheckpoints", prefix],
+    cursorOf: ({ consumer }: Checkpoint) => consumer,
+    bytesOf: (checkpoint) => toBinary(ConsumerCheckpointSchema, wireCheckpoint(checkpoint)).length,
+    list: (after, limit) => log.checkpoints.list({ prefix, after, limit }),
+  });
   const checkpoints = entries.map(wireCheckpoint);
   return create(ListCheckpointsResponseSchema, { checkpoints, nextPageToken });
 }

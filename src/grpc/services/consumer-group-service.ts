@@ -52,7 +52,7 @@ import { pageBytesMax, pageOf } from "../convert/page.ts";
 import { convertView, type EventView } from "../convert/read-request.ts";
 import { timestamp } from "../convert/time.ts";
 import type { Answer, Encoded, Handlers } from "../transport/methods.ts";
-import type { Call } from "../transport/call.ts";
+import type { Call } from "../transport/call-environment.ts";
 import type { ServiceContext } from "./context.ts";
 
 export function consumerGroupService(
@@ -107,17 +107,16 @@ async function listGroups({ log, limits }: ServiceContext, wire: ListGroupsReque
   const { consumerNameBytesMax: bytesMax } = limits;
   checkText(v, "prefix", prefix, { name: "consumer_name_bytes_max", bytesMax });
   v.throwIfAny();
-  const { entries, nextPageToken } = await pageOf(
-    wire,
-    { ...limits, pageSizeMax: limits.groupsPageSizeMax },
-    ["ListGroups", prefix],
-    ({ name }: Group) => name,
-    (group) => toBinary(GroupSchema, group).length,
-    async (after, limit) => {
+  const pageLimits = { ...limits, pageSizeMax: limits.groupsPageSizeMax };
+  const { entries, nextPageToken } = await pageOf(wire, pageLimits, {
+    scope: ["ListGroups", prefix],
+    cursorOf: ({ name }: Group) => name,
+    bytesOf: (group) => toBinary(GroupSchema, group).length,
+    list: async (after, limit) => {
       const infos = await log.groups.list({ prefix, after, limit }, call.signal);
       return infos.map((info) => wireGroup(info, limits));
     },
-  );
+  });
   return create(ListGroupsResponseSchema, { groups: entries, nextPageToken });
 }
 
@@ -231,19 +230,17 @@ async function listParked(
   const group = checkConsumerName(v, "group", wire.group, limits);
   const view = convertView(v, "view", wire.view);
   v.throwIfAny();
-  const { entries, nextPageToken } = await pageOf(
-    wire,
-    limits,
-    ["ListParked", group],
-    ({ position }: ParkedEntry) => `${position}`,
-    ({ bytes }) => bytes.length,
-    async (cursor, limit) => {
+  const { entries, nextPageToken } = await pageOf(wire, limits, {
+    scope: ["ListParked", group],
+    cursorOf: ({ position }: ParkedEntry) => `${position}`,
+    bytesOf: ({ bytes }) => bytes.length,
+    list: async (cursor, limit) => {
       const after = cursor === "" ? 0 : Math.min(Number(cursor), positionMax);
       const page = { group, after, limit, bytesMax: pageBytesMax };
       const parked = await log.groups.listParked(page);
       return parked.map((one) => entryOf(one, view, limits));
     },
-  );
+  });
   const parts = entries.map(({ bytes }) => bytes);
   if (nextPageToken !== "") parts.push(wrap(tagNextPageToken, [Buffer.from(nextPageToken)]));
   return Buffer.concat(parts);

@@ -11,8 +11,7 @@ import {
   type HealthCheckResponse,
 } from "../../gen/grpc/health/v1/health_pb.js";
 import type { Handlers } from "../transport/methods.ts";
-import type { Call } from "../transport/call.ts";
-import type { Stopping } from "../transport/call-environment.ts";
+import type { Call, Stopping } from "../transport/call-environment.ts";
 import { StatusCode, StatusError } from "../transport/status.ts";
 
 /** Whether the services serve, with watchers of changes. */

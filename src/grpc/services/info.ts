@@ -57,14 +57,12 @@ async function listStreams(
 ): Promise<ListStreamsResponse> {
   const { prefix } = wire;
   checkPrefix(prefix, "stream_name_bytes_max", limits.streamNameBytesMax);
-  const { entries, nextPageToken } = await pageOf(
-    wire,
-    limits,
-    ["ListStreams", prefix],
-    (last: StreamInfo) => last.stream,
-    streamBytes,
-    (after, limit) => log.listStreams({ prefix, after, limit }),
-  );
+  const { entries, nextPageToken } = await pageOf(wire, limits, {
+    scope: ["ListStreams", prefix],
+    cursorOf: ({ stream }: StreamInfo) => stream,
+    bytesOf: streamBytes,
+    list: (after, limit) => log.listStreams({ prefix, after, limit }),
+  });
   return create(ListStreamsResponseSchema, { streams: entries.map(wireStreamInfo), nextPageToken });
 }
 
@@ -82,14 +80,12 @@ async function listEventTypes(
 ): Promise<ListEventTypesResponse> {
   const { prefix } = wire;
   checkPrefix(prefix, "type_bytes_max", limits.typeBytesMax);
-  const { entries, nextPageToken } = await pageOf(
-    wire,
-    limits,
-    ["ListEventTypes", prefix],
-    (last: EventTypeFacts) => last.type,
-    ({ type }) => entryBytes + Buffer.byteLength(type),
-    (after, limit) => log.listEventTypes({ prefix, after, limit }),
-  );
+  const { entries, nextPageToken } = await pageOf(wire, limits, {
+    scope: ["ListEventTypes", prefix],
+    cursorOf: ({ type }: EventTypeFacts) => type,
+    bytesOf: ({ type }) => entryBytes + Buffer.byteLength(type),
+    list: (after, limit) => log.listEventTypes({ prefix, after, limit }),
+  });
   const eventTypes = entries.map(({ type, recordedCount, firstPosition, lastPosition }) => ({
     type,
     recordedCount: BigInt(recordedCount),

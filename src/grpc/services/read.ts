@@ -16,7 +16,7 @@ import {
 } from "../../gen/annals/v1/snapshot_pb.js";
 import type { LoadEnd, ReadEnd, SubscribeMessage } from "../../log/verbs.ts";
 import type { Answer } from "../transport/methods.ts";
-import type { Call } from "../transport/call.ts";
+import type { Call } from "../transport/call-environment.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { batchInParts, batchMessagesOnce, wrap } from "../convert/batches.ts";
 import { convertLoad, convertRead, convertSubscribe } from "../convert/read-request.ts";

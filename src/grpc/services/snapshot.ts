@@ -20,7 +20,7 @@ import {
   type SaveSnapshotResponse,
 } from "../../gen/annals/v1/snapshot_pb.js";
 import type { Encoded } from "../transport/methods.ts";
-import type { Call } from "../transport/call.ts";
+import type { Call } from "../transport/call-environment.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { wrap } from "../convert/batches.ts";
 import { pageOf } from "../convert/page.ts";
@@ -71,18 +71,18 @@ async function listSnapshots(
   wire: ListSnapshotsRequest,
 ): Promise<ListSnapshotsResponse> {
   const { stream, kind } = convertSelected(wire, limits);
-  const scope = ["ListSnapshots", stream, ...(kind === undefined ? [] : [kind])];
-  const list = (after: string, limit: number): Promise<Snapshot[]> =>
-    log.listSnapshots({ stream, kind, limit, after: placeOf(after) });
-  const cursorOf = (last: Snapshot): string => `${last.version} ${last.kind}`;
-  const bytesOf = (one: Snapshot): number => toBinary(SnapshotSchema, snapshotHeaders(one)).length;
-  const page = await pageOf(wire, limits, scope, cursorOf, bytesOf, list);
-  const snapshots = page.entries.map(snapshotHeaders);
-  return create(ListSnapshotsResponseSchema, { snapshots, nextPageToken: page.nextPageToken });
+  const { entries, nextPageToken } = await pageOf(wire, limits, {
+    scope: ["ListSnapshots", stream, ...(kind === undefined ? [] : [kind])],
+    cursorOf: (last: Snapshot) => `${last.version} ${last.kind}`,
+    bytesOf: (one) => toBinary(SnapshotSchema, snapshotHeaders(one)).length,
+    list: (cursor, limit) => log.listSnapshots({ stream, kind, limit, after: keyOf(cursor) }),
+  });
+  const snapshots = entries.map(snapshotHeaders);
+  return create(ListSnapshotsResponseSchema, { snapshots, nextPageToken });
 }
 
 /** The snapshot that a page cursor names: its version, a space, its kind. */
-function placeOf(cursor: string): { kind: string; version: number } | undefined {
+function keyOf(cursor: string): { kind: string; version: number } | undefined {
   if (cursor === "") return undefined;
   const space = cursor.indexOf(" ");
   const version = Number(cursor.slice(0, space));

@@ -9,7 +9,7 @@ import {
   type UpdateStreamRequest,
 } from "../../gen/annals/v1/stream_service_pb.js";
 import type { Handlers } from "../transport/methods.ts";
-import type { Call } from "../transport/call.ts";
+import type { Call } from "../transport/call-environment.ts";
 import type { ServiceContext } from "./context.ts";
 import { convertDeleteStream, convertUpdateStream, wirePolicy } from "../convert/stream.ts";
 import { timestamp } from "../convert/time.ts";

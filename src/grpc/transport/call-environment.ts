@@ -1,5 +1,8 @@
-// What every call of every service shares: where faults are logged, and when the server stops.
+// What a handler sees of its call, and what every call of every service shares: where faults are
+// logged, and when the server stops.
 
+import type { AnnalsError } from "../../domain/errors.ts";
+import type { CancelSignal } from "../../log/cancellation.ts";
 import type { UnsentBytes } from "../../log/scheduling/unsent-bytes.ts";
 import type { Logger } from "../../logger.ts";
 import { severityOf, statusOf, type CallStatus } from "./status.ts";
@@ -9,6 +12,16 @@ export interface CallEnvironment {
   readonly stopping: Stopping;
   /** What clients have not taken yet, over all calls. */
   readonly unsentBytes: UnsentBytes;
+}
+
+/** What a handler sees of its call. */
+export interface Call extends CancelSignal {
+  /** The client's address. */
+  readonly peer: string;
+  /** The same cancellation, for what needs Node's own signal. */
+  readonly signal: AbortSignal;
+  /** Why the call is over before its time, if it is. */
+  readonly reason: AnnalsError | undefined;
 }
 
 /** The server begins to stop: calls that would wait for their client end instead. */

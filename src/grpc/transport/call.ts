@@ -11,8 +11,8 @@
 import { AnnalsError } from "../../domain/errors.ts";
 import type { StreamHandler, Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
-import type { CancelListener, CancelSignal } from "../../log/cancellation.ts";
-import { failed, type CallEnvironment } from "./call-environment.ts";
+import type { CancelListener } from "../../log/cancellation.ts";
+import { failed, type Call, type CallEnvironment } from "./call-environment.ts";
 import { CallEnd, type EndWords } from "./call-end.ts";
 import { Incoming, tooMuchHeld, type IncomingOptions } from "./incoming.ts";
 import type { Bytes, Method } from "./methods.ts";
@@ -42,7 +42,7 @@ export interface RequestOptions extends IncomingOptions {
   readonly timeoutMs: number | undefined;
 }
 
-export class Call implements CancelSignal, StreamHandler {
+export class GrpcCall implements Call, StreamHandler {
   private readonly stream: Http2Stream;
   private readonly method: Method;
   private readonly environment: CallEnvironment;
@@ -72,7 +72,6 @@ export class Call implements CancelSignal, StreamHandler {
     this.run(() => this.sendAll(method.run(this.incoming, this)));
   }
 
-  /** The client's address. */
   get peer(): string {
     return this.stream.connection.peer;
   }
@@ -85,7 +84,6 @@ export class Call implements CancelSignal, StreamHandler {
     return this.end.aborted;
   }
 
-  /** Why the call is over before its time, if it is. */
   get reason(): AnnalsError | undefined {
     return this.end.reason;
   }

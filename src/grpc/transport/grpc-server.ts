@@ -7,7 +7,7 @@ import type { Http2Stream, StreamHandler } from "../../http2/api.ts";
 import { encodeHeaders } from "../../http2/hpack-encoder.ts";
 import { Http2Server } from "../../http2/server.ts";
 import type { CallEnvironment } from "./call-environment.ts";
-import { Call } from "./call.ts";
+import { GrpcCall } from "./call.ts";
 import type { Certificates } from "./certificates.ts";
 import { ClientMemory } from "./client-memory.ts";
 import type { Compression } from "./inflate.ts";
@@ -144,7 +144,7 @@ export class GrpcServer {
     }
     const { receiveBytesMax } = this;
     const options = { timeoutMs: ms === Infinity ? undefined : ms, compression, receiveBytesMax };
-    return new Call(stream, method, options, this.environment);
+    return new GrpcCall(stream, method, options, this.environment);
   }
 }
 

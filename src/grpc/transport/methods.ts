@@ -8,7 +8,7 @@ import {
   type DescService,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import type { Call } from "./call.ts";
+import type { Call } from "./call-environment.ts";
 import { decodeRequest } from "./decode.ts";
 import { MessageParts } from "./message-parts.ts";
 

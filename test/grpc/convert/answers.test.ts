@@ -148,14 +148,12 @@ describe("pages", () => {
   const list = async (after: string, limit: number): Promise<string[]> =>
     names.filter((name) => name > after).slice(0, limit);
   const page = (pageSize: number, token: string, bytes = 1) =>
-    pageOf(
-      { pageSize, pageToken: token },
-      defaultLimits,
-      ["L", "n"],
-      (n) => n,
-      () => bytes,
+    pageOf({ pageSize, pageToken: token }, defaultLimits, {
+      scope: ["L", "n"],
+      cursorOf: (n) => n,
+      bytesOf: () => bytes,
       list,
-    );
+    });
 
   test("follow one another without gap or overlap, and end", async () => {
     for (const size of [1, 7, 24, 25, 26]) {
@@ -173,14 +171,12 @@ describe("pages", () => {
   test("have a default and a largest size, and end early where entries are large", async () => {
     const small = { ...defaultLimits, pageSizeDefault: 3, pageSizeMax: 5 };
     const of = (pageSize: number, bytes: number) =>
-      pageOf(
-        { pageSize, pageToken: "" },
-        small,
-        ["L"],
-        (n) => n,
-        () => bytes,
+      pageOf({ pageSize, pageToken: "" }, small, {
+        scope: ["L"],
+        cursorOf: (n) => n,
+        bytesOf: () => bytes,
         list,
-      );
+      });
     expect((await of(0, 1)).entries).toHaveLength(3);
     expect((await of(4_000_000_000, 1)).entries).toHaveLength(5);
     expect((await of(5, 400_000)).entries).toHaveLength(2);

@@ -7,7 +7,7 @@ import { AppendPipeResponseSchema } from "../../../src/gen/annals/v1/append_pb.j
 import { EventStoreService } from "../../../src/gen/annals/v1/event_store_service_pb.js";
 import { GetInfoResponseSchema } from "../../../src/gen/annals/v1/info_pb.js";
 import { ReadResponseSchema } from "../../../src/gen/annals/v1/read_pb.js";
-import type { Call } from "../../../src/grpc/transport/call.ts";
+import type { Call } from "../../../src/grpc/transport/call-environment.ts";
 import { startBareServer, type BareServer, type StoreHandlers } from "../../support/bare-server.ts";
 import { collect, deferred, failedOf, failureOf, nextOf } from "../../support/calls.ts";
 
