@@ -1,7 +1,11 @@
 // `annals streams update` and `annals streams delete`: sets a stream's policy, or deletes a stream.
 
 import type { StreamInfo } from "../gen/annals/v1/info_pb.js";
-import { StreamLifecycle, type StreamPolicy } from "../gen/annals/v1/stream_service_pb.js";
+import {
+  StreamLifecycle,
+  StreamPolicyField,
+  type StreamPolicy,
+} from "../gen/annals/v1/stream_service_pb.js";
 import { expectedOf } from "./append.ts";
 import { connectionOptions, jsonOption, pairs, parse, UsageError, wholeNumber } from "./options.ts";
 import { withSession } from "./session.ts";
@@ -23,30 +27,24 @@ const policyOptions = {
   "max-count": { type: "string" },
   "truncate-before": { type: "string" },
   label: { type: "string", multiple: true },
+  "no-labels": { type: "boolean" },
   "keep-all": { type: "boolean" },
 } as const;
 
-/** Replaces a stream's policy. */
+type PolicyValues = {
+  readonly [Name in "max-age" | "max-count" | "truncate-before"]?: string | undefined;
+} & {
+  readonly [Name in "no-labels" | "keep-all"]?: boolean | undefined;
+} & { readonly label?: string[] | undefined };
+
+/** Changes a stream's policy. An option that is not given leaves its field unchanged. */
 export async function updateStream(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, policyOptions, { min: 1, max: 1 });
   const [stream = ""] = positionals;
   const { actor = "", reason = "" } = values;
-  const [age, count] = [values["max-age"], values["max-count"]];
-  const before = values["truncate-before"];
-  const isEmpty = (age ?? count ?? before ?? values.label) === undefined;
-  if (isEmpty !== (values["keep-all"] ?? false)) {
-    const bounds = "--max-age, --max-count, --truncate-before, --label";
-    throw new UsageError(`missing option: ${bounds} or --keep-all`);
-  }
-  const policy = {
-    ...(age !== undefined && { maxAge: ageOf(age, "--max-age") }),
-    maxCount: bigNumber(count, "--max-count"),
-    truncateBefore: bigNumber(before, "--truncate-before"),
-    labels: pairs(values.label ?? [], "--label"),
-  };
-  const request = { stream, expected: expectedOf(values), policy, actor, reason };
+  const change = { expected: expectedOf(values), ...changeIn(values) };
   const answer = await withSession(values, terminal, ({ streams, once }) =>
-    streams.updateStream(request, once),
+    streams.updateStream({ stream, actor, reason, ...change }, once),
   );
   const { position } = answer;
   const text =
@@ -60,6 +58,34 @@ export async function updateStream(args: readonly string[], terminal: Terminal):
       : `updated: ${stream} keeps ${policyText(answer.policy)} (position ${position})`;
   await print(terminal.output, `${text}\n`);
   return 0;
+}
+
+/** `none` removes a limit; `--keep-all` removes both. */
+function changeIn(values: PolicyValues) {
+  const { "max-age": age, "max-count": count, "truncate-before": before, label } = values;
+  const keepAll = values["keep-all"] === true;
+  if (keepAll && (age ?? count) !== undefined) {
+    throw new UsageError("--keep-all goes without --max-age and --max-count");
+  }
+  if (values["no-labels"] === true && label !== undefined) {
+    throw new UsageError("--no-labels goes without --label");
+  }
+  const clear = [
+    ...(keepAll || age === "none" ? [StreamPolicyField.MAX_AGE] : []),
+    ...(keepAll || count === "none" ? [StreamPolicyField.MAX_COUNT] : []),
+    ...(values["no-labels"] === true ? [StreamPolicyField.LABELS] : []),
+  ];
+  if (clear.length === 0 && (age ?? count ?? before ?? label) === undefined) {
+    const fields = "--max-age, --max-count, --truncate-before, --label, --no-labels";
+    throw new UsageError(`say what is to change: ${fields}, or --keep-all`);
+  }
+  const policy = {
+    ...(age !== undefined && age !== "none" && { maxAge: ageOf(age, "--max-age") }),
+    maxCount: count === "none" ? 0n : bigNumber(count, "--max-count"),
+    truncateBefore: bigNumber(before, "--truncate-before"),
+    labels: pairs(label ?? [], "--label"),
+  };
+  return { policy, clear };
 }
 
 function bigNumber(text: string | undefined, option: string): bigint {

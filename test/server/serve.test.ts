@@ -231,7 +231,11 @@ describe("annals serve", () => {
     const port = first.address.split(":")[1] ?? "";
     const taken = await annals(["serve", "--memory", "--port", port]).ended;
     expect(taken.code).toBe(1);
-    expect(taken.errors).toContain(`another process listens on 127.0.0.1, port ${port}`);
+    expect(logOf(taken).at(-1)).toMatchObject({
+      level: "error",
+      message: "not started",
+      reason: expect.stringContaining(`another process listens on 127.0.0.1, port ${port}`),
+    });
     const locked = await annals(["serve", "--data", data, "--port", "0"]).ended;
     expect(locked.code).toBe(1);
     expect(logOf(locked).at(-1)).toMatchObject({ level: "error", message: "not started" });

@@ -6,11 +6,21 @@ import {
   withDeletion,
   withPolicy,
   type Lifecycle,
+  type PolicyChange,
   type StreamPolicy,
 } from "../../src/domain/lifecycle/lifecycle.ts";
 import { lifecycleEvent } from "../../src/domain/lifecycle/lifecycle-event.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { commitEvents } from "./events.ts";
+
+/** A change of a policy that changes nothing, to be filled in. */
+export const noChange: PolicyChange = {
+  maxAge: undefined,
+  maxCount: undefined,
+  truncateBefore: 0,
+  labels: undefined,
+  clear: [],
+};
 
 /** Puts any lifecycle into force, because the engine decides nothing. */
 async function setLifecycle(

@@ -4,7 +4,7 @@ import type {
   Group as WireGroup,
   ParkedEvent as WireParked,
 } from "../../gen/annals/v1/consumer_group_service_pb.js";
-import { answered, type Context, type OperationOptions } from "../store/context.ts";
+import { answered, changed, type Context, type OperationOptions } from "../store/context.ts";
 import { NotFoundError, ServerError } from "../store/errors.ts";
 import {
   rawEvent,
@@ -104,10 +104,10 @@ export function groupsOf<E extends EventShape>(context: Context, codec: EventCod
     },
     async update(name, changes, options = {}) {
       const request = { name, ...wireChanges(changes) };
-      return infoOf(await answered(context, options, (call) => rpc.updateGroup(request, call)));
+      return infoOf(await changed(context, options, (call) => rpc.updateGroup(request, call)));
     },
     async delete(name, options = {}) {
-      return (await answered(context, options, (call) => rpc.deleteGroup({ name }, call))).deleted;
+      return (await changed(context, options, (call) => rpc.deleteGroup({ name }, call))).deleted;
     },
     async get(name, options = {}) {
       try {
@@ -129,7 +129,7 @@ export function groupsOf<E extends EventShape>(context: Context, codec: EventCod
     },
     async reset(name, start, options = {}) {
       const request = { name, start: wireStart(start) };
-      return infoOf(await answered(context, options, (call) => rpc.resetGroup(request, call)));
+      return infoOf(await changed(context, options, (call) => rpc.resetGroup(request, call)));
     },
     async *parked(name, options = {}) {
       let pageToken = "";
@@ -143,13 +143,15 @@ export function groupsOf<E extends EventShape>(context: Context, codec: EventCod
     replay: (name, which = {}) =>
       summed(which.positions, async (positions) => {
         const request = { group: name, positions };
-        const answer = await answered(context, which, (call) => rpc.replayParked(request, call));
+        const options = { ...which, isIdempotent: positions.length > 0 };
+        const answer = await answered(context, options, (call) => rpc.replayParked(request, call));
         return answer.replayedCount;
       }),
     discard: (name, which = {}) =>
       summed(which.positions, async (positions) => {
         const request = { group: name, positions };
-        const answer = await answered(context, which, (call) => rpc.discardParked(request, call));
+        const options = { ...which, isIdempotent: positions.length > 0 };
+        const answer = await answered(context, options, (call) => rpc.discardParked(request, call));
         return answer.discardedCount;
       }),
   };

@@ -2,7 +2,7 @@
 // server.
 
 import type { ConsumerCheckpoint } from "../../gen/annals/v1/checkpoint_service_pb.js";
-import { answered, type Context, type OperationOptions } from "./context.ts";
+import { answered, changed, type Context, type OperationOptions } from "./context.ts";
 import { NotFoundError, ServerError } from "./errors.ts";
 import type { ListOptions } from "./info.ts";
 import { dateOf, safeInteger, wireDuration, wireInteger } from "./numbers.ts";
@@ -55,7 +55,10 @@ export function checkpointsOf(context: Context): Checkpoints {
     async save(consumer, position, options = {}) {
       const { metadata = {}, reset = false } = options;
       const request = { ...wireCheckpoint({ consumer, position, metadata }), reset };
-      const answer = await answered(context, options, (call) => rpc.saveCheckpoint(request, call));
+      const isIdempotent = !reset;
+      const answer = await answered(context, { ...options, isIdempotent }, (call) =>
+        rpc.saveCheckpoint(request, call),
+      );
       return checkpointOf(answer.checkpoint);
     },
     async get(consumer, options = {}) {
@@ -80,7 +83,7 @@ export function checkpointsOf(context: Context): Checkpoints {
     },
     async delete(consumer, options = {}) {
       const request = { consumer };
-      return (await answered(context, options, (call) => rpc.deleteCheckpoint(request, call)))
+      return (await changed(context, options, (call) => rpc.deleteCheckpoint(request, call)))
         .deleted;
     },
   };

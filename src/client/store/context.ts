@@ -8,7 +8,7 @@ import type { Connection } from "../rpc/connection.ts";
 import type { CallOptions, ServiceClient } from "../rpc/service-client.ts";
 import { storeErrorOf } from "./call-failure.ts";
 import { StoreReplacedError, UnavailableError } from "./errors.ts";
-import { patiently, type RetryPolicy } from "./retry.ts";
+import { patiently, type Patience, type RetryPolicy } from "./retry.ts";
 
 /** The methods of the contract, one call each, without retries. */
 export type StoreRpc = ServiceClient<(typeof EventStoreService)["method"]>;
@@ -37,19 +37,34 @@ export interface OperationOptions {
   readonly timeoutMs?: number | undefined;
 }
 
-/** A call with one answer, retried while that may help. */
+type Attempt<T> = (options: { timeoutMs: number; signal: AbortSignal | undefined }) => Promise<T>;
+
+/** An idempotent call with one answer, retried while that may help. */
 export async function answered<T>(
   context: Context,
-  options: OperationOptions,
-  attempt: (options: { timeoutMs: number; signal: AbortSignal | undefined }) => Promise<T>,
+  options: OperationOptions & Pick<Patience, "isIdempotent">,
+  attempt: Attempt<T>,
 ): Promise<T> {
   await firstConnection(context, options);
   return patiently(attempt, {
     policy: context.retry,
     timeoutMs: options.timeoutMs ?? context.timeoutMs,
     attemptTimeoutMs: context.attemptTimeoutMs,
+    isIdempotent: options.isIdempotent,
     signal: options.signal,
   });
+}
+
+/**
+ * The same for a change that is not idempotent: made again only while it certainly had no effect.
+ * The error says whether it may have had one (`mayHaveBeenStored`).
+ */
+export function changed<T>(
+  context: Context,
+  options: OperationOptions,
+  attempt: Attempt<T>,
+): Promise<T> {
+  return answered(context, { ...options, isIdempotent: false }, attempt);
 }
 
 type AskStoreId = (call: CallOptions) => Promise<string>;

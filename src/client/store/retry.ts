@@ -57,6 +57,11 @@ export interface Patience {
   readonly timeoutMs: number;
   /** The time for one attempt. */
   readonly attemptTimeoutMs: number;
+  /**
+   * False: it is not made again once an attempt may have taken effect, because doing it twice would
+   * undo what others did in between. Absent: true.
+   */
+  readonly isIdempotent?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -66,7 +71,7 @@ export interface Patience {
  */
 export async function patiently<T>(
   attempt: (options: { timeoutMs: number; signal: AbortSignal | undefined }) => Promise<T>,
-  { policy, timeoutMs, attemptTimeoutMs, signal }: Patience,
+  { policy, timeoutMs, attemptTimeoutMs, isIdempotent = true, signal }: Patience,
 ): Promise<T> {
   const endsAt = performance.now() + timeoutMs;
   let mayHaveBeenStored = false;
@@ -80,7 +85,8 @@ export async function patiently<T>(
       mayHaveBeenStored ||= error instanceof AnnalsError && error.mayHaveBeenStored;
       const waitMs = delayAfter(policy, failures, error);
       const over = failures >= policy.attemptsMax || performance.now() + waitMs >= endsAt;
-      if (over || !isWorthRetrying(error)) throw withOutcome(error, mayHaveBeenStored);
+      const isDone = !isIdempotent && mayHaveBeenStored;
+      if (over || isDone || !isWorthRetrying(error)) throw withOutcome(error, mayHaveBeenStored);
       await pause(waitMs, signal);
     }
   }

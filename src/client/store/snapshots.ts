@@ -3,6 +3,7 @@
 import type { Snapshot as WireSnapshot } from "../../gen/annals/v1/snapshot_pb.js";
 import { answered, type Context, type OperationOptions } from "./context.ts";
 import { NotFoundError } from "./errors.ts";
+import { streamInfo } from "./info.ts";
 import { dateOf, safeInteger, wireInteger } from "./numbers.ts";
 
 export interface SnapshotFacts {
@@ -89,13 +90,23 @@ export function snapshotsOf(context: Context): Snapshots {
       }
     },
     async delete(stream, which = {}) {
-      const { kind, maxVersion = 0 } = which;
+      const { kind, maxVersion = await versionOf(context, stream, which) } = which;
+      if (maxVersion === 0) return 0;
       const bound = wireInteger(maxVersion, "maxVersion");
       const request = { stream, maxVersion: bound, ...(kind !== undefined && { kind }) };
       const answer = await answered(context, which, (call) => rpc.deleteSnapshots(request, call));
       return safeInteger(answer.deletedCount);
     },
   };
+}
+
+/** What is saved from now on is not to be deleted, by a late retry least of all. */
+async function versionOf(
+  context: Context,
+  stream: string,
+  options: OperationOptions,
+): Promise<number> {
+  return (await streamInfo(context, stream, options))?.version ?? 0;
 }
 
 export function snapshotOf(snapshot: WireSnapshot): Snapshot {

@@ -6,6 +6,7 @@ import type { BeyondHead } from "../checkpoint.ts";
 import { invariant } from "../errors.ts";
 import type { NewEvent } from "../event.ts";
 import {
+  changedPolicy,
   firstVersion,
   noLifecycle,
   stateOf,
@@ -13,7 +14,7 @@ import {
   withPolicy,
   type Deletion,
   type Lifecycle,
-  type StreamPolicy,
+  type PolicyChange,
 } from "../lifecycle/lifecycle.ts";
 import { lifecycleEvent, type Cause } from "../lifecycle/lifecycle-event.ts";
 
@@ -25,8 +26,7 @@ interface LifecycleChange extends Cause {
 
 export interface UpdateStream extends LifecycleChange {
   readonly kind: "update-stream";
-  /** The complete new policy. If it has no `truncateBefore`, the present one stays. */
-  readonly policy: StreamPolicy;
+  readonly change: PolicyChange;
 }
 
 export interface DeleteStream extends LifecycleChange {
@@ -139,11 +139,12 @@ export class LifecycleOverlay {
       const changed = withDeletion(before, { position, recordedAt }, request.permanent);
       return this.accept(request, changed, moment);
     }
-    const { truncateBefore: asked } = request.policy;
+    const { truncateBefore: asked } = request.change;
     if (asked > version + 1) {
       return { kind: "beyond-head", field: "policy.truncate_before", asked, head: version + 1 };
     }
-    return this.accept(request, withPolicy(before, request.policy), moment);
+    const policy = changedPolicy(lifecycle.policy, request.change);
+    return this.accept(request, withPolicy(before, policy), moment);
   }
 
   private accept(

@@ -13,6 +13,19 @@ export interface StreamPolicy {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** A change of a policy, field by field. */
+export interface PolicyChange {
+  /** Undefined: unchanged. */
+  readonly maxAge: number | undefined;
+  readonly maxCount: number | undefined;
+  /** 0: unchanged. */
+  readonly truncateBefore: number;
+  /** All labels from now on. Undefined: unchanged. */
+  readonly labels: StreamPolicy["labels"] | undefined;
+  /** The fields that the policy no longer has. */
+  readonly clear: readonly ("maxAge" | "maxCount" | "labels")[];
+}
+
 /** The last deletion of a stream. */
 export interface Deletion {
   /** The stream's version at the deletion: every event up to it is removed. */
@@ -44,6 +57,17 @@ export const noPolicy: StreamPolicy = Object.freeze({
   truncateBefore: 0,
   labels: Object.freeze({}),
 });
+
+/** The policy after a change. */
+export function changedPolicy(policy: StreamPolicy, change: PolicyChange): StreamPolicy {
+  const isCleared = (field: PolicyChange["clear"][number]): boolean => change.clear.includes(field);
+  return {
+    maxAge: isCleared("maxAge") ? undefined : (change.maxAge ?? policy.maxAge),
+    maxCount: isCleared("maxCount") ? undefined : (change.maxCount ?? policy.maxCount),
+    truncateBefore: Math.max(change.truncateBefore, policy.truncateBefore),
+    labels: isCleared("labels") ? noPolicy.labels : (change.labels ?? policy.labels),
+  };
+}
 
 /** The lifecycle of a stream that was never updated or deleted. */
 export const noLifecycle: Lifecycle = Object.freeze({

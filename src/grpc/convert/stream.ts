@@ -4,15 +4,16 @@ import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import type { Expected } from "../../domain/append.ts";
 import type { DeleteStream, UpdateStream } from "../../domain/decide/decide-lifecycle.ts";
 import {
-  noPolicy,
   stateOf,
   type Lifecycle,
+  type PolicyChange,
   type StreamPolicy,
 } from "../../domain/lifecycle/lifecycle.ts";
 import type { Limits } from "../../domain/limits.ts";
 import type { StreamInfoSchema } from "../../gen/annals/v1/info_pb.js";
 import {
   StreamLifecycle,
+  StreamPolicyField,
   StreamPolicySchema,
   type DeleteStreamRequest,
   type StreamPolicy as WirePolicy,
@@ -31,10 +32,9 @@ export function convertUpdateStream(
 ): Omit<UpdateStream, "kind"> {
   const v = new Violations();
   const change = changeOf(v, wire, conversion);
-  if (wire.policy === undefined) v.add("policy", "is required");
-  const policy = wire.policy && convertPolicy(v, wire.policy, conversion.limits);
+  const policy = convertPolicyChange(v, wire, conversion.limits);
   v.throwIfAny();
-  return { ...change, policy: policy ?? noPolicy };
+  return { ...change, change: policy };
 }
 
 export function convertDeleteStream(
@@ -65,18 +65,37 @@ function changeOf(
   return { stream, expected, actor: wire.actor, reason: wire.reason };
 }
 
-function convertPolicy(v: Violations, wire: WirePolicy, limits: Limits): StreamPolicy {
+const clearable = {
+  [StreamPolicyField.MAX_AGE]: "maxAge",
+  [StreamPolicyField.MAX_COUNT]: "maxCount",
+  [StreamPolicyField.LABELS]: "labels",
+} as const;
+
+/** A field that is absent, 0 or empty is unchanged. */
+function convertPolicyChange(
+  v: Violations,
+  { policy, clear: fields }: UpdateStreamRequest,
+  limits: Limits,
+): PolicyChange {
   const { maxAgeMinMs, maxAgeMaxMs } = limits;
-  const maxAgeMs =
-    wire.maxAge && checkDuration(v, "policy.max_age", wire.maxAge, maxAgeMinMs, maxAgeMaxMs);
-  const maxCount = checkUint64(v, "policy.max_count", wire.maxCount);
-  checkMetadata(v, "policy.labels", wire.labels, limits);
-  return {
+  const { maxAge: age, maxCount: count = 0n, truncateBefore = 0n, labels = {} } = policy ?? {};
+  const maxAgeMs = age && checkDuration(v, "policy.max_age", age, maxAgeMinMs, maxAgeMaxMs);
+  checkMetadata(v, "policy.labels", labels, limits);
+  const change = {
     maxAge: maxAgeMs === undefined ? undefined : maxAgeMs * microsPerMs,
-    maxCount: maxCount === 0 ? undefined : maxCount,
-    truncateBefore: checkUint64(v, "policy.truncate_before", wire.truncateBefore),
-    labels: wire.labels,
+    maxCount: checkUint64(v, "policy.max_count", count) || undefined,
+    truncateBefore: checkUint64(v, "policy.truncate_before", truncateBefore),
+    labels: Object.keys(labels).length === 0 ? undefined : labels,
   };
+  const clear = fields.flatMap((field, index) => {
+    const name = field in clearable ? clearable[field as keyof typeof clearable] : undefined;
+    if (name === undefined) v.add(`clear[${index}]`, "is no field that can be cleared");
+    else if (change[name] !== undefined) v.add(`clear[${index}]`, "is changed in `policy`, too");
+    return name === undefined ? [] : [name];
+  });
+  const isEmpty = age === undefined && count === 0n && truncateBefore === 0n && !change.labels;
+  if (isEmpty && fields.length === 0) v.add("policy", "is required: nothing is to change");
+  return { ...change, clear };
 }
 
 export function wirePolicy({ maxAge, maxCount, truncateBefore, labels }: StreamPolicy): WirePolicy {

@@ -93,7 +93,7 @@ function checkpointBytes({ metadata }: CheckpointUpdate): number {
 
 function lifecycleBytes(request: LifecycleRequest): number {
   const { stream, actor, reason } = request;
-  const labels = request.kind === "update-stream" ? textBytes(request.policy.labels) : 0;
+  const labels = request.kind === "update-stream" ? textBytes(request.change.labels ?? {}) : 0;
   return lifecycleEventBytes + stream.length * 2 + actor.length + reason.length + labels;
 }
 

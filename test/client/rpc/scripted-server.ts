@@ -1,7 +1,8 @@
 // A gRPC server that answers with what a test tells it to: for what the real server does only when
 // something goes wrong, and for counting what it managed to send.
 
-import { create, fromBinary, toBinary, type DescMethod, type Message } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { DescMethod, DescService, Message } from "@bufbuild/protobuf";
 import { anyPack, type Any } from "@bufbuild/protobuf/wkt";
 import { Metadata, Server, ServerCredentials } from "@grpc/grpc-js";
 import type { ServiceDefinition, UntypedServiceImplementation } from "@grpc/grpc-js";
@@ -10,20 +11,22 @@ import { EventStoreService } from "../../../src/gen/annals/v1/event_store_servic
 import { ErrorInfoSchema } from "../../../src/gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../../../src/gen/google/rpc/status_pb.js";
 
-const definition: ServiceDefinition = Object.fromEntries(
-  Object.entries<DescMethod>(EventStoreService.method).map(([name, method]) => [
-    name,
-    {
-      path: `/${method.parent.typeName}/${method.name}`,
-      requestStream: method.methodKind === "bidi_streaming",
-      responseStream: method.methodKind !== "unary",
-      requestSerialize: () => Buffer.alloc(0),
-      responseDeserialize: () => undefined,
-      requestDeserialize: (bytes: Buffer) => fromBinary(method.input, bytes),
-      responseSerialize: (message: Message) => Buffer.from(toBinary(method.output, message)),
-    },
-  ]),
-);
+function definitionOf(service: DescService): ServiceDefinition {
+  return Object.fromEntries(
+    Object.entries<DescMethod>(service.method).map(([name, method]) => [
+      name,
+      {
+        path: `/${method.parent.typeName}/${method.name}`,
+        requestStream: method.methodKind === "bidi_streaming",
+        responseStream: method.methodKind !== "unary",
+        requestSerialize: () => Buffer.alloc(0),
+        responseDeserialize: () => undefined,
+        requestDeserialize: (bytes: Buffer) => fromBinary(method.input, bytes),
+        responseSerialize: (message: Message) => Buffer.from(toBinary(method.output, message)),
+      },
+    ]),
+  );
+}
 
 export interface Scripted {
   connect(options?: Partial<ConnectionOptions>): Connection;
@@ -31,9 +34,12 @@ export interface Scripted {
 }
 
 /** Listens on a free port of the loopback with these handlers. */
-export async function scripted(handlers: UntypedServiceImplementation): Promise<Scripted> {
+export async function scripted(
+  handlers: UntypedServiceImplementation,
+  service: DescService = EventStoreService,
+): Promise<Scripted> {
   const server = new Server();
-  server.addService(definition, handlers);
+  server.addService(definitionOf(service), handlers);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) =>
       error === null ? resolve(bound) : reject(error),

@@ -9,6 +9,7 @@ import { EventStoreService } from "../../../src/gen/annals/v1/event_store_servic
 import type { ReadRequestSchema } from "../../../src/gen/annals/v1/read_pb.js";
 import {
   StreamLifecycle,
+  StreamPolicyField,
   StreamService,
   type StreamPolicySchema,
   type UpdateStreamRequestSchema,
@@ -83,13 +84,53 @@ describe("UpdateStream", () => {
   test("keeps what another policy removed away, and `truncate_before` where it is", async () => {
     await append("a", 5);
     await update("a", { maxCount: 2n });
-    expect((await update("a", { truncateBefore: 3n })).policy).toMatchObject({ maxCount: 0n });
+    await update("a", { truncateBefore: 3n });
+    const { MAX_COUNT } = StreamPolicyField;
+    const cleared = await server.calls.unary(m.updateStream, { stream: "a", clear: [MAX_COUNT] });
+    expect(cleared.policy).toMatchObject({ maxCount: 0n, truncateBefore: 3n });
     expect(await versionsOf("a")).toEqual([4, 5]);
-    expect((await update("a", {})).policy).toMatchObject({ truncateBefore: 3n });
     await append("a", 2);
     expect(await versionsOf("a")).toEqual([4, 5, 6, 7]);
     const [{ eventCount } = {}] = (await server.calls.unary(m.listStreams, {})).streams;
     expect(eventCount).toBe(4n);
+  });
+
+  test("changes what it names and leaves the rest, and removes what it is told to", async () => {
+    const { MAX_AGE, MAX_COUNT, LABELS } = StreamPolicyField;
+    const maxAge = { seconds: 86_400n, nanos: 0 };
+    await update("a", { maxAge, labels: { owner: "ann", team: "x" } });
+    expect((await update("a", { maxCount: 3n })).policy).toMatchObject({
+      maxAge,
+      maxCount: 3n,
+      labels: { owner: "ann", team: "x" },
+    });
+    expect((await update("a", { labels: { owner: "ben" } })).policy).toMatchObject({
+      maxAge,
+      maxCount: 3n,
+      labels: { owner: "ben" },
+    });
+    const clear = (...fields: StreamPolicyField[]) =>
+      server.calls.unary(m.updateStream, { stream: "a", clear: fields, policy: { maxCount: 0n } });
+    const { policy } = await clear(MAX_AGE);
+    expect(policy).toMatchObject({ maxCount: 3n, labels: { owner: "ben" } });
+    expect(policy?.maxAge).toBeUndefined();
+    const nothing = (await clear(MAX_COUNT, LABELS)).policy;
+    expect(nothing).toMatchObject({ maxCount: 0n, labels: {} });
+    expect((await infoOf("a")).policy).toBeUndefined();
+  });
+
+  test("of several at once loses none of their changes", async () => {
+    const maxAge = { seconds: 86_400n, nanos: 0 };
+    await Promise.all([
+      update("a", { maxAge }),
+      update("a", { maxCount: 3n }),
+      update("a", { labels: { owner: "ann" } }),
+    ]);
+    expect((await infoOf("a")).policy).toMatchObject({
+      maxAge,
+      maxCount: 3n,
+      labels: { owner: "ann" },
+    });
   });
 
   test("may come before the stream's first event", async () => {
@@ -105,20 +146,35 @@ describe("UpdateStream", () => {
     const expected = { case: "expectedVersion", value: 1n } as const;
     const failed = await server.calls.failure(m.updateStream, {
       stream: "a",
-      policy: {},
+      policy: { maxCount: 1n },
       expected,
     });
     expect(failed).toMatchObject({ code: Code.ABORTED, reason: "APPEND_CONFLICT" });
     expect(failed.appendConflict?.streams).toMatchObject([{ stream: "a", actualVersion: 2n }]);
     const state = { case: "expectedState", value: StreamState.EXISTS } as const;
-    const none = { stream: "none", policy: {}, expected: state };
+    const none = { stream: "none", policy: { maxCount: 1n }, expected: state };
     expect(await server.calls.failure(m.updateStream, none)).toMatchObject({ code: Code.ABORTED });
   });
 
   test.each<[string, UpdateInit, string[]]>([
-    ["no stream", { policy: {} }, ["stream"]],
-    ["a system stream", { stream: "$lifecycle-a", policy: {} }, ["stream"]],
-    ["no policy", { stream: "a" }, ["policy"]],
+    ["no stream", { policy: { maxCount: 1n } }, ["stream"]],
+    ["a system stream", { stream: "$lifecycle-a", policy: { maxCount: 1n } }, ["stream"]],
+    ["no change", { stream: "a" }, ["policy"]],
+    ["an empty change", { stream: "a", policy: {} }, ["policy"]],
+    [
+      "a field that is changed and removed",
+      {
+        stream: "a",
+        policy: { maxCount: 1n, labels: { a: "" } },
+        clear: [StreamPolicyField.MAX_COUNT, StreamPolicyField.LABELS],
+      },
+      ["clear[0]", "clear[1]"],
+    ],
+    [
+      "a field nobody knows",
+      { stream: "a", clear: [StreamPolicyField.MAX_AGE, 0, 99 as StreamPolicyField] },
+      ["clear[1]", "clear[2]"],
+    ],
     ["no time", { stream: "a", policy: { maxAge: {} } }, ["policy.max_age"]],
     [
       "two centuries",
@@ -129,7 +185,12 @@ describe("UpdateStream", () => {
     ["system labels", { stream: "a", policy: { labels: { $a: "" } } }, ['policy.labels["$a"]']],
     [
       "long words",
-      { stream: "a", policy: {}, actor: "a".repeat(257), reason: "r".repeat(1_025) },
+      {
+        stream: "a",
+        policy: { maxCount: 1n },
+        actor: "a".repeat(257),
+        reason: "r".repeat(1_025),
+      },
       ["actor", "reason"],
     ],
   ])("names what is wrong with %s", async (_, request, fields) => {
@@ -203,7 +264,7 @@ describe("DeleteStream", () => {
       deduplicated: true,
       firstPosition: 1n,
     });
-    const again = { stream: "a", policy: {} };
+    const again = { stream: "a", policy: { maxCount: 1n } };
     expect(await server.calls.failure(m.updateStream, again)).toMatchObject(tombstoned);
     expect(await server.calls.failure(m.deleteStream, { stream: "a" })).toMatchObject(tombstoned);
     await server.calls.unary(m.deleteStream, { stream: "a", permanent: true });

@@ -1,8 +1,8 @@
 // Commit batches: which appends share a commit, when each is answered, and how many may wait.
 import { describe, expect, test } from "vitest";
 import type { Limits } from "../../../src/domain/limits.ts";
-import { noPolicy } from "../../../src/domain/lifecycle/lifecycle.ts";
 import { idOf, newAppend, newEvent } from "../../support/events.ts";
+import { noChange } from "../../support/lifecycles.ts";
 import { createModelStorage } from "../../support/model-storage.ts";
 import { appendAll, appendOf, openLog, settled } from "../harness.ts";
 import { expecting, holdCommits, verdict, verdicts, version } from "./verdicts.ts";
@@ -153,9 +153,8 @@ test("no event is born too old: its time is never before the one ages are measur
   const storage = createModelStorage({ clock: () => clock });
   const { log } = openLog({ storage, clock: () => clock });
   await appendAll(log, { stream: "a" });
-  const policy = { ...noPolicy, maxAge: 1_000_000 };
-  const change = { expected: undefined, actor: "", reason: "" };
-  await log.streams.update({ ...change, stream: "a", policy });
+  const asked = { stream: "a", expected: undefined, actor: "", reason: "" };
+  await log.streams.update({ ...asked, change: { ...noChange, maxAge: 1_000_000 } });
   clock = 20_000_000;
   expect((await log.getStream("a")).eventCount).toBe(0);
   clock = 1_000_000;
@@ -163,6 +162,6 @@ test("no event is born too old: its time is never before the one ages are measur
   expect(outcome).toMatchObject({ kind: "appended", recordedAt: 20_000_000 });
   expect((await log.getStream("a")).eventCount).toBe(1);
   // Another policy does not bring back what the one before had removed.
-  await log.streams.update({ ...change, stream: "a", policy: noPolicy });
+  await log.streams.update({ ...asked, change: { ...noChange, clear: ["maxAge"] } });
   expect(await log.getStream("a")).toMatchObject({ eventCount: 1, firstVersion: 2 });
 });

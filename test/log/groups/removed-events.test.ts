@@ -1,8 +1,9 @@
 // Events that a lifecycle removes while a group holds them in memory: they are handed out no more,
 // count no more, and hold back neither their key nor the group's position.
 import { describe, expect, test } from "vitest";
-import { noPolicy, type StreamPolicy } from "../../../src/domain/lifecycle/lifecycle.ts";
+import type { PolicyChange } from "../../../src/domain/lifecycle/lifecycle.ts";
 import type { EventLog } from "../../../src/log/event-log.ts";
+import { noChange } from "../../support/lifecycles.ts";
 import { createModelStorage } from "../../support/model-storage.ts";
 import { appendAll, openLog, settled, type Opened } from "../harness.ts";
 import { append, begin, groupOver, reasonOf, restarted, settings } from "./group-over.ts";
@@ -14,9 +15,9 @@ async function remove(log: EventLog, stream: string, permanent = true): Promise<
   await log.streams.remove({ ...cause, stream, permanent });
 }
 
-async function policy(log: EventLog, stream: string, change: Partial<StreamPolicy>): Promise<void> {
-  const whole = { ...noPolicy, ...change };
-  await log.streams.update({ ...cause, stream, policy: whole });
+async function policy(log: EventLog, stream: string, some: Partial<PolicyChange>): Promise<void> {
+  const change = { ...noChange, ...some };
+  await log.streams.update({ ...cause, stream, change });
 }
 
 /** Of one key, whatever their streams. */

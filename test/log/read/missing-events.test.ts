@@ -2,18 +2,18 @@
 // where nothing is said to be missing.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { noPolicy } from "../../../src/domain/lifecycle/lifecycle.ts";
+import type { PolicyChange } from "../../../src/domain/lifecycle/lifecycle.ts";
 import type { EventLog, LoadEnd, LoadRequest } from "../../../src/log/event-log.ts";
 import { idOf } from "../../support/events.ts";
+import { noChange } from "../../support/lifecycles.ts";
 import { appendAll, openLog, payloadsIn } from "../harness.ts";
 
 let ids = 0;
-const change = () => ({ stream: "a", expected: undefined, id: idOf(++ids), actor: "", reason: "" });
+const cause = () => ({ stream: "a", expected: undefined, id: idOf(++ids), actor: "", reason: "" });
 
-type Policy = Partial<typeof noPolicy>;
-const setPolicy = (log: EventLog, policy: Policy) =>
-  log.streams.update({ ...change(), policy: { ...noPolicy, ...policy } });
-const remove = (log: EventLog) => log.streams.remove({ ...change(), permanent: false });
+const setPolicy = (log: EventLog, change: Partial<PolicyChange>) =>
+  log.streams.update({ ...cause(), change: { ...noChange, ...change } });
+const remove = (log: EventLog) => log.streams.remove({ ...cause(), permanent: false });
 
 const saveSnapshot = (log: EventLog, version: number, state: string) =>
   log.saveSnapshot({
@@ -146,7 +146,7 @@ describe("a load", () => {
               const before = Math.min(each.number + deleted, version + 1);
               maxCount = undefined;
               firstLeft = Math.max(firstLeft, before);
-              await setPolicy(log, { truncateBefore: before });
+              await setPolicy(log, { truncateBefore: before, clear: ["maxCount"] });
             } else {
               maxCount = each.number;
               await setPolicy(log, { maxCount });

@@ -2,14 +2,13 @@
 // whatever the others do, and what many are given was read from the storage once.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { noPolicy } from "../../../src/domain/lifecycle/lifecycle.ts";
 import { selectAll, type Selection } from "../../../src/domain/query.ts";
 import type { SubscribeMessage } from "../../../src/log/event-log.ts";
 import { ReadGate } from "../../../src/log/scheduling/read-gate.ts";
 import { SharedBatches } from "../../../src/log/subscribe/shared-batches.ts";
 import type { Storage, StorageRead } from "../../../src/storage/storage.ts";
 import { commitEvents, newEvent } from "../../support/events.ts";
-import { deleteStream } from "../../support/lifecycles.ts";
+import { deleteStream, noChange } from "../../support/lifecycles.ts";
 import {
   appendAll,
   appendOf,
@@ -103,9 +102,8 @@ test("what a policy removed in between is not given to those that come later", a
   await log.append(appendOf({ stream: "a" }, { stream: "b" }));
   const early = [new Subscriber(log), new Subscriber(log)];
   await drained(early);
-  const change = { stream: "a", actor: "ann", reason: "tidy", expected: undefined };
-  const policy = { ...noPolicy, truncateBefore: 2 };
-  await log.streams.update({ ...change, policy });
+  const asked = { stream: "a", actor: "ann", reason: "tidy", expected: undefined };
+  await log.streams.update({ ...asked, change: { ...noChange, truncateBefore: 2 } });
   const late = [new Subscriber(log), new Subscriber(log)];
   await drained(late);
   for (const { positions } of early) expect(positions).toEqual([1, 2]);

@@ -375,7 +375,8 @@ export declare const CheckpointService: GenService<{
    *
    * Without `reset`, the position must not be less than the saved one: FAILED_PRECONDITION
    * (CHECKPOINT_BACKWARDS). Saving the same position again is no error. OUT_OF_RANGE (BEYOND_HEAD):
-   * the position is beyond the head. Idempotent.
+   * the position is beyond the head. Idempotent only without `reset`: with it, a late retry takes a
+   * consumer back that has moved on in between.
    *
    * @generated from rpc annals.v1.CheckpointService.SaveCheckpoint
    */
@@ -405,7 +406,8 @@ export declare const CheckpointService: GenService<{
     output: typeof ListCheckpointsResponseSchema;
   },
   /**
-   * Deletes the checkpoint of a consumer. Idempotent.
+   * Deletes the checkpoint of a consumer. Not idempotent: a late retry also deletes one that was saved
+   * in between.
    *
    * @generated from rpc annals.v1.CheckpointService.DeleteCheckpoint
    */

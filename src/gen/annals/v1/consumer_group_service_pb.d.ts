@@ -1384,7 +1384,8 @@ export declare const DiscardParkedResponseSchema: GenMessage<DiscardParkedRespon
  * before. Names are bounded as in `CreateGroupRequest.name`.
  *
  * Every call: INVALID_ARGUMENT (INVALID_FIELD) names the field and the limit; UNAVAILABLE (STOPPING,
- * RECOVERING, OUTCOME_UNKNOWN) and RESOURCE_EXHAUSTED (DISK_FULL, OVERLOADED) may be retried.
+ * RECOVERING, OUTCOME_UNKNOWN) and RESOURCE_EXHAUSTED (DISK_FULL, OVERLOADED) may be retried. After
+ * OUTCOME_UNKNOWN, and after no answer at all, a call that is not idempotent may have taken effect.
  *
  * @generated from service annals.v1.ConsumerGroupService
  */
@@ -1405,7 +1406,8 @@ export declare const ConsumerGroupService: GenService<{
   },
   /**
    * Changes how a group delivers its events, while it runs, and answers once that is durable.
-   * NOT_FOUND (GROUP_NOT_FOUND). Idempotent.
+   * NOT_FOUND (GROUP_NOT_FOUND). Not idempotent when others change the same settings: a late retry
+   * undoes their change.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.UpdateGroup
    */
@@ -1416,7 +1418,8 @@ export declare const ConsumerGroupService: GenService<{
   },
   /**
    * Deletes a group, its progress and its parked list. Its members' calls end with NOT_FOUND
-   * (GROUP_NOT_FOUND). Deleting what is not there is no error. Idempotent.
+   * (GROUP_NOT_FOUND). Deleting what is not there is no error. Not idempotent: a late retry also
+   * deletes a group that was created under the same name in between.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.DeleteGroup
    */
@@ -1448,7 +1451,8 @@ export declare const ConsumerGroupService: GenService<{
   /**
    * Lets a group begin anew at a position or a time, and answers once that is durable. NOT_FOUND
    * (GROUP_NOT_FOUND): this one, or the one `start.after_group` names. OUT_OF_RANGE (BEYOND_HEAD):
-   * `start` is beyond the head. Idempotent.
+   * `start` is beyond the head. Not idempotent: a late retry moves the group once more, from
+   * wherever it has got to; with `from_end` it passes over events that came in between.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.ResetGroup
    */
@@ -1495,7 +1499,8 @@ export declare const ConsumerGroupService: GenService<{
   /**
    * Has parked events delivered again, before the other events of their keys, and answers once that
    * is durable; they leave the parked list. With no positions as many as there is room for: at most
-   * 100,000 wait for their turn; call again for the rest. NOT_FOUND (GROUP_NOT_FOUND). Idempotent.
+   * 100,000 wait for their turn; call again for the rest. NOT_FOUND (GROUP_NOT_FOUND). Idempotent
+   * only with `positions`: without them, a late retry also takes events that were parked in between.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.ReplayParked
    */
@@ -1505,8 +1510,8 @@ export declare const ConsumerGroupService: GenService<{
     output: typeof ReplayParkedResponseSchema;
   },
   /**
-   * Forgets parked events, and answers once that is durable. NOT_FOUND (GROUP_NOT_FOUND).
-   * Idempotent.
+   * Forgets parked events, and answers once that is durable. NOT_FOUND (GROUP_NOT_FOUND). Idempotent
+   * only with `positions`: without them, a late retry also forgets events that were parked in between.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.DiscardParked
    */

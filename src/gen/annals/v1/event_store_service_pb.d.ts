@@ -136,7 +136,9 @@ export declare const EventStoreService: GenService<{
     output: typeof ListSnapshotsResponseSchema;
   },
   /**
-   * Deletes snapshots of a stream. Deleting a snapshot that does not exist is no error. Idempotent.
+   * Deletes snapshots of a stream. Deleting a snapshot that does not exist is no error. Idempotent
+   * only with `max_version`: without it, a late retry also deletes snapshots of later versions that
+   * were saved in between.
    *
    * @generated from rpc annals.v1.EventStoreService.DeleteSnapshots
    */

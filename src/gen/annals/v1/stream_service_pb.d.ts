@@ -98,8 +98,8 @@ export declare type UpdateStreamRequest = Message<"annals.v1.UpdateStreamRequest
   } | { case: undefined; value?: undefined };
 
   /**
-   * The complete new policy. A limit that is absent no longer applies, except that an absent or
-   * zero `truncate_before` keeps its present value. Required.
+   * The fields of the policy that change. A field that is absent, 0 or empty is unchanged. Labels
+   * are replaced as a whole.
    *
    * @generated from field: annals.v1.StreamPolicy policy = 4;
    */
@@ -118,6 +118,14 @@ export declare type UpdateStreamRequest = Message<"annals.v1.UpdateStreamRequest
    * @generated from field: string reason = 6;
    */
   reason: string;
+
+  /**
+   * The fields of the policy that are removed. At least one field is changed or removed, and none
+   * is both.
+   *
+   * @generated from field: repeated annals.v1.StreamPolicyField clear = 7;
+   */
+  clear: StreamPolicyField[];
 };
 
 /**
@@ -262,6 +270,46 @@ export declare type DeleteStreamResponse = Message<"annals.v1.DeleteStreamRespon
 export declare const DeleteStreamResponseSchema: GenMessage<DeleteStreamResponse>;
 
 /**
+ * A part of a policy that an update can remove. `truncate_before` never decreases.
+ *
+ * @generated from enum annals.v1.StreamPolicyField
+ */
+export enum StreamPolicyField {
+  /**
+   * Not said.
+   *
+   * @generated from enum value: STREAM_POLICY_FIELD_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * `StreamPolicy.max_age`.
+   *
+   * @generated from enum value: STREAM_POLICY_FIELD_MAX_AGE = 1;
+   */
+  MAX_AGE = 1,
+
+  /**
+   * `StreamPolicy.max_count`.
+   *
+   * @generated from enum value: STREAM_POLICY_FIELD_MAX_COUNT = 2;
+   */
+  MAX_COUNT = 2,
+
+  /**
+   * `StreamPolicy.labels`: all of them.
+   *
+   * @generated from enum value: STREAM_POLICY_FIELD_LABELS = 3;
+   */
+  LABELS = 3,
+}
+
+/**
+ * Describes the enum annals.v1.StreamPolicyField.
+ */
+export declare const StreamPolicyFieldSchema: GenEnum<StreamPolicyField>;
+
+/**
  * The state of a stream.
  *
  * @generated from enum annals.v1.StreamLifecycle
@@ -312,8 +360,9 @@ export declare const StreamLifecycleSchema: GenEnum<StreamLifecycle>;
  */
 export declare const StreamService: GenService<{
   /**
-   * Sets a stream's policy. It takes effect in every call that begins after the answer, and in open
-   * subscriptions. Idempotent in effect; each call is recorded in the log.
+   * Changes a stream's policy. It takes effect in every call that begins after the answer, and in
+   * open subscriptions. Each call is recorded in the log. Not idempotent when others change the same
+   * fields: a late retry undoes their change.
    *
    * ABORTED (`AppendConflict`): the expectation did not hold. FAILED_PRECONDITION
    * (STREAM_TOMBSTONED): the stream was deleted permanently. OUT_OF_RANGE (BEYOND_HEAD):
@@ -329,7 +378,8 @@ export declare const StreamService: GenService<{
   },
   /**
    * Deletes a stream and its snapshots. Its policy is kept for the case that it comes back.
-   * Deleting a deleted stream is no error and records nothing.
+   * Deleting a deleted stream is no error and records nothing. Idempotent only with
+   * `expected_version`: without it, a late retry also deletes events that were appended in between.
    *
    * ABORTED (`AppendConflict`): the expectation did not hold. NOT_FOUND (STREAM_NOT_FOUND): the
    * stream never had an event. FAILED_PRECONDITION (STREAM_TOMBSTONED): it was deleted permanently,
