@@ -1,5 +1,7 @@
 // The server's log: one JSON object per line to standard error, or text on a terminal. Strings from
-// the network are always quoted, so that nobody can forge a line.
+// the network are always escaped, so that nobody can forge a line or steer a terminal.
+
+import { escaped, escapedJson, escapedLines } from "./escape.ts";
 
 export const logLevels = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof logLevels)[number];
@@ -53,12 +55,14 @@ function jsonLine(time: string, level: LogLevel, message: string, fields: LogFie
 }
 
 function textLine(time: string, level: LogLevel, message: string, fields: LogFields): string {
-  const facts = Object.entries(fields).map(([key, value]) => ` ${key}=${textValue(value)}`);
-  return `${time} ${level.toUpperCase().padEnd(5)} ${quoteControls(message)}${facts.join("")}`;
+  const facts = Object.entries(fields).map(
+    ([key, value]) => ` ${onOneLine(key)}=${textValue(value)}`,
+  );
+  return `${time} ${level.toUpperCase().padEnd(5)} ${onOneLine(message)}${facts.join("")}`;
 }
 
 function textValue(value: unknown): string {
-  if (value instanceof Error) return `\n${quoteControls(stackOf(value)).replaceAll("\\n", "\n")}`;
+  if (value instanceof Error) return `\n${escapedLines(stackOf(value))}`;
   if (typeof value === "string" && /^[\w./:@+-]+$/.test(value)) return value;
   return toJson(value);
 }
@@ -66,9 +70,9 @@ function textValue(value: unknown): string {
 /** Never throws: a value that cannot be logged is no reason to fail. */
 function toJson(value: unknown): string {
   try {
-    return JSON.stringify(value, (_, inner: unknown) => plain(inner)) ?? "null";
+    return escapedJson(JSON.stringify(value, (_, inner: unknown) => plain(inner)) ?? "null");
   } catch (error) {
-    return JSON.stringify(`not JSON: ${String(error)}`);
+    return escapedJson(JSON.stringify(`not JSON: ${String(error)}`));
   }
 }
 
@@ -86,8 +90,6 @@ function stackOf(error: Error, depth = 0): string {
   return `${stack}\ncaused by ${stackOf(error.cause, depth + 1)}`;
 }
 
-function quoteControls(text: string): string {
-  return text.replaceAll(/\p{Cc}/gu, (control) =>
-    control === "\n" ? "\\n" : `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+function onOneLine(text: string): string {
+  return text.split("\n").map(escaped).join("\\n");
 }

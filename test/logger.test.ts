@@ -46,6 +46,15 @@ describe("as JSON", () => {
   });
 });
 
+test.each(["json", "text"] as const)("as %s no line steers a terminal", (format) => {
+  const { lines, logger } = log(format);
+  const evil = "\u202E\u200B\u009B2J\u007F\u2028\u{E0041}";
+  logger.info(evil, { [evil]: evil, deep: [{ [evil]: evil }], error: new Error(evil) });
+  const written = lines.join("");
+  expect(written.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+  if (format === "json") expect(JSON.parse(written)).toMatchObject({ message: evil, [evil]: evil });
+});
+
 describe("as text", () => {
   test("a line is for people", () => {
     const { lines, logger } = log("text");

@@ -39,7 +39,8 @@ const rooms: Record<string, Room> = {
   lifecycle: { path: "src/domain/lifecycle/", imports: ["gen", "domain"], node: false },
   decide: { path: "src/domain/decide/", imports: ["domain", "lifecycle"], node: false },
   group: { path: "src/domain/group/", imports: ["gen", "domain"], node: false },
-  logger: { path: "src/logger.ts", imports: [], packages: [] },
+  escape: { path: "src/escape.ts", imports: [], packages: [] },
+  logger: { path: "src/logger.ts", imports: ["escape"], packages: [] },
   http2: { path: "src/http2/", imports: [], packages: [] },
   config: { path: "src/config.ts", imports: ["domain"], packages: [] },
 
@@ -128,7 +129,7 @@ const rooms: Record<string, Room> = {
 
   cli: {
     path: "src/cli/",
-    imports: ["gen", "domain", "folder", "offline", "config", "server", "logger"].concat([
+    imports: ["gen", "domain", "folder", "offline", "config", "server", "logger", "escape"].concat([
       ...storeClient,
       "groupClient",
     ]),

@@ -8,6 +8,7 @@ import {
   type AppendResponse,
 } from "../gen/annals/v1/append_pb.js";
 import { defaultLimits } from "../domain/limits.ts";
+import { printAnswer } from "./answer.ts";
 import { byteCount } from "./display.ts";
 import {
   CommandError,
@@ -19,7 +20,7 @@ import {
   wholeNumber,
 } from "./options.ts";
 import { withSession } from "./session.ts";
-import { inputOf, print, type Terminal } from "./terminal.ts";
+import { inputOf, type Terminal } from "./terminal.ts";
 import { isoTime } from "./time.ts";
 
 const options = {
@@ -64,8 +65,7 @@ export async function append(args: readonly string[], terminal: Terminal): Promi
     store.append({ stream, events: [event], expected }, once),
   );
   const id = answer.eventIds[0] ?? values.id?.toLowerCase() ?? "";
-  const text = values.json === true ? jsonOf(answer, id) : sentence(answer, id);
-  await print(terminal.output, `${text}\n`);
+  await printAnswer(terminal, values, jsonOf(answer, id), sentence(answer, id));
   return 0;
 }
 
@@ -147,9 +147,9 @@ function sentence(answer: AppendResponse, id: string): string {
   return `${what}: ${places.join(", ")} at position ${answer.lastPosition}, id ${id}`;
 }
 
-function jsonOf(answer: AppendResponse, id: string): string {
+function jsonOf(answer: AppendResponse, id: string): object {
   const [place] = answer.streams;
-  return JSON.stringify({
+  return {
     position: Number(answer.lastPosition),
     version: Number(place?.lastVersion ?? 0),
     recordedAt: isoTime(answer.recordedAt),
@@ -157,5 +157,5 @@ function jsonOf(answer: AppendResponse, id: string): string {
     stream: place?.stream ?? "",
     head: Number(answer.head),
     deduplicated: answer.deduplicated,
-  });
+  };
 }

@@ -4,11 +4,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { unfinishedName } from "../storage/leveldb/offline/backup-list.ts";
-import { eventsCounted, byteCount, grouped } from "./display.ts";
-import { jsonOption, parse } from "./options.ts";
+import { printAnswer } from "./answer.ts";
+import { byteCount, counted, grouped } from "./display.ts";
+import { jsonOption, parse, Stopped } from "./options.ts";
 import { positionProgress } from "./progress.ts";
 import { exitCode } from "./exit-code.ts";
-import { print, type Terminal } from "./terminal.ts";
+import type { Terminal } from "./terminal.ts";
 
 const options = { ...jsonOption, scratch: { type: "string" } } as const;
 
@@ -27,18 +28,14 @@ export async function backup(args: readonly string[], terminal: Terminal): Promi
     });
     await progress.end();
     const { first, last, bytes, chain } = report;
-    const added = `${eventsCounted(last - first + 1)} added, ${byteCount(bytes)} written`;
-    const text = `${added}; the backup ends at position ${grouped(last)}, chain ${chain}\n`;
-    await print(terminal.output, values.json === true ? `${JSON.stringify(report)}\n` : text);
+    const added = `${counted(last - first + 1, "event")} added, ${byteCount(bytes)} written`;
+    const words = `${added}; the backup ends at position ${grouped(last)}, chain ${chain}`;
+    await printAnswer(terminal, values, report, words);
     return exitCode.ok;
   } catch (error) {
     await progress.end();
-    if (existsSync(join(target, unfinishedName))) {
-      await print(
-        terminal.errors,
-        `${target} contains an unfinished backup: run the same command again to complete it\n`,
-      );
-    }
-    throw error;
+    if (!existsSync(join(target, unfinishedName))) throw error;
+    const hint = "run the same command again to complete it";
+    throw new Stopped(error, `${target} contains an unfinished backup: ${hint}`);
   }
 }

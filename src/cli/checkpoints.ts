@@ -1,7 +1,7 @@
 // `annals checkpoints`: lists, shows, saves and deletes the checkpoints of named consumers.
 
 import type { ConsumerCheckpoint } from "../gen/annals/v1/checkpoint_service_pb.js";
-import { list, pageSize } from "./list.ts";
+import { pageSize, printAnswer, printList } from "./answer.ts";
 import {
   CommandError,
   connectionOptions,
@@ -12,7 +12,7 @@ import {
   wholeNumber,
 } from "./options.ts";
 import { withSession } from "./session.ts";
-import { print, type Terminal } from "./terminal.ts";
+import type { Terminal } from "./terminal.ts";
 import { isoTime } from "./time.ts";
 
 const options = { ...connectionOptions, ...jsonOption } as const;
@@ -34,7 +34,7 @@ export function checkpoints(args: readonly string[], terminal: Terminal): Promis
 function listAll(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
   const [prefix = ""] = positionals;
-  return list<ConsumerCheckpoint>(values, terminal, {
+  return printList<ConsumerCheckpoint>(values, terminal, {
     columns: [
       { title: "CONSUMER", side: "left", columnsMax: 48 },
       { title: "POSITION", side: "right" },
@@ -57,7 +57,7 @@ async function getOne(args: readonly string[], terminal: Terminal): Promise<numb
   const { checkpoint } = await withSession(values, terminal, (session) =>
     session.checkpoints.getCheckpoint({ consumer }, session.once),
   );
-  return told(terminal, values.json, checkpoint);
+  return told(terminal, values, checkpoint);
 }
 
 async function saveOne(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -74,7 +74,7 @@ async function saveOne(args: readonly string[], terminal: Terminal): Promise<num
   const { checkpoint } = await withSession(values, terminal, (session) =>
     session.checkpoints.saveCheckpoint(request, session.once),
   );
-  return told(terminal, values.json, checkpoint);
+  return told(terminal, values, checkpoint);
 }
 
 async function deleteOne(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -83,15 +83,14 @@ async function deleteOne(args: readonly string[], terminal: Terminal): Promise<n
   const { deleted } = await withSession(values, terminal, (session) =>
     session.checkpoints.deleteCheckpoint({ consumer }, session.once),
   );
-  const text = deleted ? `deleted: ${consumer}` : `${consumer} has no checkpoint`;
-  const line = values.json === true ? JSON.stringify({ consumer, deleted }) : text;
-  await print(terminal.output, `${line}\n`);
+  const words = deleted ? `deleted: ${consumer}` : `${consumer} has no checkpoint`;
+  await printAnswer(terminal, values, { consumer, deleted }, words);
   return 0;
 }
 
 async function told(
   terminal: Terminal,
-  json: boolean | undefined,
+  values: { readonly json?: boolean | undefined },
   checkpoint: ConsumerCheckpoint | undefined,
 ): Promise<number> {
   if (checkpoint === undefined)
@@ -99,11 +98,8 @@ async function told(
   const { consumer, position, savedAt } = checkpoint;
   const facts = factsOf(checkpoint);
   const text = `${consumer} is at position ${position}, saved ${isoTime(savedAt)}`;
-  const line =
-    json === true
-      ? JSON.stringify(checkpointJson(checkpoint))
-      : text + (facts === "" ? "" : `, ${facts}`);
-  await print(terminal.output, `${line}\n`);
+  const words = text + (facts === "" ? "" : `, ${facts}`);
+  await printAnswer(terminal, values, checkpointJson(checkpoint), words);
   return 0;
 }
 

@@ -11,7 +11,7 @@ import { View } from "../gen/annals/v1/event_pb.js";
 import { deliveriesOn, deliveryLine } from "./event-table.ts";
 import { connectionOptions, jsonOption, parse, wholeNumber } from "./options.ts";
 import { withSession, type Session } from "./session.ts";
-import { print, type Terminal } from "./terminal.ts";
+import { print, say, type Terminal } from "./terminal.ts";
 
 const options = {
   ...connectionOptions,
@@ -23,8 +23,8 @@ const options = {
 } as const;
 
 const permitsDefault = 16;
-/** The first connection is tried once. Later ones are tried until they succeed. */
-const retry = { ...defaultRetryPolicy, attemptsMax: 1 };
+/** A server that is not up yet is waited for, as after a lost connection. */
+const retry = { ...defaultRetryPolicy, attemptsMax: Number.POSITIVE_INFINITY };
 const extendMsMin = 1_000;
 
 /** Runs until Ctrl-C, or until the requested number of deliveries. */
@@ -63,20 +63,20 @@ async function work(
   limit: number,
   deal: (held: Held) => Promise<string | undefined>,
 ): Promise<void> {
-  const say = (text: string) => print(terminal.errors, `${text}\n`).catch(() => {});
+  const tell = (text: string) => say(terminal.errors, text).catch(() => {});
   const answers = new Set<Promise<void>>();
   const settled = () => Promise.all(answers);
   const onInterruption = ({ error, failures }: { error: unknown; failures: number }) => {
-    if (failures === 1) void say(`${(error as Error).message}; joining again`);
+    if (failures === 1) void tell(`${(error as Error).message}; joining again`);
   };
   const leaving = { signal, settled };
   let count = 0;
   for await (const held of deliveriesOf({ rpc, membership, retry, leaving, onInterruption })) {
     const failed = await deal(held);
     const at = `position ${held.delivery.event?.position}`;
-    if (failed !== undefined) await say(`${at}: ${failed}; it will be delivered again or parked`);
+    if (failed !== undefined) await tell(`${at}: ${failed}; it will be delivered again or parked`);
     const answer = failed === undefined ? held.ack() : held.nack(failed, undefined);
-    const told = answer.catch((error: unknown) => say(`${at}: ${(error as Error).message}`));
+    const told = answer.catch((error: unknown) => tell(`${at}: ${(error as Error).message}`));
     answers.add(told);
     void told.finally(() => answers.delete(told));
     count += 1;

@@ -1,14 +1,10 @@
-// Text for a terminal: its width, cutting it to fit, and escaping. Stored text may contain control
-// characters. Printed raw, they could move the cursor or overwrite earlier output.
+// Text for a terminal: its width, cutting it to fit, counts with their nouns, and lines of JSON.
 
-const unsafe = /[\p{Cc}\u2028\u2029\u202A-\u202E\u2066-\u2069]/gu;
+import { escapedJson } from "../escape.ts";
 
-/** Replaces control and direction-changing characters by `\u001b` and the like. */
-export function disarmed(text: string): string {
-  return text.replace(
-    unsafe,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+/** A value as one line of JSON. */
+export function jsonLine(value: object): string {
+  return `${escapedJson(JSON.stringify(value))}\n`;
 }
 
 const zeroWidth = /^[\p{Mn}\p{Me}\p{Cf}]$/u;
@@ -59,8 +55,8 @@ export function grouped(count: number | bigint): string {
 }
 
 /** `1 event`, `1,234 events`. */
-export function eventsCounted(count: number | bigint): string {
-  return `${grouped(count)} ${count === 1 || count === 1n ? "event" : "events"}`;
+export function counted(count: number | bigint, noun: string): string {
+  return `${grouped(count)} ${noun}${count === 1 || count === 1n ? "" : "s"}`;
 }
 
 /** `12.3 MiB`. */

@@ -2,6 +2,8 @@
 // docs/command-line.md. Reading a line and writing it again gives the same bytes.
 
 import type { NewEvent, RecordedEvent } from "../gen/annals/v1/event_pb.js";
+import { escapedJson } from "../escape.ts";
+import { jsonLine } from "./display.ts";
 import { membersOf } from "./json-members.ts";
 import { isoTime } from "./time.ts";
 
@@ -25,10 +27,13 @@ function jsonTextOf(contentType: string, data: Uint8Array): string | undefined {
   }
 }
 
-/** An event as one line, including the line break. */
-export function lineOf(event: RecordedEvent): string {
+/**
+ * An event as one line, including the line break. A JSON payload is written byte for byte. For a
+ * terminal, it is written as the same JSON value with control and invisible characters escaped.
+ */
+export function lineOf(event: RecordedEvent, isForTerminal = false): string {
   const metadata = Object.entries(event.metadata).toSorted(([a], [b]) => (a < b ? -1 : 1));
-  const head = JSON.stringify({
+  const head = jsonLine({
     position: Number(event.position),
     version: Number(event.version),
     recordedAt: isoTime(event.recordedAt),
@@ -39,7 +44,9 @@ export function lineOf(event: RecordedEvent): string {
     metadata: Object.fromEntries(metadata),
     contentType: event.contentType,
   });
-  return `${head.slice(0, -1)}${payloadOf(event)}${removalOf(event)}}\n`;
+  const payload = payloadOf(event);
+  const shown = isForTerminal ? escapedJson(payload) : payload;
+  return `${head.slice(0, -2)}${shown}${removalOf(event)}}\n`;
 }
 
 function payloadOf({ contentType, data }: RecordedEvent): string {

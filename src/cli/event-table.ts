@@ -12,13 +12,17 @@ const columns: readonly Column[] = [
   { title: "POSITION", side: "right" },
   { title: "RECORDED AT", side: "left" },
   { title: "STREAM@VERSION", side: "left", columnsMax: 36 },
-  { title: "TYPE", side: "left", columnsMax: 28 },
+  { title: "TYPE", side: "left", columnsMax: 28, wraps: true },
   { title: "PAYLOAD  #TAGS  KEY=VALUE", side: "left" },
 ];
 
 /** Turns batches of events into text: a table or lines of JSON. */
 export function eventsOn(terminal: Terminal, json: boolean | undefined) {
-  if (json === true) return (events: readonly RecordedEvent[]) => events.map(lineOf).join("");
+  if (json === true) {
+    const isForTerminal = terminal.output.isTTY === true;
+    return (events: readonly RecordedEvent[]) =>
+      events.map((event) => lineOf(event, isForTerminal)).join("");
+  }
   const table = tableOn(terminal.output, terminal, columns);
   return (events: readonly RecordedEvent[]) => table(events.map(cellsOf));
 }
@@ -28,7 +32,9 @@ const deliveryColumns = [{ title: "ATTEMPT", side: "right" } as const, ...column
 /** As `eventsOn`, for deliveries of a consumer group. Each starts with its attempt. */
 export function deliveriesOn(terminal: Terminal, json: boolean | undefined) {
   if (json === true) {
-    return (deliveries: readonly Delivery[]) => deliveries.map(deliveryLine).join("");
+    const isForTerminal = terminal.output.isTTY === true;
+    return (deliveries: readonly Delivery[]) =>
+      deliveries.map((delivery) => deliveryLine(delivery, isForTerminal)).join("");
   }
   const table = tableOn(terminal.output, terminal, deliveryColumns);
   return (deliveries: readonly Delivery[]) => {
@@ -40,8 +46,8 @@ export function deliveriesOn(terminal: Terminal, json: boolean | undefined) {
 }
 
 /** A delivery as one line: the event's line with the member `attempt` first. */
-export function deliveryLine({ attempt, event }: Delivery): string {
-  const line = event === undefined ? "{}\n" : lineOf(event);
+export function deliveryLine({ attempt, event }: Delivery, isForTerminal = false): string {
+  const line = event === undefined ? "{}\n" : lineOf(event, isForTerminal);
   return `{"attempt":${attempt},${line.slice(1)}`;
 }
 

@@ -2,7 +2,7 @@
 
 import type { Duration } from "@bufbuild/protobuf/wkt";
 import type { Group } from "../gen/annals/v1/consumer_group_service_pb.js";
-import { grouped } from "./display.ts";
+import { counted, grouped } from "./display.ts";
 import {
   changesOf,
   changesOptions,
@@ -13,11 +13,10 @@ import {
   startOf,
   startOptions,
 } from "./group-settings.ts";
-import { list } from "./list.ts";
+import { printAnswer, printList } from "./answer.ts";
 import { CommandError, connectionOptions, jsonOption, parse, UsageError } from "./options.ts";
 import { withSession } from "./session.ts";
-import { pairsOf } from "./table.ts";
-import { print, type Terminal } from "./terminal.ts";
+import type { Terminal } from "./terminal.ts";
 import { ageText, isoTime } from "./time.ts";
 
 const options = { ...connectionOptions, ...jsonOption } as const;
@@ -51,7 +50,7 @@ export function groups(args: readonly string[], terminal: Terminal): Promise<num
 function listGroups(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
   const [prefix = ""] = positionals;
-  return list<Group>(values, terminal, {
+  return printList<Group>(values, terminal, {
     columns: [
       { title: "GROUP", side: "left", columnsMax: 40 },
       { title: "POSITION", side: "right" },
@@ -64,7 +63,7 @@ function listGroups(args: readonly string[], terminal: Terminal): Promise<number
     cells: (row) => [
       row.name,
       String(row.position),
-      counted(row.lagEvents, listedLagEventsMax),
+      countUpTo(row.lagEvents, listedLagEventsMax),
       behind(row.lag),
       String(row.inFlightCount),
       String(row.memberCount),
@@ -86,14 +85,13 @@ async function getGroup(args: readonly string[], terminal: Terminal): Promise<nu
     session.groups.getGroup({ name }, session.once),
   );
   if (group === undefined) throw new CommandError("the server's answer contains no group");
-  const text = values.json === true ? `${JSON.stringify(groupJson(group))}\n` : groupText(group);
-  await print(terminal.output, text);
+  await printAnswer(terminal, values, groupJson(group), factsOf(group));
   return 0;
 }
 
-function groupText(group: Group): string {
-  const lag = `${counted(group.lagEvents, lagEventsMax)} events`;
-  return pairsOf([
+function factsOf(group: Group): [string, string][] {
+  const lag = eventsUpTo(group.lagEvents, lagEventsMax);
+  return [
     ["group", group.name],
     ["position", grouped(group.position)],
     ["lag", group.lag === undefined ? "none" : `${lag}, ${behind(group.lag)}`],
@@ -113,7 +111,7 @@ function groupText(group: Group): string {
         `${name === "" ? "(no name)" : name}, ${holds}, since ${isoTime(joinedAt)}`,
       ];
     }),
-  ]);
+  ];
 }
 
 function groupJson(group: Group): object {
@@ -135,8 +133,12 @@ function groupJson(group: Group): object {
 }
 
 /** A count that may have stopped at its limit. */
-function counted(count: bigint, max: bigint): string {
+function countUpTo(count: bigint, max: bigint): string {
   return count >= max ? `${grouped(max)}+` : grouped(count);
+}
+
+function eventsUpTo(count: bigint, max: bigint): string {
+  return count >= max ? `${grouped(max)}+ events` : counted(count, "event");
 }
 
 function behind(lag: Duration | undefined): string {
@@ -164,7 +166,7 @@ async function createGroup(args: readonly string[], terminal: Terminal): Promise
   const { group } = await withSession(values, terminal, (session) =>
     session.groups.createGroup(request, session.once),
   );
-  return said(terminal, values.json, "created", group);
+  return said(terminal, values, "created", group);
 }
 
 /** Settings without an option keep their values. */
@@ -175,7 +177,7 @@ async function updateGroup(args: readonly string[], terminal: Terminal): Promise
   const { group } = await withSession(values, terminal, (session) =>
     session.groups.updateGroup({ name, ...changesOf(values) }, session.once),
   );
-  return said(terminal, values.json, "updated", group);
+  return said(terminal, values, "updated", group);
 }
 
 async function resetGroup(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -189,7 +191,7 @@ async function resetGroup(args: readonly string[], terminal: Terminal): Promise<
   const { group } = await withSession(values, terminal, (session) =>
     session.groups.resetGroup({ name, start }, session.once),
   );
-  return said(terminal, values.json, "reset", group);
+  return said(terminal, values, "reset", group);
 }
 
 async function deleteGroup(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -198,24 +200,20 @@ async function deleteGroup(args: readonly string[], terminal: Terminal): Promise
   const { deleted } = await withSession(values, terminal, (session) =>
     session.groups.deleteGroup({ name }, session.once),
   );
-  const text = deleted ? `deleted: ${name}` : `there is no group ${name}`;
-  await print(
-    terminal.output,
-    values.json === true ? `${JSON.stringify({ name, deleted })}\n` : `${text}\n`,
-  );
+  const words = deleted ? `deleted: ${name}` : `there is no group ${name}`;
+  await printAnswer(terminal, values, { name, deleted }, words);
   return 0;
 }
 
 async function said(
   terminal: Terminal,
-  json: boolean | undefined,
+  values: { readonly json?: boolean | undefined },
   what: string,
   group: Group | undefined,
 ): Promise<number> {
   if (group === undefined) throw new CommandError("the server's answer contains no group");
-  const lag = `${counted(group.lagEvents, lagEventsMax)} events to do`;
-  const text = `${what}: ${group.name} at position ${group.position}, ${lag}`;
-  const line = json === true ? JSON.stringify(groupJson(group)) : text;
-  await print(terminal.output, `${line}\n`);
+  const lag = `${eventsUpTo(group.lagEvents, lagEventsMax)} to do`;
+  const words = `${what}: ${group.name} at position ${group.position}, ${lag}`;
+  await printAnswer(terminal, values, groupJson(group), words);
   return 0;
 }

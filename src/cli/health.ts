@@ -7,6 +7,7 @@ import { connect, constants, type ClientHttp2Session } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import type { SecureContextOptions } from "node:tls";
 import { targetOf } from "../client/rpc/address.ts";
+import { jsonLine } from "./display.ts";
 import {
   CommandError,
   connectionOptions,
@@ -40,7 +41,7 @@ export async function health(args: readonly string[], terminal: Terminal): Promi
   try {
     const status = await check(session, signal);
     const word = status.toLowerCase().replaceAll("_", " ");
-    await print(terminal.output, `${values.json ? JSON.stringify({ status }) : word}\n`);
+    await print(terminal.output, values.json === true ? jsonLine({ status }) : `${word}\n`);
     return status === "SERVING" ? 0 : 1;
   } catch (error) {
     if (terminal.signal.aborted) throw error;

@@ -2,9 +2,8 @@
 // groups lines in order.
 
 import { eventOf, LineError, type LineEvent } from "./event-line.ts";
-import { linesOf } from "./input-lines.ts";
+import { BadLine, linesOf } from "./input-lines.ts";
 import { nameId } from "./name-id.ts";
-import { CommandError } from "./options.ts";
 
 /** An event with its line number. */
 export interface ImportEvent extends LineEvent {
@@ -31,7 +30,7 @@ export interface ImportOptions {
 const batchEventsMax = 1_000;
 const batchBytesMax = 512 * 1024;
 
-/** Throws a `CommandError` that names the line. */
+/** Throws `BadLine`. */
 export async function* batchesOf(
   input: AsyncIterable<Buffer>,
   options: ImportOptions,
@@ -62,11 +61,12 @@ function importEvent(
 ): ImportEvent {
   const event = parsed(number, text);
   if (event.stream === "" && stream === undefined) {
-    throw new CommandError(`line ${number}: no "stream", and no --stream for lines without one`);
+    throw new BadLine(number, `no "stream", and no --stream for lines without one`);
   }
   if (event.id === "" && namespace === undefined) {
-    throw new CommandError(
-      `line ${number}: no "id", and no --namespace NAME to derive one from. Ids make the import ` +
+    throw new BadLine(
+      number,
+      `no "id", and no --namespace NAME to derive one from. Ids make the import ` +
         "safe to repeat: use a different name for each file",
     );
   }
@@ -83,6 +83,6 @@ function parsed(number: number, text: string): LineEvent {
     return eventOf(text);
   } catch (error) {
     if (!(error instanceof LineError)) throw error;
-    throw new CommandError(`line ${number}: ${error.message}`, { cause: error });
+    throw new BadLine(number, error.message, { cause: error });
   }
 }

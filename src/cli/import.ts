@@ -1,13 +1,18 @@
 // `annals import`: appends the events of a file in their order. Each is stored exactly once,
 // however often the command is stopped and run again.
 
-import { byteCount, eventsCounted, grouped } from "./display.ts";
+import { statSync } from "node:fs";
+import { isWorthRetrying } from "../client/store/call-failure.ts";
+import { AnnalsError } from "../client/store/errors.ts";
+import { byteCount, counted, grouped, jsonLine } from "./display.ts";
 import { storeBatch } from "./import-append.ts";
 import { batchesOf, type ImportBatch } from "./import-batches.ts";
+import { BadLine } from "./input-lines.ts";
 import { namespaceOf } from "./name-id.ts";
-import { CommandError, connectionOptions, jsonOption, parse } from "./options.ts";
+import { CommandError, connectionOptions, jsonOption, parse, Stopped } from "./options.ts";
+import { progressOn } from "./progress.ts";
 import { withSession, type Session } from "./session.ts";
-import { inputOf, print, type Terminal } from "./terminal.ts";
+import { inputOf, print, say, type Terminal } from "./terminal.ts";
 
 const options = {
   ...connectionOptions,
@@ -17,65 +22,79 @@ const options = {
   "dry-run": { type: "boolean" },
 } as const;
 
-interface Progress {
-  /** Events of the file that are stored. */
+/** What became of the lines that were read. */
+interface Counts {
+  /** Lines whose events are stored. In a dry run: valid lines. */
   eventCount: number;
   /** How many of these were stored before this command began. */
   alreadyCount: number;
+  /** Of these, those whose event this command had stored from an earlier line. */
+  repeatedCount: number;
   byteCount: number;
   /** The last line up to which everything is stored. 0 means none. */
   line: number;
 }
 
-const progressIntervalMs = 200;
+/** The bytes that are to be read and that were read. */
+interface Source {
+  readonly bytes: AsyncIterable<Buffer>;
+  /** Undefined: nobody knows. */
+  readonly byteCount: number | undefined;
+  readCount: number;
+}
+
 const timeoutDefaultMs = 30_000;
 
 /** Appends a file's events. With `--dry-run` it only reads the file. */
 export async function importEvents(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
   const [path = "-"] = positionals;
+  const isDryRun = values["dry-run"] === true;
   const namespace = values.namespace === undefined ? undefined : namespaceOf(values.namespace);
-  const batches = batchesOf(bytesOf(path, terminal), { namespace, stream: values.stream });
-  const progress: Progress = { eventCount: 0, alreadyCount: 0, byteCount: 0, line: 0 };
-  const show = progressOn(terminal, progress);
+  const source = sourceOf(path, terminal);
+  const batches = batchesOf(source.bytes, { namespace, stream: values.stream });
+  const counts = { eventCount: 0, alreadyCount: 0, repeatedCount: 0, byteCount: 0, line: 0 };
+  const progress = progressOn(terminal);
+  const show = () =>
+    progress.tell(counted(counts.eventCount, "event"), source.readCount, source.byteCount);
   try {
-    if (values["dry-run"] === true) await count(batches, progress, show);
-    else {
-      await withSession(values, terminal, (session) => store(session, batches, progress, show));
-    }
+    if (isDryRun) await count(batches, counts, show);
+    else await withSession(values, terminal, (session) => store(session, batches, counts, show));
   } catch (error) {
-    await show("end");
-    if (values["dry-run"] !== true) await print(terminal.errors, `${stoppedAt(progress)}\n`);
-    throw error;
+    throw isDryRun ? error : new Stopped(error, stoppedAt(counts, error, terminal));
   } finally {
     if (path === "-") terminal.input.destroy();
+    await progress.end();
   }
-  await show("end");
-  if (values.json === true) {
-    await print(terminal.output, `${JSON.stringify(summaryOf(progress))}\n`);
-  } else await print(terminal.errors, `${sentence(progress, values["dry-run"])}\n`);
+  if (values.json === true) await print(terminal.output, jsonLine(summaryOf(counts)));
+  else await say(terminal.errors, sentence(counts, isDryRun));
   return 0;
 }
 
 async function store(
   { store: events, once, signal }: Session,
   batches: AsyncGenerator<ImportBatch>,
-  progress: Progress,
-  show: Show,
+  counts: Counts,
+  show: () => void,
 ): Promise<void> {
   const { head } = await events.getInfo({}, once);
   const timeoutMs = Math.max(once.timeoutMs ?? 0, timeoutDefaultMs);
   const context = { store: events, timeoutMs, signal };
+  let storedUpTo = head;
   for await (const batch of readAhead(batches)) {
     let done = 0;
-    for await (const { count: stored, lastPosition } of storeBatch(batch, context)) {
+    for await (const { count: stored, lastPosition, wasThere } of storeBatch(batch, context)) {
       done += stored;
-      progress.eventCount += stored;
-      if (lastPosition <= head) progress.alreadyCount += stored;
-      progress.line = batch.events[done - 1]?.line ?? progress.line;
-      await show();
+      counts.eventCount += stored;
+      // After the head, and not just stored by an attempt without an answer: from an earlier line.
+      if (lastPosition <= head) counts.alreadyCount += stored;
+      else if (lastPosition <= storedUpTo) counts.repeatedCount += stored;
+      else if (wasThere) counts.alreadyCount += stored;
+      if (lastPosition > storedUpTo) storedUpTo = lastPosition;
+      counts.line = batch.events[done - 1]?.line ?? counts.line;
+      show();
     }
-    progress.byteCount += batch.byteLength;
+    counts.byteCount += batch.byteLength;
   }
 }
 
@@ -97,67 +116,65 @@ async function* readAhead<T>(source: AsyncGenerator<T>): AsyncGenerator<T> {
   }
 }
 
-async function count(batches: AsyncGenerator<ImportBatch>, progress: Progress, show: Show) {
+async function count(batches: AsyncGenerator<ImportBatch>, counts: Counts, show: () => void) {
   for await (const { events, byteLength } of batches) {
-    progress.eventCount += events.length;
-    progress.byteCount += byteLength;
-    progress.line = events.at(-1)?.line ?? progress.line;
-    await show();
+    counts.eventCount += events.length;
+    counts.byteCount += byteLength;
+    counts.line = events.at(-1)?.line ?? counts.line;
+    show();
   }
 }
 
-/** Explains a failure to read the file. */
-async function* bytesOf(path: string, terminal: Terminal): AsyncGenerator<Buffer> {
-  try {
-    yield* inputOf(path, terminal);
-  } catch (error) {
-    const name = path === "-" ? "standard input" : path;
-    throw new CommandError(`cannot read ${name}: ${(error as Error).message}`, { cause: error });
-  }
-}
-
-type Show = (what?: "end") => Promise<void>;
-
-/** A progress line that is rewritten a few times a second, if the output is a terminal. */
-function progressOn(terminal: Terminal, progress: Progress): Show {
-  if (terminal.errors.isTTY !== true) return async () => {};
-  const started = performance.now();
-  let shown = 0;
-  return async (what) => {
-    const now = performance.now();
-    if (what === "end") {
-      if (shown > 0) await print(terminal.errors, "\r\u001B[K");
-    } else if (now - shown >= progressIntervalMs) {
-      shown = now;
-      const rate = Math.round((progress.eventCount * 1000) / (now - started));
-      const text = `${eventsCounted(progress.eventCount)}, ${grouped(rate)} a second`;
-      await print(terminal.errors, `\r\u001B[K${text}`);
+function sourceOf(path: string, terminal: Terminal): Source {
+  const source: Source = { bytes: bytesOf(), byteCount: sizeOf(path), readCount: 0 };
+  async function* bytesOf(): AsyncGenerator<Buffer> {
+    try {
+      for await (const chunk of inputOf(path, terminal)) {
+        source.readCount += chunk.length;
+        yield chunk;
+      }
+    } catch (error) {
+      const name = path === "-" ? "standard input" : path;
+      throw new CommandError(`cannot read ${name}: ${(error as Error).message}`, { cause: error });
     }
-  };
+  }
+  return source;
 }
 
-function summaryOf({ eventCount, alreadyCount, byteCount: bytes, line }: Progress) {
+function sizeOf(path: string): number | undefined {
+  const file = path === "-" ? undefined : statSync(path, { throwIfNoEntry: false });
+  return file?.isFile() === true ? file.size : undefined;
+}
+
+function summaryOf({ eventCount, alreadyCount, repeatedCount, byteCount: bytes, line }: Counts) {
   return {
     eventCount,
-    storedCount: eventCount - alreadyCount,
+    storedCount: eventCount - alreadyCount - repeatedCount,
     alreadyThereCount: alreadyCount,
+    repeatedCount,
     byteCount: bytes,
     line,
   };
 }
 
-function sentence(progress: Progress, dryRun: boolean | undefined): string {
-  const { eventCount, alreadyCount } = progress;
-  const size = `${eventsCounted(eventCount)}, ${byteCount(progress.byteCount)}`;
-  if (dryRun === true) return `${size}: every line is valid; nothing was sent`;
-  const stored = grouped(eventCount - alreadyCount);
-  return `${size}: ${stored} stored, ${grouped(alreadyCount)} were already there`;
+function sentence(counts: Counts, isDryRun: boolean): string {
+  const { eventCount, alreadyCount, repeatedCount } = counts;
+  const size = `${counted(eventCount, "event")}, ${byteCount(counts.byteCount)}`;
+  if (isDryRun) return `${size}: every line is valid; nothing was sent`;
+  const stored = grouped(eventCount - alreadyCount - repeatedCount);
+  const repeated = repeatedCount === 0 ? "" : `, ${grouped(repeatedCount)} repeat an earlier line`;
+  return `${size}: ${stored} stored, ${grouped(alreadyCount)} were already there${repeated}`;
 }
 
-function stoppedAt({ line, eventCount }: Progress): string {
-  if (line === 0) return "stopped before anything was stored";
-  return (
-    `stopped: everything up to line ${line} is stored (${eventsCounted(eventCount)}); ` +
-    "run the same command again to continue"
-  );
+/** How far the import got, and whether running it again helps. */
+function stoppedAt({ line, eventCount }: Counts, error: unknown, terminal: Terminal): string {
+  const isUnknown = error instanceof AnnalsError && error.mayHaveBeenStored;
+  const none = isUnknown ? "it is not known whether anything was stored" : "nothing was stored";
+  const upTo = `everything up to line ${line} is stored (${counted(eventCount, "event")})`;
+  const reached = line === 0 ? none : upTo;
+  if (line === 0 && !isUnknown) return reached;
+  const isAgain = terminal.signal.aborted || isWorthRetrying(error);
+  if (isAgain) return `${reached}; run the same command again to continue`;
+  if (!(error instanceof BadLine)) return reached;
+  return `${reached}; correct the line and run the same command again to continue`;
 }

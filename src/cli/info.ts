@@ -8,11 +8,11 @@ import {
   WriteState,
   type GetInfoResponse,
 } from "../gen/annals/v1/info_pb.js";
-import { byteCount, grouped } from "./display.ts";
+import { byteCount, counted, grouped } from "./display.ts";
+import { printAnswer } from "./answer.ts";
 import { connectionOptions, jsonOption, parse } from "./options.ts";
 import { withSession } from "./session.ts";
-import { pairsOf } from "./table.ts";
-import { print, type Terminal } from "./terminal.ts";
+import type { Terminal } from "./terminal.ts";
 import { isoTime } from "./time.ts";
 
 const options = { ...connectionOptions, ...jsonOption } as const;
@@ -24,11 +24,8 @@ export async function info(args: readonly string[], terminal: Terminal): Promise
     address: session.address,
     answer: await session.store.getInfo({}, session.once),
   }));
-  const text =
-    values.json === true
-      ? `${JSON.stringify(toJson(GetInfoResponseSchema, answer))}\n`
-      : pairsOf(factsOf(answer, address));
-  await print(terminal.output, text);
+  const json = toJson(GetInfoResponseSchema, answer) as object;
+  await printAnswer(terminal, values, json, factsOf(answer, address));
   return 0;
 }
 
@@ -48,7 +45,7 @@ function factsOf(answer: GetInfoResponse, address: string): [string, string][] {
     ["reclaiming", reclaimText(answer)],
   ];
   if (limits === undefined) return facts;
-  const append = `${byteCount(limits.appendBytesMax)}, ${grouped(limits.appendEventsMax)} events`;
+  const append = `${byteCount(limits.appendBytesMax)}, ${counted(limits.appendEventsMax, "event")}`;
   return [
     ...facts,
     ["largest event", byteCount(limits.eventBytesMax)],
@@ -60,7 +57,8 @@ function factsOf(answer: GetInfoResponse, address: string): [string, string][] {
 function reclaimText({ reclaiming }: GetInfoResponse): string {
   if (reclaiming === undefined) return "off";
   const { phase, events, bytesFreed } = reclaiming;
-  return `${word(ReclaimPhase[phase])}; ${grouped(events)} events, ${byteCount(bytesFreed)} so far`;
+  const freed = `${counted(events, "event")}, ${byteCount(bytesFreed)} so far`;
+  return `${word(ReclaimPhase[phase])}; ${freed}`;
 }
 
 function word(name: string | undefined): string {

@@ -12,12 +12,19 @@ export interface InputLine {
   readonly byteLength: number;
 }
 
+/** A line is invalid. Nothing of it was stored. */
+export class BadLine extends CommandError {
+  constructor(line: number, problem: string, options?: ErrorOptions) {
+    super(`line ${line}: ${problem}`, options);
+  }
+}
+
 /** Has room for the largest event as base64, or with every byte escaped in JSON. */
 const lineBytesMax = 32 * 1024 * 1024;
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const byteOrderMark = "\uFEFF";
 
-/** Throws a `CommandError` that names the line. */
+/** Throws `BadLine`. */
 export async function* linesOf(input: AsyncIterable<Buffer>): AsyncGenerator<InputLine> {
   let number = 0;
   let torn: Buffer[] = [];
@@ -37,7 +44,7 @@ export async function* linesOf(input: AsyncIterable<Buffer>): AsyncGenerator<Inp
     torn.push(chunk.subarray(start));
     tornBytes += chunk.length - start;
     if (tornBytes > lineBytesMax) {
-      throw new CommandError(`line ${number + 1}: longer than ${byteCount(lineBytesMax)}`);
+      throw new BadLine(number + 1, `longer than ${byteCount(lineBytesMax)}`);
     }
   }
   const last = tornBytes === 0 ? undefined : lineOf(Buffer.concat(torn), number + 1);
@@ -51,6 +58,6 @@ function lineOf(bytes: Buffer, number: number): InputLine | undefined {
     if (text.endsWith("\r")) text = text.slice(0, -1);
     return text.trim() === "" ? undefined : { number, text, byteLength: bytes.length };
   } catch (error) {
-    throw new CommandError(`line ${number}: not UTF-8`, { cause: error });
+    throw new BadLine(number, `not UTF-8`, { cause: error });
   }
 }

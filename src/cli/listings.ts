@@ -4,7 +4,7 @@ import type { EventTypeInfo, StreamInfo } from "../gen/annals/v1/info_pb.js";
 import type { Snapshot } from "../gen/annals/v1/snapshot_pb.js";
 import { grouped } from "./display.ts";
 import { connectionOptions, jsonOption, parse } from "./options.ts";
-import { list, pageSize } from "./list.ts";
+import { pageSize, printAnswer, printList } from "./answer.ts";
 import {
   deleteStream,
   policyJson,
@@ -13,8 +13,7 @@ import {
   updateStream,
 } from "./stream-changes.ts";
 import { withSession } from "./session.ts";
-import { pairsOf } from "./table.ts";
-import { print, type Terminal } from "./terminal.ts";
+import type { Terminal } from "./terminal.ts";
 import { isoTime } from "./time.ts";
 
 const options = { ...connectionOptions, ...jsonOption } as const;
@@ -28,7 +27,7 @@ export function streams(args: readonly string[], terminal: Terminal): Promise<nu
   if (first === "delete" && names) return deleteStream(rest, terminal);
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
   const [prefix = ""] = positionals;
-  return list(values, terminal, {
+  return printList(values, terminal, {
     columns: [
       { title: "STREAM", side: "left", columnsMax: 48 },
       { title: "VERSION", side: "right" },
@@ -78,20 +77,16 @@ export async function stream(args: readonly string[], terminal: Terminal): Promi
   );
   const { stream: info } = answer;
   if (info === undefined) return 1;
-  const text =
-    values.json === true
-      ? `${JSON.stringify(streamJson(info))}\n`
-      : pairsOf([
-          ["stream", info.stream],
-          ["version", grouped(info.version)],
-          ["events", grouped(info.eventCount)],
-          ...placesOf(info),
-          ["subscribers", grouped(info.subscriberCount)],
-          ["state", lifecycleName(info)],
-          ["keeps", policyText(info.policy)],
-          ...labelsOf(info),
-        ]);
-  await print(terminal.output, text);
+  await printAnswer(terminal, values, streamJson(info), [
+    ["stream", info.stream],
+    ["version", grouped(info.version)],
+    ["events", grouped(info.eventCount)],
+    ...placesOf(info),
+    ["subscribers", grouped(info.subscriberCount)],
+    ["state", lifecycleName(info)],
+    ["keeps", policyText(info.policy)],
+    ...labelsOf(info),
+  ]);
   return 0;
 }
 
@@ -116,7 +111,7 @@ function labelsOf({ policy }: StreamInfo): [string, string][] {
 export function types(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
   const [prefix = ""] = positionals;
-  return list<EventTypeInfo>(values, terminal, {
+  return printList<EventTypeInfo>(values, terminal, {
     columns: [
       { title: "TYPE", side: "left", columnsMax: 60 },
       { title: "RECORDED", side: "right" },
@@ -148,7 +143,7 @@ export function snapshots(args: readonly string[], terminal: Terminal): Promise<
   const { values, positionals } = parse(args, known, { min: 1, max: 1 });
   const [name = ""] = positionals;
   const { kind } = values;
-  return list<Snapshot>(values, terminal, {
+  return printList<Snapshot>(values, terminal, {
     columns: [
       { title: "KIND", side: "left", columnsMax: 40 },
       { title: "VERSION", side: "right" },

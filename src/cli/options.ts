@@ -13,6 +13,17 @@ export class CommandError extends Error {
   override readonly name = "CommandError";
 }
 
+/** A command failed (`cause`) when a part was done. The hint says which, and how to continue. */
+export class Stopped extends Error {
+  override readonly name = "Stopped";
+  readonly hint: string;
+
+  constructor(cause: unknown, hint: string) {
+    super(hint, { cause });
+    this.hint = hint;
+  }
+}
+
 /** The options for the connection to the server. Every client command has them. */
 export const connectionOptions = {
   address: { type: "string", short: "a" },
@@ -47,8 +58,10 @@ function parsed<T>(read: () => T): T {
     return read();
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    const [sentence] = error.message.split(". To specify a positional");
-    throw new UsageError(sentence, { cause: error });
+    const [sentence = ""] = error.message.split(". To specify a positional");
+    const [, short] = /^Unknown option '(-[^-]*)'/.exec(sentence) ?? [];
+    const hint = `; write -- before arguments that begin with -, as in: -- ${short}`;
+    throw new UsageError(sentence + (short === undefined ? "" : hint), { cause: error });
   }
 }
 

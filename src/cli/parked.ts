@@ -1,12 +1,12 @@
 // `annals parked`: lists, replays and discards the parked events of a consumer group.
 
 import type { ParkedEvent } from "../gen/annals/v1/consumer_group_service_pb.js";
-import { eventsCounted } from "./display.ts";
+import { counted } from "./display.ts";
 import { lineOf } from "./event-line.ts";
-import { list } from "./list.ts";
+import { printAnswer, printList } from "./answer.ts";
 import { connectionOptions, jsonOption, parse, UsageError, wholeNumber } from "./options.ts";
 import { withSession, type Session } from "./session.ts";
-import { print, type Terminal } from "./terminal.ts";
+import type { Terminal } from "./terminal.ts";
 import { isoTime } from "./time.ts";
 
 const options = { ...connectionOptions, ...jsonOption } as const;
@@ -36,13 +36,13 @@ export function parked(args: readonly string[], terminal: Terminal): Promise<num
 function listParked(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 1, max: 1 });
   const [group = ""] = positionals;
-  return list<ParkedEvent>(values, terminal, {
+  return printList<ParkedEvent>(values, terminal, {
     columns: [
       { title: "POSITION", side: "right" },
       { title: "PARKED AT", side: "left" },
       { title: "ATTEMPTS", side: "right" },
       { title: "STREAM@VERSION", side: "left", columnsMax: 36 },
-      { title: "TYPE", side: "left", columnsMax: 28 },
+      { title: "TYPE", side: "left", columnsMax: 28, wraps: true },
       { title: "REASON", side: "left" },
     ],
     cells: ({ position, parkedAt, attempts, reason, event }) => [
@@ -92,10 +92,7 @@ async function change(
     }
     return sum;
   });
-  const text =
-    values.json === true
-      ? JSON.stringify({ group, [what]: Number(count) })
-      : `${what}: ${eventsCounted(count)} of ${group}`;
-  await print(terminal.output, `${text}\n`);
+  const words = `${what}: ${counted(count, "event")} of ${group}`;
+  await printAnswer(terminal, values, { group, [what]: Number(count) }, words);
   return 0;
 }

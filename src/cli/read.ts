@@ -3,13 +3,13 @@
 
 import { Direction, type ReadEnd } from "../gen/annals/v1/read_pb.js";
 import { CallError } from "../client/rpc/call-error.ts";
-import { eventsCounted } from "./display.ts";
-import { lineOf } from "./event-line.ts";
+import { counted } from "./display.ts";
 import { eventsOn } from "./event-table.ts";
-import { connectionOptions, jsonOption, parse, wholeNumber } from "./options.ts";
+import { connectionOptions, jsonOption, parse, Stopped, wholeNumber } from "./options.ts";
+import { positionProgress } from "./progress.ts";
 import { rangeOf, rangeOptions, selectionFromFlags, selectionOptions } from "./selection.ts";
 import { withSession } from "./session.ts";
-import { paintFor, print, type Terminal } from "./terminal.ts";
+import { paintFor, print, say, type Terminal } from "./terminal.ts";
 
 const readOptions = {
   ...connectionOptions,
@@ -48,7 +48,7 @@ export async function readCommand(args: readonly string[], terminal: Terminal): 
 
 function endOf({ eventCount, streamVersion, head }: ReadEnd, kind: string | undefined): string {
   const version = kind === "stream" ? `; the stream is at version ${streamVersion}` : "";
-  return `${eventsCounted(eventCount)}${version}; head ${head}`;
+  return `${counted(eventCount, "event")}${version}; head ${head}`;
 }
 
 const exportOptions = {
@@ -68,24 +68,30 @@ export async function exportEvents(args: readonly string[], terminal: Terminal):
   const from = { case: "fromPosition", value: BigInt(after) + 1n } as const;
   let written = after;
   let count = 0;
+  const progress = positionProgress(terminal, "exported");
+  const lines = eventsOn(terminal, true);
   try {
-    const end = await withSession(values, terminal, async ({ store, streaming }) => {
+    const end = await withSession(values, terminal, async ({ store, once, streaming }) => {
+      const head = Number((await store.getInfo({}, once)).head);
       for await (const { message } of store.read({ selection, from }, streaming)) {
         if (message.case === "end") return message.value;
         if (message.case !== "batch") continue;
         const { events } = message.value;
-        await print(terminal.output, events.map(lineOf).join(""));
+        await print(terminal.output, lines(events));
         written = Number(events.at(-1)?.position ?? written);
         count += events.length;
+        if (terminal.output.isTTY !== true) progress.tell(written, Math.max(head, written));
       }
       throw new CallError(2, "the answer ended without its last message", { reason: "NOT_SAID" });
     });
-    const summary = `exported ${eventsCounted(count)} up to position ${end.after}`;
-    await print(terminal.errors, `${summary}; continue later with --after ${end.after}\n`);
+    await progress.end();
+    const summary = `exported ${counted(count, "event")} up to position ${end.after}`;
+    await say(terminal.errors, `${summary}; continue later with --after ${end.after}`);
     return 0;
   } catch (error) {
-    const cut = `cut off after position ${written} (${eventsCounted(count)} written)`;
-    await print(terminal.errors, `${cut}; continue with --after ${written}\n`);
-    throw error;
+    await progress.end();
+    if (count === 0) throw error;
+    const done = `${counted(count, "event")} written, up to position ${written}`;
+    throw new Stopped(error, `${done}; continue with --after ${written}`);
   }
 }

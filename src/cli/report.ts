@@ -6,11 +6,11 @@ import { StreamState } from "../gen/annals/v1/append_pb.js";
 import { EventIdProblem, type AppendConflict } from "../gen/annals/v1/errors_pb.js";
 import { BackupRefused } from "../storage/leveldb/offline/backup-file.ts";
 import { StoreRefused } from "../storage/leveldb/folder/store-refused.ts";
-import { disarmed } from "./display.ts";
+import { escaped } from "../escape.ts";
 import { exitCode } from "./exit-code.ts";
-import { CommandError, UsageError } from "./options.ts";
+import { CommandError, Stopped, UsageError } from "./options.ts";
 import { osErrorText } from "./os-error.ts";
-import { OutputClosed, paintFor, print, type Terminal } from "./terminal.ts";
+import { OutputClosed, paintFor, print, say, type Terminal } from "./terminal.ts";
 
 /** The exit codes that shells report for a process ended by SIGINT or SIGPIPE. */
 const interrupted = 130;
@@ -18,13 +18,18 @@ const outputClosed = 141;
 
 /** Prints a command's failure and returns its exit code. */
 export async function report(error: unknown, command: string, terminal: Terminal): Promise<number> {
-  if (terminal.signal.aborted) return interrupted;
-  if (error instanceof OutputClosed) return outputClosed;
-  const { code, text } = describe(error, command);
+  const { cause, hint } = error instanceof Stopped ? error : { cause: error, hint: "" };
+  if (cause instanceof OutputClosed) return outputClosed;
+  if (terminal.signal.aborted) {
+    if (hint !== "") await say(terminal.errors, hint);
+    return interrupted;
+  }
+  const { code, text } = describe(cause, command);
   const paint = paintFor(terminal.errors, terminal);
-  const [first = "", ...rest] = text.split("\n").map(disarmed);
+  const [first = "", ...rest] = text.split("\n").map(escaped);
   const lines = [`${paint.red("error:")} ${first}`, ...rest.map((line) => `  ${line}`)];
   await print(terminal.errors, `${lines.join("\n")}\n`);
+  if (hint !== "") await say(terminal.errors, hint);
   return code;
 }
 

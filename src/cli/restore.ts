@@ -4,11 +4,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { unfinishedRestore } from "../storage/leveldb/folder/identity.ts";
-import { eventsCounted, grouped } from "./display.ts";
-import { jsonOption, parse } from "./options.ts";
+import { printAnswer } from "./answer.ts";
+import { counted, grouped } from "./display.ts";
+import { jsonOption, parse, Stopped } from "./options.ts";
 import { positionProgress } from "./progress.ts";
 import { exitCode } from "./exit-code.ts";
-import { print, type Terminal } from "./terminal.ts";
+import type { Terminal } from "./terminal.ts";
 
 export async function restoreCommand(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, jsonOption, { min: 2, max: 2 });
@@ -24,19 +25,15 @@ export async function restoreCommand(args: readonly string[], terminal: Terminal
     });
     await progress.end();
     const { head, chain, takenAt, totals } = report;
-    const text =
-      `${eventsCounted(totals.events)} restored as of ${takenAt} and verified; ` +
-      `head ${grouped(head)}, chain ${chain}\n`;
-    await print(terminal.output, values.json === true ? `${JSON.stringify(report)}\n` : text);
+    const words =
+      `${counted(totals.events, "event")} restored as of ${takenAt} and verified; ` +
+      `head ${grouped(head)}, chain ${chain}`;
+    await printAnswer(terminal, values, report, words);
     return exitCode.ok;
   } catch (error) {
     await progress.end();
-    if (existsSync(join(target, unfinishedRestore))) {
-      await print(
-        terminal.errors,
-        `${target} contains an unfinished restore: run the same command to start it again\n`,
-      );
-    }
-    throw error;
+    if (!existsSync(join(target, unfinishedRestore))) throw error;
+    const hint = "run the same command to start it again";
+    throw new Stopped(error, `${target} contains an unfinished restore: ${hint}`);
   }
 }

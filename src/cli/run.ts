@@ -6,7 +6,7 @@ import { exitCode } from "./exit-code.ts";
 import { commandHelp, overview, helpPage } from "./help.ts";
 import { UsageError } from "./options.ts";
 import { variableWarnings } from "./variable-warnings.ts";
-import { print, processTerminal, type Terminal } from "./terminal.ts";
+import { print, processTerminal, say, type Terminal } from "./terminal.ts";
 
 type Command = (args: readonly string[], terminal: Terminal) => Promise<number>;
 
@@ -46,7 +46,7 @@ export async function runCommand(argv: readonly string[], given?: Terminal): Pro
   const terminal = given ?? processTerminal();
   try {
     for (const warning of variableWarnings(terminal.environment)) {
-      await print(terminal.errors, `warning: ${warning}\n`);
+      await say(terminal.errors, `warning: ${warning}`);
     }
     const command = await commandOf(name, args);
     return await command(args, terminal);

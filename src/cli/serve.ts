@@ -2,6 +2,7 @@
 // nobody expected is logged and ends it, since what it would go on with is not known.
 
 import { ConfigError, loadConfig, type LoadedConfig } from "../config.ts";
+import { escaped, escapedLines } from "../escape.ts";
 import { stderrLogger, type Logger } from "../logger.ts";
 import { startServer, type RunningServer } from "../server.ts";
 import { configHelp, printConfig } from "./config-text.ts";
@@ -22,11 +23,11 @@ export async function serve(args: readonly string[]): Promise<number> {
     loaded = loadConfig({ flags: args, environment: process.env });
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    process.stderr.write(`annals serve: ${error.message}\n`);
+    process.stderr.write(escapedLines(`annals serve: ${error.message}\n`));
     return usage;
   }
   if (loaded.show !== undefined) {
-    process.stdout.write(loaded.show === "help" ? configHelp() : printConfig(loaded));
+    process.stdout.write(loaded.show === "help" ? configHelp() : escapedLines(printConfig(loaded)));
     return ok;
   }
   const { config } = loaded;
@@ -45,7 +46,8 @@ export async function serve(args: readonly string[]): Promise<number> {
   }
   const { version, addresses } = server;
   const store = config.memory ? "in memory" : `in ${config.data}`;
-  process.stdout.write(`annals ${version} serves on ${addresses.join(" and ")}, store ${store}\n`);
+  const line = `annals ${version} serves on ${addresses.join(" and ")}, store ${store}`;
+  process.stdout.write(`${escaped(line)}\n`);
   logger.info("serving", { version, addresses, store, pid: process.pid });
   const signal = await signalled;
   return stop(server, signal, logger);

@@ -2,10 +2,11 @@
 
 import { toJson } from "@bufbuild/protobuf";
 import { ValueSchema } from "@bufbuild/protobuf/wkt";
-import { eventsCounted } from "./display.ts";
+import { escaped, escapedJson } from "../escape.ts";
+import { counted, jsonLine } from "./display.ts";
 import { connectionOptions, jsonOption, parse, UsageError, wholeNumber } from "./options.ts";
 import { withSession } from "./session.ts";
-import { paintFor, print, type Terminal } from "./terminal.ts";
+import { paintFor, print, say, type Terminal } from "./terminal.ts";
 import { isoTime, timestampOf } from "./time.ts";
 
 const options = {
@@ -26,7 +27,7 @@ export async function state(args: readonly string[], terminal: Terminal): Promis
   const folded = answer.state === undefined ? null : toJson(ValueSchema, answer.state);
   const { version, position, appliedCount, skippedCount, missingThrough } = answer;
   if (values.json === true) {
-    const line = {
+    const object = {
       stream,
       version: Number(version),
       position: Number(position),
@@ -36,21 +37,21 @@ export async function state(args: readonly string[], terminal: Terminal): Promis
       missingThrough: Number(missingThrough),
       state: folded,
     };
-    await print(terminal.output, `${JSON.stringify(line)}\n`);
+    await print(terminal.output, jsonLine(object));
     return 0;
   }
-  await print(terminal.output, `${JSON.stringify(folded, null, 2)}\n`);
+  await print(terminal.output, `${escapedJson(JSON.stringify(folded, null, 2))}\n`);
   const paint = paintFor(terminal.errors, terminal);
   const skipped = skippedCount === 0n ? "" : `, ${skippedCount} skipped (not JSON)`;
   const summary =
     version === 0n
       ? `${stream} has no events at that point`
       : `${stream}@${version}, position ${position}, ${isoTime(answer.recordedAt)}; ` +
-        `${eventsCounted(appliedCount)} applied${skipped}`;
-  await print(terminal.errors, `${paint.dim(summary)}\n`);
+        `${counted(appliedCount, "event")} applied${skipped}`;
+  await print(terminal.errors, `${paint.dim(escaped(summary))}\n`);
   if (missingThrough > 0n) {
     const removed = `a policy has removed events up to version ${missingThrough}`;
-    await print(terminal.errors, `incomplete state: ${removed}\n`);
+    await say(terminal.errors, `incomplete state: ${removed}`);
   }
   return 0;
 }

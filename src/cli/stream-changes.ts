@@ -7,9 +7,10 @@ import {
   type StreamPolicy,
 } from "../gen/annals/v1/stream_service_pb.js";
 import { expectedOf } from "./append.ts";
+import { printAnswer } from "./answer.ts";
 import { connectionOptions, jsonOption, pairs, parse, UsageError, wholeNumber } from "./options.ts";
 import { withSession } from "./session.ts";
-import { print, type Terminal } from "./terminal.ts";
+import type { Terminal } from "./terminal.ts";
 import { ageOf, ageText, isoTime } from "./time.ts";
 
 const options = {
@@ -47,16 +48,14 @@ export async function updateStream(args: readonly string[], terminal: Terminal):
     streams.updateStream({ stream, actor, reason, ...change }, once),
   );
   const { position } = answer;
-  const text =
-    values.json === true
-      ? JSON.stringify({
-          stream,
-          position: Number(position),
-          policy: policyJson(answer.policy),
-          recordedAt: isoTime(answer.recordedAt),
-        })
-      : `updated: ${stream} keeps ${policyText(answer.policy)} (position ${position})`;
-  await print(terminal.output, `${text}\n`);
+  const words = `updated: ${stream} keeps ${policyText(answer.policy)} (position ${position})`;
+  const object = {
+    stream,
+    position: Number(position),
+    policy: policyJson(answer.policy),
+    recordedAt: isoTime(answer.recordedAt),
+  };
+  await printAnswer(terminal, values, object, words);
   return 0;
 }
 
@@ -104,17 +103,15 @@ export async function deleteStream(args: readonly string[], terminal: Terminal):
   );
   const { position, version } = answer;
   const how = permanent ? "deleted permanently" : "deleted";
-  const text =
-    values.json === true
-      ? JSON.stringify({
-          stream,
-          position: Number(position),
-          version: Number(version),
-          permanent,
-          recordedAt: isoTime(answer.recordedAt),
-        })
-      : `${how}: ${stream}@${version} (position ${position})`;
-  await print(terminal.output, `${text}\n`);
+  const object = {
+    stream,
+    position: Number(position),
+    version: Number(version),
+    permanent,
+    recordedAt: isoTime(answer.recordedAt),
+  };
+  const words = `${how}: ${stream}@${version} (position ${position})`;
+  await printAnswer(terminal, values, object, words);
   return 0;
 }
 

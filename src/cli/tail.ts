@@ -1,6 +1,7 @@
 // `annals tail`: prints the last events of a selection and, with -f, every later one when it is
 // durable. Both come from one subscription. It is resumed after the last position printed, so that
-// a lost connection or a restarted server causes neither a gap nor a duplicate.
+// a lost connection or a restarted server causes neither a gap nor a duplicate. With -f, a server
+// that is not up yet is waited for.
 
 import { setTimeout as pause } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
@@ -11,7 +12,7 @@ import { eventsOn } from "./event-table.ts";
 import { CommandError, connectionOptions, jsonOption, parse, wholeNumber } from "./options.ts";
 import { selectionFromFlags, selectionOptions, type SelectionInit } from "./selection.ts";
 import { withSession, type Session } from "./session.ts";
-import { paintFor, print, type Terminal } from "./terminal.ts";
+import { paintFor, print, say, type Terminal } from "./terminal.ts";
 
 const options = {
   ...connectionOptions,
@@ -39,8 +40,9 @@ export async function tail(args: readonly string[], terminal: Terminal): Promise
     }
   };
   await withSession(values, terminal, async (session) => {
-    const after = await startOf(session, selection, lines);
-    if (values.follow === true) return follow(session, selection, after, show, terminal);
+    const start = () => startOf(session, selection, lines);
+    if (values.follow === true) return follow(session, selection, start, show, terminal);
+    const after = await start();
     const from = { case: "fromPosition", value: after + 1n } as const;
     for await (const { message } of session.store.read({ selection, from }, session.streaming)) {
       if (message.case === "batch") await show(message);
@@ -72,36 +74,36 @@ type Show = (message: SubscribeResponse["message"]) => Promise<void>;
 async function follow(
   session: Session,
   selection: SelectionInit,
-  start: bigint,
+  start: () => Promise<bigint>,
   show: Show,
   terminal: Terminal,
 ): Promise<void> {
   const { signal } = session;
-  let after = start;
+  let after: bigint | undefined;
   let backoffMs = backoffMinMs;
   let storeId = "";
   const deliver = async (message: SubscribeResponse["message"]) => {
     const position = resumePosition(message);
-    if (message.case === "batch" && (message.value.events[0]?.position ?? 0n) <= after) {
-      throw new CommandError(`the server repeated an event at or before position ${after}`);
+    const seen = after ?? 0n;
+    if (message.case === "batch" && (message.value.events[0]?.position ?? 0n) <= seen) {
+      throw new CommandError(`the server repeated an event at or before position ${seen}`);
     }
     await show(message);
-    if (position > after) after = position;
+    if (position > seen) after = position;
     backoffMs = backoffMinMs;
   };
   for (;;) {
     try {
       storeId = await sameStore(session, storeId);
+      after ??= await start();
       const request = { selection, start: { case: "afterPosition", value: after } as const };
       const messages = session.store.subscribe(request, { signal });
       for await (const { message } of messages) await deliver(message);
     } catch (error) {
-      if (!isWorthRetrying(error) || storeId === "") throw error;
+      if (!isWorthRetrying(error)) throw error;
       if (backoffMs === backoffMinMs) {
-        await print(
-          terminal.errors,
-          `${(error as Error).message}; trying again after position ${after}\n`,
-        );
+        const where = after === undefined ? "" : ` after position ${after}`;
+        await say(terminal.errors, `${(error as Error).message}; trying again${where}`);
       }
     }
     await pause(backoffMs, undefined, { signal });

@@ -3,6 +3,7 @@
 
 import { createReadStream } from "node:fs";
 import { addAbortSignal, type Readable, type Writable } from "node:stream";
+import { escaped } from "../escape.ts";
 
 export interface Output extends Writable {
   readonly isTTY?: boolean;
@@ -46,9 +47,14 @@ export function processTerminal(): Terminal {
 /** Outputs that have an error listener. The callback of a write gets its error too. */
 const guarded = new WeakSet<Output>();
 
+/** Prints a sentence for people on a line of its own, escaped. */
+export function say(output: Output, sentence: string): Promise<void> {
+  return print(output, `${escaped(sentence)}\n`);
+}
+
 /**
  * Writes the text and waits until it is handed on. Throws `OutputClosed` if nothing reads the
- * output.
+ * output. Stored text in it must already be escaped.
  */
 export function print(output: Output, text: string): Promise<void> {
   if (!guarded.has(output)) {

@@ -5,6 +5,7 @@
 // removed during the check, and the listing of streams proves less.
 
 import { View, type RecordedEvent } from "../gen/annals/v1/event_pb.js";
+import { counted } from "./display.ts";
 import { CommandError } from "./options.ts";
 import type { Session } from "./session.ts";
 
@@ -277,14 +278,14 @@ async function compare(
     const same = grown ? count > known.count : count === known.count && last === known.last;
     if (isExact && (first !== known.first || !same)) {
       reading.found(
-        `${kind} ${name}: ${known.count} events at ${known.first} to ${known.last} were read, ` +
-          `${count} at ${first} to ${last} are listed`,
+        `${kind} ${name}: ${counted(known.count, "event")} read (positions ${known.first} to ` +
+          `${known.last}), ${counted(count, "event")} listed (positions ${first} to ${last})`,
       );
     }
   }
   const read = [...seen.keys()].filter((name) => name.startsWith("$") === (prefix === "$"));
   if (met < read.length && isExact) {
-    reading.found(`${read.length - met} names (${kind}) are not listed`);
+    reading.found(`${counted(read.length - met, kind)} read but not listed`);
   }
   return names;
 }

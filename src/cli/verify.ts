@@ -5,13 +5,13 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { BackupContents } from "../storage/leveldb/offline/backup-read.ts";
 import type { FolderReport } from "../storage/leveldb/offline/verify-folder.ts";
-import { eventsCounted, grouped } from "./display.ts";
+import { printAnswer } from "./answer.ts";
+import { counted, grouped } from "./display.ts";
 import { connectionOptions, jsonOption, parse } from "./options.ts";
 import { positionProgress } from "./progress.ts";
 import { exitCode } from "./exit-code.ts";
 import { withSession } from "./session.ts";
-import { pairsOf } from "./table.ts";
-import { print, type Terminal } from "./terminal.ts";
+import { say, type Terminal } from "./terminal.ts";
 import { verifyServer, type ServerReport } from "./verify-server.ts";
 
 const options = { ...connectionOptions, ...jsonOption, scratch: { type: "string" } } as const;
@@ -48,12 +48,11 @@ export async function verify(args: readonly string[], terminal: Terminal): Promi
     await progress.end();
   }
   const verdict = findings.length === 0 ? "sound" : "NOT SOUND";
-  const lines = findings.map((finding) => `found: ${finding}\n`).join("");
-  const text =
-    values.json === true
-      ? `${JSON.stringify({ sound: findings.length === 0, ...json })}\n`
-      : `${lines}${pairsOf([["verdict", verdict], ...facts])}`;
-  await print(terminal.output, text);
+  if (values.json !== true) {
+    for (const finding of findings) await say(terminal.output, `found: ${finding}`);
+  }
+  const object = { sound: findings.length === 0, ...json };
+  await printAnswer(terminal, values, object, [["verdict", verdict], ...facts]);
   return findings.length === 0 ? exitCode.ok : exitCode.failure;
 }
 
@@ -72,9 +71,12 @@ function factsOfFolder(report: FolderReport): [string, string][] {
   const { events, chunks, terms, postings, ids, snapshots, sideValues } = totals;
   return [
     ...facts,
-    ["log", `${eventsCounted(events)} in ${grouped(chunks)} chunks, ${grouped(tables)} tables`],
-    ["index", `${grouped(terms)} terms, ${grouped(postings)} postings, ${grouped(ids)} ids`],
-    ["other", `${grouped(snapshots)} snapshots, ${grouped(sideValues)} side values`],
+    [
+      "log",
+      `${counted(events, "event")} in ${counted(chunks, "chunk")}, ${counted(tables, "table")}`,
+    ],
+    ["index", `${counted(terms, "term")}, ${counted(postings, "posting")}, ${counted(ids, "id")}`],
+    ["other", `${counted(snapshots, "snapshot")}, ${counted(sideValues, "side value")}`],
     ["chain", headHash],
   ];
 }
@@ -82,7 +84,7 @@ function factsOfFolder(report: FolderReport): [string, string][] {
 function factsOfBackup({ storeId, takenAt, head, chain, chunks }: BackupContents) {
   const facts: [string, string][] = [
     ["backup of", `${storeId}, taken ${takenAt}`],
-    ["head", `${grouped(head)} in ${grouped(chunks)} chunks`],
+    ["head", `${grouped(head)} in ${counted(chunks, "chunk")}`],
     ["chain", chain],
   ];
   return facts;
@@ -93,9 +95,12 @@ function factsOfServer(report: ServerReport) {
   const facts: [string, string][] = [
     ["store", storeId],
     ["head", grouped(head)],
-    ["read", eventsCounted(events)],
-    ["other", `${grouped(removedEvents)} removed events, ${grouped(systemEvents)} system events`],
-    ["compared", `${grouped(streams)} streams, ${grouped(types)} event types`],
+    ["read", counted(events, "event")],
+    [
+      "other",
+      `${counted(removedEvents, "removed event")}, ${counted(systemEvents, "system event")}`,
+    ],
+    ["compared", `${counted(streams, "stream")}, ${counted(types, "event type")}`],
   ];
   return facts;
 }

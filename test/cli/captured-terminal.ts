@@ -17,6 +17,8 @@ export interface Situation {
   readonly columns?: number;
   /** Told of every piece of output. */
   readonly onOutput?: (text: string) => void;
+  /** Told of every piece of error output. */
+  readonly onErrors?: (text: string) => void;
 }
 
 class Kept extends Writable {
@@ -42,7 +44,7 @@ class Kept extends Writable {
 /** Runs `annals ...argv` in this process. */
 export async function run(argv: readonly string[], situation: Situation = {}): Promise<Captured> {
   const output = new Kept(situation);
-  const errors = new Kept({ ...situation, onOutput: () => {} });
+  const errors = new Kept({ ...situation, onOutput: situation.onErrors ?? (() => {}) });
   const { input = "" } = situation;
   const code = await runCommand(argv, {
     input: typeof input === "string" ? Readable.from([Buffer.from(input)]) : input,

@@ -102,7 +102,8 @@ describe("append", () => {
     [["append", "s", "T", "--expected", "any"], "neither exists nor absent"],
     [["append", "s", "T", "--expected", "exists", "--expected-version", "1"], "exclude each other"],
     [["append", "s", "T", "--meta", "x"], "is not KEY=VALUE"],
-    [["append", "s", "T", "--tags", "x"], "Unknown option '--tags'"],
+    [["append", "s", "T", "--tags", "x"], "Unknown option '--tags'\n"],
+    [["append", "s", "T", "-1"], "write -- before arguments that begin with -, as in: -- -1"],
     [["append", "s", "T", "--address", "nowhere:x"], '"nowhere:x" is no address'],
     [["append", "s", "T", "--tls-cert", "x.pem"], "go together"],
   ])("%j is refused before anything is sent", async (argv, message) => {
@@ -169,6 +170,21 @@ describe("read", () => {
     ]);
   });
 
+  test("of a narrow terminal has the payload on a line of its own", async () => {
+    await annals(["append", "narrow-1", "Narrowed", '{"text":"a payload of some length"}']);
+    await annals(["append", "narrow-1", "Empty"]);
+    const { output } = await annals(["read", "narrow-1"], { columns: 80 });
+    const lines = output.split("\n");
+    expect(lines[0]).toMatch(/^POSITION +RECORDED AT +STREAM@VERSION$/);
+    expect(lines[1]).toMatch(/^ {4}TYPE {2}PAYLOAD/);
+    expect(lines[2]).toMatch(/^ *\d+ {2}\S+Z {2}narrow-1@1$/);
+    expect(lines[3]).toBe('    Narrowed  {"text":"a payload of some length"}');
+    expect(lines[4]).toMatch(/narrow-1@2$/);
+    expect(lines[5]).toBe("    Empty");
+    const wide = await annals(["read", "narrow-1"], { columns: 150 });
+    expect(wide.output.split("\n")[1]).toMatch(/narrow-1@1 +Narrowed {2}\{"text"/);
+  });
+
   test("fits its table into the terminal, and cuts nothing in a file", async () => {
     await annals(["append", "wide-1", "Wide", JSON.stringify({ text: "x".repeat(300) })]);
     const narrow = await annals(["read", "wide-1"], { columns: 90 });
@@ -181,7 +197,7 @@ describe("read", () => {
     expect(whole.errors).toBe("");
   });
 
-  test("disarms what others stored", async () => {
+  test("escapes what others stored", async () => {
     const file = `${folder}/evil.txt`;
     writeFileSync(file, "\u001B[2J\u202Egone");
     await annals(["append", "evil-1", "Evil", "--data-file", file, "--content-type", "text/plain"]);

@@ -89,7 +89,7 @@ describe("groups", () => {
     const own = ["groups", "create", name, "--after-group", name, "--stream", `${name}-a`];
     expect((await annals(own)).errors).toContain(`there is a group "${name}" with other settings`);
     const instead = await annals([...own, "--replace"]);
-    expect(instead.output).toContain("1 events to do");
+    expect(instead.output).toContain("1 event to do");
     expect((await annals(["groups", "get", name])).output).toContain(`stream ${name}-a\n`);
     const reset = await annals(["groups", "reset", `${name}-all`, "--after-group", name]);
     expect(reset).toMatchObject({ code: 0, errors: "" });
@@ -139,7 +139,7 @@ describe("consume", () => {
       { attempt: 1, stream: `${name}-a`, version: 1, json: { n: 1 } },
       { attempt: 1, stream: `${name}-b`, version: 1 },
     ]);
-    const rest = await annals(["consume", name, "--limit", "1"], { columns: 120 });
+    const rest = await annals(["consume", name, "--limit", "1"], { columns: 150 });
     const [title = "", row = ""] = rest.output.split("\n");
     expect(title).toMatch(/^ATTEMPT +POSITION +RECORDED AT/);
     expect(row).toContain(`${name}-a@2`);
@@ -198,13 +198,19 @@ describe("consume", () => {
     ]);
   });
 
-  test("of a group that is not there, or without a server, says so at once", async () => {
+  test("of a group that is not there says so at once", async () => {
     const missing = await annals(["consume", "nobody"]);
     expect(missing).toMatchObject({ code: 1, output: "" });
     expect(missing.errors).toContain('there is no group "nobody"');
-    const nobody = await annals(["consume", "g", "--address", "127.0.0.1:1"]);
-    expect(nobody).toMatchObject({ code: 1 });
-    expect(nobody.errors).toContain("no server at ");
+  });
+
+  test("waits for a server that is not up yet, and says so", async () => {
+    const stop = new AbortController();
+    const onErrors = (text: string) => text.includes("no server at ") && stop.abort();
+    const situation = { signal: stop.signal, onErrors };
+    const { code, errors } = await annals(["consume", "g", "--address", "127.0.0.1:1"], situation);
+    expect(code).toBe(130);
+    expect(errors).toMatch(/^no server at .*; joining again\n$/);
   });
 });
 

@@ -2,7 +2,7 @@
 // however often somebody pulls a plug.
 import { createReadStream, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { Readable } from "node:stream";
+import { PassThrough, Readable } from "node:stream";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { jsonLines, run, type Situation } from "./captured-terminal.ts";
 import { spawnAnnals, startServer, temporaryFolder, type RunningServer } from "./running-server.ts";
@@ -103,6 +103,13 @@ describe("export and import", () => {
   });
 });
 
+test("an export without a server says that, and not where to go on", async () => {
+  const { code, output, errors } = await run(["export", "--address", "127.0.0.1:1"]);
+  expect({ code, output }).toEqual({ code: 1, output: "" });
+  expect(errors).toMatch(/^error: no server at 127\.0\.0\.1:1/);
+  expect(errors).not.toContain("--after");
+});
+
 describe("an import", () => {
   test("run twice stores nothing twice, with ids in the file or derived ones", async () => {
     const path = fileOf(numbered("twice", 2_500, 10_000));
@@ -114,7 +121,9 @@ describe("an import", () => {
     const input = '{"type":"Ticked"}\n'.repeat(3);
     const derived = ["import", "--namespace", "ticks", "--stream", "ticks-1"];
     expect((await annals(server, derived, { input })).errors).toContain("3 stored");
-    expect((await annals(server, derived, { input })).errors).toContain("0 stored, 3 were already");
+    expect((await annals(server, derived, { input })).errors).toContain(
+      "0 stored, 3 were already there",
+    );
     const longer = await annals(server, derived, { input: `${input}{"type":"Ticked"}\n` });
     expect(longer.errors).toContain("1 stored, 3 were already there");
   });
@@ -180,8 +189,9 @@ describe("an import", () => {
     const input = [...good.slice(0, 1_200), "{", ...good.slice(1_200)].join("\n");
     const { code, errors } = await annals(server, ["import"], { input });
     expect(code).toBe(1);
-    expect(errors).toContain("line 1201: not JSON");
-    expect(errors).toContain("everything up to line 1000 is stored");
+    expect(errors).toMatch(/^error: line 1201: not JSON/);
+    const reached = "everything up to line 1000 is stored (1,000 events)";
+    expect(errors).toContain(`${reached}; correct the line and run the same command again`);
     expect(await numbersIn(server, "stopped")).toHaveLength(1_000);
   });
 
@@ -199,6 +209,35 @@ describe("an import", () => {
     expect(changed.code).toBe(1);
     expect(changed.errors).toContain(`line 8: the id ${idOf(60_007)} is already used at position`);
     expect(changed.errors).toContain("with other content");
+    expect(changed.errors).toMatch(/\nnothing was stored\n$/);
+  });
+
+  test("counts a line that repeats an earlier one as that", async () => {
+    const lines = numbered("repeated", 1_200, 80_000);
+    const repeating = fileOf([...lines, ...lines.slice(0, 3), ...lines.slice(1_100)]);
+    const counts = { eventCount: 1_303, byteCount: expect.any(Number) as number, line: 1_303 };
+    const first = await annals(server, ["import", repeating, "--json"]);
+    expect(jsonLines(first.output)).toEqual([
+      { ...counts, storedCount: 1_200, alreadyThereCount: 0, repeatedCount: 103 },
+    ]);
+    const second = await annals(server, ["import", repeating, "--json"]);
+    expect(jsonLines(second.output)).toEqual([
+      { ...counts, storedCount: 0, alreadyThereCount: 1_303, repeatedCount: 0 },
+    ]);
+    expect(await numbersIn(server, "repeated")).toHaveLength(1_200);
+    const again = fileOf(numbered("again", 2, 90_000).flatMap((line) => [line, line]));
+    const { errors } = await annals(server, ["import", again]);
+    expect(errors).toMatch(
+      /^4 events, \d+ B: 2 stored, 0 were already there, 2 repeat an earlier line/,
+    );
+  });
+
+  test("shows how much of the file is done, where somebody watches", async () => {
+    const path = fileOf(numbered("watched", 3_000, 400_000));
+    const { errors } = await annals(server, ["import", path], { columns: 80 });
+    const shown = errors.split("\r\u001B[K");
+    expect(shown).toContainEqual(expect.stringMatching(/^[\d,]+ events?, \d+ %/));
+    expect(errors).toContain("3,000 stored");
   });
 
   test("as a dry run counts and sends nothing", async () => {
@@ -218,6 +257,33 @@ describe("an import", () => {
     const silent = new Readable({ read: () => setImmediate(() => interrupt.abort()) });
     const { code } = await annals(server, ["import"], { input: silent, signal: interrupt.signal });
     expect(code).toBe(130);
+  });
+
+  test("that is interrupted says how far it got, and that the same command continues", async () => {
+    const interrupt = new AbortController();
+    const lines = numbered("interrupted", 1_000, 500_000).map(
+      (line) => `${JSON.stringify(line)}\n`,
+    );
+    const [more] = numbered("interrupted", 1, 501_000);
+    const input = new PassThrough();
+    input.write(`${lines.join("")}${JSON.stringify(more)}\n`);
+    const done = annals(server, ["import"], { input, signal: interrupt.signal });
+    await expect.poll(() => numbersIn(server, "interrupted")).toHaveLength(1_000);
+    interrupt.abort();
+    const { code, errors } = await done;
+    expect(code).toBe(130);
+    expect(errors).toBe(
+      "everything up to line 1000 is stored (1,000 events); run the same command again to continue\n",
+    );
+  });
+
+  test("without a server says that first, and that nothing was stored", async () => {
+    const input = '{"type":"T"}';
+    const args = ["import", "--namespace", "n", "--stream", "s", "--address", "127.0.0.1:1"];
+    const { code, errors } = await annals(server, args, { input });
+    expect(code).toBe(1);
+    expect(errors).toMatch(/^error: no server at 127\.0\.0\.1:1/);
+    expect(errors).toMatch(/\nnothing was stored\n$/);
   });
 
   test("of a file that is not there says so", async () => {

@@ -35,12 +35,14 @@ function range(from: number, to: number): number[] {
 function following(argv: readonly string[]) {
   const stop = new AbortController();
   let output = "";
+  let errors = "";
   let check = () => {};
+  const onErrors = (text: string) => (errors = text);
   const onOutput = (text: string) => {
     output = text;
     check();
   };
-  const situation = { signal: stop.signal, onOutput };
+  const situation = { signal: stop.signal, onOutput, onErrors };
   const done = annals(["tail", "-f", "--json", ...argv], situation);
   const printed = (count: number) =>
     new Promise<unknown[]>((resolve) => {
@@ -50,7 +52,7 @@ function following(argv: readonly string[]) {
       };
       check();
     });
-  return { done, printed, stop: () => stop.abort() };
+  return { done, printed, errors: () => errors, stop: () => stop.abort() };
 }
 
 describe("tail", () => {
@@ -106,6 +108,24 @@ describe("tail", () => {
     tail.stop();
     const { errors } = await tail.done;
     expect(errors).toContain("trying again after position");
+  });
+
+  test("-f waits for a server that is not up yet", async () => {
+    await append("early-1", 1, 3);
+    await at.stop();
+    const tail = following(["--prefix", "early-"]);
+    await expect.poll(() => tail.errors(), { timeout: 20_000 }).toContain("; trying again\n");
+    await at.start();
+    expect(await tail.printed(3)).toEqual([1, 2, 3]);
+    await append("early-1", 4, 4);
+    expect(await tail.printed(4)).toEqual([1, 2, 3, 4]);
+    tail.stop();
+    expect((await tail.done).code).toBe(130);
+    await at.stop();
+    const once = await annals(["tail"]);
+    await at.start();
+    expect(once.code).toBe(1);
+    expect(once.errors).toMatch(/^error: no server at /);
   });
 
   test("-f refuses to go on in another store behind the same address", async () => {

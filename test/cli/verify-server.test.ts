@@ -104,7 +104,7 @@ describe("a server that is verified", () => {
     [
       "a type is another one",
       (event) => [event.position === 2n ? { ...event, type: "C" } : event],
-      ["type B", "names (type) are not listed"],
+      ["type B", "1 type read but not listed"],
     ],
   ])("is not where %s", async (_, change, told) => {
     const { findings } = await verified(reading(change));

@@ -1,7 +1,10 @@
 // Times, durations, selections and text for the terminal.
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { byteCount, disarmed, displayWidth, fitted } from "../../src/cli/display.ts";
+import { escaped, escapedJson } from "../../src/escape.ts";
+import { byteCount, counted, displayWidth, fitted } from "../../src/cli/display.ts";
 import { durationMs, UsageError } from "../../src/cli/options.ts";
+import { Pace } from "../../src/cli/progress.ts";
 import { rangeOf, selectionFromFlags } from "../../src/cli/selection.ts";
 import { isoTime, timestampOf } from "../../src/cli/time.ts";
 
@@ -75,7 +78,30 @@ describe("a selection", () => {
 
 describe("text on a terminal", () => {
   test("cannot move the cursor or turn the direction of writing", () => {
-    expect(disarmed("a\u001B[2Jb\u009Bc\u202Ed\n")).toBe("a\\u001b[2Jb\\u009bc\\u202ed\\u000a");
+    expect(escaped("a\u001B[2Jb\u009Bc\u202Ed\n")).toBe("a\\u001b[2Jb\\u009bc\\u202ed\\u000a");
+    expect(escaped("a\u200Bb\u2028c\u{E0041}d")).toBe("a\\u200bb\\u2028c\\udb40\\udc41d");
+  });
+
+  test("as JSON stays the same value, with no control or invisible character", () => {
+    fc.assert(
+      fc.property(fc.json({ stringUnit: "binary" }), fc.boolean(), (text, isLaidOut) => {
+        const value = JSON.parse(text) as unknown;
+        const json = escapedJson(
+          isLaidOut ? JSON.stringify(value, null, 2) : JSON.stringify(value),
+        );
+        expect(JSON.parse(json)).toEqual(value);
+        expect(json.replaceAll("\n", "")).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+      }),
+    );
+  });
+
+  test.each([
+    [0, "0 events"],
+    [1, "1 event"],
+    [1n, "1 event"],
+    [1_234, "1,234 events"],
+  ])("counts %s as %s", (count, text) => {
+    expect(counted(count, "event")).toBe(text);
   });
 
   test("is as wide as it shows, and cut where it does not fit", () => {
@@ -95,5 +121,23 @@ describe("text on a terminal", () => {
     [3 * 1024 * 1024, "3 MiB"],
   ])("%d bytes are %s", (bytes, text) => {
     expect(byteCount(bytes)).toBe(text);
+  });
+});
+
+describe("the time that is left", () => {
+  test("is not told before enough is known, nor where there is no end", () => {
+    const pace = new Pace();
+    pace.reached(0, 0);
+    expect(pace.leftMs(1_000)).toBeUndefined();
+    pace.reached(100, 1_000);
+    expect(pace.leftMs(undefined)).toBeUndefined();
+    expect(pace.leftMs(1_000)).toBe(9_000);
+  });
+
+  test("follows how fast it went lately", () => {
+    const pace = new Pace();
+    for (let at = 0; at <= 20_000; at += 500) pace.reached(at, at);
+    for (let at = 500; at <= 10_000; at += 500) pace.reached(20_000 + at / 10, 20_000 + at);
+    expect(pace.leftMs(22_000)).toBe(10_000);
   });
 });

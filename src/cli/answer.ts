@@ -1,8 +1,24 @@
-// Prints a list page by page: as a table for people, or as lines of JSON.
+// Prints what a command answers. For people: a sentence, pairs or a table. With `--json`: one
+// object a line.
 
+import { escaped } from "../escape.ts";
+import { jsonLine } from "./display.ts";
 import { withSession, type ConnectionValues, type Session } from "./session.ts";
-import { tableOn, type Column } from "./table.ts";
+import { pairsOf, tableOn, type Column } from "./table.ts";
 import { print, type Terminal } from "./terminal.ts";
+
+type Json = { readonly json?: boolean | undefined };
+
+/** Prints `words`, a sentence or pairs of names and values; with `--json`, the object. */
+export async function printAnswer(
+  terminal: Terminal,
+  { json }: Json,
+  object: object,
+  words: string | readonly (readonly [string, string])[],
+): Promise<void> {
+  const text = typeof words === "string" ? `${escaped(words)}\n` : pairsOf(words);
+  await print(terminal.output, json === true ? jsonLine(object) : text);
+}
 
 export const pageSize = 1_000;
 
@@ -14,15 +30,15 @@ export interface Listing<Row> {
 }
 
 /** Prints each page as it arrives, because a store may have more streams than fit into memory. */
-export async function list<Row>(
-  values: ConnectionValues & { readonly json?: boolean | undefined },
+export async function printList<Row>(
+  values: ConnectionValues & Json,
   terminal: Terminal,
   listing: Listing<Row>,
 ): Promise<number> {
   const table = tableOn(terminal.output, terminal, listing.columns);
   const text = (rows: readonly Row[]) =>
     values.json === true
-      ? rows.map((row) => `${JSON.stringify(listing.json(row))}\n`).join("")
+      ? rows.map((row) => jsonLine(listing.json(row))).join("")
       : table(rows.map((row) => listing.cells(row)));
   await withSession(values, terminal, async (session) => {
     let token = "";
