@@ -1,7 +1,6 @@
 // `annals state`: shows a stream's state at a version or a time.
 
-import { toJson } from "@bufbuild/protobuf";
-import { ValueSchema } from "@bufbuild/protobuf/wkt";
+import { parseExactJson } from "../domain/json.ts";
 import { escaped, escapedJson } from "../escape.ts";
 import { counted, jsonLine } from "./display.ts";
 import { connectionOptions, jsonOption, parse, UsageError, wholeNumber } from "./options.ts";
@@ -24,7 +23,7 @@ export async function state(args: readonly string[], terminal: Terminal): Promis
   const answer = await withSession(values, terminal, ({ store, once }) =>
     store.getState({ stream, at }, once),
   );
-  const folded = answer.state === undefined ? null : toJson(ValueSchema, answer.state);
+  const folded = parseExactJson(Buffer.from(answer.stateJson)) ?? null;
   const { version, position, appliedCount, skippedCount, missingThrough } = answer;
   if (values.json === true) {
     const object = {

@@ -28,6 +28,35 @@ export function parseJson(bytes: Uint8Array): Json | undefined {
   }
 }
 
+/** What newer versions of ECMAScript add to `JSON`, which TypeScript does not know of here. */
+const withSource = JSON as unknown as {
+  parse(
+    text: string,
+    reviver: (key: string, value: Json, context: { readonly source?: string }) => unknown,
+  ): Json;
+  rawJSON(text: string): { readonly rawJSON: string };
+  isRawJSON(value: unknown): boolean;
+};
+
+/**
+ * As `parseJson`, but a number that a double would change is kept as its text (`isExactNumber`), so
+ * that `JSON.stringify` writes the same number. Beyond `jsonDepthMax` numbers are as doubles.
+ */
+export function parseExactJson(bytes: Uint8Array): Json | undefined {
+  const json = parseJson(bytes);
+  if (json === undefined || !changesNumbers(bytes) || jsonDepth(bytes) > jsonDepthMax) return json;
+  return withSource.parse(utf8.decode(bytes), (_, value, { source }) =>
+    typeof value === "number" && source !== undefined && isChanged(Buffer.from(source))
+      ? withSource.rawJSON(source)
+      : value,
+  );
+}
+
+/** Whether a value of `parseExactJson` is the text of a number that no double is. */
+export function isExactNumber(value: Json): boolean {
+  return typeof value === "object" && value !== null && withSource.isRawJSON(value);
+}
+
 /** The nesting depth of a JSON text, without parsing it: 0 for a scalar, 1 for `[]`. */
 export function jsonDepth(bytes: Uint8Array): number {
   let depth = 0;
@@ -64,5 +93,58 @@ export function canonicalJson(value: Json): string {
 }
 
 export function isJsonObject(value: Json): value is { [key: string]: Json } {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return (
+    typeof value === "object" && value !== null && !Array.isArray(value) && !isExactNumber(value)
+  );
+}
+
+/** A double preserves any number with this many digits. */
+const safeDigits = 15;
+
+/**
+ * Whether a JSON text has a number that a double would change, such as an amount or an id with too
+ * many digits. A decoded payload must not differ from the stored one.
+ */
+export function changesNumbers(json: Uint8Array): boolean {
+  for (let i = 0; i < json.length; i++) {
+    const byte = json[i] as number;
+    if (byte === 0x22) {
+      i = endOfString(json, i);
+    } else if (byte === 0x2d || isDigit(byte)) {
+      const start = i;
+      while (i + 1 < json.length && isPartOfNumber(json[i + 1] as number)) i++;
+      if (isChanged(json.subarray(start, i + 1))) return true;
+    }
+  }
+  return false;
+}
+
+function isChanged(number: Uint8Array): boolean {
+  if (number.length <= safeDigits && !number.includes(0x65) && !number.includes(0x45)) return false;
+  const text = String.fromCharCode(...number.subarray(0, 512));
+  return number.length > 512 || decimal(text) !== decimal(String(Number(text)));
+}
+
+function endOfString(json: Uint8Array, start: number): number {
+  let i = start + 1;
+  while (i < json.length && json[i] !== 0x22) i += json[i] === 0x5c ? 2 : 1;
+  return i;
+}
+
+const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39;
+
+/** A digit, `+`, `-`, `.`, `e` or `E`. */
+function isPartOfNumber(byte: number): boolean {
+  return isDigit(byte) || [0x2b, 0x2d, 0x2e, 0x65, 0x45].includes(byte);
+}
+
+/** The digits of a number without outer zeros, and its power of ten: one text for each value. */
+function decimal(text: string): string {
+  const match = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
+  if (match === null) return text;
+  const [, sign = "", whole = "", fraction = "", power = "0"] = match;
+  const digits = (whole + fraction).replace(/^0+/, "");
+  const kept = digits.replace(/0+$/, "");
+  if (kept === "") return "0";
+  return `${sign}${kept}e${Number(power) - fraction.length + (digits.length - kept.length)}`;
 }

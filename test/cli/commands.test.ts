@@ -261,6 +261,12 @@ describe("what there is", () => {
     expect(jsonLines(then.output)).toMatchObject([
       { version: 1, appliedCount: 1, state: { owner: "Ann", limit: 5 } },
     ]);
+    const number = "9007199254740993";
+    await annals(["append", "exact-1", "Counted", `{"n":${number},"\\ud800":1e400}`]);
+    const exact = await annals(["state", "exact-1"]);
+    expect(exact.output).toBe(`{\n  "n": ${number},\n  "\\ud800": 1e400\n}\n`);
+    const line = await annals(["state", "exact-1", "--json"]);
+    expect(line.output).toContain(`"state":{"n":${number},"\\ud800":1e400}}`);
     const never = await annals(["state", "account-1", "--time", "2001-01-01", "--json"]);
     expect(jsonLines(never.output)).toMatchObject([{ version: 0, state: null, recordedAt: "" }]);
   });

@@ -6,7 +6,7 @@ import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { create, toBinary, type DescMethod, type DescService } from "@bufbuild/protobuf";
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
-import { credentials, Client, status, type sendUnaryData } from "@grpc/grpc-js";
+import { credentials, Client, status, type Metadata, type sendUnaryData } from "@grpc/grpc-js";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { errorInfo, failureWith, scripted, type Scripted } from "../client/rpc/scripted-server.ts";
 import { AppendRequestSchema, AppendResponseSchema } from "../../src/gen/annals/v1/append_pb.js";
@@ -89,10 +89,14 @@ describe("grpc-js with the service config", () => {
    * The outcome of one append to a server that fails with these codes first, and the calls it
    * got.
    */
-  async function append(failures: number[]): Promise<{ outcome: number; calls: number }> {
+  async function append(
+    failures: number[],
+    heard: (metadata: Metadata) => void = () => {},
+  ): Promise<{ outcome: number; calls: number }> {
     let calls = 0;
     server = await scripted({
-      append(_call: unknown, answer: sendUnaryData<unknown>) {
+      append({ metadata }: { metadata: Metadata }, answer: sendUnaryData<unknown>) {
+        heard(metadata);
         const code = failures[calls];
         calls += 1;
         if (code === undefined) answer(null, create(AppendResponseSchema));
@@ -114,6 +118,14 @@ describe("grpc-js with the service config", () => {
     });
     return { outcome, calls };
   }
+
+  test("tells the server that it sends a call again", async () => {
+    const told: unknown[] = [];
+    await append([status.UNAVAILABLE], (metadata) => {
+      told.push(metadata.get("grpc-previous-rpc-attempts"));
+    });
+    expect(told).toEqual([[], ["1"]]);
+  });
 
   test.each(["UNAVAILABLE", "RESOURCE_EXHAUSTED"] as const)(
     "sends an append again after %s",

@@ -3,7 +3,13 @@
 // numbers would become a hundred megabytes of objects.
 
 import type { Value } from "@bufbuild/protobuf/wkt";
-import { isJsonObject, parseJson, type Json } from "../../domain/json.ts";
+import {
+  changesNumbers,
+  isExactNumber,
+  isJsonObject,
+  parseJson,
+  type Json,
+} from "../../domain/json.ts";
 import { varintBytes, wireBytes, writeVarint } from "../../domain/wire.ts";
 
 /** A `Value` that is no JSON; its message is the description of the violation. */
@@ -37,12 +43,12 @@ export function jsonOf({ kind }: Value): Json {
  */
 const levelsMax = 90;
 
-/** The value does not fit: it is too large or too deep. */
+/** The value is too large or too deep, or a `Value` cannot say it. */
 class DoesNotFit extends Error {}
 
 /**
  * A JSON text as the wire bytes of a `Value` of at most `bytesMax`. Undefined if the text is not
- * JSON, does not fit, or has a number that a double would change.
+ * JSON or does not fit, or if a `Value` would change it.
  */
 export function valueBytesOfText(text: Uint8Array, bytesMax: number): Buffer | undefined {
   const json = parseJson(text);
@@ -50,7 +56,11 @@ export function valueBytesOfText(text: Uint8Array, bytesMax: number): Buffer | u
   return valueBytes(json, bytesMax);
 }
 
-/** JSON as the wire bytes of a `Value`. Undefined if it is larger than `bytesMax` or too deep. */
+/**
+ * JSON as the wire bytes of a `Value`. Undefined if it is larger than `bytesMax` or too deep, or
+ * has what a `Value` cannot say: a number that no double is, or half of a surrogate pair, which
+ * UTF-8 does not have.
+ */
 export function valueBytes(json: Json, bytesMax: number): Buffer | undefined {
   const writer = new BackwardWriter(bytesMax);
   try {
@@ -61,6 +71,9 @@ export function valueBytes(json: Json, bytesMax: number): Buffer | undefined {
   }
   return writer.bytes();
 }
+
+/** With the method of ES2024, which TypeScript does not know of here. */
+type Text = string & { isWellFormed(): boolean };
 
 const tagOf = (field: number): number => field * 8 + wireBytes;
 const nullValue = 0x08;
@@ -74,6 +87,7 @@ function writeValue(writer: BackwardWriter, json: Json, level: number): void {
   else if (typeof json === "boolean") writer.varintField(boolValue, json ? 1 : 0);
   else if (typeof json === "number") writer.doubleField(numberValue, json);
   else if (typeof json === "string") writer.textField(tagOf(3), json);
+  else if (isExactNumber(json)) throw new DoesNotFit();
   else {
     const end = writer.length;
     if (isJsonObject(json)) writeStruct(writer, json, level + 1);
@@ -132,6 +146,7 @@ class BackwardWriter {
   }
 
   textField(tag: number, text: string): void {
+    if (!(text as Text).isWellFormed()) throw new DoesNotFit();
     const length = Buffer.byteLength(text);
     this.reserve(length);
     this.buffer.write(text, this.start, "utf8");
@@ -166,55 +181,4 @@ class BackwardWriter {
     }
     this.start -= bytes;
   }
-}
-
-/** A double preserves any number with this many digits. */
-const safeDigits = 15;
-
-/**
- * Whether a JSON text has a number that a double would change, such as an amount or an id with too
- * many digits. A decoded payload must not differ from the stored one.
- */
-function changesNumbers(json: Uint8Array): boolean {
-  for (let i = 0; i < json.length; i++) {
-    const byte = json[i] as number;
-    if (byte === 0x22) {
-      i = endOfString(json, i);
-    } else if (byte === 0x2d || isDigit(byte)) {
-      const start = i;
-      while (i + 1 < json.length && isPartOfNumber(json[i + 1] as number)) i++;
-      if (isChanged(json.subarray(start, i + 1))) return true;
-    }
-  }
-  return false;
-}
-
-function isChanged(number: Uint8Array): boolean {
-  if (number.length <= safeDigits && !number.includes(0x65) && !number.includes(0x45)) return false;
-  const text = String.fromCharCode(...number.subarray(0, 512));
-  return number.length > 512 || decimal(text) !== decimal(String(Number(text)));
-}
-
-function endOfString(json: Uint8Array, start: number): number {
-  let i = start + 1;
-  while (i < json.length && json[i] !== 0x22) i += json[i] === 0x5c ? 2 : 1;
-  return i;
-}
-
-const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39;
-
-/** A digit, `+`, `-`, `.`, `e` or `E`. */
-function isPartOfNumber(byte: number): boolean {
-  return isDigit(byte) || [0x2b, 0x2d, 0x2e, 0x65, 0x45].includes(byte);
-}
-
-/** The digits of a number without outer zeros, and its power of ten: one text for each value. */
-function decimal(text: string): string {
-  const match = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
-  if (match === null) return text;
-  const [, sign = "", whole = "", fraction = "", power = "0"] = match;
-  const digits = (whole + fraction).replace(/^0+/, "");
-  const kept = digits.replace(/0+$/, "");
-  if (kept === "") return "0";
-  return `${sign}${kept}e${Number(power) - fraction.length + (digits.length - kept.length)}`;
 }

@@ -1,7 +1,6 @@
 // Converts snapshots and computed states, in the requested view.
 
 import { create, toBinary } from "@bufbuild/protobuf";
-import { AnnalsError } from "../../domain/errors.ts";
 import { canonicalJson, isJsonContentType } from "../../domain/json.ts";
 import type { Limits } from "../../domain/limits.ts";
 import type { NewSnapshot, Snapshot } from "../../domain/snapshot.ts";
@@ -144,15 +143,13 @@ export function snapshotBytes(snapshot: Snapshot, view: EventView, limits: Limit
   return Buffer.concat([headers, state]);
 }
 
-/** The bytes of a `GetStateResponse`. Throws ANSWER_TOO_LARGE. */
+/**
+ * The bytes of a `GetStateResponse`: the state as JSON text and, where a `Value` says the same and
+ * both fit together, as a `Value`. The fold has bounded the text.
+ */
 export function stateBytes(folded: StreamState, { eventBytesMax: bytesMax }: Limits): Buffer {
-  const state = valueBytes(folded.state, bytesMax);
-  if (state === undefined) {
-    const bytes = Buffer.byteLength(JSON.stringify(folded.state));
-    const limit = `more than event_bytes_max (${bytesMax}) bytes`;
-    const message = `the state is too deeply nested, or as a google.protobuf.Value has ${limit}`;
-    throw new AnnalsError({ reason: "ANSWER_TOO_LARGE", bytes, bytesMax }, message);
-  }
+  const stateJson = JSON.stringify(folded.state);
+  const state = valueBytes(folded.state, Math.max(0, bytesMax - Buffer.byteLength(stateJson)));
   const { version, position, recordedAt, appliedCount, skippedCount, missingThrough } = folded;
   const rest = create(GetStateResponseSchema, {
     version: BigInt(version),
@@ -160,7 +157,9 @@ export function stateBytes(folded: StreamState, { eventBytesMax: bytesMax }: Lim
     appliedCount: BigInt(appliedCount),
     skippedCount: BigInt(skippedCount),
     missingThrough: BigInt(missingThrough),
+    stateJson,
     ...(version === 0 ? {} : { recordedAt: timestamp(recordedAt) }),
   });
-  return Buffer.concat([wrap(tagState, [state]), toBinary(GetStateResponseSchema, rest)]);
+  const value = state === undefined ? [] : [wrap(tagState, [state])];
+  return Buffer.concat([...value, toBinary(GetStateResponseSchema, rest)]);
 }

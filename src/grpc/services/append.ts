@@ -9,6 +9,7 @@ import {
   appendConflict,
   beyondHead,
   checkpointBackwards,
+  invalidField,
   streamTombstoned,
 } from "../../domain/errors.ts";
 import { WireReader } from "../../domain/wire.ts";
@@ -39,10 +40,29 @@ async function appendOnce(
   call: Call,
 ): Promise<Encoded<AppendResponse>> {
   const append = appendFromBytes(request, context);
+  if (call.isRepeated) checkRepeatable(append);
   const ahead = context.log.lookAhead(append);
   const ready = ahead === undefined ? append : await ahead;
   const { outcome, head } = await context.log.append(ready, call);
   return answerOf(outcome, head);
+}
+
+/**
+ * A gRPC library that retries by a service config does not know whether an append may be repeated.
+ * Without ids, and without an expectation that the first attempt would have ended, it would be
+ * stored twice if only the answer was lost.
+ */
+function checkRepeatable({ events, expectations }: Append): void {
+  const without = events.findIndex(({ idFromClient }) => !idFromClient);
+  const isGuarded = expectations.some(
+    ({ stream, expected }) =>
+      expected.kind !== "exists" && events.some((event) => event.stream === stream),
+  );
+  if (without < 0 || isGuarded) return;
+  throw invalidField(
+    `events[${without}].id`,
+    "is required in a call that is repeated: an earlier attempt may have been stored",
+  );
 }
 
 /** The answer's bytes; a refusal is thrown. */

@@ -18,6 +18,8 @@ export interface CallEnvironment {
 export interface Call extends CancelSignal {
   /** The client's address. */
   readonly peer: string;
+  /** Whether the client's library makes this call again: an earlier attempt may have had effect. */
+  readonly isRepeated: boolean;
   /** The same cancellation, for what needs Node's own signal. */
   readonly signal: AbortSignal;
   /** Why the call is over before its time, if it is. */

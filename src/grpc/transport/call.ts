@@ -40,9 +40,11 @@ const maybeStored: CallStatus = {
 export interface RequestOptions extends IncomingOptions {
   /** From the call's beginning to its deadline; undefined: it has none. */
   readonly timeoutMs: number | undefined;
+  readonly isRepeated: boolean;
 }
 
 export class GrpcCall implements Call, StreamHandler {
+  readonly isRepeated: boolean;
   private readonly stream: Http2Stream;
   private readonly method: Method;
   private readonly environment: CallEnvironment;
@@ -61,6 +63,7 @@ export class GrpcCall implements Call, StreamHandler {
     this.stream = stream;
     this.method = method;
     this.environment = environment;
+    this.isRepeated = options.isRepeated;
     const words = method.kind === "unary" ? unaryWords : streamingWords;
     this.end = new CallEnd(options.timeoutMs, words, (reason) => this.ended(reason));
     this.outgoing = new Outgoing(stream, environment.unsentBytes);

@@ -143,7 +143,10 @@ export class GrpcServer {
       return unheard;
     }
     const { receiveBytesMax } = this;
-    const options = { timeoutMs: ms === Infinity ? undefined : ms, compression, receiveBytesMax };
+    const timeoutMs = ms === Infinity ? undefined : ms;
+    // Set by libraries that retry by a service config.
+    const isRepeated = headers.get("grpc-previous-rpc-attempts") !== undefined;
+    const options = { timeoutMs, isRepeated, compression, receiveBytesMax };
     return new GrpcCall(stream, method, options, this.environment);
   }
 }

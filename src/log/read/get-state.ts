@@ -2,7 +2,7 @@
 // people: bounded, and it reports the events that it skipped.
 
 import { AnnalsError } from "../../domain/errors.ts";
-import { isJsonContentType, jsonDepth, jsonDepthMax, parseJson } from "../../domain/json.ts";
+import { isJsonContentType, jsonDepth, jsonDepthMax, parseExactJson } from "../../domain/json.ts";
 import type { Json } from "../../domain/json.ts";
 import { mergePatch } from "../../domain/merge-patch.ts";
 import { decodeRecord, recordsIn, scanPlacement, scanRecordedAt } from "../../domain/record.ts";
@@ -71,7 +71,7 @@ class FoldedState {
 
   fold(record: Uint8Array): void {
     const { contentType, data } = decodeRecord(record);
-    const patch = isJsonContentType(contentType) ? parseJson(data) : undefined;
+    const patch = isJsonContentType(contentType) ? parseExactJson(data) : undefined;
     if (patch === undefined) {
       this.skippedCount++;
       return;

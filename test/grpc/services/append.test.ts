@@ -1,5 +1,8 @@
 // Append and AppendPipe over a real socket, as a client of any language would use them.
+import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
+import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { StreamState } from "../../../src/gen/annals/v1/append_pb.js";
 import { collect, decodeDetails, nextOf } from "../../support/calls.ts";
 import { startTestServer, type TestServer } from "../../support/running-server.ts";
 import { events, m, read, uuid } from "./store-requests.ts";
@@ -9,6 +12,50 @@ beforeEach(async () => {
   server = await startTestServer();
 });
 afterEach(() => server.stop());
+
+describe("Append that a gRPC library repeats by itself", () => {
+  async function repeated(request: MessageInitShape<typeof m.append.input>) {
+    const client = new Client(server.address, credentials.createInsecure());
+    const metadata = new Metadata();
+    metadata.set("grpc-previous-rpc-attempts", "1");
+    const bytes = Buffer.from(toBinary(m.append.input, create(m.append.input, request)));
+    const same = (value: Buffer) => value;
+    const path = "/annals.v1.EventStoreService/Append";
+    try {
+      return await new Promise<string>((resolve) => {
+        client.makeUnaryRequest(path, same, same, bytes, metadata, (error) =>
+          resolve(error === null ? "stored" : error.details),
+        );
+      });
+    } finally {
+      client.close();
+    }
+  }
+
+  test("is refused without ids, because its first attempt may have been stored", async () => {
+    const some = [{ type: "T", id: uuid(1) }, { type: "T" }];
+    expect(await repeated({ stream: "a", events: some })).toMatch(/^events\[1\]\.id: is required/);
+    const expected = { case: "expectedState", value: StreamState.EXISTS } as const;
+    await server.calls.unary(m.append, { stream: "b", events: [{ type: "T" }] });
+    const exists = { stream: "b", expected, events: [{ type: "T" }] };
+    expect(await repeated(exists)).toMatch(/^events\[0\]\.id: is required/);
+    const elsewhere = { stream: "b", expected: { case: "expectedVersion", value: 1n } } as const;
+    const unguarded = { stream: "a", events: [{ type: "T" }], expectations: [elsewhere] };
+    expect(await repeated(unguarded)).toMatch(/^events\[0\]\.id: is required/);
+  });
+
+  test("is stored with ids, or where only one attempt can be", async () => {
+    expect(await repeated({ stream: "a", events: [{ type: "T", id: uuid(1) }] })).toBe("stored");
+    const version = { case: "expectedVersion", value: 1n } as const;
+    const request = { stream: "a", events: [{ type: "T" }], expected: version };
+    expect(await repeated(request)).toBe("stored");
+    expect(await repeated(request)).toMatch(/expected/);
+    const absent = { case: "expectedState", value: StreamState.ABSENT } as const;
+    expect(await repeated({ stream: "b", events: [{ type: "T" }], expected: absent })).toBe(
+      "stored",
+    );
+  });
+});
 
 describe("Append", () => {
   test("stores events in one or several streams and says where", async () => {

@@ -144,8 +144,10 @@ describe("GetState", () => {
     });
     const state = async (at?: MessageInitShape<typeof m.getState.input>["at"]) => {
       const answer = await server.calls.unary(m.getState, { stream: "s", ...(at && { at }) });
+      const value = answer.state && toJson(ValueSchema, answer.state);
+      expect(JSON.parse(answer.stateJson)).toEqual(value);
       return [
-        answer.state && toJson(ValueSchema, answer.state),
+        value,
         Number(answer.version),
         Number(answer.appliedCount),
         Number(answer.skippedCount),
@@ -156,17 +158,50 @@ describe("GetState", () => {
     expect(await state({ case: "time", value: { seconds: 1n } })).toEqual([null, 0, 0, 0]);
   });
 
+  const patch = (text: string) => {
+    const payload = { case: "data", value: Buffer.from(text) } as const;
+    const event = { type: "T", contentType: "application/json", payload };
+    return server.calls.unary(m.append, { stream: "s", events: [event] });
+  };
+
+  test.each([
+    ["a number beyond a double", '{"a":1e400,"b":[2e-400]}'],
+    ["an integer beyond 2^53", '{"a":{"id":9007199254740993}}'],
+    ["more digits than a double has", '{"a":0.12345678901234567890}'],
+    ["halves of surrogate pairs as keys", '{"\\ud800":1,"\\udfff":"\\udc00"}'],
+  ])("says %s as text only", async (_, text) => {
+    await patch('{"kept":0.5}');
+    await patch(text);
+    const { state, stateJson } = await server.calls.unary(m.getState, { stream: "s" });
+    expect(state).toBeUndefined();
+    expect(stateJson).toBe(`{"kept":0.5,${text.slice(1)}`);
+  });
+
+  test("says as text what a merge patch did to exact numbers", async () => {
+    await patch('{"a":1e400,"b":{"c":9007199254740993},"d":1}');
+    await patch('{"a":null,"b":{"c":[12345678901234567890,{"e":-1E+999}]},"d":{"f":1e400}}');
+    await patch('{"d":{"g":1}}');
+    expect(await server.calls.unary(m.getState, { stream: "s" })).toMatchObject({
+      stateJson: '{"b":{"c":[12345678901234567890,{"e":-1E+999}]},"d":{"f":1e400,"g":1}}',
+    });
+    await patch('{"b":2,"d":"x"}');
+    const { state, stateJson } = await server.calls.unary(m.getState, { stream: "s" });
+    expect([state && toJson(ValueSchema, state), stateJson]).toEqual([
+      { b: 2, d: "x" },
+      '{"b":2,"d":"x"}',
+    ]);
+  });
+
+  test("of a state that does not fit as a value beside its text has the text", async () => {
+    const list = Array.from({ length: 300_000 }, () => 0);
+    await patch(JSON.stringify({ list }));
+    const { state, stateJson } = await server.calls.unary(m.getState, { stream: "s" });
+    expect(state).toBeUndefined();
+    expect(JSON.parse(stateJson)).toEqual({ list });
+  });
+
   test("of a state that is too large says so", async () => {
-    const list = Array.from({ length: 100_000 }, () => 0);
-    for (const key of ["a", "b", "c"]) {
-      const text = Buffer.from(JSON.stringify({ [key]: list }));
-      const event = {
-        type: "T",
-        contentType: "application/json",
-        payload: { case: "data", value: text } as const,
-      };
-      await server.calls.unary(m.append, { stream: "s", events: [event] });
-    }
+    for (const key of ["a", "b"]) await patch(JSON.stringify({ [key]: "x".repeat(2_000_000) }));
     const failure = await server.calls.failure(m.getState, { stream: "s" });
     expect(failure).toMatchObject({
       code: 8,

@@ -38,7 +38,9 @@ export declare const EventStoreService: GenService<{
    * the append. Of concurrent appends with the same expectation, exactly one is accepted.
    *
    * Idempotent if the client chose the event ids, permanently and across restarts: see
-   * `AppendResponse.deduplicated`. An append without ids is not idempotent.
+   * `AppendResponse.deduplicated`. An append without ids is not idempotent: if the
+   * client's library repeats it by itself (`grpc-previous-rpc-attempts`), it is refused with
+   * INVALID_ARGUMENT, unless it expects a version or the absence of a stream that it appends to.
    *
    * ABORTED (`AppendConflict`): an expectation or the condition did not hold; nothing was stored.
    * ALREADY_EXISTS (`EventIdConflict`): ids are stored with other content, order or stream, or only

@@ -582,7 +582,9 @@ export declare const GetStateRequestSchema: GenMessage<GetStateRequest>;
  */
 export declare type GetStateResponse = Message<"annals.v1.GetStateResponse"> & {
   /**
-   * The state. Null before the first JSON event.
+   * The state. Null before the first JSON event. Absent if a `Value` would change it (a number with
+   * more digits than a double has, half of a surrogate pair), is nested too deeply, or does not fit
+   * beside `state_json`.
    *
    * @generated from field: google.protobuf.Value state = 1;
    */
@@ -630,6 +632,13 @@ export declare type GetStateResponse = Message<"annals.v1.GetStateResponse"> & {
    * @generated from field: uint64 missing_through = 7;
    */
   missingThrough: bigint;
+
+  /**
+   * The state as JSON text, always there and exact: numbers keep all their digits.
+   *
+   * @generated from field: string state_json = 8;
+   */
+  stateJson: string;
 };
 
 /**
