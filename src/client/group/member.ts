@@ -37,12 +37,9 @@ export async function* deliveriesOf(options: MemberOptions): AsyncGenerator<Held
     const interrupt = () => call.interrupt();
     leaving?.signal.addEventListener("abort", interrupt);
     try {
-      for (;;) {
-        const held = await call.next();
-        if (held !== undefined) yield held;
-        else if (isLeaving()) return void (await leaving?.settled());
-        else throw new UnavailableError("the call was cut off", "UNREACHABLE");
-      }
+      for (let held; (held = await call.next()) !== undefined;) yield held;
+      if (isLeaving()) return void (await leaving?.settled());
+      throw new UnavailableError("the call was cut off", "UNREACHABLE");
     } catch (caught) {
       signal?.throwIfAborted();
       const error = storeErrorOf(caught);

@@ -99,6 +99,16 @@ export class StoreIdentity {
     if (storeId !== this.knownId) throw new StoreReplacedError(this.knownId, storeId);
     return storeId;
   }
+
+  /** The messages of a call, each passed on once the store is confirmed. */
+  async *confirmed<M>(messages: AsyncIterable<M>, options: () => CallOptions): AsyncGenerator<M> {
+    let isConfirmed = false;
+    for await (const message of messages) {
+      if (!isConfirmed) await this.confirm(options());
+      isConfirmed = true;
+      yield message;
+    }
+  }
 }
 
 const lastTryMs = 500;

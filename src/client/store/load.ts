@@ -1,6 +1,7 @@
 // Load: the newest usable snapshot, the events after it, and the version and position for the next
 // append, in one call.
 
+import type { RecordedEvent as WireRecorded } from "../../gen/annals/v1/event_pb.js";
 import type { LoadResponse } from "../../gen/annals/v1/snapshot_pb.js";
 import { patiently } from "./retry.ts";
 import { firstConnection, type Context, type OperationOptions } from "./context.ts";
@@ -93,6 +94,9 @@ async function foldMessages<State, E extends EventShape>(
   let snapshotVersion = 0;
   let mayLack = false;
   let failed: { readonly error: unknown } | undefined;
+  const fold = (event: WireRecorded): void => {
+    state = evolve(state as State, recordedEvent(rawEvent(event), codec));
+  };
   for await (const { message } of messages) {
     if (message.case === "snapshot") {
       const snapshot = snapshotOf(message.value);
@@ -110,14 +114,12 @@ async function foldMessages<State, E extends EventShape>(
     begun = true;
     if (message.case === "batch" && failed === undefined) {
       try {
-        for (const event of message.value.events) {
-          state = evolve(state as State, recordedEvent(rawEvent(event), codec));
-        }
+        message.value.events.forEach(fold);
       } catch (error) {
-        // Missing events may be the reason. The end of the answer tells.
-        if (!mayLack) throw error;
         failed = { error };
       }
+      // Missing events may be the reason. The end of the answer tells.
+      if (failed !== undefined && !mayLack) throw failed.error;
     }
     if (message.case === "end") {
       const { version, head, after, missingThrough } = message.value;

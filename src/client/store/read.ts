@@ -159,28 +159,24 @@ async function* readMessages(
   const { rpc, identity, retry } = context;
   const endsAt = timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
   await firstConnection(context, { signal, timeoutMs });
-  const got: Got = { last: undefined, count: 0 };
+  const left = (): CallOptions => {
+    const leftMs = Math.max(1, endsAt - performance.now());
+    return { signal, timeoutMs: Number.isFinite(endsAt) ? leftMs : undefined };
+  };
+  let got: Got = { last: undefined, count: 0 };
   for (let failures = 0; ;) {
     try {
-      const left = (): CallOptions => {
-        const leftMs = Math.max(1, endsAt - performance.now());
-        return { signal, timeoutMs: Number.isFinite(endsAt) ? leftMs : undefined };
-      };
       if (identity.known === undefined) await identity.confirm(left());
-      let trusted = got.last === undefined;
-      const next = trusted ? request : continuation(request, got);
-      for await (const { message } of rpc.read(next, left())) {
-        if (!trusted) await identity.confirm(left());
-        trusted = true;
+      const messages =
+        got.last === undefined
+          ? rpc.read(request, left())
+          : identity.confirmed(rpc.read(continuation(request, got), left()), left);
+      for await (const message of throughEnd(messages)) {
         failures = 0;
-        if (message.case === "batch") {
-          got.count += message.value.events.length;
-          got.last = message.value.events.at(-1) ?? got.last;
-        }
+        got = progress(got, message);
         yield message;
-        if (message.case === "end") return;
       }
-      throw new UnavailableError("the read was cut off before its end", "UNREACHABLE");
+      return;
     } catch (caught) {
       signal?.throwIfAborted();
       const error = storeErrorOf(caught);
@@ -193,10 +189,27 @@ async function* readMessages(
   }
 }
 
+/** The messages of one call. Throws if the call ends without the read's end. */
+async function* throughEnd(
+  messages: AsyncIterable<ReadResponse>,
+): AsyncGenerator<ReadResponse["message"]> {
+  for await (const { message } of messages) {
+    yield message;
+    if (message.case === "end") return;
+  }
+  throw new UnavailableError("the read was cut off before its end", "UNREACHABLE");
+}
+
 /** The progress of a read. */
 interface Got {
-  last: WireRecorded | undefined;
-  count: number;
+  readonly last: WireRecorded | undefined;
+  readonly count: number;
+}
+
+function progress(got: Got, message: ReadResponse["message"]): Got {
+  if (message.case !== "batch") return got;
+  const { events } = message.value;
+  return { last: events.at(-1) ?? got.last, count: got.count + events.length };
 }
 
 /**

@@ -114,18 +114,15 @@ async function* rawMessages(
   let connected = false;
   for (let failures = 0; ;) {
     try {
-      let trusted = false;
       const next =
         position === undefined ? request : { ...request, start: afterPosition(position) };
-      for await (const { message } of rpc.subscribe(next, { signal })) {
-        if (!trusted) await identity.confirm({ signal });
-        trusted = connected = true;
+      const answers = identity.confirmed(rpc.subscribe(next, { signal }), () => ({ signal }));
+      for await (const message of messagesOf(answers, position ?? 0)) {
+        connected = true;
         failures = 0;
-        const said = messageOf(message, position ?? 0);
-        if (said === undefined) continue;
-        position = said.position;
-        live = said.kind === "caught-up" || (live && said.kind !== "fell-behind");
-        yield said;
+        position = message.position;
+        live = message.kind === "caught-up" || (live && message.kind !== "fell-behind");
+        yield message;
       }
       throw new UnavailableError("the subscription was cut off", "UNREACHABLE");
     } catch (caught) {
@@ -174,6 +171,19 @@ function startOf(
 
 function afterPosition(position: number) {
   return { case: "afterPosition", value: wireInteger(position, "after") } as const;
+}
+
+async function* messagesOf(
+  answers: AsyncIterable<SubscribeResponse>,
+  after: number,
+): AsyncGenerator<SubscriptionMessage<RawEvent>> {
+  let position = after;
+  for await (const { message } of answers) {
+    const known = messageOf(message, position);
+    if (known === undefined) continue;
+    ({ position } = known);
+    yield known;
+  }
 }
 
 /** Checked on arrival: an event at or before the last one would be delivered twice. */

@@ -231,10 +231,9 @@ export class AppendQueue {
       const { head: after } = facts;
       try {
         // If nothing has to be stored, every answer depends on durable facts only.
-        if (events.length > 0 || sideValues !== undefined) {
-          const commit = { after, recordedAt, events, ...(sideValues && { sideValues }) };
-          if ((await storage.commit(commit)) === "stale") continue;
-        }
+        const isEmpty = events.length === 0 && sideValues === undefined;
+        const commit = { after, recordedAt, events, ...(sideValues && { sideValues }) };
+        if (!isEmpty && (await storage.commit(commit)) === "stale") continue;
         if (checkpoints.size > 0) onCheckpoints?.(checkpoints);
         answer(decided, outcomes, storage.head().position);
       } catch (error) {

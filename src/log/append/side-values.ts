@@ -52,10 +52,12 @@ export async function decidedSideValues(
       for (const name of proposal.names) putSnapshot(name, undefined);
     } else if (proposal.kind === "delete-stream" && outcome.kind === "stream-changed") {
       const prefix = snapshotPrefix(proposal.stream);
-      for (const { space, name } of changes.values()) {
-        if (space === "snapshot" && name.startsWith(prefix)) putSnapshot(name, undefined);
-      }
-      for (const name of await snapshotNames(storage, prefix, "")) putSnapshot(name, undefined);
+      const changed = [...changes.values()].filter(
+        ({ space, name }) => space === "snapshot" && name.startsWith(prefix),
+      );
+      const stored = await snapshotNames(storage, prefix, "");
+      for (const { name } of changed) putSnapshot(name, undefined);
+      for (const name of stored) putSnapshot(name, undefined);
     }
   }
   return changes.size === 0 ? undefined : [...changes.values()];

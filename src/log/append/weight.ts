@@ -67,9 +67,8 @@ function weightOfAppend(append: Append): Weight {
     const { items } = condition.query;
     work += Math.max(1, items.length) * conditionItemWork;
     for (const { streams, streamPrefixes, types, tags } of items) {
-      for (const terms of [streams, streamPrefixes, types, tags]) {
-        for (const term of terms) storedBytes += term.length;
-      }
+      const terms = [streams, streamPrefixes, types, tags].flat();
+      for (const term of terms) storedBytes += term.length;
     }
   }
   return { heldBytes: storedBytes + events.length * eventObjectBytes, storedBytes, work };

@@ -3,9 +3,9 @@
 // interest.
 
 import type { GroupStateMachine } from "../../domain/group/state-machine.ts";
-import { recordsIn } from "../../domain/record.ts";
 import type { Batch } from "../../storage/storage.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
+import { recordsOf } from "../read/records.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 import { groupEvent, selectionOf } from "./reading.ts";
 import type { Interest, Interests } from "../subscribe/interest.ts";
@@ -129,18 +129,16 @@ export class GroupCursor {
   private async offerBatch(batch: Batch, goesOn: () => boolean): Promise<boolean> {
     const { machine } = this;
     if (!goesOn()) return false;
-    for (const frames of batch.frames) {
-      for (const record of recordsIn(frames)) {
-        while (!machine.wantsEvents) {
-          if (machine.memberCount === 0) return false;
-          this.parts.moved();
-          await this.appetite();
-          if (!goesOn()) return false;
-        }
-        const event = groupEvent(record);
-        machine.offer(event, this.parts.nowMs());
-        this.parts.offered(event.position);
+    for (const record of recordsOf(batch)) {
+      while (!machine.wantsEvents) {
+        if (machine.memberCount === 0) return false;
+        this.parts.moved();
+        await this.appetite();
+        if (!goesOn()) return false;
       }
+      const event = groupEvent(record);
+      machine.offer(event, this.parts.nowMs());
+      this.parts.offered(event.position);
     }
     machine.pass(batch.through);
     return true;

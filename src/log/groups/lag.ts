@@ -7,7 +7,7 @@
 // rarely.
 
 import type { GroupStateMachine } from "../../domain/group/state-machine.ts";
-import { recordsIn } from "../../domain/record.ts";
+import { recordsOf } from "../read/records.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 import { groupEvent, selectionOf } from "./reading.ts";
@@ -89,12 +89,9 @@ export class LagCounter {
     let after = machine.held.beginRecount();
     while (after !== undefined && after < machine.through) {
       const bound = machine.through;
-      for await (const { frames, through } of this.read(source, after + 1, bound, signal)) {
+      for await (const batch of this.read(source, after + 1, bound, signal)) {
         if (machine.epoch !== epoch) return;
-        machine.held.recount(
-          frames.flatMap((run) => [...recordsIn(run)].map(groupEvent)),
-          through,
-        );
+        machine.held.recount([...recordsOf(batch)].map(groupEvent), batch.through);
       }
       if (signal?.aborted === true || machine.epoch !== epoch) return;
       machine.held.recount([], bound);

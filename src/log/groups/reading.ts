@@ -14,8 +14,8 @@ import {
   type QueryItem,
   type Selection,
 } from "../../domain/query.ts";
-import { recordsIn, scanRecord, scanRecordedAt } from "../../domain/record.ts";
-import { firstRecord } from "../read/records.ts";
+import { scanRecord, scanRecordedAt } from "../../domain/record.ts";
+import { firstRecord, recordsOf } from "../read/records.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 
@@ -57,13 +57,11 @@ export async function readKey(
   const events: GroupEvent[] = [];
   if (narrowed?.items.length === 0) return { events, knownThrough: to };
   for await (const batch of scheduledRead(source, read, signal)) {
-    for (const frames of batch.frames) {
-      for (const record of recordsIn(frames)) {
-        const event = groupEvent(record);
-        if (!matches(query, event) || keyOf(event, event.position, ordering) !== key) continue;
-        events.push(event);
-        if (events.length === countMax) return { events, knownThrough: event.position };
-      }
+    for (const record of recordsOf(batch)) {
+      const event = groupEvent(record);
+      if (!matches(query, event) || keyOf(event, event.position, ordering) !== key) continue;
+      events.push(event);
+      if (events.length === countMax) return { events, knownThrough: event.position };
     }
   }
   return signal.aborted ? undefined : { events, knownThrough: to };

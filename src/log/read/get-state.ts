@@ -5,11 +5,11 @@ import { AnnalsError } from "../../domain/errors.ts";
 import { isJsonContentType, jsonDepth, jsonDepthMax, parseExactJson } from "../../domain/json.ts";
 import type { Json } from "../../domain/json.ts";
 import { mergePatch } from "../../domain/merge-patch.ts";
-import { decodeRecord, recordsIn, scanPlacement, scanRecordedAt } from "../../domain/record.ts";
+import { decodeRecord, scanPlacement, scanRecordedAt } from "../../domain/record.ts";
 import { cancellation } from "../cancellation.ts";
 import { scheduledRead } from "../scheduling/scheduled-read.ts";
 import { boundsOf, type ReadSource } from "./read.ts";
-import { missingThrough, versionAt, viewOf } from "./records.ts";
+import { missingThrough, recordsOf, versionAt, viewOf } from "./records.ts";
 import type { StreamState, GetStateRequest } from "../verbs.ts";
 
 export async function getState(
@@ -34,12 +34,10 @@ export async function getState(
     ...(versions !== undefined && { versions }),
   } as const;
   for await (const batch of scheduledRead(source, read, signal)) {
-    for (const frames of batch.frames) {
-      for (const record of recordsIn(frames)) {
-        state.fold(record);
-        first ??= record;
-        last = record;
-      }
+    for (const record of recordsOf(batch)) {
+      state.fold(record);
+      first ??= record;
+      last = record;
     }
   }
   if (signal?.aborted === true) throw cancellation(signal);

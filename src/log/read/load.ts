@@ -124,32 +124,30 @@ async function startOf(
     const batchBytes = source.batchBytes;
     return scheduledRead(source, { ...where, direction: "forwards", batchBytes }, signal);
   };
-  if (!request.withoutSnapshot) {
-    for await (const snapshot of readableSnapshots(source, request, maxVersion)) {
-      if (snapshot.version <= deletedThrough(view)) break;
-      const batches = eventsFrom(snapshot.version, snapshot.position);
-      const first = await firstOf(batches);
-      const record = first && firstRecordOf(first);
-      const own = record !== undefined && scanPlacement(record).version === snapshot.version;
-      const known = own
-        ? record
-        : await recordOfVersion(source, stream, snapshot.version, view.head);
-      if (signal?.aborted === true || fits(snapshot, known)) {
-        // If the following events were removed, the first event that is left has a greater version
-        // than any snapshot's next one.
-        const end = Math.min(view.version, maxVersion) + 1;
-        const next = record === undefined ? end : scanPlacement(record).version;
-        if (own || next <= snapshot.version + 1) {
-          return { snapshot, first, included: own ? 1 : 0, batches };
-        }
-        await batches.return(undefined);
-        break;
-      }
-      await batches.return(undefined);
-      warnOfMisfit(source, snapshot);
+  const withoutSnapshot = (): Start => {
+    return { snapshot: undefined, first: undefined, included: 0, batches: eventsFrom(1, 1) };
+  };
+  if (request.withoutSnapshot) return withoutSnapshot();
+  for await (const snapshot of readableSnapshots(source, request, maxVersion)) {
+    if (snapshot.version <= deletedThrough(view)) break;
+    const batches = eventsFrom(snapshot.version, snapshot.position);
+    const first = await firstOf(batches);
+    const record = first && firstRecordOf(first);
+    const own = record !== undefined && scanPlacement(record).version === snapshot.version;
+    const known = own ? record : await recordOfVersion(source, stream, snapshot.version, view.head);
+    const isFit = signal?.aborted === true || fits(snapshot, known);
+    // If the following events were removed, the first event that is left has a greater version than
+    // any snapshot's next one.
+    const end = Math.min(view.version, maxVersion) + 1;
+    const next = record === undefined ? end : scanPlacement(record).version;
+    if (isFit && (own || next <= snapshot.version + 1)) {
+      return { snapshot, first, included: own ? 1 : 0, batches };
     }
+    await batches.return(undefined);
+    if (isFit) break;
+    warnOfMisfit(source, snapshot);
   }
-  return { snapshot: undefined, first: undefined, included: 0, batches: eventsFrom(1, 1) };
+  return withoutSnapshot();
 }
 
 function versionOf(record: Uint8Array | undefined): number | undefined {

@@ -82,9 +82,14 @@ export function recordOfVersion(
   });
 }
 
+/** The records of a batch, in the order of its read. */
+export function* recordsOf({ frames }: Batch): Generator<Uint8Array> {
+  for (const run of frames) yield* recordsIn(run);
+}
+
 /** The first record of a batch, in the order of its read. */
-export function firstRecordOf({ frames }: Batch): Uint8Array | undefined {
-  for (const run of frames) for (const record of recordsIn(run)) return record;
+export function firstRecordOf(batch: Batch): Uint8Array | undefined {
+  for (const record of recordsOf(batch)) return record;
   return undefined;
 }
 
@@ -99,7 +104,8 @@ export function lastRecordOf({ frames }: Batch): Uint8Array | undefined {
 export function sliceBatch(batch: Batch, from: number, to: number): Batch {
   if (from <= 0 && to >= batch.count) return batch;
   const frames: Uint8Array[] = [];
-  let [number, count, bytes, through] = [0, 0, 0, batch.through];
+  let [number, count, bytes] = [0, 0, 0];
+  let last: Uint8Array | undefined;
   for (const run of batch.frames) {
     let [begin, end] = [0, 0];
     for (const record of recordsIn(run)) {
@@ -108,8 +114,7 @@ export function sliceBatch(batch: Batch, from: number, to: number): Batch {
       else if (number < to) {
         end = next;
         count++;
-        // Cut off after this record: all that is known is that everything up to it is included.
-        if (number === to - 1 && to < batch.count) through = scanPlacement(record).position;
+        last = record;
       }
       number++;
     }
@@ -117,5 +122,7 @@ export function sliceBatch(batch: Batch, from: number, to: number): Batch {
     frames.push(run.subarray(begin, end));
     bytes += end - begin;
   }
+  // Cut off after its last record: all that is known is that everything up to it is included.
+  const through = last && to < batch.count ? scanPlacement(last).position : batch.through;
   return { frames, count, bytes, through };
 }

@@ -34,7 +34,8 @@ export async function* scheduledRead(
       if (turn !== undefined) await turn;
       let batch: Batch | undefined;
       try {
-        if (signal?.aborted !== true) batch = await engine.next(unsentBytes?.isLarge === true);
+        const isAborted = signal?.aborted === true;
+        batch = isAborted ? undefined : await engine.next(unsentBytes?.isLarge === true);
       } finally {
         gate.leave(expectedCost, Math.max(costMin, costOf(batch)));
       }

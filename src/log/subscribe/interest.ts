@@ -83,21 +83,19 @@ export class Interests implements StorageWatcher {
 
   advanced({ from, to, events }: Advance): void {
     if (this.open.size > 0) {
-      if (events !== undefined && from.position === this.position) this.tell(events);
+      if (events !== undefined && from.position === this.position) events.forEach(this.tell);
       else for (const interest of this.open) interest.mark(this.position);
     }
     this.position = to.position;
   }
 
-  private tell(events: readonly PlacedEvent[]): void {
-    for (const event of events) {
-      for (const candidates of this.index.candidates(event)) {
-        for (const interest of candidates) {
-          if (selects(interest.selection, event)) interest.mark(event.position - 1);
-        }
+  private readonly tell = (event: PlacedEvent): void => {
+    for (const candidates of this.index.candidates(event)) {
+      for (const interest of candidates) {
+        if (selects(interest.selection, event)) interest.mark(event.position - 1);
       }
     }
-  }
+  };
 
   /** Ends every wait, including later ones. */
   stop(): void {

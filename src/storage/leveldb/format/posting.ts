@@ -41,14 +41,15 @@ export interface Posting {
 /** Records of a stream that are longer than this are stored in the chunk only. */
 export const postingRecordsBytesMax = 16 * 1024;
 
-/** The value to store under `key` for the events at `ordinals` of a chunk of `count` events. */
+/**
+ * The value to store under `key` for a posting of a chunk of `count` events, with the framed
+ * records if the posting keeps them.
+ */
 export function composePosting(
   key: Uint8Array,
-  before: number,
   count: number,
-  ordinals: readonly number[],
+  { before, ordinals, removedRecords }: Pick<Posting, "before" | "ordinals" | "removedRecords">,
   frames: readonly Uint8Array[] = [],
-  removedRecords = 0,
 ): Uint8Array {
   const numbers = [before, count, 0];
   let next = 0;

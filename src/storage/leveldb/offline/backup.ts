@@ -277,12 +277,7 @@ async function writeSide(
   try {
     for (const prefix of [prefixOldSnapshot, prefixSideValue]) {
       for await (const entry of entriesUnder(kv, prefix)) {
-        if (!unseal(entry[0], entry[1])) {
-          const key = Buffer.from(entry[0]).toString("hex");
-          throw new BackupRefused(
-            `the store is not sound: the entry under key ${key} is corrupted`,
-          );
-        }
+        requireSound(entry);
         await writer.add(entry);
       }
     }
@@ -291,6 +286,12 @@ async function writeSide(
     throw error;
   }
   return { name, ...(await writer.seal()) };
+}
+
+function requireSound([key, value]: Entry): void {
+  if (unseal(key, value)) return;
+  const hex = Buffer.from(key).toString("hex");
+  throw new BackupRefused(`the store is not sound: the entry under key ${hex} is corrupted`);
 }
 
 async function* entriesUnder(kv: ReadableKv, prefix: number): AsyncGenerator<Entry> {

@@ -35,14 +35,8 @@ export async function* chunksForwards(
     let ahead = fetchPage(scan);
     while (next <= range.last) {
       const page = await ahead;
-      const last = page.at(-1);
-      if (!last) throw missing(next, range.last);
-      for (const chunk of page) {
-        if (next === range.first ? chunk.first > next : chunk.first !== next) {
-          throw missing(next, chunk.first - 1);
-        }
-        next = chunk.last + 1;
-      }
+      if (page.length === 0) throw missing(next, range.last);
+      next = endOf(page, next, next === range.first);
       if (next <= range.last) ahead = fetchPage(scan);
       yield page;
     }
@@ -50,6 +44,20 @@ export async function* chunksForwards(
     // A page that was fetched in advance may still be in progress; it is not waited for.
     scan.close().catch(() => {});
   }
+}
+
+/**
+ * The position after a page that has to continue at `next`. Only the first chunk of all may begin
+ * before it. Throws CORRUPTION.
+ */
+function endOf(page: readonly Chunk[], next: number, isFirst: boolean): number {
+  let end = next;
+  for (const [i, chunk] of page.entries()) {
+    const isContinued = isFirst && i === 0 ? chunk.first <= end : chunk.first === end;
+    if (!isContinued) throw missing(end, chunk.first - 1);
+    end = chunk.last + 1;
+  }
+  return end;
 }
 
 /** As `chunksForwards`, from memory as long as the chunks are there. */

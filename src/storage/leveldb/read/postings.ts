@@ -70,14 +70,15 @@ async function* pagesOf(
         throw gap(posting.chunkFirst);
       }
       joint = reverse ? before : after;
-      if (skips && posting.removedRecords === ordinals.length) {
-        run = reverse
-          ? { first: chunkLast, before, last: run?.last ?? high, after: run?.after ?? after }
-          : { first: run?.first ?? low, before: run?.before ?? before, last: chunkLast, after };
-      } else {
-        if (run) removedRuns.met(number, run);
+      const isRemoved = skips && posting.removedRecords === ordinals.length;
+      if (run && !isRemoved) removedRuns.met(number, run);
+      if (!isRemoved) {
         run = undefined;
         page.push(posting);
+      } else if (reverse) {
+        run = { first: chunkLast, before, last: run?.last ?? high, after: run?.after ?? after };
+      } else {
+        run = { first: run?.first ?? low, before: run?.before ?? before, last: chunkLast, after };
       }
       if (reverse) high = chunkLast - 1;
       else low = chunkLast + 1;

@@ -116,8 +116,7 @@ async function planPostings(
     const removedRecords = posting && removedRecordsIn(posting, stream, frames);
     if (removedRecords === undefined || posting?.chunkFirst !== chunk.first)
       throw missing(chunk, stream);
-    const { before, ordinals } = posting;
-    const rewritten = composePosting(key, before, chunk.count, ordinals, [], removedRecords);
+    const rewritten = composePosting(key, chunk.count, { ...posting, removedRecords });
     return { term, entry: [key, rewritten], freed: (value?.length ?? 0) - rewritten.length };
   });
 }
@@ -151,7 +150,8 @@ async function planRemovedPostings(
     if (posting?.chunkFirst !== chunk.first) throw missing(chunk);
     const { before, ordinals, removedRecords } = posting;
     if (removedRecords > 0 || before + ordinals.length < shortListMax) return [];
-    const rewritten = composePosting(key, before, chunk.count, ordinals, [], ordinals.length);
+    const allRemoved = { before, ordinals, removedRecords: ordinals.length };
+    const rewritten = composePosting(key, chunk.count, allRemoved);
     return [{ term, entry: [key, rewritten], freed: 0 }];
   });
 }

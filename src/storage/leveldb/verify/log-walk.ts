@@ -38,12 +38,8 @@ export async function* walkLog(kv: ReadableKv, walk: LogWalk): AsyncGenerator<Ch
     for (const entry of entries) {
       const chunk = opened(entry, next, found);
       const end = readUint64(entry[0], 1);
-      if (chunk) {
-        const fault = faultBefore(chunk, next, inside);
-        if (fault) found(fault);
-        const joint = previous?.last === chunk.first - 1 ? previous : undefined;
-        for (const broken of jointFaults(chunk, joint)) found(broken);
-      }
+      const faults = chunk ? faultsOf(chunk, previous, next, inside) : [];
+      for (const fault of faults) found(fault);
       inside = false;
       previous = chunk;
       next = end + 1;
@@ -68,18 +64,22 @@ function opened(
 }
 
 /** `inside`: the walk may begin in the middle of the chunk. */
-function faultBefore(chunk: Chunk, next: number, inside: boolean): string | undefined {
-  if (chunk.first > next) return `positions ${next} to ${chunk.first - 1} are missing`;
-  if (chunk.first === next || inside) return undefined;
-  return `positions ${chunk.first} to ${next - 1} are there twice`;
-}
-
-function* jointFaults(chunk: Chunk, previous: Chunk | undefined): Generator<string> {
-  const before = chunk.first === 1 ? firstHash : previous && hashOf(previous);
+function* faultsOf(
+  chunk: Chunk,
+  previous: Chunk | undefined,
+  next: number,
+  inside: boolean,
+): Generator<string> {
+  if (chunk.first > next) yield `positions ${next} to ${chunk.first - 1} are missing`;
+  if (chunk.first < next && !inside) {
+    yield `positions ${chunk.first} to ${next - 1} are there twice`;
+  }
+  const joint = previous?.last === chunk.first - 1 ? previous : undefined;
+  const before = chunk.first === 1 ? firstHash : joint && hashOf(joint);
   if (before && Buffer.compare(previousHashOf(chunk), before) !== 0) {
     yield `the hash chain breaks at position ${chunk.first}`;
   }
-  if (previous && chunk.recordedAt < previous.recordedAt) {
+  if (joint && chunk.recordedAt < joint.recordedAt) {
     yield `time runs backwards at position ${chunk.first}`;
   }
 }

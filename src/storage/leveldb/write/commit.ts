@@ -147,10 +147,10 @@ function putPostings(
     const key = postingKey(number, chunk.last);
     const isStream = kind === TermKind.stream;
     const among = chunk.reclaimed ? removedAmong(events, ordinals) : 0;
-    const removed = isStream || among === ordinals.length ? among : 0;
-    const frames = isStream && removed === 0 ? framesToKeep(events, ordinals) : [];
-    const posting = composePosting(key, head.count, chunk.count, ordinals, frames, removed);
-    operations.push([key, posting]);
+    const removedRecords = isStream || among === ordinals.length ? among : 0;
+    const frames = isStream && removedRecords === 0 ? framesToKeep(events, ordinals) : [];
+    const posting = { before: head.count, ordinals, removedRecords };
+    operations.push([key, composePosting(key, chunk.count, posting, frames)]);
     const last = chunk.first + (ordinals.at(-1) as number);
     open.head = { number, count: head.count + ordinals.length, lastChunk: chunk.last, last };
     open.ordinals = [];

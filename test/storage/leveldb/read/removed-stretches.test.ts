@@ -173,7 +173,7 @@ describe("removed events whose space was reclaimed", () => {
     const posting = openPosting(key, value);
     const { before, ordinals, chunkFirst, chunkLast } = posting;
     const count = chunkLast - chunkFirst + 1;
-    const wrong = composePosting(key, before, count, ordinals, [], ordinals.length);
+    const wrong = composePosting(key, count, { before, ordinals, removedRecords: ordinals.length });
     await kv.write([[key, wrong]]);
     expect(await findings()).toEqual([expect.stringContaining("calls removed")]);
     await kv.write([[key, value]]);
