@@ -67,7 +67,7 @@ async function run(job: LevelJob): Promise<LevelResult> {
       const batch = database.batch();
       for (let left = events * eventBytes; left > 0; left -= chunkBytes) {
         const count = Math.min(left, chunkBytes);
-        if (offset + count > bytes.length) offset = 0;
+        offset = offset + count > bytes.length ? 0 : offset;
         const key = Buffer.alloc(9);
         key.writeDoubleBE(++position, 1);
         batch.put(key, bytes.subarray(offset, (offset += count)));

@@ -87,7 +87,7 @@ async function worker(run: Run, part: CallsPart, connection: Connection): Promis
     const since = performance.now();
     if (reading) {
       for await (const { message } of client.read({}, { signal: run.stopping })) {
-        if (message.case === "batch") meter.events += message.value.events.length;
+        meter.events += message.case === "batch" ? message.value.events.length : 0;
         meter.messages++;
       }
     } else {

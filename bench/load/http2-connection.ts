@@ -4,12 +4,11 @@
 // cores. Source: RFC 9113.
 
 import { connect, type Socket } from "node:net";
+import { frameHeaderBytes, FrameWriter } from "./frame-writer.ts";
 import { HeaderDecoder, RequestHeaders, type Headers } from "./hpack.ts";
 
-const frameHeaderBytes = 9;
 const frameBytesMax = 16_384;
 const readBufferBytes = 256 * 1024;
-const batchBytes = 256 * 1024;
 const defaultWindowBytes = 65_535;
 
 const typeData = 0;
@@ -62,9 +61,7 @@ export class Http2Connection {
   private readonly headerDecoder = new HeaderDecoder();
   private readonly streams = new Map<number, Stream>();
   private readonly pending: Pending[] = [];
-  private readonly spareBatches: Buffer[] = [];
-  private batch: Buffer = Buffer.allocUnsafe(batchBytes);
-  private batchUsed = 0;
+  private readonly output: FrameWriter;
   private parsing = false;
   private nextId = 1;
   private sendWindow = defaultWindowBytes;
@@ -110,17 +107,17 @@ export class Http2Connection {
 
   private constructor(socket: Socket, authority: string, windowBytes: number) {
     this.socket = socket;
+    this.output = new FrameWriter(socket);
     this.windowBytes = windowBytes;
     this.requestHeaders = new RequestHeaders(authority);
     socket.on("error", (error) => this.fail(error.message));
     socket.on("close", () => this.fail("connection closed"));
-    this.reserve(preface.length);
-    this.batchUsed += this.batch.write(preface, this.batchUsed, "latin1");
-    this.frame(12, typeSettings, 0, 0);
-    this.uint16(2); // ENABLE_PUSH
-    this.uint32(0);
-    this.uint16(settingInitialWindow);
-    this.uint32(windowBytes);
+    this.output.text(preface);
+    this.output.frame(12, typeSettings, 0, 0);
+    this.output.uint16(2); // ENABLE_PUSH
+    this.output.uint32(0);
+    this.output.uint16(settingInitialWindow);
+    this.output.uint32(windowBytes);
     if (windowBytes > defaultWindowBytes) this.windowUpdate(0, windowBytes - defaultWindowBytes);
     this.flush();
   }
@@ -140,8 +137,8 @@ export class Http2Connection {
     }
     this.streams.set(id, { receiver, sendWindow: this.streamSendWindow, unacknowledged: 0 });
     const block = this.requestHeaders.block(path);
-    this.frame(block.length, typeHeaders, flagEndHeaders, id);
-    this.batchUsed += block.copy(this.batch, this.batchUsed);
+    this.output.frame(block.length, typeHeaders, flagEndHeaders, id);
+    this.output.bytes(block);
     this.send(id, message, end);
     return id;
   }
@@ -161,23 +158,15 @@ export class Http2Connection {
 
   cancel(id: number): void {
     if (!this.streams.delete(id)) return;
-    this.frame(4, typeReset, 0, id);
-    this.uint32(resetCancel);
+    this.output.frame(4, typeReset, 0, id);
+    this.output.uint32(resetCancel);
   }
 
   /**
    * Passes everything written so far to the socket. Happens by itself when something was received.
    */
   flush(): void {
-    if (this.batchUsed === 0 || this.parsing) return;
-    const { batch } = this;
-    const bytes = batch.subarray(0, this.batchUsed);
-    this.batch = this.spareBatches.pop() ?? Buffer.allocUnsafe(batchBytes);
-    this.batchUsed = 0;
-    if (this.failure !== undefined) return;
-    this.socket.write(bytes, () => {
-      if (batch.length === batchBytes) this.spareBatches.push(batch);
-    });
+    if (!this.parsing) this.output.flush();
   }
 
   close(): void {
@@ -217,9 +206,8 @@ export class Http2Connection {
       const count = Math.min(left, open);
       if (count <= 0 && left > 0) return false;
       const last = count === left;
-      this.frame(count, typeData, last && pending.end ? flagEndStream : 0, pending.id);
-      bytes.copy(this.batch, this.batchUsed, pending.offset, pending.offset + count);
-      this.batchUsed += count;
+      this.output.frame(count, typeData, last && pending.end ? flagEndStream : 0, pending.id);
+      this.output.bytes(bytes, pending.offset, pending.offset + count);
       pending.offset += count;
       this.sendWindow -= count;
       stream.sendWindow -= count;
@@ -233,42 +221,9 @@ export class Http2Connection {
     }
   }
 
-  /** Writes a frame header and makes room for the payload. */
-  private frame(length: number, type: number, flags: number, id: number): void {
-    this.reserve(frameHeaderBytes + length);
-    const { batch } = this;
-    let at = this.batchUsed;
-    batch[at++] = length >>> 16;
-    batch[at++] = length >>> 8;
-    batch[at++] = length;
-    batch[at++] = type;
-    batch[at++] = flags;
-    batch[at++] = id >>> 24;
-    batch[at++] = id >>> 16;
-    batch[at++] = id >>> 8;
-    batch[at++] = id;
-    this.batchUsed = at;
-  }
-
-  private uint16(value: number): void {
-    this.batchUsed = this.batch.writeUInt16BE(value, this.batchUsed);
-  }
-
-  private uint32(value: number): void {
-    this.batchUsed = this.batch.writeUInt32BE(value, this.batchUsed);
-  }
-
-  private reserve(bytes: number): void {
-    if (this.batchUsed + bytes <= this.batch.length) return;
-    const { parsing } = this;
-    this.parsing = false;
-    this.flush();
-    this.parsing = parsing;
-  }
-
   private windowUpdate(id: number, increment: number): void {
-    this.frame(4, typeWindowUpdate, 0, id);
-    this.uint32(increment);
+    this.output.frame(4, typeWindowUpdate, 0, id);
+    this.output.uint32(increment);
   }
 
   private read(buffer: Buffer, end: number): void {
@@ -368,8 +323,8 @@ export class Http2Connection {
       if ((flags & flagAck) === 0) this.settings(payload);
     } else if (type === typePing) {
       if ((flags & flagAck) !== 0) return;
-      this.frame(8, typePing, flagAck, 0);
-      this.batchUsed += payload.copy(this.batch, this.batchUsed);
+      this.output.frame(8, typePing, flagAck, 0);
+      this.output.bytes(payload);
     } else if (type === typeReset) {
       this.lost(id, `stream reset, code ${payload.readUInt32BE(0)}`);
     } else if (type === typeGoaway) {
@@ -425,7 +380,7 @@ export class Http2Connection {
         this.peerFrameBytesMax = Math.min(value, frameBytesMax);
       }
     }
-    this.frame(0, typeSettings, flagAck, 0);
+    this.output.frame(0, typeSettings, flagAck, 0);
     this.sendPending();
   }
 }

@@ -148,25 +148,30 @@ export function start(
 /** JSON objects printed one after the other, over as many lines as the tool likes. */
 async function* jsonObjects(text: AsyncIterable<string>): AsyncGenerator<Facts, void> {
   const parts: string[] = [];
-  let depth = 0;
-  let inString = false;
-  let escaped = false;
+  const endsObject = objectEnds();
   for await (const piece of text) {
     let from = 0;
     for (let at = 0; at < piece.length; at += 1) {
-      const char = piece[at];
-      if (escaped) escaped = false;
-      else if (inString && char === "\\") escaped = true;
-      else if (char === '"') inString = !inString;
-      else if (!inString && char === "{") depth += 1;
-      else if (!inString && char === "}") {
-        depth -= 1;
-        if (depth > 0) continue;
-        parts.push(piece.slice(from, at + 1));
-        yield JSON.parse(parts.splice(0).join("")) as Facts;
-        from = at + 1;
-      }
+      if (!endsObject(piece[at] as string)) continue;
+      parts.push(piece.slice(from, at + 1));
+      yield JSON.parse(parts.splice(0).join("")) as Facts;
+      from = at + 1;
     }
     parts.push(piece.slice(from));
   }
+}
+
+/** Called with each character in order; true for the brace that closes an outermost object. */
+function objectEnds(): (char: string) => boolean {
+  let depth = 0;
+  let inString = false;
+  let escaped = false;
+  return (char) => {
+    if (escaped) escaped = false;
+    else if (inString && char === "\\") escaped = true;
+    else if (char === '"') inString = !inString;
+    else if (!inString && char === "{") depth += 1;
+    else if (!inString && char === "}") return --depth === 0;
+    return false;
+  };
 }

@@ -28,25 +28,24 @@ function event(words: Partial<EventHeader>): EventHeader {
 function naivelyMatches(query: Query, { stream, type, tags }: EventHeader): boolean {
   const system = type.startsWith("$");
   const alternatives = query.items.length === 0 ? [anything] : query.items;
-  let found = false;
-  for (const item of alternatives) {
+  const ways = alternatives.flatMap((item) => {
     const streams = item.streams.length === 0 ? [undefined] : item.streams;
     const prefixes = item.streamPrefixes.length === 0 ? [undefined] : item.streamPrefixes;
     const types = item.types.length === 0 ? [undefined] : item.types;
-    for (const oneStream of streams) {
-      for (const onePrefix of prefixes) {
-        for (const oneType of types) {
-          if (oneStream !== undefined && oneStream !== stream) continue;
-          if (onePrefix !== undefined && stream.indexOf(onePrefix) !== 0) continue;
-          if (oneType !== undefined && oneType !== type) continue;
-          if (new Set([...item.tags, ...tags]).size !== new Set(tags).size) continue;
-          const named = oneType !== undefined || oneStream?.startsWith("$") === true;
-          if (!system || named) found = true;
-        }
-      }
-    }
-  }
-  return found;
+    return streams.flatMap((oneStream) =>
+      prefixes.flatMap((onePrefix) =>
+        types.map((oneType) => ({ item, oneStream, onePrefix, oneType })),
+      ),
+    );
+  });
+  return ways.some(({ item, oneStream, onePrefix, oneType }) => {
+    if (oneStream !== undefined && oneStream !== stream) return false;
+    if (onePrefix !== undefined && stream.indexOf(onePrefix) !== 0) return false;
+    if (oneType !== undefined && oneType !== type) return false;
+    if (new Set([...item.tags, ...tags]).size !== new Set(tags).size) return false;
+    const named = oneType !== undefined || oneStream?.startsWith("$") === true;
+    return !system || named;
+  });
 }
 
 describe("a query", () => {

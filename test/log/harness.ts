@@ -139,10 +139,9 @@ export function subscriptionFaults(
     if (message.kind === "batch") {
       const positions = positionsIn(message.batch);
       if (positions.length === 0) faults.push("an empty batch");
-      for (const position of positions) {
-        const next = expected.shift();
-        if (position !== next) faults.push(`${position} instead of ${next}`);
-      }
+      const due = expected.splice(0, positions.length).join(" ");
+      const found = positions.join(" ");
+      if (found !== due) faults.push(`${found} instead of ${due}`);
     } else {
       const late = expected.filter((position) => position <= message.position);
       if (late.length > 0) faults.push(`${inShort(message)} before ${late.join(" ")}`);

@@ -95,27 +95,36 @@ async function oneStore(random: () => number, { lives, until, death }: Bounds): 
     while (life < lives && performance.now() < until && all().length === 0) {
       life++;
       const chosen = death();
-      const { afterMs, ...breakage } = chosen;
-      last = breakage.mutant === undefined ? {} : { mutant: breakage.mutant };
-      const server = await ServerProcess.start({ folder, ...breakage });
-      if (!server.serves) {
-        const { signal } = await server.exited;
-        if (signal !== "SIGKILL") found.push(`life ${life}: it does not start: ${server.log}`);
-        continue;
-      }
-      await store.attach(server.port);
-      const time = new Promise((resolve) => setTimeout(resolve, afterMs));
-      await Promise.race([server.exited, time, server.says(saidOf.held)]);
-      // What was told by now has come to those it was told.
-      await store.roundTrip();
-      await server.kill();
-      await store.detach();
+      last = chosen.mutant === undefined ? {} : { mutant: chosen.mutant };
+      const fault = await oneLife(folder, store, chosen);
+      if (fault !== undefined) found.push(`life ${life}: ${fault}`);
     }
     if (all().length === 0) await end(folder, last, store, found);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
   return { lives: life, events: store.appended, deliveries: store.deliveries, violations: all() };
+}
+
+/** From start to kill. Answers what was wrong. */
+async function oneLife(
+  folder: string,
+  store: CampaignStore,
+  { afterMs, ...breakage }: Death,
+): Promise<string | undefined> {
+  const server = await ServerProcess.start({ folder, ...breakage });
+  if (!server.serves) {
+    const { signal } = await server.exited;
+    return signal === "SIGKILL" ? undefined : `it does not start: ${server.log}`;
+  }
+  await store.attach(server.port);
+  const time = new Promise((resolve) => setTimeout(resolve, afterMs));
+  await Promise.race([server.exited, time, server.says(saidOf.held)]);
+  // The round trip ensures that every answer sent before it has arrived.
+  await store.roundTrip();
+  await server.kill();
+  await store.detach();
+  return undefined;
 }
 
 async function end(

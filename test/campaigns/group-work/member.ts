@@ -46,24 +46,29 @@ export class CampaignMember {
     try {
       const messages = { [Symbol.asyncIterator]: () => this.pipe.answers };
       for await (const { message } of messages) {
-        const now = Date.now();
+        const { history } = this;
         if (message.case === "settled") {
-          for (const token of message.value.tokens) this.history.settled(token);
+          message.value.tokens.forEach((token) => history.settled(token));
         } else if (message.case === "refused") {
-          for (const token of message.value.tokens) this.history.refused(token);
+          message.value.tokens.forEach((token) => history.refused(token));
         } else if (message.case === "deliveries") {
-          for (const delivery of message.value.deliveries) {
-            // Delay a goodbye nothing is this member's any more.
-            if (this.isOver || !this.history.delivered(delivery, now)) continue;
-            this.held.push(delivery);
-          }
-          this.work();
+          this.take(message.value.deliveries);
         }
       }
     } catch {
       // The server was killed, or it hung up.
     }
     this.goodbye();
+  }
+
+  private take(deliveries: readonly Delivery[]): void {
+    const now = Date.now();
+    for (const delivery of deliveries) {
+      // After the goodbye no event is this member's any more.
+      if (this.isOver || !this.history.delivered(delivery, now)) continue;
+      this.held.push(delivery);
+    }
+    this.work();
   }
 
   /** Deals with what it has, some of it later. */

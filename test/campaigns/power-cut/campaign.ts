@@ -57,7 +57,7 @@ export async function powerCut(options: PowerCutOptions): Promise<CampaignResult
   for (let store = 0; tally.cycles < cyclesMax && performance.now() < until; store++) {
     const type = types[store % types.length] as FileSystem;
     const lives = Math.min(livesMax, Math.ceil((cyclesMax - tally.cycles) / types.length));
-    await oneStore(type, seed + store * 7_919, random, lives, until, tally);
+    await oneStore(type, seed + store * 7_919, random, { lives, until }, tally);
     report?.(`${tally.cycles} cuts, ${tally.events} events, ${tally.violations.length} violations`);
   }
   const { cycles, events, cuts, violations } = tally;
@@ -69,8 +69,7 @@ async function oneStore(
   type: FileSystem,
   seed: number,
   random: () => number,
-  lives: number,
-  until: number,
+  { lives, until }: { readonly lives: number; readonly until: number },
   tally: Tally,
 ): Promise<void> {
   const disk = new CuttableDisk(type);

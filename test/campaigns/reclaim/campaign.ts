@@ -3,6 +3,7 @@
 // stream hold what it was promised: what is removed, and nothing else, is reduced to its place.
 import { rmSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { StoreRpc } from "../../../src/client/store/context.ts";
 import { clientOf } from "../../../src/client/rpc/service-client.ts";
 import { Connection } from "../../../src/client/rpc/connection.ts";
 import type { RecordedEvent } from "../../../src/gen/annals/v1/event_pb.js";
@@ -189,6 +190,16 @@ interface Looking extends Breakage {
   readonly atRest?: boolean;
 }
 
+/** With the removed ones. */
+async function eventsOf(store: StoreRpc, { name }: Stream): Promise<RecordedEvent[]> {
+  const events: RecordedEvent[] = [];
+  const selection = { case: "stream", value: name } as const;
+  for await (const { message } of store.read({ selection, withRemoved: true })) {
+    if (message.case === "batch") events.push(...message.value.events);
+  }
+  return events;
+}
+
 /** Reads every stream of an idle server with its removed events. Returns the number of removed records. */
 async function look(
   folder: string,
@@ -211,16 +222,10 @@ async function look(
   if (atRest === true) while (!(await isAtRest())) await sleep(100);
   let removedRecords = 0;
   for (const stream of streams) {
-    const events: RecordedEvent[] = [];
-    const selection = { case: "stream", value: stream.name } as const;
-    try {
-      for await (const { message } of store.read({ selection, withRemoved: true })) {
-        if (message.case === "batch") events.push(...message.value.events);
-      }
-    } catch (error) {
-      found(`${stream.name} cannot be read: ${(error as Error).message}`);
-      continue;
-    }
+    const events = await eventsOf(store, stream).catch((error: Error) => {
+      found(`${stream.name} cannot be read: ${error.message}`);
+    });
+    if (events === undefined) continue;
     for (const fault of faultsIn(stream, events)) found(`${stream.name}: ${fault}`);
     const gone = events.filter(({ removed }) => removed !== undefined);
     const bare = gone.filter(({ removed }) => removed?.contentSha256.length === 32);

@@ -4,8 +4,9 @@
 import type { Append, AppendCondition, Expected } from "../../../src/domain/append.ts";
 import { AnnalsError } from "../../../src/domain/errors.ts";
 import type { Query, Selection } from "../../../src/domain/query.ts";
-import { recordsIn, scanPlacement } from "../../../src/domain/record.ts";
+import { scanPlacement } from "../../../src/domain/record.ts";
 import type { EventLog } from "../../../src/log/event-log.ts";
+import { recordsOf } from "../../../src/log/read/records.ts";
 import { newAppend, newEvent } from "../../support/events.ts";
 import type { History, ReadCall } from "./history.ts";
 import type { World } from "./world.ts";
@@ -25,6 +26,9 @@ export interface Connection {
   durable(): number;
   nextId(): string;
 }
+
+/** One call of a subscriber. */
+type Visit = History["subscriptions"][number];
 
 const streams = ["a-1", "a-2", "b-1", ""];
 const types = ["T1", "T2", "T3"];
@@ -156,7 +160,6 @@ export class Clients {
     for (let i = 0; i < reads; i++) {
       const session = await this.connection.session();
       if (!session) return;
-      const { log } = session;
       const call: ReadCall = {
         selection: this.selection(),
         direction: this.world.chance(0.5) ? "forwards" : "backwards",
@@ -166,19 +169,19 @@ export class Clients {
         ended: false,
       };
       this.history.reads.push(call);
-      const { selection, direction } = call;
-      const messages = log.read({ selection, direction })[Symbol.asyncIterator]();
-      try {
-        for (;;) {
-          const { done, value } = await session.call("read", () => messages.next());
-          if (done === true) break;
-          if (value.kind === "end") [call.head, call.ended] = [value.end.head, true];
-          else for (const run of value.batch.frames) call.records.push(...recordsIn(run));
-          await this.world.ownTurn();
-        }
-      } catch (error) {
-        this.recordFailure(error);
-      }
+      await this.read(session, call).catch((error: unknown) => this.recordFailure(error));
+      await this.world.ownTurn();
+    }
+  }
+
+  private async read(session: Session, call: ReadCall): Promise<void> {
+    const { selection, direction } = call;
+    const messages = session.log.read({ selection, direction })[Symbol.asyncIterator]();
+    for (;;) {
+      const { done, value } = await session.call("read", () => messages.next());
+      if (done === true) break;
+      if (value.kind === "end") [call.head, call.ended] = [value.end.head, true];
+      else call.records.push(...recordsOf(value.batch));
       await this.world.ownTurn();
     }
   }
@@ -190,40 +193,35 @@ export class Clients {
     for (let i = 0; i < visits; i++) {
       const session = await this.connection.session();
       if (!session) return;
-      const { log } = session;
-      const heard: History["subscriptions"][number]["heard"] = [];
-      this.history.subscriptions.push({ selection, after, heard });
+      const visit: Visit = { selection, after, heard: [] };
+      this.history.subscriptions.push(visit);
       const end = new AbortController();
-      const request = {
-        selection,
-        start: { kind: "after-position" as const, position: after },
-        checkpointIntervalMs: 500,
-        ...(this.world.chance(0.3) && { batchEventsMax: 1 + this.world.below(3) }),
-      };
-      const messages = log.subscribe(request, end.signal)[Symbol.asyncIterator]();
-      let left = 1 + this.world.below(8);
-      try {
-        while (left-- > 0) {
-          const { done, value } = await session.call("subscribe", () => messages.next());
-          if (done === true) break;
-          const durable = this.connection.durable();
-          if (value.kind === "batch") {
-            for (const run of value.batch.frames) {
-              for (const record of recordsIn(run)) {
-                heard.push({ kind: "record", record, durable });
-                after = scanPlacement(record).position;
-              }
-            }
-          } else {
-            heard.push({ kind: "position", position: value.position, durable });
-            after = Math.max(after, value.position);
-          }
-          await this.world.ownTurn();
-        }
-      } catch (error) {
-        this.recordFailure(error);
-      }
+      const subscribed = this.subscribe(session, visit, end.signal);
+      await subscribed.catch((error: unknown) => this.recordFailure(error));
       end.abort();
+      after = Math.max(after, ...visit.heard.map(positionHeard));
+      await this.world.ownTurn();
+    }
+  }
+
+  private async subscribe(session: Session, visit: Visit, signal: AbortSignal): Promise<void> {
+    const { selection, after, heard } = visit;
+    const request = {
+      selection,
+      start: { kind: "after-position" as const, position: after },
+      checkpointIntervalMs: 500,
+      ...(this.world.chance(0.3) && { batchEventsMax: 1 + this.world.below(3) }),
+    };
+    const messages = session.log.subscribe(request, signal)[Symbol.asyncIterator]();
+    for (let left = 1 + this.world.below(8); left > 0; left--) {
+      const { done, value } = await session.call("subscribe", () => messages.next());
+      if (done === true) break;
+      const durable = this.connection.durable();
+      const records = value.kind === "batch" ? recordsOf(value.batch) : [];
+      for (const record of records) heard.push({ kind: "record", record, durable });
+      if (value.kind !== "batch") {
+        heard.push({ kind: "position", position: value.position, durable });
+      }
       await this.world.ownTurn();
     }
   }
@@ -241,7 +239,6 @@ export class Clients {
       const version = 1 + world.below(6);
       const data = `state ${i} at ${version} (${world.below(1_000)})`;
       const snapshot = { stream, version, data, acknowledged: false };
-      const checkpoint = { consumer, position: reached, acknowledged: false };
       try {
         if (world.chance(0.5)) {
           history.snapshots.push(snapshot);
@@ -253,10 +250,10 @@ export class Clients {
         } else {
           reached = Math.max(reached, world.below(history.acknowledged + 1));
           const update = { consumer, position: reached, metadata: {} };
-          history.checkpoints.push({ ...checkpoint, position: reached });
-          const call = history.checkpoints.at(-1);
+          const checkpoint = { ...update, acknowledged: false };
+          history.checkpoints.push(checkpoint);
           await session.call("saveCheckpoint", () => log.checkpoints.save(update, false));
-          if (call) call.acknowledged = true;
+          checkpoint.acknowledged = true;
         }
       } catch (error) {
         this.recordFailure(error);
@@ -281,6 +278,10 @@ export class Clients {
       history.violations.push(`a call failed with ${error.reason}: ${error.message}`);
     }
   }
+}
+
+function positionHeard(heard: Visit["heard"][number]): number {
+  return heard.kind === "record" ? scanPlacement(heard.record).position : heard.position;
 }
 
 const expectedReasons = new Set([

@@ -11,7 +11,6 @@ import type { AppendResponse } from "../../../src/gen/annals/v1/append_pb.js";
 import { mix, numberOf, type Shape } from "./content.ts";
 import { Op, type Checks } from "./op.ts";
 import { placeIn, type Place } from "./record.ts";
-import type { Walk } from "./walk.ts";
 
 const violationsMax = 40;
 
@@ -29,6 +28,12 @@ interface Claim {
   readonly stream?: string;
   readonly version?: number;
   readonly tag?: string;
+}
+
+/** The log as a finished walk found it. */
+interface Walked {
+  readonly head: number;
+  readonly versions: ReadonlyMap<string, number>;
 }
 
 export class History {
@@ -189,7 +194,7 @@ export class History {
     this.claims.push(...due.claims);
   }
 
-  settle(due: ReturnType<History["due"]>, walk: Walk): void {
+  settle(due: ReturnType<History["due"]>, walk: Walked): void {
     const { head } = walk;
     if (head < due.head) this.violate(`the log ends at ${head}; ${due.head} was acknowledged`);
     for (const op of due.ops) {

@@ -16,17 +16,23 @@ export function placeIn(record: Buffer, offset: number): Place | undefined {
     const tag = reader.varint();
     if (tag === 0x48) version = reader.varint();
     else if (tag === 0x50) position = reader.varint();
-    else if (tag === 0x5a) {
-      const time = new Reader(reader.bytes(), 0);
-      while (!time.done) {
-        const part = time.varint();
-        if (part === 0x08) recordedAt += time.varint() * 1_000_000;
-        else if (part === 0x10) recordedAt += Math.floor(time.varint() / 1_000);
-        else return undefined;
-      }
-    } else return undefined;
+    else if (tag === 0x5a) recordedAt += microsecondsIn(reader.bytes());
+    else return undefined;
   }
-  return { version, position, recordedAt };
+  return Number.isNaN(recordedAt) ? undefined : { version, position, recordedAt };
+}
+
+/** Of a Timestamp. NaN: there are other fields. */
+function microsecondsIn(timestamp: Buffer): number {
+  const reader = new Reader(timestamp, 0);
+  let microseconds = 0;
+  while (!reader.done) {
+    const tag = reader.varint();
+    if (tag === 0x08) microseconds += reader.varint() * 1_000_000;
+    else if (tag === 0x10) microseconds += Math.floor(reader.varint() / 1_000);
+    else return Number.NaN;
+  }
+  return microseconds;
 }
 
 /** The values of field 1, if there are no other fields: the records of an `EventBatch`. */

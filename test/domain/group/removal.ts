@@ -40,11 +40,5 @@ export function recount(world: GroupWorld, countMax: number): void {
   }
   world.recounted = undefined;
   lookAtRemoved(world);
-  if (removed.size === removedCount) expectCount(world);
-}
-
-export function expectCount({ group, oracle }: GroupWorld): void {
-  const counted = group.unsettledCount - group.replayCount;
-  const expected = oracle.unsettledCount(group.through);
-  if (counted !== expected) oracle.faults.push(`${counted} unsettled instead of ${expected}`);
+  if (removed.size === removedCount) world.checkCount();
 }

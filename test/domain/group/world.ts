@@ -14,7 +14,6 @@ import type { Delivery, GroupBounds, GroupEvent } from "../../../src/domain/grou
 import { matches } from "../../../src/domain/query.ts";
 import { GroupDisk } from "./disk.ts";
 import { GroupOracle } from "./oracle.ts";
-import { expectCount } from "./removal.ts";
 
 export type LoggedEvent = Pick<GroupEvent, "stream" | "type" | "tags">;
 
@@ -320,12 +319,19 @@ export class GroupWorld {
     this.group = new GroupStateMachine(this.settings, progress, baseSequence, this.bounds);
   }
 
+  checkCount(): void {
+    const { group, oracle } = this;
+    const counted = group.unsettledCount - group.replayCount;
+    const expected = oracle.unsettledCount(group.through);
+    if (counted !== expected) oracle.faults.push(`${counted} unsettled instead of ${expected}`);
+  }
+
   check(): void {
     const { position } = this.group;
     this.oracle.reached(position);
     if (position < this.position) this.oracle.faults.push(`${this.position} went to ${position}`);
     this.position = position;
-    if (this.removed.size === 0) expectCount(this);
+    if (this.removed.size === 0) this.checkCount();
     if (this.group.inFlightCount < this.oracle.heldTokens.length) {
       this.oracle.faults.push("fewer in flight than are held");
     }

@@ -99,6 +99,14 @@ describe("a malformed request names its field", () => {
   });
 });
 
+function expectDecodedOrRefused(bytes: Buffer): void {
+  try {
+    decodeRequest(AppendRequestSchema, bytes);
+  } catch (error) {
+    expect(error).toBeInstanceOf(AnnalsError);
+  }
+}
+
 function wrapIn(tag: number, content: Buffer): Buffer {
   const length = [];
   let rest = content.length;
@@ -164,13 +172,7 @@ describe("whatever the bytes", () => {
       for (let bit = 0; bit < 8; bit++) {
         const corrupted = Buffer.from(whole);
         corrupted[i] = (corrupted[i] as number) ^ (1 << bit);
-        for (const bytes of [corrupted, whole.subarray(0, i)]) {
-          try {
-            decodeRequest(AppendRequestSchema, bytes);
-          } catch (error) {
-            expect(error).toBeInstanceOf(AnnalsError);
-          }
-        }
+        for (const bytes of [corrupted, whole.subarray(0, i)]) expectDecodedOrRefused(bytes);
       }
     }
   });

@@ -166,16 +166,28 @@ describe("load", () => {
     expect(answer).toEqual({ snapshot: undefined, positions: [], end });
   });
 
-  test.each<[string, number[], Partial<LoadRequest>, number | undefined, number[], number]>([
-    ["without snapshots", [], {}, undefined, [1, 3, 5], 3],
-    ["with one in the middle", [2], {}, 2, [5], 3],
-    ["with one at the end", [1, 3], {}, 3, [], 3],
-    ["at a version", [1, 3], { maxVersion: 2 }, 1, [3], 2],
-    ["at a snapshot's own version", [2], { maxVersion: 2 }, 2, [], 2],
-    ["at a version beyond", [1], { maxVersion: 9 }, 1, [3, 5], 3],
-    ["of another kind", [2], { snapshotKind: "k" }, undefined, [1, 3, 5], 3],
-    ["that leaves snapshots out", [2], { withoutSnapshot: true }, undefined, [1, 3, 5], 3],
-  ])("%s", async (_, versions, request, snapshot, positions, version) => {
+  interface Found {
+    readonly snapshot?: number;
+    readonly positions: number[];
+    readonly version: number;
+  }
+  const all: Found = { positions: [1, 3, 5], version: 3 };
+
+  test.each<[string, number[], Partial<LoadRequest>, Found]>([
+    ["without snapshots", [], {}, all],
+    ["with one in the middle", [2], {}, { snapshot: 2, positions: [5], version: 3 }],
+    ["with one at the end", [1, 3], {}, { snapshot: 3, positions: [], version: 3 }],
+    ["at a version", [1, 3], { maxVersion: 2 }, { snapshot: 1, positions: [3], version: 2 }],
+    [
+      "at a snapshot's own version",
+      [2],
+      { maxVersion: 2 },
+      { snapshot: 2, positions: [], version: 2 },
+    ],
+    ["at a version beyond", [1], { maxVersion: 9 }, { snapshot: 1, positions: [3, 5], version: 3 }],
+    ["of another kind", [2], { snapshotKind: "k" }, all],
+    ["that leaves snapshots out", [2], { withoutSnapshot: true }, all],
+  ])("%s", async (_, versions, request, { snapshot, positions, version }) => {
     for (const batchBytesMax of [1, 65_536]) {
       const { log, warnings } = await openFive({ limits: { batchBytesMax } });
       for (const each of versions) await log.saveSnapshot(newSnapshot({ version: each }));

@@ -1,7 +1,8 @@
 // Stores of the first builds: ids that the server made are found once the store was opened, and
 // records that some parsers refuse go out in a form that all of them take.
 import { describe, expect, test } from "vitest";
-import { decodeRecord, isShortest, recordsIn } from "../../../../src/domain/record.ts";
+import { decodeRecord, isShortest } from "../../../../src/domain/record.ts";
+import { recordsOf } from "../../../../src/log/read/records.ts";
 import { upgradeKey } from "../../../../src/storage/leveldb/format/keys.ts";
 import type { Kv } from "../../../../src/storage/leveldb/kv/kv.ts";
 import { openMemoryKv } from "../../../../src/storage/leveldb/kv/memory-kv.ts";
@@ -88,15 +89,9 @@ describe("a store of the first builds", () => {
     for (const selection of [everything, stream]) {
       for (const direction of ["forwards", "backwards"] as const) {
         const positions = { first: 1, last: 2 };
+        const read = again.read({ selection, direction, positions, batchBytes: 1_000 });
         const records: Uint8Array[] = [];
-        for await (const batch of again.read({
-          selection,
-          direction,
-          positions,
-          batchBytes: 1_000,
-        })) {
-          for (const frames of batch.frames) records.push(...recordsIn(frames));
-        }
+        for await (const batch of read) records.push(...recordsOf(batch));
         expect(records.every(isShortest)).toBe(true);
         const found = records.map(decodeRecord).find(({ id }) => id === plain.id);
         expect(found).toMatchObject({ type: "T", metadata: { k: "v" }, stream: "s", version: 2n });
