@@ -240,8 +240,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "tells subscribers of a commit's first event only": mutant(
     "live",
     "log/subscribe/interest.ts",
-    "for (const event of events) {\n      for (const candidates",
-    "for (const event of events.slice(0, 1)) {\n      for (const candidates",
+    "events.forEach(this.tell);",
+    "events.slice(0, 1).forEach(this.tell);",
   ),
   "drops what a slow subscriber cannot take": {
     scenario: "slow",
