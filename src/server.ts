@@ -11,6 +11,7 @@ import { HealthState } from "./grpc/services/health.ts";
 import { GrpcServer, type TransportOptions } from "./grpc/transport/grpc-server.ts";
 import { services } from "./grpc/services/services.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
+import { Scheduler } from "./log/scheduling/scheduler.ts";
 import { UnsentBytes } from "./log/scheduling/unsent-bytes.ts";
 import type { Logger } from "./logger.ts";
 import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
@@ -47,7 +48,8 @@ export async function startServer(
     throw error;
   });
   const unsentBytes = new UnsentBytes(limits.unsentBytesMax);
-  const environment: CallEnvironment = { logger, stopping: new Stopping(), unsentBytes };
+  const scheduler = new Scheduler();
+  const environment: CallEnvironment = { logger, stopping: new Stopping(), unsentBytes, scheduler };
   const health = new HealthState();
   const unwatch = storage.watch({
     writeStateChanged: (state) => followWriteState(state, health, logger),
@@ -56,6 +58,7 @@ export async function startServer(
     storage,
     limits,
     clock: systemClock,
+    scheduler,
     unsentBytes,
     onWarning: (message, error) => logger.warn(message, { error }),
   });
@@ -64,6 +67,7 @@ export async function startServer(
     log,
     limits,
     environment,
+    secret: storage.secret,
     serverVersion: version,
     startedAt: systemClock(),
   };

@@ -71,9 +71,9 @@ const rooms: Record<string, Room> = {
     packages: [],
   },
 
-  log: { path: "src/log/", imports: ["domain", "decide", "group", "storage"] },
   scheduling: { path: "src/log/scheduling/", imports: ["domain", "storage"], packages: [] },
-  append: { path: "src/log/append/", imports: [...logBase, "decide"] },
+  log: { path: "src/log/", imports: ["domain", "decide", "group", "storage", "scheduling"] },
+  append: { path: "src/log/append/", imports: [...logBase, "decide", "scheduling"] },
   logRead: { path: "src/log/read/", imports: [...logBase, "lifecycle", "scheduling"] },
   subscribe: { path: "src/log/subscribe/", imports: [...logBase, "scheduling", "logRead"] },
   groups: {

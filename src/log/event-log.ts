@@ -10,9 +10,10 @@ import { Checkpoints } from "./append/checkpoints.ts";
 import { Groups } from "./groups/groups.ts";
 import { Interests } from "./subscribe/interest.ts";
 import { load } from "./read/load.ts";
+import { listCost } from "./scheduling/policy.ts";
 import { UnsentBytes } from "./scheduling/unsent-bytes.ts";
 import { PositionWaiters } from "./position-waiters.ts";
-import { ReadGate } from "./scheduling/read-gate.ts";
+import { inTurn, Scheduler, type Caller, type Gate } from "./scheduling/scheduler.ts";
 import { read } from "./read/read.ts";
 import { getState } from "./read/get-state.ts";
 import { deleteSnapshots } from "./append/delete-snapshots.ts";
@@ -37,6 +38,8 @@ export interface EventLogOptions {
   readonly timers?: Timers;
   /** For the ids that the store makes: see `CommitBatch`. Absent: by Node's random numbers. */
   readonly idChance?: () => number;
+  /** Absent: the log's own. */
+  readonly scheduler?: Scheduler;
   /** What callers have not taken yet. Absent: they take everything at once. */
   readonly unsentBytes?: UnsentBytes;
   /** Reports what an operator should know and callers are not told. */
@@ -45,6 +48,9 @@ export interface EventLogOptions {
 
 export function createEventLog(options: EventLogOptions): EventLog {
   const { storage, limits, clock, timers = nodeTimers, onWarning = () => {} } = options;
+  const { unsentBytes = new UnsentBytes(Infinity), scheduler = new Scheduler() } = options;
+  const gate = scheduler.gateOf({});
+  const own: Caller = { gate, aborted: false, reason: undefined };
   const queue: AppendQueue = new AppendQueue({
     storage,
     limits,
@@ -52,15 +58,13 @@ export function createEventLog(options: EventLogOptions): EventLog {
     onCheckpoints: (changes) => checkpoints.changed(changes),
     ...(options.idChance && { idChance: options.idChance }),
   });
-  const checkpoints = new Checkpoints(storage, queue, timers);
+  const checkpoints = new Checkpoints(storage, queue, timers, own);
   const interests = new Interests(storage.head().position, timers);
   const unwatch = [storage.watch(interests), storage.watch(checkpoints)];
-  const gate = new ReadGate();
-  const { unsentBytes = new UnsentBytes(Infinity) } = options;
-  const shared = new SharedBatches({ storage, gate, timers, unsentBytes });
+  const shared = new SharedBatches({ storage, gate: scheduler.gateOf({}), timers, unsentBytes });
   const groups = new Groups({
     storage,
-    gate,
+    gate: scheduler.gateOf({}),
     interests,
     timers,
     clock,
@@ -76,6 +80,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
   const propose = async (request: SnapshotRequest, signal?: CancelSignal) =>
     (await queue.add(request, signal)).outcome;
   const source = { ...reading, interests, shared, timers, clock, propose };
+  const sourceOf = (its: Gate = gate) => ({ ...source, gate: its });
   const infoOf = (stream: StreamFacts): StreamInfo => {
     return { ...stream, subscriberCount: interests.countOf(stream.stream) };
   };
@@ -86,23 +91,26 @@ export function createEventLog(options: EventLogOptions): EventLog {
     streams: streamLog({ storage, queue, warn: onWarning }),
     append: (append, signal) => queue.add(append, signal),
     lookAhead: (append) => lookAhead(storage, append),
-    read: (request, signal) => read(source, request, signal),
-    subscribe: (request, signal) => subscribe(source, request, signal),
+    read: (request, signal, its) => read(sourceOf(its), request, signal),
+    subscribe: (request, signal, its) => subscribe(sourceOf(its), request, signal),
     saveSnapshot: (snapshot, signal) => saveSnapshot(source, snapshot, signal),
-    getSnapshot: (stream, kind, maxVersion = positionMax) =>
-      getSnapshot(source, stream, kind, maxVersion),
-    listSnapshots: (request) => listSnapshots(source, request),
+    getSnapshot: (stream, kind, maxVersion = positionMax, its) =>
+      getSnapshot(sourceOf(its), stream, kind, maxVersion),
+    listSnapshots: (request, caller = own) => listSnapshots(source, request, caller),
     deleteSnapshots: (selection, signal) => deleteSnapshots({ storage, queue }, selection, signal),
-    load: (request, signal) => load(source, request, signal),
-    getState: (request, signal) => getState(source, request, limits.eventBytesMax, signal),
+    load: (request, signal, its) => load(sourceOf(its), request, signal),
+    getState: (request, signal, its) =>
+      getState(sourceOf(its), request, limits.eventBytesMax, signal),
 
     async getStream(stream) {
       const facts = await storage.stream(stream);
       if (facts !== undefined) return infoOf(facts);
       throw streamNotFound(stream);
     },
-    listStreams: async (page) => (await storage.listStreams(page)).map(infoOf),
-    listEventTypes: (page) => storage.listEventTypes(page),
+    listStreams: async (page, caller = own) =>
+      (await inTurn(caller, listCost(page), () => storage.listStreams(page))).map(infoOf),
+    listEventTypes: (page, caller = own) =>
+      inTurn(caller, listCost(page), () => storage.listEventTypes(page)),
     info: () => ({
       identity: storage.identity,
       head: storage.head().position,

@@ -1,6 +1,7 @@
 // The operations of consumer groups, as the gRPC services call them. groups/groups.ts implements
 // them.
 
+import type { Gate } from "./scheduling/scheduler.ts";
 import type { GroupChanges, GroupSettings } from "../domain/group/settings.ts";
 
 /**
@@ -156,13 +157,13 @@ export interface GroupLog {
   update(name: string, changes: GroupChanges): Promise<GroupInfo>;
   /** Returns whether the group existed. */
   remove(name: string): Promise<boolean>;
-  get(name: string, signal?: AbortSignal): Promise<GroupInfo>;
+  get(name: string, signal?: AbortSignal, gate?: Gate): Promise<GroupInfo>;
   /** The lag in events is counted up to `listedLagEventsMax`, and members are not listed. */
-  list(page: GroupPage, signal?: AbortSignal): Promise<GroupInfo[]>;
+  list(page: GroupPage, signal?: AbortSignal, gate?: Gate): Promise<GroupInfo[]>;
   /** Throws BEYOND_HEAD. */
   reset(name: string, start: GroupStart): Promise<GroupInfo>;
   join(name: string, wish: MemberWish): Promise<GroupMember>;
-  listParked(page: ParkedPage): Promise<ParkedEvent[]>;
+  listParked(page: ParkedPage, gate?: Gate): Promise<ParkedEvent[]>;
   /** Returns how many. `positions` empty: all, as far as there is room. */
   replayParked(name: string, positions: readonly number[]): Promise<number>;
   /** Returns how many. `positions` empty: all. */

@@ -21,6 +21,7 @@ import type {
   WriteState,
 } from "../storage/storage.ts";
 import type { CancelSignal } from "./cancellation.ts";
+import type { Caller, Gate } from "./scheduling/scheduler.ts";
 
 /** A bound of a read, inclusive. Times are microseconds since 1970, UTC. */
 export type Bound =
@@ -182,7 +183,7 @@ export interface CheckpointLog {
   save(update: CheckpointUpdate, reset: boolean, signal?: AbortSignal): Promise<Checkpoint>;
   /** Throws CHECKPOINT_NOT_FOUND. */
   get(consumer: string): Promise<Checkpoint>;
-  list(page: CheckpointPage): Promise<Checkpoint[]>;
+  list(page: CheckpointPage, caller?: Caller): Promise<Checkpoint[]>;
   /** Returns whether there was one. */
   remove(consumer: string, signal?: AbortSignal): Promise<boolean>;
   /**
@@ -197,6 +198,10 @@ export interface CheckpointLog {
   ): Promise<number>;
 }
 
+/**
+ * Work on the main thread passes the gate of the connection that it is for. Absent: the log's own.
+ * A list is read in one piece: its caller asks for a few entries at a time.
+ */
 export interface EventLog {
   readonly checkpoints: CheckpointLog;
   readonly groups: GroupLog;
@@ -220,14 +225,18 @@ export interface EventLog {
    * Batches, then one end. No end if the signal is aborted. Never throws BEYOND_HEAD: beyond the
    * head there are no events.
    */
-  read(request: ReadRequest, signal?: AbortSignal): AsyncIterable<ReadMessage>;
+  read(request: ReadRequest, signal?: AbortSignal, gate?: Gate): AsyncIterable<ReadMessage>;
 
   /**
    * Continues until the signal is aborted (then it ends) or the log stops (then it throws
    * STOPPING). Throws BEYOND_HEAD if it should begin after a position that does not exist. A
    * consumer that stops pulling must abort the signal, which alone ends a wait.
    */
-  subscribe(request: SubscribeRequest, signal: AbortSignal): AsyncIterable<SubscribeMessage>;
+  subscribe(
+    request: SubscribeRequest,
+    signal: AbortSignal,
+    gate?: Gate,
+  ): AsyncIterable<SubscribeMessage>;
 
   /**
    * Throws SNAPSHOT_BEYOND_STREAM if the version is beyond the stream's or was deleted, never
@@ -235,21 +244,21 @@ export interface EventLog {
    */
   saveSnapshot(snapshot: NewSnapshot, signal?: CancelSignal): Promise<Snapshot>;
   /** Throws SNAPSHOT_NOT_FOUND. `maxVersion` absent: the newest. */
-  getSnapshot(stream: string, kind: string, maxVersion?: number): Promise<Snapshot>;
+  getSnapshot(stream: string, kind: string, maxVersion?: number, gate?: Gate): Promise<Snapshot>;
   /** By kind, the newest version of a kind first. Their data is left out (empty). */
-  listSnapshots(request: SnapshotListRequest): Promise<Snapshot[]>;
+  listSnapshots(request: SnapshotListRequest, caller?: Caller): Promise<Snapshot[]>;
   /** Returns how many were deleted. Throws what `append` throws; some may be deleted by then. */
   deleteSnapshots(selection: SnapshotSelection, signal?: CancelSignal): Promise<number>;
 
   /** At most one snapshot, then batches, then one end (none on abort): one consistent view. */
-  load(request: LoadRequest, signal?: AbortSignal): AsyncIterable<LoadMessage>;
+  load(request: LoadRequest, signal?: AbortSignal, gate?: Gate): AsyncIterable<LoadMessage>;
   /** Throws ANSWER_TOO_LARGE if the state exceeds the event limit, CANCELLED on abort. */
-  getState(request: GetStateRequest, signal?: AbortSignal): Promise<StreamState>;
+  getState(request: GetStateRequest, signal?: AbortSignal, gate?: Gate): Promise<StreamState>;
 
   /** Throws STREAM_NOT_FOUND. */
   getStream(stream: string): Promise<StreamInfo>;
-  listStreams(page: NamePage): Promise<StreamInfo[]>;
-  listEventTypes(page: NamePage): Promise<EventTypeFacts[]>;
+  listStreams(page: NamePage, caller?: Caller): Promise<StreamInfo[]>;
+  listEventTypes(page: NamePage, caller?: Caller): Promise<EventTypeFacts[]>;
   info(): LogInfo;
 
   /**

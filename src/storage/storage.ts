@@ -250,6 +250,8 @@ export interface StorageIdentity {
 
 export interface Storage {
   readonly identity: StorageIdentity;
+  /** What clients hand back is signed with it. Kept with the store, and never shown. */
+  readonly secret: Uint8Array;
   readonly sideValues: SideValueStore;
 
   head(): Head;

@@ -4,6 +4,7 @@ import type { ClientMemory } from "../../src/grpc/transport/client-memory.ts";
 import { GrpcServer, type TransportOptions } from "../../src/grpc/transport/grpc-server.ts";
 import { handling, type Handlers } from "../../src/grpc/transport/methods.ts";
 import { Stopping, type CallEnvironment } from "../../src/grpc/transport/call-environment.ts";
+import { Scheduler } from "../../src/log/scheduling/scheduler.ts";
 import { UnsentBytes } from "../../src/log/scheduling/unsent-bytes.ts";
 import { Calls } from "./calls.ts";
 import { recordingLogger, type LogLine } from "./running-server.ts";
@@ -56,7 +57,8 @@ export async function startBareServer(
 ): Promise<BareServer> {
   const { logger, lines } = recordingLogger();
   const unsentBytes = new UnsentBytes(unsentBytesMax);
-  const environment = { logger, stopping: new Stopping(), unsentBytes };
+  const scheduler = new Scheduler();
+  const environment = { logger, stopping: new Stopping(), unsentBytes, scheduler };
   const service = handling(EventStoreService, { ...unscripted, ...handlers });
   const grpc = new GrpcServer([service], { ...transportOptions, ...options }, environment);
   const { memory } = grpc;

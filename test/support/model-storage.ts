@@ -296,6 +296,7 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
     control,
     data,
     identity: data.identity,
+    secret: new Uint8Array(32),
     sideValues: modelSideValues(data, assertOpen),
     head,
     now: timeNow,

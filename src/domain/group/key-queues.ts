@@ -1,7 +1,7 @@
 // All key queues of a group: which of them are ready for delivery, which have to be read from the
 // log again, and how far all of them have got. The number of known waiting events is bounded.
 
-import { Fifo } from "./fifo.ts";
+import { Fifo } from "../fifo.ts";
 import { KeyQueue, type QueuedEvent } from "./key-queue.ts";
 import { MinHeap } from "./min-heap.ts";
 import type { FirstUnsettled } from "./progress.ts";

@@ -6,29 +6,29 @@ import {
   ConsumerCheckpointSchema,
   DeleteCheckpointResponseSchema,
   GetCheckpointResponseSchema,
-  ListCheckpointsResponseSchema,
   SaveCheckpointResponseSchema,
   WaitForResponseSchema,
   type CheckpointService,
   type DeleteCheckpointRequest,
   type GetCheckpointRequest,
   type ListCheckpointsRequest,
+  type ListCheckpointsResponse,
   type SaveCheckpointRequest,
   type WaitForRequest,
 } from "../../gen/annals/v1/checkpoint_service_pb.js";
-import type { Handlers } from "../transport/methods.ts";
+import type { Encoded, Handlers } from "../transport/methods.ts";
 import type { Call } from "../transport/call-environment.ts";
 import type { ServiceContext } from "./context.ts";
 import { checkConsumerName, convertUpdate, wireCheckpoint } from "../convert/checkpoint.ts";
 import { checkText, checkUint64, Violations } from "../convert/checks.ts";
-import { pageOf } from "../convert/page.ts";
+import { pageOf, type Listing } from "../convert/page.ts";
 import { checkDuration } from "../convert/time.ts";
 
 export function checkpointService(context: ServiceContext): Handlers<typeof CheckpointService> {
   return {
     saveCheckpoint: (request, call) => save(context, request, call),
     getCheckpoint: (request) => get(context, request),
-    listCheckpoints: (request) => list(context, request),
+    listCheckpoints: (request, call) => list(context, request, call),
     deleteCheckpoint: (request, call) => remove(context, request, call),
     waitFor: (request, call) => waitFor(context, request, call),
   };
@@ -47,20 +47,24 @@ async function get({ log, limits }: ServiceContext, wire: GetCheckpointRequest) 
   return create(GetCheckpointResponseSchema, { checkpoint });
 }
 
-async function list({ log, limits }: ServiceContext, wire: ListCheckpointsRequest) {
+function list(
+  context: ServiceContext,
+  wire: ListCheckpointsRequest,
+  call: Call,
+): Promise<Encoded<ListCheckpointsResponse>> {
+  const { log, limits } = context;
   const { prefix } = wire;
   const v = new Violations();
   const { consumerNameBytesMax: bytesMax } = limits;
   checkText(v, "prefix", prefix, { name: "consumer_name_bytes_max", bytesMax });
   v.throwIfAny();
-  const { entries, nextPageToken } = await pageOf(wire, limits, {
+  const checkpoints: Listing<Checkpoint> = {
     scope: ["ListCheckpoints", prefix],
-    cursorOf: ({ consumer }: Checkpoint) => consumer,
-    bytesOf: (checkpoint) => toBinary(ConsumerCheckpointSchema, wireCheckpoint(checkpoint)).length,
-    list: (after, limit) => log.checkpoints.list({ prefix, after, limit }),
-  });
-  const checkpoints = entries.map(wireCheckpoint);
-  return create(ListCheckpointsResponseSchema, { checkpoints, nextPageToken });
+    cursorOf: ({ consumer }) => consumer,
+    encode: (checkpoint) => toBinary(ConsumerCheckpointSchema, wireCheckpoint(checkpoint)),
+    list: (after, limit) => log.checkpoints.list({ prefix, after, limit }, call),
+  };
+  return pageOf(wire, context, checkpoints, call);
 }
 
 async function remove({ log, limits }: ServiceContext, wire: DeleteCheckpointRequest, call: Call) {

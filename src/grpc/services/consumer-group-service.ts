@@ -9,7 +9,6 @@ import {
   DiscardParkedResponseSchema,
   GetGroupResponseSchema,
   GroupSchema,
-  ListGroupsResponseSchema,
   ParkedEventSchema,
   ReplayParkedResponseSchema,
   ResetGroupResponseSchema,
@@ -21,15 +20,15 @@ import {
   type DeleteGroupRequest,
   type DiscardParkedRequest,
   type GetGroupRequest,
-  type Group,
   type ListGroupsRequest,
+  type ListGroupsResponse,
   type ListParkedRequest,
   type ListParkedResponse,
   type ReplayParkedRequest,
   type ResetGroupRequest,
   type UpdateGroupRequest,
 } from "../../gen/annals/v1/consumer_group_service_pb.js";
-import type { GroupMember, ParkedEvent } from "../../log/group-verbs.ts";
+import type { GroupInfo, GroupMember, ParkedEvent } from "../../log/group-verbs.ts";
 import { inView, wrap } from "../convert/batches.ts";
 import { checkConsumerName } from "../convert/checkpoint.ts";
 import { checkText, Violations } from "../convert/checks.ts";
@@ -48,7 +47,7 @@ import {
   convertStart,
   wireGroup,
 } from "../convert/group.ts";
-import { pageBytesMax, pageOf } from "../convert/page.ts";
+import { pageBytesMax, pageOf, type Listing } from "../convert/page.ts";
 import { convertView, type EventView } from "../convert/read-request.ts";
 import { timestamp } from "../convert/time.ts";
 import type { Answer, Encoded, Handlers } from "../transport/methods.ts";
@@ -66,7 +65,7 @@ export function consumerGroupService(
     listGroups: (request, call) => listGroups(context, request, call),
     resetGroup: (request) => resetGroup(context, request),
     consume: (requests) => consume(context, requests),
-    listParked: (request) => listParked(context, request),
+    listParked: (request, call) => listParked(context, request, call),
     replayParked: (request) => replayParked(context, request),
     discardParked: (request) => discardParked(context, request),
   };
@@ -97,27 +96,29 @@ async function deleteGroup({ log, limits }: ServiceContext, wire: DeleteGroupReq
 }
 
 async function getGroup({ log, limits }: ServiceContext, wire: GetGroupRequest, call: Call) {
-  const info = await log.groups.get(named("name", wire.name, limits), call.signal);
+  const info = await log.groups.get(named("name", wire.name, limits), call.signal, call.gate);
   return create(GetGroupResponseSchema, { group: wireGroup(info, limits) });
 }
 
-async function listGroups({ log, limits }: ServiceContext, wire: ListGroupsRequest, call: Call) {
+function listGroups(
+  context: ServiceContext,
+  wire: ListGroupsRequest,
+  call: Call,
+): Promise<Encoded<ListGroupsResponse>> {
+  const { log, limits } = context;
   const { prefix } = wire;
   const v = new Violations();
   const { consumerNameBytesMax: bytesMax } = limits;
   checkText(v, "prefix", prefix, { name: "consumer_name_bytes_max", bytesMax });
   v.throwIfAny();
-  const pageLimits = { ...limits, pageSizeMax: limits.groupsPageSizeMax };
-  const { entries, nextPageToken } = await pageOf(wire, pageLimits, {
+  const groups: Listing<GroupInfo> = {
     scope: ["ListGroups", prefix],
-    cursorOf: ({ name }: Group) => name,
-    bytesOf: (group) => toBinary(GroupSchema, group).length,
-    list: async (after, limit) => {
-      const infos = await log.groups.list({ prefix, after, limit }, call.signal);
-      return infos.map((info) => wireGroup(info, limits));
-    },
-  });
-  return create(ListGroupsResponseSchema, { groups: entries, nextPageToken });
+    cursorOf: ({ name }) => name,
+    encode: (info) => toBinary(GroupSchema, wireGroup(info, limits)),
+    list: (after, limit) => log.groups.list({ prefix, after, limit }, call.signal, call.gate),
+  };
+  const paging = { ...context, limits: { ...limits, pageSizeMax: limits.groupsPageSizeMax } };
+  return pageOf(wire, paging, groups, call);
 }
 
 async function resetGroup({ log, limits }: ServiceContext, wire: ResetGroupRequest) {
@@ -209,50 +210,38 @@ async function listen(
   }
 }
 
-const tagParked = 0x0a;
-const tagNextPageToken = 0x12;
 const tagEvent = 0x2a;
 
-interface ParkedEntry {
-  readonly position: number;
-  readonly bytes: Buffer;
-}
-
-/**
- * Parked events with their records, a page at a time. Records may be large: they are read and put
- * into the view asked for only as far as a page holds them.
- */
-async function listParked(
-  { log, limits }: ServiceContext,
+/** Parked events with their records. Records may be large: see `ParkedPage.bytesMax`. */
+function listParked(
+  context: ServiceContext,
   wire: ListParkedRequest,
+  call: Call,
 ): Promise<Encoded<ListParkedResponse>> {
+  const { log, limits } = context;
   const v = new Violations();
   const group = checkConsumerName(v, "group", wire.group, limits);
   const view = convertView(v, "view", wire.view);
   v.throwIfAny();
-  const { entries, nextPageToken } = await pageOf(wire, limits, {
+  const parked: Listing<ParkedEvent> = {
     scope: ["ListParked", group],
-    cursorOf: ({ position }: ParkedEntry) => `${position}`,
-    bytesOf: ({ bytes }) => bytes.length,
-    list: async (cursor, limit) => {
+    cursorOf: ({ position }) => `${position}`,
+    encode: (one) => parkedBytes(one, view, limits),
+    list: (cursor, limit) => {
       const after = cursor === "" ? 0 : Math.min(Number(cursor), positionMax);
-      const page = { group, after, limit, bytesMax: pageBytesMax };
-      const parked = await log.groups.listParked(page);
-      return parked.map((one) => entryOf(one, view, limits));
+      return log.groups.listParked({ group, after, limit, bytesMax: pageBytesMax }, call.gate);
     },
-  });
-  const parts = entries.map(({ bytes }) => bytes);
-  if (nextPageToken !== "") parts.push(wrap(tagNextPageToken, [Buffer.from(nextPageToken)]));
-  return Buffer.concat(parts);
+  };
+  return pageOf(wire, context, parked, call);
 }
 
-function entryOf(
+function parkedBytes(
   { position, attempts, reason, parkedAt, record }: ParkedEvent,
   view: EventView,
   limits: ServiceContext["limits"],
-): ParkedEntry {
+): Uint8Array {
   const fields = { position: BigInt(position), attempts, reason, parkedAt: timestamp(parkedAt) };
   const head = toBinary(ParkedEventSchema, create(ParkedEventSchema, fields));
-  const event = record === undefined ? [] : [wrap(tagEvent, inView(record, view, limits))];
-  return { position, bytes: wrap(tagParked, [head, ...event]) };
+  if (record === undefined) return head;
+  return Buffer.concat([head, wrap(tagEvent, inView(record, view, limits))]);
 }

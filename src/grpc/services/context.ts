@@ -3,10 +3,11 @@
 import type { EventStoreService } from "../../gen/annals/v1/event_store_service_pb.js";
 import type { EventLog } from "../../log/verbs.ts";
 import type { Conversion } from "../convert/append-message.ts";
+import type { Paging } from "../convert/page.ts";
 import type { Handlers } from "../transport/methods.ts";
 import type { CallEnvironment } from "../transport/call-environment.ts";
 
-export interface ServiceContext extends Conversion {
+export interface ServiceContext extends Conversion, Paging {
   readonly log: EventLog;
   readonly environment: CallEnvironment;
   readonly serverVersion: string;

@@ -1,14 +1,14 @@
 // GetStream, ListStreams, ListEventTypes and GetInfo.
 
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { positionMax, type Limits } from "../../domain/limits.ts";
 import {
   Durability,
+  EventTypeInfoSchema,
   GetInfoResponseSchema,
   GetStreamResponseSchema,
-  ListEventTypesResponseSchema,
-  ListStreamsResponseSchema,
   ReclaimPhase,
+  StreamInfoSchema,
   WriteState,
   type GetInfoResponse,
   type GetStreamRequest,
@@ -20,23 +20,20 @@ import {
 } from "../../gen/annals/v1/info_pb.js";
 import type { StreamInfo } from "../../log/verbs.ts";
 import type { EventTypeFacts, ReclaimStatus } from "../../storage/storage.ts";
+import type { Call } from "../transport/call-environment.ts";
+import type { Encoded } from "../transport/methods.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { checkText, Violations } from "../convert/checks.ts";
-import { pageOf } from "../convert/page.ts";
+import { pageOf, type Listing } from "../convert/page.ts";
 import { checkStreamName } from "../convert/read-request.ts";
 import { wireStreamInfo } from "../convert/stream.ts";
 import { timestamp } from "../convert/time.ts";
 
-/** Bytes of a list's entry besides its name. */
-const entryBytes = 128;
-/** Bytes of a label besides its text. */
-const labelBytes = 12;
-
 export function infoMethods(context: ServiceContext) {
   return {
     getStream: (request) => getStream(context, request),
-    listStreams: (request) => listStreams(context, request),
-    listEventTypes: (request) => listEventTypes(context, request),
+    listStreams: (request, call) => listStreams(context, request, call),
+    listEventTypes: (request, call) => listEventTypes(context, request, call),
     getInfo: () => getInfo(context),
   } satisfies EventStoreMethods;
 }
@@ -51,48 +48,47 @@ async function getStream(
   return create(GetStreamResponseSchema, { stream: wireStreamInfo(await log.getStream(stream)) });
 }
 
-async function listStreams(
-  { log, limits }: ServiceContext,
+function listStreams(
+  context: ServiceContext,
   wire: ListStreamsRequest,
-): Promise<ListStreamsResponse> {
+  call: Call,
+): Promise<Encoded<ListStreamsResponse>> {
+  const { log, limits } = context;
   const { prefix } = wire;
   checkPrefix(prefix, "stream_name_bytes_max", limits.streamNameBytesMax);
-  const { entries, nextPageToken } = await pageOf(wire, limits, {
+  const streams: Listing<StreamInfo> = {
     scope: ["ListStreams", prefix],
-    cursorOf: ({ stream }: StreamInfo) => stream,
-    bytesOf: streamBytes,
-    list: (after, limit) => log.listStreams({ prefix, after, limit }),
-  });
-  return create(ListStreamsResponseSchema, { streams: entries.map(wireStreamInfo), nextPageToken });
+    cursorOf: (last) => last.stream,
+    encode: (info) => toBinary(StreamInfoSchema, create(StreamInfoSchema, wireStreamInfo(info))),
+    list: (after, limit) => log.listStreams({ prefix, after, limit }, call),
+  };
+  return pageOf(wire, context, streams, call);
 }
 
-function streamBytes({ stream, lifecycle }: StreamInfo): number {
-  let bytes = entryBytes + Buffer.byteLength(stream);
-  for (const [key, value] of Object.entries(lifecycle?.policy.labels ?? {})) {
-    bytes += labelBytes + Buffer.byteLength(key) + Buffer.byteLength(value);
-  }
-  return bytes;
-}
-
-async function listEventTypes(
-  { log, limits }: ServiceContext,
+function listEventTypes(
+  context: ServiceContext,
   wire: ListEventTypesRequest,
-): Promise<ListEventTypesResponse> {
+  call: Call,
+): Promise<Encoded<ListEventTypesResponse>> {
+  const { log, limits } = context;
   const { prefix } = wire;
   checkPrefix(prefix, "type_bytes_max", limits.typeBytesMax);
-  const { entries, nextPageToken } = await pageOf(wire, limits, {
+  const types: Listing<EventTypeFacts> = {
     scope: ["ListEventTypes", prefix],
-    cursorOf: ({ type }: EventTypeFacts) => type,
-    bytesOf: ({ type }) => entryBytes + Buffer.byteLength(type),
-    list: (after, limit) => log.listEventTypes({ prefix, after, limit }),
-  });
-  const eventTypes = entries.map(({ type, recordedCount, firstPosition, lastPosition }) => ({
+    cursorOf: (last) => last.type,
+    encode: (facts) => toBinary(EventTypeInfoSchema, wireEventType(facts)),
+    list: (after, limit) => log.listEventTypes({ prefix, after, limit }, call),
+  };
+  return pageOf(wire, context, types, call);
+}
+
+function wireEventType({ type, recordedCount, firstPosition, lastPosition }: EventTypeFacts) {
+  return create(EventTypeInfoSchema, {
     type,
     recordedCount: BigInt(recordedCount),
     firstPosition: BigInt(firstPosition),
     lastPosition: BigInt(lastPosition),
-  }));
-  return create(ListEventTypesResponseSchema, { eventTypes, nextPageToken });
+  });
 }
 
 function checkPrefix(prefix: string, name: string, bytesMax: number): void {

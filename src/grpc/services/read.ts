@@ -43,7 +43,7 @@ async function* read(
   call: Call,
 ): AsyncGenerator<Answer<ReadResponse> | MessageParts> {
   const [request, view] = convertRead(wire, limits);
-  for await (const message of log.read(request, call.signal)) {
+  for await (const message of log.read(request, call.signal, call.gate)) {
     if (message.kind === "batch") yield* batchInParts(message.batch, tagReadBatch, view, limits);
     else yield readEnd(message.end);
   }
@@ -65,7 +65,7 @@ async function* subscribe(
   call: Call,
 ): AsyncGenerator<Answer<SubscribeResponse>> {
   const [request, view] = convertSubscribe(wire, limits);
-  for await (const message of log.subscribe(request, call.signal)) {
+  for await (const message of log.subscribe(request, call.signal, call.gate)) {
     if (message.kind !== "batch") yield progress(message);
     else yield* batchMessagesOnce(message.batch, tagSubscribeBatch, view, limits);
   }
@@ -89,7 +89,7 @@ async function* load(
   call: Call,
 ): AsyncGenerator<Answer<LoadResponse> | MessageParts> {
   const [request, view] = convertLoad(wire, limits);
-  for await (const message of log.load(request, call.signal)) {
+  for await (const message of log.load(request, call.signal, call.gate)) {
     switch (message.kind) {
       case "snapshot":
         yield wrap(tagLoadSnapshot, [snapshotBytes(message.snapshot, view, limits)]);

@@ -11,6 +11,7 @@ import { file_google_rpc_status } from "../../gen/google/rpc/status_pb.js";
 import { Health } from "../../gen/grpc/health/v1/health_pb.js";
 import { ServerReflection as ReflectionV1 } from "../../gen/grpc/reflection/v1/reflection_pb.js";
 import * as v1Alpha from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
+import { PageTokens } from "../convert/page.ts";
 import { handling, type BoundService } from "../transport/methods.ts";
 import { appendMethods } from "./append.ts";
 import { checkpointService } from "./checkpoint-service.ts";
@@ -25,11 +26,17 @@ import { streamService } from "./stream-service.ts";
 
 const own = [EventStoreService, StreamService, CheckpointService, ConsumerGroupService];
 
+/** `secret` signs page tokens. */
+interface ServiceParts extends Omit<ServiceContext, "pageTokens"> {
+  readonly secret: Uint8Array;
+}
+
 export function services(
-  context: ServiceContext,
+  parts: ServiceParts,
   healthState: HealthState,
   withReflection: boolean,
 ): BoundService[] {
+  const context: ServiceContext = { ...parts, pageTokens: new PageTokens(parts.secret) };
   const names = own.map(({ typeName }) => typeName);
   const eventStore = {
     ...appendMethods(context),

@@ -5,7 +5,6 @@ import { invalidField } from "../../domain/errors.ts";
 import type { Snapshot } from "../../domain/snapshot.ts";
 import {
   DeleteSnapshotsResponseSchema,
-  ListSnapshotsResponseSchema,
   SaveSnapshotResponseSchema,
   SnapshotSchema,
   type DeleteSnapshotsRequest,
@@ -23,7 +22,7 @@ import type { Encoded } from "../transport/methods.ts";
 import type { Call } from "../transport/call-environment.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { wrap } from "../convert/batches.ts";
-import { pageOf } from "../convert/page.ts";
+import { pageOf, type Listing } from "../convert/page.ts";
 import { convertGetState } from "../convert/read-request.ts";
 import {
   stateBytes,
@@ -40,8 +39,8 @@ const tagSnapshot = 0x0a;
 export function snapshotMethods(context: ServiceContext) {
   return {
     saveSnapshot: (request, call) => saveSnapshot(context, request, call),
-    getSnapshot: (request) => getSnapshot(context, request),
-    listSnapshots: (request) => listSnapshots(context, request),
+    getSnapshot: (request, call) => getSnapshot(context, request, call),
+    listSnapshots: (request, call) => listSnapshots(context, request, call),
     deleteSnapshots: (request, call) => deleteSnapshots(context, request, call),
     getState: (request, call) => getState(context, request, call),
   } satisfies EventStoreMethods;
@@ -60,25 +59,27 @@ async function saveSnapshot(
 async function getSnapshot(
   { log, limits }: ServiceContext,
   wire: GetSnapshotRequest,
+  call: Call,
 ): Promise<Encoded<GetSnapshotResponse>> {
   const { stream, kind, maxVersion, view } = convertGet(wire, limits);
-  const snapshot = await log.getSnapshot(stream, kind, maxVersion);
+  const snapshot = await log.getSnapshot(stream, kind, maxVersion, call.gate);
   return wrap(tagSnapshot, [snapshotBytes(snapshot, view, limits)]);
 }
 
-async function listSnapshots(
-  { log, limits }: ServiceContext,
+function listSnapshots(
+  context: ServiceContext,
   wire: ListSnapshotsRequest,
-): Promise<ListSnapshotsResponse> {
-  const { stream, kind } = convertSelected(wire, limits);
-  const { entries, nextPageToken } = await pageOf(wire, limits, {
+  call: Call,
+): Promise<Encoded<ListSnapshotsResponse>> {
+  const { stream, kind } = convertSelected(wire, context.limits);
+  const snapshots: Listing<Snapshot> = {
     scope: ["ListSnapshots", stream, ...(kind === undefined ? [] : [kind])],
-    cursorOf: (last: Snapshot) => `${last.version} ${last.kind}`,
-    bytesOf: (one) => toBinary(SnapshotSchema, snapshotHeaders(one)).length,
-    list: (cursor, limit) => log.listSnapshots({ stream, kind, limit, after: keyOf(cursor) }),
-  });
-  const snapshots = entries.map(snapshotHeaders);
-  return create(ListSnapshotsResponseSchema, { snapshots, nextPageToken });
+    cursorOf: (last) => `${last.version} ${last.kind}`,
+    encode: (snapshot) => toBinary(SnapshotSchema, snapshotHeaders(snapshot)),
+    list: (after, limit) =>
+      context.log.listSnapshots({ stream, kind, limit, after: keyOf(after) }, call),
+  };
+  return pageOf(wire, context, snapshots, call);
 }
 
 /** The snapshot that a page cursor names: its version, a space, its kind. */
@@ -105,5 +106,8 @@ async function getState(
   wire: GetStateRequest,
   call: Call,
 ): Promise<Encoded<GetStateResponse>> {
-  return stateBytes(await log.getState(convertGetState(wire, limits), call.signal), limits);
+  return stateBytes(
+    await log.getState(convertGetState(wire, limits), call.signal, call.gate),
+    limits,
+  );
 }

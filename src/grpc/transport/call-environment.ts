@@ -3,6 +3,7 @@
 
 import type { AnnalsError } from "../../domain/errors.ts";
 import type { CancelSignal } from "../../log/cancellation.ts";
+import type { Caller, Scheduler } from "../../log/scheduling/scheduler.ts";
 import type { UnsentBytes } from "../../log/scheduling/unsent-bytes.ts";
 import type { Logger } from "../../logger.ts";
 import { severityOf, statusOf, type CallStatus } from "./status.ts";
@@ -12,10 +13,12 @@ export interface CallEnvironment {
   readonly stopping: Stopping;
   /** What clients have not taken yet, over all calls. */
   readonly unsentBytes: UnsentBytes;
+  /** Shares the main thread among connections. */
+  readonly scheduler: Scheduler;
 }
 
-/** What a handler sees of its call. */
-export interface Call extends CancelSignal {
+/** What a handler sees of its call. Its gate is its connection's. */
+export interface Call extends CancelSignal, Caller {
   /** The client's address. */
   readonly peer: string;
   /** Whether the client's library makes this call again: an earlier attempt may have had effect. */

@@ -12,6 +12,7 @@ import { AnnalsError } from "../../domain/errors.ts";
 import type { StreamHandler, Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
 import type { CancelListener } from "../../log/cancellation.ts";
+import type { Gate } from "../../log/scheduling/scheduler.ts";
 import { failed, type Call, type CallEnvironment } from "./call-environment.ts";
 import { CallEnd, type EndWords } from "./call-end.ts";
 import { Incoming, tooMuchHeld, type IncomingOptions } from "./incoming.ts";
@@ -77,6 +78,10 @@ export class GrpcCall implements Call, StreamHandler {
 
   get peer(): string {
     return this.stream.connection.peer;
+  }
+
+  get gate(): Gate {
+    return this.environment.scheduler.gateOf(this.stream.connection);
   }
 
   get signal(): AbortSignal {

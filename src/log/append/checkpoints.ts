@@ -8,6 +8,8 @@ import type { Storage, StorageWatcher, WriteState } from "../../storage/storage.
 import type { AppendQueue } from "./append-queue.ts";
 import { decodeCheckpoint, loadCheckpoints } from "./side-values.ts";
 import { PositionWaiters } from "../position-waiters.ts";
+import { listCost } from "../scheduling/policy.ts";
+import { inTurn, type Caller } from "../scheduling/scheduler.ts";
 import type { Timers } from "../timers.ts";
 import type { CheckpointLog, CheckpointPage } from "../verbs.ts";
 
@@ -15,10 +17,13 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
   private readonly storage: Storage;
   private readonly queue: AppendQueue;
   private readonly waiters: PositionWaiters;
+  /** For whom lists are read that nobody asks for by name. */
+  private readonly own: Caller;
 
-  constructor(storage: Storage, queue: AppendQueue, timers: Timers) {
+  constructor(storage: Storage, queue: AppendQueue, timers: Timers, own: Caller) {
     this.storage = storage;
     this.queue = queue;
+    this.own = own;
     this.waiters = new PositionWaiters(timers);
   }
 
@@ -49,8 +54,10 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
     throw new AnnalsError({ reason: "CHECKPOINT_NOT_FOUND", consumer }, message);
   }
 
-  async list(page: CheckpointPage): Promise<Checkpoint[]> {
-    const sideValues = await this.storage.sideValues.list({ space: "checkpoint", ...page });
+  async list(page: CheckpointPage, caller = this.own): Promise<Checkpoint[]> {
+    const sideValues = await inTurn(caller, listCost(page), () =>
+      this.storage.sideValues.list({ space: "checkpoint", ...page }),
+    );
     return sideValues.map(({ name, value }) => decodeCheckpoint(name, value));
   }
 

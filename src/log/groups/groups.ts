@@ -9,7 +9,7 @@ import {
   type GroupChanges,
   type GroupSettings,
 } from "../../domain/group/settings.ts";
-import { infoOf } from "./info.ts";
+import { infoOf, listInfos } from "./info.ts";
 import {
   creationSideValues,
   deletionSideValues,
@@ -20,12 +20,11 @@ import {
 } from "./side-values.ts";
 import type { Advance, StorageWatcher } from "../../storage/storage.ts";
 import { discardParked, listParkedEvents, replayParked } from "./parked.ts";
-import { decodeGroupRecord, type GroupRecord } from "./record.ts";
+import type { GroupRecord } from "./record.ts";
 import { lifecyclesChanged } from "./removed-events.ts";
 import { GroupRunner, type RunnerParts } from "./runner.ts";
 import {
   lagEventsMax,
-  listedLagEventsMax,
   type GroupInfo,
   type GroupLog,
   type GroupMember,
@@ -127,25 +126,17 @@ export class Groups implements GroupLog, StorageWatcher {
     });
   }
 
-  async get(name: string, signal?: AbortSignal): Promise<GroupInfo> {
+  async get(name: string, signal?: AbortSignal, gate = this.parts.gate): Promise<GroupInfo> {
     const runner = await this.runner(name);
-    return infoOf(runner, this.parts, { lagMax: lagEventsMax, members: true }, signal);
+    const parts = { ...this.parts, gate };
+    return infoOf(runner, parts, { lagMax: lagEventsMax, members: true }, signal);
   }
 
-  async list(page: GroupPage, signal?: AbortSignal): Promise<GroupInfo[]> {
-    const sideValues = await this.parts.storage.sideValues.list({ space: "group", ...page });
-    const infos: GroupInfo[] = [];
-    for (const { name } of sideValues.map((sideValue) =>
-      decodeGroupRecord(sideValue.name, sideValue.value),
-    )) {
-      if (signal?.aborted === true) break;
-      // A group that was deleted meanwhile is not listed.
-      const runner = await this.runner(name).catch(ignoreMissing);
-      if (runner === undefined) continue;
-      const bounds = { lagMax: listedLagEventsMax, members: false };
-      infos.push(await infoOf(runner, this.parts, bounds, signal));
-    }
-    return infos;
+  async list(page: GroupPage, signal?: AbortSignal, gate = this.parts.gate): Promise<GroupInfo[]> {
+    const parts = { ...this.parts, gate };
+    // A group that was deleted meanwhile is not listed.
+    const runnerOf = (name: string) => this.runner(name).catch(ignoreMissing);
+    return listInfos(parts, page, runnerOf, signal);
   }
 
   async join(name: string, wish: MemberWish): Promise<GroupMember> {
@@ -153,8 +144,8 @@ export class Groups implements GroupLog, StorageWatcher {
     return runner.join(wish);
   }
 
-  async listParked(page: ParkedPage): Promise<ParkedEvent[]> {
-    return listParkedEvents(await this.runner(page.group), this.parts, page);
+  async listParked(page: ParkedPage, gate = this.parts.gate): Promise<ParkedEvent[]> {
+    return listParkedEvents(await this.runner(page.group), { ...this.parts, gate }, page);
   }
 
   async replayParked(name: string, positions: readonly number[]): Promise<number> {

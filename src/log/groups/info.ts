@@ -2,12 +2,17 @@
 
 import { scanRecordedAt } from "../../domain/record.ts";
 import { firstRecord } from "../read/records.ts";
+import { schedulingPolicy } from "../scheduling/policy.ts";
+import { passGate } from "../scheduling/scheduler.ts";
 import { selectionOf } from "./reading.ts";
-import type { GroupRecord } from "./record.ts";
+import { decodeGroupRecord, type GroupRecord } from "./record.ts";
 import type { GroupRunner, RunnerParts } from "./runner.ts";
-import type { GroupInfo } from "../group-verbs.ts";
+import { listedLagEventsMax, type GroupInfo, type GroupPage } from "../group-verbs.ts";
 
-type Parts = Pick<RunnerParts, "storage" | "gate" | "clock">;
+const { groupInfoBytes } = schedulingPolicy;
+
+/** With the gate of the caller who asks. */
+type Parts = Pick<RunnerParts, "storage" | "gate" | "clock" | "nowMs">;
 
 export interface InfoBounds {
   /** The lag in events is counted up to this number. */
@@ -23,7 +28,7 @@ export async function infoOf(
   signal?: AbortSignal,
 ): Promise<GroupInfo> {
   const { machine, record } = runner;
-  const lagEvents = await runner.lagEvents(lagMax, signal);
+  const lagEvents = await runner.lagEvents(parts, lagMax, signal);
   const parkedCount = await runner.parkedCount();
   const { position } = runner;
   return {
@@ -39,6 +44,33 @@ export async function infoOf(
     oldestInFlight: machine.oldestInFlight,
     createdAt: record.createdAt,
   };
+}
+
+/** At least one, unless there are no more. Ends early when the signal is aborted. */
+export async function listInfos(
+  parts: Parts,
+  page: GroupPage,
+  runnerOf: (name: string) => Promise<GroupRunner | undefined>,
+  signal?: AbortSignal,
+): Promise<GroupInfo[]> {
+  const { storage, gate } = parts;
+  const infos: GroupInfo[] = [];
+  for (let { after } = page; infos.length === 0;) {
+    const sideValues = await storage.sideValues.list({ space: "group", ...page, after });
+    for (const { name, value } of sideValues) {
+      await passGate(gate, groupInfoBytes, signal);
+      if (signal?.aborted === true) return infos;
+      decodeGroupRecord(name, value);
+      const runner = await runnerOf(name);
+      if (runner === undefined) continue;
+      const bounds = { lagMax: listedLagEventsMax, members: false };
+      infos.push(await infoOf(runner, parts, bounds, signal));
+    }
+    const last = sideValues.at(-1);
+    if (last === undefined) break;
+    after = last.name;
+  }
+  return infos;
 }
 
 /** How long ago the first match after a position was recorded. */

@@ -3,7 +3,7 @@
 // make the caller wait.
 
 import type { AnnalsError } from "../../domain/errors.ts";
-import { Fifo } from "../../domain/group/fifo.ts";
+import { Fifo } from "../../domain/fifo.ts";
 import type { GroupStateMachine, HandledTokens } from "../../domain/group/state-machine.ts";
 import type { Delivery } from "../../domain/group/state.ts";
 import type {

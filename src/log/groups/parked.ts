@@ -2,7 +2,8 @@
 // dropping them. Many events are processed in pages, and each page is durable before the next.
 
 import { findParked, listParked } from "./side-values.ts";
-import { groupEvent } from "./reading.ts";
+import { groupEvent, recordAt } from "./reading.ts";
+import type { Source } from "../scheduling/scheduled-read.ts";
 import type { GroupRunner, RunnerParts } from "./runner.ts";
 import type { ParkedEvent, ParkedPage } from "../group-verbs.ts";
 
@@ -14,15 +15,16 @@ type Parts = Pick<RunnerParts, "storage" | "nowMs">;
 
 export async function listParkedEvents(
   runner: GroupRunner,
-  { storage }: Parts,
+  source: Source,
   { after, limit, bytesMax }: ParkedPage,
 ): Promise<ParkedEvent[]> {
-  const parked = await listParked(storage, runner.record.id, after, limit);
+  const { id } = runner.record;
+  const parked = await listParked(source.storage, id, after, limit);
   const events: ParkedEvent[] = [];
   let bytes = 0;
   for (const one of parked) {
     if (events.length > 1 && bytes > bytesMax) break;
-    const record = await runner.readRecord(one.position);
+    const record = await recordAt(source, one.position);
     bytes += record?.length ?? 0;
     events.push({ ...one, record });
   }

@@ -9,7 +9,7 @@ import type { Delivery } from "../../domain/group/state.ts";
 import type { SideValueChange } from "../../storage/storage.ts";
 import type { Source } from "../scheduling/scheduled-read.ts";
 import { GroupCursor } from "./cursor.ts";
-import { LagCounter } from "./lag.ts";
+import { LagCounter, type LagSource } from "./lag.ts";
 import { ConnectedMember } from "./member.ts";
 import { countParked, findParked, writeSideValues, type LoadedGroup } from "./side-values.ts";
 import { groupEvent, readKey, recordAt } from "./reading.ts";
@@ -225,9 +225,9 @@ export class GroupRunner {
   }
 
   /** Stops counting at `max`. */
-  async lagEvents(max: number, signal?: AbortSignal): Promise<number> {
+  async lagEvents(source: LagSource, max: number, signal?: AbortSignal): Promise<number> {
     await this.removed.settled();
-    return this.lag.count(this.parts, max, signal);
+    return this.lag.count(source, max, signal);
   }
 
   get memberInfos(): MemberInfo[] {

@@ -20,12 +20,23 @@ import {
 import { SnapshotSchema } from "../../gen/annals/v1/snapshot_pb.js";
 import type { SideValue } from "../../storage/storage.ts";
 import type { CancelSignal } from "../cancellation.ts";
+import { schedulingPolicy } from "../scheduling/policy.ts";
+import { inTurn, type Caller } from "../scheduling/scheduler.ts";
 import type { Source } from "../scheduling/scheduled-read.ts";
 import { deletedThrough, recordOfVersion, viewOf } from "./records.ts";
 import type { SnapshotListRequest } from "../verbs.ts";
 
 /** Storage returns snapshots with their data, so only a few are listed at a time. */
 const listedAtOnce = 8;
+
+const { listEntryBytes, turnBytes, viewBatchBytesMin, wholeChunkCostShare } = schedulingPolicy;
+
+/** Values cost what whole chunks cost: they are checked, and not looked into. */
+function costOfStored(values: readonly SideValue[]): number {
+  let bytes = values.length * listEntryBytes;
+  for (const { value } of values) bytes += value.length * wholeChunkCostShare;
+  return bytes;
+}
 
 /** After this many that do not fit, reading the events is faster. */
 const triesMax = 8;
@@ -92,15 +103,19 @@ export async function getSnapshot(
 export async function listSnapshots(
   source: SnapshotSource,
   { stream, kind, after, limit }: SnapshotListRequest,
+  caller: Caller,
 ): Promise<Snapshot[]> {
   const view = await viewOf(source, stream);
   const listed: Snapshot[] = [];
   const prefix = snapshotPrefix(stream, kind);
+  let atOnce = 1;
   let last = after === undefined ? "" : snapshotName({ stream, ...after });
   while (listed.length < limit) {
     const page = { space: "snapshot", prefix, after: last } as const;
-    const few = Math.min(listedAtOnce, limit - listed.length);
-    const found = await source.storage.sideValues.list({ ...page, limit: few });
+    const few = Math.min(atOnce, limit - listed.length);
+    const list = () => source.storage.sideValues.list({ ...page, limit: few });
+    const found = await inTurn(caller, few * listEntryBytes, list, costOfStored);
+    atOnce = costOfStored(found) > turnBytes ? 1 : listedAtOnce;
     for (const stored of found) {
       const { version, ...snapshot } = decodeSnapshot(stored);
       if (version <= deletedThrough(view) || version > view.version) continue;
@@ -116,15 +131,17 @@ export async function listSnapshots(
  * Snapshots at or before a version, the newest first, neither decoded nor compared with the log.
  */
 export async function* candidates(
-  { storage }: Source,
+  { storage, gate }: Source,
   stream: string,
   kind: string,
   maxVersion: number,
 ): AsyncGenerator<StoredSnapshot & { readonly version: number }> {
   const page = { space: "snapshot", prefix: snapshotPrefix(stream, kind), limit: 1 } as const;
+  const caller = { gate, aborted: false, reason: undefined };
   let after = snapshotNameBefore(stream, kind, maxVersion);
   for (let tries = 0; tries < triesMax; tries++) {
-    const [newest] = await storage.sideValues.list({ ...page, after });
+    const list = () => storage.sideValues.list({ ...page, after });
+    const [newest] = await inTurn(caller, viewBatchBytesMin, list, costOfStored);
     if (newest === undefined) return;
     yield { ...newest, version: snapshotKeyOf(newest.name)?.version ?? 0 };
     after = newest.name;

@@ -1,7 +1,8 @@
-// How reads share the main thread and memory: all constants with their reasons. Costs are measured
+// How work shares the main thread and memory: all constants with their reasons. Costs are measured
 // in bytes of small records that are read and sent one by one, the most expensive way to read a
-// byte. The gate (read-gate.ts) admits costs, scheduled-read.ts reports them, and unsent-bytes.ts
-// counts what clients have not taken.
+// byte: one KiB is about 30 microseconds of the main thread. The scheduler (scheduler.ts) admits
+// costs, scheduled-read.ts and the lists report them, and unsent-bytes.ts counts what clients have
+// not taken.
 
 import type { Batch } from "../../storage/storage.ts";
 
@@ -15,6 +16,16 @@ export const schedulingPolicy = Object.freeze({
   turnBytes: 128 * KiB,
   /** A read that finds nothing still costs a lookup in the index. */
   readBytesMin: KiB,
+  /**
+   * What a connection gets in its turn before the next one gets something: a few small reads. A
+   * full batch is as much as four turns.
+   */
+  quantumBytes: 32 * KiB,
+
+  /** An entry of a list: its share of the range that is read, and of the answer. */
+  listEntryBytes: KiB / 2,
+  /** A group in a list: its lag and its parked events are looked up. */
+  groupInfoBytes: 8 * KiB,
 
   /**
    * The assumed cost of a live read. Most of them find a few events and end with their first batch.
@@ -76,6 +87,11 @@ export const schedulingPolicy = Object.freeze({
    */
   lookAheadPositionsMin: 1_000,
 });
+
+/** The approximate cost of a piece of a list. */
+export function listCost({ limit }: { readonly limit: number }): number {
+  return limit * schedulingPolicy.listEntryBytes;
+}
 
 /** Whether the frames of a batch are whole chunks. */
 function isWholeChunks({ count, bytes, frames }: Batch): boolean {

@@ -5,12 +5,13 @@
 
 import type { Batch, Storage, StorageRead } from "../../storage/storage.ts";
 import { costOf, nextCost, schedulingPolicy } from "./policy.ts";
-import type { ReadGate } from "./read-gate.ts";
+import type { Gate } from "./scheduler.ts";
 import type { UnsentBytes } from "./unsent-bytes.ts";
 
 export interface Source {
   readonly storage: Storage;
-  readonly gate: ReadGate;
+  /** The reader's. */
+  readonly gate: Gate;
   /** Absent: the consumer takes everything at once. */
   readonly unsentBytes?: UnsentBytes;
 }
@@ -30,16 +31,19 @@ export async function* scheduledRead(
       // To reopen the engine's read for every few events would cost more than it saves.
       const isCrowded = gate.waitingCount > openReadsWaitingMax && read.batchEvents === undefined;
       if (isCrowded) await engine.pause();
-      const turn = gate.enter(expectedCost);
+      const turn = gate.enter(expectedCost, signal);
       if (turn !== undefined) await turn;
+      if (isOver(signal)) {
+        gate.leave(expectedCost);
+        return;
+      }
       let batch: Batch | undefined;
       try {
-        const isAborted = signal?.aborted === true;
-        batch = isAborted ? undefined : await engine.next(unsentBytes?.isLarge === true);
+        batch = await engine.next(unsentBytes?.isLarge === true);
       } finally {
         gate.leave(expectedCost, Math.max(costMin, costOf(batch)));
       }
-      if (batch === undefined || signal?.aborted === true) return;
+      if (batch === undefined || isOver(signal)) return;
       if (unsentBytes?.isLarge === true) await engine.pause();
       yield batch;
       expectedCost = nextCost(batch);
@@ -47,6 +51,10 @@ export async function* scheduledRead(
   } finally {
     await engine.close();
   }
+}
+
+function isOver(signal: AbortSignal | undefined): boolean {
+  return signal?.aborted === true;
 }
 
 /**

@@ -9,6 +9,7 @@
 import type { Selection } from "../../domain/query.ts";
 import type { Advance, Batch, StorageRead, StorageWatcher } from "../../storage/storage.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
+import { passGate } from "../scheduling/scheduler.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 import type { Timers } from "../timers.ts";
 
@@ -102,9 +103,7 @@ export class SharedBatches implements StorageWatcher {
     const batch = await known.batch;
     const { gate } = this.source;
     const bytes = Math.ceil(batch.bytes * sharedBatchCostShare);
-    const turn = gate.enter(bytes);
-    if (turn !== undefined) await turn;
-    gate.leave(bytes, bytes);
+    await passGate(gate, bytes);
     // A lifecycle that changed meanwhile may have removed what it holds.
     return this.entries.get(place) === known ? batch : this.take(key, read);
   }

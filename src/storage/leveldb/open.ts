@@ -30,6 +30,7 @@ import { openMemoryKv } from "./kv/memory-kv.ts";
 import type { TimeKeeper } from "./state/open-store.ts";
 import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./upkeep/reclaimer.ts";
 import { startScrubber, type Scrubber, type ScrubberOptions } from "./upkeep/scrubber.ts";
+import { storeSecret } from "./folder/store-secret.ts";
 import { StoreRefused } from "./folder/store-refused.ts";
 import { checkTable } from "./files/table-file.ts";
 import type { Delay, OpenedKv } from "./write/write-guard.ts";
@@ -113,7 +114,8 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
       held.reclaimer = startReclaimer({ ...engine, clock, warn, spareBytes, delay }, reclaim);
     }
     const { scrubber, reclaimer } = held;
-    return { storage: closingAlso(storage, held), scrubber, reclaimer };
+    const secret = await storeSecret(folder, warn);
+    return { storage: { ...closingAlso(storage, held), secret }, scrubber, reclaimer };
   } catch (error) {
     await release(held);
     if (!(error instanceof AnnalsError)) throw error;

@@ -1,4 +1,4 @@
-// Answers composed by hand, against the generated codec; page tokens; ids; timeouts.
+// Answers composed by hand, against the generated codec; timeouts.
 import { fromBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -11,7 +11,6 @@ import {
 } from "../../../src/gen/annals/v1/append_pb.js";
 import { GetStateResponseSchema, SnapshotSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
 import { appendResponse, pipeResponse } from "../../../src/grpc/convert/append-answer.ts";
-import { pageOf, pageToken, readPageToken } from "../../../src/grpc/convert/page.ts";
 import { stateBytes, snapshotBytes } from "../../../src/grpc/convert/snapshot.ts";
 import { timestamp } from "../../../src/grpc/convert/time.ts";
 import { parseTimeout } from "../../../src/grpc/transport/timeout.ts";
@@ -141,65 +140,6 @@ describe("a replayed state's answer", () => {
     const answer = fromBinary(GetStateResponseSchema, bytes);
     expect(answer.state).toBeUndefined();
     expect(answer.stateJson).toBe(JSON.stringify(large.state));
-  });
-});
-
-describe("pages", () => {
-  const names = Array.from({ length: 25 }, (_, i) => `n${String(i).padStart(2, "0")}`);
-  const list = async (after: string, limit: number): Promise<string[]> =>
-    names.filter((name) => name > after).slice(0, limit);
-  const page = (pageSize: number, token: string, bytes = 1) =>
-    pageOf({ pageSize, pageToken: token }, defaultLimits, {
-      scope: ["L", "n"],
-      cursorOf: (n) => n,
-      bytesOf: () => bytes,
-      list,
-    });
-
-  test("follow one another without gap or overlap, and end", async () => {
-    for (const size of [1, 7, 24, 25, 26]) {
-      const seen: string[] = [];
-      let token = "";
-      do {
-        const { entries, nextPageToken } = await page(size, token);
-        seen.push(...entries);
-        token = nextPageToken;
-      } while (token !== "");
-      expect(seen).toEqual(names);
-    }
-  });
-
-  test("have a default and a largest size, and end early where entries are large", async () => {
-    const small = { ...defaultLimits, pageSizeDefault: 3, pageSizeMax: 5 };
-    const of = (pageSize: number, bytes: number) =>
-      pageOf({ pageSize, pageToken: "" }, small, {
-        scope: ["L"],
-        cursorOf: (n) => n,
-        bytesOf: () => bytes,
-        list,
-      });
-    expect((await of(0, 1)).entries).toHaveLength(3);
-    expect((await of(4_000_000_000, 1)).entries).toHaveLength(5);
-    expect((await of(5, 400_000)).entries).toHaveLength(2);
-    const huge = await of(5, 9_999_999);
-    expect(huge.entries).toHaveLength(1);
-    expect(huge.nextPageToken).not.toBe("");
-  });
-
-  test("a token is good for the list it is from, whole and intact", () => {
-    fc.assert(
-      fc.property(fc.string({ unit: "grapheme" }), fc.nat(), (cursor, bend) => {
-        const token = pageToken(["L", "p"], cursor);
-        expect(readPageToken(["L", "p"], token)).toBe(cursor);
-        expect(() => readPageToken(["L", "q"], token)).toThrow("page_token");
-        expect(() => readPageToken(["M", "p"], token)).toThrow("page_token");
-        const at = bend % token.length;
-        const corrupted = `${token.slice(0, at)}${token[at] === "A" ? "B" : "A"}${token.slice(at + 1)}`;
-        expect(() => readPageToken(["L", "p"], corrupted)).toThrow("page_token");
-        expect(() => readPageToken(["L", "p"], `${token}=`)).toThrow("page_token");
-      }),
-    );
-    expect(() => readPageToken(["L"], "nonsense")).toThrow("page_token");
   });
 });
 

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { selectAll, type Selection } from "../../../src/domain/query.ts";
 import type { SubscribeMessage } from "../../../src/log/event-log.ts";
-import { ReadGate } from "../../../src/log/scheduling/read-gate.ts";
+import { Scheduler } from "../../../src/log/scheduling/scheduler.ts";
 import { SharedBatches } from "../../../src/log/subscribe/shared-batches.ts";
 import type { Storage, StorageRead } from "../../../src/storage/storage.ts";
 import { commitEvents, newEvent } from "../../support/events.ts";
@@ -112,7 +112,7 @@ test("what a policy removed in between is not given to those that come later", a
 
 test("what a policy removed is not given to one that waited for its turn meanwhile", async () => {
   const { storage, timers } = openLog();
-  const gate = new ReadGate();
+  const gate = new Scheduler().gateOf({});
   const shared = new SharedBatches({ storage, gate, timers });
   await commitEvents(storage, [newEvent({ stream: "a" }), newEvent({ stream: "b" })]);
   const [first, second] = [shared.follow(selectAll), shared.follow(selectAll)];

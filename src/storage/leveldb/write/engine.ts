@@ -2,6 +2,7 @@
 // commit is durable when its one synced write is (`commitDurably`), and only then does the head
 // move.
 
+import { randomBytes } from "node:crypto";
 import type {
   Commit,
   CommitResult,
@@ -33,6 +34,8 @@ export interface EngineOptions extends GuardOptions {
   readonly identity: StorageIdentity;
   /** Microseconds since 1970, UTC. */
   readonly clock: () => number;
+  /** See `Storage.secret`. Absent: one that ends with the process. */
+  readonly secret?: Uint8Array;
   /** Absent: the store's time begins anew with each opening. */
   readonly timeKeeper?: TimeKeeper | undefined;
 }
@@ -64,6 +67,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
 
   const storage: Storage = {
     identity: options.identity,
+    secret: options.secret ?? randomBytes(32),
     sideValues: {
       get: (space, names) => answered(store, () => getSideValues(store, space, names)),
       list: (page) => answered(store, () => listSideValues(store, page)),

@@ -8,6 +8,11 @@ export class Fifo<T> {
     return this.values.length - this.first;
   }
 
+  /** The next value. Undefined: there is none. */
+  get head(): T | undefined {
+    return this.values[this.first];
+  }
+
   push(value: T): void {
     this.values.push(value);
   }
