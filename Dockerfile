@@ -5,7 +5,10 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci
 COPY tsconfig.json tsconfig.build.json ./
 COPY scripts scripts
+COPY proto proto
 COPY src src
+# For dist/provenance.json: the build has no repository to ask.
+ARG SOURCE_COMMIT=unknown
 RUN npm run build && npm prune --omit=dev
 
 FROM node:24-bookworm-slim

@@ -1,7 +1,8 @@
 // Checks the package as its users would: its exports and types with publint and attw, what the
-// client's entry points import, and a program that is compiled and run against the installed
-// package. Needs dist/ (`npm run build`).
+// client's entry points import, its bill of materials and provenance, and a program that is compiled
+// and run against the installed package. Needs dist/ (`npm run build`).
 import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   existsSync,
   globSync,
@@ -69,6 +70,37 @@ function checkSourceMaps() {
   console.log(`package: ${maps.length} source maps, each with its source`);
 }
 
+/**
+ * The bill against the packages that npm says are installed without those of development, and the
+ * provenance against the bytes of the files in the package.
+ */
+function checkBill(installed) {
+  const read = (name) => JSON.parse(readFileSync(join(installed, "dist", name), "utf8"));
+  const { components } = read("sbom.cdx.json");
+  const listed = components.map(({ name, version }) => `${name}@${version}`);
+  const lock = JSON.parse(readFileSync("package-lock.json", "utf8"));
+  const wanted = Object.entries(lock.packages).flatMap(([path, { version, ...flags }]) => {
+    const isNeeded = path !== "" && !flags.dev && !flags.devOptional && !flags.peer;
+    return isNeeded ? [`${path.replace(/^.*node_modules\//, "")}@${version}`] : [];
+  });
+  const differs = (one, other) => one.filter((name) => !other.includes(name));
+  const faults = [...differs(wanted, listed), ...differs(listed, wanted)];
+  if (faults.length > 0) throw new Error(`sbom.cdx.json and package-lock.json: ${faults.join(", ")}`);
+  const { subject } = read("provenance.json");
+  const digests = new Map(subject.map(({ name, digest }) => [name, digest.sha256]));
+  const packed = globSync(["dist/**/*", "proto/**/*"], { cwd: installed, withFileTypes: true });
+  for (const entry of packed.filter((each) => each.isFile())) {
+    const path = join(entry.parentPath, entry.name);
+    const name = relative(installed, path);
+    if (name === "dist/provenance.json") continue;
+    const digest = createHash("sha256").update(readFileSync(path)).digest("hex");
+    if (digests.get(name) !== digest) throw new Error(`provenance.json: ${name} is another file`);
+    digests.delete(name);
+  }
+  if (digests.size > 0) throw new Error(`not in the package: ${[...digests.keys()].join(", ")}`);
+  console.log(`package: a bill of ${listed.length} packages, the digests of ${subject.length} files`);
+}
+
 const program = `
 import { connect, defineEvents, repository, runProjection, isStoreError } from "annals/client";
 import { postgresReadModel, type PostgresPool } from "annals/client/postgres";
@@ -106,6 +138,7 @@ function checkProgram() {
     mkdirSync(installed, { recursive: true });
     const tarball = join(folder, `annals-${version}.tgz`);
     run("tar", ["-xzf", tarball, "-C", installed, "--strip-components", "1"]);
+    checkBill(installed);
     if (existsSync(join(installed, "src"))) throw new Error("the sources are in the package");
     const strict = { strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false };
     const node = { module: "nodenext", target: "es2023", types: ["node"], outDir: "out" };
