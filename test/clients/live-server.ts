@@ -48,7 +48,7 @@ export async function startLiveServer(transport: Transport = "TCP"): Promise<Liv
   };
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, "127.0.0.1");
   await once(probe, "listening");
   const { port } = probe.address() as AddressInfo;
