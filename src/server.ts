@@ -3,7 +3,9 @@
 
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { isLoopback, type Config } from "./config.ts";
+import { AccessControl } from "./access/access-control.ts";
+import { asksWhoCalls, isLoopback } from "./config.ts";
+import type { Config } from "./options.ts";
 import { defaultLimits, type Limits } from "./domain/limits.ts";
 import { loadCertificates, type Certificates } from "./grpc/transport/certificates.ts";
 import { Stopping, type CallEnvironment } from "./grpc/transport/call-environment.ts";
@@ -41,15 +43,18 @@ export async function startServer(
   parts: ServerParts = {},
 ): Promise<RunningServer> {
   const limits = { ...(parts.limits ?? defaultLimits), ...callsOf(config) };
+  const access = await accessOf(config, logger);
   const certificates = await certificatesOf(config, logger);
   const openStorage = parts.openStorage ?? (() => openConfigured(config, logger));
   const storage = await openStorage().catch((error: unknown) => {
     certificates?.close();
+    access?.close();
     throw error;
   });
   const unsentBytes = new UnsentBytes(limits.unsentBytesMax);
   const scheduler = new Scheduler();
-  const environment: CallEnvironment = { logger, stopping: new Stopping(), unsentBytes, scheduler };
+  const stopping = new Stopping();
+  const environment: CallEnvironment = { logger, stopping, unsentBytes, scheduler, access };
   const health = new HealthState();
   const unwatch = storage.watch({
     writeStateChanged: (state) => followWriteState(state, health, logger),
@@ -141,6 +146,18 @@ async function certificatesOf(config: Config, logger: Logger): Promise<Certifica
   return loadCertificates({ cert, key, clientCa }, logger);
 }
 
+async function accessOf(config: Config, logger: Logger): Promise<AccessControl | undefined> {
+  if (!asksWhoCalls(config)) return undefined;
+  const pathOf = (option: string): string | undefined =>
+    option === "" ? undefined : resolve(option);
+  return AccessControl.begin({
+    files: { accessFile: pathOf(config.accessFile), tokensFile: pathOf(config.tokensFile) },
+    watcher: logger,
+    nowMs: () => Date.now(),
+    verifierFor: () => undefined,
+  });
+}
+
 async function listen(
   grpc: GrpcServer,
   { tcp, host, port, unixSocket, unixSocketAccess }: Config,
@@ -154,10 +171,16 @@ async function listen(
   return addresses;
 }
 
-function warnOfOpenness({ tcp, host, tlsCert, tlsClientCa }: Config, logger: Logger): void {
+function warnOfOpenness(config: Config, logger: Logger): void {
+  const { tcp, host, tlsCert, tlsClientCa } = config;
   if (!tcp || isLoopback(host) || tlsClientCa !== "") return;
-  const how = tlsCert === "" ? "in the clear and without a password" : "without a password";
-  logger.warn(`open: everybody who reaches ${host} may read and append, ${how}`, { host });
+  const isClear = tlsCert === "";
+  if (!asksWhoCalls(config)) {
+    const how = isClear ? "in the clear and without a password" : "without a password";
+    logger.warn(`open: everybody who reaches ${host} may read and append, ${how}`, { host });
+  } else if (isClear) {
+    logger.warn(`tokens cross the network to ${host} in the clear: there is no TLS`, { host });
+  }
 }
 
 function followWriteState(state: WriteState, health: HealthState, logger: Logger): void {
@@ -189,6 +212,7 @@ async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
   await logStopped;
   open.unwatch();
   open.certificates?.close();
+  open.environment.access?.close();
   await open.storage.close();
 }
 

@@ -1,7 +1,8 @@
 // Configuration: the sources of a value, and how an invalid one is refused.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { ConfigError, isLoopback, loadConfig, options } from "../src/config.ts";
+import { ConfigError, isLoopback, loadConfig } from "../src/config.ts";
+import { options } from "../src/options.ts";
 import { variableWarnings } from "../src/cli/variable-warnings.ts";
 import { configHelp, printConfig } from "../src/cli/config-text.ts";
 
@@ -45,6 +46,7 @@ describe("a value", () => {
       "--no-reflection",
       "--memory",
       "--allow-remote=true",
+      "--no-auth",
       "--unix-socket=a=b",
     ]);
     expect(config).toMatchObject({
@@ -52,6 +54,7 @@ describe("a value", () => {
       reflection: false,
       memory: true,
       allowRemote: true,
+      auth: false,
       unixSocket: "a=b",
     });
   });
@@ -95,6 +98,12 @@ describe("what is wrong is refused by name", () => {
       ["--host", "example.org"],
       "--host: example.org is reached by other machines; add --allow-remote",
     ],
+    [
+      ["--host", "0.0.0.0", "--allow-remote"],
+      "--host: everybody who reaches 0.0.0.0 could read and delete events; add --tokens-file, " +
+        "--access-file or --tls-client-ca, or --no-auth to allow that",
+    ],
+    [["--tokens-file", "t", "--no-auth"], "--no-auth: contradicts --tokens-file and --access-file"],
     [["--unix-socket", `/${"x".repeat(103)}`], "--unix-socket: is longer than 103 bytes"],
     [["--config", "c"], "c: ENOENT: no such file, open 'c'"],
     [["--config"], "--config: needs a value"],

@@ -8,7 +8,7 @@ import type { ResultRow } from "../bench/rows.ts";
 import { outlooks } from "../src/client/store/reasons.ts";
 import { exitCode } from "../src/cli/exit-code.ts";
 import { commandHelp } from "../src/cli/help.ts";
-import { flagOf, optionNames, options, variableOf } from "../src/config.ts";
+import { flagOf, optionNames, options, variableOf } from "../src/options.ts";
 import { ErrorReason } from "../src/gen/annals/v1/errors_pb.js";
 
 const read = (path: string): string => readFileSync(path, "utf8");

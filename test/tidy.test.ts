@@ -42,7 +42,8 @@ const rooms: Record<string, Room> = {
   escape: { path: "src/escape.ts", imports: [], packages: [] },
   logger: { path: "src/logger.ts", imports: ["escape"], packages: [] },
   http2: { path: "src/http2/", imports: [], packages: [] },
-  config: { path: "src/config.ts", imports: ["domain"], packages: [] },
+  options: { path: "src/options.ts", imports: ["domain"], packages: [] },
+  config: { path: "src/config.ts", imports: ["options"], packages: [] },
 
   storage: { path: "src/storage/", imports: ["domain", "lifecycle"] },
   format: { path: `${database}format/`, imports: ["domain"] },
@@ -85,9 +86,13 @@ const rooms: Record<string, Room> = {
     imports: [...logBase, "scheduling", "append", "logRead", "subscribe", "groups"],
   },
 
+  access: {
+    path: "src/access/",
+    imports: ["gen", "domain", "lifecycle"],
+  },
   transport: {
     path: "src/grpc/transport/",
-    imports: ["gen", "domain", "log", "scheduling", "http2", "logger"],
+    imports: ["gen", "domain", "access", "log", "scheduling", "http2", "logger"],
   },
   convert: {
     path: "src/grpc/convert/",
@@ -95,12 +100,13 @@ const rooms: Record<string, Room> = {
   },
   services: {
     path: "src/grpc/services/",
-    imports: ["gen", "domain", "storage", "log", "transport", "convert"],
+    imports: ["gen", "domain", "access", "storage", "log", "transport", "convert"],
   },
   server: {
     path: "src/server.ts",
     imports: [
       "domain",
+      "access",
       "storage",
       "open",
       "upkeep",
@@ -108,7 +114,7 @@ const rooms: Record<string, Room> = {
       "scheduling",
       "eventLog",
       "transport",
-    ].concat(["services", "config", "logger"]),
+    ].concat(["services", "options", "config", "logger"]),
     packages: [],
   },
 
@@ -129,10 +135,18 @@ const rooms: Record<string, Room> = {
 
   cli: {
     path: "src/cli/",
-    imports: ["gen", "domain", "folder", "offline", "config", "server", "logger", "escape"].concat([
-      ...storeClient,
-      "groupClient",
-    ]),
+    imports: [
+      "gen",
+      "domain",
+      "access",
+      "folder",
+      "offline",
+      "options",
+      "config",
+      "server",
+      "logger",
+      "escape",
+    ].concat([...storeClient, "groupClient"]),
     packages: [wire, grpc],
   },
   main: { path: "src/main.ts", imports: ["cli"], packages: [] },

@@ -1,14 +1,8 @@
 // Prints the server's configuration for people: the effective values with their sources, and the
 // list of all options.
 
-import {
-  flagOf,
-  optionNames,
-  options,
-  variableOf,
-  type LoadedConfig,
-  type Option,
-} from "../config.ts";
+import type { LoadedConfig } from "../config.ts";
+import { flagOf, optionNames, options, variableOf, type Option } from "../options.ts";
 
 /** The effective configuration: one option per line, with the source of its value. */
 export function printConfig({ config, sources }: LoadedConfig): string {

@@ -236,6 +236,23 @@ export const commandHelp: readonly CommandHelp[] = [
     details: ["STORE                   a new or empty folder", json],
   },
   {
+    name: "tokens",
+    synopsis: "tokens create NAME [options] | tokens list | tokens revoke ID|NAME",
+    summary: "create, list or revoke the tokens that a server accepts",
+    details: [
+      "Changes a file that servers read again within a second.",
+      "--tokens-file FILE      the file; default $ANNALS_TOKENS_FILE",
+      "create: prints the token, which is shown only this once; NAME is the principal",
+      "  --role R              a role (repeat for more): reader, writer, consumer, service, admin,",
+      "                        or one of the access file; without it: the principal's own roles",
+      "  --expires AGE         after this time: 12h, 90d; without it: never",
+      "  --access-file FILE    the file that roles are checked against; default",
+      "                        $ANNALS_ACCESS_FILE",
+      "revoke: one token by its ID, or all of a principal by its NAME",
+      json,
+    ],
+  },
+  {
     name: "help",
     synopsis: "help [COMMAND]",
     summary: "explain a command",
@@ -244,11 +261,12 @@ export const commandHelp: readonly CommandHelp[] = [
   { name: "version", synopsis: "version", summary: "print the version", details: [] },
 ];
 
-const local = new Set(["serve", "backup", "restore", "help", "version"]);
+const local = new Set(["serve", "backup", "restore", "tokens", "help", "version"]);
 const connection = [
   "-a, --address ADDRESS   HOST:PORT or unix:PATH; default $ANNALS_ADDRESS, else 127.0.0.1:7420",
   "--timeout DURATION      the default is 10s, and none for streams",
   "--tls, --tls-ca FILE, --tls-cert FILE, --tls-key FILE, --tls-server-name NAME",
+  "--token-file FILE       the token to show; default $ANNALS_TOKEN_FILE, else $ANNALS_TOKEN",
 ];
 
 /** All commands, one per line. */

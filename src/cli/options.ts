@@ -33,6 +33,7 @@ export const connectionOptions = {
   "tls-cert": { type: "string" },
   "tls-key": { type: "string" },
   "tls-server-name": { type: "string" },
+  "token-file": { type: "string" },
 } as const;
 
 export const jsonOption = { json: { type: "boolean" } } as const;

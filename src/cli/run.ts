@@ -31,6 +31,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   verify: async () => (await import("./verify.ts")).verify,
   backup: async () => (await import("./backup.ts")).backup,
   restore: async () => (await import("./restore.ts")).restoreCommand,
+  tokens: async () => (await import("./tokens.ts")).tokens,
   help: async () => help,
   version: async () => version,
 };

@@ -3,7 +3,7 @@
 
 import { readFileSync } from "node:fs";
 import { clientOf, type CallOptions, type ServiceClient } from "../client/rpc/service-client.ts";
-import { Connection, type TlsOptions } from "../client/rpc/connection.ts";
+import { Connection, type ConnectionOptions, type TlsOptions } from "../client/rpc/connection.ts";
 import { CheckpointService } from "../gen/annals/v1/checkpoint_service_pb.js";
 import { ConsumerGroupService } from "../gen/annals/v1/consumer_group_service_pb.js";
 import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
@@ -36,6 +36,7 @@ export interface ConnectionValues {
   readonly "tls-cert"?: string | undefined;
   readonly "tls-key"?: string | undefined;
   readonly "tls-server-name"?: string | undefined;
+  readonly "token-file"?: string | undefined;
 }
 
 const timeoutDefaultMs = 10_000;
@@ -49,10 +50,9 @@ export async function withSession<T>(
   const own = ownServer(terminal.environment);
   const address = values.address ?? own.address;
   const given = values.timeout === undefined ? undefined : durationMs(values.timeout, "--timeout");
-  const connection = connect(
-    address,
-    tlsOf(values) ?? (values.address === undefined ? pinnedTo(own) : undefined),
-  );
+  const tls = tlsOf(values) ?? (values.address === undefined ? pinnedTo(own) : undefined);
+  const token = tokenOf(values["token-file"], terminal.environment);
+  const connection = connect({ address, tls, token });
   const { signal } = terminal;
   try {
     return await work({
@@ -76,9 +76,29 @@ function pinnedTo({ tls }: OwnServer): TlsOptions | undefined {
   return { pinnedCertificate: tls.pinned, certificateChain: cert, privateKey: key };
 }
 
-function connect(address: string, tls: TlsOptions | undefined): Connection {
+/**
+ * The token of the calls: from `--token-file`, `ANNALS_TOKEN_FILE` or `ANNALS_TOKEN`. A file is
+ * read for each call, so that a long command gets the token that has replaced the first one.
+ */
+function tokenOf(
+  file: string | undefined,
+  environment: Terminal["environment"],
+): ConnectionOptions["token"] {
+  const { ANNALS_TOKEN: token, ANNALS_TOKEN_FILE: variable } = environment;
+  const path = file ?? (variable === "" ? undefined : variable);
+  if (path === undefined) return token === "" ? undefined : token;
+  const option = file === undefined ? "ANNALS_TOKEN_FILE" : "--token-file";
+  const read = (): string =>
+    Buffer.from(contentOf(path, option) ?? [])
+      .toString("utf8")
+      .trim();
+  read();
+  return () => Promise.resolve(read());
+}
+
+function connect(options: ConnectionOptions): Connection {
   try {
-    return new Connection({ address, tls });
+    return new Connection(options);
   } catch (error) {
     if (error instanceof TypeError) throw new UsageError(error.message, { cause: error });
     throw error;
@@ -86,9 +106,9 @@ function connect(address: string, tls: TlsOptions | undefined): Connection {
 }
 
 function tlsOf(values: ConnectionValues): TlsOptions | undefined {
-  const rootCertificates = pem(values["tls-ca"], "--tls-ca");
-  const certificateChain = pem(values["tls-cert"], "--tls-cert");
-  const privateKey = pem(values["tls-key"], "--tls-key");
+  const rootCertificates = contentOf(values["tls-ca"], "--tls-ca");
+  const certificateChain = contentOf(values["tls-cert"], "--tls-cert");
+  const privateKey = contentOf(values["tls-key"], "--tls-key");
   const serverName = values["tls-server-name"];
   if ((certificateChain === undefined) !== (privateKey === undefined)) {
     throw new UsageError("--tls-cert and --tls-key go together");
@@ -98,7 +118,7 @@ function tlsOf(values: ConnectionValues): TlsOptions | undefined {
   return { rootCertificates, certificateChain, privateKey, serverName };
 }
 
-function pem(path: string | undefined, option: string): Uint8Array | undefined {
+function contentOf(path: string | undefined, option: string): Uint8Array | undefined {
   if (path === undefined) return undefined;
   try {
     return readFileSync(path);

@@ -1,20 +1,27 @@
 // Explains to an operator, in one line, why a server did not start, with the option and the remedy.
 // Any other error is a bug, whose stack says more.
 
-import { flagOf, variableOf, type Config, type OptionName } from "../config.ts";
+import { flagOf, variableOf, type Config, type OptionName } from "../options.ts";
+import { FileFaults } from "../access/json-lines.ts";
 import { StoreRefused } from "../storage/leveldb/folder/store-refused.ts";
 import { osErrorText } from "./os-error.ts";
 
+const accessFiles = ["accessFile", "tokensFile"] as const;
 const certificates = ["tlsCert", "tlsKey", "tlsClientCa"] as const;
 
 /** Undefined if the error is a bug. */
 export function startFailure(error: unknown, config: Config): string | undefined {
   if (error instanceof StoreRefused) return error.message;
+  if (error instanceof FileFaults) {
+    return `${accessFiles.map(named).join(", ")}: cannot be used\n${error.message}`;
+  }
   const causes = causesOf(error);
   const texts = causes.map(({ message }) => message).join("\n");
   const listening = /\blisten (E[A-Z]+)/.exec(texts)?.[1];
   if (listening !== undefined) return listenFailure(listening, texts, config);
-  const unread = certificates.find((name) => config[name] && texts.includes(`'${config[name]}'`));
+  const unread = [...certificates, ...accessFiles].find(
+    (name) => config[name] && texts.includes(`'${config[name]}'`),
+  );
   const os = causes.map(osErrorText).find((text) => text !== undefined);
   if (unread !== undefined && os !== undefined) return `${named(unread)}: ${os}`;
   const [unfit] = /^certificate files .*$/m.exec(texts) ?? [];

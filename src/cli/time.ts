@@ -49,10 +49,14 @@ export function spanOf(text: string, option: string): Duration {
 
 /** An age: `12h`, `90d`. */
 export function ageOf(text: string, option: string): Duration {
+  return durationOf(ageMs(text, option));
+}
+
+export function ageMs(text: string, option: string): number {
   const parts = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(text);
   const ms = Number(parts?.[1]) * unitMs[(parts?.[2] ?? "s") as keyof typeof unitMs];
   if (!(ms >= 1)) throw new UsageError(`${option}: "${text}" is not an age: write 12h or 90d`);
-  return durationOf(ms);
+  return ms;
 }
 
 function durationOf(ms: number): Duration {

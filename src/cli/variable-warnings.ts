@@ -1,10 +1,10 @@
 // Warns about environment variables that look like options but are none. They are often misspelled,
 // and would otherwise be ignored silently.
 
-import { looksLikeOption, optionNames, variableOf } from "../config.ts";
+import { looksLikeOption, otherVariables } from "../config.ts";
+import { optionNames, variableOf } from "../options.ts";
 
-/** The variables of the server's options, of its configuration file, and of the commands. */
-const known = [...optionNames.map(variableOf), "ANNALS_CONFIG", "ANNALS_ADDRESS"];
+const known = [...optionNames.map(variableOf), ...otherVariables];
 
 /** One warning per variable, with the option that may have been meant. */
 export function variableWarnings(

@@ -5,7 +5,7 @@ import { ConsumerGroupService } from "../gen/annals/v1/consumer_group_service_pb
 import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
 import { defaultAddress } from "./rpc/address.ts";
 import { clientOf } from "./rpc/service-client.ts";
-import { Connection, type TlsOptions } from "./rpc/connection.ts";
+import { Connection, type TlsOptions, type TokenSource } from "./rpc/connection.ts";
 import { clientWith, type AnnalsClient } from "./annals-client.ts";
 import { StoreIdentity, storeIdOf, type Context } from "./store/context.ts";
 import { jsonEvents, type JsonEvent } from "./store/define-events.ts";
@@ -28,6 +28,11 @@ export interface ConnectOptions<E extends EventShape = JsonEvent> {
   readonly address?: string | undefined;
   /** Absent: no TLS. `true`: TLS with the well-known authorities. */
   readonly tls?: ConnectTls | true | undefined;
+  /**
+   * What the client shows to the server: a token of `annals tokens`, an OIDC access token, or a
+   * function that is asked before each call and gives one that is still valid.
+   */
+  readonly token?: TokenSource | undefined;
   /** The codec of the application's events; see `defineEvents`. Absent: any JSON. */
   readonly events?: EventCodec<E> | undefined;
   /**
@@ -55,8 +60,8 @@ const connectTimeoutDefaultMs = 5_000;
 export function connect<E extends EventShape = JsonEvent>(
   options: ConnectOptions<E> = {},
 ): AnnalsClient<E> {
-  const { address = defaultAddress, tls, windowBytes } = options;
-  const connection = new Connection({ address, windowBytes, tls: tls && tlsOf(tls) });
+  const { address = defaultAddress, tls, windowBytes, token } = options;
+  const connection = new Connection({ address, windowBytes, tls: tls && tlsOf(tls), token });
   const rpc = clientOf(EventStoreService, connection);
   const attemptTimeoutMs = options.attemptTimeoutMs ?? attemptTimeoutDefaultMs;
   const context: Context = {

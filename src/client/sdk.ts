@@ -83,6 +83,7 @@ export {
   MissingEventsError,
   NotFoundError,
   PoisonEventError,
+  AccessDeniedError,
   PreconditionError,
   ServerError,
   StoreReplacedError,

@@ -56,6 +56,19 @@ export type Failure =
     }
   | { readonly reason: "ANSWER_TOO_LARGE"; readonly bytes: number; readonly bytesMax: number }
   | { readonly reason: "STORE_FAILED" }
+  | {
+      readonly reason: "UNAUTHENTICATED";
+      /** What is wrong with it: `missing`, `invalid`, `unknown`, `expired`, `revoked`. */
+      readonly credential: string;
+    }
+  | {
+      readonly reason: "PERMISSION_DENIED";
+      readonly principal: string;
+      /** What is missing: `read`, or `append or read`. */
+      readonly permission: string;
+      /** For which names, as in an access file; `*`: everything. */
+      readonly scope: string;
+    }
   | { readonly reason: "DEADLINE_EXCEEDED" }
   | { readonly reason: "CANCELLED" };
 

@@ -158,6 +158,8 @@ export interface GroupLog {
   /** Returns whether the group existed. */
   remove(name: string): Promise<boolean>;
   get(name: string, signal?: AbortSignal, gate?: Gate): Promise<GroupInfo>;
+  /** Without the counting of `get`. */
+  settings(name: string): Promise<GroupSettings>;
   /** The lag in events is counted up to `listedLagEventsMax`, and members are not listed. */
   list(page: GroupPage, signal?: AbortSignal, gate?: Gate): Promise<GroupInfo[]>;
   /** Throws BEYOND_HEAD. */

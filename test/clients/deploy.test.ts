@@ -10,7 +10,8 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { build, execute, missingTool, sourcesOf } from "./build-cache.ts";
 import { node, repository } from "./live-server.ts";
 import { notRun, printReport, ran } from "./report.ts";
-import { loadConfig, type Config } from "../../src/config.ts";
+import { loadConfig } from "../../src/config.ts";
+import type { Config } from "../../src/options.ts";
 import type { Toolchain } from "./toolchains.ts";
 
 const deployCheck: Toolchain = {
@@ -51,6 +52,7 @@ interface Compose {
       readonly ports: readonly { readonly host_ip: string; readonly target: number }[];
       readonly stop_grace_period: string;
       readonly healthcheck: { readonly test: readonly string[] };
+      readonly environment: Readonly<Record<string, string>>;
       readonly volumes: readonly { readonly target: string }[];
     };
   };
@@ -118,7 +120,8 @@ describe("the deployment files", () => {
     const { annals } = (found[files.compose] as Compose).services;
     expect(annals.ports).toMatchObject([{ host_ip: "127.0.0.1", target: 7420 }]);
     expect(Number.parseInt(annals.stop_grace_period, 10)).toBeGreaterThan(stopSecondsMax);
-    const { data, host, port, tcp } = configOf({ name: "annals" });
+    const env = Object.entries(annals.environment).map(([name, value]) => ({ name, value }));
+    const { data, host, port, tcp } = configOf({ name: "annals", env });
     expect({ tcp, host, port }).toEqual({ tcp: true, host: "0.0.0.0", port: 7420 });
     expect(annals.volumes).toMatchObject([{ target: data }]);
     const image = readFileSync(join(repository, "Dockerfile"), "utf8");

@@ -106,7 +106,8 @@ describe("an address", () => {
 
   test("that others reach is said to be open", async () => {
     const { logger, lines } = recordingLogger();
-    const config = configOf("--memory", "--port", "0", "--host", "0.0.0.0", "--allow-remote");
+    const remote = ["--host", "0.0.0.0", "--allow-remote", "--no-auth"];
+    const config = configOf("--memory", "--port", "0", ...remote);
     const server = await startServer(config, logger);
     expect(lines.find(({ level }) => level === "warn")?.message).toContain(
       "in the clear and without a password",

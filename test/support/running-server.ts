@@ -1,6 +1,7 @@
 // A server in this process, on a free port, with its store in memory, and a log the test can read.
 import { setLogger } from "@grpc/grpc-js";
-import { loadConfig, type Config } from "../../src/config.ts";
+import { loadConfig } from "../../src/config.ts";
+import type { Config } from "../../src/options.ts";
 import { createLogger, type Logger } from "../../src/logger.ts";
 import { startServer, type RunningServer, type ServerParts } from "../../src/server.ts";
 import { Calls } from "./calls.ts";

@@ -50,7 +50,12 @@ type DetailedFailure =
       /** The delay before the next attempt, if the server sent one. */
       readonly retryAfterMs: number | undefined;
     }
-  | { readonly reason: "CORRUPTION"; readonly detail: CorruptionDetail | undefined };
+  | { readonly reason: "CORRUPTION"; readonly detail: CorruptionDetail | undefined }
+  | {
+      readonly reason: "UNAUTHENTICATED";
+      /** The token has expired, and the next call shows another one. */
+      readonly isRenewable: boolean;
+    };
 
 export type CallFailure =
   | DetailedFailure
@@ -99,14 +104,15 @@ export class CallError extends Error {
 }
 
 /** The error of a call that grpc-js ended with `error`. Errors without a status pass through. */
-export function callError(error: unknown, address: string): unknown {
+export function callError(error: unknown, address: string, isTokenRenewed = false): unknown {
   if (!isServiceError(error)) return error;
   const { code, details: text } = error;
   if (code === unavailable && neverSent.test(text)) {
     const [, why = text] = lastError.exec(text) ?? [];
     return new CallError(code, `no server at ${address}: ${why}`, { reason: "NO_CONNECTION" });
   }
-  return new CallError(code, text || error.message, failureOf(code, detailsIn(error)));
+  const failure = failureOf(code, detailsIn(error), isTokenRenewed);
+  return new CallError(code, text || error.message, failure);
 }
 
 const unavailable = 14;
@@ -141,7 +147,7 @@ function detailsIn(error: ServiceError): readonly Any[] {
   }
 }
 
-function failureOf(code: number, details: readonly Any[]): CallFailure {
+function failureOf(code: number, details: readonly Any[], isTokenRenewed = false): CallFailure {
   const info = detail(details, ErrorInfoSchema);
   const reason = info?.domain === "annals" ? contractReason(info.reason) : undefined;
   switch (reason) {
@@ -162,6 +168,10 @@ function failureOf(code: number, details: readonly Any[]): CallFailure {
     }
     case "CORRUPTION":
       return { reason, detail: detail(details, CorruptionDetailSchema) };
+    case "UNAUTHENTICATED": {
+      const hasExpired = info?.metadata["credential"] === "expired";
+      return { reason, isRenewable: isTokenRenewed && hasExpired };
+    }
     case undefined:
       return { reason: unsaid(statusName[code]) };
     default:

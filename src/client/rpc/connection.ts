@@ -1,7 +1,15 @@
 // A connection to a server: its address, transport security and channel options. Typed clients
 // (service-client.ts) use it; closing it ends their calls.
 
-import { Client, credentials, type ChannelCredentials } from "@grpc/grpc-js";
+import {
+  Client,
+  credentials,
+  InterceptingCall,
+  Metadata,
+  status,
+  type ChannelCredentials,
+  type Interceptor,
+} from "@grpc/grpc-js";
 import { createSecureContext } from "node:tls";
 import { targetOf } from "./address.ts";
 import { callError } from "./call-error.ts";
@@ -26,7 +34,11 @@ export interface ConnectionOptions {
   readonly tls?: TlsOptions | undefined;
   /** Bytes a server may send ahead of the reader, on each call. Absent: 4 MiB. */
   readonly windowBytes?: number | undefined;
+  /** What calls show: a token, or a function that is asked for one before each call. */
+  readonly token?: TokenSource | undefined;
 }
+
+export type TokenSource = string | (() => string | Promise<string>);
 
 const windowBytesDefault = 4 * 1024 * 1024;
 const keepaliveTimeMs = 20_000;
@@ -39,12 +51,17 @@ export class Connection {
   readonly address: string;
   /** For the typed clients of this folder. */
   readonly channel: Client;
+  /** For every call. */
+  readonly interceptors: readonly Interceptor[];
+  private readonly isTokenRenewed: boolean;
   private wasReady = false;
 
   constructor(options: ConnectionOptions) {
-    const { address, tls, windowBytes = windowBytesDefault } = options;
+    const { address, tls, windowBytes = windowBytesDefault, token } = options;
     const target = targetOf(address);
     this.address = address;
+    this.interceptors = token === undefined ? [] : [bearer(token)];
+    this.isTokenRenewed = typeof token === "function";
     this.channel = new Client(target, channelCredentials(tls), {
       "grpc-node.flow_control_window": windowBytes,
       // Detects a half-open connection during a subscription.
@@ -67,7 +84,7 @@ export class Connection {
 
   /** The error of a call on this connection that grpc-js ended with `error`. */
   failed(error: unknown): unknown {
-    return callError(error, this.address);
+    return callError(error, this.address, this.isTokenRenewed);
   }
 
   /** Whether it was ever connected. */
@@ -90,6 +107,26 @@ export class Connection {
   close(): void {
     this.channel.close();
   }
+}
+
+/** Shows the token. A call without one, because the function failed, is not made. */
+function bearer(token: TokenSource): Interceptor {
+  return (options, nextCall) =>
+    new InterceptingCall(nextCall(options), {
+      start(metadata, listener, next) {
+        const go = (text: string): void => {
+          metadata.set("authorization", `Bearer ${text}`);
+          next(metadata, listener);
+        };
+        const fail = (error: unknown): void => {
+          const details = `no token: ${error instanceof Error ? error.message : String(error)}`;
+          const code = status.UNAUTHENTICATED;
+          listener.onReceiveStatus({ code, details, metadata: new Metadata() });
+        };
+        if (typeof token === "string") return go(token);
+        new Promise<string>((resolve) => resolve(token())).then(go).catch(fail);
+      },
+    });
 }
 
 function channelCredentials(tls: TlsOptions | undefined): ChannelCredentials {

@@ -71,7 +71,7 @@ function bind(method: DescMethod, connection: Connection): unknown {
         const answer = await settle<Buffer>(
           (done) => {
             const metadata = new Metadata();
-            const grpc = grpcOptions(options);
+            const grpc = grpcOptions(connection, options);
             return channel.makeUnaryRequest(path, same, same, bytes, metadata, grpc, done);
           },
           connection,
@@ -83,7 +83,7 @@ function bind(method: DescMethod, connection: Connection): unknown {
       return async function* (request: Request, options: CallOptions = {}) {
         const bytes = encode(request);
         const open: Open<ClientReadableStream<Buffer>> = (more) => {
-          const grpc = { ...grpcOptions(options), ...more };
+          const grpc = grpcOptions(connection, options, more);
           return channel.makeServerStreamRequest(path, same, same, bytes, grpc);
         };
         yield* receive(open, decode, connection, options.signal);
@@ -92,7 +92,7 @@ function bind(method: DescMethod, connection: Connection): unknown {
       return (requests: AsyncIterable<Request>, options: CallOptions = {}) =>
         exchange(
           (more) =>
-            channel.makeBidiStreamRequest(path, same, same, { ...grpcOptions(options), ...more }),
+            channel.makeBidiStreamRequest(path, same, same, grpcOptions(connection, options, more)),
           decode,
           encoded(requests, encode),
           connection,
@@ -116,8 +116,14 @@ async function* encoded<Request>(
   for await (const request of requests) yield encode(request);
 }
 
-function grpcOptions({ timeoutMs }: CallOptions): GrpcOptions {
-  return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+function grpcOptions(
+  connection: Connection,
+  { timeoutMs }: CallOptions,
+  more: GrpcOptions = {},
+): GrpcOptions {
+  const interceptors = [...connection.interceptors, ...(more.interceptors ?? [])];
+  const deadline = timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+  return { ...more, ...deadline, interceptors };
 }
 
 type Done<T> = (error: Error | null, value?: T) => void;

@@ -9,6 +9,7 @@ import {
 } from "../../gen/annals/v1/errors_pb.js";
 import { CallError } from "../rpc/call-error.ts";
 import {
+  AccessDeniedError,
   AnnalsError,
   BeyondHeadError,
   type ConditionConflict,
@@ -79,6 +80,12 @@ function fromCall(error: CallError): AnnalsError {
     case "CHECKPOINT_BACKWARDS":
     case "GROUP_EXISTS":
       return new PreconditionError(message, failure.reason, context);
+    case "UNAUTHENTICATED": {
+      const isTransient = failure.isRenewable;
+      return new AccessDeniedError(message, failure.reason, { ...context, isTransient });
+    }
+    case "PERMISSION_DENIED":
+      return new AccessDeniedError(message, failure.reason, context);
     case "BEYOND_HEAD":
       return new BeyondHeadError(message, context);
     case "READ_OVERTAKEN":
@@ -159,6 +166,9 @@ function withoutReason({ message, status }: CallError, context: ErrorContext): A
       return new ExhaustedError(message, "OTHER", context);
     case "CANCELLED":
       return new UnavailableError(message, "UNREACHABLE", context);
+    case "UNAUTHENTICATED":
+    case "PERMISSION_DENIED":
+      return new AccessDeniedError(message, status, context);
     default:
       return new ServerError(message, status, context);
   }
@@ -169,6 +179,10 @@ function withoutReason({ message, status }: CallError, context: ErrorContext): A
  * retries idempotent requests.
  */
 export function isWorthRetrying(error: unknown): boolean {
-  if (error instanceof CallError) return outlooks[error.reason].isTransient;
+  if (error instanceof CallError) {
+    const { failure } = error;
+    if (failure.reason === "UNAUTHENTICATED") return failure.isRenewable;
+    return outlooks[failure.reason].isTransient;
+  }
   return error instanceof AnnalsError && error.isTransient;
 }

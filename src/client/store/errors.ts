@@ -136,6 +136,17 @@ export class PreconditionError extends AnnalsError {
   }
 }
 
+/** The server does not know who calls, or the caller may not do this. Nothing happened. */
+export class AccessDeniedError extends AnnalsError {
+  readonly code = "ACCESS_DENIED";
+  readonly reason: "UNAUTHENTICATED" | "PERMISSION_DENIED";
+
+  constructor(message: string, reason: AccessDeniedError["reason"], context: ErrorContext) {
+    super(message, context);
+    this.reason = reason;
+  }
+}
+
 /**
  * A position or version that the store has not reached, so that it was not read from this store.
  */
@@ -284,6 +295,7 @@ export type StoreError =
   | InvalidArgumentError
   | NotFoundError
   | PreconditionError
+  | AccessDeniedError
   | BeyondHeadError
   | StoreReplacedError
   | ExhaustedError

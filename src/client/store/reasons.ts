@@ -31,6 +31,8 @@ export const outlooks: Readonly<Record<CallReason, Outlook>> = {
   ANSWER_TOO_LARGE: refused,
   CORRUPTION: refused,
   UNIMPLEMENTED: refused,
+  UNAUTHENTICATED: refused,
+  PERMISSION_DENIED: refused,
   OVERLOADED: notYet,
   // Space becomes available when the store reclaims some or an operator acts. The server says how
   // long to wait.

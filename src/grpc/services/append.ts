@@ -40,6 +40,7 @@ async function appendOnce(
   call: Call,
 ): Promise<Encoded<AppendResponse>> {
   const append = appendFromBytes(request, context);
+  call.permit(append);
   if (call.isRepeated) checkRepeatable(append);
   const ahead = context.log.lookAhead(append);
   const ready = ahead === undefined ? append : await ahead;
@@ -143,7 +144,7 @@ async function takeAll(
   for await (const some of requests) {
     for (const request of some) {
       sequence++;
-      const converted = convertOne(context, request);
+      const converted = convertOne(context, request, call);
       // In order: an append that needs a lookup first is not overtaken by later ones.
       const append = "then" in converted ? await converted : converted;
       void appendOne(context, append, sequence, call, window.enter(request.length));
@@ -186,9 +187,11 @@ interface Refused {
 function convertOne(
   context: ServiceContext,
   request: Buffer,
+  call: Call,
 ): Append | Refused | Promise<Append | Refused> {
   try {
     const append = convert(context, request);
+    call.permit(append);
     return context.log.lookAhead(append)?.catch((refused: unknown) => ({ refused })) ?? append;
   } catch (refused) {
     return { refused };

@@ -1,6 +1,7 @@
 // The consumer group service: one handler for each method.
 
 import { create, toBinary } from "@bufbuild/protobuf";
+import { groupNeeds } from "../../access/requirements.ts";
 import { AnnalsError } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
 import {
@@ -64,7 +65,7 @@ export function consumerGroupService(
     getGroup: (request, call) => getGroup(context, request, call),
     listGroups: (request, call) => listGroups(context, request, call),
     resetGroup: (request) => resetGroup(context, request),
-    consume: (requests) => consume(context, requests),
+    consume: (requests, call) => consume(context, requests, call),
     listParked: (request, call) => listParked(context, request, call),
     replayParked: (request) => replayParked(context, request),
     discardParked: (request) => discardParked(context, request),
@@ -167,11 +168,13 @@ function named(field: string, name: string, limits: ServiceContext["limits"]): s
 async function* consume(
   { log, limits }: ServiceContext,
   requests: AsyncIterable<ConsumeRequest>,
+  call: Call,
 ): AsyncGenerator<Answer<ConsumeResponse>> {
   const incoming = requests[Symbol.asyncIterator]();
   const first = await incoming.next();
   if (first.done === true) throw neverJoined();
   const { group, wish, view } = convertJoin(first.value, limits);
+  await permitReceiving(log, group, call);
   const member = await log.groups.join(group, wish);
   const listening = listen(member, incoming, limits);
   // A failure is for the end of the call; a call that ends early never asks for it.
@@ -186,6 +189,17 @@ async function* consume(
     member.leave();
   }
   await listening;
+}
+
+/** The events of a group are for those who may read all that its query selects. */
+async function permitReceiving(
+  log: ServiceContext["log"],
+  group: string,
+  call: Call,
+): Promise<void> {
+  if (call.principal === "") return;
+  const { query } = await log.groups.settings(group);
+  call.require(groupNeeds(group, query));
 }
 
 /** Until the member has said its last word. Its failure ends the member. */
@@ -213,7 +227,7 @@ async function listen(
 const tagEvent = 0x2a;
 
 /** Parked events with their records. Records may be large: see `ParkedPage.bytesMax`. */
-function listParked(
+async function listParked(
   context: ServiceContext,
   wire: ListParkedRequest,
   call: Call,
@@ -223,6 +237,7 @@ function listParked(
   const group = checkConsumerName(v, "group", wire.group, limits);
   const view = convertView(v, "view", wire.view);
   v.throwIfAny();
+  await permitReceiving(log, group, call);
   const parked: Listing<ParkedEvent> = {
     scope: ["ListParked", group],
     cursorOf: ({ position }) => `${position}`,

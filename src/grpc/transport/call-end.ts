@@ -64,6 +64,11 @@ export class CallEnd implements CancelSignal {
     this.end("CANCELLED", this.words.cancelled);
   }
 
+  /** The caller may not go on. */
+  revoke(reason: AnnalsError): void {
+    this.endWith(reason);
+  }
+
   /** The answer is complete: neither deadline nor cancellation means anything any more. */
   settle(): void {
     this.isSettled = true;
@@ -71,11 +76,15 @@ export class CallEnd implements CancelSignal {
   }
 
   private end(reason: "CANCELLED" | "DEADLINE_EXCEEDED", message: string): void {
+    this.endWith(new AnnalsError({ reason }, message));
+  }
+
+  private endWith(reason: AnnalsError): void {
     if (this.isSettled || this.endReason !== undefined) return;
-    this.endReason = new AnnalsError({ reason }, message);
+    this.endReason = reason;
     clearTimeout(this.timer);
-    this.controller?.abort(this.endReason);
+    this.controller?.abort(reason);
     for (const listener of this.listeners.splice(0)) listener.handleEvent();
-    this.onEnded(this.endReason);
+    this.onEnded(reason);
   }
 }

@@ -1,6 +1,8 @@
 // What a handler sees of its call, and what every call of every service shares: where faults are
 // logged, and when the server stops.
 
+import type { AccessControl } from "../../access/access-control.ts";
+import type { Need } from "../../access/grants.ts";
 import type { AnnalsError } from "../../domain/errors.ts";
 import type { CancelSignal } from "../../log/cancellation.ts";
 import type { Caller, Scheduler } from "../../log/scheduling/scheduler.ts";
@@ -15,6 +17,8 @@ export interface CallEnvironment {
   readonly unsentBytes: UnsentBytes;
   /** Shares the main thread among connections. */
   readonly scheduler: Scheduler;
+  /** Undefined: nobody is asked who they are, and everybody may do everything. */
+  readonly access?: AccessControl | undefined;
 }
 
 /** What a handler sees of its call. Its gate is its connection's. */
@@ -27,6 +31,12 @@ export interface Call extends CancelSignal, Caller {
   readonly signal: AbortSignal;
   /** Why the call is over before its time, if it is. */
   readonly reason: AnnalsError | undefined;
+  /** Who calls. Empty: nobody asked. */
+  readonly principal: string;
+  /** Throws PERMISSION_DENIED where the request touches more than the caller may. */
+  permit(request: unknown): void;
+  /** As `permit`, for what only the handler knows. */
+  require(needs: readonly Need[]): void;
 }
 
 /** The server begins to stop: calls that would wait for their client end instead. */

@@ -1,13 +1,17 @@
 // One call, from its request's headers to its status. It is made of what comes in, what goes out,
 // and when it must end. Its stages, in order:
 //
+//   admit    who calls, and may they call this         src/access, until the call is over
 //   split    HTTP/2 data into messages                 incoming.ts
 //   inflate  those that are compressed                 inflate.ts
 //   decode   a message's bytes into a request          decode.ts, by methods.ts
+//   permit   what the request touches                  src/access, by methods.ts
 //   run      the handler                               grpc/services
 //   encode   what it answers                           methods.ts
 //   frame    answers as HTTP/2 data, and the status    outgoing.ts
 
+import type { Admission, Visitor } from "../../access/access-control.ts";
+import type { Need } from "../../access/grants.ts";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { StreamHandler, Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
@@ -44,7 +48,7 @@ export interface RequestOptions extends IncomingOptions {
   readonly isRepeated: boolean;
 }
 
-export class GrpcCall implements Call, StreamHandler {
+export class GrpcCall implements Call, StreamHandler, Visitor {
   readonly isRepeated: boolean;
   private readonly stream: Http2Stream;
   private readonly method: Method;
@@ -52,6 +56,8 @@ export class GrpcCall implements Call, StreamHandler {
   private readonly incoming: Incoming;
   private readonly outgoing: Outgoing;
   private readonly end: CallEnd;
+  /** Undefined: nobody asks who calls, or the call was refused. */
+  private readonly admission: Admission | undefined;
   private hasBegun = false;
   private isAnswered = false;
 
@@ -70,7 +76,8 @@ export class GrpcCall implements Call, StreamHandler {
     this.outgoing = new Outgoing(stream, environment.unsentBytes);
     const { stopping } = environment;
     this.incoming = new Incoming(stream, options, this.end, stopping, () => this.arrived());
-    if (method.kind !== "bidi_streaming") return;
+    this.admission = this.admit();
+    if (method.kind !== "bidi_streaming" || this.isAnswered) return;
     // Some clients send nothing before they have seen the answer's headers.
     this.outgoing.begin();
     this.run(() => this.sendAll(method.run(this.incoming, this)));
@@ -82,6 +89,38 @@ export class GrpcCall implements Call, StreamHandler {
 
   get gate(): Gate {
     return this.environment.scheduler.gateOf(this.stream.connection);
+  }
+
+  get connection(): object {
+    return this.stream.connection;
+  }
+
+  get authorization(): string | undefined {
+    return this.stream.headers.get("authorization");
+  }
+
+  get certificate(): Visitor["certificate"] {
+    return this.stream.connection.certificate;
+  }
+
+  get isStream(): boolean {
+    return this.method.kind !== "unary";
+  }
+
+  get principal(): string {
+    return this.admission?.principal ?? "";
+  }
+
+  permit(request: unknown): void {
+    this.admission?.permit(request);
+  }
+
+  require(needs: readonly Need[]): void {
+    this.admission?.require(needs);
+  }
+
+  revoke(reason: AnnalsError): void {
+    this.end.revoke(reason);
   }
 
   get signal(): AbortSignal {
@@ -122,15 +161,28 @@ export class GrpcCall implements Call, StreamHandler {
 
   onReset(): void {
     this.isAnswered = true;
+    this.admission?.leave();
     this.outgoing.close();
     this.end.cancel();
     this.incoming.close();
   }
 
+  /** A caller that may not call this at all is refused before its request has come. */
+  private admit(): Admission | undefined {
+    try {
+      const admission = this.environment.access?.admit(this, this.method.requirement);
+      admission?.ready?.catch(this.fail);
+      return admission;
+    } catch (error) {
+      this.fail(error);
+      return undefined;
+    }
+  }
+
   /** Something came of the request: a call of one message begins when that is all. */
   private arrived(): void {
     const { method, incoming } = this;
-    if (method.kind === "bidi_streaming" || this.hasBegun) return;
+    if (method.kind === "bidi_streaming" || this.hasBegun || this.isAnswered) return;
     const { failure, count, isComplete } = incoming;
     if (failure !== undefined) return this.fail(failure);
     if (count > 1) return this.fail(unimplemented("more than one request message"));
@@ -148,7 +200,10 @@ export class GrpcCall implements Call, StreamHandler {
   /** Whatever a handler does, the call ends once, with an answer or a status. */
   private run(stages: () => Promise<void>): void {
     try {
-      stages().catch(this.fail);
+      const ready = this.admission?.ready;
+      const begun =
+        ready === undefined ? stages() : ready.then(() => (this.isAnswered ? undefined : stages()));
+      begun.catch(this.fail);
     } catch (error) {
       this.fail(error);
     }
@@ -183,6 +238,7 @@ export class GrpcCall implements Call, StreamHandler {
   private finish(status?: CallStatus, answer?: Bytes): void {
     if (this.isAnswered) return;
     this.isAnswered = true;
+    this.admission?.leave();
     this.end.settle();
     this.incoming.close();
     try {

@@ -8,6 +8,7 @@ import {
   type DescService,
   type MessageShape,
 } from "@bufbuild/protobuf";
+import { requirements, type Requirement } from "../../access/requirements.ts";
 import type { Call } from "./call-environment.ts";
 import { decodeRequest } from "./decode.ts";
 import { MessageParts } from "./message-parts.ts";
@@ -22,7 +23,7 @@ export type Encoded<M> = Buffer & { readonly [shape]?: M };
 /** What a handler answers with. */
 export type Answer<M> = M | Encoded<M>;
 
-/** A handler that takes its request's bytes, and decodes them itself. */
+/** A handler that takes its request's bytes, decodes them itself, and has the call permit them. */
 export interface TakesBytes<H> {
   readonly bytes: H;
 }
@@ -67,6 +68,7 @@ export type Bytes = Uint8Array | MessageParts;
 interface Common {
   /** As `/package.Service/Method`. */
   readonly path: string;
+  readonly requirement: Requirement;
   encode(answer: unknown): Bytes;
 }
 
@@ -85,11 +87,15 @@ export type Method =
 /** By their paths. */
 export type Methods = ReadonlyMap<string, Method>;
 
+/** A method without a requirement does not exist. */
 export function methodsOf(services: readonly BoundService[]): Methods {
   const methods = services.flatMap(({ service, handlers }) =>
-    service.methods.map((method) => {
-      const path = `/${service.typeName}/${method.name}`;
-      return [path, methodOf(path, method, handlers[method.localName] as AnyHandler)] as const;
+    service.methods.flatMap((method) => {
+      const name = `${service.typeName}/${method.name}`;
+      const requirement = requirements.get(name);
+      const handler = handlers[method.localName] as AnyHandler;
+      if (requirement === undefined) return [];
+      return [[`/${name}`, methodOf(`/${name}`, method, handler, requirement)] as const];
     }),
   );
   return new Map(methods);
@@ -104,35 +110,48 @@ function methodOf(
   path: string,
   { methodKind: kind, input, output }: DescMethod,
   handler: AnyHandler,
+  requirement: Requirement,
 ): Method {
   const takesBytes = typeof handler !== "function";
   const handle = takesBytes ? handler.bytes : handler;
   const encode = (answer: unknown): Bytes =>
     answer instanceof MessageParts ? answer : encodeAnswer(output, answer);
+  const common = { path, requirement, encode };
   switch (kind) {
     case "unary":
     case "server_streaming":
       return {
-        path,
+        ...common,
         kind,
-        encode,
-        run: (request, call) => handle(takesBytes ? request : decodeRequest(input, request), call),
+        run: (request, call) =>
+          handle(takesBytes ? request : permitted(input, request, call), call),
       };
     case "bidi_streaming":
       return {
-        path,
+        ...common,
         kind,
-        encode,
-        run: (requests, call) => handle(takesBytes ? requests : decodeEach(input, requests), call),
+        run: (requests, call) =>
+          handle(takesBytes ? requests : permittedEach(input, requests, call), call),
       };
     case "client_streaming":
       throw new Error(`${path}: client streaming is not bound; no service has it`);
   }
 }
 
-async function* decodeEach(input: DescMessage, requests: AsyncIterable<readonly Buffer[]>) {
+/** The request, which the caller may make. */
+function permitted(input: DescMessage, bytes: Buffer, call: Call): unknown {
+  const request = decodeRequest(input, bytes);
+  call.permit(request);
+  return request;
+}
+
+async function* permittedEach(
+  input: DescMessage,
+  requests: AsyncIterable<readonly Buffer[]>,
+  call: Call,
+) {
   for await (const some of requests) {
-    for (const bytes of some) yield decodeRequest(input, bytes);
+    for (const bytes of some) yield permitted(input, bytes, call);
   }
 }
 

@@ -86,6 +86,12 @@ export function detailsOf(failure: Failure): Any[] {
     }
     case "ANSWER_TOO_LARGE":
       return [info({ bytes: `${failure.bytes}`, bytes_max: `${failure.bytesMax}` })];
+    case "UNAUTHENTICATED":
+      return [info({ credential: failure.credential })];
+    case "PERMISSION_DENIED": {
+      const { principal, permission, scope } = failure;
+      return [info({ principal: shorten(principal, textBytesMax), permission, scope })];
+    }
     case "READ_OVERTAKEN":
     case "OUTCOME_UNKNOWN":
     case "RECOVERING":

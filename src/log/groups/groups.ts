@@ -132,6 +132,10 @@ export class Groups implements GroupLog, StorageWatcher {
     return infoOf(runner, parts, { lagMax: lagEventsMax, members: true }, signal);
   }
 
+  async settings(name: string): Promise<GroupSettings> {
+    return (await this.runner(name)).record.settings;
+  }
+
   async list(page: GroupPage, signal?: AbortSignal, gate = this.parts.gate): Promise<GroupInfo[]> {
     const parts = { ...this.parts, gate };
     // A group that was deleted meanwhile is not listed.

@@ -57,6 +57,7 @@ describe("the table of reasons", () => {
       const call = new CallError(2, "no", {
         reason,
         conflict: { streams: [], events: [] },
+        isRenewable: false,
       } as never);
       expect(isWorthRetrying(call)).toBe(outlook.isTransient);
       const error = storeErrorOf(call);

@@ -135,6 +135,7 @@ describe("errors", () => {
           return `${error.reason} ${error.retryAfterMs}`;
         case "UNAVAILABLE":
         case "FAILED_PRECONDITION":
+        case "ACCESS_DENIED":
           return error.reason;
         case "STORE_REPLACED":
           return error.actualStoreId;

@@ -422,6 +422,22 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_READ_OVERTAKEN = 25;
    */
   READ_OVERTAKEN = 25,
+
+  /**
+   * UNAUTHENTICATED: the server asks who calls, and the call's credential is missing, not valid,
+   * expired or revoked (`credential` in the metadata says which).
+   *
+   * @generated from enum value: ERROR_REASON_UNAUTHENTICATED = 26;
+   */
+  UNAUTHENTICATED = 26,
+
+  /**
+   * PERMISSION_DENIED: the caller's grants do not cover what the request touches (`permission` and
+   * `scope` in the metadata say what is missing). Nothing was read or stored.
+   *
+   * @generated from enum value: ERROR_REASON_PERMISSION_DENIED = 27;
+   */
+  PERMISSION_DENIED = 27,
 }
 
 /**

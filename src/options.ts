@@ -1,0 +1,210 @@
+// The server's options: one table, with the name, the type, the default and the help of each.
+
+import { defaultLimits } from "./domain/limits.ts";
+
+interface Described {
+  /** The text of `--help`. */
+  readonly help: string;
+}
+
+export type Option = Described &
+  (
+    | { readonly type: "text"; readonly initial: string; readonly value: string }
+    | {
+        readonly type: "number";
+        readonly initial: number;
+        readonly min: number;
+        readonly max: number;
+      }
+    | { readonly type: "switch"; readonly initial: boolean }
+    | { readonly type: "choice"; readonly initial: string; readonly choices: readonly string[] }
+  );
+
+/** The bounds of a number are inclusive. An empty text means that the option is not set. */
+export const options = {
+  data: {
+    type: "text",
+    initial: "./annals-data",
+    value: "FOLDER",
+    help: "folder of the store; created if it does not exist",
+  },
+  memory: {
+    type: "switch",
+    initial: false,
+    help: "keep the store in memory only, for tests; it is lost when the server stops",
+  },
+  tcp: {
+    type: "switch",
+    initial: true,
+    help: "listen on TCP; with --no-tcp only on the Unix socket",
+  },
+  host: { type: "text", initial: "127.0.0.1", value: "ADDRESS", help: "TCP address to listen on" },
+  port: {
+    type: "number",
+    initial: 7420,
+    min: 0,
+    max: 65_535,
+    help: "TCP port; 0 chooses a free one",
+  },
+  unixSocket: {
+    type: "text",
+    initial: "",
+    value: "PATH",
+    help: "listen on this Unix socket as well",
+  },
+  unixSocketAccess: {
+    type: "choice",
+    initial: "user",
+    choices: ["user", "group", "all"],
+    help: "who may connect to the Unix socket: this user, also its group, or all users",
+  },
+  allowRemote: {
+    type: "switch",
+    initial: false,
+    help: "allow an address that other machines reach",
+  },
+  tokensFile: {
+    type: "text",
+    initial: "",
+    value: "FILE",
+    help: "ask who calls: the file of annals tokens; read again when it changes",
+  },
+  accessFile: {
+    type: "text",
+    initial: "",
+    value: "FILE",
+    help: "ask who calls: roles, principals, certificates, OIDC; read again when it changes",
+  },
+  auth: {
+    type: "switch",
+    initial: true,
+    help: "--no-auth: with --allow-remote, let everybody who reaches the address do everything",
+  },
+  tlsCert: {
+    type: "text",
+    initial: "",
+    value: "FILE",
+    help: "certificate chain for TLS, PEM; read again when it changes",
+  },
+  tlsKey: {
+    type: "text",
+    initial: "",
+    value: "FILE",
+    help: "private key for TLS, PEM; read again when it changes",
+  },
+  tlsClientCa: {
+    type: "text",
+    initial: "",
+    value: "FILE",
+    help: "mutual TLS: require client certificates of this authority, PEM",
+  },
+  reflection: {
+    type: "switch",
+    initial: true,
+    help: "describe the services to tools such as grpcurl",
+  },
+  logLevel: {
+    type: "choice",
+    initial: "info",
+    choices: ["debug", "info", "warn", "error"],
+    help: "lowest level that is logged, to standard error",
+  },
+  logFormat: {
+    type: "choice",
+    initial: "auto",
+    choices: ["auto", "json", "text"],
+    help: "auto: text on a terminal, otherwise one JSON object per line",
+  },
+  keepaliveTimeSeconds: {
+    type: "number",
+    initial: 30,
+    min: 1,
+    max: 86_400,
+    help: "ping a connection that has been silent for this long",
+  },
+  keepaliveTimeoutSeconds: {
+    type: "number",
+    initial: 20,
+    min: 1,
+    max: 3_600,
+    help: "close a connection that has not answered a ping for this long",
+  },
+  maxConcurrentStreams: {
+    type: "number",
+    initial: defaultLimits.concurrentCallsMax,
+    min: 1,
+    max: 1_000_000,
+    help: "open calls of one connection at a time",
+  },
+  shutdownGraceSeconds: {
+    type: "number",
+    initial: 5,
+    min: 0,
+    max: 8,
+    help: "how long to wait for open calls when stopping, before they are cut off",
+  },
+  freeSpaceReserveBytes: {
+    type: "number",
+    initial: 256 * 1024 * 1024,
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    help: "refuse appends while the disk has less free space than this",
+  },
+  scrubBytesPerSecond: {
+    type: "number",
+    initial: 8 * 1024 * 1024,
+    min: 0,
+    max: 1024 * 1024 * 1024,
+    help: "check the store for damage in the background at this rate; 0 turns it off",
+  },
+  reclaimBytesPerSecond: {
+    type: "number",
+    initial: 4 * 1024 * 1024,
+    min: 0,
+    max: 1024 * 1024 * 1024,
+    help: "reclaim the space of removed events at this rate; 0 turns it off",
+  },
+  reclaimAfterSeconds: {
+    type: "number",
+    initial: 300,
+    min: 1,
+    max: 86_400,
+    help: "keep the space of removed events this long, for reads that began before the removal",
+  },
+  allowNetworkFileSystem: {
+    type: "switch",
+    initial: false,
+    help: "allow a network file system, where a sync does not guarantee durability",
+  },
+  acceptLoss: {
+    type: "text",
+    initial: "",
+    value: "TOKEN",
+    help: "serve a damaged store without what it lost; the report of the refusal names the token",
+  },
+} as const satisfies Readonly<Record<string, Option>>;
+
+type Options = typeof options;
+export type OptionName = keyof Options;
+
+type ValueOf<O extends Option> = O extends { readonly choices: readonly (infer C)[] }
+  ? C
+  : O extends { readonly type: "number" }
+    ? number
+    : O extends { readonly type: "switch" }
+      ? boolean
+      : string;
+
+export type Config = { readonly [K in OptionName]: ValueOf<Options[K]> };
+
+export const optionNames = Object.keys(options) as OptionName[];
+
+/** `unixSocket` -> `unix-socket`: the name in the file and, behind `--`, as a flag. */
+export function flagOf(name: string): string {
+  return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+/** `unixSocket` -> `ANNALS_UNIX_SOCKET`. */
+export function variableOf(name: string): string {
+  return `ANNALS_${flagOf(name).replaceAll("-", "_").toUpperCase()}`;
+}
