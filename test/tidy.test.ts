@@ -49,7 +49,7 @@ const rooms: Record<string, Room> = {
   format: { path: `${database}format/`, imports: ["domain"] },
   kv: { path: `${database}kv/`, imports: ["domain"], packages: ["level"] },
   folder: { path: `${database}folder/`, imports: ["domain", "format"] },
-  files: { path: `${database}files/`, imports: [...engineBase, "format", "folder"] },
+  files: { path: `${database}files/`, imports: [...engineBase, "format", "kv", "folder"] },
   state: { path: `${database}state/`, imports: [...engineBase, "format", "kv"] },
   read: { path: `${database}read/`, imports: [...engineBase, "format", "kv", "state"] },
   write: {
@@ -66,9 +66,14 @@ const rooms: Record<string, Room> = {
     path: `${database}offline/`,
     imports: [...engineBase, ...openStore, "folder", "files", "verify", "create"],
   },
+  checkedOpen: {
+    path: `${database}checked-open.ts`,
+    imports: [...engineBase, "format", "kv", "folder", "files", "verify", "write", "create"],
+    packages: [],
+  },
   open: {
     path: `${database}open.ts`,
-    imports: [...engineBase, ...openStore, "folder", "files", "verify", "upkeep", "create"],
+    imports: [...engineBase, ...openStore, "folder", "upkeep", "create", "checkedOpen"],
     packages: [],
   },
 

@@ -236,6 +236,18 @@ export const commandHelp: readonly CommandHelp[] = [
     details: ["STORE                   a new or empty folder", json],
   },
   {
+    name: "salvage",
+    synopsis: "salvage FOLDER STORE [options]",
+    summary: "make a new store of everything sound in a damaged one",
+    details: [
+      "FOLDER                  the damaged store, which no server has open; it is not changed",
+      "STORE                   a new or empty folder",
+      "--accept-loss TOKEN     go on without what is lost; a first run names it, with the token",
+      "--yes                   the same, whatever is lost",
+      json,
+    ],
+  },
+  {
     name: "tokens",
     synopsis: "tokens create NAME [options] | tokens list | tokens revoke ID|NAME",
     summary: "create, list or revoke the tokens that a server accepts",
@@ -261,7 +273,7 @@ export const commandHelp: readonly CommandHelp[] = [
   { name: "version", synopsis: "version", summary: "print the version", details: [] },
 ];
 
-const local = new Set(["serve", "backup", "restore", "tokens", "help", "version"]);
+const local = new Set(["serve", "backup", "restore", "salvage", "tokens", "help", "version"]);
 const connection = [
   "-a, --address ADDRESS   HOST:PORT or unix:PATH; default $ANNALS_ADDRESS, else 127.0.0.1:7420",
   "--timeout DURATION      the default is 10s, and none for streams",

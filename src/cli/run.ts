@@ -32,6 +32,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   backup: async () => (await import("./backup.ts")).backup,
   restore: async () => (await import("./restore.ts")).restoreCommand,
   tokens: async () => (await import("./tokens.ts")).tokens,
+  salvage: async () => (await import("./salvage.ts")).salvage,
   help: async () => help,
   version: async () => version,
 };

@@ -7,7 +7,7 @@
 //
 // This layout is on disk: format version 1. A test proves it equal to the generated codec.
 
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { RecordedEventSchema, type RecordedEvent } from "../gen/annals/v1/event_pb.js";
 import type { PlacedEvent, Placement, StoredEvent } from "./event.ts";
 import { varintBytes, WireReader, writeVarint } from "./wire.ts";
@@ -68,6 +68,13 @@ export function composeFrame(
     writeVarint(frame, offset + 1, nanos);
   }
   return frame;
+}
+
+/** The body of an event of which only this much is known. */
+export function headerBody(header: Pick<PlacedEvent, "stream" | "type" | "tags">): Uint8Array {
+  const { stream, type, tags } = header;
+  const event = create(RecordedEventSchema, { stream, type, tags: [...tags] });
+  return toBinary(RecordedEventSchema, event);
 }
 
 /** The records in framed bytes, as views. Throws `RangeError` on malformed framing. */

@@ -10,6 +10,10 @@
 //            all events before version `before` are removed; `policy` is the position of the event
 //            that says who asked for it, and why
 //   streamCount  the number of streams
+//
+// A store that was salvaged has the same kind of record about the chunks that take the place of
+// lost ones, `$EventsLost` in `$losses`: `chunks` and `events` as above, and the `store` that
+// was salvaged.
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
@@ -20,6 +24,9 @@ import { decodeRecord } from "../record.ts";
 
 const removalStream = "$removals";
 export const removalType = "$EventsRemoved";
+
+const lossStream = "$losses";
+export const lossType = "$EventsLost";
 
 const streamsToldMax = 100;
 
@@ -51,13 +58,48 @@ export function removalEvent(removal: Removal): NewEvent {
   const { chunks, events, bytes, streams } = removal;
   const told = streams.toSorted((a, b) => (a.stream < b.stream ? -1 : 1)).slice(0, streamsToldMax);
   const json: Json = {
-    chunks: chunks.map(({ first, last, sha256 }) => [first, last, base64(sha256)]),
+    chunks: chunks.map(chunkJson),
     events,
     bytes,
     streams: told.map((each) => ({ ...each })),
     streamCount: streams.length,
   };
-  const header = { id: "", stream: removalStream, type: removalType, tags: [] };
+  return systemEvent(removalStream, removalType, json);
+}
+
+/** What a removal event tells of streams: the first hundred. Throws CORRUPTION. */
+export function streamsRemovedBy(record: Uint8Array): RemovedOfStream[] {
+  const { data, position, stream: name } = decodeRecord(record);
+  const json = parseJson(data);
+  const streams = json !== undefined && isJsonObject(json) ? json["streams"] : undefined;
+  if (!Array.isArray(streams)) {
+    const at = { first: Number(position), stream: name };
+    throw corruption("the record of a removal cannot be read", at);
+  }
+  return streams.flatMap((each) => {
+    if (!isJsonObject(each)) return [];
+    const { stream, events, before, policy } = each;
+    const isTold = typeof stream === "string" && typeof events === "number";
+    const isBounded = typeof before === "number" && typeof policy === "number";
+    return isTold && isBounded ? [{ stream, events, before, policy }] : [];
+  });
+}
+
+/** Records chunks in the place of lost ones. */
+export function lossEvent(
+  chunks: readonly RewrittenChunk[],
+  events: number,
+  store: string,
+): NewEvent {
+  return systemEvent(lossStream, lossType, { chunks: chunks.map(chunkJson), events, store });
+}
+
+function chunkJson({ first, last, sha256 }: RewrittenChunk): Json {
+  return [first, last, base64(sha256)];
+}
+
+function systemEvent(stream: string, type: string, json: Json): NewEvent {
+  const header = { id: "", stream, type, tags: [] };
   const data = new TextEncoder().encode(canonicalJson(json));
   const fields = { ...header, contentType: "application/json", data };
   const body = toBinary(RecordedEventSchema, create(RecordedEventSchema, fields));
@@ -65,12 +107,14 @@ export function removalEvent(removal: Removal): NewEvent {
 }
 
 /**
- * The chunks that a removal event says were rewritten, by their last positions. Throws CORRUPTION.
+ * The chunks that a removal or loss event says were rewritten, by their last positions. Throws
+ * CORRUPTION.
  */
 export function chunksRewrittenBy(record: Uint8Array): Map<number, Uint8Array> {
   const { data, stream, type, position } = decodeRecord(record);
   const at = { first: Number(position), stream };
-  if (stream !== removalStream || type !== removalType) {
+  const isRemoval = stream === removalStream && type === removalType;
+  if (!isRemoval && !(stream === lossStream && type === lossType)) {
     throw corruption("the event is not the record of a removal", at);
   }
   const json = parseJson(data);

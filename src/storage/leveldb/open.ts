@@ -1,16 +1,14 @@
-// Opens a store. On disk: locks the folder, reads the identity, checks LevelDB's files before
-// LevelDB opens them, opens the database, audits the end of the log, and only then serves. A fault
-// that a crash cannot explain refuses the start with a report. An operator can accept the loss
+// Opens a store. On disk: locks the folder, reads the identity, checks LevelDB's files and the end
+// of the log before LevelDB opens them (checked-open.ts), and only then serves. A fault that a
+// crash cannot explain refuses the start with a report. An operator can accept a loss
 // (`acceptLoss`).
 
-import { basename } from "node:path";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Storage } from "../storage.ts";
-import { lossGate } from "./folder/accepted-losses.ts";
-import { auditEnd } from "./verify/audit.ts";
+import { lossGate, type LossGate } from "./folder/accepted-losses.ts";
+import { openChecked } from "./checked-open.ts";
 import { formatVersion } from "./format/chunk.ts";
 import { beginStore, createDatabase, databaseOf, highWaterMarkPath } from "./create.ts";
-import { checkDatabase, type DatabaseCheck } from "./files/database-check.ts";
 import { makeFolder } from "./folder/durable-file.ts";
 import { openEngine, type Engine } from "./write/engine.ts";
 import { closeToOthers, refuseSpecialFiles } from "./folder/folder-entries.ts";
@@ -18,12 +16,10 @@ import { askedSeldom, freeBytes, networkFileSystem } from "./folder/file-system.
 import { lockFolder, type FolderLock } from "./folder/folder-lock.ts";
 import { ownerFault, readIdentity, writeOwner, type Identity } from "./folder/identity.ts";
 import type { Kv } from "./kv/kv.ts";
-import { openLevelKv } from "./kv/level-kv.ts";
 import {
   openHighWaterMark,
   readHighWaterMark,
   readStoreTime,
-  type Acknowledged,
   type HighWaterMark,
 } from "./folder/high-water-mark.ts";
 import { openMemoryKv } from "./kv/memory-kv.ts";
@@ -32,8 +28,7 @@ import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./upkeep/re
 import { startScrubber, type Scrubber, type ScrubberOptions } from "./upkeep/scrubber.ts";
 import { storeSecret } from "./folder/store-secret.ts";
 import { StoreRefused } from "./folder/store-refused.ts";
-import { checkTable } from "./files/table-file.ts";
-import type { Delay, OpenedKv } from "./write/write-guard.ts";
+import type { Delay } from "./write/write-guard.ts";
 
 /** Microseconds since 1970, UTC. */
 export function systemClock(): number {
@@ -49,7 +44,8 @@ export interface LevelStorageOptions {
   /** Allows a folder on a network file system. */
   readonly allowNetworkFileSystem?: boolean;
   /**
-   * Tables up to this many bytes in total are checked before serving. The scrubber checks the rest.
+   * Tables up to this many bytes in total are checked before serving (absent: 96 MiB). The scrubber
+   * checks the rest.
    */
   readonly checkBytesAtOpen?: number;
   readonly clock?: () => number;
@@ -64,7 +60,6 @@ export interface LevelStorageOptions {
 }
 
 const reserveBytesDefault = 256 * 1024 * 1024;
-const checkBytesAtOpenDefault = 96 * 1024 * 1024;
 /** A clock that is so far behind is worth a warning. */
 const clockBehindSeconds = 5;
 
@@ -93,9 +88,14 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
   }
   await refuseSpecialFiles(folder);
   const lock = await lockFolder(folder);
-  const held: Held = { lock, highWaterMark: undefined, scrubber: undefined, reclaimer: undefined };
+  const held: Held = {
+    lock,
+    gate: undefined,
+    highWaterMark: undefined,
+    scrubber: undefined,
+    reclaimer: undefined,
+  };
   try {
-    await closeToOthers(folder, options.warn ?? (() => {}));
     let identity = await readIdentity(folder);
     identity ??= await beginStore(folder, (options.clock ?? systemClock)());
     if (!identity.created) identity = await createDatabase(folder, identity);
@@ -104,6 +104,8 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     if (fault !== undefined) throw new StoreRefused(folder, [fault]);
     const engine = await openCreated(options, identity, held);
     const { storage, store } = engine;
+    await held.gate?.record();
+    await closeToOthers(folder, options.warn ?? (() => {}));
     const { clock = systemClock, warn = () => {}, scrub, reclaim, delay } = options;
     await writeOwner(database, identity.storeId).catch((cause: unknown) => {
       warn("log/STORE cannot be written: whose database it is stays unsaid", cause);
@@ -119,13 +121,15 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
   } catch (error) {
     await release(held);
     if (!(error instanceof AnnalsError)) throw error;
-    throw new StoreRefused(folder, [`the end of its log cannot be read: ${error.message}`]);
+    const finding = `the end of its log cannot be read: ${error.message}`;
+    throw new StoreRefused(folder, [finding], "salvage");
   }
 }
 
 /** What an open store holds besides its database. */
 interface Held {
   readonly lock: FolderLock;
+  gate: LossGate | undefined;
   highWaterMark: HighWaterMark | undefined;
   scrubber: Scrubber | undefined;
   reclaimer: Reclaimer | undefined;
@@ -151,8 +155,11 @@ function openCreated(
       formatVersion: identity.formatVersion,
       durability: "synced",
     },
-    openKv: (acknowledged = readHighWaterMark(highWaterMarkPath(folder))) =>
-      openChecked(options, identity, acknowledged),
+    openKv(acknowledged = readHighWaterMark(highWaterMarkPath(folder))) {
+      held.gate = lossGate(folder, storeId, options.acceptLoss, warn);
+      const { checkBytesAtOpen: checkBytes } = options;
+      return openChecked({ folder, acknowledged, gate: held.gate, checkBytes });
+    },
     acknowledge(acknowledged) {
       held.highWaterMark ??= openHighWaterMark(highWaterMarkPath(folder), warn)[0];
       held.highWaterMark.advance(acknowledged);
@@ -177,49 +184,6 @@ function timeKeeperOf(options: LevelStorageOptions, held: Held): TimeKeeper {
     );
   }
   return { known, keep: (time) => held.highWaterMark?.keepTime(time) };
-}
-
-/** Checks, opens and audits the database. Throws StoreRefused. */
-async function openChecked(
-  options: LevelStorageOptions,
-  identity: Identity,
-  acknowledged: Acknowledged | undefined,
-): Promise<OpenedKv> {
-  const { folder, warn = () => {} } = options;
-  const gate = lossGate(folder, identity.storeId, options.acceptLoss, warn);
-  const refuse = (error: Error): never => {
-    throw new StoreRefused(folder, [`its files cannot be read: ${error.message}`]);
-  };
-  const check = await checkDatabase(databaseOf(folder), acknowledged).catch(refuse);
-  const passing = [...check.findings];
-  if (!acknowledged)
-    passing.push("MARK is missing or corrupted: it is not known what was acknowledged");
-  await gate.weigh({ passing, lasting: await checkTables(options, check).catch(refuse) });
-  const kv = await openLevelKv(databaseOf(folder), false).catch((error: Error) => {
-    const cause = error.cause as Error | undefined;
-    throw new StoreRefused(folder, [`LevelDB does not open it: ${(cause ?? error).message}`]);
-  });
-  try {
-    await gate.weigh({ passing: [], lasting: await auditEnd(kv, acknowledged, check.logged) });
-    return { kv, sequence: check.lastSequence };
-  } catch (error) {
-    await kv.close();
-    throw error;
-  }
-}
-
-/** Checks the newest tables, as many as the time to start allows. */
-async function checkTables(options: LevelStorageOptions, check: DatabaseCheck): Promise<string[]> {
-  const findings: string[] = [];
-  let left = options.checkBytesAtOpen ?? checkBytesAtOpenDefault;
-  for (const path of check.tables.toReversed()) {
-    if (left <= 0) break;
-    const fault = await checkTable(path, async (bytes) => {
-      left -= bytes;
-    });
-    if (fault) findings.push(`table ${basename(path)}: ${fault}`);
-  }
-  return findings;
 }
 
 async function release({

@@ -20,12 +20,15 @@ const runnersAtOnce = 3;
 const closedSample = 10_000;
 const silenceMsMax = 120_000;
 const controlTrialsDefault = 400;
+const salvageTrialsDefault = 10_000;
 
 /** `sampleMax`: at most so many trials for each ending, chosen by the seed. */
 export interface CorruptionOptions extends CampaignOptions {
   readonly sampleMax?: number;
   /** How many are tried without our checks too. */
   readonly controlTrials?: number;
+  /** How many are salvaged too. */
+  readonly salvageTrials?: number;
 }
 
 export async function corruption(options: CorruptionOptions): Promise<CampaignResult> {
@@ -36,6 +39,7 @@ export async function corruption(options: CorruptionOptions): Promise<CampaignRe
   let events = 0;
   let died = 0;
   const tried: Record<string, object> = {};
+  const salvaged = { trials: 0, complete: 0, withLosses: 0 };
   let silentlyWrong = 0;
   const { seed, report, secondsMax = Infinity, controlTrials = controlTrialsDefault } = options;
   const until = performance.now() + secondsMax * 1_000;
@@ -52,6 +56,14 @@ export async function corruption(options: CorruptionOptions): Promise<CampaignRe
       add(total, tally);
       trials += tally.done;
       events += store.topics.ids.length - 1;
+      const salvageMax = options.salvageTrials ?? salvageTrialsDefault;
+      const salvages = choose(countTrials(files), { seed: seed + 1, sampleMax: salvageMax });
+      const outcome = await runAll(bench, salvages, "salvaged", until, report);
+      died += outcome.died;
+      salvaged.trials += outcome.done;
+      salvaged.complete += outcome.identical;
+      salvaged.withLosses += outcome.reported;
+      total.violations.push(...outcome.violations);
       // The same faults without our checks: if nothing went wrong there, nothing was proved here.
       const few = choose(countTrials(files), { seed, sampleMax: controlTrials });
       silentlyWrong += (await runAll(bench, few, "unguarded", Infinity, report)).violations.length;
@@ -71,6 +83,7 @@ export async function corruption(options: CorruptionOptions): Promise<CampaignRe
       identical,
       reported,
       died,
+      salvaged,
       controlTrials: 2 * controlTrials,
       silentlyWrong,
     },

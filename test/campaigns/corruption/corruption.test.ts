@@ -2,10 +2,16 @@
 import { expect, test } from "vitest";
 import { corruption } from "./campaign.ts";
 
-test("a corrupted store answers as before, reports corruption, or is not served", async () => {
+test("a corrupted store answers as before or not at all, and what is sound comes out", async () => {
   const seed = Number(process.env["SEED"] ?? 20_240_607);
-  const result = await corruption({ seed, sampleMax: 1_500, controlTrials: 60 });
+  const result = await corruption({
+    seed,
+    sampleMax: 1_500,
+    controlTrials: 60,
+    salvageTrials: 150,
+  });
   expect(result.violations).toEqual([]);
   expect(result.control).toBe(true);
   expect(result.cycles).toBe(3_000);
+  expect(result.detail).toMatchObject({ salvaged: { trials: 300 } });
 });

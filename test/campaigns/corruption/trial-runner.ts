@@ -12,10 +12,14 @@ import type { Storage } from "../../../src/storage/storage.ts";
 import { copyStore } from "../../support/store-folder.ts";
 import { askEverything, differences, type Topics } from "../../support/questions.ts";
 
+import { SalvageTrials } from "./salvage-trial.ts";
 import { bend, describeTrial, mend, trialAt, type StoreFile, type Trial } from "./trials.ts";
 
-/** `shipped`: as the server opens a store. `unguarded`: LevelDB as it comes, the control. */
-export type Opening = "shipped" | "unguarded";
+/**
+ * `shipped`: as the server opens a store. `unguarded`: LevelDB as it comes, the control.
+ * `salvaged`: `annals salvage` makes another one of it.
+ */
+export type Opening = "shipped" | "unguarded" | "salvaged";
 
 export interface Assignment {
   readonly pristine: string;
@@ -50,6 +54,10 @@ export async function runAssignment(assignment: Assignment): Promise<Tally> {
   const progress = openSync(assignment.progressFile, "w");
   await restore(pristine, working);
   const sound = new Map(files.map(({ path }) => [path, readFileSync(join(pristine, path))]));
+  const salvage =
+    assignment.opening === "salvaged"
+      ? await SalvageTrials.over(pristine, working, files)
+      : undefined;
   for (const number of trials) {
     writeSync(progress, String(number).padStart(12), 0);
     const trial = trialAt(files, number);
@@ -57,11 +65,31 @@ export async function runAssignment(assignment: Assignment): Promise<Tally> {
       tally.identical++;
       continue;
     }
-    const opened = await serve(assignment, trial, expected, tally);
-    if (opened || !unchanged(files, working, trial)) await restore(pristine, working);
-    else mend(sound, working, trial);
+    const opened = salvage
+      ? await salvageOne(salvage, trial, tally)
+      : await serve(assignment, trial, expected, tally);
+    const isUnchanged = !opened && unchanged(sound, files, working, trial);
+    if (!opened && !isUnchanged) {
+      tally.violations.push(`${describeTrial(trial)}: a start that was refused has changed files`);
+    }
+    if (isUnchanged) mend(sound, working, trial);
+    else await restore(pristine, working);
   }
   return tally;
+}
+
+/** A salvage that lost something counts as a report of it. */
+async function salvageOne(salvage: SalvageTrials, trial: Trial, tally: Tally): Promise<false> {
+  try {
+    const { faults, lost } = await salvage.run(trial);
+    tally.violations.push(...faults);
+    if (faults.length > 0) return false;
+    if (lost > 0) tally.reported++;
+    else tally.identical++;
+  } catch (error) {
+    tally.violations.push(`${describeTrial(trial)}: ${(error as Error).stack}`);
+  }
+  return false;
 }
 
 async function serve(
@@ -72,7 +100,7 @@ async function serve(
 ): Promise<boolean> {
   let storage: Storage | undefined;
   try {
-    storage = await openers[opening](working);
+    storage = await openers[opening === "unguarded" ? opening : "shipped"](working);
     const answers = await askEverything(storage, topics);
     const parted = differences(expected, answers);
     if (parted.length > 0) tally.violations.push(`${describeTrial(trial)}: ${parted[0]}`);
@@ -89,7 +117,7 @@ async function serve(
   }
 }
 
-const openers: Record<Opening, (folder: string) => Promise<Storage>> = {
+const openers: Record<Exclude<Opening, "salvaged">, (folder: string) => Promise<Storage>> = {
   shipped: (folder) => openLevelStorage({ folder, reserveBytes: 0 }),
   async unguarded(folder) {
     const kv = await openLevelKv(`${folder}/log`, false).catch((error: Error) => {
@@ -103,8 +131,13 @@ const openers: Record<Opening, (folder: string) => Promise<Storage>> = {
   },
 };
 
-/** A refusal leaves what it found. Where it does not, the trial after must begin anew. */
-function unchanged(files: readonly StoreFile[], working: string, trial: Trial): boolean {
+/** A refusal leaves what it found: no file changed, none there or gone. */
+function unchanged(
+  sound: ReadonlyMap<string, Buffer>,
+  files: readonly StoreFile[],
+  working: string,
+  trial: Trial,
+): boolean {
   const found = new Set<string>();
   for (const entry of readdirSync(working, { recursive: true, withFileTypes: true })) {
     if (entry.isFile()) found.add(join(entry.parentPath, entry.name));
@@ -115,7 +148,8 @@ function unchanged(files: readonly StoreFile[], working: string, trial: Trial): 
     found.size === others.length &&
     others.every(({ path, bytes }) => {
       const whole = join(working, path);
-      return found.has(whole) && statSync(whole).size === bytes;
+      const isThere = found.has(whole) && statSync(whole).size === bytes;
+      return isThere && sound.get(path)?.equals(readFileSync(whole)) === true;
     })
   );
 }

@@ -201,8 +201,12 @@ describe("a file that is missing or not what it was", () => {
     await copyStore(closed, folder);
     await rm(await nameOf(new RegExp(pattern)));
     const before = await contentsOf(folder);
-    const { findings } = await refusalOf();
+    const { findings, token, message } = await refusalOf();
     expect(findings[0]).toMatch(finding);
+    expect(token).toBeUndefined();
+    expect(message).toContain(`annals salvage ${folder} NEW-FOLDER`);
+    // Nor does any word: LevelDB would refuse it, or serve an empty store.
+    expect((await refusalOf("loss-0000000000000000")).message).toBe(message);
     expect(await contentsOf(folder)).toEqual(before);
   });
 
@@ -226,21 +230,40 @@ describe("a file that is missing or not what it was", () => {
     await (await openLevelStorage({ folder })).close();
   });
 
-  test("a table with a corrupted block is named with the place, and accepted for good", async () => {
+  test("a table with a corrupted block is named with the place, and leads to salvage", async () => {
     await copyStore(closed, folder);
     const path = await nameOf(/\.ldb$/);
     const bytes = await readFile(path);
     bytes[700] = (bytes[700] as number) ^ 1;
     await writeFile(path, bytes);
-    const { findings, token } = await refusalOf();
+    const { findings, token, message } = await refusalOf();
     expect(findings).toEqual([
       expect.stringMatching(/^table \d+\.ldb: the block at byte 0 fails its CRC$/),
     ]);
+    expect(token).toBeUndefined();
+    expect(message).toContain(`annals salvage ${folder} NEW-FOLDER`);
+  });
+
+  test("a corrupted block that an earlier version was told to serve is served", async () => {
+    await copyStore(closed, folder);
+    const path = await nameOf(/\.ldb$/);
+    const bytes = await readFile(path);
+    bytes[700] = (bytes[700] as number) ^ 1;
+    await writeFile(path, bytes);
+    const { findings: lasting } = await refusalOf();
+    const { storeId } = JSON.parse(await readFile(join(folder, "IDENTITY"), "utf8"));
+    const line = JSON.stringify({ storeId, findings: lasting, lasting });
+    await writeFile(join(folder, "ACCEPTED-LOSSES"), `${line}\n`);
+    // What LevelDB reads there is judged by our own checksums.
+    const { findings, token } = await refusalOf();
+    expect(findings[0]).toMatch(/^positions 21 to 30 cannot be read/);
     await (await openLevelStorage({ folder, acceptLoss: token })).close();
     const warnings: string[] = [];
     const warn = (message: string) => void warnings.push(message);
     await (await openLevelStorage({ folder, warn })).close();
-    expect(warnings).toContain(`accepted earlier by the operator: ${findings[0]}`);
+    expect(warnings).toEqual(
+      [...lasting, ...findings].map((each) => `accepted earlier by the operator: ${each}`),
+    );
   });
 
   test("CURRENT that does not end in a newline is refused as LevelDB would", async () => {
@@ -275,9 +298,11 @@ describe("a database that is older or other than what was acknowledged", () => {
       await storage.close();
     }
     await writeFile(join(folder, "MARK"), await readFile(join(other, "MARK")));
+    const before = await contentsOf(folder);
     expect((await refusalOf()).findings).toEqual([
       "the log up to position 30 is not the one that was acknowledged",
     ]);
+    expect(await contentsOf(folder)).toEqual(before);
   });
 
   test("chunks that vanished from the end of the log are named", async () => {

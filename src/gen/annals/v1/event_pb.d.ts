@@ -239,6 +239,15 @@ export declare type RemovedEvent = Message<"annals.v1.RemovedEvent"> & {
    * @generated from field: uint64 policy_position = 2;
    */
   policyPosition: bigint;
+
+  /**
+   * True: nothing removed the event; damage of the disk has lost it, and the store was salvaged
+   * without it. What is not known of it is empty: its stream, its tags; its type is then `(lost)`.
+   * A read without `with_removed` that meets the event fails with `DATA_LOSS`.
+   *
+   * @generated from field: bool lost = 3;
+   */
+  lost: boolean;
 };
 
 /**

@@ -25,7 +25,12 @@ const [t0, t1, t2, t3, t4, t5, t6, t7] = tables as [
 
 /** The CRC of `bytes[start..end)`. */
 export function crc32c(bytes: Uint8Array, start: number, end: number): number {
-  let crc = ~0;
+  return ~extendCrc32c(~0, bytes, start, end) >>> 0;
+}
+
+/** Goes on from the state of earlier bytes; the CRC is the state inverted. It begins as `~0`. */
+export function extendCrc32c(state: number, bytes: Uint8Array, start: number, end: number): number {
+  let crc = state;
   let at = start;
   for (; at + 8 <= end; at += 8) {
     const low =
@@ -45,7 +50,7 @@ export function crc32c(bytes: Uint8Array, start: number, end: number): number {
       (t0[bytes[at + 7] as number] as number);
   }
   for (; at < end; at++) crc = (t0[(crc ^ (bytes[at] as number)) & 0xff] as number) ^ (crc >>> 8);
-  return ~crc >>> 0;
+  return crc;
 }
 
 /** LevelDB stores CRCs masked, because the CRC of bytes that contain their own CRC is weak. */

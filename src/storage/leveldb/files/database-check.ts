@@ -12,8 +12,13 @@ import type { Acknowledged } from "../folder/high-water-mark.ts";
 
 /** Findings about the log and about all other files. */
 export interface DatabaseCheck extends LogJudgement {
+  /** Those of the findings with which LevelDB does not open its folder, or must not. */
+  readonly unservable: readonly string[];
   /** Paths of the live table files, oldest first. */
   readonly tables: readonly string[];
+  readonly ranges: Manifest["ranges"];
+  /** The live write-ahead logs, oldest first. */
+  readonly logs: readonly LogFile[];
 }
 
 /** `acknowledged` is what the store must at least contain, if known. */
@@ -21,20 +26,25 @@ export async function checkDatabase(
   folder: string,
   acknowledged?: Acknowledged,
 ): Promise<DatabaseCheck> {
-  const nothing = { logged: [], lastSequence: 0, tables: [] };
+  const nothing = { logged: [], lastSequence: 0, tables: [], ranges: new Map(), logs: [] };
+  const unservable = (findings: string[]): DatabaseCheck => {
+    return { ...nothing, findings, unservable: findings };
+  };
   const names = await readdir(folder);
   const manifestName = await currentManifest(folder);
-  if (manifestName === undefined) return { ...nothing, findings: ["CURRENT is missing"] };
+  if (manifestName === undefined) return unservable(["CURRENT is missing"]);
   if (!/^MANIFEST-\d+$/.test(manifestName) || !names.includes(manifestName)) {
     const named = JSON.stringify(manifestName);
-    return { ...nothing, findings: [`CURRENT names ${named}: no such file`] };
+    return unservable([`CURRENT names ${named}: no such file`]);
   }
   const findings: string[] = [];
   const manifest = await checkManifest(join(folder, manifestName), findings);
-  if (!manifest) return { ...nothing, findings };
+  if (!manifest) return unservable(findings);
   const tables = await checkTables(folder, names, manifest, findings);
+  const faults = [...findings];
   const logs = await readLogs(folder, names, manifest, findings);
-  return { ...judgeLogs(logs, manifest.lastSequence, acknowledged, findings), tables };
+  const judgement = judgeLogs(logs, manifest.lastSequence, acknowledged, findings);
+  return { ...judgement, unservable: faults, tables, ranges: manifest.ranges, logs };
 }
 
 /** Paths of the live table files, oldest first, also while LevelDB has the folder open. */

@@ -80,6 +80,47 @@ export function readLog(file: Uint8Array): LogContents {
   return { records, faultOffset, recordBehindFault, recordsBehind };
 }
 
+/** Bytes of a record whose beginning or end is lost. */
+export interface TornRecord {
+  readonly bytes: Uint8Array;
+  /** Whether the record begins here. */
+  readonly begins: boolean;
+}
+
+/** Everything that can be read of a log, whatever is damaged: each fragment that is valid. */
+export function readTornLog(file: Uint8Array): { whole: Uint8Array[]; torn: TornRecord[] } {
+  const whole: Uint8Array[] = [];
+  const torn: TornRecord[] = [];
+  let parts: Uint8Array[] = [];
+  let begins = false;
+  const cut = (): void => {
+    if (parts.length > 0) torn.push({ bytes: Buffer.concat(parts), begins });
+    parts = [];
+  };
+  for (let offset = 0; offset < file.length;) {
+    const room = blockBytes - (offset % blockBytes);
+    const fragment = room < headerBytes ? undefined : fragmentAt(file, offset);
+    if (fragment === undefined) {
+      if (room >= headerBytes) cut();
+      offset += room < headerBytes ? room : 1;
+      continue;
+    }
+    const { type, start, end } = fragment;
+    if (type === typeFull || type === typeFirst) {
+      cut();
+      begins = true;
+    } else if (parts.length === 0) begins = false;
+    parts.push(file.subarray(start, end));
+    offset = end;
+    if (type !== typeFull && type !== typeLast) continue;
+    if (begins) whole.push(Buffer.concat(parts));
+    else cut();
+    parts = [];
+  }
+  cut();
+  return { whole, torn };
+}
+
 /** The fragment at an offset. Undefined if there is no valid one. */
 function fragmentAt(file: Uint8Array, offset: number): Fragment | undefined {
   const blockEnd = offset - (offset % blockBytes) + blockBytes;

@@ -11,16 +11,33 @@ export interface Manifest {
   readonly lastSequence: number;
   /** The live tables: number to length in bytes. */
   readonly tables: ReadonlyMap<number, number>;
+  /** The first and last key of each live table. */
+  readonly ranges: ReadonlyMap<number, KeyBounds>;
 }
+
+/** Both inclusive. */
+export interface KeyBounds {
+  readonly first: Uint8Array;
+  readonly last: Uint8Array;
+}
+
+interface NewTable extends KeyBounds {
+  readonly number: number;
+  readonly bytes: number;
+}
+
+/** LevelDB appends a sequence number and a kind to each key. */
+export const internalBytes = 8;
 
 /** Folds version edits. Throws `RangeError` on malformed ones. */
 export function foldManifest(edits: readonly Uint8Array[]): Manifest {
   const tables = new Map<number, number>();
+  const ranges = new Map<number, KeyBounds>();
   let logNumber = 0;
   let lastSequence = 0;
   for (const edit of edits) {
     const deleted: number[] = [];
-    const added: [number, number][] = [];
+    const added: NewTable[] = [];
     const reader = new WireReader(edit);
     while (!reader.done) {
       const tag = reader.varint();
@@ -33,10 +50,16 @@ export function foldManifest(edits: readonly Uint8Array[]): Manifest {
       else if (tag === 7) added.push(newTable(reader));
       else throw new RangeError(`manifest: unknown tag ${tag}`);
     }
-    for (const number of deleted) tables.delete(number);
-    for (const [number, bytes] of added) tables.set(number, bytes);
+    for (const number of deleted) {
+      tables.delete(number);
+      ranges.delete(number);
+    }
+    for (const { number, bytes, first, last } of added) {
+      tables.set(number, bytes);
+      ranges.set(number, { first, last });
+    }
   }
-  return { logNumber, lastSequence, tables };
+  return { logNumber, lastSequence, tables, ranges };
 }
 
 function skipLevelAndKey(reader: WireReader): void {
@@ -49,11 +72,13 @@ function skipLevel(reader: WireReader): number {
   return reader.varint();
 }
 
-function newTable(reader: WireReader): [number: number, bytes: number] {
+function newTable(reader: WireReader): NewTable {
   reader.varint();
   const number = reader.varint();
   const bytes = reader.varint();
-  reader.view();
-  reader.view();
-  return [number, bytes];
+  return { number, bytes, first: userKey(reader.view()), last: userKey(reader.view()) };
+}
+
+function userKey(internal: Uint8Array): Uint8Array {
+  return internal.subarray(0, Math.max(0, internal.length - internalBytes));
 }

@@ -9,24 +9,23 @@
 
 import { open } from "node:fs/promises";
 import { WireReader, writeVarint } from "../../../domain/wire.ts";
-import { crc32c, unmask } from "./crc32c.ts";
 import { littleEndian32 } from "./log-file.ts";
-import { snappyDecompress } from "./snappy.ts";
+import {
+  entriesOf,
+  isSound,
+  openBlock,
+  openHandle,
+  trailerBytes,
+  type BlockHandle,
+} from "./table-blocks.ts";
 
-const footerBytes = 48;
+export const footerBytes = 48;
 const footerHandlesBytes = 40;
-const trailerBytes = 5;
 const magicLow = 0x8b80fb57;
 const magicHigh = 0xdb477524;
-const indexBytesMax = 256 * 1024 * 1024;
 const readBytes = 256 * 1024;
 
 const nothing = Buffer.alloc(0);
-
-interface Handle {
-  readonly offset: number;
-  readonly size: number;
-}
 
 /**
  * Checks every block of a table. Returns the first fault, or undefined. `pace` is awaited with the
@@ -49,19 +48,9 @@ export async function checkTable(
       return buffer.subarray(0, bytes);
     };
     if (size < footerBytes) return "it is too short";
-    const footer = await read(size - footerBytes, footerBytes);
-    if (littleEndian32(footer, 40) !== magicLow || littleEndian32(footer, 44) !== magicHigh) {
-      return "its footer is corrupted";
-    }
-    const handles = new WireReader(footer);
-    const meta = openHandle(handles);
-    const index = openHandle(handles);
-    const indexStart = meta.offset + meta.size + trailerBytes;
-    const footerStart = indexStart + index.size + trailerBytes;
-    const joined = index.offset === indexStart && footerStart === size - footerBytes;
-    if (!joined || !isFooterOf(footer, meta, index)) return "its footer is corrupted";
-    const metaBlock = openBlock(await read(meta.offset, meta.size + trailerBytes));
-    const indexBlock = openBlock(await read(index.offset, index.size + trailerBytes));
+    const { meta, index } = openFooter(await read(size - footerBytes, footerBytes), size);
+    const metaBlock = openIndex(await read(meta.offset, meta.size + trailerBytes));
+    const indexBlock = openIndex(await read(index.offset, index.size + trailerBytes));
     const blocks = [...handlesIn(indexBlock), ...handlesIn(metaBlock)];
     scratch = Buffer.allocUnsafe(2 * readBytes);
     return await checkBlocks(blocks, meta.offset, read, pace);
@@ -73,9 +62,33 @@ export async function checkTable(
   }
 }
 
+/** Where the two blocks of handles lie. Throws `RangeError` if the footer is corrupted. */
+export function openFooter(
+  footer: Uint8Array,
+  size: number,
+): { meta: BlockHandle; index: BlockHandle } {
+  const corrupted = "its footer is corrupted";
+  if (littleEndian32(footer, 40) !== magicLow || littleEndian32(footer, 44) !== magicHigh) {
+    throw new RangeError(corrupted);
+  }
+  const handles = new WireReader(footer);
+  const meta = openHandle(handles);
+  const index = openHandle(handles);
+  const indexStart = meta.offset + meta.size + trailerBytes;
+  const footerStart = indexStart + index.size + trailerBytes;
+  const joined = index.offset === indexStart && footerStart === size - footerBytes;
+  if (!joined || !isFooterOf(footer, meta, index)) throw new RangeError(corrupted);
+  return { meta, index };
+}
+
+/** The contents of a block of handles. Throws `RangeError`. */
+export function openIndex(bytes: Uint8Array): Uint8Array {
+  return openBlock(bytes, "its index");
+}
+
 /** Blocks are adjacent, from the start of the file to the metaindex block. */
 async function checkBlocks(
-  handles: readonly Handle[],
+  handles: readonly BlockHandle[],
   end: number,
   read: (offset: number, bytes: number) => Promise<Uint8Array>,
   pace: (bytes: number) => Promise<void>,
@@ -83,11 +96,11 @@ async function checkBlocks(
   const blocks = [...handles].toSorted((a, b) => a.offset - b.offset);
   let covered = 0;
   for (let i = 0; i < blocks.length;) {
-    const start = (blocks[i] as Handle).offset;
+    const start = (blocks[i] as BlockHandle).offset;
     let stop = start;
     let until = i;
     for (; until < blocks.length; until++) {
-      const { offset, size } = blocks[until] as Handle;
+      const { offset, size } = blocks[until] as BlockHandle;
       if (offset !== covered) return `its blocks do not join up at byte ${covered}`;
       covered = offset + size + trailerBytes;
       stop = covered;
@@ -96,7 +109,7 @@ async function checkBlocks(
     await pace(stop - start);
     const bytes = await read(start, stop - start);
     for (; i <= Math.min(until, blocks.length - 1); i++) {
-      const { offset, size } = blocks[i] as Handle;
+      const { offset, size } = blocks[i] as BlockHandle;
       const at = offset - start;
       if (!isSound(bytes, at, at + size)) return `the block at byte ${offset} fails its CRC`;
     }
@@ -105,7 +118,7 @@ async function checkBlocks(
 }
 
 /** A footer is padded with zeros after the handles. */
-function isFooterOf(footer: Uint8Array, meta: Handle, index: Handle): boolean {
+function isFooterOf(footer: Uint8Array, meta: BlockHandle, index: BlockHandle): boolean {
   const expected = new Uint8Array(footerHandlesBytes);
   let offset = 0;
   for (const number of [meta.offset, meta.size, index.offset, index.size]) {
@@ -114,38 +127,7 @@ function isFooterOf(footer: Uint8Array, meta: Handle, index: Handle): boolean {
   return Buffer.compare(expected, footer.subarray(0, footerHandlesBytes)) === 0;
 }
 
-function isSound(bytes: Uint8Array, start: number, end: number): boolean {
-  return unmask(littleEndian32(bytes, end + 1)) === crc32c(bytes, start, end + 1);
-}
-
-function openBlock(bytes: Uint8Array): Uint8Array {
-  const end = bytes.length - trailerBytes;
-  if (!isSound(bytes, 0, end)) throw new RangeError("its index fails its CRC");
-  const contents = bytes.subarray(0, end);
-  return bytes[end] === 1 ? snappyDecompress(contents, indexBytesMax) : contents;
-}
-
 /** The handles in the entries of an index block. */
-function handlesIn(block: Uint8Array): Handle[] {
-  if (block.length < 4) throw new RangeError("its index is too short");
-  const restarts = littleEndian32(block, block.length - 4);
-  const end = block.length - 4 - restarts * 4;
-  if (end < 0) throw new RangeError("its index is corrupted");
-  const handles: Handle[] = [];
-  const reader = new WireReader(block, 0, end);
-  while (!reader.done) {
-    reader.varint();
-    const keyBytes = reader.varint();
-    const valueBytes = reader.varint();
-    reader.offset += keyBytes;
-    const value = new WireReader(block, reader.offset, reader.offset + valueBytes);
-    handles.push(openHandle(value));
-    reader.offset += valueBytes;
-  }
-  return handles;
-}
-
-function openHandle(reader: WireReader): Handle {
-  const offset = reader.varint();
-  return { offset, size: reader.varint() };
+function handlesIn(block: Uint8Array): BlockHandle[] {
+  return [...entriesOf(block)].map(([, value]) => openHandle(new WireReader(value)));
 }

@@ -24,8 +24,12 @@ export interface Findings {
 }
 
 export interface LossGate {
+  /** The findings that were not accepted by an earlier start. Warns of the others. */
+  fresh(lasting: readonly string[]): Promise<string[]>;
   /** Throws StoreRefused if there are findings that the operator has not accepted. */
   weigh(findings: Findings): Promise<void>;
+  /** Records what was accepted. To be called when the store is served, which may still fail. */
+  record(): Promise<void>;
 }
 
 /** The gate of one start. Findings that follow an accepted one are attributed to it and pass. */
@@ -37,22 +41,34 @@ export function lossGate(
 ): LossGate {
   const path = join(folder, "ACCEPTED-LOSSES");
   let accepting = false;
+  let lines: string[] = [];
+  const warned = new Set<string>();
+  const fresh = async (lasting: readonly string[]): Promise<string[]> => {
+    if (lasting.length === 0) return [];
+    const known = await acceptedBefore(path, storeId);
+    for (const finding of lasting) {
+      if (!known.has(finding) || warned.has(finding)) continue;
+      warned.add(finding);
+      warn(`accepted earlier by the operator: ${finding}`);
+    }
+    return lasting.filter((finding) => !known.has(finding));
+  };
   return {
+    fresh,
     async weigh({ passing, lasting }) {
-      if (passing.length + lasting.length === 0) return;
-      const known = await acceptedBefore(path, storeId);
-      for (const finding of lasting) {
-        if (known.has(finding)) warn(`accepted earlier by the operator: ${finding}`);
-      }
-      const fresh = lasting.filter((finding) => !known.has(finding));
-      const findings = [...passing, ...fresh];
+      const findings = [...passing, ...(await fresh(lasting))];
       if (findings.length === 0) return;
       const token = tokenOf(storeId, findings);
       accepting ||= acceptLoss === token;
-      if (!accepting) throw new StoreRefused(folder, findings, token);
+      if (!accepting) throw new StoreRefused(folder, findings, { token });
       for (const finding of findings) warn(`accepted by the operator: ${finding}`);
-      const line = { acceptedAt: new Date().toISOString(), storeId, findings, lasting: fresh };
-      await appendDurably(path, `${JSON.stringify(line)}\n`);
+      const acceptedAt = new Date().toISOString();
+      const stay = findings.filter((finding) => lasting.includes(finding));
+      lines.push(`${JSON.stringify({ acceptedAt, storeId, findings, lasting: stay })}\n`);
+    },
+    async record() {
+      if (lines.length > 0) await appendDurably(path, lines.join(""));
+      lines = [];
     },
   };
 }

@@ -26,6 +26,18 @@ export function isLockName(name: string): boolean {
   return /^guard-[0-9a-f]{16}\.sock$/.test(name);
 }
 
+/** Whether a process holds the folder. Changes nothing there, unlike an attempt to hold it. */
+export async function isFolderHeld(folder: string): Promise<boolean> {
+  const handle = await open(folder, "r");
+  const base = process.platform === "linux" ? `/proc/self/fd/${handle.fd}` : folder;
+  try {
+    const locks = (await readdir(base)).filter(isLockName);
+    return (await Promise.all(locks.map((name) => isAlive(join(base, name))))).includes(true);
+  } finally {
+    await handle.close();
+  }
+}
+
 /** Throws StoreRefused if this or another process holds the folder. */
 export async function lockFolder(folder: string): Promise<FolderLock> {
   const handle = await open(folder, "r");

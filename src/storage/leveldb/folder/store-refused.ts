@@ -9,11 +9,22 @@ export class StoreRefused extends Error {
    */
   readonly token: string | undefined;
 
-  constructor(folder: string, findings: readonly string[], token?: string) {
+  /**
+   * `remedy`: the token that accepts the loss, or `salvage` if LevelDB cannot serve what is left.
+   */
+  constructor(
+    folder: string,
+    findings: readonly string[],
+    remedy?: { readonly token: string } | "salvage",
+  ) {
     const list = findings.map((finding) => `  - ${finding}`).join("\n");
-    const advice = token
-      ? `\nRestore a backup, or accept the loss for good with --accept-loss ${token}`
-      : "";
+    const token = typeof remedy === "object" ? remedy.token : undefined;
+    const salvage = `annals salvage ${folder} NEW-FOLDER makes a new store of everything sound`;
+    const ways = [
+      ...(token ? [`accept the loss for good with --accept-loss ${token}`] : []),
+      ...(remedy === "salvage" ? [salvage] : []),
+    ];
+    const advice = ways.map((way) => `\nRestore a backup, or ${way}`).join("");
     super(`the store in ${folder} is not served:\n${list}${advice}`);
     this.name = "StoreRefused";
     this.folder = folder;

@@ -8,6 +8,9 @@
 //            0x48 version, 0x50 position, 0x5a recorded_at: all but `RemovedEvent` unchanged
 //
 // A client's event cannot look like a removed record, because its fields end with number 8.
+//
+// A lost record has the same form, with `lost` in place of `RemovedEvent`'s other fields. It takes
+// the position (and the version) of an event that damage has lost: see offline/salvage.ts.
 
 import { hash } from "node:crypto";
 import { contentOf } from "../../../domain/content.ts";
@@ -21,6 +24,7 @@ const removedField = 16;
 const tagRemoved = (removedField << 3) | 2;
 const tagContentHash = 0x0a;
 const tagPolicy = 0x10;
+const tagLost = 0x18;
 const hashBytes = 32;
 const lastHeaderField = 4;
 const firstPlacementField = 9;
@@ -34,13 +38,31 @@ export function composeRemovedRecord(
   withHash: boolean,
   policy: number,
 ): Uint8Array {
+  const hashed = withHash && !isLostRecord(record);
+  const contentHash = hashed ? sha256(contentOf(record)) : new Uint8Array();
+  const removed = Buffer.alloc((hashed ? 2 + hashBytes : 0) + 1 + varintBytes(policy));
+  if (hashed) {
+    removed.set([tagContentHash, hashBytes]);
+    removed.set(contentHash, 2);
+  }
+  const policyStart = hashed ? 2 + hashBytes : 0;
+  removed[policyStart] = tagPolicy;
+  writeVarint(removed, policyStart + 1, policy);
+  return composeEmptied(record, removed);
+}
+
+/** The framed lost record in place of an event, of which `record` holds what is known. */
+export function composeLostRecord(record: Uint8Array): Uint8Array {
+  return composeEmptied(record, Buffer.from([tagLost, 1]));
+}
+
+/** The record with a `RemovedEvent` in place of its longer fields, framed. */
+function composeEmptied(record: Uint8Array, removed: Uint8Array): Uint8Array {
   const [header, placement] = partsOf(record);
-  const contentHash = withHash ? sha256(contentOf(record)) : undefined;
-  const removedBytes = (contentHash ? 2 + hashBytes : 0) + 1 + varintBytes(policy);
   const length = (parts: readonly Uint8Array[]) =>
     parts.reduce((bytes, part) => bytes + part.length, 0);
   const recordBytes =
-    length(header) + 2 + varintBytes(removedBytes) + removedBytes + length(placement);
+    length(header) + 2 + varintBytes(removed.length) + removed.length + length(placement);
   const frame = Buffer.allocUnsafe(1 + varintBytes(recordBytes) + recordBytes);
   frame[0] = frameTag;
   let offset = writeVarint(frame, 1, recordBytes);
@@ -50,15 +72,8 @@ export function composeRemovedRecord(
   };
   for (const part of header) put(part);
   offset = writeVarint(frame, offset, tagRemoved);
-  offset = writeVarint(frame, offset, removedBytes);
-  if (contentHash) {
-    frame[offset] = tagContentHash;
-    frame[offset + 1] = hashBytes;
-    offset += 2;
-    put(contentHash);
-  }
-  frame[offset] = tagPolicy;
-  offset = writeVarint(frame, offset + 1, policy);
+  offset = writeVarint(frame, offset, removed.length);
+  put(removed);
   for (const part of placement) put(part);
   return frame;
 }
@@ -80,8 +95,14 @@ function partsOf(record: Uint8Array): [Uint8Array[], Uint8Array[]] {
   return [header, placement];
 }
 
+/** Whether the record is of an event that was removed. A lost record is not. */
 export function isRemovedRecord(record: Uint8Array): boolean {
-  return removedIn(record) !== undefined;
+  const removed = removedIn(record);
+  return removed !== undefined && removed[0] !== tagLost;
+}
+
+export function isLostRecord(record: Uint8Array): boolean {
+  return removedIn(record)?.[0] === tagLost;
 }
 
 /** The `RemovedEvent` of a removed record. Undefined: the record is not one. */
@@ -95,7 +116,10 @@ function removedIn(record: Uint8Array): Uint8Array | undefined {
   return undefined;
 }
 
-/** As `storedEvent`; of a removed record it also tells what it held. Throws CORRUPTION. */
+/**
+ * As `storedEvent`; of a removed record it also tells what it held. Throws CORRUPTION. A lost
+ * record has an id of its own, so that the event that was lost can be appended again.
+ */
 export function storedEventOf(record: Uint8Array, idFromClient: boolean): StoredEvent {
   const event = storedEvent(record);
   const removed = removedIn(record);
@@ -108,6 +132,12 @@ export function storedEventOf(record: Uint8Array, idFromClient: boolean): Stored
     throw corruption("a removed event whose id a client chose has lost its hash", at);
   }
   return { ...event, didHold: (content) => Buffer.compare(sha256(content), held) === 0 };
+}
+
+/** What a read says that needs an event that damage has lost. */
+export function lostEvent({ position, stream }: { position: number; stream: string }): Error {
+  const what = `the event at position ${position} was lost before this store was salvaged`;
+  return corruption(what, { first: position, last: position, ...(stream && { stream }) });
 }
 
 function sha256(bytes: Uint8Array): Uint8Array {

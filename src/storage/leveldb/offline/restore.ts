@@ -52,29 +52,40 @@ export interface RestoreReport {
 
 /** Throws BackupRefused at any fault of the backup. */
 export async function restore(options: RestoreOptions): Promise<RestoreReport> {
-  const { backup, target } = options;
-  const list = await requireBackupList(backup);
+  const list = await requireBackupList(options.backup);
+  return intoNewStore(options.target, unfinishedRestoreText, () => restoreInto(options, list));
+}
+
+/**
+ * Makes a folder ready for a store that `make` builds there, and keeps others from it. Whatever
+ * an earlier attempt left is removed. Throws BackupRefused if it holds anything else.
+ */
+export async function intoNewStore<T>(
+  target: string,
+  unfinishedText: string,
+  make: () => Promise<T>,
+): Promise<T> {
   await makeFolder(target);
   if (!(await readdir(target)).includes(unfinishedRestore)) await refuseUnlessEmpty(target);
   // Until the store has its identity: a second restore would remove what this one writes.
   const lock = await lockFolder(target);
   try {
-    await beginAnew(target);
-    return await restoreInto(options, list);
+    await beginAnew(target, unfinishedText);
+    return await make();
   } finally {
     await lock.release();
   }
 }
 
 /** Leaves the target empty, but for a mark that says what is going on in it. */
-async function beginAnew(target: string): Promise<void> {
+async function beginAnew(target: string, unfinishedText: string): Promise<void> {
   const names = await readdir(target);
   if (names.includes(unfinishedRestore) && !names.includes("IDENTITY")) {
     const own = [databaseOf(target), highWaterMarkPath(target), join(target, "IDENTITY.new")];
     for (const path of own) await rm(path, { recursive: true, force: true });
   }
   await refuseUnlessEmpty(target);
-  await writeDurably(join(target, unfinishedRestore), unfinishedRestoreText);
+  await writeDurably(join(target, unfinishedRestore), unfinishedText);
 }
 
 async function refuseUnlessEmpty(target: string): Promise<void> {
@@ -147,7 +158,7 @@ async function storeChunks(store: OpenStore, chunks: readonly Chunk[]): Promise<
   store.head = { position: last, recordedAt };
 }
 
-function eventsOf(chunk: Chunk): CommitEvent[] {
+export function eventsOf(chunk: Chunk): CommitEvent[] {
   const offsets = frameOffsets(chunk);
   return Array.from({ length: chunk.count }, (_, ordinal) => {
     const frame = chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]);
@@ -170,7 +181,7 @@ async function restoreSide(store: OpenStore, backup: string, list: BackupList): 
   await write(store, operations);
 }
 
-async function write(store: OpenStore, operations: readonly Operation[]): Promise<void> {
+export async function write(store: OpenStore, operations: readonly Operation[]): Promise<void> {
   await store.kv.write(operations);
   store.sequence += operations.length;
 }
@@ -188,9 +199,9 @@ async function proved(store: OpenStore, { side }: BackupList): Promise<StoreTota
 }
 
 /** The last step, which makes the folder a store. */
-async function becomeStore(
+export async function becomeStore(
   target: string,
-  list: BackupList,
+  list: Pick<BackupList, "storeId" | "storeCreatedAt" | "storeFormatVersion" | "storeTime">,
   { head, sequence, headHash: hash }: OpenStore,
 ): Promise<void> {
   const acknowledged = { position: head.position, sequence, hash };

@@ -9,7 +9,12 @@ import { firstVersion, oldestTime } from "../../../domain/lifecycle/lifecycle.ts
 import { scanRecordedAt } from "../../../domain/record.ts";
 import type { JudgedEvent, StorageRead } from "../../storage.ts";
 import { TermKind } from "../format/keys.ts";
-import { composeRemovedRecord, isRemovedRecord } from "../format/removed-record.ts";
+import {
+  composeRemovedRecord,
+  isLostRecord,
+  isRemovedRecord,
+  lostEvent,
+} from "../format/removed-record.ts";
 import { timeOf, type OpenStore } from "../state/open-store.ts";
 import type { Known } from "../state/stream-lifecycles.ts";
 import { loadHead, type Term } from "../state/terms.ts";
@@ -127,11 +132,16 @@ export class Visibility {
   /**
    * Refuses a removed record that the read takes for an event that is not removed. If it was
    * removed after the read's head, that is READ_OVERTAKEN; if no lifecycle removed it, that is
-   * CORRUPTION. Only chunks that are marked as rewritten have removed records.
+   * CORRUPTION, and so is a lost event. Only chunks that are marked as rewritten have such records.
    */
   async assertWhole(event: FoundEvent): Promise<void> {
-    if (this.everything || !isRemovedRecord(event.record)) return;
+    if (this.everything) return;
     const { position, stream } = event;
+    if (isLostRecord(event.record)) {
+      if (this.withRemovedRecords) return;
+      throw lostEvent({ position, stream });
+    }
+    if (!isRemovedRecord(event.record)) return;
     const present = await new Visibility(this.store, {}).judgeOf([stream]);
     if (present.isRemoved(event)) {
       const since = "an event was removed, and its space reclaimed, since this read began";

@@ -17,7 +17,7 @@ import {
   writeUint64,
 } from "../format/keys.ts";
 import { composePosting, postingRecordsBytesMax } from "../format/posting.ts";
-import { isRemovedRecord } from "../format/removed-record.ts";
+import { isLostRecord, isRemovedRecord } from "../format/removed-record.ts";
 import type { Operation } from "../kv/kv.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { noTerm, type TermHead } from "../state/term-table.ts";
@@ -147,8 +147,12 @@ function putPostings(
     const key = postingKey(number, chunk.last);
     const isStream = kind === TermKind.stream;
     const among = chunk.reclaimed ? removedAmong(events, ordinals) : 0;
-    const removedRecords = isStream || among === ordinals.length ? among : 0;
-    const frames = isStream && removedRecords === 0 ? framesToKeep(events, ordinals) : [];
+    // A posting with lost events sends its readers to the chunk.
+    const isAnyLost = chunk.reclaimed !== undefined && holdsLost(events, ordinals);
+    const isTold = !isAnyLost && (isStream || among === ordinals.length);
+    const removedRecords = isTold ? among : 0;
+    const isKept = isStream && removedRecords === 0 && !isAnyLost;
+    const frames = isKept ? framesToKeep(events, ordinals) : [];
     const posting = { before: head.count, ordinals, removedRecords };
     operations.push([key, composePosting(key, chunk.count, posting, frames)]);
     const last = chunk.first + (ordinals.at(-1) as number);
@@ -172,6 +176,10 @@ function framesToKeep(events: readonly CommitEvent[], ordinals: readonly number[
 function removedAmong(events: readonly CommitEvent[], ordinals: readonly number[]): number {
   return ordinals.filter((each) => isRemovedRecord(recordOf((events[each] as CommitEvent).frame)))
     .length;
+}
+
+function holdsLost(events: readonly CommitEvent[], ordinals: readonly number[]): boolean {
+  return ordinals.some((each) => isLostRecord(recordOf((events[each] as CommitEvent).frame)));
 }
 
 function termEntry({ kind, name }: Term, number: number): Operation {

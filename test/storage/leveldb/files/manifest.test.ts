@@ -42,7 +42,12 @@ describe("version edits", () => {
   });
 
   test("without edits there is nothing", () => {
-    expect(foldManifest([])).toEqual({ logNumber: 0, lastSequence: 0, tables: new Map() });
+    expect(foldManifest([])).toEqual({
+      logNumber: 0,
+      lastSequence: 0,
+      tables: new Map(),
+      ranges: new Map(),
+    });
   });
 
   test.each([

@@ -1,0 +1,100 @@
+// Checks a store's files, opens its database, and audits the end of its log. Everything that can
+// refuse the store is checked before LevelDB opens its folder, because LevelDB changes files then.
+// A refusal leaves the folder as it was.
+
+import { basename } from "node:path";
+import { databaseOf } from "./create.ts";
+import { checkDatabase, type DatabaseCheck } from "./files/database-check.ts";
+import { openLiveFiles } from "./files/files-kv.ts";
+import { checkTable } from "./files/table-file.ts";
+import type { LossGate } from "./folder/accepted-losses.ts";
+import type { Acknowledged } from "./folder/high-water-mark.ts";
+import { StoreRefused } from "./folder/store-refused.ts";
+import { prefixChunk } from "./format/keys.ts";
+import { openLevelKv } from "./kv/level-kv.ts";
+import { auditEnd } from "./verify/audit.ts";
+import type { OpenedKv } from "./write/write-guard.ts";
+
+const checkBytesDefault = 96 * 1024 * 1024;
+
+export interface CheckedOpenOptions {
+  readonly folder: string;
+  /** What the store must contain, if known. */
+  readonly acknowledged: Acknowledged | undefined;
+  readonly gate: LossGate;
+  /** Tables up to this many bytes in total are checked, the newest first. Absent: 96 MiB. */
+  readonly checkBytes?: number | undefined;
+}
+
+/** Throws StoreRefused. */
+export async function openChecked(options: CheckedOpenOptions): Promise<OpenedKv> {
+  const { folder, acknowledged, gate } = options;
+  const refuse = (error: Error): never => {
+    throw new StoreRefused(folder, [`its files cannot be read: ${error.message}`]);
+  };
+  const check = await checkDatabase(databaseOf(folder), acknowledged).catch(refuse);
+  const tableFaults = await checkTables(options, check).catch(refuse);
+  const damages = [...check.unservable, ...(await gate.fresh(tableFaults))];
+  const refuseDamaged = (): void => {
+    if (damages.length === 0) return;
+    const others = check.findings.filter((finding) => !damages.includes(finding));
+    throw new StoreRefused(folder, [...damages, ...others], "salvage");
+  };
+  refuseDamaged();
+  const passing = [...check.findings];
+  if (!acknowledged)
+    passing.push("MARK is missing or corrupted: it is not known what was acknowledged");
+  await gate.weigh({ passing, lasting: [] });
+  // Where a damaged table was accepted earlier, LevelDB may read more of it than is proved.
+  const audited =
+    tableFaults.length > 0
+      ? []
+      : await auditFiles(check, acknowledged, (damage) => damages.push(damage)).catch(refuse);
+  refuseDamaged();
+  await gate.weigh({ passing: [], lasting: audited });
+  const kv = await openLevelKv(databaseOf(folder), false).catch((error: Error) => {
+    const why = ((error.cause as Error | undefined) ?? error).message;
+    throw new StoreRefused(folder, [`LevelDB does not open it: ${why}`], "salvage");
+  });
+  try {
+    // LevelDB must find what the files hold.
+    const again = await auditEnd(kv, acknowledged, check.logged);
+    const more = again.filter((finding) => !audited.includes(finding));
+    await gate.weigh({ passing: [], lasting: more });
+    return { kv, sequence: check.lastSequence };
+  } catch (error) {
+    await kv.close();
+    throw error;
+  }
+}
+
+/** The audit of the end of the log, on the files themselves. */
+async function auditFiles(
+  check: DatabaseCheck,
+  acknowledged: Acknowledged | undefined,
+  damaged: (damage: string) => void,
+): Promise<string[]> {
+  const files = openLiveFiles(check, (key) => key[0] === prefixChunk, damaged);
+  try {
+    return await auditEnd(files, acknowledged, check.logged);
+  } finally {
+    await files.close();
+  }
+}
+
+/** Checks the newest tables, as many as the time to start allows. */
+async function checkTables(
+  { checkBytes = checkBytesDefault }: CheckedOpenOptions,
+  check: DatabaseCheck,
+): Promise<string[]> {
+  const findings: string[] = [];
+  let left = checkBytes;
+  for (const path of check.tables.toReversed()) {
+    if (left <= 0) break;
+    const fault = await checkTable(path, async (bytes) => {
+      left -= bytes;
+    });
+    if (fault) findings.push(`table ${basename(path)}: ${fault}`);
+  }
+  return findings;
+}

@@ -1,0 +1,188 @@
+// Reads the entries of one table in the order of their keys, forwards or backwards, without
+// LevelDB. Every block is checked before it is used. A reader that is `lenient` goes on behind what
+// is damaged and tells about it; any other one throws CORRUPTION.
+
+import { open, readFile, type FileHandle } from "node:fs/promises";
+import { basename } from "node:path";
+import { corruption } from "../../../domain/errors.ts";
+import { WireReader } from "../../../domain/wire.ts";
+import { internalBytes, type KeyBounds } from "./manifest.ts";
+import {
+  entriesOf,
+  findBlocks,
+  openBlock,
+  openHandle,
+  trailerBytes,
+  versionsIn,
+  type BlockHandle,
+  type Version,
+} from "./table-blocks.ts";
+import { footerBytes, openFooter, openIndex } from "./table-file.ts";
+
+/** Versions of keys in the order of the keys, the newest version of a key first. */
+export interface VersionSource {
+  /** The first and last key it may hold. Undefined: it holds nothing. */
+  bounds(): Promise<KeyBounds | undefined>;
+  /** The versions of the keys from `first` to `last`, in parts. */
+  walk(range: KeyBounds, reverse: boolean): AsyncGenerator<readonly Version[]>;
+  close(): Promise<void>;
+}
+
+interface IndexedBlock extends BlockHandle {
+  /** No key in the block is greater, and none in the next one is smaller. */
+  readonly last: Uint8Array;
+}
+
+export interface ReadingOptions {
+  /** Called with each damage of the file. Absent: damage is CORRUPTION. */
+  readonly damaged?: ((damage: string) => void) | undefined;
+  /** Where the MANIFEST tells it. Absent: found out from the table. */
+  readonly bounds?: KeyBounds | undefined;
+}
+
+const cachedBlocksMax = 16;
+
+export class TableReader implements VersionSource {
+  private readonly path: string;
+  private readonly options: ReadingOptions;
+  private file: Promise<FileHandle> | undefined;
+  private index: Promise<readonly IndexedBlock[]> | undefined;
+  private readonly cache = new Map<number, readonly Version[]>();
+  private walks = 0;
+
+  constructor(path: string, options: ReadingOptions) {
+    this.path = path;
+    this.options = options;
+  }
+
+  async bounds(): Promise<KeyBounds | undefined> {
+    if (this.options.bounds !== undefined) return this.options.bounds;
+    this.walks++;
+    try {
+      const blocks = await this.blocks();
+      const last = blocks.at(-1)?.last;
+      for (const block of blocks) {
+        const first = (await this.versions(block))[0]?.key;
+        if (first !== undefined && last !== undefined) return { first, last };
+      }
+      return undefined;
+    } finally {
+      await this.rest();
+    }
+  }
+
+  async *walk({ first, last }: KeyBounds, reverse: boolean): AsyncGenerator<readonly Version[]> {
+    this.walks++;
+    try {
+      const blocks = await this.blocks();
+      const from = blocks.findIndex((block) => Buffer.compare(block.last, first) >= 0);
+      if (from < 0) return;
+      const behind = blocks.findIndex((block) => Buffer.compare(block.last, last) > 0);
+      const to = behind < 0 ? blocks.length - 1 : behind;
+      for (let i = from; i <= to; i++) {
+        const block = blocks[reverse ? to + from - i : i] as IndexedBlock;
+        const within = (await this.versions(block)).filter(
+          ({ key }) => Buffer.compare(key, first) >= 0 && Buffer.compare(key, last) <= 0,
+        );
+        if (within.length > 0) yield reverse ? within.toReversed() : within;
+      }
+    } finally {
+      await this.rest();
+    }
+  }
+
+  async close(): Promise<void> {
+    const file = this.file;
+    this.file = undefined;
+    await (await file)?.close();
+  }
+
+  /** A table that nobody walks through holds no descriptor: there may be thousands of them. */
+  private async rest(): Promise<void> {
+    this.walks--;
+    if (this.walks === 0) await this.close();
+  }
+
+  private async blocks(): Promise<readonly IndexedBlock[]> {
+    this.index ??= this.readIndex().catch(async (error: unknown) => {
+      const { damaged } = this.options;
+      if (!(error instanceof RangeError) || damaged === undefined) throw this.failure(error);
+      damaged(`table ${basename(this.path)}: ${error.message}`);
+      return this.foundBlocks();
+    });
+    return this.index;
+  }
+
+  private async readIndex(): Promise<IndexedBlock[]> {
+    this.file ??= open(this.path, "r");
+    const { size } = await (await this.file).stat();
+    if (size < footerBytes) throw new RangeError("it is too short");
+    const { index } = openFooter(await this.bytes(size - footerBytes, footerBytes), size);
+    const contents = openIndex(await this.bytes(index.offset, index.size + trailerBytes));
+    return [...entriesOf(contents)].map(([key, value]) => {
+      const last = Buffer.from(key.subarray(0, Math.max(0, key.length - internalBytes)));
+      return { ...openHandle(new WireReader(value)), last };
+    });
+  }
+
+  /** The blocks of a table without an index, in the order of their keys. */
+  private async foundBlocks(): Promise<IndexedBlock[]> {
+    const file = await readFile(this.path);
+    const blocks: IndexedBlock[] = [];
+    for (const { offset, size } of findBlocks(file)) {
+      try {
+        const block = openBlock(file.subarray(offset, offset + size + trailerBytes));
+        const last = versionsIn(block).at(-1)?.key;
+        if (last !== undefined) blocks.push({ offset, size, last: Buffer.from(last) });
+      } catch (error) {
+        // A block of the index or the filter, which hold no entries of this form.
+        if (!(error instanceof RangeError)) throw error;
+      }
+    }
+    return blocks.filter(({ last }, i) => {
+      const before = blocks[i - 1];
+      return before === undefined || Buffer.compare(before.last, last) <= 0;
+    });
+  }
+
+  private async versions({ offset, size }: BlockHandle): Promise<readonly Version[]> {
+    const known = this.cache.get(offset);
+    if (known !== undefined) return known;
+    let versions: readonly Version[];
+    try {
+      const bytes = await this.bytes(offset, size + trailerBytes);
+      versions = versionsIn(openBlock(bytes, `the block at byte ${offset}`));
+    } catch (error) {
+      const isUnreadable = (error as NodeJS.ErrnoException).code === "EIO";
+      const { damaged } = this.options;
+      if (damaged === undefined || !(isUnreadable || error instanceof RangeError)) {
+        throw this.failure(error);
+      }
+      const { message } = error as Error;
+      damaged(`table ${basename(this.path)}: ${message}`);
+      versions = [];
+    }
+    this.cache.set(offset, versions);
+    if (this.cache.size > cachedBlocksMax) {
+      for (const oldest of this.cache.keys()) {
+        this.cache.delete(oldest);
+        break;
+      }
+    }
+    return versions;
+  }
+
+  private async bytes(offset: number, length: number): Promise<Uint8Array> {
+    this.file ??= open(this.path, "r");
+    const file = await this.file;
+    const buffer = Buffer.allocUnsafe(length);
+    const { bytesRead } = await file.read(buffer, 0, length, offset);
+    if (bytesRead !== length) throw new RangeError("it lies beyond the end of the file");
+    return buffer;
+  }
+
+  private failure(error: unknown): unknown {
+    if (!(error instanceof RangeError)) return error;
+    return corruption(`table ${basename(this.path)}: ${error.message}`, {}, error);
+  }
+}
