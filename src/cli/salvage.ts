@@ -2,6 +2,7 @@
 // and has to be accepted by the token that stands for it, or by --yes.
 
 import type { SalvageReport } from "../storage/leveldb/offline/salvage.ts";
+import { escaped } from "../escape.ts";
 import { counted, grouped } from "./display.ts";
 import { exitCode } from "./exit-code.ts";
 import { jsonOption, parse } from "./options.ts";
@@ -71,8 +72,9 @@ function reportText({ damages, events, head, sideValues, losses }: SalvageReport
     `there: ${counted(events, "event")} up to position ${grouped(head)}; side values: ${beside}`,
     ...losses.map((loss) => `lost: ${loss}`),
     ...(damages.length > 0 ? [sideValueAdvice] : []),
-    "",
-  ].join("\n");
+  ]
+    .map((line) => `${escaped(line)}\n`)
+    .join("");
 }
 
 const sideValueAdvice =
