@@ -35,6 +35,8 @@ export async function openChecked(options: CheckedOpenOptions): Promise<OpenedKv
   const check = await checkDatabase(databaseOf(folder), acknowledged).catch(refuse);
   const tableFaults = await checkTables(options, check).catch(refuse);
   const damages = [...check.unservable, ...(await gate.fresh(tableFaults))];
+  const weigh = (passing: readonly string[], lasting: readonly string[]): Promise<void> =>
+    gate.weigh({ passing, lasting });
   const refuseDamaged = (): void => {
     if (damages.length === 0) return;
     const others = check.findings.filter((finding) => !damages.includes(finding));
@@ -44,14 +46,14 @@ export async function openChecked(options: CheckedOpenOptions): Promise<OpenedKv
   const passing = [...check.findings];
   if (!acknowledged)
     passing.push("MARK is missing or corrupted: it is not known what was acknowledged");
-  await gate.weigh({ passing, lasting: [] });
+  await weigh(passing, []);
   // Where a damaged table was accepted earlier, LevelDB may read more of it than is proved.
   const audited =
     tableFaults.length > 0
       ? []
       : await auditFiles(check, acknowledged, (damage) => damages.push(damage)).catch(refuse);
   refuseDamaged();
-  await gate.weigh({ passing: [], lasting: audited });
+  await weigh([], audited);
   const kv = await openLevelKv(databaseOf(folder), false).catch((error: Error) => {
     const why = ((error.cause as Error | undefined) ?? error).message;
     throw new StoreRefused(folder, [`LevelDB does not open it: ${why}`], "salvage");
@@ -60,7 +62,7 @@ export async function openChecked(options: CheckedOpenOptions): Promise<OpenedKv
     // LevelDB must find what the files hold.
     const again = await auditEnd(kv, acknowledged, check.logged);
     const more = again.filter((finding) => !audited.includes(finding));
-    await gate.weigh({ passing: [], lasting: more });
+    await weigh([], more);
     return { kv, sequence: check.lastSequence };
   } catch (error) {
     await kv.close();
