@@ -36,6 +36,32 @@ const refused: Refused[] = [
   { words: ["floor", "floors"], instead: "layer or room" },
   { words: ["law", "laws"], instead: "contract or invariant" },
   { words: ["bent"], instead: "corrupted" },
+  { words: ["edge", "edges"], instead: "bound or call environment" },
+  {
+    words: ["core", "cores"],
+    instead: "open store",
+    under: ["src/storage/leveldb/"],
+    // Of a processor.
+    except: ["src/storage/leveldb/upkeep/pace.ts"],
+  },
+  {
+    words: ["mark", "marks"],
+    instead: "high-water mark",
+    under: ["src/storage/"],
+    except: [
+      // It explains the term.
+      "src/storage/leveldb/folder/high-water-mark.ts",
+      // A file that says that a restore has not finished.
+      "src/storage/leveldb/offline/restore.ts",
+    ],
+  },
+  {
+    words: ["words"],
+    instead: "header of an event",
+    under: ["src/domain/", "src/log/", "src/grpc/convert/", "proto/"],
+  },
+  { words: ["piece", "pieces"], instead: "message parts or chunk", under: ["src/grpc/"] },
+  { words: ["turns"], instead: "keyed mutex", under: ["src/client/decider/"] },
   { words: ["outstanding"], instead: "unacknowledged or unsent" },
   { words: ["whoever"], instead: "a noun: the client, every subscriber" },
   { words: ["diary", "diaries"], instead: "journal or log" },
@@ -46,10 +72,14 @@ const phrases = [
   /\bAppendStream/,
   /\bReplay(?:Request|Response)\b/,
   /rpc Replay\b/,
+  // `after` is an exclusive position; a timer has a delay.
+  /\bafterMs\b|\btimers?\.after\b/,
 ];
 
 /** Usual expressions that contain a refused word. */
-const usual = /Math\.floor|\b(?:in|up) front\b|next door/gi;
+const usual = /Math\.floor|\b(?:in|up) front\b|next door|high-?water-?\s?mark/gi;
+/** The name of the file that holds the high-water mark. */
+const fileName = /\bMARK\b/g;
 
 /** The refused words in a text, with their lines. Identifiers count part by part. */
 function oldWords(path: string, text: string): string[] {
@@ -61,7 +91,11 @@ function oldWords(path: string, text: string): string[] {
   }
   return text.split("\n").flatMap((line, index) => {
     const at = `${path}:${index + 1}:`;
-    const parts = line.replaceAll(usual, "").match(/[A-Z]?[a-z]+|[A-Z]+(?![a-z])/g) ?? [];
+    const parts =
+      line
+        .replaceAll(usual, "")
+        .replaceAll(fileName, "")
+        .match(/[A-Z]?[a-z]+|[A-Z]+(?![a-z])/g) ?? [];
     const old = new Set(
       parts.map((part) => part.toLowerCase()).filter((part) => instead.has(part)),
     );
@@ -96,6 +130,10 @@ describe("the words of this code base", () => {
     ["src/log/a.ts", "saveNote();", '"note"'],
     ["proto/a.proto", "rpc Replay(ReplayRequest)", '"ReplayRequest"'],
     ["src/a.ts", "const bent_chunk = whoever;", '"whoever"'],
+    ["src/storage/leveldb/a.ts", "// The mark of the core.", '"mark"'],
+    ["src/domain/event.ts", "eventWords(record);", '"words"'],
+    ["src/grpc/a.ts", "message.pieces", '"pieces"'],
+    ["src/log/timers.ts", "timers.after(5, wake);", '"timers.after"'],
   ])("an old word is found: %s: %s", (path, line, word) => {
     expect(oldWords(path, `\n${line}`).join("\n")).toContain(`${path}:2: ${word}`);
   });
@@ -104,6 +142,8 @@ describe("the words of this code base", () => {
     ["src/a.ts", "Math.floor(a / b); // in front of the lawn, planet, flooring"],
     ["docs/clients/java.md", "A new stub for every call."],
     ["src/client/a.ts", "const note = 1;"],
+    ["src/storage/leveldb/a.ts", "new HighWaterMark(), the high-water mark, createHighWaterMark"],
+    ["src/http2/output.ts", "for (const piece of pieces) write(piece);"],
   ])("other words pass: %s: %s", (path, line) => {
     expect(oldWords(path, line)).toEqual([]);
   });

@@ -4,12 +4,12 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { varintBytes, WireReader, writeVarint } from "../../src/domain/wire.ts";
 
-/** Every length of varint, and the numbers around each of its edges. */
-const edges = Array.from({ length: 54 }, (_, bits) => 2 ** bits)
+/** Every length of varint, and the numbers around each bound between two lengths. */
+const bounds = Array.from({ length: 54 }, (_, bits) => 2 ** bits)
   .flatMap((power) => [power - 1, power, power + 1])
   .filter(Number.isSafeInteger);
 const safe = fc.oneof(
-  fc.constantFrom(...edges),
+  fc.constantFrom(...bounds),
   fc.maxSafeNat(),
   fc.nat({ max: 300 }),
   fc.tuple(fc.nat({ max: 53 }), fc.maxSafeNat()).map(([bits, n]) => Math.floor(n / 2 ** bits)),
@@ -24,7 +24,7 @@ function written(value: number): Uint8Array {
 }
 
 describe("varints", () => {
-  test.each(edges)("%d is written as the generated codec writes it, and read back", (value) => {
+  test.each(bounds)("%d is written as the generated codec writes it, and read back", (value) => {
     const expected = new BinaryWriter().uint64(BigInt(value)).finish();
     expect([...written(value)]).toEqual([...expected]);
     expect(varintBytes(value)).toBe(expected.length);

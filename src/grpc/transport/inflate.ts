@@ -1,4 +1,4 @@
-// Compressed messages, inflated piece by piece: a small message must not become a large one before
+// Compressed messages, inflated step by step: a small message must not become a large one before
 // anybody has looked.
 
 import { createGunzip, createInflate } from "node:zlib";
@@ -7,21 +7,21 @@ import { StatusCode, StatusError } from "./status.ts";
 /** What `grpc-encoding` may say, beside `identity`; `deflate` is the zlib format. */
 export type Compression = "gzip" | "deflate";
 
-/** `onPiece` hears of each piece; what it throws ends the inflating. */
+/** `onChunk` is called with the length of each chunk; an error it throws ends the inflating. */
 export async function inflate(
   bytes: Buffer,
   compression: Compression,
-  onPiece: (bytes: number) => void,
+  onChunk: (bytes: number) => void,
 ): Promise<Buffer> {
   const inflater = compression === "gzip" ? createGunzip() : createInflate();
-  const pieces: Buffer[] = [];
+  const chunks: Buffer[] = [];
   try {
     inflater.end(bytes);
-    for await (const piece of inflater as AsyncIterable<Buffer>) {
-      onPiece(piece.length);
-      pieces.push(piece);
+    for await (const chunk of inflater as AsyncIterable<Buffer>) {
+      onChunk(chunk.length);
+      chunks.push(chunk);
     }
-    return Buffer.concat(pieces);
+    return Buffer.concat(chunks);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code?.startsWith("Z_") !== true) throw error;
     throw new StatusError(StatusCode.INTERNAL, `a message that is not ${compression}`);

@@ -205,7 +205,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     "positions: { first, last: bound },",
     "positions: { first, last: this.live ? bound : bound - 1 },",
   ),
-  "delivers the edge twice": mutant(
+  "delivers the last event read twice": mutant(
     "live",
     subscribe,
     "let first = this.through + 1;",

@@ -50,7 +50,7 @@ export async function broken(seed: number, breakage: Breakage): Promise<string |
   const death = (): Death => ({
     ...(breakage.mutant !== undefined && { failpoint: `hold:${2 + Math.floor(random() * 20)}` }),
     ...breakage,
-    afterMs: 150 + Math.floor(random() * 400),
+    delayMs: 150 + Math.floor(random() * 400),
   });
   const bounds = { lives: brokenLivesMax, until: Infinity, death };
   return (await oneStore(random, bounds)).violations[0];
@@ -58,16 +58,16 @@ export async function broken(seed: number, breakage: Breakage): Promise<string |
 
 interface Death extends Breakage {
   /** Milliseconds under load before it is killed from outside. */
-  readonly afterMs: number;
+  readonly delayMs: number;
 }
 
 function dying(random: () => number): Death {
-  const afterMs = 30 + Math.floor(random() * 900);
-  if (random() < 0.5) return { afterMs };
+  const delayMs = 30 + Math.floor(random() * 900);
+  if (random() < 0.5) return { delayMs };
   const place = failpoints[Math.floor(random() * failpoints.length)] as string;
   const count =
     place.includes("write") || place.includes("answer") ? 2 + random() * 100 : random() * 40;
-  return { afterMs, failpoint: `${place}:${Math.floor(count)}` };
+  return { delayMs, failpoint: `${place}:${Math.floor(count)}` };
 }
 
 interface Bounds {
@@ -110,7 +110,7 @@ async function oneStore(random: () => number, { lives, until, death }: Bounds): 
 async function oneLife(
   folder: string,
   store: CampaignStore,
-  { afterMs, ...breakage }: Death,
+  { delayMs, ...breakage }: Death,
 ): Promise<string | undefined> {
   const server = await ServerProcess.start({ folder, ...breakage });
   if (!server.serves) {
@@ -118,7 +118,7 @@ async function oneLife(
     return signal === "SIGKILL" ? undefined : `it does not start: ${server.log}`;
   }
   await store.attach(server.port);
-  const time = new Promise((resolve) => setTimeout(resolve, afterMs));
+  const time = new Promise((resolve) => setTimeout(resolve, delayMs));
   await Promise.race([server.exited, time, server.says(saidOf.held)]);
   // The round trip ensures that every answer sent before it has arrived.
   await store.roundTrip();

@@ -106,17 +106,17 @@ async function oneStore(
 interface Death extends Breakage {
   readonly name: string;
   /** Milliseconds under load before it is killed from outside. */
-  readonly afterMs: number;
+  readonly delayMs: number;
   /** Asked to stop at that time, and killed so many milliseconds later. */
   readonly stopMs?: number;
 }
 
 function chooseDeath(random: () => number): Death {
   const between = (low: number, high: number): number => low + Math.floor(random() * (high - low));
-  const afterMs = between(20, 500);
+  const delayMs = between(20, 500);
   const kind = random();
-  if (kind < 0.4) return { name: "random", afterMs };
-  if (kind < 0.5) return { name: "random-in-stop", afterMs, stopMs: between(0, 60) };
+  if (kind < 0.4) return { name: "random", delayMs };
+  if (kind < 0.5) return { name: "random-in-stop", delayMs, stopMs: between(0, 60) };
   const place = failpoints[Math.floor(random() * failpoints.length)] as string;
   const count =
     place.includes("write") || place.includes("answer") ? between(2, 120) : between(0, 40);
@@ -124,7 +124,7 @@ function chooseDeath(random: () => number): Death {
   return {
     name: place,
     failpoint: `${place}:${place === "during-compaction" ? between(10, 300) : count}`,
-    afterMs: stopping ? afterMs : 900,
+    delayMs: stopping ? delayMs : 900,
     ...(stopping && { stopMs: 2_000 }),
   };
 }
@@ -153,7 +153,7 @@ async function oneLife(
     life % wholeLogEvery === 0 ? crowd.verifyAll(server.port) : crowd.verify(server.port);
   const patient = random() < 0.8;
   await Promise.race([patient ? looking : undefined, server.exited]);
-  await Promise.race([server.exited, new Promise((resolve) => setTimeout(resolve, death.afterMs))]);
+  await Promise.race([server.exited, new Promise((resolve) => setTimeout(resolve, death.delayMs))]);
   if (death.stopMs !== undefined && server.serves) {
     server.process.kill("SIGTERM");
     const { stopMs } = death;
@@ -173,7 +173,7 @@ async function controlLoses(seed: number): Promise<boolean> {
   const crowd = new Crowd(history, random, crowdSize);
   try {
     for (let life = 1; life <= controlLivesMax && history.violations.length === 0; life++) {
-      const death = { name: "control", failpoint: "answer-before-write", afterMs: 100 };
+      const death = { name: "control", failpoint: "answer-before-write", delayMs: 100 };
       await oneLife(folder, crowd, random, death, life);
     }
     return history.violations.length > 0;

@@ -117,9 +117,9 @@ describe("what other stores did, this one does not", () => {
   });
 
   test("commanded #327: nothing is passed over where catching up ends", async () => {
-    const { firstPosition } = await append("edge", 500);
+    const { firstPosition } = await append("live", 500);
     const { call, messages } = subscribe({ after: firstPosition - 1n });
-    const appends = Promise.all(Array.from({ length: 20 }, () => append("edge", 3)));
+    const appends = Promise.all(Array.from({ length: 20 }, () => append("live", 3)));
     const seen = await events(messages, 560);
     await appends;
     expect(seen).toEqual(Array.from({ length: seen.length }, (_, i) => firstPosition + BigInt(i)));

@@ -247,11 +247,11 @@ async function compareFacts(
   });
   // Where `after` cuts is where mistakes hide: right before and at the newest match of each.
   const newest = await model.facts({ streams, ids, conditions });
-  const edges = conditions.flatMap(({ query }, i) => {
+  const atBounds = conditions.flatMap(({ query }, i) => {
     const match = newest.matches[i] ?? 0;
     return match === 0 ? [] : [match - 1, match].map((after) => ({ query, after }));
   });
-  const asked = [...conditions, ...edges];
+  const asked = [...conditions, ...atBounds];
   const request = { streams, ids, conditions: asked };
   const [found, expected] = await Promise.all([engine.facts(request), model.facts(request)]);
   expect(found.head).toEqual(expected.head);

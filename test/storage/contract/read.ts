@@ -49,9 +49,9 @@ export function readContract(open: OpenContract): void {
 
   contractTest(open, "a range of positions includes both of its ends", async (_, engine) => {
     const [storage, events] = await fill(engine);
-    const edges = [0, 1, 2, 10, 11, 13, 14, 33, 34, 35, 36, 59, 60];
-    for (const first of edges) {
-      for (const last of edges) {
+    const bounds = [0, 1, 2, 10, 11, 13, 14, 33, 34, 35, 36, 59, 60];
+    for (const first of bounds) {
+      for (const last of bounds) {
         const expected = first > last ? [] : events.slice(Math.max(0, first - 1), last);
         await expectRead(storage, { positions: { first, last } }, expected);
       }
@@ -117,9 +117,9 @@ export function readContract(open: OpenContract): void {
   contractTest(open, "a range of versions includes both of its ends", async (_, engine) => {
     const [storage, events] = await fill(engine);
     const own = events.filter((event) => event.stream === "a");
-    const edges = [0, 1, 2, 3, 9, own.length - 1, own.length, own.length + 1, positionMax];
-    for (const first of edges) {
-      for (const last of edges) {
+    const bounds = [0, 1, 2, 3, 9, own.length - 1, own.length, own.length + 1, positionMax];
+    for (const first of bounds) {
+      for (const last of bounds) {
         const expected = own.filter(({ version }) => version >= first && version <= last);
         const versions = { first, last };
         await expectRead(storage, { selection: selectStream("a"), versions }, expected);

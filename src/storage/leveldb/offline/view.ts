@@ -52,7 +52,7 @@ export async function openView(folder: string, scratch: string = tmpdir()): Prom
   const identity = await readIdentity(folder);
   if (!identity?.created) throw new StoreRefused(folder, ["it holds no store"]);
   for (let attempt = 1; ; attempt++) {
-    // The mark is read before the files, so that the files contain at least what it names.
+    // The high-water mark is read first, so that the files contain at least what it names.
     const acknowledged = readHighWaterMark(highWaterMarkPath(folder));
     const time = readStoreTime(highWaterMarkPath(folder));
     const liveCopy = await liveCopyOf(databaseOf(folder), scratch);
