@@ -8,9 +8,9 @@ import type { Http2Limits } from "./limits.ts";
 import { Http2Error } from "./protocol.ts";
 
 export interface FieldList {
-  /** Those within the limits, in order. */
+  /** The fields within the limits, in order. */
   readonly fields: readonly Field[];
-  /** Of all of them, as RFC 7541 counts. */
+  /** The size of all fields, as RFC 7541 counts it. */
   readonly bytes: number;
   readonly isTooLarge: boolean;
 }

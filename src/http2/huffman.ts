@@ -2,7 +2,7 @@
 // the lengths say all. Decoding walks a table of states by half a byte at a time.
 // Source: RFC 7541, section 5.2 and appendix B.
 
-/** Of the symbols 0 to 255 and, last, the end of the string. */
+/** The code lengths of the symbols 0 to 255 and, last, of the end of the string. */
 const lengths = [
   13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28,
   28, 28, 28, 28, 28, 28, 28, 28, 6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5,

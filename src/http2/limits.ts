@@ -25,17 +25,17 @@ const limits = {
   drainPingMs: 1_000,
   lingerMs: 1_000,
   concurrentStreamsMax: 1_000,
-  /** Of a stream's request, before the caller allows more. At least 65,535. */
+  /** Bytes that a client may send on a stream before the caller allows more. At least 65,535. */
   streamWindowBytes: 256 * KiB,
-  /** Of all requests of a connection, on their way to us. At least 65,535. */
+  /** Bytes that a client may send on all streams of a connection together. At least 65,535. */
   connectionWindowBytes: 1024 * KiB,
-  /** Of a request's headers: compressed, and as RFC 9113 counts them (6.5.2). */
+  /** The size of a request's headers: compressed, and as RFC 9113 counts them (6.5.2). */
   headerBlockBytesMax: 64 * KiB,
   headerListBytesMax: 64 * KiB,
   headerFieldsMax: 512,
   continuationsMax: 8,
   settingsPerFrameMax: 32,
-  /** Requests that the client resets, or breaks so that we do: at once, and in the long run. */
+  /** Requests that are reset, by the client or for its faults: at once, and in the long run. */
   resetsBurst: 1_000,
   resetsPerSecond: 100,
   /**
@@ -47,7 +47,7 @@ const limits = {
   controlFramesEarned: 4,
   /** Given to the socket and not taken: from here on answers wait; from twice as much, reading. */
   outputBytesMax: 128 * KiB,
-  /** Of a request that goes on behind its answer: dropped, and then reset. */
+  /** A request that continues after its answer is dropped up to here, and then reset. */
   drainBytesMax: 1024 * KiB,
   drainMs: 100,
   /** Drawn for a connection (its tables, a frame that is cut off, a chunk of output) ... */

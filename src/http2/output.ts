@@ -16,7 +16,7 @@ export class Output {
   private readonly onTaken: () => void;
   private readonly onOverdraft: () => void;
   private chunk: Buffer | undefined;
-  /** Of the chunk, what is in no piece yet is from `from` to `at`. */
+  /** The part of the chunk from `from` to `at` is in no piece yet. */
   private from = 0;
   private at = 0;
   private pieces: Uint8Array[] = [];

@@ -1,9 +1,9 @@
 // The numbers of HTTP/2, and its errors. Source: RFC 9113, sections 3.4, 4.1, 6, 6.5.2 and 7.
 
 export const preface: Buffer = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "latin1");
-/** Of the head of a frame: length (3 bytes), type, flags, stream (4 bytes). */
+/** The length of a frame's head: length (3 bytes), type, flags, stream (4 bytes). */
 export const headBytes = 9;
-/** Of a frame's payload, where the receiver allows no more. We never do, and never ask. */
+/** The longest payload of a frame: the server neither allows nor sends more. */
 export const payloadBytesMax = 16_384;
 export const initialWindowBytes = 65_535 as number;
 /** Also the mask of a stream's identifier: the bit before it means nothing. */

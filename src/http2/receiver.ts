@@ -51,7 +51,7 @@ interface Block {
 
 const none: Buffer = Buffer.alloc(0);
 const headersTooLarge = encodeHeaders([[":status", "431"]]);
-/** Of payloads that always are as long, by type. */
+/** The length of the payload, by frame type, where it is fixed. */
 const fixedBytes: Readonly<Record<number, number>> = {
   [type.priority]: 5,
   [type.resetStream]: 4,

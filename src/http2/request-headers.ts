@@ -17,7 +17,7 @@ export interface RequestHead {
 }
 
 const pseudoHeaders = new Set([":method", ":scheme", ":path", ":authority"]);
-/** They speak of a connection, which is not theirs to speak of in HTTP/2. */
+/** Headers of HTTP/1 that describe the connection. HTTP/2 forbids them. */
 const connectionHeaders = new Set(
   ["connection", "keep-alive", "proxy-connection", "transfer-encoding"].concat("upgrade"),
 );

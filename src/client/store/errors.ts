@@ -11,7 +11,7 @@ export interface ErrorContext extends Partial<Outlook> {
 /** The base class of all errors of this client. A signal's own reason is the only exception. */
 export abstract class AnnalsError extends Error {
   abstract readonly code: string;
-  /** Of an append: whether it may be stored. Sending it again with the same ids tells. */
+  /** Whether an append may be stored. Retrying it with the same ids tells. */
   mayHaveBeenStored: boolean;
   /**
    * The same call may succeed later without a change. The client has already retried it for as long

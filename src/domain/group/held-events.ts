@@ -18,7 +18,7 @@ export class HeldEvents {
     return this.state.queues.knownCount;
   }
 
-  /** Those that wait, and those that a member was given and not sent yet. */
+  /** Events that wait, and events that a member was given and not sent yet. */
   unsent(): QueuedEvent[] {
     const events: QueuedEvent[] = [];
     for (const { waiting } of this.state.queues.values()) events.push(...waiting);

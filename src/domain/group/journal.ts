@@ -92,10 +92,6 @@ export class Journal {
     this.savedThrough = through;
   }
 
-  get isWriting(): boolean {
-    return this.writing !== undefined;
-  }
-
   get settlingCount(): number {
     return this.pending.settled.size + (this.writing?.settled.size ?? 0);
   }

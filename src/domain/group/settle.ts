@@ -5,7 +5,7 @@ import type { QueuedEvent } from "./key-queue.ts";
 import { endReplay } from "./replay.ts";
 import type { Delivery, GroupState } from "./state.ts";
 
-/** It is dealt with, and its member is told once that is durable. */
+/** Settles a delivery. Its member is told once that is durable. */
 export function settle(state: GroupState, delivery: Delivery, nowMs: number): void {
   const { token, member, event } = delivery;
   takeBack(state, delivery);

@@ -11,7 +11,7 @@ export interface CertificateFiles {
   /** PEM: the server's certificate and those between it and its authority. */
   readonly cert: string;
   readonly key: string;
-  /** Of the authority whose certificates clients need. Absent: clients need none. */
+  /** The certificate of the authority that signs clients. Absent: clients need no certificate. */
   readonly clientCa: string | undefined;
 }
 

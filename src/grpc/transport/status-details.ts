@@ -31,7 +31,10 @@ import { fitting, shorten } from "./wire-text.ts";
 
 const domain = "annals";
 
-/** Of the list in a detail. In base64, with the message twice and the rest, it stays under 8 KB. */
+/**
+ * The most bytes of a list in a detail. With the message twice and in base64, a status stays under
+ * 8 KB.
+ */
 const listBytesMax = 3_600;
 const textBytesMax = 320;
 

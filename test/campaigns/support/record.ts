@@ -22,7 +22,7 @@ export function placeIn(record: Buffer, offset: number): Place | undefined {
   return Number.isNaN(recordedAt) ? undefined : { version, position, recordedAt };
 }
 
-/** Of a Timestamp. NaN: there are other fields. */
+/** The microseconds of a Timestamp. NaN: it has other fields. */
 function microsecondsIn(timestamp: Buffer): number {
   const reader = new Reader(timestamp, 0);
   let microseconds = 0;

@@ -2,7 +2,7 @@
 // and frames are gathered up to the requested size.
 
 import type { Batch, StorageRead } from "../../storage.ts";
-import type { Walk } from "./stretch.ts";
+import type { Walk } from "./walks.ts";
 import type { Visibility } from "./visibility.ts";
 
 export async function* batchesFrom(

@@ -7,11 +7,9 @@ import type { Batch, StorageRead } from "../../storage.ts";
 import { assertOpen, readFailure, type OpenStore } from "../state/open-store.ts";
 import { batchesFrom } from "./batches.ts";
 import { positionAt } from "./chunks.ts";
-import { indexWalk } from "./index-walk.ts";
-import { logWalk } from "./log-walk.ts";
 import { planFor } from "./plan.ts";
-import type { Walk } from "./stretch.ts";
 import { Visibility } from "./visibility.ts";
+import { indexWalk, logWalk, type Walk } from "./walks.ts";
 
 const fewChunks = 8;
 

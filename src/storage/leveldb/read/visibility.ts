@@ -19,7 +19,7 @@ import { timeOf, type OpenStore } from "../state/open-store.ts";
 import type { Known } from "../state/stream-lifecycles.ts";
 import { loadHead, type Term } from "../state/terms.ts";
 import { entriesOf, entryOrDamage } from "./lifecycles.ts";
-import type { FoundEvent, Stretch } from "./stretch.ts";
+import type { FoundEvent, Stretch } from "./walks.ts";
 
 /** A read as of a head remembers this many streams. Beyond that, it looks them up again. */
 const rememberedMax = 65_536;

@@ -57,11 +57,6 @@ export class StreamLifecycles {
     return this.entries.size === 0;
   }
 
-  /** The position of the last lifecycle event. */
-  get changedAt(): number {
-    return this.changed;
-  }
-
   /**
    * The entry as of the head. Undefined: the stream has none. "elsewhere": it must be looked up in
    * the log.

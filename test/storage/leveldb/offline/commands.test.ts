@@ -28,7 +28,7 @@ describe("annals verify", () => {
     const { code, output } = await run(["verify", "--address", server.address]);
     expect(code).toBe(0);
     expect(output).toMatch(/verdict\s+sound/);
-    expect(output).toMatch(/compared\s+3 streams, 1 event types/);
+    expect(output).toMatch(/compared\s+3 streams, 1 event type$/m);
     const json = await run(["verify", "--address", server.address, "--json"]);
     const [report] = jsonLines(json.output);
     expect(report).toMatchObject({ sound: true, head: 12, events: 12, streams: 3, findings: [] });
