@@ -60,7 +60,7 @@ const refused: Refused[] = [
     instead: "header of an event",
     under: ["src/domain/", "src/log/", "src/grpc/convert/", "proto/"],
   },
-  { words: ["piece", "pieces"], instead: "message parts or chunk", under: ["src/grpc/"] },
+  { words: ["pieces"], instead: "message parts", under: ["src/grpc/transport/"] },
   { words: ["turns"], instead: "keyed mutex", under: ["src/client/decider/"] },
   { words: ["outstanding"], instead: "unacknowledged or unsent" },
   { words: ["whoever"], instead: "a noun: the client, every subscriber" },
@@ -132,7 +132,7 @@ describe("the words of this code base", () => {
     ["src/a.ts", "const bent_chunk = whoever;", '"whoever"'],
     ["src/storage/leveldb/a.ts", "// The mark of the core.", '"mark"'],
     ["src/domain/event.ts", "eventWords(record);", '"words"'],
-    ["src/grpc/a.ts", "message.pieces", '"pieces"'],
+    ["src/grpc/transport/a.ts", "message.pieces", '"pieces"'],
     ["src/log/timers.ts", "timers.after(5, wake);", '"timers.after"'],
   ])("an old word is found: %s: %s", (path, line, word) => {
     expect(oldWords(path, `\n${line}`).join("\n")).toContain(`${path}:2: ${word}`);
