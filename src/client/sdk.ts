@@ -72,6 +72,7 @@ export type {
 export {
   AnnalsError,
   BeyondHeadError,
+  EpochMismatchError,
   ConflictError,
   CorruptionError,
   EventIdConflictError,

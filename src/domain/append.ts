@@ -1,6 +1,7 @@
 // An append and its outcomes. Expected outcomes are values; failures are thrown.
 
 import type { BeyondHead, CheckpointBackwards, CheckpointUpdate } from "./checkpoint.ts";
+import type { EpochMismatch } from "./epoch.ts";
 import type { NewEvent } from "./event.ts";
 import type { Query } from "./query.ts";
 
@@ -39,6 +40,10 @@ export interface Append {
   readonly condition: AppendCondition | undefined;
   /** A consumer's position, to become durable with the events. Absent: none. */
   readonly checkpoint?: CheckpointUpdate | undefined;
+  /** The epoch in which the condition and the expected versions were read. Absent: not said. */
+  readonly epoch?: string | undefined;
+  /** What the append relies on is of another history. It is refused, unless it is a retry. */
+  readonly mismatch?: EpochMismatch | undefined;
   /** Bytes of all bodies: the weight of the append in queues and commits. */
   readonly bytes: number;
 }
@@ -113,5 +118,6 @@ export type Outcome =
   | Conflict
   | EventIdConflict
   | BeyondHead
+  | EpochMismatch
   | Tombstoned
   | CheckpointBackwards;

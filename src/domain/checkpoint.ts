@@ -6,9 +6,13 @@ export interface CheckpointUpdate {
   readonly position: number;
   /** Facts about the consumer's state, for people. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** The epoch of the position. Absent: not said. */
+  readonly epoch?: string | undefined;
 }
 
 export interface Checkpoint extends CheckpointUpdate {
+  /** The store's epoch when it was saved. */
+  readonly epoch: string;
   /** Microseconds since 1970, UTC. */
   readonly savedAt: number;
 }

@@ -4,6 +4,7 @@
 
 import type { Conflict, EventIdConflict, StreamConflict, Tombstoned } from "./append.ts";
 import type { BeyondHead, CheckpointBackwards } from "./checkpoint.ts";
+import type { EpochMismatch } from "./epoch.ts";
 
 export interface FieldViolation {
   /** The path of the field in the request, with the names of the contract: `events[3].tags[0]`. */
@@ -31,6 +32,7 @@ export type Failure =
       readonly asked: number;
       readonly head: number;
     }
+  | { readonly reason: "EPOCH_MISMATCH"; readonly mismatch: EpochMismatch }
   | {
       readonly reason: "CHECKPOINT_BACKWARDS";
       readonly consumer: string;
@@ -135,6 +137,18 @@ export function streamNotFound(stream: string): AnnalsError {
 export function beyondHead({ field, asked, head }: Omit<BeyondHead, "kind">): AnnalsError {
   const message = `${field}: ${asked} is beyond the head (${head}): not read from this store`;
   return new AnnalsError({ reason: "BEYOND_HEAD", field, asked, head }, message);
+}
+
+/** The error for a position that was read in another history of the store. */
+export function epochMismatched(mismatch: EpochMismatch): AnnalsError {
+  const { field, asked, askedEpoch, epoch, shared } = mismatch;
+  const where = `${field}: ${asked} was read in epoch ${askedEpoch}`;
+  const message =
+    shared === undefined
+      ? `${where}, which is not part of this store's history (now ${epoch}): begin anew`
+      : `${where}, of which epoch ${epoch} has only the events up to position ${shared}: ` +
+        `undo what came of later ones and resume after ${shared} in epoch ${epoch}, or begin anew`;
+  return new AnnalsError({ reason: "EPOCH_MISMATCH", mismatch }, message);
 }
 
 export function checkpointBackwards(outcome: CheckpointBackwards): AnnalsError {

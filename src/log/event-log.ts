@@ -9,6 +9,7 @@ import { AppendQueue } from "./append/append-queue.ts";
 import { Checkpoints } from "./append/checkpoints.ts";
 import { Groups } from "./groups/groups.ts";
 import { Interests } from "./subscribe/interest.ts";
+import { inHistory, lookAheadInHistory, mismatchOf } from "./read/epochs.ts";
 import { load } from "./read/load.ts";
 import { listCost } from "./scheduling/policy.ts";
 import { UnsentBytes } from "./scheduling/unsent-bytes.ts";
@@ -18,7 +19,6 @@ import { read } from "./read/read.ts";
 import { getState } from "./read/get-state.ts";
 import { deleteSnapshots } from "./append/delete-snapshots.ts";
 import { getSnapshot, listSnapshots, saveSnapshot } from "./read/snapshots.ts";
-import { lookAhead } from "./scheduling/look-ahead.ts";
 import { streamLog } from "./append/streams.ts";
 import type { CancelSignal } from "./cancellation.ts";
 import { SharedBatches } from "./subscribe/shared-batches.ts";
@@ -75,8 +75,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     waiters: new PositionWaiters(timers),
   });
   unwatch.push(storage.watch(groups), storage.watch(shared));
-  const { batchBytesMax: batchBytes } = limits;
-  const reading = { storage, gate, unsentBytes, batchBytes, warn: onWarning };
+  const reading = { storage, gate, unsentBytes, batchBytes: limits.batchBytesMax, warn: onWarning };
   const propose = async (request: SnapshotRequest, signal?: CancelSignal) =>
     (await queue.add(request, signal)).outcome;
   const source = { ...reading, interests, shared, timers, clock, propose };
@@ -89,8 +88,9 @@ export function createEventLog(options: EventLogOptions): EventLog {
     checkpoints,
     groups,
     streams: streamLog({ storage, queue, warn: onWarning }),
-    append: (append, signal) => queue.add(append, signal),
-    lookAhead: (append) => lookAhead(storage, append),
+    append: (append, signal) => inHistory(reading, append, (known) => queue.add(known, signal)),
+    lookAhead: (append) => lookAheadInHistory(reading, append),
+    epochMismatch: (readIn) => mismatchOf(reading, readIn),
     read: (request, signal, its) => read(sourceOf(its), request, signal),
     subscribe: (request, signal, its) => subscribe(sourceOf(its), request, signal),
     saveSnapshot: (snapshot, signal) => saveSnapshot(source, snapshot, signal),

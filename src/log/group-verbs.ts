@@ -19,6 +19,8 @@ export interface GroupInfo {
   readonly settings: GroupSettings;
   /** Every matching event up to this position is durably settled. */
   readonly position: number;
+  /** The epoch of the positions. */
+  readonly epoch: string;
   /** Unsettled matching events, counted up to `lagEventsMax`. */
   readonly lagEvents: number;
   /** The age of the oldest of them in microseconds. Undefined: there is none. */

@@ -7,6 +7,7 @@ import type {
   StreamChanged,
   UpdateStream,
 } from "../domain/decide/decide-lifecycle.ts";
+import type { EpochMismatch, ReadIn } from "../domain/epoch.ts";
 import type { Json } from "../domain/json.ts";
 import type { Selection } from "../domain/query.ts";
 import type { NewSnapshot, Snapshot } from "../domain/snapshot.ts";
@@ -217,9 +218,13 @@ export interface EventLog {
 
   /**
    * The append with its condition looked up in advance, so that it does not delay other writers in
-   * the queue. Undefined: that does not pay off. Optional before `append`.
+   * the queue, and with what it relies on compared with the store's history. Undefined: there is
+   * nothing to look up, or it does not pay off. Optional before `append`.
    */
   lookAhead(append: Append): Promise<Append> | undefined;
+
+  /** Why what was read in an epoch is refused. Undefined: it is part of this store's history. */
+  epochMismatch(readIn: ReadIn): Promise<EpochMismatch | undefined>;
 
   /**
    * Batches, then one end. No end if the signal is aborted. Never throws BEYOND_HEAD: beyond the

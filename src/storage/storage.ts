@@ -13,6 +13,7 @@
 // a stream is the content of the last event in its `$lifecycle-` stream.
 
 import type { AppendCondition } from "../domain/append.ts";
+import type { History } from "../domain/epoch.ts";
 import type { CommitEvent, StoredEvent } from "../domain/event.ts";
 import type { Lifecycle } from "../domain/lifecycle/lifecycle.ts";
 import type { Selection } from "../domain/query.ts";
@@ -246,6 +247,7 @@ export interface StorageIdentity {
   readonly engine: string;
   readonly formatVersion: number;
   readonly durability: "synced" | "memory";
+  readonly history: History;
 }
 
 export interface Storage {

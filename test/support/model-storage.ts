@@ -1,6 +1,7 @@
 // The plain model engine: the contract of the storage port over one array and filters, in memory.
 // It is the oracle of generated tests and the engine in tests of the layers above, so it can also
 // be told to misbehave in the ways that the port allows (see `ModelControl`).
+import { firstEpoch } from "../../src/domain/epoch.ts";
 import { AnnalsError, invariant } from "../../src/domain/errors.ts";
 import { isSystemName, type CommitEvent } from "../../src/domain/event.ts";
 import { matches, selects } from "../../src/domain/query.ts";
@@ -38,7 +39,7 @@ function createModelData(): ModelData {
   const storeId = "018f0000-0000-7000-8000-00000000a11a";
   const identity = { storeId, createdAt: 1, engine: "model", formatVersion: 1 } as const;
   return {
-    identity: { ...identity, durability: "memory" },
+    identity: { ...identity, durability: "memory", history: [firstEpoch(storeId, 1)] },
     events: [],
     time: 0,
     sideValues: [],

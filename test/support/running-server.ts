@@ -37,14 +37,15 @@ export function configOf(...flags: string[]): Config {
   return loadConfig({ flags, environment: {} }).config;
 }
 
-/** `flags` are those of `annals serve`, after `--memory --port 0`. */
+/** `flags` are those of `annals serve`, after `--port 0`, and `--memory` unless they have `--data`. */
 export async function startTestServer(
   flags: readonly string[] = [],
   parts: ServerParts = {},
 ): Promise<TestServer> {
   const { logger, lines } = recordingLogger();
   const grace = flags.includes("--shutdown-grace-seconds") ? [] : ["--shutdown-grace-seconds", "1"];
-  const config = configOf("--memory", "--port", "0", ...grace, ...flags);
+  const memory = flags.includes("--data") ? [] : ["--memory"];
+  const config = configOf(...memory, "--port", "0", ...grace, ...flags);
   const server = await startServer(config, logger, parts);
   const [address = ""] = server.addresses;
   const calls = new Calls(address);

@@ -55,6 +55,14 @@ type DetailedFailure =
       readonly reason: "UNAUTHENTICATED";
       /** The token has expired, and the next call shows another one. */
       readonly isRenewable: boolean;
+    }
+  | {
+      readonly reason: "EPOCH_MISMATCH";
+      /** The epoch in the request, and the store's. */
+      readonly askedEpoch: string;
+      readonly epoch: string;
+      /** The last position that both have in common. Undefined: the asked epoch is not known. */
+      readonly sharedThrough: number | undefined;
     };
 
 export type CallFailure =
@@ -171,6 +179,11 @@ function failureOf(code: number, details: readonly Any[], isTokenRenewed = false
     case "UNAUTHENTICATED": {
       const hasExpired = info?.metadata["credential"] === "expired";
       return { reason, isRenewable: isTokenRenewed && hasExpired };
+    }
+    case "EPOCH_MISMATCH": {
+      const { asked_epoch: askedEpoch = "", epoch = "", shared_through } = info?.metadata ?? {};
+      const sharedThrough = shared_through === undefined ? undefined : Number(shared_through);
+      return { reason, askedEpoch, epoch, sharedThrough };
     }
     case undefined:
       return { reason: unsaid(statusName[code]) };

@@ -14,6 +14,7 @@ import {
   BeyondHeadError,
   type ConditionConflict,
   ConflictError,
+  EpochMismatchError,
   CorruptionError,
   type ErrorContext,
   EventIdConflictError,
@@ -88,6 +89,8 @@ function fromCall(error: CallError): AnnalsError {
       return new AccessDeniedError(message, failure.reason, context);
     case "BEYOND_HEAD":
       return new BeyondHeadError(message, context);
+    case "EPOCH_MISMATCH":
+      return new EpochMismatchError(message, failure, error);
     case "READ_OVERTAKEN":
     case "OUTCOME_UNKNOWN":
     case "RECOVERING":

@@ -154,6 +154,32 @@ export class BeyondHeadError extends AnnalsError {
   readonly code = "BEYOND_HEAD";
 }
 
+/**
+ * What the request relies on was read in another history of the store, which was restored or lost
+ * events since. Undo what came of events after `sharedThrough` and resume there in `epoch`, or
+ * begin anew.
+ */
+export class EpochMismatchError extends AnnalsError {
+  readonly code = "EPOCH_MISMATCH";
+  /** The epoch that the request named. */
+  readonly askedEpoch: string;
+  /** The store's present epoch. */
+  readonly epoch: string;
+  /** The last position that both have in common. Undefined: the store does not know the epoch. */
+  readonly sharedThrough: number | undefined;
+
+  constructor(
+    message: string,
+    found: Pick<EpochMismatchError, "askedEpoch" | "epoch" | "sharedThrough">,
+    cause?: unknown,
+  ) {
+    super(message, { cause });
+    this.askedEpoch = found.askedEpoch;
+    this.epoch = found.epoch;
+    this.sharedThrough = found.sharedThrough;
+  }
+}
+
 /** The address leads to another store than the one whose positions the client has. */
 export class StoreReplacedError extends AnnalsError {
   readonly code = "STORE_REPLACED";
@@ -297,6 +323,7 @@ export type StoreError =
   | PreconditionError
   | AccessDeniedError
   | BeyondHeadError
+  | EpochMismatchError
   | StoreReplacedError
   | ExhaustedError
   | UnavailableError

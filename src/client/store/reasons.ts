@@ -28,6 +28,7 @@ export const outlooks: Readonly<Record<CallReason, Outlook>> = {
   GROUP_NOT_FOUND: refused,
   GROUP_EXISTS: refused,
   BEYOND_HEAD: refused,
+  EPOCH_MISMATCH: refused,
   ANSWER_TOO_LARGE: refused,
   CORRUPTION: refused,
   UNIMPLEMENTED: refused,

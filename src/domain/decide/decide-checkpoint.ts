@@ -15,6 +15,8 @@ export interface CheckpointFacts {
   readonly head: { readonly position: number };
   /** The saved checkpoints of every consumer of the batch. Absent: the batch concerns none. */
   readonly checkpoints?: ReadonlyMap<string, Checkpoint>;
+  /** The store's epoch. Absent: the batch concerns no consumer. */
+  readonly epoch?: string;
 }
 
 /**
@@ -46,7 +48,8 @@ export class CheckpointOverlay {
 
   save(update: CheckpointUpdate): Checkpoint {
     const { consumer, position, metadata } = update;
-    const checkpoint = { consumer, position, metadata, savedAt: this.savedAt };
+    const { epoch = "" } = this.facts;
+    const checkpoint = { consumer, position, metadata, epoch, savedAt: this.savedAt };
     this.changes.set(consumer, checkpoint);
     return checkpoint;
   }

@@ -165,6 +165,7 @@ export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision
     const { checkpoint } = append;
     const answered =
       recordedBefore(append, facts, overlay) ??
+      append.mismatch ??
       beyondHead(append, facts) ??
       overlay.lifecycles.tombstoned(append.events) ??
       (checkpoint && checkpoints.refusal(checkpoint)) ??

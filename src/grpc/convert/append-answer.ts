@@ -3,15 +3,18 @@
 //
 //   AppendResponse = 0x08 first_position, 0x10 last_position,
 //     0x1a { 0x0a stream, 0x10 first_version, 0x18 last_version }*, 0x20 head, 0x28 deduplicated,
-//     0x32 { 0x08 seconds, 0x10 nanos }, (0x3a event_id)*
+//     0x32 { 0x08 seconds, 0x10 nanos }, (0x3a event_id)*, 0x42 epoch
 
 import type { Appended, AppendedStream } from "../../domain/append.ts";
 import { varintBytes, writeVarint } from "../../domain/wire.ts";
 
 const microsPerSecond = 1_000_000;
+/** The tag of `AppendResponse.epoch`. */
+export const tagAppendEpoch = 0x42;
 const noIds: readonly string[] = [];
 
-export function appendResponse(appended: Appended, head: number): Buffer {
+/** `epoch` is the field with its tag: see `epochField`. */
+export function appendResponse(appended: Appended, head: number, epoch: Buffer): Buffer {
   const { ids = noIds } = appended;
   const seconds = Math.floor(appended.recordedAt / microsPerSecond);
   const nanos = (appended.recordedAt - seconds * microsPerSecond) * 1_000;
@@ -21,7 +24,8 @@ export function appendResponse(appended: Appended, head: number): Buffer {
     fieldBytes(appended.lastPosition) +
     fieldBytes(head) +
     (appended.deduplicated ? 2 : 0) +
-    (2 + timeBytes);
+    (2 + timeBytes) +
+    epoch.length;
   for (const stream of appended.streams) size += delimitedBytes(streamBytes(stream));
   for (const id of ids) size += 2 + id.length;
 
@@ -40,6 +44,7 @@ export function appendResponse(appended: Appended, head: number): Buffer {
     into[offset + 1] = id.length;
     offset += 2 + into.write(id, offset + 2, "latin1");
   }
+  into.set(epoch, offset);
   return into;
 }
 

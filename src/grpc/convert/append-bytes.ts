@@ -10,6 +10,7 @@
 
 import { isUtf8 } from "node:buffer";
 import type { Append, AppendCondition, Expected, StreamExpectation } from "../../domain/append.ts";
+import { isEpochId } from "../../domain/epoch.ts";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { NewEvent } from "../../domain/event.ts";
 import type { Limits } from "../../domain/limits.ts";
@@ -59,7 +60,7 @@ export function appendIfPlain(bytes: Buffer, conversion: Conversion): Append | u
 function readAppend(bytes: Buffer, conversion: Conversion): Append {
   const { limits } = conversion;
   const parts = readParts(new WireReader(bytes), limits);
-  const { spans, stream, expected, condition } = parts;
+  const { spans, stream, expected, condition, epoch } = parts;
   const events: NewEvent[] = [];
   let bodyBytes = 0;
   let wireBytes = 0;
@@ -80,6 +81,7 @@ function readAppend(bytes: Buffer, conversion: Conversion): Append {
     expectations: parts.expectations.length === 0 ? own : [...own, ...othersOf(parts, limits)],
     condition: condition && conditionOf(condition, limits),
     bytes: bodyBytes,
+    epoch,
   };
 }
 
@@ -91,6 +93,7 @@ interface Parts {
   readonly spans: number[];
   readonly expectations: Uint8Array[];
   condition: Uint8Array | undefined;
+  epoch: string | undefined;
 }
 
 /** The fields of `AppendRequest`: events as pairs of offsets, other fields decoded. */
@@ -102,6 +105,7 @@ function readParts(reader: WireReader, limits: Limits): Parts {
     spans: [],
     expectations: [],
     condition: undefined,
+    epoch: undefined,
   };
   while (reader.offset < reader.end) {
     switch (reader.bytes[reader.offset++]) {
@@ -134,11 +138,23 @@ function readParts(reader: WireReader, limits: Limits): Parts {
         if (parts.condition !== undefined) leave();
         parts.condition = reader.view();
         break;
+      case 0x42:
+        if (parts.epoch !== undefined) leave();
+        parts.epoch = epochIn(reader);
+        break;
       default:
         leave();
     }
   }
   return parts;
+}
+
+function epochIn(reader: WireReader): string {
+  const end = reader.lengthEnd();
+  const epoch = asciiIn(reader.bytes, reader.offset, end);
+  if (!isEpochId(epoch)) leave();
+  reader.offset = end;
+  return epoch;
 }
 
 function stateOf(state: number): Expected | undefined {

@@ -30,6 +30,7 @@ import {
   checkUuid,
   Violations,
 } from "./checks.ts";
+import { checkEpoch } from "./epoch.ts";
 import { jsonOf, NotJson } from "./json-value.ts";
 import { convertQuery } from "./read-request.ts";
 
@@ -56,9 +57,10 @@ export function convertAppend(wire: AppendRequest, conversion: Conversion): Appe
   const condition = wireCondition && convertCondition(v, wireCondition, limits);
   const { checkpoint: wireUpdate } = wire;
   const checkpoint = wireUpdate && convertUpdate(v, "checkpoint.", wireUpdate, limits);
+  const epoch = checkEpoch(v, "epoch", wire.epoch);
   v.throwIfAny();
   const bytes = events.reduce((sum, event) => sum + event.body.length, 0);
-  return { events, expectations, condition, checkpoint, bytes };
+  return { events, expectations, condition, checkpoint, bytes, epoch };
 }
 
 function convertEvents(

@@ -9,6 +9,7 @@ import {
   type ConsumerCheckpoint,
 } from "../../gen/annals/v1/checkpoint_service_pb.js";
 import { checkOwnName, checkUint64, checkMetadata, type Violations } from "./checks.ts";
+import { checkEpoch } from "./epoch.ts";
 import { timestamp } from "./time.ts";
 
 /** The name of a consumer, a group or a member. */
@@ -25,13 +26,14 @@ export function checkConsumerName(
 export function convertUpdate(
   v: Violations,
   prefix: string,
-  wire: Pick<WireUpdate, "consumer" | "position" | "metadata">,
+  wire: Pick<WireUpdate, "consumer" | "position" | "metadata" | "epoch">,
   limits: Limits,
 ): CheckpointUpdate {
   const consumer = checkConsumerName(v, `${prefix}consumer`, wire.consumer, limits);
   const position = checkUint64(v, `${prefix}position`, wire.position);
   checkMetadata(v, `${prefix}metadata`, wire.metadata, limits);
-  return { consumer, position, metadata: wire.metadata };
+  const epoch = checkEpoch(v, `${prefix}epoch`, wire.epoch);
+  return { consumer, position, metadata: wire.metadata, epoch };
 }
 
 export function wireCheckpoint(checkpoint: Checkpoint): ConsumerCheckpoint {
@@ -39,6 +41,7 @@ export function wireCheckpoint(checkpoint: Checkpoint): ConsumerCheckpoint {
     consumer: checkpoint.consumer,
     position: BigInt(checkpoint.position),
     savedAt: timestamp(checkpoint.savedAt),
+    epoch: checkpoint.epoch,
   });
   // Not through `create`, which would treat a key `__proto__` as a prototype.
   wire.metadata = checkpoint.metadata;

@@ -150,6 +150,7 @@ export function wireGroup(info: GroupInfo, { membersListedMax }: Limits): Group 
     name: info.name,
     settings: wireSettings(info.settings),
     position: BigInt(info.position),
+    epoch: info.epoch,
     lagEvents: BigInt(info.lagEvents),
     ...(info.lagMicros !== undefined && { lag: timeSpan(info.lagMicros) }),
     inFlightCount: info.inFlightCount,

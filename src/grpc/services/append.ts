@@ -4,11 +4,13 @@
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Append, Outcome } from "../../domain/append.ts";
+import { currentEpoch } from "../../domain/epoch.ts";
 import {
   AnnalsError,
   appendConflict,
   beyondHead,
   checkpointBackwards,
+  epochMismatched,
   invalidField,
   streamTombstoned,
 } from "../../domain/errors.ts";
@@ -19,23 +21,32 @@ import {
   type AppendPipeResponse,
   type AppendResponse,
 } from "../../gen/annals/v1/append_pb.js";
-import { appendResponse, pipeResponse } from "../convert/append-answer.ts";
+import { appendResponse, pipeResponse, tagAppendEpoch } from "../convert/append-answer.ts";
 import { appendFromBytes } from "../convert/append-bytes.ts";
+import { epochField } from "../convert/epoch.ts";
 import { convertAppend } from "../convert/append-message.ts";
 import type { Encoded } from "../transport/methods.ts";
 import { failed, type Call } from "../transport/call-environment.ts";
 import { decodeRequest } from "../transport/decode.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 
-export function appendMethods(context: ServiceContext) {
+export function appendMethods(services: ServiceContext) {
+  const { history } = services.log.info().identity;
+  const context = { ...services, epoch: epochField(tagAppendEpoch, currentEpoch(history)) };
   return {
     append: { bytes: (request, call) => appendOnce(context, request, call) },
     appendPipe: { bytes: (requests, call) => appendPipe(context, requests, call) },
   } satisfies EventStoreMethods;
 }
 
+/** What every append needs. */
+interface AppendContext extends ServiceContext {
+  /** `AppendResponse.epoch`, encoded. */
+  readonly epoch: Buffer;
+}
+
 async function appendOnce(
-  context: ServiceContext,
+  context: AppendContext,
   request: Buffer,
   call: Call,
 ): Promise<Encoded<AppendResponse>> {
@@ -45,7 +56,7 @@ async function appendOnce(
   const ahead = context.log.lookAhead(append);
   const ready = ahead === undefined ? append : await ahead;
   const { outcome, head } = await context.log.append(ready, call);
-  return answerOf(outcome, head);
+  return answerOf(outcome, head, context.epoch);
 }
 
 /**
@@ -67,10 +78,10 @@ function checkRepeatable({ events, expectations }: Append): void {
 }
 
 /** The answer's bytes; a refusal is thrown. */
-function answerOf(outcome: Outcome, head: number): Encoded<AppendResponse> {
+function answerOf(outcome: Outcome, head: number, epoch: Buffer): Encoded<AppendResponse> {
   switch (outcome.kind) {
     case "appended":
-      return appendResponse(outcome, head);
+      return appendResponse(outcome, head, epoch);
     case "conflict":
       throw appendConflict(outcome);
     case "event-id-conflict": {
@@ -87,6 +98,8 @@ function answerOf(outcome: Outcome, head: number): Encoded<AppendResponse> {
       throw checkpointBackwards(outcome);
     case "beyond-head":
       throw beyondHead(outcome);
+    case "epoch-mismatch":
+      throw epochMismatched(outcome);
   }
 }
 
@@ -112,7 +125,7 @@ interface PipeAnswer {
 
 /** Yields the answers in order, as many at a time as are ready. Throws if the pipe ends early. */
 async function* appendPipe(
-  context: ServiceContext,
+  context: AppendContext,
   requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
 ): AsyncGenerator<readonly Encoded<AppendPipeResponse>[]> {
@@ -135,7 +148,7 @@ async function* appendPipe(
 
 /** Begins every append of the pipe, at most as many at a time as the window holds. */
 async function takeAll(
-  context: ServiceContext,
+  context: AppendContext,
   requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
   window: Window,
@@ -156,7 +169,7 @@ async function takeAll(
 
 /** Completes the pipe's answer to an append. Never rejects. */
 async function appendOne(
-  context: ServiceContext,
+  context: AppendContext,
   append: Append | Refused,
   sequence: number,
   call: Call,
@@ -169,7 +182,7 @@ async function appendOne(
     // that are stored although their pipe was just cut off. Their outcome is unknown to the client
     // anyway.
     const { outcome, head } = await context.log.append(append);
-    pending.answer = pipeResponse(sequence, tagAppended, answerOf(outcome, head));
+    pending.answer = pipeResponse(sequence, tagAppended, answerOf(outcome, head, context.epoch));
   } catch (error) {
     const { code, message, details } = failed(context.environment, pipeMethod, call.peer, error);
     const failure = create(AppendFailureSchema, { code, message, details });

@@ -2,6 +2,7 @@
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Checkpoint } from "../../domain/checkpoint.ts";
+import { currentEpoch } from "../../domain/epoch.ts";
 import {
   ConsumerCheckpointSchema,
   DeleteCheckpointResponseSchema,
@@ -21,6 +22,7 @@ import type { Call } from "../transport/call-environment.ts";
 import type { ServiceContext } from "./context.ts";
 import { checkConsumerName, convertUpdate, wireCheckpoint } from "../convert/checkpoint.ts";
 import { checkText, checkUint64, Violations } from "../convert/checks.ts";
+import { requireEpoch } from "../convert/epoch.ts";
 import { pageOf, type Listing } from "../convert/page.ts";
 import { checkDuration } from "../convert/time.ts";
 
@@ -38,6 +40,7 @@ async function save({ log, limits }: ServiceContext, wire: SaveCheckpointRequest
   const v = new Violations();
   const update = convertUpdate(v, "", wire, limits);
   v.throwIfAny();
+  await requireEpoch(log, wire.epoch, [{ field: "position", position: update.position }]);
   const saved = await log.checkpoints.save(update, wire.reset, call.signal);
   return create(SaveCheckpointResponseSchema, { checkpoint: wireCheckpoint(saved) });
 }
@@ -91,7 +94,9 @@ async function waitFor({ log, limits }: ServiceContext, wire: WaitForRequest, ca
   if (who.case === undefined) v.add("who", "is required: consumer or group");
   else checkConsumerName(v, who.case, who.value, limits);
   v.throwIfAny();
+  await requireEpoch(log, wire.epoch, [{ field: "position", position: target }]);
   const positions = who.case === "group" ? log.groups : log.checkpoints;
   const reached = await positions.waitFor(who.value ?? "", target, timeoutMs, call.signal);
-  return create(WaitForResponseSchema, { position: BigInt(reached) });
+  const epoch = currentEpoch(log.info().identity.history);
+  return create(WaitForResponseSchema, { position: BigInt(reached), epoch });
 }

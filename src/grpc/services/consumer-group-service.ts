@@ -21,6 +21,7 @@ import {
   type DeleteGroupRequest,
   type DiscardParkedRequest,
   type GetGroupRequest,
+  type GroupStart,
   type ListGroupsRequest,
   type ListGroupsResponse,
   type ListParkedRequest,
@@ -33,6 +34,7 @@ import type { GroupInfo, GroupMember, ParkedEvent } from "../../log/group-verbs.
 import { inView, wrap } from "../convert/batches.ts";
 import { checkConsumerName } from "../convert/checkpoint.ts";
 import { checkText, Violations } from "../convert/checks.ts";
+import { requireEpoch } from "../convert/epoch.ts";
 import {
   convertJoin,
   convertMemberRequest,
@@ -78,8 +80,16 @@ async function createGroup({ log, limits }: ServiceContext, wire: CreateGroupReq
   const settings = convertSettings(v, wire.settings, limits);
   const start = convertStart(v, wire.start, wire.replace, limits);
   v.throwIfAny();
+  await requireStart(log, wire.start);
   const group = wireGroup(await log.groups.create(name, settings, start), limits);
   return create(CreateGroupResponseSchema, { group });
+}
+
+/** Throws EPOCH_MISMATCH. */
+async function requireStart(log: ServiceContext["log"], wire: GroupStart | undefined) {
+  const { start, epoch = "" } = wire ?? {};
+  const position = start?.case === "afterPosition" ? Number(start.value) : 0;
+  await requireEpoch(log, epoch, [{ field: "start.after_position", position }], "start.epoch");
 }
 
 async function updateGroup({ log, limits }: ServiceContext, wire: UpdateGroupRequest) {
@@ -127,6 +137,7 @@ async function resetGroup({ log, limits }: ServiceContext, wire: ResetGroupReque
   const name = checkConsumerName(v, "name", wire.name, limits);
   const start = convertStart(v, wire.start, false, limits);
   v.throwIfAny();
+  await requireStart(log, wire.start);
   const group = wireGroup(await log.groups.reset(name, start), limits);
   return create(ResetGroupResponseSchema, { group });
 }

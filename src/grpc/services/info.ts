@@ -1,9 +1,11 @@
 // GetStream, ListStreams, ListEventTypes and GetInfo.
 
 import { create, toBinary } from "@bufbuild/protobuf";
+import { currentEpoch, type Epoch } from "../../domain/epoch.ts";
 import { positionMax, type Limits } from "../../domain/limits.ts";
 import {
   Durability,
+  EpochCause,
   EventTypeInfoSchema,
   GetInfoResponseSchema,
   GetStreamResponseSchema,
@@ -105,6 +107,14 @@ const writeStates = {
   failed: WriteState.FAILED,
 } as const;
 
+const epochCauses = {
+  creation: EpochCause.CREATION,
+  restore: EpochCause.RESTORE,
+  "accepted-loss": EpochCause.ACCEPTED_LOSS,
+  salvage: EpochCause.SALVAGE,
+  promotion: EpochCause.PROMOTION,
+} as const;
+
 const reclaimPhases = {
   waiting: ReclaimPhase.WAITING,
   looking: ReclaimPhase.LOOKING,
@@ -115,7 +125,7 @@ const reclaimPhases = {
 
 function getInfo({ log, limits, serverVersion, startedAt }: ServiceContext): GetInfoResponse {
   const { identity, head, writeState, subscriberCount, reclaiming } = log.info();
-  const { storeId, engine, formatVersion } = identity;
+  const { storeId, engine, formatVersion, history } = identity;
   const intervalMs = limits.checkpointIntervalDefaultMs;
   return create(GetInfoResponseSchema, {
     serverVersion,
@@ -133,8 +143,15 @@ function getInfo({ log, limits, serverVersion, startedAt }: ServiceContext): Get
       nanos: (intervalMs % 1_000) * 1_000_000,
     },
     writeState: writeStates[writeState],
+    epoch: currentEpoch(history),
+    epochs: history.map(epochInfo),
     ...(reclaiming && { reclaiming: reclaimInfo(reclaiming) }),
   });
+}
+
+function epochInfo({ id: epoch, after, beganAt, cause }: Epoch) {
+  const begun = { beganAt: timestamp(beganAt), cause: epochCauses[cause] };
+  return { epoch, afterPosition: BigInt(after), ...begun };
 }
 
 function reclaimInfo({ phase, rounds, events, bytesFreed, lastFinishedAt }: ReclaimStatus) {

@@ -1,6 +1,7 @@
 // Read, Subscribe and Load: converts the log's messages to wire messages in the requested view.
 
 import { create } from "@bufbuild/protobuf";
+import { currentEpoch } from "../../domain/epoch.ts";
 import {
   ReadResponseSchema,
   SubscribeResponseSchema,
@@ -19,13 +20,16 @@ import type { Answer } from "../transport/methods.ts";
 import type { Call } from "../transport/call-environment.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { batchInParts, batchMessagesOnce, wrap } from "../convert/batches.ts";
+import { claimsOfRead, claimsOfSubscribe, epochField, requireEpoch } from "../convert/epoch.ts";
 import { convertLoad, convertRead, convertSubscribe } from "../convert/read-request.ts";
 import { snapshotBytes } from "../convert/snapshot.ts";
 import { timestamp } from "../convert/time.ts";
-import type { MessageParts } from "../transport/message-parts.ts";
+import { MessageParts, type Message } from "../transport/message-parts.ts";
 
 const tagReadBatch = 0x0a;
+const tagReadEpoch = 0x1a;
 const tagSubscribeBatch = 0x0a;
+const tagSubscribeEpoch = 0x2a;
 const tagLoadSnapshot = 0x0a;
 const tagLoadBatch = 0x12;
 
@@ -43,31 +47,52 @@ async function* read(
   call: Call,
 ): AsyncGenerator<Answer<ReadResponse> | MessageParts> {
   const [request, view] = convertRead(wire, limits);
+  await requireEpoch(log, wire.epoch, claimsOfRead(request));
+  const epoch = currentEpoch(log.info().identity.history);
+  let first = true;
   for await (const message of log.read(request, call.signal, call.gate)) {
-    if (message.kind === "batch") yield* batchInParts(message.batch, tagReadBatch, view, limits);
-    else yield readEnd(message.end);
+    if (message.kind !== "batch") yield readEnd(message.end, epoch);
+    else {
+      const messages = batchInParts(message.batch, tagReadBatch, view, limits);
+      yield* first ? withEpoch(messages, epochField(tagReadEpoch, epoch)) : messages;
+    }
+    first = false;
   }
 }
 
-function readEnd({ head, after, eventCount, streamVersion }: ReadEnd): ReadResponse {
+/** The first message also has the epoch. */
+function withEpoch([first, ...rest]: readonly Message[], epoch: Buffer): Message[] {
+  if (first === undefined) return rest;
+  const parts = first instanceof MessageParts ? first.parts : [first];
+  return [new MessageParts([...parts, epoch]), ...rest];
+}
+
+function readEnd({ head, after, eventCount, streamVersion }: ReadEnd, epoch: string): ReadResponse {
   const end = {
     head: BigInt(head),
     after: BigInt(after),
     eventCount: BigInt(eventCount),
     streamVersion: BigInt(streamVersion ?? 0),
   };
-  return create(ReadResponseSchema, { message: { case: "end", value: end } });
+  return create(ReadResponseSchema, { message: { case: "end", value: end }, epoch });
 }
 
 async function* subscribe(
   { log, limits }: ServiceContext,
   wire: SubscribeRequest,
   call: Call,
-): AsyncGenerator<Answer<SubscribeResponse>> {
+): AsyncGenerator<Answer<SubscribeResponse> | MessageParts> {
   const [request, view] = convertSubscribe(wire, limits);
+  await requireEpoch(log, wire.epoch, claimsOfSubscribe(request));
+  const epoch = currentEpoch(log.info().identity.history);
+  let first = true;
   for await (const message of log.subscribe(request, call.signal, call.gate)) {
-    if (message.kind !== "batch") yield progress(message);
-    else yield* batchMessagesOnce(message.batch, tagSubscribeBatch, view, limits);
+    if (message.kind !== "batch") yield progress(message, epoch);
+    else {
+      const messages = batchMessagesOnce(message.batch, tagSubscribeBatch, view, limits);
+      yield* first ? withEpoch(messages, epochField(tagSubscribeEpoch, epoch)) : messages;
+    }
+    first = false;
   }
 }
 
@@ -77,10 +102,13 @@ const progressCases = {
   checkpoint: "checkpoint",
 } as const;
 
-function progress(message: Exclude<SubscribeMessage, { kind: "batch" }>): SubscribeResponse {
+function progress(
+  message: Exclude<SubscribeMessage, { kind: "batch" }>,
+  epoch: string,
+): SubscribeResponse {
   const value = { position: BigInt(message.position), time: timestamp(message.time) };
   const which = progressCases[message.kind];
-  return create(SubscribeResponseSchema, { message: { case: which, value } });
+  return create(SubscribeResponseSchema, { message: { case: which, value }, epoch });
 }
 
 async function* load(
@@ -98,13 +126,17 @@ async function* load(
         yield* batchInParts(message.batch, tagLoadBatch, view, limits);
         break;
       case "end":
-        yield loadEnd(message.end);
+        yield loadEnd(message.end, currentEpoch(log.info().identity.history));
     }
   }
 }
 
-function loadEnd({ version, head, after, eventCount, missingThrough }: LoadEnd): LoadResponse {
+function loadEnd(
+  { version, head, after, eventCount, missingThrough }: LoadEnd,
+  epoch: string,
+): LoadResponse {
   const end = {
+    epoch,
     version: BigInt(version),
     head: BigInt(head),
     after: BigInt(after),

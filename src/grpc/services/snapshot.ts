@@ -22,6 +22,7 @@ import type { Encoded } from "../transport/methods.ts";
 import type { Call } from "../transport/call-environment.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { wrap } from "../convert/batches.ts";
+import { requireEpoch } from "../convert/epoch.ts";
 import { pageOf, type Listing } from "../convert/page.ts";
 import { convertGetState } from "../convert/read-request.ts";
 import {
@@ -51,7 +52,10 @@ async function saveSnapshot(
   wire: SaveSnapshotRequest,
   call: Call,
 ): Promise<SaveSnapshotResponse> {
-  const { position, savedAt } = await log.saveSnapshot(convertSave(wire, limits), call.signal);
+  const snapshot = convertSave(wire, limits);
+  const { stream, version } = snapshot;
+  await requireEpoch(log, wire.epoch, [{ field: "version", stream, version }]);
+  const { position, savedAt } = await log.saveSnapshot(snapshot, call.signal);
   const saved = { position: BigInt(position), savedAt: timestamp(savedAt) };
   return create(SaveSnapshotResponseSchema, saved);
 }

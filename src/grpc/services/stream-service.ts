@@ -12,6 +12,7 @@ import type { Handlers } from "../transport/methods.ts";
 import type { Call } from "../transport/call-environment.ts";
 import type { ServiceContext } from "./context.ts";
 import { convertDeleteStream, convertUpdateStream, wirePolicy } from "../convert/stream.ts";
+import { claimsOfChange, requireEpoch } from "../convert/epoch.ts";
 import { timestamp } from "../convert/time.ts";
 
 export function streamService(context: ServiceContext): Handlers<typeof StreamService> {
@@ -23,6 +24,7 @@ export function streamService(context: ServiceContext): Handlers<typeof StreamSe
 
 async function updateStream(context: ServiceContext, wire: UpdateStreamRequest, call: Call) {
   const request = convertUpdateStream(wire, context);
+  await requireEpoch(context.log, wire.epoch, claimsOfChange(request, request.change));
   const { position, recordedAt, lifecycle } = await context.log.streams.update(
     request,
     call.signal,
@@ -36,6 +38,7 @@ async function updateStream(context: ServiceContext, wire: UpdateStreamRequest, 
 
 async function deleteStream(context: ServiceContext, wire: DeleteStreamRequest, call: Call) {
   const request = convertDeleteStream(wire, context);
+  await requireEpoch(context.log, wire.epoch, claimsOfChange(request));
   const { position, recordedAt, version } = await context.log.streams.remove(request, call.signal);
   return create(DeleteStreamResponseSchema, {
     position: BigInt(position),

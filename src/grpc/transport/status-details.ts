@@ -69,6 +69,11 @@ export function detailsOf(failure: Failure): Any[] {
       const { field, asked, head } = failure;
       return [info({ field, asked: `${asked}`, head: `${head}` })];
     }
+    case "EPOCH_MISMATCH": {
+      const { field, asked, askedEpoch, epoch, shared } = failure.mismatch;
+      const known = shared !== undefined && { shared_through: `${shared}` };
+      return [info({ field, asked: `${asked}`, asked_epoch: askedEpoch, epoch, ...known })];
+    }
     case "CHECKPOINT_BACKWARDS": {
       const { consumer, asked, saved } = failure;
       return [info({ consumer, asked: `${asked}`, saved: `${saved}` })];

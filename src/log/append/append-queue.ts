@@ -7,6 +7,7 @@
 import { randomInt } from "node:crypto";
 import type { Outcome } from "../../domain/append.ts";
 import type { Checkpoint } from "../../domain/checkpoint.ts";
+import type { CheckpointFacts } from "../../domain/decide/decide-checkpoint.ts";
 import {
   decideBatch,
   factsNeeded,
@@ -14,6 +15,7 @@ import {
   type OutcomeOf,
   type Proposal,
 } from "../../domain/decide/decide.ts";
+import { currentEpoch } from "../../domain/epoch.ts";
 import { AnnalsError, type Reason } from "../../domain/errors.ts";
 import type { Limits } from "../../domain/limits.ts";
 import { idChances } from "../../domain/own-id.ts";
@@ -288,14 +290,14 @@ function isSideWrite(entry: QueueEntry): entry is SideWrite {
 async function factsFor(
   storage: Storage,
   proposals: readonly Proposal[],
-): Promise<Facts & { readonly checkpoints?: ReadonlyMap<string, Checkpoint> }> {
+): Promise<Facts & CheckpointFacts> {
   const needed = factsNeeded(proposals);
   if (needed.consumers.size === 0) return storage.facts(needed);
   const [facts, checkpoints] = await Promise.all([
     storage.facts(needed),
     loadCheckpoints(storage, needed.consumers),
   ]);
-  return { ...facts, checkpoints };
+  return { ...facts, checkpoints, epoch: currentEpoch(storage.identity.history) };
 }
 
 function refused(failure: AnnalsError["failure"], message: string): Promise<never> {

@@ -3,6 +3,7 @@
 // positions.
 
 import type { Checkpoint, CheckpointUpdate } from "../../domain/checkpoint.ts";
+import { sharedThrough } from "../../domain/epoch.ts";
 import { AnnalsError, beyondHead, checkpointBackwards, invariant } from "../../domain/errors.ts";
 import type { Storage, StorageWatcher, WriteState } from "../../storage/storage.ts";
 import type { AppendQueue } from "./append-queue.ts";
@@ -58,7 +59,8 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
     const sideValues = await inTurn(caller, listCost(page), () =>
       this.storage.sideValues.list({ space: "checkpoint", ...page }),
     );
-    return sideValues.map(({ name, value }) => decodeCheckpoint(name, value));
+    const { history } = this.storage.identity;
+    return sideValues.map(({ name, value }) => decodeCheckpoint(name, value, history));
   }
 
   async remove(consumer: string, signal?: AbortSignal): Promise<boolean> {
@@ -78,7 +80,7 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
     const waiter = this.waiters.open(consumer, position);
     try {
       const saved = await this.find(consumer);
-      if (saved !== undefined && saved.position >= position) return saved.position;
+      if (saved !== undefined && this.reached(saved) >= position) return this.reached(saved);
       return await waiter.wait(timeoutMs, signal);
     } finally {
       waiter.close();
@@ -88,7 +90,7 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
   /** Called with checkpoints that became durable. */
   changed(changes: ReadonlyMap<string, Checkpoint | undefined>): void {
     for (const [name, checkpoint] of changes) {
-      if (checkpoint !== undefined) this.waiters.reached(name, checkpoint.position);
+      if (checkpoint !== undefined) this.waiters.reached(name, this.reached(checkpoint));
     }
   }
 
@@ -103,6 +105,11 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
   /** Ends every wait. */
   stop(): void {
     this.waiters.stop();
+  }
+
+  /** Events that a consumer has dealt with in another history do not count. */
+  private reached({ position, epoch }: Checkpoint): number {
+    return Math.min(position, sharedThrough(this.storage.identity.history, epoch) ?? 0);
   }
 
   private async find(consumer: string): Promise<Checkpoint | undefined> {

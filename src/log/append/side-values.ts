@@ -5,6 +5,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Checkpoint } from "../../domain/checkpoint.ts";
 import type { Decision, OutcomeOf, Proposal } from "../../domain/decide/decide.ts";
+import type { History } from "../../domain/epoch.ts";
 import { corruption } from "../../domain/errors.ts";
 import {
   ConsumerCheckpointSchema,
@@ -18,11 +19,12 @@ const nanosPerMicro = 1_000;
 
 /** The checkpoints of the consumers that have one. Throws CORRUPTION. */
 export async function loadCheckpoints(
-  { sideValues }: Pick<Storage, "sideValues">,
+  { sideValues, identity }: Pick<Storage, "sideValues" | "identity">,
   consumers: Iterable<string>,
 ): Promise<Map<string, Checkpoint>> {
   const found = await sideValues.get("checkpoint", consumers);
-  return new Map([...found].map(([name, value]) => [name, decodeCheckpoint(name, value)]));
+  const { history } = identity;
+  return new Map([...found].map(([name, value]) => [name, decodeCheckpoint(name, value, history)]));
 }
 
 /**
@@ -78,25 +80,27 @@ export async function snapshotNames(
   return (await sideValues.list({ ...page, namesOnly: true })).map(({ name }) => name);
 }
 
-function encode({ consumer, position, metadata, savedAt }: Checkpoint): Uint8Array {
+function encode({ consumer, position, metadata, savedAt, epoch }: Checkpoint): Uint8Array {
   const seconds = Math.floor(savedAt / microsPerSecond);
   const nanos = (savedAt - seconds * microsPerSecond) * nanosPerMicro;
   const message = create(ConsumerCheckpointSchema, {
     consumer,
     position: BigInt(position),
     savedAt: { seconds: BigInt(seconds), nanos },
+    epoch,
   });
   // Not through `create`, which would treat a key `__proto__` as a prototype.
   message.metadata = metadata;
   return toBinary(ConsumerCheckpointSchema, message);
 }
 
-/** Throws CORRUPTION. */
-export function decodeCheckpoint(name: string, value: Uint8Array): Checkpoint {
-  const { consumer, position, metadata, savedAt } = decode(name, value);
+/** Earlier builds did not store the epoch: it was the first one. Throws CORRUPTION. */
+export function decodeCheckpoint(name: string, value: Uint8Array, history: History): Checkpoint {
+  const { consumer, position, metadata, savedAt, ...stored } = decode(name, value);
+  const epoch = stored.epoch === "" ? history[0].id : stored.epoch;
   if (consumer !== name || savedAt === undefined) throw corrupt(name, "is not what its name says");
   const micros = Number(savedAt.seconds) * microsPerSecond + savedAt.nanos / nanosPerMicro;
-  return { consumer, position: Number(position), metadata, savedAt: micros };
+  return { consumer, position: Number(position), metadata, epoch, savedAt: micros };
 }
 
 function decode(name: string, value: Uint8Array): ConsumerCheckpoint {

@@ -9,6 +9,7 @@ import {
   type GroupChanges,
   type GroupSettings,
 } from "../../domain/group/settings.ts";
+import { enterEpoch, epochInRecord } from "./enter-epoch.ts";
 import { infoOf, listInfos } from "./info.ts";
 import {
   creationSideValues,
@@ -68,7 +69,8 @@ export class Groups implements GroupLog, StorageWatcher {
         if (replaced !== name) throw exists(name);
       }
       const id = crypto.randomUUID().replaceAll("-", "");
-      const record = { name, id, createdAt: this.parts.clock(), settings, start };
+      const epoch = epochInRecord(this.parts.storage.identity.history);
+      const record = { name, id, createdAt: this.parts.clock(), settings, start, epoch };
       if (replaced !== undefined) return this.replace(replaced, record);
       const { after, fromTime } = await this.placeOf(start);
       await this.parts.write(creationSideValues(record, progressFrom(after, fromTime)));
@@ -245,7 +247,9 @@ export class Groups implements GroupLog, StorageWatcher {
     this.sweep();
     const loaded = await loadGroup(this.parts.storage, name);
     if (loaded === undefined) throw notFound(name);
-    return new GroupRunner(this.parts, loaded);
+    const runner = new GroupRunner(this.parts, loaded);
+    await enterEpoch(runner, this.parts.storage.identity.history);
+    return runner;
   }
 
   /** Unloads the least recently used groups that are not needed. */

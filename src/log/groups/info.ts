@@ -1,5 +1,6 @@
 // Information about a group: what its state machine knows, and what is looked up.
 
+import { currentEpoch } from "../../domain/epoch.ts";
 import { scanRecordedAt } from "../../domain/record.ts";
 import { firstRecord } from "../read/records.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
@@ -35,6 +36,7 @@ export async function infoOf(
     name: record.name,
     settings: record.settings,
     position,
+    epoch: currentEpoch(parts.storage.identity.history),
     lagEvents,
     lagMicros: lagEvents > 0 ? await lagOf(parts, record, position) : undefined,
     inFlightCount: machine.inFlightCount,

@@ -6,6 +6,10 @@
 //           of the same name has nothing to do with them. A group that replaces another one has
 //           the other one's id
 //
+// and followed by
+//
+//   text      the epoch of the group's position; left out in the store's first epoch
+//
 // On disk: format version 1.
 
 import {
@@ -37,6 +41,8 @@ export interface GroupRecord {
   readonly createdAt: number;
   readonly settings: GroupSettings;
   readonly start: GroupStart;
+  /** The epoch of the group's position. Absent: the store's first one. */
+  readonly epoch?: string | undefined;
 }
 
 const microsPerSecond = 1_000_000;
@@ -47,6 +53,7 @@ export function encodeGroupRecord({
   createdAt,
   settings,
   start,
+  epoch,
 }: GroupRecord): Uint8Array {
   const into = new ByteWriter();
   into.varint(createdAt);
@@ -56,6 +63,7 @@ export function encodeGroupRecord({
   const fields = { name, settings: wireSettings(settings), ...begun };
   const message = create(CreateGroupRequestSchema, fields);
   into.bytes(toBinary(CreateGroupRequestSchema, message));
+  if (epoch !== undefined) into.text(epoch);
   return into.take();
 }
 
@@ -66,10 +74,12 @@ export function decodeGroupRecord(name: string, bytes: Uint8Array): GroupRecord 
     const createdAt = from.varint();
     const id = Buffer.from(from.view()).toString("latin1");
     const message = fromBinary(CreateGroupRequestSchema, from.view());
+    const epoch = from.done ? undefined : Buffer.from(from.view()).toString("latin1");
     const { settings, start, replace } = message;
     const isWhole = message.name === name && settings !== undefined && start !== undefined;
     if (!isWhole || !from.done) throw new RangeError("not what its name says");
-    return { name, id, createdAt, settings: settingsOf(settings), start: startOf(start, replace) };
+    const begun = { settings: settingsOf(settings), start: startOf(start, replace) };
+    return { name, id, createdAt, ...begun, ...(epoch !== undefined && { epoch }) };
   } catch (cause) {
     throw corruption(`the record of group ${JSON.stringify(name)} makes no sense`, {}, cause);
   }

@@ -4,9 +4,11 @@
 // (`acceptLoss`).
 
 import { AnnalsError } from "../../domain/errors.ts";
+import { firstEpoch, type History } from "../../domain/epoch.ts";
 import type { Storage } from "../storage.ts";
 import { lossGate, type LossGate } from "./folder/accepted-losses.ts";
 import { openChecked } from "./checked-open.ts";
+import { wholeThrough } from "./verify/log-walk.ts";
 import { formatVersion } from "./format/chunk.ts";
 import { beginStore, createDatabase, databaseOf, highWaterMarkPath } from "./create.ts";
 import { makeFolder } from "./folder/durable-file.ts";
@@ -14,13 +16,21 @@ import { openEngine, type Engine } from "./write/engine.ts";
 import { closeToOthers, refuseSpecialFiles } from "./folder/folder-entries.ts";
 import { askedSeldom, freeBytes, networkFileSystem } from "./folder/file-system.ts";
 import { lockFolder, type FolderLock } from "./folder/folder-lock.ts";
-import { ownerFault, readIdentity, writeOwner, type Identity } from "./folder/identity.ts";
+import {
+  beginEpoch,
+  historyOf,
+  ownerFault,
+  readIdentity,
+  writeOwner,
+  type Identity,
+} from "./folder/identity.ts";
 import type { Kv } from "./kv/kv.ts";
 import {
   openHighWaterMark,
   readHighWaterMark,
   readStoreTime,
   type HighWaterMark,
+  type Acknowledged,
 } from "./folder/high-water-mark.ts";
 import { openMemoryKv } from "./kv/memory-kv.ts";
 import type { TimeKeeper } from "./state/open-store.ts";
@@ -28,7 +38,7 @@ import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./upkeep/re
 import { startScrubber, type Scrubber, type ScrubberOptions } from "./upkeep/scrubber.ts";
 import { storeSecret } from "./folder/store-secret.ts";
 import { StoreRefused } from "./folder/store-refused.ts";
-import type { Delay } from "./write/write-guard.ts";
+import type { Delay, OpenedKv } from "./write/write-guard.ts";
 
 /** Microseconds since 1970, UTC. */
 export function systemClock(): number {
@@ -91,6 +101,7 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
   const held: Held = {
     lock,
     gate: undefined,
+    identity: undefined,
     highWaterMark: undefined,
     scrubber: undefined,
     reclaimer: undefined,
@@ -102,6 +113,7 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     const database = databaseOf(folder);
     const fault = await ownerFault(database, identity.storeId);
     if (fault !== undefined) throw new StoreRefused(folder, [fault]);
+    held.identity = identity;
     const engine = await openCreated(options, identity, held);
     const { storage, store } = engine;
     await held.gate?.record();
@@ -130,6 +142,8 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
 interface Held {
   readonly lock: FolderLock;
   gate: LossGate | undefined;
+  /** An accepted loss changes it. */
+  identity: Identity | undefined;
   highWaterMark: HighWaterMark | undefined;
   scrubber: Scrubber | undefined;
   reclaimer: Reclaimer | undefined;
@@ -154,12 +168,14 @@ function openCreated(
       engine: "leveldb",
       formatVersion: identity.formatVersion,
       durability: "synced",
+      get history() {
+        return historyOf(held.identity ?? identity);
+      },
     },
-    openKv(acknowledged = readHighWaterMark(highWaterMarkPath(folder))) {
-      held.gate = lossGate(folder, storeId, options.acceptLoss, warn);
-      const { checkBytesAtOpen: checkBytes } = options;
-      return openChecked({ folder, acknowledged, gate: held.gate, checkBytes });
-    },
+    openKv: (acknowledged) =>
+      acknowledged === undefined
+        ? openFirst(options, identity, held)
+        : openAgain(options, identity, acknowledged),
     acknowledge(acknowledged) {
       held.highWaterMark ??= openHighWaterMark(highWaterMarkPath(folder), warn)[0];
       held.highWaterMark.advance(acknowledged);
@@ -184,6 +200,59 @@ function timeKeeperOf(options: LevelStorageOptions, held: Held): TimeKeeper {
     );
   }
   return { known, keep: (time) => held.highWaterMark?.keepTime(time) };
+}
+
+/** Once a store is served, it is reopened without any loss being accepted. */
+function openAgain(
+  options: LevelStorageOptions,
+  { storeId }: Identity,
+  acknowledged: Acknowledged,
+): Promise<OpenedKv> {
+  const { folder, checkBytesAtOpen: checkBytes, warn = () => {} } = options;
+  const accepting = async (): Promise<void> => {};
+  const gate = lossGate({ folder, storeId, acceptLoss: undefined, accepting, warn });
+  return openChecked({ folder, acknowledged, gate, checkBytes });
+}
+
+/**
+ * Opens the database for the first time. If the operator accepts a loss, a new epoch begins: before
+ * LevelDB may drop anything, as one that shares nothing with the epochs before; then, when it is
+ * known up to where the log is whole, as what it is.
+ */
+async function openFirst(
+  options: LevelStorageOptions,
+  identity: Identity,
+  held: Held,
+): Promise<OpenedKv> {
+  const { folder, acceptLoss, warn = () => {}, clock = systemClock } = options;
+  const begun = { after: 0, beganAt: clock(), cause: "accepted-loss" } as const;
+  const before = withoutUnsettledEpoch(identity);
+  held.gate = lossGate({
+    folder,
+    storeId: identity.storeId,
+    acceptLoss,
+    accepting: async () => void (held.identity = await beginEpoch(folder, before, begun)),
+    warn,
+  });
+  const acknowledged = readHighWaterMark(highWaterMarkPath(folder));
+  const { checkBytesAtOpen: checkBytes } = options;
+  const opened = await openChecked({ folder, acknowledged, gate: held.gate, checkBytes });
+  if (held.identity === identity) return opened;
+  try {
+    const after = await wholeThrough(opened.kv);
+    held.identity = await beginEpoch(folder, before, { ...begun, after });
+    return opened;
+  } catch (error) {
+    await opened.kv.close();
+    throw error;
+  }
+}
+
+/** Without the epoch of an accepted loss whose start did not finish. */
+function withoutUnsettledEpoch(identity: Identity): Identity {
+  const last = identity.epochs?.at(-1);
+  if (last?.cause !== "accepted-loss" || last.after > 0) return identity;
+  return { ...identity, epochs: identity.epochs?.slice(0, -1) ?? [] };
 }
 
 async function release({
@@ -223,6 +292,8 @@ export interface OverOptions {
   readonly storeId?: string;
   /** Microseconds since 1970, UTC. */
   readonly createdAt?: number;
+  /** Absent: the store is in its first epoch. */
+  readonly history?: History | undefined;
   readonly clock?: () => number;
   readonly timeKeeper?: TimeKeeper;
   readonly warn?: (message: string, cause?: unknown) => void;
@@ -240,13 +311,16 @@ export async function openStorageOver(options: OverOptions): Promise<Storage> {
 /** As `openStorageOver`, with the reclaimer that was requested. */
 export async function openStoreOver(options: OverOptions): Promise<Omit<LevelStore, "scrubber">> {
   const { clock = systemClock, warn = () => {}, spareBytes, delay, reclaim } = options;
+  const storeId = options.storeId ?? crypto.randomUUID();
+  const createdAt = options.createdAt ?? clock();
   const engine = await openEngine({
     identity: {
-      storeId: options.storeId ?? crypto.randomUUID(),
-      createdAt: options.createdAt ?? clock(),
+      storeId,
+      createdAt,
       engine: "leveldb",
       formatVersion,
       durability: "memory",
+      history: options.history ?? [firstEpoch(storeId, createdAt)],
     },
     openKv: async () => ({ kv: await options.openKv(), sequence: 0 }),
     clock,

@@ -1,6 +1,7 @@
 // The server under simulation: the real log over the real engine, opened with the real checks, over
 // a simulated LevelDB. What opens a folder in earnest (src/storage/leveldb/open.ts) is done here
 // step by step on the simulated disk.
+import { firstEpoch } from "../../../src/domain/epoch.ts";
 import { defaultLimits } from "../../../src/domain/limits.ts";
 import { createEventLog, type EventLog } from "../../../src/log/event-log.ts";
 import { openEngine } from "../../../src/storage/leveldb/write/engine.ts";
@@ -52,6 +53,7 @@ export async function startServer(
       engine: "leveldb",
       formatVersion: 1,
       durability: "synced",
+      history: [firstEpoch("018f0000-0000-7000-8000-00000000a11a", 1)],
     },
     openKv: (acknowledged = breakage.withoutChecks ? undefined : disk.acknowledged) =>
       openChecked(disk, breakage, acknowledged),

@@ -139,6 +139,8 @@ describe("errors", () => {
           return error.reason;
         case "STORE_REPLACED":
           return error.actualStoreId;
+        case "EPOCH_MISMATCH":
+          return `${error.askedEpoch} ${error.sharedThrough}`;
         case "CORRUPTION":
           return `${error.firstPosition}-${error.lastPosition}`;
         case "MALFORMED_EVENT":

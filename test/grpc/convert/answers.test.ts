@@ -10,12 +10,18 @@ import {
   AppendPipeResponseSchema,
 } from "../../../src/gen/annals/v1/append_pb.js";
 import { GetStateResponseSchema, SnapshotSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
-import { appendResponse, pipeResponse } from "../../../src/grpc/convert/append-answer.ts";
+import {
+  appendResponse,
+  pipeResponse,
+  tagAppendEpoch,
+} from "../../../src/grpc/convert/append-answer.ts";
+import { epochField } from "../../../src/grpc/convert/epoch.ts";
 import { stateBytes, snapshotBytes } from "../../../src/grpc/convert/snapshot.ts";
 import { timestamp } from "../../../src/grpc/convert/time.ts";
 import { parseTimeout } from "../../../src/grpc/transport/timeout.ts";
 import { encode } from "../../support/calls.ts";
 
+const epoch = "0123456789abcdef";
 const position = fc.oneof(fc.nat(), fc.integer({ min: 0, max: positionMax }));
 const appended = fc.record({
   kind: fc.constant("appended" as const),
@@ -45,6 +51,7 @@ function byCodec(one: Appended, head: number, eventIds: string[]): Buffer {
     deduplicated: one.deduplicated,
     recordedAt: timestamp(one.recordedAt),
     eventIds,
+    epoch,
   });
 }
 
@@ -52,7 +59,8 @@ describe("the answer to an append", () => {
   test("is what the generated codec would write", () => {
     fc.assert(
       fc.property(appended, position, fc.array(fc.uuid(), { maxLength: 3 }), (one, head, ids) => {
-        expect(appendResponse({ ...one, ids }, head)).toEqual(byCodec(one, head, ids));
+        const answer = appendResponse({ ...one, ids }, head, epochField(tagAppendEpoch, epoch));
+        expect(answer).toEqual(byCodec(one, head, ids));
       }),
       { numRuns: 2_000 },
     );
@@ -61,7 +69,7 @@ describe("the answer to an append", () => {
   test("in a pipe too, and so is a failure", () => {
     fc.assert(
       fc.property(appended, fc.integer({ min: 1, max: positionMax }), (one, sequence) => {
-        const answer = appendResponse(one, 7);
+        const answer = appendResponse(one, 7, epochField(tagAppendEpoch, epoch));
         const value = fromBinary(AppendResponseSchema, answer);
         expect(pipeResponse(sequence, 0x12, answer)).toEqual(
           encode(AppendPipeResponseSchema, {

@@ -6,7 +6,7 @@ import { AnnalsError, type Failure } from "../../../src/domain/errors.ts";
 import { AppendPipeResponseSchema } from "../../../src/gen/annals/v1/append_pb.js";
 import { EventStoreService } from "../../../src/gen/annals/v1/event_store_service_pb.js";
 import { GetInfoResponseSchema } from "../../../src/gen/annals/v1/info_pb.js";
-import { ReadResponseSchema } from "../../../src/gen/annals/v1/read_pb.js";
+import { ReadResponseSchema, SubscribeResponseSchema } from "../../../src/gen/annals/v1/read_pb.js";
 import type { Call } from "../../../src/grpc/transport/call-environment.ts";
 import { startBareServer, type BareServer, type StoreHandlers } from "../../support/bare-server.ts";
 import { collect, deferred, failedOf, failureOf, nextOf } from "../../support/calls.ts";
@@ -237,7 +237,7 @@ describe("a call that is over", () => {
     const { calls } = await serving({
       async *subscribe(_, call) {
         try {
-          yield { $typeName: "annals.v1.SubscribeResponse", message: { case: undefined } };
+          yield create(SubscribeResponseSchema, {});
           await aborted(call);
         } finally {
           resolve(call.signal.reason);

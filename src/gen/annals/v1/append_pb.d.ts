@@ -156,6 +156,16 @@ export declare type AppendRequest = Message<"annals.v1.AppendRequest"> & {
    * @generated from field: annals.v1.CheckpointUpdate checkpoint = 7;
    */
   checkpoint?: CheckpointUpdate | undefined;
+
+  /**
+   * The epoch in which `condition.after` and the expected versions were read: `ReadEnd.epoch`,
+   * `LoadEnd.epoch`, or that of a subscription. Absent: not checked. What was read in another
+   * history of the store is refused with FAILED_PRECONDITION (EPOCH_MISMATCH). See
+   * `GetInfoResponse.epoch`.
+   *
+   * @generated from field: string epoch = 8;
+   */
+  epoch: string;
 };
 
 /**
@@ -255,6 +265,13 @@ export declare type AppendResponse = Message<"annals.v1.AppendResponse"> & {
    * @generated from field: repeated string event_ids = 7;
    */
   eventIds: string[];
+
+  /**
+   * The epoch of the positions and versions. See `GetInfoResponse.epoch`.
+   *
+   * @generated from field: string epoch = 8;
+   */
+  epoch: string;
 };
 
 /**

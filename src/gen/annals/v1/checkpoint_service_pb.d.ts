@@ -47,6 +47,14 @@ export declare type ConsumerCheckpoint = Message<"annals.v1.ConsumerCheckpoint">
    * @generated from field: map<string, string> metadata = 4;
    */
   metadata: { [key: string]: string };
+
+  /**
+   * The store's epoch when it was saved, to be sent beside the position where the consumer resumes.
+   * See `GetInfoResponse.epoch`.
+   *
+   * @generated from field: string epoch = 5;
+   */
+  epoch: string;
 };
 
 /**
@@ -83,6 +91,14 @@ export declare type CheckpointUpdate = Message<"annals.v1.CheckpointUpdate"> & {
    * @generated from field: map<string, string> metadata = 3;
    */
   metadata: { [key: string]: string };
+
+  /**
+   * The epoch of `position`. Absent: not checked. A position of another history is refused with
+   * FAILED_PRECONDITION (EPOCH_MISMATCH).
+   *
+   * @generated from field: string epoch = 4;
+   */
+  epoch: string;
 };
 
 /**
@@ -125,6 +141,14 @@ export declare type SaveCheckpointRequest = Message<"annals.v1.SaveCheckpointReq
    * @generated from field: bool reset = 4;
    */
   reset: boolean;
+
+  /**
+   * The epoch of `position`. Absent: not checked. A position of another history is refused with
+   * FAILED_PRECONDITION (EPOCH_MISMATCH).
+   *
+   * @generated from field: string epoch = 5;
+   */
+  epoch: string;
 };
 
 /**
@@ -336,6 +360,14 @@ export declare type WaitForRequest = Message<"annals.v1.WaitForRequest"> & {
    * @generated from field: google.protobuf.Duration timeout = 4;
    */
   timeout?: Duration | undefined;
+
+  /**
+   * The epoch of `position`: `AppendResponse.epoch`. Absent: not checked. A position of another
+   * history is refused with FAILED_PRECONDITION (EPOCH_MISMATCH), because nobody will reach it.
+   *
+   * @generated from field: string epoch = 5;
+   */
+  epoch: string;
 };
 
 /**
@@ -356,6 +388,13 @@ export declare type WaitForResponse = Message<"annals.v1.WaitForResponse"> & {
    * @generated from field: uint64 position = 1;
    */
   position: bigint;
+
+  /**
+   * The epoch of the position.
+   *
+   * @generated from field: string epoch = 2;
+   */
+  epoch: string;
 };
 
 /**
@@ -375,8 +414,9 @@ export declare const CheckpointService: GenService<{
    *
    * Without `reset`, the position must not be less than the saved one: FAILED_PRECONDITION
    * (CHECKPOINT_BACKWARDS). Saving the same position again is no error. OUT_OF_RANGE (BEYOND_HEAD):
-   * the position is beyond the head. Idempotent only without `reset`: with it, a late retry takes a
-   * consumer back that has moved on in between.
+   * the position is beyond the head. FAILED_PRECONDITION (EPOCH_MISMATCH): it was read in another
+   * history of the store. Idempotent only without `reset`: with it, a late retry takes a consumer back
+   * that has moved on in between.
    *
    * @generated from rpc annals.v1.CheckpointService.SaveCheckpoint
    */
@@ -421,7 +461,8 @@ export declare const CheckpointService: GenService<{
    * through a projection.
    *
    * DEADLINE_EXCEEDED: the position was not reached in time. NOT_FOUND (GROUP_NOT_FOUND): there is
-   * no such group; a consumer without a checkpoint is waited for. Idempotent.
+   * no such group; a consumer without a checkpoint is waited for. FAILED_PRECONDITION
+   * (EPOCH_MISMATCH): the position is of another history of the store. Idempotent.
    *
    * @generated from rpc annals.v1.CheckpointService.WaitFor
    */

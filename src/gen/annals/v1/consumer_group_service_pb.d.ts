@@ -187,6 +187,14 @@ export declare type GroupStart = Message<"annals.v1.GroupStart"> & {
     value: string;
     case: "afterGroup";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * The epoch of `after_position`. Absent: not checked. A position of another history is refused
+   * with FAILED_PRECONDITION (EPOCH_MISMATCH).
+   *
+   * @generated from field: string epoch = 5;
+   */
+  epoch: string;
 };
 
 /**
@@ -281,6 +289,13 @@ export declare type Group = Message<"annals.v1.Group"> & {
    * @generated from field: repeated annals.v1.GroupMember members = 11;
    */
   members: GroupMember[];
+
+  /**
+   * The epoch of the positions. See `GetInfoResponse.epoch`.
+   *
+   * @generated from field: string epoch = 12;
+   */
+  epoch: string;
 };
 
 /**
@@ -1395,6 +1410,7 @@ export declare const ConsumerGroupService: GenService<{
    * that name with other settings or another start; the same settings, start and `replace` are a
    * retry, and are answered with the group as it is now. NOT_FOUND (GROUP_NOT_FOUND): there is no
    * group that `start.after_group` names. OUT_OF_RANGE (BEYOND_HEAD): `start` is beyond the head.
+   * FAILED_PRECONDITION (EPOCH_MISMATCH): `start` was read in another history of the store.
    * Idempotent.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.CreateGroup
@@ -1451,8 +1467,9 @@ export declare const ConsumerGroupService: GenService<{
   /**
    * Lets a group begin anew at a position or a time, and answers once that is durable. NOT_FOUND
    * (GROUP_NOT_FOUND): this one, or the one `start.after_group` names. OUT_OF_RANGE (BEYOND_HEAD):
-   * `start` is beyond the head. Not idempotent: a late retry moves the group once more, from
-   * wherever it has got to; with `from_end` it passes over events that came in between.
+   * `start` is beyond the head. FAILED_PRECONDITION (EPOCH_MISMATCH): `start` was read in another
+   * history of the store. Not idempotent: a late retry moves the group once more, from wherever it has
+   * got to; with `from_end` it passes over events that came in between.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.ResetGroup
    */

@@ -438,6 +438,17 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_PERMISSION_DENIED = 27;
    */
   PERMISSION_DENIED = 27,
+
+  /**
+   * FAILED_PRECONDITION: a position or version was read in another history of the store, which was
+   * restored or lost events since. Nothing happened. `ErrorInfo.metadata` has the `field`, what was
+   * `asked`, its `asked_epoch`, the store's present `epoch`, and `shared_through`: the last position
+   * that both have in common (absent: the asked epoch is not known to this store). Undo what came of
+   * later events and resume after that position in the present epoch, or begin anew.
+   *
+   * @generated from enum value: ERROR_REASON_EPOCH_MISMATCH = 28;
+   */
+  EPOCH_MISMATCH = 28,
 }
 
 /**

@@ -44,7 +44,8 @@ export declare const EventStoreService: GenService<{
    *
    * ABORTED (`AppendConflict`): an expectation or the condition did not hold; nothing was stored.
    * ALREADY_EXISTS (`EventIdConflict`): ids are stored with other content, order or stream, or only
-   * some of them are stored; nothing was stored. RESOURCE_EXHAUSTED (`RetryInfo`): overload or a
+   * some of them are stored; nothing was stored. FAILED_PRECONDITION (EPOCH_MISMATCH): what the
+   * append relies on was read in another history of the store; nothing was stored. RESOURCE_EXHAUSTED (`RetryInfo`): overload or a
    * full disk; nothing was stored. UNAVAILABLE with OUTCOME_UNKNOWN: the append may be stored;
    * retry with the same ids. DEADLINE_EXCEEDED, CANCELLED: the append may be stored, unless the
    * details say that nothing was stored.
@@ -77,6 +78,7 @@ export declare const EventStoreService: GenService<{
    *
    * The answer is a consistent view of the store at the head when the read began. It ends with a
    * `ReadEnd`. For a stream without events, the answer has no events and `stream_version` 0.
+   * FAILED_PRECONDITION (EPOCH_MISMATCH): a bound was read in another history of the store.
    * Idempotent.
    *
    * @generated from rpc annals.v1.EventStoreService.Read
@@ -93,7 +95,8 @@ export declare const EventStoreService: GenService<{
    * Events are delivered in the order of their positions, each matching event exactly once. A slow
    * subscriber is not disconnected and costs the server no memory; it continues to read from the
    * log. The call only ends with an error: CANCELLED by the client, or UNAVAILABLE when the server
-   * stops (resume after the last position received). Idempotent.
+   * stops (resume after the last position received, with its epoch). FAILED_PRECONDITION
+   * (EPOCH_MISMATCH): the start was read in another history of the store. Idempotent.
    *
    * @generated from rpc annals.v1.EventStoreService.Subscribe
    */
@@ -106,7 +109,9 @@ export declare const EventStoreService: GenService<{
    * Saves the state of a stream at a version and answers when it is durable.
    *
    * Saving again at the same version and kind replaces the state. FAILED_PRECONDITION
-   * (SNAPSHOT_BEYOND_STREAM): the version is greater than the stream's, or was deleted. Idempotent.
+   * (SNAPSHOT_BEYOND_STREAM): the version is greater than the stream's, or was deleted.
+   * FAILED_PRECONDITION (EPOCH_MISMATCH): the state was read in another history of the store.
+   * Idempotent.
    *
    * @generated from rpc annals.v1.EventStoreService.SaveSnapshot
    */

@@ -346,7 +346,7 @@ export declare type GetInfoResponse = Message<"annals.v1.GetInfoResponse"> & {
 
   /**
    * The store's identity: a UUID made when it was created. If it changes, positions of the earlier
-   * store are meaningless.
+   * store are meaningless. A restored store keeps it, and begins a new epoch.
    *
    * @generated from field: string store_id = 2;
    */
@@ -428,6 +428,24 @@ export declare type GetInfoResponse = Message<"annals.v1.GetInfoResponse"> & {
    * @generated from field: annals.v1.ReclaimInfo reclaiming = 13;
    */
   reclaiming?: ReclaimInfo | undefined;
+
+  /**
+   * The store's present epoch: 16 hexadecimal digits. A restore from a backup and an accepted loss
+   * begin a new one, because they can give positions that were already read to other events. A client
+   * that keeps a position or a version over time keeps its epoch with it and sends both. The server
+   * refuses a position of another history with EPOCH_MISMATCH, and accepts one of an older epoch up
+   * to where both have the same events. It changes only while the server is down.
+   *
+   * @generated from field: string epoch = 14;
+   */
+  epoch: string;
+
+  /**
+   * The epochs of the store, the oldest first; the last one is `epoch`. At most 1,001.
+   *
+   * @generated from field: repeated annals.v1.Epoch epochs = 15;
+   */
+  epochs: Epoch[];
 };
 
 /**
@@ -435,6 +453,47 @@ export declare type GetInfoResponse = Message<"annals.v1.GetInfoResponse"> & {
  * Use `create(GetInfoResponseSchema)` to create a new message.
  */
 export declare const GetInfoResponseSchema: GenMessage<GetInfoResponse>;
+
+/**
+ * One history of a store's positions.
+ *
+ * @generated from message annals.v1.Epoch
+ */
+export declare type Epoch = Message<"annals.v1.Epoch"> & {
+  /**
+   * The epoch: 16 hexadecimal digits.
+   *
+   * @generated from field: string epoch = 1;
+   */
+  epoch: string;
+
+  /**
+   * Up to this position (inclusive), it has the events of the epoch before.
+   *
+   * @generated from field: uint64 after_position = 2;
+   */
+  afterPosition: bigint;
+
+  /**
+   * When it began.
+   *
+   * @generated from field: google.protobuf.Timestamp began_at = 3;
+   */
+  beganAt?: Timestamp | undefined;
+
+  /**
+   * What began it.
+   *
+   * @generated from field: annals.v1.EpochCause cause = 4;
+   */
+  cause: EpochCause;
+};
+
+/**
+ * Describes the message annals.v1.Epoch.
+ * Use `create(EpochSchema)` to create a new message.
+ */
+export declare const EpochSchema: GenMessage<Epoch>;
 
 /**
  * How the space of removed events is being reclaimed, since the server started. Each step is also
@@ -666,6 +725,60 @@ export enum Durability {
  * Describes the enum annals.v1.Durability.
  */
 export declare const DurabilitySchema: GenEnum<Durability>;
+
+/**
+ * What began an epoch.
+ *
+ * @generated from enum annals.v1.EpochCause
+ */
+export enum EpochCause {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: EPOCH_CAUSE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The store was created.
+   *
+   * @generated from enum value: EPOCH_CAUSE_CREATION = 1;
+   */
+  CREATION = 1,
+
+  /**
+   * The store was restored from a backup.
+   *
+   * @generated from enum value: EPOCH_CAUSE_RESTORE = 2;
+   */
+  RESTORE = 2,
+
+  /**
+   * An operator accepted that events were lost.
+   *
+   * @generated from enum value: EPOCH_CAUSE_ACCEPTED_LOSS = 3;
+   */
+  ACCEPTED_LOSS = 3,
+
+  /**
+   * The store was made of what was left of a damaged one.
+   *
+   * @generated from enum value: EPOCH_CAUSE_SALVAGE = 4;
+   */
+  SALVAGE = 4,
+
+  /**
+   * A replica became the primary store.
+   *
+   * @generated from enum value: EPOCH_CAUSE_PROMOTION = 5;
+   */
+  PROMOTION = 5,
+}
+
+/**
+ * Describes the enum annals.v1.EpochCause.
+ */
+export declare const EpochCauseSchema: GenEnum<EpochCause>;
 
 /**
  * What the reclaimer is doing.

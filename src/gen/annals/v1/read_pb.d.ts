@@ -139,6 +139,16 @@ export declare type ReadRequest = Message<"annals.v1.ReadRequest"> & {
    * @generated from field: bool with_removed = 12;
    */
   withRemoved: boolean;
+
+  /**
+   * The epoch in which the positions and versions of `from` and `to` were read. Absent: not checked.
+   * What was read in another history of the store is refused with FAILED_PRECONDITION
+   * (EPOCH_MISMATCH). A forwards read that begins at a position or version claims to have read the
+   * one before it.
+   *
+   * @generated from field: string epoch = 13;
+   */
+  epoch: string;
 };
 
 /**
@@ -175,6 +185,14 @@ export declare type ReadResponse = Message<"annals.v1.ReadResponse"> & {
     value: ReadEnd;
     case: "end";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * The epoch of every position and version of this call. Set in the first message and with `end`.
+   * Keep it with what was read: see `GetInfoResponse.epoch`.
+   *
+   * @generated from field: string epoch = 3;
+   */
+  epoch: string;
 };
 
 /**
@@ -334,6 +352,15 @@ export declare type SubscribeRequest = Message<"annals.v1.SubscribeRequest"> & {
    * @generated from field: uint32 batch_events_max = 9;
    */
   batchEventsMax: number;
+
+  /**
+   * The epoch of `after_position` or `after_version`: that of the call or the checkpoint from which
+   * it was kept. Absent: not checked. What was read in another history of the store is refused with
+   * FAILED_PRECONDITION (EPOCH_MISMATCH), because events could be missed.
+   *
+   * @generated from field: string epoch = 10;
+   */
+  epoch: string;
 };
 
 /**
@@ -388,6 +415,15 @@ export declare type SubscribeResponse = Message<"annals.v1.SubscribeResponse"> &
     value: Checkpoint;
     case: "checkpoint";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * The epoch of every position of this call. Set in the first message, and in every one that is
+   * not a batch. Keep it beside the position, and send it where the subscription resumes: see
+   * `GetInfoResponse.epoch`.
+   *
+   * @generated from field: string epoch = 5;
+   */
+  epoch: string;
 };
 
 /**

@@ -165,6 +165,14 @@ export declare type SaveSnapshotRequest = Message<"annals.v1.SaveSnapshotRequest
    * @generated from field: map<string, string> metadata = 7;
    */
   metadata: { [key: string]: string };
+
+  /**
+   * The epoch in which the state was read: `LoadEnd.epoch`. Absent: not checked. A state of another
+   * history of the store is refused with FAILED_PRECONDITION (EPOCH_MISMATCH).
+   *
+   * @generated from field: string epoch = 8;
+   */
+  epoch: string;
 };
 
 /**
@@ -523,6 +531,13 @@ export declare type LoadEnd = Message<"annals.v1.LoadEnd"> & {
    * @generated from field: uint64 missing_through = 5;
    */
   missingThrough: bigint;
+
+  /**
+   * The epoch of the version and the positions. See `GetInfoResponse.epoch`.
+   *
+   * @generated from field: string epoch = 6;
+   */
+  epoch: string;
 };
 
 /**

@@ -126,6 +126,14 @@ export declare type UpdateStreamRequest = Message<"annals.v1.UpdateStreamRequest
    * @generated from field: repeated annals.v1.StreamPolicyField clear = 7;
    */
   clear: StreamPolicyField[];
+
+  /**
+   * The epoch in which the expected version and `policy.truncate_before` were read, as in
+   * `AppendRequest`.
+   *
+   * @generated from field: string epoch = 8;
+   */
+  epoch: string;
 };
 
 /**
@@ -227,6 +235,13 @@ export declare type DeleteStreamRequest = Message<"annals.v1.DeleteStreamRequest
    * @generated from field: string reason = 6;
    */
   reason: string;
+
+  /**
+   * The epoch in which the expected version was read, as in `AppendRequest`.
+   *
+   * @generated from field: string epoch = 7;
+   */
+  epoch: string;
 };
 
 /**
@@ -366,7 +381,8 @@ export declare const StreamService: GenService<{
    *
    * ABORTED (`AppendConflict`): the expectation did not hold. FAILED_PRECONDITION
    * (STREAM_TOMBSTONED): the stream was deleted permanently. OUT_OF_RANGE (BEYOND_HEAD):
-   * `truncate_before` is beyond the stream's next version. And the errors of `Append` when the
+   * `truncate_before` is beyond the stream's next version. FAILED_PRECONDITION (EPOCH_MISMATCH): a
+   * version was read in another history of the store. And the errors of `Append` when the
    * store accepts no writes.
    *
    * @generated from rpc annals.v1.StreamService.UpdateStream
@@ -383,7 +399,8 @@ export declare const StreamService: GenService<{
    *
    * ABORTED (`AppendConflict`): the expectation did not hold. NOT_FOUND (STREAM_NOT_FOUND): the
    * stream never had an event. FAILED_PRECONDITION (STREAM_TOMBSTONED): it was deleted permanently,
-   * and `permanent` is false.
+   * and `permanent` is false. FAILED_PRECONDITION (EPOCH_MISMATCH): the expected version was read in
+   * another history of the store.
    *
    * @generated from rpc annals.v1.StreamService.DeleteStream
    */

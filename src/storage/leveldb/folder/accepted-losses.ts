@@ -32,13 +32,19 @@ export interface LossGate {
   record(): Promise<void>;
 }
 
+export interface LossGateOptions {
+  readonly folder: string;
+  readonly storeId: string;
+  /** The operator's token. */
+  readonly acceptLoss: string | undefined;
+  /** Called once, when a loss is accepted and before that is durable. */
+  readonly accepting: () => Promise<void>;
+  readonly warn: (message: string) => void;
+}
+
 /** The gate of one start. Findings that follow an accepted one are attributed to it and pass. */
-export function lossGate(
-  folder: string,
-  storeId: string,
-  acceptLoss: string | undefined,
-  warn: (message: string) => void,
-): LossGate {
+export function lossGate(options: LossGateOptions): LossGate {
+  const { folder, storeId, acceptLoss, warn } = options;
   const path = join(folder, "ACCEPTED-LOSSES");
   let accepting = false;
   let lines: string[] = [];
@@ -59,8 +65,9 @@ export function lossGate(
       const findings = [...passing, ...(await fresh(lasting))];
       if (findings.length === 0) return;
       const token = tokenOf(storeId, findings);
-      accepting ||= acceptLoss === token;
-      if (!accepting) throw new StoreRefused(folder, findings, { token });
+      if (!accepting && acceptLoss !== token) throw new StoreRefused(folder, findings, { token });
+      if (!accepting) await options.accepting();
+      accepting = true;
       for (const finding of findings) warn(`accepted by the operator: ${finding}`);
       const acceptedAt = new Date().toISOString();
       const stay = findings.filter((finding) => lasting.includes(finding));

@@ -1,9 +1,10 @@
-// The identity of a store: a file written once, before the store's database exists. Without it
-// nothing is opened or created. Otherwise, LevelDB would create an empty database where CURRENT is
-// missing, and delete the existing tables.
+// The identity of a store: a file written before the store's database exists, and again where a new
+// epoch begins. Without it nothing is opened or created. Otherwise, LevelDB would create an empty
+// database where CURRENT is missing, and delete the existing tables.
 //
-//   <folder>/IDENTITY   JSON { magic, formatVersion, storeId, createdAt, created, crc32 }, durable;
-//                       one line exactly as written here: any other byte counts as damage
+//   <folder>/IDENTITY   JSON { magic, formatVersion, storeId, createdAt, created, epochs, crc32 },
+//                       durable; one line exactly as written here: any other byte counts as
+//                       damage. `epochs` is left out in the store's first epoch
 //   <folder>/MARK       high-water-mark.ts
 //   <folder>/log/       the LevelDB database
 //   <folder>/log/STORE  the id of the store that the database belongs to, one line
@@ -15,6 +16,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
+import { firstEpoch, isEpochId, type Epoch, type History } from "../../../domain/epoch.ts";
 import { formatVersion } from "../format/chunk.ts";
 import { writeDurably } from "./durable-file.ts";
 import { isLockName } from "./folder-lock.ts";
@@ -32,6 +34,27 @@ export interface Identity {
   readonly formatVersion: number;
   /** False: the creation of the store did not finish. Nothing was ever acknowledged. */
   readonly created: boolean;
+  /** The epochs that began after the first one, the oldest first. Absent: none did. */
+  readonly epochs?: readonly Epoch[];
+}
+
+/** Epochs that are remembered, beside the first. Positions of forgotten ones are refused. */
+const epochsMax = 1_000;
+
+export function historyOf({ storeId, createdAt, epochs = [] }: Identity): History {
+  return [firstEpoch(storeId, createdAt), ...epochs];
+}
+
+/** The identity with a new epoch, which has its own random id. */
+export function withNewEpoch(identity: Identity, begun: Omit<Epoch, "id">): Identity {
+  const id = Buffer.from(crypto.getRandomValues(new Uint8Array(8))).toString("hex");
+  const epochs = [...(identity.epochs ?? []), { id, ...begun }];
+  const [oldest, next] = epochs;
+  if (epochs.length > epochsMax && oldest !== undefined && next !== undefined) {
+    // What the first epoch shares with the later ones is bounded by the forgotten one as well.
+    epochs.splice(0, 2, { ...next, after: Math.min(oldest.after, next.after) });
+  }
+  return { ...identity, epochs };
 }
 
 /** The identity of the store in a folder. Undefined if the folder is empty. */
@@ -62,6 +85,17 @@ export async function readIdentity(folder: string): Promise<Identity | undefined
     ]);
   }
   return identity;
+}
+
+/** Makes a new epoch durable. Returns the identity that has it. */
+export async function beginEpoch(
+  folder: string,
+  identity: Identity,
+  begun: Omit<Epoch, "id">,
+): Promise<Identity> {
+  const next = withNewEpoch(identity, begun);
+  await writeIdentity(folder, next);
+  return next;
 }
 
 export async function writeIdentity(folder: string, identity: Identity): Promise<void> {
@@ -114,8 +148,11 @@ function composeIdentity({
   createdAt,
   formatVersion: version,
   created,
+  epochs = [],
 }: Identity): string {
-  const fields = { magic, formatVersion: version, storeId, createdAt, created };
+  const listed = epochs.map(({ id, after, beganAt, cause }) => ({ id, after, beganAt, cause }));
+  const begun = listed.length > 0 && { epochs: listed };
+  const fields = { magic, formatVersion: version, storeId, createdAt, created, ...begun };
   const crc = crc32(JSON.stringify(fields)).toString(16).padStart(8, "0");
   return `${JSON.stringify({ ...fields, crc32: crc })}\n`;
 }
@@ -124,11 +161,21 @@ function parseIdentity(contents: string): Identity | undefined {
   try {
     const { storeId, createdAt, formatVersion: version, created, ...rest } = JSON.parse(contents);
     if (rest.magic !== magic || !Number.isSafeInteger(version)) return undefined;
-    const identity = { storeId, createdAt, formatVersion: version, created };
+    const epochs = epochsIn(rest.epochs);
+    const identity = { storeId, createdAt, formatVersion: version, created, epochs };
     // A later version may have other fields. Only its version number is needed to refuse it.
     if (version > formatVersion) return identity;
     return composeIdentity(identity) === contents ? identity : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Throws if the list is malformed. Its bytes are covered by the CRC. */
+export function epochsIn(list: unknown): readonly Epoch[] {
+  if (list === undefined) return [];
+  const isEpoch = ({ id, after, beganAt }: Epoch): boolean =>
+    isEpochId(id) && Number.isSafeInteger(after) && Number.isSafeInteger(beganAt);
+  if (!Array.isArray(list) || !list.every(isEpoch)) throw new RangeError("not a list of epochs");
+  return list as Epoch[];
 }

@@ -10,8 +10,10 @@
 import { createHash } from "node:crypto";
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Epoch } from "../../../domain/epoch.ts";
 import { BackupRefused, type FileSeal } from "./backup-file.ts";
 import { writeDurably } from "../folder/durable-file.ts";
+import { epochsIn, type Identity } from "../folder/identity.ts";
 
 const magic = "annals backup";
 const formatVersion = 1;
@@ -31,6 +33,8 @@ export interface BackupList {
   /** The format version in the store's identity. */
   readonly storeFormatVersion: number;
   readonly storeCreatedAt: number;
+  /** The store's epochs after the first one. Absent: it is in its first one. */
+  readonly epochs?: readonly Epoch[];
   /** The store's time, microseconds since 1970, UTC. Absent in backups of the first builds. */
   readonly storeTime?: number;
   /** ISO 8601. */
@@ -67,6 +71,21 @@ export async function readBackupList(folder: string): Promise<BackupList | undef
     );
   }
   return list;
+}
+
+/** The identity of the store that was backed up. Throws BackupRefused. */
+export function identityIn(list: BackupList): Identity {
+  try {
+    return {
+      storeId: list.storeId,
+      createdAt: list.storeCreatedAt,
+      formatVersion: list.storeFormatVersion,
+      created: true,
+      epochs: epochsIn(list.epochs),
+    };
+  } catch {
+    throw new BackupRefused("its list of epochs makes no sense");
+  }
 }
 
 /** The list of a backup that has to be there. Throws BackupRefused. */

@@ -2,9 +2,11 @@
 // the hash chain. `annals restore` and `annals verify BACKUP` use it.
 
 import { join } from "node:path";
+import { currentEpoch } from "../../../domain/epoch.ts";
 import { AnnalsError } from "../../../domain/errors.ts";
 import { BackupRefused, readBackupFile } from "./backup-file.ts";
-import { requireBackupList, type BackupList } from "./backup-list.ts";
+import { identityIn, requireBackupList, type BackupList } from "./backup-list.ts";
+import { historyOf } from "../folder/identity.ts";
 import { firstHash, hashOf, openChunk, previousHashOf, type Chunk } from "../format/chunk.ts";
 import { unseal } from "../format/checksum.ts";
 import { prefixOldSnapshot, prefixSideValue } from "../format/keys.ts";
@@ -56,6 +58,7 @@ function opened([key, value]: Entry, name: string): Chunk {
 
 export interface BackupContents {
   readonly storeId: string;
+  readonly epoch: string;
   readonly takenAt: string;
   /** The last position. */
   readonly head: number;
@@ -89,5 +92,6 @@ export async function checkBackup(
   for await (const _ of sideEntriesInBackup(folder, list)) sideEntries++;
   const { storeId, takenAt } = list;
   const chain = end?.chain ?? Buffer.from(firstHash).toString("hex");
-  return { storeId, takenAt, head, chain, chunks, sideEntries };
+  const epoch = currentEpoch(historyOf(identityIn(list)));
+  return { storeId, epoch, takenAt, head, chain, chunks, sideEntries };
 }

@@ -78,7 +78,7 @@ export async function backUp(options: BackupOptions): Promise<BackupReport> {
     const known = before?.log ?? [];
     const first = (known.at(-1)?.last ?? 0) + 1;
     const complete = [...known, ...(await resumedParts(target, known, unfinished, view))];
-    const { storeId, createdAt, formatVersion } = view.identity;
+    const { storeId, createdAt, formatVersion, epochs = [] } = view.identity;
     const begun = { storeId, host: hostname(), pid: process.pid };
     await writeUnfinished(target, { ...begun, log: complete });
     await removeStrays(target, [...complete, before?.side]);
@@ -93,6 +93,7 @@ export async function backUp(options: BackupOptions): Promise<BackupReport> {
       storeId,
       storeFormatVersion: formatVersion,
       storeCreatedAt: createdAt,
+      ...(epochs.length > 0 && { epochs }),
       storeTime: view.time,
       takenAt,
       log,

@@ -1,13 +1,15 @@
 // Makes a store from its backup: every chunk is checked against the backup and the hash chain, the
 // index is derived again, and everything is verified before the folder becomes a store. Until then
-// it has no identity, and no server starts on it; a mark says that a restore has not finished.
+// it has no identity, and no server starts on it; a mark says that a restore has not finished. What
+// the store recorded after the backup is not part of it, so a new epoch begins.
 
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { currentEpoch } from "../../../domain/epoch.ts";
 import type { CommitEvent } from "../../../domain/event.ts";
 import { scanRecord } from "../../../domain/record.ts";
 import { BackupRefused } from "./backup-file.ts";
-import { requireBackupList, type BackupList } from "./backup-list.ts";
+import { identityIn, requireBackupList, type BackupList } from "./backup-list.ts";
 import { chunksInBackup, sideEntriesInBackup } from "./backup-read.ts";
 import { frameOffsets, isIdFromClient, recordOf, type Chunk } from "../format/chunk.ts";
 import { composeChunks } from "../write/commit.ts";
@@ -16,10 +18,13 @@ import { databaseOf, highWaterMarkPath } from "../create.ts";
 import { makeFolder, syncFolder, writeDurably } from "../folder/durable-file.ts";
 import { lockFolder } from "../folder/folder-lock.ts";
 import {
+  historyOf,
   isOfUnfinishedStore,
   unfinishedRestore,
+  withNewEpoch,
   writeIdentity,
   writeOwner,
+  type Identity,
 } from "../folder/identity.ts";
 import type { Operation } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
@@ -39,10 +44,14 @@ export interface RestoreOptions {
   /** Called with the last position that was restored, and the last one there will be. */
   readonly progress?: (position: number, last: number) => void;
   readonly signal?: AbortSignal | undefined;
+  /** Microseconds since 1970, UTC. */
+  readonly clock?: () => number;
 }
 
 export interface RestoreReport {
   readonly storeId: string;
+  /** The epoch that begins behind `head`. */
+  readonly epoch: string;
   readonly takenAt: string;
   readonly head: number;
   /** SHA-256 of the last chunk. Hexadecimal. */
@@ -107,9 +116,16 @@ async function restoreInto(options: RestoreOptions, list: BackupList): Promise<R
     const totals = await proved(store, list);
     await kv.flush();
     await kv.close();
-    await becomeStore(target, list, store);
+    const { clock = () => Date.now() * 1_000 } = options;
+    const identity = withNewEpoch(identityIn(list), {
+      after: store.head.position,
+      beganAt: clock(),
+      cause: "restore",
+    });
+    await becomeStore(target, identity, store, list.storeTime);
     const { storeId, takenAt } = list;
-    return { storeId, takenAt, head: store.head.position, chain: chainOf(store), totals };
+    const epoch = currentEpoch(historyOf(identity));
+    return { storeId, epoch, takenAt, head: store.head.position, chain: chainOf(store), totals };
   } finally {
     await kv.close();
   }
@@ -201,20 +217,16 @@ async function proved(store: OpenStore, { side }: BackupList): Promise<StoreTota
 /** The last step, which makes the folder a store. */
 export async function becomeStore(
   target: string,
-  list: Pick<BackupList, "storeId" | "storeCreatedAt" | "storeFormatVersion" | "storeTime">,
+  identity: Identity,
   { head, sequence, headHash: hash }: OpenStore,
+  storeTime: number | undefined,
 ): Promise<void> {
   const acknowledged = { position: head.position, sequence, hash };
   // What their age had removed stays removed, whatever the clock of this machine says.
-  createHighWaterMark(highWaterMarkPath(target), acknowledged, list.storeTime);
-  await writeOwner(databaseOf(target), list.storeId);
+  createHighWaterMark(highWaterMarkPath(target), acknowledged, storeTime);
+  await writeOwner(databaseOf(target), identity.storeId);
   await syncFolder(target);
-  await writeIdentity(target, {
-    storeId: list.storeId,
-    createdAt: list.storeCreatedAt,
-    formatVersion: list.storeFormatVersion,
-    created: true,
-  });
+  await writeIdentity(target, identity);
   await rm(join(target, unfinishedRestore));
   await syncFolder(target);
 }

@@ -25,6 +25,7 @@ import {
   type Chunk,
 } from "../format/chunk.ts";
 import { composeRemovedRecord, isLostRecord, isRemovedRecord } from "../format/removed-record.ts";
+import type { Identity } from "../folder/identity.ts";
 import type { Entry, Operation } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
 import { emptyDatabase, openStore, type OpenStore } from "../state/open-store.ts";
@@ -84,7 +85,7 @@ export function buildSalvaged(parts: SalvageParts): Promise<SalvagedStore> {
       await kv.flush();
       await kv.close();
       const identity = identityOfSalvaged();
-      await becomeStore(target, { ...identity, storeTime: parts.storeTime }, store);
+      await becomeStore(target, identity, store, parts.storeTime);
       return { storeId: identity.storeId, head: store.head.position, totals, findings };
     } finally {
       await kv.close();
@@ -93,9 +94,9 @@ export function buildSalvaged(parts: SalvageParts): Promise<SalvagedStore> {
 }
 
 /** A history that has lost events is another one: positions of the old one do not hold for it. */
-function identityOfSalvaged() {
-  const storeId = crypto.randomUUID();
-  return { storeId, storeCreatedAt: Date.now() * 1_000, storeFormatVersion: formatVersion };
+function identityOfSalvaged(): Identity {
+  const createdAt = Date.now() * 1_000;
+  return { storeId: crypto.randomUUID(), createdAt, formatVersion, created: true };
 }
 
 /** A draft, and the chunk that must come of it, byte for byte. */

@@ -2,13 +2,16 @@
 // store, changing it, or keeping a server from it.
 
 import { basename } from "node:path";
+import { currentEpoch } from "../../../domain/epoch.ts";
 import type { Head } from "../../storage.ts";
+import { historyOf } from "../folder/identity.ts";
 import { checkTable } from "../files/table-file.ts";
 import { verifyStore, type StoreTotals } from "../verify/verify-store.ts";
 import { openView } from "./view.ts";
 
 export interface FolderReport {
   readonly storeId: string;
+  readonly epoch: string;
   readonly head: Head | undefined;
   /** SHA-256 of the last chunk, which stands for the whole log. Hexadecimal. */
   readonly headHash: string | undefined;
@@ -41,6 +44,11 @@ export async function verifyFolder(
     }
     const { content, identity, tables } = view;
     const head = content?.head;
+    const history = historyOf(identity);
+    for (const { id, after } of history) {
+      if (head === undefined || after <= head.position) continue;
+      found(`epoch ${id} began after position ${after}, but the log ends at ${head.position}`);
+    }
     const totals =
       content &&
       (await verifyStore(content.kv, {
@@ -51,6 +59,7 @@ export async function verifyFolder(
       }));
     return {
       storeId: identity.storeId,
+      epoch: currentEpoch(history),
       head,
       headHash: content && Buffer.from(content.headHash).toString("hex"),
       totals,

@@ -49,6 +49,18 @@ export async function* walkLog(kv: ReadableKv, walk: LogWalk): AsyncGenerator<Ch
   if (next <= last) found(`positions ${next} to ${last} are missing`);
 }
 
+/** The position up to which the log has no fault. 0: it begins with one, or is empty. */
+export async function wholeThrough(kv: ReadableKv): Promise<number> {
+  let whole = 0;
+  let faulty = false;
+  const found = (): void => void (faulty = true);
+  for await (const chunk of walkLog(kv, { first: 1, last: Number.MAX_SAFE_INTEGER, found })) {
+    if (faulty) break;
+    whole = chunk.last;
+  }
+  return whole;
+}
+
 function opened(
   [key, value]: Entry,
   next: number,
