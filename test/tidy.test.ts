@@ -73,7 +73,7 @@ const rooms: Record<string, Room> = {
   },
   open: {
     path: `${database}open.ts`,
-    imports: [...engineBase, ...openStore, "folder", "upkeep", "create", "checkedOpen"],
+    imports: [...engineBase, ...openStore, "folder", "verify", "upkeep", "create", "checkedOpen"],
     packages: [],
   },
 
