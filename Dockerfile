@@ -25,7 +25,7 @@ COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY proto proto
-COPY LICENSE ./
+COPY LICENSE NOTICE ./
 USER node
 VOLUME /data
 EXPOSE 7420

@@ -112,12 +112,15 @@ function parseFlags(flags: readonly string[]): Flags {
     else if (given === "--config") file = takeValue();
     else {
       const { name, negated } = optionOf(given);
-      if (values.has(name)) throw new ConfigError(`${given}: is given twice`);
+      const before = values.get(name);
+      const isRepeatable = options[name].type === "choices";
+      if (before !== undefined && !isRepeatable) throw new ConfigError(`${given}: is given twice`);
       const isSwitch = options[name].type === "switch";
       const value = isSwitch ? (text ?? "true") : takeValue();
       if (negated && text !== undefined) throw new ConfigError(`${given}: takes no value`);
       const parsed = parseText(name, value, given);
-      values.set(name, negated ? !parsed : parsed);
+      const all = before === undefined ? parsed : `${before as string},${parsed as string}`;
+      values.set(name, negated ? !parsed : all);
     }
   }
   return { values, file, show };
@@ -181,6 +184,13 @@ function checkValue(name: OptionName, value: unknown, where: string): unknown {
     case "choice":
       if (typeof value === "string" && option.choices.includes(value)) return value;
       throw new ConfigError(`${where}: is ${given}, not one of ${option.choices.join(", ")}`);
+    case "choices": {
+      const each = typeof value === "string" && value !== "" ? value.split(",") : [];
+      if (value === "" || (each.length > 0 && each.every((one) => option.choices.includes(one)))) {
+        return value;
+      }
+      throw new ConfigError(`${where}: is ${given}, not of ${option.choices.join(", ")}`);
+    }
     case "number": {
       const { min, max } = option;
       const whole = typeof value === "number" && Number.isSafeInteger(value);
@@ -205,6 +215,9 @@ function checkTogether(config: Config): void {
   }
   if (tcp && !isLoopback(host) && !allowRemote) {
     throw new ConfigError(`--host: ${host} is reached by other machines; add --allow-remote`);
+  }
+  if (config.advertise !== "" && !/^.+:\d{1,5}$/.test(config.advertise)) {
+    throw new ConfigError("--advertise: is not HOST:PORT");
   }
   checkAccess(config);
   if (unixSocket !== "" && Buffer.byteLength(resolve(unixSocket)) > socketPathBytesMax) {

@@ -18,6 +18,8 @@ export type Option = Described &
       }
     | { readonly type: "switch"; readonly initial: boolean }
     | { readonly type: "choice"; readonly initial: string; readonly choices: readonly string[] }
+    /** Some of the choices, separated by commas, or none. A flag may be repeated. */
+    | { readonly type: "choices"; readonly initial: ""; readonly choices: readonly string[] }
   );
 
 /** The bounds of a number are inclusive. An empty text means that the option is not set. */
@@ -97,6 +99,18 @@ export const options = {
     initial: "",
     value: "FILE",
     help: "mutual TLS: require client certificates of this authority, PEM",
+  },
+  protocol: {
+    type: "choices",
+    initial: "",
+    choices: ["kurrentdb"],
+    help: "serve this protocol as well, for its existing clients",
+  },
+  advertise: {
+    type: "text",
+    initial: "",
+    value: "HOST:PORT",
+    help: "the address that clients of --protocol kurrentdb are told; absent: the TCP address",
   },
   reflection: {
     type: "switch",
@@ -187,7 +201,10 @@ export const options = {
 type Options = typeof options;
 export type OptionName = keyof Options;
 
-type ValueOf<O extends Option> = O extends { readonly choices: readonly (infer C)[] }
+type ValueOf<O extends Option> = O extends {
+  readonly type: "choice";
+  readonly choices: readonly (infer C)[];
+}
   ? C
   : O extends { readonly type: "number" }
     ? number

@@ -12,10 +12,12 @@ import { Stopping, type CallEnvironment } from "./grpc/transport/call-environmen
 import { HealthState } from "./grpc/services/health.ts";
 import { GrpcServer, type TransportOptions } from "./grpc/transport/grpc-server.ts";
 import { services } from "./grpc/services/services.ts";
+import type { BoundService } from "./grpc/transport/methods.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
 import { Scheduler } from "./log/scheduling/scheduler.ts";
 import { UnsentBytes } from "./log/scheduling/unsent-bytes.ts";
 import type { Logger } from "./logger.ts";
+import type { KurrentContext } from "./protocols/kurrentdb/context.ts";
 import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
 import type { ReclaimOptions } from "./storage/leveldb/upkeep/reclaimer.ts";
 import type { ScrubberOptions } from "./storage/leveldb/upkeep/scrubber.ts";
@@ -83,18 +85,44 @@ export async function startServer(
     keepaliveTimeoutMs: config.keepaliveTimeoutSeconds * 1_000,
     concurrentCallsMax: config.maxConcurrentStreams,
   };
-  const grpc = new GrpcServer(services(context, health, config.reflection), options, environment);
+  let addresses: readonly string[] = [];
+  const bound = [
+    ...services(context, health, config.reflection),
+    ...(await protocolServices(config, context, () => addresses)),
+  ];
+  const grpc = new GrpcServer(bound, options, environment);
   const open = { storage, log, grpc, health, environment, certificates, unwatch };
   let stopped: Promise<void> | undefined;
   const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
   try {
-    const addresses = await listen(grpc, config, certificates);
+    addresses = await listen(grpc, config, certificates);
     warnOfOpenness(config, logger);
     return { addresses, version, stop: () => stop(config.shutdownGraceSeconds * 1_000) };
   } catch (error) {
     await stop(0);
     throw error;
   }
+}
+
+/** Services of further protocols over the same log. They are loaded only if they are turned on. */
+async function protocolServices(
+  { protocol, advertise }: Config,
+  context: Omit<KurrentContext, "advertised">,
+  addresses: () => readonly string[],
+): Promise<BoundService[]> {
+  if (!protocol.split(",").includes("kurrentdb")) return [];
+  const kurrentdb = await import("./protocols/kurrentdb/kurrentdb.ts");
+  const { logger } = context.environment;
+  await kurrentdb
+    .writeFirstEvent(context)
+    .catch((error: unknown) => logger.warn("the first event was not stored", { error }));
+  const advertised = () => endPoint(advertise === "" ? (addresses()[0] ?? "") : advertise);
+  return kurrentdb.kurrentdbServices({ ...context, advertised });
+}
+
+function endPoint(address: string): { host: string; port: number } {
+  const colon = address.lastIndexOf(":");
+  return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) };
 }
 
 function callsOf({ maxConcurrentStreams }: Config): Pick<Limits, "concurrentCallsMax"> {

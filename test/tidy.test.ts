@@ -107,6 +107,10 @@ const rooms: Record<string, Room> = {
     path: "src/grpc/services/",
     imports: ["gen", "domain", "access", "storage", "log", "transport", "convert"],
   },
+  kurrentdb: {
+    path: "src/protocols/kurrentdb/",
+    imports: ["gen", "domain", "lifecycle", "group", "access", "log", "transport"],
+  },
   server: {
     path: "src/server.ts",
     imports: [
@@ -119,7 +123,7 @@ const rooms: Record<string, Room> = {
       "scheduling",
       "eventLog",
       "transport",
-    ].concat(["services", "options", "config", "logger"]),
+    ].concat(["services", "kurrentdb", "options", "config", "logger"]),
     packages: [],
   },
 

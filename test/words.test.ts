@@ -36,6 +36,12 @@ const refused: Refused[] = [
   { words: ["floor", "floors"], instead: "layer or room" },
   { words: ["law", "laws"], instead: "contract or invariant" },
   { words: ["bent"], instead: "corrupted" },
+  {
+    words: ["outstanding"],
+    instead: "unacknowledged or unsent",
+    // A field of that protocol.
+    except: ["proto/event_store/", "src/protocols/kurrentdb/"],
+  },
   { words: ["edge", "edges"], instead: "bound or call environment" },
   {
     words: ["core", "cores"],
@@ -62,7 +68,12 @@ const refused: Refused[] = [
   },
   { words: ["pieces"], instead: "message parts", under: ["src/grpc/transport/"] },
   { words: ["turns"], instead: "keyed mutex", under: ["src/client/decider/"] },
-  { words: ["outstanding"], instead: "unacknowledged or unsent" },
+  {
+    words: ["outstanding"],
+    instead: "unacknowledged or unsent",
+    // A field of that protocol.
+    except: ["proto/event_store/", "src/protocols/kurrentdb/"],
+  },
   { words: ["whoever"], instead: "a noun: the client, every subscriber" },
   { words: ["diary", "diaries"], instead: "journal or log" },
 ];

@@ -51,6 +51,16 @@ interface Kept {
   readonly untilMs: number;
 }
 
+/**
+ * Clients that know user names and passwords show the token as the password, with any user name.
+ */
+function passwordOf(authorization: string): string | undefined {
+  const basic = /^basic +([a-z0-9+/]+=*)$/i.exec(authorization)?.[1];
+  if (basic === undefined) return undefined;
+  const password = /^[^:]*:([^\s,]+)$/.exec(Buffer.from(basic, "base64").toString("utf8"))?.[1];
+  return password;
+}
+
 export class Authenticator {
   private readonly parts: AuthenticatorParts;
   private readonly attempts = new Attempts();
@@ -120,7 +130,7 @@ export class Authenticator {
     const bearer =
       authorization.length > authorizationCharsMax
         ? undefined
-        : /^bearer +([^\s,]+)$/i.exec(authorization)?.[1];
+        : (/^bearer +([^\s,]+)$/i.exec(authorization)?.[1] ?? passwordOf(authorization));
     if (bearer === undefined) throw unauthenticated("invalid");
     const token = parseToken(bearer);
     if (token === undefined) {

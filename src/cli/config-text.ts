@@ -16,7 +16,7 @@ export function configHelp(): string {
   const rows = optionNames.map((name) => {
     const option: Option = options[name];
     const takes = option.type === "text" ? option.value : option.type === "number" ? "N" : "";
-    const choices = option.type === "choice" ? option.choices.join("|") : takes;
+    const choices = "choices" in option ? option.choices.join("|") : takes;
     const shown = option.initial === "" ? "" : ` [${option.initial}]`;
     return [`--${flagOf(name)} ${choices}`.trimEnd(), `${option.help}${shown}`];
   });

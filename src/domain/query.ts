@@ -23,10 +23,10 @@ export interface Query {
   readonly items: readonly QueryItem[];
 }
 
-/** The events of a read or subscription. */
+/** The events of a read or subscription. `withSystem`: system events too. */
 export type Selection =
-  | { readonly kind: "all" }
-  | { readonly kind: "stream"; readonly stream: string }
+  | { readonly kind: "all"; readonly withSystem?: true }
+  | { readonly kind: "stream"; readonly stream: string; readonly withSystem?: true }
   | { readonly kind: "query"; readonly query: Query };
 
 export const selectAll: Selection = Object.freeze({ kind: "all" });
@@ -35,11 +35,13 @@ export const selectAll: Selection = Object.freeze({ kind: "all" });
 export function selects(selection: Selection, event: EventHeader): boolean {
   switch (selection.kind) {
     case "all":
-      return !isSystemName(event.type);
+      return selection.withSystem === true || !isSystemName(event.type);
     case "stream":
       return (
         event.stream === selection.stream &&
-        (!isSystemName(event.type) || isSystemName(selection.stream))
+        (selection.withSystem === true ||
+          !isSystemName(event.type) ||
+          isSystemName(selection.stream))
       );
     case "query":
       return matches(selection.query, event);

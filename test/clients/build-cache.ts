@@ -93,7 +93,7 @@ export type Sources = ReadonlyMap<string, string>;
 /** A client's own files with the contract beside them, as a user would lay them out. */
 export function sourcesOf(folder: string): Sources {
   const own = globSync(`${folder}/**/*`, { cwd: repository, withFileTypes: true });
-  const protos = globSync("{proto,third_party}/**/*.{proto,json}", { cwd: repository });
+  const protos = globSync("{proto/annals,third_party}/**/*.{proto,json}", { cwd: repository });
   const files = own
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name));

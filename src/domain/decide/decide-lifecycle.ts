@@ -16,12 +16,14 @@ import {
   type Lifecycle,
   type PolicyChange,
 } from "../lifecycle/lifecycle.ts";
-import { lifecycleEvent, type Cause } from "../lifecycle/lifecycle-event.ts";
+import { lifecycleEvent, lifecycleStream, type Cause } from "../lifecycle/lifecycle-event.ts";
 
 interface LifecycleChange extends Cause {
   readonly stream: string;
   /** Undefined: there is no expectation. */
   readonly expected: Expected | undefined;
+  /** Of the stream that records the stream's lifecycle. Absent: there is no expectation. */
+  readonly expectedChanges?: Expected | undefined;
 }
 
 export interface UpdateStream extends LifecycleChange {
@@ -33,6 +35,10 @@ export interface DeleteStream extends LifecycleChange {
   readonly kind: "delete-stream";
   /** True: no append is accepted again. */
   readonly permanent: boolean;
+  /**
+   * True: a stream that never got an event is deleted as well. Absent: there is nothing to delete.
+   */
+  readonly evenIfEmpty?: boolean;
 }
 
 export type LifecycleRequest = UpdateStream | DeleteStream;
@@ -62,6 +68,8 @@ export interface AcceptedChange {
 /** The position and time at which a change would be recorded, and the state of its stream then. */
 interface Moment {
   readonly version: number;
+  /** How many changes of its lifecycle are recorded. */
+  readonly changes: number;
   readonly position: number;
   /** The store's time, never earlier than the head's. Ages are measured by it. */
   readonly recordedAt: number;
@@ -129,11 +137,15 @@ export class LifecycleOverlay {
     // A stream that is already deleted as requested cannot be expected in a state. Its version
     // stays.
     const expected = isDone && request.expected?.kind !== "version" ? undefined : request.expected;
-    const conflict = expected && this.conflict(stream, expected, version);
+    const conflict =
+      (expected && this.conflict(stream, expected, version)) ??
+      changesConflict(request, moment.changes);
     if (conflict !== undefined)
       return { kind: "conflict", streams: [conflict], condition: undefined };
     if (isDone) return doneBefore(lifecycle, version);
-    if (deletes && version === 0) return { kind: "no-such-stream", stream };
+    if (deletes && version === 0 && request.evenIfEmpty !== true) {
+      return { kind: "no-such-stream", stream };
+    }
     const before = { lifecycle, version, now: recordedAt };
     if (deletes) {
       const changed = withDeletion(before, { position, recordedAt }, request.permanent);
@@ -159,6 +171,14 @@ export class LifecycleOverlay {
     const event = lifecycleEvent(typeOf(request), said);
     return { event, outcome: { kind: "stream-changed", position, recordedAt, version, lifecycle } };
   }
+}
+
+function changesConflict(
+  { stream, expectedChanges }: LifecycleRequest,
+  changes: number,
+): StreamConflict | undefined {
+  if (expectedChanges === undefined || holds(expectedChanges, changes, false)) return undefined;
+  return { stream: lifecycleStream(stream), expected: expectedChanges, actualVersion: changes };
 }
 
 function typeOf(request: LifecycleRequest) {

@@ -331,8 +331,9 @@ function changeLifecycle(
 ): LifecycleOutcome {
   const { recordedAt } = overlay;
   const version = versionOf(request.stream, facts, overlay);
+  const changes = versionOf(lifecycleStream(request.stream), facts, overlay);
   const position = facts.head.position + overlay.events.length + 1;
-  const decided = overlay.lifecycles.decide(request, { version, position, recordedAt });
+  const decided = overlay.lifecycles.decide(request, { version, changes, position, recordedAt });
   if ("kind" in decided) return decided;
   place(decided.event, facts, overlay);
   return decided.outcome;

@@ -77,7 +77,11 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
     const { stopping } = environment;
     this.incoming = new Incoming(stream, options, this.end, stopping, () => this.arrived());
     this.admission = this.admit();
-    if (method.kind !== "bidi_streaming" || this.isAnswered) return;
+    if (this.isAnswered) return;
+    if (method.kind === "client_streaming") {
+      this.run(() => this.answerOnce(method.run(this.incoming, this)));
+    }
+    if (method.kind !== "bidi_streaming") return;
     // Some clients send nothing before they have seen the answer's headers.
     this.outgoing.begin();
     this.run(() => this.sendAll(method.run(this.incoming, this)));
@@ -182,7 +186,8 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
   /** Something came of the request: a call of one message begins when that is all. */
   private arrived(): void {
     const { method, incoming } = this;
-    if (method.kind === "bidi_streaming" || this.hasBegun || this.isAnswered) return;
+    if (method.kind === "client_streaming" || method.kind === "bidi_streaming") return;
+    if (this.hasBegun || this.isAnswered) return;
     const { failure, count, isComplete } = incoming;
     if (failure !== undefined) return this.fail(failure);
     if (count > 1) return this.fail(unimplemented("more than one request message"));
@@ -192,8 +197,7 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
     this.hasBegun = true;
     this.run(() => {
       if (method.kind === "server_streaming") return this.sendAll(method.run(request, this));
-      const answer = Promise.resolve(method.run(request, this));
-      return answer.then((said) => this.finish(undefined, method.encode(said)));
+      return this.answerOnce(method.run(request, this));
     });
   }
 
@@ -207,6 +211,11 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
     } catch (error) {
       this.fail(error);
     }
+  }
+
+  private async answerOnce(answer: unknown): Promise<void> {
+    const said = await answer;
+    this.finish(undefined, this.method.encode(said));
   }
 
   /** Sends what the handler yields, as fast as the client takes it. */

@@ -14,5 +14,21 @@ export class MessageParts {
   }
 }
 
+/**
+ * Several encoded messages that already have gRPC's prefix of five bytes each: answers of many
+ * small messages are written in one piece.
+ */
+export class PrefixedMessages {
+  readonly bytes: Buffer;
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
+
+  get length(): number {
+    return this.bytes.length;
+  }
+}
+
 /** An encoded message. */
 export type Message = Buffer | MessageParts;

@@ -11,7 +11,7 @@ import {
 import { requirements, type Requirement } from "../../access/requirements.ts";
 import type { Call } from "./call-environment.ts";
 import { decodeRequest } from "./decode.ts";
-import { MessageParts } from "./message-parts.ts";
+import { MessageParts, PrefixedMessages } from "./message-parts.ts";
 
 declare const shape: unique symbol;
 
@@ -31,7 +31,10 @@ export interface TakesBytes<H> {
 type Input<M> = M extends { input: infer I extends DescMessage } ? MessageShape<I> : never;
 type Output<M> = M extends { output: infer O extends DescMessage } ? MessageShape<O> : never;
 type Unary<I, O> = (request: I, call: Call) => Promise<Answer<O>> | Answer<O>;
-type Streaming<I, O> = (request: I, call: Call) => AsyncIterable<Answer<O> | MessageParts>;
+type Streaming<I, O> = (
+  request: I,
+  call: Call,
+) => AsyncIterable<Answer<O> | MessageParts | PrefixedMessages>;
 /** Messages that came together are taken together, and so are answers that are ready. */
 type PipeOfBytes<O> = (
   requests: AsyncIterable<readonly Buffer[]>,
@@ -41,11 +44,13 @@ type UnaryHandler<I, O> = Unary<I, O> | TakesBytes<Unary<Buffer, O>>;
 
 type Handler<M> = M extends { methodKind: "unary" }
   ? UnaryHandler<Input<M>, Output<M>>
-  : M extends { methodKind: "server_streaming" }
-    ? Streaming<Input<M>, Output<M>>
-    : M extends { methodKind: "bidi_streaming" }
-      ? Streaming<AsyncIterable<Input<M>>, Output<M>> | TakesBytes<PipeOfBytes<Output<M>>>
-      : never;
+  : M extends { methodKind: "client_streaming" }
+    ? TakesBytes<Unary<AsyncIterable<readonly Buffer[]>, Output<M>>>
+    : M extends { methodKind: "server_streaming" }
+      ? Streaming<Input<M>, Output<M>>
+      : M extends { methodKind: "bidi_streaming" }
+        ? Streaming<AsyncIterable<Input<M>>, Output<M>> | TakesBytes<PipeOfBytes<Output<M>>>
+        : never;
 
 /** One handler for each method of a service, by its local name. */
 export type Handlers<S extends DescService> = {
@@ -56,14 +61,20 @@ export type Handlers<S extends DescService> = {
 export interface BoundService {
   readonly service: DescService;
   readonly handlers: Readonly<Record<string, unknown>>;
+  /** By local name. Absent: those of the table of methods. */
+  readonly requirements?: Readonly<Record<string, Requirement>>;
 }
 
-export function handling<S extends DescService>(service: S, handlers: Handlers<S>): BoundService {
-  return { service, handlers };
+export function handling<S extends DescService>(
+  service: S,
+  handlers: Handlers<S>,
+  own?: { readonly [K in keyof S["method"]]: Requirement },
+): BoundService {
+  return { service, handlers, ...(own && { requirements: own }) };
 }
 
 /** An encoded message. */
-export type Bytes = Uint8Array | MessageParts;
+export type Bytes = Uint8Array | MessageParts | PrefixedMessages;
 
 interface Common {
   /** As `/package.Service/Method`. */
@@ -80,6 +91,10 @@ export type Method =
       run(request: Buffer, call: Call): AsyncIterable<unknown>;
     })
   | (Common & {
+      readonly kind: "client_streaming";
+      run(requests: AsyncIterable<readonly Buffer[]>, call: Call): unknown;
+    })
+  | (Common & {
       readonly kind: "bidi_streaming";
       run(requests: AsyncIterable<readonly Buffer[]>, call: Call): AsyncIterable<unknown>;
     });
@@ -89,10 +104,10 @@ export type Methods = ReadonlyMap<string, Method>;
 
 /** A method without a requirement does not exist. */
 export function methodsOf(services: readonly BoundService[]): Methods {
-  const methods = services.flatMap(({ service, handlers }) =>
+  const methods = services.flatMap(({ service, handlers, requirements: own }) =>
     service.methods.flatMap((method) => {
       const name = `${service.typeName}/${method.name}`;
-      const requirement = requirements.get(name);
+      const requirement = own === undefined ? requirements.get(name) : own[method.localName];
       const handler = handlers[method.localName] as AnyHandler;
       if (requirement === undefined) return [];
       return [[`/${name}`, methodOf(`/${name}`, method, handler, requirement)] as const];
@@ -115,7 +130,9 @@ function methodOf(
   const takesBytes = typeof handler !== "function";
   const handle = takesBytes ? handler.bytes : handler;
   const encode = (answer: unknown): Bytes =>
-    answer instanceof MessageParts ? answer : encodeAnswer(output, answer);
+    answer instanceof MessageParts || answer instanceof PrefixedMessages
+      ? answer
+      : encodeAnswer(output, answer);
   const common = { path, requirement, encode };
   switch (kind) {
     case "unary":
@@ -126,6 +143,7 @@ function methodOf(
         run: (request, call) =>
           handle(takesBytes ? request : permitted(input, request, call), call),
       };
+    case "client_streaming":
     case "bidi_streaming":
       return {
         ...common,
@@ -133,8 +151,6 @@ function methodOf(
         run: (requests, call) =>
           handle(takesBytes ? requests : permittedEach(input, requests, call), call),
       };
-    case "client_streaming":
-      throw new Error(`${path}: client streaming is not bound; no service has it`);
   }
 }
 

@@ -7,7 +7,7 @@ import type { Http2Stream } from "../../http2/api.ts";
 import { schedulingPolicy } from "../../log/scheduling/policy.ts";
 import type { UnsentBytes } from "../../log/scheduling/unsent-bytes.ts";
 import { tooMuchHeld } from "./incoming.ts";
-import { MessageParts } from "./message-parts.ts";
+import { MessageParts, PrefixedMessages } from "./message-parts.ts";
 import type { Bytes } from "./methods.ts";
 import { statusFields, type CallStatus } from "./status.ts";
 
@@ -115,6 +115,7 @@ function trailersOf(status: CallStatus): HeaderBlock {
 }
 
 function framed(message: Bytes): readonly Uint8Array[] {
+  if (message instanceof PrefixedMessages) return [message.bytes];
   const prefix = Buffer.allocUnsafe(5);
   prefix[0] = 0;
   prefix.writeUInt32BE(message.length, 1);

@@ -70,17 +70,24 @@ export interface CallStatus {
   readonly message: string;
   /** `google.rpc.ErrorInfo` first; empty only where the contract knows no reason. */
   readonly details: Any[];
+  /** Further trailers, in ASCII: other protocols say more about a failure in these. */
+  readonly trailers?: readonly (readonly [name: string, value: string])[];
 }
 
 /** A status that is not of the event store: of health, reflection or the transport. */
 export class StatusError extends Error {
   readonly status: CallStatus;
 
-  constructor(code: StatusCode, message: string, reason?: "UNIMPLEMENTED") {
+  constructor(
+    code: StatusCode,
+    message: string,
+    reason?: "UNIMPLEMENTED",
+    more: Pick<Partial<CallStatus>, "details" | "trailers"> = {},
+  ) {
     super(message);
     this.name = "StatusError";
     const details = reason === undefined ? [] : [errorInfo(reason, {})];
-    this.status = { code, message: shorten(message, messageBytesMax), details };
+    this.status = { code, message: shorten(message, messageBytesMax), details, ...more };
   }
 }
 
@@ -113,11 +120,17 @@ export function severityOf(error: unknown): "error" | "warn" | "debug" {
 }
 
 /** The header fields of a status; with the details and their message they stay under 8 KB. */
-export function statusFields({ code, message, details }: CallStatus): [string, string][] {
+export function statusFields({
+  code,
+  message,
+  details,
+  trailers = [],
+}: CallStatus): [string, string][] {
   const fields: [string, string][] = [
     ["grpc-status", `${code}`],
     ["grpc-message", encodeURI(message)],
   ];
+  for (const [name, value] of trailers) fields.push([name, value]);
   if (details.length > 0) {
     const bytes = toBinary(StatusSchema, create(StatusSchema, { code, message, details }));
     fields.push(["grpc-status-details-bin", Buffer.from(bytes).toString("base64")]);

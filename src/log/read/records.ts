@@ -58,7 +58,7 @@ export function missingThrough(view: StreamView, version: number, first: number)
 /** How many events a stream ever got up to a head, including removed ones. 0: none. */
 export async function versionAt(source: Source, stream: string, position: number): Promise<number> {
   const newest = await firstRecord(source, {
-    selection: { kind: "stream", stream },
+    selection: { kind: "stream", stream, withSystem: true },
     direction: "backwards",
     positions: { first: 1, last: position },
     withRemoved: true,

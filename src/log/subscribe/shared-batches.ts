@@ -155,6 +155,7 @@ function upToBoundary(read: StorageRead, boundary: number): StorageRead {
 }
 
 function keyOf(selection: Selection): string {
-  if (selection.kind === "all") return "";
-  return selection.kind === "stream" ? `s${selection.stream}` : JSON.stringify(selection.query);
+  if (selection.kind === "query") return JSON.stringify(selection.query);
+  const scope = selection.withSystem === true ? "$" : "";
+  return selection.kind === "all" ? scope : `s${scope}:${selection.stream}`;
 }

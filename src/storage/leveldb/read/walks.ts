@@ -4,7 +4,7 @@
 
 import { corruption } from "../../../domain/errors.ts";
 import type { PlacedEvent } from "../../../domain/event.ts";
-import { selects } from "../../../domain/query.ts";
+import { selects, type Selection } from "../../../domain/query.ts";
 import { scanPlacement, scanRecord, scanStream } from "../../../domain/record.ts";
 import type { StorageRead } from "../../storage.ts";
 import { frameOffsets, recordOf, type Chunk } from "../format/chunk.ts";
@@ -131,20 +131,24 @@ const nothing = { streams: () => [], find: () => [] };
 /** Whether every event of the chunk belongs to the read, in the order in which it is stored. */
 function isWhole({ selection, direction, positions, withRemoved }: StorageRead, chunk: Chunk) {
   return (
-    selection.kind === "all" &&
+    selectsAllOf(selection, chunk) &&
     direction === "forwards" &&
-    !chunk.holdsSystemEvents &&
     (chunk.reclaimed === undefined || withRemoved === true) &&
     chunk.first >= positions.first &&
     chunk.last <= positions.last
   );
 }
 
+function selectsAllOf(selection: Selection, chunk: Chunk): boolean {
+  if (selection.kind !== "all") return false;
+  return selection.withSystem === true || !chunk.holdsSystemEvents;
+}
+
 /** The events of a chunk that the read selects, in its order. */
 function* chunkEvents(read: StorageRead, chunk: Chunk): Generator<FoundEvent> {
   const { selection, versions, positions } = read;
   const offsets = frameOffsets(chunk);
-  const everything = selection.kind === "all" && !chunk.holdsSystemEvents;
+  const everything = selectsAllOf(selection, chunk);
   const forwards = read.direction === "forwards";
   for (let i = 0; i < chunk.count; i++) {
     const ordinal = forwards ? i : chunk.count - 1 - i;

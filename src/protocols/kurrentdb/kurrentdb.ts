@@ -1,0 +1,82 @@
+// The protocol of KurrentDB (EventStoreDB) over the log of this server: its services, bound to
+// their handlers. They are loaded only if the protocol is turned on.
+
+import { create, toBinary } from "@bufbuild/protobuf";
+import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
+import { Gossip } from "../../gen/event_store/client/gossip/gossip_pb.js";
+import { Projections } from "../../gen/event_store/client/projections/projections_pb.js";
+import { ServerFeatures } from "../../gen/event_store/client/server_features/server_features_pb.js";
+import {
+  DeleteRespSchema,
+  Streams,
+  TombstoneRespSchema,
+} from "../../gen/event_store/client/streams/streams_pb.js";
+import { handling, type BoundService } from "../../grpc/transport/methods.ts";
+import { appendCall } from "./append.ts";
+import { batchAppend } from "./batch-append.ts";
+import { clusterInfo, supportedMethods } from "./cluster.ts";
+import type { KurrentContext } from "./context.ts";
+import { endStream } from "./delete.ts";
+import { judged, judgedAndAudited, open } from "./permissions.ts";
+import { persistentSubscriptions } from "./persistent/service.ts";
+import { readCall } from "./read.ts";
+
+export function kurrentdbServices(context: KurrentContext): BoundService[] {
+  return [
+    handling(
+      ServerFeatures,
+      { getSupportedMethods: () => supportedMethods() },
+      { getSupportedMethods: open },
+    ),
+    handling(Gossip, { read: () => clusterInfo(context) }, { read: open }),
+    handling(
+      Streams,
+      {
+        read: (request, call) => readCall(context, request, call),
+        append: { bytes: (requests, call) => appendCall(context, requests, call) },
+        batchAppend: { bytes: (requests, call) => batchAppend(context, requests, call) },
+        delete: async ({ options }, call) => {
+          const at = await endStream(context, options, false, call);
+          return create(DeleteRespSchema, { positionOption: placed(at) });
+        },
+        tombstone: async ({ options }, call) => {
+          const at = await endStream(context, options, true, call);
+          return create(TombstoneRespSchema, { positionOption: placed(at) });
+        },
+      },
+      {
+        read: judged,
+        append: judged,
+        batchAppend: judged,
+        delete: judgedAndAudited,
+        tombstone: judgedAndAudited,
+      },
+    ),
+    persistentSubscriptions(context),
+    // There are no projections.
+    handling(Projections, { async *statistics() {} }, { statistics: judged }),
+  ];
+}
+
+function placed(position: bigint) {
+  const value = { commitPosition: position, preparePosition: position };
+  return { case: "position", value } as const;
+}
+
+const firstStream = "$kurrentdb";
+const firstType = "$ProtocolServed";
+
+/**
+ * Clients of this protocol expect that no store is empty: the first event of an empty store says
+ * that the protocol was turned on.
+ */
+export async function writeFirstEvent({ log }: Pick<KurrentContext, "log">): Promise<void> {
+  if (log.info().head > 0) return;
+  const header = { id: "", stream: firstStream, type: firstType, tags: [] };
+  const fields = { ...header, contentType: "application/json", data: Buffer.from("{}") };
+  const body = toBinary(RecordedEventSchema, create(RecordedEventSchema, fields));
+  const events = [{ ...header, idFromClient: false, body }];
+  const expected = { kind: "absent" } as const;
+  const expectations = [{ stream: firstStream, expected }];
+  await log.append({ events, expectations, condition: undefined, bytes: body.length });
+}
