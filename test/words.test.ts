@@ -36,12 +36,6 @@ const refused: Refused[] = [
   { words: ["floor", "floors"], instead: "layer or room" },
   { words: ["law", "laws"], instead: "contract or invariant" },
   { words: ["bent"], instead: "corrupted" },
-  {
-    words: ["outstanding"],
-    instead: "unacknowledged or unsent",
-    // A field of that protocol.
-    except: ["proto/event_store/", "src/protocols/kurrentdb/"],
-  },
   { words: ["edge", "edges"], instead: "bound or call environment" },
   {
     words: ["core", "cores"],
