@@ -63,7 +63,7 @@ function sbomOf(lock) {
     purl: purlOf(each),
   });
   const direct = Object.keys(dependencies).map((each) => resolvedPath(lock.packages, "", each));
-  const edges = [...found.values()].map((each) => ({
+  const indirect = [...found.values()].map((each) => ({
     ref: purlOf(each),
     dependsOn: refs(each.uses),
   }));
@@ -75,7 +75,7 @@ function sbomOf(lock) {
     version: 1,
     metadata: { component: { "bom-ref": root.purl, ...root, licenses: licensesOf(license) } },
     components: [...found.values()].map(component).toSorted(byPurl),
-    dependencies: [{ ref: root.purl, dependsOn: refs(direct) }, ...edges.toSorted(byRef)],
+    dependencies: [{ ref: root.purl, dependsOn: refs(direct) }, ...indirect.toSorted(byRef)],
   };
 }
 

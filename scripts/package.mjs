@@ -85,7 +85,8 @@ function checkBill(installed) {
   });
   const differs = (one, other) => one.filter((name) => !other.includes(name));
   const faults = [...differs(wanted, listed), ...differs(listed, wanted)];
-  if (faults.length > 0) throw new Error(`sbom.cdx.json and package-lock.json: ${faults.join(", ")}`);
+  if (faults.length > 0)
+    throw new Error(`sbom.cdx.json and package-lock.json: ${faults.join(", ")}`);
   const { subject } = read("provenance.json");
   const digests = new Map(subject.map(({ name, digest }) => [name, digest.sha256]));
   const packed = globSync(["dist/**/*", "proto/**/*"], { cwd: installed, withFileTypes: true });
@@ -98,7 +99,9 @@ function checkBill(installed) {
     digests.delete(name);
   }
   if (digests.size > 0) throw new Error(`not in the package: ${[...digests.keys()].join(", ")}`);
-  console.log(`package: a bill of ${listed.length} packages, the digests of ${subject.length} files`);
+  console.log(
+    `package: a bill of ${listed.length} packages, the digests of ${subject.length} files`,
+  );
 }
 
 const program = `

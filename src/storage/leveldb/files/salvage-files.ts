@@ -89,7 +89,10 @@ class TornLogs {
     }
   }
 
-  /** Of a torn write counts what must have been durable: others followed, or it is in the mark. */
+  /**
+   * The versions that were durable. A torn write was, if others followed it or the high-water mark
+   * includes it.
+   */
   versions(acknowledged: Acknowledged | undefined): Version[] {
     const sequence = Math.max(this.sequence, acknowledged?.sequence ?? 0);
     const position = Math.max(this.position, acknowledged?.position ?? 0);

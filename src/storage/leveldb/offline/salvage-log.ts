@@ -27,14 +27,14 @@ import { openScan } from "../kv/scan.ts";
 /** Chunks that are compared with one another where several claim the same positions. */
 const windowMax = 64;
 const pageBytes = 512 * 1024;
-/** A mark that claims more lost events than these is not believed. */
+/** A high-water mark that claims more lost events than these is not believed. */
 const lostAtEndMax = 20_000_000;
 
 /** Positions whose events are lost. */
 export interface Gap extends Range {
   /** The chunk before it. Undefined: the log begins with the gap. */
   readonly before: Chunk | undefined;
-  /** The hash that the log must have at its end, as the chunk behind it or the mark says. */
+  /** The hash that the log must have at its end, by the chunk after it or the high-water mark. */
   readonly hash: Uint8Array | undefined;
   /** The time of the chunk behind it. 0: there is none. */
   readonly recordedAt: number;
