@@ -150,6 +150,13 @@ export const options = {
     max: 1_000_000,
     help: "open calls of one connection at a time",
   },
+  clientMemoryBytes: {
+    type: "number",
+    initial: 96 * 1024 * 1024,
+    min: 16 * 1024 * 1024,
+    max: Number.MAX_SAFE_INTEGER,
+    help: "memory for all that is held for clients; beyond it, the one that holds the most pays",
+  },
   shutdownGraceSeconds: {
     type: "number",
     initial: 5,

@@ -11,11 +11,13 @@ import { loadCertificates, type Certificates } from "./grpc/transport/certificat
 import { Stopping, type CallEnvironment } from "./grpc/transport/call-environment.ts";
 import { HealthState } from "./grpc/services/health.ts";
 import { GrpcServer, type TransportOptions } from "./grpc/transport/grpc-server.ts";
+import { LargeAnswers } from "./grpc/transport/large-answers.ts";
 import { services } from "./grpc/services/services.ts";
 import type { BoundService } from "./grpc/transport/methods.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
+import { ClientMemory } from "./log/scheduling/client-memory.ts";
 import { Scheduler } from "./log/scheduling/scheduler.ts";
-import { UnsentBytes } from "./log/scheduling/unsent-bytes.ts";
+import { nodeTimers } from "./log/timers.ts";
 import type { Logger } from "./logger.ts";
 import type { KurrentContext } from "./protocols/kurrentdb/context.ts";
 import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
@@ -53,10 +55,16 @@ export async function startServer(
     access?.close();
     throw error;
   });
-  const unsentBytes = new UnsentBytes(limits.unsentBytesMax);
+  const memory = new ClientMemory({
+    bytesMax: config.clientMemoryBytes,
+    sureBytes: limits.connectionSureBytes,
+    timers: nodeTimers,
+  });
+  const largeAnswers = new LargeAnswers();
   const scheduler = new Scheduler();
   const stopping = new Stopping();
-  const environment: CallEnvironment = { logger, stopping, unsentBytes, scheduler, access };
+  const held = { memory, largeAnswers };
+  const environment: CallEnvironment = { logger, stopping, ...held, scheduler, access };
   const health = new HealthState();
   const unwatch = storage.watch({
     writeStateChanged: (state) => followWriteState(state, health, logger),
@@ -66,7 +74,7 @@ export async function startServer(
     limits,
     clock: systemClock,
     scheduler,
-    unsentBytes,
+    memory,
     onWarning: (message, error) => logger.warn(message, { error }),
   });
   const version = versionOf();
@@ -80,7 +88,6 @@ export async function startServer(
   };
   const options: TransportOptions = {
     receiveBytesMax: limits.receiveBytesMax,
-    clientBytesMax: limits.clientBytesMax,
     keepaliveTimeMs: config.keepaliveTimeSeconds * 1_000,
     keepaliveTimeoutMs: config.keepaliveTimeoutSeconds * 1_000,
     concurrentCallsMax: config.maxConcurrentStreams,

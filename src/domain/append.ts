@@ -31,6 +31,12 @@ export interface AppendCondition {
   readonly nothingThrough?: number;
 }
 
+/**
+ * Bytes of an event in memory besides its encoded bytes: its object, its names, the view of its
+ * frame.
+ */
+export const eventObjectBytes = 640;
+
 /** One atomic append. Every limit has been checked. */
 export interface Append {
   /** At least one. Every event has its stream. No id occurs twice. */

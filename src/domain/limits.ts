@@ -84,13 +84,8 @@ export interface Limits {
    * limit.
    */
   readonly receiveBytesMax: number;
-  /**
-   * Bytes of streamed answers that clients have not taken yet, over all calls. Beyond it, each call
-   * may have one small batch in flight at a time.
-   */
-  readonly unsentBytesMax: number;
-  /** Bytes held for clients over all connections: incomplete requests, untaken answers. */
-  readonly clientBytesMax: number;
+  /** Bytes that one connection may hold, whatever others hold. */
+  readonly connectionSureBytes: number;
   readonly checkpointIntervalDefaultMs: number;
   readonly checkpointIntervalMinMs: number;
   readonly checkpointIntervalMaxMs: number;
@@ -141,8 +136,7 @@ export const defaultLimits: Limits = Object.freeze({
   pageSizeMax: 1_000,
   concurrentCallsMax: 16_384,
   receiveBytesMax: 8 * MiB,
-  unsentBytesMax: 64 * MiB,
-  clientBytesMax: 256 * MiB,
+  connectionSureBytes: 96 * KiB,
   checkpointIntervalDefaultMs: 10_000,
   checkpointIntervalMinMs: 100,
   checkpointIntervalMaxMs: 3_600_000,

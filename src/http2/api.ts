@@ -29,9 +29,11 @@ export interface Http2Connection {
   readonly peer: string;
   /** The client's, under mutual TLS. */
   readonly certificate: X509Certificate | undefined;
-  /** What the connection holds; a caller draws from it, too, what it holds for the client. */
+  /** What the connection holds. What a caller holds for a stream is drawn by the stream. */
   readonly account: Account;
   readonly streamCount: number;
+  /** Ends the streams that hold the most (`onRefused`), until they have held so many bytes. */
+  relieve(bytes: number): void;
   /** GOAWAY: no new streams, and the end when the open ones are over. */
   drain(): void;
   /** GOAWAY with this code, and the end. Its streams are reset. */
@@ -47,9 +49,12 @@ export interface StreamHandler {
   onData(part: Buffer): void;
   /** The request is complete. */
   onEnd(): void;
-  /** The budget has no room for the next part. The rest is dropped; an answer is awaited. */
+  /**
+   * The budget has no room for the next part of the request, or none for what the stream holds. The
+   * rest of the request is dropped; the answer is to be a refusal, and nothing is to be held.
+   */
   onRefused(): void;
-  /** Some of what was written and waited is with the socket: see `unsentBytes`. */
+  /** Some of what waited is with the socket, or a window has opened: see `unsentBytes`. */
   onSent(): void;
   /** Over before its answer was complete: by the client, by a fault, or with its connection. */
   onReset(errorCode: number): void;
@@ -62,9 +67,13 @@ export interface Http2Stream {
   readonly headers: ReadonlyMap<string, string>;
   /** Of the answer: written, and not given to the socket. */
   readonly unsentBytes: number;
+  /** One of the client's windows is closed: it takes no data now. */
+  readonly isBlocked: boolean;
   readonly isOver: boolean;
-  /** So many bytes of the request are not held any more. */
+  /** So many bytes of the request, or of what was taken, are not held any more. */
   release(bytes: number): void;
+  /** Draws from the budget what a caller holds for the stream. False: there is no room. */
+  take(bytes: number): boolean;
   /** The client may send so many bytes more. */
   allow(bytes: number): void;
   /** Once, first. */
@@ -74,6 +83,10 @@ export interface Http2Stream {
    * waits: the caller bounds it. False: the budget has no room, and nothing was taken.
    */
   write(...pieces: readonly Uint8Array[]): boolean;
+  /** `onSent` follows once the windows are open; where many wait, a few at a time. */
+  awaitWindow(): void;
+  /** Drops what is unsent, and ends with these trailers instead of what was said before. */
+  endInstead(trailers: HeaderBlock): void;
   /** The answer is complete. What the client still sends is dropped for a while, then reset. */
   end(trailers?: HeaderBlock): void;
   reset(errorCode: number): void;

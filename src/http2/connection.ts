@@ -64,9 +64,13 @@ export class Connection implements ReceivingConnection {
     this.account = new Account(options.budgetOf(this));
     const overdraft = (): void => this.destroy("budget");
     this.output = new Output(socket, this.account, () => this.attempt(this.taken), overdraft);
-    this.sender = new Sender(this.output, limits.outputBytesMax, this.account, () => {
-      this.receiver.earn();
-    });
+    this.sender = new Sender(
+      this.output,
+      limits.outputBytesMax,
+      this.account,
+      () => this.receiver.earn(),
+      (work) => this.attempt(work),
+    );
     this.receiver = new Receiver(this, options);
     socket.on("data", this.read).on("end", this.ended).on("close", this.gone).on("error", ignore);
     if (this.account.take(limits.connectionBytes)) this.ownBytes = limits.connectionBytes;
@@ -86,6 +90,20 @@ export class Connection implements ReceivingConnection {
 
   get mayOpen(): boolean {
     return this.phase === "open" || this.phase === "draining";
+  }
+
+  relieve(bytes: number): void {
+    const largest = [...this.streams.values()]
+      .filter(({ heldBytes }) => heldBytes > 0)
+      .toSorted((a, b) => b.heldBytes - a.heldBytes);
+    let left = bytes;
+    for (const stream of largest) {
+      if (left <= 0) return;
+      left -= stream.heldBytes;
+      this.attempt(() => stream.refuse());
+    }
+    // What is left is the connection's own: what it does not take, or sends in pieces.
+    if (largest.length === 0) this.destroy("budget");
   }
 
   drain(): void {

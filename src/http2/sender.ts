@@ -14,6 +14,9 @@ import {
   windowBytesMax,
 } from "./protocol.ts";
 
+/** Streams that are told in one turn that they may send. */
+const invitedPerTurn = 8;
+
 /** The answer of one stream, as far as it waits to be sent. */
 export abstract class Answer {
   abstract readonly id: number;
@@ -26,6 +29,8 @@ export abstract class Answer {
   trailers: HeaderBlock | undefined;
   isEnding = false;
   isQueued = false;
+  /** It waits for windows, with nothing to send. */
+  isAwaiting = false;
 
   constructor(sendWindow: number) {
     this.sendWindow = sendWindow;
@@ -43,19 +48,33 @@ export class Sender {
   private readonly outputBytesMax: number;
   private readonly account: Account;
   private readonly onFrame: () => void;
+  private readonly attempt: (work: () => void) => void;
   /** Those whose turn it is, from `next` on, and those that wait for the connection's window. */
   private readonly ready: Answer[] = [];
   private next = 0;
   private blocked = new Set<Answer>();
+  /** Those with nothing to send that wait for the connection's window. */
+  private readonly awaiting = new Set<Answer>();
+  private isInviting = false;
   private isPumping = false;
   private hasSentHeaders = false;
 
-  /** `onFrame`: for each frame that carries a part of an answer. */
-  constructor(output: Output, outputBytesMax: number, account: Account, onFrame: () => void) {
+  /**
+   * `onFrame`: for each frame that carries a part of an answer. `attempt` runs what is not part of
+   * reading or writing, and ends the connection where that fails.
+   */
+  constructor(
+    output: Output,
+    outputBytesMax: number,
+    account: Account,
+    onFrame: () => void,
+    attempt: (work: () => void) => void,
+  ) {
     this.output = output;
     this.outputBytesMax = outputBytesMax;
     this.account = account;
     this.onFrame = onFrame;
+    this.attempt = attempt;
   }
 
   /** Something of the stream is to be sent. */
@@ -99,12 +118,14 @@ export class Sender {
       this.enqueue(stream);
     }
     this.pump();
+    this.inviteSoon();
   }
 
   widenStream(stream: Answer, increment: number): void {
     stream.sendWindow += increment;
     if (stream.sendWindow > windowBytesMax) throw overflow(stream.id);
     if (stream.unsentBytes > 0) this.wake(stream);
+    this.inviteSoon(stream);
   }
 
   /** The client gives all streams more or less than before; `pump` sends what that allows. */
@@ -116,15 +137,58 @@ export class Sender {
       stream.sendWindow += change;
       if (stream.sendWindow > windowBytesMax) throw overflow(0);
       if (change > 0 && stream.unsentBytes > 0) this.enqueue(stream);
+      this.inviteSoon(stream);
     }
+  }
+
+  /** The connection's window is closed. */
+  get isBlocked(): boolean {
+    return this.window <= 0;
   }
 
   /** Nothing more of the stream is sent. */
   drop(stream: Answer): void {
-    this.blocked.delete(stream);
+    this.awaiting.delete(stream);
+    this.discard(stream);
+  }
+
+  discard(stream: Answer): void {
     this.account.give(stream.unsentBytes);
     stream.unsentBytes = 0;
     stream.pieces.length = 0;
+    stream.firstPieceSent = 0;
+    // It waits for no window any more, but for its turn to end.
+    if (this.blocked.delete(stream)) stream.isQueued = false;
+  }
+
+  /** The stream is told (`onSent`) when both windows are open. */
+  await(stream: Answer): void {
+    stream.isAwaiting = true;
+    if (stream.sendWindow > 0) this.awaiting.add(stream);
+  }
+
+  /**
+   * Tells a few of those that wait for windows in each turn: what they read must not be more than
+   * what the windows take.
+   */
+  private invite(): void {
+    this.isInviting = false;
+    let count = 0;
+    for (const stream of this.awaiting) {
+      if (this.isBlocked) return;
+      if (++count > invitedPerTurn) return this.inviteSoon();
+      this.awaiting.delete(stream);
+      if (stream.sendWindow <= 0) continue;
+      stream.isAwaiting = false;
+      stream.onSent();
+    }
+  }
+
+  private inviteSoon(stream?: Answer): void {
+    if (stream?.isAwaiting === true && stream.sendWindow > 0) this.awaiting.add(stream);
+    if (this.isInviting || this.awaiting.size === 0) return;
+    this.isInviting = true;
+    setImmediate(() => this.attempt(() => this.invite()));
   }
 
   private get isFull(): boolean {

@@ -27,6 +27,9 @@ export class Stream extends Answer implements Http2Stream {
   handler: StreamHandler | undefined;
   /** The client has said all. */
   hasEnded = false;
+  /** Drawn from the budget beside what is unsent. */
+  private drawnBytes = 0;
+  private isRefused = false;
   /** What the client may send, and what it has sent and may not send again yet. */
   private window: number;
   private returnedBytes = 0;
@@ -48,8 +51,36 @@ export class Stream extends Answer implements Http2Stream {
     this.window = connection.limits.streamWindowBytes;
   }
 
+  /** What ending it would free, now or soon. */
+  get heldBytes(): number {
+    return this.isRefused ? 0 : this.drawnBytes + this.unsentBytes;
+  }
+
+  get isBlocked(): boolean {
+    return this.sendWindow <= 0 || this.connection.sender.isBlocked;
+  }
+
+  awaitWindow(): void {
+    if (!this.isOver) this.connection.sender.await(this);
+  }
+
+  take(bytes: number): boolean {
+    if (!this.connection.account.take(bytes)) return false;
+    this.drawnBytes += bytes;
+    return true;
+  }
+
   release(bytes: number): void {
+    this.drawnBytes -= bytes;
     this.connection.account.give(bytes);
+  }
+
+  /** It must not hold anything any more. */
+  refuse(): void {
+    if (this.isRefused) return;
+    this.isRefused = true;
+    this.isDropping = true;
+    this.handler?.onRefused();
   }
 
   allow(bytes: number): void {
@@ -81,6 +112,13 @@ export class Stream extends Answer implements Http2Stream {
     return true;
   }
 
+  endInstead(trailers: HeaderBlock): void {
+    if (this.isOver) return;
+    this.connection.sender.discard(this);
+    this.isEnding = false;
+    this.end(trailers);
+  }
+
   end(trailers?: HeaderBlock): void {
     if (this.isOver || this.isEnding) return;
     this.trailers = trailers;
@@ -103,10 +141,9 @@ export class Stream extends Answer implements Http2Stream {
     if (this.awaitedBytes >= 0 && (this.awaitedBytes -= bytes) < 0) throw this.wrongLength();
     this.allow(flowBytes - bytes);
     if (bytes > 0 && !this.isDropping) {
-      if (this.connection.account.take(bytes)) this.handler?.onData(part);
+      if (this.take(bytes)) this.handler?.onData(part);
       else {
-        this.isDropping = true;
-        this.handler?.onRefused();
+        this.refuse();
         this.drop(bytes);
       }
     } else if (bytes > 0) this.drop(bytes);

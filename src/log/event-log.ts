@@ -11,8 +11,8 @@ import { Groups } from "./groups/groups.ts";
 import { Interests } from "./subscribe/interest.ts";
 import { inHistory, lookAheadInHistory, mismatchOf } from "./read/epochs.ts";
 import { load } from "./read/load.ts";
+import type { ClientMemory } from "./scheduling/client-memory.ts";
 import { listCost } from "./scheduling/policy.ts";
-import { UnsentBytes } from "./scheduling/unsent-bytes.ts";
 import { PositionWaiters } from "./position-waiters.ts";
 import { inTurn, Scheduler, type Caller, type Gate } from "./scheduling/scheduler.ts";
 import { read } from "./read/read.ts";
@@ -40,15 +40,15 @@ export interface EventLogOptions {
   readonly idChance?: () => number;
   /** Absent: the log's own. */
   readonly scheduler?: Scheduler;
-  /** What callers have not taken yet. Absent: they take everything at once. */
-  readonly unsentBytes?: UnsentBytes;
+  /** What is held for all clients. Absent: callers take everything at once. */
+  readonly memory?: Pick<ClientMemory, "isLarge">;
   /** Reports what an operator should know and callers are not told. */
   readonly onWarning?: (message: string, cause?: unknown) => void;
 }
 
 export function createEventLog(options: EventLogOptions): EventLog {
   const { storage, limits, clock, timers = nodeTimers, onWarning = () => {} } = options;
-  const { unsentBytes = new UnsentBytes(Infinity), scheduler = new Scheduler() } = options;
+  const { memory, scheduler = new Scheduler() } = options;
   const gate = scheduler.gateOf({});
   const own: Caller = { gate, aborted: false, reason: undefined };
   const queue: AppendQueue = new AppendQueue({
@@ -61,7 +61,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
   const checkpoints = new Checkpoints(storage, queue, timers, own);
   const interests = new Interests(storage.head().position, timers);
   const unwatch = [storage.watch(interests), storage.watch(checkpoints)];
-  const shared = new SharedBatches({ storage, gate: scheduler.gateOf({}), timers, unsentBytes });
+  const shared = new SharedBatches({ storage, gate: scheduler.gateOf({}), timers, memory });
   const groups = new Groups({
     storage,
     gate: scheduler.gateOf({}),
@@ -75,7 +75,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     waiters: new PositionWaiters(timers),
   });
   unwatch.push(storage.watch(groups), storage.watch(shared));
-  const reading = { storage, gate, unsentBytes, batchBytes: limits.batchBytesMax, warn: onWarning };
+  const reading = { storage, gate, memory, batchBytes: limits.batchBytesMax, warn: onWarning };
   const propose = async (request: SnapshotRequest, signal?: CancelSignal) =>
     (await queue.add(request, signal)).outcome;
   const source = { ...reading, interests, shared, timers, clock, propose };
@@ -88,7 +88,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     checkpoints,
     groups,
     streams: streamLog({ storage, queue, warn: onWarning }),
-    append: (append, signal) => inHistory(reading, append, (known) => queue.add(known, signal)),
+    append: (append, signal, by) => inHistory(reading, append, (it) => queue.add(it, signal, by)),
     lookAhead: (append) => lookAheadInHistory(reading, append),
     epochMismatch: (readIn) => mismatchOf(reading, readIn),
     read: (request, signal, its) => read(sourceOf(its), request, signal),

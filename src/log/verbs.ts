@@ -214,7 +214,12 @@ export interface EventLog {
    * reason, if that is an AnnalsError) is thrown and nothing is stored; later it has no effect.
    * Throws OVERLOADED, DISK_FULL, RECOVERING, STOPPING (nothing stored), OUTCOME_UNKNOWN.
    */
-  append(append: Append, signal?: CancelSignal): Promise<{ outcome: Outcome; head: number }>;
+  append(
+    append: Append,
+    signal?: CancelSignal,
+    /** Absent: the signal's. */
+    client?: object,
+  ): Promise<{ outcome: Outcome; head: number }>;
 
   /**
    * The append with its condition looked up in advance, so that it does not delay other writers in

@@ -15,6 +15,7 @@ const campaigns: Readonly<Record<string, () => Promise<Campaign>>> = {
   "group-work": async () => (await import("./group-work/campaign.ts")).groupWork,
   reclaim: async () => (await import("./reclaim/campaign.ts")).reclaim,
   malformed: async () => (await import("./malformed/campaign.ts")).malformed,
+  greedy: async () => (await import("./greedy/campaign.ts")).greedy,
   frames: async () => (await import("./frames/campaign.ts")).frames,
   syscalls: async () => (await import("./syscalls/campaign.ts")).syscalls,
   subscriptions: async () => (await import("./subscriptions/campaign.ts")).subscriptions,

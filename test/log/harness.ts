@@ -12,7 +12,6 @@ import {
   type SubscribeMessage,
   type SubscribeRequest,
 } from "../../src/log/event-log.ts";
-import type { UnsentBytes } from "../../src/log/scheduling/unsent-bytes.ts";
 import type { Timers } from "../../src/log/timers.ts";
 import type { Batch, Storage } from "../../src/storage/storage.ts";
 import { newAppend, newEvent, type EventSketch } from "../support/events.ts";
@@ -67,7 +66,7 @@ export interface OpenOptions {
   /** What the log sees of it: the same, but for what a test changes. */
   readonly wrap?: (storage: ModelStorage) => Storage;
   readonly limits?: Partial<Limits>;
-  readonly unsentBytes?: UnsentBytes;
+  readonly memory?: { readonly isLarge: boolean };
   readonly clock?: () => number;
 }
 
@@ -82,7 +81,7 @@ export function openLog(options: OpenOptions = {}): Opened {
     limits: { ...defaultLimits, ...options.limits },
     clock: options.clock ?? (() => micros++),
     timers,
-    ...(options.unsentBytes && { unsentBytes: options.unsentBytes }),
+    ...(options.memory && { memory: options.memory }),
     onWarning: (message) => warnings.push(message),
   });
   return { log, storage, timers, warnings };

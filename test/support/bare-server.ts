@@ -1,11 +1,12 @@
 // The transport alone: a gRPC server with handlers of the test's own behind the real call router.
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
-import type { ClientMemory } from "../../src/grpc/transport/client-memory.ts";
 import { GrpcServer, type TransportOptions } from "../../src/grpc/transport/grpc-server.ts";
 import { handling, type Handlers } from "../../src/grpc/transport/methods.ts";
 import { Stopping, type CallEnvironment } from "../../src/grpc/transport/call-environment.ts";
+import { LargeAnswers } from "../../src/grpc/transport/large-answers.ts";
+import { ClientMemory, type ClientMemoryOptions } from "../../src/log/scheduling/client-memory.ts";
 import { Scheduler } from "../../src/log/scheduling/scheduler.ts";
-import { UnsentBytes } from "../../src/log/scheduling/unsent-bytes.ts";
+import { nodeTimers } from "../../src/log/timers.ts";
 import { Calls } from "./calls.ts";
 import { recordingLogger, type LogLine } from "./running-server.ts";
 
@@ -44,24 +45,29 @@ const unscripted: StoreHandlers = {
 
 const transportOptions = {
   receiveBytesMax: 65_536,
-  clientBytesMax: 256 * 1024 * 1024,
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,
   concurrentCallsMax: 16_384,
 };
-export const unsentBytesMax = 4 * 1024 * 1024;
+/** From half of it on, calls hold little. */
+export const clientMemory: ClientMemoryOptions = {
+  bytesMax: 16 * 1024 * 1024,
+  sureBytes: 128 * 1024,
+  timers: nodeTimers,
+};
 
 export async function startBareServer(
   handlers: Partial<StoreHandlers>,
   options: Partial<TransportOptions> = {},
+  memoryOptions: Partial<ClientMemoryOptions> = {},
 ): Promise<BareServer> {
   const { logger, lines } = recordingLogger();
-  const unsentBytes = new UnsentBytes(unsentBytesMax);
+  const memory = new ClientMemory({ ...clientMemory, ...memoryOptions });
+  const largeAnswers = new LargeAnswers();
   const scheduler = new Scheduler();
-  const environment = { logger, stopping: new Stopping(), unsentBytes, scheduler };
+  const environment = { logger, stopping: new Stopping(), memory, largeAnswers, scheduler };
   const service = handling(EventStoreService, { ...unscripted, ...handlers });
   const grpc = new GrpcServer([service], { ...transportOptions, ...options }, environment);
-  const { memory } = grpc;
   const address = await grpc.listenOnTcp("127.0.0.1", 0);
   const calls = new Calls(address);
   const stop = async (): Promise<void> => {

@@ -3,7 +3,7 @@
 // window allows. They are answered in order, and a refusal is an answer like any other.
 
 import { create, toBinary } from "@bufbuild/protobuf";
-import type { Append, Outcome } from "../../domain/append.ts";
+import { eventObjectBytes, type Append, type Outcome } from "../../domain/append.ts";
 import { currentEpoch } from "../../domain/epoch.ts";
 import {
   AnnalsError,
@@ -53,6 +53,7 @@ async function appendOnce(
   const append = appendFromBytes(request, context);
   call.permit(append);
   if (call.isRepeated) checkRepeatable(append);
+  call.hold(append.events.length * eventObjectBytes);
   const ahead = context.log.lookAhead(append);
   const ready = ahead === undefined ? append : await ahead;
   const { outcome, head } = await context.log.append(ready, call);
@@ -110,6 +111,8 @@ const problemTexts = {
   "partly-recorded": "others of this append missing",
 } as const;
 
+/** What an append of a pipe takes in memory until its answer is sent, beside its own bytes. */
+const pipeAnswerBytes = 512;
 const pipeMethod = "/annals.v1.EventStoreService/AppendPipe";
 const tagAppend = 0x0a;
 const tagAppended = 0x12;
@@ -139,6 +142,7 @@ async function* appendPipe(
       if (answers.length === 0) break;
       yield answers;
       window.leave(answers.length);
+      call.release(answers.length * pipeAnswerBytes);
     }
   } finally {
     window.close();
@@ -157,6 +161,7 @@ async function takeAll(
   for await (const some of requests) {
     for (const request of some) {
       sequence++;
+      call.hold(pipeAnswerBytes);
       const converted = convertOne(context, request, call);
       // In order: an append that needs a lookup first is not overtaken by later ones.
       const append = "then" in converted ? await converted : converted;
@@ -175,19 +180,24 @@ async function appendOne(
   call: Call,
   pending: PipeAnswer,
 ): Promise<void> {
+  let heldBytes = 0;
   try {
     if ("refused" in append) throw append.refused;
     if (call.reason !== undefined) throw call.reason;
+    const bytes = pending.bytes + append.events.length * eventObjectBytes;
+    call.hold(bytes);
+    heldBytes = bytes;
     // Without the call's signal: a thousand listeners on one signal cost more than the few appends
     // that are stored although their pipe was just cut off. Their outcome is unknown to the client
     // anyway.
-    const { outcome, head } = await context.log.append(append);
+    const { outcome, head } = await context.log.append(append, undefined, call.gate);
     pending.answer = pipeResponse(sequence, tagAppended, answerOf(outcome, head, context.epoch));
   } catch (error) {
     const { code, message, details } = failed(context.environment, pipeMethod, call.peer, error);
     const failure = create(AppendFailureSchema, { code, message, details });
     pending.answer = pipeResponse(sequence, tagFailure, toBinary(AppendFailureSchema, failure));
   }
+  call.release(heldBytes);
   pending.answered();
 }
 

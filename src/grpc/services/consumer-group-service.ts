@@ -68,7 +68,8 @@ export function consumerGroupService(
     listGroups: (request, call) => listGroups(context, request, call),
     resetGroup: (request) => resetGroup(context, request),
     consume: (requests, call) => consume(context, requests, call),
-    listParked: (request, call) => listParked(context, request, call),
+    listParked: (request, call) =>
+      context.environment.largeAnswers.make(call, () => listParked(context, request, call)),
     replayParked: (request) => replayParked(context, request),
     discardParked: (request) => discardParked(context, request),
   };

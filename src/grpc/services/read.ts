@@ -15,13 +15,18 @@ import {
   type LoadRequest,
   type LoadResponse,
 } from "../../gen/annals/v1/snapshot_pb.js";
-import type { LoadEnd, ReadEnd, SubscribeMessage } from "../../log/verbs.ts";
+import type { LoadEnd, LoadMessage, ReadEnd, SubscribeMessage } from "../../log/verbs.ts";
 import type { Answer } from "../transport/methods.ts";
 import type { Call } from "../transport/call-environment.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { batchInParts, batchMessagesOnce, wrap } from "../convert/batches.ts";
 import { claimsOfRead, claimsOfSubscribe, epochField, requireEpoch } from "../convert/epoch.ts";
-import { convertLoad, convertRead, convertSubscribe } from "../convert/read-request.ts";
+import {
+  convertLoad,
+  convertRead,
+  convertSubscribe,
+  type EventView,
+} from "../convert/read-request.ts";
 import { snapshotBytes } from "../convert/snapshot.ts";
 import { timestamp } from "../convert/time.ts";
 import { MessageParts, type Message } from "../transport/message-parts.ts";
@@ -112,22 +117,37 @@ function progress(
 }
 
 async function* load(
-  { log, limits }: ServiceContext,
+  context: ServiceContext,
   wire: LoadRequest,
   call: Call,
 ): AsyncGenerator<Answer<LoadResponse> | MessageParts> {
+  const { log, limits, environment } = context;
   const [request, view] = convertLoad(wire, limits);
-  for await (const message of log.load(request, call.signal, call.gate)) {
-    switch (message.kind) {
-      case "snapshot":
-        yield wrap(tagLoadSnapshot, [snapshotBytes(message.snapshot, view, limits)]);
-        break;
-      case "batch":
-        yield* batchInParts(message.batch, tagLoadBatch, view, limits);
-        break;
-      case "end":
-        yield loadEnd(message.end, currentEpoch(log.info().identity.history));
+  // Up to its first message, which has the snapshot.
+  const end = await environment.largeAnswers.turn(call);
+  try {
+    for await (const message of log.load(request, call.signal, call.gate)) {
+      const messages = loadMessages(message, view, context);
+      end();
+      yield* messages;
     }
+  } finally {
+    end();
+  }
+}
+
+function loadMessages(
+  message: LoadMessage,
+  view: EventView,
+  { limits, log }: ServiceContext,
+): readonly (Answer<LoadResponse> | MessageParts)[] {
+  switch (message.kind) {
+    case "snapshot":
+      return [wrap(tagLoadSnapshot, [snapshotBytes(message.snapshot, view, limits)])];
+    case "batch":
+      return batchInParts(message.batch, tagLoadBatch, view, limits);
+    case "end":
+      return [loadEnd(message.end, currentEpoch(log.info().identity.history))];
   }
 }
 

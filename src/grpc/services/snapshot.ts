@@ -40,10 +40,12 @@ const tagSnapshot = 0x0a;
 export function snapshotMethods(context: ServiceContext) {
   return {
     saveSnapshot: (request, call) => saveSnapshot(context, request, call),
-    getSnapshot: (request, call) => getSnapshot(context, request, call),
+    getSnapshot: (request, call) =>
+      context.environment.largeAnswers.make(call, () => getSnapshot(context, request, call)),
     listSnapshots: (request, call) => listSnapshots(context, request, call),
     deleteSnapshots: (request, call) => deleteSnapshots(context, request, call),
-    getState: (request, call) => getState(context, request, call),
+    getState: (request, call) =>
+      context.environment.largeAnswers.make(call, () => getState(context, request, call)),
   } satisfies EventStoreMethods;
 }
 

@@ -75,6 +75,11 @@ export class CallEnd implements CancelSignal {
     clearTimeout(this.timer);
   }
 
+  /** The call must let go of what it holds. */
+  refuse(reason: AnnalsError): void {
+    this.endWith(reason);
+  }
+
   private end(reason: "CANCELLED" | "DEADLINE_EXCEEDED", message: string): void {
     this.endWith(new AnnalsError({ reason }, message));
   }

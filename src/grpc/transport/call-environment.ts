@@ -5,16 +5,18 @@ import type { AccessControl } from "../../access/access-control.ts";
 import type { Need } from "../../access/grants.ts";
 import type { AnnalsError } from "../../domain/errors.ts";
 import type { CancelSignal } from "../../log/cancellation.ts";
-import type { Caller, Scheduler } from "../../log/scheduling/scheduler.ts";
-import type { UnsentBytes } from "../../log/scheduling/unsent-bytes.ts";
+import type { Caller, Gate, Scheduler } from "../../log/scheduling/scheduler.ts";
+import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
 import type { Logger } from "../../logger.ts";
+import type { LargeAnswers } from "./large-answers.ts";
 import { severityOf, statusOf, type CallStatus } from "./status.ts";
 
 export interface CallEnvironment {
   readonly logger: Logger;
   readonly stopping: Stopping;
-  /** What clients have not taken yet, over all calls. */
-  readonly unsentBytes: UnsentBytes;
+  /** What is held for clients. */
+  readonly memory: ClientMemory;
+  readonly largeAnswers: LargeAnswers;
   /** Shares the main thread among connections. */
   readonly scheduler: Scheduler;
   /** Undefined: nobody is asked who they are, and everybody may do everything. */
@@ -23,6 +25,7 @@ export interface CallEnvironment {
 
 /** What a handler sees of its call. Its gate is its connection's. */
 export interface Call extends CancelSignal, Caller {
+  readonly gate: Gate;
   /** The client's address. */
   readonly peer: string;
   /** Whether the client's library makes this call again: an earlier attempt may have had effect. */
@@ -37,6 +40,14 @@ export interface Call extends CancelSignal, Caller {
   permit(request: unknown): void;
   /** As `permit`, for what only the handler knows. */
   require(needs: readonly Need[]): void;
+  /**
+   * Draws from the budget what a handler holds beside its request, until the handler is done or
+   * says `release`. Throws OVERLOADED.
+   */
+  hold(bytes: number): void;
+  release(bytes: number): void;
+  /** Resolves when the client takes what it is sent; undefined: it does now. */
+  room(): Promise<void> | undefined;
 }
 
 /** The server begins to stop: calls that would wait for their client end instead. */

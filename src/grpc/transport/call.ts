@@ -42,6 +42,17 @@ const maybeStored: CallStatus = {
   details: [],
 };
 
+/** No answer to a change is larger. */
+const smallAnswerBytesMax = 16 * 1024;
+
+/**
+ * What a decoded message takes in memory, with what a handler makes of it, for each byte of the
+ * request: measured with the largest queries.
+ */
+const decodedShare = 4;
+/** What comes of a smaller request is counted with its stream. */
+const smallBytesMax = 1_024;
+
 export interface RequestOptions extends IncomingOptions {
   /** From the call's beginning to its deadline; undefined: it has none. */
   readonly timeoutMs: number | undefined;
@@ -60,6 +71,8 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
   private readonly admission: Admission | undefined;
   private hasBegun = false;
   private isAnswered = false;
+  /** Drawn for the handler. */
+  private heldBytes = 0;
 
   constructor(
     stream: Http2Stream,
@@ -73,7 +86,7 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
     this.isRepeated = options.isRepeated;
     const words = method.kind === "unary" ? unaryWords : streamingWords;
     this.end = new CallEnd(options.timeoutMs, words, (reason) => this.ended(reason));
-    this.outgoing = new Outgoing(stream, environment.unsentBytes);
+    this.outgoing = new Outgoing(stream, environment.memory);
     const { stopping } = environment;
     this.incoming = new Incoming(stream, options, this.end, stopping, () => this.arrived());
     this.admission = this.admit();
@@ -155,8 +168,46 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
     this.incoming.complete();
   }
 
+  hold(bytes: number): void {
+    if (!this.stream.take(bytes)) throw tooMuchHeld();
+    this.heldBytes += bytes;
+  }
+
+  release(bytes: number): void {
+    // What the handler leaves behind when it is done was released with it.
+    const held = Math.min(bytes, this.heldBytes);
+    this.heldBytes -= held;
+    this.stream.release(held);
+  }
+
+  room(): Promise<void> | undefined {
+    return this.outgoing.room();
+  }
+
   onRefused(): void {
-    this.incoming.fail(tooMuchHeld());
+    const error = tooMuchHeld();
+    this.end.refuse(error);
+    // Its handler says what has become of it, in its time.
+    if (this.method.kind === "unary" && this.hasBegun && !this.isAnswered) return;
+    this.refuse(error);
+  }
+
+  /** Ends the call without what it has to say. */
+  private refuse(error: AnnalsError, answerBytes = this.outgoing.unsentBytes): void {
+    const { environment, method, peer } = this;
+    // What may have changed something has a small answer.
+    const isSmall = answerBytes <= smallAnswerBytesMax;
+    const mayHaveChanged = this.isAnswered && method.kind === "unary" && isSmall;
+    const said = mayHaveChanged ? answerNotHeld() : error;
+    this.settle();
+    this.outgoing.refuse(failed(environment, method.path, peer, said));
+  }
+
+  private settle(): void {
+    this.isAnswered = true;
+    this.admission?.leave();
+    this.end.settle();
+    this.incoming.close();
   }
 
   onSent(): void {
@@ -196,8 +247,13 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
     if (request === undefined) return this.fail(unimplemented("no request message"));
     this.hasBegun = true;
     this.run(() => {
-      if (method.kind === "server_streaming") return this.sendAll(method.run(request, this));
-      return this.answerOnce(method.run(request, this));
+      const isSmall = request.length <= smallBytesMax;
+      if (method.isDecoded && !isSmall) this.hold(request.length * decodedShare);
+      if (method.kind !== "server_streaming") return this.answerOnce(method.run(request, this));
+      const answers = method.run(request, this);
+      // It may last for long, and what it was asked is decoded.
+      incoming.close();
+      return this.sendAll(answers);
     });
   }
 
@@ -207,9 +263,9 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
       const ready = this.admission?.ready;
       const begun =
         ready === undefined ? stages() : ready.then(() => (this.isAnswered ? undefined : stages()));
-      begun.catch(this.fail);
+      begun.then(this.letGo, this.failed);
     } catch (error) {
-      this.fail(error);
+      this.failed(error);
     }
   }
 
@@ -217,10 +273,21 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
     const said = await answer;
     this.finish(undefined, this.method.encode(said));
   }
+  private readonly letGo = (): void => {
+    if (this.heldBytes > 0) this.release(this.heldBytes);
+  };
+
+  private readonly failed = (error: unknown): void => {
+    this.fail(error);
+    this.letGo();
+  };
 
   /** Sends what the handler yields, as fast as the client takes it. */
   private async sendAll(answers: AsyncIterable<unknown>): Promise<void> {
     const { method, outgoing, end } = this;
+    // Nothing is read for a client that takes nothing.
+    const first = outgoing.room();
+    if (first !== undefined) await first;
     for await (const said of answers) {
       const messages = Array.isArray(said)
         ? said.map((each) => method.encode(each))
@@ -246,13 +313,11 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
 
   private finish(status?: CallStatus, answer?: Bytes): void {
     if (this.isAnswered) return;
-    this.isAnswered = true;
-    this.admission?.leave();
-    this.end.settle();
-    this.incoming.close();
+    this.settle();
     try {
       this.outgoing.end(status, answer);
     } catch (error) {
+      if (error instanceof AnnalsError) return this.refuse(error, answer?.length);
       this.environment.logger.error("an answer could not be sent", {
         method: this.method.path,
         error,
@@ -265,8 +330,13 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
   private ended(reason: AnnalsError): void {
     if (this.isAnswered) return;
     if (this.method.kind !== "unary" || !this.hasBegun) setImmediate(this.fail, reason);
-    else setImmediate(() => this.finish(maybeStored));
+    else if (reason.reason !== "OVERLOADED") setImmediate(() => this.finish(maybeStored));
   }
+}
+
+function answerNotHeld(): AnnalsError {
+  const message = "client_memory_bytes: the answer could not be held, and what it says may be done";
+  return new AnnalsError({ reason: "OUTCOME_UNKNOWN" }, message);
 }
 
 function unimplemented(message: string): StatusError {

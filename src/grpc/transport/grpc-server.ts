@@ -9,7 +9,6 @@ import { Http2Server } from "../../http2/server.ts";
 import type { CallEnvironment } from "./call-environment.ts";
 import { GrpcCall } from "./call.ts";
 import type { Certificates } from "./certificates.ts";
-import { ClientMemory } from "./client-memory.ts";
 import type { Compression } from "./inflate.ts";
 import { methodsOf, type BoundService, type Methods } from "./methods.ts";
 import { acceptedEncodings, statusOnly } from "./outgoing.ts";
@@ -21,8 +20,6 @@ import { shorten } from "./wire-text.ts";
 export interface TransportOptions {
   /** Bytes of one request message. */
   readonly receiveBytesMax: number;
-  /** Bytes held for clients, over all connections. */
-  readonly clientBytesMax: number;
   readonly keepaliveTimeMs: number;
   readonly keepaliveTimeoutMs: number;
   /** Calls one connection may have open at a time. */
@@ -47,7 +44,6 @@ const unheard: StreamHandler = {
 };
 
 export class GrpcServer {
-  readonly memory: ClientMemory;
   private readonly methods: Methods;
   private readonly receiveBytesMax: number;
   private readonly environment: CallEnvironment;
@@ -61,8 +57,7 @@ export class GrpcServer {
     this.methods = methodsOf(services);
     this.receiveBytesMax = options.receiveBytesMax;
     this.environment = environment;
-    this.memory = new ClientMemory(options.clientBytesMax);
-    const { logger } = environment;
+    const { logger, memory } = environment;
     this.http2 = new Http2Server({
       limits: {
         ...allowedResets,
@@ -70,7 +65,7 @@ export class GrpcServer {
         keepaliveMs: options.keepaliveTimeMs,
         keepaliveTimeoutMs: options.keepaliveTimeoutMs,
       },
-      budgetOf: () => this.memory.budget(),
+      budgetOf: (connection) => memory.open(connection),
       onStream: (stream) => this.route(stream),
       onRefusal: (reason, peer) =>
         logger.debug("a connection was refused or ended", { reason, peer }),

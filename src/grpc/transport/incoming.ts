@@ -298,7 +298,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   }
 
   private draw(bytes: number): void {
-    if (this.isClosed || !this.stream.connection.account.take(bytes)) throw tooMuchHeld();
+    if (this.isClosed || !this.stream.take(bytes)) throw tooMuchHeld();
     this.heldBytes += bytes;
   }
 
@@ -310,7 +310,9 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
 }
 
 export function tooMuchHeld(): AnnalsError {
-  const message = "too much is held for the requests that are under way: try again";
+  const message =
+    "client_memory_bytes: the server holds what it may for its clients, and this one holds the " +
+    "most: try again";
   return new AnnalsError({ reason: "OVERLOADED", retryAfterMs: 1_000 }, message);
 }
 

@@ -80,6 +80,8 @@ interface Common {
   /** As `/package.Service/Method`. */
   readonly path: string;
   readonly requirement: Requirement;
+  /** The handler takes decoded messages, and not their bytes. */
+  readonly isDecoded: boolean;
   encode(answer: unknown): Bytes;
 }
 
@@ -133,7 +135,7 @@ function methodOf(
     answer instanceof MessageParts || answer instanceof PrefixedMessages
       ? answer
       : encodeAnswer(output, answer);
-  const common = { path, requirement, encode };
+  const common = { path, requirement, isDecoded: !takesBytes, encode };
   switch (kind) {
     case "unary":
     case "server_streaming":

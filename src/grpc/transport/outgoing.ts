@@ -4,12 +4,16 @@
 
 import { encodeHeaders, type HeaderBlock } from "../../http2/hpack-encoder.ts";
 import type { Http2Stream } from "../../http2/api.ts";
+import { errorCode } from "../../http2/protocol.ts";
+import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
 import { schedulingPolicy } from "../../log/scheduling/policy.ts";
-import type { UnsentBytes } from "../../log/scheduling/unsent-bytes.ts";
 import { tooMuchHeld } from "./incoming.ts";
 import { MessageParts, PrefixedMessages } from "./message-parts.ts";
 import type { Bytes } from "./methods.ts";
 import { statusFields, type CallStatus } from "./status.ts";
+
+/** Before each message. */
+const prefixBytes = 5;
 
 const plain = [
   [":status", "200"],
@@ -28,16 +32,22 @@ const nothingButOk = encodeHeaders([...plain, ["grpc-status", "0"]]);
 
 export class Outgoing {
   private readonly stream: Http2Stream;
-  private readonly unsent: UnsentBytes;
-  /** Of this call's answers, those counted among the unsent ones. */
-  private countedBytes = 0;
+  private readonly memory: ClientMemory;
+  /** The lengths of the last messages: at least of those that are not sent whole. */
+  private readonly lengths: number[] = [];
+  private lengthsSum = 0;
   private hasBegun = false;
   private isEnded = false;
+  private waiting: Promise<void> | undefined;
   private wake: (() => void) | undefined;
 
-  constructor(stream: Http2Stream, unsent: UnsentBytes) {
+  constructor(stream: Http2Stream, memory: ClientMemory) {
     this.stream = stream;
-    this.unsent = unsent;
+    this.memory = memory;
+  }
+
+  get unsentBytes(): number {
+    return this.stream.unsentBytes;
   }
 
   /** The headers of the answer. */
@@ -55,17 +65,34 @@ export class Outgoing {
     if (this.isEnded) return undefined;
     this.begin();
     if (!this.stream.write(...messages.flatMap(framed))) throw tooMuchHeld();
-    this.count();
-    if (this.hasRoom) return undefined;
-    return new Promise((resolve) => {
-      this.wake = resolve;
-    });
+    for (const message of messages) {
+      const { length } = message;
+      const sentBytes = message instanceof PrefixedMessages ? length : length + prefixBytes;
+      this.lengths.push(sentBytes);
+      this.lengthsSum += sentBytes;
+    }
+    this.forgetSent();
+    return this.room();
   }
 
-  /** Some of it is with the connection. */
+  /** Resolves when the client takes what it is sent; undefined: it does now. */
+  room(): Promise<void> | undefined {
+    const { isEnded, hasRoom } = this;
+    if (isEnded) return undefined;
+    if (hasRoom) return this.memory.room(this.stream.connection);
+    if (this.stream.unsentBytes === 0) this.stream.awaitWindow();
+    this.waiting ??= new Promise((resolve) => {
+      this.wake = resolve;
+    });
+    return this.waiting;
+  }
+
+  /** Some of it is with the connection, or a window has opened. */
   sent(): void {
-    this.count();
-    if (this.hasRoom) this.release();
+    this.forgetSent();
+    if (this.wake === undefined) return;
+    if (this.hasRoom) this.goOn();
+    else if (this.stream.unsentBytes === 0) this.stream.awaitWindow();
   }
 
   /** The end: with OK behind the last answer, if there is one, or with another status. */
@@ -75,33 +102,46 @@ export class Outgoing {
     this.isEnded = true;
     if (this.hasBegun) this.stream.end(status === undefined ? okTrailers : trailersOf(status));
     else this.stream.respond(status === undefined ? nothingButOk : statusOnly(status), true);
-    this.release();
+    this.goOn();
+  }
+
+  /** The end, now: nothing that waits is to be held any longer. */
+  refuse(status: CallStatus): void {
+    if (!this.hasBegun) return this.end(status);
+    this.forgetSent();
+    const isBetweenMessages = this.lengthsSum === this.stream.unsentBytes;
+    if (isBetweenMessages) this.stream.endInstead(trailersOf(status));
+    else this.stream.reset(errorCode.enhanceYourCalm);
+    this.close();
   }
 
   /** The stream is over. */
   close(): void {
     this.isEnded = true;
-    this.count();
-    this.release();
+    this.goOn();
   }
 
-  private count(): void {
+  private forgetSent(): void {
+    const { lengths } = this;
     const { unsentBytes } = this.stream;
-    const more = unsentBytes - this.countedBytes;
-    if (more > 0) this.unsent.given(more);
-    else this.unsent.taken(-more);
-    this.countedBytes = unsentBytes;
+    let count = 0;
+    for (let sum = this.lengthsSum; count < lengths.length; count++) {
+      sum -= lengths[count] as number;
+      if (sum < unsentBytes) break;
+      this.lengthsSum = sum;
+    }
+    if (count > 0) lengths.splice(0, count);
   }
 
   private get hasRoom(): boolean {
-    const { unsentBytes } = this.stream;
-    const isLittle = unsentBytes < schedulingPolicy.callUnsentBytesMax && !this.unsent.isLarge;
-    return unsentBytes === 0 || isLittle;
+    const { unsentBytes, isBlocked } = this.stream;
+    if (unsentBytes === 0) return !isBlocked;
+    return unsentBytes < schedulingPolicy.callUnsentBytesMax && !this.memory.isLarge;
   }
 
-  private release(): void {
+  private goOn(): void {
     this.wake?.();
-    this.wake = undefined;
+    this.wake = this.waiting = undefined;
   }
 }
 
@@ -116,7 +156,7 @@ function trailersOf(status: CallStatus): HeaderBlock {
 
 function framed(message: Bytes): readonly Uint8Array[] {
   if (message instanceof PrefixedMessages) return [message.bytes];
-  const prefix = Buffer.allocUnsafe(5);
+  const prefix = Buffer.allocUnsafe(prefixBytes);
   prefix[0] = 0;
   prefix.writeUInt32BE(message.length, 1);
   return message instanceof MessageParts ? [prefix, ...message.parts] : [prefix, message];

@@ -22,6 +22,7 @@ import { idChances } from "../../domain/own-id.ts";
 import type { Facts, SideValueChange, Storage } from "../../storage/storage.ts";
 import { cancellation, type CancelListener, type CancelSignal } from "../cancellation.ts";
 import { decidedSideValues, loadCheckpoints } from "./side-values.ts";
+import { freshBytes, QueueOrder } from "./queue-order.ts";
 import { weightOf, type QueueEntry, type SideWrite, type Weight } from "./weight.ts";
 
 const anyIdChance = (): number => randomInt(idChances);
@@ -67,6 +68,8 @@ export interface CommitAnswer<O = Outcome> {
 
 /** An entry of the queue. It is the listener of its own signal. */
 interface Waiting extends CancelListener {
+  readonly client: object;
+  readonly bytes: number;
   readonly entry: QueueEntry;
   readonly weight: Weight;
   readonly signal: CancelSignal | undefined;
@@ -76,8 +79,8 @@ interface Waiting extends CancelListener {
 
 export class AppendQueue {
   private readonly options: AppendQueueOptions;
-  /** In the order of arrival. A cancelled entry is removed at once, from any place. */
-  private readonly waiting = new Set<Waiting>();
+  /** A cancelled entry is removed at once, from any place. */
+  private readonly waiting = new QueueOrder<Waiting>();
   /** Bytes of all entries that are not answered, including the commit in flight. */
   private heldBytes = 0;
   private heldCount = 0;
@@ -91,14 +94,18 @@ export class AppendQueue {
   }
 
   /** Answers as `EventLog.append` does. */
-  add<P extends Proposal>(proposal: P, signal?: CancelSignal): Promise<CommitAnswer<OutcomeOf<P>>> {
+  add<P extends Proposal>(
+    proposal: P,
+    signal?: CancelSignal,
+    client: object = signal?.gate ?? this,
+  ): Promise<CommitAnswer<OutcomeOf<P>>> {
     if (this.stopping) return refused({ reason: "STOPPING" }, "stopping: nothing was stored");
     if (signal?.aborted === true) return Promise.reject(cancellation(signal));
     const weight = weightOf(proposal);
-    if (this.isFull(weight)) {
+    if (this.isFull(weight, client)) {
       return refused({ reason: "OVERLOADED", retryAfterMs }, "too many appends wait for the disk");
     }
-    return this.enter(proposal, weight, signal);
+    return this.enter(proposal, weight, client, signal);
   }
 
   /**
@@ -108,7 +115,7 @@ export class AppendQueue {
    */
   async write(sideValues: readonly SideValueChange[]): Promise<void> {
     const sideWrite = { kind: "side-values", sideValues } as const;
-    await this.enter(sideWrite, weightOf(sideWrite));
+    await this.enter(sideWrite, weightOf(sideWrite), this);
   }
 
   /** Accepts no more appends. Resolves when the waiting ones are answered. */
@@ -118,10 +125,14 @@ export class AppendQueue {
     return new Promise((resolve) => this.whenIdle.push(resolve));
   }
 
-  /** An append that waits alone is accepted at any size; otherwise it could never enter. */
-  private isFull({ heldBytes }: Weight): boolean {
+  /**
+   * An append that waits alone is accepted at any size; otherwise it could never enter. A small one
+   * of a client with nothing in the queue is not refused for what others have there.
+   */
+  private isFull({ heldBytes }: Weight, client: object): boolean {
     const { appendQueueBytesMax, appendQueueCountMax } = this.options.limits;
     if (this.heldCount === 0) return false;
+    if (client !== this && heldBytes <= freshBytes && !this.waiting.has(client)) return false;
     return (
       this.heldBytes + heldBytes > appendQueueBytesMax || this.heldCount >= appendQueueCountMax
     );
@@ -130,10 +141,13 @@ export class AppendQueue {
   private enter<O>(
     entry: QueueEntry,
     weight: Weight,
+    client: object,
     signal?: CancelSignal,
   ): Promise<CommitAnswer<O>> {
     return new Promise<CommitAnswer<O>>((resolve, reject) => {
       const waiting: Waiting = {
+        client,
+        bytes: weight.storedBytes,
         entry,
         weight,
         signal,
@@ -194,11 +208,11 @@ export class AppendQueue {
     const taken: Waiting[] = [];
     let bytes = 0;
     let work = 0;
-    for (const waiting of this.waiting) {
+    for (let waiting; (waiting = this.waiting.next()) !== undefined;) {
       bytes += waiting.weight.storedBytes;
       work += waiting.weight.work;
       if (taken.length > 0 && (bytes > commitBytesMax || work > commitEventsMax)) break;
-      this.waiting.delete(waiting);
+      this.waiting.take(waiting);
       waiting.signal?.removeEventListener("abort", waiting);
       taken.push(waiting);
     }

@@ -1,7 +1,7 @@
 // The weight of an entry of the append queue: for the room in the queue, and for the size of a
 // commit.
 
-import type { Append } from "../../domain/append.ts";
+import { eventObjectBytes, type Append } from "../../domain/append.ts";
 import type { CheckpointUpdate } from "../../domain/checkpoint.ts";
 import type { LifecycleRequest } from "../../domain/decide/decide-lifecycle.ts";
 import type { Proposal } from "../../domain/decide/decide.ts";
@@ -29,11 +29,6 @@ export interface Weight {
  * the batch.
  */
 const conditionItemWork = 8;
-/**
- * Bytes of an event in memory besides its encoded bytes: its object, its names, the view of its
- * frame.
- */
-const eventObjectBytes = 640;
 /** Bytes of a side value besides its text. */
 const sideValueBytes = 64;
 /** Approximate bytes of a lifecycle event besides its text. */

@@ -33,9 +33,9 @@ export interface LoadSource extends ReadSource, SnapshotSource {}
 /** The beginning of the events to send. */
 interface Start {
   readonly snapshot: Snapshot | undefined;
-  /** The first batch, if it was already read. */
+  /** The first batch, if it was already read, and is small. */
   readonly first: Batch | undefined;
-  /** How many of its events the snapshot includes. */
+  /** How many of the first events the snapshot includes. */
   readonly included: number;
   /** The following batches. */
   readonly batches: AsyncGenerator<Batch>;
@@ -63,12 +63,10 @@ async function* loadAt(
   let firstVersion: number | undefined;
   try {
     if (snapshot !== undefined) yield { kind: "snapshot", snapshot };
-    if (first !== undefined && first.count > included) {
-      newest = sliceBatch(first, included, first.count);
-      eventCount += newest.count;
-      yield { kind: "batch", batch: newest };
-    }
-    for await (const batch of batches) {
+    let left = included;
+    for await (const found of first === undefined ? batches : behind(first, batches)) {
+      const batch = left === 0 ? found : sliceBatch(found, left, found.count);
+      left = 0;
       if (batch.count === 0) continue;
       newest = batch;
       eventCount += batch.count;
@@ -141,13 +139,24 @@ async function startOf(
     const end = Math.min(view.version, maxVersion) + 1;
     const next = record === undefined ? end : scanPlacement(record).version;
     if (isFit && (own || next <= snapshot.version + 1)) {
-      return { snapshot, first, included: own ? 1 : 0, batches };
+      const included = own ? 1 : 0;
+      const isSmall = first === undefined || first.bytes <= source.batchBytes;
+      if (isSmall) return { snapshot, first, included, batches };
+      // It would be held while the client takes the snapshot.
+      await batches.return(undefined);
+      const again = eventsFrom(snapshot.version, snapshot.position);
+      return { snapshot, first: undefined, included, batches: again };
     }
     await batches.return(undefined);
     if (isFit) break;
     warnOfMisfit(source, snapshot);
   }
   return withoutSnapshot();
+}
+
+async function* behind(first: Batch, batches: AsyncIterable<Batch>): AsyncGenerator<Batch> {
+  yield first;
+  yield* batches;
 }
 
 function versionOf(record: Uint8Array | undefined): number | undefined {

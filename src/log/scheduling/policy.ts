@@ -1,8 +1,8 @@
 // How work shares the main thread and memory: all constants with their reasons. Costs are measured
 // in bytes of small records that are read and sent one by one, the most expensive way to read a
 // byte: one KiB is about 30 microseconds of the main thread. The scheduler (scheduler.ts) admits
-// costs, scheduled-read.ts and the lists report them, and unsent-bytes.ts counts what clients have
-// not taken.
+// costs, scheduled-read.ts and the lists report them, and client-memory.ts counts what is held for
+// clients.
 
 import type { Batch } from "../../storage/storage.ts";
 

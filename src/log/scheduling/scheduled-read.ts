@@ -4,21 +4,21 @@
 // consumer that stops pulling holds no more than that and its last batch.
 
 import type { Batch, Storage, StorageRead } from "../../storage/storage.ts";
+import type { ClientMemory } from "./client-memory.ts";
 import { costOf, nextCost, schedulingPolicy } from "./policy.ts";
 import type { Gate } from "./scheduler.ts";
-import type { UnsentBytes } from "./unsent-bytes.ts";
 
 export interface Source {
   readonly storage: Storage;
   /** The reader's. */
   readonly gate: Gate;
-  /** Absent: the consumer takes everything at once. */
-  readonly unsentBytes?: UnsentBytes;
+  /** What is held for all clients. Absent: the consumer takes everything at once. */
+  readonly memory?: Pick<ClientMemory, "isLarge"> | undefined;
 }
 
 /** Pulled by the consumer. Ends early, without an error, when the signal is aborted. */
 export async function* scheduledRead(
-  { storage, gate, unsentBytes }: Source,
+  { storage, gate, memory }: Source,
   read: StorageRead,
   signal?: AbortSignal,
 ): AsyncGenerator<Batch> {
@@ -30,7 +30,7 @@ export async function* scheduledRead(
     while (!engine.isDone) {
       // To reopen the engine's read for every few events would cost more than it saves.
       const isCrowded = gate.waitingCount > openReadsWaitingMax && read.batchEvents === undefined;
-      if (isCrowded) await engine.pause();
+      if (isCrowded) await engine.close();
       const turn = gate.enter(expectedCost, signal);
       if (turn !== undefined) await turn;
       if (isOver(signal)) {
@@ -39,12 +39,12 @@ export async function* scheduledRead(
       }
       let batch: Batch | undefined;
       try {
-        batch = await engine.next(unsentBytes?.isLarge === true);
+        batch = await engine.next(memory?.isLarge === true);
       } finally {
         gate.leave(expectedCost, Math.max(costMin, costOf(batch)));
       }
       if (batch === undefined || isOver(signal)) return;
-      if (unsentBytes?.isLarge === true) await engine.pause();
+      if (memory?.isLarge === true) await engine.close();
       yield batch;
       expectedCost = nextCost(batch);
     }
@@ -58,13 +58,12 @@ function isOver(signal: AbortSignal | undefined): boolean {
 }
 
 /**
- * The engine's read. Unless it is a view of one head, it can be paused: closed, and reopened after
- * its last batch, so that the engine holds nothing for it meanwhile.
+ * The engine's read. It may be closed at any time, and is reopened after its last batch, so that
+ * the engine holds nothing for it meanwhile. What a view of one head needs is read as of that head.
  */
 class EngineRead {
   private readonly storage: Storage;
   private readonly read: StorageRead;
-  private readonly mayPause: boolean;
   private batches: AsyncIterator<Batch> | undefined;
   /** The first position that is left to read. */
   private first: number;
@@ -75,7 +74,6 @@ class EngineRead {
     this.read = read;
     this.first = read.positions.first;
     this.last = read.positions.last;
-    this.mayPause = read.direction === "forwards" && read.asOf === undefined;
   }
 
   /** Known without asking the engine, which would cost another turn. */
@@ -98,10 +96,6 @@ class EngineRead {
     if (this.read.direction === "forwards") this.first = batch.through + 1;
     else this.last = batch.through - 1;
     return batch;
-  }
-
-  async pause(): Promise<void> {
-    if (this.mayPause) await this.close();
   }
 
   async close(): Promise<void> {

@@ -248,8 +248,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
       },
       {
         file: "grpc/transport/outgoing.ts",
-        find: "if (this.hasRoom) return undefined;",
-        replace: "if (this.countedBytes >= 0) return undefined;",
+        find: "if (isEnded) return undefined;",
+        replace: "if (isEnded || hasRoom || !hasRoom) return undefined;",
       },
     ],
   },

@@ -11,7 +11,8 @@ if (mutantName !== undefined) {
   const { mutants } = await import("../broken-servers/mutants.ts");
   const { groupMutants } = await import("../group-work/mutants.ts");
   const { reclaimMutants } = await import("../reclaim/mutants.ts");
-  const known = { ...mutants, ...groupMutants, ...reclaimMutants };
+  const { greedyMutants } = await import("../greedy/mutants.ts");
+  const known = { ...mutants, ...groupMutants, ...reclaimMutants, ...greedyMutants };
   const mutant = known[mutantName];
   if (mutant === undefined) throw new Error(`there is no mutant ${mutantName}`);
   const left = new Set(mutant.edits.map(({ file }) => file));

@@ -1,10 +1,8 @@
-// The bytes that clients have not taken yet. While there are many, a call that waits for its client
-// keeps almost nothing in memory.
+// While much is held for clients, a call that waits for its client keeps almost nothing in memory.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { selects } from "../../../src/domain/query.ts";
 import type { SubscribeRequest } from "../../../src/log/event-log.ts";
-import { UnsentBytes } from "../../../src/log/scheduling/unsent-bytes.ts";
 import type { Storage, StorageRead } from "../../../src/storage/storage.ts";
 import {
   arbitraryEvent,
@@ -33,9 +31,9 @@ function counting(reads: Set<StorageRead>): (storage: Storage) => Storage {
 
 test("a subscriber that catches up and stands still keeps no read of the engine open", async () => {
   const reads = new Set<StorageRead>();
-  const unsentBytes = new UnsentBytes(1);
+  const memory = { isLarge: false };
   const limits = { batchBytesMax: 64 };
-  const { log, storage } = openLog({ wrap: counting(reads), unsentBytes, limits });
+  const { log, storage } = openLog({ wrap: counting(reads), memory, limits });
   await commitEvents(
     storage,
     Array.from({ length: 50 }, () => newEvent({})),
@@ -45,12 +43,12 @@ test("a subscriber that catches up and stands still keeps no read of the engine 
   const messages = log.subscribe(subscribed, signal)[Symbol.asyncIterator]();
   await messages.next();
   expect(reads.size).toBe(1);
-  unsentBytes.given(1);
+  memory.isLarge = true;
   for (let i = 0; i < 10; i++) {
     await messages.next();
     expect(reads.size).toBe(0);
   }
-  unsentBytes.taken(1);
+  memory.isLarge = false;
   await messages.next();
   expect(reads.size).toBe(1);
   await messages.return?.();
@@ -93,9 +91,9 @@ test("every matching event comes once and in order, however that changes", async
       fc.array(fc.boolean(), { minLength: 1, maxLength: 20 }),
       fc.integer({ min: 1, max: 400 }),
       async (events, selection, untaken, batchBytesMax) => {
-        const unsentBytes = new UnsentBytes(1);
+        const memory = { isLarge: false };
         const limits = { batchBytesMax };
-        const { log, storage } = openLog({ storage: createModelStorage(), unsentBytes, limits });
+        const { log, storage } = openLog({ storage: createModelStorage(), memory, limits });
         await commitEvents(storage, events);
         const expected = events.flatMap((event, i) => (selects(selection, event) ? [i + 1] : []));
         const signal = new AbortController().signal;
@@ -105,8 +103,7 @@ test("every matching event comes once and in order, however that changes", async
         for await (const message of log.subscribe(subscribed, signal)) {
           if (message.kind === "batch") found.push(...positionsIn(message.batch));
           if (message.kind === "caught-up") break;
-          const isLarge = untaken[turn++ % untaken.length] === true;
-          if (isLarge !== unsentBytes.isLarge) unsentBytes[isLarge ? "given" : "taken"](1);
+          memory.isLarge = untaken[turn++ % untaken.length] === true;
         }
         expect(found).toEqual(expected);
       },

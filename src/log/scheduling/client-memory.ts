@@ -1,0 +1,210 @@
+// The one budget of everything that the server holds for clients: connections, requests and what
+// they become, appends that wait, batches, answers that are not taken. Each connection draws from
+// it and is sure of a share. When the budget is short, the connection that holds the most over the
+// longest time pays: its largest calls end with OVERLOADED.
+
+/** What the budget may ask of a connection. */
+export interface Holder {
+  /** Ends the largest calls, until about so many bytes are free or will be soon. */
+  relieve(bytes: number): void;
+}
+
+/** A connection's part of the budget. */
+export interface Share {
+  /** False: there is no room, and nothing was taken. */
+  take(bytes: number): boolean;
+  give(bytes: number): void;
+}
+
+/** As the log's. */
+interface Timers {
+  nowMs(): number;
+  delay(ms: number, callback: () => void): () => void;
+}
+
+export interface ClientMemoryOptions {
+  readonly bytesMax: number;
+  /** Of each connection, whatever others hold. */
+  readonly sureBytes: number;
+  readonly timers: Timers;
+}
+
+/** A connection that was asked to pay is given this long before it is asked again. */
+const relievingMs = 200;
+/** How long a connection must hold bytes until most of them count. */
+const holdingMs = 500;
+/** What was taken a moment ago counts a little, or nobody would pay for a sudden burst. */
+const burstShare = 1 / 16;
+/** Frees a little more than was asked for, so that not every call has to ask. */
+const relievedShare = 1 / 8;
+const payersMax = 4;
+const payingMs = 250;
+
+export class ClientMemory {
+  private readonly options: ClientMemoryOptions;
+  private readonly accounts = new Set<Account>();
+  private readonly byHolder = new WeakMap<Holder, Account>();
+  /** Those with calls that wait for room. */
+  private readonly waiting = new Set<Account>();
+  private isLettingIn = false;
+  private isPaying = false;
+  private heldBytes = 0;
+
+  constructor(options: ClientMemoryOptions) {
+    this.options = options;
+  }
+
+  get bytes(): number {
+    return this.heldBytes;
+  }
+
+  /** True: each call that waits for its client should hold little. */
+  get isLarge(): boolean {
+    return this.heldBytes >= this.options.bytesMax / 2;
+  }
+
+  /** The share of a new connection. It ends when everything was given back. */
+  open(holder: Holder): Share {
+    const account = new Account(holder, this.options);
+    this.byHolder.set(holder, account);
+    return {
+      take: (bytes) => {
+        if (!this.makeRoom(account, bytes)) return false;
+        if (account.heldBytes === 0) this.accounts.add(account);
+        account.add(bytes);
+        this.heldBytes += bytes;
+        return true;
+      },
+      give: (bytes) => {
+        account.add(-bytes);
+        this.heldBytes -= bytes;
+        if (account.heldBytes === 0) this.accounts.delete(account);
+        this.letInSoon();
+      },
+    };
+  }
+
+  /**
+   * Waits until a connection that holds more than its share may hold more: while much is held, it
+   * waits for what it holds itself, or for what others let go. Undefined: it may now.
+   */
+  room(holder: Holder): Promise<void> | undefined {
+    const account = this.byHolder.get(holder);
+    if (account === undefined || this.hasRoom(account)) return undefined;
+    this.waiting.add(account);
+    this.paySoon();
+    return new Promise((resolve) => account.waiting.push(resolve));
+  }
+
+  private hasRoom({ heldBytes }: Account): boolean {
+    return !this.isLarge || heldBytes <= this.options.sureBytes;
+  }
+
+  /** Lets one call of each connection go on that waited, in this turn. */
+  private readonly letIn = (): void => {
+    this.isLettingIn = false;
+    for (const account of this.waiting) {
+      if (!this.hasRoom(account)) continue;
+      account.waiting.shift()?.();
+      if (account.waiting.length === 0) this.waiting.delete(account);
+      this.letInSoon();
+    }
+  };
+
+  private letInSoon(): void {
+    if (this.isLettingIn || this.waiting.size === 0) return;
+    this.isLettingIn = true;
+    setImmediate(this.letIn);
+  }
+
+  /** As long as somebody waits, the one that holds the most pays now and then. */
+  private paySoon(): void {
+    if (this.isPaying) return;
+    this.isPaying = true;
+    this.options.timers.delay(payingMs, () => {
+      this.isPaying = false;
+      if (this.waiting.size === 0) return;
+      if (this.isLarge) this.payer()?.asked(1)();
+      this.letInSoon();
+      this.paySoon();
+    });
+  }
+
+  private makeRoom(account: Account, bytes: number): boolean {
+    const { bytesMax, sureBytes } = this.options;
+    for (let i = 0; i < payersMax && this.heldBytes + bytes > bytesMax; i++) {
+      const payer = this.payer();
+      if (payer === undefined) break;
+      if (payer === account) {
+        // Its present call is refused. An idle one must not block all others of the connection.
+        const relieve = payer.asked(bytes);
+        setImmediate(relieve);
+        return false;
+      }
+      payer.asked(bytes)();
+    }
+    return this.heldBytes + bytes <= bytesMax || account.heldBytes + bytes <= sureBytes;
+  }
+
+  /** Who holds the most, over the longest time, beyond its share. */
+  private payer(): Account | undefined {
+    let most: Account | undefined;
+    let mostWeight = 0;
+    for (const account of this.accounts) {
+      const { weight } = account;
+      if (weight <= mostWeight) continue;
+      most = account;
+      mostWeight = weight;
+    }
+    return most;
+  }
+}
+
+/** What one connection holds, now and over the last moments. */
+class Account {
+  heldBytes = 0;
+  readonly waiting: (() => void)[] = [];
+  private readonly holder: Holder;
+  private readonly options: ClientMemoryOptions;
+  /** A mean of what was held, in which the last `holdingMs` count most. */
+  private meanBytes = 0;
+  private countedAtMs = 0;
+  private relievedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(holder: Holder, options: ClientMemoryOptions) {
+    this.holder = holder;
+    this.options = options;
+  }
+
+  /** 0: it holds no more than its share, or has just been asked to pay. */
+  get weight(): number {
+    if (this.heldBytes <= this.options.sureBytes) return 0;
+    this.count();
+    if (this.countedAtMs - this.relievedAtMs < relievingMs) return 0;
+    return Math.min(this.heldBytes, this.meanBytes + this.heldBytes * burstShare);
+  }
+
+  add(bytes: number): void {
+    const { sureBytes, timers } = this.options;
+    // Within their share, as most connections stay, they need no mean.
+    if (this.heldBytes > sureBytes) this.count();
+    else if (this.heldBytes + bytes > sureBytes) {
+      this.meanBytes = 0;
+      this.countedAtMs = timers.nowMs();
+    }
+    this.heldBytes += bytes;
+  }
+
+  /** It is to pay. Answers how. */
+  asked(bytes: number): () => void {
+    this.relievedAtMs = this.options.timers.nowMs();
+    return () => this.holder.relieve(Math.max(bytes, this.heldBytes * relievedShare));
+  }
+
+  private count(): void {
+    const nowMs = this.options.timers.nowMs();
+    const kept = Math.exp((this.countedAtMs - nowMs) / holdingMs);
+    this.meanBytes = this.meanBytes * kept + this.heldBytes * (1 - kept);
+    this.countedAtMs = nowMs;
+  }
+}

@@ -1,0 +1,317 @@
+// What a greedy client does: it makes the server hold as much as it can, with real HTTP/2 from a
+// process of its own. Each attack goes on until it is told to stop, and begins anew whatever the
+// server ends.
+import { connect, type ClientHttp2Session, type ClientHttp2Stream } from "node:http2";
+import { connect as connectSocket, type Socket } from "node:net";
+import { setPriority } from "node:os";
+import { gzipSync } from "node:zlib";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
+import {
+  ConsumeRequestSchema,
+  CreateGroupRequestSchema,
+} from "../../../src/gen/annals/v1/consumer_group_service_pb.js";
+import { QuerySchema } from "../../../src/gen/annals/v1/query_pb.js";
+import { ReadRequestSchema, SubscribeRequestSchema } from "../../../src/gen/annals/v1/read_pb.js";
+import {
+  GetSnapshotRequestSchema,
+  LoadRequestSchema,
+} from "../../../src/gen/annals/v1/snapshot_pb.js";
+import { messageFrame } from "../../support/raw-connection.ts";
+
+const KiB = 1024;
+const MiB = 1024 * KiB;
+const storePath = "/annals.v1.EventStoreService";
+const groupPath = "/annals.v1.ConsumerGroupService";
+/** What `prepare` in campaign.ts stores, as large as the limits allow. */
+export const largeStream = "large";
+export const largeKind = "state";
+export const largeBytes = 2_900_000;
+const stepMs = 20;
+
+type Write = (stream: ClientHttp2Stream) => void;
+
+/** Connections that open calls, and open them again when they end. */
+class Attacker {
+  private readonly port: number;
+  private readonly sessions = new Set<ClientHttp2Session>();
+  private readonly sockets = new Set<Socket>();
+  isOver = false;
+
+  constructor(port: number) {
+    this.port = port;
+  }
+
+  session(window = 65_535): ClientHttp2Session {
+    const session = connect(`http://127.0.0.1:${this.port}`, {
+      settings: { initialWindowSize: window },
+    });
+    session.setMaxListeners(0);
+    session.on("error", () => {}).on("close", () => this.sessions.delete(session));
+    this.sessions.add(session);
+    return session;
+  }
+
+  socket(): Socket {
+    const socket = connectSocket({ port: this.port, host: "127.0.0.1" });
+    socket.on("error", () => {}).on("close", () => this.sockets.delete(socket));
+    this.sockets.add(socket);
+    return socket;
+  }
+
+  get socketCount(): number {
+    return this.sockets.size;
+  }
+
+  /** A call whose answer nobody reads. */
+  call(
+    session: ClientHttp2Session,
+    path: string,
+    write: Write,
+    headers: Record<string, string> = {},
+  ): ClientHttp2Stream | undefined {
+    if (session.closed || session.destroyed) return undefined;
+    const fields = { ":method": "POST", ":path": path, "content-type": "application/grpc" };
+    const stream = session.request({ ...fields, te: "trailers", ...headers });
+    stream.on("error", () => {});
+    write(stream);
+    return stream;
+  }
+
+  /** So many calls over so many connections, each again when it has ended, until the end. */
+  async crowd(
+    path: string,
+    count: number,
+    connections: number,
+    write: Write,
+    { window = 0, headers = {} }: { window?: number; headers?: Record<string, string> } = {},
+  ): Promise<void> {
+    const each = Math.ceil(count / connections);
+    const one = async (): Promise<void> => {
+      while (!this.isOver) {
+        const session = this.session(window);
+        let open = 0;
+        const fill = (): void => {
+          for (; open < each; open++) {
+            const stream = this.call(session, path, write, headers);
+            stream?.on("close", () => open--);
+          }
+        };
+        while (!this.isOver && !session.closed && !session.destroyed) {
+          fill();
+          await pause(stepMs);
+        }
+        session.destroy();
+        await pause(stepMs);
+      }
+    };
+    await Promise.all(Array.from({ length: connections }, one));
+  }
+
+  end(): void {
+    this.isOver = true;
+    for (const session of this.sessions) session.destroy();
+    for (const socket of this.sockets) socket.destroy();
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+const end =
+  (bytes: Buffer): Write =>
+  (stream) =>
+    void stream.end(bytes);
+const begin =
+  (bytes: Buffer): Write =>
+  (stream) =>
+    void stream.write(bytes);
+
+function append(stream: string, events: { data: Buffer; tags?: string[] }[]): Buffer {
+  const message = create(AppendRequestSchema, {
+    stream,
+    events: events.map(({ data, tags = [] }) => ({
+      type: "Greed",
+      tags,
+      contentType: "application/octet-stream",
+      payload: { case: "data" as const, value: data },
+    })),
+  });
+  return Buffer.from(toBinary(AppendRequestSchema, message));
+}
+
+/** As large as the limits on counts allow: every value other than those of other queries. */
+function largeQuery(salt: string) {
+  const tagsOf = (item: number): string[] =>
+    Array.from({ length: 256 }, (_, i) => `${salt}:${item}:${i}:`.padEnd(232, "t"));
+  const items = Array.from({ length: 64 }, (_, item) => ({ tags: tagsOf(item) }));
+  return create(QuerySchema, { items });
+}
+
+const snapshotRequest = Buffer.from(
+  toBinary(
+    GetSnapshotRequestSchema,
+    create(GetSnapshotRequestSchema, { stream: largeStream, kind: largeKind }),
+  ),
+);
+const loadRequest = Buffer.from(
+  toBinary(
+    LoadRequestSchema,
+    create(LoadRequestSchema, { stream: largeStream, snapshotKind: largeKind }),
+  ),
+);
+const readRequest = Buffer.from(
+  toBinary(
+    ReadRequestSchema,
+    create(ReadRequestSchema, { selection: { case: "stream", value: largeStream } }),
+  ),
+);
+const subscribeRequest = Buffer.from(
+  toBinary(
+    SubscribeRequestSchema,
+    create(SubscribeRequestSchema, { selection: { case: "stream", value: largeStream } }),
+  ),
+);
+const gzip = { "grpc-encoding": "gzip" };
+const bomb = gzipSync(Buffer.alloc(7_900_000));
+let salt = 0;
+
+/** Each resolves when the attacker is over. */
+const attacks: Readonly<Record<string, (attacker: Attacker) => Promise<void>>> = {
+  "gzip bombs": (a) =>
+    a.crowd(`${storePath}/Append`, 200, 2, end(messageFrame(bomb, { flag: 1 })), {
+      headers: gzip,
+    }),
+  "gzip without end": (a) =>
+    a.crowd(
+      `${storePath}/Append`,
+      250,
+      10,
+      begin(messageFrame(Buffer.alloc(7 * MiB, 0x5a), { flag: 1, length: 8 * MiB })),
+      { headers: gzip },
+    ),
+  "snapshots nobody takes": (a) =>
+    a.crowd(`${storePath}/GetSnapshot`, 1_200, 2, end(messageFrame(snapshotRequest))),
+  "loads nobody takes": (a) => a.crowd(`${storePath}/Load`, 200, 2, end(messageFrame(loadRequest))),
+  "reads nobody takes": (a) => a.crowd(`${storePath}/Read`, 500, 2, end(messageFrame(readRequest))),
+  "reads taken byte by byte": (a) =>
+    a.crowd(`${storePath}/Read`, 500, 2, end(messageFrame(readRequest)), { window: 1 }),
+  "subscriptions nobody takes": (a) =>
+    a.crowd(`${storePath}/Subscribe`, 500, 2, end(messageFrame(subscribeRequest)), { window: 1 }),
+  "requests without end": (a) =>
+    a.crowd(
+      `${storePath}/Append`,
+      33,
+      1,
+      begin(messageFrame(Buffer.alloc(7_900_000), { length: 7_900_001 })),
+    ),
+  "requests without end, on many connections": (a) =>
+    a.crowd(
+      `${storePath}/Append`,
+      400,
+      200,
+      begin(messageFrame(Buffer.alloc(500_000), { length: 7_900_001 })),
+    ),
+  "headers only": (a) => a.crowd(`${storePath}/Append`, 16_000, 4, () => {}),
+  "pipes nobody takes": (a) => {
+    const inner = append("greedy-pipe", [{ data: Buffer.alloc(64 * KiB) }]);
+    const request = Buffer.concat([Buffer.from([0x0a]), varint(inner.length), inner]);
+    return a.crowd(`${storePath}/AppendPipe`, 1_500, 4, (stream) => {
+      for (let i = 0; i < 8; i++) stream.write(messageFrame(request));
+    });
+  },
+  "queries kept": (a) =>
+    a.crowd(`${storePath}/Subscribe`, 68, 2, (stream) => {
+      const query = largeQuery(`q${salt++}`);
+      const request = create(SubscribeRequestSchema, {
+        selection: { case: "query", value: query },
+        start: { case: "fromEnd", value: {} },
+      });
+      stream.end(messageFrame(Buffer.from(toBinary(SubscribeRequestSchema, request))));
+    }),
+  "groups kept": async (a) => {
+    const session = a.session();
+    for (let i = 0; i < 60 && !a.isOver; i++) {
+      const name = `greedy-${process.pid}-${i}`;
+      const settings = { query: largeQuery(name) };
+      const request = create(CreateGroupRequestSchema, { name, settings });
+      const bytes = Buffer.from(toBinary(CreateGroupRequestSchema, request));
+      const stream = a.call(session, `${groupPath}/CreateGroup`, end(messageFrame(bytes)));
+      await new Promise((resolve) =>
+        stream ? stream.resume().once("close", resolve) : resolve(0),
+      );
+    }
+    let next = 0;
+    return a.crowd(`${groupPath}/Consume`, 60, 2, (stream) => {
+      const join = { group: `greedy-${process.pid}-${next++ % 60}`, permits: 100 };
+      const request = create(ConsumeRequestSchema, { message: { case: "join", value: join } });
+      stream.write(messageFrame(Buffer.from(toBinary(ConsumeRequestSchema, request))));
+    });
+  },
+  "members that take nothing": async (a) => {
+    const name = `members-${process.pid}`;
+    const request = create(CreateGroupRequestSchema, {
+      name,
+      settings: { query: { items: [{ streams: [largeStream] }] } },
+    });
+    const bytes = Buffer.from(toBinary(CreateGroupRequestSchema, request));
+    const stream = a.call(a.session(), `${groupPath}/CreateGroup`, end(messageFrame(bytes)));
+    await new Promise((resolve) => stream?.resume().once("close", resolve));
+    const join = { group: name, permits: 100 };
+    const joining = create(ConsumeRequestSchema, { message: { case: "join", value: join } });
+    const frame = messageFrame(Buffer.from(toBinary(ConsumeRequestSchema, joining)));
+    return a.crowd(`${groupPath}/Consume`, 500, 2, begin(frame), { window: 1 });
+  },
+  "large appends": (a) => {
+    const request = append("greedy-appends", [{ data: Buffer.alloc(MiB) }]);
+    return a.crowd(`${storePath}/Append`, 500, 8, end(messageFrame(request)), { window: 65_535 });
+  },
+  "large appends reset at once": async (a) => {
+    const request = messageFrame(append("greedy-resets", [{ data: Buffer.alloc(MiB) }]));
+    while (!a.isOver) {
+      const session = a.session();
+      for (let i = 0; i < 100; i++) {
+        const stream = a.call(session, `${storePath}/Append`, end(request));
+        stream?.once("finish", () => stream.close(8));
+      }
+      await pause(500);
+      session.destroy();
+    }
+  },
+  "silent connections": async (a) => {
+    while (!a.isOver) {
+      for (let i = a.socketCount; i < 1_100; i++) a.socket();
+      await pause(stepMs);
+    }
+  },
+  "connections that only greet": async (a) => {
+    while (!a.isOver) {
+      for (let i = a.socketCount; i < 1_100; i++) {
+        const socket = a.socket();
+        socket.on("data", () => {});
+        socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0");
+      }
+      await pause(stepMs);
+    }
+  },
+};
+export const attackNames = Object.keys(attacks);
+
+function varint(value: number): Buffer {
+  const bytes: number[] = [];
+  for (; value >= 0x80; value >>>= 7) bytes.push((value & 0x7f) | 0x80);
+  return Buffer.from([...bytes, value]);
+}
+
+if (process.argv[2] === "--attack") {
+  const [port, ...names] = process.argv.slice(3);
+  setPriority(0);
+  const attacker = new Attacker(Number(port));
+  process.once("disconnect", () => process.exit(0));
+  process.once("message", () => {
+    attacker.end();
+    process.exit(0);
+  });
+  for (const name of names) void attacks[name]?.(attacker);
+}

@@ -1,0 +1,167 @@
+// The campaign against greedy clients: each attack, all of them at once and random mixtures play
+// against a server inside the memory that the manifests give it. It must live, stay well below its
+// limit, and serve a healthy client beside them. The control is a server whose budget is off: it
+// must go beyond the bound.
+import { fork, type ChildProcess } from "node:child_process";
+import { rmSync } from "node:fs";
+import { setPriority } from "node:os";
+import { fileURLToPath } from "node:url";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
+import { SaveSnapshotRequestSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
+import type { CampaignOptions, CampaignResult } from "../campaign.ts";
+import { anonymousBytes, MemoryCgroup } from "../support/memory-cgroup.ts";
+import { scratchFolder, ServerProcess, warmUp } from "../support/server-process.ts";
+import { WireClient } from "../support/wire-client.ts";
+import { seededRandom } from "../../support/seeded.ts";
+import { attackNames, largeBytes, largeKind, largeStream } from "./attacks.ts";
+import { HealthyClient, percentile99 } from "./healthy-client.ts";
+
+const MiB = 1024 * 1024;
+const cgroupBytesMax = 512 * MiB;
+const anonymousBytesMax = 400 * MiB;
+const waitMsMax = 250;
+const sampleMs = 20;
+const largeEvents = 4;
+const preferredPriority = -10;
+/** As the image starts it. */
+const nodeOptions = "--max-semi-space-size=8";
+
+const mutant = "greedy: no budget";
+
+interface GreedyOptions extends CampaignOptions {
+  /** Of each attack. */
+  readonly secondsEach?: number;
+  readonly attacks?: readonly string[];
+}
+
+interface Round {
+  readonly anonymousMiB: number;
+  /** Without the time in which the server had no processor, and with it. */
+  readonly p99Ms: number;
+  readonly waitP99Ms: number;
+  readonly calls: number;
+}
+
+export async function greedy(options: GreedyOptions): Promise<CampaignResult> {
+  const { seed, secondsMax = 600, secondsEach = 10, report } = options;
+  const random = seededRandom(seed);
+  const until = performance.now() + secondsMax * 1_000;
+  await warmUp({ mutant });
+  const violations: string[] = [];
+  const rounds: Record<string, Round> = {};
+  let calls = 0;
+  let cycles = 0;
+  const play = async (names: readonly string[]): Promise<void> => {
+    const title = names.length === attackNames.length ? "all at once" : names.join(" + ");
+    const found = await playOn(undefined, names, secondsEach);
+    cycles++;
+    calls += found.round.calls;
+    rounds[title] = found.round;
+    violations.push(...found.violations.map((each) => `seed ${seed}: ${title}: ${each}`));
+    report?.(`${title}: ${JSON.stringify(found.round)} ${found.violations.join("; ")}`);
+  };
+  for (const name of options.attacks ?? attackNames) await play([name]);
+  await play(attackNames);
+  while (performance.now() < until) {
+    await play(attackNames.filter(() => random() < 0.3));
+  }
+  const control = await playOn(mutant, ["gzip without end"], 2 * secondsEach);
+  const isBeyond = control.isGone || control.round.anonymousMiB > anonymousBytesMax / MiB;
+  return { cycles, events: calls, violations, control: isBeyond, detail: { rounds } };
+}
+
+interface Found {
+  readonly round: Round;
+  readonly isGone: boolean;
+  readonly violations: readonly string[];
+}
+
+export async function playOn(
+  breakage: string | undefined,
+  names: readonly string[],
+  seconds: number,
+): Promise<Found> {
+  const folder = scratchFolder("greedy");
+  const cgroup = MemoryCgroup.create(cgroupBytesMax);
+  const violations: string[] = [];
+  const server = await ServerProcess.start({
+    folder,
+    environment: { NODE_OPTIONS: nodeOptions },
+    ...(breakage !== undefined && { mutant: breakage }),
+    ...(cgroup !== undefined && { under: cgroup.under }),
+    spawned: prefer,
+  });
+  prefer(process.pid);
+  const pid = server.process.pid ?? 0;
+  try {
+    await prepare(server.port);
+    const healthy = await HealthyClient.begin(server.port, pid);
+    let highest = 0;
+    const sampling = setInterval(() => {
+      highest = Math.max(highest, anonymousBytes(pid));
+    }, sampleMs);
+    const attackers = names.map((name) => attack(server.port, name));
+    const over = new Promise((resolve) => setTimeout(resolve, seconds * 1_000));
+    await Promise.race([over, server.exited]);
+    const isGone = !server.serves;
+    for (const attacker of attackers) attacker.kill("SIGKILL");
+    await healthy.end();
+    clearInterval(sampling);
+    const p99Ms = Math.round(percentile99(healthy.servedMs));
+    const waitP99Ms = Math.round(percentile99(healthy.waitsMs));
+    const anonymousMiB = Math.round(highest / MiB);
+    if (isGone) violations.push(`the server is gone: ${server.log.slice(-1_000)}`);
+    if (highest > anonymousBytesMax) violations.push(`${anonymousMiB} MiB anonymous`);
+    if (p99Ms > waitMsMax) violations.push(`the healthy client waited ${p99Ms} ms`);
+    if (!isGone && healthy.refusals.length > 0) {
+      const { length } = healthy.refusals;
+      violations.push(`the healthy client was refused ${length} times: ${healthy.refusals[0]}`);
+    }
+    const round = { anonymousMiB, p99Ms, waitP99Ms, calls: healthy.waitsMs.length };
+    return { round, isGone, violations };
+  } finally {
+    await server.kill();
+    cgroup?.remove();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Events and a snapshot as large as they may be. */
+async function prepare(port: number): Promise<void> {
+  const client = await WireClient.open(port);
+  const event = {
+    type: "Large",
+    payload: { case: "data" as const, value: Buffer.alloc(largeBytes) },
+  };
+  const append = create(AppendRequestSchema, { stream: largeStream, events: [event] });
+  const bytes = toBinary(AppendRequestSchema, append);
+  for (let i = 0; i < largeEvents; i++) await client.unary("Append", bytes);
+  const save = create(SaveSnapshotRequestSchema, {
+    stream: largeStream,
+    kind: largeKind,
+    version: 1n,
+    state: { case: "data", value: Buffer.alloc(largeBytes) },
+  });
+  const { ended } = await client.unary("SaveSnapshot", toBinary(SaveSnapshotRequestSchema, save));
+  client.close();
+  if (ended.status !== 0) throw new Error(`no snapshot: ${ended.message}`);
+}
+
+/** What is measured is not how busy the machine is otherwise, where this user may say so. */
+function prefer(pid: number): void {
+  try {
+    setPriority(pid, preferredPriority);
+  } catch {
+    // The figures without the time in which there was no processor remain.
+  }
+}
+
+function attack(port: number, name: string): ChildProcess {
+  const path = fileURLToPath(new URL("attacks.ts", import.meta.url));
+  const child = fork(path, ["--attack", `${port}`, name], {
+    stdio: ["ignore", "ignore", "inherit", "ipc"],
+  });
+  if (child.pid !== undefined) setPriority(child.pid, 0);
+  return child;
+}

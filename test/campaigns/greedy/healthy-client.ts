@@ -1,0 +1,109 @@
+// The client beside the greedy ones: it appends 200 bytes every 50 ms and reads a stream of ten
+// events. It must be served in time, and is never refused for what others hold.
+import { readFileSync } from "node:fs";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
+import { ReadRequestSchema } from "../../../src/gen/annals/v1/read_pb.js";
+import { WireClient } from "../support/wire-client.ts";
+
+const pauseMs = 50;
+const readEvents = 10;
+
+const appendRequest = toBinary(
+  AppendRequestSchema,
+  create(AppendRequestSchema, {
+    stream: "healthy",
+    events: [{ type: "Beat", payload: { case: "data", value: Buffer.alloc(200) } }],
+  }),
+);
+const readRequest = toBinary(
+  ReadRequestSchema,
+  create(ReadRequestSchema, {
+    selection: { case: "stream", value: "ten" },
+    limit: BigInt(readEvents),
+  }),
+);
+
+export class HealthyClient {
+  /** What each call took. */
+  readonly waitsMs: number[] = [];
+  /** Without the time in which server or client waited for a processor. */
+  readonly servedMs: number[] = [];
+  readonly refusals: string[] = [];
+  private readonly port: number;
+  private readonly pid: number;
+  private client: WireClient;
+  private isOver = false;
+  private readonly running: Promise<void>[];
+
+  static async begin(port: number, pid: number): Promise<HealthyClient> {
+    const client = await WireClient.open(port);
+    const append = create(AppendRequestSchema, {
+      stream: "ten",
+      events: Array.from({ length: readEvents }, () => ({
+        type: "Beat",
+        payload: { case: "data" as const, value: Buffer.alloc(200) },
+      })),
+    });
+    await client.unary("Append", toBinary(AppendRequestSchema, append));
+    return new HealthyClient(port, pid, client);
+  }
+
+  private constructor(port: number, pid: number, client: WireClient) {
+    this.port = port;
+    this.pid = pid;
+    this.client = client;
+    this.running = [this.appends(), this.reads()];
+  }
+
+  async end(): Promise<void> {
+    this.isOver = true;
+    await Promise.all(this.running);
+    this.client.close();
+  }
+
+  private async appends(): Promise<void> {
+    while (!this.isOver) await this.one("Append", appendRequest);
+  }
+
+  private async reads(): Promise<void> {
+    while (!this.isOver) await this.one("Read", readRequest);
+  }
+
+  private async one(method: "Append" | "Read", request: Uint8Array): Promise<void> {
+    const [began, offBefore] = [performance.now(), this.offMs()];
+    const { ended } = await this.client.unary(method, request);
+    const waitMs = performance.now() - began;
+    this.waitsMs.push(waitMs);
+    this.servedMs.push(Math.max(0, waitMs - (this.offMs() - offBefore)));
+    if (ended.status !== 0) {
+      this.refusals.push(`${method}: ${ended.status} ${ended.message}`);
+      // A connection that was lost is a refusal, and does not hide those behind it.
+      if (ended.status === 14) {
+        this.client.close();
+        this.client = await WireClient.open(this.port).catch(() => this.client);
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+
+  /** How long the main threads of both sides were ready to run and had no processor. */
+  private offMs(): number {
+    return offMs(this.pid) + offMs(process.pid);
+  }
+}
+
+function offMs(pid: number): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/task/${pid}/schedstat`, "latin1");
+    return Number(stat.split(" ")[1]) / 1e6;
+  } catch {
+    return 0;
+  }
+}
+
+/** Of all but one in a hundred. */
+export function percentile99(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.floor(sorted.length * 0.99)] ?? 0;
+}
