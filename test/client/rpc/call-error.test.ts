@@ -5,6 +5,8 @@ import { Metadata, type sendUnaryData, type ServiceError } from "@grpc/grpc-js";
 import { afterEach, describe, expect, test } from "vitest";
 import { appendFailure, CallError } from "../../../src/client/rpc/call-error.ts";
 import { clientOf } from "../../../src/client/rpc/service-client.ts";
+import { storeErrorOf } from "../../../src/client/store/call-failure.ts";
+import { ConflictError } from "../../../src/client/store/errors.ts";
 import { AppendFailureSchema } from "../../../src/gen/annals/v1/append_pb.js";
 import {
   AppendConflictSchema,
@@ -100,6 +102,15 @@ describe("a failed call", () => {
   ])("%s still has its code", async (_, code, details, reason) => {
     const error = callErrorOf(await appendAgainst(failureWith(code, "text", details)));
     expect(error).toMatchObject({ code, reason, message: "text" });
+  });
+
+  // grpc-js, connect-node and proxies use the code for calls that were torn as well.
+  test("with the code of a conflict and no details is no conflict, and may have been stored", async () => {
+    const error = callErrorOf(await appendAgainst({ code: 10, details: "stream reset" }));
+    expect(error.status).toBe("ABORTED");
+    expect(error.failure.reason).not.toBe("APPEND_CONFLICT");
+    expect(storeErrorOf(error)).not.toBeInstanceOf(ConflictError);
+    expect(storeErrorOf(error)).toMatchObject({ mayHaveBeenStored: true });
   });
 
   test("with details that are no status keeps its code and message", async () => {
