@@ -14,6 +14,8 @@ export interface Toolchain {
   readonly build: readonly (readonly string[])[];
   /** The program, in that folder. */
   readonly run: readonly string[];
+  /** By parser: a program that prints the answers on its standard input (parsed-alike.test.ts). */
+  readonly parsers?: Readonly<Record<string, readonly string[]>>;
 }
 
 export const languages: readonly Toolchain[] = [
@@ -25,6 +27,7 @@ export const languages: readonly Toolchain[] = [
       ["go", "build", "-o", "client", "."],
     ],
     run: ["./client"],
+    parsers: { "google.golang.org/protobuf": ["go", "run", "./parse"] },
   },
   {
     name: "python",
@@ -42,6 +45,11 @@ export const languages: readonly Toolchain[] = [
       ],
     ],
     run: ["venv/bin/python", "conversation.py"],
+    parsers: {
+      upb: ["venv/bin/python", "parse.py"],
+      "Python without upb":
+        "env PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python venv/bin/python parse.py".split(" "),
+    },
   },
   {
     name: "java",
@@ -51,12 +59,14 @@ export const languages: readonly Toolchain[] = [
     ],
     build: [["mvn", "--batch-mode", "--quiet", "package"]],
     run: ["java", "-cp", "target/classes:target/lib/*", "example.Conversation"],
+    parsers: { "protobuf-java": ["java", "-cp", "target/classes:target/lib/*", "example.Parse"] },
   },
   {
     name: "rust",
     needs: [["cargo", "--version"]],
     build: [["cargo", "build", "--quiet"]],
     run: ["target/debug/annals-client"],
+    parsers: { prost: ["target/debug/parse"] },
   },
   {
     name: "cpp",
@@ -75,6 +85,7 @@ export const languages: readonly Toolchain[] = [
       ["cmake", "--build", "build", "--parallel", "2"],
     ],
     run: ["build/client"],
+    parsers: { libprotobuf: ["build/parse"] },
   },
   {
     name: "typescript",
@@ -88,6 +99,10 @@ export const languages: readonly Toolchain[] = [
       ["node_modules/.bin/tsc"],
     ],
     run: ["node", "dist/conversation.js"],
+    parsers: {
+      "ts-proto": ["node", "dist/parse.js", "ts-proto"],
+      protobufjs: ["node", "dist/parse.js", "protobufjs"],
+    },
   },
 ];
 
