@@ -37,6 +37,7 @@ export function lineOf(event: RecordedEvent, isForTerminal = false): string {
     position: Number(event.position),
     version: Number(event.version),
     recordedAt: isoTime(event.recordedAt),
+    ...(event.principal !== "" && { principal: event.principal }),
     id: event.id,
     stream: event.stream,
     type: event.type,
@@ -79,7 +80,7 @@ export class LineError extends Error {
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** Fields that the store assigns. An export contains them, and an import ignores them. */
-const recorded = new Set(["position", "version", "recordedAt"]);
+const recorded = new Set(["position", "version", "recordedAt", "principal"]);
 
 /** Reads a line. Throws `LineError`. */
 export function eventOf(line: string): LineEvent {

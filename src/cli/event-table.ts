@@ -13,7 +13,7 @@ const columns: readonly Column[] = [
   { title: "RECORDED AT", side: "left" },
   { title: "STREAM@VERSION", side: "left", columnsMax: 36 },
   { title: "TYPE", side: "left", columnsMax: 28, wraps: true },
-  { title: "PAYLOAD  #TAGS  KEY=VALUE", side: "left" },
+  { title: "PAYLOAD  #TAGS  KEY=VALUE  @PRINCIPAL", side: "left" },
 ];
 
 /** Turns batches of events into text: a table or lines of JSON. */
@@ -54,7 +54,8 @@ export function deliveryLine({ attempt, event }: Delivery, isForTerminal = false
 function cellsOf(event: RecordedEvent): string[] {
   const marks = event.tags.map((tag) => `#${tag}`);
   const facts = Object.entries(event.metadata).map(([key, value]) => `${key}=${value}`);
-  const { removed } = event;
+  const { removed, principal } = event;
+  const by = principal === "" ? "" : `@${principal}`;
   const payload =
     removed === undefined
       ? payloadText(event.contentType, event.data)
@@ -64,7 +65,7 @@ function cellsOf(event: RecordedEvent): string[] {
     isoTime(event.recordedAt),
     event.stream === "" ? "" : `${event.stream}@${event.version}`,
     event.type,
-    [payload, ...marks, ...facts].filter((part) => part !== "").join("  "),
+    [payload, ...marks, ...facts, by].filter((part) => part !== "").join("  "),
   ];
 }
 

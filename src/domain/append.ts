@@ -50,6 +50,8 @@ export interface Append {
   readonly epoch?: string | undefined;
   /** What the append relies on is of another history. It is refused, unless it is a retry. */
   readonly mismatch?: EpochMismatch | undefined;
+  /** Who appends, for the record. Empty or absent: nobody asked. */
+  readonly principal?: string;
   /** Bytes of all bodies: the weight of the append in queues and commits. */
   readonly bytes: number;
 }

@@ -3,7 +3,8 @@
 //
 //   frame  = 0x0a, varint length of record, record      (one `RecordedEvent events = 1` of a batch)
 //   record = body (fields 1 to 8), 0x0a id (if the store made it),
-//            0x48 version (absent if 0), 0x50 position, 0x5a recorded_at
+//            0x48 version (absent if 0), 0x50 position, 0x5a recorded_at,
+//            0x62 principal (absent if nobody asked who called)
 //
 // This layout is on disk: format version 1. A test proves it equal to the generated codec.
 
@@ -19,30 +20,40 @@ const tagMetadata = 0x2a;
 const tagVersion = 0x48;
 const tagPosition = 0x50;
 const tagRecordedAt = 0x5a;
+const tagPrincipal = 0x62;
 
 const microsPerSecond = 1_000_000;
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/**
- * Composes the framed record of an event. `recordedAt` is microseconds since 1970, UTC; `ownId` is
- * the id that the store made, empty where the body holds one.
- */
+/** What the store adds to an event besides its numbers and its time. */
+export interface Additions {
+  /** The id that the store made. Empty: the body holds one. */
+  readonly ownId?: string;
+  /** Who appended the event. Empty: nobody asked. */
+  readonly principal?: string;
+}
+
+const nothingMore: Additions = Object.freeze({});
+
+/** Composes the framed record of an event. `recordedAt` is microseconds since 1970, UTC. */
 export function composeFrame(
   body: Uint8Array,
   version: number,
   position: number,
   recordedAt: number,
-  ownId = "",
+  { ownId = "", principal = "" }: Additions = nothingMore,
 ): Uint8Array {
   const seconds = Math.floor(recordedAt / microsPerSecond);
   const nanos = (recordedAt - seconds * microsPerSecond) * 1_000;
   const timeBytes = 1 + varintBytes(seconds) + (nanos > 0 ? 1 + varintBytes(nanos) : 0);
+  const principalBytes = principal === "" ? 0 : Buffer.byteLength(principal);
   const recordBytes =
     body.length +
     (ownId === "" ? 0 : 2 + ownId.length) +
     (version > 0 ? 1 + varintBytes(version) : 0) +
     (1 + varintBytes(position)) +
-    (2 + timeBytes);
+    (2 + timeBytes) +
+    (principal === "" ? 0 : 1 + varintBytes(principalBytes) + principalBytes);
   const frame = Buffer.allocUnsafe(1 + varintBytes(recordBytes) + recordBytes);
   frame[0] = frameTag;
   let offset = writeVarint(frame, 1, recordBytes);
@@ -65,7 +76,11 @@ export function composeFrame(
   offset = writeVarint(frame, offset + 3, seconds);
   if (nanos > 0) {
     frame[offset] = 0x10;
-    writeVarint(frame, offset + 1, nanos);
+    offset = writeVarint(frame, offset + 1, nanos);
+  }
+  if (principalBytes > 0) {
+    frame[offset] = tagPrincipal;
+    frame.write(principal, writeVarint(frame, offset + 1, principalBytes), "utf8");
   }
   return frame;
 }

@@ -87,7 +87,7 @@ export function placeEvents(
     reached.set(event.stream, version);
     const position = after.position + 1 + i;
     const made = id === "" ? ownId(0, position, recordedAt) : "";
-    const frame = composeFrame(body, version, position, recordedAt, made);
+    const frame = composeFrame(body, version, position, recordedAt, { ownId: made });
     return { ...event, id: id || made, version, position, frame };
   });
 }

@@ -42,6 +42,11 @@ export interface RecordedFacts {
   readonly recordedAt: Date;
   /** The full precision of `recordedAt`: microseconds since 1970, UTC. */
   readonly recordedAtMicros: number;
+  /**
+   * Who appended the event, as the server knew the caller. Empty: the server did not ask, or the
+   * event is from the answer to an append, which does not say.
+   */
+  readonly principal: string;
 }
 
 /** A recorded event before it was decoded. */
@@ -115,6 +120,7 @@ export function rawEvent(event: WireRecorded): RawEvent {
     payload: Buffer.from(data),
     recordedAt: new Date(Math.floor(recordedAtMicros / 1_000)),
     recordedAtMicros,
+    principal: event.principal,
   };
 }
 

@@ -24,6 +24,8 @@ interface LifecycleChange extends Cause {
   readonly expected: Expected | undefined;
   /** Of the stream that records the stream's lifecycle. Absent: there is no expectation. */
   readonly expectedChanges?: Expected | undefined;
+  /** Who asks, as the server knows it. Empty or absent: nobody asked who calls. */
+  readonly principal?: string;
 }
 
 export interface UpdateStream extends LifecycleChange {

@@ -268,22 +268,27 @@ function conditionConflictOf(
   return position > 0 ? { position, after } : undefined;
 }
 
-function accept({ events }: Append, facts: DecisionFacts, overlay: Overlay): Appended {
-  const placed = events.map((event) => place(event, facts, overlay));
+function accept({ events, principal }: Append, facts: DecisionFacts, overlay: Overlay): Appended {
+  const placed = events.map((event) => place(event, facts, overlay, principal));
   const outcome = appended(placed, overlay.recordedAt, false);
   if (placed.every(({ idFromClient }) => idFromClient)) return outcome;
   return { ...outcome, ids: placed.map(({ id }) => id) };
 }
 
 /** Accepts an event at the next position. */
-function place(event: NewEvent, facts: DecisionFacts, overlay: Overlay): CommitEvent {
+function place(
+  event: NewEvent,
+  facts: DecisionFacts,
+  overlay: Overlay,
+  principal = "",
+): CommitEvent {
   const { stream, type, tags, idFromClient, body } = event;
   const version = stream === "" ? 0 : versionOf(stream, facts, overlay) + 1;
   const position = facts.head.position + overlay.events.length + 1;
   invariant(position <= positionMax, "positions are safe integers");
   const { recordedAt, idChance } = overlay;
   const made = idFromClient ? "" : ownId(idChance, position, recordedAt);
-  const frame = composeFrame(body, version, position, recordedAt, made);
+  const frame = composeFrame(body, version, position, recordedAt, { ownId: made, principal });
   const id = idFromClient ? event.id : made;
   const commit = { id, stream, type, tags, version, position, idFromClient, frame };
   overlay.add(commit);
@@ -335,7 +340,7 @@ function changeLifecycle(
   const position = facts.head.position + overlay.events.length + 1;
   const decided = overlay.lifecycles.decide(request, { version, changes, position, recordedAt });
   if ("kind" in decided) return decided;
-  place(decided.event, facts, overlay);
+  place(decided.event, facts, overlay, request.principal);
   return decided.outcome;
 }
 

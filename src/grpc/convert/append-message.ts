@@ -90,6 +90,7 @@ function convertEvents(
 }
 
 const noBytes = new Uint8Array();
+const principalField = RecordedEventSchema.field.principal.number;
 
 /** `wireBytes` is the size of the encoded `NewEvent`. */
 interface ConvertedEvent {
@@ -105,6 +106,9 @@ function convertEvent(
   { limits }: Conversion,
 ): ConvertedEvent {
   const wireBytes = toBinary(NewEventSchema, wire).length;
+  if (wire.$unknown?.some(({ no }) => no === principalField) === true) {
+    v.add(`${field}.principal`, "is recorded by the server and cannot be set");
+  }
   checkEventBytes(v, field, wireBytes, limits);
   checkTags(v, `${field}.tags`, wire.tags, limits);
   checkMetadata(v, `${field}.metadata`, wire.metadata, limits);

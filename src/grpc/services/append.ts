@@ -50,8 +50,7 @@ async function appendOnce(
   request: Buffer,
   call: Call,
 ): Promise<Encoded<AppendResponse>> {
-  const append = appendFromBytes(request, context);
-  call.permit(append);
+  const append = permitted(appendFromBytes(request, context), call);
   if (call.isRepeated) checkRepeatable(append);
   call.hold(append.events.length * eventObjectBytes);
   const ahead = context.log.lookAhead(append);
@@ -76,6 +75,15 @@ function checkRepeatable({ events, expectations }: Append): void {
     `events[${without}].id`,
     "is required in a call that is repeated: an earlier attempt may have been stored",
   );
+}
+
+/** The append with who asks for it. Throws PERMISSION_DENIED. */
+function permitted(append: Append, call: Call): Append {
+  call.permit(append);
+  const { principal } = call;
+  if (principal === "") return append;
+  const bytes = append.bytes + append.events.length * Buffer.byteLength(principal);
+  return { ...append, principal, bytes };
 }
 
 /** The answer's bytes; a refusal is thrown. */
@@ -213,8 +221,7 @@ function convertOne(
   call: Call,
 ): Append | Refused | Promise<Append | Refused> {
   try {
-    const append = convert(context, request);
-    call.permit(append);
+    const append = permitted(convert(context, request), call);
     return context.log.lookAhead(append)?.catch((refused: unknown) => ({ refused })) ?? append;
   } catch (refused) {
     return { refused };

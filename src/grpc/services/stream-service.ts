@@ -23,7 +23,7 @@ export function streamService(context: ServiceContext): Handlers<typeof StreamSe
 }
 
 async function updateStream(context: ServiceContext, wire: UpdateStreamRequest, call: Call) {
-  const request = convertUpdateStream(wire, context);
+  const request = attributed(convertUpdateStream(wire, context), call);
   await requireEpoch(context.log, wire.epoch, claimsOfChange(request, request.change));
   const { position, recordedAt, lifecycle } = await context.log.streams.update(
     request,
@@ -37,7 +37,7 @@ async function updateStream(context: ServiceContext, wire: UpdateStreamRequest, 
 }
 
 async function deleteStream(context: ServiceContext, wire: DeleteStreamRequest, call: Call) {
-  const request = convertDeleteStream(wire, context);
+  const request = attributed(convertDeleteStream(wire, context), call);
   await requireEpoch(context.log, wire.epoch, claimsOfChange(request));
   const { position, recordedAt, version } = await context.log.streams.remove(request, call.signal);
   return create(DeleteStreamResponseSchema, {
@@ -45,4 +45,10 @@ async function deleteStream(context: ServiceContext, wire: DeleteStreamRequest, 
     version: BigInt(version),
     recordedAt: timestamp(recordedAt),
   });
+}
+
+/** Who calls is recorded, and is the actor where the request names none. */
+function attributed<R extends { readonly actor: string }>(request: R, { principal }: Call): R {
+  if (principal === "") return request;
+  return { ...request, principal, actor: request.actor === "" ? principal : request.actor };
 }

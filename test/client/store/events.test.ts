@@ -32,6 +32,7 @@ function recorded(type: string, payload: string | Uint8Array = "", more: Partial
     payload: typeof payload === "string" ? Buffer.from(payload) : payload,
     recordedAt: new Date(0),
     recordedAtMicros: 0,
+    principal: "",
     ...more,
   } satisfies RawEvent;
 }

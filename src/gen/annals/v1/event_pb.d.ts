@@ -200,6 +200,14 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
   recordedAt?: Timestamp | undefined;
 
   /**
+   * Who appended the event: the principal that the server knew the caller as. Clients cannot set it.
+   * Empty: the server did not ask who called, or the event is the store's own.
+   *
+   * @generated from field: string principal = 12;
+   */
+  principal: string;
+
+  /**
    * Set if the event was removed by its stream's policy or deletion. Then `metadata`,
    * `content_type` and `data` are empty. Only in answers to `ReadRequest.with_removed`.
    *
@@ -215,7 +223,8 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
 export declare const RecordedEventSchema: GenMessage<RecordedEvent>;
 
 /**
- * What is kept of a removed event besides its id, stream, type, tags, version, position and time.
+ * What is kept of a removed event besides its id, stream, type, tags, version, position, time and
+ * principal.
  *
  * @generated from message annals.v1.RemovedEvent
  */

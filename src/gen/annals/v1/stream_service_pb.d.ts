@@ -107,6 +107,8 @@ export declare type UpdateStreamRequest = Message<"annals.v1.UpdateStreamRequest
 
   /**
    * Who asks for the change, for the record. At most 256 bytes of UTF-8 without control characters.
+   * Empty: the principal that calls, if the server asks who calls. Its name is recorded beside the
+   * actor in any case (`RecordedEvent.principal`).
    *
    * @generated from field: string actor = 5;
    */
@@ -222,8 +224,7 @@ export declare type DeleteStreamRequest = Message<"annals.v1.DeleteStreamRequest
   permanent: boolean;
 
   /**
-   * Who asks for the deletion, for the record. At most 256 bytes of UTF-8 without control
-   * characters.
+   * Who asks for the deletion, for the record. As `UpdateStreamRequest.actor`.
    *
    * @generated from field: string actor = 5;
    */

@@ -5,7 +5,8 @@
 // The field `removed` replaces the longer fields, before the version and position:
 //
 //   record = id, stream, type, tags (fields 1 to 4), 0x82 0x01 `RemovedEvent`,
-//            0x48 version, 0x50 position, 0x5a recorded_at: all but `RemovedEvent` unchanged
+//            0x48 version, 0x50 position, 0x5a recorded_at, 0x62 principal: all but `RemovedEvent`
+//            unchanged
 //
 // A client's event cannot look like a removed record, because its fields end with number 8.
 //

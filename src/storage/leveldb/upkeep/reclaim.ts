@@ -253,7 +253,7 @@ export async function composeReclaim(
   const [known] = await store.terms.load(store.kv, [term], head.position);
   const version = (known?.count ?? 0) + 1;
   const id = ownId(randomInt(idChances), recordedIn, recordedAt);
-  const frame = composeFrame(body, version, recordedIn, recordedAt, id);
+  const frame = composeFrame(body, version, recordedIn, recordedAt, { ownId: id });
   const place = { version, position: recordedIn };
   const event: CommitEvent = { id, stream, type, tags, idFromClient, ...place, frame };
   // Before anything of it can be read: see OpenStore.
