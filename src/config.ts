@@ -236,6 +236,9 @@ function checkAccess(config: Config): void {
   if (!auth && asksWhoCalls(config)) {
     throw new ConfigError("--no-auth: contradicts --tokens-file and --access-file");
   }
+  if (config.auditFile !== "" && !asksWhoCalls(config)) {
+    throw new ConfigError("--audit-file: needs --tokens-file or --access-file");
+  }
   if (!tcp || isLoopback(host) || !auth || tlsClientCa !== "" || asksWhoCalls(config)) return;
   const remedy = "add --tokens-file, --access-file or --tls-client-ca, or --no-auth to allow that";
   throw new ConfigError(

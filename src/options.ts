@@ -77,6 +77,12 @@ export const options = {
     value: "FILE",
     help: "ask who calls: roles, principals, certificates, OIDC; read again when it changes",
   },
+  auditFile: {
+    type: "text",
+    initial: "",
+    value: "FILE",
+    help: "write denied calls, management and changes of access to this file, too",
+  },
   auth: {
     type: "switch",
     initial: true,

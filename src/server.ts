@@ -4,6 +4,7 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { AccessControl } from "./access/access-control.ts";
+import { AuditTrail } from "./access/audit.ts";
 import { asksWhoCalls, isLoopback } from "./config.ts";
 import type { Config } from "./options.ts";
 import { defaultLimits, type Limits } from "./domain/limits.ts";
@@ -47,12 +48,15 @@ export async function startServer(
   parts: ServerParts = {},
 ): Promise<RunningServer> {
   const limits = { ...(parts.limits ?? defaultLimits), ...callsOf(config) };
-  const access = await accessOf(config, logger);
   const certificates = await certificatesOf(config, logger);
-  const openStorage = parts.openStorage ?? (() => openConfigured(config, logger));
-  const storage = await openStorage().catch((error: unknown) => {
+  const access = await accessOf(config, logger).catch((error: unknown) => {
     certificates?.close();
-    access?.close();
+    throw error;
+  });
+  const openStorage = parts.openStorage ?? (() => openConfigured(config, logger));
+  const storage = await openStorage().catch(async (error: unknown) => {
+    certificates?.close();
+    await access?.close();
     throw error;
   });
   const memory = new ClientMemory({
@@ -76,6 +80,10 @@ export async function startServer(
     scheduler,
     memory,
     onWarning: (message, error) => logger.warn(message, { error }),
+  });
+  access?.audit.storeIn(async (events) => {
+    const bytes = events.reduce((sum, { body }) => sum + body.length, 0);
+    await log.append({ events, expectations: [], condition: undefined, bytes });
   });
   const version = versionOf();
   const context = {
@@ -185,10 +193,13 @@ async function accessOf(config: Config, logger: Logger): Promise<AccessControl |
   if (!asksWhoCalls(config)) return undefined;
   const pathOf = (option: string): string | undefined =>
     option === "" ? undefined : resolve(option);
+  const nowMs = (): number => Date.now();
+  const audit = new AuditTrail({ file: pathOf(config.auditFile), watcher: logger, nowMs });
   return AccessControl.begin({
+    audit,
     files: { accessFile: pathOf(config.accessFile), tokensFile: pathOf(config.tokensFile) },
     watcher: logger,
-    nowMs: () => Date.now(),
+    nowMs,
     verifierFor: () => undefined,
   });
 }
@@ -238,16 +249,18 @@ interface OpenParts {
  * Refuses new calls, then answers waiting ones, closes the connections, and closes the store last.
  */
 async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
-  const { logger, stopping } = open.environment;
+  const { logger, stopping, access } = open.environment;
   open.health.set(false);
   stopping.begin();
+  await access?.audit.flush();
+  access?.audit.storeIn(undefined);
   const logStopped = open.log.stop();
   const end = await open.grpc.stop(graceMs);
   if (end === "cut off") logger.warn("open calls were cut off", { graceMs });
   await logStopped;
   open.unwatch();
   open.certificates?.close();
-  open.environment.access?.close();
+  await access?.close();
   await open.storage.close();
 }
 

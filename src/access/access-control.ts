@@ -3,13 +3,13 @@
 // that cannot be read leaves the one in force, and that is reported.
 
 import { readFile, stat } from "node:fs/promises";
-import { AnnalsError } from "../domain/errors.ts";
 import { noAccessFile, parseAccessFile, type AccessFile } from "./access-file.ts";
-import { Authenticator, type Credentials, type VerifyAccessToken } from "./authenticator.ts";
-import { missing, permissionDenied, type Need } from "./grants.ts";
-import { identify, type Directory, type Principal, type Proof } from "./principal.ts";
+import { Admission, OpenCalls, type Known, type Visitor } from "./admission.ts";
+import type { AccessWatcher, AuditTrail } from "./audit.ts";
+import { Authenticator, type VerifyAccessToken } from "./authenticator.ts";
+import { identify, type Directory, type Proof } from "./principal.ts";
 import type { Requirement } from "./requirements.ts";
-import { parseTokenFile, type Tokens } from "./token-file.ts";
+import { parseTokenFile, type TokenEntry, type Tokens } from "./token-file.ts";
 
 export interface AccessFiles {
   /** Undefined: there are built-in roles only. */
@@ -18,110 +18,13 @@ export interface AccessFiles {
   readonly tokensFile: string | undefined;
 }
 
-/** A call, as access control sees it. */
-export interface Visitor extends Credentials {
-  /** The same object for every call of a connection. */
-  readonly connection: object;
-  /** It may last: what is revoked meanwhile ends it. */
-  readonly isStream: boolean;
-  /** The call must end with this error. */
-  revoke(error: AnnalsError): void;
-}
-
-export interface AccessWatcher {
-  info(message: string, fields: Readonly<Record<string, unknown>>): void;
-  error(message: string, fields: Readonly<Record<string, unknown>>): void;
-}
-
 const lookMs = 500;
-
-/** Who calls on a connection, until it has to be looked at again. */
-interface Known {
-  readonly authorization: string | undefined;
-  readonly proof: Proof;
-  readonly principal: Principal;
-  readonly generation: number;
-  readonly untilMs: number;
-}
-
 /** A proof is asked for again after this time, also on a connection that stays open. */
 const knownMs = 300_000;
 
-/** A call that was admitted, until it leaves. */
-export class Admission {
-  /** Until it is known who calls. Undefined: it is known. Rejects with an AnnalsError. */
-  readonly ready: Promise<void> | undefined;
-  private readonly visitor: Visitor;
-  private readonly requirement: Requirement;
-  private readonly open: Set<Admission>;
-  private known: Known | undefined;
-  /** Those of the last request that had any. */
-  private needs: readonly Need[] = [];
-
-  constructor(
-    visitor: Visitor,
-    requirement: Requirement,
-    known: Known | Promise<Known> | undefined,
-    open: Set<Admission>,
-  ) {
-    this.visitor = visitor;
-    this.requirement = requirement;
-    this.open = open;
-    if (known !== undefined && (visitor.isStream || requirement.isLong === true)) open.add(this);
-    if (known instanceof Promise) this.ready = this.settle(known);
-    else this.known = known;
-  }
-
-  /** The name of the principal. Empty: the method is open to everybody. */
-  get principal(): string {
-    return this.known?.principal.name ?? "";
-  }
-
-  /** Throws PERMISSION_DENIED where the request touches more than the principal may. */
-  permit(request: unknown): void {
-    if (this.requirement.needs !== undefined) this.require(this.requirement.needs(request));
-  }
-
-  /** As `permit`, for what only the handler knows. */
-  require(needs: readonly Need[]): void {
-    if (this.requirement.isOpen || needs.length === 0) return;
-    if (this.known === undefined) throw new Error("judged before it was known who calls");
-    const { name, grants } = this.known.principal;
-    const lacking = missing(grants, needs);
-    if (lacking !== undefined) throw permissionDenied(name, lacking);
-    this.needs = needs;
-  }
-
-  leave(): void {
-    this.open.delete(this);
-  }
-
-  /** Looks again whether the call may go on, by the files in force. */
-  review(directory: Directory, nowMs: number): void {
-    const { known } = this;
-    if (known === undefined) return;
-    try {
-      const principal = identify(known.proof, directory, nowMs);
-      this.known = { ...known, principal };
-      this.require(this.needs);
-    } catch (error) {
-      this.leave();
-      if (!(error instanceof AnnalsError)) throw error;
-      this.visitor.revoke(error);
-    }
-  }
-
-  endsBy(nowMs: number): boolean {
-    return this.known !== undefined && this.known.principal.endsMs <= nowMs;
-  }
-
-  private async settle(known: Promise<Known>): Promise<void> {
-    this.known = await known;
-  }
-}
-
 export interface AccessParts {
   readonly files: AccessFiles;
+  readonly audit: AuditTrail;
   readonly watcher: AccessWatcher;
   /** Milliseconds since 1970. */
   readonly nowMs: () => number;
@@ -130,10 +33,11 @@ export interface AccessParts {
 }
 
 export class AccessControl {
+  readonly audit: AuditTrail;
   private readonly parts: AccessParts;
   private readonly authenticator: Authenticator;
   private readonly connections = new WeakMap<object, Known>();
-  private readonly open = new Set<Admission>();
+  private readonly calls: OpenCalls;
   private readonly timer: NodeJS.Timeout;
   private directory: Directory;
   private verifier: VerifyAccessToken | undefined;
@@ -144,6 +48,8 @@ export class AccessControl {
 
   private constructor(parts: AccessParts, directory: Directory, seen: Seen) {
     this.parts = parts;
+    this.audit = parts.audit;
+    this.calls = new OpenCalls(parts.audit);
     this.directory = directory;
     this.seen = seen;
     this.verifier = parts.verifierFor(directory.access);
@@ -157,14 +63,24 @@ export class AccessControl {
 
   /** Throws FileFaults, and the errors of the file system. */
   static async begin(parts: AccessParts): Promise<AccessControl> {
-    const seen = await seenOf(parts.files);
-    return new AccessControl(parts, await readFiles(parts.files), seen);
+    try {
+      const seen = await seenOf(parts.files);
+      return new AccessControl(parts, await readFiles(parts.files), seen);
+    } catch (error) {
+      await parts.audit.close();
+      throw error;
+    }
   }
 
   /** Throws UNAUTHENTICATED, or OVERLOADED after too many failed attempts. */
   admit(visitor: Visitor, requirement: Requirement): Admission {
-    const known = requirement.isOpen ? undefined : this.who(visitor);
-    return new Admission(visitor, requirement, known, this.open);
+    try {
+      const known = requirement.isOpen ? undefined : this.who(visitor);
+      return new Admission(visitor, requirement, known, this.calls);
+    } catch (error) {
+      this.calls.denied(visitor, requirement, error);
+      throw error;
+    }
   }
 
   /** Looks at the files now, beside the regular looks. */
@@ -175,8 +91,9 @@ export class AccessControl {
     return this.looking;
   }
 
-  close(): void {
+  async close(): Promise<void> {
     clearInterval(this.timer);
+    await this.audit.close();
   }
 
   private who(visitor: Visitor): Known | Promise<Known> {
@@ -210,13 +127,15 @@ export class AccessControl {
     try {
       const seen = await seenOf(files);
       if (seen.access !== this.seen.access || seen.tokens !== this.seen.tokens) {
+        const before = this.directory;
         this.directory = await readFiles(files);
+        this.tellChanges(before, seen.access !== this.seen.access);
         this.verifier = this.parts.verifierFor(this.directory.access);
         this.seen = seen;
         this.generation++;
         this.authenticator.forgetRefused();
         watcher.info("access files were read again", { ...files });
-        for (const admission of this.open) admission.review(this.directory, nowMs());
+        for (const admission of this.calls.open) admission.review(this.directory, nowMs());
       }
       this.trouble = "";
     } catch (error) {
@@ -226,9 +145,25 @@ export class AccessControl {
       }
     }
     const now = nowMs();
-    for (const admission of this.open) {
+    for (const admission of this.calls.open) {
       if (admission.endsBy(now)) admission.review(this.directory, now);
     }
+  }
+
+  private tellChanges({ tokens: before }: Directory, hasAccessChanged: boolean): void {
+    const { audit } = this;
+    const { tokens: after } = this.directory;
+    if (hasAccessChanged) audit.accessChanged({ change: "access file" });
+    const tell = (change: string, { id, name, roles }: TokenEntry): void =>
+      audit.accessChanged({ change, token: id, principal: name, roles });
+    for (const token of after.values()) {
+      const old = before.get(token.id);
+      if (old === undefined) tell("token created", token);
+      if (token.revokedMs !== undefined && old?.revokedMs === undefined) {
+        tell("token revoked", token);
+      }
+    }
+    for (const token of before.values()) if (!after.has(token.id)) tell("token removed", token);
   }
 }
 

@@ -19,12 +19,14 @@ import { ServerReflection as V1Alpha } from "../gen/grpc/reflection/v1alpha/refl
 import { everything, type Extent, type Need, type Permission } from "./grants.ts";
 
 /** The stream of the audit trail, which only `admin` may read. */
-const auditStream = "$audit";
+export const auditStream = "$audit";
 /** Types of its events, and of no others, begin so. */
-const auditTypePrefix = "$Audit";
+export const auditTypePrefix = "$Audit";
 
 /** What a method needs. */
 export interface Requirement {
+  /** `annals.v1.EventStoreService/Append`. */
+  readonly method: string;
   /** `open`: of nobody in particular. Otherwise of a principal, with the needs of each request. */
   readonly isOpen: boolean;
   /** Undefined: any principal may. */
@@ -35,20 +37,18 @@ export interface Requirement {
   readonly isLong?: true;
 }
 
+type Unnamed = Omit<Requirement, "method">;
 /** The requirement of a method with such requests. */
-type Of<R> = Requirement & { readonly request?: (request: R) => void };
+type Of<R> = Unnamed & { readonly request?: (request: R) => void };
 type Input<M> = M extends { input: infer I extends DescMessage } ? MessageShape<I> : never;
 type Table<S extends DescService> = {
   readonly [K in keyof S["method"]]: Of<Input<S["method"][K]>>;
 };
 
-const open: Requirement = { isOpen: true };
-const anyPrincipal: Requirement = { isOpen: false };
+const open: Unnamed = { isOpen: true };
+const anyPrincipal: Unnamed = { isOpen: false };
 
-function needing<R>(
-  needs: (request: R) => readonly Need[],
-  more: Partial<Requirement> = {},
-): Of<R> {
+function needing<R>(needs: (request: R) => readonly Need[], more: Partial<Unnamed> = {}): Of<R> {
   return { isOpen: false, needs, ...more };
 }
 
@@ -129,11 +129,12 @@ export const requirements: ReadonlyMap<string, Requirement> = new Map([
 
 function rows(
   { typeName, methods }: DescService,
-  table: Readonly<Record<string, Requirement>>,
+  table: Readonly<Record<string, Unnamed>>,
 ): [string, Requirement][] {
   return methods.flatMap(({ name, localName }) => {
     const requirement = table[localName];
-    return requirement === undefined ? [] : [[`${typeName}/${name}`, requirement]];
+    const path = `${typeName}/${name}`;
+    return requirement === undefined ? [] : [[path, { ...requirement, method: path }]];
   });
 }
 

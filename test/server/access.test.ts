@@ -19,7 +19,7 @@ import {
   type TestServer,
 } from "../support/running-server.ts";
 
-const { append, appendPipe, getInfo, read, subscribe } = EventStoreService.method;
+const { append, appendPipe, getInfo, getStream, read, subscribe } = EventStoreService.method;
 const { consume, createGroup, listParked } = ConsumerGroupService.method;
 const { waitFor } = CheckpointService.method;
 
@@ -209,7 +209,8 @@ describe("what a request touches", () => {
       info: { principal: "svc", permission: "read", scope: "*" },
     });
     expect(await server.calls.failure(read, {}, options)).toMatchObject({ code: 7 });
-    expect((await server.calls.unary(getInfo, {}, options)).head).toBe(0n);
+    const missing = { stream: "orders-1" };
+    expect(await server.calls.failure(getStream, missing, options)).toMatchObject({ code: 5 });
   });
 });
 

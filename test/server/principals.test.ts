@@ -86,7 +86,7 @@ describe("the principal of an append", () => {
     const client = connect({ address, token: tokens.ben });
     const [first] = await collect(client.read({ stream: "s" }));
     expect(first?.principal).toBe("ann");
-    await client.close();
+    client.close();
     const environment = { ANNALS_ADDRESS: address, ANNALS_TOKEN: tokens.ben };
     const lines = jsonLines((await run(["read", "--json"], { environment })).output);
     expect(lines).toMatchObject([{ principal: "ann", type: "T" }]);

@@ -10,7 +10,7 @@
 //   encode   what it answers                           methods.ts
 //   frame    answers as HTTP/2 data, and the status    outgoing.ts
 
-import type { Admission, Visitor } from "../../access/access-control.ts";
+import type { Admission, Visitor } from "../../access/admission.ts";
 import type { Need } from "../../access/grants.ts";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { StreamHandler, Http2Stream } from "../../http2/api.ts";
@@ -199,13 +199,13 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
     const isSmall = answerBytes <= smallAnswerBytesMax;
     const mayHaveChanged = this.isAnswered && method.kind === "unary" && isSmall;
     const said = mayHaveChanged ? answerNotHeld() : error;
-    this.settle();
+    this.settle("failed");
     this.outgoing.refuse(failed(environment, method.path, peer, said));
   }
 
-  private settle(): void {
+  private settle(outcome: "done" | "failed"): void {
     this.isAnswered = true;
-    this.admission?.leave();
+    this.admission?.leave(outcome);
     this.end.settle();
     this.incoming.close();
   }
@@ -216,7 +216,7 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
 
   onReset(): void {
     this.isAnswered = true;
-    this.admission?.leave();
+    this.admission?.leave("cancelled");
     this.outgoing.close();
     this.end.cancel();
     this.incoming.close();
@@ -313,7 +313,7 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
 
   private finish(status?: CallStatus, answer?: Bytes): void {
     if (this.isAnswered) return;
-    this.settle();
+    this.settle(status === undefined ? "done" : "failed");
     try {
       this.outgoing.end(status, answer);
     } catch (error) {

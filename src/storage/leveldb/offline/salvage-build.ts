@@ -238,7 +238,7 @@ class Building {
       const [known] = await store.terms.load(store.kv, [term], store.head.position);
       const version = (known?.count ?? 0) + 1;
       const id = ownId(randomInt(idChances), position, recordedAt);
-      const frame = composeFrame(body, version, position, recordedAt, id);
+      const frame = composeFrame(body, version, position, recordedAt, { ownId: id });
       const event: CommitEvent = { ...header, id, version, position, frame };
       await this.add({ draft: { events: [event], recordedAt }, original: undefined });
       await this.flush();

@@ -208,7 +208,8 @@ function lostRecordOf(event: LostEvent, recordedAt: number): CommitEvent {
   const { position, version, stream, type = unknownType, tags } = event;
   const id = ownId(randomInt(idChances), position, recordedAt);
   const body = headerBody({ stream, type, tags });
-  const frame = composeLostRecord(recordOf(composeFrame(body, version, position, recordedAt, id)));
+  const known = composeFrame(body, version, position, recordedAt, { ownId: id });
+  const frame = composeLostRecord(recordOf(known));
   const header = { id, stream, type, tags: [...tags], version, position };
   return { ...header, idFromClient: false, frame };
 }

@@ -1,0 +1,137 @@
+// A call that was admitted: who makes it, what it may touch, and when it has to end.
+
+import { AnnalsError } from "../domain/errors.ts";
+import { addressOf } from "./attempts.ts";
+import type { AuditFacts, AuditTrail } from "./audit.ts";
+import type { Credentials } from "./authenticator.ts";
+import { missing, permissionDenied, type Need } from "./grants.ts";
+import { identify, type Directory, type Principal, type Proof } from "./principal.ts";
+import type { Requirement } from "./requirements.ts";
+
+/** A call, as access control sees it. */
+export interface Visitor extends Credentials {
+  /** The same object for every call of a connection. */
+  readonly connection: object;
+  /** It may last: what is revoked meanwhile ends it. */
+  readonly isStream: boolean;
+  /** The call must end with this error. */
+  revoke(error: AnnalsError): void;
+}
+
+/** Who calls on a connection, until it has to be looked at again. */
+export interface Known {
+  readonly authorization: string | undefined;
+  readonly proof: Proof;
+  readonly principal: Principal;
+  readonly generation: number;
+  readonly untilMs: number;
+}
+
+/** A call that was admitted, until it leaves. */
+export class Admission {
+  /** Until it is known who calls. Undefined: it is known. Rejects with an AnnalsError. */
+  readonly ready: Promise<void> | undefined;
+  private readonly visitor: Visitor;
+  private readonly requirement: Requirement;
+  private readonly calls: OpenCalls;
+  private hasLeft = false;
+  private wasDenied = false;
+  private known: Known | undefined;
+  /** Those of the last request that had any. */
+  private needs: readonly Need[] = [];
+
+  constructor(
+    visitor: Visitor,
+    requirement: Requirement,
+    known: Known | Promise<Known> | undefined,
+    calls: OpenCalls,
+  ) {
+    this.visitor = visitor;
+    this.requirement = requirement;
+    this.calls = calls;
+    const isLong = visitor.isStream || requirement.isLong === true;
+    if (known !== undefined && isLong) calls.open.add(this);
+    if (known instanceof Promise) this.ready = this.settle(known);
+    else this.known = known;
+  }
+
+  /** The name of the principal. Empty: the method is open to everybody. */
+  get principal(): string {
+    return this.known?.principal.name ?? "";
+  }
+
+  /** Throws PERMISSION_DENIED where the request touches more than the principal may. */
+  permit(request: unknown): void {
+    if (this.requirement.needs !== undefined) this.require(this.requirement.needs(request));
+  }
+
+  /** As `permit`, for what only the handler knows. */
+  require(needs: readonly Need[]): void {
+    if (this.requirement.isOpen || needs.length === 0) return;
+    if (this.known === undefined) throw new Error("judged before it was known who calls");
+    const { name, grants } = this.known.principal;
+    const lacking = missing(grants, needs);
+    this.needs = needs;
+    if (lacking === undefined) return;
+    this.wasDenied = true;
+    const denied = permissionDenied(name, lacking);
+    this.calls.denied(this.visitor, this.requirement, denied);
+    throw denied;
+  }
+
+  /** The call is over. */
+  leave(outcome: "done" | "failed" | "cancelled"): void {
+    this.calls.open.delete(this);
+    const isTold = this.requirement.isAudited !== true || this.wasDenied;
+    if (isTold || this.known === undefined || this.hasLeft) return;
+    this.hasLeft = true;
+    const [first] = this.needs;
+    const subject = first?.extent.kind === "name" ? first.extent.name : "";
+    const { method } = this.requirement;
+    const { peer } = this.visitor;
+    this.calls.audit.managed({ principal: this.principal, peer, method, subject, outcome });
+  }
+
+  /** Looks again whether the call may go on, by the files in force. */
+  review(directory: Directory, nowMs: number): void {
+    const { known } = this;
+    if (known === undefined) return;
+    try {
+      const principal = identify(known.proof, directory, nowMs);
+      this.known = { ...known, principal };
+      this.require(this.needs);
+    } catch (error) {
+      this.calls.open.delete(this);
+      if (!(error instanceof AnnalsError)) throw error;
+      this.visitor.revoke(error);
+    }
+  }
+
+  endsBy(nowMs: number): boolean {
+    return this.known !== undefined && this.known.principal.endsMs <= nowMs;
+  }
+
+  private async settle(known: Promise<Known>): Promise<void> {
+    try {
+      this.known = await known;
+    } catch (error) {
+      this.calls.denied(this.visitor, this.requirement, error);
+      throw error;
+    }
+  }
+}
+
+/** The calls that are open, and the trail of those that were denied. */
+export class OpenCalls {
+  readonly open = new Set<Admission>();
+  readonly audit: AuditTrail;
+
+  constructor(audit: AuditTrail) {
+    this.audit = audit;
+  }
+
+  denied({ peer }: Visitor, { method }: Requirement, error: unknown): void {
+    if (!(error instanceof AnnalsError)) return;
+    this.audit.denied({ peer: addressOf(peer), method, ...error.failure } as AuditFacts);
+  }
+}
