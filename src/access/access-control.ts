@@ -78,7 +78,7 @@ export class AccessControl {
       const known = requirement.isOpen ? undefined : this.who(visitor);
       return new Admission(visitor, requirement, known, this.calls);
     } catch (error) {
-      this.calls.denied(visitor, requirement, error);
+      this.calls.denied(visitor, error);
       throw error;
     }
   }

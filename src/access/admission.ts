@@ -12,6 +12,8 @@ import type { Requirement } from "./requirements.ts";
 export interface Visitor extends Credentials {
   /** The same object for every call of a connection. */
   readonly connection: object;
+  /** `annals.v1.EventStoreService/Append`. */
+  readonly methodName: string;
   /** It may last: what is revoked meanwhile ends it. */
   readonly isStream: boolean;
   /** The call must end with this error. */
@@ -75,7 +77,7 @@ export class Admission {
     if (lacking === undefined) return;
     this.wasDenied = true;
     const denied = permissionDenied(name, lacking);
-    this.calls.denied(this.visitor, this.requirement, denied);
+    this.calls.denied(this.visitor, denied);
     throw denied;
   }
 
@@ -87,8 +89,7 @@ export class Admission {
     this.hasLeft = true;
     const [first] = this.needs;
     const subject = first?.extent.kind === "name" ? first.extent.name : "";
-    const { method } = this.requirement;
-    const { peer } = this.visitor;
+    const { methodName: method, peer } = this.visitor;
     this.calls.audit.managed({ principal: this.principal, peer, method, subject, outcome });
   }
 
@@ -115,7 +116,7 @@ export class Admission {
     try {
       this.known = await known;
     } catch (error) {
-      this.calls.denied(this.visitor, this.requirement, error);
+      this.calls.denied(this.visitor, error);
       throw error;
     }
   }
@@ -130,7 +131,7 @@ export class OpenCalls {
     this.audit = audit;
   }
 
-  denied({ peer }: Visitor, { method }: Requirement, error: unknown): void {
+  denied({ peer, methodName: method }: Visitor, error: unknown): void {
     if (!(error instanceof AnnalsError)) return;
     this.audit.denied({ peer: addressOf(peer), method, ...error.failure } as AuditFacts);
   }

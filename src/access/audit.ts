@@ -6,9 +6,8 @@
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { open } from "node:fs/promises";
-import type { NewEvent } from "../domain/event.ts";
+import { auditStream, auditTypePrefix, type NewEvent } from "../domain/event.ts";
 import { RecordedEventSchema } from "../gen/annals/v1/event_pb.js";
-import { auditStream, auditTypePrefix } from "./requirements.ts";
 
 type Told = (message: string, fields: Readonly<Record<string, unknown>>) => void;
 

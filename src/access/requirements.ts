@@ -4,7 +4,7 @@
 
 import type { DescMessage, DescService, MessageShape } from "@bufbuild/protobuf";
 import type { Append } from "../domain/append.ts";
-import { isSystemName } from "../domain/event.ts";
+import { auditStream, auditTypePrefix, isSystemName } from "../domain/event.ts";
 import { streamKeptIn } from "../domain/lifecycle/lifecycle-event.ts";
 import { CheckpointService } from "../gen/annals/v1/checkpoint_service_pb.js";
 import {
@@ -18,15 +18,8 @@ import { ServerReflection as ReflectionV1 } from "../gen/grpc/reflection/v1/refl
 import { ServerReflection as V1Alpha } from "../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { everything, type Extent, type Need, type Permission } from "./grants.ts";
 
-/** The stream of the audit trail, which only `admin` may read. */
-export const auditStream = "$audit";
-/** Types of its events, and of no others, begin so. */
-export const auditTypePrefix = "$Audit";
-
 /** What a method needs. */
 export interface Requirement {
-  /** `annals.v1.EventStoreService/Append`. */
-  readonly method: string;
   /** `open`: of nobody in particular. Otherwise of a principal, with the needs of each request. */
   readonly isOpen: boolean;
   /** Undefined: any principal may. */
@@ -37,18 +30,20 @@ export interface Requirement {
   readonly isLong?: true;
 }
 
-type Unnamed = Omit<Requirement, "method">;
 /** The requirement of a method with such requests. */
-type Of<R> = Unnamed & { readonly request?: (request: R) => void };
+type Of<R> = Requirement & { readonly request?: (request: R) => void };
 type Input<M> = M extends { input: infer I extends DescMessage } ? MessageShape<I> : never;
 type Table<S extends DescService> = {
   readonly [K in keyof S["method"]]: Of<Input<S["method"][K]>>;
 };
 
-const open: Unnamed = { isOpen: true };
-const anyPrincipal: Unnamed = { isOpen: false };
+const open: Requirement = { isOpen: true };
+const anyPrincipal: Requirement = { isOpen: false };
 
-function needing<R>(needs: (request: R) => readonly Need[], more: Partial<Unnamed> = {}): Of<R> {
+function needing<R>(
+  needs: (request: R) => readonly Need[],
+  more: Partial<Requirement> = {},
+): Of<R> {
   return { isOpen: false, needs, ...more };
 }
 
@@ -129,12 +124,11 @@ export const requirements: ReadonlyMap<string, Requirement> = new Map([
 
 function rows(
   { typeName, methods }: DescService,
-  table: Readonly<Record<string, Unnamed>>,
+  table: Readonly<Record<string, Requirement>>,
 ): [string, Requirement][] {
   return methods.flatMap(({ name, localName }) => {
     const requirement = table[localName];
-    const path = `${typeName}/${name}`;
-    return requirement === undefined ? [] : [[path, { ...requirement, method: path }]];
+    return requirement === undefined ? [] : [[`${typeName}/${name}`, requirement]];
   });
 }
 
@@ -189,7 +183,7 @@ export function groupNeeds(
 }
 
 /** `read` of the streams of each item. An item that names no stream, and no item at all: of all. */
-function queryNeeds(items: readonly Item[]): Need[] {
+export function queryNeeds(items: readonly Item[]): Need[] {
   if (items.length === 0) return [{ anyOf: ["read"], extent: everything }];
   return items.flatMap((item) => {
     const { streams: names, streamPrefixes, types } = item;
@@ -204,10 +198,11 @@ function queryNeeds(items: readonly Item[]): Need[] {
   });
 }
 
+/** Only `admin` may read the audit trail. */
 const ofAudit: Need = { anyOf: ["admin"], extent: { kind: "name", name: auditStream } };
 
 /** The lifecycle of a stream is read by those who may read the stream. */
-function readOf(stream: string): Need {
+export function readOf(stream: string): Need {
   return stream === auditStream ? ofAudit : named("read", streamKeptIn(stream) ?? stream);
 }
 

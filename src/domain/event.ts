@@ -56,6 +56,11 @@ export interface StoredEvent extends PlacedEvent {
   readonly didHold?: (content: Uint8Array) => boolean;
 }
 
+/** The stream of the audit trail (src/access/audit.ts). */
+export const auditStream = "$audit";
+/** Types of its events, and of no others, begin so. */
+export const auditTypePrefix = "$Audit";
+
 /**
  * The category of a stream: its name before the first `-`, or the whole name if there is none. The
  * index has a term for each category, so that a query by stream prefix does not have to merge all

@@ -1,7 +1,7 @@
 // Queries select events. Reads, subscriptions and append conditions share one definition. Storage
 // engines narrow by their index, but whether an event matches is decided here only.
 
-import { isSystemName, type EventHeader } from "./event.ts";
+import { auditStream, isSystemName, type EventHeader } from "./event.ts";
 
 /**
  * One alternative of a query. An event must match every part that is not empty. An empty item
@@ -23,7 +23,10 @@ export interface Query {
   readonly items: readonly QueryItem[];
 }
 
-/** The events of a read or subscription. `withSystem`: system events too. */
+/**
+ * The events of a read or subscription. `withSystem`: system events too, but for the audit trail,
+ * which is read by naming it.
+ */
 export type Selection =
   | { readonly kind: "all"; readonly withSystem?: true }
   | { readonly kind: "stream"; readonly stream: string; readonly withSystem?: true }
@@ -35,7 +38,8 @@ export const selectAll: Selection = Object.freeze({ kind: "all" });
 export function selects(selection: Selection, event: EventHeader): boolean {
   switch (selection.kind) {
     case "all":
-      return selection.withSystem === true || !isSystemName(event.type);
+      if (!isSystemName(event.type)) return true;
+      return selection.withSystem === true && event.stream !== auditStream;
     case "stream":
       return (
         event.stream === selection.stream &&

@@ -120,6 +120,10 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
     return this.stream.connection.certificate;
   }
 
+  get methodName(): string {
+    return this.method.path.slice(1);
+  }
+
   get isStream(): boolean {
     return this.method.kind !== "unary";
   }

@@ -30,6 +30,8 @@ export interface StreamAppend {
   readonly expected: ExpectedRevision;
   /** At least one. */
   readonly events: readonly Proposed[];
+  /** Who appends. Empty: nobody asked. */
+  readonly principal: string;
 }
 
 export type AppendResult =
@@ -74,12 +76,15 @@ function eventsOf({ stream, events }: StreamAppend): NewEvent[] {
   });
 }
 
-function logAppend({ stream, expected }: StreamAppend, events: readonly NewEvent[]): Append {
+function logAppend(
+  { stream, expected, principal }: StreamAppend,
+  events: readonly NewEvent[],
+): Append {
   let bytes = 0;
   for (const { body } of events) bytes += body.length;
   const wanted = expectedInLog(expected);
   const expectations = wanted === undefined ? [] : [{ stream, expected: wanted }];
-  return { events, expectations, condition: undefined, bytes };
+  return { events, expectations, condition: undefined, bytes, principal };
 }
 
 /** Undefined: nothing is expected. */

@@ -68,7 +68,11 @@ export async function appendCall(
   const stream = nameOf(options.streamIdentifier, limits);
   const expected = expectedRevisionOf(options.expectedStreamRevision);
   permit(call, writeNeeds(stream));
-  const result = await writeEvents(context, { stream, expected, events }, call);
+  const result = await writeEvents(
+    context,
+    { stream, expected, events, principal: call.principal },
+    call,
+  );
   return answerOf(result, stream, expected);
 }
 

@@ -77,7 +77,12 @@ async function appendBatch(
     if (Date.now() > batch.deadline) throw new AnnalsError({ reason: "DEADLINE_EXCEEDED" }, "late");
     if (batch.refusal !== undefined) throw batch.refusal as Error;
     permit(call, writeNeeds(stream));
-    const result = await writeEvents(context, { stream, expected, events });
+    const result = await writeEvents(context, {
+      stream,
+      expected,
+      events,
+      principal: call.principal,
+    });
     answer = result.kind === "appended" ? success(batch, result) : refused(batch, result);
   } catch (error) {
     answer = failedBatch(context, batch, error);

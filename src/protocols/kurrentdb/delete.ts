@@ -10,7 +10,7 @@ import { accessDenied, deleteConflict, invalidArgument, streamDeleted } from "./
 import { streamState, type KnownStream } from "./look-up.ts";
 import { isReserved, nameOf, streamTargetOf } from "./names.ts";
 import { deleteNeeds, permit } from "./permissions.ts";
-import { protocolCause } from "./write.ts";
+import { causedBy } from "./write.ts";
 
 interface DeleteOptions {
   readonly streamIdentifier?: StreamIdentifier | undefined;
@@ -35,7 +35,7 @@ export async function endStream(
   const wanted = expected.kind === "exists" ? undefined : expectedInLog(expected);
   try {
     const { position } = await context.log.streams.remove(
-      { ...protocolCause, stream, expected: wanted, permanent, evenIfEmpty: true },
+      { ...causedBy(call.principal), stream, expected: wanted, permanent, evenIfEmpty: true },
       call.signal,
     );
     return BigInt(position);

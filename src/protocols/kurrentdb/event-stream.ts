@@ -1,6 +1,7 @@
 // From batches of the log to the messages of a read or subscription: filters, links, and as many
 // events as were asked for.
 
+import { auditStream } from "../../domain/event.ts";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
 import { ReadRespSchema, type ReadResp } from "../../gen/event_store/client/streams/streams_pb.js";
@@ -143,8 +144,12 @@ export class EventStream {
     }
     if (!resolvesLinks || view.type !== linkType) return { record, link: undefined, position };
     const target = linkTarget(view.data);
-    const found = target && (await recordOfRevision(this.context, target.stream, target.revision));
-    return found === undefined
+    const isOfAudit = target?.stream === auditStream;
+    const found =
+      target &&
+      !isOfAudit &&
+      (await recordOfRevision(this.context, target.stream, target.revision));
+    return found === undefined || found === false
       ? { record, link: undefined, position }
       : { record: found, link: record, position };
   }

@@ -2,7 +2,7 @@
 // operations of annals.v1. Where nobody is asked who calls, everything is allowed.
 
 import type { Need, Permission } from "../../access/grants.ts";
-import type { Requirement } from "../../access/requirements.ts";
+import { queryNeeds, readOf, type Requirement } from "../../access/requirements.ts";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Call } from "../../grpc/transport/call-environment.ts";
 import { accessDenied } from "./errors.ts";
@@ -29,16 +29,20 @@ function onName(permission: Permission, name: string): Need {
 
 const readEverything: Need = { anyOf: ["read"], extent: { kind: "everything" } };
 
-/** Undefined: all streams. */
-export function readNeeds(stream: string | undefined): Need[] {
+/**
+ * Undefined: all streams. Links that are resolved may point to any event, except those that the
+ * server itself makes of what a selection selects.
+ */
+export function readNeeds(stream: string | undefined, resolvesLinks = false): readonly Need[] {
   if (stream === undefined) return [readEverything];
   const target = streamTargetOf(stream);
-  if (target.kind !== "links") return [onName("read", target.name)];
+  if (target.kind !== "links") {
+    return resolvesLinks && target.kind === "stream"
+      ? [readEverything, readOf(target.name)]
+      : [readOf(target.name)];
+  }
   const { selection } = target;
-  const prefix =
-    selection.kind === "query" ? selection.query.items[0]?.streamPrefixes[0] : undefined;
-  if (prefix === undefined) return [readEverything];
-  return [{ anyOf: ["read"], extent: { kind: "prefix", prefix } }];
+  return selection.kind === "query" ? queryNeeds(selection.query.items) : [readEverything];
 }
 
 /** To append to a stream, or to change its metadata. */

@@ -26,7 +26,7 @@ export function readCall(
   call: Call,
 ): AsyncGenerator<ReadAnswer> {
   const wanted = readOf(context, request);
-  permit(call, readNeeds(wanted.kind === "all" ? undefined : wanted.name));
+  permit(call, readNeeds(wanted.kind === "all" ? undefined : wanted.name, wanted.resolvesLinks));
   if (wanted.count === undefined) return followEvents(context, wanted, call);
   return wanted.kind === "all"
     ? eventsOfRead(context, wanted, call, allRequest(wanted), {})

@@ -17,8 +17,10 @@ import { metadataChange } from "./metadata.ts";
 import { isReserved, streamTargetOf } from "./names.ts";
 import { lifecycleStream } from "../../domain/lifecycle/lifecycle-event.ts";
 
-/** Who changed a lifecycle, for its record. */
-export const protocolCause = Object.freeze({ actor: "KurrentDB protocol", reason: "" });
+/** Who changed a lifecycle, for its record. Empty: nobody asked. */
+export function causedBy(principal: string) {
+  return { actor: principal === "" ? "KurrentDB protocol" : principal, reason: "", principal };
+}
 
 /** Throws what appends throw, INVALID_ARGUMENT and PERMISSION_DENIED. */
 export async function writeEvents(
@@ -72,7 +74,7 @@ async function writeMetadata(
   const state = await streamState(context, stream);
   const change = metadataChange(Buffer.from(event.data).toString("utf8"), event.id, state.version);
   const request = {
-    ...protocolCause,
+    ...causedBy(append.principal),
     stream,
     expected: undefined,
     expectedChanges: expectedInLog(append.expected),

@@ -49,6 +49,8 @@ export async function* consumeCall(
   if (bufferSize < 1) throw invalidArgument("the buffer size is not at least 1");
   const stream = source === allStreams ? undefined : source;
   permit(call, [...consumesGroup(groupNameOf(source, groupName)), ...readNeeds(stream)]);
+  const { settings: found } = await subscriptions.find(source, groupName);
+  permit(call, readNeeds(stream, found.resolveLinks));
   const consumer = new Consumer(call.peer, Math.min(bufferSize, bufferSizeMax));
   const { hub, settings } = await subscriptions.connect(source, groupName, consumer);
   const left = { handleEvent: () => hub.leave(consumer) };

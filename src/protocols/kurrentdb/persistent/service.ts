@@ -47,7 +47,10 @@ export function persistentSubscriptions(context: LogContext): BoundService {
     read: (requests, call) => consumeCall(context, subscriptions, requests, call),
     create: async ({ options }, call) => {
       const settings = createdSettings(given(options), limits);
-      permit(call, [...manages(settings), ...readNeeds(streamOf(settings.source))]);
+      permit(call, [
+        ...manages(settings),
+        ...readNeeds(streamOf(settings.source), settings.resolveLinks),
+      ]);
       await subscriptions.create(settings);
       return create(CreateRespSchema);
     },

@@ -140,8 +140,7 @@ function isWhole({ selection, direction, positions, withRemoved }: StorageRead, 
 }
 
 function selectsAllOf(selection: Selection, chunk: Chunk): boolean {
-  if (selection.kind !== "all") return false;
-  return selection.withSystem === true || !chunk.holdsSystemEvents;
+  return selection.kind === "all" && !chunk.holdsSystemEvents;
 }
 
 /** The events of a chunk that the read selects, in its order. */
