@@ -2,8 +2,8 @@
 // and has to be accepted by the token that stands for it, or by --yes.
 
 import type { SalvageReport } from "../storage/leveldb/offline/salvage.ts";
-import { escaped } from "../escape.ts";
-import { counted, grouped } from "./display.ts";
+import { escaped, escapedLines } from "../escape.ts";
+import { counted, grouped, jsonLine } from "./display.ts";
 import { exitCode } from "./exit-code.ts";
 import { jsonOption, parse } from "./options.ts";
 import { progressOn } from "./progress.ts";
@@ -42,7 +42,7 @@ export async function salvage(args: readonly string[], terminal: Terminal): Prom
           `annals salvage ${folder} ${target} --accept-loss ${report.token}\n`;
         await print(
           terminal.output,
-          isJson ? `${JSON.stringify({ made: false, ...report })}\n` : ask,
+          isJson ? jsonLine({ made: false, ...report }) : escapedLines(ask),
         );
         return exitCode.failure;
       }
@@ -53,8 +53,8 @@ export async function salvage(args: readonly string[], terminal: Terminal): Prom
       const text =
         `${findings}made ${target}: store ${made.storeId}, head ${grouped(made.head)}, ` +
         `${counted(report.events, "event")}, ${verdict}\n`;
-      const json = `${JSON.stringify({ made: true, ...report, store: made })}\n`;
-      await print(terminal.output, isJson ? json : text);
+      const json = jsonLine({ made: true, ...report, store: made });
+      await print(terminal.output, isJson ? json : escapedLines(text));
       return made.findings.length === 0 ? exitCode.ok : exitCode.failure;
     } finally {
       await plan.close();

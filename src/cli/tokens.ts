@@ -5,9 +5,10 @@ import { readFileSync } from "node:fs";
 import { parseAccessFile, noAccessFile, plainName } from "../access/access-file.ts";
 import { FileFaults } from "../access/json-lines.ts";
 import { createToken, readTokenFile, revokeTokens, type TokenEntry } from "../access/token-file.ts";
+import { jsonLine } from "./display.ts";
 import { CommandError, jsonOption, parse, UsageError } from "./options.ts";
 import { tableOn } from "./table.ts";
-import { print, type Terminal } from "./terminal.ts";
+import { print, say, type Terminal } from "./terminal.ts";
 import { ageMs } from "./time.ts";
 
 const expiresMaxMs = 36_525 * 86_400_000;
@@ -55,9 +56,9 @@ async function create(args: readonly string[], terminal: Terminal): Promise<numb
   }
   const wish = { name, roles, nowMs, expiresMs: nowMs + lastsMs };
   const { entry, text } = await createToken(file, wish);
-  if (warning !== "") await print(terminal.errors, `warning: ${warning}\n`);
+  if (warning !== "") await say(terminal.errors, `warning: ${warning}`);
   if (values.json === true) {
-    await print(terminal.output, `${JSON.stringify({ ...shown(entry, nowMs), token: text })}\n`);
+    await print(terminal.output, jsonLine({ ...shown(entry, nowMs), token: text }));
     return 0;
   }
   await print(terminal.errors, `token ${entry.id} of ${name}; it is not shown again:\n`);
@@ -84,7 +85,7 @@ async function list(args: readonly string[], terminal: Terminal): Promise<number
   const entries = [...(await readTokenFile(fileOf(values["tokens-file"], terminal))).values()];
   const rows = entries.map((entry) => shown(entry, nowMs));
   if (values.json === true) {
-    for (const row of rows) await print(terminal.output, `${JSON.stringify(row)}\n`);
+    for (const row of rows) await print(terminal.output, jsonLine(row));
     return 0;
   }
   const table = tableOn(

@@ -92,6 +92,10 @@ const refused: readonly (readonly string[])[] = [
   ["append", name, name, name],
   ["append", name, name, "--data-file", `/dev/null/${text}`],
   ["read", "--tls-ca", `/dev/null/${text}`],
+  ["salvage", `/dev/null/${text}`, join(folder, text)],
+  ["tokens", "create", name],
+  ["tokens", "revoke", name, "--tokens-file", join(folder, "none")],
+  ["tokens", "list", "--tokens-file", `/dev/null/${text}`],
 ];
 
 describe("with names and payloads of invisible characters", () => {
@@ -134,6 +138,21 @@ describe("with names and payloads of invisible characters", () => {
     const { code, output, errors } = await run(argv, { columns: 80, environment });
     expect(code).not.toBe(0);
     expect(withoutLayout(output + errors)).not.toMatch(unsafe);
+  });
+
+  test("a token with roles of such names is created, listed and revoked", async () => {
+    const file = ["--tokens-file", join(folder, "tokens")];
+    const created = await annals(["tokens", "create", "ann", "--role", name, ...file]);
+    expect(created.code).toBe(0);
+    for (const argv of [
+      ["create", "ben", "--role", name, "--json"],
+      ["list"],
+      ["list", "--json"],
+    ]) {
+      const { code, output, errors } = await annals(["tokens", ...argv, ...file], { columns: 80 });
+      expect(code).toBe(0);
+      expect(withoutLayout(output + created.errors + errors)).not.toMatch(unsafe);
+    }
   });
 
   test("a server that refuses to start says so without them", async () => {

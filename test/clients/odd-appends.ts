@@ -52,12 +52,12 @@ const notUtf8 = fc
   .constantFrom("80", "c0af", "eda080", "eda080edb080", "f8888080", "61c3", "f4908080", "ff")
   .map((hex) => Buffer.from(hex, "hex"));
 
-/** Names and texts: plain, beyond ASCII, at the edges of Unicode, seldom no UTF-8. */
+/** Names and texts: plain, beyond ASCII, at the limits of Unicode, seldom no UTF-8. */
 function textual(...plain: string[]): fc.Arbitrary<Buffer> {
-  const edges = ["\u{10FFFF}", "\uFFFE", "\uFEFFa", "\uD7FF", "\uE000", "a\u0301", "\u202E", ""];
+  const limits = ["\u{10FFFF}", "\uFFFE", "\uFEFFa", "\uD7FF", "\uE000", "a\u0301", "\u202E", ""];
   return fc.oneof(
     { weight: 40, arbitrary: fc.constantFrom(...plain).map((text) => Buffer.from(text)) },
-    { weight: 2, arbitrary: fc.constantFrom(...edges).map((text) => Buffer.from(text)) },
+    { weight: 2, arbitrary: fc.constantFrom(...limits).map((text) => Buffer.from(text)) },
     { weight: 1, arbitrary: fc.string({ unit: "binary" }).map((text) => Buffer.from(text)) },
     { weight: 1, arbitrary: notUtf8 },
   );
