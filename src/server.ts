@@ -71,7 +71,7 @@ export async function startServer(
   const environment: CallEnvironment = { logger, stopping, ...held, scheduler, access };
   const health = new HealthState();
   const unwatch = storage.watch({
-    writeStateChanged: (state) => followWriteState(state, health, logger),
+    writeStateChanged: (state, why) => followWriteState(state, why, { health, logger }),
   });
   const log = createEventLog({
     storage,
@@ -229,10 +229,14 @@ function warnOfOpenness(config: Config, logger: Logger): void {
   }
 }
 
-function followWriteState(state: WriteState, health: HealthState, logger: Logger): void {
+function followWriteState(
+  state: WriteState,
+  why: string | undefined,
+  { health, logger }: { readonly health: HealthState; readonly logger: Logger },
+): void {
   health.set(state !== "failed");
   const level = state === "accepting" ? "info" : state === "failed" ? "error" : "warn";
-  logger[level]("write state changed", { state });
+  logger[level]("write state changed", { state, ...(why !== undefined && { why }) });
 }
 
 interface OpenParts {

@@ -234,8 +234,8 @@ export interface ReclaimStatus {
 export interface StorageWatcher {
   /** Called directly after the head moved, in order and without gaps. */
   advanced?(advance: Advance): void;
-  /** Called when the write state has changed. */
-  writeStateChanged?(state: WriteState): void;
+  /** Called when the write state has changed. `why`: what an operator should know of it. */
+  writeStateChanged?(state: WriteState, why?: string): void;
 }
 
 export interface StorageIdentity {

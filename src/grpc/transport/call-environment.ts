@@ -3,7 +3,7 @@
 
 import type { AccessControl } from "../../access/access-control.ts";
 import type { Need } from "../../access/grants.ts";
-import type { AnnalsError } from "../../domain/errors.ts";
+import { AnnalsError } from "../../domain/errors.ts";
 import type { CancelSignal } from "../../log/cancellation.ts";
 import type { Caller, Gate, Scheduler } from "../../log/scheduling/scheduler.ts";
 import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
@@ -73,6 +73,13 @@ export class Stopping {
   }
 }
 
+/** States of the store, in which every append fails alike: one line says it for a while. */
+const lasting: ReadonlySet<string> = new Set(["DISK_FULL", "STORE_FAILED", "OUTCOME_UNKNOWN"]);
+const toldEveryMs = 10_000;
+
+/** When a reason was logged last, and how many calls have failed for it since. */
+const told = new WeakMap<CallEnvironment, Map<string, { at: number; notLogged: number }>>();
+
 /** The status of what was thrown, logged as loudly as it deserves. */
 export function failed(
   environment: CallEnvironment,
@@ -81,7 +88,35 @@ export function failed(
   error: unknown,
 ): CallStatus {
   const status = statusOf(error);
-  const fields = { method, peer, code: status.code, error };
-  environment.logger[severityOf(error)]("call failed", fields);
+  const fields = { method, peer, code: status.code };
+  const severity = severityOf(error);
+  if (!(error instanceof AnnalsError) || !lasting.has(error.reason)) {
+    environment.logger[severity]("call failed", { ...fields, error });
+    return status;
+  }
+  const { reason, message: why, cause } = error;
+  const notLogged = notLoggedSince(environment, reason);
+  if (notLogged === undefined) return status;
+  environment.logger[severity]("call failed", {
+    ...fields,
+    reason,
+    why,
+    ...(cause instanceof Error && { cause: cause.message }),
+    ...(notLogged > 0 && { notLogged }),
+  });
   return status;
+}
+
+/** How many calls have failed for the reason without a line. Undefined: so does this one. */
+function notLoggedSince(environment: CallEnvironment, reason: string): number | undefined {
+  const reasons = told.get(environment) ?? new Map<string, { at: number; notLogged: number }>();
+  told.set(environment, reasons);
+  const now = performance.now();
+  const last = reasons.get(reason);
+  if (last !== undefined && now - last.at < toldEveryMs) {
+    last.notLogged++;
+    return undefined;
+  }
+  reasons.set(reason, { at: now, notLogged: 0 });
+  return last?.notLogged ?? 0;
 }

@@ -3,19 +3,23 @@
 // A refusal leaves the folder as it was.
 
 import { basename } from "node:path";
+import { AnnalsError } from "../../domain/errors.ts";
 import { databaseOf } from "./create.ts";
 import { checkDatabase, type DatabaseCheck } from "./files/database-check.ts";
 import { openLiveFiles } from "./files/files-kv.ts";
 import { checkTable } from "./files/table-file.ts";
 import type { LossGate } from "./folder/accepted-losses.ts";
 import type { Acknowledged } from "./folder/high-water-mark.ts";
+import { freeBytes } from "./folder/file-system.ts";
 import { StoreRefused } from "./folder/store-refused.ts";
 import { prefixChunk } from "./format/keys.ts";
+import type { Kv } from "./kv/kv.ts";
 import { openLevelKv } from "./kv/level-kv.ts";
 import { auditEnd } from "./verify/audit.ts";
 import type { OpenedKv } from "./write/write-guard.ts";
 
 const checkBytesDefault = 96 * 1024 * 1024;
+const openingBytes = 256 * 1024;
 
 export interface CheckedOpenOptions {
   readonly folder: string;
@@ -24,6 +28,9 @@ export interface CheckedOpenOptions {
   readonly gate: LossGate;
   /** Tables up to this many bytes in total are checked, the newest first. Absent: 96 MiB. */
   readonly checkBytes?: number | undefined;
+  readonly warn: (message: string, cause?: unknown) => void;
+  /** Bytes that are free on the folder's file system. Absent: asked for. */
+  readonly freeBytes?: (() => number) | undefined;
 }
 
 /** Throws StoreRefused. */
@@ -54,6 +61,15 @@ export async function openChecked(options: CheckedOpenOptions): Promise<OpenedKv
       : await auditFiles(check, acknowledged, (damage) => damages.push(damage)).catch(refuse);
   refuseDamaged();
   await weigh([], audited);
+  const neededBytes = bytesToOpen(check);
+  const free = (options.freeBytes ?? (() => freeBytes(folder)))();
+  if (free < neededBytes) {
+    options.warn(
+      `the disk has ${free} bytes left, and ${neededBytes} are needed to open the store for ` +
+        "writing: it is open for reading only until then",
+    );
+    return { kv: readOnly(check, neededBytes), sequence: check.lastSequence };
+  }
   const kv = await openLevelKv(databaseOf(folder), false).catch((error: Error) => {
     const why = ((error.cause as Error | undefined) ?? error).message;
     throw new StoreRefused(folder, [`LevelDB does not open it: ${why}`], "salvage");
@@ -68,6 +84,20 @@ export async function openChecked(options: CheckedOpenOptions): Promise<OpenedKv
     await kv.close();
     throw error;
   }
+}
+
+/** LevelDB writes its write-ahead logs into tables when it opens, and begins new files. */
+function bytesToOpen({ logs }: DatabaseCheck): number {
+  return logs.reduce((sum, { bytes }) => sum + 2 * bytes.length, openingBytes);
+}
+
+/** What LevelDB would serve, without LevelDB. */
+function readOnly(check: DatabaseCheck, neededBytes: number): Kv {
+  const refuse = async (): Promise<never> => {
+    throw new AnnalsError({ reason: "DISK_FULL", retryAfterMs: 1_000 }, "the disk is full");
+  };
+  const files = openLiveFiles(check, () => true);
+  return { ...files, neededBytes, write: refuse, flush: async () => {}, compact: async () => {} };
 }
 
 /** The audit of the end of the log, on the files themselves. */

@@ -7,7 +7,7 @@ import { AnnalsError } from "../../domain/errors.ts";
 import { firstEpoch, type History } from "../../domain/epoch.ts";
 import type { Storage } from "../storage.ts";
 import { lossGate, type LossGate } from "./folder/accepted-losses.ts";
-import { openChecked } from "./checked-open.ts";
+import { openChecked, type CheckedOpenOptions } from "./checked-open.ts";
 import { wholeThrough } from "./verify/log-walk.ts";
 import { formatVersion } from "./format/chunk.ts";
 import { beginStore, createDatabase, databaseOf, highWaterMarkPath } from "./create.ts";
@@ -34,6 +34,7 @@ import {
 } from "./folder/high-water-mark.ts";
 import { openMemoryKv } from "./kv/memory-kv.ts";
 import type { TimeKeeper } from "./state/open-store.ts";
+import { startFolderWatch, type FolderWatch } from "./upkeep/folder-watch.ts";
 import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./upkeep/reclaimer.ts";
 import { startScrubber, type Scrubber, type ScrubberOptions } from "./upkeep/scrubber.ts";
 import { storeSecret } from "./folder/store-secret.ts";
@@ -54,8 +55,8 @@ export interface LevelStorageOptions {
   /** Allows a folder on a network file system. */
   readonly allowNetworkFileSystem?: boolean;
   /**
-   * Tables up to this many bytes in total are checked before serving (absent: 96 MiB). The scrubber
-   * checks the rest.
+   * Tables up to this many bytes in total are checked before serving. Absent: 96 MiB, and 1 GiB
+   * after an end that was not in order. The scrubber checks the rest.
    */
   readonly checkBytesAtOpen?: number;
   readonly clock?: () => number;
@@ -66,9 +67,14 @@ export interface LevelStorageOptions {
   readonly reclaim?: ReclaimOptions | undefined;
   /** Bytes that may still be written. Absent: the free space beyond the reserve. */
   readonly spareBytes?: () => number;
+  /** Time between two looks whether the store's files are still there. Absent: a second. */
+  readonly lookEveryMs?: number;
+  /** Bytes that are free on the folder's file system. Absent: asked for. */
+  readonly freeBytes?: () => number;
   readonly delay?: Delay;
 }
 
+const checkBytesWhenLeft = 1024 * 1024 * 1024;
 const reserveBytesDefault = 256 * 1024 * 1024;
 /** A clock that is so far behind is worth a warning. */
 const clockBehindSeconds = 5;
@@ -103,6 +109,7 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     gate: undefined,
     identity: undefined,
     highWaterMark: undefined,
+    watch: undefined,
     scrubber: undefined,
     reclaimer: undefined,
   };
@@ -122,7 +129,21 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     await writeOwner(database, identity.storeId).catch((cause: unknown) => {
       warn("log/STORE cannot be written: whose database it is stays unsaid", cause);
     });
-    if (scrub) held.scrubber = startScrubber({ store, database, clock, warn, delay }, scrub);
+    const { fail } = engine;
+    held.watch = await startFolderWatch({
+      folder,
+      database,
+      isHeld: () => lock.isHeld(),
+      isReopening: () => storage.writeState() === "recovering",
+      lost: (what) => fail(`${what}; stop this server and look who did it before the next start`),
+      lookEveryMs: options.lookEveryMs,
+    });
+    if (scrub) {
+      // After an end that was not in order, the tables are looked at first.
+      const delayMs = lock.wasLeft ? 0 : scrub.delayMs;
+      const scrubbing = { ...scrub, ...(delayMs !== undefined && { delayMs }) };
+      held.scrubber = startScrubber({ store, database, clock, warn, delay, fail }, scrubbing);
+    }
     const spareBytes = spareBytesOf(options);
     if (reclaim) {
       held.reclaimer = startReclaimer({ ...engine, clock, warn, spareBytes, delay }, reclaim);
@@ -145,6 +166,7 @@ interface Held {
   /** An accepted loss changes it. */
   identity: Identity | undefined;
   highWaterMark: HighWaterMark | undefined;
+  watch: FolderWatch | undefined;
   scrubber: Scrubber | undefined;
   reclaimer: Reclaimer | undefined;
 }
@@ -175,7 +197,8 @@ function openCreated(
     openKv: (acknowledged) =>
       acknowledged === undefined
         ? openFirst(options, identity, held)
-        : openAgain(options, identity, acknowledged),
+        : openAgain(options, held, acknowledged),
+    isHeld: () => held.lock.isHeld(),
     acknowledge(acknowledged) {
       held.highWaterMark ??= openHighWaterMark(highWaterMarkPath(folder), warn)[0];
       held.highWaterMark.advance(acknowledged);
@@ -205,13 +228,22 @@ function timeKeeperOf(options: LevelStorageOptions, held: Held): TimeKeeper {
 /** Once a store is served, it is reopened without any loss being accepted. */
 function openAgain(
   options: LevelStorageOptions,
-  { storeId }: Identity,
+  { lock, identity }: Held,
   acknowledged: Acknowledged,
 ): Promise<OpenedKv> {
-  const { folder, checkBytesAtOpen: checkBytes, warn = () => {} } = options;
+  const { folder, warn = () => {} } = options;
+  const storeId = identity?.storeId ?? "";
   const accepting = async (): Promise<void> => {};
   const gate = lossGate({ folder, storeId, acceptLoss: undefined, accepting, warn });
-  return openChecked({ folder, acknowledged, gate, checkBytes });
+  return openChecked({ ...checksOf(options, lock), acknowledged, gate });
+}
+
+function checksOf(
+  { folder, checkBytesAtOpen, warn = () => {}, freeBytes: free }: LevelStorageOptions,
+  { wasLeft }: FolderLock,
+): Omit<CheckedOpenOptions, "acknowledged" | "gate"> {
+  const checkBytes = checkBytesAtOpen ?? (wasLeft ? checkBytesWhenLeft : undefined);
+  return { folder, checkBytes, warn, freeBytes: free };
 }
 
 /**
@@ -235,8 +267,8 @@ async function openFirst(
     warn,
   });
   const acknowledged = readHighWaterMark(highWaterMarkPath(folder));
-  const { checkBytesAtOpen: checkBytes } = options;
-  const opened = await openChecked({ folder, acknowledged, gate: held.gate, checkBytes });
+  const checks = checksOf(options, held.lock);
+  const opened = await openChecked({ ...checks, acknowledged, gate: held.gate });
   if (held.identity === identity) return opened;
   try {
     const after = await wholeThrough(opened.kv);
@@ -270,7 +302,7 @@ function closingAlso(storage: Storage, held: Held): Storage {
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     try {
-      await Promise.all([held.scrubber?.stop(), held.reclaimer?.stop()]);
+      await Promise.all([held.watch?.stop(), held.scrubber?.stop(), held.reclaimer?.stop()]);
       await storage.close();
     } finally {
       await release(held);

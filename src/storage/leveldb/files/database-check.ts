@@ -47,10 +47,15 @@ export async function checkDatabase(
   return { ...judgement, unservable: faults, tables, ranges: manifest.ranges, logs };
 }
 
+/** The MANIFEST of now, also while LevelDB has the folder open. */
+export async function liveManifest(folder: string): Promise<Manifest> {
+  const manifest = await readFile(join(folder, (await currentManifest(folder)) ?? "CURRENT"));
+  return foldManifest(readLog(manifest).records);
+}
+
 /** Paths of the live table files, oldest first, also while LevelDB has the folder open. */
 export async function liveTables(folder: string): Promise<string[]> {
-  const manifest = await readFile(join(folder, (await currentManifest(folder)) ?? "CURRENT"));
-  const { tables } = foldManifest(readLog(manifest).records);
+  const { tables } = await liveManifest(folder);
   const byNumber = tableNames(await readdir(folder));
   return [...tables.keys()]
     .toSorted((a, b) => a - b)

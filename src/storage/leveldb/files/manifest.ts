@@ -12,7 +12,7 @@ export interface Manifest {
   /** The live tables: number to length in bytes. */
   readonly tables: ReadonlyMap<number, number>;
   /** The first and last key of each live table. */
-  readonly ranges: ReadonlyMap<number, KeyBounds>;
+  readonly ranges: ReadonlyMap<number, TableRange>;
 }
 
 /** Both inclusive. */
@@ -21,7 +21,12 @@ export interface KeyBounds {
   readonly last: Uint8Array;
 }
 
-interface NewTable extends KeyBounds {
+/** The keys of tables overlap on level 0 only. */
+export interface TableRange extends KeyBounds {
+  readonly level: number;
+}
+
+interface NewTable extends TableRange {
   readonly number: number;
   readonly bytes: number;
 }
@@ -32,7 +37,7 @@ export const internalBytes = 8;
 /** Folds version edits. Throws `RangeError` on malformed ones. */
 export function foldManifest(edits: readonly Uint8Array[]): Manifest {
   const tables = new Map<number, number>();
-  const ranges = new Map<number, KeyBounds>();
+  const ranges = new Map<number, TableRange>();
   let logNumber = 0;
   let lastSequence = 0;
   for (const edit of edits) {
@@ -54,9 +59,9 @@ export function foldManifest(edits: readonly Uint8Array[]): Manifest {
       tables.delete(number);
       ranges.delete(number);
     }
-    for (const { number, bytes, first, last } of added) {
+    for (const { number, bytes, level, first, last } of added) {
       tables.set(number, bytes);
-      ranges.set(number, { first, last });
+      ranges.set(number, { level, first, last });
     }
   }
   return { logNumber, lastSequence, tables, ranges };
@@ -73,10 +78,10 @@ function skipLevel(reader: WireReader): number {
 }
 
 function newTable(reader: WireReader): NewTable {
-  reader.varint();
+  const level = reader.varint();
   const number = reader.varint();
   const bytes = reader.varint();
-  return { number, bytes, first: userKey(reader.view()), last: userKey(reader.view()) };
+  return { number, bytes, level, first: userKey(reader.view()), last: userKey(reader.view()) };
 }
 
 function userKey(internal: Uint8Array): Uint8Array {

@@ -9,6 +9,7 @@
 
 import { randomBytes } from "node:crypto";
 import { createConnection, createServer, type Server } from "node:net";
+import { statSync } from "node:fs";
 import { open, readdir, rm, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
@@ -18,6 +19,10 @@ const attemptsMax = 4;
 const retryMsMax = 60;
 
 export interface FolderLock {
+  /** Whether a process that held the folder before did not release it. */
+  readonly wasLeft: boolean;
+  /** Whether the lock is still there: somebody may delete its file, and with it the lock. */
+  isHeld(): boolean;
   release(): Promise<void>;
 }
 
@@ -45,8 +50,8 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
   const base = process.platform === "linux" ? `/proc/self/fd/${handle.fd}` : folder;
   try {
     for (let attempt = 1; ; attempt++) {
-      const server = await tryLock(base);
-      if (server) return lockOf(server, handle);
+      const held = await tryLock(base);
+      if (held) return lockOf(held, handle);
       if (attempt === attemptsMax) {
         throw new StoreRefused(folder, ["another process has the store open"]);
       }
@@ -58,8 +63,18 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
   }
 }
 
-function lockOf(server: Server, handle: FileHandle): FolderLock {
+/** A socket that listens in the folder. */
+interface Listening {
+  readonly server: Server;
+  readonly path: string;
+  readonly wasLeft: boolean;
+}
+
+function lockOf({ server, path, wasLeft }: Listening, handle: FileHandle): FolderLock {
+  const { ino } = statSync(path, { bigint: true });
   return {
+    wasLeft,
+    isHeld: () => statSync(path, { bigint: true, throwIfNoEntry: false })?.ino === ino,
     async release() {
       await closed(server);
       await handle.close();
@@ -68,7 +83,7 @@ function lockOf(server: Server, handle: FileHandle): FolderLock {
 }
 
 /** Listens, looks for other locks, and gives up if another process holds the folder. */
-async function tryLock(base: string): Promise<Server | undefined> {
+async function tryLock(base: string): Promise<Listening | undefined> {
   const own = `guard-${randomBytes(8).toString("hex")}.sock`;
   const server = await listen(join(base, own));
   try {
@@ -80,7 +95,7 @@ async function tryLock(base: string): Promise<Server | undefined> {
     }
     // Sockets of killed processes. A live process would have answered.
     for (const name of others) await rm(join(base, name), { force: true });
-    return server;
+    return { server, path: join(base, own), wasLeft: others.length > 0 };
   } catch (error) {
     await closed(server);
     throw error;

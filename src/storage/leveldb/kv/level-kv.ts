@@ -3,6 +3,7 @@
 
 import { Level } from "level";
 import { corruption } from "../../../domain/errors.ts";
+import { Avoided, AvoidingScan } from "./avoided.ts";
 import type { Entry, KeyRange, Kv, Scan } from "./kv.ts";
 import { LevelScan } from "./level-scan.ts";
 
@@ -34,10 +35,21 @@ export async function openLevelKv(folder: string, createIfMissing: boolean): Pro
 
 function overDatabase(database: Database): Kv {
   const lookUps = new LookUps(database);
+  const avoided = new Avoided();
+  const page = async (range: KeyRange, isWalk = false): Promise<Entry[]> => {
+    const read = (some: KeyRange, stop?: Uint8Array) => readPage(database, some, stop);
+    return (avoided.isEmpty ? read(range) : avoided.page(range, read, isWalk)).catch(rethrow);
+  };
+  const walked = (range: KeyRange): Promise<Entry[]> => page(range, true);
   return {
-    getMany: (keys) => lookUps.get(keys as Buffer[]).catch(rethrow),
-    page: (range) => readPage(database, range).catch(rethrow),
-    scan: (range) => checkedScan(new LevelScan(database, range)),
+    async getMany(keys) {
+      avoided.assertNone(keys);
+      return lookUps.get(keys as Buffer[]).catch(rethrow);
+    },
+    page: (range) => page(range),
+    scan: (range) =>
+      new AvoidingScan(checkedScan(new LevelScan(database, range)), range, avoided, walked),
+    avoid: (range) => avoided.add(range),
     // A chained batch passes keys and values to LevelDB one by one, without an object for each.
     write(operations) {
       const batch = database.batch();
@@ -109,11 +121,17 @@ class LookUps {
   }
 }
 
-async function readPage(database: Database, range: KeyRange): Promise<Entry[]> {
+/** `stop`: the read ends before this key. */
+async function readPage(
+  database: Database,
+  range: KeyRange,
+  stop: Uint8Array | undefined,
+): Promise<Entry[]> {
+  const reverse = range.reverse ?? false;
   const iterator = database.iterator({
-    gte: range.first as Buffer,
-    lte: range.last as Buffer,
-    reverse: range.reverse ?? false,
+    ...(stop && reverse ? { gt: stop as Buffer } : { gte: range.first as Buffer }),
+    ...(stop && !reverse ? { lt: stop as Buffer } : { lte: range.last as Buffer }),
+    reverse,
     limit: range.limit,
     fillCache: range.fillCache ?? true,
     values: range.keysOnly !== true,

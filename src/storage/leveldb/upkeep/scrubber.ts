@@ -1,13 +1,15 @@
 // The scrubber reads the whole store repeatedly while it is served, at a bounded rate, to find bit
 // rot early. It checks tables by LevelDB's own CRCs, which LevelDB never verifies, the log by
 // Annals' checksums and the hash chain, and the index against the log. It reports and counts
-// findings and repairs nothing.
+// findings and repairs nothing. Where LevelDB would end the process over a damaged table, reads are
+// kept away from it and nothing more is written.
 
 import { basename } from "node:path";
 import type { OpenStore } from "../state/open-store.ts";
 import { liveTables } from "../files/database-check.ts";
 import type { ReadableKv } from "../kv/kv.ts";
 import { busyEventLoop, Pace, Stopped } from "./pace.ts";
+import { dangersIn } from "../files/table-danger.ts";
 import { checkTable } from "../files/table-file.ts";
 import { verifyStore } from "../verify/verify-store.ts";
 import { nodeDelay, type Delay } from "../write/write-guard.ts";
@@ -53,6 +55,8 @@ export interface Scrubber {
 
 export interface ScrubberParts {
   readonly store: OpenStore;
+  /** Refuses writes for good. Absent: nobody writes. */
+  readonly fail?: ((why: string) => void) | undefined;
   /** LevelDB's folder. Absent: there are no tables to check. */
   readonly database?: string | undefined;
   readonly clock: () => number;
@@ -96,6 +100,8 @@ class Scrubbing {
   private readonly options: ScrubberOptions;
   private readonly pace: Pace;
   private readonly known = new Set<string>();
+  /** Findings about tables that reads are kept away from. */
+  private readonly avoided = new Set<string>();
 
   constructor(parts: ScrubberParts, options: ScrubberOptions, pace: Pace) {
     this.parts = parts;
@@ -145,8 +151,25 @@ class Scrubbing {
           return (await liveTables(database)).includes(path) ? "it is missing" : undefined;
         },
       );
-      if (fault) this.found(`table ${basename(path)}: ${fault}`);
+      if (fault === undefined) continue;
+      const finding = `table ${basename(path)}: ${fault}`;
+      await this.keepAwayFrom(path, finding);
+      this.found(finding);
     }
+  }
+
+  /** A merge of tables would come to what reads are kept away from, so that writes end too. */
+  private async keepAwayFrom(path: string, finding: string): Promise<void> {
+    if (this.avoided.has(finding)) return;
+    this.avoided.add(finding);
+    const dangers = await dangersIn(path, finding).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT") return [];
+      throw error;
+    });
+    if (dangers.length === 0) return;
+    const { store, fail } = this.parts;
+    for (const danger of dangers) store.kv.avoid?.(danger);
+    fail?.(`${finding}; stop the server and run annals salvage, or restore a backup`);
   }
 
   private spend(bytes: number): Promise<void> {

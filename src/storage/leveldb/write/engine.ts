@@ -51,6 +51,8 @@ export interface OwnCommit {
 export interface Engine {
   readonly storage: Storage;
   readonly store: OpenStore;
+  /** Refuses writes for good: see WriteGuard. */
+  readonly fail: (why: string) => void;
   /**
    * Runs a commit after those before it. `compose` is called when it may run, and uses the head of
    * that moment.
@@ -64,6 +66,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const guard = new WriteGuard({ store, options, watchers });
   const parts: CommitParts = { store, guard, watchers, options };
   options.acknowledge?.(acknowledgedBy(store));
+  if (store.kv.neededBytes !== undefined) guard.awaitWritable();
 
   const storage: Storage = {
     identity: options.identity,
@@ -101,7 +104,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       const own = await compose();
       await commitDurably(parts, own.commit, own);
     });
-  return { storage, store, commitOwn };
+  return { storage, store, commitOwn, fail: (why) => guard.fail(why) };
 }
 
 interface CommitParts extends GuardParts {

@@ -30,6 +30,8 @@ export interface GuardOptions {
   readonly acknowledge?: (acknowledged: Acknowledged) => void;
   /** Bytes that may still be written before the reserve is used. Absent: no bound. */
   readonly spareBytes?: () => number;
+  /** Whether the folder is still this process's own. Absent: nobody else can take it. */
+  readonly isHeld?: () => boolean;
   /** Reports what an operator should know. */
   readonly warn: (message: string, cause?: unknown) => void;
   /** Called when the store closes normally, before the database is closed. */
@@ -95,6 +97,8 @@ export class WriteGuard {
   private stopped = false;
   /** A write failed, and the database has not been reopened since. */
   private poisoned = false;
+  /** Why nothing may be written any more. Undefined: it may. */
+  private failure: string | undefined;
   /** Ends the present wait, for space or for the next attempt. */
   private wake: () => void = () => {};
 
@@ -120,7 +124,9 @@ export class WriteGuard {
     try {
       await store.kv.write(operations);
       store.sequence += operations.length;
+      if (this.parts.options.isHeld?.() === false) throw new Error("the folder's lock is gone");
     } catch (cause) {
+      if (this.parts.options.isHeld?.() === false) throw this.lockLost();
       this.parts.options.warn("a write failed: the store is closed, reopened and audited", cause);
       this.poisoned = true;
       this.setState("recovering");
@@ -131,6 +137,30 @@ export class WriteGuard {
         cause,
       );
     }
+  }
+
+  /** What was written may be in files that another process has replaced. */
+  private lockLost(): AnnalsError {
+    this.fail("the folder's lock was deleted: another server may have opened the store");
+    return new AnnalsError(
+      { reason: "OUTCOME_UNKNOWN" },
+      "the store's folder is not held any more",
+    );
+  }
+
+  /** Refuses writes for good. Reads go on. A restart of the process checks the store again. */
+  fail(why: string): void {
+    if (this.failure !== undefined) return;
+    this.failure = why;
+    this.wake();
+    this.setState("failed", why);
+  }
+
+  /** For a database that is open for reading only: opens it for writing when there is space. */
+  awaitWritable(): void {
+    this.poisoned = true;
+    this.setState("disk-full");
+    this.recovery = this.recover();
   }
 
   /** Waits for the write in flight, then closes the database. */
@@ -146,7 +176,7 @@ export class WriteGuard {
     await this.recovery;
     const { store, options } = this.parts;
     try {
-      if (!this.poisoned) await options.closing?.(store);
+      if (!this.poisoned && this.failure === undefined) await options.closing?.(store);
     } catch (cause) {
       // The write-ahead log contains everything; the next start only takes longer.
       options.warn("the write-ahead log could not be moved into tables", cause);
@@ -161,7 +191,8 @@ export class WriteGuard {
       throw new AnnalsError({ reason: "RECOVERING" }, "the store is being reopened and audited");
     }
     if (this.state === "failed") {
-      throw new AnnalsError({ reason: "STORE_FAILED" }, "the store could not be recovered");
+      const why = this.failure ?? "the store could not be recovered";
+      throw new AnnalsError({ reason: "STORE_FAILED" }, why);
     }
     if (this.state === "accepting") {
       if (this.spareBytes() >= bytes * spaceFactor) return;
@@ -185,15 +216,19 @@ export class WriteGuard {
     }
   }
 
+  private get isEnding(): boolean {
+    return this.stopped || this.failure !== undefined;
+  }
+
   /**
    * Refuses writes until there is free space, while reads continue. Ends early if the store closes.
    */
-  private async awaitSpace(): Promise<void> {
+  private async awaitSpace(bytes = 0): Promise<void> {
     this.parts.options.warn("free space is below the reserve: appends are refused");
     this.setState("disk-full");
-    while (!this.stopped) {
+    while (!this.isEnding) {
       await this.pause(spaceCheckMs);
-      if (this.spareBytes() <= 0) continue;
+      if (this.spareBytes() <= bytes) continue;
       this.parts.options.warn("there is free space again");
       return;
     }
@@ -211,12 +246,20 @@ export class WriteGuard {
 
   private async recover(): Promise<void> {
     // Without space LevelDB cannot be reopened. Until then, the open database answers readers.
-    if (this.spareBytes() <= 0) await this.awaitSpace();
+    const { store } = this.parts;
+    if (this.spareBytes() <= (store.kv.neededBytes ?? 0)) {
+      await this.awaitSpace(store.kv.neededBytes);
+    }
     let backoffMs = backoffMsFirst;
-    for (let attempt = 1; !this.stopped; attempt++) {
+    for (let attempt = 1; !this.isEnding; attempt++) {
       if (this.state === "disk-full") this.setState("recovering");
       try {
         await this.reopen();
+        if (store.kv.neededBytes !== undefined) {
+          attempt = 0;
+          await this.awaitSpace(store.kv.neededBytes);
+          continue;
+        }
         this.poisoned = false;
         this.setState("accepting");
         return;
@@ -224,7 +267,7 @@ export class WriteGuard {
         this.parts.options.warn(`the store could not be reopened (attempt ${attempt})`, cause);
         if (attempt >= attemptsBeforeFailed) this.setState("failed");
       }
-      if (!this.stopped) await this.pause(backoffMs);
+      if (!this.isEnding) await this.pause(backoffMs);
       backoffMs = Math.min(backoffMs * 2, backoffMsMax);
     }
   }
@@ -251,9 +294,10 @@ export class WriteGuard {
     for (const watcher of watchers) watcher.advanced?.({ from, to });
   }
 
-  private setState(state: WriteState): void {
-    if (this.state === state) return;
+  private setState(state: WriteState, why?: string): void {
+    const isFinal = this.failure !== undefined && state !== "failed";
+    if (isFinal || (this.state === state && why === undefined)) return;
     this.state = state;
-    for (const watcher of this.parts.watchers) watcher.writeStateChanged?.(state);
+    for (const watcher of this.parts.watchers) watcher.writeStateChanged?.(state, why);
   }
 }

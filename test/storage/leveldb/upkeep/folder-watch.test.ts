@@ -1,0 +1,103 @@
+// What is deleted under a server that runs ends its appends, and another server on the folder never
+// makes it acknowledge what is not there.
+import { mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { openLevelStorage } from "../../../../src/storage/leveldb/open.ts";
+import type { Storage } from "../../../../src/storage/storage.ts";
+import { commitEvents, newEvent, newEvents, recordsOf } from "../../../support/events.ts";
+import { copyStore } from "../../../support/store-folder.ts";
+
+let scratch: string;
+let pristine: string;
+let folder: string;
+let made = 0;
+
+beforeAll(async () => {
+  scratch = await mkdtemp(join(tmpdir(), "annals-watch-"));
+  pristine = join(scratch, "pristine");
+  const storage = await openLevelStorage({ folder: pristine, reserveBytes: 0 });
+  await commitEvents(
+    storage,
+    newEvents(20, () => ({ stream: "a-1" })),
+  );
+  await storage.close();
+});
+afterAll(() => rm(scratch, { recursive: true }));
+beforeEach(async () => {
+  folder = join(scratch, String(made++));
+  await copyStore(pristine, folder);
+});
+
+interface Watched {
+  readonly storage: Storage;
+  /** What the operator is told when writing ends. */
+  readonly ended: Promise<string>;
+}
+
+async function opened(): Promise<Watched> {
+  const storage = await openLevelStorage({ folder, reserveBytes: 0, lookEveryMs: 20 });
+  const ended = new Promise<string>((resolve) => {
+    storage.watch({
+      writeStateChanged: (state, why) => {
+        if (state === "failed") resolve(why ?? "");
+      },
+    });
+  });
+  return { storage, ended };
+}
+
+async function deleteIn(place: string, pattern: RegExp): Promise<void> {
+  const names = (await readdir(place)).filter((name) => pattern.test(name));
+  expect(names).not.toEqual([]);
+  for (const name of names) await rm(join(place, name), { recursive: true });
+}
+
+async function reasonOf(storage: Storage): Promise<unknown> {
+  return commitEvents(storage, [newEvent()]).then(
+    () => "stored",
+    (error: { failure?: { reason?: string } }) => error.failure?.reason,
+  );
+}
+
+describe("what is deleted under an open store ends its appends", () => {
+  const cases: readonly (readonly [string, () => Promise<void>, string])[] = [
+    ["the guard", () => deleteIn(folder, /^guard-/), "the folder's lock (guard-*.sock)"],
+    ["LevelDB's LOCK", () => deleteIn(join(folder, "log"), /^LOCK$/), "log/LOCK was deleted"],
+    ["CURRENT", () => deleteIn(join(folder, "log"), /^CURRENT$/), "log/CURRENT was deleted"],
+    ["the MANIFEST", () => deleteIn(join(folder, "log"), /^MANIFEST/), "the MANIFEST was deleted"],
+    ["a table", () => deleteIn(join(folder, "log"), /\.ldb$/), "table log/"],
+    ["MARK", () => deleteIn(folder, /^MARK$/), "MARK was deleted"],
+    ["IDENTITY", () => deleteIn(folder, /^IDENTITY$/), "IDENTITY was deleted"],
+    ["the folder", () => rm(folder, { recursive: true }), "was deleted, moved or replaced"],
+    ["the folder's name", () => rename(folder, `${folder}-moved`), "was deleted, moved"],
+  ];
+  test.each(cases)("%s", async (_, remove, said) => {
+    const { storage, ended } = await opened();
+    await remove();
+    expect(await ended).toContain(said);
+    expect(await reasonOf(storage)).toBe("STORE_FAILED");
+    await storage.close();
+  });
+
+  test("but nothing does while only LevelDB changes its files", async () => {
+    const { storage, ended } = await opened();
+    for (let i = 0; i < 20; i++) {
+      await writeFile(join(folder, "log", "LOG.old"), String(i));
+      await commitEvents(storage, [newEvent()]);
+    }
+    expect(await Promise.race([ended, Promise.resolve("nothing")])).toBe("nothing");
+    await storage.close();
+  });
+});
+
+test("a write is not acknowledged once the lock is gone, though nobody has looked yet", async () => {
+  const storage = await openLevelStorage({ folder, reserveBytes: 0 });
+  expect(await reasonOf(storage)).toBe("stored");
+  await deleteIn(folder, /^guard-/);
+  expect(await reasonOf(storage)).toBe("OUTCOME_UNKNOWN");
+  expect(await reasonOf(storage)).toBe("STORE_FAILED");
+  expect(await recordsOf(storage)).toHaveLength(21);
+  await storage.close();
+});

@@ -1,0 +1,57 @@
+// A sector of a table turns to zeros while the store is open. LevelDB would end the process by an
+// assertion. A scrub finds it first: reads are kept away from it and the others go on. Where it was
+// met before, the next start says which table it is.
+import { execFile } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { openLevelStorage } from "../../../../src/storage/leveldb/open.ts";
+
+let scratch: string;
+let made = 0;
+
+beforeAll(async () => {
+  scratch = await mkdtemp(join(tmpdir(), "annals-serving-"));
+});
+afterAll(() => rm(scratch, { recursive: true }));
+
+const program = new URL("serving-damage.ts", import.meta.url).pathname;
+
+async function serve(folder: string, ...args: readonly string[]): Promise<unknown> {
+  const { stdout } = await promisify(execFile)(process.execPath, [program, folder, ...args]);
+  return JSON.parse(stdout);
+}
+
+test.each([
+  [10_240, 512, ["stored", "STORE_FAILED"]],
+  [16_384, 8_192, ["STORE_FAILED"]],
+])(
+  "scrubbed, zeros from byte %d cost the reads that need them, and appends where LevelDB would end",
+  async (from, bytes, appends) => {
+    const folder = join(scratch, String(made++));
+    const answers = await serve(folder, "scrubbed", String(from), String(bytes));
+    expect(answers).toMatchObject({
+      finding: expect.stringMatching(/^table \d+\.ldb: the block at byte \d+ fails its CRC$/),
+    });
+    const { read, refused } = answers as Record<string, number>;
+    expect([read, refused].reduce((a = 0, b = 0) => a + b)).toBe(400);
+    expect(refused).toBeLessThan(400);
+    // Where LevelDB would only answer wrongly, our own checksums tell, and writing goes on.
+    expect(appends).toContain((answers as { append: string }).append);
+    await expect(openLevelStorage({ folder, reserveBytes: 0 })).rejects.toThrow(
+      /table \d+\.ldb: the block at byte \d+ fails its CRC\nRestore a backup, or annals salvage/,
+    );
+  },
+);
+
+test("met before a scrub, they may end the process, and the next start names the table", async () => {
+  const folder = join(scratch, String(made++));
+  await serve(folder, "not scrubbed", "16384", "8192").catch((error: Error) => {
+    expect((error as { signal?: string }).signal).toBe("SIGABRT");
+  });
+  await expect(openLevelStorage({ folder, reserveBytes: 0 })).rejects.toThrow(
+    /table \d+\.ldb: the block at byte \d+ fails its CRC\nRestore a backup, or annals salvage/,
+  );
+});
