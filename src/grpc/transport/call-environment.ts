@@ -78,11 +78,11 @@ const lasting: ReadonlySet<string> = new Set(["DISK_FULL", "STORE_FAILED", "OUTC
 const toldEveryMs = 10_000;
 
 /** When a reason was logged last, and how many calls have failed for it since. */
-const told = new WeakMap<CallEnvironment, Map<string, { at: number; notLogged: number }>>();
+const told = new WeakMap<Logger, Map<string, { at: number; notLogged: number }>>();
 
 /** The status of what was thrown, logged as loudly as it deserves. */
 export function failed(
-  environment: CallEnvironment,
+  environment: Pick<CallEnvironment, "logger">,
   method: string,
   peer: string,
   error: unknown,
@@ -95,7 +95,7 @@ export function failed(
     return status;
   }
   const { reason, message: why, cause } = error;
-  const notLogged = notLoggedSince(environment, reason);
+  const notLogged = notLoggedSince(environment.logger, reason);
   if (notLogged === undefined) return status;
   environment.logger[severity]("call failed", {
     ...fields,
@@ -108,9 +108,9 @@ export function failed(
 }
 
 /** How many calls have failed for the reason without a line. Undefined: so does this one. */
-function notLoggedSince(environment: CallEnvironment, reason: string): number | undefined {
-  const reasons = told.get(environment) ?? new Map<string, { at: number; notLogged: number }>();
-  told.set(environment, reasons);
+function notLoggedSince(logger: Logger, reason: string): number | undefined {
+  const reasons = told.get(logger) ?? new Map<string, { at: number; notLogged: number }>();
+  told.set(logger, reasons);
   const now = performance.now();
   const last = reasons.get(reason);
   if (last !== undefined && now - last.at < toldEveryMs) {

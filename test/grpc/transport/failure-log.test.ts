@@ -2,9 +2,7 @@
 // stack; any other failure has a line of its own.
 import { expect, test } from "vitest";
 import { AnnalsError, type Reason } from "../../../src/domain/errors.ts";
-import { failed, Stopping } from "../../../src/grpc/transport/call-environment.ts";
-import { Scheduler } from "../../../src/log/scheduling/scheduler.ts";
-import { UnsentBytes } from "../../../src/log/scheduling/unsent-bytes.ts";
+import { failed } from "../../../src/grpc/transport/call-environment.ts";
 import { createLogger } from "../../../src/logger.ts";
 
 function linesOf(fail: (failing: (error: unknown) => void) => void): string[] {
@@ -12,13 +10,7 @@ function linesOf(fail: (failing: (error: unknown) => void) => void): string[] {
   const write = (line: string): void => void lines.push(line);
   const now = (): Date => new Date(0);
   const logger = createLogger({ level: "info", format: "json", write, now });
-  const environment = {
-    logger,
-    stopping: new Stopping(),
-    unsentBytes: new UnsentBytes(1_000),
-    scheduler: new Scheduler(),
-  };
-  fail((error) => void failed(environment, "Append", "127.0.0.1:1", error));
+  fail((error) => void failed({ logger }, "Append", "127.0.0.1:1", error));
   return lines;
 }
 

@@ -26,22 +26,25 @@ const contentsBytesMax = 256 * 1024 * 1024;
 /** Empty: LevelDB can read the table, though some of it may be wrong. */
 export async function dangersIn(path: string, why: string): Promise<AvoidedRange[]> {
   const file = await readFile(path);
-  const edges = edgesOf(await liveManifest(dirname(path)), Number.parseInt(basename(path), 10));
+  const neighbours = neighboursOf(
+    await liveManifest(dirname(path)),
+    Number.parseInt(basename(path), 10),
+  );
   const handles = handlesIn(file);
-  if (handles === undefined) return [{ ...edges, why }];
+  if (handles === undefined) return [{ ...neighbours, why }];
   const dangers: AvoidedRange[] = [];
   for (const [i, handle] of handles.entries()) {
     if (!isDangerous(file, handle)) continue;
     // An iterator that leaves the block before, or comes back from the one behind, enters it.
-    const before = nearest(file, handles.slice(0, i).toReversed())?.last ?? edges.first;
-    const behind = nearest(file, handles.slice(i + 1))?.first ?? edges.last;
+    const before = nearest(file, handles.slice(0, i).toReversed())?.last ?? neighbours.first;
+    const behind = nearest(file, handles.slice(i + 1))?.first ?? neighbours.last;
     dangers.push({ first: before, last: behind, why });
   }
   return dangers;
 }
 
 /** The keys nearest to the table on its level. Undefined: any key may lead into it. */
-function edgesOf({ ranges }: Manifest, number: number): Omit<AvoidedRange, "why"> {
+function neighboursOf({ ranges }: Manifest, number: number): Omit<AvoidedRange, "why"> {
   const own = ranges.get(number);
   if (own === undefined || own.level === 0) return { first: undefined, last: undefined };
   const others = [...ranges.values()].filter(({ level }) => level === own.level);

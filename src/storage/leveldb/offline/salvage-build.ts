@@ -25,7 +25,7 @@ import {
   type Chunk,
 } from "../format/chunk.ts";
 import { composeRemovedRecord, isLostRecord, isRemovedRecord } from "../format/removed-record.ts";
-import type { Identity } from "../folder/identity.ts";
+import { withNewEpoch, type Identity } from "../folder/identity.ts";
 import type { Entry, Operation } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
 import { emptyDatabase, openStore, type OpenStore } from "../state/open-store.ts";
@@ -51,8 +51,8 @@ export interface SalvageParts {
   readonly remains: IndexRemains;
   readonly losses: Losses;
   readonly sideValues: () => AsyncIterable<Entry>;
-  /** Of the damaged store. Empty: it is not known. */
-  readonly storeId: string;
+  /** Of the damaged store. Undefined: it is not known. */
+  readonly identity: Identity | undefined;
   readonly storeTime: number;
   readonly progress: (position: number) => void;
   readonly signal: AbortSignal | undefined;
@@ -84,7 +84,7 @@ export function buildSalvaged(parts: SalvageParts): Promise<SalvagedStore> {
       const totals = await verifyStore(store.kv, { head: store.head.position, found });
       await kv.flush();
       await kv.close();
-      const identity = identityOfSalvaged();
+      const identity = identityOfSalvaged(parts);
       await becomeStore(target, identity, store, parts.storeTime);
       return { storeId: identity.storeId, head: store.head.position, totals, findings };
     } finally {
@@ -93,10 +93,18 @@ export function buildSalvaged(parts: SalvageParts): Promise<SalvagedStore> {
   });
 }
 
-/** A history that has lost events is another one: positions of the old one do not hold for it. */
-function identityOfSalvaged(): Identity {
-  const createdAt = Date.now() * 1_000;
-  return { storeId: crypto.randomUUID(), createdAt, formatVersion, created: true };
+/**
+ * A new epoch: from the first lost position on, those of the epoch before do not hold for it. A
+ * store whose identity is lost is a new one.
+ */
+function identityOfSalvaged({ identity, surveyed, losses }: SalvageParts): Identity {
+  const beganAt = Date.now() * 1_000;
+  if (identity === undefined) {
+    return { storeId: crypto.randomUUID(), createdAt: beganAt, formatVersion, created: true };
+  }
+  const [firstLost = surveyed.last + 1] = losses.lost.keys();
+  const after = firstLost - 1;
+  return withNewEpoch(identity, { after, beganAt, cause: "salvage" });
 }
 
 /** A draft, and the chunk that must come of it, byte for byte. */
@@ -231,7 +239,11 @@ class Building {
       const chunks = replaced.slice(at, at + recordedMax);
       const isTold = (position: number): boolean =>
         chunks.some(({ first, last }) => first <= position && position <= last);
-      const { body, ...header } = lossEvent(chunks, lost.filter(isTold).length, parts.storeId);
+      const { body, ...header } = lossEvent(
+        chunks,
+        lost.filter(isTold).length,
+        parts.identity?.storeId ?? "",
+      );
       const position = store.head.position + 1;
       const recordedAt = Math.max(store.head.recordedAt, Date.now() * 1_000);
       const term = { kind: TermKind.stream, name: header.stream };

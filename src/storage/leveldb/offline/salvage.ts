@@ -70,10 +70,8 @@ export async function planSalvage(options: SalvageOptions): Promise<SalvagePlan>
   if (await isFolderHeld(folder)) {
     throw new StoreRefused(folder, ["a server has it open: stop that one first"]);
   }
-  const storeId = await readIdentity(folder).then(
-    (identity) => identity?.storeId ?? "",
-    () => "",
-  );
+  const identity = await readIdentity(folder).catch(() => undefined);
+  const storeId = identity?.storeId ?? "";
   const acknowledged = readHighWaterMark(highWaterMarkPath(folder));
   const damages = new Set<string>();
   const damaged = (damage: string): void => void damages.add(damage);
@@ -99,7 +97,7 @@ export async function planSalvage(options: SalvageOptions): Promise<SalvagePlan>
     const sideValues = await countSideValues(kv);
     const report = reportOf({ storeId, surveyed, losses, sideValues, damages });
     const storeTime = readStoreTime(highWaterMarkPath(folder));
-    const parts = { log, surveyed, remains, losses, storeId, storeTime, signal };
+    const parts = { log, surveyed, remains, losses, identity, storeTime, signal };
     return {
       report,
       build: (target, built = () => {}) =>

@@ -153,6 +153,10 @@ describe("where nothing is lost but what LevelDB needs to find it", () => {
     expect(report.damages.length).toBeGreaterThan(0);
     expect([report.head, report.events]).toEqual([120, 120]);
     await expectTheRest(report);
+    const [first, ...later] = await opened(target, async ({ identity }) => identity.history);
+    expect(first.cause).toBe("creation");
+    const isKnown = report.storeId !== "";
+    expect(later).toMatchObject(isKnown ? [{ after: 120, cause: "salvage" }] : []);
     const [snapshot] = await opened(target, (storage) => snapshotsOf(storage, "all-1"));
     expect(Buffer.from(snapshot?.payload ?? []).toString()).toBe("state 2");
     await rm(folder, { recursive: true });
@@ -203,6 +207,7 @@ describe("where a table is missing", () => {
     await opened(target, async (storage) => {
       expect(await storage.stream("all-1")).toMatchObject({ version: 30 });
       expect(storage.head().position).toBe(121);
+      expect(storage.identity.history.at(-1)).toMatchObject({ after: 0, cause: "salvage" });
       await commitEvents(storage, [newEvent({ stream: "all-1" })]);
       expect(await storage.stream("all-1")).toMatchObject({ version: 31 });
     });
