@@ -4,7 +4,7 @@
 
 import { readFile, stat } from "node:fs/promises";
 import { noAccessFile, parseAccessFile, type AccessFile } from "./access-file.ts";
-import { Admission, OpenCalls, type Known, type Visitor } from "./admission.ts";
+import { Admission, OpenCalls, type KnownCaller, type Visitor } from "./admission.ts";
 import type { AccessWatcher, AuditTrail } from "./audit.ts";
 import { Authenticator, type VerifyAccessToken } from "./authenticator.ts";
 import { identify, type Directory, type Proof } from "./principal.ts";
@@ -36,7 +36,7 @@ export class AccessControl {
   readonly audit: AuditTrail;
   private readonly parts: AccessParts;
   private readonly authenticator: Authenticator;
-  private readonly connections = new WeakMap<object, Known>();
+  private readonly connections = new WeakMap<object, KnownCaller>();
   private readonly calls: OpenCalls;
   private readonly timer: NodeJS.Timeout;
   private directory: Directory;
@@ -96,7 +96,7 @@ export class AccessControl {
     await this.audit.close();
   }
 
-  private who(visitor: Visitor): Known | Promise<Known> {
+  private who(visitor: Visitor): KnownCaller | Promise<KnownCaller> {
     const { connection, authorization } = visitor;
     const before = this.connections.get(connection);
     if (
@@ -112,7 +112,7 @@ export class AccessControl {
     return this.remember(visitor, proof);
   }
 
-  private remember({ connection, authorization }: Visitor, proof: Proof): Known {
+  private remember({ connection, authorization }: Visitor, proof: Proof): KnownCaller {
     const { generation } = this;
     const nowMs = this.parts.nowMs();
     const principal = identify(proof, this.directory, nowMs);

@@ -21,7 +21,7 @@ export interface Visitor extends Credentials {
 }
 
 /** Who calls on a connection, until it has to be looked at again. */
-export interface Known {
+export interface KnownCaller {
   readonly authorization: string | undefined;
   readonly proof: Proof;
   readonly principal: Principal;
@@ -38,14 +38,14 @@ export class Admission {
   private readonly calls: OpenCalls;
   private hasLeft = false;
   private wasDenied = false;
-  private known: Known | undefined;
+  private known: KnownCaller | undefined;
   /** Those of the last request that had any. */
   private needs: readonly Need[] = [];
 
   constructor(
     visitor: Visitor,
     requirement: Requirement,
-    known: Known | Promise<Known> | undefined,
+    known: KnownCaller | Promise<KnownCaller> | undefined,
     calls: OpenCalls,
   ) {
     this.visitor = visitor;
@@ -112,7 +112,7 @@ export class Admission {
     return this.known !== undefined && this.known.principal.endsMs <= nowMs;
   }
 
-  private async settle(known: Promise<Known>): Promise<void> {
+  private async settle(known: Promise<KnownCaller>): Promise<void> {
     try {
       this.known = await known;
     } catch (error) {

@@ -59,14 +59,14 @@ const eventStore: Appending & Omit<Table<typeof EventStoreService>, keyof Append
   appendPipe: needing(appendNeeds),
   read: needing(({ selection }) => selectionNeeds(selection)),
   subscribe: needing(({ selection }) => selectionNeeds(selection)),
-  load: needing(({ stream }) => [readOf(stream)]),
-  getState: needing(({ stream }) => [readOf(stream)]),
-  getStream: needing(({ stream }) => [readOf(stream)]),
+  load: needing(({ stream }) => [readNeed(stream)]),
+  getState: needing(({ stream }) => [readNeed(stream)]),
+  getStream: needing(({ stream }) => [readNeed(stream)]),
   listStreams: needing(({ prefix }) => [{ anyOf: ["read"], extent: prefixed(prefix) }]),
   listEventTypes: needing(() => [{ anyOf: ["read"], extent: everything }]),
   saveSnapshot: needing(({ stream }) => [named("append", stream)]),
-  getSnapshot: needing(({ stream }) => [readOf(stream)]),
-  listSnapshots: needing(({ stream }) => [readOf(stream)]),
+  getSnapshot: needing(({ stream }) => [readNeed(stream)]),
+  listSnapshots: needing(({ stream }) => [readNeed(stream)]),
   deleteSnapshots: needing(({ stream }) => [named("manage", stream)], audited),
   getInfo: anyPrincipal,
 };
@@ -166,7 +166,7 @@ type WireSelection =
 function selectionNeeds(selection: WireSelection): readonly Need[] {
   switch (selection.case) {
     case "stream":
-      return [readOf(selection.value)];
+      return [readNeed(selection.value)];
     case "query":
       return queryNeeds(selection.value.items);
     case undefined:
@@ -189,7 +189,7 @@ export function queryNeeds(items: readonly Item[]): Need[] {
     const { streams: names, streamPrefixes, types } = item;
     const needs =
       names.length > 0
-        ? names.map(readOf)
+        ? names.map(readNeed)
         : streamPrefixes.length > 0
           ? streamPrefixes.map((prefix): Need => ({ anyOf: ["read"], extent: prefixed(prefix) }))
           : [{ anyOf: ["read"], extent: everything } satisfies Need];
@@ -202,7 +202,7 @@ export function queryNeeds(items: readonly Item[]): Need[] {
 const ofAudit: Need = { anyOf: ["admin"], extent: { kind: "name", name: auditStream } };
 
 /** The lifecycle of a stream is read by those who may read the stream. */
-export function readOf(stream: string): Need {
+export function readNeed(stream: string): Need {
   return stream === auditStream ? ofAudit : named("read", streamKeptIn(stream) ?? stream);
 }
 

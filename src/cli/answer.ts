@@ -22,7 +22,7 @@ export async function printAnswer(
 
 export const pageSize = 1_000;
 
-export interface Listing<Row> {
+export interface ListedRows<Row> {
   readonly columns: readonly Column[];
   cells(row: Row): string[];
   json(row: Row): object;
@@ -33,7 +33,7 @@ export interface Listing<Row> {
 export async function printList<Row>(
   values: ConnectionValues & Json,
   terminal: Terminal,
-  listing: Listing<Row>,
+  listing: ListedRows<Row>,
 ): Promise<number> {
   const table = tableOn(terminal.output, terminal, listing.columns);
   const text = (rows: readonly Row[]) =>

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { unfinishedName } from "../storage/leveldb/offline/backup-list.ts";
 import { printAnswer } from "./answer.ts";
 import { byteCount, counted, grouped } from "./display.ts";
-import { jsonOption, parse, Stopped } from "./options.ts";
+import { jsonOption, parse, CommandStopped } from "./options.ts";
 import { positionProgress } from "./progress.ts";
 import { exitCode } from "./exit-code.ts";
 import type { Terminal } from "./terminal.ts";
@@ -36,6 +36,6 @@ export async function backup(args: readonly string[], terminal: Terminal): Promi
     await progress.end();
     if (!existsSync(join(target, unfinishedName))) throw error;
     const hint = "run the same command again to complete it";
-    throw new Stopped(error, `${target} contains an unfinished backup: ${hint}`);
+    throw new CommandStopped(error, `${target} contains an unfinished backup: ${hint}`);
   }
 }

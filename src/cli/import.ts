@@ -9,7 +9,7 @@ import { storeBatch } from "./import-append.ts";
 import { batchesOf, type ImportBatch } from "./import-batches.ts";
 import { BadLine } from "./input-lines.ts";
 import { namespaceOf } from "./name-id.ts";
-import { CommandError, connectionOptions, jsonOption, parse, Stopped } from "./options.ts";
+import { CommandError, connectionOptions, jsonOption, parse, CommandStopped } from "./options.ts";
 import { progressOn } from "./progress.ts";
 import { withSession, type Session } from "./session.ts";
 import { inputOf, print, say, type Terminal } from "./terminal.ts";
@@ -61,7 +61,7 @@ export async function importEvents(args: readonly string[], terminal: Terminal):
     if (isDryRun) await count(batches, counts, show);
     else await withSession(values, terminal, (session) => store(session, batches, counts, show));
   } catch (error) {
-    throw isDryRun ? error : new Stopped(error, stoppedAt(counts, error, terminal));
+    throw isDryRun ? error : new CommandStopped(error, stoppedAt(counts, error, terminal));
   } finally {
     if (path === "-") terminal.input.destroy();
     await progress.end();

@@ -14,8 +14,8 @@ export class CommandError extends Error {
 }
 
 /** A command failed (`cause`) when a part was done. The hint says which, and how to continue. */
-export class Stopped extends Error {
-  override readonly name = "Stopped";
+export class CommandStopped extends Error {
+  override readonly name = "CommandStopped";
   readonly hint: string;
 
   constructor(cause: unknown, hint: string) {

@@ -6,15 +6,15 @@ import { print, type Terminal } from "./terminal.ts";
 
 const intervalMs = 200;
 
-export interface Progress {
+export interface ProgressLine {
   /** Reports how much is done of how much, in any unit. Returns at once. */
   tell(words: string, done: number, total: number | undefined): void;
   /** Clears the line. */
   end(): Promise<void>;
 }
 
-export function progressOn({ errors }: Terminal): Progress {
-  const pace = new Pace();
+export function progressOn({ errors }: Terminal): ProgressLine {
+  const pace = new ProgressPace();
   let shownAt = Number.NEGATIVE_INFINITY;
   let written: Promise<void> | undefined;
   return {
@@ -55,7 +55,7 @@ const paceMs = 10_000;
 const samplesMax = 20;
 
 /** How fast it went lately: an import that first meets what is stored already goes faster there. */
-export class Pace {
+export class ProgressPace {
   private readonly samples: { readonly done: number; readonly at: number }[] = [];
 
   reached(done: number, at: number): void {

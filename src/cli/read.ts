@@ -5,7 +5,7 @@ import { Direction, type ReadEnd } from "../gen/annals/v1/read_pb.js";
 import { CallError } from "../client/rpc/call-error.ts";
 import { counted } from "./display.ts";
 import { eventsOn } from "./event-table.ts";
-import { connectionOptions, jsonOption, parse, Stopped, wholeNumber } from "./options.ts";
+import { connectionOptions, jsonOption, parse, CommandStopped, wholeNumber } from "./options.ts";
 import { positionProgress } from "./progress.ts";
 import { rangeOf, rangeOptions, selectionFromFlags, selectionOptions } from "./selection.ts";
 import { withSession } from "./session.ts";
@@ -92,6 +92,6 @@ export async function exportEvents(args: readonly string[], terminal: Terminal):
     await progress.end();
     if (count === 0) throw error;
     const done = `${counted(count, "event")} written, up to position ${written}`;
-    throw new Stopped(error, `${done}; continue with --after ${written}`);
+    throw new CommandStopped(error, `${done}; continue with --after ${written}`);
   }
 }

@@ -8,7 +8,7 @@ import { BackupRefused } from "../storage/leveldb/offline/backup-file.ts";
 import { StoreRefused } from "../storage/leveldb/folder/store-refused.ts";
 import { escaped } from "../escape.ts";
 import { exitCode } from "./exit-code.ts";
-import { CommandError, Stopped, UsageError } from "./options.ts";
+import { CommandError, CommandStopped, UsageError } from "./options.ts";
 import { osErrorText } from "./os-error.ts";
 import { OutputClosed, paintFor, print, say, type Terminal } from "./terminal.ts";
 
@@ -18,7 +18,7 @@ const outputClosed = 141;
 
 /** Prints a command's failure and returns its exit code. */
 export async function report(error: unknown, command: string, terminal: Terminal): Promise<number> {
-  const { cause, hint } = error instanceof Stopped ? error : { cause: error, hint: "" };
+  const { cause, hint } = error instanceof CommandStopped ? error : { cause: error, hint: "" };
   if (cause instanceof OutputClosed) return outputClosed;
   if (terminal.signal.aborted) {
     if (hint !== "") await say(terminal.errors, hint);

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { unfinishedRestore } from "../storage/leveldb/folder/identity.ts";
 import { printAnswer } from "./answer.ts";
 import { counted, grouped } from "./display.ts";
-import { jsonOption, parse, Stopped } from "./options.ts";
+import { jsonOption, parse, CommandStopped } from "./options.ts";
 import { positionProgress } from "./progress.ts";
 import { exitCode } from "./exit-code.ts";
 import type { Terminal } from "./terminal.ts";
@@ -34,6 +34,6 @@ export async function restoreCommand(args: readonly string[], terminal: Terminal
     await progress.end();
     if (!existsSync(join(target, unfinishedRestore))) throw error;
     const hint = "run the same command to start it again";
-    throw new Stopped(error, `${target} contains an unfinished restore: ${hint}`);
+    throw new CommandStopped(error, `${target} contains an unfinished restore: ${hint}`);
   }
 }

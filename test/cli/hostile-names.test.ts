@@ -89,6 +89,8 @@ const refused: readonly (readonly string[])[] = [
   ["verify", `/dev/null/${text}`],
   ["backup", `/dev/null/${text}`, `/dev/null/${text}`],
   ["restore", `/dev/null/${text}`, join(folder, text)],
+  ["salvage", `/dev/null/${text}`, join(folder, text)],
+  ["tokens", "list", "--tokens-file", `/dev/null/${text}`],
   ["append", name, name, name],
   ["append", name, name, "--data-file", `/dev/null/${text}`],
   ["read", "--tls-ca", `/dev/null/${text}`],

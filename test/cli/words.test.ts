@@ -4,7 +4,7 @@ import { describe, expect, test } from "vitest";
 import { escaped, escapedJson } from "../../src/escape.ts";
 import { byteCount, counted, displayWidth, fitted } from "../../src/cli/display.ts";
 import { durationMs, UsageError } from "../../src/cli/options.ts";
-import { Pace } from "../../src/cli/progress.ts";
+import { ProgressPace } from "../../src/cli/progress.ts";
 import { rangeOf, selectionFromFlags } from "../../src/cli/selection.ts";
 import { isoTime, timestampOf } from "../../src/cli/time.ts";
 
@@ -126,7 +126,7 @@ describe("text on a terminal", () => {
 
 describe("the time that is left", () => {
   test("is not told before enough is known, nor where there is no end", () => {
-    const pace = new Pace();
+    const pace = new ProgressPace();
     pace.reached(0, 0);
     expect(pace.leftMs(1_000)).toBeUndefined();
     pace.reached(100, 1_000);
@@ -135,7 +135,7 @@ describe("the time that is left", () => {
   });
 
   test("follows how fast it went lately", () => {
-    const pace = new Pace();
+    const pace = new ProgressPace();
     for (let at = 0; at <= 20_000; at += 500) pace.reached(at, at);
     for (let at = 500; at <= 10_000; at += 500) pace.reached(20_000 + at / 10, 20_000 + at);
     expect(pace.leftMs(22_000)).toBe(10_000);

@@ -88,7 +88,7 @@ describe("a checkpoint saved by itself", () => {
   test("carries the time of its commit and its metadata", () => {
     const log = new Log(3);
     const update = { consumer: "a", position: 2, metadata: { run: "7" } };
-    const checkpoint = { ...update, savedAt: log.now };
+    const checkpoint = { ...update, epoch: "", savedAt: log.now };
     expect(log.decide({ kind: "save-checkpoint", update, reset: false })).toEqual([
       { kind: "checkpoint-saved", checkpoint },
     ]);

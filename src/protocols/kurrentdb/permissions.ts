@@ -2,7 +2,7 @@
 // operations of annals.v1. Where nobody is asked who calls, everything is allowed.
 
 import type { Need, Permission } from "../../access/grants.ts";
-import { queryNeeds, readOf, type Requirement } from "../../access/requirements.ts";
+import { queryNeeds, readNeed, type Requirement } from "../../access/requirements.ts";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Call } from "../../grpc/transport/call-environment.ts";
 import { accessDenied } from "./errors.ts";
@@ -38,8 +38,8 @@ export function readNeeds(stream: string | undefined, resolvesLinks = false): re
   const target = streamTargetOf(stream);
   if (target.kind !== "links") {
     return resolvesLinks && target.kind === "stream"
-      ? [readEverything, readOf(target.name)]
-      : [readOf(target.name)];
+      ? [readEverything, readNeed(target.name)]
+      : [readNeed(target.name)];
   }
   const { selection } = target;
   return selection.kind === "query" ? queryNeeds(selection.query.items) : [readEverything];

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { WireReader } from "../../../src/domain/wire.ts";
 import {
-  entriesOf,
+  blockEntries,
   openBlock,
   openHandle,
   trailerBytes,
@@ -41,7 +41,7 @@ export function whereStored(folder: string, files: readonly StoreFile[]): Stored
 function inTable(path: string, bytes: Buffer): Stored[] {
   const { index } = openFooter(bytes.subarray(-footerBytes), bytes.length);
   const end = index.offset + index.size + trailerBytes;
-  const handles = [...entriesOf(openIndex(bytes.subarray(index.offset, end)))];
+  const handles = [...blockEntries(openIndex(bytes.subarray(index.offset, end)))];
   return handles.map(([, value]) => {
     const { offset: from, size } = openHandle(new WireReader(value));
     const to = from + size + trailerBytes;

@@ -54,7 +54,7 @@ export function openBlock(bytes: Uint8Array, what = "a block"): Uint8Array {
 }
 
 /** The entries of a block. Throws `RangeError` if it makes no sense. */
-export function* entriesOf(block: Uint8Array): Generator<[key: Uint8Array, value: Uint8Array]> {
+export function* blockEntries(block: Uint8Array): Generator<[key: Uint8Array, value: Uint8Array]> {
   if (block.length < 4) throw new RangeError("its index is too short");
   const restarts = littleEndian32(block, block.length - 4);
   const end = block.length - 4 - restarts * 4;
@@ -79,7 +79,7 @@ export function* entriesOf(block: Uint8Array): Generator<[key: Uint8Array, value
 /** The entries of a data block. Throws `RangeError`. */
 export function versionsIn(block: Uint8Array): Version[] {
   const versions: Version[] = [];
-  for (const [internal, value] of entriesOf(block)) versions.push(versionOf(internal, value));
+  for (const [internal, value] of blockEntries(block)) versions.push(versionOf(internal, value));
   return versions;
 }
 

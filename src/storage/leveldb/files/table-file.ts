@@ -11,7 +11,7 @@ import { open } from "node:fs/promises";
 import { WireReader, writeVarint } from "../../../domain/wire.ts";
 import { littleEndian32 } from "./log-file.ts";
 import {
-  entriesOf,
+  blockEntries,
   isSound,
   openBlock,
   openHandle,
@@ -129,5 +129,5 @@ function isFooterOf(footer: Uint8Array, meta: BlockHandle, index: BlockHandle): 
 
 /** The handles in the entries of an index block. */
 function handlesIn(block: Uint8Array): BlockHandle[] {
-  return [...entriesOf(block)].map(([, value]) => openHandle(new WireReader(value)));
+  return [...blockEntries(block)].map(([, value]) => openHandle(new WireReader(value)));
 }

@@ -8,7 +8,7 @@ import { corruption } from "../../../domain/errors.ts";
 import { WireReader } from "../../../domain/wire.ts";
 import { internalBytes, type KeyBounds } from "./manifest.ts";
 import {
-  entriesOf,
+  blockEntries,
   findBlocks,
   openBlock,
   openHandle,
@@ -119,7 +119,7 @@ export class TableReader implements VersionSource {
     if (size < footerBytes) throw new RangeError("it is too short");
     const { index } = openFooter(await this.bytes(size - footerBytes, footerBytes), size);
     const contents = openIndex(await this.bytes(index.offset, index.size + trailerBytes));
-    return [...entriesOf(contents)].map(([key, value]) => {
+    return [...blockEntries(contents)].map(([key, value]) => {
       const last = Buffer.from(key.subarray(0, Math.max(0, key.length - internalBytes)));
       return { ...openHandle(new WireReader(value)), last };
     });

@@ -36,7 +36,7 @@ import { upgrade } from "../write/upgrade.ts";
 import { becomeStore, eventsOf, intoNewStore, write } from "./restore.ts";
 import type { IndexRemains } from "./salvage-index.ts";
 import { filling, type FillingEvent, type Losses } from "./salvage-losses.ts";
-import type { Gap, LogPart, Survey } from "./salvage-log.ts";
+import type { Gap, SalvagedPart, Survey } from "./salvage-log.ts";
 
 const batchBytes = 1024 * 1024;
 /** Chunks that one event records. */
@@ -46,7 +46,7 @@ const unfinishedText =
 
 export interface SalvageParts {
   readonly target: string;
-  readonly log: () => AsyncIterable<LogPart>;
+  readonly log: () => AsyncIterable<SalvagedPart>;
   readonly surveyed: Survey;
   readonly remains: IndexRemains;
   readonly losses: Losses;

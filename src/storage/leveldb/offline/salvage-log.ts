@@ -40,13 +40,13 @@ export interface Gap extends Range {
   readonly recordedAt: number;
 }
 
-export type LogPart = { readonly chunk: Chunk } | { readonly gap: Gap };
+export type SalvagedPart = { readonly chunk: Chunk } | { readonly gap: Gap };
 
 /** The log in order, from position 1 to its last position that is known. */
 export async function* provedLog(
   kv: ReadableKv,
   acknowledged: Acknowledged | undefined,
-): AsyncGenerator<LogPart> {
+): AsyncGenerator<SalvagedPart> {
   const window = new Window(kv);
   let before: Chunk | undefined;
   for (;;) {
@@ -124,7 +124,7 @@ function continues(chunk: Chunk, first: number, hash: Uint8Array): boolean {
 }
 
 /** An event of a stream, by its place. */
-export interface Place {
+export interface StreamPoint {
   readonly version: number;
   readonly position: number;
 }
@@ -132,8 +132,8 @@ export interface Place {
 /** Versions of a stream that no chunk holds, between two events that are there. */
 export interface MissingVersions {
   readonly stream: string;
-  readonly before: Place;
-  readonly behind: Place;
+  readonly before: StreamPoint;
+  readonly behind: StreamPoint;
 }
 
 /** What one walk through the log finds. */
@@ -144,7 +144,7 @@ export interface Survey {
   readonly gaps: readonly Gap[];
   readonly missing: readonly MissingVersions[];
   /** The last event of each stream that is there. Empty where there are no gaps. */
-  readonly streams: ReadonlyMap<string, Place>;
+  readonly streams: ReadonlyMap<string, StreamPoint>;
   /** Last positions of chunks whose rewriting is told by an event that is lost. */
   readonly orphans: ReadonlySet<number>;
   /** Chunks that are there only as before their rewriting, with the records of that. */
@@ -152,7 +152,7 @@ export interface Survey {
 }
 
 export async function survey(
-  parts: AsyncIterable<LogPart>,
+  parts: AsyncIterable<SalvagedPart>,
   reached: (position: number) => void,
 ): Promise<Survey> {
   const surveyed = new Surveying();
@@ -169,7 +169,7 @@ class Surveying {
   last = 0;
   readonly gaps: Gap[] = [];
   private events = 0;
-  private readonly streams = new Map<string, Place>();
+  private readonly streams = new Map<string, StreamPoint>();
   private readonly missing: MissingVersions[] = [];
   /** Of chunks that are rewritten, where that is recorded. */
   private readonly rewritten = new Map<number, number>();
@@ -194,7 +194,7 @@ class Surveying {
     }
   }
 
-  private place(stream: string, place: Place): void {
+  private place(stream: string, place: StreamPoint): void {
     const before = this.streams.get(stream) ?? { version: 0, position: 0 };
     if (place.version <= before.version) {
       throw corruption(`${stream} has version ${place.version} twice`, { first: place.position });

@@ -10,7 +10,7 @@ import { idChances, ownId, positionInId } from "../../../domain/own-id.ts";
 import { composeFrame, headerBody, scanRecord, scanRecordedAt } from "../../../domain/record.ts";
 import { recordOf } from "../format/chunk.ts";
 import { composeLostRecord } from "../format/removed-record.ts";
-import type { Gap, MissingVersions, Place, Survey } from "./salvage-log.ts";
+import type { Gap, MissingVersions, StreamPoint, Survey } from "./salvage-log.ts";
 import type { IndexRemains } from "./salvage-index.ts";
 
 /** The type of a lost event of which nothing is known. */
@@ -37,8 +37,8 @@ export interface Losses {
 export function lossesOf(surveyed: Survey, remains: IndexRemains): Losses {
   const { gaps, missing, streams } = surveyed;
   const { recovered, facts } = remains;
-  const known = new Map<string, Place[]>();
-  const knowPlace = (stream: string, place: Place): void => {
+  const known = new Map<string, StreamPoint[]>();
+  const knowPlace = (stream: string, place: StreamPoint): void => {
     if (stream === "") return;
     const places = known.get(stream);
     if (places) places.push(place);
@@ -85,11 +85,11 @@ interface Wanted {
 /** The versions without a position. A stream's places are in one order, or they are damaged. */
 function wantsOf(
   missing: readonly MissingVersions[],
-  streams: ReadonlyMap<string, Place>,
-  known: ReadonlyMap<string, readonly Place[]>,
+  streams: ReadonlyMap<string, StreamPoint>,
+  known: ReadonlyMap<string, readonly StreamPoint[]>,
 ): Wanted[] {
-  const segments = new Map<string, Place[]>();
-  const add = (stream: string, ...places: readonly Place[]): void => {
+  const segments = new Map<string, StreamPoint[]>();
+  const add = (stream: string, ...places: readonly StreamPoint[]): void => {
     segments.set(stream, [...(segments.get(stream) ?? []), ...places]);
   };
   for (const { stream, before, behind } of missing) add(stream, before, behind);
@@ -101,7 +101,7 @@ function wantsOf(
     const sorted = places.toSorted((a, b) => a.version - b.version);
     const isWithin = isInside(missing.filter((each) => each.stream === stream));
     for (let i = 1; i < sorted.length; i++) {
-      const [before, behind] = [sorted[i - 1] as Place, sorted[i] as Place];
+      const [before, behind] = [sorted[i - 1] as StreamPoint, sorted[i] as StreamPoint];
       if (behind.version === before.version && behind.position === before.position) continue;
       if (behind.position <= before.position || behind.version === before.version) {
         throw corruption(`the index of stream ${stream} disagrees with its events`, { stream });
@@ -115,7 +115,7 @@ function wantsOf(
   return wants;
 }
 
-function versionsBetween(before: Place, behind: Place): number[] {
+function versionsBetween(before: StreamPoint, behind: StreamPoint): number[] {
   const count = behind.version - before.version - 1;
   return Array.from({ length: count }, (_, i) => before.version + 1 + i);
 }
