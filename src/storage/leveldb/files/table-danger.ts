@@ -12,7 +12,7 @@ import { littleEndian32 } from "./log-file.ts";
 import { internalBytes, type KeyBounds, type Manifest } from "./manifest.ts";
 import { snappyDecompress } from "./snappy.ts";
 import {
-  entriesOf,
+  blockEntries,
   isSound,
   openHandle,
   trailerBytes,
@@ -65,7 +65,7 @@ function handlesIn(file: Buffer): BlockHandle[] | undefined {
     const { index } = openFooter(file.subarray(-footerBytes), file.length);
     const end = index.offset + index.size + trailerBytes;
     const contents = openIndex(file.subarray(index.offset, end));
-    return [...entriesOf(contents)].map(([, value]) => openHandle(new WireReader(value)));
+    return [...blockEntries(contents)].map(([, value]) => openHandle(new WireReader(value)));
   } catch (error) {
     if (error instanceof RangeError) return undefined;
     throw error;
