@@ -25,6 +25,8 @@ const buildMsMax = 600_000;
 
 let server: LiveServer;
 let answers: Buffer[] = [];
+/** A strange field may be an expectation that does not hold. */
+const refusals: readonly number[] = [status.INVALID_ARGUMENT, status.ABORTED];
 const outcomes = { accepted: 0, refused: 0 };
 
 beforeAll(async () => {
@@ -37,7 +39,7 @@ beforeAll(async () => {
       (error: unknown) => (error as ServiceError).code,
     );
     if (code === status.OK) outcomes.accepted += 1;
-    else if (code === status.INVALID_ARGUMENT) outcomes.refused += 1;
+    else if (refusals.includes(code)) outcomes.refused += 1;
     else throw new Error(`${code} for ${request.toString("hex")}`);
   }
   answers = await readAll(calls);
