@@ -1,6 +1,6 @@
 // The table of methods: what each one needs of the principal that calls it. A method that is not in
-// this table does not exist. It speaks of messages and not of how they came, so that every protocol
-// asks the same table.
+// this table does not exist. The table knows messages and no transport, so that every protocol asks
+// the same table.
 
 import type { DescMessage, DescService, MessageShape } from "@bufbuild/protobuf";
 import type { Append } from "../domain/append.ts";

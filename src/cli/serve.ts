@@ -13,7 +13,7 @@ const ok = 0;
 const failed = 1;
 const usage = 2;
 
-/** The process is gone by then, whatever hangs. */
+/** The process exits after this time at the latest, even if a step of stopping hangs. */
 const stopMsMax = 9_500;
 
 /** Answers the exit code once the server has stopped. */

@@ -77,7 +77,7 @@ export class Receiver {
   private openedCount = 0;
   /** Streams that ended before the client knew: more of them may be on its way. */
   private readonly awaited = new Set<number>();
-  /** What the client may send, and what it has sent and may not send again yet. */
+  /** Bytes that the client may send, and bytes it has sent that were not returned to it yet. */
   private window = initialWindowBytes;
   private returnedBytes = 0;
   private controlFramesLeft: number;
@@ -110,7 +110,7 @@ export class Receiver {
     this.resetsLeft = Math.min(resetsBurst, this.resetsLeft + resetsPerSecond * seconds);
   }
 
-  /** A frame with a part of a request or an answer went one way or the other. */
+  /** A frame with a part of a request or of an answer was received or sent. */
   earn(): void {
     this.controlFramesLeft += this.limits.controlFramesEarned;
   }

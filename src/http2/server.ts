@@ -59,7 +59,7 @@ export class Http2Server {
     }
   }
 
-  /** A socket from elsewhere, behind its TLS handshake. */
+  /** Serves a socket that the caller accepted, after its TLS handshake. */
   accept(socket: Socket): void {
     const { options, limits } = this;
     const gone = (): void => {

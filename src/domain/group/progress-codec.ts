@@ -1,5 +1,5 @@
-// Progress as bytes. On disk: format version 1. Numbers are varints; positions in a list ascend and
-// are told by what they add to the one before; texts are UTF-8 behind their length.
+// Progress as bytes. On disk: format version 1. Numbers are varints. Positions in a list ascend,
+// and each is stored as its difference from the one before. A text is its length, then UTF-8.
 //
 //   base    1  sequence through from_time unsettled
 //              firsts:  count, each (position retry key)

@@ -1,5 +1,5 @@
-// How a delivery ends: settled, or failed and delivered again later, or put aside for good. And
-// how an event ends that is not in the log any more.
+// How a delivery ends: the event is settled, delivered again later, or parked. Also what happens to
+// an event that is not in the log any more.
 
 import type { QueuedEvent } from "./key-queue.ts";
 import { endReplay } from "./replay.ts";

@@ -18,7 +18,7 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
   private readonly storage: Storage;
   private readonly queue: AppendQueue;
   private readonly waiters: PositionWaiters;
-  /** For whom lists are read that nobody asks for by name. */
+  /** The caller of lists that the server itself reads. */
   private readonly own: Caller;
 
   constructor(storage: Storage, queue: AppendQueue, timers: Timers, own: Caller) {

@@ -45,9 +45,9 @@ export function deletedThrough({ lifecycle }: StreamView): number {
 }
 
 /**
- * The last version that a fold up to `version` lacks, where `first` is the first version it was
- * given (the one behind `version` where there is none). What a deletion removed is not missing,
- * unless the fold is of a version before it.
+ * The last version that a fold up to `version` lacks. `first` is the first version that the fold
+ * was given, or the version after `version` if it was given none. Versions that a deletion removed
+ * are not missing, unless the fold is of a version before the deletion.
  */
 export function missingThrough(view: StreamView, version: number, first: number): number {
   const isBeforeDeletion = version <= deletedThrough(view) && version < view.version;

@@ -61,8 +61,8 @@ export interface BackupReport {
 
 /**
  * Throws StoreRefused if the store has faults, BackupRefused if the backup has. A run that does not
- * finish leaves the backup as it was, and beside it the parts that are complete: the next run goes
- * on behind them.
+ * finish leaves the backup as it was, with the complete parts of the new one beside it. The next
+ * run continues after them.
  */
 export async function backUp(options: BackupOptions): Promise<BackupReport> {
   const { store, target } = options;
