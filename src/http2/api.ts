@@ -12,7 +12,6 @@ export interface Http2Options {
   budgetOf(connection: Http2Connection): Budget;
   /** A request has come. What this answers is told the rest. */
   onStream(stream: Http2Stream): StreamHandler;
-  onClose?(connection: Http2Connection): void;
   /** A peer met a limit, broke the protocol, or could not be accepted. For logs and counters. */
   onRefusal?(reason: string, peer: string): void;
   /** What a handler threw; the connection ends. */

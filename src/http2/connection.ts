@@ -275,7 +275,6 @@ export class Connection implements ReceivingConnection {
     this.output.close();
     this.account.give(this.ownBytes);
     this.onGone();
-    this.options.onClose?.(this);
   };
 
   private stop(): void {

@@ -10,28 +10,22 @@ export interface EndWords {
   readonly deadlineExceeded: string;
 }
 
-export class CallEnd implements CancelSignal {
+/** The part of a call that ends it early. */
+export abstract class EndableCall implements CancelSignal {
   private readonly words: EndWords;
-  private readonly onEnded: (reason: AnnalsError) => void;
   private readonly timer: NodeJS.Timeout | undefined;
   private controller: AbortController | undefined;
   private endReason: AnnalsError | undefined;
   private readonly listeners: CancelListener[] = [];
   private isSettled = false;
 
-  /**
-   * `timeoutMs`: until the deadline; absent: there is none. `onEnded` is called once, after those
-   * who listen.
-   */
-  constructor(
-    timeoutMs: number | undefined,
-    words: EndWords,
-    onEnded: (reason: AnnalsError) => void,
-  ) {
+  /** `timeoutMs`: until the deadline; absent: there is none. */
+  constructor(timeoutMs: number | undefined, words: EndWords) {
     this.words = words;
-    this.onEnded = onEnded;
     if (timeoutMs === undefined) return;
-    this.timer = setTimeout(() => this.end("DEADLINE_EXCEEDED", words.deadlineExceeded), timeoutMs);
+    this.timer = setTimeout(() => {
+      this.revoke(new AnnalsError({ reason: "DEADLINE_EXCEEDED" }, words.deadlineExceeded));
+    }, timeoutMs);
   }
 
   /** Made when first asked for: most calls never wait for anything. */
@@ -60,31 +54,8 @@ export class CallEnd implements CancelSignal {
     if (at >= 0) this.listeners.splice(at, 1);
   }
 
-  cancel(): void {
-    this.end("CANCELLED", this.words.cancelled);
-  }
-
-  /** The caller may not go on. */
+  /** Ends the call: its caller may not go on, or the call must release what it holds. */
   revoke(reason: AnnalsError): void {
-    this.endWith(reason);
-  }
-
-  /** The answer is complete: neither deadline nor cancellation means anything any more. */
-  settle(): void {
-    this.isSettled = true;
-    clearTimeout(this.timer);
-  }
-
-  /** The call must let go of what it holds. */
-  refuse(reason: AnnalsError): void {
-    this.endWith(reason);
-  }
-
-  private end(reason: "CANCELLED" | "DEADLINE_EXCEEDED", message: string): void {
-    this.endWith(new AnnalsError({ reason }, message));
-  }
-
-  private endWith(reason: AnnalsError): void {
     if (this.isSettled || this.endReason !== undefined) return;
     this.endReason = reason;
     clearTimeout(this.timer);
@@ -92,4 +63,17 @@ export class CallEnd implements CancelSignal {
     for (const listener of this.listeners.splice(0)) listener.handleEvent();
     this.onEnded(reason);
   }
+
+  protected cancel(): void {
+    this.revoke(new AnnalsError({ reason: "CANCELLED" }, this.words.cancelled));
+  }
+
+  /** The answer is complete: neither deadline nor cancellation means anything any more. */
+  protected disarm(): void {
+    this.isSettled = true;
+    clearTimeout(this.timer);
+  }
+
+  /** Called once, after the listeners. */
+  protected abstract onEnded(reason: AnnalsError): void;
 }

@@ -15,10 +15,9 @@ import type { Need } from "../../access/grants.ts";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { StreamHandler, Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
-import type { CancelListener } from "../../log/cancellation.ts";
 import type { Gate } from "../../log/scheduling/scheduler.ts";
 import { failed, type Call, type CallEnvironment } from "./call-environment.ts";
-import { CallEnd, type EndWords } from "./call-end.ts";
+import { EndableCall, type EndWords } from "./call-end.ts";
 import { Incoming, tooMuchHeld, type IncomingOptions } from "./incoming.ts";
 import type { Bytes, Method } from "./methods.ts";
 import { Outgoing } from "./outgoing.ts";
@@ -59,14 +58,13 @@ export interface RequestOptions extends IncomingOptions {
   readonly isRepeated: boolean;
 }
 
-export class GrpcCall implements Call, StreamHandler, Visitor {
+export class GrpcCall extends EndableCall implements Call, StreamHandler, Visitor {
   readonly isRepeated: boolean;
   private readonly stream: Http2Stream;
   private readonly method: Method;
   private readonly environment: CallEnvironment;
   private readonly incoming: Incoming;
   private readonly outgoing: Outgoing;
-  private readonly end: CallEnd;
   /** Undefined: nobody asks who calls, or the call was refused. */
   private readonly admission: Admission | undefined;
   private hasBegun = false;
@@ -80,15 +78,14 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
     options: RequestOptions,
     environment: CallEnvironment,
   ) {
+    super(options.timeoutMs, method.kind === "unary" ? unaryWords : streamingWords);
     this.stream = stream;
     this.method = method;
     this.environment = environment;
     this.isRepeated = options.isRepeated;
-    const words = method.kind === "unary" ? unaryWords : streamingWords;
-    this.end = new CallEnd(options.timeoutMs, words, (reason) => this.ended(reason));
     this.outgoing = new Outgoing(stream, environment.memory);
     const { stopping } = environment;
-    this.incoming = new Incoming(stream, options, this.end, stopping, () => this.arrived());
+    this.incoming = new Incoming(stream, options, this, stopping, () => this.arrived());
     this.admission = this.admit();
     if (this.isAnswered) return;
     if (method.kind === "client_streaming") {
@@ -140,30 +137,6 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
     this.admission?.require(needs);
   }
 
-  revoke(reason: AnnalsError): void {
-    this.end.revoke(reason);
-  }
-
-  get signal(): AbortSignal {
-    return this.end.signal;
-  }
-
-  get aborted(): boolean {
-    return this.end.aborted;
-  }
-
-  get reason(): AnnalsError | undefined {
-    return this.end.reason;
-  }
-
-  addEventListener(type: "abort", listener: CancelListener): void {
-    this.end.addEventListener(type, listener);
-  }
-
-  removeEventListener(type: "abort", listener: CancelListener): void {
-    this.end.removeEventListener(type, listener);
-  }
-
   onData(part: Buffer): void {
     this.incoming.push(part);
   }
@@ -190,7 +163,7 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
 
   onRefused(): void {
     const error = tooMuchHeld();
-    this.end.refuse(error);
+    this.revoke(error);
     // Its handler says what has become of it, in its time.
     if (this.method.kind === "unary" && this.hasBegun && !this.isAnswered) return;
     this.refuse(error);
@@ -210,7 +183,7 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
   private settle(outcome: "done" | "failed"): void {
     this.isAnswered = true;
     this.admission?.leave(outcome);
-    this.end.settle();
+    this.disarm();
     this.incoming.close();
   }
 
@@ -222,7 +195,7 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
     this.isAnswered = true;
     this.admission?.leave("cancelled");
     this.outgoing.close();
-    this.end.cancel();
+    this.cancel();
     this.incoming.close();
   }
 
@@ -288,7 +261,7 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
 
   /** Sends what the handler yields, as fast as the client takes it. */
   private async sendAll(answers: AsyncIterable<unknown>): Promise<void> {
-    const { method, outgoing, end } = this;
+    const { method, outgoing } = this;
     // Nothing is read for a client that takes nothing.
     const first = outgoing.room();
     if (first !== undefined) await first;
@@ -296,23 +269,23 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
       const messages = Array.isArray(said)
         ? said.map((each) => method.encode(each))
         : [method.encode(said)];
-      const room = end.aborted ? undefined : outgoing.send(messages);
+      const room = this.aborted ? undefined : outgoing.send(messages);
       if (room !== undefined) await room;
-      if (end.aborted) break;
+      if (this.aborted) break;
     }
-    if (end.reason !== undefined) throw end.reason;
+    if (this.reason !== undefined) throw this.reason;
     this.finish();
   }
 
   private readonly fail = (error: unknown): void => {
-    const { environment, method, peer, end } = this;
+    const { environment, method, peer } = this;
     // What a handler throws because its call is over is the call's own reason, or beside the point.
-    if (end.aborted && !(error instanceof AnnalsError)) {
+    if (this.aborted && !(error instanceof AnnalsError)) {
       const fields = { method: method.path, error };
       environment.logger.error("a handler failed at the end of its call", fields);
     }
     if (this.isAnswered) return;
-    this.finish(failed(environment, method.path, peer, end.reason ?? error));
+    this.finish(failed(environment, method.path, peer, this.reason ?? error));
   };
 
   private finish(status?: CallStatus, answer?: Bytes): void {
@@ -331,7 +304,7 @@ export class GrpcCall implements Call, StreamHandler, Visitor {
   }
 
   /** The deadline has passed. A handler that lets go at it has said so by the end of the turn. */
-  private ended(reason: AnnalsError): void {
+  protected onEnded(reason: AnnalsError): void {
     if (this.isAnswered) return;
     if (this.method.kind !== "unary" || !this.hasBegun) setImmediate(this.fail, reason);
     else if (reason.reason !== "OVERLOADED") setImmediate(() => this.finish(maybeStored));

@@ -4,8 +4,7 @@
 
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Http2Stream } from "../../http2/api.ts";
-import type { CallEnd } from "./call-end.ts";
-import type { Stopping } from "./call-environment.ts";
+import type { Call, Stopping } from "./call-environment.ts";
 import { inflate, type Compression } from "./inflate.ts";
 import { StatusCode, StatusError } from "./status.ts";
 
@@ -35,7 +34,7 @@ interface Packed {
 export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   private readonly stream: Http2Stream;
   private readonly options: IncomingOptions;
-  private readonly end: CallEnd;
+  private readonly call: Call;
   private readonly stopping: Stopping;
   private readonly onProgress: () => void;
   /** Of a message that is cut off, with its prefix. */
@@ -60,13 +59,13 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   constructor(
     stream: Http2Stream,
     options: IncomingOptions,
-    end: CallEnd,
+    call: Call,
     stopping: Stopping,
     onProgress: () => void,
   ) {
     this.stream = stream;
     this.options = options;
-    this.end = end;
+    this.call = call;
     this.stopping = stopping;
     this.onProgress = onProgress;
   }
@@ -145,7 +144,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
    */
   async next(): Promise<IteratorResult<readonly Buffer[], undefined>> {
     for (;;) {
-      if (this.end.reason !== undefined) throw this.end.reason;
+      if (this.call.reason !== undefined) throw this.call.reason;
       if (this.stopping.begun && !this.isComplete) {
         const message = "the server is stopping; what was answered before holds";
         throw new AnnalsError({ reason: "STOPPING" }, message);
@@ -178,11 +177,11 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
 
   private watch(): () => void {
     const listener = { handleEvent: this.notify };
-    this.end.addEventListener("abort", listener);
+    this.call.addEventListener("abort", listener);
     const unwatch = this.stopping.watch(this.notify);
     return () => {
       unwatch();
-      this.end.removeEventListener("abort", listener);
+      this.call.removeEventListener("abort", listener);
     };
   }
 
