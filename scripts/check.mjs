@@ -1,7 +1,7 @@
 // The gate for people and CI: runs every step in order, with its time, and stops at the first
 // failure. `npm run check -- types lint` runs only the named steps.
 import { spawnSync } from "node:child_process";
-import { globSync } from "node:fs";
+import { existsSync, globSync, readFileSync } from "node:fs";
 
 const contract = globSync("proto/**/*.proto").length > 0;
 const report = "--reporter=json --outputFile.json=.tmp/reports/test.json";
@@ -28,6 +28,22 @@ if (unknown.length > 0) {
     `no such step: ${unknown.join(", ")}; there are ${steps.map((s) => s[0]).join(", ")}`,
   );
   process.exit(2);
+}
+
+/** Which packages are not installed as package.json says. */
+function missingPackages() {
+  const json = (path) => JSON.parse(readFileSync(path, "utf8"));
+  const { dependencies, devDependencies } = json("package.json");
+  return Object.entries({ ...dependencies, ...devDependencies }).flatMap(([name, version]) => {
+    const path = `node_modules/${name}/package.json`;
+    return existsSync(path) && json(path).version === version ? [] : [`${name} ${version}`];
+  });
+}
+
+const missing = missingPackages();
+if (missing.length > 0) {
+  console.error(`check: FAILED: not installed: ${missing.join(", ")}. Run npm ci, then check again.`);
+  process.exit(1);
 }
 
 const seconds = (since) => `${((performance.now() - since) / 1000).toFixed(1)} s`;

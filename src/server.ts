@@ -3,8 +3,10 @@
 
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { AccessControl } from "./access/access-control.ts";
+import { AccessControl, type AccessParts } from "./access/access-control.ts";
 import { AuditTrail } from "./access/audit.ts";
+import type { VerifyAccessToken } from "./access/authenticator.ts";
+import { accessTokenVerifier } from "./access/oidc.ts";
 import { asksWhoCalls, isLoopback } from "./config.ts";
 import type { Config } from "./options.ts";
 import { defaultLimits, type Limits } from "./domain/limits.ts";
@@ -189,6 +191,19 @@ async function certificatesOf(config: Config, logger: Logger): Promise<Certifica
   return loadCertificates({ cert, key, clientCa }, logger);
 }
 
+/** The verifier, and with it the keys it has fetched, stays while the issuer does. */
+function verifiers(logger: Logger): AccessParts["verifierFor"] {
+  let known: { readonly settings: string; readonly verify: VerifyAccessToken } | undefined;
+  return ({ oidc }) => {
+    if (oidc === undefined) return undefined;
+    const settings = JSON.stringify(oidc);
+    if (known?.settings !== settings) {
+      known = { settings, verify: accessTokenVerifier(oidc, logger) };
+    }
+    return known.verify;
+  };
+}
+
 async function accessOf(config: Config, logger: Logger): Promise<AccessControl | undefined> {
   if (!asksWhoCalls(config)) return undefined;
   const pathOf = (option: string): string | undefined =>
@@ -200,7 +215,7 @@ async function accessOf(config: Config, logger: Logger): Promise<AccessControl |
     files: { accessFile: pathOf(config.accessFile), tokensFile: pathOf(config.tokensFile) },
     watcher: logger,
     nowMs,
-    verifierFor: () => undefined,
+    verifierFor: verifiers(logger),
   });
 }
 

@@ -94,6 +94,7 @@ const rooms: Record<string, Room> = {
   access: {
     path: "src/access/",
     imports: ["gen", "domain", "lifecycle"],
+    packages: [wire, "jose"],
   },
   transport: {
     path: "src/grpc/transport/",
@@ -238,7 +239,7 @@ function importFaults(path: string, text: string): string[] {
 function nameFaults(path: string): string[] {
   return path
     .split("/")
-    .map((part) => part.replace(/(\.test|\.bench)?\.ts$/, ""))
+    .map((part) => part.replace(/(\.test|\.bench|\.d)?\.ts$/, ""))
     .flatMap((part) => {
       if (!kebab.test(part)) return [`${path}: ${part} is not kebab-case`];
       return vagueName.test(part) ? [`${path}: ${part} says nothing; name what is in it`] : [];

@@ -160,7 +160,8 @@ function oidcIn(reader: Reader, value: unknown): OidcSettings {
 
 const loopbackHosts = new Set(["localhost", "127.0.0.1", "[::1]"]);
 
-function isIssuer(text: string): boolean {
+/** An https URL, or an http URL on the loopback address. */
+export function isIssuer(text: string): boolean {
   if (!URL.canParse(text)) return false;
   const { protocol, hostname } = new URL(text);
   return protocol === "https:" || (protocol === "http:" && loopbackHosts.has(hostname));
