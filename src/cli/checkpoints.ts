@@ -64,13 +64,14 @@ async function saveOne(args: readonly string[], terminal: Terminal): Promise<num
   const known = {
     ...options,
     reset: { type: "boolean" },
+    epoch: { type: "string" },
     meta: { type: "string", multiple: true },
   } as const;
   const { values, positionals } = parse(args, known, { min: 2, max: 2 });
   const [consumer = "", text = ""] = positionals;
   const position = BigInt(wholeNumber(text, "POSITION"));
-  const { reset = false, meta = [] } = values;
-  const request = { consumer, position, reset, metadata: pairs(meta, "--meta") };
+  const { reset = false, epoch = "", meta = [] } = values;
+  const request = { consumer, position, reset, epoch, metadata: pairs(meta, "--meta") };
   const { checkpoint } = await withSession(values, terminal, (session) =>
     session.checkpoints.saveCheckpoint(request, session.once),
   );
@@ -108,6 +109,7 @@ function factsOf({ metadata }: ConsumerCheckpoint): string {
   return facts.join(" ");
 }
 
-function checkpointJson({ consumer, position, savedAt, metadata }: ConsumerCheckpoint): object {
-  return { consumer, position: Number(position), savedAt: isoTime(savedAt), metadata };
+function checkpointJson(checkpoint: ConsumerCheckpoint): object {
+  const { consumer, position, epoch, savedAt, metadata } = checkpoint;
+  return { consumer, position: Number(position), epoch, savedAt: isoTime(savedAt), metadata };
 }

@@ -31,6 +31,7 @@ export const settingsOptions = {
 
 export const startOptions = {
   after: { type: "string" },
+  epoch: { type: "string" },
   "after-group": { type: "string" },
   "from-time": { type: "string" },
   "from-end": { type: "boolean" },
@@ -53,6 +54,7 @@ interface SettingsValues extends SelectionValues, ChangesValues {
 
 interface StartValues {
   readonly after?: string | undefined;
+  readonly epoch?: string | undefined;
   readonly "after-group"?: string | undefined;
   readonly "from-time"?: string | undefined;
   readonly "from-end"?: boolean | undefined;
@@ -118,16 +120,17 @@ function orderingOf(text: string) {
 /** Undefined starts at the first event. */
 export function startOf(values: StartValues): StartInit | undefined {
   const { after, "after-group": group, "from-time": time } = values;
-  const { "from-end": end, "from-start": start } = values;
+  const { "from-end": end, "from-start": start, epoch = "" } = values;
   const given = [after, group, time, end, start].filter((value) => value !== undefined);
   if (given.length > 1) {
     const rest = "--after, --after-group, --from-time, --from-end";
     throw new UsageError(`${rest} and --from-start exclude each other`);
   }
+  if (epoch !== "" && after === undefined) throw new UsageError("--epoch goes with --after");
   if (given.length === 0) return undefined;
   if (after !== undefined) {
     const value = BigInt(wholeNumber(after, "--after"));
-    return { start: { case: "afterPosition", value } };
+    return { start: { case: "afterPosition", value }, epoch };
   }
   if (group !== undefined) return { start: { case: "afterGroup", value: group } };
   if (time !== undefined) {

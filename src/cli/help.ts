@@ -134,6 +134,7 @@ export const commandHelp: readonly CommandHelp[] = [
       "  --in-flight 10000     unacknowledged events over all members",
       "create, reset: where the group begins",
       "  --from-start (the default of create), --after POSITION, --from-time TIME, --from-end",
+      "  --epoch EPOCH         the epoch of --after",
       "  --after-group OTHER   where that group is; with --replace, create also ends that group",
       "                        and takes over its parked events",
       json,
@@ -169,6 +170,7 @@ export const commandHelp: readonly CommandHelp[] = [
     details: [
       "save:",
       "  --reset               allow a lower position than the saved one",
+      "  --epoch EPOCH         the epoch of POSITION",
       "  --meta K=V            a metadata entry (repeat for more)",
       json,
     ],
@@ -203,7 +205,11 @@ export const commandHelp: readonly CommandHelp[] = [
     name: "export",
     synopsis: "export [STREAM] [options]",
     summary: "write events in the order of their positions, as import reads them",
-    details: [...selection, "--after POSITION        continue after an earlier export"],
+    details: [
+      ...selection,
+      "--after POSITION        continue after an earlier export",
+      "--epoch EPOCH           its epoch: refused if the store was restored to before POSITION",
+    ],
   },
   {
     name: "verify",

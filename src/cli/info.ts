@@ -3,6 +3,7 @@
 import { toJson } from "@bufbuild/protobuf";
 import {
   Durability,
+  EpochCause,
   GetInfoResponseSchema,
   ReclaimPhase,
   WriteState,
@@ -41,6 +42,7 @@ function factsOf(answer: GetInfoResponse, address: string): [string, string][] {
     ["durability", word(Durability[answer.durability])],
     ["writes", word(WriteState[answer.writeState])],
     ["head", grouped(answer.head)],
+    ["epoch", epochText(answer)],
     ["subscribers", grouped(answer.subscriberCount)],
     ["reclaiming", reclaimText(answer)],
   ];
@@ -52,6 +54,15 @@ function factsOf(answer: GetInfoResponse, address: string): [string, string][] {
     ["largest append", append],
     ["largest snapshot", byteCount(limits.snapshotBytesMax)],
   ];
+}
+
+/** The present epoch, and those before it. */
+function epochText({ epoch, epochs }: GetInfoResponse): string {
+  const now = epochs.at(-1);
+  if (now === undefined || epochs.length === 1) return epoch;
+  const before = `${counted(epochs.length - 1, "epoch")} before`;
+  const cause = word(EpochCause[now.cause]);
+  return `${epoch}, after position ${grouped(now.afterPosition)} (${cause}); ${before}`;
 }
 
 function reclaimText({ reclaiming }: GetInfoResponse): string {

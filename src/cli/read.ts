@@ -55,6 +55,7 @@ const exportOptions = {
   ...connectionOptions,
   ...selectionOptions,
   after: { type: "string" },
+  epoch: { type: "string" },
 } as const;
 
 /**
@@ -66,6 +67,7 @@ export async function exportEvents(args: readonly string[], terminal: Terminal):
   const selection = selectionFromFlags(values, positionals[0]);
   const after = values.after === undefined ? 0 : wholeNumber(values.after, "--after");
   const from = { case: "fromPosition", value: BigInt(after) + 1n } as const;
+  let { epoch = "" } = values;
   let written = after;
   let count = 0;
   const progress = positionProgress(terminal, "exported");
@@ -73,7 +75,9 @@ export async function exportEvents(args: readonly string[], terminal: Terminal):
   try {
     const end = await withSession(values, terminal, async ({ store, once, streaming }) => {
       const head = Number((await store.getInfo({}, once)).head);
-      for await (const { message } of store.read({ selection, from }, streaming)) {
+      const request = { selection, from, epoch };
+      for await (const { message, ...named } of store.read(request, streaming)) {
+        if (named.epoch !== "") ({ epoch } = named);
         if (message.case === "end") return message.value;
         if (message.case !== "batch") continue;
         const { events } = message.value;
@@ -86,12 +90,16 @@ export async function exportEvents(args: readonly string[], terminal: Terminal):
     });
     await progress.end();
     const summary = `exported ${counted(count, "event")} up to position ${end.after}`;
-    await say(terminal.errors, `${summary}; continue later with --after ${end.after}`);
+    await say(terminal.errors, `${summary}; continue later with ${optionsAfter(end.after, epoch)}`);
     return 0;
   } catch (error) {
     await progress.end();
     if (count === 0) throw error;
     const done = `${counted(count, "event")} written, up to position ${written}`;
-    throw new CommandStopped(error, `${done}; continue with --after ${written}`);
+    throw new CommandStopped(error, `${done}; continue with ${optionsAfter(written, epoch)}`);
   }
+}
+
+function optionsAfter(position: number | bigint, epoch: string): string {
+  return `--after ${position}${epoch === "" ? "" : ` --epoch ${epoch}`}`;
 }

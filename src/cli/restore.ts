@@ -24,10 +24,10 @@ export async function restoreCommand(args: readonly string[], terminal: Terminal
       signal: terminal.signal,
     });
     await progress.end();
-    const { head, chain, takenAt, totals } = report;
+    const { head, epoch, chain, takenAt, totals } = report;
     const words =
       `${counted(totals.events, "event")} restored as of ${takenAt} and verified; ` +
-      `head ${grouped(head)}, chain ${chain}`;
+      `head ${grouped(head)}, chain ${chain}; epoch ${epoch} begins`;
     await printAnswer(terminal, values, report, words);
     return exitCode.ok;
   } catch (error) {

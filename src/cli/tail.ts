@@ -42,7 +42,7 @@ export async function tail(args: readonly string[], terminal: Terminal): Promise
   await withSession(values, terminal, async (session) => {
     const start = () => startOf(session, selection, lines);
     if (values.follow === true) return follow(session, selection, start, show, terminal);
-    const after = await start();
+    const { after } = await start();
     const from = { case: "fromPosition", value: after + 1n } as const;
     for await (const { message } of session.store.read({ selection, from }, session.streaming)) {
       if (message.case === "batch") await show(message);
@@ -51,22 +51,34 @@ export async function tail(args: readonly string[], terminal: Terminal): Promise
   return 0;
 }
 
+/** A position to begin after, and its epoch. */
+interface Start {
+  readonly after: bigint;
+  readonly epoch: string;
+}
+
 /**
  * The position before the last `lines` events. They are looked up without payloads, and none is
  * kept in memory.
  */
-async function startOf(session: Session, selection: SelectionInit, lines: number) {
+async function startOf(session: Session, selection: SelectionInit, lines: number): Promise<Start> {
   const { store, streaming } = session;
-  if (lines === 0) return (await store.getInfo({}, session.once)).head;
+  if (lines === 0) {
+    const { head, epoch } = await store.getInfo({}, session.once);
+    return { after: head, epoch };
+  }
   const request = { selection, direction: Direction.BACKWARDS, view: View.HEADERS };
   let after = 0n;
   let count = 0;
-  for await (const { message } of store.read({ ...request, limit: BigInt(lines) }, streaming)) {
+  let epoch = "";
+  const answers = store.read({ ...request, limit: BigInt(lines) }, streaming);
+  for await (const { message, ...named } of answers) {
+    if (named.epoch !== "") ({ epoch } = named);
     if (message.case !== "batch") continue;
     count += message.value.events.length;
     after = (message.value.events.at(-1) ?? create(RecordedEventSchema)).position - 1n;
   }
-  return count < lines ? 0n : after;
+  return { after: count < lines ? 0n : after, epoch };
 }
 
 type Show = (message: SubscribeResponse["message"]) => Promise<void>;
@@ -74,12 +86,13 @@ type Show = (message: SubscribeResponse["message"]) => Promise<void>;
 async function follow(
   session: Session,
   selection: SelectionInit,
-  start: () => Promise<bigint>,
+  start: () => Promise<Start>,
   show: Show,
   terminal: Terminal,
 ): Promise<void> {
   const { signal } = session;
   let after: bigint | undefined;
+  let epoch = "";
   let backoffMs = backoffMinMs;
   let storeId = "";
   const deliver = async (message: SubscribeResponse["message"]) => {
@@ -95,10 +108,13 @@ async function follow(
   for (;;) {
     try {
       storeId = await sameStore(session, storeId);
-      after ??= await start();
-      const request = { selection, start: { case: "afterPosition", value: after } as const };
-      const messages = session.store.subscribe(request, { signal });
-      for await (const { message } of messages) await deliver(message);
+      if (after === undefined) ({ after, epoch } = await start());
+      const begin = { start: { case: "afterPosition", value: after } as const, epoch };
+      const messages = session.store.subscribe({ selection, ...begin }, { signal });
+      for await (const { message, ...named } of messages) {
+        if (named.epoch !== "") ({ epoch } = named);
+        await deliver(message);
+      }
     } catch (error) {
       if (!isWorthRetrying(error)) throw error;
       if (backoffMs === backoffMinMs) {
@@ -111,7 +127,10 @@ async function follow(
   }
 }
 
-/** Positions are only valid in one store. A different store at the same address is refused. */
+/**
+ * Positions are only valid in one store. A different store at the same address is refused. The
+ * server refuses those of another history of its store.
+ */
 async function sameStore(session: Session, known: string): Promise<string> {
   const { storeId } = await session.store.getInfo({}, session.once);
   if (known !== "" && storeId !== known) {

@@ -62,9 +62,10 @@ function isAddress(text: string): boolean {
 }
 
 function factsOfFolder(report: FolderReport): [string, string][] {
-  const { storeId, head, headHash, totals, tables } = report;
+  const { storeId, epoch, head, headHash, totals, tables } = report;
   const facts: [string, string][] = [
     ["store", storeId],
+    ["epoch", epoch],
     ["head", head === undefined ? "unreadable" : grouped(head.position)],
   ];
   if (totals === undefined || headHash === undefined) return facts;
@@ -81,9 +82,10 @@ function factsOfFolder(report: FolderReport): [string, string][] {
   ];
 }
 
-function factsOfBackup({ storeId, takenAt, head, chain, chunks }: BackupContents) {
+function factsOfBackup({ storeId, epoch, takenAt, head, chain, chunks }: BackupContents) {
   const facts: [string, string][] = [
     ["backup of", `${storeId}, taken ${takenAt}`],
+    ["epoch", epoch],
     ["head", `${grouped(head)} in ${counted(chunks, "chunk")}`],
     ["chain", chain],
   ];

@@ -5,7 +5,13 @@ import { consumerOf, type ConsumeOptions, type GroupConsumer } from "./group/con
 import { groupsOf, type Groups } from "./group/groups.ts";
 import { settleAppend, type Appended, type AppendRules } from "./store/append.ts";
 import { AppendPipe, type AppenderOptions, type AppendUnderway } from "./store/appender.ts";
-import { checkpointsOf, waitFor, type Checkpoints, type Waited } from "./store/checkpoints.ts";
+import {
+  checkpointsOf,
+  waitFor,
+  type Checkpoints,
+  type EpochOptions,
+  type Waited,
+} from "./store/checkpoints.ts";
 import { answered, type Context, type OperationOptions, type StoreRpc } from "./store/context.ts";
 import { UnavailableError } from "./store/errors.ts";
 import type { EventCodec, EventShape, NewEvent } from "./store/event.ts";
@@ -76,7 +82,7 @@ export interface AnnalsClient<E extends EventShape> {
   readonly groups: Groups<E>;
   readonly checkpoints: Checkpoints;
   /** Waits until a consumer or a group has reached a position, and returns its position. */
-  waitFor(who: Waited, position: number, options?: OperationOptions): Promise<number>;
+  waitFor(who: Waited, position: number, options?: EpochOptions): Promise<number>;
   readonly snapshots: Snapshots;
   /** Undefined: it never had an event. */
   stream(name: string, options?: OperationOptions): Promise<StreamInfo | undefined>;

@@ -45,7 +45,8 @@ export async function startTestServer(
   const { logger, lines } = recordingLogger();
   const grace = flags.includes("--shutdown-grace-seconds") ? [] : ["--shutdown-grace-seconds", "1"];
   const memory = flags.includes("--data") ? [] : ["--memory"];
-  const config = configOf(...memory, "--port", "0", ...grace, ...flags);
+  const port = flags.includes("--port") ? [] : ["--port", "0"];
+  const config = configOf(...memory, ...port, ...grace, ...flags);
   const server = await startServer(config, logger, parts);
   const [address = ""] = server.addresses;
   const calls = new Calls(address);

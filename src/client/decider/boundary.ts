@@ -48,11 +48,13 @@ export function boundary<State, Command, E extends EventShape>(
     const reading = client.read({ query, missingEvents, ...call });
     let state = decider.initial();
     for await (const batch of reading.batches()) state = batch.reduce(decider.evolve, state);
-    const { after, head } = reading.end;
+    const { after, head, epoch } = reading.end;
     const events = withMetadata(decided(decider, command, state), metadata);
-    if (events.length === 0) return { events: [], state, version: 0, position: head, attempts };
+    if (events.length === 0) {
+      return { events: [], state, version: 0, position: head, epoch, attempts };
+    }
     const condition = { query, after };
-    const appended = await client.append(stream, events, { ...call, condition });
+    const appended = await client.append(stream, events, { ...call, condition, epoch });
     return handledOf(decider, state, appended, attempts);
   }
 

@@ -27,6 +27,8 @@ export interface Handled<State, E extends EventShape> {
   readonly version: number;
   /** The position up to which the decision has seen or stored events. Use it with `waitFor`. */
   readonly position: number;
+  /** The epoch of the version and the position. Empty: the server names none. */
+  readonly epoch: string;
   /** How often the command was decided: 1 if there was no conflict. */
   readonly attempts: number;
 }
@@ -58,6 +60,7 @@ export function handledOf<State, E extends EventShape>(
     },
     version: appended.version,
     position: appended.lastPosition,
+    epoch: appended.epoch,
     attempts,
   };
 }

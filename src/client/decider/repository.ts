@@ -66,14 +66,16 @@ export function repository<State, Command, E extends EventShape>(
     attempts: number,
     { metadata, ...call }: HandleOptions,
   ): Promise<Handled<State, E>> {
-    const { state, version, head, snapshotVersion } = await load(stream, call);
+    const { state, version, head, epoch, snapshotVersion } = await load(stream, call);
     const events = withMetadata(decided(decider, command, state), metadata);
     refuseOtherStreams(stream, events);
-    if (events.length === 0) return { events: [], state, version, position: head, attempts };
-    const appended = await client.append(stream, events, { ...call, expect: version });
+    if (events.length === 0) {
+      return { events: [], state, version, position: head, epoch, attempts };
+    }
+    const appended = await client.append(stream, events, { ...call, expect: version, epoch });
     const handled = handledOf(decider, state, appended, attempts);
     if (snapshots?.isDue(stream, appended.version, snapshotVersion) === true) {
-      snapshots.save(client, stream, appended.version, () => handled.state);
+      snapshots.save(client, { stream, version: handled.version, epoch }, () => handled.state);
     }
     return handled;
   }

@@ -86,8 +86,7 @@ export class StateSnapshots<State> {
   /** Saves in the background, after the command was answered. */
   save<E extends EventShape>(
     client: AnnalsClient<E>,
-    stream: string,
-    version: number,
+    { stream, version, epoch }: { stream: string; version: number; epoch: string },
     state: () => State,
   ): void {
     const save = (async () => {
@@ -100,6 +99,7 @@ export class StateSnapshots<State> {
           version,
           contentType,
           state: bytes,
+          epoch,
         });
         if (this.saved.size >= rememberedMax) this.saved.clear();
         this.saved.set(stream, version);

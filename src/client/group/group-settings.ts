@@ -51,6 +51,8 @@ export interface GroupChanges extends Omit<GroupSettings, "query" | "ordering"> 
 export interface GroupStart {
   /** After this position; `"end"`: only what becomes durable from now on. */
   readonly after?: number | "end" | undefined;
+  /** The epoch of `after`. Absent: not checked. */
+  readonly epoch?: string | undefined;
   /** From this time on, inclusive. */
   readonly fromTime?: Date | undefined;
   /** At the position of the group of this name, up to which its events are settled. */
@@ -106,7 +108,7 @@ function wireOrdering(ordering: GroupOrdering) {
   return { case: "tagPrefix", value: ordering.tagPrefix } as const;
 }
 
-export function wireStart({ after, fromTime, afterGroup }: GroupStart): StartInit {
+export function wireStart({ after, fromTime, afterGroup, epoch = "" }: GroupStart): StartInit {
   if ([after, fromTime, afterGroup].filter((one) => one !== undefined).length > 1) {
     throw invalidField("after", "is one of `after`, `fromTime` and `afterGroup`");
   }
@@ -115,7 +117,7 @@ export function wireStart({ after, fromTime, afterGroup }: GroupStart): StartIni
     return { start: { case: "fromTime", value: wireTime(fromTime, "fromTime") } };
   }
   if (after === "end") return { start: { case: "fromEnd", value: {} } };
-  return { start: { case: "afterPosition", value: wireInteger(after ?? 0, "after") } };
+  return { start: { case: "afterPosition", value: wireInteger(after ?? 0, "after") }, epoch };
 }
 
 /** All settings. The query is absent if the group selects every event. */

@@ -134,8 +134,11 @@ async function prepare(connection: PostgresConnection, names: Names): Promise<vo
       projection text PRIMARY KEY,
       position bigint NOT NULL,
       store_id text NOT NULL,
-      version bigint NOT NULL
+      version bigint NOT NULL,
+      epoch text
     )`);
+  // Tables of earlier versions have no epoch.
+  await connection.query(`ALTER TABLE ${checkpoint} ADD COLUMN IF NOT EXISTS epoch text`);
   await connection.query(`
     CREATE TABLE IF NOT EXISTS ${parked} (
       projection text NOT NULL,
@@ -201,9 +204,10 @@ async function sideValue<Tx>(
     );
   }
   await connection.query(
-    `INSERT INTO ${names.checkpoint} VALUES ($1, $2, $3, $4)
-     ON CONFLICT (projection) DO UPDATE SET position = $2, store_id = $3, version = $4`,
-    [projection, next.position, next.storeId, next.version],
+    `INSERT INTO ${names.checkpoint} (projection, position, store_id, version, epoch)
+     VALUES ($1, $2, $3, $4, $5)
+     ON CONFLICT (projection) DO UPDATE SET position = $2, store_id = $3, version = $4, epoch = $5`,
+    [projection, next.position, next.storeId, next.version, next.epoch ?? null],
   );
 }
 
@@ -216,7 +220,8 @@ async function checkpointIn(
   names: Names,
   projection: string,
 ): Promise<ProjectionCheckpoint | undefined> {
-  const sql = `SELECT position, store_id, version FROM ${names.checkpoint} WHERE projection = $1`;
+  const columns = "position, store_id, version, epoch";
+  const sql = `SELECT ${columns} FROM ${names.checkpoint} WHERE projection = $1`;
   const { rows } = await connection.query(sql, [projection]);
   const [row] = rows;
   // bigint is returned as text. These are all below 2^53.
@@ -225,6 +230,7 @@ async function checkpointIn(
       position: Number(row["position"]),
       storeId: String(row["store_id"]),
       version: Number(row["version"]),
+      ...(row["epoch"] !== null && { epoch: String(row["epoch"]) }),
     }
   );
 }

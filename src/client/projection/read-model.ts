@@ -7,6 +7,8 @@ export interface ProjectionCheckpoint {
   readonly position: number;
   /** The store of the position. */
   readonly storeId: string;
+  /** The epoch of the position. Absent: not known, as in read models of earlier versions. */
+  readonly epoch?: string | undefined;
   /** The version of the projection that wrote the read model. */
   readonly version: number;
 }
@@ -64,6 +66,7 @@ export function sameCheckpoint(
   return (
     one?.position === other?.position &&
     one?.storeId === other?.storeId &&
+    one?.epoch === other?.epoch &&
     one?.version === other?.version
   );
 }

@@ -4,6 +4,7 @@ import type { AnnalsClient } from "../annals-client.ts";
 import type { OperationOptions } from "../store/context.ts";
 import { NotFoundError } from "../store/errors.ts";
 import type { EventShape, RawEvent } from "../store/event.ts";
+import type { ReadOptions } from "../store/read.ts";
 import { delayMs, pause } from "../store/retry.ts";
 import { project, rawEvents, type Projection } from "./projection.ts";
 import type { ParkedEvent, ReadModel } from "./read-model.ts";
@@ -25,7 +26,8 @@ export async function retryParked<E extends EventShape, Tx>(
   options: OperationOptions = {},
 ): Promise<"applied" | "removed"> {
   const parked = await parkedAt(model, projection.name, position);
-  const event = await eventAt(client.withEvents(rawEvents), parked, options);
+  const epoch = (await model.checkpoint(projection.name))?.epoch;
+  const event = await eventAt(client.withEvents(rawEvents), parked, { ...options, epoch });
   const apply = (tx: Tx) => event && project(projection, client.events, event, tx);
   await unpark(model, projection.name, position, apply, options);
   return event === undefined ? "removed" : "applied";
@@ -55,7 +57,7 @@ async function parkedAt<Tx>(
 async function eventAt(
   client: AnnalsClient<EventShape>,
   { stream, position }: ParkedEvent,
-  options: OperationOptions,
+  options: OperationOptions & Pick<ReadOptions, "epoch">,
 ): Promise<RawEvent | undefined> {
   const range = { from: { position }, to: { position } };
   const reading = client.read({ ...(stream !== "" && { stream }), ...range, ...options });

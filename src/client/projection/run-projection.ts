@@ -188,6 +188,7 @@ class Runner<E extends EventShape, Tx> {
       ...this.selection,
       after: checkpoint.position,
       storeId,
+      epoch: checkpoint.epoch,
       signal,
       batchEventsMax,
       onInterruption: ({ error }) => {
@@ -196,7 +197,7 @@ class Runner<E extends EventShape, Tx> {
       },
     });
     for await (const message of subscription.messages()) {
-      checkpoint = await this.take(message, checkpoint);
+      checkpoint = await this.take(message, await this.inEpoch(checkpoint, message.epoch));
       this.failures = 0;
     }
   }
@@ -212,7 +213,8 @@ class Runner<E extends EventShape, Tx> {
       throw new StoreReplacedError(stored.storeId, storeId);
     }
     if (this.projection.missingEvents !== "accept") {
-      const wanted = { ...this.selection, after: goesOn ? stored.position : 0 };
+      const start = goesOn ? { after: stored.position, epoch: stored.epoch } : { after: 0 };
+      const wanted = { ...this.selection, ...start };
       await this.raw.assertComplete(wanted, { signal: this.stop.signal });
     }
     if (goesOn) return stored;
@@ -221,6 +223,18 @@ class Runner<E extends EventShape, Tx> {
     if (!(await this.model.commit(name, step))) throw new OvertakenError(name);
     this.rebuild = false;
     return next;
+  }
+
+  /**
+   * The server has accepted the position, and names the epoch that goes with it from now on. It is
+   * saved before an event is handled.
+   */
+  private async inEpoch(
+    checkpoint: ProjectionCheckpoint,
+    epoch: string,
+  ): Promise<ProjectionCheckpoint> {
+    if (epoch === "" || epoch === checkpoint.epoch) return checkpoint;
+    return this.moved(checkpoint, { ...checkpoint, epoch });
   }
 
   private async take(
@@ -249,11 +263,18 @@ class Runner<E extends EventShape, Tx> {
     position: number,
   ): Promise<ProjectionCheckpoint> {
     if (position <= checkpoint.position) return checkpoint;
-    const next = { ...checkpoint, position };
+    const next = await this.moved(checkpoint, { ...checkpoint, position });
+    this.waiters.moveTo(position);
+    return next;
+  }
+
+  private async moved(
+    checkpoint: ProjectionCheckpoint,
+    next: ProjectionCheckpoint,
+  ): Promise<ProjectionCheckpoint> {
     const step = { expected: checkpoint, next, apply: () => {} };
     const { name } = this.projection;
     if (!(await this.model.commit(name, step))) throw new OvertakenError(name);
-    this.waiters.moveTo(position);
     return next;
   }
 

@@ -23,7 +23,8 @@ const tables = `
     projection TEXT PRIMARY KEY,
     position INTEGER NOT NULL,
     store_id TEXT NOT NULL,
-    version INTEGER NOT NULL
+    version INTEGER NOT NULL,
+    epoch TEXT
   ) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS annals_parked (
     projection TEXT NOT NULL,
@@ -48,12 +49,20 @@ export function sqliteReadModel<Database extends SqliteDatabase>(
   database: Database,
 ): ReadModel<Database> {
   database.exec(tables);
+  addEpoch(database);
   return {
     checkpoint: async (projection) => checkpointIn(database, projection),
     commit: async (projection, step) => commit(database, projection, step),
     parked: async (projection) => parkedIn(database, projection),
     isTransient: isBusy,
   };
+}
+
+/** Tables of earlier versions have no epoch. */
+function addEpoch(database: SqliteDatabase): void {
+  const columns = database.prepare("PRAGMA table_info(annals_checkpoint)").all();
+  if (columns.some((column) => (column as { readonly name: string }).name === "epoch")) return;
+  database.exec("ALTER TABLE annals_checkpoint ADD COLUMN epoch TEXT");
 }
 
 function commit<Database extends SqliteDatabase>(
@@ -116,23 +125,27 @@ function sideValue<Tx>(
       );
   }
   database
-    .prepare("INSERT OR REPLACE INTO annals_checkpoint VALUES (?, ?, ?, ?)")
-    .run(projection, next.position, next.storeId, next.version);
+    .prepare("INSERT OR REPLACE INTO annals_checkpoint VALUES (?, ?, ?, ?, ?)")
+    .run(projection, next.position, next.storeId, next.version, next.epoch ?? null);
 }
 
 function checkpointIn(
   database: SqliteDatabase,
   projection: string,
 ): ProjectionCheckpoint | undefined {
-  const sql = "SELECT position, store_id, version FROM annals_checkpoint WHERE projection = ?";
+  const columns = "position, store_id, version, epoch";
+  const sql = `SELECT ${columns} FROM annals_checkpoint WHERE projection = ?`;
   const row = database.prepare(sql).get(projection) as CheckpointRow | undefined;
-  return row && { position: row.position, storeId: row.store_id, version: row.version };
+  if (row === undefined) return undefined;
+  const { position, store_id: storeId, version, epoch } = row;
+  return { position, storeId, version, ...(epoch !== null && { epoch }) };
 }
 
 interface CheckpointRow {
   readonly position: number;
   readonly store_id: string;
   readonly version: number;
+  readonly epoch: string | null;
 }
 
 function parkedIn(database: SqliteDatabase, projection: string): ParkedEvent[] {

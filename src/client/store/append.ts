@@ -47,6 +47,11 @@ export interface AppendRules {
   readonly condition?: Condition | undefined;
   /** A consumer's progress, saved in the same commit as the events: both, or neither. */
   readonly checkpoint?: CheckpointUpdate | undefined;
+  /**
+   * The epoch in which the condition's position and the expected versions were read. What was read
+   * in another history of the store is refused with an `EpochMismatchError`. Absent: not checked.
+   */
+  readonly epoch?: string | undefined;
 }
 
 export interface Appended<E extends EventShape> {
@@ -67,6 +72,8 @@ export interface Appended<E extends EventShape> {
   /** The events were stored already; positions and versions are the original ones. */
   readonly deduplicated: boolean;
   readonly head: number;
+  /** The epoch of these positions and versions. Empty: the server names none. */
+  readonly epoch: string;
   readonly recordedAt: Date;
   /** The stored events as a read returns them, decoded on first access. */
   readonly events: readonly RecordedEvent<E>[];
@@ -86,7 +93,7 @@ export interface SettledAppend<E extends EventShape> {
 export function settleAppend<E extends EventShape>(
   stream: string,
   events: readonly NewEvent<E>[],
-  { expect, expectations = [], condition, checkpoint }: AppendRules,
+  { expect, expectations = [], condition, checkpoint, epoch = "" }: AppendRules,
   codec: EventCodec<E>,
 ): SettledAppend<E> {
   const encoded = events.map((event, index) => encodedEvent(event, index, codec));
@@ -110,6 +117,7 @@ export function settleAppend<E extends EventShape>(
         },
       }),
       ...(checkpoint !== undefined && { checkpoint: wireCheckpoint(checkpoint) }),
+      epoch,
     },
     eventIds,
     resultOf: (answer) => {
@@ -153,6 +161,7 @@ function placesOf(answer: AppendResponse, stream: string) {
     streams,
     deduplicated: answer.deduplicated,
     head: safeInteger(answer.head),
+    epoch: answer.epoch,
     recordedAt: dateOf(answer.recordedAt),
   };
 }

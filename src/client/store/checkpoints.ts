@@ -11,8 +11,18 @@ import { dateOf, safeInteger, wireDuration, wireInteger } from "./numbers.ts";
 export interface StoredCheckpoint {
   readonly consumer: string;
   readonly position: number;
+  /** The epoch of the position: subscribe with both. Empty: the server names none. */
+  readonly epoch: string;
   readonly savedAt: Date;
   readonly metadata: Readonly<Record<string, string>>;
+}
+
+export interface EpochOptions extends OperationOptions {
+  /**
+   * The epoch of the position. A position of another history of the store is refused with an
+   * `EpochMismatchError`. Absent: not checked.
+   */
+  readonly epoch?: string | undefined;
 }
 
 /** A checkpoint to save in the same commit as an append: both, or neither. */
@@ -20,10 +30,12 @@ export interface CheckpointUpdate {
   readonly consumer: string;
   /** Greater than the saved one, otherwise the append is refused (`CHECKPOINT_BACKWARDS`). */
   readonly position: number;
+  /** The epoch of the position. Absent: not checked. */
+  readonly epoch?: string | undefined;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
-export interface SaveOptions extends OperationOptions {
+export interface SaveOptions extends EpochOptions {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** The position may also decrease: the consumer starts over. */
   readonly reset?: boolean | undefined;
@@ -53,8 +65,8 @@ export function checkpointsOf(context: Context): Checkpoints {
   const { checkpoints: rpc } = context;
   return {
     async save(consumer, position, options = {}) {
-      const { metadata = {}, reset = false } = options;
-      const request = { ...wireCheckpoint({ consumer, position, metadata }), reset };
+      const { metadata = {}, reset = false, epoch } = options;
+      const request = { ...wireCheckpoint({ consumer, position, metadata, epoch }), reset };
       const isIdempotent = !reset;
       const answer = await answered(context, { ...options, isIdempotent }, (call) =>
         rpc.saveCheckpoint(request, call),
@@ -97,8 +109,9 @@ export async function waitFor(
   context: Context,
   { consumer, group }: Waited,
   position: number,
-  options: OperationOptions,
+  options: EpochOptions,
 ): Promise<number> {
+  const { epoch = "" } = options;
   const who =
     consumer === undefined
       ? ({ case: "group", value: group } as const)
@@ -107,18 +120,27 @@ export async function waitFor(
   // Each attempt waits as long as possible, so that the client does not poll.
   const reached = await answered(context, options, ({ timeoutMs, signal }) => {
     const timeout = wireDuration(Math.min(timeoutMs, waitMsMax), "timeoutMs");
-    return context.checkpoints.waitFor({ who, position: asked, timeout }, { timeoutMs, signal });
+    return context.checkpoints.waitFor(
+      { who, position: asked, timeout, epoch },
+      { timeoutMs, signal },
+    );
   });
   return safeInteger(reached.position);
 }
 
-export function wireCheckpoint({ consumer, position, metadata = {} }: CheckpointUpdate) {
-  return { consumer, position: wireInteger(position, "position"), metadata: { ...metadata } };
+export function wireCheckpoint({
+  consumer,
+  position,
+  metadata = {},
+  epoch = "",
+}: CheckpointUpdate) {
+  const at = wireInteger(position, "position");
+  return { consumer, position: at, metadata: { ...metadata }, epoch };
 }
 
 function checkpointOf(wire: ConsumerCheckpoint | undefined): StoredCheckpoint {
   if (wire === undefined) throw new ServerError("an answer without a checkpoint", "INTERNAL", {});
-  const { consumer, metadata } = wire;
+  const { consumer, metadata, epoch } = wire;
   const position = safeInteger(wire.position);
-  return { consumer, position, savedAt: dateOf(wire.savedAt), metadata };
+  return { consumer, position, epoch, savedAt: dateOf(wire.savedAt), metadata };
 }

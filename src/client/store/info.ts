@@ -13,6 +13,8 @@ export interface StoreInfo {
   readonly serverVersion: string;
   /** A UUID made when the store was created. Positions are valid in this store only. */
   readonly storeId: string;
+  /** The epoch of its positions. Empty: the server names none. */
+  readonly epoch: string;
   readonly head: number;
   readonly engine: string;
   /** `memory`: lost when the server ends. */
@@ -55,6 +57,7 @@ export async function storeInfo(
   return {
     serverVersion: info.serverVersion,
     storeId: info.storeId,
+    epoch: info.epoch,
     head: safeInteger(info.head),
     engine: info.engine,
     durability: durabilities.get(info.durability) ?? "unknown",

@@ -51,6 +51,8 @@ export interface Loaded<State> {
    * The position to use as a condition's `after`. Later events of the stream are not in the state.
    */
   readonly after: number;
+  /** The epoch of the version and the positions. Empty: the server names none. */
+  readonly epoch: string;
   /** The version of the snapshot that was used. 0: none. */
   readonly snapshotVersion: number;
   /** The last version that the state lacks, if that was accepted. 0: it lacks none. */
@@ -122,7 +124,7 @@ async function foldMessages<State, E extends EventShape>(
       if (failed !== undefined && !mayLack) throw failed.error;
     }
     if (message.case === "end") {
-      const { version, head, after, missingThrough } = message.value;
+      const { version, head, after, epoch, missingThrough } = message.value;
       if (missingThrough > 0n && missingEvents === "refuse") {
         throw new MissingEventsError(stream, safeInteger(missingThrough), failed?.error);
       }
@@ -132,6 +134,7 @@ async function foldMessages<State, E extends EventShape>(
         version: safeInteger(version),
         head: safeInteger(head),
         after: safeInteger(after),
+        epoch,
         snapshotVersion,
         missingThrough: safeInteger(missingThrough),
       };

@@ -37,7 +37,11 @@ export async function leftOf(
 /**
  * What has to be complete: a selection, after a position (exclusive; absent: from the first event).
  */
-export type Complete = Selection & { readonly after?: number | undefined };
+export type Complete = Selection & {
+  readonly after?: number | undefined;
+  /** The epoch of `after`. Absent: not checked. */
+  readonly epoch?: string | undefined;
+};
 
 /**
  * Reads a selection without payloads. If no policy was ever set in the store, there is nothing to
@@ -52,6 +56,7 @@ export async function assertComplete(
   const request = {
     selection: wireSelection(wanted),
     from: { case: "fromPosition", value: after + 1n } as const,
+    epoch: wanted.epoch ?? "",
     view: View.HEADERS,
     withRemoved: true,
   };

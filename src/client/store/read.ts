@@ -14,7 +14,7 @@ import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
 import { firstConnection, type Context, type OperationOptions } from "./context.ts";
 import type { MissingEvents } from "./load.ts";
 import { leftOf } from "./missing-events.ts";
-import { invalidField, UnavailableError } from "./errors.ts";
+import { EpochMismatchError, invalidField, UnavailableError } from "./errors.ts";
 import {
   rawEvent,
   recordedEvent,
@@ -38,6 +38,11 @@ export interface ReadRange {
   readonly backwards?: boolean | undefined;
   /** At most so many events. */
   readonly limit?: number | undefined;
+  /**
+   * The epoch in which the positions and versions of `from` and `to` were read. Those of another
+   * history of the store are refused with an `EpochMismatchError`. Absent: not checked.
+   */
+  readonly epoch?: string | undefined;
 }
 
 export type ReadOptions = Selection &
@@ -61,6 +66,8 @@ export interface ReadEnd {
    * has no events.
    */
   readonly version: number;
+  /** The epoch of these positions and versions. Empty: the server names none. */
+  readonly epoch: string;
 }
 
 /** The events, which can be iterated once, at the reader's pace. */
@@ -84,8 +91,8 @@ export function readEvents<E extends EventShape>(
   let eventCount = 0;
   const { signal, missingEvents } = options;
   async function* batches() {
-    for await (const message of readMessages(context, wireRequest(options), options)) {
-      if (message.case === "end") end = endOf(message.value, eventCount);
+    for await (const { message, epoch } of readMessages(context, wireRequest(options), options)) {
+      if (message.case === "end") end = { ...endOf(message.value, eventCount), epoch };
       if (message.case !== "batch") continue;
       const { events: found } = message.value;
       const left = missingEvents === "refuse" ? await leftOf(context, found, { signal }) : found;
@@ -112,7 +119,10 @@ export function readEvents<E extends EventShape>(
   };
 }
 
-function endOf({ head, after, streamVersion }: WireEnd, eventCount: number): ReadEnd {
+function endOf(
+  { head, after, streamVersion }: WireEnd,
+  eventCount: number,
+): Omit<ReadEnd, "epoch"> {
   return {
     head: safeInteger(head),
     after: safeInteger(after),
@@ -132,6 +142,7 @@ function wireRequest(options: ReadOptions): WireRequest {
     from: from === undefined ? { case: undefined } : fromPlace(from),
     to: to === undefined ? { case: undefined } : toPlace(to),
     limit: wireInteger(limit ?? 0, "limit"),
+    epoch: options.epoch ?? "",
     withRemoved: missingEvents === "refuse",
   };
 }
@@ -155,7 +166,7 @@ async function* readMessages(
   context: Context,
   request: WireRequest,
   { signal, timeoutMs }: OperationOptions,
-): AsyncGenerator<ReadResponse["message"]> {
+): AsyncGenerator<ReadMessage> {
   const { rpc, identity, retry } = context;
   const endsAt = timeoutMs === undefined ? Number.POSITIVE_INFINITY : performance.now() + timeoutMs;
   await firstConnection(context, { signal, timeoutMs });
@@ -163,7 +174,7 @@ async function* readMessages(
     const leftMs = Math.max(1, endsAt - performance.now());
     return { signal, timeoutMs: Number.isFinite(endsAt) ? leftMs : undefined };
   };
-  let got: Got = { last: undefined, count: 0 };
+  let got: Got = { last: undefined, count: 0, epoch: request.epoch ?? "" };
   for (let failures = 0; ;) {
     try {
       if (identity.known === undefined) await identity.confirm(left());
@@ -180,6 +191,7 @@ async function* readMessages(
     } catch (caught) {
       signal?.throwIfAborted();
       const error = storeErrorOf(caught);
+      if (error instanceof EpochMismatchError) await identity.confirm(left());
       failures += 1;
       const waitMs = delayAfter(retry, failures, error);
       const over = failures >= retry.attemptsMax || performance.now() + waitMs >= endsAt;
@@ -190,26 +202,28 @@ async function* readMessages(
 }
 
 /** The messages of one call. Throws if the call ends without the read's end. */
-async function* throughEnd(
-  messages: AsyncIterable<ReadResponse>,
-): AsyncGenerator<ReadResponse["message"]> {
-  for await (const { message } of messages) {
+async function* throughEnd(messages: AsyncIterable<ReadResponse>): AsyncGenerator<ReadMessage> {
+  for await (const message of messages) {
     yield message;
-    if (message.case === "end") return;
+    if (message.message.case === "end") return;
   }
   throw new UnavailableError("the read was cut off before its end", "UNREACHABLE");
 }
+
+type ReadMessage = Pick<ReadResponse, "message" | "epoch">;
 
 /** The progress of a read. */
 interface Got {
   readonly last: WireRecorded | undefined;
   readonly count: number;
+  readonly epoch: string;
 }
 
-function progress(got: Got, message: ReadResponse["message"]): Got {
+function progress(got: Got, { message, epoch: named }: ReadMessage): Got {
   if (message.case !== "batch") return got;
   const { events } = message.value;
-  return { last: events.at(-1) ?? got.last, count: got.count + events.length };
+  const epoch = named === "" ? got.epoch : named;
+  return { last: events.at(-1) ?? got.last, count: got.count + events.length, epoch };
 }
 
 /**
@@ -222,11 +236,11 @@ function canContinue({ direction, limit }: WireRequest, { last, count }: Got): b
   return direction === Direction.FORWARDS && (limit === 0n || BigInt(count) !== limit);
 }
 
-function continuation(request: WireRequest, { last, count }: Got): WireRequest {
+function continuation(request: WireRequest, { last, count, epoch }: Got): WireRequest {
   const { selection, limit = 0n } = request;
   const from =
     selection?.case === "stream"
       ? ({ case: "fromVersion", value: (last?.version ?? 0n) + 1n } as const)
       : ({ case: "fromPosition", value: (last?.position ?? 0n) + 1n } as const);
-  return { ...request, from, limit: limit === 0n ? 0n : limit - BigInt(count) };
+  return { ...request, from, epoch, limit: limit === 0n ? 0n : limit - BigInt(count) };
 }

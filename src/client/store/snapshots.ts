@@ -29,6 +29,8 @@ export interface NewSnapshot {
   readonly state: Uint8Array;
   readonly contentType?: string | undefined;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
+  /** The epoch in which the state was read. Absent: not checked. */
+  readonly epoch?: string | undefined;
 }
 
 export interface WhichSnapshot extends OperationOptions {
@@ -54,9 +56,19 @@ export interface Snapshots {
 export function snapshotsOf(context: Context): Snapshots {
   const { rpc } = context;
   return {
-    async save({ stream, kind = "", version, state, contentType = "", metadata }, options = {}) {
+    async save(snapshot, options = {}) {
+      const {
+        stream,
+        kind = "",
+        version,
+        state,
+        contentType = "",
+        metadata,
+        epoch = "",
+      } = snapshot;
       const request = {
         stream,
+        epoch,
         kind,
         version: wireInteger(version, "version"),
         contentType,

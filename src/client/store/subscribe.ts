@@ -11,7 +11,7 @@ import type {
 } from "../../gen/annals/v1/read_pb.js";
 import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
 import { firstConnection, identityFor, type Context } from "./context.ts";
-import { invalidField, ServerError, UnavailableError } from "./errors.ts";
+import { EpochMismatchError, invalidField, ServerError, UnavailableError } from "./errors.ts";
 import {
   rawEvent,
   recordedEvent,
@@ -51,24 +51,35 @@ export type SubscribeOptions = Selection &
      * first.
      */
     readonly storeId?: string | undefined;
+    /**
+     * The epoch of `after`, as a message gave it. A position from another history of the store is
+     * refused with an `EpochMismatchError`. Absent: not checked at first.
+     */
+    readonly epoch?: string | undefined;
     /** The longest silence. Absent: 10 s. */
     readonly checkpointIntervalMs?: number | undefined;
     readonly batchEventsMax?: number | undefined;
     readonly onInterruption?: ((interruption: Interruption) => void) | undefined;
   };
 
-/**
- * A message of a subscription. `position` is the position to subscribe after, once the message has
- * been dealt with.
- */
-export type SubscriptionMessage<Event> =
-  | { readonly kind: "events"; readonly position: number; readonly events: readonly Event[] }
-  /** Everything stored has been delivered. From here on, events arrive as they are stored. */
-  | { readonly kind: "caught-up"; readonly position: number; readonly time: Date }
-  /** No longer at the head, or no longer connected. A `caught-up` follows. */
-  | { readonly kind: "fell-behind"; readonly position: number }
-  /** Progress without an event: all events of the selection up to here have been delivered. */
-  | { readonly kind: "checkpoint"; readonly position: number; readonly time: Date };
+/** Where to subscribe after, once a message has been dealt with. */
+interface Place {
+  readonly position: number;
+  /** The epoch of the position: keep it beside it. Empty: the server names none. */
+  readonly epoch: string;
+}
+
+/** A message of a subscription. */
+export type SubscriptionMessage<Event> = Place &
+  (
+    | { readonly kind: "events"; readonly events: readonly Event[] }
+    /** Everything stored has been delivered. From here on, events arrive as they are stored. */
+    | { readonly kind: "caught-up"; readonly time: Date }
+    /** No longer at the head, or no longer connected. A `caught-up` follows. */
+    | { readonly kind: "fell-behind" }
+    /** Progress without an event: all events of the selection up to here have been delivered. */
+    | { readonly kind: "checkpoint"; readonly time: Date }
+  );
 
 /** Events without an end, at the reader's pace. Leaving the loop ends the subscription. */
 export interface Subscription<E extends EventShape> extends AsyncIterable<RecordedEvent<E>> {
@@ -110,17 +121,19 @@ async function* rawMessages(
   await firstConnection(context, { signal });
   const request = await firstRequest(context, options);
   let position = typeof options.after === "number" ? options.after : undefined;
+  let { epoch = "" } = request;
   let live = false;
   let connected = false;
   for (let failures = 0; ;) {
     try {
       const next =
-        position === undefined ? request : { ...request, start: afterPosition(position) };
+        position === undefined ? request : { ...request, start: afterPosition(position), epoch };
       const answers = identity.confirmed(rpc.subscribe(next, { signal }), () => ({ signal }));
-      for await (const message of messagesOf(answers, position ?? 0)) {
+      const place = { position: position ?? 0, epoch };
+      for await (const message of messagesOf(answers, place)) {
         connected = true;
         failures = 0;
-        position = message.position;
+        ({ position, epoch } = message);
         live = message.kind === "caught-up" || (live && message.kind !== "fell-behind");
         yield message;
       }
@@ -128,12 +141,13 @@ async function* rawMessages(
     } catch (caught) {
       signal?.throwIfAborted();
       const error = storeErrorOf(caught);
+      if (error instanceof EpochMismatchError) await identity.confirm({ signal });
       failures += 1;
       const givesUp = !connected && failures >= retry.attemptsMax;
       if (givesUp || !isWorthRetrying(error)) throw error;
       const waitMs = delayAfter(retry, failures, error);
       onInterruption?.({ error, failures, delayMs: waitMs });
-      if (live) yield { kind: "fell-behind", position: position ?? 0 };
+      if (live) yield { kind: "fell-behind", position: position ?? 0, epoch };
       live = false;
       await pause(waitMs, signal);
     }
@@ -146,12 +160,11 @@ async function firstRequest(context: Context, options: SubscribeOptions): Promis
   if (after !== undefined && fromTime !== undefined) {
     throw invalidField("fromTime", "goes without `after`");
   }
+  const end = after === "end" ? await storeInfo(context, { signal }) : undefined;
   return {
     selection: wireSelection(options),
-    start:
-      after === "end"
-        ? afterPosition((await storeInfo(context, { signal })).head)
-        : startOf(after, fromTime),
+    start: end === undefined ? startOf(after, fromTime) : afterPosition(end.head),
+    epoch: end?.epoch ?? options.epoch ?? "",
     batchEventsMax,
     ...(checkpointIntervalMs !== undefined && {
       checkpointInterval: durationFromMs(checkpointIntervalMs),
@@ -160,11 +173,11 @@ async function firstRequest(context: Context, options: SubscribeOptions): Promis
 }
 
 function startOf(
-  after: number | { readonly version: number } | undefined,
+  after: SubscribeStart["after"],
   fromTime: Date | undefined,
 ): NonNullable<WireRequest["start"]> {
   if (fromTime !== undefined) return { case: "fromTime", value: wireTime(fromTime, "fromTime") };
-  if (after === undefined) return { case: undefined };
+  if (after === undefined || after === "end") return { case: undefined };
   if (typeof after === "number") return afterPosition(after);
   return { case: "afterVersion", value: wireInteger(after.version, "after.version") };
 }
@@ -175,13 +188,13 @@ function afterPosition(position: number) {
 
 async function* messagesOf(
   answers: AsyncIterable<SubscribeResponse>,
-  after: number,
+  after: Place,
 ): AsyncGenerator<SubscriptionMessage<RawEvent>> {
-  let position = after;
-  for await (const { message } of answers) {
-    const known = messageOf(message, position);
+  let place = after;
+  for await (const { message, epoch } of answers) {
+    const known = messageOf(message, epoch === "" ? place : { ...place, epoch });
     if (known === undefined) continue;
-    ({ position } = known);
+    place = known;
     yield known;
   }
 }
@@ -189,26 +202,27 @@ async function* messagesOf(
 /** Checked on arrival: an event at or before the last one would be delivered twice. */
 function messageOf(
   message: SubscribeResponse["message"],
-  before: number,
+  before: Place,
 ): SubscriptionMessage<RawEvent> | undefined {
+  const { epoch } = before;
   switch (message.case) {
     case "batch": {
       const events = message.value.events.map(rawEvent);
-      let position = before;
+      let { position } = before;
       for (const event of events) {
         if (event.position <= position) {
           throw new ServerError(`position ${event.position} came again`, "INTERNAL", {});
         }
         ({ position } = event);
       }
-      return { kind: "events", position, events };
+      return { kind: "events", position, epoch, events };
     }
     case "caughtUp":
-      return { kind: "caught-up", ...placeOf(message.value) };
+      return { kind: "caught-up", epoch, ...placeOf(message.value) };
     case "checkpoint":
-      return { kind: "checkpoint", ...placeOf(message.value) };
+      return { kind: "checkpoint", epoch, ...placeOf(message.value) };
     case "fellBehind":
-      return { kind: "fell-behind", position: safeInteger(message.value.position) };
+      return { kind: "fell-behind", epoch, position: safeInteger(message.value.position) };
     case undefined:
       return undefined;
   }

@@ -199,6 +199,7 @@ describe("snapshots of a repository", () => {
       version: 25,
       head: expect.any(Number),
       after: expect.any(Number),
+      epoch: (await client.info()).epoch,
       missingThrough: 0,
       snapshotVersion: 20,
     });

@@ -52,7 +52,8 @@ describe("against a store of a hundred events", () => {
     const seen: number[] = [];
     for await (const event of reading) seen.push(event.version);
     expect(seen).toEqual(upTo(50));
-    expect(reading.end).toEqual({ head: 100, after: 100, eventCount: 50, version: 50 });
+    const { epoch } = await client.info();
+    expect(reading.end).toEqual({ head: 100, after: 100, eventCount: 50, version: 50, epoch });
     const batched: number[] = [];
     for await (const batch of client.read().batches()) batched.push(...positions(batch));
     expect(batched).toEqual(upTo(100));
@@ -240,6 +241,7 @@ describe("a reading that is cut off", () => {
             head: last,
             after: expected,
             eventCount: expected,
+            epoch: expect.any(String),
             version: 0,
           });
         }
