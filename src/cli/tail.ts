@@ -95,7 +95,8 @@ async function follow(
   let epoch = "";
   let backoffMs = backoffMinMs;
   let storeId = "";
-  const deliver = async (message: SubscribeResponse["message"]) => {
+  const deliver = async ({ message, ...named }: SubscribeResponse) => {
+    if (named.epoch !== "") ({ epoch } = named);
     const position = resumePosition(message);
     const seen = after ?? 0n;
     if (message.case === "batch" && (message.value.events[0]?.position ?? 0n) <= seen) {
@@ -111,10 +112,7 @@ async function follow(
       if (after === undefined) ({ after, epoch } = await start());
       const begin = { start: { case: "afterPosition", value: after } as const, epoch };
       const messages = session.store.subscribe({ selection, ...begin }, { signal });
-      for await (const { message, ...named } of messages) {
-        if (named.epoch !== "") ({ epoch } = named);
-        await deliver(message);
-      }
+      for await (const answer of messages) await deliver(answer);
     } catch (error) {
       if (!isWorthRetrying(error)) throw error;
       if (backoffMs === backoffMinMs) {

@@ -230,7 +230,7 @@ async function checkpointIn(
       position: Number(row["position"]),
       storeId: String(row["store_id"]),
       version: Number(row["version"]),
-      ...(row["epoch"] !== null && { epoch: String(row["epoch"]) }),
+      ...(typeof row["epoch"] === "string" && { epoch: row["epoch"] }),
     }
   );
 }
