@@ -24,13 +24,17 @@ export interface LiveServer {
   stop(): Promise<void>;
 }
 
-export async function startLiveServer(transport: Transport = "TCP"): Promise<LiveServer> {
+/** `flags` are further options of `annals serve`. */
+export async function startLiveServer(
+  transport: Transport = "TCP",
+  flags: readonly string[] = [],
+): Promise<LiveServer> {
   const folder = mkdtempSync(join(tmpdir(), "annals-clients-"));
   const socket = join(folder, "run/annals.sock");
   const port = transport === "TCP" ? await freePort() : 0;
   const where =
     transport === "TCP" ? ["--port", String(port)] : ["--no-tcp", "--unix-socket", socket];
-  const options = ["--data", join(folder, "data"), ...where];
+  const options = ["--data", join(folder, "data"), ...where, ...flags];
   let running = await launch(options);
   return {
     address: transport === "TCP" ? `127.0.0.1:${port}` : `unix:${socket}`,

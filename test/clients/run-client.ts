@@ -12,8 +12,9 @@ export async function runClient(
   command: readonly string[],
   folder: string,
   transport: Transport,
+  flags: readonly string[] = [],
 ): Promise<Facts[]> {
-  const server = await startLiveServer(transport);
+  const server = await startLiveServer(transport, flags);
   try {
     return await converse(command, folder, server.address, () => server.restart());
   } finally {

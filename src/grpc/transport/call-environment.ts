@@ -86,8 +86,9 @@ export function failed(
   method: string,
   peer: string,
   error: unknown,
+  statusFor: (error: unknown) => CallStatus = statusOf,
 ): CallStatus {
-  const status = statusOf(error);
+  const status = statusFor(error);
   const fields = { method, peer, code: status.code };
   const severity = severityOf(error);
   if (!(error instanceof AnnalsError) || !lasting.has(error.reason)) {

@@ -285,7 +285,8 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
       environment.logger.error("a handler failed at the end of its call", fields);
     }
     if (this.isAnswered) return;
-    this.finish(failed(environment, method.path, peer, this.reason ?? error));
+    const reason = this.reason ?? error;
+    this.finish(failed(environment, method.path, peer, reason, method.statusOf));
   };
 
   private finish(status?: CallStatus, answer?: Bytes): void {

@@ -12,6 +12,7 @@ import { requirements, type Requirement } from "../../access/requirements.ts";
 import type { Call } from "./call-environment.ts";
 import { decodeRequest } from "./decode.ts";
 import { MessageParts, PrefixedMessages } from "./message-parts.ts";
+import type { CallStatus } from "./status.ts";
 
 declare const shape: unique symbol;
 
@@ -63,7 +64,11 @@ export interface BoundService {
   readonly handlers: Readonly<Record<string, unknown>>;
   /** By local name. Absent: those of the table of methods. */
   readonly requirements?: Readonly<Record<string, Requirement>>;
+  /** What clients are told of a failure. Absent: as those of annals.v1. */
+  readonly statusOf?: StatusOf;
 }
+
+export type StatusOf = (error: unknown) => CallStatus;
 
 export function handling<S extends DescService>(
   service: S,
@@ -82,6 +87,7 @@ interface Common {
   readonly requirement: Requirement;
   /** The handler takes decoded messages, and not their bytes. */
   readonly isDecoded: boolean;
+  readonly statusOf: StatusOf | undefined;
   encode(answer: unknown): Bytes;
 }
 
@@ -106,13 +112,15 @@ export type Methods = ReadonlyMap<string, Method>;
 
 /** A method without a requirement does not exist. */
 export function methodsOf(services: readonly BoundService[]): Methods {
-  const methods = services.flatMap(({ service, handlers, requirements: own }) =>
-    service.methods.flatMap((method) => {
-      const name = `${service.typeName}/${method.name}`;
+  const methods = services.flatMap((bound) =>
+    bound.service.methods.flatMap((method) => {
+      const name = `${bound.service.typeName}/${method.name}`;
+      const own = bound.requirements;
       const requirement = own === undefined ? requirements.get(name) : own[method.localName];
-      const handler = handlers[method.localName] as AnyHandler;
+      const handler = bound.handlers[method.localName] as AnyHandler;
       if (requirement === undefined) return [];
-      return [[`/${name}`, methodOf(`/${name}`, method, handler, requirement)] as const];
+      const common = { path: `/${name}`, requirement, statusOf: bound.statusOf };
+      return [[common.path, methodOf(common, method, handler)] as const];
     }),
   );
   return new Map(methods);
@@ -124,10 +132,9 @@ type Run = (request: unknown, call: Call) => any;
 type AnyHandler = Run | TakesBytes<Run>;
 
 function methodOf(
-  path: string,
+  of: Omit<Common, "encode" | "isDecoded">,
   { methodKind: kind, input, output }: DescMethod,
   handler: AnyHandler,
-  requirement: Requirement,
 ): Method {
   const takesBytes = typeof handler !== "function";
   const handle = takesBytes ? handler.bytes : handler;
@@ -135,7 +142,7 @@ function methodOf(
     answer instanceof MessageParts || answer instanceof PrefixedMessages
       ? answer
       : encodeAnswer(output, answer);
-  const common = { path, requirement, isDecoded: !takesBytes, encode };
+  const common = { ...of, isDecoded: !takesBytes, encode };
   switch (kind) {
     case "unary":
     case "server_streaming":

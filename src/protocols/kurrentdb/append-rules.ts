@@ -6,7 +6,7 @@
 //   retries    with an exact revision are recognised by the ids at exactly the expected revisions;
 //              others by the stream of the first id. Contents are not compared.
 
-import type { Append, EventIdConflict, Expected, Outcome } from "../../domain/append.ts";
+import type { Append, Appended, EventIdConflict, Expected, Outcome } from "../../domain/append.ts";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { NewEvent } from "../../domain/event.ts";
 import type { CancelSignal } from "../../log/cancellation.ts";
@@ -40,29 +40,41 @@ export type AppendResult =
   | { readonly kind: "conflict"; readonly current: number }
   | { readonly kind: "deleted" };
 
-/** Each time, another append has changed the stream. */
-const attemptsMax = 10;
+/** How often an append is decided anew. */
+export const attemptsMax = 10;
 
 /** Throws what `EventLog.append` throws. */
 export async function appendToStream(
   context: LogContext,
-  append: StreamAppend,
+  asked: StreamAppend,
   signal?: CancelSignal,
 ): Promise<AppendResult> {
-  let events = eventsOf(append);
+  let append = asked;
+  let events = eventsForLog(append);
   for (let i = 0; i < attemptsMax; i++) {
     const { outcome } = await context.log.append(logAppend(append, events), signal);
-    if (outcome.kind === "appended" && !outcome.deduplicated) return appended(outcome);
+    if (outcome.kind === "appended" && !outcome.deduplicated) {
+      return appended(outcome, append.stream);
+    }
     if (outcome.kind === "tombstoned") return { kind: "deleted" };
-    const settled = await settle(context, append, outcome, events);
+    const settled = await settleStream(context, append, outcome, events);
     if ("kind" in settled) return settled;
     events = settled;
+    // A stream of metadata alone exists here: the log does not have to agree.
+    if (append.expected.kind === "exists" && outcome.kind === "conflict") {
+      append = { ...append, expected: { kind: "any" } };
+    }
   }
-  const failure = { reason: "OVERLOADED", retryAfterMs: 250 } as const;
-  throw new AnnalsError(failure, "overtaken by other writers");
+  throw overtaken();
 }
 
-function eventsOf({ stream, events }: StreamAppend): NewEvent[] {
+/** Each time, another append was faster. */
+export function overtaken(): AnnalsError {
+  const failure = { reason: "OVERLOADED", retryAfterMs: 250 } as const;
+  return new AnnalsError(failure, "overtaken by other writers");
+}
+
+export function eventsForLog({ stream, events }: StreamAppend): NewEvent[] {
   const seen = new Set<string>();
   return events.map((proposed, i) => {
     if (events.length === 1) return eventForLog(proposed, stream);
@@ -101,14 +113,14 @@ export function expectedInLog(expected: ExpectedRevision): Expected | undefined 
   }
 }
 
-function appended(outcome: Outcome & { readonly kind: "appended" }): AppendResult {
-  const [stream] = outcome.streams;
-  const revision = (stream?.lastVersion ?? 0) - 1;
-  return { kind: "appended", revision, position: outcome.lastPosition };
+function appended({ streams, lastPosition: position }: Appended, stream: string): AppendResult {
+  const written = streams.find((each) => each.stream === stream);
+  const revision = (written?.lastVersion ?? 0) - 1;
+  return { kind: "appended", revision, position };
 }
 
-/** The result, or the events to append instead. */
-async function settle(
+/** The result for one stream, or the events to append to it instead. */
+export async function settleStream(
   context: LogContext,
   append: StreamAppend,
   outcome: Outcome,
@@ -167,8 +179,9 @@ async function settleByIds(
 ): Promise<AppendResult | NewEvent[]> {
   const where = `after ${state.deletedThrough}`;
   if (outcome.kind === "appended") {
-    const isLeft = (outcome.streams[0]?.firstVersion ?? 0) > state.deletedThrough;
-    return isLeft ? appended(outcome) : substituted(append, events, where);
+    const written = outcome.streams.find(({ stream }) => stream === append.stream);
+    const isLeft = (written?.firstVersion ?? 0) > state.deletedThrough;
+    return isLeft ? appended(outcome, append.stream) : substituted(append, events, where);
   }
   if (outcome.kind !== "event-id-conflict") return [...events];
   const found = await storedById(context, outcome, events);

@@ -76,7 +76,9 @@ export async function appendCall(
   return answerOf(result, stream, expected);
 }
 
-async function* oneByOne(requests: AsyncIterable<readonly Buffer[]>): AsyncGenerator<Buffer> {
+export async function* oneByOne(
+  requests: AsyncIterable<readonly Buffer[]>,
+): AsyncGenerator<Buffer> {
   for await (const some of requests) yield* some;
 }
 

@@ -15,10 +15,11 @@ import {
 import type { BatchAppendResp } from "../../gen/event_store/client/streams/streams_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
 import type { Encoded } from "../../grpc/transport/methods.ts";
-import { StatusCode, statusOf } from "../../grpc/transport/status.ts";
+import { StatusCode } from "../../grpc/transport/status.ts";
 import type { AppendResult, ExpectedRevision } from "./append-rules.ts";
 import type { BatchedAppend } from "./batch-requests.ts";
 import type { LogContext } from "./context.ts";
+import { kurrentStatus } from "./errors.ts";
 
 const emptyBytes = toBinary(EmptySchema, create(EmptySchema));
 
@@ -118,7 +119,7 @@ export function failedBatch(
   batch: BatchedAppend,
   thrown: unknown,
 ): Encoded<BatchAppendResp> {
-  const { code, message, trailers = [] } = statusOf(thrown);
+  const { code, message, trailers = [] } = kurrentStatus(thrown);
   const exception = trailers.find(([name]) => name === "exception")?.[1];
   if (exception === "maximum-append-size-exceeded") {
     const maxAppendSize = limits.appendBytesMax;

@@ -18,6 +18,7 @@ const protocolVersion = "26.1.0";
 
 const streams = "event_store.client.streams.streams";
 const subscriptions = "event_store.client.persistent_subscriptions.persistentsubscriptions";
+const streamsV2 = "kurrentdb.protocol.v2.streams.streamsservice";
 const both = ["stream", "all"];
 
 const supported: readonly [service: string, method: string, features: string[]][] = [
@@ -34,6 +35,8 @@ const supported: readonly [service: string, method: string, features: string[]][
   [subscriptions, "list", both],
   [subscriptions, "replayparked", both],
   [subscriptions, "restartsubsystem", both],
+  [streamsV2, "appendsession", []],
+  [streamsV2, "appendrecords", []],
 ];
 
 export function supportedMethods(): SupportedMethods {

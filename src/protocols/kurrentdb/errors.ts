@@ -1,7 +1,32 @@
 // Failures as clients of this protocol parse them: statuses with texts and trailers.
 
+import { AnnalsError } from "../../domain/errors.ts";
 import { shorten } from "../../grpc/transport/wire-text.ts";
-import { StatusCode, StatusError } from "../../grpc/transport/status.ts";
+import { StatusCode, StatusError, statusOf, type CallStatus } from "../../grpc/transport/status.ts";
+
+/**
+ * What clients are told of any failure. They take a typed detail that they do not know for a fault,
+ * and decide by the code whether to connect anew.
+ */
+export function kurrentStatus(error: unknown): CallStatus {
+  const { code, message, trailers, details } = statusOf(error);
+  if (!(error instanceof AnnalsError))
+    return { code, message, details, ...(trailers && { trailers }) };
+  switch (error.failure.reason) {
+    case "OVERLOADED":
+      return { code: StatusCode.UNAVAILABLE, message: "Server Is Too Busy", details: [] };
+    case "RECOVERING":
+    case "STOPPING":
+    case "STORE_FAILED":
+      return { code: StatusCode.UNAVAILABLE, message: "Server Is Not Ready", details: [] };
+    case "OUTCOME_UNKNOWN": {
+      const timedOut = "Operation timed out: the append may or may not be stored";
+      return { code: StatusCode.ABORTED, message: timedOut, details: [] };
+    }
+    default:
+      return { code, message, details: [] };
+  }
+}
 
 type Trailers = Readonly<Record<string, string>>;
 

@@ -17,11 +17,17 @@ import { batchAppend } from "./batch-append.ts";
 import { clusterInfo, supportedMethods } from "./cluster.ts";
 import type { KurrentContext } from "./context.ts";
 import { endStream } from "./delete.ts";
+import { kurrentStatus } from "./errors.ts";
 import { judged, judgedAndAudited, open } from "./permissions.ts";
 import { persistentSubscriptions } from "./persistent/service.ts";
 import { readCall } from "./read.ts";
+import { streamsV2 } from "./v2/service.ts";
 
 export function kurrentdbServices(context: KurrentContext): BoundService[] {
+  return servicesOf(context).map((service) => ({ ...service, statusOf: kurrentStatus }));
+}
+
+function servicesOf(context: KurrentContext): BoundService[] {
   return [
     handling(
       ServerFeatures,
@@ -52,6 +58,7 @@ export function kurrentdbServices(context: KurrentContext): BoundService[] {
         tombstone: judgedAndAudited,
       },
     ),
+    streamsV2(context),
     persistentSubscriptions(context),
     // There are no projections.
     handling(Projections, { async *statistics() {} }, { statistics: judged }),

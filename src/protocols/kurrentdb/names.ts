@@ -80,7 +80,7 @@ export function nameOf(identifier: StreamIdentifier | undefined, limits: Limits)
 }
 
 /** Throws INVALID_ARGUMENT. */
-function checkedName(bytes: Uint8Array, { streamNameBytesMax }: Limits): string {
+export function checkedName(bytes: Uint8Array, { streamNameBytesMax }: Limits): string {
   if (bytes.length === 0) throw invalidArgument("the stream name is empty");
   // The longest names that requests contain are those of metadata streams.
   if (bytes.length > streamNameBytesMax + 2) {

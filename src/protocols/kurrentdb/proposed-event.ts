@@ -64,7 +64,7 @@ const printable = /^[\x20-\x7e]+$/;
 const control = /\p{Cc}/u;
 
 /** Throws INVALID_ARGUMENT. */
-function checked(proposed: Proposed, limits: Limits): Proposed {
+export function checked(proposed: Proposed, limits: Limits): Proposed {
   const { id, type, contentType, metadata, data } = proposed;
   if (isNil(id)) throw invalidArgument("the event id is empty");
   if (Buffer.byteLength(type) > limits.typeBytesMax) {
