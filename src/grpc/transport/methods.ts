@@ -40,7 +40,7 @@ type Streaming<I, O> = (
 type PipeOfBytes<O> = (
   requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
-) => AsyncIterable<readonly Encoded<O>[]>;
+) => AsyncIterable<readonly (Encoded<O> | PrefixedMessages)[]>;
 type UnaryHandler<I, O> = Unary<I, O> | TakesBytes<Unary<Buffer, O>>;
 
 type Handler<M> = M extends { methodKind: "unary" }

@@ -5,6 +5,7 @@
 import { AnnalsError } from "../../domain/errors.ts";
 import type { BatchAppendResp } from "../../gen/event_store/client/streams/streams_pb.js";
 import type { Call } from "../../grpc/transport/call-environment.ts";
+import { PrefixedMessages } from "../../grpc/transport/message-parts.ts";
 import type { Encoded } from "../../grpc/transport/methods.ts";
 import { Answers, failedBatch, refused, success } from "./batch-answers.ts";
 import { Incomplete, type BatchedAppend } from "./batch-requests.ts";
@@ -12,12 +13,15 @@ import type { LogContext } from "./context.ts";
 import { permit, writeNeeds } from "./permissions.ts";
 import { writeEvents } from "./write.ts";
 
+/** Of gRPC: before each message. */
+const prefixBytes = 5;
+
 /** Yields answers as many at a time as are ready. */
 export async function* batchAppend(
   context: LogContext,
   requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
-): AsyncGenerator<readonly Encoded<BatchAppendResp>[]> {
+): AsyncGenerator<readonly PrefixedMessages[]> {
   const answers = new Answers(context.limits.pipeAppendsMax, context.limits.pipeBytesMax);
   const reading = takeAll(context, requests, call, answers).finally(() => answers.close());
   // The failure is thrown below; a call that ends early does not ask for it.
@@ -26,12 +30,27 @@ export async function* batchAppend(
     for (;;) {
       const ready = await answers.ready();
       if (ready === undefined) break;
-      yield ready;
+      yield [joined(ready)];
     }
   } finally {
     answers.close();
   }
   await reading;
+}
+
+/** Many small answers in one piece. */
+function joined(answers: readonly Uint8Array[]): PrefixedMessages {
+  let bytes = 0;
+  for (const { length } of answers) bytes += prefixBytes + length;
+  const all = Buffer.allocUnsafe(bytes);
+  let at = 0;
+  for (const answer of answers) {
+    all[at] = 0;
+    all.writeUInt32BE(answer.length, at + 1);
+    all.set(answer, at + prefixBytes);
+    at += prefixBytes + answer.length;
+  }
+  return new PrefixedMessages(all);
 }
 
 async function takeAll(

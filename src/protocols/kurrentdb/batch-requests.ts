@@ -11,9 +11,9 @@ import { expectedRevisionOf } from "./append.ts";
 import type { ExpectedRevision } from "./append-rules.ts";
 import type { LogContext } from "./context.ts";
 import { appendTooLarge, invalidArgument } from "./errors.ts";
-import { nameOf } from "./names.ts";
+import { checkedName, nameOf } from "./names.ts";
 import { readProposed, type Proposed } from "./proposed-event.ts";
-import { bufferOf } from "./record-view.ts";
+import { bufferOf } from "./bytes.ts";
 
 /** Appends that are not complete, of one call. */
 const incompleteMax = 1_000;
@@ -49,8 +49,9 @@ export class Incomplete {
   /** The append that is complete with this message. */
   add(context: LogContext, request: Buffer): BatchedAppend | undefined {
     const message = messageIn(request);
-    const key = bufferOf(message.correlation).toString("latin1");
-    const known = this.batches.get(key);
+    const isAlone = message.isFinal && this.batches.size === 0;
+    const key = isAlone ? "" : bufferOf(message.correlation).toString("latin1");
+    const known = isAlone ? undefined : this.batches.get(key);
     const batch = known ?? begin(context, message);
     batch.bytes += request.length;
     this.bytes += known === undefined && message.isFinal ? 0 : request.length;
@@ -93,7 +94,59 @@ function begin(context: LogContext, { correlation, options }: Message): BatchedA
 
 type BatchOptions = Pick<BatchedAppend, "identifier" | "stream" | "expected" | "deadline">;
 
-function optionsIn({ limits }: LogContext, bytes: Uint8Array): BatchOptions {
+/** The usual options are walked; what is unusual in them is left to the generated codec. */
+function optionsIn(context: LogContext, bytes: Uint8Array): BatchOptions {
+  try {
+    const options = walkOptions(context, new WireReader(bytes));
+    if (options !== undefined) return options;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+  }
+  return decodedOptions(context, bytes);
+}
+
+const expectations: Readonly<Record<number, ExpectedRevision>> = {
+  0x1a: { kind: "none" },
+  0x22: { kind: "any" },
+  0x2a: { kind: "exists" },
+};
+
+/** Undefined: something is missing or not known. Throws `RangeError` for malformed bytes. */
+function walkOptions({ limits }: LogContext, reader: WireReader): BatchOptions | undefined {
+  let identifier: Uint8Array | undefined;
+  let expected: ExpectedRevision | undefined;
+  let deadline = Infinity;
+  while (!reader.done) {
+    const tag = reader.varint();
+    if (tag === 0x0a) {
+      const end = reader.lengthEnd();
+      if (reader.varint() !== 0x1a) return undefined;
+      identifier = reader.view();
+      if (reader.offset !== end) return undefined;
+    } else if (tag === 0x10) expected = { kind: "revision", revision: BigInt(reader.varint()) };
+    else if (tag === 0x32) deadline = msIn(reader);
+    else if (tag === 0x3a) deadline = Date.now() + msIn(reader);
+    else if (tag in expectations && reader.varint() === 0) expected = expectations[tag];
+    else return undefined;
+  }
+  if (identifier === undefined || expected === undefined) return undefined;
+  return { identifier, stream: checkedName(identifier, limits), expected, deadline };
+}
+
+/** A `Timestamp` or `Duration` that is not negative. */
+function msIn(reader: WireReader): number {
+  const end = reader.lengthEnd();
+  let ms = 0;
+  while (reader.offset < end) {
+    const tag = reader.varint();
+    if (tag === 0x08) ms += reader.varint() * 1_000;
+    else if (tag === 0x10) ms += reader.varint() / 1e6;
+    else reader.passOver(tag & 7);
+  }
+  return ms;
+}
+
+function decodedOptions({ limits }: LogContext, bytes: Uint8Array): BatchOptions {
   const wire: BatchAppendReq_Options = fromBinary(BatchAppendReq_OptionsSchema, bytes);
   const stream = nameOf(wire.streamIdentifier, limits);
   const identifier = wire.streamIdentifier?.streamName ?? new Uint8Array();

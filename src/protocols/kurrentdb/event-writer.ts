@@ -11,6 +11,9 @@ import { presentedRecord } from "./metadata.ts";
 import { RecordView } from "./record-view.ts";
 
 const prefixBytes = 5;
+/** What a message has beside what the record has, at most: tags, lengths and names. */
+const envelopeBytes = 160;
+const nothing = Buffer.alloc(0);
 const json = Buffer.from("application/json");
 const binary = Buffer.from("application/octet-stream");
 /** Keys of entries, with the tag and length of each key. */
@@ -37,14 +40,18 @@ export interface WriterOptions {
 
 export class EventWriter {
   private readonly options: WriterOptions;
-  private buffer: Buffer;
+  private buffer = nothing;
   private offset = 0;
   private readonly view = new RecordView();
   private readonly linkView = new RecordView();
 
-  constructor(options: WriterOptions, bytes = 16 * 1024) {
+  constructor(options: WriterOptions) {
     this.options = options;
-    this.buffer = Buffer.allocUnsafe(bytes);
+  }
+
+  /** Room for some records, so that it is allocated once. */
+  reserve(count: number, bytes: number): void {
+    this.room(bytes + count * envelopeBytes);
   }
 
   get length(): number {
@@ -93,7 +100,7 @@ export class EventWriter {
   take(): PrefixedMessages | undefined {
     if (this.offset === 0) return undefined;
     const bytes = this.buffer.subarray(0, this.offset);
-    this.buffer = Buffer.allocUnsafe(Math.max(4 * 1024, Math.min(this.offset, 256 * 1024)));
+    this.buffer = nothing;
     this.offset = 0;
     return new PrefixedMessages(bytes);
   }
@@ -101,7 +108,7 @@ export class EventWriter {
   private room(bytes: number): Buffer {
     const needed = this.offset + bytes;
     if (needed <= this.buffer.length) return this.buffer;
-    const grown = Buffer.allocUnsafe(Math.max(needed, 2 * this.buffer.length));
+    const grown = Buffer.allocUnsafe(Math.max(needed, 2 * this.buffer.length, 1024));
     this.buffer.copy(grown, 0, 0, this.offset);
     this.buffer = grown;
     return grown;
@@ -126,8 +133,8 @@ export class EventWriter {
       fieldBytes(typeKey.length + fieldBytes(type)) +
       fieldBytes(contentTypeKey.length + fieldBytes((view.isJson ? json : binary).length)) +
       fieldBytes(createdKey.length + fieldBytes(created.length)) +
-      (view.metadata.length === 0 ? 0 : fieldBytes(view.metadata.length)) +
-      (view.data.length === 0 ? 0 : fieldBytes(view.data.length));
+      optionalBytes(view.metadataEnd - view.metadataAt) +
+      optionalBytes(view.dataEnd - view.dataAt);
     return { view, id, created, bytes };
   }
 
@@ -171,9 +178,13 @@ export class EventWriter {
     at += createdKey.copy(into, at);
     at = writeHead(into, at, 0x12, created.length);
     at += into.write(created, at, "latin1");
-    if (view.metadata.length > 0) at = writeField(into, at, 0x3a, view.metadata);
-    if (view.data.length > 0) at = writeField(into, at, 0x42, view.data);
-    return at;
+    if (view.metadataEnd > view.metadataAt) {
+      at = writeHead(into, at, 0x3a, view.metadataEnd - view.metadataAt);
+      at += view.metadataBytes.copy(into, at, view.metadataAt, view.metadataEnd);
+    }
+    if (view.dataEnd === view.dataAt) return at;
+    at = writeHead(into, at, 0x42, view.dataEnd - view.dataAt);
+    return at + bytes.copy(into, at, view.dataAt, view.dataEnd);
   }
 }
 
@@ -191,6 +202,11 @@ function writeField(into: Buffer, at: number, tag: number, value: Uint8Array): n
   const start = writeHead(into, at, tag, value.length);
   into.set(value, start);
   return start + value.length;
+}
+
+/** A field that is left out if it is empty. */
+function optionalBytes(length: number): number {
+  return length === 0 ? 0 : fieldBytes(length);
 }
 
 function revisionBytes(version: number): number {

@@ -11,6 +11,7 @@ import type { Limits } from "../../domain/limits.ts";
 import { selectAll, type Selection } from "../../domain/query.ts";
 import { lifecycleStream, streamKeptIn } from "../../domain/lifecycle/lifecycle-event.ts";
 import type { StreamIdentifier } from "../../gen/event_store/client/shared_pb.js";
+import { bufferOf, isPlainAscii } from "./bytes.ts";
 import { invalidArgument } from "./errors.ts";
 
 export type StreamTarget =
@@ -64,6 +65,7 @@ export function presentedName(stream: string): string {
 
 /** Whether only the store itself writes to the stream. */
 export function isReserved(name: string): boolean {
+  if (!isSystemName(name)) return false;
   return (
     streamKeptIn(name) !== undefined ||
     name === "$removals" ||
@@ -86,8 +88,10 @@ export function checkedName(bytes: Uint8Array, { streamNameBytesMax }: Limits): 
   if (bytes.length > streamNameBytesMax + 2) {
     throw invalidArgument(`the stream name has more than ${streamNameBytesMax} bytes`);
   }
+  const buffer = bufferOf(bytes);
+  if (isPlainAscii(bytes)) return buffer.toString("latin1");
   if (!isUtf8(bytes)) throw invalidArgument("the stream name is not valid UTF-8");
-  const name = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
+  const name = buffer.toString("utf8");
   if (control.test(name)) throw invalidArgument("the stream name has a control character");
   return name;
 }

@@ -10,7 +10,7 @@ import { UUIDSchema } from "../../gen/event_store/client/shared_pb.js";
 import { clientIdKey, metadataBase64Key, metadataKey } from "./content.ts";
 import { appendTooLarge, invalidArgument, missingProperty } from "./errors.ts";
 import { idOf } from "./ids.ts";
-import { bufferOf } from "./record-view.ts";
+import { bufferOf, isPlainAscii } from "./bytes.ts";
 
 /** An event as this protocol's clients propose it. */
 export interface Proposed {
@@ -47,8 +47,9 @@ function proposedIn(reader: WireReader, limits: Limits): Proposed {
     const tag = reader.varint();
     if (tag === 0x0a) id = idIn(reader.view());
     else if (tag === 0x12) {
-      const entry = new WireReader(reader.view());
-      const [key, value] = entryIn(entry);
+      const end = reader.lengthEnd();
+      const [key, value] = entryIn(new WireReader(reader.bytes, reader.offset, end));
+      reader.offset = end;
       if (key === "type") type = value;
       else if (key === "content-type") contentType = value;
     } else if (tag === 0x1a) metadata = reader.view();
@@ -114,6 +115,7 @@ function entryIn(entry: WireReader): [key: string, value: string] {
 }
 
 function textIn(bytes: Uint8Array): string {
+  if (isPlainAscii(bytes)) return bufferOf(bytes).toString("latin1");
   if (!isUtf8(bytes)) throw invalidArgument("metadata is not valid UTF-8");
   return bufferOf(bytes).toString("utf8", 0, bytes.length);
 }
@@ -141,11 +143,9 @@ export function eventForLog(proposed: Proposed, stream: string, storedId = propo
   const key = bytesOf(isText ? metadataKey : metadataBase64Key);
   const value = isText ? metadata : Buffer.from(bufferOf(metadata).toString("base64"));
   const entry = fieldBytes(key.length) + fieldBytes(value.length);
-  const [streamBytes, typeBytes, contentBytes] = [stream, type, contentType].map(bytesOf) as [
-    Buffer,
-    Buffer,
-    Buffer,
-  ];
+  const streamBytes = bytesOf(stream);
+  const typeBytes = bytesOf(type);
+  const contentBytes = bytesOf(contentType);
   const isOwnId = storedId === proposed.id;
   const idEntry = fieldBytes(clientIdKey.length) + fieldBytes(36);
   const length =

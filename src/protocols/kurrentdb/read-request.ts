@@ -46,7 +46,10 @@ export type EventRead = StreamRead | AllRead;
 const endNumber = 2n ** 63n - 1n;
 
 /** Throws INVALID_ARGUMENT. */
-export function readOf({ limits }: Pick<LogContext, "limits">, { options }: ReadReq): EventRead {
+export function eventReadOf(
+  { limits }: Pick<LogContext, "limits">,
+  { options }: ReadReq,
+): EventRead {
   if (options === undefined) throw invalidArgument("the options are missing");
   const { streamOption, filterOption } = options;
   const form = formOf(options);

@@ -14,7 +14,13 @@ import { EventStream, formOf } from "./event-stream.ts";
 import { assertNotTombstoned, recordsOfBatch, streamState, type KnownStream } from "./look-up.ts";
 import { selectEverything, selectionOfTarget } from "./names.ts";
 import { permit, readNeeds } from "./permissions.ts";
-import { readOf, safe, type AllRead, type EventRead, type StreamRead } from "./read-request.ts";
+import {
+  eventReadOf,
+  safe,
+  type AllRead,
+  type EventRead,
+  type StreamRead,
+} from "./read-request.ts";
 import { followEvents } from "./subscribe.ts";
 
 /** What a stream of answers consists of. */
@@ -25,7 +31,7 @@ export function readCall(
   request: ReadReq,
   call: Call,
 ): AsyncGenerator<ReadAnswer> {
-  const wanted = readOf(context, request);
+  const wanted = eventReadOf(context, request);
   permit(call, readNeeds(wanted.kind === "all" ? undefined : wanted.name, wanted.resolvesLinks));
   if (wanted.count === undefined) return followEvents(context, wanted, call);
   return wanted.kind === "all"
@@ -119,6 +125,7 @@ async function* eventsOfRead(
     if (message.kind !== "batch") continue;
     const before = left;
     if (events.isPlain) {
+      events.writer.reserve(message.batch.count, message.batch.bytes);
       for (const record of recordsOfBatch(message.batch)) events.writer.add(record);
       left -= message.batch.count;
     } else {

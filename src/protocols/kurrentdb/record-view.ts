@@ -7,11 +7,12 @@ import { lifecycleStream } from "../../domain/lifecycle/lifecycle-event.ts";
 import { WireReader } from "../../domain/wire.ts";
 import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
 import { clientIdKey, metadataBase64Key, metadataKey } from "./content.ts";
+import { bufferOf } from "./bytes.ts";
 
 const plainKey = Buffer.from(metadataKey);
 const lifecyclePrefix = Buffer.from(lifecycleStream(""));
 const jsonType = Buffer.from("application/json");
-const nothing: Uint8Array = new Uint8Array();
+const nothing: Buffer = Buffer.alloc(0);
 
 export class RecordView {
   bytes: Buffer = Buffer.alloc(0);
@@ -25,11 +26,23 @@ export class RecordView {
   /** Microseconds since 1970, UTC. */
   micros = 0;
   isJson = false;
-  data: Uint8Array = nothing;
-  /** The metadata bytes of this protocol. */
-  metadata: Uint8Array = nothing;
+  dataAt = 0;
+  dataEnd = 0;
+  /** Where the metadata bytes of this protocol are in `metadataBytes`. */
+  metadataAt = 0;
+  metadataEnd = 0;
+  metadataBytes: Buffer = nothing;
   /** The id that the client chose, where it is not the record's. */
   otherId = "";
+
+  get data(): Uint8Array {
+    return this.bytes.subarray(this.dataAt, this.dataEnd);
+  }
+
+  /** The metadata bytes of this protocol. */
+  get metadata(): Uint8Array {
+    return this.metadataBytes.subarray(this.metadataAt, this.metadataEnd);
+  }
 
   /** The id of the event in this protocol. */
   get id(): string {
@@ -63,7 +76,7 @@ export class RecordView {
     this.streamEnd = this.streamAt = this.typeAt = this.typeEnd = 0;
     this.version = this.micros = 0;
     this.isJson = false;
-    this.data = this.metadata = nothing;
+    this.dataAt = this.dataEnd = this.metadataAt = this.metadataEnd = 0;
     this.otherId = "";
     let isPlain = true;
     while (!reader.done) {
@@ -95,7 +108,9 @@ export class RecordView {
           this.isJson = isJson(reader);
           break;
         case 0x3a:
-          this.data = reader.view();
+          this.dataEnd = reader.lengthEnd();
+          this.dataAt = reader.offset;
+          reader.offset = this.dataEnd;
           break;
         case 0x48:
           this.version = reader.varint();
@@ -133,10 +148,13 @@ export class RecordView {
       bytes[valueAt] === 0x12 &&
       bytes.compare(plainKey, 0, plainKey.length, at, valueAt) === 0;
     if (!isOwn) return false;
-    const value = new WireReader(bytes, valueAt + 1, end);
-    if (value.lengthEnd() !== end) return false;
-    this.metadata = bytes.subarray(value.offset, end);
-    return true;
+    reader.offset = valueAt + 1;
+    const isWhole = reader.lengthEnd() === end;
+    this.metadataBytes = bytes;
+    this.metadataAt = reader.offset;
+    this.metadataEnd = end;
+    reader.offset = end;
+    return isWhole;
   }
 
   /** Tags, and metadata of other clients or of other kinds. */
@@ -149,18 +167,17 @@ export class RecordView {
       ...entries
     } = metadata;
     if (id !== undefined && /^[0-9a-f-]{36}$/.test(id)) this.otherId = id;
-    if (own !== undefined) this.metadata = Buffer.from(own);
-    else if (binary !== undefined) this.metadata = Buffer.from(binary, "base64");
-    else if (tags.length > 0 || Object.keys(entries).length > 0) {
-      const members = tags.length > 0 ? { ...entries, $tags: tags } : entries;
-      this.metadata = Buffer.from(JSON.stringify(members));
-    }
+    const text =
+      tags.length > 0 || Object.keys(entries).length > 0
+        ? JSON.stringify(tags.length > 0 ? { ...entries, $tags: tags } : entries)
+        : "";
+    this.metadataBytes =
+      binary !== undefined && own === undefined
+        ? Buffer.from(binary, "base64")
+        : Buffer.from(own ?? text);
+    this.metadataAt = 0;
+    this.metadataEnd = this.metadataBytes.length;
   }
-}
-
-export function bufferOf(bytes: Uint8Array): Buffer {
-  if (bytes instanceof Buffer) return bytes;
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function isJson(reader: WireReader): boolean {
