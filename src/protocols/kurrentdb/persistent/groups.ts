@@ -131,7 +131,9 @@ export class PersistentSubscriptions {
   ): Promise<{ hub: SubscriptionHub; settings: SubscriptionSettings }> {
     const { settings } = await this.find(source, group);
     const name = groupNameOf(source, group);
-    const hub = await this.hubOf(name, settings);
+    let hub = await this.hubOf(name, settings);
+    // Its last consumer left meanwhile.
+    while (hub.ended) hub = await this.hubOf(name, settings);
     const { maxSubscriberCount } = settings;
     if (maxSubscriberCount > 0 && hub.consumers.length >= maxSubscriberCount) {
       throw tooManySubscribers(source, group);
