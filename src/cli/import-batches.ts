@@ -29,6 +29,8 @@ export interface ImportOptions {
  */
 const batchEventsMax = 1_000;
 const batchBytesMax = 512 * 1024;
+/** Tags, and metadata entries: below `append_tags_max` and `append_metadata_entries_max`. */
+const batchTermsMax = 10_000;
 
 /** Throws `BadLine`. */
 export async function* batchesOf(
@@ -37,22 +39,31 @@ export async function* batchesOf(
 ): AsyncGenerator<ImportBatch> {
   let events: ImportEvent[] = [];
   let byteLength = 0;
+  let termCount = 0;
   const ids = new Set<string>();
   for await (const line of linesOf(input)) {
     const event = importEvent(line, options);
-    const full = events.length === batchEventsMax || byteLength + line.byteLength > batchBytesMax;
+    const full =
+      events.length === batchEventsMax ||
+      byteLength + line.byteLength > batchBytesMax ||
+      termCount + termsOf(event) > batchTermsMax;
     // A line that occurs twice is stored once. For that, its second occurrence must be in another
     // append.
     if (events.length > 0 && (full || ids.has(event.id))) {
       yield { events, byteLength };
-      [events, byteLength] = [[], 0];
+      [events, byteLength, termCount] = [[], 0, 0];
       ids.clear();
     }
     events.push(event);
     ids.add(event.id);
     byteLength += line.byteLength;
+    termCount += termsOf(event);
   }
   if (events.length > 0) yield { events, byteLength };
+}
+
+function termsOf({ tags, metadata }: ImportEvent): number {
+  return tags.length + Object.keys(metadata).length;
 }
 
 function importEvent(

@@ -9,6 +9,12 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
  */
 export const jsonDepthMax = 500;
 
+/**
+ * JSON of more values is not folded into a state: it would hold the main thread for longer than
+ * any one request may.
+ */
+export const jsonValuesMax = 20_000;
+
 /** RFC 8259 requires UTF-8. A byte order mark is kept, and the parser refuses it. */
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -44,7 +50,8 @@ const withSource = JSON as unknown as {
  */
 export function parseExactJson(bytes: Uint8Array): Json | undefined {
   const json = parseJson(bytes);
-  if (json === undefined || !changesNumbers(bytes) || jsonDepth(bytes) > jsonDepthMax) return json;
+  if (json === undefined || !changesNumbers(bytes) || jsonShape(bytes).depth > jsonDepthMax)
+    return json;
   return withSource.parse(utf8.decode(bytes), (_, value, { source }) =>
     typeof value === "number" && source !== undefined && isChanged(Buffer.from(source))
       ? withSource.rawJSON(source)
@@ -57,21 +64,34 @@ export function isExactNumber(value: Json): boolean {
   return typeof value === "object" && value !== null && withSource.isRawJSON(value);
 }
 
-/** The nesting depth of a JSON text, without parsing it: 0 for a scalar, 1 for `[]`. */
-export function jsonDepth(bytes: Uint8Array): number {
+/** What a scan of a JSON text tells, without parsing it. */
+export interface JsonShape {
+  /** 0 for a scalar, 1 for `[]`. */
+  readonly depth: number;
+  /** At most so many values. */
+  readonly values: number;
+  /** False: its brackets are not in pairs, so that it is no JSON. */
+  readonly isPaired: boolean;
+}
+
+export function jsonShape(bytes: Uint8Array): JsonShape {
   let depth = 0;
   let deepest = 0;
+  let values = 1;
   let inString = false;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i];
+  for (let i = 0; i < bytes.length && depth >= 0; i++) {
+    const byte = bytes[i] as number;
     if (inString) {
       if (byte === 0x5c) i++;
       else if (byte === 0x22) inString = false;
     } else if (byte === 0x22) inString = true;
-    else if (byte === 0x7b || byte === 0x5b) deepest = Math.max(deepest, ++depth);
-    else if (byte === 0x7d || byte === 0x5d) depth--;
+    else if (byte === 0x2c) values++;
+    else if (byte === 0x7b || byte === 0x5b) {
+      values++;
+      if (++depth > deepest) deepest = depth;
+    } else if (byte === 0x7d || byte === 0x5d) depth--;
   }
-  return deepest;
+  return { depth: deepest, values, isPaired: depth === 0 && !inString };
 }
 
 /**

@@ -20,6 +20,15 @@ export interface Limits {
   /** Bytes of all encoded events of one append. */
   readonly appendBytesMax: number;
   readonly appendEventsMax: number;
+  /**
+   * Tags of all events of one append. Each new tag is looked up and becomes two entries of the
+   * index, while every other append waits for the commit.
+   */
+  readonly appendTagsMax: number;
+  /** Metadata entries of all events of one append. */
+  readonly appendMetadataEntriesMax: number;
+  /** Values in the `json` of a request, which are messages until they are text. */
+  readonly jsonValuesMax: number;
   readonly expectationsMax: number;
   readonly streamNameBytesMax: number;
   readonly typeBytesMax: number;
@@ -95,6 +104,9 @@ export const defaultLimits: Limits = Object.freeze({
   eventBytesMax: 3 * MiB,
   appendBytesMax: 4 * MiB - 64 * KiB,
   appendEventsMax: 5_000,
+  appendTagsMax: 20_000,
+  appendMetadataEntriesMax: 20_000,
+  jsonValuesMax: 25_000,
   expectationsMax: 256,
   streamNameBytesMax: 512,
   typeBytesMax: 256,

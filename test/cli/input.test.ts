@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { batchesOf, type ImportOptions } from "../../src/cli/import-batches.ts";
 import { linesOf } from "../../src/cli/input-lines.ts";
+import { defaultLimits } from "../../src/domain/limits.ts";
 import { nameId, namespaceOf } from "../../src/cli/name-id.ts";
 
 /** The bytes as a stream that is cut at these places. */
@@ -84,6 +85,14 @@ describe("batches", () => {
     const large = `{"type":"T","data":"${"A".repeat(600_000)}"}\n`;
     const found = await batches(`{"type":"T"}\n${large}{"type":"T"}\n`);
     expect(found.map(({ events }) => events.length)).toEqual([1, 1, 1]);
+  });
+
+  test("have fewer tags and metadata entries than an append may", async () => {
+    const tags = JSON.stringify(Array.from({ length: 64 }, (_, i) => `${i}`));
+    const found = await batches(`{"type":"T","tags":${tags}}\n`.repeat(1_000));
+    const tagCounts = found.map(({ events }) => events.flatMap((event) => event.tags).length);
+    expect(Math.max(...tagCounts)).toBeLessThanOrEqual(defaultLimits.appendTagsMax / 2);
+    expect(tagCounts.reduce((sum, count) => sum + count)).toBe(64_000);
   });
 
   test("never hold one id twice", async () => {

@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import {
   canonicalJson,
   isJsonContentType,
-  jsonDepth,
+  jsonShape,
   parseExactJson,
   parseJson,
   type Json,
@@ -190,6 +190,22 @@ describe("JSON payloads", () => {
     ['{"a":[{"b":"[[[{{\\"[["}],"c":{}}', 3],
     ["[".repeat(100_000), 100_000],
   ])("depth is counted outside of strings, without recursion", (text, depth) => {
-    expect(jsonDepth(bytesOf(text))).toBe(depth);
+    expect(jsonShape(bytesOf(text)).depth).toBe(depth);
+  });
+
+  test("the scan counts at least the values that the parser makes, and finds their pairs", () => {
+    const count = (json: Json): number =>
+      typeof json === "object" && json !== null
+        ? Object.values(json).reduce((sum: number, each) => sum + count(each), 1)
+        : 1;
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        const text = bytesOf(JSON.stringify(value));
+        const { values, isPaired } = jsonShape(text);
+        expect(isPaired).toBe(true);
+        expect(values).toBeGreaterThanOrEqual(count(value as Json));
+        expect(values).toBeLessThanOrEqual(2 * text.length + 1);
+      }),
+    );
   });
 });

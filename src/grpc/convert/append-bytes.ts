@@ -8,7 +8,6 @@
 // plainly valid takes the generated path (append-message.ts), which refuses it by name or converts
 // it. A test proves that both paths give the same result.
 
-import { isUtf8 } from "node:buffer";
 import type { Append, AppendCondition, Expected, StreamExpectation } from "../../domain/append.ts";
 import { isEpochId } from "../../domain/epoch.ts";
 import { AnnalsError } from "../../domain/errors.ts";
@@ -29,14 +28,16 @@ import {
   type Conversion,
 } from "./append-message.ts";
 import { defaultContentType, Violations } from "./checks.ts";
-
-/** The request is not for the fast path. Shared, because clients decide how often it is thrown. */
-class NotPlain extends Error {}
-const notPlain = new NotPlain("not for the fast path");
-
-function leave(): never {
-  throw notPlain;
-}
+import {
+  asciiIn,
+  dollar,
+  leave,
+  nameIn,
+  NotPlain,
+  passPrintableAscii,
+  textIn,
+  uuidIn,
+} from "./plain-fields.ts";
 
 /** An append from its request bytes. Throws INVALID_FIELD with every violation. */
 export function appendFromBytes(bytes: Buffer, conversion: Conversion): Append {
@@ -62,18 +63,19 @@ function readAppend(bytes: Buffer, conversion: Conversion): Append {
   const parts = readParts(new WireReader(bytes), limits);
   const { spans, stream, expected, condition, epoch } = parts;
   const events: NewEvent[] = [];
-  let bodyBytes = 0;
-  let wireBytes = 0;
+  const counting: Counting = { limits, metadataCount: 0 };
+  let [bodyBytes, wireBytes, tagCount] = [0, 0, 0];
   for (let i = 0; i < spans.length; i += 2) {
     const start = spans[i] as number;
     const end = spans[i + 1] as number;
     wireBytes += end - start;
-    const event = readEvent(bytes, start, end, stream, conversion);
+    const event = readEvent(bytes, start, end, stream, counting);
     bodyBytes += event.body.length;
+    tagCount += event.tags.length;
     events.push(event);
   }
-  if (events.length === 0 || wireBytes > limits.appendBytesMax) leave();
-  if (events.length > 1 && hasTwins(events)) leave();
+  const isTooLarge = wireBytes > limits.appendBytesMax || tagCount > limits.appendTagsMax;
+  if (events.length === 0 || isTooLarge || (events.length > 1 && hasTwins(events))) leave();
   if (parts.expectsOfStream && stream === "") leave();
   const own = expected === undefined ? [] : [{ stream, expected }];
   return {
@@ -211,14 +213,20 @@ const tagData = 0x3a;
 
 const noTags: readonly string[] = Object.freeze([]);
 
+/** What is counted over all events of an append. */
+interface Counting extends Conversion {
+  metadataCount: number;
+}
+
 /** The event between two offsets. Throws `NotPlain`, or `RangeError` if the bytes are truncated. */
 function readEvent(
   bytes: Buffer,
   start: number,
   end: number,
   defaultStream: string,
-  { limits }: Conversion,
+  counting: Counting,
 ): NewEvent {
+  const { limits } = counting;
   if (end - start > limits.eventBytesMax) leave();
   const reader = new WireReader(bytes, start, end, true);
   let id = "";
@@ -252,6 +260,7 @@ function readEvent(
       case tagMetadata:
         metadata ??= { keys: new Set(), bytes: 0 };
         scanEntry(metadata, reader, limits);
+        if (++counting.metadataCount > limits.appendMetadataEntriesMax) leave();
         break;
       case tagContentType:
         if (hasContentType) leave();
@@ -322,79 +331,4 @@ function scanEntry(scan: MetadataScan, reader: WireReader, limits: Limits): void
   scan.keys.add(asciiIn(key, 0, key.length));
   if (scan.keys.size === entries || entries === limits.metadataEntriesMax) leave();
   if (scan.bytes > limits.metadataBytesMax) leave();
-}
-
-const dollar = 0x24;
-const control = /\p{Cc}/u;
-
-/**
- * A name that clients may write: 1 to `bytesMax` bytes of UTF-8, no control character, no leading
- * `$`.
- */
-function nameIn(reader: WireReader, bytesMax: number): string {
-  const end = reader.lengthEnd();
-  const { bytes, offset } = reader;
-  reader.offset = end;
-  if (end === offset || end - offset > bytesMax || bytes[offset] === dollar) leave();
-  for (let i = offset; i < end; i++) {
-    const byte = bytes[i] as number;
-    if (byte < 0x20 || byte > 0x7e) return unicodeNameIn(bytes.subarray(offset, end));
-  }
-  return asciiIn(bytes, offset, end);
-}
-
-function unicodeNameIn(bytes: Uint8Array): string {
-  if (!isUtf8(bytes)) leave();
-  // The request is a `Buffer`, and so are its views, here and in `asciiIn`.
-  const name = (bytes as Buffer).toString("utf8");
-  if (control.test(name)) leave();
-  return name;
-}
-
-/** Any UTF-8 text. Returns its bytes. */
-function textIn(reader: WireReader): Uint8Array {
-  const view = reader.view();
-  if (!isUtf8(view)) leave();
-  return view;
-}
-
-/** 1 to `bytesMax` bytes of printable ASCII. */
-function passPrintableAscii(reader: WireReader, bytesMax: number): void {
-  const end = reader.lengthEnd();
-  const { bytes, offset } = reader;
-  if (end === offset || end - offset > bytesMax) leave();
-  for (let i = offset; i < end; i++) {
-    const byte = bytes[i] as number;
-    if (byte < 0x20 || byte > 0x7e) leave();
-  }
-  reader.offset = end;
-}
-
-const uuidBytes = 36;
-const hyphen = 0x2d;
-
-/** A UUID's text form in lower case, neither nil nor max. */
-function uuidIn(reader: WireReader): string {
-  const end = reader.lengthEnd();
-  const { bytes, offset } = reader;
-  if (end - offset !== uuidBytes) leave();
-  let zeros = 0;
-  let effs = 0;
-  for (let i = 0; i < uuidBytes; i++) {
-    const byte = bytes[offset + i] as number;
-    if (i === 8 || i === 13 || i === 18 || i === 23) {
-      if (byte !== hyphen) leave();
-    } else if (byte >= 0x30 && byte <= 0x39) {
-      if (byte === 0x30) zeros++;
-    } else if (byte >= 0x61 && byte <= 0x66) {
-      if (byte === 0x66) effs++;
-    } else leave();
-  }
-  if (zeros === 32 || effs === 32) leave();
-  reader.offset = end;
-  return asciiIn(bytes, offset, end);
-}
-
-function asciiIn(bytes: Uint8Array, start: number, end: number): string {
-  return (bytes as Buffer).toString("latin1", start, end);
 }

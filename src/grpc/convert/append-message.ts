@@ -68,7 +68,7 @@ function convertEvents(
   wire: AppendRequest,
   conversion: Conversion,
 ): { events: NewEvent[]; wireBytes: number } {
-  const { appendEventsMax } = conversion.limits;
+  const { appendEventsMax, appendTagsMax, appendMetadataEntriesMax } = conversion.limits;
   const { length } = wire.events;
   if (length === 0) v.add("events", "is required: an append has at least one event");
   checkCount(v, "events", length, "append_events_max", appendEventsMax);
@@ -76,6 +76,18 @@ function convertEvents(
   const ids = new Map<string, number>();
   let wireBytes = 0;
   if (length > appendEventsMax) return { events, wireBytes };
+  const tagCount = wire.events.reduce((sum, { tags }) => sum + tags.length, 0);
+  if (tagCount > appendTagsMax) {
+    v.add("events", `have ${tagCount} tags, more than append_tags_max (${appendTagsMax})`);
+  }
+  const entryCount = wire.events.reduce(
+    (sum, event) => sum + Object.keys(event.metadata).length,
+    0,
+  );
+  if (entryCount > appendMetadataEntriesMax) {
+    const limit = `append_metadata_entries_max (${appendMetadataEntriesMax})`;
+    v.add("events", `have ${entryCount} metadata entries, more than ${limit}`);
+  }
   wire.events.forEach((wireEvent, i) => {
     const field = `events[${i}]`;
     const converted = convertEvent(v, field, wireEvent, wire.stream, conversion);

@@ -9,6 +9,7 @@ import {
   isJsonObject,
   parseJson,
   type Json,
+  jsonShape,
 } from "../../domain/json.ts";
 import { varintBytes, wireBytes, writeVarint } from "../../domain/wire.ts";
 
@@ -43,6 +44,9 @@ export function jsonOf({ kind }: Value): Json {
  */
 const levelsMax = 90;
 
+/** Of a JSON text that is decoded: parsed and written, they take some ten milliseconds. */
+const valuesMax = 50_000;
+
 /** The value is too large or too deep, or a `Value` cannot say it. */
 class DoesNotFit extends Error {}
 
@@ -51,6 +55,8 @@ class DoesNotFit extends Error {}
  * JSON or does not fit, or if a `Value` would change it.
  */
 export function valueBytesOfText(text: Uint8Array, bytesMax: number): Buffer | undefined {
+  const { depth, values } = jsonShape(text);
+  if (depth > levelsMax || values > valuesMax) return undefined;
   const json = parseJson(text);
   if (json === undefined || changesNumbers(text)) return undefined;
   return valueBytes(json, bytesMax);

@@ -22,7 +22,7 @@ export interface Paging {
   readonly pageTokens: PageTokens;
 }
 
-export interface Listing<T> {
+export interface PagedList<T> {
   /** The call and its arguments. A token is valid for the same scope only. */
   readonly scope: readonly string[];
   /** The cursor after an entry. */
@@ -46,7 +46,7 @@ const tagNextPageToken = 0x12;
 export async function pageOf<T, Answer>(
   { pageSize, pageToken: token }: PageRequest,
   { limits, pageTokens }: Paging,
-  { scope, cursorOf, encode, list }: Listing<T>,
+  { scope, cursorOf, encode, list }: PagedList<T>,
   signal: CancelSignal,
 ): Promise<Encoded<Answer>> {
   const asked = pageSize === 0 ? limits.pageSizeDefault : pageSize;

@@ -23,7 +23,7 @@ import type { ServiceContext } from "./context.ts";
 import { checkConsumerName, convertUpdate, wireCheckpoint } from "../convert/checkpoint.ts";
 import { checkText, checkUint64, Violations } from "../convert/checks.ts";
 import { requireEpoch } from "../convert/epoch.ts";
-import { pageOf, type Listing } from "../convert/page.ts";
+import { pageOf, type PagedList } from "../convert/page.ts";
 import { checkDuration } from "../convert/time.ts";
 
 export function checkpointService(context: ServiceContext): Handlers<typeof CheckpointService> {
@@ -61,7 +61,7 @@ function list(
   const { consumerNameBytesMax: bytesMax } = limits;
   checkText(v, "prefix", prefix, { name: "consumer_name_bytes_max", bytesMax });
   v.throwIfAny();
-  const checkpoints: Listing<Checkpoint> = {
+  const checkpoints: PagedList<Checkpoint> = {
     scope: ["ListCheckpoints", prefix],
     cursorOf: ({ consumer }) => consumer,
     encode: (checkpoint) => toBinary(ConsumerCheckpointSchema, wireCheckpoint(checkpoint)),

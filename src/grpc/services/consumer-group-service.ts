@@ -50,7 +50,7 @@ import {
   convertStart,
   wireGroup,
 } from "../convert/group.ts";
-import { pageBytesMax, pageOf, type Listing } from "../convert/page.ts";
+import { pageBytesMax, pageOf, type PagedList } from "../convert/page.ts";
 import { convertView, type EventView } from "../convert/read-request.ts";
 import { timestamp } from "../convert/time.ts";
 import type { Answer, Encoded, Handlers } from "../transport/methods.ts";
@@ -123,7 +123,7 @@ function listGroups(
   const { consumerNameBytesMax: bytesMax } = limits;
   checkText(v, "prefix", prefix, { name: "consumer_name_bytes_max", bytesMax });
   v.throwIfAny();
-  const groups: Listing<GroupInfo> = {
+  const groups: PagedList<GroupInfo> = {
     scope: ["ListGroups", prefix],
     cursorOf: ({ name }) => name,
     encode: (info) => toBinary(GroupSchema, wireGroup(info, limits)),
@@ -250,7 +250,7 @@ async function listParked(
   const view = convertView(v, "view", wire.view);
   v.throwIfAny();
   await permitReceiving(log, group, call);
-  const parked: Listing<ParkedEvent> = {
+  const parked: PagedList<ParkedEvent> = {
     scope: ["ListParked", group],
     cursorOf: ({ position }) => `${position}`,
     encode: (one) => parkedBytes(one, view, limits),

@@ -26,7 +26,7 @@ import type { Call } from "../transport/call-environment.ts";
 import type { Encoded } from "../transport/methods.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { checkText, Violations } from "../convert/checks.ts";
-import { pageOf, type Listing } from "../convert/page.ts";
+import { pageOf, type PagedList } from "../convert/page.ts";
 import { checkStreamName } from "../convert/read-request.ts";
 import { wireStreamInfo } from "../convert/stream.ts";
 import { timestamp } from "../convert/time.ts";
@@ -58,7 +58,7 @@ function listStreams(
   const { log, limits } = context;
   const { prefix } = wire;
   checkPrefix(prefix, "stream_name_bytes_max", limits.streamNameBytesMax);
-  const streams: Listing<StreamInfo> = {
+  const streams: PagedList<StreamInfo> = {
     scope: ["ListStreams", prefix],
     cursorOf: (last) => last.stream,
     encode: (info) => toBinary(StreamInfoSchema, create(StreamInfoSchema, wireStreamInfo(info))),
@@ -75,7 +75,7 @@ function listEventTypes(
   const { log, limits } = context;
   const { prefix } = wire;
   checkPrefix(prefix, "type_bytes_max", limits.typeBytesMax);
-  const types: Listing<EventTypeFacts> = {
+  const types: PagedList<EventTypeFacts> = {
     scope: ["ListEventTypes", prefix],
     cursorOf: (last) => last.type,
     encode: (facts) => toBinary(EventTypeInfoSchema, wireEventType(facts)),

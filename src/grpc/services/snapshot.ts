@@ -23,7 +23,7 @@ import type { Call } from "../transport/call-environment.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { wrap } from "../convert/batches.ts";
 import { requireEpoch } from "../convert/epoch.ts";
-import { pageOf, type Listing } from "../convert/page.ts";
+import { pageOf, type PagedList } from "../convert/page.ts";
 import { convertGetState } from "../convert/read-request.ts";
 import {
   stateBytes,
@@ -78,7 +78,7 @@ function listSnapshots(
   call: Call,
 ): Promise<Encoded<ListSnapshotsResponse>> {
   const { stream, kind } = convertSelected(wire, context.limits);
-  const snapshots: Listing<Snapshot> = {
+  const snapshots: PagedList<Snapshot> = {
     scope: ["ListSnapshots", stream, ...(kind === undefined ? [] : [kind])],
     cursorOf: (last) => `${last.version} ${last.kind}`,
     encode: (snapshot) => toBinary(SnapshotSchema, snapshotHeaders(snapshot)),

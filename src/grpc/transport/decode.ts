@@ -3,7 +3,7 @@
 // field.
 
 import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
-import { AnnalsError } from "../../domain/errors.ts";
+import { AnnalsError, invalidField } from "../../domain/errors.ts";
 import { inspectWire } from "./wire-inspection.ts";
 
 /**
@@ -17,13 +17,17 @@ export function decodeRequest<S extends DescMessage>(
   schema: S,
   bytes: Uint8Array,
 ): MessageShape<S> {
-  const { nestedMessages, problem } = inspectWire(schema, bytes, nestedMessagesMax);
+  const found = inspectWire(schema, bytes, nestedMessagesMax);
+  const { nestedMessages, problem } = found;
+  if (problem !== undefined && found.isBeyondLimit) {
+    throw invalidField(problem.field, problem.description);
+  }
   if (problem !== undefined) throw malformed(schema, problem.field, problem.description);
   if (nestedMessages > nestedMessagesMax) {
     throw malformed(schema, "", `nests more than ${nestedMessagesMax} messages`);
   }
   try {
-    return fromBinary(schema, bytes);
+    return fromBinary(schema, bytes, { readUnknownFields: false });
   } catch (error) {
     throw malformed(schema, "", error instanceof Error ? error.message : String(error));
   }

@@ -1,25 +1,34 @@
 // A walk over wire bytes along a message's descriptor that makes no objects: how many messages are
-// nested in it, and which field, if any, is not what it should be. Malformed requests are answered
-// with its findings; well-formed ones meet it only where they are large.
+// nested in it, and which field, if any, is not what it should be or is set too often. It ends at
+// the first finding, so that a list of a million entries costs no more than one that is allowed.
 // Source: https://protobuf.dev/programming-guides/encoding/
 
 import { isUtf8 } from "node:buffer";
 import { ScalarType, type DescField, type DescMessage } from "@bufbuild/protobuf";
 import type { FieldViolation } from "../../domain/errors.ts";
+import { listLimitOf, totalLimitOf } from "./list-limits.ts";
 import { wireBytes, wireFixed32, wireFixed64, WireReader, wireVarint } from "../../domain/wire.ts";
 
 const groupStart = 3;
 const groupEnd = 4;
 /** The generated codec's own bound. */
 const depthMax = 100;
+/** The last one counts. No encoder sets a field that is no list more than once. */
+const repetitionsMax = 16;
+/** Fields of a newer contract, over all messages of a request. */
+const unknownFieldsMax = 1 << 16;
 
 export interface Inspection {
   readonly nestedMessages: number;
   readonly problem: FieldViolation | undefined;
+  /** Whether the problem is that a well-formed message has too much of something. */
+  readonly isBeyondLimit: boolean;
 }
 
 interface Walk {
   nested: number;
+  unknownFields: number;
+  readonly totals: Map<DescField, number>;
   readonly nestedMax: number;
 }
 
@@ -39,54 +48,94 @@ class Finding extends Error {
   }
 }
 
+/** The bytes are well-formed, but there are too many of something. */
+class BeyondLimit extends Finding {}
+
 /** Ends at the first problem, and soon after `nestedMax`. */
 export function inspectWire(schema: DescMessage, bytes: Uint8Array, nestedMax: number): Inspection {
-  const walk: Walk = { nested: 0, nestedMax };
+  const walk: Walk = { nested: 0, unknownFields: 0, totals: new Map(), nestedMax };
   try {
     walkMessage(walk, schema, new WireReader(bytes), 1);
-    return { nestedMessages: walk.nested, problem: undefined };
+    return { nestedMessages: walk.nested, problem: undefined, isBeyondLimit: false };
   } catch (error) {
-    const { path, message } = asFinding(error);
-    return { nestedMessages: walk.nested, problem: { field: path, description: message } };
+    const finding = asFinding(error);
+    const problem = { field: finding.path, description: finding.message };
+    const isBeyondLimit = finding instanceof BeyondLimit;
+    return { nestedMessages: walk.nested, problem, isBeyondLimit };
   }
 }
 
-const fieldMaps = new WeakMap<DescMessage, ReadonlyMap<number, DescField>>();
+/** A field of a message: its place among the message's fields, and how often it may be set. */
+interface KnownField {
+  readonly field: DescField;
+  readonly index: number;
+  readonly countMax: number;
+  readonly tooMany: string;
+  /** Over all messages of a request. */
+  readonly totalMax: number;
+  readonly tooManyInAll: string;
+}
 
-function fieldsOf(schema: DescMessage): ReadonlyMap<number, DescField> {
+const unbounded = { totalMax: Infinity, tooManyInAll: "" };
+const fieldMaps = new WeakMap<DescMessage, ReadonlyMap<number, KnownField>>();
+
+function fieldsOf(schema: DescMessage): ReadonlyMap<number, KnownField> {
   let fields = fieldMaps.get(schema);
   if (fields === undefined) {
-    fields = new Map(schema.fields.map((field) => [field.number, field]));
+    fields = new Map(schema.fields.map((field, index) => [field.number, knownField(field, index)]));
     fieldMaps.set(schema, fields);
   }
   return fields;
 }
 
+function knownField(field: DescField, index: number): KnownField {
+  if (field.fieldKind !== "list" && field.fieldKind !== "map") {
+    const tooMany = `is set more than ${repetitionsMax} times, but is no list`;
+    return { ...unbounded, field, index, countMax: repetitionsMax, tooMany };
+  }
+  const { name, countMax } = listLimitOf(field);
+  const tooMany = `has more entries than ${name} (${countMax})`;
+  const total = totalLimitOf(field);
+  if (total === undefined) return { ...unbounded, field, index, countMax, tooMany };
+  const { name: totalName, countMax: totalMax } = total;
+  const tooManyInAll = `with those before it has more entries than ${totalName} (${totalMax})`;
+  return { field, index, countMax, tooMany, totalMax, tooManyInAll };
+}
+
 function walkMessage(walk: Walk, schema: DescMessage, reader: WireReader, depth: number): void {
   if (depth > depthMax) throw new Finding(`nests deeper than ${depthMax} messages`);
   const fields = fieldsOf(schema);
-  let counts: Map<DescField, number> | undefined;
+  const counts: number[] = [];
   while (!reader.done && walk.nested <= walk.nestedMax) {
     const tag = reader.varint();
-    const field = fields.get(Math.floor(tag / 8));
-    if (field === undefined) {
-      passUnknown(reader, tag, depth);
+    const found = fields.get(Math.floor(tag / 8));
+    if (found === undefined) {
+      passUnknown(walk, reader, tag, depth);
       continue;
     }
-    let nth = 0;
-    if (field.fieldKind === "list") {
-      counts ??= new Map();
-      nth = counts.get(field) ?? 0;
-      counts.set(field, nth + 1);
-    }
+    const { field, index, countMax, tooMany } = found;
+    const nth = counts[index] ?? 0;
+    if (nth >= countMax) throw new BeyondLimit(tooMany, field.name);
+    let count: number;
     try {
-      walkField(walk, field, reader, tag % 8, depth);
+      const isPacked = tag % 8 === wireBytes && isPackable(field);
+      count = isPacked ? countPacked(field, reader, countMax - nth) : 1;
+      if (!isPacked) walkField(walk, field, reader, tag % 8, depth);
     } catch (error) {
       throw asFinding(error).within(
         field.fieldKind === "list" ? `${field.name}[${nth}]` : field.name,
       );
     }
+    if (nth + count > countMax) throw new BeyondLimit(tooMany, field.name);
+    counts[index] = nth + count;
+    if (found.totalMax < Infinity) countInAll(walk, found, count);
   }
+}
+
+function countInAll(walk: Walk, known: KnownField, count: number): void {
+  const total = (walk.totals.get(known.field) ?? 0) + count;
+  if (total > known.totalMax) throw new BeyondLimit(known.tooManyInAll, known.field.name);
+  walk.totals.set(known.field, total);
 }
 
 function walkField(
@@ -96,8 +145,7 @@ function walkField(
   wireType: number,
   depth: number,
 ): void {
-  const packed = wireType === wireBytes && isPackable(field);
-  if (wireType !== wireTypeOf(field) && !packed) {
+  if (wireType !== wireTypeOf(field)) {
     throw new Finding(`has the wire type ${wireType}, which is not that of its declared type`);
   }
   if (wireType !== wireBytes) {
@@ -118,17 +166,30 @@ function walkField(
   }
 }
 
+/** How many values are in the field: at most one more than there is room for. */
+function countPacked(field: DescField, reader: WireReader, room: number): number {
+  const end = reader.lengthEnd();
+  const values = new WireReader(reader.bytes, reader.offset, end);
+  const wireType = wireTypeOf(field);
+  let count = 0;
+  for (; !values.done && count <= room; count++) values.passOver(wireType);
+  reader.offset = end;
+  return count;
+}
+
 function walkMapEntry(
   walk: Walk,
   field: DescField & { fieldKind: "map" },
   reader: WireReader,
   depth: number,
 ): void {
-  while (!reader.done) {
+  for (let nth = 0; !reader.done; nth++) {
+    if (nth >= repetitionsMax)
+      throw new Finding(`has an entry of more than ${repetitionsMax} fields`);
     const tag = reader.varint();
     const isKey = tag === 0x0a;
     if (!isKey && tag !== 0x12) {
-      passUnknown(reader, tag, depth);
+      passUnknown(walk, reader, tag, depth);
       continue;
     }
     const view = reader.view();
@@ -145,7 +206,10 @@ function walkMapEntry(
 /**
  * Passes over a field nobody knows, which may be a group: fields up to an end of the same number.
  */
-function passUnknown(reader: WireReader, tag: number, depth: number): void {
+function passUnknown(walk: Walk, reader: WireReader, tag: number, depth: number): void {
+  if (++walk.unknownFields > unknownFieldsMax) {
+    throw new Finding(`has more than ${unknownFieldsMax} fields that this server does not know`);
+  }
   if (tag % 8 !== groupStart) {
     reader.passOver(tag % 8);
     return;
@@ -153,7 +217,7 @@ function passUnknown(reader: WireReader, tag: number, depth: number): void {
   if (depth > depthMax) throw new Finding(`nests deeper than ${depthMax} messages`);
   for (;;) {
     const inner = reader.varint();
-    if (inner % 8 !== groupEnd) passUnknown(reader, inner, depth + 1);
+    if (inner % 8 !== groupEnd) passUnknown(walk, reader, inner, depth + 1);
     else if (Math.floor(inner / 8) === Math.floor(tag / 8)) return;
     else throw new Finding("has a group that ends as another");
   }

@@ -29,6 +29,8 @@ export interface Weight {
  * the batch.
  */
 const conditionItemWork = 8;
+/** The weight of a tag compared to one event: it is looked up, and becomes entries of the index. */
+const tagWork = 0.5;
 /** Bytes of a side value besides its text. */
 const sideValueBytes = 64;
 /** Approximate bytes of a lifecycle event besides its text. */
@@ -57,6 +59,7 @@ function weightOfAppend(append: Append): Weight {
   const { events, expectations, condition, checkpoint, bytes } = append;
   let storedBytes = bytes;
   let work = events.length + expectations.length;
+  for (const { tags } of events) work += tags.length * tagWork;
   if (checkpoint !== undefined) storedBytes += checkpointBytes(checkpoint);
   if (condition !== undefined) {
     const { items } = condition.query;

@@ -2,12 +2,20 @@
 // people: bounded, and it reports the events that it skipped.
 
 import { AnnalsError } from "../../domain/errors.ts";
-import { isJsonContentType, jsonDepth, jsonDepthMax, parseExactJson } from "../../domain/json.ts";
+import {
+  isJsonContentType,
+  jsonDepthMax,
+  jsonShape,
+  jsonValuesMax,
+  parseExactJson,
+} from "../../domain/json.ts";
 import type { Json } from "../../domain/json.ts";
 import { mergePatch } from "../../domain/merge-patch.ts";
 import { decodeRecord, scanPlacement, scanRecordedAt } from "../../domain/record.ts";
 import { cancellation } from "../cancellation.ts";
+import { schedulingPolicy } from "../scheduling/policy.ts";
 import { scheduledRead } from "../scheduling/scheduled-read.ts";
+import { passGate } from "../scheduling/scheduler.ts";
 import { boundsOf, type ReadSource } from "./read.ts";
 import { missingThrough, recordsOf, versionAt, viewOf } from "./records.ts";
 import type { StreamState, GetStateRequest } from "../verbs.ts";
@@ -40,6 +48,8 @@ export async function getState(
       last = record;
     }
   }
+  // What was read last was folded in this turn; the answer is made in another one.
+  await passGate(source.gate, schedulingPolicy.turnBytes, signal);
   if (signal?.aborted === true) throw cancellation(signal);
   if (first === undefined || last === undefined) {
     // If no event is left, removed records tell what there was up to then.
@@ -62,6 +72,8 @@ class FoldedState {
   private skippedCount = 0;
   /** An upper bound of the state's bytes: the last measurement plus the patches since. */
   private bytesGuess = 0;
+  /** The same of its values. */
+  private valuesGuess = 0;
 
   constructor(bytesMax: number) {
     this.bytesMax = bytesMax;
@@ -69,20 +81,17 @@ class FoldedState {
 
   fold(record: Uint8Array): void {
     const { contentType, data } = decodeRecord(record);
-    const patch = isJsonContentType(contentType) ? parseExactJson(data) : undefined;
+    const patch = isJsonContentType(contentType) ? this.patchIn(data) : undefined;
     if (patch === undefined) {
       this.skippedCount++;
       return;
     }
-    if (jsonDepth(data) > jsonDepthMax) {
-      throw tooLarge(`JSON nested deeper than ${jsonDepthMax}`, data.length, this.bytesMax);
-    }
     this.value = mergePatch(this.value, patch);
     this.appliedCount++;
-    this.bytesGuess += data.length;
     // Measured once for every `bytesMax` bytes of patches, so that the cost of a state is that of
     // its events.
-    if (this.bytesGuess > 2 * this.bytesMax) this.measure();
+    const { bytesGuess, valuesGuess, bytesMax } = this;
+    if (bytesGuess > 2 * bytesMax || valuesGuess > 2 * jsonValuesMax) this.measure();
   }
 
   result(): Pick<StreamState, "state" | "appliedCount" | "skippedCount"> {
@@ -91,10 +100,30 @@ class FoldedState {
     return { state, appliedCount, skippedCount };
   }
 
+  /** Judged before it is parsed. Undefined: it is no JSON. */
+  private patchIn(data: Uint8Array): Json | undefined {
+    const { depth, values, isPaired } = jsonShape(data);
+    if (!isPaired) return undefined;
+    if (depth > jsonDepthMax) {
+      throw tooLarge(`JSON nested deeper than ${jsonDepthMax}`, data.length, this.bytesMax);
+    }
+    if (values > jsonValuesMax) {
+      throw tooLarge(`JSON of more than ${jsonValuesMax} values`, data.length, this.bytesMax);
+    }
+    this.bytesGuess += data.length;
+    this.valuesGuess += values;
+    return parseExactJson(data);
+  }
+
   private measure(): void {
-    this.bytesGuess = Buffer.byteLength(JSON.stringify(this.value));
+    const text = Buffer.from(JSON.stringify(this.value));
+    this.bytesGuess = text.length;
+    this.valuesGuess = jsonShape(text).values;
     if (this.bytesGuess > this.bytesMax) {
       throw tooLarge("the state", this.bytesGuess, this.bytesMax);
+    }
+    if (this.valuesGuess > jsonValuesMax) {
+      throw tooLarge(`a state of more than ${jsonValuesMax} values`, text.length, this.bytesMax);
     }
   }
 }

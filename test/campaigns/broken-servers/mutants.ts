@@ -319,7 +319,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "forgets streams over a restart": mutant(
     "crash",
     "storage/leveldb/state/terms.ts",
-    "const values = await kv.getMany(keys);\n    const heads",
+    "const values = await valuesOf(kv, keys);\n    const heads",
     "const values = keys.map(() => undefined as Uint8Array | undefined);\n    const heads",
   ),
   "takes its head from a stale entry": {

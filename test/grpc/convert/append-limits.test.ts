@@ -48,13 +48,13 @@ describe("at the limit an append is taken, past it refused by name", () => {
       "tags",
       event({ tags: many(64) }),
       event({ tags: many(65) }),
-      "events[0].tags: has 65 entries, more than tags_max (64)",
+      "events[0].tags: has more entries than tags_max (64)",
     ],
     [
       "metadata entries",
       event({ metadata: entries(64) }),
       event({ metadata: entries(65) }),
-      "events[0].metadata: has 65 entries, more than metadata_entries_max (64)",
+      "events[0].metadata: has more entries than metadata_entries_max (64)",
     ],
     [
       "content type",
@@ -112,6 +112,37 @@ describe("at the limit an append is taken, past it refused by name", () => {
     ]);
   });
 
+  test("tags of all events together", () => {
+    const few = { limits: { ...defaultLimits, appendTagsMax: 100 } };
+    const of = (count: number): Buffer =>
+      encode(AppendRequestSchema, {
+        stream: "s",
+        events: [
+          { type: "T", tags: many(60) },
+          { type: "T", tags: many(count) },
+        ],
+      });
+    expect(appendIfPlain(of(40), few)).toBeDefined();
+    expect(appendIfPlain(of(41), few)).toBeUndefined();
+    expect(() => appendFromBytes(of(41), few)).toThrow(
+      "events: have 101 tags, more than append_tags_max (100)",
+    );
+  });
+
+  test("metadata entries of all events together", () => {
+    const few = { limits: { ...defaultLimits, appendMetadataEntriesMax: 100 } };
+    const of = (count: number): Buffer =>
+      encode(AppendRequestSchema, {
+        stream: "s",
+        events: [60, count].map((each) => ({ type: "T", metadata: entries(each) })),
+      });
+    expect(appendIfPlain(of(40), few)).toBeDefined();
+    expect(appendIfPlain(of(41), few)).toBeUndefined();
+    expect(() => appendFromBytes(of(41), few)).toThrow(
+      "events: have 101 metadata entries, more than append_metadata_entries_max (100)",
+    );
+  });
+
   test("expectations, which are counted before they are looked at", () => {
     const of = (count: number) =>
       many(count).map(
@@ -119,7 +150,7 @@ describe("at the limit an append is taken, past it refused by name", () => {
       );
     expect(accepted({ ...event(), expectations: of(256) }).expectations).toHaveLength(256);
     expect(refused({ ...event(), expectations: of(257) })).toEqual([
-      "expectations: has 257 entries, more than expectations_max (256)",
+      "expectations: has more entries than expectations_max (256)",
     ]);
   });
 

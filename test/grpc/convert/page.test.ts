@@ -7,7 +7,7 @@ import {
   EventTypeInfoSchema,
   ListEventTypesResponseSchema,
 } from "../../../src/gen/annals/v1/info_pb.js";
-import { pageOf, PageTokens, type Listing } from "../../../src/grpc/convert/page.ts";
+import { pageOf, PageTokens, type PagedList } from "../../../src/grpc/convert/page.ts";
 import { encode } from "../../support/calls.ts";
 
 const pageTokens = new PageTokens(Buffer.alloc(32, 7));
@@ -26,7 +26,7 @@ function listOf(names: readonly string[]) {
   const pieces: number[] = [];
   const page = async (asked: Asked = {}) => {
     const { pageSize = 0, pageToken = "", limits = defaultLimits, entryBytes = 0 } = asked;
-    const listing: Listing<string> = {
+    const listing: PagedList<string> = {
       scope: ["L", "n"],
       cursorOf: (name) => name,
       encode: (name) =>
@@ -100,7 +100,7 @@ describe("pages", () => {
   test("end with the call that asked for them", async () => {
     const abort = new AbortController();
     let asked = 0;
-    const listing: Listing<string> = {
+    const listing: PagedList<string> = {
       scope: ["L"],
       cursorOf: (name) => name,
       encode: () => Buffer.alloc(1),

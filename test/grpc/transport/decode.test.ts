@@ -5,6 +5,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { AnnalsError } from "../../../src/domain/errors.ts";
 import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
+import { ReplayParkedRequestSchema } from "../../../src/gen/annals/v1/consumer_group_service_pb.js";
 import { ReadRequestSchema } from "../../../src/gen/annals/v1/read_pb.js";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
 import { decodeRequest } from "../../../src/grpc/transport/decode.ts";
@@ -120,21 +121,85 @@ describe("requests made to fill the memory", () => {
   test.each([
     ["empty events", AppendRequestSchema, Buffer.alloc(2 * four).fill(hex("1200"))],
     ["empty expectations", AppendRequestSchema, Buffer.alloc(2 * four).fill(hex("2a00"))],
+    ["empty tags", AppendRequestSchema, wrapIn(0x12, Buffer.alloc(four).fill(hex("2200")))],
+    ["empty metadata", AppendRequestSchema, wrapIn(0x12, Buffer.alloc(four).fill(hex("2a00")))],
     [
       "empty query items",
       ReadRequestSchema,
       wrapIn(0x12, Buffer.alloc(2 * four).fill(hex("0a00"))),
     ],
+    [
+      "empty names in a query",
+      ReadRequestSchema,
+      wrapIn(0x12, wrapIn(0x0a, Buffer.alloc(2 * four).fill(hex("0a00")))),
+    ],
+    ["queries in one request", ReadRequestSchema, Buffer.alloc(2 * four).fill(hex("1200"))],
+    ["streams in one request", AppendRequestSchema, Buffer.alloc(2 * four).fill(hex("0a00"))],
+    ["unknown fields", AppendRequestSchema, Buffer.alloc(2 * four).fill(hex("7a00"))],
+    ["unknown groups", AppendRequestSchema, Buffer.alloc(2 * four).fill(hex("7b7c"))],
+    [
+      "keys of an entry",
+      AppendRequestSchema,
+      wrapIn(0x12, wrapIn(0x2a, Buffer.alloc(four).fill(hex("0a00")))),
+    ],
   ])("of millions of %s are refused before they become objects", (_, schema, bytes) => {
     const before = process.memoryUsage().heapUsed;
-    expect(() => decodeRequest(schema, bytes)).toThrow("nests more than 1048576 messages");
-    expect(process.memoryUsage().heapUsed - before).toBeLessThan(50_000_000);
+    expect(() => decodeRequest(schema, bytes)).toThrow(AnnalsError);
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(20_000_000);
+    // The walk ends at the first that is too many.
+    expect(inspectWire(schema, bytes, 1 << 20).nestedMessages).toBeLessThanOrEqual(5_001);
+  });
+
+  test("packed numbers are counted, as are those that come one by one", () => {
+    const packed = (count: number) => wrapIn(0x12, Buffer.alloc(count, 1));
+    const single = Buffer.alloc(2_002).fill(hex("1001"));
+    const message = "positions: has more entries than group_list_max (1000)";
+    expect(decodeRequest(ReplayParkedRequestSchema, packed(1_000)).positions).toHaveLength(1_000);
+    for (const bytes of [packed(1_001), packed(four), single]) {
+      expect(() => decodeRequest(ReplayParkedRequestSchema, bytes)).toThrow(message);
+    }
+    const both = Buffer.concat([packed(600), packed(401)]);
+    expect(() => decodeRequest(ReplayParkedRequestSchema, both)).toThrow(message);
+  });
+
+  test("the values of JSON are counted together, however they are nested", () => {
+    const lists = Buffer.alloc(2 * 25_001).fill(hex("0a00"));
+    const json = wrapIn(0x12, wrapIn(0x42, wrapIn(0x32, lists)));
+    const message = "values: with those before it has more entries than json_values_max (25000)";
+    expect(() => decodeRequest(AppendRequestSchema, json)).toThrow(message);
+    const inner = wrapIn(0x0a, wrapIn(0x32, Buffer.alloc(2 * 5_000).fill(hex("0a00"))));
+    const nested = wrapIn(0x32, Buffer.concat([inner, inner, inner, inner, inner]));
+    expect(() => decodeRequest(AppendRequestSchema, wrapIn(0x12, wrapIn(0x42, nested)))).toThrow(
+      message,
+    );
+  });
+
+  test("the metadata of all events of an append is counted together", () => {
+    const metadata = Object.fromEntries(Array.from({ length: 50 }, (_, i) => [`k${i}`, ""]));
+    const events = (count: number) =>
+      Array.from({ length: count }, () => ({ type: "T", metadata }));
+    const request = (count: number) => encode(AppendRequestSchema, { events: events(count) });
+    expect(decodeRequest(AppendRequestSchema, request(400)).events).toHaveLength(400);
+    expect(() => decodeRequest(AppendRequestSchema, request(401))).toThrow(
+      "metadata: with those before it has more entries than append_metadata_entries_max (20000)",
+    );
+  });
+
+  test("the tags of all events of an append are counted together", () => {
+    const tags = Array.from({ length: 50 }, (_, i) => `t${i}`);
+    const events = (count: number) => Array.from({ length: count }, () => ({ type: "T", tags }));
+    const request = (count: number) => encode(AppendRequestSchema, { events: events(count) });
+    expect(decodeRequest(AppendRequestSchema, request(400)).events).toHaveLength(400);
+    expect(() => decodeRequest(AppendRequestSchema, request(401))).toThrow(
+      "events[400].tags: with those before it has more entries than append_tags_max (20000)",
+    );
   });
 
   test("an append at its limits is not among them", () => {
     const events = Array.from({ length: 5_000 }, () => ({
       type: "T",
-      metadata: Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`k${i}`, ""])),
+      metadata: Object.fromEntries(Array.from({ length: 4 }, (_, i) => [`k${i}`, ""])),
+      tags: ["a", "b", "c", "d"],
     }));
     const bytes = encode(AppendRequestSchema, { stream: "s", events });
     expect(inspectWire(AppendRequestSchema, bytes, 1 << 20).nestedMessages).toBeLessThan(1 << 20);

@@ -43,6 +43,14 @@ describe("a commit batch", () => {
     expect(storage.control.commitCount()).toBe(commits);
   });
 
+  test("counts tags, so that a commit stays short", async () => {
+    const { log, storage } = openLog({ limits: { commitEventsMax: 40 } });
+    const tags = Array.from({ length: 18 }, (_, i) => `t${i}`);
+    const answers = Array.from({ length: 12 }, () => log.append(appendOf({ tags })));
+    expect(await verdicts(answers)).toHaveLength(12);
+    expect(storage.control.commitCount()).toBe(3);
+  });
+
   test("counts conditions, so that a decision stays short", async () => {
     const { log, storage } = openLog({ limits: { commitEventsMax: 40 } });
     const query = { items: [{ streams: [], streamPrefixes: [], types: ["T"], tags: [] }] };

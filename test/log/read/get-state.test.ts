@@ -1,5 +1,5 @@
 // GetState: the state of a stream as JSON, at a version or a time.
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { commitEvents, newEvent } from "../../support/events.ts";
 import { openLog } from "../harness.ts";
 
@@ -101,6 +101,34 @@ describe("getState", () => {
     await expect(deeper.getState({ stream: "a" })).rejects.toMatchObject({
       failure: { reason: "ANSWER_TOO_LARGE" },
     });
+  });
+
+  test("judges depth and size before it parses, and skips what is no JSON", async () => {
+    const parse = vi.spyOn(JSON, "parse");
+    onTestFinished(() => parse.mockRestore());
+    for (const text of [nested(400_000), `[${"1,".repeat(100_000)}1]`]) {
+      const { log } = await openWith([json(text)], 4e6);
+      parse.mockClear();
+      await expect(log.getState({ stream: "a" })).rejects.toMatchObject({
+        failure: { reason: "ANSWER_TOO_LARGE" },
+      });
+      expect(parse).not.toHaveBeenCalled();
+    }
+    const unpaired = ["[".repeat(1_000_000), `${"[".repeat(600)}]`, "]", '"', '{"a":"}'];
+    const { log } = await openWith(unpaired.map(json), 4e6);
+    parse.mockClear();
+    expect(await log.getState({ stream: "a" })).toMatchObject({ skippedCount: 5, appliedCount: 0 });
+    expect(parse).not.toHaveBeenCalled();
+  });
+
+  test("of many members, each patch small, ends where it has too many", async () => {
+    const numbers = Array.from({ length: 4_000 }, (_, number) => number);
+    const patches = Array.from({ length: 60 }, (_, patch) => {
+      const members = numbers.map((number) => `"k${patch}-${number}":1`);
+      return json(`{${members.join(",")}}`);
+    });
+    const { log } = await openWith(patches, 9e6);
+    await expect(log.getState({ stream: "a" })).rejects.toThrow("more than 20000 values");
   });
 
   test("ends with CANCELLED when its signal aborts", async () => {

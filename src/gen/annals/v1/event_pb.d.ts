@@ -51,8 +51,9 @@ export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
 
   /**
    * Marks by which queries and append conditions find the event, for example `course:c1`. At most
-   * `Limits.tags_max` tags of at most `Limits.tag_bytes_max` bytes of UTF-8 each, without control
-   * characters, not empty, none twice, not beginning with a dollar sign.
+   * `Limits.tags_max` tags, and `Limits.append_tags_max` in an append over all its events, of at most
+   * `Limits.tag_bytes_max` bytes of UTF-8 each, without control characters, not empty, none twice, not
+   * beginning with a dollar sign.
    *
    * @generated from field: repeated string tags = 4;
    */

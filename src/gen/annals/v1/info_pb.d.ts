@@ -685,6 +685,28 @@ export declare type Limits = Message<"annals.v1.Limits"> & {
    * @generated from field: uint64 position_max = 19;
    */
   positionMax: bigint;
+
+  /**
+   * The most tags in an append, over all its events.
+   *
+   * @generated from field: uint32 append_tags_max = 20;
+   */
+  appendTagsMax: number;
+
+  /**
+   * The most metadata entries in an append, over all its events.
+   *
+   * @generated from field: uint32 append_metadata_entries_max = 21;
+   */
+  appendMetadataEntriesMax: number;
+
+  /**
+   * The most elements of lists, and the most members of objects, in the `json` of a request. Larger
+   * JSON can be sent as bytes, in `data`.
+   *
+   * @generated from field: uint32 json_values_max = 22;
+   */
+  jsonValuesMax: number;
 };
 
 /**

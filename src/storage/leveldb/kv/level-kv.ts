@@ -1,10 +1,11 @@
 // `Kv` over `level`, with the options that were found best by measurement. Knows nothing about
 // events.
 
+import { setImmediate } from "node:timers/promises";
 import { Level } from "level";
 import { corruption } from "../../../domain/errors.ts";
 import { Avoided, AvoidingScan } from "./avoided.ts";
-import type { Entry, KeyRange, Kv, Scan } from "./kv.ts";
+import type { Entry, KeyRange, Kv, Operation, Scan } from "./kv.ts";
 import { LevelScan } from "./level-scan.ts";
 
 type Database = Level<Buffer, Buffer>;
@@ -17,6 +18,9 @@ const blockCacheBytes = 32 * 1024 * 1024;
  */
 const writeBufferBytes = 64 * 1024 * 1024;
 const fileBytesMax = 32 * 1024 * 1024;
+
+/** Operations that are given to LevelDB in one turn of the event loop: a few milliseconds. */
+const operationsAtOnceMax = 2_000;
 
 /** Opens the LevelDB in a folder. Creates one only if told to, and never repairs one. */
 export async function openLevelKv(folder: string, createIfMissing: boolean): Promise<Kv> {
@@ -51,9 +55,11 @@ function overDatabase(database: Database): Kv {
       new AvoidingScan(checkedScan(new LevelScan(database, range)), range, avoided, walked),
     avoid: (range) => avoided.add(range),
     // A chained batch passes keys and values to LevelDB one by one, without an object for each.
-    write(operations) {
+    async write(operations) {
       const batch = database.batch();
-      for (const [key, value] of operations) {
+      for (let i = 0; i < operations.length; i++) {
+        if (i % operationsAtOnceMax === operationsAtOnceMax - 1) await setImmediate();
+        const [key, value] = operations[i] as Operation;
         if (value === undefined) batch.del(key as Buffer);
         else batch.put(key as Buffer, value as Buffer);
       }

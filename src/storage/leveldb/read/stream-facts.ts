@@ -5,7 +5,8 @@ import { corruption } from "../../../domain/errors.ts";
 import { firstVersion, oldestTime, type Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
 import type { EventTypeFacts, NamePage, StreamFacts } from "../../storage.ts";
 import type { Known } from "../state/stream-lifecycles.ts";
-import { chunkHolding, positionAt } from "./chunks.ts";
+import type { Chunk } from "../format/chunk.ts";
+import { chunkHolding, chunksEndingAt, positionAt } from "./chunks.ts";
 import { timeOf, type OpenStore } from "../state/open-store.ts";
 import { bornAt, TermKind } from "../format/keys.ts";
 import { entriesOf, readable } from "./lifecycles.ts";
@@ -13,7 +14,7 @@ import { namesWithPrefix } from "./names.ts";
 import { chunkOfVersion, firstPostingFrom } from "./postings.ts";
 import type { TermHead } from "../state/term-table.ts";
 
-const streamsAtOnceMax = 16;
+const streamsAtOnceMax = 32;
 
 /** A stream as of the head. Undefined: it has neither events nor a lifecycle. */
 export async function streamFacts(
@@ -24,9 +25,15 @@ export async function streamFacts(
   const entry = (await entriesOf(store, [name])).get(name);
   const terms = await store.terms.load(store.kv, [{ kind: TermKind.stream, name }], head);
   const [term] = terms as [TermHead];
-  return term.count > 0 || entry ? factsOf(store, name, term, entry, head) : undefined;
+  if (term.count === 0 && entry === undefined) return undefined;
+  const newest = term.count === 0 ? undefined : await chunkHolding(store, term.last, head);
+  return factsOf(store, { stream: name, term, entry, newest }, head);
 }
 
+/**
+ * The chunks of the streams' last events are looked up in one trip. What more has to be looked up
+ * for a stream is the chunk of its first event, if that is another one.
+ */
 export async function listStreams(store: OpenStore, page: NamePage): Promise<StreamFacts[]> {
   const head = store.head.position;
   const names = await namesWithPrefix(store, TermKind.stream, page, head);
@@ -36,9 +43,19 @@ export async function listStreams(store: OpenStore, page: NamePage): Promise<Str
     const terms = some.map((name) => ({ kind: TermKind.stream, name }));
     const entries = await entriesOf(store, some);
     const heads = await store.terms.load(store.kv, terms, head);
-    const facts = some.map((name, i) =>
-      factsOf(store, name, heads[i] as TermHead, entries.get(name), head),
-    );
+    const lasts = new Set(heads.map(({ lastChunk }) => lastChunk).filter((last) => last > 0));
+    const chunks = await chunksEndingAt(store, [...lasts]);
+    const newest = new Map(chunks.map((chunk) => [chunk.last, chunk]));
+    const facts = some.map((stream, i) => {
+      const term = heads[i] as TermHead;
+      const known = {
+        stream,
+        term,
+        entry: entries.get(stream),
+        newest: newest.get(term.lastChunk),
+      };
+      return factsOf(store, known, head);
+    });
     streams.push(...(await Promise.all(facts)));
   }
   return streams;
@@ -61,22 +78,28 @@ export async function listEventTypes(store: OpenStore, page: NamePage): Promise<
   }));
 }
 
+interface KnownOfStream {
+  readonly stream: string;
+  readonly term: TermHead;
+  readonly entry: Known | undefined;
+  /** The chunk of its last event. Undefined: it has none. */
+  readonly newest: Chunk | undefined;
+}
+
 async function factsOf(
   store: OpenStore,
-  stream: string,
-  term: TermHead,
-  entry: Known | undefined,
+  { stream, term, entry, newest }: KnownOfStream,
   head: number,
 ): Promise<StreamFacts> {
   const lifecycle = entry && readable(entry).lifecycle;
   const { count: version } = term;
   const first = lifecycle === undefined ? 1 : await firstLeft(store, term, lifecycle);
-  if (first > version) return { ...nothingLeft, stream, version, lifecycle };
-  const firstPosition = await positionOf(store, term, first);
-  const [oldest, newest] = await Promise.all([
-    chunkHolding(store, firstPosition, head),
-    chunkHolding(store, term.last, head),
-  ]);
+  if (first > version || newest === undefined) {
+    return { ...nothingLeft, stream, version, lifecycle };
+  }
+  const firstPosition = first === 1 ? bornAt(term.number) : await positionOf(store, term, first);
+  const isInNewest = firstPosition >= newest.first;
+  const oldest = isInNewest ? newest : await chunkHolding(store, firstPosition, head);
   return {
     stream,
     version,

@@ -24,6 +24,8 @@ export interface TermUpdate extends Term {
 /** A million streams, a million tags, and more, at 70 bytes for one with a short name. */
 const rememberedTermsMax = 2_200_000;
 const seeksAtOnceMax = 64;
+/** Keys that are looked up in one trip: a millisecond of the main thread. */
+const keysAtOnceMax = 1_000;
 
 export class Terms {
   private readonly table = new TermTable(rememberedTermsMax);
@@ -87,7 +89,7 @@ export class Terms {
 
   private async loadMissing(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {
     const keys = terms.map((term) => termKey(term.kind, term.name));
-    const values = await kv.getMany(keys);
+    const values = await valuesOf(kv, keys);
     const heads: TermHead[] = Array.from({ length: terms.length }, () => noTerm);
     const seeks: number[] = [];
     for (let i = 0; i < values.length; i++) if (values[i]) seeks.push(i);
@@ -101,6 +103,15 @@ export class Terms {
     }
     return heads;
   }
+}
+
+/** Many keys are looked up in several trips, so that no trip holds the main thread for long. */
+async function valuesOf(kv: Kv, keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]> {
+  const values: (Uint8Array | undefined)[] = [];
+  for (let at = 0; at < keys.length; at += keysAtOnceMax) {
+    for (const value of await kv.getMany(keys.slice(at, at + keysAtOnceMax))) values.push(value);
+  }
+  return values;
 }
 
 /** The number under a term's key. Throws CORRUPTION. */

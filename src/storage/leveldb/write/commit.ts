@@ -2,6 +2,7 @@
 // of its events, the entries of new terms, and the ids that clients chose. They are written as one
 // batch: after a crash all of them are there, or none. No key is overwritten.
 
+import { setImmediate } from "node:timers/promises";
 import { categoryOf, type CommitEvent } from "../../../domain/event.ts";
 import type { Commit } from "../../storage.ts";
 import { seal } from "../format/checksum.ts";
@@ -22,6 +23,23 @@ import type { Operation } from "../kv/kv.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { noTerm, type TermHead } from "../state/term-table.ts";
 import type { Term, TermUpdate } from "../state/terms.ts";
+
+/** What is composed in one turn of the event loop, in postings: a few milliseconds. */
+const postingsPerTurn = 1_000;
+/** The work of a chunk, compared to a posting: its records are copied and hashed. */
+const chunkPostings = 20;
+
+/** Says when others should have the thread: a large commit is composed for a while. */
+class Turns {
+  private done = 0;
+
+  isOver(postings: number): boolean {
+    this.done += postings;
+    if (this.done < postingsPerTurn) return false;
+    this.done = 0;
+    return true;
+  }
+}
 
 /** A commit ready to be written, and the state after it is durable. */
 export interface ComposedCommit {
@@ -69,6 +87,7 @@ export async function composeChunks(
 
   const operations: Operation[] = [];
   const chunks: Chunk[] = [];
+  const turns = new Turns();
   let headHash = store.headHash;
   for (const { events, recordedAt, reclaimed } of drafts) {
     let chunk = composeChunk(events, recordedAt, headHash);
@@ -79,7 +98,11 @@ export async function composeChunks(
     headHash = hashOf(chunk);
     chunks.push(chunk);
     operations.push([chunkKey(chunk.last), chunk.value]);
-    putPostings(operations, chunk, events, byEvent);
+    for (const open of inChunkOf(events, byEvent)) {
+      putPosting(operations, chunk, events, open);
+      if (turns.isOver(1)) await setImmediate();
+    }
+    if (turns.isOver(chunkPostings)) await setImmediate();
     for (const event of events) if (event.idFromClient) operations.push(idEntry(event));
   }
   return { operations, chunks, headHash, terms: all };
@@ -126,13 +149,8 @@ function termsOf(drafts: readonly ChunkDraft[]): OpenTerms {
   return { all, byEvent };
 }
 
-/** The postings of a chunk, and the entries of terms that begin with it. */
-function putPostings(
-  operations: Operation[],
-  chunk: Chunk,
-  events: readonly CommitEvent[],
-  byEvent: OpenTerms["byEvent"],
-): void {
+/** The terms of a chunk's events, each with the events that have it. */
+function inChunkOf(events: readonly CommitEvent[], byEvent: OpenTerms["byEvent"]): OpenTerm[] {
   const inChunk: OpenTerm[] = [];
   for (let ordinal = 0; ordinal < events.length; ordinal++) {
     for (const open of byEvent.get(events[ordinal] as CommitEvent) ?? []) {
@@ -140,25 +158,33 @@ function putPostings(
       open.ordinals.push(ordinal);
     }
   }
-  for (const open of inChunk) {
-    const { kind, head, ordinals } = open;
-    const number = head.number || termNumber(open.bornAt, open.place);
-    if (head.number === 0) operations.push(termEntry(open, number));
-    const key = postingKey(number, chunk.last);
-    const isStream = kind === TermKind.stream;
-    const among = chunk.reclaimed ? removedAmong(events, ordinals) : 0;
-    // A posting with lost events sends its readers to the chunk.
-    const isAnyLost = chunk.reclaimed !== undefined && holdsLost(events, ordinals);
-    const isTold = !isAnyLost && (isStream || among === ordinals.length);
-    const removedRecords = isTold ? among : 0;
-    const isKept = isStream && removedRecords === 0 && !isAnyLost;
-    const frames = isKept ? framesToKeep(events, ordinals) : [];
-    const posting = { before: head.count, ordinals, removedRecords };
-    operations.push([key, composePosting(key, chunk.count, posting, frames)]);
-    const last = chunk.first + (ordinals.at(-1) as number);
-    open.head = { number, count: head.count + ordinals.length, lastChunk: chunk.last, last };
-    open.ordinals = [];
-  }
+  return inChunk;
+}
+
+/** A term's posting for a chunk, and the entry of a term that begins with it. */
+function putPosting(
+  operations: Operation[],
+  chunk: Chunk,
+  events: readonly CommitEvent[],
+  open: OpenTerm,
+): void {
+  const { kind, head, ordinals } = open;
+  const number = head.number || termNumber(open.bornAt, open.place);
+  if (head.number === 0) operations.push(termEntry(open, number));
+  const key = postingKey(number, chunk.last);
+  const isStream = kind === TermKind.stream;
+  const among = chunk.reclaimed ? removedAmong(events, ordinals) : 0;
+  // A posting with lost events sends its readers to the chunk.
+  const isAnyLost = chunk.reclaimed !== undefined && holdsLost(events, ordinals);
+  const isTold = !isAnyLost && (isStream || among === ordinals.length);
+  const removedRecords = isTold ? among : 0;
+  const isKept = isStream && removedRecords === 0 && !isAnyLost;
+  const frames = isKept ? framesToKeep(events, ordinals) : [];
+  const posting = { before: head.count, ordinals, removedRecords };
+  operations.push([key, composePosting(key, chunk.count, posting, frames)]);
+  const last = chunk.first + (ordinals.at(-1) as number);
+  open.head = { number, count: head.count + ordinals.length, lastChunk: chunk.last, last };
+  open.ordinals = [];
 }
 
 /** A stream's records go along with its posting, unless they are long. */

@@ -1,0 +1,71 @@
+// How many entries the lists of requests may have. They are counted before anything is made of
+// them (wire-inspection.ts). The conversions check the same limits, and those of several lists
+// together.
+
+import type { DescField } from "@bufbuild/protobuf";
+import { defaultLimits, type Limits } from "../../domain/limits.ts";
+
+interface ListLimit {
+  /** As messages name it: `append_events_max`. */
+  readonly name: string;
+  readonly countMax: number;
+}
+
+const metadata = "metadataEntriesMax";
+const values = "queryValuesMax";
+
+/** By message and field. Every list of a request is here: a test looks for others. */
+const limitNames: Readonly<Record<string, keyof Limits>> = {
+  "AppendRequest.events": "appendEventsMax",
+  "AppendRequest.expectations": "expectationsMax",
+  "NewEvent.tags": "tagsMax",
+  "NewEvent.metadata": metadata,
+  "CheckpointUpdate.metadata": metadata,
+  "SaveCheckpointRequest.metadata": metadata,
+  "SaveSnapshotRequest.metadata": metadata,
+  "StreamPolicy.labels": metadata,
+  "UpdateStreamRequest.clear": metadata,
+  "Query.items": "queryItemsMax",
+  "QueryItem.streams": values,
+  "QueryItem.stream_prefixes": values,
+  "QueryItem.types": values,
+  "QueryItem.tags": values,
+  "ConsumeRequest.Ack.tokens": "groupListMax",
+  "ConsumeRequest.Nack.tokens": "groupListMax",
+  "ConsumeRequest.Extend.tokens": "groupListMax",
+  "ConsumeRequest.Park.tokens": "groupListMax",
+  "ConsumeRequest.Release.tokens": "groupListMax",
+  "ReplayParkedRequest.positions": "groupListMax",
+  "DiscardParkedRequest.positions": "groupListMax",
+};
+
+/** Over all messages of a request. */
+const totalNames: Readonly<Record<string, keyof Limits>> = {
+  "NewEvent.tags": "appendTagsMax",
+  "NewEvent.metadata": "appendMetadataEntriesMax",
+  "google.protobuf.ListValue.values": "jsonValuesMax",
+  "google.protobuf.Struct.fields": "jsonValuesMax",
+};
+
+/** The parts of JSON, which are bounded together by the number of messages, and other lists. */
+const unlimited: ListLimit = { name: "", countMax: Infinity };
+
+/** How many entries the list may have in one message. */
+export function listLimitOf(field: DescField): ListLimit {
+  return limitIn(limitNames, field) ?? unlimited;
+}
+
+/** How many entries the lists of all messages may have together. Undefined: no such limit. */
+export function totalLimitOf(field: DescField): ListLimit | undefined {
+  return limitIn(totalNames, field);
+}
+
+function limitIn(
+  names: Readonly<Record<string, keyof Limits>>,
+  { parent, name }: DescField,
+): ListLimit | undefined {
+  const limit = names[`${parent.typeName.replace(/^annals\.v1\./, "")}.${name}`];
+  if (limit === undefined) return undefined;
+  const text = limit.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  return { name: text, countMax: defaultLimits[limit] };
+}
