@@ -96,12 +96,7 @@ export async function startServer(
     serverVersion: version,
     startedAt: systemClock(),
   };
-  const options: TransportOptions = {
-    receiveBytesMax: limits.receiveBytesMax,
-    keepaliveTimeMs: config.keepaliveTimeSeconds * 1_000,
-    keepaliveTimeoutMs: config.keepaliveTimeoutSeconds * 1_000,
-    concurrentCallsMax: config.maxConcurrentStreams,
-  };
+  const options = transportOptions(config, limits, logger);
   let addresses: readonly string[] = [];
   const bound = [
     ...services(context, health, config.reflection),
@@ -140,6 +135,48 @@ async function protocolServices(
 function endPoint(address: string): { host: string; port: number } {
   const colon = address.lastIndexOf(":");
   return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) };
+}
+
+function transportOptions(config: Config, limits: Limits, logger: Logger): TransportOptions {
+  return {
+    receiveBytesMax: limits.receiveBytesMax,
+    keepaliveTimeMs: config.keepaliveTimeSeconds * 1_000,
+    keepaliveTimeoutMs: config.keepaliveTimeoutSeconds * 1_000,
+    concurrentCallsMax: config.maxConcurrentStreams,
+    ...connectionsOf(config, logger),
+    connectionAgeMs: config.maxConnectionAgeSeconds * 1_000,
+    requestTimes: {
+      idleMs: config.requestIdleSeconds * 1_000,
+      wholeMs: config.requestSeconds * 1_000,
+    },
+    timers: nodeTimers,
+  };
+}
+
+type Connections = Pick<TransportOptions, "connectionsMax" | "connectionsPerAddressMax">;
+
+/**
+ * The store needs descriptors, too: LevelDB takes up to a fifth of them for its tables, and a
+ * process without descriptors can neither write a table nor report anything.
+ */
+function connectionsOf(config: Config, logger: Logger): Connections {
+  const { maxConnections, maxConnectionsPerAddress: connectionsPerAddressMax } = config;
+  const connectionsMax = Math.min(maxConnections, Math.floor((descriptorsMax() * 2) / 3));
+  if (connectionsMax < maxConnections) {
+    const message = "fewer connections than --max-connections: the process has few descriptors";
+    logger.warn(message, { connectionsMax, maxConnections });
+  }
+  return { connectionsMax, connectionsPerAddressMax };
+}
+
+/** Infinity: there is no limit, or it cannot be told. */
+function descriptorsMax(): number {
+  try {
+    const limits = readFileSync("/proc/self/limits", "latin1");
+    return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Infinity);
+  } catch {
+    return Infinity;
+  }
 }
 
 function callsOf({ maxConcurrentStreams }: Config): Pick<Limits, "concurrentCallsMax"> {
@@ -185,10 +222,10 @@ function reclaiming(
 }
 
 async function certificatesOf(config: Config, logger: Logger): Promise<Certificates | undefined> {
-  const { tlsCert: cert, tlsKey: key, tlsClientCa } = config;
+  const { tlsCert: cert, tlsKey: key, tlsClientCa, tlsMinVersion } = config;
   if (cert === "") return undefined;
   const clientCa = tlsClientCa === "" ? undefined : tlsClientCa;
-  return loadCertificates({ cert, key, clientCa }, logger);
+  return loadCertificates({ cert, key, clientCa }, tlsMinVersion, logger);
 }
 
 /** The verifier, and with it the keys it has fetched, stays while the issuer does. */

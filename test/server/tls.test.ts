@@ -2,7 +2,7 @@
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { connect, type PeerCertificate } from "node:tls";
+import { connect, type PeerCertificate, type SecureVersion } from "node:tls";
 import { credentials } from "@grpc/grpc-js";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
@@ -73,6 +73,39 @@ describe("TLS", () => {
   });
 });
 
+describe("versions and suites", () => {
+  /** What a client of at most this version, with these suites, agrees on; "": nothing. */
+  function agreed(address: string, maxVersion: SecureVersion, ciphers?: string): Promise<string> {
+    return new Promise((resolve) => {
+      const port = Number(address.split(":")[1]);
+      const options = { host: "127.0.0.1", port, rejectUnauthorized: false, ALPNProtocols: ["h2"] };
+      const socket = connect({ ...options, maxVersion, ...(ciphers !== undefined && { ciphers }) });
+      const answer = (said: string): void => {
+        socket.destroy();
+        resolve(said);
+      };
+      socket.on("secureConnect", () => answer(socket.getProtocol() ?? ""));
+      socket.on("error", () => answer(""));
+    });
+  }
+
+  test("of TLS 1.2, only suites that authenticate what they encrypt", async () => {
+    const running = await startTestServer(tlsFlags(server));
+    expect(await agreed(running.address, "TLSv1.3")).toBe("TLSv1.3");
+    expect(await agreed(running.address, "TLSv1.2")).toBe("TLSv1.2");
+    const cbc = "ECDHE-RSA-AES128-SHA256:ECDHE-ECDSA-AES128-SHA256:AES128-SHA";
+    expect(await agreed(running.address, "TLSv1.2", cbc)).toBe("");
+    await running.stop();
+  });
+
+  test("of 1.3 alone, where the operator says so", async () => {
+    const running = await startTestServer([...tlsFlags(server), "--tls-min-version", "1.3"]);
+    expect(await agreed(running.address, "TLSv1.3")).toBe("TLSv1.3");
+    expect(await agreed(running.address, "TLSv1.2")).toBe("");
+    await running.stop();
+  });
+});
+
 describe("mutual TLS", () => {
   test("serves clients of its authority only", async () => {
     const running = await startTestServer([...tlsFlags(server), "--tls-client-ca", ours.cert]);
@@ -102,7 +135,11 @@ describe("certificates that are renewed", () => {
     };
     use(server);
     const { logger, lines } = recordingLogger();
-    const certificates = await loadCertificates({ ...identity, clientCa: undefined }, logger);
+    const certificates = await loadCertificates(
+      { ...identity, clientCa: undefined },
+      "1.2",
+      logger,
+    );
     const contexts: unknown[] = [];
     certificates.onRenewed((tls) => contexts.push(tls));
     await certificates.look();

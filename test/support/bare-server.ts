@@ -48,6 +48,11 @@ const transportOptions = {
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,
   concurrentCallsMax: 16_384,
+  connectionsMax: 1_000,
+  connectionsPerAddressMax: 1_000,
+  connectionAgeMs: 0,
+  requestTimes: { idleMs: 10_000, wholeMs: 60_000 },
+  timers: nodeTimers,
 };
 /** From half of it on, calls hold little. */
 export const clientMemory: ClientMemoryOptions = {

@@ -27,9 +27,24 @@ export interface Certificates {
 /** How often the files are looked at. */
 const lookMs = 2_000;
 
+export type TlsVersion = "1.2" | "1.3";
+
+/** Those of TLS 1.3, and those of 1.2 with forward secrecy that authenticate what they encrypt. */
+const suites = [
+  "TLS_AES_256_GCM_SHA384",
+  "TLS_CHACHA20_POLY1305_SHA256",
+  "TLS_AES_128_GCM_SHA256",
+  ...["ECDSA", "RSA"].flatMap((kind) => [
+    `ECDHE-${kind}-AES128-GCM-SHA256`,
+    `ECDHE-${kind}-AES256-GCM-SHA384`,
+    `ECDHE-${kind}-CHACHA20-POLY1305`,
+  ]),
+].join(":");
+
 /** Throws where the files cannot be read or do not fit together. */
 export async function loadCertificates(
   files: CertificateFiles,
+  minVersion: TlsVersion,
   logger: Logger,
 ): Promise<Certificates> {
   let inUse = await readFiles(files);
@@ -43,7 +58,7 @@ export async function loadCertificates(
       if (isSame(found, inUse)) return;
       checkFit(files, found);
       inUse = found;
-      for (const listener of listeners) listener(tlsOf(found));
+      for (const listener of listeners) listener(tlsOf(found, minVersion));
       refusal = "";
       const { subject, validTo, fingerprint256 } = new X509Certificate(found.cert);
       logger.info("certificate renewed", { subject, validTo, fingerprint256 });
@@ -56,7 +71,7 @@ export async function loadCertificates(
   const timer = setInterval(() => void look(), lookMs).unref();
   return {
     get tls() {
-      return tlsOf(inUse);
+      return tlsOf(inUse, minVersion);
     },
     onRenewed: (listener) => listeners.push(listener),
     look,
@@ -71,9 +86,16 @@ interface Pem {
 }
 
 /** Clients need a certificate where there is an authority for them. */
-function tlsOf(pem: Pem): TlsOptions {
+function tlsOf(pem: Pem, version: TlsVersion): TlsOptions {
   const isMutual = pem.ca !== undefined;
-  return { ...pem, requestCert: isMutual, rejectUnauthorized: isMutual };
+  const minVersion = `TLSv${version}` as const;
+  return {
+    ...pem,
+    ciphers: suites,
+    minVersion,
+    requestCert: isMutual,
+    rejectUnauthorized: isMutual,
+  };
 }
 
 async function readFiles({ cert, key, clientCa }: CertificateFiles): Promise<Pem> {

@@ -6,12 +6,15 @@ import type { TlsOptions } from "node:tls";
 import type { Http2Stream, StreamHandler } from "../../http2/api.ts";
 import { encodeHeaders } from "../../http2/hpack-encoder.ts";
 import { Http2Server } from "../../http2/server.ts";
+import type { Timers } from "../../log/timers.ts";
 import type { CallEnvironment } from "./call-environment.ts";
 import { GrpcCall } from "./call.ts";
 import type { Certificates } from "./certificates.ts";
 import type { Compression } from "./inflate.ts";
 import { methodsOf, type BoundService, type Methods } from "./methods.ts";
 import { acceptedEncodings, statusOnly } from "./outgoing.ts";
+import { refusalLog } from "./refusals.ts";
+import { RequestDeadlines, type RequestTimes } from "./request-deadlines.ts";
 import { StatusCode, StatusError } from "./status.ts";
 import { parseTimeout } from "./timeout.ts";
 import { clearSocketPath, privately, socketModes, type SocketAccess } from "./unix-socket.ts";
@@ -24,6 +27,13 @@ export interface TransportOptions {
   readonly keepaliveTimeoutMs: number;
   /** Calls one connection may have open at a time. */
   readonly concurrentCallsMax: number;
+  /** Connections, in all and from one address. */
+  readonly connectionsMax: number;
+  readonly connectionsPerAddressMax: number;
+  /** A connection's age, give or take a tenth, at which it ends; 0: none. */
+  readonly connectionAgeMs: number;
+  readonly requestTimes: RequestTimes;
+  readonly timers: Timers;
 }
 
 /** A client may drop ten thousand subscriptions in one go without being taken for an attacker. */
@@ -47,6 +57,7 @@ export class GrpcServer {
   private readonly methods: Methods;
   private readonly receiveBytesMax: number;
   private readonly environment: CallEnvironment;
+  private readonly deadlines: RequestDeadlines;
   private readonly http2: Http2Server;
 
   constructor(
@@ -57,6 +68,7 @@ export class GrpcServer {
     this.methods = methodsOf(services);
     this.receiveBytesMax = options.receiveBytesMax;
     this.environment = environment;
+    this.deadlines = new RequestDeadlines(options.requestTimes, options.timers);
     const { logger, memory } = environment;
     this.http2 = new Http2Server({
       limits: {
@@ -64,11 +76,13 @@ export class GrpcServer {
         concurrentStreamsMax: options.concurrentCallsMax,
         keepaliveMs: options.keepaliveTimeMs,
         keepaliveTimeoutMs: options.keepaliveTimeoutMs,
+        connectionsMax: options.connectionsMax,
+        connectionsPerAddressMax: options.connectionsPerAddressMax,
+        connectionAgeMs: options.connectionAgeMs,
       },
       budgetOf: (connection) => memory.open(connection),
       onStream: (stream) => this.route(stream),
-      onRefusal: (reason, peer) =>
-        logger.debug("a connection was refused or ended", { reason, peer }),
+      onRefusal: refusalLog(logger, () => options.timers.nowMs()),
       onFault: (error, peer) => logger.error("a connection failed", { error, peer }),
     });
   }
@@ -137,11 +151,13 @@ export class GrpcServer {
       );
       return unheard;
     }
-    const { receiveBytesMax } = this;
+    const { receiveBytesMax, deadlines } = this;
     const timeoutMs = ms === Infinity ? undefined : ms;
     // Set by libraries that retry by a service config.
     const isRepeated = headers.get("grpc-previous-rpc-attempts") !== undefined;
-    const options = { timeoutMs, isRepeated, compression, receiveBytesMax };
+    const isOneRequest = method.kind !== "bidi_streaming";
+    const incoming = { compression, receiveBytesMax, isOneRequest, deadlines };
+    const options = { timeoutMs, isRepeated, ...incoming };
     return new GrpcCall(stream, method, options, this.environment);
   }
 }

@@ -6,6 +6,7 @@ import { AnnalsError } from "../../domain/errors.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import type { Call, Stopping } from "./call-environment.ts";
 import { inflate, type Compression } from "./inflate.ts";
+import type { Awaited, RequestDeadlines } from "./request-deadlines.ts";
 import { StatusCode, StatusError } from "./status.ts";
 
 /** Before each message: whether it is compressed, and its length in bytes. */
@@ -23,6 +24,9 @@ export interface IncomingOptions {
   readonly compression: Compression | undefined;
   /** Of one message, also when it is inflated. */
   readonly receiveBytesMax: number;
+  /** The call is one request, whose end is awaited. */
+  readonly isOneRequest: boolean;
+  readonly deadlines: RequestDeadlines;
 }
 
 interface Packed {
@@ -31,7 +35,7 @@ interface Packed {
 }
 
 /** As a handler's requests it answers all messages that wait at a time. */
-export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
+export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Awaited {
   private readonly stream: Http2Stream;
   private readonly options: IncomingOptions;
   private readonly call: Call;
@@ -49,6 +53,8 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   private heldBytes = 0;
   /** What the client may not send yet. */
   private owedBytes = 0;
+  private receivedBytes = 0;
+  private messageCount = 0;
   private hasEnded = false;
   private isClosed = false;
   private error: unknown;
@@ -68,6 +74,15 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
     this.call = call;
     this.stopping = stopping;
     this.onProgress = onProgress;
+    options.deadlines.watch(this);
+  }
+
+  get awaited(): Awaited["awaited"] {
+    if (this.hasEnded || this.isClosed || this.error !== undefined) return undefined;
+    if (this.options.isOneRequest) return { message: 0, bytes: this.receivedBytes };
+    // What the client may not send is not awaited.
+    if (this.partialBytes === 0 || this.owedBytes > 0) return undefined;
+    return { message: this.messageCount, bytes: this.partialBytes };
   }
 
   get first(): Buffer | undefined {
@@ -91,6 +106,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
 
   push(part: Buffer): void {
     this.heldBytes += part.length;
+    this.receivedBytes += part.length;
     if (this.isClosed || this.error !== undefined) {
       this.release(part.length);
       return this.stream.allow(part.length);
@@ -111,6 +127,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
       this.fail(new StatusError(StatusCode.INVALID_ARGUMENT, message));
     }
     this.hasEnded = true;
+    this.options.deadlines.forget(this);
     this.notify();
   }
 
@@ -126,6 +143,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   /** Nobody wants anything of it any more. */
   close(): void {
     this.release(this.heldBytes);
+    this.options.deadlines.forget(this);
     this.isClosed = true;
     this.partial = nothing;
     this.waiting = [];
@@ -251,6 +269,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
 
   private accept(message: Packed): void {
     this.release(prefixBytes);
+    this.messageCount++;
     if (!message.isCompressed && this.packed.length === 0) return this.queue(message.bytes);
     this.packed.push(message);
     void this.unpack();

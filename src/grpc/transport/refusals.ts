@@ -1,0 +1,28 @@
+// What the server's log says of connections that were refused or ended: the limits that keep others
+// out loudly, and once a minute at most; the rest where it is asked for.
+
+import type { Logger } from "../../logger.ts";
+
+const everyMs = 60_000;
+const loud: ReadonlySet<string> = new Set(["connectionsMax", "connectionsPerAddressMax"]);
+
+/** Answers what is told of each refusal. */
+export function refusalLog(
+  logger: Logger,
+  nowMs: () => number,
+): (reason: string, peer: string) => void {
+  const told = new Map<string, { atMs: number; untold: number }>();
+  return (reason, peer) => {
+    logger.debug("a connection was refused or ended", { reason, peer });
+    if (!loud.has(reason)) return;
+    const last = told.get(reason);
+    if (last !== undefined && nowMs() - last.atMs < everyMs) {
+      last.untold++;
+      return;
+    }
+    const sinceThen = last?.untold ?? 0;
+    told.set(reason, { atMs: nowMs(), untold: 0 });
+    const fields = { limit: reason, peer, refusedSinceLastReport: sinceThen + 1 };
+    logger.warn("connections are refused: a limit is reached", fields);
+  };
+}
