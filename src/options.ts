@@ -199,7 +199,7 @@ export const options = {
   },
   clientMemoryBytes: {
     type: "number",
-    initial: 96 * 1024 * 1024,
+    initial: 80 * 1024 * 1024,
     min: 16 * 1024 * 1024,
     max: Number.MAX_SAFE_INTEGER,
     help: "memory for all that is held for clients; beyond it, the one that holds the most pays",

@@ -28,6 +28,8 @@ export const largeStream = "large";
 export const largeKind = "state";
 export const largeBytes = 2_900_000;
 const stepMs = 20;
+/** The healthy client comes from another address. */
+const elsewhere = { localAddress: "127.0.0.2" };
 
 type Write = (stream: ClientHttp2Stream) => void;
 
@@ -44,6 +46,7 @@ class Attacker {
 
   session(window = 65_535): ClientHttp2Session {
     const session = connect(`http://127.0.0.1:${this.port}`, {
+      ...elsewhere,
       settings: { initialWindowSize: window },
     });
     session.setMaxListeners(0);
@@ -53,7 +56,7 @@ class Attacker {
   }
 
   socket(): Socket {
-    const socket = connectSocket({ port: this.port, host: "127.0.0.1" });
+    const socket = connectSocket({ ...elsewhere, port: this.port, host: "127.0.0.1" });
     socket.on("error", () => {}).on("close", () => this.sockets.delete(socket));
     this.sockets.add(socket);
     return socket;

@@ -1,5 +1,5 @@
-// The client beside the greedy ones: it appends 200 bytes every 50 ms and reads a stream of ten
-// events. It must be served in time, and is never refused for what others hold.
+// The client beside the greedy ones: it appends 200 bytes every 50 ms, reads a stream of ten
+// events, and connects anew now and then. It must be served in time, and is never refused for what others hold.
 import { readFileSync } from "node:fs";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
@@ -8,6 +8,12 @@ import { WireClient } from "../support/wire-client.ts";
 
 const pauseMs = 50;
 const readEvents = 10;
+const newcomerPauseMs = 500;
+
+interface Moment {
+  readonly atMs: number;
+  readonly offMs: number;
+}
 
 const appendRequest = toBinary(
   AppendRequestSchema,
@@ -53,7 +59,7 @@ export class HealthyClient {
     this.port = port;
     this.pid = pid;
     this.client = client;
-    this.running = [this.appends(), this.reads()];
+    this.running = [this.appends(), this.reads(), this.newcomers()];
   }
 
   async end(): Promise<void> {
@@ -70,12 +76,34 @@ export class HealthyClient {
     while (!this.isOver) await this.one("Read", readRequest);
   }
 
-  private async one(method: "Append" | "Read", request: Uint8Array): Promise<void> {
-    const [began, offBefore] = [performance.now(), this.offMs()];
-    const { ended } = await this.client.unary(method, request);
-    const waitMs = performance.now() - began;
+  /** New connections are taken, whoever holds how many. */
+  private async newcomers(): Promise<void> {
+    while (!this.isOver) {
+      const began = this.started();
+      const client = await WireClient.open(this.port).catch(() => undefined);
+      const ended = await client?.unary("Read", readRequest);
+      client?.close();
+      this.took(began);
+      const isServed = ended?.ended.status === 0;
+      if (!isServed) this.refusals.push(`a new connection: ${ended?.ended.message}`);
+      await new Promise((resolve) => setTimeout(resolve, newcomerPauseMs));
+    }
+  }
+
+  private started(): Moment {
+    return { atMs: performance.now(), offMs: this.offMs() };
+  }
+
+  private took({ atMs, offMs: offBefore }: Moment): void {
+    const waitMs = performance.now() - atMs;
     this.waitsMs.push(waitMs);
     this.servedMs.push(Math.max(0, waitMs - (this.offMs() - offBefore)));
+  }
+
+  private async one(method: "Append" | "Read", request: Uint8Array): Promise<void> {
+    const began = this.started();
+    const { ended } = await this.client.unary(method, request);
+    this.took(began);
     if (ended.status !== 0) {
       this.refusals.push(`${method}: ${ended.status} ${ended.message}`);
       // A connection that was lost is a refusal, and does not hide those behind it.
