@@ -1,5 +1,6 @@
 // The client beside the greedy ones: it appends 200 bytes every 50 ms, reads a stream of ten
-// events, and connects anew now and then. It must be served in time, and is never refused for what others hold.
+// events, and connects anew now and then. It must be served in time, and is never refused for what
+// others hold.
 import { readFileSync } from "node:fs";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
@@ -76,7 +77,7 @@ export class HealthyClient {
     while (!this.isOver) await this.one("Read", readRequest);
   }
 
-  /** New connections are taken, whoever holds how many. */
+  /** New connections are taken, however many others hold. */
   private async newcomers(): Promise<void> {
     while (!this.isOver) {
       const began = this.started();
