@@ -134,7 +134,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
   /** What came before is dealt with first; what comes now means nothing. */
   fail(error: unknown): void {
     this.error ??= error;
-    this.release(this.partialBytes);
+    this.release(this.partial.length);
     this.partial = nothing;
     this.partialBytes = 0;
     this.notify();
@@ -243,11 +243,13 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     if (this.partial.length < bytes) {
       // It grows as the message comes: what a client announces it may never send.
       const size = Math.min(wanted, Math.max(bytes, 2 * this.partial.length));
+      this.draw(size - this.partial.length);
       const grown = Buffer.allocUnsafeSlow(size);
       this.partial.copy(grown);
       this.partial = grown;
     }
     part.copy(this.partial, this.partialBytes, from, to);
+    this.release(to - from);
     this.partialBytes = bytes;
     if (bytes < prefixBytes || bytes < prefixBytes + this.lengthAt(this.partial, 0)) return to;
     const whole = this.partial;

@@ -22,10 +22,16 @@ export class ChunkTail {
       this.bytes -= (this.chunks[this.start] as Chunk).value.length;
       this.start++;
     }
-    if (this.start > tailChunksMax) {
+    // What was removed must not stay in memory for long.
+    if (this.start > this.chunks.length / 2) {
       this.chunks = this.chunks.slice(this.start);
       this.start = 0;
     }
+  }
+
+  /** Chunks in memory, with those that are removed soon. */
+  get count(): number {
+    return this.chunks.length;
   }
 
   clear(): void {
