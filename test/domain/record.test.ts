@@ -14,6 +14,7 @@ import {
   storedEvent,
 } from "../../src/domain/record.ts";
 import { EventBatchSchema, RecordedEventSchema } from "../../src/gen/annals/v1/event_pb.js";
+import { attempt } from "../support/attempt.ts";
 import { arbitraryText } from "../support/events.ts";
 
 interface Fields {
@@ -205,6 +206,7 @@ describe("a scanned record", () => {
       cut: fc.option(fc.nat({ max: 400 }), { nil: undefined }),
       flips: fc.array(fc.tuple(fc.nat({ max: 400 }), fc.nat({ max: 255 })), { maxLength: 3 }),
     });
+    let compared = 0;
     const property = fc.property(fields, place, damage, (words, at, { cut, flips }) => {
       const record = Buffer.from(recordOf(bodyOf({ ...words }), at)).subarray(0, cut);
       for (const [index, byte] of flips) if (index < record.length) record[index] = byte;
@@ -212,13 +214,16 @@ describe("a scanned record", () => {
       attempt(() => scanPlacement(record));
       attempt(() => scanRecordedAt(record));
       const decoded = attempt(() => decodeRecord(record));
+      // The codec takes wrong wire types, too, and reads on behind the end of a map's entry.
       if (scanned === undefined || decoded === undefined) return;
-      const { id, stream, type, tags } = decoded;
-      const { version, position, ...found } = scanned;
-      expect(found).toEqual({ id, stream, type, tags });
-      expect([BigInt(version), BigInt(position)]).toEqual([decoded.version, decoded.position]);
+      if (!record.equals(toBinary(RecordedEventSchema, decoded))) return;
+      compared++;
+      const { id, stream, type, tags, version, position } = decoded;
+      const numbers = { version: Number(version), position: Number(position) };
+      expect(scanned).toEqual({ id, stream, type, tags, ...numbers });
     });
     fc.assert(property, { numRuns: 2_000 });
+    expect(compared).toBeGreaterThan(50);
   });
 
   test("of any bytes at all ends, in an answer or a thrown error", () => {
@@ -379,22 +384,11 @@ function contentOf(body: Uint8Array): unknown[] {
 
 /** The ends of the client's fields of a body, in the order the generated codec writes them. */
 function prefixesOf(words: { id: string; stream: string; type: string; tags: string[] }): number[] {
-  const ends: number[] = [];
   const { id, stream, type, tags } = words;
-  for (const init of [{ id }, { id, stream }, { id, stream, type }]) ends.push(bodyOf(init).length);
-  tags.forEach((_, i) =>
-    ends.push(bodyOf({ ...words, contentType: "", tags: tags.slice(0, i + 1) }).length),
-  );
+  const ends = [{ id }, { id, stream }, { id, stream, type }].map((init) => bodyOf(init).length);
+  for (let n = 1; n <= tags.length; n++) {
+    ends.push(bodyOf({ ...words, contentType: "", tags: tags.slice(0, n) }).length);
+  }
   ends.push(bodyOf({ ...words }).length);
   return ends;
-}
-
-/** What it answers; undefined where it throws a RangeError, TypeError or Error. */
-function attempt<T>(of: () => T): T | undefined {
-  try {
-    return of();
-  } catch (error) {
-    expect(error).toBeInstanceOf(Error);
-    return undefined;
-  }
 }
