@@ -23,6 +23,20 @@ export interface Query {
   readonly items: readonly QueryItem[];
 }
 
+/** Besides the characters of a name: its object, and the places where it is filed. */
+const nameBytes = 128;
+
+/** About the bytes that a query takes in memory. */
+export function queryBytes({ items }: Query): number {
+  let bytes = 0;
+  for (const { streams, streamPrefixes, types, tags } of items) {
+    for (const names of [streams, streamPrefixes, types, tags]) {
+      for (const name of names) bytes += name.length + nameBytes;
+    }
+  }
+  return bytes;
+}
+
 /**
  * The events of a read or subscription. `withSystem`: system events too, but for the audit trail,
  * which is read by naming it.

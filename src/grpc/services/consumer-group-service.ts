@@ -4,6 +4,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { groupNeeds } from "../../access/requirements.ts";
 import { AnnalsError } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
+import { queryBytes } from "../../domain/query.ts";
 import {
   CreateGroupResponseSchema,
   DeleteGroupResponseSchema,
@@ -187,6 +188,8 @@ async function* consume(
   if (first.done === true) throw neverJoined();
   const { group, wish, view } = convertJoin(first.value, limits);
   await permitReceiving(log, group, call);
+  // A member keeps its group, and with it the group's query, in memory.
+  call.hold(queryBytes((await log.groups.settings(group)).query));
   const member = await log.groups.join(group, wish);
   const listening = listen(member, incoming, limits);
   // A failure is for the end of the call; a call that ends early never asks for it.

@@ -2,6 +2,7 @@
 // longer used. Changes of a group are made one at a time.
 
 import { AnnalsError, beyondHead, invalidField } from "../../domain/errors.ts";
+import { queryBytes } from "../../domain/query.ts";
 import { progressFrom } from "../../domain/group/progress.ts";
 import {
   changedSettings,
@@ -36,8 +37,9 @@ import {
   type ParkedPage,
 } from "../group-verbs.ts";
 
-/** Unused groups that stay loaded. */
+/** Unused groups that stay loaded, and bytes of their queries. */
 const idleMax = 64;
+const idleBytesMax = 16 * 1024 * 1024;
 
 export class Groups implements GroupLog, StorageWatcher {
   private readonly parts: RunnerParts;
@@ -46,8 +48,9 @@ export class Groups implements GroupLog, StorageWatcher {
   /** The last change in progress of each group. */
   private readonly changes = new Map<string, Promise<unknown>>();
   private readonly removing = new Set<string>();
-  /** Loaded groups, the least recently used first. */
+  /** Loaded groups, the least recently used first, and the bytes of their queries. */
   private readonly idle = new Set<string>();
+  private readonly bytes = new Map<string, number>();
   private sweeping: Promise<void> | undefined;
   private stopped = false;
 
@@ -238,6 +241,7 @@ export class Groups implements GroupLog, StorageWatcher {
     const forget = (): void => {
       if (this.runners.get(name) === loading) this.runners.delete(name);
       this.idle.delete(name);
+      this.bytes.delete(name);
     };
     loading.then((runner) => runner.over.then(forget), forget);
     return loading;
@@ -247,6 +251,7 @@ export class Groups implements GroupLog, StorageWatcher {
     this.sweep();
     const loaded = await loadGroup(this.parts.storage, name);
     if (loaded === undefined) throw notFound(name);
+    this.bytes.set(name, queryBytes(loaded.record.settings.query));
     const runner = new GroupRunner(this.parts, loaded);
     await enterEpoch(runner, this.parts.storage.identity.history);
     return runner;
@@ -256,8 +261,10 @@ export class Groups implements GroupLog, StorageWatcher {
   private use(name: string): void {
     this.idle.delete(name);
     this.idle.add(name);
+    let bytes = [...this.bytes.values()].reduce((sum, each) => sum + each, 0);
     for (const candidate of this.idle) {
-      if (this.idle.size <= idleMax) return;
+      if (this.idle.size <= idleMax && bytes <= idleBytesMax) return;
+      bytes -= this.bytes.get(candidate) ?? 0;
       this.idle.delete(candidate);
       this.letGo(candidate).catch(() => {});
     }
