@@ -116,6 +116,21 @@ describe("a subscription", () => {
     reader.cancel();
   });
 
+  test.for(["start", 0n, 1n, 2n, 3n, 9n] as const)(
+    "from %s on delivers what a policy has left from there on",
+    async (start) => {
+      await append(server.calls, "s", types("A", "B", "C"));
+      await append(server.calls, "$$s", [{ type: "$metadata", data: '{"$maxCount":1}' }]);
+      await create(server.calls, {}, start);
+      await append(server.calls, "$$s", [{ type: "$metadata", data: '{"$maxCount":9}' }]);
+      await append(server.calls, "s", types("D", "E", "F", "G", "H", "I", "J"));
+      const reader = await new Reader(server.calls).confirmed();
+      const left = ["C 0", "D 0", "E 0", "F 0", "G 0", "H 0", "I 0", "J 0"];
+      const expected = left.slice(start === "start" ? 0 : Math.max(0, Number(start) - 2));
+      expect(texts(await reader.get(expected.length))).toEqual(expected);
+    },
+  );
+
   test("is a consumer group of annals.v1, and its settings are in no read of all streams there", async () => {
     await append(server.calls, "s", types("A"));
     await create(server.calls);

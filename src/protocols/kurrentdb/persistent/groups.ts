@@ -9,7 +9,7 @@ import type { GroupInfo, GroupStart } from "../../../log/group-verbs.ts";
 import type { LogContext } from "../context.ts";
 import { noSubscription, subscriptionExists, tooManySubscribers } from "../errors.ts";
 import { EventStream } from "../event-stream.ts";
-import { recordOfRevision, recordsOfRead } from "../look-up.ts";
+import { recordsOfRead } from "../look-up.ts";
 import { selectionOfTarget, streamTargetOf } from "../names.ts";
 import { RecordView } from "../record-view.ts";
 import { patternOf, prefixPattern } from "../pattern.ts";
@@ -209,9 +209,13 @@ export class PersistentSubscriptions {
       const position = selection === undefined ? number - 1 : number;
       return { kind: "after-position", position: Math.min(Math.max(position, 0), head) };
     }
-    const record = await recordOfRevision(this.context, selection.stream, number);
-    const position = record === undefined ? head : scanPlacement(record).position - 1;
-    return { kind: "after-position", position };
+    // The event of that revision may have been removed: the group begins at the next one there is.
+    const from = { kind: "version", version: number + 1 } as const;
+    const request = { selection, direction: "forwards", from, limit: 1 } as const;
+    for await (const record of recordsOfRead(this.context, request)) {
+      return { kind: "after-position", position: scanPlacement(record).position - 1 };
+    }
+    return { kind: "after-position", position: head };
   }
 
   /** Changes are made one after another: settings and group belong together. */
