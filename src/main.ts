@@ -3,6 +3,8 @@
 // created on first use, so its size is set before anything else is loaded.
 
 process.env["UV_THREADPOOL_SIZE"] ??= "8";
+// gRPC over TLS to an IP address lets Node warn in each command, which tells its user nothing.
+process.noDeprecation = true;
 // Stores and backups hold every event in the clear: they are for this user alone.
 process.umask(0o077);
 

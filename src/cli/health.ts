@@ -7,6 +7,7 @@ import { connect, constants, type ClientHttp2Session } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import type { SecureContextOptions } from "node:tls";
 import { targetOf } from "../client/rpc/address.ts";
+import { plainTlsProblem } from "../client/rpc/tls-problem.ts";
 import { jsonLine } from "./display.ts";
 import {
   CommandError,
@@ -45,7 +46,9 @@ export async function health(args: readonly string[], terminal: Terminal): Promi
     return status === "SERVING" ? 0 : 1;
   } catch (error) {
     if (terminal.signal.aborted) throw error;
-    const why = signal.aborted ? `timed out after ${timeoutMs} ms` : (error as Error).message;
+    const why = signal.aborted
+      ? `timed out after ${timeoutMs} ms`
+      : plainTlsProblem((error as Error).message);
     const hint = "is the server running, and are --address and the TLS options right?";
     throw new CommandError(`no answer from ${address}: ${why}\n${hint}`, { cause: error });
   } finally {

@@ -69,7 +69,8 @@ function describeCall(error: CallError): { code: number; text: string } {
         text: `${message}\nis the server running, and are --address and the TLS options right?`,
       };
     default: {
-      const text = `${message || wordOf(failure.reason)} (${status}, ${failure.reason})`;
+      const kind = status === failure.reason ? status : `${status}, ${failure.reason}`;
+      const text = `${message || wordOf(failure.reason)} (${kind})`;
       return { code: exitCode.failure, text };
     }
   }

@@ -21,6 +21,7 @@ import {
   RetryInfoSchema,
 } from "../../gen/google/rpc/error_details_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
+import { plainTlsProblem } from "./tls-problem.ts";
 
 /** The names of `google.rpc.Code` that callers of Annals meet. */
 const statusName = [
@@ -116,7 +117,8 @@ export function callError(error: unknown, address: string, isTokenRenewed = fals
   if (!isServiceError(error)) return error;
   const { code, details: text } = error;
   if (code === unavailable && neverSent.test(text)) {
-    const [, why = text] = lastError.exec(text) ?? [];
+    const plain = plainTlsProblem(text);
+    const [, why = plain] = lastError.exec(plain) ?? [];
     return new CallError(code, `no server at ${address}: ${why}`, { reason: "NO_CONNECTION" });
   }
   const failure = failureOf(code, detailsIn(error), isTokenRenewed);
