@@ -252,3 +252,55 @@ test("streams that wait for the connection's window and are reset leave nothing 
   await client.settle();
   expect(client.dataBytes(2_003)).toBe(10);
 });
+
+test("a caller is told when a client that took nothing opens its windows", async () => {
+  let told = 0;
+  await started((stream) => {
+    stream.respond(ok);
+    return {
+      onEnd: () => stream.awaitWindow(),
+      onSent: () => {
+        told++;
+        expect(stream.isBlocked).toBe(false);
+      },
+    };
+  });
+  const client = raw(0);
+  client.send(request(1), request(3));
+  await client.settle();
+  const [first, second] = served.streams;
+  expect([first?.isBlocked, second?.isBlocked, told]).toEqual([true, true, 0]);
+  client.send(window(3, 1));
+  await client.settle();
+  expect([first?.isBlocked, second?.isBlocked, told]).toEqual([true, false, 1]);
+  client.send(window(0, 1), window(3, 1));
+  await client.settle();
+  expect(told).toBe(1);
+  client.send(settings([setting.initialWindowSize, 10]));
+  await client.settle();
+  expect(told).toBe(2);
+});
+
+test("a connection that is to pay ends its largest streams, with an answer of theirs", async () => {
+  const refused: number[] = [];
+  await started((stream) => {
+    stream.respond(ok);
+    stream.write(Buffer.alloc(Number(stream.headers.get("x-answer"))));
+    return {
+      onRefused: () => {
+        refused.push(stream.id);
+        stream.endInstead(trailers);
+      },
+    };
+  });
+  const client = raw(0);
+  client.send(wanting(1, 10_000), wanting(3, 30_000), wanting(5, 20_000));
+  await client.settle();
+  const heldBefore = served.budget.held;
+  served.streams[0]?.connection.relieve(40_000);
+  expect(refused).toEqual([3, 5]);
+  expect(heldBefore - served.budget.held).toBeGreaterThanOrEqual(50_000);
+  await client.settle();
+  expect([1, 3, 5].map((id) => client.hasEnded(id))).toEqual([false, true, true]);
+  expect(client.dataBytes(3)).toBe(0);
+});
