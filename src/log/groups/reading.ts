@@ -1,25 +1,16 @@
 // Reads the log for a group: the events of its query, the events of one key again, and single
 // events by position. All reads are scheduled like any other read.
 
+import { auditStream } from "../../domain/event.ts";
 import { narrowToKey } from "../../domain/group/narrowing.ts";
 import { keyOf, type GroupSettings } from "../../domain/group/settings.ts";
 import type { GroupEvent } from "../../domain/group/state.ts";
 import type { KeyReading } from "../../domain/group/state-machine.ts";
-import { lifecycleEventTypes } from "../../domain/lifecycle/lifecycle-event.ts";
-import { removalType } from "../../domain/lifecycle/removal-event.ts";
-import {
-  matches,
-  selectAll,
-  type Query,
-  type QueryItem,
-  type Selection,
-} from "../../domain/query.ts";
+import { matches, selectAll, type Query, type Selection } from "../../domain/query.ts";
 import { scanRecord, scanRecordedAt } from "../../domain/record.ts";
 import { firstRecord, recordsOf } from "../read/records.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
-
-const anyItem: QueryItem = { streams: [], streamPrefixes: [], types: [], tags: [] };
 
 export function selectionOf(query: Query): Selection {
   return query.items.length === 0 ? selectAll : { kind: "query", query };
@@ -68,13 +59,17 @@ export async function readKey(
 }
 
 /** System events too, which a query selects only by name: a group may have parked one. */
-const everyEvent: Selection = {
-  kind: "query",
-  query: { items: [anyItem, { ...anyItem, types: [...lifecycleEventTypes, removalType] }] },
-};
+const everyEvent: readonly Selection[] = [
+  { kind: "all", withSystem: true },
+  { kind: "stream", stream: auditStream, withSystem: true },
+];
 
 /** Whatever the group's query is. Undefined: it is not in the log any more. */
-export function recordAt(source: Source, position: number): Promise<Uint8Array | undefined> {
+export async function recordAt(source: Source, position: number): Promise<Uint8Array | undefined> {
   const positions = { first: position, last: position };
-  return firstRecord(source, { selection: everyEvent, direction: "forwards", positions });
+  for (const selection of everyEvent) {
+    const record = await firstRecord(source, { selection, direction: "forwards", positions });
+    if (record !== undefined) return record;
+  }
+  return undefined;
 }

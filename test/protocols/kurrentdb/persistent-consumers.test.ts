@@ -1,5 +1,6 @@
 // Consumers of persistent subscriptions, over a real socket: what they get, and what becomes of what
 // they acknowledge, refuse and leave behind.
+import { setTimeout } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { TestServer } from "../../support/running-server.ts";
 import { append, startKurrent, trailersOf } from "./kurrent-client.ts";
@@ -70,6 +71,18 @@ describe("a consumer", () => {
     expect(replayed[0]?.text).toMatch(/^A /);
     reader.ack(...replayed);
     await expect.poll(async () => (await infoOf(server.calls))?.parkedMessageCount).toBe(0n);
+    reader.cancel();
+  });
+
+  test("gets a parked link again", async () => {
+    await append(server.calls, "s", [{ type: "$>", data: "0@other" }]);
+    await create(server.calls);
+    const reader = await new Reader(server.calls).confirmed();
+    reader.nack(1, ...(await reader.get(1)));
+    while ((await infoOf(server.calls))?.parkedMessageCount !== 1n) await setTimeout(20);
+    const stopAtOption = { case: "noLimit", value: {} } as const;
+    await server.calls.unary(p.replayParked, { options: { ...bySource, stopAtOption } });
+    expect(texts(await reader.get(1))).toEqual(["$> 0"]);
     reader.cancel();
   });
 
