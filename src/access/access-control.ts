@@ -133,7 +133,7 @@ export class AccessControl {
         this.verifier = this.parts.verifierFor(this.directory.access);
         this.seen = seen;
         this.generation++;
-        this.authenticator.forgetRefused();
+        this.authenticator.filesChanged();
         watcher.info("access files were read again", { ...files });
         for (const admission of this.calls.open) admission.review(this.directory, nowMs());
       }

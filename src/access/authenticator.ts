@@ -93,9 +93,10 @@ export class Authenticator {
     return this.once(key, peer, authorization);
   }
 
-  /** What was refused may be right by now: the files have changed. */
-  forgetRefused(): void {
+  /** What was refused may be right by now, and another issuer may be asked. */
+  filesChanged(): void {
     this.refused.clear();
+    for (const [key, { proof }] of this.kept) if (proof.kind === "oidc") this.kept.delete(key);
   }
 
   /** Calls that come at once with one credential wait for one proof. */

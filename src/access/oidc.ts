@@ -79,16 +79,14 @@ async function keysOf(
   });
 }
 
-function proofOf(
-  payload: Readonly<Record<string, unknown>>,
-  { rolesClaim, clockSkewSeconds }: OidcSettings,
-): Proof {
+function proofOf(payload: Readonly<Record<string, unknown>>, settings: OidcSettings): Proof {
+  const { rolesClaim, clockSkewSeconds } = settings;
   const { sub: subject, exp } = payload;
   const isText = typeof subject === "string" && subject !== "" && !control.test(subject);
   if (!isText || Buffer.byteLength(subject) > subjectBytesMax) throw unauthenticated("invalid");
   const endsMs = (Number(exp) + clockSkewSeconds) * 1_000;
   const roles = rolesClaim === undefined ? [] : textsIn(claimAt(payload, rolesClaim));
-  return { kind: "oidc", subject, roles, endsMs };
+  return { kind: "oidc", settings, subject, roles, endsMs };
 }
 
 /** `roles`, or `realm_access.roles` within an object. */

@@ -2,7 +2,7 @@
 // same rule decides when a call begins and again when the files have changed.
 
 import { AnnalsError } from "../domain/errors.ts";
-import type { AccessFile } from "./access-file.ts";
+import type { AccessFile, OidcSettings } from "./access-file.ts";
 import { united, type Grants } from "./grants.ts";
 import type { Tokens } from "./token-file.ts";
 
@@ -19,6 +19,8 @@ export type Proof =
   | { readonly kind: "certificate"; readonly names: readonly string[]; readonly endsMs: number }
   | {
       readonly kind: "oidc";
+      /** By which it was proven. */
+      readonly settings: OidcSettings;
       readonly subject: string;
       readonly roles: readonly string[];
       readonly endsMs: number;
@@ -50,7 +52,10 @@ export function identify(proof: Proof, { access, tokens }: Directory, nowMs: num
       return inForce(principalNamed(name, endsMs, access), nowMs);
     }
     case "oidc": {
-      const { subject, roles, endsMs } = proof;
+      const { settings, subject, roles, endsMs } = proof;
+      // What another issuer said, or what was said for another audience, proves nothing any more.
+      if (JSON.stringify(settings) !== JSON.stringify(access.oidc))
+        throw unauthenticated("unknown");
       const name = access.subjects.get(subject);
       if (name !== undefined) return inForce(principalNamed(name, endsMs, access), nowMs);
       const known = roles.filter((role) => access.roles.has(role));

@@ -108,7 +108,7 @@ describe("a credential", () => {
     const { reason, authenticator } = await setting();
     for (let i = 0; i < 10; i++) await reason(`Bearer guess-${i}`);
     expect(await reason("Bearer guess-0")).toBe("UNAUTHENTICATED");
-    authenticator.forgetRefused();
+    authenticator.filesChanged();
     expect(await reason("Bearer guess-0")).toBe("OVERLOADED");
   });
 

@@ -205,6 +205,23 @@ describe("an access token", () => {
 });
 
 describe("an issuer", () => {
+  test("that the access file does not name any more ends what its tokens allowed", async () => {
+    const other = accessFolder(accessTo(issuer));
+    const fresh = await startTestServer(other.flags);
+    const token = await forged({ sub: "ann", annals: { roles: ["reader"] } });
+    const open = fresh.calls.stream(subscribe, {}, showing(token));
+    const ended = collect(open).catch(failureOf);
+    expect(await outcome(token, fresh)).toBe("served");
+    other.write({ roles: {} });
+    expect(await ended).toMatchObject({
+      reason: "UNAUTHENTICATED",
+      info: { credential: "unknown" },
+    });
+    expect(await outcome(token, fresh)).toBe("UNAUTHENTICATED invalid");
+    await fresh.stop();
+    other.remove();
+  });
+
   test("that cannot be reached is no fault of the token, and is reported", async () => {
     const other = accessFolder(accessTo("http://127.0.0.1:1"));
     const fresh = await startTestServer(other.flags);
