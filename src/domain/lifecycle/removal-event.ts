@@ -22,10 +22,10 @@ import type { NewEvent } from "../event.ts";
 import { canonicalJson, isJsonObject, parseJson, type Json } from "../json.ts";
 import { decodeRecord } from "../record.ts";
 
-const removalStream = "$removals";
+export const removalStream = "$removals";
 export const removalType = "$EventsRemoved";
 
-const lossStream = "$losses";
+export const lossStream = "$losses";
 export const lossType = "$EventsLost";
 
 const streamsToldMax = 100;

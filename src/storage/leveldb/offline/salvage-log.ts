@@ -5,7 +5,9 @@
 import { corruption } from "../../../domain/errors.ts";
 import {
   chunksRewrittenBy,
+  lossStream,
   lossType,
+  removalStream,
   removalType,
 } from "../../../domain/lifecycle/removal-event.ts";
 import { scanRecord } from "../../../domain/record.ts";
@@ -184,8 +186,10 @@ class Surveying {
     for (let i = 0; i < chunk.count; i++) {
       const record = recordOf(chunk.records.subarray(offsets[i], offsets[i + 1]));
       const { stream, type, version, position } = scanRecord(record);
-      if (type === removalType || type === lossType) this.removals.add(position);
-      if (type === removalType) {
+      const isRemoval = stream === removalStream && type === removalType;
+      const isLoss = stream === lossStream && type === lossType;
+      if (isRemoval || isLoss) this.removals.add(position);
+      if (isRemoval) {
         for (const last of chunksRewrittenBy(record).keys()) {
           this.recorded.set(last, [...(this.recorded.get(last) ?? []), record]);
         }

@@ -244,6 +244,16 @@ test("the log's chunks are made again of the records that streams have beside th
   expect((await verifyFolder(target)).headHash).toBe((await verifyFolder(working)).headHash);
 });
 
+test("an event of a client that is named like a record of the store is an event", async () => {
+  await rm(folder, { recursive: true });
+  await opened(folder, async (storage) => {
+    for (const type of ["$EventsRemoved", "$EventsLost"]) {
+      await commitEvents(storage, [newEvent({ stream: "s", type, data: "no record" })]);
+    }
+  });
+  expect(await salvaged()).toMatchObject({ losses: [], events: 2 });
+});
+
 test("what was removed does not come back with an older chunk", async () => {
   await rm(folder, { recursive: true });
   const { storage, reclaimer } = await openLevelStore({
