@@ -85,7 +85,9 @@ export async function startServer(
   });
   access?.audit.storeIn(async (events) => {
     const bytes = events.reduce((sum, { body }) => sum + body.length, 0);
-    await log.append({ events, expectations: [], condition: undefined, bytes });
+    const append = { events, expectations: [], condition: undefined, bytes };
+    const { outcome } = await log.append(append);
+    if (outcome.kind !== "appended") throw new Error(`the append is refused: ${outcome.kind}`);
   });
   const version = versionOf();
   const context = {

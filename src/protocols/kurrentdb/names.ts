@@ -6,10 +6,20 @@
 //   $et-TYPE      links to all events of a type, from the index
 
 import { isUtf8 } from "node:buffer";
-import { isSystemName } from "../../domain/event.ts";
+import { auditStream, auditTypePrefix, isSystemName } from "../../domain/event.ts";
 import type { Limits } from "../../domain/limits.ts";
 import { selectAll, type Selection } from "../../domain/query.ts";
-import { lifecycleStream, streamKeptIn } from "../../domain/lifecycle/lifecycle-event.ts";
+import {
+  lifecycleEventTypes,
+  lifecycleStream,
+  streamKeptIn,
+} from "../../domain/lifecycle/lifecycle-event.ts";
+import {
+  lossStream,
+  lossType,
+  removalStream,
+  removalType,
+} from "../../domain/lifecycle/removal-event.ts";
 import type { StreamIdentifier } from "../../gen/event_store/client/shared_pb.js";
 import { bufferOf, isPlainAscii } from "./bytes.ts";
 import { invalidArgument } from "./errors.ts";
@@ -26,6 +36,8 @@ export const selectEverything: Selection = Object.freeze({ ...selectAll, withSys
 
 const categoryPrefix = "$ce-";
 const typePrefix = "$et-";
+/** Of streams with the settings of persistent subscriptions. */
+export const settingsStreamPrefix = "$persistentSubscriptionConfig-";
 
 export function streamTargetOf(name: string): StreamTarget {
   if (!isSystemName(name)) return { kind: "stream", name };
@@ -63,15 +75,24 @@ export function presentedName(stream: string): string {
   return kept === undefined ? stream : `$$${kept}`;
 }
 
-/** Whether only the store itself writes to the stream. */
+const reservedNames = new Set([auditStream, removalStream, lossStream]);
+const reservedPrefixes = [categoryPrefix, typePrefix, settingsStreamPrefix];
+const reservedTypes = new Set<string>([...lifecycleEventTypes, removalType, lossType]);
+
+/** Whether only the store itself writes to the stream, and decides how long its events are kept. */
 export function isReserved(name: string): boolean {
   if (!isSystemName(name)) return false;
+  const { name: stream } = streamTargetOf(name);
   return (
-    streamKeptIn(name) !== undefined ||
-    name === "$removals" ||
-    name.startsWith(categoryPrefix) ||
-    name.startsWith(typePrefix)
+    streamKeptIn(stream) !== undefined ||
+    reservedNames.has(stream) ||
+    reservedPrefixes.some((prefix) => stream.startsWith(prefix))
   );
+}
+
+/** Whether only the store itself writes such events: it reads them as its own records. */
+export function isReservedType(type: string): boolean {
+  return isSystemName(type) && (reservedTypes.has(type) || type.startsWith(auditTypePrefix));
 }
 
 const control = /\p{Cc}/u;

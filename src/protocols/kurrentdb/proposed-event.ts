@@ -10,6 +10,7 @@ import { UUIDSchema } from "../../gen/event_store/client/shared_pb.js";
 import { clientIdKey, metadataBase64Key, metadataKey } from "./content.ts";
 import { appendTooLarge, invalidArgument, missingProperty } from "./errors.ts";
 import { idOf } from "./ids.ts";
+import { isReservedType } from "./names.ts";
 import { bufferOf, isPlainAscii } from "./bytes.ts";
 
 /** An event as this protocol's clients propose it. */
@@ -72,6 +73,7 @@ export function checked(proposed: Proposed, limits: Limits): Proposed {
     throw invalidArgument(`the event type has more than ${limits.typeBytesMax} bytes`);
   }
   if (control.test(type)) throw invalidArgument("the event type has a control character");
+  if (isReservedType(type)) throw invalidArgument(`only the server writes events of type ${type}`);
   // With the largest envelope, the record still fits a message of this server.
   if (metadata.length * 1.4 + data.length > limits.eventBytesMax) {
     throw appendTooLarge(limits.eventBytesMax);

@@ -5,11 +5,12 @@ import { EventStoreService } from "../../../src/gen/annals/v1/event_store_servic
 import { accessFolder, showing, type AccessFolder } from "../../support/access.ts";
 import { Calls, collect, failedOf } from "../../support/calls.ts";
 import type { TestServer } from "../../support/running-server.ts";
-import { append, events, ofAll, ofStream, read, startKurrent } from "./kurrent-client.ts";
+import { append, events, m, named, ofAll, ofStream, read, startKurrent } from "./kurrent-client.ts";
+import { create, Reader } from "./persistent-client.ts";
 
 let folder: AccessFolder;
 let server: TestServer;
-let clients: Record<"writer" | "reader" | "orders", Calls>;
+let clients: Record<"writer" | "reader" | "orders" | "owner", Calls>;
 let admin: string;
 beforeEach(async () => {
   folder = accessFolder({ roles: { orders: { read: ["order-"], append: ["order-"] } } });
@@ -17,6 +18,7 @@ beforeEach(async () => {
     writer: await folder.token("writer", ["writer"]),
     reader: await folder.token("reader", ["reader"]),
     orders: await folder.token("orders", ["orders"]),
+    owner: await folder.token("owner", ["admin"]),
   };
   admin = await folder.token("root", ["admin"]);
   server = await startKurrent(...folder.flags);
@@ -24,6 +26,7 @@ beforeEach(async () => {
     writer: clientWith(tokens.writer),
     reader: clientWith(tokens.reader),
     orders: clientWith(tokens.orders),
+    owner: clientWith(tokens.owner),
   };
 });
 afterEach(async () => {
@@ -66,6 +69,40 @@ describe("a principal of the KurrentDB protocol", () => {
     const seen = await events(reader, { streamOption: ofAll(), resolveLinks: true });
     expect(seen.some(({ metadata }) => metadata["type"]?.startsWith("$Audit"))).toBe(false);
     expect(seen.map(({ metadata }) => metadata["type"])).toContain("$>");
+  });
+
+  test("cannot write, cut off or end the audit trail, whatever its grants", async () => {
+    const { writer, owner } = clients;
+    const forged = [{ type: "$AuditManaged", data: '{"principal":"root"}' }];
+    const cut = [{ type: "$metadata", data: '{"$maxCount":1}' }];
+    const target = { streamIdentifier: named("$audit") };
+    const ending = {
+      options: { ...target, expectedStreamRevision: { case: "any", value: {} } },
+    } as const;
+    expect(await code(append(writer, "$audit", [{}]))).toBe(7);
+    expect(await code(append(owner, "$audit", [{}]))).toBe(7);
+    expect(await code(append(owner, "$$$audit", cut))).toBe(7);
+    expect(await code(owner.unary(m.delete, ending))).toBe(7);
+    expect(await code(owner.unary(m.tombstone, ending))).toBe(7);
+    expect(await code(append(writer, "order-1", forged))).toBe(3);
+  });
+
+  test("is no consumer of a persistent subscription any more once that is revoked", async () => {
+    const { owner, orders } = clients;
+    await create(owner);
+    await append(owner, "s", [{}]);
+    const consumer = { read: ["s"], append: ["order-"], consume: ["s::"] };
+    folder.write({ roles: { orders: consumer } });
+    const joined = async (): Promise<Reader> => {
+      for (;;) {
+        const reader = await new Reader(orders).confirmed().catch(() => undefined);
+        if (reader !== undefined) return reader;
+      }
+    };
+    const reader = await joined();
+    await reader.get(1);
+    folder.write({ roles: { orders: { ...consumer, consume: ["other::"] } } });
+    expect(await code(reader.next())).toBe(7);
   });
 
   test("is recorded with what it appends", async () => {

@@ -86,7 +86,10 @@ describe("an append", () => {
   });
 
   test("to a stream that only the store writes is denied", async () => {
-    for (const stream of ["$lifecycle-s", "$removals", "$ce-s", "$et-T"]) {
+    const own = ["$lifecycle-s", "$removals", "$losses", "$audit", "$ce-s", "$et-T"];
+    const kept = "$persistentSubscriptionConfig-s::g";
+    const all = [...own, kept, ...[...own, kept].map((name) => `$$${name}`)];
+    for (const stream of all) {
       const refused = await trailersOf(append(server.calls, stream, [{}]));
       expect(refused).toMatchObject({
         code: 7,
@@ -95,6 +98,14 @@ describe("an append", () => {
       });
     }
   });
+
+  test.each(["$EventsRemoved", "$EventsLost", "$StreamDeleted", "$AuditDenied"])(
+    "of the type %s, which the store reads as its own record, is refused",
+    async (type) => {
+      const refused = await trailersOf(append(server.calls, "s", [{ type }]));
+      expect(refused).toMatchObject({ code: 3, details: expect.stringContaining(type) });
+    },
+  );
 
   test("of more bytes than an append may have names the limit", async () => {
     const data = Buffer.alloc(2_500_000);

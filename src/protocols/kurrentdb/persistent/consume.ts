@@ -48,9 +48,11 @@ export async function* consumeCall(
   const { groupName, bufferSize } = options;
   if (bufferSize < 1) throw invalidArgument("the buffer size is not at least 1");
   const stream = source === allStreams ? undefined : source;
-  permit(call, [...consumesGroup(groupNameOf(source, groupName)), ...readNeeds(stream)]);
+  const consumes = consumesGroup(groupNameOf(source, groupName));
+  permit(call, [...consumes, ...readNeeds(stream)]);
   const { settings: found } = await subscriptions.find(source, groupName);
-  permit(call, readNeeds(stream, found.resolveLinks));
+  // All of it at once: the call ends when the last needs it was judged by are no longer met.
+  permit(call, [...consumes, ...readNeeds(stream, found.resolveLinks)]);
   const consumer = new Consumer(call.peer, Math.min(bufferSize, bufferSizeMax));
   const { hub, settings } = await subscriptions.connect(source, groupName, consumer);
   const left = { handleEvent: () => hub.leave(consumer) };

@@ -10,14 +10,13 @@ import type { LogContext } from "../context.ts";
 import { noSubscription, subscriptionExists, tooManySubscribers } from "../errors.ts";
 import { EventStream } from "../event-stream.ts";
 import { recordsOfRead } from "../look-up.ts";
-import { selectionOfTarget, streamTargetOf } from "../names.ts";
+import { selectionOfTarget, settingsStreamPrefix, streamTargetOf } from "../names.ts";
 import { RecordView } from "../record-view.ts";
 import { patternOf, prefixPattern } from "../pattern.ts";
 import type { Consumer } from "./consumer.ts";
 import { SubscriptionHub } from "./hub.ts";
 import { allStreams, groupNameOf, groupSettings, type SubscriptionSettings } from "./settings.ts";
 
-const settingsStream = "$persistentSubscriptionConfig-";
 const settingsType = "$PersistentSubscriptionConfig";
 
 /** A subscription, its group, and its consumers if there are any. */
@@ -176,7 +175,7 @@ export class PersistentSubscriptions {
   }
 
   private async kept(name: string): Promise<SubscriptionSettings | undefined> {
-    const stream = settingsStream + name;
+    const stream = settingsStreamPrefix + name;
     const selection = { kind: "stream", stream, withSystem: true } as const;
     const view = new RecordView();
     const newest = { selection, direction: "backwards", limit: 1 } as const;
@@ -188,7 +187,7 @@ export class PersistentSubscriptions {
   }
 
   private async keep(name: string, settings: SubscriptionSettings): Promise<void> {
-    const header = { id: "", stream: settingsStream + name, type: settingsType, tags: [] };
+    const header = { id: "", stream: settingsStreamPrefix + name, type: settingsType, tags: [] };
     const data = Buffer.from(JSON.stringify(settings));
     const fields = { ...header, contentType: "application/json", data };
     const body = toBinary(RecordedEventSchema, create(RecordedEventSchema, fields));
