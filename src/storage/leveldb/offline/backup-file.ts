@@ -8,8 +8,8 @@
 // Numbers are big-endian. The backup's list (backup-list.ts) has the SHA-256 of each whole file.
 
 import { createHash, type Hash } from "node:crypto";
-import { open, rename, rm, stat, type FileHandle } from "node:fs/promises";
-import { dirname } from "node:path";
+import { open, realpath, rename, rm, stat, type FileHandle } from "node:fs/promises";
+import { dirname, resolve, sep } from "node:path";
 import { crc32 } from "node:zlib";
 import { syncFolder } from "../folder/durable-file.ts";
 import { readUint32, readUint64, writeUint32, writeUint64 } from "../format/keys.ts";
@@ -26,6 +26,21 @@ const entryBytesMax = 64 * 1024 * 1024;
 /** The faults of a backup, in words for an operator. */
 export class BackupRefused extends Error {
   override readonly name = "BackupRefused";
+}
+
+/**
+ * What is read is not written: a store or backup is not made inside the folder that it is made of,
+ * whatever symbolic links lead there. Throws BackupRefused.
+ */
+export async function refuseInside(source: string, target: string): Promise<void> {
+  const real = (path: string): Promise<string> => realpath(path).catch(() => "");
+  const outer = await real(source);
+  let path = resolve(target);
+  let inner = await real(path);
+  // The target, or the folder that it will be made in.
+  while (inner === "") inner = await real((path = dirname(path)));
+  if (outer === "" || !`${inner}${sep}`.startsWith(`${outer}${sep}`)) return;
+  throw new BackupRefused(`${target} is in ${source}, which is only read: name another folder`);
 }
 
 export interface FileSeal {

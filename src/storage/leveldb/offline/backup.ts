@@ -10,7 +10,13 @@ import { randomBytes } from "node:crypto";
 import { readdir, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { BackupFileWriter, BackupRefused, readBackupFile, type FileSeal } from "./backup-file.ts";
+import {
+  BackupFileWriter,
+  BackupRefused,
+  readBackupFile,
+  refuseInside,
+  type FileSeal,
+} from "./backup-file.ts";
 import {
   isPartName,
   readBackupList,
@@ -66,6 +72,7 @@ export interface BackupReport {
  */
 export async function backUp(options: BackupOptions): Promise<BackupReport> {
   const { store, target } = options;
+  await refuseInside(store, target);
   await makeFolder(target);
   const before = await readBackupList(target);
   const unfinished = await readUnfinished(target);

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { currentEpoch } from "../../../domain/epoch.ts";
 import type { CommitEvent } from "../../../domain/event.ts";
 import { scanRecord } from "../../../domain/record.ts";
-import { BackupRefused } from "./backup-file.ts";
+import { BackupRefused, refuseInside } from "./backup-file.ts";
 import { identityIn, requireBackupList, type BackupList } from "./backup-list.ts";
 import { chunksInBackup, sideEntriesInBackup } from "./backup-read.ts";
 import { frameOffsets, isIdFromClient, recordOf, type Chunk } from "../format/chunk.ts";
@@ -62,18 +62,21 @@ export interface RestoreReport {
 /** Throws BackupRefused at any fault of the backup. */
 export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   const list = await requireBackupList(options.backup);
-  return intoNewStore(options.target, unfinishedRestoreText, () => restoreInto(options, list));
+  const { backup, target } = options;
+  return intoNewStore(backup, target, unfinishedRestoreText, () => restoreInto(options, list));
 }
 
 /**
- * Makes a folder ready for a store that `make` builds there, and keeps others from it. Whatever
+ * Makes a folder ready for a store that `make` builds there of the source, and keeps others from it. Whatever
  * an earlier attempt left is removed. Throws BackupRefused if it holds anything else.
  */
 export async function intoNewStore<T>(
+  source: string,
   target: string,
   unfinishedText: string,
   make: () => Promise<T>,
 ): Promise<T> {
+  await refuseInside(source, target);
   await makeFolder(target);
   if (!(await readdir(target)).includes(unfinishedRestore)) await refuseUnlessEmpty(target);
   // Until the store has its identity: a second restore would remove what this one writes.

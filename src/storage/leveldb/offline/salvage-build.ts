@@ -45,6 +45,7 @@ const unfinishedText =
   "A salvage into this folder has not finished. To begin it anew, run annals salvage again.\n";
 
 export interface SalvageParts {
+  readonly folder: string;
   readonly target: string;
   readonly log: () => AsyncIterable<SalvagedPart>;
   readonly surveyed: Survey;
@@ -67,8 +68,8 @@ export interface SalvagedStore {
 }
 
 export function buildSalvaged(parts: SalvageParts): Promise<SalvagedStore> {
-  const { target } = parts;
-  return intoNewStore(target, unfinishedText, async () => {
+  const { folder, target } = parts;
+  return intoNewStore(folder, target, unfinishedText, async () => {
     const kv = await openLevelKv(databaseOf(target), true);
     try {
       const building = new Building(

@@ -5,6 +5,7 @@
 // and an event at the end of the log records it. The folder itself is only read.
 
 import { createHash } from "node:crypto";
+import { streamKeptIn } from "../../../domain/lifecycle/lifecycle-event.ts";
 import { checkDatabase } from "../files/database-check.ts";
 import type { FilesKv } from "../files/files-kv.ts";
 import { openSalvageFiles } from "../files/salvage-files.ts";
@@ -97,7 +98,7 @@ export async function planSalvage(options: SalvageOptions): Promise<SalvagePlan>
     const sideValues = await countSideValues(kv);
     const report = reportOf({ storeId, surveyed, losses, sideValues, damages });
     const storeTime = readStoreTime(highWaterMarkPath(folder));
-    const parts = { log, surveyed, remains, losses, identity, storeTime, signal };
+    const parts = { folder, log, surveyed, remains, losses, identity, storeTime, signal };
     return {
       report,
       build: (target, built = () => {}) =>
@@ -172,6 +173,14 @@ function lossLines(lost: readonly LostEvent[]): string[] {
   }
   const unknown = streams.get("") ?? [];
   streams.delete("");
+  for (const stream of streams.keys()) {
+    const kept = streamKeptIn(stream);
+    if (kept === undefined) continue;
+    lines.push(
+      `what was removed of stream ${kept} is not known: if its last change is lost, the stream can ` +
+        "neither be read nor appended to",
+    );
+  }
   for (const [stream, events] of [...streams].slice(0, streamsToldMax)) {
     const versions = rangesOf(events.map(({ version }) => version)).map(rangeText);
     lines.push(`stream ${stream}: versions ${versions.join(", ")}${typesText(events)}`);

@@ -1,6 +1,6 @@
 // What LevelDB refuses is salvaged: every event whose chunk proves itself, or whose record the index
 // has, comes out byte for byte; the others are named before anything is written.
-import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { randomBytes } from "node:crypto";
@@ -20,7 +20,7 @@ import { openLevelStorage, openLevelStore } from "../../../../src/storage/leveld
 import type { Storage } from "../../../../src/storage/storage.ts";
 import { run } from "../../../cli/captured-terminal.ts";
 import { commitEvents, newEvent, recordsOf, type EventSketch } from "../../../support/events.ts";
-import { deleteStream } from "../../../support/lifecycles.ts";
+import { deleteStream, setPolicy } from "../../../support/lifecycles.ts";
 import { reclaimAll, whenAsked } from "../../../support/reclaiming.ts";
 import { saveSnapshot, snapshotsOf } from "../../../support/snapshots.ts";
 import { contentsOf, copyStore } from "../../../support/store-folder.ts";
@@ -312,4 +312,47 @@ describe("annals salvage", () => {
     const none = await run(["salvage", join(scratch, "nowhere"), target]);
     expect([none.code, none.errors]).toEqual([1, expect.stringContaining("no such folder")]);
   });
+});
+
+test("a lost change of a stream's lifecycle is named, and what it removed does not come back", async () => {
+  await rm(folder, { recursive: true });
+  await opened(folder, async (storage) => {
+    await commitEvents(storage, [newEvent({ stream: "old-1" })]);
+    // Too large for the index to have its record, too.
+    await setPolicy(storage, "old-1", { labels: { large: "x".repeat(60_000) } });
+    await deleteStream(storage, "old-1");
+    await commitEvents(storage, [newEvent({ stream: "new-1" })]);
+  });
+  const kv = await openLevelKv(join(folder, "log"), false);
+  await kv.write([[chunkKey(3), undefined]]);
+  await kv.close();
+  const { losses } = await salvaged();
+  expect(losses).toContainEqual(expect.stringMatching(/^what was removed of stream old-1 /));
+  await opened(target, async (storage) => {
+    const selection = selectStream("old-1");
+    expect(await failureOf(recordsOf(storage, { selection }))).toMatchObject({
+      reason: "CORRUPTION",
+      stream: "$lifecycle-old-1",
+    });
+    expect(await recordsOf(storage, { selection: selectStream("new-1") })).toHaveLength(1);
+  });
+});
+
+test("nothing is made inside the folder that it is made of, nor behind a link to it", async () => {
+  const link = join(scratch, `link-${made}`);
+  await symlink(folder, link);
+  const before = await contentsOf(folder);
+  const backup = join(scratch, `backup-of-${made}`);
+  await backUp({ store: folder, target: backup });
+  for (const command of [
+    ["salvage", folder, join(folder, "new")],
+    ["salvage", folder, join(link, "log", "deep", "new")],
+    ["backup", folder, join(link, "new")],
+    ["restore", backup, join(backup, "new")],
+  ]) {
+    const { code, errors } = await run(command);
+    expect([code, errors]).toEqual([1, expect.stringContaining("which is only read")]);
+  }
+  expect(await contentsOf(folder)).toEqual(before);
+  expect(await readdir(backup)).not.toContain("new");
 });
