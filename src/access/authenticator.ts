@@ -88,8 +88,7 @@ export class Authenticator {
     if (kept !== undefined && kept.untilMs > nowMs) return kept.proof;
     const refused = this.refused.get(key);
     if (refused !== undefined && refused.untilMs > nowMs) throw refused.error;
-    const waitMs = this.attempts.waitMs(peer, nowMs);
-    if (waitMs > 0) throw tooMany("too many failed attempts from this address", waitMs);
+    this.requireAttempt(peer);
     return this.once(key, peer, authorization);
   }
 
@@ -99,6 +98,11 @@ export class Authenticator {
     for (const [key, { proof }] of this.kept) if (proof.kind === "oidc") this.kept.delete(key);
   }
 
+  private requireAttempt(peer: string): void {
+    const waitMs = this.attempts.waitMs(peer, this.parts.nowMs());
+    if (waitMs > 0) throw tooMany("too many failed attempts from this address", waitMs);
+  }
+
   /** Calls that come at once with one credential wait for one proof. */
   private once(key: string, peer: string, authorization: string): Promise<Proof> {
     const known = this.verifying.get(key);
@@ -106,7 +110,7 @@ export class Authenticator {
     if (this.verifying.size >= verifyingMax) {
       return Promise.reject(tooMany("too many credentials wait to be checked", 1_000));
     }
-    const proving = this.verifyNow(authorization).then(
+    const proving = this.verifyNow(peer, authorization).then(
       (proof) => {
         keep(this.kept, key, { proof, untilMs: this.parts.nowMs() + keptMs });
         return proof;
@@ -127,7 +131,7 @@ export class Authenticator {
     return proving;
   }
 
-  private async verifyNow(authorization: string): Promise<Proof> {
+  private async verifyNow(peer: string, authorization: string): Promise<Proof> {
     const bearer =
       authorization.length > authorizationCharsMax
         ? undefined
@@ -141,7 +145,11 @@ export class Authenticator {
     }
     const entry = this.parts.tokens().get(token.id);
     if (entry === undefined) throw unauthenticated("invalid");
-    const isProven = await this.inTurn(() => isSecretOf(token.secret, entry.hash));
+    const isProven = await this.inTurn(() => {
+      // Guesses that came at once wait together: those behind the allowed ones cost no hash.
+      this.requireAttempt(peer);
+      return isSecretOf(token.secret, entry.hash);
+    });
     if (!isProven) throw unauthenticated("invalid");
     return { kind: "token", id: token.id, hash: entry.hash };
   }

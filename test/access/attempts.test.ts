@@ -104,6 +104,17 @@ describe("a credential", () => {
     expect(await reason(`Bearer ${tokenText(newToken())}`)).toBe("UNAUTHENTICATED");
   });
 
+  test("is guessed no more often where the guesses come at once", async () => {
+    const { reason, token } = await setting();
+    const guess = () => tokenText({ ...token, secret: newToken().secret });
+    const all = await Promise.all(Array.from({ length: 100 }, () => reason(`Bearer ${guess()}`)));
+    const looked = all.filter((each) => each === "UNAUTHENTICATED").length;
+    // Others may be under way when the tenth is known to be wrong.
+    expect(looked).toBeGreaterThanOrEqual(10);
+    expect(looked).toBeLessThanOrEqual(12);
+    expect(all.filter((each) => each === "OVERLOADED")).toHaveLength(100 - looked);
+  });
+
   test("that was refused is looked at again after the files have changed", async () => {
     const { reason, authenticator } = await setting();
     for (let i = 0; i < 10; i++) await reason(`Bearer guess-${i}`);
