@@ -43,7 +43,10 @@ import {
 export function appendFromBytes(bytes: Buffer, conversion: Conversion): Append {
   return (
     appendIfPlain(bytes, conversion) ??
-    convertAppend(decodeRequest(AppendRequestSchema, bytes), conversion)
+    convertAppend(
+      decodeRequest(AppendRequestSchema, bytes, { readUnknownFields: true }),
+      conversion,
+    )
   );
 }
 

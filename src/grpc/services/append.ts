@@ -231,7 +231,7 @@ function convertOne(
 function convert(context: ServiceContext, request: Buffer): Append {
   const inner = appendIn(request);
   if (inner !== undefined) return appendFromBytes(inner, context);
-  const { append } = decodeRequest(AppendPipeRequestSchema, request);
+  const { append } = decodeRequest(AppendPipeRequestSchema, request, { readUnknownFields: true });
   if (append !== undefined) return convertAppend(append, context);
   const violations = [{ field: "append", description: "is required" }];
   throw new AnnalsError({ reason: "INVALID_FIELD", violations }, "append: is required");

@@ -12,10 +12,14 @@ import { inspectWire } from "./wire-inspection.ts";
  */
 const nestedMessagesMax = 1 << 20;
 
-/** Throws INVALID_FIELD where the bytes are not a message of this schema. */
+/**
+ * Throws INVALID_FIELD where the bytes are not a message of this schema. `readUnknownFields`: the
+ * caller refuses some of them.
+ */
 export function decodeRequest<S extends DescMessage>(
   schema: S,
   bytes: Uint8Array,
+  { readUnknownFields } = { readUnknownFields: false },
 ): MessageShape<S> {
   const found = inspectWire(schema, bytes, nestedMessagesMax);
   const { nestedMessages, problem } = found;
@@ -27,7 +31,7 @@ export function decodeRequest<S extends DescMessage>(
     throw malformed(schema, "", `nests more than ${nestedMessagesMax} messages`);
   }
   try {
-    return fromBinary(schema, bytes, { readUnknownFields: false });
+    return fromBinary(schema, bytes, { readUnknownFields });
   } catch (error) {
     throw malformed(schema, "", error instanceof Error ? error.message : String(error));
   }
