@@ -113,6 +113,8 @@ async function appendSession(
     for (const record of request.records) all.add(stream, record);
   }
   assertSome(all);
+  // Once more, since grants may have changed while the session was open.
+  permit(call, [...all.expectations.keys()].flatMap(writeNeeds));
   const result = await appendToStreams(context, all, call);
   if (result.kind !== "appended") throw await sessionFailure(context, all, result);
   return create(AppendSessionResponseSchema, {
