@@ -67,8 +67,8 @@ export async function restore(options: RestoreOptions): Promise<RestoreReport> {
 }
 
 /**
- * Makes a folder ready for a store that `make` builds there of the source, and keeps others from it. Whatever
- * an earlier attempt left is removed. Throws BackupRefused if it holds anything else.
+ * Makes a folder ready for a store that `make` builds there of the source, and keeps others from
+ * it. Whatever an earlier attempt left is removed. Throws BackupRefused if it holds anything else.
  */
 export async function intoNewStore<T>(
   source: string,

@@ -177,8 +177,8 @@ function lossLines(lost: readonly LostEvent[]): string[] {
     const kept = streamKeptIn(stream);
     if (kept === undefined) continue;
     lines.push(
-      `what was removed of stream ${kept} is not known: if its last change is lost, the stream can ` +
-        "neither be read nor appended to",
+      `what was removed of stream ${kept} is not known: if its last change is lost, the stream ` +
+        "can neither be read nor appended to",
     );
   }
   for (const [stream, events] of [...streams].slice(0, streamsToldMax)) {
