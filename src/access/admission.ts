@@ -84,11 +84,12 @@ export class Admission {
   /** The call is over. */
   leave(outcome: "done" | "failed" | "cancelled"): void {
     this.calls.open.delete(this);
-    const isTold = this.requirement.isAudited !== true || this.wasDenied;
-    if (isTold || this.known === undefined || this.hasLeft) return;
-    this.hasLeft = true;
+    const isAudited = this.requirement.isAudited === true && !this.wasDenied;
+    // A request that was never judged, such as a malformed one, is no act of management.
     const [first] = this.needs;
-    const subject = first?.extent.kind === "name" ? first.extent.name : "";
+    if (!isAudited || first === undefined || this.known === undefined || this.hasLeft) return;
+    this.hasLeft = true;
+    const subject = first.extent.kind === "name" ? first.extent.name : "";
     const { methodName: method, peer } = this.visitor;
     this.calls.audit.managed({ principal: this.principal, peer, method, subject, outcome });
   }

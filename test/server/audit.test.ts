@@ -9,7 +9,7 @@ import { StreamService } from "../../src/gen/annals/v1/stream_service_pb.js";
 import { startServer } from "../../src/server.ts";
 import { run } from "../cli/captured-terminal.ts";
 import { accessFolder, showing, type AccessFolder } from "../support/access.ts";
-import { Calls, collect } from "../support/calls.ts";
+import { Calls, collect, failedOf } from "../support/calls.ts";
 import { configOf, recordingLogger } from "../support/running-server.ts";
 
 const { append, appendPipe, read } = EventStoreService.method;
@@ -76,6 +76,9 @@ describe("the audit trail", () => {
     );
     await calls.failure(deleteStream, { stream: "nothing" }, showing(admin));
     await calls.failure(deleteStream, { stream: "order-1" }, showing(web));
+    // Nobody judged what a malformed request touches, so it is no act of management.
+    const path = "/annals.v1.StreamService/DeleteStream";
+    await failedOf(calls.bytes(path, Buffer.of(0x0a, 0xff), showing(web)));
     await revokeTokens(folder.tokensFile, "web", Date.now());
     while ((await calls.failure(read, {}, showing(web))).code !== 16);
     await stop?.();
