@@ -12,9 +12,10 @@ ARG SOURCE_COMMIT=unknown
 RUN npm run build && npm prune --omit=dev
 
 FROM node:24-bookworm-slim
-# Only published ports of a container can be reached, but everybody who reaches one could do
-# everything: a container needs ANNALS_TOKENS_FILE or ANNALS_ACCESS_FILE, or ANNALS_AUTH=false. A sidecar that shares its pod's network sets
-# ANNALS_HOST=127.0.0.1, or ANNALS_TCP=false and a Unix socket.
+# Only published ports of a container can be reached, but without credentials every client that
+# reaches one may do everything. So a container needs ANNALS_TOKENS_FILE or ANNALS_ACCESS_FILE, or
+# ANNALS_AUTH=false. A sidecar that shares its pod's network sets ANNALS_HOST=127.0.0.1, or
+# ANNALS_TCP=false and a Unix socket.
 ENV NODE_ENV=production \
     ANNALS_DATA=/data \
     ANNALS_HOST=0.0.0.0 \
