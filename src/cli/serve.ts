@@ -55,15 +55,18 @@ export async function serve(args: readonly string[]): Promise<number> {
 
 async function stop(server: RunningServer, signal: string, logger: Logger): Promise<number> {
   logger.info("stopping", { signal });
-  setTimeout(() => {
+  // Keeps the process alive, too: what the stop waits for may not.
+  const overdue = setTimeout(() => {
     logger.error("stopping takes too long", { stopMsMax });
     end();
-  }, stopMsMax).unref();
+  }, stopMsMax);
   try {
     await server.stop();
   } catch (error) {
     logger.error("not stopped in order", { error });
     return failed;
+  } finally {
+    clearTimeout(overdue);
   }
   logger.info("stopped");
   return ok;

@@ -5,7 +5,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { liveManifest, liveTables } from "../files/database-check.ts";
-import { nodeDelay } from "../write/write-guard.ts";
+import { nodeDelay, type Delay } from "../write/write-guard.ts";
 
 export interface FolderWatchParts {
   readonly folder: string;
@@ -19,6 +19,7 @@ export interface FolderWatchParts {
   readonly lost: (what: string) => void;
   /** Time between two looks. Absent: a second. */
   readonly lookEveryMs?: number | undefined;
+  readonly delay?: Delay | undefined;
 }
 
 export interface FolderWatch {
@@ -78,9 +79,12 @@ class Watching {
     this.wake();
   }
 
+  /** Stopping ends it. It may be stopped during a look, when there is no pause to end. */
   private pause(): Promise<void> {
+    if (this.stopped) return Promise.resolve();
+    const { delay = nodeDelay, lookEveryMs = lookEveryMsDefault } = this.parts;
     return new Promise((resolve) => {
-      const prevent = nodeDelay(this.parts.lookEveryMs ?? lookEveryMsDefault, resolve);
+      const prevent = delay(lookEveryMs, resolve);
       this.wake = () => {
         prevent();
         resolve();

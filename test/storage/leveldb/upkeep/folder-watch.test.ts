@@ -5,6 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openLevelStorage } from "../../../../src/storage/leveldb/open.ts";
+import {
+  startFolderWatch,
+  type FolderWatch,
+} from "../../../../src/storage/leveldb/upkeep/folder-watch.ts";
 import type { Storage } from "../../../../src/storage/storage.ts";
 import { commitEvents, newEvent, newEvents, recordsOf } from "../../../support/events.ts";
 import { copyStore } from "../../../support/store-folder.ts";
@@ -100,4 +104,28 @@ test("a write is not acknowledged once the lock is gone, though nobody has looke
   expect(await reasonOf(storage)).toBe("STORE_FAILED");
   expect(await recordsOf(storage)).toHaveLength(21);
   await storage.close();
+});
+
+test("a watch that is stopped during a look does not wait for the next one", async () => {
+  let delays = 0;
+  let watch: FolderWatch | undefined;
+  await new Promise<void>((resolve, reject) => {
+    const parts = {
+      folder,
+      database: join(folder, "log"),
+      isHeld() {
+        resolve(watch?.stop());
+        return true;
+      },
+      isReopening: () => false,
+      lost: (what: string) => reject(new Error(what)),
+      // Only the first pause ends by itself.
+      delay(_: number, callback: () => void) {
+        if (delays++ === 0) setImmediate(callback);
+        return () => {};
+      },
+    };
+    startFolderWatch(parts).then((started) => (watch = started), reject);
+  });
+  expect(delays).toBe(1);
 });
