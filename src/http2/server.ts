@@ -17,7 +17,7 @@ export class Http2Server {
   private readonly limits: Http2Limits;
   private readonly listeners: Server[] = [];
   private readonly connections = new Set<Connection>();
-  /** All that were let in, also those in their TLS handshake, or of another protocol. */
+  /** The sockets of all admitted clients, also during TLS handshakes and of other protocols. */
   private readonly sockets = new Set<Socket>();
   private readonly countByAddress = new Map<string, number>();
   private readonly timer: NodeJS.Timeout;
@@ -114,7 +114,7 @@ export class Http2Server {
     return server;
   }
 
-  /** Whether there is room for another connection, and for another from there. */
+  /** Whether the limits allow another connection, and another one of this address. */
   private admit(socket: Socket): boolean {
     const { connectionsMax, connectionsPerAddressMax } = this.limits;
     const address = socket.remoteAddress ?? "unix";

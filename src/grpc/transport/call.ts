@@ -28,13 +28,13 @@ const unaryWords: EndWords = {
   deadlineExceeded: "the call's deadline passed before it took effect; nothing was stored",
 };
 
-/** Of a call that says many things: each of them that was answered holds. */
+/** For a stream of answers: each answer that was sent stays valid. */
 const streamingWords: EndWords = {
   cancelled: "the client cancelled the call",
   deadlineExceeded: "the call's deadline passed; what was answered before holds",
 };
 
-/** What an append that is on its way to disk at its deadline must hear. */
+/** The status of an append that is being written when its deadline passes. */
 const maybeStored: CallStatus = {
   code: StatusCode.DEADLINE_EXCEEDED,
   message: "the call's deadline passed; what was on its way to disk may be stored",
@@ -49,7 +49,7 @@ const smallAnswerBytesMax = 16 * 1024;
  * request: measured with the largest queries.
  */
 const decodedShare = 4;
-/** What comes of a smaller request is counted with its stream. */
+/** The message of a smaller request is counted with its stream. */
 const smallBytesMax = 1_024;
 
 export interface RequestOptions extends IncomingOptions {
@@ -65,7 +65,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   private readonly environment: CallEnvironment;
   private readonly incoming: Incoming;
   private readonly outgoing: Outgoing;
-  /** Undefined: nobody asks who calls, or the call was refused. */
+  /** Undefined: the server does not ask who calls, or the call was refused. */
   private readonly admission: Admission | undefined;
   private hasBegun = false;
   private isAnswered = false;
