@@ -8,7 +8,7 @@
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { nameId, namespaceOf } from "../src/cli/name-id.ts";
+import { nameId, namespaceOf } from "../src/cli/import/name-id.ts";
 
 /** Every field ends with NUL, and an empty field precedes each commit. */
 const format = "tformat:%x00%H%x00%P%x00%an%x00%ae%x00%aI%x00%cI%x00%B%x00";

@@ -22,7 +22,7 @@ import { ClientMemory } from "./log/scheduling/client-memory.ts";
 import { Scheduler } from "./log/scheduling/scheduler.ts";
 import { nodeTimers } from "./log/timers.ts";
 import type { Logger } from "./logger.ts";
-import type { KurrentContext } from "./protocols/kurrentdb/context.ts";
+import type { KurrentContext } from "./protocols/kurrentdb/mapping/context.ts";
 import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
 import type { ReclaimOptions } from "./storage/leveldb/upkeep/reclaimer.ts";
 import type { ScrubberOptions } from "./storage/leveldb/upkeep/scrubber.ts";

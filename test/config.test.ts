@@ -3,8 +3,8 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { ConfigError, isLoopback, loadConfig } from "../src/config.ts";
 import { options } from "../src/options.ts";
-import { variableWarnings } from "../src/cli/variable-warnings.ts";
-import { configHelp, printConfig } from "../src/cli/config-text.ts";
+import { variableWarnings } from "../src/cli/server/variable-warnings.ts";
+import { configHelp, printConfig } from "../src/cli/server/config-text.ts";
 
 const load = (flags: string[], environment: Record<string, string> = {}, file?: string) =>
   loadConfig({

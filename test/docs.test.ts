@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { performanceDocument } from "../bench/report/document.ts";
 import type { ResultRow } from "../bench/rows.ts";
 import { outlooks } from "../src/client/store/reasons.ts";
-import { exitCode } from "../src/cli/exit-code.ts";
+import { exitCode } from "../src/cli/arguments/options.ts";
 import { commandHelp } from "../src/cli/help.ts";
 import { flagOf, optionNames, options, variableOf } from "../src/options.ts";
 import { ErrorReason } from "../src/gen/annals/v1/errors_pb.js";

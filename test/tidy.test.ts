@@ -3,164 +3,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { describe, expect, test } from "vitest";
-
-interface Room {
-  /** A folder (ending in `/`) or one file. A file belongs to the room with the longest match. */
-  path: string;
-  /** Rooms it may import from, besides itself. */
-  imports: string[];
-  /** npm packages it may import. Absent: the protobuf runtime alone. */
-  packages?: string[];
-  /** False: it may not import Node's modules. */
-  node?: false;
-}
-
-const wire = "@bufbuild/protobuf";
-const grpc = "@grpc/grpc-js";
-
-/** The rooms of the domain, without clock, randomness and I/O. */
-const words = ["domain", "lifecycle", "decide", "group"];
-/** What every room of the LevelDB engine may import. */
-const engineBase = ["domain", "lifecycle", "storage"];
-/** What every room of the log may import. */
-const logBase = ["gen", "domain", "storage", "log"];
-const database = "src/storage/leveldb/";
-const openStore = ["format", "kv", "state", "read", "write"];
-/** What every room of the TypeScript SDK may import. */
-const storeClient = ["gen", "rpc", "store"];
-
-/**
- * The allowed imports, type-only ones included. A room imports only rooms above it in this table,
- * so that there is no cycle. Every file of src belongs to a room of this table.
- */
-const rooms: Record<string, Room> = {
-  gen: { path: "src/gen/", imports: [], node: false },
-  domain: { path: "src/domain/", imports: ["gen"], node: false },
-  lifecycle: { path: "src/domain/lifecycle/", imports: ["gen", "domain"], node: false },
-  decide: { path: "src/domain/decide/", imports: ["domain", "lifecycle"], node: false },
-  group: { path: "src/domain/group/", imports: ["gen", "domain"], node: false },
-  escape: { path: "src/escape.ts", imports: [], packages: [] },
-  logger: { path: "src/logger.ts", imports: ["escape"], packages: [] },
-  http2: { path: "src/http2/", imports: [], packages: [] },
-  options: { path: "src/options.ts", imports: ["domain"], packages: [] },
-  config: { path: "src/config.ts", imports: ["options"], packages: [] },
-
-  storage: { path: "src/storage/", imports: ["domain", "lifecycle"] },
-  format: { path: `${database}format/`, imports: ["domain"] },
-  kv: { path: `${database}kv/`, imports: ["domain"], packages: ["level"] },
-  folder: { path: `${database}folder/`, imports: ["domain", "format"] },
-  files: { path: `${database}files/`, imports: [...engineBase, "format", "kv", "folder"] },
-  state: { path: `${database}state/`, imports: [...engineBase, "format", "kv"] },
-  read: { path: `${database}read/`, imports: [...engineBase, "format", "kv", "state"] },
-  write: {
-    path: `${database}write/`,
-    imports: [...engineBase, "format", "kv", "folder", "state", "read"],
-  },
-  verify: {
-    path: `${database}verify/`,
-    imports: [...engineBase, "format", "kv", "folder", "state"],
-  },
-  upkeep: { path: `${database}upkeep/`, imports: [...engineBase, ...openStore, "files", "verify"] },
-  create: { path: `${database}create.ts`, imports: ["format", "kv", "folder", "state"] },
-  offline: {
-    path: `${database}offline/`,
-    imports: [...engineBase, ...openStore, "folder", "files", "verify", "create"],
-  },
-  checkedOpen: {
-    path: `${database}checked-open.ts`,
-    imports: [...engineBase, "format", "kv", "folder", "files", "verify", "write", "create"],
-    packages: [],
-  },
-  open: {
-    path: `${database}open.ts`,
-    imports: [...engineBase, ...openStore, "folder", "verify", "upkeep", "create", "checkedOpen"],
-    packages: [],
-  },
-
-  scheduling: { path: "src/log/scheduling/", imports: ["domain", "storage"], packages: [] },
-  log: { path: "src/log/", imports: ["domain", "decide", "group", "storage", "scheduling"] },
-  append: { path: "src/log/append/", imports: [...logBase, "decide", "scheduling"] },
-  logRead: { path: "src/log/read/", imports: [...logBase, "lifecycle", "scheduling"] },
-  subscribe: { path: "src/log/subscribe/", imports: [...logBase, "scheduling", "logRead"] },
-  groups: {
-    path: "src/log/groups/",
-    imports: [...logBase, "lifecycle", "group", "scheduling", "logRead", "subscribe"],
-  },
-  eventLog: {
-    path: "src/log/event-log.ts",
-    imports: [...logBase, "scheduling", "append", "logRead", "subscribe", "groups"],
-  },
-
-  access: {
-    path: "src/access/",
-    imports: ["gen", "domain", "lifecycle"],
-    packages: [wire, "jose"],
-  },
-  transport: {
-    path: "src/grpc/transport/",
-    imports: ["gen", "domain", "access", "log", "scheduling", "http2", "logger"],
-  },
-  convert: {
-    path: "src/grpc/convert/",
-    imports: [...words, "gen", "log", "groups", "transport"],
-  },
-  services: {
-    path: "src/grpc/services/",
-    imports: ["gen", "domain", "access", "storage", "log", "transport", "convert"],
-  },
-  kurrentdb: {
-    path: "src/protocols/kurrentdb/",
-    imports: ["gen", "domain", "lifecycle", "group", "access", "log", "transport"],
-  },
-  server: {
-    path: "src/server.ts",
-    imports: [
-      "domain",
-      "access",
-      "storage",
-      "open",
-      "upkeep",
-      "log",
-      "scheduling",
-      "eventLog",
-      "transport",
-    ].concat(["services", "kurrentdb", "options", "config", "logger"]),
-    packages: [],
-  },
-
-  rpc: { path: "src/client/rpc/", imports: ["gen"], packages: [wire, grpc] },
-  store: { path: "src/client/store/", imports: ["gen", "rpc"], packages: [wire, grpc] },
-  groupClient: { path: "src/client/group/", imports: storeClient, packages: [wire, grpc] },
-  annalsClient: {
-    path: "src/client/annals-client.ts",
-    imports: [...storeClient, "groupClient"],
-  },
-  decider: { path: "src/client/decider/", imports: [...storeClient, "annalsClient"] },
-  projection: { path: "src/client/projection/", imports: [...storeClient, "annalsClient"] },
-  sdk: {
-    path: "src/client/",
-    imports: [...storeClient, "groupClient", "annalsClient", "decider", "projection"],
-    packages: [wire, grpc],
-  },
-
-  cli: {
-    path: "src/cli/",
-    imports: [
-      "gen",
-      "domain",
-      "access",
-      "folder",
-      "offline",
-      "options",
-      "config",
-      "server",
-      "logger",
-      "escape",
-    ].concat([...storeClient, "groupClient"]),
-    packages: [wire, grpc],
-  },
-  main: { path: "src/main.ts", imports: ["cli"], packages: [] },
-};
+import { rooms, wire } from "./rooms.ts";
 
 const linesMax = 400;
 const columnsMax = 100;
@@ -217,7 +60,7 @@ function importsOf(text: string): Import[] {
 
 function importFaults(path: string, text: string): string[] {
   const name = roomOf(path);
-  if (name === undefined) return [`${path}: belongs to no room of the table in test/tidy.test.ts`];
+  if (name === undefined) return [`${path}: belongs to no room of the table in test/rooms.ts`];
   const room = rooms[name];
   if (room === undefined) return [];
   return importsOf(text).flatMap(({ target, line }) => {
@@ -343,6 +186,9 @@ describe("the tidy rules bite", () => {
     ["src/grpc/bind.ts", 'type E = import("../storage/leveldb/write/engine.ts").Engine;'],
     ["src/grpc/bind.ts", 'import {\n  a,\n  b,\n} from "../server.ts";'],
     ["src/client/client.ts", 'import { limits } from "../domain/limits.ts";'],
+    ["src/protocols/kurrentdb/read/a.ts", 'import { write } from "../append/write.ts";'],
+    ["src/cli/output/a.ts", 'import { sessionOf } from "../connection/session.ts";'],
+    ["src/cli/events/a.ts", 'import { backup } from "../folders/backup.ts";'],
     ["src/log/queue.ts", 'import { x } from "../elsewhere/x.ts";'],
     ["src/elsewhere/x.ts", ""],
   ])("a forbidden import in %s is found: %s", (path, text) => {
@@ -357,7 +203,8 @@ describe("the tidy rules bite", () => {
     ["src/storage/leveldb/open.ts", 'import type { Storage } from "../storage.ts";'],
     ["src/server.ts", 'import { openLeveldb } from "./storage/leveldb/open.ts";'],
     ["src/client/client.ts", 'import { EventStoreService } from "../gen/annals/v1/x_pb.js";'],
-    ["src/main.ts", 'import { serve } from "./cli/serve.ts";'],
+    ["src/main.ts", 'import { runCommand } from "./cli/run.ts";'],
+    ["src/cli/run.ts", 'import { backup } from "./folders/backup.ts";'],
   ])("an allowed import in %s passes: %s", (path, text) => {
     expect(importFaults(path, text)).toEqual([]);
   });

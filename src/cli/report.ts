@@ -7,10 +7,9 @@ import { EventIdProblem, type AppendConflict } from "../gen/annals/v1/errors_pb.
 import { BackupRefused } from "../storage/leveldb/offline/backup-file.ts";
 import { StoreRefused } from "../storage/leveldb/folder/store-refused.ts";
 import { escaped } from "../escape.ts";
-import { exitCode } from "./exit-code.ts";
-import { CommandError, CommandStopped, UsageError } from "./options.ts";
-import { osErrorText } from "./os-error.ts";
-import { OutputClosed, paintFor, print, say, type Terminal } from "./terminal.ts";
+import { CommandError, CommandStopped, exitCode, UsageError } from "./arguments/options.ts";
+import { osErrorText } from "./output/os-error.ts";
+import { OutputClosed, paintFor, print, say, type Terminal } from "./output/terminal.ts";
 
 /** The exit codes that shells report for a process ended by SIGINT or SIGPIPE. */
 const interrupted = 130;

@@ -2,37 +2,36 @@
 // itself. The other commands are clients of a server, or work on a folder.
 
 import { readFileSync } from "node:fs";
-import { exitCode } from "./exit-code.ts";
 import { commandHelp, overview, helpPage } from "./help.ts";
-import { UsageError } from "./options.ts";
-import { variableWarnings } from "./variable-warnings.ts";
-import { print, processTerminal, say, type Terminal } from "./terminal.ts";
+import { exitCode, UsageError } from "./arguments/options.ts";
+import { variableWarnings } from "./server/variable-warnings.ts";
+import { print, processTerminal, say, type Terminal } from "./output/terminal.ts";
 
 type Command = (args: readonly string[], terminal: Terminal) => Promise<number>;
 
 /** Each command loads only the modules it needs, because health probes run every few seconds. */
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
-  append: async () => (await import("./append.ts")).append,
-  read: async () => (await import("./read.ts")).readCommand,
-  tail: async () => (await import("./tail.ts")).tail,
-  streams: async () => (await import("./listings.ts")).streams,
-  stream: async () => (await import("./listings.ts")).stream,
-  types: async () => (await import("./listings.ts")).types,
-  state: async () => (await import("./state.ts")).state,
-  snapshots: async () => (await import("./listings.ts")).snapshots,
-  groups: async () => (await import("./groups.ts")).groups,
-  consume: async () => (await import("./consume.ts")).consume,
-  parked: async () => (await import("./parked.ts")).parked,
-  checkpoints: async () => (await import("./checkpoints.ts")).checkpoints,
-  info: async () => (await import("./info.ts")).info,
-  health: async () => (await import("./health.ts")).health,
-  import: async () => (await import("./import.ts")).importEvents,
-  export: async () => (await import("./read.ts")).exportEvents,
-  verify: async () => (await import("./verify.ts")).verify,
-  backup: async () => (await import("./backup.ts")).backup,
-  restore: async () => (await import("./restore.ts")).restoreCommand,
-  tokens: async () => (await import("./tokens.ts")).tokens,
-  salvage: async () => (await import("./salvage.ts")).salvage,
+  append: async () => (await import("./events/append.ts")).append,
+  read: async () => (await import("./events/read.ts")).readCommand,
+  tail: async () => (await import("./events/tail.ts")).tail,
+  streams: async () => (await import("./events/listings.ts")).streams,
+  stream: async () => (await import("./events/listings.ts")).stream,
+  types: async () => (await import("./events/listings.ts")).types,
+  state: async () => (await import("./events/state.ts")).state,
+  snapshots: async () => (await import("./events/listings.ts")).snapshots,
+  groups: async () => (await import("./consumers/groups.ts")).groups,
+  consume: async () => (await import("./consumers/consume.ts")).consume,
+  parked: async () => (await import("./consumers/parked.ts")).parked,
+  checkpoints: async () => (await import("./consumers/checkpoints.ts")).checkpoints,
+  info: async () => (await import("./server/info.ts")).info,
+  health: async () => (await import("./server/health.ts")).health,
+  import: async () => (await import("./import/import.ts")).importEvents,
+  export: async () => (await import("./events/read.ts")).exportEvents,
+  verify: async () => (await import("./folders/verify.ts")).verify,
+  backup: async () => (await import("./folders/backup.ts")).backup,
+  restore: async () => (await import("./folders/restore.ts")).restoreCommand,
+  tokens: async () => (await import("./server/tokens.ts")).tokens,
+  salvage: async () => (await import("./folders/salvage.ts")).salvage,
   help: async () => help,
   version: async () => version,
 };
@@ -42,7 +41,7 @@ export async function runCommand(argv: readonly string[], given?: Terminal): Pro
   const [name = "", ...args] = argv;
   if (name === "serve") {
     // Only the server loads the storage engine, and it handles its own signals.
-    const { serve } = await import("./serve.ts");
+    const { serve } = await import("./server/serve.ts");
     return serve(args);
   }
   const terminal = given ?? processTerminal();

@@ -2,11 +2,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { escaped, escapedJson } from "../../src/escape.ts";
-import { byteCount, counted, displayWidth, fitted } from "../../src/cli/display.ts";
-import { durationMs, UsageError } from "../../src/cli/options.ts";
-import { ProgressPace } from "../../src/cli/progress.ts";
-import { rangeOf, selectionFromFlags } from "../../src/cli/selection.ts";
-import { isoTime, timestampOf } from "../../src/cli/time.ts";
+import { byteCount, counted, displayWidth, fitted } from "../../src/cli/output/display.ts";
+import { durationMs, UsageError } from "../../src/cli/arguments/options.ts";
+import { ProgressPace } from "../../src/cli/output/progress.ts";
+import { rangeOf, selectionFromFlags } from "../../src/cli/arguments/selection.ts";
+import { isoTime, timestampOf } from "../../src/cli/arguments/time.ts";
 
 describe("a time", () => {
   test.each([

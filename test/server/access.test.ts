@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { revokeTokens } from "../../src/access/token-file.ts";
-import { startFailure } from "../../src/cli/start-failure.ts";
+import { startFailure } from "../../src/cli/server/start-failure.ts";
 import { CheckpointService } from "../../src/gen/annals/v1/checkpoint_service_pb.js";
 import { ConsumerGroupService } from "../../src/gen/annals/v1/consumer_group_service_pb.js";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";

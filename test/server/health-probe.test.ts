@@ -82,6 +82,6 @@ describe("what a probe loads", () => {
     expect(
       files.filter((path) => /node_modules|gen\/|\/storage\/|src\/server\.ts/.test(path)),
     ).toEqual([]);
-    expect(files.some((path) => path.endsWith("src/cli/health.ts"))).toBe(true);
+    expect(files.some((path) => path.endsWith("src/cli/server/health.ts"))).toBe(true);
   });
 });

@@ -1,7 +1,7 @@
 // What `annals verify` reports about a server over a storage, over a real socket.
 import { Connection } from "../../src/client/rpc/connection.ts";
 import { clientOf } from "../../src/client/rpc/service-client.ts";
-import { verifyServer, type ServerReport } from "../../src/cli/verify-server.ts";
+import { verifyServer, type ServerReport } from "../../src/cli/folders/verify-server.ts";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import type { Storage } from "../../src/storage/storage.ts";
 import { startTestServer } from "./running-server.ts";

@@ -11,7 +11,7 @@ import {
   SupportedMethodsSchema,
   type SupportedMethods,
 } from "../../gen/event_store/client/server_features/server_features_pb.js";
-import type { KurrentContext } from "./context.ts";
+import type { KurrentContext } from "./mapping/context.ts";
 
 /** The version of the protocol: clients compare it with those in which methods were added. */
 const protocolVersion = "26.1.0";

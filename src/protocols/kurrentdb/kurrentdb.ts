@@ -12,15 +12,15 @@ import {
   TombstoneRespSchema,
 } from "../../gen/event_store/client/streams/streams_pb.js";
 import { handling, type BoundService } from "../../grpc/transport/methods.ts";
-import { appendCall } from "./append.ts";
-import { batchAppend } from "./batch-append.ts";
+import { appendCall } from "./append/append.ts";
+import { batchAppend } from "./append/batch-append.ts";
 import { clusterInfo, supportedMethods } from "./cluster.ts";
-import type { KurrentContext } from "./context.ts";
-import { endStream } from "./delete.ts";
-import { kurrentStatus } from "./errors.ts";
-import { judged, judgedAndAudited, open } from "./permissions.ts";
+import type { KurrentContext } from "./mapping/context.ts";
+import { endStream } from "./append/delete.ts";
+import { kurrentStatus } from "./mapping/errors.ts";
+import { judged, judgedAndAudited, open } from "./mapping/permissions.ts";
 import { persistentSubscriptions } from "./persistent/service.ts";
-import { readCall } from "./read.ts";
+import { readCall } from "./read/read.ts";
 import { streamsV2 } from "./v2/service.ts";
 
 export function kurrentdbServices(context: KurrentContext): BoundService[] {

@@ -6,7 +6,7 @@ import { accessFolder, showing, type AccessFolder } from "../../support/access.t
 import { Calls, collect, failedOf } from "../../support/calls.ts";
 import type { TestServer } from "../../support/running-server.ts";
 import { append, events, m, named, ofAll, ofStream, read, startKurrent } from "./kurrent-client.ts";
-import { create, Reader } from "./persistent-client.ts";
+import { create, Reader } from "./persistent/persistent-client.ts";
 
 let folder: AccessFolder;
 let server: TestServer;

@@ -11,12 +11,12 @@ import {
 } from "../../../gen/event_store/client/persistent_subscriptions/persistent_subscriptions_pb.js";
 import type { Call } from "../../../grpc/transport/call-environment.ts";
 import type { PrefixedMessages } from "../../../grpc/transport/message-parts.ts";
-import type { LogContext } from "../context.ts";
-import { invalidArgument, subscriptionDropped } from "../errors.ts";
-import { EventWriter } from "../event-writer.ts";
-import { idOf } from "../ids.ts";
-import { nameOf } from "../names.ts";
-import { consumesGroup, permit, readNeeds } from "../permissions.ts";
+import type { LogContext } from "../mapping/context.ts";
+import { invalidArgument, subscriptionDropped } from "../mapping/errors.ts";
+import { EventWriter } from "../read/event-writer.ts";
+import { idOf } from "../mapping/ids.ts";
+import { nameOf } from "../mapping/names.ts";
+import { consumesGroup, permit, readNeeds } from "../mapping/permissions.ts";
 import type { PersistentSubscriptions } from "./groups.ts";
 import { Consumer } from "./consumer.ts";
 import type { NackAction, SubscriptionHub } from "./hub.ts";

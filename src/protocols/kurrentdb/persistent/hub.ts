@@ -4,9 +4,9 @@
 
 import { AnnalsError } from "../../../domain/errors.ts";
 import type { GroupMember, MemberDelivery } from "../../../log/group-verbs.ts";
-import { subscriptionDropped } from "../errors.ts";
-import type { EventStream } from "../event-stream.ts";
-import { RecordView } from "../record-view.ts";
+import { subscriptionDropped } from "../mapping/errors.ts";
+import type { EventStream } from "../read/event-stream.ts";
+import { RecordView } from "../mapping/record-view.ts";
 import type { Consumer, HeldEvent } from "./consumer.ts";
 import type { SubscriptionSettings } from "./settings.ts";
 import { choose, keyOfEvent } from "./strategies.ts";

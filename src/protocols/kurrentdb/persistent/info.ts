@@ -6,9 +6,9 @@ import {
   SubscriptionInfoSchema,
   type SubscriptionInfo,
 } from "../../../gen/event_store/client/persistent_subscriptions/persistent_subscriptions_pb.js";
-import type { LogContext } from "../context.ts";
-import { recordsOfRead } from "../look-up.ts";
-import { selectionOfTarget, streamTargetOf } from "../names.ts";
+import type { LogContext } from "../mapping/context.ts";
+import { recordsOfRead } from "../mapping/look-up.ts";
+import { selectionOfTarget, streamTargetOf } from "../mapping/names.ts";
 import type { KnownSubscription } from "./groups.ts";
 import { allStreams } from "./settings.ts";
 

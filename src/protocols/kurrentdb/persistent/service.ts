@@ -14,9 +14,9 @@ import {
 } from "../../../gen/event_store/client/persistent_subscriptions/persistent_subscriptions_pb.js";
 import type { Empty, StreamIdentifier } from "../../../gen/event_store/client/shared_pb.js";
 import { handling, type BoundService, type Handlers } from "../../../grpc/transport/methods.ts";
-import type { LogContext } from "../context.ts";
-import { invalidArgument, noSubscription } from "../errors.ts";
-import { nameOf } from "../names.ts";
+import type { LogContext } from "../mapping/context.ts";
+import { invalidArgument, noSubscription } from "../mapping/errors.ts";
+import { nameOf } from "../mapping/names.ts";
 import {
   consumesGroup,
   judged,
@@ -25,7 +25,7 @@ import {
   permit,
   readNeeds,
   seesGroups,
-} from "../permissions.ts";
+} from "../mapping/permissions.ts";
 import { consumeCall } from "./consume.ts";
 import { PersistentSubscriptions } from "./groups.ts";
 import { subscriptionInfo } from "./info.ts";

@@ -13,11 +13,11 @@ import {
   type UpdateReq_Options,
   type UpdateReq_Settings,
 } from "../../../gen/event_store/client/persistent_subscriptions/persistent_subscriptions_pb.js";
-import { linkType } from "../content.ts";
-import { invalidArgument } from "../errors.ts";
-import { filterOf } from "../filter.ts";
-import { nameOf, streamTargetOf } from "../names.ts";
-import { at, type Start } from "../read-request.ts";
+import { linkType } from "../mapping/content.ts";
+import { invalidArgument } from "../mapping/errors.ts";
+import { filterOf } from "../read/filter.ts";
+import { nameOf, streamTargetOf } from "../mapping/names.ts";
+import { at, type Start } from "../read/read-request.ts";
 
 /** The name by which clients ask for all streams. */
 export const allStreams = "$all";

@@ -1,7 +1,7 @@
 // Which consumer of a persistent subscription gets an event.
 
 import { parseJson } from "../../../domain/json.ts";
-import type { RecordView } from "../record-view.ts";
+import type { RecordView } from "../mapping/record-view.ts";
 import type { Consumer } from "./consumer.ts";
 import type { StrategyName } from "./settings.ts";
 

@@ -13,9 +13,9 @@ import {
   type AppendResult,
   type ExpectedRevision,
   type StreamAppend,
-} from "../append-rules.ts";
-import type { LogContext } from "../context.ts";
-import type { Proposed } from "../proposed-event.ts";
+} from "../append/append-rules.ts";
+import type { LogContext } from "../mapping/context.ts";
+import type { Proposed } from "../append/proposed-event.ts";
 
 export interface StreamsAppend {
   /** In order. Events of several streams may alternate. */

@@ -9,9 +9,9 @@ import {
   SchemaFormat,
   type AppendRecord,
 } from "../../../gen/kurrentdb/protocol/v2/streams/streams_pb.js";
-import { invalidArgument } from "../errors.ts";
-import { uuidText } from "../ids.ts";
-import { checked, type Proposed } from "../proposed-event.ts";
+import { invalidArgument } from "../mapping/errors.ts";
+import { uuidText } from "../mapping/ids.ts";
+import { checked, type Proposed } from "../append/proposed-event.ts";
 import { recordTooLarge } from "./errors.ts";
 
 /** The name of each format in version 1, and the content type in the log. */

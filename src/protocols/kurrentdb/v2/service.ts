@@ -15,13 +15,13 @@ import type { Call } from "../../../grpc/transport/call-environment.ts";
 import { decodeRequest } from "../../../grpc/transport/decode.ts";
 import { handling, type BoundService } from "../../../grpc/transport/methods.ts";
 import { StatusCode, StatusError } from "../../../grpc/transport/status.ts";
-import type { ExpectedRevision } from "../append-rules.ts";
-import { oneByOne } from "../append.ts";
-import type { LogContext } from "../context.ts";
-import { accessDenied, invalidArgument } from "../errors.ts";
-import { streamState } from "../look-up.ts";
-import { checkedName, isReserved, streamTargetOf } from "../names.ts";
-import { judged, permit, readNeeds, writeNeeds } from "../permissions.ts";
+import type { ExpectedRevision } from "../append/append-rules.ts";
+import { oneByOne } from "../append/append.ts";
+import type { LogContext } from "../mapping/context.ts";
+import { accessDenied, invalidArgument } from "../mapping/errors.ts";
+import { streamState } from "../mapping/look-up.ts";
+import { checkedName, isReserved, streamTargetOf } from "../mapping/names.ts";
+import { judged, permit, readNeeds, writeNeeds } from "../mapping/permissions.ts";
 import {
   appendToStreams,
   type StreamsAppend,

@@ -1,0 +1,107 @@
+// `annals verify`: checks that everything is there and as it was written. It checks a store's
+// folder, even while a server has it open, or a backup, or the answers of a server.
+
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { BackupContents } from "../../storage/leveldb/offline/backup-read.ts";
+import type { FolderReport } from "../../storage/leveldb/offline/verify-folder.ts";
+import { printAnswer } from "../connection/answer.ts";
+import { counted, grouped } from "../output/display.ts";
+import { connectionOptions, exitCode, jsonOption, parse } from "../arguments/options.ts";
+import { positionProgress } from "../output/progress.ts";
+import { withSession } from "../connection/session.ts";
+import { say, type Terminal } from "../output/terminal.ts";
+import { verifyServer, type ServerReport } from "./verify-server.ts";
+
+const options = { ...connectionOptions, ...jsonOption, scratch: { type: "string" } } as const;
+
+/** Prints the findings. The exit code is 0 only if there are none. */
+export async function verify(args: readonly string[], terminal: Terminal): Promise<number> {
+  const { values, positionals } = parse(args, options, { min: 0, max: 1 });
+  const [named] = positionals;
+  const server = named === undefined || isAddress(named) ? (named ?? values.address) : undefined;
+  const folder = named === server ? undefined : named;
+  const progress = positionProgress(terminal, "verified");
+  const tell = (position: number, last: number): void => progress.tell(position, last);
+  const context = { progress: tell, signal: terminal.signal };
+  let facts: readonly [string, string][];
+  let findings: readonly string[] = [];
+  let json: object;
+  try {
+    if (folder === undefined) {
+      const address = { ...values, address: server };
+      const report = await withSession(address, terminal, (session) => verifyServer(session, tell));
+      ({ findings } = report);
+      [facts, json] = [factsOfServer(report), report];
+    } else if (["BACKUP", "UNFINISHED"].some((name) => existsSync(join(folder, name)))) {
+      const { checkBackup } = await import("../../storage/leveldb/offline/backup-read.ts");
+      const contents = await checkBackup(folder, context);
+      [facts, json] = [factsOfBackup(contents), contents];
+    } else {
+      const { verifyFolder } = await import("../../storage/leveldb/offline/verify-folder.ts");
+      const report = await verifyFolder(folder, { ...context, scratch: values.scratch });
+      ({ findings } = report);
+      [facts, json] = [factsOfFolder(report), report];
+    }
+  } finally {
+    await progress.end();
+  }
+  const verdict = findings.length === 0 ? "sound" : "NOT SOUND";
+  if (values.json !== true) {
+    for (const finding of findings) await say(terminal.output, `found: ${finding}`);
+  }
+  const object = { sound: findings.length === 0, ...json };
+  await printAnswer(terminal, values, object, [["verdict", verdict], ...facts]);
+  return findings.length === 0 ? exitCode.ok : exitCode.failure;
+}
+
+/** Whether the text is `HOST:PORT` or a socket's path. An existing folder takes precedence. */
+function isAddress(text: string): boolean {
+  return /^unix:.|^[^/\\]+:\d+$/.test(text) && !existsSync(text);
+}
+
+function factsOfFolder(report: FolderReport): [string, string][] {
+  const { storeId, epoch, head, headHash, totals, tables } = report;
+  const facts: [string, string][] = [
+    ["store", storeId],
+    ["epoch", epoch],
+    ["head", head === undefined ? "unreadable" : grouped(head.position)],
+  ];
+  if (totals === undefined || headHash === undefined) return facts;
+  const { events, chunks, terms, postings, ids, snapshots, sideValues } = totals;
+  return [
+    ...facts,
+    [
+      "log",
+      `${counted(events, "event")} in ${counted(chunks, "chunk")}, ${counted(tables, "table")}`,
+    ],
+    ["index", `${counted(terms, "term")}, ${counted(postings, "posting")}, ${counted(ids, "id")}`],
+    ["other", `${counted(snapshots, "snapshot")}, ${counted(sideValues, "side value")}`],
+    ["chain", headHash],
+  ];
+}
+
+function factsOfBackup({ storeId, epoch, takenAt, head, chain, chunks }: BackupContents) {
+  const facts: [string, string][] = [
+    ["backup of", `${storeId}, taken ${takenAt}`],
+    ["epoch", epoch],
+    ["head", `${grouped(head)} in ${counted(chunks, "chunk")}`],
+    ["chain", chain],
+  ];
+  return facts;
+}
+
+function factsOfServer(report: ServerReport) {
+  const { storeId, head, events, removedEvents, systemEvents, streams, types } = report;
+  const facts: [string, string][] = [
+    ["store", storeId],
+    ["head", grouped(head)],
+    ["read", counted(events, "event")],
+    [
+      "other",
+      `${counted(removedEvents, "removed event")}, ${counted(systemEvents, "system event")}`,
+    ],
+    ["compared", `${counted(streams, "stream")}, ${counted(types, "event type")}`],
+  ];
+  return facts;
+}

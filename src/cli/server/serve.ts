@@ -1,0 +1,101 @@
+// `annals serve`: the server as a process. Signals stop it in order, a second one at once; a fault
+// nobody expected is logged and ends it, since what it would go on with is not known.
+
+import { ConfigError, loadConfig, type LoadedConfig } from "../../config.ts";
+import { escaped, escapedLines } from "../../escape.ts";
+import { stderrLogger, type Logger } from "../../logger.ts";
+import { startServer, type RunningServer } from "../../server.ts";
+import { configHelp, printConfig } from "./config-text.ts";
+import { startFailure } from "./start-failure.ts";
+import { variableWarnings } from "./variable-warnings.ts";
+
+const ok = 0;
+const failed = 1;
+const usage = 2;
+
+/** The process exits after this time at the latest, even if a step of stopping hangs. */
+const stopMsMax = 9_500;
+
+/** Answers the exit code once the server has stopped. */
+export async function serve(args: readonly string[]): Promise<number> {
+  let loaded: LoadedConfig;
+  try {
+    loaded = loadConfig({ flags: args, environment: process.env });
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(escapedLines(`annals serve: ${error.message}\n`));
+    return usage;
+  }
+  if (loaded.show !== undefined) {
+    process.stdout.write(loaded.show === "help" ? configHelp() : escapedLines(printConfig(loaded)));
+    return ok;
+  }
+  const { config } = loaded;
+  const logger = stderrLogger(config.logLevel, config.logFormat);
+  for (const warning of variableWarnings(process.env)) logger.warn(warning);
+  endOnFaults(logger);
+  // Heard from here on, so that a signal during a long start is not lost.
+  const signalled = firstSignal(logger);
+  let server: RunningServer;
+  try {
+    server = await startServer(config, logger);
+  } catch (error) {
+    const reason = startFailure(error, config);
+    logger.error("not started", reason === undefined ? { error } : { reason });
+    return failed;
+  }
+  const { version, addresses } = server;
+  const store = config.memory ? "in memory" : `in ${config.data}`;
+  const line = `annals ${version} serves on ${addresses.join(" and ")}, store ${store}`;
+  process.stdout.write(`${escaped(line)}\n`);
+  logger.info("serving", { version, addresses, store, pid: process.pid });
+  const signal = await signalled;
+  return stop(server, signal, logger);
+}
+
+async function stop(server: RunningServer, signal: string, logger: Logger): Promise<number> {
+  logger.info("stopping", { signal });
+  // Keeps the process alive, too: what the stop waits for may not.
+  const overdue = setTimeout(() => {
+    logger.error("stopping takes too long", { stopMsMax });
+    end();
+  }, stopMsMax);
+  try {
+    await server.stop();
+  } catch (error) {
+    logger.error("not stopped in order", { error });
+    return failed;
+  } finally {
+    clearTimeout(overdue);
+  }
+  logger.info("stopped");
+  return ok;
+}
+
+/** The first signal asks for an orderly end, a second one is not kept waiting for it. */
+function firstSignal(logger: Logger): Promise<string> {
+  return new Promise((resolve) => {
+    let first: string | undefined;
+    const heard = (signal: string): void => {
+      if (first !== undefined) {
+        logger.warn("stopped at once by a second signal", { signal });
+        end();
+      }
+      first = signal;
+      resolve(signal);
+    };
+    process.on("SIGTERM", heard).on("SIGINT", heard);
+  });
+}
+
+/** `process.exit` waits for the thread pool, whose threads may wait for a file for ever. */
+function end(): void {
+  process.kill(process.pid, "SIGKILL");
+}
+
+function endOnFaults(logger: Logger): void {
+  process.on("uncaughtException", (error, origin) => {
+    logger.error("a fault nobody expected; the process ends", { origin, error });
+    process.exit(failed);
+  });
+}

@@ -1,0 +1,113 @@
+// An append to any stream of this protocol: to an ordinary one, or to the metadata of a stream,
+// which changes the stream's lifecycle.
+
+import { AnnalsError } from "../../../domain/errors.ts";
+import type { CancelSignal } from "../../../log/cancellation.ts";
+import {
+  appendToStream,
+  expectedInLog,
+  type AppendResult,
+  type StreamAppend,
+} from "./append-rules.ts";
+import { metadataType } from "../mapping/content.ts";
+import type { LogContext } from "../mapping/context.ts";
+import { accessDenied, invalidArgument } from "../mapping/errors.ts";
+import { storedAt, storedFrom, streamState } from "../mapping/look-up.ts";
+import { metadataChange } from "../mapping/metadata.ts";
+import { isReserved, streamTargetOf } from "../mapping/names.ts";
+import { lifecycleStream } from "../../../domain/lifecycle/lifecycle-event.ts";
+
+/** Who changed a lifecycle, for its record. Empty: nobody asked. */
+export function causedBy(principal: string) {
+  return { actor: principal === "" ? "KurrentDB protocol" : principal, reason: "", principal };
+}
+
+/** Throws what appends throw, INVALID_ARGUMENT and PERMISSION_DENIED. */
+export async function writeEvents(
+  context: LogContext,
+  append: StreamAppend,
+  signal?: CancelSignal,
+): Promise<AppendResult> {
+  const { stream } = append;
+  if (isReserved(stream)) throw accessDenied();
+  const target = streamTargetOf(stream);
+  if (append.events.length === 0) return writeNothing(context, append);
+  if (target.kind !== "metadata") return appendToStream(context, append, signal);
+  return writeMetadata(context, target.name, append);
+}
+
+/** The present revision is the answer, if it is as expected. */
+async function writeNothing(
+  context: LogContext,
+  { stream, expected }: StreamAppend,
+): Promise<AppendResult> {
+  const state = await streamState(context, stream);
+  if (state.isTombstoned) return { kind: "deleted" };
+  const isEmpty = state.version === 0 || state.isDeleted;
+  const holds = {
+    any: true,
+    exists: !isEmpty,
+    none: isEmpty,
+    revision: expected.kind === "revision" && Number(expected.revision) + 1 === state.version,
+  }[expected.kind];
+  if (!holds) return { kind: "conflict", current: state.version - 1 };
+  return { kind: "appended", revision: state.version - 1, position: 0 };
+}
+
+const metadataBytesMax = 64 * 1024;
+
+/** `stream` is the one that the metadata is of. */
+async function writeMetadata(
+  context: LogContext,
+  stream: string,
+  append: StreamAppend,
+): Promise<AppendResult> {
+  const { log } = context;
+  const [event] = append.events;
+  if (append.events.length > 1) throw invalidArgument("metadata is written one event at a time");
+  if (event?.type !== metadataType) throw invalidArgument(`metadata is of type ${metadataType}`);
+  if (event.data.length > metadataBytesMax) {
+    throw invalidArgument(`metadata has more than ${metadataBytesMax} bytes`);
+  }
+  const repeated = await metadataRetry(context, stream, append);
+  if (repeated !== undefined) return repeated;
+  const state = await streamState(context, stream);
+  const change = metadataChange(Buffer.from(event.data).toString("utf8"), event.id, state.version);
+  const request = {
+    ...causedBy(append.principal),
+    stream,
+    expected: undefined,
+    expectedChanges: expectedInLog(append.expected),
+  };
+  try {
+    const { position } =
+      change.kind === "policy"
+        ? await log.streams.update({ ...request, change: change.change })
+        : await log.streams.remove({ ...request, permanent: false, evenIfEmpty: true });
+    const changed = await storedAt(context, position);
+    return { kind: "appended", revision: (changed?.version ?? 1) - 1, position };
+  } catch (error) {
+    if (!(error instanceof AnnalsError)) throw error;
+    if (error.reason === "STREAM_TOMBSTONED") return { kind: "deleted" };
+    if (error.failure.reason !== "APPEND_CONFLICT") throw error;
+    const [conflict] = error.failure.conflict.streams;
+    return { kind: "conflict", current: (conflict?.actualVersion ?? 0) - 1 };
+  }
+}
+
+/** The answer to an append that is stored already, by the id of its event. */
+async function metadataRetry(
+  context: LogContext,
+  stream: string,
+  { expected, events }: StreamAppend,
+): Promise<AppendResult | undefined> {
+  const kept = lifecycleStream(stream);
+  const { version } = await streamState(context, kept);
+  const first = expected.kind === "revision" ? Number(expected.revision) + 2 : 1;
+  const isExact = expected.kind === "revision" || expected.kind === "none";
+  const from = isExact ? first : version;
+  if (from < 1 || from > version) return undefined;
+  const [stored] = await storedFrom(context, kept, from, 1);
+  if (stored === undefined || stored.id !== events[0]?.id) return undefined;
+  return { kind: "appended", revision: stored.version - 1, position: stored.position };
+}

@@ -1,0 +1,85 @@
+// Metadata streams of the KurrentDB protocol: they are the policies of streams.
+import { randomUUID } from "node:crypto";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import type { TestServer } from "../../../support/running-server.ts";
+import {
+  append,
+  events,
+  m,
+  named,
+  ofStream,
+  read,
+  startKurrent,
+  textOf,
+  trailersOf,
+} from "../kurrent-client.ts";
+
+let server: TestServer;
+beforeEach(async () => {
+  server = await startKurrent();
+});
+afterEach(() => server.stop());
+
+const revisions = async (stream: string) =>
+  (await events(server.calls, { streamOption: ofStream(stream) })).map((e) =>
+    Number(e.streamRevision),
+  );
+const remove = (stream: string) => {
+  const expectedStreamRevision = { case: "any", value: {} } as const;
+  const options = { streamIdentifier: named(stream), expectedStreamRevision };
+  return server.calls.unary(m.delete, { options });
+};
+
+describe("the metadata of a stream", () => {
+  const metadata = async (stream: string) =>
+    (await events(server.calls, { streamOption: ofStream(`$$${stream}`) })).map((e) =>
+      textOf(e.data),
+    );
+
+  test("comes back as it was written, and is in force", async () => {
+    await append(server.calls, "s", [{}, {}, {}]);
+    const text = '{ "$maxCount": 2,  "mine": [1, {"$tb": 2}] }';
+    const event = { id: randomUUID(), type: "$metadata", data: text };
+    const first = await append(server.calls, "$$s", [event], "noStream");
+    expect(first).toMatchObject({ revision: 0n });
+    expect(await metadata("s")).toEqual([text]);
+    expect(await revisions("s")).toEqual([1, 2]);
+    expect(await append(server.calls, "$$s", [event], "noStream")).toEqual(first);
+    expect(await append(server.calls, "$$s", [{ type: "$metadata" }], 7n)).toMatchObject({
+      current: 0n,
+    });
+    expect(
+      await append(server.calls, "$$s", [{ type: "$metadata", data: '{"$tb":3}' }], 0n),
+    ).toMatchObject({ revision: 1n });
+    expect(await revisions("s")).toEqual([]);
+  });
+
+  test("says before which revision a deleted stream begins, once it has events again", async () => {
+    await append(server.calls, "s", [{}, {}]);
+    await append(server.calls, "$$s", [{ type: "$metadata", data: '{"mine":1}' }]);
+    await remove("s");
+    expect((await metadata("s")).at(-1)).toBe('{"$tb":9223372036854775807,"mine":1}');
+    await append(server.calls, "s", [{}]);
+    expect((await metadata("s")).at(-1)).toBe('{"$tb":2,"mine":1}');
+  });
+
+  test("deletes the stream with the greatest $tb", async () => {
+    await append(server.calls, "s", [{}]);
+    await append(server.calls, "$$s", [{ type: "$metadata", data: '{"$tb":9223372036854775807}' }]);
+    const [message] = await read(server.calls, { streamOption: ofStream("s") });
+    expect(message?.content.case).toBe("streamNotFound");
+  });
+
+  test.each([
+    ["no JSON", "[]", "the metadata of a stream is no JSON object"],
+    [
+      "a count of nothing",
+      '{"$maxCount":0}',
+      "$maxCount is not a whole number from 1 to 9007199254740991",
+    ],
+    ["a revision that is to come", '{"$tb":5}', "$tb is beyond the stream's next revision (0)"],
+  ])("is refused if it is %s", async (_, data, details) => {
+    const refused = await trailersOf(append(server.calls, "$$s", [{ type: "$metadata", data }]));
+    expect(refused).toEqual({ code: 3, details });
+  });
+});

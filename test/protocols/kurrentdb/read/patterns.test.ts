@@ -1,0 +1,56 @@
+// Regular expressions of clients: the usual ones are prefixes, look-ahead works, and a hostile one is refused
+// without delaying anything else.
+import { describe, expect, test } from "vitest";
+import { patternOf } from "../../../../src/protocols/kurrentdb/read/pattern.ts";
+
+const names = ["", "$a", "a", "ab", "Ab", "b.c"];
+
+async function matching(source: string): Promise<string[]> {
+  const pattern = patternOf(source);
+  await pattern.test(names.filter((name) => pattern.known(name) === undefined));
+  return names.filter((name) => pattern.known(name) === true);
+}
+
+describe("a pattern", () => {
+  test.each([
+    [String.raw`^[^\$].*`, ["a", "ab", "Ab", "b.c"]],
+    ["^[^$].*", ["a", "ab", "Ab", "b.c"]],
+    [String.raw`^(?!\$).*`, ["", "a", "ab", "Ab", "b.c"]],
+    ["^a", ["a", "ab"]],
+    ["^a.*", ["a", "ab"]],
+    [String.raw`^b\.c`, ["b.c"]],
+    [String.raw`^\$`, ["$a"]],
+  ])("%s is a test of the beginning, which needs no thread", (source, wanted) => {
+    const pattern = patternOf(source);
+    expect(names.filter((name) => pattern.known(name))).toEqual(wanted);
+    expect(names.filter((name) => new RegExp(source).test(name))).toEqual(wanted);
+  });
+
+  test.each([
+    ["a", ["$a", "a", "ab"]],
+    ["^a$", ["a"]],
+    ["^(?!a)(?!\\$).+", ["Ab", "b.c"]],
+    ["(?i)^a", ["a", "ab", "Ab"]],
+    ["a|b", ["$a", "a", "ab", "Ab", "b.c"]],
+  ])("%s is tested in a thread", async (source, wanted) => {
+    expect(patternOf(source).known("a")).toBeUndefined();
+    expect(await matching(source)).toEqual(wanted);
+  });
+
+  test.each([["("], ["a".repeat(5_000)]])("that is not one is refused", (source) => {
+    expect(() => patternOf(source)).toThrow(/regular expression/);
+  });
+
+  test("that would run for ever is refused, and the next one is answered", async () => {
+    const hostile = patternOf("^(a+)+$");
+    const long = `${"a".repeat(64)}!`;
+    const refused = hostile.test([long]);
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    await expect(refused).rejects.toThrow("takes too long");
+    clearInterval(timer);
+    // The thread of the server went on meanwhile.
+    expect(turns).toBeGreaterThan(10);
+    expect(await matching("^a$")).toEqual(["a"]);
+  });
+});

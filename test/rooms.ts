@@ -1,0 +1,205 @@
+// The rooms of the source code and what each may import. test/tidy.test.ts holds the code to it.
+
+interface Room {
+  /** A folder (ending in `/`) or one file. A file belongs to the room with the longest match. */
+  path: string;
+  /** Rooms it may import from, besides itself. */
+  imports: string[];
+  /** npm packages it may import. Absent: the protobuf runtime alone. */
+  packages?: string[];
+  /** False: it may not import Node's modules. */
+  node?: false;
+}
+
+export const wire = "@bufbuild/protobuf";
+const grpc = "@grpc/grpc-js";
+
+/** The rooms of the domain, without clock, randomness and I/O. */
+const words = ["domain", "lifecycle", "decide", "group"];
+/** What every room of the LevelDB engine may import. */
+const engineBase = ["domain", "lifecycle", "storage"];
+/** What every room of the log may import. */
+const logBase = ["gen", "domain", "storage", "log"];
+const database = "src/storage/leveldb/";
+const openStore = ["format", "kv", "state", "read", "write"];
+/** What every room of the TypeScript SDK may import. */
+const storeClient = ["gen", "rpc", "store"];
+
+const kurrent = "src/protocols/kurrentdb/";
+const commands = "src/cli/";
+/** What every command that talks to a server may import. */
+const clientCommand = ["gen", "escape", "rpc", "cliArguments", "cliOutput", "cliConnection"];
+
+/**
+ * The allowed imports, type-only ones included. A room imports only rooms above it in this table,
+ * so that there is no cycle. Every file of src belongs to a room of this table.
+ */
+export const rooms: Record<string, Room> = {
+  gen: { path: "src/gen/", imports: [], node: false },
+  domain: { path: "src/domain/", imports: ["gen"], node: false },
+  lifecycle: { path: "src/domain/lifecycle/", imports: ["gen", "domain"], node: false },
+  decide: { path: "src/domain/decide/", imports: ["domain", "lifecycle"], node: false },
+  group: { path: "src/domain/group/", imports: ["gen", "domain"], node: false },
+  escape: { path: "src/escape.ts", imports: [], packages: [] },
+  logger: { path: "src/logger.ts", imports: ["escape"], packages: [] },
+  http2: { path: "src/http2/", imports: [], packages: [] },
+  options: { path: "src/options.ts", imports: ["domain"], packages: [] },
+  config: { path: "src/config.ts", imports: ["options"], packages: [] },
+
+  storage: { path: "src/storage/", imports: ["domain", "lifecycle"] },
+  format: { path: `${database}format/`, imports: ["domain"] },
+  kv: { path: `${database}kv/`, imports: ["domain"], packages: ["level"] },
+  folder: { path: `${database}folder/`, imports: ["domain", "format"] },
+  files: { path: `${database}files/`, imports: [...engineBase, "format", "kv", "folder"] },
+  state: { path: `${database}state/`, imports: [...engineBase, "format", "kv"] },
+  read: { path: `${database}read/`, imports: [...engineBase, "format", "kv", "state"] },
+  write: {
+    path: `${database}write/`,
+    imports: [...engineBase, "format", "kv", "folder", "state", "read"],
+  },
+  verify: {
+    path: `${database}verify/`,
+    imports: [...engineBase, "format", "kv", "folder", "state"],
+  },
+  upkeep: { path: `${database}upkeep/`, imports: [...engineBase, ...openStore, "files", "verify"] },
+  create: { path: `${database}create.ts`, imports: ["format", "kv", "folder", "state"] },
+  offline: {
+    path: `${database}offline/`,
+    imports: [...engineBase, ...openStore, "folder", "files", "verify", "create"],
+  },
+  checkedOpen: {
+    path: `${database}checked-open.ts`,
+    imports: [...engineBase, "format", "kv", "folder", "files", "verify", "write", "create"],
+    packages: [],
+  },
+  open: {
+    path: `${database}open.ts`,
+    imports: [...engineBase, ...openStore, "folder", "verify", "upkeep", "create", "checkedOpen"],
+    packages: [],
+  },
+
+  scheduling: { path: "src/log/scheduling/", imports: ["domain", "storage"], packages: [] },
+  log: { path: "src/log/", imports: ["domain", "decide", "group", "storage", "scheduling"] },
+  append: { path: "src/log/append/", imports: [...logBase, "decide", "scheduling"] },
+  logRead: { path: "src/log/read/", imports: [...logBase, "lifecycle", "scheduling"] },
+  subscribe: { path: "src/log/subscribe/", imports: [...logBase, "scheduling", "logRead"] },
+  groups: {
+    path: "src/log/groups/",
+    imports: [...logBase, "lifecycle", "group", "scheduling", "logRead", "subscribe"],
+  },
+  eventLog: {
+    path: "src/log/event-log.ts",
+    imports: [...logBase, "scheduling", "append", "logRead", "subscribe", "groups"],
+  },
+
+  access: {
+    path: "src/access/",
+    imports: ["gen", "domain", "lifecycle"],
+    packages: [wire, "jose"],
+  },
+  transport: {
+    path: "src/grpc/transport/",
+    imports: ["gen", "domain", "access", "log", "scheduling", "http2", "logger"],
+  },
+  convert: {
+    path: "src/grpc/convert/",
+    imports: [...words, "gen", "log", "groups", "transport"],
+  },
+  services: {
+    path: "src/grpc/services/",
+    imports: ["gen", "domain", "access", "storage", "log", "transport", "convert"],
+  },
+  kurrentMapping: {
+    path: `${kurrent}mapping/`,
+    imports: ["gen", "domain", "lifecycle", "access", "log", "transport"],
+  },
+  kurrentAppend: {
+    path: `${kurrent}append/`,
+    imports: ["gen", "domain", "lifecycle", "log", "transport", "kurrentMapping"],
+  },
+  kurrentRead: {
+    path: `${kurrent}read/`,
+    imports: ["gen", "domain", "lifecycle", "log", "transport", "kurrentMapping"],
+  },
+  persistent: {
+    path: `${kurrent}persistent/`,
+    imports: [...words, "gen", "log", "transport", "kurrentMapping", "kurrentRead"],
+  },
+  kurrentV2: {
+    path: `${kurrent}v2/`,
+    imports: ["gen", "domain", "log", "transport", "kurrentMapping", "kurrentAppend"],
+  },
+  kurrentdb: {
+    path: kurrent,
+    imports: ["gen", "transport", "kurrentMapping", "kurrentAppend", "kurrentRead"].concat([
+      "persistent",
+      "kurrentV2",
+    ]),
+  },
+  server: {
+    path: "src/server.ts",
+    imports: [
+      "domain",
+      "access",
+      "storage",
+      "open",
+      "upkeep",
+      "log",
+      "scheduling",
+      "eventLog",
+      "transport",
+    ].concat(["services", "kurrentMapping", "kurrentdb", "options", "config", "logger"]),
+    packages: [],
+  },
+
+  rpc: { path: "src/client/rpc/", imports: ["gen"], packages: [wire, grpc] },
+  store: { path: "src/client/store/", imports: ["gen", "rpc"], packages: [wire, grpc] },
+  groupClient: { path: "src/client/group/", imports: storeClient, packages: [wire, grpc] },
+  annalsClient: {
+    path: "src/client/annals-client.ts",
+    imports: [...storeClient, "groupClient"],
+  },
+  decider: { path: "src/client/decider/", imports: [...storeClient, "annalsClient"] },
+  projection: { path: "src/client/projection/", imports: [...storeClient, "annalsClient"] },
+  sdk: {
+    path: "src/client/",
+    imports: [...storeClient, "groupClient", "annalsClient", "decider", "projection"],
+    packages: [wire, grpc],
+  },
+
+  cliArguments: { path: `${commands}arguments/`, imports: ["gen"] },
+  cliOutput: { path: `${commands}output/`, imports: ["gen", "escape", "cliArguments"] },
+  cliConnection: {
+    path: `${commands}connection/`,
+    imports: ["gen", "escape", "rpc", "cliArguments", "cliOutput"],
+    packages: [],
+  },
+  cliServer: {
+    path: `${commands}server/`,
+    imports: ["access", "folder", "options", "config", "server", "logger", ...clientCommand],
+  },
+  cliEvents: { path: `${commands}events/`, imports: ["domain", "store", ...clientCommand] },
+  cliImport: { path: `${commands}import/`, imports: ["store", ...clientCommand], packages: [] },
+  cliConsumers: {
+    path: `${commands}consumers/`,
+    imports: ["store", "groupClient", ...clientCommand],
+  },
+  cliFolders: {
+    path: `${commands}folders/`,
+    imports: ["folder", "offline", ...clientCommand],
+    packages: [],
+  },
+  cli: {
+    path: commands,
+    imports: ["gen", "escape", "folder", "offline", "rpc", "store", "cliArguments"].concat([
+      "cliOutput",
+      "cliServer",
+      "cliEvents",
+      "cliImport",
+      "cliConsumers",
+      "cliFolders",
+    ]),
+    packages: [],
+  },
+  main: { path: "src/main.ts", imports: ["cli"], packages: [] },
+};
