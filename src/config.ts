@@ -68,7 +68,7 @@ export function loadConfig({ flags, environment, readFile }: ConfigInput): Loade
   return { config, sources: sources as LoadedConfig["sources"], show };
 }
 
-/** Those of the configuration file and of the commands. */
+/** The variables of the configuration file and of the commands. */
 export const otherVariables = [
   "ANNALS_CONFIG",
   "ANNALS_ADDRESS",

@@ -14,13 +14,13 @@ export interface Visitor extends Credentials {
   readonly connection: object;
   /** `annals.v1.EventStoreService/Append`. */
   readonly methodName: string;
-  /** It may last: what is revoked meanwhile ends it. */
+  /** Whether the call may last long, so that a revocation has to end it. */
   readonly isStream: boolean;
-  /** The call must end with this error. */
+  /** Ends the call with this error. */
   revoke(error: AnnalsError): void;
 }
 
-/** Who calls on a connection, until it has to be looked at again. */
+/** The caller of a connection, until the credential has to be verified again. */
 export interface KnownCaller {
   readonly authorization: string | undefined;
   readonly proof: Proof;
@@ -31,7 +31,7 @@ export interface KnownCaller {
 
 /** A call that was admitted, until it leaves. */
 export class Admission {
-  /** Until it is known who calls. Undefined: it is known. Rejects with an AnnalsError. */
+  /** Resolves when the caller is known. Undefined: it is known. Rejects with an AnnalsError. */
   readonly ready: Promise<void> | undefined;
   private readonly visitor: Visitor;
   private readonly requirement: Requirement;
@@ -39,7 +39,7 @@ export class Admission {
   private hasLeft = false;
   private wasDenied = false;
   private known: KnownCaller | undefined;
-  /** Those of the last request that had any. */
+  /** What the last request needed, to judge it again when the files change. */
   private needs: readonly Need[] = [];
 
   constructor(
@@ -67,7 +67,7 @@ export class Admission {
     if (this.requirement.needs !== undefined) this.require(this.requirement.needs(request));
   }
 
-  /** As `permit`, for what only the handler knows. */
+  /** Like `permit`, for requirements that only the handler knows. */
   require(needs: readonly Need[]): void {
     if (this.requirement.isOpen || needs.length === 0) return;
     if (this.known === undefined) throw new Error("judged before it was known who calls");

@@ -42,7 +42,7 @@ function refill(bucket: Bucket, nowMs: number): void {
   bucket.atMs = nowMs;
 }
 
-/** Without the port. One IPv6 network of a customer, 64 bits, is one address. */
+/** The address without its port. A /64 network of IPv6, as one customer has, is one address. */
 export function addressOf(peer: string): string {
   const v6 = /^\[([0-9a-f:.]+)(?:%[^\]]*)?\]:\d+$/i.exec(peer)?.[1];
   if (v6 === undefined) return peer.replace(/:\d+$/, "");

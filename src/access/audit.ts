@@ -50,7 +50,7 @@ const deniedMs = 1_000;
 export class AuditTrail {
   private readonly parts: AuditParts;
   private readonly timer: NodeJS.Timeout;
-  /** By what is the same of several denied calls, and else by a number. */
+  /** The entries by what denied calls have in common, or by a number. */
   private waiting = new Map<string, Entry>();
   private dropped = 0;
   private number = 0;
@@ -65,7 +65,7 @@ export class AuditTrail {
     this.timer = setInterval(() => void this.flush(), writeMs).unref();
   }
 
-  /** From now on entries are events, too. Undefined: not any more. */
+  /** Sets where entries are also appended as events. Undefined: nowhere. */
   storeIn(store: StoreEvents | undefined): void {
     this.store = store;
   }

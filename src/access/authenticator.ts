@@ -1,4 +1,4 @@
-// From what a caller shows to what is proven: a token's secret against its hash, an OIDC token
+// Verifies a caller's credential: a token's secret against its hash, an OIDC token
 // against its issuer's keys, or the certificate that the TLS handshake has verified. A proof is
 // kept for a while by the SHA-256 of what was shown, so that a hash is computed once and not for
 // each call. Whether the proven credential still holds is decided elsewhere, on every use.
@@ -64,7 +64,7 @@ function passwordOf(authorization: string): string | undefined {
 export class Authenticator {
   private readonly parts: AuthenticatorParts;
   private readonly attempts = new Attempts();
-  /** By the SHA-256 of what was shown, the oldest first. */
+  /** The results by the SHA-256 of the credential, the oldest first. */
   private readonly kept = new Map<string, Kept>();
   /** The same wrong credential again is no further guess, and costs no further hash. */
   private readonly refused = new Map<string, Refused>();
@@ -168,7 +168,7 @@ export class Authenticator {
   }
 }
 
-/** At most `keptMax`, the newest. */
+/** Keeps the newest results, at most `keptMax`. */
 function keep<V>(kept: Map<string, V>, key: string, value: V): void {
   kept.delete(key);
   kept.set(key, value);

@@ -13,7 +13,7 @@ import { unauthenticated, type Proof } from "./principal.ts";
 type Jose = typeof jose;
 type Keys = ReturnType<Jose["createRemoteJWKSet"]>;
 
-/** Only what is signed by a private key: no secret is shared with the issuer. */
+/** Only algorithms with a private key, because no secret is shared with the issuer. */
 const algorithms = ["RS", "PS", "ES"].flatMap((kind) => [256, 384, 512].map((n) => `${kind}${n}`));
 const edwards = ["EdDSA", "Ed25519"];
 const fetchTimeoutMs = 5_000;
@@ -56,7 +56,7 @@ export function accessTokenVerifier(
   };
 }
 
-/** From the issuer's document. Throws where it cannot be read, or is that of another issuer. */
+/** Reads the issuer's document. Throws if that fails, or if it names another issuer. */
 async function keysOf(
   { createRemoteJWKSet }: Pick<Jose, "createRemoteJWKSet">,
   issuer: string,

@@ -1,5 +1,5 @@
-// From a proven credential to a principal and its grants, by the files in force. Pure, so that the
-// same rule decides when a call begins and again when the files have changed.
+// Finds the principal and the grants of a proven credential, by the files in force. Pure, so that
+// the same rule decides when a call begins and again when the files have changed.
 
 import { AnnalsError } from "../domain/errors.ts";
 import type { AccessFile, OidcSettings } from "./access-file.ts";
@@ -29,7 +29,7 @@ export type Proof =
 export interface Principal {
   readonly name: string;
   readonly grants: Grants;
-  /** From here on it does not hold any more. Milliseconds since 1970; Infinity: always. */
+  /** When it expires, in milliseconds since 1970. Infinity: never. */
   readonly endsMs: number;
 }
 

@@ -50,7 +50,7 @@ export interface Append {
   readonly epoch?: string | undefined;
   /** What the append relies on is of another history. It is refused, unless it is a retry. */
   readonly mismatch?: EpochMismatch | undefined;
-  /** Who appends, for the record. Empty or absent: nobody asked. */
+  /** The caller's name, for the record. Empty or absent: callers are not authenticated. */
   readonly principal?: string;
   /** Bytes of all bodies: the weight of the append in queues and commits. */
   readonly bytes: number;

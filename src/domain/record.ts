@@ -29,7 +29,7 @@ const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 export interface Additions {
   /** The id that the store made. Empty: the body holds one. */
   readonly ownId?: string;
-  /** Who appended the event. Empty: nobody asked. */
+  /** The name of the caller who appended the event. Empty: callers were not authenticated. */
   readonly principal?: string;
 }
 

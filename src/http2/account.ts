@@ -1,6 +1,6 @@
-// What one connection holds, drawn from its budget.
+// Counts the bytes that one connection holds, and draws them from its budget.
 
-/** Where the bytes that a connection holds are drawn from. Several may share one pool. */
+/** The budget for the bytes that a connection holds. Several connections may share one pool. */
 export interface Budget {
   /** False: there is no room, and nothing was taken. */
   take(bytes: number): boolean;

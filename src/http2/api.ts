@@ -1,4 +1,4 @@
-// What callers see: a server's options, its connections and streams, and who is told of them.
+// The interface to callers: a server's options, its connections and streams, and their handlers.
 
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
@@ -10,15 +10,15 @@ export interface Http2Options {
   readonly limits?: Partial<Http2Limits>;
   /** The budget of a new connection. */
   budgetOf(connection: Http2Connection): Budget;
-  /** A request has come. What this answers is told the rest. */
+  /** Called when the headers of a request have arrived. Returns the handler of its stream. */
   onStream(stream: Http2Stream): StreamHandler;
-  /** A peer met a limit, broke the protocol, or could not be accepted. For logs and counters. */
+  /** Called when a peer meets a limit, breaks the protocol, or is not accepted. For logs. */
   onRefusal?(reason: string, peer: string): void;
-  /** What a handler threw; the connection ends. */
+  /** Called with an error that a handler threw. The connection ends. */
   onFault?(error: unknown, peer: string): void;
   /**
-   * What has begun on the socket is not HTTP/2; the socket is paused. Absent: it is closed. Under
-   * TLS, `http/1.1` is offered only where this is present.
+   * Called with a paused socket whose client does not speak HTTP/2. Absent: the socket is closed.
+   * Under TLS, `http/1.1` is offered only if this is present.
    */
   onOtherProtocol?(socket: Socket, firstBytes: Buffer): void;
 }
@@ -26,67 +26,67 @@ export interface Http2Options {
 export interface Http2Connection {
   /** `127.0.0.1:50123`, `[::1]:50123`, or `unix`. */
   readonly peer: string;
-  /** The client's, under mutual TLS. */
+  /** The client's certificate, under mutual TLS. */
   readonly certificate: X509Certificate | undefined;
-  /** What the connection holds. What a caller holds for a stream is drawn by the stream. */
+  /** The bytes that the connection holds, without those that callers drew for its streams. */
   readonly account: Account;
   readonly streamCount: number;
-  /** Ends the streams that hold the most (`onRefused`), until they have held so many bytes. */
+  /** Ends the streams that hold the most (`onRefused`), until that frees this many bytes. */
   relieve(bytes: number): void;
-  /** GOAWAY: no new streams, and the end when the open ones are over. */
+  /** Sends GOAWAY. No stream begins any more, and the connection ends with its last stream. */
   drain(): void;
-  /** GOAWAY with this code, and the end. Its streams are reset. */
+  /** Sends GOAWAY with this code, resets all streams, and closes the connection. */
   close(errorCode: number, reason: string): void;
 }
 
-/** Told of one stream, in order, until `onReset` or until the caller resets the stream itself. */
+/** Handles the events of one stream, in order, until `onReset` or until the caller resets it. */
 export interface StreamHandler {
   /**
-   * A part of the request, which is held until the caller says `release`: it must, for every byte.
-   * It is a view of up to 64 KiB read from the socket: copy what is small and kept for long.
+   * A part of the request. The caller must call `release` for every byte. The part is a view of up
+   * to 64 KiB that were read from the socket: copy what is small and kept for long.
    */
   onData(part: Buffer): void;
   /** The request is complete. */
   onEnd(): void;
   /**
-   * The budget has no room for the next part of the request, or none for what the stream holds. The
-   * rest of the request is dropped; the answer is to be a refusal, and nothing is to be held.
+   * The budget has no room for the next part of the request, or for what the stream holds. The rest
+   * of the request is dropped. The handler must release what it holds and answer with a refusal.
    */
   onRefused(): void;
-  /** Some of what waited is with the socket, or a window has opened: see `unsentBytes`. */
+  /** The socket has taken some of the answer, or a window has opened: see `unsentBytes`. */
   onSent(): void;
-  /** Over before its answer was complete: by the client, by a fault, or with its connection. */
+  /** The client, a fault, or the end of the connection ended the stream before its answer. */
   onReset(errorCode: number): void;
 }
 
-/** Each method may be called when the stream is over, and does nothing then (but `release`). */
+/** After the stream is over, each method except `release` does nothing. */
 export interface Http2Stream {
   readonly id: number;
   readonly connection: Http2Connection;
   readonly headers: ReadonlyMap<string, string>;
-  /** Of the answer: written, and not given to the socket. */
+  /** The part of the answer that was written, but that the socket does not have yet. */
   readonly unsentBytes: number;
-  /** One of the client's windows is closed: it takes no data now. */
+  /** Whether a flow-control window of the client is closed, so that no data can be sent. */
   readonly isBlocked: boolean;
   readonly isOver: boolean;
-  /** So many bytes of the request, or of what was taken, are not held any more. */
+  /** The caller has let go of this many bytes of the request, or of those drawn by `take`. */
   release(bytes: number): void;
-  /** Draws from the budget what a caller holds for the stream. False: there is no room. */
+  /** Draws bytes that the caller holds for the stream from the budget. False: there is no room. */
   take(bytes: number): boolean;
-  /** The client may send so many bytes more. */
+  /** Allows the client to send this many more bytes. */
   allow(bytes: number): void;
-  /** Once, first. */
+  /** Sends the headers. Must be called once, before `write` and `end`. */
   respond(headers: HeaderBlock, endStream?: boolean): void;
   /**
-   * The pieces are sent as they are: they must not change any more. What cannot be sent at once
-   * waits: the caller bounds it. False: the budget has no room, and nothing was taken.
+   * Sends the pieces without a copy, so they must not change. What cannot be sent at once waits,
+   * and the caller bounds how much that is. False: the budget has no room; nothing was taken.
    */
   write(...pieces: readonly Uint8Array[]): boolean;
-  /** `onSent` follows once the windows are open; where many wait, a few at a time. */
+  /** Asks for `onSent` when the windows are open. Of many streams, a few are called at a time. */
   awaitWindow(): void;
-  /** Drops what is unsent, and ends with these trailers instead of what was said before. */
+  /** Drops what is unsent, and ends with these trailers instead of earlier ones. */
   endInstead(trailers: HeaderBlock): void;
-  /** The answer is complete. What the client still sends is dropped for a while, then reset. */
+  /** Completes the answer. What the client still sends is dropped for a while, then reset. */
   end(trailers?: HeaderBlock): void;
   reset(errorCode: number): void;
 }

@@ -1,4 +1,4 @@
-// One connection: its socket, from the preface to the end, and what it must do within a time.
+// One connection: its socket, from the preface to the end, and its time limits.
 // Source: RFC 9113, sections 3.4, 5.4.1, 6.5, 6.7 and 6.8.
 
 import type { X509Certificate } from "node:crypto";
@@ -44,7 +44,7 @@ export class Connection implements ReceivingConnection {
   private ownBytes = 0;
   private peerCertificate: X509Certificate | undefined;
   private readonly jitter = 0.9 + 0.2 * Math.random();
-  /** Since when what a tick looks at holds, by its limit. */
+  /** For each time limit, since when its condition holds. */
   private readonly since = new Map<keyof Http2Limits, number>();
   private wasHeard = false;
   private wasPinged = false;
@@ -102,7 +102,7 @@ export class Connection implements ReceivingConnection {
       left -= stream.heldBytes;
       this.attempt(() => stream.refuse());
     }
-    // What is left is the connection's own: what it does not take, or sends in pieces.
+    // The connection itself holds the rest: unsent output, and frames that are incomplete.
     if (largest.length === 0) this.destroy("budget");
   }
 
@@ -128,7 +128,7 @@ export class Connection implements ReceivingConnection {
     this.end();
   }
 
-  /** `reason`: why, where it was the client's doing. */
+  /** `reason` is given if the client caused it. */
   destroy(reason?: string): void {
     if (reason !== undefined) this.options.onRefusal?.(reason, this.peer);
     this.phase = "closing";
@@ -184,7 +184,7 @@ export class Connection implements ReceivingConnection {
     this.endWhenDone();
   }
 
-  /** Neither a client nor a handler may end more than this connection. */
+  /** Runs work whose failure, by a client or a handler, ends this connection and no more. */
   private attempt(work: () => void): void {
     try {
       work();
@@ -205,7 +205,7 @@ export class Connection implements ReceivingConnection {
     });
   };
 
-  /** Reads the preface; answers what follows it. */
+  /** Reads the preface. Returns the bytes after it. */
   private begin(bytes: Buffer): Buffer | undefined {
     const from = this.prefaceBytes;
     const end = Math.min(preface.length, from + bytes.length);
@@ -253,7 +253,7 @@ export class Connection implements ReceivingConnection {
     if (this.output.bytes < 2 * this.limits.outputBytesMax) this.socket.resume();
   };
 
-  /** A client that sends nothing more is gone: none waits for answers on half a connection. */
+  /** A client that closes its sending side is gone: no client waits on a half-closed connection. */
   private readonly ended = (): void => {
     if (this.phase !== "closing") this.end();
   };
@@ -266,7 +266,8 @@ export class Connection implements ReceivingConnection {
   private end(): void {
     this.stop();
     this.output.end();
-    // What still comes is read and ignored, or the end would be a reset, which may overtake GOAWAY.
+    // Later data is read and ignored. Otherwise the socket would send a reset, which may overtake
+    // GOAWAY.
     this.socket.resume();
   }
 

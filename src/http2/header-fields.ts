@@ -1,4 +1,4 @@
-// Header fields, what makes one sound, and the static table both sides of HPACK know.
+// Header fields, their validity, and HPACK's static table.
 // Source: RFC 9113, section 8.2.1; RFC 7541, section 4.1 and appendix A.
 
 export interface Field {

@@ -1,5 +1,5 @@
-// The receiving side of HPACK for one connection. Every block must be decoded, in order, also those
-// of streams that are refused: the dynamic table is the connection's.
+// The receiving side of HPACK for one connection. Every block must be decoded in order, even those
+// of refused streams, because the dynamic table belongs to the connection.
 // Source: RFC 7541, sections 2 to 6.
 
 import { fieldOf, staticTable, type Field } from "./header-fields.ts";
@@ -17,9 +17,9 @@ export interface FieldList {
 
 type FieldLimits = Pick<Http2Limits, "headerListBytesMax" | "headerFieldsMax">;
 
-/** What we allow the peer: the value every connection begins with. */
+/** The size of the table that the peer may use: the initial value of every connection. */
 const tableBytesMax = 4_096;
-/** Longer blocks carry literals, which seldom come twice. */
+/** Longer blocks contain literals, which are seldom repeated. */
 const knownBlockBytesMax = 128;
 const knownBlocksMax = 8;
 const nothing: Buffer = Buffer.alloc(0);
@@ -27,14 +27,14 @@ const nothing: Buffer = Buffer.alloc(0);
 export class HeaderDecoder<Meaning> {
   private readonly limits: FieldLimits;
   private readonly meaningOf: (list: FieldList) => Meaning;
-  /** The newest last; those before `oldest` are evicted. */
+  /** The newest entry is last. Entries before `oldest` are evicted. */
   private table: Field[] = [];
   private oldest = 0;
   private tableBytes = 0;
   private tableLimit = tableBytesMax;
-  /** Blocks that only refer, by their bytes: each means the same until the table changes. */
+  /** Decoded blocks without literals, by their bytes. They are valid until the table changes. */
   private readonly known = new Map<string, Meaning>();
-  /** What is being decoded. */
+  /** The block that is being decoded. */
   private block = nothing;
   private at = 0;
   private hasChanged = false;
@@ -44,7 +44,7 @@ export class HeaderDecoder<Meaning> {
     this.meaningOf = meaningOf;
   }
 
-  /** A block's meaning, found again where the same block came before. Throws COMPRESSION_ERROR. */
+  /** Decodes a block, or finds the result of an equal one. Throws COMPRESSION_ERROR. */
   meaning(block: Buffer): Meaning {
     if (block.length > knownBlockBytesMax) return this.meaningOf(this.decode(block));
     const key = block.toString("latin1");
@@ -73,7 +73,7 @@ export class HeaderDecoder<Meaning> {
       isTooLarge ||= bytes > headerListBytesMax || fields.length >= headerFieldsMax;
       if (!isTooLarge) fields.push(field);
     }
-    // The block is a view of what was read from the socket, which it would keep.
+    // The block is a view of the socket's buffer, which the key would keep in memory.
     this.block = nothing;
     if (this.hasChanged) this.known.clear();
     return { fields, bytes, isTooLarge };
@@ -129,7 +129,7 @@ export class HeaderDecoder<Meaning> {
     this.oldest = 0;
   }
 
-  /** RFC 7541, section 5.1. Four bytes more than the prefix hold all that can make sense here. */
+  /** RFC 7541, section 5.1. Four bytes after the prefix hold every value that is valid here. */
   private integer(prefixBits: number): number {
     const mask = (1 << prefixBits) - 1;
     let value = (this.block[this.at++] as number) & mask;

@@ -1,5 +1,5 @@
-// HPACK's Huffman code. The code is canonical: sorted by length, then by symbol, codes count up, so
-// the lengths say all. Decoding walks a table of states by half a byte at a time.
+// HPACK's Huffman code. The code is canonical: sorted by length, then by symbol, the codes count
+// up, so the lengths define it. Decoding walks a table of states, half a byte at a time.
 // Source: RFC 7541, section 5.2 and appendix B.
 
 /** The code lengths of the symbols 0 to 255 and, last, of the end of the string. */
@@ -67,10 +67,10 @@ for (let bits = 0, at = 0; bits < 7; bits++) {
   mayEnd.add(at);
 }
 
-/** Room for what `bytes` bytes may become. */
+/** The most bytes that `bytes` encoded bytes may decode to. */
 let text = Buffer.alloc(1024);
 
-/** The text (as latin1) of the bytes from `from` to `to`; undefined: not a valid code. */
+/** The text (as latin1) of the bytes from `from` to `to`. Undefined: the code is not valid. */
 export function decodeHuffman(bytes: Buffer, from: number, to: number): string | undefined {
   // The shortest code has five bits.
   if (text.length < (to - from) * 1.6 + 1) text = Buffer.alloc((to - from) * 2 + 1);
@@ -98,7 +98,7 @@ export function encodeHuffman(bytes: Uint8Array): Buffer {
   let pending = 0;
   for (const byte of bytes) {
     const length = lengths[byte] as number;
-    // At most 7 + 30 bits: more than bitwise operators take.
+    // At most 7 + 30 bits, which are too many for bitwise operators.
     bits = bits * 2 ** length + (codes[byte] as number);
     for (pending += length; pending >= 8;) {
       pending -= 8;

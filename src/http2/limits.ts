@@ -1,5 +1,5 @@
-// Every limit of a server, by name, with its default. README.md says what happens beyond each; one
-// that ends a connection is named in the GOAWAY frame's debug data.
+// Every limit of a server, by name, with its default. README.md says what happens beyond each. If a
+// limit ends a connection, the GOAWAY frame's debug data name it.
 
 const KiB = 1024;
 
@@ -7,7 +7,7 @@ const limits = {
   /** Connections of the server, and those from one address (Unix sockets count as one). */
   connectionsMax: 8_192,
   connectionsPerAddressMax: 4_096,
-  /** How often the times of connections are looked at. */
+  /** How often the time limits of connections are checked. */
   tickMs: 1_000,
   /** From a connection's beginning until TLS, preface and first SETTINGS frame are there. */
   handshakeMs: 5_000,
@@ -15,13 +15,13 @@ const limits = {
   settingsAckMs: 10_000,
   /** Until the next frame, where a frame or a block of headers has begun. */
   frameMs: 10_000,
-  /** A PING is sent after so long without a byte from the client (0: never); some must follow. */
+  /** A PING is sent after this time without a byte from the client (0: never). One must follow. */
   keepaliveMs: 30_000,
   keepaliveTimeoutMs: 20_000,
-  /** A connection ends at this age, give or take a tenth (0: never); open streams have a grace. */
+  /** The age at which a connection ends, give or take a tenth (0: never). */
   connectionAgeMs: 0,
   connectionAgeGraceMs: 60_000,
-  /** Until a client that was told of the end answers, and closes the connection. */
+  /** The time for a client to answer GOAWAY and to close the connection. */
   drainPingMs: 1_000,
   lingerMs: 1_000,
   concurrentStreamsMax: 1_000,
@@ -45,14 +45,14 @@ const limits = {
   controlFramesBurst: 10_000,
   controlFramesPerSecond: 1_000,
   controlFramesEarned: 4,
-  /** Given to the socket and not taken: from here on answers wait; from twice as much, reading. */
+  /** Output that the socket has not taken. Answers wait at this size, reading at twice of it. */
   outputBytesMax: 128 * KiB,
-  /** A request that continues after its answer is dropped up to here, and then reset. */
+  /** A request that continues after its answer is dropped up to this size, and then reset. */
   drainBytesMax: 1024 * KiB,
   drainMs: 100,
-  /** Drawn for a connection (its tables, a frame that is cut off, a chunk of output) ... */
+  /** Drawn from the budget for a connection: its tables, an incomplete frame, a chunk of output. */
   connectionBytes: 48 * KiB,
-  /** ... and for a stream, beside its headers. */
+  /** Drawn from the budget for a stream, without its headers. */
   streamBytes: 2 * KiB,
 };
 

@@ -1,11 +1,11 @@
-// The way out of a connection: frames of a turn are gathered and go to the socket in one write.
-// Little is copied behind its frame's head; much is sent as it is.
+// The output of a connection. Frames of one turn are gathered and written to the socket together.
+// Short payloads are copied behind the heads of their frames. Long ones are sent without a copy.
 
 import type { Socket } from "node:net";
 import type { Account } from "./account.ts";
 import { flag, headBytes, payloadBytesMax, type } from "./protocol.ts";
 
-/** What frames are gathered in. The first chunk is a part of `connectionBytes`. */
+/** The buffer in which frames are gathered. The first one is a part of `connectionBytes`. */
 const chunkBytes = 16 * 1024;
 /** Longer payloads are not copied. */
 export const copiedBytesMax = 2 * 1024;
@@ -20,7 +20,7 @@ export class Output {
   private from = 0;
   private at = 0;
   private pieces: Uint8Array[] = [];
-  /** What waits here, what the socket has, and what of both is drawn from the budget. */
+  /** Bytes that wait here, bytes that the socket has, and how much of both the budget counts. */
   private waitingBytes = 0;
   private writingBytes = 0;
   private waitingHeld = 0;
@@ -30,7 +30,7 @@ export class Output {
 
   /**
    * `onTaken`: the socket has taken what it was given. `onOverdraft`: the budget has no room for
-   * what the client does not take.
+   * the output that the client does not read.
    */
   constructor(socket: Socket, account: Account, onTaken: () => void, onOverdraft: () => void) {
     this.socket = socket;
@@ -39,12 +39,12 @@ export class Output {
     this.onOverdraft = onOverdraft;
   }
 
-  /** What the socket has not taken. */
+  /** Bytes that the socket has not taken. */
   get bytes(): number {
     return this.waitingBytes + this.writingBytes;
   }
 
-  /** The head of a frame; its payload must follow. */
+  /** Adds the head of a frame. Its payload must follow. */
   frame(frameType: number, flags: number, id: number, length: number): void {
     const chunk = this.room(headBytes);
     chunk.writeUIntBE(length, this.at, 3);
@@ -57,7 +57,7 @@ export class Output {
     setImmediate(this.flush);
   }
 
-  /** A part of a payload. True: it was copied; else what is held for it passes to the output. */
+  /** Adds a part of a payload. True: it was copied. False: its budget passes to the output. */
   payload(bytes: Uint8Array, from = 0, to = bytes.length): boolean {
     const length = to - from;
     this.waitingBytes += length;
@@ -84,7 +84,7 @@ export class Output {
     this.payload(payload);
   }
 
-  /** Copied, piece by piece: headers are not drawn from the budget one by one. */
+  /** Adds headers, as copies, which need no budget of their own. */
   headers(id: number, block: Buffer, endStream: boolean): void {
     let at = 0;
     do {
@@ -98,7 +98,7 @@ export class Output {
     } while (at < block.length);
   }
 
-  /** Sends what waits, and the end. */
+  /** Sends what waits, then closes the sending side. */
   end(): void {
     this.write();
     this.isEnded = true;
@@ -114,7 +114,7 @@ export class Output {
     this.chunk = undefined;
   }
 
-  /** An idle connection needs no chunk. */
+  /** Frees the chunk of an idle connection. */
   rest(): void {
     if (this.bytes === 0) this.chunk = undefined;
   }

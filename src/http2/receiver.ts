@@ -1,4 +1,4 @@
-// What comes in on a connection: frames, the requests they make, and what a client may not do.
+// The incoming frames of a connection: their requests, and the rules that a client must keep.
 // Source: RFC 9113, sections 4 to 6.
 
 import type { Http2Options } from "./api.ts";
@@ -20,11 +20,11 @@ import {
 import { areTrailers, requestHead, type RequestHead } from "./request-headers.ts";
 import { Stream, type StreamConnection } from "./stream.ts";
 
-/** What frames change of their connection. */
+/** The part of a connection that frames change. */
 export interface ReceivingConnection extends StreamConnection {
   readonly streams: Map<number, Stream>;
   readonly mayOpen: boolean;
-  /** The client has heard of the drain: from here on it opens no more streams. */
+  /** The client has acknowledged the drain, and opens no more streams. */
   drained(): void;
   /** The client opens no more streams. */
   last(): void;
@@ -40,7 +40,7 @@ interface Frame {
   readonly to: number;
 }
 
-/** A block of headers, as far as it has come. */
+/** The part of a header block that has arrived. */
 interface Block {
   readonly id: number;
   readonly endStream: boolean;
@@ -70,19 +70,19 @@ export class Receiver {
   private readonly options: Http2Options;
   private readonly limits: Http2Limits;
   private readonly decoder: HeaderDecoder<RequestHead>;
-  /** The beginning of a frame, copied: it must not keep all that was read with it. */
+  /** A copy of the beginning of a frame. A view would keep the socket's whole buffer. */
   private held = none;
   private isStopped = false;
   private block: Block | undefined;
   private openedCount = 0;
-  /** Streams that ended before the client knew: more of them may be on its way. */
+  /** Streams that ended before the client knew. More frames of them may arrive. */
   private readonly awaited = new Set<number>();
-  /** Bytes that the client may send, and bytes it has sent that were not returned to it yet. */
+  /** Bytes that the client may send, and bytes to return to its window. */
   private window = initialWindowBytes;
   private returnedBytes = 0;
   private controlFramesLeft: number;
   private resetsLeft: number;
-  /** Frames have come since it was looked at. */
+  /** Whether frames have arrived since the last check. */
   private hasMoved = false;
 
   constructor(connection: ReceivingConnection, options: Http2Options) {
@@ -94,14 +94,14 @@ export class Receiver {
     this.resetsLeft = this.limits.resetsBurst;
   }
 
-  /** A frame or a block of headers has begun, and nothing has come of it since the last look. */
+  /** A frame or a header block has begun, and nothing of it has arrived since the last check. */
   isStuck(): boolean {
     const { hasMoved } = this;
     this.hasMoved = false;
     return !hasMoved && (this.block !== undefined || this.held.length > 0);
   }
 
-  /** So many seconds have passed. */
+  /** Refills the allowances for this many seconds. */
   refill(seconds: number): void {
     const { controlFramesBurst, controlFramesPerSecond, resetsBurst, resetsPerSecond } =
       this.limits;
@@ -115,7 +115,7 @@ export class Receiver {
     this.controlFramesLeft += this.limits.controlFramesEarned;
   }
 
-  /** The client may send so much more on the connection. */
+  /** Returns this many bytes to the client's window of the connection. */
   giveBack(bytes: number): void {
     this.returnedBytes += bytes;
     if (this.returnedBytes < this.limits.connectionWindowBytes / 2) return;
@@ -124,7 +124,7 @@ export class Receiver {
     this.returnedBytes = 0;
   }
 
-  /** The stream is over, and the client may not know. */
+  /** Remembers a stream that is over, because the client may not know. */
   await(id: number): void {
     this.awaited.add(id);
     const [oldest] = this.awaited.size > awaitedCount ? this.awaited : [];
@@ -225,7 +225,7 @@ export class Receiver {
     const part = frame.bytes.subarray(...content(frame));
     this.window -= flowBytes;
     if (this.window < 0) throw new Http2Error("flowControl", "connectionWindowBytes");
-    // At once: what is held of a stream is bounded by the stream's window, and by the budget.
+    // At once, because the stream's window and the budget bound what is held of the stream.
     this.giveBack(flowBytes);
     const endStream = (flags & flag.endStream) !== 0;
     const stream = this.connection.streams.get(id);
@@ -262,7 +262,7 @@ export class Receiver {
     this.fields(block);
   }
 
-  /** A block of headers: a request's, or the trailers of one. */
+  /** Handles a complete header block: a request's headers or trailers. */
   private fields({ id, bytes, endStream, dependsOnItself }: Block): void {
     const stream = this.connection.streams.get(id);
     if (stream !== undefined) {
@@ -344,7 +344,7 @@ export class Receiver {
     sender.pump();
   }
 
-  /** Whether what comes of a stream that is over was sent before the client could know. */
+  /** Whether a frame of a stream that is over was sent before the client could know. */
   private isLate(id: number): boolean {
     if (id % 2 === 0 || id > this.lastId) throw violation("an idle stream");
     return this.awaited.has(id);

@@ -1,4 +1,4 @@
-// From a list of fields to a request's headers, and whether they are a request at all.
+// Turns a list of fields into a request's headers, and checks that they are a valid request.
 // Source: RFC 9113, sections 8.1.1, 8.2 and 8.3.1.
 
 import type { Field } from "./header-fields.ts";
@@ -11,7 +11,7 @@ export interface RequestHead {
    */
   readonly headers: ReadonlyMap<string, string>;
   readonly bytes: number;
-  /** As the request says; -1: it does not. */
+  /** The content length of the request. -1: it has none. */
   readonly contentLength: number;
   readonly problem: "malformed" | "too large" | undefined;
 }
@@ -44,7 +44,7 @@ export function requestHead({ fields, bytes, isTooLarge }: FieldList): RequestHe
   return { headers, bytes, contentLength, problem };
 }
 
-/** Whether the fields behind a request's body are sound. */
+/** Whether the trailers of a request are valid. */
 export function areTrailers({ fields }: FieldList): boolean {
   return fields.every((field) => field.isSound && !field.name.startsWith(":") && isAllowed(field));
 }

@@ -1,5 +1,5 @@
-// Flow control on the way out: which stream of a connection sends what, as far as its own window,
-// the connection's and the socket allow. Streams with something to send take turns, a frame each.
+// Flow control of the output: the streams of a connection take turns, a frame each, as far as their
+// own windows, the connection's window and the socket allow.
 // Source: RFC 9113, sections 5.2 and 6.9.
 
 import type { Account } from "./account.ts";
@@ -14,10 +14,10 @@ import {
   windowBytesMax,
 } from "./protocol.ts";
 
-/** Streams that are told in one turn that they may send. */
+/** How many streams get `onSent` in one turn of the event loop. */
 const invitedPerTurn = 8;
 
-/** The answer of one stream, as far as it waits to be sent. */
+/** The part of one stream's answer that waits to be sent. */
 export abstract class Answer {
   abstract readonly id: number;
   isOver = false;
@@ -29,7 +29,7 @@ export abstract class Answer {
   trailers: HeaderBlock | undefined;
   isEnding = false;
   isQueued = false;
-  /** It waits for windows, with nothing to send. */
+  /** Whether it waits for windows without having anything to send. */
   isAwaiting = false;
 
   constructor(sendWindow: number) {
@@ -41,7 +41,7 @@ export abstract class Answer {
 }
 
 export class Sender {
-  /** What the client gives new streams. */
+  /** The initial window of new streams, which the client sets. */
   streamWindow = initialWindowBytes;
   private window = initialWindowBytes;
   private readonly output: Output;
@@ -49,19 +49,19 @@ export class Sender {
   private readonly account: Account;
   private readonly onFrame: () => void;
   private readonly attempt: (work: () => void) => void;
-  /** Those whose turn it is, from `next` on, and those that wait for the connection's window. */
+  /** The answers to send, in turn from `next` on, and those that the connection's window blocks. */
   private readonly ready: Answer[] = [];
   private next = 0;
   private blocked = new Set<Answer>();
-  /** Those with nothing to send that wait for the connection's window. */
+  /** Answers without anything to send that wait for the connection's window. */
   private readonly awaiting = new Set<Answer>();
   private isInviting = false;
   private isPumping = false;
   private hasSentHeaders = false;
 
   /**
-   * `onFrame`: for each frame that carries a part of an answer. `attempt` runs what is not part of
-   * reading or writing, and ends the connection where that fails.
+   * `onFrame` is called for each frame that carries a part of an answer. `attempt` runs work
+   * outside of reads and writes, and ends the connection if the work fails.
    */
   constructor(
     output: Output,
@@ -77,13 +77,13 @@ export class Sender {
     this.attempt = attempt;
   }
 
-  /** Something of the stream is to be sent. */
+  /** Schedules a stream that has something to send. */
   wake(stream: Answer): void {
     this.enqueue(stream);
     this.pump();
   }
 
-  /** Sends a little data at once, where nothing is before it; else answers false. */
+  /** Sends a little data at once if nothing is before it. Otherwise returns false. */
   sendNow(stream: Answer, pieces: readonly Uint8Array[], bytes: number): boolean {
     const isNext = this.next === this.ready.length && !this.isPumping && !stream.isQueued;
     const fits = bytes <= Math.min(this.window, stream.sendWindow, copiedBytesMax);
@@ -107,7 +107,7 @@ export class Sender {
     this.isPumping = false;
   }
 
-  /** The client allows the connection more. */
+  /** The client has enlarged the connection's window. */
   widen(increment: number): void {
     this.window += increment;
     if (this.window > windowBytesMax) throw overflow(0);
@@ -128,7 +128,7 @@ export class Sender {
     this.inviteSoon(stream);
   }
 
-  /** The client gives all streams more or less than before; `pump` sends what that allows. */
+  /** The client has changed the windows of all streams. `pump` sends what they allow. */
   changeStreamWindow(size: number, streams: Iterable<Answer>): void {
     if (size > windowBytesMax) throw overflow(0);
     const change = size - this.streamWindow;
@@ -141,12 +141,12 @@ export class Sender {
     }
   }
 
-  /** The connection's window is closed. */
+  /** Whether the connection's window is closed. */
   get isBlocked(): boolean {
     return this.window <= 0;
   }
 
-  /** Nothing more of the stream is sent. */
+  /** Drops what the stream has not sent. */
   drop(stream: Answer): void {
     this.awaiting.delete(stream);
     this.discard(stream);
@@ -157,19 +157,19 @@ export class Sender {
     stream.unsentBytes = 0;
     stream.pieces.length = 0;
     stream.firstPieceSent = 0;
-    // It waits for no window any more, but for its turn to end.
+    // Its trailers need no window, only a turn.
     if (this.blocked.delete(stream)) stream.isQueued = false;
   }
 
-  /** The stream is told (`onSent`) when both windows are open. */
+  /** Calls the stream's `onSent` when both windows are open. */
   await(stream: Answer): void {
     stream.isAwaiting = true;
     if (stream.sendWindow > 0) this.awaiting.add(stream);
   }
 
   /**
-   * Tells a few of those that wait for windows in each turn: what they read must not be more than
-   * what the windows take.
+   * Calls `onSent` of a few waiting streams in each turn, because together they must not read more
+   * than the windows allow to send.
    */
   private invite(): void {
     this.isInviting = false;
@@ -219,7 +219,7 @@ export class Sender {
   }
 
   private headers(id: number, block: Buffer, endStream: boolean): void {
-    // Once we say that we use no table, the client may change its size as it likes.
+    // After this, the client may change the size of the table: we do not use it.
     const bytes = this.hasSentHeaders ? block : Buffer.concat([tableOfNothing, block]);
     this.hasSentHeaders = true;
     this.output.headers(id, bytes, endStream);
@@ -234,7 +234,7 @@ export class Sender {
     this.onFrame();
   }
 
-  /** A frame of what waits. False: a window is closed. */
+  /** Sends one frame of the waiting data. False: a window is closed. */
   private data(stream: Answer): boolean {
     const { pieces, sendWindow } = stream;
     const bytes = Math.min(stream.unsentBytes, sendWindow, this.window, payloadBytesMax);

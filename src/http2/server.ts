@@ -1,4 +1,4 @@
-// The server: where it listens, whom it lets in, and how it stops.
+// The server: it listens, accepts or refuses connections, and stops.
 
 import {
   createServer,
@@ -34,7 +34,7 @@ export class Http2Server {
     return this.connections.size;
   }
 
-  /** For each address once. Answers what was bound. */
+  /** Binds an address. Returns the bound address. */
   async listen(where: ListenOptions, tls?: TlsOptions): Promise<AddressInfo | string> {
     const socketOptions = { noDelay: true, allowHalfOpen: true };
     const server =
@@ -52,7 +52,7 @@ export class Http2Server {
     return server.address() as AddressInfo | string;
   }
 
-  /** New connections get these certificates. Throws where they do not fit together. */
+  /** Uses these certificates for new connections. Throws if key and certificate do not match. */
   renew(tls: TlsOptions): void {
     for (const server of this.listeners) {
       if (server instanceof TlsServer) server.setSecureContext(tls);
@@ -72,8 +72,8 @@ export class Http2Server {
   }
 
   /**
-   * Nothing new, and the end when what is open is done, or by force after `graceMs`. Answers how
-   * many connections that met.
+   * Stops listening, and ends each connection when its streams are done, or by force after
+   * `graceMs`. Returns how many connections were ended by force.
    */
   async stop(graceMs: number): Promise<number> {
     for (const server of this.listeners.splice(0)) server.close();

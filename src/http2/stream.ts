@@ -1,4 +1,4 @@
-// One request and its answer: what has come, what is to be sent, and who has said all.
+// One request and its answer: the flow control of the request, and the states of both sides.
 // Source: RFC 9113, section 5.1.
 
 import type { Http2Connection, Http2Stream, StreamHandler } from "./api.ts";
@@ -9,7 +9,7 @@ import { errorCode, Http2Error, type } from "./protocol.ts";
 import type { RequestHead } from "./request-headers.ts";
 import { Answer, type Sender } from "./sender.ts";
 
-/** What a stream needs of its connection. */
+/** The part of a connection that its streams use. */
 export interface StreamConnection extends Http2Connection {
   readonly limits: Http2Limits;
   readonly output: Output;
@@ -23,19 +23,19 @@ export class Stream extends Answer implements Http2Stream {
   readonly connection: StreamConnection;
   readonly headers: ReadonlyMap<string, string>;
   readonly headerBytes: number;
-  /** Set when the caller has answered `onStream`. */
+  /** Set when `onStream` has returned it. */
   handler: StreamHandler | undefined;
-  /** The client has said all. */
+  /** The client has ended the request. */
   hasEnded = false;
-  /** Drawn from the budget beside what is unsent. */
+  /** Bytes drawn from the budget, without the unsent bytes. */
   private drawnBytes = 0;
   private isRefused = false;
-  /** What the client may send, and what it has sent and may not send again yet. */
+  /** Bytes that the client may send, and bytes to return to its window. */
   private window: number;
   private returnedBytes = 0;
-  /** Of a body whose length the request says; -1: it says none. */
+  /** The missing bytes of a request with a content length. -1: it has none. */
   private awaitedBytes: number;
-  /** Nothing more is wanted of the request: so much of it was dropped. */
+  /** The rest of the request is dropped. `droppedBytes` of it were. */
   private isDropping = false;
   private droppedBytes = 0;
   private dropTimer: NodeJS.Timeout | undefined;
@@ -51,7 +51,7 @@ export class Stream extends Answer implements Http2Stream {
     this.window = connection.limits.streamWindowBytes;
   }
 
-  /** What ending it would free, now or soon. */
+  /** The bytes that the end of the stream would free, now or soon. */
   get heldBytes(): number {
     return this.isRefused ? 0 : this.drawnBytes + this.unsentBytes;
   }
@@ -75,7 +75,7 @@ export class Stream extends Answer implements Http2Stream {
     this.connection.account.give(bytes);
   }
 
-  /** It must not hold anything any more. */
+  /** Tells the handler to release everything and to refuse the request. */
   refuse(): void {
     if (this.isRefused) return;
     this.isRefused = true;
@@ -150,7 +150,7 @@ export class Stream extends Answer implements Http2Stream {
     if (endStream && !this.isOver) this.complete();
   }
 
-  /** The client has said all. */
+  /** The client has ended the request. */
   complete(): void {
     if (this.hasEnded) throw new Http2Error("streamClosed", "a second end", this.id);
     if (this.awaitedBytes > 0) throw this.wrongLength();
@@ -159,7 +159,7 @@ export class Stream extends Answer implements Http2Stream {
     else if (!this.isDropping) this.handler?.onEnd();
   }
 
-  /** Over, and not by the caller. `isAwaited`: the client may not know yet. */
+  /** Ends the stream without its caller. `isAwaited`: the client may not know yet. */
   lose(code: number, isAwaited: boolean): void {
     if (this.isOver) return;
     this.finish(isAwaited);
@@ -179,7 +179,7 @@ export class Stream extends Answer implements Http2Stream {
     this.dropTimer = setTimeout(() => this.reset(errorCode.noError), drainMs);
   }
 
-  /** What is dropped may go on for a while, so that the client reads our answer. */
+  /** Drops the rest of the request for a while, so that the client reads our answer. */
   private drop(bytes: number): void {
     this.droppedBytes += bytes;
     if (this.droppedBytes <= this.connection.limits.drainBytesMax) return this.allow(bytes);

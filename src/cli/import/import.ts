@@ -34,7 +34,7 @@ interface Counts {
   eventCount: number;
   /** How many of these were stored before this command began. */
   alreadyCount: number;
-  /** Of these, those whose event this command had stored from an earlier line. */
+  /** How many repeat an event that this command had stored from an earlier line. */
   repeatedCount: number;
   byteCount: number;
   /** The last line up to which everything is stored. 0 means none. */

@@ -16,7 +16,7 @@ const usage = 2;
 /** The process exits after this time at the latest, even if a step of stopping hangs. */
 const stopMsMax = 9_500;
 
-/** Answers the exit code once the server has stopped. */
+/** Resolves with the exit code when the server has stopped. */
 export async function serve(args: readonly string[]): Promise<number> {
   let loaded: LoadedConfig;
   try {

@@ -12,7 +12,7 @@ import { invalidField } from "../store/errors.ts";
 import { wireDuration, wireInteger, wireTime } from "../store/numbers.ts";
 import { wireQuery, type Query, type QueryItem } from "../store/selection.ts";
 
-/** By what events are kept in order: those of one key are handed out one after the other. */
+/** What events are ordered by. Events of one key are delivered one after the other. */
 export type GroupOrdering =
   | "stream"
   /** The stream's name up to the first `-`. */

@@ -56,7 +56,7 @@ export class AppendPipe<E extends EventShape> {
   private readonly window: number;
   private readonly windowBytes: number;
   private readonly signal: AbortSignal | undefined;
-  /** Not in flight yet: their callers wait. */
+  /** Appends that are not in flight yet. */
   private readonly queue: Entry<E>[] = [];
   /** In flight, oldest first. */
   private readonly underway: Entry<E>[] = [];
@@ -186,7 +186,7 @@ export class AppendPipe<E extends EventShape> {
     this.admit();
   }
 
-  /** With a separate error for each, because not all may have been stored. */
+  /** Rejects each with an error of its own, because some may have been stored. */
   private refuseAll(failure: () => unknown): void {
     for (const entry of [...this.underway.splice(0), ...this.queue.splice(0)]) {
       const error = failure();

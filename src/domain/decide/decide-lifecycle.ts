@@ -22,9 +22,9 @@ interface LifecycleChange extends Cause {
   readonly stream: string;
   /** Undefined: there is no expectation. */
   readonly expected: Expected | undefined;
-  /** Of the stream that records the stream's lifecycle. Absent: there is no expectation. */
+  /** The expected version of the stream's lifecycle stream. Absent: there is no expectation. */
   readonly expectedChanges?: Expected | undefined;
-  /** Who asks, as the server knows it. Empty or absent: nobody asked who calls. */
+  /** The caller's name. Empty or absent: the server does not authenticate callers. */
   readonly principal?: string;
 }
 

@@ -33,7 +33,7 @@ const streamsToldMax = 100;
 export interface RewrittenChunk {
   readonly first: number;
   readonly last: number;
-  /** Of the chunk's complete value. */
+  /** The hash of the chunk's complete value. */
   readonly sha256: Uint8Array;
 }
 

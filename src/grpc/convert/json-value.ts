@@ -44,7 +44,7 @@ export function jsonOf({ kind }: Value): Json {
  */
 const levelsMax = 90;
 
-/** Of a JSON text that is decoded: parsed and written, they take some ten milliseconds. */
+/** The most values of a JSON text that is decoded. Parsing and writing them takes some 10 ms. */
 const valuesMax = 50_000;
 
 /** The value is too large or too deep, or a `Value` cannot say it. */

@@ -38,7 +38,7 @@ export const pageBytesMax = 1024 * 1024;
 /** Entries that are read and encoded at a time: a millisecond, or two where they have labels. */
 const pieceEntries = 32;
 
-/** Of every answer to a list: the entries, and the next page's token. */
+/** The fields of every answer to a list: the entries, and the next page's token. */
 const tagEntries = 0x0a;
 const tagNextPageToken = 0x12;
 

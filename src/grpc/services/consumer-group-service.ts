@@ -217,7 +217,7 @@ async function permitReceiving(
   call.require(groupNeeds(group, query));
 }
 
-/** Until the member has said its last word. Its failure ends the member. */
+/** Reads the member's messages until its last one. A failure ends the membership. */
 async function listen(
   member: GroupMember,
   incoming: AsyncIterator<ConsumeRequest>,

@@ -47,7 +47,7 @@ async function deleteStream(context: ServiceContext, wire: DeleteStreamRequest, 
   });
 }
 
-/** Who calls is recorded, and is the actor where the request names none. */
+/** Records the caller, who is the actor if the request names none. */
 function attributed<R extends { readonly actor: string }>(request: R, { principal }: Call): R {
   if (principal === "") return request;
   return { ...request, principal, actor: request.actor === "" ? principal : request.actor };

@@ -1,10 +1,10 @@
-// When a call must end before its answer is complete: the client's cancellation and the deadline
-// become one signal, whose reason is the failure they stand for.
+// The early end of a call, before its answer is complete. The client's cancellation and the
+// deadline become one signal, whose reason is the failure to report.
 
 import { AnnalsError } from "../../domain/errors.ts";
 import type { CancelListener, CancelSignal } from "../../log/cancellation.ts";
 
-/** What a call that is over before its time is told. */
+/** Why a call ended early, as the error that its handler sees. */
 export interface EndWords {
   readonly cancelled: string;
   readonly deadlineExceeded: string;
@@ -19,7 +19,7 @@ export abstract class EndableCall implements CancelSignal {
   private readonly listeners: CancelListener[] = [];
   private isSettled = false;
 
-  /** `timeoutMs`: until the deadline; absent: there is none. */
+  /** `timeoutMs` is the time until the deadline. Absent: there is no deadline. */
   constructor(timeoutMs: number | undefined, words: EndWords) {
     this.words = words;
     if (timeoutMs === undefined) return;
@@ -28,7 +28,7 @@ export abstract class EndableCall implements CancelSignal {
     }, timeoutMs);
   }
 
-  /** Made when first asked for: most calls never wait for anything. */
+  /** Created on first use, because most calls never wait for anything. */
   get signal(): AbortSignal {
     this.controller ??= new AbortController();
     if (this.endReason !== undefined) this.controller.abort(this.endReason);
@@ -39,12 +39,12 @@ export abstract class EndableCall implements CancelSignal {
     return this.endReason !== undefined;
   }
 
-  /** Why the call is over, if it is. */
+  /** Why the call ended early. Undefined: it has not. */
   get reason(): AnnalsError | undefined {
     return this.endReason;
   }
 
-  /** For few listeners at a time. */
+  /** Removing a listener is a linear search, so a call should have few. */
   addEventListener(_: "abort", listener: CancelListener): void {
     this.listeners.push(listener);
   }

@@ -14,12 +14,12 @@ import { severityOf, statusOf, type CallStatus } from "./status.ts";
 export interface CallEnvironment {
   readonly logger: Logger;
   readonly stopping: Stopping;
-  /** What is held for clients. */
+  /** The budget for everything that is held in memory for clients. */
   readonly memory: ClientMemory;
   readonly largeAnswers: LargeAnswers;
   /** Shares the main thread among connections. */
   readonly scheduler: Scheduler;
-  /** Undefined: nobody is asked who they are, and everybody may do everything. */
+  /** Undefined: the server does not authenticate callers, and allows every call. */
   readonly access?: AccessControl | undefined;
 }
 
@@ -28,29 +28,29 @@ export interface Call extends CancelSignal, Caller {
   readonly gate: Gate;
   /** The client's address. */
   readonly peer: string;
-  /** Whether the client's library makes this call again: an earlier attempt may have had effect. */
+  /** Whether the client library repeats the call: an earlier attempt may have taken effect. */
   readonly isRepeated: boolean;
-  /** The same cancellation, for what needs Node's own signal. */
+  /** The cancellation as an `AbortSignal`, for Node's own functions. */
   readonly signal: AbortSignal;
-  /** Why the call is over before its time, if it is. */
+  /** Why the call ended early. Undefined: it has not. */
   readonly reason: AnnalsError | undefined;
-  /** Who calls. Empty: nobody asked. */
+  /** The caller's name. Empty: the server does not authenticate callers. */
   readonly principal: string;
-  /** Throws PERMISSION_DENIED where the request touches more than the caller may. */
+  /** Throws PERMISSION_DENIED if the caller may not touch what the request touches. */
   permit(request: unknown): void;
-  /** As `permit`, for what only the handler knows. */
+  /** Like `permit`, for requirements that only the handler knows. */
   require(needs: readonly Need[]): void;
   /**
-   * Draws from the budget what a handler holds beside its request, until the handler is done or
-   * says `release`. Throws OVERLOADED.
+   * Draws from the budget what a handler holds besides its request, until the handler ends or
+   * calls `release`. Throws OVERLOADED.
    */
   hold(bytes: number): void;
   release(bytes: number): void;
-  /** Resolves when the client takes what it is sent; undefined: it does now. */
+  /** Resolves when the client takes more of the answer. Undefined: it does so now. */
   room(): Promise<void> | undefined;
 }
 
-/** The server begins to stop: calls that would wait for their client end instead. */
+/** The start of the server's shutdown. Calls that would wait for their client end then. */
 export class Stopping {
   private readonly listeners = new Set<() => void>();
   private begunCalls = false;
@@ -65,7 +65,7 @@ export class Stopping {
     this.listeners.clear();
   }
 
-  /** Answers a function that ends the watch. */
+  /** Returns a function that ends the watch. */
   watch(listener: () => void): () => void {
     if (this.begunCalls) listener();
     else this.listeners.add(listener);
@@ -73,14 +73,14 @@ export class Stopping {
   }
 }
 
-/** States of the store, in which every append fails alike: one line says it for a while. */
+/** States of the store in which every append fails. Each is logged once in a while. */
 const lasting: ReadonlySet<string> = new Set(["DISK_FULL", "STORE_FAILED", "OUTCOME_UNKNOWN"]);
 const toldEveryMs = 10_000;
 
-/** When a reason was logged last, and how many calls have failed for it since. */
+/** When a reason was last logged, and how many calls have failed with it since. */
 const told = new WeakMap<Logger, Map<string, { at: number; notLogged: number }>>();
 
-/** The status of what was thrown, logged as loudly as it deserves. */
+/** The status of a thrown error, which is also logged at the level that fits it. */
 export function failed(
   environment: Pick<CallEnvironment, "logger">,
   method: string,
@@ -108,7 +108,7 @@ export function failed(
   return status;
 }
 
-/** How many calls have failed for the reason without a line. Undefined: so does this one. */
+/** The number of failures that were not logged before this one. Undefined: do not log this one. */
 function notLoggedSince(logger: Logger, reason: string): number | undefined {
   const reasons = told.get(logger) ?? new Map<string, { at: number; notLogged: number }>();
   told.set(logger, reasons);

@@ -1,13 +1,13 @@
-// One call, from its request's headers to its status. It is made of what comes in, what goes out,
-// and when it must end. Its stages, in order:
+// One call, from its request's headers to its status. Its parts are the incoming messages, the
+// outgoing messages, and the early end. Its stages, in order:
 //
 //   admit    who calls, and may they call this         src/access, until the call is over
 //   split    HTTP/2 data into messages                 incoming.ts
 //   inflate  those that are compressed                 inflate.ts
 //   decode   a message's bytes into a request          decode.ts, by methods.ts
-//   permit   what the request touches                  src/access, by methods.ts
+//   permit   may they touch what the request names     src/access, by methods.ts
 //   run      the handler                               grpc/services
-//   encode   what it answers                           methods.ts
+//   encode   its answers as bytes                      methods.ts
 //   frame    answers as HTTP/2 data, and the status    outgoing.ts
 
 import type { Admission, Visitor } from "../../access/admission.ts";
@@ -28,7 +28,7 @@ const unaryWords: EndWords = {
   deadlineExceeded: "the call's deadline passed before it took effect; nothing was stored",
 };
 
-/** For a stream of answers: each answer that was sent stays valid. */
+/** Used for a stream of answers, in which each answer that was sent stays valid. */
 const streamingWords: EndWords = {
   cancelled: "the client cancelled the call",
   deadlineExceeded: "the call's deadline passed; what was answered before holds",
@@ -41,7 +41,7 @@ const maybeStored: CallStatus = {
   details: [],
 };
 
-/** No answer to a change is larger. */
+/** No answer to a method that changes the store is larger. */
 const smallAnswerBytesMax = 16 * 1024;
 
 /**
@@ -53,7 +53,7 @@ const decodedShare = 4;
 const smallBytesMax = 1_024;
 
 export interface RequestOptions extends IncomingOptions {
-  /** From the call's beginning to its deadline; undefined: it has none. */
+  /** The time from the start of the call to its deadline. Undefined: it has no deadline. */
   readonly timeoutMs: number | undefined;
   readonly isRepeated: boolean;
 }
@@ -65,11 +65,11 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   private readonly environment: CallEnvironment;
   private readonly incoming: Incoming;
   private readonly outgoing: Outgoing;
-  /** Undefined: the server does not ask who calls, or the call was refused. */
+  /** Undefined: the server does not authenticate callers, or the call was refused. */
   private readonly admission: Admission | undefined;
   private hasBegun = false;
   private isAnswered = false;
-  /** Drawn for the handler. */
+  /** Bytes drawn from the budget for the handler. */
   private heldBytes = 0;
 
   constructor(
@@ -151,7 +151,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   }
 
   release(bytes: number): void {
-    // What the handler leaves behind when it is done was released with it.
+    // What the handler held was released when it ended.
     const held = Math.min(bytes, this.heldBytes);
     this.heldBytes -= held;
     this.stream.release(held);
@@ -164,15 +164,15 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   onRefused(): void {
     const error = tooMuchHeld();
     this.revoke(error);
-    // Its handler says what has become of it, in its time.
+    // The handler answers with the outcome when it is known.
     if (this.method.kind === "unary" && this.hasBegun && !this.isAnswered) return;
     this.refuse(error);
   }
 
-  /** Ends the call without what it has to say. */
+  /** Ends the call without its answer. */
   private refuse(error: AnnalsError, answerBytes = this.outgoing.unsentBytes): void {
     const { environment, method, peer } = this;
-    // What may have changed something has a small answer.
+    // A call that may have changed the store has a small answer.
     const isSmall = answerBytes <= smallAnswerBytesMax;
     const mayHaveChanged = this.isAnswered && method.kind === "unary" && isSmall;
     const said = mayHaveChanged ? answerNotHeld() : error;
@@ -199,7 +199,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.incoming.close();
   }
 
-  /** A caller that may not call this at all is refused before its request has come. */
+  /** A caller that may not call this method is refused before its request is read. */
   private admit(): Admission | undefined {
     try {
       const admission = this.environment.access?.admit(this, this.method.requirement);
@@ -211,7 +211,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     }
   }
 
-  /** Something came of the request: a call of one message begins when that is all. */
+  /** A part of the request has arrived. A call with one message begins when it is complete. */
   private arrived(): void {
     const { method, incoming } = this;
     if (method.kind === "client_streaming" || method.kind === "bidi_streaming") return;
@@ -228,13 +228,13 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
       if (method.isDecoded && !isSmall) this.hold(request.length * decodedShare);
       if (method.kind !== "server_streaming") return this.answerOnce(method.run(request, this));
       const answers = method.run(request, this);
-      // It may last for long, and what it was asked is decoded.
+      // The call may last long, and does not need the bytes of its decoded request.
       incoming.close();
       return this.sendAll(answers);
     });
   }
 
-  /** Whatever a handler does, the call ends once, with an answer or a status. */
+  /** Runs the handler. Whatever it does, the call ends once, with an answer or a status. */
   private run(stages: () => Promise<void>): void {
     try {
       const ready = this.admission?.ready;
@@ -259,10 +259,10 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.letGo();
   };
 
-  /** Sends what the handler yields, as fast as the client takes it. */
+  /** Sends the answers that the handler yields, as fast as the client takes them. */
   private async sendAll(answers: AsyncIterable<unknown>): Promise<void> {
     const { method, outgoing } = this;
-    // Nothing is read for a client that takes nothing.
+    // The handler must not read ahead for a client that does not read.
     const first = outgoing.room();
     if (first !== undefined) await first;
     for await (const said of answers) {
@@ -279,7 +279,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
 
   private readonly fail = (error: unknown): void => {
     const { environment, method, peer } = this;
-    // What a handler throws because its call is over is the call's own reason, or beside the point.
+    // A handler whose call is over throws that reason, or something that no longer matters.
     if (this.aborted && !(error instanceof AnnalsError)) {
       const fields = { method: method.path, error };
       environment.logger.error("a handler failed at the end of its call", fields);

@@ -1,6 +1,6 @@
 // TLS from certificate files that may be renewed while the server runs. New connections get the new
-// certificate; a renewal that does not fit together, as while its files are being written, is
-// reported and the one in use is kept.
+// certificate. While the files are being written, key and certificate may not match: that is
+// reported, and the certificate in use is kept.
 
 import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -8,7 +8,7 @@ import { createSecureContext, type TlsOptions } from "node:tls";
 import type { Logger } from "../../logger.ts";
 
 export interface CertificateFiles {
-  /** PEM: the server's certificate and those between it and its authority. */
+  /** PEM: the server's certificate, then the intermediate certificates. */
   readonly cert: string;
   readonly key: string;
   /** The certificate of the authority that signs clients. Absent: clients need no certificate. */
@@ -17,19 +17,19 @@ export interface CertificateFiles {
 
 export interface Certificates {
   readonly tls: TlsOptions;
-  /** New certificates are in use from now on. */
+  /** Called when new certificates are in use. */
   onRenewed(listener: (tls: TlsOptions) => void): void;
-  /** Looks at the files now, beside the regular looks. */
+  /** Checks the files now, in addition to the regular checks. */
   look(): Promise<void>;
   close(): void;
 }
 
-/** How often the files are looked at. */
+/** How often the files are checked. */
 const lookMs = 2_000;
 
 export type TlsVersion = "1.2" | "1.3";
 
-/** Those of TLS 1.3, and those of 1.2 with forward secrecy that authenticate what they encrypt. */
+/** The cipher suites of TLS 1.3, and the AEAD suites of TLS 1.2 with forward secrecy. */
 const suites = [
   "TLS_AES_256_GCM_SHA384",
   "TLS_CHACHA20_POLY1305_SHA256",
@@ -41,7 +41,7 @@ const suites = [
   ]),
 ].join(":");
 
-/** Throws where the files cannot be read or do not fit together. */
+/** Throws if the files cannot be read or key and certificate do not match. */
 export async function loadCertificates(
   files: CertificateFiles,
   minVersion: TlsVersion,
@@ -85,7 +85,7 @@ interface Pem {
   readonly ca?: Buffer;
 }
 
-/** Clients need a certificate where there is an authority for them. */
+/** Clients need a certificate if an authority for clients is configured. */
 function tlsOf(pem: Pem, version: TlsVersion): TlsOptions {
   const isMutual = pem.ca !== undefined;
   const minVersion = `TLSv${version}` as const;

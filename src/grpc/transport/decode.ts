@@ -1,20 +1,20 @@
-// From request bytes to a message, by the generated codec. Before it makes objects of untrusted
-// bytes, their number is bounded and what is malformed is found, so that the answer can name the
-// field.
+// Decodes request bytes with the generated codec. Before the codec makes objects of untrusted
+// bytes, an inspection bounds their number and finds malformed fields, so that the answer can name
+// them.
 
 import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { AnnalsError, invalidField } from "../../domain/errors.ts";
 import { inspectWire } from "./wire-inspection.ts";
 
 /**
- * The most messages nested in one request. An append at its limits stays below it; beyond it are
- * only requests made to fill the server's memory with empty objects.
+ * The most messages nested in one request. An append at its limits stays below it. Only requests
+ * that are made to fill the server's memory with empty objects exceed it.
  */
 const nestedMessagesMax = 1 << 20;
 
 /**
- * Throws INVALID_FIELD where the bytes are not a message of this schema. `readUnknownFields`: the
- * caller refuses some of them.
+ * Throws INVALID_FIELD if the bytes are not a message of this schema. `readUnknownFields`: the
+ * caller refuses some unknown fields.
  */
 export function decodeRequest<S extends DescMessage>(
   schema: S,

@@ -1,4 +1,4 @@
-// The server: where it listens, which call a request becomes, and how it ends.
+// The gRPC server: it listens, finds the method of each request, and stops.
 
 import { chmod } from "node:fs/promises";
 import type { AddressInfo, ListenOptions } from "node:net";
@@ -30,13 +30,13 @@ export interface TransportOptions {
   /** Connections, in all and from one address. */
   readonly connectionsMax: number;
   readonly connectionsPerAddressMax: number;
-  /** A connection's age, give or take a tenth, at which it ends; 0: none. */
+  /** The age at which a connection ends, give or take a tenth. 0: it may live for ever. */
   readonly connectionAgeMs: number;
   readonly requestTimes: RequestTimes;
   readonly timers: Timers;
 }
 
-/** A client may drop ten thousand subscriptions in one go without being taken for an attacker. */
+/** A client may cancel ten thousand subscriptions at once without being taken for an attacker. */
 const allowedResets = { resetsBurst: 20_000, resetsPerSecond: 1_000 };
 
 const notGrpc = encodeHeaders([[":status", "415"]]);
@@ -44,7 +44,7 @@ const notPost = encodeHeaders([
   [":status", "405"],
   ["allow", "POST"],
 ]);
-/** Of requests that are answered at once. */
+/** The handler of a stream that is answered at once. It ignores the rest of the request. */
 const unheard: StreamHandler = {
   onData() {},
   onEnd() {},
@@ -87,7 +87,7 @@ export class GrpcServer {
     });
   }
 
-  /** Binds a TCP address, with TLS where there are certificates; answers it with the bound port. */
+  /** Binds a TCP address, with TLS if there are certificates. Returns it with the bound port. */
   async listenOnTcp(host: string, port: number, certificates?: Certificates): Promise<string> {
     const bare = host.replace(/^\[(.*)\]$/, "$1");
     const name = bare.includes(":") ? `[${bare}]` : bare;
@@ -106,7 +106,7 @@ export class GrpcServer {
     return `unix:${path}`;
   }
 
-  /** Takes no new calls, waits for open ones at most `graceMs`, then cuts their connections. */
+  /** Takes no new calls, waits at most `graceMs` for open ones, then closes their connections. */
   async stop(graceMs: number): Promise<"done" | "cut off"> {
     return (await this.http2.stop(graceMs)) === 0 ? "done" : "cut off";
   }
@@ -120,7 +120,7 @@ export class GrpcServer {
     }
   }
 
-  /** The call that a request is, or why it is none. */
+  /** The method and options of a request, or why it is refused. */
   private route(stream: Http2Stream): StreamHandler {
     const { headers } = stream;
     if (!grpcType.test(headers.get("content-type") ?? "")) {
@@ -153,7 +153,7 @@ export class GrpcServer {
     }
     const { receiveBytesMax, deadlines } = this;
     const timeoutMs = ms === Infinity ? undefined : ms;
-    // Set by libraries that retry by a service config.
+    // Client libraries that retry by a service config set this header.
     const isRepeated = headers.get("grpc-previous-rpc-attempts") !== undefined;
     const isOneRequest = method.kind !== "bidi_streaming";
     const incoming = { compression, receiveBytesMax, isOneRequest, deadlines };
@@ -162,7 +162,7 @@ export class GrpcServer {
   }
 }
 
-/** gRPC in protobuf: not gRPC-Web, not JSON. */
+/** gRPC with protobuf messages. gRPC-Web and JSON are not served. */
 const grpcType = /^application\/grpc(\+proto)?\s*(;|$)/i;
 
 const compressions: Readonly<Record<string, Compression | undefined>> = {

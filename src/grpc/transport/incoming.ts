@@ -1,6 +1,6 @@
-// What comes in of a call: HTTP/2 data split into messages, inflated where they are compressed, and
-// kept until they are taken. More is allowed to the client only while little waits: beyond it the
-// client meets HTTP/2 flow control.
+// The incoming messages of a call. HTTP/2 data is split into messages, which are inflated if they
+// are compressed, and kept until the handler takes them. The client may send more only while little
+// waits; otherwise HTTP/2 flow control stops it.
 
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Http2Stream } from "../../http2/api.ts";
@@ -9,12 +9,12 @@ import { inflate, type Compression } from "./inflate.ts";
 import type { Awaited, RequestDeadlines } from "./request-deadlines.ts";
 import { StatusCode, StatusError } from "./status.ts";
 
-/** Before each message: whether it is compressed, and its length in bytes. */
+/** The prefix of each message: whether it is compressed, and its length in bytes. */
 const prefixBytes = 5;
-/** Read ahead of the handler, so that many small messages need not be waited for one by one. */
+/** Bytes read ahead of the handler, so that it need not wait for each of many small messages. */
 const aheadBytesMax = 64 * 1024;
 const aheadCountMax = 64;
-/** What zlib holds while it inflates a message, about. */
+/** About the memory that zlib needs to inflate a message. */
 const inflaterBytes = 48 * 1024;
 
 const nothing: Buffer = Buffer.alloc(0);
@@ -22,9 +22,9 @@ const nothing: Buffer = Buffer.alloc(0);
 export interface IncomingOptions {
   /** Undefined: no message may be compressed. */
   readonly compression: Compression | undefined;
-  /** Of one message, also when it is inflated. */
+  /** The limit of one message, compressed or not. */
   readonly receiveBytesMax: number;
-  /** The call is one request, whose end is awaited. */
+  /** The call has one request message, and begins at the end of the request. */
   readonly isOneRequest: boolean;
   readonly deadlines: RequestDeadlines;
 }
@@ -34,24 +34,24 @@ interface Packed {
   readonly isCompressed: boolean;
 }
 
-/** As a handler's requests it answers all messages that wait at a time. */
+/** A handler iterates over it. Each step takes all messages that wait. */
 export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Awaited {
   private readonly stream: Http2Stream;
   private readonly options: IncomingOptions;
   private readonly call: Call;
   private readonly stopping: Stopping;
   private readonly onProgress: () => void;
-  /** Of a message that is cut off, with its prefix. */
+  /** The part of the next message that has arrived, with its prefix. */
   private partial = nothing;
   private partialBytes = 0;
-  /** A message that is being inflated, and those behind it. */
+  /** The message that is being inflated, and the messages after it. */
   private readonly packed: Packed[] = [];
   private isUnpacking = false;
   private waiting: Buffer[] = [];
   private waitingBytes = 0;
-  /** Drawn from the budget for all of these. */
+  /** Bytes drawn from the budget for all of these. */
   private heldBytes = 0;
-  /** What the client may not send yet. */
+  /** Flow-control bytes that are not yet returned to the client. */
   private owedBytes = 0;
   private receivedBytes = 0;
   private messageCount = 0;
@@ -80,7 +80,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
   get awaited(): Awaited["awaited"] {
     if (this.hasEnded || this.isClosed || this.error !== undefined) return undefined;
     if (this.options.isOneRequest) return { message: 0, bytes: this.receivedBytes };
-    // What the client may not send is not awaited.
+    // The client is not late if flow control keeps it from sending.
     if (this.partialBytes === 0 || this.owedBytes > 0) return undefined;
     return { message: this.messageCount, bytes: this.partialBytes };
   }
@@ -89,17 +89,17 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     return this.waiting[0];
   }
 
-  /** Messages that wait, or have begun to come. */
+  /** The number of messages that wait or have begun to arrive. */
   get count(): number {
     return this.waiting.length + this.packed.length + (this.partialBytes > 0 ? 1 : 0);
   }
 
-  /** Nothing will come behind what waits. */
+  /** No message follows those that wait. */
   get isComplete(): boolean {
     return this.hasEnded && this.packed.length === 0;
   }
 
-  /** What was wrong behind the messages that wait. */
+  /** The fault that follows the messages that wait. */
   get failure(): unknown {
     return this.packed.length === 0 ? this.error : undefined;
   }
@@ -120,7 +120,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     this.allowMore();
   }
 
-  /** The client has said all. */
+  /** The client has ended the request. */
   complete(): void {
     if (this.partialBytes > 0 && this.error === undefined) {
       const message = "the request ends within its message";
@@ -131,7 +131,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     this.notify();
   }
 
-  /** What came before is dealt with first; what comes now means nothing. */
+  /** Messages that arrived before the fault are handled first. Later data is ignored. */
   fail(error: unknown): void {
     this.error ??= error;
     this.release(this.partial.length);
@@ -140,7 +140,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     this.notify();
   }
 
-  /** Nobody wants anything of it any more. */
+  /** The call is over. Everything that waits is dropped. */
   close(): void {
     this.release(this.heldBytes);
     this.options.deadlines.forget(this);
@@ -157,8 +157,8 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
   }
 
   /**
-   * Throws what was wrong with the request, the reason where the call is over, STOPPING where the
-   * server stops before the client is done.
+   * Throws the request's fault, the reason of the call's early end, or STOPPING if the server stops
+   * before the client has ended the request.
    */
   async next(): Promise<IteratorResult<readonly Buffer[], undefined>> {
     for (;;) {
@@ -177,7 +177,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     }
   }
 
-  /** The handler wants no more. */
+  /** The handler stops reading. */
   return(): Promise<IteratorResult<readonly Buffer[], undefined>> {
     this.close();
     return Promise.resolve({ done: true, value: undefined });
@@ -219,7 +219,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     this.owedBytes = 0;
   }
 
-  /** Every whole message; one that is cut off is put together. */
+  /** Accepts every complete message. Keeps the part of an incomplete one. */
   private split(part: Buffer): void {
     for (let at = 0; at < part.length;) {
       const rest = part.length - at;
@@ -234,14 +234,14 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     }
   }
 
-  /** Answers where what belongs to the message ends. */
+  /** Returns where the data of the message ends. */
   private extend(part: Buffer, from: number): number {
     const hasPrefix = this.partialBytes >= prefixBytes;
     const wanted = prefixBytes + (hasPrefix ? this.lengthAt(this.partial, 0) : 0);
     const to = Math.min(part.length, from + wanted - this.partialBytes);
     const bytes = this.partialBytes + to - from;
     if (this.partial.length < bytes) {
-      // It grows as the message comes: what a client announces it may never send.
+      // The buffer grows as data arrives: a client may never send the length that it announced.
       const size = Math.min(wanted, Math.max(bytes, 2 * this.partial.length));
       this.draw(size - this.partial.length);
       const grown = Buffer.allocUnsafeSlow(size);
@@ -283,7 +283,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     this.notify();
   }
 
-  /** Inflates what is packed, in order, while little waits. Never rejects. */
+  /** Inflates the compressed messages in order, while little waits. Never rejects. */
   private async unpack(): Promise<void> {
     if (this.isUnpacking) return;
     this.isUnpacking = true;

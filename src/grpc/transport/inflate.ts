@@ -1,13 +1,13 @@
-// Compressed messages, inflated step by step: a small message must not become a large one before
-// anybody has looked.
+// Inflates compressed messages chunk by chunk, so that the limit and the budget stop a small
+// message that becomes a large one.
 
 import { createGunzip, createInflate } from "node:zlib";
 import { StatusCode, StatusError } from "./status.ts";
 
-/** What `grpc-encoding` may say, beside `identity`; `deflate` is the zlib format. */
+/** Values of `grpc-encoding` besides `identity`. `deflate` is the zlib format. */
 export type Compression = "gzip" | "deflate";
 
-/** `onChunk` is called with the length of each chunk; an error it throws ends the inflating. */
+/** Calls `onChunk` with the length of each chunk. If it throws, the promise rejects with that. */
 export async function inflate(
   bytes: Buffer,
   compression: Compression,

@@ -1,17 +1,17 @@
-// Answers whose size is known only once they are made, such as snapshots of up to 3 MiB: a few are
-// made at a time, and those that wait hold nothing. Connections take turns, so that one with a
-// thousand such calls delays another by one of them.
+// Limits how many answers are made at a time whose size is known only once they are made, such as
+// snapshots of up to 3 MiB. Calls that wait hold nothing. Connections take turns, so that one with
+// a thousand such calls delays another by one of them.
 
-/** What is needed while so many are made is beside the budget. */
+/** The memory that these few answers need is not drawn from the budget. */
 const atOnce = 4;
 
-/** The call that is to be answered. */
+/** The call to answer. */
 interface Asker {
-  /** Its connection's. */
+  /** The gate of its connection. */
   readonly gate: object;
   readonly aborted: boolean;
   readonly reason: Error | undefined;
-  /** Until the client takes what it is sent. */
+  /** Resolves when the client takes more of the answer. */
   room(): Promise<void> | undefined;
 }
 
@@ -19,7 +19,7 @@ export class LargeAnswers {
   private readonly waiting = new Map<object, (() => void)[]>();
   private runningCount = 0;
 
-  /** Makes an answer in its turn. Throws the call's reason where nobody wants it any more. */
+  /** Makes an answer in its turn. Throws the call's reason if the call has ended meanwhile. */
   async make<T>(call: Asker, answer: () => Promise<T>): Promise<T> {
     const end = await this.turn(call);
     try {
@@ -29,7 +29,7 @@ export class LargeAnswers {
     }
   }
 
-  /** Answers how to end the turn. */
+  /** Returns a function that ends the turn. */
   async turn(call: Asker): Promise<() => void> {
     await call.room();
     if (this.runningCount < atOnce) this.runningCount++;
@@ -58,7 +58,7 @@ export class LargeAnswers {
     }
     const [gate, line] = first;
     const resolve = line.shift();
-    // Behind the other connections.
+    // The next call of this connection waits behind the other connections.
     this.waiting.delete(gate);
     if (line.length > 0) this.waiting.set(gate, line);
     resolve?.();

@@ -1,12 +1,11 @@
-// How many entries the lists of requests may have. They are counted before anything is made of
-// them (wire-inspection.ts). The conversions check the same limits, and those of several lists
-// together.
+// How many entries the lists of requests may have. wire-inspection.ts counts them before a request
+// is decoded. The conversions check the same limits, and limits over several lists together.
 
 import type { DescField } from "@bufbuild/protobuf";
 import { defaultLimits, type Limits } from "../../domain/limits.ts";
 
 interface ListLimit {
-  /** As messages name it: `append_events_max`. */
+  /** The name of the limit in error messages, as in `append_events_max`. */
   readonly name: string;
   readonly countMax: number;
 }
@@ -14,7 +13,7 @@ interface ListLimit {
 const metadata = "metadataEntriesMax";
 const values = "queryValuesMax";
 
-/** By message and field. Every list of a request is here: a test looks for others. */
+/** The limits by message and field. A test checks that every list of a request is here. */
 const limitNames: Readonly<Record<string, keyof Limits>> = {
   "AppendRequest.events": "appendEventsMax",
   "AppendRequest.expectations": "expectationsMax",
@@ -39,7 +38,7 @@ const limitNames: Readonly<Record<string, keyof Limits>> = {
   "DiscardParkedRequest.positions": "groupListMax",
 };
 
-/** Over all messages of a request. */
+/** Limits over all messages of a request together. */
 const totalNames: Readonly<Record<string, keyof Limits>> = {
   "NewEvent.tags": "appendTagsMax",
   "NewEvent.metadata": "appendMetadataEntriesMax",
@@ -47,7 +46,7 @@ const totalNames: Readonly<Record<string, keyof Limits>> = {
   "google.protobuf.Struct.fields": "jsonValuesMax",
 };
 
-/** The parts of JSON, which are bounded together by the number of messages, and other lists. */
+/** JSON values and other lists, which only the number of nested messages bounds. */
 const unlimited: ListLimit = { name: "", countMax: Infinity };
 
 /** How many entries the list may have in one message. */

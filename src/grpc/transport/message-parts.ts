@@ -1,9 +1,8 @@
-// A large message is sent in parts: the connection takes what was read from the log as it is, and
-// nothing is copied.
+// A large message in parts, so that bytes from the log are sent without being copied.
 
 export class MessageParts {
   readonly parts: readonly Uint8Array[];
-  /** Bytes of all parts. */
+  /** The bytes of all parts together. */
   readonly length: number;
 
   constructor(parts: readonly Uint8Array[]) {
@@ -15,8 +14,8 @@ export class MessageParts {
 }
 
 /**
- * Several encoded messages that already have gRPC's prefix of five bytes each: answers of many
- * small messages are written in one piece.
+ * Several encoded messages, each of which already has gRPC's prefix of five bytes. Handlers with
+ * many small answers write them in one piece.
  */
 export class PrefixedMessages {
   readonly bytes: Buffer;

@@ -1,5 +1,5 @@
-// The methods of services, straight from their generated descriptors: no service definition is
-// written by hand. What a method does with bytes is here: decode, run, encode.
+// The methods of services, derived from their generated descriptors, so that no service definition
+// is written by hand. A method decodes a request, runs the handler, and encodes the answer.
 
 import {
   toBinary,
@@ -17,14 +17,14 @@ import type { CallStatus } from "./status.ts";
 declare const shape: unique symbol;
 
 /**
- * The bytes of a message that is sent on as it is: stored events are never decoded on the way out.
+ * An encoded message, which is sent as it is. Stored events are not decoded on the way out.
  */
 export type Encoded<M> = Buffer & { readonly [shape]?: M };
 
-/** What a handler answers with. */
+/** A handler's answer. */
 export type Answer<M> = M | Encoded<M>;
 
-/** A handler that takes its request's bytes, decodes them itself, and has the call permit them. */
+/** A handler that decodes its request itself, and calls `call.permit`. */
 export interface TakesBytes<H> {
   readonly bytes: H;
 }
@@ -36,7 +36,7 @@ type Streaming<I, O> = (
   request: I,
   call: Call,
 ) => AsyncIterable<Answer<O> | MessageParts | PrefixedMessages>;
-/** Messages that came together are taken together, and so are answers that are ready. */
+/** Each step takes the messages that wait, and yields the answers that are ready. */
 type PipeOfBytes<O> = (
   requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
@@ -62,9 +62,9 @@ export type Handlers<S extends DescService> = {
 export interface BoundService {
   readonly service: DescService;
   readonly handlers: Readonly<Record<string, unknown>>;
-  /** By local name. Absent: those of the table of methods. */
+  /** The requirements by local name. Absent: those of the table in src/access. */
   readonly requirements?: Readonly<Record<string, Requirement>>;
-  /** What clients are told of a failure. Absent: as those of annals.v1. */
+  /** Turns a failure into a status. Absent: the way of annals.v1. */
   readonly statusOf?: StatusOf;
 }
 
@@ -82,16 +82,16 @@ export function handling<S extends DescService>(
 export type Bytes = Uint8Array | MessageParts | PrefixedMessages;
 
 interface Common {
-  /** As `/package.Service/Method`. */
+  /** The path, as in `/package.Service/Method`. */
   readonly path: string;
   readonly requirement: Requirement;
-  /** The handler takes decoded messages, and not their bytes. */
+  /** Whether the handler takes decoded messages, and not bytes. */
   readonly isDecoded: boolean;
   readonly statusOf: StatusOf | undefined;
   encode(answer: unknown): Bytes;
 }
 
-/** Run may throw where a promise or an iterable is expected. */
+/** `run` may throw instead of returning a promise or an iterable. */
 export type Method =
   | (Common & { readonly kind: "unary"; run(request: Buffer, call: Call): unknown })
   | (Common & {
@@ -107,10 +107,10 @@ export type Method =
       run(requests: AsyncIterable<readonly Buffer[]>, call: Call): AsyncIterable<unknown>;
     });
 
-/** By their paths. */
+/** The methods of all services by their paths. */
 export type Methods = ReadonlyMap<string, Method>;
 
-/** A method without a requirement does not exist. */
+/** Throws if a method has no requirement. */
 export function methodsOf(services: readonly BoundService[]): Methods {
   const methods = services.flatMap((bound) =>
     bound.service.methods.flatMap((method) => {
@@ -126,7 +126,7 @@ export function methodsOf(services: readonly BoundService[]): Methods {
   return new Map(methods);
 }
 
-/** What a handler is once its types have done their work. */
+/** A handler without its types, which were checked where it was given. */
 // oxlint-disable-next-line typescript/no-explicit-any
 type Run = (request: unknown, call: Call) => any;
 type AnyHandler = Run | TakesBytes<Run>;
@@ -163,7 +163,7 @@ function methodOf(
   }
 }
 
-/** The request, which the caller may make. */
+/** The decoded request, after its permissions are checked. */
 function permitted(input: DescMessage, bytes: Buffer, call: Call): unknown {
   const request = decodeRequest(input, bytes);
   call.permit(request);

@@ -1,5 +1,5 @@
-// What goes out of a call: answers framed as HTTP/2 data, and the status behind them. Where all
-// calls together leave much unsent, a call waits until it has nothing unsent itself: it never waits
+// The outgoing messages of a call, framed as HTTP/2 data, and the status after them. While all
+// calls together have much unsent, a call waits until it has nothing unsent itself. It never waits
 // for others.
 
 import { encodeHeaders, type HeaderBlock } from "../../http2/hpack-encoder.ts";
@@ -12,14 +12,14 @@ import { MessageParts, PrefixedMessages } from "./message-parts.ts";
 import type { Bytes } from "./methods.ts";
 import { statusFields, type CallStatus } from "./status.ts";
 
-/** Before each message. */
+/** The length of the prefix before each message. */
 const prefixBytes = 5;
 
 const plain = [
   [":status", "200"],
   ["content-type", "application/grpc+proto"],
 ] as const;
-/** What requests may be compressed with. */
+/** The encodings that requests may be compressed with. */
 export const acceptedEncodings = "identity,deflate,gzip";
 
 const answerHead = encodeHeaders([
@@ -33,7 +33,7 @@ const nothingButOk = encodeHeaders([...plain, ["grpc-status", "0"]]);
 export class Outgoing {
   private readonly stream: Http2Stream;
   private readonly memory: ClientMemory;
-  /** The lengths of the last messages: at least of those that are not sent whole. */
+  /** The lengths of the last messages, at least of all that are not completely sent. */
   private readonly lengths: number[] = [];
   private lengthsSum = 0;
   private hasBegun = false;
@@ -50,7 +50,7 @@ export class Outgoing {
     return this.stream.unsentBytes;
   }
 
-  /** The headers of the answer. */
+  /** Sends the headers of the answer. */
   begin(): void {
     if (this.hasBegun) return;
     this.hasBegun = true;
@@ -58,8 +58,8 @@ export class Outgoing {
   }
 
   /**
-   * Sends messages together. Answers a promise where the next one has to wait for room. Throws
-   * OVERLOADED where the budget has none.
+   * Sends messages together. Returns a promise if the next message has to wait for room. Throws
+   * OVERLOADED if the budget has no room.
    */
   send(messages: readonly Bytes[]): Promise<void> | undefined {
     if (this.isEnded) return undefined;
@@ -75,7 +75,7 @@ export class Outgoing {
     return this.room();
   }
 
-  /** Resolves when the client takes what it is sent; undefined: it does now. */
+  /** Resolves when the client takes more of the answer. Undefined: it does so now. */
   room(): Promise<void> | undefined {
     const { isEnded, hasRoom } = this;
     if (isEnded) return undefined;
@@ -87,7 +87,7 @@ export class Outgoing {
     return this.waiting;
   }
 
-  /** Some of it is with the connection, or a window has opened. */
+  /** The connection has taken some of the answer, or a window has opened. */
   sent(): void {
     this.forgetSent();
     if (this.wake === undefined) return;
@@ -95,7 +95,7 @@ export class Outgoing {
     else if (this.stream.unsentBytes === 0) this.stream.awaitWindow();
   }
 
-  /** The end: with OK behind the last answer, if there is one, or with another status. */
+  /** Ends the answer: with OK after the last message, if there is one, or with another status. */
   end(status: CallStatus | undefined, answer?: Bytes): void {
     if (this.isEnded) return;
     if (answer !== undefined) void this.send([answer]);
@@ -105,7 +105,7 @@ export class Outgoing {
     this.goOn();
   }
 
-  /** The end, now: nothing that waits is to be held any longer. */
+  /** Ends the answer now, and drops what is unsent. */
   refuse(status: CallStatus): void {
     if (!this.hasBegun) return this.end(status);
     this.forgetSent();
@@ -145,7 +145,7 @@ export class Outgoing {
   }
 }
 
-/** An answer that is nothing but a status. */
+/** Answers with a status alone. */
 export function statusOnly(status: CallStatus, more: [string, string][] = []): HeaderBlock {
   return encodeHeaders([...plain, ...statusFields(status), ...more]);
 }

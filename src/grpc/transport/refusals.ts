@@ -1,12 +1,12 @@
-// What the server's log says of connections that were refused or ended: the limits that keep others
-// out loudly, and once a minute at most; the rest where it is asked for.
+// Logs connections that were refused or ended. Limits that keep other clients out are logged as
+// warnings, at most once a minute; the rest at the level debug.
 
 import type { Logger } from "../../logger.ts";
 
 const everyMs = 60_000;
 const loud: ReadonlySet<string> = new Set(["connectionsMax", "connectionsPerAddressMax"]);
 
-/** Answers what is told of each refusal. */
+/** Returns the function to call for each refusal. */
 export function refusalLog(
   logger: Logger,
   nowMs: () => number,

@@ -1,21 +1,21 @@
-// Requests that have begun must go on, and come to their end: what a client has sent of one is held
-// until the rest comes. Times are looked at now and then, for all requests together.
+// A request that has begun must make progress and end in time, because what has arrived is held in
+// memory until the rest arrives. One timer checks all requests together.
 
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Timers } from "../../log/timers.ts";
 
 /** A request, or one message of a call that sends many. */
 export interface Awaited {
-  /** What is awaited, and how much of it has come. Undefined: it is not up to the client. */
+  /** What must arrive next, and how much of it has. Undefined: the client is not to blame. */
   readonly awaited: { readonly message: number; readonly bytes: number } | undefined;
-  /** It is awaited no longer. */
+  /** Called when the request is too late. */
   fail(error: AnnalsError): void;
 }
 
 export interface RequestTimes {
-  /** In which some of it must come. */
+  /** The time in which some more of the request must arrive. */
   readonly idleMs: number;
-  /** In which it must end. */
+  /** The time in which the request must end. */
   readonly wholeMs: number;
 }
 
@@ -31,7 +31,7 @@ const tickMs = 1_000;
 export class RequestDeadlines {
   private readonly times: RequestTimes;
   private readonly timers: Timers;
-  /** With what was seen of each. Undefined: nothing is awaited of it, or it was not looked at. */
+  /** The requests, with their state at the last check. Undefined: none yet, or none awaited. */
   private readonly requests = new Map<Awaited, Seen | undefined>();
   private isTicking = false;
 

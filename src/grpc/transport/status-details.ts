@@ -1,5 +1,5 @@
 // The typed details of a failure, packed as `Any`, `google.rpc.ErrorInfo` first. They travel in a
-// trailer, which many clients cap at 8 KB: lists are cut to a budget and say how much is missing.
+// trailer, which many clients limit to 8 KB. Lists are cut to a budget and say how much is missing.
 
 import { create, toBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
 import { anyPack, type Any } from "@bufbuild/protobuf/wkt";

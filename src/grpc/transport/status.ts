@@ -1,6 +1,6 @@
-// From a failure to what the client sees: the one table from reason to gRPC status, and the
-// `google.rpc.Status` that goes with it. What is not an AnnalsError is a fault of ours: the client
-// is told nothing but INTERNAL, the server's log everything.
+// Turns a failure into the status that the client sees: the one table from reason to gRPC code, and
+// the `google.rpc.Status` with it. An error that is no AnnalsError is a fault of the server: the
+// client sees only INTERNAL, and the server's log has everything.
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Any } from "@bufbuild/protobuf/wkt";
@@ -61,20 +61,20 @@ const codes: Readonly<Record<Reason, StatusCode>> = {
   CANCELLED: StatusCode.CANCELLED,
 };
 
-/** What is percent-encoded in `grpc-message` may take three times as many bytes. */
+/** Percent-encoding in `grpc-message` may triple the bytes. */
 const messageBytesMax = 384;
 
-/** How a call, or one append of a pipe, ends. */
+/** The end of a call, or the answer to one append of a pipe. */
 export interface CallStatus {
   readonly code: StatusCode;
   readonly message: string;
-  /** `google.rpc.ErrorInfo` first; empty only where the contract knows no reason. */
+  /** `google.rpc.ErrorInfo` first. Empty only if the contract has no reason for the failure. */
   readonly details: Any[];
-  /** Further trailers, in ASCII: other protocols say more about a failure in these. */
+  /** Further trailers in ASCII, which other protocols use for details of a failure. */
   readonly trailers?: readonly (readonly [name: string, value: string])[];
 }
 
-/** A status that is not of the event store: of health, reflection or the transport. */
+/** A status of health, reflection or the transport, not of the event store. */
 export class StatusError extends Error {
   readonly status: CallStatus;
 
@@ -91,7 +91,7 @@ export class StatusError extends Error {
   }
 }
 
-/** The status of anything that was thrown. */
+/** The status of a thrown value. */
 export function statusOf(error: unknown): CallStatus {
   if (error instanceof StatusError) return error.status;
   if (error instanceof AnnalsError) {
@@ -103,7 +103,7 @@ export function statusOf(error: unknown): CallStatus {
   return { code: StatusCode.INTERNAL, message, details: [errorInfo("INTERNAL", {})] };
 }
 
-/** How an error is to be logged: faults loudly, what clients do wrong only where asked for. */
+/** The log level of an error: faults as errors, mistakes of clients at the level debug. */
 export function severityOf(error: unknown): "error" | "warn" | "debug" {
   if (error instanceof StatusError) return "debug";
   if (!(error instanceof AnnalsError)) return "error";
@@ -119,7 +119,7 @@ export function severityOf(error: unknown): "error" | "warn" | "debug" {
   }
 }
 
-/** The header fields of a status; with the details and their message they stay under 8 KB. */
+/** The header fields of a status, with details and message. They stay under 8 KB. */
 export function statusFields({
   code,
   message,

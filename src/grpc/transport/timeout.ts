@@ -1,6 +1,6 @@
-// Deadlines as they come in: clients say anything from 0 nanoseconds to 10,000 years.
+// Parses deadlines. Clients send anything from 0 nanoseconds to 10,000 years.
 
-/** What a timer can count: 24.8 days. A deadline beyond it is none. */
+/** The longest delay of a timer: 24.8 days. A later deadline is treated as none. */
 const timeoutMsMax = 2 ** 31 - 1;
 
 const unitMs: Readonly<Record<string, number>> = {
@@ -13,8 +13,8 @@ const unitMs: Readonly<Record<string, number>> = {
 };
 
 /**
- * The milliseconds of a `grpc-timeout`: up to eight digits and a unit. `undefined`: malformed;
- * `Infinity`: beyond what a timer counts.
+ * The milliseconds of a `grpc-timeout`: up to eight digits and a unit. `undefined`: malformed.
+ * `Infinity`: longer than a timer's longest delay.
  */
 export function parseTimeout(value: string): number | undefined {
   const match = /^(\d{1,8})([HMSmun])$/.exec(value);

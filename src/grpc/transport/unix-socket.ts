@@ -1,6 +1,6 @@
-// A Unix socket's path, made ready to bind: a folder that only those may enter who may connect, and
-// no socket left behind by a process that was killed. A socket that somebody still listens on is
-// never taken away.
+// Prepares the path of a Unix socket: its folder may be entered only by users who may connect, and
+// a socket that a killed process left behind is removed. A socket on which a process still listens
+// is never removed.
 
 import { lstat, mkdir, unlink } from "node:fs/promises";
 import { connect } from "node:net";
@@ -9,7 +9,7 @@ import { dirname } from "node:path";
 /** Who may connect. */
 export type SocketAccess = "user" | "group" | "all";
 
-/** Modes of the socket, and of its folder where that is made. */
+/** The modes of the socket, and of its folder if it is created. */
 export const socketModes: Readonly<Record<SocketAccess, { socket: number; folder: number }>> = {
   user: { socket: 0o600, folder: 0o700 },
   group: { socket: 0o660, folder: 0o750 },
@@ -45,8 +45,8 @@ function isListenedOn(path: string): Promise<boolean> {
 }
 
 /**
- * Binds while new files, and so the socket, are for this user alone. The mask is the process's own:
- * whatever else is made meanwhile is private too.
+ * Binds under a mask that makes new files, and so the socket, private to this user. The mask
+ * belongs to the process, so other files created meanwhile are private too.
  */
 export async function privately<T>(bind: () => Promise<T>): Promise<T> {
   const mask = process.umask(0o077);

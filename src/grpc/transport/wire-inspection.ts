@@ -1,6 +1,6 @@
-// A walk over wire bytes along a message's descriptor that makes no objects: how many messages are
-// nested in it, and which field, if any, is not what it should be or is set too often. It ends at
-// the first finding, so that a list of a million entries costs no more than one that is allowed.
+// Walks over wire bytes along a message's descriptor without making objects. It counts nested
+// messages, and finds the first field that is malformed or set too often. It ends at the first
+// finding, so that a list of a million entries costs no more than one within the limit.
 // Source: https://protobuf.dev/programming-guides/encoding/
 
 import { isUtf8 } from "node:buffer";
@@ -11,11 +11,11 @@ import { wireBytes, wireFixed32, wireFixed64, WireReader, wireVarint } from "../
 
 const groupStart = 3;
 const groupEnd = 4;
-/** The generated codec's own bound. */
+/** The depth at which the generated codec stops, too. */
 const depthMax = 100;
-/** The last one counts. No encoder sets a field that is no list more than once. */
+/** A field that is no list may be repeated: the last one counts. No encoder does so often. */
 const repetitionsMax = 16;
-/** Fields of a newer contract, over all messages of a request. */
+/** The limit of unknown fields, such as those of a newer contract, in a whole request. */
 const unknownFieldsMax = 1 << 16;
 
 export interface Inspection {
@@ -32,7 +32,7 @@ interface Walk {
   readonly nestedMax: number;
 }
 
-/** A finding, on its way up to where its path is complete. */
+/** A finding, thrown up the walk, which completes its path. */
 class Finding extends Error {
   path: string;
 
@@ -65,13 +65,13 @@ export function inspectWire(schema: DescMessage, bytes: Uint8Array, nestedMax: n
   }
 }
 
-/** A field of a message: its place among the message's fields, and how often it may be set. */
+/** A field of a message: its index among the message's fields, and how often it may be set. */
 interface KnownField {
   readonly field: DescField;
   readonly index: number;
   readonly countMax: number;
   readonly tooMany: string;
-  /** Over all messages of a request. */
+  /** The limit over all messages of a request. */
   readonly totalMax: number;
   readonly tooManyInAll: string;
 }
@@ -204,7 +204,7 @@ function walkMapEntry(
 }
 
 /**
- * Passes over a field nobody knows, which may be a group: fields up to an end of the same number.
+ * Passes over an unknown field. A group ends at an end tag of the same number.
  */
 function passUnknown(walk: Walk, reader: WireReader, tag: number, depth: number): void {
   if (++walk.unknownFields > unknownFieldsMax) {
@@ -223,7 +223,7 @@ function passUnknown(walk: Walk, reader: WireReader, tag: number, depth: number)
   }
 }
 
-/** What the reader throws is bytes that are cut off; anything else is a fault of ours. */
+/** The reader throws RangeError for bytes that are cut off. Any other error is a fault of ours. */
 function asFinding(error: unknown): Finding {
   if (error instanceof Finding) return error;
   if (error instanceof RangeError) return new Finding("is cut off or malformed");

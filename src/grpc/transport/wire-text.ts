@@ -1,5 +1,5 @@
-// Text that goes out in a trailer or a detail: well-formed, and cut to a budget in bytes. A lone
-// surrogate or an endless message in a trailer would break the whole answer.
+// Text for trailers and details: well-formed, and cut to a limit in bytes. A lone surrogate or a
+// very long message in a trailer would break the whole answer.
 
 /**
  * The text in at most `bytesMax` bytes of UTF-8, cut at a character and marked where it was cut.

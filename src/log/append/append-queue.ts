@@ -84,7 +84,7 @@ export class AppendQueue {
   /** Bytes of all entries that are not answered, including the commit in flight. */
   private heldBytes = 0;
   private heldCount = 0;
-  /** From the first arrival until every entry is answered. */
+  /** Runs from the first arrival until every entry is answered. */
   private running = false;
   private stopping = false;
   private whenIdle: (() => void)[] = [];
@@ -93,7 +93,7 @@ export class AppendQueue {
     this.options = options;
   }
 
-  /** Answers as `EventLog.append` does. */
+  /** Returns what `EventLog.append` returns. */
   add<P extends Proposal>(
     proposal: P,
     signal?: CancelSignal,

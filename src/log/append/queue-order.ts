@@ -15,7 +15,7 @@ interface Entry {
 
 interface Line<E> {
   readonly entries: Set<E>;
-  /** Of what it may take in its turn, what is left. */
+  /** The rest of what it may take in its turn. */
   creditBytes: number;
 }
 
@@ -47,7 +47,7 @@ export class QueueOrder<E extends Entry> {
     this.count++;
   }
 
-  /** From any place. */
+  /** Removes an entry, wherever it is in its line. */
   delete(entry: E): void {
     const { client } = entry;
     const lines = this.fresh.has(client) ? this.fresh : this.old;
@@ -69,7 +69,7 @@ export class QueueOrder<E extends Entry> {
       if (entry !== undefined && (isAlone || line.creditBytes >= entry.bytes)) {
         return entry;
       }
-      // Behind the others, with what it may take in its next turn.
+      // The line goes behind the others, with the credit of its next turn.
       line.creditBytes += quantumBytes;
       lines.delete(client);
       this.old.set(client, line);

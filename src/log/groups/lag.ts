@@ -14,7 +14,7 @@ import { groupEvent, selectionOf } from "./reading.ts";
 
 /** What was counted is believed for so long. */
 const believedMs = 60_000;
-/** So many events are counted anew at once where there is doubt. */
+/** How many events are counted again in one step if the count is in doubt. */
 const fewEvents = 10_000;
 
 export interface LagSource extends Source {

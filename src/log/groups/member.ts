@@ -131,7 +131,7 @@ export class ConnectedMember implements GroupMember {
     this.wake();
   }
 
-  /** It is no longer a member. */
+  /** Ends the membership. */
   fail(error: AnnalsError): void {
     this.failure ??= error;
     this.wake();

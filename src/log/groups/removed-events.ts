@@ -18,7 +18,7 @@ export interface RemovedEventsParts {
   readonly timers: Timers;
   /** Milliseconds since 1970 on a clock that never jumps. */
   readonly nowMs: () => number;
-  /** Some were removed: the group is to see what follows. */
+  /** Called when events were removed, so that the group can go on with the next ones. */
   readonly touch: () => void;
   readonly failed: (error: unknown) => void;
 }
@@ -53,7 +53,7 @@ export class RemovedEvents {
     return this.looking;
   }
 
-  /** To be called when events may have begun to wait. */
+  /** Must be called when events may have begun to wait. */
   plan(): void {
     if (this.stopTimer !== undefined || this.isStopped || this.held.waitingCount === 0) return;
     this.stopTimer = this.parts.timers.delay(pauseMs, () => {

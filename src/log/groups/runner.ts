@@ -61,7 +61,7 @@ interface Flush {
 export class GroupRunner {
   record: GroupRecord;
   readonly machine: GroupStateMachine;
-  /** It accepts no more members. When `over` resolves, another runner may take its place. */
+  /** Stops accepting members. When `over` resolves, another runner may take its place. */
   isEnding = false;
   readonly over: Promise<void>;
   private failure: AnnalsError | undefined;

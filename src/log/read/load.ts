@@ -95,7 +95,7 @@ interface Seen {
   readonly last: { readonly version: number; readonly position: number } | undefined;
 }
 
-/** As snapshot.proto defines it. */
+/** The answer that snapshot.proto defines. */
 async function afterOf(
   source: LoadSource,
   stream: string,

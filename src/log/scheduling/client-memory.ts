@@ -16,7 +16,7 @@ export interface Share {
   give(bytes: number): void;
 }
 
-/** As the log's. */
+/** A part of the log's `Timers`. */
 interface Timers {
   nowMs(): number;
   delay(ms: number, callback: () => void): () => void;
@@ -24,7 +24,7 @@ interface Timers {
 
 export interface ClientMemoryOptions {
   readonly bytesMax: number;
-  /** Of each connection, whatever others hold. */
+  /** Bytes that each connection may hold whatever others hold. */
   readonly sureBytes: number;
   readonly timers: Timers;
 }
@@ -44,7 +44,7 @@ export class ClientMemory {
   private readonly options: ClientMemoryOptions;
   private readonly accounts = new Set<Account>();
   private readonly byHolder = new WeakMap<Holder, Account>();
-  /** Those with calls that wait for room. */
+  /** Accounts with calls that wait for room. */
   private readonly waiting = new Set<Account>();
   private isLettingIn = false;
   private isPaying = false;
@@ -117,7 +117,7 @@ export class ClientMemory {
     setImmediate(this.letIn);
   }
 
-  /** As long as somebody waits, the one that holds the most pays now and then. */
+  /** While a call waits, the connection that holds the most pays from time to time. */
   private paySoon(): void {
     if (this.isPaying) return;
     this.isPaying = true;
@@ -146,7 +146,7 @@ export class ClientMemory {
     return this.heldBytes + bytes <= bytesMax || account.heldBytes + bytes <= sureBytes;
   }
 
-  /** Who holds the most, over the longest time, beyond its share. */
+  /** The connection that holds the most over the longest time, beyond its share. */
   private payer(): Account | undefined {
     let most: Account | undefined;
     let mostWeight = 0;
@@ -195,7 +195,7 @@ class Account {
     this.heldBytes += bytes;
   }
 
-  /** It is to pay. Answers how. */
+  /** Marks the connection as asked to pay. Returns the function that makes it pay. */
   asked(bytes: number): () => void {
     this.relievedAtMs = this.options.timers.nowMs();
     return () => this.holder.relieve(Math.max(bytes, this.heldBytes * relievedShare));

@@ -36,7 +36,7 @@ export interface StreamAppend {
   readonly expected: ExpectedRevision;
   /** At least one. */
   readonly events: readonly Proposed[];
-  /** Who appends. Empty: nobody asked. */
+  /** The caller's name. Empty: the server does not authenticate callers. */
   readonly principal: string;
 }
 
@@ -175,7 +175,7 @@ async function settleByRevision(
   return { kind: "appended", revision: last.version - 1, position: last.position };
 }
 
-/** By the streams in which ids are. What was deleted is forgotten. */
+/** Settles an append by the streams of the stored ids. Deleted events do not count. */
 async function settleByIds(
   context: LogContext,
   append: StreamAppend,
@@ -224,7 +224,7 @@ function substituted(
 ): NewEvent[] {
   return proposed.map((each, i) => {
     const derived = derivedId(each.id, stream, where, i);
-    // Once more: the derived id is taken, too.
+    // The derived id is taken, too: derive another one.
     const isTaken = events[i]?.id === derived;
     return eventForLog(each, stream, isTaken ? derivedId(derived, "again") : derived);
   });

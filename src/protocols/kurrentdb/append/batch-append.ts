@@ -13,7 +13,7 @@ import type { LogContext } from "../mapping/context.ts";
 import { permit, writeNeeds } from "../mapping/permissions.ts";
 import { writeEvents } from "./write.ts";
 
-/** Of gRPC: before each message. */
+/** The length of gRPC's prefix before each message. */
 const prefixBytes = 5;
 
 /** Yields answers as many at a time as are ready. */

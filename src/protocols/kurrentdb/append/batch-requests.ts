@@ -22,7 +22,7 @@ const incompleteBytesMax = 32 * 1024 * 1024;
 
 /** An append, while its messages come in. */
 export interface BatchedAppend {
-  /** As the client sent it, to be sent back. */
+  /** The id that the client sent, which the answer repeats. */
   readonly correlation: Uint8Array;
   readonly identifier: Uint8Array;
   readonly stream: string;
@@ -74,7 +74,7 @@ export class Incomplete {
   }
 }
 
-/** Answers nothing: it throws what is wrong. */
+/** Throws if the options are not valid. */
 function take({ limits }: LogContext, batch: BatchedAppend, { proposed }: Message): undefined {
   if (batch.bytes > limits.appendBytesMax) throw appendTooLarge(limits.appendBytesMax);
   for (const bytes of proposed) batch.events.push(readProposed(bytes, limits));

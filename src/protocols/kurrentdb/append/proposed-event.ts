@@ -1,4 +1,4 @@
-// From a `ProposedMessage` to an event of the log: the client's bytes are walked once, and the
+// Turns a `ProposedMessage` into an event of the log: the client's bytes are walked once, and the
 // record's body is composed from views of them.
 
 import { isUtf8 } from "node:buffer";

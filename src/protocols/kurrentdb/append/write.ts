@@ -17,7 +17,7 @@ import { metadataChange } from "../mapping/metadata.ts";
 import { isReserved, streamTargetOf } from "../mapping/names.ts";
 import { lifecycleStream } from "../../../domain/lifecycle/lifecycle-event.ts";
 
-/** Who changed a lifecycle, for its record. Empty: nobody asked. */
+/** The name of the caller who changes a lifecycle, for its record. Empty: not authenticated. */
 export function causedBy(principal: string) {
   return { actor: principal === "" ? "KurrentDB protocol" : principal, reason: "", principal };
 }

@@ -36,7 +36,7 @@ export const selectEverything: Selection = Object.freeze({ ...selectAll, withSys
 
 const categoryPrefix = "$ce-";
 const typePrefix = "$et-";
-/** Of streams with the settings of persistent subscriptions. */
+/** The prefix of streams that hold the settings of persistent subscriptions. */
 export const settingsStreamPrefix = "$persistentSubscriptionConfig-";
 
 export function streamTargetOf(name: string): StreamTarget {

@@ -84,7 +84,7 @@ function confirmation(subscriptionId: string): Uint8Array {
   return toBinary(ReadRespSchema, create(ReadRespSchema, { content }));
 }
 
-/** Until the client says no more. Never rejects. */
+/** Reads the client's messages until the last one. Never rejects. */
 async function takeRequests(
   requests: AsyncIterator<ReadReq>,
   hub: SubscriptionHub,

@@ -6,7 +6,7 @@ export interface HeldEvent {
   readonly retries: number;
   readonly record: Uint8Array;
   readonly link: Uint8Array | undefined;
-  /** By which the consumer names it: of the link, if there is one. */
+  /** The id by which the consumer acknowledges it: the link's, if there is one. */
   readonly id: string;
   readonly position: number;
   /** Events of one key go to one consumer, if the strategy pins them. */

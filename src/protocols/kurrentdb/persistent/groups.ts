@@ -84,7 +84,7 @@ export class PersistentSubscriptions {
     return known;
   }
 
-  /** Those of a source, or all. */
+  /** The groups of one source, or all. */
   async list(source: string | undefined): Promise<KnownSubscription[]> {
     const prefix = source === undefined ? "" : `${source}::`;
     const all: KnownSubscription[] = [];

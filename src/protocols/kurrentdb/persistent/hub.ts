@@ -62,7 +62,7 @@ export class SubscriptionHub {
     this.dispatchWaiting();
   }
 
-  /** Its events in flight are delivered again. */
+  /** Removes the consumer. Its events in flight are delivered again. */
   leave(consumer: Consumer): void {
     const at = this.consumers.indexOf(consumer);
     if (at < 0) return;

@@ -1,4 +1,4 @@
-// From batches of the log to the messages of a read or subscription: filters, links, and as many
+// Turns batches of the log into the messages of a read or subscription: filters, links, and as many
 // events as were asked for.
 
 import { auditStream } from "../../../domain/event.ts";
@@ -126,7 +126,7 @@ export class EventStream {
     return filter === undefined || filter.pattern.known(this.filteredName(filter)) === true;
   }
 
-  /** Of the event as it is shown. */
+  /** The stream or type of the event, as clients see it. */
   private filteredName({ by }: EventFilter): string {
     const { view } = this;
     if (view.isOfLifecycle) {

@@ -20,9 +20,9 @@ import type { Proposed } from "../append/proposed-event.ts";
 export interface StreamsAppend {
   /** In order. Events of several streams may alternate. */
   readonly records: readonly { readonly stream: string; readonly event: Proposed }[];
-  /** Of streams that are written to, and of others. Each once. */
+  /** The expectations of each stream, whether it is written to or not. */
   readonly expectations: ReadonlyMap<string, ExpectedRevision>;
-  /** Who appends. Empty: nobody asked. */
+  /** The caller's name. Empty: the server does not authenticate callers. */
   readonly principal: string;
 }
 
@@ -131,7 +131,7 @@ async function settleParts(
   outcome: Outcome,
 ): Promise<StreamsResult | undefined> {
   if (outcome.kind === "conflict") {
-    // Nothing here could make the expectation of another stream true, or that one exists.
+    // This append cannot make such an expectation true.
     const isFinal = outcome.streams.some(
       ({ stream, expected }) => !parts.has(stream) || expected.kind === "exists",
     );

@@ -52,7 +52,7 @@ export function streamsV2(context: LogContext): BoundService {
 }
 
 const states = { none: -1n, any: -2n, exists: -4n } as const;
-/** Of a stream that is deleted, or for ever. */
+/** The states of a deleted stream, and of one that is deleted for ever. */
 const deletedState = -5n;
 const tombstonedState = -6n;
 
@@ -113,7 +113,7 @@ async function appendSession(
     for (const record of request.records) all.add(stream, record);
   }
   assertSome(all);
-  // Once more, since grants may have changed while the session was open.
+  // Checked again, because grants may have changed while the session was open.
   permit(call, [...all.expectations.keys()].flatMap(writeNeeds));
   const result = await appendToStreams(context, all, call);
   if (result.kind !== "appended") throw await sessionFailure(context, all, result);

@@ -12,7 +12,7 @@ import type { Acknowledged } from "../folder/high-water-mark.ts";
 
 /** Findings about the log and about all other files. */
 export interface DatabaseCheck extends LogJudgement {
-  /** Those of the findings with which LevelDB does not open its folder, or must not. */
+  /** The findings with which LevelDB cannot, or must not, open its folder. */
   readonly unservable: readonly string[];
   /** Paths of the live table files, oldest first. */
   readonly tables: readonly string[];

@@ -53,7 +53,7 @@ export function openFilesKv(
   };
 }
 
-/** Of LevelDB's files as they are checked: what it will serve. `keeps` bounds what is in memory. */
+/** A `Kv` over the checked files: what LevelDB will serve. `keeps` selects the keys to keep. */
 export function openLiveFiles(
   { tables, ranges, logs }: DatabaseCheck,
   keeps: (key: Uint8Array) => boolean,

@@ -52,7 +52,7 @@ export interface SalvageParts {
   readonly remains: IndexRemains;
   readonly losses: Losses;
   readonly sideValues: () => AsyncIterable<Entry>;
-  /** Of the damaged store. Undefined: it is not known. */
+  /** The identity of the damaged store. Undefined: it is not known. */
   readonly identity: Identity | undefined;
   readonly storeTime: number;
   readonly progress: (position: number) => void;

@@ -173,7 +173,7 @@ class Surveying {
   private events = 0;
   private readonly streams = new Map<string, StreamPoint>();
   private readonly missing: MissingVersions[] = [];
-  /** Of chunks that are rewritten, where that is recorded. */
+  /** For each rewritten chunk, the position of the event that records the rewrite. */
   private readonly rewritten = new Map<number, number>();
   /** The records of rewritings, by the last positions of the chunks. */
   private readonly recorded = new Map<number, Uint8Array[]>();

@@ -49,7 +49,7 @@ class Reading implements AsyncIterator<Batch, undefined> {
   }
 }
 
-/** With records that every parser takes. */
+/** The batches, with records that every parser accepts. */
 function regularBatch(batch: Batch): Batch {
   const frames = batch.frames.map((each) => regularFrames(each));
   return { ...batch, frames, bytes: frames.reduce((bytes, { length }) => bytes + length, 0) };

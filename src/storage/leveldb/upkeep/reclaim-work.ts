@@ -39,7 +39,7 @@ export interface Due extends RemovalBound {
 
 export interface Look {
   readonly due: readonly Due[];
-  /** For each stream that was looked at before: up to which version its events may be reclaimed. */
+  /** For each stream that was examined: up to which version its events may be reclaimed. */
   readonly bounds: RemovalBounds;
   /** The time by which events were judged too old. */
   readonly judgedAt: number;
