@@ -216,6 +216,7 @@ function checkTogether(config: Config): void {
   if (tcp && !isLoopback(host) && !allowRemote) {
     throw new ConfigError(`--host: ${host} is reached by other machines; add --allow-remote`);
   }
+  checkMetricsListen(config);
   if (config.advertise !== "" && !/^.+:\d{1,5}$/.test(config.advertise)) {
     throw new ConfigError("--advertise: is not HOST:PORT");
   }
@@ -223,6 +224,22 @@ function checkTogether(config: Config): void {
   if (unixSocket !== "" && Buffer.byteLength(resolve(unixSocket)) > socketPathBytesMax) {
     throw new ConfigError(`--unix-socket: is longer than ${socketPathBytesMax} bytes`);
   }
+}
+
+/** `HOST:PORT`, apart; an IPv6 address is in brackets. Undefined: it is not that. */
+export function hostAndPort(address: string): { host: string; port: number } | undefined {
+  const [, host, port] = /^(\[[\da-fA-F:.]+\]|[^:\s]+):(\d{1,5})$/.exec(address) ?? [];
+  if (host === undefined || Number(port) > 65_535) return undefined;
+  return { host, port: Number(port) };
+}
+
+function checkMetricsListen({ metricsListen, allowRemote }: Config): void {
+  if (metricsListen === "") return;
+  const where = hostAndPort(metricsListen);
+  if (where === undefined) throw new ConfigError("--metrics-listen: is not HOST:PORT");
+  if (isLoopback(where.host) || allowRemote) return;
+  const remedy = "is reached by other machines; add --allow-remote";
+  throw new ConfigError(`--metrics-listen: ${where.host} ${remedy}`);
 }
 
 /** Whether callers are asked who they are. */

@@ -141,6 +141,17 @@ export const options = {
     choices: ["auto", "json", "text"],
     help: "auto: text on a terminal, otherwise one JSON object per line",
   },
+  metrics: {
+    type: "switch",
+    initial: true,
+    help: "count calls, and answer GET /metrics; with --no-metrics only /healthz and /readyz",
+  },
+  metricsListen: {
+    type: "text",
+    initial: "",
+    value: "HOST:PORT",
+    help: "answer /metrics, /healthz and /readyz here as well, in the clear and to everybody",
+  },
   keepaliveTimeSeconds: {
     type: "number",
     initial: 30,

@@ -7,7 +7,7 @@ import { AccessControl, type AccessParts } from "./access/access-control.ts";
 import { AuditTrail } from "./access/audit.ts";
 import type { VerifyAccessToken } from "./access/authenticator.ts";
 import { accessTokenVerifier } from "./access/oidc.ts";
-import { asksWhoCalls, isLoopback } from "./config.ts";
+import { asksWhoCalls, hostAndPort, isLoopback } from "./config.ts";
 import type { Config } from "./options.ts";
 import { defaultLimits, type Limits } from "./domain/limits.ts";
 import { loadCertificates, type Certificates } from "./grpc/transport/certificates.ts";
@@ -22,6 +22,8 @@ import { ClientMemory } from "./log/scheduling/client-memory.ts";
 import { Scheduler } from "./log/scheduling/scheduler.ts";
 import { nodeTimers } from "./log/timers.ts";
 import type { Logger } from "./logger.ts";
+import { CallMetrics } from "./observe/call-metrics.ts";
+import { OperatorsHttp } from "./observe/operators-http.ts";
 import type { KurrentContext } from "./protocols/kurrentdb/mapping/context.ts";
 import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
 import type { ReclaimOptions } from "./storage/leveldb/upkeep/reclaimer.ts";
@@ -50,17 +52,7 @@ export async function startServer(
   parts: ServerParts = {},
 ): Promise<RunningServer> {
   const limits = { ...(parts.limits ?? defaultLimits), ...callsOf(config) };
-  const certificates = await certificatesOf(config, logger);
-  const access = await accessOf(config, logger).catch((error: unknown) => {
-    certificates?.close();
-    throw error;
-  });
-  const openStorage = parts.openStorage ?? (() => openConfigured(config, logger));
-  const storage = await openStorage().catch(async (error: unknown) => {
-    certificates?.close();
-    await access?.close();
-    throw error;
-  });
+  const { certificates, access, storage } = await openAll(config, logger, parts);
   const memory = new ClientMemory({
     bytesMax: config.clientMemoryBytes,
     sureBytes: limits.connectionSureBytes,
@@ -70,7 +62,9 @@ export async function startServer(
   const scheduler = new Scheduler();
   const stopping = new Stopping();
   const held = { memory, largeAnswers };
-  const environment: CallEnvironment = { logger, stopping, ...held, scheduler, access };
+  const calls = config.metrics ? new CallMetrics() : undefined;
+  const shared = { logger, stopping, ...held, scheduler, access };
+  const environment: CallEnvironment = { ...shared, observer: calls };
   const health = new HealthState();
   const unwatch = storage.watch({
     writeStateChanged: (state, why) => followWriteState(state, why, { health, logger }),
@@ -83,12 +77,7 @@ export async function startServer(
     memory,
     onWarning: (message, error) => logger.warn(message, { error }),
   });
-  access?.audit.storeIn(async (events) => {
-    const bytes = events.reduce((sum, { body }) => sum + body.length, 0);
-    const append = { events, expectations: [], condition: undefined, bytes };
-    const { outcome } = await log.append(append);
-    if (outcome.kind !== "appended") throw new Error(`the append is refused: ${outcome.kind}`);
-  });
+  keepAuditTrail(access, log);
   const version = versionOf();
   const context = {
     log,
@@ -98,24 +87,66 @@ export async function startServer(
     serverVersion: version,
     startedAt: systemClock(),
   };
-  const options = transportOptions(config, limits, logger);
+  const observed = { version, calls, log, storage, memory, scheduler };
+  const http = new OperatorsHttp(
+    {
+      ...observed,
+      isServing: () => health.serving,
+      isStopping: () => stopping.begun,
+      writeState: () => storage.writeState(),
+      connections: () => grpc.connectionCount,
+      certificateEndsMs: () => certificates?.endsMs,
+      warn: (message, error) => logger.warn(message, { error }),
+    },
+    access,
+  );
+  const options = { ...transportOptions(config, limits, logger), http: http.shared };
   let addresses: readonly string[] = [];
   const bound = [
     ...services(context, health, config.reflection),
     ...(await protocolServices(config, context, () => addresses)),
   ];
   const grpc = new GrpcServer(bound, options, environment);
-  const open = { storage, log, grpc, health, environment, certificates, unwatch };
+  const open = { storage, log, grpc, http, health, environment, certificates, unwatch };
   let stopped: Promise<void> | undefined;
   const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
   try {
     addresses = await listen(grpc, config, certificates);
+    const own = hostAndPort(config.metricsListen);
+    if (own !== undefined) {
+      logger.info("metrics and probes", { address: await http.listen(own.host, own.port) });
+    }
     warnOfOpenness(config, logger);
     return { addresses, version, stop: () => stop(config.shutdownGraceSeconds * 1_000) };
   } catch (error) {
     await stop(0);
     throw error;
   }
+}
+
+/** What is read from disk before anything is served. */
+async function openAll(config: Config, logger: Logger, { openStorage }: ServerParts) {
+  const certificates = await certificatesOf(config, logger);
+  let access: AccessControl | undefined;
+  try {
+    access = await accessOf(config, logger);
+    const storage = await (openStorage ?? (() => openConfigured(config, logger)))();
+    return { certificates, access, storage };
+  } catch (error) {
+    certificates?.close();
+    await access?.close();
+    throw error;
+  }
+}
+
+/** Entries of the audit trail become events of the store. */
+function keepAuditTrail(access: AccessControl | undefined, log: EventLog): void {
+  access?.audit.storeIn(async (events) => {
+    const bytes = events.reduce((sum, { body }) => sum + body.length, 0);
+    const append = { events, expectations: [], condition: undefined, bytes };
+    const { outcome } = await log.append(append);
+    if (outcome.kind !== "appended") throw new Error(`the append is refused: ${outcome.kind}`);
+  });
 }
 
 /** Services of further protocols over the same log. They are loaded only if they are turned on. */
@@ -297,6 +328,7 @@ interface OpenParts {
   readonly storage: Storage;
   readonly log: EventLog;
   readonly grpc: GrpcServer;
+  readonly http: OperatorsHttp;
   readonly health: HealthState;
   readonly environment: CallEnvironment;
   readonly certificates: Certificates | undefined;
@@ -314,6 +346,7 @@ async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
   access?.audit.storeIn(undefined);
   const logStopped = open.log.stop();
   const end = await open.grpc.stop(graceMs);
+  open.http.stop();
   if (end === "cut off") logger.warn("open calls were cut off", { graceMs });
   await logStopped;
   open.unwatch();

@@ -49,7 +49,8 @@ export const builtInRoles: ReadonlyMap<string, Grants> = new Map<string, Grants>
   ["writer", { read: all, append: all }],
   ["consumer", { read: all, consume: all }],
   ["service", { read: all, append: all, consume: all }],
-  ["admin", { read: all, append: all, consume: all, manage: all, admin: all }],
+  ["observer", { observe: all }],
+  ["admin", { read: all, append: all, consume: all, manage: all, observe: all, admin: all }],
 ]);
 
 /** What there is without a file. */
@@ -120,6 +121,7 @@ function grantsIn(reader: Reader, path: Path, value: unknown): Grants {
     if (scope === undefined) continue;
     const at = [...path, permission];
     if (scope === "*") grants[permission] = "everything";
+    else if (permission === "observe") reader.fault(at, 'is not "*": metrics are of the server');
     else if (!Array.isArray(scope)) reader.fault(at, 'is neither "*" nor a list of prefixes');
     else {
       const prefixes = reader.texts(at, scope);

@@ -7,9 +7,9 @@ import { AnnalsError } from "../domain/errors.ts";
 /**
  * `read` events, states and snapshots; `append` events and save snapshots; `consume` through groups
  * and checkpoints; `manage` lifecycles, definitions of groups and the deletion of snapshots;
- * `admin`: each of these, and the audit trail.
+ * `observe` the metrics; `admin`: each of these, and the audit trail.
  */
-export const permissions = ["read", "append", "consume", "manage", "admin"] as const;
+export const permissions = ["read", "append", "consume", "manage", "observe", "admin"] as const;
 export type Permission = (typeof permissions)[number];
 
 /** Names that begin with one of these prefixes: of streams, consumers and groups. */

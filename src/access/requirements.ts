@@ -30,6 +30,12 @@ export interface Requirement {
   readonly isLong?: true;
 }
 
+/** What the metrics of the server need. */
+export const observing: Requirement = {
+  isOpen: false,
+  needs: () => [{ anyOf: ["observe"], extent: everything }],
+};
+
 /** The requirement of a method with such requests. */
 type Of<R> = Requirement & { readonly request?: (request: R) => void };
 type Input<M> = M extends { input: infer I extends DescMessage } ? MessageShape<I> : never;

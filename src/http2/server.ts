@@ -11,6 +11,7 @@ import { createServer as createTlsServer, Server as TlsServer, type TlsOptions }
 import type { Http2Options } from "./api.ts";
 import { Connection } from "./connection.ts";
 import { defaultHttp2Limits, type Http2Limits } from "./limits.ts";
+import { peerOf } from "./peer.ts";
 
 export class Http2Server {
   private readonly options: Http2Options;
@@ -147,11 +148,4 @@ export class Http2Server {
     this.tickedAt = now;
     for (const connection of this.connections) connection.tick(now, seconds);
   }
-}
-
-function peerOf({ remoteAddress, remoteFamily, remotePort }: Socket): string {
-  if (remoteAddress === undefined) return "unix";
-  return remoteFamily === "IPv6"
-    ? `[${remoteAddress}]:${remotePort}`
-    : `${remoteAddress}:${remotePort}`;
 }

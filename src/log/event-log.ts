@@ -21,8 +21,10 @@ import { deleteSnapshots } from "./append/delete-snapshots.ts";
 import { getSnapshot, listSnapshots, saveSnapshot } from "./read/snapshots.ts";
 import { streamLog } from "./append/streams.ts";
 import type { CancelSignal } from "./cancellation.ts";
+import { OpenSubscriptions } from "./subscribe/open-subscriptions.ts";
 import { SharedBatches } from "./subscribe/shared-batches.ts";
 import { subscribe } from "./subscribe/subscribe.ts";
+import type { LogFigures } from "./log-figures.ts";
 import { nodeTimers, type Timers } from "./timers.ts";
 import type { EventLog, StreamInfo } from "./verbs.ts";
 
@@ -78,7 +80,8 @@ export function createEventLog(options: EventLogOptions): EventLog {
   const reading = { storage, gate, memory, batchBytes: limits.batchBytesMax, warn: onWarning };
   const propose = async (request: SnapshotRequest, signal?: CancelSignal) =>
     (await queue.add(request, signal)).outcome;
-  const source = { ...reading, interests, shared, timers, clock, propose };
+  const open = new OpenSubscriptions();
+  const source = { ...reading, interests, shared, open, timers, clock, propose };
   const sourceOf = (its: Gate = gate) => ({ ...source, gate: its });
   const infoOf = (stream: StreamFacts): StreamInfo => {
     return { ...stream, subscriberCount: interests.countOf(stream.stream) };
@@ -102,11 +105,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     getState: (request, signal, its) =>
       getState(sourceOf(its), request, limits.eventBytesMax, signal),
 
-    async getStream(stream) {
-      const facts = await storage.stream(stream);
-      if (facts !== undefined) return infoOf(facts);
-      throw streamNotFound(stream);
-    },
+    getStream: async (stream) => infoOf(await knownStream(storage, stream)),
     listStreams: async (page, caller = own) =>
       (await inTurn(caller, listCost(page), () => storage.listStreams(page))).map(infoOf),
     listEventTypes: (page, caller = own) =>
@@ -118,7 +117,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
       reclaiming: storage.reclaiming?.(),
       subscriberCount: interests.count - groups.count,
     }),
-
+    figures: () => figuresOf(queue, open, groups, storage.head().position),
     async stop() {
       interests.stop();
       checkpoints.stop();
@@ -128,6 +127,22 @@ export function createEventLog(options: EventLogOptions): EventLog {
       for (const end of unwatch) end();
     },
   };
+}
+
+/** Throws STREAM_NOT_FOUND. */
+async function knownStream(storage: Storage, stream: string): Promise<StreamFacts> {
+  const facts = await storage.stream(stream);
+  if (facts === undefined) throw streamNotFound(stream);
+  return facts;
+}
+
+function figuresOf(
+  queue: AppendQueue,
+  open: OpenSubscriptions,
+  { count: runningGroups }: Groups,
+  head: number,
+): LogFigures {
+  return { ...queue.figures(), subscriptions: open.figures(head), runningGroups };
 }
 
 /**

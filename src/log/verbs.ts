@@ -12,6 +12,7 @@ import type { Json } from "../domain/json.ts";
 import type { Selection } from "../domain/query.ts";
 import type { NewSnapshot, Snapshot } from "../domain/snapshot.ts";
 import type { GroupLog } from "./group-verbs.ts";
+import type { LogFigures } from "./log-figures.ts";
 import type {
   EventTypeFacts,
   NamePage,
@@ -270,6 +271,7 @@ export interface EventLog {
   listStreams(page: NamePage, caller?: Caller): Promise<StreamInfo[]>;
   listEventTypes(page: NamePage, caller?: Caller): Promise<EventTypeFacts[]>;
   info(): LogInfo;
+  figures(): LogFigures;
 
   /**
    * Accepts no more appends (they throw STOPPING), answers the waiting ones, and ends every

@@ -230,6 +230,31 @@ export interface ReclaimStatus {
   readonly lastFinishedAt: number;
 }
 
+/** How the store is being checked for damage, since it was opened. */
+export interface ScrubStatus {
+  readonly phase: "tables" | "log" | "waiting" | "stopped";
+  /** Completed rounds. */
+  readonly rounds: number;
+  /** The last position that this round has checked. */
+  readonly position: number;
+  /** Bytes read. */
+  readonly bytes: number;
+  /** Distinct findings. */
+  readonly findingCount: number;
+  /** When the last round was completed: microseconds since 1970, UTC. 0: none was. */
+  readonly lastFinishedAt: number;
+}
+
+/** The store's space on its file system, in bytes. */
+export interface SpaceFacts {
+  /** Of all files of the store. */
+  readonly used: number;
+  /** Available to the store. */
+  readonly free: number;
+  /** While less than this is free, appends are refused. */
+  readonly reserve: number;
+}
+
 /** A watcher leaves out the methods it does not need. They must not throw or wait. */
 export interface StorageWatcher {
   /** Called directly after the head moved, in order and without gaps. */
@@ -291,6 +316,10 @@ export interface Storage {
 
   /** Undefined: this engine does not reclaim space, or is configured not to. */
   reclaiming?(): ReclaimStatus | undefined;
+  /** Undefined: this engine does not look for damage, or is configured not to. */
+  scrubbing?(): ScrubStatus | undefined;
+  /** Absent: the store is not in a file system. */
+  space?(): Promise<SpaceFacts>;
 
   /** Waits for the commit in flight; later calls fail. */
   close(): Promise<void>;

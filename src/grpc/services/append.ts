@@ -201,7 +201,7 @@ async function appendOne(
     const { outcome, head } = await context.log.append(append, undefined, call.gate);
     pending.answer = pipeResponse(sequence, tagAppended, answerOf(outcome, head, context.epoch));
   } catch (error) {
-    const { code, message, details } = failed(context.environment, pipeMethod, call.peer, error);
+    const { code, message, details } = failed(context.environment, pipeMethod, call, error);
     const failure = create(AppendFailureSchema, { code, message, details });
     pending.answer = pipeResponse(sequence, tagFailure, toBinary(AppendFailureSchema, failure));
   }

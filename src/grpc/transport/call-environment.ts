@@ -8,7 +8,9 @@ import type { CancelSignal } from "../../log/cancellation.ts";
 import type { Caller, Gate, Scheduler } from "../../log/scheduling/scheduler.ts";
 import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
 import type { Logger } from "../../logger.ts";
+import type { CallObserver } from "./call-observer.ts";
 import type { LargeAnswers } from "./large-answers.ts";
+import { newRequestId, requestInfo } from "./request-id.ts";
 import { severityOf, statusOf, type CallStatus } from "./status.ts";
 
 export interface CallEnvironment {
@@ -21,6 +23,8 @@ export interface CallEnvironment {
   readonly scheduler: Scheduler;
   /** Undefined: the server does not authenticate callers, and allows every call. */
   readonly access?: AccessControl | undefined;
+  /** Undefined: nobody is told of calls. */
+  readonly observer?: CallObserver | undefined;
 }
 
 /** What a handler sees of its call. Its gate is its connection's. */
@@ -28,6 +32,8 @@ export interface Call extends CancelSignal, Caller {
   readonly gate: Gate;
   /** The client's address. */
   readonly peer: string;
+  /** The header `traceparent`, if the client's call is part of a trace. */
+  readonly traceParent: string | undefined;
   /** Whether the client library repeats the call: an earlier attempt may have taken effect. */
   readonly isRepeated: boolean;
   /** The cancellation as an `AbortSignal`, for Node's own functions. */
@@ -80,16 +86,26 @@ const toldEveryMs = 10_000;
 /** When a reason was last logged, and how many calls have failed with it since. */
 const told = new WeakMap<Logger, Map<string, { at: number; notLogged: number }>>();
 
-/** The status of a thrown error, which is also logged at the level that fits it. */
+/** As much of a call as is told of its failure. */
+export interface FailedCall {
+  readonly peer: string;
+  readonly traceParent?: string | undefined;
+}
+
+/** The status of a thrown error, with a request id. It is also logged at the level that fits it. */
 export function failed(
   environment: Pick<CallEnvironment, "logger">,
   method: string,
-  peer: string,
+  { peer, traceParent }: FailedCall,
   error: unknown,
   statusFor: (error: unknown) => CallStatus = statusOf,
 ): CallStatus {
-  const status = statusFor(error);
-  const fields = { method, peer, code: status.code };
+  const known = statusFor(error);
+  const requestId = newRequestId();
+  const status = { ...known, details: [...known.details, requestInfo(requestId)] };
+  const traceId = traceIdOf(traceParent);
+  const trace = traceId === undefined ? {} : { traceId };
+  const fields = { method, peer, code: status.code, requestId, ...trace };
   const severity = severityOf(error);
   if (!(error instanceof AnnalsError) || !lasting.has(error.reason)) {
     environment.logger[severity]("call failed", { ...fields, error });
@@ -106,6 +122,12 @@ export function failed(
     ...(notLogged > 0 && { notLogged }),
   });
   return status;
+}
+
+/** Source: https://www.w3.org/TR/trace-context/#traceparent-header */
+export function traceIdOf(traceParent: string | undefined): string | undefined {
+  if (traceParent === undefined) return undefined;
+  return /^[\da-f]{2}-([\da-f]{32})-[\da-f]{16}-[\da-f]{2}(-|$)/.exec(traceParent)?.[1];
 }
 
 /** The number of failures that were not logged before this one. Undefined: do not log this one. */

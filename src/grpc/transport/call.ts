@@ -18,6 +18,7 @@ import { errorCode } from "../../http2/protocol.ts";
 import type { Gate } from "../../log/scheduling/scheduler.ts";
 import { failed, type Call, type CallEnvironment } from "./call-environment.ts";
 import { EndableCall, type EndWords } from "./call-end.ts";
+import type { ObservedCall } from "./call-observer.ts";
 import { Incoming, tooMuchHeld, type IncomingOptions } from "./incoming.ts";
 import type { Bytes, Method } from "./methods.ts";
 import { Outgoing } from "./outgoing.ts";
@@ -58,7 +59,7 @@ export interface RequestOptions extends IncomingOptions {
   readonly isRepeated: boolean;
 }
 
-export class GrpcCall extends EndableCall implements Call, StreamHandler, Visitor {
+export class GrpcCall extends EndableCall implements Call, StreamHandler, Visitor, ObservedCall {
   readonly isRepeated: boolean;
   private readonly stream: Http2Stream;
   private readonly method: Method;
@@ -69,6 +70,8 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   private readonly admission: Admission | undefined;
   private hasBegun = false;
   private isAnswered = false;
+  /** Undefined: nobody is told of the call, or they have been told of its end. */
+  private beganMs: number | undefined;
   /** Bytes drawn from the budget for the handler. */
   private heldBytes = 0;
 
@@ -82,6 +85,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.stream = stream;
     this.method = method;
     this.environment = environment;
+    this.beganMs = environment.observer === undefined ? undefined : performance.now();
     this.isRepeated = options.isRepeated;
     this.outgoing = new Outgoing(stream, environment.memory);
     const { stopping } = environment;
@@ -99,6 +103,18 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
 
   get peer(): string {
     return this.stream.connection.peer;
+  }
+
+  get path(): string {
+    return this.method.path;
+  }
+
+  get headers(): ReadonlyMap<string, string> {
+    return this.stream.headers;
+  }
+
+  get traceParent(): string | undefined {
+    return this.stream.headers.get("traceparent");
   }
 
   get gate(): Gate {
@@ -171,13 +187,15 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
 
   /** Ends the call without its answer. */
   private refuse(error: AnnalsError, answerBytes = this.outgoing.unsentBytes): void {
-    const { environment, method, peer } = this;
+    const { environment, method } = this;
     // A call that may have changed the store has a small answer.
     const isSmall = answerBytes <= smallAnswerBytesMax;
     const mayHaveChanged = this.isAnswered && method.kind === "unary" && isSmall;
     const said = mayHaveChanged ? answerNotHeld() : error;
+    const status = failed(environment, method.path, this, said);
     this.settle("failed");
-    this.outgoing.refuse(failed(environment, method.path, peer, said));
+    this.outgoing.refuse(status);
+    this.told(status.code);
   }
 
   private settle(outcome: "done" | "failed"): void {
@@ -191,7 +209,19 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.outgoing.sent();
   }
 
+  /** Tells who watches that the call has ended. */
+  private told(code: StatusCode): void {
+    const { beganMs, incoming, outgoing } = this;
+    if (beganMs === undefined) return;
+    this.beganMs = undefined;
+    const ms = performance.now() - beganMs;
+    const { receivedBytes: requestBytes } = incoming;
+    const { sentBytes: answerBytes } = outgoing;
+    this.environment.observer?.ended(this, { code, ms, requestBytes, answerBytes });
+  }
+
   onReset(): void {
+    this.told(StatusCode.CANCELLED);
     this.isAnswered = true;
     this.admission?.leave("cancelled");
     this.outgoing.close();
@@ -278,7 +308,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   }
 
   private readonly fail = (error: unknown): void => {
-    const { environment, method, peer } = this;
+    const { environment, method } = this;
     // A handler whose call is over throws that reason, or something that no longer matters.
     if (this.aborted && !(error instanceof AnnalsError)) {
       const fields = { method: method.path, error };
@@ -286,7 +316,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     }
     if (this.isAnswered) return;
     const reason = this.reason ?? error;
-    this.finish(failed(environment, method.path, peer, reason, method.statusOf));
+    this.finish(failed(environment, method.path, this, reason, method.statusOf));
   };
 
   private finish(status?: CallStatus, answer?: Bytes): void {
@@ -294,12 +324,14 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.settle(status === undefined ? "done" : "failed");
     try {
       this.outgoing.end(status, answer);
+      this.told(status?.code ?? StatusCode.OK);
     } catch (error) {
       if (error instanceof AnnalsError) return this.refuse(error, answer?.length);
       this.environment.logger.error("an answer could not be sent", {
         method: this.method.path,
         error,
       });
+      this.told(StatusCode.INTERNAL);
       this.stream.reset(errorCode.internal);
     }
   }

@@ -17,6 +17,8 @@ export interface CertificateFiles {
 
 export interface Certificates {
   readonly tls: TlsOptions;
+  /** When the server's certificate ends: milliseconds since 1970. */
+  readonly endsMs: number;
   /** Called when new certificates are in use. */
   onRenewed(listener: (tls: TlsOptions) => void): void;
   /** Checks the files now, in addition to the regular checks. */
@@ -72,6 +74,9 @@ export async function loadCertificates(
   return {
     get tls() {
       return tlsOf(inUse, minVersion);
+    },
+    get endsMs() {
+      return new X509Certificate(inUse.cert).validToDate.getTime();
     },
     onRenewed: (listener) => listeners.push(listener),
     look,

@@ -1,13 +1,13 @@
 // The gRPC server: it listens, finds the method of each request, and stops.
 
 import { chmod } from "node:fs/promises";
-import type { AddressInfo, ListenOptions } from "node:net";
+import type { AddressInfo, ListenOptions, Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 import type { Http2Stream, StreamHandler } from "../../http2/api.ts";
 import { encodeHeaders } from "../../http2/hpack-encoder.ts";
 import { Http2Server } from "../../http2/server.ts";
 import type { Timers } from "../../log/timers.ts";
-import type { CallEnvironment } from "./call-environment.ts";
+import { failed, type CallEnvironment } from "./call-environment.ts";
 import { GrpcCall } from "./call.ts";
 import type { Certificates } from "./certificates.ts";
 import type { Compression } from "./inflate.ts";
@@ -34,6 +34,16 @@ export interface TransportOptions {
   readonly connectionAgeMs: number;
   readonly requestTimes: RequestTimes;
   readonly timers: Timers;
+  /** Serves what is no gRPC. Absent: it is refused. */
+  readonly http?: PlainHttp;
+}
+
+/** What serves plain HTTP on the same port. */
+export interface PlainHttp {
+  /** What has begun on the socket is not HTTP/2. */
+  serve(socket: Socket, firstBytes: Buffer): void;
+  /** A request for something by HTTP/2 that is no call. */
+  onStream(stream: Http2Stream): StreamHandler;
 }
 
 /** A client may cancel ten thousand subscriptions at once without being taken for an attacker. */
@@ -59,6 +69,7 @@ export class GrpcServer {
   private readonly environment: CallEnvironment;
   private readonly deadlines: RequestDeadlines;
   private readonly http2: Http2Server;
+  private readonly http: PlainHttp | undefined;
 
   constructor(
     services: readonly BoundService[],
@@ -69,7 +80,10 @@ export class GrpcServer {
     this.receiveBytesMax = options.receiveBytesMax;
     this.environment = environment;
     this.deadlines = new RequestDeadlines(options.requestTimes, options.timers);
-    const { logger, memory } = environment;
+    const { http } = options;
+    this.http = http;
+    const { logger, memory, observer } = environment;
+    const logRefusal = refusalLog(logger, () => options.timers.nowMs());
     this.http2 = new Http2Server({
       limits: {
         ...allowedResets,
@@ -82,9 +96,17 @@ export class GrpcServer {
       },
       budgetOf: (connection) => memory.open(connection),
       onStream: (stream) => this.route(stream),
-      onRefusal: refusalLog(logger, () => options.timers.nowMs()),
+      onRefusal: (reason, peer) => {
+        observer?.refused?.(reason);
+        logRefusal(reason, peer);
+      },
       onFault: (error, peer) => logger.error("a connection failed", { error, peer }),
+      ...(http && { onOtherProtocol: (socket, firstBytes) => http.serve(socket, firstBytes) }),
     });
+  }
+
+  get connectionCount(): number {
+    return this.http2.connectionCount;
   }
 
   /** Binds a TCP address, with TLS if there are certificates. Returns it with the bound port. */
@@ -123,33 +145,33 @@ export class GrpcServer {
   /** The method and options of a request, or why it is refused. */
   private route(stream: Http2Stream): StreamHandler {
     const { headers } = stream;
+    const httpMethod = headers.get(":method");
     if (!grpcType.test(headers.get("content-type") ?? "")) {
+      const isRead = httpMethod === "GET" || httpMethod === "HEAD";
+      if (isRead && this.http !== undefined) return this.http.onStream(stream);
       stream.respond(notGrpc, true);
       return unheard;
     }
-    if (headers.get(":method") !== "POST") {
+    if (httpMethod !== "POST") {
       stream.respond(notPost, true);
       return unheard;
     }
     const path = headers.get(":path") ?? "";
     const method = this.methods.get(path);
     if (method === undefined) {
-      return refuse(stream, `there is no method ${shorten(JSON.stringify(path), 128)}`);
+      return this.refuse(stream, unimplemented(`there is no method ${quoted(path)}`));
     }
     const encoding = headers.get("grpc-encoding") ?? "identity";
     if (!Object.hasOwn(compressions, encoding)) {
-      return refuse(stream, `grpc-encoding: of these, not ${encoding}: ${acceptedEncodings}`);
+      const message = `grpc-encoding: of these, not ${encoding}: ${acceptedEncodings}`;
+      return this.refuse(stream, unimplemented(message));
     }
     const compression = compressions[encoding];
     const timeout = headers.get("grpc-timeout");
     const ms = timeout === undefined ? Infinity : parseTimeout(timeout);
     if (ms === undefined) {
       const message = "grpc-timeout: not a number and a unit of time";
-      stream.respond(
-        statusOnly(new StatusError(StatusCode.INVALID_ARGUMENT, message).status),
-        true,
-      );
-      return unheard;
+      return this.refuse(stream, new StatusError(StatusCode.INVALID_ARGUMENT, message));
     }
     const { receiveBytesMax, deadlines } = this;
     const timeoutMs = ms === Infinity ? undefined : ms;
@@ -159,6 +181,15 @@ export class GrpcServer {
     const incoming = { compression, receiveBytesMax, isOneRequest, deadlines };
     const options = { timeoutMs, isRepeated, ...incoming };
     return new GrpcCall(stream, method, options, this.environment);
+  }
+
+  /** It is no call: nothing that is told of calls has begun. */
+  private refuse(stream: Http2Stream, error: StatusError): StreamHandler {
+    const { peer } = stream.connection;
+    const path = shorten(stream.headers.get(":path") ?? "", pathCharsMax);
+    const status = failed(this.environment, path, { peer }, error);
+    stream.respond(statusOnly(status, [["grpc-accept-encoding", acceptedEncodings]]), true);
+    return unheard;
   }
 }
 
@@ -171,8 +202,12 @@ const compressions: Readonly<Record<string, Compression | undefined>> = {
   deflate: "deflate",
 };
 
-function refuse(stream: Http2Stream, message: string): StreamHandler {
-  const { status } = new StatusError(StatusCode.UNIMPLEMENTED, message, "UNIMPLEMENTED");
-  stream.respond(statusOnly(status, [["grpc-accept-encoding", acceptedEncodings]]), true);
-  return unheard;
+const pathCharsMax = 128;
+
+function quoted(path: string): string {
+  return shorten(JSON.stringify(path), pathCharsMax);
+}
+
+function unimplemented(message: string): StatusError {
+  return new StatusError(StatusCode.UNIMPLEMENTED, message, "UNIMPLEMENTED");
 }

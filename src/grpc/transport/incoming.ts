@@ -41,6 +41,8 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
   private readonly call: Call;
   private readonly stopping: Stopping;
   private readonly onProgress: () => void;
+  /** Of the request, as it came. */
+  receivedBytes = 0;
   /** The part of the next message that has arrived, with its prefix. */
   private partial = nothing;
   private partialBytes = 0;
@@ -53,7 +55,6 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
   private heldBytes = 0;
   /** Flow-control bytes that are not yet returned to the client. */
   private owedBytes = 0;
-  private receivedBytes = 0;
   private messageCount = 0;
   private hasEnded = false;
   private isClosed = false;

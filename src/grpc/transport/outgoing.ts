@@ -31,6 +31,8 @@ const okTrailers = encodeHeaders([["grpc-status", "0"]]);
 const nothingButOk = encodeHeaders([...plain, ["grpc-status", "0"]]);
 
 export class Outgoing {
+  /** Of all answers, with what frames them. */
+  sentBytes = 0;
   private readonly stream: Http2Stream;
   private readonly memory: ClientMemory;
   /** The lengths of the last messages, at least of all that are not completely sent. */
@@ -70,6 +72,7 @@ export class Outgoing {
       const sentBytes = message instanceof PrefixedMessages ? length : length + prefixBytes;
       this.lengths.push(sentBytes);
       this.lengthsSum += sentBytes;
+      this.sentBytes += sentBytes;
     }
     this.forgetSent();
     return this.room();

@@ -21,6 +21,8 @@ import type { Limits } from "../../domain/limits.ts";
 import { idChances } from "../../domain/own-id.ts";
 import type { Facts, SideValueChange, Storage } from "../../storage/storage.ts";
 import { cancellation, type CancelListener, type CancelSignal } from "../cancellation.ts";
+import type { CommitFigures, QueueFigures } from "../log-figures.ts";
+import { CommitStats } from "./commit-stats.ts";
 import { decidedSideValues, loadCheckpoints } from "./side-values.ts";
 import { freshBytes, QueueOrder } from "./queue-order.ts";
 import { weightOf, type QueueEntry, type SideWrite, type Weight } from "./weight.ts";
@@ -88,6 +90,7 @@ export class AppendQueue {
   private running = false;
   private stopping = false;
   private whenIdle: (() => void)[] = [];
+  private readonly stats = new CommitStats();
 
   constructor(options: AppendQueueOptions) {
     this.options = options;
@@ -116,6 +119,11 @@ export class AppendQueue {
   async write(sideValues: readonly SideValueChange[]): Promise<void> {
     const sideWrite = { kind: "side-values", sideValues } as const;
     await this.enter(sideWrite, weightOf(sideWrite), this);
+  }
+
+  figures(): { readonly commits: CommitFigures; readonly queue: QueueFigures } {
+    const queue = { count: this.heldCount, bytes: this.heldBytes };
+    return { commits: this.stats.figures(), queue };
   }
 
   /** Accepts no more appends. Resolves when the waiting ones are answered. */
@@ -249,10 +257,14 @@ export class AppendQueue {
         // If nothing has to be stored, every answer depends on durable facts only.
         const isEmpty = events.length === 0 && sideValues === undefined;
         const commit = { after, recordedAt, events, ...(sideValues && { sideValues }) };
+        const begunMs = performance.now();
         if (!isEmpty && (await storage.commit(commit)) === "stale") continue;
+        if (!isEmpty) this.stats.committed(commit, performance.now() - begunMs);
         if (checkpoints.size > 0) onCheckpoints?.(checkpoints);
+        for (const outcome of outcomes) this.stats.answered(outcome);
         answer(decided, outcomes, storage.head().position);
       } catch (error) {
+        this.stats.failed();
         answer(decided, outcomes, after.position, commitFailure(error));
       }
       return rest.length === 0 ? undefined : await this.commit(rest);

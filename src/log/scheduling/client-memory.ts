@@ -58,6 +58,10 @@ export class ClientMemory {
     return this.heldBytes;
   }
 
+  get bytesMax(): number {
+    return this.options.bytesMax;
+  }
+
   /** True: each call that waits for its client should hold little. */
   get isLarge(): boolean {
     return this.heldBytes >= this.options.bytesMax / 2;

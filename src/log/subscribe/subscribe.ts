@@ -9,6 +9,7 @@ import type { Batch, StorageRead } from "../../storage/storage.ts";
 import { firstRecord, versionAt } from "../read/records.ts";
 import { scheduledRead } from "../scheduling/scheduled-read.ts";
 import type { Interest, Interests } from "./interest.ts";
+import type { OpenSubscriptions } from "./open-subscriptions.ts";
 import type { ReadSource } from "../read/read.ts";
 import type { Following, SharedBatches } from "./shared-batches.ts";
 import type { Timers } from "../timers.ts";
@@ -17,6 +18,7 @@ import type { SubscribeMessage, SubscribeRequest } from "../verbs.ts";
 export interface SubscribeSource extends ReadSource {
   readonly interests: Interests;
   readonly shared: SharedBatches;
+  readonly open: OpenSubscriptions;
   readonly timers: Timers;
   /** Microseconds since 1970, UTC. */
   readonly clock: () => number;
@@ -40,10 +42,15 @@ async function* follow(
   if (signal.aborted) return;
   const interest = source.interests.add(request.selection, signal);
   const following = source.shared.follow(request.selection);
+  let close: (() => void) | undefined;
   try {
     const start = await startOf(source, request, head);
-    yield* new Subscription(source, request, { interest, following }, start, signal).messages();
+    const parts = { interest, following };
+    const subscription = new Subscription(source, request, parts, start, signal);
+    close = source.open.add(subscription);
+    yield* subscription.messages();
   } finally {
+    close?.();
     following.leave();
     interest.close();
   }
@@ -81,10 +88,18 @@ class Subscription {
     this.spokeAtMs = source.timers.nowMs();
   }
 
+  get isLive(): boolean {
+    return this.live;
+  }
+
+  get deliveredThrough(): number {
+    return Math.max(this.through, this.interest.quietThrough);
+  }
+
   async *messages(): AsyncGenerator<SubscribeMessage> {
     while (this.goesOn()) {
       // Everything up to the last look is delivered, and nothing has arrived since.
-      this.through = Math.max(this.through, this.interest.quietThrough);
+      this.through = this.deliveredThrough;
       const silenceLeftMs = this.silenceLeftMs();
       if (silenceLeftMs <= 0) {
         yield this.said("checkpoint");

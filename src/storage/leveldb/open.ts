@@ -5,7 +5,7 @@
 
 import { AnnalsError } from "../../domain/errors.ts";
 import { firstEpoch, type History } from "../../domain/epoch.ts";
-import type { Storage } from "../storage.ts";
+import type { SpaceFacts, Storage } from "../storage.ts";
 import { lossGate, type LossGate } from "./folder/accepted-losses.ts";
 import { openChecked, type CheckedOpenOptions } from "./checked-open.ts";
 import { wholeThrough } from "./verify/log-walk.ts";
@@ -14,7 +14,7 @@ import { beginStore, createDatabase, databaseOf, highWaterMarkPath } from "./cre
 import { makeFolder } from "./folder/durable-file.ts";
 import { openEngine, type Engine } from "./write/engine.ts";
 import { closeToOthers, refuseSpecialFiles } from "./folder/folder-entries.ts";
-import { askedSeldom, freeBytes, networkFileSystem } from "./folder/file-system.ts";
+import { askedSeldom, freeBytes, networkFileSystem, usedBytes } from "./folder/file-system.ts";
 import { lockFolder, type FolderLock } from "./folder/folder-lock.ts";
 import {
   beginEpoch,
@@ -150,7 +150,8 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     }
     const { scrubber, reclaimer } = held;
     const secret = await storeSecret(folder, warn);
-    return { storage: { ...closingAlso(storage, held), secret }, scrubber, reclaimer };
+    const space = (): Promise<SpaceFacts> => spaceOf(options);
+    return { storage: { ...closingAlso(storage, held), secret, space }, scrubber, reclaimer };
   } catch (error) {
     await release(held);
     if (!(error instanceof AnnalsError)) throw error;
@@ -174,6 +175,11 @@ interface Held {
 function spareBytesOf({ folder, spareBytes, reserveBytes }: LevelStorageOptions): () => number {
   const reserve = reserveBytes ?? reserveBytesDefault;
   return spareBytes ?? askedSeldom(() => freeBytes(folder) - reserve);
+}
+
+async function spaceOf({ folder, reserveBytes }: LevelStorageOptions): Promise<SpaceFacts> {
+  const reserve = reserveBytes ?? reserveBytesDefault;
+  return { used: await usedBytes(folder), free: freeBytes(folder), reserve };
 }
 
 function openCreated(
@@ -311,6 +317,7 @@ function closingAlso(storage: Storage, held: Held): Storage {
   return {
     ...storage,
     reclaiming: () => held.reclaimer?.status(),
+    scrubbing: () => held.scrubber?.status(),
     close() {
       closed ??= close();
       return closed;

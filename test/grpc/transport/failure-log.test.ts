@@ -10,7 +10,7 @@ function linesOf(fail: (failing: (error: unknown) => void) => void): string[] {
   const write = (line: string): void => void lines.push(line);
   const now = (): Date => new Date(0);
   const logger = createLogger({ level: "info", format: "json", write, now });
-  fail((error) => void failed({ logger }, "Append", "127.0.0.1:1", error));
+  fail((error) => void failed({ logger }, "Append", { peer: "127.0.0.1:1" }, error));
   return lines;
 }
 

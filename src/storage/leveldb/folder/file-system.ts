@@ -2,6 +2,8 @@
 // durability.
 
 import { statfsSync } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
 
 /** statfs(2) types of network file systems, whose locks and syncs cannot be relied on. */
 const networkTypes = new Map([
@@ -26,6 +28,17 @@ export function networkFileSystem(folder: string): string | undefined {
 export function freeBytes(folder: string): number {
   const { bavail, bsize } = statfsSync(folder);
   return bavail * bsize;
+}
+
+/** Bytes of all files in the folder and below. Files may come and go meanwhile. */
+export async function usedBytes(folder: string): Promise<number> {
+  let bytes = 0;
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const found = await stat(join(entry.parentPath, entry.name)).catch(() => undefined);
+    bytes += found?.size ?? 0;
+  }
+  return bytes;
 }
 
 /**

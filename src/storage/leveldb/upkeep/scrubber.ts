@@ -5,6 +5,7 @@
 // kept away from it and nothing more is written.
 
 import { basename } from "node:path";
+import type { ScrubStatus } from "../../storage.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { liveTables } from "../files/database-check.ts";
 import type { ReadableKv } from "../kv/kv.ts";
@@ -32,19 +33,9 @@ export interface ScrubberOptions {
   readonly finished?: (status: ScrubberStatus) => void;
 }
 
-export interface ScrubberStatus {
-  readonly phase: "tables" | "log" | "waiting" | "stopped";
-  /** Completed rounds. */
-  readonly rounds: number;
-  /** The last position that this round has checked. */
-  readonly position: number;
-  /** Bytes read since the store was opened. */
-  readonly bytes: number;
+export interface ScrubberStatus extends ScrubStatus {
   /** The distinct findings since the store was opened, at most a hundred. */
   readonly findings: readonly string[];
-  readonly findingCount: number;
-  /** When the last round was completed: microseconds since 1970, UTC. 0: none was. */
-  readonly lastFinishedAt: number;
 }
 
 export interface Scrubber {

@@ -1,0 +1,37 @@
+// What the log tells of itself: counters since the store was opened, and what is open or waits now.
+// Figures are taken when they are asked for.
+
+import type { HistogramSnapshot } from "../domain/histogram.ts";
+
+export interface CommitFigures {
+  /** From the decision until the commit is durable, in seconds. */
+  readonly seconds: HistogramSnapshot;
+  /** Of each commit: its events, and the bytes of their records. */
+  readonly events: HistogramSnapshot;
+  readonly bytes: HistogramSnapshot;
+  /** How appends and changes beside them ended: `appended`, `deduplicated`, `conflict` ... */
+  readonly outcomes: ReadonlyMap<string, number>;
+  /** Commits that failed, or whose outcome is not known. */
+  readonly failedCount: number;
+}
+
+export interface QueueFigures {
+  /** Entries that are not answered, the commit in flight included, and what they hold. */
+  readonly count: number;
+  readonly bytes: number;
+}
+
+export interface SubscriptionFigures {
+  readonly liveCount: number;
+  readonly behindCount: number;
+  /** Positions between the head and the subscription that is the furthest behind it. */
+  readonly lagMax: number;
+}
+
+export interface LogFigures {
+  readonly commits: CommitFigures;
+  readonly queue: QueueFigures;
+  readonly subscriptions: SubscriptionFigures;
+  /** Consumer groups that run. */
+  readonly runningGroups: number;
+}
