@@ -26,8 +26,9 @@ export function readyz({ isServing, isStopping, writeState }: Probed): Route {
   return () => {
     if (isStopping()) return failure(503, "the server is stopping");
     const state = writeState();
-    if (!isServing()) return failure(503, state === "accepting" ? "not serving" : refusing[state]);
-    return said(state === "accepting" ? "serving" : `serving; ${refusing[state]}`);
+    if (state === "accepting") return isServing() ? said("serving") : failure(503, "not serving");
+    if (!isServing()) return failure(503, refusing[state]);
+    return said(`serving; ${refusing[state]}`);
   };
 }
 
