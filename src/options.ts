@@ -83,6 +83,13 @@ export const options = {
     value: "FILE",
     help: "write denied calls, management and changes of access to this file, too",
   },
+  auditKeepDays: {
+    type: "number",
+    initial: 365,
+    min: 0,
+    max: 36_500,
+    help: "remove entries of the audit trail's stream that are older than this; 0: never",
+  },
   auth: {
     type: "switch",
     initial: true,
@@ -140,6 +147,13 @@ export const options = {
     initial: "auto",
     choices: ["auto", "json", "text"],
     help: "auto: text on a terminal, otherwise one JSON object per line",
+  },
+  logSlowMs: {
+    type: "number",
+    initial: 0,
+    min: 0,
+    max: 3_600_000,
+    help: "log calls of one answer that took so long or longer; 0: none",
   },
   metrics: {
     type: "switch",

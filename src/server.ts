@@ -7,6 +7,7 @@ import { AccessControl, type AccessParts } from "./access/access-control.ts";
 import { AuditTrail } from "./access/audit.ts";
 import type { VerifyAccessToken } from "./access/authenticator.ts";
 import { accessTokenVerifier } from "./access/oidc.ts";
+import { storeAuditTrail } from "./audit-stream.ts";
 import { asksWhoCalls, hostAndPort, isLoopback } from "./config.ts";
 import type { Config } from "./options.ts";
 import { defaultLimits, type Limits } from "./domain/limits.ts";
@@ -23,6 +24,8 @@ import { Scheduler } from "./log/scheduling/scheduler.ts";
 import { nodeTimers } from "./log/timers.ts";
 import type { Logger } from "./logger.ts";
 import { CallMetrics } from "./observe/call-metrics.ts";
+import { together } from "./observe/observers.ts";
+import { SlowCalls } from "./observe/slow-calls.ts";
 import { OperatorsHttp } from "./observe/operators-http.ts";
 import type { KurrentContext } from "./protocols/kurrentdb/mapping/context.ts";
 import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
@@ -63,8 +66,9 @@ export async function startServer(
   const stopping = new Stopping();
   const held = { memory, largeAnswers };
   const calls = config.metrics ? new CallMetrics() : undefined;
+  const observer = together([calls, slowCalls(config, logger)]);
   const shared = { logger, stopping, ...held, scheduler, access };
-  const environment: CallEnvironment = { ...shared, observer: calls };
+  const environment: CallEnvironment = { ...shared, observer };
   const health = new HealthState();
   const unwatch = storage.watch({
     writeStateChanged: (state, why) => followWriteState(state, why, { health, logger }),
@@ -77,7 +81,7 @@ export async function startServer(
     memory,
     onWarning: (message, error) => logger.warn(message, { error }),
   });
-  keepAuditTrail(access, log);
+  if (access !== undefined) storeAuditTrail(access.audit, log, config.auditKeepDays);
   const version = versionOf();
   const context = {
     log,
@@ -137,16 +141,6 @@ async function openAll(config: Config, logger: Logger, { openStorage }: ServerPa
     await access?.close();
     throw error;
   }
-}
-
-/** Entries of the audit trail become events of the store. */
-function keepAuditTrail(access: AccessControl | undefined, log: EventLog): void {
-  access?.audit.storeIn(async (events) => {
-    const bytes = events.reduce((sum, { body }) => sum + body.length, 0);
-    const append = { events, expectations: [], condition: undefined, bytes };
-    const { outcome } = await log.append(append);
-    if (outcome.kind !== "appended") throw new Error(`the append is refused: ${outcome.kind}`);
-  });
 }
 
 /** Services of further protocols over the same log. They are loaded only if they are turned on. */
@@ -300,6 +294,15 @@ async function listen(
     addresses.push(await grpc.listenOnSocket(resolve(unixSocket), unixSocketAccess));
   }
   return addresses;
+}
+
+function slowCalls({ logSlowMs: slowMs }: Config, logger: Logger): SlowCalls | undefined {
+  if (slowMs === 0) return undefined;
+  return new SlowCalls({
+    slowMs,
+    nowMs: () => nodeTimers.nowMs(),
+    warn: (message, fields) => logger.warn(message, fields),
+  });
 }
 
 function warnOfOpenness(config: Config, logger: Logger): void {

@@ -43,6 +43,7 @@ export const rooms: Record<string, Room> = {
   escape: { path: "src/escape.ts", imports: [], packages: [] },
   logger: { path: "src/logger.ts", imports: ["escape"], packages: [] },
   http2: { path: "src/http2/", imports: [], packages: [] },
+  http: { path: "src/http/", imports: ["http2"], packages: [] },
   options: { path: "src/options.ts", imports: ["domain"], packages: [] },
   config: { path: "src/config.ts", imports: ["options"], packages: [] },
 
@@ -136,6 +137,12 @@ export const rooms: Record<string, Room> = {
       "kurrentV2",
     ]),
   },
+  auditStream: { path: "src/audit-stream.ts", imports: ["domain", "access", "log"], packages: [] },
+  observe: {
+    path: "src/observe/",
+    imports: ["domain", "access", "storage", "log", "scheduling", "http", "transport"],
+    packages: ["prom-client"],
+  },
   server: {
     path: "src/server.ts",
     imports: [
@@ -148,7 +155,10 @@ export const rooms: Record<string, Room> = {
       "scheduling",
       "eventLog",
       "transport",
-    ].concat(["services", "kurrentMapping", "kurrentdb", "options", "config", "logger"]),
+    ].concat([
+      ...["services", "kurrentMapping", "kurrentdb", "auditStream", "observe"],
+      ...["options", "config", "logger"],
+    ]),
     packages: [],
   },
 

@@ -3,7 +3,7 @@
 
 import { Histogram } from "../domain/histogram.ts";
 import type { CallEnd, CallObserver, ObservedCall } from "../grpc/transport/call-observer.ts";
-import { StatusCode } from "../grpc/transport/status.ts";
+import { StatusCode, statusName } from "../grpc/transport/status.ts";
 import { counter, histogram, type Family, type Labels } from "./family.ts";
 
 /** Those of OpenTelemetry, and finer ones below: most calls take about one sync of the disk. */
@@ -14,10 +14,6 @@ const secondsBounds = [
 const KiB = 1024;
 const bytesBounds = [256, KiB, 4 * KiB, 16 * KiB, 64 * KiB, 256 * KiB, KiB * KiB, 4 * KiB * KiB];
 
-/** By code: all of them are from 0 to 16. */
-const statusNames = new Map<number, string>(
-  Object.entries(StatusCode).map(([name, code]) => [code, name]),
-);
 /** Limits that end connections, by their own names; what is else wrong with one, by its kind. */
 const refusalKinds = /^(\w+)(?:$|:)/;
 
@@ -51,7 +47,9 @@ export class CallMetrics implements CallObserver {
     const methods = [...this.methods.values()];
     const durations = methods.flatMap(({ labels, seconds }) =>
       seconds.flatMap((each, code) =>
-        each === undefined ? [] : [[statusLabels(labels, code), each.snapshot()] as const],
+        each === undefined
+          ? []
+          : [[statusLabels(labels, code as StatusCode), each.snapshot()] as const],
       ),
     );
     const refusals = [...this.refusals].map(([reason, count]) => [{ reason }, count] as const);
@@ -88,8 +86,8 @@ export class CallMetrics implements CallObserver {
 }
 
 /** `error_type` only of calls that failed, as the conventions say. */
-function statusLabels(labels: Labels, code: number): Labels {
-  const name = statusNames.get(code) ?? `${code}`;
+function statusLabels(labels: Labels, code: StatusCode): Labels {
+  const name = statusName(code);
   const status = { ...labels, rpc_status_code: name };
   return code === StatusCode.OK ? status : { ...status, error_type: name };
 }

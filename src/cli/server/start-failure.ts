@@ -39,7 +39,11 @@ function named(name: OptionName): string {
 }
 
 function listenFailure(code: string, texts: string, config: Config): string {
-  const { host, port, unixSocket } = config;
+  const { host, port, unixSocket, metricsListen } = config;
+  if (metricsListen !== "" && texts.includes(`on ${metricsListen}:`)) {
+    const why = code === "EADDRINUSE" ? "another process listens there" : code;
+    return `${named("metricsListen")}: cannot listen on ${metricsListen}: ${why}; choose another`;
+  }
   if (unixSocket !== "" && texts.includes(unixSocket)) {
     const why = code === "EACCES" ? "this process may not create it there" : code;
     return `${named("unixSocket")}: cannot listen on ${unixSocket}: ${why}`;

@@ -31,6 +31,14 @@ export const StatusCode = Object.freeze({
 });
 export type StatusCode = (typeof StatusCode)[keyof typeof StatusCode];
 
+const statusNames = new Map<number, string>(
+  Object.entries(StatusCode).map(([name, code]) => [code, name]),
+);
+
+export function statusName(code: StatusCode): string {
+  return statusNames.get(code) ?? `${code}`;
+}
+
 /** The reasons of the contract, with their codes: see `ErrorReason` in errors.proto. */
 const codes: Readonly<Record<Reason, StatusCode>> = {
   INVALID_FIELD: StatusCode.INVALID_ARGUMENT,

@@ -1,0 +1,19 @@
+// Several that are told of calls, as one.
+
+import type { CallObserver } from "../grpc/transport/call-observer.ts";
+
+/** Undefined: there is nobody to tell. */
+export function together(
+  observers: readonly (CallObserver | undefined)[],
+): CallObserver | undefined {
+  const all = observers.filter((each) => each !== undefined);
+  if (all.length < 2) return all[0];
+  return {
+    ended(call, end) {
+      for (const each of all) each.ended(call, end);
+    },
+    refused(reason) {
+      for (const each of all) each.refused?.(reason);
+    },
+  };
+}
