@@ -155,10 +155,10 @@ export const rooms: Record<string, Room> = {
       "scheduling",
       "eventLog",
       "transport",
-    ].concat([
-      ...["services", "kurrentMapping", "kurrentdb", "auditStream", "observe"],
-      ...["options", "config", "logger"],
-    ]),
+    ].concat(
+      ["services", "kurrentMapping", "kurrentdb", "auditStream", "observe"],
+      ["options", "config", "logger"],
+    ),
     packages: [],
   },
 

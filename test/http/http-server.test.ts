@@ -80,6 +80,7 @@ describe("a client of plain HTTP", () => {
     const dripping = setInterval(() => socket.write("y"), 5);
     await closed;
     clearInterval(dripping);
+    await expect.poll(() => http.connectionCount).toBe(0);
   });
 
   test("that sends a thousand requests ahead is cut off, and costs one answer at most", async () => {

@@ -37,8 +37,9 @@ async function later(): Promise<Map<string, number>> {
 const one = (stream: string) => ({ stream, events: [{ type: "T" }] });
 const call = (method: string, status: string, error = "") => {
   const failed = error === "" ? "" : `,error_type="${error}"`;
-  const name = `annals.v1.EventStoreService/${method}`;
-  return `rpc_server_call_duration_seconds_count{rpc_system_name="grpc",rpc_method="${name}",rpc_status_code="${status}"${failed}}`;
+  const name = `rpc_system_name="grpc",rpc_method="annals.v1.EventStoreService/${method}"`;
+  const labels = `${name},rpc_status_code="${status}"${failed}`;
+  return `rpc_server_call_duration_seconds_count{${labels}}`;
 };
 
 describe("the metrics", () => {

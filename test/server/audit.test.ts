@@ -37,8 +37,8 @@ afterEach(async () => {
   rmSync(data, { recursive: true });
 });
 
-async function serve(): Promise<void> {
-  const flags = ["--data", join(data, "store"), "--audit-file", file, ...folder.flags];
+async function serve(more: readonly string[] = []): Promise<void> {
+  const flags = ["--data", join(data, "store"), "--audit-file", file, ...folder.flags, ...more];
   const { logger } = recordingLogger();
   const server = await startServer(configOf("--port", "0", ...flags), logger);
   [address = ""] = server.addresses;
@@ -133,5 +133,30 @@ describe("the audit trail", () => {
     expect(shown.output).toContain("$AuditDenied");
     await stop?.();
     expect(await run(["verify", join(data, "store")])).toMatchObject({ code: 0 });
+  });
+
+  test("is kept for as long as the option says, which is recorded once", async () => {
+    const policies = async () => {
+      await calls.failure(append, event("invoice-1"), showing(web));
+      await stop?.();
+      await serve();
+      const ofPolicy = { selection: { case: "stream", value: "$lifecycle-$audit" } } as const;
+      const answers = await collect(calls.stream(read, ofPolicy, showing(admin)));
+      return answers
+        .flatMap(({ message }) => (message.case === "batch" ? message.value.events : []))
+        .map(({ data: bytes }) => JSON.parse(Buffer.from(bytes).toString()) as object);
+    };
+    const days = (count: number) => ({ maxAgeMicros: count * 24 * 60 * 60 * 1e6 });
+    expect(await policies()).toMatchObject([{ policy: days(365), actor: "annals" }]);
+    expect(await policies()).toHaveLength(1);
+    await stop?.();
+    await serve(["--audit-keep-days", "30"]);
+    expect(await policies()).toMatchObject([{ policy: days(365) }, { policy: days(30) }]);
+    await stop?.();
+    await serve(["--audit-keep-days", "0"]);
+    const all = await policies();
+    expect(all).toHaveLength(3);
+    expect(all[2]).toMatchObject({ policy: { truncateBefore: 0 } });
+    expect(all[2]).not.toMatchObject({ policy: { maxAgeMicros: expect.anything() } });
   });
 });

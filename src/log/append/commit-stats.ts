@@ -1,4 +1,4 @@
-// What the append queue has done since the store was opened, for whoever watches the server.
+// What the append queue has done since the store was opened, for operators.
 // Counting an append costs one addition.
 
 import { Histogram } from "../../domain/histogram.ts";
