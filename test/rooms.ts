@@ -63,10 +63,14 @@ export const rooms: Record<string, Room> = {
     imports: [...engineBase, "format", "kv", "folder", "state"],
   },
   upkeep: { path: `${database}upkeep/`, imports: [...engineBase, ...openStore, "files", "verify"] },
+  copy: {
+    path: `${database}copy/`,
+    imports: [...engineBase, ...openStore, "verify", "upkeep"],
+  },
   create: { path: `${database}create.ts`, imports: ["format", "kv", "folder", "state"] },
   offline: {
     path: `${database}offline/`,
-    imports: [...engineBase, ...openStore, "folder", "files", "verify", "create"],
+    imports: [...engineBase, ...openStore, "folder", "files", "verify", "copy", "create"],
   },
   checkedOpen: {
     path: `${database}checked-open.ts`,
@@ -75,7 +79,11 @@ export const rooms: Record<string, Room> = {
   },
   open: {
     path: `${database}open.ts`,
-    imports: [...engineBase, ...openStore, "folder", "verify", "upkeep", "create", "checkedOpen"],
+    imports: [...engineBase, ...openStore, "folder", "verify", "upkeep"].concat([
+      "copy",
+      "create",
+      "checkedOpen",
+    ]),
     packages: [],
   },
 
@@ -143,6 +151,11 @@ export const rooms: Record<string, Room> = {
     imports: ["domain", "access", "storage", "log", "scheduling", "http", "transport"],
     packages: ["prom-client"],
   },
+  rpc: { path: "src/client/rpc/", imports: ["gen"], packages: [wire, grpc] },
+  follow: {
+    path: "src/follow/",
+    imports: ["gen", "domain", "storage", "rpc"],
+  },
   server: {
     path: "src/server.ts",
     imports: [
@@ -162,7 +175,6 @@ export const rooms: Record<string, Room> = {
     packages: [],
   },
 
-  rpc: { path: "src/client/rpc/", imports: ["gen"], packages: [wire, grpc] },
   store: { path: "src/client/store/", imports: ["gen", "rpc"], packages: [wire, grpc] },
   groupClient: { path: "src/client/group/", imports: storeClient, packages: [wire, grpc] },
   annalsClient: {
@@ -196,7 +208,7 @@ export const rooms: Record<string, Room> = {
   },
   cliFolders: {
     path: `${commands}folders/`,
-    imports: ["folder", "offline", ...clientCommand],
+    imports: ["domain", "storage", "folder", "offline", "follow", ...clientCommand],
     packages: [],
   },
   cli: {

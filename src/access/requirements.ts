@@ -6,6 +6,7 @@ import type { DescMessage, DescService, MessageShape } from "@bufbuild/protobuf"
 import type { Append } from "../domain/append.ts";
 import { auditStream, auditTypePrefix, isSystemName } from "../domain/event.ts";
 import { streamKeptIn } from "../domain/lifecycle/lifecycle-event.ts";
+import { BackupService } from "../gen/annals/v1/backup_service_pb.js";
 import { CheckpointService } from "../gen/annals/v1/checkpoint_service_pb.js";
 import {
   ConsumerGroupService,
@@ -114,6 +115,10 @@ const groups: Table<typeof ConsumerGroupService> = {
   discardParked: needing(({ group }) => [named("consume", group)], audited),
 };
 
+const backups: Table<typeof BackupService> = {
+  copy: needing(() => [{ anyOf: ["admin"], extent: everything }], audited),
+};
+
 const health: Table<typeof Health> = { check: open, list: open, watch: open };
 const reflection = { serverReflectionInfo: open };
 
@@ -123,6 +128,7 @@ export const requirements: ReadonlyMap<string, Requirement> = new Map([
   ...rows(StreamService, streams),
   ...rows(CheckpointService, checkpoints),
   ...rows(ConsumerGroupService, groups),
+  ...rows(BackupService, backups),
   ...rows(Health, health),
   ...rows(ReflectionV1, reflection),
   ...rows(V1Alpha, reflection),

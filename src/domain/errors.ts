@@ -43,6 +43,18 @@ export type Failure =
   | { readonly reason: "CHECKPOINT_NOT_FOUND"; readonly consumer: string }
   | { readonly reason: "GROUP_NOT_FOUND"; readonly group: string }
   | { readonly reason: "GROUP_EXISTS"; readonly group: string }
+  | {
+      readonly reason: "COPY_DIVERGED";
+      /** The last position of the copy. */
+      readonly position: number;
+      readonly head: number;
+    }
+  | {
+      readonly reason: "NOT_LEADER";
+      /** Where the store is that is written to. */
+      readonly leader: string;
+    }
+  | { readonly reason: "COPY_INCOMPLETE"; readonly leader: string }
   | { readonly reason: "OVERLOADED"; readonly retryAfterMs: number }
   | { readonly reason: "DISK_FULL"; readonly retryAfterMs: number }
   | { readonly reason: "READ_OVERTAKEN" }

@@ -17,6 +17,7 @@ import { PositionWaiters } from "./position-waiters.ts";
 import { inTurn, Scheduler, type Caller, type Gate } from "./scheduling/scheduler.ts";
 import { read } from "./read/read.ts";
 import { getState } from "./read/get-state.ts";
+import { copying } from "./read/copy.ts";
 import { deleteSnapshots } from "./append/delete-snapshots.ts";
 import { getSnapshot, listSnapshots, saveSnapshot } from "./read/snapshots.ts";
 import { streamLog } from "./append/streams.ts";
@@ -83,9 +84,9 @@ export function createEventLog(options: EventLogOptions): EventLog {
   const open = new OpenSubscriptions();
   const source = { ...reading, interests, shared, open, timers, clock, propose };
   const sourceOf = (its: Gate = gate) => ({ ...source, gate: its });
-  const infoOf = (stream: StreamFacts): StreamInfo => {
-    return { ...stream, subscriberCount: interests.countOf(stream.stream) };
-  };
+  const copies = copying(storage);
+  unwatch.push(copies.stop);
+  const infoOf = (stream: StreamFacts) => streamInfo(stream, interests);
 
   return {
     checkpoints,
@@ -94,6 +95,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     append: (append, signal, by) => inHistory(reading, append, (it) => queue.add(it, signal, by)),
     lookAhead: (append) => lookAheadInHistory(reading, append),
     epochMismatch: (readIn) => mismatchOf(reading, readIn),
+    copy: copies.copy,
     read: (request, signal, its) => read(sourceOf(its), request, signal),
     subscribe: (request, signal, its) => subscribe(sourceOf(its), request, signal),
     saveSnapshot: (snapshot, signal) => saveSnapshot(source, snapshot, signal),
@@ -143,6 +145,10 @@ function figuresOf(
   head: number,
 ): LogFigures {
   return { ...queue.figures(), subscriptions: open.figures(head), runningGroups };
+}
+
+function streamInfo(stream: StreamFacts, interests: Interests): StreamInfo {
+  return { ...stream, subscriberCount: interests.countOf(stream.stream) };
 }
 
 /**

@@ -13,6 +13,7 @@ import type { Selection } from "../domain/query.ts";
 import type { NewSnapshot, Snapshot } from "../domain/snapshot.ts";
 import type { GroupLog } from "./group-verbs.ts";
 import type { LogFigures } from "./log-figures.ts";
+import type { CopyPart, CopyStart } from "../storage/copy.ts";
 import type {
   EventTypeFacts,
   NamePage,
@@ -200,6 +201,9 @@ export interface CheckpointLog {
   ): Promise<number>;
 }
 
+/** The call that a copy is for. */
+export type Copier = Caller & { readonly signal: AbortSignal };
+
 /**
  * Work on the main thread passes the gate of the connection that it is for. Absent: the log's own.
  * A list is read in one piece: its caller asks for a few entries at a time.
@@ -265,6 +269,9 @@ export interface EventLog {
   load(request: LoadRequest, signal?: AbortSignal, gate?: Gate): AsyncIterable<LoadMessage>;
   /** Throws ANSWER_TOO_LARGE if the state exceeds the event limit, CANCELLED on abort. */
   getState(request: GetStateRequest, signal?: AbortSignal, gate?: Gate): Promise<StreamState>;
+
+  /** See `Storage.copy`. Undefined: the engine makes no copies. */
+  copy(start: CopyStart, caller: Copier): AsyncIterable<CopyPart> | undefined;
 
   /** Throws STREAM_NOT_FOUND. */
   getStream(stream: string): Promise<StreamInfo>;

@@ -17,6 +17,7 @@ import type { History } from "../domain/epoch.ts";
 import type { CommitEvent, StoredEvent } from "../domain/event.ts";
 import type { Lifecycle } from "../domain/lifecycle/lifecycle.ts";
 import type { Selection } from "../domain/query.ts";
+import type { CopyPart, CopyStart } from "./copy.ts";
 
 /** What tells whether an event is removed, beside its stream's lifecycle. */
 export type JudgedEvent = Pick<StoredEvent, "stream" | "version" | "recordedAt">;
@@ -60,7 +61,9 @@ export type SideValueSpace =
   | "group-progress"
   | "group-parked"
   | "group-gone"
-  | "snapshot";
+  | "snapshot"
+  /** What a copy keeps about itself. */
+  | "copy";
 
 /** A durable value beside the log: one value under one name. Storage does not interpret it. */
 export interface SideValue {
@@ -320,6 +323,13 @@ export interface Storage {
   scrubbing?(): ScrubStatus | undefined;
   /** Absent: the store is not in a file system. */
   space?(): Promise<SpaceFacts>;
+
+  /**
+   * Everything that another store needs to become the same: a backup, or a follower. Pulled by the
+   * consumer. Throws COPY_DIVERGED if what the receiver has is not part of this store's log, and
+   * RECOVERING where it has to begin again from what it has. Absent: this engine does not offer it.
+   */
+  copy?(start: CopyStart, signal: AbortSignal): AsyncIterable<CopyPart>;
 
   /** Waits for the commit in flight; later calls fail. */
   close(): Promise<void>;

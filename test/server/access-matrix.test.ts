@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { builtInRoles } from "../../src/access/access-file.ts";
 import { permissions, type Permission } from "../../src/access/grants.ts";
 import { revokeTokens } from "../../src/access/token-file.ts";
+import { BackupService } from "../../src/gen/annals/v1/backup_service_pb.js";
 import { CheckpointService } from "../../src/gen/annals/v1/checkpoint_service_pb.js";
 import { ConsumerGroupService } from "../../src/gen/annals/v1/consumer_group_service_pb.js";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
@@ -69,6 +70,7 @@ const rows: Record<string, Record<string, [Needed, Record<string, unknown>]>> = 
     ReplayParked: ["consume", { group: "g" }],
     DiscardParked: ["consume", { group: "g" }],
   },
+  [BackupService.typeName]: { Copy: ["admin", {}] },
   [Health.typeName]: { Check: ["open", {}], List: ["open", {}], Watch: ["open", {}] },
   [V1.typeName]: {
     ServerReflectionInfo: ["open", { messageRequest: { case: "listServices", value: "" } }],
@@ -85,6 +87,7 @@ const alsoManaged = new Set(["GetGroup", "ListGroups"]);
 const services = [
   EventStoreService,
   StreamService,
+  BackupService,
   CheckpointService,
   ConsumerGroupService,
   Health,

@@ -8,6 +8,7 @@ import {
   type ConnectionOptions,
   type TlsOptions,
 } from "../../client/rpc/connection.ts";
+import { BackupService } from "../../gen/annals/v1/backup_service_pb.js";
 import { CheckpointService } from "../../gen/annals/v1/checkpoint_service_pb.js";
 import { ConsumerGroupService } from "../../gen/annals/v1/consumer_group_service_pb.js";
 import { EventStoreService } from "../../gen/annals/v1/event_store_service_pb.js";
@@ -25,6 +26,7 @@ export interface Session {
   readonly streams: ServiceClient<Methods<typeof StreamService>>;
   readonly groups: ServiceClient<Methods<typeof ConsumerGroupService>>;
   readonly checkpoints: ServiceClient<Methods<typeof CheckpointService>>;
+  readonly backups: ServiceClient<Methods<typeof BackupService>>;
   /** For calls with one answer: `--timeout`, or 10 s. */
   readonly once: CallOptions;
   /** For streams: `--timeout` if it was given. */
@@ -65,6 +67,7 @@ export async function withSession<T>(
       streams: clientOf(StreamService, connection),
       groups: clientOf(ConsumerGroupService, connection),
       checkpoints: clientOf(CheckpointService, connection),
+      backups: clientOf(BackupService, connection),
       once: { signal, timeoutMs: given ?? timeoutDefaultMs },
       streaming: { signal, timeoutMs: given },
       signal,

@@ -11,6 +11,7 @@ import { connectionOptions, exitCode, jsonOption, parse } from "../arguments/opt
 import { positionProgress } from "../output/progress.ts";
 import { withSession } from "../connection/session.ts";
 import { say, type Terminal } from "../output/terminal.ts";
+import { isAddress } from "./address.ts";
 import { verifyServer, type ServerReport } from "./verify-server.ts";
 
 const options = { ...connectionOptions, ...jsonOption, scratch: { type: "string" } } as const;
@@ -53,11 +54,6 @@ export async function verify(args: readonly string[], terminal: Terminal): Promi
   const object = { sound: findings.length === 0, ...json };
   await printAnswer(terminal, values, object, [["verdict", verdict], ...facts]);
   return findings.length === 0 ? exitCode.ok : exitCode.failure;
-}
-
-/** Whether the text is `HOST:PORT` or a socket's path. An existing folder takes precedence. */
-function isAddress(text: string): boolean {
-  return /^unix:.|^[^/\\]+:\d+$/.test(text) && !existsSync(text);
 }
 
 function factsOfFolder(report: FolderReport): [string, string][] {

@@ -80,6 +80,8 @@ function fromCall(error: CallError): AnnalsError {
     case "STREAM_TOMBSTONED":
     case "CHECKPOINT_BACKWARDS":
     case "GROUP_EXISTS":
+    case "COPY_DIVERGED":
+    case "NOT_LEADER":
       return new PreconditionError(message, failure.reason, context);
     case "UNAUTHENTICATED": {
       const isTransient = failure.isRenewable;
@@ -96,6 +98,7 @@ function fromCall(error: CallError): AnnalsError {
     case "RECOVERING":
     case "STOPPING":
     case "STORE_FAILED":
+    case "COPY_INCOMPLETE":
     case "UNREACHABLE":
       return new UnavailableError(message, failure.reason, context);
     case "NO_CONNECTION":

@@ -223,6 +223,7 @@ export class UnavailableError extends AnnalsError {
     | "RECOVERING"
     | "OUTCOME_UNKNOWN"
     | "READ_OVERTAKEN"
+    | "COPY_INCOMPLETE"
     | "STORE_FAILED";
 
   constructor(message: string, reason: UnavailableError["reason"], context: ErrorContext = {}) {

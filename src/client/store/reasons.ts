@@ -29,6 +29,8 @@ export const outlooks: Readonly<Record<CallReason, Outlook>> = {
   GROUP_EXISTS: refused,
   BEYOND_HEAD: refused,
   EPOCH_MISMATCH: refused,
+  COPY_DIVERGED: refused,
+  NOT_LEADER: refused,
   ANSWER_TOO_LARGE: refused,
   CORRUPTION: refused,
   UNIMPLEMENTED: refused,
@@ -43,6 +45,7 @@ export const outlooks: Readonly<Record<CallReason, Outlook>> = {
   // Nothing was sent.
   NO_CONNECTION: notYet,
   READ_OVERTAKEN: notYet,
+  COPY_INCOMPLETE: notYet,
   // The server states that the append had not reached the disk.
   DEADLINE_EXCEEDED: notYet,
   CANCELLED: notYet,

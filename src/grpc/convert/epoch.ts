@@ -2,12 +2,14 @@
 // read. What was read in another history of the store is refused before anything else happens.
 
 import type { DeleteStream } from "../../domain/decide/decide-lifecycle.ts";
-import { isEpochId, type Claim } from "../../domain/epoch.ts";
+import { isEpochId, type Claim, type Epoch } from "../../domain/epoch.ts";
 import { epochMismatched, invalidField } from "../../domain/errors.ts";
 import { noPolicy, type PolicyChange } from "../../domain/lifecycle/lifecycle.ts";
 import type { Selection } from "../../domain/query.ts";
+import { EpochCause } from "../../gen/annals/v1/info_pb.js";
 import type { Bound, EventLog, ReadRequest, SubscribeRequest } from "../../log/verbs.ts";
 import type { Violations } from "./checks.ts";
+import { timestamp } from "./time.ts";
 
 const malformed = "is not an epoch: 16 hexadecimal digits in lower case, as this server gave it";
 
@@ -87,4 +89,18 @@ export function claimsOfChange(
 /** The field with its tag, encoded once: it is sent with many answers. */
 export function epochField(tag: number, epoch: string): Buffer {
   return Buffer.concat([Buffer.from([tag, epoch.length]), Buffer.from(epoch, "latin1")]);
+}
+
+const epochCauses = {
+  creation: EpochCause.CREATION,
+  restore: EpochCause.RESTORE,
+  "accepted-loss": EpochCause.ACCEPTED_LOSS,
+  salvage: EpochCause.SALVAGE,
+  promotion: EpochCause.PROMOTION,
+} as const;
+
+/** An epoch as the contract describes it. */
+export function epochInfo({ id: epoch, after, beganAt, cause }: Epoch) {
+  const begun = { beganAt: timestamp(beganAt), cause: epochCauses[cause] };
+  return { epoch, afterPosition: BigInt(after), ...begun };
 }

@@ -1,11 +1,10 @@
 // GetStream, ListStreams, ListEventTypes and GetInfo.
 
 import { create, toBinary } from "@bufbuild/protobuf";
-import { currentEpoch, type Epoch } from "../../domain/epoch.ts";
+import { currentEpoch } from "../../domain/epoch.ts";
 import { positionMax, type Limits } from "../../domain/limits.ts";
 import {
   Durability,
-  EpochCause,
   EventTypeInfoSchema,
   GetInfoResponseSchema,
   GetStreamResponseSchema,
@@ -26,6 +25,7 @@ import type { Call } from "../transport/call-environment.ts";
 import type { Encoded } from "../transport/methods.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 import { checkText, Violations } from "../convert/checks.ts";
+import { epochInfo } from "../convert/epoch.ts";
 import { pageOf, type PagedList } from "../convert/page.ts";
 import { checkStreamName } from "../convert/read-request.ts";
 import { wireStreamInfo } from "../convert/stream.ts";
@@ -107,14 +107,6 @@ const writeStates = {
   failed: WriteState.FAILED,
 } as const;
 
-const epochCauses = {
-  creation: EpochCause.CREATION,
-  restore: EpochCause.RESTORE,
-  "accepted-loss": EpochCause.ACCEPTED_LOSS,
-  salvage: EpochCause.SALVAGE,
-  promotion: EpochCause.PROMOTION,
-} as const;
-
 const reclaimPhases = {
   waiting: ReclaimPhase.WAITING,
   looking: ReclaimPhase.LOOKING,
@@ -147,11 +139,6 @@ function getInfo({ log, limits, serverVersion, startedAt }: ServiceContext): Get
     epochs: history.map(epochInfo),
     ...(reclaiming && { reclaiming: reclaimInfo(reclaiming) }),
   });
-}
-
-function epochInfo({ id: epoch, after, beganAt, cause }: Epoch) {
-  const begun = { beganAt: timestamp(beganAt), cause: epochCauses[cause] };
-  return { epoch, afterPosition: BigInt(after), ...begun };
 }
 
 function reclaimInfo({ phase, rounds, events, bytesFreed, lastFinishedAt }: ReclaimStatus) {

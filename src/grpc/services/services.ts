@@ -1,6 +1,7 @@
 // Binds all services of the server to their handlers: the event store, streams, checkpoints,
 // consumer groups, health and reflection.
 
+import { BackupService } from "../../gen/annals/v1/backup_service_pb.js";
 import { CheckpointService } from "../../gen/annals/v1/checkpoint_service_pb.js";
 import { ConsumerGroupService } from "../../gen/annals/v1/consumer_group_service_pb.js";
 import { file_annals_v1_errors } from "../../gen/annals/v1/errors_pb.js";
@@ -14,6 +15,7 @@ import * as v1Alpha from "../../gen/grpc/reflection/v1alpha/reflection_pb.js";
 import { PageTokens } from "../convert/page.ts";
 import { handling, type BoundService } from "../transport/methods.ts";
 import { appendMethods } from "./append.ts";
+import { backupService } from "./backup-service.ts";
 import { checkpointService } from "./checkpoint-service.ts";
 import { consumerGroupService } from "./consumer-group-service.ts";
 import type { ServiceContext } from "./context.ts";
@@ -24,7 +26,13 @@ import { collectSymbols, reflectionV1, reflectionV1Alpha } from "./reflection.ts
 import { snapshotMethods } from "./snapshot.ts";
 import { streamService } from "./stream-service.ts";
 
-const own = [EventStoreService, StreamService, CheckpointService, ConsumerGroupService];
+const own = [
+  EventStoreService,
+  StreamService,
+  CheckpointService,
+  ConsumerGroupService,
+  BackupService,
+];
 
 /** `secret` signs page tokens. */
 interface ServiceParts extends Omit<ServiceContext, "pageTokens"> {
@@ -49,6 +57,7 @@ export function services(
     handling(StreamService, streamService(context)),
     handling(CheckpointService, checkpointService(context)),
     handling(ConsumerGroupService, consumerGroupService(context)),
+    handling(BackupService, backupService(context)),
     handling(Health, healthService(healthState, names, context.environment.stopping)),
   ];
   return withReflection ? [...always, ...reflection()] : always;

@@ -83,6 +83,11 @@ export function detailsOf(failure: Failure): Any[] {
     case "GROUP_NOT_FOUND":
     case "GROUP_EXISTS":
       return [info({ group: failure.group })];
+    case "COPY_DIVERGED":
+      return [info({ position: `${failure.position}`, head: `${failure.head}` })];
+    case "NOT_LEADER":
+    case "COPY_INCOMPLETE":
+      return [info({ leader: failure.leader })];
     case "OVERLOADED":
     case "DISK_FULL":
       return [info(), retryInfo(failure.retryAfterMs)];

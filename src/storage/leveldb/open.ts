@@ -15,6 +15,7 @@ import { makeFolder } from "./folder/durable-file.ts";
 import { openEngine, type Engine } from "./write/engine.ts";
 import { closeToOthers, refuseSpecialFiles } from "./folder/folder-entries.ts";
 import { askedSeldom, freeBytes, networkFileSystem, usedBytes } from "./folder/file-system.ts";
+import { copyStore } from "./copy/copy-store.ts";
 import { lockFolder, type FolderLock } from "./folder/folder-lock.ts";
 import {
   beginEpoch,
@@ -151,7 +152,8 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     const { scrubber, reclaimer } = held;
     const secret = await storeSecret(folder, warn);
     const space = (): Promise<SpaceFacts> => spaceOf(options);
-    return { storage: { ...closingAlso(storage, held), secret, space }, scrubber, reclaimer };
+    const serving = { ...copiable(engine), ...closingAlso(storage, held), secret, space };
+    return { storage: serving, scrubber, reclaimer };
   } catch (error) {
     await release(held);
     if (!(error instanceof AnnalsError)) throw error;
@@ -304,6 +306,11 @@ async function release({
   }
 }
 
+/** The storage with what only makes sense for a whole engine. */
+function copiable(engine: Engine): Pick<Storage, "copy"> {
+  return { copy: (start, signal) => copyStore(engine, start, signal) };
+}
+
 function closingAlso(storage: Storage, held: Held): Storage {
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
@@ -369,7 +376,7 @@ export async function openStoreOver(options: OverOptions): Promise<Omit<LevelSto
     ...(spareBytes ? { spareBytes } : {}),
     ...(delay ? { delay } : {}),
   });
-  const { storage } = engine;
+  const storage = { ...engine.storage, ...copiable(engine) };
   if (!reclaim) return { storage, reclaimer: undefined };
   const reclaimer = startReclaimer({ ...engine, clock, warn, spareBytes, delay }, reclaim);
   const close = async (): Promise<void> => {

@@ -28,6 +28,7 @@ describe("the table of reasons", () => {
       Object.entries(outlooks).flatMap(([reason, outlook]) => (outlook[which] ? [reason] : []));
     expect(named("isTransient").toSorted()).toEqual([
       "CANCELLED",
+      "COPY_INCOMPLETE",
       "CUT_OFF",
       "DEADLINE_EXCEEDED",
       "DISK_FULL",

@@ -449,6 +449,32 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_EPOCH_MISMATCH = 28;
    */
   EPOCH_MISMATCH = 28,
+
+  /**
+   * FAILED_PRECONDITION: what the copy has is not part of this store's log (`position` in the
+   * metadata is the copy's last position, `head` the store's). Nothing was sent. One of the two was
+   * restored or lost events: begin a new copy.
+   *
+   * @generated from enum value: ERROR_REASON_COPY_DIVERGED = 29;
+   */
+  COPY_DIVERGED = 29,
+
+  /**
+   * FAILED_PRECONDITION: this server is a follower, which keeps a copy of a store and writes nothing
+   * by itself. Nothing was stored. `leader` in the metadata is the address that the follower copies
+   * from: send the call there.
+   *
+   * @generated from enum value: ERROR_REASON_NOT_LEADER = 30;
+   */
+  NOT_LEADER = 30,
+
+  /**
+   * UNAVAILABLE: this server is a follower whose copy is not whole yet. Read from its `leader` (in the
+   * metadata), or retry later.
+   *
+   * @generated from enum value: ERROR_REASON_COPY_INCOMPLETE = 31;
+   */
+  COPY_INCOMPLETE = 31,
 }
 
 /**

@@ -90,6 +90,26 @@ export function cutIntoChunks(events: readonly CommitEvent[]): CommitEvent[][] {
   return groups;
 }
 
+/**
+ * Whether two consecutive chunks may be of one commit. A commit has one time, and cuts where its
+ * next event would not have fitted the chunk. Of rewritten chunks that is not known any more.
+ */
+export function mayShareCommit(chunk: Chunk, next: Chunk): boolean {
+  if (chunk.recordedAt !== next.recordedAt) return false;
+  if (chunk.reclaimed !== undefined || next.reclaimed !== undefined) return true;
+  const reader = new WireReader(next.records);
+  reader.varint();
+  return chunk.records.length + reader.lengthEnd() > chunkBytesTarget;
+}
+
+/** The key of a chunk's value, by its header. Throws CORRUPTION, also if it is not its value. */
+export function openReceived(value: Uint8Array): Chunk {
+  if (value.length < headerBytes) throw corruption("a chunk is cut off");
+  const last = readUint64(value, 8) + readUint32(value, 16) - 1;
+  if (!Number.isSafeInteger(last) || last < 1) throw corruption("a chunk has no positions");
+  return openChunk(chunkKey(last), value);
+}
+
 /** Composes a chunk of at least one event. */
 export function composeChunk(
   events: readonly CommitEvent[],

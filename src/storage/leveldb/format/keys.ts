@@ -34,7 +34,13 @@ export const sideValueSpaceNumbers = {
   "group-parked": 4,
   "group-gone": 5,
   snapshot: 6,
+  copy: 7,
 } as const;
+
+/** Whether a key is that of what a copy keeps about itself, which is not part of the copy. */
+export function isCopyState(key: Uint8Array): boolean {
+  return key[0] === prefixSideValue && key[1] === sideValueSpaceNumbers.copy;
+}
 
 /** On disk: do not renumber. */
 export const TermKind = { stream: 1, category: 2, type: 3, tag: 4 } as const;

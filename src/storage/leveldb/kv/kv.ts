@@ -54,6 +54,11 @@ export interface Kv extends ReadableKv {
    * writing.
    */
   readonly neededBytes?: number;
+  /**
+   * A forward walk through the range as it is now, whatever is written meanwhile. Absent: nothing
+   * is written, or no copies are made.
+   */
+  frozen?(range: KeyRange): Scan;
   /** Refuses to read keys in a range, as CORRUPTION: LevelDB would end the process there. */
   avoid?(range: AvoidedRange): void;
   /** Writes all operations or none, and resolves when they are durable. One write at a time. */

@@ -53,6 +53,8 @@ function overDatabase(database: Database): Kv {
     page: (range) => page(range),
     scan: (range) =>
       new AvoidingScan(checkedScan(new LevelScan(database, range)), range, avoided, walked),
+    frozen: (range) =>
+      new AvoidingScan(checkedScan(frozenScan(database, range)), range, avoided, walked),
     avoid: (range) => avoided.add(range),
     // A chained batch passes keys and values to LevelDB one by one, without an object for each.
     async write(operations) {
@@ -73,6 +75,17 @@ function overDatabase(database: Database): Kv {
     compact: (first, last) => compact(database, first as Buffer, last as Buffer),
     close: () => database.close(),
   };
+}
+
+/** One iterator, which LevelDB reads as of the moment when it is made. */
+function frozenScan(database: Database, range: KeyRange): Scan {
+  const iterator = database.iterator({
+    gte: range.first as Buffer,
+    lte: range.last as Buffer,
+    fillCache: range.fillCache ?? true,
+    highWaterMarkBytes: range.bytesMax ?? pageBytesDefault,
+  } as object);
+  return { next: () => iterator.nextv(range.limit), close: () => iterator.close() };
 }
 
 function checkedScan(scan: Scan): Scan {

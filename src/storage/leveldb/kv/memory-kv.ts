@@ -1,6 +1,7 @@
 // `Kv` in memory: a sorted list of keys. For `--memory` and for tests. Its content is lost when it
 // closes, which GetInfo reports.
 
+import { openScan } from "./scan.ts";
 import type { Entry, KeyRange, Kv } from "./kv.ts";
 
 export function openMemoryKv(): Kv {
@@ -23,6 +24,14 @@ export function openMemoryKv(): Kv {
     },
     async page(range) {
       return pageOf(keysInOrder(), values, range);
+    },
+    frozen(range) {
+      const keys = [...keysInOrder()];
+      const as = new Map(values);
+      return openScan(
+        { getMany: async () => [], page: async (page) => pageOf(keys, as, page) },
+        range,
+      );
     },
     async write(operations) {
       for (const [key, value] of operations) {

@@ -4,7 +4,8 @@
 //   <backup>/BACKUP         JSON, two lines: the list, and its SHA-256
 //   <backup>/UNFINISHED     the same form, while a backup is being made: the parts that are
 //                           complete, and by which process; left behind if it did not finish
-//   <backup>/log-*.annals   backup-file.ts: chunks, in order; each file is written once
+//   <backup>/log-*.annals   backup-file.ts: chunks, in order; each file is written once. Where a
+//                           removal has rewritten chunks since, another file takes its place
 //   <backup>/side-*.annals  backup-file.ts: side values as of the last position; replaced
 
 import { createHash } from "node:crypto";
@@ -136,7 +137,10 @@ async function readList<List>(path: string): Promise<List | undefined> {
 
 /** Whether a file of a backup may have this name. Such a name is in the backup's own folder. */
 export function isPartName(name: unknown): boolean {
-  return typeof name === "string" && /^(log-\d{16}|side-\d{16}-[0-9a-f]{8})\.annals$/.test(name);
+  return (
+    typeof name === "string" &&
+    /^(log-\d{16}(-[0-9a-f]{8})?|side-\d{16}-[0-9a-f]{8})\.annals$/.test(name)
+  );
 }
 
 export async function writeBackupList(folder: string, list: BackupList): Promise<void> {

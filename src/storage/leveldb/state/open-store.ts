@@ -8,6 +8,7 @@ import { firstHash, hashOf, openChunk } from "../format/chunk.ts";
 import { chunkKey } from "../format/keys.ts";
 import type { Kv, Operation, ReadableKv } from "../kv/kv.ts";
 import { ChunkTail } from "./chunk-tail.ts";
+import { CommitTail } from "./commit-tail.ts";
 import { RemovedRuns } from "./removed-runs.ts";
 import { StreamLifecycles } from "./stream-lifecycles.ts";
 import { Terms } from "./terms.ts";
@@ -49,6 +50,7 @@ export interface OpenStore extends OpenDatabase {
   sideValueCommit: SideValueCommit | undefined;
   readonly terms: Terms;
   readonly tail: ChunkTail;
+  readonly commits: CommitTail;
   readonly removedRuns: RemovedRuns;
 }
 
@@ -80,6 +82,7 @@ export function openStore(
     sideValueCommit: undefined,
     terms: new Terms(database.head.position),
     tail: new ChunkTail(),
+    commits: new CommitTail(),
     removedRuns: new RemovedRuns(),
   };
 }

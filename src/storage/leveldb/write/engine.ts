@@ -58,6 +58,8 @@ export interface Engine {
    * that moment.
    */
   readonly commitOwn: (bytes: number, compose: () => Promise<OwnCommit>) => Promise<void>;
+  /** See WriteGuard. */
+  readonly between: <T>(look: () => T) => Promise<T>;
 }
 
 export async function openEngine(options: EngineOptions): Promise<Engine> {
@@ -104,7 +106,8 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       const own = await compose();
       await commitDurably(parts, own.commit, own);
     });
-  return { storage, store, commitOwn, fail: (why) => guard.fail(why) };
+  const between: Engine["between"] = (look) => guard.between(look);
+  return { storage, store, commitOwn, between, fail: (why) => guard.fail(why) };
 }
 
 interface CommitParts extends GuardParts {
@@ -140,6 +143,7 @@ async function commitDurably(
   own?.stored();
   store.headHash = headHash;
   if (events.length > 0) store.head = { position, recordedAt };
+  store.commits.push(position, store.sequence, operations);
   options.acknowledge?.(acknowledgedBy(store));
   if (events.length === 0) return "committed";
   const advance = { from, to: store.head, events };

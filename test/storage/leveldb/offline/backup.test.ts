@@ -7,7 +7,8 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promis
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { backUp, type BackupReport } from "../../../../src/storage/leveldb/offline/backup.ts";
+import { backUp } from "../../../../src/storage/leveldb/offline/backup.ts";
+import type { BackupReport } from "../../../../src/storage/leveldb/offline/backup-receive.ts";
 import { BackupRefused } from "../../../../src/storage/leveldb/offline/backup-file.ts";
 import { checkBackup } from "../../../../src/storage/leveldb/offline/backup-read.ts";
 import { openLevelStorage } from "../../../../src/storage/leveldb/open.ts";

@@ -4,7 +4,8 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promise
 import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { backUp, type BackupReport } from "../../../../src/storage/leveldb/offline/backup.ts";
+import { backUp } from "../../../../src/storage/leveldb/offline/backup.ts";
+import type { BackupReport } from "../../../../src/storage/leveldb/offline/backup-receive.ts";
 import { writeUnfinished } from "../../../../src/storage/leveldb/offline/backup-list.ts";
 import { checkBackup } from "../../../../src/storage/leveldb/offline/backup-read.ts";
 import { openLevelStorage } from "../../../../src/storage/leveldb/open.ts";
