@@ -145,12 +145,13 @@ async function refused(work: () => Promise<unknown>): Promise<void> {
     await work();
   } catch (error) {
     if (error instanceof CallError && error.failure.reason === "APPEND_CONFLICT") {
-      const { streams, condition } = error.failure.conflict;
+      const { streams, conditions } = error.failure.conflict;
       for (const { stream, actualVersion } of streams) {
         say("refused", `${error.status}: ${stream} is at version ${actualVersion} by now`);
       }
-      if (condition === undefined) return;
-      say("refused", `${error.status}: the event at position ${condition.position} matches`);
+      for (const { position } of conditions) {
+        say("refused", `${error.status}: the event at position ${position} matches`);
+      }
       return;
     }
     throw error;
@@ -185,9 +186,9 @@ async function tour(): Promise<void> {
   const claim = (stream: string) => {
     say("append", `EmailClaimed to ${stream}, if no event has the tag ${tags[0]}`);
     const events = [eventOf("EmailClaimed", {}, { tags })];
-    const condition = { query: { items: [{ tags }] } };
+    const conditions = [{ query: { items: [{ tags }] } }];
     const expected = { case: "expectedState", value: StreamState.ANY } as const;
-    return store.append({ stream, events, condition, expected });
+    return store.append({ stream, events, conditions, expected });
   };
   await seenUpTo((await claim("user-1")).lastPosition);
   await refused(() => claim("user-2"));

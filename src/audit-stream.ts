@@ -17,7 +17,7 @@ export function storeAuditTrail(audit: AuditTrail, log: EventLog, keepDays: numb
     if (!isLimited) await limitAge(log, maxAge);
     isLimited = true;
     const bytes = events.reduce((sum, { body }) => sum + body.length, 0);
-    const append = { events, expectations: [], condition: undefined, bytes };
+    const append = { events, expectations: [], conditions: [], bytes };
     const { outcome } = await log.append(append);
     if (outcome.kind !== "appended") throw new Error(`the append is refused: ${outcome.kind}`);
   });

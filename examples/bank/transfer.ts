@@ -35,7 +35,7 @@ export async function makeTransfer(
       return { appended: await tryTransfer(client, wanted), attempts };
     } catch (error) {
       // Not a concurrent change: this transfer was already made.
-      const before = error instanceof ConflictError ? error.condition?.position : undefined;
+      const before = error instanceof ConflictError ? error.conditions[0]?.position : undefined;
       if (before === undefined) throw error;
       throw new RefusedError(`the transfer ${wanted.transfer} was made already`, { cause: error });
     }

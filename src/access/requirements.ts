@@ -145,21 +145,21 @@ function rows(
 }
 
 /**
- * Each stream it writes to and each that it expects something of, what its condition looks at, and
- * the checkpoint.
+ * Each stream it writes to and each that it expects something of, what its conditions look at, and
+ * the checkpoint. Events without a stream are everybody's.
  */
-function appendNeeds({ events, expectations, condition, checkpoint }: Append): Need[] {
+function appendNeeds({ events, expectations, conditions, checkpoint }: Append): Need[] {
   const needs: Need[] = [];
   let last: string | undefined;
   for (const { stream } of events) {
     if (stream === last) continue;
     last = stream;
-    needs.push(named("append", stream));
+    needs.push(stream === "" ? { anyOf: ["append"], extent: everything } : named("append", stream));
   }
   for (const { stream } of expectations) {
     if (stream !== last) needs.push({ anyOf: ["append", "read"], extent: nameOf(stream) });
   }
-  if (condition !== undefined) needs.push(...queryNeeds(condition.query.items));
+  for (const { query } of conditions) needs.push(...queryNeeds(query.items));
   if (checkpoint !== undefined) needs.push(named("consume", checkpoint.consumer));
   return needs;
 }

@@ -82,10 +82,9 @@ function conflictText(conflict: AppendConflict): string {
     const actual = actualVersion === 0n ? "it has no events" : `it ${at}`;
     lines.push(`stream ${stream}: expected ${wanted(expected)}, but ${actual}`);
   }
-  const { condition, omittedCount } = conflict;
-  if (condition !== undefined) {
-    const { position, after } = condition;
-    lines.push(`condition: the event at position ${position} matches (after ${after})`);
+  const { conditions, omittedCount } = conflict;
+  for (const { index, position, after } of conditions) {
+    lines.push(`condition ${index}: the event at position ${position} matches (after ${after})`);
   }
   if (omittedCount > 0) lines.push(`and ${omittedCount} more`);
   return lines.join("\n");

@@ -29,6 +29,8 @@ export interface AppendCondition {
    * Absent: nothing is known.
    */
   readonly nothingThrough?: number;
+  /** True: `after` may be beyond the head. Then no event that exists so far counts. */
+  readonly mayBeAhead?: boolean;
 }
 
 /**
@@ -39,14 +41,15 @@ export const eventObjectBytes = 640;
 
 /** One atomic append. Every limit has been checked. */
 export interface Append {
-  /** At least one. Every event has its stream. No id occurs twice. */
+  /** At least one. An event may have no stream. No id occurs twice. */
   readonly events: readonly NewEvent[];
   /** Each stream at most once. */
   readonly expectations: readonly StreamExpectation[];
-  readonly condition: AppendCondition | undefined;
+  /** All must hold. */
+  readonly conditions: readonly AppendCondition[];
   /** A consumer's position, to become durable with the events. Absent: none. */
   readonly checkpoint?: CheckpointUpdate | undefined;
-  /** The epoch in which the condition and the expected versions were read. Absent: not said. */
+  /** The epoch in which the conditions and the expected versions were read. Absent: not said. */
   readonly epoch?: string | undefined;
   /** What the append relies on is of another history. It is refused, unless it is a retry. */
   readonly mismatch?: EpochMismatch | undefined;
@@ -90,15 +93,17 @@ export interface StreamConflict {
 
 /** `position` is the position of an event after `after` that matches the condition's query. */
 export interface ConditionConflict {
+  /** Which of the append's conditions it is, from 0. */
+  readonly index: number;
   readonly position: number;
   readonly after: number;
 }
 
-/** All violations of the append's expectations and condition. Nothing was stored. */
+/** All violations of the append's expectations and conditions. Nothing was stored. */
 export interface Conflict {
   readonly kind: "conflict";
   readonly streams: readonly StreamConflict[];
-  readonly condition: ConditionConflict | undefined;
+  readonly conditions: readonly ConditionConflict[];
 }
 
 export type EventIdProblem = "other-content" | "other-stream" | "other-order" | "partly-recorded";

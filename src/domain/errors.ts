@@ -120,12 +120,11 @@ export function corruption(
   return new AnnalsError({ ...failure, stream: at.stream ?? "" }, message, cause);
 }
 
-/** The error for expectations and a condition that did not hold. */
+/** The error for expectations and conditions that did not hold. */
 export function appendConflict(conflict: Conflict): AnnalsError {
   const texts = conflict.streams.map(streamText);
-  if (conflict.condition !== undefined) {
-    const { position, after } = conflict.condition;
-    texts.push(`the event at position ${position} matches the condition after ${after}`);
+  for (const { index, position, after } of conflict.conditions) {
+    texts.push(`the event at position ${position} matches conditions[${index}] after ${after}`);
   }
   return new AnnalsError({ reason: "APPEND_CONFLICT", conflict }, texts.join("; "));
 }

@@ -38,8 +38,11 @@ export interface Limits {
   readonly metadataEntriesMax: number;
   readonly metadataBytesMax: number;
   readonly contentTypeBytesMax: number;
+  /** Items of a query, or of all conditions of one append together: each is looked up. */
   readonly queryItemsMax: number;
+  /** Values of all items together. */
   readonly queryValuesMax: number;
+  readonly conditionsMax: number;
   /** A batch of events is cut near this many encoded bytes. */
   readonly batchBytesMax: number;
   readonly snapshotBytesMax: number;
@@ -115,8 +118,9 @@ export const defaultLimits: Limits = Object.freeze({
   metadataEntriesMax: 64,
   metadataBytesMax: 16 * KiB,
   contentTypeBytesMax: 128,
-  queryItemsMax: 64,
-  queryValuesMax: 256,
+  queryItemsMax: 1_000,
+  queryValuesMax: 4_096,
+  conditionsMax: 64,
   batchBytesMax: 128 * KiB,
   snapshotBytesMax: 3 * MiB,
   snapshotKindBytesMax: 128,

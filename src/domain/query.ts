@@ -16,7 +16,18 @@ export interface QueryItem {
   readonly types: readonly string[];
   /** The event has all of these tags. Empty: any. */
   readonly tags: readonly string[];
+  /** The event has at least one of these tags. Empty: any. */
+  readonly tagsAny: readonly string[];
 }
+
+/** An item that every event matches, to be narrowed. */
+export const anyEvent: QueryItem = Object.freeze({
+  streams: [],
+  streamPrefixes: [],
+  types: [],
+  tags: [],
+  tagsAny: [],
+});
 
 /** An event matches if it matches at least one item; a query without items matches every event. */
 export interface Query {
@@ -29,12 +40,13 @@ const nameBytes = 128;
 /** About the bytes that a query takes in memory. */
 export function queryBytes({ items }: Query): number {
   let bytes = 0;
-  for (const { streams, streamPrefixes, types, tags } of items) {
-    for (const names of [streams, streamPrefixes, types, tags]) {
-      for (const name of names) bytes += name.length + nameBytes;
-    }
-  }
+  for (const item of items) for (const name of valuesOf(item)) bytes += name.length + nameBytes;
   return bytes;
+}
+
+/** All values of an item. */
+export function valuesOf({ streams, streamPrefixes, types, tags, tagsAny }: QueryItem): string[] {
+  return [...streams, ...streamPrefixes, ...types, ...tags, ...tagsAny];
 }
 
 /**
@@ -76,10 +88,11 @@ export function matches(query: Query, event: EventHeader): boolean {
 }
 
 function matchesItem(item: QueryItem, event: EventHeader): boolean {
-  const { streams, streamPrefixes, types, tags } = item;
+  const { streams, streamPrefixes, types, tags, tagsAny } = item;
   if (streams.length > 0 && !streams.includes(event.stream)) return false;
   if (types.length > 0 && !types.includes(event.type)) return false;
   for (const tag of tags) if (!event.tags.includes(tag)) return false;
+  if (tagsAny.length > 0 && !event.tags.some((tag) => tagsAny.includes(tag))) return false;
   if (streamPrefixes.length > 0) {
     if (!streamPrefixes.some((prefix) => event.stream.startsWith(prefix))) return false;
   }

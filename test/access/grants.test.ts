@@ -158,7 +158,7 @@ describe("an append", () => {
   const append = (streams: string[], more: object = {}) => ({
     events: streams.map(event),
     expectations: [],
-    condition: undefined,
+    conditions: [],
     bytes: 0,
     ...more,
   });
@@ -170,14 +170,16 @@ describe("an append", () => {
     streamPrefixes: [],
     types: [],
     tags: [],
+    tagsAny: [],
     ...more,
   });
-  const when = (...items: object[]) => ({ condition: { query: { items }, after: 0 } });
+  const when = (...items: object[]) => ({ conditions: [{ query: { items }, after: 0 }] });
 
   test.each<[string, object, boolean]>([
     ["to its stream", append(["a-1"]), true],
     ["to several of its streams", append(["a-1", "a-2", "a-1"]), true],
     ["to another stream", append(["r-1"]), false],
+    ["without a stream", append([""]), false],
     ["to another stream between its own", append(["a-1", "x", "a-1"]), false],
     [
       "that expects something of a stream it reads",
@@ -307,6 +309,7 @@ describe("whatever the query and the grant", () => {
     streamPrefixes: fc.uniqueArray(prefix, { maxLength: 2 }),
     types: fc.uniqueArray(type, { maxLength: 2 }),
     tags: fc.constant([]),
+    tagsAny: fc.constant([]),
   });
 
   test("no event that a permitted query matches is outside the grant", () => {

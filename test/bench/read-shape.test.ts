@@ -11,7 +11,7 @@ const batchBytes = 128 * 1024;
 const allocatedPerScannedEventMax = 250;
 
 function query(parts: Partial<QueryItem>): Selection {
-  const item = { streams: [], streamPrefixes: [], types: [], tags: [], ...parts };
+  const item = { streams: [], streamPrefixes: [], types: [], tags: [], tagsAny: [], ...parts };
   return { kind: "query", query: { items: [item] } };
 }
 

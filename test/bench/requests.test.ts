@@ -57,7 +57,8 @@ test("an append that expects a version counts its worker's stream up", () => {
 
 test("a condition asks for the tag and type it is about to add, after the head", () => {
   const appends = appendsOf({ verb: "append-on-condition", tags: 100 }, 300, 123_456);
-  for (const { events, condition } of appends) {
+  for (const { events, conditions } of appends) {
+    const [condition] = conditions;
     const [item] = condition?.query?.items ?? [];
     expect(condition?.after).toBe(123_456n);
     expect(item?.tags).toEqual(events[0]?.tags);

@@ -86,8 +86,8 @@ function detailsOf(details: Failure["details"]): Facts {
     domain: info?.["domain"],
     reason: info?.["reason"],
     ...(streams && { actual_versions: Object.fromEntries(streams) as Facts }),
-    ...(refusal?.["condition"] && {
-      condition_position: number(refusal["condition"]["position"]),
+    ...(refusal?.["conditions"]?.[0] && {
+      condition_position: number(refusal["conditions"][0]["position"]),
     }),
     ...(ids && {
       id_positions: ids["events"]?.map((one) => number(one["position"])),
@@ -154,7 +154,7 @@ function conflict(talk: Talk): Promise<Facts> {
     expectedVersion: "0",
     events: [event(3, "OrderPlaced")],
     expectations: [{ stream: "order-9", expectedState: "STREAM_STATE_EXISTS" }],
-    condition: { query: { items: [placedByFirstCustomer] } },
+    conditions: [{ query: { items: [placedByFirstCustomer] } }],
   });
 }
 

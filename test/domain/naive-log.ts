@@ -44,13 +44,14 @@ export const contendedAppend: fc.Arbitrary<Append> = fc
       }),
       { maxLength: 2, selector: ({ stream }) => stream },
     ),
-    condition: fc.option(fc.record({ query: arbitraryQuery, after: fc.nat({ max: 12 }) }), {
-      nil: undefined,
-    }),
+    conditions: fc.array(
+      fc
+        .record({ query: arbitraryQuery, after: fc.nat({ max: 12 }), mayBeAhead: fc.boolean() })
+        .map(({ mayBeAhead, ...rest }) => (mayBeAhead ? { ...rest, mayBeAhead } : rest)),
+      { maxLength: 2 },
+    ),
   })
-  .map(({ events, expectations, condition }) =>
-    newAppend(events, { expectations, ...(condition && { condition }) }),
-  );
+  .map(({ events, ...checks }) => newAppend(events, checks));
 
 export class NaiveLog {
   readonly events: (StoredEvent & { readonly idFromClient: boolean })[] = [];
@@ -61,10 +62,11 @@ export class NaiveLog {
       return event.idFromClient && found !== undefined ? [{ event, found }] : [];
     });
     if (there.length > 0) return this.again(proposed, there);
-    const { condition } = proposed;
-    if (condition !== undefined && condition.after > durable) {
-      const { after: asked } = condition;
-      return { kind: "beyond-head", field: "condition.after", asked, head: durable };
+    const { conditions } = proposed;
+    const ahead = conditions.findIndex(({ after, mayBeAhead }) => after > durable && !mayBeAhead);
+    if (ahead >= 0) {
+      const asked = conditions[ahead]?.after ?? 0;
+      return { kind: "beyond-head", field: `conditions[${ahead}].after`, asked, head: durable };
     }
     const streams = proposed.expectations
       .map((expectation) => ({ ...expectation, actualVersion: this.version(expectation.stream) }))
@@ -73,26 +75,23 @@ export class NaiveLog {
           ? expected.version !== actualVersion
           : (expected.kind === "exists") !== actualVersion > 0,
       );
-    const matching =
-      condition &&
-      this.events.filter(
-        (event) => event.position > condition.after && matches(condition.query, event),
-      );
-    if (streams.length > 0 || (matching !== undefined && matching.length > 0)) {
-      const position = matching?.[0]?.position;
-      const after = condition?.after ?? 0;
-      const violated = position === undefined ? undefined : { position, after };
-      return { kind: "conflict", streams, condition: violated };
+    const failed = conditions.flatMap(({ query, after }, index) => {
+      const found = this.events.find((event) => event.position > after && matches(query, event));
+      return found === undefined ? [] : [{ index, position: found.position, after }];
+    });
+    if (streams.length > 0 || failed.length > 0) {
+      return { kind: "conflict", streams, conditions: failed };
     }
     return this.accept(proposed.events, now);
   }
 
   /** Any event that matches may be named: that this one does is all that is promised. */
   lies(proposed: Append | undefined, outcome: Outcome): boolean {
-    if (outcome.kind !== "conflict" || outcome.condition === undefined) return false;
-    const { position, after } = outcome.condition;
-    const event = this.events[position - 1] as StoredEvent;
-    return position <= after || !matches(proposed?.condition?.query as Query, event);
+    if (outcome.kind !== "conflict") return false;
+    return outcome.conditions.some(({ index, position, after }) => {
+      const event = this.events[position - 1] as StoredEvent;
+      return position <= after || !matches(proposed?.conditions[index]?.query as Query, event);
+    });
   }
 
   private version(stream: string): number {

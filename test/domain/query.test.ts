@@ -18,7 +18,7 @@ import {
   arbitraryQueryItem,
 } from "../support/events.ts";
 
-const anything: QueryItem = { streams: [], streamPrefixes: [], types: [], tags: [] };
+const anything: QueryItem = { streams: [], streamPrefixes: [], types: [], tags: [], tagsAny: [] };
 
 function event(words: Partial<EventHeader>): EventHeader {
   return { id: "", stream: "", type: "T", tags: [], ...words };
@@ -43,6 +43,8 @@ function naivelyMatches(query: Query, { stream, type, tags }: EventHeader): bool
     if (onePrefix !== undefined && stream.indexOf(onePrefix) !== 0) return false;
     if (oneType !== undefined && oneType !== type) return false;
     if (new Set([...item.tags, ...tags]).size !== new Set(tags).size) return false;
+    const others = item.tagsAny.filter((tag) => !tags.includes(tag));
+    if (item.tagsAny.length > 0 && others.length === item.tagsAny.length) return false;
     const named = oneType !== undefined || oneStream?.startsWith("$") === true;
     return !system || named;
   });
@@ -64,6 +66,7 @@ describe("a query", () => {
         streamPrefixes: one.stream === "" ? [] : [one.stream],
         types: [one.type],
         tags: one.tags,
+        tagsAny: one.tags,
       };
       expect(matches({ items: [item] }, one)).toBe(true);
       expect(matches({ items: [{ ...item, tags: [...one.tags, "other"] }] }, one)).toBe(false);
@@ -102,6 +105,9 @@ describe("a query", () => {
     ["more than its stream as a prefix", [{ streamPrefixes: ["a-10"] }], false],
     ["the beginning of its type", [{ types: ["Open"] }], false],
     ["some of its tags", [{ tags: ["y"] }], true],
+    ["one of its tags among others", [{ tagsAny: ["z", "y"] }], true],
+    ["tags of which it has none", [{ tagsAny: ["z", "w"] }], false],
+    ["a tag it has, and others of which it has none", [{ tags: ["x"], tagsAny: ["z"] }], false],
     ["a tag it has not", [{ tags: ["x", "z"] }], false],
     ["an item that holds after one that does not", [{ types: ["No"] }, { tags: ["x"] }], true],
     ["parts that hold apart but not in one item", [{ types: ["No"], tags: ["x"] }], false],

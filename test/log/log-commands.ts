@@ -52,14 +52,15 @@ function command(name: string, run: (model: Model, real: Real) => Promise<void>)
 
 /** Conditions look at most as far as the head: appends at once may or may not share a group. */
 function within(head: number, append: Append): Append {
-  const { condition } = append;
-  if (condition === undefined) return append;
-  return { ...append, condition: { ...condition, after: condition.after % (head + 1) } };
+  const conditions = append.conditions.map((condition) => {
+    return condition.mayBeAhead ? condition : { ...condition, after: condition.after % (head + 1) };
+  });
+  return { ...append, conditions };
 }
 
 function withoutWitness(outcome: Outcome): unknown {
-  if (outcome.kind !== "conflict" || outcome.condition === undefined) return outcome;
-  return { ...outcome, condition: outcome.condition.after };
+  if (outcome.kind !== "conflict") return outcome;
+  return { ...outcome, conditions: outcome.conditions.map(({ index, after }) => [index, after]) };
 }
 
 const append = fc.array(contendedAppend, { minLength: 1, maxLength: 4 }).map((proposed) =>

@@ -68,10 +68,14 @@ export function newEvents(count: number, sketch: (i: number) => EventSketch): Ne
 /** An append as the conversion of a request returns it. */
 export function newAppend(
   events: readonly NewEvent[],
-  checks: { expectations?: readonly StreamExpectation[]; condition?: AppendCondition } = {},
+  checks: {
+    expectations?: readonly StreamExpectation[];
+    conditions?: readonly AppendCondition[];
+  } = {},
 ): Append {
+  const { expectations = [], conditions = [] } = checks;
   const bytes = events.reduce((sum, event) => sum + event.body.length, 0);
-  return { events, expectations: checks.expectations ?? [], condition: checks.condition, bytes };
+  return { events, expectations, conditions, bytes };
 }
 
 /** Places the events after `after`, given the versions of their streams there. */
@@ -218,6 +222,10 @@ export const arbitraryQueryItem: fc.Arbitrary<QueryItem> = fc.record({
   streamPrefixes: fc.array(arbitraryPrefix, { maxLength: 2 }),
   types: fc.array(arbitraryType, { maxLength: 2 }),
   tags: fc.array(arbitraryTag, { maxLength: 2 }),
+  tagsAny: fc.oneof(
+    { weight: 2, arbitrary: fc.constant([]) },
+    { weight: 1, arbitrary: fc.array(arbitraryTag, { maxLength: 3 }) },
+  ),
 });
 
 export const arbitraryQuery: fc.Arbitrary<Query> = fc.record({

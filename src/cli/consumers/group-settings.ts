@@ -157,9 +157,11 @@ export function settingsText(settings: GroupSettings | undefined): [string, stri
 export function settingsJson(settings: GroupSettings | undefined): object {
   if (settings === undefined) return {};
   const { lease, retryDelay, retryDelayMax, attemptsMax, inFlightMax } = settings;
-  const items = (settings.query?.items ?? []).map(({ streams, streamPrefixes, types, tags }) => {
-    return { streams, streamPrefixes, types, tags };
-  });
+  const items = (settings.query?.items ?? []).map(
+    ({ streams, streamPrefixes, types, tags, tagsAny }) => {
+      return { streams, streamPrefixes, types, tags, tagsAny };
+    },
+  );
   return {
     query: { items },
     ordering: orderingText(settings.ordering),
@@ -182,12 +184,14 @@ function orderingText(ordering: GroupOrdering | undefined): string {
 }
 
 function queryText(query: Query | undefined): string {
-  const items = (query?.items ?? []).map(({ streams, streamPrefixes, types, tags }) => {
+  const items = (query?.items ?? []).map((item) => {
+    const { streams, streamPrefixes, types, tags, tagsAny } = item;
     const parts = [
       ...streams.map((stream) => `stream ${stream}`),
       ...streamPrefixes.map((prefix) => `streams ${prefix}*`),
       ...types.map((type) => `type ${type}`),
       ...tags.map((tag) => `tag ${tag}`),
+      ...(tagsAny.length > 0 ? [`any of the tags ${tagsAny.join(", ")}`] : []),
     ];
     return parts.length === 0 ? "every event" : parts.join(", ");
   });

@@ -135,8 +135,8 @@ export function settingsOf(wire: WireSettings | undefined): GroupSettings {
 }
 
 /** The item in its shortest form: an absent list means any. */
-function itemOf({ streams, streamPrefixes, types, tags }: QueryItem): QueryItem {
-  const given = { streams, streamPrefixes, types, tags };
+function itemOf({ streams, streamPrefixes, types, tags, tagsAny }: QueryItem): QueryItem {
+  const given = { streams, streamPrefixes, types, tags, tagsAny };
   return Object.fromEntries(Object.entries(given).filter(([, list]) => (list?.length ?? 0) > 0));
 }
 

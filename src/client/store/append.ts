@@ -36,6 +36,8 @@ export interface Condition {
    * events count.
    */
   readonly after?: number | undefined;
+  /** True: `after` may be beyond the head. Then no event that is stored so far counts. */
+  readonly mayBeAhead?: boolean | undefined;
 }
 
 /** The rules under which an append is accepted. All of them must hold. */
@@ -44,12 +46,14 @@ export interface AppendRules {
   readonly expect?: Expect | undefined;
   /** Expectations about further streams. */
   readonly expectations?: readonly StreamExpectation[] | undefined;
-  readonly condition?: Condition | undefined;
+  /** One condition, or several that must all hold. */
+  readonly condition?: Condition | readonly Condition[] | undefined;
   /** A consumer's progress, saved in the same commit as the events: both, or neither. */
   readonly checkpoint?: CheckpointUpdate | undefined;
   /**
-   * The epoch in which the condition's position and the expected versions were read. What was read
-   * in another history of the store is refused with an `EpochMismatchError`. Absent: not checked.
+   * The epoch in which the positions of conditions and the expected versions were read. What was
+   * read in another history of the store is refused with an `EpochMismatchError`. Absent: not
+   * checked.
    */
   readonly epoch?: string | undefined;
 }
@@ -110,12 +114,11 @@ export function settleAppend<E extends EventShape>(
         stream: expectation.stream,
         expected: wireExpected(expectation.expect, `expectations[${index}].expect`),
       })),
-      ...(condition !== undefined && {
-        condition: {
-          query: wireQuery(condition.query, "condition.query"),
-          after: wireInteger(condition.after ?? 0, "condition.after"),
-        },
-      }),
+      conditions: [condition ?? []].flat().map(({ query, after = 0, mayBeAhead = false }) => ({
+        query: wireQuery(query, "condition.query"),
+        after: wireInteger(after, "condition.after"),
+        mayBeAhead,
+      })),
       ...(checkpoint !== undefined && { checkpoint: wireCheckpoint(checkpoint) }),
       epoch,
     },

@@ -116,17 +116,18 @@ function fromCall(error: CallError): AnnalsError {
   }
 }
 
-function conflictOf({ streams, condition, omittedCount }: AppendConflict) {
-  const found: ConditionConflict | undefined = condition && {
-    position: safeInteger(condition.position),
-    after: safeInteger(condition.after),
-  };
+function conflictOf({ streams, conditions: failed, omittedCount }: AppendConflict) {
+  const conditions = failed.map(({ index, position, after }): ConditionConflict => ({
+    index,
+    position: safeInteger(position),
+    after: safeInteger(after),
+  }));
   const violations = streams.map(({ stream, expected, actualVersion }): StreamConflict => ({
     stream,
     expected: expectOf(expected),
     actualVersion: safeInteger(actualVersion),
   }));
-  return { streams: violations, condition: found, omittedCount };
+  return { streams: violations, conditions, omittedCount };
 }
 
 function expectOf(expected: WireStreamConflict["expected"]): Expect {

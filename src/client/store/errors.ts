@@ -42,29 +42,31 @@ export interface StreamConflict {
 }
 
 export interface ConditionConflict {
+  /** Which of the append's conditions it is, from 0. */
+  readonly index: number;
   /** The position of an event after `after` that matches the condition's query. */
   readonly position: number;
   readonly after: number;
 }
 
 /**
- * An expectation or the condition did not hold. Nothing was stored. Read again and decide again.
+ * An expectation or a condition did not hold. Nothing was stored. Read again and decide again.
  */
 export class ConflictError extends AnnalsError {
   readonly code = "CONFLICT";
   readonly streams: readonly StreamConflict[];
-  readonly condition: ConditionConflict | undefined;
+  readonly conditions: readonly ConditionConflict[];
   /** The number of violations that are not listed. */
   readonly omittedCount: number;
 
   constructor(
     message: string,
-    found: Pick<ConflictError, "streams" | "condition" | "omittedCount">,
+    found: Pick<ConflictError, "streams" | "conditions" | "omittedCount">,
     cause?: unknown,
   ) {
     super(message, { cause });
     this.streams = found.streams;
-    this.condition = found.condition;
+    this.conditions = found.conditions;
     this.omittedCount = found.omittedCount;
   }
 }

@@ -14,6 +14,8 @@ export interface QueryItem {
   readonly types?: readonly string[] | undefined;
   /** The event has all of these tags. */
   readonly tags?: readonly string[] | undefined;
+  /** The event has at least one of these tags. */
+  readonly tagsAny?: readonly string[] | undefined;
 }
 
 /** An event matches if it matches one of the items; `{}` is every event. */
@@ -36,8 +38,8 @@ export function wireQuery(query: Query, name: string): WireQuery {
   if (items.length === 0) throw emptyList(name);
   return {
     items: items.map((item, index) => {
-      const { streams, streamPrefixes, types, tags } = item;
-      for (const [part, list] of Object.entries({ streams, streamPrefixes, types })) {
+      const { streams, streamPrefixes, types, tags, tagsAny } = item;
+      for (const [part, list] of Object.entries({ streams, streamPrefixes, types, tagsAny })) {
         if (list?.length === 0) throw emptyList(`${name}.items[${index}].${part}`);
       }
       return {
@@ -45,6 +47,7 @@ export function wireQuery(query: Query, name: string): WireQuery {
         streamPrefixes: [...(streamPrefixes ?? [])],
         types: [...(types ?? [])],
         tags: [...(tags ?? [])],
+        tagsAny: [...(tagsAny ?? [])],
       };
     }),
   };

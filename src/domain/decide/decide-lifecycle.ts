@@ -142,8 +142,7 @@ export class LifecycleOverlay {
     const conflict =
       (expected && this.conflict(stream, expected, version)) ??
       changesConflict(request, moment.changes);
-    if (conflict !== undefined)
-      return { kind: "conflict", streams: [conflict], condition: undefined };
+    if (conflict !== undefined) return { kind: "conflict", streams: [conflict], conditions: [] };
     if (isDone) return doneBefore(lifecycle, version);
     if (deletes && version === 0 && request.evenIfEmpty !== true) {
       return { kind: "no-such-stream", stream };

@@ -95,6 +95,8 @@ export interface Decision<O = Outcome> {
   readonly recordedAt: number;
 }
 
+const noMatches: readonly number[] = Object.freeze([]);
+
 export function factsNeeded(appends: readonly Proposal[]): NeededFacts {
   const streams = new Set<string>();
   const ids: string[] = [];
@@ -112,7 +114,7 @@ export function factsNeeded(appends: readonly Proposal[]): NeededFacts {
       if (event.stream !== "") streams.add(event.stream);
       if (event.idFromClient) ids.push(event.id);
     }
-    if (append.condition !== undefined) conditions.push(leftToLookUp(append.condition));
+    for (const condition of append.conditions) conditions.push(leftToLookUp(condition));
     if (append.checkpoint !== undefined) consumers.add(append.checkpoint.consumer);
   }
   return { streams, ids, conditions, consumers };
@@ -157,11 +159,14 @@ export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision
       outcomes.push(decideRequest(append, facts, overlay, checkpoints));
       continue;
     }
-    const match = append.condition === undefined ? 0 : facts.matches[conditionCount++];
-    invariant(match !== undefined, "the facts answer every condition");
+    const { length } = append.conditions;
+    const found =
+      length === 0 ? noMatches : facts.matches.slice(conditionCount, conditionCount + length);
+    conditionCount += length;
+    invariant(found.length === length, "the facts answer every condition");
     // The matching event may have been removed by this batch. Only the store knows whether another
     // one matches.
-    if (match > 0 && overlay.lifecycles.mayHaveRemoved) break;
+    if (overlay.lifecycles.mayHaveRemoved && found.some((position) => position > 0)) break;
     const { checkpoint } = append;
     const answered =
       recordedBefore(append, facts, overlay) ??
@@ -169,7 +174,7 @@ export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision
       beyondHead(append, facts) ??
       overlay.lifecycles.tombstoned(append.events) ??
       (checkpoint && checkpoints.refusal(checkpoint)) ??
-      conflict(append, facts, overlay, match);
+      conflict(append, facts, overlay, found);
     outcomes.push(answered ?? accept(append, facts, overlay));
     if (answered === undefined && checkpoint !== undefined) checkpoints.save(checkpoint);
   }
@@ -234,18 +239,20 @@ function problemOf(proposed: NewEvent, recorded: StoredEvent): EventIdProblem | 
  * A position that cannot have been read from this store. The request is refused without further
  * checks.
  */
-function beyondHead({ condition }: Append, { head }: DecisionFacts): BeyondHead | undefined {
-  if (condition === undefined || condition.after <= head.position) return undefined;
-  const { after: asked } = condition;
-  return { kind: "beyond-head", field: "condition.after", asked, head: head.position };
+function beyondHead({ conditions }: Append, { head }: DecisionFacts): BeyondHead | undefined {
+  for (const [i, { after: asked, mayBeAhead }] of conditions.entries()) {
+    if (asked <= head.position || mayBeAhead === true) continue;
+    return { kind: "beyond-head", field: `conditions[${i}].after`, asked, head: head.position };
+  }
+  return undefined;
 }
 
-/** All expectations that do not hold, and the condition if it does not hold. */
+/** All expectations and conditions that do not hold. */
 function conflict(
-  { expectations, condition }: Append,
+  { expectations, conditions }: Append,
   facts: DecisionFacts,
   overlay: Overlay,
-  durableMatch: number,
+  durableMatches: readonly number[],
 ): Conflict | undefined {
   let streams: StreamConflict[] | undefined;
   for (const { stream, expected } of expectations) {
@@ -253,19 +260,13 @@ function conflict(
     const violated = overlay.lifecycles.conflict(stream, expected, actualVersion);
     if (violated !== undefined) (streams ??= []).push(violated);
   }
-  const conditionConflict = condition && conditionConflictOf(condition, overlay, durableMatch);
-  if (streams === undefined && conditionConflict === undefined) return undefined;
-  return { kind: "conflict", streams: streams ?? [], condition: conditionConflict };
-}
-
-/** Every event that the batch accepted is beyond the head, and therefore after `after`. */
-function conditionConflictOf(
-  { query, after }: AppendCondition,
-  overlay: Overlay,
-  durableMatch: number,
-): ConditionConflict | undefined {
-  const position = durableMatch || overlay.match(query);
-  return position > 0 ? { position, after } : undefined;
+  let failed: ConditionConflict[] | undefined;
+  for (const [index, condition] of conditions.entries()) {
+    const position = durableMatches[index] || overlay.match(condition);
+    if (position > 0) (failed ??= []).push({ index, position, after: condition.after });
+  }
+  if (streams === undefined && failed === undefined) return undefined;
+  return { kind: "conflict", streams: streams ?? [], conditions: failed ?? [] };
 }
 
 function accept({ events, principal }: Append, facts: DecisionFacts, overlay: Overlay): Appended {

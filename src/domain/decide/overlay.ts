@@ -2,6 +2,7 @@
 // the batch is decided on both. Lives for one decision. Conditions find events by term, so that the
 // cost of deciding thousands of conditional appends does not grow with the square of their number.
 
+import type { AppendCondition } from "../append.ts";
 import type { LifecycleOverlay } from "./decide-lifecycle.ts";
 import { invariant } from "../errors.ts";
 import type { CommitEvent, StoredEvent } from "../event.ts";
@@ -53,34 +54,38 @@ export class Overlay {
     return { ...event, recordedAt: this.recordedAt, record };
   }
 
-  /** The position of a matching event that is not removed, or 0. */
-  match(query: Query): number {
-    if (this.events.length === 0) return 0;
-    if (query.items.length === 0) return this.firstMatch(query, undefined);
+  /** The position of a matching event after `after` that is not removed, or 0. */
+  match({ query, after }: Pick<AppendCondition, "query" | "after">): number {
+    if ((this.events.at(-1)?.position ?? 0) <= after) return 0;
+    if (query.items.length === 0) return this.firstMatch(query, after, undefined);
     this.post();
     for (const item of query.items) {
-      const position = this.firstMatch(query, this.candidates(item));
+      const position = this.firstMatch({ items: [item] }, after, this.candidates(item));
       if (position > 0) return position;
     }
     return 0;
   }
 
-  /** The lists only narrow the search; the event must match the whole query. */
-  private firstMatch(query: Query, lists: readonly (readonly number[])[] | undefined): number {
+  /** The lists only narrow the search; the event must match the query. */
+  private firstMatch(
+    query: Query,
+    after: number,
+    lists: readonly (readonly number[])[] | undefined,
+  ): number {
     if (lists === undefined) {
-      return this.events.find((event) => this.isMatch(query, event))?.position ?? 0;
+      return this.events.find((event) => this.isMatch(query, after, event))?.position ?? 0;
     }
     for (const list of lists) {
       for (const number of list) {
         const event = this.events[number];
-        if (event !== undefined && this.isMatch(query, event)) return event.position;
+        if (event !== undefined && this.isMatch(query, after, event)) return event.position;
       }
     }
     return 0;
   }
 
-  private isMatch(query: Query, event: CommitEvent): boolean {
-    if (!matches(query, event)) return false;
+  private isMatch(query: Query, after: number, event: CommitEvent): boolean {
+    if (event.position <= after || !matches(query, event)) return false;
     return this.lifecycles.isLeft(event, this.version(event.stream) ?? 0);
   }
 
@@ -93,6 +98,7 @@ export class Overlay {
       if (count < bestCount) [best, bestCount] = [lists, count];
     };
     for (const tag of item.tags) consider(listsOf(this.tags, [tag]));
+    if (item.tagsAny.length > 0) consider(listsOf(this.tags, item.tagsAny));
     if (item.streams.length > 0) consider(listsOf(this.streams, item.streams));
     if (item.types.length > 0) consider(listsOf(this.types, item.types));
     return best;

@@ -4,13 +4,11 @@
 
 import { categoryOf } from "../event.ts";
 import type { GroupOrdering } from "./settings.ts";
-import type { Query, QueryItem } from "../query.ts";
-
-const anything: QueryItem = { streams: [], streamPrefixes: [], types: [], tags: [] };
+import { anyEvent, type Query, type QueryItem } from "../query.ts";
 
 export function narrowToKey(query: Query, ordering: GroupOrdering, key: string): Query | undefined {
   if (key === "" || ordering.kind === "none") return undefined;
-  const items = query.items.length === 0 ? [anything] : query.items;
+  const items = query.items.length === 0 ? [anyEvent] : query.items;
   return { items: items.flatMap((item) => narrowed(item, ordering, key)) };
 }
 

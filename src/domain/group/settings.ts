@@ -88,7 +88,13 @@ export function sameSettings(a: GroupSettings, b: GroupSettings): boolean {
 function partsOf({ query, ordering, ...delivery }: GroupSettings): unknown {
   const { leaseMs, attemptsMax, retryDelayMs, retryDelayMaxMs, inFlightMax } = delivery;
   return [
-    query.items.map((item) => [item.streams, item.streamPrefixes, item.types, item.tags]),
+    query.items.map((item) => [
+      item.streams,
+      item.streamPrefixes,
+      item.types,
+      item.tags,
+      item.tagsAny,
+    ]),
     [ordering.kind, ordering.kind === "tag" && ordering.prefix],
     [leaseMs, attemptsMax, retryDelayMs, retryDelayMaxMs, inFlightMax],
   ];

@@ -23,7 +23,7 @@ import {
 import { decodeRequest } from "../transport/decode.ts";
 import {
   convertAppend,
-  convertCondition,
+  convertConditions,
   convertExpectations,
   type Conversion,
 } from "./append-message.ts";
@@ -64,7 +64,7 @@ export function appendIfPlain(bytes: Buffer, conversion: Conversion): Append | u
 function readAppend(bytes: Buffer, conversion: Conversion): Append {
   const { limits } = conversion;
   const parts = readParts(new WireReader(bytes), limits);
-  const { spans, stream, expected, condition, epoch } = parts;
+  const { spans, stream, expected, epoch } = parts;
   const events: NewEvent[] = [];
   const counting: Counting = { limits, metadataCount: 0 };
   let [bodyBytes, wireBytes, tagCount] = [0, 0, 0];
@@ -84,7 +84,7 @@ function readAppend(bytes: Buffer, conversion: Conversion): Append {
   return {
     events,
     expectations: parts.expectations.length === 0 ? own : [...own, ...othersOf(parts, limits)],
-    condition: condition && conditionOf(condition, limits),
+    conditions: parts.conditions.length === 0 ? noConditions : conditionsOf(parts, limits),
     bytes: bodyBytes,
     epoch,
   };
@@ -97,7 +97,7 @@ interface Parts {
   /** The offsets of each event's beginning and end, in pairs. */
   readonly spans: number[];
   readonly expectations: Uint8Array[];
-  condition: Uint8Array | undefined;
+  readonly conditions: Uint8Array[];
   epoch: string | undefined;
 }
 
@@ -109,7 +109,7 @@ function readParts(reader: WireReader, limits: Limits): Parts {
     expectsOfStream: false,
     spans: [],
     expectations: [],
-    condition: undefined,
+    conditions: [],
     epoch: undefined,
   };
   while (reader.offset < reader.end) {
@@ -140,8 +140,8 @@ function readParts(reader: WireReader, limits: Limits): Parts {
         if (parts.expectations.length > limits.expectationsMax) leave();
         break;
       case 0x32:
-        if (parts.condition !== undefined) leave();
-        parts.condition = reader.view();
+        parts.conditions.push(reader.view());
+        if (parts.conditions.length > limits.conditionsMax) leave();
         break;
       case 0x42:
         if (parts.epoch !== undefined) leave();
@@ -187,11 +187,14 @@ function othersOf({ expectations, expected, stream }: Parts, limits: Limits): St
   return others;
 }
 
-function conditionOf(view: Uint8Array, limits: Limits): AppendCondition {
+const noConditions: readonly AppendCondition[] = Object.freeze([]);
+
+function conditionsOf({ conditions }: Parts, limits: Limits): AppendCondition[] {
   const v = new Violations();
-  const condition = convertCondition(v, decodeRequest(AppendConditionSchema, view), limits);
+  const wire = conditions.map((view) => decodeRequest(AppendConditionSchema, view));
+  const converted = convertConditions(v, wire, limits);
   if (!v.none) leave();
-  return condition;
+  return converted;
 }
 
 /** Whether two events have the same id. Ids that the server made differ. */
@@ -280,7 +283,7 @@ function readEvent(
     }
   }
   const settledStream = stream === "" ? defaultStream : stream;
-  if (type === "" || settledStream === "") leave();
+  if (type === "") leave();
   const idFromClient = id !== "";
   const missingStream = stream === "" ? defaultStream : "";
   const body = composeBody(bytes.subarray(start, end), missingStream, hasContentType);

@@ -32,7 +32,7 @@ import {
 } from "./checks.ts";
 import { checkEpoch } from "./epoch.ts";
 import { jsonOf, NotJson } from "./json-value.ts";
-import { convertQuery } from "./read-request.ts";
+import { convertQuery, QueryRoom } from "./read-request.ts";
 
 /** What conversions need: the limits in force. */
 export interface Conversion {
@@ -53,14 +53,13 @@ export function convertAppend(wire: AppendRequest, conversion: Conversion): Appe
     v.add("events", `have ${wireBytes} bytes together, more than ${limit}`);
   }
   const expectations = convertExpectations(v, wire, limits);
-  const { condition: wireCondition } = wire;
-  const condition = wireCondition && convertCondition(v, wireCondition, limits);
+  const conditions = convertConditions(v, wire.conditions, limits);
   const { checkpoint: wireUpdate } = wire;
   const checkpoint = wireUpdate && convertUpdate(v, "checkpoint.", wireUpdate, limits);
   const epoch = checkEpoch(v, "epoch", wire.epoch);
   v.throwIfAny();
   const bytes = events.reduce((sum, event) => sum + event.body.length, 0);
-  return { events, expectations, condition, checkpoint, bytes, epoch };
+  return { events, expectations, conditions, checkpoint, bytes, epoch };
 }
 
 function convertEvents(
@@ -148,7 +147,7 @@ function convertEvent(
   return { event: { ...header, body: toBinary(RecordedEventSchema, body) }, wireBytes };
 }
 
-/** Empty means the append's stream, which is checked once where it is used. */
+/** Empty means the append's stream, which is checked once where it is used, and may be none. */
 function checkStream(
   v: Violations,
   field: string,
@@ -160,7 +159,6 @@ function checkStream(
     const limit = { name: "stream_name_bytes_max", bytesMax: limits.streamNameBytesMax };
     return checkOwnName(v, field, stream, limit);
   }
-  if (defaultStream === "") v.add(field, "is required where the append names no stream");
   return defaultStream;
 }
 
@@ -269,14 +267,22 @@ export function convertExpectations(
   return converted;
 }
 
-export function convertCondition(
+/** The limits of a query apply to the queries of all conditions together. */
+export function convertConditions(
   v: Violations,
-  condition: WireCondition,
+  conditions: readonly WireCondition[],
   limits: Limits,
-): AppendCondition {
-  const after = checkUint64(v, "condition.after", condition.after);
-  if (condition.query === undefined) v.add("condition.query", "is required");
-  const items = condition.query;
-  const query = items && convertQuery(v, "condition.query", items, limits);
-  return { query: query ?? { items: [] }, after };
+): AppendCondition[] {
+  const { conditionsMax } = limits;
+  checkCount(v, "conditions", conditions.length, "conditions_max", conditionsMax);
+  const room = new QueryRoom(limits);
+  return conditions.slice(0, conditionsMax).map((condition, i) => {
+    const field = `conditions[${i}]`;
+    const after = checkUint64(v, `${field}.after`, condition.after);
+    if (condition.query === undefined) v.add(`${field}.query`, "is required");
+    const query =
+      condition.query && convertQuery(v, `${field}.query`, condition.query, limits, room);
+    const converted = { query: query ?? { items: [] }, after };
+    return condition.mayBeAhead ? { ...converted, mayBeAhead: true } : converted;
+  });
 }

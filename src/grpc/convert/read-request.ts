@@ -5,6 +5,7 @@ import type { Limits } from "../../domain/limits.ts";
 import {
   possibleStreams,
   selectAll,
+  valuesOf,
   type Query,
   type QueryItem,
   type Selection,
@@ -84,26 +85,43 @@ function convertSelection(
   }
 }
 
+/** What the queries of one request may still name. */
+export class QueryRoom {
+  private items = 0;
+  private values = 0;
+  private readonly limits: Limits;
+
+  constructor(limits: Limits) {
+    this.limits = limits;
+  }
+
+  /** False, and a violation: the query does not fit beside those before it. */
+  take(v: Violations, field: string, { items }: WireQuery): boolean {
+    const { queryItemsMax, queryValuesMax } = this.limits;
+    this.items += items.length;
+    checkCount(v, `${field}.items`, this.items, "query_items_max", queryItemsMax);
+    if (this.items > queryItemsMax) return false;
+    for (const item of items) this.values += valuesOf(item).length;
+    checkCount(v, field, this.values, "query_values_max", queryValuesMax);
+    return this.values <= queryValuesMax;
+  }
+}
+
 export function convertQuery(
   v: Violations,
   field: string,
   query: WireQuery,
   limits: Limits,
+  room = new QueryRoom(limits),
 ): Query {
-  const { queryItemsMax } = limits;
-  checkCount(v, `${field}.items`, query.items.length, "query_items_max", queryItemsMax);
-  const within = query.items.slice(0, queryItemsMax);
-  return { items: within.map((item, i) => convertItem(v, `${field}.items[${i}]`, item, limits)) };
+  if (!room.take(v, field, query)) return { items: [] };
+  const { items } = query;
+  return { items: items.map((item, i) => convertItem(v, `${field}.items[${i}]`, item, limits)) };
 }
 
 function convertItem(v: Violations, field: string, item: WireItem, limits: Limits): QueryItem {
-  const { streams, streamPrefixes, types, tags } = item;
-  const values = streams.length + streamPrefixes.length + types.length + tags.length;
-  const converted = { streams, streamPrefixes, types, tags };
-  if (values > limits.queryValuesMax) {
-    checkCount(v, field, values, "query_values_max", limits.queryValuesMax);
-    return converted;
-  }
+  const { streams, streamPrefixes, types, tags, tagsAny } = item;
+  const converted = { streams, streamPrefixes, types, tags, tagsAny };
   const stream = { name: "stream_name_bytes_max", bytesMax: limits.streamNameBytesMax };
   const type = { name: "type_bytes_max", bytesMax: limits.typeBytesMax };
   const tag = { name: "tag_bytes_max", bytesMax: limits.tagBytesMax };
@@ -113,6 +131,7 @@ function convertItem(v: Violations, field: string, item: WireItem, limits: Limit
   streamPrefixes.forEach((name, i) => checkName(v, `${field}.stream_prefixes[${i}]`, name, stream));
   types.forEach((name, i) => checkName(v, `${field}.types[${i}]`, name, type));
   tags.forEach((name, i) => checkName(v, `${field}.tags[${i}]`, name, tag));
+  tagsAny.forEach((name, i) => checkName(v, `${field}.tags_any[${i}]`, name, tag));
   const possible = new Set(possibleStreams(converted));
   streams.forEach((name, i) => {
     if (possible.has(name)) return;

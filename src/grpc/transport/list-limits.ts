@@ -17,6 +17,7 @@ const values = "queryValuesMax";
 const limitNames: Readonly<Record<string, keyof Limits>> = {
   "AppendRequest.events": "appendEventsMax",
   "AppendRequest.expectations": "expectationsMax",
+  "AppendRequest.conditions": "conditionsMax",
   "NewEvent.tags": "tagsMax",
   "NewEvent.metadata": metadata,
   "CheckpointUpdate.metadata": metadata,
@@ -29,6 +30,7 @@ const limitNames: Readonly<Record<string, keyof Limits>> = {
   "QueryItem.stream_prefixes": values,
   "QueryItem.types": values,
   "QueryItem.tags": values,
+  "QueryItem.tags_any": values,
   "ConsumeRequest.Ack.tokens": "groupListMax",
   "ConsumeRequest.Nack.tokens": "groupListMax",
   "ConsumeRequest.Extend.tokens": "groupListMax",
@@ -42,6 +44,12 @@ const limitNames: Readonly<Record<string, keyof Limits>> = {
 const totalNames: Readonly<Record<string, keyof Limits>> = {
   "NewEvent.tags": "appendTagsMax",
   "NewEvent.metadata": "appendMetadataEntriesMax",
+  "Query.items": "queryItemsMax",
+  "QueryItem.streams": values,
+  "QueryItem.stream_prefixes": values,
+  "QueryItem.types": values,
+  "QueryItem.tags": values,
+  "QueryItem.tags_any": values,
   "google.protobuf.ListValue.values": "jsonValuesMax",
   "google.protobuf.Struct.fields": "jsonValuesMax",
 };

@@ -143,15 +143,15 @@ function retryInfo(retryAfterMs: number): Any {
   return packed(RetryInfoSchema, { retryDelay: { seconds, nanos } });
 }
 
-function appendConflict({ streams: conflicts, condition }: Conflict): Any {
+/** The conditions fit as they are: `Limits.conditionsMax` of some 30 bytes. */
+function appendConflict({ streams: conflicts, conditions: failed }: Conflict): Any {
   const all = conflicts.map((conflict) => create(StreamConflictSchema, streamConflict(conflict)));
   const streams = fitting(all, listBytesMax, entryBytes(StreamConflictSchema));
   const omittedCount = all.length - streams.length;
-  if (condition === undefined) return packed(AppendConflictSchema, { streams, omittedCount });
-  const position = BigInt(condition.position);
-  const after = BigInt(condition.after);
-  const fields = { streams, condition: { position, after }, omittedCount };
-  return packed(AppendConflictSchema, fields);
+  const conditions = failed.map(({ index, position, after }) => {
+    return { index, position: BigInt(position), after: BigInt(after) };
+  });
+  return packed(AppendConflictSchema, { streams, conditions, omittedCount });
 }
 
 function streamConflict({ stream, expected, actualVersion, deleted = false }: StreamConflict) {

@@ -5,6 +5,7 @@ import { eventObjectBytes, type Append } from "../../domain/append.ts";
 import type { CheckpointUpdate } from "../../domain/checkpoint.ts";
 import type { LifecycleRequest } from "../../domain/decide/decide-lifecycle.ts";
 import type { Proposal } from "../../domain/decide/decide.ts";
+import { valuesOf } from "../../domain/query.ts";
 import type { SideValueChange } from "../../storage/storage.ts";
 
 /** Side values that need no decision. They are part of the next commit. */
@@ -56,17 +57,15 @@ export function weightOf(entry: QueueEntry): Weight {
 }
 
 function weightOfAppend(append: Append): Weight {
-  const { events, expectations, condition, checkpoint, bytes } = append;
+  const { events, expectations, conditions, checkpoint, bytes } = append;
   let storedBytes = bytes;
   let work = events.length + expectations.length;
   for (const { tags } of events) work += tags.length * tagWork;
   if (checkpoint !== undefined) storedBytes += checkpointBytes(checkpoint);
-  if (condition !== undefined) {
-    const { items } = condition.query;
-    work += Math.max(1, items.length) * conditionItemWork;
-    for (const { streams, streamPrefixes, types, tags } of items) {
-      const terms = [streams, streamPrefixes, types, tags].flat();
-      for (const term of terms) storedBytes += term.length;
+  for (const { query } of conditions) {
+    work += Math.max(1, query.items.length) * conditionItemWork;
+    for (const item of query.items) {
+      for (const value of valuesOf(item)) storedBytes += value.length;
     }
   }
   return { heldBytes: storedBytes + events.length * eventObjectBytes, storedBytes, work };

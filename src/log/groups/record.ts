@@ -20,6 +20,7 @@ import {
   type MessageInitShape,
 } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
+import type { QueryItem } from "../../domain/query.ts";
 import { ByteWriter } from "../../domain/byte-writer.ts";
 import { corruption } from "../../domain/errors.ts";
 import type { GroupOrdering, GroupSettings } from "../../domain/group/settings.ts";
@@ -92,6 +93,7 @@ export function wireSettings(settings: GroupSettings): WireInit<typeof GroupSett
     streamPrefixes: [...item.streamPrefixes],
     types: [...item.types],
     tags: [...item.tags],
+    tagsAny: [...item.tagsAny],
   }));
   return {
     query: { items },
@@ -142,9 +144,10 @@ function wireDuration(ms: number) {
 }
 
 function settingsOf(wire: WireSettings): GroupSettings {
-  const items = (wire.query?.items ?? []).map(({ streams, streamPrefixes, types, tags }) => {
-    return { streams, streamPrefixes, types, tags };
-  });
+  const items = (wire.query?.items ?? []).map(
+    ({ streams, streamPrefixes, types, tags, tagsAny }) =>
+      ({ streams, streamPrefixes, types, tags, tagsAny }) satisfies QueryItem,
+  );
   return {
     query: { items },
     ordering: orderingOf(wire.ordering?.key),

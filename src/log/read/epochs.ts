@@ -71,9 +71,10 @@ export function lookAheadInHistory(source: Source, append: Append): Promise<Appe
 }
 
 async function judge(source: Source, append: Append): Promise<Append> {
-  const { checkpoint, condition, expectations, epoch } = append;
-  const claims: Claim[] = [];
-  if (condition !== undefined) claims.push({ field: "condition.after", position: condition.after });
+  const { checkpoint, conditions, expectations, epoch } = append;
+  const claims: Claim[] = conditions.map(({ after }, i) => {
+    return { field: `conditions[${i}].after`, position: after };
+  });
   for (const { stream, expected } of expectations) {
     if (expected.kind !== "version") continue;
     claims.push({ field: `expected version of ${stream}`, stream, version: expected.version });

@@ -1,4 +1,4 @@
-// Looks up a condition before its append waits for its commit. A lookup between two commits delays
+// Looks up conditions before their append waits for its commit. A lookup between two commits delays
 // all writers, and most of what a condition covers is old and never changes. So the events up to
 // the present head are looked up here, and only later ones between the commits.
 
@@ -7,19 +7,22 @@ import type { Storage } from "../../storage/storage.ts";
 import { schedulingPolicy } from "./policy.ts";
 
 /**
- * The append with its condition looked up. Undefined: it does not reach back far enough for that to
- * pay off.
+ * The append with its conditions looked up. Undefined: none reaches back far enough, or asks for
+ * enough, for that to pay off.
  */
 export function lookAhead(storage: Storage, append: Append): Promise<Append> | undefined {
-  const { condition } = append;
-  if (condition === undefined) return undefined;
-  const reach = storage.head().position - condition.after;
-  if (reach < schedulingPolicy.lookAheadPositionsMin) return undefined;
-  const request = { streams: [], ids: [], conditions: [condition] };
-  return storage.facts(request).then(({ head, matches }) => {
-    // The matching event may be removed before the append is decided, so its commit looks it up
-    // again.
-    if (matches[0] !== 0) return append;
-    return { ...append, condition: { ...condition, nothingThrough: head.position } };
-  });
+  const { conditions } = append;
+  if (conditions.length === 0) return undefined;
+  const { lookAheadPositionsMin, lookAheadItemsMin } = schedulingPolicy;
+  const near = storage.head().position - lookAheadPositionsMin;
+  const items = conditions.reduce((sum, { query }) => sum + query.items.length, 0);
+  const isNear = conditions.every(({ after }) => after > near);
+  if (isNear && items < lookAheadItemsMin) return undefined;
+  return storage.facts({ streams: [], ids: [], conditions }).then(({ head, matches }) => ({
+    ...append,
+    // A matching event may be removed before the append is decided: its commit looks it up again.
+    conditions: conditions.map((condition, i) =>
+      matches[i] === 0 ? { ...condition, nothingThrough: head.position } : condition,
+    ),
+  }));
 }

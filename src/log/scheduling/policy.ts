@@ -86,6 +86,8 @@ export const schedulingPolicy = Object.freeze({
    * the queue is cheaper than two.
    */
   lookAheadPositionsMin: 1_000,
+  /** So are conditions of this many items, whose names may have to be looked up on disk. */
+  lookAheadItemsMin: 32,
 });
 
 /** The approximate cost of a piece of a list. */

@@ -311,6 +311,7 @@ export class InterestIndex<T> {
       terms.map((term) => ({ entries, term }));
     if (item.streams.length > 0) return under(this.streams, possibleStreams(item));
     if (item.tags.length > 0) return under(this.tags, item.tags.slice(0, 1));
+    if (item.tagsAny.length > 0) return under(this.tags, item.tagsAny);
     if (item.streamPrefixes.length > 0) return under(this.prefixes, item.streamPrefixes);
     if (item.types.length > 0) return under(this.types, item.types);
     return under(this.anything, [""]);

@@ -85,5 +85,5 @@ export async function writeFirstEvent({ log }: Pick<KurrentContext, "log">): Pro
   const events = [{ ...header, idFromClient: false, body }];
   const expected = { kind: "absent" } as const;
   const expectations = [{ stream: firstStream, expected }];
-  await log.append({ events, expectations, condition: undefined, bytes: body.length });
+  await log.append({ events, expectations, conditions: [], bytes: body.length });
 }

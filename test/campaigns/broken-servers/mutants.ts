@@ -165,8 +165,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "a condition does not see its own group": mutant(
     "live",
     decide,
-    "const position = durableMatch || overlay.match(query);",
-    "const position = durableMatch;",
+    "const position = durableMatches[index] || overlay.match(condition);",
+    "const position = durableMatches[index] ?? 0;",
   ),
   "a condition does not see the log": mutant(
     "live",

@@ -59,7 +59,7 @@ export function appendRequest(random: () => number): Buffer {
     stream: "mutant",
     events,
     expectations: [{ stream: "mutant-0", expected: { case: "expectedVersion", value: 4_711n } }],
-    condition: { query: { items: [{ tags: ["a:1"], types: ["Mutated"] }] }, after: 0n },
+    conditions: [{ query: { items: [{ tags: ["a:1"], types: ["Mutated"] }] }, after: 0n }],
   });
   return Buffer.from(toBinary(AppendRequestSchema, request));
 }

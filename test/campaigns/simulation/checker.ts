@@ -161,11 +161,13 @@ class Checker {
     }
   }
 
-  private conditionFailsAt(append: Append, { condition }: Conflict, head: number): boolean {
-    if (!condition) return true;
-    const event = this.events[condition.position - 1];
-    if (!event || condition.position > head || !append.condition) return false;
-    return condition.position > append.condition.after && matches(append.condition.query, event);
+  private conditionFailsAt(append: Append, conflict: Conflict, head: number): boolean {
+    return conflict.conditions.every(({ index, position }) => {
+      const event = this.events[position - 1];
+      const condition = append.conditions[index];
+      if (!event || position > head || !condition) return false;
+      return position > condition.after && matches(condition.query, event);
+    });
   }
 
   private versionAt(stream: string, head: number): number {
@@ -195,12 +197,10 @@ class Checker {
             : version > 0 === (expected.kind === "exists");
         if (!held) this.wrong("I6", `stored at ${before + 1} against its expectation`);
       }
-      const { condition } = append;
-      if (!condition) continue;
-      const matching = this.events
-        .slice(condition.after, before)
-        .find((event) => matches(condition.query, event));
-      if (matching) this.wrong("I6", `stored at ${before + 1} against its condition`);
+      for (const { query, after } of append.conditions) {
+        const matching = this.events.slice(after, before).find((event) => matches(query, event));
+        if (matching) this.wrong("I6", `stored at ${before + 1} against its condition`);
+      }
     }
   }
 

@@ -145,6 +145,7 @@ export class Clients {
       streamPrefixes: [],
       types: some(types, 0.5),
       tags: some(tags, 0.4),
+      tagsAny: world.chance(0.3) ? tags.slice(0, 2) : [],
     });
     return { items: Array.from({ length: 1 + world.below(2) }, item) };
   }

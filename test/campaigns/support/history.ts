@@ -104,7 +104,7 @@ export class History {
     const told = `the refusal of ${op.name}`;
     if (conflict === undefined) return this.violate(`${told} has no details`);
     const { expectations = [], condition } = op.checks;
-    const conflicts = conflict.streams.length + (conflict.condition === undefined ? 0 : 1);
+    const conflicts = conflict.streams.length + conflict.conditions.length;
     if (conflicts === 0) this.violate(`${told} names no reason`);
     for (const { stream, actualVersion } of conflict.streams) {
       const version = Number(actualVersion);
@@ -116,8 +116,9 @@ export class History {
       this.claim({ by: told, head: 0, stream, version });
       this.learn(stream, version);
     }
-    if (conflict.condition === undefined) return;
-    const position = Number(conflict.condition.position);
+    const [failed] = conflict.conditions;
+    if (failed === undefined) return;
+    const position = Number(failed.position);
     if (condition === undefined || position <= condition.after) {
       this.violate(`${told}: position ${position} contradicts no condition`);
     } else this.claim({ by: told, head: position, tag: condition.tag });

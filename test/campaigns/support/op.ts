@@ -77,10 +77,9 @@ export class Op {
           expected: { case: "expectedVersion" as const, value: BigInt(version) },
         })),
         ...(condition && {
-          condition: {
-            query: { items: [{ tags: [condition.tag] }] },
-            after: BigInt(condition.after),
-          },
+          conditions: [
+            { query: { items: [{ tags: [condition.tag] }] }, after: BigInt(condition.after) },
+          ],
         }),
       }),
     );

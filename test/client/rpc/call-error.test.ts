@@ -38,7 +38,7 @@ const conflict = create(AppendConflictSchema, {
     { stream: "s", expected: { case: "expectedVersion", value: 3n }, actualVersion: 5n },
     { stream: "t", expected: { case: "expectedState", value: 3 }, actualVersion: 1n },
   ],
-  condition: { position: 9n, after: 7n },
+  conditions: [{ index: 1, position: 9n, after: 7n }],
 });
 
 function callErrorOf(error: unknown): CallError {

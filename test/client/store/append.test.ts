@@ -88,7 +88,7 @@ describe("an append", () => {
         { stream: "b-1", expected: 0, actualVersion: 1 },
         { stream: "b-2", expected: "absent", actualVersion: 1 },
       ],
-      condition: undefined,
+      conditions: [],
       omittedCount: 0,
     });
     expect(await client.stream("b-1")).toMatchObject({ version: 1, eventCount: 1 });
@@ -99,7 +99,7 @@ describe("an append", () => {
     const claim = () => client.append("c-1", { ...opened, ...query }, { condition: { query } });
     const { lastPosition } = await claim();
     const conflict = await failureOf(claim());
-    expect(conflict).toMatchObject({ condition: { position: lastPosition, after: 0 } });
+    expect(conflict).toMatchObject({ conditions: [{ position: lastPosition, after: 0 }] });
     const later = { query, after: lastPosition };
     await client.append("c-1", opened, { condition: later });
   });
@@ -139,7 +139,7 @@ describe("what is wrong is named", () => {
     [
       "a query",
       () => client.append("s", opened, { condition: { query: { tags: [bad] } } }),
-      "condition.query.items[0].tags[0]",
+      "conditions[0].query.items[0].tags[0]",
     ],
     ["a read's stream", () => client.read({ stream: bad }).toArray(), "stream"],
     ["a snapshot's kind", () => client.snapshots.get("s", { kind: bad }), "kind"],

@@ -57,7 +57,7 @@ describe("the table of reasons", () => {
     (reason, outlook) => {
       const call = new CallError(2, "no", {
         reason,
-        conflict: { streams: [], events: [] },
+        conflict: { streams: [], conditions: [], events: [] },
         isRenewable: false,
       } as never);
       expect(isWorthRetrying(call)).toBe(outlook.isTransient);

@@ -35,8 +35,8 @@ void describe(Facts& found, const google::protobuf::Any& detail) {
       put(actual, stream.stream(), static_cast<double>(stream.actual_version()));
     }
     put_facts(found, "actual_versions", actual);
-    if (conflict.has_condition()) {
-      put(found, "condition_position", static_cast<double>(conflict.condition().position()));
+    if (conflict.conditions_size() > 0) {
+      put(found, "condition_position", static_cast<double>(conflict.conditions(0).position()));
     }
   } else if (detail.UnpackTo(&ids)) {
     put_list(found, "id_positions", {ids.events(0).position()});

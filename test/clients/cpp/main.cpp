@@ -117,7 +117,7 @@ Facts conflict() {
   auto* other = request.add_expectations();
   other->set_stream("order-9");
   other->set_expected_state(STREAM_STATE_EXISTS);
-  *request.mutable_condition()->mutable_query()->add_items() = placed_by_first_customer();
+  *request.add_conditions()->mutable_query()->add_items() = placed_by_first_customer();
   return refused(request);
 }
 

@@ -148,8 +148,8 @@ func describe(found facts, detail any) {
 			actual[stream.Stream] = stream.ActualVersion
 		}
 		found["actual_versions"] = actual
-		if detail.Condition != nil {
-			found["condition_position"] = detail.Condition.Position
+		if len(detail.Conditions) > 0 {
+			found["condition_position"] = detail.Conditions[0].Position
 		}
 	case *annals.EventIdConflict:
 		found["id_positions"] = []uint64{detail.Events[0].Position}
@@ -168,7 +168,7 @@ func conflict(ctx context.Context) (facts, error) {
 				ExpectedState: annals.StreamState_STREAM_STATE_EXISTS,
 			},
 		}},
-		Condition: &annals.AppendCondition{Query: placedByFirstCustomer()},
+		Conditions: []*annals.AppendCondition{{Query: placedByFirstCustomer()}},
 	})
 	return failed(err)
 }

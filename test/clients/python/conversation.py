@@ -37,9 +37,11 @@ class Conversation:
                         stream="order-9", expected_state=append_pb2.STREAM_STATE_EXISTS
                     )
                 ],
-                condition=append_pb2.AppendCondition(
-                    query=query_pb2.Query(items=[placed_by_first_customer()])
-                ),
+                conditions=[
+                    append_pb2.AppendCondition(
+                        query=query_pb2.Query(items=[placed_by_first_customer()])
+                    )
+                ],
             )
         )
 
@@ -293,8 +295,8 @@ def describe(found, detail):
         found["domain"], found["reason"] = info.domain, info.reason
     elif detail.Unpack(conflict):
         found["actual_versions"] = {s.stream: s.actual_version for s in conflict.streams}
-        if conflict.HasField("condition"):
-            found["condition_position"] = conflict.condition.position
+        if conflict.conditions:
+            found["condition_position"] = conflict.conditions[0].position
     elif detail.Unpack(ids):
         found["id_positions"] = [mismatch.position for mismatch in ids.events]
         found["problem"] = errors_pb2.EventIdProblem.Name(ids.events[0].problem)

@@ -10,7 +10,7 @@ import { recordsIn, sameContent, scanRecord, storedEvent } from "../../../src/do
 import { contendedAppend, NaiveLog } from "../naive-log.ts";
 import { idOf, newAppend, newEvent, type EventSketch } from "../../support/events.ts";
 
-const anyItem: QueryItem = { streams: [], streamPrefixes: [], types: [], tags: [] };
+const anyItem: QueryItem = { streams: [], streamPrefixes: [], types: [], tags: [], tagsAny: [] };
 const byTag = (tag: string): Query => ({ items: [{ ...anyItem, tags: [tag] }] });
 
 function recordOf(event: CommitEvent): Uint8Array {
@@ -139,11 +139,11 @@ describe("expectations", () => {
     const append = newAppend([newEvent()], { expectations: [{ stream, expected }] });
     const { outcomes, events } = log.decide([append]);
     const streams = [{ stream, expected, actualVersion }];
-    expect(outcomes).toEqual([{ kind: "conflict", streams, condition: undefined }]);
+    expect(outcomes).toEqual([{ kind: "conflict", streams, conditions: [] }]);
     expect(events).toEqual([]);
   });
 
-  test("all violations are listed, the condition's too", () => {
+  test("all violations are listed, those of conditions too", () => {
     const log = new Log();
     log.append(inStream("a", { tags: ["t"] }), inStream("b"));
     const expectations = [
@@ -151,15 +151,15 @@ describe("expectations", () => {
       { stream: "b", expected: { kind: "exists" } },
       { stream: "c", expected: { kind: "exists" } },
     ] as const;
-    const condition = { query: byTag("t"), after: 0 };
-    expect(log.append(newAppend([newEvent()], { expectations, condition }))).toEqual([
+    const conditions = [{ query: byTag("t"), after: 0 }];
+    expect(log.append(newAppend([newEvent()], { expectations, conditions }))).toEqual([
       {
         kind: "conflict",
         streams: [
           { ...expectations[0], actualVersion: 1 },
           { ...expectations[2], actualVersion: 0 },
         ],
-        condition: { position: 1, after: 0 },
+        conditions: [{ index: 0, position: 1, after: 0 }],
       },
     ]);
   });
@@ -179,15 +179,15 @@ describe("a condition", () => {
     const log = new Log();
     log.append(inStream("a", { tags: ["t"] }));
     const append = (after: number) =>
-      newAppend([newEvent()], { condition: { query: byTag("t"), after } });
+      newAppend([newEvent()], { conditions: [{ query: byTag("t"), after }] });
     expect(log.decide([append(1)]).outcomes).toMatchObject([{ kind: "appended" }]);
-    expect(log.decide([append(0)]).outcomes).toMatchObject([{ condition: { position: 1 } }]);
+    expect(log.decide([append(0)]).outcomes).toMatchObject([{ conditions: [{ position: 1 }] }]);
   });
 
   test("sees what the batch accepted before, and not what comes after or was refused", () => {
     const log = new Log();
     const guarded = (tags: string[], watched: string) =>
-      newAppend([newEvent({ tags })], { condition: { query: byTag(watched), after: 0 } });
+      newAppend([newEvent({ tags })], { conditions: [{ query: byTag(watched), after: 0 }] });
     const outcomes = log.append(
       guarded([], "x"),
       guarded(["x"], "y"),
@@ -200,19 +200,19 @@ describe("a condition", () => {
       "conflict",
       "appended",
     ]);
-    expect(outcomes[2]).toMatchObject({ condition: { position: 2, after: 0 } });
+    expect(outcomes[2]).toMatchObject({ conditions: [{ position: 2, after: 0 }] });
   });
 
   test("after a position beyond the head is no condition on this store", () => {
     const log = new Log();
     log.append(inStream("a"));
     const expectations = [{ stream: "a", expected: { kind: "absent" } }] as const;
-    const condition = { query: byTag("t"), after: 2 };
-    const refused = newAppend([newEvent()], { expectations, condition });
+    const conditions = [{ query: byTag("t"), after: 2 }];
+    const refused = newAppend([newEvent()], { expectations, conditions });
     // The append before it in the batch would make position 2, but nobody can have read it.
     expect(log.append(inStream("b"), refused)[1]).toEqual({
       kind: "beyond-head",
-      field: "condition.after",
+      field: "conditions[0].after",
       asked: 2,
       head: 1,
     });
@@ -231,9 +231,9 @@ describe("an append whose ids are there", () => {
     const { log, events, first } = twice();
     log.append(inStream("s"));
     const expectations = [{ stream: "s", expected: { kind: "version", version: 0 } }] as const;
-    const condition = { query: { items: [] }, after: 99 };
+    const conditions = [{ query: { items: [] }, after: 99 }];
     const { outcomes, events: stored } = log.decide(
-      [newAppend(events, { expectations, condition })],
+      [newAppend(events, { expectations, conditions })],
       9_000,
     );
     expect(outcomes).toEqual([{ ...first, deduplicated: true }]);
@@ -353,7 +353,7 @@ describe("a commit batch is decided as its appends would be, one at a time", () 
 
   /** An outcome without the position that may be any. */
   function unsaid(outcome: Outcome): unknown {
-    if (outcome.kind !== "conflict" || outcome.condition === undefined) return outcome;
-    return { ...outcome, condition: outcome.condition.after };
+    if (outcome.kind !== "conflict") return outcome;
+    return { ...outcome, conditions: outcome.conditions.map(({ index, after }) => [index, after]) };
   }
 });

@@ -6,7 +6,7 @@ import { expect, test } from "vitest";
 import { loadProgress } from "../../../src/domain/group/progress-codec.ts";
 import { GroupStateMachine } from "../../../src/domain/group/state-machine.ts";
 import { keyOf, type GroupSettings } from "../../../src/domain/group/settings.ts";
-import { matches } from "../../../src/domain/query.ts";
+import { anyEvent, matches, type QueryItem } from "../../../src/domain/query.ts";
 
 interface EarlierHistory {
   readonly settings: GroupSettings;
@@ -21,7 +21,10 @@ interface EarlierHistory {
 }
 
 const file = new URL("../../fixtures/groups-0.1.json", import.meta.url);
-const { histories } = JSON.parse(readFileSync(file, "utf8")) as { histories: EarlierHistory[] };
+const { histories } = JSON.parse(readFileSync(file, "utf8"), (key, value: unknown) =>
+  // Queries had fewer parts then.
+  key === "items" ? (value as QueryItem[]).map((item) => ({ ...anyEvent, ...item })) : value,
+) as { histories: EarlierHistory[] };
 
 /** What a group that is loaded from there delivers in order, and parks, until nothing is left. */
 function dealtWith({ settings, log, base, deltas, position }: EarlierHistory): {

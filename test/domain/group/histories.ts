@@ -32,7 +32,7 @@ const events: fc.Arbitrary<LoggedEvent> = fc.record({
   tags: fc.constantFrom([], ["k:1"], ["k:2"], ["x", "k:2"]),
 });
 
-const item = { streams: [], streamPrefixes: [], types: [], tags: [] };
+const item = { streams: [], streamPrefixes: [], types: [], tags: [], tagsAny: [] };
 const queries: readonly Query[] = [
   { items: [] },
   { items: [] },

@@ -185,7 +185,7 @@ const request = fc
       fc.constantFrom(field(3, 0), field(3, 7), field(4, 2), field(4, 3), field(4, 1)),
     ),
     expectations: fc.array(expectation, { maxLength: 2 }),
-    condition: fc.option(condition),
+    conditions: fc.array(condition, { maxLength: 2 }),
     rest: fc.array(
       fc.constantFrom(field(7, 1), field(99, text("x")), field(3, 1), field(1, text("b"))),
       {
@@ -201,7 +201,7 @@ const request = fc
       ...parts.events.map((one) => field(2, one)),
       ...(parts.expected === null ? [] : [parts.expected]),
       ...parts.expectations.map((one) => field(5, one)),
-      ...(parts.condition === null ? [] : [field(6, parts.condition)]),
+      ...parts.conditions.map((one) => field(6, one)),
     ];
     if (parts.odd === 0) fields.push(...parts.rest);
     if (parts.odd === 1) fields.reverse();
@@ -297,7 +297,7 @@ describe("the fast path of an append", () => {
       ],
       expected: { case: "expectedVersion", value: 3n },
       expectations: [{ stream: "third", expected: { case: "expectedState", value: 2 } }],
-      condition: { query: { items: [{ tags: ["a"] }] }, after: 9n },
+      conditions: [{ query: { items: [{ tags: ["a"] }] }, after: 9n }],
     });
     const fast = appendIfPlain(plain, conversion);
     expect(fast && meaning(fast)).toEqual(generated(plain));

@@ -28,11 +28,6 @@ describe("what is wrong is refused by name", () => {
     ["no events", { stream: "s" }, "events: is required: an append has at least one event"],
     ["no type", { stream: "s", events: [{}] }, "events[0].type: is empty, but required"],
     [
-      "no stream",
-      { events: [{ type: "T" }] },
-      "events[0].stream: is required where the append names no stream",
-    ],
-    [
       "an expectation of no stream",
       { events: [{ type: "T", stream: "s" }], expected: { case: "expectedVersion", value: 0n } },
       "stream: is required where something is expected of it",
@@ -191,49 +186,55 @@ describe("what is wrong is refused by name", () => {
     ],
     [
       "a condition without a query",
-      { ...event(), condition: { after: 1n } },
-      "condition.query: is required",
+      { ...event(), conditions: [{ after: 1n }] },
+      "conditions[0].query: is required",
     ],
     [
       "a condition that nothing can match",
       {
         ...event(),
-        condition: { query: { items: [{ streams: ["a-1", "b-1"], streamPrefixes: ["a-"] }] } },
+        conditions: [{ query: { items: [{ streams: ["a-1", "b-1"], streamPrefixes: ["a-"] }] } }],
       },
-      `condition.query.items[0].streams[1]: ${contradiction}`,
+      `conditions[0].query.items[0].streams[1]: ${contradiction}`,
     ],
     [
       "a query's empty prefix",
-      { ...event(), condition: { query: { items: [{ streamPrefixes: [""] }] } } },
-      "condition.query.items[0].stream_prefixes[0]: is empty, but required",
+      { ...event(), conditions: [{ query: { items: [{ streamPrefixes: [""] }] } }] },
+      "conditions[0].query.items[0].stream_prefixes[0]: is empty, but required",
     ],
     [
       "a query's empty tag",
-      { ...event(), condition: { query: { items: [{}, { tags: ["a", ""] }] } } },
-      "condition.query.items[1].tags[1]: is empty, but required",
+      { ...event(), conditions: [{ query: { items: [{}, { tags: ["a", ""] }] } }] },
+      "conditions[0].query.items[1].tags[1]: is empty, but required",
     ],
     [
       "a query of too many items",
-      { ...event(), condition: { query: { items: Array.from({ length: 65 }, () => ({})) } } },
-      "condition.query.items: has more entries than query_items_max (64)",
+      { ...event(), conditions: [{ query: { items: Array.from({ length: 1_001 }, () => ({})) } }] },
+      "conditions[0].query.items: has more entries than query_items_max (1000)",
     ],
     [
       "a query of too many values",
-      { ...event(), condition: { query: { items: [{ types: many(200), tags: many(57) }] } } },
-      "condition.query.items[0]: has 257 entries, more than query_values_max (256)",
+      {
+        ...event(),
+        conditions: [
+          { query: { items: [{ types: many(2_000) }] } },
+          { query: { items: [{ tags: many(2_000), tagsAny: many(97) }] } },
+        ],
+      },
+      "conditions[1].query: has 4097 entries, more than query_values_max (4096)",
     ],
   ])("%s", (_, init, violation) => {
     expect(refused(init)).toEqual([violation]);
   });
 
   test("everything that is wrong is said at once", () => {
-    const wrong = { ...event({ type: "", tags: [""], id: "x" }), stream: "$", condition: {} };
+    const wrong = { ...event({ type: "", tags: [""], id: "x" }), stream: "$", conditions: [{}] };
     expect(refused(wrong).map((line) => line.split(":")[0])).toEqual([
       "stream",
       "events[0].tags[0]",
       "events[0].type",
       "events[0].id",
-      "condition.query",
+      "conditions[0].query",
     ]);
   });
 
@@ -246,13 +247,13 @@ describe("what is wrong is refused by name", () => {
 
 describe("what is taken means what was sent", () => {
   test("system streams may be expected and queried, they are only not written", () => {
-    const { expectations, condition } = accepted({
+    const { expectations, conditions } = accepted({
       ...event(),
       expectations: [{ stream: "$system", expected: { case: "expectedState", value: 3 } }],
-      condition: { query: { items: [{ types: ["$deleted"] }] }, after: 5n },
+      conditions: [{ query: { items: [{ types: ["$deleted"] }] }, after: 5n }],
     });
     expect(expectations).toEqual([{ stream: "$system", expected: { kind: "absent" } }]);
-    expect(condition?.query.items[0]?.types).toEqual(["$deleted"]);
+    expect(conditions[0]?.query.items[0]?.types).toEqual(["$deleted"]);
   });
 
   test("any state and an unspecified one expect nothing", () => {

@@ -82,9 +82,9 @@ describe("at the limit an append is taken, past it refused by name", () => {
     ],
     [
       "after",
-      { ...event(), condition: { query: {}, after: 2n ** 53n - 1n } },
-      { ...event(), condition: { query: {}, after: 2n ** 64n - 1n } },
-      `condition.after: is 18446744073709551615, ${beyondPosition}`,
+      { ...event(), conditions: [{ query: {}, after: 2n ** 53n - 1n }] },
+      { ...event(), conditions: [{ query: {}, after: 2n ** 64n - 1n }] },
+      `conditions[0].after: is 18446744073709551615, ${beyondPosition}`,
     ],
   ])("%s", (_, within, beyond, violation) => {
     expect(() => accepted(within)).not.toThrow();

@@ -70,7 +70,15 @@ describe("a read", () => {
   });
 
   test("says its selection, bounds, limit and view", () => {
-    const items = [{ streams: ["a-1"], streamPrefixes: ["a-"], types: ["T"], tags: ["x", "y"] }];
+    const items = [
+      {
+        streams: ["a-1"],
+        streamPrefixes: ["a-"],
+        types: ["T"],
+        tags: ["x", "y"],
+        tagsAny: ["z"],
+      },
+    ];
     const [request, view] = make.read({
       selection: { case: "query", value: { items } },
       direction: 2,

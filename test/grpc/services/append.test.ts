@@ -100,7 +100,7 @@ describe("Append", () => {
     expect(again.eventIds).toEqual([]);
   });
 
-  test("that broke expectations and its condition hears of all of them", async () => {
+  test("that broke expectations and its conditions hears of all of them", async () => {
     await server.calls.unary(m.append, { stream: "a", events: events(2) });
     const failure = await server.calls.failure(m.append, {
       stream: "a",
@@ -110,7 +110,7 @@ describe("Append", () => {
         { stream: "b", expected: { case: "expectedVersion", value: 7n } },
         { stream: "c", expected: { case: "expectedState", value: 2 } },
       ],
-      condition: { query: { items: [{ tags: ["n:1"] }] }, after: 1n },
+      conditions: [{ query: { items: [{ tags: ["n:1"] }] }, after: 1n }],
     });
     expect(failure).toMatchObject({ code: 10, reason: "APPEND_CONFLICT" });
     expect(failure.appendConflict).toMatchObject({
@@ -119,7 +119,7 @@ describe("Append", () => {
         { stream: "b", expected: { case: "expectedVersion", value: 7n }, actualVersion: 0n },
         { stream: "c", expected: { case: "expectedState", value: 2 }, actualVersion: 0n },
       ],
-      condition: { position: 2n, after: 1n },
+      conditions: [{ index: 0, position: 2n, after: 1n }],
       omittedCount: 0,
     });
     expect((await read(server, {})).positions).toEqual([1, 2]);
@@ -138,18 +138,92 @@ describe("Append", () => {
   });
 
   test("with a condition after a position nobody has read is OUT_OF_RANGE", async () => {
-    const condition = { query: {}, after: 9n };
+    const conditions = [{ query: {}, after: 9n }];
     const failure = await server.calls.failure(m.append, {
       stream: "a",
       events: events(1),
-      condition,
+      conditions,
     });
     expect(failure).toMatchObject({
       code: 11,
       reason: "BEYOND_HEAD",
       info: { asked: "9", head: "0" },
     });
-    expect(failure.message).toContain("condition.after");
+    expect(failure.message).toContain("conditions[0].after");
+  });
+
+  test("that may be ahead holds until an event beyond that position matches", async () => {
+    const appendAfter = (after: bigint) => ({
+      events: [{ type: "T", tags: ["k:1"] }],
+      conditions: [{ query: { items: [{ tags: ["k:1"] }] }, after, mayBeAhead: true }],
+    });
+    expect(await server.calls.unary(m.append, appendAfter(2n))).toMatchObject({ lastPosition: 1n });
+    expect(await server.calls.unary(m.append, appendAfter(2n))).toMatchObject({ lastPosition: 2n });
+    expect(await server.calls.unary(m.append, appendAfter(2n))).toMatchObject({ lastPosition: 3n });
+    const failure = await server.calls.failure(m.append, appendAfter(2n));
+    expect(failure.appendConflict?.conditions).toMatchObject([{ index: 0, position: 3n }]);
+  });
+
+  test("names each of its conditions that does not hold", async () => {
+    await server.calls.unary(m.append, {
+      stream: "a",
+      events: ["x", "y", "z"].map((tag) => ({ type: "T", tags: [tag] })),
+    });
+    const under = (after: bigint, ...tagsAny: string[]) => ({
+      query: { items: [{ tagsAny }] },
+      after,
+    });
+    const failure = await server.calls.failure(m.append, {
+      stream: "a",
+      events: events(1),
+      conditions: [under(0n, "w", "y"), under(3n, "x", "y", "z"), under(2n, "x", "z")],
+    });
+    expect(failure.message).toContain("conditions[2] after 2");
+    expect(failure.appendConflict?.conditions).toMatchObject([
+      { index: 0, position: 2n, after: 0n },
+      { index: 2, position: 3n, after: 2n },
+    ]);
+  });
+
+  test("under a condition of a thousand items is refused by a match of the last of them", async () => {
+    await server.calls.unary(m.append, { stream: "a", events: events(1) });
+    const items = Array.from({ length: 1_000 }, (_, i) => ({ types: ["T"], tags: [`key:${i}`] }));
+    const claim = {
+      events: [{ type: "T", tags: ["key:999"] }],
+      conditions: [{ query: { items } }],
+    };
+    expect(await server.calls.unary(m.append, claim)).toMatchObject({ lastPosition: 2n });
+    const failure = await server.calls.failure(m.append, claim);
+    expect(failure.appendConflict?.conditions).toMatchObject([{ position: 2n }]);
+    const selection = { case: "query" as const, value: { items } };
+    expect((await read(server, { selection })).positions).toEqual([2]);
+  });
+
+  test("without a stream is found by position, type and tags, and has no version", async () => {
+    const id = uuid(1);
+    const request = {
+      events: [
+        { id, type: "Paid", tags: ["k:1"] },
+        { type: "Sent", stream: "a" },
+      ],
+    };
+    const answer = await server.calls.unary(m.append, request);
+    expect(answer.streams).toMatchObject([{ stream: "a", firstVersion: 1n, lastVersion: 1n }]);
+    expect(
+      await server.calls.unary(m.append, { events: request.events.slice(0, 1) }),
+    ).toMatchObject({ firstPosition: 1n, deduplicated: true, streams: [] });
+    const selections = [
+      { case: undefined },
+      { case: "query" as const, value: { items: [{ types: ["Paid"] }] } },
+      { case: "query" as const, value: { items: [{ tags: ["k:1"] }] } },
+    ];
+    for (const selection of selections) {
+      const { events: found } = await read(server, { selection });
+      expect(found[0]).toMatchObject({ id, stream: "", version: 0n, position: 1n });
+    }
+    const expected = { case: "expectedVersion", value: 0n } as const;
+    const failure = await server.calls.failure(m.append, { ...request, expected });
+    expect(failure.message).toContain("stream: is required where something is expected of it");
   });
 
   test("of concurrent appends with one expectation exactly one is accepted", async () => {

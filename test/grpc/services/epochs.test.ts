@@ -161,10 +161,10 @@ describe("what was read in the first epoch, beyond what both share", () => {
     const { calls } = server;
     const { head } = await calls.unary(getInfo, {});
     const events = [event("a")];
-    const condition = { query: { items: [{ types: ["None"] }] }, after: 7n };
+    const conditions = [{ query: { items: [{ types: ["None"] }] }, after: 7n }];
     expectMismatch(
-      await calls.failure(append, { stream: "a", events, condition, epoch: first }),
-      "condition.after",
+      await calls.failure(append, { stream: "a", events, conditions, epoch: first }),
+      "conditions[0].after",
       7,
     );
     const expected = { case: "expectedVersion", value: 6n } as const;
@@ -244,7 +244,7 @@ describe("what is part of both histories", () => {
     }
     const query = { items: [{ types: ["None"] }] };
     const own = { stream: "d", events: [event("d")], epoch: first };
-    await calls.unary(append, { ...own, condition: { query, after: 4n } });
+    await calls.unary(append, { ...own, conditions: [{ query, after: 4n }] });
     const checkpoint = { consumer: "pm", position: 4n, epoch: first };
     await calls.unary(append, { ...own, checkpoint });
     await calls.unary(saveCheckpoint, { consumer: "late", position: 4n, epoch: first });

@@ -61,8 +61,8 @@ describe("Read", () => {
     const { positions, end } = await read(server, { selection, to, limit: 2n });
     expect(positions).toEqual([5, 6]);
     expect(end).toMatchObject({ head: 8n, after: 6n });
-    const condition = { query: { items: [{ streams: ["b-1"] }] }, after: end?.after ?? 0n };
-    const append = { stream: "b-1", events: events(1), condition };
+    const conditions = [{ query: { items: [{ streams: ["b-1"] }] }, after: end?.after ?? 0n }];
+    const append = { stream: "b-1", events: events(1), conditions };
     const failure = await server.calls.failure(m.append, append);
     expect(failure).toMatchObject({ code: 10, reason: "APPEND_CONFLICT" });
   });

@@ -231,7 +231,7 @@ describe("whatever the bytes", () => {
           payload: { case: "json", value: { kind: { case: "boolValue", value: true } } },
         },
       ],
-      condition: { query: { items: [{ streams: ["x"] }] }, after: 3n },
+      conditions: [{ query: { items: [{ streams: ["x"] }] }, after: 3n }],
     });
     for (let i = 0; i < whole.length; i++) {
       for (let bit = 0; bit < 8; bit++) {

@@ -69,7 +69,7 @@ describe("lists in requests", () => {
     expect(cases.map(([name]) => name)).toEqual(
       expect.arrayContaining([
         "AppendRequest.events",
-        "AppendPipeRequest.append.condition.query.items.tags",
+        "AppendPipeRequest.append.conditions.query.items.tags",
         "SubscribeRequest.query.items.streams",
         "SaveCheckpointRequest.metadata",
         "UpdateStreamRequest.policy.labels",

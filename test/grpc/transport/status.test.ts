@@ -34,7 +34,7 @@ const table: [Failure, number, object][] = [
       conflict: {
         kind: "conflict",
         streams: [conflict, { stream: "t", expected: { kind: "exists" }, actualVersion: 0 }],
-        condition: { position: 9, after: 8 },
+        conditions: [{ index: 0, position: 9, after: 8 }],
       },
     },
     10,
@@ -44,7 +44,7 @@ const table: [Failure, number, object][] = [
           { stream: "s", expected: { case: "expectedVersion", value: 3n }, actualVersion: 4n },
           { stream: "t", expected: { case: "expectedState", value: 2 }, actualVersion: 0n },
         ],
-        condition: { position: 9n, after: 8n },
+        conditions: [{ index: 0, position: 9n, after: 8n }],
         omittedCount: 0,
       },
     },
@@ -165,7 +165,7 @@ describe("trailers stay under 8 KiB, and details under 5,000 bytes", () => {
 
   test("a conflict of thousands of streams lists some and counts the rest", () => {
     const streams = Array.from({ length: 5_000 }, () => ({ ...conflict, stream: long }));
-    const refused = { kind: "conflict", streams, condition: undefined } as const;
+    const refused = { kind: "conflict", streams, conditions: [] } as const;
     const error = new AnnalsError(
       { reason: "APPEND_CONFLICT", conflict: refused },
       long.repeat(99),

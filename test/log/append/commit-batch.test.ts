@@ -53,8 +53,10 @@ describe("a commit batch", () => {
 
   test("counts conditions, so that a decision stays short", async () => {
     const { log, storage } = openLog({ limits: { commitEventsMax: 40 } });
-    const query = { items: [{ streams: [], streamPrefixes: [], types: ["T"], tags: [] }] };
-    const conditional = () => newAppend([newEvent()], { condition: { query, after: 0 } });
+    const query = {
+      items: [{ streams: [], streamPrefixes: [], types: ["T"], tags: [], tagsAny: [] }],
+    };
+    const conditional = () => newAppend([newEvent()], { conditions: [{ query, after: 0 }] });
     const answers = Array.from({ length: 12 }, () => log.append(conditional()));
     expect(new Set((await verdicts(answers)).map((each) => each.slice(0, 2)))).toEqual(
       new Set(["at"]),
@@ -144,9 +146,15 @@ describe("the append queue", () => {
 
   test("counts the terms of a condition, which are held as long", async () => {
     const { log } = openLog({ limits: { appendQueueBytesMax: 2_500 } });
-    const item = { streams: [], streamPrefixes: [], types: ["T".repeat(900)], tags: [] };
-    const condition = { query: { items: [item] }, after: 0 };
-    const answers = [1, 2].map(() => log.append(newAppend([newEvent()], { condition })));
+    const item = {
+      streams: [],
+      streamPrefixes: [],
+      types: ["T".repeat(900)],
+      tags: [],
+      tagsAny: [],
+    };
+    const conditions = [{ query: { items: [item] }, after: 0 }];
+    const answers = [1, 2].map(() => log.append(newAppend([newEvent()], { conditions })));
     expect(await verdicts(answers)).toEqual(["at 1", "OVERLOADED"]);
   });
 

@@ -16,7 +16,7 @@ export const settings: GroupSettings = {
 };
 export const begin = { kind: "after-position", position: 0 } as const;
 export const ofTypes = (...types: string[]): Query => {
-  return { items: [{ streams: [], streamPrefixes: [], types, tags: [] }] };
+  return { items: [{ streams: [], streamPrefixes: [], types, tags: [], tagsAny: [] }] };
 };
 
 /** Appends an event to each stream named: `aab` is two to a and one to b. */

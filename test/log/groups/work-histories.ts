@@ -11,7 +11,7 @@ import { createModelStorage } from "../../support/model-storage.ts";
 import { Worker } from "./worker.ts";
 
 const settings: GroupSettings = {
-  query: { items: [{ streams: [], streamPrefixes: [], types: ["T"], tags: [] }] },
+  query: { items: [{ streams: [], streamPrefixes: [], types: ["T"], tags: [], tagsAny: [] }] },
   ordering: { kind: "stream" },
   leaseMs: 1_000,
   attemptsMax: 4,

@@ -55,7 +55,13 @@ const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
 
 export const arbitraryHistory = fc.array(arbitraryStep, { minLength: 1, maxLength: 8 });
 
-export const queryItem: QueryItem = { streams: [], streamPrefixes: [], types: [], tags: [] };
+export const queryItem: QueryItem = {
+  streams: [],
+  streamPrefixes: [],
+  types: [],
+  tags: [],
+  tagsAny: [],
+};
 
 const queryOf = (parts: Partial<QueryItem>): Selection => {
   return { kind: "query", query: { items: [{ ...queryItem, ...parts }] } };

@@ -8,7 +8,10 @@ import { openLog } from "../harness.ts";
 const far = 1_200;
 
 function tagged(tag: string, after = 0): AppendCondition {
-  return { query: { items: [{ streams: [], streamPrefixes: [], types: [], tags: [tag] }] }, after };
+  return {
+    query: { items: [{ streams: [], streamPrefixes: [], types: [], tags: [tag], tagsAny: [] }] },
+    after,
+  };
 }
 
 async function filled() {
@@ -19,14 +22,14 @@ async function filled() {
 }
 
 const onCondition = (condition: AppendCondition, tags: string[] = []) =>
-  newAppend([newEvent({ tags })], { condition });
+  newAppend([newEvent({ tags })], { conditions: [condition] });
 
 describe("a condition looked up ahead", () => {
   test("is refused for an event that was there before, and says which", async () => {
     const log = await filled();
     const append = await log.lookAhead(onCondition(tagged("old")));
     const { outcome } = await log.append(append ?? expect.unreachable());
-    expect(outcome).toMatchObject({ kind: "conflict", condition: { position: 5, after: 0 } });
+    expect(outcome).toMatchObject({ kind: "conflict", conditions: [{ position: 5, after: 0 }] });
   });
 
   test("is refused for an event that came between the look-up and the append", async () => {
@@ -34,7 +37,10 @@ describe("a condition looked up ahead", () => {
     const append = await log.lookAhead(onCondition(tagged("new")));
     await log.append(newAppend([newEvent({ tags: ["new"] })]));
     const { outcome } = await log.append(append ?? expect.unreachable());
-    expect(outcome).toMatchObject({ kind: "conflict", condition: { position: far + 1, after: 0 } });
+    expect(outcome).toMatchObject({
+      kind: "conflict",
+      conditions: [{ position: far + 1, after: 0 }],
+    });
   });
 
   test("is refused for an event of an append in the same batch", async () => {
@@ -58,6 +64,13 @@ describe("a condition looked up ahead", () => {
     const again = (await log.lookAhead(proposed)) ?? expect.unreachable();
     const retried = await log.append(again);
     expect(retried.outcome).toMatchObject({ kind: "appended", deduplicated: true });
+  });
+
+  test("is looked up although it is near where it has many items", async () => {
+    const log = await filled();
+    const { head } = log.info();
+    const items = Array.from({ length: 100 }, (_, i) => tagged(`unique-${i}`).query.items).flat();
+    expect(log.lookAhead(onCondition({ query: { items }, after: head }))).toBeInstanceOf(Promise);
   });
 
   test("is left to the line where it reaches back only a little", async () => {

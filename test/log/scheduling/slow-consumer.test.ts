@@ -67,7 +67,7 @@ test("very many that catch up at once do not all keep a read of the engine open"
   const follow = async (stream: string): Promise<number> => {
     let count = 0;
     // Each of its own, or they would read together.
-    const nothing = { streamPrefixes: [], types: [], tags: [] };
+    const nothing = { streamPrefixes: [], types: [], tags: [], tagsAny: [] };
     const items = [{ ...nothing, streams: ["s-1", stream] }];
     const subscribed = { ...request, selection: { kind: "query", query: { items } } };
     for await (const message of log.subscribe(subscribed as SubscribeRequest, signal)) {

@@ -74,7 +74,7 @@ describe("the index", () => {
 
   test("does not look at those on other streams, prefixes, types or tags", () => {
     const index = new InterestIndex<number>();
-    const item = { streams: [], streamPrefixes: [], types: [], tags: [] };
+    const item = { streams: [], streamPrefixes: [], types: [], tags: [], tagsAny: [] };
     const query = (parts: object): Selection => ({
       kind: "query",
       query: { items: [{ ...item, ...parts }] },

@@ -168,7 +168,7 @@ test("with any selections, paces and starts, each gets every event once and in o
     { kind: "stream", stream: "a" },
     {
       kind: "query",
-      query: { items: [{ streams: [], streamPrefixes: [], types: ["T"], tags: [] }] },
+      query: { items: [{ streams: [], streamPrefixes: [], types: ["T"], tags: [], tagsAny: [] }] },
     },
   ];
   const step = fc.oneof(

@@ -295,7 +295,7 @@ describe("the end of a subscription", () => {
   });
 
   function item(parts: object) {
-    return { streams: [], streamPrefixes: [], types: [], tags: [], ...parts };
+    return { streams: [], streamPrefixes: [], types: [], tags: [], tagsAny: [], ...parts };
   }
 
   /** Pulls everybody until it is so. */

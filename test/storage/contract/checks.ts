@@ -75,7 +75,7 @@ export function contractTest<Engine extends OpenedEngine>(
 
 /** A query of items that leave out what they do not ask for. */
 export function queryOf(...items: Partial<QueryItem>[]): Query {
-  const anything = { streams: [], streamPrefixes: [], types: [], tags: [] };
+  const anything = { streams: [], streamPrefixes: [], types: [], tags: [], tagsAny: [] };
   return { items: items.map((item) => ({ ...anything, ...item })) };
 }
 

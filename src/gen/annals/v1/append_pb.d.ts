@@ -76,11 +76,19 @@ export declare type AppendCondition = Message<"annals.v1.AppendCondition"> & {
   /**
    * Only events after this position count (exclusive): use `ReadEnd.after` of the read on which the
    * decision was made. Absent or 0: all events count. A position beyond the head is refused with
-   * OUT_OF_RANGE, because it was not read from this store.
+   * OUT_OF_RANGE, because it was not read from this store, unless `may_be_ahead` is set.
    *
    * @generated from field: uint64 after = 2;
    */
   after: bigint;
+
+  /**
+   * True: `after` may be beyond the head. Then no event that is stored so far can be after it, and
+   * the condition holds. For frameworks whose readers may be ahead of what they ask.
+   *
+   * @generated from field: bool may_be_ahead = 3;
+   */
+  mayBeAhead: boolean;
 };
 
 /**
@@ -96,8 +104,9 @@ export declare const AppendConditionSchema: GenMessage<AppendCondition>;
  */
 export declare type AppendRequest = Message<"annals.v1.AppendRequest"> & {
   /**
-   * The stream of all events that do not name one, and the stream that `expected` concerns. May be
-   * absent if every event names its stream and `expected` is absent.
+   * The stream of all events that do not name one, and the stream that `expected` concerns. Absent:
+   * events that name no stream have none. They get no version, and are found by their position, type
+   * and tags.
    *
    * @generated from field: string stream = 1;
    */
@@ -105,7 +114,7 @@ export declare type AppendRequest = Message<"annals.v1.AppendRequest"> & {
 
   /**
    * The events, in order. At least 1, at most `Limits.append_events_max`, and at most
-   * `Limits.append_bytes_max` encoded bytes. They may belong to several streams.
+   * `Limits.append_bytes_max` encoded bytes. They may belong to several streams, or to none.
    *
    * @generated from field: repeated annals.v1.NewEvent events = 2;
    */
@@ -142,11 +151,13 @@ export declare type AppendRequest = Message<"annals.v1.AppendRequest"> & {
   expectations: StreamExpectation[];
 
   /**
-   * A condition on the whole log. Absent: none. All expectations and the condition must hold.
+   * Conditions on the whole log, each after a position of its own. All expectations and conditions
+   * must hold. At most `Limits.conditions_max`. The limits of a query (`Limits.query_items_max`,
+   * `Limits.query_values_max`) apply to all of them together.
    *
-   * @generated from field: annals.v1.AppendCondition condition = 6;
+   * @generated from field: repeated annals.v1.AppendCondition conditions = 6;
    */
-  condition?: AppendCondition | undefined;
+  conditions: AppendCondition[];
 
   /**
    * A consumer's position, which becomes durable in the same commit as the events, so that a
@@ -158,7 +169,7 @@ export declare type AppendRequest = Message<"annals.v1.AppendRequest"> & {
   checkpoint?: CheckpointUpdate | undefined;
 
   /**
-   * The epoch in which `condition.after` and the expected versions were read: `ReadEnd.epoch`,
+   * The epoch in which `AppendCondition.after` and the expected versions were read: `ReadEnd.epoch`,
    * `LoadEnd.epoch`, or that of a subscription. Absent: not checked. What was read in another
    * history of the store is refused with FAILED_PRECONDITION (EPOCH_MISMATCH). See
    * `GetInfoResponse.epoch`.
@@ -245,7 +256,7 @@ export declare type AppendResponse = Message<"annals.v1.AppendResponse"> & {
 
   /**
    * True if every event id of the request was stored already, in that order and in those streams.
-   * Nothing was stored, expectations and condition were not checked, and positions and versions are
+   * Nothing was stored, expectations and conditions were not checked, and positions and versions are
    * the original ones.
    *
    * @generated from field: bool deduplicated = 5;

@@ -29,11 +29,11 @@ export declare type AppendConflict = Message<"annals.v1.AppendConflict"> & {
   streams: StreamConflict[];
 
   /**
-   * The condition, if it did not hold.
+   * The conditions that did not hold.
    *
-   * @generated from field: annals.v1.ConditionConflict condition = 2;
+   * @generated from field: repeated annals.v1.ConditionConflict conditions = 2;
    */
-  condition?: ConditionConflict | undefined;
+  conditions: ConditionConflict[];
 
   /**
    * The number of violations that are not listed because they would not fit a trailer.
@@ -125,6 +125,13 @@ export declare type ConditionConflict = Message<"annals.v1.ConditionConflict"> &
    * @generated from field: uint64 after = 2;
    */
   after: bigint;
+
+  /**
+   * Which of `AppendRequest.conditions` it is, from 0.
+   *
+   * @generated from field: uint32 index = 3;
+   */
+  index: number;
 };
 
 /**
@@ -249,7 +256,7 @@ export enum ErrorReason {
   INVALID_FIELD = 1,
 
   /**
-   * ABORTED, with `AppendConflict`: an expectation or the condition did not hold. Read again and
+   * ABORTED, with `AppendConflict`: an expectation or a condition did not hold. Read again and
    * decide again.
    *
    * @generated from enum value: ERROR_REASON_APPEND_CONFLICT = 2;

@@ -630,14 +630,14 @@ export declare type Limits = Message<"annals.v1.Limits"> & {
   contentTypeBytesMax: number;
 
   /**
-   * The most items in a query.
+   * The most items in a query, or in all conditions of an append together.
    *
    * @generated from field: uint32 query_items_max = 12;
    */
   queryItemsMax: number;
 
   /**
-   * The most values in one item of a query.
+   * The most values in all items of a query together, or of all conditions of an append.
    *
    * @generated from field: uint32 query_values_max = 13;
    */
@@ -707,6 +707,13 @@ export declare type Limits = Message<"annals.v1.Limits"> & {
    * @generated from field: uint32 json_values_max = 22;
    */
   jsonValuesMax: number;
+
+  /**
+   * The most conditions in an append.
+   *
+   * @generated from field: uint32 conditions_max = 23;
+   */
+  conditionsMax: number;
 };
 
 /**

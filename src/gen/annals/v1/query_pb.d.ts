@@ -38,8 +38,8 @@ export declare const QuerySchema: GenMessage<Query>;
 
 /**
  * One alternative of a query. An event matches if it matches every part that is present; an empty
- * item matches every event. The parts together name at most `Limits.query_values_max` values. A
- * contradiction (a `streams` entry that begins with no entry of `stream_prefixes`) is refused with
+ * item matches every event. The items of a query together name at most `Limits.query_values_max`
+ * values. A contradiction (a `streams` entry that begins with no entry of `stream_prefixes`) is refused with
  * INVALID_ARGUMENT.
  *
  * @generated from message annals.v1.QueryItem
@@ -72,6 +72,13 @@ export declare type QueryItem = Message<"annals.v1.QueryItem"> & {
    * @generated from field: repeated string tags = 4;
    */
   tags: string[];
+
+  /**
+   * The event has at least one of these tags. Absent: any.
+   *
+   * @generated from field: repeated string tags_any = 5;
+   */
+  tagsAny: string[];
 };
 
 /**

@@ -102,7 +102,7 @@ function logAppend(
   for (const { body } of events) bytes += body.length;
   const wanted = expectedInLog(expected);
   const expectations = wanted === undefined ? [] : [{ stream, expected: wanted }];
-  return { events, expectations, condition: undefined, bytes, principal };
+  return { events, expectations, conditions: [], bytes, principal };
 }
 
 /** Undefined: nothing is expected. */

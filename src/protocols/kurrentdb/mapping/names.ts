@@ -8,7 +8,7 @@
 import { isUtf8 } from "node:buffer";
 import { auditStream, auditTypePrefix, isSystemName } from "../../../domain/event.ts";
 import type { Limits } from "../../../domain/limits.ts";
-import { selectAll, type Selection } from "../../../domain/query.ts";
+import { anyEvent, selectAll, type Selection } from "../../../domain/query.ts";
 import {
   lifecycleEventTypes,
   lifecycleStream,
@@ -53,8 +53,7 @@ export function streamTargetOf(name: string): StreamTarget {
 }
 
 function query(item: { streamPrefixes?: string[]; types?: string[] }): Selection {
-  const items = [{ streams: [], streamPrefixes: [], types: [], tags: [], ...item }];
-  return { kind: "query", query: { items } };
+  return { kind: "query", query: { items: [{ ...anyEvent, ...item }] } };
 }
 
 /** What to read for a target. */

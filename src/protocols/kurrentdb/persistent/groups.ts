@@ -192,7 +192,7 @@ export class PersistentSubscriptions {
     const fields = { ...header, contentType: "application/json", data };
     const body = toBinary(RecordedEventSchema, create(RecordedEventSchema, fields));
     const events = [{ ...header, idFromClient: false, body }];
-    const append = { events, expectations: [], condition: undefined, bytes: body.length };
+    const append = { events, expectations: [], conditions: [], bytes: body.length };
     await this.context.log.append(append);
   }
 

@@ -4,7 +4,7 @@
 import { invalidField } from "../../../domain/errors.ts";
 import type { GroupSettings } from "../../../domain/group/settings.ts";
 import type { Limits } from "../../../domain/limits.ts";
-import type { Query } from "../../../domain/query.ts";
+import { anyEvent, type Query } from "../../../domain/query.ts";
 import { lifecycleStream } from "../../../domain/lifecycle/lifecycle-event.ts";
 import {
   CreateReq_ConsumerStrategy as Strategy,
@@ -206,25 +206,23 @@ export function groupSettings(settings: SubscriptionSettings): GroupSettings {
   };
 }
 
-const anything = { streams: [], streamPrefixes: [], types: [], tags: [] };
-
 function queryOf({ source, filter }: SubscriptionSettings): Query {
   if (source === allStreams) {
     const prefixes = filter?.by === "stream" ? filter.prefix : [];
     const isNarrow = prefixes.length > 0 && !prefixes.some((one) => "$".startsWith(one[0] ?? "$"));
-    return { items: isNarrow ? [{ ...anything, streamPrefixes: prefixes }] : [] };
+    return { items: isNarrow ? [{ ...anyEvent, streamPrefixes: prefixes }] : [] };
   }
   const target = streamTargetOf(source);
   if (target.kind === "links" && target.selection.kind === "query") return target.selection.query;
   if (target.kind === "metadata") {
-    return { items: [{ ...anything, streams: [lifecycleStream(target.name)] }] };
+    return { items: [{ ...anyEvent, streams: [lifecycleStream(target.name)] }] };
   }
   // Links are system events: they are named by their type.
   const streams = [source];
   return {
     items: [
-      { ...anything, streams },
-      { ...anything, streams, types: [linkType] },
+      { ...anyEvent, streams },
+      { ...anyEvent, streams, types: [linkType] },
     ],
   };
 }

@@ -105,7 +105,7 @@ function logAppend(
     if (expected !== undefined) wanted.push({ stream, expected });
   }
   const bytes = events.reduce((sum, { body }) => sum + body.length, 0);
-  return { events, expectations: wanted, condition: undefined, bytes, principal };
+  return { events, expectations: wanted, conditions: [], bytes, principal };
 }
 
 function placed(

@@ -17,6 +17,7 @@ import type { OpenStore } from "../state/open-store.ts";
 import { idKey, readUint64, TermKind } from "../format/keys.ts";
 import { partsOfItem } from "./plan.ts";
 import { beginRead } from "./read.ts";
+import type { TermHead } from "../state/term-table.ts";
 import { storedEventOf } from "../format/removed-record.ts";
 
 export async function gatherFacts(store: OpenStore, request: FactsRequest): Promise<Facts> {
@@ -110,25 +111,25 @@ async function matchAfter(
   if (after >= head) return 0;
   const positions = { first: after + 1, last: head };
   if (query.items.length === 0) return newestMatch(store, [], positions, head);
-  const possible: QueryItem[] = [];
-  for (const item of query.items) {
-    if (await canMatchAfter(store, item, after, head)) possible.push(item);
-  }
+  const possible = await possibleAfter(store, query.items, after, head);
   return possible.length === 0 ? 0 : newestMatch(store, possible, positions, head);
 }
 
-/** Whether each part of the item has an event after `after`. */
-async function canMatchAfter(
+/** The items of which each part has an event after `after`. All terms are loaded in one trip. */
+async function possibleAfter(
   store: OpenStore,
-  item: QueryItem,
+  items: readonly QueryItem[],
   after: number,
   head: number,
-): Promise<boolean> {
-  for (const terms of await partsOfItem(store, item, head)) {
-    const heads = await store.terms.load(store.kv, terms, head);
-    if (heads.every((each) => each.last <= after)) return false;
-  }
-  return true;
+): Promise<QueryItem[]> {
+  const parts = await Promise.all(items.map((item) => partsOfItem(store, item, head)));
+  const heads = await store.terms.load(store.kv, parts.flat(2), head);
+  let next = 0;
+  const isAfter = (): boolean => (heads[next++] as TermHead).last > after;
+  return items.filter((_, i) => {
+    const found = (parts[i] ?? []).map((terms) => terms.map(isAfter).includes(true));
+    return !found.includes(false);
+  });
 }
 
 async function newestMatch(

@@ -38,8 +38,9 @@ export async function planFor(store: OpenStore, read: StorageRead, head: number)
   if (items.length === 0) return scan;
   const chosen = new Map<string, TermHead>();
   let count = 0;
-  for (const item of items) {
-    const narrowest = await narrowestPart(store, item, head);
+  for (const narrowest of await Promise.all(
+    items.map((item) => narrowestPart(store, item, head)),
+  )) {
     if (!narrowest) return scan;
     for (const [term, found] of narrowest) {
       const key = `${term.kind}${term.name}`;
@@ -101,6 +102,7 @@ export async function partsOfItem(
   }
   if (item.types.length > 0) parts.push(named(TermKind.type, item.types));
   for (const tag of item.tags) parts.push(named(TermKind.tag, [tag]));
+  if (item.tagsAny.length > 0) parts.push(named(TermKind.tag, item.tagsAny));
   return parts;
 }
 

@@ -38,7 +38,7 @@ pub fn describe(found: &mut Value, detail: &Any) -> Result<(), prost::DecodeErro
                 .map(|stream| (stream.stream, stream.actual_version.into()))
                 .collect();
             found["actual_versions"] = actual.into();
-            if let Some(condition) = conflict.condition {
+            if let Some(condition) = conflict.conditions.first() {
                 found["condition_position"] = condition.position.into();
             }
         }

@@ -156,12 +156,12 @@ async fn conflict(client: &mut Client) -> Facts {
                 StreamState::Exists.into(),
             )),
         }],
-        condition: Some(AppendCondition {
+        conditions: vec![AppendCondition {
             query: Some(Query {
                 items: vec![placed_by_first_customer()],
             }),
             ..Default::default()
-        }),
+        }],
         ..Default::default()
     };
     failed(client.append(bounded(request)).await)

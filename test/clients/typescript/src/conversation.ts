@@ -116,7 +116,7 @@ function conflict(): Promise<Facts> {
           expected: { $case: "expectedState", value: StreamState.STREAM_STATE_EXISTS },
         },
       ],
-      condition: { query: { items: [placedByFirstCustomer] } },
+      conditions: [{ query: { items: [placedByFirstCustomer] } }],
     }),
   );
 }

@@ -35,9 +35,10 @@ export function describe(found: Facts, { typeUrl, value }: Any): void {
       break;
     }
     case "annals.v1.AppendConflict": {
-      const { streams, condition } = AppendConflict.decode(value);
+      const { streams, conditions } = AppendConflict.decode(value);
       const actual = streams.map(({ stream, actualVersion }) => [stream, actualVersion]);
       found["actual_versions"] = Object.fromEntries(actual);
+      const [condition] = conditions;
       if (condition !== undefined) found["condition_position"] = condition.position;
       break;
     }

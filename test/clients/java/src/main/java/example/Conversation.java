@@ -120,7 +120,7 @@ public final class Conversation {
                 StreamExpectation.newBuilder()
                     .setStream("order-9")
                     .setExpectedState(StreamState.STREAM_STATE_EXISTS))
-            .setCondition(
+            .addConditions(
                 AppendCondition.newBuilder()
                     .setQuery(Query.newBuilder().addItems(placedByFirstCustomer())))
             .build();

@@ -41,8 +41,8 @@ final class Failure {
         Map<String, Object> actual = new LinkedHashMap<>();
         conflict.getStreamsList().forEach(s -> actual.put(s.getStream(), s.getActualVersion()));
         found.put("actual_versions", actual);
-        if (conflict.hasCondition()) {
-          found.put("condition_position", conflict.getCondition().getPosition());
+        if (conflict.getConditionsCount() > 0) {
+          found.put("condition_position", conflict.getConditions(0).getPosition());
         }
       } else if (detail.is(EventIdConflict.class)) {
         EventIdConflict ids = detail.unpack(EventIdConflict.class);
