@@ -15,6 +15,7 @@ import {
 } from "../../src/access/grants.ts";
 import { groupNeeds, requirements } from "../../src/access/requirements.ts";
 import { matches, type QueryItem } from "../../src/domain/query.ts";
+import { BackupService } from "../../src/gen/annals/v1/backup_service_pb.js";
 import { CheckpointService } from "../../src/gen/annals/v1/checkpoint_service_pb.js";
 import { ConsumerGroupService } from "../../src/gen/annals/v1/consumer_group_service_pb.js";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
@@ -23,7 +24,13 @@ import { Health } from "../../src/gen/grpc/health/v1/health_pb.js";
 import { ServerReflection as V1 } from "../../src/gen/grpc/reflection/v1/reflection_pb.js";
 import { ServerReflection as V1Alpha } from "../../src/gen/grpc/reflection/v1alpha/reflection_pb.js";
 
-const own = [EventStoreService, StreamService, CheckpointService, ConsumerGroupService];
+const own = [
+  BackupService,
+  EventStoreService,
+  StreamService,
+  CheckpointService,
+  ConsumerGroupService,
+];
 
 function needsOf(name: string, request: unknown): readonly Need[] {
   const requirement = requirements.get(name);
