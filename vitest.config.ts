@@ -1,8 +1,10 @@
-// Four suites. `fast` is part of the gate. `clients` (other languages), `postgres` (needs its
-// server) and `campaigns` (long runs with generated faults and loads) have their own scripts.
+// Five suites. `fast` is part of the gate. `clients` (other languages), `packages` (what is installed),
+// `postgres` (needs its server) and `campaigns` (long runs with generated faults and loads) have
+// their own scripts.
 import { defineConfig } from "vitest/config";
 
 const clients = "test/clients/**/*.test.ts";
+const packages = "test/packages/**/*.test.ts";
 const postgres = "test/postgres/**/*.test.ts";
 const campaigns = "test/campaigns/**/*.test.ts";
 
@@ -19,12 +21,16 @@ export default defineConfig({
         test: {
           name: "fast",
           include: ["test/**/*.test.ts"],
-          exclude: [clients, postgres, campaigns],
+          exclude: [clients, packages, postgres, campaigns],
         },
       },
       {
         extends: true,
         test: { name: "clients", include: [clients], testTimeout: 300_000, hookTimeout: 600_000 },
+      },
+      {
+        extends: true,
+        test: { name: "packages", include: [packages], testTimeout: 300_000, hookTimeout: 600_000 },
       },
       {
         extends: true,

@@ -8,8 +8,8 @@ import { globSync, readFileSync, writeFileSync } from "node:fs";
 
 const repositoryUri = "https://github.com/annals-store/annals";
 
-/** The packages of the lockfile that the root's own dependencies lead to, by their path in it. */
-function installedPackages(lock) {
+/** The packages of the lockfile that the `direct` ones lead to, with them, by their path in it. */
+function installedPackages(lock, direct) {
   const { packages } = lock;
   const found = new Map();
   const look = (from, needed, isOptional) => {
@@ -26,7 +26,7 @@ function installedPackages(lock) {
       look(path, packages[path].optionalDependencies, true);
     }
   };
-  look("", packages[""].dependencies, false);
+  look("", Object.fromEntries(direct.map((name) => [name, ""])), false);
   return found;
 }
 
@@ -47,12 +47,8 @@ function sha512Of({ name, integrity = "" }) {
   return Buffer.from(integrity.slice("sha512-".length), "base64").toString("hex");
 }
 
-function sbomOf(lock) {
-  const { name, version, license, dependencies } = lock.packages[""];
-  const found = installedPackages(lock);
-  const root = { type: "application", name, version, purl: purlOf({ name, version }) };
-  const refs = (paths) => [...paths].map((path) => purlOf(found.get(path))).toSorted();
-  const component = (each) => ({
+function componentOf(each) {
+  return {
     type: "library",
     "bom-ref": purlOf(each),
     name: each.name,
@@ -61,21 +57,38 @@ function sbomOf(lock) {
     hashes: [{ alg: "SHA-512", content: sha512Of(each) }],
     ...(each.license && { licenses: licensesOf(each.license) }),
     purl: purlOf(each),
-  });
-  const direct = Object.keys(dependencies).map((each) => resolvedPath(lock.packages, "", each));
+  };
+}
+
+const byRef = (a, b) => (a.ref < b.ref ? -1 : 1);
+const byPurl = (a, b) => (a.purl < b.purl ? -1 : 1);
+
+/**
+ * The bill of `root`: a package (name, version, license, type) with the npm packages it directly
+ * depends on. `isPart`: of those that they lead to, the ones to list. `others`: further components,
+ * on which `root` depends directly.
+ */
+export function sbomOf(lock, { root, dependencies, isPart = () => true, others = [] }) {
+  const all = [...installedPackages(lock, dependencies)];
+  const found = new Map(all.filter(([path]) => isPart(path)));
+  const refs = (paths) =>
+    [...paths].filter((path) => found.has(path)).map((path) => purlOf(found.get(path)));
+  const { name, version, license, type } = root;
+  const purl = root.purl ?? purlOf(root);
+  const own = { type, name, version, purl, licenses: licensesOf(license) };
+  const direct = dependencies.map((each) => resolvedPath(lock.packages, "", each));
   const indirect = [...found.values()].map((each) => ({
     ref: purlOf(each),
-    dependsOn: refs(each.uses),
+    dependsOn: refs(each.uses).toSorted(),
   }));
-  const byRef = (a, b) => (a.ref < b.ref ? -1 : 1);
-  const byPurl = (a, b) => (a.purl < b.purl ? -1 : 1);
+  const dependsOn = [...refs(direct), ...others.map((each) => each["bom-ref"])];
   return {
     bomFormat: "CycloneDX",
     specVersion: "1.6",
     version: 1,
-    metadata: { component: { "bom-ref": root.purl, ...root, licenses: licensesOf(license) } },
-    components: [...found.values()].map(component).toSorted(byPurl),
-    dependencies: [{ ref: root.purl, dependsOn: refs(direct) }, ...indirect.toSorted(byRef)],
+    metadata: { component: { "bom-ref": purl, ...own } },
+    components: [...[...found.values()].map(componentOf).toSorted(byPurl), ...others],
+    dependencies: [{ ref: purl, dependsOn }, ...indirect.toSorted(byRef)],
   };
 }
 
@@ -129,6 +142,8 @@ function provenance(lock) {
 export function writeBill() {
   const lock = JSON.parse(readFileSync("package-lock.json", "utf8"));
   const write = (path, value) => writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`);
-  write("dist/sbom.cdx.json", sbomOf(lock));
+  const { name, version, license, dependencies } = lock.packages[""];
+  const root = { type: "application", name, version, license };
+  write("dist/sbom.cdx.json", sbomOf(lock, { root, dependencies: Object.keys(dependencies) }));
   write("dist/provenance.json", provenance(lock));
 }

@@ -14,45 +14,18 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
+import { packages, reached } from "./packages/reached.mjs";
 
 const entries = ["sdk", "projection/sqlite-read-model", "projection/postgres-read-model"];
-const folders = ["dist/client", "dist/gen"];
-const packages = ["@bufbuild/protobuf", "@grpc/grpc-js"];
-
 function run(command, args, options = {}) {
   const { status, signal } = spawnSync(command, args, { stdio: "inherit", ...options });
   if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${signal ?? status}`);
 }
 
-/** `import` and `export` with only names before the path, and `import("...")`. */
-const statement = /(?:^(?:import|export)\s+(?:[\w$*{},\s]+\sfrom\s+)?|\bimport\()"([^"]+)"/gm;
-
-/** The files reached from an entry point, and the packages and files that it must not reach. */
-function reached(entry, read) {
-  const files = new Set();
-  const faults = [];
-  const look = (file) => {
-    if (files.has(file)) return;
-    files.add(file);
-    for (const [, target = ""] of read(file).matchAll(statement)) {
-      if (target.startsWith("node:")) continue;
-      const own = packages.some((name) => target === name || target.startsWith(`${name}/`));
-      if (own) continue;
-      const path = relative(".", resolve(dirname(file), target)).replace(/\.ts$/, ".d.ts");
-      const inside = target.startsWith(".") && folders.some((folder) => path.startsWith(folder));
-      if (!inside) faults.push(`${file} imports ${target}`);
-      else look(file.endsWith(".d.ts") ? path.replace(/(?<!\.d)\.js$/, ".d.ts") : path);
-    }
-  };
-  look(entry);
-  return { files, faults };
-}
-
 function checkImports() {
-  const read = (file) => readFileSync(file, "utf8");
   for (const entry of entries) {
     for (const kind of ["js", "d.ts"]) {
-      const { files, faults } = reached(`dist/client/${entry}.${kind}`, read);
+      const { files, faults } = reached(`dist/client/${entry}.${kind}`);
       if (faults.length > 0) throw new Error(`the client pulls in more:\n${faults.join("\n")}`);
       console.log(`package: ${entry}.${kind} reaches ${files.size} files, all of the client`);
     }

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The entry point: `annals COMMAND`. LevelDB and the file system use libuv's thread pool, which is
 // created on first use, so its size is set before anything else is loaded.
 
@@ -9,5 +8,7 @@ process.noDeprecation = true;
 process.umask(0o077);
 
 const argv = process.argv.slice(2);
-const { runCommand } = await import("./cli/run.ts");
-process.exitCode = await runCommand(argv);
+// Without `await`, which a bundle for the single executable cannot have here.
+void import("./cli/run.ts").then(async ({ runCommand }) => {
+  process.exitCode = await runCommand(argv);
+});

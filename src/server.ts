@@ -32,6 +32,7 @@ import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leve
 import type { ReclaimOptions } from "./storage/leveldb/upkeep/reclaimer.ts";
 import type { ScrubberOptions } from "./storage/leveldb/upkeep/scrubber.ts";
 import type { Storage, WriteState } from "./storage/storage.ts";
+import { version } from "./version.ts";
 
 export interface RunningServer {
   /** The addresses that clients connect to: `127.0.0.1:7420`, `unix:/run/annals/socket`. */
@@ -82,7 +83,6 @@ export async function startServer(
     onWarning: (message, error) => logger.warn(message, { error }),
   });
   if (access !== undefined) storeAuditTrail(access.audit, log, config.auditKeepDays);
-  const version = versionOf();
   const context = {
     log,
     limits,
@@ -356,10 +356,4 @@ async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
   open.certificates?.close();
   await access?.close();
   await open.storage.close();
-}
-
-/** package.json is beside `src` and beside `dist`. */
-function versionOf(): string {
-  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
-  return (JSON.parse(text) as { version: string }).version;
 }

@@ -41,6 +41,7 @@ export const rooms: Record<string, Room> = {
   decide: { path: "src/domain/decide/", imports: ["domain", "lifecycle"], node: false },
   group: { path: "src/domain/group/", imports: ["gen", "domain"], node: false },
   escape: { path: "src/escape.ts", imports: [], packages: [] },
+  version: { path: "src/version.ts", imports: [], packages: [] },
   logger: { path: "src/logger.ts", imports: ["escape"], packages: [] },
   http2: { path: "src/http2/", imports: [], packages: [] },
   http: { path: "src/http/", imports: ["http2"], packages: [] },
@@ -170,7 +171,7 @@ export const rooms: Record<string, Room> = {
       "transport",
     ].concat(
       ["services", "kurrentMapping", "kurrentdb", "auditStream", "observe"],
-      ["options", "config", "logger"],
+      ["options", "config", "logger", "version"],
     ),
     packages: [],
   },
@@ -214,6 +215,7 @@ export const rooms: Record<string, Room> = {
   cli: {
     path: commands,
     imports: ["gen", "escape", "folder", "offline", "rpc", "store", "cliArguments"].concat([
+      "version",
       "cliOutput",
       "cliServer",
       "cliEvents",
@@ -224,4 +226,5 @@ export const rooms: Record<string, Room> = {
     packages: [],
   },
   main: { path: "src/main.ts", imports: ["cli"], packages: [] },
+  bin: { path: "src/bin.ts", imports: ["main"], packages: [] },
 };

@@ -1,7 +1,7 @@
 // Runs the command named on the command line and returns its exit code. `serve` is the server
 // itself. The other commands are clients of a server, or work on a folder.
 
-import { readFileSync } from "node:fs";
+import { version } from "../version.ts";
 import { commandHelp, overview, helpPage } from "./help.ts";
 import { exitCode, UsageError } from "./arguments/options.ts";
 import { variableWarnings } from "./server/variable-warnings.ts";
@@ -33,7 +33,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   tokens: async () => (await import("./server/tokens.ts")).tokens,
   salvage: async () => (await import("./folders/salvage.ts")).salvage,
   help: async () => help,
-  version: async () => version,
+  version: async () => versionCommand,
 };
 
 /** Runs `annals ...argv` and returns its exit code. Never throws. */
@@ -58,7 +58,7 @@ export async function runCommand(argv: readonly string[], given?: Terminal): Pro
 }
 
 async function commandOf(name: string, args: readonly string[]): Promise<Command> {
-  if (name === "--version" || name === "-v") return version;
+  if (name === "--version" || name === "-v") return versionCommand;
   if (name === "--help" || name === "-h") return help;
   if (name === "") return noCommand;
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
@@ -84,9 +84,7 @@ async function help([name]: readonly string[], terminal: Terminal): Promise<numb
   return exitCode.ok;
 }
 
-async function version(_: readonly string[], terminal: Terminal): Promise<number> {
-  const file = new URL("../../package.json", import.meta.url);
-  const found = JSON.parse(readFileSync(file, "utf8")) as { readonly version: string };
-  await print(terminal.output, `annals ${found.version}\n`);
+async function versionCommand(_: readonly string[], terminal: Terminal): Promise<number> {
+  await print(terminal.output, `annals ${version}\n`);
   return exitCode.ok;
 }

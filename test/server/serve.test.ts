@@ -136,7 +136,7 @@ describe("annals serve", () => {
   test("refuses a folder that cannot be made, in one line, instead of trying for ever", async () => {
     const { ended } = annals(["serve", "--port", "0", "--data", "/proc/annals/data"]);
     const { code, errors } = await ended;
-    expect(code).toBe(1);
+    expect(code).toBe(4);
     expect(errors).toContain("its folder cannot be made: ENOENT");
     expect(errors).not.toContain("    at ");
   });
@@ -168,7 +168,7 @@ describe("annals serve", () => {
     mkdirSync(data);
     execFileSync("mkfifo", [join(data, "IDENTITY")]);
     const { code, errors } = await annals(["serve", "--port", "0", "--data", data]).ended;
-    expect(code).toBe(1);
+    expect(code).toBe(4);
     expect(errors).toContain("IDENTITY is neither a file nor a folder");
   });
 

@@ -3,8 +3,11 @@
 
 import { parseArgs, type ParseArgsConfig } from "node:util";
 
-/** For scripts: 1 failure, 2 a wrong command line, 3 a conflict. */
-export const exitCode = { ok: 0, failure: 1, usage: 2, conflict: 3 } as const;
+/**
+ * For scripts: 1 failure, 2 a wrong command line or configuration, 3 a conflict, 4 a store that the
+ * server refuses: to start it again does not help.
+ */
+export const exitCode = { ok: 0, failure: 1, usage: 2, conflict: 3, storeRefused: 4 } as const;
 
 /** The command line is wrong (exit code 2). */
 export class UsageError extends Error {

@@ -4,14 +4,12 @@
 import { ConfigError, loadConfig, type LoadedConfig } from "../../config.ts";
 import { escaped, escapedLines } from "../../escape.ts";
 import { stderrLogger, type Logger } from "../../logger.ts";
+import { StoreHeld, StoreRefused } from "../../storage/leveldb/folder/store-refused.ts";
 import { startServer, type RunningServer } from "../../server.ts";
+import { exitCode } from "../arguments/options.ts";
 import { configHelp, printConfig } from "./config-text.ts";
 import { startFailure } from "./start-failure.ts";
 import { variableWarnings } from "./variable-warnings.ts";
-
-const ok = 0;
-const failed = 1;
-const usage = 2;
 
 /** The process exits after this time at the latest, even if a step of stopping hangs. */
 const stopMsMax = 9_500;
@@ -24,11 +22,11 @@ export async function serve(args: readonly string[]): Promise<number> {
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     process.stderr.write(escapedLines(`annals serve: ${error.message}\n`));
-    return usage;
+    return exitCode.usage;
   }
   if (loaded.show !== undefined) {
     process.stdout.write(loaded.show === "help" ? configHelp() : escapedLines(printConfig(loaded)));
-    return ok;
+    return exitCode.ok;
   }
   const { config } = loaded;
   const logger = stderrLogger(config.logLevel, config.logFormat);
@@ -42,7 +40,7 @@ export async function serve(args: readonly string[]): Promise<number> {
   } catch (error) {
     const reason = startFailure(error, config);
     logger.error("not started", reason === undefined ? { error } : { reason });
-    return failed;
+    return isFinal(error) ? exitCode.storeRefused : exitCode.failure;
   }
   const { version, addresses } = server;
   const store = config.memory ? "in memory" : `in ${config.data}`;
@@ -51,6 +49,11 @@ export async function serve(args: readonly string[]): Promise<number> {
   logger.info("serving", { version, addresses, store, pid: process.pid });
   const signal = await signalled;
   return stop(server, signal, logger);
+}
+
+/** Whether a supervisor that starts the server again gets the same answer, until somebody acts. */
+function isFinal(error: unknown): boolean {
+  return error instanceof StoreRefused && !(error instanceof StoreHeld);
 }
 
 async function stop(server: RunningServer, signal: string, logger: Logger): Promise<number> {
@@ -64,12 +67,12 @@ async function stop(server: RunningServer, signal: string, logger: Logger): Prom
     await server.stop();
   } catch (error) {
     logger.error("not stopped in order", { error });
-    return failed;
+    return exitCode.failure;
   } finally {
     clearTimeout(overdue);
   }
   logger.info("stopped");
-  return ok;
+  return exitCode.ok;
 }
 
 /** The first signal asks for an orderly end, a second one is not kept waiting for it. */
@@ -96,6 +99,6 @@ function end(): void {
 function endOnFaults(logger: Logger): void {
   process.on("uncaughtException", (error, origin) => {
     logger.error("a fault nobody expected; the process ends", { origin, error });
-    process.exit(failed);
+    process.exit(exitCode.failure);
   });
 }

@@ -9,11 +9,11 @@
 
 import { randomBytes } from "node:crypto";
 import { createConnection, createServer, type Server } from "node:net";
-import { statSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { open, readdir, rm, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { StoreRefused } from "./store-refused.ts";
+import { StoreHeld, StoreRefused } from "./store-refused.ts";
 
 const attemptsMax = 4;
 const retryMsMax = 60;
@@ -34,7 +34,7 @@ export function isLockName(name: string): boolean {
 /** Whether a process holds the folder. Changes nothing there, unlike an attempt to hold it. */
 export async function isFolderHeld(folder: string): Promise<boolean> {
   const handle = await open(folder, "r");
-  const base = process.platform === "linux" ? `/proc/self/fd/${handle.fd}` : folder;
+  const base = pathOf(handle, folder);
   try {
     const locks = (await readdir(base)).filter(isLockName);
     return (await Promise.all(locks.map((name) => isAlive(join(base, name))))).includes(true);
@@ -46,14 +46,13 @@ export async function isFolderHeld(folder: string): Promise<boolean> {
 /** Throws StoreRefused if this or another process holds the folder. */
 export async function lockFolder(folder: string): Promise<FolderLock> {
   const handle = await open(folder, "r");
-  // A socket path is limited to 108 bytes, the folder's path may be longer: use its descriptor.
-  const base = process.platform === "linux" ? `/proc/self/fd/${handle.fd}` : folder;
+  const base = pathOf(handle, folder);
   try {
     for (let attempt = 1; ; attempt++) {
-      const held = await tryLock(base);
+      const held = await tryLock(folder, base);
       if (held) return lockOf(held, handle);
       if (attempt === attemptsMax) {
-        throw new StoreRefused(folder, ["another process has the store open"]);
+        throw new StoreHeld(folder);
       }
       await delay(Math.random() * retryMsMax);
     }
@@ -61,6 +60,15 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
     await handle.close();
     throw error;
   }
+}
+
+/**
+ * A socket's path is limited to 108 bytes, and the folder's path may be longer: its descriptor is
+ * used, where `/proc` is mounted.
+ */
+function pathOf({ fd }: FileHandle, folder: string): string {
+  const path = `/proc/self/fd/${fd}`;
+  return process.platform === "linux" && existsSync(path) ? path : folder;
 }
 
 /** A socket that listens in the folder. */
@@ -83,9 +91,11 @@ function lockOf({ server, path, wasLeft }: Listening, handle: FileHandle): Folde
 }
 
 /** Listens, looks for other locks, and gives up if another process holds the folder. */
-async function tryLock(base: string): Promise<Listening | undefined> {
+async function tryLock(folder: string, base: string): Promise<Listening | undefined> {
   const own = `guard-${randomBytes(8).toString("hex")}.sock`;
-  const server = await listen(join(base, own));
+  const server = await listen(join(base, own)).catch(({ code }: NodeJS.ErrnoException) => {
+    throw new StoreRefused(folder, [`its lock, a Unix socket in it, cannot be made: ${code}`]);
+  });
   try {
     const others = (await readdir(base)).filter((name) => isLockName(name) && name !== own);
     const alive = await Promise.all(others.map((name) => isAlive(join(base, name))));

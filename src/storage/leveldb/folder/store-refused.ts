@@ -32,3 +32,10 @@ export class StoreRefused extends Error {
     this.token = token;
   }
 }
+
+/** Another process has the store open. This passes when that process ends. */
+export class StoreHeld extends StoreRefused {
+  constructor(folder: string) {
+    super(folder, ["another process has the store open"]);
+  }
+}
