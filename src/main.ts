@@ -8,7 +8,10 @@ process.noDeprecation = true;
 process.umask(0o077);
 
 const argv = process.argv.slice(2);
-// Without `await`, which a bundle for the single executable cannot have here.
-void import("./cli/run.ts").then(async ({ runCommand }) => {
+// In a function, since a bundle for the single executable cannot await at its top.
+void main();
+
+async function main(): Promise<void> {
+  const { runCommand } = await import("./cli/run.ts");
   process.exitCode = await runCommand(argv);
-});
+}

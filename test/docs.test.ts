@@ -112,6 +112,22 @@ describe("the tables of the documents", () => {
     expect(sorted(["serve", ...names])).toEqual(sorted(explained));
   });
 
+  test("operations.md has a remedy for each finding and each reason of a refused start", () => {
+    const refused = refusalTexts();
+    expect(refused.length).toBeGreaterThan(35);
+    const documented = subsectionRows("docs/operations.md", "The store").map(([text]) => text);
+    expect(sorted(documented)).toEqual(sorted(refused));
+    const reasons = [...read("src/cli/serve/start-failure.ts").matchAll(/([`"])([^`"]*)\1/g)]
+      .map(([, , text = ""]) => withoutValues(text).replace(/^…[^:]*: /, ""))
+      .filter((text) => /^(another|this|cannot) /.test(text));
+    const [first = [], ...others] = [reasons.slice(0)];
+    expect(others).toEqual([]);
+    const rows = subsectionRows("docs/operations.md", "The address and the files");
+    const known = rows.map(([text = ""]) => text);
+    expect(first.length).toBeGreaterThan(5);
+    expect(first.filter((text) => !known.some((each) => text.startsWith(each)))).toEqual([]);
+  });
+
   test("performance.md is what the benchmark writes", () => {
     const rows = JSON.parse(read("bench/results.json")) as ResultRow[];
     const commentary = read("bench/commentary.md");
