@@ -27,12 +27,13 @@ COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY proto proto
 COPY LICENSE NOTICE ./
+RUN chmod +x dist/bin.js && ln -s /app/dist/bin.js /usr/local/bin/annals
 USER node
 VOLUME /data
 EXPOSE 7420
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
-  CMD ["node", "dist/main.js", "health"]
-# A small young generation, and no full collection below 64 MiB: less memory and faster reads
-# (docs/performance.md).
-CMD ["node", "--max-semi-space-size=8", "--initial-old-space-size=64", "dist/main.js", "serve"]
+  CMD ["annals", "health"]
+# As the image of `npm run packages`: any command may take the place of `serve`.
+ENTRYPOINT ["annals"]
+CMD ["serve"]

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
-// The command of the npm package. The server runs with flags for Node's memory (docs/performance.md),
-// which Node takes only when it starts: the process executes itself anew with them and keeps its id.
+// The command of the npm package. The server runs with flags for Node's memory, which Node takes
+// only when it starts (docs/performance.md): the process executes itself anew with them, under the
+// same id.
 
 import { argv, env, execArgv, execPath } from "node:process";
 

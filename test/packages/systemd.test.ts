@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { missingTool } from "../clients/build-cache.ts";
-import { exitCode } from "../../src/cli/exit-code.ts";
+import { exitCode } from "../../src/cli/arguments/options.ts";
 import { loadConfig } from "../../src/config.ts";
 
 const unit = readFileSync("deploy/systemd/annals.service", "utf8");
