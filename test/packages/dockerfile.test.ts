@@ -22,7 +22,7 @@ beforeEach(() => {
   const [everything, ...allowed] = readFileSync(".dockerignore", "utf8")
     .split("\n")
     .filter((line) => line !== "" && !line.startsWith("#"));
-  expect(everything).toBe("*");
+  if (everything !== "*") throw new Error("the context lets everything through");
   for (const line of allowed) {
     const path = line.replace(/^!/, "");
     cpSync(path, join(context, path), { recursive: true });
