@@ -20,7 +20,7 @@ import { firstEpoch, isEpochId, type Epoch, type History } from "../../../domain
 import { formatVersion } from "../format/chunk.ts";
 import { writeDurably } from "./durable-file.ts";
 import { isLockName } from "./folder-lock.ts";
-import { StoreRefused } from "./store-refused.ts";
+import { StoreRefused, StoreTooNew } from "./store-refused.ts";
 
 const magic = "annals store";
 const ownerName = "STORE";
@@ -80,9 +80,7 @@ export async function readIdentity(folder: string): Promise<Identity | undefined
   const identity = parseIdentity(contents);
   if (!identity) throw new StoreRefused(folder, ["IDENTITY is corrupted"]);
   if (identity.formatVersion > formatVersion) {
-    throw new StoreRefused(folder, [
-      `it has format version ${identity.formatVersion}; this server knows up to ${formatVersion}`,
-    ]);
+    throw new StoreTooNew(folder, identity.formatVersion, formatVersion);
   }
   return identity;
 }

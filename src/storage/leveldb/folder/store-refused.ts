@@ -39,3 +39,10 @@ export class StoreHeld extends StoreRefused {
     super(folder, ["another process has the store open"]);
   }
 }
+
+/** A newer program wrote the store. What its bytes mean is not known here. */
+export class StoreTooNew extends StoreRefused {
+  constructor(folder: string, version: number, known: number) {
+    super(folder, [`it has format version ${version}; this server knows up to ${known}`]);
+  }
+}

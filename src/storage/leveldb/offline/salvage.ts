@@ -13,7 +13,7 @@ import { refuseSpecialFiles } from "../folder/folder-entries.ts";
 import { isFolderHeld } from "../folder/folder-lock.ts";
 import { readHighWaterMark, readStoreTime } from "../folder/high-water-mark.ts";
 import { readIdentity } from "../folder/identity.ts";
-import { StoreRefused } from "../folder/store-refused.ts";
+import { StoreRefused, StoreTooNew } from "../folder/store-refused.ts";
 import { prefixOldSnapshot, prefixSideValue, sideValueSpaceNumbers } from "../format/keys.ts";
 import { databaseOf, highWaterMarkPath } from "../create.ts";
 import type { Entry } from "../kv/kv.ts";
@@ -71,7 +71,10 @@ export async function planSalvage(options: SalvageOptions): Promise<SalvagePlan>
   if (await isFolderHeld(folder)) {
     throw new StoreRefused(folder, ["a server has it open: stop that one first"]);
   }
-  const identity = await readIdentity(folder).catch(() => undefined);
+  const identity = await readIdentity(folder).catch((error: unknown) => {
+    if (error instanceof StoreTooNew) throw error;
+    return undefined;
+  });
   const storeId = identity?.storeId ?? "";
   const acknowledged = readHighWaterMark(highWaterMarkPath(folder));
   const damages = new Set<string>();
