@@ -23,7 +23,7 @@ interface Profile {
 const linesMax = 25;
 const ignored = new Set(["(idle)", "(root)"]);
 /** This code runs once the first connection exists. Everything before it is start-up. */
-const serving = "node:internal/http2/core";
+const serving = "/src/http2/receiver.ts";
 
 export function printProfiles(folder: string, say: (line: string) => void): void {
   for (const name of readdirSync(folder).filter((file) => file.endsWith(".cpuprofile"))) {
@@ -42,7 +42,7 @@ export function profileLines(text: string): string[] {
   const whole = new Map<string, number>();
   const layers = new Map<string, number>();
   let busy = 0;
-  const served = samples.findIndex((id) => byId.get(id)?.callFrame.url === serving);
+  const served = samples.findIndex((id) => byId.get(id)?.callFrame.url.endsWith(serving));
   for (let i = Math.max(0, served); i < samples.length; i++) {
     const id = samples[i] as number;
     const place = places.get(id) ?? "";
