@@ -50,6 +50,8 @@ export type Figure =
   | "calls/s"
   | "p50"
   | "p99"
+  /** Microseconds of the server's CPU time for each event. */
+  | "us"
   | "seconds"
   | "MB"
   | "bytes per payload byte";

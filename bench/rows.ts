@@ -122,6 +122,8 @@ function pick(round: Round, { probe, part, of }: Pick): number {
   if (of === "bytes per payload byte") return present(sample.bytesPerPayloadByte, of);
   const parts = part === undefined ? sample.parts : sample.parts.slice(part, part + 1);
   if (of === "p50" || of === "p99") return present(parts[0]?.[of], of);
+  const events = parts.reduce((sum, next) => sum + next.eventsPerSecond, 0);
+  if (of === "us") return (present(sample.serverCpu, of) * 1e6) / events;
   const rate = of === "events/s" ? "eventsPerSecond" : "callsPerSecond";
   return parts.reduce((sum, next) => sum + next[rate], 0);
 }

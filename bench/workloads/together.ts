@@ -86,6 +86,26 @@ export const fanOuts: readonly Workload[] = [
       },
     ],
   },
+  {
+    name: "fan-out-1000-cpu",
+    form: "quick",
+    probes: {
+      product: onEmpty(
+        followers(1_000, { connections: 10 }),
+        unary({ ...one, timed: true }, 1, { perSecond: 50 }),
+      ),
+    },
+    rows: [
+      {
+        workload: "fan-out-1000-cpu",
+        title:
+          "Live delivery of single events to 1,000 subscribers on ten connections: CPU of each",
+        unit: "us",
+        value: product("us", 0),
+        target: { of: "value", atMost: 2 },
+      },
+    ],
+  },
 ];
 
 /** Two members, each with enough permits to keep the server busy. */

@@ -22,6 +22,7 @@ import { deleteSnapshots } from "./append/delete-snapshots.ts";
 import { getSnapshot, listSnapshots, saveSnapshot } from "./read/snapshots.ts";
 import { streamLog } from "./append/streams.ts";
 import type { CancelSignal } from "./cancellation.ts";
+import { LiveLoops } from "./subscribe/live-loops.ts";
 import { OpenSubscriptions } from "./subscribe/open-subscriptions.ts";
 import { SharedBatches } from "./subscribe/shared-batches.ts";
 import { subscribe } from "./subscribe/subscribe.ts";
@@ -82,7 +83,8 @@ export function createEventLog(options: EventLogOptions): EventLog {
   const propose = async (request: SnapshotRequest, signal?: CancelSignal) =>
     (await queue.add(request, signal)).outcome;
   const open = new OpenSubscriptions();
-  const source = { ...reading, interests, shared, open, timers, clock, propose };
+  const loops = new LiveLoops({ interests, shared, batchBytes: limits.batchBytesMax });
+  const source = { ...reading, interests, shared, loops, open, timers, clock, propose };
   const sourceOf = (its: Gate = gate) => ({ ...source, gate: its });
   const copies = copying(storage);
   unwatch.push(copies.stop);
@@ -97,7 +99,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     epochMismatch: (readIn) => mismatchOf(reading, readIn),
     copy: copies.copy,
     read: (request, signal, its) => read(sourceOf(its), request, signal),
-    subscribe: (request, signal, its) => subscribe(sourceOf(its), request, signal),
+    subscribe: (request, signal, its, offer) => subscribe(sourceOf(its), request, signal, offer),
     saveSnapshot: (snapshot, signal) => saveSnapshot(source, snapshot, signal),
     getSnapshot: (stream, kind, maxVersion = positionMax, its) =>
       getSnapshot(sourceOf(its), stream, kind, maxVersion),

@@ -81,6 +81,12 @@ export type SubscribeMessage =
       readonly time: number;
     };
 
+/**
+ * Takes a batch at once while the consumer waits for the next message. False: it does not, and the
+ * batch comes as a message. Must not throw.
+ */
+export type Offer = (batch: Batch) => boolean;
+
 export interface LoadRequest {
   readonly stream: string;
   readonly snapshotKind: string;
@@ -245,12 +251,14 @@ export interface EventLog {
   /**
    * Continues until the signal is aborted (then it ends) or the log stops (then it throws
    * STOPPING). Throws BEYOND_HEAD if it should begin after a position that does not exist. A
-   * consumer that stops pulling must abort the signal, which alone ends a wait.
+   * consumer that stops pulling must abort the signal, which alone ends a wait. Live batches are
+   * offered first, where there is an `offer` and several subscriptions have the selection.
    */
   subscribe(
     request: SubscribeRequest,
     signal: AbortSignal,
     gate?: Gate,
+    offer?: Offer,
   ): AsyncIterable<SubscribeMessage>;
 
   /**

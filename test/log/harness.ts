@@ -170,13 +170,24 @@ export class Subscriber {
   private pulling: Promise<void> | undefined;
   private told = 0;
 
-  constructor(log: EventLog, request: Partial<SubscribeRequest> = {}) {
+  /** `takes`: what it says to a batch that is offered. Absent: nothing is offered. */
+  constructor(log: EventLog, request: Partial<SubscribeRequest> = {}, takes?: () => boolean) {
     const defaults = {
       selection: { kind: "all" },
       start: { kind: "after-position", position: 0 },
       checkpointIntervalMs: 1_000,
     } as const;
-    const messages = log.subscribe({ ...defaults, ...request }, this.abort.signal);
+    const offer = (batch: Batch): boolean => {
+      if (takes?.() !== true) return false;
+      this.messages.push({ kind: "batch", batch });
+      return true;
+    };
+    const messages = log.subscribe(
+      { ...defaults, ...request },
+      this.abort.signal,
+      undefined,
+      takes && offer,
+    );
     this.iterator = messages[Symbol.asyncIterator]();
   }
 

@@ -15,7 +15,7 @@ import {
   type LoadRequest,
   type LoadResponse,
 } from "../../gen/annals/v1/snapshot_pb.js";
-import type { LoadEnd, LoadMessage, ReadEnd, SubscribeMessage } from "../../log/verbs.ts";
+import type { Batch, LoadEnd, LoadMessage, ReadEnd, SubscribeMessage } from "../../log/verbs.ts";
 import type { Answer } from "../transport/methods.ts";
 import type { Call } from "../transport/call-environment.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
@@ -91,7 +91,12 @@ async function* subscribe(
   await requireEpoch(log, wire.epoch, claimsOfSubscribe(request));
   const epoch = currentEpoch(log.info().identity.history);
   let first = true;
-  for await (const message of log.subscribe(request, call.signal, call.gate)) {
+  // It is live: the epoch was in the message that said so.
+  const offer = (batch: Batch): boolean => {
+    const messages = batchMessagesOnce(batch, tagSubscribeBatch, view, limits);
+    return messages.length === 1 && call.offer(messages[0] as Buffer);
+  };
+  for await (const message of log.subscribe(request, call.signal, call.gate, offer)) {
     if (message.kind !== "batch") yield progress(message, epoch);
     else {
       const messages = batchMessagesOnce(message.batch, tagSubscribeBatch, view, limits);

@@ -54,6 +54,8 @@ export interface Call extends CancelSignal, Caller {
   release(bytes: number): void;
   /** Resolves when the client takes more of the answer. Undefined: it does so now. */
   room(): Promise<void> | undefined;
+  /** Sends an answer while the handler yields none. False: the client does not take it now. */
+  offer(answer: Buffer): boolean;
 }
 
 /** The start of the server's shutdown. Calls that would wait for their client end then. */

@@ -177,6 +177,10 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     return this.outgoing.room();
   }
 
+  offer(answer: Buffer): boolean {
+    return !this.aborted && this.outgoing.offer(answer);
+  }
+
   onRefused(): void {
     const error = tooMuchHeld();
     this.revoke(error);

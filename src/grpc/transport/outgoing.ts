@@ -14,6 +14,8 @@ import { statusFields, type CallStatus } from "./status.ts";
 
 /** The length of the prefix before each message. */
 const prefixBytes = 5;
+/** Longer messages are not copied. */
+const smallBytesMax = 1_024;
 
 const plain = [
   [":status", "200"],
@@ -66,16 +68,15 @@ export class Outgoing {
   send(messages: readonly Bytes[]): Promise<void> | undefined {
     if (this.isEnded) return undefined;
     this.begin();
-    if (!this.stream.write(...messages.flatMap(framed))) throw tooMuchHeld();
-    for (const message of messages) {
-      const { length } = message;
-      const sentBytes = message instanceof PrefixedMessages ? length : length + prefixBytes;
-      this.lengths.push(sentBytes);
-      this.lengthsSum += sentBytes;
-      this.sentBytes += sentBytes;
-    }
-    this.forgetSent();
+    if (!this.write(messages)) throw tooMuchHeld();
     return this.room();
+  }
+
+  /** Sends a message if the client takes it now, and the budget has room. */
+  offer(message: Buffer): boolean {
+    if (this.isEnded || this.memory.isLarge || !this.hasRoom) return false;
+    this.begin();
+    return this.write([message]);
   }
 
   /** Resolves when the client takes more of the answer. Undefined: it does so now. */
@@ -124,9 +125,26 @@ export class Outgoing {
     this.goOn();
   }
 
+  private write(messages: readonly Bytes[]): boolean {
+    if (!this.stream.write(...framed(messages))) return false;
+    for (const message of messages) {
+      const { length } = message;
+      const sentBytes = message instanceof PrefixedMessages ? length : length + prefixBytes;
+      this.lengths.push(sentBytes);
+      this.lengthsSum += sentBytes;
+      this.sentBytes += sentBytes;
+    }
+    this.forgetSent();
+    return true;
+  }
+
   private forgetSent(): void {
     const { lengths } = this;
     const { unsentBytes } = this.stream;
+    if (unsentBytes === 0) {
+      lengths.length = this.lengthsSum = 0;
+      return;
+    }
     let count = 0;
     for (let sum = this.lengthsSum; count < lengths.length; count++) {
       sum -= lengths[count] as number;
@@ -157,10 +175,32 @@ function trailersOf(status: CallStatus): HeaderBlock {
   return encodeHeaders(statusFields(status));
 }
 
-function framed(message: Bytes): readonly Uint8Array[] {
+/** Small messages become one piece: what is written piece by piece costs more than a copy. */
+function framed(messages: readonly Bytes[]): readonly Uint8Array[] {
+  let bytes = 0;
+  for (const message of messages) {
+    const isSmall = message instanceof Uint8Array && message.length <= smallBytesMax;
+    if (!isSmall) return messages.flatMap(framedAlone);
+    bytes += prefixBytes + message.length;
+  }
+  const piece = Buffer.allocUnsafe(bytes);
+  let at = 0;
+  for (const message of messages as readonly Uint8Array[]) {
+    at = writePrefix(piece, at, message.length);
+    piece.set(message, at);
+    at += message.length;
+  }
+  return [piece];
+}
+
+function framedAlone(message: Bytes): readonly Uint8Array[] {
   if (message instanceof PrefixedMessages) return [message.bytes];
   const prefix = Buffer.allocUnsafe(prefixBytes);
-  prefix[0] = 0;
-  prefix.writeUInt32BE(message.length, 1);
+  writePrefix(prefix, 0, message.length);
   return message instanceof MessageParts ? [prefix, ...message.parts] : [prefix, message];
+}
+
+function writePrefix(into: Buffer, at: number, length: number): number {
+  into[at] = 0;
+  return into.writeUInt32BE(length, at + 1);
 }

@@ -50,6 +50,10 @@ export const schedulingPolicy = Object.freeze({
    * The cost of giving a subscription a batch that another one has read, compared to reading it.
    */
   sharedBatchCostShare: 1 / 32,
+  /** The cost of giving a live subscription a batch of a few events. */
+  deliveryBytes: 64,
+  /** Live subscriptions that get a batch in one turn of the event loop: half a millisecond. */
+  deliveriesPerTurn: 256,
 
   /**
    * Reads that wait at the gate while the engine holds pages for them, up to half a MiB each.

@@ -22,6 +22,8 @@ export class Interests implements StorageWatcher {
   /** Interests that are not marked. A marked one needs no further notice until it has looked. */
   private readonly index = new InterestIndex<Interest>();
   private readonly open = new Set<Interest>();
+  /** Those of them that are for several subscriptions. */
+  private readonly shared = new Set<Interest>();
   private readonly streamCounts = new Map<string, number>();
   private position: number;
   private stopped = false;
@@ -45,7 +47,7 @@ export class Interests implements StorageWatcher {
   }
 
   get count(): number {
-    return this.open.size;
+    return this.open.size - this.shared.size;
   }
 
   /** Open interests in this stream alone. */
@@ -60,17 +62,30 @@ export class Interests implements StorageWatcher {
 
   /** The caller must close it. */
   add(selection: Selection, signal: AbortSignal): Interest {
-    const filings = this.index.filingsOf(selection);
-    const interest = new Interest(this, this.timers, selection, filings, signal);
-    this.open.add(interest);
+    const interest = this.opened(selection, () => 1);
+    interest.endWith(signal);
     this.countStream(selection, 1);
+    return interest;
+  }
+
+  /** For several subscriptions, which have interests of their own. The caller must close it. */
+  addShared(selection: Selection, countOf: () => number): Interest {
+    const interest = this.opened(selection, countOf);
+    this.shared.add(interest);
+    return interest;
+  }
+
+  private opened(selection: Selection, countOf: () => number): Interest {
+    const filings = this.index.filingsOf(selection);
+    const interest = new Interest(this, this.timers, selection, filings, countOf);
+    this.open.add(interest);
     return interest;
   }
 
   remove(interest: Interest): void {
     if (!this.open.delete(interest)) return;
     this.unfile(interest);
-    this.countStream(interest.selection, -1);
+    if (!this.shared.delete(interest)) this.countStream(interest.selection, -1);
   }
 
   file(interest: Interest): void {
@@ -115,7 +130,8 @@ export class Interests implements StorageWatcher {
 
   private readonly flush = (): void => {
     this.flushedAtMs = this.timers.nowMs();
-    this.flushedCount = this.ready.length;
+    this.flushedCount = 0;
+    for (const interest of this.ready) this.flushedCount += interest.subscriptionCount;
     for (const interest of this.ready.splice(0, wakesPerTurn)) interest.wake();
     if (this.ready.length > 0) setImmediate(this.flush);
     else this.flushing = false;
@@ -135,7 +151,8 @@ export class Interest {
   readonly filings: readonly Filing<Interest>[];
   private readonly interests: Interests;
   private readonly timers: Timers;
-  private readonly signal: AbortSignal;
+  private readonly countOf: () => number;
+  private signal: AbortSignal | undefined;
   /** An event after `quiet` may match. Initially true, because nothing was looked at. */
   private marked = true;
   private quiet = 0;
@@ -148,14 +165,24 @@ export class Interest {
     timers: Timers,
     selection: Selection,
     filings: readonly Filing<Interest>[],
-    signal: AbortSignal,
+    countOf: () => number,
   ) {
     this.interests = interests;
     this.timers = timers;
     this.selection = selection;
     this.filings = filings;
+    this.countOf = countOf;
+  }
+
+  /** An abort ends each wait. */
+  endWith(signal: AbortSignal): void {
     this.signal = signal;
     signal.addEventListener("abort", this, { once: true });
+  }
+
+  /** How many subscriptions a wake concerns. */
+  get subscriptionCount(): number {
+    return this.countOf();
   }
 
   get isMarked(): boolean {
@@ -174,6 +201,11 @@ export class Interest {
     return this.interests.headPosition;
   }
 
+  /** It is told of nothing until the next `look`. */
+  pause(): void {
+    this.mark(this.quietThrough);
+  }
+
   /** An event after this position may match. */
   mark(position: number): void {
     if (this.marked) return;
@@ -189,10 +221,10 @@ export class Interest {
    * Waits for a mark, an abort or a stop, at most for this long, possibly shorter. The caller has
    * checked that none of them is the case and has not waited since.
    */
-  wait(ms: number): Promise<void> {
+  wait(ms?: number): Promise<void> {
     return new Promise((resolve) => {
       this.awake = resolve;
-      this.stopTimer = this.timers.delay(ms, () => this.wake());
+      if (ms !== undefined) this.stopTimer = this.timers.delay(ms, () => this.wake());
     });
   }
 
@@ -210,7 +242,7 @@ export class Interest {
   }
 
   close(): void {
-    this.signal.removeEventListener("abort", this);
+    this.signal?.removeEventListener("abort", this);
     this.interests.remove(this);
     this.wake();
   }

@@ -9,7 +9,7 @@
 import type { Selection } from "../../domain/query.ts";
 import type { Advance, Batch, StorageRead, StorageWatcher } from "../../storage/storage.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
-import { passGate } from "../scheduling/scheduler.ts";
+import { passGate, type Gate } from "../scheduling/scheduler.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 import type { Timers } from "../timers.ts";
 
@@ -43,14 +43,20 @@ interface Entry {
 
 /** One subscription's part in sharing. */
 export interface Following {
+  /** The same for all that share. */
+  readonly key: string;
   /** Whether to read from `first` up to `bound` together with others. */
   isShared(first: number, bound: number): boolean;
   /** The batch at the beginning of the read's positions. It may end before or after they do. */
   take(read: StorageRead): Promise<Batch>;
+  /** As `take`, but it does not end before the positions do, unless it is full. */
+  takeWhole(read: StorageRead): Promise<Batch>;
   leave(): void;
 }
 
 export class SharedBatches implements StorageWatcher {
+  /** What it passes to give a batch to one more. */
+  readonly gate: Gate;
   private readonly source: Source & { readonly timers: Timers };
   private readonly followers = new Map<string, number>();
   /** By selection and first position, the oldest first. */
@@ -59,6 +65,7 @@ export class SharedBatches implements StorageWatcher {
 
   constructor(source: Source & { readonly timers: Timers }) {
     this.source = source;
+    this.gate = source.gate;
   }
 
   /** Bytes of the batches that are kept. */
@@ -72,8 +79,10 @@ export class SharedBatches implements StorageWatcher {
     this.followers.set(key, this.countOf(key) + 1);
     let left = false;
     return {
+      key,
       isShared: (first, bound) => this.countOf(key) > 1 && bound - first < nearMax,
       take: (read) => this.take(key, upToBoundary(read, boundary)),
+      takeWhole: (read) => this.take(key, read),
       leave: () => {
         if (left) return;
         left = true;
@@ -101,9 +110,7 @@ export class SharedBatches implements StorageWatcher {
     const known = this.entries.get(place);
     if (known === undefined || nowMs - known.beganAtMs > keptMs) return this.begin(place, read);
     const batch = await known.batch;
-    const { gate } = this.source;
-    const bytes = Math.ceil(batch.bytes * sharedBatchCostShare);
-    await passGate(gate, bytes);
+    await passGate(this.gate, Math.ceil(batch.bytes * sharedBatchCostShare));
     // A lifecycle that changed meanwhile may have removed what it holds.
     return this.entries.get(place) === known ? batch : this.take(key, read);
   }

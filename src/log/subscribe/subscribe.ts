@@ -9,15 +9,17 @@ import type { Batch, StorageRead } from "../../storage/storage.ts";
 import { firstRecord, versionAt } from "../read/records.ts";
 import { scheduledRead } from "../scheduling/scheduled-read.ts";
 import type { Interest, Interests } from "./interest.ts";
+import type { LiveLoop, LiveLoops, LiveReader } from "./live-loops.ts";
 import type { OpenSubscriptions } from "./open-subscriptions.ts";
 import type { ReadSource } from "../read/read.ts";
 import type { Following, SharedBatches } from "./shared-batches.ts";
 import type { Timers } from "../timers.ts";
-import type { SubscribeMessage, SubscribeRequest } from "../verbs.ts";
+import type { Offer, SubscribeMessage, SubscribeRequest } from "../verbs.ts";
 
 export interface SubscribeSource extends ReadSource {
   readonly interests: Interests;
   readonly shared: SharedBatches;
+  readonly loops: LiveLoops;
   readonly open: OpenSubscriptions;
   readonly timers: Timers;
   /** Microseconds since 1970, UTC. */
@@ -29,8 +31,9 @@ export function subscribe(
   source: SubscribeSource,
   request: SubscribeRequest,
   signal: AbortSignal,
+  offer?: Offer,
 ): AsyncGenerator<SubscribeMessage> {
-  return follow(source, request, source.storage.head().position, signal);
+  return follow(source, request, source.storage.head().position, signal, offer);
 }
 
 async function* follow(
@@ -38,6 +41,7 @@ async function* follow(
   request: SubscribeRequest,
   head: number,
   signal: AbortSignal,
+  offer: Offer | undefined,
 ): AsyncGenerator<SubscribeMessage> {
   if (signal.aborted) return;
   const interest = source.interests.add(request.selection, signal);
@@ -45,7 +49,7 @@ async function* follow(
   let close: (() => void) | undefined;
   try {
     const start = await startOf(source, request, head);
-    const parts = { interest, following };
+    const parts = { interest, following, offer };
     const subscription = new Subscription(source, request, parts, start, signal);
     close = source.open.add(subscription);
     yield* subscription.messages();
@@ -56,25 +60,34 @@ async function* follow(
   }
 }
 
-class Subscription {
+interface SubscriptionParts {
+  readonly interest: Interest;
+  readonly following: Following;
+  readonly offer: Offer | undefined;
+}
+
+class Subscription implements LiveReader {
+  readonly interest: Interest;
+  /** Every matching event up to this position has been delivered. */
+  through: number;
   private readonly source: SubscribeSource;
   private readonly request: SubscribeRequest;
-  private readonly interest: Interest;
   private readonly following: Following;
+  private readonly offer: Offer | undefined;
   private readonly signal: AbortSignal;
-  /** Every matching event up to this position has been delivered. */
-  private through: number;
   /**
    * Events before this time are skipped. The time may be in the future. Absent: none are skipped.
    */
   private fromTime: number | undefined;
   private live = false;
+  /** While it waits together with others. */
+  private loop: LiveLoop | undefined;
   private spokeAtMs: number;
 
   constructor(
     source: SubscribeSource,
     request: SubscribeRequest,
-    { interest, following }: { readonly interest: Interest; readonly following: Following },
+    { interest, following, offer }: SubscriptionParts,
     start: number,
     signal: AbortSignal,
   ) {
@@ -82,6 +95,7 @@ class Subscription {
     this.request = request;
     this.interest = interest;
     this.following = following;
+    this.offer = offer;
     this.signal = signal;
     this.through = start;
     this.fromTime = request.start.kind === "from-time" ? request.start.time : undefined;
@@ -93,7 +107,7 @@ class Subscription {
   }
 
   get deliveredThrough(): number {
-    return Math.max(this.through, this.interest.quietThrough);
+    return Math.max(this.through, (this.loop ?? this.interest).quietThrough);
   }
 
   async *messages(): AsyncGenerator<SubscribeMessage> {
@@ -110,8 +124,25 @@ class Subscription {
         this.live = true;
         yield this.said("caught-up");
         this.spoke();
-      } else await this.interest.wait(silenceLeftMs);
+      } else await this.wait(silenceLeftMs);
     }
+  }
+
+  /** Until there is a message to be pulled. What is delivered meanwhile extends the silence. */
+  private async wait(silenceLeftMs: number): Promise<void> {
+    const { interest, following, source } = this;
+    const isAlone = !this.readsTogether(0, 0) || this.fromTime !== undefined;
+    if (isAlone || this.offer === undefined) return interest.wait(silenceLeftMs);
+    this.loop = source.loops.join(this.request.selection, following.key, this);
+    await interest.wait(silenceLeftMs);
+    this.loop.leave(this);
+    this.loop = undefined;
+  }
+
+  take(batch: Batch): boolean {
+    if (this.signal.aborted || this.offer?.(batch) !== true) return false;
+    this.spoke();
+    return true;
   }
 
   /** Delivers everything up to the present head. */

@@ -308,29 +308,44 @@ describe("the end of a subscription", () => {
 });
 
 describe("generated interleavings", () => {
-  const arbitraryRequest: fc.Arbitrary<Partial<SubscribeRequest>> = fc.record({
-    selection: arbitrarySelection,
-    batchEventsMax: fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
-    checkpointIntervalMs: fc.constantFrom(100, 400),
-    start: fc.constantFrom<SubscribeStart>(
-      { kind: "after-position", position: 0 },
-      { kind: "from-time", time: 0 },
-    ),
+  const requestOf = (selections: readonly Selection[]): fc.Arbitrary<Partial<SubscribeRequest>> =>
+    fc.record({
+      selection: fc.constantFrom(...selections),
+      batchEventsMax: fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
+      checkpointIntervalMs: fc.constantFrom(100, 400),
+      start: fc.constantFrom<SubscribeStart>(
+        { kind: "after-position", position: 0 },
+        { kind: "from-time", time: 0 },
+      ),
+    });
+  /** Undefined: nothing is offered to it; else what it says to offers, over and over. */
+  const arbitraryTaking = fc.option(fc.array(fc.boolean(), { minLength: 1, maxLength: 4 }), {
+    nil: undefined,
   });
+  const takes = (said: readonly boolean[] | undefined) => {
+    let at = 0;
+    return said && (() => said[at++ % said.length] === true);
+  };
   const groups = fc.array(fc.array(arbitraryEvent, { minLength: 1, maxLength: 4 }), {
     minLength: 1,
     maxLength: 6,
   });
 
   test("every matching event once and in order; no word goes ahead of an event", async () => {
-    const requests = fc.array(arbitraryRequest, { minLength: 1, maxLength: 3 });
+    const requests = fc
+      .array(arbitrarySelection, { minLength: 1, maxLength: 2 })
+      .chain((selections) =>
+        fc.array(fc.tuple(requestOf(selections), arbitraryTaking), { minLength: 1, maxLength: 5 }),
+      );
     await fc.assert(
       fc.asyncProperty(fc.scheduler(), groups, requests, async (s, all, asked) => {
         const storage = createModelStorage({ batchScanMax: 2 });
         const { log, timers } = openLog({ storage, limits: { commitEventsMax: 5 } });
         storage.control.beforeCommit = () => s.schedule(Promise.resolve(), "commit");
         storage.control.beforeBatch = () => s.schedule(Promise.resolve(), "batch");
-        const subscribers = asked.map((request) => new Subscriber(log, request));
+        const subscribers = asked.map(
+          ([request, said]) => new Subscriber(log, request, takes(said)),
+        );
         const pulls = subscribers.map(async (subscriber) => {
           while (!subscriber.ended) {
             await s.schedule(Promise.resolve(), "pull");
@@ -355,7 +370,7 @@ describe("generated interleavings", () => {
         };
         await s.waitFor(finished());
         for (const [i, { messages, positions }] of subscribers.entries()) {
-          const selection = asked[i]?.selection as Selection;
+          const selection = asked[i]?.[0].selection as Selection;
           const matching = storage.data.events
             .filter((event) => selects(selection, event))
             .map(({ position }) => position);

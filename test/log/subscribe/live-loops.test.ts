@@ -1,0 +1,139 @@
+// Live delivery by one loop: who waits at the head is given what is new, once and without asking.
+import { describe, expect, test } from "vitest";
+import type { SubscribeRequest } from "../../../src/log/event-log.ts";
+import { deleteStream } from "../../support/lifecycles.ts";
+import type { createModelStorage } from "../../support/model-storage.ts";
+import { appendAll, appendOf, openLog, settled, Subscriber, type OpenOptions } from "../harness.ts";
+
+const yes = (): boolean => true;
+
+/** Subscribers that have had one event, and wait for the next message. */
+async function live(
+  count: number,
+  options: OpenOptions & { takes?: () => boolean; request?: Partial<SubscribeRequest> } = {},
+) {
+  const opened = openLog(options);
+  const { takes = yes, request } = options;
+  const subscribers = Array.from(
+    { length: count },
+    () => new Subscriber(opened.log, request, takes),
+  );
+  for (const subscriber of subscribers) await subscriber.drain();
+  // The first one waited alone.
+  await appendAll(opened.log, { stream: "a" });
+  for (const subscriber of subscribers) await subscriber.drain();
+  return { ...opened, subscribers };
+}
+
+function reads({ storage }: { storage: ReturnType<typeof createModelStorage> }) {
+  const seen = { count: 0 };
+  storage.control.beforeBatch = () => {
+    seen.count++;
+  };
+  return seen;
+}
+
+describe("what is new", () => {
+  test("is read once and given to all, who need not ask again", async () => {
+    const { log, storage, timers, subscribers } = await live(100);
+    const seen = reads({ storage });
+    for (let i = 1; i <= 3; i++) {
+      await log.append(appendOf({}, {}));
+      await settled();
+      await timers.pass(10);
+      expect(seen.count).toBe(i);
+    }
+    const batches = new Set(subscribers.map(({ messages }) => JSON.stringify(messages.slice(2))));
+    expect(batches.size).toBe(1);
+    for (const { positions } of subscribers) expect(positions).toEqual([1, 2, 3, 4, 5, 6, 7]);
+  });
+
+  test("comes as a message to one that takes nothing, who waits with the others again", async () => {
+    let takes = false;
+    const { log, subscribers } = await live(3, { takes: () => takes });
+    await appendAll(log, {});
+    for (const subscriber of subscribers) expect(await subscriber.drain()).toEqual(["2"]);
+    takes = true;
+    await appendAll(log, {});
+    await settled();
+    for (const { positions } of subscribers) expect(positions).toEqual([1, 2, 3]);
+  });
+
+  test("is a message where it is more than a batch, behind the word that says so", async () => {
+    const { log, subscribers } = await live(2, { limits: { batchBytesMax: 1 } });
+    await log.append(appendOf({}, {}));
+    for (const subscriber of subscribers) {
+      expect(await subscriber.drain()).toEqual(["fell-behind 1", "2", "3", "caught-up 3"]);
+    }
+  });
+
+  test("is not what was removed while others were given it", async () => {
+    const { log, storage, timers, subscribers } = await live(1_000);
+    let taken = 0;
+    for (const subscriber of subscribers) {
+      const { push } = subscriber.messages;
+      subscriber.messages.push = (...messages) => {
+        if (++taken === 10) void deleteStream(storage, "a");
+        return push.apply(subscriber.messages, messages);
+      };
+    }
+    await log.append(appendOf({ stream: "a" }, { stream: "b" }));
+    await timers.pass(10);
+    const counts = subscribers.map(({ positions }) => positions.join(" "));
+    expect(new Set(counts)).toEqual(new Set(["1 2 3", "1 3"]));
+    expect(counts.filter((positions) => positions === "1 2 3").length).toBeLessThan(1_000);
+  });
+});
+
+describe("beside the loop", () => {
+  test("signs of life come after a silence, which a delivery ends", async () => {
+    const request = { checkpointIntervalMs: 500 };
+    const { log, timers, subscribers } = await live(2, { request });
+    await timers.pass(400);
+    await appendAll(log, {});
+    await settled();
+    await timers.pass(400);
+    for (const { messages } of subscribers) expect(messages.length).toBe(3);
+    await timers.pass(100);
+    for (const subscriber of subscribers) {
+      expect(await subscriber.drain()).toEqual(["2", "checkpoint 2"]);
+    }
+    await appendAll(log, {});
+    await settled();
+    for (const { positions } of subscribers) expect(positions).toEqual([1, 2, 3]);
+  });
+
+  test("subscriptions are counted once, and leave nothing", async () => {
+    const stream = { kind: "stream", stream: "a" } as const;
+    const { log, timers, subscribers } = await live(20, { request: { selection: stream } });
+    await appendAll(log, { stream: "a" });
+    await settled();
+    expect(log.info().subscriberCount).toBe(20);
+    expect(await log.getStream("a")).toMatchObject({ subscriberCount: 20 });
+    for (const subscriber of subscribers) await subscriber.cancel();
+    await settled();
+    expect(log.info().subscriberCount).toBe(0);
+    expect(await log.getStream("a")).toMatchObject({ subscriberCount: 0 });
+    expect(timers.waitingCount).toBe(0);
+  });
+
+  test("a stop ends all of them with STOPPING", async () => {
+    const { log, subscribers } = await live(3);
+    await log.stop();
+    for (const subscriber of subscribers) {
+      await subscriber.pull();
+      expect(subscriber.error).toMatchObject({ failure: { reason: "STOPPING" } });
+    }
+  });
+
+  test("what cannot be read ends each of them with the reason", async () => {
+    const { log, storage, subscribers } = await live(3);
+    storage.control.beforeBatch = () => Promise.reject(new Error("unreadable"));
+    await appendAll(log, {});
+    for (const subscriber of subscribers) {
+      await subscriber.drain();
+      expect(subscriber.error).toMatchObject({ message: "unreadable" });
+    }
+    expect(log.info().subscriberCount).toBe(0);
+  });
+});
