@@ -3,6 +3,8 @@
 
 import { WireReader } from "../../../domain/wire.ts";
 
+const viewBytesMin = 64;
+
 /** Throws `RangeError` on malformed bytes. `bytesMax` limits the stated length that is accepted. */
 export function snappyDecompress(compressed: Uint8Array, bytesMax: number): Uint8Array {
   const reader = new WireReader(compressed);
@@ -29,7 +31,7 @@ export function snappyDecompress(compressed: Uint8Array, bytesMax: number): Uint
       if (at + count > compressed.length || written + count > length) {
         throw new RangeError("snappy: literal too long");
       }
-      output.set(compressed.subarray(at, at + count), written);
+      copyLiteral(compressed, at, output, written, count);
       at += count;
       written += count;
       continue;
@@ -43,4 +45,16 @@ export function snappyDecompress(compressed: Uint8Array, bytesMax: number): Uint
   }
   if (written !== length) throw new RangeError("snappy: too short");
   return output;
+}
+
+/** A view for each of the many short literals would be most of the garbage of a start. */
+function copyLiteral(
+  from: Uint8Array,
+  at: number,
+  into: Uint8Array,
+  to: number,
+  count: number,
+): void {
+  if (count >= viewBytesMin) return into.set(from.subarray(at, at + count), to);
+  for (let i = 0; i < count; i++) into[to + i] = from[at + i] as number;
 }

@@ -53,27 +53,53 @@ export function openBlock(bytes: Uint8Array, what = "a block"): Uint8Array {
   return bytes[end] === 1 ? snappyDecompress(contents, contentsBytesMax) : contents;
 }
 
-/** The entries of a block. Throws `RangeError` if it makes no sense. */
-export function* blockEntries(block: Uint8Array): Generator<[key: Uint8Array, value: Uint8Array]> {
+/**
+ * Visits the entries of a block: how many bytes of its key are those of the key before, and where
+ * its other bytes and its value begin and end. Throws `RangeError` if the block makes no sense.
+ */
+export function visitEntries(
+  block: Uint8Array,
+  visit: (shared: number, start: number, valueStart: number, end: number) => void,
+): void {
   if (block.length < 4) throw new RangeError("its index is too short");
   const restarts = littleEndian32(block, block.length - 4);
   const end = block.length - 4 - restarts * 4;
   if (end < 0) throw new RangeError("its index is corrupted");
   const reader = new WireReader(block, 0, end);
-  let key: Uint8Array = new Uint8Array();
-  while (!reader.done) {
+  for (let keyBytes = 0; !reader.done;) {
     const shared = reader.varint();
     const ownBytes = reader.varint();
     const valueBytes = reader.varint();
-    const valueStart = reader.offset + ownBytes;
-    if (shared > key.length || valueStart + valueBytes > end) {
+    const start = reader.offset;
+    const valueStart = start + ownBytes;
+    if (shared > keyBytes || valueStart + valueBytes > end) {
       throw new RangeError("an entry lies beyond its block");
     }
-    const own = block.subarray(reader.offset, valueStart);
-    key = shared === 0 ? own : Buffer.concat([key.subarray(0, shared), own]);
+    keyBytes = shared + ownBytes;
     reader.offset = valueStart + valueBytes;
-    yield [key, block.subarray(valueStart, reader.offset)];
+    visit(shared, start, valueStart, reader.offset);
   }
+}
+
+/** The entries of a block, partly views of it. Throws `RangeError` if it makes no sense. */
+export function blockEntries(block: Uint8Array): [key: Uint8Array, value: Uint8Array][] {
+  const entries: [Uint8Array, Uint8Array][] = [];
+  let key: Uint8Array = new Uint8Array();
+  visitEntries(block, (shared, start, valueStart, end) => {
+    const own = block.subarray(start, valueStart);
+    key = shared === 0 ? own : Buffer.concat([key.subarray(0, shared), own]);
+    entries.push([key, block.subarray(valueStart, end)]);
+  });
+  return entries;
+}
+
+/** The handles in a block of handles. Throws `RangeError` if it makes no sense. */
+export function handlesIn(block: Uint8Array): BlockHandle[] {
+  const handles: BlockHandle[] = [];
+  visitEntries(block, (_, _start, valueStart, end) => {
+    handles.push(openHandle(new WireReader(block, valueStart, end)));
+  });
+  return handles;
 }
 
 /** The entries of a data block. Throws `RangeError`. */

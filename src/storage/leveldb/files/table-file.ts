@@ -11,7 +11,7 @@ import { open } from "node:fs/promises";
 import { WireReader, writeVarint } from "../../../domain/wire.ts";
 import { littleEndian32 } from "./log-file.ts";
 import {
-  blockEntries,
+  handlesIn,
   isSound,
   openBlock,
   openHandle,
@@ -125,9 +125,4 @@ function isFooterOf(footer: Uint8Array, meta: BlockHandle, index: BlockHandle): 
     offset = writeVarint(expected, offset, number);
   }
   return Buffer.compare(expected, footer.subarray(0, footerHandlesBytes)) === 0;
-}
-
-/** The handles in the entries of an index block. */
-function handlesIn(block: Uint8Array): BlockHandle[] {
-  return [...blockEntries(block)].map(([, value]) => openHandle(new WireReader(value)));
 }

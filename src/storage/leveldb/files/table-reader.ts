@@ -8,12 +8,12 @@ import { corruption } from "../../../domain/errors.ts";
 import { WireReader } from "../../../domain/wire.ts";
 import { internalBytes, type KeyBounds } from "./manifest.ts";
 import {
-  blockEntries,
   findBlocks,
   openBlock,
   openHandle,
   trailerBytes,
   versionsIn,
+  visitEntries,
   type BlockHandle,
   type Version,
 } from "./table-blocks.ts";
@@ -33,6 +33,40 @@ interface IndexedBlock extends BlockHandle {
   readonly last: Uint8Array;
 }
 
+/** The blocks of a table in the order of their keys. An array is one. */
+interface BlockList {
+  readonly length: number;
+  at(i: number): IndexedBlock | undefined;
+}
+
+/** Without an object for each block: a table has one for each 4 KiB. */
+class BlockIndex implements BlockList {
+  readonly length: number;
+  private readonly contents: Uint8Array;
+  /** For each block, where in the contents its entry's key and value begin, and where it ends. */
+  private readonly places: readonly number[];
+
+  /** `contents`: an index block, whose entries share no keys. Throws `RangeError`. */
+  constructor(contents: Uint8Array) {
+    const places: number[] = [];
+    visitEntries(contents, (shared, ...place) => {
+      if (shared > 0) throw new RangeError("its index shares keys");
+      places.push(...place);
+    });
+    this.contents = contents;
+    this.places = places;
+    this.length = places.length / 3;
+  }
+
+  at(i: number): IndexedBlock | undefined {
+    const [start, value, end] = this.places.slice(i * 3, i * 3 + 3);
+    if (start === undefined || value === undefined) return undefined;
+    const { offset, size } = openHandle(new WireReader(this.contents, value, end));
+    const last = this.contents.subarray(start, Math.max(start, value - internalBytes));
+    return { offset, size, last };
+  }
+}
+
 export interface ReadingOptions {
   /** Called with each damage of the file. Absent: damage is CORRUPTION. */
   readonly damaged?: ((damage: string) => void) | undefined;
@@ -46,7 +80,7 @@ export class TableReader implements VersionSource {
   private readonly path: string;
   private readonly options: ReadingOptions;
   private file: Promise<FileHandle> | undefined;
-  private index: Promise<readonly IndexedBlock[]> | undefined;
+  private index: Promise<BlockList> | undefined;
   private readonly cache = new Map<number, readonly Version[]>();
   private walks = 0;
 
@@ -60,9 +94,9 @@ export class TableReader implements VersionSource {
     this.walks++;
     try {
       const blocks = await this.blocks();
-      const last = blocks.at(-1)?.last;
-      for (const block of blocks) {
-        const first = (await this.versions(block))[0]?.key;
+      const last = blocks.at(blocks.length - 1)?.last;
+      for (let i = 0; i < blocks.length; i++) {
+        const first = (await this.versions(blocks.at(i) as IndexedBlock))[0]?.key;
         if (first !== undefined && last !== undefined) return { first, last };
       }
       return undefined;
@@ -75,12 +109,11 @@ export class TableReader implements VersionSource {
     this.walks++;
     try {
       const blocks = await this.blocks();
-      const from = blocks.findIndex((block) => Buffer.compare(block.last, first) >= 0);
-      if (from < 0) return;
-      const behind = blocks.findIndex((block) => Buffer.compare(block.last, last) > 0);
-      const to = behind < 0 ? blocks.length - 1 : behind;
+      const from = firstWhere(blocks, (end) => Buffer.compare(end, first) >= 0);
+      const behind = firstWhere(blocks, (end) => Buffer.compare(end, last) > 0);
+      const to = Math.min(behind, blocks.length - 1);
       for (let i = from; i <= to; i++) {
-        const block = blocks[reverse ? to + from - i : i] as IndexedBlock;
+        const block = blocks.at(reverse ? to + from - i : i) as IndexedBlock;
         const within = (await this.versions(block)).filter(
           ({ key }) => Buffer.compare(key, first) >= 0 && Buffer.compare(key, last) <= 0,
         );
@@ -103,7 +136,7 @@ export class TableReader implements VersionSource {
     if (this.walks === 0) await this.close();
   }
 
-  private async blocks(): Promise<readonly IndexedBlock[]> {
+  private async blocks(): Promise<BlockList> {
     this.index ??= this.readIndex().catch(async (error: unknown) => {
       const { damaged } = this.options;
       if (!(error instanceof RangeError) || damaged === undefined) throw this.failure(error);
@@ -113,16 +146,12 @@ export class TableReader implements VersionSource {
     return this.index;
   }
 
-  private async readIndex(): Promise<IndexedBlock[]> {
+  private async readIndex(): Promise<BlockList> {
     this.file ??= open(this.path, "r");
     const { size } = await (await this.file).stat();
     if (size < footerBytes) throw new RangeError("it is too short");
     const { index } = openFooter(await this.bytes(size - footerBytes, footerBytes), size);
-    const contents = openIndex(await this.bytes(index.offset, index.size + trailerBytes));
-    return [...blockEntries(contents)].map(([key, value]) => {
-      const last = Buffer.from(key.subarray(0, Math.max(0, key.length - internalBytes)));
-      return { ...openHandle(new WireReader(value)), last };
-    });
+    return new BlockIndex(openIndex(await this.bytes(index.offset, index.size + trailerBytes)));
   }
 
   /** The blocks of a table without an index, in the order of their keys. */
@@ -185,4 +214,15 @@ export class TableReader implements VersionSource {
     if (!(error instanceof RangeError)) return error;
     return corruption(`table ${basename(this.path)}: ${error.message}`, {}, error);
   }
+}
+
+/** The first block for which this holds of its last key, as it then does for all behind it. */
+function firstWhere(blocks: BlockList, holds: (last: Uint8Array) => boolean): number {
+  let from = 0;
+  for (let to = blocks.length; from < to;) {
+    const middle = (from + to) >>> 1;
+    if (holds((blocks.at(middle) as IndexedBlock).last)) to = middle;
+    else from = middle + 1;
+  }
+  return from;
 }
