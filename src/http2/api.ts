@@ -12,6 +12,8 @@ export interface Http2Options {
   budgetOf(connection: Http2Connection): Budget;
   /** Called when the headers of a request have arrived. Returns the handler of its stream. */
   onStream(stream: Http2Stream): StreamHandler;
+  /** The answer to a request whose headers are beyond their limit. Absent: 431. */
+  readonly headersTooLarge?: HeaderBlock;
   /** Called when a peer meets a limit, breaks the protocol, or is not accepted. For logs. */
   onRefusal?(reason: string, peer: string): void;
   /** Called with an error that a handler threw. The connection ends. */

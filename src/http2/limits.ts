@@ -9,10 +9,13 @@ const limits = {
   connectionsPerAddressMax: 4_096,
   /** How often the time limits of connections are checked. */
   tickMs: 1_000,
-  /** From a connection's beginning until TLS, preface and first SETTINGS frame are there. */
-  handshakeMs: 5_000,
+  /**
+   * From a connection's beginning until TLS, preface and first SETTINGS frame are there. A client
+   * that prepares thousands of calls may be seconds late.
+   */
+  handshakeMs: 20_000,
   /** Until the peer acknowledges our settings. */
-  settingsAckMs: 10_000,
+  settingsAckMs: 20_000,
   /** Until the next frame, where a frame or a block of headers has begun. */
   frameMs: 10_000,
   /** A PING is sent after this time without a byte from the client (0: never). One must follow. */
@@ -29,8 +32,11 @@ const limits = {
   streamWindowBytes: 256 * KiB,
   /** Bytes that a client may send on all streams of a connection together. At least 65,535. */
   connectionWindowBytes: 1024 * KiB,
-  /** The size of a request's headers: compressed, and as RFC 9113 counts them (6.5.2). */
-  headerBlockBytesMax: 64 * KiB,
+  /**
+   * The size of a request's headers: as they come, and as RFC 9113 counts them (6.5.2). The former
+   * is larger, so that headers somewhat beyond the latter cost their request alone.
+   */
+  headerBlockBytesMax: 128 * KiB,
   headerListBytesMax: 64 * KiB,
   headerFieldsMax: 512,
   continuationsMax: 8,

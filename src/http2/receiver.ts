@@ -294,8 +294,9 @@ export class Receiver {
     this.earn();
     const stream = new Stream(id, this.connection, head);
     streams.set(id, stream);
-    if (head.problem === "too large") stream.respond(headersTooLarge, true);
-    else stream.handler = this.options.onStream(stream);
+    if (head.problem === "too large") {
+      stream.respond(this.options.headersTooLarge ?? headersTooLarge, true);
+    } else stream.handler = this.options.onStream(stream);
     if (endStream && !stream.isOver) stream.complete();
   }
 

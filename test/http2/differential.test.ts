@@ -1,6 +1,7 @@
 // Generated frames to ours and to node:http2: the same comes of them, but for what is known. And
 // anything at all to ours alone: it lives on, and holds nothing afterwards. The long form is the
 // campaign `frames`.
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { seededRandom } from "../support/seeded.ts";
 import { knownDifferences, outcomeOf, startPair, unexplained } from "./differential.ts";
@@ -30,6 +31,19 @@ test("the same frames have the same outcome as at node:http2, or one that is kno
 
 test("every kind of frame is known by its name", () => {
   expect(Object.keys(knownDifferences).filter((kind) => kinds[kind] === undefined)).toEqual([]);
+});
+
+test("the README's table of differences is that of the tests", () => {
+  const readme = readFileSync(new URL("../../src/http2/README.md", import.meta.url), "utf8");
+  const section = readme.split("## How it differs from node:http2")[1]?.split("\n## ")[0] ?? "";
+  const written = section.split("\n").filter((line) => line.startsWith("| "));
+  const words = ({ source }: RegExp): string => source.replace(/[\^$()]/g, "").replace("|", " or ");
+  const rows = Object.entries(knownDifferences).map(([kind, { ours, node, why }]) =>
+    [kind, words(ours), words(node), why].join(" | "),
+  );
+  expect(written.slice(2).map((line) => line.replace(/ +/g, " "))).toEqual(
+    rows.map((row) => `| ${row} |`),
+  );
 });
 
 test("storms of frames harm nobody else, and nothing of them stays", async () => {

@@ -152,7 +152,7 @@ describe("headers", () => {
       "headerBlockBytesMax",
       Buffer.concat([
         frame(type.headers, 0, 1, headersOf(16_000)),
-        many(4, () => frame(type.continuation, 0, 1, Buffer.alloc(16_384))),
+        many(8, () => frame(type.continuation, 0, 1, Buffer.alloc(16_384))),
       ]),
     ],
   ])("beyond %s end the connection", async (limit, bytes) => {
@@ -174,6 +174,23 @@ describe("headers", () => {
     );
     await client.frame(type.headers, 1);
     expect(served.streams[0]?.headers.get("x")).toHaveLength(30_000);
+  });
+
+  test("somewhat beyond their limit cost their request alone", async () => {
+    await started();
+    const client = raw();
+    const block = headersOf(100_000);
+    const parts = Array.from({ length: 6 }, (_, i) => block.subarray(i * 16_384, (i + 1) * 16_384));
+    client.send(
+      request(1, [], flag.endHeaders),
+      frame(type.headers, flag.endStream, 3, parts[0]),
+      ...parts.slice(1).map((part) => frame(type.continuation, 0, 3, part)),
+      frame(type.continuation, flag.endHeaders, 3, block.subarray(6 * 16_384)),
+      data(1, 1, flag.endStream),
+    );
+    await client.frame(type.headers, 1);
+    expect(client.hasEnded(3)).toBe(true);
+    expect(served.streams.map(({ id }) => id)).toEqual([1]);
   });
 
   test.each<[string, Buffer]>([

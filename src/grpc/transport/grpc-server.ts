@@ -5,6 +5,7 @@ import type { AddressInfo, ListenOptions, Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 import type { Http2Stream, StreamHandler } from "../../http2/api.ts";
 import { encodeHeaders } from "../../http2/hpack-encoder.ts";
+import { defaultHttp2Limits } from "../../http2/limits.ts";
 import { Http2Server } from "../../http2/server.ts";
 import type { Timers } from "../../log/timers.ts";
 import { failed, type CallEnvironment } from "./call-environment.ts";
@@ -50,6 +51,14 @@ export interface PlainHttp {
 const allowedResets = { resetsBurst: 20_000, resetsPerSecond: 1_000 };
 
 const notGrpc = encodeHeaders([[":status", "415"]]);
+const { headerListBytesMax, headerFieldsMax } = defaultHttp2Limits;
+const metadataMax = `${headerListBytesMax} bytes, with 32 for each of ${headerFieldsMax} entries`;
+const headersTooLarge = statusOnly(
+  new StatusError(
+    StatusCode.RESOURCE_EXHAUSTED,
+    `the metadata of a call has at most ${metadataMax}`,
+  ).status,
+);
 const notPost = encodeHeaders([
   [":status", "405"],
   ["allow", "POST"],
@@ -96,6 +105,7 @@ export class GrpcServer {
       },
       budgetOf: (connection) => memory.open(connection),
       onStream: (stream) => this.route(stream),
+      headersTooLarge,
       onRefusal: (reason, peer) => {
         observer?.refused?.(reason);
         logRefusal(reason, peer);

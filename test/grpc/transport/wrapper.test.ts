@@ -10,6 +10,7 @@ import { ReadResponseSchema, SubscribeResponseSchema } from "../../../src/gen/an
 import type { Call } from "../../../src/grpc/transport/call-environment.ts";
 import { startBareServer, type BareServer, type StoreHandlers } from "../../support/bare-server.ts";
 import { collect, deferred, failedOf, failureOf, nextOf } from "../../support/calls.ts";
+import { messageFrame, RawConnection } from "../../support/raw-connection.ts";
 
 const { append, appendPipe, getInfo, read, subscribe } = EventStoreService.method;
 
@@ -301,14 +302,22 @@ async function callWithServerDeadline(method: string) {
   return failureOf({ code, details: message, metadata: { get: () => (details ? [details] : []) } });
 }
 
-async function rawCall(method: string, headers: Record<string, string>) {
-  const { RawConnection, messageFrame } = await import("../../support/raw-connection.ts");
-  const connection = new RawConnection(server?.port ?? 0);
-  try {
-    const stream = connection.request(`/annals.v1.EventStoreService/${method}`, headers);
-    stream.end(messageFrame(Buffer.alloc(0)));
-    return await connection.outcome(stream);
-  } finally {
-    connection.close();
-  }
+async function rawCall(method: string, headers: Record<string, string>, over?: RawConnection) {
+  const connection = over ?? new RawConnection(server?.port ?? 0);
+  const stream = connection.request(`/annals.v1.EventStoreService/${method}`, headers);
+  stream.end(messageFrame(Buffer.alloc(0)));
+  const outcome = await connection.outcome(stream);
+  if (over === undefined) connection.close();
+  return outcome;
 }
+
+test("too much metadata is RESOURCE_EXHAUSTED, and the connection goes on", async () => {
+  await serving({ getInfo: () => info });
+  const connection = new RawConnection(server?.port ?? 0);
+  const entries = Array.from({ length: 200 }, (_, i) => [`x-${i}`, "m".repeat(300)]);
+  const refused = await rawCall("GetInfo", Object.fromEntries(entries), connection);
+  expect(refused).toMatchObject({ httpStatus: 200, code: 8 });
+  expect(refused.message).toContain("the metadata of a call has at most 65536 bytes");
+  expect((await rawCall("GetInfo", {}, connection)).code).toBe(0);
+  connection.close();
+});
