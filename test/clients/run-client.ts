@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { startLiveServer, type Transport } from "./live-server.ts";
 import type { Facts } from "./conversation.ts";
 
-const conversationMsMax = 120_000;
+const conversationMsMax = 240_000;
 
 /** Throws where the client failed, or did not end in time; the error tells what it had said. */
 export async function runClient(
@@ -13,10 +13,12 @@ export async function runClient(
   folder: string,
   transport: Transport,
   flags: readonly string[] = [],
+  variables: Readonly<Record<string, string | number>> = {},
 ): Promise<Facts[]> {
   const server = await startLiveServer(transport, flags);
   try {
-    return await converse(command, folder, server.address, () => server.restart());
+    const env = { ...variables, ANNALS_ADDRESS: server.address };
+    return await converse(command, folder, env, () => server.restart());
   } finally {
     await server.stop();
   }
@@ -25,10 +27,11 @@ export async function runClient(
 async function converse(
   [program = "", ...args]: readonly string[],
   folder: string,
-  address: string,
+  variables: Readonly<Record<string, string | number>>,
   restart: () => Promise<void>,
 ): Promise<Facts[]> {
-  const env = { ...process.env, ANNALS_ADDRESS: address };
+  const own = Object.entries(variables).map(([name, value]) => [name, String(value)]);
+  const env = { ...process.env, ...(Object.fromEntries(own) as Record<string, string>) };
   const client = spawn(program, args, { cwd: folder, env });
   let complaints = "";
   client.stderr.setEncoding("utf8").on("data", (text: string) => (complaints += text));

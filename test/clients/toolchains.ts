@@ -16,6 +16,8 @@ export interface Toolchain {
   readonly run: readonly string[];
   /** By parser: a program that prints the answers on its standard input (parsed-alike.test.ts). */
   readonly parsers?: Readonly<Record<string, readonly string[]>>;
+  /** By client: a program that holds the second conversation (wire.test.ts). */
+  readonly wire?: Readonly<Record<string, readonly string[]>>;
 }
 
 export const languages: readonly Toolchain[] = [
@@ -28,6 +30,7 @@ export const languages: readonly Toolchain[] = [
     ],
     run: ["./client"],
     parsers: { "google.golang.org/protobuf": ["go", "run", "./parse"] },
+    wire: { "grpc-go": ["go", "run", "./wire"] },
   },
   {
     name: "python",
@@ -50,6 +53,12 @@ export const languages: readonly Toolchain[] = [
       "Python without upb":
         "env PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION=python venv/bin/python parse.py".split(" "),
     },
+    wire: Object.fromEntries(
+      ["grpcio", "grpcio.aio", "grpclib"].map((library) => [
+        library,
+        ["venv/bin/python", "wire.py", library],
+      ]),
+    ),
   },
   {
     name: "java",
@@ -60,6 +69,12 @@ export const languages: readonly Toolchain[] = [
     build: [["mvn", "--batch-mode", "--quiet", "package"]],
     run: ["java", "-cp", "target/classes:target/lib/*", "example.Conversation"],
     parsers: { "protobuf-java": ["java", "-cp", "target/classes:target/lib/*", "example.Parse"] },
+    wire: Object.fromEntries(
+      ["netty", "okhttp"].map((transport) => [
+        `grpc-java over ${transport}`,
+        ["java", "-cp", "target/classes:target/lib/*", "example.Wire", transport],
+      ]),
+    ),
   },
   {
     name: "rust",
@@ -67,6 +82,7 @@ export const languages: readonly Toolchain[] = [
     build: [["cargo", "build", "--quiet"]],
     run: ["target/debug/annals-client"],
     parsers: { prost: ["target/debug/parse"] },
+    wire: { tonic: ["target/debug/wire"] },
   },
   {
     name: "cpp",
@@ -86,6 +102,10 @@ export const languages: readonly Toolchain[] = [
     ],
     run: ["build/client"],
     parsers: { libprotobuf: ["build/parse"] },
+    wire: {
+      "grpc C++, synchronous": ["build/wire", "synchronous"],
+      "grpc C++, callbacks": ["build/wire", "callbacks"],
+    },
   },
   {
     name: "typescript",
@@ -103,6 +123,48 @@ export const languages: readonly Toolchain[] = [
       "ts-proto": ["node", "dist/parse.js", "ts-proto"],
       protobufjs: ["node", "dist/parse.js", "protobufjs"],
     },
+  },
+];
+
+/** Clients that hold the second conversation alone. */
+export const wireOnly: readonly Toolchain[] = [
+  {
+    name: "node",
+    needs: [
+      ["node", "--version"],
+      ["npm", "--version"],
+    ],
+    build: [
+      ["npm", "ci", "--ignore-scripts", "--silent"],
+      ["buf", "build", "proto", "--output", "annals.binpb"],
+      ["buf", "build", "third_party", "--path", "third_party/google/rpc", "--output", "rpc.binpb"],
+    ],
+    run: [],
+    wire: {
+      "connect-node": ["node", "wire.mjs", "connect-node"],
+      "grpc-js with proto-loader": ["node", "wire.mjs", "proto-loader"],
+    },
+  },
+  {
+    name: "ruby",
+    needs: [
+      ["ruby", "-e", 'require "grpc"; puts GRPC::VERSION'],
+      ["which", "protoc", "grpc_ruby_plugin"],
+    ],
+    debianPackages: "ruby ruby-grpc protobuf-compiler protobuf-compiler-grpc".split(" "),
+    build: [
+      ["mkdir", "-p", "gen"],
+      [
+        ..."protoc -I proto -I third_party --ruby_out=gen --grpc_out=gen".split(" "),
+        "--plugin=protoc-gen-grpc=/usr/bin/grpc_ruby_plugin",
+        "proto/annals/v1/*.proto",
+        ..."third_party/google/rpc/status.proto third_party/google/rpc/error_details.proto".split(
+          " ",
+        ),
+      ],
+    ],
+    run: [],
+    wire: { "grpc for Ruby": ["ruby", "wire.rb"] },
   },
 ];
 
