@@ -1,6 +1,11 @@
 // An append and its outcomes. Expected outcomes are values; failures are thrown.
 
-import type { BeyondHead, CheckpointBackwards, CheckpointUpdate } from "./checkpoint.ts";
+import type {
+  BeyondHead,
+  CheckpointBackwards,
+  CheckpointConflict,
+  CheckpointUpdate,
+} from "./checkpoint.ts";
 import type { EpochMismatch } from "./epoch.ts";
 import type { NewEvent } from "./event.ts";
 import type { Query } from "./query.ts";
@@ -41,7 +46,9 @@ export const eventObjectBytes = 640;
 
 /** One atomic append. Every limit has been checked. */
 export interface Append {
-  /** At least one. An event may have no stream. No id occurs twice. */
+  /**
+   * At least one, unless there is a checkpoint. An event may have no stream. No id occurs twice.
+   */
   readonly events: readonly NewEvent[];
   /** Each stream at most once. */
   readonly expectations: readonly StreamExpectation[];
@@ -69,6 +76,7 @@ export interface AppendedStream {
 /** The append was accepted. Once it is answered, it is durable. */
 export interface Appended {
   readonly kind: "appended";
+  /** 0: the append has no events. */
   readonly firstPosition: number;
   readonly lastPosition: number;
   /** In the order of each stream's first event; events without a stream are not listed. */
@@ -133,4 +141,5 @@ export type Outcome =
   | BeyondHead
   | EpochMismatch
   | Tombstoned
-  | CheckpointBackwards;
+  | CheckpointBackwards
+  | CheckpointConflict;

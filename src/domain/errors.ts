@@ -3,7 +3,12 @@
 // The table from reason to gRPC status is in grpc/transport/status.ts.
 
 import type { Conflict, EventIdConflict, StreamConflict, Tombstoned } from "./append.ts";
-import type { BeyondHead, CheckpointBackwards } from "./checkpoint.ts";
+import type {
+  AnyPosition,
+  BeyondHead,
+  CheckpointBackwards,
+  CheckpointConflict,
+} from "./checkpoint.ts";
 import type { EpochMismatch } from "./epoch.ts";
 
 export interface FieldViolation {
@@ -36,9 +41,14 @@ export type Failure =
   | {
       readonly reason: "CHECKPOINT_BACKWARDS";
       readonly consumer: string;
-      readonly asked: number;
+      readonly asked: AnyPosition;
       /** The position that is saved. */
-      readonly saved: number;
+      readonly saved: AnyPosition;
+    }
+  | {
+      readonly reason: "CHECKPOINT_CONFLICT";
+      readonly consumer: string;
+      readonly saved: CheckpointConflict["saved"];
     }
   | { readonly reason: "CHECKPOINT_NOT_FOUND"; readonly consumer: string }
   | { readonly reason: "GROUP_NOT_FOUND"; readonly group: string }
@@ -167,6 +177,13 @@ export function checkpointBackwards(outcome: CheckpointBackwards): AnnalsError {
   const name = JSON.stringify(consumer);
   const message = `consumer ${name} is at position ${saved}, asked for ${asked}`;
   return new AnnalsError({ reason: "CHECKPOINT_BACKWARDS", consumer, asked, saved }, message);
+}
+
+export function checkpointConflict({ consumer, saved }: CheckpointConflict): AnnalsError {
+  const source = saved?.source ? ` of ${JSON.stringify(saved.source)}` : "";
+  const found = saved === undefined ? "has no checkpoint" : `is at ${saved.position}${source}`;
+  const message = `consumer ${JSON.stringify(consumer)} ${found}, which is not as expected`;
+  return new AnnalsError({ reason: "CHECKPOINT_CONFLICT", consumer, saved }, message);
 }
 
 /**

@@ -1,13 +1,14 @@
 // Calls that wait until a consumer or a group has reached a position. They do not poll: each change
 // of a position is reported here.
 
+import type { AnyPosition } from "../domain/checkpoint.ts";
 import { AnnalsError } from "../domain/errors.ts";
 import { cancellation } from "./cancellation.ts";
 import type { Timers } from "./timers.ts";
 
-export class PositionWaiters {
+export class PositionWaiters<P extends AnyPosition = number> {
   private readonly timers: Timers;
-  private readonly byName = new Map<string, Set<PositionWaiter>>();
+  private readonly byName = new Map<string, Set<PositionWaiter<P>>>();
   private stopped = false;
 
   constructor(timers: Timers) {
@@ -31,8 +32,8 @@ export class PositionWaiters {
   }
 
   /** Notices every change from now on. The caller must close it. */
-  open(name: string, position: number): PositionWaiter {
-    const waiter = new PositionWaiter(this, this.timers, name, position);
+  open(name: string, position: P): PositionWaiter<P> {
+    const waiter = new PositionWaiter<P>(this, this.timers, name, position);
     const waiters = this.byName.get(name);
     if (waiters === undefined) this.byName.set(name, new Set([waiter]));
     else waiters.add(waiter);
@@ -41,7 +42,7 @@ export class PositionWaiters {
   }
 
   /** The consumer or group of this name has reached a position. */
-  reached(name: string, position: number): void {
+  reached(name: string, position: P): void {
     for (const waiter of this.byName.get(name) ?? []) waiter.reached(position);
   }
 
@@ -50,7 +51,7 @@ export class PositionWaiters {
     for (const waiter of this.byName.get(name) ?? []) waiter.fail(error);
   }
 
-  close(waiter: PositionWaiter): void {
+  close(waiter: PositionWaiter<P>): void {
     const waiters = this.byName.get(waiter.name);
     waiters?.delete(waiter);
     if (waiters?.size === 0) this.byName.delete(waiter.name);
@@ -67,16 +68,16 @@ function stopping(): AnnalsError {
   return new AnnalsError({ reason: "STOPPING" }, "the server is stopping; ask again");
 }
 
-export class PositionWaiter {
+export class PositionWaiter<P extends AnyPosition = number> {
   readonly name: string;
-  private readonly waiters: PositionWaiters;
+  private readonly waiters: PositionWaiters<P>;
   private readonly timers: Timers;
-  private readonly position: number;
-  private readonly outcome: Promise<number>;
-  private resolve: (position: number) => void = () => {};
+  private readonly position: P;
+  private readonly outcome: Promise<P>;
+  private resolve: (position: P) => void = () => {};
   private reject: (error: unknown) => void = () => {};
 
-  constructor(waiters: PositionWaiters, timers: Timers, name: string, position: number) {
+  constructor(waiters: PositionWaiters<P>, timers: Timers, name: string, position: P) {
     this.waiters = waiters;
     this.timers = timers;
     this.name = name;
@@ -92,7 +93,7 @@ export class PositionWaiter {
   /**
    * Returns the position that was reached. Throws DEADLINE_EXCEEDED, the signal's reason, STOPPING.
    */
-  async wait(ms: number, signal?: AbortSignal): Promise<number> {
+  async wait(ms: number, signal?: AbortSignal): Promise<P> {
     const abort = (): void => this.reject(signal && cancellation(signal));
     if (signal?.aborted === true) abort();
     signal?.addEventListener("abort", abort, { once: true });
@@ -108,7 +109,7 @@ export class PositionWaiter {
     }
   }
 
-  reached(position: number): void {
+  reached(position: P): void {
     if (position >= this.position) this.resolve(position);
   }
 

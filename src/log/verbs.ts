@@ -1,7 +1,12 @@
 // The operations of the event store, as the gRPC layer calls them. event-log.ts implements them.
 
 import type { Append, Outcome } from "../domain/append.ts";
-import type { Checkpoint, CheckpointUpdate } from "../domain/checkpoint.ts";
+import type {
+  AnyPosition,
+  Checkpoint,
+  CheckpointUpdate,
+  ExpectedCheckpoint,
+} from "../domain/checkpoint.ts";
 import type {
   DeleteStream,
   StreamChanged,
@@ -187,9 +192,20 @@ export interface CheckpointPage {
 }
 
 /** Durable positions of named consumers. */
+export interface SaveCheckpoint {
+  readonly update: CheckpointUpdate;
+  /** True: the position may go back, and be of another source. */
+  readonly reset: boolean;
+  /** What must be saved until now. Absent: anything. */
+  readonly expected?: ExpectedCheckpoint | undefined;
+}
+
 export interface CheckpointLog {
-  /** Throws CHECKPOINT_BACKWARDS unless `reset`, BEYOND_HEAD, and what `EventLog.append` throws. */
-  save(update: CheckpointUpdate, reset: boolean, signal?: AbortSignal): Promise<Checkpoint>;
+  /**
+   * Throws CHECKPOINT_BACKWARDS unless `reset`, CHECKPOINT_CONFLICT, BEYOND_HEAD, and what
+   * `EventLog.append` throws.
+   */
+  save(save: SaveCheckpoint, signal?: AbortSignal): Promise<Checkpoint>;
   /** Throws CHECKPOINT_NOT_FOUND. */
   get(consumer: string): Promise<Checkpoint>;
   list(page: CheckpointPage, caller?: Caller): Promise<Checkpoint[]>;
@@ -201,10 +217,10 @@ export interface CheckpointLog {
    */
   waitFor(
     consumer: string,
-    position: number,
+    position: AnyPosition,
     timeoutMs: number,
     signal?: AbortSignal,
-  ): Promise<number>;
+  ): Promise<AnyPosition>;
 }
 
 /** The call that a copy is for. */

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Append } from "../../src/domain/append.ts";
-import type { Checkpoint, CheckpointRequest } from "../../src/domain/checkpoint.ts";
+import type { AnyPosition, Checkpoint, CheckpointRequest } from "../../src/domain/checkpoint.ts";
 import { decideBatch, factsNeeded, type Proposal } from "../../src/domain/decide/decide.ts";
 import type { StoredEvent } from "../../src/domain/event.ts";
 import { recordsIn, storedEvent } from "../../src/domain/record.ts";
@@ -56,7 +56,7 @@ class Log {
     return decision.outcomes;
   }
 
-  positionOf(consumer: string): number | undefined {
+  positionOf(consumer: string): AnyPosition | undefined {
     return this.checkpoints.get(consumer)?.position;
   }
 }
@@ -88,11 +88,64 @@ describe("a checkpoint saved by itself", () => {
   test("carries the time of its commit and its metadata", () => {
     const log = new Log(3);
     const update = { consumer: "a", position: 2, metadata: { run: "7" } };
-    const checkpoint = { ...update, epoch: "", savedAt: log.now };
+    const checkpoint = { ...update, source: "", epoch: "", savedAt: log.now };
     expect(log.decide({ kind: "save-checkpoint", update, reset: false })).toEqual([
       { kind: "checkpoint-saved", checkpoint },
     ]);
     expect(log.checkpoints.get("a")).toEqual(checkpoint);
+  });
+
+  test("of another log may be any number of 64 bits, and moves forwards like others", () => {
+    const log = new Log(1);
+    const of = (position: bigint, source: string, reset = false): CheckpointRequest => {
+      const update = { consumer: "a", position, source, metadata: {} };
+      return { kind: "save-checkpoint", update, reset };
+    };
+    const greatest = 2n ** 64n - 1n;
+    const requests = [of(greatest - 1n, "x"), of(greatest, "x"), of(greatest - 1n, "x")];
+    expect(requests.map((request) => log.decide(request)[0]?.kind)).toEqual([
+      "checkpoint-saved",
+      "checkpoint-saved",
+      "checkpoint-backwards",
+    ]);
+    expect(log.decide(save("a", 1))[0]?.kind).toBe("checkpoint-conflict");
+    expect(log.decide(of(1n, "y"))[0]?.kind).toBe("checkpoint-conflict");
+    expect(log.positionOf("a")).toBe(greatest);
+    expect(log.decide(of(1n, "y", true))[0]?.kind).toBe("checkpoint-saved");
+    const event = {
+      ...newAppend([newEvent()]),
+      checkpoint: { consumer: "a", position: 5n, source: "x", metadata: {} },
+    };
+    expect(log.decide(event)[0]?.kind).toBe("checkpoint-conflict");
+  });
+
+  test("is compared with what is expected, and set if it is that", () => {
+    const log = new Log(9);
+    const expecting = (expected: number | "absent", position: number): CheckpointRequest => {
+      const update = { consumer: "a", position, metadata: {} };
+      return { kind: "save-checkpoint", update, reset: false, expected };
+    };
+    expect(log.decide(expecting(0, 1))).toMatchObject([{ saved: undefined }]);
+    expect(log.decide(expecting("absent", 1))[0]?.kind).toBe("checkpoint-saved");
+    expect(log.decide(expecting("absent", 2), expecting(1, 3), expecting(1, 4))).toMatchObject([
+      { kind: "checkpoint-conflict", saved: { position: 1 } },
+      { kind: "checkpoint-saved" },
+      { kind: "checkpoint-conflict", saved: { position: 3 } },
+    ]);
+    expect(log.positionOf("a")).toBe(3);
+  });
+
+  test("comes with an append that has no events", () => {
+    const log = new Log(9);
+    const only = (position: number) => ({
+      ...newAppend([]),
+      checkpoint: { consumer: "a", position, metadata: {} },
+    });
+    expect(log.decide(only(4), only(4))).toMatchObject([
+      { kind: "appended", firstPosition: 0, lastPosition: 0, streams: [] },
+      { kind: "checkpoint-backwards", asked: 4, saved: 4 },
+    ]);
+    expect(log.events).toHaveLength(9);
   });
 
   test("is gone once it is deleted, and may begin anywhere then", () => {
@@ -202,7 +255,7 @@ describe("generated commit batches", () => {
       if (checkpoint.position <= (positions.get(checkpoint.consumer) ?? -1)) {
         return "checkpoint-backwards";
       }
-      positions.set(checkpoint.consumer, checkpoint.position);
+      positions.set(checkpoint.consumer, Number(checkpoint.position));
       return "appended";
     }
     if (one.kind === "delete-checkpoint") {
@@ -213,7 +266,7 @@ describe("generated commit batches", () => {
     if (!reset && update.position < (positions.get(update.consumer) ?? 0)) {
       return "checkpoint-backwards";
     }
-    positions.set(update.consumer, update.position);
+    positions.set(update.consumer, Number(update.position));
     return "checkpoint-saved";
   }
 

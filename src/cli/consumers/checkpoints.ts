@@ -41,7 +41,7 @@ function listAll(args: readonly string[], terminal: Terminal): Promise<number> {
       { title: "SAVED AT", side: "left" },
       { title: "KEY=VALUE", side: "left" },
     ],
-    cells: (row) => [row.consumer, String(row.position), isoTime(row.savedAt), factsOf(row)],
+    cells: (row) => [row.consumer, placeOf(row), isoTime(row.savedAt), factsOf(row)],
     json: checkpointJson,
     page: async (session, pageToken) => {
       const request = { prefix, pageSize, pageToken };
@@ -96,12 +96,17 @@ async function told(
 ): Promise<number> {
   if (checkpoint === undefined)
     throw new CommandError("the server's answer contains no checkpoint");
-  const { consumer, position, savedAt } = checkpoint;
+  const { consumer, savedAt } = checkpoint;
   const facts = factsOf(checkpoint);
-  const text = `${consumer} is at position ${position}, saved ${isoTime(savedAt)}`;
+  const text = `${consumer} is at position ${placeOf(checkpoint)}, saved ${isoTime(savedAt)}`;
   const words = text + (facts === "" ? "" : `, ${facts}`);
   await printAnswer(terminal, values, checkpointJson(checkpoint), words);
   return 0;
+}
+
+/** The position, and the log whose position it is. */
+function placeOf({ position, source }: ConsumerCheckpoint): string {
+  return source === "" ? `${position}` : `${position} of ${source}`;
 }
 
 function factsOf({ metadata }: ConsumerCheckpoint): string {
@@ -110,6 +115,9 @@ function factsOf({ metadata }: ConsumerCheckpoint): string {
 }
 
 function checkpointJson(checkpoint: ConsumerCheckpoint): object {
-  const { consumer, position, epoch, savedAt, metadata } = checkpoint;
-  return { consumer, position: Number(position), epoch, savedAt: isoTime(savedAt), metadata };
+  const { consumer, source, epoch, savedAt, metadata } = checkpoint;
+  // Positions of other logs may be greater than JSON's readers take.
+  const position = source === "" ? Number(checkpoint.position) : String(checkpoint.position);
+  const place = source === "" ? { position, epoch } : { position, source };
+  return { consumer, ...place, savedAt: isoTime(savedAt), metadata };
 }

@@ -176,6 +176,7 @@ function recordedBy<E extends EventShape>(
   events: readonly WireNewEvent[],
   codec: EventCodec<E>,
 ): readonly RecordedEvent<E>[] {
+  if (events.length === 0) return [];
   if (lastPosition - firstPosition + 1n !== BigInt(events.length)) {
     throw new Error("these events were stored by several appends: read them");
   }
@@ -183,7 +184,7 @@ function recordedBy<E extends EventShape>(
   return events.map((event, index) => {
     const own = event.stream || stream;
     const version = versions.get(own) ?? 0n;
-    versions.set(own, version + 1n);
+    if (own !== "") versions.set(own, version + 1n);
     const data = event.payload.value;
     const position = firstPosition + BigInt(index);
     const id = event.id.toLowerCase();

@@ -79,6 +79,7 @@ function fromCall(error: CallError): AnnalsError {
     case "SNAPSHOT_BEYOND_STREAM":
     case "STREAM_TOMBSTONED":
     case "CHECKPOINT_BACKWARDS":
+    case "CHECKPOINT_CONFLICT":
     case "GROUP_EXISTS":
     case "COPY_DIVERGED":
     case "NOT_LEADER":

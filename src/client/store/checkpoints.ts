@@ -11,6 +11,8 @@ import { dateOf, safeInteger, wireDuration, wireInteger } from "./numbers.ts";
 export interface StoredCheckpoint {
   readonly consumer: string;
   readonly position: number;
+  /** The log whose positions these are. Empty: this store. */
+  readonly source: string;
   /** The epoch of the position: subscribe with both. Empty: the server names none. */
   readonly epoch: string;
   readonly savedAt: Date;
@@ -32,10 +34,19 @@ export interface CheckpointUpdate {
   readonly position: number;
   /** The epoch of the position. Absent: not checked. */
   readonly epoch?: string | undefined;
+  /** The log whose positions these are; then `epoch` is absent. Absent: this store. */
+  readonly source?: string | undefined;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
 }
 
 export interface SaveOptions extends EpochOptions {
+  /** The log whose positions these are; then `epoch` is absent. Absent: this store. */
+  readonly source?: string | undefined;
+  /**
+   * What must be saved until now, a position or nothing; otherwise the save fails with a
+   * `PreconditionError` (`CHECKPOINT_CONFLICT`). Absent: not checked.
+   */
+  readonly expect?: number | "absent" | undefined;
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** The position may also decrease: the consumer starts over. */
   readonly reset?: boolean | undefined;
@@ -65,9 +76,14 @@ export function checkpointsOf(context: Context): Checkpoints {
   const { checkpoints: rpc } = context;
   return {
     async save(consumer, position, options = {}) {
-      const { metadata = {}, reset = false, epoch } = options;
-      const request = { ...wireCheckpoint({ consumer, position, metadata, epoch }), reset };
-      const isIdempotent = !reset;
+      const { metadata = {}, reset = false, epoch, source, expect } = options;
+      const request = {
+        ...wireCheckpoint({ consumer, position, metadata, epoch, source }),
+        reset,
+        expected: wireExpectedCheckpoint(expect),
+      };
+      // A repeated save would find its own position where it expects the one before.
+      const isIdempotent = !reset && expect === undefined;
       const answer = await answered(context, { ...options, isIdempotent }, (call) =>
         rpc.saveCheckpoint(request, call),
       );
@@ -133,14 +149,21 @@ export function wireCheckpoint({
   position,
   metadata = {},
   epoch = "",
+  source = "",
 }: CheckpointUpdate) {
   const at = wireInteger(position, "position");
-  return { consumer, position: at, metadata: { ...metadata }, epoch };
+  return { consumer, position: at, metadata: { ...metadata }, epoch, source };
+}
+
+function wireExpectedCheckpoint(expect: SaveOptions["expect"]) {
+  if (expect === undefined) return { case: undefined } as const;
+  if (expect === "absent") return { case: "expectedAbsent", value: true } as const;
+  return { case: "expectedPosition", value: wireInteger(expect, "expect") } as const;
 }
 
 function checkpointOf(wire: ConsumerCheckpoint | undefined): StoredCheckpoint {
   if (wire === undefined) throw new ServerError("an answer without a checkpoint", "INTERNAL", {});
-  const { consumer, metadata, epoch } = wire;
+  const { consumer, metadata, epoch, source } = wire;
   const position = safeInteger(wire.position);
-  return { consumer, position, epoch, savedAt: dateOf(wire.savedAt), metadata };
+  return { consumer, position, source, epoch, savedAt: dateOf(wire.savedAt), metadata };
 }

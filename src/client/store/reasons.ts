@@ -25,6 +25,7 @@ export const outlooks: Readonly<Record<CallReason, Outlook>> = {
   SNAPSHOT_BEYOND_STREAM: refused,
   CHECKPOINT_NOT_FOUND: refused,
   CHECKPOINT_BACKWARDS: refused,
+  CHECKPOINT_CONFLICT: refused,
   GROUP_NOT_FOUND: refused,
   GROUP_EXISTS: refused,
   BEYOND_HEAD: refused,

@@ -1,13 +1,15 @@
 // Decides on checkpoints, in one order with appends: a checkpoint only moves forwards, unless it is
-// reset, and never beyond the head. Pure and synchronous.
+// reset, and never beyond the head if its positions are this store's. Pure and synchronous.
 
 import type {
   BeyondHead,
   Checkpoint,
   CheckpointBackwards,
+  CheckpointConflict,
   CheckpointOutcome,
   CheckpointRequest,
   CheckpointUpdate,
+  ExpectedCheckpoint,
 } from "../checkpoint.ts";
 import { invariant } from "../errors.ts";
 
@@ -35,22 +37,27 @@ export class CheckpointOverlay {
   }
 
   /** The outcome that refuses a checkpoint of an append. Undefined: it is accepted. */
-  refusal(update: CheckpointUpdate): BeyondHead | CheckpointBackwards | undefined {
+  refusal(
+    update: CheckpointUpdate,
+  ): BeyondHead | CheckpointBackwards | CheckpointConflict | undefined {
     const { consumer, position: asked } = update;
-    const beyond = this.beyondHead("checkpoint.position", asked);
+    const beyond = this.beyondHead("checkpoint.position", update);
     if (beyond !== undefined) return beyond;
-    const saved = this.of(consumer)?.position;
+    const saved = this.of(consumer);
+    if (saved === undefined) return undefined;
+    if (saved.source !== (update.source ?? ""))
+      return { kind: "checkpoint-conflict", consumer, saved };
     // An equal position is refused as well: the events that brought the consumer there are already
     // stored.
-    if (saved === undefined || asked > saved) return undefined;
-    return { kind: "checkpoint-backwards", consumer, asked, saved };
+    if (asked > saved.position) return undefined;
+    return { kind: "checkpoint-backwards", consumer, asked, saved: saved.position };
   }
 
   save(update: CheckpointUpdate): Checkpoint {
-    const { consumer, position, metadata } = update;
     const { epoch = "" } = this.facts;
-    const checkpoint = { consumer, position, metadata, epoch, savedAt: this.savedAt };
-    this.changes.set(consumer, checkpoint);
+    const { source = "" } = update;
+    const checkpoint = { ...update, source, epoch, savedAt: this.savedAt };
+    this.changes.set(update.consumer, checkpoint);
     return checkpoint;
   }
 
@@ -60,12 +67,18 @@ export class CheckpointOverlay {
       if (existed) this.changes.set(request.consumer, undefined);
       return { kind: "checkpoint-deleted", existed };
     }
-    const { update, reset } = request;
+    const { update, reset, expected } = request;
     const { consumer, position: asked } = update;
-    const beyond = this.beyondHead("position", asked);
+    const beyond = this.beyondHead("position", update);
     if (beyond !== undefined) return beyond;
-    const saved = this.of(consumer)?.position ?? 0;
-    if (!reset && asked < saved) return { kind: "checkpoint-backwards", consumer, asked, saved };
+    const saved = this.of(consumer);
+    const isOther = !reset && saved !== undefined && saved.source !== (update.source ?? "");
+    if (isOther || !isExpected(saved, expected)) {
+      return { kind: "checkpoint-conflict", consumer, saved };
+    }
+    if (!reset && saved !== undefined && asked < saved.position) {
+      return { kind: "checkpoint-backwards", consumer, asked, saved: saved.position };
+    }
     return { kind: "checkpoint-saved", checkpoint: this.save(update) };
   }
 
@@ -78,8 +91,23 @@ export class CheckpointOverlay {
     return checkpoints.get(consumer);
   }
 
-  private beyondHead(field: string, asked: number): BeyondHead | undefined {
+  private beyondHead(field: string, update: CheckpointUpdate): BeyondHead | undefined {
     const head = this.facts.head.position;
-    return asked > head ? { kind: "beyond-head", field, asked, head } : undefined;
+    if (isElsewhere(update) || update.position <= head) return undefined;
+    return { kind: "beyond-head", field, asked: Number(update.position), head };
   }
+}
+
+/** Whether the position is one of another log. */
+function isElsewhere({ source = "" }: CheckpointUpdate): boolean {
+  return source !== "";
+}
+
+function isExpected(
+  saved: Checkpoint | undefined,
+  expected: ExpectedCheckpoint | undefined,
+): boolean {
+  if (expected === undefined) return true;
+  if (expected === "absent") return saved === undefined;
+  return saved !== undefined && BigInt(saved.position) === BigInt(expected);
 }

@@ -359,12 +359,11 @@ function appended(
   deduplicated: boolean,
 ): Appended {
   const [first, last] = [events[0], events.at(-1)];
-  invariant(first !== undefined && last !== undefined, "an append has events");
   return {
     kind: "appended",
-    firstPosition: first.position,
-    lastPosition: last.position,
-    streams: streamsOf(events, first, last),
+    firstPosition: first?.position ?? 0,
+    lastPosition: last?.position ?? 0,
+    streams: first === undefined || last === undefined ? [] : streamsOf(events, first, last),
     recordedAt,
     deduplicated,
   };

@@ -69,7 +69,9 @@ function convertEvents(
 ): { events: NewEvent[]; wireBytes: number } {
   const { appendEventsMax, appendTagsMax, appendMetadataEntriesMax } = conversion.limits;
   const { length } = wire.events;
-  if (length === 0) v.add("events", "is required: an append has at least one event");
+  if (length === 0 && wire.checkpoint === undefined) {
+    v.add("events", "is required: an append has at least one event or a checkpoint");
+  }
   checkCount(v, "events", length, "append_events_max", appendEventsMax);
   const events: NewEvent[] = [];
   const ids = new Map<string, number>();

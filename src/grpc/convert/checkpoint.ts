@@ -8,7 +8,7 @@ import {
   type CheckpointUpdate as WireUpdate,
   type ConsumerCheckpoint,
 } from "../../gen/annals/v1/checkpoint_service_pb.js";
-import { checkOwnName, checkUint64, checkMetadata, type Violations } from "./checks.ts";
+import { checkMetadata, checkOwnName, checkText, checkUint64, type Violations } from "./checks.ts";
 import { checkEpoch } from "./epoch.ts";
 import { timestamp } from "./time.ts";
 
@@ -26,14 +26,21 @@ export function checkConsumerName(
 export function convertUpdate(
   v: Violations,
   prefix: string,
-  wire: Pick<WireUpdate, "consumer" | "position" | "metadata" | "epoch">,
+  wire: Pick<WireUpdate, "consumer" | "position" | "metadata" | "epoch" | "source">,
   limits: Limits,
 ): CheckpointUpdate {
+  const { source, metadata } = wire;
   const consumer = checkConsumerName(v, `${prefix}consumer`, wire.consumer, limits);
+  const limit = { name: "consumer_name_bytes_max", bytesMax: limits.consumerNameBytesMax };
+  checkText(v, `${prefix}source`, source, limit);
+  checkMetadata(v, `${prefix}metadata`, metadata, limits);
+  if (source !== "") {
+    if (wire.epoch !== "") v.add(`${prefix}epoch`, "is of this store's positions: not with source");
+    return { consumer, position: wire.position, source, metadata };
+  }
   const position = checkUint64(v, `${prefix}position`, wire.position);
-  checkMetadata(v, `${prefix}metadata`, wire.metadata, limits);
   const epoch = checkEpoch(v, `${prefix}epoch`, wire.epoch);
-  return { consumer, position, metadata: wire.metadata, epoch };
+  return { consumer, position, source, metadata, epoch };
 }
 
 export function wireCheckpoint(checkpoint: Checkpoint): ConsumerCheckpoint {
@@ -42,6 +49,7 @@ export function wireCheckpoint(checkpoint: Checkpoint): ConsumerCheckpoint {
     position: BigInt(checkpoint.position),
     savedAt: timestamp(checkpoint.savedAt),
     epoch: checkpoint.epoch,
+    source: checkpoint.source,
   });
   // Not through `create`, which would treat a key `__proto__` as a prototype.
   wire.metadata = checkpoint.metadata;

@@ -10,6 +10,7 @@ import {
   appendConflict,
   beyondHead,
   checkpointBackwards,
+  checkpointConflict,
   epochMismatched,
   invalidField,
   streamTombstoned,
@@ -105,6 +106,8 @@ function answerOf(outcome: Outcome, head: number, epoch: Buffer): Encoded<Append
       throw streamTombstoned(outcome);
     case "checkpoint-backwards":
       throw checkpointBackwards(outcome);
+    case "checkpoint-conflict":
+      throw checkpointConflict(outcome);
     case "beyond-head":
       throw beyondHead(outcome);
     case "epoch-mismatch":

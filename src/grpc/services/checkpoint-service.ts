@@ -1,7 +1,7 @@
 // The checkpoint service: one handler for each method.
 
 import { create, toBinary } from "@bufbuild/protobuf";
-import type { Checkpoint } from "../../domain/checkpoint.ts";
+import type { Checkpoint, ExpectedCheckpoint } from "../../domain/checkpoint.ts";
 import { currentEpoch } from "../../domain/epoch.ts";
 import {
   ConsumerCheckpointSchema,
@@ -40,9 +40,19 @@ async function save({ log, limits }: ServiceContext, wire: SaveCheckpointRequest
   const v = new Violations();
   const update = convertUpdate(v, "", wire, limits);
   v.throwIfAny();
-  await requireEpoch(log, wire.epoch, [{ field: "position", position: update.position }]);
-  const saved = await log.checkpoints.save(update, wire.reset, call.signal);
+  const position = Number(update.position);
+  await requireEpoch(log, wire.epoch, [{ field: "position", position }]);
+  const { reset } = wire;
+  const saved = await log.checkpoints.save(
+    { update, reset, expected: expectedIn(wire) },
+    call.signal,
+  );
   return create(SaveCheckpointResponseSchema, { checkpoint: wireCheckpoint(saved) });
+}
+
+function expectedIn({ expected }: SaveCheckpointRequest): ExpectedCheckpoint | undefined {
+  if (expected.case === "expectedPosition") return expected.value;
+  return expected.value === true ? "absent" : undefined;
 }
 
 async function get({ log, limits }: ServiceContext, wire: GetCheckpointRequest) {
@@ -85,18 +95,24 @@ function consumerOf({ consumer }: { readonly consumer: string }, limits: Service
 async function waitFor({ log, limits }: ServiceContext, wire: WaitForRequest, call: Call) {
   const v = new Violations();
   const { who, timeout } = wire;
-  const target = checkUint64(v, "position", wire.position);
   const { waitTimeoutDefaultMs, waitTimeoutMaxMs } = limits;
   const timeoutMs =
     timeout === undefined
       ? waitTimeoutDefaultMs
       : checkDuration(v, "timeout", timeout, 0, waitTimeoutMaxMs);
+  // A consumer may count the positions of another log, which may be greater.
+  const position =
+    who.case === "group" ? checkUint64(v, "position", wire.position) : Number(wire.position);
   if (who.case === undefined) v.add("who", "is required: consumer or group");
   else checkConsumerName(v, who.case, who.value, limits);
   v.throwIfAny();
-  await requireEpoch(log, wire.epoch, [{ field: "position", position: target }]);
-  const positions = who.case === "group" ? log.groups : log.checkpoints;
-  const reached = await positions.waitFor(who.value ?? "", target, timeoutMs, call.signal);
+  await requireEpoch(log, wire.epoch, [{ field: "position", position }]);
+  const { signal } = call;
+  const { value: name = "" } = who;
+  const reached =
+    who.case === "group"
+      ? await log.groups.waitFor(name, position, timeoutMs, signal)
+      : await log.checkpoints.waitFor(name, wire.position, timeoutMs, signal);
   const epoch = currentEpoch(log.info().identity.history);
   return create(WaitForResponseSchema, { position: BigInt(reached), epoch });
 }

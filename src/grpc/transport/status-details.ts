@@ -78,6 +78,11 @@ export function detailsOf(failure: Failure): Any[] {
       const { consumer, asked, saved } = failure;
       return [info({ consumer, asked: `${asked}`, saved: `${saved}` })];
     }
+    case "CHECKPOINT_CONFLICT": {
+      const { consumer, saved } = failure;
+      if (saved === undefined) return [info({ consumer })];
+      return [info({ consumer, position: `${saved.position}`, source: saved.source })];
+    }
     case "CHECKPOINT_NOT_FOUND":
       return [info({ consumer: failure.consumer })];
     case "GROUP_NOT_FOUND":

@@ -2,9 +2,15 @@
 // (append-queue.ts). This file requests changes, lists checkpoints, and lets callers wait for
 // positions.
 
-import type { Checkpoint, CheckpointUpdate } from "../../domain/checkpoint.ts";
+import type { AnyPosition, Checkpoint } from "../../domain/checkpoint.ts";
 import { sharedThrough } from "../../domain/epoch.ts";
-import { AnnalsError, beyondHead, checkpointBackwards, invariant } from "../../domain/errors.ts";
+import {
+  AnnalsError,
+  beyondHead,
+  checkpointBackwards,
+  checkpointConflict,
+  invariant,
+} from "../../domain/errors.ts";
 import type { Storage, StorageWatcher, WriteState } from "../../storage/storage.ts";
 import type { AppendQueue } from "./append-queue.ts";
 import { decodeCheckpoint, loadCheckpoints } from "./side-values.ts";
@@ -12,12 +18,12 @@ import { PositionWaiters } from "../position-waiters.ts";
 import { listCost } from "../scheduling/policy.ts";
 import { inTurn, type Caller } from "../scheduling/scheduler.ts";
 import type { Timers } from "../timers.ts";
-import type { CheckpointLog, CheckpointPage } from "../verbs.ts";
+import type { CheckpointLog, CheckpointPage, SaveCheckpoint } from "../verbs.ts";
 
 export class Checkpoints implements CheckpointLog, StorageWatcher {
   private readonly storage: Storage;
   private readonly queue: AppendQueue;
-  private readonly waiters: PositionWaiters;
+  private readonly waiters: PositionWaiters<AnyPosition>;
   /** The caller of lists that the server itself reads. */
   private readonly own: Caller;
 
@@ -33,14 +39,15 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
     return this.waiters.count;
   }
 
-  async save(update: CheckpointUpdate, reset: boolean, signal?: AbortSignal): Promise<Checkpoint> {
-    const request = { kind: "save-checkpoint", update, reset } as const;
-    const { outcome } = await this.queue.add(request, signal);
+  async save(save: SaveCheckpoint, signal?: AbortSignal): Promise<Checkpoint> {
+    const { outcome } = await this.queue.add({ ...save, kind: "save-checkpoint" }, signal);
     switch (outcome.kind) {
       case "checkpoint-saved":
         return outcome.checkpoint;
       case "checkpoint-backwards":
         throw checkpointBackwards(outcome);
+      case "checkpoint-conflict":
+        throw checkpointConflict(outcome);
       case "beyond-head":
         throw beyondHead(outcome);
       case "checkpoint-deleted":
@@ -72,10 +79,10 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
 
   async waitFor(
     consumer: string,
-    position: number,
+    position: AnyPosition,
     timeoutMs: number,
     signal?: AbortSignal,
-  ): Promise<number> {
+  ): Promise<AnyPosition> {
     // The wait begins before the lookup, so that a position that is saved in between is noticed.
     const waiter = this.waiters.open(consumer, position);
     try {
@@ -108,8 +115,10 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
   }
 
   /** Events that a consumer has dealt with in another history do not count. */
-  private reached({ position, epoch }: Checkpoint): number {
-    return Math.min(position, sharedThrough(this.storage.identity.history, epoch) ?? 0);
+  private reached({ position, source, epoch }: Checkpoint): AnyPosition {
+    if (source !== "") return position;
+    const shared = sharedThrough(this.storage.identity.history, epoch) ?? 0;
+    return position < shared ? position : shared;
   }
 
   private async find(consumer: string): Promise<Checkpoint | undefined> {

@@ -80,7 +80,8 @@ export async function snapshotNames(
   return (await sideValues.list({ ...page, namesOnly: true })).map(({ name }) => name);
 }
 
-function encode({ consumer, position, metadata, savedAt, epoch }: Checkpoint): Uint8Array {
+function encode(checkpoint: Checkpoint): Uint8Array {
+  const { consumer, position, metadata, savedAt, epoch, source } = checkpoint;
   const seconds = Math.floor(savedAt / microsPerSecond);
   const nanos = (savedAt - seconds * microsPerSecond) * nanosPerMicro;
   const message = create(ConsumerCheckpointSchema, {
@@ -88,6 +89,7 @@ function encode({ consumer, position, metadata, savedAt, epoch }: Checkpoint): U
     position: BigInt(position),
     savedAt: { seconds: BigInt(seconds), nanos },
     epoch,
+    source,
   });
   // Not through `create`, which would treat a key `__proto__` as a prototype.
   message.metadata = metadata;
@@ -96,11 +98,12 @@ function encode({ consumer, position, metadata, savedAt, epoch }: Checkpoint): U
 
 /** Earlier builds did not store the epoch: it was the first one. Throws CORRUPTION. */
 export function decodeCheckpoint(name: string, value: Uint8Array, history: History): Checkpoint {
-  const { consumer, position, metadata, savedAt, ...stored } = decode(name, value);
+  const { consumer, metadata, savedAt, source, ...stored } = decode(name, value);
   const epoch = stored.epoch === "" ? history[0].id : stored.epoch;
   if (consumer !== name || savedAt === undefined) throw corrupt(name, "is not what its name says");
   const micros = Number(savedAt.seconds) * microsPerSecond + savedAt.nanos / nanosPerMicro;
-  return { consumer, position: Number(position), metadata, epoch, savedAt: micros };
+  const position = source === "" ? Number(stored.position) : stored.position;
+  return { consumer, position, source, metadata, epoch, savedAt: micros };
 }
 
 function decode(name: string, value: Uint8Array): ConsumerCheckpoint {

@@ -83,8 +83,8 @@ function bytesOf(sideValues: readonly SideValueChange[]): number {
   return bytes;
 }
 
-function checkpointBytes({ metadata }: CheckpointUpdate): number {
-  return sideValueBytes + textBytes(metadata);
+function checkpointBytes({ source = "", metadata }: CheckpointUpdate): number {
+  return sideValueBytes + source.length + textBytes(metadata);
 }
 
 function lifecycleBytes(request: LifecycleRequest): number {

@@ -81,7 +81,8 @@ async function judge(source: Source, append: Append): Promise<Append> {
   }
   let mismatch = epoch === undefined ? undefined : await mismatchOf(source, { epoch, claims });
   if (checkpoint?.epoch !== undefined) {
-    const saved = { field: "checkpoint.position", position: checkpoint.position };
+    const position = Number(checkpoint.position);
+    const saved = { field: "checkpoint.position", position };
     mismatch ??= await mismatchOf(source, { epoch: checkpoint.epoch, claims: [saved] });
   }
   return {

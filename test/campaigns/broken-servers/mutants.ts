@@ -147,7 +147,7 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "tells a retry other positions": mutant(
     "live",
     decide,
-    "firstPosition: first.position,",
+    "firstPosition: first?.position ?? 0,",
     "firstPosition: first.position + (deduplicated ? 1 : 0),",
   ),
   "takes a later version for the expected one": mutant(

@@ -253,7 +253,9 @@ export class Clients {
           const update = { consumer, position: reached, metadata: {} };
           const checkpoint = { ...update, acknowledged: false };
           history.checkpoints.push(checkpoint);
-          await session.call("saveCheckpoint", () => log.checkpoints.save(update, false));
+          await session.call("saveCheckpoint", () =>
+            log.checkpoints.save({ update, reset: false }),
+          );
           checkpoint.acknowledged = true;
         }
       } catch (error) {

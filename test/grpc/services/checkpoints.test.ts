@@ -52,6 +52,70 @@ describe("checkpoints", () => {
     expect(beyond).toMatchObject({ code: 11, reason: "BEYOND_HEAD", info: { field: "position" } });
   });
 
+  test("of another log count its positions, whatever the head here is", async () => {
+    const consumer = fresh();
+    const source = "orders@eu";
+    const greatest = 2n ** 64n - 1n;
+    await save(consumer, greatest - 1n, { source });
+    const { checkpoint } = await save(consumer, greatest, { source });
+    expect(checkpoint).toMatchObject({ position: greatest, source });
+    const waiting = { who: { case: "consumer" as const, value: consumer }, position: greatest };
+    expect(await server.calls.unary(waitFor, waiting)).toMatchObject({ position: greatest });
+    const conflict = await server.calls.failure(saveCheckpoint, { consumer, position: 1n });
+    expect(conflict).toMatchObject({
+      code: 10,
+      reason: "CHECKPOINT_CONFLICT",
+      info: { consumer, position: `${greatest}`, source },
+    });
+    const { epoch } = await server.calls.unary(getInfo, {});
+    const mixed = { consumer, position: 1n, source, epoch };
+    expect(await server.calls.failure(saveCheckpoint, mixed)).toMatchObject({
+      reason: "INVALID_FIELD",
+      message: "epoch: is of this store's positions: not with source",
+    });
+    await save(consumer, 1n, { reset: true });
+    expect(await positionOf(consumer)).toBe(1n);
+  });
+
+  test("are set if what is saved is as expected", async () => {
+    const consumer = fresh();
+    const expecting = (value: bigint) => ({
+      expected: { case: "expectedPosition" as const, value },
+    });
+    const absent = { expected: { case: "expectedAbsent" as const, value: true } };
+    const nothing = await server.calls.failure(saveCheckpoint, {
+      consumer,
+      position: 1n,
+      ...expecting(0n),
+    });
+    expect(nothing).toMatchObject({ code: 10, reason: "CHECKPOINT_CONFLICT", info: { consumer } });
+    await save(consumer, 1n, absent);
+    await save(consumer, 2n, expecting(1n));
+    for (const stale of [absent, expecting(1n)]) {
+      const failure = await server.calls.failure(saveCheckpoint, {
+        consumer,
+        position: 3n,
+        ...stale,
+      });
+      expect(failure).toMatchObject({ reason: "CHECKPOINT_CONFLICT", info: { position: "2" } });
+    }
+  });
+
+  test("may be all that an append has", async () => {
+    const consumer = fresh();
+    const checkpoint = { consumer, position: 12n, source: "upstream" };
+    const { head } = await server.calls.unary(getInfo, {});
+    const answer = await server.calls.unary(append, { checkpoint });
+    expect(answer).toMatchObject({ firstPosition: 0n, lastPosition: 0n, streams: [], head });
+    expect(await positionOf(consumer)).toBe(12n);
+    const again = await server.calls.failure(append, { checkpoint });
+    expect(again).toMatchObject({ code: 9, reason: "CHECKPOINT_BACKWARDS" });
+    const conditions = [{ query: {} }];
+    const next = { checkpoint: { ...checkpoint, position: 13n }, conditions };
+    expect(await server.calls.failure(append, next)).toMatchObject({ reason: "APPEND_CONFLICT" });
+    expect(await positionOf(consumer)).toBe(12n);
+  });
+
   test("that are not there are not found, and deleting them is no error", async () => {
     const consumer = fresh();
     const failure = await server.calls.failure(getCheckpoint, { consumer });
@@ -178,7 +242,7 @@ describe("WaitFor", () => {
     [{ position: 1n }, "who"],
     [{ who: consumerOf(""), position: 1n }, "consumer"],
     [{ who: { case: "group", value: "$g" } as const, position: 1n }, "group"],
-    [{ who: consumerOf("a"), position: 2n ** 53n }, "position"],
+    [{ who: { case: "group", value: "g" } as const, position: 2n ** 53n }, "position"],
     [{ who: consumerOf("a"), position: 1n, timeout: { seconds: 3_601n } }, "timeout"],
     [{ who: consumerOf("a"), position: 1n, timeout: { seconds: -1n } }, "timeout"],
   ])("of %o is refused by field", async (request, field) => {

@@ -13,7 +13,7 @@ const at = (consumer: string, position: number) => ({ consumer, position, metada
 
 /** Saves, and answers the saved position or the reason of the refusal. */
 function save(log: EventLog, consumer: string, position: number, reset = false): Promise<unknown> {
-  return log.checkpoints.save(at(consumer, position), reset).then(
+  return log.checkpoints.save({ update: at(consumer, position), reset }).then(
     (saved) => saved.position,
     (error: { reason?: string }) => error.reason,
   );
@@ -21,7 +21,7 @@ function save(log: EventLog, consumer: string, position: number, reset = false):
 
 async function positionOf(log: EventLog, consumer: string): Promise<number | undefined> {
   return log.checkpoints.get(consumer).then(
-    ({ position }) => position,
+    ({ position }) => Number(position),
     () => undefined,
   );
 }
@@ -41,7 +41,10 @@ describe("a checkpoint", () => {
     const { log } = await logWith(9);
     const { checkpoints } = log;
     await expect(checkpoints.get("a")).rejects.toMatchObject({ reason: "CHECKPOINT_NOT_FOUND" });
-    const saved = await checkpoints.save({ ...at("a", 5), metadata: { run: "7" } }, false);
+    const saved = await checkpoints.save({
+      update: { ...at("a", 5), metadata: { run: "7" } },
+      reset: false,
+    });
     expect(saved).toMatchObject({ consumer: "a", position: 5, metadata: { run: "7" } });
     expect(await checkpoints.get("a")).toEqual(saved);
     expect(await save(log, "a", 4)).toBe("CHECKPOINT_BACKWARDS");
@@ -63,7 +66,7 @@ describe("a checkpoint", () => {
   test("is there after a restart, metadata of any names included", async () => {
     const { log, storage } = await logWith(3);
     const metadata = JSON.parse('{"__proto__":"x","":"é","k":"😀"}') as Record<string, string>;
-    await log.checkpoints.save({ ...at("a", 3), metadata }, false);
+    await log.checkpoints.save({ update: { ...at("a", 3), metadata }, reset: false });
     const again = openLog({ storage: createModelStorage({ data: storage.data }) });
     const kept = await again.log.checkpoints.get("a");
     expect(new Map(Object.entries(kept.metadata))).toEqual(new Map(Object.entries(metadata)));
@@ -104,7 +107,7 @@ describe("a checkpoint", () => {
     const first = save(log, "a", 1);
     await settled();
     const abort = new AbortController();
-    const second = log.checkpoints.save(at("a", 2), false, abort.signal);
+    const second = log.checkpoints.save({ update: at("a", 2), reset: false }, abort.signal);
     abort.abort();
     await expect(second).rejects.toMatchObject({ reason: "CANCELLED" });
     const stopped = log.stop();

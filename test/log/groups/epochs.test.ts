@@ -61,7 +61,7 @@ describe("a named consumer in a new epoch", () => {
   test("has reached no more than what the epochs share, until it is saved again", async () => {
     const metadata = {};
     const storage = await afterLoss(6, (log) =>
-      log.checkpoints.save({ consumer: "c", position: 9, metadata }, false),
+      log.checkpoints.save({ update: { consumer: "c", position: 9, metadata }, reset: false }),
     );
     const { log, timers } = openLog({ storage });
     const { id } = storage.identity.history[0];
@@ -72,7 +72,7 @@ describe("a named consumer in a new epoch", () => {
     await settled();
     await timers.pass(1_001);
     await expect(waiting).rejects.toMatchObject({ reason: "DEADLINE_EXCEEDED" });
-    await log.checkpoints.save({ consumer: "c", position: 8, metadata }, true);
+    await log.checkpoints.save({ update: { consumer: "c", position: 8, metadata }, reset: true });
     expect(await log.checkpoints.waitFor("c", 7, 1_000)).toBe(8);
     await log.stop();
   });

@@ -113,7 +113,7 @@ export declare type AppendRequest = Message<"annals.v1.AppendRequest"> & {
   stream: string;
 
   /**
-   * The events, in order. At least 1, at most `Limits.append_events_max`, and at most
+   * The events, in order. At least 1, or none where the append has a checkpoint; at most `Limits.append_events_max`, and at most
    * `Limits.append_bytes_max` encoded bytes. They may belong to several streams, or to none.
    *
    * @generated from field: repeated annals.v1.NewEvent events = 2;
@@ -227,14 +227,14 @@ export declare const AppendedStreamSchema: GenMessage<AppendedStream>;
  */
 export declare type AppendResponse = Message<"annals.v1.AppendResponse"> & {
   /**
-   * The position of the first event.
+   * The position of the first event. 0: the append has no events.
    *
    * @generated from field: uint64 first_position = 1;
    */
   firstPosition: bigint;
 
   /**
-   * The position of the last event.
+   * The position of the last event. 0: the append has no events.
    *
    * @generated from field: uint64 last_position = 2;
    */

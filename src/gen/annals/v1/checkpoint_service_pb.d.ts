@@ -55,6 +55,13 @@ export declare type ConsumerCheckpoint = Message<"annals.v1.ConsumerCheckpoint">
    * @generated from field: string epoch = 5;
    */
   epoch: string;
+
+  /**
+   * The log whose positions `position` counts. Empty: this store.
+   *
+   * @generated from field: string source = 6;
+   */
+  source: string;
 };
 
 /**
@@ -79,7 +86,8 @@ export declare type CheckpointUpdate = Message<"annals.v1.CheckpointUpdate"> & {
 
   /**
    * The consumer's position. It must be greater than the saved one, otherwise the append is refused
-   * with FAILED_PRECONDITION (CHECKPOINT_BACKWARDS). At most the head.
+   * with FAILED_PRECONDITION (CHECKPOINT_BACKWARDS). At most the head, unless it is that of a
+   * `source`.
    *
    * @generated from field: uint64 position = 2;
    */
@@ -99,6 +107,16 @@ export declare type CheckpointUpdate = Message<"annals.v1.CheckpointUpdate"> & {
    * @generated from field: string epoch = 4;
    */
   epoch: string;
+
+  /**
+   * The log whose positions `position` counts, where that is another one than this store: any name,
+   * at most 256 bytes of UTF-8. Then `position` is any number of 64 bits, and `epoch` is absent. A
+   * consumer has one source: another one than is saved is refused with ABORTED
+   * (CHECKPOINT_CONFLICT).
+   *
+   * @generated from field: string source = 5;
+   */
+  source: string;
 };
 
 /**
@@ -121,7 +139,7 @@ export declare type SaveCheckpointRequest = Message<"annals.v1.SaveCheckpointReq
   consumer: string;
 
   /**
-   * The consumer's position. At most the head.
+   * The consumer's position. At most the head, unless it is that of a `source`.
    *
    * @generated from field: uint64 position = 2;
    */
@@ -135,8 +153,8 @@ export declare type SaveCheckpointRequest = Message<"annals.v1.SaveCheckpointReq
   metadata: { [key: string]: string };
 
   /**
-   * True: save the position even if it is less than the saved one, because the consumer starts
-   * over.
+   * True: save the position even if it is less than the saved one or of another source, because the
+   * consumer starts over.
    *
    * @generated from field: bool reset = 4;
    */
@@ -149,6 +167,38 @@ export declare type SaveCheckpointRequest = Message<"annals.v1.SaveCheckpointReq
    * @generated from field: string epoch = 5;
    */
   epoch: string;
+
+  /**
+   * The log whose positions `position` counts: see `CheckpointUpdate.source`. Empty: this store.
+   *
+   * @generated from field: string source = 6;
+   */
+  source: string;
+
+  /**
+   * What must be saved for the consumer until now: compare and set, for consumers of which only one
+   * may go on. Otherwise the request is refused with ABORTED (CHECKPOINT_CONFLICT). Absent: not
+   * checked.
+   *
+   * @generated from oneof annals.v1.SaveCheckpointRequest.expected
+   */
+  expected: {
+    /**
+     * A checkpoint at exactly this position.
+     *
+     * @generated from field: uint64 expected_position = 7;
+     */
+    value: bigint;
+    case: "expectedPosition";
+  } | {
+    /**
+     * True: no checkpoint. False: as absent.
+     *
+     * @generated from field: bool expected_absent = 8;
+     */
+    value: boolean;
+    case: "expectedAbsent";
+  } | { case: undefined; value?: undefined };
 };
 
 /**
@@ -348,7 +398,8 @@ export declare type WaitForRequest = Message<"annals.v1.WaitForRequest"> & {
   } | { case: undefined; value?: undefined };
 
   /**
-   * The position to reach: every event up to it has been dealt with.
+   * The position to reach: every event up to it has been dealt with. Of a consumer whose checkpoint
+   * names a source, a position of that source.
    *
    * @generated from field: uint64 position = 3;
    */
@@ -414,7 +465,8 @@ export declare const CheckpointService: GenService<{
    *
    * Without `reset`, the position must not be less than the saved one: FAILED_PRECONDITION
    * (CHECKPOINT_BACKWARDS). Saving the same position again is no error. OUT_OF_RANGE (BEYOND_HEAD):
-   * the position is beyond the head. FAILED_PRECONDITION (EPOCH_MISMATCH): it was read in another
+   * the position is beyond the head. ABORTED (CHECKPOINT_CONFLICT): what is saved is not as expected,
+   * or is of another source. FAILED_PRECONDITION (EPOCH_MISMATCH): it was read in another
    * history of the store. Idempotent only without `reset`: with it, a late retry takes a consumer back
    * that has moved on in between.
    *

@@ -482,6 +482,15 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_COPY_INCOMPLETE = 31;
    */
   COPY_INCOMPLETE = 31,
+
+  /**
+   * ABORTED: the checkpoint that is saved for the consumer is not the expected one, or is of another
+   * source. `ErrorInfo.metadata` has `consumer`, and of what is saved `position` and `source`; absent:
+   * nothing is saved. Read it again and decide again.
+   *
+   * @generated from enum value: ERROR_REASON_CHECKPOINT_CONFLICT = 32;
+   */
+  CHECKPOINT_CONFLICT = 32,
 }
 
 /**
