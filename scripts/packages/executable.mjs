@@ -95,8 +95,8 @@ function nodeComponents() {
   ];
 }
 
-function run(command, args) {
-  const { status, stdout, stderr } = spawnSync(command, args, { encoding: "utf8" });
+function run(command, args, options = {}) {
+  const { status, stdout, stderr } = spawnSync(command, args, { encoding: "utf8", ...options });
   if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ${stdout}${stderr}`);
 }
 
@@ -105,17 +105,17 @@ export async function executable(scratch, file) {
   const lock = JSON.parse(readFileSync("package-lock.json", "utf8"));
   const { name, version, license, dependencies } = lock.packages[""];
   mkdirSync(scratch, { recursive: true });
-  const main = join(scratch, "annals.cjs");
-  const bundled = await bundle(main, version);
-  const blob = join(scratch, "annals.blob");
-  const config = join(scratch, "sea.json");
+  const [main, blob] = ["annals.cjs", "annals.blob"];
+  const bundled = await bundle(join(scratch, main), version);
   // No code cache: it would save 50 ms of each start, but its bytes differ from build to build.
   const options = { disableExperimentalSEAWarning: true, useCodeCache: false, execArgv };
-  const assets = { [addonName]: addonPath() };
-  writeFileSync(config, JSON.stringify({ main, output: blob, assets, ...options }));
-  run(process.execPath, ["--experimental-sea-config", config]);
+  const assets = { [addonName]: resolve(addonPath()) };
+  const config = JSON.stringify({ main, output: blob, assets, ...options });
+  writeFileSync(join(scratch, "sea.json"), config);
+  // Within the folder, since the path of the program becomes part of the executable.
+  run(process.execPath, ["--experimental-sea-config", "sea.json"], { cwd: scratch });
   copyFileSync(process.execPath, file);
-  run("postject", [file, "NODE_SEA_BLOB", blob, "--sentinel-fuse", fuse]);
+  run("postject", [file, "NODE_SEA_BLOB", join(scratch, blob), "--sentinel-fuse", fuse]);
   const sbom = sbomOf(lock, {
     root: { type: "application", name, version, license },
     dependencies: Object.keys(dependencies),
