@@ -160,6 +160,11 @@ export const options = {
     initial: true,
     help: "count calls, and answer GET /metrics; with --no-metrics only /healthz and /readyz",
   },
+  recordTraceContext: {
+    type: "switch",
+    initial: false,
+    help: "record the trace of an append's call with its events, so that consumers link to it",
+  },
   metricsListen: {
     type: "text",
     initial: "",

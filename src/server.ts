@@ -25,6 +25,7 @@ import { nodeTimers } from "./log/timers.ts";
 import type { Logger } from "./logger.ts";
 import { CallMetrics } from "./observe/call-metrics.ts";
 import { together } from "./observe/observers.ts";
+import { beginTracing } from "./observe/tracing.ts";
 import { SlowCalls } from "./observe/slow-calls.ts";
 import { OperatorsHttp } from "./observe/operators-http.ts";
 import type { KurrentContext } from "./protocols/kurrentdb/mapping/context.ts";
@@ -57,31 +58,30 @@ export async function startServer(
 ): Promise<RunningServer> {
   const limits = { ...(parts.limits ?? defaultLimits), ...callsOf(config) };
   const { certificates, access, storage } = await openAll(config, logger, parts);
-  const memory = new ClientMemory({
-    bytesMax: config.clientMemoryBytes,
-    sureBytes: limits.connectionSureBytes,
-    timers: nodeTimers,
-  });
-  const largeAnswers = new LargeAnswers();
+  const memory = memoryOf(config, limits);
   const scheduler = new Scheduler();
   const stopping = new Stopping();
-  const held = { memory, largeAnswers };
+  const held = { memory, largeAnswers: new LargeAnswers() };
   const calls = config.metrics ? new CallMetrics() : undefined;
-  const observer = together([calls, slowCalls(config, logger)]);
+  const version = versionOf();
+  const tracing = await beginTracing(version);
+  const observer = together([calls, slowCalls(config, logger), tracing]);
   const shared = { logger, stopping, ...held, scheduler, access };
   const environment: CallEnvironment = { ...shared, observer };
   const health = new HealthState();
   const unwatch = storage.watch({
     writeStateChanged: (state, why) => followWriteState(state, why, { health, logger }),
   });
-  const log = createEventLog({
+  const plainLog = createEventLog({
     storage,
     limits,
     clock: systemClock,
     scheduler,
     memory,
+    observer: tracing,
     onWarning: (message, error) => logger.warn(message, { error }),
   });
+  const log = tracing?.log(plainLog) ?? plainLog;
   if (access !== undefined) storeAuditTrail(access.audit, log, config.auditKeepDays);
   const context = {
     log,
@@ -89,6 +89,7 @@ export async function startServer(
     environment,
     secret: storage.secret,
     serverVersion: version,
+    recordsTraces: config.recordTraceContext,
     startedAt: systemClock(),
   };
   const observed = { version, calls, log, storage, memory, scheduler };
@@ -162,6 +163,10 @@ async function protocolServices(
 function endPoint(address: string): { host: string; port: number } {
   const colon = address.lastIndexOf(":");
   return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) };
+}
+
+function memoryOf({ clientMemoryBytes: bytesMax }: Config, limits: Limits): ClientMemory {
+  return new ClientMemory({ bytesMax, sureBytes: limits.connectionSureBytes, timers: nodeTimers });
 }
 
 function transportOptions(config: Config, limits: Limits, logger: Logger): TransportOptions {

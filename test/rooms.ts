@@ -150,7 +150,7 @@ export const rooms: Record<string, Room> = {
   observe: {
     path: "src/observe/",
     imports: ["domain", "access", "storage", "log", "scheduling", "http", "transport"],
-    packages: ["prom-client"],
+    packages: ["prom-client", "@opentelemetry/api"],
   },
   rpc: { path: "src/client/rpc/", imports: ["gen"], packages: [wire, grpc] },
   follow: {

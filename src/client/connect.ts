@@ -5,7 +5,12 @@ import { ConsumerGroupService } from "../gen/annals/v1/consumer_group_service_pb
 import { EventStoreService } from "../gen/annals/v1/event_store_service_pb.js";
 import { defaultAddress } from "./rpc/address.ts";
 import { clientOf } from "./rpc/service-client.ts";
-import { Connection, type TlsOptions, type TokenSource } from "./rpc/connection.ts";
+import {
+  Connection,
+  type InjectTraceContext,
+  type TlsOptions,
+  type TokenSource,
+} from "./rpc/connection.ts";
 import { clientWith, type AnnalsClient } from "./annals-client.ts";
 import { StoreIdentity, storeIdOf, type Context } from "./store/context.ts";
 import { jsonEvents, type JsonEvent } from "./store/define-events.ts";
@@ -33,6 +38,11 @@ export interface ConnectOptions<E extends EventShape = JsonEvent> {
    * function that is asked before each call and gives one that is still valid.
    */
   readonly token?: TokenSource | undefined;
+  /**
+   * Has calls carry the caller's trace. With OpenTelemetry:
+   * `(carrier) => propagation.inject(context.active(), carrier)`.
+   */
+  readonly injectTraceContext?: InjectTraceContext | undefined;
   /** The codec of the application's events; see `defineEvents`. Absent: any JSON. */
   readonly events?: EventCodec<E> | undefined;
   /**
@@ -60,8 +70,9 @@ const connectTimeoutDefaultMs = 5_000;
 export function connect<E extends EventShape = JsonEvent>(
   options: ConnectOptions<E> = {},
 ): AnnalsClient<E> {
-  const { address = defaultAddress, tls, windowBytes, token } = options;
-  const connection = new Connection({ address, windowBytes, tls: tls && tlsOf(tls), token });
+  const { address = defaultAddress, tls, windowBytes, token, injectTraceContext } = options;
+  const security = { tls: tls && tlsOf(tls), token };
+  const connection = new Connection({ address, windowBytes, ...security, injectTraceContext });
   const rpc = clientOf(EventStoreService, connection);
   const attemptTimeoutMs = options.attemptTimeoutMs ?? attemptTimeoutDefaultMs;
   const context: Context = {

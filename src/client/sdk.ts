@@ -123,6 +123,9 @@ export type {
   Snapshots,
   WhichSnapshot,
 } from "./store/snapshots.ts";
+export { traceLink } from "./store/trace-link.ts";
+export type { TraceLink } from "./store/trace-link.ts";
+export type { InjectTraceContext } from "./rpc/connection.ts";
 export type {
   Interruption,
   SubscribeOptions,

@@ -62,6 +62,8 @@ export interface Append {
   readonly mismatch?: EpochMismatch | undefined;
   /** The caller's name, for the record. Empty or absent: callers are not authenticated. */
   readonly principal?: string;
+  /** The trace that the append is part of, for the record. Empty or absent: none is recorded. */
+  readonly traceParent?: string;
   /** Bytes of all bodies: the weight of the append in queues and commits. */
   readonly bytes: number;
 }

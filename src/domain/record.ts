@@ -4,7 +4,8 @@
 //   frame  = 0x0a, varint length of record, record      (one `RecordedEvent events = 1` of a batch)
 //   record = body (fields 1 to 8), 0x0a id (if the store made it),
 //            0x48 version (absent if 0), 0x50 position, 0x5a recorded_at,
-//            0x62 principal (absent if nobody asked who called)
+//            0x62 principal (absent if nobody asked who called),
+//            0x6a trace_parent (absent if no trace is recorded)
 //
 // This layout is on disk: format version 1. A test proves it equal to the generated codec.
 
@@ -21,6 +22,7 @@ const tagVersion = 0x48;
 const tagPosition = 0x50;
 const tagRecordedAt = 0x5a;
 const tagPrincipal = 0x62;
+const tagTraceParent = 0x6a;
 
 const microsPerSecond = 1_000_000;
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -31,6 +33,8 @@ export interface Additions {
   readonly ownId?: string;
   /** The name of the caller who appended the event. Empty: callers were not authenticated. */
   readonly principal?: string;
+  /** In ASCII, at most 127 characters. Empty: none is recorded. */
+  readonly traceParent?: string;
 }
 
 const nothingMore: Additions = Object.freeze({});
@@ -41,7 +45,7 @@ export function composeFrame(
   version: number,
   position: number,
   recordedAt: number,
-  { ownId = "", principal = "" }: Additions = nothingMore,
+  { ownId = "", principal = "", traceParent = "" }: Additions = nothingMore,
 ): Uint8Array {
   const seconds = Math.floor(recordedAt / microsPerSecond);
   const nanos = (recordedAt - seconds * microsPerSecond) * 1_000;
@@ -53,7 +57,8 @@ export function composeFrame(
     (version > 0 ? 1 + varintBytes(version) : 0) +
     (1 + varintBytes(position)) +
     (2 + timeBytes) +
-    (principal === "" ? 0 : 1 + varintBytes(principalBytes) + principalBytes);
+    (principal === "" ? 0 : 1 + varintBytes(principalBytes) + principalBytes) +
+    (traceParent === "" ? 0 : 2 + traceParent.length);
   const frame = Buffer.allocUnsafe(1 + varintBytes(recordBytes) + recordBytes);
   frame[0] = frameTag;
   let offset = writeVarint(frame, 1, recordBytes);
@@ -80,7 +85,13 @@ export function composeFrame(
   }
   if (principalBytes > 0) {
     frame[offset] = tagPrincipal;
-    frame.write(principal, writeVarint(frame, offset + 1, principalBytes), "utf8");
+    offset = writeVarint(frame, offset + 1, principalBytes);
+    offset += frame.write(principal, offset, "utf8");
+  }
+  if (traceParent !== "") {
+    frame[offset] = tagTraceParent;
+    frame[offset + 1] = traceParent.length;
+    frame.write(traceParent, offset + 2, "latin1");
   }
   return frame;
 }

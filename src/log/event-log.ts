@@ -27,6 +27,7 @@ import { OpenSubscriptions } from "./subscribe/open-subscriptions.ts";
 import { SharedBatches } from "./subscribe/shared-batches.ts";
 import { subscribe } from "./subscribe/subscribe.ts";
 import type { LogFigures } from "./log-figures.ts";
+import type { CommitObserver } from "./log-observer.ts";
 import { nodeTimers, type Timers } from "./timers.ts";
 import type { EventLog, StreamInfo } from "./verbs.ts";
 
@@ -46,6 +47,8 @@ export interface EventLogOptions {
   readonly scheduler?: Scheduler;
   /** What is held for all clients. Absent: callers take everything at once. */
   readonly memory?: Pick<ClientMemory, "isLarge">;
+  /** Told of commits. Absent: no one is. */
+  readonly observer?: CommitObserver | undefined;
   /** Reports what an operator should know and callers are not told. */
   readonly onWarning?: (message: string, cause?: unknown) => void;
 }
@@ -61,6 +64,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     clock,
     onCheckpoints: (changes) => checkpoints.changed(changes),
     ...(options.idChance && { idChance: options.idChance }),
+    observer: options.observer,
   });
   const checkpoints = new Checkpoints(storage, queue, timers, own);
   const interests = new Interests(storage.head().position, timers);

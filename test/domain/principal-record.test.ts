@@ -46,6 +46,21 @@ describe("the principal", () => {
     );
   });
 
+  test("is followed by the trace of the append, where that is recorded", () => {
+    const traceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    const body = bodyOf("T");
+    for (const principal of ["", "billing", "é".repeat(200)]) {
+      const frame = composeFrame(body, 2, 3, 1_000_001, { principal, traceParent });
+      const numbers = { version: 2n, position: 3n, recordedAt: { seconds: 1n, nanos: 1_000 } };
+      const event = { stream: "s", type: "T", ...numbers, principal, traceParent };
+      const batch = toBinary(EventBatchSchema, create(EventBatchSchema, { events: [event] }));
+      expect(Buffer.compare(frame, batch)).toBe(0);
+      const [record = frame] = recordsIn(frame);
+      expect(sameContent(body, record)).toBe(true);
+      expect(scanRecordedAt(record)).toBe(1_000_001);
+    }
+  });
+
   test("that is empty leaves the record as it has ever been", () => {
     const frame = composeFrame(bodyOf("T"), 2, 3, 1_000_001, { principal: "" });
     expect(Buffer.compare(frame, composeFrame(bodyOf("T"), 2, 3, 1_000_001))).toBe(0);

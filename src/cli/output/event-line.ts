@@ -38,6 +38,7 @@ export function lineOf(event: RecordedEvent, isForTerminal = false): string {
     version: Number(event.version),
     recordedAt: isoTime(event.recordedAt),
     ...(event.principal !== "" && { principal: event.principal }),
+    ...(event.traceParent !== "" && { traceParent: event.traceParent }),
     id: event.id,
     stream: event.stream,
     type: event.type,
@@ -80,7 +81,7 @@ export class LineError extends Error {
 
 const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** Fields that the store assigns. An export contains them, and an import ignores them. */
-const recorded = new Set(["position", "version", "recordedAt", "principal"]);
+const recorded = new Set(["position", "version", "recordedAt", "principal", "traceParent"]);
 
 /** Reads a line. Throws `LineError`. */
 export function eventOf(line: string): LineEvent {

@@ -36,7 +36,12 @@ export interface ConnectionOptions {
   readonly windowBytes?: number | undefined;
   /** What calls show: a token, or a function that is asked for one before each call. */
   readonly token?: TokenSource | undefined;
+  /** Has calls carry the caller's trace. Absent: they carry none. */
+  readonly injectTraceContext?: InjectTraceContext | undefined;
 }
+
+/** Writes the present trace into the carrier: `traceparent`, and what else its propagator has. */
+export type InjectTraceContext = (carrier: Record<string, string>) => void;
 
 export type TokenSource = string | (() => string | Promise<string>);
 
@@ -57,10 +62,14 @@ export class Connection {
   private wasReady = false;
 
   constructor(options: ConnectionOptions) {
-    const { address, tls, windowBytes = windowBytesDefault, token } = options;
+    const { address, tls, windowBytes = windowBytesDefault, token, injectTraceContext } = options;
     const target = targetOf(address);
     this.address = address;
-    this.interceptors = token === undefined ? [] : [bearer(token)];
+    this.interceptors = [
+      // First, while the caller's context is the present one.
+      ...(injectTraceContext === undefined ? [] : [traced(injectTraceContext)]),
+      ...(token === undefined ? [] : [bearer(token)]),
+    ];
     this.isTokenRenewed = typeof token === "function";
     this.channel = new Client(target, channelCredentials(tls), {
       "grpc-node.flow_control_window": windowBytes,
@@ -107,6 +116,18 @@ export class Connection {
   close(): void {
     this.channel.close();
   }
+}
+
+function traced(inject: InjectTraceContext): Interceptor {
+  return (options, nextCall) =>
+    new InterceptingCall(nextCall(options), {
+      start(metadata, listener, next) {
+        const carrier: Record<string, string> = {};
+        inject(carrier);
+        for (const [name, value] of Object.entries(carrier)) metadata.set(name, value);
+        next(metadata, listener);
+      },
+    });
 }
 
 /** Shows the token. A call without one, because the function failed, is not made. */

@@ -93,7 +93,7 @@ export function defineEvents<E extends EventShape>(options: EventOptions<E> = {}
 const eventMembers = new Set(
   [
     "type data id stream tags metadata",
-    "version position contentType payload recordedAt recordedAtMicros principal",
+    "version position contentType payload recordedAt recordedAtMicros principal traceParent",
   ].flatMap((names) => names.split(" ")),
 );
 

@@ -47,6 +47,11 @@ export interface RecordedFacts {
    * event is from the answer to an append, which does not say.
    */
   readonly principal: string;
+  /**
+   * The trace that the append was part of, if the server records it. Empty: none, or the event is
+   * from the answer to an append. `traceLink` makes a link of it.
+   */
+  readonly traceParent: string;
 }
 
 /** A recorded event before it was decoded. */
@@ -121,6 +126,7 @@ export function rawEvent(event: WireRecorded): RawEvent {
     recordedAt: new Date(Math.floor(recordedAtMicros / 1_000)),
     recordedAtMicros,
     principal: event.principal,
+    traceParent: event.traceParent,
   };
 }
 

@@ -35,7 +35,7 @@ import type { Lifecycle } from "../lifecycle/lifecycle.ts";
 import { positionMax } from "../limits.ts";
 import { Overlay } from "./overlay.ts";
 import { ownId } from "../own-id.ts";
-import { composeFrame, sameContent } from "../record.ts";
+import { composeFrame, sameContent, type Additions } from "../record.ts";
 import type { SnapshotKey, SnapshotOutcome, SnapshotRequest } from "../snapshot.ts";
 
 /** What is decided in one order: appends, and changes of what is stored beside them. */
@@ -269,8 +269,8 @@ function conflict(
   return { kind: "conflict", streams: streams ?? [], conditions: failed ?? [] };
 }
 
-function accept({ events, principal }: Append, facts: DecisionFacts, overlay: Overlay): Appended {
-  const placed = events.map((event) => place(event, facts, overlay, principal));
+function accept(append: Append, facts: DecisionFacts, overlay: Overlay): Appended {
+  const placed = append.events.map((event) => place(event, facts, overlay, append));
   const outcome = appended(placed, overlay.recordedAt, false);
   if (placed.every(({ idFromClient }) => idFromClient)) return outcome;
   return { ...outcome, ids: placed.map(({ id }) => id) };
@@ -281,7 +281,7 @@ function place(
   event: NewEvent,
   facts: DecisionFacts,
   overlay: Overlay,
-  principal = "",
+  { principal = "", traceParent = "" }: Additions,
 ): CommitEvent {
   const { stream, type, tags, idFromClient, body } = event;
   const version = stream === "" ? 0 : versionOf(stream, facts, overlay) + 1;
@@ -289,7 +289,8 @@ function place(
   invariant(position <= positionMax, "positions are safe integers");
   const { recordedAt, idChance } = overlay;
   const made = idFromClient ? "" : ownId(idChance, position, recordedAt);
-  const frame = composeFrame(body, version, position, recordedAt, { ownId: made, principal });
+  const additions = { ownId: made, principal, traceParent };
+  const frame = composeFrame(body, version, position, recordedAt, additions);
   const id = idFromClient ? event.id : made;
   const commit = { id, stream, type, tags, version, position, idFromClient, frame };
   overlay.add(commit);
@@ -341,7 +342,7 @@ function changeLifecycle(
   const position = facts.head.position + overlay.events.length + 1;
   const decided = overlay.lifecycles.decide(request, { version, changes, position, recordedAt });
   if ("kind" in decided) return decided;
-  place(decided.event, facts, overlay, request.principal);
+  place(decided.event, facts, overlay, request);
   return decided.outcome;
 }
 

@@ -103,7 +103,13 @@ function convertEvents(
 }
 
 const noBytes = new Uint8Array();
-const principalField = RecordedEventSchema.field.principal.number;
+/** Fields that only the server sets. */
+const ownFields = new Map(
+  [RecordedEventSchema.field.principal, RecordedEventSchema.field.traceParent].map((field) => [
+    field.number,
+    field.name,
+  ]),
+);
 
 /** `wireBytes` is the size of the encoded `NewEvent`. */
 interface ConvertedEvent {
@@ -119,8 +125,10 @@ function convertEvent(
   { limits }: Conversion,
 ): ConvertedEvent {
   const wireBytes = toBinary(NewEventSchema, wire).length;
-  if (wire.$unknown?.some(({ no }) => no === principalField) === true) {
-    v.add(`${field}.principal`, "is recorded by the server and cannot be set");
+  for (const { no } of wire.$unknown ?? []) {
+    const name = ownFields.get(no);
+    if (name !== undefined)
+      v.add(`${field}.${name}`, "is recorded by the server and cannot be set");
   }
   checkEventBytes(v, field, wireBytes, limits);
   checkTags(v, `${field}.tags`, wire.tags, limits);

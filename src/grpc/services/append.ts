@@ -27,7 +27,7 @@ import { appendFromBytes } from "../convert/append-bytes.ts";
 import { epochField } from "../convert/epoch.ts";
 import { convertAppend } from "../convert/append-message.ts";
 import type { Encoded } from "../transport/methods.ts";
-import { failed, type Call } from "../transport/call-environment.ts";
+import { failed, traceIdOf, type Call } from "../transport/call-environment.ts";
 import { decodeRequest } from "../transport/decode.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 
@@ -51,7 +51,7 @@ async function appendOnce(
   request: Buffer,
   call: Call,
 ): Promise<Encoded<AppendResponse>> {
-  const append = permitted(appendFromBytes(request, context), call);
+  const append = traced(permitted(appendFromBytes(request, context), call), context, call);
   if (call.isRepeated) checkRepeatable(append);
   call.hold(append.events.length * eventObjectBytes);
   const ahead = context.log.lookAhead(append);
@@ -85,6 +85,15 @@ function permitted(append: Append, call: Call): Append {
   if (principal === "") return append;
   const bytes = append.bytes + append.events.length * Buffer.byteLength(principal);
   return { ...append, principal, bytes };
+}
+
+/** The append with the trace that its call is part of. A pipe is one call of many appends. */
+function traced(append: Append, { recordsTraces }: ServiceContext, call: Call): Append {
+  if (!recordsTraces || traceIdOf(call.traceParent) === undefined) return append;
+  const { traceParent = "" } = call;
+  if (traceParent.length > traceParentCharsMax) return append;
+  const bytes = append.bytes + append.events.length * traceParent.length;
+  return { ...append, traceParent, bytes };
 }
 
 /** The answer's bytes; a refusal is thrown. */
@@ -121,6 +130,9 @@ const problemTexts = {
   "other-order": "another order of events",
   "partly-recorded": "others of this append missing",
 } as const;
+
+/** Of version 00. Later versions may have more behind it, which is not recorded. */
+const traceParentCharsMax = 55;
 
 /** What an append of a pipe takes in memory until its answer is sent, beside its own bytes. */
 const pipeAnswerBytes = 512;

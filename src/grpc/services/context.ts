@@ -11,6 +11,8 @@ export interface ServiceContext extends Conversion, Paging {
   readonly log: EventLog;
   readonly environment: CallEnvironment;
   readonly serverVersion: string;
+  /** Whether the trace of an append's call is recorded with its events. */
+  readonly recordsTraces: boolean;
   /** Microseconds since 1970, UTC. */
   readonly startedAt: number;
 }

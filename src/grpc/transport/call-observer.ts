@@ -23,6 +23,7 @@ export interface CallEnd {
 
 /** The methods must not throw, and are called for every call: they must be cheap. */
 export interface CallObserver {
+  begun?(call: ObservedCall): void;
   /** Runs what a call does, so that what happens in it can be told to belong to it. */
   around?<T>(call: ObservedCall, work: () => T): T;
   ended(call: ObservedCall, end: CallEnd): void;

@@ -88,7 +88,8 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.beganMs = environment.observer === undefined ? undefined : performance.now();
     this.isRepeated = options.isRepeated;
     this.outgoing = new Outgoing(stream, environment.memory);
-    const { stopping } = environment;
+    const { stopping, observer } = environment;
+    observer?.begun?.(this);
     this.incoming = new Incoming(stream, options, this, stopping, () => this.arrived());
     this.admission = this.admit();
     if (this.isAnswered) return;
@@ -273,11 +274,18 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     try {
       const ready = this.admission?.ready;
       const begun =
-        ready === undefined ? stages() : ready.then(() => (this.isAnswered ? undefined : stages()));
+        ready === undefined
+          ? this.runNow(stages)
+          : ready.then(() => (this.isAnswered ? undefined : this.runNow(stages)));
       begun.then(this.letGo, this.failed);
     } catch (error) {
       this.failed(error);
     }
+  }
+
+  private runNow(stages: () => Promise<void>): Promise<void> {
+    const { observer } = this.environment;
+    return observer?.around === undefined ? stages() : observer.around(this, stages);
   }
 
   private async answerOnce(answer: unknown): Promise<void> {

@@ -19,9 +19,16 @@ import { currentEpoch } from "../../domain/epoch.ts";
 import { AnnalsError, type Reason } from "../../domain/errors.ts";
 import type { Limits } from "../../domain/limits.ts";
 import { idChances } from "../../domain/own-id.ts";
-import type { Facts, SideValueChange, Storage } from "../../storage/storage.ts";
+import type {
+  Commit,
+  CommitResult,
+  Facts,
+  SideValueChange,
+  Storage,
+} from "../../storage/storage.ts";
 import { cancellation, type CancelListener, type CancelSignal } from "../cancellation.ts";
 import type { CommitFigures, QueueFigures } from "../log-figures.ts";
+import type { CommitObserver } from "../log-observer.ts";
 import { CommitStats } from "./commit-stats.ts";
 import { decidedSideValues, loadCheckpoints } from "./side-values.ts";
 import { freshBytes, QueueOrder } from "./queue-order.ts";
@@ -60,6 +67,8 @@ export interface AppendQueueOptions {
   readonly idChance?: () => number;
   /** Told of checkpoints that became durable, by consumer. Must not throw or wait. */
   readonly onCheckpoints?: (changes: ReadonlyMap<string, Checkpoint | undefined>) => void;
+  /** Absent: no one is told of commits. */
+  readonly observer?: CommitObserver | undefined;
 }
 
 export interface CommitAnswer<O = Outcome> {
@@ -257,19 +266,34 @@ export class AppendQueue {
         // If nothing has to be stored, every answer depends on durable facts only.
         const isEmpty = events.length === 0 && sideValues === undefined;
         const commit = { after, recordedAt, events, ...(sideValues && { sideValues }) };
-        const begunMs = performance.now();
-        if (!isEmpty && (await storage.commit(commit)) === "stale") continue;
-        if (!isEmpty) this.stats.committed(commit, performance.now() - begunMs);
+        if (!isEmpty && (await this.store(commit, decided)) === "stale") continue;
         if (checkpoints.size > 0) onCheckpoints?.(checkpoints);
         for (const outcome of outcomes) this.stats.answered(outcome);
         answer(decided, outcomes, storage.head().position);
       } catch (error) {
-        this.stats.failed();
         answer(decided, outcomes, after.position, commitFailure(error));
       }
       return rest.length === 0 ? undefined : await this.commit(rest);
     }
     throw new AnnalsError({ reason: "OVERLOADED", retryAfterMs }, "overtaken by other writers");
+  }
+
+  /** Stores a commit. It is counted, and the observer is told of it. */
+  private async store(commit: Commit, decided: readonly Waiting[]): Promise<CommitResult> {
+    const { storage, observer } = this.options;
+    const events = commit.events.length;
+    const told = observer?.committing(decided.map(({ signal }) => signal));
+    const begunMs = performance.now();
+    try {
+      const result = await storage.commit(commit);
+      if (result === "committed") this.stats.committed(commit, performance.now() - begunMs);
+      told?.({ events });
+      return result;
+    } catch (error) {
+      this.stats.failed();
+      told?.({ events, error });
+      throw error;
+    }
   }
 }
 

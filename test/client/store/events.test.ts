@@ -33,6 +33,7 @@ function recorded(type: string, payload: string | Uint8Array = "", more: Partial
     recordedAt: new Date(0),
     recordedAtMicros: 0,
     principal: "",
+    traceParent: "",
     ...more,
   } satisfies RawEvent;
 }

@@ -209,6 +209,16 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
   principal: string;
 
   /**
+   * The trace that the append was part of: the header `traceparent` of its call
+   * (https://www.w3.org/TR/trace-context), recorded by a server with `--record-trace-context`. Who
+   * processes the event links to it. It is no part of the content: a retry may come with another
+   * one. Empty: none was recorded, as of the appends of a pipe.
+   *
+   * @generated from field: string trace_parent = 13;
+   */
+  traceParent: string;
+
+  /**
    * Set if the event was removed by its stream's policy or deletion. Then `metadata`,
    * `content_type` and `data` are empty. Only in answers to `ReadRequest.with_removed`.
    *
