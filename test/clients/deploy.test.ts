@@ -1,14 +1,14 @@
 // The files under deploy/, read by the libraries of Compose and Kubernetes themselves (unknown
 // fields are refused), and held against what the server really understands and does.
 
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { build, execute, missingTool, sourcesOf } from "./build-cache.ts";
-import { node, repository } from "./live-server.ts";
+import { freePort, node, repository } from "./live-server.ts";
 import { notRun, printReport, ran } from "./report.ts";
 import { loadConfig } from "../../src/config.ts";
 import type { Config } from "../../src/options.ts";
@@ -31,7 +31,7 @@ interface Container {
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
   readonly ports?: readonly { readonly containerPort: number }[];
   readonly [probe: `${string}Probe`]:
-    | { readonly grpc?: { readonly port: number }; readonly exec?: { readonly command: string[] } }
+    | { readonly httpGet?: { readonly path: string; readonly port: number } }
     | undefined;
 }
 
@@ -129,7 +129,7 @@ describe("the deployment files", () => {
     expect(image).toContain(`CMD ${JSON.stringify(command).replaceAll(",", ", ")}`);
   });
 
-  test("the sidecar starts first, stops last, and is reached by its socket alone", ({ skip }) => {
+  test("the sidecar starts first, stops last, and is called by its socket alone", ({ skip }) => {
     if (missing !== undefined) skip(missing);
     const pod = podOf(files.sidecar);
     const annals = annalsIn(pod);
@@ -139,9 +139,10 @@ describe("the deployment files", () => {
     expect(annals.startupProbe).toBeDefined();
     expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(30 + stopSecondsMax);
 
-    const { tcp, unixSocket, data } = configOf(annals);
+    const { tcp, unixSocket, data, metricsListen } = configOf(annals);
     expect(tcp).toBe(false);
-    expect(annals.ports).toBeUndefined();
+    expect(annals.ports).toMatchObject([{ containerPort: 9464 }]);
+    expect(metricsListen).toBe("0.0.0.0:9464");
     const address = service?.env?.find(({ name }) => name === "ANNALS_ADDRESS")?.value;
     expect(address).toBe(`unix:${unixSocket}`);
     const mounts = (container: Container | undefined): string[] =>
@@ -152,15 +153,19 @@ describe("the deployment files", () => {
     expect(mounts(service).some((path) => data.startsWith(`${path}/`))).toBe(false);
   });
 
-  test("the server is probed by gRPC where it listens", ({ skip }) => {
+  test("the server is probed where it listens", ({ skip }) => {
     if (missing !== undefined) skip(missing);
     const pod = podOf(files.server);
     const annals = annalsIn(pod);
     const { host, port, data } = configOf(annals);
     expect(host).toBe("0.0.0.0");
     expect(annals.ports).toMatchObject([{ containerPort: port }]);
-    for (const probe of ["startupProbe", "readinessProbe", "livenessProbe"] as const) {
-      expect(annals[probe]?.grpc?.port, probe).toBe(port);
+    for (const [probe, path] of [
+      ["startupProbe", "/readyz"],
+      ["readinessProbe", "/readyz"],
+      ["livenessProbe", "/healthz"],
+    ] as const) {
+      expect(annals[probe]?.httpGet, probe).toMatchObject({ path, port });
     }
     expect(annals.volumeMounts?.some(({ mountPath }) => data.startsWith(`${mountPath}/`))).toBe(
       true,
@@ -173,10 +178,12 @@ describe("the deployment files", () => {
     const annals = annalsIn(podOf(files.sidecar));
     const folder = mkdtempSync(join(tmpdir(), "annals-deploy-"));
     const mounts = annals.volumeMounts ?? [];
+    const probed = await freePort();
     // The pod's paths, moved into a folder of this test.
     const moved = Object.entries(environmentOf(annals)).map(([name, value]) => {
       const isPath = mounts.some(({ mountPath }) => value.startsWith(`${mountPath}/`));
-      return [name, isPath ? join(folder, value) : value];
+      const here = isPath ? join(folder, value) : value;
+      return [name, name === "ANNALS_METRICS_LISTEN" ? `127.0.0.1:${probed}` : here];
     });
     const env = { PATH: process.env["PATH"], ...(Object.fromEntries(moved) as NodeJS.ProcessEnv) };
     const command = ["src/main.ts", "serve"];
@@ -186,18 +193,17 @@ describe("the deployment files", () => {
       stdio: ["ignore", "pipe", "pipe"],
     });
     const ended = once(server, "close");
-    const probe = annals.livenessProbe?.exec?.command ?? [];
-    expect(probe[0]).toBe("annals");
-    const ask = (): number | null => {
-      const args = ["src/main.ts", ...probe.slice(1)];
-      return spawnSync(node, args, { cwd: repository, env }).status;
+    const ask = async (probe: "startupProbe" | "livenessProbe"): Promise<number | undefined> => {
+      const path = annals[probe]?.httpGet?.path ?? "";
+      const answer = await fetch(`http://127.0.0.1:${probed}${path}`).catch(() => undefined);
+      return answer?.status;
     };
     try {
       await once(server.stdout, "data");
-      expect(ask()).toBe(0);
+      expect([await ask("startupProbe"), await ask("livenessProbe")]).toEqual([200, 200]);
       server.kill("SIGTERM");
       expect(await ended).toEqual([0, null]);
-      expect(ask()).toBe(1);
+      expect(await ask("livenessProbe")).toBeUndefined();
     } finally {
       server.kill("SIGKILL");
       rmSync(folder, { recursive: true, force: true });

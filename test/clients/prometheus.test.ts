@@ -97,7 +97,10 @@ where("Prometheus", () => {
 
   test("sees the server go: the alert is on its way", async () => {
     interface Alerts {
-      readonly alerts: readonly { readonly labels: Record<string, string>; readonly state: string }[];
+      readonly alerts: readonly {
+        readonly labels: Record<string, string>;
+        readonly state: string;
+      }[];
     }
     expect((await ask<Alerts>("alerts"))?.alerts).toEqual([]);
     await server?.stop();
