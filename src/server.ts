@@ -63,7 +63,6 @@ export async function startServer(
   const stopping = new Stopping();
   const held = { memory, largeAnswers: new LargeAnswers() };
   const calls = config.metrics ? new CallMetrics() : undefined;
-  const version = versionOf();
   const tracing = await beginTracing(version);
   const observer = together([calls, slowCalls(config, logger), tracing]);
   const shared = { logger, stopping, ...held, scheduler, access };

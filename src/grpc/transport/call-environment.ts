@@ -104,7 +104,9 @@ export function failed(
 ): CallStatus {
   const known = statusFor(error);
   const requestId = newRequestId();
-  const status = { ...known, details: [...known.details, requestInfo(requestId)] };
+  // Other protocols have details of their own.
+  const added = statusFor === statusOf ? [requestInfo(requestId)] : [];
+  const status = { ...known, details: [...known.details, ...added] };
   const traceId = traceIdOf(traceParent);
   const trace = traceId === undefined ? {} : { traceId };
   const fields = { method, peer, code: status.code, requestId, ...trace };
