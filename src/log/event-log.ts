@@ -29,7 +29,7 @@ import { subscribe } from "./subscribe/subscribe.ts";
 import type { LogFigures } from "./log-figures.ts";
 import type { CommitObserver } from "./log-observer.ts";
 import { nodeTimers, type Timers } from "./timers.ts";
-import type { EventLog, StreamInfo } from "./verbs.ts";
+import type { EventLog, LogInfo, StreamInfo } from "./verbs.ts";
 
 export type * from "./verbs.ts";
 
@@ -118,13 +118,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
       (await inTurn(caller, listCost(page), () => storage.listStreams(page))).map(infoOf),
     listEventTypes: (page, caller = own) =>
       inTurn(caller, listCost(page), () => storage.listEventTypes(page)),
-    info: () => ({
-      identity: storage.identity,
-      head: storage.head().position,
-      writeState: storage.writeState(),
-      reclaiming: storage.reclaiming?.(),
-      subscriberCount: interests.count - groups.count,
-    }),
+    info: () => infoNow(storage, interests.count - groups.count),
     figures: () => figuresOf(queue, open, groups, storage.head().position),
     async stop() {
       interests.stop();
@@ -142,6 +136,16 @@ async function knownStream(storage: Storage, stream: string): Promise<StreamFact
   const facts = await storage.stream(stream);
   if (facts === undefined) throw streamNotFound(stream);
   return facts;
+}
+
+function infoNow(storage: Storage, subscriberCount: number): LogInfo {
+  return {
+    identity: storage.identity,
+    head: storage.head().position,
+    writeState: storage.writeState(),
+    reclaiming: storage.reclaiming?.(),
+    subscriberCount,
+  };
 }
 
 function figuresOf(
