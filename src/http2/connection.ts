@@ -64,13 +64,7 @@ export class Connection implements ReceivingConnection {
     this.account = new Account(options.budgetOf(this));
     const overdraft = (): void => this.destroy("budget");
     this.output = new Output(socket, this.account, () => this.attempt(this.taken), overdraft);
-    this.sender = new Sender(
-      this.output,
-      limits.outputBytesMax,
-      this.account,
-      () => this.receiver.earn(),
-      (work) => this.attempt(work),
-    );
+    this.sender = new Sender(this);
     this.receiver = new Receiver(this, options);
     socket.on("data", this.read).on("end", this.ended).on("close", this.gone).on("error", ignore);
     if (this.account.take(limits.connectionBytes)) this.ownBytes = limits.connectionBytes;
@@ -184,8 +178,12 @@ export class Connection implements ReceivingConnection {
     this.endWhenDone();
   }
 
+  earn(): void {
+    this.receiver.earn();
+  }
+
   /** Runs work whose failure, by a client or a handler, ends this connection and no more. */
-  private attempt(work: () => void): void {
+  attempt(work: () => void): void {
     try {
       work();
     } catch (error) {
@@ -225,8 +223,7 @@ export class Connection implements ReceivingConnection {
     for (const [i, [name, value]] of settings.entries()) {
       payload.writeUInt32BE(value, payload.writeUInt16BE(name, i * 6));
     }
-    this.output.frame(type.settings, 0, 0, payload.length);
-    this.output.payload(payload, 0, payload.length);
+    this.output.whole(type.settings, 0, 0, payload);
     this.receiver.giveBack(limits.connectionWindowBytes - initialWindowBytes);
     return bytes.subarray(end - from);
   }
@@ -244,8 +241,7 @@ export class Connection implements ReceivingConnection {
     const payload = Buffer.concat([Buffer.alloc(8), Buffer.from(reason)]);
     payload.writeUInt32BE(lastId, 0);
     payload.writeUInt32BE(code, 4);
-    this.output.frame(type.goAway, 0, 0, payload.length);
-    this.output.payload(payload, 0, payload.length);
+    this.output.whole(type.goAway, 0, 0, payload);
   }
 
   private readonly taken = (): void => {

@@ -33,7 +33,7 @@ export class HeaderDecoder<Meaning> {
   private tableBytes = 0;
   private tableLimit = tableBytesMax;
   /** Decoded blocks without literals, by their bytes. They are valid until the table changes. */
-  private readonly known = new Map<string, Meaning>();
+  private readonly known: { readonly bytes: Buffer; readonly meaning: Meaning }[] = [];
   /** The block that is being decoded. */
   private block = nothing;
   private at = 0;
@@ -47,13 +47,11 @@ export class HeaderDecoder<Meaning> {
   /** Decodes a block, or finds the result of an equal one. Throws COMPRESSION_ERROR. */
   meaning(block: Buffer): Meaning {
     if (block.length > knownBlockBytesMax) return this.meaningOf(this.decode(block));
-    const key = block.toString("latin1");
-    const known = this.known.get(key);
-    if (known !== undefined) return known;
+    for (const { bytes, meaning } of this.known) if (bytes.equals(block)) return meaning;
     const meaning = this.meaningOf(this.decode(block));
     if (this.hasChanged) return meaning;
-    if (this.known.size >= knownBlocksMax) this.known.clear();
-    this.known.set(key, meaning);
+    if (this.known.length >= knownBlocksMax) this.known.length = 0;
+    this.known.push({ bytes: Buffer.from(block), meaning });
     return meaning;
   }
 
@@ -75,7 +73,7 @@ export class HeaderDecoder<Meaning> {
     }
     // The block is a view of the socket's buffer, which the key would keep in memory.
     this.block = nothing;
-    if (this.hasChanged) this.known.clear();
+    if (this.hasChanged) this.known.length = 0;
     return { fields, bytes, isTooLarge };
   }
 

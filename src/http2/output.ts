@@ -80,6 +80,10 @@ export class Output {
   numbers(frameType: number, flags: number, id: number, ...values: readonly number[]): void {
     const payload = Buffer.allocUnsafe(values.length * 4);
     for (let i = 0; i < values.length; i++) payload.writeUInt32BE(values[i] as number, i * 4);
+    this.whole(frameType, flags, id, payload);
+  }
+
+  whole(frameType: number, flags: number, id: number, payload: Buffer): void {
     this.frame(frameType, flags, id, payload.length);
     this.payload(payload);
   }

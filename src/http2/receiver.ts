@@ -209,8 +209,7 @@ export class Receiver {
         break;
       case type.ping:
         if ((frame.flags & flag.ack) === 0) {
-          this.connection.output.frame(type.ping, flag.ack, 0, to - from);
-          this.connection.output.payload(bytes, from, to);
+          this.connection.output.whole(type.ping, flag.ack, 0, bytes.subarray(from, to));
         } else if (bytes.readUInt32BE(from + 4) === drainPing) this.connection.drained();
         break;
       case type.windowUpdate:

@@ -4,6 +4,7 @@
 
 import type { Account } from "./account.ts";
 import type { HeaderBlock } from "./hpack-encoder.ts";
+import type { Http2Limits } from "./limits.ts";
 import { copiedBytesMax, type Output } from "./output.ts";
 import {
   flag,
@@ -40,15 +41,23 @@ export abstract class Answer {
   abstract onAllSent(): void;
 }
 
+/** The part of a connection that answers use. */
+export interface SendingConnection {
+  readonly limits: Http2Limits;
+  readonly account: Account;
+  readonly output: Output;
+  /** A frame with a part of a request or of an answer was received or sent. */
+  earn(): void;
+  /** Runs work whose failure ends this connection and no more. */
+  attempt(work: () => void): void;
+}
+
 export class Sender {
   /** The initial window of new streams, which the client sets. */
   streamWindow = initialWindowBytes;
   private window = initialWindowBytes;
+  private readonly connection: SendingConnection;
   private readonly output: Output;
-  private readonly outputBytesMax: number;
-  private readonly account: Account;
-  private readonly onFrame: () => void;
-  private readonly attempt: (work: () => void) => void;
   /** The answers to send, in turn from `next` on, and those that the connection's window blocks. */
   private readonly ready: Answer[] = [];
   private next = 0;
@@ -59,22 +68,9 @@ export class Sender {
   private isPumping = false;
   private hasSentHeaders = false;
 
-  /**
-   * `onFrame` is called for each frame that carries a part of an answer. `attempt` runs work
-   * outside of reads and writes, and ends the connection if the work fails.
-   */
-  constructor(
-    output: Output,
-    outputBytesMax: number,
-    account: Account,
-    onFrame: () => void,
-    attempt: (work: () => void) => void,
-  ) {
-    this.output = output;
-    this.outputBytesMax = outputBytesMax;
-    this.account = account;
-    this.onFrame = onFrame;
-    this.attempt = attempt;
+  constructor(connection: SendingConnection) {
+    this.connection = connection;
+    this.output = connection.output;
   }
 
   /** Schedules a stream that has something to send. */
@@ -101,7 +97,8 @@ export class Sender {
       stream.isQueued = false;
       if (!stream.isOver) this.send(stream);
       if (this.next < this.ready.length && this.next < 1_000) continue;
-      this.ready.splice(0, this.next);
+      if (this.next === this.ready.length) this.ready.length = 0;
+      else this.ready.splice(0, this.next);
       this.next = 0;
     }
     this.isPumping = false;
@@ -153,7 +150,7 @@ export class Sender {
   }
 
   discard(stream: Answer): void {
-    this.account.give(stream.unsentBytes);
+    this.connection.account.give(stream.unsentBytes);
     stream.unsentBytes = 0;
     stream.pieces.length = 0;
     stream.firstPieceSent = 0;
@@ -188,11 +185,11 @@ export class Sender {
     if (stream?.isAwaiting === true && stream.sendWindow > 0) this.awaiting.add(stream);
     if (this.isInviting || this.awaiting.size === 0) return;
     this.isInviting = true;
-    setImmediate(() => this.attempt(() => this.invite()));
+    setImmediate(() => this.connection.attempt(() => this.invite()));
   }
 
   private get isFull(): boolean {
-    return this.output.bytes >= this.outputBytesMax;
+    return this.output.bytes >= this.connection.limits.outputBytesMax;
   }
 
   private enqueue(stream: Answer): void {
@@ -223,7 +220,7 @@ export class Sender {
     const bytes = this.hasSentHeaders ? block : Buffer.concat([tableOfNothing, block]);
     this.hasSentHeaders = true;
     this.output.headers(id, bytes, endStream);
-    this.onFrame();
+    this.connection.earn();
   }
 
   /** The head of a frame of data. */
@@ -231,7 +228,7 @@ export class Sender {
     this.window -= bytes;
     stream.sendWindow -= bytes;
     this.output.frame(type.data, 0, stream.id, bytes);
-    this.onFrame();
+    this.connection.earn();
   }
 
   /** Sends one frame of the waiting data. False: a window is closed. */
@@ -250,7 +247,7 @@ export class Sender {
       const piece = pieces[count] as Uint8Array;
       const from = stream.firstPieceSent;
       const to = Math.min(piece.length, from + left);
-      if (this.output.payload(piece, from, to)) this.account.give(to - from);
+      if (this.output.payload(piece, from, to)) this.connection.account.give(to - from);
       left -= to - from;
       stream.firstPieceSent = to === piece.length ? 0 : to;
       if (to === piece.length) count++;

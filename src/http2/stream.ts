@@ -3,16 +3,12 @@
 
 import type { Http2Connection, Http2Stream, StreamHandler } from "./api.ts";
 import type { HeaderBlock } from "./hpack-encoder.ts";
-import type { Http2Limits } from "./limits.ts";
-import type { Output } from "./output.ts";
 import { errorCode, Http2Error, type } from "./protocol.ts";
 import type { RequestHead } from "./request-headers.ts";
-import { Answer, type Sender } from "./sender.ts";
+import { Answer, type Sender, type SendingConnection } from "./sender.ts";
 
 /** The part of a connection that its streams use. */
-export interface StreamConnection extends Http2Connection {
-  readonly limits: Http2Limits;
-  readonly output: Output;
+export interface StreamConnection extends Http2Connection, SendingConnection {
   readonly sender: Sender;
   /** The stream is over. `isAwaited`: the client may not know yet. */
   forget(stream: Stream, isAwaited: boolean): void;

@@ -50,8 +50,10 @@ export abstract class EndableCall implements CancelSignal {
   }
 
   removeEventListener(_: "abort", listener: CancelListener): void {
-    const at = this.listeners.indexOf(listener);
-    if (at >= 0) this.listeners.splice(at, 1);
+    const at = this.listeners.lastIndexOf(listener);
+    if (at < 0) return;
+    if (at === this.listeners.length - 1) this.listeners.pop();
+    else this.listeners.splice(at, 1);
   }
 
   /** Ends the call: its caller may not go on, or the call must release what it holds. */

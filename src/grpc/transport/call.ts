@@ -94,12 +94,12 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.admission = this.admit();
     if (this.isAnswered) return;
     if (method.kind === "client_streaming") {
-      this.run(() => this.answerOnce(method.run(this.incoming, this)));
+      this.begin(() => this.answerOnce(() => method.run(this.incoming, this)));
     }
     if (method.kind !== "bidi_streaming") return;
     // Some clients send nothing before they have seen the answer's headers.
     this.outgoing.begin();
-    this.run(() => this.sendAll(method.run(this.incoming, this)));
+    this.begin(() => this.sendAll(() => method.run(this.incoming, this)));
   }
 
   get peer(): string {
@@ -258,51 +258,63 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     const request = incoming.first;
     if (request === undefined) return this.fail(unimplemented("no request message"));
     this.hasBegun = true;
-    this.run(() => {
-      const isSmall = request.length <= smallBytesMax;
-      if (method.isDecoded && !isSmall) this.hold(request.length * decodedShare);
-      if (method.kind !== "server_streaming") return this.answerOnce(method.run(request, this));
-      const answers = method.run(request, this);
+    const isSmall = request.length <= smallBytesMax;
+    const bytes = isSmall || !method.isDecoded ? 0 : request.length * decodedShare;
+    if (method.kind === "unary") {
+      return this.begin(() => this.answerOnce(() => method.run(request, this), bytes));
+    }
+    const answers = (): AsyncIterable<unknown> => {
+      const each = method.run(request, this);
       // The call may last long, and does not need the bytes of its decoded request.
       incoming.close();
-      return this.sendAll(answers);
-    });
+      return each;
+    };
+    this.begin(() => this.sendAll(answers, bytes));
   }
 
-  /** Runs the handler. Whatever it does, the call ends once, with an answer or a status. */
-  private run(stages: () => Promise<void>): void {
-    try {
-      const ready = this.admission?.ready;
-      const begun =
-        ready === undefined
-          ? this.runNow(stages)
-          : ready.then(() => (this.isAnswered ? undefined : this.runNow(stages)));
-      begun.then(this.letGo, this.failed);
-    } catch (error) {
-      this.failed(error);
-    }
+  /** Whatever the handler does, the call ends once, with an answer or a status. */
+  private begin(stages: () => Promise<void>): void {
+    const ready = this.admission?.ready;
+    if (ready === undefined) void this.run(stages);
+    // A caller that may not call is answered by `admit`.
+    else void ready.then(() => (this.isAnswered ? undefined : this.run(stages)), this.fail);
   }
 
-  private runNow(stages: () => Promise<void>): Promise<void> {
+  private run(stages: () => Promise<void>): Promise<void> {
     const { observer } = this.environment;
     return observer?.around === undefined ? stages() : observer.around(this, stages);
   }
 
-  private async answerOnce(answer: unknown): Promise<void> {
-    const said = await answer;
-    this.finish(undefined, this.method.encode(said));
-  }
-  private readonly letGo = (): void => {
-    if (this.heldBytes > 0) this.release(this.heldBytes);
-  };
-
-  private readonly failed = (error: unknown): void => {
-    this.fail(error);
+  /** `bytes` are held for the handler. Never rejects. */
+  private async answerOnce(run: () => unknown, bytes = 0): Promise<void> {
+    try {
+      if (bytes > 0) this.hold(bytes);
+      const said = await run();
+      this.finish(undefined, this.method.encode(said));
+    } catch (error) {
+      this.fail(error);
+    }
     this.letGo();
-  };
+  }
+
+  /** `bytes` are held for the handler. Never rejects. */
+  private async sendAll(run: () => AsyncIterable<unknown>, bytes = 0): Promise<void> {
+    try {
+      if (bytes > 0) this.hold(bytes);
+      await this.sendEach(run());
+      this.finish();
+    } catch (error) {
+      this.fail(error);
+    }
+    this.letGo();
+  }
+
+  private letGo(): void {
+    if (this.heldBytes > 0) this.release(this.heldBytes);
+  }
 
   /** Sends the answers that the handler yields, as fast as the client takes them. */
-  private async sendAll(answers: AsyncIterable<unknown>): Promise<void> {
+  private async sendEach(answers: AsyncIterable<unknown>): Promise<void> {
     const { method, outgoing } = this;
     // The handler must not read ahead for a client that does not read.
     const first = outgoing.room();
@@ -316,7 +328,6 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
       if (this.aborted) break;
     }
     if (this.reason !== undefined) throw this.reason;
-    this.finish();
   }
 
   private readonly fail = (error: unknown): void => {

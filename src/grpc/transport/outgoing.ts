@@ -67,8 +67,7 @@ export class Outgoing {
    */
   send(messages: readonly Bytes[]): Promise<void> | undefined {
     if (this.isEnded) return undefined;
-    this.begin();
-    if (!this.write(messages)) throw tooMuchHeld();
+    this.mustWrite(messages);
     return this.room();
   }
 
@@ -102,7 +101,7 @@ export class Outgoing {
   /** Ends the answer: with OK after the last message, if there is one, or with another status. */
   end(status: CallStatus | undefined, answer?: Bytes): void {
     if (this.isEnded) return;
-    if (answer !== undefined) void this.send([answer]);
+    if (answer !== undefined) this.mustWrite([answer]);
     this.isEnded = true;
     if (this.hasBegun) this.stream.end(status === undefined ? okTrailers : trailersOf(status));
     else this.stream.respond(status === undefined ? nothingButOk : statusOnly(status), true);
@@ -123,6 +122,11 @@ export class Outgoing {
   close(): void {
     this.isEnded = true;
     this.goOn();
+  }
+
+  private mustWrite(messages: readonly Bytes[]): void {
+    this.begin();
+    if (!this.write(messages)) throw tooMuchHeld();
   }
 
   private write(messages: readonly Bytes[]): boolean {
