@@ -63,7 +63,10 @@ export const rooms: Record<string, Room> = {
     path: `${database}verify/`,
     imports: [...engineBase, "format", "kv", "folder", "state"],
   },
-  upkeep: { path: `${database}upkeep/`, imports: [...engineBase, ...openStore, "files", "verify"] },
+  upkeep: {
+    path: `${database}upkeep/`,
+    imports: [...engineBase, ...openStore, "folder", "files", "verify"],
+  },
   copy: {
     path: `${database}copy/`,
     imports: [...engineBase, ...openStore, "verify", "upkeep"],

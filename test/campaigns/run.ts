@@ -9,6 +9,7 @@ type Campaign = (options: CampaignOptions) => Promise<CampaignResult>;
 
 const campaigns: Readonly<Record<string, () => Promise<Campaign>>> = {
   corruption: async () => (await import("./corruption/campaign.ts")).corruption,
+  "serving-corruption": async () => (await import("./corruption/serving.ts")).servingCorruption,
   simulation: async () => (await import("./simulation/campaign.ts")).simulation,
   "disk-full": async () => (await import("./disk-full/campaign.ts")).diskFull,
   kill: async () => (await import("./kill/campaign.ts")).kill,

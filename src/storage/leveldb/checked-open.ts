@@ -3,7 +3,7 @@
 // A refusal leaves the folder as it was.
 
 import { basename } from "node:path";
-import { AnnalsError } from "../../domain/errors.ts";
+import { AnnalsError, type Failure } from "../../domain/errors.ts";
 import { databaseOf } from "./create.ts";
 import { checkDatabase, type DatabaseCheck } from "./files/database-check.ts";
 import { openLiveFiles } from "./files/files-kv.ts";
@@ -28,6 +28,8 @@ export interface CheckedOpenOptions {
   readonly gate: LossGate;
   /** Tables up to this many bytes in total are checked, the newest first. Absent: 96 MiB. */
   readonly checkBytes?: number | undefined;
+  /** Names of tables that are checked in any case. */
+  readonly suspects?: readonly string[] | undefined;
   readonly warn: (message: string, cause?: unknown) => void;
   /** Bytes that are free on the folder's file system. Absent: asked for. */
   readonly freeBytes?: (() => number) | undefined;
@@ -93,11 +95,27 @@ function bytesToOpen({ logs }: DatabaseCheck): number {
 
 /** What LevelDB would serve, without LevelDB. */
 function readOnly(check: DatabaseCheck, neededBytes: number): Kv {
-  const refuse = async (): Promise<never> => {
-    throw new AnnalsError({ reason: "DISK_FULL", retryAfterMs: 1_000 }, "the disk is full");
+  return { ...withoutWrites(check, { reason: "DISK_FULL", retryAfterMs: 1_000 }), neededBytes };
+}
+
+/**
+ * The database of a store whose tables are damaged, which LevelDB has closed: every block is
+ * checked whenever it is read, and a damaged or missing one is CORRUPTION.
+ */
+export async function openDamaged(folder: string, acknowledged: Acknowledged): Promise<Kv> {
+  const check = await checkDatabase(databaseOf(folder), acknowledged);
+  if (check.lastSequence >= acknowledged.sequence) {
+    return withoutWrites(check, { reason: "STORE_FAILED" });
+  }
+  throw new Error(`what was acknowledged is not all there: ${check.findings.join("; ")}`);
+}
+
+function withoutWrites(check: DatabaseCheck, refusal: Failure): Kv {
+  const write = async (): Promise<never> => {
+    throw new AnnalsError(refusal, "the store is open for reading only");
   };
   const files = openLiveFiles(check, () => true);
-  return { ...files, neededBytes, write: refuse, flush: async () => {}, compact: async () => {} };
+  return { ...files, write, flush: async () => {}, compact: async () => {} };
 }
 
 /** The audit of the end of the log, on the files themselves. */
@@ -114,15 +132,15 @@ async function auditFiles(
   }
 }
 
-/** Checks the newest tables, as many as the time to start allows. */
+/** Checks the suspects and the newest tables, as many as the time to start allows. */
 async function checkTables(
-  { checkBytes = checkBytesDefault }: CheckedOpenOptions,
+  { checkBytes = checkBytesDefault, suspects = [] }: CheckedOpenOptions,
   check: DatabaseCheck,
 ): Promise<string[]> {
   const findings: string[] = [];
   let left = checkBytes;
   for (const path of check.tables.toReversed()) {
-    if (left <= 0) break;
+    if (left <= 0 && !suspects.includes(basename(path))) continue;
     const fault = await checkTable(path, async (bytes) => {
       left -= bytes;
     });

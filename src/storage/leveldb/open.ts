@@ -7,7 +7,7 @@ import { AnnalsError } from "../../domain/errors.ts";
 import { firstEpoch, type History } from "../../domain/epoch.ts";
 import type { SpaceFacts, Storage } from "../storage.ts";
 import { lossGate, type LossGate } from "./folder/accepted-losses.ts";
-import { openChecked, type CheckedOpenOptions } from "./checked-open.ts";
+import { openChecked, openDamaged, type CheckedOpenOptions } from "./checked-open.ts";
 import { wholeThrough } from "./verify/log-walk.ts";
 import { formatVersion } from "./format/chunk.ts";
 import { beginStore, createDatabase, databaseOf, highWaterMarkPath } from "./create.ts";
@@ -35,11 +35,12 @@ import {
 } from "./folder/high-water-mark.ts";
 import { openMemoryKv } from "./kv/memory-kv.ts";
 import type { TimeKeeper } from "./state/open-store.ts";
-import { startFolderWatch, type FolderWatch } from "./upkeep/folder-watch.ts";
 import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./upkeep/reclaimer.ts";
-import { startScrubber, type Scrubber, type ScrubberOptions } from "./upkeep/scrubber.ts";
+import type { Scrubber, ScrubberOptions } from "./upkeep/scrubber.ts";
+import { startUpkeep, type Upkeep } from "./upkeep/upkeep.ts";
 import { storeSecret } from "./folder/store-secret.ts";
 import { StoreRefused } from "./folder/store-refused.ts";
+import { readSuspects } from "./folder/suspects.ts";
 import type { Delay, OpenedKv } from "./write/write-guard.ts";
 
 /** Microseconds since 1970, UTC. */
@@ -110,9 +111,7 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     gate: undefined,
     identity: undefined,
     highWaterMark: undefined,
-    watch: undefined,
-    scrubber: undefined,
-    reclaimer: undefined,
+    upkeep: undefined,
   };
   try {
     let identity = await readIdentity(folder);
@@ -123,33 +122,28 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     if (fault !== undefined) throw new StoreRefused(folder, [fault]);
     held.identity = identity;
     const engine = await openCreated(options, identity, held);
-    const { storage, store } = engine;
+    const { storage } = engine;
     await held.gate?.record();
     await closeToOthers(folder, options.warn ?? (() => {}));
     const { clock = systemClock, warn = () => {}, scrub, reclaim, delay } = options;
     await writeOwner(database, identity.storeId).catch((cause: unknown) => {
       warn("log/STORE cannot be written: whose database it is stays unsaid", cause);
     });
-    const { fail } = engine;
-    held.watch = await startFolderWatch({
+    held.upkeep = await startUpkeep({
       folder,
       database,
-      isHeld: () => lock.isHeld(),
-      isReopening: () => storage.writeState() === "recovering",
-      lost: (what) => fail(`${what}; stop this server and look who did it before the next start`),
+      engine,
+      lock,
+      gate: held.gate,
+      clock,
+      warn,
+      spareBytes: spareBytesOf(options),
+      delay,
       lookEveryMs: options.lookEveryMs,
+      scrub,
+      reclaim,
     });
-    if (scrub) {
-      // After an end that was not in order, the tables are looked at first.
-      const delayMs = lock.wasLeft ? 0 : scrub.delayMs;
-      const scrubbing = { ...scrub, ...(delayMs !== undefined && { delayMs }) };
-      held.scrubber = startScrubber({ store, database, clock, warn, delay, fail }, scrubbing);
-    }
-    const spareBytes = spareBytesOf(options);
-    if (reclaim) {
-      held.reclaimer = startReclaimer({ ...engine, clock, warn, spareBytes, delay }, reclaim);
-    }
-    const { scrubber, reclaimer } = held;
+    const { scrubber, reclaimer } = held.upkeep;
     const secret = await storeSecret(folder, warn);
     const space = (): Promise<SpaceFacts> => spaceOf(options);
     const serving = { ...copiable(engine), ...closingAlso(storage, held), secret, space };
@@ -169,9 +163,7 @@ interface Held {
   /** An accepted loss changes it. */
   identity: Identity | undefined;
   highWaterMark: HighWaterMark | undefined;
-  watch: FolderWatch | undefined;
-  scrubber: Scrubber | undefined;
-  reclaimer: Reclaimer | undefined;
+  upkeep: Upkeep | undefined;
 }
 
 function spareBytesOf({ folder, spareBytes, reserveBytes }: LevelStorageOptions): () => number {
@@ -206,6 +198,7 @@ function openCreated(
       acknowledged === undefined
         ? openFirst(options, identity, held)
         : openAgain(options, held, acknowledged),
+    openDamaged: (acknowledged) => openDamaged(folder, acknowledged),
     isHeld: () => held.lock.isHeld(),
     acknowledge(acknowledged) {
       held.highWaterMark ??= openHighWaterMark(highWaterMarkPath(folder), warn)[0];
@@ -276,7 +269,8 @@ async function openFirst(
   });
   const acknowledged = readHighWaterMark(highWaterMarkPath(folder));
   const checks = checksOf(options, held.lock);
-  const opened = await openChecked({ ...checks, acknowledged, gate: held.gate });
+  const suspects = await readSuspects(folder);
+  const opened = await openChecked({ ...checks, suspects, acknowledged, gate: held.gate });
   if (held.identity === identity) return opened;
   try {
     const after = await wholeThrough(opened.kv);
@@ -315,7 +309,7 @@ function closingAlso(storage: Storage, held: Held): Storage {
   let closed: Promise<void> | undefined;
   const close = async (): Promise<void> => {
     try {
-      await Promise.all([held.watch?.stop(), held.scrubber?.stop(), held.reclaimer?.stop()]);
+      await held.upkeep?.stop();
       await storage.close();
     } finally {
       await release(held);
@@ -323,8 +317,8 @@ function closingAlso(storage: Storage, held: Held): Storage {
   };
   return {
     ...storage,
-    reclaiming: () => held.reclaimer?.status(),
-    scrubbing: () => held.scrubber?.status(),
+    reclaiming: () => held.upkeep?.reclaimer?.status(),
+    scrubbing: () => held.upkeep?.scrubber?.status(),
     close() {
       closed ??= close();
       return closed;

@@ -12,6 +12,7 @@ import type { Acknowledged } from "../folder/high-water-mark.ts";
 
 /** Findings about the log and about all other files. */
 export interface DatabaseCheck extends LogJudgement {
+  readonly folder: string;
   /** The findings with which LevelDB cannot, or must not, open its folder. */
   readonly unservable: readonly string[];
   /** Paths of the live table files, oldest first. */
@@ -26,7 +27,7 @@ export async function checkDatabase(
   folder: string,
   acknowledged?: Acknowledged,
 ): Promise<DatabaseCheck> {
-  const nothing = { logged: [], lastSequence: 0, tables: [], ranges: new Map(), logs: [] };
+  const nothing = { folder, logged: [], lastSequence: 0, tables: [], ranges: new Map(), logs: [] };
   const unservable = (findings: string[]): DatabaseCheck => {
     return { ...nothing, findings, unservable: findings };
   };
@@ -44,7 +45,8 @@ export async function checkDatabase(
   const faults = [...findings];
   const logs = await readLogs(folder, names, manifest, findings);
   const judgement = judgeLogs(logs, manifest.lastSequence, acknowledged, findings);
-  return { ...judgement, unservable: faults, tables, ranges: manifest.ranges, logs };
+  const { ranges } = manifest;
+  return { ...judgement, folder, unservable: faults, tables, ranges, logs };
 }
 
 /** The MANIFEST of now, also while LevelDB has the folder open. */

@@ -1,19 +1,23 @@
 // LevelDB's files as a database for reading, without LevelDB: its tables and write-ahead logs,
 // merged by key. The newest version of a key is its value. Nothing is ever written, so that a store
-// can be looked at before LevelDB changes its files, and where LevelDB refuses them.
+// can be looked at before LevelDB changes its files, and where LevelDB refuses them or must not
+// meet what is damaged in them.
 
-import { basename } from "node:path";
-import type { Entry, KeyRange, ReadableKv } from "../kv/kv.ts";
+import { basename, join } from "node:path";
+import { AnnalsError } from "../../../domain/errors.ts";
+import type { Entry, KeyRange, ReadableKv, Scan } from "../kv/kv.ts";
+import { openScan } from "../kv/scan.ts";
 import type { DatabaseCheck } from "./database-check.ts";
 import { readLog } from "./log-file.ts";
 import type { KeyBounds } from "./manifest.ts";
 import type { Version } from "./table-blocks.ts";
-import { TableReader, type VersionSource } from "./table-reader.ts";
+import { RestingTables, TableReader, type VersionSource } from "./table-reader.ts";
 import { versionsOf } from "./write-batch.ts";
 
 const pageBytesDefault = 512 * 1024;
 
 export interface FilesKv extends ReadableKv {
+  scan(range: KeyRange): Scan;
   close(): Promise<void>;
 }
 
@@ -26,9 +30,8 @@ export function openFilesKv(
   isProved?: (key: Uint8Array, value: Uint8Array) => boolean,
 ): FilesKv {
   const merged = new Merged(sources);
-  const page = async (range: KeyRange): Promise<Entry[]> => {
+  const fill = async (entries: Entry[], range: KeyRange): Promise<void> => {
     const { limit, bytesMax = pageBytesDefault, reverse = false } = range;
-    const entries: Entry[] = [];
     let bytes = 0;
     for await (const versions of merged.walk(range, reverse)) {
       const newest = versions.find(
@@ -39,29 +42,48 @@ export function openFilesKv(
       bytes += newest.key.length + newest.value.length;
       if (entries.length >= limit || bytes >= bytesMax) break;
     }
+  };
+  const page = async (range: KeyRange): Promise<Entry[]> => {
+    const entries: Entry[] = [];
+    await fill(entries, range);
     return entries;
+  };
+  /** In a walk, a page that meets damage ends before it, and the next one is CORRUPTION. */
+  const walked = async (range: KeyRange): Promise<Entry[]> => {
+    const entries: Entry[] = [];
+    await fill(entries, range).catch((error: unknown) => {
+      if (!(error instanceof AnnalsError) || entries.length === 0) throw error;
+    });
+    return entries;
+  };
+  const getMany: ReadableKv["getMany"] = async (keys) => {
+    const pages = keys.map((key) => page({ first: key, last: key, limit: 1 }));
+    return (await Promise.all(pages)).map(([entry]) => entry?.[1]);
   };
   return {
     page,
-    async getMany(keys) {
-      const pages = keys.map((key) => page({ first: key, last: key, limit: 1 }));
-      return (await Promise.all(pages)).map(([entry]) => entry?.[1]);
-    },
+    getMany,
+    scan: (range) => openScan({ getMany, page: walked }, range),
     async close() {
       for (const source of sources) await source.close();
     },
   };
 }
 
-/** A `Kv` over the checked files: what LevelDB will serve. `keeps` selects the keys to keep. */
+/**
+ * A `Kv` over the checked files: what LevelDB will serve. `keeps` selects the keys to keep. A table
+ * that is missing is damage.
+ */
 export function openLiveFiles(
-  { tables, ranges, logs }: DatabaseCheck,
+  { folder, tables, ranges, logs }: DatabaseCheck,
   keeps: (key: Uint8Array) => boolean,
   damaged?: (damage: string) => void,
 ): FilesKv {
-  const readers = tables.map((path) => {
-    const bounds = ranges.get(Number.parseInt(basename(path), 10));
-    return new TableReader(path, { bounds, damaged });
+  const resting = new RestingTables();
+  const paths = new Map(tables.map((path) => [Number.parseInt(basename(path), 10), path]));
+  const readers = [...ranges].map(([number, bounds]) => {
+    const path = paths.get(number) ?? join(folder, `${number}.ldb`);
+    return new TableReader(path, { bounds, damaged, resting });
   });
   const logged: Version[] = [];
   for (const { bytes } of logs) {

@@ -13,7 +13,7 @@ import { prefixChunk, readUint64 } from "../format/keys.ts";
 import { openFilesKv, sourceOf, type FilesKv } from "./files-kv.ts";
 import { readTornLog, type TornRecord } from "./log-file.ts";
 import type { Version } from "./table-blocks.ts";
-import { TableReader, type VersionSource } from "./table-reader.ts";
+import { RestingTables, TableReader, type VersionSource } from "./table-reader.ts";
 import { headerOf, looseChunks, versionsOf } from "./write-batch.ts";
 
 const chunkKeyBytes = 9;
@@ -28,9 +28,10 @@ export async function openSalvageFiles(
   damaged: (damage: string) => void,
 ): Promise<FilesKv> {
   const names = (await readdir(database)).toSorted();
+  const resting = new RestingTables();
   const sources: VersionSource[] = names
     .filter((name) => /^\d+\.(ldb|sst)$/.test(name))
-    .map((name) => new TableReader(join(database, name), { damaged }));
+    .map((name) => new TableReader(join(database, name), { damaged, resting }));
   const logs = new TornLogs();
   for (const name of names.filter((each) => /^\d+\.log$/.test(each))) {
     if (logs.add(await readFile(join(database, name)))) damaged(`${name} is damaged or cut off`);

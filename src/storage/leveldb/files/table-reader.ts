@@ -1,6 +1,6 @@
 // Reads the entries of one table in the order of their keys, forwards or backwards, without
-// LevelDB. Every block is checked before it is used. A reader that is `lenient` goes on behind what
-// is damaged and tells about it; any other one throws CORRUPTION.
+// LevelDB. Every block is checked before it is used. A reader that is told of damage goes on behind
+// it; any other one throws CORRUPTION. Of thousands of tables few are open at a time.
 
 import { open, readFile, type FileHandle } from "node:fs/promises";
 import { basename } from "node:path";
@@ -72,9 +72,30 @@ export interface ReadingOptions {
   readonly damaged?: ((damage: string) => void) | undefined;
   /** Where the MANIFEST tells it. Absent: found out from the table. */
   readonly bounds?: KeyBounds | undefined;
+  /** Which tables stay open. Shared by the readers of a database. */
+  readonly resting: RestingTables;
 }
 
 const cachedBlocksMax = 16;
+const restingMax = 32;
+
+/** Tables that nobody walks through. The last few keep their descriptor, index and blocks. */
+export class RestingTables {
+  private readonly tables = new Set<TableReader>();
+
+  /** Closes the table that has rested longest, if there are too many. */
+  async add(table: TableReader): Promise<void> {
+    this.tables.add(table);
+    if (this.tables.size <= restingMax) return;
+    const [oldest] = this.tables;
+    this.tables.delete(oldest as TableReader);
+    await (oldest as TableReader).close();
+  }
+
+  remove(table: TableReader): void {
+    this.tables.delete(table);
+  }
+}
 
 export class TableReader implements VersionSource {
   private readonly path: string;
@@ -83,6 +104,8 @@ export class TableReader implements VersionSource {
   private index: Promise<BlockList> | undefined;
   private readonly cache = new Map<number, readonly Version[]>();
   private walks = 0;
+  /** The index was lost, and finding the blocks took a walk through the whole file. */
+  private isFound = false;
 
   constructor(path: string, options: ReadingOptions) {
     this.path = path;
@@ -91,7 +114,7 @@ export class TableReader implements VersionSource {
 
   async bounds(): Promise<KeyBounds | undefined> {
     if (this.options.bounds !== undefined) return this.options.bounds;
-    this.walks++;
+    this.begin();
     try {
       const blocks = await this.blocks();
       const last = blocks.at(blocks.length - 1)?.last;
@@ -106,7 +129,7 @@ export class TableReader implements VersionSource {
   }
 
   async *walk({ first, last }: KeyBounds, reverse: boolean): AsyncGenerator<readonly Version[]> {
-    this.walks++;
+    this.begin();
     try {
       const blocks = await this.blocks();
       const from = firstWhere(blocks, (end) => Buffer.compare(end, first) >= 0);
@@ -127,28 +150,37 @@ export class TableReader implements VersionSource {
   async close(): Promise<void> {
     const file = this.file;
     this.file = undefined;
+    this.cache.clear();
+    if (!this.isFound) this.index = undefined;
     await (await file)?.close();
   }
 
-  /** A table that nobody walks through holds no descriptor: there may be thousands of them. */
+  private begin(): void {
+    this.walks++;
+    this.options.resting.remove(this);
+  }
+
   private async rest(): Promise<void> {
     this.walks--;
-    if (this.walks === 0) await this.close();
+    if (this.walks === 0) await this.options.resting.add(this);
   }
 
   private async blocks(): Promise<BlockList> {
     this.index ??= this.readIndex().catch(async (error: unknown) => {
       const { damaged } = this.options;
-      if (!(error instanceof RangeError) || damaged === undefined) throw this.failure(error);
+      if (!(error instanceof RangeError) || damaged === undefined) {
+        this.index = undefined;
+        throw this.failure(error);
+      }
       damaged(`table ${basename(this.path)}: ${error.message}`);
+      this.isFound = true;
       return this.foundBlocks();
     });
     return this.index;
   }
 
   private async readIndex(): Promise<BlockList> {
-    this.file ??= open(this.path, "r");
-    const { size } = await (await this.file).stat();
+    const { size } = await (await this.opened()).stat();
     if (size < footerBytes) throw new RangeError("it is too short");
     const { index } = openFooter(await this.bytes(size - footerBytes, footerBytes), size);
     return new BlockIndex(openIndex(await this.bytes(index.offset, index.size + trailerBytes)));
@@ -202,17 +234,25 @@ export class TableReader implements VersionSource {
   }
 
   private async bytes(offset: number, length: number): Promise<Uint8Array> {
-    this.file ??= open(this.path, "r");
-    const file = await this.file;
+    const file = await this.opened();
     const buffer = Buffer.allocUnsafe(length);
     const { bytesRead } = await file.read(buffer, 0, length, offset);
     if (bytesRead !== length) throw new RangeError("it lies beyond the end of the file");
     return buffer;
   }
 
+  private opened(): Promise<FileHandle> {
+    this.file ??= open(this.path, "r").catch((error: NodeJS.ErrnoException) => {
+      this.file = undefined;
+      throw error.code === "ENOENT" ? new RangeError("it is missing") : error;
+    });
+    return this.file;
+  }
+
   private failure(error: unknown): unknown {
-    if (!(error instanceof RangeError)) return error;
-    return corruption(`table ${basename(this.path)}: ${error.message}`, {}, error);
+    const isUnreadable = (error as NodeJS.ErrnoException).code === "EIO";
+    if (!(isUnreadable || error instanceof RangeError)) return error;
+    return corruption(`table ${basename(this.path)}: ${(error as Error).message}`, {}, error);
   }
 }
 

@@ -10,6 +10,7 @@
 //   <folder>/log/STORE  the id of the store that the database belongs to, one line
 //   <folder>/guard-*    folder-lock.ts
 //   <folder>/ACCEPTED-LOSSES   accepted-losses.ts, only if a loss was accepted
+//   <folder>/DAMAGED-TABLES    suspects.ts, only if a table was found damaged
 //   <folder>/SECRET     store-secret.ts
 //   <folder>/UNFINISHED-RESTORE   restore.ts, until a restore is finished
 

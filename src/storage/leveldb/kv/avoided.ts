@@ -1,107 +1,106 @@
-// Keeps reads away from keys whose block LevelDB cannot decode: it would end the process by an
-// assertion instead of answering. A read that would come to such keys is CORRUPTION.
+// Keys whose entries are known to be lost: the scrubber found them missing or damaged. The database
+// would say that nothing is stored there. A read that depends on them is CORRUPTION instead.
 
 import { corruption } from "../../../domain/errors.ts";
-import type { AvoidedRange, Entry, KeyRange, Scan } from "./kv.ts";
+import type { Entry, KeyRange, Kv, Scan } from "./kv.ts";
+import { openScan } from "./scan.ts";
+
+/** Both bounds are inclusive. */
+export interface AvoidedRange {
+  readonly first: Uint8Array;
+  readonly last: Uint8Array;
+  readonly why: string;
+}
 
 const pageBytesDefault = 512 * 1024;
 
 export class Avoided {
   private readonly ranges: AvoidedRange[] = [];
 
-  get isEmpty(): boolean {
-    return this.ranges.length === 0;
-  }
-
   add(range: AvoidedRange): void {
     this.ranges.push(range);
+  }
+
+  /** The same database, without what is avoided now or later. */
+  over(kv: Kv): Kv {
+    const { frozen } = kv;
+    return {
+      ...kv,
+      whole: kv,
+      getMany: async (keys) => {
+        this.assertNone(keys);
+        return kv.getMany(keys);
+      },
+      page: async (range) => this.judge(range, await kv.page(range), false),
+      scan: (range) => new AvoidingScan(openScan(kv, range), range, this),
+      ...(frozen && { frozen: (range) => new AvoidingScan(frozen(range), range, this) }),
+    };
   }
 
   /** Throws CORRUPTION. */
   assertNone(keys: readonly Uint8Array[]): void {
     for (const range of this.ranges) {
-      if (keys.some((key) => !isBefore(key, range.first) && !isBehind(key, range.last))) {
-        throw failure(range);
-      }
+      if (keys.some((key) => isWithin(key, range))) throw failure(range);
     }
   }
 
   /**
-   * Reads a page up to where the keys to avoid begin. Throws CORRUPTION if that is not a whole
-   * page: a short one would say that there are no more entries. In a walk only an empty one does.
+   * Throws CORRUPTION if the page passed keys to avoid. In a walk it ends before them, and the next
+   * page is CORRUPTION.
    */
-  async page(
-    range: KeyRange,
-    read: (range: KeyRange, stop: Uint8Array | undefined) => Promise<Entry[]>,
-    isWalk: boolean,
-  ): Promise<Entry[]> {
-    const { first, last, reverse = false, limit, bytesMax = pageBytesDefault } = range;
-    const met = this.ranges.filter(
-      (each) => !isBefore(last, each.first) && !isBehind(first, each.last),
+  judge(range: KeyRange, entries: Entry[], isWalk: boolean): Entry[] {
+    if (this.ranges.length === 0) return entries;
+    const { first, last, reverse = false } = range;
+    const end = isWhole(range, entries) ? entries.at(-1)?.[0] : undefined;
+    const [from, to] = reverse ? [end ?? first, last] : [first, end ?? last];
+    const passed = this.ranges.filter(
+      (each) => Buffer.compare(each.last, from) >= 0 && Buffer.compare(each.first, to) <= 0,
     );
-    const nearest = met.toSorted((a, b) =>
-      reverse ? order(a.last, b.last, -1) : order(a.first, b.first, 1),
-    )[0];
-    if (nearest === undefined) return read(range, undefined);
-    const stop = reverse ? nearest.last : nearest.first;
-    const isAhead = stop !== undefined && (reverse ? isBehind(last, stop) : isBefore(first, stop));
-    if (!isAhead) throw failure(nearest);
-    const entries = await read(range, stop);
-    const bytes = entries.reduce((sum, [key, value]) => sum + key.length + value.length, 0);
-    const isWhole = entries.length >= limit || bytes >= bytesMax / 2;
-    if (!isWhole && !(isWalk && entries.length > 0)) throw failure(nearest);
-    return entries;
+    const [one] = passed;
+    if (one === undefined) return entries;
+    const before = entries.findIndex(([key]) =>
+      passed.some((each) => Buffer.compare(key, each.first) >= 0),
+    );
+    if (!isWalk || reverse || before === 0 || entries.length === 0) throw failure(one);
+    return before < 0 ? entries : entries.slice(0, before);
   }
 }
 
-/** An absent bound is met first, from either side. */
-function order(a: Uint8Array | undefined, b: Uint8Array | undefined, direction: 1 | -1): number {
-  if (a === undefined || b === undefined) return a === b ? 0 : a === undefined ? -1 : 1;
-  return direction * Buffer.compare(a, b);
+/** Otherwise the page ended where its range does. */
+function isWhole({ limit, bytesMax = pageBytesDefault }: KeyRange, entries: Entry[]): boolean {
+  if (entries.length >= limit) return true;
+  return entries.reduce((sum, [key, value]) => sum + key.length + value.length, 0) >= bytesMax / 2;
 }
 
-function isBefore(key: Uint8Array, first: Uint8Array | undefined): boolean {
-  return first !== undefined && Buffer.compare(key, first) < 0;
-}
-
-function isBehind(key: Uint8Array, last: Uint8Array | undefined): boolean {
-  return last !== undefined && Buffer.compare(key, last) > 0;
+function isWithin(key: Uint8Array, { first, last }: AvoidedRange): boolean {
+  return Buffer.compare(key, first) >= 0 && Buffer.compare(key, last) <= 0;
 }
 
 function failure({ why }: AvoidedRange): Error {
-  return corruption(`what is stored there cannot be read: ${why}`);
+  return corruption(`what is stored there is lost or damaged: ${why}`);
 }
 
-/** A walk that goes on page by page once there are keys to avoid: its iterator reads ahead. */
-export class AvoidingScan implements Scan {
+class AvoidingScan implements Scan {
   private readonly scan: Scan;
   private readonly range: KeyRange;
   private readonly avoided: Avoided;
-  private readonly page: (range: KeyRange) => Promise<Entry[]>;
   private first: Uint8Array;
 
-  constructor(
-    scan: Scan,
-    range: KeyRange,
-    avoided: Avoided,
-    page: (range: KeyRange) => Promise<Entry[]>,
-  ) {
+  constructor(scan: Scan, range: KeyRange, avoided: Avoided) {
     this.scan = scan;
     this.range = range;
     this.avoided = avoided;
-    this.page = page;
     this.first = range.first;
   }
 
   async next(): Promise<Entry[]> {
-    let entries: Entry[];
-    if (this.avoided.isEmpty) entries = await this.scan.next();
-    else {
-      await this.scan.close();
-      entries = await this.page({ ...this.range, first: this.first });
-    }
-    const last = entries.at(-1);
-    if (last) this.first = Buffer.concat([last[0], Buffer.alloc(1)]);
+    const read = await this.scan.next();
+    // A page of a walk covers what it has; at the end of the walk, all that is left.
+    const last = read.at(-1)?.[0] ?? this.range.last;
+    const covered = { ...this.range, first: this.first, last };
+    const entries = this.avoided.judge(covered, read, true);
+    const end = entries.at(-1)?.[0];
+    if (end !== undefined) this.first = Buffer.concat([end, Buffer.alloc(1)]);
     return entries;
   }
 

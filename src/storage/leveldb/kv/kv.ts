@@ -41,13 +41,6 @@ export interface ReadableKv {
   scan?(range: KeyRange): Scan;
 }
 
-/** Keys that are not read. Both bounds are inclusive; absent: no bound. */
-export interface AvoidedRange {
-  readonly first: Uint8Array | undefined;
-  readonly last: Uint8Array | undefined;
-  readonly why: string;
-}
-
 export interface Kv extends ReadableKv {
   /**
    * Present: the database is open for reading only, and needs this much free space to be opened for
@@ -58,9 +51,9 @@ export interface Kv extends ReadableKv {
    * A forward walk through the range as it is now, whatever is written meanwhile. Absent: nothing
    * is written, or no copies are made.
    */
-  frozen?(range: KeyRange): Scan;
-  /** Refuses to read keys in a range, as CORRUPTION: LevelDB would end the process there. */
-  avoid?(range: AvoidedRange): void;
+  readonly frozen?: (range: KeyRange) => Scan;
+  /** For checks: the database with what others avoid. Absent: nothing is avoided. */
+  readonly whole?: ReadableKv;
   /** Writes all operations or none, and resolves when they are durable. One write at a time. */
   write(operations: readonly Operation[]): Promise<void>;
   /** Moves the contents of the write-ahead log into tables, so that the next start is quick. */

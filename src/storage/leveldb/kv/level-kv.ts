@@ -4,7 +4,6 @@
 import { setImmediate } from "node:timers/promises";
 import { Level } from "level";
 import { corruption } from "../../../domain/errors.ts";
-import { Avoided, AvoidingScan } from "./avoided.ts";
 import type { Entry, KeyRange, Kv, Operation, Scan } from "./kv.ts";
 import { LevelScan } from "./level-scan.ts";
 
@@ -39,23 +38,11 @@ export async function openLevelKv(folder: string, createIfMissing: boolean): Pro
 
 function overDatabase(database: Database): Kv {
   const lookUps = new LookUps(database);
-  const avoided = new Avoided();
-  const page = async (range: KeyRange, isWalk = false): Promise<Entry[]> => {
-    const read = (some: KeyRange, stop?: Uint8Array) => readPage(database, some, stop);
-    return (avoided.isEmpty ? read(range) : avoided.page(range, read, isWalk)).catch(rethrow);
-  };
-  const walked = (range: KeyRange): Promise<Entry[]> => page(range, true);
   return {
-    async getMany(keys) {
-      avoided.assertNone(keys);
-      return lookUps.get(keys as Buffer[]).catch(rethrow);
-    },
-    page: (range) => page(range),
-    scan: (range) =>
-      new AvoidingScan(checkedScan(new LevelScan(database, range)), range, avoided, walked),
-    frozen: (range) =>
-      new AvoidingScan(checkedScan(frozenScan(database, range)), range, avoided, walked),
-    avoid: (range) => avoided.add(range),
+    getMany: (keys) => lookUps.get(keys as Buffer[]).catch(rethrow),
+    page: (range) => readPage(database, range).catch(rethrow),
+    scan: (range) => checkedScan(new LevelScan(database, range)),
+    frozen: (range) => checkedScan(frozenScan(database, range)),
     // A chained batch passes keys and values to LevelDB one by one, without an object for each.
     async write(operations) {
       const batch = database.batch();
@@ -140,17 +127,11 @@ class LookUps {
   }
 }
 
-/** `stop`: the read ends before this key. */
-async function readPage(
-  database: Database,
-  range: KeyRange,
-  stop: Uint8Array | undefined,
-): Promise<Entry[]> {
-  const reverse = range.reverse ?? false;
+async function readPage(database: Database, range: KeyRange): Promise<Entry[]> {
   const iterator = database.iterator({
-    ...(stop && reverse ? { gt: stop as Buffer } : { gte: range.first as Buffer }),
-    ...(stop && !reverse ? { lt: stop as Buffer } : { lte: range.last as Buffer }),
-    reverse,
+    gte: range.first as Buffer,
+    lte: range.last as Buffer,
+    reverse: range.reverse ?? false,
     limit: range.limit,
     fillCache: range.fillCache ?? true,
     values: range.keysOnly !== true,

@@ -25,6 +25,10 @@ export class RemovedRuns {
     return this.runs.get(term);
   }
 
+  clear(): void {
+    this.runs.clear();
+  }
+
   /** Keeps the run if it is longer than the known one of the term. */
   met(term: TermNumber, run: RemovedRun): void {
     const known = this.runs.get(term);

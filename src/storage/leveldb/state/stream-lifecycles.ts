@@ -47,6 +47,7 @@ export class StreamLifecycles {
   /** The smallest limits of all policies so far. Undefined: no policy has such a limit. */
   private minAge: number | undefined;
   private minCount: number | undefined;
+  private isDoubted = false;
 
   constructor(bytesMax = rememberedLifecyclesBytesMax) {
     this.bytesMax = bytesMax;
@@ -54,7 +55,14 @@ export class StreamLifecycles {
 
   /** Whether no stream has a lifecycle. */
   get isEmpty(): boolean {
-    return this.entries.size === 0;
+    return this.entries.size === 0 && !this.isDoubted;
+  }
+
+  /** From now on, streams without an entry and their events are looked up in the log. */
+  doubt(): void {
+    this.isDoubted = true;
+    this.entries.clear();
+    this.bytes = 0;
   }
 
   /**
@@ -63,6 +71,7 @@ export class StreamLifecycles {
    */
   get(stream: string): Known | undefined | "elsewhere" {
     const entry = this.entries.get(stream);
+    if (entry === undefined && this.isDoubted) return "elsewhere";
     if (entry !== undefined || this.names === undefined) return entry;
     return this.names.mayHave(stream) ? "elsewhere" : undefined;
   }
@@ -82,6 +91,7 @@ export class StreamLifecycles {
   /** Whether no event of the chunk can be removed, as of a head and a time. */
   clears(chunk: Chunk, head: number, now: number): boolean {
     if (this.isEmpty) return true;
+    if (this.isDoubted) return false;
     if (chunk.first <= this.settledThrough) return false;
     if (this.minAge !== undefined && chunk.recordedAt <= now - this.minAge) return false;
     return this.minCount === undefined || chunk.first > head - this.minCount;

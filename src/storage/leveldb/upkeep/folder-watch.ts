@@ -1,6 +1,7 @@
 // Looks each second whether the files of an open store are still there and its own. An operator, or
 // a script that cleans up, may delete the lock (and then start a second server), CURRENT, the
-// MANIFEST, a table, or the whole folder. LevelDB would not notice for hours.
+// MANIFEST, a table, or the whole folder. LevelDB would not notice for hours. Tables are never
+// written again, so that one that has changed is damaged, or was touched by somebody else.
 
 import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -16,7 +17,9 @@ export interface FolderWatchParts {
   /** Whether LevelDB is being reopened, so that its files change. */
   readonly isReopening: () => boolean;
   /** Called once, with what is missing. */
-  readonly lost: (what: string) => void;
+  readonly lost: (what: string, isTable: boolean) => void;
+  /** Called with the path of a table whose length or time is another than it was. */
+  readonly changed?: ((table: string) => void) | undefined;
   /** Time between two looks. Absent: a second. */
   readonly lookEveryMs?: number | undefined;
   readonly delay?: Delay | undefined;
@@ -28,6 +31,8 @@ export interface FolderWatch {
 }
 
 const lookEveryMsDefault = 1_000;
+/** Tables looked at in one look; the others have their turn in the next ones. */
+const tablesAtOnceMax = 64;
 /** Files that are never replaced while the store is open. */
 const constantFiles = ["MARK", join("log", "LOCK")];
 
@@ -48,6 +53,10 @@ class Watching {
   private readonly identities = new Map<string, string>();
   /** The time of LevelDB's folder when nothing was missing there. */
   private sound: bigint | undefined;
+  /** The live tables then, and what they were like. */
+  private tables: readonly string[] = [];
+  private turn = 0;
+  private states = new Map<string, string>();
   private stopped = false;
   private wake: () => void = () => {};
 
@@ -60,6 +69,11 @@ class Watching {
       const identity = await identityOf(join(this.parts.folder, name));
       if (identity !== undefined) this.identities.set(name, identity);
     }
+    this.tables = await liveTables(this.parts.database);
+    for (const path of this.tables) {
+      const state = await stateOf(path);
+      if (state !== undefined) this.states.set(path, state);
+    }
   }
 
   /** Looks until it is stopped or something is missing. */
@@ -69,7 +83,7 @@ class Watching {
       if (this.stopped) return;
       const what = await this.look().catch(() => undefined);
       if (what === undefined) continue;
-      if (!this.stopped) this.parts.lost(what);
+      if (!this.stopped) this.parts.lost(what, what.startsWith("table "));
       return;
     }
   }
@@ -113,12 +127,32 @@ class Watching {
     const { database, isReopening } = this.parts;
     // What is in the folder changes with its time: then only is the MANIFEST read.
     const { mtimeNs } = await stat(database, { bigint: true });
-    if (mtimeNs === this.sound) return undefined;
+    if (mtimeNs === this.sound) {
+      await this.lookAtTables();
+      return undefined;
+    }
     const missing = await missingFile(database);
     // LevelDB may have replaced it between two looks.
     const again = missing === undefined ? undefined : await missingFile(database);
     this.sound = missing === undefined ? mtimeNs : undefined;
+    if (missing === undefined) this.tables = await liveTables(database);
     return again === missing && !isReopening() ? missing : undefined;
+  }
+
+  private async lookAtTables(): Promise<void> {
+    const { tables, states } = this;
+    if (this.turn >= tables.length) {
+      this.turn = 0;
+      this.states = new Map(tables.flatMap((path) => pairIn(states, path)));
+    }
+    const some = tables.slice(this.turn, (this.turn += tablesAtOnceMax));
+    const found = await Promise.all(some.map((path) => stateOf(path)));
+    for (const [i, path] of some.entries()) {
+      const [state, known] = [found[i], this.states.get(path)];
+      if (state === undefined) continue;
+      this.states.set(path, state);
+      if (known !== undefined && state !== known) this.parts.changed?.(path);
+    }
   }
 }
 
@@ -137,6 +171,17 @@ async function missingFile(database: string): Promise<string | undefined> {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return "the MANIFEST was deleted";
     throw error;
   }
+}
+
+function pairIn(states: ReadonlyMap<string, string>, path: string): [string, string][] {
+  const state = states.get(path);
+  return state === undefined ? [] : [[path, state]];
+}
+
+/** What changes whenever a table is written to or replaced. Undefined: it is not there. */
+async function stateOf(path: string): Promise<string | undefined> {
+  const found = await stat(path, { bigint: true }).catch(() => undefined);
+  return found && `${found.ino} ${found.size} ${found.mtimeNs}`;
 }
 
 /** Tells a file from another one at its path. Undefined: there is none. */

@@ -1,8 +1,8 @@
 // The scrubber reads the whole store repeatedly while it is served, at a bounded rate, to find bit
 // rot early. It checks tables by LevelDB's own CRCs, which LevelDB never verifies, the log by
 // Annals' checksums and the hash chain, and the index against the log. It reports and counts
-// findings and repairs nothing. Where LevelDB would end the process over a damaged table, reads are
-// kept away from it and nothing more is written.
+// findings and repairs nothing. A damaged table ends appends, and reads go on without LevelDB;
+// entries that the index lacks are CORRUPTION from then on.
 
 import { basename } from "node:path";
 import type { ScrubStatus } from "../../storage.ts";
@@ -10,8 +10,9 @@ import type { OpenStore } from "../state/open-store.ts";
 import { liveTables } from "../files/database-check.ts";
 import type { ReadableKv } from "../kv/kv.ts";
 import { busyEventLoop, Pace, Stopped } from "./pace.ts";
-import { dangersIn } from "../files/table-danger.ts";
+import type { KeyBounds } from "../files/manifest.ts";
 import { checkTable } from "../files/table-file.ts";
+import type { AvoidedRange } from "../kv/avoided.ts";
 import { verifyStore } from "../verify/verify-store.ts";
 import { nodeDelay, type Delay } from "../write/write-guard.ts";
 
@@ -40,14 +41,21 @@ export interface ScrubberStatus extends ScrubStatus {
 
 export interface Scrubber {
   status(): ScrubberStatus;
+  /** Checks a table out of turn. Never rejects. */
+  checkTable(path: string): Promise<void>;
   /** Resolves when the scrubber has stopped reading. */
   stop(): Promise<void>;
 }
 
 export interface ScrubberParts {
   readonly store: OpenStore;
-  /** Refuses writes for good. Absent: nobody writes. */
-  readonly fail?: ((why: string) => void) | undefined;
+  /**
+   * Called with each damaged table, before it is reported: LevelDB must not read or merge it any
+   * more.
+   */
+  readonly damaged: (table: string, finding: string) => Promise<void>;
+  /** Reads that depend on these keys must be CORRUPTION. */
+  readonly avoid: (range: AvoidedRange) => void;
   /** LevelDB's folder. Absent: there are no tables to check. */
   readonly database?: string | undefined;
   readonly clock: () => number;
@@ -70,6 +78,13 @@ export function startScrubber(parts: ScrubberParts, options: ScrubberOptions = {
   const ended = scrubbing.run();
   return {
     status: () => scrubbing.status,
+    async checkTable(path) {
+      try {
+        await scrubbing.checkTable(path);
+      } catch (cause) {
+        if (!(cause instanceof Stopped)) parts.warn(`${basename(path)} cannot be checked`, cause);
+      }
+    },
     async stop() {
       pace.stop();
       await ended;
@@ -91,8 +106,6 @@ class Scrubbing {
   private readonly options: ScrubberOptions;
   private readonly pace: Pace;
   private readonly known = new Set<string>();
-  /** Findings about tables that reads are kept away from. */
-  private readonly avoided = new Set<string>();
 
   constructor(parts: ScrubberParts, options: ScrubberOptions, pace: Pace) {
     this.parts = parts;
@@ -119,48 +132,54 @@ class Scrubbing {
   private async round(): Promise<void> {
     const { store, clock } = this.parts;
     this.change({ phase: "tables", position: 0 });
-    await this.checkTables();
-    this.change({ phase: "log" });
-    await verifyStore(steadyKv(store, this.pace), {
-      head: store.head.position,
-      found: (finding) => this.found(finding),
-      pace: (bytes) => this.spend(bytes),
-      reached: ({ last }) => this.change({ position: last }),
-    });
+    // Where a table is damaged, every read checks what it meets, and the log cannot be walked.
+    if (await this.areTablesSound()) {
+      this.change({ phase: "log" });
+      await verifyStore(steadyKv(store, this.pace), {
+        head: store.head.position,
+        found: (finding, keys) => this.foundInLog(finding, keys),
+        pace: (bytes) => this.spend(bytes),
+        reached: ({ last }) => this.change({ position: last }),
+      });
+    }
     this.change({ rounds: this.status.rounds + 1, lastFinishedAt: clock() });
     this.options.finished?.(this.status);
   }
 
-  private async checkTables(): Promise<void> {
+  private async areTablesSound(): Promise<boolean> {
     const { database } = this.parts;
-    if (database === undefined) return;
+    if (database === undefined) return true;
+    let areSound = true;
     for (const path of await liveTables(database)) {
-      const fault = await checkTable(path, (bytes) => this.spend(bytes)).catch(
-        async (error: NodeJS.ErrnoException) => {
-          if (error.code !== "ENOENT") throw error;
-          // LevelDB may have replaced the table meanwhile.
-          return (await liveTables(database)).includes(path) ? "it is missing" : undefined;
-        },
-      );
-      if (fault === undefined) continue;
-      const finding = `table ${basename(path)}: ${fault}`;
-      await this.keepAwayFrom(path, finding);
-      this.found(finding);
+      if (!(await this.checkTable(path))) areSound = false;
     }
+    return areSound;
   }
 
-  /** A merge of tables would come to what reads are kept away from, so that writes end too. */
-  private async keepAwayFrom(path: string, finding: string): Promise<void> {
-    if (this.avoided.has(finding)) return;
-    this.avoided.add(finding);
-    const dangers = await dangersIn(path, finding).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT") return [];
-      throw error;
-    });
-    if (dangers.length === 0) return;
-    const { store, fail } = this.parts;
-    for (const danger of dangers) store.kv.avoid?.(danger);
-    fail?.(`${finding}; stop the server and run annals salvage, or restore a backup`);
+  /** Whether the table is sound. */
+  async checkTable(path: string): Promise<boolean> {
+    const { database, damaged } = this.parts;
+    const fault = await checkTable(path, (bytes) => this.spend(bytes)).catch(
+      async (error: NodeJS.ErrnoException) => {
+        if (error.code === "EIO") return "it cannot be read from the disk";
+        if (error.code !== "ENOENT" || database === undefined) throw error;
+        // LevelDB may have replaced the table meanwhile.
+        return (await liveTables(database)).includes(path) ? "it is missing" : undefined;
+      },
+    );
+    if (fault === undefined) return true;
+    const table = basename(path);
+    const finding = `table ${table}: ${fault}`;
+    if (!this.known.has(finding)) await damaged(table, finding);
+    this.found(finding);
+    return false;
+  }
+
+  private foundInLog(finding: string, keys: KeyBounds | undefined): void {
+    if (keys !== undefined && !this.known.has(finding)) {
+      this.parts.avoid({ ...keys, why: finding });
+    }
+    this.found(finding);
   }
 
   private spend(bytes: number): Promise<void> {
@@ -199,9 +218,13 @@ function steadyKv(store: OpenStore, pace: Pace): ReadableKv {
     }
   };
   return {
-    getMany: (keys) => steadily(() => store.kv.getMany(keys)),
-    page: (range) => steadily(() => store.kv.page(range)),
+    getMany: (keys) => steadily(() => wholeOf(store).getMany(keys)),
+    page: (range) => steadily(() => wholeOf(store).page(range)),
   };
+}
+
+function wholeOf({ kv }: OpenStore): ReadableKv {
+  return kv.whole ?? kv;
 }
 
 function isClosed(error: unknown): boolean {

@@ -27,6 +27,18 @@ import { openTermNumber } from "../state/terms.ts";
 
 const rememberedMax = 100_000;
 
+/**
+ * Told of each finding, in words. `keys`: where an entry should be that is missing or cannot be
+ * read.
+ */
+export type Found = (finding: string, keys?: KeyBounds) => void;
+
+/** Both inclusive. */
+interface KeyBounds {
+  readonly first: Uint8Array;
+  readonly last: Uint8Array;
+}
+
 /** How many index entries the chunks so far account for. */
 export interface IndexTotals {
   terms: number;
@@ -61,11 +73,11 @@ interface Known {
 export class IndexCheck {
   readonly totals: IndexTotals = { terms: 0, postings: 0, ids: 0 };
   private readonly kv: ReadableKv;
-  private readonly found: (finding: string) => void;
+  private readonly found: Found;
   /** Numbers and counts of terms as of the last chunk. Bounded: the oldest entries are dropped. */
   private readonly known = new Map<string, Known>();
 
-  constructor(kv: ReadableKv, found: (finding: string) => void) {
+  constructor(kv: ReadableKv, found: Found) {
     this.kv = kv;
     this.found = found;
   }
@@ -131,7 +143,11 @@ export class IndexCheck {
   ): TermNumber | undefined {
     try {
       if (value) return openTermNumber(key, value);
-      this.found(`${name}, first seen up to position ${chunk.last}, is not in the dictionary`);
+      const keys = { first: key, last: key };
+      this.found(
+        `${name}, first seen up to position ${chunk.last}, is not in the dictionary`,
+        keys,
+      );
     } catch (error) {
       if (!(error instanceof AnnalsError)) throw error;
       this.found(`${name}: ${error.message}`);
@@ -168,7 +184,8 @@ export class IndexCheck {
       this.remember(name, { number, count: count + ordinals.length });
       const value = values[i];
       const posting = value && this.opened(at, value);
-      if (!value) this.found(`${name} has no posting for positions up to ${chunk.last}`);
+      const keys = { first: at, last: at };
+      if (!value) this.found(`${name} has no posting for positions up to ${chunk.last}`, keys);
       if (!posting) continue;
       const frames = isStream ? ordinals.map((each) => (events[each] as CheckedEvent).frame) : [];
       if (!isPosting(posting, chunk, count, ordinals, frames)) {
@@ -228,7 +245,9 @@ export class IndexCheck {
       const isThere = body !== undefined && readUint64(body, 0) === position;
       if (isThere || idFromClient) this.totals.ids++;
       if (isThere || !idFromClient) continue;
-      this.found(`the index does not lead from id ${id} to position ${position}`);
+      const key = keys[i] as Uint8Array;
+      const finding = `the index does not lead from id ${id} to position ${position}`;
+      this.found(finding, { first: key, last: key });
     }
   }
 

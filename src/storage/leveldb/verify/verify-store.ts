@@ -5,7 +5,7 @@
 import { AnnalsError } from "../../../domain/errors.ts";
 import { unseal } from "../format/checksum.ts";
 import type { Chunk } from "../format/chunk.ts";
-import { IndexCheck, type IndexTotals } from "./index-check.ts";
+import { IndexCheck, type Found, type IndexTotals } from "./index-check.ts";
 import {
   bornAt,
   prefixId,
@@ -28,7 +28,7 @@ const pageCountMax = 4_096;
 export interface Verification {
   /** The head when the check began. Later positions are not checked. */
   readonly head: number;
-  readonly found: (finding: string) => void;
+  readonly found: Found;
   /**
    * Awaited with the bytes that were read, so that a background check can be slowed down and
    * stopped.
@@ -49,9 +49,9 @@ export interface StoreTotals extends IndexTotals {
 export async function verifyStore(kv: ReadableKv, given: Verification): Promise<StoreTotals> {
   const { head, pace, reached } = given;
   let findings = 0;
-  const found = (finding: string): void => {
+  const found: Found = (finding, keys) => {
     findings++;
-    given.found(finding);
+    given.found(finding, keys);
   };
   const verification = { ...given, found };
   const index = new IndexCheck(kv, found);
@@ -90,12 +90,7 @@ export async function verifyStore(kv: ReadableKv, given: Verification): Promise<
   return { chunks, events, terms, postings, ids, snapshots, sideValues };
 }
 
-function compare(
-  what: string,
-  counted: number,
-  expected: number,
-  found: (finding: string) => void,
-): void {
+function compare(what: string, counted: number, expected: number, found: Found): void {
   if (counted === expected) return;
   found(`the index holds ${counted} ${what}; the log accounts for ${expected}`);
 }
@@ -121,26 +116,45 @@ async function countEntries(
   { head, found, pace }: Verification,
 ): Promise<number> {
   const last = Buffer.from([prefix + 1]);
-  let first = Buffer.from([prefix]);
+  let first: Uint8Array = Buffer.from([prefix]);
   let count = 0;
+  let before: Uint8Array = first;
   for (;;) {
     const range = { first, last, limit: pageCountMax, bytesMax: pageBytes, fillCache: false };
     const entries = await kv.page(range);
     const end = entries.at(-1);
     if (!end) return count;
     let bytes = 0;
-    for (const entry of entries) {
+    for (const [i, entry] of entries.entries()) {
       bytes += entry[0].length + entry[1].length;
-      const position = opened(entry, open, found);
+      const position = opened(entry, open, (finding) => {
+        // Its key may be what is damaged: the true one lies between its neighbours.
+        const next = entries[i + 1]?.[0];
+        found(finding, { first: behind(before), last: next ? ahead(next) : entry[0] });
+      });
+      before = entry[0];
       // An entry that cannot be decoded is a finding of its own and counts as present.
       if (position === undefined || position <= head) count++;
     }
-    first = Buffer.concat([end[0], Buffer.alloc(1)]);
+    first = behind(end[0]);
     await pace?.(bytes);
   }
 }
 
-function opened(entry: Entry, open: Opener, found: (finding: string) => void): number | undefined {
+/** The least key that is greater. */
+function behind(key: Uint8Array): Buffer {
+  return Buffer.concat([key, Buffer.alloc(1)]);
+}
+
+/** A key that is smaller, with none of the store's keys between. */
+function ahead(key: Uint8Array): Buffer {
+  const end = key.length - 1;
+  const last = key[end] as number;
+  const rest = Buffer.from(key.subarray(0, end));
+  return last === 0 ? rest : Buffer.concat([rest, Buffer.of(last - 1), Buffer.alloc(64, 0xff)]);
+}
+
+function opened(entry: Entry, open: Opener, found: Found): number | undefined {
   try {
     const position = open(entry);
     if (position !== undefined) return position;

@@ -10,6 +10,7 @@ import type {
   StorageIdentity,
   StorageWatcher,
 } from "../../storage.ts";
+import { Avoided, type AvoidedRange } from "../kv/avoided.ts";
 import type { Operation } from "../kv/kv.ts";
 import { gatherFacts } from "../read/facts.ts";
 import { positionAt } from "../read/chunks.ts";
@@ -53,6 +54,10 @@ export interface Engine {
   readonly store: OpenStore;
   /** Refuses writes for good: see WriteGuard. */
   readonly fail: (why: string) => void;
+  /** Refuses writes for good, and reads without LevelDB: see WriteGuard. */
+  readonly leaveLevelDb: (why: string) => Promise<void>;
+  /** From now on, reads that depend on these keys are CORRUPTION. */
+  readonly avoid: (range: AvoidedRange) => void;
   /**
    * Runs a commit after those before it. `compose` is called when it may run, and uses the head of
    * that moment.
@@ -62,7 +67,17 @@ export interface Engine {
   readonly between: <T>(look: () => T) => Promise<T>;
 }
 
-export async function openEngine(options: EngineOptions): Promise<Engine> {
+export async function openEngine(given: EngineOptions): Promise<Engine> {
+  const avoided = new Avoided();
+  const { openDamaged } = given;
+  const options: EngineOptions = {
+    ...given,
+    async openKv(acknowledged) {
+      const opened = await given.openKv(acknowledged);
+      return { ...opened, kv: avoided.over(opened.kv) };
+    },
+    openDamaged: openDamaged && (async (known) => avoided.over(await openDamaged(known))),
+  };
   const store = openStore(await openDatabase(options), options.clock, options.timeKeeper);
   const watchers = new Set<StorageWatcher>();
   const guard = new WriteGuard({ store, options, watchers });
@@ -107,7 +122,20 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       await commitDurably(parts, own.commit, own);
     });
   const between: Engine["between"] = (look) => guard.between(look);
-  return { storage, store, commitOwn, between, fail: (why) => guard.fail(why) };
+  const avoid = (range: AvoidedRange): void => {
+    avoided.add(range);
+    // That there is nothing may have been remembered.
+    store.terms.reset(store.head.position);
+  };
+  return {
+    storage,
+    store,
+    commitOwn,
+    between,
+    fail: (why) => guard.fail(why),
+    leaveLevelDb: (why) => guard.leaveLevelDb(why),
+    avoid,
+  };
 }
 
 interface CommitParts extends GuardParts {

@@ -28,6 +28,8 @@ export interface GuardOptions {
    * wait.
    */
   readonly acknowledge?: (acknowledged: Acknowledged) => void;
+  /** Opens the database without LevelDB and for reading only, although tables are damaged. */
+  readonly openDamaged?: ((acknowledged: Acknowledged) => Promise<Kv>) | undefined;
   /** Bytes that may still be written before the reserve is used. Absent: no bound. */
   readonly spareBytes?: () => number;
   /** Whether the folder is still this process's own. Absent: nobody else can take it. */
@@ -97,6 +99,7 @@ export class WriteGuard {
   private stopped = false;
   /** A write failed, and the database has not been reopened since. */
   private poisoned = false;
+  private hasLeft = false;
   /** Why nothing may be written any more. Undefined: it may. */
   private failure: string | undefined;
   /** Ends the present wait, for space or for the next attempt. */
@@ -161,6 +164,57 @@ export class WriteGuard {
     this.failure = why;
     this.wake();
     this.setState("failed", why);
+  }
+
+  /**
+   * Refuses writes for good, and reads by `openDamaged` from now on: LevelDB would come to what is
+   * damaged, end the process there, or merge it into sound tables. Never rejects.
+   */
+  async leaveLevelDb(why: string): Promise<void> {
+    const { openDamaged, isHeld } = this.parts.options;
+    if (this.hasLeft || openDamaged === undefined || isHeld?.() === false) return this.fail(why);
+    this.hasLeft = true;
+    this.fail(why);
+    await this.last;
+    await this.recovery;
+    if (this.closed) return;
+    this.recovery = this.readBy(openDamaged);
+    await this.recovery;
+  }
+
+  private async readBy(openDamaged: NonNullable<GuardOptions["openDamaged"]>): Promise<void> {
+    const { store, options } = this.parts;
+    await store.kv.close().catch((cause: unknown) => {
+      options.warn("LevelDB could not be closed", cause);
+    });
+    for (let backoffMs = backoffMsFirst; !this.stopped;) {
+      try {
+        store.kv = await openDamaged(acknowledgedBy(store));
+        await this.doubtMemory();
+        options.warn("the store is read without LevelDB from now on, every block checked");
+        return;
+      } catch (cause) {
+        options.warn("the store's files cannot be read without LevelDB", cause);
+      }
+      await this.pause(backoffMs);
+      backoffMs = Math.min(backoffMs * 2, backoffMsMax);
+    }
+  }
+
+  /** What is kept in memory was read before the damage was known. */
+  private async doubtMemory(): Promise<void> {
+    const { store, options } = this.parts;
+    const { position } = store.head;
+    store.terms.reset(position);
+    store.tail.clear();
+    store.removedRuns.clear();
+    const loading = loadLifecycles(store.kv, position, options.lifecyclesBytesMax);
+    store.lifecycles = await loading.catch((error: unknown) => {
+      if (!(error instanceof AnnalsError)) throw error;
+      // Which streams have one is not known for sure: each is looked up when it is needed.
+      store.lifecycles.doubt();
+      return store.lifecycles;
+    });
   }
 
   /** For a database that is open for reading only: opens it for writing when there is space. */

@@ -1,10 +1,10 @@
 // What is deleted under a server that runs ends its appends, and another server on the folder never
 // makes it acknowledge what is not there.
-import { mkdtemp, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readdir, rename, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { openLevelStorage } from "../../../../src/storage/leveldb/open.ts";
+import { openLevelStorage, openLevelStore } from "../../../../src/storage/leveldb/open.ts";
 import {
   startFolderWatch,
   type FolderWatch,
@@ -94,6 +94,35 @@ describe("what is deleted under an open store ends its appends", () => {
     expect(await Promise.race([ended, Promise.resolve("nothing")])).toBe("nothing");
     await storage.close();
   });
+});
+
+test.each([
+  ["that was only touched is sound, and appends go on", false],
+  ["that was written to is checked at once, and its damage ends appends", true],
+])("a table %s", async (_, isDamaged) => {
+  const scrub = { delayMs: 3_600_000 };
+  const { storage, scrubber } = await openLevelStore({
+    folder,
+    reserveBytes: 0,
+    lookEveryMs: 20,
+    scrub,
+  });
+  const failed = new Promise<string>((resolve) => {
+    storage.watch({ writeStateChanged: (state, why) => resolve(`${state}: ${why}`) });
+  });
+  const name = (await readdir(join(folder, "log"))).find((each) => each.endsWith(".ldb")) ?? "";
+  const path = join(folder, "log", name);
+  if (isDamaged) {
+    const table = await open(path, "r+");
+    await table.write(Buffer.alloc(64), 0, 64, 40);
+    await table.close();
+    expect(await failed).toContain(`failed: table ${name}: the block at byte 0 fails its CRC`);
+  } else {
+    await utimes(path, 1, 1);
+    while (scrubber?.status().bytes === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  expect(await reasonOf(storage)).toBe(isDamaged ? "STORE_FAILED" : "stored");
+  await storage.close();
 });
 
 test("a write is not acknowledged once the lock is gone, though nobody has looked yet", async () => {

@@ -21,7 +21,7 @@ import {
   type StoreTotals,
 } from "../../../../src/storage/leveldb/verify/verify-store.ts";
 import type { Storage } from "../../../../src/storage/storage.ts";
-import { commitEvents, idOf, newEvents } from "../../../support/events.ts";
+import { commitEvents, idOf, newEvents, recordsOf } from "../../../support/events.ts";
 import { handTimers } from "../../../support/hand-timers.ts";
 import { saveSnapshot } from "../../../support/snapshots.ts";
 import { contentsOf } from "../../../support/store-folder.ts";
@@ -228,7 +228,7 @@ describe("the scrubber of a store that is served", () => {
     await storage.close();
   });
 
-  test("says what it finds once, counts it, and goes on serving", async () => {
+  test("says what it finds once, counts it, ends appends, and goes on reading", async () => {
     const opened = await open("rotten");
     const { scrubber, storage, warnings, folder } = opened;
     await finishRound(opened);
@@ -246,7 +246,10 @@ describe("the scrubber of a store that is served", () => {
     expect(findings[0]).toBe(`table ${name}: the block at byte 0 fails its CRC`);
     expect(findingCount).toBe(findings.length);
     expect(warnings.filter((each) => each.includes("the block at byte 0"))).toHaveLength(1);
-    expect(storage.writeState()).toBe("accepting");
+    expect(storage.writeState()).toBe("failed");
+    expect(await recordsOf(storage, { positions: { first: events, last: events } })).toHaveLength(
+      1,
+    );
     await storage.close();
   });
 
