@@ -159,7 +159,7 @@ export const commandHelp: readonly CommandHelp[] = [
     name: "parked",
     synopsis: "parked list GROUP | parked replay|discard GROUP (POSITION... | --all)",
     summary: "list, replay or discard a group's parked events",
-    details: [json],
+    details: ["--epoch EPOCH           the epoch of the positions: see `info`", json],
   },
   {
     name: "checkpoints",

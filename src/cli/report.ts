@@ -52,7 +52,7 @@ function describeCall(error: CallError): { code: number; text: string } {
     case "EVENT_ID_CONFLICT": {
       const lines = failure.conflict.events.map(
         ({ id, position, problem }) =>
-          `${id} at position ${position}: ${wordOf(EventIdProblem[problem])}`,
+          `${id}${position === 0n ? "" : ` at position ${position}`}: ${wordOf(EventIdProblem[problem])}`,
       );
       const text = ["event ids are already used; nothing was stored", ...lines].join("\n");
       return { code: exitCode.conflict, text };

@@ -121,6 +121,8 @@ export type EventIdProblem = "other-content" | "other-stream" | "other-order" | 
 export interface EventIdMismatch {
   readonly id: string;
   readonly position: number;
+  /** The stored event is in another stream than the proposed one. */
+  readonly isElsewhere: boolean;
   readonly problem: EventIdProblem;
 }
 

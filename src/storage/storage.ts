@@ -33,6 +33,11 @@ export interface Head {
 export interface FactsRequest {
   /** Streams whose version is needed. Duplicates are allowed. */
   readonly streams: Iterable<string>;
+  /**
+   * Those of the streams whose lifecycle is only replaced: one that cannot be read counts as none.
+   * Absent: none of them.
+   */
+  readonly replaced?: ReadonlySet<string>;
   /** Event ids to look up (UUID text, lower case). */
   readonly ids: Iterable<string>;
   /** Conditions: does an event after `after` match? */

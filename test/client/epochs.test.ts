@@ -133,6 +133,8 @@ describe("what was decided before a restore", () => {
       client.waitFor({ consumer }, lastPosition, { epoch }),
       client.snapshots.save({ stream: "s", version, state, epoch }),
       client.groups.create("g", { after: lastPosition, epoch }),
+      client.groups.replay("mails", { positions: [1, lastPosition], epoch }),
+      client.groups.discard("mails", { positions: [lastPosition, 1], epoch }),
       client.read({ from: { position: lastPosition + 1 }, epoch }).toArray(),
     ];
     for (const error of await Promise.all(attempts.map(rejectionOf))) {

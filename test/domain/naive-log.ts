@@ -111,8 +111,10 @@ export class NaiveLog {
     if (complete && problems.every((problem) => problem === undefined)) {
       return answer(there.map(({ found }) => found));
     }
-    const events = there.map(({ event: { id }, found: { position } }, i) => {
-      return { id, position, problem: problems[i] ?? ("partly-recorded" as const) };
+    const events = there.map(({ event: { id, stream }, found }, i) => {
+      const { position } = found;
+      const isElsewhere = stream !== found.stream;
+      return { id, position, isElsewhere, problem: problems[i] ?? ("partly-recorded" as const) };
     });
     return { kind: "event-id-conflict", events };
   }

@@ -16,7 +16,11 @@ import type { Terminal } from "../output/terminal.ts";
 import { isoTime } from "../arguments/time.ts";
 
 const options = { ...connectionOptions, ...jsonOption } as const;
-const chosenOptions = { ...options, all: { type: "boolean" } } as const;
+const chosenOptions = {
+  ...options,
+  all: { type: "boolean" },
+  epoch: { type: "string" },
+} as const;
 const pageSize = 100;
 /** Positions per request. */
 const positionsMax = 1_000;
@@ -75,7 +79,7 @@ function listParked(args: readonly string[], terminal: Terminal): Promise<number
 
 type Change = (
   session: Session,
-  request: { readonly group: string; readonly positions: bigint[] },
+  request: { readonly group: string; readonly positions: bigint[]; readonly epoch: string },
 ) => Promise<bigint>;
 
 async function change(
@@ -89,12 +93,15 @@ async function change(
   if (chosen.length > 0 === (values.all ?? false)) {
     throw new UsageError("missing argument: positions or --all");
   }
+  const { epoch = "" } = values;
+  if (epoch !== "" && chosen.length === 0) throw new UsageError("--epoch goes with positions");
   const positions = chosen.map((text) => BigInt(wholeNumber(text, "POSITION", { min: 1 })));
   const count = await withSession(values, terminal, async (session) => {
-    if (chosen.length === 0) return act(session, { group, positions });
+    if (chosen.length === 0) return act(session, { group, positions, epoch });
     let sum = 0n;
     for (let from = 0; from < positions.length; from += positionsMax) {
-      sum += await act(session, { group, positions: positions.slice(from, from + positionsMax) });
+      const some = positions.slice(from, from + positionsMax);
+      sum += await act(session, { group, positions: some, epoch });
     }
     return sum;
   });

@@ -51,7 +51,9 @@ export async function salvage(args: readonly string[], terminal: Terminal): Prom
       const verdict = made.findings.length === 0 ? "sound" : "NOT SOUND";
       const text =
         `${findings}made ${target}: store ${made.storeId}, head ${grouped(made.head)}, ` +
-        `${counted(report.events, "event")}, ${verdict}\n`;
+        `${counted(report.events, "event")}, ${verdict}\n` +
+        `a new epoch begins: positions after ${grouped(made.epochAfter)} that were read from ` +
+        `${folder} are refused\n`;
       const json = jsonLine({ made: true, ...report, store: made });
       await print(terminal.output, isJson ? json : escapedLines(text));
       return made.findings.length === 0 ? exitCode.ok : exitCode.failure;

@@ -1,6 +1,7 @@
 // `annals verify`: checks that everything is there and as it was written. It checks a store's
 // folder, even while a server has it open, or a backup, or the answers of a server.
 
+import { findingLines } from "./findings.ts";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { BackupContents } from "../../storage/leveldb/offline/backup-read.ts";
@@ -49,7 +50,7 @@ export async function verify(args: readonly string[], terminal: Terminal): Promi
   }
   const verdict = findings.length === 0 ? "sound" : "NOT SOUND";
   if (values.json !== true) {
-    for (const finding of findings) await say(terminal.output, `found: ${finding}`);
+    for (const line of findingLines(findings)) await say(terminal.output, `found: ${line}`);
   }
   const object = { sound: findings.length === 0, ...json };
   await printAnswer(terminal, values, object, [["verdict", verdict], ...facts]);

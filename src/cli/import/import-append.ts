@@ -93,7 +93,9 @@ function namedLine(error: unknown, events: readonly ImportEvent[]): unknown {
     const line = event === undefined ? "" : `line ${event.line}: `;
     return problem === EventIdProblem.PARTLY_RECORDED
       ? []
-      : [`${line}the id ${id} is already used at position ${position}, ${how}`];
+      : [
+          `${line}the id ${id} is already used${position === 0n ? "" : ` at position ${position}`}, ${how}`,
+        ];
   });
   return new CommandError(lines.join("\n") || (error as Error).message, { cause: error });
 }

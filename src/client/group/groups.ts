@@ -54,6 +54,8 @@ export interface GroupMemberInfo {
 /** A parked event. */
 export interface GroupParkedEvent<E extends EventShape> {
   readonly position: number;
+  /** The epoch of the position. */
+  readonly epoch: string;
   readonly attempts: number;
   readonly reason: string;
   readonly parkedAt: Date;
@@ -64,6 +66,11 @@ export interface GroupParkedEvent<E extends EventShape> {
 /** Which parked events. Absent: all. */
 export interface WhichParked extends OperationOptions {
   readonly positions?: readonly number[] | undefined;
+  /**
+   * The epoch of the positions. An `EpochMismatchError` if they belong to another history of the
+   * store, and so to other events.
+   */
+  readonly epoch?: string | undefined;
 }
 
 /** Operations on a group that does not exist fail with a `NotFoundError`. */
@@ -136,20 +143,20 @@ export function groupsOf<E extends EventShape>(context: Context, codec: EventCod
       do {
         const request = { group: name, pageSize, pageToken };
         const page = await answered(context, options, (call) => rpc.listParked(request, call));
-        for (const one of page.parked) yield parkedOf(one, codec);
+        for (const one of page.parked) yield parkedOf(one, page.epoch, codec);
         pageToken = page.nextPageToken;
       } while (pageToken !== "");
     },
     replay: (name, which = {}) =>
       summed(which.positions, async (positions) => {
-        const request = { group: name, positions };
+        const request = { group: name, positions, epoch: which.epoch ?? "" };
         const options = { ...which, isIdempotent: positions.length > 0 };
         const answer = await answered(context, options, (call) => rpc.replayParked(request, call));
         return answer.replayedCount;
       }),
     discard: (name, which = {}) =>
       summed(which.positions, async (positions) => {
-        const request = { group: name, positions };
+        const request = { group: name, positions, epoch: which.epoch ?? "" };
         const options = { ...which, isIdempotent: positions.length > 0 };
         const answer = await answered(context, options, (call) => rpc.discardParked(request, call));
         return answer.discardedCount;
@@ -191,12 +198,14 @@ function infoOf({ group }: { readonly group?: WireGroup | undefined }): GroupInf
 
 function parkedOf<E extends EventShape>(
   { position, attempts, reason, parkedAt, event }: WireParked,
+  epoch: string,
   codec: EventCodec<E>,
 ): GroupParkedEvent<E> {
   const raw = event && rawEvent(event);
   let decoded: RecordedEvent<E> | undefined;
   return {
     position: safeInteger(position),
+    epoch,
     attempts,
     reason,
     parkedAt: dateOf(parkedAt),

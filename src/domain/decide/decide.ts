@@ -61,6 +61,11 @@ export interface DecisionFacts extends CheckpointFacts {
 /** What has to be known to decide a batch. */
 export interface NeededFacts {
   readonly streams: Set<string>;
+  /**
+   * Those that are only deleted. A deletion removes everything, whatever was removed before, so
+   * that it ends the damage of a stream whose lifecycle was lost.
+   */
+  readonly replaced: Set<string>;
   readonly ids: string[];
   readonly conditions: AppendCondition[];
   /** The consumers whose checkpoints are needed. */
@@ -99,12 +104,15 @@ const noMatches: readonly number[] = Object.freeze([]);
 
 export function factsNeeded(appends: readonly Proposal[]): NeededFacts {
   const streams = new Set<string>();
+  const replaced = new Set<string>();
   const ids: string[] = [];
   const conditions: AppendCondition[] = [];
   const consumers = new Set<string>();
   for (const append of appends) {
     if ("kind" in append) {
+      const isFirst = append.kind === "delete-stream" && !streams.has(append.stream);
       for (const stream of streamsOfRequest(append)) streams.add(stream);
+      if (isFirst) replaced.add(append.stream);
       const consumer = consumerOf(append);
       if (consumer !== undefined) consumers.add(consumer);
       continue;
@@ -117,7 +125,7 @@ export function factsNeeded(appends: readonly Proposal[]): NeededFacts {
     for (const condition of append.conditions) conditions.push(leftToLookUp(condition));
     if (append.checkpoint !== undefined) consumers.add(append.checkpoint.consumer);
   }
-  return { streams, ids, conditions, consumers };
+  return { streams, replaced, ids, conditions, consumers };
 }
 
 /** The condition, restricted to events after the last lookup. */
@@ -195,12 +203,14 @@ function recordedBefore(
 ): Appended | EventIdConflict | undefined {
   let recorded: StoredEvent[] | undefined;
   let problems: (EventIdProblem | undefined)[] | undefined;
+  const elsewhere = new Set<StoredEvent>();
   for (const event of append.events) {
     if (!event.idFromClient) continue;
     const found = overlay.find(event.id) ?? facts.events.get(event.id);
     if (found === undefined) continue;
     (recorded ??= []).push(found);
     (problems ??= []).push(problemOf(event, found));
+    if (event.stream !== found.stream) elsewhere.add(found);
   }
   if (recorded === undefined || problems === undefined) return undefined;
   const complete = recorded.length === append.events.length;
@@ -210,8 +220,10 @@ function recordedBefore(
   }
   // An event that is stored as proposed is listed too, because the append as a whole is not stored.
   const otherwise = complete && !inOrder ? "other-order" : "partly-recorded";
-  const events = recorded.map(({ id, position }, i) => {
-    return { id, position, problem: problems[i] ?? otherwise };
+  const events = recorded.map((event, i) => {
+    const { id, position } = event;
+    const isElsewhere = elsewhere.has(event);
+    return { id, position, isElsewhere, problem: problems[i] ?? otherwise };
   });
   return { kind: "event-id-conflict", events };
 }

@@ -106,7 +106,8 @@ function answerOf(outcome: Outcome, head: number, epoch: Buffer): Encoded<Append
     case "event-id-conflict": {
       const [first] = outcome.events;
       const more = outcome.events.length > 1 ? ` (and ${outcome.events.length - 1} more)` : "";
-      const message = `event ${first?.id} is recorded at position ${first?.position}, but with ${
+      const where = first?.isElsewhere === true ? "elsewhere" : `at position ${first?.position}`;
+      const message = `event ${first?.id} is recorded ${where}, but with ${
         first === undefined ? "" : problemTexts[first.problem]
       }${more}`;
       throw new AnnalsError({ reason: "EVENT_ID_CONFLICT", conflict: outcome }, message);

@@ -31,11 +31,12 @@ import {
   type ResetGroupRequest,
   type UpdateGroupRequest,
 } from "../../gen/annals/v1/consumer_group_service_pb.js";
+import { currentEpoch } from "../../domain/epoch.ts";
 import type { GroupInfo, GroupMember, ParkedEvent } from "../../log/group-verbs.ts";
 import { inView, wrap } from "../convert/batches.ts";
 import { checkConsumerName } from "../convert/checkpoint.ts";
 import { checkText, Violations } from "../convert/checks.ts";
-import { requireEpoch } from "../convert/epoch.ts";
+import { epochField, requireEpoch } from "../convert/epoch.ts";
 import {
   convertJoin,
   convertMemberRequest,
@@ -145,25 +146,29 @@ async function resetGroup({ log, limits }: ServiceContext, wire: ResetGroupReque
 }
 
 async function replayParked({ log, limits }: ServiceContext, wire: ReplayParkedRequest) {
-  const [group, positions] = parkedAsked(wire, limits);
+  const [group, positions] = await parkedAsked(wire, log, limits);
   const replayedCount = BigInt(await log.groups.replayParked(group, positions));
   return create(ReplayParkedResponseSchema, { replayedCount });
 }
 
 async function discardParked({ log, limits }: ServiceContext, wire: DiscardParkedRequest) {
-  const [group, positions] = parkedAsked(wire, limits);
+  const [group, positions] = await parkedAsked(wire, log, limits);
   const discardedCount = BigInt(await log.groups.discardParked(group, positions));
   return create(DiscardParkedResponseSchema, { discardedCount });
 }
 
-function parkedAsked(
+/** Throws EPOCH_MISMATCH: the last position is shared with another history only if all are. */
+async function parkedAsked(
   wire: ReplayParkedRequest | DiscardParkedRequest,
+  log: ServiceContext["log"],
   limits: ServiceContext["limits"],
-): [group: string, positions: number[]] {
+): Promise<[group: string, positions: number[]]> {
   const v = new Violations();
   const group = checkConsumerName(v, "group", wire.group, limits);
   const positions = convertPositions(v, wire.positions, limits);
   v.throwIfAny();
+  const position = positions.reduce((last, each) => Math.max(last, each), 0);
+  await requireEpoch(log, wire.epoch, [{ field: "positions", position }]);
   return [group, positions];
 }
 
@@ -240,6 +245,8 @@ async function listen(
 }
 
 const tagEvent = 0x2a;
+/** `ListParkedResponse.epoch`. */
+const tagParkedEpoch = 0x1a;
 
 /** Parked events with their records. Records may be large: see `ParkedPage.bytesMax`. */
 async function listParked(
@@ -262,7 +269,8 @@ async function listParked(
       return log.groups.listParked({ group, after, limit, bytesMax: pageBytesMax }, call.gate);
     },
   };
-  return pageOf(wire, context, parked, call);
+  const epoch = epochField(tagParkedEpoch, currentEpoch(log.info().identity.history));
+  return Buffer.concat([await pageOf(wire, context, parked, call), epoch]);
 }
 
 function parkedBytes(

@@ -183,8 +183,10 @@ const problems: Readonly<Record<EventIdProblem, WireProblem>> = {
 };
 
 function eventIdConflict({ events: mismatches }: EventIdConflict): Any {
-  const all = mismatches.map(({ id, position, problem }: EventIdMismatch) => {
-    const fields = { id, position: BigInt(position), problem: problems[problem] };
+  const all = mismatches.map(({ id, position, isElsewhere, problem }: EventIdMismatch) => {
+    // The caller may have no right to know of the other stream.
+    const told = isElsewhere ? 0 : position;
+    const fields = { id, position: BigInt(told), problem: problems[problem] };
     return create(EventIdMismatchSchema, fields);
   });
   const events = fitting(all, listBytesMax, entryBytes(EventIdMismatchSchema));

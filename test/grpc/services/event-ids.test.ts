@@ -51,6 +51,18 @@ describe("an id that the store made", () => {
     expect((await server.calls.unary(m.getInfo, {})).head).toBe(made.lastPosition);
   });
 
+  test("of an event in another stream is refused, and nothing is told of that one", async () => {
+    const { eventIds } = await append({ type: "A" });
+    const [id = ""] = eventIds;
+    for (const type of ["A", "other"]) {
+      const request = { stream: "elsewhere", events: [{ id, type }] };
+      const failed = await failedOf(server.calls.unary(m.append, request));
+      expect(failed).toMatchObject({ code: 6, reason: "EVENT_ID_CONFLICT" });
+      expect(failed.message).not.toMatch(/position/);
+      expect(failed.eventIdConflict?.events).toMatchObject([{ id, position: 0n }]);
+    }
+  });
+
   test("of another store is an id like any other", async () => {
     const id = "01a20760-7e23-7766-bb1c-0534e4b20afd";
     expect(await append({ id, type: "A" })).toMatchObject({ deduplicated: false });

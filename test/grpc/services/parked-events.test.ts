@@ -36,7 +36,8 @@ describe("parked events", () => {
       { position: BigInt(first), attempts: 1, reason: "cannot\nparse", event: { type: name } },
       { position: BigInt(first + 2), attempts: 1, reason: "aside" },
     ]);
-    const { nextPageToken: pageToken } = page;
+    const { nextPageToken: pageToken, epoch } = page;
+    expect(epoch).toMatch(/^[0-9a-f]{16}$/);
     const rest = await calls().unary(groups.listParked, { group: name, pageToken });
     expect(rest).toMatchObject({ parked: [{ position: BigInt(first + 3) }], nextPageToken: "" });
     const json = toJson(ListParkedResponseSchema, rest) as { parked: object[] };
@@ -45,6 +46,7 @@ describe("parked events", () => {
     const replayed = await calls().unary(groups.replayParked, {
       group: name,
       positions: [BigInt(first), 1_000_000n],
+      epoch,
     });
     expect(replayed.replayedCount).toBe(1n);
     worker.ack(...worker.deliveries.slice(-1));
@@ -99,6 +101,14 @@ describe("parked events", () => {
       calls().failure(groups.discardParked, asked),
     ];
     for (const failure of await Promise.all(failures)) expect(fieldsOf(failure)).toEqual([field]);
+    const elsewhere = { group: name, positions: [1n], epoch: "0123456789abcdef" };
+    const mismatches = [
+      calls().failure(groups.replayParked, elsewhere),
+      calls().failure(groups.discardParked, elsewhere),
+    ];
+    for (const failure of await Promise.all(mismatches)) {
+      expect(failure).toMatchObject({ code: 9, reason: "EPOCH_MISMATCH" });
+    }
     const view = await calls().failure(groups.listParked, { group: name, view: 9 as View });
     expect(fieldsOf(view)).toEqual(["view"]);
   });

@@ -19,7 +19,12 @@ const conflict: StreamConflict = {
   expected: { kind: "version", version: 3 },
   actualVersion: 4,
 };
-const mismatch: EventIdMismatch = { id: "an-id", position: 7, problem: "other-stream" };
+const mismatch: EventIdMismatch = {
+  id: "an-id",
+  position: 7,
+  isElsewhere: false,
+  problem: "partly-recorded",
+};
 
 /** A failure of every reason, its code in errors.proto, and what its details must say. */
 const table: [Failure, number, object][] = [
@@ -55,7 +60,7 @@ const table: [Failure, number, object][] = [
       conflict: { kind: "event-id-conflict", events: [mismatch] },
     },
     6,
-    { eventIdConflict: { events: [{ id: "an-id", position: 7n, problem: 2 }], omittedCount: 0 } },
+    { eventIdConflict: { events: [{ id: "an-id", position: 7n, problem: 4 }], omittedCount: 0 } },
   ],
   [{ reason: "STREAM_NOT_FOUND", stream: "s" }, 5, { info: { stream: "s" } }],
   [

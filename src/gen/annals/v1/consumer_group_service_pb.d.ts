@@ -1285,6 +1285,13 @@ export declare type ListParkedResponse = Message<"annals.v1.ListParkedResponse">
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
+
+  /**
+   * The epoch of the positions: see `Epoch`.
+   *
+   * @generated from field: string epoch = 3;
+   */
+  epoch: string;
 };
 
 /**
@@ -1312,6 +1319,14 @@ export declare type ReplayParkedRequest = Message<"annals.v1.ReplayParkedRequest
    * @generated from field: repeated uint64 positions = 2;
    */
   positions: bigint[];
+
+  /**
+   * The epoch of the positions: of `ListParkedResponse`. Positions that this store's history does
+   * not share with it are refused. Empty: not checked.
+   *
+   * @generated from field: string epoch = 3;
+   */
+  epoch: string;
 };
 
 /**
@@ -1359,6 +1374,14 @@ export declare type DiscardParkedRequest = Message<"annals.v1.DiscardParkedReque
    * @generated from field: repeated uint64 positions = 2;
    */
   positions: bigint[];
+
+  /**
+   * The epoch of the positions: of `ListParkedResponse`. Positions that this store's history does
+   * not share with it are refused. Empty: not checked.
+   *
+   * @generated from field: string epoch = 3;
+   */
+  epoch: string;
 };
 
 /**
@@ -1516,7 +1539,8 @@ export declare const ConsumerGroupService: GenService<{
   /**
    * Has parked events delivered again, before the other events of their keys, and answers once that
    * is durable; they leave the parked list. With no positions as many as there is room for: at most
-   * 100,000 wait for their turn; call again for the rest. NOT_FOUND (GROUP_NOT_FOUND). Idempotent
+   * 100,000 wait for their turn; call again for the rest. NOT_FOUND (GROUP_NOT_FOUND).
+   * FAILED_PRECONDITION (EPOCH_MISMATCH): a position was read in another history. Idempotent
    * only with `positions`: without them, a late retry also takes events that were parked in between.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.ReplayParked
@@ -1527,8 +1551,9 @@ export declare const ConsumerGroupService: GenService<{
     output: typeof ReplayParkedResponseSchema;
   },
   /**
-   * Forgets parked events, and answers once that is durable. NOT_FOUND (GROUP_NOT_FOUND). Idempotent
-   * only with `positions`: without them, a late retry also forgets events that were parked in between.
+   * Forgets parked events, and answers once that is durable. NOT_FOUND (GROUP_NOT_FOUND).
+   * FAILED_PRECONDITION (EPOCH_MISMATCH): a position was read in another history. Idempotent only
+   * with `positions`: without them, a late retry also forgets events that were parked in between.
    *
    * @generated from rpc annals.v1.ConsumerGroupService.DiscardParked
    */

@@ -181,7 +181,8 @@ export declare type EventIdMismatch = Message<"annals.v1.EventIdMismatch"> & {
   id: string;
 
   /**
-   * The position of the stored event.
+   * The position of the stored event. 0: it is in another stream, of which nothing is told to a
+   * caller who may not know it.
    *
    * @generated from field: uint64 position = 2;
    */

@@ -62,6 +62,8 @@ export interface SalvageParts {
 export interface SalvagedStore {
   readonly storeId: string;
   readonly head: number;
+  /** The last position that its epoch shares with those before. 0: it has another history. */
+  readonly epochAfter: number;
   readonly totals: StoreTotals;
   /** What `annals verify` will say of it. Empty: it is sound. */
   readonly findings: readonly string[];
@@ -87,7 +89,9 @@ export function buildSalvaged(parts: SalvageParts): Promise<SalvagedStore> {
       await kv.close();
       const identity = identityOfSalvaged(parts);
       await becomeStore(target, identity, store, parts.storeTime);
-      return { storeId: identity.storeId, head: store.head.position, totals, findings };
+      const { storeId, epochs = [] } = identity;
+      const epochAfter = epochs.at(-1)?.after ?? 0;
+      return { storeId, head: store.head.position, epochAfter, totals, findings };
     } finally {
       await kv.close();
     }

@@ -1,11 +1,9 @@
 // `annals verify FOLDER`: all checks of a store's folder that are possible without opening the
 // store, changing it, or keeping a server from it.
 
-import { basename } from "node:path";
 import { currentEpoch } from "../../../domain/epoch.ts";
 import type { Head } from "../../storage.ts";
 import { historyOf } from "../folder/identity.ts";
-import { checkTable } from "../files/table-file.ts";
 import { verifyStore, type StoreTotals } from "../verify/verify-store.ts";
 import { openView } from "./view.ts";
 
@@ -33,15 +31,11 @@ export async function verifyFolder(
   folder: string,
   { scratch, progress, signal }: VerifyOptions = {},
 ): Promise<FolderReport> {
-  const view = await openView(folder, scratch);
+  const pace = async (): Promise<void> => signal?.throwIfAborted();
+  const view = await openView(folder, { scratch, pace });
   try {
     const findings = new Set(view.findings);
     const found = (finding: string): void => void findings.add(finding);
-    const pace = async (): Promise<void> => signal?.throwIfAborted();
-    for (const path of view.tables) {
-      const fault = await checkTable(path, pace);
-      if (fault) found(`table ${basename(path)}: ${fault}`);
-    }
     const { content, identity, tables } = view;
     const head = content?.head;
     const history = historyOf(identity);
@@ -64,7 +58,8 @@ export async function verifyFolder(
       headHash: content && Buffer.from(content.headHash).toString("hex"),
       totals,
       tables: tables.length,
-      findings: [...findings],
+      // What is damaged first, then what follows from it.
+      findings: [...view.damages, ...findings],
     };
   } finally {
     await view.close();

@@ -2,11 +2,14 @@
 // the same checks as a start, but returns the findings instead of throwing them.
 
 import { tmpdir } from "node:os";
+import { basename } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Head } from "../../storage.ts";
 import { auditEnd } from "../verify/audit.ts";
 import { databaseOf, highWaterMarkPath } from "../create.ts";
 import { checkDatabase, type DatabaseCheck } from "../files/database-check.ts";
+import { openLiveFiles, type FilesKv } from "../files/files-kv.ts";
+import { checkTable } from "../files/table-file.ts";
 import { refuseSpecialFiles } from "../folder/folder-entries.ts";
 import { ownerFault, readIdentity, type Identity } from "../folder/identity.ts";
 import type { Kv, ReadableKv } from "../kv/kv.ts";
@@ -24,6 +27,8 @@ export interface StoreView {
   readonly time: number;
   /** Faults that would prevent a start. Empty: none. */
   readonly findings: readonly string[];
+  /** The damage of tables that was found so far. */
+  readonly damages: ReadonlySet<string>;
   /** Paths of the table files, oldest first. */
   readonly tables: readonly string[];
   /** Undefined if LevelDB cannot open the database. */
@@ -40,11 +45,19 @@ export interface ViewContent {
 const attemptsMax = 20;
 const retryMs = 100;
 
-/**
- * `scratch` is a folder for some megabytes of temporary files. Throws StoreRefused if there is no
- * store.
- */
-export async function openView(folder: string, scratch: string = tmpdir()): Promise<StoreView> {
+export interface ViewOptions {
+  /** A folder for some megabytes of temporary files. Absent: the system's. */
+  readonly scratch?: string | undefined;
+  /**
+   * Present: every table is checked first, and awaits it. Where one is damaged, the content is read
+   * without LevelDB, which might end the process. Absent: no table is checked.
+   */
+  readonly pace?: (bytes: number) => Promise<void>;
+}
+
+/** Throws StoreRefused if there is no store. */
+export async function openView(folder: string, options: ViewOptions = {}): Promise<StoreView> {
+  const { scratch = tmpdir(), pace } = options;
   await refuseSpecialFiles(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") throw new StoreRefused(folder, ["there is no such folder"]);
     throw error;
@@ -56,7 +69,7 @@ export async function openView(folder: string, scratch: string = tmpdir()): Prom
     const acknowledged = readHighWaterMark(highWaterMarkPath(folder));
     const time = readStoreTime(highWaterMarkPath(folder));
     const liveCopy = await liveCopyOf(databaseOf(folder), scratch);
-    if (liveCopy) return lookInto(folder, liveCopy, { identity, acknowledged, time });
+    if (liveCopy) return lookInto(folder, liveCopy, { identity, acknowledged, time }, pace);
     if (attempt === attemptsMax) {
       throw new StoreRefused(folder, ["its files change too fast to be looked at"]);
     }
@@ -68,9 +81,11 @@ async function lookInto(
   folder: string,
   liveCopy: LiveCopy,
   known: Pick<StoreView, "identity" | "acknowledged" | "time">,
+  pace: ViewOptions["pace"],
 ): Promise<StoreView> {
   const { acknowledged } = known;
-  let kv: Kv | undefined;
+  const damages = new Set<string>();
+  let kv: Kv | FilesKv | undefined;
   const close = async (): Promise<void> => {
     await kv?.close();
     await liveCopy.close();
@@ -82,12 +97,21 @@ async function lookInto(
     if (fault !== undefined) findings.unshift(fault);
     if (!acknowledged)
       findings.push("MARK is missing or corrupted: it is not known what was acknowledged");
-    kv = await openLevelKv(liveCopy.folder, false).catch((error: Error) => {
+    for (const path of pace === undefined ? [] : check.tables) {
+      const fault = await checkTable(path, pace);
+      if (fault !== undefined) damages.add(`table ${basename(path)}: ${fault}`);
+    }
+    const damaged = (damage: string): void => void damages.add(damage);
+    const opening =
+      damages.size > 0
+        ? Promise.resolve(openLiveFiles(check, () => true, damaged))
+        : openLevelKv(liveCopy.folder, false);
+    kv = await opening.catch((error: Error) => {
       findings.push(`LevelDB does not open it: ${((error.cause ?? error) as Error).message}`);
       return undefined;
     });
     const content = kv && (await contentOf(kv, check, acknowledged, findings));
-    return { ...known, findings, tables: check.tables, content, close };
+    return { ...known, findings, damages, tables: check.tables, content, close };
   } catch (error) {
     await close();
     throw error;
@@ -95,7 +119,7 @@ async function lookInto(
 }
 
 async function contentOf(
-  kv: Kv,
+  kv: ReadableKv,
   { logged }: DatabaseCheck,
   acknowledged: Acknowledged | undefined,
   findings: string[],

@@ -26,7 +26,7 @@ export async function gatherFacts(store: OpenStore, request: FactsRequest): Prom
   const ids = [...new Set(request.ids)];
   const terms = streams.map((name) => ({ kind: TermKind.stream, name }));
   const [lifecycles, heads, events, matches] = await Promise.all([
-    lifecyclesOf(store, streams),
+    lifecyclesOf(store, streams, request.replaced),
     store.terms.load(store.kv, terms, head.position),
     ids.length > 0 ? eventsById(store, ids, head.position) : new Map<string, StoredEvent>(),
     Promise.all(request.conditions.map((each) => matchAfter(store, each, head.position))),
@@ -41,9 +41,11 @@ export async function gatherFacts(store: OpenStore, request: FactsRequest): Prom
 async function lifecyclesOf(
   store: OpenStore,
   streams: readonly string[],
+  replaced?: ReadonlySet<string>,
 ): Promise<Map<string, Lifecycle>> {
   const lifecycles = new Map<string, Lifecycle>();
   for (const [stream, known] of await entriesOf(store, streams)) {
+    if ("fault" in known && replaced?.has(stream) === true) continue;
     lifecycles.set(stream, readable(known).lifecycle);
   }
   return lifecycles;
