@@ -50,10 +50,10 @@ function describeCall(error: CallError): { code: number; text: string } {
     case "APPEND_CONFLICT":
       return { code: exitCode.conflict, text: conflictText(failure.conflict) };
     case "EVENT_ID_CONFLICT": {
-      const lines = failure.conflict.events.map(
-        ({ id, position, problem }) =>
-          `${id}${position === 0n ? "" : ` at position ${position}`}: ${wordOf(EventIdProblem[problem])}`,
-      );
+      const lines = failure.conflict.events.map(({ id, position, problem }) => {
+        const where = position === 0n ? "" : ` at position ${position}`;
+        return `${id}${where}: ${wordOf(EventIdProblem[problem])}`;
+      });
       const text = ["event ids are already used; nothing was stored", ...lines].join("\n");
       return { code: exitCode.conflict, text };
     }

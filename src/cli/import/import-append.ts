@@ -91,11 +91,10 @@ function namedLine(error: unknown, events: readonly ImportEvent[]): unknown {
     const event = events.find((candidate) => candidate.id === id);
     const how = problems[problem];
     const line = event === undefined ? "" : `line ${event.line}: `;
+    const where = position === 0n ? "" : ` at position ${position}`;
     return problem === EventIdProblem.PARTLY_RECORDED
       ? []
-      : [
-          `${line}the id ${id} is already used${position === 0n ? "" : ` at position ${position}`}, ${how}`,
-        ];
+      : [`${line}the id ${id} is already used${where}, ${how}`];
   });
   return new CommandError(lines.join("\n") || (error as Error).message, { cause: error });
 }

@@ -7,11 +7,8 @@ import type {
   Append,
   AppendCondition,
   Appended,
-  AppendedStream,
   ConditionConflict,
   Conflict,
-  EventIdConflict,
-  EventIdProblem,
   Outcome,
   StreamConflict,
 } from "../append.ts";
@@ -27,15 +24,15 @@ import {
   type LifecycleOutcome,
   type LifecycleRequest,
 } from "./decide-lifecycle.ts";
-import { contentOf } from "../content.ts";
 import { invariant } from "../errors.ts";
-import type { CommitEvent, NewEvent, PlacedEvent, StoredEvent } from "../event.ts";
+import type { CommitEvent, NewEvent, StoredEvent } from "../event.ts";
 import { lifecycleStream } from "../lifecycle/lifecycle-event.ts";
 import type { Lifecycle } from "../lifecycle/lifecycle.ts";
 import { positionMax } from "../limits.ts";
 import { Overlay } from "./overlay.ts";
+import { appended, recordedBefore } from "./recorded-before.ts";
 import { ownId } from "../own-id.ts";
-import { composeFrame, sameContent, type Additions } from "../record.ts";
+import { composeFrame, type Additions } from "../record.ts";
 import type { SnapshotKey, SnapshotOutcome, SnapshotRequest } from "../snapshot.ts";
 
 /** What is decided in one order: appends, and changes of what is stored beside them. */
@@ -192,62 +189,6 @@ export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision
 }
 
 /**
- * Whether the append is already stored, by the ids that its client chose. Undefined: none of them
- * is stored, so the append is new. Positions need not be contiguous: an import may be repeated with
- * different batches.
- */
-function recordedBefore(
-  append: Append,
-  facts: DecisionFacts,
-  overlay: Overlay,
-): Appended | EventIdConflict | undefined {
-  let recorded: StoredEvent[] | undefined;
-  let problems: (EventIdProblem | undefined)[] | undefined;
-  const elsewhere = new Set<StoredEvent>();
-  for (const event of append.events) {
-    if (!event.idFromClient) continue;
-    const found = overlay.find(event.id) ?? facts.events.get(event.id);
-    if (found === undefined) continue;
-    (recorded ??= []).push(found);
-    (problems ??= []).push(problemOf(event, found));
-    if (event.stream !== found.stream) elsewhere.add(found);
-  }
-  if (recorded === undefined || problems === undefined) return undefined;
-  const complete = recorded.length === append.events.length;
-  const inOrder = ascending(recorded);
-  if (complete && inOrder && problems.every((problem) => problem === undefined)) {
-    return appended(recorded, (recorded.at(-1) as StoredEvent).recordedAt, true);
-  }
-  // An event that is stored as proposed is listed too, because the append as a whole is not stored.
-  const otherwise = complete && !inOrder ? "other-order" : "partly-recorded";
-  const events = recorded.map((event, i) => {
-    const { id, position } = event;
-    const isElsewhere = elsewhere.has(event);
-    return { id, position, isElsewhere, problem: problems[i] ?? otherwise };
-  });
-  return { kind: "event-id-conflict", events };
-}
-
-function ascending(events: readonly PlacedEvent[]): boolean {
-  let before = 0;
-  return events.every(({ position }) => {
-    const rises = position > before;
-    before = position;
-    return rises;
-  });
-}
-
-/** The difference between a proposed event and the stored event with its id, if there is one. */
-function problemOf(proposed: NewEvent, recorded: StoredEvent): EventIdProblem | undefined {
-  const { didHold } = recorded;
-  const isSame = didHold
-    ? didHold(contentOf(proposed.body))
-    : sameContent(proposed.body, recorded.record);
-  if (!isSame) return "other-content";
-  return proposed.stream === recorded.stream ? undefined : "other-stream";
-}
-
-/**
  * A position that cannot have been read from this store. The request is refused without further
  * checks.
  */
@@ -364,46 +305,4 @@ function versionOf(stream: string, facts: DecisionFacts, overlay: Overlay): numb
   // numbered from 1 again.
   invariant(version !== undefined, "the facts know every stream of the batch");
   return version;
-}
-
-function appended(
-  events: readonly PlacedEvent[],
-  recordedAt: number,
-  deduplicated: boolean,
-): Appended {
-  const [first, last] = [events[0], events.at(-1)];
-  return {
-    kind: "appended",
-    firstPosition: first?.position ?? 0,
-    lastPosition: last?.position ?? 0,
-    streams: first === undefined || last === undefined ? [] : streamsOf(events, first, last),
-    recordedAt,
-    deduplicated,
-  };
-}
-
-function streamsOf(
-  events: readonly PlacedEvent[],
-  first: PlacedEvent,
-  last: PlacedEvent,
-): AppendedStream[] {
-  const { stream } = first;
-  if (stream !== "" && events.every((event) => event.stream === stream)) {
-    return [{ stream, firstVersion: first.version, lastVersion: last.version }];
-  }
-  const streams = new Map<string, { stream: string; firstVersion: number; lastVersion: number }>();
-  for (const event of events) {
-    if (event.stream === "") continue;
-    const known = streams.get(event.stream);
-    if (known !== undefined) known.lastVersion = event.version;
-    else {
-      const { version } = event;
-      streams.set(event.stream, {
-        stream: event.stream,
-        firstVersion: version,
-        lastVersion: version,
-      });
-    }
-  }
-  return [...streams.values()];
 }

@@ -98,8 +98,8 @@ async function lookInto(
     if (!acknowledged)
       findings.push("MARK is missing or corrupted: it is not known what was acknowledged");
     for (const path of pace === undefined ? [] : check.tables) {
-      const fault = await checkTable(path, pace);
-      if (fault !== undefined) damages.add(`table ${basename(path)}: ${fault}`);
+      const found = await checkTable(path, pace);
+      if (found !== undefined) damages.add(`table ${basename(path)}: ${found}`);
     }
     const damaged = (damage: string): void => void damages.add(damage);
     const opening =

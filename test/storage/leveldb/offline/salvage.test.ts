@@ -6,7 +6,9 @@ import { join } from "node:path";
 import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { AnnalsError } from "../../../../src/domain/errors.ts";
+import { defaultLimits } from "../../../../src/domain/limits.ts";
 import { scanRecord } from "../../../../src/domain/record.ts";
+import { createEventLog } from "../../../../src/log/event-log.ts";
 import { chunkKey } from "../../../../src/storage/leveldb/format/keys.ts";
 import { openLevelKv } from "../../../../src/storage/leveldb/kv/level-kv.ts";
 import { backUp } from "../../../../src/storage/leveldb/offline/backup.ts";
@@ -19,7 +21,13 @@ import { verifyFolder } from "../../../../src/storage/leveldb/offline/verify-fol
 import { openLevelStorage, openLevelStore } from "../../../../src/storage/leveldb/open.ts";
 import type { Storage } from "../../../../src/storage/storage.ts";
 import { run } from "../../../cli/captured-terminal.ts";
-import { commitEvents, newEvent, recordsOf, type EventSketch } from "../../../support/events.ts";
+import {
+  commitEvents,
+  newAppend,
+  newEvent,
+  recordsOf,
+  type EventSketch,
+} from "../../../support/events.ts";
 import { deleteStream, setPolicy } from "../../../support/lifecycles.ts";
 import { reclaimAll, whenAsked } from "../../../support/reclaiming.ts";
 import { saveSnapshot, snapshotsOf } from "../../../support/snapshots.ts";
@@ -335,7 +343,24 @@ test("a lost change of a stream's lifecycle is named, and what it removed does n
       stream: "$lifecycle-old-1",
     });
     expect(await recordsOf(storage, { selection: selectStream("new-1") })).toHaveLength(1);
+    const clock = () => 1_000_000;
+    const log = createEventLog({ storage, limits: defaultLimits, clock });
+    const again = newAppend([newEvent({ stream: "old-1" })]);
+    expect(await failureOf(log.append(again))).toMatchObject({ reason: "CORRUPTION" });
+    // Whatever was removed before, a deletion removes all of it.
+    const said = { stream: "old-1", expected: undefined, actor: "", reason: "" };
+    await log.streams.remove({ ...said, permanent: false });
+    expect((await log.append(again)).outcome).toMatchObject({
+      kind: "appended",
+      streams: [{ stream: "old-1", firstVersion: 2 }],
+    });
+    expect(await recordsOf(storage, { selection })).toHaveLength(1);
+    await log.stop();
   });
+  await opened(target, async (storage) => {
+    expect(await recordsOf(storage, { selection: selectStream("old-1") })).toHaveLength(1);
+  });
+  expect((await verifyFolder(target)).findings).toEqual([]);
 });
 
 test("nothing is made inside the folder that it is made of, nor behind a link to it", async () => {

@@ -1,0 +1,112 @@
+// Whether an append is stored already, by the ids that its client chose, and the answer of one that
+// is stored, now or earlier.
+
+import type {
+  Append,
+  Appended,
+  AppendedStream,
+  EventIdConflict,
+  EventIdProblem,
+} from "../append.ts";
+import { contentOf } from "../content.ts";
+import type { NewEvent, PlacedEvent, StoredEvent } from "../event.ts";
+import { sameContent } from "../record.ts";
+import type { Overlay } from "./overlay.ts";
+
+/**
+ * Whether the append is already stored, by the ids that its client chose. Undefined: none of them
+ * is stored, so the append is new. Positions need not be contiguous: an import may be repeated with
+ * different batches.
+ */
+export function recordedBefore(
+  append: Append,
+  facts: { readonly events: ReadonlyMap<string, StoredEvent> },
+  overlay: Overlay,
+): Appended | EventIdConflict | undefined {
+  let recorded: StoredEvent[] | undefined;
+  let problems: (EventIdProblem | undefined)[] | undefined;
+  const elsewhere = new Set<StoredEvent>();
+  for (const event of append.events) {
+    if (!event.idFromClient) continue;
+    const found = overlay.find(event.id) ?? facts.events.get(event.id);
+    if (found === undefined) continue;
+    (recorded ??= []).push(found);
+    (problems ??= []).push(problemOf(event, found));
+    if (event.stream !== found.stream) elsewhere.add(found);
+  }
+  if (recorded === undefined || problems === undefined) return undefined;
+  const complete = recorded.length === append.events.length;
+  const inOrder = ascending(recorded);
+  if (complete && inOrder && problems.every((problem) => problem === undefined)) {
+    return appended(recorded, (recorded.at(-1) as StoredEvent).recordedAt, true);
+  }
+  // An event that is stored as proposed is listed too, because the append as a whole is not stored.
+  const otherwise = complete && !inOrder ? "other-order" : "partly-recorded";
+  const events = recorded.map((event, i) => {
+    const { id, position } = event;
+    const isElsewhere = elsewhere.has(event);
+    return { id, position, isElsewhere, problem: problems[i] ?? otherwise };
+  });
+  return { kind: "event-id-conflict", events };
+}
+
+function ascending(events: readonly PlacedEvent[]): boolean {
+  let before = 0;
+  return events.every(({ position }) => {
+    const rises = position > before;
+    before = position;
+    return rises;
+  });
+}
+
+/** The difference between a proposed event and the stored event with its id, if there is one. */
+function problemOf(proposed: NewEvent, recorded: StoredEvent): EventIdProblem | undefined {
+  const { didHold } = recorded;
+  const isSame = didHold
+    ? didHold(contentOf(proposed.body))
+    : sameContent(proposed.body, recorded.record);
+  if (!isSame) return "other-content";
+  return proposed.stream === recorded.stream ? undefined : "other-stream";
+}
+
+export function appended(
+  events: readonly PlacedEvent[],
+  recordedAt: number,
+  deduplicated: boolean,
+): Appended {
+  const [first, last] = [events[0], events.at(-1)];
+  return {
+    kind: "appended",
+    firstPosition: first?.position ?? 0,
+    lastPosition: last?.position ?? 0,
+    streams: first === undefined || last === undefined ? [] : streamsOf(events, first, last),
+    recordedAt,
+    deduplicated,
+  };
+}
+
+function streamsOf(
+  events: readonly PlacedEvent[],
+  first: PlacedEvent,
+  last: PlacedEvent,
+): AppendedStream[] {
+  const { stream } = first;
+  if (stream !== "" && events.every((event) => event.stream === stream)) {
+    return [{ stream, firstVersion: first.version, lastVersion: last.version }];
+  }
+  const streams = new Map<string, { stream: string; firstVersion: number; lastVersion: number }>();
+  for (const event of events) {
+    if (event.stream === "") continue;
+    const known = streams.get(event.stream);
+    if (known !== undefined) known.lastVersion = event.version;
+    else {
+      const { version } = event;
+      streams.set(event.stream, {
+        stream: event.stream,
+        firstVersion: version,
+        lastVersion: version,
+      });
+    }
+  }
+  return [...streams.values()];
+}
