@@ -140,13 +140,13 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   ),
   "stores an id twice that comes twice at once": mutant(
     "live",
-    decide,
+    "domain/decide/recorded-before.ts",
     "overlay.find(event.id) ?? facts.events.get(event.id)",
     "facts.events.get(event.id)",
   ),
   "tells a retry other positions": mutant(
     "live",
-    decide,
+    "domain/decide/recorded-before.ts",
     "firstPosition: first?.position ?? 0,",
     "firstPosition: first.position + (deduplicated ? 1 : 0),",
   ),
