@@ -1,4 +1,5 @@
 // HPACK against RFC 7541's own examples, the stories of other encoders, node's encoder and itself.
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect, type ClientHttp2Session } from "node:http2";
 import fc from "fast-check";
@@ -98,18 +99,19 @@ const examples: [name: string, blocks: string[], expected: Pairs[]][] = [
   ],
 ];
 
+interface Story {
+  story: string;
+  cases: { wire: string; headers: Pairs }[];
+}
+const path = new URL("../fixtures/hpack-stories/stories.json", import.meta.url);
+const stories = JSON.parse(readFileSync(path, "utf8")) as Story[];
+
 describe("decoding", () => {
   test.each(examples)("RFC 7541 %s", (_, blocks, expected) => {
     const decoding = decoder();
     expect(blocks.map((block) => pairs(decoding.decode(hex(block))))).toEqual(expected);
   });
 
-  interface Story {
-    story: string;
-    cases: { wire: string; headers: Pairs }[];
-  }
-  const path = new URL("../fixtures/hpack-stories/stories.json", import.meta.url);
-  const stories = JSON.parse(readFileSync(path, "utf8")) as Story[];
   test.each(stories)("what another encoder made of $story", ({ cases }) => {
     const decoding = decoder();
     for (const { wire, headers } of cases) {
@@ -241,3 +243,27 @@ async function answered(session: ClientHttp2Session, headers: Record<string, str
   });
   return Object.fromEntries(Object.entries(got).filter(([field]) => field.startsWith("x-")));
 }
+
+test("node decodes every list of the stories as we encode it", async () => {
+  const lists = stories.flatMap(({ cases }) => cases.map(({ headers }) => headers));
+  // What an answer may have: no pseudo-headers of a request, and a length only with content.
+  const regular = lists.map((list) =>
+    list.filter(([field]) => !/^(:.*|content-length|connection|transfer-encoding)$/.test(field)),
+  );
+  const served = await serve((stream) => ({
+    onEnd: () => {
+      const list = regular[Number(stream.headers.get(":path")?.slice(1))] ?? [];
+      stream.respond(encodeHeaders([[":status", "200"], ...list]), true);
+    },
+  }));
+  const session = connect(`http://127.0.0.1:${served.port}`);
+  for (const [index, list] of regular.entries()) {
+    const stream = session.request({ ":path": `/${index}` });
+    stream.resume();
+    const [, , raw] = (await once(stream, "response")) as [unknown, unknown, string[]];
+    expect(raw).toEqual([":status", "200", ...list.flat()]);
+  }
+  session.close();
+  await served.finish();
+  expect(lists.length).toBeGreaterThan(100);
+});

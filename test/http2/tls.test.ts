@@ -137,6 +137,14 @@ describe("behind TLS", () => {
     socket.destroy();
   });
 
+  test("a client that names no protocol and speaks HTTP/2 is served", async () => {
+    made();
+    const port = await listen(first);
+    const createConnection = () => connectTls({ port, ca, host: "localhost" });
+    const answer = await ask(`https://localhost:${port}`, { createConnection });
+    expect(answer).toMatchObject({ ":status": 200 });
+  });
+
   test("a client of nothing but HTTP/1.1 is refused, or handed on where somebody is there", async () => {
     made();
     const onlyOld = { ca, host: "localhost", ALPNProtocols: ["http/1.1"] };

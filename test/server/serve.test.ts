@@ -14,6 +14,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
+import { encodeHeaders } from "../../src/http2/hpack-encoder.ts";
+import { flag, type } from "../../src/http2/protocol.ts";
+import { frame, RawClient } from "../http2/raw-client.ts";
 import { Calls, failedOf, nextOf } from "../support/calls.ts";
 import { messageFrame, RawConnection } from "../support/raw-connection.ts";
 import type { LogLine } from "../support/running-server.ts";
@@ -113,6 +116,34 @@ describe("annals serve", () => {
     server.child.kill("SIGTERM");
     expect(await failedOf(nextOf(live))).toMatchObject({ code: 14, reason: "STOPPING" });
     expect((await server.ended).code).toBe(0);
+    server.calls.close();
+  });
+
+  test("ends with 0 after its grace where a client is frozen in the middle of an answer", async () => {
+    const server = await serve(["--memory", "--shutdown-grace-seconds", "1"]);
+    const value = Buffer.alloc(1024 * 1024);
+    const large = { type: "T", payload: { case: "data", value } } as const;
+    for (let i = 0; i < 8; i++)
+      await server.calls.unary(m.append, { stream: "a", events: [large] });
+    const client = new RawClient(Number(server.address.split(":")[1]));
+    const head = encodeHeaders([
+      [":method", "POST"],
+      [":scheme", "http"],
+      [":path", "/annals.v1.EventStoreService/Read"],
+      ["content-type", "application/grpc"],
+    ]);
+    client.send(
+      frame(type.headers, flag.endHeaders, 1, head.bytes),
+      frame(type.data, flag.endStream, 1, messageFrame(Buffer.alloc(0))),
+    );
+    await client.frame(type.data, 1);
+    // It reads nothing any more, neither PING nor GOAWAY.
+    client.socket.pause();
+    server.child.kill("SIGTERM");
+    const ended = await server.ended;
+    expect(ended.code).toBe(0);
+    expect(logOf(ended).map(({ message }) => message)).toContain("open calls were cut off");
+    client.destroy();
     server.calls.close();
   });
 
