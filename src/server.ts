@@ -11,7 +11,7 @@ import { storeAuditTrail } from "./audit-stream.ts";
 import { asksWhoCalls, hostAndPort, isLoopback } from "./config.ts";
 import type { Config } from "./options.ts";
 import { defaultLimits, type Limits } from "./domain/limits.ts";
-import { loadCertificates, type Certificates } from "./grpc/transport/certificates.ts";
+import type { Certificates } from "./grpc/transport/certificates.ts";
 import { Stopping, type CallEnvironment } from "./grpc/transport/call-environment.ts";
 import { HealthState } from "./grpc/services/health.ts";
 import { GrpcServer, type TransportOptions } from "./grpc/transport/grpc-server.ts";
@@ -256,6 +256,7 @@ async function certificatesOf(config: Config, logger: Logger): Promise<Certifica
   const { tlsCert: cert, tlsKey: key, tlsClientCa, tlsMinVersion } = config;
   if (cert === "") return undefined;
   const clientCa = tlsClientCa === "" ? undefined : tlsClientCa;
+  const { loadCertificates } = await import("./grpc/transport/certificates.ts");
   return loadCertificates({ cert, key, clientCa }, tlsMinVersion, logger);
 }
 

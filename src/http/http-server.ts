@@ -10,7 +10,7 @@ import {
   type Server as NetServer,
   type Socket,
 } from "node:net";
-import { TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import type { X509Certificate } from "node:crypto";
 import type { Http2Stream, StreamHandler } from "../http2/api.ts";
 import { encodeHeaders } from "../http2/hpack-encoder.ts";
@@ -221,6 +221,6 @@ function requestOf({ socket, headers }: IncomingMessage): HttpRequest {
     connection: socket,
     authorization: headers.authorization,
     accept: headers.accept ?? "",
-    certificate: socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined,
+    certificate: (socket as Partial<TLSSocket>).getPeerX509Certificate?.(),
   };
 }

@@ -3,7 +3,7 @@
 
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
-import { TLSSocket } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import { Account } from "./account.ts";
 import type { Http2Options } from "./api.ts";
 import type { Http2Limits } from "./limits.ts";
@@ -72,9 +72,7 @@ export class Connection implements ReceivingConnection {
   }
 
   get certificate(): X509Certificate | undefined {
-    if (this.socket instanceof TLSSocket) {
-      this.peerCertificate ??= this.socket.getPeerX509Certificate();
-    }
+    this.peerCertificate ??= (this.socket as Partial<TLSSocket>).getPeerX509Certificate?.();
     return this.peerCertificate;
   }
 

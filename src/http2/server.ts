@@ -7,7 +7,7 @@ import {
   type Server,
   type Socket,
 } from "node:net";
-import { createServer as createTlsServer, Server as TlsServer, type TlsOptions } from "node:tls";
+import type { Server as TlsServer, TlsOptions } from "node:tls";
 import type { Http2Options } from "./api.ts";
 import { Connection } from "./connection.ts";
 import { defaultHttp2Limits, type Http2Limits } from "./limits.ts";
@@ -17,6 +17,7 @@ export class Http2Server {
   private readonly options: Http2Options;
   private readonly limits: Http2Limits;
   private readonly listeners: Server[] = [];
+  private readonly tlsListeners: TlsServer[] = [];
   private readonly connections = new Set<Connection>();
   /** The sockets of all admitted clients, also during TLS handshakes and of other protocols. */
   private readonly sockets = new Set<Socket>();
@@ -39,7 +40,7 @@ export class Http2Server {
   async listen(where: ListenOptions, tls?: TlsOptions): Promise<AddressInfo | string> {
     const socketOptions = { noDelay: true, allowHalfOpen: true };
     const server =
-      tls === undefined ? createServer(socketOptions) : this.tlsServer(tls, socketOptions);
+      tls === undefined ? createServer(socketOptions) : await this.tlsServer(tls, socketOptions);
     server.prependListener("connection", (socket) => {
       if (this.admit(socket) && tls === undefined) this.accept(socket);
     });
@@ -55,9 +56,7 @@ export class Http2Server {
 
   /** Uses these certificates for new connections. Throws if key and certificate do not match. */
   renew(tls: TlsOptions): void {
-    for (const server of this.listeners) {
-      if (server instanceof TlsServer) server.setSecureContext(tls);
-    }
+    for (const server of this.tlsListeners) server.setSecureContext(tls);
   }
 
   /** Serves a socket that the caller accepted, after its TLS handshake. */
@@ -102,12 +101,15 @@ export class Http2Server {
     if (this.connections.size === 0) this.whenEmpty?.();
   }
 
-  private tlsServer(tls: TlsOptions, socketOptions: object): Server {
+  private async tlsServer(tls: TlsOptions, socketOptions: object): Promise<Server> {
+    // It takes three megabytes, which a server without TLS need not have.
+    const { createServer: createTlsServer } = await import("node:tls");
     const other = this.options.onOtherProtocol === undefined ? [] : ["http/1.1"];
     const { handshakeMs: handshakeTimeout } = this.limits;
     const ALPNProtocols = ["h2", ...other];
     const server = createTlsServer({ ...tls, ...socketOptions, ALPNProtocols, handshakeTimeout });
     server.on("secureConnection", (socket) => this.accept(socket));
+    this.tlsListeners.push(server);
     server.on("tlsClientError", (error, socket) => {
       this.options.onRefusal?.(`TLS: ${error.message}`, peerOf(socket));
       socket.destroy();

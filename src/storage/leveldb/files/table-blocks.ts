@@ -96,8 +96,11 @@ export function blockEntries(block: Uint8Array): [key: Uint8Array, value: Uint8A
 /** The handles in a block of handles. Throws `RangeError` if it makes no sense. */
 export function handlesIn(block: Uint8Array): BlockHandle[] {
   const handles: BlockHandle[] = [];
+  const reader = new WireReader(block);
   visitEntries(block, (_, _start, valueStart, end) => {
-    handles.push(openHandle(new WireReader(block, valueStart, end)));
+    reader.offset = valueStart;
+    handles.push(openHandle(reader));
+    if (reader.offset > end) throw new RangeError("a handle lies beyond its entry");
   });
   return handles;
 }

@@ -49,9 +49,9 @@ class BlockIndex implements BlockList {
   /** `contents`: an index block, whose entries share no keys. Throws `RangeError`. */
   constructor(contents: Uint8Array) {
     const places: number[] = [];
-    visitEntries(contents, (shared, ...place) => {
+    visitEntries(contents, (shared, start, valueStart, end) => {
       if (shared > 0) throw new RangeError("its index shares keys");
-      places.push(...place);
+      places.push(start, valueStart, end);
     });
     this.contents = contents;
     this.places = places;
