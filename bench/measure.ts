@@ -1,7 +1,10 @@
 // Measures probes: starts what a probe needs, runs it once, returns what was measured. Servers run
 // as long as the workload that needs them.
 
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { createToken } from "../src/access/token-file.ts";
 import { startChild, type Child } from "./child.ts";
 import type { LevelJob, LevelResult } from "./limits/level-chunks.ts";
 import type { NoopShape } from "./limits/noop-server.ts";
@@ -25,6 +28,18 @@ export interface Foreign {
   readonly host: string;
   readonly port: number;
   readonly protocol: Protocol;
+}
+
+type ProductProbe = Extract<Probe, { readonly at: "product" }>;
+
+/** A token for appends, in a file of its own. */
+async function newToken(folder: string): Promise<{ file: string; text: string }> {
+  mkdirSync(folder, { recursive: true });
+  const file = join(folder, "tokens.json");
+  writeFileSync(file, '{"tokens":[]}');
+  const wish = { name: "load", roles: ["service"], nowMs: Date.now(), expiresMs: Infinity };
+  const { text } = await createToken(file, wish);
+  return { file, text };
 }
 
 export interface MeasureOptions {
@@ -53,6 +68,8 @@ export class Measurements {
   private readonly options: MeasureOptions;
   private readonly products = new Map<string, Product>();
   private readonly warm = new Set<number>();
+  /** What calls show, by the process of the server that asks. */
+  private readonly tokens = new Map<number, string>();
   private noop: Child<NoopShape, unknown> | undefined;
   private group = 0;
   private workload = "";
@@ -71,7 +88,7 @@ export class Measurements {
   async measure(probe: Probe, before: ReadonlyMap<string, Sample>): Promise<Sample> {
     switch (probe.at) {
       case "product":
-        return this.onProduct(probe.store, probe.parts, probe.settleMs);
+        return this.onProduct(probe);
       case "noop": {
         const like = before.get(probe.like);
         if (!like) throw new Error(`${probe.like} must be measured before its limit`);
@@ -106,11 +123,12 @@ export class Measurements {
     this.noop = undefined;
   }
 
-  private async onProduct(
-    store: Store,
-    parts: readonly Part[],
+  private async onProduct({
+    store,
+    parts,
     settleMs = firstWarmUpMs,
-  ): Promise<Sample> {
+    watched,
+  }: ProductProbe): Promise<Sample> {
     const { foreign, measureMs, warmUpMs } = this.options;
     if (foreign) {
       await this.fillForeign(foreign, store);
@@ -121,13 +139,14 @@ export class Measurements {
         measureMs,
       });
     }
-    const { host, port, pid } = await this.productOn(store);
+    const { host, port, pid } = await this.productOn(store, watched);
     const fresh = !this.warm.has(pid);
     this.warm.add(pid);
     return this.run({
       host,
       port,
       protocol: "annals",
+      authorization: this.tokens.get(pid),
       parts: this.grouped(parts),
       warmUpMs: fresh ? warmUpMs + settleMs : warmUpMs,
       measureMs,
@@ -167,21 +186,25 @@ export class Measurements {
     return sampleOf(result);
   }
 
-  private async productOn(store: Store): Promise<Product> {
-    const key = JSON.stringify(store);
+  private async productOn(store: Store, watched?: ProductProbe["watched"]): Promise<Product> {
+    const key = JSON.stringify([store, watched]);
     const known = this.products.get(key);
     if (known) return known;
     const { stores, entry, profileFolder } = this.options;
     const folder =
       store === "empty"
-        ? stores.path("empty")
+        ? stores.path(`empty${watched ?? ""}`)
         : await stores.get(store.events, store.written === true);
     const name = `${this.workload}-${this.products.size + 1}.cpuprofile`;
     const profile = profileFolder === undefined ? undefined : { folder: profileFolder, name };
     const truncated = store !== "empty" && store.truncated === true;
-    const flags = truncated ? truncationFlags : [];
+    const flags: string[] = truncated ? [...truncationFlags] : [];
+    if (watched === "bare") flags.push("--no-metrics");
+    const token = watched === "all" ? await newToken(stores.path("tokens")) : undefined;
+    if (token !== undefined) flags.push("--tokens-file", token.file);
     const product = await startProduct({ entry, folder, profile, flags });
     this.products.set(key, product);
+    if (token !== undefined) this.tokens.set(product.pid, `Bearer ${token.text}`);
     if (truncated) await beginTruncation(product, store.events);
     return product;
   }

@@ -21,6 +21,11 @@ export type Probe =
       readonly store: Store;
       readonly parts: readonly Part[];
       readonly settleMs?: number;
+      /**
+       * Absent: as it is by default. `bare`: calls are not counted. `all`: they are counted, and
+       * each shows a token.
+       */
+      readonly watched?: "bare" | "all";
     }
   /**
    * The same load on a grpc-js server that answers with as many bytes. `like` names the probe of
@@ -46,6 +51,7 @@ export type Probe =
   | { readonly at: "disk"; readonly events: number };
 
 export type Figure =
+  | "us CPU/call"
   | "events/s"
   | "calls/s"
   | "p50"

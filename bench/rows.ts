@@ -124,6 +124,10 @@ function pick(round: Round, { probe, part, of }: Pick): number {
   if (of === "p50" || of === "p99") return present(parts[0]?.[of], of);
   const events = parts.reduce((sum, next) => sum + next.eventsPerSecond, 0);
   if (of === "us") return (present(sample.serverCpu, of) * 1e6) / events;
+  if (of === "us CPU/call") {
+    const calls = parts.reduce((sum, next) => sum + next.callsPerSecond, 0);
+    return (present(sample.serverCpu, of) * 1e6) / calls;
+  }
   const rate = of === "events/s" ? "eventsPerSecond" : "callsPerSecond";
   return parts.reduce((sum, next) => sum + next[rate], 0);
 }

@@ -18,7 +18,12 @@ export async function runCalls(part: CallsPart, context: PartContext): Promise<R
   if (!call) throw new Error(`the protocol has no ${part.call.verb}`);
   const connections = await Promise.all(
     Array.from({ length: part.connections }, () =>
-      Http2Connection.open(job.host, job.port, part.windowBytes ?? windowBytesDefault),
+      Http2Connection.open(
+        job.host,
+        job.port,
+        part.windowBytes ?? windowBytesDefault,
+        job.authorization,
+      ),
     ),
   );
   const done = latch();

@@ -242,12 +242,18 @@ class BlockReader {
 /** The sending side of one connection: gRPC's request headers for a path. */
 export class RequestHeaders {
   private readonly authority: string;
+  private readonly shown: Buffer;
   /** In the order in which they entered the table. Small enough that none is ever evicted. */
   private readonly fields: string[] = [];
   private readonly blocks = new Map<string, { block: Buffer; inserted: number }>();
 
-  constructor(authority: string) {
+  /** `authorization` is sent in full with each request, as Node's clients do. */
+  constructor(authority: string, authorization?: string) {
     this.authority = authority;
+    this.shown =
+      authorization === undefined
+        ? Buffer.alloc(0)
+        : Buffer.concat([integer(0x10, 4, 23), coded(authorization)]);
   }
 
   /**
@@ -264,6 +270,7 @@ export class RequestHeaders {
       this.field(1, ":authority", this.authority),
       this.field(31, "content-type", "application/grpc"),
       this.field(0, "te", "trailers"),
+      this.shown,
     ];
     const block = Buffer.concat(parts);
     // A block that inserts can be used once. The next one refers to what it inserted.

@@ -80,7 +80,12 @@ export class Http2Connection {
   private headerEnds = false;
 
   /** `windowBytes` is how much the server may send ahead, on a stream and on the connection. */
-  static open(host: string, port: number, windowBytes: number): Promise<Http2Connection> {
+  static open(
+    host: string,
+    port: number,
+    windowBytes: number,
+    authorization?: string,
+  ): Promise<Http2Connection> {
     return new Promise((resolve, reject) => {
       const buffer = Buffer.allocUnsafe(readBufferBytes);
       let connection: Http2Connection | undefined;
@@ -99,17 +104,18 @@ export class Http2Connection {
       socket.once("error", reject);
       socket.once("connect", () => {
         socket.off("error", reject);
-        connection = new Http2Connection(socket, `${host}:${port}`, windowBytes);
+        const headers = new RequestHeaders(`${host}:${port}`, authorization);
+        connection = new Http2Connection(socket, headers, windowBytes);
         resolve(connection);
       });
     });
   }
 
-  private constructor(socket: Socket, authority: string, windowBytes: number) {
+  private constructor(socket: Socket, headers: RequestHeaders, windowBytes: number) {
     this.socket = socket;
     this.output = new FrameWriter(socket);
     this.windowBytes = windowBytes;
-    this.requestHeaders = new RequestHeaders(authority);
+    this.requestHeaders = headers;
     socket.on("error", (error) => this.fail(error.message));
     socket.on("close", () => this.fail("connection closed"));
     this.output.text(preface);

@@ -113,6 +113,8 @@ export interface LoadJob {
   readonly port: number;
   readonly protocol: Protocol;
   readonly parts: readonly Part[];
+  /** Unary calls show this. Absent: they show nothing. */
+  readonly authorization?: string | undefined;
   readonly warmUpMs: number;
   /** 0: until every bounded part is done. */
   readonly measureMs: number;

@@ -13,6 +13,7 @@ import {
   unary,
   pipe,
   onEmpty,
+  onEmptyWatched,
   noop,
   product,
   limit,
@@ -57,6 +58,35 @@ export const appends: readonly Workload[] = [
   unaryAppends(8),
   unaryAppends(64, ratioAtLeast(0.85)),
   unaryAppends(256, ratioAtLeast(0.85)),
+  {
+    name: "observed",
+    form: "full",
+    probes: {
+      product: onEmpty(unary(one, 64)),
+      bare: onEmptyWatched("bare", unary(one, 64)),
+      all: onEmptyWatched("all", unary(one, 64)),
+    },
+    rows: [
+      {
+        workload: "observed-cpu",
+        title: "Unary appends, 64 at a time: CPU of a call that is counted by the metrics",
+        unit: "us",
+        value: product("us CPU/call"),
+        limit: [figure("bare", "us CPU/call")],
+        against: "the same without metrics",
+        target: ratioAtMost(1.01),
+      },
+      {
+        workload: "observed-all",
+        title: "Unary appends, 64 at a time, with metrics and tokens",
+        unit: "calls/s",
+        value: figure("all", "calls/s"),
+        limit: [figure("bare", "calls/s")],
+        against: "the same without metrics and tokens",
+        target: ratioAtLeast(0.97),
+      },
+    ],
+  },
   besideNoop(
     {
       workload: "append-unary-ids-c64",

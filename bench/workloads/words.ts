@@ -57,6 +57,11 @@ export function onEmpty(...parts: Part[]): Probe {
   return { at: "product", store: "empty", parts };
 }
 
+/** On a server that does not count calls, or that counts them and asks who calls. */
+export function onEmptyWatched(watched: "bare" | "all", ...parts: Part[]): Probe {
+  return { at: "product", store: "empty", parts, watched };
+}
+
 export function noop(parts: readonly Part[], messageBytes?: number): Probe {
   const sized = messageBytes === undefined ? {} : { messageBytes };
   return { at: "noop", parts, like: "product", ...sized };

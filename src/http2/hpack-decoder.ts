@@ -22,6 +22,11 @@ const tableBytesMax = 4_096;
 /** Longer blocks contain literals, which are seldom repeated. */
 const knownBlockBytesMax = 128;
 const knownBlocksMax = 8;
+/**
+ * `:path` and `authorization` in the static table. Many clients keep them out of the dynamic table
+ * and send them in full with each request.
+ */
+const repeatedNames: ReadonlySet<number> = new Set([4, 5, 23]);
 const nothing: Buffer = Buffer.alloc(0);
 
 export class HeaderDecoder<Meaning> {
@@ -34,6 +39,8 @@ export class HeaderDecoder<Meaning> {
   private tableLimit = tableBytesMax;
   /** Decoded blocks without literals, by their bytes. They are valid until the table changes. */
   private readonly known: { readonly bytes: Buffer; readonly meaning: Meaning }[] = [];
+  /** The last literals of these names, by the index of the name. */
+  private readonly literals = new Map<number, { readonly bytes: Buffer; readonly field: Field }>();
   /** The block that is being decoded. */
   private block = nothing;
   private at = 0;
@@ -101,8 +108,29 @@ export class HeaderDecoder<Meaning> {
 
   private literal(prefixBits: number): Field {
     const index = this.integer(prefixBits);
+    if (repeatedNames.has(index)) return this.repeated(index);
     const name = index === 0 ? this.text() : this.entry(index).name;
     return fieldOf(name, this.text());
+  }
+
+  /** A field that seldom differs from the last one of its name is decoded once. */
+  private repeated(index: number): Field {
+    const { block, at: start } = this;
+    const last = this.literals.get(index);
+    const end = start + (last?.bytes.length ?? 0);
+    // The bytes begin with their length, so a prefix that is the same is the same text.
+    const isSame =
+      last !== undefined &&
+      end <= block.length &&
+      block.compare(last.bytes, 0, last.bytes.length, start, end) === 0;
+    if (isSame) {
+      this.at = end;
+      return last.field;
+    }
+    const field = fieldOf(this.entry(index).name, this.text());
+    // A copy, because the block is a view of the bytes that were read from the socket.
+    this.literals.set(index, { bytes: Buffer.from(block.subarray(start, this.at)), field });
+    return field;
   }
 
   private entry(index: number): Field {

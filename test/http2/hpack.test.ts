@@ -136,6 +136,40 @@ describe("decoding", () => {
     expect(() => decoder().decode(hex(block))).toThrow(expect.objectContaining({ code: 9 }));
   });
 
+  test("a token or a path that comes again and again is the one that was sent, each time", () => {
+    const value = fc.constantFrom("/a", "/a/b", "Bearer x", "Bearer xy", "B".repeat(200), "");
+    const name = fc.constantFrom(
+      [4, ":path"] as const,
+      [5, ":path"] as const,
+      [23, "authorization"] as const,
+    );
+    const sent = fc.record({ name, value, isCoded: fc.boolean(), isIndexed: fc.boolean() });
+    const property = fc.property(fc.array(sent, { minLength: 1, maxLength: 60 }), (all) => {
+      const keeping = decoder();
+      for (const {
+        name: [index, text],
+        value: said,
+        isCoded,
+        isIndexed,
+      } of all) {
+        const bytes = isCoded ? encodeHuffman(Buffer.from(said)) : Buffer.from(said);
+        const flag = isCoded ? 0x80 : 0;
+        const length =
+          bytes.length < 127 ? [flag | bytes.length] : [flag | 127, bytes.length - 127];
+        const prefix = isIndexed
+          ? [0x40 | index]
+          : index < 15
+            ? [0x10 | index]
+            : [0x1f, index - 15];
+        const block = Buffer.concat([Buffer.from([...prefix, ...length]), bytes]);
+        expect(pairs(keeping.decode(block))).toEqual([[text, said]]);
+        const cut = block.subarray(0, block.length - 1);
+        if (said !== "") expect(() => decoder().decode(cut)).toThrow(/cut off/);
+      }
+    });
+    fc.assert(property, { numRuns: 200 });
+  });
+
   test("a list beyond its limit is cut, and the table goes on", () => {
     const small = new HeaderDecoder(
       { headerListBytesMax: 200, headerFieldsMax: 100 },
