@@ -36,6 +36,8 @@ export class Admission {
   private readonly visitor: Visitor;
   private readonly requirement: Requirement;
   private readonly calls: OpenCalls;
+  /** The call may last, so it is among the open ones. */
+  private readonly isLong: boolean;
   private hasLeft = false;
   private wasDenied = false;
   private known: KnownCaller | undefined;
@@ -51,8 +53,8 @@ export class Admission {
     this.visitor = visitor;
     this.requirement = requirement;
     this.calls = calls;
-    const isLong = visitor.isStream || requirement.isLong === true;
-    if (known !== undefined && isLong) calls.open.add(this);
+    this.isLong = visitor.isStream || requirement.isLong === true;
+    if (known !== undefined && this.isLong) calls.open.add(this);
     if (known instanceof Promise) this.ready = this.settle(known);
     else this.known = known;
   }
@@ -83,7 +85,7 @@ export class Admission {
 
   /** The call is over. */
   leave(outcome: "done" | "failed" | "cancelled"): void {
-    this.calls.open.delete(this);
+    if (this.isLong) this.calls.open.delete(this);
     const isAudited = this.requirement.isAudited === true && !this.wasDenied;
     // A request that was never judged, such as a malformed one, is no act of management.
     const [first] = this.needs;
