@@ -31,7 +31,7 @@ export interface AppendCondition {
   readonly after: number;
   /**
    * Up to and including this position it is already known that no event after `after` matches.
-   * Absent: nothing is known.
+   * Absent: the condition was not looked up yet.
    */
   readonly nothingThrough?: number;
   /** True: `after` may be beyond the head. Then no event that exists so far counts. */

@@ -9,7 +9,8 @@ import { AppendQueue } from "./append/append-queue.ts";
 import { Checkpoints } from "./append/checkpoints.ts";
 import { Groups } from "./groups/groups.ts";
 import { Interests } from "./subscribe/interest.ts";
-import { inHistory, lookAheadInHistory, mismatchOf } from "./read/epochs.ts";
+import { mismatchOf } from "./read/epochs.ts";
+import { lookAhead } from "./read/look-ahead.ts";
 import { load } from "./read/load.ts";
 import type { ClientMemory } from "./scheduling/client-memory.ts";
 import { listCost } from "./scheduling/policy.ts";
@@ -98,11 +99,13 @@ export function createEventLog(options: EventLogOptions): EventLog {
     checkpoints,
     groups,
     streams: streamLog({ storage, queue, warn: onWarning }),
-    append: (append, signal, by) => inHistory(reading, append, (it) => queue.add(it, signal, by)),
-    lookAhead: (append) => lookAheadInHistory(reading, append),
+    append: (append, signal, by) =>
+      lookAhead(reading, append)?.then((it) => queue.add(it, signal, by)) ??
+      queue.add(append, signal, by),
+    lookAhead: (append) => lookAhead(reading, append),
     epochMismatch: (readIn) => mismatchOf(reading, readIn),
     copy: copies.copy,
-    read: (request, signal, its) => read(sourceOf(its), request, signal),
+    read: (request, signal, its) => read(sourceOf(its), request, storage.head().position, signal),
     subscribe: (request, signal, its, offer) => subscribe(sourceOf(its), request, signal, offer),
     saveSnapshot: (snapshot, signal) => saveSnapshot(source, snapshot, signal),
     getSnapshot: (stream, kind, maxVersion = positionMax, its) =>

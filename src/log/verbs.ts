@@ -251,7 +251,8 @@ export interface EventLog {
   /**
    * The append with its condition looked up in advance, so that it does not delay other writers in
    * the queue, and with what it relies on compared with the store's history. Undefined: there is
-   * nothing to look up, or it does not pay off. Optional before `append`.
+   * nothing to look up, or it does not pay off. `append` does so, too. Only a caller that must keep
+   * the order of several appends calls this first.
    */
   lookAhead(append: Append): Promise<Append> | undefined;
 

@@ -18,21 +18,12 @@ import type {
   CheckpointOutcome,
   CheckpointRequest,
 } from "../checkpoint.ts";
-import { CheckpointOverlay, type CheckpointFacts } from "./decide-checkpoint.ts";
-import {
-  LifecycleOverlay,
-  type LifecycleOutcome,
-  type LifecycleRequest,
-} from "./decide-lifecycle.ts";
+import type { LifecycleOutcome, LifecycleRequest } from "./decide-lifecycle.ts";
 import { invariant } from "../errors.ts";
-import type { CommitEvent, NewEvent, StoredEvent } from "../event.ts";
+import type { CommitEvent } from "../event.ts";
 import { lifecycleStream } from "../lifecycle/lifecycle-event.ts";
-import type { Lifecycle } from "../lifecycle/lifecycle.ts";
-import { positionMax } from "../limits.ts";
-import { Overlay } from "./overlay.ts";
+import { Overlay, type DecisionFacts } from "./overlay.ts";
 import { appended, recordedBefore } from "./recorded-before.ts";
-import { ownId } from "../own-id.ts";
-import { composeFrame, type Additions } from "../record.ts";
 import type { SnapshotKey, SnapshotOutcome, SnapshotRequest } from "../snapshot.ts";
 
 /** What is decided in one order: appends, and changes of what is stored beside them. */
@@ -45,16 +36,6 @@ export type OutcomeOf<P extends Proposal> = P extends Append
       ? SnapshotOutcome
       : CheckpointOutcome;
 
-/** What is durable as of `head`. `Facts` of the storage port has this shape. */
-export interface DecisionFacts extends CheckpointFacts {
-  readonly head: { readonly position: number; readonly recordedAt: number };
-  readonly versions: ReadonlyMap<string, number>;
-  readonly lifecycles: ReadonlyMap<string, Lifecycle>;
-  readonly events: ReadonlyMap<string, StoredEvent>;
-  /** One for each of `factsNeeded(...).conditions`. */
-  readonly matches: readonly number[];
-}
-
 /** What has to be known to decide a batch. */
 export interface NeededFacts {
   readonly streams: Set<string>;
@@ -64,6 +45,7 @@ export interface NeededFacts {
    */
   readonly replaced: Set<string>;
   readonly ids: string[];
+  /** Conditions, restricted to the events after their last lookup. */
   readonly conditions: AppendCondition[];
   /** The consumers whose checkpoints are needed. */
   readonly consumers: Set<string>;
@@ -119,16 +101,12 @@ export function factsNeeded(appends: readonly Proposal[]): NeededFacts {
       if (event.stream !== "") streams.add(event.stream);
       if (event.idFromClient) ids.push(event.id);
     }
-    for (const condition of append.conditions) conditions.push(leftToLookUp(condition));
+    for (const { query, after, nothingThrough = 0 } of append.conditions) {
+      conditions.push({ query, after: Math.max(after, nothingThrough) });
+    }
     if (append.checkpoint !== undefined) consumers.add(append.checkpoint.consumer);
   }
   return { streams, replaced, ids, conditions, consumers };
-}
-
-/** The condition, restricted to events after the last lookup. */
-function leftToLookUp(condition: AppendCondition): AppendCondition {
-  const { query, after, nothingThrough = 0 } = condition;
-  return nothingThrough === 0 ? condition : { query, after: Math.max(after, nothingThrough) };
 }
 
 type Request = Exclude<Proposal, Append>;
@@ -155,16 +133,16 @@ function consumerOf(request: Request): string | undefined {
 export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision<OutcomeOf<P>> {
   const { facts, appends, now, idChance } = batch;
   const recordedAt = Math.max(now, facts.head.recordedAt);
-  const overlay = new Overlay(recordedAt, idChance, new LifecycleOverlay(facts.lifecycles));
-  const checkpoints = new CheckpointOverlay(facts, recordedAt);
+  const overlay = new Overlay(facts, recordedAt, idChance);
   const outcomes: OutcomeOf<Proposal>[] = [];
   let conditionCount = 0;
   for (const append of appends) {
     if ("kind" in append) {
-      outcomes.push(decideRequest(append, facts, overlay, checkpoints));
+      outcomes.push(decideRequest(append, overlay));
       continue;
     }
-    const { length } = append.conditions;
+    const { conditions, checkpoint } = append;
+    const { length } = conditions;
     const found =
       length === 0 ? noMatches : facts.matches.slice(conditionCount, conditionCount + length);
     conditionCount += length;
@@ -172,30 +150,29 @@ export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision
     // The matching event may have been removed by this batch. Only the store knows whether another
     // one matches.
     if (overlay.lifecycles.mayHaveRemoved && found.some((position) => position > 0)) break;
-    const { checkpoint } = append;
     const answered =
-      recordedBefore(append, facts, overlay) ??
+      recordedBefore(append, overlay) ??
       append.mismatch ??
-      beyondHead(append, facts) ??
+      beyondHead(conditions, facts.head.position) ??
       overlay.lifecycles.tombstoned(append.events) ??
-      (checkpoint && checkpoints.refusal(checkpoint)) ??
-      conflict(append, facts, overlay, found);
-    outcomes.push(answered ?? accept(append, facts, overlay));
-    if (answered === undefined && checkpoint !== undefined) checkpoints.save(checkpoint);
+      (checkpoint && overlay.checkpoints.refusal(checkpoint)) ??
+      conflict(append, overlay, found);
+    outcomes.push(answered ?? accept(append, overlay));
+    if (answered === undefined && checkpoint !== undefined) overlay.checkpoints.save(checkpoint);
   }
-  const { events } = overlay;
-  const { changes } = checkpoints;
-  return { outcomes: outcomes as OutcomeOf<P>[], events, checkpoints: changes, recordedAt };
+  const { events, checkpointChanges: checkpoints } = overlay;
+  return { outcomes: outcomes as OutcomeOf<P>[], events, checkpoints, recordedAt };
 }
 
 /**
  * A position that cannot have been read from this store. The request is refused without further
  * checks.
  */
-function beyondHead({ conditions }: Append, { head }: DecisionFacts): BeyondHead | undefined {
-  for (const [i, { after: asked, mayBeAhead }] of conditions.entries()) {
-    if (asked <= head.position || mayBeAhead === true) continue;
-    return { kind: "beyond-head", field: `conditions[${i}].after`, asked, head: head.position };
+function beyondHead(conditions: readonly AppendCondition[], head: number): BeyondHead | undefined {
+  for (let i = 0; i < conditions.length; i++) {
+    const { after: asked, mayBeAhead } = conditions[i] as AppendCondition;
+    if (asked <= head || mayBeAhead === true) continue;
+    return { kind: "beyond-head", field: `conditions[${i}].after`, asked, head };
   }
   return undefined;
 }
@@ -203,13 +180,12 @@ function beyondHead({ conditions }: Append, { head }: DecisionFacts): BeyondHead
 /** All expectations and conditions that do not hold. */
 function conflict(
   { expectations, conditions }: Append,
-  facts: DecisionFacts,
   overlay: Overlay,
   durableMatches: readonly number[],
 ): Conflict | undefined {
   let streams: StreamConflict[] | undefined;
   for (const { stream, expected } of expectations) {
-    const actualVersion = versionOf(stream, facts, overlay);
+    const actualVersion = overlay.version(stream);
     const violated = overlay.lifecycles.conflict(stream, expected, actualVersion);
     if (violated !== undefined) (streams ??= []).push(violated);
   }
@@ -222,49 +198,30 @@ function conflict(
   return { kind: "conflict", streams: streams ?? [], conditions: failed ?? [] };
 }
 
-function accept(append: Append, facts: DecisionFacts, overlay: Overlay): Appended {
-  const placed = append.events.map((event) => place(event, facts, overlay, append));
+function accept(append: Append, overlay: Overlay): Appended {
+  const placed: CommitEvent[] = [];
+  let isAnyIdMade = false;
+  for (const event of append.events) {
+    placed.push(overlay.place(event, append));
+    isAnyIdMade ||= !event.idFromClient;
+  }
   const outcome = appended(placed, overlay.recordedAt, false);
-  if (placed.every(({ idFromClient }) => idFromClient)) return outcome;
-  return { ...outcome, ids: placed.map(({ id }) => id) };
-}
-
-/** Accepts an event at the next position. */
-function place(
-  event: NewEvent,
-  facts: DecisionFacts,
-  overlay: Overlay,
-  { principal = "", traceParent = "" }: Additions,
-): CommitEvent {
-  const { stream, type, tags, idFromClient, body } = event;
-  const version = stream === "" ? 0 : versionOf(stream, facts, overlay) + 1;
-  const position = facts.head.position + overlay.events.length + 1;
-  invariant(position <= positionMax, "positions are safe integers");
-  const { recordedAt, idChance } = overlay;
-  const made = idFromClient ? "" : ownId(idChance, position, recordedAt);
-  const additions = { ownId: made, principal, traceParent };
-  const frame = composeFrame(body, version, position, recordedAt, additions);
-  const id = idFromClient ? event.id : made;
-  const commit = { id, stream, type, tags, version, position, idFromClient, frame };
-  overlay.add(commit);
-  return commit;
+  return isAnyIdMade ? { ...outcome, ids: placed.map(({ id }) => id) } : outcome;
 }
 
 function decideRequest(
   request: Request,
-  facts: DecisionFacts,
   overlay: Overlay,
-  checkpoints: CheckpointOverlay,
 ): CheckpointOutcome | LifecycleOutcome | SnapshotOutcome {
   switch (request.kind) {
     case "update-stream":
     case "delete-stream":
-      return changeLifecycle(request, facts, overlay);
+      return changeLifecycle(request, overlay);
     case "save-checkpoint":
     case "delete-checkpoint":
-      return checkpoints.decide(request);
+      return overlay.checkpoints.decide(request);
     case "save-snapshot":
-      return saveSnapshot(request.key, facts, overlay);
+      return saveSnapshot(request.key, overlay);
     case "delete-snapshots":
       return { kind: "snapshots-deleted" };
   }
@@ -273,36 +230,19 @@ function decideRequest(
 /**
  * A snapshot's version must be one that the stream has: not beyond its version, and not deleted.
  */
-function saveSnapshot(
-  { stream, version }: SnapshotKey,
-  facts: DecisionFacts,
-  overlay: Overlay,
-): SnapshotOutcome {
-  const streamVersion = versionOf(stream, facts, overlay);
+function saveSnapshot({ stream, version }: SnapshotKey, overlay: Overlay): SnapshotOutcome {
+  const streamVersion = overlay.version(stream);
   const deletedThrough = overlay.lifecycles.of(stream)?.deletion?.through ?? 0;
   if (deletedThrough < version && version <= streamVersion) return { kind: "snapshot-saved" };
   return { kind: "snapshot-beyond-stream", stream, version, streamVersion, deletedThrough };
 }
 
-function changeLifecycle(
-  request: LifecycleRequest,
-  facts: DecisionFacts,
-  overlay: Overlay,
-): LifecycleOutcome {
-  const { recordedAt } = overlay;
-  const version = versionOf(request.stream, facts, overlay);
-  const changes = versionOf(lifecycleStream(request.stream), facts, overlay);
-  const position = facts.head.position + overlay.events.length + 1;
+function changeLifecycle(request: LifecycleRequest, overlay: Overlay): LifecycleOutcome {
+  const { recordedAt, nextPosition: position } = overlay;
+  const version = overlay.version(request.stream);
+  const changes = overlay.version(lifecycleStream(request.stream));
   const decided = overlay.lifecycles.decide(request, { version, changes, position, recordedAt });
   if ("kind" in decided) return decided;
-  place(decided.event, facts, overlay, request);
+  overlay.place(decided.event, request);
   return decided.outcome;
-}
-
-function versionOf(stream: string, facts: DecisionFacts, overlay: Overlay): number {
-  const version = overlay.version(stream) ?? facts.versions.get(stream);
-  // A stream that was not looked up must not be taken for an empty one, because it would be
-  // numbered from 1 again.
-  invariant(version !== undefined, "the facts know every stream of the batch");
-  return version;
 }

@@ -3,11 +3,28 @@
 // cost of deciding thousands of conditional appends does not grow with the square of their number.
 
 import type { AppendCondition } from "../append.ts";
-import type { LifecycleOverlay } from "./decide-lifecycle.ts";
+import type { Checkpoint } from "../checkpoint.ts";
 import { invariant } from "../errors.ts";
-import type { CommitEvent, StoredEvent } from "../event.ts";
+import type { CommitEvent, NewEvent, StoredEvent } from "../event.ts";
+import type { Lifecycle } from "../lifecycle/lifecycle.ts";
+import { positionMax } from "../limits.ts";
+import { ownId } from "../own-id.ts";
 import { matches, type Query, type QueryItem } from "../query.ts";
-import { recordsIn } from "../record.ts";
+import { composeFrame, recordsIn, type Additions } from "../record.ts";
+import { CheckpointOverlay, type CheckpointFacts } from "./decide-checkpoint.ts";
+import { LifecycleOverlay } from "./decide-lifecycle.ts";
+
+/** What is durable as of `head`. `Facts` of the storage port has this shape. */
+export interface DecisionFacts extends CheckpointFacts {
+  readonly head: { readonly position: number; readonly recordedAt: number };
+  readonly versions: ReadonlyMap<string, number>;
+  readonly lifecycles: ReadonlyMap<string, Lifecycle>;
+  readonly events: ReadonlyMap<string, StoredEvent>;
+  /** One for each of `factsNeeded(...).conditions`. */
+  readonly matches: readonly number[];
+}
+
+const noChanges: ReadonlyMap<string, undefined> = new Map();
 
 /** For each term: indexes into `Overlay.events`, ascending. */
 type Postings = Map<string, number[]>;
@@ -17,7 +34,9 @@ export class Overlay {
   readonly lifecycles: LifecycleOverlay;
   /** The time of all accepted events. */
   readonly recordedAt: number;
-  readonly idChance: number;
+  private readonly facts: DecisionFacts;
+  private readonly idChance: number;
+  private ofCheckpoints: CheckpointOverlay | undefined;
   private readonly versions = new Map<string, number>();
   /** Client-chosen ids only: nobody can send an id that the store makes in this batch. */
   private readonly ids = new Map<string, number>();
@@ -27,34 +46,67 @@ export class Overlay {
   /** How many of `events` have postings. Postings are made when a condition first asks. */
   private postedCount = 0;
 
-  constructor(recordedAt: number, idChance: number, lifecycles: LifecycleOverlay) {
+  constructor(facts: DecisionFacts, recordedAt: number, idChance: number) {
+    this.facts = facts;
     this.recordedAt = recordedAt;
     this.idChance = idChance;
-    this.lifecycles = lifecycles;
+    this.lifecycles = new LifecycleOverlay(facts.lifecycles);
   }
 
-  add(event: CommitEvent): void {
-    if (event.idFromClient) this.ids.set(event.id, this.events.length);
-    if (event.stream !== "") this.versions.set(event.stream, event.version);
-    this.lifecycles.added(event.stream);
-    this.events.push(event);
+  get checkpoints(): CheckpointOverlay {
+    this.ofCheckpoints ??= new CheckpointOverlay(this.facts, this.recordedAt);
+    return this.ofCheckpoints;
   }
 
-  /** The stream's version. Undefined: the batch has not written to the stream. */
-  version(stream: string): number | undefined {
-    return this.versions.get(stream);
+  /** Accepted changes of checkpoints, by consumer. Undefined: the checkpoint is deleted. */
+  get checkpointChanges(): ReadonlyMap<string, Checkpoint | undefined> {
+    return this.ofCheckpoints?.changes ?? noChanges;
   }
 
+  get nextPosition(): number {
+    return this.facts.head.position + this.events.length + 1;
+  }
+
+  /** Accepts an event at the next position. */
+  place(
+    event: NewEvent,
+    { principal = "", traceParent = "" }: Pick<Additions, "principal" | "traceParent">,
+  ): CommitEvent {
+    const { stream, type, tags, idFromClient, body } = event;
+    const { recordedAt, nextPosition: position } = this;
+    const version = stream === "" ? 0 : this.version(stream) + 1;
+    invariant(position <= positionMax, "positions are safe integers");
+    const made = idFromClient ? "" : ownId(this.idChance, position, recordedAt);
+    const additions = { ownId: made, principal, traceParent };
+    const frame = composeFrame(body, version, position, recordedAt, additions);
+    const id = idFromClient ? event.id : made;
+    const placed = { id, stream, type, tags, version, position, idFromClient, frame };
+    if (idFromClient) this.ids.set(id, this.events.length);
+    if (stream !== "") this.versions.set(stream, version);
+    this.lifecycles.added(stream);
+    this.events.push(placed);
+    return placed;
+  }
+
+  version(stream: string): number {
+    const version = this.versions.get(stream) ?? this.facts.versions.get(stream);
+    // A stream that was not looked up must not be taken for an empty one, because it would be
+    // numbered from 1 again.
+    invariant(version !== undefined, "the facts know every stream of the batch");
+    return version;
+  }
+
+  /** The accepted or durable event with an id. */
   find(id: string): StoredEvent | undefined {
     const number = this.ids.get(id);
     const event = number === undefined ? undefined : this.events[number];
-    if (event === undefined) return undefined;
+    if (event === undefined) return this.facts.events.get(id);
     const [record] = recordsIn(event.frame);
     invariant(record !== undefined, "a frame holds a record");
     return { ...event, recordedAt: this.recordedAt, record };
   }
 
-  /** The position of a matching event after `after` that is not removed, or 0. */
+  /** The position of an accepted event after `after` that matches and is not removed, or 0. */
   match({ query, after }: Pick<AppendCondition, "query" | "after">): number {
     if ((this.events.at(-1)?.position ?? 0) <= after) return 0;
     if (query.items.length === 0) return this.firstMatch(query, after, undefined);
@@ -86,7 +138,7 @@ export class Overlay {
 
   private isMatch(query: Query, after: number, event: CommitEvent): boolean {
     if (event.position <= after || !matches(query, event)) return false;
-    return this.lifecycles.isLeft(event, this.version(event.stream) ?? 0);
+    return this.lifecycles.isLeft(event, this.versions.get(event.stream) ?? 0);
   }
 
   /** The shortest lists that contain every event the item can match. Undefined: all events. */

@@ -1,13 +1,7 @@
 // Whether an append is stored already, by the ids that its client chose, and the answer of one that
 // is stored, now or earlier.
 
-import type {
-  Append,
-  Appended,
-  AppendedStream,
-  EventIdConflict,
-  EventIdProblem,
-} from "../append.ts";
+import type { Append, Appended, EventIdConflict, EventIdProblem } from "../append.ts";
 import { contentOf } from "../content.ts";
 import type { NewEvent, PlacedEvent, StoredEvent } from "../event.ts";
 import { sameContent } from "../record.ts";
@@ -20,7 +14,6 @@ import type { Overlay } from "./overlay.ts";
  */
 export function recordedBefore(
   append: Append,
-  facts: { readonly events: ReadonlyMap<string, StoredEvent> },
   overlay: Overlay,
 ): Appended | EventIdConflict | undefined {
   let recorded: StoredEvent[] | undefined;
@@ -28,7 +21,7 @@ export function recordedBefore(
   const elsewhere = new Set<StoredEvent>();
   for (const event of append.events) {
     if (!event.idFromClient) continue;
-    const found = overlay.find(event.id) ?? facts.events.get(event.id);
+    const found = overlay.find(event.id);
     if (found === undefined) continue;
     (recorded ??= []).push(found);
     (problems ??= []).push(problemOf(event, found));
@@ -74,39 +67,19 @@ export function appended(
   recordedAt: number,
   deduplicated: boolean,
 ): Appended {
-  const [first, last] = [events[0], events.at(-1)];
+  const streams = new Map<string, { stream: string; firstVersion: number; lastVersion: number }>();
+  for (const { stream, version } of events) {
+    if (stream === "") continue;
+    const known = streams.get(stream);
+    if (known !== undefined) known.lastVersion = version;
+    else streams.set(stream, { stream, firstVersion: version, lastVersion: version });
+  }
   return {
     kind: "appended",
-    firstPosition: first?.position ?? 0,
-    lastPosition: last?.position ?? 0,
-    streams: first === undefined || last === undefined ? [] : streamsOf(events, first, last),
+    firstPosition: events[0]?.position ?? 0,
+    lastPosition: events.at(-1)?.position ?? 0,
+    streams: [...streams.values()],
     recordedAt,
     deduplicated,
   };
-}
-
-function streamsOf(
-  events: readonly PlacedEvent[],
-  first: PlacedEvent,
-  last: PlacedEvent,
-): AppendedStream[] {
-  const { stream } = first;
-  if (stream !== "" && events.every((event) => event.stream === stream)) {
-    return [{ stream, firstVersion: first.version, lastVersion: last.version }];
-  }
-  const streams = new Map<string, { stream: string; firstVersion: number; lastVersion: number }>();
-  for (const event of events) {
-    if (event.stream === "") continue;
-    const known = streams.get(event.stream);
-    if (known !== undefined) known.lastVersion = event.version;
-    else {
-      const { version } = event;
-      streams.set(event.stream, {
-        stream: event.stream,
-        firstVersion: version,
-        lastVersion: version,
-      });
-    }
-  }
-  return [...streams.values()];
 }

@@ -54,9 +54,7 @@ async function appendOnce(
   const append = traced(permitted(appendFromBytes(request, context), call), context, call);
   if (call.isRepeated) checkRepeatable(append);
   call.hold(append.events.length * eventObjectBytes);
-  const ahead = context.log.lookAhead(append);
-  const ready = ahead === undefined ? append : await ahead;
-  const { outcome, head } = await context.log.append(ready, call);
+  const { outcome, head } = await context.log.append(append, call);
   return answerOf(outcome, head, context.epoch);
 }
 

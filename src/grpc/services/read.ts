@@ -38,7 +38,22 @@ const tagSubscribeEpoch = 0x2a;
 const tagLoadSnapshot = 0x0a;
 const tagLoadBatch = 0x12;
 
-export function readMethods(context: ServiceContext) {
+/** What reads and subscriptions need. The epoch changes only while the store is closed. */
+interface ReadContext extends ServiceContext {
+  readonly epoch: string;
+  /** `ReadResponse.epoch` and `SubscribeResponse.epoch`, encoded. */
+  readonly readEpoch: Buffer;
+  readonly subscribeEpoch: Buffer;
+}
+
+export function readMethods(services: ServiceContext) {
+  const epoch = currentEpoch(services.log.info().identity.history);
+  const context: ReadContext = {
+    ...services,
+    epoch,
+    readEpoch: epochField(tagReadEpoch, epoch),
+    subscribeEpoch: epochField(tagSubscribeEpoch, epoch),
+  };
   return {
     read: (request, call) => read(context, request, call),
     subscribe: (request, call) => subscribe(context, request, call),
@@ -47,19 +62,18 @@ export function readMethods(context: ServiceContext) {
 }
 
 async function* read(
-  { log, limits }: ServiceContext,
+  { log, limits, epoch, readEpoch }: ReadContext,
   wire: ReadRequest,
   call: Call,
 ): AsyncGenerator<Answer<ReadResponse> | MessageParts> {
   const [request, view] = convertRead(wire, limits);
-  await requireEpoch(log, wire.epoch, claimsOfRead(request));
-  const epoch = currentEpoch(log.info().identity.history);
+  if (wire.epoch !== "") await requireEpoch(log, wire.epoch, claimsOfRead(request));
   let first = true;
   for await (const message of log.read(request, call.signal, call.gate)) {
     if (message.kind !== "batch") yield readEnd(message.end, epoch);
     else {
       const messages = batchInParts(message.batch, tagReadBatch, view, limits);
-      yield* first ? withEpoch(messages, epochField(tagReadEpoch, epoch)) : messages;
+      yield* first ? withEpoch(messages, readEpoch) : messages;
     }
     first = false;
   }
@@ -83,13 +97,12 @@ function readEnd({ head, after, eventCount, streamVersion }: ReadEnd, epoch: str
 }
 
 async function* subscribe(
-  { log, limits }: ServiceContext,
+  { log, limits, epoch, subscribeEpoch }: ReadContext,
   wire: SubscribeRequest,
   call: Call,
 ): AsyncGenerator<Answer<SubscribeResponse> | MessageParts> {
   const [request, view] = convertSubscribe(wire, limits);
-  await requireEpoch(log, wire.epoch, claimsOfSubscribe(request));
-  const epoch = currentEpoch(log.info().identity.history);
+  if (wire.epoch !== "") await requireEpoch(log, wire.epoch, claimsOfSubscribe(request));
   let first = true;
   // It is live: the epoch was in the message that said so.
   const offer = (batch: Batch): boolean => {
@@ -100,7 +113,7 @@ async function* subscribe(
     if (message.kind !== "batch") yield progress(message, epoch);
     else {
       const messages = batchMessagesOnce(message.batch, tagSubscribeBatch, view, limits);
-      yield* first ? withEpoch(messages, epochField(tagSubscribeEpoch, epoch)) : messages;
+      yield* first ? withEpoch(messages, subscribeEpoch) : messages;
     }
     first = false;
   }
@@ -122,7 +135,7 @@ function progress(
 }
 
 async function* load(
-  context: ServiceContext,
+  context: ReadContext,
   wire: LoadRequest,
   call: Call,
 ): AsyncGenerator<Answer<LoadResponse> | MessageParts> {
@@ -144,7 +157,7 @@ async function* load(
 function loadMessages(
   message: LoadMessage,
   view: EventView,
-  { limits, log }: ServiceContext,
+  { limits, epoch }: ReadContext,
 ): readonly (Answer<LoadResponse> | MessageParts)[] {
   switch (message.kind) {
     case "snapshot":
@@ -152,7 +165,7 @@ function loadMessages(
     case "batch":
       return batchInParts(message.batch, tagLoadBatch, view, limits);
     case "end":
-      return [loadEnd(message.end, currentEpoch(log.info().identity.history))];
+      return [loadEnd(message.end, epoch)];
   }
 }
 

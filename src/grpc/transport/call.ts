@@ -22,7 +22,7 @@ import type { ObservedCall } from "./call-observer.ts";
 import { Incoming, tooMuchHeld, type IncomingOptions } from "./incoming.ts";
 import type { Bytes, Method } from "./methods.ts";
 import { Outgoing } from "./outgoing.ts";
-import { StatusCode, StatusError, type CallStatus } from "./status.ts";
+import { StatusCode, type CallStatus } from "./status.ts";
 
 const unaryWords: EndWords = {
   cancelled: "the client cancelled the call before it took effect; nothing was stored",
@@ -90,7 +90,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.outgoing = new Outgoing(stream, environment.memory);
     const { stopping, observer } = environment;
     observer?.begun?.(this);
-    this.incoming = new Incoming(stream, options, this, stopping, () => this.arrived());
+    this.incoming = new Incoming(stream, options, this, stopping, this.arrived);
     this.admission = this.admit();
     if (this.isAnswered) return;
     if (method.kind === "client_streaming") {
@@ -247,16 +247,17 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   }
 
   /** A part of the request has arrived. A call with one message begins when it is complete. */
-  private arrived(): void {
+  private readonly arrived = (): void => {
     const { method, incoming } = this;
     if (method.kind === "client_streaming" || method.kind === "bidi_streaming") return;
     if (this.hasBegun || this.isAnswered) return;
-    const { failure, count, isComplete } = incoming;
-    if (failure !== undefined) return this.fail(failure);
-    if (count > 1) return this.fail(unimplemented("more than one request message"));
-    if (!isComplete) return;
-    const request = incoming.first;
-    if (request === undefined) return this.fail(unimplemented("no request message"));
+    let request: Buffer | undefined;
+    try {
+      request = incoming.single();
+    } catch (error) {
+      return this.fail(error);
+    }
+    if (request === undefined) return;
     this.hasBegun = true;
     const isSmall = request.length <= smallBytesMax;
     const bytes = isSmall || !method.isDecoded ? 0 : request.length * decodedShare;
@@ -270,7 +271,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
       return each;
     };
     this.begin(() => this.sendAll(answers, bytes));
-  }
+  };
 
   /** Whatever the handler does, the call ends once, with an answer or a status. */
   private begin(stages: () => Promise<void>): void {
@@ -370,8 +371,4 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
 function answerNotHeld(): AnnalsError {
   const message = "client_memory_bytes: the answer could not be held, and what it says may be done";
   return new AnnalsError({ reason: "OUTCOME_UNKNOWN" }, message);
-}
-
-function unimplemented(message: string): StatusError {
-  return new StatusError(StatusCode.UNIMPLEMENTED, message);
 }

@@ -62,7 +62,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
   private wake: (() => void) | undefined;
   private unwatch: (() => void) | undefined;
 
-  /** `onProgress`: `first`, `count`, `isComplete` or `failure` may have changed. */
+  /** `onProgress`: what `single` returns or throws may have changed. */
   constructor(
     stream: Http2Stream,
     options: IncomingOptions,
@@ -86,13 +86,18 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     return { message: this.messageCount, bytes: this.partialBytes };
   }
 
-  get first(): Buffer | undefined {
-    return this.waiting[0];
-  }
-
-  /** The number of messages that wait or have begun to arrive. */
-  get count(): number {
-    return this.waiting.length + this.packed.length + (this.partialBytes > 0 ? 1 : 0);
+  /**
+   * The message of a call that has one. Undefined: the request is not complete yet. Throws the
+   * fault of the request, which may be that it has another number of messages.
+   */
+  single(): Buffer | undefined {
+    const { waiting, packed } = this;
+    if (packed.length === 0 && this.error !== undefined) throw this.error as Error;
+    const count = waiting.length + packed.length + (this.partialBytes > 0 ? 1 : 0);
+    if (count > 1) throw unimplemented("more than one request message");
+    if (!this.hasEnded || packed.length > 0) return undefined;
+    if (count === 0) throw unimplemented("no request message");
+    return waiting[0];
   }
 
   /** No message follows those that wait. */
@@ -341,4 +346,8 @@ function tooLong(bytes: number, receiveBytesMax: number): StatusError {
   const limit = `receive_bytes_max (${receiveBytesMax})`;
   const message = `the request message has ${bytes} bytes, more than ${limit}`;
   return new StatusError(StatusCode.RESOURCE_EXHAUSTED, message);
+}
+
+function unimplemented(message: string): StatusError {
+  return new StatusError(StatusCode.UNIMPLEMENTED, message);
 }

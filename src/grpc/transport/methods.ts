@@ -138,10 +138,11 @@ function methodOf(
 ): Method {
   const takesBytes = typeof handler !== "function";
   const handle = takesBytes ? handler.bytes : handler;
-  const encode = (answer: unknown): Bytes =>
-    answer instanceof MessageParts || answer instanceof PrefixedMessages
-      ? answer
-      : encodeAnswer(output, answer);
+  const encode = (answer: unknown): Bytes => {
+    if (answer instanceof Buffer || answer instanceof MessageParts) return answer;
+    if (answer instanceof PrefixedMessages) return answer;
+    return toBinary(output, answer as MessageShape<DescMessage>);
+  };
   const common = { ...of, isDecoded: !takesBytes, encode };
   switch (kind) {
     case "unary":
@@ -178,8 +179,4 @@ async function* permittedEach(
   for await (const some of requests) {
     for (const bytes of some) yield permitted(input, bytes, call);
   }
-}
-
-function encodeAnswer(output: DescMessage, answer: unknown): Uint8Array {
-  return answer instanceof Buffer ? answer : toBinary(output, answer as MessageShape<DescMessage>);
 }

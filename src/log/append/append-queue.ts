@@ -5,6 +5,7 @@
 // the sync of the appends beside them.
 
 import { randomInt } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import type { Outcome } from "../../domain/append.ts";
 import type { Checkpoint } from "../../domain/checkpoint.ts";
 import type { CheckpointFacts } from "../../domain/decide/decide-checkpoint.ts";
@@ -33,8 +34,6 @@ import { CommitStats } from "./commit-stats.ts";
 import { decidedSideValues, loadCheckpoints } from "./side-values.ts";
 import { freshBytes, QueueOrder } from "./queue-order.ts";
 import { weightOf, type QueueEntry, type SideWrite, type Weight } from "./weight.ts";
-
-const anyIdChance = (): number => randomInt(idChances);
 
 /** The delay that a refused append is asked to wait: the time of a few commits. */
 const retryAfterMs = 250;
@@ -176,9 +175,7 @@ export class AppendQueue {
       this.heldBytes += weight.heldBytes;
       this.heldCount++;
       signal?.addEventListener("abort", waiting, { once: true });
-      if (this.running) return;
-      this.running = true;
-      setImmediate(this.turn);
+      if (!this.running) void this.run();
     });
   }
 
@@ -195,25 +192,21 @@ export class AppendQueue {
   }
 
   /**
-   * One batch per turn of the event loop, after the turn's I/O, so that appends which arrived by
-   * then join the batch, and so that other work is not starved if an engine answers without leaving
-   * the thread.
+   * Commits until nothing waits: one batch per turn of the event loop, after the turn's I/O, so
+   * that appends which arrived by then join the batch, and so that other work is not starved if an
+   * engine answers without leaving the thread. Never rejects.
    */
-  private readonly turn = (): void => {
-    void this.commitNext();
-  };
-
-  private async commitNext(): Promise<void> {
-    const batch = this.take();
-    try {
-      if (batch.length > 0) await this.commit(batch);
-    } catch (error) {
-      for (const waiting of batch) waiting.reject(error);
-    }
-    for (const waiting of batch) this.release(waiting);
-    if (this.waiting.size > 0) {
-      setImmediate(this.turn);
-      return;
+  private async run(): Promise<void> {
+    this.running = true;
+    while (this.waiting.size > 0) {
+      await setImmediate();
+      const batch = this.take();
+      try {
+        if (batch.length > 0) await this.commit(batch);
+      } catch (error) {
+        for (const waiting of batch) waiting.reject(error);
+      }
+      for (const waiting of batch) this.release(waiting);
     }
     this.running = false;
     for (const resolve of this.whenIdle.splice(0)) resolve();
@@ -241,10 +234,12 @@ export class AppendQueue {
    * removed. Throws failures of the whole batch: no facts, or no decision.
    */
   private async commit(batch: readonly Waiting[]): Promise<void> {
-    const { storage, clock, idChance = anyIdChance, onCheckpoints } = this.options;
+    const { storage, clock, idChance, onCheckpoints } = this.options;
     const proposals: Proposal[] = [];
     const sideWrites: SideValueChange[] = [];
+    let areAllAppends = true;
     for (const { entry } of batch) {
+      if ("kind" in entry) areAllAppends = false;
       if (isSideWrite(entry)) sideWrites.push(...entry.sideValues);
       else proposals.push(entry);
     }
@@ -255,10 +250,13 @@ export class AppendQueue {
         appends: proposals,
         // Never before the time by which ages are measured: no event is born too old.
         now: Math.max(clock(), storage.now()),
-        idChance: idChance(),
+        idChance: idChance?.() ?? randomInt(idChances),
       });
       const { events, recordedAt, checkpoints, outcomes } = decision;
-      const sideValues = await decidedSideValues(storage, proposals, decision, sideWrites);
+      const sideValues =
+        areAllAppends && checkpoints.size === 0
+          ? undefined
+          : await decidedSideValues(storage, proposals, decision, sideWrites);
       const isWhole = outcomes.length === proposals.length;
       const [decided, rest] = isWhole ? [batch, []] : parted(batch, outcomes.length);
       const { head: after } = facts;

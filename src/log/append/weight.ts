@@ -38,26 +38,8 @@ const sideValueBytes = 64;
 const lifecycleEventBytes = 400;
 
 export function weightOf(entry: QueueEntry): Weight {
-  if (!("kind" in entry)) return weightOfAppend(entry);
-  switch (entry.kind) {
-    case "side-values":
-      return evenWeight(bytesOf(entry.sideValues), entry.sideValues.length);
-    case "save-checkpoint":
-      return evenWeight(checkpointBytes(entry.update));
-    case "delete-checkpoint":
-      return evenWeight(sideValueBytes);
-    case "save-snapshot":
-      return evenWeight(sideValueBytes + entry.key.stream.length + entry.value.length);
-    case "delete-snapshots":
-      return evenWeight(entry.names.length * sideValueBytes, entry.names.length);
-    case "update-stream":
-    case "delete-stream":
-      return evenWeight(lifecycleBytes(entry));
-  }
-}
-
-function weightOfAppend(append: Append): Weight {
-  const { events, expectations, conditions, checkpoint, bytes } = append;
+  if ("kind" in entry) return weightOfRequest(entry);
+  const { events, expectations, conditions, checkpoint, bytes } = entry;
   let storedBytes = bytes;
   let work = events.length + expectations.length;
   for (const { tags } of events) work += tags.length * tagWork;
@@ -69,6 +51,24 @@ function weightOfAppend(append: Append): Weight {
     }
   }
   return { heldBytes: storedBytes + events.length * eventObjectBytes, storedBytes, work };
+}
+
+function weightOfRequest(request: Exclude<QueueEntry, Append>): Weight {
+  switch (request.kind) {
+    case "side-values":
+      return evenWeight(bytesOf(request.sideValues), request.sideValues.length);
+    case "save-checkpoint":
+      return evenWeight(checkpointBytes(request.update));
+    case "delete-checkpoint":
+      return evenWeight(sideValueBytes);
+    case "save-snapshot":
+      return evenWeight(sideValueBytes + request.key.stream.length + request.value.length);
+    case "delete-snapshots":
+      return evenWeight(request.names.length * sideValueBytes, request.names.length);
+    case "update-stream":
+    case "delete-stream":
+      return evenWeight(lifecycleBytes(request));
+  }
 }
 
 function evenWeight(bytes: number, work = 1): Weight {

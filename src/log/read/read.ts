@@ -14,16 +14,8 @@ export interface ReadSource extends Source {
   readonly batchBytes: number;
 }
 
-/** The head is fixed here, before anything waits. */
-export function read(
-  source: ReadSource,
-  request: ReadRequest,
-  signal?: AbortSignal,
-): AsyncGenerator<ReadMessage> {
-  return readTo(source, request, source.storage.head().position, signal);
-}
-
-async function* readTo(
+/** `head` is the head at the time of the call, before anything waits. */
+export async function* read(
   source: ReadSource,
   request: ReadRequest,
   head: number,
@@ -38,7 +30,8 @@ async function* readTo(
   const bounded = storageRead(source, request, bounds, head);
   for await (const found of scheduledRead(source, bounded, signal)) {
     if (found.count === 0) continue;
-    const batch = sliceBatch(found, 0, limit - eventCount);
+    const left = limit - eventCount;
+    const batch = found.count > left ? sliceBatch(found, 0, left) : found;
     eventCount += batch.count;
     if (direction === "forwards") newest = batch;
     else newest ??= batch;
@@ -46,7 +39,13 @@ async function* readTo(
     if (eventCount >= limit) break;
   }
   if (signal?.aborted === true) return;
-  const seen = { head, bounds, newest: newestIn(newest, direction), limited: eventCount >= limit };
+  const seen: Seen = {
+    head,
+    bounds,
+    upper: direction === "forwards" ? request.to : request.from,
+    newest: newestIn(newest, direction),
+    limited: eventCount >= limit,
+  };
   const streamVersion = await streamVersionOf(source, request, seen);
   const after = await afterOf(source, request, seen, streamVersion);
   yield { kind: "end", end: { head, after, eventCount, streamVersion } };
@@ -74,6 +73,8 @@ function storageRead(
 interface Seen {
   readonly head: number;
   readonly bounds: Bounds;
+  /** The bound at the newer end of the read. */
+  readonly upper: Bound | undefined;
   /** The newest event that was returned. */
   readonly newest: { readonly version: number; readonly position: number } | undefined;
   /** Whether the limit was reached. */
@@ -89,21 +90,16 @@ function newestIn(
   return record && scanPlacement(record);
 }
 
-/** The bound at the newer end of a read. */
-function upperBound({ direction, from, to }: ReadRequest): Bound | undefined {
-  return direction === "forwards" ? to : from;
-}
-
 /** The stream's version at the head. Only with a stream selection. */
 async function streamVersionOf(
   source: ReadSource,
   request: ReadRequest,
-  { head, newest, limited }: Seen,
+  { head, upper, newest, limited }: Seen,
 ): Promise<number | undefined> {
   const { selection, direction } = request;
   if (selection.kind !== "stream") return undefined;
   // The events of a stream that are left are its newest ones.
-  const reachedHead = upperBound(request) === undefined && (direction === "backwards" || !limited);
+  const reachedHead = upper === undefined && (direction === "backwards" || !limited);
   if (reachedHead && newest !== undefined) return newest.version;
   return await versionAt(source, selection.stream, head);
 }
@@ -115,11 +111,10 @@ async function streamVersionOf(
 async function afterOf(
   source: ReadSource,
   request: ReadRequest,
-  { head, bounds, newest, limited }: Seen,
+  { head, bounds, upper: bound, newest, limited }: Seen,
   streamVersion = 0,
 ): Promise<number> {
   if (request.direction === "forwards" && limited && newest !== undefined) return newest.position;
-  const bound = upperBound(request);
   if (bound === undefined) return head;
   if (bound.kind !== "version") return Math.max(bounds.positions.last, 0);
   if (bound.version >= streamVersion) return head;
@@ -146,17 +141,17 @@ export async function boundsOf(
   head: number,
 ): Promise<Bounds> {
   const [low, high] = direction === "forwards" ? [from, to] : [to, from];
-  const versions = versionsBetween(low, high);
+  const isOfVersions = low?.kind === "version" || high?.kind === "version";
+  const versions = isOfVersions ? versionsBetween(low, high) : undefined;
   const first = low === undefined ? 1 : await firstPositionOf(storage, low);
   const last = high === undefined ? head : await lastPositionOf(storage, high);
   return { positions: { first: Math.max(first, 1), last: Math.min(last, head) }, versions };
 }
 
-function versionsBetween(low: Bound | undefined, high: Bound | undefined): Range | undefined {
-  const first = low?.kind === "version" ? low.version : undefined;
-  const last = high?.kind === "version" ? high.version : undefined;
-  if (first === undefined && last === undefined) return undefined;
-  return { first: first ?? 1, last: last ?? positionMax };
+function versionsBetween(low: Bound | undefined, high: Bound | undefined): Range {
+  const first = low?.kind === "version" ? low.version : 1;
+  const last = high?.kind === "version" ? high.version : positionMax;
+  return { first, last };
 }
 
 async function firstPositionOf(storage: Storage, bound: Bound): Promise<number> {

@@ -16,7 +16,11 @@ export interface Source {
   readonly memory?: Pick<ClientMemory, "isLarge"> | undefined;
 }
 
-/** Pulled by the consumer. Ends early, without an error, when the signal is aborted. */
+/**
+ * Pulled by the consumer. Ends early, without an error, when the signal is aborted. The engine's
+ * read may be closed at any time, and is reopened after its last batch, so that the engine holds
+ * nothing for it meanwhile. What a view of one head needs is read as of that head.
+ */
 export async function* scheduledRead(
   { storage, gate, memory }: Source,
   read: StorageRead,
@@ -25,12 +29,18 @@ export async function* scheduledRead(
   const { liveBatchBytes, viewBatchBytesMin, openReadsWaitingMax } = schedulingPolicy;
   const costMin = read.asOf === undefined ? 0 : viewBatchBytesMin;
   let expectedCost = costMin === 0 ? liveBatchBytes : costMin;
-  const engine = new EngineRead(storage, read);
+  /** The positions that are left to read. At the end, the engine is not asked again. */
+  let { first, last } = read.positions;
+  let engine: AsyncIterator<Batch> | undefined;
+  const close = async (): Promise<void> => {
+    await engine?.return?.();
+    engine = undefined;
+  };
   try {
-    while (!engine.isDone) {
+    while (first <= last) {
       // To reopen the engine's read for every few events would cost more than it saves.
       const isCrowded = gate.waitingCount > openReadsWaitingMax && read.batchEvents === undefined;
-      if (isCrowded) await engine.close();
+      if (isCrowded) await close();
       const turn = gate.enter(expectedCost, signal);
       if (turn !== undefined) await turn;
       if (isOver(signal)) {
@@ -39,17 +49,23 @@ export async function* scheduledRead(
       }
       let batch: Batch | undefined;
       try {
-        batch = await engine.next(memory?.isLarge === true);
+        const batchBytes = memory?.isLarge === true ? frugalBytesOf(read) : read.batchBytes;
+        const rest = { ...read, positions: { first, last }, batchBytes };
+        engine ??= storage.read(rest)[Symbol.asyncIterator]();
+        const next = await engine.next();
+        batch = next.done === true ? undefined : next.value;
       } finally {
         gate.leave(expectedCost, Math.max(costMin, costOf(batch)));
       }
       if (batch === undefined || isOver(signal)) return;
-      if (memory?.isLarge === true) await engine.close();
+      if (read.direction === "forwards") first = batch.through + 1;
+      else last = batch.through - 1;
+      if (memory?.isLarge === true) await close();
       yield batch;
       expectedCost = nextCost(batch);
     }
   } finally {
-    await engine.close();
+    await close();
   }
 }
 
@@ -57,49 +73,6 @@ function isOver(signal: AbortSignal | undefined): boolean {
   return signal?.aborted === true;
 }
 
-/**
- * The engine's read. It may be closed at any time, and is reopened after its last batch, so that
- * the engine holds nothing for it meanwhile. What a view of one head needs is read as of that head.
- */
-class EngineRead {
-  private readonly storage: Storage;
-  private readonly read: StorageRead;
-  private batches: AsyncIterator<Batch> | undefined;
-  /** The first position that is left to read. */
-  private first: number;
-  private last: number;
-
-  constructor(storage: Storage, read: StorageRead) {
-    this.storage = storage;
-    this.read = read;
-    this.first = read.positions.first;
-    this.last = read.positions.last;
-  }
-
-  /** Known without asking the engine, which would cost another turn. */
-  get isDone(): boolean {
-    return this.first > this.last;
-  }
-
-  /** `isFrugal`: a new batch should be small. Undefined: there are no more batches. */
-  async next(isFrugal: boolean): Promise<Batch | undefined> {
-    if (this.batches === undefined) {
-      const positions = { first: this.first, last: this.last };
-      const { batchBytes } = this.read;
-      const bytes = isFrugal ? Math.min(batchBytes, schedulingPolicy.frugalBatchBytes) : batchBytes;
-      const read = { ...this.read, positions, batchBytes: bytes };
-      this.batches = this.storage.read(read)[Symbol.asyncIterator]();
-    }
-    const { done, value } = await this.batches.next();
-    if (done === true) return undefined;
-    const batch: Batch = value;
-    if (this.read.direction === "forwards") this.first = batch.through + 1;
-    else this.last = batch.through - 1;
-    return batch;
-  }
-
-  async close(): Promise<void> {
-    await this.batches?.return?.();
-    this.batches = undefined;
-  }
+function frugalBytesOf({ batchBytes }: StorageRead): number {
+  return Math.min(batchBytes, schedulingPolicy.frugalBatchBytes);
 }

@@ -199,7 +199,7 @@ function openCreated(
         ? openFirst(options, identity, held)
         : openAgain(options, held, acknowledged),
     openDamaged: (acknowledged) => openDamaged(folder, acknowledged),
-    isHeld: () => held.lock.isHeld(),
+    isHeld: held.lock.isHeld,
     acknowledge(acknowledged) {
       held.highWaterMark ??= openHighWaterMark(highWaterMarkPath(folder), warn)[0];
       held.highWaterMark.advance(acknowledged);

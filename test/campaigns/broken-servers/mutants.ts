@@ -140,15 +140,15 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   ),
   "stores an id twice that comes twice at once": mutant(
     "live",
-    "domain/decide/recorded-before.ts",
-    "overlay.find(event.id) ?? facts.events.get(event.id)",
-    "facts.events.get(event.id)",
+    "domain/decide/overlay.ts",
+    "if (event === undefined) return this.facts.events.get(id);",
+    "if (id !== undefined) return this.facts.events.get(id);",
   ),
   "tells a retry other positions": mutant(
     "live",
     "domain/decide/recorded-before.ts",
-    "firstPosition: first?.position ?? 0,",
-    "firstPosition: first.position + (deduplicated ? 1 : 0),",
+    "firstPosition: events[0]?.position ?? 0,",
+    "firstPosition: (events[0]?.position ?? 0) + (deduplicated ? 1 : 0),",
   ),
   "takes a later version for the expected one": mutant(
     "live",
@@ -159,8 +159,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   "decides without what its group has accepted": mutant(
     "live",
     decide,
-    "    const actualVersion = versionOf(stream, facts, overlay);",
-    "    const actualVersion = facts.versions.get(stream) ?? 0;",
+    "    const actualVersion = overlay.version(stream);",
+    '    const actualVersion = overlay["facts"].versions.get(stream) ?? 0;',
   ),
   "a condition does not see its own group": mutant(
     "live",
@@ -182,9 +182,9 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   ),
   "leaves a gap between versions": mutant(
     "live",
-    decide,
-    "versionOf(stream, facts, overlay) + 1;",
-    "versionOf(stream, facts, overlay) + (i === 20 ? 2 : 1);",
+    "domain/decide/overlay.ts",
+    "this.version(stream) + 1;",
+    "this.version(stream) + (this.events.length === 20 ? 2 : 1);",
   ),
   "lets time go back": mutant(
     "live",
@@ -283,9 +283,9 @@ export const mutants: Readonly<Record<string, Mutant>> = {
   ),
   "answers reads from an old head": mutant(
     "live",
-    "log/read/read.ts",
-    "return readTo(source, request, source.storage.head().position, signal);",
-    "return readTo(source, request, Math.max(0, source.storage.head().position - 3), signal);",
+    "log/event-log.ts",
+    "read(sourceOf(its), request, storage.head().position, signal),",
+    "read(sourceOf(its), request, Math.max(0, storage.head().position - 3), signal),",
   ),
   "tells a stream's version of before": mutant(
     "live",

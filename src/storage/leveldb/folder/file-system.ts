@@ -48,14 +48,11 @@ const ampleBytes = 512 * 1024 * 1024;
 const askEveryMs = 50;
 
 /** `ask` with its result reused for some milliseconds while there is ample space. */
-export function askedSeldom(
-  ask: () => number,
-  nowMs: () => number = () => performance.now(),
-): () => number {
+export function askedSeldom(ask: () => number): () => number {
   let known = 0;
   let askedAtMs = Number.NEGATIVE_INFINITY;
   return () => {
-    const now = nowMs();
+    const now = performance.now();
     if (known > ampleBytes && now - askedAtMs < askEveryMs) return known;
     known = ask();
     askedAtMs = now;

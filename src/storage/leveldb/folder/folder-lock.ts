@@ -22,7 +22,7 @@ export interface FolderLock {
   /** Whether a process that held the folder before did not release it. */
   readonly wasLeft: boolean;
   /** Whether the lock is still there: somebody may delete its file, and with it the lock. */
-  isHeld(): boolean;
+  readonly isHeld: () => boolean;
   release(): Promise<void>;
 }
 

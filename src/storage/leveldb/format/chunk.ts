@@ -143,7 +143,17 @@ export function composeChunk(
     offset += event.frame.length;
   }
   writeUint32(value, 0, checksum(chunkKey(last), value.subarray(4)));
-  return openHeader(value, last);
+  return {
+    first,
+    last,
+    count: events.length,
+    recordedAt,
+    holdsSystemEvents: system,
+    idsFromClient: mixed ? value.subarray(headerBytes, recordsStart) : chosen > 0,
+    reclaimed: undefined,
+    value,
+    records: value.subarray(recordsStart),
+  };
 }
 
 /**
@@ -241,7 +251,7 @@ function openReclaimed(value: Uint8Array): Reclaimed {
 
 /** The hash of the original value: what the next chunk contains. */
 export function hashOf(chunk: Chunk): Uint8Array {
-  return chunk.reclaimed?.originalHash ?? presentHashOf(chunk);
+  return chunk.reclaimed?.originalHash ?? hash("sha256", chunk.value, "buffer");
 }
 
 /** The hash of the present value. */

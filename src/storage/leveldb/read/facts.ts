@@ -14,28 +14,40 @@ import { frameOffsets, isIdFromClient, recordOf } from "../format/chunk.ts";
 import { chunkHolding } from "./chunks.ts";
 import { entriesOf, readable } from "./lifecycles.ts";
 import type { OpenStore } from "../state/open-store.ts";
+import type { Term } from "../state/terms.ts";
 import { idKey, readUint64, TermKind } from "../format/keys.ts";
 import { partsOfItem } from "./plan.ts";
-import { beginRead } from "./read.ts";
+import { EngineRead } from "./read.ts";
 import type { TermHead } from "../state/term-table.ts";
 import { storedEventOf } from "../format/removed-record.ts";
+
+const noLifecycles: ReadonlyMap<string, Lifecycle> = new Map();
 
 export async function gatherFacts(store: OpenStore, request: FactsRequest): Promise<Facts> {
   const { head } = store;
   const streams = [...new Set(request.streams)];
   const ids = [...new Set(request.ids)];
-  const terms = streams.map((name) => ({ kind: TermKind.stream, name }));
-  const [lifecycles, heads, events, matches] = await Promise.all([
-    lifecyclesOf(store, streams, request.replaced),
-    store.terms.load(store.kv, terms, head.position),
+  const { replaced } = request;
+  const [lifecycles, versions, events, matches] = await Promise.all([
+    store.lifecycles.isEmpty ? noLifecycles : lifecyclesOf(store, streams, replaced),
+    versionsOf(store, streams, head.position),
     ids.length > 0 ? eventsById(store, ids, head.position) : new Map<string, StoredEvent>(),
     Promise.all(request.conditions.map((each) => matchAfter(store, each, head.position))),
   ]);
-  const versions = new Map<string, number>();
-  for (let i = 0; i < streams.length; i++) {
-    versions.set(streams[i] as string, heads[i]?.count ?? 0);
-  }
   return { head, versions, lifecycles, events, matches };
+}
+
+async function versionsOf(
+  store: OpenStore,
+  streams: readonly string[],
+  head: number,
+): Promise<Map<string, number>> {
+  const terms: Term[] = [];
+  for (const name of streams) terms.push({ kind: TermKind.stream, name });
+  const heads = await store.terms.load(store.kv, terms, head);
+  const versions = new Map<string, number>();
+  for (let i = 0; i < streams.length; i++) versions.set(streams[i] as string, heads[i]?.count ?? 0);
+  return versions;
 }
 
 async function lifecyclesOf(
@@ -148,7 +160,7 @@ async function newestMatch(
     batchBytes: 1,
     batchEvents: 1,
   };
-  for await (const batch of beginRead(store, read, head)) {
+  for await (const batch of new EngineRead(store, read, head)) {
     const frame = batch.frames[0];
     if (frame) return scanPlacement(recordOf(frame)).position;
   }

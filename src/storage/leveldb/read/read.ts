@@ -4,22 +4,20 @@
 import { positionMax } from "../../../domain/limits.ts";
 import { regularFrames } from "../../../domain/record.ts";
 import type { Batch, StorageRead } from "../../storage.ts";
-import { assertOpen, readFailure, type OpenStore } from "../state/open-store.ts";
+import { closedError, readFailure, type OpenStore } from "../state/open-store.ts";
 import { batchesFrom } from "./batches.ts";
 import { positionAt } from "./chunks.ts";
 import { planFor } from "./plan.ts";
 import { Visibility } from "./visibility.ts";
-import { indexWalk, logWalk, type Walk } from "./walks.ts";
+import { indexWalk, logWalk } from "./walks.ts";
 
 const fewChunks = 8;
 
-/** As `Storage.read`. `head` is the head up to which the read may look. */
-export function beginRead(store: OpenStore, read: StorageRead, head: number): AsyncIterable<Batch> {
-  return { [Symbol.asyncIterator]: () => new Reading(store, read, head) };
-}
-
-/** A hand-written iterator, because nested generators cost as much as a short read. */
-class Reading implements AsyncIterator<Batch, undefined> {
+/**
+ * A read of `Storage.read`. `head` is the head up to which it may look. It is an iterator written
+ * by hand, because nested generators cost as much as a short read.
+ */
+export class EngineRead implements AsyncIterableIterator<Batch, undefined> {
   private readonly store: OpenStore;
   private readonly read: StorageRead;
   private readonly head: number;
@@ -31,8 +29,12 @@ class Reading implements AsyncIterator<Batch, undefined> {
     this.head = head;
   }
 
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
   async next(): Promise<IteratorResult<Batch, undefined>> {
-    assertOpen(this.store);
+    if (!this.store.open) throw closedError();
     try {
       this.batches ??= await begin(this.store, this.read, this.head);
       const next = await this.batches.next();
@@ -55,6 +57,7 @@ function regularBatch(batch: Batch): Batch {
   return { ...batch, frames, bytes: frames.reduce((bytes, { length }) => bytes + length, 0) };
 }
 
+/** Finds the fastest way to the events of the read, and begins to gather them into batches. */
 async function begin(
   store: OpenStore,
   read: StorageRead,
@@ -65,31 +68,21 @@ async function begin(
   if (first > last) return nothing;
   const visibility = new Visibility(store, read);
   const bounded = { ...read, positions: { first, last } };
-  const walk = await walkFor(store, bounded, head, visibility);
-  return walk === undefined ? nothing : batchesFrom(walk, bounded, visibility);
+  const walkLog = () => batchesFrom(logWalk(store, bounded, head), bounded, visibility);
+  // A small range in memory is faster to examine than any index. Live subscriptions read this way.
+  const isForwards = read.direction === "forwards" && read.versions === undefined;
+  if (isForwards && store.tail.covers(first, last, fewChunks)) return walkLog();
+  const isAnyRemoved = !store.lifecycles.isEmpty;
+  const narrow = isAnyRemoved ? await narrowed(store, bounded, visibility) : bounded;
+  if (narrow.positions.first > narrow.positions.last) return nothing;
+  const plan = await planFor(store, narrow, head);
+  if (plan.kind === "scan") return walkLog();
+  return batchesFrom(indexWalk(store, narrow, plan.terms, head), bounded, visibility);
 }
 
 const nothing: AsyncIterator<Batch> = {
   next: () => Promise.resolve({ done: true, value: undefined }),
 };
-
-/** The fastest way to the events of the read. Undefined: all of them are removed. */
-async function walkFor(
-  store: OpenStore,
-  read: StorageRead,
-  head: number,
-  visibility: Visibility,
-): Promise<Walk | undefined> {
-  const { first, last } = read.positions;
-  // A small range in memory is faster to examine than any index. Live subscriptions read this way.
-  const isForwards = read.direction === "forwards" && read.versions === undefined;
-  if (isForwards && store.tail.covers(first, last, fewChunks)) return logWalk(store, read, head);
-  const narrow = await narrowed(store, read, visibility);
-  if (narrow.positions.first > narrow.positions.last) return undefined;
-  const plan = await planFor(store, narrow, head);
-  if (plan.kind === "scan") return logWalk(store, read, head);
-  return indexWalk(store, narrow, plan.terms, head);
-}
 
 /** Leaves out the removed beginning of a stream, however long it is. */
 async function narrowed(

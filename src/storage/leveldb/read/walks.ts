@@ -262,12 +262,12 @@ function candidateStretch(
   chunk: Chunk | undefined,
 ): Stretch {
   const { selection } = read;
+  const find = () => candidateEvents(read, candidates, chunk);
   return {
     chunk,
     whole: undefined,
     through: progress(read, candidates.chunkFirst, candidates.chunkLast),
-    ...found(() => candidateEvents(read, candidates, chunk)),
-    ...(selection.kind === "stream" && { streams: () => [selection.stream] }),
+    ...(selection.kind === "stream" ? { streams: () => [selection.stream], find } : found(find)),
   };
 }
 

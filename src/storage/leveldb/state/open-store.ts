@@ -133,11 +133,6 @@ export function skipsRemoved({ reclaimedIn }: OpenStore, read: StorageRead): boo
   return withRemoved !== true && withRemovedRecords !== true && asOf >= reclaimedIn;
 }
 
-/** Throws if the store is closed: its data in memory must not be used. */
-export function assertOpen(store: OpenStore): void {
-  if (!store.open) throw closedError();
-}
-
 /** A database that was closed during a read is being reopened, so the reader may retry. */
 export function readFailure(error: unknown): unknown {
   const code = (error as { code?: unknown } | undefined)?.code;
@@ -147,7 +142,7 @@ export function readFailure(error: unknown): unknown {
   return error;
 }
 
-/** Thrown by all writes after the store is closed. */
+/** Thrown by everything that is asked of a closed store: its data in memory must not be used. */
 export function closedError(): AnnalsError {
   return new AnnalsError({ reason: "STOPPING" }, "the store is closed");
 }

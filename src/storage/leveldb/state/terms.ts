@@ -43,9 +43,14 @@ export class Terms {
 
   /** The terms as of `head`, in order. Throws CORRUPTION. */
   async load(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {
-    const found = terms.map((term) => this.peek(term.kind, term.name));
+    const found: (TermHead | undefined)[] = [];
     const missing: number[] = [];
-    for (let i = 0; i < found.length; i++) if (!found[i]) missing.push(i);
+    for (let i = 0; i < terms.length; i++) {
+      const { kind, name } = terms[i] as Term;
+      const known = this.table.get(kind, name);
+      if (known === undefined) missing.push(i);
+      found.push(known);
+    }
     if (missing.length > 0) {
       const loaded = await this.loadMissing(
         kv,
@@ -68,7 +73,7 @@ export class Terms {
    * number is loaded, and its postings may go on up to any head. Throws CORRUPTION.
    */
   async find(kv: Kv, term: Term, head: number): Promise<TermHead> {
-    const known = this.peek(term.kind, term.name);
+    const known = this.table.get(term.kind, term.name);
     if (known) return known;
     const number = await numberOf(kv, term);
     if (number === 0 || bornAt(number) > head) return noTerm;

@@ -29,18 +29,6 @@ const postingsPerTurn = 1_000;
 /** The work of a chunk, compared to a posting: its records are copied and hashed. */
 const chunkPostings = 20;
 
-/** Says when others should have the thread: a large commit is composed for a while. */
-class Turns {
-  private done = 0;
-
-  isOver(postings: number): boolean {
-    this.done += postings;
-    if (this.done < postingsPerTurn) return false;
-    this.done = 0;
-    return true;
-  }
-}
-
 /** A commit ready to be written, and the state after it is durable. */
 export interface ComposedCommit {
   readonly operations: Operation[];
@@ -87,8 +75,9 @@ export async function composeChunks(
 
   const operations: Operation[] = [];
   const chunks: Chunk[] = [];
-  const turns = new Turns();
   let headHash = store.headHash;
+  /** Others get the thread now and then: a large commit is composed for a while. */
+  let sinceTurn = 0;
   for (const { events, recordedAt, reclaimed } of drafts) {
     let chunk = composeChunk(events, recordedAt, headHash);
     if (reclaimed !== undefined) {
@@ -98,11 +87,13 @@ export async function composeChunks(
     headHash = hashOf(chunk);
     chunks.push(chunk);
     operations.push([chunkKey(chunk.last), chunk.value]);
+    sinceTurn += chunkPostings;
     for (const open of inChunkOf(events, byEvent)) {
       putPosting(operations, chunk, events, open);
-      if (turns.isOver(1)) await setImmediate();
+      if (++sinceTurn < postingsPerTurn) continue;
+      sinceTurn = 0;
+      await setImmediate();
     }
-    if (turns.isOver(chunkPostings)) await setImmediate();
     for (const event of events) if (event.idFromClient) operations.push(idEntry(event));
   }
   return { operations, chunks, headHash, terms: all };

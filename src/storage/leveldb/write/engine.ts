@@ -14,11 +14,11 @@ import { Avoided, type AvoidedRange } from "../kv/avoided.ts";
 import type { Operation } from "../kv/kv.ts";
 import { gatherFacts } from "../read/facts.ts";
 import { positionAt } from "../read/chunks.ts";
-import { beginRead } from "../read/read.ts";
+import { EngineRead } from "../read/read.ts";
 import { listEventTypes, listStreams, streamFacts } from "../read/stream-facts.ts";
 import { removedByNow } from "../read/visibility.ts";
 import {
-  assertOpen,
+  closedError,
   openStore,
   readFailure,
   timeOf,
@@ -27,7 +27,7 @@ import {
 } from "../state/open-store.ts";
 import { lifecyclesIn } from "../state/stream-lifecycles.ts";
 import { composeCommit } from "./commit.ts";
-import { getSideValues, listSideValues, putSideValues, replacedKeys } from "./side-values.ts";
+import { composeSideValues, getSideValues, listSideValues } from "./side-values.ts";
 import { acknowledgedBy, openDatabase, WriteGuard } from "./write-guard.ts";
 import type { GuardOptions, GuardParts } from "./write-guard.ts";
 
@@ -89,8 +89,8 @@ export async function openEngine(given: EngineOptions): Promise<Engine> {
     identity: options.identity,
     secret: options.secret ?? randomBytes(32),
     sideValues: {
-      get: (space, names) => answered(store, () => getSideValues(store, space, names)),
-      list: (page) => answered(store, () => listSideValues(store, page)),
+      get: asking(store, getSideValues),
+      list: asking(store, listSideValues),
     },
     head: () => store.head,
     now: () => timeOf(store),
@@ -107,13 +107,13 @@ export async function openEngine(given: EngineOptions): Promise<Engine> {
         store.sideValueCommit = { changes, ended };
         return ended.finally(() => (store.sideValueCommit = undefined));
       }),
-    read: (request) => beginRead(store, request, store.head.position),
-    areRemoved: (events) => answered(store, () => removedByNow(store, events)),
-    facts: (request) => answered(store, () => gatherFacts(store, request)),
-    positionAt: (time) => answered(store, () => positionAt(store, time)),
-    stream: (name) => answered(store, () => streamFacts(store, name)),
-    listStreams: (page) => answered(store, () => listStreams(store, page)),
-    listEventTypes: (page) => answered(store, () => listEventTypes(store, page)),
+    read: (request) => new EngineRead(store, request, store.head.position),
+    areRemoved: asking(store, removedByNow),
+    facts: asking(store, gatherFacts),
+    positionAt: asking(store, positionAt),
+    stream: asking(store, streamFacts),
+    listStreams: asking(store, listStreams),
+    listEventTypes: asking(store, listEventTypes),
     close: () => guard.close(),
   };
   const commitOwn: Engine["commitOwn"] = (bytes, compose) =>
@@ -149,12 +149,12 @@ async function commitDurably(
   commit: Commit,
   own?: OwnCommit,
 ): Promise<CommitResult> {
-  const { after, events, recordedAt, sideValues = [] } = commit;
+  const { after, events, recordedAt, sideValues } = commit;
   if (after.position !== store.head.position) return "stale";
-  const replaced = await replacedKeys(store, sideValues);
+  const beside = sideValues && (await composeSideValues(store, sideValues, options.clock()));
   const { operations, chunks, headHash, terms } = await composeCommit(store, commit);
   const lifecycles = lifecyclesIn(events);
-  putSideValues(operations, sideValues, replaced, options.clock());
+  if (beside !== undefined) operations.push(...beside);
   if (own !== undefined) operations.push(...own.also);
   operations.push(...store.withFirstCommit);
 
@@ -186,12 +186,20 @@ function bytesOf({ events, sideValues = [] }: Commit): number {
   return bytes;
 }
 
-/** Answers a question if the store is open, and turns its failures into errors of Annals. */
-async function answered<T>(store: OpenStore, ask: () => Promise<T>): Promise<T> {
-  assertOpen(store);
-  try {
-    return await ask();
-  } catch (error) {
-    throw readFailure(error);
-  }
+/**
+ * A question to the store as a method of `Storage`: it is asked only while the store is open, and
+ * its failures become errors of Annals.
+ */
+function asking<A extends unknown[], T>(
+  store: OpenStore,
+  ask: (store: OpenStore, ...args: A) => Promise<T>,
+): (...args: A) => Promise<T> {
+  return async (...args) => {
+    if (!store.open) throw closedError();
+    try {
+      return await ask(store, ...args);
+    } catch (error) {
+      throw readFailure(error);
+    }
+  };
 }

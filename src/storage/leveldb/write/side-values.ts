@@ -73,33 +73,28 @@ export async function listSideValues(store: OpenStore, page: SideValuePage): Pro
   return sideValues;
 }
 
-/** The keys that the changes replace, one for each change. Undefined: there is none. */
-export async function replacedKeys(
+/**
+ * The operations of a commit that change side values: a new value gets a new key, and the key that
+ * it replaces is deleted. `now` is the clock's time.
+ */
+export async function composeSideValues(
   store: OpenStore,
   changes: readonly SideValueChange[],
-): Promise<(Uint8Array | undefined)[]> {
-  if (changes.length === 0) return [];
+  now: number,
+): Promise<Operation[]> {
   const names = new Set(changes.map(({ space, name }) => `${space} ${name}`));
   invariant(names.size === changes.length, "a commit changes a side value once");
   const newest = await inParts(changes, (each) => newestOf(store, each.space, each.name, true));
-  return newest.map((entry) => entry?.[0]);
-}
-
-/** `replaced` is the result of `replacedKeys`. `now` is the clock's time. */
-export function putSideValues(
-  operations: Operation[],
-  changes: readonly SideValueChange[],
-  replaced: readonly (Uint8Array | undefined)[],
-  now: number,
-): void {
+  const operations: Operation[] = [];
   changes.forEach(({ space, name, value }, i) => {
-    const older = replaced[i];
+    const older = newest[i]?.[0];
     if (value !== undefined) {
       const key = sideValueKey(space, name, older === undefined ? now : revisionOf(older) + 1);
       operations.push([key, seal(key, value)]);
     }
     if (older !== undefined) operations.push([older, undefined]);
   });
+  return operations;
 }
 
 /**
