@@ -30,7 +30,7 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: "packages", include: [packages], testTimeout: 300_000, hookTimeout: 600_000 },
+        test: { name: "packages", include: [packages], testTimeout: 900_000, hookTimeout: 900_000 },
       },
       {
         extends: true,
