@@ -87,13 +87,10 @@ describe("the folder of packages", () => {
     ).toBe(true);
   });
 
-  test("has npm packages with whose exports and types publint and attw find no fault", async () => {
-    for (const name of [`annals-${version}.tgz`, `annals-client-${version}.tgz`]) {
-      const file = inPackages(name);
-      expect(await execute(["publint", file, "--strict"], repository)).toContain("All good");
-      const attw = ["attw", file, "--profile", "esm-only", "--quiet"];
-      await execute(attw, repository);
-    }
+  test("has a client with whose exports and types publint and attw find no fault", async () => {
+    const file = inPackages(`annals-client-${version}.tgz`);
+    expect(await execute(["publint", file, "--strict"], repository)).toContain("All good");
+    await execute(["attw", file, "--profile", "esm-only", "--quiet"], repository);
   });
 
   test("has a bill of materials for each, with versions, whose references lead somewhere", () => {
