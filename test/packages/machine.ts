@@ -4,7 +4,16 @@
 
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cacheRoot, execute } from "../clients/build-cache.ts";
@@ -148,4 +157,21 @@ export class Machine {
     for (const child of this.running) child.kill("SIGKILL");
     rmSync(this.root, { recursive: true, force: true });
   }
+}
+
+/** The packages below the server's own folder or beside it, each with its version. */
+export function installed(folder: string): string[] {
+  const files = globSync("node_modules/**/package.json", { cwd: folder });
+  const isPackage = (path: string): boolean => {
+    const inside = path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
+    return inside.split("/").length === (inside.startsWith("@") ? 3 : 2);
+  };
+  const read = (path: string): { name: string; version: string } =>
+    JSON.parse(readFileSync(join(folder, path), "utf8")) as { name: string; version: string };
+  return files
+    .filter(isPackage)
+    .map(read)
+    .filter(({ name }) => name !== "annals")
+    .map((each) => `${each.name}@${each.version}`)
+    .toSorted();
 }

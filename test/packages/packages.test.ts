@@ -21,7 +21,7 @@ import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { execute, missingTool } from "../clients/build-cache.ts";
 import { repository, startLiveServer } from "../clients/live-server.ts";
-import { Machine, nobody, nodeFolder, type NodeMajor, type Served } from "./machine.ts";
+import { installed, Machine, nobody, nodeFolder, type NodeMajor, type Served } from "./machine.ts";
 
 const { version } = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
 const base = `annals-${version}-linux-${process.arch}`;
@@ -203,23 +203,6 @@ describe.each([22, 24] as const)("on Node %i", (major) => {
     await machine.output([...annals, "verify", join(alone.folder, "data")]);
   });
 });
-
-/** The packages below the server's own folder or beside it, each with its version. */
-function installed(folder: string): string[] {
-  const files = globSync("node_modules/**/package.json", { cwd: folder });
-  const isPackage = (path: string): boolean => {
-    const inside = path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
-    return inside.split("/").length === (inside.startsWith("@") ? 3 : 2);
-  };
-  const read = (path: string): { name: string; version: string } =>
-    JSON.parse(readFileSync(join(folder, path), "utf8")) as { name: string; version: string };
-  return files
-    .filter(isPackage)
-    .map(read)
-    .filter(({ name }) => name !== "annals")
-    .map((each) => `${each.name}@${each.version}`)
-    .toSorted();
-}
 
 describe("the executable", () => {
   test("serves, backs up and restores where there is no Node, for another user", async () => {
