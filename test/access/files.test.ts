@@ -78,7 +78,7 @@ describe("an access file", () => {
     expect(faults(text)).toEqual([
       'access.json:4: roles."a b": is no name: use letters, digits, and _ . @ -, at most 128',
       "access.json:3: roles.admin: is built in and cannot be defined again",
-      "access.json:8: roles.x.write: is none of read, append, consume, manage, admin",
+      "access.json:8: roles.x.write: is none of read, append, consume, manage, observe, admin",
       "access.json:7: roles.x.read[3]: is not a text",
       'access.json:6: roles.x.read[0]: is empty: write "*" for everything',
       'access.json:6: roles.x.read[1]: is "*" in a list: write "*" alone',

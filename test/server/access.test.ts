@@ -98,6 +98,19 @@ describe("what is revoked", () => {
     expect(next.message.value.events[0]?.stream).toBe("b");
   });
 
+  test("ends a pipe in the middle of its appends, each of which is answered or unknown", async () => {
+    const options = await known("svc", ["admin"]);
+    const pipe = server.calls.pipe(appendPipe, options);
+    const sending = setInterval(() => {
+      for (let i = 0; i < 50; i++) pipe.send({ append: event("busy") });
+    }, 1);
+    await nextOf(pipe.answers);
+    await revokeTokens(folder.tokensFile, "svc", Date.now());
+    const failure = await drained(pipe.answers);
+    clearInterval(sending);
+    expect(failure).toMatchObject({ code: 16, info: { credential: "revoked" } });
+  });
+
   test("may be a role, which ends what it allowed", async () => {
     const options = await known("svc", ["orders"]);
     const subscription = server.calls.stream(subscribe, ofOrders, options)[Symbol.asyncIterator]();
@@ -202,7 +215,8 @@ describe("what a request touches", () => {
   test("is refused with what is missing, and nothing is stored", async () => {
     const options = await known("svc", ["orders"]);
     const everything = { query: { items: [] }, after: 0n };
-    const request = { ...event("orders-1"), condition: everything };
+    const conditions = [everything];
+    const request: MessageInitShape<typeof append.input> = { ...event("orders-1"), conditions };
     expect(await server.calls.failure(append, request, options)).toMatchObject({
       code: 7,
       message: 'principal "svc" lacks read for everything',

@@ -8,12 +8,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { revokeTokens } from "../../src/access/token-file.ts";
+import { startFailure } from "../../src/cli/server/start-failure.ts";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
+import { startServer } from "../../src/server.ts";
 import { openMemoryStorage } from "../../src/storage/leveldb/open.ts";
 import type { StorageWatcher, WriteState } from "../../src/storage/storage.ts";
 import { accessFolder } from "../support/access.ts";
 import { makeAuthority, sign, type Authority } from "../support/certificates.ts";
-import { configOf, startTestServer, type TestServer } from "../support/running-server.ts";
+import {
+  configOf,
+  recordingLogger,
+  startTestServer,
+  type TestServer,
+} from "../support/running-server.ts";
 
 interface Answer {
   readonly status: number;
@@ -151,8 +158,13 @@ describe("the port for operators", () => {
       expect(() => configOf("--metrics-listen", where)).toThrow(why);
     }
     expect(() => configOf("--metrics-listen", "[::1]:9464")).not.toThrow();
-    await expect(startTestServer(["--metrics-listen", address])).rejects.toThrow(
-      `cannot listen on ${address}`,
+    const taken = configOf("--memory", "--port", "0", "--metrics-listen", address);
+    const refusal: unknown = await startServer(taken, recordingLogger().logger).catch(
+      (error: unknown) => error,
+    );
+    expect(startFailure(refusal, taken)).toBe(
+      `--metrics-listen (ANNALS_METRICS_LISTEN): cannot listen on ${address}: ` +
+        "another process listens there; choose another",
     );
   });
 });
