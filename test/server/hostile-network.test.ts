@@ -102,6 +102,11 @@ describe("a method that is not there", () => {
     },
   );
 
+  test("two hundred header fields are metadata like any other", async () => {
+    const headers = Object.fromEntries(Array.from({ length: 200 }, (_, i) => [`x-${i}`, "v"]));
+    expect(await send([messageFrame(empty)], headers)).toMatchObject({ code: 3 });
+  });
+
   test.each(["GET", "PUT", "DELETE"])("the method %s is not allowed", async (verb) => {
     const { httpStatus, code } = await send([messageFrame(good)], { ":method": verb });
     expect([httpStatus, code]).toEqual([405, -1]);
