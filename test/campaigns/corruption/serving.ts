@@ -22,8 +22,8 @@ const trialsInProcess = 10;
 const sectorBytes = 512;
 const silenceMsMax = 180_000;
 const runner = new URL("serving-runner.ts", import.meta.url).pathname;
-/** How a process may end that meets damage before it was found: F8 and an assertion of LevelDB. */
-const expectedEnds = ["SIGBUS", "SIGABRT"];
+/** How LevelDB may end a process that meets damage before it was found. */
+const expectedEnds = ["SIGBUS", "SIGABRT", "SIGSEGV"];
 
 export interface ServingOptions extends CampaignOptions {
   /** Absent: as many as the seconds allow. */

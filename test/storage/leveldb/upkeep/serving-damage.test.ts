@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { verifyFolder } from "../../../../src/storage/leveldb/offline/verify-folder.ts";
 import { openLevelStorage } from "../../../../src/storage/leveldb/open.ts";
 
 let scratch: string;
@@ -40,6 +41,9 @@ test.each([
     expect([read, refused].reduce((a = 0, b = 0) => a + b)).toBe(400);
     expect(refused).toBeLessThan(400);
     expect((answers as { append: string }).append).toBe("STORE_FAILED");
+    // LevelDB might end this process, too.
+    const { findings } = await verifyFolder(folder);
+    expect(findings[0]).toMatch(/^table \d+\.ldb: the block at byte \d+ fails its CRC$/);
     // However little the start has time for.
     const options = { folder, reserveBytes: 0, checkBytesAtOpen: 0 };
     await expect(openLevelStorage(options)).rejects.toThrow(
