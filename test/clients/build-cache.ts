@@ -38,8 +38,15 @@ export async function missingTool(toolchain: Toolchain): Promise<string | undefi
   if (missing === undefined || packages.length === 0 || !isRoot || !mayInstall) return missing;
   const env = { DEBIAN_FRONTEND: "noninteractive" };
   const install = ["apt-get", "install", "-qq", "-y", "--no-install-recommends", ...packages];
-  await execute(["apt-get", "update", "-qq"], repository, env);
-  await execute(install, repository, env);
+  // Test files run beside each other, and apt-get does not wait for another one.
+  mkdirSync(cacheRoot(), { recursive: true });
+  const unlock = await lock(join(cacheRoot(), ".apt-lock"));
+  try {
+    await execute(["apt-get", "update", "-qq"], repository, env);
+    await execute(install, repository, env);
+  } finally {
+    unlock();
+  }
   return firstMissing(toolchain);
 }
 

@@ -35,7 +35,7 @@ const peculiarities: Readonly<Record<string, Peculiarity>> = {
     facts: refusedByItself,
   },
   grpclib: {
-    why: "it drops its connection at a GOAWAY, with the calls that are open",
+    why: "findings/grpclib-goaway-ends-open-calls.sh: at a GOAWAY it drops the open calls as well",
     facts: { restart: { end: { code: code.unavailable } } },
   },
 };
