@@ -221,6 +221,7 @@ function checkTogether(config: Config): void {
     throw new ConfigError("--advertise: is not HOST:PORT");
   }
   checkAccess(config);
+  checkFollow(config);
   if (unixSocket !== "" && Buffer.byteLength(resolve(unixSocket)) > socketPathBytesMax) {
     throw new ConfigError(`--unix-socket: is longer than ${socketPathBytesMax} bytes`);
   }
@@ -240,6 +241,17 @@ function checkMetricsListen({ metricsListen, allowRemote }: Config): void {
   if (isLoopback(where.host) || allowRemote) return;
   const remedy = "is reached by other machines; add --allow-remote";
   throw new ConfigError(`--metrics-listen: ${where.host} ${remedy}`);
+}
+
+function checkFollow(config: Config): void {
+  const { follow, memory, acceptLoss, followTlsCert, followTlsKey } = config;
+  if ((followTlsCert === "") !== (followTlsKey === "")) {
+    throw new ConfigError("--follow-tls-cert and --follow-tls-key: one needs the other");
+  }
+  if (follow === "") return;
+  if (memory) throw new ConfigError("--follow: needs a folder, not --memory");
+  if (acceptLoss === "") return;
+  throw new ConfigError("--accept-loss: a follower begins anew in an empty folder instead");
 }
 
 /** Whether callers are asked who they are. */

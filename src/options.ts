@@ -30,6 +30,43 @@ export const options = {
     value: "FOLDER",
     help: "folder of the store; created if it does not exist",
   },
+  follow: {
+    type: "text",
+    initial: "",
+    value: "HOST:PORT",
+    help: "be a follower: keep a copy of the store that this server has, and serve reads of it",
+  },
+  followTokenFile: {
+    type: "text",
+    initial: "",
+    value: "FILE",
+    help: "the token to show to the leader, which needs the permission admin",
+  },
+  followTls: { type: "switch", initial: false, help: "speak TLS with the leader" },
+  followTlsCa: {
+    type: "text",
+    initial: "",
+    value: "FILE",
+    help: "the authorities that may have signed the leader's certificate, PEM",
+  },
+  followTlsCert: {
+    type: "text",
+    initial: "",
+    value: "FILE",
+    help: "certificate chain to show to the leader, PEM",
+  },
+  followTlsKey: {
+    type: "text",
+    initial: "",
+    value: "FILE",
+    help: "private key of --follow-tls-cert, PEM",
+  },
+  followTlsServerName: {
+    type: "text",
+    initial: "",
+    value: "NAME",
+    help: "the name in the leader's certificate, if it differs from the address",
+  },
   memory: {
     type: "switch",
     initial: false,

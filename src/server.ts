@@ -18,6 +18,7 @@ import { GrpcServer, type TransportOptions } from "./grpc/transport/grpc-server.
 import { LargeAnswers } from "./grpc/transport/large-answers.ts";
 import { services } from "./grpc/services/services.ts";
 import type { BoundService } from "./grpc/transport/methods.ts";
+import { openFollowing, startOfFollowing, type FollowingStorage } from "./following-server.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
 import { ClientMemory } from "./log/scheduling/client-memory.ts";
 import { Scheduler } from "./log/scheduling/scheduler.ts";
@@ -29,10 +30,15 @@ import { beginTracing } from "./observe/tracing.ts";
 import { SlowCalls } from "./observe/slow-calls.ts";
 import { OperatorsHttp } from "./observe/operators-http.ts";
 import type { KurrentContext } from "./protocols/kurrentdb/mapping/context.ts";
-import { openLevelStorage, openMemoryStorage, systemClock } from "./storage/leveldb/open.ts";
+import {
+  openLevelStorage,
+  openMemoryStorage,
+  systemClock,
+  type LevelStorageOptions,
+} from "./storage/leveldb/open.ts";
 import type { ReclaimOptions } from "./storage/leveldb/upkeep/reclaimer.ts";
 import type { ScrubberOptions } from "./storage/leveldb/upkeep/scrubber.ts";
-import type { Storage, WriteState } from "./storage/storage.ts";
+import type { Storage } from "./storage/storage.ts";
 import { version } from "./version.ts";
 
 export interface RunningServer {
@@ -40,6 +46,8 @@ export interface RunningServer {
   readonly addresses: readonly string[];
   /** The version of this software. */
   readonly version: string;
+  /** Resolves when the server has to be started anew, as a follower or not any more. */
+  readonly again: Promise<{ readonly isFollower: boolean }>;
   /** Answers waiting calls, ends streams, closes the store. A second call waits for the first. */
   stop(): Promise<void>;
 }
@@ -57,7 +65,7 @@ export async function startServer(
   parts: ServerParts = {},
 ): Promise<RunningServer> {
   const limits = { ...(parts.limits ?? defaultLimits), ...callsOf(config) };
-  const { certificates, access, storage } = await openAll(config, logger, parts);
+  const { certificates, access, storage, following } = await openAll(config, logger, parts);
   const memory = memoryOf(config, limits);
   const scheduler = new Scheduler();
   const stopping = new Stopping();
@@ -67,10 +75,7 @@ export async function startServer(
   const observer = together([calls, slowCalls(config, logger), tracing]);
   const shared = { logger, stopping, ...held, scheduler, access };
   const environment: CallEnvironment = { ...shared, observer };
-  const health = new HealthState();
-  const unwatch = storage.watch({
-    writeStateChanged: (state, why) => followWriteState(state, why, { health, logger }),
-  });
+  const { health, unwatch, wholeChanged } = watchedHealth(storage, following, shared);
   const plainLog = createEventLog({
     storage,
     limits,
@@ -81,7 +86,8 @@ export async function startServer(
     onWarning: (message, error) => logger.warn(message, { error }),
   });
   const log = tracing?.log(plainLog) ?? plainLog;
-  if (access !== undefined) storeAuditTrail(access.audit, log, config.auditKeepDays);
+  const audit = following === undefined ? access?.audit : undefined;
+  if (audit !== undefined) storeAuditTrail(audit, log, config.auditKeepDays);
   const context = {
     log,
     limits,
@@ -90,6 +96,7 @@ export async function startServer(
     serverVersion: version,
     recordsTraces: config.recordTraceContext,
     startedAt: systemClock(),
+    promote: following && (() => following.promote()),
   };
   const observed = { version, calls, log, storage, memory, scheduler };
   const http = new OperatorsHttp(
@@ -121,11 +128,39 @@ export async function startServer(
       logger.info("metrics and probes", { address: await http.listen(own.host, own.port) });
     }
     warnOfOpenness(config, logger);
-    return { addresses, version, stop: () => stop(config.shutdownGraceSeconds * 1_000) };
+    const again = startOfFollowing(following, wholeChanged);
+    return { addresses, version, again, stop: () => stop(config.shutdownGraceSeconds * 1_000) };
   } catch (error) {
     await stop(0);
     throw error;
   }
+}
+
+/** Serving: the store can be written, or is that of a follower, whose copy has to be whole. */
+function watchedHealth(
+  storage: Storage,
+  following: FollowingStorage | undefined,
+  { stopping, logger }: Pick<CallEnvironment, "stopping" | "logger">,
+) {
+  const health = new HealthState();
+  let isWhole = following === undefined;
+  let hasFailed = false;
+  const look = (): void => {
+    if (!stopping.begun) health.set(isWhole && !hasFailed);
+  };
+  const unwatch = storage.watch({
+    writeStateChanged(state, why) {
+      const level = state === "accepting" ? "info" : state === "failed" ? "error" : "warn";
+      logger[level]("write state changed", { state, ...(why !== undefined && { why }) });
+      hasFailed = state === "failed";
+      look();
+    },
+  });
+  const wholeChanged = (whole: boolean): void => {
+    isWhole = whole;
+    look();
+  };
+  return { health, unwatch, wholeChanged };
 }
 
 /** What is read from disk before anything is served. */
@@ -134,8 +169,12 @@ async function openAll(config: Config, logger: Logger, { openStorage }: ServerPa
   let access: AccessControl | undefined;
   try {
     access = await accessOf(config, logger);
+    if (openStorage === undefined && config.follow !== "") {
+      const following = await openFollowing(config, storageOptions(config, logger), logger);
+      return { certificates, access, storage: following.storage, following };
+    }
     const storage = await (openStorage ?? (() => openConfigured(config, logger)))();
-    return { certificates, access, storage };
+    return { certificates, access, storage, following: undefined };
   } catch (error) {
     certificates?.close();
     await access?.close();
@@ -152,9 +191,10 @@ async function protocolServices(
   if (!protocol.split(",").includes("kurrentdb")) return [];
   const kurrentdb = await import("./protocols/kurrentdb/kurrentdb.ts");
   const { logger } = context.environment;
-  await kurrentdb
-    .writeFirstEvent(context)
-    .catch((error: unknown) => logger.warn("the first event was not stored", { error }));
+  const isFollower = context.log.info().following !== undefined;
+  await (isFollower ? Promise.resolve() : kurrentdb.writeFirstEvent(context)).catch(
+    (error: unknown) => logger.warn("the first event was not stored", { error }),
+  );
   const advertised = () => endPoint(advertise === "" ? (addresses()[0] ?? "") : advertise);
   return kurrentdb.kurrentdbServices({ ...context, advertised });
 }
@@ -217,7 +257,12 @@ function callsOf({ maxConcurrentStreams }: Config): Pick<Limits, "concurrentCall
 function openConfigured(config: Config, logger: Logger): Promise<Storage> {
   const warn = (message: string, error?: unknown): void => logger.warn(message, { error });
   if (config.memory) return openMemoryStorage({ warn, reclaim: reclaiming(config, logger) });
-  return openLevelStorage({
+  return openLevelStorage(storageOptions(config, logger));
+}
+
+function storageOptions(config: Config, logger: Logger): LevelStorageOptions {
+  const warn = (message: string, error?: unknown): void => logger.warn(message, { error });
+  return {
     folder: resolve(config.data),
     reserveBytes: config.freeSpaceReserveBytes,
     acceptLoss: config.acceptLoss === "" ? undefined : config.acceptLoss,
@@ -225,7 +270,7 @@ function openConfigured(config: Config, logger: Logger): Promise<Storage> {
     scrub: scrubbing(config, logger),
     reclaim: reclaiming(config, logger),
     warn,
-  });
+  };
 }
 
 function scrubbing({ scrubBytesPerSecond }: Config, logger: Logger): ScrubberOptions | undefined {
@@ -320,16 +365,6 @@ function warnOfOpenness(config: Config, logger: Logger): void {
   } else if (isClear) {
     logger.warn(`tokens cross the network to ${host} in the clear: there is no TLS`, { host });
   }
-}
-
-function followWriteState(
-  state: WriteState,
-  why: string | undefined,
-  { health, logger }: { readonly health: HealthState; readonly logger: Logger },
-): void {
-  health.set(state !== "failed");
-  const level = state === "accepting" ? "info" : state === "failed" ? "error" : "warn";
-  logger[level]("write state changed", { state, ...(why !== undefined && { why }) });
 }
 
 interface OpenParts {

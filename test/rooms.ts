@@ -71,7 +71,10 @@ export const rooms: Record<string, Room> = {
     path: `${database}copy/`,
     imports: [...engineBase, ...openStore, "verify", "upkeep"],
   },
-  create: { path: `${database}create.ts`, imports: ["format", "kv", "folder", "state"] },
+  create: {
+    path: `${database}create.ts`,
+    imports: ["domain", "format", "kv", "folder", "state"],
+  },
   offline: {
     path: `${database}offline/`,
     imports: [...engineBase, ...openStore, "folder", "files", "verify", "copy", "create"],
@@ -160,6 +163,11 @@ export const rooms: Record<string, Room> = {
     path: "src/follow/",
     imports: ["gen", "domain", "storage", "rpc"],
   },
+  followingServer: {
+    path: "src/following-server.ts",
+    imports: ["domain", "storage", "create", "open", "follow", "options", "logger"],
+    packages: [],
+  },
   server: {
     path: "src/server.ts",
     imports: [
@@ -168,6 +176,7 @@ export const rooms: Record<string, Room> = {
       "storage",
       "open",
       "upkeep",
+      "followingServer",
       "log",
       "scheduling",
       "eventLog",

@@ -117,6 +117,7 @@ const groups: Table<typeof ConsumerGroupService> = {
 
 const backups: Table<typeof BackupService> = {
   copy: needing(() => [{ anyOf: ["admin"], extent: everything }], audited),
+  promote: needing(() => [{ anyOf: ["admin"], extent: everything }], audited),
 };
 
 const health: Table<typeof Health> = { check: open, list: open, watch: open };

@@ -248,6 +248,16 @@ export const commandHelp: readonly CommandHelp[] = [
     details: ["STORE                   a new or empty folder", json],
   },
   {
+    name: "promote",
+    synopsis: "promote FOLLOWER [options]",
+    summary: "make a follower a store of its own, which accepts appends",
+    details: [
+      "FOLLOWER                HOST:PORT or unix:PATH of a follower, or a stopped one's folder;",
+      "                        see to it that clients do not reach the old leader any more",
+      json,
+    ],
+  },
+  {
     name: "salvage",
     synopsis: "salvage FOLDER STORE [options]",
     summary: "make a new store of everything sound in a damaged one",

@@ -30,6 +30,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   verify: async () => (await import("./folders/verify.ts")).verify,
   backup: async () => (await import("./folders/backup.ts")).backup,
   restore: async () => (await import("./folders/restore.ts")).restoreCommand,
+  promote: async () => (await import("./folders/promote.ts")).promote,
   tokens: async () => (await import("./server/tokens.ts")).tokens,
   salvage: async () => (await import("./folders/salvage.ts")).salvage,
   help: async () => help,

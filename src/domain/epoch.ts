@@ -39,6 +39,11 @@ export function currentEpoch(history: History): string {
   return (history.at(-1) as Epoch).id;
 }
 
+/** Whether a history begins with all epochs of another one. */
+export function sameBegin(begin: History, history: History): boolean {
+  return begin.every(({ id, after }, i) => history[i]?.id === id && history[i]?.after === after);
+}
+
 /**
  * Up to this position (inclusive), positions of the epoch are positions of this history: Infinity
  * for the current epoch. Undefined: the epoch is not part of this history.

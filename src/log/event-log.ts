@@ -28,6 +28,7 @@ import { OpenSubscriptions } from "./subscribe/open-subscriptions.ts";
 import { SharedBatches } from "./subscribe/shared-batches.ts";
 import { subscribe } from "./subscribe/subscribe.ts";
 import type { LogFigures } from "./log-figures.ts";
+import { groupsOfLeader } from "./following.ts";
 import type { CommitObserver } from "./log-observer.ts";
 import { nodeTimers, type Timers } from "./timers.ts";
 import type { EventLog, LogInfo, StreamInfo } from "./verbs.ts";
@@ -97,7 +98,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
 
   return {
     checkpoints,
-    groups,
+    groups: groupsOfLeader(storage, groups),
     streams: streamLog({ storage, queue, warn: onWarning }),
     append: (append, signal, by) =>
       lookAhead(reading, append)?.then((it) => queue.add(it, signal, by)) ??
@@ -147,6 +148,7 @@ function infoNow(storage: Storage, subscriberCount: number): LogInfo {
     head: storage.head().position,
     writeState: storage.writeState(),
     reclaiming: storage.reclaiming?.(),
+    following: storage.following?.(),
     subscriberCount,
   };
 }

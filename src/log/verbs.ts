@@ -18,7 +18,7 @@ import type { Selection } from "../domain/query.ts";
 import type { NewSnapshot, Snapshot } from "../domain/snapshot.ts";
 import type { GroupLog } from "./group-verbs.ts";
 import type { LogFigures } from "./log-figures.ts";
-import type { CopyPart, CopyStart } from "../storage/copy.ts";
+import type { CopyPart, CopyStart, FollowStatus } from "../storage/copy.ts";
 import type {
   EventTypeFacts,
   NamePage,
@@ -161,6 +161,8 @@ export interface LogInfo {
   readonly writeState: WriteState;
   /** Undefined: the space of removed events is not reclaimed. */
   readonly reclaiming: ReclaimStatus | undefined;
+  /** Undefined: this server is no follower. */
+  readonly following: FollowStatus | undefined;
   readonly subscriberCount: number;
 }
 

@@ -13,6 +13,7 @@ export interface Probed {
 const refusing: Readonly<Record<Exclude<WriteState, "accepting">, string>> = {
   "disk-full": "the disk is nearly full: appends are refused, reads are served",
   recovering: "the store is being reopened after a failed write: appends are refused for a moment",
+  following: "a follower: appends are refused, reads are served from its copy",
   failed: "the store cannot be written any more; the log says why",
 };
 

@@ -14,7 +14,13 @@ import type {
 import { counter, gauge, histogram, type Family } from "./family.ts";
 
 const microsPerSecond = 1_000_000;
-const writeStates: readonly WriteState[] = ["accepting", "disk-full", "recovering", "failed"];
+const writeStates: readonly WriteState[] = [
+  "accepting",
+  "disk-full",
+  "recovering",
+  "failed",
+  "following",
+];
 /** Groups that are told of one by one, in the order of their names. */
 export const groupsToldMax = 100;
 

@@ -68,3 +68,40 @@ export type CopyPart =
   | { readonly kind: "state"; readonly state: CopiedState }
   /** Sent while nothing is committed. */
   | { readonly kind: "progress"; readonly head: number };
+
+/** How a copy that follows a store is getting on. */
+export interface FollowStatus {
+  /** The address of the store that it copies. */
+  readonly leader: string;
+  /**
+   * `copying`: it is not whole yet, and answers nothing. `following`: it is connected.
+   * `disconnected`: it tries to connect. `refused`: what the leader has does not continue it.
+   */
+  readonly phase: "copying" | "following" | "disconnected" | "refused";
+  /** Why it is disconnected or refused. Empty: it is neither. */
+  readonly why: string;
+  /** The leader's last position, as far as it is known. */
+  readonly leaderHead: number;
+  readonly lagEvents: number;
+  /** The time since it last had everything that the leader had. 0: it has everything. */
+  readonly lagMs: number;
+}
+
+/** The receiving side of a copy. */
+export interface CopyTarget {
+  /** What it has. Throws what a read throws. */
+  start(): Promise<CopyStart>;
+  /** Whether everything that it has may be read. */
+  readonly isWhole: boolean;
+  /** Whether its side values are as of its head. */
+  readonly isExact: boolean;
+  /** The store's epochs as the copy knows them. */
+  readonly history: History;
+  /** Makes durable what came. Throws CopyRefused, and what a commit throws. */
+  receive(part: CopyPart): Promise<void>;
+}
+
+/** What came is no sound continuation of the copy. */
+export class CopyRefused extends Error {
+  override readonly name = "CopyRefused";
+}

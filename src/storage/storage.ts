@@ -17,7 +17,7 @@ import type { History } from "../domain/epoch.ts";
 import type { CommitEvent, StoredEvent } from "../domain/event.ts";
 import type { Lifecycle } from "../domain/lifecycle/lifecycle.ts";
 import type { Selection } from "../domain/query.ts";
-import type { CopyPart, CopyStart } from "./copy.ts";
+import type { CopyPart, CopyStart, FollowStatus } from "./copy.ts";
 
 /** What tells whether an event is removed, beside its stream's lifecycle. */
 export type JudgedEvent = Pick<StoredEvent, "stream" | "version" | "recordedAt">;
@@ -212,7 +212,8 @@ export interface SideValueStore {
   list(page: SideValuePage): Promise<SideValue[]>;
 }
 
-export type WriteState = "accepting" | "disk-full" | "recovering" | "failed";
+/** `following`: a copy, which is not written to. */
+export type WriteState = "accepting" | "disk-full" | "recovering" | "failed" | "following";
 
 /** What a commit, or another node, added to the log. */
 export interface Advance {
@@ -269,6 +270,8 @@ export interface StorageWatcher {
   advanced?(advance: Advance): void;
   /** Called when the write state has changed. `why`: what an operator should know of it. */
   writeStateChanged?(state: WriteState, why?: string): void;
+  /** Called when side values that another store has changed are durable here. */
+  sideValuesCopied?(): void;
 }
 
 export interface StorageIdentity {
@@ -335,6 +338,9 @@ export interface Storage {
    * RECOVERING where it has to begin again from what it has. Absent: this engine does not offer it.
    */
   copy?(start: CopyStart, signal: AbortSignal): AsyncIterable<CopyPart>;
+
+  /** Present: this is a copy of another store, which is not written to. */
+  following?(): FollowStatus;
 
   /** Waits for the commit in flight; later calls fail. */
   close(): Promise<void>;

@@ -70,7 +70,7 @@ const rows: Record<string, Record<string, [Needed, Record<string, unknown>]>> = 
     ReplayParked: ["consume", { group: "g" }],
     DiscardParked: ["consume", { group: "g" }],
   },
-  [BackupService.typeName]: { Copy: ["admin", {}] },
+  [BackupService.typeName]: { Copy: ["admin", {}], Promote: ["admin", {}] },
   [Health.typeName]: { Check: ["open", {}], List: ["open", {}], Watch: ["open", {}] },
   [V1.typeName]: {
     ServerReflectionInfo: ["open", { messageRequest: { case: "listServices", value: "" } }],

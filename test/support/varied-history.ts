@@ -32,7 +32,7 @@ export interface Clients {
   close(): void;
 }
 
-function clientsOf(address: string): Clients {
+export function clientsOf(address: string): Clients {
   const connection = new Connection({ address });
   return {
     store: clientOf(EventStoreService, connection),

@@ -3,6 +3,7 @@
 import { toJson } from "@bufbuild/protobuf";
 import {
   Durability,
+  FollowerPhase,
   EpochCause,
   GetInfoResponseSchema,
   ReclaimPhase,
@@ -42,6 +43,7 @@ function factsOf(answer: GetInfoResponse, address: string): [string, string][] {
     ["durability", word(Durability[answer.durability])],
     ["writes", word(WriteState[answer.writeState])],
     ["head", grouped(answer.head)],
+    ...followerFacts(answer),
     ["epoch", epochText(answer)],
     ["subscribers", grouped(answer.subscriberCount)],
     ["reclaiming", reclaimText(answer)],
@@ -54,6 +56,15 @@ function factsOf(answer: GetInfoResponse, address: string): [string, string][] {
     ["largest append", append],
     ["largest snapshot", byteCount(limits.snapshotBytesMax)],
   ];
+}
+
+function followerFacts({ follower }: GetInfoResponse): [string, string][] {
+  if (follower === undefined) return [];
+  const { leader, phase, why, lagEvents, lag } = follower;
+  const seconds = Number(lag?.seconds ?? 0n) + (lag?.nanos ?? 0) / 1e9;
+  const behind = `${counted(Number(lagEvents), "event")} and ${seconds.toFixed(1)} s behind`;
+  const state = `${word(FollowerPhase[phase])} ${leader}, ${behind}`;
+  return [["copy", why === "" ? state : `${state}: ${why}`]];
 }
 
 /** The present epoch, and those before it. */

@@ -2,6 +2,7 @@
 // nobody expected is logged and ends it, since what it would go on with is not known.
 
 import { ConfigError, loadConfig, type LoadedConfig } from "../../config.ts";
+import type { Config } from "../../options.ts";
 import { escaped, escapedLines } from "../../escape.ts";
 import { stderrLogger, type Logger } from "../../logger.ts";
 import { StoreHeld, StoreRefused } from "../../storage/leveldb/folder/store-refused.ts";
@@ -34,6 +35,20 @@ export async function serve(args: readonly string[]): Promise<number> {
   endOnFaults(logger);
   // Heard from here on, so that a signal during a long start is not lost.
   const signalled = firstSignal(logger);
+  for (let present = config; ;) {
+    const server = await started(present, logger);
+    if (typeof server === "number") return server;
+    const why = await Promise.race([signalled, server.again]);
+    const isSignal = typeof why === "string";
+    const code = await stop(server, isSignal ? why : "none", logger);
+    if (isSignal || code !== exitCode.ok) return code;
+    if (!why.isFollower) present = { ...config, follow: "" };
+    logger.info("starting anew", why);
+  }
+}
+
+/** An exit code: it could not be started, which is logged. */
+async function started(config: Config, logger: Logger): Promise<RunningServer | number> {
   let server: RunningServer;
   try {
     server = await startServer(config, logger);
@@ -47,8 +62,7 @@ export async function serve(args: readonly string[]): Promise<number> {
   const line = `annals ${version} serves on ${addresses.join(" and ")}, store ${store}`;
   process.stdout.write(`${escaped(line)}\n`);
   logger.info("serving", { version, addresses, store, pid: process.pid });
-  const signal = await signalled;
-  return stop(server, signal, logger);
+  return server;
 }
 
 /** Whether a supervisor that starts the server again gets the same answer, until somebody acts. */

@@ -3,6 +3,7 @@
 import { create } from "@bufbuild/protobuf";
 import {
   CopyResponseSchema,
+  PromoteResponseSchema,
   type BackupService,
   type CopyRequest,
   type CopyResponse,
@@ -20,7 +21,10 @@ const chainBytes = 32;
 const cursorLengthMax = 64;
 
 export function backupService(context: ServiceContext): Handlers<typeof BackupService> {
-  return { copy: (request, call) => copy(context, request, call) };
+  return {
+    copy: (request, call) => copy(context, request, call),
+    promote: () => promote(context),
+  };
 }
 
 async function* copy(
@@ -34,6 +38,14 @@ async function* copy(
     throw new StatusError(StatusCode.UNIMPLEMENTED, message, "UNIMPLEMENTED");
   }
   for await (const part of parts) yield create(CopyResponseSchema, { message: messageOf(part) });
+}
+
+async function promote({ promote: make }: ServiceContext) {
+  if (make === undefined) {
+    throw new StatusError(StatusCode.FAILED_PRECONDITION, "this server is no follower");
+  }
+  const { storeId, epoch, head, isExact: exact } = await make();
+  return create(PromoteResponseSchema, { storeId, epoch, position: BigInt(head), exact });
 }
 
 function convertCopy({ position, chain, cursor, follow }: CopyRequest): CopyStart {

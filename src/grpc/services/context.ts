@@ -15,6 +15,15 @@ export interface ServiceContext extends Conversion, Paging {
   readonly recordsTraces: boolean;
   /** Microseconds since 1970, UTC. */
   readonly startedAt: number;
+  /** Makes a follower a store of its own. Absent: this server is no follower. */
+  readonly promote?: (() => Promise<Promotion>) | undefined;
+}
+
+interface Promotion {
+  readonly storeId: string;
+  readonly epoch: string;
+  readonly head: number;
+  readonly isExact: boolean;
 }
 
 /** The methods of the event store are implemented in several files. */

@@ -5,6 +5,7 @@ import { currentEpoch } from "../../domain/epoch.ts";
 import { positionMax, type Limits } from "../../domain/limits.ts";
 import {
   Durability,
+  FollowerPhase,
   EventTypeInfoSchema,
   GetInfoResponseSchema,
   GetStreamResponseSchema,
@@ -20,6 +21,7 @@ import {
   type ListStreamsResponse,
 } from "../../gen/annals/v1/info_pb.js";
 import type { StreamInfo } from "../../log/verbs.ts";
+import type { FollowStatus } from "../../storage/copy.ts";
 import type { EventTypeFacts, ReclaimStatus } from "../../storage/storage.ts";
 import type { Call } from "../transport/call-environment.ts";
 import type { Encoded } from "../transport/methods.ts";
@@ -29,7 +31,7 @@ import { epochInfo } from "../convert/epoch.ts";
 import { pageOf, type PagedList } from "../convert/page.ts";
 import { checkStreamName } from "../convert/read-request.ts";
 import { wireStreamInfo } from "../convert/stream.ts";
-import { timestamp } from "../convert/time.ts";
+import { timeSpan, timestamp } from "../convert/time.ts";
 
 export function infoMethods(context: ServiceContext) {
   return {
@@ -105,6 +107,7 @@ const writeStates = {
   "disk-full": WriteState.DISK_FULL,
   recovering: WriteState.RECOVERING,
   failed: WriteState.FAILED,
+  following: WriteState.FOLLOWING,
 } as const;
 
 const reclaimPhases = {
@@ -116,7 +119,7 @@ const reclaimPhases = {
 } as const;
 
 function getInfo({ log, limits, serverVersion, startedAt }: ServiceContext): GetInfoResponse {
-  const { identity, head, writeState, subscriberCount, reclaiming } = log.info();
+  const { identity, head, writeState, subscriberCount, reclaiming, following } = log.info();
   const { storeId, engine, formatVersion, history } = identity;
   const intervalMs = limits.checkpointIntervalDefaultMs;
   return create(GetInfoResponseSchema, {
@@ -138,7 +141,26 @@ function getInfo({ log, limits, serverVersion, startedAt }: ServiceContext): Get
     epoch: currentEpoch(history),
     epochs: history.map(epochInfo),
     ...(reclaiming && { reclaiming: reclaimInfo(reclaiming) }),
+    ...(following && { follower: followerInfo(following) }),
   });
+}
+
+const followerPhases = {
+  copying: FollowerPhase.COPYING,
+  following: FollowerPhase.FOLLOWING,
+  disconnected: FollowerPhase.DISCONNECTED,
+  refused: FollowerPhase.REFUSED,
+} as const;
+
+function followerInfo({ leader, phase, why, leaderHead, lagEvents, lagMs }: FollowStatus) {
+  return {
+    leader,
+    phase: followerPhases[phase],
+    why,
+    leaderHead: BigInt(leaderHead),
+    lagEvents: BigInt(lagEvents),
+    lag: timeSpan(lagMs * 1_000),
+  };
 }
 
 function reclaimInfo({ phase, rounds, events, bytesFreed, lastFinishedAt }: ReclaimStatus) {

@@ -27,6 +27,7 @@ import type {
   SideValueChange,
   Storage,
 } from "../../storage/storage.ts";
+import { refusedByFollower } from "../following.ts";
 import { cancellation, type CancelListener, type CancelSignal } from "../cancellation.ts";
 import type { CommitFigures, QueueFigures } from "../log-figures.ts";
 import type { CommitObserver } from "../log-observer.ts";
@@ -111,6 +112,8 @@ export class AppendQueue {
     client: object = signal?.gate ?? this,
   ): Promise<CommitAnswer<OutcomeOf<P>>> {
     if (this.stopping) return refused({ reason: "STOPPING" }, "stopping: nothing was stored");
+    const notHere = refusedByFollower(this.options.storage);
+    if (notHere !== undefined) return Promise.reject(notHere);
     if (signal?.aborted === true) return Promise.reject(cancellation(signal));
     const weight = weightOf(proposal);
     if (this.isFull(weight, client)) {

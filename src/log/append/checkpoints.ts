@@ -109,6 +109,11 @@ export class Checkpoints implements CheckpointLog, StorageWatcher {
     if (state === "accepting" && this.waiters.count > 0) void this.lookAgain();
   }
 
+  /** On a follower, others change the checkpoints. */
+  sideValuesCopied(): void {
+    if (this.waiters.count > 0) void this.lookAgain();
+  }
+
   /** Ends every wait. */
   stop(): void {
     this.waiters.stop();

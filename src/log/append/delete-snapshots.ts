@@ -5,6 +5,7 @@ import { positionMax } from "../../domain/limits.ts";
 import { snapshotKeyOf, snapshotNameBefore, snapshotPrefix } from "../../domain/snapshot.ts";
 import type { Storage } from "../../storage/storage.ts";
 import type { CancelSignal } from "../cancellation.ts";
+import { requireLeader } from "../following.ts";
 import type { SnapshotSelection } from "../verbs.ts";
 import type { AppendQueue } from "./append-queue.ts";
 import { snapshotNames } from "./side-values.ts";
@@ -23,6 +24,7 @@ export async function deleteSnapshots(
   { stream, kind, maxVersion = positionMax }: SnapshotSelection,
   signal?: CancelSignal,
 ): Promise<number> {
+  requireLeader(storage);
   let count = 0;
   let after = kind === undefined ? "" : snapshotNameBefore(stream, kind, maxVersion);
   for (;;) {

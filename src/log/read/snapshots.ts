@@ -20,6 +20,7 @@ import {
 import { SnapshotSchema } from "../../gen/annals/v1/snapshot_pb.js";
 import type { SideValue } from "../../storage/storage.ts";
 import type { CancelSignal } from "../cancellation.ts";
+import { requireLeader } from "../following.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
 import { inTurn, type Caller } from "../scheduling/scheduler.ts";
 import type { Source } from "../scheduling/scheduled-read.ts";
@@ -55,6 +56,7 @@ export async function saveSnapshot(
   snapshot: NewSnapshot,
   signal?: CancelSignal,
 ): Promise<Snapshot> {
+  requireLeader(source.storage);
   const { stream, version } = snapshot;
   const view = await viewOf(source, stream);
   const record = await recordOfVersion(source, stream, version, view.head);

@@ -4,10 +4,18 @@
 
 import { readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { currentEpoch, type History } from "../../domain/epoch.ts";
 import { firstHash, formatVersion } from "./format/chunk.ts";
 import { syncFolder } from "./folder/durable-file.ts";
 import { logEndOf } from "./state/open-store.ts";
-import { writeIdentity, writeOwner, type Identity } from "./folder/identity.ts";
+import {
+  historyOf,
+  readIdentity,
+  withNewEpoch,
+  writeIdentity,
+  writeOwner,
+  type Identity,
+} from "./folder/identity.ts";
 import type { Kv } from "./kv/kv.ts";
 import { openLevelKv } from "./kv/level-kv.ts";
 import { createHighWaterMark } from "./folder/high-water-mark.ts";
@@ -22,11 +30,73 @@ export function highWaterMarkPath(folder: string): string {
 }
 
 /** Writes a new store's identity. It is durable before anything else exists. */
-export async function beginStore(folder: string, createdAt: number): Promise<Identity> {
+async function beginStore(folder: string, createdAt: number): Promise<Identity> {
   const storeId = crypto.randomUUID();
   const identity = { storeId, createdAt, formatVersion, created: false };
   await writeIdentity(folder, identity);
   return identity;
+}
+
+/** Writes the identity of a folder that will have a copy of a store. */
+async function beginCopy(folder: string, store: CopiedIdentity): Promise<Identity> {
+  const { storeId, createdAt, formatVersion: version, history } = store;
+  const [, ...epochs] = history;
+  const identity = { storeId, createdAt, formatVersion: version, created: false, epochs };
+  const copy = { ...identity, isCopy: true as const };
+  await writeIdentity(folder, copy);
+  return copy;
+}
+
+export interface CopiedIdentity {
+  readonly storeId: string;
+  /** Microseconds since 1970, UTC. */
+  readonly createdAt: number;
+  readonly formatVersion: number;
+  readonly history: History;
+}
+
+/**
+ * The identity of the store in a folder, or a new one. `copied`: the folder is to have a copy of
+ * that store. Throws StoreRefused where it is not what it is to be.
+ */
+export async function requireIdentity(
+  folder: string,
+  createdAt: number,
+  copied: (() => Promise<CopiedIdentity>) | undefined,
+): Promise<Identity> {
+  const identity = await readIdentity(folder);
+  if (identity === undefined) {
+    return copied === undefined ? beginStore(folder, createdAt) : beginCopy(folder, await copied());
+  }
+  if (copied === undefined && identity.isCopy) {
+    throw new StoreRefused(folder, [
+      "it is a follower's copy: start it with --follow, or run annals promote",
+    ]);
+  }
+  if (copied !== undefined && !identity.isCopy) {
+    throw new StoreRefused(folder, [
+      `it holds store ${identity.storeId} itself and no copy: it may have been promoted; start ` +
+        "it without --follow, or give --follow an empty folder",
+    ]);
+  }
+  return identity;
+}
+
+/** Takes over the epochs that a copied store has begun. */
+export async function adoptEpochs(folder: string, history: History): Promise<void> {
+  const identity = await readIdentity(folder);
+  const [, ...epochs] = history;
+  if (identity?.isCopy) await writeIdentity(folder, { ...identity, epochs });
+}
+
+/** Makes a copy a store of its own. Returns the store's id and its new epoch. */
+export async function promoteCopy(folder: string, after: number): Promise<[string, string]> {
+  const identity = await readIdentity(folder);
+  if (!identity?.isCopy) throw new StoreRefused(folder, ["it is no follower's copy"]);
+  const begun = { after, beganAt: Date.now() * 1_000, cause: "promotion" } as const;
+  const promoted = withNewEpoch(identity, begun);
+  await writeIdentity(folder, promoted);
+  return [identity.storeId, currentEpoch(historyOf(promoted))];
 }
 
 /** Creates the database. Until the identity says `created`, nothing was ever acknowledged. */

@@ -5,23 +5,31 @@
 
 import { AnnalsError } from "../../domain/errors.ts";
 import { firstEpoch, type History } from "../../domain/epoch.ts";
+import type { CopyTarget } from "../copy.ts";
 import type { SpaceFacts, Storage } from "../storage.ts";
 import { lossGate, type LossGate } from "./folder/accepted-losses.ts";
 import { openChecked, openDamaged, type CheckedOpenOptions } from "./checked-open.ts";
 import { wholeThrough } from "./verify/log-walk.ts";
 import { formatVersion } from "./format/chunk.ts";
-import { beginStore, createDatabase, databaseOf, highWaterMarkPath } from "./create.ts";
+import {
+  createDatabase,
+  databaseOf,
+  highWaterMarkPath,
+  requireIdentity,
+  type CopiedIdentity,
+} from "./create.ts";
 import { makeFolder } from "./folder/durable-file.ts";
 import { openEngine, type Engine } from "./write/engine.ts";
 import { closeToOthers, refuseSpecialFiles } from "./folder/folder-entries.ts";
 import { askedSeldom, freeBytes, networkFileSystem, usedBytes } from "./folder/file-system.ts";
 import { copyStore } from "./copy/copy-store.ts";
+import { openTarget } from "./copy/copy-target.ts";
 import { lockFolder, type FolderLock } from "./folder/folder-lock.ts";
 import {
   beginEpoch,
   historyOf,
   ownerFault,
-  readIdentity,
+  withoutUnsettledEpoch,
   writeOwner,
   type Identity,
 } from "./folder/identity.ts";
@@ -69,6 +77,8 @@ export interface LevelStorageOptions {
   readonly reclaim?: ReclaimOptions | undefined;
   /** Bytes that may still be written. Absent: the free space beyond the reserve. */
   readonly spareBytes?: () => number;
+  /** The folder is to have the copy of a store; the function asks which. Absent: a store. */
+  readonly copied?: (() => Promise<CopiedIdentity>) | undefined;
   /** Time between two looks whether the store's files are still there. Absent: a second. */
   readonly lookEveryMs?: number;
   /** Bytes that are free on the folder's file system. Absent: asked for. */
@@ -92,6 +102,8 @@ export interface LevelStore {
   readonly scrubber: Scrubber | undefined;
   /** Undefined if not requested. Closing the storage stops it. */
   readonly reclaimer: Reclaimer | undefined;
+  /** Receives the copy, if the folder has one. */
+  readonly target?: CopyTarget | undefined;
 }
 
 /** As `openLevelStorage`, with the scrubber and the reclaimer that were requested. */
@@ -114,8 +126,7 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     upkeep: undefined,
   };
   try {
-    let identity = await readIdentity(folder);
-    identity ??= await beginStore(folder, (options.clock ?? systemClock)());
+    let identity = await requireIdentity(folder, (options.clock ?? systemClock)(), options.copied);
     if (!identity.created) identity = await createDatabase(folder, identity);
     const database = databaseOf(folder);
     const fault = await ownerFault(database, identity.storeId);
@@ -147,7 +158,9 @@ export async function openLevelStore(options: LevelStorageOptions): Promise<Leve
     const secret = await storeSecret(folder, warn);
     const space = (): Promise<SpaceFacts> => spaceOf(options);
     const serving = { ...copiable(engine), ...closingAlso(storage, held), secret, space };
-    return { storage: serving, scrubber, reclaimer };
+    const history = (): History => storage.identity.history;
+    const target = options.copied && (await openTarget({ ...engine, history }));
+    return { storage: serving, scrubber, reclaimer, target };
   } catch (error) {
     await release(held);
     if (!(error instanceof AnnalsError)) throw error;
@@ -280,13 +293,6 @@ async function openFirst(
     await opened.kv.close();
     throw error;
   }
-}
-
-/** Without the epoch of an accepted loss whose start did not finish. */
-function withoutUnsettledEpoch(identity: Identity): Identity {
-  const last = identity.epochs?.at(-1);
-  if (last?.cause !== "accepted-loss" || last.after > 0) return identity;
-  return { ...identity, epochs: identity.epochs?.slice(0, -1) ?? [] };
 }
 
 async function release({

@@ -61,8 +61,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
       },
       {
         file: engine,
-        find: 'watcher.advanced?.(advance);\n  return "committed";',
-        replace: 'watcher.advanced?.(advance);\n  await writing;\n  return "committed";',
+        find: "watcher.advanced?.(advance);\n}",
+        replace: "watcher.advanced?.(advance);\n  await writing;\n}",
       },
     ],
   },

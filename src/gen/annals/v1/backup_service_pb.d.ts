@@ -15,6 +15,62 @@ import type { Epoch } from "./info_pb.js";
 export declare const file_annals_v1_backup_service: GenFile;
 
 /**
+ * The request has no parameters.
+ *
+ * @generated from message annals.v1.PromoteRequest
+ */
+export declare type PromoteRequest = Message<"annals.v1.PromoteRequest"> & {
+};
+
+/**
+ * Describes the message annals.v1.PromoteRequest.
+ * Use `create(PromoteRequestSchema)` to create a new message.
+ */
+export declare const PromoteRequestSchema: GenMessage<PromoteRequest>;
+
+/**
+ * The follower that was promoted.
+ *
+ * @generated from message annals.v1.PromoteResponse
+ */
+export declare type PromoteResponse = Message<"annals.v1.PromoteResponse"> & {
+  /**
+   * The store: as before.
+   *
+   * @generated from field: string store_id = 1;
+   */
+  storeId: string;
+
+  /**
+   * Its new epoch.
+   *
+   * @generated from field: string epoch = 2;
+   */
+  epoch: string;
+
+  /**
+   * The last position, behind which the epoch begins.
+   *
+   * @generated from field: uint64 position = 3;
+   */
+  position: bigint;
+
+  /**
+   * Whether checkpoints, snapshots and groups are as of that position. False: they are older, because
+   * the follower was about to get the newer ones; consumers get some events again.
+   *
+   * @generated from field: bool exact = 4;
+   */
+  exact: boolean;
+};
+
+/**
+ * Describes the message annals.v1.PromoteResponse.
+ * Use `create(PromoteResponseSchema)` to create a new message.
+ */
+export declare const PromoteResponseSchema: GenMessage<PromoteResponse>;
+
+/**
  * Where the receiver is.
  *
  * @generated from message annals.v1.CopyRequest
@@ -377,6 +433,20 @@ export declare const BackupService: GenService<{
     methodKind: "server_streaming";
     input: typeof CopyRequestSchema;
     output: typeof CopyResponseSchema;
+  },
+  /**
+   * Makes a follower a store of its own. It stops following, begins a new epoch behind its last
+   * position, and starts anew, which ends all calls; then it accepts appends. What its leader recorded
+   * beyond is not part of it. Nothing keeps the old leader from going on: see to it that clients do
+   * not reach it any more. Fails with COPY_INCOMPLETE while the copy is not whole, and with
+   * FAILED_PRECONDITION on a server that is no follower.
+   *
+   * @generated from rpc annals.v1.BackupService.Promote
+   */
+  promote: {
+    methodKind: "unary";
+    input: typeof PromoteRequestSchema;
+    output: typeof PromoteResponseSchema;
   },
 }>;
 

@@ -12,63 +12,77 @@ import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
  * Describes the file annals/v1/backup_service.proto.
  */
 export const file_annals_v1_backup_service = /*@__PURE__*/
-  fileDesc("Ch5hbm5hbHMvdjEvYmFja3VwX3NlcnZpY2UucHJvdG8SCWFubmFscy52MSJOCgtDb3B5UmVxdWVzdBIQCghwb3NpdGlvbhgBIAEoBBINCgVjaGFpbhgCIAEoDBIOCgZjdXJzb3IYAyABKAkSDgoGZm9sbG93GAQgASgIIvEBCgxDb3B5UmVzcG9uc2USJQoFYmVnaW4YASABKAsyFC5hbm5hbHMudjEuQ29weUJlZ2luSAASKQoHY29tbWl0cxgCIAEoCzIWLmFubmFscy52MS5Db3B5Q29tbWl0c0gAEjAKC3NpZGVfdmFsdWVzGAMgASgLMhkuYW5uYWxzLnYxLkNvcHlTaWRlVmFsdWVzSAASJQoFc3RhdGUYBCABKAsyFC5hbm5hbHMudjEuQ29weVN0YXRlSAASKwoIcHJvZ3Jlc3MYBSABKAsyFy5hbm5hbHMudjEuQ29weVByb2dyZXNzSABCCQoHbWVzc2FnZSLSAQoJQ29weUJlZ2luEhAKCHN0b3JlX2lkGAEgASgJEi4KCmNyZWF0ZWRfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhYKDmZvcm1hdF92ZXJzaW9uGAMgASgNEiAKBmVwb2NocxgEIAMoCzIQLmFubmFscy52MS5FcG9jaBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRoZWFkGAYgASgEEhEKCWNvbnRpbnVlZBgHIAEoCCKIAQoLQ29weUNvbW1pdHMSDgoGY2h1bmtzGAEgAygMEhEKCXJld3JpdHRlbhgCIAMoDBIpCgtzaWRlX3ZhbHVlcxgDIAMoCzIULmFubmFscy52MS5Db3B5RW50cnkSDQoFd2hvbGUYBCABKAgSDgoGY3Vyc29yGAUgASgJEgwKBGhlYWQYBiABKAQiNwoOQ29weVNpZGVWYWx1ZXMSJQoHZW50cmllcxgBIAMoCzIULmFubmFscy52MS5Db3B5RW50cnkiJwoJQ29weUVudHJ5EgsKA2tleRgBIAEoDBINCgV2YWx1ZRgCIAEoDCJyCglDb3B5U3RhdGUSEAoIcG9zaXRpb24YASABKAQSDQoFY2hhaW4YAiABKAwSGAoQc2lkZV92YWx1ZV9jb3VudBgDIAEoBBIaChJzaWRlX3ZhbHVlc19zaGEyNTYYBCABKAwSDgoGY3Vyc29yGAUgASgJIhwKDENvcHlQcm9ncmVzcxIMCgRoZWFkGAEgASgEMkoKDUJhY2t1cFNlcnZpY2USOQoEQ29weRIWLmFubmFscy52MS5Db3B5UmVxdWVzdBoXLmFubmFscy52MS5Db3B5UmVzcG9uc2UwAUJ1Cgxpby5hbm5hbHMudjFQAVo4Z2l0aHViLmNvbS9hbm5hbHMtc3RvcmUvYW5uYWxzL2dlbi9nby9hbm5hbHMvdjE7YW5uYWxzdjGiAgNBTkyqAglBbm5hbHMuVjHKAglBbm5hbHNcVjHqAgpBbm5hbHM6OlYxYgZwcm90bzM", [file_annals_v1_info, file_google_protobuf_timestamp]);
+  fileDesc("Ch5hbm5hbHMvdjEvYmFja3VwX3NlcnZpY2UucHJvdG8SCWFubmFscy52MSIQCg5Qcm9tb3RlUmVxdWVzdCJTCg9Qcm9tb3RlUmVzcG9uc2USEAoIc3RvcmVfaWQYASABKAkSDQoFZXBvY2gYAiABKAkSEAoIcG9zaXRpb24YAyABKAQSDQoFZXhhY3QYBCABKAgiTgoLQ29weVJlcXVlc3QSEAoIcG9zaXRpb24YASABKAQSDQoFY2hhaW4YAiABKAwSDgoGY3Vyc29yGAMgASgJEg4KBmZvbGxvdxgEIAEoCCLxAQoMQ29weVJlc3BvbnNlEiUKBWJlZ2luGAEgASgLMhQuYW5uYWxzLnYxLkNvcHlCZWdpbkgAEikKB2NvbW1pdHMYAiABKAsyFi5hbm5hbHMudjEuQ29weUNvbW1pdHNIABIwCgtzaWRlX3ZhbHVlcxgDIAEoCzIZLmFubmFscy52MS5Db3B5U2lkZVZhbHVlc0gAEiUKBXN0YXRlGAQgASgLMhQuYW5uYWxzLnYxLkNvcHlTdGF0ZUgAEisKCHByb2dyZXNzGAUgASgLMhcuYW5uYWxzLnYxLkNvcHlQcm9ncmVzc0gAQgkKB21lc3NhZ2Ui0gEKCUNvcHlCZWdpbhIQCghzdG9yZV9pZBgBIAEoCRIuCgpjcmVhdGVkX2F0GAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIWCg5mb3JtYXRfdmVyc2lvbhgDIAEoDRIgCgZlcG9jaHMYBCADKAsyEC5hbm5hbHMudjEuRXBvY2gSKAoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEaGVhZBgGIAEoBBIRCgljb250aW51ZWQYByABKAgiiAEKC0NvcHlDb21taXRzEg4KBmNodW5rcxgBIAMoDBIRCglyZXdyaXR0ZW4YAiADKAwSKQoLc2lkZV92YWx1ZXMYAyADKAsyFC5hbm5hbHMudjEuQ29weUVudHJ5Eg0KBXdob2xlGAQgASgIEg4KBmN1cnNvchgFIAEoCRIMCgRoZWFkGAYgASgEIjcKDkNvcHlTaWRlVmFsdWVzEiUKB2VudHJpZXMYASADKAsyFC5hbm5hbHMudjEuQ29weUVudHJ5IicKCUNvcHlFbnRyeRILCgNrZXkYASABKAwSDQoFdmFsdWUYAiABKAwicgoJQ29weVN0YXRlEhAKCHBvc2l0aW9uGAEgASgEEg0KBWNoYWluGAIgASgMEhgKEHNpZGVfdmFsdWVfY291bnQYAyABKAQSGgoSc2lkZV92YWx1ZXNfc2hhMjU2GAQgASgMEg4KBmN1cnNvchgFIAEoCSIcCgxDb3B5UHJvZ3Jlc3MSDAoEaGVhZBgBIAEoBDKMAQoNQmFja3VwU2VydmljZRI5CgRDb3B5EhYuYW5uYWxzLnYxLkNvcHlSZXF1ZXN0GhcuYW5uYWxzLnYxLkNvcHlSZXNwb25zZTABEkAKB1Byb21vdGUSGS5hbm5hbHMudjEuUHJvbW90ZVJlcXVlc3QaGi5hbm5hbHMudjEuUHJvbW90ZVJlc3BvbnNlQnUKDGlvLmFubmFscy52MVABWjhnaXRodWIuY29tL2FubmFscy1zdG9yZS9hbm5hbHMvZ2VuL2dvL2FubmFscy92MTthbm5hbHN2MaICA0FOTKoCCUFubmFscy5WMcoCCUFubmFsc1xWMeoCCkFubmFsczo6VjFiBnByb3RvMw", [file_annals_v1_info, file_google_protobuf_timestamp]);
+
+/**
+ * Describes the message annals.v1.PromoteRequest.
+ * Use `create(PromoteRequestSchema)` to create a new message.
+ */
+export const PromoteRequestSchema = /*@__PURE__*/
+  messageDesc(file_annals_v1_backup_service, 0);
+
+/**
+ * Describes the message annals.v1.PromoteResponse.
+ * Use `create(PromoteResponseSchema)` to create a new message.
+ */
+export const PromoteResponseSchema = /*@__PURE__*/
+  messageDesc(file_annals_v1_backup_service, 1);
 
 /**
  * Describes the message annals.v1.CopyRequest.
  * Use `create(CopyRequestSchema)` to create a new message.
  */
 export const CopyRequestSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_backup_service, 0);
+  messageDesc(file_annals_v1_backup_service, 2);
 
 /**
  * Describes the message annals.v1.CopyResponse.
  * Use `create(CopyResponseSchema)` to create a new message.
  */
 export const CopyResponseSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_backup_service, 1);
+  messageDesc(file_annals_v1_backup_service, 3);
 
 /**
  * Describes the message annals.v1.CopyBegin.
  * Use `create(CopyBeginSchema)` to create a new message.
  */
 export const CopyBeginSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_backup_service, 2);
+  messageDesc(file_annals_v1_backup_service, 4);
 
 /**
  * Describes the message annals.v1.CopyCommits.
  * Use `create(CopyCommitsSchema)` to create a new message.
  */
 export const CopyCommitsSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_backup_service, 3);
+  messageDesc(file_annals_v1_backup_service, 5);
 
 /**
  * Describes the message annals.v1.CopySideValues.
  * Use `create(CopySideValuesSchema)` to create a new message.
  */
 export const CopySideValuesSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_backup_service, 4);
+  messageDesc(file_annals_v1_backup_service, 6);
 
 /**
  * Describes the message annals.v1.CopyEntry.
  * Use `create(CopyEntrySchema)` to create a new message.
  */
 export const CopyEntrySchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_backup_service, 5);
+  messageDesc(file_annals_v1_backup_service, 7);
 
 /**
  * Describes the message annals.v1.CopyState.
  * Use `create(CopyStateSchema)` to create a new message.
  */
 export const CopyStateSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_backup_service, 6);
+  messageDesc(file_annals_v1_backup_service, 8);
 
 /**
  * Describes the message annals.v1.CopyProgress.
  * Use `create(CopyProgressSchema)` to create a new message.
  */
 export const CopyProgressSchema = /*@__PURE__*/
-  messageDesc(file_annals_v1_backup_service, 7);
+  messageDesc(file_annals_v1_backup_service, 9);
 
 /**
  * Copies of a whole store. `annals backup` and a follower (`annals serve --follow`) are its clients;

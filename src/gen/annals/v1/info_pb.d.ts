@@ -446,6 +446,13 @@ export declare type GetInfoResponse = Message<"annals.v1.GetInfoResponse"> & {
    * @generated from field: repeated annals.v1.Epoch epochs = 15;
    */
   epochs: Epoch[];
+
+  /**
+   * Present if the server is a follower: how its copy is getting on.
+   *
+   * @generated from field: annals.v1.FollowerInfo follower = 16;
+   */
+  follower?: FollowerInfo | undefined;
 };
 
 /**
@@ -453,6 +460,61 @@ export declare type GetInfoResponse = Message<"annals.v1.GetInfoResponse"> & {
  * Use `create(GetInfoResponseSchema)` to create a new message.
  */
 export declare const GetInfoResponseSchema: GenMessage<GetInfoResponse>;
+
+/**
+ * A copy of a store that is kept up to date.
+ *
+ * @generated from message annals.v1.FollowerInfo
+ */
+export declare type FollowerInfo = Message<"annals.v1.FollowerInfo"> & {
+  /**
+   * The address of the server that it copies.
+   *
+   * @generated from field: string leader = 1;
+   */
+  leader: string;
+
+  /**
+   * What it is doing.
+   *
+   * @generated from field: annals.v1.FollowerPhase phase = 2;
+   */
+  phase: FollowerPhase;
+
+  /**
+   * Why it is disconnected or refused. Empty: it is neither.
+   *
+   * @generated from field: string why = 3;
+   */
+  why: string;
+
+  /**
+   * The leader's last position, as far as it is known.
+   *
+   * @generated from field: uint64 leader_head = 4;
+   */
+  leaderHead: bigint;
+
+  /**
+   * How many events the leader is known to have and the copy has not.
+   *
+   * @generated from field: uint64 lag_events = 5;
+   */
+  lagEvents: bigint;
+
+  /**
+   * The time since the copy last had everything that the leader had. Zero: it has everything.
+   *
+   * @generated from field: google.protobuf.Duration lag = 6;
+   */
+  lag?: Duration | undefined;
+};
+
+/**
+ * Describes the message annals.v1.FollowerInfo.
+ * Use `create(FollowerInfoSchema)` to create a new message.
+ */
+export declare const FollowerInfoSchema: GenMessage<FollowerInfo>;
 
 /**
  * One history of a store's positions.
@@ -756,6 +818,54 @@ export enum Durability {
 export declare const DurabilitySchema: GenEnum<Durability>;
 
 /**
+ * What a follower is doing.
+ *
+ * @generated from enum annals.v1.FollowerPhase
+ */
+export enum FollowerPhase {
+  /**
+   * Not set.
+   *
+   * @generated from enum value: FOLLOWER_PHASE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Its copy is not whole yet, and calls fail with COPY_INCOMPLETE.
+   *
+   * @generated from enum value: FOLLOWER_PHASE_COPYING = 1;
+   */
+  COPYING = 1,
+
+  /**
+   * It is connected to its leader.
+   *
+   * @generated from enum value: FOLLOWER_PHASE_FOLLOWING = 2;
+   */
+  FOLLOWING = 2,
+
+  /**
+   * It tries to connect to its leader, and answers with what it has.
+   *
+   * @generated from enum value: FOLLOWER_PHASE_DISCONNECTED = 3;
+   */
+  DISCONNECTED = 3,
+
+  /**
+   * What the leader has does not continue the copy: one of the two was restored, lost events or was
+   * promoted. It answers with what it has. An operator has to act.
+   *
+   * @generated from enum value: FOLLOWER_PHASE_REFUSED = 4;
+   */
+  REFUSED = 4,
+}
+
+/**
+ * Describes the enum annals.v1.FollowerPhase.
+ */
+export declare const FollowerPhaseSchema: GenEnum<FollowerPhase>;
+
+/**
  * What began an epoch.
  *
  * @generated from enum annals.v1.EpochCause
@@ -903,6 +1013,13 @@ export enum WriteState {
    * @generated from enum value: WRITE_STATE_FAILED = 4;
    */
   FAILED = 4,
+
+  /**
+   * The server is a follower: it copies a store and is not written to.
+   *
+   * @generated from enum value: WRITE_STATE_FOLLOWING = 5;
+   */
+  FOLLOWING = 5,
 }
 
 /**

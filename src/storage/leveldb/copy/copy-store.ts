@@ -164,7 +164,7 @@ class Copying {
     const cursor = this.store.commits.cursorOf(sequence);
     const isDivided = sideValues.length === 0;
     const end = { sideValues, cursor };
-    if (this.position === last) {
+    if (this.position >= last) {
       const head = this.store.head.position;
       yield {
         kind: "commits",

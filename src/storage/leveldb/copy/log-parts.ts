@@ -5,6 +5,8 @@
 import { corruption } from "../../../domain/errors.ts";
 import {
   chunksRewrittenBy,
+  lossStream,
+  lossType,
   removalStream,
   removalType,
 } from "../../../domain/lifecycle/removal-event.ts";
@@ -94,7 +96,7 @@ async function chunkEndingAt(kv: ReadableKv, last: number): Promise<Chunk> {
   return openChunk(key, value);
 }
 
-/** A removal in a chunk of the log. */
+/** A removal in a chunk of the log, or the record of a salvage: both rewrote chunks. */
 export interface FoundRemoval {
   readonly position: number;
   /** The SHA-256 of each rewritten chunk, by its last position. */
@@ -109,7 +111,8 @@ export function removalsIn(chunk: Chunk): FoundRemoval[] {
     recordOf(chunk.records.subarray(offsets[i], offsets[i + 1])),
   ).flatMap((record) => {
     const { stream, type, position } = scanRecord(record);
-    if (stream !== removalStream || type !== removalType) return [];
+    const isRemoval = stream === removalStream && type === removalType;
+    if (!isRemoval && !(stream === lossStream && type === lossType)) return [];
     return [{ position, chunks: chunksRewrittenBy(record) }];
   });
 }

@@ -2,19 +2,20 @@
 // that each rewritten chunk is what the removal that comes with it says.
 
 import { AnnalsError } from "../../../domain/errors.ts";
+import type { CommitEvent } from "../../../domain/event.ts";
+import { scanRecord } from "../../../domain/record.ts";
+import { CopyRefused } from "../../copy.ts";
 import {
+  frameOffsets,
   hashOf,
+  isIdFromClient,
   openReceived,
   presentHashOf,
   previousHashOf,
+  recordOf,
   type Chunk,
 } from "../format/chunk.ts";
 import { removalsIn, type FoundRemoval } from "./log-parts.ts";
-
-/** What came is no sound continuation of the copy. */
-export class CopyRefused extends Error {
-  override readonly name = "CopyRefused";
-}
 
 export interface ChainEnd {
   readonly position: number;
@@ -78,14 +79,23 @@ function requireRecorded(chunk: Chunk, removals: readonly FoundRemoval[]): void 
 }
 
 function opened(value: Uint8Array): Chunk {
-  return judged(() => openReceived(value));
+  return orRefused(() => openReceived(value));
 }
 
 function removalsOf(chunk: Chunk): FoundRemoval[] {
-  return judged(() => removalsIn(chunk));
+  return orRefused(() => removalsIn(chunk));
 }
 
-function judged<T>(look: () => T): T {
+export function eventsOf(chunk: Chunk): CommitEvent[] {
+  const offsets = frameOffsets(chunk);
+  return Array.from({ length: chunk.count }, (_, ordinal) => {
+    const frame = chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]);
+    const placed = scanRecord(recordOf(frame));
+    return { ...placed, frame, idFromClient: isIdFromClient(chunk, ordinal) };
+  });
+}
+
+export function orRefused<T>(look: () => T): T {
   try {
     return look();
   } catch (error) {

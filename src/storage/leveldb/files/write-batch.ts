@@ -6,7 +6,6 @@
 
 import { WireReader } from "../../../domain/wire.ts";
 import type { Range } from "../../storage.ts";
-import { isRewritten } from "../format/chunk.ts";
 import { prefixChunk, readUint64 } from "../format/keys.ts";
 import { littleEndian32 } from "./log-file.ts";
 import type { Version } from "./table-blocks.ts";
@@ -26,8 +25,10 @@ export function readBatch(record: Uint8Array): LoggedBatch {
   const chunks: Range[] = [];
   for (const { key, value } of versionsOf(record)) {
     if (key[0] !== prefixChunk || key.length !== 9) continue;
-    if (value === undefined || isRewritten(value)) continue;
-    chunks.push({ first: readUint64(value, 8), last: readUint64(key, 1) });
+    if (value === undefined) continue;
+    // What a batch rewrites comes behind what it adds. A follower may add rewritten chunks.
+    const last = readUint64(key, 1);
+    if (last > (chunks.at(-1)?.last ?? 0)) chunks.push({ first: readUint64(value, 8), last });
   }
   return { sequence, count, chunks };
 }

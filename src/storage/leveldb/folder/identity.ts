@@ -4,7 +4,8 @@
 //
 //   <folder>/IDENTITY   JSON { magic, formatVersion, storeId, createdAt, created, epochs, crc32 },
 //                       durable; one line exactly as written here: any other byte counts as
-//                       damage. `epochs` is left out in the store's first epoch
+//                       damage. `epochs` is left out in the store's first epoch. The copy of a
+//                       follower has `isCopy` before `crc32`
 //   <folder>/MARK       high-water-mark.ts
 //   <folder>/log/       the LevelDB database
 //   <folder>/log/STORE  the id of the store that the database belongs to, one line
@@ -37,6 +38,8 @@ export interface Identity {
   readonly created: boolean;
   /** The epochs that began after the first one, the oldest first. Absent: none did. */
   readonly epochs?: readonly Epoch[];
+  /** The folder has a copy of the store: it follows another server. Absent: it has the store. */
+  readonly isCopy?: true;
 }
 
 /** Epochs that are remembered, beside the first. Positions of forgotten ones are refused. */
@@ -55,7 +58,16 @@ export function withNewEpoch(identity: Identity, begun: Omit<Epoch, "id">): Iden
     // What the first epoch shares with the later ones is bounded by the forgotten one as well.
     epochs.splice(0, 2, { ...next, after: Math.min(oldest.after, next.after) });
   }
-  return { ...identity, epochs };
+  // Nobody else writes what belongs to the new epoch.
+  const { isCopy: _, ...own } = identity;
+  return { ...own, epochs };
+}
+
+/** Without the epoch of an accepted loss whose start did not finish. */
+export function withoutUnsettledEpoch(identity: Identity): Identity {
+  const last = identity.epochs?.at(-1);
+  if (last?.cause !== "accepted-loss" || last.after > 0) return identity;
+  return { ...identity, epochs: identity.epochs?.slice(0, -1) ?? [] };
 }
 
 /** The identity of the store in a folder. Undefined if the folder is empty. */
@@ -148,10 +160,12 @@ function composeIdentity({
   formatVersion: version,
   created,
   epochs = [],
+  isCopy,
 }: Identity): string {
   const listed = epochs.map(({ id, after, beganAt, cause }) => ({ id, after, beganAt, cause }));
   const begun = listed.length > 0 && { epochs: listed };
-  const fields = { magic, formatVersion: version, storeId, createdAt, created, ...begun };
+  const copy = isCopy === true && { isCopy };
+  const fields = { magic, formatVersion: version, storeId, createdAt, created, ...begun, ...copy };
   const crc = crc32(JSON.stringify(fields)).toString(16).padStart(8, "0");
   return `${JSON.stringify({ ...fields, crc32: crc })}\n`;
 }
@@ -161,7 +175,8 @@ function parseIdentity(contents: string): Identity | undefined {
     const { storeId, createdAt, formatVersion: version, created, ...rest } = JSON.parse(contents);
     if (rest.magic !== magic || !Number.isSafeInteger(version)) return undefined;
     const epochs = epochsIn(rest.epochs);
-    const identity = { storeId, createdAt, formatVersion: version, created, epochs };
+    const kept = rest.isCopy === true && { isCopy: true as const };
+    const identity = { storeId, createdAt, formatVersion: version, created, epochs, ...kept };
     // A later version may have other fields. Only its version number is needed to refuse it.
     if (version > formatVersion) return identity;
     return composeIdentity(identity) === contents ? identity : undefined;

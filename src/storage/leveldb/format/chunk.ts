@@ -180,7 +180,7 @@ export function withFrames(
 }
 
 /** Whether a chunk's value is not its original value. */
-export function isRewritten(value: Uint8Array): boolean {
+function isRewritten(value: Uint8Array): boolean {
   return value[4] === reclaimedVersion;
 }
 

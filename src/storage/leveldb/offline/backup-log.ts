@@ -4,9 +4,10 @@
 
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { CopyRefused } from "../../copy.ts";
 import { firstHash, hashOf, openChunk, type Chunk } from "../format/chunk.ts";
 import { chunkKey, readUint64 } from "../format/keys.ts";
-import { CopyRefused, type ChainEnd, type ReceivedPart } from "../copy/received-log.ts";
+import type { ChainEnd, ReceivedPart } from "../copy/received-log.ts";
 import { BackupFileWriter, BackupRefused, readBackupFile, type FileSeal } from "./backup-file.ts";
 import type { LogPart } from "./backup-list.ts";
 

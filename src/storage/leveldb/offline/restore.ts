@@ -6,12 +6,11 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { currentEpoch } from "../../../domain/epoch.ts";
-import type { CommitEvent } from "../../../domain/event.ts";
-import { scanRecord } from "../../../domain/record.ts";
 import { BackupRefused, refuseInside } from "./backup-file.ts";
 import { identityIn, requireBackupList, type BackupList } from "./backup-list.ts";
 import { chunksInBackup, sideEntriesInBackup } from "./backup-read.ts";
-import { frameOffsets, isIdFromClient, recordOf, type Chunk } from "../format/chunk.ts";
+import { eventsOf } from "../copy/received-log.ts";
+import type { Chunk } from "../format/chunk.ts";
 import { composeChunks } from "../write/commit.ts";
 import { emptyDatabase, openStore, type OpenStore } from "../state/open-store.ts";
 import { databaseOf, highWaterMarkPath } from "../create.ts";
@@ -175,15 +174,6 @@ async function storeChunks(store: OpenStore, chunks: readonly Chunk[]): Promise<
   store.terms.apply(composed.terms, last);
   store.headHash = composed.headHash;
   store.head = { position: last, recordedAt };
-}
-
-export function eventsOf(chunk: Chunk): CommitEvent[] {
-  const offsets = frameOffsets(chunk);
-  return Array.from({ length: chunk.count }, (_, ordinal) => {
-    const frame = chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]);
-    const placed = scanRecord(recordOf(frame));
-    return { ...placed, frame, idFromClient: isIdFromClient(chunk, ordinal) };
-  });
 }
 
 async function restoreSide(store: OpenStore, backup: string, list: BackupList): Promise<void> {

@@ -12,6 +12,7 @@ import { corruption } from "../../../domain/errors.ts";
 import type { CommitEvent } from "../../../domain/event.ts";
 import { idChances, ownId } from "../../../domain/own-id.ts";
 import { composeFrame, decodeRecord, scanRecord } from "../../../domain/record.ts";
+import { eventsOf } from "../copy/received-log.ts";
 import { databaseOf } from "../create.ts";
 import {
   composeChunk,
@@ -33,7 +34,7 @@ import { TermKind } from "../format/keys.ts";
 import { verifyStore, type StoreTotals } from "../verify/verify-store.ts";
 import { composeChunks, type ChunkDraft } from "../write/commit.ts";
 import { upgrade } from "../write/upgrade.ts";
-import { becomeStore, eventsOf, intoNewStore, write } from "./restore.ts";
+import { becomeStore, intoNewStore, write } from "./restore.ts";
 import type { IndexRemains } from "./salvage-index.ts";
 import { filling, type FillingEvent, type Losses } from "./salvage-losses.ts";
 import type { Gap, SalvagedPart, Survey } from "./salvage-log.ts";

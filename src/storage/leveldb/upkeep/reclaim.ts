@@ -9,6 +9,7 @@
 // removed events from every answer as it did before.
 
 import { randomInt } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import { idChances, ownId } from "../../../domain/own-id.ts";
 import { composeFrame, scanPlacement, scanRecord, scanStream } from "../../../domain/record.ts";
 import { removalEvent, type RemovedOfStream } from "../../../domain/lifecycle/removal-event.ts";
@@ -97,6 +98,40 @@ export async function planChunk(
     bytesAfter += entry[1].length;
   }
   return { chunk, frames, removed, postings, bytesBefore, bytesAfter };
+}
+
+/**
+ * The postings of a chunk that another store has rewritten. Throws CORRUPTION if it holds other
+ * events than before.
+ */
+export async function postingsOfRewritten(
+  store: OpenStore,
+  before: Chunk,
+  rewritten: Chunk,
+): Promise<Operation[]> {
+  const [old, frames] = [framesOf(before), framesOf(rewritten)];
+  const streams = new Set<string>();
+  for (const [i, frame] of frames.entries()) {
+    const was = old[i] as Uint8Array;
+    if (Buffer.compare(was, frame) === 0) continue;
+    const [record, known] = [recordOf(frame), recordOf(was)];
+    const isSame = isDeepStrictEqual(scanRecord(record), scanRecord(known));
+    if (!isSame || !isRemovedRecord(record)) throw missing(before);
+    streams.add(scanStream(record));
+  }
+  streams.delete("");
+  const postings = [
+    ...(await planPostings(store, before, [...streams], frames)),
+    ...(await planRemovedPostings(store, before, frames)),
+  ];
+  return postings.map(({ entry }) => entry);
+}
+
+function framesOf(chunk: Chunk): Uint8Array[] {
+  const offsets = frameOffsets(chunk);
+  return Array.from({ length: chunk.count }, (_, i) =>
+    chunk.records.subarray(offsets[i], offsets[i + 1]),
+  );
 }
 
 /** The streams' postings in the chunk, looked up together: there may be one for each event. */

@@ -3,9 +3,11 @@
 // move.
 
 import { randomBytes } from "node:crypto";
+import type { CommitEvent } from "../../../domain/event.ts";
 import type {
   Commit,
   CommitResult,
+  SideValueChange,
   Storage,
   StorageIdentity,
   StorageWatcher,
@@ -26,7 +28,7 @@ import {
   type TimeKeeper,
 } from "../state/open-store.ts";
 import { lifecyclesIn } from "../state/stream-lifecycles.ts";
-import { composeCommit } from "./commit.ts";
+import { composeCommit, type ComposedCommit } from "./commit.ts";
 import { composeSideValues, getSideValues, listSideValues } from "./side-values.ts";
 import { acknowledgedBy, openDatabase, WriteGuard } from "./write-guard.ts";
 import type { GuardOptions, GuardParts } from "./write-guard.ts";
@@ -49,6 +51,21 @@ export interface OwnCommit {
   readonly stored: () => void;
 }
 
+/** Everything that a commit writes. */
+export interface ReadyCommit {
+  readonly composed: ComposedCommit;
+  readonly events: readonly CommitEvent[];
+  /** Microseconds since 1970, UTC. */
+  readonly recordedAt: number;
+  /** Called when it is durable, before readers can see it. */
+  readonly stored: (() => void) | undefined;
+}
+
+/** A commit that was made elsewhere, and the side values that it changes. */
+export interface CopiedCommit extends ReadyCommit {
+  readonly changes: readonly SideValueChange[];
+}
+
 export interface Engine {
   readonly storage: Storage;
   readonly store: OpenStore;
@@ -63,6 +80,8 @@ export interface Engine {
    * that moment.
    */
   readonly commitOwn: (bytes: number, compose: () => Promise<OwnCommit>) => Promise<void>;
+  /** As `commitOwn`, for what a copy has received. */
+  readonly applyCopied: (bytes: number, compose: () => Promise<CopiedCommit>) => Promise<void>;
   /** See WriteGuard. */
   readonly between: <T>(look: () => T) => Promise<T>;
 }
@@ -121,6 +140,15 @@ export async function openEngine(given: EngineOptions): Promise<Engine> {
       const own = await compose();
       await commitDurably(parts, own.commit, own);
     });
+  const applyCopied: Engine["applyCopied"] = (bytes, compose) =>
+    guard.exclusive(bytes, async () => {
+      const copied = await compose();
+      const ended = storeDurably(parts, copied);
+      store.sideValueCommit = { changes: copied.changes, ended };
+      await ended.finally(() => (store.sideValueCommit = undefined));
+      if (copied.changes.length === 0) return;
+      for (const watcher of watchers) watcher.sideValuesCopied?.();
+    });
   const between: Engine["between"] = (look) => guard.between(look);
   const avoid = (range: AvoidedRange): void => {
     avoided.add(range);
@@ -131,6 +159,7 @@ export async function openEngine(given: EngineOptions): Promise<Engine> {
     storage,
     store,
     commitOwn,
+    applyCopied,
     between,
     fail: (why) => guard.fail(why),
     leaveLevelDb: (why) => guard.leaveLevelDb(why),
@@ -145,17 +174,27 @@ interface CommitParts extends GuardParts {
 
 /** Makes a commit durable by one synced write, and then visible to readers. */
 async function commitDurably(
-  { store, guard, watchers, options }: CommitParts,
+  parts: CommitParts,
   commit: Commit,
   own?: OwnCommit,
 ): Promise<CommitResult> {
+  const { store, options } = parts;
   const { after, events, recordedAt, sideValues } = commit;
   if (after.position !== store.head.position) return "stale";
   const beside = sideValues && (await composeSideValues(store, sideValues, options.clock()));
-  const { operations, chunks, headHash, terms } = await composeCommit(store, commit);
+  const composed = await composeCommit(store, commit);
+  if (beside !== undefined) composed.operations.push(...beside);
+  if (own !== undefined) composed.operations.push(...own.also);
+  await storeDurably(parts, { composed, events, recordedAt, stored: own?.stored });
+  return "committed";
+}
+
+async function storeDurably(
+  { store, guard, watchers, options }: CommitParts,
+  { composed, events, recordedAt, stored }: ReadyCommit,
+): Promise<void> {
+  const { operations, chunks, headHash, terms } = composed;
   const lifecycles = lifecyclesIn(events);
-  if (beside !== undefined) operations.push(...beside);
-  if (own !== undefined) operations.push(...own.also);
   operations.push(...store.withFirstCommit);
 
   await guard.write(operations);
@@ -163,20 +202,19 @@ async function commitDurably(
   // Durable. From here to the end nothing waits, so that readers see all of the commit or none of
   // it.
   const from = store.head;
-  const position = after.position + events.length;
+  const position = from.position + events.length;
   store.withFirstCommit = [];
   store.terms.apply(terms, position);
   for (const [stream, entry] of lifecycles) store.lifecycles.set(stream, entry);
   for (const chunk of chunks) store.tail.push(chunk);
-  own?.stored();
+  stored?.();
   store.headHash = headHash;
   if (events.length > 0) store.head = { position, recordedAt };
   store.commits.push(position, store.sequence, operations);
   options.acknowledge?.(acknowledgedBy(store));
-  if (events.length === 0) return "committed";
+  if (events.length === 0) return;
   const advance = { from, to: store.head, events };
   for (const watcher of watchers) watcher.advanced?.(advance);
-  return "committed";
 }
 
 function bytesOf({ events, sideValues = [] }: Commit): number {

@@ -18,6 +18,10 @@ import type { OpenStore } from "../state/open-store.ts";
 
 const spaceNumbers: Readonly<Record<SideValueSpace, number>> = sideValueSpaceNumbers;
 
+const spaceNames: ReadonlyMap<number, SideValueSpace> = new Map(
+  Object.entries(spaceNumbers).map(([space, number]) => [number, space as SideValueSpace]),
+);
+
 /**
  * Spaces whose values change often. Between two names there may be many deleted revisions until
  * LevelDB compacts them, so each name is looked up separately.
@@ -95,6 +99,15 @@ export async function composeSideValues(
     if (older !== undefined) operations.push([older, undefined]);
   });
   return operations;
+}
+
+/** The changes that entries make as another store has them. Throws CORRUPTION. */
+export function changesAmong(operations: readonly Operation[]): SideValueChange[] {
+  return operations.map(([key, value]) => {
+    const space = spaceNames.get(key[1] as number);
+    if (space === undefined) throw corruption("a side value is of no space that is known");
+    return { space, name: nameOf(key), value };
+  });
 }
 
 /**
