@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { build, missingTool, sourcesOf } from "./build-cache.ts";
 import { notRun, printReport, ran } from "./report.ts";
 import { runClient } from "./run-client.ts";
-import type { Toolchain } from "./toolchains.ts";
+import { pythonNeeds, type Toolchain } from "./toolchains.ts";
 
 const flags = ["--protocol", "kurrentdb"];
 const clientMsMax = 600_000;
@@ -23,10 +23,7 @@ const clients: readonly (Toolchain & { readonly of: string })[] = [
   {
     name: "kurrentdb-python",
     of: "KurrentDB for Python",
-    needs: [
-      ["python3", "--version"],
-      ["python3", "-m", "venv", "--help"],
-    ],
+    needs: pythonNeeds,
     build: [
       ["python3", "-m", "venv", "venv"],
       ["venv/bin/pip", "install", "--quiet", "--requirement", "requirements.txt"],

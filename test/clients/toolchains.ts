@@ -20,6 +20,11 @@ export interface Toolchain {
   readonly wire?: Readonly<Record<string, readonly string[]>>;
 }
 
+export const pythonNeeds = [
+  ["python3", "--version"],
+  ["python3", "-m", "venv", "--help"],
+];
+
 export const languages: readonly Toolchain[] = [
   {
     name: "go",
@@ -34,10 +39,7 @@ export const languages: readonly Toolchain[] = [
   },
   {
     name: "python",
-    needs: [
-      ["python3", "--version"],
-      ["python3", "-m", "venv", "--help"],
-    ],
+    needs: pythonNeeds,
     build: [
       ["python3", "-m", "venv", "venv"],
       ["venv/bin/pip", "install", "--quiet", "--requirement", "requirements.txt"],

@@ -18,6 +18,7 @@ import type { Encoded } from "../../../grpc/transport/methods.ts";
 import { StatusCode } from "../../../grpc/transport/status.ts";
 import type { AppendResult, ExpectedRevision } from "./append-rules.ts";
 import type { BatchedAppend } from "./batch-requests.ts";
+import { fieldSize, writeBytesField } from "../mapping/bytes.ts";
 import type { LogContext } from "../mapping/context.ts";
 import { kurrentStatus } from "../mapping/errors.ts";
 
@@ -30,16 +31,16 @@ export function success(
 ): Encoded<BatchAppendResp> {
   const at = 2 * (1 + varintBytes(position));
   const bytes =
-    (revision < 0 ? fieldBytes(emptyBytes.length) : 1 + varintBytes(revision)) +
-    (position === 0 ? fieldBytes(emptyBytes.length) : fieldBytes(at));
+    (revision < 0 ? fieldSize(emptyBytes.length) : 1 + varintBytes(revision)) +
+    (position === 0 ? fieldSize(emptyBytes.length) : fieldSize(at));
   const [into, from] = envelope(batch, 0x1a, bytes);
   let offset = from;
-  if (revision < 0) offset = writeField(into, offset, 0x12, emptyBytes);
+  if (revision < 0) offset = writeBytesField(into, offset, 0x12, emptyBytes);
   else {
     into[offset] = 0x08;
     offset = writeVarint(into, offset + 1, revision);
   }
-  if (position === 0) writeField(into, offset, 0x22, emptyBytes);
+  if (position === 0) writeBytesField(into, offset, 0x22, emptyBytes);
   else {
     into[offset] = 0x1a;
     offset = writeVarint(into, offset + 1, at);
@@ -58,26 +59,15 @@ function envelope(
   bytes: number,
 ): [Encoded<BatchAppendResp>, number] {
   const { correlation, identifier } = batch;
-  const name = fieldBytes(identifier.length);
-  const length = fieldBytes(correlation.length) + fieldBytes(name) + fieldBytes(bytes);
+  const name = fieldSize(identifier.length);
+  const length = fieldSize(correlation.length) + fieldSize(name) + fieldSize(bytes);
   const into = Buffer.allocUnsafe(length);
-  let offset = writeField(into, 0, 0x0a, correlation);
+  let offset = writeBytesField(into, 0, 0x0a, correlation);
   into[offset] = 0x22;
   offset = writeVarint(into, offset + 1, name);
-  offset = writeField(into, offset, 0x1a, identifier);
+  offset = writeBytesField(into, offset, 0x1a, identifier);
   into[offset] = tag;
   return [into, writeVarint(into, offset + 1, bytes)];
-}
-
-function fieldBytes(length: number): number {
-  return 1 + varintBytes(length) + length;
-}
-
-function writeField(into: Buffer, at: number, tag: number, value: Uint8Array): number {
-  into[at] = tag;
-  const start = writeVarint(into, at + 1, value.length);
-  into.set(value, start);
-  return start + value.length;
 }
 
 export function refused(batch: BatchedAppend, result: Exclude<AppendResult, { kind: "appended" }>) {

@@ -4,14 +4,14 @@
 import { isUtf8 } from "node:buffer";
 import type { NewEvent } from "../../../domain/event.ts";
 import type { Limits } from "../../../domain/limits.ts";
-import { varintBytes, WireReader, writeVarint } from "../../../domain/wire.ts";
+import { WireReader, writeVarint } from "../../../domain/wire.ts";
 import { fromBinary } from "@bufbuild/protobuf";
 import { UUIDSchema } from "../../../gen/event_store/client/shared_pb.js";
 import { clientIdKey, metadataBase64Key, metadataKey } from "../mapping/content.ts";
 import { appendTooLarge, invalidArgument, missingProperty } from "../mapping/errors.ts";
 import { idOf } from "../mapping/ids.ts";
 import { isReservedType } from "../mapping/names.ts";
-import { bufferOf, isPlainAscii } from "../mapping/bytes.ts";
+import { bufferOf, fieldSize, isPlainAscii, writeBytesField } from "../mapping/bytes.ts";
 
 /** An event as this protocol's clients propose it. */
 export interface Proposed {
@@ -144,45 +144,34 @@ export function eventForLog(proposed: Proposed, stream: string, storedId = propo
   const isText = isUtf8(metadata);
   const key = bytesOf(isText ? metadataKey : metadataBase64Key);
   const value = isText ? metadata : Buffer.from(bufferOf(metadata).toString("base64"));
-  const entry = fieldBytes(key.length) + fieldBytes(value.length);
+  const entry = fieldSize(key.length) + fieldSize(value.length);
   const streamBytes = bytesOf(stream);
   const typeBytes = bytesOf(type);
   const contentBytes = bytesOf(contentType);
   const isOwnId = storedId === proposed.id;
-  const idEntry = fieldBytes(clientIdKey.length) + fieldBytes(36);
+  const idEntry = fieldSize(clientIdKey.length) + fieldSize(36);
   const length =
-    fieldBytes(36) +
-    fieldBytes(streamBytes.length) +
-    fieldBytes(typeBytes.length) +
-    (value.length === 0 ? 0 : fieldBytes(entry)) +
-    (isOwnId ? 0 : fieldBytes(idEntry)) +
-    fieldBytes(contentBytes.length) +
-    (data.length === 0 ? 0 : fieldBytes(data.length));
+    fieldSize(36) +
+    fieldSize(streamBytes.length) +
+    fieldSize(typeBytes.length) +
+    (value.length === 0 ? 0 : fieldSize(entry)) +
+    (isOwnId ? 0 : fieldSize(idEntry)) +
+    fieldSize(contentBytes.length) +
+    (data.length === 0 ? 0 : fieldSize(data.length));
   const body = Buffer.allocUnsafe(length);
   body[0] = 0x0a;
   body[1] = 36;
   let at = 2 + body.write(storedId, 2, "latin1");
-  at = writeField(body, at, 0x12, streamBytes);
-  at = writeField(body, at, 0x1a, typeBytes);
+  at = writeBytesField(body, at, 0x12, streamBytes);
+  at = writeBytesField(body, at, 0x1a, typeBytes);
   if (value.length > 0) at = writeEntry(body, at, entry, key, value);
   if (!isOwnId) at = writeEntry(body, at, idEntry, bytesOf(clientIdKey), Buffer.from(proposed.id));
-  at = writeField(body, at, 0x32, contentBytes);
-  if (data.length > 0) writeField(body, at, 0x3a, data);
+  at = writeBytesField(body, at, 0x32, contentBytes);
+  if (data.length > 0) writeBytesField(body, at, 0x3a, data);
   return { id: storedId, stream, type, tags: noTags, idFromClient: true, body };
 }
 
 const noTags: readonly string[] = Object.freeze([]);
-
-function fieldBytes(length: number): number {
-  return 1 + varintBytes(length) + length;
-}
-
-function writeField(into: Buffer, at: number, tag: number, value: Uint8Array): number {
-  into[at] = tag;
-  const start = writeVarint(into, at + 1, value.length);
-  into.set(value, start);
-  return start + value.length;
-}
 
 function writeEntry(
   into: Buffer,
@@ -193,5 +182,5 @@ function writeEntry(
 ): number {
   into[at] = 0x2a;
   const start = writeVarint(into, at + 1, bytes);
-  return writeField(into, writeField(into, start, 0x0a, key), 0x12, value);
+  return writeBytesField(into, writeBytesField(into, start, 0x0a, key), 0x12, value);
 }
