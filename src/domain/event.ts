@@ -24,6 +24,16 @@ export interface NewEvent extends EventHeader {
    * stream, the content type and an id that the client chose; without the fields of the store).
    */
   readonly body: Uint8Array;
+  /**
+   * What follows `body`: fields that the client left to the server. Apart, so that a large event is
+   * copied once, into its record. Absent: nothing.
+   */
+  readonly bodyEnd?: Uint8Array;
+}
+
+/** The whole body in one piece. */
+export function wholeBody({ body, bodyEnd }: NewEvent): Uint8Array {
+  return bodyEnd === undefined || bodyEnd.length === 0 ? body : Buffer.concat([body, bodyEnd]);
 }
 
 /** The numbers of an event in its stream and in the log. */

@@ -10,10 +10,13 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 export const jsonDepthMax = 500;
 
 /**
- * JSON of more values is not folded into a state: it would hold the main thread for longer than
+ * JSON of more values is neither folded nor returned: it would hold the main thread for longer than
  * any one request may.
  */
-export const jsonValuesMax = 20_000;
+export const jsonValuesMax = 10_000;
+
+/** The same of a longer text. */
+export const jsonTextBytesMax = 1024 * 1024;
 
 /** RFC 8259 requires UTF-8. A byte order mark is kept, and the parser refuses it. */
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
@@ -53,7 +56,10 @@ export function parseExactJson(bytes: Uint8Array): Json | undefined {
   if (json === undefined || !changesNumbers(bytes) || jsonShape(bytes).depth > jsonDepthMax)
     return json;
   return withSource.parse(utf8.decode(bytes), (_, value, { source }) =>
-    typeof value === "number" && source !== undefined && isChanged(Buffer.from(source))
+    typeof value === "number" &&
+    source !== undefined &&
+    source !== String(value) &&
+    isChanged(Buffer.from(source))
       ? withSource.rawJSON(source)
       : value,
   );

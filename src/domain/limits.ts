@@ -109,7 +109,7 @@ export const defaultLimits: Limits = Object.freeze({
   appendEventsMax: 5_000,
   appendTagsMax: 20_000,
   appendMetadataEntriesMax: 20_000,
-  jsonValuesMax: 25_000,
+  jsonValuesMax: 10_000,
   expectationsMax: 256,
   streamNameBytesMax: 512,
   typeBytesMax: 256,

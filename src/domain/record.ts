@@ -29,6 +29,8 @@ const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** What the store adds to an event besides its numbers and its time. */
 export interface Additions {
+  /** The end of the body, which is not copied to it for this. */
+  readonly bodyEnd?: Uint8Array | undefined;
   /** The id that the store made. Empty: the body holds one. */
   readonly ownId?: string;
   /** The name of the caller who appended the event. Empty: callers were not authenticated. */
@@ -38,6 +40,7 @@ export interface Additions {
 }
 
 const nothingMore: Additions = Object.freeze({});
+const noBytes = new Uint8Array();
 
 /** Composes the framed record of an event. `recordedAt` is microseconds since 1970, UTC. */
 export function composeFrame(
@@ -45,7 +48,7 @@ export function composeFrame(
   version: number,
   position: number,
   recordedAt: number,
-  { ownId = "", principal = "", traceParent = "" }: Additions = nothingMore,
+  { bodyEnd = noBytes, ownId = "", principal = "", traceParent = "" }: Additions = nothingMore,
 ): Uint8Array {
   const seconds = Math.floor(recordedAt / microsPerSecond);
   const nanos = (recordedAt - seconds * microsPerSecond) * 1_000;
@@ -53,6 +56,7 @@ export function composeFrame(
   const principalBytes = principal === "" ? 0 : Buffer.byteLength(principal);
   const recordBytes =
     body.length +
+    bodyEnd.length +
     (ownId === "" ? 0 : 2 + ownId.length) +
     (version > 0 ? 1 + varintBytes(version) : 0) +
     (1 + varintBytes(position)) +
@@ -64,6 +68,8 @@ export function composeFrame(
   let offset = writeVarint(frame, 1, recordBytes);
   frame.set(body, offset);
   offset += body.length;
+  frame.set(bodyEnd, offset);
+  offset += bodyEnd.length;
   if (ownId !== "") {
     frame[offset] = tagId;
     frame[offset + 1] = ownId.length;

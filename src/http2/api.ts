@@ -10,6 +10,10 @@ export interface Http2Options {
   readonly limits?: Partial<Http2Limits>;
   /** The budget of a new connection. */
   budgetOf(connection: Http2Connection): Budget;
+  /**
+   * Whose connections are counted together, by the peer. Absent: those of one address.
+   */
+  networkOf?(peer: string): string;
   /** Called when the headers of a request have arrived. Returns the handler of its stream. */
   onStream(stream: Http2Stream): StreamHandler;
   /** The answer to a request whose headers are beyond their limit. Absent: 431. */
@@ -57,6 +61,8 @@ export interface StreamHandler {
   onRefused(): void;
   /** The socket has taken some of the answer, or a window has opened: see `unsentBytes`. */
   onSent(): void;
+  /** Called each second in which nothing was sent of what is unsent, as a window is closed. */
+  onUntaken?(): void;
   /** The client, a fault, or the end of the connection ended the stream before its answer. */
   onReset(errorCode: number): void;
 }
@@ -84,6 +90,8 @@ export interface Http2Stream {
    * and the caller bounds how much that is. False: the budget has no room; nothing was taken.
    */
   write(...pieces: readonly Uint8Array[]): boolean;
+  /** Takes back what is unsent, which the stream holds no longer. */
+  takeBack(): readonly Uint8Array[];
   /** Asks for `onSent` when the windows are open. Of many streams, a few are called at a time. */
   awaitWindow(): void;
   /** Drops what is unsent, and ends with these trailers instead of earlier ones. */

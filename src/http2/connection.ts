@@ -158,6 +158,7 @@ export class Connection implements ReceivingConnection {
       this.wasPinged = true;
       this.output.numbers(type.ping, 0, 0, 0, keepalivePing);
     }
+    for (const stream of this.streams.values()) this.attempt(() => stream.tick());
     const isOld = lasts("connectionAgeMs", limits.connectionAgeMs > 0, this.jitter);
     if (isOld) this.drain();
     if (lasts("drainPingMs", this.phase === "draining")) this.drained();

@@ -27,6 +27,8 @@ export abstract class Answer {
   readonly pieces: Uint8Array[] = [];
   firstPieceSent = 0;
   unsentBytes = 0;
+  /** Some of it was sent since this was looked at. */
+  hasSent = false;
   trailers: HeaderBlock | undefined;
   isEnding = false;
   isQueued = false;
@@ -242,6 +244,7 @@ export class Sender {
     }
     this.frame(stream, bytes);
     stream.unsentBytes -= bytes;
+    stream.hasSent = true;
     let count = 0;
     for (let left = bytes; left > 0;) {
       const piece = pieces[count] as Uint8Array;

@@ -120,7 +120,7 @@ export class Http2Server {
   /** Whether the limits allow another connection, and another one of this address. */
   private admit(socket: Socket): boolean {
     const { connectionsMax, connectionsPerAddressMax } = this.limits;
-    const address = socket.remoteAddress ?? "unix";
+    const address = this.options.networkOf?.(peerOf(socket)) ?? socket.remoteAddress ?? "unix";
     const count = this.countByAddress.get(address) ?? 0;
     const limit =
       this.sockets.size >= connectionsMax

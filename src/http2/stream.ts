@@ -108,6 +108,20 @@ export class Stream extends Answer implements Http2Stream {
     return true;
   }
 
+  takeBack(): readonly Uint8Array[] {
+    const [first, ...others] = this.pieces;
+    const left = first === undefined ? [] : [first.subarray(this.firstPieceSent), ...others];
+    if (!this.isOver) this.connection.sender.discard(this);
+    return left;
+  }
+
+  /** Tells the handler where nothing was sent since this was asked last. */
+  tick(): void {
+    const isStill = this.unsentBytes > 0 && this.isBlocked && !this.hasSent;
+    this.hasSent = false;
+    if (isStill) this.handler?.onUntaken?.();
+  }
+
   endInstead(trailers: HeaderBlock): void {
     if (this.isOver) return;
     this.connection.sender.discard(this);

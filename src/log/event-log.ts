@@ -1,6 +1,7 @@
 // The event log: implements the operations of the store (verbs.ts) over a storage engine.
 
 import { streamNotFound } from "../domain/errors.ts";
+import { jsonTextBytesMax } from "../domain/json.ts";
 import type { Limits } from "../domain/limits.ts";
 import { positionMax } from "../domain/limits.ts";
 import type { SnapshotRequest } from "../domain/snapshot.ts";
@@ -85,6 +86,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     waiters: new PositionWaiters(timers),
   });
   unwatch.push(storage.watch(groups), storage.watch(shared));
+  const stateBytesMax = Math.min(limits.eventBytesMax, jsonTextBytesMax);
   const reading = { storage, gate, memory, batchBytes: limits.batchBytesMax, warn: onWarning };
   const propose = async (request: SnapshotRequest, signal?: CancelSignal) =>
     (await queue.add(request, signal)).outcome;
@@ -114,8 +116,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     listSnapshots: (request, caller = own) => listSnapshots(source, request, caller),
     deleteSnapshots: (selection, signal) => deleteSnapshots({ storage, queue }, selection, signal),
     load: (request, signal, its) => load(sourceOf(its), request, signal),
-    getState: (request, signal, its) =>
-      getState(sourceOf(its), request, limits.eventBytesMax, signal),
+    getState: (request, signal, its) => getState(sourceOf(its), request, stateBytesMax, signal),
 
     getStream: async (stream) => infoOf(await knownStream(storage, stream)),
     listStreams: async (page, caller = own) =>

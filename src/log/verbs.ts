@@ -29,6 +29,7 @@ import type {
   WriteState,
 } from "../storage/storage.ts";
 import type { CancelSignal } from "./cancellation.ts";
+import type { RereadableBatch } from "./scheduling/held-batch.ts";
 import type { Caller, Gate } from "./scheduling/scheduler.ts";
 
 /** A bound of a read, inclusive. Times are microseconds since 1970, UTC. */
@@ -121,7 +122,7 @@ export interface GetStateRequest {
   readonly at?: Exclude<Bound, { kind: "position" }> | undefined;
 }
 
-export type { Batch, Json };
+export type { Batch, Json, RereadableBatch };
 
 export interface StreamState {
   readonly state: Json;

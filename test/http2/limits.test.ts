@@ -338,6 +338,15 @@ describe("connections", () => {
     await raw().settle();
   });
 
+  test("are counted together where they come from one network", async () => {
+    served = await serve(() => ({}), { connectionsPerAddressMax: 2 }, { networkOf: () => "one" });
+    const here = raw();
+    const elsewhere = raw();
+    await Promise.all([here.settle(), elsewhere.settle()]);
+    await raw().closed;
+    expect(served.refusals).toEqual(["connectionsPerAddressMax"]);
+  });
+
   test("that do not take their answers are read no further, and nothing grows", async () => {
     await started({ outputBytesMax: 16 * 1024, controlFramesBurst: 1_000_000 });
     const client = raw();

@@ -24,6 +24,7 @@ import type { CommitEvent } from "../event.ts";
 import { lifecycleStream } from "../lifecycle/lifecycle-event.ts";
 import { Overlay, type DecisionFacts } from "./overlay.ts";
 import { appended, recordedBefore } from "./recorded-before.ts";
+import { Effort, atOnce, type Steps } from "../steps.ts";
 import type { SnapshotKey, SnapshotOutcome, SnapshotRequest } from "../snapshot.ts";
 
 /** What is decided in one order: appends, and changes of what is stored beside them. */
@@ -131,10 +132,21 @@ function consumerOf(request: Request): string | undefined {
 }
 
 export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision<OutcomeOf<P>> {
+  return atOnce(decideInSteps(batch));
+}
+
+/** What an event costs until it is placed, beside the copy of its bytes. */
+const placedBytes = 64;
+const copiedShare = 1 / 256;
+
+export function* decideInSteps<P extends Proposal>(
+  batch: CommitBatch<P>,
+): Steps<Decision<OutcomeOf<P>>> {
   const { facts, appends, now, idChance } = batch;
   const recordedAt = Math.max(now, facts.head.recordedAt);
   const overlay = new Overlay(facts, recordedAt, idChance);
   const outcomes: OutcomeOf<Proposal>[] = [];
+  const effort = new Effort();
   let conditionCount = 0;
   for (const append of appends) {
     if ("kind" in append) {
@@ -151,13 +163,13 @@ export function decideBatch<P extends Proposal>(batch: CommitBatch<P>): Decision
     // one matches.
     if (overlay.lifecycles.mayHaveRemoved && found.some((position) => position > 0)) break;
     const answered =
-      recordedBefore(append, overlay) ??
+      (yield* recordedBefore(append, overlay, effort)) ??
       append.mismatch ??
       beyondHead(conditions, facts.head.position) ??
       overlay.lifecycles.tombstoned(append.events) ??
       (checkpoint && overlay.checkpoints.refusal(checkpoint)) ??
       conflict(append, overlay, found);
-    outcomes.push(answered ?? accept(append, overlay));
+    outcomes.push(answered ?? (yield* accept(append, overlay, effort)));
     if (answered === undefined && checkpoint !== undefined) overlay.checkpoints.save(checkpoint);
   }
   const { events, checkpointChanges: checkpoints } = overlay;
@@ -198,12 +210,14 @@ function conflict(
   return { kind: "conflict", streams: streams ?? [], conditions: failed ?? [] };
 }
 
-function accept(append: Append, overlay: Overlay): Appended {
+function* accept(append: Append, overlay: Overlay, effort: Effort): Steps<Appended> {
   const placed: CommitEvent[] = [];
   let isAnyIdMade = false;
   for (const event of append.events) {
     placed.push(overlay.place(event, append));
     isAnyIdMade ||= !event.idFromClient;
+    const isOver = effort.spend(placedBytes + event.body.length * copiedShare);
+    if (isOver) yield effort.take();
   }
   const outcome = appended(placed, overlay.recordedAt, false);
   return isAnyIdMade ? { ...outcome, ids: placed.map(({ id }) => id) } : outcome;

@@ -72,12 +72,12 @@ export class Overlay {
     event: NewEvent,
     { principal = "", traceParent = "" }: Pick<Additions, "principal" | "traceParent">,
   ): CommitEvent {
-    const { stream, type, tags, idFromClient, body } = event;
+    const { stream, type, tags, idFromClient, body, bodyEnd } = event;
     const { recordedAt, nextPosition: position } = this;
     const version = stream === "" ? 0 : this.version(stream) + 1;
     invariant(position <= positionMax, "positions are safe integers");
     const made = idFromClient ? "" : ownId(this.idChance, position, recordedAt);
-    const additions = { ownId: made, principal, traceParent };
+    const additions = { bodyEnd, ownId: made, principal, traceParent };
     const frame = composeFrame(body, version, position, recordedAt, additions);
     const id = idFromClient ? event.id : made;
     const placed = { id, stream, type, tags, version, position, idFromClient, frame };

@@ -3,19 +3,25 @@
 
 import type { Append, Appended, EventIdConflict, EventIdProblem } from "../append.ts";
 import { contentOf } from "../content.ts";
-import type { NewEvent, PlacedEvent, StoredEvent } from "../event.ts";
+import { wholeBody, type NewEvent, type PlacedEvent, type StoredEvent } from "../event.ts";
 import { sameContent } from "../record.ts";
+import type { Effort, Steps } from "../steps.ts";
 import type { Overlay } from "./overlay.ts";
+
+/** What a comparison costs, which decodes both events where their bytes differ. */
+const comparedBytes = 512;
+const comparedShare = 1 / 32;
 
 /**
  * Whether the append is already stored, by the ids that its client chose. Undefined: none of them
  * is stored, so the append is new. Positions need not be contiguous: an import may be repeated with
  * different batches.
  */
-export function recordedBefore(
+export function* recordedBefore(
   append: Append,
   overlay: Overlay,
-): Appended | EventIdConflict | undefined {
+  effort: Effort,
+): Steps<Appended | EventIdConflict | undefined> {
   let recorded: StoredEvent[] | undefined;
   let problems: (EventIdProblem | undefined)[] | undefined;
   const elsewhere = new Set<StoredEvent>();
@@ -26,6 +32,7 @@ export function recordedBefore(
     (recorded ??= []).push(found);
     (problems ??= []).push(problemOf(event, found));
     if (event.stream !== found.stream) elsewhere.add(found);
+    if (effort.spend(comparedBytes + event.body.length * comparedShare)) yield effort.take();
   }
   if (recorded === undefined || problems === undefined) return undefined;
   const complete = recorded.length === append.events.length;
@@ -55,9 +62,8 @@ function ascending(events: readonly PlacedEvent[]): boolean {
 /** The difference between a proposed event and the stored event with its id, if there is one. */
 function problemOf(proposed: NewEvent, recorded: StoredEvent): EventIdProblem | undefined {
   const { didHold } = recorded;
-  const isSame = didHold
-    ? didHold(contentOf(proposed.body))
-    : sameContent(proposed.body, recorded.record);
+  const body = wholeBody(proposed);
+  const isSame = didHold ? didHold(contentOf(body)) : sameContent(body, recorded.record);
   if (!isSame) return "other-content";
   return proposed.stream === recorded.stream ? undefined : "other-stream";
 }

@@ -4,6 +4,9 @@
 //
 //   body = the client's NewEvent bytes, [0x12 stream], [0x32 content type]
 //
+// The bytes are not copied here: what is missing is kept beside them, once for all events that miss
+// the same.
+//
 // The client's bytes are untrusted and will be served to other clients. A request that is not
 // plainly valid takes the generated path (append-message.ts), which refuses it by name or converts
 // it. A test proves that both paths give the same result.
@@ -13,6 +16,7 @@ import { isEpochId } from "../../domain/epoch.ts";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { NewEvent } from "../../domain/event.ts";
 import type { Limits } from "../../domain/limits.ts";
+import { atOnce, Effort, type Steps } from "../../domain/steps.ts";
 import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
 import {
   AppendConditionSchema,
@@ -20,12 +24,14 @@ import {
   StreamExpectationSchema,
   StreamState,
 } from "../../gen/annals/v1/append_pb.js";
-import { decodeRequest } from "../transport/decode.ts";
+import { NewEventSchema } from "../../gen/annals/v1/event_pb.js";
+import { decodeRequest, splitRequest } from "../transport/decode.ts";
 import {
-  convertAppend,
   convertConditions,
   convertExpectations,
+  convertInSteps,
   type Conversion,
+  type SentEvent,
 } from "./append-message.ts";
 import { defaultContentType, Violations } from "./checks.ts";
 import {
@@ -41,19 +47,21 @@ import {
 
 /** An append from its request bytes. Throws INVALID_FIELD with every violation. */
 export function appendFromBytes(bytes: Buffer, conversion: Conversion): Append {
-  return (
-    appendIfPlain(bytes, conversion) ??
-    convertAppend(
-      decodeRequest(AppendRequestSchema, bytes, { readUnknownFields: true }),
-      conversion,
-    )
-  );
+  return atOnce(appendInSteps(bytes, conversion));
+}
+
+export function* appendInSteps(bytes: Buffer, conversion: Conversion): Steps<Append> {
+  return (yield* readIfPlain(bytes, conversion)) ?? (yield* convertParts(bytes, conversion));
 }
 
 /** Undefined: the generated path has to convert the request. Does not throw for any bytes. */
 export function appendIfPlain(bytes: Buffer, conversion: Conversion): Append | undefined {
+  return atOnce(readIfPlain(bytes, conversion));
+}
+
+function* readIfPlain(bytes: Buffer, conversion: Conversion): Steps<Append | undefined> {
   try {
-    return readAppend(bytes, conversion);
+    return yield* readAppend(bytes, conversion);
   } catch (error) {
     const expected = [NotPlain, RangeError, AnnalsError].some((kind) => error instanceof kind);
     if (expected) return undefined;
@@ -61,21 +69,39 @@ export function appendIfPlain(bytes: Buffer, conversion: Conversion): Append | u
   }
 }
 
-function readAppend(bytes: Buffer, conversion: Conversion): Append {
+/** The generated path: the events are decoded one by one. */
+function* convertParts(bytes: Buffer, conversion: Conversion): Steps<Append> {
+  const { rest, entries, decode } = splitRequest(AppendRequestSchema, "events", bytes);
+  const events = function* (): Generator<SentEvent> {
+    for (const [i, entry] of entries.entries()) {
+      const event = decode(NewEventSchema, entry, i, { readUnknownFields: true });
+      yield { event, wireBytes: entry.length };
+    }
+  };
+  return yield* convertInSteps(rest, entries.length, events(), conversion);
+}
+
+/** What an event costs until it is read, and each byte of it. */
+const eventBytes = 128;
+const byteShare = 1 / 64;
+
+function* readAppend(bytes: Buffer, conversion: Conversion): Steps<Append> {
   const { limits } = conversion;
   const parts = readParts(new WireReader(bytes), limits);
   const { spans, stream, expected, epoch } = parts;
   const events: NewEvent[] = [];
-  const counting: Counting = { limits, metadataCount: 0 };
+  const counting: Counting = { limits, metadataCount: 0, defaultStream: stream, ends: [] };
+  const effort = new Effort();
   let [bodyBytes, wireBytes, tagCount] = [0, 0, 0];
   for (let i = 0; i < spans.length; i += 2) {
     const start = spans[i] as number;
     const end = spans[i + 1] as number;
     wireBytes += end - start;
-    const event = readEvent(bytes, start, end, stream, counting);
-    bodyBytes += event.body.length;
+    const event = readEvent(bytes, start, end, counting);
+    bodyBytes += event.body.length + (event.bodyEnd?.length ?? 0);
     tagCount += event.tags.length;
     events.push(event);
+    if (effort.spend(eventBytes + (end - start) * byteShare)) yield effort.take();
   }
   const isTooLarge = wireBytes > limits.appendBytesMax || tagCount > limits.appendTagsMax;
   if (events.length === 0 || isTooLarge || (events.length > 1 && hasTwins(events))) leave();
@@ -219,20 +245,17 @@ const tagData = 0x3a;
 
 const noTags: readonly string[] = Object.freeze([]);
 
-/** What is counted over all events of an append. */
+/** What is counted and shared over all events of an append. */
 interface Counting extends Conversion {
   metadataCount: number;
+  readonly defaultStream: string;
+  /** What bodies end with, by what is missing of them. */
+  readonly ends: (Uint8Array | undefined)[];
 }
 
 /** The event between two offsets. Throws `NotPlain`, or `RangeError` if the bytes are truncated. */
-function readEvent(
-  bytes: Buffer,
-  start: number,
-  end: number,
-  defaultStream: string,
-  counting: Counting,
-): NewEvent {
-  const { limits } = counting;
+function readEvent(bytes: Buffer, start: number, end: number, counting: Counting): NewEvent {
+  const { limits, defaultStream } = counting;
   if (end - start > limits.eventBytesMax) leave();
   const reader = new WireReader(bytes, start, end, true);
   let id = "";
@@ -285,33 +308,38 @@ function readEvent(
   const settledStream = stream === "" ? defaultStream : stream;
   if (type === "") leave();
   const idFromClient = id !== "";
-  const missingStream = stream === "" ? defaultStream : "";
-  const body = composeBody(bytes.subarray(start, end), missingStream, hasContentType);
-  return { id, stream: settledStream, type, tags: tags ?? noTags, idFromClient, body };
+  const body = bytes.subarray(start, end);
+  const bodyEnd = endOf(counting, stream === "" && defaultStream !== "", hasContentType);
+  const header = { id, stream: settledStream, type, tags: tags ?? noTags, idFromClient };
+  return bodyEnd.length === 0 ? { ...header, body } : { ...header, body, bodyEnd };
 }
 
 const contentTypeField = Buffer.concat([
   Buffer.from([tagContentType, defaultContentType.data.length]),
   Buffer.from(defaultContentType.data),
 ]);
+const nothing = Buffer.alloc(0);
 
-/** The client's bytes and what is missing; the same bytes where nothing is. */
-function composeBody(client: Buffer, stream: string, hasContentType: boolean): Buffer {
-  const streamBytes = stream === "" ? 0 : Buffer.byteLength(stream);
-  const missing =
-    (streamBytes === 0 ? 0 : 1 + varintBytes(streamBytes) + streamBytes) +
-    (hasContentType ? 0 : contentTypeField.length);
-  if (missing === 0) return client;
-  const body = Buffer.allocUnsafe(client.length + missing);
-  body.set(client);
-  let offset = client.length;
-  if (streamBytes > 0) {
-    body[offset] = tagStream;
-    offset = writeVarint(body, offset + 1, streamBytes);
-    offset += body.write(stream, offset, "utf8");
-  }
-  if (!hasContentType) body.set(contentTypeField, offset);
-  return body;
+/** What is missing at the end of an event's bytes. */
+function endOf(
+  { ends, defaultStream }: Counting,
+  missesStream: boolean,
+  hasContentType: boolean,
+): Uint8Array {
+  const which = (missesStream ? 1 : 0) + (hasContentType ? 0 : 2);
+  if (which === 0) return nothing;
+  return (ends[which] ??= Buffer.concat([
+    missesStream ? streamFieldOf(defaultStream) : nothing,
+    hasContentType ? nothing : contentTypeField,
+  ]));
+}
+
+function streamFieldOf(stream: string): Buffer {
+  const text = Buffer.from(stream);
+  const field = Buffer.allocUnsafe(1 + varintBytes(text.length) + text.length);
+  field[0] = tagStream;
+  field.set(text, writeVarint(field, 1, text.length));
+  return field;
 }
 
 interface MetadataScan {

@@ -7,6 +7,7 @@ import type { Append, AppendCondition, Expected, StreamExpectation } from "../..
 import type { NewEvent } from "../../domain/event.ts";
 import { canonicalJson } from "../../domain/json.ts";
 import type { Limits } from "../../domain/limits.ts";
+import { atOnce, Effort, type Steps } from "../../domain/steps.ts";
 import {
   StreamState,
   type AppendCondition as WireCondition,
@@ -39,67 +40,110 @@ export interface Conversion {
   readonly limits: Limits;
 }
 
+/** An event as it came, with the size of its message. */
+export interface SentEvent {
+  readonly event: WireEvent;
+  readonly wireBytes: number;
+}
+
 /** Throws INVALID_FIELD with every violation. */
 export function convertAppend(wire: AppendRequest, conversion: Conversion): Append {
+  const { events } = wire;
+  const sent = function* (): Generator<SentEvent> {
+    for (const event of events) {
+      yield { event, wireBytes: toBinary(NewEventSchema, event).length };
+    }
+  };
+  return atOnce(convertInSteps(wire, events.length, sent(), conversion));
+}
+
+/** What an event costs until it is converted, and each byte of it. */
+const eventBytes = 1_024;
+const byteShare = 1 / 16;
+
+/** As `convertAppend`. The events are taken one by one, and not from `wire`. */
+export function* convertInSteps(
+  wire: AppendRequest,
+  count: number,
+  events: Iterable<SentEvent>,
+  conversion: Conversion,
+): Steps<Append> {
   const { limits } = conversion;
   const v = new Violations();
   if (wire.stream !== "") {
     const limit = { name: "stream_name_bytes_max", bytesMax: limits.streamNameBytesMax };
     checkOwnName(v, "stream", wire.stream, limit);
   }
-  const { events, wireBytes } = convertEvents(v, wire, conversion);
-  if (wireBytes > limits.appendBytesMax) {
-    const limit = `append_bytes_max (${limits.appendBytesMax})`;
-    v.add("events", `have ${wireBytes} bytes together, more than ${limit}`);
+  if (count === 0 && wire.checkpoint === undefined) {
+    v.add("events", "is required: an append has at least one event or a checkpoint");
   }
+  checkCount(v, "events", count, "append_events_max", limits.appendEventsMax);
+  const isCountable = count <= limits.appendEventsMax;
+  const converted = new ConvertedEvents(v, wire.stream, conversion);
+  const effort = new Effort();
+  for (const sent of isCountable ? events : []) {
+    converted.add(sent);
+    if (effort.spend(eventBytes + sent.wireBytes * byteShare)) yield effort.take();
+  }
+  converted.checkTotals();
   const expectations = convertExpectations(v, wire, limits);
   const conditions = convertConditions(v, wire.conditions, limits);
   const { checkpoint: wireUpdate } = wire;
   const checkpoint = wireUpdate && convertUpdate(v, "checkpoint.", wireUpdate, limits);
   const epoch = checkEpoch(v, "epoch", wire.epoch);
   v.throwIfAny();
-  const bytes = events.reduce((sum, event) => sum + event.body.length, 0);
-  return { events, expectations, conditions, checkpoint, bytes, epoch };
+  const { events: all, bytes } = converted;
+  return { events: all, expectations, conditions, checkpoint, bytes, epoch };
 }
 
-function convertEvents(
-  v: Violations,
-  wire: AppendRequest,
-  conversion: Conversion,
-): { events: NewEvent[]; wireBytes: number } {
-  const { appendEventsMax, appendTagsMax, appendMetadataEntriesMax } = conversion.limits;
-  const { length } = wire.events;
-  if (length === 0 && wire.checkpoint === undefined) {
-    v.add("events", "is required: an append has at least one event or a checkpoint");
+/** The events of an append, and what is counted over all of them. */
+class ConvertedEvents {
+  readonly events: NewEvent[] = [];
+  bytes = 0;
+  private readonly v: Violations;
+  private readonly stream: string;
+  private readonly conversion: Conversion;
+  private readonly ids = new Map<string, number>();
+  private wireBytes = 0;
+  private tagCount = 0;
+  private entryCount = 0;
+
+  constructor(v: Violations, stream: string, conversion: Conversion) {
+    this.v = v;
+    this.stream = stream;
+    this.conversion = conversion;
   }
-  checkCount(v, "events", length, "append_events_max", appendEventsMax);
-  const events: NewEvent[] = [];
-  const ids = new Map<string, number>();
-  let wireBytes = 0;
-  if (length > appendEventsMax) return { events, wireBytes };
-  const tagCount = wire.events.reduce((sum, { tags }) => sum + tags.length, 0);
-  if (tagCount > appendTagsMax) {
-    v.add("events", `have ${tagCount} tags, more than append_tags_max (${appendTagsMax})`);
-  }
-  const entryCount = wire.events.reduce(
-    (sum, event) => sum + Object.keys(event.metadata).length,
-    0,
-  );
-  if (entryCount > appendMetadataEntriesMax) {
-    const limit = `append_metadata_entries_max (${appendMetadataEntriesMax})`;
-    v.add("events", `have ${entryCount} metadata entries, more than ${limit}`);
-  }
-  wire.events.forEach((wireEvent, i) => {
+
+  add(sent: SentEvent): void {
+    const i = this.events.length;
     const field = `events[${i}]`;
-    const converted = convertEvent(v, field, wireEvent, wire.stream, conversion);
-    const { id, idFromClient } = converted.event;
-    const first = ids.get(id);
-    if (first === undefined) ids.set(id, i);
-    else if (idFromClient) v.add(`${field}.id`, `is the same id as that of events[${first}]`);
-    events.push(converted.event);
-    wireBytes += converted.wireBytes;
-  });
-  return { events, wireBytes };
+    const event = convertEvent(this.v, field, sent, this.stream, this.conversion);
+    const { id, idFromClient } = event;
+    const first = this.ids.get(id);
+    if (first === undefined) this.ids.set(id, i);
+    else if (idFromClient) this.v.add(`${field}.id`, `is the same id as that of events[${first}]`);
+    this.events.push(event);
+    this.bytes += event.body.length;
+    this.wireBytes += sent.wireBytes;
+    this.tagCount += event.tags.length;
+    this.entryCount += Object.keys(sent.event.metadata).length;
+  }
+
+  checkTotals(): void {
+    const { v, wireBytes, tagCount, entryCount } = this;
+    const { appendTagsMax, appendMetadataEntriesMax, appendBytesMax } = this.conversion.limits;
+    if (tagCount > appendTagsMax) {
+      v.add("events", `have ${tagCount} tags, more than append_tags_max (${appendTagsMax})`);
+    }
+    if (entryCount > appendMetadataEntriesMax) {
+      const limit = `append_metadata_entries_max (${appendMetadataEntriesMax})`;
+      v.add("events", `have ${entryCount} metadata entries, more than ${limit}`);
+    }
+    if (wireBytes > appendBytesMax) {
+      const limit = `append_bytes_max (${appendBytesMax})`;
+      v.add("events", `have ${wireBytes} bytes together, more than ${limit}`);
+    }
+  }
 }
 
 const noBytes = new Uint8Array();
@@ -111,20 +155,13 @@ const ownFields = new Map(
   ]),
 );
 
-/** `wireBytes` is the size of the encoded `NewEvent`. */
-interface ConvertedEvent {
-  readonly event: NewEvent;
-  readonly wireBytes: number;
-}
-
 function convertEvent(
   v: Violations,
   field: string,
-  wire: WireEvent,
+  { event: wire, wireBytes }: SentEvent,
   defaultStream: string,
   { limits }: Conversion,
-): ConvertedEvent {
-  const wireBytes = toBinary(NewEventSchema, wire).length;
+): NewEvent {
   for (const { no } of wire.$unknown ?? []) {
     const name = ownFields.get(no);
     if (name !== undefined)
@@ -154,7 +191,7 @@ function convertEvent(
   // Not through `create`, which would treat a key `__proto__` as a prototype.
   body.metadata = wire.metadata;
   const header = { id, stream, type, tags: wire.tags, idFromClient };
-  return { event: { ...header, body: toBinary(RecordedEventSchema, body) }, wireBytes };
+  return { ...header, body: toBinary(RecordedEventSchema, body) };
 }
 
 /** Empty means the append's stream, which is checked once where it is used, and may be none. */

@@ -7,8 +7,8 @@ import { isJsonContentType } from "../../domain/json.ts";
 import type { Limits } from "../../domain/limits.ts";
 import { recordsIn } from "../../domain/record.ts";
 import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
-import type { Batch } from "../../log/verbs.ts";
-import { MessageParts, type Message } from "../transport/message-parts.ts";
+import type { Batch, RereadableBatch } from "../../log/verbs.ts";
+import { MessageParts, RepeatableMessage, type Message } from "../transport/message-parts.ts";
 import { valueBytesOfText } from "./json-value.ts";
 import type { EventView } from "./read-request.ts";
 
@@ -85,14 +85,37 @@ const encodedBatches = new WeakMap<Batch, Encoded>();
  * same tag.
  */
 export function batchMessagesOnce(
-  batch: Batch,
+  batch: Batch | RereadableBatch,
   tag: number,
   view: EventView,
   limits: Limits,
 ): readonly Buffer[] {
-  let encoded = encodedBatches.get(batch);
-  if (encoded === undefined) encodedBatches.set(batch, (encoded = {}));
-  return (encoded[view] ??= batchMessages(batch, tag, view, limits));
+  const origin = "origin" in batch ? batch.origin : batch;
+  let encoded = encodedBatches.get(origin);
+  if (encoded === undefined) encodedBatches.set(origin, (encoded = {}));
+  return (encoded[view] ??= batchMessages(origin, tag, view, limits));
+}
+
+/**
+ * The messages of a batch, which `make` makes. They can be made again, and nothing of the batch is
+ * kept for that.
+ */
+export function* repeatable(
+  batch: Batch | RereadableBatch,
+  make: () => readonly Message[],
+): Generator<Message | RepeatableMessage> {
+  if (!("again" in batch)) return yield* make();
+  const messages = make().map((message, i) => {
+    const again = async (): Promise<Message | undefined> => {
+      await batch.again();
+      const made = make()[i];
+      batch.letGo();
+      return made;
+    };
+    return new RepeatableMessage(message, { rest: () => batch.rest(), again });
+  });
+  batch.letGo();
+  yield* messages;
 }
 
 /** A record in the view, as the parts of a `RecordedEvent`. */

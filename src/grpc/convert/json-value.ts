@@ -10,6 +10,8 @@ import {
   parseJson,
   type Json,
   jsonShape,
+  jsonTextBytesMax,
+  jsonValuesMax,
 } from "../../domain/json.ts";
 import { varintBytes, wireBytes, writeVarint } from "../../domain/wire.ts";
 
@@ -44,9 +46,6 @@ export function jsonOf({ kind }: Value): Json {
  */
 const levelsMax = 90;
 
-/** The most values of a JSON text that is decoded. Parsing and writing them takes some 10 ms. */
-const valuesMax = 50_000;
-
 /** The value is too large or too deep, or a `Value` cannot say it. */
 class DoesNotFit extends Error {}
 
@@ -55,8 +54,9 @@ class DoesNotFit extends Error {}
  * JSON or does not fit, or if a `Value` would change it.
  */
 export function valueBytesOfText(text: Uint8Array, bytesMax: number): Buffer | undefined {
+  if (text.length > jsonTextBytesMax) return undefined;
   const { depth, values } = jsonShape(text);
-  if (depth > levelsMax || values > valuesMax) return undefined;
+  if (depth > levelsMax || values > jsonValuesMax) return undefined;
   const json = parseJson(text);
   if (json === undefined || changesNumbers(text)) return undefined;
   return valueBytes(json, bytesMax);

@@ -15,6 +15,7 @@ import {
   invalidField,
   streamTombstoned,
 } from "../../domain/errors.ts";
+import type { Steps } from "../../domain/steps.ts";
 import { WireReader } from "../../domain/wire.ts";
 import {
   AppendFailureSchema,
@@ -23,12 +24,11 @@ import {
   type AppendResponse,
 } from "../../gen/annals/v1/append_pb.js";
 import { appendResponse, pipeResponse, tagAppendEpoch } from "../convert/append-answer.ts";
-import { appendFromBytes } from "../convert/append-bytes.ts";
+import { appendInSteps } from "../convert/append-bytes.ts";
 import { epochField } from "../convert/epoch.ts";
-import { convertAppend } from "../convert/append-message.ts";
 import type { Encoded } from "../transport/methods.ts";
 import { failed, traceIdOf, type Call } from "../transport/call-environment.ts";
-import { decodeRequest } from "../transport/decode.ts";
+import { splitRequest } from "../transport/decode.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
 
 export function appendMethods(services: ServiceContext) {
@@ -51,7 +51,9 @@ async function appendOnce(
   request: Buffer,
   call: Call,
 ): Promise<Encoded<AppendResponse>> {
-  const append = traced(permitted(appendFromBytes(request, context), call), context, call);
+  const converted = call.inSteps(appendInSteps(request, context));
+  const whole = "then" in converted ? await converted : converted;
+  const append = traced(permitted(whole, call), context, call);
   if (call.isRepeated) checkRepeatable(append);
   call.hold(append.events.length * eventObjectBytes);
   const { outcome, head } = await context.log.append(append, call);
@@ -234,19 +236,25 @@ function convertOne(
   request: Buffer,
   call: Call,
 ): Append | Refused | Promise<Append | Refused> {
-  try {
-    const append = permitted(convert(context, request), call);
+  const lookedAhead = (converted: Append): Append | Promise<Append | Refused> => {
+    const append = permitted(converted, call);
     return context.log.lookAhead(append)?.catch((refused: unknown) => ({ refused })) ?? append;
+  };
+  try {
+    const converted = call.inSteps(convert(context, request));
+    if (!("then" in converted)) return lookedAhead(converted);
+    return converted.then(lookedAhead).catch((refused: unknown) => ({ refused }));
   } catch (refused) {
     return { refused };
   }
 }
 
-function convert(context: ServiceContext, request: Buffer): Append {
+function* convert(context: ServiceContext, request: Buffer): Steps<Append> {
   const inner = appendIn(request);
-  if (inner !== undefined) return appendFromBytes(inner, context);
-  const { append } = decodeRequest(AppendPipeRequestSchema, request, { readUnknownFields: true });
-  if (append !== undefined) return convertAppend(append, context);
+  if (inner !== undefined) return yield* appendInSteps(inner, context);
+  // Messages of one field, one behind the other, are one message.
+  const { entries } = splitRequest(AppendPipeRequestSchema, "append", request);
+  if (entries.length > 0) return yield* appendInSteps(Buffer.concat(entries), context);
   const violations = [{ field: "append", description: "is required" }];
   throw new AnnalsError({ reason: "INVALID_FIELD", violations }, "append: is required");
 }

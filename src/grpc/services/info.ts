@@ -2,6 +2,7 @@
 
 import { create, toBinary } from "@bufbuild/protobuf";
 import { currentEpoch } from "../../domain/epoch.ts";
+import { jsonTextBytesMax } from "../../domain/json.ts";
 import { positionMax, type Limits } from "../../domain/limits.ts";
 import {
   Durability,
@@ -182,5 +183,6 @@ function limitsInForce(limits: Limits) {
     snapshotBytesMax: BigInt(limits.snapshotBytesMax),
     appendQueueBytesMax: BigInt(limits.appendQueueBytesMax),
     positionMax: BigInt(positionMax),
+    jsonTextBytesMax,
   };
 }

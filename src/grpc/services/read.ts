@@ -19,7 +19,7 @@ import type { Batch, LoadEnd, LoadMessage, ReadEnd, SubscribeMessage } from "../
 import type { Answer } from "../transport/methods.ts";
 import type { Call } from "../transport/call-environment.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
-import { batchInParts, batchMessagesOnce, wrap } from "../convert/batches.ts";
+import { batchInParts, batchMessagesOnce, repeatable, wrap } from "../convert/batches.ts";
 import { claimsOfRead, claimsOfSubscribe, epochField, requireEpoch } from "../convert/epoch.ts";
 import {
   convertLoad,
@@ -29,7 +29,7 @@ import {
 } from "../convert/read-request.ts";
 import { snapshotBytes } from "../convert/snapshot.ts";
 import { timestamp } from "../convert/time.ts";
-import { MessageParts, type Message } from "../transport/message-parts.ts";
+import { MessageParts, type Message, type RepeatableMessage } from "../transport/message-parts.ts";
 
 const tagReadBatch = 0x0a;
 const tagReadEpoch = 0x1a;
@@ -65,15 +65,19 @@ async function* read(
   { log, limits, epoch, readEpoch }: ReadContext,
   wire: ReadRequest,
   call: Call,
-): AsyncGenerator<Answer<ReadResponse> | MessageParts> {
+): AsyncGenerator<Answer<ReadResponse> | MessageParts | RepeatableMessage> {
   const [request, view] = convertRead(wire, limits);
   if (wire.epoch !== "") await requireEpoch(log, wire.epoch, claimsOfRead(request));
   let first = true;
   for await (const message of log.read(request, call.signal, call.gate)) {
     if (message.kind !== "batch") yield readEnd(message.end, epoch);
     else {
-      const messages = batchInParts(message.batch, tagReadBatch, view, limits);
-      yield* first ? withEpoch(messages, readEpoch) : messages;
+      const { batch } = message;
+      const isFirst = first;
+      yield* repeatable(batch, () => {
+        const messages = batchInParts(batch, tagReadBatch, view, limits);
+        return isFirst ? withEpoch(messages, readEpoch) : messages;
+      });
     }
     first = false;
   }
@@ -100,7 +104,7 @@ async function* subscribe(
   { log, limits, epoch, subscribeEpoch }: ReadContext,
   wire: SubscribeRequest,
   call: Call,
-): AsyncGenerator<Answer<SubscribeResponse> | MessageParts> {
+): AsyncGenerator<Answer<SubscribeResponse> | MessageParts | RepeatableMessage> {
   const [request, view] = convertSubscribe(wire, limits);
   if (wire.epoch !== "") await requireEpoch(log, wire.epoch, claimsOfSubscribe(request));
   let first = true;
@@ -112,8 +116,12 @@ async function* subscribe(
   for await (const message of log.subscribe(request, call.signal, call.gate, offer)) {
     if (message.kind !== "batch") yield progress(message, epoch);
     else {
-      const messages = batchMessagesOnce(message.batch, tagSubscribeBatch, view, limits);
-      yield* first ? withEpoch(messages, subscribeEpoch) : messages;
+      const { batch } = message;
+      const isFirst = first;
+      yield* repeatable(batch, () => {
+        const messages = batchMessagesOnce(batch, tagSubscribeBatch, view, limits);
+        return isFirst ? withEpoch(messages, subscribeEpoch) : messages;
+      });
     }
     first = false;
   }
@@ -138,13 +146,20 @@ async function* load(
   context: ReadContext,
   wire: LoadRequest,
   call: Call,
-): AsyncGenerator<Answer<LoadResponse> | MessageParts> {
+): AsyncGenerator<Answer<LoadResponse> | MessageParts | RepeatableMessage> {
   const { log, limits, environment } = context;
   const [request, view] = convertLoad(wire, limits);
   // Up to its first message, which has the snapshot.
   const end = await environment.largeAnswers.turn(call);
   try {
     for await (const message of log.load(request, call.signal, call.gate)) {
+      if (message.kind === "batch") {
+        const { batch } = message;
+        const messages = repeatable(batch, () => batchInParts(batch, tagLoadBatch, view, limits));
+        end();
+        yield* messages;
+        continue;
+      }
       const messages = loadMessages(message, view, context);
       end();
       yield* messages;
@@ -155,15 +170,13 @@ async function* load(
 }
 
 function loadMessages(
-  message: LoadMessage,
+  message: Exclude<LoadMessage, { kind: "batch" }>,
   view: EventView,
   { limits, epoch }: ReadContext,
-): readonly (Answer<LoadResponse> | MessageParts)[] {
+): readonly Answer<LoadResponse>[] {
   switch (message.kind) {
     case "snapshot":
       return [wrap(tagLoadSnapshot, [snapshotBytes(message.snapshot, view, limits)])];
-    case "batch":
-      return batchInParts(message.batch, tagLoadBatch, view, limits);
     case "end":
       return [loadEnd(message.end, epoch)];
   }

@@ -4,6 +4,7 @@
 import type { AccessControl } from "../../access/access-control.ts";
 import type { Need } from "../../access/grants.ts";
 import { AnnalsError } from "../../domain/errors.ts";
+import type { Steps } from "../../domain/steps.ts";
 import type { CancelSignal } from "../../log/cancellation.ts";
 import type { Caller, Gate, Scheduler } from "../../log/scheduling/scheduler.ts";
 import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
@@ -52,6 +53,8 @@ export interface Call extends CancelSignal, Caller {
    */
   hold(bytes: number): void;
   release(bytes: number): void;
+  /** Does long work step by step, each in its turn; at once, if its first step is all of it. */
+  inSteps<T>(steps: Steps<T>): T | Promise<T>;
   /** Resolves when the client takes more of the answer. Undefined: it does so now. */
   room(): Promise<void> | undefined;
   /** Sends an answer while the handler yields none. False: the client does not take it now. */

@@ -13,9 +13,10 @@
 import type { Admission, Visitor } from "../../access/admission.ts";
 import type { Need } from "../../access/grants.ts";
 import { AnnalsError } from "../../domain/errors.ts";
+import type { Steps } from "../../domain/steps.ts";
 import type { StreamHandler, Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
-import type { Gate } from "../../log/scheduling/scheduler.ts";
+import { inSteps, type Gate } from "../../log/scheduling/scheduler.ts";
 import { failed, type Call, type CallEnvironment } from "./call-environment.ts";
 import { EndableCall, type EndWords } from "./call-end.ts";
 import type { ObservedCall } from "./call-observer.ts";
@@ -87,7 +88,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.environment = environment;
     this.beganMs = environment.observer === undefined ? undefined : performance.now();
     this.isRepeated = options.isRepeated;
-    this.outgoing = new Outgoing(stream, environment.memory);
+    this.outgoing = new Outgoing(stream, environment.memory, this.lose);
     const { stopping, observer } = environment;
     observer?.begun?.(this);
     this.incoming = new Incoming(stream, options, this, stopping, this.arrived);
@@ -174,6 +175,10 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.stream.release(held);
   }
 
+  inSteps<T>(steps: Steps<T>): T | Promise<T> {
+    return inSteps(this, steps);
+  }
+
   room(): Promise<void> | undefined {
     return this.outgoing.room();
   }
@@ -223,6 +228,10 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     const { receivedBytes: requestBytes } = incoming;
     const { sentBytes: answerBytes } = outgoing;
     this.environment.observer?.ended(this, { code, ms, requestBytes, answerBytes });
+  }
+
+  onUntaken(): void {
+    this.outgoing.untaken();
   }
 
   onReset(): void {
@@ -330,6 +339,13 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     }
     if (this.reason !== undefined) throw this.reason;
   }
+
+  /** What was on its way cannot be sent any more. */
+  private readonly lose = (error: unknown): void => {
+    if (error instanceof AnnalsError) return this.revoke(error);
+    this.fail(error);
+    this.cancel();
+  };
 
   private readonly fail = (error: unknown): void => {
     const { environment, method } = this;

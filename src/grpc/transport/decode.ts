@@ -2,9 +2,14 @@
 // bytes, an inspection bounds their number and finds malformed fields, so that the answer can name
 // them.
 
-import { fromBinary, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import {
+  fromBinary,
+  type DescField,
+  type DescMessage,
+  type MessageShape,
+} from "@bufbuild/protobuf";
 import { AnnalsError, invalidField } from "../../domain/errors.ts";
-import { inspectWire } from "./wire-inspection.ts";
+import { findEntries, inspectWire, WireWalk, type Inspection } from "./wire-inspection.ts";
 
 /**
  * The most messages nested in one request. An append at its limits stays below it. Only requests
@@ -12,29 +17,101 @@ import { inspectWire } from "./wire-inspection.ts";
  */
 const nestedMessagesMax = 1 << 20;
 
-/**
- * Throws INVALID_FIELD if the bytes are not a message of this schema. `readUnknownFields`: the
- * caller refuses some unknown fields.
- */
+interface DecodeOptions {
+  /** The caller refuses some of them. */
+  readonly readUnknownFields: boolean;
+}
+
+/** Throws INVALID_FIELD where the bytes are not a message of this schema. */
 export function decodeRequest<S extends DescMessage>(
   schema: S,
   bytes: Uint8Array,
-  { readUnknownFields } = { readUnknownFields: false },
+  options: DecodeOptions = { readUnknownFields: false },
 ): MessageShape<S> {
-  const found = inspectWire(schema, bytes, nestedMessagesMax);
-  const { nestedMessages, problem } = found;
-  if (problem !== undefined && found.isBeyondLimit) {
-    throw invalidField(problem.field, problem.description);
+  return decodePart(schema, bytes, { whole: schema, path: "", walk: newWalk() }, options);
+}
+
+/** A message whose list is decoded entry by entry. */
+interface SplitRequest<S extends DescMessage> {
+  /** Without the list. */
+  readonly rest: MessageShape<S>;
+  /** The bytes of each entry: a view. */
+  readonly entries: readonly Uint8Array[];
+  /** The entry with this index. Throws INVALID_FIELD, as if all had been decoded together. */
+  readonly decode: <E extends DescMessage>(
+    schema: E,
+    entry: Uint8Array,
+    index: number,
+    options?: DecodeOptions,
+  ) => MessageShape<E>;
+}
+
+/** As `decodeRequest`, but the entries of a list of messages are decoded by the caller. */
+export function splitRequest<S extends DescMessage>(
+  schema: S,
+  listName: keyof S["field"] & string,
+  bytes: Uint8Array,
+): SplitRequest<S> {
+  const walk = newWalk();
+  const list = schema.field[listName] as DescField;
+  const found = findEntries(list, bytes, walk);
+  throwProblem(found, schema, "");
+  const entries: Uint8Array[] = [];
+  for (let i = 0; i < found.entries.length; i += 2) {
+    entries.push(bytes.subarray(found.entries[i], found.entries[i + 1]));
   }
-  if (problem !== undefined) throw malformed(schema, problem.field, problem.description);
-  if (nestedMessages > nestedMessagesMax) {
-    throw malformed(schema, "", `nests more than ${nestedMessagesMax} messages`);
+  const others: Uint8Array[] = [];
+  for (let i = 0; i < found.rest.length; i += 2) {
+    others.push(bytes.subarray(found.rest[i], found.rest[i + 1]));
   }
+  walk.nested += entries.length;
+  const rest = decodePart(schema, Buffer.concat(others), { whole: schema, path: "", walk });
+  return {
+    rest,
+    entries,
+    decode: (entrySchema, entry, index, options) => {
+      const path = `${list.name}[${index}]`;
+      return decodePart(entrySchema, entry, { whole: schema, path, walk }, options);
+    },
+  };
+}
+
+interface Part {
+  readonly whole: DescMessage;
+  /** Where in the request it is. */
+  readonly path: string;
+  /** What is counted over all parts. */
+  readonly walk: WireWalk;
+}
+
+function decodePart<S extends DescMessage>(
+  schema: S,
+  bytes: Uint8Array,
+  { whole, path, walk }: Part,
+  options: DecodeOptions = { readUnknownFields: false },
+): MessageShape<S> {
+  throwProblem(inspectWire(schema, bytes, nestedMessagesMax, walk), whole, path);
   try {
-    return fromBinary(schema, bytes, { readUnknownFields });
+    return fromBinary(schema, bytes, options);
   } catch (error) {
-    throw malformed(schema, "", error instanceof Error ? error.message : String(error));
+    throw malformed(whole, path, error instanceof Error ? error.message : String(error));
   }
+}
+
+function throwProblem(found: Inspection, whole: DescMessage, path: string): void {
+  const { nestedMessages, problem, isBeyondLimit } = found;
+  if (problem !== undefined) {
+    const field = [path, problem.field].filter((part) => part !== "").join(".");
+    if (isBeyondLimit) throw invalidField(field, problem.description);
+    throw malformed(whole, field, problem.description);
+  }
+  if (nestedMessages > nestedMessagesMax) {
+    throw malformed(whole, "", `nests more than ${nestedMessagesMax} messages`);
+  }
+}
+
+function newWalk(): WireWalk {
+  return new WireWalk(nestedMessagesMax);
 }
 
 function malformed(schema: DescMessage, field: string, description: string): AnnalsError {

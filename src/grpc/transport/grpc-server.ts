@@ -3,6 +3,7 @@
 import { chmod } from "node:fs/promises";
 import type { AddressInfo, ListenOptions, Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
+import { addressOf } from "../../access/attempts.ts";
 import type { Http2Stream, StreamHandler } from "../../http2/api.ts";
 import { encodeHeaders } from "../../http2/hpack-encoder.ts";
 import { defaultHttp2Limits } from "../../http2/limits.ts";
@@ -104,6 +105,7 @@ export class GrpcServer {
         connectionAgeMs: options.connectionAgeMs,
       },
       budgetOf: (connection) => memory.open(connection),
+      networkOf: addressOf,
       onStream: (stream) => this.route(stream),
       headersTooLarge,
       onRefusal: (reason, peer) => {

@@ -250,9 +250,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
       // The buffer grows as data arrives: a client may never send the length that it announced.
       const size = Math.min(wanted, Math.max(bytes, 2 * this.partial.length));
       this.draw(size - this.partial.length);
-      const grown = Buffer.allocUnsafeSlow(size);
-      this.partial.copy(grown);
-      this.partial = grown;
+      this.partial = grown(this.partial, size);
     }
     part.copy(this.partial, this.partialBytes, from, to);
     this.release(to - from);
@@ -275,11 +273,12 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     return length;
   }
 
-  private accept(message: Packed): void {
+  private accept({ bytes, isCompressed }: Packed): void {
     this.release(prefixBytes);
     this.messageCount++;
-    if (!message.isCompressed && this.packed.length === 0) return this.queue(message.bytes);
-    this.packed.push(message);
+    const message = owned(bytes);
+    if (!isCompressed && this.packed.length === 0) return this.queue(message);
+    this.packed.push({ bytes: message, isCompressed });
     void this.unpack();
   }
 
@@ -333,6 +332,23 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     this.heldBytes -= released;
     this.stream.release(released);
   }
+}
+
+interface TransferableBuffer {
+  /** The same bytes and more; those of before are free at once, and not when they are collected. */
+  transfer(length: number): ArrayBuffer;
+}
+
+/** `partial` has its own memory, and nobody else has seen it. */
+function grown(partial: Buffer, size: number): Buffer {
+  if (partial.length === 0) return Buffer.allocUnsafeSlow(size);
+  return Buffer.from((partial.buffer as unknown as TransferableBuffer).transfer(size));
+}
+
+/** A small message that waits must not keep all that was read with it. */
+function owned(message: Buffer): Buffer {
+  const isMostOfIt = message.length * 2 >= message.buffer.byteLength;
+  return isMostOfIt ? message : Buffer.from(message);
 }
 
 export function tooMuchHeld(): AnnalsError {

@@ -13,6 +13,10 @@ interface ListLimit {
 const metadata = "metadataEntriesMax";
 const values = "queryValuesMax";
 
+const streams = "event_store.client.streams.";
+const subscriptions = "event_store.client.persistent_subscriptions.";
+const streamsV2 = "kurrentdb.protocol.v2.streams.";
+
 /** The limits by message and field. A test checks that every list of a request is here. */
 const limitNames: Readonly<Record<string, keyof Limits>> = {
   "AppendRequest.events": "appendEventsMax",
@@ -38,18 +42,31 @@ const limitNames: Readonly<Record<string, keyof Limits>> = {
   "ConsumeRequest.Release.tokens": "groupListMax",
   "ReplayParkedRequest.positions": "groupListMax",
   "DiscardParkedRequest.positions": "groupListMax",
+
+  // The KurrentDB protocol.
+  [`${streams}ReadReq.Options.FilterOptions.Expression.prefix`]: values,
+  [`${streams}AppendReq.ProposedMessage.metadata`]: metadata,
+  [`${streams}BatchAppendReq.proposed_messages`]: "commitEventsMax",
+  [`${streams}BatchAppendReq.ProposedMessage.metadata`]: metadata,
+  [`${subscriptions}CreateReq.AllOptions.FilterOptions.Expression.prefix`]: values,
+  [`${subscriptions}ReadReq.Ack.ids`]: "memberPermitsMax",
+  [`${subscriptions}ReadReq.Nack.ids`]: "memberPermitsMax",
+  [`${streamsV2}AppendRequest.records`]: "appendEventsMax",
+  [`${streamsV2}AppendRecordsRequest.records`]: "appendEventsMax",
+  [`${streamsV2}AppendRecordsRequest.checks`]: "expectationsMax",
+  [`${streamsV2}AppendRecord.properties`]: metadata,
 };
 
-/** Limits over all messages of a request together. */
+/** Limits over all messages of a request, and over all lists with the same limit, together. */
 const totalNames: Readonly<Record<string, keyof Limits>> = {
-  "NewEvent.tags": "appendTagsMax",
-  "NewEvent.metadata": "appendMetadataEntriesMax",
-  "Query.items": "queryItemsMax",
   "QueryItem.streams": values,
   "QueryItem.stream_prefixes": values,
   "QueryItem.types": values,
   "QueryItem.tags": values,
   "QueryItem.tags_any": values,
+  "NewEvent.tags": "appendTagsMax",
+  "NewEvent.metadata": "appendMetadataEntriesMax",
+  "Query.items": "queryItemsMax",
   "google.protobuf.ListValue.values": "jsonValuesMax",
   "google.protobuf.Struct.fields": "jsonValuesMax",
 };

@@ -29,5 +29,37 @@ export class PrefixedMessages {
   }
 }
 
+/**
+ * A message that can be made again, so that what a client does not take need not be kept. A part of
+ * it may have been sent: what is made again must be the same bytes.
+ */
+export class RepeatableMessage {
+  readonly length: number;
+  readonly source: MessageSource;
+  private message: Message | undefined;
+
+  constructor(message: Message, source: MessageSource) {
+    this.length = message.length;
+    this.source = source;
+    this.message = message;
+  }
+
+  /** The bytes, once: from then on they are not kept here. */
+  take(): Message {
+    const { message } = this;
+    if (message === undefined) throw new Error("a message is taken once");
+    this.message = undefined;
+    return message;
+  }
+}
+
+/** What a message is made of. */
+export interface MessageSource {
+  /** The client takes nothing for a while. */
+  rest(): void;
+  /** Undefined: there is no such message any more. */
+  again(): Promise<Message | undefined>;
+}
+
 /** An encoded message. */
 export type Message = Buffer | MessageParts;

@@ -11,7 +11,7 @@ import {
 import { requirements, type Requirement } from "../../access/requirements.ts";
 import type { Call } from "./call-environment.ts";
 import { decodeRequest } from "./decode.ts";
-import { MessageParts, PrefixedMessages } from "./message-parts.ts";
+import { MessageParts, PrefixedMessages, RepeatableMessage } from "./message-parts.ts";
 import type { CallStatus } from "./status.ts";
 
 declare const shape: unique symbol;
@@ -35,7 +35,7 @@ type Unary<I, O> = (request: I, call: Call) => Promise<Answer<O>> | Answer<O>;
 type Streaming<I, O> = (
   request: I,
   call: Call,
-) => AsyncIterable<Answer<O> | MessageParts | PrefixedMessages>;
+) => AsyncIterable<Answer<O> | MessageParts | PrefixedMessages | RepeatableMessage>;
 /** Each step takes the messages that wait, and yields the answers that are ready. */
 type PipeOfBytes<O> = (
   requests: AsyncIterable<readonly Buffer[]>,
@@ -79,7 +79,7 @@ export function handling<S extends DescService>(
 }
 
 /** An encoded message. */
-export type Bytes = Uint8Array | MessageParts | PrefixedMessages;
+export type Bytes = Uint8Array | MessageParts | PrefixedMessages | RepeatableMessage;
 
 interface Common {
   /** The path, as in `/package.Service/Method`. */
@@ -140,7 +140,7 @@ function methodOf(
   const handle = takesBytes ? handler.bytes : handler;
   const encode = (answer: unknown): Bytes => {
     if (answer instanceof Buffer || answer instanceof MessageParts) return answer;
-    if (answer instanceof PrefixedMessages) return answer;
+    if (answer instanceof PrefixedMessages || answer instanceof RepeatableMessage) return answer;
     return toBinary(output, answer as MessageShape<DescMessage>);
   };
   const common = { ...of, isDecoded: !takesBytes, encode };

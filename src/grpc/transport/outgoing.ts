@@ -2,13 +2,20 @@
 // calls together have much unsent, a call waits until it has nothing unsent itself. It never waits
 // for others.
 
+import { createHash } from "node:crypto";
+import { AnnalsError } from "../../domain/errors.ts";
 import { encodeHeaders, type HeaderBlock } from "../../http2/hpack-encoder.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
 import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
 import { schedulingPolicy } from "../../log/scheduling/policy.ts";
 import { tooMuchHeld } from "./incoming.ts";
-import { MessageParts, PrefixedMessages } from "./message-parts.ts";
+import {
+  PrefixedMessages,
+  RepeatableMessage,
+  type Message,
+  type MessageSource,
+} from "./message-parts.ts";
 import type { Bytes } from "./methods.ts";
 import { statusFields, type CallStatus } from "./status.ts";
 
@@ -32,26 +39,48 @@ const answerHead = encodeHeaders([
 const okTrailers = encodeHeaders([["grpc-status", "0"]]);
 const nothingButOk = encodeHeaders([...plain, ["grpc-status", "0"]]);
 
+interface Unsent {
+  /** With what frames it. */
+  readonly bytes: number;
+  /** What it is made of again, or itself where it is small. Undefined: it must be kept. */
+  readonly remade: MessageSource | Message | PrefixedMessages | undefined;
+}
+
+/** Beside messages that can be made again, such as one that says how far a subscription is. */
+const keptBytesMax = 4 * 1024;
+/** In seconds. */
+const untakenCountMax = 64;
+
 export class Outgoing {
   /** Of all answers, with what frames them. */
   sentBytes = 0;
   private readonly stream: Http2Stream;
   private readonly memory: ClientMemory;
-  /** The lengths of the last messages, at least of all that are not completely sent. */
-  private readonly lengths: number[] = [];
-  private lengthsSum = 0;
+  /** The last messages, at least all that are not completely sent, and their bytes together. */
+  private readonly unsent: Unsent[] = [];
+  private unsentSum = 0;
   private hasBegun = false;
   private isEnded = false;
   private waiting: Promise<void> | undefined;
   private wake: (() => void) | undefined;
+  /** What was unsent when it was dropped, as the client did not take it. */
+  private droppedBytes = 0;
+  private dropped: Buffer | undefined;
+  private isBringingBack = false;
+  private readonly onLost: (error: unknown) => void;
+  /** How often nothing was taken, and how often it may be until what is unsent is dropped. */
+  private untakenCount = 0;
+  private untakenMax = 1;
 
-  constructor(stream: Http2Stream, memory: ClientMemory) {
+  /** `onLost`: the answer cannot go on. */
+  constructor(stream: Http2Stream, memory: ClientMemory, onLost: (error: unknown) => void) {
     this.stream = stream;
     this.memory = memory;
+    this.onLost = onLost;
   }
 
   get unsentBytes(): number {
-    return this.stream.unsentBytes;
+    return this.droppedBytes + this.stream.unsentBytes;
   }
 
   /** Sends the headers of the answer. */
@@ -73,7 +102,8 @@ export class Outgoing {
 
   /** Sends a message if the client takes it now, and the budget has room. */
   offer(message: Buffer): boolean {
-    if (this.isEnded || this.memory.isLarge || !this.hasRoom) return false;
+    const isDropped = this.droppedBytes > 0;
+    if (this.isEnded || isDropped || this.memory.isLarge || !this.hasRoom) return false;
     this.begin();
     return this.write([message]);
   }
@@ -92,7 +122,13 @@ export class Outgoing {
 
   /** The connection has taken some of the answer, or a window has opened. */
   sent(): void {
+    if (this.droppedBytes > 0) {
+      if (this.stream.isBlocked) this.stream.awaitWindow();
+      else void this.bringBack();
+      return;
+    }
     this.forgetSent();
+    this.untakenCount = 0;
     if (this.wake === undefined) return;
     if (this.hasRoom) this.goOn();
     else if (this.stream.unsentBytes === 0) this.stream.awaitWindow();
@@ -102,6 +138,7 @@ export class Outgoing {
   end(status: CallStatus | undefined, answer?: Bytes): void {
     if (this.isEnded) return;
     if (answer !== undefined) this.mustWrite([answer]);
+    if (this.droppedBytes > 0 && status !== undefined) return this.endDropped(status);
     this.isEnded = true;
     if (this.hasBegun) this.stream.end(status === undefined ? okTrailers : trailersOf(status));
     else this.stream.respond(status === undefined ? nothingButOk : statusOnly(status), true);
@@ -111,8 +148,61 @@ export class Outgoing {
   /** Ends the answer now, and drops what is unsent. */
   refuse(status: CallStatus): void {
     if (!this.hasBegun) return this.end(status);
+    if (this.droppedBytes > 0) return this.endDropped(status);
     this.forgetSent();
-    const isBetweenMessages = this.lengthsSum === this.stream.unsentBytes;
+    this.endNow(status, this.unsentSum === this.stream.unsentBytes);
+  }
+
+  /**
+   * Lets go of what the client does not take, if all of it can be made again. Each time it takes
+   * twice as long until then, or a client that takes a byte now and then would have much read.
+   */
+  untaken(): void {
+    this.forgetSent();
+    const { unsent, wake, isEnded, droppedBytes } = this;
+    if (wake === undefined || isEnded || droppedBytes > 0 || unsent.length === 0) return;
+    if (++this.untakenCount < this.untakenMax) return;
+    if (unsent.some(({ remade }) => remade === undefined)) return;
+    this.untakenCount = 0;
+    this.untakenMax = Math.min(2 * this.untakenMax, untakenCountMax);
+    const parts = this.stream.takeBack();
+    this.dropped = digestOf(parts);
+    for (const part of parts) this.droppedBytes += part.length;
+    for (const { remade } of unsent) if (remade !== undefined && "again" in remade) remade.rest();
+    this.stream.awaitWindow();
+  }
+
+  /** Makes what was dropped again, and sends what the client does not have of it. Never rejects. */
+  private async bringBack(): Promise<void> {
+    if (this.isBringingBack || this.isEnded) return;
+    this.isBringingBack = true;
+    try {
+      const parts: Uint8Array[] = [];
+      for (const { remade } of this.unsent) {
+        const message = remade !== undefined && "again" in remade ? await remade.again() : remade;
+        if (this.isEnded) return;
+        if (message !== undefined) parts.push(...framedAlone(message));
+      }
+      const left = behind(parts, this.unsentSum - this.droppedBytes);
+      if (this.dropped?.equals(digestOf(left)) !== true) throw removedMeanwhile();
+      if (!this.stream.write(...left)) throw tooMuchHeld();
+      this.droppedBytes = 0;
+      this.sent();
+    } catch (error) {
+      this.onLost(error);
+    } finally {
+      this.isBringingBack = false;
+    }
+  }
+
+  /** A message of which a part was sent cannot be completed any more. */
+  private endDropped(status: CallStatus): void {
+    const isBetweenMessages = this.droppedBytes === this.unsentSum;
+    this.droppedBytes = 0;
+    this.endNow(status, isBetweenMessages);
+  }
+
+  private endNow(status: CallStatus, isBetweenMessages: boolean): void {
     if (isBetweenMessages) this.stream.endInstead(trailersOf(status));
     else this.stream.reset(errorCode.enhanceYourCalm);
     this.close();
@@ -130,12 +220,12 @@ export class Outgoing {
   }
 
   private write(messages: readonly Bytes[]): boolean {
-    if (!this.stream.write(...framed(messages))) return false;
+    if (!this.stream.write(...framed(messages.map(taken)))) return false;
     for (const message of messages) {
       const { length } = message;
       const sentBytes = message instanceof PrefixedMessages ? length : length + prefixBytes;
-      this.lengths.push(sentBytes);
-      this.lengthsSum += sentBytes;
+      this.unsent.push({ bytes: sentBytes, remade: remadeOf(message) });
+      this.unsentSum += sentBytes;
       this.sentBytes += sentBytes;
     }
     this.forgetSent();
@@ -143,19 +233,19 @@ export class Outgoing {
   }
 
   private forgetSent(): void {
-    const { lengths } = this;
+    const { unsent } = this;
     const { unsentBytes } = this.stream;
     if (unsentBytes === 0) {
-      lengths.length = this.lengthsSum = 0;
+      unsent.length = this.unsentSum = 0;
       return;
     }
     let count = 0;
-    for (let sum = this.lengthsSum; count < lengths.length; count++) {
-      sum -= lengths[count] as number;
+    for (let sum = this.unsentSum; count < unsent.length; count++) {
+      sum -= (unsent[count] as Unsent).bytes;
       if (sum < unsentBytes) break;
-      this.lengthsSum = sum;
+      this.unsentSum = sum;
     }
-    if (count > 0) lengths.splice(0, count);
+    if (count > 0) unsent.splice(0, count);
   }
 
   private get hasRoom(): boolean {
@@ -179,8 +269,43 @@ function trailersOf(status: CallStatus): HeaderBlock {
   return encodeHeaders(statusFields(status));
 }
 
+function remadeOf(message: Bytes): Unsent["remade"] {
+  if (message instanceof RepeatableMessage) return message.source;
+  if (message.length > keptBytesMax) return undefined;
+  return message instanceof Uint8Array ? Buffer.from(message) : message;
+}
+
+function digestOf(parts: readonly Uint8Array[]): Buffer {
+  const digest = createHash("sha256");
+  for (const part of parts) digest.update(part);
+  return digest.digest();
+}
+
+/** What is left of the parts behind so many bytes. */
+function behind(parts: readonly Uint8Array[], bytes: number): Uint8Array[] {
+  const left: Uint8Array[] = [];
+  let from = bytes;
+  for (const part of parts) {
+    if (from < part.length) left.push(part.subarray(from));
+    from = Math.max(0, from - part.length);
+  }
+  return left;
+}
+
+function removedMeanwhile(): AnnalsError {
+  const message = "events that were on their way were removed while the client took nothing";
+  return new AnnalsError({ reason: "READ_OVERTAKEN" }, message);
+}
+
+/** The message as it goes out for the first time. */
+function taken(message: Bytes): Framable {
+  return message instanceof RepeatableMessage ? message.take() : message;
+}
+
+type Framable = Exclude<Bytes, RepeatableMessage>;
+
 /** Small messages become one piece: what is written piece by piece costs more than a copy. */
-function framed(messages: readonly Bytes[]): readonly Uint8Array[] {
+function framed(messages: readonly Framable[]): readonly Uint8Array[] {
   let bytes = 0;
   for (const message of messages) {
     const isSmall = message instanceof Uint8Array && message.length <= smallBytesMax;
@@ -197,11 +322,11 @@ function framed(messages: readonly Bytes[]): readonly Uint8Array[] {
   return [piece];
 }
 
-function framedAlone(message: Bytes): readonly Uint8Array[] {
+function framedAlone(message: Framable): readonly Uint8Array[] {
   if (message instanceof PrefixedMessages) return [message.bytes];
   const prefix = Buffer.allocUnsafe(prefixBytes);
   writePrefix(prefix, 0, message.length);
-  return message instanceof MessageParts ? [prefix, ...message.parts] : [prefix, message];
+  return "parts" in message ? [prefix, ...message.parts] : [prefix, message];
 }
 
 function writePrefix(into: Buffer, at: number, length: number): number {

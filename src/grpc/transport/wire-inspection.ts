@@ -25,11 +25,17 @@ export interface Inspection {
   readonly isBeyondLimit: boolean;
 }
 
-interface Walk {
-  nested: number;
-  unknownFields: number;
-  readonly totals: Map<DescField, number>;
+/** What is counted over all parts of a message. */
+export class WireWalk {
+  nested = 0;
+  unknownFields = 0;
+  /** By the name of the limit. */
+  readonly totals = new Map<string, number>();
   readonly nestedMax: number;
+
+  constructor(nestedMax: number) {
+    this.nestedMax = nestedMax;
+  }
 }
 
 /** A finding, thrown up the walk, which completes its path. */
@@ -51,11 +57,71 @@ class Finding extends Error {
 /** The bytes are well-formed, but there are too many of something. */
 class BeyondLimit extends Finding {}
 
-/** Ends at the first problem, and soon after `nestedMax`. */
-export function inspectWire(schema: DescMessage, bytes: Uint8Array, nestedMax: number): Inspection {
-  const walk: Walk = { nested: 0, unknownFields: 0, totals: new Map(), nestedMax };
+/** Ends at the first problem, and soon after `nestedMax`. `walk`: of the parts before this one. */
+export function inspectWire(
+  schema: DescMessage,
+  bytes: Uint8Array,
+  nestedMax: number,
+  walk = new WireWalk(nestedMax),
+): Inspection {
+  return inspected(walk, () => walkMessage(walk, schema, new WireReader(bytes), 1));
+}
+
+/**
+ * Where the entries of a list of messages are, and what is around them, in pairs of offsets. No
+ * entry is looked into.
+ */
+export function findEntries(
+  list: DescField,
+  bytes: Uint8Array,
+  walk: WireWalk,
+): Inspection & { readonly entries: readonly number[]; readonly rest: readonly number[] } {
+  const { countMax, tooMany } = knownField(list, 0);
+  const entries: number[] = [];
+  const rest: number[] = [];
+  const tagOfEntry = list.number * 8 + wireBytes;
+  const reader = new WireReader(bytes);
+  const others = new WireWalk(walk.nestedMax);
+  const found = inspected(walk, () => {
+    while (!reader.done) {
+      const { offset } = reader;
+      if (passOther(reader, tagOfEntry, others)) {
+        if (rest.at(-1) === offset) rest[rest.length - 1] = reader.offset;
+        else rest.push(offset, reader.offset);
+        continue;
+      }
+      const nth = entries.length / 2;
+      if (nth >= countMax) throw new BeyondLimit(tooMany, list.name);
+      try {
+        const end = reader.lengthEnd();
+        entries.push(reader.offset, end);
+        reader.offset = end;
+      } catch (error) {
+        throw asFinding(error).within(`${list.name}[${nth}]`);
+      }
+    }
+  });
+  return { ...found, entries, rest };
+}
+
+/**
+ * Whether a field with another tag follows. It is passed over; what is wrong with it is found when
+ * it is inspected, and everything behind that with it.
+ */
+function passOther(reader: WireReader, tagOfEntry: number, others: WireWalk): boolean {
   try {
-    walkMessage(walk, schema, new WireReader(bytes), 1);
+    const tag = reader.varint();
+    if (tag === tagOfEntry) return false;
+    passUnknown(others, reader, tag, 1);
+  } catch {
+    reader.offset = reader.end;
+  }
+  return true;
+}
+
+function inspected(walk: WireWalk, work: () => void): Inspection {
+  try {
+    work();
     return { nestedMessages: walk.nested, problem: undefined, isBeyondLimit: false };
   } catch (error) {
     const finding = asFinding(error);
@@ -72,11 +138,12 @@ interface KnownField {
   readonly countMax: number;
   readonly tooMany: string;
   /** The limit over all messages of a request. */
+  readonly totalName: string;
   readonly totalMax: number;
   readonly tooManyInAll: string;
 }
 
-const unbounded = { totalMax: Infinity, tooManyInAll: "" };
+const unbounded = { totalName: "", totalMax: Infinity, tooManyInAll: "" };
 const fieldMaps = new WeakMap<DescMessage, ReadonlyMap<number, KnownField>>();
 
 function fieldsOf(schema: DescMessage): ReadonlyMap<number, KnownField> {
@@ -99,10 +166,10 @@ function knownField(field: DescField, index: number): KnownField {
   if (total === undefined) return { ...unbounded, field, index, countMax, tooMany };
   const { name: totalName, countMax: totalMax } = total;
   const tooManyInAll = `with those before it has more entries than ${totalName} (${totalMax})`;
-  return { field, index, countMax, tooMany, totalMax, tooManyInAll };
+  return { field, index, countMax, tooMany, totalName, totalMax, tooManyInAll };
 }
 
-function walkMessage(walk: Walk, schema: DescMessage, reader: WireReader, depth: number): void {
+function walkMessage(walk: WireWalk, schema: DescMessage, reader: WireReader, depth: number): void {
   if (depth > depthMax) throw new Finding(`nests deeper than ${depthMax} messages`);
   const fields = fieldsOf(schema);
   const counts: number[] = [];
@@ -132,14 +199,14 @@ function walkMessage(walk: Walk, schema: DescMessage, reader: WireReader, depth:
   }
 }
 
-function countInAll(walk: Walk, known: KnownField, count: number): void {
-  const total = (walk.totals.get(known.field) ?? 0) + count;
+function countInAll(walk: WireWalk, known: KnownField, count: number): void {
+  const total = (walk.totals.get(known.totalName) ?? 0) + count;
   if (total > known.totalMax) throw new BeyondLimit(known.tooManyInAll, known.field.name);
-  walk.totals.set(known.field, total);
+  walk.totals.set(known.totalName, total);
 }
 
 function walkField(
-  walk: Walk,
+  walk: WireWalk,
   field: DescField,
   reader: WireReader,
   wireType: number,
@@ -178,7 +245,7 @@ function countPacked(field: DescField, reader: WireReader, room: number): number
 }
 
 function walkMapEntry(
-  walk: Walk,
+  walk: WireWalk,
   field: DescField & { fieldKind: "map" },
   reader: WireReader,
   depth: number,
@@ -206,7 +273,7 @@ function walkMapEntry(
 /**
  * Passes over an unknown field. A group ends at an end tag of the same number.
  */
-function passUnknown(walk: Walk, reader: WireReader, tag: number, depth: number): void {
+function passUnknown(walk: WireWalk, reader: WireReader, tag: number, depth: number): void {
   if (++walk.unknownFields > unknownFieldsMax) {
     throw new Finding(`has more than ${unknownFieldsMax} fields that this server does not know`);
   }

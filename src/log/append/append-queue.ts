@@ -10,7 +10,7 @@ import type { Outcome } from "../../domain/append.ts";
 import type { Checkpoint } from "../../domain/checkpoint.ts";
 import type { CheckpointFacts } from "../../domain/decide/decide-checkpoint.ts";
 import {
-  decideBatch,
+  decideInSteps,
   factsNeeded,
   type Decision,
   type OutcomeOf,
@@ -19,6 +19,7 @@ import {
 import { currentEpoch } from "../../domain/epoch.ts";
 import { AnnalsError, type Reason } from "../../domain/errors.ts";
 import type { Limits } from "../../domain/limits.ts";
+import type { Steps } from "../../domain/steps.ts";
 import { idChances } from "../../domain/own-id.ts";
 import type {
   Commit,
@@ -248,13 +249,14 @@ export class AppendQueue {
     }
     for (let i = 0; i < decisionsMax; i++) {
       const facts = await factsFor(storage, proposals);
-      const decision: Decision<OutcomeOf<Proposal>> = decideBatch({
+      const steps = decideInSteps({
         facts,
         appends: proposals,
         // Never before the time by which ages are measured: no event is born too old.
         now: Math.max(clock(), storage.now()),
         idChance: idChance?.() ?? randomInt(idChances),
       });
+      const decision: Decision<OutcomeOf<Proposal>> = await inTurns(steps);
       const { events, recordedAt, checkpoints, outcomes } = decision;
       const sideValues =
         areAllAppends && checkpoints.size === 0
@@ -331,6 +333,15 @@ function parted(batch: readonly Waiting[], decidedCount: number): [Waiting[], Wa
     (isSideWrite(waiting.entry) || count++ < decidedCount ? decided : rest).push(waiting);
   }
   return [decided, rest];
+}
+
+/** Does the work of a commit, with a turn of the event loop after each step. */
+async function inTurns<T>(steps: Steps<T>): Promise<T> {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+    await setImmediate();
+  }
 }
 
 function isSideWrite(entry: QueueEntry): entry is SideWrite {

@@ -48,7 +48,10 @@ export async function infoOf(
   };
 }
 
-/** At least one, unless there are no more. Ends early when the signal is aborted. */
+/** A group's record has its query, of up to a megabyte or two. */
+const listedAtOnce = 8;
+
+/** A few, and none only if there are no more. Ends early when the signal is aborted. */
 export async function listInfos(
   parts: Parts,
   page: GroupPage,
@@ -58,7 +61,9 @@ export async function listInfos(
   const { storage, gate } = parts;
   const infos: GroupInfo[] = [];
   for (let { after } = page; infos.length === 0;) {
-    const sideValues = await storage.sideValues.list({ space: "group", ...page, after });
+    const limit = Math.min(page.limit, listedAtOnce);
+    const list = { space: "group", ...page, after, limit } as const;
+    const sideValues = await storage.sideValues.list(list);
     for (const { name, value } of sideValues) {
       await passGate(gate, groupInfoBytes, signal);
       if (signal?.aborted === true) return infos;

@@ -102,6 +102,7 @@ class FoldedState {
 
   /** Judged before it is parsed. Undefined: it is no JSON. */
   private patchIn(data: Uint8Array): Json | undefined {
+    if (data.length > this.bytesMax) throw tooLarge("an event", data.length, this.bytesMax);
     const { depth, values, isPaired } = jsonShape(data);
     if (!isPaired) return undefined;
     if (depth > jsonDepthMax) {

@@ -3,6 +3,7 @@
 // that the snapshot is of this log, and skips it.
 
 import { AnnalsError } from "../../domain/errors.ts";
+import type { Placement } from "../../domain/event.ts";
 import { positionMax } from "../../domain/limits.ts";
 import { scanPlacement } from "../../domain/record.ts";
 import type { Snapshot } from "../../domain/snapshot.ts";
@@ -59,7 +60,7 @@ async function* loadAt(
   const view = await viewed;
   const { snapshot, first, included, batches } = await startOf(source, request, view, signal);
   let eventCount = 0;
-  let newest: Batch | undefined;
+  let newest: Placement | undefined;
   let firstVersion: number | undefined;
   try {
     if (snapshot !== undefined) yield { kind: "snapshot", snapshot };
@@ -68,7 +69,9 @@ async function* loadAt(
       const batch = left === 0 ? found : sliceBatch(found, left, found.count);
       left = 0;
       if (batch.count === 0) continue;
-      newest = batch;
+      // Only its place: a batch that the client does not take may be dropped.
+      const lastRecord = lastRecordOf(batch);
+      newest = lastRecord && scanPlacement(lastRecord);
       eventCount += batch.count;
       firstVersion ??= versionOf(firstRecordOf(batch));
       yield { kind: "batch", batch };
@@ -78,8 +81,7 @@ async function* loadAt(
   }
   if (signal?.aborted === true) return;
   const version = Math.min(view.version, request.maxVersion ?? positionMax);
-  const record = newest && lastRecordOf(newest);
-  const last = record === undefined ? snapshot : scanPlacement(record);
+  const last = newest ?? snapshot;
   const after = await afterOf(source, request.stream, { view, version, last });
   // A snapshot that is used replaces everything before it, and has no gap after it.
   const missing =

@@ -26,15 +26,15 @@ export async function* read(
   const bounds = await boundsOf(source.storage, request, head);
   let eventCount = 0;
   /** The batch with the newest event that was returned. */
-  let newest: Batch | undefined;
+  let newest: Seen["newest"];
   const bounded = storageRead(source, request, bounds, head);
   for await (const found of scheduledRead(source, bounded, signal)) {
     if (found.count === 0) continue;
     const left = limit - eventCount;
     const batch = found.count > left ? sliceBatch(found, 0, left) : found;
     eventCount += batch.count;
-    if (direction === "forwards") newest = batch;
-    else newest ??= batch;
+    // Only its place: a batch that the client does not take may be dropped.
+    if (direction === "forwards" || newest === undefined) newest = newestIn(batch, direction);
     yield { kind: "batch", batch };
     if (eventCount >= limit) break;
   }
@@ -43,7 +43,7 @@ export async function* read(
     head,
     bounds,
     upper: direction === "forwards" ? request.to : request.from,
-    newest: newestIn(newest, direction),
+    newest,
     limited: eventCount >= limit,
   };
   const streamVersion = await streamVersionOf(source, request, seen);
@@ -81,11 +81,7 @@ interface Seen {
   readonly limited: boolean;
 }
 
-function newestIn(
-  batch: Batch | undefined,
-  direction: ReadRequest["direction"],
-): Seen["newest"] | undefined {
-  if (batch === undefined) return undefined;
+function newestIn(batch: Batch, direction: ReadRequest["direction"]): Seen["newest"] {
   const record = direction === "forwards" ? lastRecordOf(batch) : firstRecordOf(batch);
   return record && scanPlacement(record);
 }

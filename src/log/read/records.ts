@@ -4,6 +4,7 @@
 import type { Lifecycle } from "../../domain/lifecycle/lifecycle.ts";
 import { recordsIn, scanPlacement } from "../../domain/record.ts";
 import type { Batch, StorageRead } from "../../storage/storage.ts";
+import { HeldBatch } from "../scheduling/held-batch.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 
 /** The first record of a read. Undefined: it has none. */
@@ -124,5 +125,8 @@ export function sliceBatch(batch: Batch, from: number, to: number): Batch {
   }
   // Cut off after its last record: all that is known is that everything up to it is included.
   const through = last && to < batch.count ? scanPlacement(last).position : batch.through;
-  return { frames, count, bytes, through };
+  const part = { frames, count, bytes, through };
+  const first = firstRecordOf(part);
+  if (first === undefined || !(batch instanceof HeldBatch)) return part;
+  return batch.part(part, scanPlacement(first).position);
 }

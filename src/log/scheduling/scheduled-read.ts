@@ -3,8 +3,9 @@
 // subscription waits there and continues. Between two batches it is only a position in the log: a
 // consumer that stops pulling holds no more than that and its last batch.
 
-import type { Batch, Storage, StorageRead } from "../../storage/storage.ts";
+import type { Batch, Range, Storage, StorageRead } from "../../storage/storage.ts";
 import type { ClientMemory } from "./client-memory.ts";
+import { HeldBatch } from "./held-batch.ts";
 import { costOf, nextCost, schedulingPolicy } from "./policy.ts";
 import type { Gate } from "./scheduler.ts";
 
@@ -25,17 +26,20 @@ export async function* scheduledRead(
   { storage, gate, memory }: Source,
   read: StorageRead,
   signal?: AbortSignal,
-): AsyncGenerator<Batch> {
+): AsyncGenerator<HeldBatch> {
   const { liveBatchBytes, viewBatchBytesMin, openReadsWaitingMax } = schedulingPolicy;
   const costMin = read.asOf === undefined ? 0 : viewBatchBytesMin;
   let expectedCost = costMin === 0 ? liveBatchBytes : costMin;
   /** The positions that are left to read. At the end, the engine is not asked again. */
   let { first, last } = read.positions;
   let engine: AsyncIterator<Batch> | undefined;
+  /** At once: a read that goes on meanwhile begins anew. */
   const close = async (): Promise<void> => {
-    await engine?.return?.();
+    const closed = engine;
     engine = undefined;
+    await closed?.return?.();
   };
+  const rest = (): void => void close();
   try {
     while (first <= last) {
       // To reopen the engine's read for every few events would cost more than it saves.
@@ -47,26 +51,51 @@ export async function* scheduledRead(
         gate.leave(expectedCost);
         return;
       }
-      let batch: Batch | undefined;
+      let batch: HeldBatch | undefined;
       try {
         const batchBytes = memory?.isLarge === true ? frugalBytesOf(read) : read.batchBytes;
-        const rest = { ...read, positions: { first, last }, batchBytes };
-        engine ??= storage.read(rest)[Symbol.asyncIterator]();
+        const positions = { first, last };
+        engine ??= storage.read({ ...read, positions, batchBytes })[Symbol.asyncIterator]();
         const next = await engine.next();
-        batch = next.done === true ? undefined : next.value;
+        batch =
+          next.done === true
+            ? undefined
+            : heldBatch({ storage, gate }, behind(read, positions, next.value), next.value, rest);
       } finally {
         gate.leave(expectedCost, Math.max(costMin, costOf(batch)));
       }
       if (batch === undefined || isOver(signal)) return;
-      if (read.direction === "forwards") first = batch.through + 1;
+      const isForwards = read.direction === "forwards";
+      if (isForwards) first = batch.through + 1;
       else last = batch.through - 1;
       if (memory?.isLarge === true) await close();
-      yield batch;
       expectedCost = nextCost(batch);
+      yield batch;
     }
   } finally {
     await close();
   }
+}
+
+/** The read of what a batch is of, which began at one end of these positions. */
+function behind(read: StorageRead, { first, last }: Range, { through }: Batch): StorageRead {
+  const isForwards = read.direction === "forwards";
+  const positions = isForwards ? { first, last: through } : { first: through, last };
+  return { ...read, positions };
+}
+
+/** A batch of all that the read finds, which can be read again. */
+export function heldBatch(
+  { storage, gate }: Pick<Source, "storage" | "gate">,
+  read: StorageRead,
+  batch: Batch,
+  rest?: () => void,
+): HeldBatch {
+  const batchBytes = Math.max(read.batchBytes, batch.bytes);
+  return new HeldBatch(batch, read.positions, {
+    read: (positions) => scheduledRead({ storage, gate }, { ...read, positions, batchBytes }),
+    ...(rest && { rest }),
+  });
 }
 
 function isOver(signal: AbortSignal | undefined): boolean {

@@ -10,6 +10,7 @@
 // Source: M. Shreedhar, G. Varghese, "Efficient fair queuing using deficit round robin" (1996).
 
 import { Fifo } from "../../domain/fifo.ts";
+import type { Steps } from "../../domain/steps.ts";
 import { schedulingPolicy } from "./policy.ts";
 
 const { turnBytes, readBytesMin, quantumBytes } = schedulingPolicy;
@@ -144,6 +145,25 @@ export async function passGate(gate: Gate, bytes: number, signal?: Wanted): Prom
   if (turn !== undefined) await turn;
   if (signal?.aborted === true) gate.leave(bytes);
   else gate.leave(bytes, bytes);
+}
+
+/**
+ * Does long work step by step, each of which passes the gate. What is done in its first step is
+ * done at once. Throws the caller's reason if it wants the work no more.
+ */
+export function inSteps<T>(caller: Caller, steps: Steps<T>): T | Promise<T> {
+  const first = steps.next();
+  return first.done === true ? first.value : furtherSteps(caller, steps, first.value);
+}
+
+async function furtherSteps<T>(caller: Caller, steps: Steps<T>, bytes: number): Promise<T> {
+  for (let spentBytes = bytes; ;) {
+    await passGate(caller.gate, spentBytes, caller);
+    if (caller.aborted) throw caller.reason;
+    const { done, value } = steps.next();
+    if (done === true) return value;
+    spentBytes = value;
+  }
 }
 
 /**

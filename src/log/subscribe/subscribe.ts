@@ -7,7 +7,8 @@ import { positionMax } from "../../domain/limits.ts";
 import { scanPlacement } from "../../domain/record.ts";
 import type { Batch, StorageRead } from "../../storage/storage.ts";
 import { firstRecord, versionAt } from "../read/records.ts";
-import { scheduledRead } from "../scheduling/scheduled-read.ts";
+import type { HeldBatch } from "../scheduling/held-batch.ts";
+import { heldBatch, scheduledRead } from "../scheduling/scheduled-read.ts";
 import type { Interest, Interests } from "./interest.ts";
 import type { LiveLoop, LiveLoops, LiveReader } from "./live-loops.ts";
 import type { OpenSubscriptions } from "./open-subscriptions.ts";
@@ -188,12 +189,17 @@ class Subscription implements LiveReader {
   private async *batches(bound: number): AsyncGenerator<Batch> {
     let first = this.through + 1;
     while (first <= bound && this.readsTogether(first, bound)) {
-      const batch = await this.following.take(this.storageRead(first, bound));
+      const batch = await this.shared(first, bound);
       if (this.signal.aborted) return;
       first = batch.through + 1;
       yield batch;
     }
     yield* scheduledRead(this.source, this.storageRead(first, bound), this.signal);
+  }
+
+  private async shared(first: number, bound: number): Promise<HeldBatch> {
+    const batch = await this.following.take(this.storageRead(first, bound));
+    return heldBatch(this.source, this.storageRead(first, batch.through), batch);
   }
 
   private readsTogether(first: number, bound: number): boolean {

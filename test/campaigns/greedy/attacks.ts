@@ -147,7 +147,7 @@ function append(stream: string, events: { data: Buffer; tags?: string[] }[]): Bu
 /** As large as the limits on counts allow: every value other than those of other queries. */
 function largeQuery(salt: string) {
   const tagsOf = (item: number): string[] =>
-    Array.from({ length: 256 }, (_, i) => `${salt}:${item}:${i}:`.padEnd(232, "t"));
+    Array.from({ length: 64 }, (_, i) => `${salt}:${item}:${i}:`.padEnd(232, "t"));
   const items = Array.from({ length: 64 }, (_, item) => ({ tags: tagsOf(item) }));
   return create(QuerySchema, { items });
 }
@@ -225,7 +225,7 @@ const attacks: Readonly<Record<string, (attacker: Attacker) => Promise<void>>> =
     });
   },
   "queries kept": (a) =>
-    a.crowd(`${storePath}/Subscribe`, 68, 2, (stream) => {
+    a.crowd(`${storePath}/Subscribe`, 600, 2, (stream) => {
       const query = largeQuery(`q${salt++}`);
       const request = create(SubscribeRequestSchema, {
         selection: { case: "query", value: query },
@@ -235,7 +235,7 @@ const attacks: Readonly<Record<string, (attacker: Attacker) => Promise<void>>> =
     }),
   "groups kept": async (a) => {
     const session = a.session();
-    for (let i = 0; i < 60 && !a.isOver; i++) {
+    for (let i = 0; i < 200 && !a.isOver; i++) {
       const name = `greedy-${process.pid}-${i}`;
       const settings = { query: largeQuery(name) };
       const request = create(CreateGroupRequestSchema, { name, settings });
@@ -246,8 +246,8 @@ const attacks: Readonly<Record<string, (attacker: Attacker) => Promise<void>>> =
       );
     }
     let next = 0;
-    return a.crowd(`${groupPath}/Consume`, 60, 2, (stream) => {
-      const join = { group: `greedy-${process.pid}-${next++ % 60}`, permits: 100 };
+    return a.crowd(`${groupPath}/Consume`, 200, 2, (stream) => {
+      const join = { group: `greedy-${process.pid}-${next++ % 200}`, permits: 100 };
       const request = create(ConsumeRequestSchema, { message: { case: "join", value: join } });
       stream.write(messageFrame(Buffer.from(toBinary(ConsumeRequestSchema, request))));
     });

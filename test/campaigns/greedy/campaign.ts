@@ -1,7 +1,8 @@
 // The campaign against greedy clients: each attack, all of them at once and random mixtures play
 // against a server inside the memory that the manifests give it. It must live, stay well below its
 // limit, and serve a healthy client beside them. The control is a server whose budget is off: it
-// must go beyond the bound.
+// must go beyond the bound. Before them, single requests as large as the limits allow show how long
+// one of them occupies the main thread.
 import { fork, type ChildProcess } from "node:child_process";
 import { rmSync } from "node:fs";
 import { setPriority } from "node:os";
@@ -15,6 +16,7 @@ import { scratchFolder, ServerProcess, warmUp } from "../support/server-process.
 import { WireClient } from "../support/wire-client.ts";
 import { seededRandom } from "../../support/seeded.ts";
 import { attackNames, largeBytes, largeKind, largeStream } from "./attacks.ts";
+import { longestTurns } from "./long-requests.ts";
 import { HealthyClient, percentile99 } from "./healthy-client.ts";
 
 const MiB = 1024 * 1024;
@@ -24,8 +26,15 @@ const healthyWaitMsMax = 250;
 const sampleMs = 20;
 const largeEvents = 4;
 const preferredPriority = -10;
+/** No request may keep the main thread from others for longer. */
+const turnMsMax = 20;
 /** As the image starts it. */
 const nodeOptions = "--max-semi-space-size=8";
+const environment = {
+  NODE_OPTIONS: nodeOptions,
+  MALLOC_ARENA_MAX: "2",
+  MALLOC_MMAP_THRESHOLD_: "262144",
+};
 
 const mutant = "greedy: no budget";
 
@@ -67,6 +76,11 @@ export async function greedy(options: GreedyOptions): Promise<CampaignResult> {
     violations.push(...faults.map((each) => `seed ${seed}: ${title}: ${each}`));
     report?.(`${title}: ${JSON.stringify(found.round)} ${faults.join("; ")}`);
   };
+  const isJudged = waitMsMax < Infinity;
+  const turns = isJudged ? await longestTurns(nodeOptions, report) : {};
+  for (const [name, ms] of Object.entries(turns)) {
+    if (ms > turnMsMax) violations.push(`${name}: a turn of ${ms} ms`);
+  }
   for (const name of options.attacks ?? attackNames) await play([name]);
   await play(attackNames);
   while (performance.now() < until) {
@@ -74,7 +88,7 @@ export async function greedy(options: GreedyOptions): Promise<CampaignResult> {
   }
   const control = await playOn(mutant, ["gzip without end"], 2 * secondsEach);
   const isBeyond = control.isGone || control.round.anonymousMiB > anonymousBytesMax / MiB;
-  return { cycles, events: calls, violations, control: isBeyond, detail: { rounds } };
+  return { cycles, events: calls, violations, control: isBeyond, detail: { rounds, turns } };
 }
 
 interface Found {
@@ -93,7 +107,7 @@ export async function playOn(
   const violations: string[] = [];
   const server = await ServerProcess.start({
     folder,
-    environment: { NODE_OPTIONS: nodeOptions },
+    environment,
     ...(breakage !== undefined && { mutant: breakage }),
     ...(cgroup !== undefined && { under: cgroup.under }),
     spawned: prefer,

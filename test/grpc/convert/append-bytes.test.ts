@@ -3,6 +3,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Append } from "../../../src/domain/append.ts";
+import { wholeBody } from "../../../src/domain/event.ts";
 import { defaultLimits } from "../../../src/domain/limits.ts";
 import { decodeRecord, isShortest } from "../../../src/domain/record.ts";
 import { varintBytes, writeVarint } from "../../../src/domain/wire.ts";
@@ -30,8 +31,9 @@ const conversion: Conversion = { limits };
 
 /** An append as its words say it, bodies decoded: what both paths must agree on. */
 function meaning(append: Append): unknown {
-  const events = append.events.map(({ body, ...words }) => {
-    const { $typeName, $unknown, data, ...record } = decodeRecord(body);
+  const events = append.events.map((event) => {
+    const { body: _, bodyEnd: __, ...words } = event;
+    const { $typeName, $unknown, data, ...record } = decodeRecord(wholeBody(event));
     return { ...words, record, data: Buffer.from(data), unknown: $unknown, $typeName };
   });
   return { ...append, events, bytes: 0 };
@@ -39,7 +41,8 @@ function meaning(append: Append): unknown {
 
 function generated(bytes: Buffer): unknown {
   try {
-    return meaning(convertAppend(decodeRequest(AppendRequestSchema, bytes), conversion));
+    const wire = decodeRequest(AppendRequestSchema, bytes, { readUnknownFields: true });
+    return meaning(convertAppend(wire, conversion));
   } catch (error) {
     return (error as Error).message;
   }
@@ -219,7 +222,7 @@ describe("the fast path of an append", () => {
         else {
           taken++;
           expect(meaning(fast)).toEqual(generated(bytes));
-          const bodies = fast.events.reduce((sum, one) => sum + one.body.length, 0);
+          const bodies = fast.events.reduce((sum, one) => sum + wholeBody(one).length, 0);
           expect(fast.bytes).toBe(bodies);
         }
       }),
@@ -230,13 +233,29 @@ describe("the fast path of an append", () => {
     expect(left).toBeGreaterThan(600);
   });
 
+  test("leaves nothing to the generated path that it would not have decoded in one piece", () => {
+    fc.assert(
+      fc.property(request, (bytes) => {
+        const whole = generated(bytes);
+        let inSteps: unknown;
+        try {
+          inSteps = meaning(appendFromBytes(bytes, conversion));
+        } catch {
+          inSteps = "refused";
+        }
+        expect(inSteps).toEqual(typeof whole === "string" ? "refused" : whole);
+      }),
+      { numRuns: 3_000 },
+    );
+  });
+
   test("keeps the client's bytes and puts what is missing behind them", () => {
     const data = Buffer.from("payload");
     const sent = Buffer.concat([field(7, data), field(3, text("T"))]);
     const bytes = Buffer.concat([field(2, sent), field(1, text("s"))]);
     const [taken] = appendIfPlain(bytes, conversion)?.events ?? [];
-    expect(taken?.body.subarray(0, sent.length)).toEqual(sent);
-    expect(decodeRecord(taken?.body ?? sent)).toMatchObject({
+    expect(taken?.body).toEqual(sent);
+    expect(decodeRecord(taken === undefined ? sent : wholeBody(taken))).toMatchObject({
       id: "",
       stream: "s",
       type: "T",
@@ -264,21 +283,27 @@ describe("the fast path of an append", () => {
       const bytes = Buffer.concat([field(1, text("s")), field(2, sent)]);
       expect(appendIfPlain(bytes, conversion)).toBeUndefined();
       const [taken] = appendFromBytes(bytes, conversion).events;
-      expect(isShortest(taken?.body ?? sent)).toBe(true);
+      expect(isShortest(taken === undefined ? sent : wholeBody(taken))).toBe(true);
     }
   });
 
-  test("copies nothing where nothing is missing", () => {
-    const sent = Buffer.concat([
+  test("copies no event, whatever is missing of it", () => {
+    const whole = [
       field(1, text(ids[0] as string)),
       field(2, text("s")),
       field(3, text("T")),
       field(6, text("text/plain")),
-    ]);
-    const bytes = field(2, sent);
-    const [taken] = appendIfPlain(bytes, conversion)?.events ?? [];
-    expect(taken?.body.buffer).toBe(bytes.buffer);
-    expect(taken?.body).toEqual(sent);
+    ];
+    const typed = Buffer.concat([field(3, text("T")), field(7, text("data"))]);
+    for (const sent of [Buffer.concat(whole), typed]) {
+      const bytes = Buffer.concat([field(1, text("s")), field(2, sent), field(2, typed)]);
+      const [first, second] = appendIfPlain(bytes, conversion)?.events ?? [];
+      expect(first?.body.buffer).toBe(bytes.buffer);
+      expect(first?.body).toEqual(sent);
+      expect(first?.bodyEnd === undefined).toBe(sent !== typed);
+      // What both of them miss is there once.
+      expect(first?.bodyEnd === second?.bodyEnd).toBe(sent === typed);
+    }
   });
 
   test("takes everything a generated client sends that needs no rewriting", () => {

@@ -25,7 +25,11 @@ function payloadJson(
 
 describe("what is wrong is refused by name", () => {
   test.each<[string, Init, string]>([
-    ["no events", { stream: "s" }, "events: is required: an append has at least one event"],
+    [
+      "no events",
+      { stream: "s" },
+      "events: is required: an append has at least one event or a checkpoint",
+    ],
     ["no type", { stream: "s", events: [{}] }, "events[0].type: is empty, but required"],
     [
       "an expectation of no stream",
@@ -221,7 +225,8 @@ describe("what is wrong is refused by name", () => {
           { query: { items: [{ tags: many(2_000), tagsAny: many(97) }] } },
         ],
       },
-      "conditions[1].query: has 4097 entries, more than query_values_max (4096)",
+      "conditions[1].query.items[0].tags_any: with those before it has more entries than " +
+        "query_values_max (4096)",
     ],
   ])("%s", (_, init, violation) => {
     expect(refused(init)).toEqual([violation]);

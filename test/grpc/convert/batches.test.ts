@@ -127,13 +127,13 @@ describe("the other views", () => {
   });
 
   test("are cut again where decoding makes them grow", () => {
-    const numbers = JSON.stringify(Array.from({ length: 20_000 }, (_, i) => i % 10));
-    const sketches = Array.from({ length: 8 }, () => ({
+    const numbers = JSON.stringify(Array.from({ length: 9_900 }, (_, i) => i % 10));
+    const sketches = Array.from({ length: 16 }, () => ({
       contentType: "application/json",
       data: numbers,
     }));
     const messages = messagesOf(batchOf(sketches), "json");
-    expect(messages).toHaveLength(8);
+    expect(messages.length).toBeGreaterThan(8);
     expect(eventsIn(messages).every(({ json }) => json !== undefined)).toBe(true);
   });
 

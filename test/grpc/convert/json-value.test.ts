@@ -61,8 +61,8 @@ describe("JSON to the wire", () => {
     expect(valueBytesOfText(deep, 9_999_999)).toBeUndefined();
     expect(parse).not.toHaveBeenCalled();
     parse.mockRestore();
-    expect(valueBytesOfText(text(`[${"null,".repeat(40_000)}null]`), 1_000_000)).toHaveLength(
-      4 * 40_001 + 4,
+    expect(valueBytesOfText(text(`[${"null,".repeat(9_000)}null]`), 1_000_000)).toHaveLength(
+      4 * 9_001 + 4,
     );
   });
 });

@@ -116,7 +116,7 @@ describe("a member", () => {
   test("gets events of three megabytes, whatever the view makes of them", async () => {
     const name = fresh();
     const value = Buffer.from(JSON.stringify({ text: "x".repeat(3_000_000) }));
-    const numbers = Buffer.from(`[${"1,".repeat(30_000)}1]`);
+    const numbers = Buffer.from(`[${"1,".repeat(9_000)}1]`);
     for (const bytes of [value, ...Array.from({ length: 6 }, () => numbers)]) {
       const payload = { case: "data", value: bytes } as const;
       const event = { type: name, payload, contentType: "application/json" };
@@ -125,7 +125,8 @@ describe("a member", () => {
     await groupOver(name, "", { ordering: { key: { case: "none", value: {} } } });
     const worker = Consumer.join(calls(), name, { view: View.JSON });
     expect((await worker.next(7)).map(({ event }) => event?.json?.kind.case)).toEqual([
-      "structValue",
+      // Longer than a text that is decoded.
+      undefined,
       ...Array.from({ length: 6 }, () => "listValue"),
     ]);
     worker.pipe.cancel();

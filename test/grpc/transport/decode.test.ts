@@ -163,9 +163,9 @@ describe("requests made to fill the memory", () => {
   });
 
   test("the values of JSON are counted together, however they are nested", () => {
-    const lists = Buffer.alloc(2 * 25_001).fill(hex("0a00"));
+    const lists = Buffer.alloc(2 * 10_001).fill(hex("0a00"));
     const json = wrapIn(0x12, wrapIn(0x42, wrapIn(0x32, lists)));
-    const message = "values: with those before it has more entries than json_values_max (25000)";
+    const message = "values: with those before it has more entries than json_values_max (10000)";
     expect(() => decodeRequest(AppendRequestSchema, json)).toThrow(message);
     const inner = wrapIn(0x0a, wrapIn(0x32, Buffer.alloc(2 * 5_000).fill(hex("0a00"))));
     const nested = wrapIn(0x32, Buffer.concat([inner, inner, inner, inner, inner]));

@@ -128,7 +128,7 @@ describe("getState", () => {
       return json(`{${members.join(",")}}`);
     });
     const { log } = await openWith(patches, 9e6);
-    await expect(log.getState({ stream: "a" })).rejects.toThrow("more than 20000 values");
+    await expect(log.getState({ stream: "a" })).rejects.toThrow("more than 10000 values");
   });
 
   test("ends with CANCELLED when its signal aborts", async () => {

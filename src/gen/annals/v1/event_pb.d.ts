@@ -170,8 +170,9 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
 
   /**
    * The decoded payload. Only in `VIEW_JSON`, and only if the content type is JSON, the bytes are
-   * valid JSON, no number changes as an IEEE 754 double, at most 29 objects or 44 lists are nested in
-   * one another, and the decoded form fits `Limits.event_bytes_max`.
+   * valid JSON within `Limits.json_text_bytes_max` and `Limits.json_values_max`, no number changes as
+   * an IEEE 754 double, at most 29 objects or 44 lists are nested in one another, and the decoded form
+   * fits `Limits.event_bytes_max`.
    *
    * @generated from field: google.protobuf.Value json = 8;
    */

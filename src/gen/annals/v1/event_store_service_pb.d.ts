@@ -172,7 +172,8 @@ export declare const EventStoreService: GenService<{
    * JSON Merge Patches. For inspection by people.
    *
    * For a stream without events, the answer is version 0 and null. RESOURCE_EXHAUSTED
-   * (ANSWER_TOO_LARGE): the state does not fit `Limits.event_bytes_max`. Idempotent.
+   * (ANSWER_TOO_LARGE): the state, or the payload of an event, is larger than
+   * `Limits.json_text_bytes_max`, or has more values than `Limits.json_values_max`. Idempotent.
    *
    * @generated from rpc annals.v1.EventStoreService.GetState
    */

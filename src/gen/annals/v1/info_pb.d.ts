@@ -776,6 +776,14 @@ export declare type Limits = Message<"annals.v1.Limits"> & {
    * @generated from field: uint32 conditions_max = 23;
    */
   conditionsMax: number;
+
+  /**
+   * The longest JSON text that the server decodes, for `GetState` and `VIEW_JSON`, bytes. Such a text
+   * has at most `json_values_max` values, too.
+   *
+   * @generated from field: uint32 json_text_bytes_max = 24;
+   */
+  jsonTextBytesMax: number;
 };
 
 /**

@@ -1,6 +1,7 @@
 // Append: the options, then events, then one answer.
 
 import { fromBinary } from "@bufbuild/protobuf";
+import { eventObjectBytes } from "../../../domain/append.ts";
 import { WireReader } from "../../../domain/wire.ts";
 import type { Empty } from "../../../gen/event_store/client/shared_pb.js";
 import {
@@ -62,6 +63,7 @@ export async function appendCall(
     const message = messageIn(request);
     bytes += message.length;
     if (bytes > limits.appendBytesMax) throw appendTooLarge(limits.appendBytesMax);
+    call.hold(message.length + eventObjectBytes);
     events.push(readProposed(message, limits));
   }
   if (options === undefined) throw invalidArgument("the options are missing");

@@ -60,9 +60,10 @@ async function takeAll(
   answers: Answers,
 ): Promise<void> {
   const incomplete = new Incomplete();
+  const hold = (bytes: number): void => call.hold(bytes);
   for await (const some of requests) {
     for (const request of some) {
-      const batch = incomplete.add(context, request);
+      const batch = incomplete.add(context, request, hold);
       const room = batch && begin(context, batch, call, answers);
       if (room !== undefined) await room;
     }
@@ -106,5 +107,6 @@ async function appendBatch(
   } catch (error) {
     answer = failedBatch(context, batch, error);
   }
+  call.release(batch.heldBytes);
   answers.add(answer, batch.bytes);
 }

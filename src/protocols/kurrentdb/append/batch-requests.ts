@@ -2,6 +2,8 @@
 // what is wrong with one is the answer to it alone.
 
 import { fromBinary } from "@bufbuild/protobuf";
+import { eventObjectBytes } from "../../../domain/append.ts";
+import { defaultLimits } from "../../../domain/limits.ts";
 import { WireReader } from "../../../domain/wire.ts";
 import {
   BatchAppendReq_OptionsSchema,
@@ -20,6 +22,9 @@ const incompleteMax = 1_000;
 /** Bytes of these. */
 const incompleteBytesMax = 32 * 1024 * 1024;
 
+/** Events of one request: they are read in one turn of the main thread. */
+const proposedMax = defaultLimits.commitEventsMax;
+
 /** An append, while its messages come in. */
 export interface BatchedAppend {
   /** The id that the client sent, which the answer repeats. */
@@ -31,6 +36,8 @@ export interface BatchedAppend {
   readonly deadline: number;
   readonly events: Proposed[];
   bytes: number;
+  /** Drawn for it from the budget, until it is answered. */
+  heldBytes: number;
   /** Why it will be refused, when all of it has come. */
   refusal: unknown;
 }
@@ -46,14 +53,21 @@ export class Incomplete {
   private readonly batches = new Map<string, BatchedAppend>();
   private bytes = 0;
 
-  /** The append that is complete with this message. */
-  add(context: LogContext, request: Buffer): BatchedAppend | undefined {
+  /** The append that is complete with this message. Throws OVERLOADED. */
+  add(
+    context: LogContext,
+    request: Buffer,
+    hold: (bytes: number) => void,
+  ): BatchedAppend | undefined {
     const message = messageIn(request);
+    const heldBytes = request.length + (1 + message.proposed.length) * eventObjectBytes;
+    hold(heldBytes);
     const isAlone = message.isFinal && this.batches.size === 0;
     const key = isAlone ? "" : bufferOf(message.correlation).toString("latin1");
     const known = isAlone ? undefined : this.batches.get(key);
     const batch = known ?? begin(context, message);
     batch.bytes += request.length;
+    batch.heldBytes += heldBytes;
     this.bytes += known === undefined && message.isFinal ? 0 : request.length;
     try {
       batch.refusal ??= take(context, batch, message);
@@ -82,7 +96,7 @@ function take({ limits }: LogContext, batch: BatchedAppend, { proposed }: Messag
 
 function begin(context: LogContext, { correlation, options }: Message): BatchedAppend {
   const nothing = new Uint8Array();
-  const common = { correlation, events: [], bytes: 0, refusal: undefined };
+  const common = { correlation, events: [], bytes: 0, heldBytes: 0, refusal: undefined };
   try {
     if (options === undefined) throw invalidArgument("the options are missing");
     return { ...common, ...optionsIn(context, options) };
@@ -186,7 +200,7 @@ function messageIn(request: Buffer): Message {
       const tag = reader.varint();
       if (tag === 0x0a) message.correlation = reader.view();
       else if (tag === 0x12) message.options = reader.view();
-      else if (tag === 0x1a) message.proposed.push(reader.view());
+      else if (tag === 0x1a) message.proposed.push(countedIn(message, reader.view()));
       else if (tag === 0x20) message.isFinal = reader.varint() !== 0;
       else reader.passOver(tag & 7);
     }
@@ -195,4 +209,9 @@ function messageIn(request: Buffer): Message {
     throw error;
   }
   return message;
+}
+
+function countedIn({ proposed }: Message, event: Uint8Array): Uint8Array {
+  if (proposed.length < proposedMax) return event;
+  throw invalidArgument(`a request has more than ${proposedMax} events`);
 }

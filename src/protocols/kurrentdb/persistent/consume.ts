@@ -20,7 +20,7 @@ import { consumesGroup, permit, readNeeds } from "../mapping/permissions.ts";
 import type { PersistentSubscriptions } from "./groups.ts";
 import { Consumer } from "./consumer.ts";
 import type { NackAction, SubscriptionHub } from "./hub.ts";
-import { allStreams, groupNameOf, type SubscriptionSettings } from "./settings.ts";
+import { allStreams, groupNameOf, settingsBytes, type SubscriptionSettings } from "./settings.ts";
 
 const bufferSizeMax = 10_000;
 
@@ -53,7 +53,8 @@ export async function* consumeCall(
   const { settings: found } = await subscriptions.find(source, groupName);
   // All of it at once: the call ends when the last needs it was judged by are no longer met.
   permit(call, [...consumes, ...readNeeds(stream, found.resolveLinks)]);
-  const consumer = new Consumer(call.peer, Math.min(bufferSize, bufferSizeMax));
+  call.hold(settingsBytes(found));
+  const consumer = new Consumer(call.peer, Math.min(bufferSize, bufferSizeMax), call);
   const { hub, settings } = await subscriptions.connect(source, groupName, consumer);
   const left = { handleEvent: () => hub.leave(consumer) };
   call.addEventListener("abort", left);

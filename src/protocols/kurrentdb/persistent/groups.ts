@@ -6,6 +6,7 @@ import { AnnalsError } from "../../../domain/errors.ts";
 import { scanPlacement } from "../../../domain/record.ts";
 import { RecordedEventSchema } from "../../../gen/annals/v1/event_pb.js";
 import type { GroupInfo, GroupStart } from "../../../log/group-verbs.ts";
+import type { Call } from "../../../grpc/transport/call-environment.ts";
 import type { LogContext } from "../mapping/context.ts";
 import { noSubscription, subscriptionExists, tooManySubscribers } from "../mapping/errors.ts";
 import { EventStream } from "../read/event-stream.ts";
@@ -85,19 +86,21 @@ export class PersistentSubscriptions {
   }
 
   /** The groups of one source, or all. */
-  async list(source: string | undefined): Promise<KnownSubscription[]> {
+  async *list(
+    source: string | undefined,
+    { signal, gate }: Pick<Call, "signal" | "gate">,
+  ): AsyncGenerator<KnownSubscription> {
     const prefix = source === undefined ? "" : `${source}::`;
-    const all: KnownSubscription[] = [];
     for (let after = ""; ;) {
-      const page = await this.context.log.groups.list({ prefix, after, limit: 100 });
+      const page = await this.context.log.groups.list({ prefix, after, limit: 100 }, signal, gate);
       for (const info of page) {
         const known = await this.known(info);
         if (known !== undefined && (source ?? known.settings.source) === known.settings.source) {
-          all.push(known);
+          yield known;
         }
       }
       const last = page.at(-1);
-      if (last === undefined) return all;
+      if (last === undefined) return;
       after = last.name;
     }
   }

@@ -7,12 +7,20 @@ import type { GroupMember, MemberDelivery } from "../../../log/group-verbs.ts";
 import { subscriptionDropped } from "../mapping/errors.ts";
 import type { EventStream } from "../read/event-stream.ts";
 import { RecordView } from "../mapping/record-view.ts";
-import type { Consumer, HeldEvent } from "./consumer.ts";
+import { bytesOf, type Consumer, type DueEvent, type HeldEvent } from "./consumer.ts";
 import type { SubscriptionSettings } from "./settings.ts";
 import { choose, keyOfEvent } from "./strategies.ts";
 
 /** How often the group hears of the hub while events are in flight: leases may have run out. */
 const heartbeatMs = 250;
+
+/** As long as so many bytes wait, no more events are taken from the group. */
+const waitingBytesMax = 64 * 1024;
+
+interface Waiting {
+  readonly due: DueEvent;
+  readonly payer: Consumer | undefined;
+}
 
 export type NackAction = "park" | "retry" | "skip" | "stop";
 
@@ -25,8 +33,10 @@ export class SubscriptionHub {
     number,
     { held: HeldEvent; consumer: Consumer | undefined }
   >();
-  /** Events whose consumer has no room, in order. */
-  private waiting: HeldEvent[] = [];
+  /** Events whose consumer has no room, in order, each drawn from a consumer's budget. */
+  private waiting: Waiting[] = [];
+  /** Called when fewer events wait. */
+  private onRoom: (() => void) | undefined;
   private turn = 0;
   private readonly view = new RecordView();
   private readonly timer: NodeJS.Timeout;
@@ -58,6 +68,7 @@ export class SubscriptionHub {
 
   join(consumer: Consumer): void {
     this.consumers.push(consumer);
+    consumer.onRoom = () => this.dispatchWaiting();
     void this.member.handle({ kind: "permits", count: consumer.bufferSize });
     this.dispatchWaiting();
   }
@@ -140,11 +151,33 @@ export class SubscriptionHub {
     const { link, position } = found;
     const { id } = this.view.scan(link ?? found.record);
     const key = keyOfEvent(this.settings.strategy, this.view.scan(found.record));
-    const held = { token, retries: attempt - 1, record: found.record, link, id, position, key };
+    const due = { token, retries: attempt - 1, record: found.record, link, id, position, key };
     this.forget(position);
-    this.byPosition.set(position, { held, consumer: undefined });
-    this.waiting.push(held);
+    this.byPosition.set(position, { held: due, consumer: undefined });
+    this.wait(due);
     this.dispatchWaiting();
+    while (this.waitingBytes > waitingBytesMax && !this.isOver) {
+      await new Promise<void>((resolve) => {
+        this.onRoom = resolve;
+      });
+    }
+  }
+
+  private get waitingBytes(): number {
+    return this.waiting.reduce((sum, { due }) => sum + bytesOf(due), 0);
+  }
+
+  private wait(due: DueEvent): void {
+    const [payer] = this.consumers;
+    try {
+      payer?.memory.hold(bytesOf(due));
+      this.waiting.push({ due, payer });
+    } catch (error) {
+      // The consumer leaves, and the event is delivered again.
+      payer?.finish(error);
+      this.byPosition.delete(due.position);
+      void this.member.handle({ kind: "release", tokens: [due.token] });
+    }
   }
 
   /** The event was delivered before, and its time has passed. */
@@ -152,24 +185,30 @@ export class SubscriptionHub {
     const before = this.byPosition.get(position);
     if (before === undefined) return;
     before.consumer?.take(before.held);
-    this.waiting = this.waiting.filter((held) => held !== before.held);
+    const isIt = ({ due }: Waiting): boolean => due.position === position;
+    for (const { due, payer } of this.waiting.filter(isIt)) payer?.memory.release(bytesOf(due));
+    this.waiting = this.waiting.filter((one) => !isIt(one));
     this.byPosition.delete(position);
   }
 
   private dispatchWaiting(): void {
     if (this.waiting.length === 0) return;
-    const left: HeldEvent[] = [];
-    for (const held of this.waiting) {
-      const consumer = choose(this.settings.strategy, this.consumers, this.turn, held.key);
+    const left: Waiting[] = [];
+    for (const one of this.waiting) {
+      const { due, payer } = one;
+      const consumer = choose(this.settings.strategy, this.consumers, this.turn, due.key);
       // A consumer knows an event by its id: of two with one id, the second waits.
-      if (consumer === undefined || consumer.held.has(held.id)) left.push(held);
+      if (consumer === undefined || consumer.held.has(due.id)) left.push(one);
       else {
+        const { token, id, position } = due;
         this.turn = this.consumers.indexOf(consumer) + 1;
-        this.byPosition.set(held.position, { held, consumer });
-        consumer.give(held);
+        this.byPosition.set(position, { held: { token, id, position }, consumer });
+        payer?.memory.release(bytesOf(due));
+        consumer.give(due);
       }
     }
     this.waiting = left;
+    this.onRoom?.();
   }
 
   private beat(): void {
@@ -185,6 +224,7 @@ export class SubscriptionHub {
     if (this.isOver) return;
     this.isOver = true;
     clearInterval(this.timer);
+    this.onRoom?.();
     this.onOver();
   }
 }

@@ -11,6 +11,7 @@ import {
   UpdateRespSchema,
   type ListReq,
   type ReplayParkedReq_Options,
+  type SubscriptionInfo,
 } from "../../../gen/event_store/client/persistent_subscriptions/persistent_subscriptions_pb.js";
 import type { Empty, StreamIdentifier } from "../../../gen/event_store/client/shared_pb.js";
 import { handling, type BoundService, type Handlers } from "../../../grpc/transport/methods.ts";
@@ -36,6 +37,9 @@ import {
   namedSource,
   updatedSettings,
 } from "./settings.ts";
+
+/** What an entry of the list takes in memory, about. */
+const infoBytes = 4_096;
 
 export function persistentSubscriptions(context: LogContext): BoundService {
   const { limits } = context;
@@ -86,9 +90,12 @@ export function persistentSubscriptions(context: LogContext): BoundService {
     list: async (request, call) => {
       permit(call, seesGroups(undefined));
       const source = listedSource(request, sourceOf);
-      const found = await subscriptions.list(source);
-      if (found.length === 0 && source !== undefined) throw noSubscription(source, "");
-      const infos = await Promise.all(found.map((one) => subscriptionInfo(context, one)));
+      const infos: SubscriptionInfo[] = [];
+      for await (const one of subscriptions.list(source, call)) {
+        call.hold(infoBytes);
+        infos.push(await subscriptionInfo(context, one));
+      }
+      if (infos.length === 0 && source !== undefined) throw noSubscription(source, "");
       return create(ListRespSchema, { subscriptions: infos });
     },
     // There is nothing to restart: groups are loaded when they are needed.

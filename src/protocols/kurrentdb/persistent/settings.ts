@@ -227,6 +227,11 @@ function queryOf({ source, filter }: SubscriptionSettings): Query {
   };
 }
 
+/** What the settings take in memory, with the query that the group makes of them, about. */
+export function settingsBytes(settings: SubscriptionSettings): number {
+  return 4 * JSON.stringify(settings).length;
+}
+
 const groupBytesMax = 256;
 const control = /\p{Cc}/u;
 

@@ -1,6 +1,7 @@
 // The service StreamsService of version 2: appends to several streams.
 
 import { create } from "@bufbuild/protobuf";
+import { eventObjectBytes } from "../../../domain/append.ts";
 import {
   AppendRecordsResponseSchema,
   AppendSessionResponseSchema,
@@ -71,11 +72,13 @@ class Records {
   readonly records: StreamsAppend["records"][number][] = [];
   readonly principal: string;
   private readonly context: LogContext;
+  private readonly call: Call;
   private bytes = 0;
 
-  constructor(context: LogContext, { principal }: Call) {
+  constructor(context: LogContext, call: Call) {
     this.context = context;
-    this.principal = principal;
+    this.call = call;
+    this.principal = call.principal;
   }
 
   add(stream: string, record: AppendRecord): void {
@@ -85,6 +88,7 @@ class Records {
     if (this.bytes > limits.appendBytesMax) {
       throw transactionTooLarge(this.bytes, limits.appendBytesMax);
     }
+    this.call.hold(event.data.length + event.metadata.length + eventObjectBytes);
     this.records.push({ stream, event });
   }
 

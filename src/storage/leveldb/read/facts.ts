@@ -1,6 +1,7 @@
 // Gathers the facts for a decision: versions, events by id, and whether a condition's query has
 // matched. All are as of one head.
 
+import { setImmediate } from "node:timers/promises";
 import type { AppendCondition } from "../../../domain/append.ts";
 import { corruption } from "../../../domain/errors.ts";
 import type { StoredEvent } from "../../../domain/event.ts";
@@ -22,6 +23,9 @@ import type { TermHead } from "../state/term-table.ts";
 import { storedEventOf } from "../format/removed-record.ts";
 
 const noLifecycles: ReadonlyMap<string, Lifecycle> = new Map();
+
+/** Events that are looked up by their ids in one turn of the event loop. */
+const foundPerTurn = 250;
 
 export async function gatherFacts(store: OpenStore, request: FactsRequest): Promise<Facts> {
   const { head } = store;
@@ -87,6 +91,7 @@ async function eventsById(
     if (event.id !== id)
       throw corruption("an event id's index entry is wrong", { first: position });
     found.set(id, event);
+    if (found.size % foundPerTurn === 0) await setImmediate();
   }
   return found;
 }

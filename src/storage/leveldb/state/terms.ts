@@ -2,6 +2,7 @@
 // the last one. Results are as of a head, so that a commit in flight is never visible. The cache
 // differs from the disk only by what finished commits added.
 
+import { setImmediate } from "node:timers/promises";
 import { corruption } from "../../../domain/errors.ts";
 import { positionMax } from "../../../domain/limits.ts";
 import { unseal } from "../format/checksum.ts";
@@ -26,6 +27,8 @@ const rememberedTermsMax = 2_200_000;
 const seeksAtOnceMax = 64;
 /** Keys that are looked up in one trip: a millisecond of the main thread. */
 const keysAtOnceMax = 1_000;
+/** Terms that are put into the cache in one turn of the event loop. */
+const keptPerTurn = 1_000;
 
 export class Terms {
   private readonly table = new TermTable(rememberedTermsMax);
@@ -57,13 +60,15 @@ export class Terms {
         missing.map((i) => terms[i] as Term),
         head,
       );
-      missing.forEach((i, at) => {
+      for (let at = 0; at < missing.length; at++) {
+        const i = missing[at] as number;
         const { kind, name } = terms[i] as Term;
         found[i] = loaded[at] as TermHead;
         if (head === this.head && !this.table.get(kind, name)) {
           this.table.set(kind, name, loaded[at] as TermHead);
         }
-      });
+        if (at % keptPerTurn === keptPerTurn - 1) await setImmediate();
+      }
     }
     return found as TermHead[];
   }

@@ -28,6 +28,8 @@ import type { Term, TermUpdate } from "../state/terms.ts";
 const postingsPerTurn = 1_000;
 /** The work of a chunk, compared to a posting: its records are copied and hashed. */
 const chunkPostings = 20;
+/** The same of a term that is found among those of the commit. */
+const termPostings = 1 / 4;
 
 /** A commit ready to be written, and the state after it is durable. */
 export interface ComposedCommit {
@@ -69,7 +71,7 @@ export async function composeChunks(
   after: number,
   drafts: readonly ChunkDraft[],
 ): Promise<ComposedCommit> {
-  const { all, byEvent } = termsOf(drafts);
+  const { all, byEvent } = await termsOf(drafts);
   const heads = await store.terms.load(store.kv, all, after);
   for (let i = 0; i < all.length; i++) (all[i] as OpenTerm).head = heads[i] as TermHead;
 
@@ -105,7 +107,7 @@ interface OpenTerms {
   readonly byEvent: ReadonlyMap<CommitEvent, readonly OpenTerm[]>;
 }
 
-function termsOf(drafts: readonly ChunkDraft[]): OpenTerms {
+async function termsOf(drafts: readonly ChunkDraft[]): Promise<OpenTerms> {
   const all: OpenTerm[] = [];
   const known: Record<TermKind, Map<string, OpenTerm>> = {
     [TermKind.stream]: new Map(),
@@ -122,6 +124,7 @@ function termsOf(drafts: readonly ChunkDraft[]): OpenTerms {
     return open;
   };
   const byEvent = new Map<CommitEvent, OpenTerm[]>();
+  let sinceTurn = 0;
   for (const { events } of drafts) {
     for (const event of events) {
       const { stream, type, tags, position } = event;
@@ -135,6 +138,10 @@ function termsOf(drafts: readonly ChunkDraft[]): OpenTerms {
         terms.push(opened(TermKind.tag, tags[i] as string, position, 3 + i));
       }
       byEvent.set(event, terms);
+      sinceTurn += terms.length * termPostings;
+      if (sinceTurn < postingsPerTurn) continue;
+      sinceTurn = 0;
+      await setImmediate();
     }
   }
   return { all, byEvent };
