@@ -153,7 +153,7 @@ export const options = {
   protocol: {
     type: "choices",
     initial: "",
-    choices: ["kurrentdb"],
+    choices: ["kurrentdb", "umadb"],
     help: "serve this protocol as well, for its existing clients",
   },
   advertise: {

@@ -113,10 +113,8 @@ export async function startServer(
   );
   const options = { ...transportOptions(config, limits, logger), http: http.shared };
   let addresses: readonly string[] = [];
-  const bound = [
-    ...services(context, health, config.reflection),
-    ...(await protocolServices(config, context, () => addresses)),
-  ];
+  const others = await protocolServices(config, context, () => addresses);
+  const bound = [...services(context, health, config.reflection, others), ...others];
   const grpc = new GrpcServer(bound, options, environment);
   const open = { storage, log, grpc, http, health, environment, certificates, unwatch };
   let stopped: Promise<void> | undefined;
@@ -188,7 +186,10 @@ async function protocolServices(
   context: Omit<KurrentContext, "advertised">,
   addresses: () => readonly string[],
 ): Promise<BoundService[]> {
-  if (!protocol.split(",").includes("kurrentdb")) return [];
+  const wanted = new Set(protocol.split(","));
+  const umadb = wanted.has("umadb") ? await import("./protocols/umadb/umadb.ts") : undefined;
+  const bound = umadb?.umadbServices(context) ?? [];
+  if (!wanted.has("kurrentdb")) return bound;
   const kurrentdb = await import("./protocols/kurrentdb/kurrentdb.ts");
   const { logger } = context.environment;
   const isFollower = context.log.info().following !== undefined;
@@ -196,7 +197,7 @@ async function protocolServices(
     (error: unknown) => logger.warn("the first event was not stored", { error }),
   );
   const advertised = () => endPoint(advertise === "" ? (addresses()[0] ?? "") : advertise);
-  return kurrentdb.kurrentdbServices({ ...context, advertised });
+  return [...bound, ...kurrentdb.kurrentdbServices({ ...context, advertised })];
 }
 
 function endPoint(address: string): { host: string; port: number } {

@@ -152,6 +152,10 @@ export const rooms: Record<string, Room> = {
       "kurrentV2",
     ]),
   },
+  umadb: {
+    path: "src/protocols/umadb/",
+    imports: ["gen", "domain", "access", "log", "transport", "convert"],
+  },
   auditStream: { path: "src/audit-stream.ts", imports: ["domain", "access", "log"], packages: [] },
   observe: {
     path: "src/observe/",
@@ -182,7 +186,7 @@ export const rooms: Record<string, Room> = {
       "eventLog",
       "transport",
     ].concat(
-      ["services", "kurrentMapping", "kurrentdb", "auditStream", "observe"],
+      ["services", "kurrentMapping", "kurrentdb", "umadb", "auditStream", "observe"],
       ["options", "config", "logger", "version"],
     ),
     packages: [],

@@ -149,7 +149,7 @@ function rows(
  * Each stream it writes to and each that it expects something of, what its conditions look at, and
  * the checkpoint. Events without a stream are everybody's.
  */
-function appendNeeds({ events, expectations, conditions, checkpoint }: Append): Need[] {
+export function appendNeeds({ events, expectations, conditions, checkpoint }: Append): Need[] {
   const needs: Need[] = [];
   let last: string | undefined;
   for (const { stream } of events) {

@@ -96,7 +96,7 @@ export class QueryRoom {
   }
 
   /** False, and a violation: the query does not fit beside those before it. */
-  take(v: Violations, field: string, { items }: WireQuery): boolean {
+  take(v: Violations, field: string, { items }: Query): boolean {
     const { queryItemsMax, queryValuesMax } = this.limits;
     this.items += items.length;
     checkCount(v, `${field}.items`, this.items, "query_items_max", queryItemsMax);

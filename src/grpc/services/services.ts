@@ -39,13 +39,16 @@ interface ServiceParts extends Omit<ServiceContext, "pageTokens"> {
   readonly secret: Uint8Array;
 }
 
+/** `others`: services of other protocols, which share the state of health. */
 export function services(
   parts: ServiceParts,
   healthState: HealthState,
   withReflection: boolean,
+  others: readonly BoundService[] = [],
 ): BoundService[] {
   const context: ServiceContext = { ...parts, pageTokens: new PageTokens(parts.secret) };
-  const names = own.map(({ typeName }) => typeName);
+  const named = [...own, ...others.map(({ service }) => service)];
+  const names = named.map(({ typeName }) => typeName);
   const eventStore = {
     ...appendMethods(context),
     ...readMethods(context),

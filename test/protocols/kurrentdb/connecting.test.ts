@@ -58,6 +58,8 @@ test("a protocol that there is not is refused by name", () => {
   expect(configOf("--protocol", "kurrentdb", "--protocol", "kurrentdb").protocol).toBe(
     "kurrentdb,kurrentdb",
   );
-  expect(() => configOf("--protocol", "http")).toThrow('--protocol: is "http", not of kurrentdb');
+  expect(() => configOf("--protocol", "http")).toThrow(
+    '--protocol: is "http", not of kurrentdb, umadb',
+  );
   expect(() => configOf("--advertise", "host")).toThrow("--advertise: is not HOST:PORT");
 });

@@ -1,0 +1,130 @@
+// Append. An append whose condition fails is a repeat, and accepted, if the first events that match
+// the condition have the ids of its own events.
+
+import { appendNeeds } from "../../access/requirements.ts";
+import type { Append, AppendCondition } from "../../domain/append.ts";
+import type { CheckpointUpdate } from "../../domain/checkpoint.ts";
+import {
+  AnnalsError,
+  appendConflict,
+  beyondHead,
+  checkpointBackwards,
+} from "../../domain/errors.ts";
+import type { AppendRequest, AppendResponse, TrackingInfo } from "../../gen/umadb/v1/umadb_pb.js";
+import type { Call } from "../../grpc/transport/call-environment.ts";
+import { integrity } from "./errors.ts";
+import {
+  trackingConsumer,
+  newEventsOf,
+  umadbQuery,
+  batchRecords,
+  boundedPosition,
+  umadbSelection,
+  sequencedOf,
+  uuidOf,
+  type UmadbContext,
+} from "./mapping.ts";
+
+export async function appendEvents(
+  context: UmadbContext,
+  request: AppendRequest,
+  call: Call,
+): Promise<AppendResponse> {
+  const { log, limits } = context;
+  const uuids = request.events.map(uuidOf);
+  const { trackingInfo: tracking } = request;
+  const events = newEventsOf(request.events, uuids, tracking, limits);
+  const condition = conditionOf(request, context);
+  const append: Append = {
+    events,
+    expectations: [],
+    conditions: condition === undefined ? [] : [condition],
+    checkpoint: tracking && checkpointOf(tracking),
+    principal: call.principal,
+    bytes: events.reduce((sum, { body }) => sum + body.length, 0),
+  };
+  call.require(appendNeeds(append));
+  if (events.length === 0 && append.checkpoint === undefined && condition === undefined) {
+    return answer(0);
+  }
+  const { outcome } = await log.append((await log.lookAhead(append)) ?? append, call);
+  switch (outcome.kind) {
+    case "appended":
+      return answer(outcome.lastPosition);
+    case "conflict":
+    case "checkpoint-backwards": {
+      const repeated = await repeatOf(context, condition, uuids, call);
+      if (repeated !== undefined) return answer(repeated);
+      const conflict =
+        outcome.kind === "conflict" ? appendConflict(outcome) : checkpointBackwards(outcome);
+      throw integrity(conflict.message);
+    }
+    case "beyond-head":
+      throw beyondHead(outcome);
+    default:
+      throw integrity(`the append is refused: ${outcome.kind}`);
+  }
+}
+
+function answer(position: number): AppendResponse {
+  return { $typeName: "umadb.v1.AppendResponse", position: BigInt(position) };
+}
+
+function conditionOf(
+  { condition }: AppendRequest,
+  { limits }: UmadbContext,
+): AppendCondition | undefined {
+  if (condition === undefined) return undefined;
+  const query = umadbQuery(condition.failIfEventsMatch, limits);
+  if (query === undefined) return undefined;
+  return { query, after: boundedPosition(condition.after ?? 0n), mayBeAhead: true };
+}
+
+function checkpointOf({ source, position }: TrackingInfo): CheckpointUpdate {
+  return { consumer: trackingConsumer(source), position, source: trackingSource, metadata: {} };
+}
+
+/** The source of checkpoints that are kept for this protocol. */
+const trackingSource = "umadb";
+
+/** The last position of the append of which this one is a repeat. Undefined: it is none. */
+async function repeatOf(
+  { log }: UmadbContext,
+  condition: AppendCondition | undefined,
+  uuids: readonly string[],
+  call: Call,
+): Promise<number | undefined> {
+  if (condition === undefined || uuids.length === 0 || uuids.includes("")) return undefined;
+  const { query, after } = condition;
+  const from = { kind: "position", position: after + 1 } as const;
+  const selection = umadbSelection(query);
+  const read = { selection, direction: "forwards", from, limit: uuids.length } as const;
+  let count = 0;
+  let last = 0n;
+  for await (const message of log.read(read, call.signal, call.gate)) {
+    if (message.kind !== "batch") continue;
+    for (const record of batchRecords(message.batch)) {
+      const { position, event } = sequencedOf(record);
+      if (event?.uuid !== uuids[count]) return undefined;
+      count++;
+      last = position;
+    }
+  }
+  return count === uuids.length ? Number(last) : undefined;
+}
+
+/** The saved position of a source. Undefined: none. */
+export async function trackedPosition(
+  { log }: UmadbContext,
+  source: string,
+  call: Call,
+): Promise<bigint | undefined> {
+  const consumer = trackingConsumer(source);
+  call.require([{ anyOf: ["consume"], extent: { kind: "name", name: consumer } }]);
+  try {
+    return BigInt((await log.checkpoints.get(consumer)).position);
+  } catch (error) {
+    if (error instanceof AnnalsError && error.reason === "CHECKPOINT_NOT_FOUND") return undefined;
+    throw error;
+  }
+}

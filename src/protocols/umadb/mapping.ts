@@ -1,0 +1,214 @@
+// Events of this protocol as events of the log, and back. The log's event has no stream and an id
+// of the store's own. What the log has no field for is kept in metadata.
+
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { NewEvent } from "../../domain/event.ts";
+import { positionMax, type Limits } from "../../domain/limits.ts";
+import { anyEvent, type Query, type QueryItem, type Selection } from "../../domain/query.ts";
+import { recordsIn } from "../../domain/record.ts";
+import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
+import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
+import {
+  SequencedEventSchema,
+  type Event,
+  type Query as WireQuery,
+  type QueryItem as WireItem,
+  type SequencedEvent,
+  type TrackingInfo,
+} from "../../gen/umadb/v1/umadb_pb.js";
+import { checkCount, checkMetadata, checkOwnName, Violations } from "../../grpc/convert/checks.ts";
+import { QueryRoom } from "../../grpc/convert/read-request.ts";
+import type { Batch, EventLog } from "../../log/verbs.ts";
+import { argumentRefused, malformedId } from "./errors.ts";
+
+/** What the handlers of the UmaDB protocol need. */
+export interface UmadbContext {
+  readonly log: EventLog;
+  readonly limits: Limits;
+}
+
+/** The event's `uuid`, which may be empty or repeated. Every event of this protocol has the key. */
+const uuidKey = "umadb-uuid";
+/** The append's tracking: the position, a space, the source. */
+const trackingKey = "umadb-tracking";
+
+const uuidForms =
+  /^(?:urn:uuid:)?\{?([\da-f]{8})-?([\da-f]{4})-?([\da-f]{4})-?([\da-f]{4})-?([\da-f]{12})\}?$/i;
+
+/** 36 characters in lower case, or "" if there is none. Throws DATA_LOSS. */
+export function uuidOf({ uuid }: Pick<Event, "uuid">): string {
+  if (uuid === "") return "";
+  const [, ...parts] = uuidForms.exec(uuid) ?? [];
+  if (parts.length === 0) throw malformedId(uuid);
+  return parts.join("-").toLowerCase();
+}
+
+/** Throws INVALID_ARGUMENT for what the log does not take. */
+export function newEventsOf(
+  events: readonly Event[],
+  uuids: readonly string[],
+  tracking: TrackingInfo | undefined,
+  limits: Limits,
+): NewEvent[] {
+  const v = new Violations();
+  checkCount(v, "events", events.length, "append_events_max", limits.appendEventsMax);
+  v.throwIfAny();
+  const tagCount = events.reduce((sum, { tags }) => sum + tags.length, 0);
+  checkCount(v, "events", tagCount, "append_tags_max", limits.appendTagsMax);
+  v.throwIfAny();
+  const converted = events.map((event, i) => {
+    const { eventType, data } = event;
+    const field = `events[${i}]`;
+    const type = checkOwnName(v, `${field}.event_type`, eventType, nameLimit(limits, "type"));
+    checkCount(v, `${field}.tags`, event.tags.length, "tags_max", limits.tagsMax);
+    const tags = [...new Set(event.tags)];
+    for (const tag of tags) checkOwnName(v, `${field}.tags`, tag, nameLimit(limits, "tag"));
+    const entries = entriesOf(v, field, event, limits);
+    entries.push([uuidKey, uuids[i] ?? ""]);
+    if (tracking !== undefined) {
+      entries.push([trackingKey, `${tracking.position} ${tracking.source}`]);
+    }
+    const header = { id: "", stream: "", type, tags };
+    const contentType = "application/octet-stream";
+    const record = create(RecordedEventSchema, { ...header, contentType, data });
+    const body = Buffer.concat([toBinary(RecordedEventSchema, record), ...entries.map(entryField)]);
+    if (body.length > limits.eventBytesMax) {
+      const limit = `event_bytes_max (${limits.eventBytesMax})`;
+      v.add(field, `has ${body.length} bytes, more than ${limit}`);
+    }
+    return { ...header, idFromClient: false, body };
+  });
+  v.throwIfAny();
+  return converted;
+}
+
+function nameLimit(limits: Limits, kind: "type" | "tag") {
+  const bytesMax = kind === "type" ? limits.typeBytesMax : limits.tagBytesMax;
+  return { name: `${kind}_bytes_max`, bytesMax };
+}
+
+type Entry = readonly [key: string, value: string];
+
+function entriesOf(
+  v: Violations,
+  field: string,
+  { metadata: entries }: Event,
+  limits: Limits,
+): Entry[] {
+  const metadata = new Map<string, string>();
+  for (const { key, value } of entries) {
+    if (metadata.has(key)) v.add(`${field}.metadata`, `has the key ${JSON.stringify(key)} twice`);
+    if (key === uuidKey || key === trackingKey) {
+      v.add(`${field}.metadata`, `may not have the key ${key}, which Annals sets`);
+    }
+    metadata.set(key, value);
+  }
+  checkMetadata(v, `${field}.metadata`, Object.fromEntries(metadata), limits);
+  return [...metadata];
+}
+
+const tagMetadata = 0x2a;
+
+/** An entry of `RecordedEvent.metadata`. Written here: an object does not keep the order. */
+function entryField([key, value]: Entry): Buffer {
+  const parts = [
+    [0x0a, Buffer.from(key)],
+    [0x12, Buffer.from(value)],
+  ] as const;
+  const entry = Buffer.concat(parts.map(([tag, text]) => delimited(tag, text)));
+  return delimited(tagMetadata, entry);
+}
+
+function delimited(tag: number, bytes: Uint8Array): Buffer {
+  const into = Buffer.allocUnsafe(1 + varintBytes(bytes.length) + bytes.length);
+  into[0] = tag;
+  into.set(bytes, writeVarint(into, 1, bytes.length));
+  return into;
+}
+
+/** The metadata of a record, in the order in which it was sent. */
+function entriesIn(record: Uint8Array): Entry[] {
+  const entries: Entry[] = [];
+  const reader = new WireReader(record);
+  while (!reader.done) {
+    const tag = reader.varint();
+    if (tag !== tagMetadata) {
+      reader.passOver(tag & 7);
+      continue;
+    }
+    const entry = new WireReader(reader.view());
+    let [key, value] = ["", ""];
+    while (!entry.done) {
+      const isKey = entry.varint() === 0x0a;
+      const text = Buffer.from(entry.view()).toString();
+      if (isKey) key = text;
+      else value = text;
+    }
+    entries.push([key, value]);
+  }
+  return entries;
+}
+
+/** A record as clients of this protocol see it, whichever client appended it. */
+export function sequencedOf(record: Uint8Array): SequencedEvent {
+  const { id, type, tags, data, position } = fromBinary(RecordedEventSchema, record);
+  let [uuid, tracking] = [id, ""];
+  const metadata: { key: string; value: string }[] = [];
+  for (const [key, value] of entriesIn(record)) {
+    if (key === uuidKey) uuid = value;
+    else if (key === trackingKey) tracking = value;
+    else metadata.push({ key, value });
+  }
+  const event = { eventType: type, tags, data, uuid, metadata };
+  if (tracking === "") return create(SequencedEventSchema, { position, event });
+  const space = tracking.indexOf(" ");
+  const at = BigInt(tracking.slice(0, space));
+  const trackingInfo = { source: tracking.slice(space + 1), position: at };
+  return create(SequencedEventSchema, { position, event, trackingInfo });
+}
+
+export function* batchRecords({ frames }: Batch): Generator<Uint8Array> {
+  for (const frame of frames) yield* recordsIn(frame);
+}
+
+/**
+ * The query as the log's. Undefined: it can match no event. A type or tag that is empty is looked
+ * for literally, and no event has one.
+ */
+export function umadbQuery(wire: WireQuery | undefined, limits: Limits): Query | undefined {
+  const asked = wire?.items ?? [];
+  const items = asked.flatMap((item) => itemOf(item) ?? []);
+  if (asked.length > 0 && items.length === 0) return undefined;
+  const v = new Violations();
+  new QueryRoom(limits).take(v, "query", { items });
+  v.throwIfAny();
+  return { items };
+}
+
+function itemOf({ types, tags }: WireItem): QueryItem | undefined {
+  const named = types.filter((type) => type !== "");
+  if (types.length > 0 && named.length === 0) return undefined;
+  if (tags.includes("")) return undefined;
+  return { ...anyEvent, types: [...new Set(named)], tags: [...new Set(tags)] };
+}
+
+/** A query without items selects everything, except what the system itself records. */
+export function umadbSelection(query: Query): Selection {
+  return query.items.length === 0 ? { kind: "all" } : { kind: "query", query };
+}
+
+/** A position in the range of the log's numbers. */
+export function boundedPosition(position: bigint): number {
+  return position > BigInt(positionMax) ? positionMax : Number(position);
+}
+
+const sourceBytesMax = 255;
+
+/** The consumer under whose name the tracking of a source is kept. Throws INVALID_ARGUMENT. */
+export function trackingConsumer(source: string): string {
+  if (Buffer.byteLength(source) > sourceBytesMax) {
+    throw argumentRefused(`source: has more than ${sourceBytesMax} bytes`);
+  }
+  if (source.includes("\0")) throw argumentRefused("source: has a character U+0000");
+  return `umadb:${source}`;
+}

@@ -1,0 +1,230 @@
+// The protocol of UmaDB on the wire: what the official client cannot send or does not show.
+import { fromBinary } from "@bufbuild/protobuf";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { EventStoreService } from "../../../src/gen/annals/v1/event_store_service_pb.js";
+import { CheckpointService } from "../../../src/gen/annals/v1/checkpoint_service_pb.js";
+import { UmaDBService } from "../../../src/gen/umadb/umadb_pb.js";
+import {
+  DCB,
+  ErrorResponseSchema,
+  ErrorResponse_ErrorType as ErrorType,
+  type ReadResponse,
+} from "../../../src/gen/umadb/v1/umadb_pb.js";
+import { Health } from "../../../src/gen/grpc/health/v1/health_pb.js";
+import { Calls, collect, failedOf, nextOf } from "../../support/calls.ts";
+import { startTestServer, type TestServer } from "../../support/running-server.ts";
+
+const m = DCB.method;
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer(["--protocol", "umadb"]);
+});
+afterAll(() => server.stop());
+
+let tags = 0;
+const fresh = (): string => `order:${tags++}`;
+const uuid = (n: number): string => `0190a000-0000-7000-8000-${`${n}`.padStart(12, "0")}`;
+const ofTag = (tag: string) => ({ items: [{ tags: [tag] }] });
+
+/** The code of a failed call, and its details as this protocol has them. */
+async function failureOf(call: Promise<unknown>): Promise<[number, ErrorType | undefined, string]> {
+  const error = (await call.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )) as { code: number; details: string; metadata: { get(name: string): Buffer[] } };
+  const [bytes] = error.metadata.get("grpc-status-details-bin");
+  if (bytes === undefined) return [error.code, undefined, error.details];
+  const { errorType, message } = fromBinary(ErrorResponseSchema, bytes);
+  expect(message).toBe(error.details);
+  return [error.code, errorType, message];
+}
+
+async function messagesOf(request: object): Promise<ReadResponse[]> {
+  return collect(server.calls.stream(m.read, request));
+}
+
+describe("an append", () => {
+  test("answers with its last position, under the old name of the service as well", async () => {
+    const events = [{ eventType: "T", tags: [fresh()] }];
+    const { position } = await server.calls.unary(m.append, { events });
+    const old = await server.calls.unary(UmaDBService.method.append, { events });
+    expect(old.position).toBe(position + 1n);
+    expect((await server.calls.unary(UmaDBService.method.head, {})).position).toBe(old.position);
+  });
+
+  test.each([
+    "0190A000-0000-7000-8000-00000000000A",
+    "0190a0000000700080000000000000a0",
+    "{0190a000-0000-7000-8000-00000000000a}",
+    "urn:uuid:0190a000-0000-7000-8000-00000000000a",
+    "00000000-0000-0000-0000-000000000000",
+  ])("takes the id %s, and answers it in the common form", async (id) => {
+    const tag = fresh();
+    await server.calls.unary(m.append, { events: [{ eventType: "T", tags: [tag], uuid: id }] });
+    const [message] = await messagesOf({ query: ofTag(tag) });
+    expect(message?.events[0]?.event?.uuid).toMatch(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/);
+  });
+
+  test.each([
+    ["an id that is none", { uuid: "x" }, 15, ErrorType.CORRUPTION],
+    ["no type", { eventType: "" }, 3, ErrorType.INVALID_ARGUMENT],
+    ["a type of the system", { eventType: "$x" }, 3, ErrorType.INVALID_ARGUMENT],
+    ["an empty tag", { tags: [""] }, 3, ErrorType.INVALID_ARGUMENT],
+    [
+      "a key twice",
+      { metadata: ["1", "2"].map((value) => ({ key: "k", value })) },
+      3,
+      ErrorType.INVALID_ARGUMENT,
+    ],
+    [
+      "a key that Annals keeps",
+      { metadata: [{ key: "umadb-uuid", value: "" }] },
+      3,
+      ErrorType.INVALID_ARGUMENT,
+    ],
+  ])("with %s is refused, and nothing is stored", async (_, part, code, type) => {
+    const { position } = await server.calls.unary(m.head, {});
+    const event = { eventType: "T", ...part };
+    const refused = server.calls.unary(m.append, { events: [{ eventType: "T" }, event] });
+    expect((await failureOf(refused)).slice(0, 2)).toEqual([code, type]);
+    expect((await server.calls.unary(m.head, {})).position).toBe(position);
+  });
+
+  test("under a condition that fails, or with stale tracking, is INTEGRITY", async () => {
+    const tag = fresh();
+    const events = [{ eventType: "T", tags: [tag] }];
+    const trackingInfo = { source: "", position: 5n };
+    await server.calls.unary(m.append, { events, trackingInfo });
+    for (const part of [{ condition: { failIfEventsMatch: ofTag(tag) } }, { trackingInfo }]) {
+      const refused = server.calls.unary(m.append, { events, ...part });
+      expect((await failureOf(refused)).slice(0, 2)).toEqual([9, ErrorType.INTEGRITY]);
+    }
+    const { position } = await server.calls.unary(m.getTrackingInfo, { source: "" });
+    expect(position).toBe(5n);
+  });
+
+  test("that repeats another is told from it whatever its tracking says", async () => {
+    const tag = fresh();
+    const request = {
+      events: [{ eventType: "T", tags: [tag], uuid: uuid(1) }],
+      condition: { failIfEventsMatch: ofTag(tag) },
+      trackingInfo: { source: "repeats", position: 5n },
+    };
+    const { position } = await server.calls.unary(m.append, request);
+    for (const at of [4n, 5n, 6n]) {
+      const again = { ...request, trackingInfo: { source: "repeats", position: at } };
+      expect((await server.calls.unary(m.append, again)).position).toBe(position);
+    }
+    const tracked = await server.calls.unary(m.getTrackingInfo, { source: "repeats" });
+    expect(tracked.position).toBe(5n);
+  });
+
+  test("cannot fail on a condition that no event can match", async () => {
+    const events = [{ eventType: "T", tags: [fresh()] }];
+    for (const items of [[{ types: [""] }], [{ tags: ["", "x"] }]]) {
+      const condition = { failIfEventsMatch: { items } };
+      expect((await server.calls.unary(m.append, { events, condition })).position).toBeGreaterThan(
+        0n,
+      );
+    }
+  });
+});
+
+describe("a read", () => {
+  test("is cut where a message would get too large, and says the head at its last piece", async () => {
+    const tag = fresh();
+    const event = { eventType: "T", tags: [tag], data: Buffer.alloc(1_500_000) };
+    for (let i = 0; i < 3; i++) await server.calls.unary(m.append, { events: [event] });
+    const { position: head } = await server.calls.unary(m.head, {});
+    const messages = await messagesOf({ query: ofTag(tag) });
+    expect(messages.map((one) => [one.events.length, one.head])).toEqual([
+      [2, undefined],
+      [1, head],
+    ]);
+  });
+
+  test("that finds nothing is one message without events, and none at all for limit 0", async () => {
+    const query = ofTag(fresh());
+    const { position: head } = await server.calls.unary(m.head, {});
+    expect((await messagesOf({ query })).map((one) => [one.events.length, one.head])).toEqual([
+      [0, head],
+    ]);
+    expect(await messagesOf({ query, limit: 0 })).toEqual([]);
+    const limited = await messagesOf({ query, limit: 3 });
+    expect(limited.map((one) => one.head)).toEqual([undefined]);
+  });
+
+  test("does not subscribe", async () => {
+    const refused = messagesOf({ subscribe: true });
+    expect(await failureOf(refused)).toEqual([
+      3,
+      ErrorType.INVALID_ARGUMENT,
+      "subscribe: call Subscribe instead",
+    ]);
+  });
+});
+
+describe("one event is the same from both sides", () => {
+  test("appended here, it has no stream and keeps what only this protocol has", async () => {
+    const tag = fresh();
+    const metadata = ["b", "10", "2"].map((key) => ({ key, value: `${key}!` }));
+    const sent = { eventType: "T", tags: [tag], data: Buffer.from("x"), uuid: uuid(7), metadata };
+    const trackingInfo = { source: "a b", position: 2n ** 64n - 1n };
+    const { position } = await server.calls.unary(m.append, { events: [sent], trackingInfo });
+    const [here] = await messagesOf({ query: ofTag(tag) });
+    expect(here?.events[0]).toMatchObject({ position, event: sent, trackingInfo });
+    const selection = { case: "query" as const, value: ofTag(tag) };
+    const [batch] = await collect(
+      server.calls.stream(EventStoreService.method.read, { selection }),
+    );
+    expect(batch?.message).toMatchObject({
+      case: "batch",
+      value: { events: [{ stream: "", type: "T", tags: [tag], data: sent.data, position }] },
+    });
+    const consumer = { consumer: "umadb:a b" };
+    const kept = await server.calls.unary(CheckpointService.method.getCheckpoint, consumer);
+    expect(kept.checkpoint).toMatchObject({ position: 2n ** 64n - 1n, source: "umadb" });
+  });
+
+  test("appended there, it comes with its id, and system events do not come at all", async () => {
+    const tag = fresh();
+    const events = [{ id: uuid(9), type: "T", tags: [tag], metadata: { k: "v" } }];
+    const request = { stream: "s", events };
+    const { lastPosition } = await server.calls.unary(EventStoreService.method.append, request);
+    const [message] = await messagesOf({ query: ofTag(tag) });
+    expect(message?.events).toMatchObject([
+      {
+        position: lastPosition,
+        event: { uuid: uuid(9), eventType: "T", metadata: [{ key: "k", value: "v" }] },
+      },
+    ]);
+    expect(message?.events[0]?.trackingInfo).toBeUndefined();
+  });
+});
+
+test("a subscription ends without an error when the server stops, and health knows the service", async () => {
+  const own = await startTestServer(["--protocol", "umadb"]);
+  const calls = new Calls(own.address);
+  try {
+    const health = await own.calls.unary(Health.method.check, { service: "umadb.v1.DCB" });
+    expect(health.status).toBe(1);
+    await own.calls.unary(m.append, { events: [{ eventType: "T" }] });
+    const following = calls.stream(m.subscribe, {})[Symbol.asyncIterator]();
+    expect((await nextOf(following)).events).toHaveLength(1);
+    const next = following.next();
+    await own.stop();
+    expect(await next).toMatchObject({ done: true });
+  } finally {
+    calls.close();
+    await own.stop();
+  }
+});
+
+test("the protocol is not there unless it is turned on", async () => {
+  const own = await startTestServer();
+  try {
+    expect((await failedOf(own.calls.unary(m.head, {}))).code).toBe(12);
+  } finally {
+    await own.stop();
+  }
+});
