@@ -95,6 +95,7 @@ const refused: readonly (readonly string[])[] = [
   ["backup", `/dev/null/${text}`, `/dev/null/${text}`],
   ["restore", `/dev/null/${text}`, join(folder, text)],
   ["salvage", `/dev/null/${text}`, join(folder, text)],
+  ["promote", `/dev/null/${text}`],
   ["tokens", "list", "--tokens-file", `/dev/null/${text}`],
   ["append", name, name, name],
   ["append", name, name, "--data-file", `/dev/null/${text}`],
