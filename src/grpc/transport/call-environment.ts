@@ -55,6 +55,8 @@ export interface Call extends CancelSignal, Caller {
   release(bytes: number): void;
   /** Does long work step by step, each in its turn; at once, if its first step is all of it. */
   inSteps<T>(steps: Steps<T>): T | Promise<T>;
+  /** Sends the headers of the answer now. Some clients wait for them before they go on. */
+  sendHeaders(): void;
   /** Resolves when the client takes more of the answer. Undefined: it does so now. */
   room(): Promise<void> | undefined;
   /** Sends an answer while the handler yields none. False: the client does not take it now. */

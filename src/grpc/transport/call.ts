@@ -179,6 +179,10 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     return inSteps(this, steps);
   }
 
+  sendHeaders(): void {
+    if (!this.isAnswered && !this.aborted) this.outgoing.begin();
+  }
+
   room(): Promise<void> | undefined {
     return this.outgoing.room();
   }

@@ -145,6 +145,7 @@ export async function* subscribedEvents(
   call.require(queryNeeds(query?.items ?? []));
   const { after = 0n, batchSize } = request;
   if (after === 2n ** 64n - 1n) return;
+  call.sendHeaders();
   // A query that can match no event waits like any other, for the events of a type nobody can have.
   const selection = umadbSelection(query ?? { items: [neverMatched] });
   const start = {

@@ -11,7 +11,7 @@ import {
   type ReadResponse,
 } from "../../../src/gen/umadb/v1/umadb_pb.js";
 import { Health } from "../../../src/gen/grpc/health/v1/health_pb.js";
-import { Calls, collect, failedOf, nextOf } from "../../support/calls.ts";
+import { Calls, collect, deferred, failedOf, nextOf } from "../../support/calls.ts";
 import { startTestServer, type TestServer } from "../../support/running-server.ts";
 
 const m = DCB.method;
@@ -218,6 +218,19 @@ test("a subscription ends without an error when the server stops, and health kno
     calls.close();
     await own.stop();
   }
+});
+
+test.each([
+  ["after a position beyond the head", { after: 2n ** 63n }],
+  ["for a query that no event can match", { query: { items: [{ types: [""] }] } }],
+])("a subscription %s has its headers at once, and is silent", async (_, request) => {
+  const following = server.calls.stream(m.subscribe, request);
+  const { promise, resolve } = deferred<string>();
+  following.call.once("metadata", () => resolve("headers"));
+  following.call.once("error", () => resolve("ended"));
+  following.call.once("data", () => resolve("a message"));
+  expect(await promise).toBe("headers");
+  following.cancel();
 });
 
 test("the protocol is not there unless it is turned on", async () => {
