@@ -1,5 +1,7 @@
 // The simulated world: a seeded scheduler of everything that may happen next, a virtual clock, and
 // the faults that are planned for this run. Nothing in it depends on anything but the seed.
+import { syncBuiltinESMExports } from "node:module";
+import timersPromises from "node:timers/promises";
 import { seededRandom } from "../../support/seeded.ts";
 
 const drainTurn = globalThis.setImmediate;
@@ -171,17 +173,23 @@ export class World {
     return this.ready.splice(this.below(this.ready.length), 1)[0];
   }
 
-  /** While it runs, the code under test gets its immediates from this world. */
+  /** While it runs, the code under test gets its immediates from this world, also as promises. */
   async inhabit<T>(live: () => Promise<T>): Promise<T> {
     const original = globalThis.setImmediate;
+    const { setImmediate: promised } = timersPromises;
     const ours = (run: (...args: unknown[]) => void, ...args: unknown[]): void => {
       this.soon(() => run(...args));
     };
+    const oursPromised = (value?: unknown) => new Promise((resolve) => ours(resolve, value));
     globalThis.setImmediate = ours as unknown as typeof setImmediate;
+    timersPromises.setImmediate = oursPromised as typeof promised;
+    syncBuiltinESMExports();
     try {
       return await live();
     } finally {
       globalThis.setImmediate = original;
+      timersPromises.setImmediate = promised;
+      syncBuiltinESMExports();
     }
   }
 }
