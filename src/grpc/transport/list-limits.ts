@@ -16,6 +16,7 @@ const values = "queryValuesMax";
 const streams = "event_store.client.streams.";
 const subscriptions = "event_store.client.persistent_subscriptions.";
 const streamsV2 = "kurrentdb.protocol.v2.streams.";
+const umadb = "umadb.v1.";
 
 /** The limits by message and field. A test checks that every list of a request is here. */
 const limitNames: Readonly<Record<string, keyof Limits>> = {
@@ -55,6 +56,14 @@ const limitNames: Readonly<Record<string, keyof Limits>> = {
   [`${streamsV2}AppendRecordsRequest.records`]: "appendEventsMax",
   [`${streamsV2}AppendRecordsRequest.checks`]: "expectationsMax",
   [`${streamsV2}AppendRecord.properties`]: metadata,
+
+  // The UmaDB protocol.
+  [`${umadb}AppendRequest.events`]: "appendEventsMax",
+  [`${umadb}Event.tags`]: "tagsMax",
+  [`${umadb}Event.metadata`]: metadata,
+  [`${umadb}Query.items`]: "queryItemsMax",
+  [`${umadb}QueryItem.types`]: values,
+  [`${umadb}QueryItem.tags`]: values,
 };
 
 /** Limits over all messages of a request, and over all lists with the same limit, together. */
@@ -67,6 +76,10 @@ const totalNames: Readonly<Record<string, keyof Limits>> = {
   "NewEvent.tags": "appendTagsMax",
   "NewEvent.metadata": "appendMetadataEntriesMax",
   "Query.items": "queryItemsMax",
+  [`${umadb}Event.tags`]: "appendTagsMax",
+  [`${umadb}Event.metadata`]: "appendMetadataEntriesMax",
+  [`${umadb}QueryItem.types`]: values,
+  [`${umadb}QueryItem.tags`]: values,
   "google.protobuf.ListValue.values": "jsonValuesMax",
   "google.protobuf.Struct.fields": "jsonValuesMax",
 };

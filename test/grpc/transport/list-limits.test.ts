@@ -7,6 +7,7 @@ import { ConsumerGroupService } from "../../../src/gen/annals/v1/consumer_group_
 import { EventStoreService } from "../../../src/gen/annals/v1/event_store_service_pb.js";
 import { Streams } from "../../../src/gen/event_store/client/streams/streams_pb.js";
 import { StreamsService } from "../../../src/gen/kurrentdb/protocol/v2/streams/streams_pb.js";
+import { DCB } from "../../../src/gen/umadb/v1/umadb_pb.js";
 import { StreamService } from "../../../src/gen/annals/v1/stream_service_pb.js";
 import { decodeRequest } from "../../../src/grpc/transport/decode.ts";
 import { listLimitOf } from "../../../src/grpc/transport/list-limits.ts";
@@ -41,7 +42,7 @@ const { PersistentSubscriptions } = (await import(
 )) as { PersistentSubscriptions: DescService };
 
 const own = [EventStoreService, StreamService, CheckpointService, ConsumerGroupService];
-const services = [...own, Streams, PersistentSubscriptions, StreamsService];
+const services = [...own, Streams, PersistentSubscriptions, StreamsService, DCB];
 const requests = new Set(services.flatMap(({ methods }) => methods.map(({ input }) => input)));
 const lists = [...requests].flatMap((request) => listsIn(request));
 
