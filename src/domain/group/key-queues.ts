@@ -31,6 +31,10 @@ interface Recount {
   count: number;
   /** Every match up to here was looked at, counted or not. */
   seen: number;
+  /** What was seen when the reading of a queue began. Absent: it began before the recount. */
+  readonly seenAtReading: Map<KeyQueue, number>;
+  /** Events that were counted while their queue was being read. */
+  readonly countedInReading: Map<KeyQueue, number[]>;
 }
 
 export class KeyQueues {
@@ -233,11 +237,8 @@ export class KeyQueues {
     nowMs: number,
   ): void {
     queue.isBeingRead = false;
-    for (const event of events) {
-      this.put(event);
-      const { recount } = this;
-      if (recount !== undefined && event.position <= recount.seen) recount.count--;
-    }
+    for (const event of events) this.put(event);
+    this.recountWithout(queue, events);
     this.unknownCount = Math.max(0, this.unknownCount - events.length);
     queue.knownThrough = knownThrough;
     if (!queue.hasUnknown && --this.unknownQueues === 0) {
@@ -248,9 +249,27 @@ export class KeyQueues {
     this.review(queue, nowMs);
   }
 
+  /**
+   * What was read is known now. It leaves the recount if that has counted it, which it has not if
+   * the event was removed between the reading and the recount.
+   */
+  private recountWithout(queue: KeyQueue, events: readonly QueuedEvent[]): void {
+    const { recount } = this;
+    if (recount === undefined) return;
+    const seen = recount.seenAtReading.get(queue) ?? 0;
+    const counted = new Set(recount.countedInReading.get(queue));
+    for (const { position } of events) {
+      if (position <= seen || counted.has(position)) recount.count--;
+    }
+    recount.seenAtReading.delete(queue);
+    recount.countedInReading.delete(queue);
+  }
+
   /** The reading failed. */
   readLater(queue: KeyQueue, nowMs: number): void {
     queue.isBeingRead = false;
+    this.recount?.seenAtReading.delete(queue);
+    this.recount?.countedInReading.delete(queue);
     this.review(queue, nowMs);
   }
 
@@ -259,7 +278,13 @@ export class KeyQueues {
     const first = this.firstQueue();
     if (first === undefined || this.unknownQueues === 0) return undefined;
     const after = first.listedAt - 1;
-    this.recount = { through: after, seen: after, count: 0 };
+    this.recount = {
+      through: after,
+      seen: after,
+      count: 0,
+      seenAtReading: new Map(),
+      countedInReading: new Map(),
+    };
     return after;
   }
 
@@ -269,7 +294,14 @@ export class KeyQueues {
     this.recount.seen = position;
     const queue = this.byKey.get(key);
     if (queue === undefined) return;
-    if (position > queue.knownThrough && position <= queue.unknownTo) this.recount.count++;
+    if (position <= queue.knownThrough || position > queue.unknownTo) return;
+    this.recount.count++;
+    if (!queue.isBeingRead) return;
+    // A reading finds at most as many.
+    const counted = this.recount.countedInReading.get(queue) ?? [];
+    if (counted.length === this.bounds.queueEventsMax) return;
+    counted.push(position);
+    this.recount.countedInReading.set(queue, counted);
   }
 
   /** All events up to here were counted; `isLast`: there are no more. */
@@ -307,6 +339,7 @@ export class KeyQueues {
 
   private beginReading(queue: KeyQueue): QueueReading {
     queue.isBeingRead = true;
+    this.recount?.seenAtReading.set(queue, this.recount.seen);
     const { knownThrough: after, unknownTo: to } = queue;
     return { queue, after, to, countMax: this.bounds.queueEventsMax };
   }

@@ -14,7 +14,7 @@ import { lookAtRemoved, recount, removeStream } from "./removal.ts";
 import { GroupWorld, type LoggedEvent } from "./world.ts";
 
 /** So tight that everything overflows. */
-const tightBounds: GroupBounds = {
+export const tightBounds: GroupBounds = {
   ...defaultGroupBounds,
   queueEventsMax: 2,
   knownEventsMax: 12,
