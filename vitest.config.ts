@@ -1,9 +1,11 @@
-// Five suites. `fast` is part of the gate. `clients` (other languages), `packages` (what is installed),
-// `postgres` (needs its server) and `campaigns` (long runs with generated faults and loads) have
-// their own scripts.
+// Seven suites. `fast` is part of the gate. `clients` (other languages), `adapters` (other frameworks),
+// `browser` (needs Chromium), `packages` (what is installed), `postgres` (needs its server) and
+// `campaigns` (long runs with generated faults and loads) have their own scripts.
 import { defineConfig } from "vitest/config";
 
 const clients = "test/clients/**/*.test.ts";
+const adapters = "test/adapters/**/*.test.ts";
+const browser = "test/browser/**/*.test.ts";
 const packages = "test/packages/**/*.test.ts";
 const postgres = "test/postgres/**/*.test.ts";
 const campaigns = "test/campaigns/**/*.test.ts";
@@ -21,12 +23,20 @@ export default defineConfig({
         test: {
           name: "fast",
           include: ["test/**/*.test.ts"],
-          exclude: [clients, packages, postgres, campaigns],
+          exclude: [clients, adapters, browser, packages, postgres, campaigns],
         },
       },
       {
         extends: true,
         test: { name: "clients", include: [clients], testTimeout: 300_000, hookTimeout: 600_000 },
+      },
+      {
+        extends: true,
+        test: { name: "adapters", include: [adapters], testTimeout: 900_000, hookTimeout: 900_000 },
+      },
+      {
+        extends: true,
+        test: { name: "browser", include: [browser], testTimeout: 300_000, hookTimeout: 600_000 },
       },
       {
         extends: true,
