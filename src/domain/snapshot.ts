@@ -18,20 +18,27 @@ export interface NewSnapshot extends SnapshotKey {
   readonly contentType: string;
   readonly data: Uint8Array;
   readonly metadata: Readonly<Record<string, string>>;
+  /** The version may be one that the stream does not have yet. */
+  readonly mayBeAhead?: boolean;
 }
 
-export interface Snapshot extends NewSnapshot {
-  /** The position of the event at `version`. */
+/** The position of a snapshot that may be ahead: of no event. The log does not vouch for it. */
+export const unprovenPosition = 0;
+
+export interface Snapshot extends Omit<NewSnapshot, "mayBeAhead"> {
+  /** The position of the event at `version`, or `unprovenPosition`. */
   readonly position: number;
   /** Microseconds since 1970, UTC. */
   readonly savedAt: number;
 }
 
+export type SnapshotToSave = SnapshotKey & Pick<NewSnapshot, "mayBeAhead">;
+
 /** A change of snapshots, decided in one order with appends. */
 export type SnapshotRequest =
   | {
       readonly kind: "save-snapshot";
-      readonly key: SnapshotKey;
+      readonly key: SnapshotToSave;
       /** The value to store. */
       readonly value: Uint8Array;
     }

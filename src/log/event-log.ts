@@ -3,7 +3,6 @@
 import { streamNotFound } from "../domain/errors.ts";
 import { jsonTextBytesMax } from "../domain/json.ts";
 import type { Limits } from "../domain/limits.ts";
-import { positionMax } from "../domain/limits.ts";
 import type { SnapshotRequest } from "../domain/snapshot.ts";
 import type { Storage, StreamFacts } from "../storage/storage.ts";
 import { AppendQueue } from "./append/append-queue.ts";
@@ -111,8 +110,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     read: (request, signal, its) => read(sourceOf(its), request, storage.head().position, signal),
     subscribe: (request, signal, its, offer) => subscribe(sourceOf(its), request, signal, offer),
     saveSnapshot: (snapshot, signal) => saveSnapshot(source, snapshot, signal),
-    getSnapshot: (stream, kind, maxVersion = positionMax, its) =>
-      getSnapshot(sourceOf(its), stream, kind, maxVersion),
+    getSnapshot: (request, its) => getSnapshot(sourceOf(its), request),
     listSnapshots: (request, caller = own) => listSnapshots(source, request, caller),
     deleteSnapshots: (selection, signal) => deleteSnapshots({ storage, queue }, selection, signal),
     load: (request, signal, its) => load(sourceOf(its), request, signal),

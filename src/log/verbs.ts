@@ -181,6 +181,19 @@ export interface SnapshotListRequest {
   readonly kind?: string | undefined;
   readonly after?: { readonly kind: string; readonly version: number } | undefined;
   readonly limit: number;
+  /** Absent: their data is left out (empty). With it, fewer than `limit` may be listed. */
+  readonly withData?: boolean;
+  /** Also those that were saved so. */
+  readonly mayBeAhead?: boolean;
+}
+
+export interface SnapshotGetRequest {
+  readonly stream: string;
+  readonly kind: string;
+  /** Absent: the newest. */
+  readonly maxVersion?: number | undefined;
+  /** Also one that was saved so. */
+  readonly mayBeAhead?: boolean;
 }
 
 /**
@@ -286,9 +299,9 @@ export interface EventLog {
    * STREAM_NOT_FOUND. Also throws what `append` throws.
    */
   saveSnapshot(snapshot: NewSnapshot, signal?: CancelSignal): Promise<Snapshot>;
-  /** Throws SNAPSHOT_NOT_FOUND. `maxVersion` absent: the newest. */
-  getSnapshot(stream: string, kind: string, maxVersion?: number, gate?: Gate): Promise<Snapshot>;
-  /** By kind, the newest version of a kind first. Their data is left out (empty). */
+  /** Throws SNAPSHOT_NOT_FOUND. */
+  getSnapshot(request: SnapshotGetRequest, gate?: Gate): Promise<Snapshot>;
+  /** By kind, the newest version of a kind first. None: there are no more. */
   listSnapshots(request: SnapshotListRequest, caller?: Caller): Promise<Snapshot[]>;
   /** Returns how many were deleted. Throws what `append` throws; some may be deleted by then. */
   deleteSnapshots(selection: SnapshotSelection, signal?: CancelSignal): Promise<number>;

@@ -12,6 +12,7 @@ export interface SnapshotFacts {
   readonly kind: string;
   /** The state includes the events up to this version. */
   readonly version: number;
+  /** The position of the event at that version. 0: the snapshot was saved with `mayBeAhead`. */
   readonly position: number;
   readonly contentType: string;
   readonly metadata: Readonly<Record<string, string>>;
@@ -31,12 +32,19 @@ export interface NewSnapshot {
   readonly metadata?: Readonly<Record<string, string>> | undefined;
   /** The epoch in which the state was read. Absent: not checked. */
   readonly epoch?: string | undefined;
+  /**
+   * The version may be one that the stream does not have yet. Such a snapshot is never used by
+   * `load`; only `get` and `list` with `mayBeAhead` return it. Give it a kind of its own.
+   */
+  readonly mayBeAhead?: boolean | undefined;
 }
 
 export interface WhichSnapshot extends OperationOptions {
   readonly kind?: string | undefined;
   /** The newest at or before this version. */
   readonly maxVersion?: number | undefined;
+  /** Also one that was saved with `mayBeAhead`: the caller judges whether it is right. */
+  readonly mayBeAhead?: boolean | undefined;
 }
 
 export interface Snapshots {
@@ -47,9 +55,12 @@ export interface Snapshots {
   /** Without their states, newest first within a kind; `kind` absent: every kind. */
   list(
     stream: string,
-    which?: Pick<WhichSnapshot, "kind" | "signal">,
+    which?: Pick<WhichSnapshot, "kind" | "mayBeAhead" | "signal">,
   ): AsyncIterable<SnapshotFacts>;
-  /** Returns how many there were. `kind` absent: every kind. */
+  /**
+   * Returns how many there were. `kind` absent: every kind. `maxVersion` absent: those up to the
+   * stream's version. One that is ahead of it needs a `maxVersion`.
+   */
   delete(stream: string, which?: WhichSnapshot): Promise<number>;
 }
 
@@ -65,10 +76,12 @@ export function snapshotsOf(context: Context): Snapshots {
         contentType = "",
         metadata,
         epoch = "",
+        mayBeAhead = false,
       } = snapshot;
       const request = {
         stream,
         epoch,
+        mayBeAhead,
         kind,
         version: wireInteger(version, "version"),
         contentType,
@@ -78,8 +91,9 @@ export function snapshotsOf(context: Context): Snapshots {
       await answered(context, options, (call) => rpc.saveSnapshot(request, call));
     },
     async get(stream, which = {}) {
-      const { kind = "", maxVersion = 0 } = which;
-      const request = { stream, kind, maxVersion: wireInteger(maxVersion, "maxVersion") };
+      const { kind = "", maxVersion = 0, mayBeAhead = false } = which;
+      const bound = wireInteger(maxVersion, "maxVersion");
+      const request = { stream, kind, maxVersion: bound, mayBeAhead };
       try {
         const answer = await answered(context, which, (call) => rpc.getSnapshot(request, call));
         return answer.snapshot && snapshotOf(answer.snapshot);
@@ -93,6 +107,7 @@ export function snapshotsOf(context: Context): Snapshots {
         const request = {
           stream,
           pageToken,
+          mayBeAhead: which.mayBeAhead ?? false,
           ...(which.kind !== undefined && { kind: which.kind }),
         };
         const page = await answered(context, which, (call) => rpc.listSnapshots(request, call));

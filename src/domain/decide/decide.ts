@@ -25,7 +25,7 @@ import { lifecycleStream } from "../lifecycle/lifecycle-event.ts";
 import { Overlay, type DecisionFacts } from "./overlay.ts";
 import { appended, recordedBefore } from "./recorded-before.ts";
 import { Effort, atOnce, type Steps } from "../steps.ts";
-import type { SnapshotKey, SnapshotOutcome, SnapshotRequest } from "../snapshot.ts";
+import type { SnapshotOutcome, SnapshotRequest, SnapshotToSave } from "../snapshot.ts";
 
 /** What is decided in one order: appends, and changes of what is stored beside them. */
 export type Proposal = Append | CheckpointRequest | LifecycleRequest | SnapshotRequest;
@@ -242,12 +242,17 @@ function decideRequest(
 }
 
 /**
- * A snapshot's version must be one that the stream has: not beyond its version, and not deleted.
+ * A snapshot's version must be one that the stream has: not deleted, and not beyond its version
+ * unless the snapshot may be ahead.
  */
-function saveSnapshot({ stream, version }: SnapshotKey, overlay: Overlay): SnapshotOutcome {
+function saveSnapshot(
+  { stream, version, mayBeAhead }: SnapshotToSave,
+  overlay: Overlay,
+): SnapshotOutcome {
   const streamVersion = overlay.version(stream);
   const deletedThrough = overlay.lifecycles.of(stream)?.deletion?.through ?? 0;
-  if (deletedThrough < version && version <= streamVersion) return { kind: "snapshot-saved" };
+  const isReached = version <= streamVersion || mayBeAhead === true;
+  if (deletedThrough < version && isReached) return { kind: "snapshot-saved" };
   return { kind: "snapshot-beyond-stream", stream, version, streamVersion, deletedThrough };
 }
 

@@ -4,6 +4,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { canonicalJson, isJsonContentType } from "../../domain/json.ts";
 import type { Limits } from "../../domain/limits.ts";
 import type { NewSnapshot, Snapshot } from "../../domain/snapshot.ts";
+import { View } from "../../gen/annals/v1/event_pb.js";
 import {
   GetStateResponseSchema,
   SnapshotSchema,
@@ -38,7 +39,8 @@ export function convertSave(wire: SaveSnapshotRequest, limits: Limits): NewSnaps
   checkMetadata(v, "metadata", wire.metadata, limits);
   const data = stateOf(v, wire, limits);
   v.throwIfAny();
-  return { stream, kind, version, contentType, data, metadata: wire.metadata };
+  const { metadata, mayBeAhead } = wire;
+  return { stream, kind, version, contentType, data, metadata, mayBeAhead };
 }
 
 function stateOf(v: Violations, { state }: SaveSnapshotRequest, limits: Limits): Uint8Array {
@@ -73,6 +75,7 @@ export interface SnapshotAsked {
   readonly kind: string;
   /** Absent: the newest. */
   readonly maxVersion: number | undefined;
+  readonly mayBeAhead: boolean;
   readonly view: EventView;
 }
 
@@ -83,7 +86,7 @@ export function convertGet(wire: GetSnapshotRequest, limits: Limits): SnapshotAs
   const maxVersion = checkOptional(v, "max_version", wire.maxVersion);
   const view = convertView(v, "view", wire.view);
   v.throwIfAny();
-  return { stream, kind, maxVersion, view };
+  return { stream, kind, maxVersion, mayBeAhead: wire.mayBeAhead, view };
 }
 
 export interface SnapshotsAsked {
@@ -94,18 +97,33 @@ export interface SnapshotsAsked {
   readonly maxVersion: number | undefined;
 }
 
-/** Which snapshots to list or to delete. */
-export function convertSelected(
-  wire: ListSnapshotsRequest | DeleteSnapshotsRequest,
-  limits: Limits,
-): SnapshotsAsked {
+/** Which snapshots to delete. */
+export function convertSelected(wire: DeleteSnapshotsRequest, limits: Limits): SnapshotsAsked {
   const v = new Violations();
-  const stream = checkStreamName(v, "stream", wire.stream, limits);
-  const kind = wire.kind === undefined ? undefined : checkKind(v, "kind", wire.kind, limits);
-  const maxVersion =
-    "maxVersion" in wire ? checkOptional(v, "max_version", wire.maxVersion) : undefined;
+  const { stream, kind } = checkSelected(v, wire, limits);
+  const maxVersion = checkOptional(v, "max_version", wire.maxVersion);
   v.throwIfAny();
   return { stream, kind, maxVersion };
+}
+
+/** Which snapshots to list, and how. */
+export function convertListed(wire: ListSnapshotsRequest, limits: Limits) {
+  const v = new Violations();
+  const { stream, kind } = checkSelected(v, wire, limits);
+  const asked = convertView(v, "view", wire.view);
+  v.throwIfAny();
+  const view: EventView = wire.view === View.UNSPECIFIED ? "headers" : asked;
+  return { stream, kind, view, mayBeAhead: wire.mayBeAhead };
+}
+
+function checkSelected(
+  v: Violations,
+  wire: ListSnapshotsRequest | DeleteSnapshotsRequest,
+  limits: Limits,
+) {
+  const stream = checkStreamName(v, "stream", wire.stream, limits);
+  const kind = wire.kind === undefined ? undefined : checkKind(v, "kind", wire.kind, limits);
+  return { stream, kind };
 }
 
 const tagSnapshotData = 0x32;
@@ -113,7 +131,7 @@ const tagSnapshotJson = 0x3a;
 const tagState = 0x0a;
 
 /** A snapshot without its state. */
-export function snapshotHeaders(snapshot: Snapshot): WireSnapshot {
+function snapshotHeaders(snapshot: Snapshot): WireSnapshot {
   const { stream, kind, contentType } = snapshot;
   const headers = create(SnapshotSchema, {
     stream,

@@ -1,12 +1,11 @@
 // Snapshots and GetState.
 
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { invalidField } from "../../domain/errors.ts";
 import type { Snapshot } from "../../domain/snapshot.ts";
 import {
   DeleteSnapshotsResponseSchema,
   SaveSnapshotResponseSchema,
-  SnapshotSchema,
   type DeleteSnapshotsRequest,
   type DeleteSnapshotsResponse,
   type GetSnapshotRequest,
@@ -28,8 +27,8 @@ import { convertGetState } from "../convert/read-request.ts";
 import {
   stateBytes,
   snapshotBytes,
-  snapshotHeaders,
   convertGet,
+  convertListed,
   convertSave,
   convertSelected,
 } from "../convert/snapshot.ts";
@@ -42,7 +41,11 @@ export function snapshotMethods(context: ServiceContext) {
     saveSnapshot: (request, call) => saveSnapshot(context, request, call),
     getSnapshot: (request, call) =>
       context.environment.largeAnswers.make(call, () => getSnapshot(context, request, call)),
-    listSnapshots: (request, call) => listSnapshots(context, request, call),
+    listSnapshots: (request, call) => {
+      const { view, snapshots } = listOf(context, request, call);
+      const page = () => pageOf<Snapshot, ListSnapshotsResponse>(request, context, snapshots, call);
+      return view === "headers" ? page() : context.environment.largeAnswers.make(call, page);
+    },
     deleteSnapshots: (request, call) => deleteSnapshots(context, request, call),
     getState: (request, call) =>
       context.environment.largeAnswers.make(call, () => getState(context, request, call)),
@@ -67,25 +70,25 @@ async function getSnapshot(
   wire: GetSnapshotRequest,
   call: Call,
 ): Promise<Encoded<GetSnapshotResponse>> {
-  const { stream, kind, maxVersion, view } = convertGet(wire, limits);
-  const snapshot = await log.getSnapshot(stream, kind, maxVersion, call.gate);
+  const { view, ...asked } = convertGet(wire, limits);
+  const snapshot = await log.getSnapshot(asked, call.gate);
   return wrap(tagSnapshot, [snapshotBytes(snapshot, view, limits)]);
 }
 
-function listSnapshots(
-  context: ServiceContext,
-  wire: ListSnapshotsRequest,
-  call: Call,
-): Promise<Encoded<ListSnapshotsResponse>> {
-  const { stream, kind } = convertSelected(wire, context.limits);
+function listOf({ log, limits }: ServiceContext, wire: ListSnapshotsRequest, call: Call) {
+  const { view, ...asked } = convertListed(wire, limits);
+  const { stream, kind } = asked;
   const snapshots: PagedList<Snapshot> = {
     scope: ["ListSnapshots", stream, ...(kind === undefined ? [] : [kind])],
     cursorOf: (last) => `${last.version} ${last.kind}`,
-    encode: (snapshot) => toBinary(SnapshotSchema, snapshotHeaders(snapshot)),
+    encode: (snapshot) => snapshotBytes(snapshot, view, limits),
     list: (after, limit) =>
-      context.log.listSnapshots({ stream, kind, limit, after: keyOf(after) }, call),
+      log.listSnapshots(
+        { ...asked, limit, after: keyOf(after), withData: view !== "headers" },
+        call,
+      ),
   };
-  return pageOf(wire, context, snapshots, call);
+  return { view, snapshots };
 }
 
 /** The snapshot that a page cursor names: its version, a space, its kind. */

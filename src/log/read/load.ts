@@ -24,6 +24,7 @@ import {
   candidates,
   decodeSnapshot,
   fits,
+  isUnproven,
   warnOfMisfit,
   type SnapshotSource,
 } from "./snapshots.ts";
@@ -180,7 +181,7 @@ async function* readableSnapshots(
         source.warn(`a snapshot of ${stream} at version ${stored.version} is damaged`, error);
         continue;
       }
-      yield snapshot;
+      if (!isUnproven(snapshot)) yield snapshot;
     }
   } catch (error) {
     if (!(error instanceof AnnalsError) || error.reason !== "CORRUPTION") throw error;

@@ -6,11 +6,13 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { AnnalsError, corruption } from "../../domain/errors.ts";
 import { scanPlacement, scanRecordedAt } from "../../domain/record.ts";
+import { positionMax } from "../../domain/limits.ts";
 import {
   snapshotKeyOf,
   snapshotName,
   snapshotNameBefore,
   snapshotPrefix,
+  unprovenPosition,
   type NewSnapshot,
   type Snapshot,
   type SnapshotBeyondStream,
@@ -25,7 +27,7 @@ import { schedulingPolicy } from "../scheduling/policy.ts";
 import { inTurn, type Caller } from "../scheduling/scheduler.ts";
 import type { Source } from "../scheduling/scheduled-read.ts";
 import { deletedThrough, recordOfVersion, viewOf } from "./records.ts";
-import type { SnapshotListRequest } from "../verbs.ts";
+import type { SnapshotGetRequest, SnapshotListRequest } from "../verbs.ts";
 
 /** Storage returns snapshots with their data, so only a few are listed at a time. */
 const listedAtOnce = 8;
@@ -57,6 +59,11 @@ export async function saveSnapshot(
   signal?: CancelSignal,
 ): Promise<Snapshot> {
   requireLeader(source.storage);
+  const { mayBeAhead = false, ...plain } = snapshot;
+  if (mayBeAhead) {
+    const savedAt = source.clock();
+    return proposed(source, { ...plain, position: unprovenPosition, savedAt }, signal);
+  }
   const { stream, version } = snapshot;
   const view = await viewOf(source, stream);
   const record = await recordOfVersion(source, stream, version, view.head);
@@ -67,11 +74,25 @@ export async function saveSnapshot(
   const { position } = scanPlacement(record);
   // Never before the time of the event that it includes, which `fits` relies on.
   const savedAt = Math.max(source.clock(), scanRecordedAt(record));
-  const saved: Snapshot = { ...snapshot, position, savedAt };
-  const request = { kind: "save-snapshot", key: saved, value: encodeSnapshot(saved) } as const;
+  return proposed(source, { ...plain, position, savedAt }, signal);
+}
+
+async function proposed(
+  source: SnapshotSource,
+  saved: Snapshot,
+  signal: CancelSignal | undefined,
+): Promise<Snapshot> {
+  const { stream, kind, version } = saved;
+  const key = { stream, kind, version, mayBeAhead: isUnproven(saved) };
+  const request = { kind: "save-snapshot", key, value: encodeSnapshot(saved) } as const;
   const outcome = await source.propose(request, signal);
   if (outcome.kind === "snapshot-beyond-stream") throw beyondStream(outcome);
   return saved;
+}
+
+/** Whether it was saved as one that may be ahead. Only those who ask for such ones get it. */
+export function isUnproven({ position }: Snapshot): boolean {
+  return position === unprovenPosition;
 }
 
 function beyondStream(found: Omit<SnapshotBeyondStream, "kind">): AnnalsError {
@@ -84,14 +105,16 @@ function beyondStream(found: Omit<SnapshotBeyondStream, "kind">): AnnalsError {
 /** Throws SNAPSHOT_NOT_FOUND, and CORRUPTION if the newest one is damaged. */
 export async function getSnapshot(
   source: SnapshotSource,
-  stream: string,
-  kind: string,
-  maxVersion: number,
+  { stream, kind, maxVersion = positionMax, mayBeAhead }: SnapshotGetRequest,
 ): Promise<Snapshot> {
   const view = await viewOf(source, stream);
   for await (const stored of candidates(source, stream, kind, maxVersion)) {
     if (stored.version <= deletedThrough(view)) break;
     const snapshot = decodeSnapshot(stored);
+    if (isUnproven(snapshot)) {
+      if (mayBeAhead) return snapshot;
+      continue;
+    }
     if (fits(snapshot, await recordOfVersion(source, stream, snapshot.version, view.head))) {
       return snapshot;
     }
@@ -101,10 +124,13 @@ export async function getSnapshot(
   throw new AnnalsError(failure, `no snapshot of ${stream}`);
 }
 
-/** Without their data. None is beyond the stream's version or from before its deletion. */
+/**
+ * Some, or none if there are no more. None is from before the stream's deletion, and none is beyond
+ * its version unless the caller asks for such ones.
+ */
 export async function listSnapshots(
   source: SnapshotSource,
-  { stream, kind, after, limit }: SnapshotListRequest,
+  { stream, kind, after, limit, withData = false, mayBeAhead = false }: SnapshotListRequest,
   caller: Caller,
 ): Promise<Snapshot[]> {
   const view = await viewOf(source, stream);
@@ -119,10 +145,14 @@ export async function listSnapshots(
     const found = await inTurn(caller, few * listEntryBytes, list, costOfStored);
     atOnce = costOfStored(found) > turnBytes ? 1 : listedAtOnce;
     for (const stored of found) {
-      const { version, ...snapshot } = decodeSnapshot(stored);
-      if (version <= deletedThrough(view) || version > view.version) continue;
-      listed.push({ ...snapshot, version, data: new Uint8Array() });
+      const snapshot = decodeSnapshot(stored);
+      const { version } = snapshot;
+      const isAsked = isUnproven(snapshot) ? mayBeAhead : version <= view.version;
+      if (version <= deletedThrough(view) || !isAsked) continue;
+      listed.push(withData ? snapshot : { ...snapshot, data: new Uint8Array() });
     }
+    // Their data is held until the answer is made of it.
+    if (withData && listed.length > 0) break;
     last = found.at(-1)?.name ?? "";
     if (last === "") break;
   }

@@ -19,7 +19,12 @@ import {
   convertGetState,
   convertSubscribe,
 } from "../../../src/grpc/convert/read-request.ts";
-import { convertGet, convertSave, convertSelected } from "../../../src/grpc/convert/snapshot.ts";
+import {
+  convertGet,
+  convertListed,
+  convertSave,
+  convertSelected,
+} from "../../../src/grpc/convert/snapshot.ts";
 
 const limits = defaultLimits;
 const make = {
@@ -29,7 +34,7 @@ const make = {
   getState: converter(GetStateRequestSchema, (wire) => convertGetState(wire, limits)),
   save: converter(SaveSnapshotRequestSchema, (wire) => convertSave(wire, limits)),
   get: converter(GetSnapshotRequestSchema, (wire) => convertGet(wire, limits)),
-  list: converter(ListSnapshotsRequestSchema, (wire) => convertSelected(wire, limits)),
+  list: converter(ListSnapshotsRequestSchema, (wire) => convertListed(wire, limits)),
   remove: converter(DeleteSnapshotsRequestSchema, (wire) => convertSelected(wire, limits)),
 };
 
@@ -306,6 +311,7 @@ describe("snapshots", () => {
       contentType: "application/octet-stream",
       data: state.value,
       metadata: {},
+      mayBeAhead: false,
     });
     const json = { case: "json", value: { kind: { case: "boolValue", value: true } } } as const;
     const saved = make.save({
@@ -385,6 +391,7 @@ describe("snapshots", () => {
       kind: "",
       maxVersion: undefined,
       view: "json",
+      mayBeAhead: false,
     });
   });
 });

@@ -98,6 +98,40 @@ describe("snapshots", () => {
     });
   });
 
+  test("beyond the stream are saved, got and listed by those who say so", async () => {
+    const ahead = { stream: "s", kind: "k", mayBeAhead: true };
+    const saving = { ...ahead, version: 6n, state: json({ v: 6 }) };
+    expect(await server.calls.unary(m.saveSnapshot, saving)).toMatchObject({ position: 0n });
+    const asked = { stream: "s", kind: "k" };
+    expect(await server.calls.failure(m.getSnapshot, asked)).toMatchObject({ code: 5 });
+    const { snapshot } = await server.calls.unary(m.getSnapshot, ahead);
+    expect(snapshot).toMatchObject({ version: 6n, position: 0n });
+    expect((await server.calls.unary(m.listSnapshots, asked)).snapshots).toEqual([]);
+    const { snapshots } = await server.calls.unary(m.listSnapshots, { ...ahead, view: 2 });
+    expect(snapshots.map((one) => [one.version, one.state.case])).toEqual([[6n, "json"]]);
+  });
+
+  test("are listed with their states in any view, a page of one where they are large", async () => {
+    for (const version of [1, 2, 3]) {
+      const state = { case: "data", value: Buffer.alloc(2_500_000, version) } as const;
+      const saved = { stream: "s", version: BigInt(version), state };
+      await server.calls.unary(m.saveSnapshot, saved);
+    }
+    const found: unknown[] = [];
+    let pageToken = "";
+    do {
+      const page = await server.calls.unary(m.listSnapshots, { stream: "s", view: 1, pageToken });
+      found.push(page.snapshots.map(({ version, state }) => [version, state.case]));
+      const [first] = page.snapshots;
+      const bytes = Buffer.from(first?.state.value as Uint8Array);
+      expect(bytes.equals(Buffer.alloc(2_500_000, Number(first?.version)))).toBe(true);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== "");
+    expect(found).toEqual([[[3n, "data"]], [[2n, "data"]], [[1n, "data"]]]);
+    const { snapshots } = await server.calls.unary(m.listSnapshots, { stream: "s", view: 3 });
+    expect(snapshots.map(({ state }) => state.case)).toEqual([undefined, undefined, undefined]);
+  });
+
   test("of the largest size go in and out in every view", async () => {
     const state = { case: "data", value: Buffer.alloc(3 * 1024 * 1024, "9") } as const;
     await server.calls.unary(m.saveSnapshot, {

@@ -101,7 +101,9 @@ describe("a saved snapshot", () => {
     );
     await Promise.all(saves);
     expect(commits).toHaveLength(1);
-    expect(Buffer.from((await log.getSnapshot("a", "")).data).toString()).toBe("third");
+    expect(Buffer.from((await log.getSnapshot({ stream: "a", kind: "" })).data).toString()).toBe(
+      "third",
+    );
   });
 
   test("weighs what an append of its size weighs", async () => {

@@ -6,6 +6,7 @@ import { snapshotName, type NewSnapshot } from "../../../src/domain/snapshot.ts"
 import type { EventLog, LoadRequest } from "../../../src/log/event-log.ts";
 import { decodeSnapshot, encodeSnapshot } from "../../../src/log/read/snapshots.ts";
 import { createModelStorage } from "../../support/model-storage.ts";
+import { idOf } from "../../support/events.ts";
 import { appendAll, appendOf, openLog, payloadsIn, positionsIn } from "../harness.ts";
 
 /** As names of streams and kinds are: no control characters. */
@@ -26,6 +27,10 @@ async function openFive(options: Parameters<typeof openLog>[0] = {}) {
   const opened = openLog(options);
   await appendAll(opened.log, ...["a", "b", "a", "b", "a"].map((stream) => ({ stream })));
   return opened;
+}
+
+function newestOf(log: EventLog, kind = "", maxVersion?: number) {
+  return log.getSnapshot({ stream: "a", kind, maxVersion });
 }
 
 interface Loaded {
@@ -49,12 +54,50 @@ async function loaded(log: EventLog, request: Partial<LoadRequest> = {}): Promis
 }
 
 describe("a snapshot", () => {
+  test("that may be ahead is for those who ask, and no load uses it, even once it is reached", async () => {
+    const { log } = await openFive();
+    const ahead = { mayBeAhead: true, kind: "k", data: new Uint8Array([9]) };
+    for (const version of [3, 4, 99]) {
+      const saved = await log.saveSnapshot(newSnapshot({ ...ahead, version }));
+      expect(saved).toMatchObject({ version, position: 0 });
+    }
+    const check = async () => {
+      const failure = { reason: "SNAPSHOT_NOT_FOUND", stream: "a", kind: "k" };
+      await expect(newestOf(log, "k")).rejects.toMatchObject({ failure });
+      const asked = { stream: "a", kind: "k", mayBeAhead: true };
+      expect(await log.getSnapshot(asked)).toMatchObject({ version: 99, position: 0 });
+      expect(await log.getSnapshot({ ...asked, maxVersion: 5 })).toMatchObject({ version: 4 });
+      expect(await log.listSnapshots({ stream: "a", limit: 9 })).toEqual([]);
+      const listed = await log.listSnapshots({ ...asked, limit: 9, withData: true });
+      expect(listed[0]).toMatchObject({ version: 99, data: new Uint8Array([9]) });
+      expect((await loaded(log, { snapshotKind: "k" })).snapshot).toBeUndefined();
+    };
+    await check();
+    await appendAll(log, { stream: "a" }, { stream: "a" });
+    await check();
+    await log.saveSnapshot(newSnapshot({ kind: "k", version: 4 }));
+    expect(await loaded(log, { snapshotKind: "k" })).toMatchObject({ snapshot: 4 });
+    await log.saveSnapshot(newSnapshot({ ...ahead, stream: "none" }));
+    expect(await log.deleteSnapshots({ stream: "a", kind: "k" })).toBe(3);
+  });
+
+  test("that may be ahead is not of a version that a deletion removed", async () => {
+    const { log } = await openFive();
+    const why = { expected: undefined, id: idOf(1), actor: "", reason: "" };
+    await log.streams.remove({ stream: "a", permanent: false, ...why });
+    const saving = log.saveSnapshot(newSnapshot({ version: 3, mayBeAhead: true }));
+    await expect(saving).rejects.toMatchObject({
+      failure: { reason: "SNAPSHOT_BEYOND_STREAM" },
+    });
+    await log.saveSnapshot(newSnapshot({ version: 4, mayBeAhead: true }));
+  });
+
   test("is given back as it was saved, with the position of its event", async () => {
     const { log } = await openFive({ clock: () => 1_700_000_000_123_456 });
     const metadata = { __proto__key: "x", code: "v7" };
     const saved = await log.saveSnapshot(newSnapshot({ version: 2, metadata }));
     expect(saved).toMatchObject({ version: 2, position: 3, savedAt: 1_700_000_000_123_456 });
-    expect(await log.getSnapshot("a", "")).toEqual(saved);
+    expect(await newestOf(log)).toEqual(saved);
   });
 
   test.each([4, 99])("beyond the stream (%i of 3) is refused", async (version) => {
@@ -72,18 +115,18 @@ describe("a snapshot", () => {
     const { log } = await openFive();
     for (const version of [1, 3]) await log.saveSnapshot(newSnapshot({ version }));
     await log.saveSnapshot(newSnapshot({ version: 2, kind: "k" }));
-    expect(await log.getSnapshot("a", "")).toMatchObject({ version: 3 });
-    expect(await log.getSnapshot("a", "", 2)).toMatchObject({ version: 1 });
-    expect(await log.getSnapshot("a", "k")).toMatchObject({ version: 2, kind: "k" });
+    expect(await newestOf(log)).toMatchObject({ version: 3 });
+    expect(await newestOf(log, "", 2)).toMatchObject({ version: 1 });
+    expect(await newestOf(log, "k")).toMatchObject({ version: 2, kind: "k" });
     const failure = { reason: "SNAPSHOT_NOT_FOUND", stream: "a", kind: "k" };
-    await expect(log.getSnapshot("a", "k", 1)).rejects.toMatchObject({ failure });
+    await expect(newestOf(log, "k", 1)).rejects.toMatchObject({ failure });
   });
 
   test("saved again replaces the one before", async () => {
     const { log } = await openFive();
     await log.saveSnapshot(newSnapshot());
     await log.saveSnapshot(newSnapshot({ data: new Uint8Array([7]) }));
-    expect((await log.getSnapshot("a", "")).data).toEqual(new Uint8Array([7]));
+    expect((await newestOf(log)).data).toEqual(new Uint8Array([7]));
     expect(await log.listSnapshots({ stream: "a", limit: 9 })).toHaveLength(1);
   });
 
@@ -122,7 +165,7 @@ describe("a snapshot", () => {
     if (stored === undefined) throw new Error("nothing stored");
     for (const value of [Uint8Array.of(0xff), stored.value.slice(0, -1), new Uint8Array()]) {
       storage.data.sideValues = [{ ...stored, value }];
-      await expect(log.getSnapshot("a", "")).rejects.toMatchObject({
+      await expect(newestOf(log)).rejects.toMatchObject({
         failure: { reason: "CORRUPTION", stream: "a" },
       });
     }
@@ -240,7 +283,7 @@ describe("load", () => {
     storage.data.events.length = 3;
     const { log: reopened } = openLog({ storage: createModelStorage({ data: storage.data }) });
     expect(await loaded(reopened)).toMatchObject({ snapshot: 1, positions: [3] });
-    expect(await reopened.getSnapshot("a", "")).toMatchObject({ version: 1 });
+    expect(await newestOf(reopened)).toMatchObject({ version: 1 });
     const listed = await reopened.listSnapshots({ stream: "a", limit: 9 });
     expect(listed.map(({ version }) => version)).toEqual([1]);
     expect(warnings).toEqual([]);
@@ -256,7 +299,7 @@ describe("load", () => {
     });
     await appendAll(later.log, { stream: "a", data: "another third event" });
     expect(await loaded(later.log)).toMatchObject({ snapshot: undefined, positions: [1, 3, 5] });
-    await expect(later.log.getSnapshot("a", "")).rejects.toMatchObject({
+    await expect(newestOf(later.log)).rejects.toMatchObject({
       failure: { reason: "SNAPSHOT_NOT_FOUND" },
     });
     const warning = "a snapshot of a at version 3 does not fit the log and is not used";

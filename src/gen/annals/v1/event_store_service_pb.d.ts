@@ -133,7 +133,7 @@ export declare const EventStoreService: GenService<{
     output: typeof GetSnapshotResponseSchema;
   },
   /**
-   * Lists the snapshots of a stream without their state. Idempotent.
+   * Lists the snapshots of a stream, without their state unless a view asks for it. Idempotent.
    *
    * @generated from rpc annals.v1.EventStoreService.ListSnapshots
    */

@@ -45,7 +45,8 @@ export declare type Snapshot = Message<"annals.v1.Snapshot"> & {
   version: bigint;
 
   /**
-   * The position of that event.
+   * The position of that event. 0: the snapshot was saved with `may_be_ahead`, and nothing proves that
+   * it is of this stream's events.
    *
    * @generated from field: uint64 position = 4;
    */
@@ -123,7 +124,8 @@ export declare type SaveSnapshotRequest = Message<"annals.v1.SaveSnapshotRequest
   kind: string;
 
   /**
-   * The version the state includes. At least 1 and at most the stream's version.
+   * The version the state includes. At least 1 and, without `may_be_ahead`, at most the stream's
+   * version.
    *
    * @generated from field: uint64 version = 3;
    */
@@ -173,6 +175,17 @@ export declare type SaveSnapshotRequest = Message<"annals.v1.SaveSnapshotRequest
    * @generated from field: string epoch = 8;
    */
   epoch: string;
+
+  /**
+   * True: the version may be one that the stream does not have yet, for frameworks that save a
+   * snapshot before its events. The store cannot know which events will get there, so that it never
+   * vouches for the snapshot: `Load` does not use it, and only `GetSnapshot` and `ListSnapshots` with
+   * `may_be_ahead` return it. It replaces, and is replaced by, any other one of the version and kind:
+   * give such snapshots a kind of their own.
+   *
+   * @generated from field: bool may_be_ahead = 9;
+   */
+  mayBeAhead: boolean;
 };
 
 /**
@@ -188,7 +201,7 @@ export declare const SaveSnapshotRequestSchema: GenMessage<SaveSnapshotRequest>;
  */
 export declare type SaveSnapshotResponse = Message<"annals.v1.SaveSnapshotResponse"> & {
   /**
-   * The position of the event at the snapshot's version.
+   * The position of the event at the snapshot's version. 0: with `may_be_ahead`.
    *
    * @generated from field: uint64 position = 1;
    */
@@ -241,6 +254,14 @@ export declare type GetSnapshotRequest = Message<"annals.v1.GetSnapshotRequest">
    * @generated from field: annals.v1.View view = 4;
    */
   view: View;
+
+  /**
+   * True: also one that was saved with `may_be_ahead`. The caller judges whether it is of the
+   * stream's events.
+   *
+   * @generated from field: bool may_be_ahead = 5;
+   */
+  mayBeAhead: boolean;
 };
 
 /**
@@ -302,6 +323,21 @@ export declare type ListSnapshotsRequest = Message<"annals.v1.ListSnapshotsReque
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * How much of each snapshot to return. Absent: as `VIEW_HEADERS`, without the state. `VIEW_FULL`
+   * has it as bytes, `VIEW_JSON` decodes it. A page ends near 1 MiB, or behind one larger snapshot.
+   *
+   * @generated from field: annals.v1.View view = 5;
+   */
+  view: View;
+
+  /**
+   * True: also those that were saved with `may_be_ahead`.
+   *
+   * @generated from field: bool may_be_ahead = 6;
+   */
+  mayBeAhead: boolean;
 };
 
 /**
@@ -311,13 +347,13 @@ export declare type ListSnapshotsRequest = Message<"annals.v1.ListSnapshotsReque
 export declare const ListSnapshotsRequestSchema: GenMessage<ListSnapshotsRequest>;
 
 /**
- * Snapshots without their state, by kind, the newest version of a kind first.
+ * Snapshots by kind, the newest version of a kind first.
  *
  * @generated from message annals.v1.ListSnapshotsResponse
  */
 export declare type ListSnapshotsResponse = Message<"annals.v1.ListSnapshotsResponse"> & {
   /**
-   * The snapshots; `state` is absent.
+   * The snapshots.
    *
    * @generated from field: repeated annals.v1.Snapshot snapshots = 1;
    */
