@@ -220,6 +220,11 @@ function checkTogether(config: Config): void {
   if (config.advertise !== "" && !/^.+:\d{1,5}$/.test(config.advertise)) {
     throw new ConfigError("--advertise: is not HOST:PORT");
   }
+  for (const origin of config.corsOrigin.split(",")) {
+    if (origin === "" ? config.corsOrigin !== "" : !/^(\*|https?:\/\/[^/\s]+)$/.test(origin)) {
+      throw new ConfigError(`--cors-origin: is not like https://app.example.com: "${origin}"`);
+    }
+  }
   checkAccess(config);
   checkFollow(config);
   if (unixSocket !== "" && Buffer.byteLength(resolve(unixSocket)) > socketPathBytesMax) {

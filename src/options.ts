@@ -168,6 +168,12 @@ export const options = {
     choices: ["1.2", "1.3"],
     help: "lowest version of TLS; for 1.2, only suites that authenticate what they encrypt",
   },
+  corsOrigin: {
+    type: "text",
+    initial: "",
+    value: "ORIGIN,...",
+    help: "let pages of these origins make calls, as https://app.example.com; *: all pages",
+  },
   reflection: {
     type: "switch",
     initial: true,

@@ -29,6 +29,8 @@ import { together } from "./observe/observers.ts";
 import { beginTracing } from "./observe/tracing.ts";
 import { SlowCalls } from "./observe/slow-calls.ts";
 import { OperatorsHttp } from "./observe/operators-http.ts";
+import { originsOf } from "./grpc/web/origins.ts";
+import { WebCalls } from "./grpc/web/web-calls.ts";
 import type { KurrentContext } from "./protocols/kurrentdb/mapping/context.ts";
 import {
   openLevelStorage,
@@ -64,7 +66,8 @@ export async function startServer(
   logger: Logger,
   parts: ServerParts = {},
 ): Promise<RunningServer> {
-  const limits = { ...(parts.limits ?? defaultLimits), ...callsOf(config) };
+  const { maxConcurrentStreams: concurrentCallsMax } = config;
+  const limits = { ...(parts.limits ?? defaultLimits), concurrentCallsMax };
   const { certificates, access, storage, following } = await openAll(config, logger, parts);
   const memory = memoryOf(config, limits);
   const scheduler = new Scheduler();
@@ -100,6 +103,7 @@ export async function startServer(
   };
   const observed = { version, calls, log, storage, memory, scheduler };
   const http = new OperatorsHttp(
+    (stream) => web.onStream(stream),
     {
       ...observed,
       isServing: () => health.serving,
@@ -116,6 +120,8 @@ export async function startServer(
   const others = await protocolServices(config, context, () => addresses);
   const bound = [...services(context, health, config.reflection, others), ...others];
   const grpc = new GrpcServer(bound, options, environment);
+  const isOpen = access === undefined && certificates === undefined;
+  const web = new WebCalls(grpc.parts, originsOf(config.corsOrigin, isOpen), environment);
   const open = { storage, log, grpc, http, health, environment, certificates, unwatch };
   let stopped: Promise<void> | undefined;
   const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
@@ -200,13 +206,13 @@ async function protocolServices(
   return [...bound, ...kurrentdb.kurrentdbServices({ ...context, advertised })];
 }
 
+function memoryOf({ clientMemoryBytes: bytesMax }: Config, limits: Limits): ClientMemory {
+  return new ClientMemory({ bytesMax, sureBytes: limits.connectionSureBytes, timers: nodeTimers });
+}
+
 function endPoint(address: string): { host: string; port: number } {
   const colon = address.lastIndexOf(":");
   return { host: address.slice(0, colon), port: Number(address.slice(colon + 1)) };
-}
-
-function memoryOf({ clientMemoryBytes: bytesMax }: Config, limits: Limits): ClientMemory {
-  return new ClientMemory({ bytesMax, sureBytes: limits.connectionSureBytes, timers: nodeTimers });
 }
 
 function transportOptions(config: Config, limits: Limits, logger: Logger): TransportOptions {
@@ -225,13 +231,11 @@ function transportOptions(config: Config, limits: Limits, logger: Logger): Trans
   };
 }
 
-type Connections = Pick<TransportOptions, "connectionsMax" | "connectionsPerAddressMax">;
-
 /**
  * The store needs descriptors, too: LevelDB takes up to a fifth of them for its tables, and a
  * process without descriptors can neither write a table nor report anything.
  */
-function connectionsOf(config: Config, logger: Logger): Connections {
+function connectionsOf(config: Config, logger: Logger) {
   const { maxConnections, maxConnectionsPerAddress: connectionsPerAddressMax } = config;
   const connectionsMax = Math.min(maxConnections, Math.floor((descriptorsMax() * 2) / 3));
   if (connectionsMax < maxConnections) {
@@ -249,10 +253,6 @@ function descriptorsMax(): number {
   } catch {
     return Infinity;
   }
-}
-
-function callsOf({ maxConcurrentStreams }: Config): Pick<Limits, "concurrentCallsMax"> {
-  return { concurrentCallsMax: maxConcurrentStreams };
 }
 
 function openConfigured(config: Config, logger: Logger): Promise<Storage> {
@@ -389,7 +389,7 @@ async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
   await access?.audit.flush();
   access?.audit.storeIn(undefined);
   const logStopped = open.log.stop();
-  const end = await open.grpc.stop(graceMs);
+  const [end] = await Promise.all([open.grpc.stop(graceMs), open.http.shared.drain(graceMs)]);
   open.http.stop();
   if (end === "cut off") logger.warn("open calls were cut off", { graceMs });
   await logStopped;

@@ -156,6 +156,10 @@ export const rooms: Record<string, Room> = {
     path: "src/protocols/umadb/",
     imports: ["gen", "domain", "access", "log", "transport", "convert"],
   },
+  web: {
+    path: "src/grpc/web/",
+    imports: ["gen", "domain", "http2", "transport"],
+  },
   auditStream: { path: "src/audit-stream.ts", imports: ["domain", "access", "log"], packages: [] },
   observe: {
     path: "src/observe/",
@@ -186,7 +190,16 @@ export const rooms: Record<string, Room> = {
       "eventLog",
       "transport",
     ].concat(
-      ["services", "kurrentMapping", "kurrentdb", "umadb", "auditStream", "observe"],
+      [
+        "services",
+        "web",
+        "http2",
+        "kurrentMapping",
+        "kurrentdb",
+        "umadb",
+        "auditStream",
+        "observe",
+      ],
       ["options", "config", "logger", "version"],
     ),
     packages: [],
@@ -215,7 +228,16 @@ export const rooms: Record<string, Room> = {
   },
   cliServer: {
     path: `${commands}server/`,
-    imports: ["access", "folder", "options", "config", "server", "logger", ...clientCommand],
+    imports: [
+      "domain",
+      "access",
+      "folder",
+      "options",
+      "config",
+      "server",
+      "logger",
+      ...clientCommand,
+    ],
   },
   cliEvents: { path: `${commands}events/`, imports: ["domain", "store", ...clientCommand] },
   cliImport: { path: `${commands}import/`, imports: ["store", ...clientCommand], packages: [] },

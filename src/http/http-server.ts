@@ -1,21 +1,20 @@
-// Plain HTTP beside gRPC: answers GET and HEAD of a few routes. Sockets come from the HTTP/2
-// server, which tells by the first bytes that a client speaks HTTP/1.1, or from a port of its own;
-// requests by HTTP/2 come as streams. Node parses HTTP/1.1; what it would hold for clients is
-// bounded here.
+// HTTP beside gRPC: answers GET and HEAD of a few routes, and hands on what else is asked. Sockets
+// come from the HTTP/2 server, which tells by the first bytes that a client speaks HTTP/1.1, or
+// from a port of its own. Requests by HTTP/2 come as streams; those by HTTP/1.1 are made such.
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type Server } from "node:http";
 import {
   createServer as createNetServer,
   type AddressInfo,
   type Server as NetServer,
   type Socket,
 } from "node:net";
-import type { TLSSocket } from "node:tls";
 import type { X509Certificate } from "node:crypto";
+import type { Budget } from "../http2/account.ts";
 import type { Http2Stream, StreamHandler } from "../http2/api.ts";
 import { encodeHeaders } from "../http2/hpack-encoder.ts";
-import { peerOf } from "../http2/peer.ts";
 import { errorCode } from "../http2/protocol.ts";
+import { Http1Connection, type Http1Options, type Http1Times } from "./http1-stream.ts";
 
 export interface HttpRequest {
   /** `127.0.0.1:50123`, `[::1]:50123`, or `unix`. */
@@ -43,27 +42,32 @@ export type Route = (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
 /** By path. */
 export type Routes = ReadonlyMap<string, Route>;
 
-export interface HttpLimits {
-  /** Connections at a time. The one that has waited the longest gives way to a new one. */
-  readonly connectionsMax: number;
+export interface HttpLimits extends Http1Times {
+  /** Connections that wait for a request. The one that has waited the longest gives way. */
+  readonly waitingMax: number;
   readonly headerBytesMax: number;
-  /** From a connection's beginning, or from the last answer, to the end of the next one. */
-  readonly exchangeMs: number;
   readonly tickMs: number;
 }
 
 const limitsDefault: HttpLimits = {
-  connectionsMax: 128,
-  headerBytesMax: 16 * 1024,
+  waitingMax: 128,
+  headerBytesMax: 32 * 1024,
   exchangeMs: 10_000,
+  idleMs: 60_000,
   tickMs: 1_000,
 };
 
 export interface HttpOptions {
   readonly routes: Routes;
   readonly limits?: Partial<HttpLimits>;
+  /** The budget of a connection by HTTP/1.1. Absent: its memory is not counted. */
+  readonly budgetOf?: Http1Options["budgetOf"];
+  /** Answers what has no route. Absent: there is nothing else. */
+  readonly onStream?: (stream: Http2Stream) => StreamHandler;
   onFault(error: unknown, path: string): void;
 }
+
+const uncounted: Budget = { take: () => true, give() {} };
 
 export const plainText = "text/plain; charset=utf-8";
 
@@ -72,39 +76,57 @@ export class HttpServer {
   private readonly limits: HttpLimits;
   private readonly server: Server;
   private readonly ports: NetServer[] = [];
-  /** When the present exchange began; the one that began first comes first. */
-  private readonly since = new Map<Socket, number>();
-  private readonly answering = new WeakSet<Socket>();
+  private readonly connections = new Map<Socket, Http1Connection>();
+  /** The one that has waited the longest comes first. */
+  private readonly waiting = new Set<Http1Connection>();
+  private readonly connectionOptions: Http1Options;
   private readonly timer: NodeJS.Timeout;
+  private whenEmpty: (() => void) | undefined;
 
   constructor(options: HttpOptions) {
     this.options = options;
     this.limits = { ...limitsDefault, ...options.limits };
-    const { headerBytesMax: maxHeaderSize, exchangeMs: keepAliveTimeout, tickMs } = this.limits;
-    this.server = createServer({ maxHeaderSize, keepAliveTimeout }, (request, response) => {
-      void this.answer(request, response);
-    });
-    this.timer = setInterval(() => this.tick(), tickMs).unref();
+    const { headerBytesMax: maxHeaderSize, idleMs: keepAliveTimeout, tickMs } = this.limits;
+    this.server = createServer({ maxHeaderSize, keepAliveTimeout }, (request, response) =>
+      this.connections.get(request.socket)?.serve(request, response),
+    );
+    this.connectionOptions = {
+      budgetOf: options.budgetOf ?? (() => uncounted),
+      onStream: (stream) => this.onStream(stream),
+      onFault: (error, path) => options.onFault(error, path),
+      onWaiting: (connection, isWaiting) => this.waits(connection, isWaiting),
+    };
+    this.timer = setInterval(() => {
+      const now = performance.now();
+      for (const connection of this.connections.values()) connection.tick(now, this.limits);
+    }, tickMs).unref();
   }
 
   get connectionCount(): number {
-    return this.since.size;
+    return this.connections.size;
   }
 
   /** Serves a socket that somebody else accepted; `firstBytes` were read from it. */
   serve(socket: Socket, firstBytes: Buffer = Buffer.alloc(0)): void {
-    const [oldest] = this.since.keys();
-    if (this.since.size >= this.limits.connectionsMax) oldest?.destroy();
-    this.since.set(socket, performance.now());
-    socket.once("close", () => this.since.delete(socket));
+    const connection = new Http1Connection(socket, this.connectionOptions);
+    this.connections.set(socket, connection);
+    socket.once("close", () => {
+      this.connections.delete(socket);
+      if (this.connections.size === 0) this.whenEmpty?.();
+    });
+    if (!connection.begin()) return;
     if (firstBytes.length > 0) socket.unshift(firstBytes);
     this.server.emit("connection", socket);
     socket.resume();
   }
 
-  /** Serves a GET or HEAD request by HTTP/2. */
+  /** Serves a request, by whichever version of HTTP. */
   onStream(stream: Http2Stream): StreamHandler {
-    void this.answerStream(stream);
+    const { routes, onStream } = this.options;
+    const path = (stream.headers.get(":path") ?? "").split("?", 1)[0] ?? "";
+    const route = routes.get(path);
+    if (route === undefined && onStream !== undefined) return onStream(stream);
+    void this.answer(stream, path, route);
     return {
       onData: (part) => stream.release(part.length),
       onEnd() {},
@@ -127,38 +149,37 @@ export class HttpServer {
     return `${host}:${(server.address() as AddressInfo).port}`;
   }
 
-  /** Ends at once: an exchange takes a moment, and who asks asks again. */
+  /** Closes connections when their exchanges are over, at the latest after `graceMs`. */
+  async drain(graceMs: number): Promise<void> {
+    for (const connection of this.connections.values()) connection.drain();
+    if (this.connections.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, graceMs);
+      this.whenEmpty = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** Ends at once. */
   stop(): void {
     clearInterval(this.timer);
     for (const port of this.ports.splice(0)) port.close();
-    for (const socket of this.since.keys()) socket.destroy();
+    for (const socket of this.connections.keys()) socket.destroy();
   }
 
-  private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { socket, method = "", url = "" } = request;
-    // No client sends requests ahead, and thousands fit into one packet.
-    if (this.answering.has(socket)) return void socket.destroy();
-    this.answering.add(socket);
-    response.once("finish", () => this.begins(socket));
-    const answer = await this.answerTo(method, url, () => requestOf(request));
-    // What a client sends behind its headers is not read.
-    const { "transfer-encoding": encoding, "content-length": length } = request.headers;
-    const hasBody = encoding !== undefined || length !== undefined;
-    const ending = hasBody ? { connection: "close" } : {};
-    response.writeHead(answer.status, { ...headersOf(answer), ...ending });
-    response.end(method === "HEAD" ? undefined : answer.body);
+  private waits(connection: Http1Connection, isWaiting: boolean): void {
+    this.waiting.delete(connection);
+    if (!isWaiting) return;
+    this.waiting.add(connection);
+    const [oldest] = this.waiting;
+    if (this.waiting.size > this.limits.waitingMax) oldest?.close();
   }
 
-  private async answerStream(stream: Http2Stream): Promise<void> {
-    const { headers, connection } = stream;
-    const method = headers.get(":method") ?? "";
-    const answer = await this.answerTo(method, headers.get(":path") ?? "", () => ({
-      peer: connection.peer,
-      connection,
-      authorization: headers.get("authorization"),
-      accept: headers.get("accept") ?? "",
-      certificate: connection.certificate,
-    }));
+  private async answer(stream: Http2Stream, path: string, route: Route | undefined): Promise<void> {
+    const method = stream.headers.get(":method");
+    const answer = await this.answerTo(stream, path, route);
     const isBodiless = method === "HEAD" || answer.body === "";
     const fields = Object.entries(headersOf(answer));
     stream.respond(encodeHeaders([[":status", `${answer.status}`], ...fields]), isBodiless);
@@ -168,35 +189,27 @@ export class HttpServer {
   }
 
   private async answerTo(
-    method: string,
-    url: string,
-    requested: () => HttpRequest,
+    stream: Http2Stream,
+    path: string,
+    route: Route | undefined,
   ): Promise<HttpAnswer> {
-    const path = url.split("?", 1)[0] ?? "";
-    const route = this.options.routes.get(path);
+    const { headers, connection } = stream;
+    const method = headers.get(":method");
     if (route === undefined) return failure(404, "not found");
     if (method !== "GET" && method !== "HEAD") {
       return { ...failure(405, "only GET and HEAD"), headers: { allow: "GET, HEAD" } };
     }
     try {
-      return await route(requested());
+      return await route({
+        peer: connection.peer,
+        connection,
+        authorization: headers.get("authorization"),
+        accept: headers.get("accept") ?? "",
+        certificate: connection.certificate,
+      });
     } catch (error) {
       this.options.onFault(error, path);
       return failure(500, "a fault of the server; its log says more");
-    }
-  }
-
-  /** An exchange begins, behind those of all others. */
-  private begins(socket: Socket): void {
-    this.answering.delete(socket);
-    if (this.since.delete(socket)) this.since.set(socket, performance.now());
-  }
-
-  private tick(): void {
-    const overdue = performance.now() - this.limits.exchangeMs;
-    for (const [socket, since] of this.since) {
-      if (since > overdue) return;
-      socket.destroy();
     }
   }
 }
@@ -212,15 +225,5 @@ function headersOf({ type, body, headers }: HttpAnswer): Record<string, string> 
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     ...headers,
-  };
-}
-
-function requestOf({ socket, headers }: IncomingMessage): HttpRequest {
-  return {
-    peer: peerOf(socket),
-    connection: socket,
-    authorization: headers.authorization,
-    accept: headers.accept ?? "",
-    certificate: (socket as Partial<TLSSocket>).getPeerX509Certificate?.(),
   };
 }

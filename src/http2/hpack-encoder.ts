@@ -9,6 +9,8 @@ import { encodeHuffman } from "./huffman.ts";
 /** Encoded headers, for any stream of any connection, any number of times. */
 export interface HeaderBlock {
   readonly bytes: Buffer;
+  /** What they say, for a stream that is not HTTP/2. */
+  readonly fields: readonly (readonly [name: string, value: string])[];
 }
 
 const fieldIndexes = new Map<string, number>();
@@ -22,9 +24,7 @@ for (const [at, { name, value }] of staticTable.entries()) {
  * Pseudo-headers first; characters are bytes (latin1). Throws a RangeError for a name or a value
  * that HTTP does not allow.
  */
-export function encodeHeaders(
-  fields: Iterable<readonly [name: string, value: string]>,
-): HeaderBlock {
+export function encodeHeaders(fields: HeaderBlock["fields"]): HeaderBlock {
   const parts: Buffer[] = [];
   for (const [name, value] of fields) {
     if (!fieldOf(name, value).isSound) throw new RangeError(`not a header: ${name}`);
@@ -38,7 +38,7 @@ export function encodeHeaders(
     if (nameIndex === 0) parts.push(textOf(name));
     parts.push(textOf(value));
   }
-  return { bytes: Buffer.concat(parts) };
+  return { bytes: Buffer.concat(parts), fields };
 }
 
 function textOf(value: string): Buffer {

@@ -2,7 +2,7 @@
 // and on a port of its own, which is for a network of operators.
 
 import type { AccessControl } from "../access/access-control.ts";
-import { HttpServer } from "../http/http-server.ts";
+import { HttpServer, type HttpOptions } from "../http/http-server.ts";
 import { Observation, type Observed } from "./observe.ts";
 
 export class OperatorsHttp {
@@ -11,11 +11,22 @@ export class OperatorsHttp {
   private readonly own: HttpServer;
   private readonly observation: Observation;
 
-  constructor(observed: Observed, access: AccessControl | undefined) {
+  /** `onStream` serves what comes to the clients' port and is none of these routes. */
+  constructor(
+    onStream: HttpOptions["onStream"],
+    observed: Observed,
+    access: AccessControl | undefined,
+  ) {
     const onFault = (error: unknown, path: string): void =>
       observed.warn(`an HTTP request failed: ${path}`, error);
     this.observation = new Observation(observed);
-    this.shared = new HttpServer({ routes: this.observation.routes(access), onFault });
+    const { memory } = observed;
+    this.shared = new HttpServer({
+      routes: this.observation.routes(access),
+      budgetOf: (connection) => memory.open(connection),
+      ...(onStream && { onStream }),
+      onFault,
+    });
     this.own = new HttpServer({ routes: this.observation.routes(undefined), onFault });
   }
 

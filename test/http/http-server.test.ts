@@ -69,7 +69,7 @@ describe("a client of plain HTTP", () => {
     ["that never ends its headers", "GET /a HTTP/1.1\r\nx-one: 1\r\n"],
     ["that asks no second time", get],
   ])("%s is cut off", async (_, first) => {
-    const port = await served({ exchangeMs: 50, tickMs: 10 });
+    const port = await served({ exchangeMs: 50, idleMs: 50, tickMs: 10 });
     await client(port, first).closed;
     await expect.poll(() => http.connectionCount).toBe(0);
   });
@@ -97,7 +97,7 @@ describe("a client of plain HTTP", () => {
 
   test("whose headers are too large is refused", async () => {
     const port = await served();
-    const { text, closed } = client(port, `GET /a HTTP/1.1\r\nx: ${"y".repeat(20_000)}\r\n\r\n`);
+    const { text, closed } = client(port, `GET /a HTTP/1.1\r\nx: ${"y".repeat(40_000)}\r\n\r\n`);
     await closed;
     expect(text()).toMatch(/^HTTP\/1.1 431 /);
   });
@@ -110,7 +110,7 @@ describe("a client of plain HTTP", () => {
   });
 
   test("is served although others keep every connection busy: the oldest gives way", async () => {
-    const port = await served({ connectionsMax: 3 });
+    const port = await served({ waitingMax: 3 });
     const idle = [1, 2, 3].map(() => client(port, "GET /a HTTP/1.1\r\n"));
     await expect.poll(() => http.connectionCount).toBe(3);
     const { text } = client(port, get);

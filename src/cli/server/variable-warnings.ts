@@ -2,6 +2,7 @@
 // and would otherwise be ignored silently.
 
 import { looksLikeOption, otherVariables } from "../../config.ts";
+import { nearTo } from "../../domain/near.ts";
 import { optionNames, variableOf } from "../../options.ts";
 
 const known = [...optionNames.map(variableOf), ...otherVariables];
@@ -14,22 +15,8 @@ export function variableWarnings(
     ([name, text]) => text !== undefined && looksLikeOption(name, text) && !known.includes(name),
   );
   return unknown.map(([name]) => {
-    const meant = known.find((option) => isNear(option, name));
+    const meant = nearTo(name, known);
     const hint = meant === undefined ? "" : `: did you mean ${meant}?`;
     return `the environment variable ${name} is not an option and has no effect${hint}`;
   });
-}
-
-/** Whether the words differ by at most two letters missing, added or changed. */
-function isNear(one: string, other: string): boolean {
-  let row = Array.from({ length: other.length + 1 }, (_, i) => i);
-  for (let i = 0; i < one.length; i += 1) {
-    const next = [i + 1];
-    for (let j = 0; j < other.length; j += 1) {
-      const changed = (row[j] ?? 0) + (one[i] === other[j] ? 0 : 1);
-      next.push(Math.min(changed, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return (row.at(-1) ?? 0) <= 2;
 }

@@ -8,7 +8,7 @@
 //   permit   may they touch what the request names     src/access, by methods.ts
 //   run      the handler                               grpc/services
 //   encode   its answers as bytes                      methods.ts
-//   frame    answers as HTTP/2 data, and the status    outgoing.ts
+//   frame    answers as HTTP/2 data, and the status    outgoing.ts, call-format.ts
 
 import type { Admission, Visitor } from "../../access/admission.ts";
 import type { Need } from "../../access/grants.ts";
@@ -88,7 +88,8 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.environment = environment;
     this.beganMs = environment.observer === undefined ? undefined : performance.now();
     this.isRepeated = options.isRepeated;
-    this.outgoing = new Outgoing(stream, environment.memory, this.lose);
+    const { answers } = options.format;
+    this.outgoing = new Outgoing(stream, environment.memory, answers, this.lose);
     const { stopping, observer } = environment;
     observer?.begun?.(this);
     this.incoming = new Incoming(stream, options, this, stopping, this.arrived);

@@ -14,7 +14,7 @@ import { GrpcCall } from "./call.ts";
 import type { Certificates } from "./certificates.ts";
 import type { Compression } from "./inflate.ts";
 import { methodsOf, type BoundService, type Methods } from "./methods.ts";
-import { acceptedEncodings, statusOnly } from "./outgoing.ts";
+import { acceptedEncodings, grpcFormat, statusOnly } from "./call-format.ts";
 import { refusalLog } from "./refusals.ts";
 import { RequestDeadlines, type RequestTimes } from "./request-deadlines.ts";
 import { StatusCode, StatusError } from "./status.ts";
@@ -117,6 +117,15 @@ export class GrpcServer {
     });
   }
 
+  /** What calls by other protocols share with those of gRPC. */
+  get parts(): { methods: Methods; receiveBytesMax: number; deadlines: RequestDeadlines } {
+    return {
+      methods: this.methods,
+      receiveBytesMax: this.receiveBytesMax,
+      deadlines: this.deadlines,
+    };
+  }
+
   get connectionCount(): number {
     return this.http2.connectionCount;
   }
@@ -159,8 +168,7 @@ export class GrpcServer {
     const { headers } = stream;
     const httpMethod = headers.get(":method");
     if (!grpcType.test(headers.get("content-type") ?? "")) {
-      const isRead = httpMethod === "GET" || httpMethod === "HEAD";
-      if (isRead && this.http !== undefined) return this.http.onStream(stream);
+      if (this.http !== undefined) return this.http.onStream(stream);
       stream.respond(notGrpc, true);
       return unheard;
     }
@@ -190,7 +198,8 @@ export class GrpcServer {
     // Client libraries that retry by a service config set this header.
     const isRepeated = headers.get("grpc-previous-rpc-attempts") !== undefined;
     const isOneRequest = method.kind !== "bidi_streaming";
-    const incoming = { compression, receiveBytesMax, isOneRequest, deadlines };
+    const format = grpcFormat;
+    const incoming = { compression, receiveBytesMax, isOneRequest, format, deadlines };
     const options = { timeoutMs, isRepeated, ...incoming };
     return new GrpcCall(stream, method, options, this.environment);
   }
@@ -205,10 +214,10 @@ export class GrpcServer {
   }
 }
 
-/** gRPC with protobuf messages. gRPC-Web and JSON are not served. */
+/** gRPC with protobuf messages. */
 const grpcType = /^application\/grpc(\+proto)?\s*(;|$)/i;
 
-const compressions: Readonly<Record<string, Compression | undefined>> = {
+export const compressions: Readonly<Record<string, Compression | undefined>> = {
   identity: undefined,
   gzip: "gzip",
   deflate: "deflate",

@@ -5,12 +5,12 @@
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import type { Call, Stopping } from "./call-environment.ts";
+import { prefixBytes, type CallFormat } from "./call-format.ts";
 import { inflate, type Compression } from "./inflate.ts";
+import { grown, owned } from "./request-bytes.ts";
 import type { Awaited, RequestDeadlines } from "./request-deadlines.ts";
 import { StatusCode, StatusError } from "./status.ts";
 
-/** The prefix of each message: whether it is compressed, and its length in bytes. */
-const prefixBytes = 5;
 /** Bytes read ahead of the handler, so that it need not wait for each of many small messages. */
 const aheadBytesMax = 64 * 1024;
 const aheadCountMax = 64;
@@ -26,6 +26,7 @@ export interface IncomingOptions {
   readonly receiveBytesMax: number;
   /** The call has one request message, and begins at the end of the request. */
   readonly isOneRequest: boolean;
+  readonly format: CallFormat;
   readonly deadlines: RequestDeadlines;
 }
 
@@ -119,7 +120,8 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     }
     this.owedBytes += part.length;
     try {
-      this.split(part);
+      if (this.options.format.wholeBytesMax === undefined) this.split(part);
+      else this.collect(part, this.options.format.wholeBytesMax);
     } catch (error) {
       this.fail(error);
     }
@@ -128,6 +130,8 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
 
   /** The client has ended the request. */
   complete(): void {
+    const isWhole = this.options.format.wholeBytesMax !== undefined;
+    if (isWhole) return this.completeWhole();
     if (this.partialBytes > 0 && this.error === undefined) {
       const message = "the request ends within its message";
       this.fail(new StatusError(StatusCode.INVALID_ARGUMENT, message));
@@ -135,6 +139,26 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     this.hasEnded = true;
     this.options.deadlines.forget(this);
     this.notify();
+  }
+
+  /** All that came is one message, also if nothing did. */
+  private completeWhole(): void {
+    this.hasEnded = true;
+    this.options.deadlines.forget(this);
+    if (this.isClosed || this.error !== undefined) return this.notify();
+    const bytes = this.partial.subarray(0, this.partialBytes);
+    this.partial = nothing;
+    this.partialBytes = 0;
+    this.messageCount++;
+    if (this.options.compression !== undefined && bytes.length > 0) {
+      this.packed.push({ bytes, isCompressed: true });
+      return void this.unpack();
+    }
+    try {
+      this.queue(bytes);
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   /** Messages that arrived before the fault are handled first. Later data is ignored. */
@@ -225,6 +249,12 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     this.owedBytes = 0;
   }
 
+  private collect(part: Buffer, bytesMax: number): void {
+    const bytes = this.partialBytes + part.length;
+    if (bytes > bytesMax) throw tooLong(bytes, bytesMax);
+    this.append(part, 0, part.length, Math.max(bytes, Math.min(bytesMax, 2 * this.partialBytes)));
+  }
+
   /** Accepts every complete message. Keeps the part of an incomplete one. */
   private split(part: Buffer): void {
     for (let at = 0; at < part.length;) {
@@ -246,21 +276,27 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     const wanted = prefixBytes + (hasPrefix ? this.lengthAt(this.partial, 0) : 0);
     const to = Math.min(part.length, from + wanted - this.partialBytes);
     const bytes = this.partialBytes + to - from;
-    if (this.partial.length < bytes) {
-      // The buffer grows as data arrives: a client may never send the length that it announced.
-      const size = Math.min(wanted, Math.max(bytes, 2 * this.partial.length));
-      this.draw(size - this.partial.length);
-      this.partial = grown(this.partial, size);
-    }
-    part.copy(this.partial, this.partialBytes, from, to);
-    this.release(to - from);
-    this.partialBytes = bytes;
+    // The buffer grows as data arrives: a client may never send the length that it announced.
+    const size = Math.min(wanted, Math.max(bytes, 2 * this.partial.length));
+    this.append(part, from, to, size);
     if (bytes < prefixBytes || bytes < prefixBytes + this.lengthAt(this.partial, 0)) return to;
     const whole = this.partial;
     this.partial = nothing;
     this.partialBytes = 0;
     this.accept({ bytes: whole.subarray(prefixBytes, bytes), isCompressed: whole[0] === 1 });
     return to;
+  }
+
+  /** Adds a part to what is there of a message, in a buffer of this size if it has to grow. */
+  private append(part: Buffer, from: number, to: number, size: number): void {
+    const bytes = this.partialBytes + to - from;
+    if (this.partial.length < bytes) {
+      this.draw(size - this.partial.length);
+      this.partial = grown(this.partial, size);
+    }
+    part.copy(this.partial, this.partialBytes, from, to);
+    this.release(to - from);
+    this.partialBytes = bytes;
   }
 
   private lengthAt(bytes: Buffer, at: number): number {
@@ -282,7 +318,10 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     void this.unpack();
   }
 
-  private queue(message: Buffer): void {
+  private queue(came: Buffer): void {
+    const { decode } = this.options.format;
+    const message = decode === undefined ? came : decode(came);
+    if (message.length > came.length) this.draw(message.length - came.length);
     this.waiting.push(message);
     this.waitingBytes += message.length;
     this.notify();
@@ -334,23 +373,6 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
   }
 }
 
-interface TransferableBuffer {
-  /** The same bytes and more; those of before are free at once, and not when they are collected. */
-  transfer(length: number): ArrayBuffer;
-}
-
-/** `partial` has its own memory, and nobody else has seen it. */
-function grown(partial: Buffer, size: number): Buffer {
-  if (partial.length === 0) return Buffer.allocUnsafeSlow(size);
-  return Buffer.from((partial.buffer as unknown as TransferableBuffer).transfer(size));
-}
-
-/** A small message that waits must not keep all that was read with it. */
-function owned(message: Buffer): Buffer {
-  const isMostOfIt = message.length * 2 >= message.buffer.byteLength;
-  return isMostOfIt ? message : Buffer.from(message);
-}
-
 export function tooMuchHeld(): AnnalsError {
   const message =
     "client_memory_bytes: the server holds what it may for its clients, and this one holds the " +
@@ -361,7 +383,7 @@ export function tooMuchHeld(): AnnalsError {
 function tooLong(bytes: number, receiveBytesMax: number): StatusError {
   const limit = `receive_bytes_max (${receiveBytesMax})`;
   const message = `the request message has ${bytes} bytes, more than ${limit}`;
-  return new StatusError(StatusCode.RESOURCE_EXHAUSTED, message);
+  return new StatusError(StatusCode.RESOURCE_EXHAUSTED, message, undefined, { httpStatus: 413 });
 }
 
 function unimplemented(message: string): StatusError {

@@ -8,6 +8,7 @@ import {
   type DescService,
   type MessageShape,
 } from "@bufbuild/protobuf";
+import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { requirements, type Requirement } from "../../access/requirements.ts";
 import type { Call } from "./call-environment.ts";
 import { decodeRequest } from "./decode.ts";
@@ -84,6 +85,10 @@ export type Bytes = Uint8Array | MessageParts | PrefixedMessages | RepeatableMes
 interface Common {
   /** The path, as in `/package.Service/Method`. */
   readonly path: string;
+  readonly input: DescMessage;
+  readonly output: DescMessage;
+  /** The contract says that it changes nothing. */
+  readonly isSafe: boolean;
   readonly requirement: Requirement;
   /** Whether the handler takes decoded messages, and not bytes. */
   readonly isDecoded: boolean;
@@ -132,8 +137,8 @@ type Run = (request: unknown, call: Call) => any;
 type AnyHandler = Run | TakesBytes<Run>;
 
 function methodOf(
-  of: Omit<Common, "encode" | "isDecoded">,
-  { methodKind: kind, input, output }: DescMethod,
+  of: Pick<Common, "path" | "requirement" | "statusOf">,
+  { methodKind: kind, input, output, idempotency }: DescMethod,
   handler: AnyHandler,
 ): Method {
   const takesBytes = typeof handler !== "function";
@@ -143,7 +148,8 @@ function methodOf(
     if (answer instanceof PrefixedMessages || answer instanceof RepeatableMessage) return answer;
     return toBinary(output, answer as MessageShape<DescMessage>);
   };
-  const common = { ...of, isDecoded: !takesBytes, encode };
+  const isSafe = idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
+  const common = { ...of, input, output, isSafe, isDecoded: !takesBytes, encode };
   switch (kind) {
     case "unary":
     case "server_streaming":

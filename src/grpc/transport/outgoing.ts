@@ -1,14 +1,14 @@
-// The outgoing messages of a call, framed as HTTP/2 data, and the status after them. While all
-// calls together have much unsent, a call waits until it has nothing unsent itself. It never waits
-// for others.
+// The outgoing messages of a call, in the format of its protocol, and the status after them. While
+// all calls together have much unsent, a call waits until it has nothing unsent itself. It never
+// waits for others.
 
 import { createHash } from "node:crypto";
 import { AnnalsError } from "../../domain/errors.ts";
-import { encodeHeaders, type HeaderBlock } from "../../http2/hpack-encoder.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
 import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
 import { schedulingPolicy } from "../../log/scheduling/policy.ts";
+import { framedAlone, prefixBytes, type AnswerFormat, type Framable } from "./call-format.ts";
 import { tooMuchHeld } from "./incoming.ts";
 import {
   PrefixedMessages,
@@ -17,27 +17,7 @@ import {
   type MessageSource,
 } from "./message-parts.ts";
 import type { Bytes } from "./methods.ts";
-import { statusFields, type CallStatus } from "./status.ts";
-
-/** The length of the prefix before each message. */
-const prefixBytes = 5;
-/** Longer messages are not copied. */
-const smallBytesMax = 1_024;
-
-const plain = [
-  [":status", "200"],
-  ["content-type", "application/grpc+proto"],
-] as const;
-/** The encodings that requests may be compressed with. */
-export const acceptedEncodings = "identity,deflate,gzip";
-
-const answerHead = encodeHeaders([
-  ...plain,
-  ["grpc-encoding", "identity"],
-  ["grpc-accept-encoding", acceptedEncodings],
-]);
-const okTrailers = encodeHeaders([["grpc-status", "0"]]);
-const nothingButOk = encodeHeaders([...plain, ["grpc-status", "0"]]);
+import type { CallStatus } from "./status.ts";
 
 interface Unsent {
   /** With what frames it. */
@@ -56,6 +36,7 @@ export class Outgoing {
   sentBytes = 0;
   private readonly stream: Http2Stream;
   private readonly memory: ClientMemory;
+  private readonly format: AnswerFormat;
   /** The last messages, at least all that are not completely sent, and their bytes together. */
   private readonly unsent: Unsent[] = [];
   private unsentSum = 0;
@@ -73,9 +54,15 @@ export class Outgoing {
   private untakenMax = 1;
 
   /** `onLost`: the answer cannot go on. */
-  constructor(stream: Http2Stream, memory: ClientMemory, onLost: (error: unknown) => void) {
+  constructor(
+    stream: Http2Stream,
+    memory: ClientMemory,
+    format: AnswerFormat,
+    onLost: (error: unknown) => void,
+  ) {
     this.stream = stream;
     this.memory = memory;
+    this.format = format;
     this.onLost = onLost;
   }
 
@@ -87,7 +74,7 @@ export class Outgoing {
   begin(): void {
     if (this.hasBegun) return;
     this.hasBegun = true;
-    this.stream.respond(answerHead);
+    this.format.begin(this.stream);
   }
 
   /**
@@ -140,8 +127,7 @@ export class Outgoing {
     if (answer !== undefined) this.mustWrite([answer]);
     if (this.droppedBytes > 0 && status !== undefined) return this.endDropped(status);
     this.isEnded = true;
-    if (this.hasBegun) this.stream.end(status === undefined ? okTrailers : trailersOf(status));
-    else this.stream.respond(status === undefined ? nothingButOk : statusOnly(status), true);
+    this.format.end(this.stream, status, this.hasBegun);
     this.goOn();
   }
 
@@ -203,7 +189,7 @@ export class Outgoing {
   }
 
   private endNow(status: CallStatus, isBetweenMessages: boolean): void {
-    if (isBetweenMessages) this.stream.endInstead(trailersOf(status));
+    if (isBetweenMessages) this.format.endInstead(this.stream, status);
     else this.stream.reset(errorCode.enhanceYourCalm);
     this.close();
   }
@@ -220,13 +206,14 @@ export class Outgoing {
   }
 
   private write(messages: readonly Bytes[]): boolean {
-    if (!this.stream.write(...framed(messages.map(taken)))) return false;
+    if (!this.format.send(this.stream, messages.map(taken))) return false;
     for (const message of messages) {
       const { length } = message;
       const sentBytes = message instanceof PrefixedMessages ? length : length + prefixBytes;
+      this.sentBytes += sentBytes;
+      if (!this.format.isPlain) continue;
       this.unsent.push({ bytes: sentBytes, remade: remadeOf(message) });
       this.unsentSum += sentBytes;
-      this.sentBytes += sentBytes;
     }
     this.forgetSent();
     return true;
@@ -260,15 +247,6 @@ export class Outgoing {
   }
 }
 
-/** Answers with a status alone. */
-export function statusOnly(status: CallStatus, more: [string, string][] = []): HeaderBlock {
-  return encodeHeaders([...plain, ...statusFields(status), ...more]);
-}
-
-function trailersOf(status: CallStatus): HeaderBlock {
-  return encodeHeaders(statusFields(status));
-}
-
 function remadeOf(message: Bytes): Unsent["remade"] {
   if (message instanceof RepeatableMessage) return message.source;
   if (message.length > keptBytesMax) return undefined;
@@ -300,36 +278,4 @@ function removedMeanwhile(): AnnalsError {
 /** The message as it goes out for the first time. */
 function taken(message: Bytes): Framable {
   return message instanceof RepeatableMessage ? message.take() : message;
-}
-
-type Framable = Exclude<Bytes, RepeatableMessage>;
-
-/** Small messages become one piece: what is written piece by piece costs more than a copy. */
-function framed(messages: readonly Framable[]): readonly Uint8Array[] {
-  let bytes = 0;
-  for (const message of messages) {
-    const isSmall = message instanceof Uint8Array && message.length <= smallBytesMax;
-    if (!isSmall) return messages.flatMap(framedAlone);
-    bytes += prefixBytes + message.length;
-  }
-  const piece = Buffer.allocUnsafe(bytes);
-  let at = 0;
-  for (const message of messages as readonly Uint8Array[]) {
-    at = writePrefix(piece, at, message.length);
-    piece.set(message, at);
-    at += message.length;
-  }
-  return [piece];
-}
-
-function framedAlone(message: Framable): readonly Uint8Array[] {
-  if (message instanceof PrefixedMessages) return [message.bytes];
-  const prefix = Buffer.allocUnsafe(prefixBytes);
-  writePrefix(prefix, 0, message.length);
-  return "parts" in message ? [prefix, ...message.parts] : [prefix, message];
-}
-
-function writePrefix(into: Buffer, at: number, length: number): number {
-  into[at] = 0;
-  return into.writeUInt32BE(length, at + 1);
 }

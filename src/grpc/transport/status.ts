@@ -84,6 +84,8 @@ export interface CallStatus {
   readonly details: Any[];
   /** Further trailers in ASCII, which other protocols use for details of a failure. */
   readonly trailers?: readonly (readonly [name: string, value: string])[];
+  /** Over plain HTTP, where it is not that of the code. */
+  readonly httpStatus?: number;
 }
 
 /** A status of health, reflection or the transport, not of the event store. */
@@ -94,7 +96,7 @@ export class StatusError extends Error {
     code: StatusCode,
     message: string,
     reason?: "UNIMPLEMENTED",
-    more: Pick<Partial<CallStatus>, "details" | "trailers"> = {},
+    more: Pick<Partial<CallStatus>, "details" | "trailers" | "httpStatus"> = {},
   ) {
     super(message);
     this.name = "StatusError";

@@ -1,7 +1,7 @@
 // Parses deadlines. Clients send anything from 0 nanoseconds to 10,000 years.
 
 /** The longest delay of a timer: 24.8 days. A later deadline is treated as none. */
-const timeoutMsMax = 2 ** 31 - 1;
+export const timeoutMsMax = 2 ** 31 - 1;
 
 const unitMs: Readonly<Record<string, number>> = {
   H: 3_600_000,

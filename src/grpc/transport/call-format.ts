@@ -1,0 +1,119 @@
+// How a protocol says the requests and the answers of calls: gRPC here, others in src/grpc/web. A
+// call is the same in each of them.
+
+import { encodeHeaders, type HeaderBlock } from "../../http2/hpack-encoder.ts";
+import type { Http2Stream } from "../../http2/api.ts";
+import { PrefixedMessages, type Message } from "./message-parts.ts";
+import { statusFields, type CallStatus } from "./status.ts";
+
+/** A message that is sent now. */
+export type Framable = Uint8Array | Message | PrefixedMessages;
+
+export interface CallFormat {
+  /** The body of the request is its one message, without a prefix. Of so many bytes at most. */
+  readonly wholeBytesMax?: number;
+  /** A message of the request in protobuf. Throws what the call fails with. Absent: it is that. */
+  readonly decode?: (message: Buffer) => Buffer;
+  readonly answers: AnswerFormat;
+}
+
+export interface AnswerFormat {
+  /** Messages go out as they are, so that what is sent of them can be counted. */
+  readonly isPlain: boolean;
+  /** The answer begins. */
+  begin(stream: Http2Stream): void;
+  /** False: the budget has no room, and nothing was sent. */
+  send(stream: Http2Stream, messages: readonly Framable[]): boolean;
+  /** The answer ends. Undefined: with OK. `hasBegun`: `begin` was called. */
+  end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void;
+  /** Ends an answer that has begun, without what is unsent of it: between two messages. */
+  endInstead(stream: Http2Stream, status: CallStatus): void;
+}
+
+/** The length of the prefix before each message. */
+export const prefixBytes = 5;
+/** Longer messages are not copied. */
+const smallBytesMax = 1_024;
+
+const plain = [
+  [":status", "200"],
+  ["content-type", "application/grpc+proto"],
+] as const;
+/** The encodings that requests may be compressed with. */
+export const acceptedEncodings = "identity,deflate,gzip";
+
+const answerHead = encodeHeaders([
+  ...plain,
+  ["grpc-encoding", "identity"],
+  ["grpc-accept-encoding", acceptedEncodings],
+]);
+const okTrailers = encodeHeaders([["grpc-status", "0"]]);
+const nothingButOk = encodeHeaders([...plain, ["grpc-status", "0"]]);
+
+export const grpcFormat: CallFormat = {
+  answers: {
+    isPlain: true,
+    begin: (stream) => stream.respond(answerHead),
+    send: (stream, messages) => stream.write(...framed(messages)),
+    end(stream, status, hasBegun) {
+      if (hasBegun) stream.end(status === undefined ? okTrailers : trailersOf(status));
+      else stream.respond(status === undefined ? nothingButOk : statusOnly(status), true);
+    },
+    endInstead: (stream, status) => stream.endInstead(trailersOf(status)),
+  },
+};
+
+/** Answers with a status alone. */
+export function statusOnly(status: CallStatus, more: [string, string][] = []): HeaderBlock {
+  return encodeHeaders([...plain, ...statusFields(status), ...more]);
+}
+
+function trailersOf(status: CallStatus): HeaderBlock {
+  return encodeHeaders(statusFields(status));
+}
+
+/** Small messages become one piece: what is written piece by piece costs more than a copy. */
+export function framed(messages: readonly Framable[]): readonly Uint8Array[] {
+  let bytes = 0;
+  for (const message of messages) {
+    const isSmall = message instanceof Uint8Array && message.length <= smallBytesMax;
+    if (!isSmall) return messages.flatMap(framedAlone);
+    bytes += prefixBytes + message.length;
+  }
+  const piece = Buffer.allocUnsafe(bytes);
+  let at = 0;
+  for (const message of messages as readonly Uint8Array[]) {
+    at = writePrefix(piece, at, message.length);
+    piece.set(message, at);
+    at += message.length;
+  }
+  return [piece];
+}
+
+export function framedAlone(message: Framable): readonly Uint8Array[] {
+  if (message instanceof PrefixedMessages) return [message.bytes];
+  const prefix = Buffer.allocUnsafe(prefixBytes);
+  writePrefix(prefix, 0, message.length);
+  return "parts" in message ? [prefix, ...message.parts] : [prefix, message];
+}
+
+/** The messages themselves, without prefixes. */
+export function messagesIn(framable: Framable): Uint8Array[] {
+  if (framable instanceof PrefixedMessages) return unprefixed(framable.bytes);
+  return [framable instanceof Uint8Array ? framable : Buffer.concat(framable.parts)];
+}
+
+function unprefixed(bytes: Buffer): Uint8Array[] {
+  const messages: Uint8Array[] = [];
+  for (let at = 0; at < bytes.length;) {
+    const end = at + prefixBytes + bytes.readUInt32BE(at + 1);
+    messages.push(bytes.subarray(at + prefixBytes, end));
+    at = end;
+  }
+  return messages;
+}
+
+function writePrefix(into: Buffer, at: number, length: number): number {
+  into[at] = 0;
+  return into.writeUInt32BE(length, at + 1);
+}

@@ -1,0 +1,179 @@
+// The Connect protocol: unary calls as plain HTTP, streams in envelopes. With protobuf as JSON or
+// in binary. Source: https://connectrpc.com/docs/protocol
+
+import type { DescMessage } from "@bufbuild/protobuf";
+import { encodeHeaders } from "../../http2/hpack-encoder.ts";
+import type { Http2Stream } from "../../http2/api.ts";
+import { errorCode } from "../../http2/protocol.ts";
+import { invalidField } from "../../domain/errors.ts";
+import {
+  framed,
+  messagesIn,
+  type AnswerFormat,
+  type CallFormat,
+  type Framable,
+} from "../transport/call-format.ts";
+import type { Method } from "../transport/methods.ts";
+import type { CallStatus } from "../transport/status.ts";
+import { timeoutMsMax } from "../transport/timeout.ts";
+import { errorJson, respondWhole, respondWithError, type Fields } from "./http-status.ts";
+import { jsonOfBytes, requestOfJson } from "./message-json.ts";
+
+export type Codec = "json" | "proto";
+
+const nothing = Buffer.alloc(0);
+/** JSON has base64 and names where protobuf has bytes and numbers. */
+const jsonBytesMaxShare = 2;
+
+export function unaryFormat(
+  method: Method,
+  codec: Codec,
+  receiveBytesMax: number,
+  more: Fields,
+): CallFormat {
+  const { input } = method;
+  const answers = new UnaryAnswers(method, codec, more);
+  if (codec === "proto") return { wholeBytesMax: receiveBytesMax, answers };
+  const decode = (body: Buffer): Buffer => requestOfJson(input, body);
+  return { wholeBytesMax: receiveBytesMax * jsonBytesMaxShare, decode, answers };
+}
+
+export function streamFormat(method: Method, codec: Codec, more: Fields): CallFormat {
+  const answers = new EnvelopedAnswers(method, codec, more);
+  if (codec === "proto") return { answers };
+  return { decode: (message) => requestOfJson(method.input, message), answers };
+}
+
+/** The message of a request by GET. */
+export function messageOfQuery(query: URLSearchParams): { codec: Codec; message: Buffer } {
+  const { connect, encoding, base64, compression, message, ...others } = asRecord(query);
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) throw invalidField(unknown, "is no parameter of a call by GET");
+  if (connect !== undefined && connect !== "v1") throw invalidField("connect", "is not v1");
+  if (encoding !== "json" && encoding !== "proto") {
+    throw invalidField("encoding", "is not json or proto");
+  }
+  if (compression !== undefined && compression !== "identity") {
+    throw invalidField("compression", "is not identity");
+  }
+  if (message === undefined) throw invalidField("message", "is required");
+  const bytes = Buffer.from(message, base64 === "1" ? "base64url" : "utf8");
+  return { codec: encoding, message: bytes };
+}
+
+/** The parameters of a query, each at most once. Throws INVALID_FIELD. */
+function asRecord(query: URLSearchParams): Record<string, string | undefined> {
+  const record: Record<string, string | undefined> = Object.create(null) as typeof record;
+  for (const [name, value] of query) {
+    if (record[name] !== undefined) throw invalidField(name, "is given twice");
+    record[name] = value;
+  }
+  return record;
+}
+
+/** The deadline in milliseconds. Undefined: there is none, or it is weeks away. */
+export function connectTimeout(header: string | undefined): number | undefined {
+  if (header === undefined) return undefined;
+  if (!/^\d{1,10}$/.test(header)) {
+    throw invalidField("connect-timeout-ms", "is not a number of milliseconds of 1 to 10 digits");
+  }
+  const ms = Number(header);
+  return ms > timeoutMsMax ? undefined : ms;
+}
+
+class UnaryAnswers implements AnswerFormat {
+  readonly isPlain = false;
+  private readonly method: Method;
+  private readonly codec: Codec;
+  private readonly more: Fields;
+  private hasAnswered = false;
+
+  constructor(method: Method, codec: Codec, more: Fields) {
+    this.method = method;
+    this.codec = codec;
+    this.more = more;
+  }
+
+  begin(): void {}
+
+  send(stream: Http2Stream, [message]: readonly Framable[]): boolean {
+    const [bytes = nothing] = messagesIn(message as Framable);
+    const isJson = this.codec === "json";
+    const body = isJson ? Buffer.from(jsonOfBytes(this.method.output, bytes)) : Buffer.from(bytes);
+    this.hasAnswered = respondWhole(stream, 200, `application/${this.codec}`, body, this.more);
+    return this.hasAnswered;
+  }
+
+  end(stream: Http2Stream, status: CallStatus | undefined): void {
+    if (status !== undefined && !this.hasAnswered) respondWithError(stream, status, this.more);
+  }
+
+  endInstead(stream: Http2Stream, status: CallStatus): void {
+    this.end(stream, status);
+  }
+}
+
+/** The flag of the envelope with the end of the stream. */
+const endOfStream = 2;
+
+class EnvelopedAnswers implements AnswerFormat {
+  readonly isPlain = false;
+  private readonly method: Method;
+  private readonly codec: Codec;
+  private readonly more: Fields;
+
+  constructor(method: Method, codec: Codec, more: Fields) {
+    this.method = method;
+    this.codec = codec;
+    this.more = more;
+  }
+
+  begin(stream: Http2Stream): void {
+    const head = [
+      [":status", "200"],
+      ["content-type", `application/connect+${this.codec}`],
+      ["cache-control", "no-store"],
+      ["x-content-type-options", "nosniff"],
+      ...this.more,
+    ] as const;
+    stream.respond(encodeHeaders(head));
+  }
+
+  send(stream: Http2Stream, messages: readonly Framable[]): boolean {
+    if (this.codec === "proto") return stream.write(...framed(messages));
+    const { output } = this.method;
+    const each = messages.flatMap(messagesIn);
+    return stream.write(...each.map((message) => jsonEnvelope(output, message)));
+  }
+
+  end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void {
+    if (!hasBegun) this.begin(stream);
+    const end = status === undefined ? {} : { error: errorJson(status) };
+    const last = envelope(endOfStream, Buffer.from(JSON.stringify(end)));
+    if (stream.write(last)) stream.end();
+    else stream.reset(errorCode.enhanceYourCalm);
+  }
+
+  endInstead(stream: Http2Stream, status: CallStatus): void {
+    this.end(stream, status, true);
+  }
+}
+
+const envelopes = new WeakMap<Uint8Array, Buffer>();
+
+/** Made once for all subscribers that are sent the same message. */
+function jsonEnvelope(schema: DescMessage, message: Uint8Array): Buffer {
+  const known = envelopes.get(message);
+  if (known !== undefined) return known;
+  const made = envelope(0, Buffer.from(jsonOfBytes(schema, message)));
+  envelopes.set(message, made);
+  return made;
+}
+
+function envelope(flags: number, message: Uint8Array): Buffer {
+  const bytes = Buffer.allocUnsafe(5 + message.length);
+  bytes[0] = flags;
+  bytes.writeUInt32BE(message.length, 1);
+  bytes.set(message, 5);
+  return bytes;
+}

@@ -1,0 +1,83 @@
+// Messages as JSON and back (https://protobuf.dev/programming-guides/json/), strictly: what a
+// client mistyped must not be taken for what it did not say.
+
+import {
+  createRegistry,
+  fromBinary,
+  fromJsonString,
+  toBinary,
+  toJsonString,
+  type DescMessage,
+} from "@bufbuild/protobuf";
+import { invalidField, type AnnalsError } from "../../domain/errors.ts";
+import { changesNumbers, jsonShape } from "../../domain/json.ts";
+import { nearTo } from "../../domain/near.ts";
+import { file_annals_v1_errors } from "../../gen/annals/v1/errors_pb.js";
+import { file_google_rpc_error_details } from "../../gen/google/rpc/error_details_pb.js";
+
+/** For `google.protobuf.Any`. */
+export const registry = createRegistry(file_annals_v1_errors, file_google_rpc_error_details);
+
+/** The codec and most clients end at 100 levels, of which JSON in JSON takes several each. */
+const depthMax = 100;
+/** An append at all of its limits has some 130,000. */
+const valuesMax = 1 << 18;
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/** The request in protobuf. Throws INVALID_FIELD, which names what is wrong. */
+export function requestOfJson(schema: DescMessage, body: Uint8Array): Buffer {
+  const { depth, values } = jsonShape(body);
+  if (depth > depthMax) throw invalidField("body", `the JSON nests deeper than ${depthMax} levels`);
+  if (values > valuesMax) throw invalidField("body", `the JSON has more than ${valuesMax} values`);
+  if (changesNumbers(body)) {
+    const remedy = "send it as a string, or the payload's exact text in data";
+    throw invalidField("body", `the JSON has a number that no IEEE 754 double is: ${remedy}`);
+  }
+  try {
+    const message = fromJsonString(schema, utf8.decode(body), { registry });
+    const bytes = toBinary(schema, message);
+    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  } catch (error) {
+    throw asViolation(schema, error as Error);
+  }
+}
+
+export function jsonOfBytes(schema: DescMessage, bytes: Uint8Array): string {
+  return toJsonString(schema, fromBinary(schema, bytes), { registry });
+}
+
+/** The codec says where it stopped in its messages. */
+function asViolation(schema: DescMessage, error: Error): AnnalsError {
+  const said = error.message.replaceAll("\n", " ");
+  const [, kind, where = "", why = said] =
+    /^cannot decode (field|oneof|message|enum) (\S+) from JSON: (.*)$/.exec(said) ?? [];
+  const unknown = /^key "(.*)" is unknown$/.exec(why)?.[1];
+  if (unknown !== undefined) {
+    // As the contract spells them; JSON's own spelling is read, too.
+    const names = messageNamed(schema, where)?.fields.map(({ name }) => name) ?? [];
+    const like = nearTo(unknown, names);
+    const hint = like === undefined ? "" : `; did you mean ${like}?`;
+    return invalidField(unknown, `is no member of ${where}${hint}`);
+  }
+  if (kind !== "field" && kind !== "oneof")
+    return invalidField("body", `not a valid ${where}: ${why}`);
+  const inWhat = where.startsWith(`${schema.typeName}.`) ? "" : ` (${where})`;
+  return invalidField(where.slice(where.lastIndexOf(".") + 1), `${why}${inWhat}`);
+}
+
+/** The message type of this name among those that a message is made of. */
+function messageNamed(
+  schema: DescMessage,
+  name: string,
+  seen = new Set<DescMessage>(),
+): DescMessage | undefined {
+  if (schema.typeName === name) return schema;
+  seen.add(schema);
+  for (const { message } of schema.fields) {
+    if (message === undefined || seen.has(message)) continue;
+    const found = messageNamed(message, name, seen);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
