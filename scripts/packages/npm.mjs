@@ -3,7 +3,7 @@
 // a package.json that says what users need and nothing of the development.
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join, relative, sep } from "node:path";
+import { dirname, join, relative, resolve, sep } from "node:path";
 import { reached } from "./reached.mjs";
 import { sbomOf } from "../bill.mjs";
 
@@ -34,7 +34,9 @@ function copyDependencies(folder) {
 
 /** Packs a folder; answers the name of the tarball. */
 function pack(folder, out) {
-  const args = ["pack", "--silent", "--ignore-scripts", "--pack-destination", out, folder];
+  // An absolute path: npm takes `made/client` for a repository on GitHub.
+  const path = resolve(folder);
+  const args = ["pack", "--silent", "--ignore-scripts", "--pack-destination", out, path];
   const { status, stdout } = spawnSync("npm", args, { encoding: "utf8" });
   if (status !== 0) throw new Error(`npm ${args.join(" ")}: ${status}`);
   return stdout.trim();

@@ -20,6 +20,8 @@ export interface LiveServer {
   readonly address: string;
   /** Orderly, by SIGTERM, then up again with the same data at the same address. */
   restart(): Promise<void>;
+  /** By SIGKILL, in the middle of whatever it does, then up again as after `restart`. */
+  crash(): Promise<void>;
   /** Orderly; what it stored is deleted. Throws unless it exited with 0. */
   stop(): Promise<void>;
 }
@@ -40,6 +42,12 @@ export async function startLiveServer(
     address: transport === "TCP" ? `127.0.0.1:${port}` : `unix:${socket}`,
     async restart() {
       await stopOrderly(running);
+      running = await launch(options);
+    },
+    async crash() {
+      const ended = once(running.process, "close");
+      running.process.kill("SIGKILL");
+      await ended;
       running = await launch(options);
     },
     async stop() {

@@ -1,0 +1,3 @@
+import { testAdapter } from "./typescript-adapter.ts";
+
+testAdapter("dcb-es", 64);
