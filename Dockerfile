@@ -20,10 +20,6 @@ ENV NODE_ENV=production \
     ANNALS_DATA=/data \
     ANNALS_HOST=0.0.0.0 \
     ANNALS_ALLOW_REMOTE=true
-# Two arenas, and large blocks that go back to the system when they are freed: without these,
-# malloc keeps a hundred megabytes under load.
-ENV MALLOC_ARENA_MAX=2 \
-    MALLOC_MMAP_THRESHOLD_=262144
 WORKDIR /app
 RUN install -d -o node -g node /data
 COPY --from=build /app/package.json ./

@@ -18,7 +18,7 @@ export function buildProduct(): string {
   rmSync(dist, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   const compiler = join(root, "node_modules", ".bin", "tsc");
-  const program = join(dist, "main.js");
+  const program = join(dist, "bin.js");
   const { status } = spawnSync(compiler, ["-p", "tsconfig.build.json", "--outDir", dist], {
     cwd: root,
     stdio: ["ignore", 2, 2],
@@ -30,4 +30,4 @@ export function buildProduct(): string {
   return program;
 }
 
-export const sources = join(root, "src", "main.ts");
+export const sources = join(root, "src", "bin.ts");

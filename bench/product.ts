@@ -5,8 +5,6 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { mkdirSync } from "node:fs";
 
 const startMsMax = 120_000;
-/** As `npm start` and the Dockerfile start it. */
-const nodeFlags = ["--max-semi-space-size=8", "--initial-old-space-size=64"];
 
 export interface ProductOptions {
   /** The compiled program, or its sources. */
@@ -36,7 +34,7 @@ export async function startProduct(options: ProductOptions): Promise<Product> {
     : [];
   const flags = ["serve", "--data", folder, "--port", "0", "--log-level", "warn", ...more];
   const since = performance.now();
-  const child = spawn(process.execPath, [...nodeFlags, ...profiling, entry, ...flags], {
+  const child = spawn(process.execPath, [...profiling, entry, ...flags], {
     stdio: ["ignore", "pipe", "pipe"],
   });
   const stopWithUs = () => child.kill("SIGKILL");

@@ -23,7 +23,7 @@ fi
 install -d -m 0700 "$state/run"
 socket=$state/run/annals.sock
 
-(cd "$repository" && exec node_modules/.bin/node src/main.ts serve --no-tcp \
+(cd "$repository" && exec node_modules/.bin/node src/bin.ts serve --no-tcp \
   --unix-socket "$socket" --data "$state/data") &
 annals=$!
 service=

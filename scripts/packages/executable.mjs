@@ -30,7 +30,7 @@ export function addonPath() {
 /** Writes the program as one file; answers the paths in node_modules of the packages in it. */
 async function bundle(file, version) {
   const build = await rolldown({
-    input: "./src/main.ts",
+    input: "./src/bin.ts",
     platform: "node",
     // grpc-js loads it for channelz and ORCA reports only, which Annals does not use.
     external: ["@grpc/proto-loader"],

@@ -52,6 +52,9 @@ async function machineWith(major: NodeMajor | undefined, user?: number): Promise
 
 const argumentsOf = ({ pid }: Served): string[] =>
   readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+const environmentOf = ({ pid }: Served): string[] =>
+  readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
+const mallocSettings = ["MALLOC_ARENA_MAX=2", "MALLOC_MMAP_THRESHOLD_=262144"];
 
 /** Appends an event and reads it again, by the command line. */
 async function converse(machine: Machine, annals: readonly string[], at: Served): Promise<void> {
@@ -189,6 +192,7 @@ describe.each([22, 24] as const)("on Node %i", (major) => {
     const program = join(folder, "node_modules/.bin/annals");
     const server = await machine.serve([program, "serve", "--data", join(folder, "data")]);
     expect(argumentsOf(server)).toContain("--max-semi-space-size=8");
+    expect(environmentOf(server)).toEqual(expect.arrayContaining(mallocSettings));
     await converse(machine, annals, server);
     expect(await server.stop()).toBe(0);
     const data = join(folder, "data");
@@ -223,13 +227,14 @@ describe("the executable", () => {
     expect(readdirSync(machine.home)).toEqual([]);
   });
 
-  test("runs with the flags for memory that the image has", async () => {
+  test("runs with the settings for memory that the package has", async () => {
     const machine = await machineWith(undefined);
     const report = join(machine.folder, "report.json");
     const options = `--report-on-signal --report-signal=SIGUSR2 --report-filename=${report}`;
     const server = await machine.serve([inPackages(base), "serve", "--memory"], {
       NODE_OPTIONS: options,
     });
+    expect(environmentOf(server)).toEqual(expect.arrayContaining(mallocSettings));
     process.kill(server.pid, "SIGUSR2");
     await expect.poll(() => existsSync(report) && readFileSync(report, "utf8")).toBeTruthy();
     expect(await server.stop()).toBe(0);

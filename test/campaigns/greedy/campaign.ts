@@ -28,7 +28,7 @@ const largeEvents = 4;
 const preferredPriority = -10;
 /** No request may keep the main thread from others for longer. */
 const turnMsMax = 20;
-/** As the image starts it. */
+/** As src/bin.ts starts it. */
 const nodeOptions = "--max-semi-space-size=8";
 const environment = {
   NODE_OPTIONS: nodeOptions,
