@@ -231,7 +231,7 @@ describe("what the documents name exists", () => {
 describe("the documents keep their form", () => {
   test("the README and ARCHITECTURE.md are short", () => {
     expect(read("README.md").split("\n").length).toBeLessThanOrEqual(201);
-    expect(read("ARCHITECTURE.md").split("\n").length).toBeLessThanOrEqual(301);
+    expect(read("ARCHITECTURE.md").split("\n").length).toBeLessThanOrEqual(320);
   });
 
   test("the glossary has at most 25 words, in order", () => {

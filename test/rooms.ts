@@ -240,7 +240,11 @@ export const rooms: Record<string, Room> = {
     ],
   },
   cliEvents: { path: `${commands}events/`, imports: ["domain", "store", ...clientCommand] },
-  cliImport: { path: `${commands}import/`, imports: ["store", ...clientCommand], packages: [] },
+  cliImport: {
+    path: `${commands}import/`,
+    imports: ["store", "kurrentMapping", ...clientCommand],
+    packages: [wire, "pg"],
+  },
   cliConsumers: {
     path: `${commands}consumers/`,
     imports: ["store", "groupClient", ...clientCommand],

@@ -19,6 +19,15 @@ const range = [
   "--to-version N, --to-position N, --to-time TIME          last (inclusive)",
   "TIME is 2026-01-31 or 2026-01-31T12:00:00.000000Z",
 ];
+const source = [
+  "SOURCE: every event is stored once, in order, with its id. A second run goes on where the",
+  "first one ended. docs/moving.md has the details.",
+  "  kurrentdb://[USER:PASSWORD@]HOST[:2113][?tls=false]    KurrentDB, EventStoreDB",
+  "  umadb://[:KEY@]HOST:PORT                                UmaDB",
+  "  message-db:postgres://HOST/DATABASE[?schema=NAME]       message-db",
+  "  marten:postgres://HOST/DATABASE[?schema=NAME]           Marten",
+  "--content-type TYPE     of payloads that the source keeps without one",
+];
 const json = "--json                  print JSON, one object per line";
 
 export const commandHelp: readonly CommandHelp[] = [
@@ -189,8 +198,8 @@ export const commandHelp: readonly CommandHelp[] = [
   },
   {
     name: "import",
-    synopsis: "import [FILE | -] [options]",
-    summary: "append the events of a file, one JSON object per line",
+    synopsis: "import [FILE | - | SOURCE] [options]",
+    summary: "append the events of a file, one JSON object per line, or of another system",
     details: [
       "Each event is stored exactly once, in the order of the file, even if the command is stopped",
       "and run again. docs/command-line.md describes the format.",
@@ -198,8 +207,16 @@ export const commandHelp: readonly CommandHelp[] = [
       "                        use a different NAME for each file",
       "--stream STREAM         the stream of lines without one",
       "--dry-run               read and count only (the server's limits are not checked)",
+      ...source,
+      "--no-compare            do not compare source and store at the end",
       json,
     ],
+  },
+  {
+    name: "follow",
+    synopsis: "follow SOURCE [options]",
+    summary: "append the events of another system, also those to come, until Ctrl-C",
+    details: [...source, json],
   },
   {
     name: "export",

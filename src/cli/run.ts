@@ -26,6 +26,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   info: async () => (await import("./server/info.ts")).info,
   health: async () => (await import("./server/health.ts")).health,
   import: async () => (await import("./import/import.ts")).importEvents,
+  follow: async () => (await import("./import/move.ts")).followSource,
   export: async () => (await import("./events/read.ts")).exportEvents,
   verify: async () => (await import("./folders/verify.ts")).verify,
   backup: async () => (await import("./folders/backup.ts")).backup,

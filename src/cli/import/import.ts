@@ -9,6 +9,7 @@ import { storeBatch } from "./import-append.ts";
 import { batchesOf, type ImportBatch } from "./import-batches.ts";
 import { BadLine } from "./input-lines.ts";
 import { namespaceOf } from "./name-id.ts";
+import { sourceKind } from "./source.ts";
 import {
   CommandError,
   connectionOptions,
@@ -53,6 +54,9 @@ const timeoutDefaultMs = 30_000;
 
 /** Appends a file's events. With `--dry-run` it only reads the file. */
 export async function importEvents(args: readonly string[], terminal: Terminal): Promise<number> {
+  if (args.some((argument) => sourceKind(argument) !== undefined)) {
+    return (await import("./move.ts")).importSource(args, terminal);
+  }
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
   const [path = "-"] = positionals;
   const isDryRun = values["dry-run"] === true;

@@ -36,6 +36,8 @@ export interface ConnectionOptions {
   readonly windowBytes?: number | undefined;
   /** What calls show: a token, or a function that is asked for one before each call. */
   readonly token?: TokenSource | undefined;
+  /** The whole `authorization` header, for a server that wants no bearer token. */
+  readonly authorization?: string | undefined;
   /** Has calls carry the caller's trace. Absent: they carry none. */
   readonly injectTraceContext?: InjectTraceContext | undefined;
 }
@@ -62,13 +64,21 @@ export class Connection {
   private wasReady = false;
 
   constructor(options: ConnectionOptions) {
-    const { address, tls, windowBytes = windowBytesDefault, token, injectTraceContext } = options;
+    const {
+      address,
+      tls,
+      windowBytes = windowBytesDefault,
+      token,
+      authorization,
+      injectTraceContext,
+    } = options;
     const target = targetOf(address);
     this.address = address;
     this.interceptors = [
       // First, while the caller's context is the present one.
       ...(injectTraceContext === undefined ? [] : [traced(injectTraceContext)]),
       ...(token === undefined ? [] : [bearer(token)]),
+      ...(authorization === undefined ? [] : [authorized(authorization)]),
     ];
     this.isTokenRenewed = typeof token === "function";
     this.channel = new Client(target, channelCredentials(tls), {
@@ -125,6 +135,16 @@ function traced(inject: InjectTraceContext): Interceptor {
         const carrier: Record<string, string> = {};
         inject(carrier);
         for (const [name, value] of Object.entries(carrier)) metadata.set(name, value);
+        next(metadata, listener);
+      },
+    });
+}
+
+function authorized(header: string): Interceptor {
+  return (options, nextCall) =>
+    new InterceptingCall(nextCall(options), {
+      start(metadata, listener, next) {
+        metadata.set("authorization", header);
         next(metadata, listener);
       },
     });

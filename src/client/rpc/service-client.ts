@@ -99,7 +99,9 @@ function bind(method: DescMethod, connection: Connection): unknown {
           options.signal,
         );
     case "client_streaming":
-      throw new TypeError(`${path}: client streaming is not part of the contract`);
+      return () => {
+        throw new TypeError(`${path}: client streaming is not part of the contract`);
+      };
   }
 }
 

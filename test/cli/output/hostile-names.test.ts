@@ -90,6 +90,8 @@ const refused: readonly (readonly string[])[] = [
   ["info", "--address", name],
   ["health", "--address", `127.0.0.1:1${name}`],
   ["import", `/dev/null/${text}`],
+  ["import", `kurrentdb://${text}`],
+  ["follow", name],
   ["export", "--after", name],
   ["verify", `/dev/null/${text}`],
   ["backup", `/dev/null/${text}`, `/dev/null/${text}`],

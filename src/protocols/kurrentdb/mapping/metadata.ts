@@ -32,7 +32,7 @@ const maxAgeSecondsMax = 100 * 365 * 24 * 3_600;
 
 /** Throws INVALID_ARGUMENT. `version`: how many events the stream ever got. */
 export function metadataChange(text: string, id: string, version: number): MetadataChange {
-  const members = membersOf(text);
+  const members = metadataMembers(text);
   if (members === undefined) throw invalidArgument("the metadata of a stream is no JSON object");
   const tb = members["$tb"];
   if (tb === tombstoneRevision) return { kind: "delete" };
@@ -56,7 +56,7 @@ export function metadataChange(text: string, id: string, version: number): Metad
 }
 
 /** Undefined: the text is not that of an object. `$tb` is a bigint. */
-function membersOf(text: string): Members | undefined {
+export function metadataMembers(text: string): Members | undefined {
   const reviver = (key: string, value: unknown, context?: { source?: string }): unknown => {
     const isWhole = typeof value === "number" && /^-?\d+$/.test(context?.source ?? "");
     return key === "$tb" && isWhole ? BigInt(context?.source ?? 0) : value;
@@ -124,7 +124,7 @@ function metadataText(
   isRecreated: boolean,
 ): string {
   const { [metadataKey]: text = "", [clientIdKey]: _, ...labels } = lifecycle.policy.labels;
-  const written = text === "" ? undefined : membersOf(text);
+  const written = text === "" ? undefined : metadataMembers(text);
   if (written !== undefined && !isDeletion && says(written, lifecycle.policy)) return text;
   const { $maxAge: _a, $maxCount: _c, $tb: _t, ...others } = written ?? labels;
   const { maxAge, maxCount } = lifecycle.policy;
