@@ -1,6 +1,8 @@
 // JSON values: parsing of payloads, and the canonical text of a value, so that equal JSON has equal
 // bytes. The identity of an event's content depends on it.
 
+import { atOnce, stepBytes, type Steps } from "./steps.ts";
+
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 /**
@@ -52,14 +54,19 @@ const withSource = JSON as unknown as {
  * that `JSON.stringify` writes the same number. Beyond `jsonDepthMax` numbers are as doubles.
  */
 export function parseExactJson(bytes: Uint8Array): Json | undefined {
+  return atOnce(parseExactInSteps(bytes, jsonShape(bytes)));
+}
+
+/** As `parseExactJson`. A step ends with each look at the text, if it is long. */
+export function* parseExactInSteps(bytes: Uint8Array, shape: JsonShape): Steps<Json | undefined> {
+  const cost = jsonCost(bytes, shape);
+  const isLong = cost >= stepBytes;
   const json = parseJson(bytes);
-  if (json === undefined || !changesNumbers(bytes) || jsonShape(bytes).depth > jsonDepthMax)
-    return json;
+  if (isLong) yield cost;
+  if (json === undefined || !changesNumbers(bytes) || shape.depth > jsonDepthMax) return json;
+  if (isLong) yield cost;
   return withSource.parse(utf8.decode(bytes), (_, value, { source }) =>
-    typeof value === "number" &&
-    source !== undefined &&
-    source !== String(value) &&
-    isChanged(Buffer.from(source))
+    typeof value === "number" && source !== undefined && isChanged(source)
       ? withSource.rawJSON(source)
       : value,
   );
@@ -68,6 +75,11 @@ export function parseExactJson(bytes: Uint8Array): Json | undefined {
 /** Whether a value of `parseExactJson` is the text of a number that no double is. */
 export function isExactNumber(value: Json): boolean {
   return typeof value === "object" && value !== null && withSource.isRawJSON(value);
+}
+
+/** What it costs to parse a text, as the scheduler counts: see steps.ts. */
+export function jsonCost({ length }: Uint8Array, { values }: JsonShape): number {
+  return length / 8 + values * 16;
 }
 
 /** What a scan of a JSON text tells, without parsing it. */
@@ -139,16 +151,29 @@ export function changesNumbers(json: Uint8Array): boolean {
     } else if (byte === 0x2d || isDigit(byte)) {
       const start = i;
       while (i + 1 < json.length && isPartOfNumber(json[i + 1] as number)) i++;
-      if (isChanged(json.subarray(start, i + 1))) return true;
+      if (i - start >= numberBytesMax || isChanged(asciiOf(json, start, i + 1))) return true;
     }
   }
   return false;
 }
 
-function isChanged(number: Uint8Array): boolean {
-  if (number.length <= safeDigits && !number.includes(0x65) && !number.includes(0x45)) return false;
-  const text = String.fromCharCode(...number.subarray(0, 512));
-  return number.length > 512 || decimal(text) !== decimal(String(Number(text)));
+/** The most digits that a double needs, and the most bytes of a number that is looked at. */
+const digitsMax = 17;
+const numberBytesMax = 512;
+
+function isChanged(number: string): boolean {
+  if (number.length <= safeDigits && !/[eE]/.test(number)) return false;
+  if (number.length > numberBytesMax) return true;
+  const decimal = new Decimal(number);
+  if (decimal.significant.length > digitsMax) return true;
+  const written = String(Number(number));
+  return written !== number && !decimal.equals(new Decimal(written));
+}
+
+function asciiOf(bytes: Uint8Array, start: number, end: number): string {
+  let text = "";
+  for (let i = start; i < end; i++) text += String.fromCharCode(bytes[i] as number);
+  return text;
 }
 
 function endOfString(json: Uint8Array, start: number): number {
@@ -161,16 +186,36 @@ const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39;
 
 /** A digit, `+`, `-`, `.`, `e` or `E`. */
 function isPartOfNumber(byte: number): boolean {
-  return isDigit(byte) || [0x2b, 0x2d, 0x2e, 0x65, 0x45].includes(byte);
+  if (isDigit(byte)) return true;
+  return byte === 0x2e || byte === 0x2d || byte === 0x2b || byte === 0x65 || byte === 0x45;
 }
 
-/** The digits of a number without outer zeros, and its power of ten: one text for each value. */
-function decimal(text: string): string {
-  const match = /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(text);
-  if (match === null) return text;
-  const [, sign = "", whole = "", fraction = "", power = "0"] = match;
-  const digits = (whole + fraction).replace(/^0+/, "");
-  const kept = digits.replace(/0+$/, "");
-  if (kept === "") return "0";
-  return `${sign}${kept}e${Number(power) - fraction.length + (digits.length - kept.length)}`;
+/** The value of a number in decimal: 0.significant x 10^power. */
+class Decimal {
+  /** Its digits without outer zeros. */
+  readonly significant: string;
+  private readonly isNegative: boolean;
+  private readonly power: number;
+
+  constructor(text: string) {
+    const e = text.search(/[eE]/);
+    const mantissa = e < 0 ? text : text.slice(0, e);
+    const start = mantissa.startsWith("-") ? 1 : 0;
+    const point = mantissa.indexOf(".");
+    const whole = mantissa.slice(start, point < 0 ? undefined : point);
+    const digits = point < 0 ? whole : whole + mantissa.slice(point + 1);
+    let first = 0;
+    while (first < digits.length && digits.charCodeAt(first) === 0x30) first++;
+    let end = digits.length;
+    while (end > first && digits.charCodeAt(end - 1) === 0x30) end--;
+    this.significant = digits.slice(first, end);
+    this.isNegative = start === 1;
+    this.power = whole.length - first + (e < 0 ? 0 : Number(text.slice(e + 1)));
+  }
+
+  equals(other: Decimal): boolean {
+    if (this.significant !== other.significant) return false;
+    if (this.significant === "") return true;
+    return this.isNegative === other.isNegative && this.power === other.power;
+  }
 }

@@ -7,7 +7,8 @@
  */
 export type Steps<T> = Generator<number, T>;
 
-const stepBytes = 32 * 1024;
+/** The cost after which others have the thread. */
+export const stepBytes = 32 * 1024;
 
 /** Adds up what work costs until it is time for others. */
 export class Effort {

@@ -11,7 +11,7 @@ import {
 import { MethodOptions_IdempotencyLevel } from "@bufbuild/protobuf/wkt";
 import { requirements, type Requirement } from "../../access/requirements.ts";
 import type { Call } from "./call-environment.ts";
-import { decodeRequest } from "./decode.ts";
+import { decodeInSteps } from "./decode.ts";
 import { MessageParts, PrefixedMessages, RepeatableMessage } from "./message-parts.ts";
 import type { CallStatus } from "./status.ts";
 
@@ -152,12 +152,26 @@ function methodOf(
   const common = { ...of, input, output, isSafe, isDecoded: !takesBytes, encode };
   switch (kind) {
     case "unary":
+      return {
+        ...common,
+        kind,
+        run: (bytes, call) => {
+          if (takesBytes) return handle(bytes, call);
+          const request = permitted(input, bytes, call);
+          const isLater = request instanceof Promise;
+          return isLater ? request.then((decoded) => handle(decoded, call)) : handle(request, call);
+        },
+      };
     case "server_streaming":
       return {
         ...common,
         kind,
-        run: (request, call) =>
-          handle(takesBytes ? request : permitted(input, request, call), call),
+        run: (bytes, call) => {
+          if (takesBytes) return handle(bytes, call);
+          const request = permitted(input, bytes, call);
+          if (!(request instanceof Promise)) return handle(request, call);
+          return later(request.then((decoded) => handle(decoded, call)));
+        },
       };
     case "client_streaming":
     case "bidi_streaming":
@@ -170,11 +184,18 @@ function methodOf(
   }
 }
 
-/** The decoded request, after its permissions are checked. */
+/** The decoded request, after its permissions are checked. A large one comes in a later turn. */
 function permitted(input: DescMessage, bytes: Buffer, call: Call): unknown {
-  const request = decodeRequest(input, bytes);
-  call.permit(request);
-  return request;
+  const decoded = call.inSteps(decodeInSteps(input, bytes));
+  const permit = (request: unknown): unknown => {
+    call.permit(request);
+    return request;
+  };
+  return decoded instanceof Promise ? decoded.then(permit) : permit(decoded);
+}
+
+async function* later(answers: Promise<AsyncIterable<unknown>>): AsyncIterable<unknown> {
+  yield* await answers;
 }
 
 async function* permittedEach(
@@ -183,6 +204,6 @@ async function* permittedEach(
   call: Call,
 ) {
   for await (const some of requests) {
-    for (const bytes of some) yield permitted(input, bytes, call);
+    for (const bytes of some) yield await permitted(input, bytes, call);
   }
 }

@@ -4,18 +4,20 @@
 import { AnnalsError } from "../../domain/errors.ts";
 import {
   isJsonContentType,
+  jsonCost,
   jsonDepthMax,
   jsonShape,
   jsonValuesMax,
-  parseExactJson,
+  parseExactInSteps,
 } from "../../domain/json.ts";
 import type { Json } from "../../domain/json.ts";
 import { mergePatch } from "../../domain/merge-patch.ts";
+import { Effort, type Steps } from "../../domain/steps.ts";
 import { decodeRecord, scanPlacement, scanRecordedAt } from "../../domain/record.ts";
 import { cancellation } from "../cancellation.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
 import { scheduledRead } from "../scheduling/scheduled-read.ts";
-import { passGate } from "../scheduling/scheduler.ts";
+import { inSteps, passGate, type Caller } from "../scheduling/scheduler.ts";
 import { boundsOf, type ReadSource } from "./read.ts";
 import { missingThrough, recordsOf, versionAt, viewOf } from "./records.ts";
 import type { StreamState, GetStateRequest } from "../verbs.ts";
@@ -41,16 +43,21 @@ export async function getState(
     batchBytes: source.batchBytes,
     ...(versions !== undefined && { versions }),
   } as const;
+  const caller = callerOf(source, signal);
   for await (const batch of scheduledRead(source, read, signal)) {
     for (const record of recordsOf(batch)) {
-      state.fold(record);
+      const folding = inSteps(caller, state.fold(record));
+      if (folding instanceof Promise) await folding;
       first ??= record;
       last = record;
     }
   }
-  // What was read last was folded in this turn; the answer is made in another one.
+  // What was read last was folded in this turn; the answer is made in others.
   await passGate(source.gate, schedulingPolicy.turnBytes, signal);
-  if (signal?.aborted === true) throw cancellation(signal);
+  if (caller.aborted) throw caller.reason;
+  state.measure();
+  await passGate(source.gate, schedulingPolicy.turnBytes, signal);
+  if (caller.aborted) throw caller.reason;
   if (first === undefined || last === undefined) {
     // If no event is left, removed records tell what there was up to then.
     const ever = await versionAt(source, stream, positions.last);
@@ -64,6 +71,18 @@ export async function getState(
   return { ...state.result(), version, position, recordedAt, missingThrough: missing };
 }
 
+function callerOf({ gate }: ReadSource, signal: AbortSignal | undefined): Caller {
+  return {
+    gate,
+    get aborted() {
+      return signal?.aborted === true;
+    },
+    get reason() {
+      return signal && cancellation(signal);
+    },
+  };
+}
+
 /** A state that grows with each event, but never far beyond what an answer may hold. */
 class FoldedState {
   private readonly bytesMax: number;
@@ -74,14 +93,17 @@ class FoldedState {
   private bytesGuess = 0;
   /** The same of its values. */
   private valuesGuess = 0;
+  private readonly effort = new Effort();
+  /** Of the last patch. */
+  private foldedCost = 0;
 
   constructor(bytesMax: number) {
     this.bytesMax = bytesMax;
   }
 
-  fold(record: Uint8Array): void {
+  *fold(record: Uint8Array): Steps<void> {
     const { contentType, data } = decodeRecord(record);
-    const patch = isJsonContentType(contentType) ? this.patchIn(data) : undefined;
+    const patch = isJsonContentType(contentType) ? yield* this.patchIn(data) : undefined;
     if (patch === undefined) {
       this.skippedCount++;
       return;
@@ -92,18 +114,20 @@ class FoldedState {
     // its events.
     const { bytesGuess, valuesGuess, bytesMax } = this;
     if (bytesGuess > 2 * bytesMax || valuesGuess > 2 * jsonValuesMax) this.measure();
+    if (this.effort.spend(this.foldedCost)) yield this.effort.take();
   }
 
+  /** After `measure`. */
   result(): Pick<StreamState, "state" | "appliedCount" | "skippedCount"> {
-    this.measure();
     const { value: state, appliedCount, skippedCount } = this;
     return { state, appliedCount, skippedCount };
   }
 
   /** Judged before it is parsed. Undefined: it is no JSON. */
-  private patchIn(data: Uint8Array): Json | undefined {
+  private *patchIn(data: Uint8Array): Steps<Json | undefined> {
     if (data.length > this.bytesMax) throw tooLarge("an event", data.length, this.bytesMax);
-    const { depth, values, isPaired } = jsonShape(data);
+    const shape = jsonShape(data);
+    const { depth, values, isPaired } = shape;
     if (!isPaired) return undefined;
     if (depth > jsonDepthMax) {
       throw tooLarge(`JSON nested deeper than ${jsonDepthMax}`, data.length, this.bytesMax);
@@ -113,10 +137,12 @@ class FoldedState {
     }
     this.bytesGuess += data.length;
     this.valuesGuess += values;
-    return parseExactJson(data);
+    this.foldedCost = jsonCost(data, shape);
+    return yield* parseExactInSteps(data, shape);
   }
 
-  private measure(): void {
+  /** Throws ANSWER_TOO_LARGE. */
+  measure(): void {
     const text = Buffer.from(JSON.stringify(this.value));
     this.bytesGuess = text.length;
     this.valuesGuess = jsonShape(text).values;

@@ -8,7 +8,7 @@ import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
 import { ReplayParkedRequestSchema } from "../../../src/gen/annals/v1/consumer_group_service_pb.js";
 import { ReadRequestSchema } from "../../../src/gen/annals/v1/read_pb.js";
 import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
-import { decodeRequest } from "../../../src/grpc/transport/decode.ts";
+import { decodeInSteps, decodeRequest } from "../../../src/grpc/transport/decode.ts";
 import { inspectWire } from "../../../src/grpc/transport/wire-inspection.ts";
 import { encode } from "../../support/calls.ts";
 
@@ -262,5 +262,41 @@ describe("whatever the bytes", () => {
     const { file } = AppendRequestSchema;
     const bytes = encode(FileDescriptorProtoSchema, file.proto);
     expect(inspectWire(FileDescriptorProtoSchema, bytes, 99_999).problem).toBeUndefined();
+  });
+});
+
+describe("in steps", () => {
+  const tags = Array.from({ length: 4_096 }, (_, i) => `tag-${i}`.padEnd(100, "x"));
+  const large = encode(ReadRequestSchema, {
+    selection: { case: "query", value: { items: [{ tags }] } },
+  });
+
+  /** The cost of each step but the last, and the request. */
+  function stepsOf(bytes: Buffer) {
+    const steps = decodeInSteps(ReadRequestSchema, bytes);
+    const costs: number[] = [];
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done === true) return { costs, request: value };
+      costs.push(value);
+    }
+  }
+
+  test("a large request is inspected, decoded and given to its handler in turns", () => {
+    const { costs, request } = stepsOf(large);
+    expect(costs).toEqual([large.length / 4, large.length / 4]);
+    expect(request).toEqual(decodeRequest(ReadRequestSchema, large));
+  });
+
+  test("a small one is decoded at once", () => {
+    const small = encode(ReadRequestSchema, { selection: { case: "stream", value: "a" } });
+    expect(stepsOf(small).costs).toEqual([]);
+  });
+
+  test("what is malformed is named before anything is made of it", () => {
+    const bytes = Buffer.concat([large, hex("0a 02 c3 28")]);
+    expect(() => decodeInSteps(ReadRequestSchema, bytes).next()).toThrow(
+      "stream is not valid UTF-8",
+    );
   });
 });

@@ -139,4 +139,22 @@ describe("getState", () => {
       failure: { reason: "CANCELLED" },
     });
   });
+
+  test("lets others have the thread between its looks at a long text, and can be cancelled", async () => {
+    const text = JSON.stringify({ text: "x".repeat(600_000), number: 0 }).replace(":0}", ":1e400}");
+    const { log } = await openWith([json(text)], 1_000_000);
+    let turns = 0;
+    const counting = (): void => {
+      turns++;
+      immediate = setImmediate(counting);
+    };
+    let immediate = setImmediate(counting);
+    onTestFinished(() => clearImmediate(immediate));
+    expect((await log.getState({ stream: "a" })).version).toBe(1);
+    expect(turns).toBeGreaterThan(3);
+    const cancelling = new AbortController();
+    setImmediate(() => setImmediate(() => cancelling.abort()));
+    const cancelled = log.getState({ stream: "a" }, cancelling.signal);
+    await expect(cancelled).rejects.toMatchObject({ reason: "CANCELLED" });
+  });
 });

@@ -24,7 +24,8 @@ import { storedEventOf } from "../format/removed-record.ts";
 
 const noLifecycles: ReadonlyMap<string, Lifecycle> = new Map();
 
-/** Events that are looked up by their ids in one turn of the event loop. */
+/** Events that are looked up by their ids in one turn of the event loop, and those found. */
+const idsPerTurn = 500;
 const foundPerTurn = 250;
 
 export async function gatherFacts(store: OpenStore, request: FactsRequest): Promise<Facts> {
@@ -72,9 +73,23 @@ async function eventsById(
   ids: readonly string[],
   head: number,
 ): Promise<Map<string, StoredEvent>> {
+  const found = new Map<string, StoredEvent>();
+  for (let i = 0; i < ids.length; i += idsPerTurn) {
+    // The streams are looked up in the same turn as the first ones.
+    if (ids.length > idsPerTurn) await setImmediate();
+    await findEvents(store, ids.slice(i, i + idsPerTurn), head, found);
+  }
+  return found;
+}
+
+async function findEvents(
+  store: OpenStore,
+  ids: readonly string[],
+  head: number,
+  found: Map<string, StoredEvent>,
+): Promise<void> {
   const keys = ids.map((id) => idKey(id, 0));
   const values = await store.kv.getMany(keys);
-  const found = new Map<string, StoredEvent>();
   for (let i = 0; i < values.length; i++) {
     const value = values[i];
     const id = ids[i] as string;
@@ -93,7 +108,6 @@ async function eventsById(
     found.set(id, event);
     if (found.size % foundPerTurn === 0) await setImmediate();
   }
-  return found;
 }
 
 /** The event whose id the store made, if this is one. */
