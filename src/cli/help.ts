@@ -260,9 +260,20 @@ export const commandHelp: readonly CommandHelp[] = [
   },
   {
     name: "restore",
-    synopsis: "restore BACKUP STORE",
+    synopsis: "restore BACKUP STORE [options]",
     summary: "make a store from a backup and check that it equals the original",
-    details: ["STORE                   a new or empty folder", json],
+    details: [
+      "BACKUP                  a backup, or the folder of those of --keep: then the last one, or",
+      "                        the first one that reaches the given point",
+      "STORE                   a new or empty folder",
+      "--to-position POSITION  end with the last commit up to here (inclusive)",
+      "--to-time TIME          end with the last commit that was recorded up to then (inclusive)",
+      "--progress-from BACKUP  an earlier backup, which ends at or before the point: checkpoints,",
+      "                        groups and snapshots are taken from it; of the backups of --keep,",
+      "                        the last such one is taken by itself",
+      "--without-progress      leave checkpoints, groups and snapshots out",
+      json,
+    ],
   },
   {
     name: "promote",

@@ -34,6 +34,15 @@ export async function forgetGenerations(folder: string, keep: number): Promise<v
   }
 }
 
+/** The finished backups in the folder, the oldest first. Empty: it is none of several backups. */
+export async function finishedGenerations(folder: string): Promise<string[]> {
+  const finished: string[] = [];
+  for (const name of await generationsIn(folder).catch(() => [])) {
+    if (await isWhole(join(folder, name))) finished.push(join(folder, name));
+  }
+  return finished;
+}
+
 async function generationsIn(folder: string): Promise<string[]> {
   return (await readdir(folder)).filter((name) => named.test(name)).toSorted();
 }

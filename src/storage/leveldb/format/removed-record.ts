@@ -29,6 +29,7 @@ const tagLost = 0x18;
 const hashBytes = 32;
 const lastHeaderField = 4;
 const firstPlacementField = 9;
+const noBytes = new Uint8Array();
 
 /**
  * The framed removed record of an event. `policy` is the position of the lifecycle event that
@@ -50,6 +51,25 @@ export function composeRemovedRecord(
   removed[policyStart] = tagPolicy;
   writeVarint(removed, policyStart + 1, policy);
   return composeEmptied(record, removed);
+}
+
+/** The position of the lifecycle event that removed a removed record's event. */
+export function removalPolicyOf(record: Uint8Array): number {
+  const removed = removedIn(record) ?? noBytes;
+  const isHashed = removed[0] === tagContentHash;
+  const reader = new WireReader(removed.subarray(isHashed ? 2 + hashBytes : 0));
+  return reader.done || reader.varint() !== tagPolicy ? 0 : reader.varint();
+}
+
+/** The removed record, framed, as one of another lifecycle event. */
+export function withRemovalPolicy(record: Uint8Array, policy: number): Uint8Array {
+  const removed = removedIn(record);
+  const kept = removed?.[0] === tagContentHash ? removed.subarray(0, 2 + hashBytes) : noBytes;
+  const next = Buffer.alloc(kept.length + 1 + varintBytes(policy));
+  next.set(kept);
+  next[kept.length] = tagPolicy;
+  writeVarint(next, kept.length + 1, policy);
+  return composeEmptied(record, next);
 }
 
 /** The framed lost record in place of an event, of which `record` holds what is known. */

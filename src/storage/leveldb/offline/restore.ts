@@ -1,17 +1,18 @@
 // Makes a store from its backup: every chunk is checked against the backup and the hash chain, the
 // index is derived again, and everything is verified before the folder becomes a store. Until then
 // it has no identity, and no server starts on it; a mark says that a restore has not finished. What
-// the store recorded after the backup is not part of it, so a new epoch begins.
+// the store recorded after the backup, or after the point at which the restore ends, is not part of
+// it, so a new epoch begins.
 
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { currentEpoch } from "../../../domain/epoch.ts";
 import { BackupRefused, refuseInside } from "./backup-file.ts";
-import { identityIn, requireBackupList, type BackupList } from "./backup-list.ts";
-import { chunksInBackup, sideEntriesInBackup } from "./backup-read.ts";
+import { identityIn, requireBackupList } from "./backup-list.ts";
+import { chunksInBackup } from "./backup-read.ts";
 import { eventsOf } from "../copy/received-log.ts";
-import type { Chunk } from "../format/chunk.ts";
-import { composeChunks } from "../write/commit.ts";
+import { cutIntoChunks, type Chunk } from "../format/chunk.ts";
+import { composeChunks, type ComposedCommit } from "../write/commit.ts";
 import { emptyDatabase, openStore, type OpenStore } from "../state/open-store.ts";
 import { databaseOf, highWaterMarkPath } from "../create.ts";
 import { makeFolder, syncFolder, writeDurably } from "../folder/durable-file.ts";
@@ -30,22 +31,12 @@ import { openLevelKv } from "../kv/level-kv.ts";
 import { createHighWaterMark } from "../folder/high-water-mark.ts";
 import { upgrade } from "../write/upgrade.ts";
 import { verifyStore, type StoreTotals } from "../verify/verify-store.ts";
+import type { Cut } from "./point-in-time.ts";
+import { planRestore, type RestorePlan, type RestoreOptions } from "./restore-plan.ts";
 
 const batchBytes = 1024 * 1024;
 const unfinishedRestoreText =
   "A restore into this folder has not finished. To begin it anew, run annals restore again.\n";
-
-export interface RestoreOptions {
-  /** The backup's folder. */
-  readonly backup: string;
-  /** The new store's folder: empty, or it does not exist yet. */
-  readonly target: string;
-  /** Called with the last position that was restored, and the last one there will be. */
-  readonly progress?: (position: number, last: number) => void;
-  readonly signal?: AbortSignal | undefined;
-  /** Microseconds since 1970, UTC. */
-  readonly clock?: () => number;
-}
 
 export interface RestoreReport {
   readonly storeId: string;
@@ -56,13 +47,18 @@ export interface RestoreReport {
   /** SHA-256 of the last chunk. Hexadecimal. */
   readonly chain: string;
   readonly totals: StoreTotals;
+  /** Where the restore ended. Absent: it was to restore everything. */
+  readonly cut?: Pick<Cut, "position" | "recordedAt" | "leftOut" | "divided"> | undefined;
+  /** Where the side values are from. Undefined: from the backup itself. */
+  readonly progress: RestorePlan["progress"];
 }
 
 /** Throws BackupRefused at any fault of the backup. */
 export async function restore(options: RestoreOptions): Promise<RestoreReport> {
   const list = await requireBackupList(options.backup);
   const { backup, target } = options;
-  return intoNewStore(backup, target, unfinishedRestoreText, () => restoreInto(options, list));
+  const plan = await planRestore(options, list);
+  return intoNewStore(backup, target, unfinishedRestoreText, () => restoreInto(options, plan));
 }
 
 /**
@@ -107,30 +103,35 @@ async function refuseUnlessEmpty(target: string): Promise<void> {
   if (other !== undefined) throw new BackupRefused(`${target} is not empty: it holds ${other}`);
 }
 
-async function restoreInto(options: RestoreOptions, list: BackupList): Promise<RestoreReport> {
-  const { backup, target } = options;
+async function restoreInto(options: RestoreOptions, plan: RestorePlan): Promise<RestoreReport> {
+  const { target, clock = () => Date.now() * 1_000 } = options;
+  const { list, cut, progress } = plan;
   const kv = await openLevelKv(databaseOf(target), true);
   try {
     const store = openStore(emptyDatabase(kv), () => 0);
-    await restoreLog(store, options, list);
-    await restoreSide(store, backup, list);
+    await restoreLog(store, options, plan);
+    const after = store.head.position;
+    await recordRemovals(store, plan, clock);
+    const sideValues = await restoreSide(store, plan);
     store.sequence += (await upgrade(store.kv, store.head.position)).written;
-    const totals = await proved(store, list);
+    const totals = await proved(store, sideValues);
     await kv.flush();
     await kv.close();
-    const { clock = () => Date.now() * 1_000 } = options;
-    const identity = withNewEpoch(identityIn(list), {
-      after: store.head.position,
-      beganAt: clock(),
-      cause: "restore",
-    });
+    const begun = { after, beganAt: clock(), cause: "restore" } as const;
+    const identity = withNewEpoch(identityIn(list), begun);
     await becomeStore(target, identity, store, list.storeTime);
     const { storeId, takenAt } = list;
     const epoch = currentEpoch(historyOf(identity));
-    return { storeId, epoch, takenAt, head: store.head.position, chain: chainOf(store), totals };
+    const head = store.head.position;
+    const told = { storeId, epoch, takenAt, head, chain: chainOf(store), totals };
+    return { ...told, cut: cut && toldOf(cut), progress };
   } finally {
     await kv.close();
   }
+}
+
+function toldOf({ position, recordedAt, leftOut, divided }: Cut): RestoreReport["cut"] {
+  return { position, recordedAt, leftOut, divided };
 }
 
 function chainOf(store: OpenStore): string {
@@ -140,14 +141,15 @@ function chainOf(store: OpenStore): string {
 async function restoreLog(
   store: OpenStore,
   { backup, progress, signal }: RestoreOptions,
-  list: BackupList,
+  { list, cut, removals }: RestorePlan,
 ): Promise<void> {
-  const last = list.log.at(-1)?.last ?? 0;
+  const last = cut?.position ?? list.log.at(-1)?.last ?? 0;
   let waiting: Chunk[] = [];
   let bytes = 0;
   for await (const chunk of chunksInBackup(backup, list)) {
     signal?.throwIfAborted();
-    waiting.push(chunk);
+    if (chunk.last > last) break;
+    waiting.push(removals?.moved(chunk) ?? chunk);
     bytes += chunk.value.length;
     if (bytes < batchBytes && chunk.last < last) continue;
     await storeChunks(store, waiting);
@@ -169,25 +171,47 @@ async function storeChunks(store: OpenStore, chunks: readonly Chunk[]): Promise<
     if (Buffer.compare(chunk.value, original.value) === 0) continue;
     throw new BackupRefused(`the chunk that ends at ${original.last} does not come out the same`);
   }
+  await storeComposed(store, composed);
+}
+
+async function storeComposed(store: OpenStore, composed: ComposedCommit): Promise<void> {
   await write(store, composed.operations);
-  const { last, recordedAt } = chunks.at(-1) as Chunk;
+  const { last, recordedAt } = composed.chunks.at(-1) as Chunk;
   store.terms.apply(composed.terms, last);
   store.headHash = composed.headHash;
   store.head = { position: last, recordedAt };
 }
 
-async function restoreSide(store: OpenStore, backup: string, list: BackupList): Promise<void> {
+/** What was removed behind the point and is gone stays removed: events behind it say so. */
+async function recordRemovals(
+  store: OpenStore,
+  { list, removals }: RestorePlan,
+  clock: () => number,
+): Promise<void> {
+  const { storeTime = 0 } = list;
+  const recordedAt = Math.max(clock(), storeTime, store.head.recordedAt);
+  const events = (await removals?.events(store, recordedAt)) ?? [];
+  if (events.length === 0) return;
+  const drafts = cutIntoChunks(events).map((part) => ({ events: part, recordedAt }));
+  await storeComposed(store, await composeChunks(store, store.head.position, drafts));
+}
+
+/** Returns how many there are. */
+async function restoreSide(store: OpenStore, plan: RestorePlan): Promise<number> {
   let operations: Operation[] = [];
   let bytes = 0;
-  for await (const [key, value] of sideEntriesInBackup(backup, list)) {
+  let count = 0;
+  for await (const [key, value] of plan.sideEntries()) {
     operations.push([key, value]);
     bytes += value.length;
+    count++;
     if (bytes < batchBytes) continue;
     await write(store, operations);
     operations = [];
     bytes = 0;
   }
   await write(store, operations);
+  return count;
 }
 
 export async function write(store: OpenStore, operations: readonly Operation[]): Promise<void> {
@@ -196,11 +220,11 @@ export async function write(store: OpenStore, operations: readonly Operation[]):
 }
 
 /** Reads the whole new store again and checks it like any other. */
-async function proved(store: OpenStore, { side }: BackupList): Promise<StoreTotals> {
+async function proved(store: OpenStore, sideValues: number): Promise<StoreTotals> {
   const findings: string[] = [];
   const found = (finding: string): void => void findings.push(finding);
   const totals = await verifyStore(store.kv, { head: store.head.position, found });
-  if (totals.snapshots + totals.sideValues !== side.entries) {
+  if (totals.snapshots + totals.sideValues !== sideValues) {
     findings.push("there are other side values than in the backup");
   }
   if (findings.length === 0) return totals;

@@ -128,6 +128,14 @@ async function settled(
   }
 }
 
+/** Whose value a key has. Undefined: it is of the first builds. Throws CORRUPTION. */
+export function sideValueNameOf(
+  key: Uint8Array,
+): { readonly space: SideValueSpace; readonly name: string } | undefined {
+  const space = key[0] === prefixSideValue ? spaceNames.get(key[1] as number) : undefined;
+  return space && { space, name: nameOf(key) };
+}
+
 /** The newest revision of a side value. Undefined: there is none. */
 async function newestOf(
   store: OpenStore,

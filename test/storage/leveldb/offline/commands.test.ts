@@ -85,6 +85,41 @@ describe("annals backup and restore", () => {
     await other.stop();
   });
 
+  test("restore up to a position or a time, of one backup or of several", async () => {
+    const several = join(folder, "several");
+    expect((await run(["backup", store, several, "--keep", "3"])).code).toBe(0);
+    await append("s-1", '{"number":100}');
+    const environment = { ANNALS_ADDRESS: server.address };
+    const last = await run(["read", "--json", "--from-position", "14"], { environment });
+    const { recordedAt } = jsonLines(last.output)[0] as { recordedAt: string };
+    await append("s-1", '{"number":101}');
+    expect((await run(["backup", store, backup])).code).toBe(0);
+    const to = (target: string, ...more: string[]) =>
+      run(["restore", backup, join(folder, target), ...more]);
+    const byTime = await to("by-time", "--to-time", recordedAt);
+    expect([byTime.code, byTime.errors]).toEqual([0, ""]);
+    expect(byTime.output).toContain(`restored  up to position 14, recorded at ${recordedAt}\n`);
+    expect(byTime.output).toMatch(/left out\s+positions 15 to 15, recorded from .* to .*\n/);
+    const json = await to("by-position", "--to-position", "3", "--json");
+    expect(jsonLines(json.output)[0]).toMatchObject({ head: 3, cut: { leftOut: { first: 4 } } });
+    const one = await run(["restore", several, join(folder, "of-several"), "--to-position", "12"]);
+    expect([one.code, one.errors]).toEqual([0, ""]);
+    expect(one.output).toMatch(/left out\s+positions 13 to 13/);
+    for (const wrong of [
+      ["--to-position", "3", "--to-time", recordedAt],
+      ["--to-position", "0"],
+      ["--without-progress"],
+      ["--to-position", "3", "--without-progress", "--progress-from", backup],
+    ]) {
+      expect((await to("wrong", ...wrong)).code).toBe(2);
+    }
+    const beyond = await to("wrong", "--to-position", "99");
+    expect([beyond.code, beyond.errors]).toEqual([
+      1,
+      expect.stringContaining("the backup ends at position 15, before position 99"),
+    ]);
+  });
+
   test("refuse what they cannot do well, with exit code 1", async () => {
     const again = await run(["restore", backup, store]);
     expect([again.code, again.errors]).toEqual([1, expect.stringContaining("is not empty")]);
