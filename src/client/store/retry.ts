@@ -5,7 +5,10 @@ import { isWorthRetrying, storeErrorOf } from "./call-failure.ts";
 import { AnnalsError, ConflictError, EventIdConflictError, ExhaustedError } from "./errors.ts";
 
 export interface RetryPolicy {
-  /** The number of attempts. 1: no retry. */
+  /**
+   * The number of attempts. 1: no retry. Absent: 40, which take more than a minute, so that the
+   * time for an operation ends it first.
+   */
   readonly attemptsMax: number;
   /** The delay before the second attempt. It doubles with each further one. */
   readonly delayMinMs: number;
@@ -13,7 +16,7 @@ export interface RetryPolicy {
 }
 
 export const defaultRetryPolicy: RetryPolicy = Object.freeze({
-  attemptsMax: 12,
+  attemptsMax: 40,
   delayMinMs: 50,
   delayMaxMs: 3_000,
 });
