@@ -54,7 +54,8 @@ async function builtAdapter(name: string): Promise<Built> {
   const client = await builtClient();
   const own = filesOf(`adapters/${name}`, "{*,src/**/*,test/**/*}.{json,ts,md}", ".npmrc");
   const sources = new Map([...own, [clientTarball, join(client, clientTarball)] as const]);
-  const install = ["npm", "install", "--no-save", "--legacy-peer-deps=false"];
+  const quick = ["--prefer-offline", "--no-audit", "--no-fund"];
+  const install = ["npm", "install", "--no-save", "--legacy-peer-deps=false", ...quick];
   const steps = [
     ["npm", "ci"],
     [...install, `./${clientTarball}`],

@@ -14,7 +14,7 @@ import { connect } from "annals-client";
 
 const writers = 4;
 const eventsEach = 60;
-const client = connect({ address: process.env["ANNALS_ADDRESS"], timeoutMs: 60_000 });
+const client = connect({ address: process.env["ANNALS_ADDRESS"], timeoutMs: 120_000 });
 const store = new AnnalsEventStore(client);
 const tags = Tags.from(["counter=1"]);
 const counted = Query.fromItems([{ types: ["Counted"], tags }]);

@@ -26,6 +26,8 @@ export interface StoreInfo {
 export interface StreamInfo {
   readonly stream: string;
   readonly version: number;
+  /** The version up to which the stream was deleted. 0: it never was. */
+  readonly deletedThrough: number;
   readonly eventCount: number;
   readonly firstPosition: number;
   readonly lastPosition: number;
@@ -129,6 +131,7 @@ function streamOf(info: WireStream): StreamInfo {
   return {
     stream: info.stream,
     version: safeInteger(info.version),
+    deletedThrough: safeInteger(info.deletedThrough),
     eventCount: safeInteger(info.eventCount),
     firstPosition: safeInteger(info.firstPosition),
     lastPosition: safeInteger(info.lastPosition),
