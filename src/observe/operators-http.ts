@@ -11,9 +11,9 @@ export class OperatorsHttp {
   private readonly own: HttpServer;
   private readonly observation: Observation;
 
-  /** `onStream` and `routes` serve what else comes to the clients' port. */
+  /** `onStream` serves what comes to the clients' port and is none of these routes. */
   constructor(
-    { onStream, routes }: Pick<HttpOptions, "onStream" | "routes">,
+    onStream: HttpOptions["onStream"],
     observed: Observed,
     access: AccessControl | undefined,
   ) {
@@ -22,7 +22,7 @@ export class OperatorsHttp {
     this.observation = new Observation(observed);
     const { memory } = observed;
     this.shared = new HttpServer({
-      routes: new Map([...routes, ...this.observation.routes(access)]),
+      routes: this.observation.routes(access),
       budgetOf: (connection) => memory.open(connection),
       ...(onStream && { onStream }),
       onFault,

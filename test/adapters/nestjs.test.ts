@@ -1,0 +1,3 @@
+import { testAdapter } from "./typescript-adapter.ts";
+
+testAdapter("nestjs", 8);
