@@ -106,7 +106,7 @@ function sources() {
   const git = (...args) => spawnSync("git", args, { encoding: "utf8" });
   const head = git("rev-parse", "HEAD");
   if (head.status !== 0) return { uri, annotations: { commit: "unknown" } };
-  const built = ["src", "proto", "scripts", "package.json", "package-lock.json"];
+  const built = ["src", "web", "proto", "scripts", "package.json", "package-lock.json"];
   const { stdout: changed } = git("status", "--porcelain", "--", ...built);
   const digest = { gitCommit: head.stdout.trim() };
   return changed === "" ? { uri, digest } : { uri, digest, annotations: { changed: "true" } };

@@ -11,7 +11,7 @@ const steps = [
   ["proto-lint", "buf lint", contract],
   ["proto-format", "buf format proto --diff --exit-code", contract],
   ["proto-breaking", "node scripts/breaking.mjs", contract],
-  ["generated", "node scripts/generated.mjs", contract],
+  ["generated", "node scripts/generated.mjs && node scripts/console.mjs --check", contract],
   ["format", "npm run --silent format:check"],
   ["types", "npm run --silent types"],
   ["lint", "npm run --silent lint"],
@@ -42,7 +42,9 @@ function missingPackages() {
 
 const missing = missingPackages();
 if (missing.length > 0) {
-  console.error(`check: FAILED: not installed: ${missing.join(", ")}. Run npm ci, then check again.`);
+  console.error(
+    `check: FAILED: not installed: ${missing.join(", ")}. Run npm ci, then check again.`,
+  );
   process.exit(1);
 }
 

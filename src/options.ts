@@ -174,6 +174,11 @@ export const options = {
     value: "ORIGIN,...",
     help: "let pages of these origins make calls, as https://app.example.com; *: all pages",
   },
+  console: {
+    type: "switch",
+    initial: true,
+    help: "serve the console, a page for browsers, at the path /; --no-console turns it off",
+  },
   reflection: {
     type: "switch",
     initial: true,

@@ -8,6 +8,7 @@ import { AuditTrail } from "./access/audit.ts";
 import type { VerifyAccessToken } from "./access/authenticator.ts";
 import { accessTokenVerifier } from "./access/oidc.ts";
 import { storeAuditTrail } from "./audit-stream.ts";
+import { consoleRoutes } from "./console/console-routes.ts";
 import { asksWhoCalls, hostAndPort, isLoopback } from "./config.ts";
 import type { Config } from "./options.ts";
 import { defaultLimits, type Limits } from "./domain/limits.ts";
@@ -72,11 +73,10 @@ export async function startServer(
   const memory = memoryOf(config, limits);
   const scheduler = new Scheduler();
   const stopping = new Stopping();
-  const held = { memory, largeAnswers: new LargeAnswers() };
   const calls = config.metrics ? new CallMetrics() : undefined;
   const tracing = await beginTracing(version);
   const observer = together([calls, slowCalls(config, logger), tracing]);
-  const shared = { logger, stopping, ...held, scheduler, access };
+  const shared = { logger, stopping, memory, scheduler, access, largeAnswers: new LargeAnswers() };
   const environment: CallEnvironment = { ...shared, observer };
   const { health, unwatch, wholeChanged } = watchedHealth(storage, following, shared);
   const plainLog = createEventLog({
@@ -103,11 +103,12 @@ export async function startServer(
   };
   const observed = { version, calls, log, storage, memory, scheduler };
   const http = new OperatorsHttp(
-    (stream) => web.onStream(stream),
+    { onStream: (stream) => web.onStream(stream), routes: consoleRoutes(config.console) },
     {
       ...observed,
       isServing: () => health.serving,
       isStopping: () => stopping.begun,
+      writeState: () => storage.writeState(),
       connections: () => grpc.connectionCount,
       certificateEndsMs: () => certificates?.endsMs,
       warn: (message, error) => logger.warn(message, { error }),
@@ -119,8 +120,8 @@ export async function startServer(
   const others = await protocolServices(config, context, () => addresses);
   const bound = [...services(context, health, config.reflection, others), ...others];
   const grpc = new GrpcServer(bound, options, environment);
-  const origins = originsOf(config.corsOrigin, access === undefined && config.tlsCert === "");
-  const web = new WebCalls({ ...grpc.parts, origins, ...storage.identity }, environment);
+  const isOpen = access === undefined && certificates === undefined;
+  const web = new WebCalls(grpc.parts, originsOf(config.corsOrigin, isOpen), environment);
   const open = { storage, log, grpc, http, health, environment, certificates, unwatch };
   let stopped: Promise<void> | undefined;
   const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
@@ -388,7 +389,7 @@ async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
   await access?.audit.flush();
   access?.audit.storeIn(undefined);
   const logStopped = open.log.stop();
-  const end = await open.grpc.stop(graceMs);
+  const [end] = await Promise.all([open.grpc.stop(graceMs), open.http.shared.drain(graceMs)]);
   open.http.stop();
   if (end === "cut off") logger.warn("open calls were cut off", { graceMs });
   await logStopped;

@@ -45,6 +45,7 @@ export const rooms: Record<string, Room> = {
   logger: { path: "src/logger.ts", imports: ["escape"], packages: [] },
   http2: { path: "src/http2/", imports: [], packages: [] },
   http: { path: "src/http/", imports: ["http2"], packages: [] },
+  console: { path: "src/console/", imports: ["http"], packages: [] },
   options: { path: "src/options.ts", imports: ["domain"], packages: [] },
   config: { path: "src/config.ts", imports: ["options"], packages: [] },
 
@@ -200,7 +201,7 @@ export const rooms: Record<string, Room> = {
         "auditStream",
         "observe",
       ],
-      ["options", "config", "logger", "version"],
+      ["console", "options", "config", "logger", "version"],
     ),
     packages: [],
   },

@@ -197,6 +197,17 @@ export const commandHelp: readonly CommandHelp[] = [
     details: [json],
   },
   {
+    name: "ui",
+    synopsis: "ui [options]",
+    summary: "print the address of the console, the page that the server shows to browsers",
+    details: [
+      "-a, --address ADDRESS   HOST:PORT; default $ANNALS_ADDRESS, else 127.0.0.1:7420",
+      "--tls                   the server speaks TLS",
+      "--open                  open it in the browser, too",
+      json,
+    ],
+  },
+  {
     name: "import",
     synopsis: "import [FILE | - | SOURCE] [options]",
     summary: "append the events of a file, one JSON object per line, or of another system",
@@ -323,7 +334,7 @@ export const commandHelp: readonly CommandHelp[] = [
   { name: "version", synopsis: "version", summary: "print the version", details: [] },
 ];
 
-const local = new Set(["serve", "backup", "restore", "salvage", "tokens", "help", "version"]);
+const local = new Set(["serve", "ui", "backup", "restore", "salvage", "tokens", "help", "version"]);
 const connection = [
   "-a, --address ADDRESS   HOST:PORT or unix:PATH; default $ANNALS_ADDRESS, else 127.0.0.1:7420",
   "--timeout DURATION      the default is 10s, and none for streams",

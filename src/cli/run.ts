@@ -25,6 +25,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   checkpoints: async () => (await import("./consumers/checkpoints.ts")).checkpoints,
   info: async () => (await import("./server/info.ts")).info,
   health: async () => (await import("./server/health.ts")).health,
+  ui: async () => (await import("./server/ui.ts")).ui,
   import: async () => (await import("./import/import.ts")).importEvents,
   follow: async () => (await import("./import/move.ts")).followSource,
   export: async () => (await import("./events/read.ts")).exportEvents,

@@ -27,12 +27,14 @@ export interface HttpRequest {
   readonly accept: string;
   /** The client's, under mutual TLS. */
   readonly certificate: X509Certificate | undefined;
+  /** Any header, by its name in lower case. */
+  header(name: string): string | undefined;
 }
 
 export interface HttpAnswer {
   readonly status: number;
   readonly type: string;
-  readonly body: string;
+  readonly body: string | Uint8Array;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -149,13 +151,10 @@ export class HttpServer {
     return `${host}:${(server.address() as AddressInfo).port}`;
   }
 
-  /**
-   * Closes connections when their exchanges are over. Answers when all are, or after `graceMs`, how
-   * many are not.
-   */
-  async drain(graceMs: number): Promise<number> {
+  /** Closes connections when their exchanges are over, at the latest after `graceMs`. */
+  async drain(graceMs: number): Promise<void> {
     for (const connection of this.connections.values()) connection.drain();
-    if (this.connections.size === 0) return 0;
+    if (this.connections.size === 0) return;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, graceMs);
       this.whenEmpty = () => {
@@ -163,7 +162,6 @@ export class HttpServer {
         resolve();
       };
     });
-    return this.connections.size;
   }
 
   /** Ends at once. */
@@ -184,7 +182,7 @@ export class HttpServer {
   private async answer(stream: Http2Stream, path: string, route: Route | undefined): Promise<void> {
     const method = stream.headers.get(":method");
     const answer = await this.answerTo(stream, path, route);
-    const isBodiless = method === "HEAD" || answer.body === "";
+    const isBodiless = method === "HEAD" || answer.body.length === 0;
     const fields = Object.entries(headersOf(answer));
     stream.respond(encodeHeaders([[":status", `${answer.status}`], ...fields]), isBodiless);
     if (isBodiless) return;
@@ -210,6 +208,7 @@ export class HttpServer {
         authorization: headers.get("authorization"),
         accept: headers.get("accept") ?? "",
         certificate: connection.certificate,
+        header: (name) => headers.get(name),
       });
     } catch (error) {
       this.options.onFault(error, path);
@@ -222,10 +221,11 @@ export function failure(status: number, message: string): HttpAnswer {
   return { status, type: plainText, body: `${message}\n` };
 }
 
-function headersOf({ type, body, headers }: HttpAnswer): Record<string, string> {
+function headersOf({ status, type, body, headers }: HttpAnswer): Record<string, string> {
+  // That what the client has is still right has neither a type nor a length.
+  const content = { "content-type": type, "content-length": `${Buffer.byteLength(body)}` };
   return {
-    "content-type": type,
-    "content-length": `${Buffer.byteLength(body)}`,
+    ...(status !== 304 && content),
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     ...headers,

@@ -11,9 +11,9 @@ export class OperatorsHttp {
   private readonly own: HttpServer;
   private readonly observation: Observation;
 
-  /** `onStream` serves what comes to the clients' port and is none of these routes. */
+  /** `onStream` and `routes` serve what else comes to the clients' port. */
   constructor(
-    onStream: HttpOptions["onStream"],
+    { onStream, routes }: Pick<HttpOptions, "onStream" | "routes">,
     observed: Observed,
     access: AccessControl | undefined,
   ) {
@@ -22,7 +22,7 @@ export class OperatorsHttp {
     this.observation = new Observation(observed);
     const { memory } = observed;
     this.shared = new HttpServer({
-      routes: this.observation.routes(access),
+      routes: new Map([...routes, ...this.observation.routes(access)]),
       budgetOf: (connection) => memory.open(connection),
       ...(onStream && { onStream }),
       onFault,

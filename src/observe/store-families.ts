@@ -4,7 +4,6 @@
 import type { EventLog } from "../log/verbs.ts";
 import type { GroupInfo } from "../log/group-verbs.ts";
 import type { CommitFigures, LogFigures } from "../log/log-figures.ts";
-import type { FollowStatus } from "../storage/copy.ts";
 import type {
   ReclaimStatus,
   ScrubStatus,
@@ -25,17 +24,7 @@ const writeStates: readonly WriteState[] = [
 /** Groups that are told of one by one, in the order of their names. */
 export const groupsToldMax = 100;
 
-const followPhases: readonly FollowStatus["phase"][] = [
-  "copying",
-  "following",
-  "disconnected",
-  "refused",
-];
-
-type WatchedStorage = Pick<
-  Storage,
-  "head" | "writeState" | "reclaiming" | "scrubbing" | "space" | "following"
->;
+type WatchedStorage = Pick<Storage, "head" | "writeState" | "reclaiming" | "scrubbing" | "space">;
 
 export async function storeFamilies(
   log: Pick<EventLog, "figures">,
@@ -45,8 +34,7 @@ export async function storeFamilies(
   return [
     ...headFamilies(storage),
     ...logFamilies(log.figures()),
-    ...followFamilies(storage.following?.()),
-    ...reclaimFamilies(storage.reclaiming?.(), storage.head().position, space),
+    ...reclaimFamilies(storage.reclaiming?.()),
     ...scrubFamilies(storage.scrubbing?.()),
     ...spaceFamilies(space),
   ];
@@ -111,49 +99,10 @@ function commitFamilies(commits: CommitFigures): Family[] {
   ];
 }
 
-/** Of a follower alone. */
-function followFamilies(status: FollowStatus | undefined): Family[] {
-  if (status === undefined) return [];
-  const { phase, lagEvents, lagMs } = status;
-  const phases = followPhases.map((each) => [{ state: each }, each === phase ? 1 : 0] as const);
-  return [
-    gauge(
-      "annals_follower_lag_events",
-      "Events of the leader, as far as they are known, that are not in the copy.",
-      lagEvents,
-    ),
-    gauge(
-      "annals_follower_lag_seconds",
-      "The time since the copy last had everything; 0: it has everything.",
-      lagMs / 1_000,
-    ),
-    gauge("annals_follower_state", "1 for the state that the follower is in.", phases),
-  ];
-}
-
-/** An estimate: removed events are taken to be as large as those that were reclaimed, or as all. */
-function reclaimableBytes(
-  { events, bytesFreed, waitingEvents, waitingBytes }: ReclaimStatus,
-  head: number,
-  space: SpaceFacts | undefined,
-): number {
-  const [bytes, count] = events > 0 ? [bytesFreed, events] : [space?.used ?? 0, head];
-  return Math.max(0, Math.round((waitingEvents * bytes) / Math.max(1, count) + waitingBytes));
-}
-
-function reclaimFamilies(
-  status: ReclaimStatus | undefined,
-  head: number,
-  space: SpaceFacts | undefined,
-): Family[] {
+function reclaimFamilies(status: ReclaimStatus | undefined): Family[] {
   if (status === undefined) return [];
   const { rounds, events, bytesFreed, lastFinishedAt } = status;
   return [
-    gauge(
-      "annals_disk_reclaimable_bytes",
-      "About how much of the disk removed events still take.",
-      reclaimableBytes(status, head, space),
-    ),
     counter("annals_reclaim_rounds_total", "Completed rounds of the reclaimer.", rounds),
     counter("annals_reclaim_events_total", "Events whose space was reclaimed.", events),
     counter("annals_reclaim_freed_bytes_total", "Bytes freed.", Math.max(0, bytesFreed)),

@@ -1,0 +1,183 @@
+// Each page of the console against a real server, in Chromium: that it shows what is there, that
+// axe-core finds nothing against its accessibility, in light and dark and on a phone, and pictures.
+import { createRequire } from "node:module";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Browser } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { connect } from "../../src/client/connect.ts";
+import { startLiveServer, type LiveServer } from "../clients/live-server.ts";
+import {
+  launchBrowser,
+  makesDocs,
+  missingBrowser,
+  openTab,
+  takePicture,
+  type Tab,
+} from "./browser.ts";
+import { placeOrder, tellStory } from "./story.ts";
+
+const missing = await missingBrowser();
+const axePath = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+
+/** The address of each page, a text that it shows, and the name of its picture. */
+const pages = [
+  ["", "Newest events", "console"],
+  ["#/events", "live", "console-events"],
+  ["#/streams", "order-1001", "streams"],
+  ["#/streams/order-1002", "OrderPlaced", "stream"],
+  ["#/streams/user-1?at=7", "UserMoved", "stream-at"],
+  ["#/streams/user-1/state?at=8&with=6", "Ljubljana", "console-state"],
+  ["#/streams/user-1/snapshots", "Default kind", "snapshots"],
+  ["#/streams/user-1/policy", "the newest 6", "policy"],
+  ["#/events/30", "Event 30", "event"],
+  ["#/types", "PaymentReceived", "types"],
+  ["#/groups", "invoices", "groups"],
+  ["#/groups/mails", "SMTP 550", "group"],
+  ["#/checkpoints", "search-index", "checkpoints"],
+  ["#/lifecycles", "$StreamDeleted", "lifecycles"],
+  ["#/server", "Commit, median", "server"],
+  ["#/nowhere", "There is no such page", "nowhere"],
+  ["#/streams/nobody", "There is no such stream", "no-stream"],
+] as const;
+
+const looks = [
+  { name: "", options: {} },
+  { name: "-dark", options: { colorScheme: "dark" as const } },
+  { name: "-phone", options: { viewport: { width: 390, height: 844 }, hasTouch: true } },
+];
+
+interface Violation {
+  readonly id: string;
+  readonly help: string;
+  readonly nodes: readonly { readonly html: string; readonly failureSummary?: string }[];
+}
+
+/** What axe-core says against the page, as lines. */
+async function axeFindings({ page }: Tab): Promise<string[]> {
+  const violations = (await page.evaluate(
+    "axe.run(document, { resultTypes: ['violations'] }).then((result) => result.violations)",
+  )) as readonly Violation[];
+  return violations.map(({ id, help, nodes }) => {
+    return `${id}: ${help}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`;
+  });
+}
+
+/** Appends for a while, now more and now less, so that the picture of the chart shows something. */
+async function fillChart(address: string): Promise<void> {
+  const client = connect({ address });
+  for (let second = 0; second < 70; second += 1) {
+    const count = Math.round(6 + 4 * Math.sin(second / 6) + (second % 5));
+    const from = 10_000 + second * 100;
+    for (let number = 0; number < count; number += 1) await placeOrder(client, from + number);
+    await delay(1_000);
+  }
+  client.close();
+}
+
+describe.skipIf(missing !== undefined)("the pages of the console", () => {
+  let server: LiveServer;
+  let browser: Browser;
+
+  beforeAll(async () => {
+    server = await startLiveServer();
+    browser = await launchBrowser();
+    await tellStory(server.address, 60);
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  test.each(looks)("are shown and accessible$name", async ({ name, options }) => {
+    const tab = await openTab(browser, server.address, options);
+    await tab.page.addInitScript({ path: axePath });
+    for (const [hash, text, picture] of pages) {
+      await tab.go(hash);
+      await tab.page.getByRole("main").getByText(text).first().waitFor();
+      // The page does not move sideways.
+      const overflow =
+        "document.documentElement.scrollWidth - document.documentElement.clientWidth";
+      expect.soft(await tab.page.evaluate(overflow), `${hash} is too wide`).toBe(0);
+      expect.soft(await axeFindings(tab), hash).toEqual([]);
+      if (makesDocs && hash === "" && name === "") await fillChart(server.address);
+      await takePicture(tab.page, `${picture}${name}`);
+    }
+    expect(tab.complaints).toEqual([]);
+    await tab.page.context().close();
+  });
+
+  test("a page of 100 events is shown soon", async () => {
+    const tab = await openTab(browser, server.address);
+    const times: number[] = [];
+    for (let round = 0; round < 5; round += 1) {
+      await tab.go("#/checkpoints");
+      await tab.page.getByText("search-index").waitFor();
+      const ms = await tab.page.evaluate(`new Promise((resolve) => {
+        const since = performance.now();
+        location.hash = "#/events";
+        const look = () => document.querySelectorAll(".event").length < 100
+          ? requestAnimationFrame(look)
+          : requestAnimationFrame(() => resolve(performance.now() - since));
+        look();
+      })`);
+      times.push(ms as number);
+    }
+    expect(await tab.page.locator(".event").count()).toBe(100);
+    const shown = times.map((ms) => ms.toFixed(0)).join(", ");
+    console.log(`a page of 100 events was shown within ${shown} ms of the click`);
+    await tab.page.context().close();
+  });
+
+  test("keys lead through it", async () => {
+    const { page, go, complaints } = await openTab(browser, server.address);
+    await go("#/events");
+    await page.locator(".event").first().waitFor();
+    await page.keyboard.press("j");
+    await page.keyboard.press("j");
+    await page.keyboard.press("Enter");
+    await page.locator(".event").nth(1).getByText("Copy link").waitFor();
+    await page.keyboard.press("g");
+    await page.keyboard.press("s");
+    await page.getByRole("heading", { name: "Streams" }).waitFor();
+    await page.keyboard.press("/");
+    await page.keyboard.type("order-1004");
+    await page.getByRole("link", { name: "order-1004" }).waitFor();
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "order-1004" }).waitFor();
+    await page.keyboard.press("?");
+    await page.getByRole("heading", { name: "Keys" }).waitFor();
+    await page.keyboard.press("Escape");
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+
+  test("an event is found by its position and by its id", async () => {
+    const { page, go } = await openTab(browser, server.address);
+    await go("#/events/40");
+    const id = await page.locator(".detail-facts code").first().innerText();
+    for (const [text, heading] of [
+      ["41", "Event 41"],
+      [id, "Event 40"],
+    ] as const) {
+      await page.getByRole("searchbox", { name: "Find a stream" }).fill(text);
+      await page.keyboard.press("Enter");
+      await page.getByRole("heading", { name: heading }).waitFor();
+      expect(page.url()).toContain("#/events/");
+    }
+    await page.context().close();
+  });
+
+  test("parked events are replayed and discarded, after a question", async () => {
+    const { page, go, complaints } = await openTab(browser, server.address);
+    await go("#/groups/mails");
+    await page.getByLabel("Choose the event").first().check();
+    await page.getByRole("button", { name: "Replay 1" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Replay" }).click();
+    await page.getByRole("button", { name: "Discard all 2" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Discard" }).click();
+    await page.getByText("Nothing is parked").waitFor();
+    expect(complaints).toEqual([]);
+    await page.context().close();
+  });
+});
