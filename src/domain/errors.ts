@@ -98,11 +98,22 @@ export type Failure =
 
 export type Reason = Failure["reason"];
 
+/** Faults of ours or of the disk: an operator wants to know where they were met. */
+const tracedReasons: ReadonlySet<Reason> = new Set([
+  "CORRUPTION",
+  "OUTCOME_UNKNOWN",
+  "STORE_FAILED",
+]);
+
 export class AnnalsError extends Error {
   readonly failure: Failure;
 
+  /** A refusal has no stack: it would cost more than the rest of most refusals. */
   constructor(failure: Failure, message: string, cause?: unknown) {
+    const { stackTraceLimit } = Error;
+    if (!tracedReasons.has(failure.reason)) Error.stackTraceLimit = 0;
     super(message, cause === undefined ? undefined : { cause });
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = "AnnalsError";
     this.failure = failure;
   }

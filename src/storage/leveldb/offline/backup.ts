@@ -22,7 +22,7 @@ export interface BackupOptions extends Omit<ReceiveOptions, "open"> {
 /** Throws StoreRefused if the store has faults, and what `receiveBackup` throws. */
 export async function backUp({ store, scratch, ...options }: BackupOptions): Promise<BackupReport> {
   await refuseInside(store, options.target);
-  const view = await openView(store, { scratch });
+  const view = await openView(store, { scratch, isChecked: true });
   try {
     const content = soundContent(view);
     const partBytes = options.partBytes && Math.min(options.partBytes, partBytesMax);

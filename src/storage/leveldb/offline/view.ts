@@ -53,11 +53,13 @@ export interface ViewOptions {
    * without LevelDB, which might end the process. Absent: no table is checked.
    */
   readonly pace?: (bytes: number) => Promise<void>;
+  /** The content is read without LevelDB, and every block is checked: damage is CORRUPTION. */
+  readonly isChecked?: boolean;
 }
 
 /** Throws StoreRefused if there is no store. */
 export async function openView(folder: string, options: ViewOptions = {}): Promise<StoreView> {
-  const { scratch = tmpdir(), pace } = options;
+  const { scratch = tmpdir() } = options;
   await refuseSpecialFiles(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") throw new StoreRefused(folder, ["there is no such folder"]);
     throw error;
@@ -69,7 +71,7 @@ export async function openView(folder: string, options: ViewOptions = {}): Promi
     const acknowledged = readHighWaterMark(highWaterMarkPath(folder));
     const time = readStoreTime(highWaterMarkPath(folder));
     const liveCopy = await liveCopyOf(databaseOf(folder), scratch);
-    if (liveCopy) return lookInto(folder, liveCopy, { identity, acknowledged, time }, pace);
+    if (liveCopy) return lookInto(folder, liveCopy, { identity, acknowledged, time }, options);
     if (attempt === attemptsMax) {
       throw new StoreRefused(folder, ["its files change too fast to be looked at"]);
     }
@@ -81,7 +83,7 @@ async function lookInto(
   folder: string,
   liveCopy: LiveCopy,
   known: Pick<StoreView, "identity" | "acknowledged" | "time">,
-  pace: ViewOptions["pace"],
+  { pace, isChecked = false }: ViewOptions,
 ): Promise<StoreView> {
   const { acknowledged } = known;
   const damages = new Set<string>();
@@ -103,8 +105,8 @@ async function lookInto(
     }
     const damaged = (damage: string): void => void damages.add(damage);
     const opening =
-      damages.size > 0
-        ? Promise.resolve(openLiveFiles(check, () => true, damaged))
+      damages.size > 0 || isChecked
+        ? Promise.resolve(openLiveFiles(check, () => true, isChecked ? undefined : damaged))
         : openLevelKv(liveCopy.folder, false);
     kv = await opening.catch((error: Error) => {
       findings.push(`LevelDB does not open it: ${((error.cause ?? error) as Error).message}`);
