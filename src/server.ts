@@ -120,8 +120,8 @@ export async function startServer(
   const others = await protocolServices(config, context, () => addresses);
   const bound = [...services(context, health, config.reflection, others), ...others];
   const grpc = new GrpcServer(bound, options, environment);
-  const isOpen = access === undefined && certificates === undefined;
-  const web = new WebCalls(grpc.parts, originsOf(config.corsOrigin, isOpen), environment);
+  const origins = originsOf(config.corsOrigin, access === undefined && config.tlsCert === "");
+  const web = new WebCalls({ ...grpc.parts, origins, ...storage.identity }, environment);
   const open = { storage, log, grpc, http, health, environment, certificates, unwatch };
   let stopped: Promise<void> | undefined;
   const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
@@ -389,7 +389,7 @@ async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
   await access?.audit.flush();
   access?.audit.storeIn(undefined);
   const logStopped = open.log.stop();
-  const [end] = await Promise.all([open.grpc.stop(graceMs), open.http.shared.drain(graceMs)]);
+  const end = await open.grpc.stop(graceMs);
   open.http.stop();
   if (end === "cut off") logger.warn("open calls were cut off", { graceMs });
   await logStopped;

@@ -151,10 +151,13 @@ export class HttpServer {
     return `${host}:${(server.address() as AddressInfo).port}`;
   }
 
-  /** Closes connections when their exchanges are over, at the latest after `graceMs`. */
-  async drain(graceMs: number): Promise<void> {
+  /**
+   * Closes connections when their exchanges are over. Answers when all are, or after `graceMs`, how
+   * many are not.
+   */
+  async drain(graceMs: number): Promise<number> {
     for (const connection of this.connections.values()) connection.drain();
-    if (this.connections.size === 0) return;
+    if (this.connections.size === 0) return 0;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, graceMs);
       this.whenEmpty = () => {
@@ -162,6 +165,7 @@ export class HttpServer {
         resolve();
       };
     });
+    return this.connections.size;
   }
 
   /** Ends at once. */

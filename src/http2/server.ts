@@ -73,9 +73,10 @@ export class Http2Server {
 
   /**
    * Stops listening, and ends each connection when its streams are done, or by force after
-   * `graceMs`. Returns how many connections were ended by force.
+   * `graceMs`. Returns how many connections were ended by force. Sockets of other protocols are
+   * closed when `others` has resolved.
    */
-  async stop(graceMs: number): Promise<number> {
+  async stop(graceMs: number, others?: Promise<unknown>): Promise<number> {
     for (const server of this.listeners.splice(0)) server.close();
     for (const connection of this.connections) connection.drain();
     await new Promise<void>((resolve) => {
@@ -86,6 +87,7 @@ export class Http2Server {
       };
       this.noteEmpty();
     });
+    await others;
     clearInterval(this.timer);
     const count = this.connections.size;
     for (const connection of this.connections) connection.destroy();

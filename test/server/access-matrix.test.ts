@@ -20,6 +20,7 @@ import { accessFolder, showing, type AccessFolder } from "../support/access.ts";
 import { Calls, failureOf } from "../support/calls.ts";
 import { makeAuthority, sign, type Authority } from "../support/certificates.ts";
 import { startTestServer, type TestServer } from "../support/running-server.ts";
+import { webOutcome } from "../support/web-outcome.ts";
 
 /** `any`: of any principal. `open`: of nobody. */
 type Needed = Permission | "any" | "open";
@@ -98,6 +99,8 @@ const credentialKinds = ["none", "wrong", "expired", "revoked", "other role", "r
 type CredentialKind = (typeof credentialKinds)[number];
 const transports = ["TCP", "TLS", "mutual TLS", "Unix socket"] as const;
 type Transport = (typeof transports)[number];
+/** HTTP/JSON has the calls that need no stream of requests. */
+const webMethods = methods.filter(({ methodKind }) => methodKind !== "bidi_streaming");
 
 /** A role with this permission alone, and one with every other permission but admin. */
 const roles = Object.fromEntries(
@@ -113,6 +116,7 @@ const roles = Object.fromEntries(
 let folder: AccessFolder;
 const servers: TestServer[] = [];
 const clients = new Map<Transport, Calls>();
+const webClients = new Map<Transport, Parameters<typeof webOutcome>[0]>();
 const tokens = new Map<string, string>();
 let byCertificate: Calls;
 const lines = () => servers.flatMap((server) => server.lines);
@@ -159,6 +163,14 @@ beforeAll(async () => {
   clients.set("TLS", new Calls(secure.address, trusting()));
   clients.set("mutual TLS", new Calls(mutual.address, trusting(client)));
   clients.set("Unix socket", new Calls(`unix:${socket}`));
+  const at = (address: string) => ({ host: "127.0.0.1", port: Number(address.split(":").at(-1)) });
+  const ca = readFileSync(authority.cert);
+  const pair = { cert: readFileSync(client.cert), key: readFileSync(client.key) };
+  const named = { ca, servername: "localhost", checkServerIdentity: () => undefined };
+  webClients.set("TCP", at(plain.address));
+  webClients.set("TLS", { ...at(secure.address), ...named });
+  webClients.set("mutual TLS", { ...at(mutual.address), ...named, ...pair });
+  webClients.set("Unix socket", { socketPath: socket });
   const mapped = sign(folder.path, "mapped", authority);
   byCertificate = new Calls(mutual.address, trusting(mapped));
   for (const calls of clients.values()) {
@@ -227,27 +239,49 @@ const refusals: Partial<Record<CredentialKind, string>> = {
 };
 const denied = ["UNAUTHENTICATED", "PERMISSION_DENIED"];
 
+/** A call's outcome is that which its credential deserves. */
+function expectDeserved(
+  found: string,
+  method: DescMethod,
+  kind: CredentialKind,
+  transport: Transport,
+) {
+  const [needed] = rows[method.parent.typeName]?.[method.name] ?? ["any"];
+  const where = `${method.parent.typeName}/${method.name}`;
+  if (needed === "open") expect(found, where).toBe("served");
+  else if (kind === "other role" && needed !== "any") {
+    expect(found, where).toBe(
+      method.name === "AppendPipe" ? "refused in the pipe" : "PERMISSION_DENIED",
+    );
+  } else if (kind === "other role" || kind === "right") {
+    expect(denied, `${where} ${found}`).not.toContain(found.split(" ")[0]);
+    expect(found, where).not.toBe("refused in the pipe");
+  } else {
+    // A certificate is a credential, too: this one is that of no principal.
+    const isUnmapped = kind === "none" && transport === "mutual TLS";
+    expect(found, where).toBe(isUnmapped ? "UNAUTHENTICATED unknown" : refusals[kind]);
+  }
+}
+
+function asked(method: DescMethod, kind: CredentialKind) {
+  const [needed, request] = rows[method.parent.typeName]?.[method.name] ?? ["any", {}];
+  return { request, token: tokenFor(kind, method.name, needed) };
+}
+
 describe.each(transports)("over %s", (transport) => {
   test.each(credentialKinds)("each method with the credential: %s", async (kind) => {
     const calls = clients.get(transport) as Calls;
     for (const method of methods) {
-      const [needed, request] = rows[method.parent.typeName]?.[method.name] ?? ["any", {}];
-      const token = tokenFor(kind, method.name, needed);
-      const found = await outcome(calls, method, request, token);
-      const where = `${method.parent.typeName}/${method.name}`;
-      if (needed === "open") expect(found, where).toBe("served");
-      else if (kind === "other role" && needed !== "any") {
-        expect(found, where).toBe(
-          method.name === "AppendPipe" ? "refused in the pipe" : "PERMISSION_DENIED",
-        );
-      } else if (kind === "other role" || kind === "right") {
-        expect(denied, `${where} ${found}`).not.toContain(found.split(" ")[0]);
-        expect(found, where).not.toBe("refused in the pipe");
-      } else {
-        // A certificate is a credential, too: this one is that of no principal.
-        const isUnmapped = kind === "none" && transport === "mutual TLS";
-        expect(found, where).toBe(isUnmapped ? "UNAUTHENTICATED unknown" : refusals[kind]);
-      }
+      const { request, token } = asked(method, kind);
+      expectDeserved(await outcome(calls, method, request, token), method, kind, transport);
+    }
+  });
+
+  test.each(credentialKinds)("each method by HTTP/JSON with the credential: %s", async (kind) => {
+    const where = webClients.get(transport) ?? {};
+    for (const method of webMethods) {
+      const { request, token } = asked(method, kind);
+      expectDeserved(await webOutcome(where, method, request, token), method, kind, transport);
     }
   });
 });

@@ -46,6 +46,8 @@ export interface PlainHttp {
   serve(socket: Socket, firstBytes: Buffer): void;
   /** A request for something by HTTP/2 that is no call. */
   onStream(stream: Http2Stream): StreamHandler;
+  /** Ends what is open, and answers at the latest after `graceMs` how much was not over. */
+  drain(graceMs: number): Promise<number>;
 }
 
 /** A client may cancel ten thousand subscriptions at once without being taken for an attacker. */
@@ -151,7 +153,9 @@ export class GrpcServer {
 
   /** Takes no new calls, waits at most `graceMs` for open ones, then closes their connections. */
   async stop(graceMs: number): Promise<"done" | "cut off"> {
-    return (await this.http2.stop(graceMs)) === 0 ? "done" : "cut off";
+    const others = this.http?.drain(graceMs) ?? 0;
+    const left = await this.http2.stop(graceMs, Promise.resolve(others));
+    return left + (await others) === 0 ? "done" : "cut off";
   }
 
   private async listen(address: string, where: ListenOptions, tls?: TlsOptions) {

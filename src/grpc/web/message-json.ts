@@ -8,6 +8,7 @@ import {
   toBinary,
   toJsonString,
   type DescMessage,
+  type MessageShape,
 } from "@bufbuild/protobuf";
 import { invalidField, type AnnalsError } from "../../domain/errors.ts";
 import { changesNumbers, jsonShape } from "../../domain/json.ts";
@@ -27,6 +28,16 @@ const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** The request in protobuf. Throws INVALID_FIELD, which names what is wrong. */
 export function requestOfJson(schema: DescMessage, body: Uint8Array): Buffer {
+  return binaryOf(schema, messageOfJson(schema, body));
+}
+
+export function binaryOf<S extends DescMessage>(schema: S, message: MessageShape<S>): Buffer {
+  const bytes = toBinary(schema, message);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+/** Throws INVALID_FIELD, which names what is wrong. */
+export function messageOfJson<S extends DescMessage>(schema: S, body: Uint8Array): MessageShape<S> {
   const { depth, values } = jsonShape(body);
   if (depth > depthMax) throw invalidField("body", `the JSON nests deeper than ${depthMax} levels`);
   if (values > valuesMax) throw invalidField("body", `the JSON has more than ${valuesMax} values`);
@@ -35,9 +46,7 @@ export function requestOfJson(schema: DescMessage, body: Uint8Array): Buffer {
     throw invalidField("body", `the JSON has a number that no IEEE 754 double is: ${remedy}`);
   }
   try {
-    const message = fromJsonString(schema, utf8.decode(body), { registry });
-    const bytes = toBinary(schema, message);
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    return fromJsonString(schema, utf8.decode(body), { registry });
   } catch (error) {
     throw asViolation(schema, error as Error);
   }

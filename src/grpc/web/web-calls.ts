@@ -16,20 +16,30 @@ import { StatusCode, StatusError } from "../transport/status.ts";
 import { parseTimeout } from "../transport/timeout.ts";
 import { shorten } from "../transport/wire-text.ts";
 import {
+  appendOfCloudEvents,
+  CloudEventList,
+  OneCloudEvent,
+  readOfUrl,
+} from "./cloud-event-answers.ts";
+import {
   connectTimeout,
   messageOfQuery,
   streamFormat,
   unaryFormat,
   type Codec,
 } from "./connect.ts";
+import { EventSourceAnswers, requestOfUrl, type EventText } from "./event-source.ts";
 import { grpcWebFormat } from "./grpc-web.ts";
 import { respondWithError, unheardOn, type Fields } from "./http-status.ts";
 import { judgeOrigin, preflightFields, type Origins } from "./origins.ts";
+import { structuredText, toldOf } from "./recorded-cloud-event.ts";
 
 interface WebOptions {
   readonly methods: Methods;
   readonly receiveBytesMax: number;
   readonly deadlines: RequestDeadlines;
+  readonly origins: Origins;
+  readonly storeId: string;
 }
 
 /** What a request says of its call. */
@@ -43,6 +53,8 @@ interface Spoken {
 
 type Headers = Http2Stream["headers"];
 
+const eventStore = "/annals.v1.EventStoreService/";
+const cloudEventTypes = "application/cloudevents+json, application/cloudevents-batch+json";
 const pathCharsMax = 128;
 const accepted =
   "application/json, application/proto, application/connect+json, application/connect+proto, " +
@@ -50,18 +62,21 @@ const accepted =
 
 export class WebCalls {
   private readonly options: WebOptions;
-  private readonly origins: Origins;
   private readonly environment: CallEnvironment;
+  /** Of events that did not come as CloudEvents. */
+  private readonly source: string;
+  private readonly cloudEventText: EventText;
 
-  constructor(options: WebOptions, origins: Origins, environment: CallEnvironment) {
+  constructor(options: WebOptions, environment: CallEnvironment) {
     this.options = options;
-    this.origins = origins;
+    this.source = `urn:uuid:${options.storeId}`;
     this.environment = environment;
+    this.cloudEventText = (event) => structuredText(toldOf(event, this.source));
   }
 
   /** Serves a request that is no gRPC. */
   onStream(stream: Http2Stream): StreamHandler {
-    const judged = judgeOrigin(stream, this.origins);
+    const judged = judgeOrigin(stream, this.options.origins);
     if ("httpStatus" in judged) {
       const { httpStatus, message } = judged;
       return this.refuse(stream, refused(StatusCode.PERMISSION_DENIED, httpStatus, message), []);
@@ -88,6 +103,10 @@ export class WebCalls {
 
   private spoken({ headers }: Http2Stream, more: Fields): Spoken {
     const [path = "", query = ""] = splitAt(headers.get(":path") ?? "", "?");
+    if (path === "/v1/subscribe") return this.eventSource(query, headers, more);
+    if (path === "/v1/events" || path.startsWith("/v1/events/")) {
+      return this.cloudEvents(path, query, headers, more);
+    }
     const method = this.methodAt(path);
     const httpMethod = headers.get(":method") ?? "";
     const isByGet = method.isSafe && method.kind === "unary";
@@ -135,6 +154,49 @@ export class WebCalls {
     return { method, format, timeoutMs, encoding: undefined };
   }
 
+  private eventSource(query: string, headers: Headers, more: Fields): Spoken {
+    mustBe(headers, "GET");
+    const { request, isCloudEvents } = requestOfUrl(query, headers.get("last-event-id"));
+    const answers = new EventSourceAnswers(more, isCloudEvents ? this.cloudEventText : undefined);
+    return this.made("Subscribe", request, answers, headers);
+  }
+
+  private cloudEvents(path: string, query: string, headers: Headers, more: Fields): Spoken {
+    const { source } = this;
+    if (path !== "/v1/events" || headers.get(":method") === "GET") {
+      mustBe(headers, "GET");
+      const { request, isOne } = readOfUrl(path, query);
+      const isStructured = (headers.get("accept") ?? "").includes("cloudevents+json");
+      const answers = isOne
+        ? new OneCloudEvent(source, isStructured, more)
+        : new CloudEventList(source, more);
+      return this.made("Read", request, answers, headers);
+    }
+    mustBe(headers, "POST");
+    const method = this.methodAt(`${eventStore}Append`);
+    const decode = appendOfCloudEvents(query, headers);
+    if (decode === undefined) {
+      const message = `content-type: of no CloudEvent: ${cloudEventTypes}, or ce-specversion`;
+      throw refused(StatusCode.UNIMPLEMENTED, 415, message, [["accept-post", cloudEventTypes]]);
+    }
+    const format = { ...unaryFormat(method, "json", this.options.receiveBytesMax, more), decode };
+    const timeoutMs = connectTimeout(headers.get("connect-timeout-ms"));
+    return { method, format, timeoutMs, encoding: headers.get("content-encoding") };
+  }
+
+  /** A call whose request is in its URL. */
+  private made(
+    name: string,
+    request: Buffer,
+    answers: CallFormat["answers"],
+    headers: Headers,
+  ): Spoken {
+    const format = { wholeBytesMax: 0, decode: () => request, answers };
+    const method = this.methodAt(`${eventStore}${name}`);
+    const timeoutMs = connectTimeout(headers.get("connect-timeout-ms"));
+    return { method, format, timeoutMs, encoding: undefined };
+  }
+
   private methodAt(path: string): Method {
     const { methods } = this.options;
     const method = methods.get(path);
@@ -174,6 +236,11 @@ function refused(
   fields: Fields = [],
 ): RefusedRequest {
   return new RefusedRequest(code, httpStatus, message, fields);
+}
+
+function mustBe(headers: Headers, method: string): void {
+  const given = headers.get(":method") ?? "";
+  if (given !== method) throw notAllowed(given, method);
 }
 
 function notAllowed(method: string, allow: string): RefusedRequest {

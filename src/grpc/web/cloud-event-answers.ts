@@ -1,0 +1,183 @@
+// CloudEvents over HTTP: `POST /v1/events` appends them, `GET /v1/events` reads many, and
+// `GET /v1/events/POSITION` reads one.
+
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { invalidField } from "../../domain/errors.ts";
+import { AppendRequestSchema, type AppendRequest } from "../../gen/annals/v1/append_pb.js";
+import { View, type RecordedEvent } from "../../gen/annals/v1/event_pb.js";
+import { ReadRequestSchema, ReadResponseSchema } from "../../gen/annals/v1/read_pb.js";
+import { encodeHeaders } from "../../http2/hpack-encoder.ts";
+import type { Http2Stream } from "../../http2/api.ts";
+import { errorCode } from "../../http2/protocol.ts";
+import { messagesIn, type AnswerFormat, type Framable } from "../transport/call-format.ts";
+import { StatusCode, StatusError, type CallStatus } from "../transport/status.ts";
+import { cloudEventOfHeaders, cloudEventsOfJson } from "./cloud-event.ts";
+import { respondWhole, respondWithError, type Fields } from "./http-status.ts";
+import { binaryOf } from "./message-json.ts";
+import { Parameters, selectionNames, selectionOfUrl } from "./parameters.ts";
+import { binaryFields, structuredText, toldOf } from "./recorded-cloud-event.ts";
+
+const structuredType = "application/cloudevents+json";
+const batchType = "application/cloudevents-batch+json";
+/** Of a read without a limit of its own. */
+const readLimit = 1_000n;
+/** Clients take 8 KiB of headers and more; what has more goes out in the structured mode. */
+const binaryHeaderBytesMax = 6 * 1024;
+
+/** What makes a body an append. Undefined: the headers are those of no CloudEvent. */
+export function appendOfCloudEvents(
+  query: string,
+  headers: ReadonlyMap<string, string>,
+): ((body: Buffer) => Buffer) | undefined {
+  const type = (headers.get("content-type") ?? "").split(";", 1)[0]?.trim().toLowerCase();
+  const isJson = type === structuredType || type === batchType;
+  if (!isJson && headers.get("ce-specversion") === undefined) return undefined;
+  const parameters = new Parameters(query, ["stream", "expected_version", "epoch"]);
+  const stream = parameters.one("stream") ?? "";
+  const version = parameters.whole("expected_version");
+  if (version !== undefined && stream === "")
+    throw invalidField("expected_version", "needs stream");
+  const expected: AppendRequest["expected"] =
+    version === undefined ? { case: undefined } : { case: "expectedVersion", value: version };
+  const epoch = parameters.one("epoch") ?? "";
+  return (body) => {
+    const events = isJson
+      ? cloudEventsOfJson(body, type === batchType, stream !== "")
+      : [cloudEventOfHeaders(headers, body, stream !== "")];
+    return binaryOf(
+      AppendRequestSchema,
+      create(AppendRequestSchema, { stream, expected, epoch, events }),
+    );
+  };
+}
+
+const readNames = [...selectionNames, "after", "epoch", "limit"];
+
+/** The read of many events, or of the one at a position. */
+export function readOfUrl(path: string, query: string): { request: Buffer; isOne: boolean } {
+  const isOne = path !== "/v1/events";
+  const parameters = new Parameters(query, isOne ? ["epoch"] : readNames);
+  const epoch = parameters.one("epoch") ?? "";
+  if (isOne) {
+    const position = BigInt(/^\/v1\/events\/(\d{1,16})$/.exec(path)?.[1] ?? 0);
+    if (position < 1n) throw invalidField("position", "is not a whole number from 1");
+    const request = create(ReadRequestSchema, {
+      from: { case: "fromPosition", value: position },
+      to: { case: "toPosition", value: position },
+      view: View.FULL,
+      epoch,
+    });
+    return { request: binaryOf(ReadRequestSchema, request), isOne };
+  }
+  const after = parameters.whole("after");
+  const request = create(ReadRequestSchema, {
+    selection: selectionOfUrl(parameters),
+    limit: parameters.whole("limit") ?? readLimit,
+    view: View.FULL,
+    epoch,
+    ...(after !== undefined && { from: { case: "fromPosition", value: after + 1n } }),
+  });
+  return { request: binaryOf(ReadRequestSchema, request), isOne };
+}
+
+function eventsIn(messages: readonly Framable[]): RecordedEvent[] {
+  return messages.flatMap(messagesIn).flatMap((bytes) => {
+    const { message } = fromBinary(ReadResponseSchema, bytes);
+    return message.case === "batch" ? message.value.events : [];
+  });
+}
+
+/** The batch mode: a list, as long as the read. */
+export class CloudEventList implements AnswerFormat {
+  readonly isPlain = false;
+  private readonly source: string;
+  private readonly more: Fields;
+  private separator = "[";
+
+  constructor(source: string, more: Fields) {
+    this.source = source;
+    this.more = more;
+  }
+
+  begin(stream: Http2Stream): void {
+    const head = [
+      [":status", "200"],
+      ["content-type", batchType],
+      ["cache-control", "no-store"],
+      ["x-content-type-options", "nosniff"],
+      ...this.more,
+    ] as const;
+    stream.respond(encodeHeaders(head));
+  }
+
+  send(stream: Http2Stream, messages: readonly Framable[]): boolean {
+    let text = "";
+    for (const event of eventsIn(messages)) {
+      text += this.separator + structuredText(toldOf(event, this.source));
+      this.separator = ",\n";
+    }
+    return stream.write(Buffer.from(text));
+  }
+
+  end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void {
+    if (status !== undefined && !hasBegun) return respondWithError(stream, status, this.more);
+    if (!hasBegun) this.begin(stream);
+    // A list without its end is none.
+    if (status !== undefined) return stream.reset(errorCode.internal);
+    if (stream.write(Buffer.from(this.separator === "[" ? "[]\n" : "]\n"))) stream.end();
+    else stream.reset(errorCode.enhanceYourCalm);
+  }
+
+  endInstead(stream: Http2Stream): void {
+    stream.reset(errorCode.enhanceYourCalm);
+  }
+}
+
+/** One event, in the structured or the binary mode. */
+export class OneCloudEvent implements AnswerFormat {
+  readonly isPlain = false;
+  private readonly source: string;
+  private readonly isStructured: boolean;
+  private readonly more: Fields;
+  private event: RecordedEvent | undefined;
+  private hasAnswered = false;
+
+  constructor(source: string, isStructured: boolean, more: Fields) {
+    this.source = source;
+    this.isStructured = isStructured;
+    this.more = more;
+  }
+
+  begin(): void {}
+
+  send(stream: Http2Stream, messages: readonly Framable[]): boolean {
+    [this.event] = eventsIn(messages);
+    if (this.event === undefined) return true;
+    const told = toldOf(this.event, this.source);
+    const fields = this.isStructured ? [] : binaryFields(told);
+    let bytes = 0;
+    for (const [name, value] of fields) bytes += name.length + value.length;
+    const isBinary = fields.length > 0 && bytes <= binaryHeaderBytesMax;
+    const body = isBinary ? Buffer.from(told.data ?? []) : Buffer.from(structuredText(told));
+    const [type, ...others] = isBinary ? typeFirst(fields) : [structuredType];
+    this.hasAnswered = respondWhole(stream, 200, type, body, [...others, ...this.more]);
+    return this.hasAnswered;
+  }
+
+  end(stream: Http2Stream, status: CallStatus | undefined): void {
+    if (this.hasAnswered) return;
+    const message = "there is no event at this position";
+    const none = new StatusError(StatusCode.NOT_FOUND, message).status;
+    respondWithError(stream, status ?? none, this.more);
+  }
+
+  endInstead(stream: Http2Stream, status: CallStatus): void {
+    this.end(stream, status);
+  }
+}
+
+function typeFirst(fields: readonly [string, string][]): [string, ...[string, string][]] {
+  const [first, ...others] = fields;
+  if (first?.[0] === "content-type") return [first[1], ...others];
+  return ["application/octet-stream", ...fields];
+}

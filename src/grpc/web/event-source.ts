@@ -1,0 +1,176 @@
+// Subscriptions as Server-Sent Events: `GET /v1/subscribe`. Each event is a frame whose id is its
+// position and epoch, so that a client that connects anew goes on behind the last one it has seen.
+// Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
+
+import { create, fromBinary, toJson } from "@bufbuild/protobuf";
+import { EmptySchema } from "@bufbuild/protobuf/wkt";
+import { invalidField } from "../../domain/errors.ts";
+import {
+  SubscribeRequestSchema,
+  SubscribeResponseSchema,
+  type SubscribeRequest,
+} from "../../gen/annals/v1/read_pb.js";
+import { RecordedEventSchema, type RecordedEvent } from "../../gen/annals/v1/event_pb.js";
+import { encodeHeaders } from "../../http2/hpack-encoder.ts";
+import type { Http2Stream } from "../../http2/api.ts";
+import { errorCode } from "../../http2/protocol.ts";
+import { messagesIn, type AnswerFormat, type Framable } from "../transport/call-format.ts";
+import { StatusCode, type CallStatus } from "../transport/status.ts";
+import { errorJson, respondWithError, type Fields } from "./http-status.ts";
+import { binaryOf, registry } from "./message-json.ts";
+import { Parameters, selectionNames, selectionOfUrl, viewChoices } from "./parameters.ts";
+
+/** How an event is said in a frame. */
+export type EventText = (event: RecordedEvent, epoch: string) => string;
+
+const names = [...selectionNames, "after", "from", "from_time", "epoch", "view", "format"].concat(
+  "checkpoint_seconds",
+);
+
+export interface EventSourceRequest {
+  readonly request: Buffer;
+  /** Whether events are told as CloudEvents. */
+  readonly isCloudEvents: boolean;
+}
+
+/** The request of `Subscribe` that a URL and the header `last-event-id` are. */
+export function requestOfUrl(query: string, lastEventId: string | undefined): EventSourceRequest {
+  const parameters = new Parameters(query, names);
+  const isCloudEvents = parameters.choice("format", { annals: false, cloudevents: true }, false);
+  const view = parameters.choice("view", viewChoices, viewChoices.json);
+  const seconds = parameters.whole("checkpoint_seconds");
+  const request = create(SubscribeRequestSchema, {
+    selection: selectionOfUrl(parameters),
+    view: isCloudEvents ? viewChoices.full : view,
+    ...(seconds !== undefined && { checkpointInterval: { seconds } }),
+    ...startOf(parameters, lastEventId),
+  });
+  return { request: binaryOf(SubscribeRequestSchema, request), isCloudEvents };
+}
+
+type Start = Pick<SubscribeRequest, "start" | "epoch">;
+
+function startOf(parameters: Parameters, lastEventId: string | undefined): Start {
+  const after = parameters.whole("after");
+  const time = parameters.time("from_time");
+  const isAtEnd = parameters.choice("from", { start: false, end: true }, false);
+  const epoch = parameters.one("epoch") ?? "";
+  const given = ["after", "from", "from_time"].filter((name) => parameters.one(name) !== undefined);
+  if (given.length > 1) throw invalidField(given[1] as string, `excludes ${given[0]}`);
+  if (lastEventId !== undefined && lastEventId !== "") return resumed(lastEventId);
+  if (after !== undefined) return { start: { case: "afterPosition", value: after }, epoch };
+  if (epoch !== "") throw invalidField("epoch", "is that of after, which is absent");
+  if (time !== undefined) return { start: { case: "fromTime", value: time }, epoch };
+  if (isAtEnd) return { start: { case: "fromEnd", value: create(EmptySchema) }, epoch };
+  return { start: { case: undefined }, epoch };
+}
+
+function resumed(id: string): Start {
+  const [, position, epoch = ""] = /^(\d{1,16})(?:@([\da-f]{16}))?$/.exec(id) ?? [];
+  if (position === undefined) throw invalidField("last-event-id", "is no id of this server");
+  return { start: { case: "afterPosition", value: BigInt(position) }, epoch };
+}
+
+/** For a client of JavaScript and of annals.v1. */
+const plainText: EventText = (event) =>
+  JSON.stringify(toJson(RecordedEventSchema, event, { registry }));
+
+/** Milliseconds after which a client connects anew, which it does at once at first. */
+const opening = Buffer.from("retry: 1000\n\n");
+const later = Buffer.from("retry: 5000\n\n");
+
+/**
+ * A client that is told 503 when it connects anew never does again, in some libraries. What passes
+ * is therefore told in an answer that ends at once.
+ */
+const passing: ReadonlySet<StatusCode> = new Set([
+  StatusCode.UNAVAILABLE,
+  StatusCode.RESOURCE_EXHAUSTED,
+  StatusCode.DEADLINE_EXCEEDED,
+]);
+
+/** Made once for all subscribers that are sent the same message. */
+type Shared = WeakMap<Uint8Array, Buffer>;
+const sharedPlain: Shared = new WeakMap();
+const sharedOthers = new WeakMap<EventText, Shared>();
+
+export class EventSourceAnswers implements AnswerFormat {
+  readonly isPlain = false;
+  private readonly more: Fields;
+  private readonly textOf: EventText;
+  private readonly shared: Shared;
+  private epoch = "";
+
+  constructor(more: Fields, textOf: EventText = plainText) {
+    this.more = more;
+    this.textOf = textOf;
+    const shared = textOf === plainText ? sharedPlain : sharedOthers.get(textOf);
+    this.shared = shared ?? new WeakMap();
+    if (shared === undefined) sharedOthers.set(textOf, this.shared);
+  }
+
+  begin(stream: Http2Stream): void {
+    const head = [
+      [":status", "200"],
+      ["content-type", "text/event-stream"],
+      ["cache-control", "no-store"],
+      ["x-content-type-options", "nosniff"],
+      // Tells nginx not to hold it back.
+      ["x-accel-buffering", "no"],
+      ...this.more,
+    ] as const;
+    stream.respond(encodeHeaders(head));
+    stream.write(opening);
+  }
+
+  send(stream: Http2Stream, messages: readonly Framable[]): boolean {
+    return stream.write(...messages.flatMap(messagesIn).map((message) => this.frames(message)));
+  }
+
+  end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void {
+    if (status !== undefined && !hasBegun && !passing.has(status.code)) {
+      return respondWithError(stream, status, this.more);
+    }
+    if (!hasBegun) this.begin(stream);
+    const failure = status && `event: failure\ndata: ${JSON.stringify(errorJson(status))}\n\n`;
+    const said = failure === undefined ? [] : [Buffer.from(failure)];
+    if (stream.write(later, ...said)) stream.end();
+    else stream.reset(errorCode.enhanceYourCalm);
+  }
+
+  endInstead(stream: Http2Stream, status: CallStatus): void {
+    this.end(stream, status, true);
+  }
+
+  private frames(message: Uint8Array): Buffer {
+    const known = this.shared.get(message);
+    if (known !== undefined) return known;
+    const made = Buffer.from(this.textOfMessage(message));
+    this.shared.set(message, made);
+    return made;
+  }
+
+  private textOfMessage(bytes: Uint8Array): string {
+    const { message, epoch } = fromBinary(SubscribeResponseSchema, bytes);
+    if (epoch !== "") this.epoch = epoch;
+    if (message.case === "batch") {
+      return message.value.events.map((event) => this.eventFrame(event)).join("");
+    }
+    if (message.case === undefined) return "";
+    const { position } = message.value;
+    const name = progressNames[message.case];
+    const data = JSON.stringify({ position: `${position}`, epoch: this.epoch });
+    // It has data, because not every client keeps the id of a frame without.
+    return `event: ${name}\nid: ${position}@${this.epoch}\ndata: ${data}\n\n`;
+  }
+
+  private eventFrame(event: RecordedEvent): string {
+    return `id: ${event.position}@${this.epoch}\ndata: ${this.textOf(event, this.epoch)}\n\n`;
+  }
+}
+
+const progressNames = {
+  caughtUp: "caught_up",
+  fellBehind: "fell_behind",
+  checkpoint: "checkpoint",
+} as const;
