@@ -108,7 +108,6 @@ export async function startServer(
       ...observed,
       isServing: () => health.serving,
       isStopping: () => stopping.begun,
-      writeState: () => storage.writeState(),
       connections: () => grpc.connectionCount,
       certificateEndsMs: () => certificates?.endsMs,
       warn: (message, error) => logger.warn(message, { error }),

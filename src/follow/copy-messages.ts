@@ -4,7 +4,13 @@
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { CallError } from "../client/rpc/call-error.ts";
 import type { CallOptions, ServiceClient } from "../client/rpc/service-client.ts";
-import type { Epoch, EpochCause, History } from "../domain/epoch.ts";
+import {
+  firstEpoch,
+  isEpochId,
+  type Epoch,
+  type EpochCause,
+  type History,
+} from "../domain/epoch.ts";
 import { AnnalsError } from "../domain/errors.ts";
 import type {
   BackupService,
@@ -13,6 +19,7 @@ import type {
   CopyResponse,
 } from "../gen/annals/v1/backup_service_pb.js";
 import { EpochCause as WireCause, type Epoch as WireEpoch } from "../gen/annals/v1/info_pb.js";
+import { CopyRefused } from "../storage/copy.ts";
 import type { CopiedStore, CopyPart, CopyStart, StoredEntry } from "../storage/copy.ts";
 
 type Methods<Service> = Service extends { method: infer M } ? M : never;
@@ -76,13 +83,19 @@ function partOf({ message }: CopyResponse): CopyPart | undefined {
   }
 }
 
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const epochsMax = 1_001;
+
+/** What a receiver keeps in its identity has to make sense. Throws CopyRefused. */
 function storeOf(begin: CopyBegin): CopiedStore {
   const { storeId, createdAt, formatVersion, epochs, time, head, continued } = begin;
   const [first, ...rest] = epochs.map(epochOf);
-  if (first === undefined)
-    throw new CallError(13, "the store has no epoch", { reason: "INTERNAL" });
-  const history: History = [first, ...rest];
   const times = { createdAt: microsOf(createdAt), time: microsOf(time) };
+  const isMade = first?.id === firstEpoch(storeId, times.createdAt).id && first.after === 0;
+  if (!uuid.test(storeId) || !isMade || epochs.length > epochsMax || !rest.every(isSound)) {
+    throw new CopyRefused("the leader's store id and its epochs make no sense");
+  }
+  const history: History = [first, ...rest];
   return {
     storeId,
     formatVersion,
@@ -91,6 +104,10 @@ function storeOf(begin: CopyBegin): CopiedStore {
     head: Number(head),
     isContinued: continued,
   };
+}
+
+function isSound({ id, after, beganAt }: Epoch): boolean {
+  return isEpochId(id) && [after, beganAt].every((each) => Number.isSafeInteger(each) && each >= 0);
 }
 
 function entryOf({ key, value }: CopyEntry): StoredEntry {

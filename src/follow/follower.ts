@@ -122,8 +122,13 @@ class Following {
     this.heardAtMs = this.parts.nowMs();
     try {
       const start = await target.start();
+      let isBegun = false;
       for await (const part of copyFrom(backups, start, { signal })) {
         this.heardAtMs = this.parts.nowMs();
+        if ((part.kind === "begin") === isBegun) {
+          throw new CopyRefused("it does not say first, and once, of which store the copy is");
+        }
+        isBegun = true;
         if (!(await this.take(part))) return;
       }
     } finally {

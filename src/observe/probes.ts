@@ -1,36 +1,45 @@
 // `/healthz` and `/readyz`, for probes that start no process.
 
 import { failure, plainText, type HttpAnswer, type Route } from "../http/http-server.ts";
-import type { WriteState } from "../storage/storage.ts";
+import type { FollowStatus } from "../storage/copy.ts";
+import type { Storage, WriteState } from "../storage/storage.ts";
 
 export interface Probed {
   /** The server serves calls: see grpc.health.v1. */
   readonly isServing: () => boolean;
   readonly isStopping: () => boolean;
-  readonly writeState: () => WriteState;
+  readonly storage: Pick<Storage, "writeState" | "following">;
 }
 
-const refusing: Readonly<Record<Exclude<WriteState, "accepting">, string>> = {
+const refusing: Readonly<Record<Exclude<WriteState, "accepting" | "following">, string>> = {
   "disk-full": "the disk is nearly full: appends are refused, reads are served",
   recovering: "the store is being reopened after a failed write: appends are refused for a moment",
-  following: "a follower: appends are refused, reads are served from its copy",
   failed: "the store cannot be written any more; the log says why",
 };
 
 /** 503: only another start helps. */
-export function healthz({ writeState }: Probed): Route {
-  return () => (writeState() === "failed" ? failure(503, refusing.failed) : said("alive"));
+export function healthz({ storage }: Probed): Route {
+  return () => (storage.writeState() === "failed" ? failure(503, refusing.failed) : said("alive"));
 }
 
 /** 503: clients should not come here. */
-export function readyz({ isServing, isStopping, writeState }: Probed): Route {
+export function readyz({ isServing, isStopping, storage }: Probed): Route {
   return () => {
     if (isStopping()) return failure(503, "the server is stopping");
-    const state = writeState();
+    const state = storage.writeState();
     if (state === "accepting") return isServing() ? said("serving") : failure(503, "not serving");
-    if (!isServing()) return failure(503, refusing[state]);
-    return said(`serving; ${refusing[state]}`);
+    const why = state === "following" ? lag(storage.following?.()) : refusing[state];
+    return isServing() ? said(`serving; ${why}`) : failure(503, why);
   };
+}
+
+/** Not why it is behind: that may tell of addresses, and probes answer everybody. */
+function lag(status: FollowStatus | undefined): string {
+  const what = "a follower, which refuses appends";
+  if (status === undefined) return what;
+  const { phase, lagEvents, lagMs } = status;
+  const events = `${lagEvents} ${lagEvents === 1 ? "event" : "events"}`;
+  return `${what}: ${phase}, ${events} and ${(lagMs / 1_000).toFixed(1)} s behind its leader`;
 }
 
 function said(words: string): HttpAnswer {

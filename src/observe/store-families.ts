@@ -4,6 +4,7 @@
 import type { EventLog } from "../log/verbs.ts";
 import type { GroupInfo } from "../log/group-verbs.ts";
 import type { CommitFigures, LogFigures } from "../log/log-figures.ts";
+import type { FollowStatus } from "../storage/copy.ts";
 import type {
   ReclaimStatus,
   ScrubStatus,
@@ -24,7 +25,17 @@ const writeStates: readonly WriteState[] = [
 /** Groups that are told of one by one, in the order of their names. */
 export const groupsToldMax = 100;
 
-type WatchedStorage = Pick<Storage, "head" | "writeState" | "reclaiming" | "scrubbing" | "space">;
+const followPhases: readonly FollowStatus["phase"][] = [
+  "copying",
+  "following",
+  "disconnected",
+  "refused",
+];
+
+type WatchedStorage = Pick<
+  Storage,
+  "head" | "writeState" | "reclaiming" | "scrubbing" | "space" | "following"
+>;
 
 export async function storeFamilies(
   log: Pick<EventLog, "figures">,
@@ -34,7 +45,8 @@ export async function storeFamilies(
   return [
     ...headFamilies(storage),
     ...logFamilies(log.figures()),
-    ...reclaimFamilies(storage.reclaiming?.()),
+    ...followFamilies(storage.following?.()),
+    ...reclaimFamilies(storage.reclaiming?.(), storage.head().position, space),
     ...scrubFamilies(storage.scrubbing?.()),
     ...spaceFamilies(space),
   ];
@@ -99,10 +111,49 @@ function commitFamilies(commits: CommitFigures): Family[] {
   ];
 }
 
-function reclaimFamilies(status: ReclaimStatus | undefined): Family[] {
+/** Of a follower alone. */
+function followFamilies(status: FollowStatus | undefined): Family[] {
+  if (status === undefined) return [];
+  const { phase, lagEvents, lagMs } = status;
+  const phases = followPhases.map((each) => [{ state: each }, each === phase ? 1 : 0] as const);
+  return [
+    gauge(
+      "annals_follower_lag_events",
+      "Events of the leader, as far as they are known, that are not in the copy.",
+      lagEvents,
+    ),
+    gauge(
+      "annals_follower_lag_seconds",
+      "The time since the copy last had everything; 0: it has everything.",
+      lagMs / 1_000,
+    ),
+    gauge("annals_follower_state", "1 for the state that the follower is in.", phases),
+  ];
+}
+
+/** An estimate: removed events are taken to be as large as those that were reclaimed, or as all. */
+function reclaimableBytes(
+  { events, bytesFreed, waitingEvents, waitingBytes }: ReclaimStatus,
+  head: number,
+  space: SpaceFacts | undefined,
+): number {
+  const [bytes, count] = events > 0 ? [bytesFreed, events] : [space?.used ?? 0, head];
+  return Math.max(0, Math.round((waitingEvents * bytes) / Math.max(1, count) + waitingBytes));
+}
+
+function reclaimFamilies(
+  status: ReclaimStatus | undefined,
+  head: number,
+  space: SpaceFacts | undefined,
+): Family[] {
   if (status === undefined) return [];
   const { rounds, events, bytesFreed, lastFinishedAt } = status;
   return [
+    gauge(
+      "annals_disk_reclaimable_bytes",
+      "About how much of the disk removed events still take.",
+      reclaimableBytes(status, head, space),
+    ),
     counter("annals_reclaim_rounds_total", "Completed rounds of the reclaimer.", rounds),
     counter("annals_reclaim_events_total", "Events whose space was reclaimed.", events),
     counter("annals_reclaim_freed_bytes_total", "Bytes freed.", Math.max(0, bytesFreed)),

@@ -235,6 +235,13 @@ export interface ReclaimStatus {
   /** Events that became removed records. */
   readonly events: number;
   readonly bytesFreed: number;
+  /**
+   * Events that are removed and still have their space, as of the last round. The first round only
+   * looks, and tells none.
+   */
+  readonly waitingEvents: number;
+  /** Bytes of replaced values that LevelDB has not compacted. */
+  readonly waitingBytes: number;
   /** When the last round was completed: microseconds since 1970, UTC. 0: none was. */
   readonly lastFinishedAt: number;
 }

@@ -222,6 +222,11 @@ describe("a follower", () => {
     const { follower: told, writeState } = await follower.clients.store.getInfo({});
     expect(writeState).toBe(WriteState.FOLLOWING);
     expect(told).toMatchObject({ leader: leader.server.address, lagEvents: 0n, why: "" });
+    const get = async (path: string): Promise<string> =>
+      (await fetch(`http://${follower.server.address}${path}`)).text();
+    const whole = /^serving; a follower, which refuses appends: following, 0 events and [\d.]+ s/;
+    expect(await get("/readyz")).toMatch(whole);
+    expect(await get("/metrics")).toMatch(/^annals_follower_state\{state="following"\} 1$/m);
     await leader.stop();
     await until(async () => {
       const { follower: now } = await follower.clients.store.getInfo({});
@@ -229,6 +234,10 @@ describe("a follower", () => {
     });
     const { follower: alone } = await follower.clients.store.getInfo({});
     expect(alone?.why).not.toBe("");
+    expect(await get("/readyz")).toMatch(/^serving; a follower, which .*: disconnected, /);
+    // An answer of the second before is kept.
+    await until(async () => /^annals_follower_lag_seconds (?!0$)/m.test(await get("/metrics")));
+    expect(await get("/metrics")).toMatch(/^annals_follower_state\{state="disconnected"\} 1$/m);
     expect(await readable(follower.clients)).toBeDefined();
     const { status } = await follower.server.calls.unary(Health.method.check, {});
     expect(status).toBe(Serving.SERVING);

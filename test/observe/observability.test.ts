@@ -24,7 +24,8 @@ let exposed: Set<string>;
 let folder: string;
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "annals-observability-"));
-  const { cert, key } = sign(folder, "localhost", makeAuthority(folder, "authority"));
+  const authority = makeAuthority(folder, "authority");
+  const { cert, key } = sign(folder, "localhost", authority);
   const tls = ["--tls-cert", cert, "--tls-key", key];
   const own = ["--metrics-listen", "127.0.0.1:0"];
   const server = await startTestServer(["--data", join(folder, "store"), ...tls, ...own]);
@@ -33,7 +34,13 @@ beforeAll(async () => {
   await look();
   await new Promise((resolve) => setTimeout(resolve, 1_100));
   const text = await look();
-  exposed = new Set([...text.matchAll(/^# TYPE (\w+) /gm)].map(([, name = ""]) => name));
+  const copy = ["--data", join(folder, "copy"), "--follow", server.address];
+  const leader = ["--follow-tls-ca", authority.cert, "--follow-tls-server-name", "localhost"];
+  const follower = await startTestServer([...copy, ...leader]);
+  const followed = await (await fetch(`http://${follower.address}/metrics`)).text();
+  const told = `${text}${followed}`.matchAll(/^# TYPE (\w+) /gm);
+  exposed = new Set([...told].map(([, name = ""]) => name));
+  await follower.stop();
   await server.stop();
 });
 afterAll(() => rmSync(folder, { recursive: true }));

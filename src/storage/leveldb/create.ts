@@ -19,7 +19,7 @@ import {
 import type { Kv } from "./kv/kv.ts";
 import { openLevelKv } from "./kv/level-kv.ts";
 import { createHighWaterMark } from "./folder/high-water-mark.ts";
-import { StoreRefused } from "./folder/store-refused.ts";
+import { StoreRefused, StoreTooNew } from "./folder/store-refused.ts";
 
 export function databaseOf(folder: string): string {
   return join(folder, "log");
@@ -40,6 +40,7 @@ async function beginStore(folder: string, createdAt: number): Promise<Identity> 
 /** Writes the identity of a folder that will have a copy of a store. */
 async function beginCopy(folder: string, store: CopiedIdentity): Promise<Identity> {
   const { storeId, createdAt, formatVersion: version, history } = store;
+  if (version > formatVersion) throw new StoreTooNew(folder, version, formatVersion);
   const [, ...epochs] = history;
   const identity = { storeId, createdAt, formatVersion: version, created: false, epochs };
   const copy = { ...identity, isCopy: true as const };

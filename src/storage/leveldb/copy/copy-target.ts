@@ -14,13 +14,14 @@ import {
   CopyRefused,
   type CopiedCommits,
   type CopiedState,
+  type CopiedStore,
   type CopyPart,
   type CopyStart,
   type CopyTarget,
   type StoredEntry,
 } from "../../copy.ts";
 import { unseal } from "../format/checksum.ts";
-import { openChunk, recordOf, type Chunk } from "../format/chunk.ts";
+import { formatVersion, openChunk, recordOf, type Chunk } from "../format/chunk.ts";
 import { chunkKey, isCopyState, prefixSideValue } from "../format/keys.ts";
 import type { Operation } from "../kv/kv.ts";
 import { openScan } from "../kv/scan.ts";
@@ -44,6 +45,8 @@ import { rewritingsAhead, RewritingsAhead } from "./rewritings-ahead.ts";
 
 /** A commit has at most some megabytes, and what cannot be divided 64 MiB: see log-parts.ts. */
 const pendingBytesMax = 128 * 1024 * 1024;
+/** What an entry takes in memory, beside its key and value. */
+const entryBytes = 100;
 /** Differences beyond are made durable before the state is reached. */
 const mergeBytesMax = 32 * 1024 * 1024;
 
@@ -113,6 +116,7 @@ class Target implements CopyTarget {
   async receive(part: CopyPart): Promise<void> {
     switch (part.kind) {
       case "begin":
+        requireKnown(part.store);
         // Ages are never measured by an earlier time than the store's.
         this.store.time = Math.max(this.store.time, part.store.time);
         // Without what changed beside the log since, the side values are as of no position.
@@ -140,6 +144,9 @@ class Target implements CopyTarget {
     pending.end = received.end;
     for (const { value } of [...received.chunks, ...received.rewritten]) {
       pending.bytes += value.length;
+    }
+    for (const { key, value } of commits.sideValues) {
+      pending.bytes += key.length + (value?.length ?? 0) + entryBytes;
     }
     if (pending.bytes > pendingBytesMax) throw new CopyRefused("a commit does not end");
     if (!commits.isWhole) return;
@@ -278,6 +285,13 @@ class Target implements CopyTarget {
       };
     });
   }
+}
+
+/** Throws CopyRefused. */
+function requireKnown({ formatVersion: version }: CopiedStore): void {
+  if (version >= 1 && version <= formatVersion) return;
+  const known = `this one knows up to ${formatVersion}`;
+  throw new CopyRefused(`the leader's store has format version ${version}; ${known}`);
 }
 
 /** Throws CopyRefused. */

@@ -69,6 +69,13 @@ export class ReclaimWork {
     this.watchedMax = watchedMax;
   }
 
+  /** Events of the streams looked at last that are removed and not reclaimed. */
+  get waitingEvents(): number {
+    let count = 0;
+    for (const { gone, reclaimed } of this.seen.values()) count += Math.max(0, gone - reclaimed);
+    return count;
+  }
+
   async look(): Promise<Look> {
     const now = timeOf(this.store);
     const { judgedAt, seen: bounds } = this;

@@ -96,6 +96,8 @@ class Reclaiming {
     chunks: 0,
     events: 0,
     bytesFreed: 0,
+    waitingEvents: 0,
+    waitingBytes: 0,
     lastFinishedAt: 0,
   };
   private readonly parts: ReclaimParts;
@@ -151,7 +153,10 @@ class Reclaiming {
       this.change({ phase: "reclaiming" });
       await this.reclaimDue(look);
       await this.compact(this.options.compactBytesMin ?? compactBytesMinDefault);
-      this.change({ rounds: this.status.rounds + 1, lastFinishedAt: this.parts.clock() });
+      const { rounds } = this.status;
+      const waitingEvents = rounds === 0 ? 0 : this.work.waitingEvents;
+      const waiting = { waitingEvents, waitingBytes: this.replaced.bytes };
+      this.change({ rounds: rounds + 1, ...waiting, lastFinishedAt: this.parts.clock() });
     } finally {
       this.change({ phase: "waiting" });
     }

@@ -58,6 +58,20 @@ describe("what slides", () => {
 });
 
 describe("the reclaimer", () => {
+  test("tells how many removed events still have their space, from the second look on", async () => {
+    const { storage, reclaimer } = await open(async () => openMemoryKv());
+    await fill(storage, 10);
+    const waiting = async (): Promise<number> => {
+      await reclaimer.round();
+      return reclaimer.status().waitingEvents;
+    };
+    await setPolicy(storage, "gone", { truncateBefore: 11 });
+    expect(await waiting()).toBe(0);
+    await deleteStream(storage, "kept");
+    expect(await waiting()).toBe(20);
+    expect(await waiting()).toBe(0);
+  });
+
   test("leaves a damaged part of the log alone, says so once, and does the others", async () => {
     const kv = openMemoryKv();
     const { storage, reclaimer, warnings } = await open(async () => kv);
