@@ -1,0 +1,9 @@
+"""Annals as the persistence module of `eventsourcing`: PERSISTENCE_MODULE=eventsourcing_annals."""
+
+from eventsourcing_annals.dcb import AnnalsDCBRecorder as AnnalsDCBRecorder
+from eventsourcing_annals.factory import AnnalsFactory as AnnalsFactory
+from eventsourcing_annals.recorders import AnnalsAggregateRecorder as AnnalsAggregateRecorder
+from eventsourcing_annals.recorders import AnnalsApplicationRecorder as AnnalsApplicationRecorder
+from eventsourcing_annals.recorders import AnnalsProcessRecorder as AnnalsProcessRecorder
+from eventsourcing_annals.recorders import AnnalsSnapshotRecorder as AnnalsSnapshotRecorder
+from eventsourcing_annals.recorders import AnnalsTrackingRecorder as AnnalsTrackingRecorder
