@@ -139,6 +139,12 @@ describe("the house is tidy", () => {
     expect(sources.flatMap(({ path, text }) => purityFaults(path, text))).toEqual([]);
   });
 
+  test("proto files are of proto3: buf 1.75's lint stops at unused option imports of an edition", () => {
+    for (const path of globSync("proto/annals/**/*.proto")) {
+      expect(readFileSync(path, "utf8"), path).toContain('syntax = "proto3";');
+    }
+  });
+
   test("proto files hold no dollar sign: Debian 12's protoc plugins stop at it (grpc#32171)", () => {
     const found = globSync("proto/annals/**/*.proto").filter((path) =>
       readFileSync(path, "utf8").includes("$"),

@@ -8,7 +8,7 @@ export interface Probed {
   /** The server serves calls: see grpc.health.v1. */
   readonly isServing: () => boolean;
   readonly isStopping: () => boolean;
-  readonly storage: Pick<Storage, "writeState" | "following">;
+  readonly storage: Pick<Storage, "writeState" | "following" | "isDamaged">;
 }
 
 const refusing: Readonly<Record<Exclude<WriteState, "accepting" | "following">, string>> = {
@@ -17,9 +17,18 @@ const refusing: Readonly<Record<Exclude<WriteState, "accepting" | "following">, 
   failed: "the store cannot be written any more; the log says why",
 };
 
+const damaged = "the store is damaged: appends are refused, reads go on; the log says what to do";
+
 /** 503: only another start helps. */
 export function healthz({ storage }: Probed): Route {
-  return () => (storage.writeState() === "failed" ? failure(503, refusing.failed) : said("alive"));
+  return () => {
+    if (storage.writeState() !== "failed") return said("alive");
+    return isDamaged(storage) ? said(`alive; ${damaged}`) : failure(503, refusing.failed);
+  };
+}
+
+function isDamaged(storage: Probed["storage"]): boolean {
+  return storage.isDamaged?.() === true;
 }
 
 /** 503: clients should not come here. */
@@ -28,6 +37,7 @@ export function readyz({ isServing, isStopping, storage }: Probed): Route {
     if (isStopping()) return failure(503, "the server is stopping");
     const state = storage.writeState();
     if (state === "accepting") return isServing() ? said("serving") : failure(503, "not serving");
+    if (isDamaged(storage)) return failure(503, damaged);
     const why = state === "following" ? lag(storage.following?.()) : refusing[state];
     return isServing() ? said(`serving; ${why}`) : failure(503, why);
   };

@@ -67,6 +67,8 @@ export type SideValueSpace =
   | "group-parked"
   | "group-gone"
   | "snapshot"
+  /** Large snapshots without their states, under the same names. */
+  | "snapshot-head"
   /** What a copy keeps about itself. */
   | "copy";
 
@@ -307,6 +309,11 @@ export interface Storage {
    */
   now(): number;
   writeState(): WriteState;
+  /**
+   * Whether reads go on beside what is damaged, although nothing can be written any more. Another
+   * start would refuse the store.
+   */
+  readonly isDamaged?: () => boolean;
   /** Returns a function that ends the watch. */
   watch(watcher: StorageWatcher): () => void;
 

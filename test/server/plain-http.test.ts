@@ -109,9 +109,11 @@ describe("probes", () => {
     let state: WriteState = "accepting";
     const watchers: StorageWatcher[] = [];
     const tell = () => watchers.forEach((each) => each.writeStateChanged?.(state, "a test"));
+    let isDamaged = false;
     const openStorage = async () => ({
       ...storage,
       writeState: () => state,
+      isDamaged: () => isDamaged,
       watch: (watcher: StorageWatcher) => {
         watchers.push(watcher);
         return storage.watch(watcher);
@@ -132,6 +134,11 @@ describe("probes", () => {
       const body = "the store cannot be written any more; the log says why\n";
       expect(await byHttp1(here, path)).toEqual({ status: 503, body });
     }
+    // Reads go on, and no other start would serve it.
+    isDamaged = true;
+    expect(await byHttp1(here, "/readyz")).toMatchObject({ status: 503 });
+    const alive = expect.stringContaining("alive; the store is damaged");
+    expect(await byHttp1(here, "/healthz")).toEqual({ status: 200, body: alive });
   });
 });
 

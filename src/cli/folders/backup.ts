@@ -3,6 +3,7 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { BackupRefused } from "../../storage/leveldb/offline/backup-file.ts";
 import type { BackupReport } from "../../storage/leveldb/offline/backup-receive.ts";
 import { unfinishedName } from "../../storage/leveldb/offline/backup-list.ts";
 import { printAnswer } from "../connection/answer.ts";
@@ -107,7 +108,10 @@ async function backUpInto(
   } catch (error) {
     await progress.end();
     if (!existsSync(join(target, unfinishedName))) throw error;
-    const hint = "run the same command again to complete it";
+    const hint =
+      error instanceof BackupRefused
+        ? "a sound store with its history can complete it"
+        : "run the same command again to complete it";
     throw new CommandStopped(error, `${target} contains an unfinished backup: ${hint}`);
   }
 }

@@ -35,6 +35,7 @@ export const sideValueSpaceNumbers = {
   "group-gone": 5,
   snapshot: 6,
   copy: 7,
+  "snapshot-head": 8,
 } as const;
 
 /** Whether a key is that of what a copy keeps about itself, which is not part of the copy. */

@@ -1,5 +1,6 @@
 // Backs up a store by its folder, whether it is being served or not.
 
+import { AnnalsError } from "../../../domain/errors.ts";
 import type { CopyPart, CopyStart } from "../../copy.ts";
 import { requireContinued, sideValueParts, sideValueRange } from "../copy/copy-store.ts";
 import { logParts } from "../copy/log-parts.ts";
@@ -19,23 +20,31 @@ export interface BackupOptions extends Omit<ReceiveOptions, "open"> {
   readonly scratch?: string | undefined;
 }
 
-/** Throws StoreRefused if the store has faults, and what `receiveBackup` throws. */
+/** Throws BackupRefused if the store is damaged, and what `receiveBackup` throws. */
 export async function backUp({ store, scratch, ...options }: BackupOptions): Promise<BackupReport> {
   await refuseInside(store, options.target);
   const view = await openView(store, { scratch, isChecked: true });
   try {
-    const content = soundContent(view);
+    const content = soundContent(store, view);
     const partBytes = options.partBytes && Math.min(options.partBytes, partBytesMax);
     const open = (start: CopyStart) => copyView(view, content, start, partBytes);
     return await receiveBackup({ ...options, open });
+  } catch (error) {
+    if (!(error instanceof AnnalsError) || error.reason !== "CORRUPTION") throw error;
+    throw notSound(store, [error.message]);
   } finally {
     await view.close();
   }
 }
 
-function soundContent({ findings, content }: StoreView): ViewContent {
+function soundContent(store: string, { findings, content }: StoreView): ViewContent {
   if (findings.length === 0 && content) return content;
-  throw new BackupRefused(`the store is not sound:\n${findings.join("\n")}`);
+  throw notSound(store, findings);
+}
+
+function notSound(store: string, findings: readonly string[]): BackupRefused {
+  const ways = `annals verify ${store} names all damage, annals salvage what can be saved`;
+  return new BackupRefused(["the store is not sound:", ...findings, ways].join("\n"));
 }
 
 async function* copyView(

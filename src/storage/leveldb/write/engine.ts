@@ -114,6 +114,7 @@ export async function openEngine(given: EngineOptions): Promise<Engine> {
     head: () => store.head,
     now: () => timeOf(store),
     writeState: () => guard.state,
+    isDamaged: () => guard.hasLeft,
     watch(watcher) {
       watchers.add(watcher);
       return () => void watchers.delete(watcher);

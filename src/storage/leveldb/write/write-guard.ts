@@ -99,7 +99,7 @@ export class WriteGuard {
   private stopped = false;
   /** A write failed, and the database has not been reopened since. */
   private poisoned = false;
-  private hasLeft = false;
+  hasLeft = false;
   /** Why nothing may be written any more. Undefined: it may. */
   private failure: string | undefined;
   /** Ends the present wait, for space or for the next attempt. */
