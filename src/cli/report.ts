@@ -1,7 +1,6 @@
 // Explains a failure on the error output and returns the exit code: 1 failure, 2 usage, 3 conflict.
 
 import type { CallError } from "../client/rpc/call-error.ts";
-import { AnnalsError } from "../domain/errors.ts";
 import { callErrorOf } from "../client/store/call-failure.ts";
 import { StreamState } from "../gen/annals/v1/append_pb.js";
 import { EventIdProblem, type AppendConflict } from "../gen/annals/v1/errors_pb.js";
@@ -39,9 +38,8 @@ function describe(error: unknown, command: string): { code: number; text: string
   }
   const call = callErrorOf(error);
   if (call !== undefined) return describeCall(call);
-  const kinds = [CommandError, StoreRefused, BackupRefused, AnnalsError];
-  if (kinds.some((kind) => error instanceof kind))
-    return { code: exitCode.failure, text: (error as Error).message };
+  const known = [CommandError, StoreRefused, BackupRefused].some((kind) => error instanceof kind);
+  if (known) return { code: exitCode.failure, text: (error as Error).message };
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { code: exitCode.failure, text: osErrorText(error) ?? stack };
 }

@@ -41,6 +41,8 @@ export type SnapshotRequest =
       readonly key: SnapshotToSave;
       /** The value to store. */
       readonly value: Uint8Array;
+      /** The same without the state, which lists read. Absent: the value is small. */
+      readonly head?: Uint8Array;
     }
   | { readonly kind: "delete-snapshots"; readonly names: readonly string[] };
 

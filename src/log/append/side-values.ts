@@ -39,8 +39,10 @@ export async function decidedSideValues(
 ): Promise<SideValueChange[] | undefined> {
   const changes = new Map<string, SideValueChange>();
   const put = (change: SideValueChange) => changes.set(`${change.space} ${change.name}`, change);
-  const putSnapshot = (name: string, value: Uint8Array | undefined) =>
+  const putSnapshot = (name: string, value?: Uint8Array, head?: Uint8Array) => {
     put({ space: "snapshot", name, value });
+    put({ space: "snapshot-head", name, value: head });
+  };
   for (const sideWrite of sideWrites) put(sideWrite);
   for (const [name, checkpoint] of checkpoints) {
     put({ space: "checkpoint", name, value: checkpoint && encode(checkpoint) });
@@ -49,24 +51,24 @@ export async function decidedSideValues(
     const proposal = proposals[i] as Proposal;
     if (!("kind" in proposal)) continue;
     if (proposal.kind === "save-snapshot" && outcome.kind === "snapshot-saved") {
-      putSnapshot(snapshotName(proposal.key), proposal.value);
+      putSnapshot(snapshotName(proposal.key), proposal.value, proposal.head);
     } else if (proposal.kind === "delete-snapshots") {
-      for (const name of proposal.names) putSnapshot(name, undefined);
+      for (const name of proposal.names) putSnapshot(name);
     } else if (proposal.kind === "delete-stream" && outcome.kind === "stream-changed") {
       const prefix = snapshotPrefix(proposal.stream);
       const changed = [...changes.values()].filter(
         ({ space, name }) => space === "snapshot" && name.startsWith(prefix),
       );
       const stored = await snapshotNames(storage, prefix, "");
-      for (const { name } of changed) putSnapshot(name, undefined);
-      for (const name of stored) putSnapshot(name, undefined);
+      for (const { name } of changed) putSnapshot(name);
+      for (const name of stored) putSnapshot(name);
     }
   }
   return changes.size === 0 ? undefined : [...changes.values()];
 }
 
-/** Snapshots deleted by one commit. */
-const snapshotsAtOnce = 256;
+/** Snapshots deleted by one commit: each may have a head as well. */
+const snapshotsAtOnce = 128;
 
 /**
  * Some names of snapshots that begin with `prefix`, after a given name. Empty: there are no more.

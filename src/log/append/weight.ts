@@ -6,6 +6,7 @@ import type { CheckpointUpdate } from "../../domain/checkpoint.ts";
 import type { LifecycleRequest } from "../../domain/decide/decide-lifecycle.ts";
 import type { Proposal } from "../../domain/decide/decide.ts";
 import { valuesOf } from "../../domain/query.ts";
+import type { SnapshotRequest } from "../../domain/snapshot.ts";
 import type { SideValueChange } from "../../storage/storage.ts";
 
 /** Side values that need no decision. They are part of the next commit. */
@@ -15,6 +16,8 @@ export interface SideWrite {
 }
 
 export type QueueEntry = Proposal | SideWrite;
+
+type SnapshotToStore = Extract<SnapshotRequest, { readonly kind: "save-snapshot" }>;
 
 export interface Weight {
   /** Bytes in memory until the entry is answered. */
@@ -62,9 +65,9 @@ function weightOfRequest(request: Exclude<QueueEntry, Append>): Weight {
     case "delete-checkpoint":
       return evenWeight(sideValueBytes);
     case "save-snapshot":
-      return evenWeight(sideValueBytes + request.key.stream.length + request.value.length);
+      return evenWeight(snapshotBytes(request));
     case "delete-snapshots":
-      return evenWeight(request.names.length * sideValueBytes, request.names.length);
+      return evenWeight(2 * request.names.length * sideValueBytes, request.names.length);
     case "update-stream":
     case "delete-stream":
       return evenWeight(lifecycleBytes(request));
@@ -81,6 +84,10 @@ function bytesOf(sideValues: readonly SideValueChange[]): number {
     bytes += sideValueBytes + name.length + (value?.length ?? 0);
   }
   return bytes;
+}
+
+function snapshotBytes({ key, value, head }: SnapshotToStore): number {
+  return 2 * (sideValueBytes + key.stream.length) + value.length + (head?.length ?? 0);
 }
 
 function checkpointBytes({ source = "", metadata }: CheckpointUpdate): number {

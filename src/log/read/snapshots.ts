@@ -20,7 +20,7 @@ import {
   type SnapshotRequest,
 } from "../../domain/snapshot.ts";
 import { SnapshotSchema } from "../../gen/annals/v1/snapshot_pb.js";
-import type { SideValue } from "../../storage/storage.ts";
+import type { SideValue, Storage } from "../../storage/storage.ts";
 import type { CancelSignal } from "../cancellation.ts";
 import { requireLeader } from "../following.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
@@ -29,8 +29,11 @@ import type { Source } from "../scheduling/scheduled-read.ts";
 import { deletedThrough, recordOfVersion, viewOf } from "./records.ts";
 import type { SnapshotGetRequest, SnapshotListRequest } from "../verbs.ts";
 
-/** Storage returns snapshots with their data, so only a few are listed at a time. */
+/** Snapshots with their states are large, so only a few are listed at a time. */
 const listedAtOnce = 8;
+/** A larger snapshot is stored without its state as well, which lists read. */
+const headedBytesMin = 4 * 1024;
+const nothing = new Uint8Array();
 
 const { listEntryBytes, turnBytes, viewBatchBytesMin, wholeChunkCostShare } = schedulingPolicy;
 
@@ -84,7 +87,10 @@ async function proposed(
 ): Promise<Snapshot> {
   const { stream, kind, version } = saved;
   const key = { stream, kind, version, mayBeAhead: isUnproven(saved) };
-  const request = { kind: "save-snapshot", key, value: encodeSnapshot(saved) } as const;
+  const value = encodeSnapshot(saved);
+  const isHeaded = value.length >= headedBytesMin;
+  const head = isHeaded ? encodeSnapshot({ ...saved, data: nothing }) : undefined;
+  const request = { kind: "save-snapshot", key, value, ...(head && { head }) } as const;
   const outcome = await source.propose(request, signal);
   if (outcome.kind === "snapshot-beyond-stream") throw beyondStream(outcome);
   return saved;
@@ -141,15 +147,17 @@ export async function listSnapshots(
   while (listed.length < limit) {
     const page = { space: "snapshot", prefix, after: last } as const;
     const few = Math.min(atOnce, limit - listed.length);
-    const list = () => source.storage.sideValues.list({ ...page, limit: few });
+    const { sideValues } = source.storage;
+    const list = () => sideValues.list({ ...page, limit: few, namesOnly: !withData });
     const found = await inTurn(caller, few * listEntryBytes, list, costOfStored);
-    atOnce = costOfStored(found) > turnBytes ? 1 : listedAtOnce;
-    for (const stored of found) {
+    const whole = withData ? found : await headsOf(sideValues, found, caller);
+    atOnce = costOfStored(whole) > turnBytes ? 1 : listedAtOnce;
+    for (const stored of whole) {
       const snapshot = decodeSnapshot(stored);
       const { version } = snapshot;
       const isAsked = isUnproven(snapshot) ? mayBeAhead : version <= view.version;
       if (version <= deletedThrough(view) || !isAsked) continue;
-      listed.push(withData ? snapshot : { ...snapshot, data: new Uint8Array() });
+      listed.push(withData ? snapshot : { ...snapshot, data: nothing });
     }
     // Their data is held until the answer is made of it.
     if (withData && listed.length > 0) break;
@@ -157,6 +165,26 @@ export async function listSnapshots(
     if (last === "") break;
   }
   return listed;
+}
+
+/** Snapshots by their names, without the states of large ones. One may be gone. */
+async function headsOf(
+  sideValues: Storage["sideValues"],
+  named: readonly SideValue[],
+  caller: Caller,
+): Promise<SideValue[]> {
+  const names = named.map(({ name }) => name);
+  const get = async (): Promise<SideValue[]> => {
+    const heads = await sideValues.get("snapshot-head", names);
+    // Small ones, and those of earlier builds.
+    const others = names.filter((name) => !heads.has(name));
+    const rest = await sideValues.get("snapshot", others);
+    return names.flatMap((name) => {
+      const value = heads.get(name) ?? rest.get(name);
+      return value === undefined ? [] : [{ space: "snapshot" as const, name, value }];
+    });
+  };
+  return inTurn(caller, names.length * listEntryBytes, get, costOfStored);
 }
 
 /**

@@ -77,7 +77,8 @@ describe("a saved snapshot", () => {
       commits.map(({ events, sideValues = [] }) => [events.length, sideValues.length]),
     ).toEqual([
       [1, 0],
-      [2, 2],
+      // Each snapshot with its head, or that there is none.
+      [2, 4],
     ]);
     expect(await listed(log)).toEqual(["3", "2"]);
   });
@@ -183,7 +184,7 @@ describe("a stream that is deleted", () => {
       commits.length = 0;
       await log.streams.remove(deletion("a", permanent));
       expect(commits).toHaveLength(1);
-      expect(commits[0]?.sideValues).toHaveLength(3);
+      expect(commits[0]?.sideValues).toHaveLength(6);
       expect(kept(storage)).toBe(1);
       expect(await listed(log, "a-")).toEqual(["k1"]);
     }
@@ -250,7 +251,7 @@ describe("a stream that is deleted", () => {
     };
     await log.streams.remove(deletion("a"));
     expect(warnings).toEqual(["the snapshots of the deleted stream a were left behind"]);
-    expect(kept(storage)).toBe(600 - 256);
+    expect(kept(storage)).toBe(600 - 128);
     expect(await listed(log)).toEqual([]);
     await log.streams.remove(deletion("a"));
     expect(kept(storage)).toBe(0);
@@ -267,5 +268,63 @@ describe("a stream that is deleted", () => {
       expect(kept(storage)).toBe(there === "there" ? 0 : 1);
       expect(await listed(again.log)).toEqual(there === "there" ? [] : ["2"]);
     }
+  });
+});
+
+describe("a list of large snapshots", () => {
+  const large = (version: number) =>
+    newSnapshot({ version, data: Buffer.alloc(100_000, version), metadata: { v: `${version}` } });
+  const metadataOf = async (log: EventLog): Promise<(string | undefined)[]> =>
+    (await log.listSnapshots({ stream: "a", limit: 9 })).map(({ metadata }) => metadata["v"]);
+
+  test("reads none of their states", async () => {
+    const { log, storage } = await openStream(3);
+    for (const version of [1, 2, 3]) await log.saveSnapshot(large(version));
+    let bytes = 0;
+    const counted = (values: Iterable<Uint8Array>): void => {
+      for (const value of values) bytes += value.length;
+    };
+    const { log: counting } = openLog({
+      storage,
+      wrap: (own) => ({
+        ...own,
+        sideValues: {
+          get: async (space, names) => {
+            const found = await own.sideValues.get(space, names);
+            counted(found.values());
+            return found;
+          },
+          list: async (page) => {
+            const found = await own.sideValues.list(page);
+            if (page.namesOnly !== true) counted(found.map(({ value }) => value));
+            return found;
+          },
+        },
+      }),
+    });
+    expect(await metadataOf(counting)).toEqual(["3", "2", "1"]);
+    expect(bytes).toBeLessThan(1_000);
+    const [first] = await log.listSnapshots({ stream: "a", limit: 1, withData: true });
+    expect(first?.data).toHaveLength(100_000);
+  });
+
+  test("is of what was saved last, large or small, and of nothing that was deleted", async () => {
+    const { log, storage } = await openStream(3);
+    for (const version of [1, 2, 3]) await log.saveSnapshot(large(version));
+    await log.saveSnapshot(newSnapshot({ version: 2, metadata: { v: "small" } }));
+    await log.saveSnapshot({ ...large(3), metadata: { v: "again" } });
+    expect(await metadataOf(log)).toEqual(["again", "small", "1"]);
+    await log.deleteSnapshots({ stream: "a", maxVersion: 2 });
+    expect(await metadataOf(log)).toEqual(["again"]);
+    await log.streams.remove(deletion("a"));
+    expect(storage.data.sideValues).toEqual([]);
+  });
+
+  test("has those of earlier builds, which have no heads", async () => {
+    const { log, storage } = await openStream(1);
+    await log.saveSnapshot(large(1));
+    const { sideValues } = storage.data;
+    storage.data.sideValues = sideValues.filter(({ space }) => space === "snapshot");
+    expect(await metadataOf(log)).toEqual(["1"]);
   });
 });
