@@ -25,9 +25,29 @@ for (const [at, { name, value }] of staticTable.entries()) {
  * that HTTP does not allow.
  */
 export function encodeHeaders(fields: HeaderBlock["fields"]): HeaderBlock {
-  const parts: Buffer[] = [];
   for (const [name, value] of fields) {
     if (!fieldOf(name, value).isSound) throw new RangeError(`not a header: ${name}`);
+  }
+  return new Block(fields);
+}
+
+/** Encoded when it is first needed: HTTP/1.1 needs the fields alone. */
+class Block implements HeaderBlock {
+  readonly fields: HeaderBlock["fields"];
+  private encoded: Buffer | undefined;
+
+  constructor(fields: HeaderBlock["fields"]) {
+    this.fields = fields;
+  }
+
+  get bytes(): Buffer {
+    return (this.encoded ??= encoded(this.fields));
+  }
+}
+
+function encoded(fields: HeaderBlock["fields"]): Buffer {
+  const parts: Buffer[] = [];
+  for (const [name, value] of fields) {
     const indexed = fieldIndexes.get(`${name} ${value}`);
     if (indexed !== undefined) {
       parts.push(integer(0x80, 7, indexed));
@@ -38,7 +58,7 @@ export function encodeHeaders(fields: HeaderBlock["fields"]): HeaderBlock {
     if (nameIndex === 0) parts.push(textOf(name));
     parts.push(textOf(value));
   }
-  return { bytes: Buffer.concat(parts), fields };
+  return Buffer.concat(parts);
 }
 
 function textOf(value: string): Buffer {

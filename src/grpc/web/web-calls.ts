@@ -5,6 +5,7 @@ import { invalidField } from "../../domain/errors.ts";
 import { nearTo } from "../../domain/near.ts";
 import type { Http2Stream, StreamHandler } from "../../http2/api.ts";
 import { encodeHeaders } from "../../http2/hpack-encoder.ts";
+import { errorCode } from "../../http2/protocol.ts";
 import { failed, type CallEnvironment } from "../transport/call-environment.ts";
 import { acceptedEncodings, type CallFormat } from "../transport/call-format.ts";
 import { GrpcCall } from "../transport/call.ts";
@@ -30,7 +31,7 @@ import {
 } from "./connect.ts";
 import { EventSourceAnswers, requestOfUrl, type EventText } from "./event-source.ts";
 import { grpcWebFormat } from "./grpc-web.ts";
-import { respondWithError, unheardOn, type Fields } from "./http-status.ts";
+import { respondWhole, respondWithError, unheardOn, type Fields } from "./http-status.ts";
 import { judgeOrigin, preflightFields, type Origins } from "./origins.ts";
 import { structuredText, toldOf } from "./recorded-cloud-event.ts";
 
@@ -86,11 +87,20 @@ export class WebCalls {
       stream.respond(encodeHeaders(fields), true);
       return unheardOn(stream);
     }
+    if (stream.headers.get(":path") === "/openapi.json") return this.contract(stream, judged);
     try {
       return this.call(stream, this.spoken(stream, judged));
     } catch (error) {
       return this.refuse(stream, error, judged);
     }
+  }
+
+  /** The contract for people and tools, which is no secret. It is loaded when somebody asks. */
+  private contract(stream: Http2Stream, more: Fields): StreamHandler {
+    const method = stream.headers.get(":method") ?? "";
+    if (method !== "GET") return this.refuse(stream, notAllowed(method, "GET"), more);
+    void tellContract(stream, more);
+    return unheardOn(stream);
   }
 
   private call(stream: Http2Stream, { method, format, timeoutMs, encoding }: Spoken): GrpcCall {
@@ -216,6 +226,13 @@ export class WebCalls {
     respondWithError(stream, status, [...own, ...more]);
     return unheardOn(stream);
   }
+}
+
+async function tellContract(stream: Http2Stream, more: Fields): Promise<void> {
+  const { openApi } = await import("../../gen/openapi.js");
+  const body = Buffer.from(openApi);
+  if (respondWhole(stream, 200, "application/json", body, more)) return;
+  stream.reset(errorCode.enhanceYourCalm);
 }
 
 /** What is refused before it is a call. */
