@@ -1,3 +1,3 @@
 import { testAdapter } from "./typescript-adapter.ts";
 
-testAdapter("emmett", 98);
+testAdapter("emmett", 99);

@@ -1,7 +1,7 @@
 // The adapters in TypeScript (adapters/): each is built as its users build it, with the client's
 // package, runs its own tests against a live server, and works on through a killed one.
 
-import { globSync } from "node:fs";
+import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { build, execute, type Built, type Sources } from "../clients/build-cache.ts";
@@ -9,7 +9,10 @@ import { repository, startLiveServer } from "../clients/live-server.ts";
 import { printReport, ran } from "../clients/report.ts";
 import { converse } from "../clients/run-client.ts";
 
-const clientTarball = "annals-client-0.1.0.tgz";
+const { version } = JSON.parse(readFileSync(join(repository, "package.json"), "utf8")) as {
+  version: string;
+};
+const clientTarball = `annals-client-${version}.tgz`;
 const needs = [
   ["node", "--version"],
   ["npm", "--version"],

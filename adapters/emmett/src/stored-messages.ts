@@ -1,10 +1,9 @@
 // Emmett's messages as events of Annals, and back.
 
 import type * as Emmett from "@event-driven-io/emmett";
-import { packMetadata, unpackMetadata } from "annals-client";
-import type { EventShape, NewEvent, RecordedEvent } from "annals-client";
+import { packMetadata, unpackMetadata, type NewEvent, type RecordedEvent } from "annals-client";
 
-export interface StoredMessage extends EventShape {
+export interface StoredMessage {
   readonly type: string;
   readonly data: unknown;
 }
@@ -30,7 +29,10 @@ export function newEvent(
 
 export function readEvent(event: RecordedEvent<StoredMessage>): AnnalsReadEvent {
   const { type, data } = event;
-  const metadata = { ...unpackMetadata(metadataEntry, event.metadata), ...placeOf(event) };
+  const own = unpackMetadata(metadataEntry, event.metadata);
+  // Emmett's processors would take this for the message's place, and might pass over the message.
+  const checkpoint = "checkpoint" in own && { checkpoint: BigInt(event.position) };
+  const metadata = { ...own, ...checkpoint, ...placeOf(event) };
   return { kind: "Event", type, data, metadata } as AnnalsReadEvent;
 }
 

@@ -187,6 +187,22 @@ describe("a consumer", () => {
     await assert.rejects(consumer.start(), /needs a processor/);
   });
 
+  test("passes over no message because of metadata named checkpoint", within, async () => {
+    const [store, type] = [annals(), anyType()];
+    const events = counted(type, 1, 3).map((event) => ({ ...event, metadata: { checkpoint: 1 } }));
+    await store.appendToStream(cartId(), events as never);
+    const seen: number[] = [];
+    const consumer = store.consumer();
+    consumer.reactor({
+      processorId: type,
+      canHandle: [type],
+      stopAfter: () => seen.length === 3,
+      eachMessage: (message) => void seen.push(numberIn(message)),
+    });
+    await consumer.start();
+    assert.deepEqual(seen, upTo(3));
+  });
+
   test("runs processors that were made elsewhere", within, async () => {
     const [store, type] = [annals(), anyType()];
     await append(store, type, 1, 5);
