@@ -17,6 +17,7 @@ const cases = {
   AggregateBasedAnnalsEventStorageEngineTest: [23, 1],
   EngineTest: [8, 0],
   TokenStoreTest: [6, 0],
+  CoursesTest: [1, 0],
 };
 
 afterAll(printReport);

@@ -121,7 +121,7 @@ public class AggregateBasedAnnalsEventStorageEngine extends AnnalsEventStorageEn
       atEnd.accept(part.getEnd().getStreamVersion(), part.getEpoch());
       stream.end();
     });
-    store.read(request.build(), events);
+    timed().read(request.build(), events);
     return events;
   }
 

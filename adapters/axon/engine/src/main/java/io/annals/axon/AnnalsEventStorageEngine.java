@@ -53,10 +53,10 @@ import org.axonframework.messaging.eventstreaming.StreamingCondition;
  * by the server in the step that stores the events. Events have tags and belong to no stream.
  */
 public class AnnalsEventStorageEngine implements EventStorageEngine {
-  /** How long an append may wait for its answer, a restart of the server included. */
+  /** How long an append may wait for its answer, and sourcing may take, a restart of the server included. */
   public static final Duration DEFAULT_TIMEOUT = Duration.ofSeconds(30);
 
-  final EventStoreServiceStub store;
+  private final EventStoreServiceStub store;
   final EventMapper mapper;
   private final Duration timeout;
 
@@ -67,7 +67,7 @@ public class AnnalsEventStorageEngine implements EventStorageEngine {
   /**
    * @param channel as {@link AnnalsChannel} opens it; whoever opened it closes it
    * @param contentType what the converter makes of a payload that is neither text nor bytes
-   * @param timeout of an append and of the questions for tokens
+   * @param timeout of an append, of sourcing, and of the questions for tokens
    */
   public AnnalsEventStorageEngine(
       Channel channel, EventConverter converter, String contentType, Duration timeout) {
@@ -119,7 +119,7 @@ public class AnnalsEventStorageEngine implements EventStorageEngine {
       stream.offer(TerminalEventMessage.INSTANCE, Context.with(ConsistencyMarker.RESOURCE_KEY, seen));
       stream.end();
     });
-    store.read(request.build(), events);
+    timed().read(request.build(), events);
     return events;
   }
 
@@ -173,7 +173,7 @@ public class AnnalsEventStorageEngine implements EventStorageEngine {
     descriptor.describeProperty("server", store.getChannel().authority());
   }
 
-  private EventStoreServiceStub timed() {
+  EventStoreServiceStub timed() {
     return store.withWaitForReady().withDeadlineAfter(timeout.toMillis(), TimeUnit.MILLISECONDS);
   }
 

@@ -1,27 +1,29 @@
 package io.annals.axon;
 
 import java.io.IOException;
+import java.util.Comparator;
 import org.axonframework.eventsourcing.eventstore.AggregateBasedStorageEngineTestSuite;
 import org.axonframework.messaging.core.unitofwork.ProcessingContext;
 import org.axonframework.messaging.core.unitofwork.StubProcessingContext;
 import org.axonframework.messaging.eventhandling.EventMessage;
 import org.axonframework.messaging.eventhandling.processing.streaming.token.TrackingToken;
 import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.extension.BeforeEachCallback;
-import org.junit.jupiter.api.extension.RegisterExtension;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.MethodDescriptor;
+import org.junit.jupiter.api.MethodOrderer;
+import org.junit.jupiter.api.MethodOrdererContext;
+import org.junit.jupiter.api.TestMethodOrder;
 
-/** The framework's suite of engines with a stream for each aggregate. */
+/** The framework's suite of engines with a stream for each aggregate; first the cases that want an empty store. */
+@TestMethodOrder(AggregateBasedAnnalsEventStorageEngineTest.EmptyFirst.class)
 class AggregateBasedAnnalsEventStorageEngineTest
     extends AggregateBasedStorageEngineTestSuite<AggregateBasedAnnalsEventStorageEngine> {
   private static Server server;
 
-  /** Some cases want an empty store, and say so in their names. */
-  @RegisterExtension
-  static final BeforeEachCallback emptied = test -> {
-    if (server != null && !test.getDisplayName().contains("Empty")) return;
-    closeServer();
+  @BeforeAll
+  static void startServer() {
     server = new Server();
-  };
+  }
 
   private long base;
 
@@ -54,6 +56,14 @@ class AggregateBasedAnnalsEventStorageEngineTest
 
   @AfterAll
   static void closeServer() throws IOException {
-    if (server != null) server.close();
+    server.close();
+  }
+
+  static class EmptyFirst implements MethodOrderer {
+    @Override
+    public void orderMethods(MethodOrdererContext cases) {
+      cases.getMethodDescriptors().sort(
+          Comparator.comparing((MethodDescriptor one) -> !one.getMethod().getName().contains("EmptyStore")));
+    }
   }
 }

@@ -14,7 +14,7 @@ import org.axonframework.messaging.eventhandling.conversion.DelegatingEventConve
 import org.axonframework.messaging.eventhandling.conversion.EventConverter;
 
 /** A server as people run it: a process, a folder and a port; it can be killed and started again. */
-final class Server implements AutoCloseable {
+public final class Server implements AutoCloseable {
   static final EventConverter CONVERTER = new DelegatingEventConverter(new JacksonConverter());
 
   private final Path folder;
@@ -23,7 +23,7 @@ final class Server implements AutoCloseable {
   private ManagedChannel channel;
 
   /** The environment variable ANNALS_SERVE is its command; by default {@code annals serve}. */
-  Server() {
+  public Server() {
     try (ServerSocket free = new ServerSocket(0)) {
       port = free.getLocalPort();
       folder = Files.createTempDirectory("annals-axon-");
@@ -33,7 +33,7 @@ final class Server implements AutoCloseable {
     start();
   }
 
-  void start() {
+  public void start() {
     String command = System.getenv().getOrDefault("ANNALS_SERVE", "annals serve");
     List<String> words = new ArrayList<>(List.of(command.split(" ")));
     words.addAll(List.of("--data", folder.resolve("data").toString(), "--port", String.valueOf(port)));
@@ -51,12 +51,16 @@ final class Server implements AutoCloseable {
   }
 
   /** Without warning, as the power fails. */
-  void kill() {
+  public void kill() {
     process.destroyForcibly().onExit().join();
   }
 
+  public String address() {
+    return "127.0.0.1:" + port;
+  }
+
   ManagedChannel channel() {
-    if (channel == null) channel = AnnalsChannel.open("127.0.0.1:" + port);
+    if (channel == null) channel = AnnalsChannel.open(address());
     return channel;
   }
 
