@@ -72,6 +72,7 @@ export function loadConfig({ flags, environment, readFile }: ConfigInput): Loade
 export const otherVariables = [
   "ANNALS_CONFIG",
   "ANNALS_ADDRESS",
+  "ANNALS_CONTEXT",
   "ANNALS_TOKEN",
   "ANNALS_TOKEN_FILE",
 ];

@@ -260,6 +260,7 @@ export const rooms: Record<string, Room> = {
     imports: ["gen", "escape", "folder", "offline", "rpc", "store", "cliArguments"].concat([
       "version",
       "cliOutput",
+      "cliConnection",
       "cliServer",
       "cliEvents",
       "cliImport",

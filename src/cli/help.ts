@@ -326,6 +326,29 @@ export const commandHelp: readonly CommandHelp[] = [
     ],
   },
   {
+    name: "context",
+    synopsis: "context [list] | context add NAME --address ADDRESS [options] | context remove NAME",
+    summary: "keep the address and credentials of a server under a name",
+    details: [
+      "A command with --context NAME, or NAME in $ANNALS_CONTEXT, then has these options. Without",
+      "either, no command has: a choice that was forgotten changes no store elsewhere.",
+      "add: replaces what was kept under the name; checks nothing",
+      "  -a, --address ADDRESS, --token-file FILE",
+      "  --tls, --tls-ca FILE, --tls-cert FILE, --tls-key FILE, --tls-server-name NAME",
+      json,
+    ],
+  },
+  {
+    name: "completion",
+    synopsis: "completion bash|zsh|fish",
+    summary: "print a script by which a shell completes commands and options",
+    details: [
+      "bash: source <(annals completion bash)      in ~/.bashrc",
+      "zsh:  source <(annals completion zsh)       in ~/.zshrc, behind compinit",
+      "fish: annals completion fish | source       in ~/.config/fish/config.fish",
+    ],
+  },
+  {
     name: "help",
     synopsis: "help [COMMAND]",
     summary: "explain a command",
@@ -334,13 +357,22 @@ export const commandHelp: readonly CommandHelp[] = [
   { name: "version", synopsis: "version", summary: "print the version", details: [] },
 ];
 
-const local = new Set(["serve", "ui", "backup", "restore", "salvage", "tokens", "help", "version"]);
-const connection = [
+/** They are no clients of one server, and have none of its options. */
+const local = new Set(
+  "serve ui backup restore salvage tokens completion context help version".split(" "),
+);
+export const connectionHelp: readonly string[] = [
   "-a, --address ADDRESS   HOST:PORT or unix:PATH; default $ANNALS_ADDRESS, else 127.0.0.1:7420",
   "--timeout DURATION      the default is 10s, and none for streams",
   "--tls, --tls-ca FILE, --tls-cert FILE, --tls-key FILE, --tls-server-name NAME",
   "--token-file FILE       the token to show; default $ANNALS_TOKEN_FILE, else $ANNALS_TOKEN",
+  "--context NAME          the options kept under this name by `annals context add`; default",
+  "                        $ANNALS_CONTEXT",
 ];
+
+export function isLocal(command: string): boolean {
+  return local.has(command);
+}
 
 /** All commands, one per line. */
 export function overview(): string {
@@ -356,7 +388,7 @@ export function helpPage(name: string): string | undefined {
   const help = commandHelp.find((command) => command.name === name);
   if (help === undefined) return undefined;
   const { synopsis, summary, details } = help;
-  const lines = local.has(name) ? details : [...details, ...connection];
+  const lines = isLocal(name) ? details : [...details, ...connectionHelp];
   const body = lines.map((line) => `  ${line}`);
   return [`annals ${synopsis}`, "", `  ${summary}`, "", ...body, ""].join("\n");
 }

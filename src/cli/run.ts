@@ -2,8 +2,9 @@
 // itself. The other commands are clients of a server, or work on a folder.
 
 import { version } from "../version.ts";
-import { commandHelp, overview, helpPage } from "./help.ts";
+import { commandHelp, isLocal, overview, helpPage } from "./help.ts";
 import { exitCode, UsageError } from "./arguments/options.ts";
+import { withContext } from "./connection/contexts.ts";
 import { variableWarnings } from "./server/variable-warnings.ts";
 import { print, processTerminal, say, type Terminal } from "./output/terminal.ts";
 
@@ -35,6 +36,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   promote: async () => (await import("./folders/promote.ts")).promote,
   tokens: async () => (await import("./server/tokens.ts")).tokens,
   salvage: async () => (await import("./folders/salvage.ts")).salvage,
+  context: async () => (await import("./server/context.ts")).context,
+  completion: async () => (await import("./completion.ts")).completion,
   help: async () => help,
   version: async () => versionCommand,
 };
@@ -53,7 +56,8 @@ export async function runCommand(argv: readonly string[], given?: Terminal): Pro
       await say(terminal.errors, `warning: ${warning}`);
     }
     const command = await commandOf(name, args);
-    return await command(args, terminal);
+    const own = isLocal(name) ? args : withContext(args, terminal.environment);
+    return await command(own, terminal);
   } catch (error) {
     const { report } = await import("./report.ts");
     return report(error, Object.hasOwn(commands, name) ? name : "", terminal);
