@@ -44,7 +44,12 @@ export default defineConfig({
       },
       {
         extends: true,
-        test: { name: "postgres", include: [postgres] },
+        test: {
+          name: "postgres",
+          include: [postgres],
+          testTimeout: 600_000,
+          hookTimeout: 600_000,
+        },
       },
       {
         extends: true,

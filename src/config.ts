@@ -228,6 +228,7 @@ function checkTogether(config: Config): void {
   }
   checkAccess(config);
   checkFollow(config);
+  checkStorage(config);
   if (unixSocket !== "" && Buffer.byteLength(resolve(unixSocket)) > socketPathBytesMax) {
     throw new ConfigError(`--unix-socket: is longer than ${socketPathBytesMax} bytes`);
   }
@@ -258,6 +259,27 @@ function checkFollow(config: Config): void {
   if (memory) throw new ConfigError("--follow: needs a folder, not --memory");
   if (acceptLoss === "") return;
   throw new ConfigError("--accept-loss: a follower begins anew in an empty folder instead");
+}
+
+const storageUrl = /^postgres(ql)?:\/\/([^/?@]*@)?[^/?@]*(\/[^?]*)?(\?.*)?$/s;
+const schemaName = /^(?!pg_)[^\p{Cc}"$]{1,63}$/u;
+
+function checkStorage({ storage, storageSchema, memory, follow, acceptLoss }: Config): void {
+  if (!schemaName.test(storageSchema) || Buffer.byteLength(storageSchema) > 63) {
+    throw new ConfigError("--storage-schema: is not a name of at most 63 bytes without quotes");
+  }
+  if (storage === "") return;
+  if (!storageUrl.test(storage)) {
+    throw new ConfigError("--storage: is not postgres://USER:PASSWORD@HOST:PORT/DATABASE");
+  }
+  if (memory) throw new ConfigError("--storage: contradicts --memory");
+  if (follow !== "") throw new ConfigError("--storage: a follower keeps its copy in a folder");
+  if (acceptLoss !== "") throw new ConfigError("--accept-loss: is for a store in a folder");
+}
+
+/** A URL for people to see. */
+export function withoutPassword(url: string): string {
+  return url.replace(/^([a-z]+:\/\/[^/?@:]*):[^/?@]*@/, "$1:***@");
 }
 
 /** Whether callers are asked who they are. */

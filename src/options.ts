@@ -67,6 +67,24 @@ export const options = {
     value: "NAME",
     help: "the name in the leader's certificate, if it differs from the address",
   },
+  storage: {
+    type: "text",
+    initial: "",
+    value: "URL",
+    help: "keep the store in a PostgreSQL database: postgres://USER@HOST:PORT,HOST:PORT/DATABASE",
+  },
+  storageSchema: {
+    type: "text",
+    initial: "annals",
+    value: "NAME",
+    help: "the schema of --storage, which is created if it does not exist",
+  },
+  storageDurability: {
+    type: "choice",
+    initial: "local",
+    choices: ["local", "replicated"],
+    help: "with replicated, --storage has to commit to a standby as well, or is refused",
+  },
   memory: {
     type: "switch",
     initial: false,

@@ -33,14 +33,8 @@ import { OperatorsHttp } from "./observe/operators-http.ts";
 import { originsOf } from "./grpc/web/origins.ts";
 import { WebCalls } from "./grpc/web/web-calls.ts";
 import type { KurrentContext } from "./protocols/kurrentdb/mapping/context.ts";
-import {
-  openLevelStorage,
-  openMemoryStorage,
-  systemClock,
-  type LevelStorageOptions,
-} from "./storage/leveldb/open.ts";
-import type { ReclaimOptions } from "./storage/leveldb/upkeep/reclaimer.ts";
-import type { ScrubberOptions } from "./storage/leveldb/upkeep/scrubber.ts";
+import { folderOptions, openConfigured } from "./configured-storage.ts";
+import { systemClock } from "./storage/leveldb/open.ts";
 import type { Storage } from "./storage/storage.ts";
 import { version } from "./version.ts";
 
@@ -155,7 +149,7 @@ function watchedHealth(
     writeStateChanged(state, why) {
       const level = state === "accepting" ? "info" : state === "failed" ? "error" : "warn";
       logger[level]("write state changed", { state, ...(why !== undefined && { why }) });
-      hasFailed = state === "failed";
+      hasFailed = state === "failed" || state === "unreachable";
       look();
     },
   });
@@ -173,7 +167,7 @@ async function openAll(config: Config, logger: Logger, { openStorage }: ServerPa
   try {
     access = await accessOf(config, logger);
     if (openStorage === undefined && config.follow !== "") {
-      const following = await openFollowing(config, storageOptions(config, logger), logger);
+      const following = await openFollowing(config, folderOptions(config, logger), logger);
       return { certificates, access, storage: following.storage, following };
     }
     const storage = await (openStorage ?? (() => openConfigured(config, logger)))();
@@ -252,49 +246,6 @@ function descriptorsMax(): number {
   } catch {
     return Infinity;
   }
-}
-
-function openConfigured(config: Config, logger: Logger): Promise<Storage> {
-  const warn = (message: string, error?: unknown): void => logger.warn(message, { error });
-  if (config.memory) return openMemoryStorage({ warn, reclaim: reclaiming(config, logger) });
-  return openLevelStorage(storageOptions(config, logger));
-}
-
-function storageOptions(config: Config, logger: Logger): LevelStorageOptions {
-  const warn = (message: string, error?: unknown): void => logger.warn(message, { error });
-  return {
-    folder: resolve(config.data),
-    reserveBytes: config.freeSpaceReserveBytes,
-    acceptLoss: config.acceptLoss === "" ? undefined : config.acceptLoss,
-    allowNetworkFileSystem: config.allowNetworkFileSystem,
-    scrub: scrubbing(config, logger),
-    reclaim: reclaiming(config, logger),
-    warn,
-  };
-}
-
-function scrubbing({ scrubBytesPerSecond }: Config, logger: Logger): ScrubberOptions | undefined {
-  if (scrubBytesPerSecond === 0) return undefined;
-  return {
-    bytesPerSecond: scrubBytesPerSecond,
-    found: (finding) => logger.error("the scrubber found damage", { finding }),
-    finished: ({ rounds, position, bytes, findingCount }) =>
-      logger.info("scrubbed", { rounds, position, bytes, findingCount }),
-  };
-}
-
-function reclaiming(
-  { reclaimBytesPerSecond, reclaimAfterSeconds }: Config,
-  logger: Logger,
-): ReclaimOptions | undefined {
-  if (reclaimBytesPerSecond === 0) return undefined;
-  return {
-    bytesPerSecond: reclaimBytesPerSecond,
-    delayMs: reclaimAfterSeconds * 1_000,
-    pauseMs: reclaimAfterSeconds * 1_000,
-    finished: ({ rounds, chunks, events, bytesFreed }) =>
-      logger.info("reclaimed the space of removed events", { rounds, chunks, events, bytesFreed }),
-  };
 }
 
 async function certificatesOf(config: Config, logger: Logger): Promise<Certificates | undefined> {

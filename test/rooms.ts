@@ -95,6 +95,8 @@ export const rooms: Record<string, Room> = {
     packages: [],
   },
 
+  postgres: { path: "src/storage/postgres/", imports: engineBase, packages: ["pg"] },
+
   scheduling: { path: "src/log/scheduling/", imports: ["domain", "storage"], packages: [] },
   log: { path: "src/log/", imports: ["domain", "decide", "group", "storage", "scheduling"] },
   append: { path: "src/log/append/", imports: [...logBase, "decide", "scheduling"] },
@@ -177,6 +179,11 @@ export const rooms: Record<string, Room> = {
     imports: ["domain", "storage", "create", "open", "follow", "options", "logger"],
     packages: [],
   },
+  configuredStorage: {
+    path: "src/configured-storage.ts",
+    imports: ["storage", "open", "upkeep", "postgres", "options", "logger"],
+    packages: [],
+  },
   server: {
     path: "src/server.ts",
     imports: [
@@ -184,7 +191,7 @@ export const rooms: Record<string, Room> = {
       "access",
       "storage",
       "open",
-      "upkeep",
+      "configuredStorage",
       "followingServer",
       "log",
       "scheduling",
@@ -233,6 +240,7 @@ export const rooms: Record<string, Room> = {
       "domain",
       "access",
       "folder",
+      "postgres",
       "options",
       "config",
       "server",
@@ -252,12 +260,15 @@ export const rooms: Record<string, Room> = {
   },
   cliFolders: {
     path: `${commands}folders/`,
-    imports: ["domain", "storage", "folder", "offline", "follow", ...clientCommand],
+    imports: ["domain", "storage", "folder", "offline", "postgres", "follow", "options"].concat(
+      clientCommand,
+    ),
     packages: [],
   },
   cli: {
     path: commands,
-    imports: ["gen", "escape", "folder", "offline", "rpc", "store", "cliArguments"].concat([
+    imports: ["gen", "escape", "folder", "offline", "postgres", "rpc", "store"].concat([
+      "cliArguments",
       "version",
       "cliOutput",
       "cliConnection",

@@ -242,11 +242,13 @@ export const commandHelp: readonly CommandHelp[] = [
   {
     name: "verify",
     synopsis: "verify [FOLDER | ADDRESS] [options]",
-    summary: "check a store's folder, a backup, or what a server answers",
+    summary: "check a store's folder or database, a backup, or what a server answers",
     details: [
       "FOLDER                  a store, also while it is served, or a backup; it is not",
       "                        changed. Without it: the server at --address",
       "--scratch FOLDER        a place for some megabytes of temporary files",
+      "--storage URL           a store in a PostgreSQL database, also while it is served",
+      "--storage-schema NAME   its schema there; default annals",
       "Prints everything that is not as it was written, and then exits with 1.",
       json,
     ],

@@ -5,6 +5,7 @@ import { callErrorOf } from "../client/store/call-failure.ts";
 import { StreamState } from "../gen/annals/v1/append_pb.js";
 import { EventIdProblem, type AppendConflict } from "../gen/annals/v1/errors_pb.js";
 import { BackupRefused } from "../storage/leveldb/offline/backup-file.ts";
+import { DatabaseRefused } from "../storage/postgres/database-refused.ts";
 import { StoreRefused } from "../storage/leveldb/folder/store-refused.ts";
 import { escaped } from "../escape.ts";
 import { CommandError, CommandStopped, exitCode, UsageError } from "./arguments/options.ts";
@@ -38,7 +39,9 @@ function describe(error: unknown, command: string): { code: number; text: string
   }
   const call = callErrorOf(error);
   if (call !== undefined) return describeCall(call);
-  const known = [CommandError, StoreRefused, BackupRefused].some((kind) => error instanceof kind);
+  const known = [CommandError, StoreRefused, DatabaseRefused, BackupRefused].some(
+    (kind) => error instanceof kind,
+  );
   if (known) return { code: exitCode.failure, text: (error as Error).message };
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
   return { code: exitCode.failure, text: osErrorText(error) ?? stack };

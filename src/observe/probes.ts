@@ -15,6 +15,7 @@ const refusing: Readonly<Record<Exclude<WriteState, "accepting" | "following">, 
   "disk-full": "the disk is nearly full: appends are refused, reads are served",
   recovering: "the store is being reopened after a failed write: appends are refused for a moment",
   failed: "the store cannot be written any more; the log says why",
+  unreachable: "the database does not answer; the log says why",
 };
 
 const damaged = "the store is damaged: appends are refused, reads go on; the log says what to do";

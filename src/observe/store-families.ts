@@ -21,6 +21,7 @@ const writeStates: readonly WriteState[] = [
   "recovering",
   "failed",
   "following",
+  "unreachable",
 ];
 /** Groups that are told of one by one, in the order of their names. */
 export const groupsToldMax = 100;

@@ -42,6 +42,10 @@ export interface FactsRequest {
   readonly ids: Iterable<string>;
   /** Conditions: does an event after `after` match? */
   readonly conditions: readonly AppendCondition[];
+  /**
+   * True: `commit` or `release` follows, and until then no other node commits. One at a time.
+   */
+  readonly toCommit?: true;
 }
 
 /** What is durable as of `head`: everything that `decide` needs. */
@@ -214,8 +218,17 @@ export interface SideValueStore {
   list(page: SideValuePage): Promise<SideValue[]>;
 }
 
-/** `following`: a copy, which is not written to. */
-export type WriteState = "accepting" | "disk-full" | "recovering" | "failed" | "following";
+/**
+ * `following`: a copy, which is not written to. `unreachable`: the store is elsewhere and does not
+ * answer, not even to reads.
+ */
+export type WriteState =
+  | "accepting"
+  | "disk-full"
+  | "recovering"
+  | "failed"
+  | "following"
+  | "unreachable";
 
 /** What a commit, or another node, added to the log. */
 export interface Advance {
@@ -318,6 +331,8 @@ export interface Storage {
   watch(watcher: StorageWatcher): () => void;
 
   facts(request: FactsRequest): Promise<Facts>;
+  /** Ends what `facts` with `toCommit` began, if no commit did. Absent: no other node commits. */
+  release?(): void;
   /** One at a time: the caller waits for one commit before it starts the next. */
   commit(commit: Commit): Promise<CommitResult>;
 

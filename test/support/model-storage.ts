@@ -7,7 +7,7 @@ import { isSystemName, type CommitEvent } from "../../src/domain/event.ts";
 import { matches, selects } from "../../src/domain/query.ts";
 import { positionInId } from "../../src/domain/own-id.ts";
 import { recordsIn, storedEvent } from "../../src/domain/record.ts";
-import { composeRemovedRecord } from "../../src/storage/leveldb/format/removed-record.ts";
+import { composeRemovedRecord } from "../../src/storage/removed-record.ts";
 import type {
   Commit,
   EventTypeFacts,

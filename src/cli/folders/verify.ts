@@ -1,21 +1,36 @@
 // `annals verify`: checks that everything is there and as it was written. It checks a store's
-// folder, even while a server has it open, or a backup, or the answers of a server.
+// folder, even while a server has it open, or in a database, or a backup, or the answers of a
+// server.
 
 import { findingLines } from "./findings.ts";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { BackupContents } from "../../storage/leveldb/offline/backup-read.ts";
+import { options as serverOptions } from "../../options.ts";
+import type { DatabaseReport } from "../../storage/postgres/verify.ts";
 import type { FolderReport } from "../../storage/leveldb/offline/verify-folder.ts";
 import { printAnswer } from "../connection/answer.ts";
 import { counted, grouped } from "../output/display.ts";
-import { connectionOptions, exitCode, jsonOption, parse } from "../arguments/options.ts";
+import {
+  connectionOptions,
+  exitCode,
+  jsonOption,
+  parse,
+  UsageError,
+} from "../arguments/options.ts";
 import { positionProgress } from "../output/progress.ts";
 import { withSession } from "../connection/session.ts";
 import { say, type Terminal } from "../output/terminal.ts";
 import { isAddress } from "./address.ts";
 import { verifyServer, type ServerReport } from "./verify-server.ts";
 
-const options = { ...connectionOptions, ...jsonOption, scratch: { type: "string" } } as const;
+const options = {
+  ...connectionOptions,
+  ...jsonOption,
+  scratch: { type: "string" },
+  storage: { type: "string" },
+  "storage-schema": { type: "string" },
+} as const;
 
 /** Prints the findings. The exit code is 0 only if there are none. */
 export async function verify(args: readonly string[], terminal: Terminal): Promise<number> {
@@ -30,7 +45,14 @@ export async function verify(args: readonly string[], terminal: Terminal): Promi
   let findings: readonly string[] = [];
   let json: object;
   try {
-    if (folder === undefined) {
+    if (values.storage !== undefined) {
+      if (named !== undefined) throw new UsageError("--storage: there is something else to verify");
+      const { verifyDatabase } = await import("../../storage/postgres/verify.ts");
+      const schema = values["storage-schema"] ?? serverOptions.storageSchema.initial;
+      const report = await verifyDatabase(values.storage, schema, context);
+      ({ findings } = report);
+      [facts, json] = [factsOfDatabase(report), report];
+    } else if (folder === undefined) {
       const address = { ...values, address: server };
       const report = await withSession(address, terminal, (session) => verifyServer(session, tell));
       ({ findings } = report);
@@ -75,6 +97,20 @@ function factsOfFolder(report: FolderReport): [string, string][] {
     ["index", `${counted(terms, "term")}, ${counted(postings, "posting")}, ${counted(ids, "id")}`],
     ["other", `${counted(snapshots, "snapshot")}, ${counted(sideValues, "side value")}`],
     ["chain", headHash],
+  ];
+}
+
+function factsOfDatabase(report: DatabaseReport): [string, string][] {
+  const { storeId, epoch, head, chain, events, removedRecords, sideValues } = report;
+  const { streams, types, tags } = report;
+  return [
+    ["store", storeId],
+    ["epoch", epoch],
+    ["head", grouped(head)],
+    ["log", `${counted(events, "event")}, of them ${counted(removedRecords, "removed record")}`],
+    ["index", `${counted(streams, "stream")}, ${counted(types, "type")}, ${counted(tags, "tag")}`],
+    ["other", counted(sideValues, "side value")],
+    ["chain", chain],
   ];
 }
 

@@ -1,13 +1,16 @@
 // Prints the server's configuration for people: the effective values with their sources, and the
 // list of all options.
 
-import type { LoadedConfig } from "../../config.ts";
+import { withoutPassword, type LoadedConfig } from "../../config.ts";
 import { flagOf, optionNames, options, variableOf, type Option } from "../../options.ts";
 
 /** The effective configuration: one option per line, with the source of its value. */
 export function printConfig({ config, sources }: LoadedConfig): string {
   return table(
-    optionNames.map((name) => [flagOf(name), JSON.stringify(config[name]), `(${sources[name]})`]),
+    optionNames.map((name) => {
+      const value = name === "storage" ? withoutPassword(config[name]) : config[name];
+      return [flagOf(name), JSON.stringify(value), `(${sources[name]})`];
+    }),
   );
 }
 

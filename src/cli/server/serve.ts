@@ -1,7 +1,7 @@
 // `annals serve`: the server as a process. Signals stop it in order, a second one at once; a fault
 // nobody expected is logged and ends it, since what it would go on with is not known.
 
-import { ConfigError, loadConfig, type LoadedConfig } from "../../config.ts";
+import { ConfigError, loadConfig, withoutPassword, type LoadedConfig } from "../../config.ts";
 import type { Config } from "../../options.ts";
 import { escaped, escapedLines } from "../../escape.ts";
 import { stderrLogger, type Logger } from "../../logger.ts";
@@ -58,7 +58,8 @@ async function started(config: Config, logger: Logger): Promise<RunningServer | 
     return isFinal(error) ? exitCode.storeRefused : exitCode.failure;
   }
   const { version, addresses } = server;
-  const store = config.memory ? "in memory" : `in ${config.data}`;
+  const folder = config.memory ? "memory" : config.data;
+  const store = `in ${config.storage === "" ? folder : withoutPassword(config.storage)}`;
   const line = `annals ${version} serves on ${addresses.join(" and ")}, store ${store}`;
   process.stdout.write(`${escaped(line)}\n`);
   logger.info("serving", { version, addresses, store, pid: process.pid });

@@ -4,6 +4,7 @@
 import { flagOf, variableOf, type Config, type OptionName } from "../../options.ts";
 import { FileFaults } from "../../access/json-lines.ts";
 import { StoreRefused } from "../../storage/leveldb/folder/store-refused.ts";
+import { DatabaseRefused } from "../../storage/postgres/database-refused.ts";
 import { osErrorText } from "../output/os-error.ts";
 
 const accessFiles = ["accessFile", "tokensFile"] as const;
@@ -12,6 +13,7 @@ const certificates = ["tlsCert", "tlsKey", "tlsClientCa"] as const;
 /** Undefined if the error is a bug. */
 export function startFailure(error: unknown, config: Config): string | undefined {
   if (error instanceof StoreRefused) return error.message;
+  if (error instanceof DatabaseRefused) return `${named("storage")}: ${error.message}`;
   if (error instanceof FileFaults) {
     return `${accessFiles.map(named).join(", ")}: cannot be used\n${error.message}`;
   }

@@ -107,6 +107,7 @@ const writeStates = {
   accepting: WriteState.ACCEPTING,
   "disk-full": WriteState.DISK_FULL,
   recovering: WriteState.RECOVERING,
+  unreachable: WriteState.RECOVERING,
   failed: WriteState.FAILED,
   following: WriteState.FOLLOWING,
 } as const;

@@ -210,6 +210,7 @@ export class AppendQueue {
       } catch (error) {
         for (const waiting of batch) waiting.reject(error);
       }
+      this.options.storage.release?.();
       for (const waiting of batch) this.release(waiting);
     }
     this.running = false;
@@ -348,17 +349,15 @@ function isSideWrite(entry: QueueEntry): entry is SideWrite {
   return "kind" in entry && entry.kind === "side-values";
 }
 
-/** The checkpoints are as of the same head, because nothing else writes any. */
+/** The checkpoints are as of the same head, because from then on nothing else writes any. */
 async function factsFor(
   storage: Storage,
   proposals: readonly Proposal[],
 ): Promise<Facts & CheckpointFacts> {
-  const needed = factsNeeded(proposals);
-  if (needed.consumers.size === 0) return storage.facts(needed);
-  const [facts, checkpoints] = await Promise.all([
-    storage.facts(needed),
-    loadCheckpoints(storage, needed.consumers),
-  ]);
+  const { consumers, ...needed } = factsNeeded(proposals);
+  const facts = await storage.facts({ ...needed, toCommit: true });
+  if (consumers.size === 0) return facts;
+  const checkpoints = await loadCheckpoints(storage, consumers);
   return { ...facts, checkpoints, epoch: currentEpoch(storage.identity.history) };
 }
 

@@ -73,7 +73,7 @@ interface Pair {
 export function generatedContract(open: OpenEngine, runs: number): void {
   test(
     "any history answers as the plain model does",
-    { timeout: 30_000 + runs * 2_000 },
+    { timeout: 60_000 + runs * 60_000 },
     async () => {
       const history = fc.array(arbitraryStep, { minLength: 1, maxLength: 60, size: "max" });
       const property = fc.asyncProperty(history, async (steps) => {

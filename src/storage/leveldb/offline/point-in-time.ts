@@ -8,7 +8,7 @@
 
 import { scanRecord } from "../../../domain/record.ts";
 import { frameOffsets, hashOf, mayShareCommit, recordOf, type Chunk } from "../format/chunk.ts";
-import { isLostRecord, isRemovedRecord, removalPolicyOf } from "../format/removed-record.ts";
+import { isLostRecord, isRemovedRecord, removalPolicyOf } from "../../removed-record.ts";
 import { BackupRefused } from "./backup-file.ts";
 
 /** Both inclusive. `time` is microseconds since 1970, UTC. */

@@ -17,7 +17,7 @@ import { idChances, ownId } from "../../../domain/own-id.ts";
 import { composeFrame, scanStream } from "../../../domain/record.ts";
 import { frameOffsets, presentHashOf, recordOf, withFrames, type Chunk } from "../format/chunk.ts";
 import { TermKind } from "../format/keys.ts";
-import { isRemovedRecord, removalPolicyOf, withRemovalPolicy } from "../format/removed-record.ts";
+import { isRemovedRecord, removalPolicyOf, withRemovalPolicy } from "../../removed-record.ts";
 import { entryOrDamage, readable } from "../read/lifecycles.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import type { GoneOfStream, LaterRemovals } from "./point-in-time.ts";

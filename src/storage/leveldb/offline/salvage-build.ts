@@ -25,7 +25,7 @@ import {
   withFrames,
   type Chunk,
 } from "../format/chunk.ts";
-import { composeRemovedRecord, isLostRecord, isRemovedRecord } from "../format/removed-record.ts";
+import { composeRemovedRecord, isLostRecord, isRemovedRecord } from "../../removed-record.ts";
 import { withNewEpoch, type Identity } from "../folder/identity.ts";
 import type { Entry, Operation } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";

@@ -9,7 +9,7 @@ import type { CommitEvent } from "../../../domain/event.ts";
 import { idChances, ownId, positionInId } from "../../../domain/own-id.ts";
 import { composeFrame, headerBody, scanRecord, scanRecordedAt } from "../../../domain/record.ts";
 import { recordOf } from "../format/chunk.ts";
-import { composeLostRecord } from "../format/removed-record.ts";
+import { composeLostRecord } from "../../removed-record.ts";
 import type { Gap, MissingVersions, StreamPoint, Survey } from "./salvage-log.ts";
 import type { IndexRemains } from "./salvage-index.ts";
 

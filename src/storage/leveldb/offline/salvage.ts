@@ -1,6 +1,6 @@
 // `annals salvage`: makes a new store of everything in a damaged folder that proves itself, also
 // where LevelDB refuses the folder. Chunks come out byte for byte. Lost positions are taken by lost
-// records (format/removed-record.ts), so that positions and versions stay dense and a read that
+// records (../../removed-record.ts), so that positions and versions stay dense and a read that
 // meets one says DATA_LOSS. The chunk that holds them keeps the hash that the chain needs there,
 // and an event at the end of the log records it. The folder itself is only read.
 

@@ -20,7 +20,7 @@ import { idKey, readUint64, TermKind } from "../format/keys.ts";
 import { partsOfItem } from "./plan.ts";
 import { EngineRead } from "./read.ts";
 import type { TermHead } from "../state/term-table.ts";
-import { storedEventOf } from "../format/removed-record.ts";
+import { storedEventOf } from "../../removed-record.ts";
 
 const noLifecycles: ReadonlyMap<string, Lifecycle> = new Map();
 

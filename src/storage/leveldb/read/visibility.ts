@@ -14,7 +14,7 @@ import {
   isLostRecord,
   isRemovedRecord,
   lostEvent,
-} from "../format/removed-record.ts";
+} from "../../removed-record.ts";
 import { timeOf, type OpenStore } from "../state/open-store.ts";
 import type { Known } from "../state/stream-lifecycles.ts";
 import { loadHead, type Term } from "../state/terms.ts";

@@ -28,7 +28,7 @@ import type { OwnCommit } from "../write/engine.ts";
 import { chunkKey, postingKey, TermKind, termKey, type TermNumber } from "../format/keys.ts";
 import type { Entry, Operation } from "../kv/kv.ts";
 import { composePosting, openPosting, type Posting } from "../format/posting.ts";
-import { composeRemovedRecord, isRemovedRecord } from "../format/removed-record.ts";
+import { composeRemovedRecord, isRemovedRecord } from "../../removed-record.ts";
 import { openTermNumber, type Term } from "../state/terms.ts";
 
 /**

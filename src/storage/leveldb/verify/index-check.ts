@@ -22,7 +22,7 @@ import {
 } from "../format/keys.ts";
 import type { ReadableKv } from "../kv/kv.ts";
 import { framesIn, openPosting, type Posting } from "../format/posting.ts";
-import { isRemovedRecord } from "../format/removed-record.ts";
+import { isRemovedRecord } from "../../removed-record.ts";
 import { openTermNumber } from "../state/terms.ts";
 
 const rememberedMax = 100_000;

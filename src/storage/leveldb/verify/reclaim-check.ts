@@ -5,7 +5,7 @@ import { AnnalsError } from "../../../domain/errors.ts";
 import { chunksRewrittenBy } from "../../../domain/lifecycle/removal-event.ts";
 import { frameOffsets, openChunk, presentHashOf, recordOf, type Chunk } from "../format/chunk.ts";
 import { chunkKey } from "../format/keys.ts";
-import { isRemovedRecord } from "../format/removed-record.ts";
+import { isRemovedRecord } from "../../removed-record.ts";
 import type { ReadableKv } from "../kv/kv.ts";
 
 export class ReclaimCheck {

@@ -18,7 +18,7 @@ import {
   writeUint64,
 } from "../format/keys.ts";
 import { composePosting, postingRecordsBytesMax } from "../format/posting.ts";
-import { isLostRecord, isRemovedRecord } from "../format/removed-record.ts";
+import { isLostRecord, isRemovedRecord } from "../../removed-record.ts";
 import type { Operation } from "../kv/kv.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { noTerm, type TermHead } from "../state/term-table.ts";

@@ -26,7 +26,7 @@ import {
   composeRemovedRecord,
   isRemovedRecord,
   storedEventOf,
-} from "../../../../src/storage/leveldb/format/removed-record.ts";
+} from "../../../../src/storage/removed-record.ts";
 import {
   arbitrarySketch,
   newEvent,

@@ -13,7 +13,7 @@ import {
 import { chunkKey } from "../../../../src/storage/leveldb/format/keys.ts";
 import type { Kv } from "../../../../src/storage/leveldb/kv/kv.ts";
 import { openMemoryKv } from "../../../../src/storage/leveldb/kv/memory-kv.ts";
-import { composeRemovedRecord } from "../../../../src/storage/leveldb/format/removed-record.ts";
+import { composeRemovedRecord } from "../../../../src/storage/removed-record.ts";
 import type { Storage } from "../../../../src/storage/storage.ts";
 import { selectStream } from "../../contract/checks.ts";
 import { readRequest, recordsOf } from "../../../support/events.ts";

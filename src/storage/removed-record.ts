@@ -11,14 +11,14 @@
 // A client's event cannot look like a removed record, because its fields end with number 8.
 //
 // A lost record has the same form, with `lost` in place of `RemovedEvent`'s other fields. It takes
-// the position (and the version) of an event that damage has lost: see offline/salvage.ts.
+// the position (and the version) of an event that damage has lost: see leveldb/offline/salvage.ts.
 
 import { hash } from "node:crypto";
-import { contentOf } from "../../../domain/content.ts";
-import { corruption } from "../../../domain/errors.ts";
-import type { StoredEvent } from "../../../domain/event.ts";
-import { storedEvent } from "../../../domain/record.ts";
-import { varintBytes, WireReader, writeVarint } from "../../../domain/wire.ts";
+import { contentOf } from "../domain/content.ts";
+import { corruption } from "../domain/errors.ts";
+import type { StoredEvent } from "../domain/event.ts";
+import { storedEvent } from "../domain/record.ts";
+import { varintBytes, WireReader, writeVarint } from "../domain/wire.ts";
 
 const frameTag = 0x0a;
 const removedField = 16;

@@ -1,0 +1,81 @@
+// Opens the storage that the configuration names.
+
+import { resolve } from "node:path";
+import type { Logger } from "./logger.ts";
+import type { Config } from "./options.ts";
+import {
+  openLevelStorage,
+  openMemoryStorage,
+  type LevelStorageOptions,
+} from "./storage/leveldb/open.ts";
+import type { ReclaimOptions } from "./storage/leveldb/upkeep/reclaimer.ts";
+import type { ScrubberOptions } from "./storage/leveldb/upkeep/scrubber.ts";
+import type { DatabaseReclaimOptions } from "./storage/postgres/reclaimer.ts";
+import type { ReclaimStatus, Storage } from "./storage/storage.ts";
+
+/** Opens the store of a server: in a folder, in a database, or in memory. */
+export function openConfigured(config: Config, logger: Logger): Promise<Storage> {
+  const warn = (message: string, error?: unknown): void => logger.warn(message, { error });
+  if (config.storage !== "") return openInDatabase(config, logger);
+  if (config.memory) return openMemoryStorage({ warn, reclaim: reclaiming(config, logger) });
+  return openLevelStorage(folderOptions(config, logger));
+}
+
+/** Its code and the driver are loaded only here. */
+async function openInDatabase(config: Config, logger: Logger): Promise<Storage> {
+  const { openPostgresStorage } = await import("./storage/postgres/open.ts");
+  return openPostgresStorage({
+    url: config.storage,
+    schema: config.storageSchema,
+    isReplicated: config.storageDurability === "replicated",
+    warn: (message, error) => logger.warn(message, { error }),
+    reclaim: reclaimingInDatabase(config, logger),
+  });
+}
+
+function reclaimingInDatabase(config: Config, logger: Logger): DatabaseReclaimOptions | undefined {
+  const { reclaimBytesPerSecond: bytesPerSecond, reclaimAfterSeconds } = config;
+  if (bytesPerSecond === 0) return undefined;
+  const pauseMs = reclaimAfterSeconds * 1_000;
+  return { bytesPerSecond, pauseMs, finished: (status) => sayReclaimed(status, logger) };
+}
+
+function sayReclaimed({ rounds, chunks, events, bytesFreed }: ReclaimStatus, logger: Logger): void {
+  logger.info("reclaimed the space of removed events", { rounds, chunks, events, bytesFreed });
+}
+
+export function folderOptions(config: Config, logger: Logger): LevelStorageOptions {
+  const warn = (message: string, error?: unknown): void => logger.warn(message, { error });
+  return {
+    folder: resolve(config.data),
+    reserveBytes: config.freeSpaceReserveBytes,
+    acceptLoss: config.acceptLoss === "" ? undefined : config.acceptLoss,
+    allowNetworkFileSystem: config.allowNetworkFileSystem,
+    scrub: scrubbing(config, logger),
+    reclaim: reclaiming(config, logger),
+    warn,
+  };
+}
+
+function scrubbing({ scrubBytesPerSecond }: Config, logger: Logger): ScrubberOptions | undefined {
+  if (scrubBytesPerSecond === 0) return undefined;
+  return {
+    bytesPerSecond: scrubBytesPerSecond,
+    found: (finding) => logger.error("the scrubber found damage", { finding }),
+    finished: ({ rounds, position, bytes, findingCount }) =>
+      logger.info("scrubbed", { rounds, position, bytes, findingCount }),
+  };
+}
+
+function reclaiming(
+  { reclaimBytesPerSecond, reclaimAfterSeconds }: Config,
+  logger: Logger,
+): ReclaimOptions | undefined {
+  if (reclaimBytesPerSecond === 0) return undefined;
+  return {
+    bytesPerSecond: reclaimBytesPerSecond,
+    delayMs: reclaimAfterSeconds * 1_000,
+    pauseMs: reclaimAfterSeconds * 1_000,
+    finished: (status) => sayReclaimed(status, logger),
+  };
+}

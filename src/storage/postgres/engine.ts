@@ -1,0 +1,386 @@
+// The PostgreSQL engine: implements the storage port over tables. Any number of servers write to
+// them. A commit is durable when PostgreSQL says so (writer.ts), and only then does this server's
+// head move; it also moves by the commits of others, of which the server hears by a notification
+// or, without one, at its next look.
+
+import { hash } from "node:crypto";
+import { AnnalsError } from "../../domain/errors.ts";
+import type { Batch, Storage, StorageIdentity, WriteState } from "../storage.ts";
+import { Database } from "./database.ts";
+import { askHead, factsInSession } from "./facts.ts";
+import { HeadKeeper, headColumnCount, headColumns, headIn, type LogHead } from "./log-head.ts";
+import { streamFactsOf, streamsListed, typesListed } from "./listings.ts";
+import { readBatches } from "./reads.ts";
+import { removedInDatabase } from "./removals.ts";
+import { DatabaseReclaimer, type DatabaseReclaimOptions } from "./reclaimer.ts";
+import type { KnownStore } from "./schema.ts";
+import { databaseError, type DbSession } from "./session.ts";
+import { sideValuesByName, sideValuesListed } from "./side-values.ts";
+import { proveCommits, Writer } from "./writer.ts";
+
+/** Between two looks at the head without a notification. */
+const lookMs = 500;
+/** A database that has not answered a look by then is lost. */
+const answerMs = 3_000;
+/** The pauses between attempts to find the primary. */
+const retryMsMin = 100;
+const retryMsMax = 1_000;
+const readersMax = 8;
+/** The store's time is kept at most this often. */
+const keepMs = 1_000;
+
+const headAndTime = {
+  name: "head-and-time",
+  text: `SELECT ${headColumns}, t.time FROM head h CROSS JOIN store_time t`,
+};
+const keepTime = { name: "keep-time", text: "UPDATE store_time SET time = $1 WHERE time < $1" };
+const notify = { name: "notify", text: "SELECT pg_notify($1, $2)" };
+const positionAt = { name: "position-at", text: "SELECT position_at($1, $2)" };
+
+export interface EngineParts {
+  readonly urls: readonly string[];
+  readonly schema: string;
+  /** Whether a session may be used for this store: called with each that commits. */
+  readonly check: (session: DbSession) => Promise<void>;
+  readonly clock: () => number;
+  readonly warn: (message: string, cause?: unknown) => void;
+  /** Absent: space is not reclaimed. */
+  readonly reclaim?: DatabaseReclaimOptions | undefined;
+}
+
+export class PostgresEngine {
+  readonly database: Database;
+  readonly keeper: HeadKeeper;
+  readonly reclaimer: DatabaseReclaimer | undefined;
+  private readonly options: EngineParts;
+  private readonly store: KnownStore;
+  private readonly writer: Writer;
+  private readonly channel: string;
+  /** The session for notifications and looks. */
+  private hints: DbSession | undefined;
+  private state: WriteState = "recovering";
+  private isClosed = false;
+  private inFlight: Promise<unknown> | undefined;
+  private recovering: Promise<void> | undefined;
+  private wake: () => void = () => {};
+  private lookTimer: NodeJS.Timeout | undefined;
+  private looking: Promise<void> | undefined;
+  private lookAgain = false;
+  private notifying = false;
+  private toNotify = false;
+  private keptTime = 0;
+  private keptAtMs = Number.NEGATIVE_INFINITY;
+  private lastWarning = "";
+  private reclaiming: Promise<void> | undefined;
+
+  private constructor(options: EngineParts, begun: Begun) {
+    this.options = options;
+    this.store = begun.store;
+    this.channel = channelOf(options.schema);
+    const { urls, schema, clock } = options;
+    const lost = (why: Error): void => this.lost(why);
+    this.database = new Database({ urls, schema, readersMax, lost });
+    this.keeper = new HeadKeeper({ database: this.database, clock, ...begun });
+    this.writer = new Writer({
+      keeper: this.keeper,
+      committed: () => this.notify(),
+      ended: (why, isLost) => (isLost ? this.lost(why) : void this.recover()),
+    });
+    this.keptTime = begun.time;
+    const { database, keeper } = this;
+    const committed = async (head: LogHead, asked: LogHead): Promise<void> => {
+      this.notify();
+      await keeper.reach(head, asked);
+    };
+    const { warn, reclaim } = options;
+    const parts = { database, keeper, clock, warn, committed };
+    this.reclaimer = reclaim && new DatabaseReclaimer(parts, reclaim);
+  }
+
+  /** Throws what prevents it. */
+  static async open(options: EngineParts, begun: Begun): Promise<PostgresEngine> {
+    const engine = new PostgresEngine(options, begun);
+    try {
+      await engine.connect();
+      await engine.keeper.load();
+    } catch (error) {
+      await engine.close();
+      throw error;
+    }
+    engine.become("accepting");
+    engine.lookLater();
+    engine.reclaiming = engine.reclaimer?.run();
+    return engine;
+  }
+
+  /** What the port asks. */
+  storage(): Storage {
+    const { database, keeper, writer, store } = this;
+    const { storeId, createdAt, secret, history } = store;
+    const identity: StorageIdentity = {
+      storeId,
+      createdAt,
+      engine: "postgres",
+      formatVersion: 1,
+      durability: "synced",
+      history,
+    };
+    const asking =
+      <A extends unknown[], T>(ask: (...args: A) => Promise<T>) =>
+      async (...args: A): Promise<T> => {
+        this.assertOpen();
+        return ask(...args);
+      };
+    return {
+      identity,
+      secret,
+      sideValues: {
+        get: asking((space, names) => sideValuesByName(database, keeper, space, names)),
+        list: asking((page) => sideValuesListed(database, keeper, page)),
+      },
+      head: () => ({ position: keeper.head.position, recordedAt: keeper.head.recordedAt }),
+      now: () => keeper.time,
+      writeState: () => this.state,
+      watch(watcher) {
+        // Each watch is distinct: the same watcher may watch twice.
+        const own = { ...bound(watcher) };
+        keeper.watchers.add(own);
+        return () => void keeper.watchers.delete(own);
+      },
+      facts: asking(async (request) => {
+        if (request.toCommit === true) return writer.facts(request);
+        return this.factsOfMoment(request);
+      }),
+      release: () => writer.release(),
+      commit: (commit) => this.commit(commit),
+      read: (request) => this.read(request),
+      areRemoved: asking((events) => removedInDatabase(database, keeper, events)),
+      positionAt: asking(async (time) => {
+        const { position } = keeper.head;
+        const [row] = await database.rows<[number]>(positionAt, [time, position]);
+        return row?.[0] ?? position + 1;
+      }),
+      stream: asking((name) => streamFactsOf(database, keeper, name)),
+      listStreams: asking((page) => streamsListed(database, keeper, page)),
+      listEventTypes: asking((page) => typesListed(database, keeper, page)),
+      reclaiming: () => this.reclaimer?.status,
+      close: () => this.close(),
+    };
+  }
+
+  /** Hears of what others have committed by now. */
+  async lookNow(): Promise<void> {
+    const asked = this.keeper.head;
+    await this.keeper.reach(await askHead(this.database), asked);
+  }
+
+  private async *read(request: Parameters<Storage["read"]>[0]): AsyncGenerator<Batch> {
+    this.assertOpen();
+    for await (const batch of readBatches(this.database, this.keeper, request)) {
+      this.assertOpen();
+      yield batch;
+    }
+  }
+
+  private factsOfMoment(request: Parameters<Storage["facts"]>[0]): ReturnType<Storage["facts"]> {
+    const { database, keeper } = this;
+    return database.reading(async (session) => {
+      const asked = keeper.head;
+      const begin = async (): Promise<LogHead> => {
+        const begun = session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+        const [head] = await Promise.all([askHead(session), begun]);
+        return head;
+      };
+      const { facts, head } = await factsInSession(session, keeper, request, begin);
+      await session.run("COMMIT");
+      await keeper.reach(head, asked);
+      return facts;
+    });
+  }
+
+  private async commit(commit: Parameters<Storage["commit"]>[0]): ReturnType<Storage["commit"]> {
+    this.assertOpen();
+    if (this.inFlight !== undefined) throw new Error("invariant broken: one commit at a time");
+    const running = this.writer.commit(commit);
+    this.inFlight = running;
+    try {
+      return await running;
+    } finally {
+      this.inFlight = undefined;
+    }
+  }
+
+  private assertOpen(): void {
+    if (!this.isClosed) return;
+    throw new AnnalsError({ reason: "STOPPING" }, "the store is closed");
+  }
+
+  private async close(): Promise<void> {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    clearTimeout(this.lookTimer);
+    this.wake();
+    await this.reclaimer?.stop();
+    await this.reclaiming;
+    await this.inFlight?.catch(() => {});
+    await this.looking?.catch(() => {});
+    await this.keep(true).catch(() => {});
+    this.writer.use(undefined);
+    this.hints?.end();
+    this.database.leave("the store is closed");
+    await this.recovering?.catch(() => {});
+    this.keeper.watchers.clear();
+  }
+
+  /** Finds the primary and proves that it commits. */
+  private async connect(): Promise<void> {
+    const { database, keeper, options } = this;
+    const asked = keeper.head;
+    let head = asked;
+    const session = await database.find(async (found) => {
+      await options.check(found);
+      head = await proveCommits(found, asked);
+    });
+    this.writer.use(session);
+    this.hints?.end();
+    this.hints = await database.openBeside(() => this.look());
+    await this.hints.run("SET synchronous_commit = off");
+    await this.hints.run(`LISTEN ${this.channel}`);
+    await keeper.reach(head, asked);
+    if (this.isClosed) this.writer.use(undefined);
+  }
+
+  /** The primary does not answer, or is none. */
+  private lost(why: Error): void {
+    if (this.isClosed) return;
+    this.database.leave(why.message);
+    this.writer.use(undefined);
+    this.hints?.end();
+    this.become("unreachable", why.message);
+    void this.recover();
+  }
+
+  /** Connects until it succeeds. */
+  private recover(): Promise<void> {
+    this.recovering ??= this.recoverNow().finally(() => (this.recovering = undefined));
+    return this.recovering;
+  }
+
+  private async recoverNow(): Promise<void> {
+    for (let pauseMs = retryMsMin; !this.isClosed; pauseMs = Math.min(pauseMs * 2, retryMsMax)) {
+      try {
+        await this.connect();
+        this.lastWarning = "";
+        this.become("accepting");
+        return;
+      } catch (error) {
+        const { message } = error as Error;
+        this.database.leave(message);
+        this.become("unreachable", message);
+        if (message !== this.lastWarning) this.options.warn("the database cannot be used", error);
+        this.lastWarning = message;
+        await this.pause(pauseMs);
+      }
+    }
+  }
+
+  private pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms);
+      this.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  private become(state: WriteState, why?: string): void {
+    if (this.state === state) return;
+    this.state = state;
+    for (const watcher of this.keeper.watchers) watcher.writeStateChanged?.(state, why);
+  }
+
+  private lookLater(): void {
+    if (this.isClosed) return;
+    this.lookTimer = setTimeout(() => {
+      this.look();
+      this.lookLater();
+    }, lookMs);
+  }
+
+  /** Looks at the head, and once more if something came meanwhile. */
+  private look(): void {
+    this.lookAgain = true;
+    if (this.looking !== undefined || this.isClosed) return;
+    this.looking = this.lookWhileAsked().finally(() => (this.looking = undefined));
+  }
+
+  private async lookWhileAsked(): Promise<void> {
+    while (this.lookAgain && !this.isClosed) {
+      this.lookAgain = false;
+      const { hints, keeper } = this;
+      if (hints === undefined || this.state !== "accepting") return;
+      const asked = keeper.head;
+      try {
+        const [row = []] = await hints.rows(headAndTime, [], answerMs);
+        keeper.timeKept(row[headColumnCount] as number);
+        await keeper.reach(headIn(row), asked);
+        await this.keep(false);
+      } catch (error) {
+        if (hints === this.hints && hints.isBroken) this.lost(error as Error);
+        else this.options.warn("the head of the log could not be read", databaseError(error));
+      }
+    }
+  }
+
+  /** Keeps the store's time, by which ages are measured. */
+  private async keep(isLast: boolean): Promise<void> {
+    const { timeToKeep } = this.keeper;
+    const isDue = isLast || performance.now() - this.keptAtMs >= keepMs;
+    if (timeToKeep <= this.keptTime || !isDue || this.hints === undefined) return;
+    this.keptAtMs = performance.now();
+    await this.hints.rows(keepTime, [timeToKeep], answerMs);
+    this.keptTime = timeToKeep;
+  }
+
+  /** Tells other servers to look. One notification at a time: what comes meanwhile is one more. */
+  private notify(): void {
+    this.toNotify = true;
+    if (this.notifying || this.hints === undefined) return;
+    this.notifying = true;
+    void this.notifyAll(this.hints).finally(() => (this.notifying = false));
+  }
+
+  private async notifyAll(hints: DbSession): Promise<void> {
+    while (this.toNotify) {
+      this.toNotify = false;
+      // It is a hint: without it, others look a little later.
+      await hints.rows(notify, [this.channel, ""]).catch(() => {});
+    }
+  }
+}
+
+/** What a server reads before it serves. */
+export interface Begun {
+  readonly store: KnownStore;
+  readonly head: LogHead;
+  readonly time: number;
+}
+
+export async function beginning(session: DbSession, store: KnownStore): Promise<Begun> {
+  const [row = []] = await session.rows(headAndTime);
+  return { store, head: headIn(row), time: row[headColumnCount] as number };
+}
+
+/** A channel's name has at most 63 bytes. */
+function channelOf(schema: string): string {
+  return `annals_${hash("sha256", schema).slice(0, 16)}`;
+}
+
+function bound(watcher: Parameters<Storage["watch"]>[0]): Parameters<Storage["watch"]>[0] {
+  return {
+    advanced: (advance) => watcher.advanced?.(advance),
+    writeStateChanged: (state, why) => watcher.writeStateChanged?.(state, why),
+    sideValuesCopied: () => watcher.sideValuesCopied?.(),
+  };
+}

@@ -1,0 +1,172 @@
+// The facts of a decision: versions, events by id, lifecycles and matches of conditions, all as of
+// one head. They are asked for together, in one trip: in a transaction that holds the lock of the
+// head, or in one that sees a single moment.
+
+import type { AppendCondition } from "../../domain/append.ts";
+import { AnnalsError, corruption } from "../../domain/errors.ts";
+import type { StoredEvent } from "../../domain/event.ts";
+import type { Lifecycle } from "../../domain/lifecycle/lifecycle.ts";
+import { positionInId } from "../../domain/own-id.ts";
+import { storedEventOf } from "../removed-record.ts";
+import type { Facts, FactsRequest } from "../storage.ts";
+import { headOf, headColumns, headIn, type HeadKeeper, type LogHead } from "./log-head.ts";
+import { readPage, type PageRequest } from "./pages.ts";
+import { lifecyclesOf, Removals, removalsOf, type Lifecycles } from "./removals.ts";
+import { eventColumns, eventIn, type Asker } from "./rows.ts";
+
+const headNow = { name: "head-now", text: `SELECT ${headColumns} FROM head h` };
+
+const versionsNow = {
+  name: "versions-now",
+  text: "SELECT name, version FROM stream WHERE name = ANY ($1::text[])",
+};
+
+const eventsById = {
+  name: "events-by-id",
+  text: `SELECT ${eventColumns}, e.id_from_client FROM event e
+      WHERE e.id_from_client AND e.id = ANY ($1::uuid[])
+    UNION ALL SELECT ${eventColumns}, e.id_from_client FROM event e
+      WHERE NOT e.id_from_client AND e.position = ANY ($2::bigint[]) AND e.id = ANY ($1::uuid[])`,
+};
+
+/** A condition is mostly answered by its newest candidates. */
+const candidates = { eventsMax: 4, bytesMax: 256 * 1_024, window: 64 };
+const moreCandidates = { eventsMax: 256, bytesMax: 256 * 1_024, window: 4_096 };
+const everything = Number.MAX_SAFE_INTEGER;
+
+export interface FoundFacts {
+  readonly facts: Facts;
+  /** The row of the head, of which the facts are. */
+  readonly head: LogHead;
+}
+
+/**
+ * `headThen` is sent first, with what it needs before it. Everything is sent before the first
+ * answer comes.
+ */
+export async function factsInSession(
+  session: Asker,
+  keeper: HeadKeeper,
+  request: FactsRequest,
+  headThen: () => Promise<LogHead>,
+): Promise<FoundFacts> {
+  const streams = [...new Set(request.streams)];
+  const ids = [...new Set(request.ids)];
+  const known = keeper.head;
+  const asked = keeper.mayHaveLifecycle(streams);
+  const first = {
+    head: headThen(),
+    versions: versionsOf(session, streams),
+    events: foundById(session, ids),
+    lifecycles: lifecyclesOf(session, asked, everything),
+    pages: Promise.all(request.conditions.map((each) => newest(session, each, candidates))),
+  };
+  // All have ended before anything else is sent, or the session is given up.
+  await Promise.allSettled(Object.values(first));
+  const head = await first.head;
+  const [versions, events] = [await first.versions, await first.events];
+  const isNewer = head.lifecycle > known.lifecycle;
+  const lifecycles = isNewer
+    ? await lifecyclesOf(session, streams, everything)
+    : await first.lifecycles;
+  const pages = await first.pages;
+  const matches: number[] = [];
+  for (const [i, condition] of request.conditions.entries()) {
+    const judging = { session, keeper, isNewer, head: head.position };
+    matches.push(await matchAfter(judging, condition, pages[i]));
+  }
+  const found = lifecyclesIn(lifecycles, request.replaced);
+  return { head, facts: { head: headOf(head), versions, lifecycles: found, events, matches } };
+}
+
+export async function askHead(database: Asker): Promise<LogHead> {
+  const [row] = await database.rows(headNow);
+  if (row === undefined) throw corruption("the head of the log is missing");
+  return headIn(row);
+}
+
+async function versionsOf(
+  session: Asker,
+  streams: readonly string[],
+): Promise<Map<string, number>> {
+  const versions = new Map(streams.map((stream) => [stream, 0]));
+  if (streams.length === 0) return versions;
+  const rows = await session.rows<[string, number]>(versionsNow, [streams]);
+  for (const [stream, version] of rows) versions.set(stream, version);
+  return versions;
+}
+
+async function foundById(
+  session: Asker,
+  ids: readonly string[],
+): Promise<Map<string, StoredEvent>> {
+  const found = new Map<string, StoredEvent>();
+  if (ids.length === 0) return found;
+  const positions = ids.map(positionInId).filter((position) => position > 0);
+  for (const row of await session.rows(eventsById, [ids, positions])) {
+    const { id, record, position } = eventIn(row);
+    const isFromClient = row.at(-1) as boolean;
+    // Of an event whose id no client chose, the id tells the position.
+    if (!isFromClient && positionInId(id) !== position) continue;
+    const stored = storedEventOf(record, isFromClient);
+    if (stored.id !== id) throw corruption("an event has another id", { first: position });
+    found.set(id, stored);
+  }
+  return found;
+}
+
+function lifecyclesIn(
+  known: Lifecycles,
+  replaced: ReadonlySet<string> | undefined,
+): Map<string, Lifecycle> {
+  const lifecycles = new Map<string, Lifecycle>();
+  for (const [stream, each] of known) {
+    if (!(each instanceof AnnalsError)) lifecycles.set(stream, each.lifecycle);
+    else if (replaced?.has(stream) !== true)
+      throw new AnnalsError(each.failure, each.message, each);
+  }
+  return lifecycles;
+}
+
+type Newest = Awaited<ReturnType<typeof readPage>>;
+type PageSize = Pick<PageRequest, "eventsMax" | "bytesMax" | "window">;
+
+function newest(
+  session: Asker,
+  { query, after }: AppendCondition,
+  size: PageSize,
+  last = everything,
+): Promise<Newest> {
+  const selection = { kind: "query", query } as const;
+  const positions = { first: after + 1, last };
+  return readPage(session, { selection, isForwards: false, positions, ...size, isOpen: true });
+}
+
+interface Judging {
+  readonly session: Asker;
+  readonly keeper: HeadKeeper;
+  /** Whether lifecycles have changed beyond what is known. */
+  readonly isNewer: boolean;
+  readonly head: number;
+}
+
+/** The position of an event after `after` that matches and is not removed, or 0. */
+async function matchAfter(
+  { session, keeper, isNewer, head }: Judging,
+  condition: AppendCondition,
+  page: Newest | undefined,
+): Promise<number> {
+  const { after } = condition;
+  const now = { of: head, now: keeper.time };
+  for (let next = page; next !== undefined;) {
+    const streams = next.events.map(({ stream }) => stream).filter((stream) => stream !== "");
+    const removals = isNewer
+      ? new Removals(await lifecyclesOf(session, [...new Set(streams)], head), now.now)
+      : await removalsOf(session, keeper, streams, now);
+    const match = next.events.find((event) => event.position > after && !removals.removes(event));
+    if (match !== undefined) return match.position;
+    const last = Math.min(next.through - 1, head);
+    next = last <= after ? undefined : await newest(session, condition, moreCandidates, last);
+  }
+  return 0;
+}

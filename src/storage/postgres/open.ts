@@ -1,0 +1,54 @@
+// Opens a store in a PostgreSQL database, or creates it there. A database that could lose events,
+// or that this server may not use, is refused in one line.
+
+import type { Storage } from "../storage.ts";
+import { Database, hostOf, urlsOf } from "./database.ts";
+import { DatabaseRefused } from "./database-refused.ts";
+import { beginning, PostgresEngine } from "./engine.ts";
+import type { DatabaseReclaimOptions } from "./reclaimer.ts";
+import { assertFit, knownStore, migrate, refusal } from "./schema.ts";
+
+export interface PostgresStorageOptions {
+  /** `postgres://USER:PASSWORD@HOST:PORT[,HOST:PORT...]/DATABASE?...` */
+  readonly url: string;
+  /** The schema with the store's tables. */
+  readonly schema: string;
+  /** True: a database that does not commit to a standby as well is refused. */
+  readonly isReplicated?: boolean;
+  /** Microseconds since 1970, UTC. Absent: the system's. */
+  readonly clock?: () => number;
+  readonly warn?: (message: string, cause?: unknown) => void;
+  /** Absent: space is not reclaimed. */
+  readonly reclaim?: DatabaseReclaimOptions | undefined;
+}
+
+/** Throws DatabaseRefused. */
+export async function openPostgresStorage(options: PostgresStorageOptions): Promise<Storage> {
+  const engine = await openPostgres(options);
+  return engine.storage();
+}
+
+export async function openPostgres(options: PostgresStorageOptions): Promise<PostgresEngine> {
+  const { url, schema, isReplicated = false, warn = () => {}, reclaim } = options;
+  const clock = options.clock ?? (() => Date.now() * 1_000);
+  const urls = urlsOf(url);
+  const database = new Database({ urls, schema, readersMax: 1, lost: () => {} });
+  try {
+    const session = await database.find((found) => assertFit(found, isReplicated));
+    try {
+      await migrate(session, { schema, isReplicated, clock });
+      const begun = await beginning(session, await knownStore(session));
+      const check = (found: typeof session): Promise<void> => assertFit(found, isReplicated);
+      return await PostgresEngine.open({ urls, schema, check, clock, warn, reclaim }, begun);
+    } finally {
+      session.end();
+    }
+  } catch (error) {
+    const refused = refusal(error, schema);
+    const where = urls.map(hostOf).join(", ");
+    const { message } = refused as Error;
+    throw new DatabaseRefused(`the store in ${where} is not served: ${message}`, { cause: error });
+  } finally {
+    database.leave("it was only looked for");
+  }
+}

@@ -1,0 +1,182 @@
+// All reads of events: page after page, from memory or from the database, without what is removed,
+// gathered into batches.
+
+import { composeRemovedRecord, isLostRecord, lostEvent } from "../removed-record.ts";
+import type { Batch, StorageRead } from "../storage.ts";
+import { selects } from "../../domain/query.ts";
+import type { HeadKeeper } from "./log-head.ts";
+import { readPage, type EventPage, type PageRequest } from "./pages.ts";
+import { assertNotEmptied, removalsOf, type Removals } from "./removals.ts";
+import { recordFrames, unframed, type Asker, type EventRow } from "./rows.ts";
+
+const pageEventsMax = 1_000;
+const pageBytesMin = 64 * 1_024;
+const windowMin = 128;
+const windowMax = 4_096;
+
+/** What a page brings of a page's events is about this in the first page. */
+const recordBytes = 256;
+
+export async function* readBatches(
+  database: Asker,
+  keeper: HeadKeeper,
+  read: StorageRead,
+): AsyncGenerator<Batch> {
+  const reading = new Reading(database, keeper, read);
+  while (!reading.isOver) yield* reading.next();
+}
+
+/** The state of one read. */
+class Reading {
+  private readonly database: Asker;
+  private readonly keeper: HeadKeeper;
+  private readonly read: StorageRead;
+  private readonly isForwards: boolean;
+  private readonly as: { readonly of: number; readonly now: number } | undefined;
+  private first: number;
+  private last: number;
+  private eventsMax: number;
+  private window = windowMin;
+  private isNarrowed = false;
+  private versions: StorageRead["versions"];
+
+  constructor(database: Asker, keeper: HeadKeeper, read: StorageRead) {
+    this.database = database;
+    this.keeper = keeper;
+    this.read = read;
+    this.versions = read.versions;
+    this.isForwards = read.direction === "forwards";
+    this.first = Math.max(1, read.positions.first);
+    this.last = Math.min(read.positions.last, keeper.head.position);
+    const { asOf: of, batchEvents, batchBytes } = read;
+    this.as = of === undefined ? undefined : { of, now: keeper.time };
+    const about = Math.min(batchEvents ?? Infinity, 8 + batchBytes / recordBytes);
+    this.eventsMax = Math.min(pageEventsMax, Math.ceil(about));
+  }
+
+  get isOver(): boolean {
+    return this.first > this.last;
+  }
+
+  /** The batches of the next page. */
+  async *next(): AsyncGenerator<Batch> {
+    if (!this.isNarrowed) await this.narrow();
+    if (this.isOver) return;
+    const { events, through } = await this.page();
+    if (this.isForwards) this.first = through + 1;
+    else this.last = through - 1;
+    let rest = events;
+    do {
+      const { taken, judged } = await this.gather(rest);
+      rest = rest.slice(judged);
+      const upTo =
+        rest.length === 0
+          ? through
+          : (events[events.length - rest.length - 1]?.position ?? through);
+      const frames = taken.length === 0 ? [] : [recordFrames(taken)];
+      const bytes = frames[0]?.length ?? 0;
+      yield { frames, count: taken.length, bytes, through: upTo };
+    } while (rest.length > 0);
+  }
+
+  /** The next page: from memory where all of it is there. */
+  private async page(): Promise<EventPage> {
+    const { first, last, isForwards } = this;
+    const { selection } = this.read;
+    const some = isForwards
+      ? { first, last: Math.min(last, first + pageEventsMax - 1) }
+      : { first: Math.max(first, last - pageEventsMax + 1), last };
+    const near = this.keeper.tail.between(some.first, some.last);
+    if (near !== undefined) {
+      const events = near.filter((each) => selects(selection, each) && this.isInVersions(each));
+      const ordered = isForwards ? events : events.toReversed();
+      return { events: ordered, through: isForwards ? some.last : some.first };
+    }
+    const page = await readPage(this.database, this.request(first, last));
+    this.eventsMax = Math.min(pageEventsMax, this.eventsMax * 2);
+    this.window = Math.min(windowMax, this.window * 2);
+    return page;
+  }
+
+  private request(first: number, last: number): PageRequest {
+    const { isForwards, eventsMax, window, versions } = this;
+    const { selection, batchBytes } = this.read;
+    const positions = { first, last };
+    const bytesMax = Math.max(pageBytesMin, batchBytes);
+    return { selection, isForwards, positions, versions, eventsMax, bytesMax, window };
+  }
+
+  private isInVersions({ version }: EventRow): boolean {
+    const { versions } = this;
+    return versions === undefined || (version >= versions.first && version <= versions.last);
+  }
+
+  /** The records of a batch, and how many of the events were looked at for them. */
+  private async gather(
+    events: readonly EventRow[],
+  ): Promise<{ readonly taken: Uint8Array[]; readonly judged: number }> {
+    const { batchBytes, batchEvents = Infinity, withRemoved } = this.read;
+    const taken: Uint8Array[] = [];
+    let bytes = 0;
+    let judged = 0;
+    while (judged < events.length && bytes < batchBytes && taken.length < batchEvents) {
+      const room = batchEvents - taken.length;
+      const some = firstOf(events.slice(judged, judged + room), batchBytes - bytes);
+      const streams = withRemoved === true ? [] : some.map(({ stream }) => stream);
+      const removals = await removalsOf(this.database, this.keeper, streams, this.as);
+      for (const event of some) {
+        const record = await this.shown(event, removals);
+        if (record === undefined) continue;
+        taken.push(record);
+        bytes += record.length;
+      }
+      judged += some.length;
+    }
+    return { taken, judged };
+  }
+
+  /** What the read shows of an event. Undefined: nothing. */
+  private async shown(event: EventRow, removals: Removals): Promise<Uint8Array | undefined> {
+    const { withRemoved, withRemovedRecords } = this.read;
+    const { record, isEmptied, stream, position } = event;
+    if (withRemoved === true) return record;
+    if (removals.removes(event)) {
+      if (withRemovedRecords !== true) return undefined;
+      if (isEmptied) return record;
+      return unframed(composeRemovedRecord(record, false, removals.of(stream)?.policy ?? 0));
+    }
+    if (!isEmptied) return record;
+    if (isLostRecord(record)) {
+      if (withRemovedRecords === true) return record;
+      throw lostEvent({ position, stream });
+    }
+    await assertNotEmptied(this.database, this.keeper, event);
+    return undefined;
+  }
+
+  /** Leaves out the removed beginning of a stream, however long it is. */
+  private async narrow(): Promise<void> {
+    this.isNarrowed = true;
+    const { selection, withRemoved, withRemovedRecords } = this.read;
+    if (selection.kind !== "stream" || withRemoved === true || withRemovedRecords === true) return;
+    const { stream } = selection;
+    const left = (await removalsOf(this.database, this.keeper, [stream], this.as)).of(stream);
+    if (left === undefined) return;
+    if (left.version > 1) {
+      const { first = 1, last = Number.MAX_SAFE_INTEGER } = this.versions ?? {};
+      this.versions = { first: Math.max(first, left.version), last };
+    }
+    if (left.time === 0) return;
+    const [row] = await this.database.rows<[number]>(positionAtTime, [left.time, this.last]);
+    this.first = Math.max(this.first, row?.[0] ?? 1);
+  }
+}
+
+const positionAtTime = { name: "position-at-time", text: "SELECT position_at($1, $2)" };
+
+/** Those of the events that come to so many bytes, at least one. */
+function firstOf(events: readonly EventRow[], bytesMax: number): readonly EventRow[] {
+  let bytes = 0;
+  const end = events.findIndex(({ record }) => (bytes += record.length) >= bytesMax);
+  return end < 0 ? events : events.slice(0, end + 1);
+}

@@ -1,0 +1,167 @@
+// A connection to PostgreSQL. Statements that are sent together travel together: they are answered
+// in order, and after a failed one a transaction answers nothing more, so that a session in which
+// something failed is dropped and never used again.
+
+import { Client } from "pg";
+import { AnnalsError, corruption } from "../../domain/errors.ts";
+
+/** A named statement is parsed once in each session. */
+export interface Statement {
+  readonly name: string;
+  readonly text: string;
+}
+
+export type Row = readonly unknown[];
+
+export interface DbSessionOptions {
+  /** A URL of one host. */
+  readonly url: string;
+  readonly schema: string;
+  /** Called with what arrives on the channels that the session listens to. */
+  readonly notified?: (payload: string) => void;
+}
+
+const connectMs = 3_000;
+/** How long a statement may wait for a lock, and a transaction for its next statement. */
+const lockMs = 10_000;
+const idleMs = 60_000;
+/** PostgreSQL's number of the type int8. */
+const int8 = 20;
+
+/** A commit that is not known to be on a standby although it should be. */
+const maybeNotReplicated = "01000";
+const corrupted = new Set(["XX001", "XX002"]);
+
+/**
+ * Each statement is planned once in a session, whatever its values, and never with a scan of a
+ * whole table: one that was planned while the tables were small would scan them for ever. What is
+ * discouraged counts as so dear that PostgreSQL would compile it first, for a second each.
+ */
+const settings = {
+  client_encoding: "UTF8",
+  enable_seqscan: "off",
+  plan_cache_mode: "force_generic_plan",
+  jit: "off",
+};
+const set = Object.entries(settings).map(
+  ([name, value]) => `set_config('${name}', '${value}', false)`,
+);
+const begins = {
+  name: "begins",
+  text: `SELECT set_config('search_path', $1, false), ${set.join(", ")}, pg_is_in_recovery()`,
+};
+
+export class DbSession {
+  readonly url: string;
+  private readonly client: Client;
+  /** What broke it. Undefined: it can be used. */
+  private failure: Error | undefined;
+  /** The last warning about a commit that may not have been replicated. */
+  private doubt: string | undefined;
+
+  private constructor(client: Client, { url, notified }: DbSessionOptions) {
+    this.client = client;
+    this.url = url;
+    client.on("error", (error) => (this.failure ??= error));
+    client.on("end", () => (this.failure ??= new Error("the connection ended")));
+    client.on("notice", ({ code, message }) => {
+      if (code === maybeNotReplicated) this.doubt = message ?? code;
+      // An administrator's order to end comes as a notice where a statement runs.
+      if (code?.startsWith("57P") === true) this.failure ??= new Error(message);
+    });
+    client.on("notification", ({ payload = "" }) => notified?.(payload));
+  }
+
+  /** Throws what PostgreSQL says. */
+  static async open(options: DbSessionOptions): Promise<DbSession> {
+    const { url, schema } = options;
+    const client = new Client({
+      connectionString: url,
+      connectionTimeoutMillis: connectMs,
+      keepAlive: true,
+      lock_timeout: lockMs,
+      idle_in_transaction_session_timeout: idleMs,
+      application_name: "annals",
+      pipeline: true,
+    });
+    client.setTypeParser(int8, Number);
+    const session = new DbSession(client, options);
+    try {
+      await client.connect();
+      await client.query({ ...begins, values: [quoted(schema)] });
+      return session;
+    } catch (error) {
+      session.end();
+      throw error;
+    }
+  }
+
+  get isBroken(): boolean {
+    return this.failure !== undefined;
+  }
+
+  get why(): Error | undefined {
+    return this.failure;
+  }
+
+  /** The rows as arrays. `timeoutMs`: then the session is broken. */
+  async rows<R extends Row>(
+    { name, text }: Statement,
+    values: readonly unknown[] = [],
+    timeoutMs?: number,
+  ): Promise<R[]> {
+    const query = { name, text, values: values as unknown[], rowMode: "array" as const };
+    const timed = timeoutMs === undefined ? query : { ...query, query_timeout: timeoutMs };
+    const { rows } = await this.client.query<R>(timed);
+    return rows;
+  }
+
+  /** Some statements without parameters and answers. Returns what the last one is called. */
+  async run(text: string): Promise<string> {
+    const result = await this.client.query(text);
+    return (Array.isArray(result) ? (result.at(-1) as typeof result) : result).command;
+  }
+
+  /** Commits. Throws if nothing was committed, or if it is not known to be where it should be. */
+  async commit(): Promise<void> {
+    this.doubt = undefined;
+    const command = await this.run("COMMIT");
+    if (command !== "COMMIT") throw new Error("the transaction had failed");
+    if (this.doubt !== undefined) throw new UnknownOutcome(this.doubt);
+  }
+
+  /** Drops the connection at once, whatever runs on it. */
+  end(): void {
+    this.failure ??= new Error("the connection was dropped");
+    // Not `client.end()`, which waits for what runs.
+    const { connection } = this.client as unknown as {
+      readonly connection: { readonly stream: { destroy(): void } };
+    };
+    connection.stream.destroy();
+  }
+}
+
+/** It is not known whether a transaction is durable. */
+class UnknownOutcome extends Error {}
+
+export function quoted(identifier: string): string {
+  return `"${identifier.replaceAll('"', '""')}"`;
+}
+
+export function sqlState(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  return typeof code === "string" && /^[0-9A-Z]{5}$/.test(code) ? code : undefined;
+}
+
+/** A failure of the database as an error of Annals. */
+export function databaseError(error: unknown): unknown {
+  if (error instanceof AnnalsError) return error;
+  const { message } = error as Error;
+  if (corrupted.has(sqlState(error) ?? "")) return corruption(message, {}, error);
+  return unreachable(message, error);
+}
+
+export function unreachable(why: string, cause?: unknown): AnnalsError {
+  const message = `the database does not answer: ${why}`;
+  return new AnnalsError({ reason: "RECOVERING" }, message, cause);
+}
