@@ -26,6 +26,7 @@ import { chunkKey, isCopyState, prefixSideValue } from "../format/keys.ts";
 import type { Operation } from "../kv/kv.ts";
 import { openScan } from "../kv/scan.ts";
 import type { OpenStore } from "../state/open-store.ts";
+import { lifecyclesIn } from "../state/stream-lifecycles.ts";
 import { postingsOfRewritten } from "../upkeep/reclaim.ts";
 import { composeChunks, type ComposedCommit } from "../write/commit.ts";
 import type { Engine } from "../write/engine.ts";
@@ -39,7 +40,7 @@ import {
   type ChainEnd,
   type ReceivedPart,
 } from "./received-log.ts";
-import { requireVersions } from "./received-versions.ts";
+import { requireNewIds, requireVersions } from "./received-versions.ts";
 import { SideMerge } from "./side-merge.ts";
 import { rewritingsAhead, RewritingsAhead } from "./rewritings-ahead.ts";
 
@@ -213,6 +214,8 @@ class Target implements CopyTarget {
     }
     const events = drafts.flatMap((draft) => draft.events);
     requireVersions(events, composed.terms);
+    orRefused(() => lifecyclesIn(events));
+    await requireNewIds(store.kv, events);
     return { events, composed };
   }
 
