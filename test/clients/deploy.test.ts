@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { build, execute, missingTool, sourcesOf } from "./build-cache.ts";
 import { freePort, node, repository } from "./live-server.ts";
 import { notRun, printReport, ran } from "./report.ts";
+import { helpPage } from "../../src/cli/help.ts";
 import { loadConfig } from "../../src/config.ts";
 import type { Config } from "../../src/options.ts";
 import type { Toolchain } from "./toolchains.ts";
@@ -27,6 +28,7 @@ const stopSecondsMax = 10;
 interface Container {
   readonly name: string;
   readonly restartPolicy?: string;
+  readonly args?: readonly string[];
   readonly env?: readonly { readonly name: string; readonly value: string }[];
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
   readonly ports?: readonly { readonly containerPort: number }[];
@@ -46,6 +48,21 @@ interface Workload {
   readonly spec: { readonly replicas: number; readonly template: { readonly spec: Pod } };
 }
 
+interface CronJob {
+  readonly kind: string;
+  readonly spec: {
+    readonly concurrencyPolicy: string;
+    readonly jobTemplate: {
+      readonly spec: {
+        readonly template: {
+          readonly metadata: { readonly labels: Readonly<Record<string, string>> };
+          readonly spec: Pod;
+        };
+      };
+    };
+  };
+}
+
 interface Compose {
   readonly services: {
     readonly annals: {
@@ -62,6 +79,7 @@ const files = {
   compose: "deploy/compose.yaml",
   sidecar: "deploy/kubernetes/sidecar.yaml",
   server: "deploy/kubernetes/server.yaml",
+  backup: "deploy/kubernetes/backup.yaml",
 };
 let missing: string | undefined;
 let found: Record<string, unknown> = {};
@@ -171,6 +189,28 @@ describe("the deployment files", () => {
       true,
     );
     expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(stopSecondsMax);
+  });
+
+  test("the backup is a command line of annals, into a volume and with a token", ({ skip }) => {
+    if (missing !== undefined) skip(missing);
+    const objects = found[files.backup] as CronJob[];
+    const job = objects.find(({ kind }) => kind === "CronJob");
+    if (job === undefined) return expect.unreachable();
+    expect(job.spec.concurrencyPolicy).toBe("Forbid");
+    const { spec: pod, metadata } = job.spec.jobTemplate.spec.template;
+    expect(metadata.labels["annals-client"], "the network policy").toBe("true");
+    const [container] = pod.containers;
+    const args = container?.args ?? [];
+    const help = helpPage("backup") ?? "";
+    for (const option of args.filter((each) => each.startsWith("--"))) {
+      expect(help).toContain(option);
+    }
+    const [command, from, to] = args;
+    expect([command, from]).toEqual(["backup", "annals:7420"]);
+    const tokenFile = args[args.indexOf("--token-file") + 1] ?? "";
+    const mounts = (container?.volumeMounts ?? []).map(({ mountPath }) => mountPath);
+    expect(mounts).toContain(to);
+    expect(mounts.some((path) => tokenFile.startsWith(`${path}/`))).toBe(true);
   });
 
   test("the sidecar's settings start a server that its own probe finds", async ({ skip }) => {

@@ -38,11 +38,10 @@ afterAll(async () => {
   rmSync(scratch, { recursive: true });
 });
 
-const following = (folder: string, ca: string, tokenFile: string) =>
-  startTestServer([
-    ...["--data", folder, "--follow", leader.address, "--follow-tls-ca", ca],
-    ...["--follow-token-file", tokenFile],
-  ]);
+function following(folder: string, ca: string, tokenFile: string): Promise<TestServer> {
+  const leads = ["--follow", leader.address, "--follow-tls-ca", ca];
+  return startTestServer(["--data", folder, ...leads, "--follow-token-file", tokenFile]);
+}
 
 async function phaseOf(
   server: TestServer,

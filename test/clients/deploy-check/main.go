@@ -11,6 +11,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -68,6 +69,10 @@ func strictly(document []byte) (any, error) {
 	switch kind.APIVersion + " " + kind.Kind {
 	case "apps/v1 StatefulSet":
 		object = &appsv1.StatefulSet{}
+	case "batch/v1 CronJob":
+		object = &batchv1.CronJob{}
+	case "v1 PersistentVolumeClaim":
+		object = &corev1.PersistentVolumeClaim{}
 	case "v1 Service":
 		object = &corev1.Service{}
 	case "networking.k8s.io/v1 NetworkPolicy":
