@@ -46,6 +46,8 @@ export class KeyQueues {
   private readonly bounds: KeyQueueBounds;
   private readonly byKey = new Map<string, KeyQueue>();
   private ready = new Fifo<KeyQueue>();
+  /** Those whose next event was delivered before. They come first: it is the older one. */
+  private readyAgain = new Fifo<KeyQueue>();
   private toRead = new Fifo<KeyQueue>();
   /** Queues by the position of their first unsettled event. */
   private readonly firsts = new MinHeap<KeyQueue>();
@@ -64,7 +66,7 @@ export class KeyQueues {
   }
 
   get readyCount(): number {
-    return this.ready.size;
+    return this.ready.size + this.readyAgain.size;
   }
 
   get isFull(): boolean {
@@ -176,13 +178,14 @@ export class KeyQueues {
     if (next === undefined || queue.inFlight !== undefined || queue.isReady) return;
     if (next.retryAtMs <= nowMs) {
       queue.isReady = true;
-      this.ready.push(queue);
+      (next.attempts > 0 ? this.readyAgain : this.ready).push(queue);
     } else this.plan(queue, next.retryAtMs);
   }
 
   /** A queue whose next event may be delivered now. */
   takeReady(nowMs: number): KeyQueue | undefined {
-    for (let queue = this.ready.shift(); queue !== undefined; queue = this.ready.shift()) {
+    const shift = () => this.readyAgain.shift() ?? this.ready.shift();
+    for (let queue = shift(); queue !== undefined; queue = shift()) {
       queue.isReady = false;
       const [next] = queue.waiting;
       if (next === undefined || queue.inFlight !== undefined || !this.holds(queue)) continue;
@@ -328,6 +331,7 @@ export class KeyQueues {
     }
     this.byKey.clear();
     this.ready = new Fifo();
+    this.readyAgain = new Fifo();
     this.toRead = new Fifo();
     this.firsts.clear();
     this.plans.clear();

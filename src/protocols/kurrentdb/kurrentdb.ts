@@ -4,7 +4,11 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
 import { Gossip } from "../../gen/event_store/client/gossip/gossip_pb.js";
-import { Projections } from "../../gen/event_store/client/projections/projections_pb.js";
+import {
+  EnableRespSchema,
+  Projections,
+  type EnableResp,
+} from "../../gen/event_store/client/projections/projections_pb.js";
 import { ServerFeatures } from "../../gen/event_store/client/server_features/server_features_pb.js";
 import {
   DeleteRespSchema,
@@ -17,7 +21,7 @@ import { batchAppend } from "./append/batch-append.ts";
 import { clusterInfo, supportedMethods } from "./cluster.ts";
 import type { KurrentContext } from "./mapping/context.ts";
 import { endStream } from "./append/delete.ts";
-import { kurrentStatus } from "./mapping/errors.ts";
+import { kurrentStatus, noProjections } from "./mapping/errors.ts";
 import { judged, judgedAndAudited, open } from "./mapping/permissions.ts";
 import { persistentSubscriptions } from "./persistent/service.ts";
 import { readCall } from "./read/read.ts";
@@ -60,10 +64,22 @@ function servicesOf(context: KurrentContext): BoundService[] {
     ),
     streamsV2(context),
     persistentSubscriptions(context),
-    // There are no projections.
-    handling(Projections, { async *statistics() {} }, { statistics: judged }),
+    handling(
+      Projections,
+      {
+        async *statistics() {},
+        enable: ({ options }): EnableResp => {
+          if (systemProjections.has(options?.name ?? "")) return create(EnableRespSchema);
+          throw noProjections();
+        },
+      },
+      { statistics: judged, enable: judged },
+    ),
   ];
 }
+
+/** There are no projections, but what these make is answered from the index. */
+const systemProjections = new Set(["$by_category", "$by_event_type"]);
 
 function placed(position: bigint) {
   const value = { commitPosition: position, preparePosition: position };

@@ -80,10 +80,17 @@ async function writeMetadata(
     expectedChanges: expectedInLog(append.expected),
   };
   try {
-    const { position } =
-      change.kind === "policy"
-        ? await log.streams.update({ ...request, change: change.change })
-        : await log.streams.remove({ ...request, permanent: false, evenIfEmpty: true });
+    // Members besides `$tb` are kept first, as the deletion is the newer event.
+    let position = 0;
+    let expectedChanges = request.expectedChanges;
+    if (!change.onlyDeletes || state.isDeleted) {
+      ({ position } = await log.streams.update({ ...request, change: change.policy }));
+      expectedChanges = undefined;
+    }
+    if (change.deletes && !state.isDeleted) {
+      const removal = { ...request, expectedChanges, permanent: false, evenIfEmpty: true };
+      ({ position } = await log.streams.remove(removal));
+    }
     const changed = await storedAt(context, position);
     return { kind: "appended", revision: (changed?.version ?? 1) - 1, position };
   } catch (error) {

@@ -59,6 +59,15 @@ export function streamDeleted(stream: string): StatusError {
   return failure(FAILED_PRECONDITION, message, "stream-deleted", { "stream-name": stream });
 }
 
+export function noProjections(): StatusError {
+  return new StatusError(StatusCode.UNIMPLEMENTED, "there are no projections of users");
+}
+
+/** Settings of a persistent subscription that contradict each other: clients expect this code. */
+export function settingsRefused(message: string): StatusError {
+  return new StatusError(StatusCode.INTERNAL, message);
+}
+
 /** Numbers as clients parse them: -1 no stream, -2 any, -4 the stream exists. */
 export function deleteConflict(stream: string, expected: bigint, actual: bigint): StatusError {
   const versions = `Expected version: ${expected}, Actual version: ${actual}`;

@@ -23,9 +23,13 @@ import { uuidText } from "./ids.ts";
 type Members = Readonly<Record<string, unknown>>;
 
 /** What a client asks for in the metadata of a stream. */
-export type MetadataChange =
-  /** Deletes the stream: `$tb` is the greatest number. */
-  { readonly kind: "delete" } | { readonly kind: "policy"; readonly change: PolicyChange };
+export interface MetadataChange {
+  readonly policy: PolicyChange;
+  /** `$tb` is the greatest number. */
+  readonly deletes: boolean;
+  /** It is nothing but that. */
+  readonly onlyDeletes: boolean;
+}
 
 const secondMicros = 1_000_000;
 const maxAgeSecondsMax = 100 * 365 * 24 * 3_600;
@@ -35,24 +39,24 @@ export function metadataChange(text: string, id: string, version: number): Metad
   const members = metadataMembers(text);
   if (members === undefined) throw invalidArgument("the metadata of a stream is no JSON object");
   const tb = members["$tb"];
-  if (tb === tombstoneRevision) return { kind: "delete" };
+  const deletes = tb === tombstoneRevision;
   const maxAge = wholeNumber(members, "$maxAge", maxAgeSecondsMax);
   const maxCount = wholeNumber(members, "$maxCount", Number.MAX_SAFE_INTEGER);
-  const first = tb === undefined || tb === null ? 0 : truncateBefore(tb);
+  const first = tb === undefined || tb === null || deletes ? 0 : truncateBefore(tb);
   if (first > version + 1) {
     throw invalidArgument(`$tb is beyond the stream's next revision (${version})`);
   }
   const clear: ("maxAge" | "maxCount")[] = [];
   if (maxAge === undefined) clear.push("maxAge");
   if (maxCount === undefined) clear.push("maxCount");
-  const change = {
+  const policy = {
     maxAge: maxAge === undefined ? undefined : maxAge * secondMicros,
     maxCount,
     truncateBefore: first,
     labels: { [metadataKey]: text, [clientIdKey]: id },
     clear,
   };
-  return { kind: "policy", change };
+  return { policy, deletes, onlyDeletes: deletes && Object.keys(members).length === 1 };
 }
 
 /** Undefined: the text is not that of an object. `$tb` is a bigint. */
@@ -133,7 +137,8 @@ function metadataText(
     ...(maxCount !== undefined && { $maxCount: maxCount }),
     ...others,
   });
-  const tb = isDeletion ? deletedBefore(lifecycle, isRecreated) : firstKept(lifecycle);
+  const isDeleted = isDeletion || written?.["$tb"] === tombstoneRevision;
+  const tb = isDeleted ? deletedBefore(lifecycle, isRecreated) : firstKept(lifecycle);
   if (tb === undefined) return members;
   return `{"$tb":${tb}${members === "{}" ? "}" : `,${members.slice(1)}`}`;
 }

@@ -32,7 +32,7 @@ export async function subscriptionInfo(
     totalItems: BigInt(consumers.reduce((sum, { itemCount }) => sum + itemCount, 0)),
     lastCheckpointedEventPosition: await placeText(context, source, info.position),
     lastKnownEventPosition: await placeText(context, source, head),
-    startFrom: startText(source, settings.start),
+    startFrom: startText(source, settings.shownStart ?? settings.start),
     resolveLinkTos: settings.resolveLinks,
     messageTimeoutMilliseconds: settings.messageTimeoutMs,
     extraStatistics: settings.extraStatistics,

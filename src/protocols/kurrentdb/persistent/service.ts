@@ -59,10 +59,11 @@ export function persistentSubscriptions(context: LogContext): BoundService {
       return create(CreateRespSchema);
     },
     update: async ({ options }, call) => {
-      const { groupName, settings } = given(options);
-      const source = namedSource(given(options), limits);
+      const wanted = given(options);
+      const { groupName } = wanted;
+      const source = namedSource(wanted, limits);
       permit(call, manages({ source, group: groupName }));
-      await subscriptions.update(source, groupName, (before) => updatedSettings(before, settings));
+      await subscriptions.update(source, groupName, (before) => updatedSettings(before, wanted));
       return create(UpdateRespSchema);
     },
     delete: async ({ options }, call) => {

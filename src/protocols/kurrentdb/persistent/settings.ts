@@ -14,7 +14,7 @@ import {
   type UpdateReq_Settings,
 } from "../../../gen/event_store/client/persistent_subscriptions/persistent_subscriptions_pb.js";
 import { linkType } from "../mapping/content.ts";
-import { invalidArgument } from "../mapping/errors.ts";
+import { invalidArgument, settingsRefused } from "../mapping/errors.ts";
 import { filterOf } from "../read/filter.ts";
 import { nameOf, streamTargetOf } from "../mapping/names.ts";
 import { at, type Start } from "../read/read-request.ts";
@@ -36,6 +36,8 @@ export interface SubscriptionSettings {
   readonly group: string;
   /** A revision or a position, inclusive, or `start` or `end`. */
   readonly start: string;
+  /** The start that an update gave. It has no effect: the subscription has a position by then. */
+  readonly shownStart?: string | undefined;
   readonly filter?: SettingsFilter | undefined;
   readonly strategy: StrategyName;
   readonly resolveLinks: boolean;
@@ -68,21 +70,35 @@ export function createdSettings(options: CreateReq_Options, limits: Limits): Sub
   const { source, start, filter } = sourceOf(options, settings.revision, limits);
   const strategy = settings.consumerStrategy || strategyOf(settings.namedConsumerStrategy);
   if (!isStrategy(strategy)) {
-    throw invalidArgument(`the consumer strategy ${strategy} is none of ${strategies.join(", ")}`);
+    throw settingsRefused(`the consumer strategy ${strategy} is none of ${strategies.join(", ")}`);
   }
   return { source, group, start, filter, strategy, ...amountsOf(settings) };
 }
 
-/** The settings after an update: source, filter, start and position stay. */
+/** The settings after an update: source, filter and position stay. A new start is only shown. */
 export function updatedSettings(
   before: SubscriptionSettings,
-  settings: UpdateReq_Settings | undefined,
+  { settings, streamOption }: UpdateReq_Options,
 ): SubscriptionSettings {
   if (settings === undefined) throw invalidArgument("the settings are missing");
   // An update cannot name this strategy: it is kept.
   const isKept = before.strategy === "PinnedByCorrelation";
   const strategy = isKept ? before.strategy : strategyOf(settings.namedConsumerStrategy);
-  return { ...before, strategy, ...amountsOf(settings) };
+  const shownStart = updatedStart(streamOption, settings) ?? before.shownStart ?? before.start;
+  return { ...before, shownStart, strategy, ...amountsOf(settings) };
+}
+
+/** Undefined: the update does not say. */
+function updatedStart(
+  option: UpdateReq_Options["streamOption"],
+  settings: UpdateReq_Settings,
+): string | undefined {
+  if (option.case === undefined) {
+    const from = at(settings.revision);
+    return from.kind === "at" ? `${from.at}` : from.kind;
+  }
+  const start = option.case === "all" ? option.value.allOption : option.value.revisionOption;
+  return start.case === undefined ? undefined : startText(start);
 }
 
 function isStrategy(name: string): name is StrategyName {
@@ -105,6 +121,10 @@ function amountsOf(settings: CreateReq_Settings | UpdateReq_Settings) {
   const { messageTimeout, checkpointAfter, resolveLinks, extraStatistics } = settings;
   const { maxRetryCount, minCheckpointCount, maxCheckpointCount, maxSubscriberCount } = settings;
   const { liveBufferSize, readBatchSize, historyBufferSize } = settings;
+  if (historyBufferSize > 0 && readBatchSize >= historyBufferSize) {
+    const sizes = `history buffer size (${historyBufferSize}) is not above the read batch size`;
+    throw settingsRefused(`the ${sizes} (${readBatchSize})`);
+  }
   return {
     resolveLinks,
     extraStatistics,
