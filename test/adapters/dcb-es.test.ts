@@ -1,3 +1,3 @@
 import { testAdapter } from "./typescript-adapter.ts";
 
-testAdapter("dcb-es", 64);
+testAdapter("dcb-es", 66);

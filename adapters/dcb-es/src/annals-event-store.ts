@@ -12,6 +12,7 @@ import {
   type DcbEvent,
   type EventStore,
   type Query,
+  type QueryItem as TheirItem,
   type ReadOptions,
   type SequencedEvent,
   type SubscribeOptions,
@@ -22,6 +23,7 @@ import {
   packMetadata,
   unpackMetadata,
   type AnnalsClient,
+  type Condition,
   type EventShape,
   type QueryItem,
   type ReadEnd,
@@ -42,6 +44,8 @@ interface StoredEvent extends EventShape {
   readonly data: unknown;
 }
 
+/** `Limits.conditions_max`. */
+const conditionsMax = 64;
 /** The entry with metadata that is not text under a name. */
 const metadataEntry = "dcb-es-metadata";
 
@@ -70,19 +74,35 @@ export class AnnalsEventStore implements EventStore {
       condition === undefined ? [] : [{ condition, index }],
     );
     const epoch = this.epochOf(conditional.map(({ condition }) => condition));
+    const conditions = merged(conditional.map(({ condition }) => conditionOf(condition)));
     try {
-      const { lastPosition } = await this.client.append(
-        events.map((event) => this.newEvent(event)),
-        { epoch, condition: conditional.map(({ condition }) => conditionOf(condition)) },
-      );
+      const proposed = events.map((event) => this.newEvent(event));
+      const { lastPosition } = await this.client.append(proposed, { epoch, condition: conditions });
       return positionOf(lastPosition);
     } catch (error) {
-      if (!isStoreError(error) || error.code !== "CONFLICT") throw error;
-      const broken = conditional[error.conditions[0]?.index ?? 0];
+      const conflict = isStoreError(error) && error.code === "CONFLICT" && error.conditions[0];
+      if (!conflict) throw error;
+      const isWhole = conditions.length === conditional.length;
+      const broken = isWhole
+        ? conditional[conflict.index]
+        : await this.brokenAt(conflict.position, conditional);
       if (broken === undefined) throw error;
       const { condition, index } = broken;
       throw new AppendConditionError(condition, commands.length > 1 ? index : undefined);
     }
+  }
+
+  /** Of conditions that were merged, one that the event at a position breaks. */
+  private async brokenAt<C extends { readonly condition: AppendCondition }>(
+    position: number,
+    conditional: readonly C[],
+  ): Promise<C | undefined> {
+    const place = { position };
+    const [event] = await this.client.read({ from: place, to: place }).toArray();
+    return conditional.find(({ condition: { after, failIfEventsMatch } }) => {
+      const isAfter = after === undefined || position > numberOf(after);
+      return isAfter && failIfEventsMatch.items.some((item) => matches(item, event));
+    });
   }
 
   /** One consistent view. Leaving the loop ends the call. */
@@ -149,6 +169,22 @@ function conditionOf(condition: AppendCondition) {
   const { failIfEventsMatch, after } = condition;
   // As in the package's own stores, a reader may be ahead of what it asks.
   return { query: queryOf(failIfEventsMatch), after: after && numberOf(after), mayBeAhead: true };
+}
+
+/** An append may have 64 conditions: where there are more, those after one position become one. */
+function merged(conditions: readonly ReturnType<typeof conditionOf>[]): Condition[] {
+  if (conditions.length <= conditionsMax) return [...conditions];
+  const places = new Set(conditions.map(({ after }) => after));
+  return [...places].map((after) => {
+    const those = conditions.filter((each) => each.after === after);
+    return { query: those.flatMap(({ query }) => query), after, mayBeAhead: true };
+  });
+}
+
+function matches(item: TheirItem, event: RecordedEvent<StoredEvent> | undefined): boolean {
+  const { types, tags } = item;
+  if (event === undefined || !types.includes(event.type)) return false;
+  return tags?.values.every((tag) => event.tags.includes(tag)) ?? true;
 }
 
 function queryOf(query: Query): QueryItem | QueryItem[] {

@@ -154,6 +154,20 @@ for (const [name, store] of stores) {
       assert.equal((await all()).length, 3);
     });
 
+    it("may have conditions in the hundreds", async ({ store, event, query, all }) => {
+      const command = (n: number) => {
+        return {
+          events: event("A", `n=${n}`),
+          condition: { failIfEventsMatch: query(["A"], `n=${n}`) },
+        };
+      };
+      const commands = Array.from({ length: 200 }, (_, n) => command(n));
+      await store.append(commands);
+      const again = [...Array.from({ length: 100 }, (_, n) => command(1_000 + n)), command(150)];
+      await assert.rejects(store.append(again), refused(again[100]?.condition, 100));
+      assert.equal((await all()).length, 200);
+    });
+
     it("are refused together, and the command is named", async ({ store, event, query, all }) => {
       await store.append({ events: event("B") });
       const held = { failIfEventsMatch: query(["A"]) };
