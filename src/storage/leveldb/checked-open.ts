@@ -140,10 +140,12 @@ async function checkTables(
   const findings: string[] = [];
   let left = checkBytes;
   for (const path of check.tables.toReversed()) {
-    if (left <= 0 && !suspects.includes(basename(path))) continue;
-    const fault = await checkTable(path, async (bytes) => {
+    const isSuspect = suspects.includes(basename(path));
+    if (left <= 0 && !isSuspect) continue;
+    const pace = async (bytes: number): Promise<void> => {
       left -= bytes;
-    });
+    };
+    const fault = await checkTable(path, pace, isSuspect);
     if (fault) findings.push(`table ${basename(path)}: ${fault}`);
   }
   return findings;

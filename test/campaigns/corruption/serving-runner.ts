@@ -55,9 +55,11 @@ async function run(given: ServingTrial): Promise<ServingOutcome | "refused"> {
     if (!bend(folder, trial)) throw new Error("the fault changes nothing");
   };
   if (found === "merged") {
+    stage("merge");
     damage();
     if (!(await mergeTables(folder))) return "refused";
   }
+  stage("start");
   const started = await start({
     folder,
     reserveBytes: 0,
@@ -69,9 +71,12 @@ async function run(given: ServingTrial): Promise<ServingOutcome | "refused"> {
   const store = started;
   const { storage } = store;
   if (found !== "merged") damage();
+  stage("ask before the damage is found");
   const before = asksBefore ? await askEverything(storage, topics) : expected;
+  stage("find the damage");
   if (isWatched) await untilFailed(store);
   else await scrub(store, timers);
+  stage("ask after the damage is found");
   const after = await askEverything(storage, topics);
   const outcome: ServingOutcome = {
     wrongBefore: differences(expected, before),
@@ -80,8 +85,14 @@ async function run(given: ServingTrial): Promise<ServingOutcome | "refused"> {
     findings: store.scrubber?.status().findings ?? [],
     append: await reasonOf(commitEvents(storage, [newEvent()])),
   };
+  stage("close");
   await storage.close();
   return outcome;
+}
+
+/** Told if the process has to be ended: where. */
+function stage(name: string): void {
+  console.error(name);
 }
 
 function start(options: LevelStorageOptions): Promise<LevelStore | StoreRefused> {

@@ -1,12 +1,12 @@
 // Damage under a store that is served: each trial is a small store that a process serves, one fault
 // in one of its tables, and everything it can be asked. LevelDB may end the process before the
 // damage is found; then the next start must name the table. Once it is found, no answer is wrong.
-import { execFile, type ExecFileException } from "node:child_process";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { openLevelStorage } from "../../../src/storage/leveldb/open.ts";
 import { StoreRefused } from "../../../src/storage/leveldb/folder/store-refused.ts";
 import type { CampaignOptions, CampaignResult } from "../campaign.ts";
@@ -20,7 +20,8 @@ const commits = 34;
 const processesAtOnce = 2;
 const trialsInProcess = 10;
 const sectorBytes = 512;
-const silenceMsMax = 180_000;
+/** Of one trial, which takes seconds on a busy machine. */
+const silenceMsMax = 120_000;
 const runner = new URL("serving-runner.ts", import.meta.url).pathname;
 /** How LevelDB may end a process that meets damage before it was found. */
 const expectedEnds = ["SIGBUS", "SIGABRT", "SIGSEGV"];
@@ -192,14 +193,25 @@ async function judgeStart(
 
 /** What the process has found in each trial. Where it ended in one, the last is how. */
 async function outcomesOf(trials: readonly ServingTrial[]): Promise<(ServingOutcome | string)[]> {
-  const args = [runner, JSON.stringify(trials)];
-  const told = (stdout: string) =>
-    stdout.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line)]));
-  try {
-    const { stdout } = await promisify(execFile)(process.execPath, args, { timeout: silenceMsMax });
-    return told(stdout);
-  } catch (error) {
-    const { signal, stderr, stdout = "" } = error as Partial<ExecFileException>;
-    return [...told(stdout), signal ?? `an error: ${(stderr ?? String(error)).slice(0, 1_000)}`];
-  }
+  const stdio = ["ignore", "pipe", "pipe"] as const;
+  const child = spawn(process.execPath, [runner, JSON.stringify(trials)], { stdio: [...stdio] });
+  let [stdout, stderr] = ["", ""];
+  let isSilent = false;
+  const silence = setTimeout(() => {
+    isSilent = true;
+    child.kill("SIGKILL");
+  }, silenceMsMax);
+  child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+    silence.refresh();
+  });
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => (stderr += text));
+  const [code, signal] = (await once(child, "close")) as [number | null, string | null];
+  clearTimeout(silence);
+  const told = stdout.split("\n").flatMap((line) => (line === "" ? [] : [JSON.parse(line)]));
+  if (code === 0) return told;
+  // It said what it was about to do.
+  const stage = stderr.trimEnd().split("\n").at(-1);
+  if (isSilent) return [...told, `silence for ${silenceMsMax / 1_000} s: ${stage}`];
+  return [...told, signal ?? `an error: ${stderr.slice(-1_000)}`];
 }

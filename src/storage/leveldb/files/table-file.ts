@@ -16,6 +16,7 @@ import {
   openBlock,
   openHandle,
   trailerBytes,
+  versionsIn,
   type BlockHandle,
 } from "./table-blocks.ts";
 
@@ -30,10 +31,13 @@ const nothing = Buffer.alloc(0);
 /**
  * Checks every block of a table. Returns the first fault, or undefined. `pace` is awaited with the
  * number of bytes about to be read, so that a background check can be slowed down and stopped.
+ * `looksInto`: the entries of each block as well, which takes several times as long. What LevelDB
+ * has merged from a damaged block has a CRC again, but may make no sense.
  */
 export async function checkTable(
   path: string,
   pace: (bytes: number) => Promise<void> = async () => {},
+  looksInto = false,
 ): Promise<string | undefined> {
   const file = await open(path, "r");
   let scratch = nothing;
@@ -51,7 +55,8 @@ export async function checkTable(
     const { meta, index } = openFooter(await read(size - footerBytes, footerBytes), size);
     const metaBlock = openIndex(await read(meta.offset, meta.size + trailerBytes));
     const indexBlock = openIndex(await read(index.offset, index.size + trailerBytes));
-    const blocks = [...handlesIn(indexBlock), ...handlesIn(metaBlock)];
+    const ofEntries = handlesIn(indexBlock).map((each) => ({ ...each, looksInto }));
+    const blocks = [...ofEntries, ...handlesIn(metaBlock)];
     scratch = Buffer.allocUnsafe(2 * readBytes);
     return await checkBlocks(blocks, meta.offset, read, pace);
   } catch (error) {
@@ -86,9 +91,13 @@ export function openIndex(bytes: Uint8Array): Uint8Array {
   return openBlock(bytes, "its index");
 }
 
+interface CheckedBlock extends BlockHandle {
+  readonly looksInto?: boolean;
+}
+
 /** Blocks are adjacent, from the start of the file to the metaindex block. */
 async function checkBlocks(
-  handles: readonly BlockHandle[],
+  handles: readonly CheckedBlock[],
   end: number,
   read: (offset: number, bytes: number) => Promise<Uint8Array>,
   pace: (bytes: number) => Promise<void>,
@@ -109,12 +118,30 @@ async function checkBlocks(
     await pace(stop - start);
     const bytes = await read(start, stop - start);
     for (; i <= Math.min(until, blocks.length - 1); i++) {
-      const { offset, size } = blocks[i] as BlockHandle;
+      const { offset, size, looksInto = false } = blocks[i] as CheckedBlock;
       const at = offset - start;
       if (!isSound(bytes, at, at + size)) return `the block at byte ${offset} fails its CRC`;
+      const isSense = !looksInto || areEntries(bytes.subarray(at, at + size + trailerBytes));
+      if (!isSense) return `the entries of the block at byte ${offset} make no sense`;
     }
   }
   return covered === end ? undefined : `its blocks end at byte ${covered}, not ${end}`;
+}
+
+/** Whether a block with its trailer holds entries in the order of LevelDB. */
+function areEntries(block: Uint8Array): boolean {
+  try {
+    const versions = versionsIn(openBlock(block));
+    return versions.every((version, i) => {
+      const before = versions[i - 1];
+      if (before === undefined) return true;
+      const order = Buffer.compare(before.key, version.key);
+      return order < 0 || (order === 0 && before.sequence > version.sequence);
+    });
+  } catch (error) {
+    if (error instanceof RangeError) return false;
+    throw error;
+  }
 }
 
 /** A footer is padded with zeros after the handles. */

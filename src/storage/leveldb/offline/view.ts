@@ -100,7 +100,7 @@ async function lookInto(
     if (!acknowledged)
       findings.push("MARK is missing or corrupted: it is not known what was acknowledged");
     for (const path of pace === undefined ? [] : check.tables) {
-      const found = await checkTable(path, pace);
+      const found = await checkTable(path, pace, true);
       if (found !== undefined) damages.add(`table ${basename(path)}: ${found}`);
     }
     const damaged = (damage: string): void => void damages.add(damage);

@@ -5,6 +5,7 @@
 // entries that the index lacks are CORRUPTION from then on.
 
 import { basename } from "node:path";
+import { AnnalsError } from "../../../domain/errors.ts";
 import type { ScrubStatus } from "../../storage.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { liveTables } from "../files/database-check.ts";
@@ -140,26 +141,35 @@ class Scrubbing {
         found: (finding, keys) => this.foundInLog(finding, keys),
         pace: (bytes) => this.spend(bytes),
         reached: ({ last }) => this.change({ position: last }),
-      });
+      }).catch((error: unknown) => this.unreadable(error));
     }
     this.change({ rounds: this.status.rounds + 1, lastFinishedAt: clock() });
     this.options.finished?.(this.status);
   }
 
-  private async areTablesSound(): Promise<boolean> {
+  private async areTablesSound(looksInto = false): Promise<boolean> {
     const { database } = this.parts;
     if (database === undefined) return true;
     let areSound = true;
     for (const path of await liveTables(database)) {
-      if (!(await this.checkTable(path))) areSound = false;
+      if (!(await this.checkTable(path, looksInto))) areSound = false;
     }
     return areSound;
   }
 
+  /**
+   * The walk came to something that LevelDB itself cannot read, although every block has its CRC:
+   * LevelDB has merged what was damaged before.
+   */
+  private async unreadable(error: unknown): Promise<void> {
+    if (!(error instanceof AnnalsError) || error.reason !== "CORRUPTION") throw error;
+    if (await this.areTablesSound(true)) this.found(error.message);
+  }
+
   /** Whether the table is sound. */
-  async checkTable(path: string): Promise<boolean> {
+  async checkTable(path: string, looksInto = false): Promise<boolean> {
     const { database, damaged } = this.parts;
-    const fault = await checkTable(path, (bytes) => this.spend(bytes)).catch(
+    const fault = await checkTable(path, (bytes) => this.spend(bytes), looksInto).catch(
       async (error: NodeJS.ErrnoException) => {
         if (error.code === "EIO") return "it cannot be read from the disk";
         if (error.code !== "ENOENT" || database === undefined) throw error;

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openLevelKv } from "../../../../src/storage/leveldb/kv/level-kv.ts";
 import { checkTable } from "../../../../src/storage/leveldb/files/table-file.ts";
+import { resealWithoutKind } from "./resealed-table.ts";
 
 let scratch: string;
 beforeAll(async () => {
@@ -48,6 +49,7 @@ describe("a sound table passes", () => {
   ])("with %s", async (_, make) => {
     let paced = 0;
     const path = await tableOf(make());
+    expect(await checkTable(path, undefined, true)).toBeUndefined();
     const fault = await checkTable(path, async (bytes) => {
       paced += bytes;
     });
@@ -105,5 +107,16 @@ describe("a small table", () => {
 
   test("passes again once it is as it was", async () => {
     expect(await check(sound)).toBeUndefined();
+  });
+});
+
+describe("a block that has its CRC, but whose entries make no sense", () => {
+  test("is found by those who look into it", async () => {
+    const path = await tableOf(generated(20, 900, false));
+    expect(await checkTable(path, undefined, true)).toBeUndefined();
+    const offset = resealWithoutKind(path, Buffer.from("key/000000000"));
+    expect(await checkTable(path)).toBeUndefined();
+    const fault = `the entries of the block at byte ${offset} make no sense`;
+    expect(await checkTable(path, undefined, true)).toBe(fault);
   });
 });

@@ -1,6 +1,7 @@
 // The scrubber: it finds every kind of rot in a store that is being served, keeps to its rate,
 // gives way, and leaves everything as it is.
 import { mkdtemp, open as openFile, readFile, readdir, rm } from "node:fs/promises";
+import { randomBytes } from "node:crypto";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -20,6 +21,8 @@ import {
   verifyStore,
   type StoreTotals,
 } from "../../../../src/storage/leveldb/verify/verify-store.ts";
+import type { ScrubberStatus } from "../../../../src/storage/leveldb/upkeep/scrubber.ts";
+import { resealWithoutKind } from "../files/resealed-table.ts";
 import type { Storage } from "../../../../src/storage/storage.ts";
 import { commitEvents, idOf, newEvents, recordsOf } from "../../../support/events.ts";
 import { handTimers } from "../../../support/hand-timers.ts";
@@ -251,6 +254,31 @@ describe("the scrubber of a store that is served", () => {
       1,
     );
     await storage.close();
+  });
+
+  test("names the table of what LevelDB cannot read, although each block has its CRC", async () => {
+    const path = join(scratch, "merged");
+    const filled = await openLevelStore({ folder: path });
+    // Random bytes do not shrink, so that keys are on disk as they are.
+    const noise = newEvents(6, () => ({ stream: "a", data: randomBytes(2_000) }));
+    await commitEvents(filled.storage, noise);
+    await filled.storage.close();
+    await (await openLevelStore({ folder: path })).storage.close();
+    const names = (await readdir(join(path, "log"))).filter((name) => name.endsWith(".ldb"));
+    const table = names[0] ?? "";
+    const key = postingKey(termNumber(1, 0), 6);
+    const offset = resealWithoutKind(join(path, "log", table), key);
+    let finished = (_: readonly string[]): void => {};
+    const ended = ({ findings }: ScrubberStatus): void => finished(findings);
+    const round = new Promise<readonly string[]>((resolve) => (finished = resolve));
+    const scrub = { delayMs: 0, found: () => {}, finished: ended };
+    const store = await openLevelStore({ folder: path, scrub });
+    const finding = `table ${table}: the entries of the block at byte ${offset} make no sense`;
+    expect(await round).toEqual([finding]);
+    expect(store.storage.writeState()).toBe("failed");
+    await store.storage.close();
+    // The next start looks into it as well.
+    await expect(openLevelStore({ folder: path })).rejects.toThrow(finding);
   });
 
   test("goes on through a database that is being appended to", async () => {
