@@ -145,6 +145,11 @@ describe.skipIf(missing !== undefined)("the pages of the console", () => {
     await page.getByRole("link", { name: "order-1004" }).waitFor();
     await page.keyboard.press("Enter");
     await page.getByRole("heading", { name: "order-1004" }).waitFor();
+    await page.keyboard.press("g");
+    await page.keyboard.press("s");
+    await page.evaluate('location.hash = "#/streams?prefix=ledger"');
+    await page.getByRole("main").getByText("ledger-1").waitFor();
+    await page.getByRole("main").getByText("order-1001").waitFor({ state: "detached" });
     await page.keyboard.press("?");
     await page.getByRole("heading", { name: "Keys" }).waitFor();
     await page.keyboard.press("Escape");

@@ -1,6 +1,6 @@
 // All streams, by name, or those whose name begins with what is entered.
 
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import type { StreamInfoJson } from "../../../src/gen/annals/v1/info_pb.js";
 import { agoText, counted, grouped, timeText } from "../data/format.ts";
 import { hashOf, replaceHash, streamHash, type Place } from "../data/router.ts";
@@ -20,7 +20,10 @@ const order: Readonly<Record<Key, (one: StreamInfoJson, other: StreamInfoJson) =
 };
 
 export function StreamsPage({ place: { parameters } }: { readonly place: Place }) {
-  const [prefix, setPrefix] = useState(parameters.get("prefix") ?? "");
+  const given = parameters.get("prefix") ?? "";
+  const [prefix, setPrefix] = useState(given);
+  // Another address of this page, by the search or the side bar.
+  useEffect(() => setPrefix(given), [given]);
   const [sort, setSort] = useState<{ by: Key; isDown: boolean }>({ by: "name", isDown: false });
   const settled = useSettled(prefix, 200);
   const now = useNow(5_000);

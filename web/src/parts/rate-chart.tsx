@@ -31,7 +31,12 @@ export function RateChart({ rates, label, height = 110 }: ChartProps) {
       chart.destroy();
     };
   }, [height]);
-  return <div class="chart" role="img" aria-label={label} ref={place} />;
+  return (
+    <figure class="chart">
+      <figcaption>Events per second</figcaption>
+      <div role="img" aria-label={label} ref={place} />
+    </figure>
+  );
 }
 
 /** Seconds are counted from now: 0 is now, -60 a minute ago. */

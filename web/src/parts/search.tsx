@@ -11,6 +11,8 @@ import { Text } from "./text.tsx";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const suggestionsMax = 8;
+const notFound =
+  "Not found. An id is found if it is a UUID of version 7 made up to a minute before its event";
 
 export function Search() {
   const [text, setText] = useState("");
@@ -35,7 +37,7 @@ export function Search() {
     setRemark("Looking…");
     try {
       const found = await findById(wanted.toLowerCase(), new AbortController().signal);
-      if (found === undefined) setRemark("No event with this id was found");
+      if (found === undefined) setRemark(notFound);
       else leave(eventHash(found.position));
     } catch (error) {
       setRemark(failureOf(error).message);

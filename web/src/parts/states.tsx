@@ -49,6 +49,7 @@ export function Failure({ failure, retry }: { failure: CallFailure; retry?: () =
   const isHistory = reason === "EPOCH_MISMATCH";
   const title = isHistory ? "This link is of another history of the store" : titles[code];
   const permission = metadata.get("permission");
+  const scope = metadata.get("scope");
   return (
     <div class="failure" role="alert">
       <Icon name="warning" />
@@ -60,10 +61,11 @@ export function Failure({ failure, retry }: { failure: CallFailure; retry?: () =
         {permission !== undefined && (
           <p>
             It needs the permission <code>{permission}</code>
-            {metadata.get("scope") !== undefined && (
+            {scope === "*" && " for everything"}
+            {scope !== undefined && scope !== "*" && (
               <>
                 {" "}
-                for <code>{metadata.get("scope")}</code>
+                for <code>{scope}</code>
               </>
             )}
             .
