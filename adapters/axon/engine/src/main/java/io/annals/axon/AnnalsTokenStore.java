@@ -23,6 +23,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
 import java.util.function.Supplier;
@@ -50,6 +51,7 @@ public final class AnnalsTokenStore implements TokenStore {
   private final Converter converter;
   private final String node;
   private final long claimMs;
+  private final Map<String, Object> turns = new ConcurrentHashMap<>();
 
   public AnnalsTokenStore(Channel channel, Converter converter) {
     this(channel, converter, ManagementFactory.getRuntimeMXBean().getName(), Duration.ofSeconds(10));
@@ -209,16 +211,23 @@ public final class AnnalsTokenStore implements TokenStore {
   /** Reads the segments and saves what became of them, again where another node was faster. */
   private <R> CompletableFuture<R> change(String processor, Function<TreeMap<Integer, Entry>, R> change) {
     return attempt(() -> {
-      for (int tries = 0; tries < TRIES_MAX; tries++) {
-        ConsumerCheckpoint saved = saved("axon:" + processor);
-        TreeMap<Integer, Entry> segments = new TreeMap<>();
-        saved.getMetadataMap().forEach((id, text) -> segments.put(Integer.valueOf(id), Entry.parsed(text)));
-        TreeMap<Integer, Entry> before = new TreeMap<>(segments);
-        R result = change.apply(segments);
-        if (segments.equals(before) || isSaved(saved, segments)) return result;
+      // The threads of this node take turns, so that they do not make one another try again.
+      synchronized (turns.computeIfAbsent(processor, name -> new Object())) {
+        return changed(processor, change);
       }
-      throw new UnableToClaimTokenException("Other nodes keep changing the segments of " + processor);
     });
+  }
+
+  private <R> R changed(String processor, Function<TreeMap<Integer, Entry>, R> change) {
+    for (int tries = 0; tries < TRIES_MAX; tries++) {
+      ConsumerCheckpoint saved = saved("axon:" + processor);
+      TreeMap<Integer, Entry> segments = new TreeMap<>();
+      saved.getMetadataMap().forEach((id, text) -> segments.put(Integer.valueOf(id), Entry.parsed(text)));
+      TreeMap<Integer, Entry> before = new TreeMap<>(segments);
+      R result = change.apply(segments);
+      if (segments.equals(before) || isSaved(saved, segments)) return result;
+    }
+    throw new UnableToClaimTokenException("Other nodes keep changing the segments of " + processor);
   }
 
   private ConsumerCheckpoint saved(String consumer) {
