@@ -2,7 +2,7 @@ import { testPythonAdapter } from "./python-adapter.ts";
 
 testPythonAdapter({
   name: "python-client",
-  cases: 26,
+  cases: 27,
   packages: ["adapters/python-client"],
   examples: [
     [["courses.py", "enrol", "ada", "maths"], "ada takes maths\n"],

@@ -71,8 +71,8 @@ class AsyncClient(Connection):
 
 
 class _AsyncStream(AsyncIterator[RecordedEvent], Progress[Q, A]):
-    """Events, over as many calls as it takes. Leaving the loop ends the call, once nothing refers to
-    the stream any more; `async with` ends it at once."""
+    """Events, over as many calls as it takes. Leaving the loop ends the call once nothing refers
+    to the stream any more; `async with` ends it at once."""
 
     def __init__(self, client: AsyncClient, request: Q) -> None:
         self.start(request, client.timeout)

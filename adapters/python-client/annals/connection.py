@@ -40,6 +40,7 @@ class Connection(Methods):
         timeout: float = 30.0,
     ) -> None:
         self._token, self.timeout = token, timeout
+        self._asks: dict[str, Any] = {}
         if tls or certificate:
             authority = tls if isinstance(tls, bytes) else None
             credentials = grpc.ssl_channel_credentials(authority, *(certificate or ()))
@@ -53,9 +54,10 @@ class Connection(Methods):
         return [("authorization", f"Bearer {shown}")] if shown else []
 
     def _ask(self, method: Unary[Any, Any], request: Any, timeout: float) -> Any:
-        serializers = method.ask.SerializeToString, method.answer.FromString
-        ask = self.channel.unary_unary(method.path, *serializers)
-        return ask(request, timeout=timeout, metadata=self._metadata())
+        if method.path not in self._asks:
+            serializers = method.ask.SerializeToString, method.answer.FromString
+            self._asks[method.path] = self.channel.unary_unary(method.path, *serializers)
+        return self._asks[method.path](request, timeout=timeout, metadata=self._metadata())
 
     def _open(self, stream: Progress[Any, Any]) -> Any:
         path = f"/annals.v1.EventStoreService/{stream.path}"

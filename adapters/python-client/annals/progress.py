@@ -41,7 +41,7 @@ def event(
     content_type: str = "",
     id: str | uuid.UUID | None = None,
 ) -> NewEvent:
-    """An event with an id, so that appending it again is a retry. Data that is not bytes is JSON."""
+    """An event with an id: appending it again is a retry. Data that is not bytes is JSON."""
     if not isinstance(data, bytes):
         data = json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
         content_type = content_type or "application/json"

@@ -1,5 +1,5 @@
-"""Courses with a number of places. A decision concerns a course and a student at once, so that it is
-guarded by a condition on what both have (a dynamic consistency boundary); no stream is needed. A
+"""Courses with a number of places. A decision concerns a course and a student at once, so that it
+is guarded by a condition on what both have (a dynamic consistency boundary), without a stream. A
 read model in SQLite follows the events and stores its position with their effect.
 
     python courses.py enrol ADA MATHS    # or: list, or: follow"""

@@ -7,10 +7,8 @@ from typing import TypeVar
 from uuid import UUID
 
 from annals import Client
-from eventsourcing.dcb.api import DCBRecorder
 from eventsourcing.dcb.persistence import DCBInfrastructureFactory
-from eventsourcing.persistence import AggregateRecorder, ApplicationRecorder
-from eventsourcing.persistence import InfrastructureFactory, ProcessRecorder
+from eventsourcing.persistence import AggregateRecorder, InfrastructureFactory
 from eventsourcing.utils import Environment, EnvType, resolve_topic
 
 from eventsourcing_annals.dcb import AnnalsDCBRecorder
@@ -26,60 +24,44 @@ class AnnalsFactory(
 ):
     """For applications with aggregates and for those with dynamic consistency boundaries."""
 
-    ANNALS_ADDRESS = "ANNALS_ADDRESS"
-    ANNALS_TOKEN = "ANNALS_TOKEN"
-    ANNALS_TOKEN_FILE = "ANNALS_TOKEN_FILE"
-    ANNALS_TLS = "ANNALS_TLS"
-    ANNALS_TIMEOUT_SECONDS = "ANNALS_TIMEOUT_SECONDS"
-    ANNALS_CATEGORY = "ANNALS_CATEGORY"
-    ORIGINATOR_ID_TYPE = "ORIGINATOR_ID_TYPE"
-
     def __init__(self, env: Environment | EnvType | None) -> None:
         super().__init__(env)
-        name = self.env.get(self.ANNALS_CATEGORY, self.env.name or "stored")
-        if "-" in name or name.startswith("$"):
-            raise OSError(
-                f"{self.ANNALS_CATEGORY} {name!r} (or the application's name) is the category of the "
-                "streams: it may not contain '-' or begin with '$'"
-            )
-        id_types: dict[str, type[UUID] | type[str]] = {"uuid": UUID, "text": str}
-        id_type = id_types.get(self.env.get(self.ORIGINATOR_ID_TYPE, "uuid").lower())
-        if id_type is None:
-            raise OSError(f"{self.ORIGINATOR_ID_TYPE} is neither 'uuid' nor 'text'")
+        category = self.env.get("ANNALS_CATEGORY", self.env.name or "stored")
+        if "-" in category or category.startswith("$"):
+            reason = "the category of streams may not contain '-' or begin with '$'"
+            raise OSError(f"ANNALS_CATEGORY, or the application's name: {category!r}: {reason}")
+        id_type = self.env.get("ORIGINATOR_ID_TYPE", "uuid").lower()
+        if id_type not in ("uuid", "text"):
+            raise OSError(f"ORIGINATOR_ID_TYPE: {id_type!r}: neither 'uuid' nor 'text'")
+        # The states are JSON, where the library is not told to make anything else of them.
+        other = self.TRANSCODER_TOPIC, self.CIPHER_TOPIC, "CIPHER_KEY", self.COMPRESSOR_TOPIC
+        is_json = not any(self.env.get(key) for key in other)
+        content_type = "application/json" if is_json else "application/octet-stream"
         self.client = self._connect()
-        self.place = Place(self.client, name, id_type, self._content_type())
+        self.place = Place(self.client, category, UUID if id_type == "uuid" else str, content_type)
 
     def _connect(self) -> Client:
-        tls = self.env.get(self.ANNALS_TLS, "n")
-        token_file = self.env.get(self.ANNALS_TOKEN_FILE)
-        token = self.env.get(self.ANNALS_TOKEN)
+        tls, token_file = self.env.get("ANNALS_TLS", "n"), self.env.get("ANNALS_TOKEN_FILE", "")
+        token = self.env.get("ANNALS_TOKEN")
         return Client(
-            self.env.get(self.ANNALS_ADDRESS, "127.0.0.1:7420"),
+            self.env.get("ANNALS_ADDRESS", "127.0.0.1:7420"),
             token=(lambda: Path(token_file).read_text().strip()) if token_file else token,
             tls=tls == "y" or (tls != "n" and Path(tls).read_bytes()),
-            timeout=float(self.env.get(self.ANNALS_TIMEOUT_SECONDS, "30")),
+            timeout=float(self.env.get("ANNALS_TIMEOUT_SECONDS", "30")),
         )
-
-    def _content_type(self) -> str:
-        """JSON, where the library does not say that the states are anything else."""
-        keys = self.TRANSCODER_TOPIC, self.CIPHER_TOPIC, "CIPHER_KEY", self.COMPRESSOR_TOPIC
-        changed = any(self.env.get(key) for key in keys)
-        return "application/octet-stream" if changed else "application/json"
 
     def _recorder(self, default: type[R], topic: str) -> R:
         named = self.env.get(topic)
-        recorder_class = resolve_topic(named) if named else default
+        recorder_class: type[R] = resolve_topic(named) if named else default
         if not issubclass(recorder_class, default):
             raise TypeError(f"{topic}: {named} is not a {default.__name__}")
-        recorder: R = recorder_class(self.place)
-        return recorder
+        return recorder_class(self.place)
 
     def aggregate_recorder(self, purpose: str = "events") -> AggregateRecorder:
-        if purpose == "snapshots":
-            return AnnalsSnapshotRecorder(self.place)
-        return AnnalsAggregateRecorder(self.place)
+        snapshots = purpose == "snapshots"
+        return (AnnalsSnapshotRecorder if snapshots else AnnalsAggregateRecorder)(self.place)
 
-    def application_recorder(self) -> ApplicationRecorder:
+    def application_recorder(self) -> AnnalsApplicationRecorder:
         return self._recorder(AnnalsApplicationRecorder, self.APPLICATION_RECORDER_TOPIC)
 
     def tracking_recorder(
@@ -89,14 +71,11 @@ class AnnalsFactory(
             return tracking_recorder_class(self.place)
         return self._recorder(AnnalsTrackingRecorder, self.TRACKING_RECORDER_TOPIC)
 
-    def process_recorder(self) -> ProcessRecorder:
+    def process_recorder(self) -> AnnalsProcessRecorder:
         return self._recorder(AnnalsProcessRecorder, self.PROCESS_RECORDER_TOPIC)
 
-    def dcb_recorder(self) -> DCBRecorder:
+    def dcb_recorder(self) -> AnnalsDCBRecorder:
         return AnnalsDCBRecorder(self.client)
 
     def close(self) -> None:
         self.client.close()
-
-
-Factory = AnnalsFactory

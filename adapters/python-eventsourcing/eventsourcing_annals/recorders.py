@@ -1,61 +1,48 @@
 """Recorders of aggregates, applications, snapshots, tracking and processes.
 
-An aggregate is a stream, `NAME-ORIGINATOR_ID`; an application is the category NAME, in the order of
-the store's positions, which are its notification IDs. Another application's events between them leave
-gaps in these. The version of an event in its stream is its originator version, or one more in the
-streams that begin with version 0; there, the event's metadata has the originator version."""
+An aggregate is a stream, `CATEGORY-ORIGINATOR_ID`; an application is a category, in the order of
+the store's positions, which are its notification IDs. The version of an event in its stream is its
+originator version, or one more in a stream that begins with 0; there, its metadata says so."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from threading import Event
+from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
-from annals import DIRECTION_BACKWARDS, VIEW_FULL, VIEW_HEADERS
-from annals import AppendConflict, AppendRequest, CheckpointUpdate, Client, ConflictError
-from annals import ConsumerCheckpoint, GetCheckpointRequest, GetSnapshotRequest, NewEvent
-from annals import ListSnapshotsRequest, NotFoundError, Query, QueryItem, ReadRequest, RecordedEvent
-from annals import SaveSnapshotRequest, Snapshot, StreamExpectation, SubscribeRequest
-from annals import UnavailableError, event, query
+import annals
+from annals import DIRECTION_BACKWARDS, VIEW_FULL, VIEW_HEADERS, ReadRequest, RecordedEvent
 from eventsourcing.persistence import AggregateRecorder, ApplicationRecorder, IntegrityError
 from eventsourcing.persistence import Notification, ProcessRecorder, StoredEvent, Subscription
-from eventsourcing.persistence import Tracking, TrackingRecorder
+from eventsourcing.persistence import Tracking, TrackingRecorder, WaitInterruptedError
 
 from eventsourcing_annals.errors import translated
 
-VERSION = "originator_version"
-SNAPSHOT_KIND = "eventsourcing"
+VERSION, SNAPSHOT_KIND = "originator_version", "eventsourcing"
 
 
 @dataclass(frozen=True)
 class Place:
     """Where an application keeps what it records."""
 
-    client: Client
-    #: The category of its streams, and the beginning of its consumers' names.
-    name: str
-    id_type: type[UUID] | type[str] = UUID
-    content_type: str = "application/octet-stream"
+    client: annals.Client
+    category: str
+    id_type: type[UUID] | type[str]
+    content_type: str
 
     def stream(self, originator_id: UUID | str) -> str:
-        return f"{self.name}-{originator_id}"
-
-    def stored(self, originator_id: UUID | str, recorded: RecordedEvent) -> StoredEvent:
-        return StoredEvent(
-            originator_id, originator_version(recorded), recorded.type, recorded.data
-        )
+        return f"{self.category}-{originator_id}"
 
     def notification(self, recorded: RecordedEvent) -> Notification:
-        originator_id = self.id_type(recorded.stream[len(self.name) + 1 :])
+        originator_id = self.id_type(recorded.stream[len(self.category) + 1 :])
         version = originator_version(recorded)
         return Notification(originator_id, version, recorded.type, recorded.data, recorded.position)
 
-    def everything(self, topics: Sequence[str]) -> Query:
-        return query(QueryItem(stream_prefixes=[f"{self.name}-"], types=topics))
-
-    def consumer(self, application_name: str) -> str:
-        return f"{self.name}:{application_name}"
+    def everything(self, topics: Sequence[str] = ()) -> annals.Query:
+        return annals.query(annals.QueryItem(stream_prefixes=[f"{self.category}-"], types=topics))
 
 
 def originator_version(recorded: RecordedEvent) -> int:
@@ -63,56 +50,48 @@ def originator_version(recorded: RecordedEvent) -> int:
 
 
 class Batch:
-    """Events to store together. Nobody else may store the next version of one of their aggregates."""
+    """Events to store together, if nobody else has stored these versions of their aggregates."""
 
     def __init__(self, place: Place, stored_events: Sequence[StoredEvent]) -> None:
-        self._place, self._stored = place, stored_events
-        self._ids = [str(uuid4()) for _ in stored_events]
-        #: By stream: the first originator version, and how much greater the stream's version is.
+        self._place = place
+        self._stored = [(str(uuid4()), place.stream(s.originator_id), s) for s in stored_events]
+        #: By stream: the first originator version, and by how much the stream's version is greater.
         self._first: dict[str, int] = {}
         self._shift: dict[str, int] = {}
         following: dict[str, int] = {}
-        for stored in stored_events:
-            stream, version = place.stream(stored.originator_id), stored.originator_version
+        for _, stream, stored in self._stored:
+            version = stored.originator_version
             if following.setdefault(stream, version) != version:
                 raise IntegrityError(f"versions of {stream} are not consecutive at {version}")
             following[stream] = version + 1
             self._first.setdefault(stream, version)
             self._shift.setdefault(stream, 0 if version > 0 else 1)
 
-    def request(self, checkpoint: CheckpointUpdate | None) -> AppendRequest:
-        expected = [
-            StreamExpectation(stream=stream, expected_version=first + self._shift[stream] - 1)
-            for stream, first in self._first.items()
-        ]
-        events = map(self._event, self._stored, self._ids)
-        return AppendRequest(events=events, expectations=expected, checkpoint=checkpoint)
-
-    def _event(self, stored: StoredEvent, event_id: str) -> NewEvent:
-        stream = self._place.stream(stored.originator_id)
-        return event(
-            stored.topic,
-            stored.state,
-            id=event_id,
-            stream=stream,
-            content_type=self._place.content_type,
-            metadata={VERSION: str(stored.originator_version)} if self._shift[stream] else None,
-        )
-
-    def shifted(self, conflict: AppendConflict) -> bool:
-        """Whether the conflict is only that streams begin with version 0, which is said next time."""
-        for found in conflict.streams:
-            first = self._first[found.stream]
-            backwards = ReadRequest(
-                stream=found.stream, direction=DIRECTION_BACKWARDS, limit=1, view=VIEW_HEADERS
+    def request(self, checkpoint: annals.CheckpointUpdate | None) -> annals.AppendRequest:
+        request = annals.AppendRequest(checkpoint=checkpoint)
+        for stream, first in self._first.items():
+            request.expectations.add(
+                stream=stream, expected_version=first + self._shift[stream] - 1
             )
-            newest = next(iter(self._place.client.read(backwards)), None)
-            if self._shift[found.stream] or newest is None:
+        for event_id, stream, stored in self._stored:
+            shifted = {VERSION: str(stored.originator_version)} if self._shift[stream] else None
+            one = request.events.add(
+                id=event_id, stream=stream, type=stored.topic, metadata=shifted
+            )
+            one.data, one.content_type = stored.state, self._place.content_type
+        return request
+
+    def is_shifted(self, conflict: annals.AppendConflict) -> bool:
+        """Whether it conflicts only because streams begin with 0, as is known from now on."""
+        for found in conflict.streams:
+            expected = self._first[found.stream], self._first[found.stream] - 1
+            newest = self._place.client.read(
+                ReadRequest(stream=found.stream, direction=DIRECTION_BACKWARDS, limit=1)
+            )
+            if expected not in [(each.version, originator_version(each)) for each in newest]:
                 return False
-            if (newest.version, originator_version(newest)) != (first, first - 1):
-                return False
-            self._shift[found.stream] = 1
-        return not (conflict.conditions or conflict.omitted_count)
+            self._shift[found.stream] += 1
+        return not conflict.omitted_count
 
 
 class AnnalsRecorder:
@@ -129,18 +108,18 @@ class AnnalsAggregateRecorder(AnnalsRecorder, AggregateRecorder):
 
     @translated
     def _insert(
-        self, stored_events: Sequence[StoredEvent], checkpoint: CheckpointUpdate | None = None
+        self, stored_events: Sequence[StoredEvent], update: annals.CheckpointUpdate | None = None
     ) -> Sequence[int] | None:
         if not stored_events:
             return None
         batch = Batch(self.place, stored_events)
         try:
-            answer = self.client.append(batch.request(checkpoint))
-        except ConflictError as error:
-            if not batch.shifted(error.conflict):
+            answer = self.client.append(batch.request(update))
+        except annals.ConflictError as error:
+            if not batch.is_shifted(error.conflict):
                 raise
-            answer = self.client.append(batch.request(checkpoint))
-        return range(answer.first_position, answer.last_position + 1)
+            answer = self.client.append(batch.request(update))
+        return list(range(answer.first_position, answer.last_position + 1))
 
     @translated
     def select_events(
@@ -152,51 +131,50 @@ class AnnalsAggregateRecorder(AnnalsRecorder, AggregateRecorder):
         desc: bool = False,
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
-        # A version of the stream is an originator version or one more: one too many at either end.
+        # A version of the stream may be one more: so one event too many is read at the upper end.
         request = ReadRequest(stream=self.place.stream(originator_id))
-        lowest = None if gt is None else max(1, gt + 1)
-        highest = None if lte is None else max(1, lte + 1)
+        bounds = [None if gt is None else max(1, gt + 1), None if lte is None else max(1, lte + 1)]
         if desc:
             request.direction = DIRECTION_BACKWARDS
-            lowest, highest = highest, lowest
-        if lowest is not None:
-            request.from_version = lowest
-        if highest is not None:
-            request.to_version = highest
-        if limit is not None:
-            request.limit = limit + 1
-        found = (self.place.stored(originator_id, each) for each in self.client.read(request))
-        return list(found_between(found, gt, lte))[:limit]
+            bounds.reverse()
+        for name, bound in zip(("from_version", "to_version"), bounds):
+            if bound is not None:
+                setattr(request, name, bound)
+        request.limit = 0 if limit is None else limit + 1
+        found = [
+            StoredEvent(originator_id, originator_version(each), each.type, each.data)
+            for each in self.client.read(request)
+        ]
+        return between(found, gt, lte)[:limit]
 
 
-def found_between(
-    found: Iterable[StoredEvent], gt: int | None, lte: int | None
-) -> Iterable[StoredEvent]:
-    for each in found:
-        version = each.originator_version
-        if (gt is None or version > gt) and (lte is None or version <= lte):
-            yield each
+def between(found: Iterable[StoredEvent], gt: int | None, lte: int | None) -> list[StoredEvent]:
+    return [
+        each
+        for each in found
+        if (gt is None or each.originator_version > gt)
+        and (lte is None or each.originator_version <= lte)
+    ]
 
 
 class AnnalsSnapshotRecorder(AnnalsRecorder, AggregateRecorder):
-    """Snapshots beside the aggregate's stream: they are no events, and have no position. Another one
-    of the same version replaces the first."""
+    """Snapshots are no events: they lie beside the aggregate's stream and have no position."""
 
     @translated
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
     ) -> Sequence[int] | None:
         for stored in stored_events:
-            self.client.save_snapshot(
-                SaveSnapshotRequest(
-                    stream=self.place.stream(stored.originator_id),
-                    kind=SNAPSHOT_KIND,
-                    version=max(1, stored.originator_version),
-                    data=stored.state,
-                    content_type=self.place.content_type,
-                    metadata={"topic": stored.topic, VERSION: str(stored.originator_version)},
-                )
+            version = stored.originator_version
+            request = annals.SaveSnapshotRequest(
+                stream=self.place.stream(stored.originator_id),
+                kind=SNAPSHOT_KIND,
+                version=max(1, version),
+                data=stored.state,
+                content_type=self.place.content_type,
+                metadata={"topic": stored.topic, VERSION: str(version)},
             )
+            self.client.save_snapshot(request)
         return None
 
     @translated
@@ -210,26 +188,23 @@ class AnnalsSnapshotRecorder(AnnalsRecorder, AggregateRecorder):
         limit: int | None = None,
     ) -> Sequence[StoredEvent]:
         stream = self.place.stream(originator_id)
-        snapshots = [self._newest(stream, lte)] if desc and limit == 1 else self._all(stream)
-        found = (
+        newest_alone = desc and limit == 1
+        found = [
             StoredEvent(originator_id, int(s.metadata[VERSION]), s.metadata["topic"], s.data)
-            for s in snapshots
-            if s is not None
-        )
-        between = list(found_between(found, gt, lte))
-        return (between if desc else between[::-1])[:limit]
+            for s in (self._newest(stream, lte) if newest_alone else self._all(stream))
+        ]
+        return between(found if desc else reversed(found), gt, lte)[:limit]
 
-    def _newest(self, stream: str, lte: int | None) -> Snapshot | None:
-        request = GetSnapshotRequest(
-            stream=stream, kind=SNAPSHOT_KIND, max_version=0 if lte is None else max(1, lte)
-        )
+    def _newest(self, stream: str, lte: int | None) -> Iterable[annals.Snapshot]:
+        request = annals.GetSnapshotRequest(stream=stream, kind=SNAPSHOT_KIND)
+        request.max_version = 0 if lte is None else max(1, lte)
         try:
-            return self.client.get_snapshot(request).snapshot
-        except NotFoundError:
-            return None
+            yield self.client.get_snapshot(request).snapshot
+        except annals.NotFoundError:
+            return
 
-    def _all(self, stream: str) -> Iterable[Snapshot]:
-        request = ListSnapshotsRequest(stream=stream, kind=SNAPSHOT_KIND, view=VIEW_FULL)
+    def _all(self, stream: str) -> Iterable[annals.Snapshot]:
+        request = annals.ListSnapshotsRequest(stream=stream, kind=SNAPSHOT_KIND, view=VIEW_FULL)
         while True:
             page = self.client.list_snapshots(request)
             yield from page.snapshots
@@ -242,8 +217,7 @@ class AnnalsApplicationRecorder(AnnalsAggregateRecorder, ApplicationRecorder):
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
     ) -> Sequence[int] | None:
-        notification_ids = self._insert(stored_events)
-        return None if notification_ids is None else list(notification_ids)
+        return self._insert(stored_events)
 
     @translated
     def select_notifications(
@@ -255,26 +229,19 @@ class AnnalsApplicationRecorder(AnnalsAggregateRecorder, ApplicationRecorder):
         *,
         inclusive_of_start: bool = True,
     ) -> Sequence[Notification]:
-        first = 1 if start is None else start if inclusive_of_start else start + 1
-        if limit <= 0 or (stop is not None and stop < max(1, first)):
+        first = max(1, (start or 0) + (0 if inclusive_of_start else 1))
+        if limit < 1 or (stop is not None and stop < first):
             return []
-        request = ReadRequest(
-            query=self.place.everything(topics), from_position=max(1, first), limit=limit
-        )
+        request = ReadRequest(query=self.place.everything(topics), from_position=first, limit=limit)
         if stop is not None:
             request.to_position = stop
         return [self.place.notification(each) for each in self.client.read(request)]
 
     @translated
     def max_notification_id(self) -> int | None:
-        request = ReadRequest(
-            query=self.place.everything(()),
-            direction=DIRECTION_BACKWARDS,
-            limit=1,
-            view=VIEW_HEADERS,
-        )
-        newest = next(iter(self.client.read(request)), None)
-        return None if newest is None else newest.position
+        request = ReadRequest(query=self.place.everything(), limit=1, view=VIEW_HEADERS)
+        request.direction = DIRECTION_BACKWARDS
+        return next((newest.position for newest in self.client.read(request)), None)
 
     def subscribe(
         self, gt: int | None = None, topics: Sequence[str] = ()
@@ -283,14 +250,14 @@ class AnnalsApplicationRecorder(AnnalsAggregateRecorder, ApplicationRecorder):
 
 
 class AnnalsSubscription(Subscription[AnnalsApplicationRecorder]):
-    """One cursor from the past to what is recorded next; it goes on after a restart of the server."""
+    """One cursor from the past to what is recorded next. It survives a restart of the server."""
 
     def __init__(
         self, recorder: AnnalsApplicationRecorder, gt: int | None, topics: Sequence[str]
     ) -> None:
         super().__init__(recorder, gt, topics)
-        query = recorder.place.everything(topics)
-        request = SubscribeRequest(query=query, after_position=gt or 0)
+        asked = recorder.place.everything(topics)
+        request = annals.SubscribeRequest(query=asked, after_position=gt or 0)
         self._events = recorder.client.subscribe(request)
 
     def stop(self) -> None:
@@ -306,62 +273,84 @@ class AnnalsSubscription(Subscription[AnnalsApplicationRecorder]):
 
 
 class AnnalsTrackingRecorder(AnnalsRecorder, TrackingRecorder):
-    """Keeps a checkpoint for each upstream application. A view that extends it may keep some text
-    beside it, as `metadata`, which is stored together with the position or not at all."""
+    """A checkpoint for each upstream application. A view that extends it may keep a few texts
+    beside the position, as `metadata`: both are stored together, or neither."""
 
     @translated
     def insert_tracking(self, tracking: Tracking, metadata: dict[str, str] | None = None) -> None:
         update = self._update(tracking, metadata)
         while True:
             try:
-                self.client.append(AppendRequest(checkpoint=update))
+                self.client.append(annals.AppendRequest(checkpoint=update))
                 return
-            except UnavailableError as error:
-                # It has no events by which a repetition would be recognised: look whether it is there.
+            except annals.UnavailableError as error:
+                # It has no event by which the store would know it again: look whether it is there.
                 if not error.may_have_been_stored:
                     raise
-            saved = self._saved(tracking.application_name)
-            if saved is not None and saved.metadata["saved_by"] == update.metadata["saved_by"]:
+            if self.tracking_metadata(tracking.application_name) == dict(update.metadata):
                 return
 
     def _update(
         self, tracking: Tracking, metadata: dict[str, str] | None = None
-    ) -> CheckpointUpdate:
-        return CheckpointUpdate(
-            consumer=self.place.consumer(tracking.application_name),
+    ) -> annals.CheckpointUpdate:
+        return annals.CheckpointUpdate(
+            consumer=self._consumer(tracking.application_name),
             position=tracking.notification_id,
             source=tracking.application_name,
             metadata={**(metadata or {}), "saved_by": str(uuid4())},
         )
 
-    def _saved(self, application_name: str) -> ConsumerCheckpoint | None:
-        request = GetCheckpointRequest(consumer=self.place.consumer(application_name))
+    def _consumer(self, application_name: str) -> str:
+        return f"{self.place.category}:{application_name}"
+
+    def _saved(self, application_name: str) -> annals.ConsumerCheckpoint:
+        request = annals.GetCheckpointRequest(consumer=self._consumer(application_name))
         try:
             return self.client.get_checkpoint(request).checkpoint
-        except NotFoundError:
-            return None
+        except annals.NotFoundError:
+            return annals.ConsumerCheckpoint()
 
     @translated
     def max_tracking_id(self, application_name: str) -> int | None:
-        saved = self._saved(application_name)
-        return None if saved is None else saved.position
+        return self._saved(application_name).position or None
+
+    @translated
+    def wait(
+        self,
+        application_name: str,
+        notification_id: int | None,
+        timeout: float = 1.0,
+        interrupt: Event | None = None,
+    ) -> None:
+        """Waits at the server, which answers as soon as the position is stored."""
+        if notification_id is None:
+            return
+        ends = monotonic() + timeout
+        request = annals.WaitForRequest(consumer=self._consumer(application_name))
+        request.position = notification_id
+        while interrupt is None or not interrupt.is_set():
+            left = max(0.001, ends - monotonic())
+            request.timeout.FromMilliseconds(1 + int(1000 * min(left, 0.2 if interrupt else left)))
+            try:
+                self.client.wait_for(request, timeout=left + 1)
+                return
+            except annals.TimedOutError:
+                if monotonic() >= ends:
+                    raise TimeoutError(f"{application_name}: {notification_id}") from None
+        raise WaitInterruptedError
 
     @translated
     def tracking_metadata(self, application_name: str) -> dict[str, str]:
-        saved = self._saved(application_name)
-        return {} if saved is None else dict(saved.metadata)
+        return dict(self._saved(application_name).metadata)
 
 
 class AnnalsProcessRecorder(AnnalsTrackingRecorder, AnnalsApplicationRecorder, ProcessRecorder):
-    """Events and the position that they follow from become durable together, or not at all."""
+    """Events and the position that they follow from become durable together, or neither does."""
 
     def insert_events(
         self, stored_events: Sequence[StoredEvent], **kwargs: Any
     ) -> Sequence[int] | None:
         tracking: Tracking | None = kwargs.get("tracking")
-        if tracking is None:
-            return super().insert_events(stored_events, **kwargs)
-        if not stored_events:
-            self.insert_tracking(tracking)
-            return None
-        return list(self._insert(stored_events, self._update(tracking)) or ())
+        if tracking is not None and not stored_events:
+            return self.insert_tracking(tracking)
+        return self._insert(stored_events, None if tracking is None else self._update(tracking))

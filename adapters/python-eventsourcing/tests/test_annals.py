@@ -1,4 +1,4 @@
-"""What the library's cases leave open: crashes, several applications in one store, versions from 0."""
+"""What the library's cases leave open: crashes, shared stores, versions from 0."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ from uuid import UUID, uuid4
 
 from eventsourcing.application import AggregateNotFoundError, Application, ProcessingEvent
 from eventsourcing.domain import Aggregate, DomainEventProtocol, event
-from eventsourcing.persistence import AggregateRecorder, DataError, IntegrityError
-from eventsourcing.persistence import OperationalError, StoredEvent
+from eventsourcing.persistence import (
+    AggregateRecorder,
+    DataError,
+    IntegrityError,
+    OperationalError,
+    StoredEvent,
+)
 from eventsourcing.popo import POPOAggregateRecorder
 from eventsourcing.projection import EventSourcedProjectionRunner
-from eventsourcing.system import MultiThreadedRunner, ProcessApplication, SingleThreadedRunner
-from eventsourcing.system import System
+from eventsourcing.system import (
+    MultiThreadedRunner,
+    ProcessApplication,
+    SingleThreadedRunner,
+    System,
+)
 from eventsourcing.utils import Environment
 from live_server import LiveServer
 
@@ -161,7 +170,7 @@ class Recorders(unittest.TestCase):
         """Random calls, on aggregates that begin with version 0 and 1."""
         chance, ours, model = random.Random(20), self.recorder(), POPOAggregateRecorder()
         ids = [uuid4() for _ in range(4)]
-        following = {originator_id: n % 2 for n, originator_id in enumerate(ids)}
+        following: dict[Any, int] = {originator_id: n % 2 for n, originator_id in enumerate(ids)}
         for _ in range(60):
             batch: list[StoredEvent] = []
             for originator_id in chance.sample(ids, chance.randint(1, 2)):
@@ -175,7 +184,7 @@ class Recorders(unittest.TestCase):
             self.assertEqual(outcomes[0], outcomes[1])
             if outcomes[0] == "stored":
                 for stored in batch:
-                    following[stored.originator_id] = stored.originator_version + 1  # type: ignore[index]
+                    following[stored.originator_id] = stored.originator_version + 1
             asked: dict[str, Any] = {
                 "gt": chance.choice([None, 0, 1, 3]),
                 "lte": chance.choice([None, 1, 2, 5]),

@@ -1,10 +1,12 @@
 """The cases that `eventsourcing` ships for persistence modules, against servers on disk. Those that
-count notification IDs from 1 get a new store each; the others share one, in a category of their own."""
+count notification IDs from 1 get a new store each; the others share one, in categories of their
+own."""
 
 from __future__ import annotations
 
 import os
 import unittest
+from threading import Event
 from typing import ClassVar
 from unittest.mock import patch
 from uuid import uuid4
@@ -27,7 +29,7 @@ from eventsourcing.tests.projection import (
     EventSourcedProjectionTestCase,
     TaggedDecisionCountersProjectionTestCase,
 )
-from eventsourcing.utils import Environment
+from eventsourcing.utils import Environment, get_topic
 from live_server import LiveServer
 
 from eventsourcing_annals import (
@@ -169,7 +171,24 @@ class TestApplication(OnAnnals, ApplicationTestCase):
     fresh = frozenset({"test_save_returns_recording_event"})
 
 
-class CountersInAnnals(AnnalsTrackingRecorder, EventCountersView):
+class Patient(AnnalsTrackingRecorder):
+    """The cases wait for one second, which a busy machine may need for less."""
+
+    def wait(
+        self,
+        application_name: str,
+        notification_id: int | None,
+        timeout: float = 1.0,
+        interrupt: Event | None = None,
+    ) -> None:
+        super().wait(application_name, notification_id, max(5.0, timeout), interrupt)
+
+
+class PatientProcessRecorder(Patient, AnnalsProcessRecorder):
+    pass
+
+
+class CountersInAnnals(Patient, EventCountersView):
     """Keeps its counters beside the position."""
 
     UPSTREAMS = ("upstream", "Application", "DCBApplication")
@@ -221,6 +240,7 @@ class TestEventSourcedProjection(OnAnnals, EventSourcedProjectionTestCase):
         category = os.environ.pop("ANNALS_CATEGORY")
         os.environ["APPLICATION_ANNALS_CATEGORY"] = category
         os.environ["COUNTERS_ANNALS_CATEGORY"] = f"{category}_counters"
+        os.environ["PROCESS_RECORDER_TOPIC"] = get_topic(PatientProcessRecorder)
 
 
 # The library's own classes are no cases of their own here.
