@@ -12,6 +12,7 @@ const campaigns: Readonly<Record<string, () => Promise<Campaign>>> = {
   "serving-corruption": async () => (await import("./corruption/serving.ts")).servingCorruption,
   simulation: async () => (await import("./simulation/campaign.ts")).simulation,
   "disk-full": async () => (await import("./disk-full/campaign.ts")).diskFull,
+  follow: async () => (await import("./follow/campaign.ts")).follow,
   kill: async () => (await import("./kill/campaign.ts")).kill,
   "group-work": async () => (await import("./group-work/campaign.ts")).groupWork,
   reclaim: async () => (await import("./reclaim/campaign.ts")).reclaim,

@@ -24,6 +24,8 @@ export interface Breakage {
 export interface ServerOptions extends Breakage {
   readonly folder: string;
   readonly flags?: readonly string[];
+  /** Absent: any. */
+  readonly port?: number;
   /** The command that runs the server instead of node: `strace ...`. */
   readonly under?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
@@ -69,7 +71,7 @@ export class ServerProcess {
     const { folder, failpoint, mutant, under = [], environment = {} } = options;
     const broken = failpoint !== undefined || mutant !== undefined;
     const flags = options.flags ?? ["--free-space-reserve-bytes", "0"];
-    const args = ["serve", "--data", folder, "--port", "0", ...flags];
+    const args = ["serve", "--data", folder, "--port", `${options.port ?? 0}`, ...flags];
     const [command = "", ...rest] = [
       ...under,
       process.execPath,
