@@ -75,9 +75,12 @@ function resumed(id: string): Start {
 const plainText: EventText = (event) =>
   JSON.stringify(toJson(RecordedEventSchema, event, { registry }));
 
-/** Milliseconds after which a client connects anew, which it does at once at first. */
-const opening = Buffer.from("retry: 1000\n\n");
-const later = Buffer.from("retry: 5000\n\n");
+/**
+ * Milliseconds after which a client connects anew. They begin the next frame: a frame of their own
+ * is an event without data to some clients.
+ */
+const opening = Buffer.from("retry: 1000\n");
+const later = Buffer.from("retry: 5000\n");
 
 /**
  * A client that is told 503 when it connects anew never does again, in some libraries. What passes
@@ -132,9 +135,8 @@ export class EventSourceAnswers implements AnswerFormat {
       return respondWithError(stream, status, this.more);
     }
     if (!hasBegun) this.begin(stream);
-    const failure = status && `event: failure\ndata: ${JSON.stringify(errorJson(status))}\n\n`;
-    const said = failure === undefined ? [] : [Buffer.from(failure)];
-    if (stream.write(later, ...said)) stream.end();
+    const failure = status && `event: failure\ndata: ${JSON.stringify(errorJson(status))}\n`;
+    if (stream.write(later, Buffer.from(`${failure ?? ""}\n`))) stream.end();
     else stream.reset(errorCode.enhanceYourCalm);
   }
 
