@@ -116,7 +116,7 @@ async function follow() {
   const until = async (done) => {
     while (!done()) await new Promise((resolve) => (wake = resolve));
   };
-  source.onmessage = ({ data }) => (seen.push(JSON.parse(data).type), wake());
+  source.addEventListener("message", ({ data }) => (seen.push(JSON.parse(data).type), wake()));
   for (const name of ["caught_up", "failure"]) {
     source.addEventListener(name, () => (names.push(name), wake()));
   }
