@@ -99,11 +99,16 @@ describe.runIf(missing === undefined)("Prometheus", () => {
         readonly state: string;
       }[];
     }
-    expect((await ask<Alerts>("alerts"))?.alerts).toEqual([]);
+    // On a busy machine, others may be under way.
+    const downs = async () =>
+      (await ask<Alerts>("alerts"))?.alerts.filter(
+        ({ labels }) => labels["alertname"] === "AnnalsDown",
+      );
+    expect(await downs()).toEqual([]);
     await server?.stop();
     server = undefined;
     await expect
-      .poll(async () => (await ask<Alerts>("alerts"))?.alerts, patient)
+      .poll(downs, patient)
       .toMatchObject([{ labels: { alertname: "AnnalsDown" }, state: "pending" }]);
   });
 });
