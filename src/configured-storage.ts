@@ -27,6 +27,7 @@ async function openInDatabase(config: Config, logger: Logger): Promise<Storage> 
   return openPostgresStorage({
     url: config.storage,
     schema: config.storageSchema,
+    address: config.advertise === "" ? `${config.host}:${config.port}` : config.advertise,
     isReplicated: config.storageDurability === "replicated",
     warn: (message, error) => logger.warn(message, { error }),
     reclaim: reclaimingInDatabase(config, logger),

@@ -65,6 +65,11 @@ export type Failure =
       readonly leader: string;
     }
   | { readonly reason: "COPY_INCOMPLETE"; readonly leader: string }
+  | {
+      readonly reason: "GROUPS_ELSEWHERE";
+      /** Where the server is that runs the groups. */
+      readonly server: string;
+    }
   | { readonly reason: "OVERLOADED"; readonly retryAfterMs: number }
   | { readonly reason: "DISK_FULL"; readonly retryAfterMs: number }
   | { readonly reason: "READ_OVERTAKEN" }

@@ -29,6 +29,7 @@ import { SharedBatches } from "./subscribe/shared-batches.ts";
 import { subscribe } from "./subscribe/subscribe.ts";
 import type { LogFigures } from "./log-figures.ts";
 import { groupsOfLeader } from "./following.ts";
+import { groupsOfNode } from "./groups-of-node.ts";
 import type { CommitObserver } from "./log-observer.ts";
 import { nodeTimers, type Timers } from "./timers.ts";
 import type { EventLog, LogInfo, StreamInfo } from "./verbs.ts";
@@ -99,7 +100,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
 
   return {
     checkpoints,
-    groups: groupsOfLeader(storage, groups),
+    groups: groupsOfNode(storage, groupsOfLeader(storage, groups)),
     streams: streamLog({ storage, queue, warn: onWarning }),
     append: (append, signal, by) =>
       lookAhead(reading, append)?.then((it) => queue.add(it, signal, by)) ??

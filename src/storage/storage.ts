@@ -294,6 +294,8 @@ export interface StorageWatcher {
   writeStateChanged?(state: WriteState, why?: string): void;
   /** Called when side values that another store has changed are durable here. */
   sideValuesCopied?(): void;
+  /** Called when another node may run the consumer groups by now. */
+  groupsLost?(): void;
 }
 
 export interface StorageIdentity {
@@ -346,6 +348,12 @@ export interface Storage {
    * The first position recorded at or after the time (microseconds). If there is none: head + 1.
    */
   positionAt(time: number): Promise<number>;
+
+  /**
+   * Resolves when this node runs the consumer groups, and sees all that another one has written for
+   * them. Throws GROUPS_ELSEWHERE. Absent: there is no other node.
+   */
+  holdGroups?(): Promise<void>;
 
   /** Undefined: the stream never got an event and was never updated. */
   stream(name: string): Promise<StreamFacts | undefined>;

@@ -100,6 +100,7 @@ function fromCall(error: CallError): AnnalsError {
     case "STOPPING":
     case "STORE_FAILED":
     case "COPY_INCOMPLETE":
+    case "GROUPS_ELSEWHERE":
     case "UNREACHABLE":
       return new UnavailableError(message, failure.reason, context);
     case "NO_CONNECTION":

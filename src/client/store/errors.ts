@@ -226,6 +226,7 @@ export class UnavailableError extends AnnalsError {
     | "OUTCOME_UNKNOWN"
     | "READ_OVERTAKEN"
     | "COPY_INCOMPLETE"
+    | "GROUPS_ELSEWHERE"
     | "STORE_FAILED";
 
   constructor(message: string, reason: UnavailableError["reason"], context: ErrorContext = {}) {

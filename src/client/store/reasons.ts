@@ -47,6 +47,7 @@ export const outlooks: Readonly<Record<CallReason, Outlook>> = {
   NO_CONNECTION: notYet,
   READ_OVERTAKEN: notYet,
   COPY_INCOMPLETE: notYet,
+  GROUPS_ELSEWHERE: notYet,
   // The server states that the append had not reached the disk.
   DEADLINE_EXCEEDED: notYet,
   CANCELLED: notYet,

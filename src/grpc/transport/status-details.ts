@@ -93,6 +93,8 @@ export function detailsOf(failure: Failure): Any[] {
     case "NOT_LEADER":
     case "COPY_INCOMPLETE":
       return [info({ leader: failure.leader })];
+    case "GROUPS_ELSEWHERE":
+      return [info({ server: failure.server })];
     case "OVERLOADED":
     case "DISK_FULL":
       return [info(), retryInfo(failure.retryAfterMs)];

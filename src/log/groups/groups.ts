@@ -195,19 +195,19 @@ export class Groups implements GroupLog, StorageWatcher {
     if (this.runners.size === 0) return;
     const streams = lifecyclesChanged(advance);
     if (streams === "all" || streams.size > 0) {
-      for (const loading of this.runners.values()) {
-        loading.then(
-          (runner) => runner.lifecyclesChanged(streams),
-          () => {},
-        );
-      }
+      this.forEachRunning((runner) => runner.lifecyclesChanged(streams));
     }
-    for (const name of this.parts.waiters.names) {
-      void this.runners.get(name)?.then(
-        (runner) => runner.touch(),
-        () => {},
-      );
-    }
+    this.forEachRunning((runner) => runner.touch(), this.parts.waiters.names);
+  }
+
+  groupsLost(): void {
+    const lost = new AnnalsError({ reason: "RECOVERING" }, "another server runs the groups by now");
+    this.forEachRunning((runner) => runner.fail(lost));
+  }
+
+  private forEachRunning(act: (runner: GroupRunner) => void, names?: readonly string[]): void {
+    for (const name of names ?? this.runners.keys())
+      void this.runners.get(name)?.then(act, () => {});
   }
 
   /** Ends every member and every wait, and writes what can be written. */

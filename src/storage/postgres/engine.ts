@@ -8,6 +8,7 @@ import { AnnalsError } from "../../domain/errors.ts";
 import type { Batch, Storage, StorageIdentity, WriteState } from "../storage.ts";
 import { Database } from "./database.ts";
 import { askHead, factsInSession } from "./facts.ts";
+import { GroupsLease } from "./groups-lease.ts";
 import { HeadKeeper, headColumnCount, headColumns, headIn, type LogHead } from "./log-head.ts";
 import { streamFactsOf, streamsListed, typesListed } from "./listings.ts";
 import { readBatches } from "./reads.ts";
@@ -43,6 +44,8 @@ export interface EngineParts {
   /** Whether a session may be used for this store: called with each that commits. */
   readonly check: (session: DbSession) => Promise<void>;
   readonly clock: () => number;
+  /** Where this server is, for people and clients. */
+  readonly address: string;
   readonly warn: (message: string, cause?: unknown) => void;
   /** Absent: space is not reclaimed. */
   readonly reclaim?: DatabaseReclaimOptions | undefined;
@@ -52,6 +55,7 @@ export class PostgresEngine {
   readonly database: Database;
   readonly keeper: HeadKeeper;
   readonly reclaimer: DatabaseReclaimer | undefined;
+  private readonly lease: GroupsLease;
   private readonly options: EngineParts;
   private readonly store: KnownStore;
   private readonly writer: Writer;
@@ -81,8 +85,11 @@ export class PostgresEngine {
     const lost = (why: Error): void => this.lost(why);
     this.database = new Database({ urls, schema, readersMax, lost });
     this.keeper = new HeadKeeper({ database: this.database, clock, ...begun });
+    const { address } = options;
+    this.lease = new GroupsLease({ database: this.database, keeper: this.keeper, address });
     this.writer = new Writer({
       keeper: this.keeper,
+      lease: this.lease,
       committed: () => this.notify(),
       ended: (why, isLost) => (isLost ? this.lost(why) : void this.recover()),
     });
@@ -152,6 +159,7 @@ export class PostgresEngine {
         return this.factsOfMoment(request);
       }),
       release: () => writer.release(),
+      holdGroups: asking(() => this.lease.hold()),
       commit: (commit) => this.commit(commit),
       read: (request) => this.read(request),
       areRemoved: asking((events) => removedInDatabase(database, keeper, events)),
@@ -225,6 +233,7 @@ export class PostgresEngine {
     await this.inFlight?.catch(() => {});
     await this.looking?.catch(() => {});
     await this.keep(true).catch(() => {});
+    if (this.hints?.isBroken === false) await this.lease.giveBack(this.hints).catch(() => {});
     this.writer.use(undefined);
     this.hints?.end();
     this.database.leave("the store is closed");
@@ -303,6 +312,7 @@ export class PostgresEngine {
   private lookLater(): void {
     if (this.isClosed) return;
     this.lookTimer = setTimeout(() => {
+      this.lease.expire();
       this.look();
       this.lookLater();
     }, lookMs);
@@ -326,6 +336,7 @@ export class PostgresEngine {
         keeper.timeKept(row[headColumnCount] as number);
         await keeper.reach(headIn(row), asked);
         await this.keep(false);
+        await this.lease.renew(hints);
       } catch (error) {
         if (hints === this.hints && hints.isBroken) this.lost(error as Error);
         else this.options.warn("the head of the log could not be read", databaseError(error));
@@ -382,5 +393,6 @@ function bound(watcher: Parameters<Storage["watch"]>[0]): Parameters<Storage["wa
     advanced: (advance) => watcher.advanced?.(advance),
     writeStateChanged: (state, why) => watcher.writeStateChanged?.(state, why),
     sideValuesCopied: () => watcher.sideValuesCopied?.(),
+    groupsLost: () => watcher.groupsLost?.(),
   };
 }

@@ -107,6 +107,17 @@ CREATE TABLE side_value (
 ) WITH (fillfactor = 70);
 ALTER TABLE side_value ALTER value SET STORAGE EXTERNAL;
 
+-- Which server runs the consumer groups.
+CREATE TABLE lease (
+  one boolean PRIMARY KEY DEFAULT true CHECK (one),
+  holder uuid NOT NULL,
+  -- Where that server is, for people and clients.
+  address text NOT NULL,
+  -- Counts the leases: a commit names the one that it relies on.
+  number bigint NOT NULL,
+  until timestamptz NOT NULL
+) WITH (fillfactor = 10);
+
 -- How many events a stream had got at a position. Looks for it in the dense versions.
 CREATE FUNCTION version_at(of_stream text, at_position bigint) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$

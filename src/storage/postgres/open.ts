@@ -18,6 +18,8 @@ export interface PostgresStorageOptions {
   /** Microseconds since 1970, UTC. Absent: the system's. */
   readonly clock?: () => number;
   readonly warn?: (message: string, cause?: unknown) => void;
+  /** Where the server is, for people and clients. Absent: not said. */
+  readonly address?: string;
   /** Absent: space is not reclaimed. */
   readonly reclaim?: DatabaseReclaimOptions | undefined;
 }
@@ -29,7 +31,7 @@ export async function openPostgresStorage(options: PostgresStorageOptions): Prom
 }
 
 export async function openPostgres(options: PostgresStorageOptions): Promise<PostgresEngine> {
-  const { url, schema, isReplicated = false, warn = () => {}, reclaim } = options;
+  const { url, schema, isReplicated = false, warn = () => {}, reclaim, address = "" } = options;
   const clock = options.clock ?? (() => Date.now() * 1_000);
   const urls = urlsOf(url);
   const database = new Database({ urls, schema, readersMax: 1, lost: () => {} });
@@ -39,7 +41,10 @@ export async function openPostgres(options: PostgresStorageOptions): Promise<Pos
       await migrate(session, { schema, isReplicated, clock });
       const begun = await beginning(session, await knownStore(session));
       const check = (found: typeof session): Promise<void> => assertFit(found, isReplicated);
-      return await PostgresEngine.open({ urls, schema, check, clock, warn, reclaim }, begun);
+      return await PostgresEngine.open(
+        { urls, schema, check, clock, warn, reclaim, address },
+        begun,
+      );
     } finally {
       session.end();
     }

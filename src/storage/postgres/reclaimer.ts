@@ -13,11 +13,11 @@ import { composeRemovedRecord } from "../removed-record.ts";
 import type { ReclaimStatus } from "../storage.ts";
 import { byteArrays, composeOrders, digestOf } from "./commit.ts";
 import type { Database } from "./database.ts";
+import { beginCommit } from "./lock.ts";
 import type { HeadKeeper, LogHead } from "./log-head.ts";
 import { lifecyclesOf, Removals } from "./removals.ts";
 import { eventColumns, eventIn, recordCrc, unframed, type EventRow } from "./rows.ts";
 import type { DbSession } from "./session.ts";
-import { beginCommit } from "./writer.ts";
 
 export interface DatabaseReclaimOptions {
   /** Upper bound of bytes rewritten per second. */

@@ -8,10 +8,10 @@ import type { Commit, CommitResult, Facts, FactsRequest } from "../storage.ts";
 import { isLoss } from "./database.ts";
 import { composeOrders, type ComposedOrders } from "./commit.ts";
 import { factsInSession } from "./facts.ts";
-import { headColumns, headIn, type HeadKeeper, type LogHead } from "./log-head.ts";
+import { beginCommit } from "./lock.ts";
+import type { HeadKeeper, LogHead } from "./log-head.ts";
+import type { GroupsLease } from "./groups-lease.ts";
 import { databaseError, sqlState, unreachable, type DbSession } from "./session.ts";
-
-const lockHead = { name: "lock-head", text: `SELECT ${headColumns} FROM head h FOR UPDATE` };
 
 const provesHead = { name: "prove-head", text: "UPDATE head SET proofs = proofs + 1" };
 
@@ -24,6 +24,7 @@ const retryAfterMs = 1_000;
 
 export interface WriterParts {
   readonly keeper: HeadKeeper;
+  readonly lease: GroupsLease;
   /** The session is not used any more. `isLost`: and the database does not answer, or is none. */
   readonly ended: (why: Error, isLost: boolean) => void;
   /** Called with each commit that is durable, before it is visible. */
@@ -119,7 +120,9 @@ export class Writer {
     try {
       invariant(events.length + sideValues.length > 0, "a commit has events or side values");
       invariant(recordedAt >= before.recordedAt, "time never decreases");
-      return await composeOrders(commit, before);
+      const fence = this.parts.lease.fenceOf(sideValues);
+      const composed = await composeOrders(commit, before);
+      return fence === undefined ? composed : { ...composed, orders: [fence, ...composed.orders] };
     } catch (error) {
       this.release();
       throw error;
@@ -157,6 +160,9 @@ export class Writer {
     const state = sqlState(error) ?? "";
     this.parts.ended(error as Error, isLost);
     if (diskFull.has(state)) return failure({ reason: "DISK_FULL", retryAfterMs }, error);
+    if (this.parts.lease.isFenced(state)) {
+      return unreachable("the consumer groups run on another server by now", error);
+    }
     if (state === lockBusy) return unreachable("the log was locked by another server", error);
     return databaseError(error);
   }
@@ -167,14 +173,6 @@ function failure(
   cause: unknown,
 ): AnnalsError {
   return new AnnalsError(reason, "the database's disk is full: nothing was stored", cause);
-}
-
-/** Begins a transaction and takes the lock of the head. */
-export async function beginCommit(session: DbSession): Promise<LogHead> {
-  const [, rows] = await Promise.all([session.run("BEGIN"), session.rows(lockHead)]);
-  const [row] = rows;
-  if (row === undefined) throw new Error("the head of the log is missing");
-  return headIn(row);
 }
 
 /**

@@ -32,6 +32,7 @@ describe("the table of reasons", () => {
       "CUT_OFF",
       "DEADLINE_EXCEEDED",
       "DISK_FULL",
+      "GROUPS_ELSEWHERE",
       "NO_CONNECTION",
       "OUTCOME_UNKNOWN",
       "OVERLOADED",

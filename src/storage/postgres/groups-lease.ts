@@ -1,0 +1,149 @@
+// Which of the servers runs the consumer groups: the one that has the lease, a row that it renews.
+// The lease is taken under the lock of the head, so that everything that another server has
+// written for groups is visible by then; and every commit that writes for groups names the number
+// of the lease that it relies on, so that a server that has lost it without noticing writes
+// nothing more. The clock of the database says when it is over.
+
+import { AnnalsError } from "../../domain/errors.ts";
+import type { SideValueChange } from "../storage.ts";
+import type { Order } from "./commit.ts";
+import type { Database } from "./database.ts";
+import type { HeadKeeper } from "./log-head.ts";
+import type { DbSession } from "./session.ts";
+import { beginCommit } from "./lock.ts";
+
+const leaseMs = 5_000;
+const renewMs = leaseMs / 3;
+/** A server that was told of another one asks again after this time. */
+const elsewhereMs = 500;
+
+const holder = {
+  name: "lease-holder",
+  text: `SELECT address FROM lease WHERE until > clock_timestamp() AND holder <> $1`,
+};
+
+const take = {
+  name: "lease-take",
+  text: `INSERT INTO lease (holder, address, number, until)
+    VALUES ($1, $2, 1, clock_timestamp() + $3 * interval '1 millisecond')
+    ON CONFLICT (one) DO UPDATE SET holder = excluded.holder, address = excluded.address,
+      number = lease.number + 1, until = excluded.until RETURNING number`,
+};
+
+const renew = {
+  name: "lease-renew",
+  text: `UPDATE lease SET until = clock_timestamp() + $2 * interval '1 millisecond'
+    WHERE number = $1 RETURNING number`,
+};
+
+/** Fails where the lease is another's by now. */
+const fence = { name: "lease-fence", text: "SELECT 1 / count(*) FROM lease WHERE number = $1" };
+const divisionByZero = "22012";
+
+export interface LeaseParts {
+  readonly database: Database;
+  readonly keeper: HeadKeeper;
+  /** Where this server is, for people and clients. */
+  readonly address: string;
+}
+
+export class GroupsLease {
+  private readonly parts: LeaseParts;
+  private readonly id = crypto.randomUUID();
+  /** The number of the last lease. 0: this server never had one. */
+  private number = 0;
+  private isHeld = false;
+  private untilMs = 0;
+  private renewedMs = 0;
+  private taking: Promise<void> | undefined;
+  private elsewhere: { readonly address: string; readonly untilMs: number } | undefined;
+
+  constructor(parts: LeaseParts) {
+    this.parts = parts;
+  }
+
+  /** Throws GROUPS_ELSEWHERE. */
+  async hold(): Promise<void> {
+    if (this.isHeld) return;
+    const { elsewhere } = this;
+    if (elsewhere !== undefined && performance.now() < elsewhere.untilMs) {
+      throw groupsElsewhere(elsewhere.address);
+    }
+    this.taking ??= this.take().finally(() => (this.taking = undefined));
+    await this.taking;
+  }
+
+  /** What a commit has to ask before it writes these. Undefined: nothing. */
+  fenceOf(changes: readonly SideValueChange[]): Order | undefined {
+    const isOfGroups = changes.some(({ space }) => space.startsWith("group"));
+    return isOfGroups && this.number > 0 ? { statement: fence, values: [this.number] } : undefined;
+  }
+
+  /** Called often, with a session in which the lease is renewed if it is time. */
+  async renew(session: DbSession): Promise<void> {
+    const nowMs = performance.now();
+    if (!this.isHeld || nowMs - this.renewedMs < renewMs) return;
+    const rows = await session.rows(renew, [this.number, leaseMs], leaseMs);
+    if (rows.length === 0) return this.lose();
+    this.renewedMs = nowMs;
+    this.untilMs = nowMs + leaseMs;
+  }
+
+  /** Called often, also while the database does not answer. */
+  expire(): void {
+    if (this.isHeld && performance.now() > this.untilMs) this.lose();
+  }
+
+  /** Whether this is what a commit fails with whose lease is lost. Then it is. */
+  isFenced(state: string): boolean {
+    if (state === divisionByZero) this.lose();
+    return state === divisionByZero;
+  }
+
+  /** For the next server at once. */
+  async giveBack(session: DbSession): Promise<void> {
+    if (this.isHeld) await session.rows(renew, [this.number, 0], leaseMs);
+    this.isHeld = false;
+  }
+
+  private lose(): void {
+    if (!this.isHeld) return;
+    this.isHeld = false;
+    for (const watcher of this.parts.keeper.watchers) watcher.groupsLost?.();
+  }
+
+  private async take(): Promise<void> {
+    const { database, keeper, address } = this.parts;
+    const [other] = await database.rows<[string]>(holder, [this.id]);
+    if (other !== undefined) throw this.refused(other[0]);
+    const nowMs = performance.now();
+    const asked = keeper.head;
+    const taken = await database.reading(async (session) => {
+      const head = await beginCommit(session);
+      const [again] = await session.rows<[string]>(holder, [this.id]);
+      if (again !== undefined) {
+        await session.run("ROLLBACK");
+        return again[0];
+      }
+      const [row] = await session.rows<[number]>(take, [this.id, address, leaseMs]);
+      await session.commit();
+      return { head, number: row?.[0] ?? 0 };
+    });
+    if (typeof taken === "string") throw this.refused(taken);
+    await keeper.reach(taken.head, asked);
+    this.number = taken.number;
+    this.isHeld = true;
+    this.renewedMs = nowMs;
+    this.untilMs = nowMs + leaseMs;
+  }
+
+  private refused(address: string): AnnalsError {
+    this.elsewhere = { address, untilMs: performance.now() + elsewhereMs };
+    return groupsElsewhere(address);
+  }
+}
+
+function groupsElsewhere(server: string): AnnalsError {
+  const message = `the consumer groups of this store run on ${server}: ask there, or here later`;
+  return new AnnalsError({ reason: "GROUPS_ELSEWHERE", server }, message);
+}
