@@ -22,9 +22,9 @@ const cyclesDefault = 1_000;
 const livesMax = 25;
 const catchUpMsMax = 120_000;
 const crowdSize: CrowdSize = {
-  pipes: 2,
-  window: 8,
-  appendEventsMax: 500,
+  pipes: 1,
+  window: 6,
+  appendEventsMax: 300,
   eventBytesMax: 120,
   contenders: 2,
   readers: 1,
@@ -162,6 +162,8 @@ class OneStore {
   private async end(): Promise<void> {
     const { history, crowd, tally } = this;
     await this.ready();
+    // A subscriber that is connected from before would get everything twice.
+    await crowd.detach();
     await crowd.finish(this.leaderPort);
     await this.caughtUp(this.followerPort, this.leaderPort);
     await this.leader?.stop();
