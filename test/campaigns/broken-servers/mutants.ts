@@ -305,8 +305,8 @@ export const mutants: Readonly<Record<string, Mutant>> = {
       },
       {
         file: decide,
-        find: "  if (deletedThrough < version && version <= streamVersion) return",
-        replace: "  if (deletedThrough < version) return",
+        find: "  const isReached = version <= streamVersion || mayBeAhead === true;\n",
+        replace: "  const isReached = true;\n",
       },
     ],
   },
