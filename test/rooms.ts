@@ -138,7 +138,7 @@ export const rooms: Record<string, Room> = {
   },
   kurrentRead: {
     path: `${kurrent}read/`,
-    imports: ["gen", "domain", "lifecycle", "log", "transport", "kurrentMapping"],
+    imports: ["gen", "domain", "lifecycle", "log", "scheduling", "transport", "kurrentMapping"],
   },
   persistent: {
     path: `${kurrent}persistent/`,

@@ -13,7 +13,7 @@ import { mismatchOf } from "./read/epochs.ts";
 import { lookAhead } from "./read/look-ahead.ts";
 import { load } from "./read/load.ts";
 import type { ClientMemory } from "./scheduling/client-memory.ts";
-import { listCost } from "./scheduling/policy.ts";
+import { listCost, schedulingPolicy } from "./scheduling/policy.ts";
 import { PositionWaiters } from "./position-waiters.ts";
 import { inTurn, Scheduler, type Caller, type Gate } from "./scheduling/scheduler.ts";
 import { read } from "./read/read.ts";
@@ -117,7 +117,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     load: (request, signal, its) => load(sourceOf(its), request, signal),
     getState: (request, signal, its) => getState(sourceOf(its), request, stateBytesMax, signal),
 
-    getStream: async (stream) => infoOf(await knownStream(storage, stream)),
+    getStream: async (stream, caller = own) => infoOf(await lookUp(storage, stream, caller)),
     listStreams: async (page, caller = own) =>
       (await inTurn(caller, listCost(page), () => storage.listStreams(page))).map(infoOf),
     listEventTypes: (page, caller = own) =>
@@ -175,4 +175,9 @@ function steadyClock(clock: () => number, timers: Timers): () => number {
     begunMs ??= Math.round(clock() / 1_000 - timers.nowMs());
     return begunMs + timers.nowMs();
   };
+}
+
+/** It reads the stream's first and last events, which may be large: for a few callers at a time. */
+function lookUp(storage: Storage, stream: string, caller: Caller): Promise<StreamFacts> {
+  return inTurn(caller, schedulingPolicy.viewBatchBytesMin, () => knownStream(storage, stream));
 }

@@ -315,7 +315,7 @@ export interface EventLog {
   copy(start: CopyStart, caller: Copier): AsyncIterable<CopyPart> | undefined;
 
   /** Throws STREAM_NOT_FOUND. */
-  getStream(stream: string): Promise<StreamInfo>;
+  getStream(stream: string, caller?: Caller): Promise<StreamInfo>;
   listStreams(page: NamePage, caller?: Caller): Promise<StreamInfo[]>;
   listEventTypes(page: NamePage, caller?: Caller): Promise<EventTypeFacts[]>;
   info(): LogInfo;

@@ -36,7 +36,7 @@ import { timeSpan, timestamp } from "../convert/time.ts";
 
 export function infoMethods(context: ServiceContext) {
   return {
-    getStream: (request) => getStream(context, request),
+    getStream: (request, call) => getStream(context, request, call),
     listStreams: (request, call) => listStreams(context, request, call),
     listEventTypes: (request, call) => listEventTypes(context, request, call),
     getInfo: () => getInfo(context),
@@ -46,11 +46,13 @@ export function infoMethods(context: ServiceContext) {
 async function getStream(
   { log, limits }: ServiceContext,
   wire: GetStreamRequest,
+  call: Call,
 ): Promise<GetStreamResponse> {
   const v = new Violations();
   const stream = checkStreamName(v, "stream", wire.stream, limits);
   v.throwIfAny();
-  return create(GetStreamResponseSchema, { stream: wireStreamInfo(await log.getStream(stream)) });
+  const info = await log.getStream(stream, call);
+  return create(GetStreamResponseSchema, { stream: wireStreamInfo(info) });
 }
 
 function listStreams(

@@ -17,6 +17,16 @@ export interface RereadableBatch extends Batch {
   again(): Promise<void>;
 }
 
+/** The bytes of a batch whose read may be closed and opened again: little beside reading it. */
+const closedBytesMin = 1024 * 1024;
+
+/** For who has encoded the batch and does not need it again. */
+export function doneWith(batch: Batch | RereadableBatch): void {
+  if (!("again" in batch)) return;
+  batch.letGo();
+  if (batch.bytes >= closedBytesMin) batch.rest();
+}
+
 /** How a batch is read again. */
 export interface Rereading {
   read(positions: Range): AsyncIterable<Batch>;

@@ -18,6 +18,7 @@ import {
   LoadRequestSchema,
 } from "../../../src/gen/annals/v1/snapshot_pb.js";
 import { messageFrame } from "../../support/raw-connection.ts";
+import { otherAttacks, type OtherAttack } from "./other-protocols.ts";
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
@@ -180,8 +181,11 @@ const gzip = { "grpc-encoding": "gzip" };
 const bomb = gzipSync(Buffer.alloc(7_900_000));
 let salt = 0;
 
+type Attack = (attacker: Attacker) => Promise<void>;
+
 /** Each resolves when the attacker is over. */
-const attacks: Readonly<Record<string, (attacker: Attacker) => Promise<void>>> = {
+const attacks: Readonly<Record<string, Attack>> = {
+  ...Object.fromEntries(Object.entries(otherAttacks(largeStream)).map(crowdOf)),
   "gzip bombs": (a) =>
     a.crowd(`${storePath}/Append`, 200, 2, end(messageFrame(bomb, { flag: 1 })), {
       headers: gzip,
@@ -216,6 +220,12 @@ const attacks: Readonly<Record<string, (attacker: Attacker) => Promise<void>>> =
       200,
       begin(messageFrame(Buffer.alloc(500_000), { length: 7_900_001 })),
     ),
+  "streams asked about": (a) => {
+    const name = Buffer.from(largeStream);
+    const request = Buffer.concat([Buffer.from([0x0a, name.length]), name]);
+    const options = { window: 65_535 };
+    return a.crowd(`${storePath}/GetStream`, 1_200, 2, end(messageFrame(request)), options);
+  },
   "headers only": (a) => a.crowd(`${storePath}/Append`, 16_000, 4, () => {}),
   "pipes nobody takes": (a) => {
     const inner = append("greedy-pipe", [{ data: Buffer.alloc(64 * KiB) }]);
@@ -299,6 +309,15 @@ const attacks: Readonly<Record<string, (attacker: Attacker) => Promise<void>>> =
     }
   },
 };
+
+function crowdOf([name, other]: [string, OtherAttack]): [string, Attack] {
+  const { path, calls, connections, frames, isEnded, window = 0 } = other;
+  const write: Write = (stream) => {
+    for (const frame of frames) stream.write(frame);
+    if (isEnded) stream.end();
+  };
+  return [name, (attacker) => attacker.crowd(path, calls, connections, write, { window })];
+}
 export const attackNames = Object.keys(attacks);
 
 function varint(value: number): Buffer {

@@ -36,6 +36,8 @@ const environment = {
   MALLOC_MMAP_THRESHOLD_: "262144",
 };
 
+const protocols = ["--protocol", "kurrentdb", "--protocol", "umadb"];
+
 const mutant = "greedy: no budget";
 
 interface GreedyOptions extends CampaignOptions {
@@ -107,6 +109,7 @@ export async function playOn(
   const violations: string[] = [];
   const server = await ServerProcess.start({
     folder,
+    flags: ["--free-space-reserve-bytes", "0", ...protocols],
     environment,
     ...(breakage !== undefined && { mutant: breakage }),
     ...(cgroup !== undefined && { under: cgroup.under }),

@@ -35,6 +35,11 @@ export class RecordView {
   /** The id that the client chose, where it is not the record's. */
   otherId = "";
 
+  /** Lets go of the record, which is part of its batch. */
+  clear(): void {
+    this.bytes = this.metadataBytes = nothing;
+  }
+
   get data(): Uint8Array {
     return this.bytes.subarray(this.dataAt, this.dataEnd);
   }

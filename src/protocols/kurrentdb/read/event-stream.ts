@@ -97,6 +97,7 @@ export class EventStream {
       this.writer.add(record, link);
       if (++count === limit) break;
     }
+    this.view.clear();
     return count;
   }
 

@@ -102,6 +102,8 @@ export class EventWriter {
     const bytes = this.buffer.subarray(0, this.offset);
     this.buffer = nothing;
     this.offset = 0;
+    this.view.clear();
+    this.linkView.clear();
     return new PrefixedMessages(bytes);
   }
 

@@ -8,6 +8,7 @@ import {
 } from "../../../gen/event_store/client/streams/streams_pb.js";
 import type { Call } from "../../../grpc/transport/call-environment.ts";
 import type { PrefixedMessages } from "../../../grpc/transport/message-parts.ts";
+import { doneWith } from "../../../log/scheduling/held-batch.ts";
 import type { Bound, ReadRequest } from "../../../log/verbs.ts";
 import type { LogContext } from "../mapping/context.ts";
 import { EventStream, formOf } from "./event-stream.ts";
@@ -137,6 +138,7 @@ async function* eventsOfRead(
       left -= await events.write(message.batch, { limit: left });
     }
     onEvents(before - left);
+    doneWith(message.batch);
     const piece = events.writer.take();
     if (piece !== undefined) yield piece;
     if (left === 0) return;

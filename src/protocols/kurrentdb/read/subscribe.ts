@@ -10,6 +10,7 @@ import { scanRecord } from "../../../domain/record.ts";
 import type { ReadResp } from "../../../gen/event_store/client/streams/streams_pb.js";
 import type { Call } from "../../../grpc/transport/call-environment.ts";
 import type { PrefixedMessages } from "../../../grpc/transport/message-parts.ts";
+import { doneWith } from "../../../log/scheduling/held-batch.ts";
 import type { SubscribeRequest, SubscribeStart } from "../../../log/verbs.ts";
 import type { LogContext } from "../mapping/context.ts";
 import { streamDeleted } from "../mapping/errors.ts";
@@ -72,6 +73,7 @@ async function* followAll(
     if (message.kind === "batch") {
       const onExamined = (position: number): void => checkpoints.examined(position);
       await events.write(message.batch, { after, onExamined });
+      doneWith(message.batch);
     } else if (message.kind === "caught-up" && !isLive) {
       isLive = true;
       if (filter !== undefined) checkpoints.add(message.position);
@@ -152,6 +154,7 @@ async function* followStream(
   for await (const message of context.log.subscribe(request, ended.signal, gate)) {
     if (message.kind === "batch") {
       await events.write(message.batch);
+      doneWith(message.batch);
     } else if (message.kind === "caught-up" && !isLive) {
       isLive = true;
       const revision = await lastRevision(context, wanted, message.position);
