@@ -81,16 +81,21 @@ describe("a method that is not there", () => {
   });
 
   test.each([
-    "application/json",
     "text/html",
     "",
-    "application/grpc-web",
-    "application/grpc-web+proto",
     "application/grpc+json",
     "application/grpcx",
+    "application/grpc-webx",
+    "application/jsonx",
   ])("the content type %j is told by HTTP that it is not gRPC", async (type) => {
     const { httpStatus, code } = await send([messageFrame(good)], { "content-type": type });
     expect([httpStatus, code]).toEqual([415, -1]);
+  });
+
+  test("a message of gRPC is refused as JSON", async () => {
+    const type = { "content-type": "application/json" };
+    const { httpStatus, code } = await send([messageFrame(good)], type);
+    expect([httpStatus, code]).toEqual([400, -1]);
   });
 
   test.each(["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"])(

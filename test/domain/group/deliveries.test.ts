@@ -107,7 +107,7 @@ describe("leases", () => {
     play.pass(1_000);
     expect(play.delivered()).toEqual([]);
     play.group.heard(1);
-    expect(play.delivered()).toEqual(["1:2"]);
+    expect(play.delivered()).toEqual(["1:1 #2"]);
   });
 
   test("are extended, and shortened", () => {
