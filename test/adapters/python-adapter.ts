@@ -1,7 +1,8 @@
 // The adapters in Python (adapters/): each is installed as its users install it, in a virtual
 // environment of its own, is type-checked, and runs its tests, which start servers and kill some.
 
-import { globSync, readFileSync } from "node:fs";
+import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { build, execute, missingTool, type Built, type Sources } from "../clients/build-cache.ts";
@@ -49,8 +50,10 @@ export function testPythonAdapter(adapter: PythonAdapter): void {
   test(`${name}: the first lines of its README and its examples run`, async ({ skip }) => {
     const { folder } = await installed(adapter, skip);
     const server = await startLiveServer();
+    // What an example keeps beside the store belongs to this store.
+    const kept = mkdtempSync(join(tmpdir(), "annals-example-"));
     try {
-      const env = { ANNALS_ADDRESS: server.address };
+      const env = { ANNALS_ADDRESS: server.address, COURSES_DB: join(kept, "courses.db") };
       const page = readFileSync(join(repository, here, "README.md"), "utf8");
       const code = /```python\n(.*?)```/s.exec(page)?.[1] ?? "";
       const lines = code.replaceAll("127.0.0.1:7420", server.address);
@@ -62,6 +65,7 @@ export function testPythonAdapter(adapter: PythonAdapter): void {
       }
     } finally {
       await server.stop();
+      rmSync(kept, { recursive: true, force: true });
     }
   });
 }

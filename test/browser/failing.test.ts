@@ -119,7 +119,7 @@ describe.skipIf(missing !== undefined)("where the server is slow or away", () =>
     await page.context().setOffline(false);
     await page.getByRole("button", { name: "Try again" }).first().click();
     await page.getByText("OrderPlaced").first().waitFor();
-    await expect.poll(() => page.getByText("not reachable").count()).toBe(0);
+    await expect.poll(() => page.getByText("not reachable").count(), { timeout: 60_000 }).toBe(0);
     await page.context().close();
   });
 

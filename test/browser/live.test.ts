@@ -99,7 +99,7 @@ describe.skipIf(missing !== undefined)("live events", () => {
       document.dispatchEvent(new Event("visibilitychange"));`;
     await tab.page.evaluate(hide(true));
     const subscribers = async () => (await client.rpc.getInfo({}, {})).subscriberCount;
-    await expect.poll(subscribers).toBe(0);
+    await expect.poll(subscribers, { timeout: 60_000 }).toBe(0);
     await client.append("news-1", { type: "Unseen", data: {} });
     await tab.page.evaluate(hide(false));
     await waitForType(tab, "Unseen");
