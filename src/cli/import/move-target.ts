@@ -37,6 +37,8 @@ export interface MoveCounts {
   alreadyCount: number;
   /** Changes of streams. */
   changeCount: number;
+  /** Changes of streams that have later events, or events of others. */
+  skippedChangeCount: number;
   /** Events of the source's system. */
   passedCount: number;
   /** Events whose id the store had for another event. */
@@ -57,6 +59,7 @@ export class MoveTarget {
     eventCount: 0,
     alreadyCount: 0,
     changeCount: 0,
+    skippedChangeCount: 0,
     passedCount: 0,
     renamedCount: 0,
   };
@@ -114,8 +117,7 @@ export class MoveTarget {
         this.counts.passedCount += 1;
         return;
       case "change":
-        this.counts.changeCount += 1;
-        return this.change(item.stream, item.change);
+        return this.change(item.stream, item.change, item.position);
       case "tracking": {
         const { consumer, source, tracked: position } = item;
         await this.patient((call) =>
@@ -245,13 +247,26 @@ export class MoveTarget {
     return new CommandError(`${where}: ${field}: ${violation.description}`, { cause: error });
   }
 
-  private async change(stream: string, change: SourceChange): Promise<void> {
+  /**
+   * Left out where the stream has gone on since: a run that begins anew, because its checkpoint is
+   * gone, would otherwise remove what came after the change.
+   */
+  private async change(stream: string, change: SourceChange, position: bigint): Promise<void> {
+    const version = await this.versionBehind(stream, position);
+    if (version === undefined) {
+      this.counts.skippedChangeCount += 1;
+      return;
+    }
+    this.counts.changeCount += 1;
     const { streams } = this.session;
+    const expected = { case: "expectedVersion", value: version } as const;
     const origin = { actor: "annals", reason: this.source.name.slice(0, 256) };
     if (change.kind === "delete") {
       const { permanent } = change;
       try {
-        await this.patient((call) => streams.deleteStream({ stream, permanent, ...origin }, call));
+        await this.patient((call) =>
+          streams.deleteStream({ stream, expected, permanent, ...origin }, call),
+        );
       } catch (error) {
         const reason = callErrorOf(error)?.reason;
         if (reason !== "STREAM_NOT_FOUND" && reason !== "STREAM_TOMBSTONED") throw error;
@@ -271,8 +286,31 @@ export class MoveTarget {
       ...(maxCount !== undefined && { maxCount: BigInt(maxCount) }),
     };
     await this.patient((call) =>
-      streams.updateStream({ stream, policy: updated, clear, ...origin }, call),
+      streams.updateStream({ stream, expected, policy: updated, clear, ...origin }, call),
     );
+  }
+
+  /**
+   * The stream's version, if its newest event is of this source and before the position, or it has
+   * no event. Undefined: it has gone on.
+   */
+  private async versionBehind(stream: string, position: bigint): Promise<bigint | undefined> {
+    const request = create(ReadRequestSchema, {
+      selection: { case: "stream", value: stream },
+      direction: Direction.BACKWARDS,
+      limit: 1n,
+    });
+    let version: bigint | undefined = 0n;
+    let isBehind = true;
+    for await (const { message } of this.session.store.read(request, this.session.streaming)) {
+      if (message.case === "end") version = message.value.streamVersion;
+      if (message.case !== "batch") continue;
+      for (const { metadata } of message.value.events) {
+        const isOwn = metadata[sourceKey] === this.source.name;
+        isBehind &&= isOwn && BigInt(metadata[positionKey] ?? 0) < position;
+      }
+    }
+    return isBehind ? version : undefined;
   }
 
   /** The version of the first event at or after a revision. 0: the stream has no events. */

@@ -154,11 +154,15 @@ class Move {
 
   private async tell(comparison: Comparison | undefined): Promise<void> {
     const { errors } = this.terminal;
-    const { eventCount, changeCount, passedCount, renamedCount, alreadyCount } = this.target.counts;
+    const { counts } = this.target;
+    const { eventCount, changeCount, passedCount, renamedCount, alreadyCount } = counts;
     const parts = [
       `${counted(eventCount, "event")} stored`,
       ...(alreadyCount > 0 ? [`${grouped(alreadyCount)} were already there`] : []),
       ...(changeCount > 0 ? [`${counted(changeCount, "change")} of streams`] : []),
+      ...(counts.skippedChangeCount > 0
+        ? [`${counted(counts.skippedChangeCount, "change")} left out, as their streams went on`]
+        : []),
       ...(renamedCount > 0 ? [`${counted(renamedCount, "id")} replaced`] : []),
       ...(passedCount > 0 ? [`${counted(passedCount, "system event")} passed over`] : []),
     ];

@@ -3,6 +3,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { CheckpointService } from "../../../src/gen/annals/v1/checkpoint_service_pb.js";
 import { EventStoreService } from "../../../src/gen/annals/v1/event_store_service_pb.js";
+import { StreamService } from "../../../src/gen/annals/v1/stream_service_pb.js";
 import type { RecordedEvent } from "../../../src/gen/annals/v1/event_pb.js";
 import { DCB } from "../../../src/gen/umadb/v1/umadb_pb.js";
 import {
@@ -136,6 +137,27 @@ test("an import that is stopped, or whose events were there, stores each event o
   const anew = await annals(to, ["import", kurrent(from), "--json"]);
   expect(jsonLines(anew.output)[0]).toMatchObject({ eventCount: 0, alreadyCount: 4_800 });
   expect(await stored(to)).toHaveLength(4_800);
+});
+
+test("a run that begins anew removes nothing of what came after a deletion or a policy", async () => {
+  const [from, to] = [await server(), await server()];
+  await append(from.calls, "a", [{ id: uuid(70) }]);
+  await append(from.calls, "b", [{ id: uuid(71) }]);
+  await annals(to, ["import", kurrent(from), "--no-compare"]);
+  await append(from.calls, "$$a", [{ type: "$metadata", data: `{"$tb":9223372036854775807}` }]);
+  await append(from.calls, "$$b", [{ type: "$metadata", data: `{"$maxCount":1}` }]);
+  await annals(to, ["import", kurrent(from), "--no-compare"]);
+  // The stream comes back here, and the policy is loosened here.
+  await to.calls.unary(appendTo, { stream: "a", events: [{ id: uuid(72), type: "Own" }] });
+  const loosened = { stream: "b", policy: { maxCount: 100n } };
+  await to.calls.unary(StreamService.method.updateStream, loosened);
+  await to.calls.unary(appendTo, { stream: "b", events: [{ id: uuid(73), type: "Own" }] });
+  await to.calls.unary(CheckpointService.method.deleteCheckpoint, {
+    consumer: `import:kurrentdb://${from.address}`,
+  });
+  const { errors } = await annals(to, ["import", kurrent(from), "--no-compare"]);
+  expect(errors).toContain("2 changes left out, as their streams went on");
+  expect((await stored(to)).map(({ id }) => id)).toEqual([71, 72, 73].map(uuid));
 });
 
 test("an id that the store has for another event is replaced, and kept for KurrentDB's clients", async () => {
