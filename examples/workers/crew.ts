@@ -33,7 +33,8 @@ export function hire(address: string, name: string, hear: (said: Said) => void):
   const end = async (signal: NodeJS.Signals) => {
     if (child.exitCode !== null || child.signalCode !== null) return;
     child.kill(signal);
-    await once(child, "exit");
+    // Not "exit": what it printed has been heard by then.
+    await once(child, "close");
   };
   return { name, kill: () => end("SIGKILL"), stop: () => end("SIGTERM") };
 }

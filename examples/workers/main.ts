@@ -158,6 +158,8 @@ try {
   await poison();
   await storeKilled();
   await mended();
+  // A worker that lost the store may still be at an order which another one has packed since.
+  await Promise.all(crew.map((worker) => worker.stop()));
   counted();
 } finally {
   await Promise.all(crew.map((worker) => worker.stop()));
