@@ -8,7 +8,12 @@ import type { Limits } from "../../domain/limits.ts";
 import { recordsIn } from "../../domain/record.ts";
 import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
 import type { Batch, RereadableBatch } from "../../log/verbs.ts";
-import { MessageParts, RepeatableMessage, type Message } from "../transport/message-parts.ts";
+import {
+  MessageParts,
+  PrefixedMessages,
+  RepeatableMessage,
+  type Message,
+} from "../transport/message-parts.ts";
 import { valueBytesOfText } from "./json-value.ts";
 import type { EventView } from "./read-request.ts";
 
@@ -77,8 +82,12 @@ export function batchInParts(
   return [new MessageParts([tagAndLength(tag, bytes), ...frames])];
 }
 
-type Encoded = Partial<Record<EventView, readonly Buffer[]>>;
-const encodedBatches = new WeakMap<Batch, Encoded>();
+/** What subscribers with the same view get of a batch. `prefixed`: its only message. */
+interface Encoded {
+  readonly messages: readonly Buffer[];
+  readonly prefixed: PrefixedMessages | undefined;
+}
+const encodedBatches = new WeakMap<Batch, Partial<Record<EventView, Encoded>>>();
 
 /**
  * As `batchMessages`, computed once for all subscribers that get the same batch. Always with the
@@ -89,11 +98,17 @@ export function batchMessagesOnce(
   tag: number,
   view: EventView,
   limits: Limits,
-): readonly Buffer[] {
+): Encoded {
   const origin = "origin" in batch ? batch.origin : batch;
   let encoded = encodedBatches.get(origin);
   if (encoded === undefined) encodedBatches.set(origin, (encoded = {}));
-  return (encoded[view] ??= batchMessages(origin, tag, view, limits));
+  return (encoded[view] ??= encodedOf(batchMessages(origin, tag, view, limits)));
+}
+
+function encodedOf(messages: readonly Buffer[]): Encoded {
+  const [message, ...others] = messages;
+  const isAlone = message !== undefined && others.length === 0;
+  return { messages, prefixed: isAlone ? PrefixedMessages.of(message) : undefined };
 }
 
 /**

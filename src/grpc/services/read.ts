@@ -110,8 +110,8 @@ async function* subscribe(
   let first = true;
   // It is live: the epoch was in the message that said so.
   const offer = (batch: Batch): boolean => {
-    const messages = batchMessagesOnce(batch, tagSubscribeBatch, view, limits);
-    return messages.length === 1 && call.offer(messages[0] as Buffer);
+    const { prefixed } = batchMessagesOnce(batch, tagSubscribeBatch, view, limits);
+    return prefixed !== undefined && call.offer(prefixed);
   };
   for await (const message of log.subscribe(request, call.signal, call.gate, offer)) {
     if (message.kind !== "batch") yield progress(message, epoch);
@@ -119,7 +119,7 @@ async function* subscribe(
       const { batch } = message;
       const isFirst = first;
       yield* repeatable(batch, () => {
-        const messages = batchMessagesOnce(batch, tagSubscribeBatch, view, limits);
+        const { messages } = batchMessagesOnce(batch, tagSubscribeBatch, view, limits);
         return isFirst ? withEpoch(messages, subscribeEpoch) : messages;
       });
     }

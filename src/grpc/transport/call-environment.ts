@@ -11,6 +11,7 @@ import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
 import type { Logger } from "../../logger.ts";
 import type { CallObserver } from "./call-observer.ts";
 import type { LargeAnswers } from "./large-answers.ts";
+import type { PrefixedMessages } from "./message-parts.ts";
 import { newRequestId, requestInfo } from "./request-id.ts";
 import { severityOf, statusOf, type CallStatus } from "./status.ts";
 
@@ -60,7 +61,7 @@ export interface Call extends CancelSignal, Caller {
   /** Resolves when the client takes more of the answer. Undefined: it does so now. */
   room(): Promise<void> | undefined;
   /** Sends an answer while the handler yields none. False: the client does not take it now. */
-  offer(answer: Buffer): boolean;
+  offer(answer: PrefixedMessages): boolean;
 }
 
 /** The start of the server's shutdown. Calls that would wait for their client end then. */

@@ -3,7 +3,7 @@
 
 import { encodeHeaders, type HeaderBlock } from "../../http2/hpack-encoder.ts";
 import type { Http2Stream } from "../../http2/api.ts";
-import { PrefixedMessages, type Message } from "./message-parts.ts";
+import { prefixBytes, PrefixedMessages, writePrefix, type Message } from "./message-parts.ts";
 import { statusFields, type CallStatus } from "./status.ts";
 
 /** A message that is sent now. */
@@ -30,8 +30,6 @@ export interface AnswerFormat {
   endInstead(stream: Http2Stream, status: CallStatus): void;
 }
 
-/** The length of the prefix before each message. */
-export const prefixBytes = 5;
 /** Longer messages are not copied. */
 const smallBytesMax = 1_024;
 
@@ -111,9 +109,4 @@ function unprefixed(bytes: Buffer): Uint8Array[] {
     at = end;
   }
   return messages;
-}
-
-function writePrefix(into: Buffer, at: number, length: number): number {
-  into[at] = 0;
-  return into.writeUInt32BE(length, at + 1);
 }

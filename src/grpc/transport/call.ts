@@ -21,6 +21,7 @@ import { failed, type Call, type CallEnvironment } from "./call-environment.ts";
 import { EndableCall, type EndWords } from "./call-end.ts";
 import type { ObservedCall } from "./call-observer.ts";
 import { Incoming, tooMuchHeld, type IncomingOptions } from "./incoming.ts";
+import type { PrefixedMessages } from "./message-parts.ts";
 import type { Bytes, Method } from "./methods.ts";
 import { Outgoing } from "./outgoing.ts";
 import { StatusCode, type CallStatus } from "./status.ts";
@@ -188,7 +189,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     return this.outgoing.room();
   }
 
-  offer(answer: Buffer): boolean {
+  offer(answer: PrefixedMessages): boolean {
     return !this.aborted && this.outgoing.offer(answer);
   }
 

@@ -5,7 +5,8 @@
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import type { Call, Stopping } from "./call-environment.ts";
-import { prefixBytes, type CallFormat } from "./call-format.ts";
+import type { CallFormat } from "./call-format.ts";
+import { prefixBytes } from "./message-parts.ts";
 import { inflate, type Compression } from "./inflate.ts";
 import { grown, owned } from "./request-bytes.ts";
 import type { Awaited, RequestDeadlines } from "./request-deadlines.ts";

@@ -1,4 +1,14 @@
-// A large message in parts, so that bytes from the log are sent without being copied.
+// Messages in the forms in which they are sent: in parts, so that bytes from the log are not
+// copied, or behind their prefixes.
+
+/** Before each message: whether it is compressed, and its length in four bytes. */
+export const prefixBytes = 5;
+
+/** Writes the prefix of a message that is not compressed. Returns where it ends. */
+export function writePrefix(into: Buffer, at: number, length: number): number {
+  into[at] = 0;
+  return into.writeUInt32BE(length, at + 1);
+}
 
 export class MessageParts {
   readonly parts: readonly Uint8Array[];
@@ -22,6 +32,14 @@ export class PrefixedMessages {
 
   constructor(bytes: Buffer) {
     this.bytes = bytes;
+  }
+
+  /** A message behind its prefix, as a copy. */
+  static of(message: Uint8Array): PrefixedMessages {
+    const bytes = Buffer.allocUnsafe(prefixBytes + message.length);
+    writePrefix(bytes, 0, message.length);
+    bytes.set(message, prefixBytes);
+    return new PrefixedMessages(bytes);
   }
 
   get length(): number {

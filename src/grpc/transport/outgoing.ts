@@ -8,9 +8,10 @@ import type { Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
 import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
 import { schedulingPolicy } from "../../log/scheduling/policy.ts";
-import { framedAlone, prefixBytes, type AnswerFormat, type Framable } from "./call-format.ts";
+import { framedAlone, type AnswerFormat, type Framable } from "./call-format.ts";
 import { tooMuchHeld } from "./incoming.ts";
 import {
+  prefixBytes,
   PrefixedMessages,
   RepeatableMessage,
   type Message,
@@ -88,7 +89,7 @@ export class Outgoing {
   }
 
   /** Sends a message if the client takes it now, and the budget has room. */
-  offer(message: Buffer): boolean {
+  offer(message: PrefixedMessages): boolean {
     const isDropped = this.droppedBytes > 0;
     if (this.isEnded || isDropped || this.memory.isLarge || !this.hasRoom) return false;
     this.begin();
@@ -207,11 +208,12 @@ export class Outgoing {
 
   private write(messages: readonly Bytes[]): boolean {
     if (!this.format.send(this.stream, messages.map(taken))) return false;
+    const isAllSent = this.stream.unsentBytes === 0;
     for (const message of messages) {
       const { length } = message;
       const sentBytes = message instanceof PrefixedMessages ? length : length + prefixBytes;
       this.sentBytes += sentBytes;
-      if (!this.format.isPlain) continue;
+      if (isAllSent || !this.format.isPlain) continue;
       this.unsent.push({ bytes: sentBytes, remade: remadeOf(message) });
       this.unsentSum += sentBytes;
     }

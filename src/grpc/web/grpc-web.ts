@@ -6,11 +6,11 @@ import type { Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
 import {
   framed,
-  prefixBytes,
   type AnswerFormat,
   type CallFormat,
   type Framable,
 } from "../transport/call-format.ts";
+import { prefixBytes } from "../transport/message-parts.ts";
 import { statusFields, StatusCode, StatusError, type CallStatus } from "../transport/status.ts";
 import type { Fields } from "./http-status.ts";
 
