@@ -28,7 +28,9 @@ const source = [
   "  marten:postgres://HOST/DATABASE[?schema=NAME]           Marten",
   "--content-type TYPE     of payloads that the source keeps without one",
 ];
-const json = "--json                  print JSON, one object per line";
+const form =
+  "-o, --output FORM       table, json: one value, ndjson: a line for each; --json is ndjson";
+const wide = "--wide                  values that are not cut, and all columns";
 
 export const commandHelp: readonly CommandHelp[] = [
   {
@@ -49,7 +51,7 @@ export const commandHelp: readonly CommandHelp[] = [
       "--id UUID               the event's id, which makes it safe to repeat the command",
       "--expected-version N    refuse (exit code 3) unless the stream is at version N",
       "--expected exists|absent    refuse unless the stream has events, or has none",
-      json,
+      form,
     ],
   },
   {
@@ -62,7 +64,8 @@ export const commandHelp: readonly CommandHelp[] = [
       "--backwards             newest first",
       "--limit N               at most N events",
       "--with-removed          also show removed events: their positions and why they were removed",
-      json,
+      wide,
+      form,
     ],
   },
   {
@@ -73,7 +76,8 @@ export const commandHelp: readonly CommandHelp[] = [
       "-n, --lines N           how many events (10)",
       "-f, --follow            continue until Ctrl-C; reconnects without gaps or duplicates",
       ...selection,
-      json,
+      wide,
+      form,
     ],
   },
   {
@@ -94,20 +98,21 @@ export const commandHelp: readonly CommandHelp[] = [
       "both:",
       "  --expected-version N, --expected exists|absent",
       "  --actor TEXT, --reason TEXT    who did this and why; recorded in the log",
-      json,
+      wide,
+      form,
     ],
   },
   {
     name: "stream",
     synopsis: "stream STREAM",
     summary: "show a stream's version, events and policy",
-    details: [json],
+    details: [form],
   },
   {
     name: "types",
     synopsis: "types [PREFIX]",
     summary: "list event types",
-    details: [json],
+    details: [wide, form],
   },
   {
     name: "state",
@@ -115,14 +120,14 @@ export const commandHelp: readonly CommandHelp[] = [
     summary: "show a stream's state, made from its JSON events by JSON Merge Patch",
     details: [
       "--version N, --time TIME    the state at that version or time; without it: now",
-      json,
+      form,
     ],
   },
   {
     name: "snapshots",
     synopsis: "snapshots STREAM [--kind KIND]",
     summary: "list a stream's snapshots",
-    details: ["--kind KIND             only snapshots of this kind", json],
+    details: ["--kind KIND             only snapshots of this kind", wide, form],
   },
   {
     name: "groups",
@@ -146,7 +151,8 @@ export const commandHelp: readonly CommandHelp[] = [
       "  --epoch EPOCH         the epoch of --after",
       "  --after-group OTHER   where that group is; with --replace, create also ends that group",
       "                        and takes over its parked events",
-      json,
+      wide,
+      form,
     ],
   },
   {
@@ -161,14 +167,15 @@ export const commandHelp: readonly CommandHelp[] = [
       "--exec COMMAND          run COMMAND for each delivery instead of printing it, with a line",
       "                        of JSON on its standard input. Exit code 0 acknowledges. Any other",
       "                        makes it come again, with the last errors as the reason",
-      json,
+      wide,
+      form,
     ],
   },
   {
     name: "parked",
     synopsis: "parked list GROUP | parked replay|discard GROUP (POSITION... | --all)",
     summary: "list, replay or discard a group's parked events",
-    details: ["--epoch EPOCH           the epoch of the positions: see `info`", json],
+    details: ["--epoch EPOCH           the epoch of the positions: see `info`", wide, form],
   },
   {
     name: "checkpoints",
@@ -181,20 +188,21 @@ export const commandHelp: readonly CommandHelp[] = [
       "  --reset               allow a lower position than the saved one",
       "  --epoch EPOCH         the epoch of POSITION",
       "  --meta K=V            a metadata entry (repeat for more)",
-      json,
+      wide,
+      form,
     ],
   },
   {
     name: "info",
     synopsis: "info",
     summary: "show version, head, durability and limits of the server",
-    details: [json],
+    details: [form],
   },
   {
     name: "health",
     synopsis: "health",
     summary: "exit with 0 if the server is serving, otherwise with 1",
-    details: [json],
+    details: [form],
   },
   {
     name: "ui",
@@ -204,7 +212,7 @@ export const commandHelp: readonly CommandHelp[] = [
       "-a, --address ADDRESS   HOST:PORT; default $ANNALS_ADDRESS, else 127.0.0.1:7420",
       "--tls                   the server speaks TLS",
       "--open                  open it in the browser, too",
-      json,
+      form,
     ],
   },
   {
@@ -220,14 +228,14 @@ export const commandHelp: readonly CommandHelp[] = [
       "--dry-run               read and count only (the server's limits are not checked)",
       ...source,
       "--no-compare            do not compare source and store at the end",
-      json,
+      form,
     ],
   },
   {
     name: "follow",
     synopsis: "follow SOURCE [options]",
     summary: "append the events of another system, also those to come, until Ctrl-C",
-    details: [...source, json],
+    details: [...source, form],
   },
   {
     name: "export",
@@ -250,7 +258,7 @@ export const commandHelp: readonly CommandHelp[] = [
       "--storage URL           a store in a PostgreSQL database, also while it is served",
       "--storage-schema NAME   its schema there; default annals",
       "Prints everything that is not as it was written, and then exits with 1.",
-      json,
+      form,
     ],
   },
   {
@@ -268,7 +276,7 @@ export const commandHelp: readonly CommandHelp[] = [
       "--timeout DURATION      of a server: the default is none",
       "--tls, --tls-ca FILE, --tls-cert FILE, --tls-key FILE, --tls-server-name NAME",
       "--token-file FILE       the token to show; default $ANNALS_TOKEN_FILE, else $ANNALS_TOKEN",
-      json,
+      form,
     ],
   },
   {
@@ -285,7 +293,7 @@ export const commandHelp: readonly CommandHelp[] = [
       "                        groups and snapshots are taken from it; of the backups of --keep,",
       "                        the last such one is taken by itself",
       "--without-progress      leave checkpoints, groups and snapshots out",
-      json,
+      form,
     ],
   },
   {
@@ -295,7 +303,7 @@ export const commandHelp: readonly CommandHelp[] = [
     details: [
       "FOLLOWER                HOST:PORT or unix:PATH of a follower, or a stopped one's folder;",
       "                        see to it that clients do not reach the old leader any more",
-      json,
+      form,
     ],
   },
   {
@@ -307,7 +315,7 @@ export const commandHelp: readonly CommandHelp[] = [
       "STORE                   a new or empty folder",
       "--accept-loss TOKEN     go on without what is lost; a first run names it, with the token",
       "--yes                   the same, whatever is lost",
-      json,
+      form,
     ],
   },
   {
@@ -324,7 +332,8 @@ export const commandHelp: readonly CommandHelp[] = [
       "  --access-file FILE    the file that roles are checked against; default",
       "                        $ANNALS_ACCESS_FILE",
       "revoke: one token by its ID, or all of a principal by its NAME",
-      json,
+      wide,
+      form,
     ],
   },
   {
@@ -337,7 +346,7 @@ export const commandHelp: readonly CommandHelp[] = [
       "add: replaces what was kept under the name; checks nothing",
       "  -a, --address ADDRESS, --token-file FILE",
       "  --tls, --tls-ca FILE, --tls-cert FILE, --tls-key FILE, --tls-server-name NAME",
-      json,
+      form,
     ],
   },
   {
@@ -374,6 +383,11 @@ export const connectionHelp: readonly string[] = [
 
 export function isLocal(command: string): boolean {
   return local.has(command);
+}
+
+/** The lines of a command's page. */
+export function detailsOf(name: string): readonly string[] {
+  return commandHelp.find((command) => command.name === name)?.details ?? [];
 }
 
 /** All commands, one per line. */

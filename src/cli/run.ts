@@ -2,9 +2,10 @@
 // itself. The other commands are clients of a server, or work on a folder.
 
 import { version } from "../version.ts";
-import { commandHelp, isLocal, overview, helpPage } from "./help.ts";
+import { commandHelp, detailsOf, isLocal, overview, helpPage } from "./help.ts";
 import { exitCode, UsageError } from "./arguments/options.ts";
 import { withContext } from "./connection/contexts.ts";
+import { withForm } from "./output/form.ts";
 import { variableWarnings } from "./server/variable-warnings.ts";
 import { print, processTerminal, say, type Terminal } from "./output/terminal.ts";
 
@@ -56,8 +57,9 @@ export async function runCommand(argv: readonly string[], given?: Terminal): Pro
       await say(terminal.errors, `warning: ${warning}`);
     }
     const command = await commandOf(name, args);
-    const own = isLocal(name) ? args : withContext(args, terminal.environment);
-    return await command(own, terminal);
+    const form = withForm(name, args, terminal, detailsOf(name));
+    const own = isLocal(name) ? form.args : withContext(form.args, terminal.environment);
+    return await command(own, form.terminal);
   } catch (error) {
     const { report } = await import("./report.ts");
     return report(error, Object.hasOwn(commands, name) ? name : "", terminal);

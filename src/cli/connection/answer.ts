@@ -4,6 +4,7 @@
 import { escaped } from "../../escape.ts";
 import { jsonLine } from "../output/display.ts";
 import { withSession, type ConnectionValues, type Session } from "./session.ts";
+import { rowLines } from "../output/form.ts";
 import { pairsOf, tableOn, type Column } from "../output/table.ts";
 import { print, type Terminal } from "../output/terminal.ts";
 
@@ -36,9 +37,11 @@ export async function printList<Row>(
   listing: ListedRows<Row>,
 ): Promise<number> {
   const table = tableOn(terminal.output, terminal, listing.columns);
+  const lines = rowLines(terminal);
+  const isJson = values.json === true;
   const text = (rows: readonly Row[]) =>
-    values.json === true
-      ? rows.map((row) => jsonLine(listing.json(row))).join("")
+    isJson
+      ? lines.some(rows.map((row) => jsonLine(listing.json(row))))
       : table(rows.map((row) => listing.cells(row)));
   await withSession(values, terminal, async (session) => {
     let token = "";
@@ -48,5 +51,6 @@ export async function printList<Row>(
       token = nextPageToken;
     } while (token !== "");
   });
+  if (isJson) await print(terminal.output, lines.end);
   return 0;
 }

@@ -38,10 +38,11 @@ function listAll(args: readonly string[], terminal: Terminal): Promise<number> {
     columns: [
       { title: "CONSUMER", side: "left", columnsMax: 48 },
       { title: "POSITION", side: "right" },
+      { title: "EPOCH", side: "left", isExtra: true },
       { title: "SAVED AT", side: "left" },
       { title: "KEY=VALUE", side: "left" },
     ],
-    cells: (row) => [row.consumer, placeOf(row), isoTime(row.savedAt), factsOf(row)],
+    cells: (row) => [row.consumer, placeOf(row), row.epoch, isoTime(row.savedAt), factsOf(row)],
     json: checkpointJson,
     page: async (session, pageToken) => {
       const request = { prefix, pageSize, pageToken };

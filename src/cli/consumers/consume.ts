@@ -9,6 +9,7 @@ import type { Held, Membership } from "../../client/group/member-call.ts";
 import { defaultRetryPolicy } from "../../client/store/retry.ts";
 import { View } from "../../gen/annals/v1/event_pb.js";
 import { deliveriesOn, deliveryLine } from "../output/event-table.ts";
+import { refuseArray } from "../output/form.ts";
 import { connectionOptions, jsonOption, parse, wholeNumber } from "../arguments/options.ts";
 import { withSession, type Session } from "../connection/session.ts";
 import { print, say, type Terminal } from "../output/terminal.ts";
@@ -40,19 +41,21 @@ export async function consume(args: readonly string[], terminal: Terminal): Prom
   // Takes no more events than it will process. With --exec it processes one at a time.
   const permits = exec === undefined ? Math.min(number("permits", permitsDefault), limit) : 1;
   const membership = { group, member, permits, view: View.FULL };
-  const show = deliveriesOn(terminal, values.json);
+  if (limit === Infinity) refuseArray(terminal, "consume without --limit");
+  const shown = deliveriesOn(terminal, values.json);
   /**
    * Processes one delivery. Returns undefined if that succeeded, otherwise the reason of the
    * failure.
    */
   const deal = async (held: Held): Promise<string | undefined> => {
     if (exec !== undefined) return runOver(held, exec, terminal);
-    await print(terminal.output, show([held.delivery]));
+    await print(terminal.output, shown.text([held.delivery]));
     return undefined;
   };
   await withSession(values, terminal, (session) =>
     work(session, terminal, membership, limit, deal),
   );
+  if (exec === undefined) await print(terminal.output, shown.end());
   return 0;
 }
 

@@ -65,6 +65,8 @@ function listGroups(args: readonly string[], terminal: Terminal): Promise<number
       { title: "IN FLIGHT", side: "right" },
       { title: "MEMBERS", side: "right" },
       { title: "PARKED", side: "right" },
+      { title: "CREATED", side: "left", isExtra: true },
+      { title: "SETTINGS", side: "left", isExtra: true },
     ],
     cells: (row) => [
       row.name,
@@ -74,6 +76,10 @@ function listGroups(args: readonly string[], terminal: Terminal): Promise<number
       String(row.inFlightCount),
       String(row.memberCount),
       String(row.parkedCount),
+      isoTime(row.createdAt),
+      settingsText(row.settings)
+        .map((pair) => pair.join(" "))
+        .join(", "),
     ],
     json: groupJson,
     page: async (session, pageToken) => {

@@ -53,6 +53,7 @@ function listParked(args: readonly string[], terminal: Terminal): Promise<number
       { title: "ATTEMPTS", side: "right" },
       { title: "STREAM@VERSION", side: "left", columnsMax: 36 },
       { title: "TYPE", side: "left", columnsMax: 28, wraps: true },
+      { title: "ID", side: "left", isExtra: true },
       { title: "REASON", side: "left" },
     ],
     cells: ({ position, parkedAt, attempts, reason, event }) => [
@@ -61,6 +62,7 @@ function listParked(args: readonly string[], terminal: Terminal): Promise<number
       String(attempts),
       event === undefined || event.stream === "" ? "" : `${event.stream}@${event.version}`,
       event?.type ?? "(removed)",
+      event?.id ?? "",
       reason,
     ],
     json: ({ position, parkedAt, attempts, reason, event }) => ({

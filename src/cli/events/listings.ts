@@ -34,7 +34,11 @@ export function streams(args: readonly string[], terminal: Terminal): Promise<nu
       { title: "EVENTS", side: "right" },
       { title: "LAST POSITION", side: "right" },
       { title: "LAST RECORDED AT", side: "left" },
+      { title: "FIRST VERSION", side: "right", isExtra: true },
+      { title: "FIRST POSITION", side: "right", isExtra: true },
+      { title: "FIRST RECORDED AT", side: "left", isExtra: true },
       { title: "STATE", side: "left" },
+      { title: "KEEPS", side: "left", isExtra: true },
     ],
     cells: (row) => [
       row.stream,
@@ -42,7 +46,11 @@ export function streams(args: readonly string[], terminal: Terminal): Promise<nu
       String(row.eventCount),
       String(row.lastPosition),
       isoTime(row.lastRecordedAt),
+      String(row.firstVersion),
+      String(row.firstPosition),
+      isoTime(row.firstRecordedAt),
       lifecycleName(row),
+      policyText(row.policy),
     ],
     json: streamJson,
     page: async ({ store, once }, pageToken) => {
@@ -150,6 +158,7 @@ export function snapshots(args: readonly string[], terminal: Terminal): Promise<
       { title: "POSITION", side: "right" },
       { title: "SAVED AT", side: "left" },
       { title: "CONTENT TYPE", side: "left" },
+      { title: "KEY=VALUE", side: "left", isExtra: true },
     ],
     cells: (row) => [
       row.kind === "" ? "(default)" : row.kind,
@@ -157,6 +166,9 @@ export function snapshots(args: readonly string[], terminal: Terminal): Promise<
       String(row.position),
       isoTime(row.savedAt),
       row.contentType,
+      Object.entries(row.metadata)
+        .map((entry) => entry.join("="))
+        .join(" "),
     ],
     json: (row) => ({
       stream: row.stream,

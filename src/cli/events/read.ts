@@ -45,15 +45,16 @@ export async function readCommand(args: readonly string[], terminal: Terminal): 
     ),
     withRemoved: values["with-removed"] === true,
   };
-  const text = eventsOn(terminal, values.json);
+  const shown = eventsOn(terminal, values.json);
   await withSession(values, terminal, async ({ store, streaming }) => {
     for await (const { message } of store.read(request, streaming)) {
-      if (message.case === "batch") await print(terminal.output, text(message.value.events));
+      if (message.case === "batch") await print(terminal.output, shown.text(message.value.events));
       if (message.case !== "end" || terminal.errors.isTTY !== true) continue;
       const paint = paintFor(terminal.errors, terminal);
       await print(terminal.errors, `${paint.dim(endOf(message.value, selection.case))}\n`);
     }
   });
+  await print(terminal.output, shown.end());
   return 0;
 }
 
@@ -92,7 +93,7 @@ export async function exportEvents(args: readonly string[], terminal: Terminal):
         if (message.case === "end") return message.value;
         if (message.case !== "batch") continue;
         const { events } = message.value;
-        await print(terminal.output, lines(events));
+        await print(terminal.output, lines.text(events));
         written = Number(events.at(-1)?.position ?? written);
         count += events.length;
         if (terminal.output.isTTY !== true) progress.tell(written, Math.max(head, written));

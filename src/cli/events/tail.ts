@@ -9,6 +9,7 @@ import { isWorthRetrying } from "../../client/store/call-failure.ts";
 import { RecordedEventSchema, View } from "../../gen/annals/v1/event_pb.js";
 import { Direction, type SubscribeResponse } from "../../gen/annals/v1/read_pb.js";
 import { eventsOn } from "../output/event-table.ts";
+import { refuseArray } from "../output/form.ts";
 import {
   CommandError,
   connectionOptions,
@@ -41,9 +42,10 @@ export async function tail(args: readonly string[], terminal: Terminal): Promise
   const { values, positionals } = parse(args, options, { min: 0, max: 1 });
   const selection = selectionFromFlags(values, positionals[0]);
   const lines = values.lines === undefined ? linesDefault : wholeNumber(values.lines, "--lines");
-  const text = eventsOn(terminal, values.json);
+  if (values.follow === true) refuseArray(terminal, "tail -f");
+  const shown = eventsOn(terminal, values.json);
   const show = async (message: SubscribeResponse["message"]) => {
-    if (message.case === "batch") await print(terminal.output, text(message.value.events));
+    if (message.case === "batch") await print(terminal.output, shown.text(message.value.events));
     else if (message.case === "caughtUp" && terminal.errors.isTTY === true) {
       const summary = `-- caught up at position ${message.value.position}, waiting --`;
       await print(terminal.errors, `${paintFor(terminal.errors, terminal).dim(summary)}\n`);
@@ -58,6 +60,7 @@ export async function tail(args: readonly string[], terminal: Terminal): Promise
       if (message.case === "batch") await show(message);
     }
   });
+  await print(terminal.output, shown.end());
   return 0;
 }
 

@@ -20,6 +20,7 @@ import {
   UsageError,
   wholeNumber,
 } from "../arguments/options.ts";
+import { refuseArray } from "../output/form.ts";
 import { positionProgress } from "../output/progress.ts";
 import { say, type Terminal } from "../output/terminal.ts";
 import { isAddress } from "./address.ts";
@@ -46,6 +47,7 @@ export async function backup(args: readonly string[], terminal: Terminal): Promi
     await backUpInto(store, await beginGeneration(target), values, terminal);
     await forgetGenerations(target, keep);
   };
+  if (values.every !== undefined) refuseArray(terminal, "backup --every");
   if (values.every === undefined) await run();
   else await repeated(run, durationMs(values.every, "--every"), terminal);
   return exitCode.ok;

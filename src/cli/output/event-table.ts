@@ -3,6 +3,7 @@
 import type { Delivery } from "../../gen/annals/v1/consumer_group_service_pb.js";
 import type { RecordedEvent } from "../../gen/annals/v1/event_pb.js";
 import { byteCount } from "./display.ts";
+import { rowLines } from "./form.ts";
 import { lineOf } from "./event-line.ts";
 import { tableOn, type Column } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
@@ -13,35 +14,42 @@ const columns: readonly Column[] = [
   { title: "RECORDED AT", side: "left" },
   { title: "STREAM@VERSION", side: "left", columnsMax: 36 },
   { title: "TYPE", side: "left", columnsMax: 28, wraps: true },
+  { title: "ID", side: "left", isExtra: true },
+  { title: "CONTENT TYPE", side: "left", isExtra: true },
   { title: "PAYLOAD  #TAGS  KEY=VALUE  @PRINCIPAL", side: "left" },
 ];
 
-/** Turns batches of events into text: a table or lines of JSON. */
+/** Turns batches of events into text: a table or lines of JSON. `end` comes behind the last. */
 export function eventsOn(terminal: Terminal, json: boolean | undefined) {
-  if (json === true) {
-    const isForTerminal = terminal.output.isTTY === true;
-    return (events: readonly RecordedEvent[]) =>
-      events.map((event) => lineOf(event, isForTerminal)).join("");
-  }
+  const isForTerminal = terminal.output.isTTY === true;
+  const lines = rowLines(terminal);
   const table = tableOn(terminal.output, terminal, columns);
-  return (events: readonly RecordedEvent[]) => table(events.map(cellsOf));
+  return {
+    text: (events: readonly RecordedEvent[]): string =>
+      json === true
+        ? lines.some(events.map((event) => lineOf(event, isForTerminal)))
+        : table(events.map(cellsOf)),
+    end: (): string => (json === true ? lines.end : ""),
+  };
 }
 
 const deliveryColumns = [{ title: "ATTEMPT", side: "right" } as const, ...columns];
 
 /** As `eventsOn`, for deliveries of a consumer group. Each starts with its attempt. */
 export function deliveriesOn(terminal: Terminal, json: boolean | undefined) {
-  if (json === true) {
-    const isForTerminal = terminal.output.isTTY === true;
-    return (deliveries: readonly Delivery[]) =>
-      deliveries.map((delivery) => deliveryLine(delivery, isForTerminal)).join("");
-  }
+  const isForTerminal = terminal.output.isTTY === true;
+  const lines = rowLines(terminal);
   const table = tableOn(terminal.output, terminal, deliveryColumns);
-  return (deliveries: readonly Delivery[]) => {
-    const rows = deliveries.map(({ attempt, event }) => {
-      return [String(attempt), ...(event === undefined ? [] : cellsOf(event))];
-    });
-    return table(rows);
+  return {
+    text: (deliveries: readonly Delivery[]): string =>
+      json === true
+        ? lines.some(deliveries.map((delivery) => deliveryLine(delivery, isForTerminal)))
+        : table(
+            deliveries.map(({ attempt, event }) => {
+              return [String(attempt), ...(event === undefined ? [] : cellsOf(event))];
+            }),
+          ),
+    end: (): string => (json === true ? lines.end : ""),
   };
 }
 
@@ -65,6 +73,8 @@ function cellsOf(event: RecordedEvent): string[] {
     isoTime(event.recordedAt),
     event.stream === "" ? "" : `${event.stream}@${event.version}`,
     event.type,
+    event.id,
+    event.contentType,
     [payload, ...marks, ...facts, by].filter((part) => part !== "").join("  "),
   ];
 }

@@ -13,6 +13,8 @@ export interface Column {
   readonly columnsMax?: number;
   /** On a narrow terminal, this column and those after it go on a second line. */
   readonly wraps?: boolean;
+  /** Only with `--wide`. */
+  readonly isExtra?: boolean;
 }
 
 const gap = "  ";
@@ -21,8 +23,11 @@ const indent = " ".repeat(4);
 const wideMin = 140;
 
 /** Lays out groups of rows. The titles come before the first group. */
-export function tableOn(output: Output, terminal: Terminal, columns: readonly Column[]) {
-  const terminalWidth = widthOf(output);
+export function tableOn(output: Output, terminal: Terminal, all: readonly Column[]) {
+  const isWide = terminal.isWide === true;
+  const isShown = all.map(({ isExtra }) => isWide || isExtra !== true);
+  const columns = all.filter((_, index) => isShown[index]);
+  const terminalWidth = isWide ? Number.POSITIVE_INFINITY : widthOf(output);
   const paint = paintFor(output, terminal);
   const wrapsAt = columns.findIndex(({ wraps }) => wraps === true);
   const inLine = wrapsAt < 0 || terminalWidth >= wideMin ? columns.length : wrapsAt;
@@ -50,7 +55,9 @@ export function tableOn(output: Output, terminal: Terminal, columns: readonly Co
   };
 
   return (rows: readonly (readonly string[])[]): string => {
-    const cells = rows.map((row) => row.map((cell, index) => cut(escaped(cell), index)));
+    const cells = rows.map((row) => {
+      return row.filter((_, index) => isShown[index]).map((cell, i) => cut(escaped(cell), i));
+    });
     const titles = columns.map(({ title }) => title);
     for (const row of titled ? cells : [titles, ...cells]) {
       for (const [index, cell] of row.entries()) {

@@ -8,6 +8,7 @@ import { escaped } from "../../escape.ts";
 export interface Output extends Writable {
   readonly isTTY?: boolean;
   readonly columns?: number;
+  readonly rows?: number;
 }
 
 export interface Terminal {
@@ -17,6 +18,10 @@ export interface Terminal {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Aborted by the first Ctrl-C or SIGTERM. */
   readonly signal: AbortSignal;
+  /** `--wide`: values are not cut, and tables have all columns. */
+  readonly isWide?: boolean;
+  /** `--output json`: what has several rows is one array. */
+  readonly isArray?: boolean;
 }
 
 /** Nothing reads the output any more, as when the other end of a pipe closes. */

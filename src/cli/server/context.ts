@@ -5,6 +5,7 @@ import { targetOf } from "../../client/rpc/address.ts";
 import { connectionOptions, jsonOption, parse, UsageError } from "../arguments/options.ts";
 import { contextsOf, keepContext, type ContextOptions } from "../connection/contexts.ts";
 import { jsonLine } from "../output/display.ts";
+import { rowLines } from "../output/form.ts";
 import { say, print, type Terminal } from "../output/terminal.ts";
 
 const { timeout: _, ...kept } = connectionOptions;
@@ -47,7 +48,13 @@ function optionsOf({ json: _json, ...values }: Values): ContextOptions {
 
 async function list(values: Values, terminal: Terminal): Promise<number> {
   const contexts = Object.entries(contextsOf(terminal.environment));
-  if (values.json !== true && contexts.length === 0) {
+  if (values.json === true) {
+    const lines = rowLines(terminal);
+    const rows = contexts.map(([name, given]) => jsonLine({ context: name, options: given }));
+    await print(terminal.output, lines.some(rows) + lines.end);
+    return 0;
+  }
+  if (contexts.length === 0) {
     await say(
       terminal.errors,
       "no contexts; `annals context add NAME --address ADDRESS` keeps one",
@@ -57,8 +64,7 @@ async function list(values: Values, terminal: Terminal): Promise<number> {
     const flags = Object.entries(given).map(([option, value]) => {
       return value === true ? `--${option}` : `--${option} ${value}`;
     });
-    const line = { context: name, options: given };
-    await said(terminal, values, line, `${name}  ${flags.join(" ")}`);
+    await say(terminal.output, `${name}  ${flags.join(" ")}`);
   }
   return 0;
 }

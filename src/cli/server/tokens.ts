@@ -12,6 +12,7 @@ import {
 } from "../../access/token-file.ts";
 import { jsonLine } from "../output/display.ts";
 import { CommandError, jsonOption, parse, UsageError } from "../arguments/options.ts";
+import { rowLines } from "../output/form.ts";
 import { tableOn } from "../output/table.ts";
 import { print, say, type Terminal } from "../output/terminal.ts";
 import { ageMs } from "../arguments/time.ts";
@@ -90,7 +91,8 @@ async function list(args: readonly string[], terminal: Terminal): Promise<number
   const entries = [...(await readTokenFile(fileOf(values["tokens-file"], terminal))).values()];
   const rows = entries.map((entry) => shown(entry, nowMs));
   if (values.json === true) {
-    for (const row of rows) await print(terminal.output, jsonLine(row));
+    const lines = rowLines(terminal);
+    await print(terminal.output, lines.some(rows.map(jsonLine)) + lines.end);
     return 0;
   }
   const table = tableOn(
