@@ -27,6 +27,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   checkpoints: async () => (await import("./consumers/checkpoints.ts")).checkpoints,
   info: async () => (await import("./server/info.ts")).info,
   health: async () => (await import("./server/health.ts")).health,
+  top: async () => (await import("./server/top.ts")).top,
+  bench: async () => (await import("./events/bench.ts")).bench,
   ui: async () => (await import("./server/ui.ts")).ui,
   import: async () => (await import("./import/import.ts")).importEvents,
   follow: async () => (await import("./import/move.ts")).followSource,

@@ -73,7 +73,9 @@ export function createEventLog(options: EventLogOptions): EventLog {
   const interests = new Interests(storage.head().position, timers);
   const unwatch = [storage.watch(interests), storage.watch(checkpoints)];
   const shared = new SharedBatches({ storage, gate: scheduler.gateOf({}), timers, memory });
+  const handed = { read: 0, subscription: 0, group: 0 };
   const groups = new Groups({
+    handed,
     storage,
     gate: scheduler.gateOf({}),
     interests,
@@ -87,11 +89,12 @@ export function createEventLog(options: EventLogOptions): EventLog {
   });
   unwatch.push(storage.watch(groups), storage.watch(shared));
   const stateBytesMax = Math.min(limits.eventBytesMax, jsonTextBytesMax);
-  const reading = { storage, gate, memory, batchBytes: limits.batchBytesMax, warn: onWarning };
+  const { batchBytesMax: batchBytes } = limits;
+  const reading = { storage, gate, memory, handed, batchBytes, warn: onWarning };
   const propose = async (request: SnapshotRequest, signal?: CancelSignal) =>
     (await queue.add(request, signal)).outcome;
   const open = new OpenSubscriptions();
-  const loops = new LiveLoops({ interests, shared, batchBytes: limits.batchBytesMax });
+  const loops = new LiveLoops({ interests, shared, batchBytes });
   const source = { ...reading, interests, shared, loops, open, timers, clock, propose };
   const sourceOf = (its: Gate = gate) => ({ ...source, gate: its });
   const copies = copying(storage);
@@ -123,7 +126,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     listEventTypes: (page, caller = own) =>
       inTurn(caller, listCost(page), () => storage.listEventTypes(page)),
     info: () => infoNow(storage, interests.count - groups.count),
-    figures: () => figuresOf(queue, open, groups, storage.head().position),
+    figures: () => ({ ...figuresOf(queue, open, groups, storage.head().position), handed }),
     async stop() {
       interests.stop();
       checkpoints.stop();
@@ -158,7 +161,7 @@ function figuresOf(
   open: OpenSubscriptions,
   { count: runningGroups }: Groups,
   head: number,
-): LogFigures {
+): Omit<LogFigures, "handed"> {
   return { ...queue.figures(), subscriptions: open.figures(head), runningGroups };
 }
 

@@ -28,10 +28,18 @@ export interface SubscriptionFigures {
   readonly lagMax: number;
 }
 
+/** Events that were handed to callers since the store was opened, by what they called. */
+export interface HandedFigures {
+  read: number;
+  subscription: number;
+  group: number;
+}
+
 export interface LogFigures {
   readonly commits: CommitFigures;
   readonly queue: QueueFigures;
   readonly subscriptions: SubscriptionFigures;
   /** Consumer groups that run. */
   readonly runningGroups: number;
+  readonly handed: Readonly<HandedFigures>;
 }

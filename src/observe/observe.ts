@@ -86,6 +86,7 @@ export class Observation {
     const endsMs = certificateEndsMs();
     return [
       gauge("annals_build_info", "1, with what runs.", [[build, 1]]),
+      gauge("annals_told_timestamp_seconds", "When these figures were taken.", Date.now() / 1_000),
       gauge("annals_connections", "Open connections by HTTP/2.", connections()),
       gauge("annals_client_memory_bytes", "Held for clients.", memory.bytes),
       gauge("annals_client_memory_limit_bytes", "The most of it.", memory.bytesMax),

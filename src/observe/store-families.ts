@@ -68,7 +68,13 @@ function headFamilies(storage: WatchedStorage): Family[] {
   ];
 }
 
-function logFamilies({ commits, queue, subscriptions, runningGroups }: LogFigures): Family[] {
+function logFamilies({
+  commits,
+  queue,
+  subscriptions,
+  runningGroups,
+  handed,
+}: LogFigures): Family[] {
   const { liveCount, behindCount, lagMax } = subscriptions;
   return [
     ...commitFamilies(commits),
@@ -88,6 +94,11 @@ function logFamilies({ commits, queue, subscriptions, runningGroups }: LogFigure
       lagMax,
     ),
     gauge("annals_groups_running", "Consumer groups that run.", runningGroups),
+    counter("annals_events_handed_total", "Events that were handed to callers.", [
+      [{ to: "read" }, handed.read],
+      [{ to: "subscription" }, handed.subscription],
+      [{ to: "group" }, handed.group],
+    ]),
   ];
 }
 

@@ -45,7 +45,8 @@ export interface ConnectionValues {
   readonly "token-file"?: string | undefined;
 }
 
-const timeoutDefaultMs = 10_000;
+/** Of a call with one answer. */
+export const timeoutDefaultMs = 10_000;
 
 /** Runs `work` with a connected session, and then closes the session. */
 export async function withSession<T>(
@@ -53,12 +54,10 @@ export async function withSession<T>(
   terminal: Terminal,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
-  const own = ownServer(terminal.environment);
-  const address = values.address ?? own.address;
+  const server = serverOf(values, terminal.environment);
+  const { address } = server;
   const given = values.timeout === undefined ? undefined : durationMs(values.timeout, "--timeout");
-  const tls = tlsOf(values) ?? (values.address === undefined ? pinnedTo(own) : undefined);
-  const token = tokenOf(values["token-file"], terminal.environment);
-  const connection = connect({ address, tls, token });
+  const connection = connect(server);
   const { signal } = terminal;
   try {
     return await work({
@@ -75,6 +74,19 @@ export async function withSession<T>(
   } finally {
     connection.close();
   }
+}
+
+/** Where the server is, and what it is shown: the options of a command, or else its surroundings. */
+export function serverOf(
+  values: ConnectionValues,
+  environment: Terminal["environment"],
+): Pick<ConnectionOptions, "address" | "tls" | "token"> {
+  const own = ownServer(environment);
+  return {
+    address: values.address ?? own.address,
+    tls: tlsOf(values) ?? (values.address === undefined ? pinnedTo(own) : undefined),
+    token: tokenOf(values["token-file"], environment),
+  };
 }
 
 function pinnedTo({ tls }: OwnServer): TlsOptions | undefined {

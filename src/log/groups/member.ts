@@ -13,6 +13,7 @@ import type {
   MemberRequest,
   MemberWish,
 } from "../group-verbs.ts";
+import type { HandedFigures } from "../log-figures.ts";
 import type { Storage } from "../../storage/storage.ts";
 import type { Timers } from "../timers.ts";
 
@@ -37,6 +38,8 @@ export interface MemberHost {
   readonly position: () => number;
   readonly readRecord: (position: number) => Promise<Uint8Array | undefined>;
   readonly storage: Pick<Storage, "areRemoved">;
+  /** Counts what members get. */
+  readonly handed: Pick<HandedFigures, "group">;
   /** Something happened: the group is to look what follows. */
   readonly touch: () => void;
   readonly left: (member: ConnectedMember) => void;
@@ -193,6 +196,7 @@ export class ConnectedMember implements GroupMember {
       const { token, attempt, leaseUntilMs } = delivery;
       return { token: this.textOf(token), attempt, leaseUntil: leaseUntilMs * 1_000, record };
     });
+    this.host.handed.group += taken.length;
     this.host.touch();
     return taken;
   }

@@ -17,6 +17,7 @@ import { RemovedEvents } from "./removed-events.ts";
 import type { GroupRecord } from "./record.ts";
 import type { MemberInfo, MemberWish } from "../group-verbs.ts";
 import type { Interests } from "../subscribe/interest.ts";
+import type { HandedFigures } from "../log-figures.ts";
 import type { PositionWaiters } from "../position-waiters.ts";
 import type { Timers } from "../timers.ts";
 
@@ -31,6 +32,7 @@ export interface RunnerParts extends Source {
   readonly write: (sideValues: readonly SideValueChange[]) => Promise<void>;
   readonly warn: (message: string, cause?: unknown) => void;
   readonly waiters: PositionWaiters;
+  readonly handed: Pick<HandedFigures, "group">;
 }
 
 /** Keys that are read again concurrently. */

@@ -74,6 +74,7 @@ async function* loadAt(
       const lastRecord = lastRecordOf(batch);
       newest = lastRecord && scanPlacement(lastRecord);
       eventCount += batch.count;
+      source.handed.read += batch.count;
       firstVersion ??= versionOf(firstRecordOf(batch));
       yield { kind: "batch", batch };
     }

@@ -7,11 +7,14 @@ import { scanPlacement } from "../../domain/record.ts";
 import type { Range, Storage, StorageRead } from "../../storage/storage.ts";
 import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
 import { firstRecordOf, lastRecordOf, recordOfVersion, sliceBatch, versionAt } from "./records.ts";
+import type { HandedFigures } from "../log-figures.ts";
 import type { Batch, Bound, ReadMessage, ReadRequest } from "../verbs.ts";
 
 export interface ReadSource extends Source {
   /** A batch is cut near this many encoded bytes. */
   readonly batchBytes: number;
+  /** Counts what callers get. */
+  readonly handed: HandedFigures;
 }
 
 /** `head` is the head at the time of the call, before anything waits. */
@@ -33,6 +36,7 @@ export async function* read(
     const left = limit - eventCount;
     const batch = found.count > left ? sliceBatch(found, 0, left) : found;
     eventCount += batch.count;
+    source.handed.read += batch.count;
     // Only its place: a batch that the client does not take may be dropped.
     if (direction === "forwards" || newest === undefined) newest = newestIn(batch, direction);
     yield { kind: "batch", batch };

@@ -142,6 +142,7 @@ class Subscription implements LiveReader {
 
   take(batch: Batch): boolean {
     if (this.signal.aborted || this.offer?.(batch) !== true) return false;
+    this.source.handed.subscription += batch.count;
     this.spoke();
     return true;
   }
@@ -234,6 +235,7 @@ class Subscription implements LiveReader {
 
   private batch(batch: Batch): SubscribeMessage {
     this.through = batch.through;
+    this.source.handed.subscription += batch.count;
     return { kind: "batch", batch };
   }
 
