@@ -68,6 +68,9 @@ const eventStore: Appending & Omit<Table<typeof EventStoreService>, keyof Append
   subscribe: needing(({ selection }) => selectionNeeds(selection)),
   load: needing(({ stream }) => [readNeed(stream)]),
   getState: needing(({ stream }) => [readNeed(stream)]),
+  getEvent: needing(({ stream }) => [
+    stream === "" ? { anyOf: ["read"], extent: everything } : readNeed(stream),
+  ]),
   getStream: needing(({ stream }) => [readNeed(stream)]),
   listStreams: needing(({ prefix }) => [{ anyOf: ["read"], extent: prefixed(prefix) }]),
   listEventTypes: needing(() => [{ anyOf: ["read"], extent: everything }]),

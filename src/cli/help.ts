@@ -69,6 +69,16 @@ export const commandHelp: readonly CommandHelp[] = [
     ],
   },
   {
+    name: "event",
+    synopsis: "event ID [--stream STREAM]",
+    summary: "show the event with an id",
+    details: [
+      "--stream STREAM         only if it is in this stream; a principal then needs `read` of this",
+      "                        stream, otherwise of everything",
+      form,
+    ],
+  },
+  {
     name: "tail",
     synopsis: "tail [STREAM] [-n N] [-f] [options]",
     summary: "print the last events, and with -f new ones as they arrive",

@@ -15,6 +15,7 @@ type Command = (args: readonly string[], terminal: Terminal) => Promise<number>;
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   append: async () => (await import("./events/append.ts")).append,
   read: async () => (await import("./events/read.ts")).readCommand,
+  event: async () => (await import("./events/event.ts")).eventCommand,
   tail: async () => (await import("./events/tail.ts")).tail,
   streams: async () => (await import("./events/listings.ts")).streams,
   stream: async () => (await import("./events/listings.ts")).stream,

@@ -9,6 +9,7 @@ import { AppendQueue } from "./append/append-queue.ts";
 import { Checkpoints } from "./append/checkpoints.ts";
 import { Groups } from "./groups/groups.ts";
 import { Interests } from "./subscribe/interest.ts";
+import { findEvent } from "./read/find-event.ts";
 import { mismatchOf } from "./read/epochs.ts";
 import { lookAhead } from "./read/look-ahead.ts";
 import { load } from "./read/load.ts";
@@ -120,6 +121,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     load: (request, signal, its) => load(sourceOf(its), request, signal),
     getState: (request, signal, its) => getState(sourceOf(its), request, stateBytesMax, signal),
 
+    findEvent: (request, caller = own) => findEvent(sourceOf(caller.gate), request, caller),
     getStream: async (stream, caller = own) => infoOf(await lookUp(storage, stream, caller)),
     listStreams: async (page, caller = own) =>
       (await inTurn(caller, listCost(page), () => storage.listStreams(page))).map(infoOf),

@@ -122,6 +122,13 @@ export interface GetStateRequest {
   readonly at?: Exclude<Bound, { kind: "position" }> | undefined;
 }
 
+export interface FindEventRequest {
+  /** UUID text, lower case. */
+  readonly id: string;
+  /** Undefined: any event that is no system event. */
+  readonly stream: string | undefined;
+}
+
 export type { Batch, Json, RereadableBatch };
 
 export interface StreamState {
@@ -314,6 +321,11 @@ export interface EventLog {
   /** See `Storage.copy`. Undefined: the engine makes no copies. */
   copy(start: CopyStart, caller: Copier): AsyncIterable<CopyPart> | undefined;
 
+  /**
+   * The record of the event with an id; a removed event's is a removed record. Undefined: there is
+   * none.
+   */
+  findEvent(request: FindEventRequest, caller?: Caller): Promise<Uint8Array | undefined>;
   /** Throws STREAM_NOT_FOUND. */
   getStream(stream: string, caller?: Caller): Promise<StreamInfo>;
   listStreams(page: NamePage, caller?: Caller): Promise<StreamInfo[]>;

@@ -26,6 +26,7 @@ import { webOutcome } from "../support/web-outcome.ts";
 type Needed = Permission | "any" | "open";
 
 const stream = "orders-1";
+const eventId = "0190a1a2-0000-7000-8000-000000000001";
 const event = { type: "Placed", payload: { case: "data", value: new Uint8Array() } };
 const append = { stream, events: [event] };
 const expected = { case: undefined };
@@ -43,6 +44,7 @@ const rows: Record<string, Record<string, [Needed, Record<string, unknown>]>> = 
     DeleteSnapshots: ["manage", { stream }],
     Load: ["read", { stream }],
     GetState: ["read", { stream }],
+    GetEvent: ["read", { id: eventId, stream }],
     GetStream: ["read", { stream }],
     ListStreams: ["read", {}],
     ListEventTypes: ["read", {}],

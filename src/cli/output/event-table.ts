@@ -81,7 +81,8 @@ function cellsOf(event: RecordedEvent): string[] {
 
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true });
 
-function payloadText(contentType: string, data: Uint8Array): string {
+/** As text if it is text, otherwise its size. */
+export function payloadText(contentType: string, data: Uint8Array): string {
   if (data.length === 0) return "";
   if (/^text\/|[/+]json\b/i.test(contentType)) {
     try {

@@ -1,4 +1,4 @@
-// Converts the requests of Read, Subscribe, Load and GetState, and the queries of append conditions
+// Converts the requests of Read, Subscribe, Load, GetEvent and GetState, and the queries of append conditions
 // and consumer groups.
 
 import type { Limits } from "../../domain/limits.ts";
@@ -14,6 +14,7 @@ import type { Query as WireQuery, QueryItem as WireItem } from "../../gen/annals
 import { View } from "../../gen/annals/v1/event_pb.js";
 import {
   Direction,
+  type GetEventRequest,
   type ReadRequest as WireRead,
   type SubscribeRequest as WireSubscribe,
 } from "../../gen/annals/v1/read_pb.js";
@@ -23,6 +24,7 @@ import type {
 } from "../../gen/annals/v1/snapshot_pb.js";
 import type {
   Bound,
+  FindEventRequest,
   LoadRequest,
   ReadRequest,
   GetStateRequest,
@@ -36,6 +38,7 @@ import {
   checkOptional,
   checkText,
   checkUint64,
+  checkUuid,
   streamLimit,
   Violations,
 } from "./checks.ts";
@@ -239,6 +242,18 @@ export function convertLoad(wire: WireLoad, limits: Limits): [LoadRequest, Event
   v.throwIfAny();
   const { withoutSnapshot } = wire;
   return [{ stream, snapshotKind, maxVersion, withoutSnapshot }, view];
+}
+
+export function convertGetEvent(
+  wire: GetEventRequest,
+  limits: Limits,
+): [FindEventRequest, EventView] {
+  const v = new Violations();
+  const id = checkUuid(v, "id", wire.id);
+  const stream = wire.stream === "" ? undefined : checkStreamName(v, "stream", wire.stream, limits);
+  const view = convertView(v, "view", wire.view);
+  v.throwIfAny();
+  return [{ id, stream }, view];
 }
 
 export function convertGetState(wire: WireGetState, limits: Limits): GetStateRequest {

@@ -3,8 +3,11 @@
 import { create } from "@bufbuild/protobuf";
 import { currentEpoch } from "../../domain/epoch.ts";
 import {
+  GetEventResponseSchema,
   ReadResponseSchema,
   SubscribeResponseSchema,
+  type GetEventRequest,
+  type GetEventResponse,
   type ReadRequest,
   type ReadResponse,
   type SubscribeRequest,
@@ -19,9 +22,10 @@ import type { Batch, LoadEnd, LoadMessage, ReadEnd, SubscribeMessage } from "../
 import type { Answer } from "../transport/methods.ts";
 import type { Call } from "../transport/call-environment.ts";
 import type { EventStoreMethods, ServiceContext } from "./context.ts";
-import { batchInParts, batchMessagesOnce, repeatable, wrap } from "../convert/batches.ts";
+import { batchInParts, batchMessagesOnce, inView, repeatable, wrap } from "../convert/batches.ts";
 import { claimsOfRead, claimsOfSubscribe, epochField, requireEpoch } from "../convert/epoch.ts";
 import {
+  convertGetEvent,
   convertLoad,
   convertRead,
   convertSubscribe,
@@ -37,6 +41,7 @@ const tagSubscribeBatch = 0x0a;
 const tagSubscribeEpoch = 0x2a;
 const tagLoadSnapshot = 0x0a;
 const tagLoadBatch = 0x12;
+const tagEvent = 0x0a;
 
 /** What reads and subscriptions need. The epoch changes only while the store is closed. */
 interface ReadContext extends ServiceContext {
@@ -58,7 +63,19 @@ export function readMethods(services: ServiceContext) {
     read: (request, call) => read(context, request, call),
     subscribe: (request, call) => subscribe(context, request, call),
     load: (request, call) => load(context, request, call),
+    getEvent: (request, call) => getEvent(context, request, call),
   } satisfies EventStoreMethods;
+}
+
+async function getEvent(
+  { log, limits }: ReadContext,
+  wire: GetEventRequest,
+  call: Call,
+): Promise<Answer<GetEventResponse>> {
+  const [request, view] = convertGetEvent(wire, limits);
+  const record = await log.findEvent(request, call);
+  if (record === undefined) return create(GetEventResponseSchema);
+  return wrap(tagEvent, inView(record, view, limits));
 }
 
 async function* read(

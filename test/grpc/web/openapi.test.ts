@@ -90,6 +90,7 @@ test.each([
   ],
   ["GetInfo", {}],
   ["GetStream", { stream: "a-1" }],
+  ["GetEvent", { id: "0190a1a2-0000-7000-8000-000000000001" }],
   ["ListStreams", {}],
   ["ListEventTypes", {}],
   ["GetState", { stream: "a-1" }],

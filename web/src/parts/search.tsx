@@ -11,8 +11,7 @@ import { Text } from "./text.tsx";
 
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
 const suggestionsMax = 8;
-const notFound =
-  "Not found. An id is found if it is a UUID of version 7 made up to a minute before its event";
+const notFound = "No event has this id";
 
 export function Search() {
   const [text, setText] = useState("");

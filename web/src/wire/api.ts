@@ -15,6 +15,8 @@ import type {
   ListStreamsResponseJson,
 } from "../../../src/gen/annals/v1/info_pb.js";
 import type {
+  GetEventRequestJson,
+  GetEventResponseJson,
   ReadRequestJson,
   ReadResponseJson,
   SubscribeRequestJson,
@@ -44,6 +46,8 @@ export const api = {
     unary<ListStreamsResponseJson>(`${events}/ListStreams`, page, signal),
   stream: (name: string, signal?: AbortSignal) =>
     unary<GetStreamResponseJson>(`${events}/GetStream`, { stream: name }, signal),
+  event: (request: GetEventRequestJson, signal?: AbortSignal) =>
+    unary<GetEventResponseJson>(`${events}/GetEvent`, request, signal),
   types: (page: Page, signal?: AbortSignal) =>
     unary<ListEventTypesResponseJson>(`${events}/ListEventTypes`, page, signal),
   state: (name: string, version: string | undefined, signal?: AbortSignal) =>
