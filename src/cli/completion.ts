@@ -3,6 +3,7 @@
 
 import { parse, UsageError } from "./arguments/options.ts";
 import { commandHelp, connectionHelp, isLocal, type CommandHelp } from "./help.ts";
+import { forms } from "./output/form.ts";
 import { print, type Terminal } from "./output/terminal.ts";
 import { configHelp } from "./server/config-text.ts";
 
@@ -54,6 +55,9 @@ function verbsOf(name: string, synopsis: string): string[] {
   return words.map((word) => word.replace("[", "")).filter((word) => /^[a-z]+$/.test(word));
 }
 
+/** What `--output` takes, of all commands that have it. */
+const formWords = forms.join(" ");
+
 const wordsOf = ({ verbs, flags }: Completed): string => [...verbs, ...flags].join(" ");
 
 function bash(commands: readonly Completed[]): string {
@@ -67,6 +71,7 @@ _annals() {
   else case "\${COMP_WORDS[1]}" in
 ${cases.join("\n")}
   esac; fi
+  case "\${COMP_WORDS[COMP_CWORD-1]}" in -o | --output) words="${formWords}" ;; esac
   # What is none of the words is the name of a file.
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}")
 }
@@ -89,6 +94,10 @@ ${names.join("\n")}
     _describe command commands
     return
   fi
+  if [[ "\${words[CURRENT-1]}" == (-o|--output) ]]; then
+    compadd -- ${formWords}
+    return
+  fi
   case "\${words[2]}" in
 ${cases.join("\n")}
   esac
@@ -105,7 +114,10 @@ function fish(commands: readonly Completed[]): string {
     return [
       `complete -c annals -n __fish_use_subcommand -f -a ${name} -d ${quoted(summary)}`,
       ...(verbs.length === 0 ? [] : [`complete -c annals ${seen} -a '${verbs.join(" ")}'`]),
-      ...long.map((flag) => `complete -c annals ${seen} -l ${flag}`),
+      ...long.map((flag) => {
+        const values = flag === "output" ? ` -s o -x -a '${formWords}'` : "";
+        return `complete -c annals ${seen} -l ${flag}${values}`;
+      }),
     ];
   });
   const head = "# Completion of annals for fish: annals completion fish | source";

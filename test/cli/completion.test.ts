@@ -26,6 +26,10 @@ test("bash completes commands, verbs and options", async () => {
   expect(offered(script, ["annals", "help", "tok"])).toEqual(["tokens"]);
   expect(offered(script, ["annals", "read", "--addr"])).toEqual(["--address"]);
   expect(offered(script, ["annals", "serve", "--unix-socket-a"])).toEqual(["--unix-socket-access"]);
+  expect(offered(script, ["annals", "streams", "--wi"])).toEqual(["--wide"]);
+  expect(offered(script, ["annals", "streams", "-o", ""])).toEqual(["table", "json", "ndjson"]);
+  expect(offered(script, ["annals", "top", "--on"])).toEqual(["--once"]);
+  expect(offered(script, ["annals", "bench", "--in"])).toEqual(["--in-flight"]);
   expect(offered(script, ["annals", "restore", "/etc/host"])).toEqual([]);
   expect(offered(script, ["annals", "nothing", ""])).toEqual([]);
 });

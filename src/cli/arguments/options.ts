@@ -44,6 +44,13 @@ export const connectionOptions = {
 
 export const jsonOption = { json: { type: "boolean" } } as const;
 
+/** The arguments with further options behind the first words, which may be a verb and its names. */
+export function behindWords(args: readonly string[], more: readonly string[]): string[] {
+  const first = args.findIndex((each) => each.startsWith("-"));
+  const at = first < 0 ? args.length : first;
+  return [...args.slice(0, at), ...more, ...args.slice(at)];
+}
+
 type Options = NonNullable<ParseArgsConfig["options"]>;
 
 /** Parses a command line strictly: unknown options and a wrong number of arguments are refused. */

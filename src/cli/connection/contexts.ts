@@ -4,7 +4,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
-import { CommandError, UsageError } from "../arguments/options.ts";
+import { behindWords, CommandError, UsageError } from "../arguments/options.ts";
 import type { Terminal } from "../output/terminal.ts";
 
 type Environment = Terminal["environment"];
@@ -51,8 +51,8 @@ export function keepContext(
 }
 
 /**
- * The arguments of a command with the options of the context that it names before them, so that its
- * own ones count more.
+ * The arguments of a command with the options of the context that it names before its own ones, which count
+ * more.
  */
 export function withContext(args: readonly string[], environment: Environment): readonly string[] {
   const { named, rest } = nameIn(args);
@@ -67,7 +67,7 @@ export function withContext(args: readonly string[], environment: Environment): 
   const flags = Object.entries(options).map(([option, value]) => {
     return value === true ? `--${option}` : `--${option}=${value}`;
   });
-  return [...flags, ...rest];
+  return behindWords(rest, flags);
 }
 
 /** Takes `--context NAME` or `--context=NAME` out of the arguments; the last one counts. */

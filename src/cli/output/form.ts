@@ -1,10 +1,10 @@
 // How a command's answers are printed: `--output table|json|ndjson`, `--json` and `--wide`, for all
 // commands whose help page names them. Their own code knows `--json` and the terminal alone.
 
-import { UsageError } from "../arguments/options.ts";
+import { behindWords, UsageError } from "../arguments/options.ts";
 import type { Terminal } from "./terminal.ts";
 
-const forms = ["table", "json", "ndjson"] as const;
+export const forms = ["table", "json", "ndjson"] as const;
 type Form = (typeof forms)[number];
 
 interface Formed {
@@ -26,7 +26,7 @@ export function withForm(
   if (isWide && !knows("--wide")) throw new UsageError(`${name} has no --wide`);
   const isJson = form === "json" || form === "ndjson";
   return {
-    args: isJson ? ["--json", ...rest] : rest,
+    args: isJson ? behindWords(rest, ["--json"]) : rest,
     terminal: { ...terminal, isWide, isArray: form === "json" },
   };
 }

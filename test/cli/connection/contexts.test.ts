@@ -51,6 +51,16 @@ test("a command's own options count more, and without a name none of the context
   expect(plain.errors).toContain("no answer from 127.0.0.1:1");
 });
 
+test("a context is for commands with verbs, too", async () => {
+  await annals(["context", "add", "mine", "-a", server.address]);
+  const created = await annals(["groups", "create", "mails", "--context", "mine"]);
+  expect(created).toMatchObject({ code: 0, errors: "" });
+  const got = await annals(["groups", "get", "mails", "-o", "json", "--context=mine"]);
+  expect(JSON.parse(got.output)).toMatchObject({ name: "mails" });
+  const listed = await annals(["groups", "--json"], { ANNALS_CONTEXT: "mine" });
+  expect(jsonLines(listed.output)).toHaveLength(1);
+});
+
 test("files are kept with whole paths, and contexts are listed and removed", async () => {
   const flags = ["--tls", "--tls-ca", "ca.pem", "--token-file", "/run/token"];
   await annals(["context", "add", "prod", "-a", "db:7420", ...flags]);

@@ -36,9 +36,12 @@ test.each([
   const array = JSON.parse(whole.output) as unknown[];
   expect(Array.isArray(array)).toBe(true);
   if (argv[0] === "consume") return expect(array).toHaveLength(3);
+  // Some figures are of the moment.
+  const same = (rows: unknown) => JSON.stringify(rows).replaceAll(/"lagSeconds":[\d.]+/g, "");
   const lines = await annals([...argv, "--output=ndjson"]);
-  expect(jsonLines(lines.output)).toEqual(array);
-  expect((await annals([...argv, "--json"])).output).toBe(lines.output);
+  expect(same(jsonLines(lines.output))).toBe(same(array));
+  const also = await annals([...argv, "--json"]);
+  expect(same(jsonLines(also.output))).toBe(same(array));
 });
 
 test.each([[["info"]], [["stream", "a-1"]], [["state", "a-1"]], [["groups", "get", "mails"]]])(
