@@ -168,9 +168,12 @@ function subscriber(
   tally: Tally,
   ended: AbortSignal,
 ): { readonly ready: Promise<void>; readonly over: Promise<void> } {
-  const live = Promise.withResolvers<void>();
   const both = AbortSignal.any([signal, ended]);
   const query = { items: [{ streamPrefixes: [prefix] }] };
+  let live: { resolve(): void; reject(error: Error): void } = { resolve() {}, reject() {} };
+  const ready = new Promise<void>((resolve, reject) => {
+    live = { resolve, reject };
+  });
   const follow = async (): Promise<void> => {
     const request = {
       selection: { case: "query", value: query },
@@ -196,5 +199,5 @@ function subscriber(
       live.resolve();
     }
   };
-  return { ready: live.promise, over: follow() };
+  return { ready, over: follow() };
 }

@@ -30,7 +30,6 @@ const options = {
 const everyDefaultMs = 2_000;
 /** The server answers looks within a second with the same figures. */
 const everyMinMs = 1_000;
-const rowsDefault = 12;
 /** Lines of a screen beside the two tables. */
 const otherLines = 16;
 
@@ -52,7 +51,9 @@ export async function top(args: readonly string[], terminal: Terminal): Promise<
   const look = async () => metricsOf(await getText(server, "/metrics", { signal, timeoutMs }));
   const json = values.json === true;
   const show = (figures: TopFigures): string =>
-    json ? jsonLine(figures) : `${topScreen(figures, server.address, terminal, rowsDefault)}\n`;
+    json
+      ? jsonLine(figures)
+      : `${topScreen(figures, server.address, terminal, Number.POSITIVE_INFINITY)}\n`;
   if (values.once !== true) refuseArray(terminal, "top without --once");
   const isScreen = output.isTTY === true && !json && values.once !== true;
   if (isScreen) {

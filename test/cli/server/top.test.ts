@@ -55,7 +55,7 @@ test("rewrites a terminal, and prints blocks of text to a file", async () => {
     expect(screen.code).toBe(130);
     expect(screen.output).toMatch(/^\u001B\[\?1049h/);
     expect(screen.output).toMatch(/\u001B\[\?1049l$/);
-    expect(screen.output).toContain(`at ${server.address}, memory`);
+    expect(screen.output).toContain(`at ${server.address}, leveldb`);
     const file = await seen(undefined, /\n\nannals[\s\S]*\nprocess /);
     expect(file.code).toBe(130);
     expect(file.output).not.toContain("\u001B");
