@@ -47,6 +47,7 @@ export async function restoreCommand(args: readonly string[], terminal: Terminal
   const { backup, earlier } = await chosenBackup(folder, to, values["progress-from"]);
   const restoring = await import("../../storage/leveldb/offline/restore.ts");
   const progress = positionProgress(terminal, "restored");
+  const verifying = positionProgress(terminal, "verified");
   try {
     const report = await restoring.restore({
       backup,
@@ -55,13 +56,16 @@ export async function restoreCommand(args: readonly string[], terminal: Terminal
       earlier,
       withoutProgress: values["without-progress"],
       progress: (position, last) => progress.tell(position, last),
+      verifying: (position, last) => verifying.tell(position, last),
       signal: terminal.signal,
     });
     await progress.end();
+    await verifying.end();
     await printAnswer(terminal, values, { backup, ...report }, wordsOf(report));
     return exitCode.ok;
   } catch (error) {
     await progress.end();
+    await verifying.end();
     if (!existsSync(join(target, unfinishedRestore))) throw error;
     const hint = "run the same command to start it again";
     throw new CommandStopped(error, `${target} contains an unfinished restore: ${hint}`);

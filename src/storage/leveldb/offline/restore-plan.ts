@@ -31,6 +31,8 @@ export interface RestoreOptions {
   readonly withoutProgress?: boolean | undefined;
   /** Called with the last position that was restored, and the last one there will be. */
   readonly progress?: (position: number, last: number) => void;
+  /** The same of the check that follows, which reads all of it again. */
+  readonly verifying?: ((position: number, last: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
   /** Microseconds since 1970, UTC. */
   readonly clock?: () => number;

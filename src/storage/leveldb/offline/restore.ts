@@ -114,7 +114,7 @@ async function restoreInto(options: RestoreOptions, plan: RestorePlan): Promise<
     await recordRemovals(store, plan, clock);
     const sideValues = await restoreSide(store, plan);
     store.sequence += (await upgrade(store.kv, store.head.position)).written;
-    const totals = await proved(store, sideValues);
+    const totals = await proved(store, sideValues, options.verifying);
     await kv.flush();
     await kv.close();
     const begun = { after, beganAt: clock(), cause: "restore" } as const;
@@ -220,10 +220,16 @@ export async function write(store: OpenStore, operations: readonly Operation[]):
 }
 
 /** Reads the whole new store again and checks it like any other. */
-async function proved(store: OpenStore, sideValues: number): Promise<StoreTotals> {
+async function proved(
+  store: OpenStore,
+  sideValues: number,
+  verifying: RestoreOptions["verifying"],
+): Promise<StoreTotals> {
   const findings: string[] = [];
   const found = (finding: string): void => void findings.push(finding);
-  const totals = await verifyStore(store.kv, { head: store.head.position, found });
+  const head = store.head.position;
+  const reached = ({ last }: Chunk): void => verifying?.(last, head);
+  const totals = await verifyStore(store.kv, { head, found, reached });
   if (totals.snapshots + totals.sideValues !== sideValues) {
     findings.push("there are other side values than in the backup");
   }
