@@ -14,7 +14,8 @@ import {
 } from "./store/checkpoints.ts";
 import { answered, type Context, type OperationOptions, type StoreRpc } from "./store/context.ts";
 import { UnavailableError } from "./store/errors.ts";
-import type { EventCodec, EventShape, NewEvent } from "./store/event.ts";
+import type { EventCodec, EventShape, NewEvent, RecordedEvent } from "./store/event.ts";
+import { findEventById, type FindEventOptions } from "./store/find-event.ts";
 import {
   listEventTypes,
   listStreams,
@@ -84,6 +85,8 @@ export interface AnnalsClient<E extends EventShape> {
   /** Waits until a consumer or a group has reached a position, and returns its position. */
   waitFor(who: Waited, position: number, options?: EpochOptions): Promise<number>;
   readonly snapshots: Snapshots;
+  /** The event with an id. Undefined: there is none, or it was removed. */
+  event(id: string, options?: FindEventOptions): Promise<RecordedEvent<E> | undefined>;
   /** Undefined: it never had an event. */
   stream(name: string, options?: OperationOptions): Promise<StreamInfo | undefined>;
   streams(options?: ListOptions): AsyncIterable<StreamInfo>;
@@ -134,6 +137,7 @@ export function clientWith<E extends EventShape>(
     checkpoints: checkpointsOf(context),
     waitFor: (who, position, options = {}) => waitFor(context, who, position, options),
     snapshots: snapshotsOf(context),
+    event: (id, options) => findEventById(context, codec, id, options),
     stream: (name, options) => streamInfo(context, name, options),
     streams: (options) => listStreams(context, options),
     eventTypes: (options) => listEventTypes(context, options),

@@ -111,6 +111,7 @@ export type {
   RecordedFacts,
 } from "./store/event.ts";
 export { packMetadata, unpackMetadata } from "./store/framework-metadata.ts";
+export type { FindEventOptions } from "./store/find-event.ts";
 export type { EventTypeInfo, ListOptions, StoreInfo, StreamInfo } from "./store/info.ts";
 export type { Fold, Loaded, LoadOptions, MissingEvents } from "./store/load.ts";
 export type { Complete } from "./store/missing-events.ts";

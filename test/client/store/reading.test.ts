@@ -46,6 +46,15 @@ describe("against a store of a hundred events", () => {
     await server.stop();
   });
 
+  test("an event is found by its id, in its stream if one is named", async () => {
+    const [fifth] = await client.read({ from: { position: 5 }, limit: 1 }).toArray();
+    const { id = "" } = fifth ?? {};
+    expect(await client.event(id)).toEqual(fifth);
+    expect(await client.event(id, { stream: "s-1" })).toEqual(fifth);
+    expect(await client.event(id, { stream: "s-0" })).toBeUndefined();
+    expect(await client.event("3f2504e0-4f89-41d3-9a0c-0305e82c3301")).toBeUndefined();
+  });
+
   test("a reading is iterated, taken in batches, or all at once; then it knows its end", async () => {
     const reading = client.read({ stream: "s-1" });
     expect(() => reading.end).toThrow(/once the events have been read/);
