@@ -37,6 +37,7 @@ const unscripted: StoreHandlers = {
   deleteSnapshots: notScripted,
   load: notScripted,
   getState: notScripted,
+  getEvent: notScripted,
   getStream: notScripted,
   listStreams: notScripted,
   listEventTypes: notScripted,

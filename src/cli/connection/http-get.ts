@@ -36,7 +36,9 @@ export async function getText(
   };
   try {
     return await new Promise<HttpText>((resolve, reject) => {
-      const answered = (answer: IncomingMessage) => textOf(answer).then(resolve, reject);
+      const answered = (answer: IncomingMessage): void => {
+        textOf(answer).then(resolve, reject);
+      };
       const request =
         tls === undefined
           ? requestPlain(options, answered)

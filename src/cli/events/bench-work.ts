@@ -161,6 +161,11 @@ async function readOne({ store, once }: Session, plan: BenchPlan): Promise<numbe
 
 const sentMs = /^\{"sentMs":([\d.]+),/;
 
+function delivered(data: Uint8Array, tally: Tally): void {
+  const [, sent] = sentMs.exec(Buffer.from(data.subarray(0, 64)).toString("latin1")) ?? [];
+  if (sent !== undefined) tally.took(performance.now() - Number(sent));
+}
+
 /** `ready` once it is live. */
 function subscriber(
   { store, signal }: Session,
@@ -183,13 +188,9 @@ function subscriber(
       for await (const { message } of store.subscribe(request, { signal: both })) {
         if (message.case === "caughtUp") live.resolve();
         if (message.case !== "batch") continue;
-        const nowMs = performance.now();
         tally.calls += 1;
         tally.events += message.value.events.length;
-        for (const { data } of message.value.events) {
-          const [, sent] = sentMs.exec(Buffer.from(data.subarray(0, 64)).toString("latin1")) ?? [];
-          if (sent !== undefined) tally.took(nowMs - Number(sent));
-        }
+        for (const { data } of message.value.events) delivered(data, tally);
       }
     } catch (error) {
       if (both.aborted) return;

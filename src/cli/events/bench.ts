@@ -58,10 +58,16 @@ export async function bench(args: readonly string[], terminal: Terminal): Promis
     await refuseUnasked(session, plan, values.yes === true);
     await say(terminal.errors, introduction(plan, session.address));
     const progress = progressOn(terminal);
-    const result = await runBench(session, plan, (appended, seconds) => {
+    const tell = (appended: number, seconds: number): void => {
       const words = `${Math.floor(seconds)} s, appended ${counted(appended, "event")}`;
       progress.tell(words, Math.min(seconds, plan.seconds), plan.seconds);
-    }).finally(() => progress.end());
+    };
+    let result: BenchResult;
+    try {
+      result = await runBench(session, plan, tell);
+    } finally {
+      await progress.end();
+    }
     const json = values.json === true;
     const text = json ? jsonLine(jsonOf(plan, result)) : tableOf(plan, result, terminal);
     await print(terminal.output, text);

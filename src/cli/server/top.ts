@@ -83,6 +83,13 @@ async function onScreen(
   const { output, signal } = terminal;
   const paint = paintFor(output, terminal);
   let before = await look();
+  /** Undefined: there are none for this time. */
+  const next = async (): Promise<TopFigures | undefined> => {
+    const after = await look();
+    const figures = figuresBetween(before, after);
+    before = after;
+    return figures;
+  };
   let text = `${escaped(address)}: the first figures come in ${everyMs / 1_000} s`;
   let trouble = "";
   await print(output, screen.open);
@@ -91,23 +98,22 @@ async function onScreen(
       const last = trouble === "" ? paint.dim("Ctrl-C ends") : paint.red(trouble);
       await print(output, screenful(`${text}\n\n${last}`, output.rows));
       await pause(everyMs, undefined, { signal });
-      try {
-        const after = await look();
-        const figures = figuresBetween(before, after);
-        before = after;
-        if (figures === undefined) continue;
-        const rows = Math.max(3, Math.floor(((output.rows ?? 40) - otherLines) / 2));
-        text = topScreen(figures, address, terminal, rows);
-        trouble = "";
-      } catch (error) {
-        if (signal.aborted || !(error instanceof CommandError)) throw error;
-        const [said = ""] = error.message.split("\n");
-        trouble = `${escaped(said)}; trying again`;
-      }
+      const figures = await next().catch((error: unknown) => toldIn(error, signal));
+      trouble = typeof figures === "string" ? figures : "";
+      if (typeof figures !== "object") continue;
+      const rows = Math.max(3, Math.floor(((output.rows ?? 40) - otherLines) / 2));
+      text = topScreen(figures, address, terminal, rows);
     }
   } finally {
     await print(output, screen.close).catch(() => {});
   }
+}
+
+/** A look that failed and is tried again. */
+function toldIn(error: unknown, signal: AbortSignal): string {
+  if (signal.aborted || !(error instanceof CommandError)) throw error;
+  const [said = ""] = error.message.split("\n");
+  return `${escaped(said)}; trying again`;
 }
 
 /** From the first line on, without what does not fit. */

@@ -1,8 +1,10 @@
 // Commands and code that ask the server for what a page shows. Names from events are quoted for the
 // shell or the language, and characters that cannot be seen are written as escapes of JSON.
 
-import type { Filter } from "./selection.ts";
+import type { ShownEvent } from "./events.ts";
+import { parametersOf, queryOf, type Filter } from "./selection.ts";
 import type { Snippet } from "../parts/copy.tsx";
+import { hasToken } from "../wire/token.ts";
 import { hidden } from "./visible.ts";
 
 /** For a POSIX shell. A word that needs no quotes gets none. */
@@ -21,17 +23,33 @@ function safeJson(value: unknown, indent?: number): string {
 
 const store = "annals.v1.EventStoreService";
 
-function wireSnippets(method: string, request: object): Snippet[] {
-  const { host, origin, protocol } = location;
+/** The token itself is in no text that is copied. */
+function credential(): string {
+  return hasToken() ? `-H "authorization: Bearer $ANNALS_TOKEN" ` : "";
+}
+
+function grpcurl(method: string, request: object): Snippet {
+  const { host, protocol } = location;
   const plain = protocol === "https:" ? "" : "-plaintext ";
   const data = shellQuoted(safeJson(request));
-  return [
-    { name: "grpcurl", text: `grpcurl ${plain}-d ${data} \\\n  ${host} ${store}/${method}` },
-    // `Read` answers with a stream of envelopes, which curl cannot make.
-    ...(method === "Read"
-      ? []
-      : [{ name: "curl", text: `curl -s --json ${data} \\\n  ${origin}/${store}/${method}` }]),
-  ];
+  const text = `grpcurl ${plain}${credential()}-d ${data} \\\n  ${host} ${store}/${method}`;
+  return { name: "grpcurl", text };
+}
+
+/** Of a method with one answer. */
+function wireSnippets(method: string, request: object): Snippet[] {
+  const url = `${location.origin}/${store}/${method}`;
+  const data = shellQuoted(safeJson(request));
+  const text = `curl -s ${credential()}--json ${data} \\\n  ${url}`;
+  return [grpcurl(method, request), { name: "curl", text }];
+}
+
+/** `Read` answers with a stream of envelopes, which curl cannot make: it gets the events as CloudEvents. */
+function readSnippets(request: object, parameters: readonly (readonly [string, string])[]) {
+  const query = new URLSearchParams(parameters.map(([name, value]) => [name, value]));
+  const url = `${location.origin}/v1/events?${query.toString()}`;
+  const text = `curl -s ${credential()}${shellQuoted(url)}`;
+  return [grpcurl("Read", request), { name: "curl", text }];
 }
 
 function connected(lines: readonly string[]): string {
@@ -60,20 +78,29 @@ function looped(read: string): string {
   ]);
 }
 
+function subscribed(items: readonly object[]): string {
+  const selection = items.length === 0 ? "" : safeJson({ query: items });
+  return connected([
+    `for await (const event of client.subscribe(${selection})) {`,
+    "  console.log(event.position, event.type, event.data);",
+    "}",
+  ]);
+}
+
 export function streamSnippets(stream: string): Snippet[] {
   return [
     command(["read", ...(stream.startsWith("-") ? ["--", stream] : [stream])]),
-    ...wireSnippets("Read", { stream, view: "VIEW_JSON" }),
+    ...readSnippets({ stream, view: "VIEW_JSON" }, [["stream", stream]]),
     { name: "TypeScript", text: looped(safeJson({ stream })) },
   ];
 }
 
-export function eventSnippets(position: string): Snippet[] {
-  const at = { fromPosition: position, toPosition: position };
-  const range = ["--from-position", position, "--to-position", position];
+export function eventSnippets({ id, position, stream }: ShownEvent): Snippet[] {
+  // System events are found in their streams only.
+  const place = stream.startsWith("$") ? { stream } : {};
   return [
-    command(["read", ...range, "--json"]),
-    ...wireSnippets("Read", { ...at, view: "VIEW_JSON" }),
+    command(["event", id, ...(place.stream === undefined ? [] : ["--stream", stream])]),
+    ...wireSnippets("GetEvent", { id, ...place, view: "VIEW_JSON" }),
     {
       name: "TypeScript",
       text: looped(`{ from: { position: ${position} }, to: { position: ${position} } }`),
@@ -88,13 +115,18 @@ export function stateSnippets(stream: string, version: string): Snippet[] {
   ];
 }
 
-export function filterSnippets(filter: Filter, query: object | undefined): Snippet[] {
+export function filterSnippets(filter: Filter): Snippet[] {
   const { types, tags, prefixes } = filter;
+  const query = queryOf(filter);
   const words = [
     ...types.flatMap((value) => ["--type", value]),
     ...tags.flatMap((value) => ["--tag", value]),
     ...prefixes.flatMap((value) => ["--prefix", value]),
   ];
   const request = query === undefined ? {} : { query };
-  return [command(["tail", "-f", ...words]), ...wireSnippets("Read", { ...request, limit: "100" })];
+  return [
+    command(["tail", "-f", ...words]),
+    ...readSnippets({ ...request, limit: "100" }, [...parametersOf(filter), ["limit", "100"]]),
+    { name: "TypeScript", text: subscribed(query?.items ?? []) },
+  ];
 }

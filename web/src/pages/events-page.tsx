@@ -3,7 +3,7 @@
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { grouped } from "../data/format.ts";
 import { hashOf, replaceHash, type Place } from "../data/router.ts";
-import { filterOf, isEmptyFilter, parametersOf, queryOf } from "../data/selection.ts";
+import { filterOf, isEmptyFilter, parametersOf } from "../data/selection.ts";
 import { filterSnippets } from "../data/snippets.ts";
 import { Tail, type TailView } from "../data/tail.ts";
 import { Snippets } from "../parts/copy.tsx";
@@ -82,7 +82,7 @@ export function EventsPage({ place: { parameters } }: { readonly place: Place })
             }
           />
         </label>
-        <Snippets snippets={filterSnippets(filter, queryOf(filter))} />
+        <Snippets snippets={filterSnippets(filter)} />
       </div>
       {until === "" && (
         <RateChart rates={() => tail.rates} label="Events per second in the last two minutes" />

@@ -34,7 +34,7 @@ export function EventDetail({ event, epoch }: DetailProps) {
           >
             Copy link
           </CopyButton>
-          <Snippets snippets={eventSnippets(position)} />
+          <Snippets snippets={eventSnippets(event)} />
         </div>
       </div>
     </div>

@@ -6,7 +6,7 @@
 
 import type { GenFile, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { AppendPipeRequestSchema, AppendPipeResponseSchema, AppendRequestSchema, AppendResponseSchema } from "./append_pb.js";
-import type { ReadRequestSchema, ReadResponseSchema, SubscribeRequestSchema, SubscribeResponseSchema } from "./read_pb.js";
+import type { GetEventRequestSchema, GetEventResponseSchema, ReadRequestSchema, ReadResponseSchema, SubscribeRequestSchema, SubscribeResponseSchema } from "./read_pb.js";
 import type { DeleteSnapshotsRequestSchema, DeleteSnapshotsResponseSchema, GetSnapshotRequestSchema, GetSnapshotResponseSchema, GetStateRequestSchema, GetStateResponseSchema, ListSnapshotsRequestSchema, ListSnapshotsResponseSchema, LoadRequestSchema, LoadResponseSchema, SaveSnapshotRequestSchema, SaveSnapshotResponseSchema } from "./snapshot_pb.js";
 import type { GetInfoRequestSchema, GetInfoResponseSchema, GetStreamRequestSchema, GetStreamResponseSchema, ListEventTypesRequestSchema, ListEventTypesResponseSchema, ListStreamsRequestSchema, ListStreamsResponseSchema } from "./info_pb.js";
 
@@ -181,6 +181,19 @@ export declare const EventStoreService: GenService<{
     methodKind: "unary";
     input: typeof GetStateRequestSchema;
     output: typeof GetStateResponseSchema;
+  },
+  /**
+   * Returns the event with an id, whoever chose the id and however old the event is.
+   *
+   * Ids are kept for good, also those of removed events. An event that there is not is an answer
+   * without an event. Idempotent.
+   *
+   * @generated from rpc annals.v1.EventStoreService.GetEvent
+   */
+  getEvent: {
+    methodKind: "unary";
+    input: typeof GetEventRequestSchema;
+    output: typeof GetEventResponseSchema;
   },
   /**
    * Returns a stream's version, counts, times and number of subscribers.

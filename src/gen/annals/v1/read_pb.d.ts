@@ -8,7 +8,7 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import type { Message } from "@bufbuild/protobuf";
 import type { Query, QueryJson } from "./query_pb.js";
 import type { Duration, DurationJson, Empty, EmptyJson, Timestamp, TimestampJson } from "@bufbuild/protobuf/wkt";
-import type { EventBatch, EventBatchJson, View, ViewJson } from "./event_pb.js";
+import type { EventBatch, EventBatchJson, RecordedEvent, RecordedEventJson, View, ViewJson } from "./event_pb.js";
 
 /**
  * Describes the file annals/v1/read.proto.
@@ -894,6 +894,104 @@ export declare type CheckpointJson = {
  * Use `create(CheckpointSchema)` to create a new message.
  */
 export declare const CheckpointSchema: GenMessage<Checkpoint, {jsonType: CheckpointJson}>;
+
+/**
+ * Which event.
+ *
+ * @generated from message annals.v1.GetEventRequest
+ */
+export declare type GetEventRequest = Message<"annals.v1.GetEventRequest"> & {
+  /**
+   * The event's id: a UUID in its 36-character text form. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id: string;
+
+  /**
+   * Only if it is an event of this stream. Empty: of any stream, or of none, but no system event.
+   * Whom the server asks who calls needs `read` of this stream; without it, of everything.
+   *
+   * @generated from field: string stream = 2;
+   */
+  stream: string;
+
+  /**
+   * How much of the event to return. Absent: everything.
+   *
+   * @generated from field: annals.v1.View view = 3;
+   */
+  view: View;
+};
+
+/**
+ * Which event.
+ *
+ * @generated from message annals.v1.GetEventRequest
+ */
+export declare type GetEventRequestJson = {
+  /**
+   * The event's id: a UUID in its 36-character text form. Required.
+   *
+   * @generated from field: string id = 1;
+   */
+  id?: string;
+
+  /**
+   * Only if it is an event of this stream. Empty: of any stream, or of none, but no system event.
+   * Whom the server asks who calls needs `read` of this stream; without it, of everything.
+   *
+   * @generated from field: string stream = 2;
+   */
+  stream?: string;
+
+  /**
+   * How much of the event to return. Absent: everything.
+   *
+   * @generated from field: annals.v1.View view = 3;
+   */
+  view?: ViewJson;
+};
+
+/**
+ * Describes the message annals.v1.GetEventRequest.
+ * Use `create(GetEventRequestSchema)` to create a new message.
+ */
+export declare const GetEventRequestSchema: GenMessage<GetEventRequest, {jsonType: GetEventRequestJson}>;
+
+/**
+ * An event, or none.
+ *
+ * @generated from message annals.v1.GetEventResponse
+ */
+export declare type GetEventResponse = Message<"annals.v1.GetEventResponse"> & {
+  /**
+   * Absent: there is no such event with this id. A removed event has `removed` set, and no payload.
+   *
+   * @generated from field: annals.v1.RecordedEvent event = 1;
+   */
+  event?: RecordedEvent | undefined;
+};
+
+/**
+ * An event, or none.
+ *
+ * @generated from message annals.v1.GetEventResponse
+ */
+export declare type GetEventResponseJson = {
+  /**
+   * Absent: there is no such event with this id. A removed event has `removed` set, and no payload.
+   *
+   * @generated from field: annals.v1.RecordedEvent event = 1;
+   */
+  event?: RecordedEventJson;
+};
+
+/**
+ * Describes the message annals.v1.GetEventResponse.
+ * Use `create(GetEventResponseSchema)` to create a new message.
+ */
+export declare const GetEventResponseSchema: GenMessage<GetEventResponse, {jsonType: GetEventResponseJson}>;
 
 /**
  * The direction of a read.
