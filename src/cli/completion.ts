@@ -2,7 +2,8 @@
 // verbs and their options. All are taken from the texts of `annals help`, so that none is missing.
 
 import { parse, UsageError } from "./arguments/options.ts";
-import { commandHelp, connectionHelp, isLocal, type CommandHelp } from "./help.ts";
+import type { CommandHelp } from "./help-lines.ts";
+import { commandHelp, connectionHelp, isLocal } from "./help.ts";
 import { forms } from "./output/form.ts";
 import { print, type Terminal } from "./output/terminal.ts";
 import { configHelp } from "./server/config-text.ts";

@@ -1,36 +1,13 @@
 // The texts of `annals help`: one line per command, and one page for each.
 
-export interface CommandHelp {
-  readonly name: string;
-  readonly synopsis: string;
-  readonly summary: string;
-  /** Options and remarks, one per line. */
-  readonly details: readonly string[];
-}
+import { formLine, selectionLines, wideLine, type CommandHelp } from "./help-lines.ts";
+import { operatorHelp } from "./operator-help.ts";
 
-const selection = [
-  "STREAM                  one stream",
-  "--type T, --prefix P    events of this type; in streams with this prefix (repeat for more)",
-  "--tag T                 events with this tag (repeated: with all of them)",
-  '--query-json JSON       a query as JSON: {"items":[{"types":["A"]},{"tags":["b"]}]}',
-];
 const range = [
   "--from-version N, --from-position N, --from-time TIME    first (inclusive)",
   "--to-version N, --to-position N, --to-time TIME          last (inclusive)",
   "TIME is 2026-01-31 or 2026-01-31T12:00:00.000000Z",
 ];
-const source = [
-  "SOURCE: every event is stored once, in order, with its id. A second run goes on where the",
-  "first one ended. docs/moving.md has the details.",
-  "  kurrentdb://[USER:PASSWORD@]HOST[:2113][?tls=false]    KurrentDB, EventStoreDB",
-  "  umadb://[:KEY@]HOST:PORT                                UmaDB",
-  "  message-db:postgres://HOST/DATABASE[?schema=NAME]       message-db",
-  "  marten:postgres://HOST/DATABASE[?schema=NAME]           Marten",
-  "--content-type TYPE     of payloads that the source keeps without one",
-];
-const form =
-  "-o, --output FORM       table, json: one value, ndjson: a line for each; --json is ndjson";
-const wide = "--wide                  values that are not cut, and all columns";
 
 export const commandHelp: readonly CommandHelp[] = [
   {
@@ -51,7 +28,7 @@ export const commandHelp: readonly CommandHelp[] = [
       "--id UUID               the event's id, which makes it safe to repeat the command",
       "--expected-version N    refuse (exit code 3) unless the stream is at version N",
       "--expected exists|absent    refuse unless the stream has events, or has none",
-      form,
+      formLine,
     ],
   },
   {
@@ -59,13 +36,13 @@ export const commandHelp: readonly CommandHelp[] = [
     synopsis: "read [STREAM] [options]",
     summary: "print events",
     details: [
-      ...selection,
+      ...selectionLines,
       ...range,
       "--backwards             newest first",
       "--limit N               at most N events",
       "--with-removed          also show removed events: their positions and why they were removed",
-      wide,
-      form,
+      wideLine,
+      formLine,
     ],
   },
   {
@@ -75,7 +52,7 @@ export const commandHelp: readonly CommandHelp[] = [
     details: [
       "--stream STREAM         only if it is in this stream; a principal then needs `read` of this",
       "                        stream, otherwise of everything",
-      form,
+      formLine,
     ],
   },
   {
@@ -85,9 +62,9 @@ export const commandHelp: readonly CommandHelp[] = [
     details: [
       "-n, --lines N           how many events (10)",
       "-f, --follow            continue until Ctrl-C; reconnects without gaps or duplicates",
-      ...selection,
-      wide,
-      form,
+      ...selectionLines,
+      wideLine,
+      formLine,
     ],
   },
   {
@@ -108,21 +85,21 @@ export const commandHelp: readonly CommandHelp[] = [
       "both:",
       "  --expected-version N, --expected exists|absent",
       "  --actor TEXT, --reason TEXT    who did this and why; recorded in the log",
-      wide,
-      form,
+      wideLine,
+      formLine,
     ],
   },
   {
     name: "stream",
     synopsis: "stream STREAM",
     summary: "show a stream's version, events and policy",
-    details: [form],
+    details: [formLine],
   },
   {
     name: "types",
     synopsis: "types [PREFIX]",
     summary: "list event types",
-    details: [wide, form],
+    details: [wideLine, formLine],
   },
   {
     name: "state",
@@ -130,14 +107,14 @@ export const commandHelp: readonly CommandHelp[] = [
     summary: "show a stream's state, made from its JSON events by JSON Merge Patch",
     details: [
       "--version N, --time TIME    the state at that version or time; without it: now",
-      form,
+      formLine,
     ],
   },
   {
     name: "snapshots",
     synopsis: "snapshots STREAM [--kind KIND]",
     summary: "list a stream's snapshots",
-    details: ["--kind KIND             only snapshots of this kind", wide, form],
+    details: ["--kind KIND             only snapshots of this kind", wideLine, formLine],
   },
   {
     name: "groups",
@@ -161,8 +138,8 @@ export const commandHelp: readonly CommandHelp[] = [
       "  --epoch EPOCH         the epoch of --after",
       "  --after-group OTHER   where that group is; with --replace, create also ends that group",
       "                        and takes over its parked events",
-      wide,
-      form,
+      wideLine,
+      formLine,
     ],
   },
   {
@@ -177,15 +154,15 @@ export const commandHelp: readonly CommandHelp[] = [
       "--exec COMMAND          run COMMAND for each delivery instead of printing it, with a line",
       "                        of JSON on its standard input. Exit code 0 acknowledges. Any other",
       "                        makes it come again, with the last errors as the reason",
-      wide,
-      form,
+      wideLine,
+      formLine,
     ],
   },
   {
     name: "parked",
     synopsis: "parked list GROUP | parked replay|discard GROUP (POSITION... | --all)",
     summary: "list, replay or discard a group's parked events",
-    details: ["--epoch EPOCH           the epoch of the positions: see `info`", wide, form],
+    details: ["--epoch EPOCH           the epoch of the positions: see `info`", wideLine, formLine],
   },
   {
     name: "checkpoints",
@@ -198,21 +175,21 @@ export const commandHelp: readonly CommandHelp[] = [
       "  --reset               allow a lower position than the saved one",
       "  --epoch EPOCH         the epoch of POSITION",
       "  --meta K=V            a metadata entry (repeat for more)",
-      wide,
-      form,
+      wideLine,
+      formLine,
     ],
   },
   {
     name: "info",
     synopsis: "info",
     summary: "show version, head, durability and limits of the server",
-    details: [form],
+    details: [formLine],
   },
   {
     name: "health",
     synopsis: "health",
     summary: "exit with 0 if the server is serving, otherwise with 1",
-    details: [form],
+    details: [formLine],
   },
   {
     name: "top",
@@ -223,7 +200,7 @@ export const commandHelp: readonly CommandHelp[] = [
       "pipe gets each look as text. Where the server asks who calls: the role observer.",
       "--every DURATION        between looks: at least 1s; the default is 2s",
       "--once                  end after the figures of one such time",
-      form,
+      formLine,
     ],
   },
   {
@@ -241,7 +218,7 @@ export const commandHelp: readonly CommandHelp[] = [
       "--stream-prefix TEXT    how their names begin; default bench- and a random number",
       "--seconds N             how long (10)",
       "--yes                   also where the store has events",
-      form,
+      formLine,
     ],
   },
   {
@@ -252,143 +229,10 @@ export const commandHelp: readonly CommandHelp[] = [
       "-a, --address ADDRESS   HOST:PORT; default $ANNALS_ADDRESS, else 127.0.0.1:7420",
       "--tls                   the server speaks TLS",
       "--open                  open it in the browser, too",
-      form,
+      formLine,
     ],
   },
-  {
-    name: "import",
-    synopsis: "import [FILE | - | SOURCE] [options]",
-    summary: "append the events of a file, one JSON object per line, or of another system",
-    details: [
-      "Each event is stored exactly once, in the order of the file, even if the command is stopped",
-      "and run again. docs/command-line.md describes the format.",
-      "--namespace NAME        derive missing ids from NAME, line number and text;",
-      "                        use a different NAME for each file",
-      "--stream STREAM         the stream of lines without one",
-      "--dry-run               read and count only (the server's limits are not checked)",
-      ...source,
-      "--no-compare            do not compare source and store at the end",
-      form,
-    ],
-  },
-  {
-    name: "follow",
-    synopsis: "follow SOURCE [options]",
-    summary: "append the events of another system, also those to come, until Ctrl-C",
-    details: [...source, form],
-  },
-  {
-    name: "export",
-    synopsis: "export [STREAM] [options]",
-    summary: "write events in the order of their positions, as import reads them",
-    details: [
-      ...selection,
-      "--after POSITION        continue after an earlier export",
-      "--epoch EPOCH           its epoch: refused if the store was restored to before POSITION",
-    ],
-  },
-  {
-    name: "verify",
-    synopsis: "verify [FOLDER | ADDRESS] [options]",
-    summary: "check a store's folder or database, a backup, or what a server answers",
-    details: [
-      "FOLDER                  a store, also while it is served, or a backup; it is not",
-      "                        changed. Without it: the server at --address",
-      "--scratch FOLDER        a place for some megabytes of temporary files",
-      "--storage URL           a store in a PostgreSQL database, also while it is served",
-      "--storage-schema NAME   its schema there; default annals",
-      "Prints everything that is not as it was written, and then exits with 1.",
-      form,
-    ],
-  },
-  {
-    name: "backup",
-    synopsis: "backup STORE BACKUP [options]",
-    summary: "back up the store of a server, or in a folder, also while it is being served",
-    details: [
-      "STORE                   HOST:PORT or unix:PATH of a server, or a store's folder",
-      "BACKUP                  a new or empty folder, or a backup of this store, which then gets",
-      "                        the events since then",
-      "--every DURATION        repeat, until the command is stopped",
-      "--keep NUMBER           keep so many backups, each in a folder of its own in BACKUP that is",
-      "                        named after its time; they share files where they are the same",
-      "--scratch FOLDER        of a folder: a place for some megabytes of temporary files",
-      "--timeout DURATION      of a server: the default is none",
-      "--tls, --tls-ca FILE, --tls-cert FILE, --tls-key FILE, --tls-server-name NAME",
-      "--token-file FILE       the token to show; default $ANNALS_TOKEN_FILE, else $ANNALS_TOKEN",
-      form,
-    ],
-  },
-  {
-    name: "restore",
-    synopsis: "restore BACKUP STORE [options]",
-    summary: "make a store from a backup and check that it equals the original",
-    details: [
-      "BACKUP                  a backup, or the folder of those of --keep: then the last one, or",
-      "                        the first one that reaches the given point",
-      "STORE                   a new or empty folder",
-      "--to-position POSITION  end with the last commit up to here (inclusive)",
-      "--to-time TIME          end with the last commit that was recorded up to then (inclusive)",
-      "--progress-from BACKUP  an earlier backup, which ends at or before the point: checkpoints,",
-      "                        groups and snapshots are taken from it; of the backups of --keep,",
-      "                        the last such one is taken by itself",
-      "--without-progress      leave checkpoints, groups and snapshots out",
-      form,
-    ],
-  },
-  {
-    name: "promote",
-    synopsis: "promote FOLLOWER [options]",
-    summary: "make a follower a store of its own, which accepts appends",
-    details: [
-      "FOLLOWER                HOST:PORT or unix:PATH of a follower, or a stopped one's folder;",
-      "                        see to it that clients do not reach the old leader any more",
-      form,
-    ],
-  },
-  {
-    name: "salvage",
-    synopsis: "salvage FOLDER STORE [options]",
-    summary: "make a new store of everything sound in a damaged one",
-    details: [
-      "FOLDER                  the damaged store, which no server has open; it is not changed",
-      "STORE                   a new or empty folder",
-      "--accept-loss TOKEN     go on without what is lost; a first run names it, with the token",
-      "--yes                   the same, whatever is lost",
-      form,
-    ],
-  },
-  {
-    name: "tokens",
-    synopsis: "tokens create NAME [options] | tokens list | tokens revoke ID|NAME",
-    summary: "create, list or revoke the tokens that a server accepts",
-    details: [
-      "Changes a file that servers read again within a second.",
-      "--tokens-file FILE      the file; default $ANNALS_TOKENS_FILE",
-      "create: prints the token, which is shown only this once; NAME is the principal",
-      "  --role R              a role (repeat for more): reader, writer, consumer, service, admin,",
-      "                        or one of the access file; without it: the principal's own roles",
-      "  --expires AGE         after this time: 12h, 90d; without it: never",
-      "  --access-file FILE    the file that roles are checked against; default",
-      "                        $ANNALS_ACCESS_FILE",
-      "revoke: one token by its ID, or all of a principal by its NAME",
-      wide,
-      form,
-    ],
-  },
-  {
-    name: "context",
-    synopsis: "context [list] | context add NAME --address ADDRESS [options] | context remove NAME",
-    summary: "keep the address and credentials of a server under a name",
-    details: [
-      "A command with --context NAME, or NAME in $ANNALS_CONTEXT, then has these options. Without",
-      "either, no command has: a choice that was forgotten changes no store elsewhere.",
-      "add: replaces what was kept under the name; checks nothing",
-      "  -a, --address ADDRESS, --token-file FILE",
-      "  --tls, --tls-ca FILE, --tls-cert FILE, --tls-key FILE, --tls-server-name NAME",
-      form,
-    ],
-  },
+  ...operatorHelp,
   {
     name: "completion",
     synopsis: "completion bash|zsh|fish",
@@ -426,7 +270,7 @@ export function isLocal(command: string): boolean {
 }
 
 /** The lines of a command's page. */
-export function detailsOf(name: string): readonly string[] {
+export function helpLinesOf(name: string): readonly string[] {
   return commandHelp.find((command) => command.name === name)?.details ?? [];
 }
 

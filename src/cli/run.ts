@@ -2,7 +2,7 @@
 // itself. The other commands are clients of a server, or work on a folder.
 
 import { version } from "../version.ts";
-import { commandHelp, detailsOf, isLocal, overview, helpPage } from "./help.ts";
+import { commandHelp, helpLinesOf, isLocal, overview, helpPage } from "./help.ts";
 import { exitCode, UsageError } from "./arguments/options.ts";
 import { withContext } from "./connection/contexts.ts";
 import { withForm } from "./output/form.ts";
@@ -60,7 +60,7 @@ export async function runCommand(argv: readonly string[], given?: Terminal): Pro
       await say(terminal.errors, `warning: ${warning}`);
     }
     const command = await commandOf(name, args);
-    const form = withForm(name, args, terminal, detailsOf(name));
+    const form = withForm(name, args, terminal, helpLinesOf(name));
     const own = isLocal(name) ? form.args : withContext(form.args, terminal.environment);
     return await command(own, form.terminal);
   } catch (error) {

@@ -51,8 +51,8 @@ export function keepContext(
 }
 
 /**
- * The arguments of a command with the options of the context that it names before its own ones, which count
- * more.
+ * The arguments of a command with the options of the context that it names before its own ones,
+ * which count more.
  */
 export function withContext(args: readonly string[], environment: Environment): readonly string[] {
   const { named, rest } = nameIn(args);

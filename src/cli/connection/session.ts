@@ -76,7 +76,7 @@ export async function withSession<T>(
   }
 }
 
-/** Where the server is, and what it is shown: the options of a command, or else its surroundings. */
+/** Where the server is, and what it is shown: by a command's options, or by its environment. */
 export function serverOf(
   values: ConnectionValues,
   environment: Terminal["environment"],

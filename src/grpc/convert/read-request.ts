@@ -1,5 +1,5 @@
-// Converts the requests of Read, Subscribe, Load, GetEvent and GetState, and the queries of append conditions
-// and consumer groups.
+// Converts the requests of Read, Subscribe, Load, GetEvent and GetState, and the queries of append
+// conditions and consumer groups.
 
 import type { Limits } from "../../domain/limits.ts";
 import {

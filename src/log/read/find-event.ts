@@ -1,5 +1,5 @@
-// Finds an event by its id. The engine keeps every id for good, or finds the event by the position in
-// an id that it made itself, so that this costs two looks and no search.
+// Finds an event by its id. The engine keeps every id for good, or finds the event by the position
+// in an id that it made itself, so that this costs two looks and no search.
 
 import { selectAll } from "../../domain/query.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";

@@ -1,4 +1,4 @@
-// GetEvent over a real socket: an event by its id, whoever chose the id, for as long as the log is.
+// GetEvent over a real socket: an event by its id, of clients and of the store, for as long as the log is.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

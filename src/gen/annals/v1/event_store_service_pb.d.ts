@@ -183,7 +183,7 @@ export declare const EventStoreService: GenService<{
     output: typeof GetStateResponseSchema;
   },
   /**
-   * Returns the event with an id, whoever chose the id and however old the event is.
+   * Returns the event with an id, which its client or the store chose, however old it is.
    *
    * Ids are kept for good, also those of removed events. An event that there is not is an answer
    * without an event. Idempotent.
