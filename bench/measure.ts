@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createToken } from "../src/access/token-file.ts";
 import { startChild, type Child } from "./child.ts";
+import { Databases, together } from "./databases.ts";
 import type { LevelJob, LevelResult } from "./limits/level-chunks.ts";
 import type { NoopShape } from "./limits/noop-server.ts";
 import type { SyncJob, SyncResult } from "./limits/data-sync.ts";
@@ -74,6 +75,7 @@ export class Measurements {
   private group = 0;
   private workload = "";
   private preloadedForeign = 0;
+  private own: Databases | undefined;
 
   constructor(options: MeasureOptions) {
     this.options = options;
@@ -98,6 +100,12 @@ export class Measurements {
         return this.onLevel(probe.events);
       case "sync":
         return this.onDisk(probe.bytes);
+      case "servers":
+        return together((await this.databases.servers(probe)).map(sampleOf));
+      case "bare-database": {
+        const result = await this.databases.bare(probe);
+        return { parts: [partOf(result.callsPerSecond, result, result.eventsPerSecond)] };
+      }
       case "start":
         return this.start(probe.events, probe.after);
       case "bare-start":
@@ -111,6 +119,7 @@ export class Measurements {
 
   /** Stops the servers of a workload. */
   async settle(): Promise<void> {
+    await this.own?.settle();
     for (const [key, product] of this.products) {
       this.products.delete(key);
       await product.stop();
@@ -121,6 +130,13 @@ export class Measurements {
     await this.settle();
     await this.noop?.stop();
     this.noop = undefined;
+    await this.own?.stop();
+  }
+
+  private get databases(): Databases {
+    this.refuseForeign("PostgreSQL");
+    if (!Databases.isThere) throw new NotMeasured("PostgreSQL is not installed");
+    return (this.own ??= new Databases(this.options));
   }
 
   private async onProduct({
@@ -178,11 +194,6 @@ export class Measurements {
       if (!foreign || job.port !== foreign.port) throw error;
       throw new NotMeasured((error as Error).message);
     });
-    for (const part of result.parts) {
-      if (part.failed > 0) {
-        throw new LoadFailed(`${part.failed} calls failed, the first: ${part.firstFailure ?? ""}`);
-      }
-    }
     return sampleOf(result);
   }
 
@@ -342,7 +353,11 @@ function partOf(callsPerSecond: number, { p50, p99, p999 }: Latency, eventsPerSe
   };
 }
 
+/** Throws LoadFailed. */
 function sampleOf({ parts, serverCpu, loadCpu, serverPeak }: LoadResult): Sample {
+  for (const { failed, firstFailure = "" } of parts) {
+    if (failed > 0) throw new LoadFailed(`${failed} calls failed, the first: ${firstFailure}`);
+  }
   return { parts: parts.map(partSample), serverCpu, loadCpu, peak: serverPeak };
 }
 

@@ -41,6 +41,20 @@ export type Probe =
   | { readonly at: "level"; readonly events: number }
   /** Appends this many bytes and calls fdatasync. */
   | { readonly at: "sync"; readonly bytes: number }
+  /** A load on servers that share a PostgreSQL, divided among them. */
+  | {
+      readonly at: "servers";
+      readonly servers: number;
+      readonly store: Store;
+      readonly parts: readonly Part[];
+    }
+  /** A program without a server on the same PostgreSQL: limits/bare-postgres.ts. */
+  | {
+      readonly at: "bare-database";
+      readonly what: "batches" | "singles" | "copy" | "stream";
+      readonly atATime: number;
+      readonly store: Store;
+    }
   /** The time from the start of the process until it serves. */
   | { readonly at: "start"; readonly events: number; readonly after: "stop" | "kill" }
   /** A process that loads grpc-js and listens, without a store. */

@@ -5,6 +5,7 @@
 import type { Workload } from "./probe.ts";
 import { appends, conditional } from "./workloads/appends.ts";
 import { clients } from "./workloads/clients.ts";
+import { databases } from "./workloads/database.ts";
 import { footprint, growth, starts } from "./workloads/life.ts";
 import { readsOf } from "./workloads/reads.ts";
 import { beside, fanOuts, groupConsume } from "./workloads/together.ts";
@@ -23,6 +24,7 @@ export function workloads(scale: number): readonly Workload[] {
     ...groupConsume,
     ...beside(million),
     ...clients(million),
+    ...databases(million),
     growth(small, million, "full"),
     growth(small, large, "long", ratioAtLeast(0.9)),
     starts(million, "quick"),

@@ -178,7 +178,17 @@ export const options = {
     type: "text",
     initial: "",
     value: "HOST:PORT",
-    help: "the address that clients of --protocol kurrentdb are told; absent: the TCP address",
+    help:
+      "the address at which other servers of --storage reach this one, and which clients of " +
+      "--protocol kurrentdb are told; absent: the TCP address",
+  },
+  peerTlsCa: {
+    type: "text",
+    initial: "",
+    value: "FILE",
+    help:
+      "the authorities that may have signed the certificates of other servers of --storage, PEM; " +
+      "absent: the well-known ones",
   },
   tlsMinVersion: {
     type: "choice",

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { AccessControl, type AccessParts } from "./access/access-control.ts";
 import { AuditTrail } from "./access/audit.ts";
+import { ForwardedProofs } from "./access/forwarded-proof.ts";
 import type { VerifyAccessToken } from "./access/authenticator.ts";
 import { accessTokenVerifier } from "./access/oidc.ts";
 import { storeAuditTrail } from "./audit-stream.ts";
@@ -36,6 +37,8 @@ import type { KurrentContext } from "./protocols/kurrentdb/mapping/context.ts";
 import { folderOptions, openConfigured } from "./configured-storage.ts";
 import { systemClock } from "./storage/leveldb/open.ts";
 import type { Storage } from "./storage/storage.ts";
+import type { TlsOptions } from "./client/rpc/connection.ts";
+import type { Forwarding } from "./peers/forwarding.ts";
 import { version } from "./version.ts";
 
 export interface RunningServer {
@@ -111,18 +114,20 @@ export async function startServer(
   const options = { ...transportOptions(config, limits, logger), http: http.shared };
   let addresses: readonly string[] = [];
   const others = await protocolServices(config, context, () => addresses);
-  const bound = [...services(context, health, config.reflection, others), ...others];
+  const own = [...services(context, health, config.reflection, others), ...others];
+  const forwarding = await forwardingOf(config, storage, access);
+  const bound = forwarding?.over(own) ?? own;
   const grpc = new GrpcServer(bound, options, environment);
   const origins = originsOf(config.corsOrigin, access === undefined && config.tlsCert === "");
   const web = new WebCalls({ ...grpc.parts, origins, ...storage.identity }, environment);
-  const open = { storage, log, grpc, http, health, environment, certificates, unwatch };
+  const open = { storage, log, grpc, http, health, environment, certificates, unwatch, forwarding };
   let stopped: Promise<void> | undefined;
   const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
   try {
     addresses = await listen(grpc, config, certificates);
-    const own = hostAndPort(config.metricsListen);
-    if (own !== undefined) {
-      logger.info("metrics and probes", { address: await http.listen(own.host, own.port) });
+    const apart = hostAndPort(config.metricsListen);
+    if (apart !== undefined) {
+      logger.info("metrics and probes", { address: await http.listen(apart.host, apart.port) });
     }
     warnOfOpenness(config, logger);
     const again = startOfFollowing(following, wholeChanged);
@@ -197,6 +202,27 @@ async function protocolServices(
   );
   const advertised = () => endPoint(advertise === "" ? (addresses()[0] ?? "") : advertise);
   return [...bound, ...kurrentdb.kurrentdbServices({ ...context, advertised })];
+}
+
+/** Other servers of the store answer what this one may not. Undefined: there are none. */
+async function forwardingOf(
+  { tlsCert, tlsKey, peerTlsCa }: Config,
+  storage: Storage,
+  access: AccessControl | undefined,
+): Promise<Forwarding | undefined> {
+  if (storage.holdGroups === undefined) return undefined;
+  const proofs = new ForwardedProofs(storage.secret, () => Date.now());
+  access?.trust(proofs);
+  const { Forwarding: Kind } = await import("./peers/forwarding.ts");
+  const tls = (): TlsOptions | undefined =>
+    tlsCert === ""
+      ? undefined
+      : {
+          rootCertificates: peerTlsCa === "" ? undefined : readFileSync(peerTlsCa),
+          certificateChain: readFileSync(tlsCert),
+          privateKey: readFileSync(tlsKey),
+        };
+  return new Kind({ proofs, tls });
 }
 
 function memoryOf({ clientMemoryBytes: bytesMax }: Config, limits: Limits): ClientMemory {
@@ -327,6 +353,7 @@ interface OpenParts {
   readonly environment: CallEnvironment;
   readonly certificates: Certificates | undefined;
   readonly unwatch: () => void;
+  readonly forwarding: Forwarding | undefined;
 }
 
 /**
@@ -344,6 +371,7 @@ async function stopInOrder(open: OpenParts, graceMs: number): Promise<void> {
   if (end === "cut off") logger.warn("open calls were cut off", { graceMs });
   await logStopped;
   open.unwatch();
+  open.forwarding?.close();
   open.certificates?.close();
   await access?.close();
   await open.storage.close();

@@ -95,7 +95,22 @@ export const rooms: Record<string, Room> = {
     packages: [],
   },
 
-  postgres: { path: "src/storage/postgres/", imports: engineBase, packages: ["pg"] },
+  postgres: {
+    path: "src/storage/postgres/",
+    imports: [...engineBase, "format"],
+    packages: ["pg"],
+  },
+
+  moving: {
+    path: "src/storage/moving/",
+    imports: [...engineBase, "format", "kv", "folder", "write", "copy"].concat([
+      "create",
+      "offline",
+      "open",
+      "postgres",
+    ]),
+    packages: [],
+  },
 
   scheduling: { path: "src/log/scheduling/", imports: ["domain", "storage"], packages: [] },
   log: { path: "src/log/", imports: ["domain", "decide", "group", "storage", "scheduling"] },
@@ -170,6 +185,11 @@ export const rooms: Record<string, Room> = {
     packages: ["prom-client", "@opentelemetry/api"],
   },
   rpc: { path: "src/client/rpc/", imports: ["gen"], packages: [wire, grpc] },
+  peers: {
+    path: "src/peers/",
+    imports: ["gen", "domain", "access", "transport", "rpc"],
+    packages: [wire, grpc],
+  },
   follow: {
     path: "src/follow/",
     imports: ["gen", "domain", "storage", "rpc"],
@@ -208,7 +228,7 @@ export const rooms: Record<string, Room> = {
         "auditStream",
         "observe",
       ],
-      ["console", "options", "config", "logger", "version"],
+      ["console", "options", "config", "logger", "version", "rpc", "peers"],
     ),
     packages: [],
   },
@@ -260,7 +280,9 @@ export const rooms: Record<string, Room> = {
   },
   cliFolders: {
     path: `${commands}folders/`,
-    imports: ["domain", "storage", "folder", "offline", "postgres", "follow", "options"].concat(
+    imports: ["domain", "storage", "folder", "offline", "postgres", "moving"].concat(
+      "follow",
+      "options",
       clientCommand,
     ),
     packages: [],

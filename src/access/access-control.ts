@@ -6,8 +6,9 @@ import { readFile, stat } from "node:fs/promises";
 import { noAccessFile, parseAccessFile, type AccessFile } from "./access-file.ts";
 import { Admission, OpenCalls, type KnownCaller, type Visitor } from "./admission.ts";
 import type { AccessWatcher, AuditTrail } from "./audit.ts";
+import { forwardedHeader, type ForwardedProofs } from "./forwarded-proof.ts";
 import { Authenticator, type VerifyAccessToken } from "./authenticator.ts";
-import { identify, type Directory, type Proof } from "./principal.ts";
+import { identify, unauthenticated, type Directory, type Proof } from "./principal.ts";
 import type { Requirement } from "./requirements.ts";
 import { parseTokenFile, type TokenEntry, type Tokens } from "./token-file.ts";
 
@@ -45,6 +46,8 @@ export class AccessControl {
   private seen: Seen;
   private trouble = "";
   private looking: Promise<void> | undefined;
+  /** Undefined: there are no other servers of the store. */
+  private proofs: ForwardedProofs | undefined;
 
   private constructor(parts: AccessParts, directory: Directory, seen: Seen) {
     this.parts = parts;
@@ -83,6 +86,11 @@ export class AccessControl {
     }
   }
 
+  /** From now on, what these say of callers is believed. */
+  trust(proofs: ForwardedProofs): void {
+    this.proofs = proofs;
+  }
+
   /** Looks at the files now, beside the regular looks. */
   look(): Promise<void> {
     this.looking ??= this.lookNow().finally(() => {
@@ -97,7 +105,13 @@ export class AccessControl {
   }
 
   private who(visitor: Visitor): KnownCaller | Promise<KnownCaller> {
-    const { connection, authorization } = visitor;
+    const { connection, authorization, headers, methodName } = visitor;
+    const forwarded = headers?.get(forwardedHeader);
+    if (forwarded !== undefined) {
+      const proof = this.proofs?.verify(forwarded, methodName);
+      if (proof === undefined) throw unauthenticated("invalid");
+      return this.known(visitor, proof);
+    }
     const before = this.connections.get(connection);
     if (
       before !== undefined &&
@@ -112,14 +126,18 @@ export class AccessControl {
     return this.remember(visitor, proof);
   }
 
-  private remember({ connection, authorization }: Visitor, proof: Proof): KnownCaller {
+  private remember(visitor: Visitor, proof: Proof): KnownCaller {
+    const known = this.known(visitor, proof);
+    this.connections.set(visitor.connection, known);
+    return known;
+  }
+
+  private known({ authorization }: Visitor, proof: Proof): KnownCaller {
     const { generation } = this;
     const nowMs = this.parts.nowMs();
     const principal = identify(proof, this.directory, nowMs);
     const untilMs = Math.min(principal.endsMs, nowMs + knownMs);
-    const known = { authorization, proof, principal, generation, untilMs };
-    this.connections.set(connection, known);
-    return known;
+    return { authorization, proof, principal, generation, untilMs };
   }
 
   private async lookNow(): Promise<void> {

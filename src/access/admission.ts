@@ -64,6 +64,11 @@ export class Admission {
     return this.known?.principal.name ?? "";
   }
 
+  /** What was proven of the caller. Undefined: the method is open to everybody. */
+  get proof(): Proof | undefined {
+    return this.known?.proof;
+  }
+
   /** Throws PERMISSION_DENIED where the request touches more than the principal may. */
   permit(request: unknown): void {
     if (this.requirement.needs !== undefined) this.require(this.requirement.needs(request));

@@ -18,6 +18,8 @@ export interface Credentials {
   readonly authorization: string | undefined;
   /** Verified by the TLS handshake. */
   readonly certificate: X509Certificate | undefined;
+  /** Among them, what another server says of the caller: forwarded-proof.ts. */
+  readonly headers?: ReadonlyMap<string, string>;
 }
 
 /** Verifies an OIDC access token. Throws UNAUTHENTICATED; anything else is a fault of its own. */

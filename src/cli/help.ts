@@ -254,7 +254,7 @@ export const commandHelp: readonly CommandHelp[] = [
 
 /** They are no clients of one server, and have none of its options. */
 const local = new Set(
-  "serve ui backup restore salvage tokens completion context help version".split(" "),
+  "serve ui backup restore copy salvage tokens completion context help version".split(" "),
 );
 export const connectionHelp: readonly string[] = [
   "-a, --address ADDRESS   HOST:PORT or unix:PATH; default $ANNALS_ADDRESS, else 127.0.0.1:7420",

@@ -105,6 +105,18 @@ export const operatorHelp: readonly CommandHelp[] = [
     ],
   },
   {
+    name: "copy",
+    synopsis: "copy --from STORE --to STORE [options]",
+    summary: "move a store from a folder into a PostgreSQL database, or back",
+    details: [
+      "STORE                   a folder, or postgres://USER:PASSWORD@HOST:PORT/DATABASE; servers",
+      "                        of --from have to be stopped before the copy can be finished",
+      "--from-schema NAME, --to-schema NAME    of a database; default annals; that of --to has to",
+      "                        be empty, or to hold what the same command has begun",
+      formLine,
+    ],
+  },
+  {
     name: "salvage",
     synopsis: "salvage FOLDER STORE [options]",
     summary: "make a new store of everything sound in a damaged one",

@@ -39,6 +39,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   restore: async () => (await import("./folders/restore.ts")).restoreCommand,
   promote: async () => (await import("./folders/promote.ts")).promote,
   tokens: async () => (await import("./server/tokens.ts")).tokens,
+  copy: async () => (await import("./folders/copy.ts")).copy,
   salvage: async () => (await import("./folders/salvage.ts")).salvage,
   context: async () => (await import("./server/context.ts")).context,
   completion: async () => (await import("./completion.ts")).completion,

@@ -3,6 +3,7 @@
 
 import type { AccessControl } from "../../access/access-control.ts";
 import type { Need } from "../../access/grants.ts";
+import type { Proof } from "../../access/principal.ts";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Steps } from "../../domain/steps.ts";
 import type { CancelSignal } from "../../log/cancellation.ts";
@@ -44,6 +45,9 @@ export interface Call extends CancelSignal, Caller {
   readonly reason: AnnalsError | undefined;
   /** The caller's name. Empty: the server does not authenticate callers. */
   readonly principal: string;
+  /** What was proven of the caller. Undefined: the server does not authenticate callers. */
+  readonly proof: Proof | undefined;
+  readonly headers: ReadonlyMap<string, string>;
   /** Throws PERMISSION_DENIED if the caller may not touch what the request touches. */
   permit(request: unknown): void;
   /** Like `permit`, for requirements that only the handler knows. */

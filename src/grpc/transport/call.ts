@@ -149,6 +149,10 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     return this.admission?.principal ?? "";
   }
 
+  get proof(): Admission["proof"] {
+    return this.admission?.proof;
+  }
+
   permit(request: unknown): void {
     this.admission?.permit(request);
   }

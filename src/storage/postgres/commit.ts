@@ -1,13 +1,26 @@
 // Composes a commit: rows in arrays, statement by statement, all sent together. Large commits are
 // composed in parts, so that others get the thread in between.
+//
+// The log is cut into the chunks of a store in a folder (leveldb/format/chunk.ts), and the hash
+// chain is of them: rows make up the same bytes as the chunk that a folder would have. A store can
+// therefore be moved from one to the other and be compared by its chain.
 
-import { hash } from "node:crypto";
 import { setImmediate } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { invariant } from "../../domain/errors.ts";
 import type { CommitEvent } from "../../domain/event.ts";
 import { lifecycleRecordOf, streamKeptIn } from "../../domain/lifecycle/lifecycle-event.ts";
+import {
+  composeChunk,
+  cutIntoChunks,
+  hashOf,
+  withFrames,
+  type Chunk,
+  type Reclaimed,
+} from "../leveldb/format/chunk.ts";
+import { isLostRecord, isRemovedRecord } from "../removed-record.ts";
 import type { Commit, SideValueChange } from "../storage.ts";
+import { booleanArray, byteArray, numberArray, textArray, uuidArray } from "./binary-arrays.ts";
 import { lastLifecycle, type LogHead } from "./log-head.ts";
 import { arrayLiteral } from "./pages.ts";
 import { recordCrc, unframed } from "./rows.ts";
@@ -19,24 +32,43 @@ export interface Order {
   readonly values: readonly unknown[];
 }
 
+/** Events that become one chunk. */
+export interface LogDraft {
+  readonly events: readonly CommitEvent[];
+  /** Microseconds since 1970, UTC. */
+  readonly recordedAt: number;
+  /** Present if some of the events are removed records. */
+  readonly reclaimed?: Reclaimed | undefined;
+}
+
+export interface Change {
+  readonly drafts: readonly LogDraft[];
+  readonly sideValues: readonly SideValueChange[];
+}
+
 export interface ComposedOrders {
   readonly orders: readonly Order[];
+  readonly chunks: readonly Chunk[];
   /** The head after it. */
   readonly head: LogHead;
 }
 
+/** An array that is left out is empty: its values are NULL. */
 const addEvents = {
   name: "add-events",
-  text: `WITH added AS (
-      INSERT INTO event
-        (position, stream, version, id, id_from_client, type, tags, recorded_at, record, crc)
-      SELECT $1::bigint + e.n, nullif(e.stream, ''), nullif(e.version, 0), e.id, e.chosen, e.type,
-        e.tags::text[], $2::bigint, e.record, e.crc
-      FROM unnest($3::text[], $4::bigint[], $5::uuid[], $6::boolean[], $7::text[], $8::text[],
-        $9::bytea[], $10::bigint[]) WITH ORDINALITY
-        AS e(stream, version, id, chosen, type, tags, record, crc, n)
-      RETURNING tags, position
-    ) INSERT INTO tag SELECT DISTINCT unnest(tags), position FROM added`,
+  text: `INSERT INTO event (position, stream, version, id, id_from_client, type, tags, record, crc,
+      recorded_at, removed_in)
+    SELECT $1::bigint + e.n, nullif(e.stream, ''), nullif(e.version, 0), e.id, e.chosen, e.type,
+      coalesce(e.tags, '{}')::text[], e.record, e.crc, coalesce(e.recorded_at, $2::bigint),
+      e.removed_in
+    FROM unnest($3::text[], $4::bigint[], $5::uuid[], $6::boolean[], $7::text[], $8::text[],
+      $9::bytea[], $10::bigint[], $11::bigint[], $12::bigint[]) WITH ORDINALITY
+      AS e(stream, version, id, chosen, type, tags, record, crc, recorded_at, removed_in, n)`,
+};
+
+const addTags = {
+  name: "add-tags",
+  text: "INSERT INTO tag SELECT * FROM unnest($1::text[], $2::bigint[])",
 };
 
 const setStreams = {
@@ -57,8 +89,10 @@ const countTypes = {
 
 const addBatches = {
   name: "add-batches",
-  text: `INSERT INTO batch (last, first, chain)
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[])`,
+  text: `INSERT INTO batch (last, first, chain, removed_in, is_emptied)
+    SELECT last, first, chain, removed_in, coalesce(is_emptied, false)
+    FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bigint[], $5::boolean[])
+      AS b(last, first, chain, removed_in, is_emptied)`,
 };
 
 const setSideValues = {
@@ -80,37 +114,59 @@ const setHead = {
 };
 
 const eventsPerStatement = 1_000;
-/** A link of the hash chain is of at most so many events, and of about so many bytes. */
-const batchEventsMax = 1_000;
-const batchBytesMax = 256 * 1_024;
+const nothing = new Uint8Array();
 
-/** The hash before the first event. */
-export const noChain = new Uint8Array(32);
+/** The chunks of a commit. */
+export function draftsOf({ events, recordedAt }: Pick<Commit, "events" | "recordedAt">) {
+  return cutIntoChunks(events).map((part): LogDraft => ({ events: part, recordedAt }));
+}
 
-export async function composeOrders(commit: Commit, before: LogHead): Promise<ComposedOrders> {
-  const { events, recordedAt, sideValues = [] } = commit;
+/** What a folder would have, byte for byte. `before`: the hash of the chunk before. */
+export function chunkOf({ events, recordedAt, reclaimed }: LogDraft, before: Uint8Array): Chunk {
+  const chunk = composeChunk(events, recordedAt, before);
+  if (reclaimed === undefined) return chunk;
+  return withFrames(
+    chunk,
+    events.map(({ frame }) => frame),
+    reclaimed,
+  );
+}
+
+export async function composeOrders(
+  { drafts, sideValues }: Change,
+  before: LogHead,
+): Promise<ComposedOrders> {
   const orders: Order[] = [];
-  const records: Uint8Array[] = [];
-  for (let at = 0; at < events.length; at += eventsPerStatement) {
-    if (at > 0) await setImmediate();
-    const some = events.slice(at, at + eventsPerStatement);
-    const own = some.map(({ frame }) => unframed(frame));
-    records.push(...own);
-    orders.push(eventsOrder(some, own, recordedAt));
+  const chunks: Chunk[] = [];
+  const chains: Uint8Array[] = [];
+  let chain = before.chain;
+  let waiting: LogDraft[] = [];
+  let eventCount = 0;
+  for (const draft of drafts) {
+    const chunk = chunkOf(draft, chain);
+    chain = hashOf(chunk);
+    chunks.push(chunk);
+    chains.push(chain);
+    waiting.push(draft);
+    eventCount += draft.events.length;
+    if (eventCount < eventsPerStatement) continue;
+    orders.push(...eventOrders(waiting));
+    [waiting, eventCount] = [[], 0];
+    await setImmediate();
   }
-  assertLifecycles(events, records);
-  const links = linksOf(events, records, before.chain);
-  if (events.length > 0) orders.push(...countOrders(events), batchOrder(links));
+  if (waiting.length > 0) orders.push(...eventOrders(waiting));
+  const events = drafts.flatMap((draft) => draft.events);
+  if (events.length > 0) orders.push(...countOrders(events), batchOrder(chunks, chains));
   orders.push(...sideOrders(sideValues));
   const head: LogHead = {
     position: before.position + events.length,
-    recordedAt: events.length > 0 ? recordedAt : before.recordedAt,
-    chain: links.at(-1)?.chain ?? before.chain,
+    recordedAt: drafts.at(-1)?.recordedAt ?? before.recordedAt,
+    chain,
     sides: before.sides + (sideValues.length > 0 ? 1 : 0),
     lifecycle: Math.max(before.lifecycle, lastLifecycle(events)),
   };
   orders.push(headOrder(head));
-  return { orders, head };
+  return { orders, chunks, head };
 }
 
 function headOrder({ position, recordedAt, chain, sides, lifecycle }: LogHead): Order {
@@ -118,42 +174,61 @@ function headOrder({ position, recordedAt, chain, sides, lifecycle }: LogHead): 
   return { statement: setHead, values };
 }
 
-function eventsOrder(
-  events: readonly CommitEvent[],
-  records: readonly Uint8Array[],
-  recordedAt: number,
-): Order {
+function eventOrders(drafts: readonly LogDraft[]): Order[] {
+  const events = drafts.flatMap((draft) => draft.events);
+  const records = events.map(({ frame }) => unframed(frame));
+  assertLifecycles(events, records);
   const before = (events[0]?.position ?? 1) - 1;
+  const recordedAt = drafts[0]?.recordedAt ?? 0;
+  const isOfOneTime = drafts.every((draft) => draft.recordedAt === recordedAt);
+  const isTagged = events.some(({ tags }) => tags.length > 0);
   const values = [
     before,
     recordedAt,
-    events.map(({ stream }) => stream),
-    events.map(({ version }) => version),
-    events.map(({ id }) => id),
-    events.map(({ idFromClient }) => idFromClient),
-    events.map(({ type }) => type),
-    events.map(({ tags }) => arrayLiteral(tags)),
-    byteArrays(records),
-    records.map((record, i) => recordCrc(before + 1 + i, record)),
+    textArray(events.map(({ stream }) => stream)),
+    numberArray(events.map(({ version }) => version)),
+    uuidArray(events.map(({ id }) => id)),
+    booleanArray(events.map(({ idFromClient }) => idFromClient)),
+    textArray(events.map(({ type }) => type)),
+    textArray(isTagged ? events.map(({ tags }) => arrayLiteral(tags)) : []),
+    byteArray(records),
+    numberArray(records.map((record, i) => recordCrc(before + 1 + i, record))),
+    numberArray(isOfOneTime ? [] : timesOf(drafts)),
+    numberArray(drafts.some(({ reclaimed }) => reclaimed) ? removalsAmong(drafts) : []),
   ];
-  return { statement: addEvents, values };
+  const added = { statement: addEvents, values };
+  return isTagged ? [added, tagOrder(events)] : [added];
 }
 
-/** A list of byte strings in PostgreSQL's binary form, half as long as its text. */
-export function byteArrays(list: readonly Uint8Array[]): Buffer {
-  const bytes = list.reduce((sum, { length }) => sum + 4 + length, 20);
-  const array = Buffer.alloc(bytes);
-  // Dimensions, no NULLs, the type bytea, the length, the first index.
-  [list.length === 0 ? 0 : 1, 0, 17, list.length, 1].forEach((word, i) => {
-    array.writeInt32BE(word, 4 * i);
-  });
-  let offset = 20;
-  for (const each of list) {
-    array.writeInt32BE(each.length, offset);
-    array.set(each, offset + 4);
-    offset += 4 + each.length;
+function timesOf(drafts: readonly LogDraft[]): number[] {
+  return drafts.flatMap(({ events, recordedAt }) => events.map(() => recordedAt));
+}
+
+/** For each event, the position of what says why it is gone. Undefined: it is not. */
+function removalsAmong(drafts: readonly LogDraft[]): (number | undefined)[] {
+  return drafts.flatMap(({ events, reclaimed }) =>
+    events.map(({ frame }) => {
+      const record = reclaimed === undefined ? nothing : unframed(frame);
+      return isEmptiedRecord(record) ? reclaimed?.recordedIn : undefined;
+    }),
+  );
+}
+
+/** Whether nothing is left of an event but its header. */
+export function isEmptiedRecord(record: Uint8Array): boolean {
+  return isRemovedRecord(record) || isLostRecord(record);
+}
+
+function tagOrder(events: readonly CommitEvent[]): Order {
+  const tags: string[] = [];
+  const positions: number[] = [];
+  for (const event of events) {
+    for (const tag of event.tags.length > 1 ? new Set(event.tags) : event.tags) {
+      tags.push(tag);
+      positions.push(event.position);
+    }
   }
-  return list.length === 0 ? array.subarray(0, 12) : array;
+  return { statement: addTags, values: [textArray(tags), numberArray(positions)] };
 }
 
 interface Counted {
@@ -173,10 +248,10 @@ function countOrders(events: readonly CommitEvent[]): Order[] {
   const of = (counted: ReadonlyMap<string, Counted>, numberOf: (each: Counted) => number) => {
     const all = [...counted.values()];
     return [
-      [...counted.keys()],
-      all.map(numberOf),
-      all.map(({ first }) => first),
-      all.map(({ last }) => last),
+      textArray([...counted.keys()]),
+      numberArray(all.map(numberOf)),
+      numberArray(all.map(({ first }) => first)),
+      numberArray(all.map(({ last }) => last)),
     ];
   };
   return [
@@ -196,46 +271,15 @@ function count(into: Map<string, Counted>, name: string, position: number, versi
   counted.version = version;
 }
 
-interface Link {
-  readonly first: number;
-  readonly last: number;
-  readonly chain: Uint8Array;
-}
-
-function linksOf(
-  events: readonly CommitEvent[],
-  records: readonly Uint8Array[],
-  before: Uint8Array,
-): Link[] {
-  const links: Link[] = [];
-  let chain = before;
-  let digests: Uint8Array[] = [];
-  let bytes = 0;
-  for (const [i, record] of records.entries()) {
-    digests.push(digestOf(record));
-    bytes += record.length;
-    const isFull = digests.length >= batchEventsMax || bytes >= batchBytesMax;
-    if (!isFull && i < records.length - 1) continue;
-    const last = (events[i] as CommitEvent).position;
-    chain = nextChain(chain, digests);
-    links.push({ first: last - digests.length + 1, last, chain });
-    digests = [];
-    bytes = 0;
-  }
-  return links;
-}
-
-export function digestOf(record: Uint8Array): Uint8Array {
-  return hash("sha256", record, "buffer");
-}
-
-export function nextChain(chain: Uint8Array, digests: readonly Uint8Array[]): Uint8Array {
-  return hash("sha256", Buffer.concat([chain, ...digests]), "buffer");
-}
-
-function batchOrder(links: readonly Link[]): Order {
-  const [lasts, firsts] = [links.map(({ last }) => last), links.map(({ first }) => first)];
-  const values = [lasts, firsts, byteArrays(links.map(({ chain }) => chain))];
+function batchOrder(chunks: readonly Chunk[], chains: readonly Uint8Array[]): Order {
+  const isRewritten = chunks.some(({ reclaimed }) => reclaimed !== undefined);
+  const values = [
+    numberArray(chunks.map(({ last }) => last)),
+    numberArray(chunks.map(({ first }) => first)),
+    byteArray(chains),
+    numberArray(isRewritten ? chunks.map(({ reclaimed }) => reclaimed?.recordedIn) : []),
+    booleanArray(isRewritten ? chunks.map(({ reclaimed }) => reclaimed?.isEmptied === true) : []),
+  ];
   return { statement: addBatches, values };
 }
 
@@ -248,17 +292,17 @@ function sideOrders(changes: readonly SideValueChange[]): Order[] {
   const deleted = changes.filter(({ value }) => value === undefined);
   const orders: Order[] = [];
   if (set.length > 0) {
-    const values = set.map(({ value }) => value ?? noChain);
-    const crcs = set.map(({ space, name }, i) => sideCrc(space, name, values[i] ?? noChain));
+    const values = set.map(({ value }) => value ?? nothing);
+    const crcs = set.map(({ space, name }, i) => sideCrc(space, name, values[i] ?? nothing));
     const statement = setSideValues;
-    orders.push({ statement, values: [...namesOf(set), byteArrays(values), crcs] });
+    orders.push({ statement, values: [...namesOf(set), byteArray(values), numberArray(crcs)] });
   }
   if (deleted.length > 0) orders.push({ statement: deleteSideValues, values: namesOf(deleted) });
   return orders;
 }
 
-function namesOf(changes: readonly SideValueChange[]): string[][] {
-  return [changes.map(({ space }) => space), changes.map(({ name }) => name)];
+function namesOf(changes: readonly SideValueChange[]): Buffer[] {
+  return [textArray(changes.map(({ space }) => space)), textArray(changes.map(({ name }) => name))];
 }
 
 export function sideCrc(space: string, name: string, value: Uint8Array): number {

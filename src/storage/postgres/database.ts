@@ -22,6 +22,8 @@ export interface DatabaseOptions {
   readonly lost: (why: Error) => void;
 }
 
+const copiersMax = 4;
+
 const isStandby = { name: "is-standby", text: "SELECT pg_is_in_recovery()" };
 
 /** Codes of a server that is going down, coming up, or has become a standby. */
@@ -41,13 +43,13 @@ export class Database implements Asker {
   /** The primary's URL. Undefined: it is being searched. */
   private primary: string | undefined;
   private why = "it was not connected to yet";
-  private idle: DbSession[] = [];
-  private count = 0;
   private generation = 0;
-  private readonly waiting: (() => void)[] = [];
+  private readonly readers: Pool;
+  private readonly copiers: Pool = { max: copiersMax, isForCopy: true, ...newPool() };
 
   constructor(options: DatabaseOptions) {
     this.options = options;
+    this.readers = { max: options.readersMax, isForCopy: false, ...newPool() };
   }
 
   async rows<R extends Row>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
@@ -55,17 +57,26 @@ export class Database implements Asker {
   }
 
   /** Uses a session for itself. Throws errors of Annals. */
-  async reading<T>(use: (session: DbSession) => Promise<T>): Promise<T> {
+  reading<T>(use: (session: DbSession) => Promise<T>): Promise<T> {
+    return this.using(this.readers, use);
+  }
+
+  /** As `reading`, with a session for COPY. */
+  copying<T>(use: (session: DbSession) => Promise<T>): Promise<T> {
+    return this.using(this.copiers, use);
+  }
+
+  private async using<T>(pool: Pool, use: (session: DbSession) => Promise<T>): Promise<T> {
     const { generation } = this;
-    const session = await this.take();
+    const session = await this.take(pool);
     try {
       const answer = await use(session);
-      this.giveBack(session, generation);
+      this.giveBack(pool, session, generation);
       return answer;
     } catch (error) {
       const isLost = isLoss(error, session);
       session.end();
-      this.giveBack(session, generation);
+      this.giveBack(pool, session, generation);
       if (isLost) this.options.lost(error as Error);
       throw databaseError(error);
     }
@@ -103,14 +114,16 @@ export class Database implements Asker {
     this.primary = undefined;
     this.why = why;
     this.generation++;
-    for (const session of this.idle.splice(0)) session.end();
-    this.count = 0;
-    for (const next of this.waiting.splice(0)) next();
+    for (const pool of [this.readers, this.copiers]) {
+      for (const session of pool.idle.splice(0)) session.end();
+      pool.count = 0;
+      for (const next of pool.waiting.splice(0)) next();
+    }
   }
 
   /** Throws if the host is a standby. */
-  private async openAt(url: string): Promise<DbSession> {
-    const session = await DbSession.open({ url, schema: this.options.schema });
+  private async openAt(url: string, isForCopy = false): Promise<DbSession> {
+    const session = await DbSession.open({ url, schema: this.options.schema, isForCopy });
     try {
       const [row] = await session.rows<[boolean]>(isStandby);
       if (row?.[0] !== false) throw new Error(`${hostOf(url)} is a standby`);
@@ -121,36 +134,49 @@ export class Database implements Asker {
     }
   }
 
-  private async take(): Promise<DbSession> {
+  private async take(pool: Pool): Promise<DbSession> {
     for (;;) {
       const { primary, generation } = this;
       if (primary === undefined) throw unreachable(this.why);
-      const session = this.idle.pop();
+      const session = pool.idle.pop();
       if (session !== undefined && !session.isBroken) return session;
-      if (session !== undefined) this.count--;
-      else if (this.count < this.options.readersMax) return this.openedAt(primary, generation);
-      else await new Promise<void>((resolve) => this.waiting.push(resolve));
+      if (session !== undefined) pool.count--;
+      else if (pool.count < pool.max) return this.openedAt(primary, pool, generation);
+      else await new Promise<void>((resolve) => pool.waiting.push(resolve));
     }
   }
 
-  private async openedAt(primary: string, generation: number): Promise<DbSession> {
-    this.count++;
+  private async openedAt(primary: string, pool: Pool, generation: number): Promise<DbSession> {
+    pool.count++;
     try {
-      return await this.openAt(primary);
+      return await this.openAt(primary, pool.isForCopy);
     } catch (error) {
-      if (generation === this.generation) this.count--;
-      this.waiting.shift()?.();
+      if (generation === this.generation) pool.count--;
+      pool.waiting.shift()?.();
       this.options.lost(error as Error);
       throw databaseError(error);
     }
   }
 
-  private giveBack(session: DbSession, generation: number): void {
+  private giveBack(pool: Pool, session: DbSession, generation: number): void {
     if (generation !== this.generation) return session.end();
-    if (session.isBroken) this.count--;
-    else this.idle.push(session);
-    this.waiting.shift()?.();
+    if (session.isBroken) pool.count--;
+    else pool.idle.push(session);
+    pool.waiting.shift()?.();
   }
+}
+
+/** Sessions of one kind. */
+interface Pool {
+  readonly max: number;
+  readonly isForCopy: boolean;
+  readonly idle: DbSession[];
+  readonly waiting: (() => void)[];
+  count: number;
+}
+
+function newPool(): Pick<Pool, "idle" | "waiting" | "count"> {
+  return { idle: [], waiting: [], count: 0 };
 }
 
 /** Whether a failure says that the primary is gone. */

@@ -6,10 +6,12 @@
 import { hash } from "node:crypto";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Batch, Storage, StorageIdentity, WriteState } from "../storage.ts";
+import { headAndTime, type Begun } from "./begun.ts";
 import { Database } from "./database.ts";
 import { askHead, factsInSession } from "./facts.ts";
 import { GroupsLease } from "./groups-lease.ts";
-import { HeadKeeper, headColumnCount, headColumns, headIn, type LogHead } from "./log-head.ts";
+import { lockStore } from "./lock.ts";
+import { HeadKeeper, headColumnCount, headIn, type LogHead } from "./log-head.ts";
 import { streamFactsOf, streamsListed, typesListed } from "./listings.ts";
 import { readBatches } from "./reads.ts";
 import { removedInDatabase } from "./removals.ts";
@@ -30,10 +32,6 @@ const readersMax = 8;
 /** The store's time is kept at most this often. */
 const keepMs = 1_000;
 
-const headAndTime = {
-  name: "head-and-time",
-  text: `SELECT ${headColumns}, t.time FROM head h CROSS JOIN store_time t`,
-};
 const keepTime = { name: "keep-time", text: "UPDATE store_time SET time = $1 WHERE time < $1" };
 const notify = { name: "notify", text: "SELECT pg_notify($1, $2)" };
 const positionAt = { name: "position-at", text: "SELECT position_at($1, $2)" };
@@ -255,6 +253,9 @@ export class PostgresEngine {
     this.hints = await database.openBeside(() => this.look());
     await this.hints.run("SET synchronous_commit = off");
     await this.hints.run(`LISTEN ${this.channel}`);
+    if (!(await lockStore(this.hints, options.schema, false))) {
+      throw new Error("the store is being copied");
+    }
     await keeper.reach(head, asked);
     if (this.isClosed) this.writer.use(undefined);
   }
@@ -369,18 +370,6 @@ export class PostgresEngine {
       await hints.rows(notify, [this.channel, ""]).catch(() => {});
     }
   }
-}
-
-/** What a server reads before it serves. */
-export interface Begun {
-  readonly store: KnownStore;
-  readonly head: LogHead;
-  readonly time: number;
-}
-
-export async function beginning(session: DbSession, store: KnownStore): Promise<Begun> {
-  const [row = []] = await session.rows(headAndTime);
-  return { store, head: headIn(row), time: row[headColumnCount] as number };
 }
 
 /** A channel's name has at most 63 bytes. */

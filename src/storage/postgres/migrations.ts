@@ -15,7 +15,9 @@ CREATE TABLE store (
   -- What clients hand back is signed with it.
   secret bytea NOT NULL,
   -- The epochs, the oldest first.
-  history jsonb NOT NULL
+  history jsonb NOT NULL,
+  -- A store is being copied into these tables: no server serves them.
+  is_copy boolean NOT NULL DEFAULT false
 );
 
 CREATE TABLE head (
@@ -53,13 +55,10 @@ CREATE TABLE event (
   record bytea NOT NULL,
   -- CRC-32 of the position (8 bytes, big-endian) and the record.
   crc bigint NOT NULL,
-  -- Of a removed record: the SHA-256 of the record that it replaces, and the position of the event
-  -- that says so.
-  original bytea,
+  -- Of a removed record: the position of the event that says why it is one.
   removed_in bigint,
   UNIQUE (stream, version),
-  CHECK ((stream IS NULL) = (version IS NULL)),
-  CHECK ((original IS NULL) = (removed_in IS NULL))
+  CHECK ((stream IS NULL) = (version IS NULL))
 );
 ALTER TABLE event ALTER record SET STORAGE EXTERNAL;
 CREATE UNIQUE INDEX event_id ON event (id) WHERE id_from_client;
@@ -89,12 +88,16 @@ CREATE TABLE type (
   last_position bigint NOT NULL
 ) WITH (fillfactor = 50);
 
--- The hash chain. A batch is some events of one commit; chain is the SHA-256 of the chain before
--- and of the SHA-256 of each of its records as they were first.
+-- The hash chain. A batch is some events of one commit, which a store in a folder would have as one
+-- chunk: chain is the SHA-256 of that chunk as it was first.
 CREATE TABLE batch (
   last bigint PRIMARY KEY,
   first bigint NOT NULL,
-  chain bytea NOT NULL
+  chain bytea NOT NULL,
+  -- The position of the event that says that removed records took the place of some of its events.
+  removed_in bigint,
+  -- Whether all of them are removed records, as the chunk says.
+  is_emptied boolean NOT NULL
 );
 
 CREATE TABLE side_value (
@@ -166,5 +169,90 @@ BEGIN
 END $$;
 `;
 
+/** Events with their payloads as JSON, for people and their tools. */
+const readable = `
+-- The fields of a protobuf message that have a length: texts, bytes, messages.
+CREATE FUNCTION fields_of(message bytea) RETURNS TABLE (field int, value bytea)
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+  at int := 0;
+  octet int;
+  shift int;
+  tag bigint;
+  length bigint;
+BEGIN
+  WHILE at < octet_length(message) LOOP
+    tag := 0;
+    shift := 0;
+    LOOP
+      octet := get_byte(message, at);
+      at := at + 1;
+      tag := tag | ((octet & 127)::bigint << shift);
+      EXIT WHEN octet < 128;
+      shift := shift + 7;
+    END LOOP;
+    CASE tag & 7
+      WHEN 0 THEN
+        LOOP
+          octet := get_byte(message, at);
+          at := at + 1;
+          EXIT WHEN octet < 128;
+        END LOOP;
+      WHEN 1 THEN at := at + 8;
+      WHEN 5 THEN at := at + 4;
+      WHEN 2 THEN
+        length := 0;
+        shift := 0;
+        LOOP
+          octet := get_byte(message, at);
+          at := at + 1;
+          length := length | ((octet & 127)::bigint << shift);
+          EXIT WHEN octet < 128;
+          shift := shift + 7;
+        END LOOP;
+        field := tag >> 3;
+        value := substring(message FROM at + 1 FOR length::int);
+        at := at + length;
+        RETURN NEXT;
+    END CASE;
+  END LOOP;
+END $$;
+
+-- NULL: it is no JSON, or none that jsonb can hold.
+CREATE FUNCTION json_of(data bytea) RETURNS jsonb
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+BEGIN
+  RETURN convert_from(data, 'UTF8')::jsonb;
+EXCEPTION WHEN data_exception THEN
+  RETURN NULL;
+END $$;
+
+-- A text or the bytes of an event's record, by the field of RecordedEvent. NULL: it has none.
+CREATE FUNCTION record_field(record bytea, of_field int) RETURNS bytea
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path FROM CURRENT AS $$
+  SELECT value FROM fields_of(record) WHERE field = of_field LIMIT 1
+$$;
+
+CREATE FUNCTION record_metadata(record bytea) RETURNS jsonb
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path FROM CURRENT AS $$
+  SELECT coalesce(jsonb_object_agg(
+      coalesce(convert_from(record_field(value, 1), 'UTF8'), ''),
+      coalesce(convert_from(record_field(value, 2), 'UTF8'), '')
+    ), '{}')
+  FROM fields_of(record) WHERE field = 5
+$$;
+
+CREATE VIEW event_json AS
+  SELECT e.position, e.stream, e.version, e.id, e.type, e.tags,
+    timestamptz 'epoch' + e.recorded_at * interval '1 microsecond' AS recorded_at,
+    json_of(record_field(e.record, 7)) AS data,
+    record_metadata(e.record) AS metadata,
+    convert_from(record_field(e.record, 6), 'UTF8') AS content_type,
+    record_field(e.record, 7) AS data_bytes,
+    convert_from(record_field(e.record, 12), 'UTF8') AS principal,
+    e.removed_in IS NOT NULL AS is_removed
+  FROM event e;
+`;
+
 /** In order; the first one has number 1. */
-export const migrations: readonly string[] = [initial];
+export const migrations: readonly string[] = [initial, readable];

@@ -4,7 +4,8 @@
 import type { Storage } from "../storage.ts";
 import { Database, hostOf, urlsOf } from "./database.ts";
 import { DatabaseRefused } from "./database-refused.ts";
-import { beginning, PostgresEngine } from "./engine.ts";
+import { beginning } from "./begun.ts";
+import { PostgresEngine } from "./engine.ts";
 import type { DatabaseReclaimOptions } from "./reclaimer.ts";
 import { assertFit, knownStore, migrate, refusal } from "./schema.ts";
 
@@ -39,7 +40,11 @@ export async function openPostgres(options: PostgresStorageOptions): Promise<Pos
     const session = await database.find((found) => assertFit(found, isReplicated));
     try {
       await migrate(session, { schema, isReplicated, clock });
-      const begun = await beginning(session, await knownStore(session));
+      const store = await knownStore(session);
+      if (store.isCopy) {
+        throw new DatabaseRefused("a copy into it has not finished: run annals copy again");
+      }
+      const begun = await beginning(session, store);
       const check = (found: typeof session): Promise<void> => assertFit(found, isReplicated);
       return await PostgresEngine.open(
         { urls, schema, check, clock, warn, reclaim, address },

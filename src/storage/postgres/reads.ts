@@ -4,13 +4,17 @@
 import { composeRemovedRecord, isLostRecord, lostEvent } from "../removed-record.ts";
 import type { Batch, StorageRead } from "../storage.ts";
 import { selects } from "../../domain/query.ts";
+import type { Database } from "./database.ts";
 import type { HeadKeeper } from "./log-head.ts";
+import { copiedLogPage } from "./log-pages.ts";
 import { readPage, type EventPage, type PageRequest } from "./pages.ts";
 import { assertNotEmptied, removalsOf, type Removals } from "./removals.ts";
-import { recordFrames, unframed, type Asker, type EventRow } from "./rows.ts";
+import { recordFrames, unframed, type EventRow } from "./rows.ts";
 
 const pageEventsMax = 1_000;
 const pageBytesMin = 64 * 1_024;
+/** Fewer events of the log come by a SELECT, which needs no connection of its own. */
+const copiedEventsMin = 200;
 const windowMin = 128;
 const windowMax = 4_096;
 
@@ -18,7 +22,7 @@ const windowMax = 4_096;
 const recordBytes = 256;
 
 export async function* readBatches(
-  database: Asker,
+  database: Database,
   keeper: HeadKeeper,
   read: StorageRead,
 ): AsyncGenerator<Batch> {
@@ -28,7 +32,7 @@ export async function* readBatches(
 
 /** The state of one read. */
 class Reading {
-  private readonly database: Asker;
+  private readonly database: Database;
   private readonly keeper: HeadKeeper;
   private readonly read: StorageRead;
   private readonly isForwards: boolean;
@@ -39,8 +43,10 @@ class Reading {
   private window = windowMin;
   private isNarrowed = false;
   private versions: StorageRead["versions"];
+  /** The next page of the log, which is on its way while this one is taken. */
+  private ahead: Promise<EventPage> | undefined;
 
-  constructor(database: Asker, keeper: HeadKeeper, read: StorageRead) {
+  constructor(database: Database, keeper: HeadKeeper, read: StorageRead) {
     this.database = database;
     this.keeper = keeper;
     this.read = read;
@@ -88,14 +94,36 @@ class Reading {
       : { first: Math.max(first, last - pageEventsMax + 1), last };
     const near = this.keeper.tail.between(some.first, some.last);
     if (near !== undefined) {
+      this.ahead = undefined;
       const events = near.filter((each) => selects(selection, each) && this.isInVersions(each));
       const ordered = isForwards ? events : events.toReversed();
       return { events: ordered, through: isForwards ? some.last : some.first };
     }
-    const page = await readPage(this.database, this.request(first, last));
+    const page = await (this.ahead ?? this.asked(first, last));
     this.eventsMax = Math.min(pageEventsMax, this.eventsMax * 2);
     this.window = Math.min(windowMax, this.window * 2);
+    this.ahead = undefined;
+    if (!this.isCopied(page.through + 1, last)) return page;
+    this.ahead = this.asked(page.through + 1, last);
+    // A read may end before it.
+    this.ahead.catch(() => {});
     return page;
+  }
+
+  /** Whether it is one of the whole log, and long. */
+  private isCopied(first: number, last: number): boolean {
+    const { isForwards, eventsMax } = this;
+    const isLong = Math.min(eventsMax, last - first) >= copiedEventsMin;
+    return this.read.selection.kind === "all" && isForwards && isLong;
+  }
+
+  private async asked(first: number, last: number): Promise<EventPage> {
+    const request = this.request(first, last);
+    const isCopied = this.isCopied(first, last);
+    const copied = isCopied ? await copiedLogPage(this.database, request) : undefined;
+    const through = copied?.at(-1)?.position;
+    if (copied === undefined || through === undefined) return readPage(this.database, request);
+    return { events: copied.filter((event) => selects(request.selection, event)), through };
   }
 
   private request(first: number, last: number): PageRequest {

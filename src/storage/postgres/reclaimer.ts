@@ -1,7 +1,8 @@
-// Gives back the space of removed events: their records become removed records, a few hundred in
-// one transaction with the system event that says so. Every server does so, at its own pace; what
-// another one has done meanwhile is seen under the lock of the head. A removed event keeps its
-// space for at least one pause, for reads that began before its removal.
+// Gives back the space of removed events: their records become removed records, batch by batch, in
+// one transaction with the system event that says so, which has the hash of what each batch has
+// become. Every server does so, at its own pace; what another one has done meanwhile is seen under
+// the lock of the head. A removed event keeps its space for at least one pause, for reads that
+// began before its removal.
 
 import { randomInt } from "node:crypto";
 import { isSystemName, type CommitEvent } from "../../domain/event.ts";
@@ -9,14 +10,17 @@ import { streamKeptIn } from "../../domain/lifecycle/lifecycle-event.ts";
 import { removalEvent, removalStream } from "../../domain/lifecycle/removal-event.ts";
 import { idChances, ownId } from "../../domain/own-id.ts";
 import { composeFrame } from "../../domain/record.ts";
-import { composeRemovedRecord } from "../removed-record.ts";
+import { presentHashOf, type Chunk } from "../leveldb/format/chunk.ts";
+import { composeRemovedRecord, isRemovedRecord } from "../removed-record.ts";
 import type { ReclaimStatus } from "../storage.ts";
-import { byteArrays, composeOrders, digestOf } from "./commit.ts";
+import { batchesAt, chunkOfBatch, type LogBatch, type BatchEvent } from "./chunk-rows.ts";
+import { chunkOf, composeOrders, draftsOf } from "./commit.ts";
+import { rewritingOrders } from "./rewriting.ts";
 import type { Database } from "./database.ts";
 import { beginCommit } from "./lock.ts";
 import type { HeadKeeper, LogHead } from "./log-head.ts";
 import { lifecyclesOf, Removals } from "./removals.ts";
-import { eventColumns, eventIn, recordCrc, unframed, type EventRow } from "./rows.ts";
+import { recordFrames, unframed } from "./rows.ts";
 import type { DbSession } from "./session.ts";
 
 export interface DatabaseReclaimOptions {
@@ -46,14 +50,21 @@ interface Bound {
   readonly reclaimed: number;
 }
 
+/** A batch with removed records in it. */
+interface Rewritten {
+  readonly chunk: Chunk;
+  readonly emptied: readonly Emptied[];
+}
+
 interface Emptied {
-  readonly event: EventRow;
+  readonly event: BatchEvent;
   readonly record: Uint8Array;
 }
 
 const streamsAtOnce = 500;
 const eventsAtOnce = 500;
-const bytesAtOnce = 256 * 1_024;
+/** Of about 8 KiB each, or of one large event. */
+const batchesAtOnce = 32;
 
 const lifecycleStreams = {
   name: "lifecycle-streams",
@@ -71,19 +82,17 @@ const reclaimedOf = {
   text: "SELECT name, reclaimed FROM stream WHERE name = ANY ($1::text[])",
 };
 
+/** The batches with events to empty. */
 const toEmpty = {
   name: "to-empty",
-  text: `SELECT ${eventColumns} FROM unnest($1::text[], $2::bigint[]) n(name, gone)
-    JOIN stream s ON s.name = n.name JOIN event e ON e.stream = n.name
-      AND e.version > s.reclaimed AND e.version <= n.gone
-    WHERE e.removed_in IS NULL ORDER BY e.position LIMIT $3`,
-};
-
-const empty = {
-  name: "empty",
-  text: `UPDATE event e SET record = n.record, crc = n.crc, original = n.original, removed_in = $1
-    FROM unnest($2::bigint[], $3::bytea[], $4::bigint[], $5::bytea[])
-      n(position, record, crc, original) WHERE e.position = n.position`,
+  text: `SELECT DISTINCT b.last FROM (
+      SELECT e.position FROM unnest($1::text[], $2::bigint[]) n(name, gone)
+      JOIN stream s ON s.name = n.name JOIN event e ON e.stream = n.name
+        AND e.version > s.reclaimed AND e.version <= n.gone
+      WHERE e.removed_in IS NULL ORDER BY e.position LIMIT $3
+    ) e CROSS JOIN LATERAL (
+      SELECT last FROM batch b WHERE b.last >= e.position ORDER BY b.last LIMIT 1
+    ) b ORDER BY b.last LIMIT $4`,
 };
 
 const setReclaimed = {
@@ -217,81 +226,62 @@ export class DatabaseReclaimer {
     const names = bounds.map(({ stream }) => stream);
     const gone = bounds.map((bound) => bound.gone);
     const before = await beginCommit(session);
-    const rows = await session.rows(toEmpty, [names, gone, eventsAtOnce]);
-    const emptied: Emptied[] = [];
-    let bytes = 0;
-    for (const row of rows) {
-      const event = eventIn(row);
-      const bound = bounds.find(({ stream }) => stream === event.stream) as Bound;
-      const record = unframed(composeRemovedRecord(event.record, true, bound.policy));
-      emptied.push({ event, record });
-      bytes += event.record.length;
-      if (bytes >= bytesAtOnce) break;
-    }
-    if (emptied.length === 0) {
+    const limits = [eventsAtOnce, batchesAtOnce];
+    const found = await session.rows<[number]>(toEmpty, [names, gone, ...limits]);
+    if (found.length === 0) {
       await session.rows(setReclaimed, [names, gone]);
       await session.commit();
       return undefined;
     }
-    const bytesAfter = emptied.reduce((sum, { record }) => sum + record.length, 0);
-    const bytesFreed = bytes - bytesAfter;
-    const removal = await this.removal(session, before, emptied, bounds);
-    const values = [
-      removal.position,
-      emptied.map(({ event }) => event.position),
-      byteArrays(emptied.map(({ record }) => record)),
-      emptied.map(({ event, record }) => recordCrc(event.position, record)),
-      byteArrays(emptied.map(({ event }) => digestOf(event.record))),
-    ];
-    await session.rows(empty, values);
+    const lasts = found.map(([last]) => last);
+    const batches = await batchesAt(session, lasts);
+    const of = new Map(bounds.map((bound) => [bound.stream, bound]));
+    const position = before.position + 1;
+    const rewritten = batches.map((batch) => rewrittenOf(batch, of, position));
+    const emptied = rewritten.flatMap((each) => each.emptied);
+    const removal = await this.removal(session, before, rewritten, of);
     const { recordedAt } = removal;
-    const after = { position: before.position, recordedAt: before.recordedAt };
-    const { orders, head } = await composeOrders(
-      { after, recordedAt, events: [removal.event] },
-      before,
-    );
-    for (const { statement, values: each } of orders) await session.rows(statement, each);
+    const drafts = draftsOf({ events: [removal.event], recordedAt });
+    const { orders, head } = await composeOrders({ drafts, sideValues: [] }, before);
+    const rewriting = rewritingOrders(rewritten.map(({ chunk }) => chunk));
+    for (const { statement, values } of [...rewriting, ...orders]) {
+      await session.rows(statement, values);
+    }
     await session.commit();
-    return { head, bytes, bytesFreed, events: emptied.length };
+    const bytes = emptied.reduce((sum, { event }) => sum + event.record.length, 0);
+    return { head, bytes, bytesFreed: freedOf(emptied), events: emptied.length };
   }
 
   /** The event that says what was emptied. */
   private async removal(
     session: DbSession,
     head: LogHead,
-    emptied: readonly Emptied[],
-    bounds: readonly Bound[],
-  ): Promise<{ event: CommitEvent; position: number; recordedAt: number }> {
+    rewritten: readonly Rewritten[],
+    bounds: ReadonlyMap<string, Bound>,
+  ): Promise<{ event: CommitEvent; recordedAt: number }> {
     const versionOf = { name: "version-of", text: "SELECT version FROM stream WHERE name = $1" };
     const [row] = await session.rows<[number]>(versionOf, [removalStream]);
     const version = (row?.[0] ?? 0) + 1;
     const position = head.position + 1;
     const recordedAt = Math.max(this.parts.keeper.time, head.recordedAt);
+    const emptied = rewritten.flatMap((each) => each.emptied);
     const counts = new Map<string, number>();
     for (const { event } of emptied) counts.set(event.stream, (counts.get(event.stream) ?? 0) + 1);
-    const of = new Map(bounds.map((bound) => [bound.stream, bound]));
     const removal = removalEvent({
-      chunks: [
-        {
-          first: emptied[0]?.event.position ?? 0,
-          last: emptied.at(-1)?.event.position ?? 0,
-          sha256: digestOf(Buffer.concat(emptied.map(({ record }) => record))),
-        },
-      ],
+      chunks: rewritten.map(({ chunk }) => {
+        return { first: chunk.first, last: chunk.last, sha256: presentHashOf(chunk) };
+      }),
       events: emptied.length,
-      bytes: emptied.reduce(
-        (sum, { event, record }) => sum + event.record.length - record.length,
-        0,
-      ),
+      bytes: freedOf(emptied),
       streams: [...counts].map(([stream, events]) => {
-        const { gone = 0, policy = 0 } = of.get(stream) ?? {};
+        const { gone = 0, policy = 0 } = bounds.get(stream) ?? {};
         return { stream, events, before: gone + 1, policy };
       }),
     });
     const { body, ...header } = removal;
     const id = ownId(randomInt(idChances), position, recordedAt);
     const frame = composeFrame(body, version, position, recordedAt, { ownId: id });
-    return { event: { ...header, id, version, position, frame }, position, recordedAt };
+    return { event: { ...header, id, version, position, frame }, recordedAt };
   }
 
   private pause(ms: number): Promise<void> {
@@ -308,6 +298,32 @@ export class DatabaseReclaimer {
   private change(change: Partial<ReclaimStatus>): void {
     this.status = { ...this.status, ...change };
   }
+}
+
+/** A batch with removed records in place of the events that are gone. Throws CORRUPTION. */
+function rewrittenOf(
+  batch: LogBatch,
+  bounds: ReadonlyMap<string, Bound>,
+  recordedIn: number,
+): Rewritten {
+  const { recordedAt } = chunkOfBatch(batch);
+  const emptied: Emptied[] = [];
+  const events = batch.events.map((event) => {
+    const { gone = 0, policy = 0 } = bounds.get(event.stream) ?? {};
+    if (event.isEmptied || event.version > gone || event.stream === "") {
+      return { ...event, frame: recordFrames([event.record]) };
+    }
+    const frame = composeRemovedRecord(event.record, true, policy);
+    emptied.push({ event, record: unframed(frame) });
+    return { ...event, frame };
+  });
+  const isEmptied = events.every(({ frame }) => isRemovedRecord(unframed(frame)));
+  const reclaimed = { recordedIn, originalHash: batch.chain, isEmptied };
+  return { chunk: chunkOf({ events, recordedAt, reclaimed }, batch.before), emptied };
+}
+
+function freedOf(emptied: readonly Emptied[]): number {
+  return emptied.reduce((sum, { event, record }) => sum + event.record.length - record.length, 0);
 }
 
 /** Events that are removed and were not reclaimed in this round, which had these bounds before. */

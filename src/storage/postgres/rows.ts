@@ -51,11 +51,14 @@ export function eventIn(row: Row, at = 0): EventRow {
   if (recordCrc(position, record) !== row[at + 8]) {
     throw corruption("a record fails its CRC", { first: position, stream: event.stream });
   }
-  const placed = scanPlacement(record);
-  if (placed.position !== position || placed.version !== event.version) {
-    throw corruption("a record disagrees with its place", { first: position });
-  }
-  return event;
+  return soundEvent(event);
+}
+
+/** Throws CORRUPTION if the record is not of the event's place. */
+export function soundEvent(event: EventRow): EventRow {
+  const { position, version } = scanPlacement(event.record);
+  if (position === event.position && version === event.version) return event;
+  throw corruption("a record disagrees with its place", { first: event.position });
 }
 
 const positionBytes = Buffer.alloc(8);

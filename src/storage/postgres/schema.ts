@@ -3,7 +3,7 @@
 
 import { randomBytes } from "node:crypto";
 import { firstEpoch, type History } from "../../domain/epoch.ts";
-import { noChain } from "./commit.ts";
+import { firstHash } from "../leveldb/format/chunk.ts";
 import { DatabaseRefused } from "./database-refused.ts";
 import { migrations } from "./migrations.ts";
 import { quoted, sqlState, type DbSession } from "./session.ts";
@@ -28,6 +28,8 @@ export interface SchemaOptions {
   readonly isReplicated: boolean;
   /** Microseconds since 1970, UTC. */
   readonly clock: () => number;
+  /** Present: empty tables are to get a copy of this store. */
+  readonly copied?: Pick<KnownStore, "storeId" | "createdAt" | "history"> | undefined;
 }
 
 /** What a store is, besides its log. */
@@ -36,6 +38,8 @@ export interface KnownStore {
   readonly createdAt: number;
   readonly secret: Uint8Array;
   readonly history: History;
+  /** A copy of it is being made here, which is not served. */
+  readonly isCopy: boolean;
 }
 
 /** Throws DatabaseRefused. */
@@ -104,29 +108,39 @@ async function applied(session: DbSession): Promise<number> {
   );
 }
 
-async function create(session: DbSession, { clock }: SchemaOptions): Promise<void> {
-  const [storeId, createdAt] = [crypto.randomUUID(), clock()];
+async function create(session: DbSession, { clock, copied }: SchemaOptions): Promise<void> {
+  const { storeId, createdAt, history } = copied ?? newStore(clock());
   const addStore = {
     name: "add-store",
-    text: `INSERT INTO store (store_id, created_at, secret, history) VALUES ($1, $2, $3, $4)`,
+    text: `INSERT INTO store (store_id, created_at, secret, history, is_copy)
+      VALUES ($1, $2, $3, $4, $5)`,
   };
-  const history = JSON.stringify([firstEpoch(storeId, createdAt)]);
-  await session.rows(addStore, [storeId, createdAt, randomBytes(32), history]);
+  const isCopy = copied !== undefined;
+  const values = [storeId, createdAt, randomBytes(32), JSON.stringify(history), isCopy];
+  await session.rows(addStore, values);
   const addHead = {
     name: "add-head",
     text: `INSERT INTO head (position, recorded_at, chain, sides, lifecycle, proofs)
       VALUES (0, 0, $1, 0, 0, 0)`,
   };
-  await session.rows(addHead, [Buffer.from(noChain)]);
+  await session.rows(addHead, [Buffer.from(firstHash)]);
   await session.run("INSERT INTO store_time (time) VALUES (0)");
 }
 
+function newStore(createdAt: number): Pick<KnownStore, "storeId" | "createdAt" | "history"> {
+  const storeId = crypto.randomUUID();
+  return { storeId, createdAt, history: [firstEpoch(storeId, createdAt)] };
+}
+
 export async function knownStore(session: DbSession): Promise<KnownStore> {
-  const read = { name: "store", text: "SELECT store_id, created_at, secret, history FROM store" };
-  const [row] = await session.rows<[string, number, Uint8Array, History]>(read);
+  const read = {
+    name: "store",
+    text: "SELECT store_id, created_at, secret, history, is_copy FROM store",
+  };
+  const [row] = await session.rows<[string, number, Uint8Array, History, boolean]>(read);
   if (row === undefined) throw new DatabaseRefused("its table store has no row");
-  const [storeId, createdAt, secret, history] = row;
-  return { storeId, createdAt, secret, history };
+  const [storeId, createdAt, secret, history, isCopy] = row;
+  return { storeId, createdAt, secret, history, isCopy };
 }
 
 /** Why a database cannot be used, for people. Any other error is returned as it is. */

@@ -2,7 +2,7 @@
 // in order, and after a failed one a transaction answers nothing more, so that a session in which
 // something failed is dropped and never used again.
 
-import { Client } from "pg";
+import { Client, type Submittable } from "pg";
 import { AnnalsError, corruption } from "../../domain/errors.ts";
 
 /** A named statement is parsed once in each session. */
@@ -19,6 +19,8 @@ export interface DbSessionOptions {
   readonly schema: string;
   /** Called with what arrives on the channels that the session listens to. */
   readonly notified?: (payload: string) => void;
+  /** True: one statement at a time, which COPY needs. */
+  readonly isForCopy?: boolean;
 }
 
 const connectMs = 3_000;
@@ -74,7 +76,7 @@ export class DbSession {
 
   /** Throws what PostgreSQL says. */
   static async open(options: DbSessionOptions): Promise<DbSession> {
-    const { url, schema } = options;
+    const { url, schema, isForCopy = false } = options;
     const client = new Client({
       connectionString: url,
       connectionTimeoutMillis: connectMs,
@@ -82,7 +84,7 @@ export class DbSession {
       lock_timeout: lockMs,
       idle_in_transaction_session_timeout: idleMs,
       application_name: "annals",
-      pipeline: true,
+      pipeline: !isForCopy,
     });
     client.setTypeParser(int8, Number);
     const session = new DbSession(client, options);
@@ -122,6 +124,13 @@ export class DbSession {
     return (Array.isArray(result) ? (result.at(-1) as typeof result) : result).command;
   }
 
+  /** `take` gets what a COPY sends, row by row, and keeps no view of it. */
+  copyOut(text: string, take: (chunk: Buffer) => void): Promise<void> {
+    const copy = new CopyOut(text, take);
+    this.client.query(copy);
+    return copy.ended;
+  }
+
   /** Commits. Throws if nothing was committed, or if it is not known to be where it should be. */
   async commit(): Promise<void> {
     this.doubt = undefined;
@@ -138,6 +147,46 @@ export class DbSession {
       readonly connection: { readonly stream: { destroy(): void } };
     };
     connection.stream.destroy();
+  }
+}
+
+/** As the driver asks for it. */
+class CopyOut implements Submittable {
+  readonly ended: Promise<void>;
+  private readonly text: string;
+  private readonly take: (chunk: Buffer) => void;
+  private failure: unknown;
+  private settle: () => void = () => {};
+  private fail: (error: unknown) => void = () => {};
+
+  constructor(text: string, take: (chunk: Buffer) => void) {
+    this.text = text;
+    this.take = take;
+    this.ended = new Promise((resolve, reject) => ([this.settle, this.fail] = [resolve, reject]));
+  }
+
+  submit(connection: { query(text: string): void }): void {
+    connection.query(this.text);
+  }
+
+  handleCopyData({ chunk }: { readonly chunk: Buffer }): void {
+    if (this.failure !== undefined) return;
+    try {
+      this.take(chunk);
+    } catch (error) {
+      this.failure = error;
+    }
+  }
+
+  handleCommandComplete(): void {}
+
+  handleError(error: Error): void {
+    this.fail(error);
+  }
+
+  handleReadyForQuery(): void {
+    if (this.failure === undefined) this.settle();
+    else this.fail(this.failure);
   }
 }
 

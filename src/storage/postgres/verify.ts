@@ -3,18 +3,19 @@
 // of tags, streams and types, and the side values. All of it in one transaction that sees a single
 // moment, while servers go on.
 
-import { createHash, type Hash } from "node:crypto";
 import { AnnalsError } from "../../domain/errors.ts";
 import { currentEpoch } from "../../domain/epoch.ts";
 import { chunksRewrittenBy } from "../../domain/lifecycle/removal-event.ts";
 import { scanRecord, scanRecordedAt } from "../../domain/record.ts";
+import { firstHash, presentHashOf, type Chunk } from "../leveldb/format/chunk.ts";
 import { isRemovedRecord } from "../removed-record.ts";
-import { digestOf, nextChain, noChain, sideCrc } from "./commit.ts";
+import { chunkOfBatch, type LogBatch, type BatchEvent } from "./chunk-rows.ts";
+import { isEmptiedRecord, sideCrc } from "./commit.ts";
 import { Database, urlsOf } from "./database.ts";
 import { askHead } from "./facts.ts";
 import type { LogHead } from "./log-head.ts";
 import { lifecyclesOf, Removals } from "./removals.ts";
-import { eventColumns, eventIn, type EventRow } from "./rows.ts";
+import { eventColumns, eventIn } from "./rows.ts";
 import { assertFit, knownStore } from "./schema.ts";
 import type { DbSession, Statement } from "./session.ts";
 
@@ -45,13 +46,14 @@ const sideValuesAtOnce = 100;
 
 const page = {
   name: "verify-events",
-  text: `SELECT ${eventColumns}, e.original, e.removed_in, e.id_from_client FROM event e
+  text: `SELECT ${eventColumns}, e.removed_in, e.id_from_client FROM event e
     WHERE e.position > $1 ORDER BY e.position LIMIT $2`,
 };
 
 const batches = {
   name: "verify-batches",
-  text: "SELECT first, last, chain FROM batch WHERE last > $1 ORDER BY last LIMIT $2",
+  text: `SELECT first, last, chain, removed_in, is_emptied FROM batch WHERE last > $1
+    ORDER BY last LIMIT $2`,
 };
 
 const tagFaults = {
@@ -112,11 +114,7 @@ export async function verifyDatabase(
   }
 }
 
-interface Rewritten {
-  readonly hash: Hash;
-  first: number;
-  last: number;
-}
+type Link = Omit<LogBatch, "before" | "events">;
 
 class Verification {
   private readonly session: DbSession;
@@ -125,8 +123,8 @@ class Verification {
   private events = 0;
   private sideValueCount = 0;
   private removedRecords = 0;
-  /** By the position of the event that says what was emptied. */
-  private readonly rewritten = new Map<number, Rewritten>();
+  /** What the event that was looked at last says of rewritten chunks. */
+  private removal: { position: number; chunks: ReadonlyMap<number, Uint8Array> } | undefined;
 
   constructor(session: DbSession, context: VerifyContext) {
     this.session = session;
@@ -139,7 +137,6 @@ class Verification {
     const chain = await this.log(head);
     if (Buffer.compare(chain, head.chain) !== 0)
       this.found("the hash chain ends otherwise than its head says");
-    await this.rewritings();
     await this.tables(head);
     await this.sideValues();
     const [row = []] = await this.session.rows<number[]>(counts, [head.position]);
@@ -168,32 +165,26 @@ class Verification {
   private async log(head: LogHead): Promise<Uint8Array> {
     const links = this.links();
     let link = (await links.next()).value;
-    let chain: Uint8Array = noChain;
-    let digests: Uint8Array[] = [];
+    let chain: Uint8Array = firstHash;
+    let waiting: BatchEvent[] = [];
     let expected = 1;
     for (let after = 0; ;) {
       this.context.signal?.throwIfAborted();
       const rows = await this.session.rows(page, [after, eventsAtOnce]);
-      const events: EventRow[] = [];
       for (const row of rows) {
         const position = row[0] as number;
         if (position !== expected)
           this.found(`positions ${expected} to ${position - 1} are missing`);
         expected = position + 1;
         const event = this.event(row);
-        if (event !== undefined) events.push(event);
-        digests.push((row.at(-3) as Uint8Array | null) ?? digestOf(row[7] as Uint8Array));
-        if (link === undefined || position < link[1]) continue;
-        chain = nextChain(chain, digests);
-        const isWhole = link[1] === position && link[0] === position - digests.length + 1;
-        if (!isWhole || Buffer.compare(chain, link[2]) !== 0) {
-          this.found(`the hash chain breaks at positions ${link[0]} to ${link[1]}`);
-          chain = link[2];
-        }
-        digests = [];
+        if (event !== undefined) waiting.push(event);
+        if (link === undefined || position < link.last) continue;
+        await this.linked({ ...link, before: chain, events: waiting });
+        await this.hidden(waiting);
+        waiting = [];
+        ({ chain } = link);
         link = (await links.next()).value;
       }
-      await this.hidden(events);
       this.events += rows.length;
       after = expected - 1;
       this.context.progress(after, head.position);
@@ -202,24 +193,57 @@ class Verification {
     const last = expected - 1;
     if (last !== head.position)
       this.found(`the log ends at ${last}, its head says ${head.position}`);
-    if (digests.length > 0) this.found(`the last ${digests.length} events are in no hash chain`);
+    if (waiting.length > 0) this.found(`the last ${waiting.length} events are in no hash chain`);
     return chain;
   }
 
-  private async *links(): AsyncGenerator<[number, number, Uint8Array], undefined> {
+  private async *links(): AsyncGenerator<Link, undefined> {
     for (let after = 0; ;) {
-      const values = [after, eventsAtOnce];
-      const rows = await this.session.rows<[number, number, Uint8Array]>(batches, values);
-      yield* rows;
+      const rows = await this.session.rows<[number, number, Uint8Array, number | null, boolean]>(
+        batches,
+        [after, eventsAtOnce],
+      );
+      for (const [first, last, chain, removedIn, isEmptied] of rows) {
+        yield { first, last, chain, removedIn: removedIn ?? undefined, isEmptied };
+      }
       if (rows.length < eventsAtOnce) return undefined;
       after = rows.at(-1)?.[1] ?? after;
     }
   }
 
+  /** Checks a batch against the hash chain, and against what rewrote it. */
+  private async linked(batch: LogBatch): Promise<void> {
+    const { first, last, events } = batch;
+    const isWhole = events[0]?.position === first && events.length === last - first + 1;
+    if (!isWhole) return this.found(`the hash chain breaks at positions ${first} to ${last}`);
+    try {
+      const chunk = chunkOfBatch(batch);
+      if (batch.removedIn !== undefined) await this.rewritten(chunk, batch.removedIn);
+    } catch (error) {
+      if (!(error instanceof AnnalsError)) throw error;
+      this.found(error.message);
+    }
+  }
+
+  /** A rewritten batch has to be what the event that says so made of it. */
+  private async rewritten(chunk: Chunk, recordedIn: number): Promise<void> {
+    if (this.removal?.position !== recordedIn) {
+      const [row] = await this.session.rows(page, [recordedIn - 1, 1]);
+      const chunks = row && chunksRewrittenBy(eventIn(row).record);
+      this.removal = { position: recordedIn, chunks: chunks ?? new Map() };
+    }
+    const said = this.removal.chunks.get(chunk.last);
+    if (said !== undefined && Buffer.compare(said, presentHashOf(chunk)) === 0) return;
+    this.found(
+      `positions ${chunk.first} to ${chunk.last}: position ${recordedIn} says otherwise of what ` +
+        "was emptied",
+    );
+  }
+
   /** Checks a record and the columns beside it. Undefined: it cannot be read. */
-  private event(row: readonly unknown[]): EventRow | undefined {
+  private event(row: readonly unknown[]): BatchEvent | undefined {
     const position = row[0] as number;
-    const [removedIn] = [row.at(-2) as number | null];
+    const isMarked = row.at(-2) !== null;
     try {
       const event = eventIn(row);
       const { stream, version, id, type, tags, recordedAt, record } = event;
@@ -232,11 +256,11 @@ class Verification {
         said.tags.join("\0") === tags.join("\0") &&
         scanRecordedAt(record) === recordedAt;
       if (!isSame) this.found(`position ${position}: the columns disagree with the record`);
-      if (isRemovedRecord(record) !== (removedIn !== null)) {
+      if (isEmptiedRecord(record) !== isMarked) {
         this.found(`position ${position}: a removed record that nothing has removed`);
       }
-      if (removedIn !== null) this.emptied(event, removedIn);
-      return event;
+      if (isRemovedRecord(record)) this.removedRecords++;
+      return { ...event, idFromClient: row.at(-1) as boolean };
     } catch (error) {
       if (!(error instanceof AnnalsError || error instanceof RangeError)) throw error;
       this.found(`position ${position}: ${error.message}`);
@@ -244,18 +268,9 @@ class Verification {
     }
   }
 
-  private emptied({ position, record }: EventRow, removedIn: number): void {
-    this.removedRecords++;
-    const known = this.rewritten.get(removedIn);
-    const rewritten = known ?? { hash: createHash("sha256"), first: position, last: position };
-    if (known === undefined) this.rewritten.set(removedIn, rewritten);
-    rewritten.hash.update(record);
-    rewritten.last = position;
-  }
-
   /** What was emptied has to be hidden by the lifecycle of its stream. */
-  private async hidden(events: readonly EventRow[]): Promise<void> {
-    const emptied = events.filter(({ isEmptied }) => isEmptied);
+  private async hidden(events: readonly BatchEvent[]): Promise<void> {
+    const emptied = events.filter(({ record }) => isRemovedRecord(record));
     if (emptied.length === 0) return;
     const streams = [...new Set(emptied.map(({ stream }) => stream))];
     const now = Date.now() * 1_000;
@@ -264,22 +279,6 @@ class Verification {
     for (const event of emptied) {
       if (removals.isKnown(event.stream) && removals.removes(event)) continue;
       this.found(`position ${event.position}: it was emptied, and no lifecycle has removed it`);
-    }
-  }
-
-  /** The events that say what was emptied, against what was. */
-  private async rewritings(): Promise<void> {
-    for (const [removedIn, { hash: own, first, last }] of this.rewritten) {
-      const [row] = await this.session.rows(page, [removedIn - 1, 1]);
-      try {
-        const said = row && chunksRewrittenBy(eventIn(row).record).get(last);
-        if (said !== undefined && Buffer.compare(said, own.digest()) === 0) continue;
-      } catch (error) {
-        if (!(error instanceof AnnalsError)) throw error;
-      }
-      this.found(
-        `positions ${first} to ${last}: position ${removedIn} says otherwise of what was emptied`,
-      );
     }
   }
 

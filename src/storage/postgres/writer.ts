@@ -6,7 +6,7 @@
 import { AnnalsError, invariant, type Reason } from "../../domain/errors.ts";
 import type { Commit, CommitResult, Facts, FactsRequest } from "../storage.ts";
 import { isLoss } from "./database.ts";
-import { composeOrders, type ComposedOrders } from "./commit.ts";
+import { composeOrders, draftsOf, type ComposedOrders } from "./commit.ts";
 import { factsInSession } from "./facts.ts";
 import { beginCommit } from "./lock.ts";
 import type { HeadKeeper, LogHead } from "./log-head.ts";
@@ -121,7 +121,7 @@ export class Writer {
       invariant(events.length + sideValues.length > 0, "a commit has events or side values");
       invariant(recordedAt >= before.recordedAt, "time never decreases");
       const fence = this.parts.lease.fenceOf(sideValues);
-      const composed = await composeOrders(commit, before);
+      const composed = await composeOrders({ drafts: draftsOf(commit), sideValues }, before);
       return fence === undefined ? composed : { ...composed, orders: [fence, ...composed.orders] };
     } catch (error) {
       this.release();
