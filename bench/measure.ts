@@ -144,6 +144,7 @@ export class Measurements {
     parts,
     settleMs = firstWarmUpMs,
     watched,
+    through,
   }: ProductProbe): Promise<Sample> {
     const { foreign, measureMs, warmUpMs } = this.options;
     if (foreign) {
@@ -155,13 +156,13 @@ export class Measurements {
         measureMs,
       });
     }
-    const { host, port, pid } = await this.productOn(store, watched);
+    const { host, port, pid } = await this.productOn(store, watched, through !== undefined);
     const fresh = !this.warm.has(pid);
     this.warm.add(pid);
     return this.run({
       host,
       port,
-      protocol: "annals",
+      protocol: through ?? "annals",
       authorization: this.tokens.get(pid),
       parts: this.grouped(parts),
       warmUpMs: fresh ? warmUpMs + settleMs : warmUpMs,
@@ -197,8 +198,12 @@ export class Measurements {
     return sampleOf(result);
   }
 
-  private async productOn(store: Store, watched?: ProductProbe["watched"]): Promise<Product> {
-    const key = JSON.stringify([store, watched]);
+  private async productOn(
+    store: Store,
+    watched?: ProductProbe["watched"],
+    speaksKurrentdb = false,
+  ): Promise<Product> {
+    const key = JSON.stringify([store, watched, speaksKurrentdb]);
     const known = this.products.get(key);
     if (known) return known;
     const { stores, entry, profileFolder } = this.options;
@@ -211,6 +216,7 @@ export class Measurements {
     const truncated = store !== "empty" && store.truncated === true;
     const flags: string[] = truncated ? [...truncationFlags] : [];
     if (watched === "bare") flags.push("--no-metrics");
+    if (speaksKurrentdb) flags.push("--protocol", "kurrentdb");
     const token = watched === "all" ? await newToken(stores.path("tokens")) : undefined;
     if (token !== undefined) flags.push("--tokens-file", token.file);
     const product = await startProduct({ entry, folder, profile, flags });

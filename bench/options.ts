@@ -14,12 +14,12 @@ export const help = `npm run bench -- [options]
   --seconds N          length of one measurement (3; with --quick 0.8)
   --folder FOLDER      where the stores are made (the system's temporary folder)
   --target HOST:PORT   send the same load to another server; nothing is written to the repository
-  --adapter NAME       annals, umadb or postgres: the protocol of that server (annals)
+  --adapter NAME       annals, kurrentdb, umadb or postgres: the protocol of that server (annals)
   --profile FOLDER     take V8's CPU profile of the server, print where the time went
   --dry                write neither bench/results.json nor docs/performance.md
 `;
 
-export type Adapter = "annals" | "umadb" | "postgres";
+export type Adapter = "annals" | "kurrentdb" | "umadb" | "postgres";
 
 export interface Options {
   readonly forms: readonly Form[];
@@ -37,7 +37,7 @@ export interface Options {
   readonly dry: boolean;
 }
 
-const adapters: readonly string[] = ["annals", "umadb", "postgres"];
+const adapters: readonly string[] = ["annals", "kurrentdb", "umadb", "postgres"];
 
 /** Throws a TypeError on an invalid option. */
 export function parseOptions(args: readonly string[]): Options {

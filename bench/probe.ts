@@ -26,6 +26,8 @@ export type Probe =
        * each shows a token.
        */
       readonly watched?: "bare" | "all";
+      /** The server also speaks KurrentDB's protocol, and the load uses this one. */
+      readonly through?: "annals" | "kurrentdb";
     }
   /**
    * The same load on a grpc-js server that answers with as many bytes. `like` names the probe of

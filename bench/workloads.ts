@@ -6,7 +6,9 @@ import type { Workload } from "./probe.ts";
 import { appends, conditional } from "./workloads/appends.ts";
 import { clients } from "./workloads/clients.ts";
 import { databases } from "./workloads/database.ts";
+
 import { footprint, growth, starts } from "./workloads/life.ts";
+import { besideKurrentdb } from "./workloads/kurrentdb.ts";
 import { readsOf } from "./workloads/reads.ts";
 import { beside, fanOuts, groupConsume } from "./workloads/together.ts";
 import { ratioAtLeast } from "./workloads/words.ts";
@@ -25,6 +27,7 @@ export function workloads(scale: number): readonly Workload[] {
     ...beside(million),
     ...clients(million),
     ...databases(million),
+    ...besideKurrentdb(million),
     growth(small, million, "full"),
     growth(small, large, "long", ratioAtLeast(0.9)),
     starts(million, "quick"),

@@ -12,7 +12,16 @@ import { QuerySchema } from "../../src/gen/annals/v1/query_pb.js";
 import { ReadRequestSchema, SubscribeRequestSchema } from "../../src/gen/annals/v1/read_pb.js";
 import { WireReader, writeVarint } from "../../src/domain/wire.ts";
 import type { Call, Calls } from "./call.ts";
-import { contentType, payload, randomHex, streamOf, tagOf, typeOf } from "./events.ts";
+import {
+  contentType,
+  idPrefix,
+  payload,
+  plainMetadata,
+  randomHex,
+  streamOf,
+  tagOf,
+  typeOf,
+} from "./events.ts";
 import type { CallSpec } from "./job.ts";
 import { framed } from "./messages.ts";
 import { marker, patch, template, writeTime, type Template } from "./template.ts";
@@ -33,6 +42,12 @@ function newEvent(index: number, seed: number): MessageInitShape<typeof NewEvent
     contentType,
     payload: { case: "data", value: payload(seed) },
   };
+}
+
+/** What KurrentDB's protocol makes of its events. */
+function plainEvent(index: number, seed: number): MessageInitShape<typeof NewEventSchema> {
+  const metadata = { "kurrentdb-metadata": plainMetadata(marker(index + 1), seed) };
+  return { ...newEvent(index, seed), tags: [], metadata };
 }
 
 /** Uses each template in turn. */
@@ -60,14 +75,13 @@ function encodeAppend(
 }
 
 function append(spec: Spec<"append">, wrapping: Wrapping): Call {
-  const prefix = randomHex(Date.now() % 1e9)(20);
-  const uuid = `${prefix.slice(0, 8)}-${prefix.slice(8, 12)}-4${prefix.slice(12, 15)}-8`;
-  const node = `${prefix.slice(15, 18)}-${prefix.slice(18, 20)}00`;
+  const prefix = idPrefix();
+  const make = spec.plain ? plainEvent : newEvent;
   const perEvent = spec.ids ? 3 : 2;
   const next = rotating(spec.events > 1 ? bigRotation : rotation, (seed) => {
     const events = Array.from({ length: spec.events }, (_, i) => ({
-      ...newEvent(i * perEvent, seed * spec.events + i),
-      ...(spec.ids ? { id: `${uuid}${node}${marker(i * perEvent + 2)}` } : {}),
+      ...make(i * perEvent, seed * spec.events + i),
+      ...(spec.ids ? { id: `${prefix}${marker(i * perEvent + 2)}` } : {}),
     }));
     return template(encodeAppend({ events }, wrapping), spec.events * perEvent);
   });

@@ -48,6 +48,23 @@ export function randomHex(seed: number): (digits: number) => string {
   };
 }
 
+/** The beginning of ids that differ from run to run: eight digits are missing. */
+export function idPrefix(): string {
+  const hex = randomHex(Date.now() % 1e9)(20);
+  const parts = [
+    hex.slice(0, 8),
+    hex.slice(8, 12),
+    `4${hex.slice(12, 15)}`,
+    `8${hex.slice(15, 18)}`,
+  ];
+  return `${parts.join("-")}-${hex.slice(18, 20)}00`;
+}
+
+/** The metadata of a plain event: one text, in JSON. */
+export function plainMetadata(user: string, seed: number): string {
+  return JSON.stringify({ user: `clerk-${user}`, correlation: randomHex(seed + 7)(16) });
+}
+
 /** An accounting entry, a third of which differs from event to event. */
 export function payload(seed: number): Buffer {
   const hex = randomHex(seed);

@@ -2,13 +2,13 @@
 
 import type { Memory } from "./proc.ts";
 
-export type Protocol = "annals" | "umadb" | "postgres";
+export type Protocol = "annals" | "kurrentdb" | "umadb" | "postgres";
 
 /** A kind of call. The numbers of streams and tags are those of the preloaded store (events.ts). */
 export type CallSpec =
   /**
    * `streams` to choose from; `ids`: the client chooses event ids; `timed`: the payload contains
-   * the time.
+   * the time; `plain`: without tags, and the metadata is one text.
    */
   | {
       readonly verb: "append";
@@ -16,6 +16,7 @@ export type CallSpec =
       readonly streams: number;
       readonly ids?: boolean;
       readonly timed?: boolean;
+      readonly plain?: boolean;
     }
   /** Each worker has a stream of its own and expects its version. */
   | { readonly verb: "append-expecting-version"; readonly group: number }

@@ -9,7 +9,8 @@ import { runConsume } from "./consume-part.ts";
 import { runFollow } from "./follow-part.ts";
 import { runGrpcJs } from "./grpc-js-part.ts";
 import { Http2Connection } from "./http2-connection.ts";
-import type { CallSpec, LoadJob, LoadResult, Part } from "./job.ts";
+import type { CallSpec, LoadJob, LoadResult, Part, Protocol } from "./job.ts";
+import { kurrentdbCalls } from "./kurrentdb-calls.ts";
 import { framed, MessageReader } from "./messages.ts";
 import { Meter } from "./meter.ts";
 import type { PartContext, RunningPart } from "./part.ts";
@@ -23,8 +24,15 @@ const boundedMsMax = 3_600_000;
 const rssEveryMs = 100;
 const headWindowBytes = 65_535;
 
+const callsOf: Readonly<Record<Protocol, Calls>> = {
+  annals: annalsCalls,
+  kurrentdb: kurrentdbCalls,
+  umadb: umadbCalls,
+  postgres: annalsCalls,
+};
+
 export async function runJob(job: LoadJob): Promise<LoadResult> {
-  const calls = job.protocol === "umadb" ? umadbCalls : annalsCalls;
+  const calls = callsOf[job.protocol];
   const meters = job.parts.map(() => new Meter());
   const running: RunningPart[] = [];
   const watch = watchServer(job.serverPid);

@@ -113,9 +113,16 @@ export function headerBody(header: Pick<PlacedEvent, "stream" | "type" | "tags">
 export function* recordsIn(frames: Uint8Array): Generator<Uint8Array> {
   const reader = new WireReader(frames);
   while (!reader.done) {
-    if (reader.varint() !== frameTag) throw new RangeError("record: not a frame");
-    yield reader.view();
+    const end = enterFrame(reader);
+    yield frames.subarray(reader.offset, end);
+    reader.offset = end;
   }
+}
+
+/** Goes to the beginning of the next record in framed bytes, and returns the offset of its end. */
+export function enterFrame(frames: WireReader): number {
+  if (frames.varint() !== frameTag) throw new RangeError("record: not a frame");
+  return frames.lengthEnd();
 }
 
 /**

@@ -13,6 +13,12 @@ export function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
+/** Whether the bytes from an offset on begin with these. For a few bytes. */
+export function hasAt(bytes: Uint8Array, at: number, expected: Uint8Array): boolean {
+  for (let i = 0; i < expected.length; i++) if (bytes[at + i] !== expected[i]) return false;
+  return true;
+}
+
 /** The encoded size of a length-delimited field with a tag of one byte. */
 export function fieldSize(length: number): number {
   return 1 + varintBytes(length) + length;

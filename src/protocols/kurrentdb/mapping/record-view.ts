@@ -1,21 +1,33 @@
 // A record of the log, scanned for what this protocol shows of an event, without decoding it:
 // offsets into its bytes. One view is used for one record after another.
 
-import { fromBinary } from "@bufbuild/protobuf";
 import { isJsonContentType } from "../../../domain/json.ts";
 import { lifecycleStream } from "../../../domain/lifecycle/lifecycle-event.ts";
+import { decodeRecord, enterFrame } from "../../../domain/record.ts";
 import { WireReader } from "../../../domain/wire.ts";
-import { RecordedEventSchema } from "../../../gen/annals/v1/event_pb.js";
-import { clientIdKey, metadataBase64Key, metadataKey } from "./content.ts";
-import { bufferOf } from "./bytes.ts";
+import { clientIdKey, linkType, metadataBase64Key, metadataKey } from "./content.ts";
+import { bufferOf, hasAt } from "./bytes.ts";
+import { MetadataText } from "./metadata-text.ts";
 
 const plainKey = Buffer.from(metadataKey);
+/** What the keys of this protocol begin with. */
+const prefix = Buffer.from("kurrentdb-");
+// The kinds of tags and entries that a record has.
+const ofThis = 1;
+const ofOthers = 2;
+/** Of this protocol, but not its plain metadata. */
+const isSpecial = 4;
+
+const plainLink = Buffer.from(linkType);
 const lifecyclePrefix = Buffer.from(lifecycleStream(""));
 const jsonType = Buffer.from("application/json");
 const nothing: Buffer = Buffer.alloc(0);
 
 export class RecordView {
-  bytes: Buffer = Buffer.alloc(0);
+  /** The record, and what is before and after it. */
+  bytes: Buffer = nothing;
+  private recordAt = 0;
+  private recordEnd = 0;
   idAt = 0;
   streamAt = 0;
   streamEnd = 0;
@@ -34,10 +46,15 @@ export class RecordView {
   metadataBytes: Buffer = nothing;
   /** The id that the client chose, where it is not the record's. */
   otherId = "";
+  private text: MetadataText | undefined;
 
   /** Lets go of the record, which is part of its batch. */
   clear(): void {
     this.bytes = this.metadataBytes = nothing;
+  }
+
+  get record(): Buffer {
+    return this.bytes.subarray(this.recordAt, this.recordEnd);
   }
 
   get data(): Uint8Array {
@@ -67,47 +84,73 @@ export class RecordView {
     return this.bytes.toString("utf8", this.typeAt, this.typeEnd);
   }
 
+  get isLink(): boolean {
+    const { bytes, typeAt, typeEnd } = this;
+    return typeEnd - typeAt === plainLink.length && hasAt(bytes, typeAt, plainLink);
+  }
+
   /** Whether the record is of a stream that records a lifecycle. */
   get isOfLifecycle(): boolean {
     const { bytes, streamAt, streamEnd } = this;
     if (bytes[streamAt] !== 0x24 || streamEnd - streamAt < lifecyclePrefix.length) return false;
-    return lifecyclePrefix.every((byte, i) => bytes[streamAt + i] === byte);
+    return hasAt(bytes, streamAt, lifecyclePrefix);
   }
 
   scan(record: Uint8Array): this {
-    const bytes = bufferOf(record);
-    const reader = new WireReader(bytes);
+    return this.scanIn(bufferOf(record), 0, record.length);
+  }
+
+  /** The next record of a batch's frames. The reader is at its end then. */
+  scanFrame(frames: WireReader): this {
+    const end = enterFrame(frames);
+    this.scanIn(frames.bytes as Buffer, frames.offset, end);
+    frames.offset = end;
+    return this;
+  }
+
+  /** The record between two offsets. Throws `RangeError` for malformed bytes. */
+  private scanIn(bytes: Buffer, from: number, end: number): this {
+    const reader = new WireReader(bytes, from, end);
     this.bytes = bytes;
+    this.recordAt = from;
+    this.recordEnd = end;
     this.streamEnd = this.streamAt = this.typeAt = this.typeEnd = 0;
     this.version = this.micros = 0;
     this.isJson = false;
     this.dataAt = this.dataEnd = this.metadataAt = this.metadataEnd = 0;
     this.otherId = "";
-    let isPlain = true;
-    while (!reader.done) {
+    let kinds = 0;
+    let othersAt = 0;
+    let othersEnd = 0;
+    while (reader.offset < end) {
+      const { offset } = reader;
       const tag = reader.varint();
       switch (tag) {
-        case 0x0a:
-          reader.offset = this.passId(reader);
+        case 0x0a: {
+          const idEnd = reader.lengthEnd();
+          this.idAt = reader.offset;
+          reader.offset = idEnd;
           break;
-        case 0x12: {
-          const end = reader.lengthEnd();
+        }
+        case 0x12:
+          this.streamEnd = reader.lengthEnd();
           this.streamAt = reader.offset;
-          reader.offset = this.streamEnd = end;
+          reader.offset = this.streamEnd;
           break;
-        }
-        case 0x1a: {
-          const end = reader.lengthEnd();
+        case 0x1a:
+          this.typeEnd = reader.lengthEnd();
           this.typeAt = reader.offset;
-          reader.offset = this.typeEnd = end;
+          reader.offset = this.typeEnd;
           break;
-        }
         case 0x22:
-          isPlain = false;
-          reader.passOver(2);
-          break;
         case 0x2a:
-          isPlain = this.scanEntry(reader) && isPlain;
+          if (othersAt === 0) othersAt = offset;
+          if (tag === 0x2a) kinds |= this.scanEntry(reader);
+          else {
+            reader.offset = reader.lengthEnd();
+            kinds |= ofOthers;
+          }
+          othersEnd = reader.offset;
           break;
         case 0x32:
           this.isJson = isJson(reader);
@@ -130,41 +173,46 @@ export class RecordView {
           reader.passOver(tag & 7);
       }
     }
-    if (!isPlain) this.scanOther(record);
+    if (kinds > ofThis) this.takeOthers(kinds, othersAt, othersEnd);
     return this;
   }
 
-  private passId(reader: WireReader): number {
-    const end = reader.lengthEnd();
-    this.idAt = reader.offset;
-    return end;
-  }
-
-  /** True: the entry is the metadata of this protocol. */
-  private scanEntry(reader: WireReader): boolean {
+  /** What kind of entry it is. That of this protocol is taken. */
+  private scanEntry(reader: WireReader): number {
     const end = reader.lengthEnd();
     const { bytes } = this;
     const at = reader.offset + 2;
     const valueAt = at + plainKey.length;
+    const keyTag = bytes[at - 2];
+    const keyLength = bytes[at - 1];
     reader.offset = end;
-    const isOwn =
-      bytes[at - 2] === 0x0a &&
-      bytes[at - 1] === plainKey.length &&
-      bytes[valueAt] === 0x12 &&
-      bytes.compare(plainKey, 0, plainKey.length, at, valueAt) === 0;
-    if (!isOwn) return false;
+    if (keyTag !== 0x0a) return isSpecial;
+    if (!hasAt(bytes, at, prefix)) return ofOthers;
+    if (keyLength !== plainKey.length || bytes[valueAt] !== 0x12) return isSpecial;
+    if (!hasAt(bytes, at, plainKey)) return isSpecial;
     reader.offset = valueAt + 1;
     const isWhole = reader.lengthEnd() === end;
     this.metadataBytes = bytes;
     this.metadataAt = reader.offset;
     this.metadataEnd = end;
     reader.offset = end;
-    return isWhole;
+    return isWhole ? ofThis : isSpecial;
   }
 
   /** Tags, and metadata of other clients or of other kinds. */
-  private scanOther(record: Uint8Array): void {
-    const { tags, metadata } = fromBinary(RecordedEventSchema, record);
+  private takeOthers(kinds: number, at: number, end: number): void {
+    const isUsual = (kinds & isSpecial) === 0;
+    // The metadata of this protocol hides what others would be shown of it.
+    if (isUsual && (kinds & ofThis) > 0) return;
+    const text = (this.text ??= new MetadataText());
+    if (!isUsual || !text.write(this.bytes, at, end)) return this.decodeOthers();
+    this.metadataBytes = text.bytes;
+    this.metadataAt = 0;
+    this.metadataEnd = text.length;
+  }
+
+  private decodeOthers(): void {
+    const { tags, metadata } = decodeRecord(this.record);
     const {
       [metadataKey]: own,
       [metadataBase64Key]: binary,
@@ -188,9 +236,9 @@ export class RecordView {
 function isJson(reader: WireReader): boolean {
   const end = reader.lengthEnd();
   const { offset } = reader;
-  reader.offset = end;
   const bytes = reader.bytes as Buffer;
-  if (bytes.compare(jsonType, 0, jsonType.length, offset, end) === 0) return true;
+  reader.offset = end;
+  if (end - offset === jsonType.length && hasAt(bytes, offset, jsonType)) return true;
   return isJsonContentType(bytes.toString("latin1", offset, end));
 }
 

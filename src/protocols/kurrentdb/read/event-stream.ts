@@ -8,13 +8,15 @@ import {
   ReadRespSchema,
   type ReadResp,
 } from "../../../gen/event_store/client/streams/streams_pb.js";
+import { WireReader } from "../../../domain/wire.ts";
 import type { Batch } from "../../../log/verbs.ts";
+import { bufferOf } from "../mapping/bytes.ts";
 import { linkTarget, linkType } from "../mapping/content.ts";
 import type { LogContext } from "../mapping/context.ts";
 import { EventWriter, type WriterOptions } from "./event-writer.ts";
 import type { EventFilter } from "./filter.ts";
 import { linkId } from "../mapping/ids.ts";
-import { recordOfRevision, recordsOfBatch } from "../mapping/look-up.ts";
+import { recordOfRevision } from "../mapping/look-up.ts";
 import { presentedRecord } from "../mapping/metadata.ts";
 import { presentedName } from "../mapping/names.ts";
 import type { EventRead } from "./read-request.ts";
@@ -70,93 +72,99 @@ export class EventStream {
   }
 
   /**
-   * The events of a batch that are wanted, with their links. `onExamined` is called after each
-   * event of the batch, wanted or not.
-   */
-  private async *wanted(
-    batch: Batch,
-    onExamined?: (position: number) => void,
-  ): AsyncGenerator<FoundRecord> {
-    await this.testNames(recordsOfBatch(batch));
-    for (const record of recordsOfBatch(batch)) {
-      const { position } = this.view.scan(record);
-      if (this.passes()) yield await this.linked(record, position);
-      onExamined?.(position);
-    }
-  }
-
-  /**
    * Writes the events of a batch that are wanted and after a position, at most `limit`. Returns how
-   * many these are.
+   * many these are. `onExamined` is called after each event of the batch, wanted or not.
    */
   async write(batch: Batch, how: WriteOptions = {}): Promise<number> {
     const { limit = Infinity, after = 0, onExamined } = how;
+    const { view } = this;
     let count = 0;
-    for await (const { record, link, position } of this.wanted(batch, onExamined)) {
-      if (position <= after) continue;
-      this.writer.add(record, link);
-      if (++count === limit) break;
+    for (const frames of batch.frames) {
+      const reader = new WireReader(bufferOf(frames));
+      while (!reader.done) {
+        const { position } = view.scanFrame(reader);
+        const passes = this.passes() ?? (await this.tested(batch.frames));
+        if (passes && position > after) {
+          const link = this.link();
+          if (link === undefined) this.writer.addView(view);
+          else await this.addLinked(link);
+          if (++count === limit) return count;
+        }
+        onExamined?.(position);
+      }
     }
-    this.view.clear();
+    view.clear();
     return count;
+  }
+
+  private async addLinked(found: FoundRecord | Promise<FoundRecord>): Promise<void> {
+    const { record, link } = await found;
+    this.writer.add(record, link);
   }
 
   /** One event, if it is wanted. */
   async one(record: Uint8Array): Promise<FoundRecord | undefined> {
-    await this.testNames([record]);
     const { position } = this.view.scan(record);
-    return this.passes() ? this.linked(record, position) : undefined;
+    const passes = this.passes() ?? (await this.tested([]));
+    return passes ? ((await this.link()) ?? { record, link: undefined, position }) : undefined;
   }
 
-  /** Has the names tested that the filter does not know. */
-  private async testNames(records: Iterable<Uint8Array>): Promise<void> {
-    const { filter } = this.options;
-    if (filter === undefined) return;
-    const unknown = new Set<string>();
-    for (const record of records) {
-      this.view.scan(record);
-      const name = this.filteredName(filter);
-      if (filter.pattern.known(name) === undefined) unknown.add(name);
-    }
-    if (unknown.size > 0) await filter.pattern.test([...unknown]);
-  }
-
-  private passes(): boolean {
+  /** Undefined: the filter does not know the name. */
+  private passes(): boolean | undefined {
     const { filter, firstVersion = 0 } = this.options;
     if (this.view.version < firstVersion) return false;
-    return filter === undefined || filter.pattern.known(this.filteredName(filter)) === true;
+    return filter === undefined || filter.pattern.known(filteredName(filter, this.view));
   }
 
-  /** The stream or type of the event, as clients see it. */
-  private filteredName({ by }: EventFilter): string {
-    const { view } = this;
-    if (view.isOfLifecycle) {
-      const shown = new RecordView().scan(presentedRecord(view.bytes, false));
-      return by === "stream" ? shown.stream : shown.type;
+  /**
+   * Whether the event passes. The names of others that the filter does not know are tested along.
+   */
+  private async tested(others: readonly Uint8Array[]): Promise<boolean> {
+    const { filter } = this.options;
+    if (filter === undefined) return true;
+    const own = filteredName(filter, this.view);
+    const unknown = new Set([own]);
+    const view = new RecordView();
+    for (const frames of others) {
+      const reader = new WireReader(bufferOf(frames));
+      while (!reader.done) {
+        const name = filteredName(filter, view.scanFrame(reader));
+        if (filter.pattern.known(name) === undefined) unknown.add(name);
+      }
     }
-    return by === "stream" ? view.stream : view.type;
+    await filter.pattern.test([...unknown]);
+    return filter.pattern.known(own) === true;
   }
 
-  private async linked(record: Uint8Array, position: number): Promise<FoundRecord> {
+  /** What is written in place of the event. Undefined: the event itself. */
+  private link(): FoundRecord | Promise<FoundRecord> | undefined {
     const { resolvesLinks, linksOf } = this.options;
     const { view } = this;
-    if (linksOf !== undefined) {
-      const link = linkTo(view, linksOf);
-      return resolvesLinks
-        ? { record, link, position }
-        : { record: link, link: undefined, position };
-    }
-    if (!resolvesLinks || view.type !== linkType) return { record, link: undefined, position };
-    const target = linkTarget(view.data);
-    const isOfAudit = target?.stream === auditStream;
+    if (linksOf === undefined) return resolvesLinks && view.isLink ? this.resolved() : undefined;
+    const { record, position } = view;
+    const link = linkTo(view, linksOf);
+    return resolvesLinks ? { record, link, position } : { record: link, link: undefined, position };
+  }
+
+  private async resolved(): Promise<FoundRecord> {
+    const { record, position, data } = this.view;
+    const target = linkTarget(data);
     const found =
-      target &&
-      !isOfAudit &&
-      (await recordOfRevision(this.context, target.stream, target.revision));
-    return found === undefined || found === false
+      target === undefined || target.stream === auditStream
+        ? undefined
+        : await recordOfRevision(this.context, target.stream, target.revision);
+    return found === undefined
       ? { record, link: undefined, position }
       : { record: found, link: record, position };
   }
+}
+
+/** The stream or type of an event, as clients see it. */
+function filteredName({ by }: EventFilter, view: RecordView): string {
+  const shown = view.isOfLifecycle
+    ? new RecordView().scan(presentedRecord(view.record, false))
+    : view;
+  return by === "stream" ? shown.stream : shown.type;
 }
 
 /** A link as a record. Its revision is its position in the log, from 0: ascending, with gaps. */

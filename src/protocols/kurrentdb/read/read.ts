@@ -12,12 +12,7 @@ import { doneWith } from "../../../log/scheduling/held-batch.ts";
 import type { Bound, ReadRequest } from "../../../log/verbs.ts";
 import type { LogContext } from "../mapping/context.ts";
 import { EventStream, formOf } from "./event-stream.ts";
-import {
-  assertNotTombstoned,
-  recordsOfBatch,
-  streamState,
-  type KnownStream,
-} from "../mapping/look-up.ts";
+import { assertNotTombstoned, streamState, type KnownStream } from "../mapping/look-up.ts";
 import { selectEverything, selectionOfTarget } from "../mapping/names.ts";
 import { permit, readNeeds } from "../mapping/permissions.ts";
 import {
@@ -131,8 +126,7 @@ async function* eventsOfRead(
     if (message.kind !== "batch") continue;
     const before = left;
     if (events.isPlain) {
-      events.writer.reserve(message.batch.count, message.batch.bytes);
-      for (const record of recordsOfBatch(message.batch)) events.writer.add(record);
+      events.writer.addAll(message.batch);
       left -= message.batch.count;
     } else {
       left -= await events.write(message.batch, { limit: left });
