@@ -23,6 +23,7 @@ import type { KurrentContext } from "./mapping/context.ts";
 import { endStream } from "./append/delete.ts";
 import { kurrentStatus, noProjections } from "./mapping/errors.ts";
 import { judged, judgedAndAudited, open } from "./mapping/permissions.ts";
+import { monitoring, operations } from "./operations.ts";
 import { persistentSubscriptions } from "./persistent/service.ts";
 import { readCall } from "./read/read.ts";
 import { streamsV2 } from "./v2/service.ts";
@@ -64,6 +65,8 @@ function servicesOf(context: KurrentContext): BoundService[] {
     ),
     streamsV2(context),
     persistentSubscriptions(context),
+    operations(context),
+    monitoring(context),
     handling(
       Projections,
       {

@@ -63,6 +63,11 @@ export function noProjections(): StatusError {
   return new StatusError(StatusCode.UNIMPLEMENTED, "there are no projections of users");
 }
 
+export function noScavenge(id: string): StatusError {
+  const message = "Space is reclaimed all the time: there is no scavenge to stop.";
+  return failure(StatusCode.NOT_FOUND, message, "scavenge-not-found", { "scavenge-id": id });
+}
+
 /** Settings of a persistent subscription that contradict each other: clients expect this code. */
 export function settingsRefused(message: string): StatusError {
   return new StatusError(StatusCode.INTERNAL, message);

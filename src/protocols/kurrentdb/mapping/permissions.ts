@@ -29,6 +29,13 @@ function onName(permission: Permission, name: string): Need {
 
 const readEverything: Need = { anyOf: ["read"], extent: { kind: "everything" } };
 
+export const managesEverything: readonly Need[] = [
+  { anyOf: ["manage"], extent: { kind: "everything" } },
+];
+
+/** To see figures of the server. */
+export const observes: readonly Need[] = [{ anyOf: ["observe"], extent: { kind: "everything" } }];
+
 /**
  * Undefined: all streams. Links that are resolved may point to any event, except those that the
  * server itself makes of what a selection selects.

@@ -20,7 +20,8 @@ import { consumesGroup, permit, readNeeds } from "../mapping/permissions.ts";
 import type { PersistentSubscriptions } from "./groups.ts";
 import { Consumer } from "./consumer.ts";
 import type { NackAction, SubscriptionHub } from "./hub.ts";
-import { allStreams, groupNameOf, settingsBytes, type SubscriptionSettings } from "./settings.ts";
+import { groupNameOf } from "./group-name.ts";
+import { allStreams, settingsBytes, type SubscriptionSettings } from "./settings.ts";
 
 const bufferSizeMax = 10_000;
 

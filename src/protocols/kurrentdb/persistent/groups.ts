@@ -16,7 +16,8 @@ import { RecordView } from "../mapping/record-view.ts";
 import { patternOf, prefixPattern } from "../read/pattern.ts";
 import type { Consumer } from "./consumer.ts";
 import { SubscriptionHub } from "./hub.ts";
-import { allStreams, groupNameOf, groupSettings, type SubscriptionSettings } from "./settings.ts";
+import { groupNameOf, groupPrefixOf } from "./group-name.ts";
+import { allStreams, groupSettings, type SubscriptionSettings } from "./settings.ts";
 
 const settingsType = "$PersistentSubscriptionConfig";
 
@@ -90,7 +91,7 @@ export class PersistentSubscriptions {
     source: string | undefined,
     { signal, gate }: Pick<Call, "signal" | "gate">,
   ): AsyncGenerator<KnownSubscription> {
-    const prefix = source === undefined ? "" : `${source}::`;
+    const prefix = source === undefined ? "" : groupPrefixOf(source);
     for (let after = ""; ;) {
       const page = await this.context.log.groups.list({ prefix, after, limit: 100 }, signal, gate);
       for (const info of page) {

@@ -29,14 +29,9 @@ import {
 } from "../mapping/permissions.ts";
 import { consumeCall } from "./consume.ts";
 import { PersistentSubscriptions } from "./groups.ts";
+import { groupNameOf } from "./group-name.ts";
 import { subscriptionInfo } from "./info.ts";
-import {
-  allStreams,
-  createdSettings,
-  groupNameOf,
-  namedSource,
-  updatedSettings,
-} from "./settings.ts";
+import { allStreams, createdSettings, namedSource, updatedSettings } from "./settings.ts";
 
 /** What an entry of the list takes in memory, about. */
 const infoBytes = 4_096;

@@ -1,7 +1,6 @@
 // The settings of a persistent subscription, as clients give them and read them back. A consumer
 // group of the log has fewer: what it does not know is kept in an event of its own.
 
-import { invalidField } from "../../../domain/errors.ts";
 import type { GroupSettings } from "../../../domain/group/settings.ts";
 import type { Limits } from "../../../domain/limits.ts";
 import { anyEvent, type Query } from "../../../domain/query.ts";
@@ -250,18 +249,4 @@ function queryOf({ source, filter }: SubscriptionSettings): Query {
 /** What the settings take in memory, with the query that the group makes of them, about. */
 export function settingsBytes(settings: SubscriptionSettings): number {
   return 4 * JSON.stringify(settings).length;
-}
-
-const groupBytesMax = 256;
-const control = /\p{Cc}/u;
-
-/** The name of the consumer group. Throws INVALID_ARGUMENT. */
-export function groupNameOf(source: string, group: string): string {
-  const name = `${source}::${group}`;
-  if (group === "") throw invalidArgument("the group name is empty");
-  if (Buffer.byteLength(name) > groupBytesMax || control.test(name)) {
-    const limit = `at most ${groupBytesMax} bytes`;
-    throw invalidField("group_name", `stream and group together have ${limit}, without controls`);
-  }
-  return name;
 }

@@ -3,15 +3,22 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { EventStoreService } from "../../../../src/gen/annals/v1/event_store_service_pb.js";
 import type { RecordedEvent as AnnalsEvent } from "../../../../src/gen/annals/v1/event_pb.js";
-import { StreamService } from "../../../../src/gen/annals/v1/stream_service_pb.js";
+import { StreamLifecycle, StreamService } from "../../../../src/gen/annals/v1/stream_service_pb.js";
+import {
+  SchemaFormat,
+  StreamsService,
+} from "../../../../src/gen/kurrentdb/protocol/v2/streams/streams_pb.js";
 import { collect } from "../../../support/calls.ts";
 import type { TestServer } from "../../../support/running-server.ts";
 import {
   append,
   events,
+  m,
+  named,
   nameOf,
   ofAll,
   ofStream,
+  read,
   startKurrent,
   textOf,
   type Event,
@@ -27,15 +34,18 @@ beforeEach(async () => {
 });
 afterEach(() => server.stop());
 
+/** The events of a stream, read through annals.v1. */
+async function stored(stream: string): Promise<AnnalsEvent[]> {
+  const selection = { case: "stream", value: stream } as const;
+  const messages = await collect(server.calls.stream(own.read, { selection }));
+  return messages.flatMap(({ message }) => (message.case === "batch" ? message.value.events : []));
+}
+
 /** Appended through this protocol, read through annals.v1. */
 async function asAnnals(event: Event): Promise<AnnalsEvent> {
   await append(server.calls, "orders-1", [event]);
-  const selection = { case: "stream", value: "orders-1" } as const;
-  const messages = await collect(server.calls.stream(own.read, { selection }));
-  for (const { message } of messages) {
-    if (message.case === "batch") return message.value.events[0] as AnnalsEvent;
-  }
-  throw new Error("no event");
+  const [found] = await stored("orders-1");
+  return found as AnnalsEvent;
 }
 
 /** Appended through annals.v1, read through this protocol. */
@@ -69,6 +79,32 @@ describe("an event appended by a KurrentDB client and read through annals.v1", (
     const event = await asAnnals({ contentType, data: Buffer.from([0, 255]) });
     expect(event.contentType).toBe(contentType);
     expect([...event.data]).toEqual([0, 255]);
+  });
+
+  test("has any other content type as it was given", async () => {
+    const event = await asAnnals({ contentType: "application/x-protobuf", data: "x" });
+    expect(event.contentType).toBe("application/x-protobuf");
+  });
+
+  test("has an id of its own where the client's is taken, which the client does not see", async () => {
+    await append(server.calls, "orders-0", [{ id }]);
+    const event = await asAnnals({ id });
+    expect(event.id).not.toBe(id);
+    expect(event.metadata).toMatchObject({ "kurrentdb-id": id });
+    const [back] = await events(server.calls, { streamOption: ofStream("orders-1") });
+    expect(back?.id?.value).toEqual({ case: "string", value: id });
+  });
+
+  test("has properties of version 2 as one entry, in JSON", async () => {
+    const kind = { case: "stringValue", value: "u" } as const;
+    const schema = { format: SchemaFormat.JSON, name: "Placed" };
+    const record = { stream: "orders-1", schema, data: Buffer.from("{}") };
+    await server.calls.unary(StreamsService.method.appendRecords, {
+      records: [{ ...record, recordId: id, properties: { user: { kind } } }],
+    });
+    const [event] = await stored("orders-1");
+    expect(event).toMatchObject({ id, type: "Placed", contentType: "application/json" });
+    expect(JSON.parse(event?.metadata["kurrentdb-metadata"] ?? "")).toMatchObject({ user: "u" });
   });
 
   test("has its metadata bytes as one entry, and no tags", async () => {
@@ -130,6 +166,13 @@ describe("an event appended through annals.v1 and read by a KurrentDB client", (
     expect(textOf(event.customMetadata)).toBe('{"x":1}');
   });
 
+  test("has the microseconds of its recording, with a 0 added", async () => {
+    const event = await asKurrent({});
+    const [recorded] = await stored("orders-1");
+    const { seconds = 0n, nanos = 0 } = recorded?.recordedAt ?? {};
+    expect(event.metadata["created"]).toBe(`${seconds * 1_000_000n + BigInt(nanos / 1_000)}0`);
+  });
+
   test("without metadata has none", async () => {
     expect((await asKurrent({})).customMetadata).toHaveLength(0);
   });
@@ -161,6 +204,37 @@ describe("a policy of a stream", () => {
     ]);
     const info = await server.calls.unary(own.getStream, { stream: "orders-1" });
     expect(info.stream?.policy).toMatchObject({ maxCount: 3n, maxAge: { seconds: 7n } });
+  });
+
+  test("set as metadata keeps its text as a label, which comes back as it was", async () => {
+    const text = '{ "$maxCount": 3, "owner": "ä" }';
+    await append(server.calls, "$$orders-1", [{ type: "$metadata", data: text }]);
+    const info = await server.calls.unary(own.getStream, { stream: "orders-1" });
+    expect(info.stream?.policy?.labels["kurrentdb-metadata"]).toBe(text);
+    const [metadata] = await events(server.calls, { streamOption: ofStream("$$orders-1") });
+    expect(textOf(metadata?.data ?? Buffer.alloc(0))).toBe(text);
+  });
+
+  test("of a stream that is deleted or tombstoned here says so there", async () => {
+    await append(server.calls, "orders-1", [{}]);
+    const expectedStreamRevision = { case: "any", value: {} } as const;
+    const options = { streamIdentifier: named("orders-1"), expectedStreamRevision };
+    const there = async () =>
+      (await server.calls.unary(own.getStream, { stream: "orders-1" })).stream;
+    await server.calls.unary(m.delete, { options });
+    expect(await there()).toMatchObject({ lifecycle: StreamLifecycle.DELETED, version: 1n });
+    await server.calls.unary(m.tombstone, { options });
+    expect(await there()).toMatchObject({ lifecycle: StreamLifecycle.TOMBSTONED, version: 1n });
+  });
+
+  test("of a stream that is deleted there says so here, until it has events again", async () => {
+    await asKurrent({});
+    await server.calls.unary(StreamService.method.deleteStream, { stream: "orders-1" });
+    const [answer] = await read(server.calls, { streamOption: ofStream("orders-1") });
+    expect(answer?.content.case).toBe("streamNotFound");
+    const [metadata] = await events(server.calls, { streamOption: ofStream("$$orders-1") });
+    expect(textOf(metadata?.data ?? Buffer.alloc(0))).toBe('{"$tb":9223372036854775807}');
+    expect(await asKurrent({})).toMatchObject({ streamRevision: 1n });
   });
 
   test("and a tombstone are events of all streams", async () => {

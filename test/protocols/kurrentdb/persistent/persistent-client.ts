@@ -49,14 +49,14 @@ export interface Got {
 export class Reader {
   private readonly call;
 
-  constructor(calls: Calls, bufferSize = 10, source: "s" | "all" = "s") {
+  constructor(calls: Calls, bufferSize = 10, source: "s" | "all" = "s", groupName = "g") {
     this.call = calls.pipe(p.read);
     const streamOption =
       source === "all"
         ? ({ case: "all", value: {} } as const)
         : ({ case: "streamIdentifier", value: named(source) } as const);
     const uuidOption = { content: { case: "string", value: {} } } as const;
-    const value = { streamOption, groupName: "g", bufferSize, uuidOption };
+    const value = { streamOption, groupName, bufferSize, uuidOption };
     this.call.send({ content: { case: "options", value } });
   }
 
