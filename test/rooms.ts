@@ -174,9 +174,10 @@ export const rooms: Record<string, Room> = {
     path: "src/protocols/umadb/",
     imports: ["gen", "domain", "access", "log", "transport", "convert"],
   },
+  cloudEvents: { path: "src/grpc/web/cloud-event.ts", imports: ["gen", "domain"] },
   web: {
     path: "src/grpc/web/",
-    imports: ["gen", "domain", "http2", "transport"],
+    imports: ["gen", "domain", "http2", "transport", "cloudEvents"],
   },
   auditStream: { path: "src/audit-stream.ts", imports: ["domain", "access", "log"], packages: [] },
   observe: {
@@ -271,7 +272,7 @@ export const rooms: Record<string, Room> = {
   cliEvents: { path: `${commands}events/`, imports: ["domain", "store", ...clientCommand] },
   cliImport: {
     path: `${commands}import/`,
-    imports: ["store", "kurrentMapping", ...clientCommand],
+    imports: ["domain", "store", "cloudEvents", "kurrentMapping", ...clientCommand],
     packages: [wire, "pg"],
   },
   cliConsumers: {

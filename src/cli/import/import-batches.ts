@@ -2,7 +2,9 @@
 // groups lines in order.
 
 import { eventOf, LineError, type LineEvent } from "../output/event-line.ts";
-import { BadLine, linesOf } from "./input-lines.ts";
+import { eventOfCloudEvent, isCloudEvent } from "./cloud-event-line.ts";
+import { BadLine, type InputLine } from "./input-lines.ts";
+import { itemsOf } from "./list-items.ts";
 import { nameId } from "./name-id.ts";
 
 /** An event with its line number. */
@@ -41,7 +43,7 @@ export async function* batchesOf(
   let byteLength = 0;
   let termCount = 0;
   const ids = new Set<string>();
-  for await (const line of linesOf(input)) {
+  for await (const line of itemsOf(input)) {
     const event = importEvent(line, options);
     const full =
       events.length === batchEventsMax ||
@@ -67,13 +69,14 @@ function termsOf({ tags, metadata }: ImportEvent): number {
 }
 
 function importEvent(
-  { number, text }: { readonly number: number; readonly text: string },
+  { number, text, isInList = false }: InputLine,
   { namespace, stream }: ImportOptions,
 ): ImportEvent {
-  const event = parsed(number, text);
+  const event = parsed(number, text, stream !== undefined);
   if (event.stream === "" && stream === undefined) {
     throw new BadLine(number, `no "stream", and no --stream for lines without one`);
   }
+  if (event.id === "" && isInList) throw new BadLine(number, 'no "id", which items of a list need');
   if (event.id === "" && namespace === undefined) {
     throw new BadLine(
       number,
@@ -89,9 +92,9 @@ function importEvent(
   };
 }
 
-function parsed(number: number, text: string): LineEvent {
+function parsed(number: number, text: string, inStream: boolean): LineEvent {
   try {
-    return eventOf(text);
+    return isCloudEvent(text) ? eventOfCloudEvent(text, inStream) : eventOf(text);
   } catch (error) {
     if (!(error instanceof LineError)) throw error;
     throw new BadLine(number, error.message, { cause: error });

@@ -10,6 +10,8 @@ export interface InputLine {
   /** Does not include the line break. */
   readonly text: string;
   readonly byteLength: number;
+  /** It is an item of a list. Several of them may be on one line. */
+  readonly isInList?: boolean;
 }
 
 /** A line is invalid. Nothing of it was stored. */
@@ -20,7 +22,7 @@ export class BadLine extends CommandError {
 }
 
 /** Has room for the largest event as base64, or with every byte escaped in JSON. */
-const lineBytesMax = 32 * 1024 * 1024;
+export const lineBytesMax = 32 * 1024 * 1024;
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const byteOrderMark = "\uFEFF";
 
@@ -52,12 +54,17 @@ export async function* linesOf(input: AsyncIterable<Buffer>): AsyncGenerator<Inp
 }
 
 function lineOf(bytes: Buffer, number: number): InputLine | undefined {
+  let text = textOf(bytes, number);
+  if (number === 1 && text.startsWith(byteOrderMark)) text = text.slice(1);
+  if (text.endsWith("\r")) text = text.slice(0, -1);
+  return text.trim() === "" ? undefined : { number, text, byteLength: bytes.length };
+}
+
+/** Throws `BadLine`. */
+export function textOf(bytes: Buffer, line: number): string {
   try {
-    let text = strictUtf8.decode(bytes);
-    if (number === 1 && text.startsWith(byteOrderMark)) text = text.slice(1);
-    if (text.endsWith("\r")) text = text.slice(0, -1);
-    return text.trim() === "" ? undefined : { number, text, byteLength: bytes.length };
+    return strictUtf8.decode(bytes);
   } catch (error) {
-    throw new BadLine(number, `not UTF-8`, { cause: error });
+    throw new BadLine(line, `not UTF-8`, { cause: error });
   }
 }

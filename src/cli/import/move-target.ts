@@ -265,7 +265,10 @@ export class MoveTarget {
       const { permanent } = change;
       try {
         await this.patient((call) =>
-          streams.deleteStream({ stream, expected, permanent, ...origin }, call),
+          streams.deleteStream(
+            { stream, expected, permanent, evenIfEmpty: permanent, ...origin },
+            call,
+          ),
         );
       } catch (error) {
         const reason = callErrorOf(error)?.reason;

@@ -44,7 +44,7 @@ export function convertDeleteStream(
   const v = new Violations();
   const change = changeOf(v, wire, conversion);
   v.throwIfAny();
-  return { ...change, permanent: wire.permanent };
+  return { ...change, permanent: wire.permanent, evenIfEmpty: wire.evenIfEmpty };
 }
 
 /** The fields that updates and deletions share. */

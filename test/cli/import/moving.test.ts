@@ -14,7 +14,7 @@ import {
   named,
   ofAll,
 } from "../../protocols/kurrentdb/kurrent-client.ts";
-import { collect } from "../../support/calls.ts";
+import { collect, failedOf } from "../../support/calls.ts";
 import { startTestServer, type TestServer } from "../../support/running-server.ts";
 import { jsonLines, run, type Situation } from "../captured-terminal.ts";
 
@@ -94,9 +94,11 @@ test("a KurrentDB log arrives with its ids, order, metadata, times, policies and
   // Policies are there too.
   const kinds = (all: typeof here) =>
     all
-      .filter((event) => !["gone-1", "$$back-1"].includes(nameOf(event)))
+      .filter((event) => nameOf(event) !== "$$back-1")
       .map((event) => [nameOf(event), event.metadata["type"]]);
   expect(kinds(here)).toEqual(kinds(there));
+  // Nobody can append to what was deleted for ever, although none of its events came.
+  expect(await failedOf(append(target.calls, "gone-1", [{}]))).toMatchObject({ code: 9 });
   const paid = (await stored(target)).find(({ id }) => id === uuid(2));
   expect(paid).toMatchObject({ stream: "order-1", version: 2n, type: "Paid" });
   expect(paid?.metadata).toMatchObject({

@@ -380,6 +380,14 @@ export declare type DeleteStreamRequest = Message<"annals.v1.DeleteStreamRequest
    * @generated from field: string epoch = 7;
    */
   epoch: string;
+
+  /**
+   * True: a stream that never got an event is deleted as well; with `permanent`, it never gets one.
+   * False: that is `STREAM_NOT_FOUND`.
+   *
+   * @generated from field: bool even_if_empty = 8;
+   */
+  evenIfEmpty: boolean;
 };
 
 /**
@@ -437,6 +445,14 @@ export declare type DeleteStreamRequestJson = {
    * @generated from field: string epoch = 7;
    */
   epoch?: string;
+
+  /**
+   * True: a stream that never got an event is deleted as well; with `permanent`, it never gets one.
+   * False: that is `STREAM_NOT_FOUND`.
+   *
+   * @generated from field: bool even_if_empty = 8;
+   */
+  evenIfEmpty?: boolean;
 };
 
 /**
