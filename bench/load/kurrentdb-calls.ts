@@ -4,7 +4,7 @@
 import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   BatchAppendReqSchema,
-  ReadReq_OptionsSchema,
+  type ReadReq_OptionsSchema,
   ReadReqSchema,
 } from "../../src/gen/event_store/client/streams/streams_pb.js";
 import { WireReader } from "../../src/domain/wire.ts";

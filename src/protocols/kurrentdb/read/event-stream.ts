@@ -84,17 +84,23 @@ export class EventStream {
       while (!reader.done) {
         const { position } = view.scanFrame(reader);
         const passes = this.passes() ?? (await this.tested(batch.frames));
-        if (passes && position > after) {
-          const link = this.link();
-          if (link === undefined) this.writer.addView(view);
-          else await this.addLinked(link);
-          if (++count === limit) return count;
-        }
+        const isWanted = passes && position > after;
+        const adding = isWanted ? this.add() : undefined;
+        if (adding !== undefined) await adding;
+        if (isWanted && ++count === limit) return count;
         onExamined?.(position);
       }
     }
     view.clear();
     return count;
+  }
+
+  /** A promise, if something has to be looked up for it. */
+  private add(): Promise<void> | undefined {
+    const link = this.link();
+    if (link !== undefined) return this.addLinked(link);
+    this.writer.addView(this.view);
+    return undefined;
   }
 
   private async addLinked(found: FoundRecord | Promise<FoundRecord>): Promise<void> {
