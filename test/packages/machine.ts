@@ -16,6 +16,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expect } from "vitest";
 import { cacheRoot, execute } from "../clients/build-cache.ts";
 import { freePort, repository } from "../clients/live-server.ts";
 
@@ -174,4 +175,20 @@ export function installed(folder: string): string[] {
     .filter(({ name }) => name !== "annals")
     .map((each) => `${each.name}@${each.version}`)
     .toSorted();
+}
+
+/** Loads the console as a browser does: the page, and what the page names. */
+export async function visitConsole({ address }: Served): Promise<void> {
+  const page = await fetch(`http://${address}/`);
+  expect(page.headers.get("content-type")).toBe("text/html; charset=utf-8");
+  const html = await page.text();
+  const named = [...html.matchAll(/(?:src|href)="(\/[^"]+)"/g)].map(([, path = ""]) => path);
+  expect(named).toEqual(
+    expect.arrayContaining(["/console/app.js", "/console/app.css", "/console/icon.svg"]),
+  );
+  for (const path of named) {
+    const part = await fetch(`http://${address}${path}`);
+    expect(part.status, path).toBe(200);
+    expect((await part.text()).length).toBeGreaterThan(100);
+  }
 }

@@ -21,7 +21,8 @@ import { dirname, join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { execute, missingTool } from "../clients/build-cache.ts";
 import { repository, startLiveServer } from "../clients/live-server.ts";
-import { installed, Machine, nobody, nodeFolder, type NodeMajor, type Served } from "./machine.ts";
+import { installed, Machine, nobody, nodeFolder, visitConsole } from "./machine.ts";
+import type { NodeMajor, Served } from "./machine.ts";
 
 const { version } = JSON.parse(readFileSync("package.json", "utf8")) as { version: string };
 const base = `annals-${version}-linux-${process.arch}`;
@@ -64,6 +65,7 @@ async function converse(machine: Machine, annals: readonly string[], at: Served)
   const read = await machine.output([...annals, "read", "user-1", "--json", ...address]);
   expect(read).toContain('"json":{"by":"test"}');
   expect(await machine.output([...annals, "health", ...address])).toBe("serving\n");
+  await visitConsole(at);
 }
 
 describe("the folder of packages", () => {
