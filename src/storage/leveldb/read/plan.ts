@@ -30,7 +30,7 @@ export async function planFor(store: OpenStore, read: StorageRead, head: number)
     // Versions are searched from the stream's head. A whole stream is read without loading it.
     const terms =
       versions === undefined
-        ? [await store.terms.find(store.kv, term, head)]
+        ? await store.terms.find(store.kv, [term], head)
         : await store.terms.load(store.kv, [term], head);
     return { kind: "terms", terms };
   }
@@ -38,9 +38,7 @@ export async function planFor(store: OpenStore, read: StorageRead, head: number)
   if (items.length === 0) return scan;
   const chosen = new Map<string, TermHead>();
   let count = 0;
-  for (const narrowest of await Promise.all(
-    items.map((item) => narrowestPart(store, item, head)),
-  )) {
+  for (const narrowest of await narrowestParts(store, items, head)) {
     if (!narrowest) return scan;
     for (const [term, found] of narrowest) {
       const key = `${term.kind}${term.name}`;
@@ -56,33 +54,39 @@ export async function planFor(store: OpenStore, read: StorageRead, head: number)
 type ItemPart = readonly (readonly [Term, TermHead])[];
 
 /**
- * The part of an item with the fewest events. Undefined: only a walk through the log finds the
- * item.
+ * The part of each item with the fewest events. Undefined: only a walk through the log finds the
+ * item. The terms of all items are looked up together.
  */
-async function narrowestPart(
+async function narrowestParts(
   store: OpenStore,
-  item: QueryItem,
+  items: readonly QueryItem[],
   head: number,
-): Promise<ItemPart | undefined> {
-  let best: ItemPart | undefined;
-  let bestCount = Number.POSITIVE_INFINITY;
-  const parts = await partsOfItem(store, item, head);
+): Promise<(ItemPart | undefined)[]> {
+  const { terms, kv } = store;
+  const all = await Promise.all(items.map((item) => partsOfItem(store, item, head)));
+  const [tags, counted] = [all.filter(isOfTags), all.filter((parts) => !isOfTags(parts))];
+  const found = (await terms.find(kv, tags.flat(2), head)).values();
+  const loaded = (await terms.load(kv, counted.flat(2), head)).values();
+  return all.map((parts) => {
+    const heads = isOfTags(parts) ? found : loaded;
+    let best: ItemPart | undefined;
+    let bestCount = Number.POSITIVE_INFINITY;
+    for (const part of parts) {
+      const known = part.map((term) => [term, heads.next().value as TermHead] as const);
+      let count = 0;
+      for (const [, of] of known) count += of.count;
+      if (count < bestCount) [best, bestCount] = [known, count];
+    }
+    return best;
+  });
+}
+
+/** With a single choice, and for tags, which are on few events, counts are not needed. */
+function isOfTags(parts: readonly (readonly Term[])[]): boolean {
   const [only] = parts;
-  if (only && parts.length === 1 && only.every(({ kind }) => kind === TermKind.tag)) {
-    // With a single choice, and for tags, which are on few events, counts are not needed.
-    return Promise.all(
-      only.map(async (term) => [term, await store.terms.find(store.kv, term, head)] as const),
-    );
-  }
-  for (const terms of parts) {
-    const heads = await store.terms.load(store.kv, terms, head);
-    let count = 0;
-    for (const found of heads) count += found.count;
-    if (count >= bestCount) continue;
-    best = terms.map((term, i) => [term, heads[i] as TermHead] as const);
-    bestCount = count;
-  }
-  return best;
+  return (
+    only !== undefined && parts.length === 1 && only.every(({ kind }) => kind === TermKind.tag)
+  );
 }
 
 /**

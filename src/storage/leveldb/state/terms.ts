@@ -74,15 +74,25 @@ export class Terms {
   }
 
   /**
-   * A term of which only the postings are needed. Without I/O if it is cached; otherwise only its
-   * number is loaded, and its postings may go on up to any head. Throws CORRUPTION.
+   * Terms of which only the postings are needed, in order. Without I/O where they are cached;
+   * otherwise only their numbers are loaded, and their postings may go on up to any head. Throws
+   * CORRUPTION.
    */
-  async find(kv: Kv, term: Term, head: number): Promise<TermHead> {
-    const known = this.table.get(term.kind, term.name);
-    if (known) return known;
-    const number = await numberOf(kv, term);
-    if (number === 0 || bornAt(number) > head) return noTerm;
-    return { number, count: positionMax, lastChunk: positionMax, last: positionMax };
+  async find(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {
+    const found = terms.map(({ kind, name }) => this.table.get(kind, name));
+    const missing: number[] = [];
+    for (let i = 0; i < terms.length; i++) if (found[i] === undefined) missing.push(i);
+    if (missing.length === 0) return found as TermHead[];
+    const numbers = await numbersOf(
+      kv,
+      missing.map((i) => terms[i] as Term),
+    );
+    for (let at = 0; at < missing.length; at++) {
+      const number = numbers[at] as TermNumber;
+      const isKnown = number !== 0 && bornAt(number) <= head;
+      found[missing[at] as number] = isKnown ? { ...upToAnyHead, number } : noTerm;
+    }
+    return found as TermHead[];
   }
 
   /** Called when a commit is durable: the head is at `position`, and these terms have changed. */
@@ -131,11 +141,21 @@ export function openTermNumber(key: Uint8Array, value: Uint8Array): TermNumber {
   return readUint64(body, 0);
 }
 
+const upToAnyHead = { count: positionMax, lastChunk: positionMax, last: positionMax };
+
+/** The numbers of terms. 0: no event ever had it. Throws CORRUPTION. */
+async function numbersOf(kv: Kv, terms: readonly Term[]): Promise<TermNumber[]> {
+  const keys = terms.map(({ kind, name }) => termKey(kind, name));
+  const values = await valuesOf(kv, keys);
+  return values.map((value, i) =>
+    value === undefined ? 0 : openTermNumber(keys[i] as Uint8Array, value),
+  );
+}
+
 /** The number of a term. 0: no event ever had it. Throws CORRUPTION. */
-export async function numberOf(kv: Kv, { kind, name }: Term): Promise<TermNumber> {
-  const key = termKey(kind, name);
-  const [value] = await kv.getMany([key]);
-  return value === undefined ? 0 : openTermNumber(key, value);
+export async function numberOf(kv: Kv, term: Term): Promise<TermNumber> {
+  const [number] = await numbersOf(kv, [term]);
+  return number as TermNumber;
 }
 
 /** A term with a known number, as of `head`. Throws CORRUPTION if its postings are missing. */
