@@ -1,8 +1,6 @@
 // JSON values: parsing of payloads, and the canonical text of a value, so that equal JSON has equal
 // bytes. The identity of an event's content depends on it.
 
-import { atOnce, stepBytes, type Steps } from "./steps.ts";
-
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 /**
@@ -40,41 +38,19 @@ export function parseJson(bytes: Uint8Array): Json | undefined {
 }
 
 /** What newer versions of ECMAScript add to `JSON`, which TypeScript does not know of here. */
-const withSource = JSON as unknown as {
-  parse(
-    text: string,
-    reviver: (key: string, value: Json, context: { readonly source?: string }) => unknown,
-  ): Json;
-  rawJSON(text: string): { readonly rawJSON: string };
+const raw = JSON as unknown as {
+  rawJSON(text: string): Json;
   isRawJSON(value: unknown): boolean;
 };
 
-/**
- * As `parseJson`, but a number that a double would change is kept as its text (`isExactNumber`), so
- * that `JSON.stringify` writes the same number. Beyond `jsonDepthMax` numbers are as doubles.
- */
-export function parseExactJson(bytes: Uint8Array): Json | undefined {
-  return atOnce(parseExactInSteps(bytes, jsonShape(bytes)));
+/** A number as its text, which `JSON.stringify` writes as it is. */
+export function exactNumber(text: string): Json {
+  return raw.rawJSON(text);
 }
 
-/** As `parseExactJson`. A step ends with each look at the text, if it is long. */
-export function* parseExactInSteps(bytes: Uint8Array, shape: JsonShape): Steps<Json | undefined> {
-  const cost = jsonCost(bytes, shape);
-  const isLong = cost >= stepBytes;
-  const json = parseJson(bytes);
-  if (isLong) yield cost;
-  if (json === undefined || !changesNumbers(bytes) || shape.depth > jsonDepthMax) return json;
-  if (isLong) yield cost;
-  return withSource.parse(utf8.decode(bytes), (_, value, { source }) =>
-    typeof value === "number" && source !== undefined && isChanged(source)
-      ? withSource.rawJSON(source)
-      : value,
-  );
-}
-
-/** Whether a value of `parseExactJson` is the text of a number that no double is. */
+/** Whether a value is the text of a number that no double is. */
 export function isExactNumber(value: Json): boolean {
-  return typeof value === "object" && value !== null && withSource.isRawJSON(value);
+  return typeof value === "object" && value !== null && raw.isRawJSON(value);
 }
 
 /** What it costs to parse a text, as the scheduler counts: see steps.ts. */
@@ -93,23 +69,22 @@ export interface JsonShape {
 }
 
 export function jsonShape(bytes: Uint8Array): JsonShape {
+  const endOf = stringEnds(bytes);
   let depth = 0;
   let deepest = 0;
   let values = 1;
-  let inString = false;
-  for (let i = 0; i < bytes.length && depth >= 0; i++) {
+  let i = 0;
+  for (; i < bytes.length && depth >= 0; i++) {
     const byte = bytes[i] as number;
-    if (inString) {
-      if (byte === 0x5c) i++;
-      else if (byte === 0x22) inString = false;
-    } else if (byte === 0x22) inString = true;
+    if (byte === 0x22) i = endOf(i);
     else if (byte === 0x2c) values++;
     else if (byte === 0x7b || byte === 0x5b) {
       values++;
       if (++depth > deepest) deepest = depth;
     } else if (byte === 0x7d || byte === 0x5d) depth--;
   }
-  return { depth: deepest, values, isPaired: depth === 0 && !inString };
+  // A string that does not end is passed over beyond the end.
+  return { depth: deepest, values, isPaired: depth === 0 && i === bytes.length };
 }
 
 /**
@@ -136,6 +111,15 @@ export function isJsonObject(value: Json): value is { [key: string]: Json } {
   );
 }
 
+/** An assignment to `__proto__` would change the object's prototype instead of adding a member. */
+export function setMember(object: { [key: string]: Json }, key: string, value: Json): void {
+  if (key !== "__proto__") object[key] = value;
+  else {
+    const settings = { configurable: true, enumerable: true, writable: true };
+    Object.defineProperty(object, key, { ...settings, value });
+  }
+}
+
 /** A double preserves any number with this many digits. */
 const safeDigits = 15;
 
@@ -144,10 +128,11 @@ const safeDigits = 15;
  * many digits. A decoded payload must not differ from the stored one.
  */
 export function changesNumbers(json: Uint8Array): boolean {
+  const endOf = stringEnds(json);
   for (let i = 0; i < json.length; i++) {
     const byte = json[i] as number;
     if (byte === 0x22) {
-      i = endOfString(json, i);
+      i = endOf(i);
     } else if (byte === 0x2d || isDigit(byte)) {
       const start = i;
       while (i + 1 < json.length && isPartOfNumber(json[i + 1] as number)) i++;
@@ -161,7 +146,8 @@ export function changesNumbers(json: Uint8Array): boolean {
 const digitsMax = 17;
 const numberBytesMax = 512;
 
-function isChanged(number: string): boolean {
+/** Whether a double would change the number. */
+export function isChanged(number: string): boolean {
   if (number.length <= safeDigits && !/[eE]/.test(number)) return false;
   if (number.length > numberBytesMax) return true;
   const decimal = new Decimal(number);
@@ -176,10 +162,41 @@ function asciiOf(bytes: Uint8Array, start: number, end: number): string {
   return text;
 }
 
-function endOfString(json: Uint8Array, start: number): number {
-  let i = start + 1;
-  while (i < json.length && json[i] !== 0x22) i += json[i] === 0x5c ? 2 : 1;
-  return i;
+/** Strings whose end is looked for byte by byte. */
+const shortMax = 64;
+
+/**
+ * Finds the end of the string that begins at an index: its quotation mark, or a place behind the
+ * text. In long strings without escapes it is found much faster than byte by byte.
+ */
+export function stringEnds(json: Uint8Array): (start: number) => number {
+  /** The first escape from where it was last looked for. */
+  let escape = -1;
+  const firstFrom = (byte: number, from: number): number => {
+    const found = json.indexOf(byte, from);
+    return found < 0 ? json.length : found;
+  };
+  return (start) => {
+    let i = start + 1;
+    for (const short = Math.min(json.length, i + shortMax); i < short && json[i] !== 0x22;) {
+      i += json[i] === 0x5c ? 2 : 1;
+    }
+    if (i >= json.length) return json.length + 1;
+    if (json[i] === 0x22) return i;
+    if (escape < i) escape = firstFrom(0x5c, i);
+    const quote = firstFrom(0x22, i);
+    if (quote < escape) return quote;
+    for (i = escape; i < json.length && json[i] !== 0x22;) i += json[i] === 0x5c ? 2 : 1;
+    return i < json.length ? i : json.length + 1;
+  };
+}
+
+/** The number at an index, as its text. */
+export function numberAt(json: Uint8Array, start: number): string {
+  let end = start + 1;
+  while (end < json.length && isPartOfNumber(json[end] as number)) end++;
+  const isShort = end - start < numberBytesMax;
+  return isShort ? asciiOf(json, start, end) : utf8.decode(json.subarray(start, end));
 }
 
 const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39;

@@ -1,7 +1,7 @@
 // JSON Merge Patch (RFC 7396, section 2), by which GetState folds a stream's JSON events into a
 // state.
 
-import { isJsonObject, type Json } from "./json.ts";
+import { isJsonObject, setMember, type Json } from "./json.ts";
 
 /**
  * Applies the patch to the target: members that are null in the patch are removed, objects are
@@ -23,13 +23,4 @@ export function mergePatch(target: Json, patch: Json): Json {
 /** Own members only: `constructor` and other inherited names are data here. */
 function member(object: { [key: string]: Json }, key: string): Json {
   return Object.hasOwn(object, key) ? (object[key] as Json) : null;
-}
-
-/** An assignment to `__proto__` would change the object's prototype instead of adding a member. */
-function setMember(object: { [key: string]: Json }, key: string, value: Json): void {
-  if (key !== "__proto__") object[key] = value;
-  else {
-    const settings = { configurable: true, enumerable: true, writable: true };
-    Object.defineProperty(object, key, { ...settings, value });
-  }
 }

@@ -133,6 +133,8 @@ export type { Batch, Json, RereadableBatch };
 
 export interface StreamState {
   readonly state: Json;
+  /** The state as text. */
+  readonly stateJson: string;
   /** 0: no events. */
   readonly version: number;
   readonly position: number;

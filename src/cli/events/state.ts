@@ -1,6 +1,6 @@
 // `annals state`: shows a stream's state at a version or a time.
 
-import { parseExactJson } from "../../domain/json.ts";
+import { parseExactJson } from "../../domain/exact-json.ts";
 import { escaped, escapedJson } from "../../escape.ts";
 import { counted, jsonLine } from "../output/display.ts";
 import {

@@ -57,9 +57,9 @@ export function valueBytesOfText(text: Uint8Array, bytesMax: number): Buffer | u
   if (text.length > jsonTextBytesMax) return undefined;
   const { depth, values } = jsonShape(text);
   if (depth > levelsMax || values > jsonValuesMax) return undefined;
+  if (changesNumbers(text)) return undefined;
   const json = parseJson(text);
-  if (json === undefined || changesNumbers(text)) return undefined;
-  return valueBytes(json, bytesMax);
+  return json === undefined ? undefined : valueBytes(json, bytesMax);
 }
 
 /**
@@ -77,6 +77,9 @@ export function valueBytes(json: Json, bytesMax: number): Buffer | undefined {
   }
   return writer.bytes();
 }
+
+/** Longer texts are encoded by Node. */
+const shortMax = 48;
 
 /** With the method of ES2024, which TypeScript does not know of here. */
 type Text = string & { isWellFormed(): boolean };
@@ -152,11 +155,27 @@ class BackwardWriter {
   }
 
   textField(tag: number, text: string): void {
+    if (text.length <= shortMax && this.shortAscii(text)) return this.prefix(tag, text.length);
     if (!(text as Text).isWellFormed()) throw new DoesNotFit();
     const length = Buffer.byteLength(text);
     this.reserve(length);
     this.buffer.write(text, this.start, "utf8");
     this.prefix(tag, length);
+  }
+
+  /** A few characters cost less one by one. False, and nothing is written: they are not ASCII. */
+  private shortAscii(text: string): boolean {
+    const { length } = text;
+    this.reserve(length);
+    for (let i = 0; i < length; i++) {
+      const code = text.charCodeAt(i);
+      if (code >= 0x80) {
+        this.start += length;
+        return false;
+      }
+      this.buffer[this.start + i] = code;
+    }
+    return true;
   }
 
   doubleField(tag: number, value: number): void {

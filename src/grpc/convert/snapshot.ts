@@ -4,6 +4,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { canonicalJson, isJsonContentType } from "../../domain/json.ts";
 import type { Limits } from "../../domain/limits.ts";
 import type { NewSnapshot, Snapshot } from "../../domain/snapshot.ts";
+import { stepBytes, type Steps } from "../../domain/steps.ts";
 import { View } from "../../gen/annals/v1/event_pb.js";
 import {
   GetStateResponseSchema,
@@ -129,6 +130,9 @@ function checkSelected(
 const tagSnapshotData = 0x32;
 const tagSnapshotJson = 0x3a;
 const tagState = 0x0a;
+const tagStateJson = 0x42;
+/** What each byte of a state's text costs, as the scheduler counts: see domain/steps.ts. */
+const stateShare = 1 / 4;
 
 /** A snapshot without its state. */
 function snapshotHeaders(snapshot: Snapshot): WireSnapshot {
@@ -165,9 +169,14 @@ export function snapshotBytes(snapshot: Snapshot, view: EventView, limits: Limit
  * The bytes of a `GetStateResponse`: the state as JSON text and, where a `Value` says the same and
  * both fit together, as a `Value`. The fold has bounded the text.
  */
-export function stateBytes(folded: StreamState, { eventBytesMax: bytesMax }: Limits): Buffer {
-  const stateJson = JSON.stringify(folded.state);
-  const state = valueBytes(folded.state, Math.max(0, bytesMax - Buffer.byteLength(stateJson)));
+export function* stateInSteps(
+  folded: StreamState,
+  { eventBytesMax: bytesMax }: Limits,
+): Steps<Buffer> {
+  const text = Buffer.from(folded.stateJson);
+  const cost = text.length * stateShare;
+  if (cost >= stepBytes) yield cost;
+  const state = valueBytes(folded.state, Math.max(0, bytesMax - text.length));
   const { version, position, recordedAt, appliedCount, skippedCount, missingThrough } = folded;
   const rest = create(GetStateResponseSchema, {
     version: BigInt(version),
@@ -175,9 +184,9 @@ export function stateBytes(folded: StreamState, { eventBytesMax: bytesMax }: Lim
     appliedCount: BigInt(appliedCount),
     skippedCount: BigInt(skippedCount),
     missingThrough: BigInt(missingThrough),
-    stateJson,
     ...(version === 0 ? {} : { recordedAt: timestamp(recordedAt) }),
   });
   const value = state === undefined ? [] : [wrap(tagState, [state])];
-  return Buffer.concat([...value, toBinary(GetStateResponseSchema, rest)]);
+  const json = wrap(tagStateJson, [text]);
+  return Buffer.concat([...value, toBinary(GetStateResponseSchema, rest), json]);
 }

@@ -25,7 +25,7 @@ import { requireEpoch } from "../convert/epoch.ts";
 import { pageOf, type PagedList } from "../convert/page.ts";
 import { convertGetState } from "../convert/read-request.ts";
 import {
-  stateBytes,
+  stateInSteps,
   snapshotBytes,
   convertGet,
   convertListed,
@@ -115,8 +115,6 @@ async function getState(
   wire: GetStateRequest,
   call: Call,
 ): Promise<Encoded<GetStateResponse>> {
-  return stateBytes(
-    await log.getState(convertGetState(wire, limits), call.signal, call.gate),
-    limits,
-  );
+  const state = await log.getState(convertGetState(wire, limits), call.signal, call.gate);
+  return call.inSteps(stateInSteps(state, limits));
 }

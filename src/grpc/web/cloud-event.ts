@@ -6,12 +6,12 @@ import { createHash } from "node:crypto";
 import { create, fromJsonString } from "@bufbuild/protobuf";
 import { TimestampSchema, ValueSchema } from "@bufbuild/protobuf/wkt";
 import { invalidField } from "../../domain/errors.ts";
+import { parseExactJson } from "../../domain/exact-json.ts";
 import {
   isExactNumber,
   isJsonContentType,
   isJsonObject,
   jsonShape,
-  parseExactJson,
   type Json,
 } from "../../domain/json.ts";
 import { NewEventSchema, type NewEvent } from "../../gen/annals/v1/event_pb.js";

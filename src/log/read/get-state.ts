@@ -2,15 +2,15 @@
 // people: bounded, and it reports the events that it skipped.
 
 import { AnnalsError } from "../../domain/errors.ts";
+import { jsonTextInSteps, parseExactInSteps, type JsonText } from "../../domain/exact-json.ts";
 import {
   isJsonContentType,
   jsonCost,
   jsonDepthMax,
   jsonShape,
   jsonValuesMax,
-  parseExactInSteps,
+  type Json,
 } from "../../domain/json.ts";
-import type { Json } from "../../domain/json.ts";
 import { mergePatch } from "../../domain/merge-patch.ts";
 import { Effort, type Steps } from "../../domain/steps.ts";
 import { decodeRecord, scanPlacement, scanRecordedAt } from "../../domain/record.ts";
@@ -55,20 +55,18 @@ export async function getState(
   // What was read last was folded in this turn; the answer is made in others.
   await passGate(source.gate, schedulingPolicy.turnBytes, signal);
   if (caller.aborted) throw caller.reason;
-  state.measure();
-  await passGate(source.gate, schedulingPolicy.turnBytes, signal);
-  if (caller.aborted) throw caller.reason;
+  const folded = await inSteps(caller, state.result());
   if (first === undefined || last === undefined) {
     // If no event is left, removed records tell what there was up to then.
     const ever = await versionAt(source, stream, positions.last);
     const until = Math.min(ever, versions?.last ?? ever);
     const missing = missingThrough(view, until, until + 1);
-    return { ...state.result(), version: 0, position: 0, recordedAt: 0, missingThrough: missing };
+    return { ...folded, version: 0, position: 0, recordedAt: 0, missingThrough: missing };
   }
   const { version, position } = scanPlacement(last);
   const missing = missingThrough(view, version, scanPlacement(first).version);
   const recordedAt = scanRecordedAt(last);
-  return { ...state.result(), version, position, recordedAt, missingThrough: missing };
+  return { ...folded, version, position, recordedAt, missingThrough: missing };
 }
 
 function callerOf({ gate }: ReadSource, signal: AbortSignal | undefined): Caller {
@@ -113,14 +111,17 @@ class FoldedState {
     // Measured once for every `bytesMax` bytes of patches, so that the cost of a state is that of
     // its events.
     const { bytesGuess, valuesGuess, bytesMax } = this;
-    if (bytesGuess > 2 * bytesMax || valuesGuess > 2 * jsonValuesMax) this.measure();
+    if (bytesGuess > 2 * bytesMax || valuesGuess > 2 * jsonValuesMax) {
+      yield* this.measure();
+    }
     if (this.effort.spend(this.foldedCost)) yield this.effort.take();
   }
 
-  /** After `measure`. */
-  result(): Pick<StreamState, "state" | "appliedCount" | "skippedCount"> {
+  /** Throws ANSWER_TOO_LARGE. */
+  *result(): Steps<Pick<StreamState, "state" | "stateJson" | "appliedCount" | "skippedCount">> {
+    const { text: stateJson } = yield* this.measure();
     const { value: state, appliedCount, skippedCount } = this;
-    return { state, appliedCount, skippedCount };
+    return { state, stateJson, appliedCount, skippedCount };
   }
 
   /** Judged before it is parsed. Undefined: it is no JSON. */
@@ -142,16 +143,17 @@ class FoldedState {
   }
 
   /** Throws ANSWER_TOO_LARGE. */
-  measure(): void {
-    const text = Buffer.from(JSON.stringify(this.value));
-    this.bytesGuess = text.length;
-    this.valuesGuess = jsonShape(text).values;
-    if (this.bytesGuess > this.bytesMax) {
-      throw tooLarge("the state", this.bytesGuess, this.bytesMax);
+  private *measure(): Steps<JsonText> {
+    const measured = yield* jsonTextInSteps(this.value);
+    const { bytesMax } = this;
+    const bytes = Buffer.byteLength(measured.text);
+    this.bytesGuess = bytes;
+    this.valuesGuess = measured.values;
+    if (bytes > bytesMax) throw tooLarge("the state", bytes, bytesMax);
+    if (measured.values > jsonValuesMax) {
+      throw tooLarge(`a state of more than ${jsonValuesMax} values`, bytes, bytesMax);
     }
-    if (this.valuesGuess > jsonValuesMax) {
-      throw tooLarge(`a state of more than ${jsonValuesMax} values`, text.length, this.bytesMax);
-    }
+    return measured;
   }
 }
 

@@ -22,6 +22,7 @@ describe("getState", () => {
     const { log } = await openWith([]);
     expect(await log.getState({ stream: "a" })).toEqual({
       state: null,
+      stateJson: "null",
       version: 0,
       position: 0,
       recordedAt: 0,
@@ -41,6 +42,7 @@ describe("getState", () => {
     ]);
     expect(await log.getState({ stream: "a" })).toEqual({
       state: { name: "Ann", address: { city: "Ulm" } },
+      stateJson: '{"name":"Ann","address":{"city":"Ulm"}}',
       version: 5,
       position: 10,
       recordedAt: 50,

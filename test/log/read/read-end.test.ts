@@ -129,8 +129,10 @@ describe.each(engines)("over %s", (engine) => {
         const patches = json.map(
           ({ data }) => JSON.parse(new TextDecoder().decode(data)) as object,
         );
+        const state: object | null = patches.length === 0 ? null : Object.assign({}, ...patches);
         expect(await log.getState({ stream: "a", at: moment })).toEqual({
-          state: patches.length === 0 ? null : Object.assign({}, ...patches),
+          state,
+          stateJson: JSON.stringify(state),
           version: own.at(-1)?.version ?? 0,
           position: own.at(-1)?.position ?? 0,
           recordedAt: own.at(-1)?.recordedAt ?? 0,
