@@ -23,9 +23,10 @@ import {
   AppendRequestSchema,
   StreamExpectationSchema,
   StreamState,
+  type AppendCondition as WireCondition,
 } from "../../gen/annals/v1/append_pb.js";
 import { NewEventSchema } from "../../gen/annals/v1/event_pb.js";
-import { decodeRequest, splitRequest } from "../transport/decode.ts";
+import { decodeInSteps, decodeRequest, splitRequest } from "../transport/decode.ts";
 import {
   convertConditions,
   convertExpectations,
@@ -72,13 +73,12 @@ function* readIfPlain(bytes: Buffer, conversion: Conversion): Steps<Append | und
 /** The generated path: the events are decoded one by one. */
 function* convertParts(bytes: Buffer, conversion: Conversion): Steps<Append> {
   const { rest, entries, decode } = splitRequest(AppendRequestSchema, "events", bytes);
-  const events = function* (): Generator<SentEvent> {
-    for (const [i, entry] of entries.entries()) {
-      const event = decode(NewEventSchema, entry, i, { readUnknownFields: true });
-      yield { event, wireBytes: entry.length };
-    }
+  const eventAt = function* (i: number): Steps<SentEvent> {
+    const entry = entries[i] as Uint8Array;
+    const event = yield* decode(NewEventSchema, entry, i, { readUnknownFields: true });
+    return { event, wireBytes: entry.length };
   };
-  return yield* convertInSteps(rest, entries.length, events(), conversion);
+  return yield* convertInSteps(rest, entries.length, eventAt, conversion);
 }
 
 /** What an event costs until it is read, and each byte of it. */
@@ -110,7 +110,7 @@ function* readAppend(bytes: Buffer, conversion: Conversion): Steps<Append> {
   return {
     events,
     expectations: parts.expectations.length === 0 ? own : [...own, ...othersOf(parts, limits)],
-    conditions: parts.conditions.length === 0 ? noConditions : conditionsOf(parts, limits),
+    conditions: parts.conditions.length === 0 ? noConditions : yield* conditionsOf(parts, limits),
     bytes: bodyBytes,
     epoch,
   };
@@ -215,9 +215,10 @@ function othersOf({ expectations, expected, stream }: Parts, limits: Limits): St
 
 const noConditions: readonly AppendCondition[] = Object.freeze([]);
 
-function conditionsOf({ conditions }: Parts, limits: Limits): AppendCondition[] {
+function* conditionsOf({ conditions }: Parts, limits: Limits): Steps<AppendCondition[]> {
   const v = new Violations();
-  const wire = conditions.map((view) => decodeRequest(AppendConditionSchema, view));
+  const wire: WireCondition[] = [];
+  for (const view of conditions) wire.push(yield* decodeInSteps(AppendConditionSchema, view));
   const converted = convertConditions(v, wire, limits);
   if (!v.none) leave();
   return converted;

@@ -49,23 +49,22 @@ export interface SentEvent {
 /** Throws INVALID_FIELD with every violation. */
 export function convertAppend(wire: AppendRequest, conversion: Conversion): Append {
   const { events } = wire;
-  const sent = function* (): Generator<SentEvent> {
-    for (const event of events) {
-      yield { event, wireBytes: toBinary(NewEventSchema, event).length };
-    }
+  const eventAt = function* (i: number): Steps<SentEvent> {
+    const event = events[i] as WireEvent;
+    return { event, wireBytes: toBinary(NewEventSchema, event).length };
   };
-  return atOnce(convertInSteps(wire, events.length, sent(), conversion));
+  return atOnce(convertInSteps(wire, events.length, eventAt, conversion));
 }
 
 /** What an event costs until it is converted, and each byte of it. */
 const eventBytes = 1_024;
 const byteShare = 1 / 16;
 
-/** As `convertAppend`. The events are taken one by one, and not from `wire`. */
+/** As `convertAppend`. The events are asked for one by one, and not taken from `wire`. */
 export function* convertInSteps(
   wire: AppendRequest,
   count: number,
-  events: Iterable<SentEvent>,
+  eventAt: (i: number) => Steps<SentEvent>,
   conversion: Conversion,
 ): Steps<Append> {
   const { limits } = conversion;
@@ -81,7 +80,8 @@ export function* convertInSteps(
   const isCountable = count <= limits.appendEventsMax;
   const converted = new ConvertedEvents(v, wire.stream, conversion);
   const effort = new Effort();
-  for (const sent of isCountable ? events : []) {
+  for (let i = 0; isCountable && i < count; i++) {
+    const sent = yield* eventAt(i);
     converted.add(sent);
     if (effort.spend(eventBytes + sent.wireBytes * byteShare)) yield effort.take();
   }

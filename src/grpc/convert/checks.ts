@@ -53,6 +53,20 @@ export function checkName(v: Violations, field: string, name: string, limit: Byt
   return name;
 }
 
+/** Names to read by. There may be thousands, and their fields have names only where they fail. */
+export function checkNames(
+  v: Violations,
+  field: string,
+  names: readonly string[],
+  limitOf: (name: string) => BytesLimit,
+): void {
+  for (const [i, name] of names.entries()) {
+    const limit = limitOf(name);
+    const isSound = name !== "" && Buffer.byteLength(name) <= limit.bytesMax && !control.test(name);
+    if (!isSound) checkName(v, `${field}[${i}]`, name, limit);
+  }
+}
+
 /** A name to write. System names are reserved. */
 export function checkOwnName(
   v: Violations,

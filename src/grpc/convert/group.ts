@@ -10,6 +10,8 @@ import {
   type GroupSettings,
 } from "../../domain/group/settings.ts";
 import type { Limits } from "../../domain/limits.ts";
+import { queryBytes } from "../../domain/query.ts";
+import { stepBytes, type Steps } from "../../domain/steps.ts";
 import {
   GroupSchema,
   type Group,
@@ -24,7 +26,7 @@ import { checkCount, checkName, checkUint64, type Violations } from "./checks.ts
 import { convertQuery } from "./read-request.ts";
 import { checkDuration, checkTime, timeSpan, timestamp } from "./time.ts";
 
-export function convertSettings(
+function convertSettings(
   v: Violations,
   wire: WireSettings | undefined,
   limits: Limits,
@@ -35,6 +37,21 @@ export function convertSettings(
   const { retryDelayMs } = defaults;
   const changes = convertChanges(v, { prefix: "settings.", retryDelayMs }, wire, limits);
   return changedSettings({ ...defaults, query, ordering }, changes);
+}
+
+/** What each byte of a query costs until it is stored, as the scheduler counts. */
+const queryShare = 1 / 4;
+
+/** As `convertSettings`. A step ends with a large query. */
+export function* settingsInSteps(
+  v: Violations,
+  wire: WireSettings | undefined,
+  limits: Limits,
+): Steps<GroupSettings> {
+  const settings = convertSettings(v, wire, limits);
+  const cost = queryBytes(settings.query) * queryShare;
+  if (cost >= stepBytes) yield cost;
+  return settings;
 }
 
 type WireChanges = Pick<

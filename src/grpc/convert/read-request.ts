@@ -35,6 +35,7 @@ import {
   checkCount,
   checkEnum,
   checkName,
+  checkNames,
   checkOptional,
   checkText,
   checkUint64,
@@ -128,13 +129,12 @@ function convertItem(v: Violations, field: string, item: WireItem, limits: Limit
   const stream = { name: "stream_name_bytes_max", bytesMax: limits.streamNameBytesMax };
   const type = { name: "type_bytes_max", bytesMax: limits.typeBytesMax };
   const tag = { name: "tag_bytes_max", bytesMax: limits.tagBytesMax };
-  streams.forEach((name, i) =>
-    checkName(v, `${field}.streams[${i}]`, name, streamLimit(name, limits)),
-  );
-  streamPrefixes.forEach((name, i) => checkName(v, `${field}.stream_prefixes[${i}]`, name, stream));
-  types.forEach((name, i) => checkName(v, `${field}.types[${i}]`, name, type));
-  tags.forEach((name, i) => checkName(v, `${field}.tags[${i}]`, name, tag));
-  tagsAny.forEach((name, i) => checkName(v, `${field}.tags_any[${i}]`, name, tag));
+  checkNames(v, `${field}.streams`, streams, (name) => streamLimit(name, limits));
+  checkNames(v, `${field}.stream_prefixes`, streamPrefixes, () => stream);
+  checkNames(v, `${field}.types`, types, () => type);
+  checkNames(v, `${field}.tags`, tags, () => tag);
+  checkNames(v, `${field}.tags_any`, tagsAny, () => tag);
+  if (streamPrefixes.length === 0) return converted;
   const possible = new Set(possibleStreams(converted));
   streams.forEach((name, i) => {
     if (possible.has(name)) return;

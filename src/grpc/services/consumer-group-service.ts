@@ -48,8 +48,8 @@ import {
 import {
   convertChanges,
   convertPositions,
-  convertSettings,
   convertStart,
+  settingsInSteps,
   wireGroup,
 } from "../convert/group.ts";
 import { pageBytesMax, pageOf, type PagedList } from "../convert/page.ts";
@@ -63,7 +63,7 @@ export function consumerGroupService(
   context: ServiceContext,
 ): Handlers<typeof ConsumerGroupService> {
   return {
-    createGroup: (request) => createGroup(context, request),
+    createGroup: (request, call) => createGroup(context, request, call),
     updateGroup: (request) => updateGroup(context, request),
     deleteGroup: (request) => deleteGroup(context, request),
     getGroup: (request, call) => getGroup(context, request, call),
@@ -77,10 +77,10 @@ export function consumerGroupService(
   };
 }
 
-async function createGroup({ log, limits }: ServiceContext, wire: CreateGroupRequest) {
+async function createGroup({ log, limits }: ServiceContext, wire: CreateGroupRequest, call: Call) {
   const v = new Violations();
   const name = checkConsumerName(v, "name", wire.name, limits);
-  const settings = convertSettings(v, wire.settings, limits);
+  const settings = await call.inSteps(settingsInSteps(v, wire.settings, limits));
   const start = convertStart(v, wire.start, wire.replace, limits);
   v.throwIfAny();
   await requireStart(log, wire.start);

@@ -9,7 +9,7 @@ import {
   type MessageShape,
 } from "@bufbuild/protobuf";
 import { AnnalsError, invalidField } from "../../domain/errors.ts";
-import type { Steps } from "../../domain/steps.ts";
+import { atOnce, stepBytes, type Steps } from "../../domain/steps.ts";
 import { findEntries, inspectWire, WireWalk, type Inspection } from "./wire-inspection.ts";
 
 /**
@@ -27,28 +27,27 @@ interface DecodeOptions {
 export function decodeRequest<S extends DescMessage>(
   schema: S,
   bytes: Uint8Array,
-  options: DecodeOptions = { readUnknownFields: false },
+  options?: DecodeOptions,
 ): MessageShape<S> {
-  return decodePart(schema, bytes, { whole: schema, path: "", walk: newWalk() }, options);
+  const part = { whole: schema, path: "", walk: newWalk() };
+  return atOnce(decodePart(schema, bytes, part, options));
 }
 
-/** Smaller requests are decoded in one step. */
+/** Smaller requests are decoded in one step, unless they nest many messages. */
 const stepRequestBytesMin = 64 * 1024;
-/** What a step costs for each byte of the request, as the scheduler counts: see domain/steps.ts. */
+/**
+ * What a step costs for each byte of the request and for each message in it, as the scheduler
+ * counts: see domain/steps.ts.
+ */
 const stepShare = 1 / 4;
+const messageCost = 16;
 
 /** As `decodeRequest`. A step ends with the inspection, and one with the request. */
 export function* decodeInSteps<S extends DescMessage>(
   schema: S,
   bytes: Uint8Array,
 ): Steps<MessageShape<S>> {
-  if (bytes.length < stepRequestBytesMin) return decodeRequest(schema, bytes);
-  const options = { readUnknownFields: false };
-  throwProblem(inspectWire(schema, bytes, nestedMessagesMax, newWalk()), schema, "");
-  yield bytes.length * stepShare;
-  const request = decodeInspected(schema, bytes, { whole: schema, path: "" }, options);
-  yield bytes.length * stepShare;
-  return request;
+  return yield* decodePart(schema, bytes, { whole: schema, path: "", walk: newWalk() });
 }
 
 /** A message whose list is decoded entry by entry. */
@@ -63,7 +62,7 @@ interface SplitRequest<S extends DescMessage> {
     entry: Uint8Array,
     index: number,
     options?: DecodeOptions,
-  ) => MessageShape<E>;
+  ) => Steps<MessageShape<E>>;
 }
 
 /** As `decodeRequest`, but the entries of a list of messages are decoded by the caller. */
@@ -85,7 +84,7 @@ export function splitRequest<S extends DescMessage>(
     others.push(bytes.subarray(found.rest[i], found.rest[i + 1]));
   }
   walk.nested += entries.length;
-  const rest = decodePart(schema, Buffer.concat(others), { whole: schema, path: "", walk });
+  const rest = atOnce(decodePart(schema, Buffer.concat(others), { whole: schema, path: "", walk }));
   return {
     rest,
     entries,
@@ -104,21 +103,28 @@ interface Part {
   readonly walk: WireWalk;
 }
 
-function decodePart<S extends DescMessage>(
+function* decodePart<S extends DescMessage>(
   schema: S,
   bytes: Uint8Array,
   { whole, path, walk }: Part,
   options: DecodeOptions = { readUnknownFields: false },
-): MessageShape<S> {
+): Steps<MessageShape<S>> {
+  const nestedBefore = walk.nested;
   throwProblem(inspectWire(schema, bytes, nestedMessagesMax, walk), whole, path);
-  return decodeInspected(schema, bytes, { whole, path }, options);
+  const cost = bytes.length * stepShare + (walk.nested - nestedBefore) * messageCost;
+  const isLong = bytes.length >= stepRequestBytesMin || cost >= stepBytes;
+  if (isLong) yield cost;
+  const message = decodedBy(schema, bytes, options, { whole, path });
+  if (isLong) yield cost;
+  return message;
 }
 
-function decodeInspected<S extends DescMessage>(
+/** Throws INVALID_FIELD for what the generated codec refuses. */
+function decodedBy<S extends DescMessage>(
   schema: S,
   bytes: Uint8Array,
-  { whole, path }: Pick<Part, "whole" | "path">,
   options: DecodeOptions,
+  { whole, path }: Pick<Part, "whole" | "path">,
 ): MessageShape<S> {
   try {
     return fromBinary(schema, bytes, options);

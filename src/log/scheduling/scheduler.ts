@@ -157,6 +157,8 @@ export function inSteps<T>(caller: Caller, steps: Steps<T>): T | Promise<T> {
 }
 
 async function furtherSteps<T>(caller: Caller, steps: Steps<T>, bytes: number): Promise<T> {
+  // The first step did not ask.
+  caller.gate.leave(0, bytes);
   for (let spentBytes = bytes; ;) {
     await passGate(caller.gate, spentBytes, caller);
     if (caller.aborted) throw caller.reason;

@@ -7,7 +7,7 @@ import { AnnalsError } from "../../../src/domain/errors.ts";
 import { AppendRequestSchema } from "../../../src/gen/annals/v1/append_pb.js";
 import { ReplayParkedRequestSchema } from "../../../src/gen/annals/v1/consumer_group_service_pb.js";
 import { ReadRequestSchema } from "../../../src/gen/annals/v1/read_pb.js";
-import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import { FileDescriptorProtoSchema, ValueSchema } from "@bufbuild/protobuf/wkt";
 import { decodeInSteps, decodeRequest } from "../../../src/grpc/transport/decode.ts";
 import { inspectWire } from "../../../src/grpc/transport/wire-inspection.ts";
 import { encode } from "../../support/calls.ts";
@@ -284,8 +284,23 @@ describe("in steps", () => {
 
   test("a large request is inspected, decoded and given to its handler in turns", () => {
     const { costs, request } = stepsOf(large);
-    expect(costs).toEqual([large.length / 4, large.length / 4]);
+    // The query and its item are messages.
+    const cost = large.length / 4 + 2 * 16;
+    expect(costs).toEqual([cost, cost]);
     expect(request).toEqual(decodeRequest(ReadRequestSchema, large));
+  });
+
+  test("so is one that is small and nests many messages", () => {
+    const items = Array.from({ length: 1_000 }, () => ({ types: ["t"], tags: ["a", "b"] }));
+    const small = encode(ReadRequestSchema, { selection: { case: "query", value: { items } } });
+    expect(small.length).toBeLessThan(64 * 1024);
+    expect(stepsOf(small).costs.length).toBe(0);
+    const one = { kind: { case: "boolValue" as const, value: true } };
+    const values = Array.from({ length: 3_000 }, () => one);
+    const list = encode(ValueSchema, { kind: { case: "listValue", value: { values } } });
+    expect(list.length).toBeLessThan(64 * 1024);
+    const steps = decodeInSteps(ValueSchema, list);
+    expect(steps.next()).toMatchObject({ done: false });
   });
 
   test("a small one is decoded at once", () => {
