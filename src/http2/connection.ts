@@ -8,6 +8,7 @@ import { Account } from "./account.ts";
 import type { Http2Options } from "./api.ts";
 import type { Http2Limits } from "./limits.ts";
 import { Output } from "./output.ts";
+import { pieceBytesMax, ReadPace } from "./read-pace.ts";
 import {
   drainPing,
   errorCode,
@@ -24,6 +25,13 @@ import { Sender } from "./sender.ts";
 import type { Stream } from "./stream.ts";
 
 const ignore = (): void => {};
+
+/** What the connections of a server share. */
+export interface ConnectionParts {
+  readonly options: Http2Options;
+  readonly limits: Http2Limits;
+  readonly pace: ReadPace;
+}
 
 export class Connection implements ReceivingConnection {
   readonly peer: string;
@@ -48,18 +56,21 @@ export class Connection implements ReceivingConnection {
   private readonly since = new Map<keyof Http2Limits, number>();
   private wasHeard = false;
   private wasPinged = false;
+  private readonly pace: ReadPace;
+  /** Its turn to read has not come: the socket may hold a piece. */
+  private isPaced = false;
 
   constructor(
     socket: Socket,
     peer: string,
-    options: Http2Options,
-    limits: Http2Limits,
+    { options, limits, pace }: ConnectionParts,
     onGone: () => void,
   ) {
     this.socket = socket;
     this.peer = peer;
     this.options = options;
     this.limits = limits;
+    this.pace = pace;
     this.onGone = onGone;
     this.account = new Account(options.budgetOf(this));
     const overdraft = (): void => this.destroy("budget");
@@ -200,7 +211,28 @@ export class Connection implements ReceivingConnection {
       if (frames !== undefined) this.receiver.read(frames);
       if (this.output.bytes >= 2 * this.limits.outputBytesMax) this.socket.pause();
     });
+    if (!this.pace.took(bytes.length) && !this.isPaced) this.awaitTurn();
   };
+
+  /** Reads on in a later turn, if the budget has room for what the socket reads until then. */
+  private awaitTurn(): void {
+    if (this.phase === "closing" || !this.account.take(pieceBytesMax)) return;
+    this.isPaced = true;
+    this.socket.pause();
+    this.pace.wait(this.readOn);
+  }
+
+  private readonly readOn = (): void => {
+    this.leavePace();
+    this.resume();
+  };
+
+  private leavePace(): void {
+    if (!this.isPaced) return;
+    this.isPaced = false;
+    this.pace.forget(this.readOn);
+    this.account.give(pieceBytesMax);
+  }
 
   /** Reads the preface. Returns the bytes after it. */
   private begin(bytes: Buffer): Buffer | undefined {
@@ -245,8 +277,13 @@ export class Connection implements ReceivingConnection {
 
   private readonly taken = (): void => {
     this.sender.pump();
-    if (this.output.bytes < 2 * this.limits.outputBytesMax) this.socket.resume();
+    this.resume();
   };
+
+  private resume(): void {
+    const isFull = this.output.bytes >= 2 * this.limits.outputBytesMax;
+    if (!isFull && !this.isPaced) this.socket.resume();
+  }
 
   /** A client that closes its sending side is gone: no client waits on a half-closed connection. */
   private readonly ended = (): void => {
@@ -275,6 +312,7 @@ export class Connection implements ReceivingConnection {
 
   private stop(): void {
     this.phase = "closing";
+    this.leavePace();
     this.receiver.stop();
     for (const stream of this.streams.values()) stream.lose(errorCode.cancel, false);
   }

@@ -133,19 +133,21 @@ export class Receiver {
 
   /** Throws an `Http2Error` of the connection, or what a handler threw. */
   read(read: Buffer): void {
-    const bytes = this.held.length > 0 ? Buffer.concat([this.held, read]) : read;
-    let at = 0;
-    while (bytes.length - at >= headBytes && !this.isStopped) {
-      const to = at + headBytes + bytes.readUIntBE(at, 3);
-      if (to - at > headBytes + payloadBytesMax) throw frameSize();
-      if (to > bytes.length) break;
-      const id = bytes.readUInt32BE(at + 5) & windowBytesMax;
-      const from = at + headBytes;
-      const [frameType, flags] = [bytes[at + 3] as number, bytes[at + 4] as number];
+    for (let at = 0; at < read.length && !this.isStopped;) {
+      const { held } = this;
+      const bytes = held.length === 0 ? frameBytes(read, at) : 0;
+      if (bytes > 0 && at + bytes <= read.length) {
+        this.frame(read, at, at + bytes);
+        at += bytes;
+        continue;
+      }
+      // First the head of the frame is put together, then the rest.
+      const to = Math.min(read.length, at + (frameBytes(held, 0) || headBytes) - held.length);
+      const more = Buffer.concat([held, read.subarray(at, to)]);
       at = to;
-      this.frame({ type: frameType, flags, id, bytes, from, to });
+      this.held = more.length === frameBytes(more, 0) ? none : more;
+      if (this.held === none) this.frame(more, 0, more.length);
     }
-    this.held = at < bytes.length && !this.isStopped ? Buffer.concat([bytes.subarray(at)]) : none;
   }
 
   stop(): void {
@@ -155,8 +157,11 @@ export class Receiver {
     this.block = undefined;
   }
 
-  private frame(frame: Frame): void {
-    const { id, from, to } = frame;
+  private frame(bytes: Buffer, at: number, to: number): void {
+    const id = bytes.readUInt32BE(at + 5) & windowBytesMax;
+    const from = at + headBytes;
+    const [frameType, flags] = [bytes[at + 3] as number, bytes[at + 4] as number];
+    const frame: Frame = { type: frameType, flags, id, bytes, from, to };
     const fixed = fixedBytes[frame.type];
     this.hasMoved = true;
     if (this.block !== undefined && (frame.type !== type.continuation || id !== this.block.id)) {
@@ -358,6 +363,14 @@ export class Receiver {
   private spendReset(): void {
     if (--this.resetsLeft < 0) throw beyond("resetsBurst");
   }
+}
+
+/** The bytes of the frame whose head is at `at`. 0: the head is not there yet. */
+function frameBytes(bytes: Buffer, at: number): number {
+  if (bytes.length - at < headBytes) return 0;
+  const length = bytes.readUIntBE(at, 3);
+  if (length > payloadBytesMax) throw frameSize();
+  return headBytes + length;
 }
 
 /** Where the payload begins and ends without its padding. */

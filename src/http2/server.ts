@@ -12,10 +12,12 @@ import type { Http2Options } from "./api.ts";
 import { Connection } from "./connection.ts";
 import { defaultHttp2Limits, type Http2Limits } from "./limits.ts";
 import { peerOf } from "./peer.ts";
+import { ReadPace } from "./read-pace.ts";
 
 export class Http2Server {
   private readonly options: Http2Options;
   private readonly limits: Http2Limits;
+  private readonly pace = new ReadPace();
   private readonly listeners: Server[] = [];
   private readonly tlsListeners: TlsServer[] = [];
   private readonly connections = new Set<Connection>();
@@ -66,7 +68,8 @@ export class Http2Server {
       this.connections.delete(connection);
       this.noteEmpty();
     };
-    const connection = new Connection(socket, peerOf(socket), options, limits, gone);
+    const parts = { options, limits, pace: this.pace };
+    const connection = new Connection(socket, peerOf(socket), parts, gone);
     this.connections.add(connection);
     if (this.isStopping) connection.drain();
   }
