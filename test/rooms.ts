@@ -172,7 +172,7 @@ export const rooms: Record<string, Room> = {
   },
   umadb: {
     path: "src/protocols/umadb/",
-    imports: ["gen", "domain", "access", "log", "transport", "convert"],
+    imports: ["gen", "domain", "access", "log", "scheduling", "transport", "convert"],
   },
   cloudEvents: { path: "src/grpc/web/cloud-event.ts", imports: ["gen", "domain"] },
   web: {

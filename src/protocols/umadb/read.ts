@@ -2,16 +2,21 @@
 // last has as many events as were asked for, and is cut earlier only where it would get too large.
 // No message is empty, except the only one of a read that finds nothing.
 
+import { toBinary } from "@bufbuild/protobuf";
 import { queryNeeds } from "../../access/requirements.ts";
 import { AnnalsError } from "../../domain/errors.ts";
-import type {
-  ReadRequest,
-  ReadResponse,
-  SequencedEvent,
-  SubscribeRequest,
-  SubscribeResponse,
+import {
+  ReadResponseSchema,
+  SubscribeResponseSchema,
+  type ReadRequest,
+  type ReadResponse,
+  type SequencedEvent,
+  type SubscribeRequest,
+  type SubscribeResponse,
 } from "../../gen/umadb/v1/umadb_pb.js";
 import type { Call } from "../../grpc/transport/call-environment.ts";
+import type { Encoded } from "../../grpc/transport/methods.ts";
+import { doneWith } from "../../log/scheduling/held-batch.ts";
 import type {
   Batch,
   ReadRequest as LogRead,
@@ -35,52 +40,64 @@ const messageBytesMax = 3.5 * 1024 * 1024;
 const envelopeBytes = 64;
 const checkpointIntervalMs = 3_600_000;
 
-interface Cut {
-  readonly events: SequencedEvent[];
-  /** Whether the message is whole, and not a piece of one that would have been too large. */
-  readonly isWhole: boolean;
-}
+/** A message of these events. `isWhole`: it is no piece of one that would have been too large. */
+type Encode<M> = (events: SequencedEvent[], isWhole: boolean) => Encoded<M> | undefined;
 
-/** Gathers events into messages. What it holds is drawn from the call's budget. */
-class Messages {
+/**
+ * Gathers events into encoded messages. What it holds is drawn from the call's budget until then,
+ * and nothing of it is kept beside a message that waits for the client.
+ */
+class Messages<M> {
   private readonly size: number;
   private readonly call: Call;
+  private readonly encode: Encode<M>;
   private events: SequencedEvent[] = [];
   private bytes = 0;
   /** Events of the message, in all of its pieces. */
   private count = 0;
+  private ready: Encoded<M>[] = [];
 
-  constructor(batchSize: number | undefined, call: Call) {
+  /** `encode`: undefined, there is no such message. */
+  constructor(batchSize: number | undefined, call: Call, encode: Encode<M>) {
     this.size = Math.min(Math.max(batchSize ?? batchSizeDefault, 1), batchSizeMax);
     this.call = call;
+    this.encode = encode;
   }
 
   /** The messages that are complete with the events of this batch. */
-  *add(batch: Batch): Generator<Cut> {
+  add(batch: Batch): readonly Encoded<M>[] {
     for (const record of batchRecords(batch)) {
       const bytes = record.length + envelopeBytes;
-      if (this.events.length > 0 && this.bytes + bytes > messageBytesMax) {
-        yield { events: this.take(), isWhole: false };
-      }
+      if (this.bytes + bytes > messageBytesMax) this.cut(false);
       this.call.hold(bytes);
       this.bytes += bytes;
       this.events.push(sequencedOf(record));
-      if (++this.count === this.size) yield* this.rest();
+      if (++this.count === this.size) this.cut(true);
     }
+    doneWith(batch);
+    return this.take();
   }
 
   /** The message that is not complete, if it has events. */
-  *rest(): Generator<Cut> {
-    this.count = 0;
-    if (this.events.length > 0) yield { events: this.take(), isWhole: true };
+  rest(): readonly Encoded<M>[] {
+    this.cut(true);
+    return this.take();
   }
 
-  private take(): SequencedEvent[] {
-    const { events } = this;
-    this.call.release(this.bytes);
+  private take(): readonly Encoded<M>[] {
+    const { ready } = this;
+    this.ready = [];
+    return ready;
+  }
+
+  private cut(isWhole: boolean): void {
+    if (isWhole) this.count = 0;
+    if (this.events.length === 0) return;
+    const message = this.encode(this.events, isWhole);
     this.events = [];
+    this.call.release(this.bytes);
     this.bytes = 0;
-    return events;
+    if (message !== undefined) this.ready.push(message);
   }
 }
 
@@ -88,7 +105,7 @@ export async function* eventMessages(
   context: UmadbContext,
   request: ReadRequest,
   call: Call,
-): AsyncGenerator<ReadResponse> {
+): AsyncGenerator<Encoded<ReadResponse>> {
   if (request.subscribe === true) throw argumentRefused("subscribe: call Subscribe instead");
   const { log, limits } = context;
   const { limit, batchSize } = request;
@@ -97,27 +114,30 @@ export async function* eventMessages(
   if (limit === 0) return;
   const { head } = log.info();
   const wanted = query && logRead(request, head);
-  const messages = new Messages(batchSize, call);
   let isEmpty = true;
-  const response = ({ events, isWhole }: Cut): ReadResponse => {
+  const messages = new Messages<ReadResponse>(batchSize, call, (events, isWhole) => {
     isEmpty = false;
     const last = limit === undefined ? BigInt(head) : (events.at(-1)?.position ?? 0n);
     return responseOf(events, isWhole ? last : 0n);
-  };
+  });
   if (wanted !== undefined) {
     const read = { ...wanted, selection: umadbSelection(query ?? { items: [] }), limit };
     for await (const message of log.read(read, call.signal, call.gate)) {
-      if (message.kind !== "batch") continue;
-      for (const cut of messages.add(message.batch)) yield response(cut);
+      if (message.kind === "batch") yield* messages.add(message.batch);
     }
   }
-  for (const cut of messages.rest()) yield response(cut);
+  yield* messages.rest();
   if (isEmpty) yield responseOf([], limit === undefined ? BigInt(head) : 0n);
 }
 
 /** Without `head`: there is none. */
-function responseOf(events: SequencedEvent[], head: bigint): ReadResponse {
-  return { $typeName: "umadb.v1.ReadResponse", events, ...(head > 0n && { head }) };
+function responseOf(events: SequencedEvent[], head: bigint): Encoded<ReadResponse> {
+  const response = { $typeName: "umadb.v1.ReadResponse" as const, events };
+  return encoded(toBinary(ReadResponseSchema, { ...response, ...(head > 0n && { head }) }));
+}
+
+function encoded({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 /** As of the head. Undefined: there are no events there. */
@@ -139,7 +159,7 @@ export async function* subscribedEvents(
   context: UmadbContext,
   request: SubscribeRequest,
   call: Call,
-): AsyncGenerator<SubscribeResponse> {
+): AsyncGenerator<Encoded<SubscribeResponse>> {
   const { log, limits } = context;
   const query = umadbQuery(request.query, limits);
   call.require(queryNeeds(query?.items ?? []));
@@ -152,13 +172,15 @@ export async function* subscribedEvents(
     kind: "after-position",
     position: Math.min(boundedPosition(after), log.info().head),
   } as const;
-  const messages = new Messages(batchSize, call);
+  const messages = new Messages<SubscribeResponse>(batchSize, call, (events) => {
+    const later = events.filter(({ position }) => position > after);
+    if (later.length === 0) return undefined;
+    const response = { $typeName: "umadb.v1.SubscribeResponse" as const, events: later };
+    return encoded(toBinary(SubscribeResponseSchema, response));
+  });
   const wanted = { selection, start, checkpointIntervalMs };
   try {
-    for await (const { events } of followed(log, wanted, messages, call)) {
-      const later = events.filter(({ position }) => position > after);
-      if (later.length > 0) yield { $typeName: "umadb.v1.SubscribeResponse", events: later };
-    }
+    yield* followed(log, wanted, messages, call);
   } catch (error) {
     // Clients expect that a subscription ends without an error when the server stops.
     if (!(error instanceof AnnalsError && error.reason === "STOPPING")) throw error;
@@ -169,9 +191,9 @@ export async function* subscribedEvents(
 async function* followed(
   log: UmadbContext["log"],
   wanted: LogSubscribe,
-  messages: Messages,
+  messages: Messages<SubscribeResponse>,
   call: Call,
-): AsyncGenerator<Cut> {
+): AsyncGenerator<Encoded<SubscribeResponse>> {
   let isLive = false;
   for await (const message of log.subscribe(wanted, call.signal, call.gate)) {
     if (message.kind === "batch") yield* messages.add(message.batch);
