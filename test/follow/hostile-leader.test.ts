@@ -9,7 +9,7 @@ import { clientOf } from "../../src/client/rpc/service-client.ts";
 import { Connection } from "../../src/client/rpc/connection.ts";
 import { firstEpoch } from "../../src/domain/epoch.ts";
 import { ownId } from "../../src/domain/own-id.ts";
-import { composeFrame } from "../../src/domain/record.ts";
+import { composeFrame, recordsIn } from "../../src/domain/record.ts";
 import {
   BackupService,
   CopyRequestSchema,
@@ -18,10 +18,16 @@ import {
 } from "../../src/gen/annals/v1/backup_service_pb.js";
 import { EpochCause, EpochSchema, FollowerPhase } from "../../src/gen/annals/v1/info_pb.js";
 import { seal } from "../../src/storage/leveldb/format/checksum.ts";
-import { composeChunk } from "../../src/storage/leveldb/format/chunk.ts";
+import {
+  composeChunk,
+  hashOf,
+  openReceived,
+  withFrames,
+} from "../../src/storage/leveldb/format/chunk.ts";
 import { openLevelStore } from "../../src/storage/leveldb/open.ts";
 import { sideValueKey } from "../../src/storage/leveldb/write/side-values.ts";
 import { verifyFolder } from "../../src/storage/leveldb/offline/verify-folder.ts";
+import { composeRemovedRecord } from "../../src/storage/removed-record.ts";
 import { newEvent, type EventSketch } from "../support/events.ts";
 import { startTestServer } from "../support/running-server.ts";
 import { clientsOf, copiedIn, liveOn, liveServer, type Lived } from "../support/varied-history.ts";
@@ -105,6 +111,16 @@ function forged(request: CopyRequest, sketch: Forged, at: Forged = {}): Uint8Arr
   return composeChunk([placed], at.recordedAt ?? recordedAt, request.chain).value;
 }
 
+/** The chunk with its events removed, as a removal at a position would have rewritten it. */
+function rewrittenBy(recordedIn: number, value: Uint8Array): Uint8Array {
+  const chunk = openReceived(value);
+  const [record] = recordsIn(chunk.records);
+  if (record === undefined) throw new Error("a chunk has a record");
+  const frame = composeRemovedRecord(record, false, 1);
+  const reclaimed = { recordedIn, originalHash: hashOf(chunk), isEmptied: true };
+  return withFrames(chunk, [frame], reclaimed).value;
+}
+
 const commits = (more: object) => ({
   case: "commits" as const,
   value: { whole: true, head: 1_000_000n, ...more },
@@ -174,6 +190,16 @@ const refused: [string, RegExp, Script][] = [
     "a rewritten chunk without its removal",
     /no removal rewrote/,
     (r) => [begun(), commits({ rewritten: [forged(r, {}, { position: -1 })] })],
+  ],
+  [
+    "a chunk that names a removal beyond the leader's end",
+    /positions \d+ to \d+ name a removal at 1000001, and the leader ends at position 1000000/,
+    sending((r) => rewrittenBy(1_000_001, forged(r, {}))),
+  ],
+  [
+    "a log that goes on and does not come",
+    /says that it has positions \d+ to 1000000, and does not send them/,
+    () => [begun(), { case: "progress", value: { head: 1_000_000n } }],
   ],
   [
     "a side value with a wrong CRC",

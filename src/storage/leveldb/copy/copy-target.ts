@@ -130,6 +130,7 @@ class Target implements CopyTarget {
       case "state":
         return this.reach(part.state);
       case "progress":
+        return requireAll(part.head, this.store.head.position);
     }
   }
 
@@ -140,6 +141,7 @@ class Target implements CopyTarget {
     this.pending ??= { parts: [], entries: [], end: begun, bytes: 0 };
     const { pending } = this;
     const received = receivedPart(commits, pending.end);
+    requireRemovals(received.chunks, commits.head);
     pending.parts.push(received);
     pending.entries.push(...commits.sideValues);
     pending.end = received.end;
@@ -295,6 +297,25 @@ function requireKnown({ formatVersion: version }: CopiedStore): void {
   if (version >= 1 && version <= formatVersion) return;
   const known = `this one knows up to ${formatVersion}`;
   throw new CopyRefused(`the leader's store has format version ${version}; ${known}`);
+}
+
+/**
+ * Until it has the removals that its chunks name, a copy is not whole. So they must be in the log
+ * of the leader, as long as it says that is. Throws CopyRefused.
+ */
+function requireRemovals(chunks: readonly Chunk[], head: number): void {
+  const far = chunks.find(({ reclaimed }) => (reclaimed?.recordedIn ?? 0) > head);
+  if (far === undefined) return;
+  const { first, last, reclaimed } = far;
+  const what = `positions ${first} to ${last} name a removal at ${reclaimed?.recordedIn}`;
+  throw new CopyRefused(`${what}, and the leader ends at position ${head}`);
+}
+
+/** A leader says so only while it has nothing to send. Throws CopyRefused. */
+function requireAll(leaderHead: number, head: number): void {
+  if (leaderHead <= head) return;
+  const missing = `positions ${head + 1} to ${leaderHead}`;
+  throw new CopyRefused(`the leader says that it has ${missing}, and does not send them`);
 }
 
 /** Throws CopyRefused. */
