@@ -16,8 +16,11 @@ import type { Storage } from "./storage/storage.ts";
 /** The storage of a follower, and what keeps it up to date. */
 export interface FollowingStorage {
   readonly storage: Storage;
-  /** Called once the server listens. */
-  begin(parts: FollowingParts): void;
+  /**
+   * Called once the server listens. Resolves when the server has to be started anew, as a follower
+   * or as a store of its own.
+   */
+  begin(wholeChanged: (whole: boolean) => void): Promise<{ readonly isFollower: boolean }>;
   /** Makes the copy a store of its own, which the next start serves. Throws COPY_INCOMPLETE. */
   promote(): Promise<Promotion>;
 }
@@ -27,12 +30,6 @@ interface Promotion {
   readonly epoch: string;
   readonly head: number;
   readonly isExact: boolean;
-}
-
-interface FollowingParts {
-  readonly wholeChanged: (isWhole: boolean) => void;
-  /** The server has to start anew, as a follower or as a store of its own. */
-  readonly again: (isFollower: boolean) => void;
 }
 
 /** The answer to a promotion is sent before the server stops. */
@@ -86,7 +83,8 @@ function followingStorage(
   };
   let closed: Promise<void> | undefined;
   const folder = resolve(config.data);
-  let startAgain: FollowingParts["again"] = () => {};
+  let startAgain: (as: { readonly isFollower: boolean }) => void = () => {};
+  const again = new Promise<{ readonly isFollower: boolean }>((resolve) => (startAgain = resolve));
   let promoted: Promise<Promotion> | undefined;
   const promote = async (): Promise<Promotion> => {
     await follower?.stop();
@@ -94,7 +92,7 @@ function followingStorage(
     const { isExact } = target;
     const [storeId, epoch] = await promoteCopy(folder, head);
     logger.info("promoted", { storeId, epoch, head, isExact });
-    setTimeout(() => startAgain(false), answerMs);
+    setTimeout(() => startAgain({ isFollower: false }), answerMs);
     return { storeId, epoch, head, isExact };
   };
   return {
@@ -103,12 +101,11 @@ function followingStorage(
       requireWhole(target, leader.address);
       return (promoted ??= promote());
     },
-    begin({ wholeChanged, again }) {
-      startAgain = again;
+    begin(wholeChanged) {
       wholeChanged(target.isWhole);
       const epochsBegun = (history: History): void => {
         adoptEpochs(folder, history).then(
-          () => again(true),
+          () => startAgain({ isFollower: true }),
           (error: unknown) => logger.error("the leader's epochs were not taken over", { error }),
         );
       };
@@ -123,17 +120,7 @@ function followingStorage(
         wholeChanged,
         epochsBegun,
       });
+      return again;
     },
   };
-}
-
-/** Begins to follow. Resolves when the server has to be started anew. */
-export function startOfFollowing(
-  following: FollowingStorage | undefined,
-  wholeChanged: (isWhole: boolean) => void,
-): Promise<{ readonly isFollower: boolean }> {
-  return new Promise((startAnew) => {
-    const again = (isFollower: boolean): void => startAnew({ isFollower });
-    following?.begin({ wholeChanged, again });
-  });
 }

@@ -20,7 +20,7 @@ import { GrpcServer, type TransportOptions } from "./grpc/transport/grpc-server.
 import { LargeAnswers } from "./grpc/transport/large-answers.ts";
 import { services } from "./grpc/services/services.ts";
 import type { BoundService } from "./grpc/transport/methods.ts";
-import { openFollowing, startOfFollowing, type FollowingStorage } from "./following-server.ts";
+import type { FollowingStorage } from "./following-server.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
 import { ClientMemory } from "./log/scheduling/client-memory.ts";
 import { Scheduler } from "./log/scheduling/scheduler.ts";
@@ -130,7 +130,8 @@ export async function startServer(
       logger.info("metrics and probes", { address: await http.listen(apart.host, apart.port) });
     }
     warnOfOpenness(config, logger);
-    const again = startOfFollowing(following, wholeChanged);
+    // Only a follower is ever started anew.
+    const again = following?.begin(wholeChanged) ?? new Promise<never>(() => {});
     return { addresses, version, again, stop: () => stop(config.shutdownGraceSeconds * 1_000) };
   } catch (error) {
     await stop(0);
@@ -172,6 +173,7 @@ async function openAll(config: Config, logger: Logger, { openStorage }: ServerPa
   try {
     access = await accessOf(config, logger);
     if (openStorage === undefined && config.follow !== "") {
+      const { openFollowing } = await import("./following-server.ts");
       const following = await openFollowing(config, folderOptions(config, logger), logger);
       return { certificates, access, storage: following.storage, following };
     }
