@@ -53,7 +53,7 @@ export function composeFrame(
   const seconds = Math.floor(recordedAt / microsPerSecond);
   const nanos = (recordedAt - seconds * microsPerSecond) * 1_000;
   const timeBytes = 1 + varintBytes(seconds) + (nanos > 0 ? 1 + varintBytes(nanos) : 0);
-  const principalBytes = principal === "" ? 0 : Buffer.byteLength(principal);
+  const name = principal === "" ? noBytes : bytesOf(principal);
   const recordBytes =
     body.length +
     bodyEnd.length +
@@ -61,7 +61,7 @@ export function composeFrame(
     (version > 0 ? 1 + varintBytes(version) : 0) +
     (1 + varintBytes(position)) +
     (2 + timeBytes) +
-    (principal === "" ? 0 : 1 + varintBytes(principalBytes) + principalBytes) +
+    (name.length === 0 ? 0 : 1 + varintBytes(name.length) + name.length) +
     (traceParent === "" ? 0 : 2 + traceParent.length);
   const frame = Buffer.allocUnsafe(1 + varintBytes(recordBytes) + recordBytes);
   frame[0] = frameTag;
@@ -89,10 +89,10 @@ export function composeFrame(
     frame[offset] = 0x10;
     offset = writeVarint(frame, offset + 1, nanos);
   }
-  if (principalBytes > 0) {
+  if (name.length > 0) {
     frame[offset] = tagPrincipal;
-    offset = writeVarint(frame, offset + 1, principalBytes);
-    offset += frame.write(principal, offset, "utf8");
+    offset = writeVarint(frame, offset + 1, name.length);
+    for (let i = 0; i < name.length; i++) frame[offset++] = name[i] as number;
   }
   if (traceParent !== "") {
     frame[offset] = tagTraceParent;
@@ -100,6 +100,18 @@ export function composeFrame(
     frame.write(traceParent, offset + 2, "latin1");
   }
   return frame;
+}
+
+let lastPrincipal = "";
+let lastBytes: Uint8Array = noBytes;
+
+/** Most events are appended by the principal of the event before. */
+function bytesOf(principal: string): Uint8Array {
+  if (principal !== lastPrincipal) {
+    lastBytes = Buffer.from(principal);
+    lastPrincipal = principal;
+  }
+  return lastBytes;
 }
 
 /** The body of an event of which only this much is known. */
