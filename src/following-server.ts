@@ -84,7 +84,9 @@ function followingStorage(
   let closed: Promise<void> | undefined;
   const folder = resolve(config.data);
   let startAgain: (as: { readonly isFollower: boolean }) => void = () => {};
-  const again = new Promise<{ readonly isFollower: boolean }>((resolve) => (startAgain = resolve));
+  const again = new Promise<{ readonly isFollower: boolean }>((start) => {
+    startAgain = start;
+  });
   let promoted: Promise<Promotion> | undefined;
   const promote = async (): Promise<Promotion> => {
     await follower?.stop();

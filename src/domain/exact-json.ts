@@ -114,13 +114,13 @@ function put(into: Open, value: Json): void {
 }
 
 /** The text of a value, and `JsonShape.values` of that text. */
-export interface JsonText {
+export interface WrittenJson {
   readonly text: string;
   readonly values: number;
 }
 
 /** As `JSON.stringify`. The caller bounds the nesting. */
-export function* jsonTextInSteps(value: Json): Steps<JsonText> {
+export function* jsonTextInSteps(value: Json): Steps<WrittenJson> {
   const writing: Writing = { parts: [], values: 1, effort: new Effort() };
   yield* write(value, writing);
   return { text: writing.parts.join(""), values: writing.values };
@@ -134,22 +134,22 @@ interface Writing {
 
 function* write(value: Json, writing: Writing): Steps<void> {
   const { parts, effort } = writing;
-  const isObject = isJsonObject(value);
-  if (!isObject && !Array.isArray(value)) return writeScalar(value, parts, effort);
-  const keys = isObject ? Object.keys(value) : undefined;
-  const { length } = keys ?? (value as Json[]);
+  const isList = Array.isArray(value);
+  if (!isList && !isJsonObject(value)) return writeScalar(value, parts, effort);
+  const keys = isList ? [] : Object.keys(value);
+  const { length } = isList ? value : keys;
   writing.values += Math.max(1, length);
-  parts.push(isObject ? "{" : "[");
+  parts.push(isList ? "[" : "{");
   for (let i = 0; i < length; i++) {
-    const key = keys?.[i];
+    const key = keys[i];
     if (i > 0) parts.push(",");
     if (key !== undefined) parts.push(JSON.stringify(key), ":");
-    const member = (isObject ? value[key as string] : (value as Json[])[i]) as Json;
+    const member = (isList ? value[i] : value[key as string]) as Json;
     if (typeof member === "object" && member !== null) yield* write(member, writing);
     else writeScalar(member, parts, effort);
     if (effort.spend(valueCost)) yield effort.take();
   }
-  parts.push(isObject ? "}" : "]");
+  parts.push(isList ? "]" : "}");
 }
 
 function writeScalar(value: Json, parts: string[], effort: Effort): void {

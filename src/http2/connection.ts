@@ -8,7 +8,7 @@ import { Account } from "./account.ts";
 import type { Http2Options } from "./api.ts";
 import type { Http2Limits } from "./limits.ts";
 import { Output } from "./output.ts";
-import { pieceBytesMax, ReadPace } from "./read-pace.ts";
+import { pieceBytesMax, type ReadPace } from "./read-pace.ts";
 import {
   drainPing,
   errorCode,

@@ -49,7 +49,7 @@ export interface SentEvent {
 /** Throws INVALID_FIELD with every violation. */
 export function convertAppend(wire: AppendRequest, conversion: Conversion): Append {
   const { events } = wire;
-  const eventAt = function* (i: number): Steps<SentEvent> {
+  const eventAt = (i: number): SentEvent => {
     const event = events[i] as WireEvent;
     return { event, wireBytes: toBinary(NewEventSchema, event).length };
   };
@@ -64,7 +64,7 @@ const byteShare = 1 / 16;
 export function* convertInSteps(
   wire: AppendRequest,
   count: number,
-  eventAt: (i: number) => Steps<SentEvent>,
+  eventAt: (i: number) => SentEvent | Steps<SentEvent>,
   conversion: Conversion,
 ): Steps<Append> {
   const { limits } = conversion;
@@ -80,8 +80,9 @@ export function* convertInSteps(
   const isCountable = count <= limits.appendEventsMax;
   const converted = new ConvertedEvents(v, wire.stream, conversion);
   const effort = new Effort();
-  for (let i = 0; isCountable && i < count; i++) {
-    const sent = yield* eventAt(i);
+  for (let i = 0; i < (isCountable ? count : 0); i++) {
+    const found = eventAt(i);
+    const sent = "event" in found ? found : yield* found;
     converted.add(sent);
     if (effort.spend(eventBytes + sent.wireBytes * byteShare)) yield effort.take();
   }

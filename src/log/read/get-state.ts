@@ -2,7 +2,7 @@
 // people: bounded, and it reports the events that it skipped.
 
 import { AnnalsError } from "../../domain/errors.ts";
-import { jsonTextInSteps, parseExactInSteps, type JsonText } from "../../domain/exact-json.ts";
+import { jsonTextInSteps, parseExactInSteps, type WrittenJson } from "../../domain/exact-json.ts";
 import {
   isJsonContentType,
   jsonCost,
@@ -143,7 +143,7 @@ class FoldedState {
   }
 
   /** Throws ANSWER_TOO_LARGE. */
-  private *measure(): Steps<JsonText> {
+  private *measure(): Steps<WrittenJson> {
     const measured = yield* jsonTextInSteps(this.value);
     const { bytesMax } = this;
     const bytes = Buffer.byteLength(measured.text);
