@@ -1,5 +1,6 @@
 // Each page of the console against a real server, in Chromium: that it shows what is there, that
 // axe-core finds nothing against its accessibility, in light and dark and on a phone, and pictures.
+import { execFileSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Browser } from "playwright-core";
@@ -157,19 +158,46 @@ describe.skipIf(missing !== undefined)("the pages of the console", () => {
     await page.context().close();
   });
 
-  test("an event is found by its position and by its id", async () => {
+  test("an event is found by its position and by its id, of any form", async () => {
+    const client = connect({ address: server.address });
+    const chosen = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
+    const made = await client.append("chosen-1", { type: "Chosen", id: chosen, data: {} });
+    client.close();
     const { page, go } = await openTab(browser, server.address);
     await go("#/events/40");
     const id = await page.locator(".detail-facts code").first().innerText();
+    const search = page.getByRole("searchbox", { name: "Find a stream" });
     for (const [text, heading] of [
       ["41", "Event 41"],
       [id, "Event 40"],
+      [chosen.toUpperCase(), `Event ${made.lastPosition}`],
     ] as const) {
-      await page.getByRole("searchbox", { name: "Find a stream" }).fill(text);
+      await search.fill(text);
       await page.keyboard.press("Enter");
       await page.getByRole("heading", { name: heading }).waitFor();
       expect(page.url()).toContain("#/events/");
     }
+    await search.fill(chosen.replace("3301", "3302"));
+    await page.keyboard.press("Enter");
+    await page.getByText("No event has this id").waitFor();
+    await page.context().close();
+  });
+
+  test("what is copied for curl is a command that answers with what the page shows", async () => {
+    const { page, go } = await openTab(browser, server.address);
+    const copied = async (hash: string): Promise<string> => {
+      await go(hash);
+      await page.getByText("Copy as…").first().click();
+      await page.getByRole("button", { name: "curl", exact: true }).first().click();
+      const command = await page.locator(".snippet-box pre").first().innerText();
+      return execFileSync("sh", ["-c", command], { encoding: "utf8" });
+    };
+    expect(JSON.parse(await copied("#/events/40"))).toMatchObject({ event: { position: "40" } });
+    const events = JSON.parse(await copied("#/streams/order-1004")) as { stream: string }[];
+    expect(events.length).toBeGreaterThan(1);
+    expect(events.every(({ stream }) => stream === "order-1004")).toBe(true);
+    const typed = JSON.parse(await copied("#/events?type=OrderPlaced")) as { type: string }[];
+    expect(new Set(typed.map(({ type }) => type))).toEqual(new Set(["OrderPlaced"]));
     await page.context().close();
   });
 
