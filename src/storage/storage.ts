@@ -335,6 +335,13 @@ export interface Storage {
   facts(request: FactsRequest): Promise<Facts>;
   /** Ends what `facts` with `toCommit` began, if no commit did. Absent: no other node commits. */
   release?(): void;
+  /**
+   * Instead of `commit`, where nothing has to be stored: resolves when all that `facts` with
+   * `toCommit` said is durable and visible here. Throws RECOVERING. Absent: it always is.
+   */
+  confirm?(): Promise<void>;
+  /** Resolves when this node has heard of all that others had committed. Absent: no other does. */
+  catchUp?(): Promise<void>;
   /** One at a time: the caller waits for one commit before it starts the next. */
   commit(commit: Commit): Promise<CommitResult>;
 

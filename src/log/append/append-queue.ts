@@ -267,15 +267,17 @@ export class AppendQueue {
       const [decided, rest] = isWhole ? [batch, []] : parted(batch, outcomes.length);
       const { head: after } = facts;
       try {
-        // If nothing has to be stored, every answer depends on durable facts only.
         const isEmpty = events.length === 0 && sideValues === undefined;
         const commit = { after, recordedAt, events, ...(sideValues && { sideValues }) };
-        if (!isEmpty && (await this.store(commit, decided)) === "stale") continue;
+        if (isEmpty) await storage.confirm?.();
+        else if ((await this.store(commit, decided)) === "stale") continue;
         if (checkpoints.size > 0) onCheckpoints?.(checkpoints);
         for (const outcome of outcomes) this.stats.answered(outcome);
         answer(decided, outcomes, storage.head().position);
       } catch (error) {
-        answer(decided, outcomes, after.position, commitFailure(error));
+        // Facts that have to be confirmed are not known to be durable here.
+        const durable = storage.confirm === undefined ? after.position : 0;
+        answer(decided, outcomes, durable, commitFailure(error));
       }
       return rest.length === 0 ? undefined : await this.commit(rest);
     }

@@ -256,17 +256,22 @@ class Subscription implements LiveReader {
 /** The position to begin after. `head` is the head at the time of the call. */
 async function startOf(
   source: SubscribeSource,
-  { selection, start }: SubscribeRequest,
+  request: SubscribeRequest,
   head: number,
 ): Promise<number> {
+  const { selection, start } = request;
   switch (start.kind) {
     case "end":
       return head;
     case "from-time":
       return 0;
-    case "after-position":
-      if (start.position > head) throw beyond("after_position", start.position, head);
-      return start.position;
+    case "after-position": {
+      const { position } = start;
+      if (position <= head) return position;
+      const later = await headOfOthers(source);
+      if (later > head) return startOf(source, request, later);
+      throw beyond("after_position", position, head);
+    }
     case "after-version": {
       invariant(selection.kind === "stream", "versions are a stream's");
       if (start.version === 0) return 0;
@@ -276,10 +281,18 @@ async function startOf(
       const next = await firstRecord(source, read);
       if (next !== undefined) return scanPlacement(next).position - 1;
       const version = await versionAt(source, selection.stream, head);
-      if (start.version > version) throw beyond("after_version", start.version, version);
-      return head;
+      if (start.version <= version) return head;
+      const later = await headOfOthers(source);
+      if (later > head) return startOf(source, request, later);
+      throw beyond("after_version", start.version, version);
     }
   }
+}
+
+/** The head with what other nodes have committed: one of them may have told of the position. */
+async function headOfOthers({ storage }: SubscribeSource): Promise<number> {
+  await storage.catchUp?.();
+  return storage.head().position;
 }
 
 function beyond(field: string, asked: number, head: number): AnnalsError {

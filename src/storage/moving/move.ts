@@ -88,7 +88,7 @@ async function inSession<T>(
   const database = new Database({ urls, schema, readersMax: 1, lost: () => {} });
   let session: DbSession | undefined;
   try {
-    session = await database.find((found) => assertFit(found, false));
+    ({ session } = await database.find((found) => assertFit(found, false)));
     return await use(session);
   } catch (error) {
     session?.end();

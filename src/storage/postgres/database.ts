@@ -1,7 +1,11 @@
 // The sessions of a server: where the primary is, and some sessions there to read in. The primary
-// is found by trying the hosts in turn, at the start and whenever the one that was used does not
-// answer or is not the primary any more.
+// is found by trying all hosts, at the start and whenever the one that was used does not answer or
+// is not the primary any more.
 
+import { setTimeout as pause } from "node:timers/promises";
+import { AnnalsError } from "../../domain/errors.ts";
+import { DatabaseRefused } from "./database-refused.ts";
+import { SessionPool } from "./session-pool.ts";
 import type { Asker } from "./rows.ts";
 import {
   databaseError,
@@ -38,18 +42,42 @@ const goneStates = new Set([
   "08004",
 ]);
 
+/** A host that was accepted. */
+export interface Found<T> {
+  readonly session: DbSession;
+  /** What the check said of it. */
+  readonly checked: T;
+}
+
+/** The sessions at one primary. */
+interface Pools {
+  readonly readers: SessionPool;
+  readonly copiers: SessionPool;
+}
+
+type Check<T> = (session: DbSession) => Promise<T>;
+
+/** Whoever tries hosts at the same time stops when one of them was found. */
+interface Race {
+  isOver: boolean;
+}
+
+/** A host that has not been accepted by then is not waited for. */
+const attemptMs = 5_000;
+/** Between two attempts at a host. */
+const retryMs = 150;
+
+class IsStandby extends Error {}
+
 export class Database implements Asker {
   private readonly options: DatabaseOptions;
+  private pools: Pools | undefined;
   /** The primary's URL. Undefined: it is being searched. */
   private primary: string | undefined;
   private why = "it was not connected to yet";
-  private generation = 0;
-  private readonly readers: Pool;
-  private readonly copiers: Pool = { max: copiersMax, isForCopy: true, ...newPool() };
 
   constructor(options: DatabaseOptions) {
     this.options = options;
-    this.readers = { max: options.readersMax, isForCopy: false, ...newPool() };
   }
 
   async rows<R extends Row>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
@@ -58,49 +86,79 @@ export class Database implements Asker {
 
   /** Uses a session for itself. Throws errors of Annals. */
   reading<T>(use: (session: DbSession) => Promise<T>): Promise<T> {
-    return this.using(this.readers, use);
+    return this.using(this.pools?.readers, use);
   }
 
   /** As `reading`, with a session for COPY. */
   copying<T>(use: (session: DbSession) => Promise<T>): Promise<T> {
-    return this.using(this.copiers, use);
+    return this.using(this.pools?.copiers, use);
   }
 
-  private async using<T>(pool: Pool, use: (session: DbSession) => Promise<T>): Promise<T> {
-    const { generation } = this;
-    const session = await this.take(pool);
+  private async using<T>(
+    pool: SessionPool | undefined,
+    use: (session: DbSession) => Promise<T>,
+  ): Promise<T> {
+    if (pool === undefined) throw unreachable(this.why);
+    const session = await pool.take().catch((error: unknown) => {
+      if (!(error instanceof AnnalsError)) this.failed(pool, error as Error);
+      throw databaseError(error);
+    });
     try {
-      const answer = await use(session);
-      this.giveBack(pool, session, generation);
-      return answer;
+      return await use(session);
     } catch (error) {
       const isLost = isLoss(error, session);
       session.end();
-      this.giveBack(pool, session, generation);
-      if (isLost) this.options.lost(error as Error);
+      if (isLost) this.failed(pool, error as Error);
       throw databaseError(error);
+    } finally {
+      pool.giveBack(session);
     }
   }
 
   /**
-   * Opens a session at the primary, which `check` has accepted; from then on the others are opened
-   * there. Throws what the hosts say, of which the first that is more than a broken connection.
+   * Tries all hosts at once, each one time, and opens a session at the one that `check` accepts; from
+   * then on the others are opened there. Throws the most telling of what they say.
    */
-  async find(check: (session: DbSession) => Promise<void>): Promise<DbSession> {
-    const failures: unknown[] = [];
-    for (const url of this.options.urls) {
-      let session: DbSession | undefined;
-      try {
-        session = await this.openAt(url);
-        await check(session);
-        this.primary = url;
-        return session;
-      } catch (error) {
-        session?.end();
-        failures.push(error);
-      }
+  async find<T>(check: Check<T>): Promise<Found<T>> {
+    const race = { isOver: false };
+    try {
+      return await Promise.any(this.options.urls.map((url) => this.attempt(url, check, race)));
+    } catch (error) {
+      throw mostTelling((error as AggregateError).errors as Error[]);
     }
-    throw failures.find((error) => sqlState(error) !== undefined) ?? failures[0];
+  }
+
+  /**
+   * As `find`, over and over until a host is accepted, and each host for itself: one that does not
+   * answer keeps nobody from the others. Throws RECOVERING when `signal` ends it.
+   */
+  async search<T>(
+    check: Check<T>,
+    signal: AbortSignal,
+    failed: (host: string, error: Error) => void,
+  ): Promise<Found<T>> {
+    const race = { isOver: signal.aborted };
+    const over = unreachable("it is not searched any more");
+    const stopped = new Promise<never>((_, reject) => {
+      const stop = (): void => {
+        race.isOver = true;
+        reject(over);
+      };
+      signal.addEventListener("abort", stop, { once: true });
+    });
+    const trying = async (url: string): Promise<Found<T>> => {
+      while (!race.isOver) {
+        try {
+          return await this.attempt(url, check, race);
+        } catch (error) {
+          const isTold = !race.isOver && !(error instanceof IsStandby);
+          if (isTold) failed(hostOf(url), error as Error);
+          await pause(retryMs);
+        }
+      }
+      throw over;
+    };
+    return Promise.race([Promise.any(this.options.urls.map(trying)), stopped]);
   }
 
   /** A session that the caller ends. Throws as `find`. */
@@ -113,11 +171,35 @@ export class Database implements Asker {
   leave(why: string): void {
     this.primary = undefined;
     this.why = why;
-    this.generation++;
-    for (const pool of [this.readers, this.copiers]) {
-      for (const session of pool.idle.splice(0)) session.end();
-      pool.count = 0;
-      for (const next of pool.waiting.splice(0)) next();
+    this.pools?.readers.end(why);
+    this.pools?.copiers.end(why);
+    this.pools = undefined;
+  }
+
+  private failed(pool: SessionPool, why: Error): void {
+    // What breaks late says nothing of the primary that was found since.
+    if (!pool.isOver) this.options.lost(why);
+  }
+
+  private async attempt<T>(url: string, check: Check<T>, race: Race): Promise<Found<T>> {
+    const session = await this.openAt(url);
+    const overdue = setTimeout(() => session.end(), attemptMs);
+    try {
+      const checked = await check(session);
+      if (race.isOver || session.isBroken) throw session.why ?? new Error("another was found");
+      race.isOver = true;
+      this.leave("another host is the primary");
+      this.primary = url;
+      this.pools = {
+        readers: new SessionPool(() => this.openAt(url), this.options.readersMax),
+        copiers: new SessionPool(() => this.openAt(url, true), copiersMax),
+      };
+      return { session, checked };
+    } catch (error) {
+      session.end();
+      throw error;
+    } finally {
+      clearTimeout(overdue);
     }
   }
 
@@ -125,58 +207,25 @@ export class Database implements Asker {
   private async openAt(url: string, isForCopy = false): Promise<DbSession> {
     const session = await DbSession.open({ url, schema: this.options.schema, isForCopy });
     try {
-      const [row] = await session.rows<[boolean]>(isStandby);
-      if (row?.[0] !== false) throw new Error(`${hostOf(url)} is a standby`);
+      const [row] = await session.rows<[boolean]>(isStandby, [], attemptMs);
+      if (row?.[0] !== false) throw new IsStandby(`${hostOf(url)} is a standby`);
       return session;
     } catch (error) {
       session.end();
       throw error;
     }
   }
-
-  private async take(pool: Pool): Promise<DbSession> {
-    for (;;) {
-      const { primary, generation } = this;
-      if (primary === undefined) throw unreachable(this.why);
-      const session = pool.idle.pop();
-      if (session !== undefined && !session.isBroken) return session;
-      if (session !== undefined) pool.count--;
-      else if (pool.count < pool.max) return this.openedAt(primary, pool, generation);
-      else await new Promise<void>((resolve) => pool.waiting.push(resolve));
-    }
-  }
-
-  private async openedAt(primary: string, pool: Pool, generation: number): Promise<DbSession> {
-    pool.count++;
-    try {
-      return await this.openAt(primary, pool.isForCopy);
-    } catch (error) {
-      if (generation === this.generation) pool.count--;
-      pool.waiting.shift()?.();
-      this.options.lost(error as Error);
-      throw databaseError(error);
-    }
-  }
-
-  private giveBack(pool: Pool, session: DbSession, generation: number): void {
-    if (generation !== this.generation) return session.end();
-    if (session.isBroken) pool.count--;
-    else pool.idle.push(session);
-    pool.waiting.shift()?.();
-  }
 }
 
-/** Sessions of one kind. */
-interface Pool {
-  readonly max: number;
-  readonly isForCopy: boolean;
-  readonly idle: DbSession[];
-  readonly waiting: (() => void)[];
-  count: number;
-}
-
-function newPool(): Pick<Pool, "idle" | "waiting" | "count"> {
-  return { idle: [], waiting: [], count: 0 };
+/** Of several failures, the one that people can do something about. */
+function mostTelling(errors: readonly Error[]): Error | undefined {
+  const others = errors.filter((error) => !(error instanceof IsStandby));
+  return (
+    others.find((error) => error instanceof DatabaseRefused) ??
+    others.find((error) => sqlState(error) !== undefined) ??
+    others[0] ??
+    errors[0]
+  );
 }
 
 /** Whether a failure says that the primary is gone. */

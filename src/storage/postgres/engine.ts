@@ -4,10 +4,11 @@
 // or, without one, at its next look.
 
 import { hash } from "node:crypto";
+import { setTimeout as pause } from "node:timers/promises";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Batch, Storage, StorageIdentity, WriteState } from "../storage.ts";
 import { headAndTime, type Begun } from "./begun.ts";
-import { Database } from "./database.ts";
+import { Database, type Found } from "./database.ts";
 import { askHead, factsInSession } from "./facts.ts";
 import { GroupsLease } from "./groups-lease.ts";
 import { lockStore } from "./lock.ts";
@@ -25,9 +26,8 @@ import { proveCommits, Writer } from "./writer.ts";
 const lookMs = 500;
 /** A database that has not answered a look by then is lost. */
 const answerMs = 3_000;
-/** The pauses between attempts to find the primary. */
-const retryMsMin = 100;
-const retryMsMax = 1_000;
+/** When a primary that was found breaks at once. */
+const retryMs = 150;
 const readersMax = 8;
 /** The store's time is kept at most this often. */
 const keepMs = 1_000;
@@ -64,7 +64,7 @@ export class PostgresEngine {
   private isClosed = false;
   private inFlight: Promise<unknown> | undefined;
   private recovering: Promise<void> | undefined;
-  private wake: () => void = () => {};
+  private readonly closing = new AbortController();
   private lookTimer: NodeJS.Timeout | undefined;
   private looking: Promise<void> | undefined;
   private lookAgain = false;
@@ -72,7 +72,6 @@ export class PostgresEngine {
   private toNotify = false;
   private keptTime = 0;
   private keptAtMs = Number.NEGATIVE_INFINITY;
-  private lastWarning = "";
   private reclaiming: Promise<void> | undefined;
 
   private constructor(options: EngineParts, begun: Begun) {
@@ -106,7 +105,7 @@ export class PostgresEngine {
   static async open(options: EngineParts, begun: Begun): Promise<PostgresEngine> {
     const engine = new PostgresEngine(options, begun);
     try {
-      await engine.connect();
+      await engine.use(await engine.database.find(engine.prove));
       await engine.keeper.load();
     } catch (error) {
       await engine.close();
@@ -157,6 +156,8 @@ export class PostgresEngine {
         return this.factsOfMoment(request);
       }),
       release: () => writer.release(),
+      confirm: asking(() => writer.confirm()),
+      catchUp: asking(() => this.lookNow()),
       holdGroups: asking(() => this.lease.hold()),
       commit: (commit) => this.commit(commit),
       read: (request) => this.read(request),
@@ -225,7 +226,7 @@ export class PostgresEngine {
     if (this.isClosed) return;
     this.isClosed = true;
     clearTimeout(this.lookTimer);
-    this.wake();
+    this.closing.abort();
     await this.reclaimer?.stop();
     await this.reclaiming;
     await this.inFlight?.catch(() => {});
@@ -239,24 +240,24 @@ export class PostgresEngine {
     this.keeper.watchers.clear();
   }
 
-  /** Finds the primary and proves that it commits. */
-  private async connect(): Promise<void> {
-    const { database, keeper, options } = this;
-    const asked = keeper.head;
-    let head = asked;
-    const session = await database.find(async (found) => {
-      await options.check(found);
-      head = await proveCommits(found, asked);
-    });
+  /** Whether a host commits, and continues what was seen of the log. */
+  private readonly prove = async (session: DbSession): Promise<Proven> => {
+    await this.options.check(session);
+    const asked = this.keeper.head;
+    return { head: await proveCommits(session, asked), asked };
+  };
+
+  /** From now on this host is the primary. */
+  private async use({ session, checked: { head, asked } }: Found<Proven>): Promise<void> {
     this.writer.use(session);
     this.hints?.end();
-    this.hints = await database.openBeside(() => this.look());
+    this.hints = await this.database.openBeside(() => this.look());
     await this.hints.run("SET synchronous_commit = off");
     await this.hints.run(`LISTEN ${this.channel}`);
-    if (!(await lockStore(this.hints, options.schema, false))) {
+    if (!(await lockStore(this.hints, this.options.schema, false))) {
       throw new Error("the store is being copied");
     }
-    await keeper.reach(head, asked);
+    await this.keeper.reach(head, asked);
     if (this.isClosed) this.writer.use(undefined);
   }
 
@@ -277,31 +278,27 @@ export class PostgresEngine {
   }
 
   private async recoverNow(): Promise<void> {
-    for (let pauseMs = retryMsMin; !this.isClosed; pauseMs = Math.min(pauseMs * 2, retryMsMax)) {
+    const said = new Map<string, string>();
+    const failed = (host: string, error: Error): void => {
+      const { message } = error;
+      if (said.get(host) !== message) this.options.warn(`${host} is not used`, error);
+      said.set(host, message);
+    };
+    while (!this.isClosed) {
       try {
-        await this.connect();
-        this.lastWarning = "";
+        await this.use(await this.database.search(this.prove, this.closing.signal, failed));
         this.become("accepting");
         return;
       } catch (error) {
+        if (this.isClosed) return;
         const { message } = error as Error;
         this.database.leave(message);
+        this.writer.use(undefined);
         this.become("unreachable", message);
-        if (message !== this.lastWarning) this.options.warn("the database cannot be used", error);
-        this.lastWarning = message;
-        await this.pause(pauseMs);
+        failed("the primary", error as Error);
+        await pause(retryMs);
       }
     }
-  }
-
-  private pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
   }
 
   private become(state: WriteState, why?: string): void {
@@ -370,6 +367,12 @@ export class PostgresEngine {
       await hints.rows(notify, [this.channel, ""]).catch(() => {});
     }
   }
+}
+
+/** What is known of a host that commits: its head, and what was known of the log when it was asked. */
+interface Proven {
+  readonly head: LogHead;
+  readonly asked: LogHead;
 }
 
 /** A channel's name has at most 63 bytes. */

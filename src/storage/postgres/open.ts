@@ -37,7 +37,7 @@ export async function openPostgres(options: PostgresStorageOptions): Promise<Pos
   const urls = urlsOf(url);
   const database = new Database({ urls, schema, readersMax: 1, lost: () => {} });
   try {
-    const session = await database.find((found) => assertFit(found, isReplicated));
+    const { session } = await database.find((found) => assertFit(found, isReplicated));
     try {
       await migrate(session, { schema, isReplicated, clock });
       const store = await knownStore(session);

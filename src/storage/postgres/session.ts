@@ -27,6 +27,8 @@ const connectMs = 3_000;
 /** How long a statement may wait for a lock, and a transaction for its next statement. */
 const lockMs = 10_000;
 const idleMs = 60_000;
+/** A commit that waits longer waits for a standby that does not answer, or for nobody. */
+const commitMs = 10_000;
 /** PostgreSQL's number of the type int8. */
 const int8 = 20;
 
@@ -90,7 +92,7 @@ export class DbSession {
     const session = new DbSession(client, options);
     try {
       await client.connect();
-      await client.query({ ...begins, values: [quoted(schema)] });
+      await session.rows(begins, [quoted(schema)], connectMs);
       return session;
     } catch (error) {
       session.end();
@@ -131,10 +133,15 @@ export class DbSession {
     return copy.ended;
   }
 
-  /** Commits. Throws if nothing was committed, or if it is not known to be where it should be. */
+  /**
+   * Commits. Throws if nothing was committed, or if it is not known to be where it should be. A commit
+   * that takes too long is not cancelled, because it would then be there and nowhere else: the
+   * connection is dropped, and what became of it is not known.
+   */
   async commit(): Promise<void> {
     this.doubt = undefined;
-    const command = await this.run("COMMIT");
+    const overdue = setTimeout(() => this.end(), commitMs);
+    const command = await this.run("COMMIT").finally(() => clearTimeout(overdue));
     if (command !== "COMMIT") throw new Error("the transaction had failed");
     if (this.doubt !== undefined) throw new UnknownOutcome(this.doubt);
   }

@@ -105,7 +105,7 @@ export async function verifyDatabase(
 ): Promise<DatabaseReport> {
   const urls = urlsOf(url);
   const database = new Database({ urls, schema, readersMax: 1, lost: () => {} });
-  const session = await database.find((found) => assertFit(found, false));
+  const { session } = await database.find((found) => assertFit(found, false));
   try {
     await session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     return await new Verification(session, context).run();

@@ -75,6 +75,23 @@ export class Writer {
     session.run("ROLLBACK").catch((error: unknown) => this.failed(session, error));
   }
 
+  /**
+   * Commits that nothing is stored: facts may be those of a primary that is none any more, or be of
+   * commits that are nowhere else yet, until it has committed something after them.
+   */
+  async confirm(): Promise<void> {
+    const session = this.required();
+    const { locked } = this;
+    if (locked === undefined) throw unreachable("it was lost before the answer");
+    this.locked = undefined;
+    try {
+      await Promise.all([session.rows(provesHead), session.commit()]);
+    } catch (error) {
+      throw this.failed(session, error);
+    }
+    await this.parts.keeper.reach(locked, locked);
+  }
+
   async commit(commit: Commit): Promise<CommitResult> {
     const session = this.required();
     const { keeper } = this.parts;
@@ -151,14 +168,15 @@ export class Writer {
 
   /** Gives up the session. Returns the error for the caller: nothing was stored. */
   private failed(session: DbSession, error: unknown): unknown {
+    const isLost = isLoss(error, session);
+    session.end();
+    // Another session may be in use by now: then this one has been given up already.
     if (this.session === session) {
       this.session = undefined;
       this.locked = undefined;
+      this.parts.ended(error as Error, isLost);
     }
-    const isLost = isLoss(error, session);
-    session.end();
     const state = sqlState(error) ?? "";
-    this.parts.ended(error as Error, isLost);
     if (diskFull.has(state)) return failure({ reason: "DISK_FULL", retryAfterMs }, error);
     if (this.parts.lease.isFenced(state)) {
       return unreachable("the consumer groups run on another server by now", error);
