@@ -22,6 +22,7 @@ const campaigns: Readonly<Record<string, () => Promise<Campaign>>> = {
   syscalls: async () => (await import("./syscalls/campaign.ts")).syscalls,
   subscriptions: async () => (await import("./subscriptions/campaign.ts")).subscriptions,
   "broken-servers": async () => (await import("./broken-servers/campaign.ts")).brokenServers,
+  cluster: async () => (await import("./cluster/campaign.ts")).cluster,
   "power-cut": async () => (await import("./power-cut/campaign.ts")).powerCut,
 };
 

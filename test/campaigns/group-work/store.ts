@@ -1,8 +1,12 @@
 // One store of the campaign: the groups over it, who appends, who works, and its end, when sound
 // members deal with what is left and everything is compared with the log.
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { CallOptions } from "@grpc/grpc-js";
 import { CheckpointService } from "../../../src/gen/annals/v1/checkpoint_service_pb.js";
 import {
   ConsumerGroupService,
+  GroupOrderingSchema,
+  GroupSettingsSchema,
   type ParkedEvent,
 } from "../../../src/gen/annals/v1/consumer_group_service_pb.js";
 import type { RecordedEvent } from "../../../src/gen/annals/v1/event_pb.js";
@@ -23,6 +27,8 @@ const finishSeconds = 120n;
 const lease = { nanos: 700_000_000 };
 const retryDelay = { nanos: 5_000_000 };
 const retryDelayMax = { nanos: 40_000_000 };
+const query = { items: [{ types: ["T"] }] };
+const settings = { query, lease, attemptsMax, retryDelay, retryDelayMax };
 
 interface Kind {
   readonly name: string;
@@ -31,7 +37,7 @@ interface Kind {
 }
 
 const tagOf = (event: RecordedEvent | undefined): string => event?.tags[0] ?? "";
-const kinds: readonly Kind[] = [
+export const groupKinds: readonly Kind[] = [
   { name: "by-stream", ordering: { case: "stream" }, keyOf: (event) => event?.stream ?? "" },
   { name: "by-tag", ordering: { case: "tagPrefix" }, keyOf: tagOf },
 ];
@@ -46,7 +52,7 @@ export class CampaignStore {
 
   constructor(random: () => number) {
     this.random = random;
-    this.histories = kinds.map(({ name, keyOf }) => {
+    this.histories = groupKinds.map(({ name, keyOf }) => {
       return new GroupHistory(name, attemptsMax, ({ event }) => keyOf(event));
     });
   }
@@ -63,7 +69,7 @@ export class CampaignStore {
   async attach(port: number, sound = false): Promise<void> {
     const calls = new Calls(`127.0.0.1:${port}`);
     this.calls = calls;
-    for (const kind of kinds) await create(calls, kind).catch(() => {});
+    for (const kind of groupKinds) await createCampaignGroup(calls, kind, settings);
     if (!sound) {
       // So much that the members are behind in most keys, for a while.
       for (let i = 0; this.appended < backlog && i < 8; i++) await this.appendSome(calls, 200);
@@ -166,22 +172,39 @@ export class CampaignStore {
   }
 }
 
-async function create(calls: Calls, { name, ordering }: Kind): Promise<void> {
+type GroupSettings = MessageInitShape<typeof GroupSettingsSchema>;
+
+/** A group that is there, or cannot be made now, is not made. */
+export async function createCampaignGroup(
+  calls: Calls,
+  { name, ordering }: Kind,
+  settings: GroupSettings,
+  options: CallOptions = {},
+): Promise<void> {
   const key =
     ordering.case === "stream"
       ? ({ case: "stream", value: {} } as const)
       : ({ case: "tagPrefix", value: "k:" } as const);
-  const query = { items: [{ types: ["T"] }] };
-  const settings = { query, ordering: { key }, lease, attemptsMax, retryDelay, retryDelayMax };
-  await calls.unary(groups.createGroup, { name, settings });
+  const ordered = create(GroupSettingsSchema, settings);
+  ordered.ordering = create(GroupOrderingSchema, { key });
+  await calls.unary(groups.createGroup, { name, settings: ordered }, options).catch(() => {});
 }
 
-async function logOf(calls: Calls): Promise<RecordedEvent[]> {
-  const messages = await collect(calls.stream(read, {}));
+async function logOf(
+  calls: Calls,
+  request: MessageInitShape<typeof read.input> = {},
+): Promise<RecordedEvent[]> {
+  const messages = await collect(calls.stream(read, request));
   return messages.flatMap(({ message }) => (message.case === "batch" ? message.value.events : []));
 }
 
-async function parkedOf(calls: Calls, group: string): Promise<ParkedEvent[]> {
+/** All events of a type. */
+export async function loggedIn(calls: Calls, type: string): Promise<LoggedEvent[]> {
+  const value = { items: [{ types: [type] }] };
+  return (await logOf(calls, { selection: { case: "query", value } })).map(logged);
+}
+
+export async function parkedOf(calls: Calls, group: string): Promise<ParkedEvent[]> {
   const all: ParkedEvent[] = [];
   for (let pageToken = ""; ;) {
     const page = await calls.unary(groups.listParked, { group, pageSize: 1_000, pageToken });

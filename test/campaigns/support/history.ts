@@ -30,10 +30,24 @@ interface Claim {
   readonly tag?: string;
 }
 
+/** What one server has told to any participant. What it is asked afterwards must not be older. */
+interface Told {
+  head: number;
+  readonly versions: Map<string, number>;
+}
+
 /** The log as a finished walk found it. */
 interface Walked {
   readonly head: number;
   readonly versions: ReadonlyMap<string, number>;
+}
+
+interface Due {
+  readonly ops: readonly Op[];
+  readonly claims: readonly Claim[];
+  readonly head: number;
+  /** The last position that any answer spoke of. */
+  readonly spokenOf: number;
 }
 
 export class History {
@@ -47,6 +61,7 @@ export class History {
   observations = 0;
   /** The newest version of each stream that a participant was told. */
   readonly known = new Map<string, number>();
+  private readonly told = new Map<string, Told>();
   private readonly writers = new Map<number, Op[]>();
   private readonly at: (Op | undefined)[] = [];
   private readonly unmet = new Set<Op>();
@@ -75,7 +90,14 @@ export class History {
     op.knownAtSend = expectations.map(({ stream }) => this.known.get(stream) ?? 0);
   }
 
-  acknowledged(op: Op, answer: AppendResponse): void {
+  /** By a server's name; where there is one server, it has none. */
+  toldBy(server: string): Told {
+    let told = this.told.get(server);
+    if (told === undefined) this.told.set(server, (told = { head: 0, versions: new Map() }));
+    return told;
+  }
+
+  acknowledged(op: Op, answer: AppendResponse, server = ""): void {
     const [first, last] = [Number(answer.firstPosition), Number(answer.lastPosition)];
     const { count } = op.shape;
     const told = `${op.name} was acknowledged at ${first} to ${last}`;
@@ -92,14 +114,18 @@ export class History {
     op.state = "acknowledged";
     op.answer = answer;
     this.acknowledgedHead = Math.max(this.acknowledgedHead, last);
-    for (const { stream, lastVersion } of answer.streams) this.learn(stream, Number(lastVersion));
+    const own = this.toldBy(server);
+    own.head = Math.max(own.head, last);
+    for (const { stream, lastVersion } of answer.streams) {
+      this.learn(stream, Number(lastVersion), server);
+    }
     this.claim({ by: told, head: Number(answer.head) });
     if (op.before === undefined) this.unmet.add(op);
     else this.compareVersions(op);
   }
 
   /** Refused finally, by a conflict with its details. */
-  conflicted(op: Op, conflict: AppendConflict | undefined): void {
+  conflicted(op: Op, conflict: AppendConflict | undefined, server = ""): void {
     this.refused(op);
     const told = `the refusal of ${op.name}`;
     if (conflict === undefined) return this.violate(`${told} has no details`);
@@ -114,7 +140,7 @@ export class History {
       if (expectations[i]?.version === version) this.violate(`${told}: ${version} was expected`);
       if (version < known) this.violate(`${told}: ${stream} was at ${known}, not ${version}`);
       this.claim({ by: told, head: 0, stream, version });
-      this.learn(stream, version);
+      this.learn(stream, version, server);
     }
     const [failed] = conflict.conditions;
     if (failed === undefined) return;
@@ -169,8 +195,10 @@ export class History {
     return this.at[position];
   }
 
-  learn(stream: string, version: number): void {
-    if (version > (this.known.get(stream) ?? 0)) this.known.set(stream, version);
+  learn(stream: string, version: number, server = ""): void {
+    for (const versions of [this.known, this.toldBy(server).versions]) {
+      if (version > (versions.get(stream) ?? 0)) versions.set(stream, version);
+    }
   }
 
   /** A walk through the whole log reached the first event of an append. */
@@ -184,18 +212,20 @@ export class History {
    * What was acknowledged and claimed up to now. Taken before a walk begins, and given to `settle`
    * when it has ended.
    */
-  due(): { readonly ops: readonly Op[]; readonly claims: readonly Claim[]; readonly head: number } {
+  due(): Due {
     const claims = this.claims;
     this.claims = [];
-    return { ops: [...this.unmet], claims, head: this.acknowledgedHead };
+    const head = this.acknowledgedHead;
+    const spokenOf = claims.reduce((most, claim) => Math.max(most, claim.head), head);
+    return { ops: [...this.unmet], claims, head, spokenOf };
   }
 
   /** A walk that did not finish leaves these for the next one. */
-  stillDue(due: ReturnType<History["due"]>): void {
+  stillDue(due: Due): void {
     this.claims.push(...due.claims);
   }
 
-  settle(due: ReturnType<History["due"]>, walk: Walked): void {
+  settle(due: Due, walk: Walked): void {
     const { head } = walk;
     if (head < due.head) this.violate(`the log ends at ${head}; ${due.head} was acknowledged`);
     for (const op of due.ops) {

@@ -46,14 +46,19 @@ async function readTo(
   return undefined;
 }
 
-/** Continues the walk to the head. False: the connection was lost. */
+/**
+ * Continues the walk to the head. False: the connection was lost. `reaches`: waits until the server
+ * is at least there, because another one has told of it.
+ */
 export async function walkOn(
   history: History,
   client: WireClient,
   walk: Walk,
   settle: (walk: Walk) => void = () => {},
+  reaches: (position: number) => Promise<void> = async () => {},
 ): Promise<boolean> {
   const due = history.due();
+  await reaches(due.spokenOf);
   const end = await readTo(
     history,
     client,
@@ -91,7 +96,7 @@ export class Reader {
 
   async run(client: WireClient, stop: Stop): Promise<void> {
     while (!stop.now) {
-      const least = this.history.acknowledgedHead;
+      const least = this.history.toldBy(client.server).head;
       const end = await this.readSome(client);
       if (end === undefined) return;
       this.history.toldHead("a read", Number(end.head), least);
@@ -125,7 +130,7 @@ export class Reader {
   }
 
   private async readStream(client: WireClient, stream: string): Promise<ReadEnd | undefined> {
-    const known = this.history.known.get(stream) ?? 0;
+    const known = this.history.toldBy(client.server).versions.get(stream) ?? 0;
     const backwards = this.random() < 0.5;
     const seen: Seen[] = [];
     const name = `a read of ${stream}${backwards ? " backwards" : ""}`;

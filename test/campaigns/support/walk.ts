@@ -11,7 +11,7 @@ export class Walk {
   /** The last position walked. */
   head = 0;
   private readonly history: History;
-  private readonly name: string;
+  readonly name: string;
   private readonly lastOfTag = new Map<string, number>();
   private recordedAt = 0;
   private op: Op | undefined;

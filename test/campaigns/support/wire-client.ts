@@ -21,6 +21,14 @@ export type MethodName =
   | "GetSnapshot"
   | "GetInfo";
 
+/** Where a server is. One on this machine is known by its port alone. */
+export interface ServerPlace {
+  readonly host: string;
+  readonly port: number;
+  /** What a history calls it. */
+  readonly name: string;
+}
+
 export interface Ended {
   /** gRPC's status. 0 is OK; 14 also means a lost connection. */
   readonly status: number;
@@ -38,14 +46,19 @@ export interface OpenCall {
 }
 
 export class WireClient {
+  /** The server's name in a history. Empty: it is the only one. */
+  readonly server: string;
   private readonly connection: Http2Connection;
 
-  static async open(port: number, window = windowBytes): Promise<WireClient> {
-    return new WireClient(await Http2Connection.open("127.0.0.1", port, window));
+  static async open(at: number | ServerPlace, window = windowBytes): Promise<WireClient> {
+    const { host, port, name } =
+      typeof at === "number" ? { host: "127.0.0.1", port: at, name: "" } : at;
+    return new WireClient(await Http2Connection.open(host, port, window), name);
   }
 
-  private constructor(connection: Http2Connection) {
+  private constructor(connection: Http2Connection, server: string) {
     this.connection = connection;
+    this.server = server;
   }
 
   get callCount(): number {

@@ -36,18 +36,19 @@ export interface Writer {
   readonly unsettled: number;
 }
 
-interface WriterParts {
+export interface WriterParts {
   readonly history: History;
   readonly number: number;
   readonly random: () => number;
 }
 
 /** Handles an answer that is not an acknowledgement. Returns whether to send the append again. */
-function failed(history: History, op: Op, status: number, words: Omit<Ended, "status">): boolean {
+function failed(history: History, op: Op, ended: Ended, server: string): boolean {
+  const { status, conflict, message } = ended;
   if (passing.has(status)) return true;
-  if (status === aborted) history.conflicted(op, words.conflict);
+  if (status === aborted) history.conflicted(op, conflict, server);
   else {
-    history.violate(`${op.name} failed with status ${status}: ${words.message}`);
+    history.violate(`${op.name} failed with status ${status}: ${message}`);
     op.state = "refused";
   }
   return false;
@@ -59,6 +60,8 @@ export interface PipeSize {
   readonly appendEventsMax: number;
   /** Bytes of most payloads. One in a hundred appends has large ones. */
   readonly eventBytesMax: number;
+  /** Between an answer and the next append. Absent: none. */
+  readonly paceMs?: number;
 }
 
 /** Appends through a pipe, several in flight, of one to many events to one or more streams. */
@@ -82,8 +85,10 @@ export class PipeWriter implements Writer {
     const underWay: Op[] = [];
     const later: Op[] = [];
     let halfClosed = false;
+    let isOver = false;
+    const { window, paceMs } = this.size;
     const fill = (): void => {
-      while (underWay.length < this.size.window && !halfClosed) {
+      while (underWay.length < window && !halfClosed && !isOver) {
         if (stop.now && this.again.length === 0) {
           halfClosed = true;
           pipe.half();
@@ -103,26 +108,29 @@ export class PipeWriter implements Writer {
       const { outcome } = fromBinary(AppendPipeResponseSchema, message);
       const op = underWay.shift();
       if (op === undefined) return history.violate("a pipe gave an answer too many");
-      if (outcome.case === "appended") this.acknowledged(op, outcome.value);
+      if (outcome.case === "appended") this.acknowledged(op, outcome.value, client.server);
       else if (outcome.case === "failure") {
-        const { code, message: text, details } = outcome.value;
-        if (failed(history, op, code, { message: text, ...understood(details) })) later.push(op);
+        const { code: status, message: text, details } = outcome.value;
+        const ended = { status, message: text, ...understood(details) };
+        if (failed(history, op, ended, client.server)) later.push(op);
       } else history.violate(`${op.name}: an answer without an outcome`);
       // While writes are refused, the pipe ends and is reopened.
       if (later.length > 0 && !halfClosed) {
         halfClosed = true;
         pipe.half();
-      } else fill();
+      } else if (paceMs === undefined) fill();
+      else setTimeout(fill, paceMs);
     });
     fill();
     const { status, message } = await pipe.ended;
+    isOver = true;
     if (status !== 0 && !passing.has(status)) history.violate(`a pipe ended: ${status} ${message}`);
     if (status === 0 && underWay.length > 0) history.violate("a pipe ended without all answers");
     this.again = [...later, ...underWay, ...this.again];
   }
 
-  private acknowledged(op: Op, answer: AppendResponse): void {
-    this.parts.history.acknowledged(op, answer);
+  private acknowledged(op: Op, answer: AppendResponse, server: string): void {
+    this.parts.history.acknowledged(op, answer, server);
     if (this.done.length < 64) this.done.push(op);
     else this.done[Math.floor(this.parts.random() * this.done.length)] = op;
   }
@@ -186,9 +194,9 @@ export class Contender implements Writer {
       history.sent(op);
       const { answer, ended } = await client.unary("Append", op.request());
       if (answer !== undefined) {
-        history.acknowledged(op, fromBinary(AppendResponseSchema, answer));
+        history.acknowledged(op, fromBinary(AppendResponseSchema, answer), client.server);
         this.again = undefined;
-      } else if (!failed(history, op, ended.status, ended)) this.again = undefined;
+      } else if (!failed(history, op, ended, client.server)) this.again = undefined;
       else return;
     }
   }
@@ -214,7 +222,7 @@ export class Contender implements Writer {
 export class Snapshooter implements Writer {
   readonly unsettled = 0;
   private readonly parts: WriterParts;
-  /** The newest version that was acknowledged, for each stream. */
+  /** The newest version that was acknowledged, for each stream of each server. */
   private readonly saved = new Map<string, number>();
 
   constructor(parts: WriterParts) {
@@ -234,7 +242,8 @@ export class Snapshooter implements Writer {
 
   private async save(client: WireClient, stream: string, beyond: boolean): Promise<boolean> {
     const { history } = this.parts;
-    const version = (history.known.get(stream) ?? 0) + (beyond ? 1_000_000 : 0);
+    const known = history.toldBy(client.server).versions.get(stream) ?? 0;
+    const version = known + (beyond ? 1_000_000 : 0);
     if (version === 0) return true;
     const data = stateOf(stream, version);
     const request = { stream, version: BigInt(version), state: { case: "data", value: data } };
@@ -249,13 +258,14 @@ export class Snapshooter implements Writer {
     if (beyond !== (ended.status === failedPrecondition)) {
       history.violate(`a snapshot of ${stream} at ${version}: ${ended.status} ${ended.message}`);
     }
-    if (!beyond) this.saved.set(stream, Math.max(version, this.saved.get(stream) ?? 0));
+    const kept = `${client.server}/${stream}`;
+    if (!beyond) this.saved.set(kept, Math.max(version, this.saved.get(kept) ?? 0));
     return true;
   }
 
   private async get(client: WireClient, stream: string): Promise<boolean> {
     const { history } = this.parts;
-    const saved = this.saved.get(stream) ?? 0;
+    const saved = this.saved.get(`${client.server}/${stream}`) ?? 0;
     const request = create(GetSnapshotRequestSchema, { stream });
     const { answer, ended } = await client.unary(
       "GetSnapshot",

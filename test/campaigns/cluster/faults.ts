@@ -1,0 +1,206 @@
+// What is done to a cluster and to the servers over it. Each fault undoes itself before it returns;
+// that everything recovers by itself afterwards is not its business.
+import { setTimeout as pause } from "node:timers/promises";
+import type { ServerProcess } from "../support/server-process.ts";
+import { nodeNumbers, type LocalCluster, type NodeNumber } from "./local-cluster.ts";
+import { cancelCommits } from "./observers.ts";
+
+export interface Scene {
+  readonly cluster: LocalCluster;
+  readonly primary: NodeNumber;
+  readonly standby: NodeNumber;
+  readonly random: () => number;
+  /** The servers of Annals, by name. */
+  readonly servers: ReadonlyMap<string, ServerProcess>;
+  readonly restart: (server: string) => Promise<void>;
+  /** Clients of a server give it up. */
+  readonly abandon: (server: string) => void;
+  /** Called when the primary has just been killed. */
+  readonly struck: () => void;
+  /** Waits until another node is the primary. */
+  readonly moved: () => Promise<void>;
+}
+
+export interface Fault {
+  /** Whether another node has to become the primary. */
+  readonly moves: boolean;
+  /** How often it is chosen among those of its kind. */
+  readonly weight: number;
+  readonly strike: (scene: Scene) => Promise<void>;
+}
+
+/** Longer than Patroni's lease. */
+const longMs = 8_000;
+
+export const faults: Readonly<Record<string, Fault>> = {
+  "the primary is killed": {
+    moves: true,
+    weight: 5,
+    async strike({ cluster, primary, struck, moved }) {
+      await cluster.signal(`node${primary}`, "SIGKILL");
+      struck();
+      await moved();
+      await cluster.tell("run", `node${primary}`);
+    },
+  },
+  "the primary and a server are killed": {
+    moves: true,
+    weight: 1,
+    async strike({ cluster, primary, random, servers, restart, moved }) {
+      const server = serverIn(servers, random);
+      await Promise.all([servers.get(server)?.kill(), cluster.signal(`node${primary}`, "SIGKILL")]);
+      const restarted = restart(server);
+      await moved();
+      await cluster.tell("run", `node${primary}`);
+      await restarted;
+    },
+  },
+  "the primary hangs": {
+    moves: true,
+    weight: 2,
+    async strike({ cluster, primary, random, moved }) {
+      await cluster.signal(`node${primary}`, "SIGSTOP");
+      await Promise.all([moved(), pause(longMs + random() * 3_000)]);
+      await cluster.signal(`node${primary}`, "SIGCONT");
+    },
+  },
+  "PostgreSQL of the primary hangs beside its Patroni": {
+    moves: true,
+    weight: 3,
+    async strike({ cluster, primary, random, moved }) {
+      cluster.signalPostgres(primary, "SIGSTOP", "all");
+      await Promise.all([moved(), pause(longMs + random() * 6_000)]);
+      cluster.signalPostgres(primary, "SIGCONT", "all");
+    },
+  },
+  "the primary is cut off from everything": {
+    moves: true,
+    weight: 2,
+    async strike({ cluster, primary, random, moved }) {
+      await cluster.tell("cut", `node${primary}`);
+      await Promise.all([moved(), pause(random() * 4_000)]);
+      await cluster.tell("join", `node${primary}`);
+    },
+  },
+  "the primary is cut off from the other nodes alone": {
+    moves: true,
+    weight: 3,
+    async strike({ cluster, primary, random, moved }) {
+      await cluster.tell("split", `node${primary}`);
+      await Promise.all([moved(), pause(random() * 4_000)]);
+      await cluster.tell("join", `node${primary}`);
+    },
+  },
+  "another node becomes the primary in order": {
+    moves: true,
+    weight: 3,
+    async strike({ cluster, primary, moved }) {
+      await cluster.switchover(primary);
+      await moved();
+    },
+  },
+  "PostgreSQL of the primary is killed beside its Patroni": {
+    moves: false,
+    weight: 2,
+    async strike({ cluster, primary }) {
+      cluster.signalPostgres(primary, "SIGKILL", "postmaster");
+    },
+  },
+  "the synchronous standby is killed": {
+    moves: false,
+    weight: 2,
+    async strike({ cluster, standby, random }) {
+      await cluster.signal(`node${standby}`, "SIGKILL");
+      await pause(random() * 3_000);
+      await cluster.tell("run", `node${standby}`);
+    },
+  },
+  "the synchronous standby hangs": {
+    moves: false,
+    weight: 1,
+    async strike({ cluster, standby, random }) {
+      await cluster.signal(`node${standby}`, "SIGSTOP");
+      await pause(1_000 + random() * longMs);
+      await cluster.signal(`node${standby}`, "SIGCONT");
+    },
+  },
+  "commits that wait for a standby are cancelled": {
+    moves: false,
+    weight: 2,
+    async strike({ cluster, primary }) {
+      const others = nodeNumbers.filter((node) => node !== primary);
+      for (const node of others) cluster.signalPostgres(node, "SIGSTOP", "all");
+      await pause(500);
+      await cancelCommits(cluster.databaseOf(primary)).catch(() => {});
+      for (const node of others) cluster.signalPostgres(node, "SIGCONT", "all");
+    },
+  },
+  "the leader of etcd is killed": {
+    moves: false,
+    weight: 1,
+    async strike({ cluster }) {
+      const leader = (await cluster.etcdLeader()) ?? 1;
+      await cluster.signal(`etcd${leader}`, "SIGKILL");
+      await pause(1_000);
+      await cluster.tell("run", `etcd${leader}`);
+    },
+  },
+  "all of etcd hangs": {
+    moves: false,
+    weight: 1,
+    async strike({ cluster, random }) {
+      for (const node of nodeNumbers) await cluster.signal(`etcd${node}`, "SIGSTOP");
+      await pause(1_000 + random() * longMs);
+      for (const node of nodeNumbers) await cluster.signal(`etcd${node}`, "SIGCONT");
+    },
+  },
+  "a server is killed": {
+    moves: false,
+    weight: 2,
+    async strike({ random, servers, restart }) {
+      const server = serverIn(servers, random);
+      await servers.get(server)?.kill();
+      await restart(server);
+    },
+  },
+  "a server hangs": {
+    moves: false,
+    weight: 2,
+    async strike({ random, servers, abandon }) {
+      const server = serverIn(servers, random);
+      servers.get(server)?.process.kill("SIGSTOP");
+      await pause(500);
+      if (random() < 0.7) abandon(server);
+      await pause(random() * longMs);
+      servers.get(server)?.process.kill("SIGCONT");
+    },
+  },
+  "a server is cut off": {
+    moves: false,
+    weight: 2,
+    async strike({ cluster, random, servers, abandon }) {
+      const server = serverIn(servers, random);
+      await cluster.tell("cut", server);
+      await pause(500);
+      if (random() < 0.7) abandon(server);
+      await pause(random() * longMs);
+      await cluster.tell("join", server);
+    },
+  },
+};
+
+/** One of those that do, or do not, move the primary. */
+export function anyFault(moves: boolean, random: () => number): string {
+  const among = Object.entries(faults).filter(([, fault]) => fault.moves === moves);
+  let left = random() * among.reduce((sum, [, { weight }]) => sum + weight, 0);
+  return among.find(([, { weight }]) => (left -= weight) < 0)?.[0] ?? "";
+}
+
+export function anyServerFault(random: () => number): string {
+  const among = Object.keys(faults).filter((name) => name.startsWith("a server "));
+  return among[Math.floor(random() * among.length)] ?? "";
+}
+
+function serverIn(servers: ReadonlyMap<string, unknown>, random: () => number): string {
+  return [...servers.keys()][Math.floor(random() * servers.size)] ?? "";
+}

@@ -1,0 +1,163 @@
+// Those who look at PostgreSQL itself while a campaign runs: one at each node, who reads the table of
+// events as people do and must never see a gap; and one who commits, to tell how long the cluster
+// alone stands still.
+import { setTimeout as pause } from "node:timers/promises";
+import { Client } from "pg";
+
+const pollMs = 40;
+const rowsMax = 5_000;
+const answerMsMax = 1_500;
+
+/** A PostgreSQL of the cluster, for the role that Annals has. */
+export interface DatabasePlace {
+  readonly host: string;
+  readonly password: string;
+}
+
+function clientOf({ host, password }: DatabasePlace): Client {
+  const client = new Client({
+    host,
+    password,
+    user: "annals",
+    database: "annals",
+    connectionTimeoutMillis: 1_000,
+    query_timeout: answerMsMax,
+  });
+  client.on("error", () => {});
+  return client;
+}
+
+/** Drops a connection, whatever runs on it. */
+function drop(client: Client): void {
+  void client.end().catch(() => {});
+  const { connection } = client as unknown as {
+    readonly connection: { readonly stream: { destroy(): void } };
+  };
+  connection.stream.destroy();
+}
+
+/** Cancels the commits that wait for a standby: they are there, and may be nowhere else. */
+export async function cancelCommits(place: DatabasePlace): Promise<number> {
+  const client = clientOf(place);
+  try {
+    await client.connect();
+    const text = `SELECT pg_cancel_backend(pid) FROM pg_stat_activity
+      WHERE wait_event = 'SyncRep' AND application_name = 'annals'`;
+    return (await client.query(text)).rowCount ?? 0;
+  } finally {
+    drop(client);
+  }
+}
+
+/** Reads positions at one node, primary or standby. Between two connections anything may happen. */
+export class SqlTail {
+  rows = 0;
+  readonly gaps: string[] = [];
+  private readonly place: DatabasePlace;
+  private readonly table: string;
+  private isOver = false;
+  private readonly reading: Promise<void>;
+
+  constructor(place: DatabasePlace, schema: string) {
+    this.place = place;
+    this.table = `"${schema}".event`;
+    this.reading = this.read();
+  }
+
+  async stop(): Promise<void> {
+    this.isOver = true;
+    await this.reading;
+  }
+
+  private async read(): Promise<void> {
+    while (!this.isOver) {
+      const client = clientOf(this.place);
+      try {
+        await client.connect();
+        await this.readWith(client);
+      } catch {
+        // The node is down, or became something else.
+      } finally {
+        drop(client);
+      }
+      if (!this.isOver) await pause(pollMs);
+    }
+  }
+
+  private async readWith(client: Client): Promise<void> {
+    const { table } = this;
+    const text = `SELECT coalesce(max(position), 0) FROM ${table}`;
+    const { rows } = await client.query<[string]>({ text, rowMode: "array" });
+    let last = Number(rows[0]?.[0]);
+    const next = `SELECT position FROM ${table} WHERE position > $1 ORDER BY position LIMIT ${rowsMax}`;
+    while (!this.isOver) {
+      const values = [last];
+      const page = await client.query<[string]>({ text: next, values, rowMode: "array" });
+      for (const [position] of page.rows) {
+        this.rows++;
+        if (Number(position) !== last + 1) {
+          this.gaps.push(
+            `a reader of the table at ${this.place.host}: ${position} follows ${last}`,
+          );
+        }
+        last = Number(position);
+      }
+      await pause(pollMs);
+    }
+  }
+}
+
+/** Commits to a table of its own, at whichever node takes it, as fast as it is answered. */
+export class CommitProbe {
+  private readonly places: readonly DatabasePlace[];
+  private isOver = false;
+  private waiting: ((atMs: number) => void)[] = [];
+  private readonly committing: Promise<void>;
+
+  constructor(places: readonly DatabasePlace[]) {
+    this.places = places;
+    this.committing = this.commit();
+  }
+
+  /** When the next commit is done that begins from here on. */
+  next(): Promise<number> {
+    return new Promise((resolve) => this.waiting.push(resolve));
+  }
+
+  async stop(): Promise<void> {
+    this.isOver = true;
+    await this.committing;
+  }
+
+  private async commit(): Promise<void> {
+    for (let i = 0; !this.isOver; i++) {
+      const client = clientOf(this.places[i % this.places.length] as DatabasePlace);
+      try {
+        await client.connect();
+        await this.commitWith(client);
+      } catch {
+        // It is not the primary, or not any more.
+      } finally {
+        drop(client);
+      }
+      await pause(50);
+    }
+  }
+
+  private async commitWith(client: Client): Promise<void> {
+    await client.query("CREATE SCHEMA IF NOT EXISTS probe");
+    await client.query("CREATE TABLE IF NOT EXISTS probe.commits (n int)");
+    while (!this.isOver) {
+      const asked = this.waiting;
+      this.waiting = [];
+      try {
+        await client.query("INSERT INTO probe.commits VALUES (1)");
+      } catch (error) {
+        this.waiting.push(...asked);
+        throw error;
+      }
+      for (const resolve of asked) resolve(performance.now());
+      await pause(pollMs);
+    }
+  }
+}
