@@ -197,6 +197,10 @@ start_database() {
     if [ -n "${!n:-}" ]; then echo "$n=${!n}"; fi
   done >"$DIR/settings"
   chmod 711 "$DIR"
+  if [ "$(id -u)" = 0 ] && ! $(as_user) test -x "$DIR"; then
+    echo "PostgreSQL, which does not run as root, cannot reach $DIR; set CLUSTER_DIR to a folder that all can reach" >&2
+    exit 1
+  fi
   if [ ! -e "$DIR/passwords" ]; then
     (
       umask 077

@@ -17,7 +17,8 @@ const timing = { TTL: "5", LOOP_WAIT: "1", RETRY_TIMEOUT: "2" };
 const env = {
   ...process.env,
   ...timing,
-  CLUSTER_DIR: join(scratch, "cluster"),
+  // PostgreSQL does not run as root, and has to reach it.
+  CLUSTER_DIR: mkdtempSync(join(tmpdir(), "annals-cluster-")),
   PREFIX: `127.${1 + (process.pid % 250)}.78`,
 };
 
