@@ -43,7 +43,7 @@ const goneStates = new Set([
 ]);
 
 /** A host that was accepted. */
-export interface Found<T> {
+export interface FoundHost<T> {
   readonly session: DbSession;
   /** What the check said of it. */
   readonly checked: T;
@@ -57,7 +57,7 @@ interface Pools {
 
 type Check<T> = (session: DbSession) => Promise<T>;
 
-/** Whoever tries hosts at the same time stops when one of them was found. */
+/** Attempts at several hosts stop when one of them was found. */
 interface Race {
   isOver: boolean;
 }
@@ -116,10 +116,10 @@ export class Database implements Asker {
   }
 
   /**
-   * Tries all hosts at once, each one time, and opens a session at the one that `check` accepts; from
-   * then on the others are opened there. Throws the most telling of what they say.
+   * Tries all hosts at once, each one time, and opens a session at the one that `check` accepts;
+   * from then on the others are opened there. Throws the most telling of what they say.
    */
-  async find<T>(check: Check<T>): Promise<Found<T>> {
+  async find<T>(check: Check<T>): Promise<FoundHost<T>> {
     const race = { isOver: false };
     try {
       return await Promise.any(this.options.urls.map((url) => this.attempt(url, check, race)));
@@ -136,7 +136,7 @@ export class Database implements Asker {
     check: Check<T>,
     signal: AbortSignal,
     failed: (host: string, error: Error) => void,
-  ): Promise<Found<T>> {
+  ): Promise<FoundHost<T>> {
     const race = { isOver: signal.aborted };
     const over = unreachable("it is not searched any more");
     const stopped = new Promise<never>((_, reject) => {
@@ -146,7 +146,7 @@ export class Database implements Asker {
       };
       signal.addEventListener("abort", stop, { once: true });
     });
-    const trying = async (url: string): Promise<Found<T>> => {
+    const trying = async (url: string): Promise<FoundHost<T>> => {
       while (!race.isOver) {
         try {
           return await this.attempt(url, check, race);
@@ -181,7 +181,7 @@ export class Database implements Asker {
     if (!pool.isOver) this.options.lost(why);
   }
 
-  private async attempt<T>(url: string, check: Check<T>, race: Race): Promise<Found<T>> {
+  private async attempt<T>(url: string, check: Check<T>, race: Race): Promise<FoundHost<T>> {
     const session = await this.openAt(url);
     const overdue = setTimeout(() => session.end(), attemptMs);
     try {
@@ -218,13 +218,14 @@ export class Database implements Asker {
 }
 
 /** Of several failures, the one that people can do something about. */
-function mostTelling(errors: readonly Error[]): Error | undefined {
+function mostTelling(errors: readonly Error[]): Error {
   const others = errors.filter((error) => !(error instanceof IsStandby));
   return (
     others.find((error) => error instanceof DatabaseRefused) ??
     others.find((error) => sqlState(error) !== undefined) ??
     others[0] ??
-    errors[0]
+    errors[0] ??
+    new Error("no host is named")
   );
 }
 

@@ -8,7 +8,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Batch, Storage, StorageIdentity, WriteState } from "../storage.ts";
 import { headAndTime, type Begun } from "./begun.ts";
-import { Database, type Found } from "./database.ts";
+import { Database, type FoundHost } from "./database.ts";
 import { askHead, factsInSession } from "./facts.ts";
 import { GroupsLease } from "./groups-lease.ts";
 import { lockStore } from "./lock.ts";
@@ -248,7 +248,7 @@ export class PostgresEngine {
   };
 
   /** From now on this host is the primary. */
-  private async use({ session, checked: { head, asked } }: Found<Proven>): Promise<void> {
+  private async use({ session, checked: { head, asked } }: FoundHost<Proven>): Promise<void> {
     this.writer.use(session);
     this.hints?.end();
     this.hints = await this.database.openBeside(() => this.look());
@@ -369,7 +369,7 @@ export class PostgresEngine {
   }
 }
 
-/** What is known of a host that commits: its head, and what was known of the log when it was asked. */
+/** Of a host that commits: its head, and what was known of the log when it was asked. */
 interface Proven {
   readonly head: LogHead;
   readonly asked: LogHead;

@@ -134,9 +134,9 @@ export class DbSession {
   }
 
   /**
-   * Commits. Throws if nothing was committed, or if it is not known to be where it should be. A commit
-   * that takes too long is not cancelled, because it would then be there and nowhere else: the
-   * connection is dropped, and what became of it is not known.
+   * Commits. Throws if nothing was committed, or if it is not known to be where it should be. A
+   * commit that takes too long is not cancelled, because it would then be there and nowhere else:
+   * the connection is dropped, and what became of it is not known.
    */
   async commit(): Promise<void> {
     this.doubt = undefined;

@@ -1,4 +1,4 @@
-// The participants of a history over several servers. Whoever loses a server goes on with any of
+// The participants of a history over several servers. One that loses a server goes on with any of
 // them: what is not settled is sent again there with the same ids, and subscriptions resume there.
 import { setTimeout as pause } from "node:timers/promises";
 import { fromBinary } from "@bufbuild/protobuf";

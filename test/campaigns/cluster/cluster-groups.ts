@@ -92,7 +92,8 @@ export class ClusterGroups {
   private async work(calls: Calls, history: GroupHistory, permits: number): Promise<void> {
     const { random, members } = this;
     const kind = groupKinds.find(({ name }) => name === history.name);
-    while (!this.isOver && kind !== undefined) {
+    if (kind === undefined) throw new Error(`there is no group ${history.name}`);
+    while (!this.isOver) {
       await createCampaignGroup(calls, kind, settings, { deadline: Date.now() + 2_000 });
       const member = new CampaignMember(calls, history, random, { permits, sound: this.isSound });
       members.add(member);

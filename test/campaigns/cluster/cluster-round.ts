@@ -9,7 +9,7 @@ import type { ServerPlace } from "../support/wire-client.ts";
 import { ClusterCrowd } from "./cluster-crowd.ts";
 import { ClusterGroups } from "./cluster-groups.ts";
 import { anyServerFault, faults, type Fault, type Scene } from "./faults.ts";
-import { nodeNumbers, type LocalCluster, type NodeNumber } from "./local-cluster.ts";
+import { nodeNumbers, type LocalCluster } from "./local-cluster.ts";
 import { SqlTail, type CommitProbe } from "./observers.ts";
 
 export const serverPort = 7420;
@@ -146,7 +146,8 @@ export class ClusterRound {
     const members = await cluster.members();
     const standby =
       members.find(({ role }) => role === "sync_standby")?.node ??
-      (nodeNumbers.find((node) => node !== primary) as NodeNumber);
+      nodeNumbers.find((node) => node !== primary) ??
+      primary;
     return {
       cluster,
       primary,
@@ -160,7 +161,7 @@ export class ClusterRound {
     };
   }
 
-  /** A server that finds no primary ends; whoever runs it starts it again. */
+  /** A server that finds no primary ends, and is started again, as an operator's system does. */
   private async restart(name: string): Promise<void> {
     const { local, schema } = this.parts;
     const until = performance.now() + restartMsMax;

@@ -178,14 +178,14 @@ type GroupSettings = MessageInitShape<typeof GroupSettingsSchema>;
 export async function createCampaignGroup(
   calls: Calls,
   { name, ordering }: Kind,
-  settings: GroupSettings,
+  chosen: GroupSettings,
   options: CallOptions = {},
 ): Promise<void> {
   const key =
     ordering.case === "stream"
       ? ({ case: "stream", value: {} } as const)
       : ({ case: "tagPrefix", value: "k:" } as const);
-  const ordered = create(GroupSettingsSchema, settings);
+  const ordered = create(GroupSettingsSchema, chosen);
   ordered.ordering = create(GroupOrderingSchema, { key });
   await calls.unary(groups.createGroup, { name, settings: ordered }, options).catch(() => {});
 }

@@ -85,10 +85,9 @@ export class PipeWriter implements Writer {
     const underWay: Op[] = [];
     const later: Op[] = [];
     let halfClosed = false;
-    let isOver = false;
     const { window, paceMs } = this.size;
     const fill = (): void => {
-      while (underWay.length < window && !halfClosed && !isOver) {
+      while (underWay.length < window && !halfClosed) {
         if (stop.now && this.again.length === 0) {
           halfClosed = true;
           pipe.half();
@@ -123,7 +122,7 @@ export class PipeWriter implements Writer {
     });
     fill();
     const { status, message } = await pipe.ended;
-    isOver = true;
+    halfClosed = true;
     if (status !== 0 && !passing.has(status)) history.violate(`a pipe ended: ${status} ${message}`);
     if (status === 0 && underWay.length > 0) history.violate("a pipe ended without all answers");
     this.again = [...later, ...underWay, ...this.again];
