@@ -267,6 +267,7 @@ export class AppendQueue {
       const [decided, rest] = isWhole ? [batch, []] : parted(batch, outcomes.length);
       const { head: after } = facts;
       try {
+        // If nothing has to be stored, every answer depends on facts, which have to be durable.
         const isEmpty = events.length === 0 && sideValues === undefined;
         const commit = { after, recordedAt, events, ...(sideValues && { sideValues }) };
         if (isEmpty) await storage.confirm?.();
