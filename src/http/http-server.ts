@@ -2,19 +2,13 @@
 // come from the HTTP/2 server, which tells by the first bytes that a client speaks HTTP/1.1, or
 // from a port of its own. Requests by HTTP/2 come as streams; those by HTTP/1.1 are made such.
 
-import { createServer, type Server } from "node:http";
-import {
-  createServer as createNetServer,
-  type AddressInfo,
-  type Server as NetServer,
-  type Socket,
-} from "node:net";
+import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import type { X509Certificate } from "node:crypto";
 import type { Budget } from "../http2/account.ts";
 import type { Http2Stream, StreamHandler } from "../http2/api.ts";
 import { encodeHeaders } from "../http2/hpack-encoder.ts";
 import { errorCode } from "../http2/protocol.ts";
-import { Http1Connection, type Http1Options, type Http1Times } from "./http1-stream.ts";
+import { Http1Connection, type Http1Limits, type Http1Options } from "./http1-connection.ts";
 
 export interface HttpRequest {
   /** `127.0.0.1:50123`, `[::1]:50123`, or `unix`. */
@@ -44,10 +38,9 @@ export type Route = (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer>;
 /** By path. */
 export type Routes = ReadonlyMap<string, Route>;
 
-export interface HttpLimits extends Http1Times {
+export interface HttpLimits extends Http1Limits {
   /** Connections that wait for a request. The one that has waited the longest gives way. */
   readonly waitingMax: number;
-  readonly headerBytesMax: number;
   readonly tickMs: number;
 }
 
@@ -56,6 +49,7 @@ const limitsDefault: HttpLimits = {
   headerBytesMax: 32 * 1024,
   exchangeMs: 10_000,
   idleMs: 60_000,
+  lingerMs: 1_000,
   tickMs: 1_000,
 };
 
@@ -76,8 +70,7 @@ export const plainText = "text/plain; charset=utf-8";
 export class HttpServer {
   private readonly options: HttpOptions;
   private readonly limits: HttpLimits;
-  private readonly server: Server;
-  private readonly ports: NetServer[] = [];
+  private readonly ports: Server[] = [];
   private readonly connections = new Map<Socket, Http1Connection>();
   /** The one that has waited the longest comes first. */
   private readonly waiting = new Set<Http1Connection>();
@@ -88,11 +81,8 @@ export class HttpServer {
   constructor(options: HttpOptions) {
     this.options = options;
     this.limits = { ...limitsDefault, ...options.limits };
-    const { headerBytesMax: maxHeaderSize, idleMs: keepAliveTimeout, tickMs } = this.limits;
-    this.server = createServer({ maxHeaderSize, keepAliveTimeout }, (request, response) =>
-      this.connections.get(request.socket)?.serve(request, response),
-    );
     this.connectionOptions = {
+      limits: this.limits,
       budgetOf: options.budgetOf ?? (() => uncounted),
       onStream: (stream) => this.onStream(stream),
       onFault: (error, path) => options.onFault(error, path),
@@ -100,8 +90,8 @@ export class HttpServer {
     };
     this.timer = setInterval(() => {
       const now = performance.now();
-      for (const connection of this.connections.values()) connection.tick(now, this.limits);
-    }, tickMs).unref();
+      for (const connection of this.connections.values()) connection.tick(now);
+    }, this.limits.tickMs).unref();
   }
 
   get connectionCount(): number {
@@ -116,10 +106,7 @@ export class HttpServer {
       this.connections.delete(socket);
       if (this.connections.size === 0) this.whenEmpty?.();
     });
-    if (!connection.begin()) return;
-    if (firstBytes.length > 0) socket.unshift(firstBytes);
-    this.server.emit("connection", socket);
-    socket.resume();
+    connection.begin(firstBytes);
   }
 
   /** Serves a request, by whichever version of HTTP. */
@@ -140,7 +127,9 @@ export class HttpServer {
 
   /** A port for these routes alone. Answers the address with the bound port. */
   async listen(host: string, port: number): Promise<string> {
-    const server = createNetServer({ noDelay: true }, (socket) => this.serve(socket));
+    const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) =>
+      this.serve(socket),
+    );
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen({ host: host.replace(/^\[(.*)\]$/, "$1"), port }, resolve);
