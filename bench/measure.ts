@@ -145,6 +145,7 @@ export class Measurements {
     settleMs = firstWarmUpMs,
     watched,
     through,
+    flags = [],
   }: ProductProbe): Promise<Sample> {
     const { foreign, measureMs, warmUpMs } = this.options;
     if (foreign) {
@@ -156,7 +157,8 @@ export class Measurements {
         measureMs,
       });
     }
-    const { host, port, pid } = await this.productOn(store, watched, through !== undefined);
+    const more = [...flags, ...(through === undefined ? [] : ["--protocol", "kurrentdb"])];
+    const { host, port, pid } = await this.productOn(store, watched, more);
     const fresh = !this.warm.has(pid);
     this.warm.add(pid);
     return this.run({
@@ -201,9 +203,9 @@ export class Measurements {
   private async productOn(
     store: Store,
     watched?: ProductProbe["watched"],
-    speaksKurrentdb = false,
+    more: readonly string[] = [],
   ): Promise<Product> {
-    const key = JSON.stringify([store, watched, speaksKurrentdb]);
+    const key = JSON.stringify([store, watched, more]);
     const known = this.products.get(key);
     if (known) return known;
     const { stores, entry, profileFolder } = this.options;
@@ -214,9 +216,8 @@ export class Measurements {
     const name = `${this.workload}-${this.products.size + 1}.cpuprofile`;
     const profile = profileFolder === undefined ? undefined : { folder: profileFolder, name };
     const truncated = store !== "empty" && store.truncated === true;
-    const flags: string[] = truncated ? [...truncationFlags] : [];
+    const flags = [...more, ...(truncated ? truncationFlags : [])];
     if (watched === "bare") flags.push("--no-metrics");
-    if (speaksKurrentdb) flags.push("--protocol", "kurrentdb");
     const token = watched === "all" ? await newToken(stores.path("tokens")) : undefined;
     if (token !== undefined) flags.push("--tokens-file", token.file);
     const product = await startProduct({ entry, folder, profile, flags });

@@ -28,6 +28,8 @@ export type Probe =
       readonly watched?: "bare" | "all";
       /** The server also speaks KurrentDB's protocol, and the load uses this one. */
       readonly through?: "annals" | "kurrentdb";
+      /** Further flags of the server. */
+      readonly flags?: readonly string[];
     }
   /**
    * The same load on a grpc-js server that answers with as many bytes. `like` names the probe of

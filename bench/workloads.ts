@@ -6,7 +6,7 @@ import type { Workload } from "./probe.ts";
 import { appends, conditional } from "./workloads/appends.ts";
 import { clients } from "./workloads/clients.ts";
 import { databases } from "./workloads/database.ts";
-
+import { byHttp } from "./workloads/http.ts";
 import { footprint, growth, starts } from "./workloads/life.ts";
 import { besideKurrentdb } from "./workloads/kurrentdb.ts";
 import { readsOf } from "./workloads/reads.ts";
@@ -28,6 +28,7 @@ export function workloads(scale: number): readonly Workload[] {
     ...clients(million),
     ...databases(million),
     ...besideKurrentdb(million),
+    ...byHttp(million),
     growth(small, million, "full"),
     growth(small, large, "long", ratioAtLeast(0.9)),
     starts(million, "quick"),

@@ -298,7 +298,8 @@ function call(spec: CallSpec, head: number, wrapping?: Wrapping): Call | undefin
       const encoded = subscribe({ selection, start, checkpointInterval });
       return naming(`${service}/Subscribe`, 100_000, encoded);
     }
-    // A stream of requests and answers, which has its own part: consume-part.ts.
+    // By HTTP only, and a stream of requests and answers: http-part.ts, consume-part.ts.
+    case "read-page":
     case "consume":
       return undefined;
   }

@@ -32,6 +32,8 @@ export type CallSpec =
       readonly total: number;
     }
   | { readonly verb: "read-all" }
+  /** The newest hundred events with their payloads as JSON: a page of the console. By HTTP only. */
+  | { readonly verb: "read-page" }
   | { readonly verb: "read-stream"; readonly streams: number }
   | { readonly verb: "read-tag"; readonly tags: number }
   | { readonly verb: "read-type"; readonly type: string }
@@ -44,8 +46,11 @@ export type CallSpec =
 interface PartBase {
   readonly call: CallSpec;
   readonly connections: number;
-  /** The client: the light HTTP/2 client (absent), or grpc-js with the generated codec. */
-  readonly client?: "light" | "grpc-js";
+  /**
+   * The client: the light HTTP/2 client (absent), grpc-js with the generated codec, or HTTP/1.1 and
+   * JSON, with a connection for each call at a time.
+   */
+  readonly client?: "light" | "grpc-js" | "http";
 }
 
 /** Calls with one request each. The events of their answers are counted. */

@@ -8,6 +8,7 @@ import { runCalls } from "./calls-part.ts";
 import { runConsume } from "./consume-part.ts";
 import { runFollow } from "./follow-part.ts";
 import { runGrpcJs } from "./grpc-js-part.ts";
+import { runHttp } from "./http-part.ts";
 import { Http2Connection } from "./http2-connection.ts";
 import type { CallSpec, LoadJob, LoadResult, Part, Protocol } from "./job.ts";
 import { kurrentdbCalls } from "./kurrentdb-calls.ts";
@@ -77,6 +78,7 @@ export async function runJob(job: LoadJob): Promise<LoadResult> {
 
 async function run(part: Part, context: PartContext): Promise<RunningPart> {
   if (context.job.protocol === "postgres") return runPostgres(part, context);
+  if (part.client === "http") return runHttp(part, context);
   if (part.client === "grpc-js") return runGrpcJs(part, context);
   switch (part.kind) {
     case "calls":

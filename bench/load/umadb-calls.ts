@@ -143,6 +143,7 @@ function call(spec: CallSpec, head: number): Call | undefined {
         Buffer.concat([field(1, query([], [`quiet-${spec.group}-${marker(0)}`])), number(2, head)]),
         100_000,
       );
+    case "read-page":
     case "consume":
       return undefined;
   }

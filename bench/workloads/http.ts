@@ -1,0 +1,99 @@
+// HTTP beside gRPC on the same port: appends and pages in JSON, subscribers by Server-Sent Events.
+
+import type { Workload } from "../probe.ts";
+import {
+  figure,
+  followers,
+  one,
+  onEmpty,
+  product,
+  ratioAtLeast,
+  ratioAtMost,
+  unary,
+} from "./words.ts";
+
+const client = "http" as const;
+/** All subscribers come from one address. */
+const flags = ["--max-connections", "2000", "--max-connections-per-address", "2000"];
+const timedOne = { ...one, timed: true };
+const subscribers = 1_000;
+
+export function byHttp(events: number): readonly Workload[] {
+  return [
+    {
+      name: "append-http",
+      form: "quick",
+      probes: {
+        grpc: onEmpty(unary(one, 64)),
+        product: onEmpty(unary(one, 64, { client })),
+      },
+      rows: [
+        {
+          workload: "append-http-c64",
+          title: "Append of one event by HTTP/1.1 and JSON, 64 at a time",
+          unit: "calls/s",
+          value: product("calls/s"),
+          limit: [figure("grpc", "calls/s")],
+          against: "the same appends by gRPC",
+          target: ratioAtLeast(0.5),
+        },
+        {
+          workload: "append-http-cpu",
+          title: "Append of one event by HTTP/1.1 and JSON, 64 at a time: CPU of a call",
+          unit: "us",
+          value: product("us CPU/call"),
+          limit: [figure("grpc", "us CPU/call")],
+          against: "the same appends by gRPC",
+          target: ratioAtMost(2),
+        },
+      ],
+    },
+    {
+      name: "http-page",
+      form: "quick",
+      probes: {
+        product: {
+          at: "product",
+          store: { events },
+          parts: [unary({ verb: "read-page" }, 1, { client })],
+        },
+      },
+      rows: [
+        {
+          workload: "http-page",
+          title: "The newest hundred events as JSON by HTTP, as a page of the console: p99",
+          unit: "ms",
+          value: product("p99"),
+          target: { of: "value", atMost: 100 },
+        },
+      ],
+    },
+    {
+      name: "sse-fan-out-1000",
+      form: "quick",
+      probes: {
+        product: {
+          at: "product",
+          store: "empty",
+          parts: [followers(subscribers, { client }), unary(timedOne, 64, { perSecond: 1_000 })],
+          flags,
+        },
+      },
+      rows: [
+        {
+          workload: "sse-fan-out-1000",
+          title: "1,000 subscribers by Server-Sent Events beside 1,000 appends/s: events delivered",
+          unit: "events/s",
+          value: product("events/s", 0),
+          target: { of: "value", atLeast: 0.99 * subscribers * 1_000 },
+        },
+        {
+          workload: "sse-fan-out-1000-latency",
+          title: "1,000 subscribers by Server-Sent Events beside 1,000 appends/s: p99",
+          unit: "ms",
+          value: product("p99", 0),
+        },
+      ],
+    },
+  ];
+}
