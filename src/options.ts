@@ -207,6 +207,11 @@ export const options = {
     initial: true,
     help: "serve the console, a page for browsers, at the path /; --no-console turns it off",
   },
+  mcp: {
+    type: "switch",
+    initial: false,
+    help: "serve the Model Context Protocol at the path /mcp: tools that read, for assistants",
+  },
   reflection: {
     type: "switch",
     initial: true,

@@ -32,6 +32,7 @@ import { beginTracing } from "./observe/tracing.ts";
 import { SlowCalls } from "./observe/slow-calls.ts";
 import { OperatorsHttp } from "./observe/operators-http.ts";
 import { originsOf } from "./grpc/web/origins.ts";
+import type { Mcp } from "./grpc/web/mcp.ts";
 import { WebCalls } from "./grpc/web/web-calls.ts";
 import type { KurrentContext } from "./protocols/kurrentdb/mapping/context.ts";
 import { folderOptions, openConfigured } from "./configured-storage.ts";
@@ -119,7 +120,8 @@ export async function startServer(
   const bound = forwarding?.over(own) ?? own;
   const grpc = new GrpcServer(bound, options, environment);
   const origins = originsOf(config.corsOrigin, access === undefined && config.tlsCert === "");
-  const web = new WebCalls({ ...grpc.parts, origins, ...storage.identity }, environment);
+  const mcp = config.mcp ? await mcpOf(grpc, environment) : undefined;
+  const web = new WebCalls({ ...grpc.parts, origins, ...storage.identity, mcp }, environment);
   const open = { storage, log, grpc, http, health, environment, certificates, unwatch, forwarding };
   let stopped: Promise<void> | undefined;
   const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
@@ -225,6 +227,11 @@ async function forwardingOf(
           privateKey: readFileSync(tlsKey),
         };
   return new Kind({ proofs, tls });
+}
+
+async function mcpOf(grpc: GrpcServer, environment: CallEnvironment): Promise<Mcp> {
+  const { Mcp } = await import("./grpc/web/mcp.ts");
+  return new Mcp({ ...grpc.parts, version }, environment);
 }
 
 function memoryOf({ clientMemoryBytes: bytesMax }: Config, limits: Limits): ClientMemory {

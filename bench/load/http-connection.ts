@@ -1,4 +1,4 @@
-// A light client of HTTP/1.1 with keep-alive: one request at a time, as bytes that were made before.
+// A light client of HTTP/1.1 with keep-alive: one request at a time, of bytes made before.
 
 import { connect, type Socket } from "node:net";
 

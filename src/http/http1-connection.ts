@@ -230,7 +230,7 @@ export class Http1Connection implements Http2Connection, StreamConnection {
     this.end();
   }
 
-  /** Says that nothing more comes. What the client still sends is dropped, so that it reads this. */
+  /** Says that nothing more comes. What the client still sends is dropped: so it reads this. */
   private end(): void {
     this.phase = "closing";
     this.held = none;

@@ -93,18 +93,18 @@ class ChunkedBody implements RequestBody {
       const size = sizeForm.exec(line)?.[1];
       if (size === undefined)
         throw new BadRequest("a chunk's size is not 1 to 8 hexadecimal digits");
-      this.skip(line.length - size.length);
+      this.passOver(line.length - size.length);
       this.missingBytes = Number.parseInt(size, 16);
       this.awaits = this.missingBytes === 0 ? "trailer" : "data";
     } else if (this.awaits === "end of data") {
       if (line !== "") throw new BadRequest("a chunk is longer than its size");
       this.awaits = "size";
     } else if (line === "") this.isComplete = true;
-    else if (isField(line)) this.skip(line.length);
+    else if (isField(line)) this.passOver(line.length);
     else throw new BadRequest("a trailer is not NAME: VALUE");
   }
 
-  private skip(bytes: number): void {
+  private passOver(bytes: number): void {
     this.unreadBytesLeft -= bytes;
     if (this.unreadBytesLeft < 0) throw tooMuchUnread();
   }

@@ -1,5 +1,5 @@
-// The head of a request by HTTP/1.1: its first line and its fields. Strict, because what two readers
-// of the same bytes read differently is how a request is smuggled past one of them.
+// The head of a request by HTTP/1.1: its first line and its fields. Strict, because bytes that two
+// readers read differently are how a request is smuggled past one of them.
 // Source: RFC 9112, sections 2 to 3, 5 and 6; RFC 9110, sections 5, 7.2 and 10.1.1.
 
 /** A request that is refused, with whose answer the connection ends. */
@@ -28,7 +28,7 @@ const firstLine = /^([!#$%&'*+\-.^_`|~\dA-Za-z]+) ([\x21-\x7e]+) HTTP\/(\d\.\d)$
 const nameForm = /^[!#$%&'*+\-.^_`|~\dA-Za-z]+$/;
 const absoluteForm = /^https?:\/\/([^/?#]+)(.*)$/i;
 const hostForm = /^[\w.~!$&'()*+,;=%:[\]-]*$/;
-/** A control character but a tab, CR or LF that is not beside the other. At the beginning, LF may be. */
+/** A control character but a tab, CR or LF that is not beside the other. LF may be the first. */
 // oxlint-disable-next-line eslint/no-control-regex
 const unsound = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n|$)|(?<=[^\r])\n/;
 /** Fields that must not be given twice, whatever their values. */

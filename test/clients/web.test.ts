@@ -1,5 +1,6 @@
 // Clients of HTTP as their users have them: those of Connect and gRPC-Web in each of their forms,
-// Server-Sent Events through a restart, the SDKs of CloudEvents, and validators of OpenAPI.
+// Server-Sent Events through a restart, the SDKs of CloudEvents, the client of the Model Context
+// Protocol, and validators of OpenAPI.
 import { afterAll, expect, test } from "vitest";
 import { build, missingTool, sourcesOf } from "./build-cache.ts";
 import type { Facts } from "./conversation.ts";
@@ -47,7 +48,7 @@ async function said(name: string, skip: (why: string) => void): Promise<Map<stri
   }
   const { folder, seconds } = await build(toolchain, sourcesOf(`test/clients/${name}`));
   const since = performance.now();
-  const lines = await runClient(toolchain.run, folder, "TCP");
+  const lines = await runClient(toolchain.run, folder, "TCP", ["--mcp"]);
   ran(name, seconds, (performance.now() - since) / 1_000);
   return new Map(lines.map(({ what, ...facts }) => [String(what), facts as Facts]));
 }
@@ -82,6 +83,16 @@ test("each client of Connect and gRPC-Web sees the same", async ({ skip }) => {
     "bytes, structured": back("bytes-structured", "AP8K"),
     "bytes, binary": back("bytes-binary", [0, 255, 10]),
     "zero, structured": back("zero-structured", 0),
+  });
+  expect(facts.get("mcp")).toEqual({
+    server: "annals",
+    tools: ["find_streams", "read_events", "state_at", "explain_refusal"],
+    streams: ["asked"],
+    events: ["A"],
+    state: null,
+    meaning: "ABORTED",
+    mistyped: true,
+    unknown: -32_602,
   });
   expect(facts.get("openapi")).toEqual({ valid: true });
 });

@@ -32,6 +32,7 @@ import {
 import { EventSourceAnswers, requestOfUrl, type EventText } from "./event-source.ts";
 import { grpcWebFormat } from "./grpc-web.ts";
 import { respondWhole, respondWithError, unheardOn, type Fields } from "./http-status.ts";
+import type { Mcp } from "./mcp.ts";
 import { judgeOrigin, preflightFields, type Origins } from "./origins.ts";
 import { structuredText, toldOf } from "./recorded-cloud-event.ts";
 
@@ -41,6 +42,8 @@ interface WebOptions {
   readonly deadlines: RequestDeadlines;
   readonly origins: Origins;
   readonly storeId: string;
+  /** Absent: it is not served. */
+  readonly mcp: Mcp | undefined;
 }
 
 /** What a request says of its call. */
@@ -88,7 +91,12 @@ export class WebCalls {
       return unheardOn(stream);
     }
     if (stream.headers.get(":path") === "/openapi.json") return this.contract(stream, judged);
+    const { mcp } = this.options;
     try {
+      if (mcp !== undefined && stream.headers.get(":path") === "/mcp") {
+        mustBe(stream.headers, "POST");
+        return mcp.onStream(stream, judged);
+      }
       return this.call(stream, this.spoken(stream, judged));
     } catch (error) {
       return this.refuse(stream, error, judged);

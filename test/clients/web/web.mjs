@@ -1,5 +1,6 @@
 // What clients of HTTP see of a server: those of Connect and gRPC-Web, an EventSource through a
-// restart, the CloudEvents SDK, and a validator of OpenAPI. Prints a line of JSON for each.
+// restart, the CloudEvents SDK, the client of the Model Context Protocol, and a validator of
+// OpenAPI. Prints a line of JSON for each.
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createFileRegistry, fromBinary } from "@bufbuild/protobuf";
@@ -7,6 +8,8 @@ import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import * as node from "@connectrpc/connect-node";
 import * as web from "@connectrpc/connect-web";
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { CloudEvent, HTTP } from "cloudevents";
 import { EventSource } from "eventsource";
@@ -173,6 +176,36 @@ async function cloudEvents() {
   say("cloudevents", facts);
 }
 await cloudEvents();
+
+async function assistant() {
+  const client = new Client({ name: "assistant", version: "1.0.0" });
+  await client.connect(new StreamableHTTPClientTransport(new URL(`${baseUrl}/mcp`)));
+  await client.ping();
+  const { tools } = await client.listTools();
+  const call = async (name, given) => {
+    const { content, isError = false } = await client.callTool({ name, arguments: given });
+    return { isError, ...JSON.parse(content[0].text) };
+  };
+  await appendJson("asked", "A");
+  const { streams } = await call("find_streams", { prefix: "asked" });
+  const { events } = await call("read_events", { stream: "asked" });
+  const state = await call("state_at", { stream: "asked", version: 1 });
+  const { meaning } = await call("explain_refusal", { reason: "APPEND_CONFLICT" });
+  const mistyped = await call("read_events", { steam: "asked" });
+  const unknown = await client.callTool({ name: "append" }).catch(({ code }) => code);
+  say("mcp", {
+    server: client.getServerVersion().name,
+    tools: tools.map(({ name }) => name),
+    streams: streams.map(({ stream }) => stream),
+    events: events.map(({ type }) => type),
+    state: state.state,
+    meaning: meaning.slice(0, 7),
+    mistyped: mistyped.isError,
+    unknown,
+  });
+  await client.close();
+}
+await assistant();
 
 const spec = await fetch(`${baseUrl}/openapi.json`).then((response) => response.json());
 const { valid, errors } = await new Validator().validate(spec);
