@@ -133,6 +133,8 @@ class OneStore {
   private async oneLife(): Promise<void> {
     const { random, tally, crowd } = this;
     await this.ready();
+    // What does not start is told, and has no folder to look at.
+    if (this.history.violations.length > 0) return;
     await pause(20 + random() * 600);
     const chance = random();
     const who = chance < 0.4 ? "follower" : chance < 0.7 ? "leader" : "both";
