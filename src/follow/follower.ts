@@ -140,12 +140,13 @@ class Following {
   private async take(part: CopyPart): Promise<boolean> {
     const { target, storage, nowMs } = this.parts;
     if (part.kind === "begin" && !this.accept(part.store)) return false;
+    const { position: before } = storage.head();
     await target.receive(part);
     if (part.kind === "begin") this.leaderHead = part.store.head;
     else if (part.kind === "commits") this.leaderHead = part.commits.head;
     else if (part.kind === "progress") this.leaderHead = part.head;
     if (storage.head().position >= this.leaderHead) this.caughtUpAtMs = nowMs();
-    this.lookWhole();
+    this.lookWhole(before);
     this.connected();
     return true;
   }
@@ -194,11 +195,14 @@ class Following {
     this.parts.warn(words, { leader: this.parts.leader, why });
   }
 
-  private lookWhole(): void {
-    const { isWhole } = this.parts.target;
+  /** `before`: its last position before it got something. */
+  private lookWhole(before = 0): void {
+    const { target, warn, wholeChanged } = this.parts;
+    const { isWhole } = target;
     if (isWhole === this.isWhole) return;
     this.isWhole = isWhole;
-    this.parts.wholeChanged(isWhole);
+    if (!isWhole) warn("the copy waits for a removal: it is not whole", { wholeThrough: before });
+    wholeChanged(isWhole);
   }
 
   private pause(ms: number): Promise<void> {

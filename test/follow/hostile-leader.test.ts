@@ -1,7 +1,7 @@
 // What a broken or hostile leader sends is refused by name, and nothing of it is stored: the copy
 // stays the exact prefix that it was, and goes on with its true leader afterwards.
 import { create } from "@bufbuild/protobuf";
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -26,6 +26,8 @@ import {
 } from "../../src/storage/leveldb/format/chunk.ts";
 import { openLevelStore } from "../../src/storage/leveldb/open.ts";
 import { sideValueKey } from "../../src/storage/leveldb/write/side-values.ts";
+import { backUp } from "../../src/storage/leveldb/offline/backup.ts";
+import { restore } from "../../src/storage/leveldb/offline/restore.ts";
 import { verifyFolder } from "../../src/storage/leveldb/offline/verify-folder.ts";
 import { composeRemovedRecord } from "../../src/storage/removed-record.ts";
 import { newEvent, type EventSketch } from "../support/events.ts";
@@ -257,6 +259,33 @@ describe("a follower refuses", () => {
     const why = await followUntil(hostile.address, (phase) => phase === FollowerPhase.REFUSED);
     expect(why).toMatch(words);
     expect(await copiedIn(folder)).toEqual(before);
+  });
+});
+
+describe("a copy that a leader keeps from being whole", () => {
+  test("says how far it is behind, and has all that it had when it is restored up to there", async () => {
+    const own = join(scratch, "kept");
+    await cp(folder, own, { recursive: true });
+    const before = await verifyFolder(own);
+    hostile.script = sending((r) => rewrittenBy(1_000_000, forged(r, {})));
+    const server = await startTestServer(["--data", own, "--follow", hostile.address]);
+    const clients = clientsOf(server.address);
+    let { follower } = await clients.store.getInfo({});
+    while (follower?.phase !== FollowerPhase.COPYING) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      ({ follower } = await clients.store.getInfo({}));
+    }
+    expect(follower.lagEvents).toBeGreaterThan(999_000n);
+    await expect(clients.store.getStream({ stream: "taken" })).rejects.toThrow("not whole");
+    clients.close();
+    await server.stop();
+    const backup = join(scratch, "kept-backup");
+    await backUp({ store: own, target: backup });
+    const target = join(scratch, "kept-restored");
+    const to = { position: before.head?.position ?? 0 };
+    await restore({ backup, target, to, withoutProgress: true });
+    const { findings, headHash } = await verifyFolder(target);
+    expect({ findings, headHash }).toEqual({ findings: [], headHash: before.headHash });
   });
 });
 
