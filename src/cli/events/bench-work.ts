@@ -109,7 +109,7 @@ export async function runBench(
     work(appends, () => append(store, plan, turn++, once)),
   );
   const reading = Array.from({ length: plan.reads }, () =>
-    work(reads, () => readOne(session, plan)),
+    work(reads, () => readOne(session, plan, plan.inFlight > 0 ? turn : Infinity)),
   );
   await Promise.all([...appending, ...reading]);
   const seconds = secondsNow();
@@ -149,8 +149,13 @@ function payload(bytes: number): Uint8Array {
   return Buffer.from(`${head}${"x".repeat(Math.max(0, bytes - head.length - 2))}"}`);
 }
 
-async function readOne({ store, once }: Session, plan: BenchPlan): Promise<number> {
-  const stream = `${plan.prefix}${Math.floor(Math.random() * plan.streams)}`;
+/** Of one of the streams that have events: `begun` of them, if it began with none. */
+async function readOne(
+  { store, once }: Session,
+  { prefix, streams }: BenchPlan,
+  begun: number,
+): Promise<number> {
+  const stream = `${prefix}${Math.floor(Math.random() * Math.max(1, Math.min(streams, begun)))}`;
   let count = 0;
   const selection = { case: "stream", value: stream } as const;
   for await (const { message } of store.read({ selection }, once)) {
