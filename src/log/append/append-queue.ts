@@ -33,6 +33,7 @@ import { cancellation, type CancelListener, type CancelSignal } from "../cancell
 import type { CommitFigures, QueueFigures } from "../log-figures.ts";
 import type { CommitObserver } from "../log-observer.ts";
 import { CommitStats } from "./commit-stats.ts";
+import { HeldAnswers } from "./held-answers.ts";
 import { decidedSideValues, loadCheckpoints } from "./side-values.ts";
 import { freshBytes, QueueOrder } from "./queue-order.ts";
 import { weightOf, type QueueEntry, type SideWrite, type Weight } from "./weight.ts";
@@ -100,6 +101,7 @@ export class AppendQueue {
   private running = false;
   private stopping = false;
   private whenIdle: (() => void)[] = [];
+  private readonly held = new HeldAnswers();
   private readonly stats = new CommitStats();
 
   constructor(options: AppendQueueOptions) {
@@ -208,10 +210,12 @@ export class AppendQueue {
       try {
         if (batch.length > 0) await this.commit(batch);
       } catch (error) {
+        this.held.make();
         for (const waiting of batch) waiting.reject(error);
       }
       this.options.storage.release?.();
       for (const waiting of batch) this.release(waiting);
+      if (this.waiting.size === 0) this.held.make();
     }
     this.running = false;
     for (const resolve of this.whenIdle.splice(0)) resolve();
@@ -274,7 +278,9 @@ export class AppendQueue {
         else if ((await this.store(commit, decided)) === "stale") continue;
         if (checkpoints.size > 0) onCheckpoints?.(checkpoints);
         for (const outcome of outcomes) this.stats.answered(outcome);
-        answer(decided, outcomes, storage.head().position);
+        const { position } = storage.head();
+        this.held.hold(() => answer(decided, outcomes, position));
+        if (storage.release === undefined || this.waiting.size === 0) this.held.make();
       } catch (error) {
         // Facts that have to be confirmed are not known to be durable here.
         const durable = storage.confirm === undefined ? after.position : 0;
@@ -292,7 +298,14 @@ export class AppendQueue {
     const told = observer?.committing(decided.map(({ signal }) => signal));
     const begunMs = performance.now();
     try {
-      const result = await storage.commit(commit);
+      const stored = storage.commit(commit);
+      if (this.held.areAny) {
+        stored.catch(() => {});
+        // It is on its way in the next turn.
+        await setImmediate();
+        this.held.make();
+      }
+      const result = await stored;
       if (result === "committed") this.stats.committed(commit, performance.now() - begunMs);
       told?.({ events });
       return result;

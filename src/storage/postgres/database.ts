@@ -27,6 +27,7 @@ export interface DatabaseOptions {
 }
 
 const copiersMax = 4;
+const copyingReadsMax = 8;
 
 const isStandby = { name: "is-standby", text: "SELECT pg_is_in_recovery()" };
 
@@ -75,6 +76,8 @@ export class Database implements Asker {
   /** The primary's URL. Undefined: it is being searched. */
   private primary: string | undefined;
   private why = "it was not connected to yet";
+  /** How many more reads may hold large pages of the log. Others read by small ones. */
+  copyRoom = copyingReadsMax;
 
   constructor(options: DatabaseOptions) {
     this.options = options;

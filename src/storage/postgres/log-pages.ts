@@ -1,11 +1,14 @@
 // Pages of the whole log, in its order. They come by COPY in the binary format, which takes a third
-// of the time of a SELECT: bytes arrive as bytes, and nothing is parsed but what a read needs.
+// of the time of a SELECT: bytes arrive as bytes, and of a record only its CRC is looked at. What
+// else a read needs of an event is read from its record, once it is asked for.
 
 import { corruption } from "../../domain/errors.ts";
+import type { PlacedEvent } from "../../domain/event.ts";
+import { scanRecord, scanRecordedAt } from "../../domain/record.ts";
+import { readUint64 } from "../leveldb/format/keys.ts";
 import type { Range } from "../storage.ts";
 import type { Database } from "./database.ts";
-import { recordCrc, soundEvent, type EventRow } from "./rows.ts";
-import type { DbSession } from "./session.ts";
+import { assertCrc, type EventRow } from "./rows.ts";
 
 export interface LogPage {
   readonly positions: Range;
@@ -14,117 +17,99 @@ export interface LogPage {
   readonly bytesMax: number;
 }
 
-/** The header of the format: a signature, flags, and the length of an extension. */
-const headerBytes = 19;
-const nullLength = -1;
-
 /**
- * The next events of the range, without their ids and tags: at least one, and dense. Undefined: the
- * database does not have all of them.
+ * The next events of the range: at least one, and dense. Undefined: the database does not have all
+ * of them.
  */
 export async function copiedLogPage(
   database: Database,
   page: LogPage,
-): Promise<EventRow[] | undefined> {
+): Promise<LogEvent[] | undefined> {
   const { first } = page.positions;
   const last = Math.min(page.positions.last, first + page.eventsMax - 1);
-  const events: EventRow[] = [];
-  await database.copying(async (session) => {
-    await copyRows(session, textOf(first, last, page.bytesMax), (row) => {
-      const event = eventOf(row);
-      if (event.position !== first + events.length) throw missing(first + events.length);
-      events.push(event);
-    });
-  });
+  const events: LogEvent[] = [];
+  let begin = headerBytes;
+  await database.copying((session) =>
+    session.copyOut(textOf(first, last, page.bytesMax), (chunk) => {
+      // The end is a row without fields.
+      if (begin + 2 < chunk.length) {
+        const event = new LogEvent(Buffer.from(chunk.subarray(begin)));
+        if (event.position !== first + events.length) throw missing(first + events.length);
+        events.push(event);
+      }
+      begin = 0;
+    }),
+  );
   return events.length === 0 ? undefined : events;
 }
 
 /** Numbers are part of the text: COPY takes no parameters. */
 function textOf(first: number, last: number, bytesMax: number): string {
   return `COPY (
-    SELECT position, stream, version, type, recorded_at, crc, removed_in, record FROM (
-      SELECT *, sum(octet_length(record)) OVER (ORDER BY position) - octet_length(record) AS before
+    SELECT position, crc, type ^@ '$', removed_in IS NOT NULL, record FROM (
+      SELECT position, crc, type, removed_in, record, sum(octet_length(record)) OVER (
+        ORDER BY position ROWS UNBOUNDED PRECEDING) - octet_length(record) AS before
       FROM event WHERE position BETWEEN ${first} AND ${last}
     ) e WHERE before < ${bytesMax} ORDER BY position
   ) TO STDOUT (FORMAT binary)`;
 }
 
-async function copyRows(
-  session: DbSession,
-  text: string,
-  take: (row: FieldReader) => void,
-): Promise<void> {
-  let isBegun = false;
-  await session.copyOut(text, (chunk) => {
-    const row = new FieldReader(chunk, isBegun ? 0 : headerBytes);
-    isBegun = true;
-    if (row.next()) take(row);
-  });
-}
+/** The header of the format: a signature, flags, and the length of an extension. */
+const headerBytes = 19;
+/**
+ * A row is the count of its fields in two bytes, and for each its length in four bytes and its
+ * value. All but the last one have a fixed length.
+ */
+const positionAt = 2 + 4;
+const crcAt = positionAt + 8 + 4;
+const systemAt = crcAt + 8 + 4;
+const emptiedAt = systemAt + 1 + 4;
+const recordAt = emptiedAt + 1 + 4;
 
-/** The fields of one row. What it returns is only valid until the next row comes. */
-class FieldReader {
-  private readonly bytes: Buffer;
-  private offset: number;
+/** An event by its row. Throws CORRUPTION if its record fails its CRC. */
+export class LogEvent implements EventRow {
+  readonly position: number;
+  readonly record: Uint8Array;
+  /** Whether its type is one of the store's own. */
+  readonly isOfSystem: boolean;
+  readonly isEmptied: boolean;
+  private scanned: PlacedEvent | undefined;
 
-  constructor(bytes: Buffer, offset: number) {
-    this.bytes = bytes;
-    this.offset = offset;
+  constructor(row: Buffer) {
+    this.position = readUint64(row, positionAt);
+    this.isOfSystem = row[systemAt] === 1;
+    this.isEmptied = row[emptiedAt] === 1;
+    this.record = row.subarray(recordAt);
+    assertCrc(this.position, this.record, readUint64(row, crcAt));
   }
 
-  /** Whether there is a row. */
-  next(): boolean {
-    if (this.offset >= this.bytes.length) return false;
-    const count = this.bytes.readInt16BE(this.offset);
-    this.offset += 2;
-    return count >= 0;
+  get id(): string {
+    return this.header.id;
   }
 
-  number(): number | undefined {
-    const length = this.length();
-    if (length === nullLength) return undefined;
-    const { bytes, offset } = this;
-    this.offset += 8;
-    return bytes.readUInt32BE(offset) * 0x1_0000_0000 + bytes.readUInt32BE(offset + 4);
+  get stream(): string {
+    return this.header.stream;
   }
 
-  text(): string | undefined {
-    const length = this.length();
-    if (length === nullLength) return undefined;
-    const start = this.offset;
-    this.offset += length;
-    return this.bytes.toString("utf8", start, this.offset);
+  get type(): string {
+    return this.header.type;
   }
 
-  /** A copy. */
-  copy(): Uint8Array {
-    const length = this.length();
-    const start = this.offset;
-    this.offset += length;
-    return Buffer.from(this.bytes.subarray(start, this.offset));
+  get tags(): readonly string[] {
+    return this.header.tags;
   }
 
-  private length(): number {
-    const length = this.bytes.readInt32BE(this.offset);
-    this.offset += 4;
-    return length;
+  get version(): number {
+    return this.header.version;
   }
-}
 
-function eventOf(row: FieldReader): EventRow {
-  const position = row.number() ?? 0;
-  const stream = row.text() ?? "";
-  const version = row.number() ?? 0;
-  const type = row.text() ?? "";
-  const recordedAt = row.number() ?? 0;
-  const crc = row.number();
-  const isEmptied = row.number() !== undefined;
-  const record = row.copy();
-  if (recordCrc(position, record) !== crc) {
-    throw corruption("a record fails its CRC", { first: position, stream });
+  get recordedAt(): number {
+    return scanRecordedAt(this.record);
   }
-  const placed = { position, version, stream, type, recordedAt, record, isEmptied };
-  return soundEvent({ id: "", tags: [], ...placed });
+
+  private get header(): PlacedEvent {
+    return (this.scanned ??= scanRecord(this.record));
+  }
 }
 
 function missing(position: number): Error {

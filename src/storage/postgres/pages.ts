@@ -16,7 +16,14 @@ import { corruption } from "../../domain/errors.ts";
 import { possibleStreams, selects, type QueryItem, type Selection } from "../../domain/query.ts";
 import type { Range } from "../storage.ts";
 import { behind } from "./log-head.ts";
-import { eventColumns, eventIn, type Asker, type EventRow } from "./rows.ts";
+import {
+  eventColumns,
+  eventIn,
+  leanColumns,
+  leanEventIn,
+  type Asker,
+  type EventRow,
+} from "./rows.ts";
 import type { Row, Statement } from "./session.ts";
 
 export interface PageRequest {
@@ -76,7 +83,7 @@ const ofAll = directed(
 /** OFFSET 0 keeps the bounds from being computed for each row. */
 const ofStream = directed(
   "stream",
-  (isForwards) => `SELECT h.position, b.low, b.high, ${eventColumns} FROM head h
+  (isForwards) => `SELECT h.position, b.low, b.high, ${leanColumns} FROM head h
     CROSS JOIN LATERAL (SELECT greatest(version_at($5, $1 - 1) + 1, $6) AS low,
       least(version_at($5, $2), $7) AS high OFFSET 0) b
     ${cut("e.stream = $5 AND e.version BETWEEN b.low AND b.high", isForwards, "version")}`,
@@ -194,7 +201,7 @@ async function streamPage(
   const limits = [first, last, request.eventsMax, request.bytesMax];
   const bounds = [Math.max(versions?.first ?? 1, 1), versions?.last ?? versionMax];
   const rows = await database.rows(inDirection(ofStream, request), [...limits, stream, ...bounds]);
-  const events = eventsAmong(rows, 3, request);
+  const events = eventsAmong(rows, 3, request, stream);
   const [, low, high] = rows[0] as [number, number, number];
   const begin = isForwards ? low : high;
   events.forEach(({ version }, i) => {
@@ -225,11 +232,19 @@ function inDirection({ forwards, backwards }: Directed, { isForwards }: PageRequ
   return isForwards ? forwards : backwards;
 }
 
-function eventsAmong(rows: readonly Row[], at: number, request: PageRequest): EventRow[] {
+/** `stream`: the rows are those of a stream. */
+function eventsAmong(
+  rows: readonly Row[],
+  at: number,
+  request: PageRequest,
+  stream?: string,
+): EventRow[] {
   const [head] = rows[0] as [number];
   const { isOpen, positions } = request;
   if (isOpen !== true && head < positions.last) throw behind(head, positions.last);
-  return rows.filter((row) => row[at] !== null).map((row) => eventIn(row, at));
+  return rows
+    .filter((row) => row[at] !== null)
+    .map((row) => (stream === undefined ? eventIn(row, at) : leanEventIn(row, at, stream)));
 }
 
 /** A page that was cut ends with its last event. */

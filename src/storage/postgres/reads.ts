@@ -15,6 +15,9 @@ const pageEventsMax = 1_000;
 const pageBytesMin = 64 * 1_024;
 /** Fewer events of the log come by a SELECT, which needs no connection of its own. */
 const copiedEventsMin = 200;
+/** The size of a page by COPY. */
+const copiedBytes = 1_024 * 1_024;
+const copiedEventsMax = 8_000;
 const windowMin = 128;
 const windowMax = 4_096;
 
@@ -27,7 +30,11 @@ export async function* readBatches(
   read: StorageRead,
 ): AsyncGenerator<Batch> {
   const reading = new Reading(database, keeper, read);
-  while (!reading.isOver) yield* reading.next();
+  try {
+    while (!reading.isOver) yield* reading.next();
+  } finally {
+    reading.end();
+  }
 }
 
 /** The state of one read. */
@@ -45,6 +52,10 @@ class Reading {
   private versions: StorageRead["versions"];
   /** The next page of the log, which is on its way while this one is taken. */
   private ahead: Promise<EventPage> | undefined;
+  /** Of a record, about. */
+  private eventBytes = recordBytes;
+  /** Whether it is one of the few reads that may hold large pages. Undefined: it did not ask. */
+  private hasRoom: boolean | undefined;
 
   constructor(database: Database, keeper: HeadKeeper, read: StorageRead) {
     this.database = database;
@@ -62,6 +73,11 @@ class Reading {
 
   get isOver(): boolean {
     return this.first > this.last;
+  }
+
+  end(): void {
+    if (this.hasRoom === true) this.database.copyRoom++;
+    this.hasRoom = undefined;
   }
 
   /** The batches of the next page. */
@@ -114,16 +130,28 @@ class Reading {
   private isCopied(first: number, last: number): boolean {
     const { isForwards, eventsMax } = this;
     const isLong = Math.min(eventsMax, last - first) >= copiedEventsMin;
-    return this.read.selection.kind === "all" && isForwards && isLong;
+    if (this.read.selection.kind !== "all" || !isForwards || !isLong) return false;
+    this.hasRoom ??= this.database.copyRoom > 0 && this.database.copyRoom-- > 0;
+    return this.hasRoom;
   }
 
   private async asked(first: number, last: number): Promise<EventPage> {
     const request = this.request(first, last);
     const isCopied = this.isCopied(first, last);
-    const copied = isCopied ? await copiedLogPage(this.database, request) : undefined;
+    const copied = isCopied ? await copiedLogPage(this.database, this.copyOf(request)) : undefined;
     const through = copied?.at(-1)?.position;
     if (copied === undefined || through === undefined) return readPage(this.database, request);
-    return { events: copied.filter((event) => selects(request.selection, event)), through };
+    this.eventBytes = bytesIn(copied) / copied.length;
+    const { selection } = request;
+    const events = copied.filter((event) => !event.isOfSystem || selects(selection, event));
+    return { events, through };
+  }
+
+  /** About as many events as make up the bytes, by the last page: what is cut off was in vain. */
+  private copyOf(request: PageRequest): PageRequest {
+    const bytesMax = Math.max(copiedBytes, request.bytesMax);
+    const about = Math.ceil(bytesMax / this.eventBytes) + 1;
+    return { ...request, bytesMax, eventsMax: Math.min(copiedEventsMax, about) };
   }
 
   private request(first: number, last: number): PageRequest {
@@ -150,7 +178,8 @@ class Reading {
     while (judged < events.length && bytes < batchBytes && taken.length < batchEvents) {
       const room = batchEvents - taken.length;
       const some = firstOf(events.slice(judged, judged + room), batchBytes - bytes);
-      const streams = withRemoved === true ? [] : some.map(({ stream }) => stream);
+      const isAnyRemoved = withRemoved !== true && this.keeper.head.lifecycle > 0;
+      const streams = isAnyRemoved ? some.map(({ stream }) => stream) : [];
       const removals = await removalsOf(this.database, this.keeper, streams, this.as);
       for (const event of some) {
         const record = await this.shown(event, removals);
@@ -166,14 +195,16 @@ class Reading {
   /** What the read shows of an event. Undefined: nothing. */
   private async shown(event: EventRow, removals: Removals): Promise<Uint8Array | undefined> {
     const { withRemoved, withRemovedRecords } = this.read;
-    const { record, isEmptied, stream, position } = event;
+    const { record, isEmptied } = event;
     if (withRemoved === true) return record;
     if (removals.removes(event)) {
       if (withRemovedRecords !== true) return undefined;
       if (isEmptied) return record;
-      return unframed(composeRemovedRecord(record, false, removals.of(stream)?.policy ?? 0));
+      const { policy = 0 } = removals.of(event.stream) ?? {};
+      return unframed(composeRemovedRecord(record, false, policy));
     }
     if (!isEmptied) return record;
+    const { position, stream } = event;
     if (isLostRecord(record)) {
       if (withRemovedRecords === true) return record;
       throw lostEvent({ position, stream });
@@ -201,6 +232,10 @@ class Reading {
 }
 
 const positionAtTime = { name: "position-at-time", text: "SELECT position_at($1, $2)" };
+
+function bytesIn(events: readonly EventRow[]): number {
+  return events.reduce((sum, { record }) => sum + record.length, 0);
+}
 
 /** Those of the events that come to so many bytes, at least one. */
 function firstOf(events: readonly EventRow[], bytesMax: number): readonly EventRow[] {

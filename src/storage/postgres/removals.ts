@@ -94,9 +94,9 @@ export class Removals {
     return left;
   }
 
-  removes({ stream, version, recordedAt }: JudgedEvent): boolean {
-    const left = this.lefts.size === 0 ? undefined : this.of(stream);
-    return left !== undefined && (version < left.version || recordedAt < left.time);
+  removes(event: JudgedEvent): boolean {
+    const left = this.lefts.size === 0 ? undefined : this.of(event.stream);
+    return left !== undefined && (event.version < left.version || event.recordedAt < left.time);
   }
 }
 

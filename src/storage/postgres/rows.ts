@@ -6,6 +6,7 @@ import { corruption } from "../../domain/errors.ts";
 import type { EventHeader } from "../../domain/event.ts";
 import { scanPlacement } from "../../domain/record.ts";
 import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
+import { writeUint64 } from "../leveldb/format/keys.ts";
 import type { Row, Statement } from "./session.ts";
 
 /** Asks the database: in a session of its own, or in one among many. */
@@ -31,13 +32,18 @@ export const eventColumns =
   "e.position, e.stream, e.version, e.id, e.type, e.tags, e.recorded_at, e.record, e.crc, " +
   "e.removed_in IS NOT NULL AS is_emptied";
 
+/** The columns that `leanEventIn` reads. */
+export const leanColumns =
+  "e.position, e.version, e.type, e.recorded_at, e.record, e.crc, e.removed_in IS NOT NULL";
+
 const frameTag = 0x0a;
 
 /** The event in a row's columns from an index on. Throws CORRUPTION. */
 export function eventIn(row: Row, at = 0): EventRow {
   const position = row[at] as number;
   const record = row[at + 7] as Uint8Array;
-  const event: EventRow = {
+  assertCrc(position, record, row[at + 8] as number);
+  return soundEvent({
     position,
     stream: (row[at + 1] as string | null) ?? "",
     version: (row[at + 2] as number | null) ?? 0,
@@ -47,15 +53,35 @@ export function eventIn(row: Row, at = 0): EventRow {
     recordedAt: row[at + 6] as number,
     record,
     isEmptied: row[at + 9] as boolean,
-  };
-  if (recordCrc(position, record) !== row[at + 8]) {
-    throw corruption("a record fails its CRC", { first: position, stream: event.stream });
-  }
-  return soundEvent(event);
+  });
+}
+
+/** An event of a stream, without its id and tags. Throws CORRUPTION. */
+export function leanEventIn(row: Row, at: number, stream: string): EventRow {
+  const position = row[at] as number;
+  const record = row[at + 4] as Uint8Array;
+  assertCrc(position, record, row[at + 5] as number);
+  return soundEvent({
+    position,
+    stream,
+    version: row[at + 1] as number,
+    id: "",
+    type: row[at + 2] as string,
+    tags: [],
+    recordedAt: row[at + 3] as number,
+    record,
+    isEmptied: row[at + 6] as boolean,
+  });
+}
+
+/** Throws CORRUPTION. */
+export function assertCrc(position: number, record: Uint8Array, crc: number | undefined): void {
+  if (recordCrc(position, record) === crc) return;
+  throw corruption("a record fails its CRC", { first: position });
 }
 
 /** Throws CORRUPTION if the record is not of the event's place. */
-export function soundEvent(event: EventRow): EventRow {
+function soundEvent(event: EventRow): EventRow {
   const { position, version } = scanPlacement(event.record);
   if (position === event.position && version === event.version) return event;
   throw corruption("a record disagrees with its place", { first: event.position });
@@ -64,7 +90,7 @@ export function soundEvent(event: EventRow): EventRow {
 const positionBytes = Buffer.alloc(8);
 
 export function recordCrc(position: number, record: Uint8Array): number {
-  positionBytes.writeBigUInt64BE(BigInt(position));
+  writeUint64(positionBytes, 0, position);
   return crc32(record, crc32(positionBytes));
 }
 

@@ -93,6 +93,8 @@ export class DbSession {
     try {
       await client.connect();
       await session.rows(begins, [quoted(schema)], connectMs);
+      // A page of the log is read in the order of its index, and not sorted.
+      if (isForCopy) await session.run("SET enable_bitmapscan = off");
       return session;
     } catch (error) {
       session.end();
