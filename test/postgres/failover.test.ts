@@ -103,6 +103,23 @@ describe.skipIf(programs === undefined)("finding the primary", () => {
     database.leave("it was the test");
   });
 
+  test("another host that is no standby is noticed, one that does not answer is not", async () => {
+    const other = await startPostgres(programs ?? "");
+    try {
+      const urls = [postgres.connectionString, other.connectionString];
+      const contested = databaseOf(urls);
+      (await contested.find(async () => {})).session.end();
+      expect(await contested.isContested()).toBe(true);
+      contested.leave("it was the test");
+      const alone = databaseOf([postgres.connectionString, holeUrl]);
+      (await alone.find(async () => {})).session.end();
+      expect(await alone.isContested()).toBe(false);
+      alone.leave("it was the test");
+    } finally {
+      await other.remove();
+    }
+  });
+
   test("the most telling of what the hosts say is told", async () => {
     const nowhere = "postgres://annals@127.0.0.1:1/postgres";
     const wrong = postgres.connectionString.replace("/postgres?", "/missing?");

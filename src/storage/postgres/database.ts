@@ -170,6 +170,19 @@ export class Database implements Asker {
     return DbSession.open({ url: this.primary, schema: this.options.schema, notified });
   }
 
+  /** Whether another host is no standby either. Then only a commit tells which is the primary. */
+  async isContested(): Promise<boolean> {
+    const { primary } = this;
+    const others = this.options.urls.filter((url) => url !== primary);
+    if (primary === undefined || others.length === 0) return false;
+    const asked = others.map(async (url) => (await this.openAt(url)).end());
+    const isOne = await Promise.any(asked).then(
+      () => true,
+      () => false,
+    );
+    return isOne && this.primary === primary;
+  }
+
   /** Ends all sessions: the primary has to be found. */
   leave(why: string): void {
     this.primary = undefined;

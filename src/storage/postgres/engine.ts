@@ -9,6 +9,7 @@ import { AnnalsError } from "../../domain/errors.ts";
 import type { Batch, Storage, StorageIdentity, WriteState } from "../storage.ts";
 import { headAndTime, type Begun } from "./begun.ts";
 import { Database, type FoundHost } from "./database.ts";
+import { Doubt } from "./doubt.ts";
 import { askHead, factsInSession } from "./facts.ts";
 import { GroupsLease } from "./groups-lease.ts";
 import { lockStore } from "./lock.ts";
@@ -63,6 +64,7 @@ export class PostgresEngine {
   private state: WriteState = "recovering";
   private isClosed = false;
   private inFlight: Promise<unknown> | undefined;
+  private readonly doubt: Doubt;
   private recovering: Promise<void> | undefined;
   private readonly closing = new AbortController();
   private lookTimer: NodeJS.Timeout | undefined;
@@ -82,6 +84,7 @@ export class PostgresEngine {
     const lost = (why: Error): void => this.lost(why);
     this.database = new Database({ urls, schema, readersMax, lost });
     this.keeper = new HeadKeeper({ database: this.database, clock, ...begun });
+    this.doubt = new Doubt(this.database, lost);
     const { address } = options;
     this.lease = new GroupsLease({ database: this.database, keeper: this.keeper, address });
     this.writer = new Writer({
@@ -210,8 +213,11 @@ export class PostgresEngine {
     if (this.inFlight !== undefined) throw new Error("invariant broken: one commit at a time");
     const running = this.writer.commit(commit);
     this.inFlight = running;
+    this.doubt.committing();
     try {
-      return await running;
+      const result = await running;
+      this.doubt.proven();
+      return result;
     } finally {
       this.inFlight = undefined;
     }
@@ -249,6 +255,7 @@ export class PostgresEngine {
 
   /** From now on this host is the primary. */
   private async use({ session, checked: { head, asked } }: FoundHost<Proven>): Promise<void> {
+    this.doubt.proven();
     this.writer.use(session);
     this.hints?.end();
     this.hints = await this.database.openBeside(() => this.look());
@@ -312,6 +319,7 @@ export class PostgresEngine {
     this.lookTimer = setTimeout(() => {
       this.lease.expire();
       this.look();
+      if (this.state === "accepting") void this.doubt.ask();
       this.lookLater();
     }, lookMs);
   }

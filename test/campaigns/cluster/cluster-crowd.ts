@@ -174,7 +174,17 @@ export class ClusterCrowd {
     return new Walk(this.history, name, keys);
   }
 
+  /** A server may lose the database again at any time: then the walk goes on where it was. */
   private async walkThrough(server: ServerPlace, walk: Walk): Promise<boolean> {
+    const until = performance.now() + drainMsMax;
+    while (!(await this.walkFurther(server, walk))) {
+      if (performance.now() > until) return false;
+      await pause(retryMs);
+    }
+    return true;
+  }
+
+  private async walkFurther(server: ServerPlace, walk: Walk): Promise<boolean> {
     const client = await WireClient.open(server).catch(() => undefined);
     if (client === undefined) return false;
     const settle = (): void => {

@@ -19,7 +19,7 @@ const restartMsMax = 90_000;
 /** Beside a fault that moves the primary, something happens to a server so often. */
 const serverFaultShare = 0.25;
 /** An answer that was under way when the primary died is no sign of life. */
-const underWayMs = 100;
+const underWayMs = 1_500;
 
 export interface RoundParts {
   readonly local: LocalCluster;
@@ -113,7 +113,10 @@ export class ClusterRound {
     await Promise.all(this.places.map((place) => this.ready(place, name)));
     await pause(300 + this.random() * 1_200);
     const place = this.places[Math.floor(this.random() * this.places.length)] as ServerPlace;
-    if (!(await this.crowd.verify(place))) this.violate(`${place.name} cannot be read (${name})`);
+    if (!(await this.crowd.verify(place))) {
+      const log = this.servers.get(place.name)?.log.slice(-3_000);
+      this.violate(`${place.name} cannot be read (${name}): ${log}`);
+    }
     const ms = performance.now() - began;
     return { ms, failovers: this.timeline - before, stall: this.stall };
   }

@@ -73,6 +73,16 @@ export const faults: Readonly<Record<string, Fault>> = {
       cluster.signalPostgres(primary, "SIGCONT", "all");
     },
   },
+  "Patroni of the primary is killed beside its PostgreSQL": {
+    moves: true,
+    weight: 2,
+    async strike({ cluster, primary, random, moved }) {
+      await cluster.signalPatroni(primary, "SIGKILL");
+      // Nobody tells it that there is another primary by now.
+      await Promise.all([moved(), pause(longMs + random() * longMs)]);
+      await cluster.tell("run", `node${primary}`);
+    },
+  },
   "the primary is cut off from everything": {
     moves: true,
     weight: 2,

@@ -71,6 +71,7 @@ export class LocalCluster {
     const cluster = new LocalCluster(options);
     // What a campaign that is cut off has started ends with it.
     process.once("exit", cluster.abandoned);
+    for (const signal of interruptions) process.once(signal, interrupted);
     try {
       await cluster.tell("start-database");
     } catch (error) {
@@ -86,6 +87,7 @@ export class LocalCluster {
 
   async remove(): Promise<void> {
     process.off("exit", this.abandoned);
+    for (const signal of interruptions) process.off(signal, interrupted);
     await this.tell("remove");
   }
 
@@ -135,6 +137,12 @@ export class LocalCluster {
     if (which === "postmaster") return;
     const children = readFileSync(`/proc/${first}/task/${first}/children`, "utf8");
     for (const pid of children.trim().split(" ").map(Number)) end(pid, signal);
+  }
+
+  async signalPatroni(node: NodeNumber, signal: NodeJS.Signals): Promise<void> {
+    // The first of a part's processes is the one that was started.
+    const [pid = ""] = (await this.tell("processes", `node${node}`)).split("\n");
+    end(Number(pid), signal);
   }
 
   /** As the first node sees it that answers. Empty: none does. */
@@ -221,6 +229,9 @@ export class LocalCluster {
 }
 
 let clusters = 0;
+
+const interruptions = ["SIGINT", "SIGTERM"] as const;
+const interrupted = (): never => process.exit(1);
 
 /** The URL of the first of several hosts. */
 function firstOf(url: string): string {
