@@ -103,6 +103,15 @@ describe.skipIf(programs === undefined)("finding the primary", () => {
     database.leave("it was the test");
   });
 
+  test("a primary that is found again goes on with what is read there", async () => {
+    const database = databaseOf([postgres.connectionString]);
+    (await database.find(async () => {})).session.end();
+    const slow = database.rows({ name: "slow", text: "SELECT 1, pg_sleep(1)" });
+    (await database.find(async () => {})).session.end();
+    expect(await slow).toEqual([[1, ""]]);
+    database.leave("it was the test");
+  });
+
   test("another host that is no standby is noticed, one that does not answer is not", async () => {
     const other = await startPostgres(programs ?? "");
     try {

@@ -204,12 +204,7 @@ export class Database implements Asker {
       const checked = await check(session);
       if (race.isOver || session.isBroken) throw session.why ?? new Error("another was found");
       race.isOver = true;
-      this.leave("another host is the primary");
-      this.primary = url;
-      this.pools = {
-        readers: new SessionPool(() => this.openAt(url), this.options.readersMax),
-        copiers: new SessionPool(() => this.openAt(url, true), copiersMax),
-      };
+      if (this.primary !== url) this.readAt(url);
       return { session, checked };
     } catch (error) {
       session.end();
@@ -217,6 +212,15 @@ export class Database implements Asker {
     } finally {
       clearTimeout(overdue);
     }
+  }
+
+  private readAt(url: string): void {
+    this.leave("another host is the primary");
+    this.primary = url;
+    this.pools = {
+      readers: new SessionPool(() => this.openAt(url), this.options.readersMax),
+      copiers: new SessionPool(() => this.openAt(url, true), copiersMax),
+    };
   }
 
   /** Throws if the host is a standby. */

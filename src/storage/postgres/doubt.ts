@@ -1,5 +1,5 @@
-// Whether the primary still is one. A former primary that nobody has stopped goes on answering reads,
-// and its commits wait for ever: without a commit for a while, the other hosts are asked.
+// Whether the primary still is one. A former primary that nobody has stopped goes on answering
+// reads, and its commits wait for ever: without a commit for a while, the other hosts are asked.
 
 import type { Database } from "./database.ts";
 
