@@ -10,6 +10,8 @@ import { runFacts } from "./machine.ts";
 import { LoadFailed, Measurements, NotMeasured } from "./measure.ts";
 import { help, parseOptions, type Options } from "./options.ts";
 import type { Sample, Workload } from "./probe.ts";
+import { comparePeers, peerStarts } from "./peers/compare.ts";
+import { peersPage } from "./peers/publish.ts";
 import { printProfiles } from "./profile.ts";
 import { publish } from "./report/publish.ts";
 import { table } from "./report/table.ts";
@@ -25,6 +27,7 @@ const say = (line: string) => process.stderr.write(`${line}\n`);
 async function main(args: readonly string[]): Promise<void> {
   const options = parseOptions(args);
   if (options.help) return void process.stdout.write(help);
+  if (options.peers.length > 0) return compare(args, options);
   const known = workloads(options.scale);
   const chosen = known.filter((workload) => isChosen(workload, options));
   if (options.list) {
@@ -47,6 +50,14 @@ async function main(args: readonly string[]): Promise<void> {
   if (options.dry) return;
   const order = known.flatMap(({ rows: specs }) => specs.map(({ workload }) => workload));
   publish(rows, [...order, "rss-peak"]);
+}
+
+async function compare(args: readonly string[], options: Options): Promise<void> {
+  const unknown = options.peers.find((name) => peerStarts[name] === undefined);
+  if (unknown !== undefined) throw new TypeError(`--peers: there is no ${unknown}`);
+  const facts = runFacts(args, options.folder ?? tmpdir());
+  const rows = await comparePeers(options, facts, say);
+  process.stdout.write(peersPage(rows));
 }
 
 function isChosen({ name, form, rows }: Workload, { only, forms }: Options): boolean {

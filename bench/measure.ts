@@ -29,6 +29,8 @@ export interface Foreign {
   readonly host: string;
   readonly port: number;
   readonly protocol: Protocol;
+  /** The process whose CPU and memory are measured. Absent: they are not. */
+  readonly pid?: number | undefined;
 }
 
 type ProductProbe = Extract<Probe, { readonly at: "product" }>;
@@ -150,8 +152,12 @@ export class Measurements {
     const { foreign, measureMs, warmUpMs } = this.options;
     if (foreign) {
       await this.fillForeign(foreign, store);
+      const { host, port, protocol, pid } = foreign;
       return this.run({
-        ...foreign,
+        host,
+        port,
+        protocol,
+        ...(pid !== undefined && { serverPid: pid }),
         parts: this.grouped(parts.map(withoutExpectation)),
         warmUpMs,
         measureMs,

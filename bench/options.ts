@@ -15,6 +15,8 @@ export const help = `npm run bench -- [options]
   --folder FOLDER      where the stores are made (the system's temporary folder)
   --target HOST:PORT   send the same load to another server; nothing is written to the repository
   --adapter NAME       annals, kurrentdb, umadb or postgres: the protocol of that server (annals)
+  --peers NAMES        compare with other event stores instead (umadb): writes bench/peers.json
+                       and docs/peers.md; --only, --scale, --rounds and --seconds apply
   --profile FOLDER     take V8's CPU profile of the server, print where the time went
   --dry                write neither bench/results.json nor docs/performance.md
 `;
@@ -33,6 +35,8 @@ export interface Options {
   readonly folder: string | undefined;
   readonly target: { readonly host: string; readonly port: number } | undefined;
   readonly adapter: Adapter;
+  /** Empty: Annals alone is measured. */
+  readonly peers: readonly string[];
   readonly profileFolder: string | undefined;
   readonly dry: boolean;
 }
@@ -55,6 +59,7 @@ export function parseOptions(args: readonly string[]): Options {
       folder: { type: "string" },
       target: { type: "string" },
       adapter: { type: "string", default: "annals" },
+      peers: { type: "string", default: "" },
       profile: { type: "string" },
       dry: { type: "boolean", default: false },
     },
@@ -83,6 +88,7 @@ export function parseOptions(args: readonly string[]): Options {
     folder: values.folder,
     target: values.target === undefined ? undefined : addressOf(values.target),
     adapter: adapter as Adapter,
+    peers: values.peers.split(",").filter((name) => name !== ""),
     profileFolder: values.profile,
     dry: values.dry || values.target !== undefined,
   };

@@ -116,7 +116,7 @@ export function bytesOf(folder: string): number {
   return bytes;
 }
 
-function copyTree(from: string, to: string): void {
+export function copyTree(from: string, to: string): void {
   mkdirSync(to, { recursive: true });
   for (const entry of readdirSync(from, { withFileTypes: true })) {
     const source = join(from, entry.name);

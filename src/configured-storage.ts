@@ -17,7 +17,10 @@ import type { ReclaimStatus, Storage } from "./storage/storage.ts";
 export function openConfigured(config: Config, logger: Logger): Promise<Storage> {
   const warn = (message: string, error?: unknown): void => logger.warn(message, { error });
   if (config.storage !== "") return openInDatabase(config, logger);
-  if (config.memory) return openMemoryStorage({ warn, reclaim: reclaiming(config, logger) });
+  if (config.memory) {
+    const hotBytesMax = config.cacheBytes;
+    return openMemoryStorage({ warn, hotBytesMax, reclaim: reclaiming(config, logger) });
+  }
   return openLevelStorage(folderOptions(config, logger));
 }
 
@@ -50,6 +53,7 @@ export function folderOptions(config: Config, logger: Logger): LevelStorageOptio
   return {
     folder: resolve(config.data),
     reserveBytes: config.freeSpaceReserveBytes,
+    hotBytesMax: config.cacheBytes,
     acceptLoss: config.acceptLoss === "" ? undefined : config.acceptLoss,
     allowNetworkFileSystem: config.allowNetworkFileSystem,
     scrub: scrubbing(config, logger),

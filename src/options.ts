@@ -315,6 +315,13 @@ export const options = {
     max: Number.MAX_SAFE_INTEGER,
     help: "memory for all that is held for clients; beyond it, the one that holds the most pays",
   },
+  cacheBytes: {
+    type: "number",
+    initial: 64 * 1024 * 1024,
+    min: 0,
+    max: 64 * 1024 * 1024 * 1024,
+    help: "memory for events of streams that were read or written lately; 0 keeps none",
+  },
   shutdownGraceSeconds: {
     type: "number",
     initial: 5,

@@ -15,12 +15,15 @@ import type { Call, Calls } from "./call.ts";
 import {
   contentType,
   idPrefix,
+  inTurn,
+  otherTag,
   payload,
   plainMetadata,
   randomHex,
   streamOf,
   tagOf,
   typeOf,
+  zipf,
 } from "./events.ts";
 import type { CallSpec } from "./job.ts";
 import { framed } from "./messages.ts";
@@ -140,23 +143,28 @@ function appendOnCondition(
 ): Call {
   let head = after;
   let tag = 0;
+  const { pair = false } = spec;
+  const second = pair ? [`card-${marker(2)}`] : [];
   const next = rotating(rotation, (seed) => {
     const event = { ...newEvent(0, seed), type: "Posted-3" };
-    return template(encodeAppend({ events: [event] }, wrapping), 2);
+    const tags = [`card-${marker(1)}`, ...second];
+    return template(encodeAppend({ events: [{ ...event, tags }] }, wrapping), pair ? 3 : 2);
   });
-  const query = toBinary(
-    QuerySchema,
-    create(QuerySchema, {
-      items: [{ types: ["Posted-3"], tags: [`card-${marker(0)}`] }],
-    }),
-  );
-  const condition = template(Buffer.from([0x0a, query.length, ...query]), 1);
+  const item = pair
+    ? { tags: [`card-${marker(0)}`, `card-${marker(1)}`] }
+    : { types: ["Posted-3"], tags: [`card-${marker(0)}`] };
+  const query = toBinary(QuerySchema, create(QuerySchema, { items: [item] }));
+  const condition = template(Buffer.from([0x0a, query.length, ...query]), pair ? 2 : 1);
   const conditioned = withTail(wrapping.path, (_, tail) => {
     const request = next();
     tag = (tag + 1) % spec.tags;
     patch(request, 0, tag);
     patch(request, 1, tag);
     patch(condition, 0, tag);
+    if (pair) {
+      patch(request, 2, otherTag(tag, spec.tags));
+      patch(condition, 1, otherTag(tag, spec.tags));
+    }
     tail[0] = 0x32; // condition, shorter than 128 bytes
     let end = 2 + condition.bytes.copy(tail, 2);
     tail[end++] = 0x10; // after
@@ -235,15 +243,14 @@ function endsOf(bytes: Buffer, text: string, count: number): number[] {
   return ends;
 }
 
-/** A request that names one of many streams or tags, in an order that visits all of them. */
-function naming(path: string, count: number, encoded: Uint8Array): Call {
+/** A request that names one of many streams or tags. */
+function naming(path: string, next: () => number, encoded: Uint8Array): Call {
   const request = template(framed(encoded), 1);
-  let n = 0;
   return {
     path,
     eventCount: 0,
     request() {
-      patch(request, 0, streamOf(n++, count * 10));
+      patch(request, 0, next());
       return request.bytes;
     },
   };
@@ -282,11 +289,12 @@ function call(spec: CallSpec, head: number, wrapping?: Wrapping): Call | undefin
       return same(`${service}/Read`, read({}));
     case "read-stream": {
       const selection = { case: "stream" as const, value: `account-${marker(0)}` };
-      return naming(`${service}/Read`, spec.streams, read({ selection }));
+      const next = spec.zipf === true ? zipf(spec.streams) : inTurn(spec.streams);
+      return naming(`${service}/Read`, next, read({ selection }));
     }
     case "read-tag": {
       const selection = queryOf({ tags: [`card-${marker(0)}`] });
-      return naming(`${service}/Read`, spec.tags, read({ selection }));
+      return naming(`${service}/Read`, inTurn(spec.tags), read({ selection }));
     }
     case "read-type":
       return same(`${service}/Read`, read({ selection: queryOf({ types: [spec.type] }) }));
@@ -296,7 +304,7 @@ function call(spec: CallSpec, head: number, wrapping?: Wrapping): Call | undefin
       const selection = { case: "stream" as const, value: `quiet-${spec.group}-${marker(0)}` };
       const checkpointInterval = { seconds: 3_600n };
       const encoded = subscribe({ selection, start, checkpointInterval });
-      return naming(`${service}/Subscribe`, 100_000, encoded);
+      return naming(`${service}/Subscribe`, inTurn(100_000), encoded);
     }
     // By HTTP only, and a stream of requests and answers: http-part.ts, consume-part.ts.
     case "read-page":

@@ -35,6 +35,26 @@ export function typeOf(n: number): string {
   return n % rareEvery === 0 ? "r" : String(n % commonTypes);
 }
 
+/** The numbers of streams or tags, each in turn, in the same order in every run. */
+export function inTurn(count: number): () => number {
+  let n = 0;
+  return () => streamOf(n++, count * eventsPerName);
+}
+
+/** The same, the most frequent one `count` times as often as the least frequent one. */
+export function zipf(count: number): () => number {
+  let state = 1;
+  return () => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return streamOf(Math.floor(count ** (state / 2 ** 32)) - 1, count * eventsPerName);
+  };
+}
+
+/** The second tag of a pair. */
+export function otherTag(tag: number, tags: number): number {
+  return (tag * 7 + 13) % tags;
+}
+
 /** The same bytes in every run. */
 export function randomHex(seed: number): (digits: number) => string {
   let state = seed * 2_654_435_761 + 1;

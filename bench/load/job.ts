@@ -22,8 +22,9 @@ export type CallSpec =
   | { readonly verb: "append-expecting-version"; readonly group: number }
   /**
    * No event with the tag and type after the last head seen. A worker uses one tag after another.
+   * `pair`: no event with two tags.
    */
-  | { readonly verb: "append-on-condition"; readonly tags: number }
+  | { readonly verb: "append-on-condition"; readonly tags: number; readonly pair?: boolean }
   /** The events of the preloaded store from number `from` on, `events` in an append. */
   | {
       readonly verb: "preload";
@@ -34,7 +35,8 @@ export type CallSpec =
   | { readonly verb: "read-all" }
   /** The newest hundred events with their payloads as JSON: a page of the console. By HTTP only. */
   | { readonly verb: "read-page" }
-  | { readonly verb: "read-stream"; readonly streams: number }
+  /** Each stream in turn; `zipf`: the first one most often, the second half as often, and so on. */
+  | { readonly verb: "read-stream"; readonly streams: number; readonly zipf?: boolean }
   | { readonly verb: "read-tag"; readonly tags: number }
   | { readonly verb: "read-type"; readonly type: string }
   | { readonly verb: "subscribe-all" }

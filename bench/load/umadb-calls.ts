@@ -4,7 +4,7 @@
 
 import { WireReader, writeVarint } from "../../src/domain/wire.ts";
 import type { Call, Calls } from "./call.ts";
-import { payload, streamOf, tagOf } from "./events.ts";
+import { inTurn, otherTag, payload, streamOf, tagOf, zipf } from "./events.ts";
 import type { CallSpec } from "./job.ts";
 import { framed } from "./messages.ts";
 import { marker, patch, template, writeTime, type Template } from "./template.ts";
@@ -74,11 +74,16 @@ function appending(spec: Extract<CallSpec, { verb: "append" | "preload" }>): Cal
 }
 
 /** AppendRequest: events 1, condition 2 { fail_if_events_match 1, after 2 }. */
-function onCondition(tags: number, after: number): Call {
+function onCondition(tags: number, pair: boolean, after: number): Call {
   let head = after;
   let tag = 0;
-  const event = template(Buffer.from(field(1, newEvent(0, 1, "3"))), 2);
-  const conflicts = template(field(1, query(["Posted-3"], [`card-${marker(0)}`])), 1);
+  const second = pair ? field(2, `card-${marker(2)}`) : Buffer.alloc(0);
+  const one = Buffer.concat([newEvent(0, 1, "3"), second]);
+  const event = template(field(1, one), pair ? 3 : 2);
+  const asked = pair
+    ? query([], [`card-${marker(0)}`, `card-${marker(1)}`])
+    : query(["Posted-3"], [`card-${marker(0)}`]);
+  const conflicts = template(field(1, asked), pair ? 2 : 1);
   return {
     path: `${service}/Append`,
     eventCount: 1,
@@ -87,6 +92,10 @@ function onCondition(tags: number, after: number): Call {
       patch(event, 0, tag);
       patch(event, 1, tag);
       patch(conflicts, 0, tag);
+      if (pair) {
+        patch(event, 2, otherTag(tag, tags));
+        patch(conflicts, 1, otherTag(tag, tags));
+      }
       const condition = field(2, Buffer.concat([conflicts.bytes, number(2, head)]));
       return framed(Buffer.concat([event.bytes, condition]));
     },
@@ -98,24 +107,23 @@ function onCondition(tags: number, after: number): Call {
 }
 
 /** ReadRequest: query 1. */
-function reading(encoded: Buffer, names: number): Call {
-  const request = names > 0 ? template(framed(encoded), 1) : undefined;
+function reading(encoded: Buffer, next?: () => number): Call {
+  const request = next === undefined ? undefined : template(framed(encoded), 1);
   const fixed = framed(encoded);
-  let n = 0;
   return {
     path: `${service}/Read`,
     eventCount: 0,
     request() {
-      if (!request) return fixed;
-      patch(request, 0, streamOf(n++, names * 10));
+      if (request === undefined || next === undefined) return fixed;
+      patch(request, 0, next());
       return request.bytes;
     },
   };
 }
 
 /** SubscribeRequest: query 1, after 2. */
-function subscribing(encoded: Buffer, names: number): Call {
-  return { ...reading(encoded, names), path: `${service}/Subscribe` };
+function subscribing(encoded: Buffer, next?: () => number): Call {
+  return { ...reading(encoded, next), path: `${service}/Subscribe` };
 }
 
 function call(spec: CallSpec, head: number): Call | undefined {
@@ -125,23 +133,26 @@ function call(spec: CallSpec, head: number): Call | undefined {
     case "preload":
       return appending(spec);
     case "append-on-condition":
-      return onCondition(spec.tags, head);
+      return onCondition(spec.tags, spec.pair === true, head);
     case "append-expecting-version":
       return undefined;
     case "read-all":
-      return reading(Buffer.alloc(0), 0);
+      return reading(Buffer.alloc(0));
     case "read-stream":
-      return reading(field(1, query([], [`stream:account-${marker(0)}`])), spec.streams);
+      return reading(
+        field(1, query([], [`stream:account-${marker(0)}`])),
+        spec.zipf === true ? zipf(spec.streams) : inTurn(spec.streams),
+      );
     case "read-tag":
-      return reading(field(1, query([], [`card-${marker(0)}`])), spec.tags);
+      return reading(field(1, query([], [`card-${marker(0)}`])), inTurn(spec.tags));
     case "read-type":
-      return reading(field(1, query([spec.type], [])), 0);
+      return reading(field(1, query([spec.type], [])));
     case "subscribe-all":
-      return subscribing(number(2, head), 0);
+      return subscribing(number(2, head));
     case "subscribe-idle":
       return subscribing(
         Buffer.concat([field(1, query([], [`quiet-${spec.group}-${marker(0)}`])), number(2, head)]),
-        100_000,
+        inTurn(100_000),
       );
     case "read-page":
     case "consume":

@@ -206,6 +206,11 @@ export function conditional(events: number): readonly Workload[] {
       { verb: "append-on-condition", tags: names },
       ratioAtLeast(0.8),
     ),
+    besidePlain("append-dcb-pair", "Append on a condition of two tags, 64 at a time", {
+      verb: "append-on-condition",
+      tags: names,
+      pair: true,
+    }),
     besidePlain("append-expecting-version", "Append expecting a version, 64 at a time", {
       verb: "append-expecting-version",
       group: 0,

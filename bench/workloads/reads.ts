@@ -16,6 +16,9 @@ import {
   count,
 } from "./words.ts";
 
+/** Streams in use. */
+const writtenStreams = 1_000;
+
 export function readsOf(events: number): readonly Workload[] {
   const names = nameCount(events);
   const on = (...parts: Part[]): Probe => ({ at: "product", store: { events }, parts });
@@ -73,6 +76,37 @@ export function readsOf(events: number): readonly Workload[] {
       { verb: "read-stream", streams: names },
       10,
     ),
+    small(
+      {
+        workload: "read-stream-zipf",
+        title: `The same, some streams much more often than others (Zipf)`,
+        against: "grpc-js no-op, unary, the same response size",
+      },
+      { verb: "read-stream", streams: names, zipf: true },
+      10,
+    ),
+    {
+      name: "read-stream-written",
+      form: "quick",
+      probes: {
+        product: {
+          at: "product",
+          store: { events, written: true },
+          parts: [
+            unary({ verb: "append", events: 1, streams: writtenStreams }, 8, { perSecond: 500 }),
+            reads({ verb: "read-stream", streams: writtenStreams }, 8),
+          ],
+        },
+      },
+      rows: [
+        {
+          workload: "read-stream-written",
+          title: "Read streams of 10 events and more to which 500 events a second are appended",
+          unit: "calls/s",
+          value: product("calls/s", 1),
+        },
+      ],
+    },
     small(
       {
         workload: "query-tag",

@@ -60,6 +60,8 @@ export interface LevelStorageOptions {
   readonly folder: string;
   /** Appends are refused while less than this is free on the folder's file system. */
   readonly reserveBytes?: number;
+  /** Bytes of records in memory that were read or written lately. Absent: 64 MiB. 0: none. */
+  readonly hotBytesMax?: number | undefined;
   /** The token of a refusal: serve the store although it lost something. */
   readonly acceptLoss?: string | undefined;
   /** Allows a folder on a network file system. */
@@ -219,6 +221,7 @@ function openCreated(
     },
     clock,
     timeKeeper: timeKeeperOf(options, held),
+    hotBytesMax: options.hotBytesMax,
     warn,
     spareBytes: spareBytesOf(options),
     closing: (store) => store.kv.flush(),
@@ -347,6 +350,8 @@ export interface OverOptions {
   readonly delay?: Delay;
   readonly reclaim?: ReclaimOptions | undefined;
   readonly lifecyclesBytesMax?: number;
+  /** As in `LevelStorageOptions`. */
+  readonly hotBytesMax?: number | undefined;
 }
 
 /** Opens a store over a given database, for as long as that exists. */
@@ -371,6 +376,7 @@ export async function openStoreOver(options: OverOptions): Promise<Omit<LevelSto
     openKv: async () => ({ kv: await options.openKv(), sequence: 0 }),
     clock,
     timeKeeper: options.timeKeeper,
+    hotBytesMax: options.hotBytesMax,
     warn,
     lifecyclesBytesMax: options.lifecyclesBytesMax,
     ...(spareBytes ? { spareBytes } : {}),

@@ -63,6 +63,8 @@ export async function startServer(
     spareBytes: () => (world.strikes("the disk is full") ? 0 : Number.MAX_SAFE_INTEGER),
     closing: (store) => store.kv.flush(),
     delay,
+    // Little memory, so that reads go to the disk again and again.
+    hotBytesMax: 16 * 1024,
   });
   const timers = { nowMs: () => world.nowMs, delay };
   const log = createEventLog({

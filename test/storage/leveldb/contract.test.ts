@@ -1,5 +1,5 @@
 // The LevelDB engine under the port's contract: on disk, over the in-memory database, and with less
-// memory for lifecycles than there are streams that have one.
+// memory for lifecycles, and for records of streams, than there are.
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,7 @@ import {
 import { verifyStore } from "../../../src/storage/leveldb/verify/verify-store.ts";
 import { cold, reclaimed, warm, type OpenedEngine, type OpenEngine } from "../contract/checks.ts";
 import { storageSuite } from "../contract/contract.ts";
+import { readContract } from "../contract/read.ts";
 import { generatedContract } from "../contract/generated.ts";
 import { lifecycleContract } from "../contract/lifecycle.ts";
 import { keptTime } from "../../support/kept-time.ts";
@@ -81,5 +82,15 @@ describe("leveldb with memory for the lifecycle of one stream", () => {
   ] as const)("what was stored%s", (_, settled) => {
     lifecycleContract(settled);
   });
+  generatedContract(open, 40);
+});
+
+describe.each([
+  ["no memory", 0],
+  ["little memory", 16 * 1024],
+])("leveldb with %s for the records of streams", (_, hotBytesMax) => {
+  const open: OpenEngine = (clock) => openInMemory(clock, { hotBytesMax });
+  readContract(warm(open));
+  lifecycleContract(warm(open));
   generatedContract(open, 40);
 });

@@ -191,6 +191,7 @@ class Target implements CopyTarget {
       stored: (): void => {
         this.state = { cursor, wholeFrom };
         for (const chunk of earlier) store.tail.replace(chunk);
+        if (earlier.length > 0) store.hot.clear();
       },
     };
   }
@@ -282,7 +283,7 @@ class Target implements CopyTarget {
       const { wholeFrom } = this.state;
       const change = await this.keep({ cursor, wholeFrom }, operations);
       return {
-        composed: { operations, chunks: [], headHash: store.headHash, terms: [] },
+        composed: { operations, chunks: [], headHash: store.headHash, terms: [], runs: [] },
         events: [],
         recordedAt: store.head.recordedAt,
         changes: changesAmong([...sideOperations, ...change]),

@@ -95,8 +95,8 @@ function rethrow(error: unknown): never {
   throw corruption(`LevelDB cannot read its tables: ${message}`, {}, error);
 }
 
-/** At most this many keys are looked up on the main thread. */
-const keysAtOnceMax = 6;
+/** At most this many keys are looked up on the main thread: the chunks of a short query. */
+const keysAtOnceMax = 12;
 /** A lookup that took longer than this went to disk. */
 const slowMs = 0.25;
 /** After a slow lookup, this many go through the thread pool, where the disk blocks nobody else. */
@@ -120,10 +120,19 @@ class LookUps {
       this.cautious = Math.max(0, this.cautious - 1);
       return this.database.getMany(keys);
     }
-    const since = performance.now();
-    const values = keys.map((key) => this.database.getSync(key));
-    if (performance.now() - since > slowMs) this.cautious = cautiousCount;
-    return values;
+    const values: (Uint8Array | undefined)[] = [];
+    let since = performance.now();
+    for (const key of keys) {
+      values.push(this.database.getSync(key));
+      const now = performance.now();
+      if (now - since > slowMs) {
+        this.cautious = cautiousCount;
+        break;
+      }
+      since = now;
+    }
+    if (values.length === keys.length) return values;
+    return [...values, ...(await this.database.getMany(keys.slice(values.length)))];
   }
 }
 

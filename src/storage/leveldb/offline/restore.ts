@@ -108,7 +108,7 @@ async function restoreInto(options: RestoreOptions, plan: RestorePlan): Promise<
   const { list, cut, progress } = plan;
   const kv = await openLevelKv(databaseOf(target), true);
   try {
-    const store = openStore(emptyDatabase(kv), () => 0);
+    const store = openStore(emptyDatabase(kv), { clock: () => 0, hotBytesMax: 0 });
     await restoreLog(store, options, plan);
     const after = store.head.position;
     await recordRemovals(store, plan, clock);

@@ -77,7 +77,7 @@ export function buildSalvaged(parts: SalvageParts): Promise<SalvagedStore> {
     try {
       const building = new Building(
         parts,
-        openStore(emptyDatabase(kv), () => 0),
+        openStore(emptyDatabase(kv), { clock: () => 0, hotBytesMax: 0 }),
       );
       const { store } = building;
       await building.buildLog();

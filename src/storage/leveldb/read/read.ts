@@ -7,6 +7,8 @@ import type { Batch, StorageRead } from "../../storage.ts";
 import { closedError, readFailure, type OpenStore } from "../state/open-store.ts";
 import { batchesFrom } from "./batches.ts";
 import { positionAt } from "./chunks.ts";
+import { gathererFor } from "./gatherer.ts";
+import { hotWalk } from "./hot-stream.ts";
 import { planFor } from "./plan.ts";
 import { Visibility } from "./visibility.ts";
 import { indexWalk, logWalk } from "./walks.ts";
@@ -20,13 +22,15 @@ const fewChunks = 8;
 export class EngineRead implements AsyncIterableIterator<Batch, undefined> {
   private readonly store: OpenStore;
   private readonly read: StorageRead;
-  private readonly head: number;
+  readonly head: number;
+  readonly moment: number;
   private batches: AsyncIterator<Batch> | undefined;
 
   constructor(store: OpenStore, read: StorageRead, head: number) {
     this.store = store;
     this.read = read;
     this.head = head;
+    this.moment = store.hot.moment();
   }
 
   [Symbol.asyncIterator](): this {
@@ -36,7 +40,7 @@ export class EngineRead implements AsyncIterableIterator<Batch, undefined> {
   async next(): Promise<IteratorResult<Batch, undefined>> {
     if (!this.store.open) throw closedError();
     try {
-      this.batches ??= await begin(this.store, this.read, this.head);
+      this.batches ??= await begin(this.store, this.read, this);
       const next = await this.batches.next();
       if (!this.store.holdsIrregular || next.done === true) return next;
       return { done: false, value: regularBatch(next.value) };
@@ -61,13 +65,16 @@ function regularBatch(batch: Batch): Batch {
 async function begin(
   store: OpenStore,
   read: StorageRead,
-  head: number,
+  asOf: { readonly head: number; readonly moment: number },
 ): Promise<AsyncIterator<Batch>> {
+  const { head } = asOf;
   const first = Math.max(read.positions.first, 1);
   const last = Math.min(read.positions.last, head);
   if (first > last) return nothing;
   const visibility = new Visibility(store, read);
   const bounded = { ...read, positions: { first, last } };
+  const hot = hotWalk(store, bounded);
+  if (hot !== undefined) return batchesFrom(hot, bounded, visibility);
   const walkLog = () => batchesFrom(logWalk(store, bounded, head), bounded, visibility);
   // A small range in memory is faster to examine than any index. Live subscriptions read this way.
   const isForwards = read.direction === "forwards" && read.versions === undefined;
@@ -77,7 +84,9 @@ async function begin(
   if (narrow.positions.first > narrow.positions.last) return nothing;
   const plan = await planFor(store, narrow, head);
   if (plan.kind === "scan") return walkLog();
-  return batchesFrom(indexWalk(store, narrow, plan.terms, head), bounded, visibility);
+  const gatherer = gathererFor(store, narrow, plan.terms[0]?.number ?? 0, asOf);
+  const walk = indexWalk(store, narrow, { terms: plan.terms, head, gatherer });
+  return batchesFrom(walk, bounded, visibility);
 }
 
 const nothing: AsyncIterator<Batch> = {

@@ -3,26 +3,18 @@
 // as needed. batches.ts makes batches of stretches.
 
 import { corruption } from "../../../domain/errors.ts";
-import type { PlacedEvent } from "../../../domain/event.ts";
+import { isSystemName, type PlacedEvent } from "../../../domain/event.ts";
 import { selects, type Selection } from "../../../domain/query.ts";
 import { scanPlacement, scanRecord, scanStream } from "../../../domain/record.ts";
 import type { StorageRead } from "../../storage.ts";
 import { frameOffsets, recordOf, type Chunk } from "../format/chunk.ts";
 import { skipsRemoved, type OpenStore } from "../state/open-store.ts";
 import type { TermHead } from "../state/term-table.ts";
-import {
-  chunkHolding,
-  chunksBackwards,
-  chunksEndingAt,
-  chunksForwards,
-  chunksFromMemory,
-} from "./chunks.ts";
+import { CandidatePages, candidatesPerPageMax, type CandidatePage } from "./candidate-pages.ts";
+import { chunkHolding, chunksBackwards, chunksForwards, chunksFromMemory } from "./chunks.ts";
+import type { Gatherer } from "./gatherer.ts";
 import { chunkOfVersion, MergedPostings } from "./postings.ts";
 import type { Candidates, PostingRange } from "./postings.ts";
-
-const chunksPerPageFirst = 12;
-const chunksPerPageMax = 64;
-const pageBytesTarget = 512 * 1024;
 
 export class FoundEvent {
   readonly frame: Uint8Array;
@@ -168,40 +160,38 @@ function* chunkEvents(read: StorageRead, chunk: Chunk): Generator<FoundEvent> {
  * Along postings. The chunks of candidates are fetched in pages, and each candidate's record says
  * whether it matches. A stream's versions are checked to be dense.
  */
-export function indexWalk(
-  store: OpenStore,
-  read: StorageRead,
-  terms: readonly TermHead[],
-  head: number,
-): Walk {
-  return { silentMax: chunksPerPageMax, stretches: indexStretches(store, read, terms, head) };
+export function indexWalk(store: OpenStore, read: StorageRead, along: Along): Walk {
+  return { silentMax: candidatesPerPageMax, stretches: indexStretches(store, read, along) };
+}
+
+/** What an index walk follows. */
+interface Along {
+  readonly terms: readonly TermHead[];
+  readonly head: number;
+  /** Takes what is found. Absent: nobody does. */
+  readonly gatherer: Gatherer | undefined;
 }
 
 async function* indexStretches(
   store: OpenStore,
   read: StorageRead,
-  terms: readonly TermHead[],
-  head: number,
+  { terms, head, gatherer }: Along,
 ): AsyncGenerator<Stretch> {
   const range = await postingRange(store, read, terms, head);
   if (range === undefined) return;
-  const postings = new MergedPostings(store.kv, terms, range);
-  let pageCount = chunksPerPageFirst;
-  for (let ended = false; !ended;) {
-    const page = await postings.take(pageCount);
-    const behind = page.findIndex((each) => isBehind(read, each));
-    ended = behind >= 0 || page.length < pageCount;
-    if (behind >= 0) page.length = behind;
-    if (page.length === 0) return;
-    const chunks = await chunksOf(store, page);
-    let bytes = 1;
-    for (const [i, candidates] of page.entries()) {
-      bytes += (chunks[i]?.value ?? candidates.posting.records).length;
-      yield candidateStretch(read, candidates, chunks[i]);
+  const pages = new CandidatePages(store, read, new MergedPostings(store.kv, terms, range));
+  let ahead: Promise<CandidatePage> | undefined;
+  for (let isFirst = true, isLast = false; !isLast; isFirst = false) {
+    const page = await (ahead ?? pages.next());
+    isLast = page.isLast;
+    // A long read reads ahead. Many reads need no more than the first page.
+    ahead = isFirst || isLast ? undefined : pages.next();
+    ahead?.catch(() => {});
+    for (const [i, candidates] of page.candidates.entries()) {
+      yield candidateStretch(read, candidates, page.chunks[i], gatherer);
     }
-    const fitting = Math.floor((pageBytesTarget * page.length) / bytes);
-    pageCount = Math.max(1, Math.min(pageCount * 2, fitting, chunksPerPageMax));
   }
+  gatherer?.ended();
 }
 
 /** The postings to read: limited by the read's positions and, for a stream, by its versions. */
@@ -233,36 +223,14 @@ async function postingRange(
   return { firstChunk, lastChunk, reverse, skipsRemoved: skips, removedRuns: store.removedRuns };
 }
 
-/** The chunks of the candidates whose postings have no records. */
-async function chunksOf(
-  store: OpenStore,
-  page: readonly Candidates[],
-): Promise<(Chunk | undefined)[]> {
-  const lasts: number[] = [];
-  for (const { frames, chunkLast } of page) if (frames === undefined) lasts.push(chunkLast);
-  if (lasts.length === 0) return [];
-  const chunks = await chunksEndingAt(store, lasts);
-  let next = 0;
-  return page.map(({ frames }) => (frames === undefined ? chunks[next++] : undefined));
-}
-
-/** Whether all further candidates are beyond the read's end. */
-function isBehind(read: StorageRead, { posting, chunkFirst, chunkLast }: Candidates): boolean {
-  const { positions, versions } = read;
-  if (read.direction === "forwards") {
-    return chunkFirst > positions.last || posting.before >= (versions?.last ?? Infinity);
-  }
-  const newest = posting.before + posting.ordinals.length;
-  return chunkLast < positions.first || newest < (versions?.first ?? 0);
-}
-
 function candidateStretch(
   read: StorageRead,
   candidates: Candidates,
   chunk: Chunk | undefined,
+  gatherer: Gatherer | undefined,
 ): Stretch {
   const { selection } = read;
-  const find = () => candidateEvents(read, candidates, chunk);
+  const find = () => candidateEvents(read, candidates, chunk, gatherer);
   return {
     chunk,
     whole: undefined,
@@ -276,9 +244,11 @@ function* candidateEvents(
   read: StorageRead,
   candidates: Candidates,
   chunk: Chunk | undefined,
+  gatherer: Gatherer | undefined,
 ): Generator<FoundEvent> {
   const { selection, versions, positions } = read;
-  const { ordinals, chunkFirst, posting } = candidates;
+  const { ordinals, chunkFirst, chunkLast, posting } = candidates;
+  const isOriginal = chunk?.reclaimed === undefined;
   const frames = framesOf(candidates, chunk);
   const forwards = read.direction === "forwards";
   for (let i = 0; i < ordinals.length; i++) {
@@ -299,6 +269,10 @@ function* candidateEvents(
         });
       }
       if (versions && (version < versions.first || version > versions.last)) continue;
+      gatherer?.add(
+        { frame, position, version, chunkLast },
+        isOriginal && !isSystemName(header.type),
+      );
     }
     if (selects(selection, header)) yield new FoundEvent(frame, position, header);
   }

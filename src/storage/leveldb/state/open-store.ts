@@ -9,9 +9,12 @@ import { chunkKey } from "../format/keys.ts";
 import type { Kv, Operation, ReadableKv } from "../kv/kv.ts";
 import { ChunkTail } from "./chunk-tail.ts";
 import { CommitTail } from "./commit-tail.ts";
+import { HotRecords } from "./hot-records.ts";
 import { RemovedRuns } from "./removed-runs.ts";
 import { StreamLifecycles } from "./stream-lifecycles.ts";
 import { Terms } from "./terms.ts";
+
+const hotBytesDefault = 64 * 1024 * 1024;
 
 /** The end of the log. */
 export interface LogEnd {
@@ -52,6 +55,7 @@ export interface OpenStore extends OpenDatabase {
   readonly tail: ChunkTail;
   readonly commits: CommitTail;
   readonly removedRuns: RemovedRuns;
+  readonly hot: HotRecords;
 }
 
 /** Where the store's time outlives the process. */
@@ -67,10 +71,16 @@ export interface SideValueCommit {
   readonly ended: Promise<unknown>;
 }
 
+export interface OpenStoreOptions {
+  readonly clock: () => number;
+  readonly timeKeeper?: TimeKeeper | undefined;
+  /** Bytes of records in memory that were read or written lately. Absent: 64 MiB. 0: none. */
+  readonly hotBytesMax?: number | undefined;
+}
+
 export function openStore(
   database: OpenDatabase,
-  clock: () => number,
-  timeKeeper?: TimeKeeper,
+  { clock, timeKeeper, hotBytesMax = hotBytesDefault }: OpenStoreOptions,
 ): OpenStore {
   return {
     ...database,
@@ -84,6 +94,7 @@ export function openStore(
     tail: new ChunkTail(),
     commits: new CommitTail(),
     removedRuns: new RemovedRuns(),
+    hot: new HotRecords(hotBytesMax),
   };
 }
 

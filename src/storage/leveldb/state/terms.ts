@@ -95,6 +95,11 @@ export class Terms {
     return found as TermHead[];
   }
 
+  /** Caches what a read has found out about a term that no commit has changed since. */
+  learn({ kind, name }: Term, head: TermHead): void {
+    if (this.table.get(kind, name) === undefined) this.table.set(kind, name, head);
+  }
+
   /** Called when a commit is durable: the head is at `position`, and these terms have changed. */
   apply(updates: Iterable<TermUpdate>, position: number): void {
     this.head = position;

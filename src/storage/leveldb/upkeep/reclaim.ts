@@ -301,6 +301,7 @@ export async function composeReclaim(
     ],
     stored() {
       for (const chunk of rewritten) store.tail.replace(chunk);
+      for (const each of plans.flatMap(({ postings }) => postings)) store.hot.drop(each.term);
     },
   };
 }

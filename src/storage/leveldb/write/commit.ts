@@ -3,9 +3,9 @@
 // batch: after a crash all of them are there, or none. No key is overwritten.
 
 import { setImmediate } from "node:timers/promises";
-import { categoryOf, type CommitEvent } from "../../../domain/event.ts";
+import { categoryOf, isSystemName, type CommitEvent } from "../../../domain/event.ts";
 import type { Commit } from "../../storage.ts";
-import { seal } from "../format/checksum.ts";
+import { checksumBytes, seal } from "../format/checksum.ts";
 import { composeChunk, cutIntoChunks, hashOf, recordOf, withFrames } from "../format/chunk.ts";
 import type { Chunk, Reclaimed } from "../format/chunk.ts";
 import {
@@ -16,10 +16,12 @@ import {
   termKey,
   termNumber,
   writeUint64,
+  type TermNumber,
 } from "../format/keys.ts";
-import { composePosting, postingRecordsBytesMax } from "../format/posting.ts";
+import { composePosting, postingRecordsBytesMax, type Posting } from "../format/posting.ts";
 import { isLostRecord, isRemovedRecord } from "../../removed-record.ts";
 import type { Operation } from "../kv/kv.ts";
+import type { StreamRun } from "../state/hot-records.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { noTerm, type TermHead } from "../state/term-table.ts";
 import type { Term, TermUpdate } from "../state/terms.ts";
@@ -37,6 +39,14 @@ export interface ComposedCommit {
   readonly chunks: readonly Chunk[];
   readonly headHash: Uint8Array;
   readonly terms: readonly TermUpdate[];
+  readonly runs: readonly CommittedRun[];
+}
+
+/** The events of a stream in one chunk. */
+interface CommittedRun {
+  readonly number: TermNumber;
+  /** Undefined: they are not kept in memory. */
+  readonly run: StreamRun | undefined;
 }
 
 /** Events that will become one chunk. */
@@ -77,6 +87,7 @@ export async function composeChunks(
 
   const operations: Operation[] = [];
   const chunks: Chunk[] = [];
+  const runs: CommittedRun[] = [];
   let headHash = store.headHash;
   /** Others get the thread now and then: a large commit is composed for a while. */
   let sinceTurn = 0;
@@ -91,14 +102,14 @@ export async function composeChunks(
     operations.push([chunkKey(chunk.last), chunk.value]);
     sinceTurn += chunkPostings;
     for (const open of inChunkOf(events, byEvent)) {
-      putPosting(operations, chunk, events, open);
+      putPosting({ operations, runs }, chunk, events, open);
       if (++sinceTurn < postingsPerTurn) continue;
       sinceTurn = 0;
       await setImmediate();
     }
     for (const event of events) if (event.idFromClient) operations.push(idEntry(event));
   }
-  return { operations, chunks, headHash, terms: all };
+  return { operations, chunks, headHash, terms: all, runs };
 }
 
 interface OpenTerms {
@@ -161,7 +172,7 @@ function inChunkOf(events: readonly CommitEvent[], byEvent: OpenTerms["byEvent"]
 
 /** A term's posting for a chunk, and the entry of a term that begins with it. */
 function putPosting(
-  operations: Operation[],
+  { operations, runs }: { operations: Operation[]; runs: CommittedRun[] },
   chunk: Chunk,
   events: readonly CommitEvent[],
   open: OpenTerm,
@@ -179,10 +190,32 @@ function putPosting(
   const isKept = isStream && removedRecords === 0 && !isAnyLost;
   const frames = isKept ? framesToKeep(events, ordinals) : [];
   const posting = { before: head.count, ordinals, removedRecords };
-  operations.push([key, composePosting(key, chunk.count, posting, frames)]);
+  const value = composePosting(key, chunk.count, posting, frames);
+  operations.push([key, value]);
+  if (isStream) {
+    // What not every read of a stream returns is not kept in memory.
+    const isHidden = ordinals.some((each) => isSystemName((events[each] as CommitEvent).type));
+    runs.push({ number, run: isHidden ? undefined : runOf(chunk, posting, value, frames) });
+  }
   const last = chunk.first + (ordinals.at(-1) as number);
   open.head = { number, count: head.count + ordinals.length, lastChunk: chunk.last, last };
   open.ordinals = [];
+}
+
+/** The records in a posting's value. Undefined: it has none. */
+function runOf(
+  chunk: Chunk,
+  { before, ordinals }: Pick<Posting, "before" | "ordinals">,
+  value: Uint8Array,
+  frames: readonly Uint8Array[],
+): StreamRun | undefined {
+  if (frames.length === 0) return undefined;
+  const ends: number[] = [];
+  let end = 0;
+  for (const { length } of frames) ends.push((end += length));
+  const positions = ordinals.map((ordinal) => chunk.first + ordinal);
+  const last = value.length - checksumBytes;
+  return { before, positions, ends, frames: value.subarray(last - end, last) };
 }
 
 /** A stream's records go along with its posting, unless they are long. */

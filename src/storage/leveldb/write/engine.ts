@@ -41,6 +41,8 @@ export interface EngineOptions extends GuardOptions {
   readonly secret?: Uint8Array;
   /** Absent: the store's time begins anew with each opening. */
   readonly timeKeeper?: TimeKeeper | undefined;
+  /** See `OpenStoreOptions`. */
+  readonly hotBytesMax?: number | undefined;
 }
 
 /** A commit by the engine itself, with additional keys in its write. */
@@ -97,7 +99,7 @@ export async function openEngine(given: EngineOptions): Promise<Engine> {
     },
     openDamaged: openDamaged && (async (known) => avoided.over(await openDamaged(known))),
   };
-  const store = openStore(await openDatabase(options), options.clock, options.timeKeeper);
+  const store = openStore(await openDatabase(options), options);
   const watchers = new Set<StorageWatcher>();
   const guard = new WriteGuard({ store, options, watchers });
   const parts: CommitParts = { store, guard, watchers, options };
@@ -155,6 +157,7 @@ export async function openEngine(given: EngineOptions): Promise<Engine> {
     avoided.add(range);
     // That there is nothing may have been remembered.
     store.terms.reset(store.head.position);
+    store.hot.clear();
   };
   return {
     storage,
@@ -194,7 +197,7 @@ async function storeDurably(
   { store, guard, watchers, options }: CommitParts,
   { composed, events, recordedAt, stored }: ReadyCommit,
 ): Promise<void> {
-  const { operations, chunks, headHash, terms } = composed;
+  const { operations, chunks, headHash, terms, runs } = composed;
   const lifecycles = lifecyclesIn(events);
   operations.push(...store.withFirstCommit);
 
@@ -208,6 +211,7 @@ async function storeDurably(
   store.terms.apply(terms, position);
   for (const [stream, entry] of lifecycles) store.lifecycles.set(stream, entry);
   for (const chunk of chunks) store.tail.push(chunk);
+  for (const { number, run } of runs) store.hot.add(number, run);
   stored?.();
   store.headHash = headHash;
   if (events.length > 0) store.head = { position, recordedAt };

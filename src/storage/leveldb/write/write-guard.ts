@@ -207,6 +207,7 @@ export class WriteGuard {
     const { position } = store.head;
     store.terms.reset(position);
     store.tail.clear();
+    store.hot.clear();
     store.removedRuns.clear();
     const loading = loadLifecycles(store.kv, position, options.lifecyclesBytesMax);
     store.lifecycles = await loading.catch((error: unknown) => {
@@ -349,6 +350,7 @@ export class WriteGuard {
     }
     Object.assign(store, database);
     store.terms.reset(to.position);
+    store.hot.clear();
     options.acknowledge?.(acknowledgedBy(store));
     options.warn(`the store was reopened and audited; its head is ${to.position}`);
     if (to.position === from.position) return;
