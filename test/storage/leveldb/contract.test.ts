@@ -92,5 +92,5 @@ describe.each([
   const open: OpenEngine = (clock) => openInMemory(clock, { hotBytesMax });
   readContract(warm(open));
   lifecycleContract(warm(open));
-  generatedContract(open, 40);
+  generatedContract(open, 10);
 });

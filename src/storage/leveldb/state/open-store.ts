@@ -88,7 +88,8 @@ export function openStore(
     clock,
     time: timeKeeper?.known ?? 0,
     timeKeeper,
-    reclaimedIn: 0,
+    // What was reclaimed before the store was opened is not remembered.
+    reclaimedIn: database.head.position,
     sideValueCommit: undefined,
     terms: new Terms(database.head.position),
     tail: new ChunkTail(),

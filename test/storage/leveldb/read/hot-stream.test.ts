@@ -1,8 +1,14 @@
 // Streams that were read or written lately are read without a look at the disk.
 import { expect, test } from "vitest";
 import { openMemoryKv } from "../../../../src/storage/leveldb/kv/memory-kv.ts";
-import { openStorageOver, type OverOptions } from "../../../../src/storage/leveldb/open.ts";
+import {
+  openStorageOver,
+  openStoreOver,
+  type OverOptions,
+} from "../../../../src/storage/leveldb/open.ts";
 import type { Storage, StorageRead } from "../../../../src/storage/storage.ts";
+import { deleteStream } from "../../../support/lifecycles.ts";
+import { reclaimAll, whenAsked } from "../../../support/reclaiming.ts";
 import { commitEvents, newEvent, recordsOf } from "../../../support/events.ts";
 
 async function countedStore(more: Partial<OverOptions> = {}) {
@@ -105,4 +111,24 @@ test("with no memory, every read looks", async () => {
   for (let i = 0; i < 2; i++) expect(await whole(storage)).toHaveLength(12);
   expect(looks.count).toBeGreaterThanOrEqual(2);
   await storage.close();
+});
+
+test("what was reclaimed is in no memory, and a view of before it is refused after a restart", async () => {
+  const memory = openMemoryKv();
+  const kv = { ...memory, close: async () => {} };
+  const open = () => openStoreOver({ openKv: async () => kv, reclaim: whenAsked });
+  const { storage, reclaimer } = await open();
+  await commitEvents(storage, [newEvent({ stream: "order-1", data: "private" })]);
+  const { position } = storage.head();
+  const before = { asOf: position, positions: { first: 1, last: position } };
+  await deleteStream(storage, "order-1");
+  expect(await whole(storage)).toEqual([]);
+  expect(await whole(storage, before)).toHaveLength(1);
+  await reclaimAll(reclaimer);
+  const overtaken = { failure: { reason: "READ_OVERTAKEN" } };
+  await expect(whole(storage, before)).rejects.toMatchObject(overtaken);
+  await storage.close();
+  const { storage: later } = await open();
+  await expect(whole(later, before)).rejects.toMatchObject(overtaken);
+  await later.close();
 });
