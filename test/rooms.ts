@@ -177,7 +177,7 @@ export const rooms: Record<string, Room> = {
   cloudEvents: { path: "src/grpc/web/cloud-event.ts", imports: ["gen", "domain"] },
   web: {
     path: "src/grpc/web/",
-    imports: ["gen", "domain", "http2", "transport", "cloudEvents"],
+    imports: ["gen", "domain", "http2", "transport", "convert", "cloudEvents"],
   },
   auditStream: { path: "src/audit-stream.ts", imports: ["domain", "access", "log"], packages: [] },
   observe: {
