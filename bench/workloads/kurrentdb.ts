@@ -30,6 +30,15 @@ export function besideKurrentdb(events: number): readonly Workload[] {
           against: "the same by annals.v1",
           target: ratioAtLeast(0.6),
         },
+        {
+          workload: "kurrentdb-read-all-cpu",
+          title: "Read everything by KurrentDB's protocol: CPU of an event",
+          unit: "us",
+          value: product("us"),
+          limit: [figure("own", "us")],
+          against: "the same by annals.v1",
+          target: ratioAtMost(1.67),
+        },
       ],
     },
     {

@@ -13,9 +13,12 @@ export function bufferOf(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
-/** Whether the bytes from an offset on begin with these. For a few bytes. */
-export function hasAt(bytes: Uint8Array, at: number, expected: Uint8Array): boolean {
-  for (let i = 0; i < expected.length; i++) if (bytes[at + i] !== expected[i]) return false;
+/**
+ * Whether the bytes from an offset on begin with these, of which the first `known` are known to be
+ * there. For a few bytes.
+ */
+export function hasAt(bytes: Uint8Array, at: number, expected: Uint8Array, known = 0): boolean {
+  for (let i = known; i < expected.length; i++) if (bytes[at + i] !== expected[i]) return false;
   return true;
 }
 

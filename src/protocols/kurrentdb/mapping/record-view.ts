@@ -4,7 +4,7 @@
 import { isJsonContentType } from "../../../domain/json.ts";
 import { lifecycleStream } from "../../../domain/lifecycle/lifecycle-event.ts";
 import { decodeRecord, enterFrame } from "../../../domain/record.ts";
-import { WireReader } from "../../../domain/wire.ts";
+import { wireBytes, WireReader, wireVarint } from "../../../domain/wire.ts";
 import { clientIdKey, linkType, metadataBase64Key, metadataKey } from "./content.ts";
 import { bufferOf, hasAt } from "./bytes.ts";
 import { MetadataText } from "./metadata-text.ts";
@@ -108,9 +108,11 @@ export class RecordView {
     return this;
   }
 
-  /** The record between two offsets. Throws `RangeError` for malformed bytes. */
+  /**
+   * The record between two offsets. Throws `RangeError` for malformed bytes. The reading of a
+   * varint is written out here: this runs for each event of every read.
+   */
   private scanIn(bytes: Buffer, from: number, end: number): this {
-    const reader = new WireReader(bytes, from, end);
     this.bytes = bytes;
     this.recordAt = from;
     this.recordEnd = end;
@@ -122,81 +124,80 @@ export class RecordView {
     let kinds = 0;
     let othersAt = 0;
     let othersEnd = 0;
-    while (reader.offset < end) {
-      const { offset } = reader;
-      const tag = reader.varint();
-      switch (tag) {
-        case 0x0a: {
-          const idEnd = reader.lengthEnd();
-          this.idAt = reader.offset;
-          reader.offset = idEnd;
-          break;
+    let at = from;
+    while (at < end) {
+      const field = at;
+      const tag = bytes[at++] as number;
+      let value = bytes[at++] as number;
+      if (value > 0x7f) {
+        value &= 0x7f;
+        for (let scale = 0x80, byte = 0x80; byte > 0x7f; scale *= 0x80) {
+          byte = bytes[at++] as number;
+          value += (byte & 0x7f) * scale;
         }
+      }
+      const next = (tag & 7) === wireBytes ? at + value : at;
+      if (next > end) throw new RangeError("record: field cut off");
+      switch (tag) {
+        case 0x0a:
+          this.idAt = at;
+          break;
         case 0x12:
-          this.streamEnd = reader.lengthEnd();
-          this.streamAt = reader.offset;
-          reader.offset = this.streamEnd;
+          this.streamAt = at;
+          this.streamEnd = next;
           break;
         case 0x1a:
-          this.typeEnd = reader.lengthEnd();
-          this.typeAt = reader.offset;
-          reader.offset = this.typeEnd;
+          this.typeAt = at;
+          this.typeEnd = next;
           break;
         case 0x22:
         case 0x2a:
-          if (othersAt === 0) othersAt = offset;
-          if (tag === 0x2a) kinds |= this.scanEntry(reader);
-          else {
-            reader.offset = reader.lengthEnd();
-            kinds |= ofOthers;
-          }
-          othersEnd = reader.offset;
+          if (othersAt === 0) othersAt = field;
+          kinds |= tag === 0x22 ? ofOthers : this.scanEntry(at, next);
+          othersEnd = next;
           break;
         case 0x32:
-          this.isJson = isJson(reader);
+          this.isJson = isJson(bytes, at, next);
           break;
         case 0x3a:
-          this.dataEnd = reader.lengthEnd();
-          this.dataAt = reader.offset;
-          reader.offset = this.dataEnd;
+          this.dataAt = at;
+          this.dataEnd = next;
           break;
         case 0x48:
-          this.version = reader.varint();
+          this.version = value;
           break;
         case 0x50:
-          this.position = reader.varint();
+          this.position = value;
           break;
         case 0x5a:
-          this.micros = microsIn(reader);
+          this.micros = microsIn(bytes, at, next);
           break;
         default:
-          reader.passOver(tag & 7);
+          if (tag > 0x7f || ((tag & 7) !== wireBytes && (tag & 7) !== wireVarint)) {
+            throw new RangeError(`record: unknown field ${tag}`);
+          }
       }
+      at = next;
     }
     if (kinds > ofThis) this.takeOthers(kinds, othersAt, othersEnd);
     return this;
   }
 
   /** What kind of entry it is. That of this protocol is taken. */
-  private scanEntry(reader: WireReader): number {
-    const end = reader.lengthEnd();
+  private scanEntry(start: number, end: number): number {
     const { bytes } = this;
-    const at = reader.offset + 2;
+    const at = start + 2;
     const valueAt = at + plainKey.length;
-    const keyTag = bytes[at - 2];
-    const keyLength = bytes[at - 1];
-    reader.offset = end;
-    if (keyTag !== 0x0a) return isSpecial;
+    if (bytes[start] !== 0x0a) return isSpecial;
     if (!hasAt(bytes, at, prefix)) return ofOthers;
-    if (keyLength !== plainKey.length || bytes[valueAt] !== 0x12) return isSpecial;
-    if (!hasAt(bytes, at, plainKey)) return isSpecial;
-    reader.offset = valueAt + 1;
-    const isWhole = reader.lengthEnd() === end;
+    if (bytes[start + 1] !== plainKey.length || bytes[valueAt] !== 0x12) return isSpecial;
+    if (!hasAt(bytes, at, plainKey, prefix.length)) return isSpecial;
+    const reader = new WireReader(bytes, valueAt + 1, end);
+    if (reader.lengthEnd() !== end) return isSpecial;
     this.metadataBytes = bytes;
     this.metadataAt = reader.offset;
     this.metadataEnd = end;
-    reader.offset = end;
-    return isWhole ? ofThis : isSpecial;
+    return ofThis;
   }
 
   /** Tags, and metadata of other clients or of other kinds. */
@@ -233,19 +234,15 @@ export class RecordView {
   }
 }
 
-function isJson(reader: WireReader): boolean {
-  const end = reader.lengthEnd();
-  const { offset } = reader;
-  const bytes = reader.bytes as Buffer;
-  reader.offset = end;
-  if (end - offset === jsonType.length && hasAt(bytes, offset, jsonType)) return true;
-  return isJsonContentType(bytes.toString("latin1", offset, end));
+function isJson(bytes: Buffer, at: number, end: number): boolean {
+  if (end - at === jsonType.length && hasAt(bytes, at, jsonType)) return true;
+  return isJsonContentType(bytes.toString("latin1", at, end));
 }
 
-function microsIn(reader: WireReader): number {
-  const end = reader.lengthEnd();
+function microsIn(bytes: Buffer, from: number, end: number): number {
+  const reader = new WireReader(bytes, from, end);
   let micros = 0;
-  while (reader.offset < end) {
+  while (!reader.done) {
     const part = reader.varint();
     if (part === 0x08) micros += reader.varint() * 1_000_000;
     else if (part === 0x10) micros += Math.floor(reader.varint() / 1_000);

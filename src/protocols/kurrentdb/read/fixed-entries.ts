@@ -1,21 +1,17 @@
 // The entries `content-type` and `created` of an event's metadata map, encoded. They are the same
-// for events of one content type and one commit, so that the bytes are kept and only the digits
-// change.
+// for events of one content type and one commit, so that the bytes are kept, and only their last
+// digits are written within a second.
 
 import { varintBytes, writeVarint } from "../../../domain/wire.ts";
 
-/** Since 2001-09-09 and until 2286, microseconds since 1970 have so many digits. */
-const digitCount = 16;
-const halfCount = 8;
-const half = 10 ** halfCount;
-const least = 10 ** (digitCount - 1);
+const microDigits = 6;
+const microsPerSecond = 10 ** microDigits;
 
 export class FixedEntries {
   private readonly contentType: Buffer;
   private bytes: Buffer = Buffer.alloc(0);
   private micros = -1;
-  /** Whether the bytes have room for as many digits as the usual time. */
-  private isUsual = false;
+  private seconds = -1;
 
   constructor(contentType: string) {
     this.contentType = entry("content-type", contentType);
@@ -25,23 +21,21 @@ export class FixedEntries {
   at(micros: number): Buffer {
     if (micros === this.micros) return this.bytes;
     this.micros = micros;
-    const isUsual = micros >= least && micros < 10 * least;
-    if (isUsual && this.isUsual) {
+    const seconds = Math.floor(micros / microsPerSecond);
+    if (seconds === this.seconds) {
       // The last digit is always 0.
-      const end = this.bytes.length - 1;
-      const high = Math.floor(micros / half);
-      writeDigits(this.bytes, end - digitCount, high);
-      writeDigits(this.bytes, end - halfCount, micros - high * half);
+      writeDigits(this.bytes, this.bytes.length - 1, micros - seconds * microsPerSecond);
     } else this.bytes = Buffer.concat([this.contentType, entry("created", `${micros}0`)]);
-    this.isUsual = isUsual;
+    // A time in the first second has fewer digits.
+    this.seconds = seconds > 0 ? seconds : -1;
     return this.bytes;
   }
 }
 
-/** Half of the digits. */
-function writeDigits(into: Buffer, from: number, value: number): void {
+/** The digits of a part of a second, before an offset. */
+function writeDigits(into: Buffer, end: number, value: number): void {
   let rest = value;
-  for (let at = from + halfCount - 1; at >= from; at--) {
+  for (let at = end - 1; at >= end - microDigits; at--) {
     const next = (rest / 10) | 0;
     into[at] = 0x30 + rest - next * 10;
     rest = next;
