@@ -192,7 +192,9 @@ function startText(option: StartOption): string {
 }
 
 function settingsFilter(wire: Parameters<typeof filterOf>[0]): SettingsFilter {
-  const { by } = filterOf(wire);
+  // It has no checkpoints for its consumers: some clients send no interval.
+  const { filter, window } = wire;
+  const { by } = filterOf({ filter, window, checkpointIntervalMultiplier: 1 });
   const { regex = "", prefix = [] } = wire.filter.value ?? {};
   return { by, regex, prefix };
 }
