@@ -74,7 +74,8 @@ const refused: Refused[] = [
 
 const phrases = [
   /what is gone/i,
-  /\bAppendStream/,
+  // Its client for Go has this name.
+  /(?<!kurrentdb\.)\bAppendStream/,
   /\bReplay(?:Request|Response)\b/,
   /rpc Replay\b/,
   // `after` is an exclusive position; a timer has a delay.

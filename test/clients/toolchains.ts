@@ -170,6 +170,20 @@ export const wireOnly: readonly Toolchain[] = [
   },
 ];
 
+/**
+ * The official Rust clients of KurrentDB and UmaDB. Together they build some 250 crates, which takes
+ * minutes: only where RUST_CLIENTS=1 asks for it.
+ */
+export const rustProtocols: Toolchain = {
+  name: "protocols-rust",
+  needs: [
+    ["cargo", "--version"],
+    ["sh", "-c", 'test "$RUST_CLIENTS" = 1'],
+  ],
+  build: [["cargo", "build", "--quiet"]],
+  run: [],
+};
+
 /** The usual command-line client, from its module; `buf curl` is this project's own dependency. */
 export const grpcurl: Toolchain = {
   name: "grpcurl",

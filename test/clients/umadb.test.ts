@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { build, missingTool, sourcesOf } from "./build-cache.ts";
 import { notRun, printReport, ran } from "./report.ts";
 import { runClient } from "./run-client.ts";
-import type { Toolchain } from "./toolchains.ts";
+import { rustProtocols, type Toolchain } from "./toolchains.ts";
 
 const flags = ["--protocol", "umadb"];
 const clientMsMax = 600_000;
@@ -44,5 +44,24 @@ describe.each([
     expect(said).toHaveLength(stepCount);
   });
 });
+
+test(
+  "the client of UmaDB for Rust finds what it expects",
+  { timeout: clientMsMax },
+  async ({ skip }) => {
+    const missing = await missingTool(rustProtocols);
+    if (missing !== undefined) {
+      notRun("UmaDB for Rust", missing);
+      skip(`not run: ${missing}`);
+    }
+    const sources = sourcesOf(`test/clients/${rustProtocols.name}`);
+    const { folder, seconds } = await build(rustProtocols, sources);
+    const since = performance.now();
+    const said = await runClient(["target/debug/umadb"], folder, "TCP", flags);
+    ran("UmaDB for Rust", seconds, (performance.now() - since) / 1_000);
+    expect(said.filter(({ ok }) => ok !== true)).toEqual([]);
+    expect(said).toHaveLength(6);
+  },
+);
 
 afterAll(printReport);
