@@ -100,7 +100,9 @@ export const operatorHelp: readonly CommandHelp[] = [
     summary: "make a follower a store of its own, which accepts appends",
     details: [
       "FOLLOWER                HOST:PORT or unix:PATH of a follower, or a stopped one's folder;",
-      "                        see to it that clients do not reach the old leader any more",
+      "                        see to it that clients do not reach the old leader any more;",
+      "                        or postgres://...: a database that was restored, with its servers",
+      "                        stopped (--storage-schema NAME: not in annals)",
       formLine,
     ],
   },

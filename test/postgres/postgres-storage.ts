@@ -36,6 +36,13 @@ export async function openPostgresEngine(
   };
 }
 
+/** Drops the tables of stores of this process that a failed test did not close. */
+export async function dropLeftStores(url: string): Promise<void> {
+  const prefix = `store-${process.pid}-%`;
+  const left = await asking(url, `SELECT nspname FROM pg_namespace WHERE nspname LIKE '${prefix}'`);
+  for (const [schema] of left) await asking(url, `DROP SCHEMA "${String(schema)}" CASCADE`);
+}
+
 /** Runs a statement beside the store. */
 export async function asking(url: string, text: string): Promise<unknown[][]> {
   const client = new Client({ connectionString: url });

@@ -1,5 +1,6 @@
 // `annals promote`: makes a follower a store of its own, by its server's address or its folder.
 
+import { options as serverOptions } from "../../options.ts";
 import type { Promoted } from "../../storage/leveldb/offline/promote.ts";
 import { printAnswer } from "../connection/answer.ts";
 import { withSession } from "../connection/session.ts";
@@ -8,17 +9,31 @@ import { connectionOptions, exitCode, jsonOption, parse } from "../arguments/opt
 import { say, type Terminal } from "../output/terminal.ts";
 import { isAddress } from "./address.ts";
 
-const options = { ...connectionOptions, ...jsonOption } as const;
+const options = {
+  ...connectionOptions,
+  ...jsonOption,
+  "storage-schema": { type: "string" },
+} as const;
 
 export async function promote(args: readonly string[], terminal: Terminal): Promise<number> {
   const { values, positionals } = parse(args, options, { min: 1, max: 1 });
   const [named = ""] = positionals;
+  const isDatabase = /^postgres(ql)?:\/\//.test(named);
+  if (isDatabase) return tell(await inDatabase(named, values["storage-schema"]), values, terminal);
   const promoted = isAddress(named)
     ? await withSession({ ...values, address: named }, terminal, async ({ backups, once }) => {
         const { storeId, epoch, position, exact } = await backups.promote({}, once);
         return { storeId, epoch, head: Number(position), isExact: exact };
       })
     : await ofFolder(named);
+  return tell(promoted, values, terminal);
+}
+
+async function tell(
+  promoted: Promoted,
+  values: { readonly json?: boolean | undefined },
+  terminal: Terminal,
+): Promise<number> {
   const { epoch, head, isExact } = promoted;
   const words = `promoted; head ${grouped(head)}; epoch ${epoch} begins`;
   await printAnswer(terminal, values, promoted, words);
@@ -27,6 +42,11 @@ export async function promote(args: readonly string[], terminal: Terminal): Prom
     await say(terminal.errors, `${older}: consumers get some events again`);
   }
   return exitCode.ok;
+}
+
+async function inDatabase(url: string, schema?: string): Promise<Promoted> {
+  const { promoteDatabase } = await import("../../storage/postgres/promote.ts");
+  return promoteDatabase(url, schema ?? serverOptions.storageSchema.initial);
 }
 
 async function ofFolder(folder: string): Promise<Promoted> {

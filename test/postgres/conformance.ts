@@ -1,0 +1,19 @@
+// `npm run conformance -- --storage postgres://...`: the contract test of the storage port against a
+// database that somebody else runs. Each store gets a schema of its own, which is dropped again.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+
+const { values } = parseArgs({ options: { storage: { type: "string" } } });
+const { storage } = values;
+if (storage === undefined || !/^postgres(ql)?:\/\//.test(storage)) {
+  process.stderr.write("npm run conformance -- --storage postgres://USER:PASSWORD@HOST/DATABASE\n");
+  process.exit(2);
+}
+const vitest = join(import.meta.dirname, "../../node_modules/vitest/vitest.mjs");
+const args = [vitest, "run", "--project", "postgres", "test/postgres/contract.test.ts"];
+const environment = { ...process.env, CONFORMANCE_STORAGE: storage };
+const run = spawn(process.execPath, args, { stdio: "inherit", env: environment });
+const [code] = (await once(run, "exit")) as [number | null];
+process.exitCode = code ?? 1;
