@@ -101,7 +101,8 @@ export class Http1Connection implements Http2Connection, StreamConnection {
     if (this.stream !== stream) return;
     this.stream = undefined;
     this.body = undefined;
-    if (this.endsWithAnswer) return this.end();
+    // The rest of a body may have come since the client was told that this is the end.
+    if (this.endsWithAnswer || stream.isLast) return this.end();
     this.phase = "head";
     this.waits();
     this.options.onWaiting(this, true);
@@ -199,7 +200,7 @@ export class Http1Connection implements Http2Connection, StreamConnection {
     this.stream = stream;
     stream.begin(this.options.onStream(stream));
     if (body.isComplete) stream.complete();
-    else if (head.awaitsContinue && isAll && !stream.isAnswered) {
+    else if (head.awaitsContinue && isAll && !stream.hasResponded) {
       this.socket.write("HTTP/1.1 100 Continue\r\n\r\n");
     }
   }

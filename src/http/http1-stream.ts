@@ -35,6 +35,8 @@ export class Http1Stream implements Http2Stream {
   hasResponded = false;
   /** Nothing of the answer is to come. */
   isAnswered = false;
+  /** The client was told that the connection ends with this answer. */
+  isLast = false;
   private readonly isHttp10: boolean;
   private handler: StreamHandler | undefined;
   private head = "";
@@ -95,6 +97,7 @@ export class Http1Stream implements Http2Stream {
     this.isBodiless = isEmpty || endStream || this.headers.get(":method") === "HEAD";
     this.isChunked = !this.isBodiless && !hasLength && !this.isHttp10;
     const { endsWithAnswer, limits } = this.connection;
+    this.isLast = endsWithAnswer;
     const keptSeconds = Math.floor(limits.idleMs / 1_000);
     const more: [string, string][] = this.isChunked ? [["transfer-encoding", "chunked"]] : [];
     if (endStream && !hasLength && !isEmpty) more.push(["content-length", "0"]);

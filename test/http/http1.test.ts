@@ -196,6 +196,14 @@ describe("the connection", () => {
     expect(echo.seen).toEqual([]);
   });
 
+  test("ends as it said, also where the rest of a refused body has come by then", async () => {
+    const client = await opened().send(
+      `POST /refused HTTP/1.1\r\n${host}content-length: 3\r\n\r\nabc`,
+    );
+    expect((await client.next()).head).toContain("connection: close");
+    await client.closed;
+  });
+
   test("tells the handler when the client is gone", async () => {
     const client = await opened().send(`GET /slow HTTP/1.1\r\n${host}\r\n`);
     await expect.poll(() => echo.seen.length).toBe(1);
