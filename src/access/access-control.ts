@@ -133,6 +133,7 @@ export class AccessControl {
   private remember(visitor: Visitor, proof: Proof): KnownCaller {
     const known = this.known(visitor, proof);
     this.connections.set(visitor.connection, known);
+    this.last = { connection: visitor.connection, known };
     return known;
   }
 
