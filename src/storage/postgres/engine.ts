@@ -148,12 +148,7 @@ export class PostgresEngine {
       head: () => ({ position: keeper.head.position, recordedAt: keeper.head.recordedAt }),
       now: () => keeper.time,
       writeState: () => this.state,
-      watch(watcher) {
-        // Each watch is distinct: the same watcher may watch twice.
-        const own = { ...bound(watcher) };
-        keeper.watchers.add(own);
-        return () => void keeper.watchers.delete(own);
-      },
+      watch: (watcher) => keeper.watch(watcher),
       facts: asking(async (request) => {
         if (request.toCommit === true) return writer.facts(request);
         return this.factsOfMoment(request);
@@ -257,15 +252,23 @@ export class PostgresEngine {
   private async use({ session, checked: { head, asked } }: FoundHost<Proven>): Promise<void> {
     this.doubt.proven();
     this.writer.use(session);
-    this.hints?.end();
-    this.hints = await this.database.openBeside(() => this.look());
-    await this.hints.run("SET synchronous_commit = off");
-    await this.hints.run(`LISTEN ${this.channel}`);
-    if (!(await lockStore(this.hints, this.options.schema, false))) {
+    this.endHints();
+    const hints = await this.database.openBeside(() => this.look());
+    this.hints = hints;
+    await hints.run("SET synchronous_commit = off");
+    await hints.run(`LISTEN ${this.channel}`);
+    if (!(await lockStore(hints, this.options.schema, false))) {
       throw new Error("the store is being copied");
     }
     await this.keeper.reach(head, asked);
     if (this.isClosed) this.writer.use(undefined);
+  }
+
+  /** A look that fails with it says nothing of the primary. */
+  private endHints(): void {
+    const { hints } = this;
+    this.hints = undefined;
+    hints?.end();
   }
 
   /** The primary does not answer, or is none. */
@@ -273,14 +276,17 @@ export class PostgresEngine {
     if (this.isClosed) return;
     this.database.leave(why.message);
     this.writer.use(undefined);
-    this.hints?.end();
+    this.endHints();
     this.become("unreachable", why.message);
     void this.recover();
   }
 
-  /** Connects until it succeeds. */
+  /** Connects until it succeeds, and again where the new session broke in the meantime. */
   private recover(): Promise<void> {
-    this.recovering ??= this.recoverNow().finally(() => (this.recovering = undefined));
+    this.recovering ??= this.recoverNow().finally(() => {
+      this.recovering = undefined;
+      if (!this.isClosed && !this.writer.isConnected) void this.recover();
+    });
     return this.recovering;
   }
 
@@ -344,7 +350,8 @@ export class PostgresEngine {
         await this.keep(false);
         await this.lease.renew(hints);
       } catch (error) {
-        if (hints === this.hints && hints.isBroken) this.lost(error as Error);
+        if (hints !== this.hints) return;
+        if (hints.isBroken) this.lost(error as Error);
         else this.options.warn("the head of the log could not be read", databaseError(error));
       }
     }
@@ -386,13 +393,4 @@ interface Proven {
 /** A channel's name has at most 63 bytes. */
 function channelOf(schema: string): string {
   return `annals_${hash("sha256", schema).slice(0, 16)}`;
-}
-
-function bound(watcher: Parameters<Storage["watch"]>[0]): Parameters<Storage["watch"]>[0] {
-  return {
-    advanced: (advance) => watcher.advanced?.(advance),
-    writeStateChanged: (state, why) => watcher.writeStateChanged?.(state, why),
-    sideValuesCopied: () => watcher.sideValuesCopied?.(),
-    groupsLost: () => watcher.groupsLost?.(),
-  };
 }

@@ -101,6 +101,18 @@ export class HeadKeeper {
     return this.seenHead;
   }
 
+  /** Each watch is distinct: the same watcher may watch twice. */
+  watch(watcher: StorageWatcher): () => void {
+    const own: StorageWatcher = {
+      advanced: (advance) => watcher.advanced?.(advance),
+      writeStateChanged: (state, why) => watcher.writeStateChanged?.(state, why),
+      sideValuesCopied: () => watcher.sideValuesCopied?.(),
+      groupsLost: () => watcher.groupsLost?.(),
+    };
+    this.watchers.add(own);
+    return () => void this.watchers.delete(own);
+  }
+
   /** The store's time, and whether it has to be kept. */
   get time(): number {
     const time = Math.max(this.clock(), this.recordedAt, this.seenTime);

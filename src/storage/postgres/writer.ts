@@ -41,6 +41,10 @@ export class Writer {
     this.parts = parts;
   }
 
+  get isConnected(): boolean {
+    return this.session !== undefined;
+  }
+
   /** From now on, commits are made in this session. Undefined: there is none. */
   use(session: DbSession | undefined): void {
     this.session?.end();
