@@ -50,4 +50,27 @@ describe.skipIf(programs === undefined)("a session that commits", () => {
       await engine.close();
     }
   });
+
+  test("is not opened again where the store has begun an epoch meanwhile", async () => {
+    const { connectionString: url } = postgres;
+    const warnings: string[] = [];
+    const warn = (_: string, cause?: unknown): void => void warnings.push((cause as Error).message);
+    const engine = await openPostgresEngine(url, undefined, { warn });
+    try {
+      const [[schema] = []] = await asking(
+        url,
+        "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'store-%'",
+      );
+      const store = `"${schema as string}".store`;
+      await asking(url, `UPDATE ${store} SET history = history || history`);
+      const others = "application_name = 'annals' AND pid <> pg_backend_pid()";
+      await asking(url, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${others}`);
+      await expect
+        .poll(() => warnings.join(), { timeout: 20_000 })
+        .toContain("the store has begun a new epoch");
+      expect(engine.storage.writeState()).not.toBe("accepting");
+    } finally {
+      await engine.close();
+    }
+  });
 });

@@ -18,7 +18,7 @@ import { streamFactsOf, streamsListed, typesListed } from "./listings.ts";
 import { readBatches } from "./reads.ts";
 import { removedInDatabase } from "./removals.ts";
 import { DatabaseReclaimer, type DatabaseReclaimOptions } from "./reclaimer.ts";
-import type { KnownStore } from "./schema.ts";
+import { assertEpochs, type KnownStore } from "./schema.ts";
 import { databaseError, type DbSession } from "./session.ts";
 import { sideValuesByName, sideValuesListed } from "./side-values.ts";
 import { proveCommits, Writer } from "./writer.ts";
@@ -260,6 +260,8 @@ export class PostgresEngine {
     if (!(await lockStore(hints, this.options.schema, false))) {
       throw new Error("the store is being copied");
     }
+    // It may have been promoted before the lock was there.
+    await assertEpochs(hints, this.store);
     await this.keeper.reach(head, asked);
     if (this.isClosed) this.writer.use(undefined);
   }

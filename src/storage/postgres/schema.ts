@@ -143,6 +143,13 @@ export async function knownStore(session: DbSession): Promise<KnownStore> {
   return { storeId, createdAt, secret, history, isCopy };
 }
 
+/** Throws if the store has begun an epoch that is not known. */
+export async function assertEpochs(session: DbSession, { history }: KnownStore): Promise<void> {
+  const now = await knownStore(session);
+  if (JSON.stringify(now.history) === JSON.stringify(history)) return;
+  throw new Error("the store has begun a new epoch: restart this server");
+}
+
 /** Why a database cannot be used, for people. Any other error is returned as it is. */
 export function refusal(error: unknown, schema: string): unknown {
   if (error instanceof DatabaseRefused) return error;
