@@ -2,6 +2,7 @@
 // that does not answer, and acknowledges nothing that may be nowhere else.
 import { once } from "node:events";
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/domain/limits.ts";
 import { createEventLog } from "../../src/log/event-log.ts";
@@ -184,6 +185,42 @@ describe.skipIf(programs === undefined)("a primary whose standby is gone", () =>
   });
 });
 
+describe.skipIf(programs === undefined)("a server that looks for the primary again", () => {
+  test("serves although a look at the head was under way", async () => {
+    const url = postgres.connectionString;
+    const engine = await openPostgres({ url, schema: "looking" });
+    const storage = engine.storage();
+    const clock = (): number => Date.now() * 1_000;
+    const log = createEventLog({ storage, limits: defaultLimits, clock });
+    const append = () => log.append(newAppend([newEvent({ stream: "a" })]));
+    const [head, time] = [await connected(url), await connected(url)];
+    try {
+      await append();
+      await head.query("BEGIN; SELECT * FROM looking.head FOR UPDATE");
+      await time.query("BEGIN; LOCK TABLE looking.store_time");
+      const failed = append().catch((error: unknown) => error);
+      const waits = (what: string): string =>
+        `FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%${what}%'`;
+      const isThere = async (what: string): Promise<boolean> =>
+        (await asking(url, `SELECT 1 ${waits(what)}`)).length > 0;
+      await until(() => isThere("store_time"));
+      await until(() => isThere("FOR UPDATE"));
+      // The append fails, and the server looks for the primary: it is the same one.
+      await asking(url, `SELECT pg_cancel_backend(pid) ${waits("FOR UPDATE")}`);
+      expect(await failed).toMatchObject({ reason: "RECOVERING" });
+      await head.query("ROLLBACK");
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      await time.query("ROLLBACK");
+      await until(async () => (await append().catch(() => undefined)) !== undefined);
+      expect(await storage.stream("a")).toMatchObject({ version: 2 });
+    } finally {
+      await Promise.all([head.end(), time.end()]);
+      await log.stop();
+      await storage.close();
+    }
+  });
+});
+
 describe.skipIf(programs === undefined)("a client that goes to another server", () => {
   test("resumes behind what that one has not heard of", async () => {
     const open = async () => {
@@ -220,4 +257,10 @@ describe.skipIf(programs === undefined)("a client that goes to another server", 
 
 async function until(holds: () => Promise<boolean>): Promise<void> {
   while (!(await holds())) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+async function connected(connectionString: string): Promise<Client> {
+  const client = new Client({ connectionString });
+  await client.connect();
+  return client;
 }

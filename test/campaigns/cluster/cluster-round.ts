@@ -160,7 +160,8 @@ export class ClusterRound {
       restart: (name) => this.restart(name),
       abandon: (name) => this.crowd.abandon(name),
       struck: () => void this.measure(),
-      moved: () => cluster.movedFrom(primary),
+      // Patroni may not notice that its PostgreSQL hangs: the fault ends all the same.
+      moved: () => cluster.movedFrom(primary).catch(() => {}),
     };
   }
 
