@@ -16,6 +16,8 @@ const unsafe = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u;
 /** Names may not hold control characters, but all the others; payloads may hold any. */
 const name = "n\u202E\u200B\u00AD\u2028\u2029\u{E0041}\uFEFFx";
 const text = `${name}\u007F\u009B2J\u0085`;
+/** Of an event with all of them. */
+const eventId = "019e5a00-0000-7000-8000-00000000002a";
 
 let server: RunningServer;
 const folder = temporaryFolder();
@@ -39,7 +41,7 @@ beforeAll(async () => {
   }
   client.close();
   const plain = Buffer.from(`\u001B[2J${text}`).toString("base64");
-  const line = { stream: name, type: name, contentType: "text/plain", data: plain };
+  const line = { id: eventId, stream: name, type: name, contentType: "text/plain", data: plain };
   const input = `${JSON.stringify(line)}\n`;
   await annals(["import", "--namespace", "n"], { input });
   await annals(["streams", "update", name, "--label", `k${name}=${name}`]);
@@ -60,7 +62,9 @@ function withoutLayout(output: string): string {
 const commands: readonly (readonly string[])[] = [
   ["read"],
   ["read", "--with-removed", "--backwards"],
+  ["event", eventId],
   ["tail"],
+  ["top", "--once"],
   ["streams"],
   ["stream", name],
   ["types"],
@@ -101,6 +105,10 @@ const refused: readonly (readonly string[])[] = [
   ["backup", `/dev/null/${text}`, `/dev/null/${text}`],
   ["restore", `/dev/null/${text}`, join(folder, text)],
   ["salvage", `/dev/null/${text}`, join(folder, text)],
+  ["copy", "--from", `/dev/null/${text}`, "--to", join(folder, text)],
+  ["bench", "--seconds", name],
+  ["event", name],
+  ["top", name],
   ["promote", `/dev/null/${text}`],
   ["tokens", "list", "--tokens-file", `/dev/null/${text}`],
   ["append", name, name, name],
