@@ -48,6 +48,8 @@ export class MetadataText {
       const keyEnd = reader.lengthEnd();
       const keyAt = reader.offset;
       reader.offset = keyEnd;
+      // The tags replace an entry `$tags`, and objects have numbers as keys before all others.
+      if (keyEnd === keyAt || (record[keyAt] as number) < 0x3a) return false;
       if (keyEnd >= entryEnd || reader.varint() !== tagValue) return false;
       const valueEnd = reader.lengthEnd();
       if (valueEnd !== entryEnd || this.isKnown(record, keyAt, keyEnd, count)) return false;

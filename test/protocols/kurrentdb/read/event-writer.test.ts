@@ -54,8 +54,8 @@ function eventsIn(writer: EventWriter): ReadResp_ReadEvent[] {
 
 const text = fc.oneof(fc.string({ unit: "grapheme" }), fc.string());
 const entryKey = fc
-  .oneof(text, fc.constantFrom("user", "kurrentdb-metadata", "kurrentdb-x", "kurrent"))
-  // An object of JavaScript cannot have it, and orders numbers.
+  .oneof(text, fc.constantFrom("user", "kurrentdb-metadata", "kurrentdb-x", "$tags", "7"))
+  // An object of JavaScript cannot have it.
   .filter((key) => key !== "__proto__");
 const fields: fc.Arbitrary<Fields> = fc.record({
   id: fc.uuid(),
@@ -114,7 +114,7 @@ test("whatever is in a record is what the generated codec reads", () => {
         expect(Buffer.from(shown?.data ?? [])).toEqual(Buffer.from(event.data ?? []));
         const wanted = expectedMetadata(event);
         const given = Buffer.from(shown?.customMetadata ?? []).toString();
-        expect(typeof wanted === "string" ? given : JSON.parse(given)).toEqual(wanted);
+        expect(given).toBe(typeof wanted === "string" ? wanted : JSON.stringify(wanted));
         expect(shown?.id?.value.case).toBe(structuredIds ? "structured" : "string");
         if (!structuredIds) expect(shown?.id?.value.value).toBe(event.id);
       }
