@@ -108,7 +108,8 @@ function chooseBreakage(random: () => number): Breakage {
   if (random() < 0.4) return {};
   const places = failpoints.filter((each) => !/stop|close|start|open/.test(each));
   const place = places[Math.floor(random() * places.length)] as string;
-  const count = place === "during-compaction" ? random() * 8 : 20 + random() * 700;
+  // In milliseconds: once the store exists, and while it is under load.
+  const count = place === "during-compaction" ? 500 + random() * 2_500 : 20 + random() * 700;
   return { failpoint: `${place}:${Math.floor(count)}` };
 }
 
