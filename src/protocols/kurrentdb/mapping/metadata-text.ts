@@ -48,7 +48,8 @@ export class MetadataText {
       const keyEnd = reader.lengthEnd();
       const keyAt = reader.offset;
       reader.offset = keyEnd;
-      // The tags replace an entry `$tags`, and objects have numbers as keys before all others.
+      // The codec decides about `$tags`, which the tags replace, and about keys that are numbers,
+      // which an object has first. Both begin with a byte before `:`.
       if (keyEnd === keyAt || (record[keyAt] as number) < 0x3a) return false;
       if (keyEnd >= entryEnd || reader.varint() !== tagValue) return false;
       const valueEnd = reader.lengthEnd();
