@@ -96,12 +96,13 @@ describe.skipIf(missing !== undefined)("what others wrote", () => {
     client.close();
     const { page, go, complaints } = await openTab(browser, server.address);
     let bytes = 0;
-    page.on("requestfinished", (request) => {
-      void request.sizes().then((sizes) => (bytes += sizes.responseBodySize));
-    });
+    const network = await page.context().newCDPSession(page);
+    network.on("Network.dataReceived", ({ dataLength }) => (bytes += dataLength));
+    await network.send("Network.enable");
     await go("#/streams/blobs-1");
     await page.getByText("payload not loaded").first().waitFor();
     expect(await page.locator(".event").count()).toBe(12);
+    expect(bytes).toBeGreaterThan(1_000_000);
     expect(bytes).toBeLessThan(12_000_000);
     await page.locator(".event-head").last().click();
     await page.getByText("… 998,000 more characters").waitFor();
