@@ -10,7 +10,7 @@ import {
 } from "./storage/leveldb/open.ts";
 import type { ReclaimOptions } from "./storage/leveldb/upkeep/reclaimer.ts";
 import type { ScrubberOptions } from "./storage/leveldb/upkeep/scrubber.ts";
-import type { DatabaseReclaimOptions } from "./storage/postgres/reclaimer.ts";
+import type { DatabaseReclaimOptions } from "./storage/postgres/writes/reclaimer.ts";
 import type { ReclaimStatus, Storage } from "./storage/storage.ts";
 
 /** Opens the store of a server: in a folder, in a database, or in memory. */

@@ -7,12 +7,12 @@
 //   stream    the events of one stream by a prepared SELECT
 
 import { Client, Pool, type Submittable } from "pg";
-import { draftsOf, composeOrders } from "../../src/storage/postgres/commit.ts";
-import { beginCommit } from "../../src/storage/postgres/lock.ts";
+import { draftsOf, composeOrders } from "../../src/storage/postgres/writes/commit.ts";
+import { beginCommit } from "../../src/storage/postgres/head/lock.ts";
 import { composeFrame, headerBody } from "../../src/domain/record.ts";
 import { ownId } from "../../src/domain/own-id.ts";
-import { DbSession } from "../../src/storage/postgres/session.ts";
-import { migrate } from "../../src/storage/postgres/schema.ts";
+import { DbSession } from "../../src/storage/postgres/sessions/session.ts";
+import { migrate } from "../../src/storage/postgres/tables/schema.ts";
 import { payload, streamOf } from "../load/events.ts";
 import { Histogram } from "../load/histogram.ts";
 

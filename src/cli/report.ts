@@ -5,7 +5,7 @@ import { callErrorOf } from "../client/store/call-failure.ts";
 import { StreamState } from "../gen/annals/v1/append_pb.js";
 import { EventIdProblem, type AppendConflict } from "../gen/annals/v1/errors_pb.js";
 import { BackupRefused } from "../storage/leveldb/offline/backup-file.ts";
-import { DatabaseRefused } from "../storage/postgres/database-refused.ts";
+import { DatabaseRefused } from "../storage/postgres/sessions/database-refused.ts";
 import { StoreRefused } from "../storage/leveldb/folder/store-refused.ts";
 import { escaped } from "../escape.ts";
 import { CommandError, CommandStopped, exitCode, UsageError } from "./arguments/options.ts";

@@ -6,7 +6,7 @@ import { Client } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { defaultLimits } from "../../src/domain/limits.ts";
 import { createEventLog } from "../../src/log/event-log.ts";
-import { Database } from "../../src/storage/postgres/database.ts";
+import { Database } from "../../src/storage/postgres/sessions/database.ts";
 import { openPostgres } from "../../src/storage/postgres/open.ts";
 import { connect, defineEvents } from "../../src/client/sdk.ts";
 import { spawnAnnals, type Spawned } from "../cli/running-server.ts";

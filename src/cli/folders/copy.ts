@@ -4,7 +4,7 @@ import { AnnalsError } from "../../domain/errors.ts";
 import { options as serverOptions } from "../../options.ts";
 import { CopyRefused } from "../../storage/copy.ts";
 import type { StorePlace } from "../../storage/moving/move.ts";
-import { sqlState } from "../../storage/postgres/session.ts";
+import { sqlState } from "../../storage/postgres/sessions/session.ts";
 import {
   CommandError,
   CommandStopped,

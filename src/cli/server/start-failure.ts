@@ -4,7 +4,7 @@
 import { flagOf, variableOf, type Config, type OptionName } from "../../options.ts";
 import { FileFaults } from "../../access/json-lines.ts";
 import { StoreRefused } from "../../storage/leveldb/folder/store-refused.ts";
-import { DatabaseRefused } from "../../storage/postgres/database-refused.ts";
+import { DatabaseRefused } from "../../storage/postgres/sessions/database-refused.ts";
 import { osErrorText } from "../output/os-error.ts";
 
 const accessFiles = ["accessFile", "tokensFile"] as const;

@@ -12,14 +12,19 @@ import { chunkKey, readUint64, sideValueSpaceNumbers } from "../leveldb/format/k
 import type { Entry, ReadableKv, Scan } from "../leveldb/kv/kv.ts";
 import { sideValueKey } from "../leveldb/write/side-values.ts";
 import type { SideValueSpace } from "../storage.ts";
-import { batchesAt, batchesBetween, chunkOfBatch, type LogBatch } from "../postgres/chunk-rows.ts";
-import { sideCrc } from "../postgres/commit.ts";
-import { DatabaseRefused } from "../postgres/database-refused.ts";
-import { beginning, type Begun } from "../postgres/begun.ts";
-import { askHead } from "../postgres/facts.ts";
-import { lockStore } from "../postgres/lock.ts";
-import { knownStore } from "../postgres/schema.ts";
-import type { DbSession } from "../postgres/session.ts";
+import {
+  batchesAt,
+  batchesBetween,
+  chunkOfBatch,
+  type LogBatch,
+} from "../postgres/writes/chunk-rows.ts";
+import { sideCrc } from "../postgres/tables/rows.ts";
+import { DatabaseRefused } from "../postgres/sessions/database-refused.ts";
+import { beginning, type Begun } from "../postgres/head/begun.ts";
+import { askHead } from "../postgres/head/log-head.ts";
+import { lockStore } from "../postgres/head/lock.ts";
+import { knownStore } from "../postgres/tables/schema.ts";
+import type { DbSession } from "../postgres/sessions/session.ts";
 import type { SourceEnd } from "./ends.ts";
 
 /** The log is sent in stretches; the next one goes up to the head of that moment. */

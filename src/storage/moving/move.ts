@@ -4,10 +4,10 @@
 // it.
 
 import type { CopiedStore } from "../copy.ts";
-import { Database, hostOf, urlsOf } from "../postgres/database.ts";
-import { DatabaseRefused } from "../postgres/database-refused.ts";
-import { assertFit, refusal } from "../postgres/schema.ts";
-import type { DbSession } from "../postgres/session.ts";
+import { Database, hostOf, urlsOf } from "../postgres/sessions/database.ts";
+import { DatabaseRefused } from "../postgres/sessions/database-refused.ts";
+import { assertFit, refusal } from "../postgres/tables/schema.ts";
+import type { DbSession } from "../postgres/sessions/session.ts";
 import { databaseSource } from "./database-source.ts";
 import { databaseTarget } from "./database-target.ts";
 import type { MoveContext, Moved, SourceEnd, TargetEnd } from "./ends.ts";

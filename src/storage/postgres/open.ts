@@ -2,12 +2,12 @@
 // or that this server may not use, is refused in one line.
 
 import type { Storage } from "../storage.ts";
-import { Database, hostOf, urlsOf } from "./database.ts";
-import { DatabaseRefused } from "./database-refused.ts";
-import { beginning } from "./begun.ts";
+import { Database, hostOf, urlsOf } from "./sessions/database.ts";
+import { DatabaseRefused } from "./sessions/database-refused.ts";
+import { beginning } from "./head/begun.ts";
 import { PostgresEngine } from "./engine.ts";
-import type { DatabaseReclaimOptions } from "./reclaimer.ts";
-import { assertFit, knownStore, migrate, refusal } from "./schema.ts";
+import type { DatabaseReclaimOptions } from "./writes/reclaimer.ts";
+import { assertFit, knownStore, migrate, refusal } from "./tables/schema.ts";
 
 export interface PostgresStorageOptions {
   /** `postgres://USER:PASSWORD@HOST:PORT[,HOST:PORT...]/DATABASE?...` */

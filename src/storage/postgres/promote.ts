@@ -3,11 +3,11 @@
 // has read further is then refused, and does not skip any.
 
 import { currentEpoch } from "../../domain/epoch.ts";
-import { Database, hostOf, urlsOf } from "./database.ts";
-import { DatabaseRefused } from "./database-refused.ts";
-import { beginCommit, lockStore } from "./lock.ts";
-import { assertFit, knownStore, refusal } from "./schema.ts";
-import type { DbSession } from "./session.ts";
+import { Database, hostOf, urlsOf } from "./sessions/database.ts";
+import { DatabaseRefused } from "./sessions/database-refused.ts";
+import { beginCommit, lockStore } from "./head/lock.ts";
+import { assertFit, knownStore, refusal } from "./tables/schema.ts";
+import type { DbSession } from "./sessions/session.ts";
 
 const addEpoch = {
   name: "add-epoch",

@@ -9,15 +9,14 @@ import { chunksRewrittenBy } from "../../domain/lifecycle/removal-event.ts";
 import { scanRecord, scanRecordedAt } from "../../domain/record.ts";
 import { firstHash, presentHashOf, type Chunk } from "../leveldb/format/chunk.ts";
 import { isRemovedRecord } from "../removed-record.ts";
-import { chunkOfBatch, type LogBatch, type BatchEvent } from "./chunk-rows.ts";
-import { isEmptiedRecord, sideCrc } from "./commit.ts";
-import { Database, urlsOf } from "./database.ts";
-import { askHead } from "./facts.ts";
-import type { LogHead } from "./log-head.ts";
-import { lifecyclesOf, Removals } from "./removals.ts";
-import { eventColumns, eventIn } from "./rows.ts";
-import { assertFit, knownStore } from "./schema.ts";
-import type { DbSession, Statement } from "./session.ts";
+import { chunkOfBatch, type LogBatch, type BatchEvent } from "./writes/chunk-rows.ts";
+import { isEmptiedRecord } from "./writes/commit.ts";
+import { Database, urlsOf } from "./sessions/database.ts";
+import { askHead, type LogHead } from "./head/log-head.ts";
+import { lifecyclesOf, Removals } from "./reads/removals.ts";
+import { eventColumns, eventIn, sideCrc } from "./tables/rows.ts";
+import { assertFit, knownStore } from "./tables/schema.ts";
+import type { DbSession, Statement } from "./sessions/session.ts";
 
 export interface DatabaseReport {
   readonly storeId: string;

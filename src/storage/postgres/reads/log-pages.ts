@@ -2,13 +2,13 @@
 // of the time of a SELECT: bytes arrive as bytes, and of a record only its CRC is looked at. What
 // else a read needs of an event is read from its record, once it is asked for.
 
-import { corruption } from "../../domain/errors.ts";
-import type { PlacedEvent } from "../../domain/event.ts";
-import { scanRecord, scanRecordedAt } from "../../domain/record.ts";
-import { readUint64 } from "../leveldb/format/keys.ts";
-import type { Range } from "../storage.ts";
-import type { Database } from "./database.ts";
-import { assertCrc, type EventRow } from "./rows.ts";
+import { corruption } from "../../../domain/errors.ts";
+import type { PlacedEvent } from "../../../domain/event.ts";
+import { scanRecord, scanRecordedAt } from "../../../domain/record.ts";
+import { readUint64 } from "../../leveldb/format/keys.ts";
+import type { Range } from "../../storage.ts";
+import type { Database } from "../sessions/database.ts";
+import { assertCrc, type EventRow } from "../tables/rows.ts";
 
 export interface LogPage {
   readonly positions: Range;

@@ -3,15 +3,15 @@
 // go: what breaks it off leaves it open whether it is durable, unless a statement before its end
 // was refused.
 
-import { AnnalsError, invariant, type Reason } from "../../domain/errors.ts";
-import type { Commit, CommitResult, Facts, FactsRequest } from "../storage.ts";
-import { isLoss } from "./database.ts";
+import { AnnalsError, invariant, type Reason } from "../../../domain/errors.ts";
+import type { Commit, CommitResult, Facts, FactsRequest } from "../../storage.ts";
+import { isLoss } from "../sessions/database.ts";
 import { composeOrders, draftsOf, type ComposedOrders } from "./commit.ts";
 import { factsInSession } from "./facts.ts";
-import { beginCommit } from "./lock.ts";
-import type { HeadKeeper, LogHead } from "./log-head.ts";
+import { beginCommit } from "../head/lock.ts";
+import type { HeadKeeper, LogHead } from "../head/log-head.ts";
 import type { GroupsLease } from "./groups-lease.ts";
-import { databaseError, sqlState, unreachable, type DbSession } from "./session.ts";
+import { databaseError, sqlState, unreachable, type DbSession } from "../sessions/session.ts";
 
 const provesHead = { name: "prove-head", text: "UPDATE head SET proofs = proofs + 1" };
 

@@ -3,7 +3,7 @@
 // something failed is dropped and never used again.
 
 import { Client, type Submittable } from "pg";
-import { AnnalsError, corruption } from "../../domain/errors.ts";
+import { AnnalsError, corruption } from "../../../domain/errors.ts";
 
 /** A named statement is parsed once in each session. */
 export interface Statement {
@@ -12,6 +12,11 @@ export interface Statement {
 }
 
 export type Row = readonly unknown[];
+
+/** Asks the database: in a session of its own, or in one among many. */
+export interface Asker {
+  rows<R extends Row>(statement: Statement, values?: readonly unknown[]): Promise<R[]>;
+}
 
 export interface DbSessionOptions {
   /** A URL of one host. */

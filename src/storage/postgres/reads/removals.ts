@@ -2,13 +2,13 @@
 // lifecycles of the streams concerned are asked for as of the read's head, or as of now; the domain
 // says what they remove.
 
-import { AnnalsError, corruption } from "../../domain/errors.ts";
-import { firstVersion, oldestTime, type Lifecycle } from "../../domain/lifecycle/lifecycle.ts";
-import { lifecycleRecordOf } from "../../domain/lifecycle/lifecycle-event.ts";
-import type { JudgedEvent } from "../storage.ts";
-import type { HeadKeeper } from "./log-head.ts";
-import { eventColumns, eventIn, type Asker, type EventRow } from "./rows.ts";
-import type { Row } from "./session.ts";
+import { AnnalsError, corruption } from "../../../domain/errors.ts";
+import { firstVersion, oldestTime, type Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
+import { lifecycleRecordOf } from "../../../domain/lifecycle/lifecycle-event.ts";
+import type { JudgedEvent } from "../../storage.ts";
+import type { HeadKeeper } from "../head/log-head.ts";
+import { eventColumns, eventIn, type EventRow } from "../tables/rows.ts";
+import type { Asker, Row } from "../sessions/session.ts";
 
 /** A stream's lifecycle as of a head. */
 export interface KnownLifecycle {

@@ -2,7 +2,7 @@
 // store as a whole, which servers share while they serve it, and which a copy has alone.
 
 import { headColumns, headIn, type LogHead } from "./log-head.ts";
-import type { DbSession } from "./session.ts";
+import type { DbSession } from "../sessions/session.ts";
 
 const lockHead = { name: "lock-head", text: `SELECT ${headColumns} FROM head h FOR UPDATE` };
 

@@ -3,19 +3,12 @@
 // What an answer of the database says of the head is looked at before the answer is given, so that
 // nobody is told of anything beyond the head.
 
-import type { AnnalsError } from "../../domain/errors.ts";
-import type { CommitEvent } from "../../domain/event.ts";
-import { lifecycleStream, streamKeptIn } from "../../domain/lifecycle/lifecycle-event.ts";
-import type { Advance, Head, StorageWatcher } from "../storage.ts";
-import {
-  eventColumns,
-  eventIn,
-  recordFrames,
-  unframed,
-  type Asker,
-  type EventRow,
-} from "./rows.ts";
-import { unreachable, type Row } from "./session.ts";
+import { corruption, type AnnalsError } from "../../../domain/errors.ts";
+import type { CommitEvent } from "../../../domain/event.ts";
+import { lifecycleStream, streamKeptIn } from "../../../domain/lifecycle/lifecycle-event.ts";
+import type { Advance, Head, StorageWatcher } from "../../storage.ts";
+import { eventColumns, eventIn, recordFrames, unframed, type EventRow } from "../tables/rows.ts";
+import { type Asker, unreachable, type Row } from "../sessions/session.ts";
 import { Tail } from "./tail.ts";
 
 /** The row of the table `head`. */
@@ -40,6 +33,8 @@ export function headIn(row: Row, at = 0): LogHead {
     lifecycle: row[at + 4] as number,
   };
 }
+
+const headNow = { name: "head-now", text: `SELECT ${headColumns} FROM head h` };
 
 const between = {
   name: "between",
@@ -235,6 +230,12 @@ export class HeadKeeper {
   private tellSideValues(): void {
     for (const watcher of this.watchers) watcher.sideValuesCopied?.();
   }
+}
+
+export async function askHead(database: Asker): Promise<LogHead> {
+  const [row] = await database.rows(headNow);
+  if (row === undefined) throw corruption("the head of the log is missing");
+  return headIn(row);
 }
 
 export function headOf({ position, recordedAt }: LogHead): Head {

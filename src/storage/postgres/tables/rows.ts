@@ -2,17 +2,12 @@
 // position that it was asked for; otherwise that is CORRUPTION.
 
 import { crc32 } from "node:zlib";
-import { corruption } from "../../domain/errors.ts";
-import type { EventHeader } from "../../domain/event.ts";
-import { scanPlacement } from "../../domain/record.ts";
-import { varintBytes, WireReader, writeVarint } from "../../domain/wire.ts";
-import { writeUint64 } from "../leveldb/format/keys.ts";
-import type { Row, Statement } from "./session.ts";
-
-/** Asks the database: in a session of its own, or in one among many. */
-export interface Asker {
-  rows<R extends Row>(statement: Statement, values?: readonly unknown[]): Promise<R[]>;
-}
+import { corruption } from "../../../domain/errors.ts";
+import type { EventHeader } from "../../../domain/event.ts";
+import { scanPlacement } from "../../../domain/record.ts";
+import { varintBytes, WireReader, writeVarint } from "../../../domain/wire.ts";
+import { writeUint64 } from "../../leveldb/format/keys.ts";
+import type { Row } from "../sessions/session.ts";
 
 /** An event as the engine handles it. */
 export interface EventRow extends EventHeader {
@@ -92,6 +87,10 @@ const positionBytes = Buffer.alloc(8);
 export function recordCrc(position: number, record: Uint8Array): number {
   writeUint64(positionBytes, 0, position);
   return crc32(record, crc32(positionBytes));
+}
+
+export function sideCrc(space: string, name: string, value: Uint8Array): number {
+  return crc32(value, crc32(`${space}\0${name}\0`));
 }
 
 /** The record in a frame. */

@@ -1,15 +1,15 @@
 // All reads of events: page after page, from memory or from the database, without what is removed,
 // gathered into batches.
 
-import { composeRemovedRecord, isLostRecord, lostEvent } from "../removed-record.ts";
-import type { Batch, StorageRead } from "../storage.ts";
-import { selects } from "../../domain/query.ts";
-import type { Database } from "./database.ts";
-import type { HeadKeeper } from "./log-head.ts";
+import { composeRemovedRecord, isLostRecord, lostEvent } from "../../removed-record.ts";
+import type { Batch, StorageRead } from "../../storage.ts";
+import { selects } from "../../../domain/query.ts";
+import type { Database } from "../sessions/database.ts";
+import type { HeadKeeper } from "../head/log-head.ts";
 import { copiedLogPage } from "./log-pages.ts";
 import { readPage, type EventPage, type PageRequest } from "./pages.ts";
 import { assertNotEmptied, removalsOf, type Removals } from "./removals.ts";
-import { recordFrames, unframed, type EventRow } from "./rows.ts";
+import { recordFrames, unframed, type EventRow } from "../tables/rows.ts";
 
 const pageEventsMax = 1_000;
 const pageBytesMin = 64 * 1_024;

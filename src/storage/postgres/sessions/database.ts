@@ -3,11 +3,11 @@
 // is not the primary any more.
 
 import { setTimeout as pause } from "node:timers/promises";
-import { AnnalsError } from "../../domain/errors.ts";
+import { AnnalsError } from "../../../domain/errors.ts";
 import { DatabaseRefused } from "./database-refused.ts";
 import { SessionPool } from "./session-pool.ts";
-import type { Asker } from "./rows.ts";
 import {
+  type Asker,
   databaseError,
   DbSession,
   sqlState,

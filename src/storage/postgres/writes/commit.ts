@@ -6,10 +6,9 @@
 // therefore be moved from one to the other and be compared by its chain.
 
 import { setImmediate } from "node:timers/promises";
-import { crc32 } from "node:zlib";
-import { invariant } from "../../domain/errors.ts";
-import type { CommitEvent } from "../../domain/event.ts";
-import { lifecycleRecordOf, streamKeptIn } from "../../domain/lifecycle/lifecycle-event.ts";
+import { invariant } from "../../../domain/errors.ts";
+import type { CommitEvent } from "../../../domain/event.ts";
+import { lifecycleRecordOf, streamKeptIn } from "../../../domain/lifecycle/lifecycle-event.ts";
 import {
   composeChunk,
   cutIntoChunks,
@@ -17,14 +16,20 @@ import {
   withFrames,
   type Chunk,
   type Reclaimed,
-} from "../leveldb/format/chunk.ts";
-import { isLostRecord, isRemovedRecord } from "../removed-record.ts";
-import type { Commit, SideValueChange } from "../storage.ts";
-import { booleanArray, byteArray, numberArray, textArray, uuidArray } from "./binary-arrays.ts";
-import { lastLifecycle, type LogHead } from "./log-head.ts";
-import { arrayLiteral } from "./pages.ts";
-import { recordCrc, unframed } from "./rows.ts";
-import type { Statement } from "./session.ts";
+} from "../../leveldb/format/chunk.ts";
+import { isLostRecord, isRemovedRecord } from "../../removed-record.ts";
+import type { Commit, SideValueChange } from "../../storage.ts";
+import {
+  arrayLiteral,
+  booleanArray,
+  byteArray,
+  numberArray,
+  textArray,
+  uuidArray,
+} from "../tables/binary-arrays.ts";
+import { lastLifecycle, type LogHead } from "../head/log-head.ts";
+import { recordCrc, sideCrc, unframed } from "../tables/rows.ts";
+import type { Statement } from "../sessions/session.ts";
 
 /** A statement with its values. */
 export interface Order {
@@ -303,10 +308,6 @@ function sideOrders(changes: readonly SideValueChange[]): Order[] {
 
 function namesOf(changes: readonly SideValueChange[]): Buffer[] {
   return [textArray(changes.map(({ space }) => space)), textArray(changes.map(({ name }) => name))];
-}
-
-export function sideCrc(space: string, name: string, value: Uint8Array): number {
-  return crc32(value, crc32(`${space}\0${name}\0`));
 }
 
 /** Throws if a lifecycle cannot be read, because it must not be stored. */

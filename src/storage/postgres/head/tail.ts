@@ -2,7 +2,7 @@
 // database. An event is never changed here; one whose space is reclaimed meanwhile is hidden by
 // its stream's lifecycle as in the database.
 
-import type { EventRow } from "./rows.ts";
+import type { EventRow } from "../tables/rows.ts";
 
 const eventsMax = 4_096;
 const bytesMax = 4 * 1_024 * 1_024;

@@ -2,11 +2,11 @@
 // together wait for one another.
 
 import { randomBytes } from "node:crypto";
-import { firstEpoch, type History } from "../../domain/epoch.ts";
-import { firstHash } from "../leveldb/format/chunk.ts";
-import { DatabaseRefused } from "./database-refused.ts";
+import { firstEpoch, type History } from "../../../domain/epoch.ts";
+import { firstHash } from "../../leveldb/format/chunk.ts";
+import { DatabaseRefused } from "../sessions/database-refused.ts";
 import { migrations } from "./migrations.ts";
-import { quoted, sqlState, type DbSession } from "./session.ts";
+import { quoted, sqlState, type DbSession } from "../sessions/session.ts";
 
 const oldestVersion = 150_000;
 

@@ -2,19 +2,18 @@
 // one head. They are asked for together, in one trip: in a transaction that holds the lock of the
 // head, or in one that sees a single moment.
 
-import type { AppendCondition } from "../../domain/append.ts";
-import { AnnalsError, corruption } from "../../domain/errors.ts";
-import type { StoredEvent } from "../../domain/event.ts";
-import type { Lifecycle } from "../../domain/lifecycle/lifecycle.ts";
-import { positionInId } from "../../domain/own-id.ts";
-import { storedEventOf } from "../removed-record.ts";
-import type { Facts, FactsRequest } from "../storage.ts";
-import { headOf, headColumns, headIn, type HeadKeeper, type LogHead } from "./log-head.ts";
-import { readPage, type PageRequest } from "./pages.ts";
-import { lifecyclesOf, Removals, removalsOf, type Lifecycles } from "./removals.ts";
-import { eventColumns, eventIn, type Asker } from "./rows.ts";
-
-const headNow = { name: "head-now", text: `SELECT ${headColumns} FROM head h` };
+import type { AppendCondition } from "../../../domain/append.ts";
+import { AnnalsError, corruption } from "../../../domain/errors.ts";
+import type { StoredEvent } from "../../../domain/event.ts";
+import type { Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
+import { positionInId } from "../../../domain/own-id.ts";
+import { storedEventOf } from "../../removed-record.ts";
+import type { Facts, FactsRequest } from "../../storage.ts";
+import { headOf, type HeadKeeper, type LogHead } from "../head/log-head.ts";
+import { readPage, type PageRequest } from "../reads/pages.ts";
+import { lifecyclesOf, Removals, removalsOf, type Lifecycles } from "../reads/removals.ts";
+import { eventColumns, eventIn } from "../tables/rows.ts";
+import type { Asker } from "../sessions/session.ts";
 
 const versionsNow = {
   name: "versions-now",
@@ -77,12 +76,6 @@ export async function factsInSession(
   }
   const found = lifecyclesIn(lifecycles, request.replaced);
   return { head, facts: { head: headOf(head), versions, lifecycles: found, events, matches } };
-}
-
-export async function askHead(database: Asker): Promise<LogHead> {
-  const [row] = await database.rows(headNow);
-  if (row === undefined) throw corruption("the head of the log is missing");
-  return headIn(row);
 }
 
 async function versionsOf(

@@ -1,10 +1,10 @@
 // Rows of the tables `batch` and `event` as the chunks that a store in a folder would have.
 
-import { corruption } from "../../domain/errors.ts";
-import { hashOf, firstHash, type Chunk } from "../leveldb/format/chunk.ts";
+import { corruption } from "../../../domain/errors.ts";
+import { hashOf, firstHash, type Chunk } from "../../leveldb/format/chunk.ts";
 import { chunkOf } from "./commit.ts";
-import { eventColumns, eventIn, recordFrames, type Asker, type EventRow } from "./rows.ts";
-import type { Row } from "./session.ts";
+import { eventColumns, eventIn, recordFrames, type EventRow } from "../tables/rows.ts";
+import type { Asker, Row } from "../sessions/session.ts";
 
 /** An event of a batch, with what only its chunk says of it. */
 export interface BatchEvent extends EventRow {

@@ -1,11 +1,10 @@
 // Side values: checkpoints, snapshots, and what consumer groups keep, in a table of their own.
 
-import { corruption } from "../../domain/errors.ts";
-import type { SideValue, SideValuePage, SideValueSpace } from "../storage.ts";
-import { sideCrc } from "./commit.ts";
-import { headColumnCount, headColumns, headIn, type HeadKeeper } from "./log-head.ts";
-import type { Asker } from "./rows.ts";
-import type { Row } from "./session.ts";
+import { corruption } from "../../../domain/errors.ts";
+import type { SideValue, SideValuePage, SideValueSpace } from "../../storage.ts";
+import { sideCrc } from "../tables/rows.ts";
+import { headColumnCount, headColumns, headIn, type HeadKeeper } from "../head/log-head.ts";
+import type { Asker, Row } from "../sessions/session.ts";
 
 const byName = {
   name: "side-values-by-name",

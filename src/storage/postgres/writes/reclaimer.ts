@@ -5,23 +5,23 @@
 // began before its removal.
 
 import { randomInt } from "node:crypto";
-import { isSystemName, type CommitEvent } from "../../domain/event.ts";
-import { streamKeptIn } from "../../domain/lifecycle/lifecycle-event.ts";
-import { removalEvent, removalStream } from "../../domain/lifecycle/removal-event.ts";
-import { idChances, ownId } from "../../domain/own-id.ts";
-import { composeFrame } from "../../domain/record.ts";
-import { presentHashOf, type Chunk } from "../leveldb/format/chunk.ts";
-import { composeRemovedRecord, isRemovedRecord } from "../removed-record.ts";
-import type { ReclaimStatus } from "../storage.ts";
+import { isSystemName, type CommitEvent } from "../../../domain/event.ts";
+import { streamKeptIn } from "../../../domain/lifecycle/lifecycle-event.ts";
+import { removalEvent, removalStream } from "../../../domain/lifecycle/removal-event.ts";
+import { idChances, ownId } from "../../../domain/own-id.ts";
+import { composeFrame } from "../../../domain/record.ts";
+import { presentHashOf, type Chunk } from "../../leveldb/format/chunk.ts";
+import { composeRemovedRecord, isRemovedRecord } from "../../removed-record.ts";
+import type { ReclaimStatus } from "../../storage.ts";
 import { batchesAt, chunkOfBatch, type LogBatch, type BatchEvent } from "./chunk-rows.ts";
 import { chunkOf, composeOrders, draftsOf } from "./commit.ts";
 import { rewritingOrders } from "./rewriting.ts";
-import type { Database } from "./database.ts";
-import { beginCommit } from "./lock.ts";
-import type { HeadKeeper, LogHead } from "./log-head.ts";
-import { lifecyclesOf, Removals } from "./removals.ts";
-import { recordFrames, unframed } from "./rows.ts";
-import type { DbSession } from "./session.ts";
+import type { Database } from "../sessions/database.ts";
+import { beginCommit } from "../head/lock.ts";
+import type { HeadKeeper, LogHead } from "../head/log-head.ts";
+import { lifecyclesOf, Removals } from "../reads/removals.ts";
+import { recordFrames, unframed } from "../tables/rows.ts";
+import type { DbSession } from "../sessions/session.ts";
 
 export interface DatabaseReclaimOptions {
   /** Upper bound of bytes rewritten per second. */

@@ -11,20 +11,14 @@
 // Every page says where the head was in the same snapshot: a database that is behind it cannot
 // answer.
 
-import { categoryOf } from "../../domain/event.ts";
-import { corruption } from "../../domain/errors.ts";
-import { possibleStreams, selects, type QueryItem, type Selection } from "../../domain/query.ts";
-import type { Range } from "../storage.ts";
-import { behind } from "./log-head.ts";
-import {
-  eventColumns,
-  eventIn,
-  leanColumns,
-  leanEventIn,
-  type Asker,
-  type EventRow,
-} from "./rows.ts";
-import type { Row, Statement } from "./session.ts";
+import { categoryOf } from "../../../domain/event.ts";
+import { corruption } from "../../../domain/errors.ts";
+import { possibleStreams, selects, type QueryItem, type Selection } from "../../../domain/query.ts";
+import type { Range } from "../../storage.ts";
+import { behind } from "../head/log-head.ts";
+import { eventColumns, eventIn, leanColumns, leanEventIn, type EventRow } from "../tables/rows.ts";
+import { arrayLiteral } from "../tables/binary-arrays.ts";
+import type { Asker, Row, Statement } from "../sessions/session.ts";
 
 export interface PageRequest {
   readonly selection: Selection;
@@ -260,11 +254,6 @@ function throughOf(
 
 function selected(events: readonly EventRow[], { selection }: PageRequest): EventRow[] {
   return events.filter((event) => selects(selection, event));
-}
-
-/** A list as one text, for lists of lists. */
-export function arrayLiteral(texts: readonly string[]): string {
-  return `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`).join(",")}}`;
 }
 
 function missing(position: number, stream = ""): Error {

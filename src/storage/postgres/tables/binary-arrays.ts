@@ -7,7 +7,7 @@
 // A word has four bytes, big-endian. Statements name the type of each parameter ($1::text[]): the
 // type here has to be the same.
 
-import { writeUint64 } from "../leveldb/format/keys.ts";
+import { writeUint64 } from "../../leveldb/format/keys.ts";
 
 /** PostgreSQL's numbers of types. */
 const types = { bool: 16, bytea: 17, int8: 20, text: 25, uuid: 2950 } as const;
@@ -74,6 +74,11 @@ export function uuidArray(ids: readonly string[]): Buffer {
     offset += 20;
   }
   return ended(array, ids.length, offset);
+}
+
+/** A list as one text, for lists of lists. */
+export function arrayLiteral(texts: readonly string[]): string {
+  return `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`).join(",")}}`;
 }
 
 function begun(type: number, length: number, bytes: number): Buffer {

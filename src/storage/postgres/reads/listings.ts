@@ -1,12 +1,12 @@
 // Information about streams and event types: from their tables, the lifecycles, and the first and
 // last event of a stream that are not removed.
 
-import { AnnalsError } from "../../domain/errors.ts";
-import type { EventTypeFacts, NamePage, StreamFacts } from "../storage.ts";
-import type { HeadKeeper } from "./log-head.ts";
+import { AnnalsError } from "../../../domain/errors.ts";
+import type { EventTypeFacts, NamePage, StreamFacts } from "../../storage.ts";
+import type { HeadKeeper } from "../head/log-head.ts";
 import { lifecyclesOf, Removals, type KnownLifecycle } from "./removals.ts";
-import type { Asker } from "./rows.ts";
 import { afterPrefix } from "./side-values.ts";
+import type { Asker } from "../sessions/session.ts";
 
 const streamsByName = {
   name: "streams-by-name",

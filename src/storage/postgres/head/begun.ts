@@ -1,8 +1,8 @@
 // What is read of a store before anything is done with it.
 
 import { headColumnCount, headColumns, headIn, type LogHead } from "./log-head.ts";
-import type { KnownStore } from "./schema.ts";
-import type { DbSession } from "./session.ts";
+import type { KnownStore } from "../tables/schema.ts";
+import type { DbSession } from "../sessions/session.ts";
 
 export const headAndTime = {
   name: "head-and-time",

@@ -4,13 +4,13 @@
 // of the lease that it relies on, so that a server that has lost it without noticing writes
 // nothing more. The clock of the database says when it is over.
 
-import { AnnalsError } from "../../domain/errors.ts";
-import type { SideValueChange } from "../storage.ts";
+import { AnnalsError } from "../../../domain/errors.ts";
+import type { SideValueChange } from "../../storage.ts";
 import type { Order } from "./commit.ts";
-import type { Database } from "./database.ts";
-import type { HeadKeeper } from "./log-head.ts";
-import type { DbSession } from "./session.ts";
-import { beginCommit } from "./lock.ts";
+import type { Database } from "../sessions/database.ts";
+import type { HeadKeeper } from "../head/log-head.ts";
+import type { DbSession } from "../sessions/session.ts";
+import { beginCommit } from "../head/lock.ts";
 
 const leaseMs = 5_000;
 const renewMs = leaseMs / 3;

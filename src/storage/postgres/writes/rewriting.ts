@@ -1,9 +1,9 @@
 // Puts removed records in the place of events whose space is reclaimed.
 
-import { frameOffsets, recordOf, type Chunk } from "../leveldb/format/chunk.ts";
-import { booleanArray, byteArray, numberArray } from "./binary-arrays.ts";
+import { frameOffsets, recordOf, type Chunk } from "../../leveldb/format/chunk.ts";
+import { booleanArray, byteArray, numberArray } from "../tables/binary-arrays.ts";
 import { isEmptiedRecord, type Order } from "./commit.ts";
-import { recordCrc } from "./rows.ts";
+import { recordCrc } from "../tables/rows.ts";
 
 const empty = {
   name: "empty",
