@@ -13,7 +13,8 @@ import {
   jsonTextBytesMax,
   jsonValuesMax,
 } from "../../domain/json.ts";
-import { varintBytes, wireBytes, writeVarint } from "../../domain/wire.ts";
+import { wireBytes } from "../../domain/wire.ts";
+import { BackwardWriter, DoesNotFit } from "./backward-writer.ts";
 
 /** A `Value` that is no JSON; its message is the description of the violation. */
 export class NotJson extends Error {}
@@ -46,9 +47,6 @@ export function jsonOf({ kind }: Value): Json {
  */
 const levelsMax = 90;
 
-/** The value is too large or too deep, or a `Value` cannot say it. */
-class DoesNotFit extends Error {}
-
 /**
  * A JSON text as the wire bytes of a `Value` of at most `bytesMax`. Undefined if the text is not
  * JSON or does not fit, or if a `Value` would change it.
@@ -72,17 +70,11 @@ export function valueBytes(json: Json, bytesMax: number): Buffer | undefined {
   try {
     writeValue(writer, json, 1);
   } catch (error) {
-    if (error instanceof DoesNotFit || error instanceof RangeError) return undefined;
+    if (error instanceof DoesNotFit) return undefined;
     throw error;
   }
   return writer.bytes();
 }
-
-/** Longer texts are encoded by Node. */
-const shortMax = 48;
-
-/** With the method of ES2024, which TypeScript does not know of here. */
-type Text = string & { isWellFormed(): boolean };
 
 const tagOf = (field: number): number => field * 8 + wireBytes;
 const nullValue = 0x08;
@@ -120,90 +112,5 @@ function writeStruct(writer: BackwardWriter, struct: { [key: string]: Json }, le
     writer.prefix(tagOf(2), writer.length - end);
     writer.textField(tagOf(1), key);
     writer.prefix(tagOf(1), writer.length - end);
-  }
-}
-
-/**
- * Writes protobuf from end to beginning. The length of a message is then known when its prefix is
- * written, so that nested messages need neither a second pass nor copies.
- */
-class BackwardWriter {
-  private readonly bytesMax: number;
-  private buffer: Buffer;
-  private start: number;
-
-  /** Throws `RangeError` at the first byte beyond `bytesMax`. */
-  constructor(bytesMax: number) {
-    this.bytesMax = bytesMax;
-    this.buffer = Buffer.allocUnsafe(1_024);
-    this.start = this.buffer.length;
-  }
-
-  /** Bytes written. */
-  get length(): number {
-    return this.buffer.length - this.start;
-  }
-
-  bytes(): Buffer {
-    return this.buffer.subarray(this.start);
-  }
-
-  /** Turns the last `length` bytes into a length-delimited field. */
-  prefix(tag: number, length: number): void {
-    this.varint(length);
-    this.varint(tag);
-  }
-
-  textField(tag: number, text: string): void {
-    if (text.length <= shortMax && this.shortAscii(text)) return this.prefix(tag, text.length);
-    if (!(text as Text).isWellFormed()) throw new DoesNotFit();
-    const length = Buffer.byteLength(text);
-    this.reserve(length);
-    this.buffer.write(text, this.start, "utf8");
-    this.prefix(tag, length);
-  }
-
-  /** A few characters cost less one by one. False, and nothing is written: they are not ASCII. */
-  private shortAscii(text: string): boolean {
-    const { length } = text;
-    this.reserve(length);
-    for (let i = 0; i < length; i++) {
-      const code = text.charCodeAt(i);
-      if (code >= 0x80) {
-        this.start += length;
-        return false;
-      }
-      this.buffer[this.start + i] = code;
-    }
-    return true;
-  }
-
-  doubleField(tag: number, value: number): void {
-    this.reserve(8);
-    this.buffer.writeDoubleLE(value, this.start);
-    this.varint(tag);
-  }
-
-  varintField(tag: number, value: number): void {
-    this.varint(value);
-    this.varint(tag);
-  }
-
-  private varint(value: number): void {
-    this.reserve(varintBytes(value));
-    writeVarint(this.buffer, this.start, value);
-  }
-
-  private reserve(bytes: number): void {
-    const needed = this.length + bytes;
-    if (needed > this.bytesMax) throw new RangeError(`wire: more than ${this.bytesMax} bytes`);
-    if (bytes > this.start) {
-      const grown = Buffer.allocUnsafe(Math.max(needed, this.buffer.length * 2));
-      const end = grown.length - this.length;
-      this.buffer.copy(grown, end, this.start);
-      this.buffer = grown;
-      this.start = end;
-    }
-    this.start -= bytes;
   }
 }

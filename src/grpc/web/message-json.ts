@@ -19,6 +19,8 @@ import { file_annals_v1_errors } from "../../gen/annals/v1/errors_pb.js";
 import { file_google_rpc_error_details } from "../../gen/google/rpc/error_details_pb.js";
 import { defaultContentType } from "../convert/checks.ts";
 import { jsonOf } from "../convert/json-value.ts";
+import { plainAnswer } from "./plain-answer.ts";
+import { plainBytesMax, plainRequest } from "./plain-request.ts";
 
 /** For `google.protobuf.Any`. */
 export const registry = createRegistry(file_annals_v1_errors, file_google_rpc_error_details);
@@ -30,11 +32,13 @@ const valuesMax = 1 << 18;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** No payload of a smaller body is beyond a limit, however it is sent. */
-const plainBytesMax = 64 * 1024;
-
 /** The request in protobuf. Throws INVALID_FIELD, which names what is wrong. */
 export function requestOfJson(schema: DescMessage, body: Uint8Array): Buffer {
+  return plainRequest(schema, body) ?? requestByCodec(schema, body);
+}
+
+/** As `requestOfJson`, whatever the request is. */
+export function requestByCodec(schema: DescMessage, body: Uint8Array): Buffer {
   const message = messageOfJson(schema, body);
   if (body.length <= plainBytesMax && isMessage(message, AppendRequestSchema)) keepTexts(message);
   return binaryOf(schema, message);
@@ -73,6 +77,11 @@ export function messageOfJson<S extends DescMessage>(schema: S, body: Uint8Array
 }
 
 export function jsonOfBytes(schema: DescMessage, bytes: Uint8Array): string {
+  return plainAnswer(schema, bytes) ?? jsonByCodec(schema, bytes);
+}
+
+/** As `jsonOfBytes`, whatever the message is. */
+export function jsonByCodec(schema: DescMessage, bytes: Uint8Array): string {
   return toJsonString(schema, fromBinary(schema, bytes), { registry });
 }
 
