@@ -34,7 +34,7 @@ export async function runFollow(part: FollowPart, context: PartContext): Promise
       ready.fail(new Error(message));
       done.open();
     };
-    const follower = followerOf(context, part, { caughtUp, failed, done: done.open });
+    const follower = eventsReceived(context, part, { caughtUp, failed, done: done.open });
     connection.call(part.path ?? call.path, call.request(i), true, follower);
     // Not all in one turn: thousands of subscriptions would be one burst.
     if (i % 500 === 499) {
@@ -61,7 +61,7 @@ interface Heard {
   readonly done: () => void;
 }
 
-function followerOf(
+export function eventsReceived(
   { calls, meter }: PartContext,
   part: FollowPart,
   { caughtUp, failed, done }: Heard,

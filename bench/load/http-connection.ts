@@ -3,78 +3,103 @@
 import { connect, type Socket } from "node:net";
 
 export interface HttpReceiver {
-  /** A part of an answer, as it comes: heads, sizes of chunks and bodies. */
+  /** A part of the answer's body, as it comes. Valid only during the call. */
   received(bytes: Buffer): void;
   /** The answer is complete. Status 0: the connection was lost before. */
   ended(status: number): void;
 }
 
-const lastChunk = Buffer.from("\r\n0\r\n\r\n");
 const endOfHead = Buffer.from("\r\n\r\n");
+const nothing = Buffer.alloc(0);
+/** What is read at once, of any connection: it is used up before the next one is read. */
+const readBuffer = Buffer.allocUnsafeSlow(256 * 1024);
 
 export class HttpConnection {
-  private readonly socket: Socket;
+  private socket: Socket | undefined;
   private receiver: HttpReceiver | undefined;
-  private head = Buffer.alloc(0);
+  /** The beginning of a head, or of a line that says how long a chunk is. */
+  private held = nothing;
   private status = 0;
-  /** Of the body. -1: it comes in chunks. */
+  private isChunked = false;
+  /** Of the body, or of the chunk with the end of its line. */
   private missingBytes = 0;
-  private end = Buffer.alloc(0);
-
-  private constructor(socket: Socket) {
-    this.socket = socket;
-    socket.on("data", (bytes: Buffer) => this.read(bytes));
-    socket.on("close", () => this.finish(0));
-    socket.on("error", () => {});
-  }
 
   static open(host: string, port: number): Promise<HttpConnection> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ host, port, noDelay: true });
+      const connection = new HttpConnection();
+      const onread = {
+        buffer: readBuffer,
+        callback: (length: number, buffer: Uint8Array) => {
+          connection.read(Buffer.from(buffer.buffer, buffer.byteOffset, length));
+          return true;
+        },
+      };
+      const socket = connect({ host, port, noDelay: true, onread });
+      connection.socket = socket;
       socket.once("error", reject);
-      socket.once("connect", () => resolve(new HttpConnection(socket)));
+      socket.on("close", () => connection.finish(0));
+      socket.once("connect", () => {
+        socket.on("error", () => {});
+        resolve(connection);
+      });
     });
   }
 
   send(request: Buffer, receiver: HttpReceiver): void {
     this.receiver = receiver;
-    this.socket.write(request);
+    this.socket?.write(request);
   }
 
   close(): void {
     this.receiver = undefined;
-    this.socket.destroy();
+    this.socket?.destroy();
   }
 
   private read(bytes: Buffer): void {
-    this.receiver?.received(bytes);
     const body = this.status === 0 ? this.readHead(bytes) : bytes;
     if (body === undefined) return;
-    if (this.missingBytes >= 0) {
-      this.missingBytes -= body.length;
-      if (this.missingBytes <= 0) this.finish(this.status);
-      return;
-    }
-    this.end = Buffer.concat([this.end, body.subarray(-lastChunk.length)]);
-    this.end = this.end.subarray(-lastChunk.length);
-    if (this.end.equals(lastChunk)) this.finish(this.status);
+    if (this.isChunked) return this.readChunks(body);
+    if (body.length > 0) this.receiver?.received(body);
+    this.missingBytes -= body.length;
+    if (this.missingBytes <= 0) this.finish(this.status);
   }
 
   private readHead(bytes: Buffer): Buffer | undefined {
-    const all = this.head.length === 0 ? bytes : Buffer.concat([this.head, bytes]);
+    const all = this.held.length === 0 ? bytes : Buffer.concat([this.held, bytes]);
     const end = all.indexOf(endOfHead);
     if (end < 0) {
-      this.head = Buffer.from(all);
+      this.held = Buffer.from(all);
       return undefined;
     }
     const head = all.toString("latin1", 0, end);
-    this.head = Buffer.alloc(0);
-    // The end of the head, as a chunk may be the last one.
-    this.end = endOfHead;
+    this.held = nothing;
     this.status = Number(head.slice(9, 12));
     const length = /content-length: (\d+)/i.exec(head)?.[1];
-    this.missingBytes = length === undefined ? -1 : Number(length);
+    this.isChunked = length === undefined;
+    this.missingBytes = Number(length ?? 0);
     return all.subarray(end + endOfHead.length);
+  }
+
+  private readChunks(bytes: Buffer): void {
+    for (let at = 0; at < bytes.length;) {
+      if (this.missingBytes > 0) {
+        const part = bytes.subarray(at, at + this.missingBytes);
+        this.missingBytes -= part.length;
+        at += part.length;
+        // The end of the chunk's line is no part of the body.
+        const body = part.subarray(0, part.length - Math.max(0, 2 - this.missingBytes));
+        if (body.length > 0) this.receiver?.received(body);
+        continue;
+      }
+      const end = bytes.indexOf(0x0a, at);
+      const line = Buffer.concat([this.held, bytes.subarray(at, end < 0 ? undefined : end + 1)]);
+      this.held = end < 0 ? line : nothing;
+      if (end < 0) return;
+      at = end + 1;
+      const size = Number.parseInt(line.toString("latin1"), 16);
+      if (size === 0) return this.finish(this.status);
+      this.missingBytes = size + 2;
+    }
   }
 
   private finish(status: number): void {

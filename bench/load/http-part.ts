@@ -1,6 +1,7 @@
 // Calls and subscriptions by HTTP/1.1 and JSON, each worker and subscriber on its own connection.
 
 import { payload, streamOf, tagOf, randomHex, timeDigits } from "./events.ts";
+import { eventsReceived } from "./follow-part.ts";
 import { HttpConnection } from "./http-connection.ts";
 import type { CallSpec, CallsPart, FollowPart, Part } from "./job.ts";
 import { latch } from "./latch.ts";
@@ -72,28 +73,36 @@ async function runCalls(part: CallsPart, { job, meter }: PartContext): Promise<R
   };
 }
 
-/** By Server-Sent Events. */
-async function runFollow(part: FollowPart, { job, meter }: PartContext): Promise<RunningPart> {
+/** By Server-Sent Events, or by gRPC-Web. */
+async function runFollow(part: FollowPart, context: PartContext): Promise<RunningPart> {
+  const { job, meter } = context;
   const connections = await openAll(part.subscribers, job);
   const [ready, done] = [latch(), latch()];
   let waiting = part.subscribers;
   let hasStopped = false;
-  const request = requests(part.call, job.authorization)();
-  for (const connection of connections) {
-    const counter = new FrameCounter(meter, () => {
-      if (--waiting === 0) ready.open();
-    });
+  const isByGrpcWeb = part.client === "grpc-web";
+  const request = isByGrpcWeb
+    ? grpcWebRequest(part, context)
+    : requests(part.call, job.authorization)();
+  const caughtUp = (): void => {
+    if (--waiting === 0) ready.open();
+  };
+  const failed = (message: string): void => {
+    if (hasStopped) return;
+    meter.fail(message);
+    ready.fail(new Error(message));
+    done.open();
+  };
+  for (const [i, connection] of connections.entries()) {
+    const received = isByGrpcWeb
+      ? messagesReceived(context, part, { caughtUp, failed, done: done.open })
+      : framesReceived(meter, caughtUp, i === 0 ? failed : undefined);
     connection.send(request, {
       received(bytes) {
-        counter.received(bytes);
+        received(bytes);
         if (meter.events >= (part.events ?? Infinity)) done.open();
       },
-      ended(status) {
-        if (hasStopped) return;
-        meter.fail(`a subscription ended with HTTP status ${status}`);
-        ready.fail(new Error("a subscription ended"));
-        done.open();
-      },
+      ended: (status) => failed(`a subscription ended with HTTP status ${status}`),
     });
   }
   return {
@@ -106,45 +115,98 @@ async function runFollow(part: FollowPart, { job, meter }: PartContext): Promise
   };
 }
 
-const frameEnd = Buffer.from("\n\n");
-const caughtUp = Buffer.from("event: caught_up");
+function messagesReceived(...of: Parameters<typeof eventsReceived>): (bytes: Buffer) => void {
+  const receiver = eventsReceived(...of);
+  return (bytes) => receiver.received(bytes, 0, bytes.length);
+}
+
+function grpcWebRequest(part: FollowPart, { calls, job, head }: PartContext): Buffer {
+  const call = calls.call(part.call, head);
+  if (call === undefined) throw new Error(`there is no ${part.call.verb} by gRPC-Web`);
+  const shown = shownBy(job.authorization);
+  return posted(call.path, "application/grpc-web+proto", shown, call.request(0));
+}
+
+const frameStart = Buffer.from("\n\nid: ");
+const frameId = Buffer.from("\nid: ");
+const caughtUpEvent = Buffer.from("event: caught_up");
 const timeMark = Buffer.from('"at":"');
+const digitsMax = 16;
 
-/** Counts frames. The first event of what is read at once stands for all of it. */
-class FrameCounter {
-  private readonly meter: Meter;
-  private readonly onCaughtUp: () => void;
-  private isLive = false;
-  private endsInNewline = false;
-
-  constructor(meter: Meter, onCaughtUp: () => void) {
-    this.meter = meter;
-    this.onCaughtUp = onCaughtUp;
-  }
-
-  received(bytes: Buffer): void {
-    const { meter } = this;
+/**
+ * Receives frames. Their events are counted by the positions in their ids, which are dense where
+ * all events are followed. The first event of what is read at once stands for all of it. `checked`
+ * is told if another number of frames came than of positions.
+ */
+function framesReceived(
+  meter: Meter,
+  caughtUp: () => void,
+  checked: ((message: string) => void) | undefined,
+): (bytes: Buffer) => void {
+  /** -1: it has not caught up. */
+  let position = -1;
+  let frames: FrameCount | undefined;
+  return (bytes) => {
     meter.receivedBytes += bytes.length;
-    if (!this.isLive) {
-      if (!bytes.includes(caughtUp)) return;
-      this.isLive = true;
-      return this.onCaughtUp();
+    if (position < 0) {
+      if (!bytes.includes(caughtUpEvent)) return;
+      position = Math.max(0, lastPosition(bytes));
+      if (checked !== undefined) frames = new FrameCount(position, bytes);
+      return caughtUp();
     }
-    let count = this.endsInNewline && bytes[0] === 0x0a ? 1 : 0;
-    for (let at = bytes.indexOf(frameEnd); at >= 0; at = bytes.indexOf(frameEnd, at + 2)) count++;
-    this.endsInNewline = bytes.at(-1) === 0x0a && bytes.at(-2) !== 0x0a && bytes.at(-2) !== 0x0d;
+    const count = Math.max(0, lastPosition(bytes) - position);
+    position += count;
     meter.events += count;
     meter.messages++;
-    const at = bytes.indexOf(timeMark);
-    const digits = bytes.toString(
-      "latin1",
-      at + timeMark.length,
-      at + timeMark.length + timeDigits,
-    );
-    if (at < 0 || !/^\d{16}$/.test(digits) || Number(digits) === 0) return;
+    frames?.add(bytes);
+    if (frames?.differsFrom(position) === true) checked?.("a frame was lost, or came twice");
+    const at = bytes.indexOf(timeMark) + timeMark.length;
+    const digits = bytes.toString("latin1", at, at + timeDigits);
+    if (at < timeMark.length || !/^\d{16}$/.test(digits) || Number(digits) === 0) return;
     const now = performance.timeOrigin + performance.now();
     meter.latency.record(now - Number(digits) / 1_000, Math.max(1, count));
+  };
+}
+
+/** The position of the last id that is there whole. -1: there is none. */
+function lastPosition(bytes: Buffer): number {
+  const at = bytes.lastIndexOf(frameId);
+  const from = at < 0 ? 0 : at + 1;
+  const text = bytes.toString("latin1", from, from + "id: ".length + digitsMax + 1);
+  const [, digits] = /^id: (\d+)@/.exec(text) ?? [];
+  if (digits !== undefined) return Number(digits);
+  return at < 0 ? -1 : lastPosition(bytes.subarray(0, at));
+}
+
+/** Counts the frames of events by their beginnings; other frames begin with their name. */
+class FrameCount {
+  private readonly since: number;
+  private count = 0;
+  private tail: Buffer;
+
+  /** `before`: what came up to this position. */
+  constructor(position: number, before: Buffer) {
+    this.since = position;
+    this.tail = tailOf(before);
   }
+
+  add(bytes: Buffer): void {
+    const all = Buffer.concat([this.tail, bytes]);
+    for (let at = all.indexOf(frameStart); at >= 0; at = all.indexOf(frameStart, at + 1)) {
+      this.count++;
+    }
+    this.tail = tailOf(all);
+  }
+
+  /** An id may be cut in two. */
+  differsFrom(position: number): boolean {
+    return Math.abs(position - this.since - this.count) > 1;
+  }
+}
+
+/** Too short for the beginning of a frame. */
+function tailOf(bytes: Buffer): Buffer {
+  return Buffer.from(bytes.subarray(Math.max(0, bytes.length - frameStart.length + 1)));
 }
 
 function openAll(
@@ -156,7 +218,7 @@ function openAll(
 
 /** The bytes of the next request. */
 export function requests(call: CallSpec, authorization?: string): () => Buffer {
-  const shown = authorization === undefined ? "" : `authorization: ${authorization}\r\n`;
+  const shown = shownBy(authorization);
   switch (call.verb) {
     case "append":
       return appends(call, shown);
@@ -206,6 +268,10 @@ function appends(
     if (timed) writeTime(request);
     return request.bytes;
   };
+}
+
+function shownBy(authorization: string | undefined): string {
+  return authorization === undefined ? "" : `authorization: ${authorization}\r\n`;
 }
 
 function posted(path: string, type: string, shown: string, body: Buffer): Buffer {

@@ -50,9 +50,9 @@ interface PartBase {
   readonly connections: number;
   /**
    * The client: the light HTTP/2 client (absent), grpc-js with the generated codec, or HTTP/1.1 and
-   * JSON, with a connection for each call at a time.
+   * JSON (Server-Sent Events) or gRPC-Web, with a connection for each call at a time.
    */
-  readonly client?: "light" | "grpc-js" | "http";
+  readonly client?: "light" | "grpc-js" | "http" | "grpc-web";
 }
 
 /** Calls with one request each. The events of their answers are counted. */

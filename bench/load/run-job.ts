@@ -78,7 +78,7 @@ export async function runJob(job: LoadJob): Promise<LoadResult> {
 
 async function run(part: Part, context: PartContext): Promise<RunningPart> {
   if (context.job.protocol === "postgres") return runPostgres(part, context);
-  if (part.client === "http") return runHttp(part, context);
+  if (part.client === "http" || part.client === "grpc-web") return runHttp(part, context);
   if (part.client === "grpc-js") return runGrpcJs(part, context);
   switch (part.kind) {
     case "calls":

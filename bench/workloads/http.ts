@@ -1,5 +1,6 @@
 // HTTP beside gRPC on the same port: appends and pages in JSON, subscribers by Server-Sent Events.
 
+import type { FollowPart } from "../load/job.ts";
 import type { Workload } from "../probe.ts";
 import {
   figure,
@@ -68,32 +69,49 @@ export function byHttp(events: number): readonly Workload[] {
         },
       ],
     },
-    {
-      name: "sse-fan-out-1000",
-      form: "quick",
-      probes: {
-        product: {
-          at: "product",
-          store: "empty",
-          parts: [followers(subscribers, { client }), unary(timedOne, 64, { perSecond: 1_000 })],
-          flags,
-        },
-      },
-      rows: [
-        {
-          workload: "sse-fan-out-1000",
-          title: "1,000 subscribers by Server-Sent Events beside 1,000 appends/s: events delivered",
-          unit: "events/s",
-          value: product("events/s", 0),
-          target: { of: "value", atLeast: 0.99 * subscribers * 1_000 },
-        },
-        {
-          workload: "sse-fan-out-1000-latency",
-          title: "1,000 subscribers by Server-Sent Events beside 1,000 appends/s: p99",
-          unit: "ms",
-          value: product("p99", 0),
-        },
-      ],
-    },
+    fanOutOverHttp("sse", "http", "Server-Sent Events"),
+    fanOutOverHttp("grpc-web", "grpc-web", "gRPC-Web"),
   ];
+}
+
+function fanOutOverHttp(
+  name: string,
+  by: NonNullable<FollowPart["client"]>,
+  protocol: string,
+): Workload {
+  const title = `1,000 subscribers by ${protocol} beside 1,000 appends/s`;
+  const workload = `${name}-fan-out-1000`;
+  return {
+    name: workload,
+    form: "quick",
+    probes: {
+      product: {
+        at: "product",
+        store: "empty",
+        parts: [followers(subscribers, { client: by }), unary(timedOne, 64, { perSecond: 1_000 })],
+        flags,
+      },
+    },
+    rows: [
+      {
+        workload,
+        title: `${title}: events delivered`,
+        unit: "events/s",
+        value: product("events/s", 0),
+        target: { of: "value", atLeast: 0.99 * subscribers * 1_000 },
+      },
+      {
+        workload: `${workload}-latency`,
+        title: `${title}: p99`,
+        unit: "ms",
+        value: product("p99", 0),
+      },
+      {
+        workload: `${workload}-cpu`,
+        title: `${title}: CPU of each delivery`,
+        unit: "us",
+        value: product("us", 0),
+      },
+    ],
+  };
 }
