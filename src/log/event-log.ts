@@ -95,7 +95,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
   const propose = async (request: SnapshotRequest, signal?: CancelSignal) =>
     (await queue.add(request, signal)).outcome;
   const open = new OpenSubscriptions();
-  const loops = new LiveLoops({ interests, shared, batchBytes });
+  const loops = new LiveLoops({ interests, shared, timers, batchBytes });
   const source = { ...reading, interests, shared, loops, open, timers, clock, propose };
   const sourceOf = (its: Gate = gate) => ({ ...source, gate: its });
   const copies = copying(storage);

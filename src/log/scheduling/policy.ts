@@ -54,6 +54,13 @@ export const schedulingPolicy = Object.freeze({
   deliveryBytes: 64,
   /** Live subscriptions that get a batch in one turn of the event loop: half a millisecond. */
   deliveriesPerTurn: 256,
+  /** What a millisecond of the main thread costs where it is measured. */
+  msBytes: 32 * KiB,
+  /**
+   * How long one loop of live subscriptions lets events gather at most, after a delivery that took
+   * as long.
+   */
+  gatherMsMax: 20,
 
   /**
    * Reads that wait at the gate while the engine holds pages for them, up to half a MiB each.

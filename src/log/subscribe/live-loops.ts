@@ -12,8 +12,16 @@ import { schedulingPolicy } from "../scheduling/policy.ts";
 import { passGate } from "../scheduling/scheduler.ts";
 import type { Interest, Interests } from "./interest.ts";
 import type { Following, SharedBatches } from "./shared-batches.ts";
+import type { Timers } from "../timers.ts";
 
-const { deliveryBytes, deliveriesPerTurn, quantumBytes, sharedBatchCostShare } = schedulingPolicy;
+const {
+  deliveryBytes,
+  deliveriesPerTurn,
+  quantumBytes,
+  sharedBatchCostShare,
+  gatherMsMax,
+  msBytes,
+} = schedulingPolicy;
 
 /** A live subscription. */
 export interface LiveReader {
@@ -27,6 +35,7 @@ export interface LiveReader {
 export interface LiveParts {
   readonly interests: Interests;
   readonly shared: SharedBatches;
+  readonly timers: Timers;
   readonly batchBytes: number;
 }
 
@@ -63,6 +72,8 @@ export class LiveLoop {
   private readonly onEnd: () => void;
   /** The first position of what is being delivered. */
   private first: number | undefined;
+  /** What the last delivery took of the main thread. */
+  private givingMs = 0;
 
   constructor(parts: LiveParts, selection: Selection, onEnd: () => void) {
     this.parts = parts;
@@ -95,8 +106,11 @@ export class LiveLoop {
   async run(): Promise<void> {
     try {
       while (this.readers.size > 0 && !this.parts.interests.isStopped) {
-        if (this.interest.isMarked) await this.deliver();
-        else await this.interest.wait();
+        if (!this.interest.isMarked) await this.interest.wait();
+        else {
+          await this.deliver();
+          await this.gather();
+        }
       }
     } catch {
       // What cannot be read: each reader finds it itself.
@@ -113,7 +127,17 @@ export class LiveLoop {
     reader.interest.wake();
   }
 
+  /**
+   * Lets more come, for as long as giving it took. The more readers, the more of them have a write
+   * of their own for each batch: few large batches instead of many small ones.
+   */
+  private async gather(): Promise<void> {
+    const ms = Math.min(this.givingMs, gatherMsMax);
+    if (ms >= 1) await new Promise<void>((resolve) => this.parts.timers.delay(ms, resolve));
+  }
+
   private async deliver(): Promise<void> {
+    this.givingMs = 0;
     this.first = this.interest.quietThrough + 1;
     try {
       await this.deliverBetween(this.first, this.interest.look());
@@ -125,7 +149,7 @@ export class LiveLoop {
   /** Nothing matches between what the readers have had and `first`. */
   private async deliverBetween(first: number, last: number): Promise<void> {
     const { selection } = this;
-    const { batchBytes, shared } = this.parts;
+    const { batchBytes, shared, timers } = this.parts;
     const positions = { first, last };
     const read: StorageRead = { selection, direction: "forwards", positions, batchBytes };
     const readers = [...this.readers];
@@ -135,9 +159,13 @@ export class LiveLoop {
       const cost = Math.max(deliveryBytes, batch.bytes * sharedBatchCostShare);
       const count = Math.min(deliveriesPerTurn, Math.ceil(quantumBytes / cost));
       const turn = readers.slice(at, at + count);
+      const sinceMs = timers.nowMs();
       for (const reader of turn) this.give(reader, batch, first, last);
       at += turn.length;
-      await passGate(shared.gate, turn.length * cost);
+      const ms = timers.nowMs() - sinceMs;
+      this.givingMs += ms;
+      // Readers with connections of their own cost a write each.
+      await passGate(shared.gate, Math.max(turn.length * cost, ms * msBytes));
     }
   }
 

@@ -85,6 +85,53 @@ describe("what is new", () => {
   });
 });
 
+describe("where giving takes time", () => {
+  test("what comes meanwhile, and for as long again, is one batch", async () => {
+    let pass = (): void => {};
+    const takes = (): boolean => {
+      pass();
+      return true;
+    };
+    const { log, timers, subscribers } = await live(40, { takes });
+    await timers.pass(10);
+    pass = () => timers.tick(0.125);
+    const given = (): Set<number> => new Set(subscribers.map(({ messages }) => messages.length));
+    const [before = 0] = given();
+    await log.append(appendOf({}));
+    await settled();
+    expect(given()).toEqual(new Set([before + 1]));
+    // It took 5 ms, and rests for 5 ms.
+    for (let i = 0; i < 3; i++) {
+      await log.append(appendOf({}, {}));
+      await settled();
+      await timers.pass(1);
+    }
+    expect(given()).toEqual(new Set([before + 1]));
+    await timers.pass(3);
+    expect(given()).toEqual(new Set([before + 2]));
+    for (const { positions } of subscribers) expect(positions).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+    expect(timers.waitingCount).toBeGreaterThan(0);
+  });
+
+  test("a stop during the rest ends all of them", async () => {
+    let pass = (): void => {};
+    const takes = (): boolean => {
+      pass();
+      return true;
+    };
+    const { log, timers, subscribers } = await live(40, { takes });
+    await timers.pass(10);
+    pass = () => timers.tick(1);
+    await log.append(appendOf({}));
+    await settled();
+    await log.stop();
+    for (const subscriber of subscribers) {
+      await subscriber.pull();
+      expect(subscriber.error).toMatchObject({ failure: { reason: "STOPPING" } });
+    }
+  });
+});
+
 describe("beside the loop", () => {
   test("signs of life come after a silence, which a delivery ends", async () => {
     const request = { checkpointIntervalMs: 500 };
