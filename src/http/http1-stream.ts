@@ -115,10 +115,10 @@ export class Http1Stream implements Http2Stream {
     if (bytes === 0) return true;
     if (!this.take(bytes)) return false;
     this.unsentBytes += bytes;
-    const before = this.isChunked ? `${this.takeHead()}${bytes.toString(16)}\r\n` : this.takeHead();
+    const before = this.takeHead() + (this.isChunked ? sizeOf(bytes) : "");
     const after = this.isChunked ? lineEnd : "";
-    const sent = (error?: Error | null): void => (error ? undefined : this.sent(bytes));
     const { socket } = this.connection;
+    const sent = this.whenSent(bytes);
     if (bytes <= copiedBytesMax) {
       socket.write(joined(before, pieces, after, bytes), sent);
       return true;
@@ -130,6 +130,16 @@ export class Http1Stream implements Http2Stream {
       socket.write(part, "latin1", isLast ? sent : undefined);
     }
     socket.uncork();
+    return true;
+  }
+
+  writeShared(bytes: Uint8Array): boolean {
+    const { isOver, isAnswered, isChunked, head } = this;
+    const isPlain = isOver || isAnswered || !isChunked || head !== "" || bytes.length === 0;
+    if (isPlain) return this.write(bytes);
+    if (!this.take(bytes.length)) return false;
+    this.unsentBytes += bytes.length;
+    this.connection.socket.write(chunkOf(bytes), this.whenSent(bytes.length));
     return true;
   }
 
@@ -193,6 +203,10 @@ export class Http1Stream implements Http2Stream {
     this.allow(streamWindowBytes);
   }
 
+  private whenSent(bytes: number): (error?: Error | null) => void {
+    return (error) => (error ? undefined : this.sent(bytes));
+  }
+
   private sent(bytes: number): void {
     if (this.unsentBytes === 0) return;
     this.unsentBytes -= bytes;
@@ -209,6 +223,22 @@ export class Http1Stream implements Http2Stream {
     if (socket.timeout !== undefined && socket.timeout > 0) socket.setTimeout(0);
     this.connection.finished(this);
   };
+}
+
+/** Bytes that many are sent, as the chunk that they are to each of them. */
+const chunks = new WeakMap<Uint8Array, Buffer>();
+
+function chunkOf(bytes: Uint8Array): Buffer {
+  let chunk = chunks.get(bytes);
+  if (chunk === undefined) {
+    chunk = joined(sizeOf(bytes.length), [bytes], lineEnd, bytes.length);
+    chunks.set(bytes, chunk);
+  }
+  return chunk;
+}
+
+function sizeOf(bytes: number): string {
+  return `${bytes.toString(16)}\r\n`;
 }
 
 function joined(

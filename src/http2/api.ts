@@ -90,6 +90,8 @@ export interface Http2Stream {
    * and the caller bounds how much that is. False: the budget has no room; nothing was taken.
    */
   write(...pieces: readonly Uint8Array[]): boolean;
+  /** As `write`, of bytes that many streams are sent: what frames them is made once for all. */
+  writeShared(bytes: Uint8Array): boolean;
   /** Takes back what is unsent, which the stream holds no longer. */
   takeBack(): readonly Uint8Array[];
   /** Asks for `onSent` when the windows are open. Of many streams, a few are called at a time. */

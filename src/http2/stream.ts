@@ -108,6 +108,10 @@ export class Stream extends Answer implements Http2Stream {
     return true;
   }
 
+  writeShared(bytes: Uint8Array): boolean {
+    return this.write(bytes);
+  }
+
   takeBack(): readonly Uint8Array[] {
     const [first, ...others] = this.pieces;
     const left = first === undefined ? [] : [first.subarray(this.firstPieceSent), ...others];

@@ -17,6 +17,25 @@ export interface CallFormat {
   readonly answers: AnswerFormat;
 }
 
+/** Messages in another form, made once for all calls that are sent the same message. */
+export class SharedForms {
+  private readonly forms = new WeakMap<Framable, Buffer>();
+
+  /** `make` must always make the same of a message. */
+  of<M extends Framable>(message: M, make: (message: M) => Buffer): Buffer {
+    let form = this.forms.get(message);
+    if (form === undefined) this.forms.set(message, (form = make(message)));
+    return form;
+  }
+}
+
+/** Writes forms of messages together. */
+export function writeForms(stream: Http2Stream, forms: readonly Buffer[]): boolean {
+  const [form, ...others] = forms;
+  if (form === undefined || others.length > 0) return stream.write(...forms);
+  return stream.writeShared(form);
+}
+
 export interface AnswerFormat {
   /** Messages go out as they are, so that what is sent of them can be counted. */
   readonly isPlain: boolean;

@@ -9,10 +9,13 @@ import { invalidField } from "../../domain/errors.ts";
 import {
   framed,
   messagesIn,
+  SharedForms,
+  writeForms,
   type AnswerFormat,
   type CallFormat,
   type Framable,
 } from "../transport/call-format.ts";
+import { PrefixedMessages } from "../transport/message-parts.ts";
 import type { Method } from "../transport/methods.ts";
 import type { CallStatus } from "../transport/status.ts";
 import { timeoutMsMax } from "../transport/timeout.ts";
@@ -140,10 +143,16 @@ class EnvelopedAnswers implements AnswerFormat {
   }
 
   send(stream: Http2Stream, messages: readonly Framable[]): boolean {
-    if (this.codec === "proto") return stream.write(...framed(messages));
-    const { output } = this.method;
-    const each = messages.flatMap(messagesIn);
-    return stream.write(...each.map((message) => jsonEnvelope(output, message)));
+    const [message, ...others] = messages;
+    if (this.codec === "json") {
+      const envelopeOf = (each: Framable): Buffer => jsonEnvelopes(this.method.output, each);
+      return writeForms(
+        stream,
+        messages.map((each) => jsonForms.of(each, envelopeOf)),
+      );
+    }
+    const isShared = message instanceof PrefixedMessages && others.length === 0;
+    return isShared ? stream.writeShared(message.bytes) : stream.write(...framed(messages));
   }
 
   end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void {
@@ -159,15 +168,14 @@ class EnvelopedAnswers implements AnswerFormat {
   }
 }
 
-const envelopes = new WeakMap<Uint8Array, Buffer>();
+/** Encoded messages are of one method each. */
+const jsonForms = new SharedForms();
 
-/** Made once for all subscribers that are sent the same message. */
-function jsonEnvelope(schema: DescMessage, message: Uint8Array): Buffer {
-  const known = envelopes.get(message);
-  if (known !== undefined) return known;
-  const made = envelope(0, Buffer.from(jsonOfBytes(schema, message)));
-  envelopes.set(message, made);
-  return made;
+function jsonEnvelopes(schema: DescMessage, message: Framable): Buffer {
+  const envelopes = messagesIn(message).map((bytes) =>
+    envelope(0, Buffer.from(jsonOfBytes(schema, bytes))),
+  );
+  return envelopes.length === 1 ? (envelopes[0] as Buffer) : Buffer.concat(envelopes);
 }
 
 function envelope(flags: number, message: Uint8Array): Buffer {

@@ -2,26 +2,34 @@
 // position and epoch, so that a client that connects anew goes on behind the last one it has seen.
 // Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
-import { create, fromBinary, toJson } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { EmptySchema } from "@bufbuild/protobuf/wkt";
 import { invalidField } from "../../domain/errors.ts";
+import { recordsIn, scanPlacement } from "../../domain/record.ts";
+import { WireReader, wireBytes } from "../../domain/wire.ts";
 import {
   SubscribeRequestSchema,
   SubscribeResponseSchema,
   type SubscribeRequest,
 } from "../../gen/annals/v1/read_pb.js";
-import { RecordedEventSchema, type RecordedEvent } from "../../gen/annals/v1/event_pb.js";
+import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
 import { encodeHeaders } from "../../http2/hpack-encoder.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
-import { messagesIn, type AnswerFormat, type Framable } from "../transport/call-format.ts";
+import {
+  messagesIn,
+  SharedForms,
+  writeForms,
+  type AnswerFormat,
+  type Framable,
+} from "../transport/call-format.ts";
 import { StatusCode, type CallStatus } from "../transport/status.ts";
 import { errorJson, respondWithError, type Fields } from "./http-status.ts";
-import { binaryOf, registry } from "./message-json.ts";
+import { binaryOf, jsonOfBytes } from "./message-json.ts";
 import { Parameters, selectionNames, selectionOfUrl, viewChoices } from "./parameters.ts";
 
-/** How an event is said in a frame. */
-export type EventText = (event: RecordedEvent, epoch: string) => string;
+/** How an event is said in a frame. `record`: a `RecordedEvent`. */
+export type EventText = (record: Uint8Array) => string;
 
 const names = [...selectionNames, "after", "from", "from_time", "epoch", "view", "format"].concat(
   "checkpoint_seconds",
@@ -72,8 +80,10 @@ function resumed(id: string): Start {
 }
 
 /** For a client of JavaScript and of annals.v1. */
-const plainText: EventText = (event) =>
-  JSON.stringify(toJson(RecordedEventSchema, event, { registry }));
+const plainText: EventText = (record) => jsonOfBytes(RecordedEventSchema, record);
+
+const tagBatch = SubscribeResponseSchema.field.batch.number * 8 + wireBytes;
+const tagEpoch = SubscribeResponseSchema.field.epoch.number * 8 + wireBytes;
 
 /**
  * Milliseconds after which a client connects anew. They begin the next frame: a frame of their own
@@ -92,24 +102,25 @@ const passing: ReadonlySet<StatusCode> = new Set([
   StatusCode.DEADLINE_EXCEEDED,
 ]);
 
-/** Made once for all subscribers that are sent the same message. */
-type Shared = WeakMap<Uint8Array, Buffer>;
-const sharedPlain: Shared = new WeakMap();
-const sharedOthers = new WeakMap<EventText, Shared>();
+const formsByText = new WeakMap<EventText, SharedForms>();
+
+function formsOf(textOf: EventText): SharedForms {
+  let forms = formsByText.get(textOf);
+  if (forms === undefined) formsByText.set(textOf, (forms = new SharedForms()));
+  return forms;
+}
 
 export class EventSourceAnswers implements AnswerFormat {
   readonly isPlain = false;
   private readonly more: Fields;
   private readonly textOf: EventText;
-  private readonly shared: Shared;
+  private readonly forms: SharedForms;
   private epoch = "";
 
   constructor(more: Fields, textOf: EventText = plainText) {
     this.more = more;
     this.textOf = textOf;
-    const shared = textOf === plainText ? sharedPlain : sharedOthers.get(textOf);
-    this.shared = shared ?? new WeakMap();
-    if (shared === undefined) sharedOthers.set(textOf, this.shared);
+    this.forms = formsOf(textOf);
   }
 
   begin(stream: Http2Stream): void {
@@ -127,7 +138,10 @@ export class EventSourceAnswers implements AnswerFormat {
   }
 
   send(stream: Http2Stream, messages: readonly Framable[]): boolean {
-    return stream.write(...messages.flatMap(messagesIn).map((message) => this.frames(message)));
+    return writeForms(
+      stream,
+      messages.map((message) => this.forms.of(message, this.framesOf)),
+    );
   }
 
   end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void {
@@ -144,21 +158,29 @@ export class EventSourceAnswers implements AnswerFormat {
     this.end(stream, status, true);
   }
 
-  private frames(message: Uint8Array): Buffer {
-    const known = this.shared.get(message);
-    if (known !== undefined) return known;
-    const made = Buffer.from(this.textOfMessage(message));
-    this.shared.set(message, made);
-    return made;
-  }
+  private readonly framesOf = (message: Framable): Buffer => {
+    const texts = messagesIn(message).map((bytes) => this.textOfMessage(bytes));
+    return Buffer.from(texts.join(""));
+  };
 
   private textOfMessage(bytes: Uint8Array): string {
-    const { message, epoch } = fromBinary(SubscribeResponseSchema, bytes);
-    if (epoch !== "") this.epoch = epoch;
-    if (message.case === "batch") {
-      return message.value.events.map((event) => this.eventFrame(event)).join("");
+    const reader = new WireReader(bytes);
+    let frames: Uint8Array | undefined;
+    while (!reader.done) {
+      const tag = reader.varint();
+      if (tag === tagBatch) frames = reader.view();
+      else if (tag === tagEpoch) this.epoch = Buffer.from(reader.view()).toString("latin1");
+      else reader.passOver(tag & 7);
     }
-    if (message.case === undefined) return "";
+    if (frames === undefined) return this.progressFrame(bytes);
+    let text = "";
+    for (const record of recordsIn(frames)) text += this.eventFrame(record);
+    return text;
+  }
+
+  private progressFrame(bytes: Uint8Array): string {
+    const { message } = fromBinary(SubscribeResponseSchema, bytes);
+    if (message.case === undefined || message.case === "batch") return "";
     const { position } = message.value;
     const name = progressNames[message.case];
     const data = JSON.stringify({ position: `${position}`, epoch: this.epoch });
@@ -166,8 +188,9 @@ export class EventSourceAnswers implements AnswerFormat {
     return `event: ${name}\nid: ${position}@${this.epoch}\ndata: ${data}\n\n`;
   }
 
-  private eventFrame(event: RecordedEvent): string {
-    return `id: ${event.position}@${this.epoch}\ndata: ${this.textOf(event, this.epoch)}\n\n`;
+  private eventFrame(record: Uint8Array): string {
+    const { position } = scanPlacement(record);
+    return `id: ${position}@${this.epoch}\ndata: ${this.textOf(record)}\n\n`;
   }
 }
 

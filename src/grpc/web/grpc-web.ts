@@ -6,11 +6,14 @@ import type { Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
 import {
   framed,
+  framedAlone,
+  SharedForms,
+  writeForms,
   type AnswerFormat,
   type CallFormat,
   type Framable,
 } from "../transport/call-format.ts";
-import { prefixBytes } from "../transport/message-parts.ts";
+import { prefixBytes, PrefixedMessages } from "../transport/message-parts.ts";
 import { statusFields, StatusCode, StatusError, type CallStatus } from "../transport/status.ts";
 import type { Fields } from "./http-status.ts";
 
@@ -55,8 +58,15 @@ class GrpcWebAnswers implements AnswerFormat {
   }
 
   send(stream: Http2Stream, messages: readonly Framable[]): boolean {
-    const pieces = framed(messages);
-    return this.isText ? stream.write(inBase64(pieces)) : stream.write(...pieces);
+    const [message, ...others] = messages;
+    // One message may go to many.
+    const isOne = message !== undefined && others.length === 0;
+    if (this.isText) {
+      const form = isOne ? textForms.of(message, textOf) : inBase64(framed(messages));
+      return writeForms(stream, [form]);
+    }
+    if (isOne && message instanceof PrefixedMessages) return stream.writeShared(message.bytes);
+    return stream.write(...framed(messages));
   }
 
   end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void {
@@ -74,6 +84,12 @@ class GrpcWebAnswers implements AnswerFormat {
   endInstead(stream: Http2Stream, status: CallStatus): void {
     this.end(stream, status, true);
   }
+}
+
+const textForms = new SharedForms();
+
+function textOf(message: Framable): Buffer {
+  return inBase64(framedAlone(message));
 }
 
 function inBase64(pieces: readonly Uint8Array[]): Buffer {

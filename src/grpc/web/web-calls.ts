@@ -1,8 +1,10 @@
 // Calls by other protocols than gRPC: finds out which one a request speaks, and makes it a call as
 // gRPC does, in that protocol's format.
 
+import { fromBinary } from "@bufbuild/protobuf";
 import { invalidField } from "../../domain/errors.ts";
 import { nearTo } from "../../domain/near.ts";
+import { RecordedEventSchema } from "../../gen/annals/v1/event_pb.js";
 import type { Http2Stream, StreamHandler } from "../../http2/api.ts";
 import { encodeHeaders } from "../../http2/hpack-encoder.ts";
 import { errorCode } from "../../http2/protocol.ts";
@@ -75,7 +77,8 @@ export class WebCalls {
     this.options = options;
     this.source = `urn:uuid:${options.storeId}`;
     this.environment = environment;
-    this.cloudEventText = (event) => structuredText(toldOf(event, this.source));
+    this.cloudEventText = (record) =>
+      structuredText(toldOf(fromBinary(RecordedEventSchema, record), this.source));
   }
 
   /** Serves a request that is no gRPC. */

@@ -1,8 +1,8 @@
 // Server-Sent Events: frames and their ids, what a client that connects anew is told, and that a
 // client which takes nothing has nothing read for it.
-import { get as httpGet, type IncomingMessage } from "node:http";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EventStoreService } from "../../../src/gen/annals/v1/event_store_service_pb.js";
+import { Source } from "../../support/event-source.ts";
 import { ask, askByHttp2 } from "../../support/http.ts";
 import { startTestServer, type TestServer } from "../../support/running-server.ts";
 
@@ -19,58 +19,6 @@ const store = (stream: string, ...types: string[]) => {
 };
 const value = Buffer.from('{"n":1}');
 const json = { contentType: "application/json", payload: { case: "data" as const, value } };
-
-interface Frame {
-  readonly id?: string;
-  readonly event?: string;
-  readonly data?: string;
-  readonly retry?: string;
-}
-
-class Source {
-  readonly frames: Frame[] = [];
-  response: IncomingMessage | undefined;
-  ended = false;
-  private rest = "";
-  private readonly request;
-
-  constructor(address: string, path: string, headers: Record<string, string> = {}) {
-    this.request = httpGet(`http://${address}${path}`, { headers, agent: false }, (response) => {
-      this.response = response;
-      response.setEncoding("utf8");
-      response.on("data", (text: string) => this.take(text));
-      response.on("end", () => (this.ended = true)).on("error", () => {});
-    });
-    this.request.on("error", () => (this.ended = true));
-  }
-
-  get types(): string[] {
-    return this.frames.flatMap(({ event, data = "" }) =>
-      event === undefined && data !== "" ? [(JSON.parse(data) as { type: string }).type] : [],
-    );
-  }
-
-  get lastId(): string {
-    return this.frames.findLast(({ id }) => id !== undefined)?.id ?? "";
-  }
-
-  names(): (string | undefined)[] {
-    return this.frames.map(({ event }) => event);
-  }
-
-  close(): void {
-    this.request.destroy();
-  }
-
-  private take(text: string): void {
-    const parts = (this.rest + text).split("\n\n");
-    this.rest = parts.pop() ?? "";
-    for (const part of parts) {
-      const fields = part.split("\n").map((line) => line.split(/: (.*)/s).slice(0, 2));
-      this.frames.push(Object.fromEntries(fields) as Frame);
-    }
-  }
-}
 
 describe("a subscription by Server-Sent Events", () => {
   test("gets what is stored, is told that it has caught up, and gets what comes", async () => {
