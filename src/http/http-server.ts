@@ -4,8 +4,7 @@
 
 import { createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import type { X509Certificate } from "node:crypto";
-import type { Budget } from "../http2/account.ts";
-import type { Http2Stream, StreamHandler } from "../http2/api.ts";
+import type { Budget, Http2Stream, StreamHandler } from "../http2/api.ts";
 import { encodeHeaders } from "../http2/hpack-encoder.ts";
 import { errorCode } from "../http2/protocol.ts";
 import { Http1Connection, type Http1Limits, type Http1Options } from "./http1-connection.ts";

@@ -5,8 +5,7 @@
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { Account, type Budget } from "../http2/account.ts";
-import type { Http2Connection, Http2Stream, StreamHandler } from "../http2/api.ts";
+import type { Budget, Http2Connection, Http2Stream, StreamHandler } from "../http2/api.ts";
 import { peerOf } from "../http2/peer.ts";
 import { answerHead } from "./answer-head.ts";
 import { Http1Stream, type StreamConnection } from "./http1-stream.ts";
@@ -42,7 +41,7 @@ const ignore = (): void => {};
 
 export class Http1Connection implements Http2Connection, StreamConnection {
   readonly peer: string;
-  readonly account: Account;
+  readonly budget: Budget;
   readonly socket: Socket;
   readonly limits: Http1Limits;
   private readonly options: Http1Options;
@@ -64,17 +63,17 @@ export class Http1Connection implements Http2Connection, StreamConnection {
     this.options = options;
     this.limits = options.limits;
     this.peer = peerOf(socket);
-    this.account = new Account(options.budgetOf(this));
+    this.budget = options.budgetOf(this);
   }
 
   /** Serves the paused socket, of which `firstBytes` were read. */
   begin(firstBytes: Buffer): void {
     const { socket, options } = this;
-    if (!this.account.take(connectionBytes)) return void socket.destroy();
+    if (!this.budget.take(connectionBytes)) return void socket.destroy();
     socket.on("close", () => {
       options.onWaiting(this, false);
       this.stream?.lost();
-      this.account.give(connectionBytes);
+      this.budget.give(connectionBytes);
     });
     socket.on("data", this.read).on("end", this.ended).on("error", ignore);
     socket.on("timeout", () => socket.destroy());
@@ -110,7 +109,8 @@ export class Http1Connection implements Http2Connection, StreamConnection {
 
   /** Closes the connection where its client is too slow with what it has begun, or does nothing. */
   tick(nowMs: number): void {
-    const { phase, held, socket } = this;
+    const { phase, held, socket, stream } = this;
+    if (stream !== undefined) this.attempt(() => stream.tick(nowMs));
     if (phase === "body" || phase === "answer") return;
     const { exchangeMs, idleMs, lingerMs } = this.limits;
     const { bytesRead } = socket;

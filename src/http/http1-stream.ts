@@ -69,17 +69,21 @@ export class Http1Stream implements Http2Stream {
     else this.refuse();
   }
 
+  tick(nowMs: number): void {
+    if (!this.isOver && !this.isAnswered) this.handler?.onTick?.(nowMs, false);
+  }
+
   /** The request is complete. */
   complete(): void {
     if (!this.isDropping && !this.isOver) this.handler?.onEnd();
   }
 
   release(bytes: number): void {
-    this.connection.account.give(bytes);
+    this.connection.budget.give(bytes);
   }
 
   take(bytes: number): boolean {
-    return this.connection.account.take(bytes);
+    return this.connection.budget.take(bytes);
   }
 
   allow(bytes: number): void {
@@ -180,7 +184,7 @@ export class Http1Stream implements Http2Stream {
 
   /** The connection is gone, or can go on no longer. */
   lost(): void {
-    this.connection.account.give(this.unsentBytes);
+    this.connection.budget.give(this.unsentBytes);
     this.unsentBytes = 0;
     const wasOpen = !this.isOver && !this.isAnswered;
     this.isOver = true;
@@ -210,7 +214,7 @@ export class Http1Stream implements Http2Stream {
   private sent(bytes: number): void {
     if (this.unsentBytes === 0) return;
     this.unsentBytes -= bytes;
-    this.connection.account.give(bytes);
+    this.connection.budget.give(bytes);
     if (this.isOver) return;
     if (!this.isAnswered) this.connection.attempt(() => this.handler?.onSent());
     else if (this.unsentBytes === 0 && !this.isChunked) this.finish();

@@ -2,7 +2,6 @@
 
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
-import type { Account, Budget } from "./account.ts";
 import type { HeaderBlock } from "./hpack-encoder.ts";
 import type { Http2Limits } from "./limits.ts";
 
@@ -29,13 +28,20 @@ export interface Http2Options {
   onOtherProtocol?(socket: Socket, firstBytes: Buffer): void;
 }
 
+/** The budget for the bytes that a connection holds. Several connections may share one pool. */
+export interface Budget {
+  /** False: there is no room, and nothing was taken. */
+  take(bytes: number): boolean;
+  give(bytes: number): void;
+}
+
 export interface Http2Connection {
   /** `127.0.0.1:50123`, `[::1]:50123`, or `unix`. */
   readonly peer: string;
   /** The client's certificate, under mutual TLS. */
   readonly certificate: X509Certificate | undefined;
-  /** The bytes that the connection holds, without those that callers drew for its streams. */
-  readonly account: Account;
+  /** What the connection and its streams hold is drawn from it. */
+  readonly budget: Budget;
   readonly streamCount: number;
   /** Ends the streams that hold the most (`onRefused`), until that frees this many bytes. */
   relieve(bytes: number): void;
@@ -61,8 +67,11 @@ export interface StreamHandler {
   onRefused(): void;
   /** The socket has taken some of the answer, or a window has opened: see `unsentBytes`. */
   onSent(): void;
-  /** Called each second in which nothing was sent of what is unsent, as a window is closed. */
-  onUntaken?(): void;
+  /**
+   * Called each second. `isUntaken`: nothing was sent in it of what is unsent, as a window is
+   * closed.
+   */
+  onTick?(nowMs: number, isUntaken: boolean): void;
   /** The client, a fault, or the end of the connection ended the stream before its answer. */
   onReset(errorCode: number): void;
 }

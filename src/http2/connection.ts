@@ -4,11 +4,10 @@
 import type { X509Certificate } from "node:crypto";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { Account } from "./account.ts";
-import type { Http2Options } from "./api.ts";
+import type { Budget, Http2Options } from "./api.ts";
 import type { Http2Limits } from "./limits.ts";
 import { Output } from "./output.ts";
-import { pieceBytesMax, type ReadPace } from "./read-pace.ts";
+import { pieceBytesMax, smallPieceBytesMax, type ReadPace } from "./read-pace.ts";
 import {
   drainPing,
   errorCode,
@@ -36,10 +35,11 @@ export interface ConnectionParts {
 export class Connection implements ReceivingConnection {
   readonly peer: string;
   readonly limits: Http2Limits;
-  readonly account: Account;
+  readonly budget: Budget;
   readonly output: Output;
   readonly sender: Sender;
   readonly streams = new Map<number, Stream>();
+  controlFramesLeft: number;
   private readonly socket: Socket;
   private readonly options: Http2Options;
   private readonly onGone: () => void;
@@ -71,14 +71,15 @@ export class Connection implements ReceivingConnection {
     this.options = options;
     this.limits = limits;
     this.pace = pace;
+    this.controlFramesLeft = limits.controlFramesBurst;
     this.onGone = onGone;
-    this.account = new Account(options.budgetOf(this));
+    this.budget = options.budgetOf(this);
     const overdraft = (): void => this.destroy("budget");
-    this.output = new Output(socket, this.account, () => this.attempt(this.taken), overdraft);
+    this.output = new Output(socket, this.budget, this.taken, overdraft);
     this.sender = new Sender(this);
     this.receiver = new Receiver(this, options);
     socket.on("data", this.read).on("end", this.ended).on("close", this.gone).on("error", ignore);
-    if (this.account.take(limits.connectionBytes)) this.ownBytes = limits.connectionBytes;
+    if (this.budget.take(limits.connectionBytes)) this.ownBytes = limits.connectionBytes;
     else this.destroy("budget");
   }
 
@@ -169,7 +170,7 @@ export class Connection implements ReceivingConnection {
       this.wasPinged = true;
       this.output.numbers(type.ping, 0, 0, 0, keepalivePing);
     }
-    for (const stream of this.streams.values()) this.attempt(() => stream.tick());
+    for (const stream of this.streams.values()) this.attempt(() => stream.tick(now));
     const isOld = lasts("connectionAgeMs", limits.connectionAgeMs > 0, this.jitter);
     if (isOld) this.drain();
     if (lasts("drainPingMs", this.phase === "draining")) this.drained();
@@ -178,9 +179,9 @@ export class Connection implements ReceivingConnection {
 
   forget({ id, headerBytes }: Stream, isAwaited: boolean): void {
     this.streams.delete(id);
-    this.account.give(this.limits.streamBytes + headerBytes);
+    this.budget.give(this.limits.streamBytes + headerBytes);
     if (isAwaited) this.receiver.await(id);
-    this.endWhenDone();
+    if (this.streams.size === 0) this.endWhenDone();
   }
 
   last(): void {
@@ -188,35 +189,38 @@ export class Connection implements ReceivingConnection {
     this.endWhenDone();
   }
 
-  earn(): void {
-    this.receiver.earn();
-  }
-
   /** Runs work whose failure, by a client or a handler, ends this connection and no more. */
   attempt(work: () => void): void {
     try {
       work();
     } catch (error) {
-      if (error instanceof Http2Error) return this.close(error.code, error.message);
-      this.options.onFault?.(error, this.peer);
-      this.close(errorCode.internal, "internal error");
+      this.fail(error);
     }
+  }
+
+  private fail(error: unknown): void {
+    if (error instanceof Http2Error) return this.close(error.code, error.message);
+    this.options.onFault?.(error, this.peer);
+    this.close(errorCode.internal, "internal error");
   }
 
   private readonly read = (bytes: Buffer): void => {
     this.wasHeard = true;
     if (this.phase === "closing") return;
-    this.attempt(() => {
+    try {
       const frames = this.prefaceBytes < preface.length ? this.begin(bytes) : bytes;
       if (frames !== undefined) this.receiver.read(frames);
       if (this.output.bytes >= 2 * this.limits.outputBytesMax) this.socket.pause();
-    });
-    if (!this.pace.took(bytes.length) && !this.isPaced) this.awaitTurn();
+    } catch (error) {
+      this.fail(error);
+    }
+    if (bytes.length <= smallPieceBytesMax || this.pace.took(bytes.length)) return;
+    if (!this.isPaced) this.awaitTurn();
   };
 
   /** Reads on in a later turn, if the budget has room for what the socket reads until then. */
   private awaitTurn(): void {
-    if (this.phase === "closing" || !this.account.take(pieceBytesMax)) return;
+    if (this.phase === "closing" || !this.budget.take(pieceBytesMax)) return;
     this.isPaced = true;
     this.socket.pause();
     this.pace.wait(this.readOn);
@@ -231,7 +235,7 @@ export class Connection implements ReceivingConnection {
     if (!this.isPaced) return;
     this.isPaced = false;
     this.pace.forget(this.readOn);
-    this.account.give(pieceBytesMax);
+    this.budget.give(pieceBytesMax);
   }
 
   /** Reads the preface. Returns the bytes after it. */
@@ -276,7 +280,11 @@ export class Connection implements ReceivingConnection {
   }
 
   private readonly taken = (): void => {
-    this.sender.pump();
+    try {
+      this.sender.pump();
+    } catch (error) {
+      this.fail(error);
+    }
     this.resume();
   };
 
@@ -306,7 +314,7 @@ export class Connection implements ReceivingConnection {
   private readonly gone = (): void => {
     this.stop();
     this.output.close();
-    this.account.give(this.ownBytes);
+    this.budget.give(this.ownBytes);
     this.onGone();
   };
 

@@ -2,7 +2,7 @@
 // Short payloads are copied behind the heads of their frames. Long ones are sent without a copy.
 
 import type { Socket } from "node:net";
-import type { Account } from "./account.ts";
+import type { Budget } from "./api.ts";
 import { flag, headBytes, payloadBytesMax, type } from "./protocol.ts";
 
 /** The buffer in which frames are gathered. The first one is a part of `connectionBytes`. */
@@ -12,7 +12,7 @@ export const copiedBytesMax = 2 * 1024;
 
 export class Output {
   private readonly socket: Socket;
-  private readonly account: Account;
+  private readonly budget: Budget;
   private readonly onTaken: () => void;
   private readonly onOverdraft: () => void;
   private chunk: Buffer | undefined;
@@ -20,9 +20,10 @@ export class Output {
   private from = 0;
   private at = 0;
   private pieces: Uint8Array[] = [];
-  /** Bytes that wait here, bytes that the socket has, and how much of both the budget counts. */
-  private waitingBytes = 0;
+  /** Bytes that the socket has not taken: those that wait here, and those that it is writing. */
+  bytes = 0;
   private writingBytes = 0;
+  /** How much of what waits, and of what is being written, the budget counts. */
   private waitingHeld = 0;
   private writingHeld = 0;
   private isScheduled = false;
@@ -32,16 +33,11 @@ export class Output {
    * `onTaken`: the socket has taken what it was given. `onOverdraft`: the budget has no room for
    * the output that the client does not read.
    */
-  constructor(socket: Socket, account: Account, onTaken: () => void, onOverdraft: () => void) {
+  constructor(socket: Socket, budget: Budget, onTaken: () => void, onOverdraft: () => void) {
     this.socket = socket;
-    this.account = account;
+    this.budget = budget;
     this.onTaken = onTaken;
     this.onOverdraft = onOverdraft;
-  }
-
-  /** Bytes that the socket has not taken. */
-  get bytes(): number {
-    return this.waitingBytes + this.writingBytes;
   }
 
   /** Adds the head of a frame. Its payload must follow. */
@@ -51,7 +47,7 @@ export class Output {
     chunk[this.at + 3] = frameType;
     chunk[this.at + 4] = flags;
     this.at = chunk.writeUInt32BE(id, this.at + 5);
-    this.waitingBytes += headBytes;
+    this.bytes += headBytes;
     if (this.isScheduled || this.writingBytes > 0) return;
     this.isScheduled = true;
     setImmediate(this.flush);
@@ -60,7 +56,7 @@ export class Output {
   /** Adds a part of a payload. True: it was copied. False: its budget passes to the output. */
   payload(bytes: Uint8Array, from = 0, to = bytes.length): boolean {
     const length = to - from;
-    this.waitingBytes += length;
+    this.bytes += length;
     if (length > copiedBytesMax) {
       this.cut();
       this.pieces.push(bytes.subarray(from, to));
@@ -112,7 +108,7 @@ export class Output {
   /** The socket is gone. */
   close(): void {
     this.isEnded = true;
-    this.account.give(this.waitingHeld + this.writingHeld);
+    this.budget.give(this.waitingHeld + this.writingHeld);
     this.waitingHeld = this.writingHeld = 0;
     this.pieces = [];
     this.chunk = undefined;
@@ -128,7 +124,7 @@ export class Output {
     if (this.chunk !== undefined) {
       this.cut();
       // The full chunk stays until it is sent.
-      if (this.account.take(chunkBytes)) this.waitingHeld += chunkBytes;
+      if (this.budget.take(chunkBytes)) this.waitingHeld += chunkBytes;
       else this.onOverdraft();
     }
     this.from = this.at = 0;
@@ -152,9 +148,9 @@ export class Output {
     const last = pieces.pop();
     if (last === undefined || this.isEnded) return;
     this.pieces = [];
-    this.writingBytes += this.waitingBytes;
+    this.writingBytes = this.bytes;
     this.writingHeld += this.waitingHeld;
-    this.waitingBytes = this.waitingHeld = 0;
+    this.waitingHeld = 0;
     if (pieces.length > 0) socket.cork();
     for (const piece of pieces) socket.write(piece);
     socket.write(last, this.written);
@@ -162,10 +158,11 @@ export class Output {
   }
 
   private readonly written = (): void => {
-    this.account.give(this.writingHeld);
+    if (this.writingHeld > 0) this.budget.give(this.writingHeld);
+    this.bytes -= this.writingBytes;
     this.writingHeld = this.writingBytes = 0;
     if (this.isEnded) return;
-    if (this.waitingBytes === 0) this.from = this.at = 0;
+    if (this.bytes === 0) this.from = this.at = 0;
     this.onTaken();
     this.flush();
   };

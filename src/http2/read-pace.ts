@@ -2,12 +2,12 @@
 // be read in one turn of the event loop, while a small request waits behind it. A connection that
 // sends a lot reads on when its turn comes, and until then TCP holds up its client.
 
-/** The bytes of all connections that are read in one turn: a few milliseconds of work. */
+/** The larger pieces of all connections that are read in one turn: a few milliseconds of work. */
 const turnBytes = 2 * 1024 * 1024;
 /** What a socket gives in one piece, at most. */
 export const pieceBytesMax = 64 * 1024;
-/** Smaller pieces hold up nobody. */
-const smallBytesMax = 8 * 1024;
+/** Smaller pieces hold up nobody, and are not counted. */
+export const smallPieceBytesMax = 8 * 1024;
 
 export class ReadPace {
   private leftBytes = turnBytes;
@@ -15,11 +15,11 @@ export class ReadPace {
   /** The first one is next. */
   private readonly waiting = new Set<() => void>();
 
-  /** A connection has read a piece. False: it has to wait for its turn to read on. */
+  /** A connection has read a larger piece. False: it has to wait for its turn to read on. */
   took(bytes: number): boolean {
     this.leftBytes -= bytes;
     this.turnSoon();
-    return this.leftBytes > 0 || bytes <= smallBytesMax;
+    return this.leftBytes > 0;
   }
 
   /** Calls it when its turn has come. */

@@ -80,7 +80,6 @@ export class Receiver {
   /** Bytes that the client may send, and bytes to return to its window. */
   private window = initialWindowBytes;
   private returnedBytes = 0;
-  private controlFramesLeft: number;
   private resetsLeft: number;
   /** Whether frames have arrived since the last check. */
   private hasMoved = false;
@@ -90,7 +89,6 @@ export class Receiver {
     this.options = options;
     this.limits = connection.limits;
     this.decoder = new HeaderDecoder(this.limits, requestHead);
-    this.controlFramesLeft = this.limits.controlFramesBurst;
     this.resetsLeft = this.limits.resetsBurst;
   }
 
@@ -103,16 +101,11 @@ export class Receiver {
 
   /** Refills the allowances for this many seconds. */
   refill(seconds: number): void {
-    const { controlFramesBurst, controlFramesPerSecond, resetsBurst, resetsPerSecond } =
-      this.limits;
-    this.controlFramesLeft += controlFramesPerSecond * seconds;
-    this.controlFramesLeft = Math.min(controlFramesBurst, this.controlFramesLeft);
+    const { connection, limits } = this;
+    const { controlFramesBurst, controlFramesPerSecond, resetsBurst, resetsPerSecond } = limits;
+    const refilled = connection.controlFramesLeft + controlFramesPerSecond * seconds;
+    connection.controlFramesLeft = Math.min(controlFramesBurst, refilled);
     this.resetsLeft = Math.min(resetsBurst, this.resetsLeft + resetsPerSecond * seconds);
-  }
-
-  /** A frame with a part of a request or of an answer was received or sent. */
-  earn(): void {
-    this.controlFramesLeft += this.limits.controlFramesEarned;
   }
 
   /** Returns this many bytes to the client's window of the connection. */
@@ -153,7 +146,7 @@ export class Receiver {
   stop(): void {
     this.isStopped = true;
     this.held = none;
-    this.connection.account.give(this.block?.bytes.length ?? 0);
+    this.connection.budget.give(this.block?.bytes.length ?? 0);
     this.block = undefined;
   }
 
@@ -233,8 +226,8 @@ export class Receiver {
     this.giveBack(flowBytes);
     const endStream = (flags & flag.endStream) !== 0;
     const stream = this.connection.streams.get(id);
-    if (stream !== undefined && (part.length > 0 || endStream)) this.earn();
-    else this.spend(1);
+    const isUseful = stream !== undefined && (part.length > 0 || endStream);
+    this.spend(isUseful ? -this.limits.controlFramesEarned : 1);
     if (stream !== undefined) stream.receive(part, flowBytes, endStream);
     else if (!this.isLate(id)) {
       this.connection.output.numbers(type.resetStream, 0, id, errorCode.streamClosed);
@@ -257,12 +250,12 @@ export class Receiver {
     const isComplete = (flags & flag.endHeaders) !== 0;
     const before = block.bytes.length;
     if (before + part.length > this.limits.headerBlockBytesMax) throw beyond("headerBlockBytesMax");
-    if (!isComplete && !this.connection.account.take(part.length)) throw beyond("budget");
+    if (!isComplete && !this.connection.budget.take(part.length)) throw beyond("budget");
     const isWhole = isComplete && before === 0;
     block.bytes = isWhole ? part : Buffer.concat([block.bytes, part]);
     if (!isComplete) return;
     this.block = undefined;
-    this.connection.account.give(before);
+    this.connection.budget.give(before);
     this.fields(block);
   }
 
@@ -288,14 +281,14 @@ export class Receiver {
 
   private open(id: number, head: RequestHead, endStream: boolean): void {
     const { concurrentStreamsMax, streamBytes } = this.limits;
-    const { streams, account, mayOpen, output } = this.connection;
+    const { streams, budget, mayOpen, output } = this.connection;
     const isFull = streams.size >= concurrentStreamsMax || !mayOpen;
-    if (isFull || !account.take(streamBytes + head.bytes)) {
+    if (isFull || !budget.take(streamBytes + head.bytes)) {
       this.spend(1);
       this.await(id);
       return output.numbers(type.resetStream, 0, id, errorCode.refusedStream);
     }
-    this.earn();
+    this.spend(-this.limits.controlFramesEarned);
     const stream = new Stream(id, this.connection, head);
     streams.set(id, stream);
     if (head.problem === "too large") {
@@ -356,8 +349,8 @@ export class Receiver {
   }
 
   private spend(count: number): void {
-    this.controlFramesLeft -= count;
-    if (this.controlFramesLeft < 0) throw beyond("controlFramesBurst");
+    this.connection.controlFramesLeft -= count;
+    if (this.connection.controlFramesLeft < 0) throw beyond("controlFramesBurst");
   }
 
   private spendReset(): void {

@@ -2,7 +2,7 @@
 // own windows, the connection's window and the socket allow.
 // Source: RFC 9113, sections 5.2 and 6.9.
 
-import type { Account } from "./account.ts";
+import type { Budget } from "./api.ts";
 import type { HeaderBlock } from "./hpack-encoder.ts";
 import type { Http2Limits } from "./limits.ts";
 import { copiedBytesMax, type Output } from "./output.ts";
@@ -19,37 +19,36 @@ import {
 const invitedPerTurn = 8;
 
 /** The part of one stream's answer that waits to be sent. */
-export abstract class Answer {
-  abstract readonly id: number;
-  isOver = false;
+export interface Answer {
+  readonly id: number;
+  readonly isOver: boolean;
   sendWindow: number;
   head: HeaderBlock | undefined;
-  readonly pieces: Uint8Array[] = [];
-  firstPieceSent = 0;
-  unsentBytes = 0;
+  readonly pieces: Uint8Array[];
+  /** How much of the first piece was sent. */
+  firstPieceSent: number;
+  unsentBytes: number;
   /** Some of it was sent since this was looked at. */
-  hasSent = false;
-  trailers: HeaderBlock | undefined;
-  isEnding = false;
-  isQueued = false;
+  hasSent: boolean;
+  readonly trailers: HeaderBlock | undefined;
+  readonly isEnding: boolean;
+  isQueued: boolean;
   /** Whether it waits for windows without having anything to send. */
-  isAwaiting = false;
-
-  constructor(sendWindow: number) {
-    this.sendWindow = sendWindow;
-  }
-
-  abstract onSent(): void;
-  abstract onAllSent(): void;
+  isAwaiting: boolean;
+  onSent(): void;
+  onAllSent(): void;
 }
 
 /** The part of a connection that answers use. */
 export interface SendingConnection {
   readonly limits: Http2Limits;
-  readonly account: Account;
+  readonly budget: Budget;
   readonly output: Output;
-  /** A frame with a part of a request or of an answer was received or sent. */
-  earn(): void;
+  /**
+   * The frames that carry no part of a request or an answer that the client may still send. Each
+   * frame that carries one adds to it.
+   */
+  controlFramesLeft: number;
   /** Runs work whose failure ends this connection and no more. */
   attempt(work: () => void): void;
 }
@@ -57,9 +56,11 @@ export interface SendingConnection {
 export class Sender {
   /** The initial window of new streams, which the client sets. */
   streamWindow = initialWindowBytes;
-  private window = initialWindowBytes;
+  /** Of the connection. */
+  window = initialWindowBytes;
   private readonly connection: SendingConnection;
   private readonly output: Output;
+  private readonly outputBytesMax: number;
   /** The answers to send, in turn from `next` on, and those that the connection's window blocks. */
   private readonly ready: Answer[] = [];
   private next = 0;
@@ -73,19 +74,23 @@ export class Sender {
   constructor(connection: SendingConnection) {
     this.connection = connection;
     this.output = connection.output;
+    this.outputBytesMax = connection.limits.outputBytesMax;
   }
 
-  /** Schedules a stream that has something to send. */
+  /** Sends what a stream has to send, or as much as may be sent now. */
   wake(stream: Answer): void {
-    this.enqueue(stream);
-    this.pump();
+    // Headers and trailers need no window.
+    if (stream.unsentBytes === 0 && this.isNext(stream)) this.send(stream);
+    else {
+      this.enqueue(stream);
+      this.pump();
+    }
   }
 
   /** Sends a little data at once if nothing is before it. Otherwise returns false. */
   sendNow(stream: Answer, pieces: readonly Uint8Array[], bytes: number): boolean {
-    const isNext = this.next === this.ready.length && !this.isPumping && !stream.isQueued;
     const fits = bytes <= Math.min(this.window, stream.sendWindow, copiedBytesMax);
-    if (!isNext || !fits || this.isFull || stream.unsentBytes > 0) return false;
+    if (!fits || stream.unsentBytes > 0 || !this.isNext(stream)) return false;
     this.frame(stream, bytes);
     for (const piece of pieces) this.output.payload(piece);
     return true;
@@ -94,7 +99,7 @@ export class Sender {
   pump(): void {
     if (this.isPumping) return;
     this.isPumping = true;
-    while (this.next < this.ready.length && !this.isFull) {
+    while (this.next < this.ready.length && this.output.bytes < this.outputBytesMax) {
       const stream = this.ready[this.next++] as Answer;
       stream.isQueued = false;
       if (!stream.isOver) this.send(stream);
@@ -140,19 +145,15 @@ export class Sender {
     }
   }
 
-  /** Whether the connection's window is closed. */
-  get isBlocked(): boolean {
-    return this.window <= 0;
+  /** The stream is over. */
+  drop(stream: Answer): void {
+    if (stream.isAwaiting) this.awaiting.delete(stream);
+    if (stream.unsentBytes > 0 || stream.isQueued) this.discard(stream);
   }
 
   /** Drops what the stream has not sent. */
-  drop(stream: Answer): void {
-    this.awaiting.delete(stream);
-    this.discard(stream);
-  }
-
   discard(stream: Answer): void {
-    this.connection.account.give(stream.unsentBytes);
+    this.connection.budget.give(stream.unsentBytes);
     stream.unsentBytes = 0;
     stream.pieces.length = 0;
     stream.firstPieceSent = 0;
@@ -174,7 +175,7 @@ export class Sender {
     this.isInviting = false;
     let count = 0;
     for (const stream of this.awaiting) {
-      if (this.isBlocked) return;
+      if (this.window <= 0) return;
       if (++count > invitedPerTurn) return this.inviteSoon();
       this.awaiting.delete(stream);
       if (stream.sendWindow <= 0) continue;
@@ -190,8 +191,10 @@ export class Sender {
     setImmediate(() => this.connection.attempt(() => this.invite()));
   }
 
-  private get isFull(): boolean {
-    return this.output.bytes >= this.connection.limits.outputBytesMax;
+  /** Whether nothing is before what the stream has to send. */
+  private isNext(stream: Answer): boolean {
+    const isBehind = stream.isQueued || this.isPumping || this.next < this.ready.length;
+    return !isBehind && this.output.bytes < this.outputBytesMax;
   }
 
   private enqueue(stream: Answer): void {
@@ -222,7 +225,7 @@ export class Sender {
     const bytes = this.hasSentHeaders ? block : Buffer.concat([tableOfNothing, block]);
     this.hasSentHeaders = true;
     this.output.headers(id, bytes, endStream);
-    this.connection.earn();
+    this.connection.controlFramesLeft += this.connection.limits.controlFramesEarned;
   }
 
   /** The head of a frame of data. */
@@ -230,7 +233,7 @@ export class Sender {
     this.window -= bytes;
     stream.sendWindow -= bytes;
     this.output.frame(type.data, 0, stream.id, bytes);
-    this.connection.earn();
+    this.connection.controlFramesLeft += this.connection.limits.controlFramesEarned;
   }
 
   /** Sends one frame of the waiting data. False: a window is closed. */
@@ -250,7 +253,7 @@ export class Sender {
       const piece = pieces[count] as Uint8Array;
       const from = stream.firstPieceSent;
       const to = Math.min(piece.length, from + left);
-      if (this.output.payload(piece, from, to)) this.connection.account.give(to - from);
+      if (this.output.payload(piece, from, to)) this.connection.budget.give(to - from);
       left -= to - from;
       stream.firstPieceSent = to === piece.length ? 0 : to;
       if (to === piece.length) count++;

@@ -5,7 +5,7 @@ import type { Http2Connection, Http2Stream, StreamHandler } from "./api.ts";
 import type { HeaderBlock } from "./hpack-encoder.ts";
 import { errorCode, Http2Error, type } from "./protocol.ts";
 import type { RequestHead } from "./request-headers.ts";
-import { Answer, type Sender, type SendingConnection } from "./sender.ts";
+import type { Answer, Sender, SendingConnection } from "./sender.ts";
 
 /** The part of a connection that its streams use. */
 export interface StreamConnection extends Http2Connection, SendingConnection {
@@ -14,11 +14,23 @@ export interface StreamConnection extends Http2Connection, SendingConnection {
   forget(stream: Stream, isAwaited: boolean): void;
 }
 
-export class Stream extends Answer implements Http2Stream {
+export class Stream implements Http2Stream, Answer {
   readonly id: number;
   readonly connection: StreamConnection;
   readonly headers: ReadonlyMap<string, string>;
   readonly headerBytes: number;
+  isOver = false;
+  /** What waits to be sent: see `Answer`. */
+  sendWindow: number;
+  head: HeaderBlock | undefined;
+  readonly pieces: Uint8Array[] = [];
+  firstPieceSent = 0;
+  unsentBytes = 0;
+  hasSent = false;
+  trailers: HeaderBlock | undefined;
+  isEnding = false;
+  isQueued = false;
+  isAwaiting = false;
   /** Set when `onStream` has returned it. */
   handler: StreamHandler | undefined;
   /** The client has ended the request. */
@@ -38,7 +50,7 @@ export class Stream extends Answer implements Http2Stream {
   private hasAnswered = false;
 
   constructor(id: number, connection: StreamConnection, head: RequestHead) {
-    super(connection.sender.streamWindow);
+    this.sendWindow = connection.sender.streamWindow;
     this.id = id;
     this.connection = connection;
     this.headers = head.headers;
@@ -53,7 +65,7 @@ export class Stream extends Answer implements Http2Stream {
   }
 
   get isBlocked(): boolean {
-    return this.sendWindow <= 0 || this.connection.sender.isBlocked;
+    return this.sendWindow <= 0 || this.connection.sender.window <= 0;
   }
 
   awaitWindow(): void {
@@ -61,14 +73,14 @@ export class Stream extends Answer implements Http2Stream {
   }
 
   take(bytes: number): boolean {
-    if (!this.connection.account.take(bytes)) return false;
+    if (!this.connection.budget.take(bytes)) return false;
     this.drawnBytes += bytes;
     return true;
   }
 
   release(bytes: number): void {
     this.drawnBytes -= bytes;
-    this.connection.account.give(bytes);
+    this.connection.budget.give(bytes);
   }
 
   /** Tells the handler to release everything and to refuse the request. */
@@ -97,11 +109,11 @@ export class Stream extends Answer implements Http2Stream {
 
   write(...pieces: readonly Uint8Array[]): boolean {
     if (this.isOver || this.isEnding) return true;
-    const { account, sender } = this.connection;
+    const { budget, sender } = this.connection;
     let bytes = 0;
     for (const piece of pieces) bytes += piece.length;
     if (bytes === 0 || sender.sendNow(this, pieces, bytes)) return true;
-    if (!account.take(bytes)) return false;
+    if (!budget.take(bytes)) return false;
     for (const piece of pieces) if (piece.length > 0) this.pieces.push(piece);
     this.unsentBytes += bytes;
     sender.wake(this);
@@ -119,11 +131,10 @@ export class Stream extends Answer implements Http2Stream {
     return left;
   }
 
-  /** Tells the handler where nothing was sent since this was asked last. */
-  tick(): void {
-    const isStill = this.unsentBytes > 0 && this.isBlocked && !this.hasSent;
+  tick(nowMs: number): void {
+    const isUntaken = this.unsentBytes > 0 && this.isBlocked && !this.hasSent;
     this.hasSent = false;
-    if (isStill) this.handler?.onUntaken?.();
+    if (!this.hasAnswered) this.handler?.onTick?.(nowMs, isUntaken);
   }
 
   endInstead(trailers: HeaderBlock): void {
@@ -153,7 +164,7 @@ export class Stream extends Answer implements Http2Stream {
     this.window -= flowBytes;
     if (this.window < 0) throw new Http2Error("flowControl", "streamWindowBytes", this.id);
     if (this.awaitedBytes >= 0 && (this.awaitedBytes -= bytes) < 0) throw this.wrongLength();
-    this.allow(flowBytes - bytes);
+    if (flowBytes > bytes) this.allow(flowBytes - bytes);
     if (bytes > 0 && !this.isDropping) {
       if (this.take(bytes)) this.handler?.onData(part);
       else {

@@ -60,16 +60,6 @@ export function appendIfPlain(bytes: Buffer, conversion: Conversion): Append | u
   return atOnce(readIfPlain(bytes, conversion));
 }
 
-function* readIfPlain(bytes: Buffer, conversion: Conversion): Steps<Append | undefined> {
-  try {
-    return yield* readAppend(bytes, conversion);
-  } catch (error) {
-    const expected = [NotPlain, RangeError, AnnalsError].some((kind) => error instanceof kind);
-    if (expected) return undefined;
-    throw error;
-  }
-}
-
 /** The generated path: the events are decoded one by one. */
 function* convertParts(bytes: Buffer, conversion: Conversion): Steps<Append> {
   const { rest, entries, decode } = splitRequest(AppendRequestSchema, "events", bytes);
@@ -85,35 +75,41 @@ function* convertParts(bytes: Buffer, conversion: Conversion): Steps<Append> {
 const eventBytes = 128;
 const byteShare = 1 / 64;
 
-function* readAppend(bytes: Buffer, conversion: Conversion): Steps<Append> {
+function* readIfPlain(bytes: Buffer, conversion: Conversion): Steps<Append | undefined> {
   const { limits } = conversion;
-  const parts = readParts(new WireReader(bytes), limits);
-  const { spans, stream, expected, epoch } = parts;
-  const events: NewEvent[] = [];
-  const counting: Counting = { limits, metadataCount: 0, defaultStream: stream, ends: [] };
-  const effort = new Effort();
-  let [bodyBytes, wireBytes, tagCount] = [0, 0, 0];
-  for (let i = 0; i < spans.length; i += 2) {
-    const start = spans[i] as number;
-    const end = spans[i + 1] as number;
-    wireBytes += end - start;
-    const event = readEvent(bytes, start, end, counting);
-    bodyBytes += event.body.length + (event.bodyEnd?.length ?? 0);
-    tagCount += event.tags.length;
-    events.push(event);
-    if (effort.spend(eventBytes + (end - start) * byteShare)) yield effort.take();
+  try {
+    const parts = readParts(new WireReader(bytes), limits);
+    const { spans, stream, expected, epoch } = parts;
+    const events: NewEvent[] = [];
+    const counting: Counting = { limits, metadataCount: 0, defaultStream: stream, ends: [] };
+    const effort = new Effort();
+    let [bodyBytes, wireBytes, tagCount] = [0, 0, 0];
+    for (let i = 0; i < spans.length; i += 2) {
+      const start = spans[i] as number;
+      const end = spans[i + 1] as number;
+      wireBytes += end - start;
+      const event = readEvent(bytes, start, end, counting);
+      bodyBytes += event.body.length + (event.bodyEnd?.length ?? 0);
+      tagCount += event.tags.length;
+      events.push(event);
+      if (effort.spend(eventBytes + (end - start) * byteShare)) yield effort.take();
+    }
+    const isTooLarge = wireBytes > limits.appendBytesMax || tagCount > limits.appendTagsMax;
+    if (events.length === 0 || isTooLarge || (events.length > 1 && hasTwins(events))) leave();
+    if (parts.expectsOfStream && stream === "") leave();
+    const own = expected === undefined ? [] : [{ stream, expected }];
+    return {
+      events,
+      expectations: parts.expectations.length === 0 ? own : [...own, ...othersOf(parts, limits)],
+      conditions: parts.conditions.length === 0 ? noConditions : yield* conditionsOf(parts, limits),
+      bytes: bodyBytes,
+      epoch,
+    };
+  } catch (error) {
+    const isNotPlain = [NotPlain, RangeError, AnnalsError].some((kind) => error instanceof kind);
+    if (isNotPlain) return undefined;
+    throw error;
   }
-  const isTooLarge = wireBytes > limits.appendBytesMax || tagCount > limits.appendTagsMax;
-  if (events.length === 0 || isTooLarge || (events.length > 1 && hasTwins(events))) leave();
-  if (parts.expectsOfStream && stream === "") leave();
-  const own = expected === undefined ? [] : [{ stream, expected }];
-  return {
-    events,
-    expectations: parts.expectations.length === 0 ? own : [...own, ...othersOf(parts, limits)],
-    conditions: parts.conditions.length === 0 ? noConditions : yield* conditionsOf(parts, limits),
-    bytes: bodyBytes,
-    epoch,
-  };
 }
 
 interface Parts {

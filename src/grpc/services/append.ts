@@ -33,7 +33,11 @@ import type { EventStoreMethods, ServiceContext } from "./context.ts";
 
 export function appendMethods(services: ServiceContext) {
   const { history } = services.log.info().identity;
-  const context = { ...services, epoch: epochField(tagAppendEpoch, currentEpoch(history)) };
+  const context = {
+    ...services,
+    epoch: epochField(tagAppendEpoch, currentEpoch(history)),
+    asksWhoCalls: services.environment.access !== undefined,
+  };
   return {
     append: { bytes: (request, call) => appendOnce(context, request, call) },
     appendPipe: { bytes: (requests, call) => appendPipe(context, requests, call) },
@@ -44,6 +48,8 @@ export function appendMethods(services: ServiceContext) {
 interface AppendContext extends ServiceContext {
   /** `AppendResponse.epoch`, encoded. */
   readonly epoch: Buffer;
+  /** Whether the server authenticates callers. */
+  readonly asksWhoCalls: boolean;
 }
 
 async function appendOnce(
@@ -53,7 +59,8 @@ async function appendOnce(
 ): Promise<Encoded<AppendResponse>> {
   const converted = call.inSteps(appendInSteps(request, context));
   const whole = "then" in converted ? await converted : converted;
-  const append = traced(permitted(whole, call), context, call);
+  const asked = context.asksWhoCalls ? permitted(whole, call) : whole;
+  const append = context.recordsTraces ? traced(asked, call) : asked;
   if (call.isRepeated) checkRepeatable(append);
   call.hold(append.events.length * eventObjectBytes);
   const { outcome, head } = await context.log.append(append, call);
@@ -88,8 +95,8 @@ function permitted(append: Append, call: Call): Append {
 }
 
 /** The append with the trace that its call is part of. A pipe is one call of many appends. */
-function traced(append: Append, { recordsTraces }: ServiceContext, call: Call): Append {
-  if (!recordsTraces || traceIdOf(call.traceParent) === undefined) return append;
+function traced(append: Append, call: Call): Append {
+  if (traceIdOf(call.traceParent) === undefined) return append;
   const { traceParent = "" } = call;
   if (traceParent.length > traceParentCharsMax) return append;
   const bytes = append.bytes + append.events.length * traceParent.length;
@@ -232,12 +239,12 @@ interface Refused {
 
 /** Neither throws nor rejects. */
 function convertOne(
-  context: ServiceContext,
+  context: AppendContext,
   request: Buffer,
   call: Call,
 ): Append | Refused | Promise<Append | Refused> {
   const lookedAhead = (converted: Append): Append | Promise<Append | Refused> => {
-    const append = permitted(converted, call);
+    const append = context.asksWhoCalls ? permitted(converted, call) : converted;
     return context.log.lookAhead(append)?.catch((refused: unknown) => ({ refused })) ?? append;
   };
   try {

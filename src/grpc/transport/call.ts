@@ -10,6 +10,7 @@
 //   encode   its answers as bytes                      methods.ts
 //   frame    answers as HTTP/2 data, and the status    outgoing.ts, call-format.ts
 
+import type { AccessControl } from "../../access/access-control.ts";
 import type { Admission, Visitor } from "../../access/admission.ts";
 import type { Need } from "../../access/grants.ts";
 import { AnnalsError } from "../../domain/errors.ts";
@@ -62,6 +63,8 @@ export interface RequestOptions extends IncomingOptions {
 }
 
 export class GrpcCall extends EndableCall implements Call, StreamHandler, Visitor, ObservedCall {
+  readonly connection: Http2Stream["connection"];
+  readonly headers: ReadonlyMap<string, string>;
   readonly isRepeated: boolean;
   private readonly stream: Http2Stream;
   private readonly method: Method;
@@ -85,56 +88,45 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   ) {
     super(options.timeoutMs, method.kind === "unary" ? unaryWords : streamingWords);
     this.stream = stream;
+    this.connection = stream.connection;
+    this.headers = stream.headers;
     this.method = method;
     this.environment = environment;
-    this.beganMs = environment.observer === undefined ? undefined : performance.now();
     this.isRepeated = options.isRepeated;
-    const { answers } = options.format;
-    this.outgoing = new Outgoing(stream, environment.memory, answers, this.lose);
-    const { stopping, observer } = environment;
+    const { access, memory, observer, stopping } = environment;
+    this.beganMs = observer === undefined ? undefined : performance.now();
+    this.outgoing = new Outgoing(stream, memory, options.format.answers, this.lose);
     observer?.begun?.(this);
     this.incoming = new Incoming(stream, options, this, stopping, this.arrived);
-    this.admission = this.admit();
-    if (this.isAnswered) return;
-    if (method.kind === "client_streaming") {
-      this.begin(() => this.answerOnce(() => method.run(this.incoming, this)));
-    }
-    if (method.kind !== "bidi_streaming") return;
+    this.admission = access && this.admit(access);
+    if (this.isAnswered || method.kind === "unary" || method.kind === "server_streaming") return;
     // Some clients send nothing before they have seen the answer's headers.
-    this.outgoing.begin();
-    this.begin(() => this.sendAll(() => method.run(this.incoming, this)));
+    if (method.kind === "bidi_streaming") this.outgoing.begin();
+    this.begin(() => method.run(this.incoming, this));
   }
 
   get peer(): string {
-    return this.stream.connection.peer;
+    return this.connection.peer;
   }
 
   get path(): string {
     return this.method.path;
   }
 
-  get headers(): ReadonlyMap<string, string> {
-    return this.stream.headers;
-  }
-
   get traceParent(): string | undefined {
-    return this.stream.headers.get("traceparent");
+    return this.headers.get("traceparent");
   }
 
   get gate(): Gate {
-    return this.environment.scheduler.gateOf(this.stream.connection);
-  }
-
-  get connection(): object {
-    return this.stream.connection;
+    return this.environment.scheduler.gateOf(this.connection);
   }
 
   get authorization(): string | undefined {
-    return this.stream.headers.get("authorization");
+    return this.headers.get("authorization");
   }
 
   get certificate(): Visitor["certificate"] {
-    return this.stream.connection.certificate;
+    return this.connection.certificate;
   }
 
   get methodName(): string {
@@ -240,8 +232,9 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.environment.observer?.ended(this, { code, ms, requestBytes, answerBytes });
   }
 
-  onUntaken(): void {
-    this.outgoing.untaken();
+  onTick(nowMs: number, isUntaken: boolean): void {
+    this.incoming.tick(nowMs);
+    if (isUntaken) this.outgoing.untaken();
   }
 
   onReset(): void {
@@ -254,10 +247,10 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   }
 
   /** A caller that may not call this method is refused before its request is read. */
-  private admit(): Admission | undefined {
+  private admit(access: AccessControl): Admission | undefined {
     try {
-      const admission = this.environment.access?.admit(this, this.method.requirement);
-      admission?.ready?.catch(this.fail);
+      const admission = access.admit(this, this.method.requirement);
+      admission.ready?.catch(this.fail);
       return admission;
     } catch (error) {
       this.fail(error);
@@ -280,56 +273,42 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.hasBegun = true;
     const isSmall = request.length <= smallBytesMax;
     const bytes = isSmall || !method.isDecoded ? 0 : request.length * decodedShare;
-    if (method.kind === "unary") {
-      return this.begin(() => this.answerOnce(() => method.run(request, this), bytes));
-    }
-    const answers = (): AsyncIterable<unknown> => {
-      const each = method.run(request, this);
-      // The call may last long, and does not need the bytes of its decoded request.
-      incoming.close();
-      return each;
-    };
-    this.begin(() => this.sendAll(answers, bytes));
+    this.begin(() => {
+      const said = method.run(request, this);
+      // A stream may last long, and does not need the bytes of its decoded request.
+      if (method.kind === "server_streaming") incoming.close();
+      return said;
+    }, bytes);
   };
 
-  /** Whatever the handler does, the call ends once, with an answer or a status. */
-  private begin(stages: () => Promise<void>): void {
+  /** `bytes` are held for the handler. */
+  private begin(handler: () => unknown, bytes = 0): void {
     const ready = this.admission?.ready;
-    if (ready === undefined) void this.run(stages);
+    if (ready === undefined) void this.run(handler, bytes);
     // A caller that may not call is answered by `admit`.
-    else void ready.then(() => (this.isAnswered ? undefined : this.run(stages)), this.fail);
+    else void ready.then(() => (this.isAnswered ? undefined : this.run(handler, bytes)), this.fail);
   }
 
-  private run(stages: () => Promise<void>): Promise<void> {
+  private run(handler: () => unknown, bytes: number): Promise<void> {
     const { observer } = this.environment;
-    return observer?.around === undefined ? stages() : observer.around(this, stages);
+    if (observer?.around === undefined) return this.answer(handler, bytes);
+    return observer.around(this, () => this.answer(handler, bytes));
   }
 
-  /** `bytes` are held for the handler. Never rejects. */
-  private async answerOnce(run: () => unknown, bytes = 0): Promise<void> {
+  /** Whatever the handler does, the call ends once, with an answer or a status. Never rejects. */
+  private async answer(handler: () => unknown, bytes: number): Promise<void> {
+    const { method } = this;
+    const isOneAnswer = method.kind === "unary" || method.kind === "client_streaming";
     try {
       if (bytes > 0) this.hold(bytes);
-      const said = await run();
-      this.finish(undefined, this.method.encode(said));
+      if (isOneAnswer) this.finish(undefined, method.encode(await handler()));
+      else {
+        await this.sendEach(handler() as AsyncIterable<unknown>);
+        this.finish();
+      }
     } catch (error) {
       this.fail(error);
     }
-    this.letGo();
-  }
-
-  /** `bytes` are held for the handler. Never rejects. */
-  private async sendAll(run: () => AsyncIterable<unknown>, bytes = 0): Promise<void> {
-    try {
-      if (bytes > 0) this.hold(bytes);
-      await this.sendEach(run());
-      this.finish();
-    } catch (error) {
-      this.fail(error);
-    }
-    this.letGo();
-  }
-
-  private letGo(): void {
     if (this.heldBytes > 0) this.release(this.heldBytes);
   }
 
@@ -343,7 +322,9 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
       const messages = Array.isArray(said)
         ? said.map((each) => method.encode(each))
         : [method.encode(said)];
-      const room = this.aborted ? undefined : outgoing.send(messages);
+      if (this.aborted) break;
+      outgoing.send(messages);
+      const room = outgoing.room();
       if (room !== undefined) await room;
       if (this.aborted) break;
     }

@@ -16,7 +16,7 @@ import type { Compression } from "./inflate.ts";
 import { methodsOf, type BoundService, type Methods } from "./methods.ts";
 import { acceptedEncodings, grpcFormat, statusOnly } from "./call-format.ts";
 import { refusalLog } from "./refusals.ts";
-import { RequestDeadlines, type RequestTimes } from "./request-deadlines.ts";
+import type { RequestTimes } from "./request-deadlines.ts";
 import { StatusCode, StatusError } from "./status.ts";
 import { parseTimeout } from "./timeout.ts";
 import { clearSocketPath, privately, socketModes, type SocketAccess } from "./unix-socket.ts";
@@ -79,7 +79,7 @@ export class GrpcServer {
   private readonly methods: Methods;
   private readonly receiveBytesMax: number;
   private readonly environment: CallEnvironment;
-  private readonly deadlines: RequestDeadlines;
+  private readonly requestTimes: RequestTimes;
   private readonly http2: Http2Server;
   private readonly http: PlainHttp | undefined;
 
@@ -91,7 +91,7 @@ export class GrpcServer {
     this.methods = methodsOf(services);
     this.receiveBytesMax = options.receiveBytesMax;
     this.environment = environment;
-    this.deadlines = new RequestDeadlines(options.requestTimes, options.timers);
+    this.requestTimes = options.requestTimes;
     const { http } = options;
     this.http = http;
     const { logger, memory, observer } = environment;
@@ -120,11 +120,11 @@ export class GrpcServer {
   }
 
   /** What calls by other protocols share with those of gRPC. */
-  get parts(): { methods: Methods; receiveBytesMax: number; deadlines: RequestDeadlines } {
+  get parts(): Pick<TransportOptions, "receiveBytesMax" | "requestTimes"> & { methods: Methods } {
     return {
       methods: this.methods,
       receiveBytesMax: this.receiveBytesMax,
-      deadlines: this.deadlines,
+      requestTimes: this.requestTimes,
     };
   }
 
@@ -197,13 +197,13 @@ export class GrpcServer {
       const message = "grpc-timeout: not a number and a unit of time";
       return this.refuse(stream, new StatusError(StatusCode.INVALID_ARGUMENT, message));
     }
-    const { receiveBytesMax, deadlines } = this;
+    const { receiveBytesMax, requestTimes } = this;
     const timeoutMs = ms === Infinity ? undefined : ms;
     // Client libraries that retry by a service config set this header.
     const isRepeated = headers.get("grpc-previous-rpc-attempts") !== undefined;
     const isOneRequest = method.kind !== "bidi_streaming";
     const format = grpcFormat;
-    const incoming = { compression, receiveBytesMax, isOneRequest, format, deadlines };
+    const incoming = { compression, receiveBytesMax, isOneRequest, format, requestTimes };
     const options = { timeoutMs, isRepeated, ...incoming };
     return new GrpcCall(stream, method, options, this.environment);
   }

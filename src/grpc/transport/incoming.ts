@@ -9,7 +9,7 @@ import type { CallFormat } from "./call-format.ts";
 import { prefixBytes } from "./message-parts.ts";
 import { inflate, type Compression } from "./inflate.ts";
 import { grown, owned } from "./request-bytes.ts";
-import type { Awaited, RequestDeadlines } from "./request-deadlines.ts";
+import { RequestDeadline, type Awaited, type RequestTimes } from "./request-deadlines.ts";
 import { StatusCode, StatusError } from "./status.ts";
 
 /** Bytes read ahead of the handler, so that it need not wait for each of many small messages. */
@@ -28,7 +28,7 @@ export interface IncomingOptions {
   /** The call has one request message, and begins at the end of the request. */
   readonly isOneRequest: boolean;
   readonly format: CallFormat;
-  readonly deadlines: RequestDeadlines;
+  readonly requestTimes: RequestTimes;
 }
 
 interface Packed {
@@ -37,7 +37,7 @@ interface Packed {
 }
 
 /** A handler iterates over it. Each step takes all messages that wait. */
-export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Awaited {
+export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   private readonly stream: Http2Stream;
   private readonly options: IncomingOptions;
   private readonly call: Call;
@@ -59,6 +59,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
   private owedBytes = 0;
   private messageCount = 0;
   private hasEnded = false;
+  private deadline: RequestDeadline | undefined;
   private isClosed = false;
   private error: unknown;
   private wake: (() => void) | undefined;
@@ -77,10 +78,17 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
     this.call = call;
     this.stopping = stopping;
     this.onProgress = onProgress;
-    options.deadlines.watch(this);
   }
 
-  get awaited(): Awaited["awaited"] {
+  /** Called about once a second. Fails a request that does not go on, or does not end in time. */
+  tick(nowMs: number): void {
+    this.deadline ??= new RequestDeadline(this.options.requestTimes);
+    const overdue = this.deadline.overdue(this.awaited, nowMs);
+    if (overdue !== undefined) this.fail(overdue);
+  }
+
+  /** Undefined: nothing is awaited, or the client is not to blame. */
+  private get awaited(): Awaited | undefined {
     if (this.hasEnded || this.isClosed || this.error !== undefined) return undefined;
     if (this.options.isOneRequest) return { message: 0, bytes: this.receivedBytes };
     // The client is not late if flow control keeps it from sending.
@@ -138,14 +146,12 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
       this.fail(new StatusError(StatusCode.INVALID_ARGUMENT, message));
     }
     this.hasEnded = true;
-    this.options.deadlines.forget(this);
     this.notify();
   }
 
   /** All that came is one message, also if nothing did. */
   private completeWhole(): void {
     this.hasEnded = true;
-    this.options.deadlines.forget(this);
     if (this.isClosed || this.error !== undefined) return this.notify();
     const bytes = this.partial.subarray(0, this.partialBytes);
     this.partial = nothing;
@@ -174,13 +180,13 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]>, Await
   /** The call is over. Everything that waits is dropped. */
   close(): void {
     this.release(this.heldBytes);
-    this.options.deadlines.forget(this);
     this.isClosed = true;
     this.partial = nothing;
     this.waiting = [];
     this.packed.length = 0;
     this.unwatch?.();
-    this.notify();
+    this.wake?.();
+    this.wake = undefined;
   }
 
   [Symbol.asyncIterator](): this {

@@ -150,13 +150,13 @@ function methodOf(
   };
   const isSafe = idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
   const common = { ...of, input, output, isSafe, isDecoded: !takesBytes, encode };
+  if (takesBytes) return { ...common, kind, run: handle };
   switch (kind) {
     case "unary":
       return {
         ...common,
         kind,
         run: (bytes, call) => {
-          if (takesBytes) return handle(bytes, call);
           const request = permitted(input, bytes, call);
           const isLater = request instanceof Promise;
           return isLater ? request.then((decoded) => handle(decoded, call)) : handle(request, call);
@@ -167,7 +167,6 @@ function methodOf(
         ...common,
         kind,
         run: (bytes, call) => {
-          if (takesBytes) return handle(bytes, call);
           const request = permitted(input, bytes, call);
           if (!(request instanceof Promise)) return handle(request, call);
           return later(request.then((decoded) => handle(decoded, call)));
@@ -178,8 +177,7 @@ function methodOf(
       return {
         ...common,
         kind,
-        run: (requests, call) =>
-          handle(takesBytes ? requests : permittedEach(input, requests, call), call),
+        run: (requests, call) => handle(permittedEach(input, requests, call), call),
       };
   }
 }

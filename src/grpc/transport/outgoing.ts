@@ -78,14 +78,11 @@ export class Outgoing {
     this.format.begin(this.stream);
   }
 
-  /**
-   * Sends messages together. Returns a promise if the next message has to wait for room. Throws
-   * OVERLOADED if the budget has no room.
-   */
-  send(messages: readonly Bytes[]): Promise<void> | undefined {
-    if (this.isEnded) return undefined;
-    this.mustWrite(messages);
-    return this.room();
+  /** Sends messages together. Throws OVERLOADED if the budget has no room. */
+  send(messages: readonly Bytes[]): void {
+    if (this.isEnded) return;
+    this.begin();
+    if (!this.write(messages)) throw tooMuchHeld();
   }
 
   /** Sends a message if the client takes it now, and the budget has room. */
@@ -98,9 +95,8 @@ export class Outgoing {
 
   /** Resolves when the client takes more of the answer. Undefined: it does so now. */
   room(): Promise<void> | undefined {
-    const { isEnded, hasRoom } = this;
-    if (isEnded) return undefined;
-    if (hasRoom) return this.memory.room(this.stream.connection);
+    if (this.isEnded) return undefined;
+    if (this.hasRoom) return this.memory.room(this.stream.connection);
     if (this.stream.unsentBytes === 0) this.stream.awaitWindow();
     this.waiting ??= new Promise((resolve) => {
       this.wake = resolve;
@@ -125,11 +121,11 @@ export class Outgoing {
   /** Ends the answer: with OK after the last message, if there is one, or with another status. */
   end(status: CallStatus | undefined, answer?: Bytes): void {
     if (this.isEnded) return;
-    if (answer !== undefined) this.mustWrite([answer]);
+    if (answer !== undefined) this.send([answer]);
     if (this.droppedBytes > 0 && status !== undefined) return this.endDropped(status);
     this.isEnded = true;
     this.format.end(this.stream, status, this.hasBegun);
-    this.goOn();
+    if (this.wake !== undefined) this.goOn();
   }
 
   /** Ends the answer now, and drops what is unsent. */
@@ -201,11 +197,6 @@ export class Outgoing {
     this.goOn();
   }
 
-  private mustWrite(messages: readonly Bytes[]): void {
-    this.begin();
-    if (!this.write(messages)) throw tooMuchHeld();
-  }
-
   private write(messages: readonly Bytes[]): boolean {
     if (!this.format.send(this.stream, messages.map(taken))) return false;
     const isAllSent = this.stream.unsentBytes === 0;
@@ -217,7 +208,7 @@ export class Outgoing {
       this.unsent.push({ bytes: sentBytes, remade: remadeOf(message) });
       this.unsentSum += sentBytes;
     }
-    this.forgetSent();
+    if (this.unsent.length > 0) this.forgetSent();
     return true;
   }
 

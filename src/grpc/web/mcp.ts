@@ -14,7 +14,7 @@ import { failed, type Call, type CallEnvironment } from "../transport/call-envir
 import { messagesIn, type AnswerFormat, type Framable } from "../transport/call-format.ts";
 import { GrpcCall } from "../transport/call.ts";
 import type { Method, Methods } from "../transport/methods.ts";
-import type { RequestDeadlines } from "../transport/request-deadlines.ts";
+import type { RequestTimes } from "../transport/request-deadlines.ts";
 import { StatusCode, StatusError, type CallStatus } from "../transport/status.ts";
 import { shorten } from "../transport/wire-text.ts";
 import { errorJson, respondWhole, respondWithError, type Fields } from "./http-status.ts";
@@ -22,7 +22,7 @@ import { tools, type Tool } from "./mcp-tools.ts";
 
 interface McpOptions {
   readonly methods: Methods;
-  readonly deadlines: RequestDeadlines;
+  readonly requestTimes: RequestTimes;
   readonly version: string;
 }
 
@@ -99,8 +99,8 @@ export class Mcp {
       throw new StatusError(StatusCode.UNIMPLEMENTED, message, undefined, { httpStatus: 415 });
     }
     const format = { wholeBytesMax: requestBytesMax, answers: new McpAnswers(more) };
-    const { deadlines } = this.options;
-    const incoming = { receiveBytesMax: requestBytesMax, isOneRequest: true, format, deadlines };
+    const { requestTimes } = this.options;
+    const incoming = { receiveBytesMax: requestBytesMax, isOneRequest: true, format, requestTimes };
     const options = { timeoutMs, isRepeated: false, compression: undefined, ...incoming };
     return new GrpcCall(stream, this.method, options, this.environment);
   }

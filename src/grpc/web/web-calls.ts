@@ -14,7 +14,7 @@ import { GrpcCall } from "../transport/call.ts";
 import { compressions } from "../transport/grpc-server.ts";
 import type { Compression } from "../transport/inflate.ts";
 import type { Method, Methods } from "../transport/methods.ts";
-import type { RequestDeadlines } from "../transport/request-deadlines.ts";
+import type { RequestTimes } from "../transport/request-deadlines.ts";
 import { StatusCode, StatusError } from "../transport/status.ts";
 import { parseTimeout } from "../transport/timeout.ts";
 import { shorten } from "../transport/wire-text.ts";
@@ -41,7 +41,7 @@ import { structuredText, toldOf } from "./recorded-cloud-event.ts";
 interface WebOptions {
   readonly methods: Methods;
   readonly receiveBytesMax: number;
-  readonly deadlines: RequestDeadlines;
+  readonly requestTimes: RequestTimes;
   readonly origins: Origins;
   readonly storeId: string;
   /** Absent: it is not served. */
@@ -115,10 +115,10 @@ export class WebCalls {
   }
 
   private call(stream: Http2Stream, { method, format, timeoutMs, encoding }: Spoken): GrpcCall {
-    const { receiveBytesMax, deadlines } = this.options;
+    const { receiveBytesMax, requestTimes } = this.options;
     const compression = compressionOf(encoding);
     const isRepeated = stream.headers.get("grpc-previous-rpc-attempts") !== undefined;
-    const incoming = { compression, receiveBytesMax, isOneRequest: true, format, deadlines };
+    const incoming = { compression, receiveBytesMax, isOneRequest: true, format, requestTimes };
     return new GrpcCall(stream, method, { timeoutMs, isRepeated, ...incoming }, this.environment);
   }
 

@@ -101,11 +101,13 @@ export class AppendQueue {
   private running = false;
   private stopping = false;
   private whenIdle: (() => void)[] = [];
-  private readonly held = new HeldAnswers();
+  /** Undefined: answers are made as soon as their commit is durable. */
+  private readonly held: HeldAnswers | undefined;
   private readonly stats = new CommitStats();
 
   constructor(options: AppendQueueOptions) {
     this.options = options;
+    if (options.storage.release !== undefined) this.held = new HeldAnswers();
   }
 
   /** Returns what `EventLog.append` returns. */
@@ -115,7 +117,8 @@ export class AppendQueue {
     client: object = signal?.gate ?? this,
   ): Promise<CommitAnswer<OutcomeOf<P>>> {
     if (this.stopping) return refused({ reason: "STOPPING" }, "stopping: nothing was stored");
-    const notHere = refusedByFollower(this.options.storage);
+    const { storage } = this.options;
+    const notHere = storage.following && refusedByFollower(storage);
     if (notHere !== undefined) return Promise.reject(notHere);
     if (signal?.aborted === true) return Promise.reject(cancellation(signal));
     const weight = weightOf(proposal);
@@ -210,12 +213,12 @@ export class AppendQueue {
       try {
         if (batch.length > 0) await this.commit(batch);
       } catch (error) {
-        this.held.make();
+        this.held?.make();
         for (const waiting of batch) waiting.reject(error);
       }
       this.options.storage.release?.();
       for (const waiting of batch) this.release(waiting);
-      if (this.waiting.size === 0) this.held.make();
+      if (this.waiting.size === 0) this.held?.make();
     }
     this.running = false;
     for (const resolve of this.whenIdle.splice(0)) resolve();
@@ -279,8 +282,8 @@ export class AppendQueue {
         if (checkpoints.size > 0) onCheckpoints?.(checkpoints);
         for (const outcome of outcomes) this.stats.answered(outcome);
         const { position } = storage.head();
-        this.held.hold(() => answer(decided, outcomes, position));
-        if (storage.release === undefined || this.waiting.size === 0) this.held.make();
+        if (this.held === undefined) answer(decided, outcomes, position);
+        else this.held.hold(() => answer(decided, outcomes, position), this.waiting.size === 0);
       } catch (error) {
         // Facts that have to be confirmed are not known to be durable here.
         const durable = storage.confirm === undefined ? after.position : 0;
@@ -299,7 +302,7 @@ export class AppendQueue {
     const begunMs = performance.now();
     try {
       const stored = storage.commit(commit);
-      if (this.held.areAny) {
+      if (this.held?.areAny === true) {
         stored.catch(() => {});
         // It is on its way in the next turn.
         await setImmediate();

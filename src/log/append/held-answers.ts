@@ -12,9 +12,10 @@ export class HeldAnswers {
     return this.answers !== undefined;
   }
 
-  /** Those that were held before are made. */
-  hold(answers: () => void): void {
+  /** Those that were held before are made. `isLast`: no commit follows, so these are made, too. */
+  hold(answers: () => void, isLast: boolean): void {
     this.make();
+    if (isLast) return answers();
     this.answers = answers;
     this.timer = setTimeout(() => this.make(), heldMsMax);
   }

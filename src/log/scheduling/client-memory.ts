@@ -48,14 +48,11 @@ export class ClientMemory {
   private readonly waiting = new Set<Account>();
   private isLettingIn = false;
   private isPaying = false;
-  private heldBytes = 0;
+  /** What all connections hold. Their accounts count it. */
+  bytes = 0;
 
   constructor(options: ClientMemoryOptions) {
     this.options = options;
-  }
-
-  get bytes(): number {
-    return this.heldBytes;
   }
 
   get bytesMax(): number {
@@ -64,28 +61,20 @@ export class ClientMemory {
 
   /** True: each call that waits for its client should hold little. */
   get isLarge(): boolean {
-    return this.heldBytes >= this.options.bytesMax / 2;
+    return this.bytes >= this.options.bytesMax / 2;
   }
 
   /** The share of a new connection. It ends when everything was given back. */
   open(holder: Holder): Share {
-    const account = new Account(holder, this.options);
+    const account = new Account(this, holder, this.options);
     this.byHolder.set(holder, account);
-    return {
-      take: (bytes) => {
-        if (!this.makeRoom(account, bytes)) return false;
-        if (account.heldBytes === 0) this.accounts.add(account);
-        account.add(bytes);
-        this.heldBytes += bytes;
-        return true;
-      },
-      give: (bytes) => {
-        account.add(-bytes);
-        this.heldBytes -= bytes;
-        if (account.heldBytes === 0) this.accounts.delete(account);
-        this.letInSoon();
-      },
-    };
+    return account;
+  }
+
+  /** Called when an account begins to hold something, or holds nothing any more. */
+  changed(account: Account): void {
+    if (account.heldBytes > 0) this.accounts.add(account);
+    else this.accounts.delete(account);
   }
 
   /**
@@ -93,6 +82,7 @@ export class ClientMemory {
    * waits for what it holds itself, or for what others let go. Undefined: it may now.
    */
   room(holder: Holder): Promise<void> | undefined {
+    if (!this.isLarge) return undefined;
     const account = this.byHolder.get(holder);
     if (account === undefined || this.hasRoom(account)) return undefined;
     this.waiting.add(account);
@@ -115,7 +105,8 @@ export class ClientMemory {
     }
   };
 
-  private letInSoon(): void {
+  /** Called when something was given back. */
+  letInSoon(): void {
     if (this.isLettingIn || this.waiting.size === 0) return;
     this.isLettingIn = true;
     setImmediate(this.letIn);
@@ -134,9 +125,10 @@ export class ClientMemory {
     });
   }
 
-  private makeRoom(account: Account, bytes: number): boolean {
+  /** Whether the account may hold so much more, for which others may have to pay. */
+  makeRoom(account: Account, bytes: number): boolean {
     const { bytesMax, sureBytes } = this.options;
-    for (let i = 0; i < payersMax && this.heldBytes + bytes > bytesMax; i++) {
+    for (let i = 0; i < payersMax && this.bytes + bytes > bytesMax; i++) {
       const payer = this.payer();
       if (payer === undefined) break;
       if (payer === account) {
@@ -147,7 +139,7 @@ export class ClientMemory {
       }
       payer.asked(bytes)();
     }
-    return this.heldBytes + bytes <= bytesMax || account.heldBytes + bytes <= sureBytes;
+    return this.bytes + bytes <= bytesMax || account.heldBytes + bytes <= sureBytes;
   }
 
   /** The connection that holds the most over the longest time, beyond its share. */
@@ -165,9 +157,10 @@ export class ClientMemory {
 }
 
 /** What one connection holds, now and over the last moments. */
-class Account {
+class Account implements Share {
   heldBytes = 0;
   readonly waiting: (() => void)[] = [];
+  private readonly memory: ClientMemory;
   private readonly holder: Holder;
   private readonly options: ClientMemoryOptions;
   /** A mean of what was held, in which the last `holdingMs` count most. */
@@ -175,7 +168,8 @@ class Account {
   private countedAtMs = 0;
   private relievedAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(holder: Holder, options: ClientMemoryOptions) {
+  constructor(memory: ClientMemory, holder: Holder, options: ClientMemoryOptions) {
+    this.memory = memory;
     this.holder = holder;
     this.options = options;
   }
@@ -188,7 +182,20 @@ class Account {
     return Math.min(this.heldBytes, this.meanBytes + this.heldBytes * burstShare);
   }
 
-  add(bytes: number): void {
+  take(bytes: number): boolean {
+    const { memory, options } = this;
+    const fits = memory.bytes + bytes <= options.bytesMax;
+    if (!fits && !memory.makeRoom(this, bytes)) return false;
+    this.add(bytes);
+    return true;
+  }
+
+  give(bytes: number): void {
+    this.add(-bytes);
+    this.memory.letInSoon();
+  }
+
+  private add(bytes: number): void {
     const { sureBytes, timers } = this.options;
     // Within their share, as most connections stay, they need no mean.
     if (this.heldBytes > sureBytes) this.count();
@@ -196,7 +203,10 @@ class Account {
       this.meanBytes = 0;
       this.countedAtMs = timers.nowMs();
     }
+    const wasEmpty = this.heldBytes === 0;
     this.heldBytes += bytes;
+    this.memory.bytes += bytes;
+    if (wasEmpty || this.heldBytes === 0) this.memory.changed(this);
   }
 
   /** Marks the connection as asked to pay. Returns the function that makes it pay. */

@@ -243,13 +243,14 @@ export const mutants: Readonly<Record<string, Mutant>> = {
     edits: [
       {
         file: "grpc/transport/outgoing.ts",
-        find: "    if (this.isEnded) return undefined;\n",
-        replace: "    if (this.isEnded || this.stream.unsentBytes >= 196_608) return undefined;\n",
+        find: "    if (this.isEnded) return;\n    this.begin();\n",
+        replace:
+          "    if (this.isEnded || this.stream.unsentBytes >= 196_608) return;\n    this.begin();\n",
       },
       {
         file: "grpc/transport/outgoing.ts",
-        find: "if (isEnded) return undefined;",
-        replace: "if (isEnded || hasRoom || !hasRoom) return undefined;",
+        find: "if (this.isEnded) return undefined;",
+        replace: "if (this.isEnded || this.hasRoom || !this.hasRoom) return undefined;",
       },
     ],
   },

@@ -1,89 +1,69 @@
 // Requests must go on, and come to their end; connections that are refused are told of once a
 // minute.
 import { describe, expect, test } from "vitest";
-import { RequestDeadlines, type Awaited } from "../../../src/grpc/transport/request-deadlines.ts";
+import { RequestDeadline, type Awaited } from "../../../src/grpc/transport/request-deadlines.ts";
 import { refusalLog } from "../../../src/grpc/transport/refusals.ts";
 import { startBareServer } from "../../support/bare-server.ts";
-import { handTimers, settled } from "../../support/hand-timers.ts";
 import { messageFrame, RawConnection } from "../../support/raw-connection.ts";
 import { recordingLogger } from "../../support/running-server.ts";
 
 const times = { idleMs: 10_000, wholeMs: 60_000 };
 
-function opened() {
-  const timers = handTimers();
-  const deadlines = new RequestDeadlines(times, timers);
-  const failures: string[] = [];
-  const request = (awaited: Awaited["awaited"]) => {
-    const one = {
-      awaited,
-      fail: (error: Error) => void failures.push(error.message),
-    };
-    deadlines.watch(one);
-    return one;
+/** A request that is looked at once a second. */
+function looked() {
+  const deadline = new RequestDeadline(times);
+  let nowMs = 1_000_000;
+  /** The limit that was met within so many seconds. Undefined: none. */
+  const pass = (seconds: number, awaited: () => Awaited | undefined): string | undefined => {
+    for (let i = 0; i < seconds; i++) {
+      nowMs += 1_000;
+      const overdue = deadline.overdue(awaited(), nowMs);
+      if (overdue !== undefined) return overdue.message.split(":")[0];
+    }
+    return undefined;
   };
-  /** Seconds, in which `each` is called once a second. */
-  const pass = (seconds: number, each = (): void => {}): void => {
-    const until = timers.nowMs() + seconds * 1_000;
-    timers.delay(seconds * 1_000, () => {});
-    while (timers.nowMs() < until && timers.next()) each();
-  };
-  return { deadlines, failures, request, pass, timers };
+  return { pass };
 }
 
 describe("a request", () => {
   test("of which nothing comes is over after its idle time", () => {
-    const { failures, request, pass } = opened();
-    request({ message: 0, bytes: 100 });
-    pass(9);
-    expect(failures).toEqual([]);
-    pass(3);
-    expect(failures.map((each) => each.split(":")[0])).toEqual(["request_idle_seconds"]);
+    const { pass } = looked();
+    const awaited = { message: 0, bytes: 100 };
+    expect(pass(10, () => awaited)).toBe(undefined);
+    expect(pass(1, () => awaited)).toBe("request_idle_seconds");
   });
 
   test("that grows by little at a time is over after its whole time", () => {
-    const { failures, request, pass } = opened();
-    const one = request({ message: 0, bytes: 0 });
+    const { pass } = looked();
     let bytes = 0;
-    pass(58, () => (one.awaited = { message: 0, bytes: ++bytes }));
-    expect(failures).toEqual([]);
-    pass(5, () => (one.awaited = { message: 0, bytes: ++bytes }));
-    expect(failures.map((each) => each.split(":")[0])).toEqual(["request_seconds"]);
+    const growing = () => ({ message: 0, bytes: ++bytes });
+    expect(pass(60, growing)).toBe(undefined);
+    expect(pass(1, growing)).toBe("request_seconds");
   });
 
-  test("that is not awaited, or is forgotten, may take its time", () => {
-    const { deadlines, failures, request, pass, timers } = opened();
-    request(undefined);
-    const gone = request({ message: 0, bytes: 1 });
-    pass(5);
-    deadlines.forget(gone);
-    pass(100);
-    expect(failures).toEqual([]);
-    expect(timers.waiting()).toEqual([1_000]);
+  test("that is not awaited may take its time, and has all of it anew afterwards", () => {
+    const { pass } = looked();
+    const awaited = { message: 0, bytes: 1 };
+    expect(pass(5, () => awaited)).toBe(undefined);
+    expect(pass(100, () => undefined)).toBe(undefined);
+    expect(pass(10, () => awaited)).toBe(undefined);
+    expect(pass(1, () => awaited)).toBe("request_idle_seconds");
   });
 
   test("of many messages has the time for each of them", () => {
-    const { failures, request, pass } = opened();
-    const pipe = request({ message: 1, bytes: 5 });
+    const { pass } = looked();
     let message = 1;
-    pass(300, () => (pipe.awaited = { message: ++message, bytes: 5 }));
-    expect(failures).toEqual([]);
-    pass(12);
-    expect(failures).toHaveLength(1);
+    expect(pass(300, () => ({ message: ++message, bytes: 5 }))).toBe(undefined);
+    expect(pass(10, () => ({ message, bytes: 5 }))).toBe("request_idle_seconds");
   });
 });
 
 test("a client that sends half a request hears which limit it met", async () => {
-  const timers = handTimers();
-  const server = await startBareServer({}, { timers });
+  const server = await startBareServer({}, { requestTimes: { idleMs: 1, wholeMs: 60_000 } });
   const connection = new RawConnection(server.port);
   const stream = connection.request("/annals.v1.EventStoreService/Read");
   stream.write(messageFrame(Buffer.alloc(10), { length: 60_000 }));
-  const outcome = connection.outcome(stream);
-  // The request must have come before its time begins.
-  while (timers.waiting().length === 0) await settled();
-  for (let i = 0; i < 15; i++) timers.next();
-  const { code, message } = await outcome;
+  const { code, message } = await connection.outcome(stream);
   expect(code).toBe(4);
   expect(message).toContain("request_idle_seconds");
   connection.close();

@@ -8,7 +8,7 @@ import { holdCommits } from "./verdicts.ts";
 
 /** A log over a store with other nodes, whose facts wait where `facts` is set. */
 function sharedLog() {
-  const opened = openLog();
+  const opened = openLog({ wrap: (own) => Object.assign(own, { release: () => {} }) });
   const { storage } = opened;
   const gate: { facts?: Promise<void> } = {};
   const plain = storage.facts.bind(storage);
@@ -16,7 +16,7 @@ function sharedLog() {
     await gate.facts;
     return plain(request);
   };
-  Object.assign(storage, { facts, release: () => {} });
+  Object.assign(storage, { facts });
   return { ...opened, gate, ...holdCommits(storage) };
 }
 
