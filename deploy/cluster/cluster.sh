@@ -248,21 +248,36 @@ signal() {
 end() {
   local part pid i
   for part in "$@"; do if pid=$(pid_of "$part"); then kill -TERM "$pid" 2>/dev/null || true; fi; done
-  for i in $(seq 60); do
+  for i in $(seq 300); do
     [ -z "$(for part in "$@"; do processes "$part"; done)" ] && return
-    sleep 0.5
+    sleep 0.1
   done
   signal KILL "$@"
 }
 
 stop() {
+  local primary standbys
   # shellcheck disable=SC2046
   signal CONT $(all_parts)
   # shellcheck disable=SC2046
   end $(servers | sed 's/^/server/')
-  end node1 node2 node3
+  # The primary last: else the others would elect another one while they are stopped.
+  primary=$(status 2>/dev/null | sed -n 's/^n\([1-3]\) [^ ]* leader .*/\1/p') || true
+  standbys=$(printf 'node%s\n' $nodes | grep -v "node${primary:-1}")
+  # shellcheck disable=SC2086
+  end $standbys
+  end "node${primary:-1}"
   end etcd1 etcd2 etcd3
   if [ "$NETWORK" = namespaces ]; then network_down; fi
+}
+
+remove() {
+  # shellcheck disable=SC2046
+  signal KILL $(all_parts)
+  # shellcheck disable=SC2046
+  end $(all_parts)
+  if [ "$NETWORK" = namespaces ]; then network_down; fi
+  rm -rf "$DIR"
 }
 
 if [ -e "$DIR/passwords" ]; then load_passwords; fi
@@ -281,6 +296,6 @@ case ${1:-} in
     ;;
   processes) processes "${2:?which part?}" ;;
   stop) stop ;;
-  remove) stop; rm -rf "$DIR" ;;
+  remove) remove ;;
   *) sed -n '2,20s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

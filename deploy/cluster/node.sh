@@ -56,7 +56,10 @@ run_etcd() {
 }
 
 run_patroni() {
-  local synchronous=${SYNCHRONOUS:-true} hosts="" n
+  local synchronous=${SYNCHRONOUS:-true} hosts="" lag=1048576 n
+  # A synchronous standby lacks only what was not acknowledged. With the bound of the others, none would be promoted if
+  # the primary dies amidst a large commit.
+  if [ "$synchronous" = true ]; then lag=1099511627776; fi
   PGBIN=${PGBIN:-$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1)}
   for n in 1 2 3; do hosts+=,${etcd_addresses[n - 1]}:$client_port; done
   mkdir -p "$DATA/data" "$DATA/socket"
@@ -73,7 +76,7 @@ bootstrap:
     ttl: ${TTL:-20}
     loop_wait: ${LOOP_WAIT:-2}
     retry_timeout: ${RETRY_TIMEOUT:-5}
-    maximum_lag_on_failover: 1048576
+    maximum_lag_on_failover: $lag
     synchronous_mode: $synchronous
     synchronous_mode_strict: $synchronous
     failsafe_mode: true

@@ -84,7 +84,7 @@ export class PostgresEngine {
     const lost = (why: Error): void => this.lost(why);
     this.database = new Database({ urls, schema, readersMax, lost });
     this.keeper = new HeadKeeper({ database: this.database, clock, ...begun });
-    this.doubt = new Doubt(this.database, lost);
+    this.doubt = new Doubt({ database: this.database, prove: this.prove, contested: lost });
     const { address } = options;
     this.lease = new GroupsLease({ database: this.database, keeper: this.keeper, address });
     this.writer = new Writer({

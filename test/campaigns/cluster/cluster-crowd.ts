@@ -22,9 +22,11 @@ import {
 } from "../support/writers.ts";
 
 /** Appends in each pipe at a time, and the pause behind each answer. */
-const pipeSize = { window: 3, appendEventsMax: 120, eventBytesMax: 120, paceMs: 150 };
+const pipeSize = { window: 3, appendEventsMax: 300, eventBytesMax: 120, paceMs: 400 };
 const pipes = 3;
 const contenders = 2;
+/** Behind each answer of the others: a failover is what is to be seen here, not a machine at work. */
+const paceMs = 25;
 /** Between two attempts to reach a server. */
 const retryMs = 50;
 const drainMsMax = 60_000;
@@ -55,14 +57,14 @@ export class ClusterCrowd {
     this.random = random;
     this.servers = servers;
     let number = 0;
-    const part = (): WriterParts => ({ history, random, number: ++number });
+    const part = (): WriterParts => ({ history, random, number: ++number, paceMs });
     this.writers = [
       ...Array.from({ length: pipes }, () => new PipeWriter(part(), pipeSize)),
       ...Array.from({ length: contenders }, () => new Contender(part())),
       new Snapshooter(part()),
       new TaskWriter(part()),
     ];
-    this.readers = servers.map(() => new Reader(history, random));
+    this.readers = servers.map(() => new Reader(history, random, paceMs));
     const followed: Followed[] = [
       { kind: "all" },
       { kind: "all" },

@@ -8,9 +8,10 @@ import { ServerProcess } from "../support/server-process.ts";
 import type { ServerPlace } from "../support/wire-client.ts";
 import { ClusterCrowd } from "./cluster-crowd.ts";
 import { ClusterGroups } from "./cluster-groups.ts";
-import { anyServerFault, faults, type Fault, type Scene } from "./faults.ts";
-import { nodeNumbers, type LocalCluster } from "./local-cluster.ts";
+import { faults, type Deck, type Scene } from "./faults.ts";
+import { nodeNumbers, Unhealed, type LocalCluster } from "./local-cluster.ts";
 import { SqlTail, type CommitProbe } from "./observers.ts";
+import { Silence } from "./silence.ts";
 
 export const serverPort = 7420;
 /** From when the cluster is healthy to when each server has to be. */
@@ -18,25 +19,33 @@ const readyMsMax = 30_000;
 const restartMsMax = 90_000;
 /** Beside a fault that moves the primary, something happens to a server so often. */
 const serverFaultShare = 0.25;
-/** An answer that was under way when the primary died is no sign of life. */
-const underWayMs = 1_500;
+/** How often it is looked whether something was acknowledged. */
+const listenMs = 10;
 
 export interface RoundParts {
   readonly local: LocalCluster;
   readonly probe: CommitProbe;
   readonly seed: number;
   readonly schema: string;
+  readonly random: () => number;
+  /** What may happen to a server beside another fault. */
+  readonly serverFaults: Deck;
+  readonly report: (line: string) => void;
 }
 
 export interface Cycle {
-  readonly ms: number;
   readonly failovers: number;
-  readonly stall: { readonly ours: number; readonly bare: number } | undefined;
+  /** Milliseconds without an acknowledged append, at the longest, and without a bare commit. */
+  readonly ours: number;
+  readonly bare: number;
+  /** Milliseconds to the end of the fault, until all was compared, and until all nodes were back. */
+  readonly phases: readonly [number, number, number];
 }
 
 export class ClusterRound {
   readonly name: string;
-  readonly random: () => number;
+  /** What Patroni did not do in time. */
+  readonly unhealed: string[] = [];
   private readonly parts: RoundParts;
   private readonly history: History;
   private readonly places: readonly ServerPlace[];
@@ -45,11 +54,12 @@ export class ClusterRound {
   private readonly groups: ClusterGroups;
   private tails: readonly SqlTail[] = [];
   private timeline = 0;
-  private stall: Cycle["stall"];
+  private readonly silence = new Silence();
+  private acknowledged = 0;
+  private readonly listening: NodeJS.Timeout;
 
-  constructor(parts: RoundParts, random: () => number) {
+  constructor(parts: RoundParts) {
     this.parts = parts;
-    this.random = random;
     this.name = `seed ${parts.seed}`;
     this.history = new History(parts.seed);
     this.places = ["server1", "server2"].map((name) => {
@@ -58,6 +68,10 @@ export class ClusterRound {
     const own = seededRandom(parts.seed);
     this.crowd = new ClusterCrowd(this.history, own, this.places);
     this.groups = new ClusterGroups(own, this.places);
+    this.listening = setInterval(() => {
+      if (this.history.acknowledgedOps > this.acknowledged) this.silence.heard();
+      this.acknowledged = this.history.acknowledgedOps;
+    }, listenMs);
   }
 
   get violations(): string[] {
@@ -97,28 +111,45 @@ export class ClusterRound {
   }
 
   /** A fault, until everything is well again. */
-  async oneCycle(name: string, fault: Fault): Promise<Cycle> {
-    const { local } = this.parts;
-    const began = performance.now();
-    const scene = await this.scene();
+  async oneCycle(name: string): Promise<Cycle> {
+    const { probe, random, serverFaults } = this.parts;
+    const fault = faults[name];
+    if (fault === undefined) throw new Error(`there is no fault: ${name}`);
+    const scene = await this.scene(name);
     const before = this.timeline;
-    this.stall = undefined;
-    const beside = fault.moves && this.random() < serverFaultShare && !name.includes("server");
-    const besideName = beside ? anyServerFault(this.random) : "";
+    const began = performance.now();
+    this.silence.take();
+    probe.silence.take();
+    const isBeside = fault.moves && random() < serverFaultShare && !name.includes("server");
+    const beside = isBeside ? faults[serverFaults.draw()] : undefined;
     await Promise.all([
       fault.strike(scene),
-      beside && pause(this.random() * 4_000).then(() => faults[besideName]?.strike(scene)),
+      beside && pause(random() * 4_000).then(() => beside.strike(scene)),
     ]);
-    this.timeline = (await local.healthy()).timeline;
-    await Promise.all(this.places.map((place) => this.ready(place, name)));
-    await pause(300 + this.random() * 1_200);
-    const place = this.places[Math.floor(this.random() * this.places.length)] as ServerPlace;
+    const struck = performance.now();
+    // What is back serves, while the former primary still becomes a standby.
+    const healing = this.whole(name);
+    const comparing = this.compared(name, healing);
+    await Promise.allSettled([healing, comparing]);
+    this.timeline = (await healing).timeline;
+    const compared = await comparing;
+    const whole = performance.now();
+    const [ours, bare] = [this.silence.take(), probe.silence.take()];
+    const phases = [struck - began, compared - struck, whole - struck] as const;
+    return { failovers: this.timeline - before, ours, bare, phases };
+  }
+
+  /** Each server serves, and what is there is compared. Returns when. */
+  private async compared(fault: string, healing: Promise<unknown>): Promise<number> {
+    const { random, report } = this.parts;
+    await Promise.all(this.places.map((place) => this.ready(place, fault, healing)));
+    const place = this.places[Math.floor(random() * this.places.length)] as ServerPlace;
+    await pause(300 + random() * 1_200);
     if (!(await this.crowd.verify(place))) {
-      const log = this.servers.get(place.name)?.log.slice(-3_000);
-      this.violate(`${place.name} cannot be read (${name}): ${log}`);
+      report(await this.told());
+      this.violate(`${place.name} cannot be read (${fault})`);
     }
-    const ms = performance.now() - began;
-    return { ms, failovers: this.timeline - before, stall: this.stall };
+    return performance.now();
   }
 
   async finish(): Promise<void> {
@@ -138,13 +169,14 @@ export class ClusterRound {
 
   /** Everybody and everything goes, however the round ended. */
   async end(): Promise<void> {
+    clearInterval(this.listening);
     this.crowd.stop();
     await Promise.all([this.groups.stop(), ...this.tails.map((tail) => tail.stop())]);
     await Promise.all([...this.servers.values()].map((server) => server.kill()));
   }
 
-  private async scene(): Promise<Scene> {
-    const { local: cluster } = this.parts;
+  private async scene(fault: string): Promise<Scene> {
+    const { local: cluster, random } = this.parts;
     const { primary } = await cluster.healthy();
     const members = await cluster.members();
     const standby =
@@ -155,14 +187,39 @@ export class ClusterRound {
       cluster,
       primary,
       standby,
-      random: this.random,
+      random,
       servers: this.servers,
       restart: (name) => this.restart(name),
       abandon: (name) => this.crowd.abandon(name),
-      struck: () => void this.measure(),
-      // Patroni may not notice that its PostgreSQL hangs: the fault ends all the same.
-      moved: () => cluster.movedFrom(primary).catch(() => {}),
+      // Whatever Patroni does not do: the fault ends all the same.
+      moved: () => cluster.movedFrom(primary).catch((error: unknown) => this.tell(fault, error)),
     };
+  }
+
+  /** What everything says now, for people. */
+  async told(): Promise<string> {
+    const logs = [...this.servers].map(([name, { log }]) => `${name}: ${log.slice(-3_000)}`);
+    return [await this.parts.local.told(), ...logs].join("\n");
+  }
+
+  /** The cluster is whole again: by itself, or else an operator copies what does not run. */
+  private async whole(fault: string): Promise<{ readonly timeline: number }> {
+    const { local } = this.parts;
+    try {
+      return await local.healthy();
+    } catch (error) {
+      await this.tell(fault, error);
+    }
+    await local.mend();
+    return local.healthy();
+  }
+
+  /** Patroni is judged apart, and so that its reasons can be read. */
+  private async tell(fault: string, error: unknown): Promise<void> {
+    if (!(error instanceof Unhealed)) throw error;
+    const { local, report } = this.parts;
+    this.unhealed.push(`${fault}: ${error.message}`);
+    report(`UNHEALED ${this.name}: ${fault}: ${error.message}\n${await local.told()}`);
   }
 
   /** A server that finds no primary ends, and is started again, as an operator's system does. */
@@ -186,8 +243,15 @@ export class ClusterRound {
     }
   }
 
-  private async ready({ host, port, name }: ServerPlace, fault: string): Promise<void> {
-    const until = performance.now() + readyMsMax;
+  /** A server has to be ready some time after the cluster is whole, or before that. */
+  private async ready(
+    { host, port, name }: ServerPlace,
+    fault: string,
+    healing: Promise<unknown>,
+  ): Promise<void> {
+    let until = Infinity;
+    const whole = (): number => (until = performance.now() + readyMsMax);
+    healing.then(whole, whole);
     while (performance.now() < until) {
       const signal = AbortSignal.timeout(1_000);
       const answer = await fetch(`http://${host}:${port}/readyz`, { signal }).catch(() => null);
@@ -195,19 +259,6 @@ export class ClusterRound {
       if (answer?.status === 200) return;
       await pause(50);
     }
-    const log = this.servers.get(name)?.log ?? "";
-    throw new Error(`${name} is not ready again after: ${fault}: ${log.slice(-2_000)}`);
-  }
-
-  /** How long nothing is acknowledged from now on, and how long a bare client commits nothing. */
-  private async measure(): Promise<void> {
-    const { history, parts } = this;
-    const began = performance.now();
-    await pause(underWayMs);
-    const acknowledged = history.acknowledgedOps;
-    const next = parts.probe.next();
-    while (history.acknowledgedOps === acknowledged) await pause(5);
-    const ours = Math.round(performance.now() - began);
-    this.stall = { ours, bare: Math.round((await next) - began) };
+    throw new Error(`${name} is not ready again after: ${fault}`);
   }
 }

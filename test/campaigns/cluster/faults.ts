@@ -15,8 +15,6 @@ export interface Scene {
   readonly restart: (server: string) => Promise<void>;
   /** Clients of a server give it up. */
   readonly abandon: (server: string) => void;
-  /** Called when the primary has just been killed. */
-  readonly struck: () => void;
   /** Waits until another node is the primary. */
   readonly moved: () => Promise<void>;
 }
@@ -24,8 +22,8 @@ export interface Scene {
 export interface Fault {
   /** Whether another node has to become the primary. */
   readonly moves: boolean;
-  /** How often it is chosen among those of its kind. */
-  readonly weight: number;
+  /** How many times it is in the deck of its kind. Absent: once. */
+  readonly cards?: number;
   readonly strike: (scene: Scene) => Promise<void>;
 }
 
@@ -35,17 +33,15 @@ const longMs = 8_000;
 export const faults: Readonly<Record<string, Fault>> = {
   "the primary is killed": {
     moves: true,
-    weight: 5,
-    async strike({ cluster, primary, struck, moved }) {
+    cards: 3,
+    async strike({ cluster, primary, moved }) {
       await cluster.signal(`node${primary}`, "SIGKILL");
-      struck();
       await moved();
       await cluster.tell("run", `node${primary}`);
     },
   },
   "the primary and a server are killed": {
     moves: true,
-    weight: 1,
     async strike({ cluster, primary, random, servers, restart, moved }) {
       const server = serverIn(servers, random);
       await Promise.all([servers.get(server)?.kill(), cluster.signal(`node${primary}`, "SIGKILL")]);
@@ -57,7 +53,6 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "the primary hangs": {
     moves: true,
-    weight: 2,
     async strike({ cluster, primary, random, moved }) {
       await cluster.signal(`node${primary}`, "SIGSTOP");
       await Promise.all([moved(), pause(longMs + random() * 3_000)]);
@@ -66,7 +61,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "PostgreSQL of the primary hangs beside its Patroni": {
     moves: true,
-    weight: 3,
+    cards: 2,
     async strike({ cluster, primary, random, moved }) {
       cluster.signalPostgres(primary, "SIGSTOP", "all");
       await Promise.all([moved(), pause(longMs + random() * 6_000)]);
@@ -75,7 +70,6 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "Patroni of the primary is killed beside its PostgreSQL": {
     moves: true,
-    weight: 2,
     async strike({ cluster, primary, random, moved }) {
       await cluster.signalPatroni(primary, "SIGKILL");
       // Nobody tells it that there is another primary by now.
@@ -85,7 +79,6 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "the primary is cut off from everything": {
     moves: true,
-    weight: 2,
     async strike({ cluster, primary, random, moved }) {
       await cluster.tell("cut", `node${primary}`);
       await Promise.all([moved(), pause(random() * 4_000)]);
@@ -94,7 +87,7 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "the primary is cut off from the other nodes alone": {
     moves: true,
-    weight: 3,
+    cards: 2,
     async strike({ cluster, primary, random, moved }) {
       await cluster.tell("split", `node${primary}`);
       await Promise.all([moved(), pause(random() * 4_000)]);
@@ -103,7 +96,6 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "another node becomes the primary in order": {
     moves: true,
-    weight: 3,
     async strike({ cluster, primary, moved }) {
       await cluster.switchover(primary);
       await moved();
@@ -111,14 +103,12 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "PostgreSQL of the primary is killed beside its Patroni": {
     moves: false,
-    weight: 2,
     async strike({ cluster, primary }) {
       cluster.signalPostgres(primary, "SIGKILL", "postmaster");
     },
   },
   "the synchronous standby is killed": {
     moves: false,
-    weight: 2,
     async strike({ cluster, standby, random }) {
       await cluster.signal(`node${standby}`, "SIGKILL");
       await pause(random() * 3_000);
@@ -127,7 +117,6 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "the synchronous standby hangs": {
     moves: false,
-    weight: 1,
     async strike({ cluster, standby, random }) {
       await cluster.signal(`node${standby}`, "SIGSTOP");
       await pause(1_000 + random() * longMs);
@@ -136,7 +125,6 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "commits that wait for a standby are cancelled": {
     moves: false,
-    weight: 2,
     async strike({ cluster, primary }) {
       const others = nodeNumbers.filter((node) => node !== primary);
       for (const node of others) cluster.signalPostgres(node, "SIGSTOP", "all");
@@ -147,7 +135,6 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "the leader of etcd is killed": {
     moves: false,
-    weight: 1,
     async strike({ cluster }) {
       const leader = (await cluster.etcdLeader()) ?? 1;
       await cluster.signal(`etcd${leader}`, "SIGKILL");
@@ -157,7 +144,6 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "all of etcd hangs": {
     moves: false,
-    weight: 1,
     async strike({ cluster, random }) {
       for (const node of nodeNumbers) await cluster.signal(`etcd${node}`, "SIGSTOP");
       await pause(1_000 + random() * longMs);
@@ -166,7 +152,6 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "a server is killed": {
     moves: false,
-    weight: 2,
     async strike({ random, servers, restart }) {
       const server = serverIn(servers, random);
       await servers.get(server)?.kill();
@@ -175,7 +160,6 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "a server hangs": {
     moves: false,
-    weight: 2,
     async strike({ random, servers, abandon }) {
       const server = serverIn(servers, random);
       servers.get(server)?.process.kill("SIGSTOP");
@@ -187,7 +171,6 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
   "a server is cut off": {
     moves: false,
-    weight: 2,
     async strike({ cluster, random, servers, abandon }) {
       const server = serverIn(servers, random);
       await cluster.tell("cut", server);
@@ -199,16 +182,23 @@ export const faults: Readonly<Record<string, Fault>> = {
   },
 };
 
-/** One of those that do, or do not, move the primary. */
-export function anyFault(moves: boolean, random: () => number): string {
-  const among = Object.entries(faults).filter(([, fault]) => fault.moves === moves);
-  let left = random() * among.reduce((sum, [, { weight }]) => sum + weight, 0);
-  return among.find(([, { weight }]) => (left -= weight) < 0)?.[0] ?? "";
-}
+/** Deals all of its faults, in an order by chance, before one comes again. */
+export class Deck {
+  private readonly names: readonly string[];
+  private readonly random: () => number;
+  private left: string[] = [];
 
-export function anyServerFault(random: () => number): string {
-  const among = Object.keys(faults).filter((name) => name.startsWith("a server "));
-  return among[Math.floor(random() * among.length)] ?? "";
+  constructor(random: () => number, isIn: (name: string, fault: Fault) => boolean) {
+    const among = Object.entries(faults).filter(([name, fault]) => isIn(name, fault));
+    this.names = among.flatMap(([name, { cards = 1 }]) => Array<string>(cards).fill(name));
+    this.random = random;
+  }
+
+  draw(): string {
+    if (this.left.length === 0) this.left = [...this.names];
+    const [drawn = ""] = this.left.splice(Math.floor(this.random() * this.left.length), 1);
+    return drawn;
+  }
 }
 
 function serverIn(servers: ReadonlyMap<string, unknown>, random: () => number): string {

@@ -11,8 +11,12 @@ import { scratchFolder } from "../support/server-process.ts";
 const script = resolve(import.meta.dirname, "../../../deploy/cluster/cluster.sh");
 const execute = promisify(execFile);
 const askMsMax = 1_000;
+/** Between two looks for a state to come. */
+const lookMs = 100;
 const healthyMsMax = 90_000;
 const startMsMax = 240_000;
+/** Of the log of each node, for people. */
+const toldLines = 25;
 
 export type NodeNumber = 1 | 2 | 3;
 export const nodeNumbers: readonly NodeNumber[] = [1, 2, 3];
@@ -44,6 +48,11 @@ export function cannotCluster(): string | undefined {
     }
   }
   return undefined;
+}
+
+/** Patroni has not brought the cluster to where it has to be. */
+export class Unhealed extends Error {
+  override readonly name = "Unhealed";
 }
 
 export class LocalCluster {
@@ -159,7 +168,7 @@ export class LocalCluster {
     return [];
   }
 
-  /** Waits until all three nodes run and one of them is the primary, whatever that takes. */
+  /** Waits until all three nodes run and one of them is the primary. Throws Unhealed. */
   async healthy(): Promise<{ readonly primary: NodeNumber; readonly timeline: number }> {
     const until = performance.now() + healthyMsMax;
     let members: readonly Member[] = [];
@@ -174,22 +183,48 @@ export class LocalCluster {
       if (isUp.length === 3 && isOne && areReplicated) {
         return { primary: primary.node, timeline: primary.timeline };
       }
-      await pause(200);
+      await pause(lookMs);
     }
     const told = members.map(({ node, role, state }) => `n${node} ${role} ${state}`).join(", ");
-    throw new Error(`the cluster does not recover: ${told}`);
+    throw new Unhealed(`the cluster does not recover: ${told}`);
   }
 
-  /** Waits until another node is the primary. */
+  /** Copies the nodes anew that do not run, as an operator does. Throws Unhealed. */
+  async mend(): Promise<void> {
+    for (const { node, role, state } of await this.members()) {
+      if (role === "leader" || state === "running" || state === "streaming") continue;
+      await this.reinitialize(node).catch(() => {});
+    }
+    await this.healthy();
+  }
+
+  /** What Patroni and etcd say, for people who look for the reason of something. */
+  async told(): Promise<string> {
+    const none = (error: unknown): string => `no answer (${(error as Error).message})`;
+    const nodes = nodeNumbers.map(async (node) => {
+      const patroni = await this.ask(node, "8008/patroni").catch(none);
+      const etcd = await this.ask(node, "2379/v2/stats/self").catch(none);
+      const { state = etcd } = etcd as { readonly state?: unknown };
+      const log = readFileSync(join(this.folder, `log/node${node}.log`), "utf8");
+      const lines = log.trimEnd().split("\n").slice(-toldLines);
+      const head = `n${node}: ${JSON.stringify(patroni)}; its etcd: ${JSON.stringify(state)}`;
+      return [head, ...lines.map((line) => `  ${line}`)].join("\n");
+    });
+    const keys = nodeNumbers.map((node) => this.ask(node, "2379/v2/keys/service/annals"));
+    const known = await Promise.any(keys).catch(none);
+    return [...(await Promise.all(nodes)), `etcd: ${JSON.stringify(known)}`].join("\n");
+  }
+
+  /** Waits until another node is the primary. Throws Unhealed. */
   async movedFrom(former: NodeNumber): Promise<void> {
     const until = performance.now() + healthyMsMax;
     while (performance.now() < until) {
       const members = await this.members(former);
       const primary = members.find(({ role, node }) => role === "leader" && node !== former);
       if (primary !== undefined && (await this.isPrimary(primary.node))) return;
-      await pause(100);
+      await pause(lookMs);
     }
-    throw new Error(`no other node becomes the primary instead of node ${former}`);
+    throw new Unhealed(`no other node becomes the primary instead of node ${former}`);
   }
 
   /** The etcd that leads. Undefined: none is known to. */

@@ -3,8 +3,11 @@
 // alone stands still.
 import { setTimeout as pause } from "node:timers/promises";
 import { Client } from "pg";
+import { Silence } from "./silence.ts";
 
 const pollMs = 40;
+/** Between two attempts of the one who commits. */
+const retryMs = 100;
 const rowsMax = 5_000;
 const answerMsMax = 1_500;
 
@@ -107,31 +110,27 @@ export class SqlTail {
   }
 }
 
-/** Commits to a table of its own, at whichever node takes it, as fast as it is answered. */
+/**
+ * Commits to a table of its own wherever it can, with one client for each node, so that a node that
+ * does not answer keeps nobody from the others: how long the cluster alone stands still.
+ */
 export class CommitProbe {
-  private readonly places: readonly DatabasePlace[];
+  readonly silence = new Silence();
   private isOver = false;
-  private waiting: ((atMs: number) => void)[] = [];
-  private readonly committing: Promise<void>;
+  private readonly committing: readonly Promise<void>[];
 
   constructor(places: readonly DatabasePlace[]) {
-    this.places = places;
-    this.committing = this.commit();
-  }
-
-  /** When the next commit is done that begins from here on. */
-  next(): Promise<number> {
-    return new Promise((resolve) => this.waiting.push(resolve));
+    this.committing = places.map((place) => this.commit(place));
   }
 
   async stop(): Promise<void> {
     this.isOver = true;
-    await this.committing;
+    await Promise.all(this.committing);
   }
 
-  private async commit(): Promise<void> {
-    for (let i = 0; !this.isOver; i++) {
-      const client = clientOf(this.places[i % this.places.length] as DatabasePlace);
+  private async commit(place: DatabasePlace): Promise<void> {
+    while (!this.isOver) {
+      const client = clientOf(place);
       try {
         await client.connect();
         await this.commitWith(client);
@@ -140,7 +139,7 @@ export class CommitProbe {
       } finally {
         drop(client);
       }
-      await pause(50);
+      await pause(retryMs);
     }
   }
 
@@ -148,15 +147,8 @@ export class CommitProbe {
     await client.query("CREATE SCHEMA IF NOT EXISTS probe");
     await client.query("CREATE TABLE IF NOT EXISTS probe.commits (n int)");
     while (!this.isOver) {
-      const asked = this.waiting;
-      this.waiting = [];
-      try {
-        await client.query("INSERT INTO probe.commits VALUES (1)");
-      } catch (error) {
-        this.waiting.push(...asked);
-        throw error;
-      }
-      for (const resolve of asked) resolve(performance.now());
+      await client.query("INSERT INTO probe.commits VALUES (1)");
+      this.silence.heard();
       await pause(pollMs);
     }
   }

@@ -1,5 +1,6 @@
 // Readers of a history. What they get must be in order, complete for their request, and no older
 // than what was acknowledged before it.
+import { setTimeout as pause } from "node:timers/promises";
 import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import {
   Direction,
@@ -87,11 +88,14 @@ export class Reader {
   readonly keys = sharedTags.map((tag) => `t:${tag}`);
   private readonly history: History;
   private readonly random: () => number;
+  private readonly paceMs: number | undefined;
   private counted: Counted[] = [];
 
-  constructor(history: History, random: () => number) {
+  /** `paceMs`: between two reads. Absent: none. */
+  constructor(history: History, random: () => number, paceMs?: number) {
     this.history = history;
     this.random = random;
+    this.paceMs = paceMs;
   }
 
   async run(client: WireClient, stop: Stop): Promise<void> {
@@ -100,6 +104,7 @@ export class Reader {
       const end = await this.readSome(client);
       if (end === undefined) return;
       this.history.toldHead("a read", Number(end.head), least);
+      if (this.paceMs !== undefined) await pause(this.paceMs);
     }
   }
 

@@ -1,5 +1,6 @@
 // Writers of a history. Each survives kills: appends in flight when its connection was lost are
 // sent again, with the same ids, before anything new.
+import { setTimeout as pause } from "node:timers/promises";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
   AppendResponseSchema,
@@ -40,6 +41,8 @@ export interface WriterParts {
   readonly history: History;
   readonly number: number;
   readonly random: () => number;
+  /** Between an answer and the next call, of those who make one at a time. Absent: none. */
+  readonly paceMs?: number;
 }
 
 /** Handles an answer that is not an acknowledgement. Returns whether to send the append again. */
@@ -197,6 +200,7 @@ export class Contender implements Writer {
         this.again = undefined;
       } else if (!failed(history, op, ended, client.server)) this.again = undefined;
       else return;
+      await paced(this.parts);
     }
   }
 
@@ -236,6 +240,7 @@ export class Snapshooter implements Writer {
       const beyond = this.parts.random() < 0.2;
       if (!(await this.save(client, stream, beyond))) return;
       if (!(await this.get(client, stream))) return;
+      await paced(this.parts);
     }
   }
 
@@ -286,6 +291,10 @@ export class Snapshooter implements Writer {
     history.toldVersion(told, stream, version);
     return true;
   }
+}
+
+async function paced({ paceMs }: WriterParts): Promise<void> {
+  if (paceMs !== undefined) await pause(paceMs);
 }
 
 function stateOf(stream: string, version: number): Buffer {

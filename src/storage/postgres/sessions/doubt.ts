@@ -1,23 +1,33 @@
 // Whether the primary still is one. A former primary that nobody has stopped goes on answering
-// reads, and its commits wait for ever: without a commit for a while, the other hosts are asked.
+// reads, and its commits wait for ever: without a commit for a while, the other hosts are asked,
+// and if another one is no standby either, only a commit tells which of them is the primary.
 
 import type { Database } from "./database.ts";
+import type { DbSession } from "./session.ts";
 
 /** After the last commit. */
 const idleMs = 10_000;
 /** After the beginning of a commit that has not ended. */
 const commitMs = 2_000;
+/** A primary that has not committed by then is given up. */
+const answerMs = 3_000;
+
+export interface DoubtParts {
+  readonly database: Pick<Database, "isContested" | "openBeside">;
+  /** Commits something. Throws if that fails. */
+  readonly prove: (session: DbSession) => Promise<unknown>;
+  /** It does not, and another host may be the primary. */
+  readonly contested: (why: Error) => void;
+}
 
 export class Doubt {
-  private readonly database: Database;
-  private readonly contested: (why: Error) => void;
+  private readonly parts: DoubtParts;
   private provenAtMs = performance.now();
   private committingSinceMs: number | undefined;
   private isAsking = false;
 
-  constructor(database: Database, contested: (why: Error) => void) {
-    this.database = database;
-    this.contested = contested;
+  constructor(parts: DoubtParts) {
+    this.parts = parts;
   }
 
   committing(): void {
@@ -38,8 +48,30 @@ export class Doubt {
     this.isAsking = true;
     // Asked again after the next pause.
     this.provenAtMs = nowMs;
-    const isContested = await this.database.isContested();
+    const { database, contested } = this.parts;
+    const isContested = await database.isContested();
+    // A commit that does not end tells as much as another one would.
+    const isProven = isContested && !isSlow && (await this.commits());
     this.isAsking = false;
-    if (isContested) this.contested(new Error("another host says that it is the primary, too"));
+    // What was committed meanwhile answers the question, too.
+    if (!isContested || isProven || this.provenAtMs !== nowMs) return;
+    contested(new Error("another host says that it is the primary, too"));
+  }
+
+  /** Whether the primary still commits, in a session of its own. */
+  private async commits(): Promise<boolean> {
+    const { database, prove } = this.parts;
+    const session = await database.openBeside(() => {}).catch(() => undefined);
+    if (session === undefined) return false;
+    const overdue = setTimeout(() => session.end(), answerMs);
+    try {
+      await prove(session);
+      return true;
+    } catch {
+      return false;
+    } finally {
+      clearTimeout(overdue);
+      session.end();
+    }
   }
 }
