@@ -82,11 +82,16 @@ export function batchInParts(
   return [new MessageParts([tagAndLength(tag, bytes), ...frames])];
 }
 
-/** What subscribers with the same view get of a batch. `prefixed`: its only message. */
+/**
+ * What subscribers with the same view get of a batch. `prefixed`: its messages together. Undefined:
+ * there are none, or they are too many bytes for one piece.
+ */
 interface Encoded {
   readonly messages: readonly Buffer[];
   readonly prefixed: PrefixedMessages | undefined;
 }
+/** How many times as many bytes a view of a batch has that is still one piece. */
+const viewGrowth = 4;
 const encodedBatches = new WeakMap<Batch, Partial<Record<EventView, Encoded>>>();
 
 /**
@@ -102,13 +107,15 @@ export function batchMessagesOnce(
   const origin = "origin" in batch ? batch.origin : batch;
   let encoded = encodedBatches.get(origin);
   if (encoded === undefined) encodedBatches.set(origin, (encoded = {}));
-  return (encoded[view] ??= encodedOf(batchMessages(origin, tag, view, limits)));
+  return (encoded[view] ??= encodedOf(batchMessages(origin, tag, view, limits), limits));
 }
 
-function encodedOf(messages: readonly Buffer[]): Encoded {
-  const [message, ...others] = messages;
-  const isAlone = message !== undefined && others.length === 0;
-  return { messages, prefixed: isAlone ? PrefixedMessages.of(message) : undefined };
+function encodedOf(messages: readonly Buffer[], { batchBytesMax }: Limits): Encoded {
+  let bytes = 0;
+  for (const { length } of messages) bytes += length;
+  const isOnePiece = messages.length === 1 || bytes <= batchBytesMax * viewGrowth;
+  const isThere = messages.length > 0 && isOnePiece;
+  return { messages, prefixed: isThere ? PrefixedMessages.of(...messages) : undefined };
 }
 
 /**

@@ -34,11 +34,17 @@ export class PrefixedMessages {
     this.bytes = bytes;
   }
 
-  /** A message behind its prefix, as a copy. */
-  static of(message: Uint8Array): PrefixedMessages {
-    const bytes = Buffer.allocUnsafe(prefixBytes + message.length);
-    writePrefix(bytes, 0, message.length);
-    bytes.set(message, prefixBytes);
+  /** Messages behind their prefixes, as copies. */
+  static of(...messages: readonly Uint8Array[]): PrefixedMessages {
+    let size = 0;
+    for (const { length } of messages) size += prefixBytes + length;
+    const bytes = Buffer.allocUnsafe(size);
+    let at = 0;
+    for (const message of messages) {
+      at = writePrefix(bytes, at, message.length);
+      bytes.set(message, at);
+      at += message.length;
+    }
     return new PrefixedMessages(bytes);
   }
 

@@ -8,8 +8,13 @@ import { composeFrame } from "../../../src/domain/record.ts";
 import type { RecordedEvent } from "../../../src/gen/annals/v1/event_pb.js";
 import { ReadResponseSchema } from "../../../src/gen/annals/v1/read_pb.js";
 import { LoadResponseSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
-import { batchInParts, batchMessages } from "../../../src/grpc/convert/batches.ts";
-import { MessageParts } from "../../../src/grpc/transport/message-parts.ts";
+import {
+  batchInParts,
+  batchMessages,
+  batchMessagesOnce,
+} from "../../../src/grpc/convert/batches.ts";
+import { messagesIn } from "../../../src/grpc/transport/call-format.ts";
+import { MessageParts, type PrefixedMessages } from "../../../src/grpc/transport/message-parts.ts";
 import type { EventView } from "../../../src/grpc/convert/read-request.ts";
 import type { Batch } from "../../../src/log/verbs.ts";
 import { newEvent, type EventSketch } from "../../support/events.ts";
@@ -135,6 +140,22 @@ describe("the other views", () => {
     const messages = messagesOf(batchOf(sketches), "json");
     expect(messages.length).toBeGreaterThan(8);
     expect(eventsIn(messages).every(({ json }) => json !== undefined)).toBe(true);
+  });
+
+  test("are one piece for many subscribers, if they do not grow too much", () => {
+    const once = (data: string, count: number) => {
+      const sketches = Array.from({ length: count }, () => ({
+        contentType: "application/json",
+        data,
+      }));
+      return batchMessagesOnce(batchOf(sketches), 0x0a, "json", defaultLimits);
+    };
+    const { messages, prefixed } = once(JSON.stringify({ a: "x".repeat(1_000) }), 128);
+    expect(messages.length).toBe(2);
+    expect(messagesIn(prefixed as PrefixedMessages)).toEqual(messages);
+    const numbers = JSON.stringify(Array.from({ length: 9_900 }, (_, i) => i % 10));
+    expect(once(numbers, 16).prefixed).toBeUndefined();
+    expect(once(numbers, 0)).toEqual({ messages: [], prefixed: undefined });
   });
 
   test("leave an event as bytes that would not fit decoded, and it still fits", () => {
