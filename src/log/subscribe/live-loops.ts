@@ -1,7 +1,7 @@
 // Live delivery. Subscriptions with one selection that wait at the head are served by one loop. It
 // has one interest, reads each batch once, and gives the same object to each of them.
-// A subscription that does not take a batch leaves the loop, and so does each one if there is more
-// than one batch: it reads for itself until it waits at the head again.
+// A subscription that does not take a batch leaves the loop: it reads for itself until it waits at
+// the head again.
 //
 // While a subscription is in a loop, its own interest is paused and marked. When it leaves, it
 // looks again, unless the loop knows that it has had everything.
@@ -148,11 +148,22 @@ export class LiveLoop {
 
   /** Nothing matches between what the readers have had and `first`. */
   private async deliverBetween(first: number, last: number): Promise<void> {
+    const readers = [...this.readers];
+    for (const reader of readers) reader.through = Math.max(reader.through, first - 1);
+    for (let at = first; at <= last && this.readers.size > 0;) {
+      at = (await this.deliverBatch(readers, { first: at, last })) + 1;
+    }
+  }
+
+  /** The batch at the beginning of these positions. Answers where it ends. */
+  private async deliverBatch(
+    readers: readonly LiveReader[],
+    positions: StorageRead["positions"],
+  ): Promise<number> {
     const { selection } = this;
     const { batchBytes, shared, timers } = this.parts;
-    const positions = { first, last };
     const read: StorageRead = { selection, direction: "forwards", positions, batchBytes };
-    const readers = [...this.readers];
+    let through = positions.last;
     for (let at = 0; at < readers.length;) {
       // Again in each turn: what was removed meanwhile is given to nobody else.
       const batch = await this.following.takeWhole(read);
@@ -160,19 +171,22 @@ export class LiveLoop {
       const count = Math.min(deliveriesPerTurn, Math.ceil(quantumBytes / cost));
       const turn = readers.slice(at, at + count);
       const sinceMs = timers.nowMs();
-      for (const reader of turn) this.give(reader, batch, first, last);
+      for (const reader of turn) this.give(reader, batch, positions.first);
       at += turn.length;
+      through = batch.through;
       const ms = timers.nowMs() - sinceMs;
       this.givingMs += ms;
       // Readers with connections of their own cost a write each.
       await passGate(shared.gate, Math.max(turn.length * cost, ms * msBytes));
     }
+    return through;
   }
 
-  private give(reader: LiveReader, batch: Batch, first: number, last: number): void {
-    // It has left, or has joined with what is in the batch.
+  private give(reader: LiveReader, batch: Batch, first: number): void {
+    // It has left, or has joined again with what is in the batch.
     if (!this.readers.has(reader) || reader.through >= batch.through) return;
-    const isInStep = reader.through < first && batch.through >= last;
+    // Others may have been given a longer or shorter batch, if one was read again meanwhile.
+    const isInStep = reader.through === first - 1;
     if (isInStep && (batch.count === 0 || reader.take(batch))) reader.through = batch.through;
     else this.release(reader);
   }

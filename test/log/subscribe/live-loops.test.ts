@@ -59,12 +59,26 @@ describe("what is new", () => {
     for (const { positions } of subscribers) expect(positions).toEqual([1, 2, 3]);
   });
 
-  test("is a message where it is more than a batch, behind the word that says so", async () => {
-    const { log, subscribers } = await live(2, { limits: { batchBytesMax: 1 } });
-    await log.append(appendOf({}, {}));
-    for (const subscriber of subscribers) {
-      expect(await subscriber.drain()).toEqual(["fell-behind 1", "2", "3", "caught-up 3"]);
+  test("is several batches where it is more than one", async () => {
+    const { log, timers, subscribers } = await live(40, { limits: { batchBytesMax: 1 } });
+    await log.append(appendOf({}, {}, {}));
+    await timers.pass(10);
+    for (const { messages, positions } of subscribers) {
+      expect(positions).toEqual([1, 2, 3, 4]);
+      expect(messages.slice(-3).map(({ kind }) => kind)).toEqual(["batch", "batch", "batch"]);
     }
+  });
+
+  test("is asked for by one that takes the first of several batches alone", async () => {
+    let left = 0;
+    const takes = (): boolean => left-- > 0;
+    const { log, subscribers } = await live(2, { limits: { batchBytesMax: 1 }, takes });
+    left = 3;
+    await log.append(appendOf({}, {}, {}));
+    const [one, other] = await Promise.all(subscribers.map((subscriber) => subscriber.drain()));
+    expect(one).toEqual(["2", "3", "4"]);
+    expect(other).toEqual(["2", "fell-behind 2", "3", "4", "caught-up 4"]);
+    for (const { positions } of subscribers) expect(positions).toEqual([1, 2, 3, 4]);
   });
 
   test("is not what was removed while others were given it", async () => {

@@ -798,7 +798,7 @@ export declare type CaughtUpJson = {
 export declare const CaughtUpSchema: GenMessage<CaughtUp, {jsonType: CaughtUpJson}>;
 
 /**
- * A live subscription has more to deliver than one batch.
+ * A live subscription has more to deliver than its client takes at once.
  *
  * @generated from message annals.v1.FellBehind
  */
@@ -819,7 +819,7 @@ export declare type FellBehind = Message<"annals.v1.FellBehind"> & {
 };
 
 /**
- * A live subscription has more to deliver than one batch.
+ * A live subscription has more to deliver than its client takes at once.
  *
  * @generated from message annals.v1.FellBehind
  */
