@@ -14,8 +14,8 @@
 #   cluster.sh remove          stop everything and delete it
 #
 # Environment: CLUSTER_DIR (a folder of its own), SERVERS=2, NETWORK=loopback or namespaces (root only), PREFIX (the
-# first three numbers of all addresses), and those of node.sh: TTL, LOOP_WAIT, RETRY_TIMEOUT, SYNCHRONOUS, DCS, PATRONI,
-# PGBIN. `start` remembers them.
+# first three numbers of all addresses), and those of node.sh: TTL, LOOP_WAIT, RETRY_TIMEOUT, SYNCHRONOUS,
+# WAL_KEEP_SIZE, DCS, PATRONI, PGBIN. `start` remembers them.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,7 +23,7 @@ repository=$(cd "$here/../.." && pwd)
 DIR=${CLUSTER_DIR:-${TMPDIR:-/tmp}/annals-cluster-$(id -u)}
 startSeconds=120
 
-remembered=(SERVERS NETWORK PREFIX TTL LOOP_WAIT RETRY_TIMEOUT SYNCHRONOUS DCS PATRONI PGBIN)
+remembered=(SERVERS NETWORK PREFIX TTL LOOP_WAIT RETRY_TIMEOUT SYNCHRONOUS WAL_KEEP_SIZE DCS PATRONI PGBIN)
 if [ -e "$DIR/settings" ]; then
   while IFS== read -r name value; do
     if [ -z "${!name:-}" ]; then printf -v "$name" %s "$value"; fi
@@ -79,7 +79,7 @@ run() {
   if pid_of "$part" >/dev/null; then echo "$part runs" >&2; return; fi
   export NODE=$n LISTEN; LISTEN=$(address "$part")
   export ADDRESSES; ADDRESSES="$(address node1) $(address node2) $(address node3)"
-  export SUPERUSER_PASSWORD REPLICATION_PASSWORD TTL LOOP_WAIT RETRY_TIMEOUT SYNCHRONOUS DCS PATRONI PGBIN
+  export SUPERUSER_PASSWORD REPLICATION_PASSWORD TTL LOOP_WAIT RETRY_TIMEOUT SYNCHRONOUS WAL_KEEP_SIZE DCS PATRONI PGBIN
   export DATA=$DIR/$part HOME=$DIR GOMAXPROCS=1
   case $part in
     etcd[1-3]) spawn "$part" $(as_user) "$here/node.sh" etcd ;;

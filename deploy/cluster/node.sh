@@ -5,7 +5,8 @@
 #
 # NODE (1, 2, 3), ADDRESSES ("A B C", of the three nodes), ETCD_ADDRESSES (absent: the same), LISTEN (an IP
 # address), DATA (a folder), SUPERUSER_PASSWORD and REPLICATION_PASSWORD say what it is. Absent ones of the
-# others: TTL=20 LOOP_WAIT=2 RETRY_TIMEOUT=5 SYNCHRONOUS=true DCS=etcd PATRONI=patroni PGBIN=(the newest)
+# others: TTL=20 LOOP_WAIT=2 RETRY_TIMEOUT=5 SYNCHRONOUS=true WAL_KEEP_SIZE=2GB DCS=etcd PATRONI=patroni
+# PGBIN=(the newest)
 set -euo pipefail
 
 part=${1:-}
@@ -86,8 +87,8 @@ bootstrap:
       parameters:
         max_connections: 100
         max_wal_size: 1GB
-        # What a former primary needs to come back must not be gone.
-        wal_keep_size: 2GB
+        # What a former primary needs to come back must not be gone. pg_rewind copies all that is kept.
+        wal_keep_size: ${WAL_KEEP_SIZE:-2GB}
         wal_log_hints: "on"
         checkpoint_timeout: 1min
         wal_sender_timeout: 5s
@@ -122,5 +123,5 @@ YML
 case $part in
   etcd) run_etcd ;;
   patroni) run_patroni ;;
-  *) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 2 ;;
+  *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac

@@ -114,16 +114,21 @@ async function oneRound(round: ClusterRound, bounds: RoundBounds, tally: Tally):
       report(`${tally.cycles}: ${name}: ${seconds}; ${told}; ${so}`);
       if (round.violations.length > 0) break;
     }
-    await round.finish();
   } catch (error) {
-    // A cluster that does not recover is replaced. What was acknowledged in it is not judged then.
+    // A cluster that does not become whole is replaced. It serves all the same.
     isWhole = !(error instanceof Unhealed);
     if (isWhole) round.violate(`it broke off: ${(error as Error).stack ?? String(error)}`);
-    else round.unhealed.push(`the store is given up: ${(error as Error).message}`);
+    else round.unhealed.push(`the cluster is replaced: ${(error as Error).message}`);
+    report(await round.told());
+  }
+  try {
+    await round.finish();
+  } catch (error) {
+    round.violate(`it does not end: ${(error as Error).stack ?? String(error)}`);
     report(await round.told());
   } finally {
     await round.end();
-    tally.events += isWhole ? round.events : 0;
+    tally.events += round.events;
     tally.observations += round.observations;
     tally.deliveries += round.deliveries;
     tally.rows += round.rows;

@@ -73,6 +73,7 @@ export class LocalCluster {
       LOOP_WAIT: "1",
       RETRY_TIMEOUT: "2",
       SYNCHRONOUS: `${isSynchronous}`,
+      WAL_KEEP_SIZE: "256MB",
     };
   }
 

@@ -144,6 +144,9 @@ export class CommitProbe {
   }
 
   private async commitWith(client: Client): Promise<void> {
+    const isStandby = "SELECT pg_is_in_recovery()";
+    const { rows } = await client.query<[boolean]>({ text: isStandby, rowMode: "array" });
+    if (rows[0]?.[0] !== false) return;
     await client.query("CREATE SCHEMA IF NOT EXISTS probe");
     await client.query("CREATE TABLE IF NOT EXISTS probe.commits (n int)");
     while (!this.isOver) {

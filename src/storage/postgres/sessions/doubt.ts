@@ -8,7 +8,7 @@ import type { DbSession } from "./session.ts";
 /** After the last commit. */
 const idleMs = 10_000;
 /** After the beginning of a commit that has not ended. */
-const commitMs = 2_000;
+const commitMs = 500;
 /** A primary that has not committed by then is given up. */
 const answerMs = 3_000;
 
