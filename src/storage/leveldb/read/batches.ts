@@ -9,7 +9,7 @@ export async function* batchesFrom(
   walk: Walk,
   read: StorageRead,
   visibility: Visibility,
-): AsyncGenerator<Batch> {
+): AsyncGenerator<Batch, undefined> {
   const { first, last } = read.positions;
   const [begin, end] = read.direction === "forwards" ? [first - 1, last] : [last + 1, first];
   const batch = new BatchBuilder(read, begin);

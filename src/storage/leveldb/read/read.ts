@@ -8,10 +8,10 @@ import { closedError, readFailure, type OpenStore } from "../state/open-store.ts
 import { batchesFrom } from "./batches.ts";
 import { positionAt } from "./chunks.ts";
 import { gathererFor } from "./gatherer.ts";
-import { hotWalk } from "./hot-stream.ts";
+import { hotBatch, hotEvents, hotWalk } from "./hot-stream.ts";
 import { planFor } from "./plan.ts";
 import { Visibility } from "./visibility.ts";
-import { indexWalk, logWalk } from "./walks.ts";
+import { batchIn, indexWalk, logWalk } from "./walks.ts";
 
 const fewChunks = 8;
 
@@ -24,7 +24,7 @@ export class EngineRead implements AsyncIterableIterator<Batch, undefined> {
   private readonly read: StorageRead;
   readonly head: number;
   readonly moment: number;
-  private batches: AsyncIterator<Batch> | undefined;
+  private batches: Batches | undefined;
 
   constructor(store: OpenStore, read: StorageRead, head: number) {
     this.store = store;
@@ -61,25 +61,32 @@ function regularBatch(batch: Batch): Batch {
   return { ...batch, frames, bytes: frames.reduce((bytes, { length }) => bytes + length, 0) };
 }
 
+type Batches = Iterator<Batch, undefined> | AsyncIterator<Batch, undefined>;
+
 /** Finds the fastest way to the events of the read, and begins to gather them into batches. */
 async function begin(
   store: OpenStore,
   read: StorageRead,
   asOf: { readonly head: number; readonly moment: number },
-): Promise<AsyncIterator<Batch>> {
+): Promise<Batches> {
   const { head } = asOf;
   const first = Math.max(read.positions.first, 1);
   const last = Math.min(read.positions.last, head);
   if (first > last) return nothing;
-  const visibility = new Visibility(store, read);
   const bounded = { ...read, positions: { first, last } };
-  const hot = hotWalk(store, bounded);
-  if (hot !== undefined) return batchesFrom(hot, bounded, visibility);
-  const walkLog = () => batchesFrom(logWalk(store, bounded, head), bounded, visibility);
+  const hot = hotEvents(store, bounded);
   // A small range in memory is faster to examine than any index. Live subscriptions read this way.
   const isForwards = read.direction === "forwards" && read.versions === undefined;
-  if (isForwards && store.tail.covers(first, last, fewChunks)) return walkLog();
+  const recent = isForwards && !hot ? store.tail.covering(first, last, fewChunks) : undefined;
   const isAnyRemoved = !store.lifecycles.isEmpty;
+  if (!isAnyRemoved) {
+    const batch = hot ? hotBatch(bounded, hot) : recent && batchIn(recent, bounded);
+    if (batch !== undefined) return [batch].values();
+  }
+  const visibility = new Visibility(store, read);
+  if (hot) return batchesFrom(hotWalk(bounded, hot), bounded, visibility);
+  const walkLog = () => batchesFrom(logWalk(store, bounded, head), bounded, visibility);
+  if (recent) return walkLog();
   const narrow = isAnyRemoved ? await narrowed(store, bounded, visibility) : bounded;
   if (narrow.positions.first > narrow.positions.last) return nothing;
   const plan = await planFor(store, narrow, head);
@@ -89,9 +96,7 @@ async function begin(
   return batchesFrom(walk, bounded, visibility);
 }
 
-const nothing: AsyncIterator<Batch> = {
-  next: () => Promise.resolve({ done: true, value: undefined }),
-};
+const nothing: Batches = { next: () => ({ done: true, value: undefined }) };
 
 /** Leaves out the removed beginning of a stream, however long it is. */
 async function narrowed(

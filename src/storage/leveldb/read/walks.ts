@@ -6,7 +6,7 @@ import { corruption } from "../../../domain/errors.ts";
 import { isSystemName, type PlacedEvent } from "../../../domain/event.ts";
 import { selects, type Selection } from "../../../domain/query.ts";
 import { scanPlacement, scanRecord, scanStream } from "../../../domain/record.ts";
-import type { StorageRead } from "../../storage.ts";
+import type { Batch, StorageRead } from "../../storage.ts";
 import { frameOffsets, recordOf, type Chunk } from "../format/chunk.ts";
 import { skipsRemoved, type OpenStore } from "../state/open-store.ts";
 import type { TermHead } from "../state/term-table.ts";
@@ -106,6 +106,28 @@ async function* logStretches(
       yield chunkStretch(read, chunk, isEmpty);
     }
   }
+}
+
+/**
+ * What a read forwards finds in these chunks, which cover it, as one batch. Nothing may be removed.
+ * Undefined: it does not fit one, or the space of a chunk was reclaimed. Throws CORRUPTION.
+ */
+export function batchIn(chunks: readonly Chunk[], read: StorageRead): Batch | undefined {
+  const { batchBytes, batchEvents = Infinity, positions } = read;
+  const frames: Uint8Array[] = [];
+  let [count, bytes] = [0, 0];
+  const add = (frame: Uint8Array, events: number): void => {
+    frames.push(frame);
+    count += events;
+    bytes += frame.length;
+  };
+  for (const chunk of chunks) {
+    if (chunk.reclaimed !== undefined) return undefined;
+    if (isWhole(read, chunk)) add(chunk.records, chunk.count);
+    else for (const { frame } of chunkEvents(read, chunk)) add(frame, 1);
+    if (bytes > batchBytes || count > batchEvents) return undefined;
+  }
+  return { frames, count, bytes, through: positions.last };
 }
 
 function chunkStretch(read: StorageRead, chunk: Chunk, isEmpty: boolean): Stretch {

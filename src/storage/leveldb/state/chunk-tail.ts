@@ -65,10 +65,10 @@ export class ChunkTail {
     return this.chunks.slice(from, to);
   }
 
-  /** Whether at most `countMax` chunks contain these positions, and all of them are in memory. */
-  covers(first: number, last: number, countMax: number): boolean {
+  /** The chunks with these positions, at most so many. Undefined: not all are in memory. */
+  covering(first: number, last: number, countMax: number): readonly Chunk[] | undefined {
     const page = this.page(first, last, countMax);
-    return (page.at(-1)?.last ?? 0) >= last;
+    return (page.at(-1)?.last ?? 0) >= last ? page : undefined;
   }
 
   /** The index of the first chunk whose last position is at or after the given one. */
