@@ -181,7 +181,7 @@ export class Connection implements ReceivingConnection {
     this.streams.delete(id);
     this.budget.give(this.limits.streamBytes + headerBytes);
     if (isAwaited) this.receiver.await(id);
-    if (this.streams.size === 0) this.endWhenDone();
+    if (this.isLast || this.phase !== "open") this.endWhenDone();
   }
 
   last(): void {
@@ -285,7 +285,7 @@ export class Connection implements ReceivingConnection {
     } catch (error) {
       this.fail(error);
     }
-    this.resume();
+    if (this.socket.isPaused()) this.resume();
   };
 
   private resume(): void {

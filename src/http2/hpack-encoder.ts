@@ -6,11 +6,11 @@
 import { fieldOf, staticTable } from "./header-fields.ts";
 import { encodeHuffman } from "./huffman.ts";
 
-/** Encoded headers, for any stream of any connection, any number of times. */
+/** Headers for any stream of any connection, any number of times. */
 export interface HeaderBlock {
-  readonly bytes: Buffer;
-  /** What they say, for a stream that is not HTTP/2. */
   readonly fields: readonly (readonly [name: string, value: string])[];
+  /** In HPACK. Undefined: they were not sent by HTTP/2 yet. */
+  encoded: Buffer | undefined;
 }
 
 const fieldIndexes = new Map<string, number>();
@@ -28,24 +28,11 @@ export function encodeHeaders(fields: HeaderBlock["fields"]): HeaderBlock {
   for (const [name, value] of fields) {
     if (!fieldOf(name, value).isSound) throw new RangeError(`not a header: ${name}`);
   }
-  return new Block(fields);
+  return { fields, encoded: undefined };
 }
 
-/** Encoded when it is first needed: HTTP/1.1 needs the fields alone. */
-class Block implements HeaderBlock {
-  readonly fields: HeaderBlock["fields"];
-  private encoded: Buffer | undefined;
-
-  constructor(fields: HeaderBlock["fields"]) {
-    this.fields = fields;
-  }
-
-  get bytes(): Buffer {
-    return (this.encoded ??= encoded(this.fields));
-  }
-}
-
-function encoded(fields: HeaderBlock["fields"]): Buffer {
+/** The headers in HPACK. */
+export function hpackOf(fields: HeaderBlock["fields"]): Buffer {
   const parts: Buffer[] = [];
   for (const [name, value] of fields) {
     const indexed = fieldIndexes.get(`${name} ${value}`);

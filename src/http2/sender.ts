@@ -3,7 +3,7 @@
 // Source: RFC 9113, sections 5.2 and 6.9.
 
 import type { Budget } from "./api.ts";
-import type { HeaderBlock } from "./hpack-encoder.ts";
+import { hpackOf, type HeaderBlock } from "./hpack-encoder.ts";
 import type { Http2Limits } from "./limits.ts";
 import { copiedBytesMax, type Output } from "./output.ts";
 import {
@@ -208,19 +208,20 @@ export class Sender {
     if (head !== undefined) {
       const isAll = stream.isEnding && trailers === undefined && stream.unsentBytes === 0;
       stream.head = undefined;
-      this.headers(stream.id, head.bytes, isAll);
+      this.headers(stream.id, head, isAll);
       if (isAll) return stream.onAllSent();
     }
     if (stream.unsentBytes > 0 && !this.data(stream)) return;
     if (stream.isOver) return;
     if (stream.unsentBytes > 0) return this.enqueue(stream);
     if (!stream.isEnding) return;
-    if (stream.trailers !== undefined) this.headers(stream.id, stream.trailers.bytes, true);
+    if (stream.trailers !== undefined) this.headers(stream.id, stream.trailers, true);
     else this.output.frame(type.data, flag.endStream, stream.id, 0);
     stream.onAllSent();
   }
 
-  private headers(id: number, block: Buffer, endStream: boolean): void {
+  private headers(id: number, headers: HeaderBlock, endStream: boolean): void {
+    const block = (headers.encoded ??= hpackOf(headers.fields));
     // After this, the client may change the size of the table: we do not use it.
     const bytes = this.hasSentHeaders ? block : Buffer.concat([tableOfNothing, block]);
     this.hasSentHeaders = true;

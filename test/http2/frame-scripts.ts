@@ -1,6 +1,6 @@
 // Generated conversations of frames: some sound requests, then one frame (or some) of a named kind,
 // sound, at a boundary, or hostile. From a seed, the same for ever.
-import { encodeHeaders } from "../../src/http2/hpack-encoder.ts";
+import { hpackOf } from "../../src/http2/hpack-encoder.ts";
 import { encodeHuffman } from "../../src/http2/huffman.ts";
 import { flag, setting, type } from "../../src/http2/protocol.ts";
 import { data, frame, request, requestFields, settings, uint32 } from "./raw-client.ts";
@@ -131,12 +131,12 @@ export const kinds: Readonly<Record<string, Kind>> = {
     void talk.frames.push(frame(type.data, flag.padded, anOpen(talk))),
   trailers: (talk, random) => {
     const id = end(talk, begin(talk, false), talk.ended);
-    const block = encodeHeaders([["x-trailer", `${random(9)}`]]).bytes;
+    const block = hpackOf([["x-trailer", `${random(9)}`]]);
     talk.frames.push(frame(type.headers, open | flag.endStream, id, block));
   },
   "trailers that do not end": (talk) => {
     const id = end(talk, begin(talk, false), []);
-    talk.frames.push(frame(type.headers, open, id, encodeHeaders([["x", "y"]]).bytes));
+    talk.frames.push(frame(type.headers, open, id, hpackOf([["x", "y"]])));
   },
   "trailers with a pseudo-header": (talk) => {
     const id = end(talk, begin(talk, false), []);

@@ -3,6 +3,7 @@ import { createServer } from "node:http";
 import { connect } from "node:http2";
 import { connect as connectSocket } from "node:net";
 import { afterEach, describe, expect, test } from "vitest";
+import { hpackOf } from "../../src/http2/hpack-encoder.ts";
 import type { Http2Limits } from "../../src/http2/limits.ts";
 import { flag, preface, type } from "../../src/http2/protocol.ts";
 import { data, frame, RawClient, request, settings, uint32 } from "./raw-client.ts";
@@ -60,7 +61,7 @@ describe("a client that is silent is cut off", () => {
   test.each<[string, Buffer]>([
     ["within a frame's head", data(1, 5).subarray(0, 4)],
     ["within a frame", data(1, 5).subarray(0, 12)],
-    ["within a block of headers", frame(type.headers, 0, 3, ok.bytes)],
+    ["within a block of headers", frame(type.headers, 0, 3, hpackOf(ok.fields))],
   ])("%s", async (_, bytes) => {
     await started({ frameMs: 50 }, () => ({}));
     const client = raw();

@@ -1,6 +1,6 @@
 // Every limit, met: how it ends, by its name, and that what was held is given back.
 import { afterEach, describe, expect, test } from "vitest";
-import { encodeHeaders } from "../../src/http2/hpack-encoder.ts";
+import { encodeHeaders, hpackOf } from "../../src/http2/hpack-encoder.ts";
 import { defaultHttp2Limits, type Http2Limits } from "../../src/http2/limits.ts";
 import { flag, setting, type } from "../../src/http2/protocol.ts";
 import { data, frame, RawClient, request, requestFields, settings, uint32 } from "./raw-client.ts";
@@ -35,8 +35,7 @@ async function flood(client: RawClient, round: (n: number) => Buffer): Promise<v
 
 const many = (count: number, each: (n: number) => Buffer): Buffer =>
   Buffer.concat(Array.from({ length: count }, (_, n) => each(n)));
-const headersOf = (bytes: number) =>
-  encodeHeaders([...requestFields, ["x", "\u00ff".repeat(bytes)]]).bytes;
+const headersOf = (bytes: number) => hpackOf([...requestFields, ["x", "\u00ff".repeat(bytes)]]);
 
 describe("floods end their connection by ENHANCE_YOUR_CALM and the limit's name", () => {
   const small = { controlFramesBurst: 500, controlFramesPerSecond: 10 };

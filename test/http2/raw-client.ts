@@ -1,6 +1,6 @@
 // An HTTP/2 client that sends what it is told, frame by frame, and keeps what comes back.
 import { connect, type Socket } from "node:net";
-import { encodeHeaders } from "../../src/http2/hpack-encoder.ts";
+import { hpackOf } from "../../src/http2/hpack-encoder.ts";
 import { flag, preface, type } from "../../src/http2/protocol.ts";
 
 export interface ReceivedFrame {
@@ -49,7 +49,7 @@ export function request(
   more: readonly [string, string][] = [],
   flags = flag.endStream | flag.endHeaders,
 ): Buffer {
-  return frame(type.headers, flags, id, encodeHeaders([...requestFields, ...more]).bytes);
+  return frame(type.headers, flags, id, hpackOf([...requestFields, ...more]));
 }
 
 export function data(id: number, bytes: number | Buffer, flags = 0): Buffer {

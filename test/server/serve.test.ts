@@ -14,7 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
-import { encodeHeaders } from "../../src/http2/hpack-encoder.ts";
+import { hpackOf } from "../../src/http2/hpack-encoder.ts";
 import { flag, type } from "../../src/http2/protocol.ts";
 import { frame, RawClient } from "../http2/raw-client.ts";
 import { Calls, failedOf, nextOf } from "../support/calls.ts";
@@ -126,14 +126,14 @@ describe("annals serve", () => {
     for (let i = 0; i < 8; i++)
       await server.calls.unary(m.append, { stream: "a", events: [large] });
     const client = new RawClient(Number(server.address.split(":")[1]));
-    const head = encodeHeaders([
+    const head = hpackOf([
       [":method", "POST"],
       [":scheme", "http"],
       [":path", "/annals.v1.EventStoreService/Read"],
       ["content-type", "application/grpc"],
     ]);
     client.send(
-      frame(type.headers, flag.endHeaders, 1, head.bytes),
+      frame(type.headers, flag.endHeaders, 1, head),
       frame(type.data, flag.endStream, 1, messageFrame(Buffer.alloc(0))),
     );
     await client.frame(type.data, 1);

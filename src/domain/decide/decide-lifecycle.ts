@@ -85,14 +85,13 @@ export class LifecycleOverlay {
   private readonly durable: ReadonlyMap<string, Lifecycle>;
   private readonly changes = new Map<string, Lifecycle>();
   /** Whether a change that the batch accepted may have removed stored events. */
-  private removed = false;
+  mayHaveRemoved = false;
+  /** Whether any stream of the batch has a lifecycle. */
+  areAny: boolean;
 
   constructor(durable: ReadonlyMap<string, Lifecycle>) {
     this.durable = durable;
-  }
-
-  get mayHaveRemoved(): boolean {
-    return this.removed;
+    this.areAny = durable.size > 0;
   }
 
   of(stream: string): Lifecycle | undefined {
@@ -101,7 +100,7 @@ export class LifecycleOverlay {
 
   /** Records that an event of the stream was accepted. */
   added(stream: string): void {
-    if (this.of(stream)?.policy.maxCount !== undefined) this.removed = true;
+    if (this.of(stream)?.policy.maxCount !== undefined) this.mayHaveRemoved = true;
   }
 
   /** Whether an event that the batch accepted is not removed, given its stream's version. */
@@ -112,7 +111,6 @@ export class LifecycleOverlay {
 
   /** The first stream among those the append writes to that is tombstoned. */
   tombstoned(events: readonly NewEvent[]): Tombstoned | undefined {
-    if (this.durable.size === 0 && this.changes.size === 0) return undefined;
     const event = events.find(({ stream }) => this.of(stream)?.tombstoned === true);
     return event && { kind: "tombstoned", stream: event.stream };
   }
@@ -167,7 +165,8 @@ export class LifecycleOverlay {
   ): AcceptedChange {
     const { stream, actor, reason } = request;
     this.changes.set(stream, lifecycle);
-    this.removed = true;
+    this.mayHaveRemoved = true;
+    this.areAny = true;
     const said = { stream, lifecycle, actor, reason };
     const event = lifecycleEvent(typeOf(request), said);
     return { event, outcome: { kind: "stream-changed", position, recordedAt, version, lifecycle } };

@@ -166,7 +166,7 @@ export function* decideInSteps<P extends Proposal>(
       (yield* recordedBefore(append, overlay, effort)) ??
       append.mismatch ??
       beyondHead(conditions, facts.head.position) ??
-      overlay.lifecycles.tombstoned(append.events) ??
+      (overlay.lifecycles.areAny ? overlay.lifecycles.tombstoned(append.events) : undefined) ??
       (checkpoint && overlay.checkpoints.refusal(checkpoint)) ??
       conflict(append, overlay, found);
     outcomes.push(answered ?? (yield* accept(append, overlay, effort)));
@@ -212,15 +212,18 @@ function conflict(
 
 function* accept(append: Append, overlay: Overlay, effort: Effort): Steps<Appended> {
   const placed: CommitEvent[] = [];
+  const ids: string[] = [];
   let isAnyIdMade = false;
   for (const event of append.events) {
-    placed.push(overlay.place(event, append));
+    const at = overlay.place(event, append);
+    placed.push(at);
+    ids.push(at.id);
     isAnyIdMade ||= !event.idFromClient;
     const isOver = effort.spend(placedBytes + event.body.length * copiedShare);
     if (isOver) yield effort.take();
   }
   const outcome = appended(placed, overlay.recordedAt, false);
-  return isAnyIdMade ? { ...outcome, ids: placed.map(({ id }) => id) } : outcome;
+  return isAnyIdMade ? { ...outcome, ids } : outcome;
 }
 
 function decideRequest(

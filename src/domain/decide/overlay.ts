@@ -83,7 +83,7 @@ export class Overlay {
     const placed = { id, stream, type, tags, version, position, idFromClient, frame };
     if (idFromClient) this.ids.set(id, this.events.length);
     if (stream !== "") this.versions.set(stream, version);
-    this.lifecycles.added(stream);
+    if (this.lifecycles.areAny) this.lifecycles.added(stream);
     this.events.push(placed);
     return placed;
   }

@@ -91,6 +91,14 @@ export class Stopping {
   }
 }
 
+/** The failure where a call or a connection may not hold any more. */
+export function tooMuchHeld(): AnnalsError {
+  const message =
+    "client_memory_bytes: the server holds what it may for its clients, and this one holds the " +
+    "most: try again";
+  return new AnnalsError({ reason: "OVERLOADED", retryAfterMs: 1_000 }, message);
+}
+
 /** States of the store in which every append fails. Each is logged once in a while. */
 const lasting: ReadonlySet<string> = new Set(["DISK_FULL", "STORE_FAILED", "OUTCOME_UNKNOWN"]);
 const toldEveryMs = 10_000;

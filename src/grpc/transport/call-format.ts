@@ -100,9 +100,10 @@ export function framed(messages: readonly Framable[]): readonly Uint8Array[] {
   const piece = Buffer.allocUnsafe(bytes);
   let at = 0;
   for (const message of messages as readonly Uint8Array[]) {
-    at = writePrefix(piece, at, message.length);
-    piece.set(message, at);
-    at += message.length;
+    piece[at] = 0;
+    piece.writeUInt32BE(message.length, at + 1);
+    piece.set(message, at + prefixBytes);
+    at += prefixBytes + message.length;
   }
   return [piece];
 }

@@ -18,10 +18,10 @@ import type { Steps } from "../../domain/steps.ts";
 import type { StreamHandler, Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
 import { inSteps, type Gate } from "../../log/scheduling/scheduler.ts";
-import { failed, type Call, type CallEnvironment } from "./call-environment.ts";
+import { failed, tooMuchHeld, type Call, type CallEnvironment } from "./call-environment.ts";
 import { EndableCall, type EndWords } from "./call-end.ts";
 import type { ObservedCall } from "./call-observer.ts";
-import { Incoming, tooMuchHeld, type IncomingOptions } from "./incoming.ts";
+import { Incoming, type IncomingOptions } from "./incoming.ts";
 import type { PrefixedMessages } from "./message-parts.ts";
 import type { Bytes, Method } from "./methods.ts";
 import { Outgoing } from "./outgoing.ts";
@@ -65,6 +65,7 @@ export interface RequestOptions extends IncomingOptions {
 export class GrpcCall extends EndableCall implements Call, StreamHandler, Visitor, ObservedCall {
   readonly connection: Http2Stream["connection"];
   readonly headers: ReadonlyMap<string, string>;
+  readonly path: string;
   readonly isRepeated: boolean;
   private readonly stream: Http2Stream;
   private readonly method: Method;
@@ -91,6 +92,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.connection = stream.connection;
     this.headers = stream.headers;
     this.method = method;
+    this.path = method.path;
     this.environment = environment;
     this.isRepeated = options.isRepeated;
     const { access, memory, observer, stopping } = environment;
@@ -107,10 +109,6 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
 
   get peer(): string {
     return this.connection.peer;
-  }
-
-  get path(): string {
-    return this.method.path;
   }
 
   get traceParent(): string | undefined {
@@ -284,15 +282,14 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   /** `bytes` are held for the handler. */
   private begin(handler: () => unknown, bytes = 0): void {
     const ready = this.admission?.ready;
-    if (ready === undefined) void this.run(handler, bytes);
-    // A caller that may not call is answered by `admit`.
-    else void ready.then(() => (this.isAnswered ? undefined : this.run(handler, bytes)), this.fail);
-  }
-
-  private run(handler: () => unknown, bytes: number): Promise<void> {
     const { observer } = this.environment;
-    if (observer?.around === undefined) return this.answer(handler, bytes);
-    return observer.around(this, () => this.answer(handler, bytes));
+    const isPlain = ready === undefined && observer?.around === undefined;
+    if (isPlain) return void this.answer(handler, bytes);
+    const work = (): Promise<void> => this.answer(handler, bytes);
+    const told = (): Promise<void> => observer?.around?.(this, work) ?? work();
+    if (ready === undefined) void told();
+    // A caller that may not call is answered by `admit`.
+    else void ready.then(() => (this.isAnswered ? undefined : told()), this.fail);
   }
 
   /** Whatever the handler does, the call ends once, with an answer or a status. Never rejects. */
@@ -301,8 +298,10 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     const isOneAnswer = method.kind === "unary" || method.kind === "client_streaming";
     try {
       if (bytes > 0) this.hold(bytes);
-      if (isOneAnswer) this.finish(undefined, method.encode(await handler()));
-      else {
+      if (isOneAnswer) {
+        const said = await handler();
+        this.finish(undefined, said instanceof Buffer ? said : method.encode(said));
+      } else {
         await this.sendEach(handler() as AsyncIterable<unknown>);
         this.finish();
       }

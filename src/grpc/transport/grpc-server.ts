@@ -108,7 +108,7 @@ export class GrpcServer {
       },
       budgetOf: (connection) => memory.open(connection),
       networkOf: addressOf,
-      onStream: (stream) => this.route(stream),
+      onStream: this.route,
       headersTooLarge,
       onRefusal: (reason, peer) => {
         observer?.refused?.(reason);
@@ -168,7 +168,7 @@ export class GrpcServer {
   }
 
   /** The method and options of a request, or why it is refused. */
-  private route(stream: Http2Stream): StreamHandler {
+  private readonly route = (stream: Http2Stream): StreamHandler => {
     const { headers } = stream;
     const httpMethod = headers.get(":method");
     if (!grpcType.test(headers.get("content-type") ?? "")) {
@@ -206,7 +206,7 @@ export class GrpcServer {
     const incoming = { compression, receiveBytesMax, isOneRequest, format, requestTimes };
     const options = { timeoutMs, isRepeated, ...incoming };
     return new GrpcCall(stream, method, options, this.environment);
-  }
+  };
 
   /** It is no call: nothing that is told of calls has begun. */
   private refuse(stream: Http2Stream, error: StatusError): StreamHandler {

@@ -4,11 +4,10 @@
 
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Http2Stream } from "../../http2/api.ts";
-import type { Call, Stopping } from "./call-environment.ts";
+import { tooMuchHeld, type Call, type Stopping } from "./call-environment.ts";
 import type { CallFormat } from "./call-format.ts";
 import { prefixBytes } from "./message-parts.ts";
 import { inflate, type Compression } from "./inflate.ts";
-import { grown, owned } from "./request-bytes.ts";
 import { RequestDeadline, type Awaited, type RequestTimes } from "./request-deadlines.ts";
 import { StatusCode, StatusError } from "./status.ts";
 
@@ -139,8 +138,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
 
   /** The client has ended the request. */
   complete(): void {
-    const isWhole = this.options.format.wholeBytesMax !== undefined;
-    if (isWhole) return this.completeWhole();
+    if (this.options.format.wholeBytesMax !== undefined) return this.completeWhole();
     if (this.partialBytes > 0 && this.error === undefined) {
       const message = "the request ends within its message";
       this.fail(new StatusError(StatusCode.INVALID_ARGUMENT, message));
@@ -326,8 +324,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   }
 
   private queue(came: Buffer): void {
-    const { decode } = this.options.format;
-    const message = decode === undefined ? came : decode(came);
+    const message = this.options.format.decode?.(came) ?? came;
     if (message.length > came.length) this.draw(message.length - came.length);
     this.waiting.push(message);
     this.waitingBytes += message.length;
@@ -380,11 +377,16 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   }
 }
 
-export function tooMuchHeld(): AnnalsError {
-  const message =
-    "client_memory_bytes: the server holds what it may for its clients, and this one holds the " +
-    "most: try again";
-  return new AnnalsError({ reason: "OVERLOADED", retryAfterMs: 1_000 }, message);
+/** `partial` has its own memory, which is free at once, and not when it is collected. */
+function grown(partial: Buffer, size: number): Buffer {
+  if (partial.length === 0) return Buffer.allocUnsafeSlow(size);
+  return Buffer.from((partial.buffer as ArrayBuffer).transfer(size));
+}
+
+/** A small message that waits must not keep all that was read with it. */
+function owned(message: Buffer): Buffer {
+  const isMostOfIt = message.length * 2 >= message.buffer.byteLength;
+  return isMostOfIt ? message : Buffer.from(message);
 }
 
 function tooLong(bytes: number, receiveBytesMax: number): StatusError {

@@ -9,7 +9,7 @@ import { errorCode } from "../../http2/protocol.ts";
 import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
 import { schedulingPolicy } from "../../log/scheduling/policy.ts";
 import { framedAlone, type AnswerFormat, type Framable } from "./call-format.ts";
-import { tooMuchHeld } from "./incoming.ts";
+import { tooMuchHeld } from "./call-environment.ts";
 import {
   prefixBytes,
   PrefixedMessages,

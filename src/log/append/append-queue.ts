@@ -122,7 +122,8 @@ export class AppendQueue {
     if (notHere !== undefined) return Promise.reject(notHere);
     if (signal?.aborted === true) return Promise.reject(cancellation(signal));
     const weight = weightOf(proposal);
-    if (this.isFull(weight, client)) {
+    // An append that waits alone is accepted at any size; otherwise it could never enter.
+    if (this.heldCount > 0 && this.isFull(weight, client)) {
       return refused({ reason: "OVERLOADED", retryAfterMs }, "too many appends wait for the disk");
     }
     return this.enter(proposal, weight, client, signal);
@@ -150,13 +151,9 @@ export class AppendQueue {
     return new Promise((resolve) => this.whenIdle.push(resolve));
   }
 
-  /**
-   * An append that waits alone is accepted at any size; otherwise it could never enter. A small one
-   * of a client with nothing in the queue is not refused for what others have there.
-   */
+  /** A small append of a client with nothing here is not refused for what others have here. */
   private isFull({ heldBytes }: Weight, client: object): boolean {
     const { appendQueueBytesMax, appendQueueCountMax } = this.options.limits;
-    if (this.heldCount === 0) return false;
     if (client !== this && heldBytes <= freshBytes && !this.waiting.has(client)) return false;
     return (
       this.heldBytes + heldBytes > appendQueueBytesMax || this.heldCount >= appendQueueCountMax

@@ -25,11 +25,8 @@ export class QueueOrder<E extends Entry> {
   /** Clients that came to an empty line, and those that have had a turn since. */
   private readonly fresh: Lines<E> = new Map();
   private readonly old: Lines<E> = new Map();
-  private count = 0;
-
-  get size(): number {
-    return this.count;
-  }
+  /** The number of entries. */
+  size = 0;
 
   /** Whether anything of the client waits. */
   has(client: object): boolean {
@@ -44,7 +41,7 @@ export class QueueOrder<E extends Entry> {
       this.fresh.set(client, line);
     }
     line.entries.add(entry);
-    this.count++;
+    this.size++;
   }
 
   /** Removes an entry, wherever it is in its line. */
@@ -53,7 +50,7 @@ export class QueueOrder<E extends Entry> {
     const lines = this.fresh.has(client) ? this.fresh : this.old;
     const line = lines.get(client);
     if (line === undefined || !line.entries.delete(entry)) return;
-    this.count--;
+    this.size--;
     if (line.entries.size === 0) lines.delete(client);
   }
 

@@ -13,7 +13,7 @@ import {
 import { LoadRequestSchema, LoadResponseSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
 import type { ServiceContext } from "../../../src/grpc/services/context.ts";
 import { readMethods } from "../../../src/grpc/services/read.ts";
-import { encodeHeaders } from "../../../src/http2/hpack-encoder.ts";
+import { hpackOf } from "../../../src/http2/hpack-encoder.ts";
 import { flag, type } from "../../../src/http2/protocol.ts";
 import { data, frame, RawClient, uint32 } from "../../http2/raw-client.ts";
 import { appendAll, openLog, type Opened } from "../../log/harness.ts";
@@ -61,7 +61,7 @@ function ask(method: string, request: Buffer): void {
     ["content-type", "application/grpc"],
     ["te", "trailers"],
   ];
-  const head = frame(type.headers, flag.endHeaders, 1, encodeHeaders(fields).bytes);
+  const head = frame(type.headers, flag.endHeaders, 1, hpackOf(fields));
   client.send(head, data(1, messageFrame(request), flag.endStream));
 }
 

@@ -22,7 +22,7 @@ export class CommitTail {
   private readonly id = randomBytes(8).toString("hex");
   private commits: (TailCommit & { readonly bytes: number })[] = [];
   /** The sequence number before the first of the commits. Undefined: they are not kept. */
-  private begin: number | undefined;
+  begin: number | undefined;
   private bytes = 0;
   private readonly listeners = new Set<() => void>();
 
@@ -31,9 +31,8 @@ export class CommitTail {
     this.begin ??= sequence;
   }
 
-  /** Called when a commit is durable. */
+  /** Called when a commit is durable, if commits are kept. */
   push(position: number, sequence: number, written: readonly Operation[]): void {
-    if (this.begin === undefined) return;
     const operations = sideValuesAmong(written);
     const last = this.commits.at(-1);
     if (operations.length === 0 && last?.sideValues.length === 0) {

@@ -215,7 +215,8 @@ async function storeDurably(
   stored?.();
   store.headHash = headHash;
   if (events.length > 0) store.head = { position, recordedAt };
-  store.commits.push(position, store.sequence, operations);
+  const { commits } = store;
+  if (commits.begin !== undefined) commits.push(position, store.sequence, operations);
   options.acknowledge?.(acknowledgedBy(store));
   if (events.length === 0) return;
   const advance = { from, to: store.head, events };
