@@ -32,18 +32,54 @@ function idOfHalves(high: bigint, low: bigint): string {
   return dashed(half(high) + half(low));
 }
 
-/** The halves are signed, as the wire has them. */
-export function halvesOf(id: string): { high: bigint; low: bigint } {
-  const hex = id.replaceAll("-", "");
-  return { high: signed(hex.slice(0, 16)), low: signed(hex.slice(16)) };
+/** Characters of an id as text. */
+export const idChars = 36;
+const digits = Uint8Array.from({ length: 256 }, (_, byte) => {
+  const digit = Number.parseInt(String.fromCharCode(byte), 16);
+  return Number.isNaN(digit) ? 0 : digit;
+});
+
+/**
+ * Writes an id that is text at an offset of `from` as a message `UUID` of two halves, with its
+ * length. Returns the offset after it.
+ */
+export function writeStructuredId(into: Buffer, at: number, id: Buffer, from: number): number {
+  // The digits are in groups of 8, 4, 4, 4 and 12.
+  const start = at + 3;
+  let end = start;
+  const first = word(id, from, from + 8);
+  const second = word(id, from + 9, from + 13) * 0x1_0000 + word(id, from + 14, from + 18);
+  end = writeHalf(into, end, 0x08, first, second);
+  const third = word(id, from + 19, from + 23) * 0x1_0000 + word(id, from + 24, from + 28);
+  end = writeHalf(into, end, 0x10, third, word(id, from + 28, from + 36));
+  into[at] = end - start + 2;
+  into[at + 1] = 0x0a;
+  into[at + 2] = end - start;
+  return end;
+}
+
+function word(id: Buffer, from: number, end: number): number {
+  let value = 0;
+  for (let i = from; i < end; i++) value = value * 16 + (digits[id[i] as number] as number);
+  return value;
+}
+
+/** A varint of 64 bits, of which the upper and the lower 32 are given. A zero is not written. */
+function writeHalf(into: Buffer, at: number, tag: number, upper: number, lower: number): number {
+  if (upper === 0 && lower === 0) return at;
+  into[at++] = tag;
+  let [high, low] = [upper, lower];
+  while (high > 0 || low > 0x7f) {
+    into[at++] = (low & 0x7f) | 0x80;
+    low = ((low >>> 7) | (high << 25)) >>> 0;
+    high >>>= 7;
+  }
+  into[at++] = low;
+  return at;
 }
 
 function half(bits: bigint): string {
   return BigInt.asUintN(64, bits).toString(16).padStart(16, "0");
-}
-
-function signed(hex: string): bigint {
-  return BigInt.asIntN(64, BigInt(`0x${hex}`));
 }
 
 function dashed(hex: string): string {

@@ -13,29 +13,39 @@ const entriesMax = 16;
 
 const quote = 0x22;
 const tagsMember = Buffer.from('"$tags":[');
+/** What no text has that is written here: control characters, quotes and backslashes. */
+const isEscaped = Uint8Array.from({ length: 256 }, (_, byte) =>
+  byte < 0x20 || byte === quote || byte === 0x5c ? 1 : 0,
+);
 
-/** One text, used for one record after another. */
+/** What `MetadataText.write` answers where the generated codec is needed. */
+export const needsCodec = -1;
+
+/** The bytes that the text of so many bytes of a record has, at most. */
+export function textBytesMax(bytes: number): number {
+  // Each entry has at least four bytes of its own beside key and value, and a tag two.
+  return 2 * bytes + tagsMember.length + 8;
+}
+
+/** Writes one text after another. */
 export class MetadataText {
-  bytes: Buffer = Buffer.allocUnsafe(1024);
-  length = 0;
   private readonly keyAt = new Int32Array(entriesMax);
   private readonly keyEnd = new Int32Array(entriesMax);
 
   /**
-   * Writes the text of the tags and entries between two offsets of a record. False: they need the
-   * generated codec. Throws `RangeError` for malformed bytes.
+   * Writes the text of the tags and entries between two offsets of a record. Returns the offset
+   * after it, or `needsCodec`. Throws `RangeError` for malformed bytes.
    */
-  write(record: Buffer, from: number, end: number): boolean {
-    // Each entry has at least four bytes of its own beside key and value, and a tag two.
-    const room = 2 * (end - from) + tagsMember.length + 8;
-    if (this.bytes.length < room) this.bytes = Buffer.allocUnsafe(2 * room);
-    this.length = 0;
-    this.put(0x7b);
-    return this.writeEntries(record, from, end) && this.writeTags(record, from, end);
+  write(record: Buffer, [from, end]: readonly [number, number], into: Buffer, at: number): number {
+    into[at] = 0x7b;
+    const entriesEnd = this.writeEntries(new WireReader(record, from, end), into, at + 1);
+    if (entriesEnd === needsCodec) return needsCodec;
+    return writeTags(new WireReader(record, from, end), into, entriesEnd, entriesEnd > at + 1);
   }
 
-  private writeEntries(record: Buffer, from: number, end: number): boolean {
-    const reader = new WireReader(record, from, end);
+  private writeEntries(reader: WireReader, into: Buffer, start: number): number {
+    const record = reader.bytes;
+    let at = start;
     let count = 0;
     while (!reader.done) {
       const tag = reader.varint();
@@ -44,51 +54,30 @@ export class MetadataText {
         continue;
       }
       const entryEnd = reader.lengthEnd();
-      if (count === entriesMax || reader.varint() !== tagKey) return false;
+      if (count === entriesMax || reader.varint() !== tagKey) return needsCodec;
       const keyEnd = reader.lengthEnd();
       const keyAt = reader.offset;
       reader.offset = keyEnd;
       // The codec decides about `$tags`, which the tags replace, and about keys that are numbers,
       // which an object has first. Both begin with a byte before `:`.
-      if (keyEnd === keyAt || (record[keyAt] as number) < 0x3a) return false;
-      if (keyEnd >= entryEnd || reader.varint() !== tagValue) return false;
+      if (keyEnd === keyAt || (record[keyAt] as number) < 0x3a) return needsCodec;
+      if (keyEnd >= entryEnd || reader.varint() !== tagValue) return needsCodec;
       const valueEnd = reader.lengthEnd();
-      if (valueEnd !== entryEnd || this.isKnown(record, keyAt, keyEnd, count)) return false;
+      if (valueEnd !== entryEnd || this.isKnown(record, keyAt, keyEnd, count)) return needsCodec;
       this.keyAt[count] = keyAt;
       this.keyEnd[count] = keyEnd;
-      if (count++ > 0) this.put(0x2c);
-      if (!this.putText(record, keyAt, keyEnd)) return false;
-      this.put(0x3a);
-      if (!this.putText(record, reader.offset, valueEnd)) return false;
+      if (count++ > 0) into[at++] = 0x2c;
+      at = writeText(record, keyAt, keyEnd, into, at);
+      if (at === needsCodec) return needsCodec;
+      into[at++] = 0x3a;
+      at = writeText(record, reader.offset, valueEnd, into, at);
+      if (at === needsCodec) return needsCodec;
       reader.offset = entryEnd;
     }
-    return true;
+    return at;
   }
 
-  private writeTags(record: Buffer, from: number, end: number): boolean {
-    const reader = new WireReader(record, from, end);
-    let count = 0;
-    while (!reader.done) {
-      const tag = reader.varint();
-      if (tag !== tagTag) {
-        reader.passOver(tag & 7);
-        continue;
-      }
-      const textEnd = reader.lengthEnd();
-      if (count++ > 0) this.put(0x2c);
-      else {
-        if (this.length > 1) this.put(0x2c);
-        this.length += tagsMember.copy(this.bytes, this.length);
-      }
-      if (!this.putText(record, reader.offset, textEnd)) return false;
-      reader.offset = textEnd;
-    }
-    if (count > 0) this.put(0x5d);
-    this.put(0x7d);
-    return true;
-  }
-
-  private isKnown(record: Buffer, at: number, end: number, count: number): boolean {
+  private isKnown(record: Uint8Array, at: number, end: number, count: number): boolean {
     for (let i = 0; i < count; i++) {
       const other = this.keyAt[i] as number;
       if ((this.keyEnd[i] as number) - other !== end - at) continue;
@@ -98,23 +87,45 @@ export class MetadataText {
     }
     return false;
   }
+}
 
-  private put(byte: number): void {
-    this.bytes[this.length++] = byte;
-  }
-
-  /** False: something in it needs an escape. */
-  private putText(record: Buffer, from: number, end: number): boolean {
-    const { bytes } = this;
-    let at = this.length;
-    bytes[at++] = quote;
-    for (let i = from; i < end; i++) {
-      const byte = record[i] as number;
-      if (byte < 0x20 || byte === quote || byte === 0x5c) return false;
-      bytes[at++] = byte;
+/** The tags, and the end of the object. `isBegun`: it has members. */
+function writeTags(reader: WireReader, into: Buffer, start: number, isBegun: boolean): number {
+  let at = start;
+  let count = 0;
+  while (!reader.done) {
+    const tag = reader.varint();
+    if (tag !== tagTag) {
+      reader.passOver(tag & 7);
+      continue;
     }
-    bytes[at++] = quote;
-    this.length = at;
-    return true;
+    const textEnd = reader.lengthEnd();
+    if (count > 0 || isBegun) into[at++] = 0x2c;
+    if (count++ === 0) at += tagsMember.copy(into, at);
+    at = writeText(reader.bytes, reader.offset, textEnd, into, at);
+    if (at === needsCodec) return needsCodec;
+    reader.offset = textEnd;
   }
+  if (count > 0) into[at++] = 0x5d;
+  into[at++] = 0x7d;
+  return at;
+}
+
+/** Returns the offset after it. `needsCodec`: something in it needs an escape. */
+function writeText(
+  record: Uint8Array,
+  from: number,
+  end: number,
+  into: Buffer,
+  start: number,
+): number {
+  let at = start;
+  into[at++] = quote;
+  for (let i = from; i < end; i++) {
+    const byte = record[i] as number;
+    if (isEscaped[byte] === 1) return needsCodec;
+    into[at++] = byte;
+  }
+  into[at++] = quote;
+  return at;
 }

@@ -7,7 +7,7 @@ import { decodeRecord, enterFrame } from "../../../domain/record.ts";
 import { wireBytes, WireReader, wireVarint } from "../../../domain/wire.ts";
 import { clientIdKey, linkType, metadataBase64Key, metadataKey } from "./content.ts";
 import { bufferOf, hasAt } from "./bytes.ts";
-import { MetadataText } from "./metadata-text.ts";
+import { MetadataText, needsCodec, textBytesMax } from "./metadata-text.ts";
 
 const plainKey = Buffer.from(metadataKey);
 /** What the keys of this protocol begin with. */
@@ -40,17 +40,23 @@ export class RecordView {
   isJson = false;
   dataAt = 0;
   dataEnd = 0;
-  /** Where the metadata bytes of this protocol are in `metadataBytes`. */
-  metadataAt = 0;
-  metadataEnd = 0;
-  metadataBytes: Buffer = nothing;
   /** The id that the client chose, where it is not the record's. */
   otherId = "";
+  /** The kinds of tags and entries that the record has, and where they are. */
+  private kinds = 0;
+  private othersAt = 0;
+  private othersEnd = 0;
+  /** The metadata bytes of this protocol in the record. */
+  private ownAt = 0;
+  private ownEnd = 0;
+  /** The same, of a record for which the generated codec is needed. */
+  private decoded: Buffer | undefined;
   private text: MetadataText | undefined;
 
   /** Lets go of the record, which is part of its batch. */
   clear(): void {
-    this.bytes = this.metadataBytes = nothing;
+    this.bytes = nothing;
+    this.decoded = undefined;
   }
 
   get record(): Buffer {
@@ -63,7 +69,47 @@ export class RecordView {
 
   /** The metadata bytes of this protocol. */
   get metadata(): Uint8Array {
-    return this.metadataBytes.subarray(this.metadataAt, this.metadataEnd);
+    for (;;) {
+      const into = Buffer.allocUnsafe(this.metadataBytesMax);
+      const end = this.writeMetadata(into, 0);
+      if (end !== needsCodec) return into.subarray(0, end);
+    }
+  }
+
+  /** What is shown of the record, in bytes, at most. */
+  get shownBytesMax(): number {
+    const { streamAt, streamEnd, typeAt, typeEnd, dataAt, dataEnd } = this;
+    return streamEnd - streamAt + (typeEnd - typeAt) + (dataEnd - dataAt) + this.metadataBytesMax;
+  }
+
+  /** About how many there are of them. 0: there are none. */
+  get metadataBytesLikely(): number {
+    const { kinds, decoded, ownAt, ownEnd, othersAt, othersEnd } = this;
+    if (decoded !== undefined) return decoded.length;
+    return (kinds & ofThis) > 0 ? ownEnd - ownAt : othersEnd - othersAt;
+  }
+
+  /** How many there are of them, at most. */
+  private get metadataBytesMax(): number {
+    const isText = this.kinds > 0 && (this.kinds & ofThis) === 0 && this.decoded === undefined;
+    const likely = this.metadataBytesLikely;
+    return isText ? textBytesMax(likely) : likely;
+  }
+
+  /**
+   * Writes the metadata bytes of this protocol, and returns the offset after them. `needsCodec`: they
+   * may be more than was said, and are written the next time.
+   */
+  writeMetadata(into: Buffer, at: number): number {
+    const { kinds, decoded, bytes, ownAt, ownEnd, othersAt, othersEnd } = this;
+    if (decoded !== undefined) return at + decoded.copy(into, at);
+    // The metadata of this protocol hides what others would be shown of it.
+    if ((kinds & ofThis) > 0) return at + bytes.copy(into, at, ownAt, ownEnd);
+    if (kinds === 0) return at;
+    const text = (this.text ??= new MetadataText());
+    const end = text.write(bytes, [othersAt, othersEnd], into, at);
+    if (end === needsCodec) this.decodeOthers();
+    return end;
   }
 
   /** The id of the event in this protocol. */
@@ -119,8 +165,9 @@ export class RecordView {
     this.streamEnd = this.streamAt = this.typeAt = this.typeEnd = 0;
     this.version = this.micros = 0;
     this.isJson = false;
-    this.dataAt = this.dataEnd = this.metadataAt = this.metadataEnd = 0;
+    this.dataAt = this.dataEnd = this.ownAt = this.ownEnd = 0;
     this.otherId = "";
+    this.decoded = undefined;
     let kinds = 0;
     let othersAt = 0;
     let othersEnd = 0;
@@ -179,7 +226,10 @@ export class RecordView {
       }
       at = next;
     }
-    if (kinds > ofThis) this.takeOthers(kinds, othersAt, othersEnd);
+    this.kinds = kinds;
+    this.othersAt = othersAt;
+    this.othersEnd = othersEnd;
+    if ((kinds & isSpecial) > 0) this.decodeOthers();
     return this;
   }
 
@@ -194,22 +244,9 @@ export class RecordView {
     if (!hasAt(bytes, at, plainKey, prefix.length)) return isSpecial;
     const reader = new WireReader(bytes, valueAt + 1, end);
     if (reader.lengthEnd() !== end) return isSpecial;
-    this.metadataBytes = bytes;
-    this.metadataAt = reader.offset;
-    this.metadataEnd = end;
+    this.ownAt = reader.offset;
+    this.ownEnd = end;
     return ofThis;
-  }
-
-  /** Tags, and metadata of other clients or of other kinds. */
-  private takeOthers(kinds: number, at: number, end: number): void {
-    const isUsual = (kinds & isSpecial) === 0;
-    // The metadata of this protocol hides what others would be shown of it.
-    if (isUsual && (kinds & ofThis) > 0) return;
-    const text = (this.text ??= new MetadataText());
-    if (!isUsual || !text.write(this.bytes, at, end)) return this.decodeOthers();
-    this.metadataBytes = text.bytes;
-    this.metadataAt = 0;
-    this.metadataEnd = text.length;
   }
 
   private decodeOthers(): void {
@@ -225,12 +262,10 @@ export class RecordView {
       tags.length > 0 || Object.keys(entries).length > 0
         ? JSON.stringify(tags.length > 0 ? { ...entries, $tags: tags } : entries)
         : "";
-    this.metadataBytes =
+    this.decoded =
       binary !== undefined && own === undefined
         ? Buffer.from(binary, "base64")
         : Buffer.from(own ?? text);
-    this.metadataAt = 0;
-    this.metadataEnd = this.metadataBytes.length;
   }
 }
 
@@ -239,14 +274,21 @@ function isJson(bytes: Buffer, at: number, end: number): boolean {
   return isJsonContentType(bytes.toString("latin1", at, end));
 }
 
+/** The fields of a timestamp: 0x08 seconds, 0x10 nanos. */
 function microsIn(bytes: Buffer, from: number, end: number): number {
-  const reader = new WireReader(bytes, from, end);
   let micros = 0;
-  while (!reader.done) {
-    const part = reader.varint();
-    if (part === 0x08) micros += reader.varint() * 1_000_000;
-    else if (part === 0x10) micros += Math.floor(reader.varint() / 1_000);
-    else reader.passOver(part & 7);
+  let at = from;
+  while (at < end) {
+    const tag = bytes[at++];
+    let value = 0;
+    let byte = 0x80;
+    for (let scale = 1; byte > 0x7f; scale *= 0x80) {
+      byte = bytes[at++] as number;
+      value += (byte & 0x7f) * scale;
+    }
+    if (tag === 0x08) micros += value * 1_000_000;
+    else if (tag === 0x10) micros += Math.floor(value / 1_000);
+    else throw new RangeError("record: unknown field of a time");
   }
   return micros;
 }

@@ -1,42 +1,34 @@
 // Events as messages of this protocol, written into one buffer: each is a `ReadResp` with gRPC's
-// prefix before it. The fields are the same in reads and in persistent subscriptions.
+// prefix before it. The fields are the same in reads and in persistent subscriptions. Messages are
+// written in one go: room is left for their lengths, which are written at the end.
 
-import { create, toBinary } from "@bufbuild/protobuf";
 import { varintBytes, WireReader, writeVarint } from "../../../domain/wire.ts";
-import { UUIDSchema } from "../../../gen/event_store/client/shared_pb.js";
 import { PrefixedMessages } from "../../../grpc/transport/message-parts.ts";
 import type { Batch } from "../../../log/verbs.ts";
-import { bufferOf, fieldSize, writeBytesField } from "../mapping/bytes.ts";
+import { bufferOf } from "../mapping/bytes.ts";
 import { tombstoneVersion } from "../mapping/content.ts";
-import { halvesOf } from "../mapping/ids.ts";
-import { FixedEntries } from "./fixed-entries.ts";
+import { idChars, writeStructuredId } from "../mapping/ids.ts";
 import { presentedRecord } from "../mapping/metadata.ts";
+import { needsCodec } from "../mapping/metadata-text.ts";
 import { RecordView } from "../mapping/record-view.ts";
+import { FixedEntries } from "./fixed-entries.ts";
 
 const prefixBytes = 5;
-/** What a message has beside what the record has, at most: tags, lengths and names. */
-const envelopeBytes = 160;
+/** What a message has beside what the record has, at most: tags, lengths, names and numbers. */
+const envelopeBytes = 256;
+/** The same of most messages. */
+const usualEnvelopeBytes = 160;
 const nothing = Buffer.alloc(0);
 /** The key of an entry, with tag and length. */
 const typeKey = Buffer.concat([Buffer.from([0x0a, 4]), Buffer.from("type")]);
 /** Revision 2^63 - 1 as a varint. */
 const lastRevision = Buffer.from([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
-const idBytes = 36;
 
 export interface WriterOptions {
   /** Ids as two numbers instead of text. */
   readonly structuredIds: boolean;
   /** Streams of which metadata is shown were deleted and got events since. */
   readonly isRecreated?: boolean;
-}
-
-/** The sizes of a recorded event's parts. */
-interface Measured {
-  readonly view: RecordView;
-  /** Undefined: the id is text, and in the record. */
-  readonly id: Uint8Array | undefined;
-  readonly entries: Buffer;
-  readonly bytes: number;
 }
 
 export class EventWriter {
@@ -52,18 +44,13 @@ export class EventWriter {
     this.options = options;
   }
 
-  /** Room for some records, so that it is allocated once. */
-  reserve(count: number, bytes: number): void {
-    this.room(bytes + count * envelopeBytes);
-  }
-
   get length(): number {
     return this.offset;
   }
 
   /** All records of a batch. */
   addAll(batch: Batch): void {
-    this.reserve(batch.count, batch.bytes);
+    this.room(batch.bytes + batch.count * usualEnvelopeBytes + envelopeBytes);
     for (const frames of batch.frames) {
       const reader = new WireReader(bufferOf(frames));
       while (!reader.done) this.addView(this.view.scanFrame(reader));
@@ -77,32 +64,10 @@ export class EventWriter {
 
   /** As `add`, of records that are scanned. */
   addView(view: RecordView, link?: RecordView, retries?: number): void {
-    const linked = link && withOwnEntries(this.measure(link));
-    const event = this.measure(view.isOfLifecycle ? this.presented(view) : view);
-    const { position } = (linked ?? event).view;
-    const bytes =
-      fieldSize(event.bytes) +
-      (linked === undefined ? 0 : fieldSize(linked.bytes)) +
-      (1 + varintBytes(position)) +
-      (retries === undefined ? 0 : 1 + varintBytes(retries));
-    const message = fieldSize(bytes);
-    const into = this.room(prefixBytes + message);
-    let at = this.offset;
-    into[at] = 0;
-    into[at + 1] = message >>> 24;
-    into[at + 2] = message >>> 16;
-    into[at + 3] = message >>> 8;
-    into[at + 4] = message;
-    at = writeHead(into, at + prefixBytes, 0x0a, bytes);
-    at = write(into, writeHead(into, at, 0x0a, event.bytes), event);
-    if (linked !== undefined) at = write(into, writeHead(into, at, 0x12, linked.bytes), linked);
-    into[at] = 0x18;
-    at = writeVarint(into, at + 1, position);
-    if (retries !== undefined) {
-      into[at] = 0x28;
-      at = writeVarint(into, at + 1, retries);
-    }
-    this.offset = at;
+    const shown = view.isOfLifecycle ? this.presented(view) : view;
+    let end = this.write(shown, link, retries);
+    while (end === needsCodec) end = this.write(shown, link, retries);
+    this.offset = end;
   }
 
   /** A message that is not an event. */
@@ -139,68 +104,102 @@ export class EventWriter {
     return new RecordView().scan(presentedRecord(view.record, isRecreated === true));
   }
 
-  private measure(view: RecordView): Measured {
-    const isInRecord = !this.options.structuredIds && view.otherId === "";
-    const id = isInRecord ? undefined : this.encodedId(view.id);
+  /** Returns the offset after the message. `needsCodec`: it has to be written once more. */
+  private write(event: RecordView, link: RecordView | undefined, retries?: number): number {
+    const bytesMax = event.shownBytesMax + (link?.shownBytesMax ?? 0) + 2 * envelopeBytes;
+    const into = this.room(bytesMax);
+    const width = varintBytes(bytesMax);
+    const start = this.offset + prefixBytes;
+    const inner = start + 1 + width;
+    into[start] = 0x0a;
+    let at = this.writeEvent(into, inner, 0x0a, event, width);
+    if (at === needsCodec) return needsCodec;
+    if (link !== undefined) at = this.writeEvent(into, at, 0x12, link, width);
+    if (at === needsCodec) return needsCodec;
+    into[at] = 0x18;
+    at = writeVarint(into, at + 1, (link ?? event).position);
+    if (retries !== undefined) {
+      into[at] = 0x28;
+      at = writeVarint(into, at + 1, retries);
+    }
+    at = closed(into, inner, at, width);
+    into[start - prefixBytes] = 0;
+    into.writeUInt32BE(at - start, start - 4);
+    return at;
+  }
+
+  /** A recorded event under a tag. Returns the offset after it, or `needsCodec`. */
+  private writeEvent(
+    into: Buffer,
+    tagAt: number,
+    tag: number,
+    view: RecordView,
+    width: number,
+  ): number {
+    const { bytes, streamAt, streamEnd, typeAt, typeEnd, position } = view;
+    into[tagAt] = tag;
+    const start = tagAt + 1 + width;
+    let at = this.writeId(into, start, view);
+    const nameBytes = streamEnd - streamAt;
+    at = writeHead(into, at, 0x12, 1 + varintBytes(nameBytes) + nameBytes);
+    at = writeHead(into, at, 0x1a, nameBytes);
+    at = copied(bytes, streamAt, streamEnd, into, at);
+    at = writeRevision(into, at, view.version);
+    into[at] = 0x20;
+    at = writeVarint(into, at + 1, position);
+    into[at] = 0x28;
+    at = writeVarint(into, at + 1, position);
+    const typeBytes = typeEnd - typeAt;
+    at = writeHead(into, at, 0x32, typeKey.length + 1 + varintBytes(typeBytes) + typeBytes);
+    at = copied(typeKey, 0, typeKey.length, into, at);
+    at = writeHead(into, at, 0x12, typeBytes);
+    at = copied(bytes, typeAt, typeEnd, into, at);
     const entries = (view.isJson ? this.jsonEntries : this.otherEntries).at(view.micros);
-    const bytes =
-      fieldSize(id === undefined ? 2 + idBytes : id.length) +
-      fieldSize(fieldSize(view.streamEnd - view.streamAt)) +
-      revisionBytes(view.version) +
-      2 * (1 + varintBytes(view.position)) +
-      fieldSize(typeKey.length + fieldSize(view.typeEnd - view.typeAt)) +
-      entries.length +
-      optionalBytes(view.metadataEnd - view.metadataAt) +
-      optionalBytes(view.dataEnd - view.dataAt);
-    return { view, id, entries, bytes };
+    at = copied(entries, 0, entries.length, into, at);
+    at = writeMetadata(into, at, view);
+    if (at === needsCodec) return needsCodec;
+    const dataBytes = view.dataEnd - view.dataAt;
+    if (dataBytes > 0) {
+      at = writeHead(into, at, 0x42, dataBytes);
+      at = copied(bytes, view.dataAt, view.dataEnd, into, at);
+    }
+    return closed(into, start, at, width);
   }
 
-  private encodedId(id: string): Uint8Array {
-    const { high, low } = halvesOf(id);
-    const halves = { mostSignificantBits: high, leastSignificantBits: low };
-    const value = this.options.structuredIds
-      ? ({ case: "structured", value: halves } as const)
-      : ({ case: "string", value: id } as const);
-    return toBinary(UUIDSchema, create(UUIDSchema, { value }));
-  }
-}
-
-/** So that the next event may use the kept bytes. */
-function withOwnEntries(measured: Measured): Measured {
-  return { ...measured, entries: Buffer.from(measured.entries) };
-}
-
-/** The fields of a recorded event. Returns the offset after them. */
-function write(into: Buffer, from: number, { view, id, entries }: Measured): number {
-  const { bytes, idAt, streamAt, streamEnd, typeAt, typeEnd, version, position } = view;
-  let at = from;
-  if (id === undefined) {
+  private writeId(into: Buffer, at: number, { bytes, idAt, otherId }: RecordView): number {
+    const id = otherId === "" ? bytes : Buffer.from(otherId, "latin1");
+    const from = otherId === "" ? idAt : 0;
     into[at] = 0x0a;
-    into[at + 1] = 2 + idBytes;
+    if (this.options.structuredIds) return writeStructuredId(into, at + 1, id, from);
+    into[at + 1] = 2 + idChars;
     into[at + 2] = 0x12;
-    into[at + 3] = idBytes;
-    at = copied(bytes, idAt, idAt + idBytes, into, at + 4);
-  } else at = writeBytesField(into, at, 0x0a, id);
-  at = writeHead(into, at, 0x12, fieldSize(streamEnd - streamAt));
-  at = writeHead(into, at, 0x1a, streamEnd - streamAt);
-  at = copied(bytes, streamAt, streamEnd, into, at);
-  at = writeRevision(into, at, version);
-  into[at] = 0x20;
-  at = writeVarint(into, at + 1, position);
-  into[at] = 0x28;
-  at = writeVarint(into, at + 1, position);
-  at = writeHead(into, at, 0x32, typeKey.length + fieldSize(typeEnd - typeAt));
-  at = copied(typeKey, 0, typeKey.length, into, at);
-  at = writeHead(into, at, 0x12, typeEnd - typeAt);
-  at = copied(bytes, typeAt, typeEnd, into, at);
-  at = copied(entries, 0, entries.length, into, at);
-  if (view.metadataEnd > view.metadataAt) {
-    at = writeHead(into, at, 0x3a, view.metadataEnd - view.metadataAt);
-    at = copied(view.metadataBytes, view.metadataAt, view.metadataEnd, into, at);
+    into[at + 3] = idChars;
+    return copied(id, from, from + idChars, into, at + 4);
   }
-  if (view.dataEnd === view.dataAt) return at;
-  at = writeHead(into, at, 0x42, view.dataEnd - view.dataAt);
-  return copied(bytes, view.dataAt, view.dataEnd, into, at);
+}
+
+function writeMetadata(into: Buffer, at: number, view: RecordView): number {
+  const likely = view.metadataBytesLikely;
+  if (likely === 0) return at;
+  const width = varintBytes(likely);
+  const start = at + 1 + width;
+  const end = view.writeMetadata(into, start);
+  if (end === needsCodec) return needsCodec;
+  if (end === start) return at;
+  into[at] = 0x3a;
+  return closed(into, start, end, width);
+}
+
+/**
+ * Writes the length of what is between two offsets into the bytes that were left before it. If these
+ * are too many, or too few, it is moved. Returns where it ends.
+ */
+function closed(into: Buffer, start: number, end: number, width: number): number {
+  const length = end - start;
+  const surplus = width - varintBytes(length);
+  if (surplus !== 0) into.copyWithin(start - surplus, start, end);
+  writeVarint(into, start - width, length);
+  return end - surplus;
 }
 
 /** Copying so few bytes one by one takes less time than the call that copies them. */
@@ -216,16 +215,6 @@ function copied(from: Buffer, start: number, end: number, into: Buffer, at: numb
 function writeHead(into: Buffer, at: number, tag: number, length: number): number {
   into[at] = tag;
   return writeVarint(into, at + 1, length);
-}
-
-/** A field that is left out if it is empty. */
-function optionalBytes(length: number): number {
-  return length === 0 ? 0 : fieldSize(length);
-}
-
-function revisionBytes(version: number): number {
-  if (version === tombstoneVersion) return 1 + lastRevision.length;
-  return version <= 1 ? 0 : 1 + varintBytes(version - 1);
 }
 
 function writeRevision(into: Buffer, at: number, version: number): number {
