@@ -227,6 +227,7 @@ function checkTogether(config: Config): void {
     }
   }
   checkAccess(config);
+  checkKeepTimes(config);
   checkFollow(config);
   checkStorage(config);
   if (unixSocket !== "" && Buffer.byteLength(resolve(unixSocket)) > socketPathBytesMax) {
@@ -301,6 +302,15 @@ function checkAccess(config: Config): void {
   throw new ConfigError(
     `--host: everybody who reaches ${host} could read and delete events; ${remedy}`,
   );
+}
+
+/** Entries of the audit trail have the present time, and no older event could follow them. */
+function checkKeepTimes(config: Config): void {
+  if (!config.keepTimes) return;
+  if (config.follow !== "") throw new ConfigError("--keep-times: a follower takes no events");
+  if (!asksWhoCalls(config)) return;
+  const what = "is for an import, before anybody else calls";
+  throw new ConfigError(`--keep-times: ${what}: leave out --tokens-file and --access-file`);
 }
 
 /** Whether the address can be reached from this machine only. */

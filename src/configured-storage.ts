@@ -39,7 +39,7 @@ async function openInDatabase(config: Config, logger: Logger): Promise<Storage> 
 
 function reclaimingInDatabase(config: Config, logger: Logger): DatabaseReclaimOptions | undefined {
   const { reclaimBytesPerSecond: bytesPerSecond, reclaimAfterSeconds } = config;
-  if (bytesPerSecond === 0) return undefined;
+  if (bytesPerSecond === 0 || config.keepTimes) return undefined;
   const pauseMs = reclaimAfterSeconds * 1_000;
   return { bytesPerSecond, pauseMs, finished: (status) => sayReclaimed(status, logger) };
 }
@@ -73,10 +73,11 @@ function scrubbing({ scrubBytesPerSecond }: Config, logger: Logger): ScrubberOpt
 }
 
 function reclaiming(
-  { reclaimBytesPerSecond, reclaimAfterSeconds }: Config,
+  { reclaimBytesPerSecond, reclaimAfterSeconds, keepTimes }: Config,
   logger: Logger,
 ): ReclaimOptions | undefined {
-  if (reclaimBytesPerSecond === 0) return undefined;
+  // What records that space was reclaimed has the present time, and nothing older could follow.
+  if (reclaimBytesPerSecond === 0 || keepTimes) return undefined;
   return {
     bytesPerSecond: reclaimBytesPerSecond,
     delayMs: reclaimAfterSeconds * 1_000,

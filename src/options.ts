@@ -103,23 +103,14 @@ export const options = {
     max: 65_535,
     help: "TCP port; 0 chooses a free one",
   },
-  unixSocket: {
-    type: "text",
-    initial: "",
-    value: "PATH",
-    help: "listen on this Unix socket as well",
-  },
+  unixSocket: { type: "text", initial: "", value: "PATH", help: "listen on this Unix socket, too" },
   unixSocketAccess: {
     type: "choice",
     initial: "user",
     choices: ["user", "group", "all"],
     help: "who may connect to the Unix socket: this user, also its group, or all users",
   },
-  allowRemote: {
-    type: "switch",
-    initial: false,
-    help: "allow an address that other machines reach",
-  },
+  allowRemote: { type: "switch", initial: false, help: "allow an address others can reach" },
   tokensFile: {
     type: "text",
     initial: "",
@@ -212,11 +203,7 @@ export const options = {
     initial: false,
     help: "serve the Model Context Protocol at the path /mcp: tools that read, for assistants",
   },
-  reflection: {
-    type: "switch",
-    initial: true,
-    help: "describe the services to tools such as grpcurl",
-  },
+  reflection: { type: "switch", initial: true, help: "describe the services to tools (grpcurl)" },
   logLevel: {
     type: "choice",
     initial: "info",
@@ -356,6 +343,11 @@ export const options = {
     min: 1,
     max: 86_400,
     help: "keep the space of removed events this long, for reads that began before the removal",
+  },
+  keepTimes: {
+    type: "switch",
+    initial: false,
+    help: "for an import into a new store: let events say when they were recorded elsewhere",
   },
   allowNetworkFileSystem: {
     type: "switch",

@@ -96,6 +96,7 @@ export async function startServer(
     secret: storage.secret,
     serverVersion: version,
     recordsTraces: config.recordTraceContext,
+    keepsTimes: config.keepTimes,
     startedAt: systemClock(),
     promote: following && (() => following.promote()),
   };
@@ -190,7 +191,7 @@ async function openAll(config: Config, logger: Logger, { openStorage }: ServerPa
 
 /** Services of further protocols over the same log. They are loaded only if they are turned on. */
 async function protocolServices(
-  { protocol, advertise }: Config,
+  { protocol, advertise, keepTimes }: Config,
   context: Omit<KurrentContext, "advertised">,
   addresses: () => readonly string[],
 ): Promise<BoundService[]> {
@@ -200,9 +201,10 @@ async function protocolServices(
   if (!wanted.has("kurrentdb")) return bound;
   const kurrentdb = await import("./protocols/kurrentdb/kurrentdb.ts");
   const { logger } = context.environment;
-  const isFollower = context.log.info().following !== undefined;
-  await (isFollower ? Promise.resolve() : kurrentdb.writeFirstEvent(context)).catch(
-    (error: unknown) => logger.warn("the first event was not stored", { error }),
+  // It would have the present time, and no event with an older one could follow it.
+  const isFirst = context.log.info().following === undefined && !keepTimes;
+  await (isFirst ? kurrentdb.writeFirstEvent(context) : Promise.resolve()).catch((error: unknown) =>
+    logger.warn("the first event was not stored", { error }),
   );
   const advertised = () => endPoint(advertise === "" ? (addresses()[0] ?? "") : advertise);
   return [...bound, ...kurrentdb.kurrentdbServices({ ...context, advertised })];

@@ -7,7 +7,8 @@
 //   stream    the events of one stream by a prepared SELECT
 
 import { Client, Pool, type Submittable } from "pg";
-import { draftsOf, composeOrders } from "../../src/storage/postgres/writes/commit.ts";
+import { cutIntoChunks } from "../../src/storage/leveldb/format/chunk.ts";
+import { composeOrders } from "../../src/storage/postgres/writes/commit.ts";
 import { beginCommit } from "../../src/storage/postgres/head/lock.ts";
 import { composeFrame, headerBody } from "../../src/domain/record.ts";
 import { ownId } from "../../src/domain/own-id.ts";
@@ -106,7 +107,7 @@ async function batches(job: BareJob): Promise<BareResult> {
       const frame = composeFrame(body, version, position, recordedAt, { ownId: id });
       return { ...header, id, idFromClient: false, version, position, frame };
     });
-    const drafts = draftsOf({ events, recordedAt });
+    const drafts = cutIntoChunks({ events, recordedAt });
     const { orders } = await composeOrders({ drafts, sideValues: [] }, head);
     const answers = orders.map(({ statement, values }) => session.rows(statement, values));
     await Promise.all([...answers, session.commit()]);

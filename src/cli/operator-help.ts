@@ -2,6 +2,8 @@
 
 import { formLine, selectionLines, wideLine, type CommandHelp } from "./help-lines.ts";
 
+const keepTimes =
+  "--keep-times            record the source's times: in a new store, with serve --keep-times";
 const source = [
   "SOURCE: every event is stored once, in order, with its id. A second run goes on where the",
   "first one ended. docs/moving.md has the details.",
@@ -10,6 +12,7 @@ const source = [
   "  message-db:postgres://HOST/DATABASE[?schema=NAME]       message-db",
   "  marten:postgres://HOST/DATABASE[?schema=NAME]           Marten",
   "--content-type TYPE     of payloads that the source keeps without one",
+  keepTimes,
 ];
 
 export const operatorHelp: readonly CommandHelp[] = [

@@ -60,6 +60,8 @@ export interface Append {
   readonly epoch?: string | undefined;
   /** What the append relies on is of another history. It is refused, unless it is a retry. */
   readonly mismatch?: EpochMismatch | undefined;
+  /** Whether an event has a time of its own. Absent: none has. */
+  readonly isTimed?: boolean;
   /** The caller's name, for the record. Empty or absent: callers are not authenticated. */
   readonly principal?: string;
   /** The trace that the append is part of, for the record. Empty or absent: none is recorded. */
@@ -83,7 +85,7 @@ export interface Appended {
   readonly lastPosition: number;
   /** In the order of each stream's first event; events without a stream are not listed. */
   readonly streams: readonly AppendedStream[];
-  /** Microseconds since 1970, UTC. */
+  /** Of the last event: microseconds since 1970, UTC. */
   readonly recordedAt: number;
   /** The ids of all events, in order, where the store made one of them. Absent: it made none. */
   readonly ids?: readonly string[];
@@ -138,6 +140,15 @@ export interface Tombstoned {
   readonly stream: string;
 }
 
+/** A time that another system recorded is before that of the event before. Nothing was stored. */
+export interface TimeBackwards {
+  readonly kind: "time-backwards";
+  /** Which of the append's events has it. */
+  readonly index: number;
+  /** The time of the event before, in microseconds. */
+  readonly newest: number;
+}
+
 export type Outcome =
   | Appended
   | Conflict
@@ -145,5 +156,6 @@ export type Outcome =
   | BeyondHead
   | EpochMismatch
   | Tombstoned
+  | TimeBackwards
   | CheckpointBackwards
   | CheckpointConflict;

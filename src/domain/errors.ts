@@ -2,7 +2,13 @@
 // outcomes, such as a conflict, are values until the gRPC layer; failures are thrown as this error.
 // The table from reason to gRPC status is in grpc/transport/status.ts.
 
-import type { Conflict, EventIdConflict, StreamConflict, Tombstoned } from "./append.ts";
+import type {
+  Conflict,
+  EventIdConflict,
+  StreamConflict,
+  TimeBackwards,
+  Tombstoned,
+} from "./append.ts";
 import type {
   AnyPosition,
   BeyondHead,
@@ -159,6 +165,16 @@ function streamText({ stream, expected, actualVersion, deleted }: StreamConflict
   const wanted = expected.kind === "version" ? `version ${expected.version}` : expected.kind;
   const state = `${deleted === true ? "was deleted" : "is"} at version ${actualVersion}`;
   return `stream ${JSON.stringify(stream)} ${state}, expected ${wanted}`;
+}
+
+/** `field`: the time that another system recorded. */
+export function timeBackwards(
+  field: string,
+  { newest }: Pick<TimeBackwards, "newest">,
+): AnnalsError {
+  const time = new Date(Math.floor(newest / 1_000)).toISOString().slice(0, 20);
+  const micros = String(newest % 1_000_000).padStart(6, "0");
+  return invalidField(field, `is before the time of the last event in the log, ${time}${micros}Z`);
 }
 
 export function streamTombstoned({ stream }: Pick<Tombstoned, "stream">): AnnalsError {

@@ -29,6 +29,8 @@ export interface NewEvent extends EventHeader {
    * copied once, into its record. Absent: nothing.
    */
   readonly bodyEnd?: Uint8Array;
+  /** When another system recorded it: microseconds since 1970, UTC. Absent: the store's time. */
+  readonly recordedAt?: number;
 }
 
 /** The whole body in one piece. */

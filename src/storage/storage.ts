@@ -98,8 +98,13 @@ export interface SideValueChange {
 export interface Commit {
   /** The head on which the events were decided. */
   readonly after: Head;
-  /** Microseconds since 1970, UTC; at least `after.recordedAt`. */
+  /** Of the last event: microseconds since 1970, UTC; at least `after.recordedAt`. */
   readonly recordedAt: number;
+  /**
+   * The time of each event, never decreasing, and never before `after.recordedAt`. Absent: all have
+   * that of the last one.
+   */
+  readonly times?: readonly number[];
   /**
    * At least one, unless there are side values. `events[i].position` is `after.position + 1 + i`.
    * Without events, the head does not move.

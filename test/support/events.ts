@@ -75,21 +75,23 @@ export function newAppend(
 ): Append {
   const { expectations = [], conditions = [] } = checks;
   const bytes = events.reduce((sum, event) => sum + event.body.length, 0);
-  return { events, expectations, conditions, bytes };
+  const isTimed = events.some(({ recordedAt }) => recordedAt !== undefined);
+  return { events, expectations, conditions, bytes, ...(isTimed && { isTimed }) };
 }
 
-/** Places the events after `after`, given the versions of their streams there. */
+/** Places the events after `after`, given the versions of their streams there, and their times. */
 export function placeEvents(
   events: readonly NewEvent[],
   after: Head,
   versions: ReadonlyMap<string, number>,
-  recordedAt: number,
+  times: number | readonly number[],
 ): CommitEvent[] {
   const reached = new Map(versions);
   return events.map(({ body, id, ...event }, i) => {
     const version = event.stream === "" ? 0 : (reached.get(event.stream) ?? 0) + 1;
     reached.set(event.stream, version);
     const position = after.position + 1 + i;
+    const recordedAt = typeof times === "number" ? times : (times[i] as number);
     const made = id === "" ? ownId(0, position, recordedAt) : "";
     const frame = composeFrame(body, version, position, recordedAt, { ownId: made });
     return { ...event, id: id || made, version, position, frame };
@@ -106,6 +108,19 @@ export async function composeCommit(
   const { head, versions } = await storage.facts({ streams, ids: [], conditions: [] });
   const time = Math.max(recordedAt ?? head.recordedAt + 1, head.recordedAt);
   return { after: head, recordedAt: time, events: placeEvents(events, head, versions, time) };
+}
+
+/** The same of events of which each has a time of its own. */
+export async function composeTimed(
+  storage: Storage,
+  events: readonly NewEvent[],
+  times: readonly number[],
+): Promise<Commit> {
+  const { after } = await composeCommit(storage, events);
+  const streams = events.map((event) => event.stream).filter((stream) => stream !== "");
+  const { versions } = await storage.facts({ streams, ids: [], conditions: [] });
+  const recordedAt = times.at(-1) ?? after.recordedAt;
+  return { after, recordedAt, times, events: placeEvents(events, after, versions, times) };
 }
 
 /** Commits the events. Without `recordedAt`, a microsecond after the head's time. */

@@ -101,7 +101,6 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
   let commits = 0;
   const clock = options.clock ?? (() => 0);
   let judged = { at: "", visibility: visibilityOf(events, 0) };
-
   /** Never earlier than the head's, and never going back once a stream has a lifecycle. */
   function timeNow(): number {
     const time = Math.max(clock(), head().recordedAt, data.time);
@@ -133,9 +132,9 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
 
   function store(commit: Commit, known: boolean): void {
     const from = head();
-    const { recordedAt } = commit;
     const copies = commit.events.map((event) => ({ ...event, frame: new Uint8Array(event.frame) }));
-    events.push(...copies.map((event) => ({ ...event, recordedAt })));
+    const timeOf = (i: number) => commit.times?.[i] ?? commit.recordedAt;
+    events.push(...copies.map((event, i) => ({ ...event, recordedAt: timeOf(i) })));
     for (const { space, name, value } of commit.sideValues ?? []) {
       data.sideValues = data.sideValues.filter(
         (sideValue) => sideValue.space !== space || sideValue.name !== name,
@@ -168,13 +167,14 @@ export function createModelStorage(options: ModelOptions = {}): ModelStorage {
 
   function assertWellFormed(commit: Commit): void {
     const versions = versionsOf(commit.events.map((event) => event.stream));
-    const { sideValues = [] } = commit;
+    const { sideValues = [], after, recordedAt } = commit;
     invariant(commit.events.length + sideValues.length > 0, "a commit has events or side values");
     const names = new Set(sideValues.map(({ space, name }) => `${space} ${name}`));
     invariant(names.size === sideValues.length, "a commit changes a side value once");
     const named = sideValues.every(({ name }) => name !== "" && !name.includes("\0"));
     invariant(named, "a side value has a name without U+0000");
-    invariant(commit.recordedAt >= commit.after.recordedAt, "time never decreases");
+    const times = [after.recordedAt, ...(commit.times ?? []), recordedAt];
+    invariant(times.toSorted((a, b) => a - b).join() === times.join(), "time never decreases");
     commit.events.forEach((event, i) => {
       const version = event.stream === "" ? 0 : (versions.get(event.stream) ?? 0) + 1;
       versions.set(event.stream, version);

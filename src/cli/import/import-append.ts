@@ -11,6 +11,7 @@ import { patiently } from "../../client/store/retry.ts";
 import type { AppendResponse } from "../../gen/annals/v1/append_pb.js";
 import { EventIdProblem } from "../../gen/annals/v1/errors_pb.js";
 import type { ImportBatch, ImportEvent } from "./import-batches.ts";
+import { keptTimesHint } from "./kept-times.ts";
 import { BadLine } from "./input-lines.ts";
 import { CommandError } from "../arguments/options.ts";
 import type { EventStore } from "../connection/session.ts";
@@ -84,7 +85,8 @@ function namedLine(error: unknown, events: readonly ImportEvent[]): unknown {
     const event = events[Number(/^events\[(\d+)\]/.exec(violation?.field ?? "")?.[1])];
     if (violation === undefined || event === undefined) return error;
     const field = violation.field.replace(/^events\[\d+\]\.?/, "") || "event";
-    return new BadLine(event.line, `${field}: ${violation.description}`, { cause: error });
+    const hint = field === "recorded_at" ? `; ${keptTimesHint}` : "";
+    return new BadLine(event.line, `${field}: ${violation.description}${hint}`, { cause: error });
   }
   if (failure?.reason !== "EVENT_ID_CONFLICT") return error;
   const lines = failure.conflict.events.flatMap(({ id, position, problem }) => {

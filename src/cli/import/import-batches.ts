@@ -1,15 +1,19 @@
 // Turns the lines of a file into appends: parses each line, derives an id if it has none, and
 // groups lines in order.
 
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { eventOf, LineError, type LineEvent } from "../output/event-line.ts";
 import { eventOfCloudEvent, isCloudEvent } from "./cloud-event-line.ts";
 import { BadLine, type InputLine } from "./input-lines.ts";
+import type { KeptTimes } from "./kept-times.ts";
 import { itemsOf } from "./list-items.ts";
 import { nameId } from "./name-id.ts";
 
 /** An event with its line number. */
 export interface ImportEvent extends LineEvent {
   readonly line: number;
+  /** Absent: it does not keep its time. */
+  readonly recordedAt?: Timestamp;
 }
 
 /** The events of one append, in the order of the file. Their ids are distinct. */
@@ -23,6 +27,8 @@ export interface ImportOptions {
   readonly namespace: string | undefined;
   /** The stream of lines without one. If absent, such a line is refused. */
   readonly stream: string | undefined;
+  /** Absent: events do not keep their times. */
+  readonly times?: KeptTimes | undefined;
 }
 
 /**
@@ -70,7 +76,7 @@ function termsOf({ tags, metadata }: ImportEvent): number {
 
 function importEvent(
   { number, text, isInList = false }: InputLine,
-  { namespace, stream }: ImportOptions,
+  { namespace, stream, times }: ImportOptions,
 ): ImportEvent {
   const event = parsed(number, text, stream !== undefined);
   if (event.stream === "" && stream === undefined) {
@@ -86,11 +92,21 @@ function importEvent(
   }
   return {
     ...event,
+    ...(times && { recordedAt: times.next(timeOfLine(text), `line ${number}`) }),
     line: number,
     stream: event.stream || (stream ?? ""),
     id: event.id || nameId(namespace ?? "", `${number}\n${text}`),
   };
 }
+
+/** Of an event that was exported, or of a CloudEvent. Empty: it has none. */
+function timeOfLine(text: string): string {
+  const { recordedAt, specversion, recordedtime, time } = JSON.parse(text) as Members;
+  const said = specversion === undefined ? recordedAt : (recordedtime ?? time);
+  return typeof said === "string" ? said : "";
+}
+
+type Members = Readonly<Record<string, unknown>>;
 
 function parsed(number: number, text: string, inStream: boolean): LineEvent {
   try {

@@ -8,6 +8,7 @@ import { byteCount, counted, grouped, jsonLine } from "../output/display.ts";
 import { storeBatch } from "./import-append.ts";
 import { batchesOf, type ImportBatch } from "./import-batches.ts";
 import { BadLine } from "./input-lines.ts";
+import { KeptTimes } from "./kept-times.ts";
 import { namespaceOf } from "./name-id.ts";
 import { sourceKind } from "./source.ts";
 import {
@@ -27,6 +28,7 @@ const options = {
   namespace: { type: "string" },
   stream: { type: "string" },
   "dry-run": { type: "boolean" },
+  "keep-times": { type: "boolean" },
 } as const;
 
 /** What became of the lines that were read. */
@@ -62,7 +64,8 @@ export async function importEvents(args: readonly string[], terminal: Terminal):
   const isDryRun = values["dry-run"] === true;
   const namespace = values.namespace === undefined ? undefined : namespaceOf(values.namespace);
   const source = sourceOf(path, terminal);
-  const batches = batchesOf(source.bytes, { namespace, stream: values.stream });
+  const times = values["keep-times"] === true ? new KeptTimes() : undefined;
+  const batches = batchesOf(source.bytes, { namespace, stream: values.stream, times });
   const counts = { eventCount: 0, alreadyCount: 0, repeatedCount: 0, byteCount: 0, line: 0 };
   const progress = progressOn(terminal);
   const show = () =>
@@ -76,8 +79,13 @@ export async function importEvents(args: readonly string[], terminal: Terminal):
     if (path === "-") terminal.input.destroy();
     await progress.end();
   }
-  if (values.json === true) await print(terminal.output, jsonLine(summaryOf(counts)));
+  const moved = times?.movedCount;
+  const summary = { ...summaryOf(counts), ...(moved !== undefined && { movedTimeCount: moved }) };
+  if (values.json === true) await print(terminal.output, jsonLine(summary));
   else await say(terminal.errors, sentence(counts, isDryRun));
+  if (values.json !== true && moved !== undefined && moved > 0) {
+    await say(terminal.errors, `${counted(moved, "time")} moved to that of the event before`);
+  }
   return 0;
 }
 

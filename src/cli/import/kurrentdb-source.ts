@@ -112,12 +112,14 @@ function itemOf(event: Recorded): SourceItem {
   const position = event.commitPosition;
   const stream = Buffer.from(event.streamIdentifier?.streamName ?? []).toString("utf8");
   const { type = "", "content-type": contentType = "", created = "" } = event.metadata;
+  const recordedAt = timeOf(created);
   if (type === "$streamDeleted" && event.streamRevision >= tombstoneRevision) {
-    return { kind: "change", position, stream, change: { kind: "delete", permanent: true } };
+    const change = { kind: "delete", permanent: true } as const;
+    return { kind: "change", position, stream, change, recordedAt };
   }
   if (stream.startsWith("$$") && !stream.startsWith("$$$") && type === metadataType) {
     const change = changeOf(event, position);
-    return { kind: "change", position, stream: stream.slice(2), change };
+    return { kind: "change", position, stream: stream.slice(2), change, recordedAt };
   }
   if (stream.startsWith("$") || type.startsWith("$") || type === linkType) {
     return { kind: "passed", position };
@@ -136,7 +138,7 @@ function itemOf(event: Recorded): SourceItem {
       metadata: metadataOf(customMetadata),
       contentType: contentType || "application/octet-stream",
       payload: data.length === 0 ? { case: undefined } : { case: "data", value: data },
-      recordedAt: timeOf(created),
+      recordedAt,
       revision: event.streamRevision,
     },
   };

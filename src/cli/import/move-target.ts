@@ -4,6 +4,7 @@
 // mix.
 
 import { type MessageInitShape, create } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { callErrorOf } from "../../client/store/call-failure.ts";
 import { patiently } from "../../client/store/retry.ts";
 import type { CallOptions } from "../../client/rpc/service-client.ts";
@@ -13,14 +14,18 @@ import { Direction, ReadRequestSchema } from "../../gen/annals/v1/read_pb.js";
 import { StreamPolicyField } from "../../gen/annals/v1/stream_service_pb.js";
 import { CommandError } from "../arguments/options.ts";
 import type { Session } from "../connection/session.ts";
+import { keptTimesHint, type KeptTimes } from "./kept-times.ts";
 import { nameId, namespaceOf } from "./name-id.ts";
-import type { EventSource, SourceChange, SourceEvent, SourceItem } from "./source.ts";
+import type { EventSource, SourceEvent, SourceItem } from "./source.ts";
 
 /** Metadata entries of every event that was moved. */
 export const sourceKey = "import-source";
 export const positionKey = "import-position";
 const revisionKey = "import-revision";
 const recordedAtKey = "import-recorded-at";
+
+/** Of the checkpoint: the latest time that was kept. */
+const timeKey = "recorded-at";
 
 /** The entries that an import adds. */
 export const importKeys: ReadonlySet<string> = new Set([
@@ -45,11 +50,20 @@ export interface MoveCounts {
   renamedCount: number;
 }
 
+type ChangeItem = Extract<SourceItem, { readonly kind: "change" }>;
+
 type Appended = MessageInitShape<typeof NewEventSchema> & {
   readonly id: string;
   readonly position: bigint;
   readonly isRenamed: boolean;
 };
+
+export interface MoveOptions {
+  readonly timeoutMs: number;
+  readonly isLive: boolean;
+  /** Undefined: events do not keep their times. */
+  readonly times: KeptTimes | undefined;
+}
 
 /** A server that restarts is waited for; for one that stays away, a live run waits for ever. */
 const policy = { attemptsMax: 12, delayMinMs: 100, delayMaxMs: 5_000 };
@@ -65,6 +79,8 @@ export class MoveTarget {
   };
   /** Everything up to here is stored. Undefined: nothing is. */
   position: bigint | undefined;
+  /** Undefined: events do not keep their times. */
+  readonly times: KeptTimes | undefined;
   private readonly source: EventSource;
   private readonly session: Session;
   private readonly timeoutMs: number;
@@ -73,11 +89,8 @@ export class MoveTarget {
   /** The position of the saved checkpoint. */
   private saved: bigint | undefined;
 
-  constructor(
-    source: EventSource,
-    session: Session,
-    { timeoutMs, isLive }: { readonly timeoutMs: number; readonly isLive: boolean },
-  ) {
+  constructor(source: EventSource, session: Session, { timeoutMs, isLive, times }: MoveOptions) {
+    this.times = times;
     this.source = source;
     this.session = session;
     this.timeoutMs = timeoutMs;
@@ -95,6 +108,7 @@ export class MoveTarget {
     try {
       const { checkpoint } = await checkpoints.getCheckpoint({ consumer: this.consumer }, once);
       this.position = this.saved = checkpoint?.position;
+      this.times?.resume(checkpoint?.metadata[timeKey]);
     } catch (error) {
       if (callErrorOf(error)?.reason !== "CHECKPOINT_NOT_FOUND") throw error;
     }
@@ -104,11 +118,13 @@ export class MoveTarget {
   async store(batch: readonly SourceItem[]): Promise<void> {
     const last = batch.at(-1);
     if (last === undefined) return;
+    this.times?.begin();
     const events = batch.flatMap((item) => (item.kind === "event" ? [item] : []));
     for (const item of batch) await this.settle(item);
     if (events.length > 0) await this.append(this.distinct(events), last.position);
     this.position = last.position;
     if (last.kind === "change") await this.save(last.position);
+    this.times?.settle();
   }
 
   private async settle(item: SourceItem): Promise<void> {
@@ -117,7 +133,7 @@ export class MoveTarget {
         this.counts.passedCount += 1;
         return;
       case "change":
-        return this.change(item.stream, item.change, item.position);
+        return this.change(item);
       case "tracking": {
         const { consumer, source, tracked: position } = item;
         await this.patient((call) =>
@@ -138,12 +154,15 @@ export class MoveTarget {
   }
 
   private async save(position: bigint): Promise<void> {
-    const { consumer } = this;
-    const { kind: source } = this.source;
-    await this.patient((call) =>
-      this.session.checkpoints.saveCheckpoint({ consumer, source, position }, call),
-    );
+    const checkpoint = this.checkpointAt(position);
+    await this.patient((call) => this.session.checkpoints.saveCheckpoint(checkpoint, call));
     this.saved = position;
+  }
+
+  private checkpointAt(position: bigint) {
+    const { consumer, times } = this;
+    const metadata: Record<string, string> = times === undefined ? {} : { [timeKey]: times.latest };
+    return { consumer, source: this.source.kind, position, metadata };
   }
 
   /** Within one append, each id is there once. */
@@ -160,8 +179,10 @@ export class MoveTarget {
 
   private appended(event: SourceEvent, position: bigint): Appended {
     const { recordedAt, revision, metadata, ...content } = event;
+    const kept = this.keptTime(recordedAt, position);
     return {
       ...content,
+      ...(kept && { recordedAt: kept }),
       position,
       isRenamed: false,
       metadata: {
@@ -172,6 +193,11 @@ export class MoveTarget {
         ...(recordedAt !== "" && { [recordedAtKey]: recordedAt }),
       },
     };
+  }
+
+  /** Undefined: times are not kept. */
+  private keptTime(recordedAt: string, position: bigint): Timestamp | undefined {
+    return this.times?.next(recordedAt, `position ${position} of ${this.source.name}`);
   }
 
   /** The same event with an id that follows from its position. */
@@ -189,12 +215,8 @@ export class MoveTarget {
   /** `through`: the position that the checkpoint gets. Undefined: it stays. */
   private async append(events: readonly Appended[], through: bigint | undefined): Promise<void> {
     let attempts = 0;
-    const checkpoint =
-      through === undefined || this.saved === through
-        ? {}
-        : {
-            checkpoint: { consumer: this.consumer, source: this.source.kind, position: through },
-          };
+    const isSaved = through === undefined || this.saved === through;
+    const checkpoint = isSaved ? {} : { checkpoint: this.checkpointAt(through) };
     try {
       const { deduplicated } = await this.patient((call) => {
         attempts += 1;
@@ -244,14 +266,17 @@ export class MoveTarget {
     if (violation === undefined || event === undefined) return error;
     const field = violation.field.replace(/^events\[\d+\]\.?/, "") || "event";
     const where = `position ${event.position} of ${this.source.name}`;
-    return new CommandError(`${where}: ${field}: ${violation.description}`, { cause: error });
+    const hint = field === "recorded_at" ? `; ${keptTimesHint}` : "";
+    const text = `${where}: ${field}: ${violation.description}${hint}`;
+    return new CommandError(text, { cause: error });
   }
 
   /**
    * Left out where the stream has gone on since: a run that begins anew, because its checkpoint is
    * gone, would otherwise remove what came after the change.
    */
-  private async change(stream: string, change: SourceChange, position: bigint): Promise<void> {
+  private async change({ stream, change, position, recordedAt }: ChangeItem): Promise<void> {
+    const kept = this.keptTime(recordedAt, position);
     const version = await this.versionBehind(stream, position);
     if (version === undefined) {
       this.counts.skippedChangeCount += 1;
@@ -260,7 +285,11 @@ export class MoveTarget {
     this.counts.changeCount += 1;
     const { streams } = this.session;
     const expected = { case: "expectedVersion", value: version } as const;
-    const origin = { actor: "annals", reason: this.source.name.slice(0, 256) };
+    const origin = {
+      actor: "annals",
+      reason: this.source.name.slice(0, 256),
+      ...(kept && { recordedAt: kept }),
+    };
     if (change.kind === "delete") {
       const { permanent } = change;
       try {

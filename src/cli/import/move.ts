@@ -18,6 +18,7 @@ import { progressOn, type ProgressLine } from "../output/progress.ts";
 import { print, say, type Terminal } from "../output/terminal.ts";
 import { compareStreams, type Comparison } from "./comparison.ts";
 import { itemBatches } from "./item-batches.ts";
+import { KeptTimes } from "./kept-times.ts";
 import { MoveTarget } from "./move-target.ts";
 import { sourceKind, type EventSource } from "./source.ts";
 
@@ -25,6 +26,7 @@ const options = {
   ...connectionOptions,
   ...jsonOption,
   "content-type": { type: "string" },
+  "keep-times": { type: "boolean" },
   "no-compare": { type: "boolean" },
 } as const;
 
@@ -54,7 +56,8 @@ async function moveFrom(
   try {
     return await withSession(values, terminal, async (session) => {
       const timeoutMs = Math.max(session.once.timeoutMs ?? 0, timeoutDefaultMs);
-      const target = new MoveTarget(source, session, { timeoutMs, isLive });
+      const times = values["keep-times"] === true ? new KeptTimes() : undefined;
+      const target = new MoveTarget(source, session, { timeoutMs, isLive, times });
       const move = new Move(source, target, session, terminal);
       const isCompared = !isLive && values["no-compare"] !== true;
       return move.run(isLive, isCompared, values.json === true);
@@ -90,8 +93,10 @@ class Move {
     } catch (error) {
       throw new CommandStopped(error, this.stoppedAt());
     }
-    const { counts } = target;
-    const summary = { source: source.name, position: Number(target.position ?? 0n), ...counts };
+    const { counts, times } = target;
+    const position = Number(target.position ?? 0n);
+    const moved = times && { movedTimeCount: times.movedCount };
+    const summary = { source: source.name, position, ...counts, ...moved };
     if (isJson) await print(terminal.output, jsonLine({ ...summary, ...comparison }));
     else await this.tell(comparison);
     return comparison === undefined || comparison.different.length === 0
@@ -154,7 +159,8 @@ class Move {
 
   private async tell(comparison: Comparison | undefined): Promise<void> {
     const { errors } = this.terminal;
-    const { counts } = this.target;
+    const { counts, times } = this.target;
+    const movedTimes = times?.movedCount ?? 0;
     const { eventCount, changeCount, passedCount, renamedCount, alreadyCount } = counts;
     const parts = [
       `${counted(eventCount, "event")} stored`,
@@ -165,6 +171,9 @@ class Move {
         : []),
       ...(renamedCount > 0 ? [`${counted(renamedCount, "id")} replaced`] : []),
       ...(passedCount > 0 ? [`${counted(passedCount, "system event")} passed over`] : []),
+      ...(movedTimes > 0
+        ? [`${counted(movedTimes, "time")} moved to that of the event before`]
+        : []),
     ];
     await say(errors, parts.join(", "));
     if (comparison === undefined) return;

@@ -5,7 +5,7 @@ import type { LineEvent } from "../output/event-line.ts";
 
 /** An event of a source, ready to be appended. */
 export interface SourceEvent extends LineEvent {
-  /** When the source recorded it: RFC 3339. */
+  /** When the source recorded it: RFC 3339. Empty: the source does not say. */
   readonly recordedAt: string;
   /** Its number in its stream, as the source counts. Undefined: it has none. */
   readonly revision: bigint | undefined;
@@ -33,6 +33,8 @@ export type SourceItem =
       readonly position: bigint;
       readonly stream: string;
       readonly change: SourceChange;
+      /** When the source recorded it: RFC 3339. */
+      readonly recordedAt: string;
     }
   /** Another consumer's progress in a third log, which the source keeps beside its events. */
   | {

@@ -1,7 +1,7 @@
 // Decides on changes of streams' lifecycles, in one order with appends, and applies lifecycles to
 // the appends of a batch. Pure and synchronous.
 
-import type { Conflict, Expected, StreamConflict, Tombstoned } from "../append.ts";
+import type { Conflict, Expected, StreamConflict, TimeBackwards, Tombstoned } from "../append.ts";
 import type { BeyondHead } from "../checkpoint.ts";
 import { invariant } from "../errors.ts";
 import type { NewEvent } from "../event.ts";
@@ -26,6 +26,8 @@ interface LifecycleChange extends Cause {
   readonly expectedChanges?: Expected | undefined;
   /** The caller's name. Empty or absent: the server does not authenticate callers. */
   readonly principal?: string;
+  /** When another system recorded it: microseconds since 1970, UTC. Absent: the store's time. */
+  readonly recordedAt?: number;
 }
 
 export interface UpdateStream extends LifecycleChange {
@@ -59,7 +61,13 @@ export interface NoSuchStream {
   readonly stream: string;
 }
 
-export type LifecycleOutcome = StreamChanged | Conflict | BeyondHead | Tombstoned | NoSuchStream;
+export type LifecycleOutcome =
+  | StreamChanged
+  | Conflict
+  | BeyondHead
+  | Tombstoned
+  | TimeBackwards
+  | NoSuchStream;
 
 /** A change to record: its event and its outcome. */
 export interface AcceptedChange {

@@ -11,6 +11,7 @@ import type {
   Conflict,
   Outcome,
   StreamConflict,
+  TimeBackwards,
 } from "../append.ts";
 import type {
   BeyondHead,
@@ -20,7 +21,7 @@ import type {
 } from "../checkpoint.ts";
 import type { LifecycleOutcome, LifecycleRequest } from "./decide-lifecycle.ts";
 import { invariant } from "../errors.ts";
-import type { CommitEvent } from "../event.ts";
+import type { CommitEvent, NewEvent } from "../event.ts";
 import { lifecycleStream } from "../lifecycle/lifecycle-event.ts";
 import { Overlay, type DecisionFacts } from "./overlay.ts";
 import { appended, recordedBefore } from "./recorded-before.ts";
@@ -76,8 +77,10 @@ export interface Decision<O = Outcome> {
    * The checkpoints to store with the events, by consumer. Undefined: the checkpoint is deleted.
    */
   readonly checkpoints: ReadonlyMap<string, Checkpoint | undefined>;
-  /** The time of the commit: microseconds since 1970, UTC, never earlier than the head's. */
+  /** The time of the last event: microseconds since 1970, UTC, never earlier than the head's. */
   readonly recordedAt: number;
+  /** The time of each event, never decreasing. Undefined: all have that of the last one. */
+  readonly times: readonly number[] | undefined;
 }
 
 const noMatches: readonly number[] = Object.freeze([]);
@@ -168,12 +171,14 @@ export function* decideInSteps<P extends Proposal>(
       beyondHead(conditions, facts.head.position) ??
       (overlay.lifecycles.areAny ? overlay.lifecycles.tombstoned(append.events) : undefined) ??
       (checkpoint && overlay.checkpoints.refusal(checkpoint)) ??
-      conflict(append, overlay, found);
+      conflict(append, overlay, found) ??
+      (append.isTimed === true ? backwards(append.events, overlay) : undefined);
     outcomes.push(answered ?? (yield* accept(append, overlay, effort)));
     if (answered === undefined && checkpoint !== undefined) overlay.checkpoints.save(checkpoint);
   }
-  const { events, checkpointChanges: checkpoints } = overlay;
-  return { outcomes: outcomes as OutcomeOf<P>[], events, checkpoints, recordedAt };
+  const { events, checkpointChanges: checkpoints, times } = overlay;
+  const last = times?.at(-1) ?? recordedAt;
+  return { outcomes: outcomes as OutcomeOf<P>[], events, checkpoints, recordedAt: last, times };
 }
 
 /**
@@ -210,6 +215,22 @@ function conflict(
   return { kind: "conflict", streams: streams ?? [], conditions: failed ?? [] };
 }
 
+/** The first event with a time of its own that is before the time of the event before it. */
+function backwards(
+  events: readonly Pick<NewEvent, "recordedAt">[],
+  overlay: Overlay,
+): TimeBackwards | undefined {
+  let newest = overlay.lastTime;
+  for (let index = 0; index < events.length; index++) {
+    const event = events[index] as NewEvent;
+    if (event.recordedAt !== undefined && event.recordedAt < newest) {
+      return { kind: "time-backwards", index, newest };
+    }
+    newest = overlay.timeOf(event);
+  }
+  return undefined;
+}
+
 function* accept(append: Append, overlay: Overlay, effort: Effort): Steps<Appended> {
   const placed: CommitEvent[] = [];
   const ids: string[] = [];
@@ -222,7 +243,8 @@ function* accept(append: Append, overlay: Overlay, effort: Effort): Steps<Append
     const isOver = effort.spend(placedBytes + event.body.length * copiedShare);
     if (isOver) yield effort.take();
   }
-  const outcome = appended(placed, overlay.recordedAt, false);
+  const time = overlay.times === undefined ? overlay.recordedAt : overlay.lastTime;
+  const outcome = appended(placed, time, false);
   return isAnyIdMade ? { ...outcome, ids } : outcome;
 }
 
@@ -260,11 +282,14 @@ function saveSnapshot(
 }
 
 function changeLifecycle(request: LifecycleRequest, overlay: Overlay): LifecycleOutcome {
-  const { recordedAt, nextPosition: position } = overlay;
+  const refused = request.recordedAt === undefined ? undefined : backwards([request], overlay);
+  if (refused !== undefined) return refused;
+  const { nextPosition: position } = overlay;
+  const recordedAt = overlay.timeOf(request);
   const version = overlay.version(request.stream);
   const changes = overlay.version(lifecycleStream(request.stream));
   const decided = overlay.lifecycles.decide(request, { version, changes, position, recordedAt });
   if ("kind" in decided) return decided;
-  overlay.place(decided.event, request);
+  overlay.place({ ...decided.event, recordedAt }, request);
   return decided.outcome;
 }

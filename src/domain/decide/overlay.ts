@@ -32,8 +32,10 @@ type Postings = Map<string, number[]>;
 export class Overlay {
   readonly events: CommitEvent[] = [];
   readonly lifecycles: LifecycleOverlay;
-  /** The time of all accepted events. */
+  /** The time of all accepted events that come without one. */
   readonly recordedAt: number;
+  /** The time of each event. Undefined: all have that time. */
+  times: number[] | undefined;
   private readonly facts: DecisionFacts;
   private readonly idChance: number;
   private ofCheckpoints: CheckpointOverlay | undefined;
@@ -67,13 +69,29 @@ export class Overlay {
     return this.facts.head.position + this.events.length + 1;
   }
 
+  /** The time of the last event, durable or accepted. */
+  get lastTime(): number {
+    const { times, events, facts, recordedAt } = this;
+    if (times !== undefined) return times.at(-1) ?? facts.head.recordedAt;
+    return events.length === 0 ? facts.head.recordedAt : recordedAt;
+  }
+
+  /** The time that an event gets: its own, where another system recorded it, up to the clock's. */
+  timeOf({ recordedAt: own }: { readonly recordedAt?: number | undefined }): number {
+    const { recordedAt } = this;
+    return own === undefined || own > recordedAt ? recordedAt : own;
+  }
+
   /** Accepts an event at the next position. */
   place(
     event: NewEvent,
     { principal = "", traceParent = "" }: Pick<Additions, "principal" | "traceParent">,
   ): CommitEvent {
     const { stream, type, tags, idFromClient, body, bodyEnd } = event;
-    const { recordedAt, nextPosition: position } = this;
+    const { nextPosition: position } = this;
+    const recordedAt = event.recordedAt === undefined ? this.recordedAt : this.timeOf(event);
+    if (recordedAt !== this.recordedAt) this.times ??= this.events.map(() => this.recordedAt);
+    this.times?.push(recordedAt);
     const version = stream === "" ? 0 : this.version(stream) + 1;
     invariant(position <= positionMax, "positions are safe integers");
     const made = idFromClient ? "" : ownId(this.idChance, position, recordedAt);
@@ -103,7 +121,7 @@ export class Overlay {
     if (event === undefined) return this.facts.events.get(id);
     const [record] = recordsIn(event.frame);
     invariant(record !== undefined, "a frame holds a record");
-    return { ...event, recordedAt: this.recordedAt, record };
+    return { ...event, recordedAt: this.times?.[number as number] ?? this.recordedAt, record };
   }
 
   /** The position of an accepted event after `after` that matches and is not removed, or 0. */

@@ -34,10 +34,14 @@ import {
 import { checkEpoch } from "./epoch.ts";
 import { jsonOf, NotJson } from "./json-value.ts";
 import { convertQuery, QueryRoom } from "./read-request.ts";
+import { checkRecordedAt } from "./time.ts";
 
-/** What conversions need: the limits in force. */
+/** What conversions need. */
 export interface Conversion {
+  /** Those in force. */
   readonly limits: Limits;
+  /** Whether events may say when another system recorded them. Absent: they may not. */
+  readonly keepsTimes?: boolean;
 }
 
 /** An event as it came, with the size of its message. */
@@ -94,7 +98,9 @@ export function* convertInSteps(
   const epoch = checkEpoch(v, "epoch", wire.epoch);
   v.throwIfAny();
   const { events: all, bytes } = converted;
-  return { events: all, expectations, conditions, checkpoint, bytes, epoch };
+  const append = { events: all, expectations, conditions, checkpoint, bytes, epoch };
+  const isTimed = all.some(({ recordedAt }) => recordedAt !== undefined);
+  return isTimed ? { ...append, isTimed } : append;
 }
 
 /** The events of an append, and what is counted over all of them. */
@@ -161,7 +167,7 @@ function convertEvent(
   field: string,
   { event: wire, wireBytes }: SentEvent,
   defaultStream: string,
-  { limits }: Conversion,
+  { limits, keepsTimes }: Conversion,
 ): NewEvent {
   for (const { no } of wire.$unknown ?? []) {
     const name = ownFields.get(no);
@@ -180,6 +186,7 @@ function convertEvent(
   const stream = checkStream(v, `${field}.stream`, wire.stream, defaultStream, limits);
   const idFromClient = wire.id !== "";
   const id = idFromClient ? checkUuid(v, `${field}.id`, wire.id) : "";
+  const recordedAt = checkRecordedAt(v, `${field}.recorded_at`, wire.recordedAt, keepsTimes);
 
   const body = create(RecordedEventSchema, {
     id,
@@ -192,7 +199,8 @@ function convertEvent(
   // Not through `create`, which would treat a key `__proto__` as a prototype.
   body.metadata = wire.metadata;
   const header = { id, stream, type, tags: wire.tags, idFromClient };
-  return { ...header, body: toBinary(RecordedEventSchema, body) };
+  const event = { ...header, body: toBinary(RecordedEventSchema, body) };
+  return recordedAt === undefined ? event : { ...event, recordedAt };
 }
 
 /** Empty means the append's stream, which is checked once where it is used, and may be none. */

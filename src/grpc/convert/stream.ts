@@ -22,7 +22,7 @@ import {
 import type { StreamInfo } from "../../log/verbs.ts";
 import { checkOwnName, checkText, checkUint64, checkMetadata, Violations } from "./checks.ts";
 import { type Conversion, convertExpected } from "./append-message.ts";
-import { checkDuration, timestamp } from "./time.ts";
+import { checkDuration, checkRecordedAt, timestamp } from "./time.ts";
 
 const microsPerMs = 1_000;
 
@@ -51,7 +51,7 @@ export function convertDeleteStream(
 function changeOf(
   v: Violations,
   wire: UpdateStreamRequest | DeleteStreamRequest,
-  { limits }: Conversion,
+  { limits, keepsTimes }: Conversion,
 ) {
   const { streamNameBytesMax, actorBytesMax, reasonBytesMax } = limits;
   const name = { name: "stream_name_bytes_max", bytesMax: streamNameBytesMax };
@@ -62,7 +62,9 @@ function changeOf(
   checkText(v, "reason", wire.reason, reason);
   const asked = convertExpected(v, "", wire.expected);
   const expected: Expected | undefined = typeof asked === "string" ? undefined : asked;
-  return { stream, expected, actor: wire.actor, reason: wire.reason };
+  const recordedAt = checkRecordedAt(v, "recorded_at", wire.recordedAt, keepsTimes);
+  const change = { stream, expected, actor: wire.actor, reason: wire.reason };
+  return recordedAt === undefined ? change : { ...change, recordedAt };
 }
 
 const clearable = {

@@ -35,6 +35,22 @@ export function checkTime(
   return Math.min(Number(seconds) * microsPerSecond + part, positionMax);
 }
 
+/**
+ * When another system recorded something, in microseconds. `keepsTimes`: whether the server takes
+ * such times. Undefined: it is not said.
+ */
+export function checkRecordedAt(
+  v: Violations,
+  field: string,
+  time: Timestamp | undefined,
+  keepsTimes = false,
+): number | undefined {
+  if (time === undefined) return undefined;
+  if (!keepsTimes) v.add(field, "is taken only by a server that was started with --keep-times");
+  else if (time.seconds < 0n) v.add(field, "is before 1970");
+  return checkTime(v, field, time, "down");
+}
+
 /** A duration within bounds, in milliseconds (rounded up). */
 export function checkDuration(
   v: Violations,

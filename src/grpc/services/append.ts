@@ -14,6 +14,7 @@ import {
   epochMismatched,
   invalidField,
   streamTombstoned,
+  timeBackwards,
 } from "../../domain/errors.ts";
 import type { Steps } from "../../domain/steps.ts";
 import { WireReader } from "../../domain/wire.ts";
@@ -121,6 +122,8 @@ function answerOf(outcome: Outcome, head: number, epoch: Buffer): Encoded<Append
     }
     case "tombstoned":
       throw streamTombstoned(outcome);
+    case "time-backwards":
+      throw timeBackwards(`events[${outcome.index}].recorded_at`, outcome);
     case "checkpoint-backwards":
       throw checkpointBackwards(outcome);
     case "checkpoint-conflict":

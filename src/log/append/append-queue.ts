@@ -262,7 +262,7 @@ export class AppendQueue {
         idChance: idChance?.() ?? randomInt(idChances),
       });
       const decision: Decision<OutcomeOf<Proposal>> = await inTurns(steps);
-      const { events, recordedAt, checkpoints, outcomes } = decision;
+      const { events, recordedAt, times, checkpoints, outcomes } = decision;
       const sideValues =
         areAllAppends && checkpoints.size === 0
           ? undefined
@@ -273,7 +273,8 @@ export class AppendQueue {
       try {
         // If nothing has to be stored, every answer depends on facts, which have to be durable.
         const isEmpty = events.length === 0 && sideValues === undefined;
-        const commit = { after, recordedAt, events, ...(sideValues && { sideValues }) };
+        const placed = { after, recordedAt, ...(times && { times }), events };
+        const commit = { ...placed, ...(sideValues && { sideValues }) };
         if (isEmpty) await storage.confirm?.();
         else if ((await this.store(commit, decided)) === "stale") continue;
         if (checkpoints.size > 0) onCheckpoints?.(checkpoints);

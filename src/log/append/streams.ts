@@ -11,6 +11,7 @@ import {
   appendConflict,
   streamNotFound,
   streamTombstoned,
+  timeBackwards,
 } from "../../domain/errors.ts";
 import { deleteSnapshots, type SnapshotDeletion } from "./delete-snapshots.ts";
 import type { StreamLog } from "../verbs.ts";
@@ -55,6 +56,8 @@ function changed(outcome: LifecycleOutcome): StreamChanged {
       throw appendConflict(outcome);
     case "tombstoned":
       throw streamTombstoned(outcome);
+    case "time-backwards":
+      throw timeBackwards("recorded_at", outcome);
     case "no-such-stream":
       throw streamNotFound(outcome.stream);
     case "beyond-head": {

@@ -3,70 +3,16 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Append, Outcome } from "../../../src/domain/append.ts";
-import { decideBatch, factsNeeded, type Decision } from "../../../src/domain/decide/decide.ts";
-import type { CommitEvent, NewEvent, StoredEvent } from "../../../src/domain/event.ts";
-import { matches, type Query, type QueryItem } from "../../../src/domain/query.ts";
-import { recordsIn, sameContent, scanRecord, storedEvent } from "../../../src/domain/record.ts";
+import { decideBatch } from "../../../src/domain/decide/decide.ts";
+import type { CommitEvent, NewEvent } from "../../../src/domain/event.ts";
+import type { Query, QueryItem } from "../../../src/domain/query.ts";
+import { sameContent, scanRecord } from "../../../src/domain/record.ts";
 import { contendedAppend, NaiveLog } from "../naive-log.ts";
-import { idOf, newAppend, newEvent, type EventSketch } from "../../support/events.ts";
+import { idOf, newAppend, newEvent } from "../../support/events.ts";
+import { inStream, Log, recordOf } from "./decided-log.ts";
 
 const anyItem: QueryItem = { streams: [], streamPrefixes: [], types: [], tags: [], tagsAny: [] };
 const byTag = (tag: string): Query => ({ items: [{ ...anyItem, tags: [tag] }] });
-
-function recordOf(event: CommitEvent): Uint8Array {
-  return [...recordsIn(event.frame)][0] as Uint8Array;
-}
-
-/** A log as a list, and batches decided on it. */
-class Log {
-  readonly events: StoredEvent[] = [];
-
-  get head() {
-    const last = this.events.at(-1);
-    return { position: this.events.length, recordedAt: last?.recordedAt ?? 0 };
-  }
-
-  versions(): Map<string, number> {
-    return new Map(this.events.map(({ stream, version }) => [stream, version]));
-  }
-
-  decide(appends: readonly Append[], now = 1_000): Decision {
-    const needed = factsNeeded(appends);
-    const versions = this.versions();
-    return decideBatch({
-      appends,
-      now,
-      idChance: 0,
-      facts: {
-        head: this.head,
-        versions: new Map([...needed.streams].map((name) => [name, versions.get(name) ?? 0])),
-        lifecycles: new Map(),
-        events: new Map(
-          this.events.filter(({ id }) => needed.ids.includes(id)).map((event) => [event.id, event]),
-        ),
-        matches: needed.conditions.map(
-          ({ query, after }) =>
-            this.events.find((event) => event.position > after && matches(query, event))
-              ?.position ?? 0,
-        ),
-      },
-    });
-  }
-
-  store(events: readonly CommitEvent[]): void {
-    for (const event of events) this.events.push(storedEvent(recordOf(event)));
-  }
-
-  append(...appends: Append[]): Outcome[] {
-    const { outcomes, events } = this.decide(appends);
-    this.store(events);
-    return outcomes;
-  }
-}
-
-function inStream(stream: string, sketch: EventSketch = {}): Append {
-  return newAppend([newEvent({ stream, ...sketch })]);
-}
 
 describe("an accepted append", () => {
   test("gets the positions after the head and the versions after its streams'", () => {

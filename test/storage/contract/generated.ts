@@ -14,6 +14,7 @@ import {
   arbitrarySketch,
   arbitraryType,
   composeCommit,
+  composeTimed,
   idOf,
   newEvent,
   recordsOf,
@@ -33,6 +34,8 @@ type Step =
       /** How many times over: large commits meet the engine's cuts. */
       readonly copies: number;
       readonly micros: number;
+      /** Between every second event and the next one: events that were recorded elsewhere. */
+      readonly spread: number;
       readonly sideValues: readonly SideValueChange[];
       /** Read while the commit runs. */
       readonly reads: readonly ReadPlan[];
@@ -115,6 +118,7 @@ async function takeStep(pair: Pair, step: Step): Promise<void> {
         sketches: [step.sketch],
         copies: 1,
         micros: 1,
+        spread: 0,
         sideValues: [],
         reads: [],
       });
@@ -171,9 +175,13 @@ async function commitBoth(
   const sketches = Array.from({ length: step.copies }, () => step.sketches).flat();
   const events = sketches.map((sketch) => newEvent(sketch));
   const recordedAt = pair.model.head().recordedAt + step.micros;
-  const { sideValues, reads } = step;
-  const commit = { ...(await composeCommit(pair.engine, events, recordedAt)), sideValues };
-  return commitEventsToBoth(pair, commit, reads);
+  const { sideValues, reads, spread } = step;
+  const times = events.map((_, i) => recordedAt + Math.floor(i / 2) * spread);
+  const composed =
+    spread === 0
+      ? await composeCommit(pair.engine, events, recordedAt)
+      : await composeTimed(pair.engine, events, times);
+  return commitEventsToBoth(pair, { ...composed, sideValues }, reads);
 }
 
 async function commitEventsToBoth(
@@ -305,6 +313,7 @@ const arbitraryStep: fc.Arbitrary<Step> = fc.oneof(
       sketches: fc.array(arbitrarySizedSketch, { minLength: 1, maxLength: 6 }),
       copies: fc.oneof({ weight: 4, arbitrary: fc.constant(1) }, fc.integer({ min: 2, max: 40 })),
       micros: fc.nat({ max: 3 }),
+      spread: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, fc.integer({ min: 1, max: 3 })),
       sideValues: fc.oneof({ weight: 2, arbitrary: fc.constant([]) }, arbitrarySideValues),
       reads: arbitraryReads,
     }),

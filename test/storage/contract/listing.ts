@@ -1,7 +1,14 @@
 // Listings and times: streams and types by UTF-8 name, page by page, and positions by time.
 import { expect } from "vitest";
 import type { NamePage, Storage } from "../../../src/storage/storage.ts";
-import { commitEvents, newEvent, newEvents } from "../../support/events.ts";
+import { scanRecordedAt } from "../../../src/domain/record.ts";
+import {
+  commitEvents,
+  composeTimed,
+  newEvent,
+  newEvents,
+  recordsOf,
+} from "../../support/events.ts";
 import { compareUtf8 } from "../../support/model-beside.ts";
 import { contractTest, type ContractEngine, type OpenContract } from "./checks.ts";
 
@@ -176,6 +183,20 @@ export function listingContract(open: OpenContract): void {
       for (const [time, position] of cases) expect(await storage.positionAt(time)).toBe(position);
     },
   );
+
+  contractTest(open, "events of one commit may have times of their own", async (fresh, engine) => {
+    const times = [5, 5, 7, 7, 7, 9, 20];
+    const timed = newEvents(7, (i) => ({ stream: i % 2 === 0 ? "a" : "b" }));
+    expect(await fresh.commit(await composeTimed(fresh, timed, times))).toBe("committed");
+    expect(fresh.head()).toEqual({ position: 7, recordedAt: 20 });
+    const { commit } = await commitEvents(fresh, [newEvent({ stream: "a" })], 30);
+    expect(commit.after).toEqual({ position: 7, recordedAt: 20 });
+    const storage = await engine.settle();
+    expect((await recordsOf(storage)).map(scanRecordedAt)).toEqual([...times, 30]);
+    const found = await Promise.all([1, 5, 6, 7, 8, 9, 10, 21].map((at) => storage.positionAt(at)));
+    expect(found).toEqual([1, 1, 3, 3, 6, 6, 7, 8]);
+    expect(await storage.stream("b")).toMatchObject({ firstRecordedAt: 5, lastRecordedAt: 9 });
+  });
 
   contractTest(
     open,

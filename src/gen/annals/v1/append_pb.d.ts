@@ -426,7 +426,8 @@ export declare type AppendResponse = Message<"annals.v1.AppendResponse"> & {
   deduplicated: boolean;
 
   /**
-   * The time at which the events were recorded; if deduplicated, that of the last one.
+   * The time at which the events were recorded; if they have several, or the append is
+   * deduplicated, that of the last one.
    *
    * @generated from field: google.protobuf.Timestamp recorded_at = 6;
    */
@@ -491,7 +492,8 @@ export declare type AppendResponseJson = {
   deduplicated?: boolean;
 
   /**
-   * The time at which the events were recorded; if deduplicated, that of the last one.
+   * The time at which the events were recorded; if they have several, or the append is
+   * deduplicated, that of the last one.
    *
    * @generated from field: google.protobuf.Timestamp recorded_at = 6;
    */

@@ -104,6 +104,17 @@ export declare type NewEvent = Message<"annals.v1.NewEvent"> & {
     value: Value;
     case: "json";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * When another system recorded the event, for an import into a store that is new. Only a server
+   * with `--keep-times` takes it. Not before 1970, and not before the time of the event before it in
+   * the log: that is refused, as time never goes back. A time that is later than the server's clock
+   * becomes that of the clock. It is recorded in microseconds, rounded down, and is no part of the
+   * content: a retry may come with another one. Absent: the server's time.
+   *
+   * @generated from field: google.protobuf.Timestamp recorded_at = 11;
+   */
+  recordedAt?: Timestamp | undefined;
 };
 
 /**
@@ -188,6 +199,17 @@ export declare type NewEventJson = {
    * @generated from field: google.protobuf.Value json = 8;
    */
   json?: ValueJson;
+
+  /**
+   * When another system recorded the event, for an import into a store that is new. Only a server
+   * with `--keep-times` takes it. Not before 1970, and not before the time of the event before it in
+   * the log: that is refused, as time never goes back. A time that is later than the server's clock
+   * becomes that of the clock. It is recorded in microseconds, rounded down, and is no part of the
+   * content: a retry may come with another one. Absent: the server's time.
+   *
+   * @generated from field: google.protobuf.Timestamp recorded_at = 11;
+   */
+  recordedAt?: TimestampJson;
 };
 
 /**
@@ -279,7 +301,8 @@ export declare type RecordedEvent = Message<"annals.v1.RecordedEvent"> & {
 
   /**
    * When the store accepted the event, by the server's clock, UTC. Never decreases with the
-   * position, even if the clock is set back.
+   * position, even if the clock is set back. Of imported events it may be the time of the system
+   * from which they came (`NewEvent.recorded_at`).
    *
    * @generated from field: google.protobuf.Timestamp recorded_at = 11;
    */
@@ -395,7 +418,8 @@ export declare type RecordedEventJson = {
 
   /**
    * When the store accepted the event, by the server's clock, UTC. Never decreases with the
-   * position, even if the clock is set back.
+   * position, even if the clock is set back. Of imported events it may be the time of the system
+   * from which they came (`NewEvent.recorded_at`).
    *
    * @generated from field: google.protobuf.Timestamp recorded_at = 11;
    */

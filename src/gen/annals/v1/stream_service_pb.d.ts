@@ -177,6 +177,13 @@ export declare type UpdateStreamRequest = Message<"annals.v1.UpdateStreamRequest
    * @generated from field: string epoch = 8;
    */
   epoch: string;
+
+  /**
+   * When another system recorded the change, as `NewEvent.recorded_at`.
+   *
+   * @generated from field: google.protobuf.Timestamp recorded_at = 9;
+   */
+  recordedAt?: Timestamp | undefined;
 };
 
 /**
@@ -245,6 +252,13 @@ export declare type UpdateStreamRequestJson = {
    * @generated from field: string epoch = 8;
    */
   epoch?: string;
+
+  /**
+   * When another system recorded the change, as `NewEvent.recorded_at`.
+   *
+   * @generated from field: google.protobuf.Timestamp recorded_at = 9;
+   */
+  recordedAt?: TimestampJson;
 };
 
 /**
@@ -388,6 +402,13 @@ export declare type DeleteStreamRequest = Message<"annals.v1.DeleteStreamRequest
    * @generated from field: bool even_if_empty = 8;
    */
   evenIfEmpty: boolean;
+
+  /**
+   * When another system recorded the deletion, as `NewEvent.recorded_at`.
+   *
+   * @generated from field: google.protobuf.Timestamp recorded_at = 9;
+   */
+  recordedAt?: Timestamp | undefined;
 };
 
 /**
@@ -453,6 +474,13 @@ export declare type DeleteStreamRequestJson = {
    * @generated from field: bool even_if_empty = 8;
    */
   evenIfEmpty?: boolean;
+
+  /**
+   * When another system recorded the deletion, as `NewEvent.recorded_at`.
+   *
+   * @generated from field: google.protobuf.Timestamp recorded_at = 9;
+   */
+  recordedAt?: TimestampJson;
 };
 
 /**

@@ -97,8 +97,8 @@ export class RecordView {
   }
 
   /**
-   * Writes the metadata bytes of this protocol, and returns the offset after them. `needsCodec`: they
-   * may be more than was said, and are written the next time.
+   * Writes the metadata bytes of this protocol, and returns the offset after them. `needsCodec`:
+   * they may be more than was said, and are written the next time.
    */
   writeMetadata(into: Buffer, at: number): number {
     const { kinds, decoded, bytes, ownAt, ownEnd, othersAt, othersEnd } = this;

@@ -191,8 +191,8 @@ function writeMetadata(into: Buffer, at: number, view: RecordView): number {
 }
 
 /**
- * Writes the length of what is between two offsets into the bytes that were left before it. If these
- * are too many, or too few, it is moved. Returns where it ends.
+ * Writes the length of what is between two offsets into the bytes that were left before it. If
+ * these are too many, or too few, it is moved. Returns where it ends.
  */
 function closed(into: Buffer, start: number, end: number, width: number): number {
   const length = end - start;

@@ -72,27 +72,44 @@ export interface Chunk {
   readonly records: Uint8Array;
 }
 
-/** Cuts the events of a commit into groups that become chunks. */
-export function cutIntoChunks(events: readonly CommitEvent[]): CommitEvent[][] {
-  const groups: CommitEvent[][] = [];
+/** Consecutive events, and when they were recorded: microseconds since 1970, UTC. */
+export interface TimedEvents {
+  readonly events: readonly CommitEvent[];
+  readonly recordedAt: number;
+}
+
+interface EventsToCut extends TimedEvents {
+  /** The time of each event. Absent: that of all. */
+  readonly times?: readonly number[] | undefined;
+}
+
+/** Cuts the events of a commit into groups that become chunks. A chunk has one time. */
+export function cutIntoChunks({ events, recordedAt, times }: EventsToCut): TimedEvents[] {
+  const groups: TimedEvents[] = [];
   let group: CommitEvent[] = [];
+  let time = times?.[0] ?? recordedAt;
   let bytes = 0;
-  for (const event of events) {
-    if (group.length > 0 && bytes + event.frame.length > chunkBytesTarget) {
-      groups.push(group);
+  for (let i = 0; i < events.length; i++) {
+    const event = events[i] as CommitEvent;
+    const next = times?.[i] ?? recordedAt;
+    const isOver = bytes + event.frame.length > chunkBytesTarget;
+    if (group.length > 0 && (isOver || next !== time)) {
+      groups.push({ events: group, recordedAt: time });
       group = [];
       bytes = 0;
     }
     group.push(event);
+    time = next;
     bytes += event.frame.length;
   }
-  if (group.length > 0) groups.push(group);
+  if (group.length > 0) groups.push({ events: group, recordedAt: time });
   return groups;
 }
 
 /**
- * Whether two consecutive chunks may be of one commit. A commit has one time, and cuts where its
- * next event would not have fitted the chunk. Of rewritten chunks that is not known any more.
+ * Whether two consecutive chunks may be of one commit. A commit cuts where its next event has
+ * another time, where it may be parted, or would not have fitted the chunk. Of rewritten chunks
+ * that is not known any more.
  */
 export function mayShareCommit(chunk: Chunk, next: Chunk): boolean {
   if (chunk.recordedAt !== next.recordedAt) return false;

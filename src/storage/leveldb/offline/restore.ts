@@ -192,7 +192,7 @@ async function recordRemovals(
   const recordedAt = Math.max(clock(), storeTime, store.head.recordedAt);
   const events = (await removals?.events(store, recordedAt)) ?? [];
   if (events.length === 0) return;
-  const drafts = cutIntoChunks(events).map((part) => ({ events: part, recordedAt }));
+  const drafts = cutIntoChunks({ events, recordedAt });
   await storeComposed(store, await composeChunks(store, store.head.position, drafts));
 }
 

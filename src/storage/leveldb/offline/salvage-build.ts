@@ -223,12 +223,12 @@ class Building {
 
   private draftsOf(gap: Gap): ChunkDraft[] {
     const { losses, remains } = this.parts;
-    const events = [...filling(gap, losses, remains)];
-    const original = originalChunks(gap, events, remains);
+    const filled = [...filling(gap, losses, remains)];
+    const original = originalChunks(gap, filled, remains);
     if (original) return original;
-    const drafts = sameTime(events).flatMap(({ recordedAt, events: some }) =>
-      cutIntoChunks(some).map((part) => ({ recordedAt, events: part })),
-    );
+    const times = filled.map(({ recordedAt }) => recordedAt);
+    const events = filled.map(({ event }) => event);
+    const drafts = cutIntoChunks({ events, recordedAt: times[0] ?? 0, times });
     return drafts.map((draft, i) => {
       const isLast = i === drafts.length - 1;
       const originalHash = (isLast ? gap.hash : undefined) ?? firstHash;
@@ -262,19 +262,6 @@ class Building {
       await this.flush();
     }
   }
-}
-
-/** Consecutive events with one time: a chunk has one. */
-function sameTime(
-  filled: readonly FillingEvent[],
-): { readonly recordedAt: number; readonly events: CommitEvent[] }[] {
-  const runs: { recordedAt: number; events: CommitEvent[] }[] = [];
-  for (const { event, recordedAt } of filled) {
-    const run = runs.at(-1);
-    if (run?.recordedAt === recordedAt) run.events.push(event);
-    else runs.push({ recordedAt, events: [event] });
-  }
-  return runs;
 }
 
 /**

@@ -7,7 +7,7 @@ import { categoryOf, isSystemName, type CommitEvent } from "../../../domain/even
 import type { Commit } from "../../storage.ts";
 import { checksumBytes, seal } from "../format/checksum.ts";
 import { composeChunk, cutIntoChunks, hashOf, recordOf, withFrames } from "../format/chunk.ts";
-import type { Chunk, Reclaimed } from "../format/chunk.ts";
+import type { Chunk, Reclaimed, TimedEvents } from "../format/chunk.ts";
 import {
   chunkKey,
   idKey,
@@ -50,10 +50,7 @@ interface CommittedRun {
 }
 
 /** Events that will become one chunk. */
-export interface ChunkDraft {
-  readonly events: readonly CommitEvent[];
-  /** Microseconds since 1970, UTC. */
-  readonly recordedAt: number;
+export interface ChunkDraft extends TimedEvents {
   /** Present if some of the events are removed records; it goes into the chunk's header. */
   readonly reclaimed?: Reclaimed | undefined;
 }
@@ -69,10 +66,7 @@ interface OpenTerm extends TermUpdate {
 }
 
 export function composeCommit(store: OpenStore, commit: Commit): Promise<ComposedCommit> {
-  const { after, events, recordedAt } = commit;
-  const drafts: ChunkDraft[] = [];
-  for (const part of cutIntoChunks(events)) drafts.push({ events: part, recordedAt });
-  return composeChunks(store, after.position, drafts);
+  return composeChunks(store, commit.after.position, cutIntoChunks(commit));
 }
 
 /** Composes chunks at the positions directly after `after`, in order. */

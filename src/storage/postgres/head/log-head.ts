@@ -6,7 +6,7 @@
 import { corruption, type AnnalsError } from "../../../domain/errors.ts";
 import type { CommitEvent } from "../../../domain/event.ts";
 import { lifecycleStream, streamKeptIn } from "../../../domain/lifecycle/lifecycle-event.ts";
-import type { Advance, Head, StorageWatcher } from "../../storage.ts";
+import type { Advance, Commit, Head, StorageWatcher } from "../../storage.ts";
 import { eventColumns, eventIn, recordFrames, unframed, type EventRow } from "../tables/rows.ts";
 import { type Asker, unreachable, type Row } from "../sessions/session.ts";
 import { Tail } from "./tail.ts";
@@ -154,13 +154,14 @@ export class HeadKeeper {
   }
 
   /** The server's own commit is durable. */
-  async committed(after: LogHead, head: LogHead, events: readonly CommitEvent[]): Promise<void> {
+  async committed(after: LogHead, head: LogHead, commit: Commit): Promise<void> {
+    const { events } = commit;
     await this.inOrder(async () => {
       if (!this.isNew(head)) return;
       const isNext = this.seenHead.position === after.position;
       this.keepNames(isNext ? events : undefined);
       const isForeign = head.sides > this.seenHead.sides + 1;
-      if (isNext) this.tail.push(rowsOf(events, head.recordedAt));
+      if (isNext) this.tail.push(rowsOf(commit));
       this.move(head, isNext ? events : undefined);
       if (isForeign) this.tellSideValues();
     });
@@ -268,8 +269,9 @@ function commitEventOf({ record, isEmptied: _, recordedAt: __, ...event }: Event
   return { ...event, idFromClient: true, frame: recordFrames([record]) };
 }
 
-function rowsOf(events: readonly CommitEvent[], recordedAt: number): EventRow[] {
-  return events.map(({ frame, idFromClient: _, ...event }) => {
-    return { ...event, recordedAt, record: unframed(frame), isEmptied: false };
+function rowsOf({ events, recordedAt, times }: Commit): EventRow[] {
+  return events.map(({ frame, idFromClient: _, ...event }, i) => {
+    const time = times?.[i] ?? recordedAt;
+    return { ...event, recordedAt: time, record: unframed(frame), isEmptied: false };
   });
 }

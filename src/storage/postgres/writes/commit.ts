@@ -11,14 +11,14 @@ import type { CommitEvent } from "../../../domain/event.ts";
 import { lifecycleRecordOf, streamKeptIn } from "../../../domain/lifecycle/lifecycle-event.ts";
 import {
   composeChunk,
-  cutIntoChunks,
   hashOf,
   withFrames,
   type Chunk,
   type Reclaimed,
+  type TimedEvents,
 } from "../../leveldb/format/chunk.ts";
 import { isLostRecord, isRemovedRecord } from "../../removed-record.ts";
-import type { Commit, SideValueChange } from "../../storage.ts";
+import type { SideValueChange } from "../../storage.ts";
 import {
   arrayLiteral,
   booleanArray,
@@ -38,10 +38,7 @@ export interface Order {
 }
 
 /** Events that become one chunk. */
-export interface LogDraft {
-  readonly events: readonly CommitEvent[];
-  /** Microseconds since 1970, UTC. */
-  readonly recordedAt: number;
+export interface LogDraft extends TimedEvents {
   /** Present if some of the events are removed records. */
   readonly reclaimed?: Reclaimed | undefined;
 }
@@ -120,11 +117,6 @@ const setHead = {
 
 const eventsPerStatement = 1_000;
 const nothing = new Uint8Array();
-
-/** The chunks of a commit. */
-export function draftsOf({ events, recordedAt }: Pick<Commit, "events" | "recordedAt">) {
-  return cutIntoChunks(events).map((part): LogDraft => ({ events: part, recordedAt }));
-}
 
 /** What a folder would have, byte for byte. `before`: the hash of the chunk before. */
 export function chunkOf({ events, recordedAt, reclaimed }: LogDraft, before: Uint8Array): Chunk {

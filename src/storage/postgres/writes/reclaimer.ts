@@ -10,11 +10,11 @@ import { streamKeptIn } from "../../../domain/lifecycle/lifecycle-event.ts";
 import { removalEvent, removalStream } from "../../../domain/lifecycle/removal-event.ts";
 import { idChances, ownId } from "../../../domain/own-id.ts";
 import { composeFrame } from "../../../domain/record.ts";
-import { presentHashOf, type Chunk } from "../../leveldb/format/chunk.ts";
+import { cutIntoChunks, presentHashOf, type Chunk } from "../../leveldb/format/chunk.ts";
 import { composeRemovedRecord, isRemovedRecord } from "../../removed-record.ts";
 import type { ReclaimStatus } from "../../storage.ts";
 import { batchesAt, chunkOfBatch, type LogBatch, type BatchEvent } from "./chunk-rows.ts";
-import { chunkOf, composeOrders, draftsOf } from "./commit.ts";
+import { chunkOf, composeOrders } from "./commit.ts";
 import { rewritingOrders } from "./rewriting.ts";
 import type { Database } from "../sessions/database.ts";
 import { beginCommit } from "../head/lock.ts";
@@ -241,7 +241,7 @@ export class DatabaseReclaimer {
     const emptied = rewritten.flatMap((each) => each.emptied);
     const removal = await this.removal(session, before, rewritten, of);
     const { recordedAt } = removal;
-    const drafts = draftsOf({ events: [removal.event], recordedAt });
+    const drafts = cutIntoChunks({ events: [removal.event], recordedAt });
     const { orders, head } = await composeOrders({ drafts, sideValues: [] }, before);
     const rewriting = rewritingOrders(rewritten.map(({ chunk }) => chunk));
     for (const { statement, values } of [...rewriting, ...orders]) {

@@ -6,7 +6,8 @@
 import { AnnalsError, invariant, type Reason } from "../../../domain/errors.ts";
 import type { Commit, CommitResult, Facts, FactsRequest } from "../../storage.ts";
 import { isLoss } from "../sessions/database.ts";
-import { composeOrders, draftsOf, type ComposedOrders } from "./commit.ts";
+import { cutIntoChunks } from "../../leveldb/format/chunk.ts";
+import { composeOrders, type ComposedOrders } from "./commit.ts";
 import { factsInSession } from "./facts.ts";
 import { beginCommit } from "../head/lock.ts";
 import type { HeadKeeper, LogHead } from "../head/log-head.ts";
@@ -133,16 +134,16 @@ export class Writer {
   ): Promise<void> {
     await this.send(session, composed);
     this.parts.committed(composed.head);
-    await this.parts.keeper.committed(before, composed.head, commit.events);
+    await this.parts.keeper.committed(before, composed.head, commit);
   }
 
   private async composed(commit: Commit, before: LogHead): Promise<ComposedOrders> {
-    const { events, recordedAt, sideValues = [] } = commit;
+    const { events, recordedAt, times, sideValues = [] } = commit;
     try {
       invariant(events.length + sideValues.length > 0, "a commit has events or side values");
-      invariant(recordedAt >= before.recordedAt, "time never decreases");
+      invariant((times?.[0] ?? recordedAt) >= before.recordedAt, "time never decreases");
       const fence = this.parts.lease.fenceOf(sideValues);
-      const composed = await composeOrders({ drafts: draftsOf(commit), sideValues }, before);
+      const composed = await composeOrders({ drafts: cutIntoChunks(commit), sideValues }, before);
       return fence === undefined ? composed : { ...composed, orders: [fence, ...composed.orders] };
     } catch (error) {
       this.release();
