@@ -127,7 +127,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
       (await inTurn(caller, listCost(page), () => storage.listStreams(page))).map(infoOf),
     listEventTypes: (page, caller = own) =>
       inTurn(caller, listCost(page), () => storage.listEventTypes(page)),
-    info: () => infoNow(storage, interests.count - groups.count),
+    info: () => infoNow(storage, open.count),
     figures: () => ({ ...figuresOf(queue, open, groups, storage.head().position), handed }),
     async stop() {
       interests.stop();

@@ -46,10 +46,6 @@ export class Interests implements StorageWatcher {
     return this.stopped;
   }
 
-  get count(): number {
-    return this.open.size - this.shared.size;
-  }
-
   /** Open interests in this stream alone. */
   countOf(stream: string): number {
     return this.streamCounts.get(stream) ?? 0;

@@ -18,6 +18,10 @@ export class OpenSubscriptions {
     return () => this.open.delete(subscription);
   }
 
+  get count(): number {
+    return this.open.size;
+  }
+
   figures(head: number): SubscriptionFigures {
     let liveCount = 0;
     let lagMax = 0;

@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { createModelStorage } from "../../support/model-storage.ts";
 import { openLog, settled } from "../harness.ts";
-import { append, begin, groupOver, reasonOf, settings } from "./group-over.ts";
+import { append, begin, groupOver, reasonOf, restarted, settings } from "./group-over.ts";
 import { Worker } from "./worker.ts";
 
 describe("a group", () => {
@@ -25,6 +25,20 @@ describe("a group", () => {
     const all = await Promise.all(created);
     expect(new Set(all.map(({ createdAt }) => createdAt)).size).toBe(1);
     expect(storage.data.sideValues.filter(({ space }) => space === "group")).toHaveLength(1);
+  });
+
+  test("is no subscription that is counted, while it is loaded and afterwards", async () => {
+    const { log } = restarted(await groupOver("ab"));
+    const counted = new Set([log.info().subscriberCount]);
+    const loaded = log.groups.get("g");
+    for (let turn = 0; turn < 100; turn++) {
+      counted.add(log.info().subscriberCount);
+      await Promise.resolve();
+    }
+    await loaded;
+    await settled();
+    counted.add(log.info().subscriberCount);
+    expect(counted).toEqual(new Set([0]));
   });
 
   test.each([
