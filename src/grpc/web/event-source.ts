@@ -41,7 +41,7 @@ export interface EventSourceRequest {
   readonly isCloudEvents: boolean;
 }
 
-/** The request of `Subscribe` that a URL and the header `last-event-id` are. */
+/** The request of `Subscribe` that a URL and the header `last-event-id` ask for. */
 export function requestOfUrl(query: string, lastEventId: string | undefined): EventSourceRequest {
   const parameters = new Parameters(query, names);
   const isCloudEvents = parameters.choice("format", { annals: false, cloudevents: true }, false);

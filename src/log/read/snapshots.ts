@@ -37,7 +37,7 @@ const nothing = new Uint8Array();
 
 const { listEntryBytes, turnBytes, viewBatchBytesMin, wholeChunkCostShare } = schedulingPolicy;
 
-/** Values cost what whole chunks cost: they are checked, and not looked into. */
+/** A value costs as much as a whole chunk of its size: it is checked, but not decoded. */
 function costOfStored(values: readonly SideValue[]): number {
   let bytes = values.length * listEntryBytes;
   for (const { value } of values) bytes += value.length * wholeChunkCostShare;

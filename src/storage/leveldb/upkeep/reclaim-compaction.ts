@@ -36,7 +36,7 @@ export class Replaced {
     }
   }
 
-  /** Compacts each region that has at least this many reclaimed bytes, and forgets all. */
+  /** Compacts each region with at least this many reclaimed bytes. Then it forgets all regions. */
   async compact(kv: () => Kv, bytesMin: number): Promise<void> {
     const { chunks, postings } = this;
     this.chunks = [];
