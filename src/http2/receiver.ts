@@ -217,9 +217,10 @@ export class Receiver {
   }
 
   private data(frame: Frame): void {
-    const { id, flags } = frame;
+    const { id, flags, bytes } = frame;
     const flowBytes = frame.to - frame.from;
-    const part = frame.bytes.subarray(...content(frame));
+    const [from, to] = (flags & flag.padded) === 0 ? [frame.from, frame.to] : unpadded(frame);
+    const part = bytes.subarray(from, to);
     this.window -= flowBytes;
     if (this.window < 0) throw new Http2Error("flowControl", "connectionWindowBytes");
     // At once, because the stream's window and the budget bound what is held of the stream.
@@ -236,7 +237,7 @@ export class Receiver {
 
   private headers(frame: Frame): void {
     const { id, flags, bytes } = frame;
-    const [start, to] = content(frame);
+    const [start, to] = (flags & flag.padded) === 0 ? [frame.from, frame.to] : unpadded(frame);
     const hasPriority = (flags & flag.priority) !== 0;
     const from = hasPriority ? start + 5 : start;
     if (from > to) throw frameSize();
@@ -366,9 +367,8 @@ function frameBytes(bytes: Buffer, at: number): number {
   return headBytes + length;
 }
 
-/** Where the payload begins and ends without its padding. */
-function content({ flags, bytes, from, to }: Frame): [from: number, to: number] {
-  if ((flags & flag.padded) === 0) return [from, to];
+/** Where a padded payload begins and ends without its padding. */
+function unpadded({ bytes, from, to }: Frame): [from: number, to: number] {
   if (from === to) throw frameSize();
   const end = to - (bytes[from] as number);
   if (from + 1 > end) throw violation("more padding than payload");

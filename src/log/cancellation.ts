@@ -1,7 +1,6 @@
 // How a call ends after its client cancelled it or its deadline passed.
 
 import { AnnalsError } from "../domain/errors.ts";
-import type { Gate } from "./scheduling/scheduler.ts";
 
 /** Called once when the caller no longer wants an answer. */
 export interface CancelListener {
@@ -14,7 +13,7 @@ export interface CancelListener {
  */
 export interface CancelSignal {
   /** The same for all calls of a connection: between these the log is fair. Absent: of nobody. */
-  readonly gate?: Gate;
+  readonly connection?: object;
   readonly aborted: boolean;
   readonly reason: unknown;
   addEventListener(type: "abort", listener: CancelListener, options?: { once: true }): void;

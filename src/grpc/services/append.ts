@@ -224,7 +224,7 @@ async function appendOne(
     // Without the call's signal: a thousand listeners on one signal cost more than the few appends
     // that are stored although their pipe was just cut off. Their outcome is unknown to the client
     // anyway.
-    const { outcome, head } = await context.log.append(append, undefined, call.gate);
+    const { outcome, head } = await context.log.append(append, undefined, call.connection);
     pending.answer = pipeResponse(sequence, tagAppended, answerOf(outcome, head, context.epoch));
   } catch (error) {
     const { code, message, details } = failed(context.environment, pipeMethod, call, error);

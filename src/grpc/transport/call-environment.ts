@@ -33,6 +33,8 @@ export interface CallEnvironment {
 /** What a handler sees of its call. Its gate is its connection's. */
 export interface Call extends CancelSignal, Caller {
   readonly gate: Gate;
+  /** The same for all calls of a connection. */
+  readonly connection: object;
   /** The client's address. */
   readonly peer: string;
   /** The header `traceparent`, if the client's call is part of a trace. */

@@ -91,6 +91,8 @@ function trailersOf(status: CallStatus): HeaderBlock {
 
 /** Small messages become one piece: what is written piece by piece costs more than a copy. */
 export function framed(messages: readonly Framable[]): readonly Uint8Array[] {
+  const [first] = messages;
+  if (messages.length === 1 && first instanceof PrefixedMessages) return [first.bytes];
   let bytes = 0;
   for (const message of messages) {
     const isSmall = message instanceof Uint8Array && message.length <= smallBytesMax;

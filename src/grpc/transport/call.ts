@@ -17,7 +17,7 @@ import { AnnalsError } from "../../domain/errors.ts";
 import type { Steps } from "../../domain/steps.ts";
 import type { StreamHandler, Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
-import { inSteps, type Gate } from "../../log/scheduling/scheduler.ts";
+import { furtherSteps, type Gate } from "../../log/scheduling/scheduler.ts";
 import { failed, tooMuchHeld, type Call, type CallEnvironment } from "./call-environment.ts";
 import { EndableCall, type EndWords } from "./call-end.ts";
 import type { ObservedCall } from "./call-observer.ts";
@@ -104,7 +104,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     if (this.isAnswered || method.kind === "unary" || method.kind === "server_streaming") return;
     // Some clients send nothing before they have seen the answer's headers.
     if (method.kind === "bidi_streaming") this.outgoing.begin();
-    this.begin(() => method.run(this.incoming, this));
+    this.begin(this.incoming);
   }
 
   get peer(): string {
@@ -172,7 +172,8 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   }
 
   inSteps<T>(steps: Steps<T>): T | Promise<T> {
-    return inSteps(this, steps);
+    const first = steps.next();
+    return first.done === true ? first.value : furtherSteps(this, steps, first.value);
   }
 
   sendHeaders(): void {
@@ -271,21 +272,16 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.hasBegun = true;
     const isSmall = request.length <= smallBytesMax;
     const bytes = isSmall || !method.isDecoded ? 0 : request.length * decodedShare;
-    this.begin(() => {
-      const said = method.run(request, this);
-      // A stream may last long, and does not need the bytes of its decoded request.
-      if (method.kind === "server_streaming") incoming.close();
-      return said;
-    }, bytes);
+    this.begin(request, bytes);
   };
 
   /** `bytes` are held for the handler. */
-  private begin(handler: () => unknown, bytes = 0): void {
+  private begin(request: Buffer | Incoming, bytes = 0): void {
     const ready = this.admission?.ready;
     const { observer } = this.environment;
     const isPlain = ready === undefined && observer?.around === undefined;
-    if (isPlain) return void this.answer(handler, bytes);
-    const work = (): Promise<void> => this.answer(handler, bytes);
+    if (isPlain) return void this.answer(request, bytes);
+    const work = (): Promise<void> => this.answer(request, bytes);
     const told = (): Promise<void> => observer?.around?.(this, work) ?? work();
     if (ready === undefined) void told();
     // A caller that may not call is answered by `admit`.
@@ -293,16 +289,20 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   }
 
   /** Whatever the handler does, the call ends once, with an answer or a status. Never rejects. */
-  private async answer(handler: () => unknown, bytes: number): Promise<void> {
+  private async answer(request: Buffer | Incoming, bytes: number): Promise<void> {
     const { method } = this;
+    const run = method.run as (request: Buffer | Incoming, call: Call) => unknown;
     const isOneAnswer = method.kind === "unary" || method.kind === "client_streaming";
     try {
       if (bytes > 0) this.hold(bytes);
       if (isOneAnswer) {
-        const said = await handler();
+        const said = await run(request, this);
         this.finish(undefined, said instanceof Buffer ? said : method.encode(said));
       } else {
-        await this.sendEach(handler() as AsyncIterable<unknown>);
+        const answers = run(request, this) as AsyncIterable<unknown>;
+        // A stream may last long, and does not need the bytes of its decoded request.
+        if (method.kind === "server_streaming") this.incoming.close();
+        await this.sendEach(answers);
         this.finish();
       }
     } catch (error) {

@@ -249,7 +249,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   }
 
   private allowMore(): void {
-    if (this.isFull || this.packed.length > 0) return;
+    if (this.packed.length > 0 || this.isFull) return;
     this.stream.allow(this.owedBytes);
     this.owedBytes = 0;
   }

@@ -114,7 +114,7 @@ export class AppendQueue {
   add<P extends Proposal>(
     proposal: P,
     signal?: CancelSignal,
-    client: object = signal?.gate ?? this,
+    client: object = signal?.connection ?? this,
   ): Promise<CommitAnswer<OutcomeOf<P>>> {
     if (this.stopping) return refused({ reason: "STOPPING" }, "stopping: nothing was stored");
     const { storage } = this.options;

@@ -156,7 +156,8 @@ export function inSteps<T>(caller: Caller, steps: Steps<T>): T | Promise<T> {
   return first.done === true ? first.value : furtherSteps(caller, steps, first.value);
 }
 
-async function furtherSteps<T>(caller: Caller, steps: Steps<T>, bytes: number): Promise<T> {
+/** The steps after the first one, which has cost so much. */
+export async function furtherSteps<T>(caller: Caller, steps: Steps<T>, bytes: number): Promise<T> {
   // The first step did not ask.
   caller.gate.leave(0, bytes);
   for (let spentBytes = bytes; ;) {

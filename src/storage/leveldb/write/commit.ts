@@ -205,9 +205,12 @@ function runOf(
 ): StreamRun | undefined {
   if (frames.length === 0) return undefined;
   const ends: number[] = [];
+  const positions: number[] = [];
   let end = 0;
-  for (const { length } of frames) ends.push((end += length));
-  const positions = ordinals.map((ordinal) => chunk.first + ordinal);
+  for (let i = 0; i < frames.length; i++) {
+    ends.push((end += (frames[i] as Uint8Array).length));
+    positions.push(chunk.first + (ordinals[i] as number));
+  }
   const last = value.length - checksumBytes;
   return { before, positions, ends, frames: value.subarray(last - end, last) };
 }
