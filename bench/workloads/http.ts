@@ -105,6 +105,8 @@ function fanOutOverHttp(
         title: `${title}: p99`,
         unit: "ms",
         value: product("p99", 0),
+        limit: [product("p99", 1)],
+        against: "p99 of the appends in the same run",
       },
       {
         workload: `${workload}-cpu`,
