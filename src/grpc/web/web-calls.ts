@@ -222,7 +222,9 @@ export class WebCalls {
     const { methods } = this.options;
     const method = methods.get(path);
     if (method !== undefined) return method;
-    const like = nearTo(path, methods.keys());
+    const name = path.slice(path.lastIndexOf("/"));
+    const sameName = [...methods.keys()].find((known) => name !== "/" && known.endsWith(name));
+    const like = nearTo(path, methods.keys()) ?? sameName;
     const hint = like === undefined ? "" : `; did you mean ${like}?`;
     const shown = shorten(JSON.stringify(path), pathCharsMax);
     throw refused(StatusCode.UNIMPLEMENTED, 404, `there is nothing at ${shown}${hint}`);

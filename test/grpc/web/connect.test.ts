@@ -109,6 +109,13 @@ describe("what is mistyped is refused by name", () => {
 
   test.each([
     ["a method", "EventStoreService/GetInf", {}, 404, /did you mean .*GetInfo\?/],
+    [
+      "another service",
+      "StreamService/GetStream",
+      {},
+      404,
+      /did you mean .*EventStoreService\/GetStream\?/,
+    ],
     ["a timeout", "EventStoreService/GetInfo", { "connect-timeout-ms": "1s" }, 400, /connect-tim/],
     ["a compression", "EventStoreService/GetInfo", { "content-encoding": "br" }, 415, /identity/],
     ["a stream as one", "EventStoreService/Read", {}, 415, /application\/connect\+json/],
