@@ -42,7 +42,7 @@ async function beginCopy(folder: string, store: CopiedIdentity): Promise<Identit
   const { storeId, createdAt, formatVersion: version, history } = store;
   if (version > formatVersion) throw new StoreTooNew(folder, version, formatVersion);
   const [, ...epochs] = history;
-  const identity = { storeId, createdAt, formatVersion: version, created: false, epochs };
+  const identity = { storeId, createdAt, formatVersion, created: false, epochs };
   const copy = { ...identity, isCopy: true as const };
   await writeIdentity(folder, copy);
   return copy;
@@ -81,6 +81,23 @@ export async function requireIdentity(
     ]);
   }
   return identity;
+}
+
+/**
+ * Makes the store one of this program's format version, before anything is written that earlier
+ * programs do not know: they refuse it from then on. Not yet, if its database is open for reading
+ * only. Closes the database if that fails.
+ */
+export async function raiseFormat(folder: string, identity: Identity, kv: Kv): Promise<Identity> {
+  if (identity.formatVersion === formatVersion || kv.neededBytes !== undefined) return identity;
+  try {
+    const raised = { ...((await readIdentity(folder)) ?? identity), formatVersion };
+    await writeIdentity(folder, raised);
+    return raised;
+  } catch (error) {
+    await kv.close();
+    throw error;
+  }
 }
 
 /** Takes over the epochs that a copied store has begun. */

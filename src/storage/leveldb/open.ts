@@ -15,6 +15,7 @@ import {
   createDatabase,
   databaseOf,
   highWaterMarkPath,
+  raiseFormat,
   requireIdentity,
   type CopiedIdentity,
 } from "./create.ts";
@@ -37,11 +38,12 @@ import type { Kv } from "./kv/kv.ts";
 import {
   openHighWaterMark,
   readHighWaterMark,
-  readStoreTime,
+  warnedStoreTime,
   type HighWaterMark,
   type Acknowledged,
 } from "./folder/high-water-mark.ts";
 import { openMemoryKv } from "./kv/memory-kv.ts";
+import { KeptTerms } from "./state/kept-terms.ts";
 import type { TimeKeeper } from "./state/open-store.ts";
 import { startReclaimer, type Reclaimer, type ReclaimOptions } from "./upkeep/reclaimer.ts";
 import type { Scrubber, ScrubberOptions } from "./upkeep/scrubber.ts";
@@ -90,8 +92,6 @@ export interface LevelStorageOptions {
 
 const checkBytesWhenLeft = 1024 * 1024 * 1024;
 const reserveBytesDefault = 256 * 1024 * 1024;
-/** A clock that is so far behind is worth a warning. */
-const clockBehindSeconds = 5;
 
 /** Opens the store, or creates it in an empty folder. Throws StoreRefused. */
 export async function openLevelStorage(options: LevelStorageOptions): Promise<Storage> {
@@ -191,28 +191,35 @@ async function spaceOf({ folder, reserveBytes }: LevelStorageOptions): Promise<S
   return { used: await usedBytes(folder), free: freeBytes(folder), reserve };
 }
 
-function openCreated(
+async function openCreated(
   options: LevelStorageOptions,
   identity: Identity,
   held: Held,
 ): Promise<Engine> {
   const { folder, clock = systemClock, warn = () => {} } = options;
   const { storeId, createdAt } = identity;
-  return openEngine({
+  const spareBytes = spareBytesOf(options);
+  const terms = new KeptTerms({ folder, storeId, spareBytes, warn });
+  const engine = await openEngine({
     identity: {
       storeId,
       createdAt,
       engine: "leveldb",
-      formatVersion: identity.formatVersion,
       durability: "synced",
+      get formatVersion() {
+        return (held.identity ?? identity).formatVersion;
+      },
       get history() {
         return historyOf(held.identity ?? identity);
       },
     },
-    openKv: (acknowledged) =>
-      acknowledged === undefined
+    async openKv(acknowledged) {
+      const opened = await (acknowledged === undefined
         ? openFirst(options, identity, held)
-        : openAgain(options, held, acknowledged),
+        : openAgain(options, held, acknowledged));
+      held.identity = await raiseFormat(folder, held.identity ?? identity, opened.kv);
+      return opened;
+    },
     openDamaged: (acknowledged) => openDamaged(folder, acknowledged),
     isHeld: held.lock.isHeld,
     acknowledge(acknowledged) {
@@ -220,26 +227,21 @@ function openCreated(
       held.highWaterMark.advance(acknowledged);
     },
     clock,
-    timeKeeper: timeKeeperOf(options, held),
+    timeKeeper: {
+      known: warnedStoreTime(highWaterMarkPath(folder), clock, warn),
+      keep: (time) => held.highWaterMark?.keepTime(time),
+    },
     hotBytesMax: options.hotBytesMax,
     warn,
-    spareBytes: spareBytesOf(options),
-    closing: (store) => store.kv.flush(),
+    spareBytes,
+    async closing(store) {
+      await store.kv.flush();
+      await terms.keep(store);
+    },
     ...(options.delay ? { delay: options.delay } : {}),
   });
-}
-
-function timeKeeperOf(options: LevelStorageOptions, held: Held): TimeKeeper {
-  const { folder, clock = systemClock, warn = () => {} } = options;
-  const known = readStoreTime(highWaterMarkPath(folder));
-  const behindSeconds = Math.floor((known - clock()) / 1_000_000);
-  if (behindSeconds >= clockBehindSeconds) {
-    warn(
-      `the clock is ${behindSeconds} s behind the store's time, by which ages are measured: ` +
-        "until it catches up, no event grows older",
-    );
-  }
-  return { known, keep: (time) => held.highWaterMark?.keepTime(time) };
+  await terms.recall(engine.store);
+  return engine;
 }
 
 /** Once a store is served, it is reopened without any loss being accepted. */

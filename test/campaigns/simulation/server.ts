@@ -51,7 +51,7 @@ export async function startServer(
       storeId: "018f0000-0000-7000-8000-00000000a11a",
       createdAt: 1,
       engine: "leveldb",
-      formatVersion: 1,
+      formatVersion: 2,
       durability: "synced",
       history: [firstEpoch("018f0000-0000-7000-8000-00000000a11a", 1)],
     },

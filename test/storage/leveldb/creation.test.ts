@@ -148,7 +148,7 @@ describe("the identity", () => {
     await openAndClose();
     const path = join(folder, "IDENTITY");
     const text = await readFile(path, "utf8");
-    await writeFile(path, text.replace('"formatVersion":1', '"formatVersion":7,"more":true'));
+    await writeFile(path, text.replace('"formatVersion":2', '"formatVersion":7,"more":true'));
     await expect(openLevelStorage({ folder })).rejects.toThrow("format version 7");
   });
 
@@ -178,7 +178,7 @@ describe("the identity", () => {
 /** As it stands in the file, written here once more by hand. */
 function identityText(storeId: string, createdAt: number, created: boolean): string {
   const fields =
-    `"magic":"annals store","formatVersion":1,"storeId":"${storeId}",` +
+    `"magic":"annals store","formatVersion":2,"storeId":"${storeId}",` +
     `"createdAt":${createdAt},"created":${created}`;
   const crc = crcOf(`{${fields}}`).toString(16).padStart(8, "0");
   return `{${fields},"crc32":"${crc}"}\n`;

@@ -4,6 +4,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { readIdentity, writeIdentity } from "../../../src/storage/leveldb/folder/identity.ts";
+import { verifyFolder } from "../../../src/storage/leveldb/offline/verify-folder.ts";
 import { openLevelStorage } from "../../../src/storage/leveldb/open.ts";
 import type { Storage } from "../../../src/storage/storage.ts";
 import { commitEvents, newEvent, newEvents, recordsOf } from "../../support/events.ts";
@@ -13,6 +15,8 @@ import { contentsOf, copyStore } from "../../support/store-folder.ts";
 
 let scratch: string;
 let folder: string;
+/** The same once more. */
+let old: string;
 let topics: Topics;
 let answers: Answers;
 
@@ -28,6 +32,8 @@ beforeAll(async () => {
   answers = await askEverything(storage, topics);
   folder = join(scratch, "full");
   await copyStore(working, folder);
+  old = join(scratch, "old");
+  await copyStore(working, old);
   await storage.close();
 });
 afterAll(() => rm(scratch, { recursive: true }));
@@ -41,6 +47,16 @@ async function fill(storage: Storage): Promise<void> {
     );
   }
   await saveSnapshot(storage, { stream: "s-1", kind: "", version: 2, payload: Buffer.from("s") });
+}
+
+function whenAccepting(storage: Storage): Promise<void> {
+  return new Promise((resolve) => {
+    storage.watch({
+      writeStateChanged: (state) => {
+        if (state === "accepting") resolve();
+      },
+    });
+  });
 }
 
 test("a start without space reads, and goes on to write when there is some", async () => {
@@ -68,16 +84,35 @@ test("a start without space reads, and goes on to write when there is some", asy
     return [...contents].filter(([path]) => path !== "MARK");
   });
   expect(now).toEqual(then);
-  const accepting = new Promise<void>((resolve) => {
-    storage.watch({
-      writeStateChanged: (state) => {
-        if (state === "accepting") resolve();
-      },
-    });
-  });
+  const accepting = whenAccepting(storage);
   free = 1e9;
   await accepting;
   await commitEvents(storage, [newEvent({ stream: "s-1" })]);
   expect(await recordsOf(storage)).toHaveLength(201);
   await storage.close();
+});
+
+test("a store of format version 1 stays one until there is space", async () => {
+  const identity = (await readIdentity(old)) ?? expect.unreachable();
+  await writeIdentity(old, { ...identity, formatVersion: 1 });
+  const version = async () => (await readIdentity(old))?.formatVersion;
+  let free = 10_000;
+  const storage = await openLevelStorage({
+    folder: old,
+    freeBytes: () => free,
+    spareBytes: () => free,
+    delay(ms, callback) {
+      const timer = setTimeout(callback, ms / 50);
+      return () => clearTimeout(timer);
+    },
+  });
+  expect(storage.writeState()).toBe("disk-full");
+  expect([await version(), storage.identity.formatVersion]).toEqual([1, 1]);
+  const accepting = whenAccepting(storage);
+  free = 1e9;
+  await accepting;
+  expect([await version(), storage.identity.formatVersion]).toEqual([2, 2]);
+  await commitEvents(storage, [newEvent({ stream: "s-1" })]);
+  await storage.close();
+  expect((await verifyFolder(old)).findings).toEqual([]);
 });

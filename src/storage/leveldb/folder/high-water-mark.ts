@@ -22,6 +22,8 @@ import { crc32 } from "node:zlib";
 import { invariant } from "../../../domain/errors.ts";
 import { readUint32, readUint64, writeUint32, writeUint64 } from "../format/keys.ts";
 
+/** A clock that is so far behind is worth a warning. */
+const clockBehindSeconds = 5;
 const magic = Buffer.from("ANNLMARK", "latin1");
 const timeMagic = Buffer.from("ANNLTIME", "latin1");
 const slotBytes = 68;
@@ -168,6 +170,23 @@ export function readStoreTime(path: string): number {
   } finally {
     closeSync(fd);
   }
+}
+
+/** As `readStoreTime`, with a warning if the clock (in microseconds) is far behind it. */
+export function warnedStoreTime(
+  path: string,
+  clock: () => number,
+  warn: (message: string) => void,
+): number {
+  const known = readStoreTime(path);
+  const behindSeconds = Math.floor((known - clock()) / 1_000_000);
+  if (behindSeconds >= clockBehindSeconds) {
+    warn(
+      `the clock is ${behindSeconds} s behind the store's time, by which ages are measured: ` +
+        "until it catches up, no event grows older",
+    );
+  }
+  return known;
 }
 
 function newestSlot(fd: number): HighWaterMarkState | undefined {

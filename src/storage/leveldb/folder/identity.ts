@@ -13,6 +13,7 @@
 //   <folder>/ACCEPTED-LOSSES   accepted-losses.ts, only if a loss was accepted
 //   <folder>/DAMAGED-TABLES    suspects.ts, only if a table was found damaged
 //   <folder>/SECRET     store-secret.ts
+//   <folder>/TERMS      state/kept-terms.ts, while the store is closed
 //   <folder>/UNFINISHED-RESTORE   restore.ts, until a restore is finished
 
 import { readdir, readFile } from "node:fs/promises";

@@ -3,7 +3,7 @@
 //
 //   offset size
 //        0    4  CRC-32 of the key and of everything after this field
-//        4    1  format version: 1, or 2 if the space of removed events was reclaimed
+//        4    1  version of the chunk: 1, or 2 if the space of removed events was reclaimed
 //        5    1  flags: bit 0 = the chunk has system events; bits 1 and 2 = who chose the ids:
 //                0 the server all, 1 clients all, 2 mixed; bit 3 = version 2 only: every event
 //                of the chunk is a removed record
@@ -29,7 +29,9 @@ import { WireReader } from "../../../domain/wire.ts";
 import { checksum } from "./checksum.ts";
 import { chunkKey, readUint32, readUint64, writeUint32, writeUint64 } from "./keys.ts";
 
-export const formatVersion = 1;
+/** Of a store. 2: its postings may have parts that version 1 did not know (posting.ts). */
+export const formatVersion = 2;
+const originalVersion = 1;
 const reclaimedVersion = 2;
 const headerBytes = 60;
 const hashBytes = 32;
@@ -147,7 +149,7 @@ export function composeChunk(
   const last = first + events.length - 1;
   const value = Buffer.allocUnsafe(recordsStart + recordsBytes);
   value.fill(0, 0, 8);
-  value[4] = formatVersion;
+  value[4] = originalVersion;
   value[5] = (system ? flagSystem : 0) | (mixed ? idsMixed : chosen > 0 ? idsChosen : 0);
   writeUint64(value, 8, first);
   writeUint32(value, 16, events.length);
@@ -223,7 +225,7 @@ export function openChunk(key: Uint8Array, value: Uint8Array): Chunk {
     throw corruption(`the chunk that ends at position ${last} fails its CRC`, { first: last });
   }
   const isWhole = value.length >= headerBytes + reclaimedBytes;
-  if (value[4] !== formatVersion && !(isRewritten(value) && isWhole)) {
+  if (value[4] !== originalVersion && !(isRewritten(value) && isWhole)) {
     throw corruption(`the chunk that ends at position ${last} has an unknown format version`, {
       first: last,
     });

@@ -1,6 +1,6 @@
-// The keys on disk, format version 1. Numbers are big-endian, so that their order is the order of
-// the keys. Except by the reclaimer, no key is written twice, because this LevelDB can return an
-// outdated value of an overwritten key.
+// The keys on disk, the same in each format version. Numbers are big-endian, so that their order is
+// the order of the keys. Except by the reclaimer, no key is written twice, because this LevelDB can
+// return an outdated value of an overwritten key.
 //
 //   chunk     'c' last position (8)                              -> chunk.ts
 //   term      't' kind (1) name (UTF-8)                          -> term number (8), CRC (4)

@@ -32,6 +32,8 @@ export interface Scan {
 export interface ReadableKv {
   /** The values of the keys, in the order of the keys. Undefined for a key that is not there. */
   getMany(keys: Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
+  /** Whether a lookup takes a fraction of the time of a page. Absent: it does. */
+  areLookUpsQuick?(): boolean;
   /**
    * Entries of the range, in its order; empty only if the range has none. A page with fewer than
    * `limit` entries and less than half of `bytesMax` is the last one.

@@ -40,6 +40,7 @@ function overDatabase(database: Database): Kv {
   const lookUps = new LookUps(database);
   return {
     getMany: (keys) => lookUps.get(keys as Buffer[]).catch(rethrow),
+    areLookUpsQuick: () => lookUps.areQuick,
     page: (range) => readPage(database, range).catch(rethrow),
     scan: (range) => checkedScan(new LevelScan(database, range)),
     frozen: (range) => checkedScan(frozenScan(database, range)),
@@ -97,9 +98,13 @@ function rethrow(error: unknown): never {
 
 /** At most this many keys are looked up on the main thread: the chunks of a short query. */
 const keysAtOnceMax = 12;
-/** A lookup that took longer than this went to disk. */
+/**
+ * A lookup that took longer than this went to disk, or was interrupted: by garbage collection or by
+ * another process. Another one soon after went to disk.
+ */
 const slowMs = 0.25;
-/** After a slow lookup, this many go through the thread pool, where the disk blocks nobody else. */
+const soonCount = 32;
+/** After that, this many go through the thread pool, where the disk blocks nobody else. */
 const cautiousCount = 256;
 
 /**
@@ -110,9 +115,14 @@ const cautiousCount = 256;
 class LookUps {
   private readonly database: Database;
   private cautious = 0;
+  private sinceSlow = Infinity;
 
   constructor(database: Database) {
     this.database = database;
+  }
+
+  get areQuick(): boolean {
+    return this.cautious === 0;
   }
 
   async get(keys: Buffer[]): Promise<(Uint8Array | undefined)[]> {
@@ -125,10 +135,10 @@ class LookUps {
     for (const key of keys) {
       values.push(this.database.getSync(key));
       const now = performance.now();
-      if (now - since > slowMs) {
-        this.cautious = cautiousCount;
-        break;
-      }
+      const isSlow = now - since > slowMs;
+      if (isSlow && this.sinceSlow < soonCount) this.cautious = cautiousCount;
+      this.sinceSlow = isSlow ? 0 : this.sinceSlow + 1;
+      if (this.cautious > 0) break;
       since = now;
     }
     if (values.length === keys.length) return values;

@@ -15,6 +15,7 @@ import type { Epoch } from "../../../domain/epoch.ts";
 import { BackupRefused, type FileSeal } from "./backup-file.ts";
 import { writeDurably } from "../folder/durable-file.ts";
 import { epochsIn, type Identity } from "../folder/identity.ts";
+import { formatVersion as formatVersionOfStores } from "../format/chunk.ts";
 
 const magic = "annals backup";
 const formatVersion = 1;
@@ -80,7 +81,8 @@ export function identityIn(list: BackupList): Identity {
     return {
       storeId: list.storeId,
       createdAt: list.storeCreatedAt,
-      formatVersion: list.storeFormatVersion,
+      // What is made of a backup is written as this program writes.
+      formatVersion: Math.max(list.storeFormatVersion, formatVersionOfStores),
       created: true,
       epochs: epochsIn(list.epochs),
     };

@@ -110,7 +110,9 @@ function identityOfSalvaged({ identity, surveyed, losses }: SalvageParts): Ident
   }
   const [firstLost = surveyed.last + 1] = losses.lost.keys();
   const after = firstLost - 1;
-  return withNewEpoch(identity, { after, beganAt, cause: "salvage" });
+  // Its index is written as this program writes.
+  const renewed = { ...identity, formatVersion };
+  return withNewEpoch(renewed, { after, beganAt, cause: "salvage" });
 }
 
 /** A draft, and the chunk that must come of it, byte for byte. */

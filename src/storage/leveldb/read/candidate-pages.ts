@@ -1,8 +1,10 @@
-// The candidates of an index walk in pages, with the chunks of those whose postings have no
-// records.
+// The candidates of an index walk in pages, with what has their records: their postings, those of
+// their streams, or else their chunks.
 
 import type { StorageRead } from "../../storage.ts";
-import type { Chunk } from "../format/chunk.ts";
+import { openChunk, type Chunk } from "../format/chunk.ts";
+import { chunkKey, postingKey, readUint64, type TermNumber } from "../format/keys.ts";
+import { framesIn, openPosting } from "../format/posting.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { chunksEndingAt } from "./chunks.ts";
 import type { Candidates, MergedPostings } from "./postings.ts";
@@ -10,10 +12,16 @@ import type { Candidates, MergedPostings } from "./postings.ts";
 const candidatesPerPageFirst = 12;
 export const candidatesPerPageMax = 64;
 const pageBytesTarget = 512 * 1024;
+/** Chunks are read in a row if there are so many, in not much more than their own positions. */
+const rowCountMin = 12;
+const rowSpanMax = 1.6;
+const rowEntriesMax = 4;
+/** With more hits in a chunk, the chunk is read. */
+const besideStreamsMax = 4;
 
 export interface CandidatePage {
   readonly candidates: readonly Candidates[];
-  /** In the same places. Undefined: its posting has the records. */
+  /** In the same places. Undefined: the candidate has its frames. */
   readonly chunks: readonly (Chunk | undefined)[];
   readonly isLast: boolean;
 }
@@ -32,10 +40,11 @@ export class CandidatePages {
 
   /** One call at a time, and none after the last page. Throws CORRUPTION. */
   async next(): Promise<CandidatePage> {
-    const candidates = await this.postings.take(this.count);
-    const behind = candidates.findIndex((each) => isBehind(this.read, each));
-    const isLast = behind >= 0 || candidates.length < this.count;
-    if (behind >= 0) candidates.length = behind;
+    const taken = await this.postings.take(this.count);
+    const behind = taken.findIndex((each) => isBehind(this.read, each));
+    const isLast = behind >= 0 || taken.length < this.count;
+    if (behind >= 0) taken.length = behind;
+    const candidates = await withStreams(this.store, taken);
     const chunks = await chunksOf(this.store, candidates);
     let bytes = 1;
     for (const [i, { posting }] of candidates.entries()) {
@@ -57,15 +66,77 @@ function isBehind(read: StorageRead, { posting, chunkFirst, chunkLast }: Candida
   return chunkLast < positions.first || newest < (versions?.first ?? 0);
 }
 
-/** The chunks of the candidates whose postings have no records. */
+/** The candidates, with frames where the postings of the streams that they name have them. */
+async function withStreams(
+  store: OpenStore,
+  page: readonly Candidates[],
+): Promise<readonly Candidates[]> {
+  const named = page.map(({ chunkLast, streams }) => {
+    const isNamed = streams.length > 0 && streams.length <= besideStreamsMax;
+    return isNamed && store.tail.holding(chunkLast) === undefined ? [...new Set(streams)] : [];
+  });
+  const keys = page.flatMap(({ chunkLast }, i) =>
+    (named[i] as TermNumber[]).map((stream) => postingKey(stream, chunkLast)),
+  );
+  if (keys.length === 0) return page;
+  const values = await store.kv.getMany(keys);
+  let next = 0;
+  return page.map((candidates, i) => {
+    const byOrdinal = new Map<number, Uint8Array>();
+    for (const _ of named[i] as TermNumber[]) {
+      const [key, value] = [keys[next] as Uint8Array, values[next]];
+      next++;
+      // Where it is missing, or has no records, they are in the chunk.
+      if (value === undefined) continue;
+      const { ordinals, records } = openPosting(key, value);
+      framesIn(records).forEach((frame, at) => byOrdinal.set(ordinals[at] as number, frame));
+    }
+    const frames = candidates.ordinals.map((ordinal) => byOrdinal.get(ordinal));
+    if (frames.includes(undefined)) return candidates;
+    return { ...candidates, frames: frames as Uint8Array[] };
+  });
+}
+
+/** The chunks of the candidates whose records are found nowhere else. */
 async function chunksOf(
   store: OpenStore,
   page: readonly Candidates[],
 ): Promise<(Chunk | undefined)[]> {
-  const lasts: number[] = [];
-  for (const { frames, chunkLast } of page) if (frames === undefined) lasts.push(chunkLast);
-  if (lasts.length === 0) return [];
-  const chunks = await chunksEndingAt(store, lasts);
+  const wanted = page.filter(({ frames }) => frames === undefined);
+  if (wanted.length === 0) return [];
+  const lasts = wanted.map(({ chunkLast }) => chunkLast);
+  const chunks = (await inARow(store, wanted)) ?? (await chunksEndingAt(store, lasts));
   let next = 0;
   return page.map(({ frames }) => (frames === undefined ? chunks[next++] : undefined));
+}
+
+/** Where most chunks between them are wanted, all are read, in a row. Undefined: they are not. */
+async function inARow(
+  store: OpenStore,
+  wanted: readonly Candidates[],
+): Promise<Chunk[] | undefined> {
+  if (wanted.length < rowCountMin) return undefined;
+  let [events, low, high] = [0, Infinity, 0];
+  for (const { chunkFirst, chunkLast } of wanted) {
+    events += chunkLast - chunkFirst + 1;
+    low = Math.min(low, chunkLast);
+    high = Math.max(high, chunkLast);
+  }
+  const isInMemory = [low, high].some((last) => store.tail.holding(last) !== undefined);
+  if (high - low > events * rowSpanMax || isInMemory) return undefined;
+  const entries = await store.kv.page({
+    first: chunkKey(low),
+    last: chunkKey(high),
+    limit: wanted.length * rowEntriesMax,
+    bytesMax: pageBytesTarget * rowEntriesMax,
+    fillCache: false,
+  });
+  const byLast = new Map(entries.map((entry) => [readUint64(entry[0], 1), entry]));
+  const found: Chunk[] = [];
+  for (const { chunkLast } of wanted) {
+    const entry = byLast.get(chunkLast);
+    if (entry === undefined) return undefined;
+    found.push(openChunk(...entry));
+  }
+  return found;
 }

@@ -2,10 +2,10 @@
 // in a list (its counts are not consecutive, or it ends before the term's head) is CORRUPTION.
 // Postings with removed records only are skipped, a long run of them at once.
 
-import { corruption } from "../../../domain/errors.ts";
 import { postingKey, type TermNumber } from "../format/keys.ts";
 import type { Kv } from "../kv/kv.ts";
 import { framesIn, openPosting, type Posting } from "../format/posting.ts";
+import { missingPostings, NewestPostings } from "./newest-postings.ts";
 import type { RemovedRun, RemovedRuns } from "../state/removed-runs.ts";
 import type { TermHead } from "../state/term-table.ts";
 
@@ -22,6 +22,8 @@ export interface PostingRange {
   readonly skipsRemoved: () => boolean;
   /** The known runs of such postings. */
   readonly removedRuns: RemovedRuns;
+  /** So many events of the term, at most, are in the range and after it. Absent: all may be. */
+  readonly events?: number | undefined;
 }
 
 const pageCountFirst = 16;
@@ -29,8 +31,11 @@ const pageCountMax = 512;
 const pageBytesMax = 512 * 1024;
 /** A page with fewer bytes ended because its range did, not because it was full. */
 const finalBytesMax = pageBytesMax / 2;
-/** A search for a version first reads this many bytes of the newest postings. */
-const lookBytes = 16 * 1024;
+/** So many of the newest postings are read by their keys before there is an iterator. */
+const newestMax = 16;
+/** A range of no more events, and likely no more postings, is read by keys alone. */
+const fewEventsMax = 100;
+const fewPostingsMax = 24;
 
 /** The postings of a term in pages. Each page is checked to continue the previous one. */
 async function* pagesOf(
@@ -38,14 +43,41 @@ async function* pagesOf(
   term: TermHead,
   range: PostingRange,
 ): AsyncGenerator<readonly Posting[]> {
+  if (!range.reverse) {
+    const few = await fewPostings(kv, term, range);
+    if (few === undefined) yield* pagesFrom(kv, term, range);
+    else if (few.length > 0) yield few;
+    return;
+  }
+  if (range.lastChunk < term.lastChunk) return yield* pagesFrom(kv, term, range);
+  const newest = new NewestPostings(kv, term);
+  let reached: Posting | undefined;
+  for (let i = 0; i < newestMax; i++) {
+    const posting = await newest.next();
+    if (posting === undefined) break;
+    if (posting.chunkLast < range.firstChunk) return;
+    reached = posting;
+    if (!isSkipped(posting, range.skipsRemoved())) yield [posting];
+    if (posting.before === 0) return;
+  }
+  yield* pagesFrom(kv, term, range, reached);
+}
+
+/** As `pagesOf`, in a walk through the keys. Backwards, it may continue from a posting. */
+async function* pagesFrom(
+  kv: Kv,
+  term: TermHead,
+  range: PostingRange,
+  reached?: Posting,
+): AsyncGenerator<readonly Posting[]> {
   const { number } = term;
   const { reverse, skipsRemoved, removedRuns } = range;
   let low = range.firstChunk;
-  let high = Math.min(range.lastChunk, term.lastChunk);
+  let high = Math.min(range.lastChunk, term.lastChunk, (reached?.chunkFirst ?? Infinity) - 1);
   /**
    * Forwards: the number of the term's events so far. Backwards: the number before the last one.
    */
-  let joint: number | undefined;
+  let joint: number | undefined = reached?.before;
   let run: RemovedRun | undefined;
   for (let limit = pageCountFirst, isFinal = false; low <= high && !isFinal;) {
     const known = removedRuns.get(number);
@@ -67,10 +99,10 @@ async function* pagesOf(
       const after = before + ordinals.length;
       const expected = joint ?? startOf(term, range);
       if (expected !== undefined && expected !== (reverse ? after : before)) {
-        throw gap(posting.chunkFirst);
+        throw missingPostings(posting.chunkFirst);
       }
       joint = reverse ? before : after;
-      const isRemoved = skips && posting.removedRecords === ordinals.length;
+      const isRemoved = isSkipped(posting, skips);
       if (run && !isRemoved) removedRuns.met(number, run);
       if (!isRemoved) {
         run = undefined;
@@ -91,6 +123,33 @@ async function* pagesOf(
   checkEnd(term, range, joint);
 }
 
+function isSkipped({ removedRecords, ordinals }: Posting, skipsRemoved: boolean): boolean {
+  return skipsRemoved && removedRecords === ordinals.length;
+}
+
+/**
+ * The postings of a range that ends soon before the term's head, in order. Undefined: it has many,
+ * or they are not found from there.
+ */
+async function fewPostings(
+  kv: Kv,
+  term: TermHead,
+  { firstChunk, lastChunk, skipsRemoved, events = term.count }: PostingRange,
+): Promise<Posting[] | undefined> {
+  if (events > fewEventsMax) return undefined;
+  const newest = new NewestPostings(kv, term);
+  const postings: Posting[] = [];
+  for (let i = 0; newest.before > 0; i++) {
+    const posting = i < fewPostingsMax ? await newest.next() : undefined;
+    if (posting === undefined) return undefined;
+    if (posting.chunkLast < firstChunk) break;
+    if (posting.chunkLast <= lastChunk) postings.push(posting);
+    if ((events - i) / posting.ordinals.length > fewPostingsMax) return undefined;
+  }
+  const skips = skipsRemoved();
+  return postings.filter((each) => !isSkipped(each, skips)).toReversed();
+}
+
 /** The count with which the first posting must begin, if the range determines it. */
 function startOf(term: TermHead, { reverse, firstChunk, lastChunk }: PostingRange) {
   if (reverse) return lastChunk >= term.lastChunk ? term.count : undefined;
@@ -102,15 +161,11 @@ function checkEnd(term: TermHead, range: PostingRange, joint: number | undefined
   if (range.lastChunk < term.lastChunk && (joint === undefined || !range.reverse)) return;
   if (range.reverse) {
     const untouched = range.firstChunk > term.lastChunk ? 0 : term.count;
-    if (range.firstChunk <= 1 && (joint ?? untouched) !== 0) throw gap(1);
+    if (range.firstChunk <= 1 && (joint ?? untouched) !== 0) throw missingPostings(1);
   } else {
     const untouched = range.firstChunk > term.lastChunk ? term.count : 0;
-    if ((joint ?? untouched) !== term.count) throw gap(term.last);
+    if ((joint ?? untouched) !== term.count) throw missingPostings(term.last);
   }
-}
-
-function gap(position: number): Error {
-  return corruption(`index entries near position ${position} are missing`, { first: position });
 }
 
 /** Candidates: the events of one chunk that have at least one of the terms. */
@@ -126,6 +181,8 @@ export interface Candidates {
   readonly posting: Posting;
   /** The frames of the events, in the order of `ordinals`, if the postings have them. */
   readonly frames: readonly Uint8Array[] | undefined;
+  /** The terms of the events' streams, in the same order. Empty: not said. */
+  readonly streams: readonly TermNumber[];
 }
 
 /** The postings of several terms, merged by chunk, in the order of the range. */
@@ -187,9 +244,9 @@ function precedes(a: Posting, b: Posting, reverse: boolean): boolean {
 }
 
 function alone(posting: Posting): Candidates {
-  const { chunkFirst, chunkLast, ordinals, records } = posting;
+  const { chunkFirst, chunkLast, ordinals, records, streams } = posting;
   const frames = records.length > 0 ? framesIn(records) : undefined;
-  return { chunkFirst, chunkLast, ordinals, posting, frames };
+  return { chunkFirst, chunkLast, ordinals, posting, frames, streams };
 }
 
 /**
@@ -199,16 +256,20 @@ function alone(posting: Posting): Candidates {
 function united(postings: readonly Posting[]): Candidates {
   const posting = postings[0] as Posting;
   const byOrdinal = new Map<number, Uint8Array | undefined>();
+  const streamOf = new Map<number, TermNumber>();
   let complete = true;
-  for (const { ordinals, records } of postings) {
+  for (const { ordinals, records, streams } of postings) {
     const frames = records.length > 0 ? framesIn(records) : undefined;
     complete &&= frames !== undefined;
     ordinals.forEach((ordinal, i) => byOrdinal.set(ordinal, frames?.[i]));
+    streams.forEach((stream, i) => streamOf.set(ordinals[i] as number, stream));
   }
   const ordinals = [...byOrdinal.keys()].toSorted((a, b) => a - b);
   const frames = complete ? ordinals.map((each) => byOrdinal.get(each) as Uint8Array) : undefined;
   const { chunkFirst, chunkLast } = posting;
-  return { chunkFirst, chunkLast, ordinals, posting, frames };
+  const isNamed = streamOf.size === ordinals.length;
+  const streams = isNamed ? ordinals.map((each) => streamOf.get(each) as TermNumber) : [];
+  return { chunkFirst, chunkLast, ordinals, posting, frames, streams };
 }
 
 /**
@@ -217,30 +278,24 @@ function united(postings: readonly Posting[]): Candidates {
  * seeks.
  */
 export async function chunkOfVersion(kv: Kv, term: TermHead, version: number): Promise<number> {
-  const number = term.number;
-  const newest = await kv.page({
-    first: postingKey(number, 0),
-    last: postingKey(number, term.lastChunk),
-    reverse: true,
-    limit: pageCountFirst,
-    bytesMax: lookBytes,
-  });
+  const newest = new NewestPostings(kv, term);
   let high = term.lastChunk;
-  for (const [key, value] of newest) {
-    const posting = openPosting(key, value);
+  for (let i = 0; i < newestMax; i++) {
+    const posting = await newest.next();
+    if (posting === undefined) break;
     if (version > posting.before) return posting.chunkLast;
     high = posting.chunkFirst - 1;
   }
   let low = 1;
   while (low <= high) {
     const middle = low + Math.floor((high - low) / 2);
-    const posting = await firstPostingFrom(kv, number, middle, term.lastChunk);
-    if (!posting) throw gap(middle);
+    const posting = await firstPostingFrom(kv, term.number, middle, term.lastChunk);
+    if (!posting) throw missingPostings(middle);
     if (version <= posting.before) high = middle - 1;
     else if (version > posting.before + posting.ordinals.length) low = posting.chunkLast + 1;
     else return posting.chunkLast;
   }
-  throw gap(low);
+  throw missingPostings(low);
 }
 
 /** The first posting of a chunk that ends at or after `from`. */

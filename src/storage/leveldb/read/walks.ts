@@ -228,12 +228,14 @@ async function postingRange(
   const reverse = read.direction === "backwards";
   let firstChunk = first;
   let lastChunk = head;
+  let events: number | undefined;
   if (last < head) lastChunk = (await chunkHolding(store, last, head)).last;
   const [stream] = terms;
   if (versions && stream && stream.count > 0) {
     const lowest = Math.max(1, versions.first);
     const highest = Math.min(versions.last, stream.count);
     if (lowest > highest) return undefined;
+    events = stream.count - lowest + 1;
     if (!reverse && lowest > 1) {
       firstChunk = Math.max(firstChunk, await chunkOfVersion(store.kv, stream, lowest));
     }
@@ -242,7 +244,8 @@ async function postingRange(
     }
   }
   const skips = () => skipsRemoved(store, read);
-  return { firstChunk, lastChunk, reverse, skipsRemoved: skips, removedRuns: store.removedRuns };
+  const { removedRuns } = store;
+  return { firstChunk, lastChunk, reverse, skipsRemoved: skips, removedRuns, events };
 }
 
 function candidateStretch(

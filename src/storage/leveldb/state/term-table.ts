@@ -25,7 +25,8 @@ export const noTerm: TermHead = Object.freeze({
 });
 
 const shardBits = 6;
-const shardCount = 1 << shardBits;
+/** A table is packed in so many parts. */
+export const shardCount = 1 << shardBits;
 const slotsFirst = 16;
 const nameWordsFirst = 64;
 /** Longer names are not cached. */
@@ -42,6 +43,8 @@ let asked = wordsOf(askedBytes);
 export class TermTable {
   private readonly slotsMax: number;
   private readonly shards: (Shard | undefined)[] = [];
+  private hasForgotten = false;
+  private readonly forgot = (): void => void (this.hasForgotten = true);
 
   /** At least about this many terms are cached. */
   constructor(termsMax: number) {
@@ -59,11 +62,43 @@ export class TermTable {
     if (length > nameWordsMax) return;
     const hash = keyedHash(hashKey, asked, length);
     const place = hash >>> (32 - shardBits);
-    (this.shards[place] ??= new Shard(this.slotsMax)).set(hash, length, head);
+    (this.shards[place] ??= new Shard(this.slotsMax, this.forgot)).set(hash, length, head);
   }
 
   clear(): void {
     this.shards.length = 0;
+    this.hasForgotten = true;
+  }
+
+  /**
+   * The terms of one part, each as the words of its length and name and the four numbers of its
+   * head. Terms that no event has are left out.
+   */
+  pack(part: number): Int32Array<ArrayBuffer> {
+    return this.shards[part]?.pack() ?? new Int32Array(0);
+  }
+
+  /**
+   * Adds at most `countMax` packed terms, except those that are known. Returns the offset after
+   * them, or undefined where nothing may be added any more: what was forgotten could come back as
+   * it was.
+   */
+  unpack(words: Int32Array, offset: number, countMax: number): number | undefined {
+    let at = offset;
+    for (let i = 0; i < countMax && at < words.length; i++) {
+      const length = words[at] as number;
+      const end = at + 1 + length;
+      if (this.hasForgotten || length > nameWordsMax) return undefined;
+      makeRoom(length);
+      asked.set(words.subarray(at + 1, end));
+      packedWords.set(words.subarray(end, end + packedWords.length));
+      const hash = keyedHash(hashKey, asked, length);
+      const place = hash >>> (32 - shardBits);
+      const shard = (this.shards[place] ??= new Shard(this.slotsMax, this.forgot));
+      if (!shard.add(hash, length, packedHead)) return undefined;
+      at = end + packedWords.length;
+    }
+    return at;
   }
 }
 
@@ -71,10 +106,7 @@ export class TermTable {
 function ask(kind: TermKind, name: string): number {
   const size = name.length;
   // A UTF-16 unit takes at most three bytes.
-  if (askedBytes.length < size * 3 + 8) {
-    askedBytes = Buffer.alloc((size + 2) * 8);
-    asked = wordsOf(askedBytes);
-  }
+  makeRoom(((size * 3) >>> 2) + 2);
   const words = asked;
   let count = 1;
   let seen = 0;
@@ -106,6 +138,16 @@ function ask(kind: TermKind, name: string): number {
   return count;
 }
 
+function makeRoom(words: number): void {
+  if (asked.length >= words) return;
+  askedBytes = Buffer.alloc(words * 8);
+  asked = wordsOf(askedBytes);
+}
+
+/** The numbers of a packed head, and the same as words. */
+const packedHead = new Float64Array(4);
+const packedWords = new Int32Array(packedHead.buffer);
+
 function wordsOf(bytes: Buffer): Int32Array {
   return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
 }
@@ -113,6 +155,7 @@ function wordsOf(bytes: Buffer): Int32Array {
 /** Open addressing with linear probing. `index` holds slot + 1. 0: empty. */
 class Shard {
   private readonly slotsMax: number;
+  private readonly forgot: () => void;
   private count = 0;
   private hand = 0;
   private slots = 0;
@@ -129,8 +172,9 @@ class Shard {
   private namesEnd = 0;
   private namesDead = 0;
 
-  constructor(slotsMax: number) {
+  constructor(slotsMax: number, forgot: () => void) {
     this.slotsMax = slotsMax;
+    this.forgot = forgot;
     this.enlarge(Math.min(slotsFirst, slotsMax));
   }
 
@@ -162,6 +206,34 @@ class Shard {
     this.counts[slot] = head.count;
     this.lastChunks[slot] = head.lastChunk;
     this.lasts[slot] = head.last;
+  }
+
+  pack(): Int32Array<ArrayBuffer> {
+    const each = 1 + packedWords.length;
+    const words = new Int32Array(this.count * each + this.namesEnd - this.namesDead);
+    let end = 0;
+    for (let slot = 0; slot < this.count; slot++) {
+      if (this.numbers[slot] === 0) continue;
+      const [at, length] = [this.nameAt[slot] as number, this.nameLength[slot] as number];
+      words[end++] = length;
+      words.set(this.names.subarray(at, at + length), end);
+      packedHead[0] = this.numbers[slot] as number;
+      packedHead[1] = this.counts[slot] as number;
+      packedHead[2] = this.lastChunks[slot] as number;
+      packedHead[3] = this.lasts[slot] as number;
+      words.set(packedWords, end + length);
+      end += length + packedWords.length;
+    }
+    return words.subarray(0, end);
+  }
+
+  /** Adds a term, unless it is known. Returns false if there is no room. */
+  add(hash: number, length: number, head: Float64Array): boolean {
+    if (this.find(hash, length) >= 0) return true;
+    if (this.count === this.slotsMax) return false;
+    const [number = 0, count = 0, lastChunk = 0, last = 0] = head;
+    this.set(hash, length, { number, count, lastChunk, last });
+    return true;
   }
 
   private find(hash: number, length: number): number {
@@ -199,6 +271,7 @@ class Shard {
         this.used[slot] = 0;
         continue;
       }
+      this.forgot();
       this.namesDead += this.nameLength[slot] as number;
       this.nameLength[slot] = 0;
       this.leave(slot);

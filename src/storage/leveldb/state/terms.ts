@@ -112,6 +112,16 @@ export class Terms {
     this.table.clear();
   }
 
+  /** See `TermTable.pack`. */
+  pack(part: number): Int32Array<ArrayBuffer> {
+    return this.table.pack(part);
+  }
+
+  /** See `TermTable.unpack`. The packed terms must be as of the head at which the store opened. */
+  unpack(words: Int32Array, offset: number, countMax: number): number | undefined {
+    return this.table.unpack(words, offset, countMax);
+  }
+
   private async loadMissing(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {
     const keys = terms.map((term) => termKey(term.kind, term.name));
     const values = await valuesOf(kv, keys);

@@ -185,7 +185,7 @@ async function planRemovedPostings(
     if (posting?.chunkFirst !== chunk.first) throw missing(chunk);
     const { before, ordinals, removedRecords } = posting;
     if (removedRecords > 0 || before + ordinals.length < shortListMax) return [];
-    const allRemoved = { before, ordinals, removedRecords: ordinals.length };
+    const allRemoved = { ...posting, removedRecords: ordinals.length };
     const rewritten = composePosting(key, chunk.count, allRemoved);
     return [{ term, entry: [key, rewritten], freed: 0 }];
   });

@@ -65,9 +65,13 @@ interface Occurrence {
   readonly isStream: boolean;
 }
 
+const nothingBefore = { count: 0, lastChunk: 0 };
+
 interface Known {
   readonly number: TermNumber;
   readonly count: number;
+  /** The last position of the last chunk with such an event. 0: none. NaN: not known. */
+  readonly lastChunk: number;
 }
 
 export class IndexCheck {
@@ -128,9 +132,9 @@ export class IndexCheck {
       if (bornAt(number) >= chunk.first && number !== born) {
         this.found(`${name} has number ${number} in the dictionary, not ${born}`);
       }
-      const count = number === born ? 0 : await this.countBefore(number, chunk);
-      if (count === 0) this.totals.terms++;
-      known[i] = { number, count };
+      const before = number === born ? nothingBefore : await this.countBefore(number, chunk);
+      if (before.count === 0) this.totals.terms++;
+      known[i] = { number, ...before };
     }
     return known;
   }
@@ -155,7 +159,7 @@ export class IndexCheck {
     return undefined;
   }
 
-  private async countBefore(number: TermNumber, chunk: Chunk): Promise<number> {
+  private async countBefore(number: TermNumber, chunk: Chunk): Promise<Omit<Known, "number">> {
     const [entry] = await this.kv.page({
       first: postingKey(number, 0),
       last: postingKey(number, chunk.first - 1),
@@ -163,9 +167,10 @@ export class IndexCheck {
       limit: 1,
       fillCache: false,
     });
-    if (!entry) return 0;
+    if (!entry) return nothingBefore;
     const posting = this.opened(entry[0], entry[1]);
-    return posting ? posting.before + posting.ordinals.length : Number.NaN;
+    if (!posting) return { count: Number.NaN, lastChunk: Number.NaN };
+    return { count: posting.before + posting.ordinals.length, lastChunk: posting.chunkLast };
   }
 
   private async checkPostings(
@@ -179,9 +184,14 @@ export class IndexCheck {
       return term ? [{ ...each, ...term, at: postingKey(term.number, chunk.last) }] : [];
     });
     const values = await this.kv.getMany(those.map(({ at }) => at));
-    for (const [i, { name, at, number, count, ordinals, isStream }] of those.entries()) {
+    const numbers = new Map(those.map(({ name, number }) => [name, number]));
+    const streamOf = (ordinal: number): TermNumber => {
+      const { stream } = events[ordinal] as CheckedEvent;
+      return numbers.get(nameOf(TermKind.stream, stream)) ?? 0;
+    };
+    for (const [i, { name, at, number, count, lastChunk, ordinals, isStream }] of those.entries()) {
       this.totals.postings++;
-      this.remember(name, { number, count: count + ordinals.length });
+      this.remember(name, { number, count: count + ordinals.length, lastChunk: chunk.last });
       const value = values[i];
       const posting = value && this.opened(at, value);
       const keys = { first: at, last: at };
@@ -191,12 +201,27 @@ export class IndexCheck {
       if (!isPosting(posting, chunk, count, ordinals, frames)) {
         this.found(`the posting of ${name} for positions up to ${chunk.last} is wrong`);
       }
+      this.checkParts(posting, { name, lastChunk, streams: ordinals.map(streamOf) });
       if (posting.removedRecords > 0 && !(await this.areRemoved(posting, chunk, events))) {
         this.found(
           `${name} has events up to position ${chunk.last} that its posting calls removed`,
         );
       }
       if (isStream) this.checkVersions(events, ordinals, count, name);
+    }
+  }
+
+  /** What postings of format version 2 say besides, which may be left out. */
+  private checkParts(
+    { previous, streams, chunkLast }: Posting,
+    expected: { name: string; lastChunk: number; streams: readonly TermNumber[] },
+  ): void {
+    const { name, lastChunk } = expected;
+    if (previous > 0 && previous !== lastChunk && !Number.isNaN(lastChunk)) {
+      this.found(`the posting of ${name} for positions up to ${chunkLast} leads to ${previous}`);
+    }
+    if (streams.length > 0 && !isDeepStrictEqual(streams, expected.streams)) {
+      this.found(`the posting of ${name} for positions up to ${chunkLast} names wrong streams`);
     }
   }
 
@@ -310,7 +335,7 @@ function occurrencesIn(events: readonly CheckedEvent[]): Map<string, Occurrence>
   for (const [ordinal, { frame, stream, position }] of events.entries()) {
     const { type, tags } = scanRecord(recordOf(frame));
     const add = (kind: TermKind, term: string, place: number): void => {
-      const name = `${kindNames[kind]} ${JSON.stringify(term)}`;
+      const name = nameOf(kind, term);
       const known = occurrences.get(name);
       if (known) {
         known.ordinals.push(ordinal);
@@ -332,6 +357,10 @@ function occurrencesIn(events: readonly CheckedEvent[]): Map<string, Occurrence>
     for (const [i, tag] of tags.entries()) add(TermKind.tag, tag, 3 + i);
   }
   return occurrences;
+}
+
+function nameOf(kind: TermKind, term: string): string {
+  return `${kindNames[kind]} ${JSON.stringify(term)}`;
 }
 
 const kindNames = { 1: "stream", 2: "category", 3: "type", 4: "tag" } as const;

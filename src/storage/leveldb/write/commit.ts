@@ -26,6 +26,13 @@ import type { OpenStore } from "../state/open-store.ts";
 import { noTerm, type TermHead } from "../state/term-table.ts";
 import type { Term, TermUpdate } from "../state/terms.ts";
 
+/** A hit of a tag is read beside its stream where that is much less than the chunk. */
+const namedEventsMax = 4;
+const namingChunkBytesMin = 2 * 1024;
+/** Of a term that has many events, and a larger share of all, chunks are read in a row. */
+const namedAlways = 16;
+const namedShare = 1 / 32;
+
 /** What is composed in one turn of the event loop, in postings: a few milliseconds. */
 const postingsPerTurn = 1_000;
 /** The work of a chunk, compared to a posting: its records are copied and hashed. */
@@ -96,7 +103,8 @@ export async function composeChunks(
     operations.push([chunkKey(chunk.last), chunk.value]);
     sinceTurn += chunkPostings;
     for (const open of inChunkOf(events, byEvent)) {
-      putPosting({ operations, runs }, chunk, events, open);
+      const streams = streamsToName(chunk, events, open, byEvent);
+      putPosting({ operations, runs }, chunk, { events, streams }, open);
       if (++sinceTurn < postingsPerTurn) continue;
       sinceTurn = 0;
       await setImmediate();
@@ -164,15 +172,38 @@ function inChunkOf(events: readonly CommitEvent[], byEvent: OpenTerms["byEvent"]
   return inChunk;
 }
 
+/** The streams that a term's posting names. */
+function streamsToName(
+  chunk: Chunk,
+  events: readonly CommitEvent[],
+  { kind, head, ordinals }: OpenTerm,
+  byEvent: OpenTerms["byEvent"],
+): TermNumber[] {
+  if (kind === TermKind.stream || ordinals.length > namedEventsMax) return [];
+  const isRare = head.count <= Math.max(namedAlways, chunk.first * namedShare);
+  if (!isRare || chunk.records.length < namingChunkBytesMin) return [];
+  const streams: TermNumber[] = [];
+  for (const ordinal of ordinals) {
+    const event = events[ordinal] as CommitEvent;
+    if (event.stream === "") return [];
+    streams.push(numberOf(byEvent.get(event)?.[0] as OpenTerm));
+  }
+  return streams;
+}
+
+function numberOf({ head, bornAt, place }: OpenTerm): TermNumber {
+  return head.number || termNumber(bornAt, place);
+}
+
 /** A term's posting for a chunk, and the entry of a term that begins with it. */
 function putPosting(
   { operations, runs }: { operations: Operation[]; runs: CommittedRun[] },
   chunk: Chunk,
-  events: readonly CommitEvent[],
+  { events, streams }: { events: readonly CommitEvent[]; streams: readonly TermNumber[] },
   open: OpenTerm,
 ): void {
   const { kind, head, ordinals } = open;
-  const number = head.number || termNumber(open.bornAt, open.place);
+  const number = numberOf(open);
   if (head.number === 0) operations.push(termEntry(open, number));
   const key = postingKey(number, chunk.last);
   const isStream = kind === TermKind.stream;
@@ -183,7 +214,8 @@ function putPosting(
   const removedRecords = isTold ? among : 0;
   const isKept = isStream && removedRecords === 0 && !isAnyLost;
   const frames = isKept ? framesToKeep(events, ordinals) : [];
-  const posting = { before: head.count, ordinals, removedRecords };
+  const previous = head.lastChunk;
+  const posting = { before: head.count, ordinals, previous, streams, removedRecords };
   const value = composePosting(key, chunk.count, posting, frames);
   operations.push([key, value]);
   if (isStream) {

@@ -1,10 +1,11 @@
-// Bytes on disk are for ever: what format version 1 wrote must be written the same and still open.
+// Bytes on disk are for ever: what a format version wrote must be written the same and still open.
 // A change that breaks this file is a new format version, with fixtures of its own beside these.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openLevelStorage, openLevelStore } from "../../../../src/storage/leveldb/open.ts";
+import { readIdentity } from "../../../../src/storage/leveldb/folder/identity.ts";
 import { readHighWaterMark } from "../../../../src/storage/leveldb/folder/high-water-mark.ts";
 import { verifyFolder } from "../../../../src/storage/leveldb/offline/verify-folder.ts";
 import { commitEvents, newEvent } from "../../../support/events.ts";
@@ -32,10 +33,13 @@ async function json<T>(name: string): Promise<T> {
  * the server made could not be found, and can be since the store was upgraded.
  */
 async function described(name: string): Promise<Description> {
-  const told = await json<Description & { snapshots: Description[]; events: Description[] }>(name);
-  const { snapshots, events, ...rest } = told;
+  const told = await json<
+    Description & { identity: Description; snapshots: Description[]; events: Description[] }
+  >(name);
+  const { identity, snapshots, events, ...rest } = told;
   return {
     ...rest,
+    identity: { ...identity, formatVersion: 2 },
     snapshots: snapshots.map(({ position: _, ...snapshot }) => snapshot),
     events: events.map((event) =>
       "missing" in event ? event : { ...event, foundById: event["position"] },
@@ -43,20 +47,28 @@ async function described(name: string): Promise<Description> {
   };
 }
 
-describe("entries of format version 1", () => {
+describe("entries", () => {
   let golden: GoldenEntry[];
+  let postings: GoldenEntry[];
   let written: GoldenEntry[];
   beforeAll(async () => {
     golden = await json("entries-v1.json");
+    postings = await json("postings-v2.json");
     written = await goldenEntries();
   });
 
   const among = (entries: readonly GoldenEntry[], kind: string) =>
     entries.filter(({ what }) => what === kind);
 
-  test.each(["chunk", "term", "posting", "id"])("%ss are written as ever", (what) => {
+  test.each(["chunk", "term", "id"])("%ss are written as ever", (what) => {
     expect(among(golden, what).length).toBeGreaterThan(0);
     expect(among(written, what)).toEqual(among(golden, what));
+  });
+
+  test("postings are written under the same keys, and since version 2 with more in them", () => {
+    const keys = (entries: readonly GoldenEntry[]) => entries.map(({ key }) => key);
+    expect(keys(postings)).toEqual(keys(among(golden, "posting")));
+    expect(among(written, "posting")).toEqual(postings);
   });
 
   test("and no others", () => {
@@ -85,6 +97,23 @@ describe("entries of format version 1", () => {
   });
 });
 
+describe("a store of format version 2", () => {
+  test.each(["store-v2", "store-v2-reclaimed"])("%s holds what it held", async (name) => {
+    const scratch = await mkdtemp(join(tmpdir(), "annals-golden-"));
+    try {
+      const folder = join(scratch, "store");
+      await copyStore(join(fixtures, name), folder);
+      expect((await verifyFolder(folder)).findings).toEqual([]);
+      const storage = await openLevelStorage({ folder });
+      const describing = name === "store-v2" ? describeStore : describeReclaimed;
+      expect(await describing(storage)).toEqual(await json(`${name}.json`));
+      await storage.close();
+    } finally {
+      await rm(scratch, { recursive: true });
+    }
+  });
+});
+
 describe("a store of format version 1", () => {
   let scratch: string;
   beforeAll(async () => {
@@ -92,7 +121,7 @@ describe("a store of format version 1", () => {
   });
   afterAll(() => rm(scratch, { recursive: true }));
 
-  test("opens, holds what it held, and goes on", async () => {
+  test("opens, holds what it held, goes on, and is one of version 2 from then on", async () => {
     const folder = join(scratch, "store");
     await copyStore(join(fixtures, "store-v1"), folder);
     const storage = await openLevelStorage({ folder });
@@ -100,6 +129,8 @@ describe("a store of format version 1", () => {
     await commitEvents(storage, [newEvent({ stream: "order-1" })]);
     expect((await storage.stream("order-1"))?.version).toBe(21);
     await storage.close();
+    expect((await readIdentity(folder))?.formatVersion).toBe(2);
+    expect((await verifyFolder(folder)).findings).toEqual([]);
   });
 
   test("whose space was reclaimed opens too, and is what it was", async () => {

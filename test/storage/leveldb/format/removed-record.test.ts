@@ -149,6 +149,8 @@ test("a posting with removed records has their number instead of records", () =>
     chunkLast: 40,
     before: 5,
     ordinals: [0, 1, 7],
+    previous: 0,
+    streams: [],
     records: Buffer.alloc(0),
     removedRecords: 2,
   });

@@ -29,6 +29,8 @@ describe("a store of an earlier program", () => {
     expect(earlier.map((path) => basename(path)).toSorted()).toEqual([
       "store-v1",
       "store-v1-reclaimed",
+      "store-v2",
+      "store-v2-reclaimed",
     ]);
   });
 
@@ -66,13 +68,13 @@ describe("a store of a later program", () => {
     const { crc32: _crc, ...fields } = JSON.parse(await readFile(path, "utf8")) as object & {
       crc32: string;
     };
-    const later = { ...fields, formatVersion: 2, further: ["what", "a later program added"] };
+    const later = { ...fields, formatVersion: 3, further: ["what", "a later program added"] };
     const sum = crc32(JSON.stringify(later)).toString(16).padStart(8, "0");
     writeFileSync(path, `${JSON.stringify({ ...later, crc32: sum })}\n`);
     const before = bytesOf(folder);
     const refused = await work(folder).catch((error: unknown) => error);
     expect(refused).toBeInstanceOf(StoreRefused);
-    expect(String(refused)).toContain("it has format version 2; this server knows up to 1");
+    expect(String(refused)).toContain("it has format version 3; this server knows up to 2");
     expect(bytesOf(folder)).toEqual(before);
   });
 });
