@@ -29,7 +29,7 @@ interface Container {
   readonly name: string;
   readonly restartPolicy?: string;
   readonly args?: readonly string[];
-  readonly env?: readonly { readonly name: string; readonly value: string }[];
+  readonly env?: readonly { readonly name: string; readonly value?: string }[];
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
   readonly ports?: readonly { readonly containerPort: number }[];
   readonly [probe: `${string}Probe`]:
@@ -75,11 +75,29 @@ interface Compose {
   };
 }
 
+interface ClusterService {
+  readonly command: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  readonly volumes: readonly unknown[];
+  readonly ports: readonly unknown[];
+  readonly stop_grace_period: string;
+}
+
 const files = {
   compose: "deploy/compose.yaml",
   sidecar: "deploy/kubernetes/sidecar.yaml",
   server: "deploy/kubernetes/server.yaml",
   backup: "deploy/kubernetes/backup.yaml",
+  cluster: "deploy/cluster/compose.yaml",
+  cloudNative: "deploy/cluster/cloudnative-pg.yaml",
+};
+/** Where the operator's schema of a cluster is. */
+const operatorModule = "github.com/cloudnative-pg/cloudnative-pg@v1.28.1";
+/** The compose file of the cluster asks for these. */
+const passwords = {
+  SUPERUSER_PASSWORD: "s",
+  REPLICATION_PASSWORD: "r",
+  ANNALS_PASSWORD: "a",
 };
 let missing: string | undefined;
 let found: Record<string, unknown> = {};
@@ -92,9 +110,13 @@ beforeAll(async () => {
   }
   const { folder, seconds } = await build(deployCheck, sourcesOf("test/clients/deploy-check"));
   ran("deploy", seconds, 0);
-  found = JSON.parse(
-    await execute([join(folder, "check"), ...Object.values(files)], repository),
-  ) as Record<string, unknown>;
+  const { Dir: operator } = JSON.parse(
+    await execute(["go", "mod", "download", "-json", operatorModule], folder),
+  ) as { Dir: string };
+  const CRD = join(operator, "config/crd/bases/postgresql.cnpg.io_clusters.yaml");
+  const paths = Object.values(files);
+  const said = await execute([join(folder, "check"), ...paths], repository, { ...passwords, CRD });
+  found = JSON.parse(said) as Record<string, unknown>;
 }, 600_000);
 afterAll(printReport);
 
@@ -119,7 +141,7 @@ function environmentOf({ env = [] }: Container): Record<string, string> {
   const ofImage = [...lastStage.matchAll(/\b(ANNALS_[A-Z_]+)=(\S+)/g)];
   return {
     ...Object.fromEntries(ofImage.map(([, name, value]) => [name, value] as const)),
-    ...Object.fromEntries(env.map(({ name, value }) => [name, value])),
+    ...Object.fromEntries(env.map(({ name, value = "" }) => [name, value])),
   };
 }
 
@@ -211,6 +233,86 @@ describe("the deployment files", () => {
     const mounts = (container?.volumeMounts ?? []).map(({ mountPath }) => mountPath);
     expect(mounts).toContain(to);
     expect(mounts.some((path) => tokenFile.startsWith(`${path}/`))).toBe(true);
+  });
+
+  test("the cluster of containers has what node.sh asks for, and servers over it", ({ skip }) => {
+    if (missing !== undefined) skip(missing);
+    const { services } = found[files.cluster] as { services: Record<string, ClusterService> };
+    const nodes = ["node1", "node2", "node3"];
+    const etcds = ["etcd1", "etcd2", "etcd3"];
+    for (const [names, role] of [
+      [nodes, "patroni"],
+      [etcds, "etcd"],
+    ] as const) {
+      for (const [i, name] of names.entries()) {
+        const { command, environment, volumes } = services[name] as ClusterService;
+        expect(command).toEqual([role]);
+        expect(environment).toMatchObject({
+          NODE: `${i + 1}`,
+          ADDRESSES: nodes.join(" "),
+          ETCD_ADDRESSES: etcds.join(" "),
+          SUPERUSER_PASSWORD: "s",
+          REPLICATION_PASSWORD: "r",
+        });
+        expect(volumes).toMatchObject([{ source: name, target: "/data" }]);
+      }
+    }
+    for (const name of ["server1", "server2"]) {
+      const { environment, ports, stop_grace_period } = services[name] as ClusterService;
+      expect(ports).toMatchObject([{ host_ip: "127.0.0.1", target: 7420 }]);
+      expect(Number.parseInt(stop_grace_period, 10)).toBeGreaterThan(stopSecondsMax);
+      const env = Object.entries(environment).map(([key, value]) => ({ name: key, value }));
+      expect(configOf({ name, env })).toMatchObject({
+        storage: "postgres://annals:a@node1:5432,node2:5432,node3:5432/annals",
+        storageDurability: "replicated",
+        auth: false,
+      });
+    }
+  });
+
+  test("the operator's cluster waits for a standby, and servers find its primary", ({ skip }) => {
+    if (missing !== undefined) skip(missing);
+    const objects = found[files.cloudNative] as Workload[];
+    const [database, deployment] = ["Cluster", "Deployment"].map((wanted) =>
+      objects.find(({ kind }) => kind === wanted),
+    );
+    expect(database).toMatchObject({
+      metadata: { name: "events" },
+      spec: {
+        instances: 3,
+        postgresql: { synchronous: { number: 1, dataDurability: "required" } },
+      },
+    });
+    const pod = deployment?.spec.template.spec as Pod;
+    const annals = annalsIn(pod);
+    expect(pod.terminationGracePeriodSeconds).toBeGreaterThan(stopSecondsMax);
+    // What Kubernetes gives, of the secret that the operator makes for its cluster.
+    expect(annals.env).toMatchObject([
+      { name: "ANNALS_STORAGE", valueFrom: { secretKeyRef: { name: "events-app", key: "uri" } } },
+      { name: "ANNALS_STORAGE_DURABILITY" },
+      { name: "POD_IP", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } },
+      { name: "ANNALS_ADVERTISE", value: "$(POD_IP):7420" },
+      { name: "ANNALS_AUTH" },
+    ]);
+    const url = "postgresql://annals:a@events-rw.default:5432/annals";
+    const given: Record<string, string> = { ANNALS_STORAGE: url, POD_IP: "10.1.2.3" };
+    const env = (annals.env ?? []).map(({ name, value = given[name] ?? "" }) => {
+      return { name, value: value.replace("$(POD_IP)", given["POD_IP"] ?? "") };
+    });
+    const { host, port, ...config } = configOf({ ...annals, env });
+    expect(config).toMatchObject({
+      storage: url,
+      storageDurability: "replicated",
+      advertise: "10.1.2.3:7420",
+    });
+    expect({ host, port }).toEqual({ host: "0.0.0.0", port: 7420 });
+    for (const [probe, path] of [
+      ["startupProbe", "/readyz"],
+      ["readinessProbe", "/readyz"],
+      ["livenessProbe", "/healthz"],
+    ] as const) {
+      expect(annals[probe]?.httpGet, probe).toMatchObject({ path, port });
+    }
   });
 
   test("the sidecar's settings start a server that its own probe finds", async ({ skip }) => {

@@ -1,8 +1,10 @@
 // Reads compose and Kubernetes files with the libraries that Compose and Kubernetes read them with,
-// refusing unknown fields, and prints what they say as JSON.
+// and a cluster of CloudNativePG by the schema of its operator (environment: CRD, a file). Refuses
+// unknown fields, and prints what they say as JSON.
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -36,7 +39,7 @@ func main() {
 }
 
 func compose(path string) (any, error) {
-	options, err := cli.NewProjectOptions([]string{path})
+	options, err := cli.NewProjectOptions([]string{path}, cli.WithOsEnv)
 	if err != nil {
 		return nil, err
 	}
@@ -67,10 +70,14 @@ func strictly(document []byte) (any, error) {
 	}
 	var object any
 	switch kind.APIVersion + " " + kind.Kind {
+	case "apps/v1 Deployment":
+		object = &appsv1.Deployment{}
 	case "apps/v1 StatefulSet":
 		object = &appsv1.StatefulSet{}
 	case "batch/v1 CronJob":
 		object = &batchv1.CronJob{}
+	case "postgresql.cnpg.io/v1 Cluster":
+		return operated(document)
 	case "v1 PersistentVolumeClaim":
 		object = &corev1.PersistentVolumeClaim{}
 	case "v1 Service":
@@ -81,4 +88,66 @@ func strictly(document []byte) (any, error) {
 		return nil, fmt.Errorf("unexpected %s %s", kind.APIVersion, kind.Kind)
 	}
 	return object, yaml.UnmarshalStrict(document, object)
+}
+
+// operated reads an object of the operator, judged by the schema that the operator gives Kubernetes.
+func operated(document []byte) (any, error) {
+	text, err := os.ReadFile(os.Getenv("CRD"))
+	if err != nil {
+		return nil, err
+	}
+	definition, err := valueOf(text)
+	if err != nil {
+		return nil, err
+	}
+	versions := at(definition, "spec", "versions").([]any)
+	schema := at(versions[0], "schema", "openAPIV3Schema")
+	closed(schema)
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("cluster.json", schema); err != nil {
+		return nil, err
+	}
+	compiled, err := compiler.Compile("cluster.json")
+	if err != nil {
+		return nil, err
+	}
+	object, err := valueOf(document)
+	if err != nil {
+		return nil, err
+	}
+	return object, compiled.Validate(object)
+}
+
+func valueOf(text []byte) (any, error) {
+	converted, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return nil, err
+	}
+	return jsonschema.UnmarshalJSON(bytes.NewReader(converted))
+}
+
+func at(value any, names ...string) any {
+	for _, name := range names {
+		value = value.(map[string]any)[name]
+	}
+	return value
+}
+
+// closed lets a schema accept no fields that it does not name.
+func closed(schema any) {
+	switch schema := schema.(type) {
+	case []any:
+		for _, each := range schema {
+			closed(each)
+		}
+	case map[string]any:
+		_, named := schema["properties"].(map[string]any)
+		_, more := schema["additionalProperties"]
+		if named && !more && schema["x-kubernetes-preserve-unknown-fields"] != true {
+			schema["additionalProperties"] = false
+		}
+		for _, each := range schema {
+			closed(each)
+		}
+	}
 }
