@@ -3,12 +3,12 @@
 // What an answer of the database says of the head is looked at before the answer is given, so that
 // nobody is told of anything beyond the head.
 
-import { corruption, type AnnalsError } from "../../../domain/errors.ts";
+import { corruption } from "../../../domain/errors.ts";
 import type { CommitEvent } from "../../../domain/event.ts";
 import { lifecycleStream, streamKeptIn } from "../../../domain/lifecycle/lifecycle-event.ts";
 import type { Advance, Commit, Head, StorageWatcher } from "../../storage.ts";
 import { eventColumns, eventIn, recordFrames, unframed, type EventRow } from "../tables/rows.ts";
-import { type Asker, unreachable, type Row } from "../sessions/session.ts";
+import { type Asker, behind, type Row, unreachable } from "../sessions/session.ts";
 import { Tail } from "./tail.ts";
 
 /** The row of the table `head`. */
@@ -256,13 +256,6 @@ function isBeyond(head: LogHead, than: LogHead): boolean {
 /** A database that is behind what was seen is not the one that had it. Throws RECOVERING. */
 function assertNotBehind({ position, sides }: LogHead, asked: LogHead): void {
   if (position < asked.position || sides < asked.sides) throw behind(position, asked.position);
-}
-
-export function behind(position: number, seen: number): AnnalsError {
-  return unreachable(
-    `it is at position ${position} and was at ${seen}: it is not the primary, or a failover has ` +
-      "lost what was committed",
-  );
 }
 
 function commitEventOf({ record, isEmptied: _, recordedAt: __, ...event }: EventRow): CommitEvent {

@@ -13,12 +13,14 @@
 
 import { categoryOf } from "../../../domain/event.ts";
 import { corruption } from "../../../domain/errors.ts";
+import { scanPlacement } from "../../../domain/record.ts";
 import { possibleStreams, selects, type QueryItem, type Selection } from "../../../domain/query.ts";
 import type { Range } from "../../storage.ts";
-import { behind } from "../head/log-head.ts";
-import { eventColumns, eventIn, leanColumns, leanEventIn, type EventRow } from "../tables/rows.ts";
+import { logColumns, logEventIn, type LogEvent } from "../tables/log-event.ts";
+import { displaced, type EventRow } from "../tables/rows.ts";
 import { arrayLiteral } from "../tables/binary-arrays.ts";
-import type { Asker, Row, Statement } from "../sessions/session.ts";
+import type { RowReader } from "../sessions/row-reader.ts";
+import { behind, type Asker, type Statement } from "../sessions/session.ts";
 
 export interface PageRequest {
   readonly selection: Selection;
@@ -70,14 +72,35 @@ interface Directed {
 
 const ofAll = directed(
   "all",
-  (isForwards) => `SELECT h.position, ${eventColumns} FROM head h
+  (isForwards) => `SELECT h.position, ${logColumns} FROM head h
     ${cut("e.position BETWEEN $1 AND $2", isForwards)}`,
 );
 
-/** OFFSET 0 keeps the bounds from being computed for each row. */
-const ofStream = directed(
-  "stream",
-  (isForwards) => `SELECT h.position, b.low, b.high, ${leanColumns} FROM head h
+/**
+ * Of a stream of which the positions leave nothing out: from a version on, or back from one. The
+ * numbers before each event say what the stream has.
+ */
+const ofStream = directed("stream", (isForwards) => {
+  const [low, high] = isForwards
+    ? ["$2", "least($3, $2 + $4 - 1)"]
+    : ["greatest($2, least($3, s.version) - $4 + 1)", "$3"];
+  const order = `ORDER BY e.version ${isForwards ? "ASC" : "DESC"}`;
+  return `SELECT * FROM (
+    SELECT s.version AS has, s.last_position AS until, ${logColumns}, e.version AS at,
+      sum(octet_length(e.record)) OVER (${order} ROWS UNBOUNDED PRECEDING)
+        - octet_length(e.record) AS before
+    FROM stream s LEFT JOIN event e ON e.stream = s.name AND e.version BETWEEN ${low} AND ${high}
+    WHERE s.name = $1
+  ) e WHERE before IS NULL OR before < $5 ORDER BY at ${isForwards ? "ASC" : "DESC"}`;
+});
+
+/**
+ * Of a stream of which the positions leave something out: its versions are looked for. OFFSET 0
+ * keeps the bounds from being computed for each row.
+ */
+const betweenOfStream = directed(
+  "stream-between",
+  (isForwards) => `SELECT h.position, b.low, b.high, ${logColumns} FROM head h
     CROSS JOIN LATERAL (SELECT greatest(version_at($5, $1 - 1) + 1, $6) AS low,
       least(version_at($5, $2), $7) AS high OFFSET 0) b
     ${cut("e.stream = $5 AND e.version BETWEEN b.low AND b.high", isForwards, "version")}`,
@@ -113,7 +136,7 @@ const ofQuery = directed("query", (isForwards) => {
     some("(SELECT unnest($9::text[]) AS name)", `event x WHERE x.type = n.name AND ${range}`),
   ];
   const end = isForwards ? ["max", "$2"] : ["min", "$1"];
-  return `SELECT h.position, w.through, ${eventColumns} FROM head h
+  return `SELECT h.position, w.through, ${logColumns} FROM head h
     CROSS JOIN LATERAL (
       SELECT CASE WHEN count(*) < $5 THEN ${end[1]}::bigint ELSE ${end[0]}(c.position) END
         AS through, array_agg(c.position) AS positions
@@ -169,9 +192,7 @@ async function allPage(database: Asker, request: PageRequest): Promise<EventPage
   const { positions, isForwards, isOpen } = request;
   const { first } = positions;
   const values = [first, positions.last, request.eventsMax, request.bytesMax];
-  const rows = await database.rows(inDirection(ofAll, request), values);
-  const events = eventsAmong(rows, 1, request);
-  const [head] = rows[0] as [number];
+  const { head, events } = await asked(database, ofAll, request, values, 0);
   const last = isOpen === true ? Math.min(positions.last, head) : positions.last;
   if (last < first) return { events: [], through: first };
   const begin = isForwards ? first : last;
@@ -190,22 +211,71 @@ async function streamPage(
   request: PageRequest,
   stream: string,
 ): Promise<EventPage> {
-  const { positions, versions, isForwards } = request;
-  const { first, last } = positions;
-  const limits = [first, last, request.eventsMax, request.bytesMax];
-  const bounds = [Math.max(versions?.first ?? 1, 1), versions?.last ?? versionMax];
-  const rows = await database.rows(inDirection(ofStream, request), [...limits, stream, ...bounds]);
-  const events = eventsAmong(rows, 3, request, stream);
-  const [, low, high] = rows[0] as [number, number, number];
+  const { positions } = request;
+  const found = positions.first > 1 ? undefined : await wholeStream(database, request, stream);
+  const { events, low, high } = found ?? (await partOfStream(database, request, stream));
+  const { isForwards } = request;
   const begin = isForwards ? low : high;
-  events.forEach(({ version }, i) => {
-    if (version !== (isForwards ? begin + i : begin - i)) throw missing(0, stream);
+  events.forEach(({ position, record }, i) => {
+    const placed = scanPlacement(record);
+    if (placed.version !== (isForwards ? begin + i : begin - i)) throw missing(0, stream);
+    if (placed.position !== position) throw displaced(position);
   });
-  const end = isForwards ? last : first;
+  const end = isForwards ? positions.last : positions.first;
   const through = throughOf(events, request, end);
   const isWhole = through === end && events.at(-1)?.position !== end;
   if (isWhole && events.length !== Math.max(0, high - low + 1)) throw missing(0, stream);
   return { events: selected(events, request), through };
+}
+
+/** Events of a stream, and between which versions they are to be. */
+interface StreamPart {
+  readonly events: readonly LogEvent[];
+  readonly low: number;
+  readonly high: number;
+}
+
+function versionsOf({ versions }: PageRequest): Range {
+  return { first: Math.max(versions?.first ?? 1, 1), last: versions?.last ?? versionMax };
+}
+
+/** Undefined: the stream has events behind the last position, and the page is backwards. */
+async function wholeStream(
+  database: Asker,
+  request: PageRequest,
+  stream: string,
+): Promise<StreamPart | undefined> {
+  const { isForwards, eventsMax, bytesMax } = request;
+  const { last } = request.positions;
+  const { first: low, last: highest } = versionsOf(request);
+  const events: LogEvent[] = [];
+  let [has, until] = [0, 0];
+  const take = (row: RowReader): void => {
+    [has, until] = [row.number(), row.number()];
+    const event = logEventIn(row);
+    if (event !== undefined) events.push(event);
+  };
+  const values = [stream, low, highest, eventsMax, bytesMax];
+  await database.eachRowUpTo(last, inDirection(ofStream, request), values, take);
+  if (until <= last) return { events, low, high: Math.min(highest, has) };
+  if (!isForwards) return undefined;
+  const beyond = events.findIndex(({ position }) => position > last);
+  if (beyond < 0) return { events, low, high: Math.min(highest, has) };
+  return { events: events.slice(0, beyond), low, high: low + beyond - 1 };
+}
+
+async function partOfStream(
+  database: Asker,
+  request: PageRequest,
+  stream: string,
+): Promise<StreamPart> {
+  const { first, last } = request.positions;
+  const versions = versionsOf(request);
+  const limits = [first, last, request.eventsMax, request.bytesMax];
+  const values = [...limits, stream, versions.first, versions.last];
+  const { events, before } = await asked(database, betweenOfStream, request, values, 2);
+  const [low = 0, high = 0] = before;
+  return { events, low, high };
 }
 
 async function queryPage(
@@ -216,29 +286,43 @@ async function queryPage(
   const { first, last } = request.positions;
   const limits = [first, last, request.eventsMax, request.bytesMax, request.window];
   const names = [[...streams], tags.map(arrayLiteral), [...categories], [...types]];
-  const rows = await database.rows(inDirection(ofQuery, request), [...limits, ...names]);
-  const events = eventsAmong(rows, 2, request);
-  const [, window] = rows[0] as [number, number];
+  const { events, before } = await asked(database, ofQuery, request, [...limits, ...names], 1);
+  const [window = 0] = before;
   return { events: selected(events, request), through: throughOf(events, request, window) };
+}
+
+interface Answer {
+  readonly head: number;
+  /** What stands before the events. */
+  readonly before: readonly number[];
+  readonly events: readonly LogEvent[];
+}
+
+/** `beforeCount`: how many numbers stand in each row between the head and the event. */
+async function asked(
+  database: Asker,
+  statements: Directed,
+  request: PageRequest,
+  values: readonly unknown[],
+  beforeCount: number,
+): Promise<Answer> {
+  let head = -1;
+  const before: number[] = [];
+  const events: LogEvent[] = [];
+  await database.eachRow(inDirection(statements, request), values, (row) => {
+    head = row.number();
+    for (let i = 0; i < beforeCount; i++) before[i] = row.number();
+    const event = logEventIn(row);
+    if (event !== undefined) events.push(event);
+  });
+  const { isOpen, positions } = request;
+  if (head < 0) throw corruption("the head of the log is missing");
+  if (isOpen !== true && head < positions.last) throw behind(head, positions.last);
+  return { head, before, events };
 }
 
 function inDirection({ forwards, backwards }: Directed, { isForwards }: PageRequest): Statement {
   return isForwards ? forwards : backwards;
-}
-
-/** `stream`: the rows are those of a stream. */
-function eventsAmong(
-  rows: readonly Row[],
-  at: number,
-  request: PageRequest,
-  stream?: string,
-): EventRow[] {
-  const [head] = rows[0] as [number];
-  const { isOpen, positions } = request;
-  if (isOpen !== true && head < positions.last) throw behind(head, positions.last);
-  return rows
-    .filter((row) => row[at] !== null)
-    .map((row) => (stream === undefined ? eventIn(row, at) : leanEventIn(row, at, stream)));
 }
 
 /** A page that was cut ends with its last event. */
@@ -252,8 +336,10 @@ function throughOf(
   return isCut ? (events.at(-1)?.position ?? end) : end;
 }
 
-function selected(events: readonly EventRow[], { selection }: PageRequest): EventRow[] {
-  return events.filter((event) => selects(selection, event));
+/** A stream and the whole log leave out events of the system alone. */
+function selected(events: readonly LogEvent[], { selection }: PageRequest): readonly LogEvent[] {
+  const isQuery = selection.kind === "query";
+  return events.filter((each) => (!isQuery && !each.isOfSystem) || selects(selection, each));
 }
 
 function missing(position: number, stream = ""): Error {

@@ -5,6 +5,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { AnnalsError } from "../../../domain/errors.ts";
 import { DatabaseRefused } from "./database-refused.ts";
+import type { RowReader } from "./row-reader.ts";
 import { SessionPool } from "./session-pool.ts";
 import {
   type Asker,
@@ -85,6 +86,23 @@ export class Database implements Asker {
 
   async rows<R extends Row>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
     return this.reading((session) => session.rows<R>(statement, values));
+  }
+
+  async eachRow(
+    statement: Statement,
+    values: readonly unknown[],
+    take: (row: RowReader) => void,
+  ): Promise<void> {
+    return this.reading((session) => session.eachRow(statement, values, take));
+  }
+
+  async eachRowUpTo(
+    position: number,
+    statement: Statement,
+    values: readonly unknown[],
+    take: (row: RowReader) => void,
+  ): Promise<void> {
+    return this.reading((session) => session.eachRowUpTo(position, statement, values, take));
   }
 
   /** Uses a session for itself. Throws errors of Annals. */

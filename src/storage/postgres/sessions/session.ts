@@ -2,20 +2,39 @@
 // in order, and after a failed one a transaction answers nothing more, so that a session in which
 // something failed is dropped and never used again.
 
-import { Client, type Submittable } from "pg";
+import { Client } from "pg";
 import { AnnalsError, corruption } from "../../../domain/errors.ts";
+import {
+  type Answered,
+  CopyQuery,
+  EachRowQuery,
+  RowsQuery,
+  TextQuery,
+  type KnownColumns,
+  type Row,
+  type Statement,
+} from "./queries.ts";
+import type { RowReader } from "./row-reader.ts";
+import { tapRows, type Arrived } from "./row-tap.ts";
 
-/** A named statement is parsed once in each session. */
-export interface Statement {
-  readonly name: string;
-  readonly text: string;
-}
-
-export type Row = readonly unknown[];
+export type { Row, Statement } from "./queries.ts";
 
 /** Asks the database: in a session of its own, or in one among many. */
 export interface Asker {
   rows<R extends Row>(statement: Statement, values?: readonly unknown[]): Promise<R[]>;
+  /** Hands each row to `take`, which knows its columns. */
+  eachRow(
+    statement: Statement,
+    values: readonly unknown[],
+    take: (row: RowReader) => void,
+  ): Promise<void>;
+  /** The same. Throws RECOVERING where the log is not known to reach this position. */
+  eachRowUpTo(
+    position: number,
+    statement: Statement,
+    values: readonly unknown[],
+    take: (row: RowReader) => void,
+  ): Promise<void>;
 }
 
 export interface DbSessionOptions {
@@ -24,7 +43,7 @@ export interface DbSessionOptions {
   readonly schema: string;
   /** Called with what arrives on the channels that the session listens to. */
   readonly notified?: (payload: string) => void;
-  /** True: one statement at a time, which COPY needs. */
+  /** True: a page of the log is read in the order of its index, and not sorted. */
   readonly isForCopy?: boolean;
 }
 
@@ -34,8 +53,6 @@ const lockMs = 10_000;
 const idleMs = 60_000;
 /** A commit that waits longer waits for a standby that does not answer, or for nobody. */
 const commitMs = 10_000;
-/** PostgreSQL's number of the type int8. */
-const int8 = 20;
 
 /** A commit that is not known to be on a standby although it should be. */
 const maybeNotReplicated = "01000";
@@ -60,6 +77,8 @@ const begins = {
   text: `SELECT set_config('search_path', $1, false), ${set.join(", ")}, pg_is_in_recovery()`,
 };
 
+const positionNow = { name: "position-now", text: "SELECT position FROM head" };
+
 export class DbSession {
   readonly url: string;
   private readonly client: Client;
@@ -67,6 +86,9 @@ export class DbSession {
   private failure: Error | undefined;
   /** The last warning about a commit that may not have been replicated. */
   private doubt: string | undefined;
+  private readonly columns: KnownColumns = new Map();
+  /** Where the head was at least when this was asked last. */
+  private position = 0;
 
   private constructor(client: Client, { url, notified }: DbSessionOptions) {
     this.client = client;
@@ -91,14 +113,13 @@ export class DbSession {
       lock_timeout: lockMs,
       idle_in_transaction_session_timeout: idleMs,
       application_name: "annals",
-      pipeline: !isForCopy,
+      pipeline: true,
     });
-    client.setTypeParser(int8, Number);
     const session = new DbSession(client, options);
     try {
       await client.connect();
+      tapRows(client.connection);
       await session.rows(begins, [quoted(schema)], connectMs);
-      // A page of the log is read in the order of its index, and not sorted.
       if (isForCopy) await session.run("SET enable_bitmapscan = off");
       return session;
     } catch (error) {
@@ -116,28 +137,46 @@ export class DbSession {
   }
 
   /** The rows as arrays. `timeoutMs`: then the session is broken. */
-  async rows<R extends Row>(
-    { name, text }: Statement,
+  rows<R extends Row>(
+    statement: Statement,
     values: readonly unknown[] = [],
     timeoutMs?: number,
   ): Promise<R[]> {
-    const query = { name, text, values: values as unknown[], rowMode: "array" as const };
-    const timed = timeoutMs === undefined ? query : { ...query, query_timeout: timeoutMs };
-    const { rows } = await this.client.query<R>(timed);
-    return rows;
+    const query = new RowsQuery<R>(statement, values, this.columns);
+    if (timeoutMs !== undefined) query.query_timeout = timeoutMs;
+    return this.asked(query);
+  }
+
+  /** Hands each row to `take`, which knows its columns. */
+  eachRow(
+    statement: Statement,
+    values: readonly unknown[],
+    take: (row: RowReader) => void,
+  ): Promise<void> {
+    return this.asked(new EachRowQuery(statement, values, take));
+  }
+
+  /** The position of a session never goes back, so that it is asked for only where it is behind. */
+  async eachRowUpTo(
+    position: number,
+    statement: Statement,
+    values: readonly unknown[],
+    take: (row: RowReader) => void,
+  ): Promise<void> {
+    const asked = this.position < position ? this.rows<[number]>(positionNow) : undefined;
+    const [rows] = await Promise.all([asked, this.eachRow(statement, values, take)]);
+    this.position = Math.max(this.position, rows?.[0]?.[0] ?? 0);
+    if (this.position < position) throw behind(this.position, position);
   }
 
   /** Some statements without parameters and answers. Returns what the last one is called. */
-  async run(text: string): Promise<string> {
-    const result = await this.client.query(text);
-    return (Array.isArray(result) ? (result.at(-1) as typeof result) : result).command;
+  run(text: string): Promise<string> {
+    return this.asked(new TextQuery(text));
   }
 
   /** `take` gets what a COPY sends, row by row, and keeps no view of it. */
-  copyOut(text: string, take: (chunk: Buffer) => void): Promise<void> {
-    const copy = new CopyOut(text, take);
-    this.client.query(copy);
-    return copy.ended;
+  copyOut(text: string, take: (data: Arrived) => void): Promise<void> {
+    return this.asked(new CopyQuery(text, take));
   }
 
   /**
@@ -157,50 +196,12 @@ export class DbSession {
   end(): void {
     this.failure ??= new Error("the connection was dropped");
     // Not `client.end()`, which waits for what runs.
-    const { connection } = this.client as unknown as {
-      readonly connection: { readonly stream: { destroy(): void } };
-    };
-    connection.stream.destroy();
-  }
-}
-
-/** As the driver asks for it. */
-class CopyOut implements Submittable {
-  readonly ended: Promise<void>;
-  private readonly text: string;
-  private readonly take: (chunk: Buffer) => void;
-  private failure: unknown;
-  private settle: () => void = () => {};
-  private fail: (error: unknown) => void = () => {};
-
-  constructor(text: string, take: (chunk: Buffer) => void) {
-    this.text = text;
-    this.take = take;
-    this.ended = new Promise((resolve, reject) => ([this.settle, this.fail] = [resolve, reject]));
+    this.client.connection.stream.destroy();
   }
 
-  submit(connection: { query(text: string): void }): void {
-    connection.query(this.text);
-  }
-
-  handleCopyData({ chunk }: { readonly chunk: Buffer }): void {
-    if (this.failure !== undefined) return;
-    try {
-      this.take(chunk);
-    } catch (error) {
-      this.failure = error;
-    }
-  }
-
-  handleCommandComplete(): void {}
-
-  handleError(error: Error): void {
-    this.fail(error);
-  }
-
-  handleReadyForQuery(): void {
-    if (this.failure === undefined) this.settle();
-    else this.fail(this.failure);
+  private asked<T>(query: Answered<T>): Promise<T> {
+    this.client.query(query.submittable);
+    return query.ended;
   }
 }
 
@@ -222,6 +223,13 @@ export function databaseError(error: unknown): unknown {
   const { message } = error as Error;
   if (corrupted.has(sqlState(error) ?? "")) return corruption(message, {}, error);
   return unreachable(message, error);
+}
+
+export function behind(position: number, seen: number): AnnalsError {
+  return unreachable(
+    `it is at position ${position} and was at ${seen}: it is not the primary, or a failover has ` +
+      "lost what was committed",
+  );
 }
 
 export function unreachable(why: string, cause?: unknown): AnnalsError {

@@ -76,9 +76,13 @@ export function uuidArray(ids: readonly string[]): Buffer {
   return ended(array, ids.length, offset);
 }
 
-/** A list as one text, for lists of lists. */
-export function arrayLiteral(texts: readonly string[]): string {
-  return `{${texts.map((text) => `"${text.replaceAll(/["\\]/g, "\\$&")}"`).join(",")}}`;
+/** A list of texts or numbers as one text: for short ones, and for lists of lists. */
+export function arrayLiteral(list: readonly unknown[]): string {
+  const each = (value: unknown): string =>
+    value === undefined || value === null
+      ? "NULL"
+      : `"${String(value).replaceAll(/["\\]/g, "\\$&")}"`;
+  return `{${list.map(each).join(",")}}`;
 }
 
 function begun(type: number, length: number, bytes: number): Buffer {

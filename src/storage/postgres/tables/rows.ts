@@ -27,10 +27,6 @@ export const eventColumns =
   "e.position, e.stream, e.version, e.id, e.type, e.tags, e.recorded_at, e.record, e.crc, " +
   "e.removed_in IS NOT NULL AS is_emptied";
 
-/** The columns that `leanEventIn` reads. */
-export const leanColumns =
-  "e.position, e.version, e.type, e.recorded_at, e.record, e.crc, e.removed_in IS NOT NULL";
-
 const frameTag = 0x0a;
 
 /** The event in a row's columns from an index on. Throws CORRUPTION. */
@@ -38,35 +34,20 @@ export function eventIn(row: Row, at = 0): EventRow {
   const position = row[at] as number;
   const record = row[at + 7] as Uint8Array;
   assertCrc(position, record, row[at + 8] as number);
-  return soundEvent({
+  const version = (row[at + 2] as number | null) ?? 0;
+  const placed = scanPlacement(record);
+  if (placed.position !== position || placed.version !== version) throw displaced(position);
+  return {
     position,
     stream: (row[at + 1] as string | null) ?? "",
-    version: (row[at + 2] as number | null) ?? 0,
+    version,
     id: row[at + 3] as string,
     type: row[at + 4] as string,
     tags: row[at + 5] as string[],
     recordedAt: row[at + 6] as number,
     record,
     isEmptied: row[at + 9] as boolean,
-  });
-}
-
-/** An event of a stream, without its id and tags. Throws CORRUPTION. */
-export function leanEventIn(row: Row, at: number, stream: string): EventRow {
-  const position = row[at] as number;
-  const record = row[at + 4] as Uint8Array;
-  assertCrc(position, record, row[at + 5] as number);
-  return soundEvent({
-    position,
-    stream,
-    version: row[at + 1] as number,
-    id: "",
-    type: row[at + 2] as string,
-    tags: [],
-    recordedAt: row[at + 3] as number,
-    record,
-    isEmptied: row[at + 6] as boolean,
-  });
+  };
 }
 
 /** Throws CORRUPTION. */
@@ -75,11 +56,8 @@ export function assertCrc(position: number, record: Uint8Array, crc: number | un
   throw corruption("a record fails its CRC", { first: position });
 }
 
-/** Throws CORRUPTION if the record is not of the event's place. */
-function soundEvent(event: EventRow): EventRow {
-  const { position, version } = scanPlacement(event.record);
-  if (position === event.position && version === event.version) return event;
-  throw corruption("a record disagrees with its place", { first: event.position });
+export function displaced(position: number): Error {
+  return corruption("a record disagrees with its place", { first: position });
 }
 
 const positionBytes = Buffer.alloc(8);
