@@ -262,16 +262,22 @@ function checkFollow(config: Config): void {
   throw new ConfigError("--accept-loss: a follower begins anew in an empty folder instead");
 }
 
+const storageForm = "postgres://USER:PASSWORD@HOST:PORT/DATABASE";
 const storageUrl = /^postgres(ql)?:\/\/([^/?@]*@)?[^/?@]*(\/[^?]*)?(\?.*)?$/s;
 const schemaName = /^(?!pg_)[^\p{Cc}"$]{1,63}$/u;
 
-function checkStorage({ storage, storageSchema, memory, follow, acceptLoss }: Config): void {
+function checkStorage(config: Config): void {
+  const { storage, storageRead, storageSchema, memory, follow, acceptLoss } = config;
   if (!schemaName.test(storageSchema) || Buffer.byteLength(storageSchema) > 63) {
     throw new ConfigError("--storage-schema: is not a name of at most 63 bytes without quotes");
   }
+  if (storageRead !== "" && (storage === "" || !storageUrl.test(storageRead))) {
+    const wrong = storage === "" ? "needs --storage" : `is not ${storageForm}`;
+    throw new ConfigError(`--storage-read: ${wrong}`);
+  }
   if (storage === "") return;
   if (!storageUrl.test(storage)) {
-    throw new ConfigError("--storage: is not postgres://USER:PASSWORD@HOST:PORT/DATABASE");
+    throw new ConfigError(`--storage: is not ${storageForm}`);
   }
   if (memory) throw new ConfigError("--storage: contradicts --memory");
   if (follow !== "") throw new ConfigError("--storage: a follower keeps its copy in a folder");

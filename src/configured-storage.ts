@@ -24,13 +24,21 @@ export function openConfigured(config: Config, logger: Logger): Promise<Storage>
   return openLevelStorage(folderOptions(config, logger));
 }
 
+/** Addresses to listen on that nobody can connect to from elsewhere. */
+const wildcards = new Set(["0.0.0.0", "::"]);
+
 /** Its code and the driver are loaded only here. */
 async function openInDatabase(config: Config, logger: Logger): Promise<Storage> {
   const { openPostgresStorage } = await import("./storage/postgres/open.ts");
+  const { host, port, advertise } = config;
+  if (advertise === "" && wildcards.has(host)) {
+    logger.warn("other servers of this store cannot reach this one: name --advertise", { host });
+  }
   return openPostgresStorage({
     url: config.storage,
+    readUrl: config.storageRead,
     schema: config.storageSchema,
-    address: config.advertise === "" ? `${config.host}:${config.port}` : config.advertise,
+    address: advertise === "" ? `${host}:${port}` : advertise,
     isReplicated: config.storageDurability === "replicated",
     warn: (message, error) => logger.warn(message, { error }),
     reclaim: reclaimingInDatabase(config, logger),

@@ -79,6 +79,12 @@ export const options = {
     value: "NAME",
     help: "the schema of --storage, which is created if it does not exist",
   },
+  storageRead: {
+    type: "text",
+    initial: "",
+    value: "URL",
+    help: "read events from standbys of --storage: postgres://USER@HOST:PORT,HOST:PORT/DATABASE",
+  },
   storageDurability: {
     type: "choice",
     initial: "local",

@@ -5,6 +5,7 @@ import type { EventLog } from "../log/verbs.ts";
 import type { GroupInfo } from "../log/group-verbs.ts";
 import type { CommitFigures, LogFigures } from "../log/log-figures.ts";
 import type { FollowStatus } from "../storage/copy.ts";
+import type { StandbyStatus } from "../storage/standby-status.ts";
 import type {
   ReclaimStatus,
   ScrubStatus,
@@ -35,7 +36,7 @@ const followPhases: readonly FollowStatus["phase"][] = [
 
 type WatchedStorage = Pick<
   Storage,
-  "head" | "writeState" | "reclaiming" | "scrubbing" | "space" | "following"
+  "head" | "writeState" | "reclaiming" | "scrubbing" | "space" | "following" | "standbys"
 >;
 
 export async function storeFamilies(
@@ -50,6 +51,7 @@ export async function storeFamilies(
     ...reclaimFamilies(storage.reclaiming?.(), storage.head().position, space),
     ...scrubFamilies(storage.scrubbing?.()),
     ...spaceFamilies(space),
+    ...standbyFamilies(storage.standbys?.()),
   ];
 }
 
@@ -199,6 +201,35 @@ function spaceFamilies(space: SpaceFacts | undefined): Family[] {
     gauge("annals_disk_used_bytes", "Bytes of the store's files.", space.used),
     gauge("annals_disk_free_bytes", "Bytes that the file system has left.", space.free),
     gauge("annals_disk_reserve_bytes", "Below this, appends are refused.", space.reserve),
+  ];
+}
+
+/** Of a store in a database whose standbys are read from. */
+function standbyFamilies(standbys: readonly StandbyStatus[] | undefined): Family[] {
+  if (standbys === undefined) return [];
+  const each = (value: (standby: StandbyStatus) => number) =>
+    standbys.map((standby) => [{ host: standby.host }, value(standby)] as const);
+  return [
+    gauge(
+      "annals_standby_used",
+      "1: events are read from this standby; 0: the primary is read instead.",
+      each(({ isUsed }) => (isUsed ? 1 : 0)),
+    ),
+    gauge(
+      "annals_standby_position",
+      "Up to where the standby was seen to have the log.",
+      each(({ position }) => position),
+    ),
+    counter(
+      "annals_standby_pages_total",
+      "Pages of events that the standby answered.",
+      each(({ pages }) => pages),
+    ),
+    counter(
+      "annals_standby_failures_total",
+      "How often the primary had to answer instead.",
+      each(({ failures }) => failures),
+    ),
   ];
 }
 

@@ -18,6 +18,7 @@ import type { CommitEvent, StoredEvent } from "../domain/event.ts";
 import type { Lifecycle } from "../domain/lifecycle/lifecycle.ts";
 import type { Selection } from "../domain/query.ts";
 import type { CopyPart, CopyStart, FollowStatus } from "./copy.ts";
+import type { StandbyStatus } from "./standby-status.ts";
 
 /** What tells whether an event is removed, beside its stream's lifecycle. */
 export type JudgedEvent = Pick<StoredEvent, "stream" | "version" | "recordedAt">;
@@ -378,6 +379,8 @@ export interface Storage {
   reclaiming?(): ReclaimStatus | undefined;
   /** Undefined: this engine does not look for damage, or is configured not to. */
   scrubbing?(): ScrubStatus | undefined;
+  /** Absent: events are read where they are written. */
+  standbys?(): readonly StandbyStatus[];
   /** Absent: the store is not in a file system. */
   space?(): Promise<SpaceFacts>;
 

@@ -13,6 +13,8 @@ export interface PostgresServer {
   start(): Promise<void>;
   /** As a crash: it recovers from its log at the next start. */
   crash(): Promise<void>;
+  /** Of a standby: it becomes a primary, whatever the other one does. */
+  promote(): void;
   remove(): Promise<void>;
 }
 
@@ -38,15 +40,24 @@ function userToRunAs(): { readonly uid: number; readonly gid: number } | undefin
   throw new Error("PostgreSQL does not run as root, and there is no user to run it as");
 }
 
-export async function startPostgres(programs: string): Promise<PostgresServer> {
+/** `standbyOf`: a standby of that one, which begins with its data. */
+export async function startPostgres(
+  programs: string,
+  standbyOf?: PostgresServer,
+): Promise<PostgresServer> {
   const user = userToRunAs();
   const folder = mkdtempSync(join(tmpdir(), "annals-pg-"));
   const data = join(folder, "data");
   mkdirSync(data, { mode: 0o700 });
   if (user !== undefined) for (const path of [folder, data]) chownSync(path, user.uid, user.gid);
   const options = { ...user, cwd: folder, stdio: "pipe" } as const;
-  const init = ["-D", data, "-U", "annals", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"];
-  execFileSync(join(programs, "initdb"), init, options);
+  if (standbyOf === undefined) {
+    const init = ["-D", data, "-U", "annals", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"];
+    execFileSync(join(programs, "initdb"), init, options);
+  } else {
+    const copy = ["-D", data, "-d", standbyOf.connectionString, "-R", "-N", "-c", "fast"];
+    execFileSync(join(programs, "pg_basebackup"), copy, options);
+  }
   const connectionString = `postgresql://annals@/postgres?host=${encodeURIComponent(folder)}`;
   let running: ChildProcess | undefined;
   const end = async (signal: NodeJS.Signals) => {
@@ -66,6 +77,9 @@ export async function startPostgres(programs: string): Promise<PostgresServer> {
     },
     // SIGQUIT ends all of its processes at once, without a checkpoint.
     crash: () => end("SIGQUIT"),
+    promote() {
+      execFileSync(join(programs, "pg_ctl"), ["promote", "-D", data, "-w"], options);
+    },
     async remove() {
       await end("SIGQUIT");
       rmSync(folder, { recursive: true, force: true });

@@ -3,7 +3,6 @@
 // head move; it also moves by the commits of others, of which the server hears by a notification
 // or, without one, at its next look.
 
-import { hash } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Batch, Storage, StorageIdentity, WriteState } from "../storage.ts";
@@ -13,9 +12,11 @@ import { Doubt } from "./sessions/doubt.ts";
 import { factsInSession } from "./writes/facts.ts";
 import { GroupsLease } from "./writes/groups-lease.ts";
 import { lockStore } from "./head/lock.ts";
+import { Notifier } from "./head/notifier.ts";
 import { askHead, HeadKeeper, headColumnCount, headIn, type LogHead } from "./head/log-head.ts";
 import { streamFactsOf, streamsListed, typesListed } from "./reads/listings.ts";
 import { readBatches } from "./reads/reads.ts";
+import { Standbys } from "./reads/standbys.ts";
 import { removedInDatabase } from "./reads/removals.ts";
 import { DatabaseReclaimer, type DatabaseReclaimOptions } from "./writes/reclaimer.ts";
 import { assertEpochs, type KnownStore } from "./tables/schema.ts";
@@ -34,11 +35,12 @@ const readersMax = 8;
 const keepMs = 1_000;
 
 const keepTime = { name: "keep-time", text: "UPDATE store_time SET time = $1 WHERE time < $1" };
-const notify = { name: "notify", text: "SELECT pg_notify($1, $2)" };
 const positionAt = { name: "position-at", text: "SELECT position_at($1, $2)" };
 
 export interface EngineParts {
   readonly urls: readonly string[];
+  /** URLs of hosts, of one each, to read events from. Empty: those are not read elsewhere. */
+  readonly readUrls: readonly string[];
   readonly schema: string;
   /** Whether a session may be used for this store: called with each that commits. */
   readonly check: (session: DbSession) => Promise<void>;
@@ -54,11 +56,12 @@ export class PostgresEngine {
   readonly database: Database;
   readonly keeper: HeadKeeper;
   readonly reclaimer: DatabaseReclaimer | undefined;
+  readonly standbys: Standbys | undefined;
   private readonly lease: GroupsLease;
   private readonly options: EngineParts;
   private readonly store: KnownStore;
   private readonly writer: Writer;
-  private readonly channel: string;
+  private readonly notifier: Notifier;
   /** The session for notifications and looks. */
   private hints: DbSession | undefined;
   private state: WriteState = "recovering";
@@ -70,8 +73,6 @@ export class PostgresEngine {
   private lookTimer: NodeJS.Timeout | undefined;
   private looking: Promise<void> | undefined;
   private lookAgain = false;
-  private notifying = false;
-  private toNotify = false;
   private keptTime = 0;
   private keptAtMs = Number.NEGATIVE_INFINITY;
   private reclaiming: Promise<void> | undefined;
@@ -79,24 +80,29 @@ export class PostgresEngine {
   private constructor(options: EngineParts, begun: Begun) {
     this.options = options;
     this.store = begun.store;
-    this.channel = channelOf(options.schema);
+    this.notifier = new Notifier(options.schema, () => this.hints);
     const { urls, schema, clock } = options;
     const lost = (why: Error): void => this.lost(why);
     this.database = new Database({ urls, schema, readersMax, lost });
     this.keeper = new HeadKeeper({ database: this.database, clock, ...begun });
+    if (options.readUrls.length > 0) {
+      const { readUrls, warn } = options;
+      const parts = { urls: readUrls, schema, readersMax, store: this.store, warn };
+      this.standbys = new Standbys({ ...parts, keeper: this.keeper });
+    }
     this.doubt = new Doubt({ database: this.database, prove: this.prove, contested: lost });
     const { address } = options;
     this.lease = new GroupsLease({ database: this.database, keeper: this.keeper, address });
     this.writer = new Writer({
       keeper: this.keeper,
       lease: this.lease,
-      committed: () => this.notify(),
+      committed: () => this.notifier.notify(),
       ended: (why, isLost) => (isLost ? this.lost(why) : void this.recover()),
     });
     this.keptTime = begun.time;
     const { database, keeper } = this;
     const committed = async (head: LogHead, asked: LogHead): Promise<void> => {
-      this.notify();
+      this.notifier.notify();
       await keeper.reach(head, asked);
     };
     const { warn, reclaim } = options;
@@ -169,6 +175,7 @@ export class PostgresEngine {
       listStreams: asking((page) => streamsListed(database, keeper, page)),
       listEventTypes: asking((page) => typesListed(database, keeper, page)),
       reclaiming: () => this.reclaimer?.status,
+      ...(this.standbys && { standbys: () => this.standbys?.status() ?? [] }),
       close: () => this.close(),
     };
   }
@@ -181,7 +188,7 @@ export class PostgresEngine {
 
   private async *read(request: Parameters<Storage["read"]>[0]): AsyncGenerator<Batch> {
     this.assertOpen();
-    for await (const batch of readBatches(this.database, this.keeper, request)) {
+    for await (const batch of readBatches(this, request)) {
       this.assertOpen();
       yield batch;
     }
@@ -237,6 +244,7 @@ export class PostgresEngine {
     this.writer.use(undefined);
     this.hints?.end();
     this.database.leave("the store is closed");
+    this.standbys?.close();
     await this.recovering?.catch(() => {});
     this.keeper.watchers.clear();
   }
@@ -256,7 +264,7 @@ export class PostgresEngine {
     const hints = await this.database.openBeside(() => this.look());
     this.hints = hints;
     await hints.run("SET synchronous_commit = off");
-    await hints.run(`LISTEN ${this.channel}`);
+    await hints.run(`LISTEN ${this.notifier.channel}`);
     if (!(await lockStore(hints, this.options.schema, false))) {
       throw new Error("the store is being copied");
     }
@@ -368,31 +376,10 @@ export class PostgresEngine {
     await this.hints.rows(keepTime, [timeToKeep], answerMs);
     this.keptTime = timeToKeep;
   }
-
-  /** Tells other servers to look. One notification at a time: what comes meanwhile is one more. */
-  private notify(): void {
-    this.toNotify = true;
-    if (this.notifying || this.hints === undefined) return;
-    this.notifying = true;
-    void this.notifyAll(this.hints).finally(() => (this.notifying = false));
-  }
-
-  private async notifyAll(hints: DbSession): Promise<void> {
-    while (this.toNotify) {
-      this.toNotify = false;
-      // It is a hint: without it, others look a little later.
-      await hints.rows(notify, [this.channel, ""]).catch(() => {});
-    }
-  }
 }
 
 /** Of a host that commits: its head, and what was known of the log when it was asked. */
 interface Proven {
   readonly head: LogHead;
   readonly asked: LogHead;
-}
-
-/** A channel's name has at most 63 bytes. */
-function channelOf(schema: string): string {
-  return `annals_${hash("sha256", schema).slice(0, 16)}`;
 }

@@ -12,6 +12,8 @@ import { assertFit, knownStore, migrate, refusal } from "./tables/schema.ts";
 export interface PostgresStorageOptions {
   /** `postgres://USER:PASSWORD@HOST:PORT[,HOST:PORT...]/DATABASE?...` */
   readonly url: string;
+  /** As `url`, of hosts that events are read from: standbys. Absent: they are read at `url`. */
+  readonly readUrl?: string | undefined;
   /** The schema with the store's tables. */
   readonly schema: string;
   /** True: a database that does not commit to a standby as well is refused. */
@@ -35,6 +37,7 @@ export async function openPostgres(options: PostgresStorageOptions): Promise<Pos
   const { url, schema, isReplicated = false, warn = () => {}, reclaim, address = "" } = options;
   const clock = options.clock ?? (() => Date.now() * 1_000);
   const urls = urlsOf(url);
+  const readUrls = urlsOf(options.readUrl ?? "");
   const database = new Database({ urls, schema, readersMax: 1, lost: () => {} });
   try {
     const { session } = await database.find((found) => assertFit(found, isReplicated));
@@ -47,7 +50,7 @@ export async function openPostgres(options: PostgresStorageOptions): Promise<Pos
       const begun = await beginning(session, store);
       const check = (found: typeof session): Promise<void> => assertFit(found, isReplicated);
       return await PostgresEngine.open(
-        { urls, schema, check, clock, warn, reclaim, address },
+        { urls, readUrls, schema, check, clock, warn, reclaim, address },
         begun,
       );
     } finally {

@@ -6,6 +6,7 @@
 import { corruption } from "../../../domain/errors.ts";
 import type { CommitEvent } from "../../../domain/event.ts";
 import { lifecycleStream, streamKeptIn } from "../../../domain/lifecycle/lifecycle-event.ts";
+import { firstHash } from "../../leveldb/format/chunk.ts";
 import type { Advance, Commit, Head, StorageWatcher } from "../../storage.ts";
 import { eventColumns, eventIn, recordFrames, unframed, type EventRow } from "../tables/rows.ts";
 import { type Asker, behind, type Row, unreachable } from "../sessions/session.ts";
@@ -48,6 +49,10 @@ const lifecyclesBetween = {
       AND position <= $2 ORDER BY stream LIMIT $3`,
 };
 
+const chainOf = { name: "chain-of", text: "SELECT chain FROM batch WHERE last = $1" };
+
+/** Heads whose hash chain is kept. */
+const chainsMax = 1_024;
 /** Others' events up to this many are told one by one; of more, that they are there. */
 const toldMax = 1_000;
 /** Streams with a lifecycle that are known by name. Of more, each is asked for. */
@@ -74,6 +79,8 @@ export class HeadKeeper {
   /** Set while this server commits. */
   own: OwnCommit | undefined;
   private readonly database: Asker;
+  /** The hash chain at the last heads. */
+  private readonly chains = new Map<number, Uint8Array>();
   private readonly clock: () => number;
   private seenHead: LogHead;
   private seenTime: number;
@@ -94,6 +101,15 @@ export class HeadKeeper {
 
   get head(): LogHead {
     return this.seenHead;
+  }
+
+  /** The hash chain up to a position of the log. Undefined: no commit ends there. */
+  async chainAt(position: number): Promise<Uint8Array | undefined> {
+    if (position === 0) return firstHash;
+    const known = this.chains.get(position);
+    if (known !== undefined) return known;
+    const [row] = await this.database.rows<[Uint8Array]>(chainOf, [position]);
+    return row?.[0];
   }
 
   /** Each watch is distinct: the same watcher may watch twice. */
@@ -223,9 +239,17 @@ export class HeadKeeper {
     this.seenHead = head;
     this.recordedAt = Math.max(this.recordedAt, head.recordedAt);
     if (head.position === from.position) return;
+    this.keepChain(head);
     if (events === undefined) this.tail.reset(head.position);
     const advance: Advance = { from, to: headOf(head), ...(events && { events }) };
     for (const watcher of this.watchers) watcher.advanced?.(advance);
+  }
+
+  private keepChain({ position, chain }: LogHead): void {
+    this.chains.set(position, chain);
+    if (this.chains.size <= chainsMax) return;
+    const [oldest = 0] = this.chains.keys();
+    this.chains.delete(oldest);
   }
 
   private tellSideValues(): void {

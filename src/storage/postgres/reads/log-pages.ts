@@ -4,7 +4,7 @@
 
 import { corruption } from "../../../domain/errors.ts";
 import type { Range } from "../../storage.ts";
-import type { Database } from "../sessions/database.ts";
+import type { DbSession } from "../sessions/session.ts";
 import { RowReader } from "../sessions/row-reader.ts";
 import { logColumns, logEventIn, type LogEvent } from "../tables/log-event.ts";
 
@@ -20,24 +20,22 @@ export interface LogPage {
  * of them.
  */
 export async function copiedLogPage(
-  database: Database,
+  session: DbSession,
   page: LogPage,
 ): Promise<LogEvent[] | undefined> {
   const { first } = page.positions;
   const last = Math.min(page.positions.last, first + page.eventsMax - 1);
   const events: LogEvent[] = [];
   let isBegun = false;
-  await database.copying((session) =>
-    session.copyOut(textOf(first, last, page.bytesMax), ({ bytes, at, end }) => {
-      // The first message has the header of the format before its row; the end is no row.
-      const row = isBegun ? at : at + headerBytes;
-      isBegun = true;
-      if (row + 2 >= end) return;
-      const event = logEventIn(new RowReader({ bytes, at: row }));
-      if (event?.position !== first + events.length) throw missing(first + events.length);
-      events.push(event);
-    }),
-  );
+  await session.copyOut(textOf(first, last, page.bytesMax), ({ bytes, at, end }) => {
+    // The first message has the header of the format before its row; the end is no row.
+    const row = isBegun ? at : at + headerBytes;
+    isBegun = true;
+    if (row + 2 >= end) return;
+    const event = logEventIn(new RowReader({ bytes, at: row }));
+    if (event?.position !== first + events.length) throw missing(first + events.length);
+    events.push(event);
+  });
   return events.length === 0 ? undefined : events;
 }
 

@@ -5,6 +5,8 @@ import { composeRemovedRecord, isLostRecord, lostEvent } from "../../removed-rec
 import type { Batch, StorageRead } from "../../storage.ts";
 import { selects } from "../../../domain/query.ts";
 import type { Database } from "../sessions/database.ts";
+import type { DbSession } from "../sessions/session.ts";
+import type { Standbys } from "./standbys.ts";
 import type { HeadKeeper } from "../head/log-head.ts";
 import { copiedLogPage } from "./log-pages.ts";
 import { readPage, type EventPage, type PageRequest } from "./pages.ts";
@@ -24,12 +26,16 @@ const windowMax = 4_096;
 /** What a page brings of a page's events is about this in the first page. */
 const recordBytes = 256;
 
-export async function* readBatches(
-  database: Database,
-  keeper: HeadKeeper,
-  read: StorageRead,
-): AsyncGenerator<Batch> {
-  const reading = new Reading(database, keeper, read);
+export interface ReadParts {
+  /** Sessions at the primary. */
+  readonly database: Database;
+  readonly keeper: HeadKeeper;
+  /** Absent: the primary is read from alone. */
+  readonly standbys?: Standbys | undefined;
+}
+
+export async function* readBatches(parts: ReadParts, read: StorageRead): AsyncGenerator<Batch> {
+  const reading = new Reading(parts, read);
   try {
     while (!reading.isOver) yield* reading.next();
   } finally {
@@ -41,6 +47,7 @@ export async function* readBatches(
 class Reading {
   private readonly database: Database;
   private readonly keeper: HeadKeeper;
+  private readonly standbys: Standbys | undefined;
   private readonly read: StorageRead;
   private readonly isForwards: boolean;
   private readonly as: { readonly of: number; readonly now: number } | undefined;
@@ -57,9 +64,10 @@ class Reading {
   /** Whether it is one of the few reads that may hold large pages. Undefined: it did not ask. */
   private hasRoom: boolean | undefined;
 
-  constructor(database: Database, keeper: HeadKeeper, read: StorageRead) {
+  constructor({ database, keeper, standbys }: ReadParts, read: StorageRead) {
     this.database = database;
     this.keeper = keeper;
+    this.standbys = standbys;
     this.read = read;
     this.versions = read.versions;
     this.isForwards = read.direction === "forwards";
@@ -136,11 +144,25 @@ class Reading {
   }
 
   private async asked(first: number, last: number): Promise<EventPage> {
-    const request = this.request(first, last);
+    const { isForwards, database, standbys } = this;
     const isCopied = this.isCopied(first, last);
-    const copied = isCopied ? await copiedLogPage(this.database, this.copyOf(request)) : undefined;
+    const read = (session: DbSession, upTo: number): Promise<EventPage> =>
+      this.pageIn(session, this.request(first, upTo), isCopied);
+    const range = { first, last, isForwards, isCopied };
+    const page = await standbys?.read(range, read);
+    if (page !== undefined) return page;
+    const atPrimary = (session: DbSession): Promise<EventPage> => read(session, last);
+    return isCopied ? database.copying(atPrimary) : database.reading(atPrimary);
+  }
+
+  private async pageIn(
+    session: DbSession,
+    request: PageRequest,
+    isCopied: boolean,
+  ): Promise<EventPage> {
+    const copied = isCopied ? await copiedLogPage(session, this.copyOf(request)) : undefined;
     const through = copied?.at(-1)?.position;
-    if (copied === undefined || through === undefined) return readPage(this.database, request);
+    if (copied === undefined || through === undefined) return readPage(session, request);
     this.eventBytes = bytesIn(copied) / copied.length;
     const { selection } = request;
     const events = copied.filter((event) => !event.isOfSystem || selects(selection, event));

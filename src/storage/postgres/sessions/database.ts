@@ -25,6 +25,8 @@ export interface DatabaseOptions {
   readonly readersMax: number;
   /** Called when the primary does not answer, or is none. */
   readonly lost: (why: Error) => void;
+  /** True: whatever the host is, it is read from. */
+  readonly mayBeStandby?: boolean;
 }
 
 const copiersMax = 4;
@@ -246,7 +248,8 @@ export class Database implements Asker {
     const session = await DbSession.open({ url, schema: this.options.schema, isForCopy });
     try {
       const [row] = await session.rows<[boolean]>(isStandby, [], attemptMs);
-      if (row?.[0] !== false) throw new IsStandby(`${hostOf(url)} is a standby`);
+      if (row?.[0] !== false && this.options.mayBeStandby !== true)
+        throw new IsStandby(`${hostOf(url)} is a standby`);
       return session;
     } catch (error) {
       session.end();

@@ -3,7 +3,7 @@
 // answered; what is in a row it does not see (row-tap.ts).
 
 import { Query, type Submittable } from "pg";
-import { arrayLiteral } from "../tables/binary-arrays.ts";
+import { arrayLiteral, type Scalar } from "../tables/binary-arrays.ts";
 import { RowReader } from "./row-reader.ts";
 import type { Arrived } from "./row-tap.ts";
 
@@ -46,18 +46,18 @@ const DriverQuery = Query as unknown as new (statement: { readonly text: string 
 export abstract class Answered<T> extends DriverQuery {
   readonly ended: Promise<T>;
   /** How the driver ends a query, also one that it gives up. */
-  callback: (error: unknown, result?: T) => void = () => {};
+  callback: (error: Error | null | undefined, result?: T) => void = () => {};
   /** Milliseconds, then the connection is dropped. Absent: it may take any time. */
   query_timeout?: number;
   /** By what is wrong with an answer. */
-  private failure: unknown;
+  private failure: Error | undefined;
 
   constructor(text: string) {
     super({ text });
     this.ended = new Promise((resolve, reject) => {
       this.callback = (error, result) => {
         if (error === undefined || error === null) resolve(result as T);
-        else reject(error as Error);
+        else reject(error);
       };
     });
   }
@@ -74,7 +74,7 @@ export abstract class Answered<T> extends DriverQuery {
   handleCopyData(_data: Arrived): void {}
   handleCommandComplete(_message: { readonly text: string }): void {}
 
-  handleError(error: unknown): void {
+  handleError(error: Error): void {
     this.callback(error);
   }
 
@@ -91,7 +91,7 @@ export abstract class Answered<T> extends DriverQuery {
     try {
       act();
     } catch (error) {
-      this.failure = error;
+      this.failure = error as Error;
     }
   }
 }
@@ -171,7 +171,7 @@ export class EachRowQuery extends Asked<void> {
   protected result(): void {}
 }
 
-/** Statements without parameters, whose rows are not looked at. Says what the last one is called. */
+/** Statements without parameters, whose rows are not looked at. Tells the last one's name. */
 export class TextQuery extends Answered<string> {
   private readonly text: string;
   private command = "";
@@ -223,5 +223,7 @@ function parameter(value: unknown): string | Buffer | null {
   if (value instanceof Uint8Array) {
     return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
   }
-  return Array.isArray(value) ? arrayLiteral(value) : String(value);
+  if (Array.isArray(value)) return arrayLiteral(value as Scalar[]);
+  const scalar = value as Scalar;
+  return String(scalar);
 }

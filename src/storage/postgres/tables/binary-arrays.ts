@@ -76,9 +76,12 @@ export function uuidArray(ids: readonly string[]): Buffer {
   return ended(array, ids.length, offset);
 }
 
+/** A value that is sent as a text. */
+export type Scalar = string | number | boolean | null | undefined;
+
 /** A list of texts or numbers as one text: for short ones, and for lists of lists. */
-export function arrayLiteral(list: readonly unknown[]): string {
-  const each = (value: unknown): string =>
+export function arrayLiteral(list: readonly Scalar[]): string {
+  const each = (value: Scalar): string =>
     value === undefined || value === null
       ? "NULL"
       : `"${String(value).replaceAll(/["\\]/g, "\\$&")}"`;

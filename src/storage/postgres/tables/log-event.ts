@@ -1,5 +1,5 @@
-// An event as a read gets it: its record, and what has to be known of it at once. What else is asked
-// of it is read from its record then.
+// An event as a read gets it: its record, and what has to be known of it at once. What else is
+// asked of it is read from its record then.
 
 import type { PlacedEvent } from "../../../domain/event.ts";
 import { scanRecord, scanRecordedAt } from "../../../domain/record.ts";
