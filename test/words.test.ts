@@ -75,7 +75,7 @@ const refused: Refused[] = [
 const phrases = [
   /what is gone/i,
   // Its client for Go has this name.
-  /(?<!kurrentdb\.)\bAppendStream/,
+  /(?<!kurrentdb\.|dbclient\.)\bAppendStream/,
   /\bReplay(?:Request|Response)\b/,
   /rpc Replay\b/,
   // `after` is an exclusive position; a timer has a delay.

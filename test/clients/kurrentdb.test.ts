@@ -5,7 +5,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { build, missingTool, sourcesOf } from "./build-cache.ts";
 import { notRun, printReport, ran } from "./report.ts";
 import { runClient } from "./run-client.ts";
-import { pythonNeeds, rustProtocols, type Toolchain } from "./toolchains.ts";
+import { javaNeeds, pythonNeeds, rustProtocols, type Toolchain } from "./toolchains.ts";
 
 const flags = ["--protocol", "kurrentdb"];
 const clientMsMax = 600_000;
@@ -36,6 +36,13 @@ const clients: readonly (Toolchain & { readonly of: string })[] = [
     needs: [["go", "version"]],
     build: [["go", "build", "-o", "client", "."]],
     run: ["./client"],
+  },
+  {
+    name: "kurrentdb-java",
+    of: "KurrentDB for Java",
+    needs: javaNeeds,
+    build: [["mvn", "--batch-mode", "--quiet", "package"]],
+    run: ["java", "-cp", "target/classes:target/lib/*", "example.Walk"],
   },
   { ...rustProtocols, of: "KurrentDB for Rust", run: ["target/debug/kurrentdb"] },
 ];

@@ -25,6 +25,11 @@ export const pythonNeeds = [
   ["python3", "-m", "venv", "--help"],
 ];
 
+export const javaNeeds = [
+  ["javac", "-version"],
+  ["mvn", "--version"],
+];
+
 export const languages: readonly Toolchain[] = [
   {
     name: "go",
@@ -64,10 +69,7 @@ export const languages: readonly Toolchain[] = [
   },
   {
     name: "java",
-    needs: [
-      ["javac", "-version"],
-      ["mvn", "--version"],
-    ],
+    needs: javaNeeds,
     build: [["mvn", "--batch-mode", "--quiet", "package"]],
     run: ["java", "-cp", "target/classes:target/lib/*", "example.Conversation"],
     parsers: { "protobuf-java": ["java", "-cp", "target/classes:target/lib/*", "example.Parse"] },
