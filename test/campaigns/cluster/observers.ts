@@ -9,7 +9,9 @@ const pollMs = 40;
 /** Between two attempts of the one who commits. */
 const retryMs = 100;
 const rowsMax = 5_000;
-const answerMsMax = 1_500;
+/** As long as servers wait for them, so that a bare client is not slower on a busy machine. */
+const connectMsMax = 3_000;
+const answerMsMax = 10_000;
 
 /** A PostgreSQL of the cluster, for the role that Annals has. */
 export interface DatabasePlace {
@@ -23,7 +25,7 @@ function clientOf({ host, password }: DatabasePlace): Client {
     password,
     user: "annals",
     database: "annals",
-    connectionTimeoutMillis: 1_000,
+    connectionTimeoutMillis: connectMsMax,
     query_timeout: answerMsMax,
   });
   client.on("error", () => {});
