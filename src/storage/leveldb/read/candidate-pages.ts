@@ -26,11 +26,21 @@ export interface CandidatePage {
   readonly isLast: boolean;
 }
 
+/**
+ * Chunks of one event, which may have megabytes, that are looked up in one trip: a few at first, so
+ * that no page holds many large ones.
+ */
+const tripLargeFirst = 1;
+const tripGrowth = 4;
+
 export class CandidatePages {
   private readonly store: OpenStore;
   private readonly read: StorageRead;
   private readonly postings: MergedPostings;
   private count = candidatesPerPageFirst;
+  /** Candidates that were taken and are on no page yet. */
+  private waiting: readonly Candidates[] = [];
+  private isEnd = false;
 
   constructor(store: OpenStore, read: StorageRead, postings: MergedPostings) {
     this.store = store;
@@ -40,20 +50,42 @@ export class CandidatePages {
 
   /** One call at a time, and none after the last page. Throws CORRUPTION. */
   async next(): Promise<CandidatePage> {
-    const taken = await this.postings.take(this.count);
-    const behind = taken.findIndex((each) => isBehind(this.read, each));
-    const isLast = behind >= 0 || taken.length < this.count;
-    if (behind >= 0) taken.length = behind;
-    const candidates = await withStreams(this.store, taken);
-    const chunks = await chunksOf(this.store, candidates);
+    if (this.waiting.length === 0) this.waiting = await this.taken();
+    const chunks: (Chunk | undefined)[] = [];
     let bytes = 1;
-    for (const [i, { posting }] of candidates.entries()) {
-      bytes += (chunks[i]?.value ?? posting.records).length;
+    for (let large = tripLargeFirst; bytes < pageBytesTarget; large *= tripGrowth) {
+      const at = chunks.length;
+      if (at === this.waiting.length) break;
+      const trip = this.waiting.slice(at, endOfTrip(this.waiting, at, large));
+      for (const [i, chunk] of (await chunksOf(this.store, trip)).entries()) {
+        bytes += (chunk?.value ?? (trip[i] as Candidates).posting.records).length;
+        chunks.push(chunk);
+      }
     }
+    const candidates = this.waiting.slice(0, chunks.length);
+    this.waiting = this.waiting.slice(chunks.length);
     const fitting = Math.floor((pageBytesTarget * candidates.length) / bytes);
     this.count = Math.max(1, Math.min(this.count * 2, fitting, candidatesPerPageMax));
-    return { candidates, chunks, isLast };
+    return { candidates, chunks, isLast: this.isEnd && this.waiting.length === 0 };
   }
+
+  private async taken(): Promise<readonly Candidates[]> {
+    const taken = await this.postings.take(this.count);
+    const behind = taken.findIndex((each) => isBehind(this.read, each));
+    this.isEnd = behind >= 0 || taken.length < this.count;
+    if (behind >= 0) taken.length = behind;
+    return withStreams(this.store, taken);
+  }
+}
+
+/** Where a trip ends that begins here and has this many chunks that may be large. */
+function endOfTrip(candidates: readonly Candidates[], from: number, large: number): number {
+  let left = large;
+  for (let at = from; at < candidates.length; at++) {
+    const { frames, chunkFirst, chunkLast } = candidates[at] as Candidates;
+    if (frames === undefined && chunkFirst === chunkLast && left-- === 0) return at;
+  }
+  return candidates.length;
 }
 
 /** Whether all further candidates are beyond the read's end. */
@@ -103,7 +135,7 @@ async function chunksOf(
   page: readonly Candidates[],
 ): Promise<(Chunk | undefined)[]> {
   const wanted = page.filter(({ frames }) => frames === undefined);
-  if (wanted.length === 0) return [];
+  if (wanted.length === 0) return page.map(() => undefined);
   const lasts = wanted.map(({ chunkLast }) => chunkLast);
   const chunks = (await inARow(store, wanted)) ?? (await chunksEndingAt(store, lasts));
   let next = 0;

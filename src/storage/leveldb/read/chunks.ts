@@ -4,6 +4,7 @@
 import { corruption } from "../../../domain/errors.ts";
 import type { Range } from "../../storage.ts";
 import { openChunk, type Chunk } from "../format/chunk.ts";
+import type { ChunkPlace } from "../state/chunk-places.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { chunkKey } from "../format/keys.ts";
 import type { Scan } from "../kv/kv.ts";
@@ -132,15 +133,70 @@ export async function chunkHolding(
 ): Promise<Chunk> {
   const inMemory = store.tail.holding(position);
   if (inMemory) return inMemory;
-  const [entry] = await store.kv.page({
-    first: chunkKey(position),
-    last: chunkKey(head),
-    limit: 1,
-  });
-  if (!entry) throw missing(position, position);
-  const chunk = openChunk(entry[0], entry[1]);
+  // The key first: an iterator keeps the value that it has read until it is collected.
+  const range = { first: chunkKey(position), last: chunkKey(head), limit: 1, keysOnly: true };
+  const [entry] = await store.kv.page(range);
+  const [value] = entry === undefined ? [] : await store.kv.getMany([entry[0]]);
+  if (entry === undefined || value === undefined) throw missing(position, position);
+  const chunk = openChunk(entry[0], value);
   if (chunk.first > position) throw missing(position, chunk.first - 1);
   return chunk;
+}
+
+/** Of the chunk that contains a position: see `chunkHolding`. */
+export async function chunkPlace(
+  store: OpenStore,
+  position: number,
+  head: number,
+): Promise<ChunkPlace> {
+  const known = store.tail.holding(position) ?? store.places.get(position);
+  if (known !== undefined) return known;
+  const chunk = await chunkHolding(store, position, head);
+  store.places.set(position, chunk);
+  return chunk;
+}
+
+/** Bytes of chunks that are looked up in one trip. */
+const tripBytesMax = 1024 * 1024;
+const tripChunksMax = 32;
+
+/** How many chunks are looked up in the next trip. */
+export interface TripPace {
+  chunks: number;
+}
+
+/**
+ * Of the chunks that end at these positions, by their ends. More are looked up in a trip as long as
+ * they are small: each of them may have megabytes.
+ */
+export async function chunkPlacesEndingAt(
+  store: OpenStore,
+  lasts: readonly number[],
+  pace: TripPace,
+): Promise<Map<number, ChunkPlace>> {
+  const places = new Map<number, ChunkPlace>();
+  const unknown: number[] = [];
+  for (const last of lasts) {
+    const known = store.tail.holding(last) ?? store.places.get(last);
+    if (known === undefined) unknown.push(last);
+    else places.set(last, known);
+  }
+  for (let at = 0; at < unknown.length;) {
+    const trip = unknown.slice(at, at + pace.chunks);
+    let bytes = 0;
+    for (const chunk of await chunksEndingAt(store, trip)) {
+      store.places.set(chunk.last, chunk);
+      places.set(chunk.last, placeOf(chunk));
+      bytes += chunk.value.length;
+    }
+    at += trip.length;
+    pace.chunks = bytes > tripBytesMax ? 1 : Math.min(pace.chunks * 4, tripChunksMax);
+  }
+  return places;
+}
+
+function placeOf({ first, last, recordedAt }: ChunkPlace): ChunkPlace {
+  return { first, last, recordedAt };
 }
 
 /** The chunks that end at these positions. Throws CORRUPTION if one is missing. */
@@ -173,7 +229,7 @@ export async function positionAt(store: OpenStore, time: number): Promise<number
   if (time > head.recordedAt) return high;
   while (low < high) {
     const middle = low + Math.floor((high - low) / 2);
-    const chunk = await chunkHolding(store, middle, head.position);
+    const chunk = await chunkPlace(store, middle, head.position);
     if (chunk.recordedAt >= time) high = Math.max(low, chunk.first);
     else low = chunk.last + 1;
   }

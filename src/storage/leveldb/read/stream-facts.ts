@@ -5,8 +5,8 @@ import { corruption } from "../../../domain/errors.ts";
 import { firstVersion, oldestTime, type Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
 import type { EventTypeFacts, NamePage, StreamFacts } from "../../storage.ts";
 import type { Known } from "../state/stream-lifecycles.ts";
-import type { Chunk } from "../format/chunk.ts";
-import { chunkHolding, chunksEndingAt, positionAt } from "./chunks.ts";
+import type { ChunkPlace } from "../state/chunk-places.ts";
+import { chunkPlace, chunkPlacesEndingAt, positionAt } from "./chunks.ts";
 import { timeOf, type OpenStore } from "../state/open-store.ts";
 import { bornAt, TermKind } from "../format/keys.ts";
 import { entriesOf, readable } from "./lifecycles.ts";
@@ -26,7 +26,7 @@ export async function streamFacts(
   const terms = await store.terms.load(store.kv, [{ kind: TermKind.stream, name }], head);
   const [term] = terms as [TermHead];
   if (term.count === 0 && entry === undefined) return undefined;
-  const newest = term.count === 0 ? undefined : await chunkHolding(store, term.last, head);
+  const newest = term.count === 0 ? undefined : await chunkPlace(store, term.last, head);
   return factsOf(store, { stream: name, term, entry, newest }, head);
 }
 
@@ -38,25 +38,21 @@ export async function listStreams(store: OpenStore, page: NamePage): Promise<Str
   const head = store.head.position;
   const names = await namesWithPrefix(store, TermKind.stream, page, head);
   const streams: StreamFacts[] = [];
+  const pace = { chunks: 1 };
   for (let at = 0; at < names.length; at += streamsAtOnceMax) {
     const some = names.slice(at, at + streamsAtOnceMax);
     const terms = some.map((name) => ({ kind: TermKind.stream, name }));
     const entries = await entriesOf(store, some);
     const heads = await store.terms.load(store.kv, terms, head);
     const lasts = new Set(heads.map(({ lastChunk }) => lastChunk).filter((last) => last > 0));
-    const chunks = await chunksEndingAt(store, [...lasts]);
-    const newest = new Map(chunks.map((chunk) => [chunk.last, chunk]));
-    const facts = some.map((stream, i) => {
+    const places = await chunkPlacesEndingAt(store, [...lasts], pace);
+    for (let i = 0; i < some.length; i++) {
+      const stream = some[i] as string;
       const term = heads[i] as TermHead;
-      const known = {
-        stream,
-        term,
-        entry: entries.get(stream),
-        newest: newest.get(term.lastChunk),
-      };
-      return factsOf(store, known, head);
-    });
-    streams.push(...(await Promise.all(facts)));
+      const newest = places.get(term.lastChunk);
+      const known = { stream, term, entry: entries.get(stream), newest };
+      streams.push(await factsOf(store, known, head));
+    }
   }
   return streams;
 }
@@ -83,7 +79,7 @@ interface KnownOfStream {
   readonly term: TermHead;
   readonly entry: Known | undefined;
   /** The chunk of its last event. Undefined: it has none. */
-  readonly newest: Chunk | undefined;
+  readonly newest: ChunkPlace | undefined;
 }
 
 async function factsOf(
@@ -99,7 +95,7 @@ async function factsOf(
   }
   const firstPosition = first === 1 ? bornAt(term.number) : await positionOf(store, term, first);
   const isInNewest = firstPosition >= newest.first;
-  const oldest = isInNewest ? newest : await chunkHolding(store, firstPosition, head);
+  const oldest = isInNewest ? newest : await chunkPlace(store, firstPosition, head);
   return {
     stream,
     version,

@@ -7,6 +7,7 @@ import type { Head, SideValueChange, StorageRead } from "../../storage.ts";
 import { firstHash, hashOf, openChunk } from "../format/chunk.ts";
 import { chunkKey } from "../format/keys.ts";
 import type { Kv, Operation, ReadableKv } from "../kv/kv.ts";
+import { ChunkPlaces } from "./chunk-places.ts";
 import { ChunkTail } from "./chunk-tail.ts";
 import { CommitTail } from "./commit-tail.ts";
 import { HotRecords } from "./hot-records.ts";
@@ -53,6 +54,7 @@ export interface OpenStore extends OpenDatabase {
   sideValueCommit: SideValueCommit | undefined;
   readonly terms: Terms;
   readonly tail: ChunkTail;
+  readonly places: ChunkPlaces;
   readonly commits: CommitTail;
   readonly removedRuns: RemovedRuns;
   readonly hot: HotRecords;
@@ -93,6 +95,7 @@ export function openStore(
     sideValueCommit: undefined,
     terms: new Terms(database.head.position),
     tail: new ChunkTail(),
+    places: new ChunkPlaces(),
     commits: new CommitTail(),
     removedRuns: new RemovedRuns(),
     hot: new HotRecords(hotBytesMax),

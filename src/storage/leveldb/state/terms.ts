@@ -27,8 +27,8 @@ const rememberedTermsMax = 2_200_000;
 const seeksAtOnceMax = 64;
 /** Keys that are looked up in one trip: a millisecond of the main thread. */
 const keysAtOnceMax = 1_000;
-/** Terms that are put into the cache in one turn of the event loop. */
-const keptPerTurn = 1_000;
+/** Terms that are looked up in the cache, or put into it, in one turn of the event loop. */
+const namesPerTurn = 1_000;
 
 export class Terms {
   private readonly table = new TermTable(rememberedTermsMax);
@@ -46,14 +46,10 @@ export class Terms {
 
   /** The terms as of `head`, in order. Throws CORRUPTION. */
   async load(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {
-    const found: (TermHead | undefined)[] = [];
+    const found =
+      terms.length > namesPerTurn ? await this.cachedInTurns(terms) : this.cached(terms);
     const missing: number[] = [];
-    for (let i = 0; i < terms.length; i++) {
-      const { kind, name } = terms[i] as Term;
-      const known = this.table.get(kind, name);
-      if (known === undefined) missing.push(i);
-      found.push(known);
-    }
+    for (let i = 0; i < terms.length; i++) if (found[i] === undefined) missing.push(i);
     if (missing.length > 0) {
       const loaded = await this.loadMissing(
         kv,
@@ -67,7 +63,7 @@ export class Terms {
         if (head === this.head && !this.table.get(kind, name)) {
           this.table.set(kind, name, loaded[at] as TermHead);
         }
-        if (at % keptPerTurn === keptPerTurn - 1) await setImmediate();
+        if (at % namesPerTurn === namesPerTurn - 1) await setImmediate();
       }
     }
     return found as TermHead[];
@@ -79,7 +75,8 @@ export class Terms {
    * CORRUPTION.
    */
   async find(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {
-    const found = terms.map(({ kind, name }) => this.table.get(kind, name));
+    const found =
+      terms.length > namesPerTurn ? await this.cachedInTurns(terms) : this.cached(terms);
     const missing: number[] = [];
     for (let i = 0; i < terms.length; i++) if (found[i] === undefined) missing.push(i);
     if (missing.length === 0) return found as TermHead[];
@@ -120,6 +117,23 @@ export class Terms {
   /** See `TermTable.unpack`. The packed terms must be as of the head at which the store opened. */
   unpack(words: Int32Array, offset: number, countMax: number): number | undefined {
     return this.table.unpack(words, offset, countMax);
+  }
+
+  /** Undefined: it is to be loaded. */
+  private cached(terms: readonly Term[]): (TermHead | undefined)[] {
+    return terms.map(({ kind, name }) => this.table.get(kind, name));
+  }
+
+  /** As `cached`, all as of one head, although others get the thread in between. */
+  private async cachedInTurns(terms: readonly Term[]): Promise<(TermHead | undefined)[]> {
+    const { head } = this;
+    const found: (TermHead | undefined)[] = [];
+    for (let at = 0; at < terms.length; at += namesPerTurn) {
+      if (at > 0) await setImmediate();
+      const some = terms.slice(at, at + namesPerTurn);
+      found.push(...(this.head === head ? this.cached(some) : some.map(() => undefined)));
+    }
+    return found;
   }
 
   private async loadMissing(kv: Kv, terms: readonly Term[], head: number): Promise<TermHead[]> {

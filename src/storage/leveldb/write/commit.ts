@@ -50,7 +50,7 @@ export interface ComposedCommit {
 }
 
 /** The events of a stream in one chunk. */
-interface CommittedRun {
+export interface CommittedRun {
   readonly number: TermNumber;
   /** Undefined: they are not kept in memory. */
   readonly run: StreamRun | undefined;

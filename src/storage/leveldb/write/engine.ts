@@ -3,6 +3,7 @@
 // move.
 
 import { randomBytes } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import type { CommitEvent } from "../../../domain/event.ts";
 import type {
   Commit,
@@ -28,7 +29,7 @@ import {
   type TimeKeeper,
 } from "../state/open-store.ts";
 import { lifecyclesIn } from "../state/stream-lifecycles.ts";
-import { composeCommit, type ComposedCommit } from "./commit.ts";
+import { composeCommit, type CommittedRun, type ComposedCommit } from "./commit.ts";
 import { composeSideValues, getSideValues, listSideValues } from "./side-values.ts";
 import { acknowledgedBy, openDatabase, WriteGuard } from "./write-guard.ts";
 import type { GuardOptions, GuardParts } from "./write-guard.ts";
@@ -158,6 +159,7 @@ export async function openEngine(given: EngineOptions): Promise<Engine> {
     // That there is nothing may have been remembered.
     store.terms.reset(store.head.position);
     store.hot.clear();
+    store.places.clear();
   };
   return {
     storage,
@@ -170,6 +172,9 @@ export async function openEngine(given: EngineOptions): Promise<Engine> {
     avoid,
   };
 }
+
+/** Streams whose records are kept in memory in one turn of the event loop: a few milliseconds. */
+const runsPerTurn = 1_000;
 
 interface CommitParts extends GuardParts {
   readonly guard: WriteGuard;
@@ -202,6 +207,12 @@ async function storeDurably(
   operations.push(...store.withFirstCommit);
 
   await guard.write(operations);
+  // Readers use them once the terms say that they are there.
+  for (let i = 0; i < runs.length; i++) {
+    if (i % runsPerTurn === runsPerTurn - 1) await setImmediate();
+    const { number, run } = runs[i] as CommittedRun;
+    store.hot.add(number, run);
+  }
 
   // Durable. From here to the end nothing waits, so that readers see all of the commit or none of
   // it.
@@ -211,7 +222,6 @@ async function storeDurably(
   store.terms.apply(terms, position);
   for (const [stream, entry] of lifecycles) store.lifecycles.set(stream, entry);
   for (const chunk of chunks) store.tail.push(chunk);
-  for (const { number, run } of runs) store.hot.add(number, run);
   stored?.();
   store.headHash = headHash;
   if (events.length > 0) store.head = { position, recordedAt };

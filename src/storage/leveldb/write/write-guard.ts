@@ -207,6 +207,7 @@ export class WriteGuard {
     const { position } = store.head;
     store.terms.reset(position);
     store.tail.clear();
+    store.places.clear();
     store.hot.clear();
     store.removedRuns.clear();
     const loading = loadLifecycles(store.kv, position, options.lifecyclesBytesMax);
@@ -338,6 +339,7 @@ export class WriteGuard {
     const { store, options, watchers } = this.parts;
     await store.kv.close();
     store.tail.clear();
+    store.places.clear();
     store.commits.clear();
     const database = await openDatabase(options, acknowledgedBy(store));
     const { head: from } = store;
