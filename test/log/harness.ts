@@ -6,6 +6,7 @@ import { defaultLimits, type Limits } from "../../src/domain/limits.ts";
 import { decodeRecord, recordsIn, storedEvent } from "../../src/domain/record.ts";
 import {
   createEventLog,
+  type EventLogOptions,
   type EventLog,
   type ReadEnd,
   type ReadMessage,
@@ -66,7 +67,7 @@ export interface OpenOptions {
   /** What the log sees of it: the same, but for what a test changes. */
   readonly wrap?: (storage: ModelStorage) => Storage;
   readonly limits?: Partial<Limits>;
-  readonly memory?: { readonly isLarge: boolean };
+  readonly memory?: NonNullable<EventLogOptions["memory"]>;
   readonly clock?: () => number;
 }
 

@@ -1,7 +1,7 @@
 // The transport alone: a gRPC server with handlers of the test's own behind the real call router.
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { GrpcServer, type TransportOptions } from "../../src/grpc/transport/grpc-server.ts";
-import { handling, type Handlers } from "../../src/grpc/transport/methods.ts";
+import { handling, type BoundService, type Handlers } from "../../src/grpc/transport/methods.ts";
 import { Stopping, type CallEnvironment } from "../../src/grpc/transport/call-environment.ts";
 import { LargeAnswers } from "../../src/grpc/transport/large-answers.ts";
 import { ClientMemory, type ClientMemoryOptions } from "../../src/log/scheduling/client-memory.ts";
@@ -62,8 +62,18 @@ export const clientMemory: ClientMemoryOptions = {
   timers: nodeTimers,
 };
 
-export async function startBareServer(
+export function startBareServer(
   handlers: Partial<StoreHandlers>,
+  options: Partial<TransportOptions> = {},
+  memoryOptions: Partial<ClientMemoryOptions> = {},
+): Promise<BareServer> {
+  const service = handling(EventStoreService, { ...unscripted, ...handlers });
+  return startBareServices([service], options, memoryOptions);
+}
+
+/** Of any protocol. */
+export async function startBareServices(
+  services: readonly BoundService[],
   options: Partial<TransportOptions> = {},
   memoryOptions: Partial<ClientMemoryOptions> = {},
 ): Promise<BareServer> {
@@ -72,8 +82,7 @@ export async function startBareServer(
   const largeAnswers = new LargeAnswers();
   const scheduler = new Scheduler();
   const environment = { logger, stopping: new Stopping(), memory, largeAnswers, scheduler };
-  const service = handling(EventStoreService, { ...unscripted, ...handlers });
-  const grpc = new GrpcServer([service], { ...transportOptions, ...options }, environment);
+  const grpc = new GrpcServer(services, { ...transportOptions, ...options }, environment);
   const address = await grpc.listenOnTcp("127.0.0.1", 0);
   const calls = new Calls(address);
   const stop = async (): Promise<void> => {

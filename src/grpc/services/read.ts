@@ -63,7 +63,8 @@ export function readMethods(services: ServiceContext) {
     read: (request, call) => read(context, request, call),
     subscribe: (request, call) => subscribe(context, request, call),
     load: (request, call) => load(context, request, call),
-    getEvent: (request, call) => getEvent(context, request, call),
+    getEvent: (request, call) =>
+      context.environment.largeAnswers.make(call, () => getEvent(context, request, call)),
   } satisfies EventStoreMethods;
 }
 

@@ -54,22 +54,26 @@ export class PrefixedMessages {
 }
 
 /**
- * A message that can be made again, so that what a client does not take need not be kept. A part of
- * it may have been sent: what is made again must be the same bytes.
+ * A message that can be made again, or several behind their prefixes, so that what a client does
+ * not take need not be kept. A part of it may have been sent: what is made again must be the same
+ * bytes.
  */
 export class RepeatableMessage {
   readonly length: number;
+  /** With what frames it. */
+  readonly framedBytes: number;
   readonly source: MessageSource;
-  private message: Message | undefined;
+  private message: Message | PrefixedMessages | undefined;
 
-  constructor(message: Message, source: MessageSource) {
+  constructor(message: Message | PrefixedMessages, source: MessageSource) {
     this.length = message.length;
+    this.framedBytes = framedBytes(message);
     this.source = source;
     this.message = message;
   }
 
   /** The bytes, once: from then on they are not kept here. */
-  take(): Message {
+  take(): Message | PrefixedMessages {
     const { message } = this;
     if (message === undefined) throw new Error("a message is taken once");
     this.message = undefined;
@@ -82,7 +86,15 @@ export interface MessageSource {
   /** The client takes nothing for a while. */
   rest(): void;
   /** Undefined: there is no such message any more. */
-  again(): Promise<Message | undefined>;
+  again(): Promise<Message | PrefixedMessages | undefined>;
+}
+
+/** The bytes of a message with what frames it. */
+export function framedBytes(
+  message: Uint8Array | Message | PrefixedMessages | RepeatableMessage,
+): number {
+  if (message instanceof RepeatableMessage) return message.framedBytes;
+  return message instanceof PrefixedMessages ? message.length : message.length + prefixBytes;
 }
 
 /** An encoded message. */

@@ -11,11 +11,11 @@ import { schedulingPolicy } from "../../log/scheduling/policy.ts";
 import { framedAlone, type AnswerFormat, type Framable } from "./call-format.ts";
 import { tooMuchHeld } from "./call-environment.ts";
 import {
-  prefixBytes,
-  PrefixedMessages,
+  framedBytes,
   RepeatableMessage,
   type Message,
   type MessageSource,
+  type PrefixedMessages,
 } from "./message-parts.ts";
 import type { Bytes } from "./methods.ts";
 import type { CallStatus } from "./status.ts";
@@ -160,6 +160,8 @@ export class Outgoing {
     if (this.isBringingBack || this.isEnded) return;
     this.isBringingBack = true;
     try {
+      // Windows of many calls may open at once.
+      await this.memory.room(this.stream.connection);
       const parts: Uint8Array[] = [];
       for (const { remade } of this.unsent) {
         const message = remade !== undefined && "again" in remade ? await remade.again() : remade;
@@ -201,12 +203,11 @@ export class Outgoing {
     if (!this.format.send(this.stream, messages.map(taken))) return false;
     const isAllSent = this.stream.unsentBytes === 0;
     for (const message of messages) {
-      const { length } = message;
-      const sentBytes = message instanceof PrefixedMessages ? length : length + prefixBytes;
-      this.sentBytes += sentBytes;
+      const bytes = framedBytes(message);
+      this.sentBytes += bytes;
       if (isAllSent || !this.format.isPlain) continue;
-      this.unsent.push({ bytes: sentBytes, remade: remadeOf(message) });
-      this.unsentSum += sentBytes;
+      this.unsent.push({ bytes, remade: remadeOf(message) });
+      this.unsentSum += bytes;
     }
     if (this.unsent.length > 0) this.forgetSent();
     return true;

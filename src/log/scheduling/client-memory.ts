@@ -43,7 +43,7 @@ const payingMs = 250;
 export class ClientMemory {
   private readonly options: ClientMemoryOptions;
   private readonly accounts = new Set<Account>();
-  private readonly byHolder = new WeakMap<Holder, Account>();
+  private readonly byHolder = new WeakMap<object, Account>();
   /** Accounts with calls that wait for room. */
   private readonly waiting = new Set<Account>();
   private isLettingIn = false;
@@ -79,9 +79,10 @@ export class ClientMemory {
 
   /**
    * Waits until a connection that holds more than its share may hold more: while much is held, it
-   * waits for what it holds itself, or for what others let go. Undefined: it may now.
+   * waits for what it holds itself, or for what others let go. Undefined: it may now, as may who is
+   * no holder.
    */
-  room(holder: Holder): Promise<void> | undefined {
+  room(holder: object): Promise<void> | undefined {
     if (!this.isLarge) return undefined;
     const account = this.byHolder.get(holder);
     if (account === undefined || this.hasRoom(account)) return undefined;

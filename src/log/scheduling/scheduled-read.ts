@@ -15,6 +15,11 @@ export interface Source {
   readonly gate: Gate;
   /** What is held for all clients. Absent: the consumer takes everything at once. */
   readonly memory?: Pick<ClientMemory, "isLarge"> | undefined;
+  /**
+   * Resolves when more may be read for the reader's client. Undefined: now. Absent: what is read is
+   * not held for a client.
+   */
+  readonly room?: (() => Promise<void> | undefined) | undefined;
 }
 
 /**
@@ -23,7 +28,7 @@ export interface Source {
  * nothing for it meanwhile. What a view of one head needs is read as of that head.
  */
 export async function* scheduledRead(
-  { storage, gate, memory }: Source,
+  { storage, gate, memory, room }: Source,
   read: StorageRead,
   signal?: AbortSignal,
 ): AsyncGenerator<HeldBatch> {
@@ -50,6 +55,14 @@ export async function* scheduledRead(
       if (isOver(signal)) {
         gate.leave(expectedCost);
         return;
+      }
+      // Those who came before may have filled the memory while this one waited for its turn.
+      const full = room?.();
+      if (full !== undefined) {
+        gate.leave(expectedCost);
+        await close();
+        await full;
+        continue;
       }
       let batch: HeldBatch | undefined;
       try {

@@ -36,6 +36,8 @@ interface Waiting {
 
 /** What the work of one connection passes, in pieces. Costs are in bytes: see policy.ts. */
 export interface Gate {
+  /** The connection, or whatever else `gateOf` was asked for. */
+  readonly owner: object;
   /** Pieces that wait, over all gates of the scheduler. */
   readonly waitingCount: number;
   /**
@@ -69,7 +71,7 @@ export class Scheduler {
   /** The gate of a connection, or of anything else whose work is counted together. */
   gateOf(owner: object): Gate {
     let gate = this.gates.get(owner);
-    if (gate === undefined) this.gates.set(owner, (gate = new ConnectionGate(this)));
+    if (gate === undefined) this.gates.set(owner, (gate = new ConnectionGate(this, owner)));
     return gate;
   }
 
@@ -199,14 +201,16 @@ export async function inTurn<T>(
 
 /** One connection's place in the order. */
 class ConnectionGate implements Gate {
+  readonly owner: object;
   readonly line = new Fifo<Waiting>();
   /** What it got beyond its share while others waited. */
   owedBytes = 0;
   contention = -1;
   private readonly scheduler: Scheduler;
 
-  constructor(scheduler: Scheduler) {
+  constructor(scheduler: Scheduler, owner: object) {
     this.scheduler = scheduler;
+    this.owner = owner;
   }
 
   get waitingCount(): number {

@@ -192,6 +192,12 @@ class Subscription implements LiveReader {
     while (first <= bound && this.readsTogether(first, bound)) {
       const batch = await this.shared(first, bound);
       if (this.signal.aborted) return;
+      // Each client gets bytes of its own of what is read once for all.
+      const full = this.source.room?.();
+      if (full !== undefined) {
+        await full;
+        continue;
+      }
       first = batch.through + 1;
       yield batch;
     }

@@ -15,10 +15,12 @@ import {
   type SubscribeResponse,
 } from "../../gen/umadb/v1/umadb_pb.js";
 import type { Call } from "../../grpc/transport/call-environment.ts";
+import { RepeatableMessage } from "../../grpc/transport/message-parts.ts";
 import type { Encoded } from "../../grpc/transport/methods.ts";
 import { doneWith } from "../../log/scheduling/held-batch.ts";
 import type {
   Batch,
+  ReadMessage,
   ReadRequest as LogRead,
   SubscribeRequest as LogSubscribe,
 } from "../../log/verbs.ts";
@@ -40,32 +42,41 @@ const messageBytesMax = 3.5 * 1024 * 1024;
 const envelopeBytes = 64;
 const checkpointIntervalMs = 3_600_000;
 
-/** A message of these events. `isWhole`: it is no piece of one that would have been too large. */
-type Encode<M> = (events: SequencedEvent[], isWhole: boolean) => Encoded<M> | undefined;
+interface MessageOptions<M> {
+  readonly batchSize: number | undefined;
+  readonly call: Call;
+  /**
+   * A message of these events. `isWhole`: it is no piece of one that would have been too large.
+   * Undefined: there is no such message.
+   */
+  encode(events: SequencedEvent[], isWhole: boolean): Encoded<M> | undefined;
+  /** Reads the events between these two, and these, again. */
+  between(first: number, last: number): AsyncIterable<ReadMessage>;
+}
 
 /**
  * Gathers events into encoded messages. What it holds is drawn from the call's budget until then,
  * and nothing of it is kept beside a message that waits for the client.
  */
 class Messages<M> {
+  private readonly options: MessageOptions<M>;
   private readonly size: number;
   private readonly call: Call;
-  private readonly encode: Encode<M>;
   private events: SequencedEvent[] = [];
   private bytes = 0;
   /** Events of the message, in all of its pieces. */
   private count = 0;
-  private ready: Encoded<M>[] = [];
+  private ready: RepeatableMessage[] = [];
 
-  /** `encode`: undefined, there is no such message. */
-  constructor(batchSize: number | undefined, call: Call, encode: Encode<M>) {
+  constructor(options: MessageOptions<M>) {
+    const { batchSize, call } = options;
     this.size = Math.min(Math.max(batchSize ?? batchSizeDefault, 1), batchSizeMax);
+    this.options = options;
     this.call = call;
-    this.encode = encode;
   }
 
   /** The messages that are complete with the events of this batch. */
-  add(batch: Batch): readonly Encoded<M>[] {
+  add(batch: Batch): readonly RepeatableMessage[] {
     for (const record of batchRecords(batch)) {
       const bytes = record.length + envelopeBytes;
       if (this.bytes + bytes > messageBytesMax) this.cut(false);
@@ -79,12 +90,12 @@ class Messages<M> {
   }
 
   /** The message that is not complete, if it has events. */
-  rest(): readonly Encoded<M>[] {
+  rest(): readonly RepeatableMessage[] {
     this.cut(true);
     return this.take();
   }
 
-  private take(): readonly Encoded<M>[] {
+  private take(): readonly RepeatableMessage[] {
     const { ready } = this;
     this.ready = [];
     return ready;
@@ -92,12 +103,25 @@ class Messages<M> {
 
   private cut(isWhole: boolean): void {
     if (isWhole) this.count = 0;
-    if (this.events.length === 0) return;
-    const message = this.encode(this.events, isWhole);
+    const first = Number(this.events.at(0)?.position ?? 0n);
+    const last = Number(this.events.at(-1)?.position ?? 0n);
+    if (first === 0) return;
+    const message = this.options.encode(this.events, isWhole);
     this.events = [];
     this.call.release(this.bytes);
     this.bytes = 0;
-    if (message !== undefined) this.ready.push(message);
+    if (message === undefined) return;
+    const again = (): Promise<Buffer | undefined> => this.again(first, last, isWhole);
+    this.ready.push(new RepeatableMessage(message, { rest() {}, again }));
+  }
+
+  private async again(first: number, last: number, isWhole: boolean): Promise<Buffer | undefined> {
+    const events: SequencedEvent[] = [];
+    for await (const message of this.options.between(first, last)) {
+      if (message.kind !== "batch") continue;
+      for (const record of batchRecords(message.batch)) events.push(sequencedOf(record));
+    }
+    return this.options.encode(events, isWhole);
   }
 }
 
@@ -105,7 +129,7 @@ export async function* eventMessages(
   context: UmadbContext,
   request: ReadRequest,
   call: Call,
-): AsyncGenerator<Encoded<ReadResponse>> {
+): AsyncGenerator<Encoded<ReadResponse> | RepeatableMessage> {
   if (request.subscribe === true) throw argumentRefused("subscribe: call Subscribe instead");
   const { log, limits } = context;
   const { limit, batchSize } = request;
@@ -114,14 +138,22 @@ export async function* eventMessages(
   if (limit === 0) return;
   const { head } = log.info();
   const wanted = query && logRead(request, head);
+  const selection = umadbSelection(query ?? { items: [] });
+  const direction = wanted?.direction ?? "forwards";
   let isEmpty = true;
-  const messages = new Messages<ReadResponse>(batchSize, call, (events, isWhole) => {
-    isEmpty = false;
-    const last = limit === undefined ? BigInt(head) : (events.at(-1)?.position ?? 0n);
-    return responseOf(events, isWhole ? last : 0n);
+  const messages = new Messages<ReadResponse>({
+    batchSize,
+    call,
+    encode(events, isWhole) {
+      isEmpty = false;
+      const last = limit === undefined ? BigInt(head) : (events.at(-1)?.position ?? 0n);
+      return responseOf(events, isWhole ? last : 0n);
+    },
+    between: (first, last) =>
+      log.read({ selection, direction, from: at(first), to: at(last) }, call.signal, call.gate),
   });
   if (wanted !== undefined) {
-    const read = { ...wanted, selection: umadbSelection(query ?? { items: [] }), limit };
+    const read = { ...wanted, selection, limit };
     for await (const message of log.read(read, call.signal, call.gate)) {
       if (message.kind === "batch") yield* messages.add(message.batch);
     }
@@ -140,12 +172,15 @@ function encoded({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>): B
   return Buffer.from(buffer, byteOffset, byteLength);
 }
 
+function at(position: number) {
+  return { kind: "position", position } as const;
+}
+
 /** As of the head. Undefined: there are no events there. */
 function logRead(
   { start, backwards }: ReadRequest,
   head: number,
 ): Pick<LogRead, "direction" | "from" | "to"> | undefined {
-  const at = (position: number) => ({ kind: "position", position }) as const;
   const from = start === undefined ? undefined : boundedPosition(start);
   if (backwards === true) {
     const last = Math.min(from ?? head, head);
@@ -159,7 +194,7 @@ export async function* subscribedEvents(
   context: UmadbContext,
   request: SubscribeRequest,
   call: Call,
-): AsyncGenerator<Encoded<SubscribeResponse>> {
+): AsyncGenerator<RepeatableMessage> {
   const { log, limits } = context;
   const query = umadbQuery(request.query, limits);
   call.require(queryNeeds(query?.items ?? []));
@@ -172,11 +207,18 @@ export async function* subscribedEvents(
     kind: "after-position",
     position: Math.min(boundedPosition(after), log.info().head),
   } as const;
-  const messages = new Messages<SubscribeResponse>(batchSize, call, (events) => {
-    const later = events.filter(({ position }) => position > after);
-    if (later.length === 0) return undefined;
-    const response = { $typeName: "umadb.v1.SubscribeResponse" as const, events: later };
-    return encoded(toBinary(SubscribeResponseSchema, response));
+  const direction = "forwards";
+  const messages = new Messages<SubscribeResponse>({
+    batchSize,
+    call,
+    encode(events) {
+      const later = events.filter(({ position }) => position > after);
+      if (later.length === 0) return undefined;
+      const response = { $typeName: "umadb.v1.SubscribeResponse" as const, events: later };
+      return encoded(toBinary(SubscribeResponseSchema, response));
+    },
+    between: (first, last) =>
+      log.read({ selection, direction, from: at(first), to: at(last) }, call.signal, call.gate),
   });
   const wanted = { selection, start, checkpointIntervalMs };
   try {
@@ -193,7 +235,7 @@ async function* followed(
   wanted: LogSubscribe,
   messages: Messages<SubscribeResponse>,
   call: Call,
-): AsyncGenerator<Encoded<SubscribeResponse>> {
+): AsyncGenerator<RepeatableMessage> {
   let isLive = false;
   for await (const message of log.subscribe(wanted, call.signal, call.gate)) {
     if (message.kind === "batch") yield* messages.add(message.batch);

@@ -13,25 +13,20 @@ import {
 import { LoadRequestSchema, LoadResponseSchema } from "../../../src/gen/annals/v1/snapshot_pb.js";
 import type { ServiceContext } from "../../../src/grpc/services/context.ts";
 import { readMethods } from "../../../src/grpc/services/read.ts";
-import { hpackOf } from "../../../src/http2/hpack-encoder.ts";
-import { flag, type } from "../../../src/http2/protocol.ts";
-import { data, frame, RawClient, uint32 } from "../../http2/raw-client.ts";
 import { appendAll, openLog, type Opened } from "../../log/harness.ts";
 import { startBareServer, type BareServer } from "../../support/bare-server.ts";
 import { encode } from "../../support/calls.ts";
-import { messageFrame } from "../../support/raw-connection.ts";
+import { initialWindow, StandingClient } from "../../support/standing-client.ts";
 
 const eventCount = 60;
 const eventBytes = 10_000;
-/** Of the connection, its stream, and what has been given to the socket. */
-const restBytesMax = 80 * 1024;
-const initialWindow = 65_535;
+const service = "/annals.v1.EventStoreService";
 
 let opened: Opened;
 let server: BareServer;
-let client: RawClient;
+let client: StandingClient;
 afterEach(async () => {
-  client.destroy();
+  client.raw.destroy();
   await server.stop();
 });
 
@@ -49,46 +44,7 @@ async function started(): Promise<void> {
     subscribe: (request, call) => methods().subscribe(request, call),
     load: (request, call) => methods().load(request, call),
   });
-  client = new RawClient(server.port);
-}
-
-function ask(method: string, request: Buffer): void {
-  const fields: [string, string][] = [
-    [":method", "POST"],
-    [":scheme", "http"],
-    [":path", `/annals.v1.EventStoreService/${method}`],
-    [":authority", "here"],
-    ["content-type", "application/grpc"],
-    ["te", "trailers"],
-  ];
-  const head = frame(type.headers, flag.endHeaders, 1, hpackOf(fields));
-  client.send(head, data(1, messageFrame(request), flag.endStream));
-}
-
-function widen(bytes: number): void {
-  client.send(frame(type.windowUpdate, 0, 0, uint32(bytes)));
-  client.send(frame(type.windowUpdate, 0, 1, uint32(bytes)));
-}
-
-/** Until the client has what its window allows, and the server holds nothing more for it. */
-async function dropped(window: number): Promise<void> {
-  await expect.poll(() => client.dataBytes(1), { timeout: 20_000 }).toBe(window);
-  const held = () => server.memory.bytes;
-  await expect.poll(held, { timeout: 20_000 }).toBeLessThan(restBytesMax);
-}
-
-/** The whole messages that have come. */
-function messages(): Buffer[] {
-  const parts = client.frames.filter((each) => each.type === type.data && each.id === 1);
-  const bytes = Buffer.concat(parts.map(({ payload }) => payload));
-  const found: Buffer[] = [];
-  for (let at = 0; bytes.length - at >= 5;) {
-    const end = at + 5 + bytes.readUInt32BE(at + 1);
-    if (end > bytes.length) break;
-    found.push(bytes.subarray(at + 5, end));
-    at = end;
-  }
-  return found;
+  client = new StandingClient(server);
 }
 
 interface Got {
@@ -134,13 +90,13 @@ describe("a client that takes nothing for a while", () => {
     { timeout: 60_000 },
     async (method, request, of, wanted) => {
       await started();
-      ask(method, request);
-      await dropped(initialWindow);
+      client.ask(`${service}/${method}`, request);
+      await client.dropped(initialWindow);
       // In the middle of a message, and again after a little more of it.
-      widen(7_001);
-      await dropped(initialWindow + 7_001);
-      widen(100_000_000);
-      const events = () => messages().flatMap(of);
+      client.widen(7_001);
+      await client.dropped(initialWindow + 7_001);
+      client.widen(100_000_000);
+      const events = () => client.messages().flatMap(of);
       await expect.poll(() => events().length, { timeout: 20_000 }).toBe(wanted.length);
       expect(events().map(({ position }) => Number(position))).toEqual(wanted);
       for (const { position, data: bytes } of events()) {
@@ -152,11 +108,11 @@ describe("a client that takes nothing for a while", () => {
 
   test("is told where what was on its way is there no longer", { timeout: 60_000 }, async () => {
     await started();
-    ask(
-      "Subscribe",
+    client.ask(
+      `${service}/Subscribe`,
       encode(SubscribeRequestSchema, { start: { case: "afterPosition", value: 0n } }),
     );
-    await dropped(initialWindow);
+    await client.dropped(initialWindow);
     await opened.log.streams.remove({
       stream: "s",
       expected: undefined,
@@ -164,14 +120,14 @@ describe("a client that takes nothing for a while", () => {
       actor: "",
       reason: "",
     });
-    widen(100_000_000);
+    client.widen(100_000_000);
     // Between messages it would be a status; a message of which a part was sent cannot go on.
-    await client.resetCode(1);
-    const events = messages().flatMap(ofSubscribe);
+    await client.raw.resetCode(1);
+    const events = client.messages().flatMap(ofSubscribe);
     for (const { position, data: bytes } of events) {
       const own = Buffer.alloc(eventBytes, Number(position) - 1);
       expect(Buffer.compare(bytes, own)).toBe(0);
     }
-    expect(client.dataBytes(1)).toBe(initialWindow);
+    expect(client.raw.dataBytes(1)).toBe(initialWindow);
   });
 });

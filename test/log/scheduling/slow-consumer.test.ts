@@ -1,8 +1,10 @@
 // While much is held for clients, a call that waits for its client keeps almost nothing in memory.
 import fc from "fast-check";
-import { expect, test } from "vitest";
-import { selects } from "../../../src/domain/query.ts";
+import { describe, expect, test } from "vitest";
+import { selects, type Selection } from "../../../src/domain/query.ts";
 import type { SubscribeRequest } from "../../../src/log/event-log.ts";
+import { ClientMemory, type Share } from "../../../src/log/scheduling/client-memory.ts";
+import { Scheduler } from "../../../src/log/scheduling/scheduler.ts";
 import type { Storage, StorageRead } from "../../../src/storage/storage.ts";
 import {
   arbitraryEvent,
@@ -10,6 +12,7 @@ import {
   commitEvents,
   newEvent,
 } from "../../support/events.ts";
+import { handTimers, settled } from "../../support/hand-timers.ts";
 import { createModelStorage } from "../../support/model-storage.ts";
 import { openLog, positionsIn } from "../harness.ts";
 
@@ -31,7 +34,7 @@ function counting(reads: Set<StorageRead>): (storage: Storage) => Storage {
 
 test("a subscriber that catches up and stands still keeps no read of the engine open", async () => {
   const reads = new Set<StorageRead>();
-  const memory = { isLarge: false };
+  const memory = { isLarge: false, room: () => undefined };
   const limits = { batchBytesMax: 64 };
   const { log, storage } = openLog({ wrap: counting(reads), memory, limits });
   await commitEvents(
@@ -91,7 +94,7 @@ test("every matching event comes once and in order, however that changes", async
       fc.array(fc.boolean(), { minLength: 1, maxLength: 20 }),
       fc.integer({ min: 1, max: 400 }),
       async (events, selection, untaken, batchBytesMax) => {
-        const memory = { isLarge: false };
+        const memory = { isLarge: false, room: () => undefined };
         const limits = { batchBytesMax };
         const { log, storage } = openLog({ storage: createModelStorage(), memory, limits });
         await commitEvents(storage, events);
@@ -108,5 +111,95 @@ test("every matching event comes once and in order, however that changes", async
         expect(found).toEqual(expected);
       },
     ),
+  );
+});
+
+/** A connection whose calls keep what they get. */
+class Connection {
+  readonly share: Share;
+  kept = 0;
+
+  constructor(memory: ClientMemory) {
+    this.share = memory.open(this);
+  }
+
+  keep(bytes: number): void {
+    if (this.share.take(bytes)) this.kept += bytes;
+  }
+
+  relieve(): void {}
+}
+
+const largeBytes = 1_000_000;
+/** From half of it on, calls wait. */
+const bytesMax = 40_000_000;
+const sharedSelection = { kind: "stream", stream: "s" } as const;
+
+describe("of very many clients that take nothing", () => {
+  const waitsFor = async (selectionOf: (i: number) => Selection, isSubscribed: boolean) => {
+    const memory = new ClientMemory({ bytesMax, sureBytes: 1_000, timers: handTimers() });
+    let readBytes = 0;
+    const wrap = (storage: Storage): Storage => ({
+      ...storage,
+      async *read(read) {
+        for await (const batch of storage.read(read)) {
+          readBytes += batch.bytes;
+          yield batch;
+        }
+      },
+    });
+    const { log, storage } = openLog({ memory, wrap });
+    await commitEvents(storage, [newEvent({ stream: "s", data: Buffer.alloc(largeBytes) })]);
+    const connection = new Connection(memory);
+    const gate = new Scheduler().gateOf(connection);
+    const ended = new AbortController();
+    let got = 0;
+    const one = async (i: number): Promise<void> => {
+      const selection = selectionOf(i);
+      const subscribed = { ...request, selection } as SubscribeRequest;
+      const messages = isSubscribed
+        ? log.subscribe(subscribed, ended.signal, gate)
+        : log.read({ selection, direction: "forwards" }, ended.signal, gate);
+      for await (const message of messages) {
+        if (message.kind !== "batch") continue;
+        got++;
+        connection.keep(message.batch.bytes);
+        await new Promise((resolve) => ended.signal.addEventListener("abort", resolve));
+      }
+    };
+    for (let i = 0; i < 200; i++) void one(i);
+    await settled();
+    const seen = { got, readBytes, kept: connection.kept };
+    // What was kept is given back: another one gets on.
+    connection.share.give(connection.kept);
+    await settled();
+    const later = got;
+    ended.abort();
+    await log.stop();
+    return { ...seen, later };
+  };
+  const own = (i: number): Selection => ({
+    kind: "query",
+    query: {
+      items: [{ streams: ["s", `t${i}`], streamPrefixes: [], types: [], tags: [], tagsAny: [] }],
+    },
+  });
+  const cases = [
+    ["subscriptions, each with events of its own", own, true],
+    ["subscriptions to the same stream", () => sharedSelection, true],
+    ["reads", own, false],
+  ] as const;
+
+  test.each(cases)(
+    "%s are read for only as far as the memory goes",
+    async (_, of, isSubscribed) => {
+      const { got, readBytes, kept, later } = await waitsFor(of, isSubscribed);
+      // Half of the budget, and what is read at a time.
+      expect(kept).toBeGreaterThan(bytesMax / 2);
+      expect(kept).toBeLessThan(bytesMax);
+      expect(got * largeBytes).toBeLessThan(bytesMax);
+      expect(readBytes).toBeLessThan(bytesMax);
+      expect(later).toBeGreaterThan(got);
+    },
   );
 });

@@ -9,7 +9,9 @@ import {
   type ReadResp,
 } from "../../../gen/event_store/client/streams/streams_pb.js";
 import { WireReader } from "../../../domain/wire.ts";
-import type { Batch } from "../../../log/verbs.ts";
+import { PrefixedMessages, RepeatableMessage } from "../../../grpc/transport/message-parts.ts";
+import { doneWith } from "../../../log/scheduling/held-batch.ts";
+import type { Batch, RereadableBatch } from "../../../log/verbs.ts";
 import { bufferOf } from "../mapping/bytes.ts";
 import { linkTarget, linkType } from "../mapping/content.ts";
 import type { LogContext } from "../mapping/context.ts";
@@ -47,6 +49,9 @@ export interface FoundRecord {
   readonly position: number;
 }
 
+/** Messages of a read or a subscription. */
+export type ReadPiece = PrefixedMessages | RepeatableMessage;
+
 export interface WriteOptions {
   readonly limit?: number;
   readonly after?: number;
@@ -63,6 +68,11 @@ export class EventStream {
     this.context = context;
     this.options = options;
     this.writer = new EventWriter(options);
+  }
+
+  /** Another one that writes the same. */
+  again(): EventStream {
+    return new EventStream(this.context, this.options);
   }
 
   /** Whether every event of a batch is written as it is. */
@@ -190,6 +200,30 @@ function linkTo(view: RecordView, stream: string): Uint8Array {
     },
   };
   return toBinary(RecordedEventSchema, create(RecordedEventSchema, fields));
+}
+
+/**
+ * What is written of a batch, in one piece, and how many events these are. The piece can be made
+ * again, and nothing of the batch is kept for that. `write` has no other effect.
+ */
+export async function pieceOf(
+  events: EventStream,
+  batch: Batch | RereadableBatch,
+  write: (into: EventStream) => Promise<number>,
+): Promise<{ readonly count: number; readonly piece: ReadPiece | undefined }> {
+  const count = await write(events);
+  doneWith(batch);
+  const piece = events.writer.take();
+  if (piece === undefined || !("again" in batch)) return { count, piece };
+  const again = async (): Promise<PrefixedMessages | undefined> => {
+    await batch.again();
+    const into = events.again();
+    await write(into);
+    batch.letGo();
+    return into.writer.take();
+  };
+  const source = { rest: () => batch.rest(), again };
+  return { count, piece: new RepeatableMessage(piece, source) };
 }
 
 /** A message that is not an event. */

@@ -7,11 +7,9 @@ import {
   type ReadResp,
 } from "../../../gen/event_store/client/streams/streams_pb.js";
 import type { Call } from "../../../grpc/transport/call-environment.ts";
-import type { PrefixedMessages } from "../../../grpc/transport/message-parts.ts";
-import { doneWith } from "../../../log/scheduling/held-batch.ts";
 import type { Bound, ReadRequest } from "../../../log/verbs.ts";
 import type { LogContext } from "../mapping/context.ts";
-import { EventStream, formOf } from "./event-stream.ts";
+import { EventStream, formOf, pieceOf, type ReadPiece } from "./event-stream.ts";
 import { assertNotTombstoned, streamState, type KnownStream } from "../mapping/look-up.ts";
 import { selectEverything, selectionOfTarget } from "../mapping/names.ts";
 import { permit, readNeeds } from "../mapping/permissions.ts";
@@ -25,7 +23,7 @@ import {
 import { followEvents } from "./subscribe.ts";
 
 /** What a stream of answers consists of. */
-export type ReadAnswer = ReadResp | PrefixedMessages;
+export type ReadAnswer = ReadResp | ReadPiece;
 
 export function readCall(
   context: LogContext,
@@ -116,7 +114,7 @@ async function* eventsOfRead(
   call: Call,
   request: ReadRequest | undefined,
   { isRecreated = false, onEvents = () => {} }: Counting,
-): AsyncGenerator<PrefixedMessages> {
+): AsyncGenerator<ReadPiece> {
   let left = safe(wanted.count ?? 0n);
   if (request === undefined || left === 0) return;
   const events = new EventStream({ log, limits }, { ...formOf(wanted), isRecreated });
@@ -124,16 +122,15 @@ async function* eventsOfRead(
   const limited = isFiltered ? request : { ...request, limit: left };
   for await (const message of log.read(limited, call.signal, call.gate)) {
     if (message.kind !== "batch") continue;
-    const before = left;
-    if (events.isPlain) {
-      events.writer.addAll(message.batch);
-      left -= message.batch.count;
-    } else {
-      left -= await events.write(message.batch, { limit: left });
-    }
-    onEvents(before - left);
-    doneWith(message.batch);
-    const piece = events.writer.take();
+    const { batch } = message;
+    const limit = left;
+    const { count, piece } = await pieceOf(events, batch, async (into) => {
+      if (!into.isPlain) return into.write(batch, { limit });
+      into.writer.addAll(batch);
+      return batch.count;
+    });
+    left -= count;
+    onEvents(count);
     if (piece !== undefined) yield piece;
     if (left === 0) return;
   }

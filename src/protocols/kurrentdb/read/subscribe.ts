@@ -10,11 +10,10 @@ import { scanRecord } from "../../../domain/record.ts";
 import type { ReadResp } from "../../../gen/event_store/client/streams/streams_pb.js";
 import type { Call } from "../../../grpc/transport/call-environment.ts";
 import type { PrefixedMessages } from "../../../grpc/transport/message-parts.ts";
-import { doneWith } from "../../../log/scheduling/held-batch.ts";
 import type { SubscribeRequest, SubscribeStart } from "../../../log/verbs.ts";
 import type { LogContext } from "../mapping/context.ts";
 import { streamDeleted } from "../mapping/errors.ts";
-import { EventStream, formOf, readMessage } from "./event-stream.ts";
+import { EventStream, formOf, pieceOf, readMessage, type ReadPiece } from "./event-stream.ts";
 import { assertNotTombstoned, recordsOfBatch, streamState } from "../mapping/look-up.ts";
 import { selectEverything, selectionOfTarget } from "../mapping/names.ts";
 import { safe, type AllRead, type EventRead, type StreamRead } from "./read-request.ts";
@@ -27,7 +26,7 @@ export async function* followEvents(
   context: LogContext,
   wanted: EventRead,
   call: Call,
-): AsyncGenerator<ReadResp | PrefixedMessages> {
+): AsyncGenerator<ReadResp | ReadPiece> {
   const ended = new AbortController();
   const end = { handleEvent: () => ended.abort(call.reason) };
   call.addEventListener("abort", end);
@@ -55,7 +54,7 @@ async function* followAll(
   wanted: AllRead,
   signal: AbortSignal,
   { gate }: Call,
-): AsyncGenerator<PrefixedMessages> {
+): AsyncGenerator<ReadPiece> {
   const { filter, from } = wanted;
   const head = context.log.info().head;
   const start: SubscribeStart =
@@ -66,41 +65,47 @@ async function* followAll(
   const after = from.kind === "at" ? safe(from.at) : 0;
   const events = new EventStream(context, formOf(wanted));
   yield confirmation(events) as PrefixedMessages;
-  const checkpoints = new Checkpoints(events, filter?.checkpointEvents ?? Infinity);
+  const checkpoints = new Checkpoints(filter?.checkpointEvents ?? Infinity);
   let isLive = false;
   const request: SubscribeRequest = { selection: selectEverything, start, checkpointIntervalMs };
   for await (const message of context.log.subscribe(request, signal, gate)) {
     if (message.kind === "batch") {
-      const onExamined = (position: number): void => checkpoints.examined(position);
-      await events.write(message.batch, { after, onExamined });
-      doneWith(message.batch);
+      const { batch } = message;
+      const before = checkpoints.copy();
+      const { piece } = await pieceOf(events, batch, (into) => {
+        const own = into === events ? checkpoints : before.copy();
+        const onExamined = (position: number): void => own.examined(into, position);
+        return into.write(batch, { after, onExamined });
+      });
+      if (piece !== undefined) yield piece;
     } else if (message.kind === "caught-up" && !isLive) {
       isLive = true;
-      if (filter !== undefined) checkpoints.add(message.position);
+      if (filter !== undefined) checkpoints.add(events, message.position);
       events.writer.message(caughtUp(message, { position: message.position }));
+      yield events.writer.take() as PrefixedMessages;
     }
-    const piece = events.writer.take();
-    if (piece !== undefined) yield piece;
   }
 }
 
 /** Writes a checkpoint when enough events were examined, and no checkpoint twice. */
 class Checkpoints {
-  private readonly events: EventStream;
   private readonly interval: number;
   private count = 0;
   private last = 0;
 
-  constructor(events: EventStream, interval: number) {
-    this.events = events;
+  constructor(interval: number) {
     this.interval = interval;
   }
 
-  examined(position: number): void {
-    if (++this.count >= this.interval) this.add(position);
+  copy(): Checkpoints {
+    return Object.assign(new Checkpoints(this.interval), this);
   }
 
-  add(position: number): void {
+  examined(into: EventStream, position: number): void {
+    if (++this.count >= this.interval) this.add(into, position);
+  }
+
+  add(into: EventStream, position: number): void {
     this.count = 0;
     if (position <= this.last) return;
     this.last = position;
@@ -109,7 +114,7 @@ class Checkpoints {
       commitPosition: BigInt(position),
       preparePosition: BigInt(position),
     };
-    this.events.writer.message(readMessage({ case: "checkpoint", value }));
+    into.writer.message(readMessage({ case: "checkpoint", value }));
   }
 }
 
@@ -141,7 +146,7 @@ async function* followStream(
   wanted: StreamRead,
   ended: AbortController,
   { gate }: Call,
-): AsyncGenerator<PrefixedMessages> {
+): AsyncGenerator<ReadPiece> {
   const { target, name } = wanted;
   const { start, firstVersion } = await startOf(context, wanted);
   const events = new EventStream(context, { ...formOf(wanted), firstVersion });
@@ -153,15 +158,15 @@ async function* followStream(
   const request: SubscribeRequest = { selection, start, checkpointIntervalMs };
   for await (const message of context.log.subscribe(request, ended.signal, gate)) {
     if (message.kind === "batch") {
-      await events.write(message.batch);
-      doneWith(message.batch);
+      const { batch } = message;
+      const { piece } = await pieceOf(events, batch, (into) => into.write(batch));
+      if (piece !== undefined) yield piece;
     } else if (message.kind === "caught-up" && !isLive) {
       isLive = true;
       const revision = await lastRevision(context, wanted, message.position);
       events.writer.message(caughtUp(message, { revision }));
+      yield events.writer.take() as PrefixedMessages;
     }
-    const piece = events.writer.take();
-    if (piece !== undefined) yield piece;
   }
   if (tombstone.isSet) throw streamDeleted(name);
 }

@@ -1,0 +1,66 @@
+// A client that asks for something and takes no more than its window, with raw frames over a real
+// socket, until the test widens it.
+import { expect } from "vitest";
+import { hpackOf } from "../../src/http2/hpack-encoder.ts";
+import { flag, type } from "../../src/http2/protocol.ts";
+import { data, frame, RawClient, uint32 } from "../http2/raw-client.ts";
+import type { BareServer } from "./bare-server.ts";
+import { messageFrame } from "./raw-connection.ts";
+
+/** Of the connection, its stream, and what has been given to the socket. */
+const restBytesMax = 80 * 1024;
+export const initialWindow = 65_535;
+const timeout = 20_000;
+
+export class StandingClient {
+  readonly raw: RawClient;
+  private readonly server: BareServer;
+
+  constructor(server: BareServer) {
+    this.server = server;
+    this.raw = new RawClient(server.port);
+  }
+
+  ask(path: string, request: Buffer): void {
+    const fields: [string, string][] = [
+      [":method", "POST"],
+      [":scheme", "http"],
+      [":path", path],
+      [":authority", "here"],
+      ["content-type", "application/grpc"],
+      ["te", "trailers"],
+    ];
+    const head = frame(type.headers, flag.endHeaders, 1, hpackOf(fields));
+    this.raw.send(head, data(1, messageFrame(request), flag.endStream));
+  }
+
+  widen(bytes: number): void {
+    this.raw.send(frame(type.windowUpdate, 0, 0, uint32(bytes)));
+    this.raw.send(frame(type.windowUpdate, 0, 1, uint32(bytes)));
+  }
+
+  /** Until the client has what its window allows, and the server holds nothing more for it. */
+  async dropped(window: number): Promise<void> {
+    await expect.poll(() => this.raw.dataBytes(1), { timeout }).toBe(window);
+    await expect.poll(() => this.server.memory.bytes, { timeout }).toBeLessThan(restBytesMax);
+  }
+
+  /** What has come, with the prefixes of messages. */
+  bytes(): Buffer {
+    const parts = this.raw.frames.filter((each) => each.type === type.data && each.id === 1);
+    return Buffer.concat(parts.map(({ payload }) => payload));
+  }
+
+  /** The whole messages that have come. */
+  messages(): Buffer[] {
+    const bytes = this.bytes();
+    const found: Buffer[] = [];
+    for (let at = 0; bytes.length - at >= 5;) {
+      const end = at + 5 + bytes.readUInt32BE(at + 1);
+      if (end > bytes.length) break;
+      found.push(bytes.subarray(at + 5, end));
+      at = end;
+    }
+    return found;
+  }
+}
