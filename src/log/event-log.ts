@@ -98,11 +98,6 @@ export function createEventLog(options: EventLogOptions): EventLog {
   const loops = new LiveLoops({ interests, shared, timers, batchBytes });
   const source = { ...reading, interests, shared, loops, open, timers, clock, propose };
   const sourceOf = (its: Gate = gate) => ({ ...source, gate: its });
-  /** Of what is sent as it is read, batch by batch. */
-  const sentFrom = (its: Gate = gate) => ({
-    ...sourceOf(its),
-    room: memory && (() => memory.room(its.owner)),
-  });
   const copies = copying(storage);
   unwatch.push(copies.stop);
   const infoOf = (stream: StreamFacts) => streamInfo(stream, interests);
@@ -117,8 +112,8 @@ export function createEventLog(options: EventLogOptions): EventLog {
     lookAhead: (append) => lookAhead(reading, append),
     epochMismatch: (readIn) => mismatchOf(reading, readIn),
     copy: copies.copy,
-    read: (request, signal, its) => read(sentFrom(its), request, storage.head().position, signal),
-    subscribe: (request, signal, its, offer) => subscribe(sentFrom(its), request, signal, offer),
+    read: (request, signal, its) => read(sourceOf(its), request, storage.head().position, signal),
+    subscribe: (request, signal, its, offer) => subscribe(sourceOf(its), request, signal, offer),
     saveSnapshot: (snapshot, signal) => saveSnapshot(source, snapshot, signal),
     getSnapshot: (request, its) => getSnapshot(sourceOf(its), request),
     listSnapshots: (request, caller = own) => listSnapshots(source, request, caller),

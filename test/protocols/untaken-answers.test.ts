@@ -141,7 +141,7 @@ async function started(): Promise<void> {
   server = await startBareServices(services);
 }
 
-function client(): StandingClient {
+function connected(): StandingClient {
   const made = new StandingClient(server);
   clients.push(made);
   return made;
@@ -153,14 +153,14 @@ describe("a client that takes nothing for a while", () => {
     { timeout: 60_000 },
     async (_, [path, request, of, count]) => {
       await started();
-      const slow = client();
+      const slow = connected();
       slow.ask(path, request);
       await slow.dropped(initialWindow);
       // In the middle of a message, and again after a little more of it.
       slow.widen(7_001);
       await slow.dropped(initialWindow + 7_001);
       slow.widen(100_000_000);
-      const quick = client();
+      const quick = connected();
       quick.ask(path, request);
       quick.widen(100_000_000);
       const got = (it: StandingClient) => it.messages().flatMap(of);

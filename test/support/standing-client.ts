@@ -1,6 +1,6 @@
 // A client that asks for something and takes no more than its window, with raw frames over a real
 // socket, until the test widens it.
-import { expect } from "vitest";
+import { setTimeout as pause } from "node:timers/promises";
 import { hpackOf } from "../../src/http2/hpack-encoder.ts";
 import { flag, type } from "../../src/http2/protocol.ts";
 import { data, frame, RawClient, uint32 } from "../http2/raw-client.ts";
@@ -10,7 +10,7 @@ import { messageFrame } from "./raw-connection.ts";
 /** Of the connection, its stream, and what has been given to the socket. */
 const restBytesMax = 80 * 1024;
 export const initialWindow = 65_535;
-const timeout = 20_000;
+const timeoutMs = 20_000;
 
 export class StandingClient {
   readonly raw: RawClient;
@@ -41,8 +41,13 @@ export class StandingClient {
 
   /** Until the client has what its window allows, and the server holds nothing more for it. */
   async dropped(window: number): Promise<void> {
-    await expect.poll(() => this.raw.dataBytes(1), { timeout }).toBe(window);
-    await expect.poll(() => this.server.memory.bytes, { timeout }).toBeLessThan(restBytesMax);
+    const isSo = (): boolean =>
+      this.raw.dataBytes(1) === window && this.server.memory.bytes < restBytesMax;
+    for (const until = Date.now() + timeoutMs; !isSo(); await pause(20)) {
+      if (Date.now() < until) continue;
+      const held = this.server.memory.bytes;
+      throw new Error(`${this.raw.dataBytes(1)} bytes came and ${held} are held`);
+    }
   }
 
   /** What has come, with the prefixes of messages. */

@@ -5,7 +5,7 @@ import { invariant } from "../../domain/errors.ts";
 import { positionMax } from "../../domain/limits.ts";
 import { scanPlacement } from "../../domain/record.ts";
 import type { Range, Storage, StorageRead } from "../../storage/storage.ts";
-import { scheduledRead, type Source } from "../scheduling/scheduled-read.ts";
+import { scheduledRead, sent, type Source } from "../scheduling/scheduled-read.ts";
 import { firstRecordOf, lastRecordOf, recordOfVersion, sliceBatch, versionAt } from "./records.ts";
 import type { HandedFigures } from "../log-figures.ts";
 import type { Batch, Bound, ReadMessage, ReadRequest } from "../verbs.ts";
@@ -31,7 +31,7 @@ export async function* read(
   /** The batch with the newest event that was returned. */
   let newest: Seen["newest"];
   const bounded = storageRead(source, request, bounds, head);
-  for await (const found of scheduledRead(source, bounded, signal)) {
+  for await (const found of scheduledRead(sent(source), bounded, signal)) {
     if (found.count === 0) continue;
     const left = limit - eventCount;
     const batch = found.count > left ? sliceBatch(found, 0, left) : found;

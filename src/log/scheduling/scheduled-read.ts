@@ -14,12 +14,18 @@ export interface Source {
   /** The reader's. */
   readonly gate: Gate;
   /** What is held for all clients. Absent: the consumer takes everything at once. */
-  readonly memory?: Pick<ClientMemory, "isLarge"> | undefined;
+  readonly memory?: Pick<ClientMemory, "isLarge" | "room"> | undefined;
   /**
    * Resolves when more may be read for the reader's client. Undefined: now. Absent: what is read is
    * not held for a client.
    */
   readonly room?: (() => Promise<void> | undefined) | undefined;
+}
+
+/** Whose batches are sent to a client one after another. */
+export function sent<S extends Source>(source: S): S {
+  const { memory, gate } = source;
+  return { ...source, room: memory && (() => memory.room(gate.owner)) };
 }
 
 /**

@@ -8,7 +8,7 @@ import { scanPlacement } from "../../domain/record.ts";
 import type { Batch, StorageRead } from "../../storage/storage.ts";
 import { firstRecord, versionAt } from "../read/records.ts";
 import type { HeldBatch } from "../scheduling/held-batch.ts";
-import { heldBatch, scheduledRead } from "../scheduling/scheduled-read.ts";
+import { heldBatch, scheduledRead, sent } from "../scheduling/scheduled-read.ts";
 import type { Interest, Interests } from "./interest.ts";
 import type { LiveLoop, LiveLoops, LiveReader } from "./live-loops.ts";
 import type { OpenSubscriptions } from "./open-subscriptions.ts";
@@ -34,7 +34,7 @@ export function subscribe(
   signal: AbortSignal,
   offer?: Offer,
 ): AsyncGenerator<SubscribeMessage> {
-  return follow(source, request, source.storage.head().position, signal, offer);
+  return follow(sent(source), request, source.storage.head().position, signal, offer);
 }
 
 async function* follow(

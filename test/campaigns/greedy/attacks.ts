@@ -12,7 +12,11 @@ import {
   CreateGroupRequestSchema,
 } from "../../../src/gen/annals/v1/consumer_group_service_pb.js";
 import { QuerySchema } from "../../../src/gen/annals/v1/query_pb.js";
-import { ReadRequestSchema, SubscribeRequestSchema } from "../../../src/gen/annals/v1/read_pb.js";
+import {
+  GetEventRequestSchema,
+  ReadRequestSchema,
+  SubscribeRequestSchema,
+} from "../../../src/gen/annals/v1/read_pb.js";
 import {
   GetSnapshotRequestSchema,
   LoadRequestSchema,
@@ -27,6 +31,8 @@ const groupPath = "/annals.v1.ConsumerGroupService";
 /** What `prepare` in campaign.ts stores, as large as the limits allow. */
 export const largeStream = "large";
 export const largeKind = "state";
+/** Of the first of the events. */
+export const largeId = "0190b000-0000-7000-8000-000000000000";
 export const largeBytes = 2_900_000;
 const stepMs = 20;
 /** The healthy client comes from another address. */
@@ -226,6 +232,11 @@ const attacks: Readonly<Record<string, Attack>> = {
     const options = { window: 65_535 };
     return a.crowd(`${storePath}/GetStream`, 1_200, 2, end(messageFrame(request)), options);
   },
+  "events asked for": (a) => {
+    const request = create(GetEventRequestSchema, { id: largeId });
+    const bytes = Buffer.from(toBinary(GetEventRequestSchema, request));
+    return a.crowd(`${storePath}/GetEvent`, 500, 2, end(messageFrame(bytes)), { window: 1 });
+  },
   "headers only": (a) => a.crowd(`${storePath}/Append`, 16_000, 4, () => {}),
   "pipes nobody takes": (a) => {
     const inner = append("greedy-pipe", [{ data: Buffer.alloc(64 * KiB) }]);
@@ -311,12 +322,12 @@ const attacks: Readonly<Record<string, Attack>> = {
 };
 
 function crowdOf([name, other]: [string, OtherAttack]): [string, Attack] {
-  const { path, calls, connections, frames, isEnded, window = 0 } = other;
+  const { path, calls, connections, frames, isEnded, window = 0, headers = {} } = other;
   const write: Write = (stream) => {
     for (const frame of frames) stream.write(frame);
     if (isEnded) stream.end();
   };
-  return [name, (attacker) => attacker.crowd(path, calls, connections, write, { window })];
+  return [name, (attacker) => attacker.crowd(path, calls, connections, write, { window, headers })];
 }
 export const attackNames = Object.keys(attacks);
 

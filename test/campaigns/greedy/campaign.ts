@@ -15,7 +15,7 @@ import { anonymousBytes, MemoryCgroup } from "../support/memory-cgroup.ts";
 import { scratchFolder, ServerProcess, warmUp } from "../support/server-process.ts";
 import { WireClient } from "../support/wire-client.ts";
 import { seededRandom } from "../../support/seeded.ts";
-import { attackNames, largeBytes, largeKind, largeStream } from "./attacks.ts";
+import { attackNames, largeBytes, largeId, largeKind, largeStream } from "./attacks.ts";
 import { longestTurns } from "./long-requests.ts";
 import { HealthyClient, percentile99 } from "./healthy-client.ts";
 
@@ -30,9 +30,8 @@ const controlSecondsMin = 20;
 /** No request may keep the main thread from others for longer. */
 const turnMsMax = 20;
 /** As src/bin.ts starts it. */
-const nodeOptions = "--max-semi-space-size=8";
+const nodeFlags = ["--max-semi-space-size=8", "--initial-old-space-size=64"];
 const environment = {
-  NODE_OPTIONS: nodeOptions,
   MALLOC_ARENA_MAX: "2",
   MALLOC_MMAP_THRESHOLD_: "262144",
 };
@@ -80,7 +79,7 @@ export async function greedy(options: GreedyOptions): Promise<CampaignResult> {
     report?.(`${title}: ${JSON.stringify(found.round)} ${faults.join("; ")}`);
   };
   const isJudged = waitMsMax < Infinity;
-  const turns = isJudged ? await longestTurns(nodeOptions, report) : {};
+  const turns = isJudged ? await longestTurns(nodeFlags, report) : {};
   for (const [name, ms] of Object.entries(turns)) {
     if (ms > turnMsMax) violations.push(`${name}: a turn of ${ms} ms`);
   }
@@ -114,6 +113,7 @@ export async function playOn(
     folder,
     flags: ["--free-space-reserve-bytes", "0", ...protocols],
     environment,
+    nodeFlags,
     ...(breakage !== undefined && { mutant: breakage }),
     ...(cgroup !== undefined && { under: cgroup.under }),
     spawned: prefer,
@@ -155,13 +155,12 @@ export async function playOn(
 /** Events and a snapshot as large as they may be. */
 async function prepare(port: number): Promise<void> {
   const client = await WireClient.open(port);
-  const event = {
-    type: "Large",
-    payload: { case: "data" as const, value: Buffer.alloc(largeBytes) },
-  };
-  const append = create(AppendRequestSchema, { stream: largeStream, events: [event] });
-  const bytes = toBinary(AppendRequestSchema, append);
-  for (let i = 0; i < largeEvents; i++) await client.unary("Append", bytes);
+  for (let i = 0; i < largeEvents; i++) {
+    const payload = { case: "data" as const, value: Buffer.alloc(largeBytes) };
+    const event = { id: i === 0 ? largeId : "", type: "Large", payload };
+    const append = create(AppendRequestSchema, { stream: largeStream, events: [event] });
+    await client.unary("Append", toBinary(AppendRequestSchema, append));
+  }
   const save = create(SaveSnapshotRequestSchema, {
     stream: largeStream,
     kind: largeKind,

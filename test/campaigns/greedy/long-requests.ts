@@ -226,14 +226,14 @@ function longRequests(): [string, LongRequest][] {
 
 /** By name, in milliseconds. Turns that are short are 0. */
 export async function longestTurns(
-  nodeOptions: string,
+  nodeFlags: readonly string[],
   report?: (line: string) => void,
 ): Promise<Record<string, number>> {
   const folder = scratchFolder("long-requests");
   const file = `${folder}-turns`;
   writeFileSync(file, "");
-  const environment = { NODE_OPTIONS: `${nodeOptions} --import ${clock}`, CAMPAIGN_TURNS: file };
-  const server = await ServerProcess.start({ folder, environment });
+  const environment = { NODE_OPTIONS: `--import ${clock}`, CAMPAIGN_TURNS: file };
+  const server = await ServerProcess.start({ folder, environment, nodeFlags });
   const session = connect(`http://127.0.0.1:${server.port}`);
   const turns: Record<string, number> = {};
   try {

@@ -25,6 +25,8 @@ export interface OtherAttack {
   readonly frames: readonly Buffer[];
   readonly isEnded: boolean;
   readonly window?: number;
+  /** Instead of gRPC's. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 function kurrentRead(stream: string, isSubscription: boolean): Buffer {
@@ -85,9 +87,29 @@ const umadbSubscribe = messageFrame(
   Buffer.from(toBinary(SubscribeRequestSchema, create(SubscribeRequestSchema, {}))),
 );
 
+/** Connect and Server-Sent Events, which say events as JSON. */
+function webAttacks(stream: string): Readonly<Record<string, OtherAttack>> {
+  const each = { calls: 500, connections: 2, isEnded: true, window: 1 };
+  return {
+    "Connect: subscriptions nobody takes": {
+      ...each,
+      path: "/annals.v1.EventStoreService/Subscribe",
+      frames: [messageFrame(Buffer.from(JSON.stringify({ stream })))],
+      headers: { "content-type": "application/connect+json" },
+    },
+    "SSE: subscriptions nobody takes": {
+      ...each,
+      path: `/v1/subscribe?stream=${stream}`,
+      frames: [],
+      headers: { ":method": "GET" },
+    },
+  };
+}
+
 /** `stream` has events as large as they may be. */
 export function otherAttacks(stream: string): Readonly<Record<string, OtherAttack>> {
   return {
+    ...webAttacks(stream),
     "KurrentDB: reads nobody takes": {
       path: `${kurrentPath}/Read`,
       calls: 500,

@@ -26,6 +26,8 @@ export interface ServerOptions extends Breakage {
   readonly flags?: readonly string[];
   /** Absent: any. */
   readonly port?: number;
+  /** Of node, before the program. */
+  readonly nodeFlags?: readonly string[];
   /** The command that runs the server instead of node: `strace ...`. */
   readonly under?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
@@ -68,13 +70,14 @@ export class ServerProcess {
 
   /** Resolves when it serves, or has ended without serving. */
   static async start(options: ServerOptions): Promise<ServerProcess> {
-    const { folder, failpoint, mutant, under = [], environment = {} } = options;
+    const { folder, failpoint, mutant, under = [], nodeFlags = [], environment = {} } = options;
     const broken = failpoint !== undefined || mutant !== undefined;
     const flags = options.flags ?? ["--free-space-reserve-bytes", "0"];
     const args = ["serve", "--data", folder, "--port", `${options.port ?? 0}`, ...flags];
     const [command = "", ...rest] = [
       ...under,
       process.execPath,
+      ...nodeFlags,
       broken ? brokenEntry : shippedEntry,
       ...args,
     ];

@@ -9,7 +9,7 @@ import {
   type ReadResp,
 } from "../../../gen/event_store/client/streams/streams_pb.js";
 import { WireReader } from "../../../domain/wire.ts";
-import { PrefixedMessages, RepeatableMessage } from "../../../grpc/transport/message-parts.ts";
+import { RepeatableMessage, type PrefixedMessages } from "../../../grpc/transport/message-parts.ts";
 import { doneWith } from "../../../log/scheduling/held-batch.ts";
 import type { Batch, RereadableBatch } from "../../../log/verbs.ts";
 import { bufferOf } from "../mapping/bytes.ts";

@@ -156,10 +156,7 @@ export async function openEngine(given: EngineOptions): Promise<Engine> {
   const between: Engine["between"] = (look) => guard.between(look);
   const avoid = (range: AvoidedRange): void => {
     avoided.add(range);
-    // That there is nothing may have been remembered.
-    store.terms.reset(store.head.position);
-    store.hot.clear();
-    store.places.clear();
+    forget(store);
   };
   return {
     storage,
@@ -171,6 +168,13 @@ export async function openEngine(given: EngineOptions): Promise<Engine> {
     leaveLevelDb: (why) => guard.leaveLevelDb(why),
     avoid,
   };
+}
+
+/** That there is nothing may have been remembered, or what is to be avoided. */
+function forget({ terms, head, hot, places }: OpenStore): void {
+  terms.reset(head.position);
+  hot.clear();
+  places.clear();
 }
 
 /** Streams whose records are kept in memory in one turn of the event loop: a few milliseconds. */
