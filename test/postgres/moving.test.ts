@@ -4,6 +4,7 @@ import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { jsonLines, run, type Situation } from "../cli/captured-terminal.ts";
+import { isoTime } from "../../src/cli/arguments/time.ts";
 import { collect } from "../support/calls.ts";
 import { startTestServer, type TestServer } from "../support/running-server.ts";
 import { postgresPrograms, startPostgres, type PostgresServer } from "./postgres-server.ts";
@@ -21,13 +22,13 @@ async function newClient(): Promise<Client> {
   return client;
 }
 
-const annals = (argv: readonly string[], situation: Situation = {}) =>
-  run(argv, { ...situation, environment: { ANNALS_ADDRESS: target.address } });
+const annals = (argv: readonly string[], situation: Situation = {}, at = target) =>
+  run(argv, { ...situation, environment: { ANNALS_ADDRESS: at.address } });
 
-async function storedOf(type: string) {
+async function storedOf(type: string, at = target) {
   const items = [{ types: [type] }];
   const selection = { case: "query", value: { items } } as const;
-  const messages = await collect(target.calls.stream(EventStoreService.method.read, { selection }));
+  const messages = await collect(at.calls.stream(EventStoreService.method.read, { selection }));
   return messages.flatMap(({ message }) => (message.case === "batch" ? message.value.events : []));
 }
 
@@ -83,6 +84,12 @@ describe.skipIf(programs === undefined)("tables of events in PostgreSQL", () => 
       "import-recorded-at": "2026-01-02T03:04:05.678901Z",
       "message-db-metadata": `{"correlationStreamName": "x-1"}`,
     });
+    const keeping = await startTestServer(["--keep-times"]);
+    const kept = await annals(["import", url, "--keep-times", "--json"], {}, keeping);
+    expect(jsonLines(kept.output)[0]).toMatchObject({ eventCount: 1_499, different: [] });
+    const [earliest] = await storedOf("Counted", keeping);
+    expect(isoTime(earliest?.recordedAt)).toBe("2026-01-02T03:04:05.678901Z");
+    await keeping.stop();
     await insert(1_500, "counter-1", "{}", null);
     const again = await annals(["import", url, "--json"]);
     expect(jsonLines(again.output)[0]).toMatchObject({ eventCount: 1, different: [] });
@@ -134,6 +141,11 @@ describe.skipIf(programs === undefined)("tables of events in PostgreSQL", () => 
       "marten-metadata": expect.stringContaining(`"tenant_id": "*DEFAULT*"`) as string,
     });
     expect((await annals(["import", url])).code).toBe(0);
+    const keeping = await startTestServer(["--keep-times"]);
+    expect((await annals(["import", url, "--keep-times"], {}, keeping)).code).toBe(0);
+    const times = (await storedOf("counted", keeping)).map(({ recordedAt }) => isoTime(recordedAt));
+    expect(times).toEqual(Array.from({ length: 3 }, () => "2026-01-02T01:04:05.678901Z"));
+    await keeping.stop();
   });
 
   test("a database that is not there, or has no such table, is one line", async () => {
