@@ -27,26 +27,33 @@ export async function copiedLogPage(
   const last = Math.min(page.positions.last, first + page.eventsMax - 1);
   const events: LogEvent[] = [];
   let isBegun = false;
-  await session.copyOut(textOf(first, last, page.bytesMax), ({ bytes, at, end }) => {
+  let bytesLeft = page.bytesMax;
+  await session.copyOut(textOf(first, last), ({ bytes, at, end }) => {
     // The first message has the header of the format before its row; the end is no row.
     const row = isBegun ? at : at + headerBytes;
     isBegun = true;
-    if (row + 2 >= end) return;
-    const event = logEventIn(new RowReader({ bytes, at: row }));
-    if (event?.position !== first + events.length) throw missing(first + events.length);
-    events.push(event);
+    if (row + 2 >= end) return true;
+    if (bytesLeft > 0) {
+      const event = logEventIn(new RowReader({ bytes, at: row }));
+      if (event?.position !== first + events.length) throw missing(first + events.length);
+      events.push(event);
+    }
+    bytesLeft -= end - row;
+    return bytesLeft > -excessBytes;
   });
   return events.length === 0 ? undefined : events;
 }
 
+/**
+ * Events become larger at times: what comes behind the end of a page is dropped. If that is more
+ * than this, it is broken off, and the connection with it.
+ */
+const excessBytes = 4 * 1_024 * 1_024;
+
 /** Numbers are part of the text: COPY takes no parameters. */
-function textOf(first: number, last: number, bytesMax: number): string {
+function textOf(first: number, last: number): string {
   return `COPY (
-    SELECT ${logColumns} FROM (
-      SELECT position, crc, type, removed_in, record, sum(octet_length(record)) OVER (
-        ORDER BY position ROWS UNBOUNDED PRECEDING) - octet_length(record) AS before
-      FROM event WHERE position BETWEEN ${first} AND ${last}
-    ) e WHERE before < ${bytesMax} ORDER BY position
+    SELECT ${logColumns} FROM event e WHERE position BETWEEN ${first} AND ${last} ORDER BY position
   ) TO STDOUT (FORMAT binary)`;
 }
 

@@ -204,7 +204,8 @@ class Reading {
       const streams = isAnyRemoved ? some.map(({ stream }) => stream) : [];
       const removals = await removalsOf(this.database, this.keeper, streams, this.as);
       for (const event of some) {
-        const record = await this.shown(event, removals);
+        const isPlain = removals.areNone && !event.isEmptied;
+        const record = isPlain ? event.record : await this.shown(event, removals);
         if (record === undefined) continue;
         taken.push(record);
         bytes += record.length;

@@ -83,6 +83,11 @@ export class Removals {
     }
   }
 
+  /** Whether it is known that nothing is removed. */
+  get areNone(): boolean {
+    return this.lefts.size === 0;
+  }
+
   isKnown(stream: string): boolean {
     return !(this.lefts.get(stream) instanceof AnnalsError);
   }

@@ -194,15 +194,18 @@ export class TextQuery extends Answered<string> {
   }
 }
 
-/** `take` gets what a COPY sends, row by row, and keeps no view of it. */
+/** `take` gets what a COPY sends, row by row, and says whether it wants more. */
 export class CopyQuery extends Answered<void> {
   private readonly text: string;
-  private readonly take: (data: Arrived) => void;
+  private readonly take: (data: Arrived) => boolean;
+  private readonly breakOff: () => void;
+  private isOver = false;
 
-  constructor(text: string, take: (data: Arrived) => void) {
+  constructor(text: string, take: (data: Arrived) => boolean, breakOff: () => void) {
     super(text);
     this.text = text;
     this.take = take;
+    this.breakOff = breakOff;
   }
 
   submit(connection: Wire): void {
@@ -210,7 +213,12 @@ export class CopyQuery extends Answered<void> {
   }
 
   override handleCopyData(data: Arrived): void {
-    this.trying(() => this.take(data));
+    this.trying(() => {
+      if (this.isOver || this.take(data)) return;
+      this.isOver = true;
+      this.callback(undefined);
+      this.breakOff();
+    });
   }
 
   protected result(): void {}

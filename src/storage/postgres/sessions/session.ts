@@ -174,9 +174,12 @@ export class DbSession {
     return this.asked(new TextQuery(text));
   }
 
-  /** `take` gets what a COPY sends, row by row, and keeps no view of it. */
-  copyOut(text: string, take: (data: Arrived) => void): Promise<void> {
-    return this.asked(new CopyQuery(text, take));
+  /**
+   * `take` gets what a COPY sends, row by row. It returns false when it wants no more of it: then
+   * the connection is dropped.
+   */
+  copyOut(text: string, take: (data: Arrived) => boolean): Promise<void> {
+    return this.asked(new CopyQuery(text, take, () => this.end()));
   }
 
   /**
