@@ -157,6 +157,8 @@ describe.skipIf(programs === undefined)("events read from a standby", () => {
       await its.append(3, "its");
       await mine.append(2);
       await its.close();
+      // The other server has heard of what was appended.
+      await opened.storage.catchUp?.();
       await until(async () => {
         const found = await read(mine.storage, {});
         expect(bytesOf(found)).toEqual(bytesOf(await read(opened.storage, {})));
