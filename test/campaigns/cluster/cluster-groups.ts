@@ -20,6 +20,8 @@ const settings = {
 const permitsOf = [2, 12];
 const finishSeconds = 120n;
 const retryMs = 150;
+/** A call through another server may be over there before its member hears of it. */
+const cutOffMsMax = 10_000;
 /** A client that waits longer with each failure would not be there when its server is. */
 const channel = {
   "grpc.initial_reconnect_backoff_ms": 100,
@@ -38,7 +40,7 @@ export class ClusterGroups {
   constructor(random: () => number, servers: readonly ServerPlace[]) {
     this.random = random;
     this.histories = groupKinds.map(({ name, keyOf }) => {
-      return new GroupHistory(name, attemptsMax, ({ event }) => keyOf(event));
+      return new GroupHistory(name, attemptsMax, ({ event }) => keyOf(event), cutOffMsMax);
     });
     this.calls = servers.map(({ host, port }) => new Calls(`${host}:${port}`, undefined, channel));
   }

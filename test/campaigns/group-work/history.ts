@@ -14,6 +14,8 @@ interface Held {
   untilMs: number;
   said: "nothing" | "ack" | "nack" | "park" | "goodbye";
   answer: "none" | "settled" | "refused";
+  /** When its member heard that the server had ended the call. */
+  cutOffMs: number | undefined;
 }
 
 export interface LoggedEvent {
@@ -39,9 +41,26 @@ export class GroupHistory {
   private readonly failures = new Map<number, number>();
   /** By the loaded group and the key: what was delivered last. */
   private readonly lastOf = new Map<string, Held>();
+  /** What came to another member although it was held, unless its holder was cut off. */
+  private readonly doubted: {
+    readonly held: Held;
+    readonly atMs: number;
+    readonly text: string;
+  }[] = [];
+  private readonly cutOffMsMax: number;
 
-  constructor(name: string, attemptsMax: number, keyOf: (delivery: Delivery) => string) {
+  /**
+   * `cutOffMsMax`: behind another server, a member may hear so much later that its call has ended
+   * than others get its events. 0: never.
+   */
+  constructor(
+    name: string,
+    attemptsMax: number,
+    keyOf: (delivery: Delivery) => string,
+    cutOffMsMax = 0,
+  ) {
     this.name = name;
+    this.cutOffMsMax = cutOffMsMax;
     this.attemptsMax = attemptsMax;
     this.keyOf = keyOf;
   }
@@ -73,21 +92,36 @@ export class GroupHistory {
     if (last !== undefined) {
       if (last.position > position) fault(`position ${last.position} of its key came before it`);
       const isHeld = last.said === "nothing" && nowMs < last.untilMs - leaseMarginMs;
-      if (isHeld) fault(`position ${last.position} of its key is in other hands`);
+      if (isHeld) this.taken(last, `position ${position} #${attempt}`, nowMs);
     }
     const content = contentOf(delivery);
     if ((this.contents.get(position) ?? content) !== content) fault("its content is another");
     this.contents.set(position, content);
     this.keys.set(position, key);
     const held = { position, attempt, untilMs: until, said: "nothing", answer: "none" } as const;
-    this.byToken.set(token, { ...held });
-    this.lastOf.set(loadedKey, this.byToken.get(token) ?? { ...held });
+    const its: Held = { ...held, cutOffMs: undefined };
+    this.byToken.set(token, its);
+    this.lastOf.set(loadedKey, its);
     return true;
+  }
+
+  private taken(held: Held, what: string, nowMs: number): void {
+    const text = `${what}: position ${held.position} of its key is in other hands`;
+    if (this.cutOffMsMax > 0) this.doubted.push({ held, atMs: nowMs, text });
+    else this.violate(text);
   }
 
   say(token: string, what: "ack" | "nack" | "park" | "goodbye"): void {
     const held = this.byToken.get(token);
     if (held?.said === "nothing") held.said = what;
+  }
+
+  /** The server has ended the call of the member that had these. */
+  cutOff(tokens: readonly string[], nowMs: number): void {
+    for (const token of tokens) {
+      const held = this.byToken.get(token);
+      if (held !== undefined) held.cutOffMs = nowMs;
+    }
   }
 
   /** More time is asked for, or less: which of the two leases counts is not known before long. */
@@ -119,6 +153,9 @@ export class GroupHistory {
 
   /** Everything is over: what the log holds for the group, and what the group has parked. */
   finish(log: readonly LoggedEvent[], parkedEvents: readonly ParkedEvent[]): void {
+    for (const { held, atMs, text } of this.doubted) {
+      if ((held.cutOffMs ?? Infinity) - atMs >= this.cutOffMsMax) this.violate(text);
+    }
     const parked = new Map(parkedEvents.map((one) => [Number(one.position), one]));
     const known = new Set(log.map(({ position }) => position));
     const acked = this.said("ack");

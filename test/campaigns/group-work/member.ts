@@ -19,6 +19,8 @@ export class CampaignMember {
   private readonly temper: Temper;
   private readonly pipe: ReturnType<typeof openPipe>;
   private readonly held: Delivery[] = [];
+  /** All that it ever had. */
+  private readonly tokens: string[] = [];
   private isOver = false;
 
   constructor(calls: Calls, history: GroupHistory, random: () => number, temper: Temper) {
@@ -58,6 +60,7 @@ export class CampaignMember {
     } catch {
       // The server was killed, or it hung up.
     }
+    if (!this.isOver) this.history.cutOff(this.tokens, Date.now());
     this.goodbye();
   }
 
@@ -67,6 +70,7 @@ export class CampaignMember {
       // After the goodbye no event is this member's any more.
       if (this.isOver || !this.history.delivered(delivery, now)) continue;
       this.held.push(delivery);
+      this.tokens.push(delivery.token);
     }
     this.work();
   }
