@@ -223,19 +223,25 @@ class NewestPieces {
   private readonly mask: number;
   private readonly numbers: Float64Array;
   private readonly addresses: Float64Array;
+  /** When each place was last used, by a count of uses that begins anew after 2^32. */
+  private readonly usedAt: Uint32Array;
+  private uses = 0;
 
   constructor(streams: number) {
     const sets = 2 ** Math.max(1, Math.ceil(Math.log2(Math.max(1, streams / ways))));
     this.mask = sets - 1;
     this.numbers = new Float64Array(sets * ways);
     this.addresses = new Float64Array(sets * ways);
+    this.usedAt = new Uint32Array(sets * ways);
   }
 
   /** 0: none is known. */
   get(number: TermNumber): number {
     const first = this.setOf(number);
     for (let at = first; at < first + ways; at++) {
-      if (this.numbers[at] === number) return this.addresses[at] as number;
+      if (this.numbers[at] !== number) continue;
+      this.usedAt[at] = ++this.uses;
+      return this.addresses[at] as number;
     }
     return 0;
   }
@@ -247,13 +253,15 @@ class NewestPieces {
     for (let at = first; at < first + ways; at++) {
       if (this.numbers[at] === number) {
         this.addresses[at] = address;
+        this.usedAt[at] = ++this.uses;
         return 0;
       }
-      if ((this.addresses[at] as number) < (this.addresses[oldest] as number)) oldest = at;
+      if ((this.usedAt[at] as number) < (this.usedAt[oldest] as number)) oldest = at;
     }
     const forgotten = this.addresses[oldest] as number;
     this.numbers[oldest] = number;
     this.addresses[oldest] = address;
+    this.usedAt[oldest] = ++this.uses;
     return forgotten;
   }
 
@@ -263,12 +271,14 @@ class NewestPieces {
       if (this.numbers[at] !== number) continue;
       this.numbers[at] = 0;
       this.addresses[at] = 0;
+      this.usedAt[at] = 0;
     }
   }
 
   clear(): void {
     this.numbers.fill(0);
     this.addresses.fill(0);
+    this.usedAt.fill(0);
   }
 
   private setOf(number: TermNumber): number {
