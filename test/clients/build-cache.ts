@@ -20,7 +20,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { repository } from "./live-server.ts";
 import type { Toolchain } from "./toolchains.ts";
 
-const buildMsMax = 480_000;
+const buildMsMax = 900_000;
 const lockPollMs = 200;
 
 export interface Built {

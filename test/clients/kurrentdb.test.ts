@@ -8,7 +8,7 @@ import { runClient } from "./run-client.ts";
 import { javaNeeds, pythonNeeds, rustProtocols, type Toolchain } from "./toolchains.ts";
 
 const flags = ["--protocol", "kurrentdb"];
-const clientMsMax = 600_000;
+const clientMsMax = 1_200_000;
 
 const node: Toolchain = {
   name: "kurrentdb-node",
