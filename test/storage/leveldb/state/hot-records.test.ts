@@ -83,16 +83,19 @@ test("without memory nothing is found", () => {
 });
 
 // Twenty caches, because each spreads the streams over its places in a way of its own.
-test.each(Array(20).keys())("what is used stays while others pass; what is not goes: %i", () => {
-  const beside = new Beside(small);
-  beside.commit(128, [300, 300]);
-  beside.commit(256, [300, 300]);
-  for (let i = 0; i < 500; i++) {
-    beside.commit(1_024 + i * 128, [300]);
-    expect(expectSound(beside, 128, 1, 0)?.positions).toHaveLength(2);
-  }
-  expect(expectSound(beside, 256, 1, 0)).toBeUndefined();
-});
+test.each(Array.from({ length: 20 }, (_, i) => i))(
+  "what is used stays while others pass; what is not goes: %i",
+  () => {
+    const beside = new Beside(small);
+    beside.commit(128, [300, 300]);
+    beside.commit(256, [300, 300]);
+    for (let i = 0; i < 500; i++) {
+      beside.commit(1_024 + i * 128, [300]);
+      expect(expectSound(beside, 128, 1, 0)?.positions).toHaveLength(2);
+    }
+    expect(expectSound(beside, 256, 1, 0)).toBeUndefined();
+  },
+);
 
 test("what a read has found joins what was added since it began", () => {
   const beside = new Beside(small);
