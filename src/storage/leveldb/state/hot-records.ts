@@ -132,6 +132,11 @@ export class HotRecords {
     this.barrier = ++this.end;
   }
 
+  /** Keeps nothing that is found by reads that have begun by now. */
+  bar(): void {
+    this.barrier = ++this.end;
+  }
+
   clear(): void {
     this.newest.clear();
     this.barrier = ++this.end;

@@ -113,6 +113,9 @@ export class KeptTerms {
         partHead.writeUInt32BE(crc32(bytes), wordBytes);
         await file.writev([partHead, bytes]);
       }
+    } catch (error) {
+      await rm(aside, { force: true });
+      throw error;
     } finally {
       await file.close();
     }

@@ -217,6 +217,8 @@ async function storeDurably(
     const { number, run } = runs[i] as CommittedRun;
     store.hot.add(number, run);
   }
+  // A read that began meanwhile has the head from before them.
+  if (runs.length >= runsPerTurn) store.hot.bar();
 
   // Durable. From here to the end nothing waits, so that readers see all of the commit or none of
   // it.
