@@ -345,13 +345,17 @@ export class MoveTarget {
     return isBehind ? version : undefined;
   }
 
-  /** The version of the first event at or after a revision. 0: the stream has no events. */
+  /**
+   * The version of the first event at or after a revision, or of one before it: there may be more
+   * than are shown, because an age limit hides some by now. 0: the stream shows no events.
+   */
   private async versionOf(stream: string, revision: bigint): Promise<bigint> {
     const request = create(ReadRequestSchema, {
       selection: { case: "stream", value: stream },
       direction: Direction.BACKWARDS,
     });
     let first = 0n;
+    let behind = 0n;
     const { store, signal } = this.session;
     for await (const { message } of store.read(request, { signal })) {
       if (message.case !== "batch") continue;
@@ -359,9 +363,10 @@ export class MoveTarget {
         const own = metadata[revisionKey];
         if (own === undefined || BigInt(own) < revision) return version + 1n;
         first = version;
+        behind = BigInt(own) - revision;
       }
     }
-    return first;
+    return first > behind ? first - behind : first && 1n;
   }
 
   private patient<T>(attempt: (call: CallOptions) => Promise<T>): Promise<T> {
