@@ -6,7 +6,7 @@ const file = "log/scheduling/client-memory.ts";
 export const greedyMutants: Readonly<Record<string, { readonly edits: readonly Edit[] }>> = {
   "greedy: no budget": {
     edits: [
-      { file, find: "if (!this.makeRoom(account, bytes)) return false;", replace: "" },
+      { file, find: "if (!fits && !memory.makeRoom(this, bytes)) return false;", replace: "" },
       {
         file,
         find: "return !this.isLarge || heldBytes <= this.options.sureBytes;",

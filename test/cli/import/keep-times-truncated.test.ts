@@ -30,7 +30,7 @@ function event(position: bigint, recordedAt: string): SourceItem {
   const id = `0190a000-0000-7000-8000-00000000000${position}`;
   const said = { id, stream: "order-1", type: "T", tags: [], metadata: {}, ...content };
   const revision = position <= 3n ? position - 1n : position - 2n;
-  return { kind: "event", position, event: { ...said, recordedAt, revision } as never };
+  return { kind: "event", position, event: { ...said, recordedAt, revision } };
 }
 function change(
   position: bigint,
