@@ -49,6 +49,11 @@ export interface ReadRequest {
   readonly limit?: number | undefined;
   /** True: removed events are returned as removed records. */
   readonly withRemoved?: boolean;
+  /**
+   * True: the reader keeps batches until it has enough for an answer. It must not wait for room in
+   * memory in between, because others may wait for what it holds.
+   */
+  readonly isGathered?: boolean;
 }
 
 export interface ReadEnd {
@@ -76,6 +81,8 @@ export interface SubscribeRequest {
   readonly start: SubscribeStart;
   readonly checkpointIntervalMs: number;
   readonly batchEventsMax?: number | undefined;
+  /** See `ReadRequest.isGathered`. */
+  readonly isGathered?: boolean;
 }
 
 /** `time` is microseconds since 1970, UTC. `position` is the position to resume after. */

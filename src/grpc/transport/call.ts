@@ -97,7 +97,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     this.isRepeated = options.isRepeated;
     const { access, memory, observer, stopping } = environment;
     this.beganMs = observer === undefined ? undefined : performance.now();
-    this.outgoing = new Outgoing(stream, memory, options.format.answers, this.lose);
+    this.outgoing = new Outgoing(stream, memory, options.format.answers, this, this.lose);
     observer?.begun?.(this);
     this.incoming = new Incoming(stream, options, this, stopping, this.arrived);
     this.admission = access && this.admit(access);
@@ -333,8 +333,10 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   /** What was on its way cannot be sent any more. */
   private readonly lose = (error: unknown): void => {
     if (error instanceof AnnalsError) return this.revoke(error);
-    this.fail(error);
+    const { environment, method } = this;
+    const status = failed(environment, method.path, this, error, method.statusOf);
     this.cancel();
+    this.finish(status);
   };
 
   private readonly fail = (error: unknown): void => {

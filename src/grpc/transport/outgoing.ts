@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { AnnalsError } from "../../domain/errors.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
+import type { CancelSignal } from "../../log/cancellation.ts";
 import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
 import { schedulingPolicy } from "../../log/scheduling/policy.ts";
 import { framedAlone, type AnswerFormat, type Framable } from "./call-format.ts";
@@ -49,6 +50,7 @@ export class Outgoing {
   private droppedBytes = 0;
   private dropped: Buffer | undefined;
   private isBringingBack = false;
+  private readonly call: CancelSignal;
   private readonly onLost: (error: unknown) => void;
   /** How often nothing was taken, and how often it may be until what is unsent is dropped. */
   private untakenCount = 0;
@@ -59,8 +61,10 @@ export class Outgoing {
     stream: Http2Stream,
     memory: ClientMemory,
     format: AnswerFormat,
+    call: CancelSignal,
     onLost: (error: unknown) => void,
   ) {
+    this.call = call;
     this.stream = stream;
     this.memory = memory;
     this.format = format;
@@ -96,7 +100,7 @@ export class Outgoing {
   /** Resolves when the client takes more of the answer. Undefined: it does so now. */
   room(): Promise<void> | undefined {
     if (this.isEnded) return undefined;
-    if (this.hasRoom) return this.memory.room(this.stream.connection);
+    if (this.hasRoom) return this.memory.room(this.stream.connection, this.call);
     if (this.stream.unsentBytes === 0) this.stream.awaitWindow();
     this.waiting ??= new Promise((resolve) => {
       this.wake = resolve;
@@ -161,7 +165,8 @@ export class Outgoing {
     this.isBringingBack = true;
     try {
       // Windows of many calls may open at once.
-      await this.memory.room(this.stream.connection);
+      await this.memory.room(this.stream.connection, this.call);
+      if (this.isEnded) return;
       const parts: Uint8Array[] = [];
       for (const { remade } of this.unsent) {
         const message = remade !== undefined && "again" in remade ? await remade.again() : remade;

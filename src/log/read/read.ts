@@ -31,7 +31,8 @@ export async function* read(
   /** The batch with the newest event that was returned. */
   let newest: Seen["newest"];
   const bounded = storageRead(source, request, bounds, head);
-  for await (const found of scheduledRead(sent(source), bounded, signal)) {
+  const from = request.isGathered === true ? source : sent(source);
+  for await (const found of scheduledRead(from, bounded, signal)) {
     if (found.count === 0) continue;
     const left = limit - eventCount;
     const batch = found.count > left ? sliceBatch(found, 0, left) : found;

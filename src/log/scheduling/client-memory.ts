@@ -3,6 +3,13 @@
 // it and is sure of a share. When the budget is short, the connection that holds the most over the
 // longest time pays: its largest calls end with OVERLOADED.
 
+/** As much of a call's signal as its waiting needs. */
+interface Waiter {
+  readonly aborted: boolean;
+  addEventListener(type: "abort", listener: { handleEvent(): void }): void;
+  removeEventListener(type: "abort", listener: { handleEvent(): void }): void;
+}
+
 /** What the budget may ask of a connection. */
 export interface Holder {
   /** Ends the largest calls, until about so many bytes are free or will be soon. */
@@ -82,13 +89,23 @@ export class ClientMemory {
    * waits for what it holds itself, or for what others let go. Undefined: it may now, as may who is
    * no holder.
    */
-  room(holder: object): Promise<void> | undefined {
-    if (!this.isLarge) return undefined;
+  room(holder: object, signal?: Waiter): Promise<void> | undefined {
+    if (!this.isLarge || signal?.aborted === true) return undefined;
     const account = this.byHolder.get(holder);
     if (account === undefined || this.hasRoom(account)) return undefined;
     this.waiting.add(account);
     this.paySoon();
-    return new Promise((resolve) => account.waiting.push(resolve));
+    return new Promise((resolve) => {
+      const goOn = (): void => {
+        signal?.removeEventListener("abort", listener);
+        account.waiting.delete(goOn);
+        if (account.waiting.size === 0) this.waiting.delete(account);
+        resolve();
+      };
+      const listener = { handleEvent: goOn };
+      account.waiting.add(goOn);
+      signal?.addEventListener("abort", listener);
+    });
   }
 
   private hasRoom({ heldBytes }: Account): boolean {
@@ -100,8 +117,9 @@ export class ClientMemory {
     this.isLettingIn = false;
     for (const account of this.waiting) {
       if (!this.hasRoom(account)) continue;
-      account.waiting.shift()?.();
-      if (account.waiting.length === 0) this.waiting.delete(account);
+      const [next] = account.waiting;
+      next?.();
+      if (account.waiting.size === 0) this.waiting.delete(account);
       this.letInSoon();
     }
   };
@@ -160,7 +178,7 @@ export class ClientMemory {
 /** What one connection holds, now and over the last moments. */
 class Account implements Share {
   heldBytes = 0;
-  readonly waiting: (() => void)[] = [];
+  readonly waiting = new Set<() => void>();
   private readonly memory: ClientMemory;
   private readonly holder: Holder;
   private readonly options: ClientMemoryOptions;

@@ -19,13 +19,13 @@ export interface Source {
    * Resolves when more may be read for the reader's client. Undefined: now. Absent: what is read is
    * not held for a client.
    */
-  readonly room?: (() => Promise<void> | undefined) | undefined;
+  readonly room?: ((signal?: AbortSignal) => Promise<void> | undefined) | undefined;
 }
 
 /** Whose batches are sent to a client one after another. */
 export function sent<S extends Source>(source: S): S {
   const { memory, gate } = source;
-  return { ...source, room: memory && (() => memory.room(gate.owner)) };
+  return { ...source, room: memory && ((signal) => memory.room(gate.owner, signal)) };
 }
 
 /**
@@ -63,7 +63,7 @@ export async function* scheduledRead(
         return;
       }
       // Those who came before may have filled the memory while this one waited for its turn.
-      const full = room?.();
+      const full = room?.(signal);
       if (full !== undefined) {
         gate.leave(expectedCost);
         await close();

@@ -34,7 +34,7 @@ export function subscribe(
   signal: AbortSignal,
   offer?: Offer,
 ): AsyncGenerator<SubscribeMessage> {
-  return follow(sent(source), request, source.storage.head().position, signal, offer);
+  return follow(source, request, source.storage.head().position, signal, offer);
 }
 
 async function* follow(
@@ -51,7 +51,8 @@ async function* follow(
   try {
     const start = await startOf(source, request, head);
     const parts = { interest, following, offer };
-    const subscription = new Subscription(source, request, parts, start, signal);
+    const from = request.isGathered === true ? source : sent(source);
+    const subscription = new Subscription(from, request, parts, start, signal);
     close = source.open.add(subscription);
     yield* subscription.messages();
   } finally {
@@ -193,7 +194,7 @@ class Subscription implements LiveReader {
       const batch = await this.shared(first, bound);
       if (this.signal.aborted) return;
       // Each client gets bytes of its own of what is read once for all.
-      const full = this.source.room?.();
+      const full = this.source.room?.(this.signal);
       if (full !== undefined) {
         await full;
         continue;

@@ -98,7 +98,8 @@ async function repeatOf(
   const { query, after } = condition;
   const from = { kind: "position", position: after + 1 } as const;
   const selection = umadbSelection(query);
-  const read = { selection, direction: "forwards", from, limit: uuids.length } as const;
+  const limit = uuids.length;
+  const read = { selection, direction: "forwards", from, limit, isGathered: true } as const;
   let count = 0;
   let last = 0n;
   for await (const message of log.read(read, call.signal, call.gate)) {

@@ -18,6 +18,7 @@ import {
 } from "../../gen/umadb/v1/umadb_pb.js";
 import { checkCount, checkMetadata, checkOwnName, Violations } from "../../grpc/convert/checks.ts";
 import { QueryRoom } from "../../grpc/convert/read-request.ts";
+import type { CallEnvironment } from "../../grpc/transport/call-environment.ts";
 import type { Batch, EventLog } from "../../log/verbs.ts";
 import { argumentRefused, malformedId } from "./errors.ts";
 
@@ -25,6 +26,7 @@ import { argumentRefused, malformedId } from "./errors.ts";
 export interface UmadbContext {
   readonly log: EventLog;
   readonly limits: Limits;
+  readonly environment: Pick<CallEnvironment, "memory">;
 }
 
 /** The event's `uuid`, which may be empty or repeated. Every event of this protocol has the key. */

@@ -1,5 +1,6 @@
 // Read and Subscribe. Clients show the boundaries of messages to their users: each message but the
-// last has as many events as were asked for, and is cut earlier only where it would get too large.
+// last has as many events as were asked for, and is cut earlier only where it would get too large,
+// or where the memory for clients is short.
 // No message is empty, except the only one of a read that finds nothing.
 
 import { toBinary } from "@bufbuild/protobuf";
@@ -17,6 +18,7 @@ import {
 import type { Call } from "../../grpc/transport/call-environment.ts";
 import { RepeatableMessage } from "../../grpc/transport/message-parts.ts";
 import type { Encoded } from "../../grpc/transport/methods.ts";
+import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
 import { doneWith } from "../../log/scheduling/held-batch.ts";
 import type {
   Batch,
@@ -45,6 +47,7 @@ const checkpointIntervalMs = 3_600_000;
 interface MessageOptions<M> {
   readonly batchSize: number | undefined;
   readonly call: Call;
+  readonly memory: Pick<ClientMemory, "isLarge">;
   /**
    * A message of these events. `isWhole`: it is no piece of one that would have been too large.
    * Undefined: there is no such message.
@@ -85,6 +88,8 @@ class Messages<M> {
       this.events.push(sequencedOf(record));
       if (++this.count === this.size) this.cut(true);
     }
+    // Others may need what it holds: this message gets fewer events than were asked for.
+    if (this.options.memory.isLarge) this.cut(false);
     doneWith(batch);
     return this.take();
   }
@@ -131,7 +136,7 @@ export async function* eventMessages(
   call: Call,
 ): AsyncGenerator<Encoded<ReadResponse> | RepeatableMessage> {
   if (request.subscribe === true) throw argumentRefused("subscribe: call Subscribe instead");
-  const { log, limits } = context;
+  const { log, limits, environment } = context;
   const { limit, batchSize } = request;
   const query = umadbQuery(request.query, limits);
   call.require(queryNeeds(query?.items ?? []));
@@ -144,16 +149,19 @@ export async function* eventMessages(
   const messages = new Messages<ReadResponse>({
     batchSize,
     call,
+    memory: environment.memory,
     encode(events, isWhole) {
       isEmpty = false;
       const last = limit === undefined ? BigInt(head) : (events.at(-1)?.position ?? 0n);
       return responseOf(events, isWhole ? last : 0n);
     },
-    between: (first, last) =>
-      log.read({ selection, direction, from: at(first), to: at(last) }, call.signal, call.gate),
+    between(first, last) {
+      const bounds = { direction, from: at(first), to: at(last) } as const;
+      return log.read({ selection, ...bounds, isGathered: true }, call.signal, call.gate);
+    },
   });
   if (wanted !== undefined) {
-    const read = { ...wanted, selection, limit };
+    const read = { ...wanted, selection, limit, isGathered: true };
     for await (const message of log.read(read, call.signal, call.gate)) {
       if (message.kind === "batch") yield* messages.add(message.batch);
     }
@@ -195,7 +203,7 @@ export async function* subscribedEvents(
   request: SubscribeRequest,
   call: Call,
 ): AsyncGenerator<RepeatableMessage> {
-  const { log, limits } = context;
+  const { log, limits, environment } = context;
   const query = umadbQuery(request.query, limits);
   call.require(queryNeeds(query?.items ?? []));
   const { after = 0n, batchSize } = request;
@@ -211,16 +219,19 @@ export async function* subscribedEvents(
   const messages = new Messages<SubscribeResponse>({
     batchSize,
     call,
+    memory: environment.memory,
     encode(events) {
       const later = events.filter(({ position }) => position > after);
       if (later.length === 0) return undefined;
       const response = { $typeName: "umadb.v1.SubscribeResponse" as const, events: later };
       return encoded(toBinary(SubscribeResponseSchema, response));
     },
-    between: (first, last) =>
-      log.read({ selection, direction, from: at(first), to: at(last) }, call.signal, call.gate),
+    between(first, last) {
+      const bounds = { direction, from: at(first), to: at(last) } as const;
+      return log.read({ selection, ...bounds, isGathered: true }, call.signal, call.gate);
+    },
   });
-  const wanted = { selection, start, checkpointIntervalMs };
+  const wanted = { selection, start, checkpointIntervalMs, isGathered: true };
   try {
     yield* followed(log, wanted, messages, call);
   } catch (error) {
