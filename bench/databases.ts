@@ -24,9 +24,13 @@ export interface DatabasesOptions {
   readonly warmUpMs: number;
   readonly measureMs: number;
   readonly profileFolder?: string | undefined;
+  /** Of a database that somebody else runs. Undefined: one of the benchmark's own. */
+  readonly storage?: string | undefined;
 }
 
 const emptyStreams = 10_000;
+/** Stores of earlier runs may be in the same database. */
+const run = Date.now().toString(36);
 
 export class Databases {
   private readonly options: DatabasesOptions;
@@ -86,13 +90,14 @@ export class Databases {
   }
 
   private async url(): Promise<string> {
+    if (this.options.storage !== undefined) return this.options.storage;
     this.database ??= await startPostgres(postgresPrograms() as string);
     return this.database.connectionString;
   }
 
   private async schemaOf(store: Store): Promise<string> {
-    if (store === "empty") return `empty_${++this.schemas}`;
-    const schema = `preloaded_${store.events}`;
+    if (store === "empty") return `empty_${run}_${++this.schemas}`;
+    const schema = `preloaded_${run}_${store.events}`;
     if (this.preloaded.has(store.events)) return schema;
     this.preloaded.add(store.events);
     const product = await this.start(schema);

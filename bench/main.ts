@@ -77,7 +77,7 @@ async function runAll(
   const entry = options.profileFolder === undefined ? buildProduct() : sources;
   const load = await startChild<LoadJob, { result: LoadResult }>("load/process.ts");
   const stores = new Stores(load, entry, say, options.folder);
-  const { warmUpMs, measureMs, profileFolder, target, adapter } = options;
+  const { warmUpMs, measureMs, profileFolder, target, adapter, storage } = options;
   const foreign = target && { ...target, protocol: adapter };
   const measurements = new Measurements({
     stores,
@@ -87,6 +87,7 @@ async function runAll(
     measureMs,
     profileFolder,
     foreign,
+    storage,
   });
   const rows: ResultRow[] = [];
   const since = performance.now();

@@ -55,6 +55,7 @@ export interface MeasureOptions {
   /** A server that is measured instead of the product. */
   readonly foreign?: Foreign | undefined;
   readonly profileFolder?: string | undefined;
+  readonly storage?: string | undefined;
 }
 
 /** The probe cannot be measured here. The message is the reason, for people. */

@@ -15,6 +15,8 @@ export const help = `npm run bench -- [options]
   --folder FOLDER      where the stores are made (the system's temporary folder)
   --target HOST:PORT   send the same load to another server; nothing is written to the repository
   --adapter NAME       annals, kurrentdb, umadb or postgres: the protocol of that server (annals)
+  --storage URL        run the workloads of PostgreSQL on this database, of one host; nothing is
+                       written to the repository
   --peers NAMES        compare with other event stores instead (umadb): writes bench/peers.json
                        and docs/peers.md; --only, --scale, --rounds and --seconds apply
   --profile FOLDER     take V8's CPU profile of the server, print where the time went
@@ -35,6 +37,8 @@ export interface Options {
   readonly folder: string | undefined;
   readonly target: { readonly host: string; readonly port: number } | undefined;
   readonly adapter: Adapter;
+  /** A database for the workloads of PostgreSQL. Undefined: one of the benchmark's own. */
+  readonly storage: string | undefined;
   /** Empty: Annals alone is measured. */
   readonly peers: readonly string[];
   readonly profileFolder: string | undefined;
@@ -59,6 +63,7 @@ export function parseOptions(args: readonly string[]): Options {
       folder: { type: "string" },
       target: { type: "string" },
       adapter: { type: "string", default: "annals" },
+      storage: { type: "string" },
       peers: { type: "string", default: "" },
       profile: { type: "string" },
       dry: { type: "boolean", default: false },
@@ -88,9 +93,10 @@ export function parseOptions(args: readonly string[]): Options {
     folder: values.folder,
     target: values.target === undefined ? undefined : addressOf(values.target),
     adapter: adapter as Adapter,
+    storage: values.storage,
     peers: values.peers.split(",").filter((name) => name !== ""),
     profileFolder: values.profile,
-    dry: values.dry || values.target !== undefined,
+    dry: values.dry || (values.target ?? values.storage) !== undefined,
   };
 }
 

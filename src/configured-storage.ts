@@ -27,18 +27,26 @@ export function openConfigured(config: Config, logger: Logger): Promise<Storage>
 /** Addresses to listen on that nobody can connect to from elsewhere. */
 const wildcards = new Set(["0.0.0.0", "::"]);
 
+/** Addresses and folders of sockets that only this machine reaches. */
+const loopback = /^(127\.|localhost\b|\[?::1\b|\/|$)/;
+
 /** Its code and the driver are loaded only here. */
 async function openInDatabase(config: Config, logger: Logger): Promise<Storage> {
-  const { openPostgresStorage } = await import("./storage/postgres/open.ts");
+  const { hostsOf, openPostgresStorage } = await import("./storage/postgres/open.ts");
   const { host, port, advertise } = config;
-  if (advertise === "" && wildcards.has(host)) {
-    logger.warn("other servers of this store cannot reach this one: name --advertise", { host });
+  const address = advertise === "" ? `${host}:${port}` : advertise;
+  // A database elsewhere says that servers of this store may be elsewhere, too.
+  const isElsewhere = hostsOf(config.storage).some((each) => !loopback.test(each));
+  const isHidden = loopback.test(address) && isElsewhere;
+  if (isHidden || (advertise === "" && wildcards.has(host))) {
+    const how = "other servers of this store cannot reach this one: name --advertise";
+    logger.warn(how, { address });
   }
   return openPostgresStorage({
     url: config.storage,
     readUrl: config.storageRead,
     schema: config.storageSchema,
-    address: advertise === "" ? `${host}:${port}` : advertise,
+    address,
     isReplicated: config.storageDurability === "replicated",
     warn: (message, error) => logger.warn(message, { error }),
     reclaim: reclaimingInDatabase(config, logger),

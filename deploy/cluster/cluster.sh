@@ -13,9 +13,9 @@
 #   cluster.sh stop            stop everything in order; `start` goes on with what is stored
 #   cluster.sh remove          stop everything and delete it
 #
-# Environment: CLUSTER_DIR (a folder of its own), SERVERS=2, NETWORK=loopback or namespaces (root only), PREFIX (the
-# first three numbers of all addresses), and those of node.sh: TTL, LOOP_WAIT, RETRY_TIMEOUT, SYNCHRONOUS,
-# WAL_KEEP_SIZE, DCS, PATRONI, PGBIN. `start` remembers them.
+# Environment: CLUSTER_DIR (a folder of its own), SERVERS=2, STORAGE_READ=true (servers read events from standbys, too),
+# NETWORK=loopback or namespaces (root only), PREFIX (the first three numbers of all addresses), and those of node.sh:
+# TTL, LOOP_WAIT, RETRY_TIMEOUT, SYNCHRONOUS, WAL_KEEP_SIZE, DCS, PATRONI, PGBIN. `start` remembers them.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,7 +23,7 @@ repository=$(cd "$here/../.." && pwd)
 DIR=${CLUSTER_DIR:-${TMPDIR:-/tmp}/annals-cluster-$(id -u)}
 startSeconds=120
 
-remembered=(SERVERS NETWORK PREFIX TTL LOOP_WAIT RETRY_TIMEOUT SYNCHRONOUS WAL_KEEP_SIZE DCS PATRONI PGBIN)
+remembered=(SERVERS STORAGE_READ NETWORK PREFIX TTL LOOP_WAIT RETRY_TIMEOUT SYNCHRONOUS WAL_KEEP_SIZE DCS PATRONI PGBIN)
 if [ -e "$DIR/settings" ]; then
   while IFS== read -r name value; do
     if [ -z "${!name:-}" ]; then printf -v "$name" %s "$value"; fi
@@ -92,6 +92,7 @@ run() {
 run_server() {
   local part=$1 flags=()
   if [ "$NETWORK" = namespaces ]; then flags=(--allow-remote --no-auth); fi
+  if [ "${STORAGE_READ:-false}" = true ]; then export ANNALS_STORAGE_READ; ANNALS_STORAGE_READ=$(url); fi
   ANNALS_STORAGE=$(url) spawn "$part" "$repository/node_modules/.bin/node" "$repository/src/main.ts" serve \
     --storage-durability replicated --host "$(address "$part")" --port 7420 "${flags[@]}"
 }

@@ -264,6 +264,8 @@ describe("the deployment files", () => {
       const env = Object.entries(environment).map(([key, value]) => ({ name: key, value }));
       expect(configOf({ name, env })).toMatchObject({
         storage: "postgres://annals:a@node1:5432,node2:5432,node3:5432/annals",
+        storageRead: "postgres://annals:a@node1:5432,node2:5432,node3:5432/annals",
+        advertise: `${name}:7420`,
         storageDurability: "replicated",
         auth: false,
       });
@@ -290,6 +292,8 @@ describe("the deployment files", () => {
     expect(annals.env).toMatchObject([
       { name: "ANNALS_STORAGE", valueFrom: { secretKeyRef: { name: "events-app", key: "uri" } } },
       { name: "ANNALS_STORAGE_DURABILITY" },
+      { name: "PGPASSWORD", valueFrom: { secretKeyRef: { name: "events-app", key: "password" } } },
+      { name: "ANNALS_STORAGE_READ", value: "postgres://annals@events-ro:5432/annals" },
       { name: "POD_IP", valueFrom: { fieldRef: { fieldPath: "status.podIP" } } },
       { name: "ANNALS_ADVERTISE", value: "$(POD_IP):7420" },
       { name: "ANNALS_AUTH" },

@@ -3,7 +3,15 @@
 
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chownSync, existsSync, globSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { Client } from "pg";
@@ -13,6 +21,8 @@ export interface PostgresServer {
   start(): Promise<void>;
   /** As a crash: it recovers from its log at the next start. */
   crash(): Promise<void>;
+  /** All of its processes stop, or go on: what is asked of it is not answered meanwhile. */
+  freeze(signal: "SIGSTOP" | "SIGCONT"): void;
   /** Of a standby: it becomes a primary, whatever the other one does. */
   promote(): void;
   remove(): Promise<void>;
@@ -77,6 +87,14 @@ export async function startPostgres(
     },
     // SIGQUIT ends all of its processes at once, without a checkpoint.
     crash: () => end("SIGQUIT"),
+    freeze(signal) {
+      if (running?.pid === undefined) return;
+      const { pid } = running;
+      // Who forks is stopped first, and goes on last.
+      const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
+      const all = [pid, ...children.map(Number)];
+      for (const each of signal === "SIGSTOP" ? all : all.toReversed()) process.kill(each, signal);
+    },
     promote() {
       execFileSync(join(programs, "pg_ctl"), ["promote", "-D", data, "-w"], options);
     },

@@ -103,6 +103,19 @@ describe.skipIf(programs === undefined)("servers over PostgreSQL", () => {
     client.close();
   });
 
+  test("a server that others cannot reach says so, if there may be others elsewhere", async () => {
+    const says = async (...flags: string[]): Promise<boolean> => {
+      const served = await serve("hidden", ...flags);
+      (await clientOf(served)).close();
+      return served.server.printed().includes("other servers of this store cannot reach this one");
+    };
+    const [, socket = ""] = postgres.connectionString.split("host=");
+    const several = ["--storage", `postgresql://annals@${socket},db2.invalid:5432/postgres`];
+    expect(await says()).toBe(false);
+    expect(await says(...several)).toBe(true);
+    expect(await says(...several, "--advertise", "db2.invalid:7420")).toBe(false);
+  });
+
   test("a damaged row is DATA_LOSS and found by verify", async () => {
     const client = await clientOf(await serve("damaged"));
     for (let n = 1; n <= 3; n++) await client.append("a", { type: "Happened", data: { n } });

@@ -27,8 +27,10 @@ async function open(url: string, schema: string, readUrl?: string) {
     engine,
     storage,
     warned,
-    async append(count: number, stream = "a") {
-      const events = Array.from({ length: count }, () => newEvent({ stream }));
+    append(count: number, stream = "a") {
+      return this.appendThese(Array.from({ length: count }, () => newEvent({ stream })));
+    },
+    async appendThese(events: ReturnType<typeof newEvent>[]) {
       await log.append(newAppend(events));
       // What is read from memory is read from no database.
       engine.keeper.tail.reset(storage.head().position);
@@ -131,6 +133,31 @@ describe.skipIf(programs === undefined)("events read from a standby", () => {
     expect(opened.warned).toEqual([]);
   });
 
+  test("by a COPY that brings far more than was expected, which is broken off", async () => {
+    await opened.append(300);
+    for (let i = 0; i < 30; i++) {
+      await opened.appendThese([newEvent({ stream: "large", data: Buffer.alloc(1_000_000, i) })]);
+    }
+    await opened.append(300);
+    await reached(schema, 630);
+    await readsThere();
+    const other = await open(primary.connectionString, schema);
+    try {
+      const one = { direction: "backwards", batchEvents: 1 } as const;
+      const small = bytesOf((await read(other.storage, one)).toReversed());
+      for (const storage of [opened.storage, other.storage]) {
+        const found = await read(storage, {});
+        expect(countOf(found)).toBe(630);
+        expect(bytesOf(found).equals(small)).toBe(true);
+        expect(storage.writeState()).toBe("accepting");
+      }
+    } finally {
+      await other.close();
+    }
+    expect(opened.storage.standbys?.()).toMatchObject([{ isUsed: true, failures: 0 }]);
+    expect(opened.warned).toEqual([]);
+  });
+
   test("come from the primary while the standby is away, and from it again", async () => {
     await opened.append(20);
     await reached(schema, 20);
@@ -145,6 +172,26 @@ describe.skipIf(programs === undefined)("events read from a standby", () => {
     }
     await readsThere();
     expect(opened.warned.length).toBeGreaterThan(0);
+  });
+
+  test("come from the primary while the standby hangs, and no read waits for it for long", async () => {
+    await opened.append(20);
+    await reached(schema, 20);
+    await readsThere();
+    standby.freeze("SIGSTOP");
+    try {
+      // More than it has sessions: some wait for one, some for a new connection.
+      const reads = Array.from({ length: 20 }, () => read(opened.storage, {}));
+      for (const each of await Promise.all(reads)) expect(countOf(each)).toBe(20);
+      expect(opened.storage.standbys?.()).toMatchObject([{ isUsed: false }]);
+      const before = opened.storage.standbys?.()[0]?.failures ?? 0;
+      for (let i = 0; i < 50; i++) expect(countOf(await read(opened.storage, {}))).toBe(20);
+      // Nobody waits for it any more.
+      expect((opened.storage.standbys?.()[0]?.failures ?? 0) - before).toBeLessThanOrEqual(1);
+    } finally {
+      standby.freeze("SIGCONT");
+    }
+    await readsThere();
   });
 
   test("are not those of a former standby that goes its own way", async () => {

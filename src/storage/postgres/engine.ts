@@ -122,6 +122,7 @@ export class PostgresEngine {
     }
     engine.become("accepting");
     engine.lookLater();
+    engine.doubt.start();
     engine.reclaiming = engine.reclaimer?.run();
     return engine;
   }
@@ -156,11 +157,14 @@ export class PostgresEngine {
       writeState: () => this.state,
       watch: (watcher) => keeper.watch(watcher),
       facts: asking(async (request) => {
-        if (request.toCommit === true) return writer.facts(request);
+        if (request.toCommit === true) return this.doubt.during(writer.facts(request));
         return this.factsOfMoment(request);
       }),
       release: () => writer.release(),
-      confirm: asking(() => writer.confirm()),
+      confirm: asking(async () => {
+        await this.doubt.during(writer.confirm());
+        this.doubt.proven();
+      }),
       catchUp: asking(() => this.lookNow()),
       holdGroups: asking(() => this.lease.hold()),
       commit: (commit) => this.commit(commit),
@@ -215,9 +219,8 @@ export class PostgresEngine {
     if (this.inFlight !== undefined) throw new Error("invariant broken: one commit at a time");
     const running = this.writer.commit(commit);
     this.inFlight = running;
-    this.doubt.committing();
     try {
-      const result = await running;
+      const result = await this.doubt.during(running);
       this.doubt.proven();
       return result;
     } finally {
@@ -234,6 +237,7 @@ export class PostgresEngine {
     if (this.isClosed) return;
     this.isClosed = true;
     clearTimeout(this.lookTimer);
+    this.doubt.stop();
     this.closing.abort();
     await this.reclaimer?.stop();
     await this.reclaiming;
@@ -333,9 +337,7 @@ export class PostgresEngine {
   private lookLater(): void {
     if (this.isClosed) return;
     this.lookTimer = setTimeout(() => {
-      this.lease.expire();
       this.look();
-      if (this.state === "accepting") void this.doubt.ask();
       this.lookLater();
     }, lookMs);
   }
@@ -358,7 +360,6 @@ export class PostgresEngine {
         keeper.timeKept(row[headColumnCount] as number);
         await keeper.reach(headIn(row), asked);
         await this.keep(false);
-        await this.lease.renew(hints);
       } catch (error) {
         if (hints !== this.hints) return;
         if (hints.isBroken) this.lost(error as Error);

@@ -27,6 +27,12 @@ export interface PostgresStorageOptions {
   readonly reclaim?: DatabaseReclaimOptions | undefined;
 }
 
+/** Of a URL: `HOST:PORT` of each, or the folder of a socket. */
+export function hostsOf(url: string): string[] {
+  const places = urlsOf(url).map((each) => hostOf(each).replace(/(?<=.)\/[^/]*$/, ""));
+  return places.map(decodeURIComponent);
+}
+
 /** Throws DatabaseRefused. */
 export async function openPostgresStorage(options: PostgresStorageOptions): Promise<Storage> {
   const engine = await openPostgres(options);

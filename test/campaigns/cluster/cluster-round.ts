@@ -229,6 +229,8 @@ export class ClusterRound {
     const flags = ["--storage", local.url, "--storage-schema", schema].concat(
       ["--storage-durability", "replicated", "--host", local.addressOf(name)],
       ["--allow-remote", "--no-auth"],
+      // One of the two reads from standbys as well.
+      name === "server2" ? ["--storage-read", local.url] : [],
     );
     for (;;) {
       const server = await ServerProcess.start({

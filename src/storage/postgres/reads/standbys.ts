@@ -112,22 +112,26 @@ class Standby {
     read: (session: DbSession, last: number) => Promise<T>,
   ): Promise<T | undefined> {
     const use = async (session: DbSession): Promise<T | undefined> => {
-      const overdue = setTimeout(() => session.end(), answerMs);
-      try {
-        const upTo = Math.min(last, await this.placeOf(session, last));
-        if (upTo < (isForwards ? first : last)) return undefined;
-        const page = await read(session, upTo);
-        this.pages++;
-        return page;
-      } finally {
-        clearTimeout(overdue);
-      }
+      const upTo = Math.min(last, await this.placeOf(session, last));
+      if (upTo < (isForwards ? first : last)) return undefined;
+      const page = await read(session, upTo);
+      this.pages++;
+      return page;
     };
+    const reading = isCopied ? this.database.copying(use) : this.database.reading(use);
+    let overdue: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const why = new Error(`it did not answer within ${answerMs / 1_000} s`);
+      overdue = setTimeout(reject, answerMs, why);
+    });
     try {
-      return await (isCopied ? this.database.copying(use) : this.database.reading(use));
+      // What is given up ends with its session, which also the opening of one may take too long.
+      return await Promise.race([reading, late]);
     } catch (error) {
       this.failed(error as Error);
       return undefined;
+    } finally {
+      clearTimeout(overdue);
     }
   }
 

@@ -70,6 +70,8 @@ interface Race {
 const attemptMs = 5_000;
 /** Between two attempts at a host. */
 const retryMs = 150;
+/** A host that has not said by then what it is does not count yet. */
+const contestMs = 500;
 
 class IsStandby extends Error {}
 
@@ -79,6 +81,10 @@ export class Database implements Asker {
   /** The primary's URL. Undefined: it is being searched. */
   private primary: string | undefined;
   private why = "it was not connected to yet";
+  /** Other hosts that are asked whether they are standbys. */
+  private readonly asked = new Map<string, Promise<boolean>>();
+  /** Whether one of them has said that it is none. */
+  private hasAnswered = false;
   /** How many more reads may hold large pages of the log. Others read by small ones. */
   copyRoom = copyingReadsMax;
 
@@ -195,17 +201,38 @@ export class Database implements Asker {
     const { primary } = this;
     const others = this.options.urls.filter((url) => url !== primary);
     if (primary === undefined || others.length === 0) return false;
-    const asked = others.map(async (url) => (await this.openAt(url)).end());
-    const isOne = await Promise.any(asked).then(
-      () => true,
-      () => false,
-    );
-    return isOne && this.primary === primary;
+    const asked = Promise.any(others.map((url) => this.isNoStandby(url)));
+    const isOne = await Promise.race([asked.catch(() => false), pause(contestMs, false)]);
+    const isContested = isOne || this.hasAnswered;
+    this.hasAnswered = false;
+    return isContested && this.primary === primary;
+  }
+
+  /** Rejects if it is one. Each host is asked once at a time, however long it takes. */
+  private isNoStandby(url: string): Promise<boolean> {
+    const known = this.asked.get(url);
+    if (known !== undefined) return known;
+    const { primary } = this;
+    const ask = async (): Promise<boolean> => {
+      try {
+        (await this.openAt(url)).end();
+        // It counts the next time where it came too late.
+        this.hasAnswered = this.primary === primary;
+        return true;
+      } finally {
+        this.asked.delete(url);
+      }
+    };
+    const asking = ask();
+    this.asked.set(url, asking);
+    asking.catch(() => {});
+    return asking;
   }
 
   /** Ends all sessions: the primary has to be found. */
   leave(why: string): void {
     this.primary = undefined;
+    this.hasAnswered = false;
     this.why = why;
     this.pools?.readers.end(why);
     this.pools?.copiers.end(why);

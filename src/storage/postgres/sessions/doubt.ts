@@ -7,8 +7,10 @@ import type { DbSession } from "./session.ts";
 
 /** After the last commit. */
 const idleMs = 10_000;
-/** After the beginning of a commit that has not ended. */
-const commitMs = 500;
+/** After the beginning of what waits for a commit, of this server or of another one. */
+const slowMs = 400;
+/** Between two looks whether that is so. */
+const lookMs = 200;
 /** A primary that has not committed by then is given up. */
 const answerMs = 3_000;
 
@@ -23,27 +25,42 @@ export interface DoubtParts {
 export class Doubt {
   private readonly parts: DoubtParts;
   private provenAtMs = performance.now();
-  private committingSinceMs: number | undefined;
+  private waitingSinceMs: number | undefined;
   private isAsking = false;
+  private looking: NodeJS.Timeout | undefined;
 
   constructor(parts: DoubtParts) {
     this.parts = parts;
   }
 
-  committing(): void {
-    this.committingSinceMs = performance.now();
+  /** Until it is stopped. */
+  start(): void {
+    this.looking = setInterval(() => void this.ask(), lookMs);
+  }
+
+  stop(): void {
+    clearInterval(this.looking);
+  }
+
+  /** What waits for a commit: its own one, or that of another server, which has the lock. */
+  async during<T>(waiting: Promise<T>): Promise<T> {
+    const sinceMs = performance.now();
+    this.waitingSinceMs = sinceMs;
+    try {
+      return await waiting;
+    } finally {
+      if (this.waitingSinceMs === sinceMs) this.waitingSinceMs = undefined;
+    }
   }
 
   /** The primary has committed something. */
   proven(): void {
     this.provenAtMs = performance.now();
-    this.committingSinceMs = undefined;
   }
 
-  /** Called often. */
   async ask(): Promise<void> {
     const nowMs = performance.now();
-    const isSlow = nowMs - (this.committingSinceMs ?? nowMs) > commitMs;
+    const isSlow = nowMs - (this.waitingSinceMs ?? nowMs) > slowMs;
     if (this.isAsking || (!isSlow && nowMs - this.provenAtMs < idleMs)) return;
     this.isAsking = true;
     // Asked again after the next pause.

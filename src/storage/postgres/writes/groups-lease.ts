@@ -2,7 +2,9 @@
 // The lease is taken under the lock of the head, so that everything that another server has
 // written for groups is visible by then; and every commit that writes for groups names the number
 // of the lease that it relies on, so that a server that has lost it without noticing writes
-// nothing more. The clock of the database says when it is over.
+// nothing more. The clock of the database says when it is over. A renewal counts when it is where
+// every commit has to be: one that a failover loses would give the lease to another server while
+// this one goes on handing out events.
 
 import { AnnalsError } from "../../../domain/errors.ts";
 import type { SideValueChange } from "../../storage.ts";
@@ -14,6 +16,10 @@ import { beginCommit } from "../head/lock.ts";
 
 const leaseMs = 5_000;
 const renewMs = leaseMs / 3;
+/** A renewal that failed, or did not end in time, is tried again. */
+const againMs = 300;
+/** It is over here a little sooner than for the others. */
+const marginMs = 250;
 /** A server that was told of another one asks again after this time. */
 const elsewhereMs = 500;
 
@@ -54,7 +60,10 @@ export class GroupsLease {
   private number = 0;
   private isHeld = false;
   private untilMs = 0;
-  private renewedMs = 0;
+  private expiring: NodeJS.Timeout | undefined;
+  private renewing: NodeJS.Timeout | undefined;
+  /** Where it is renewed, which may have to wait for a standby. */
+  private session: DbSession | undefined;
   private taking: Promise<void> | undefined;
   private elsewhere: { readonly address: string; readonly untilMs: number } | undefined;
 
@@ -64,6 +73,7 @@ export class GroupsLease {
 
   /** Throws GROUPS_ELSEWHERE. */
   async hold(): Promise<void> {
+    this.expire();
     if (this.isHeld) return;
     const { elsewhere } = this;
     if (elsewhere !== undefined && performance.now() < elsewhere.untilMs) {
@@ -79,21 +89,6 @@ export class GroupsLease {
     return isOfGroups && this.number > 0 ? { statement: fence, values: [this.number] } : undefined;
   }
 
-  /** Called often, with a session in which the lease is renewed if it is time. */
-  async renew(session: DbSession): Promise<void> {
-    const nowMs = performance.now();
-    if (!this.isHeld || nowMs - this.renewedMs < renewMs) return;
-    const rows = await session.rows(renew, [this.number, leaseMs], leaseMs);
-    if (rows.length === 0) return this.lose();
-    this.renewedMs = nowMs;
-    this.untilMs = nowMs + leaseMs;
-  }
-
-  /** Called often, also while the database does not answer. */
-  expire(): void {
-    if (this.isHeld && performance.now() > this.untilMs) this.lose();
-  }
-
   /** Whether this is what a commit fails with whose lease is lost. Then it is. */
   isFenced(state: string): boolean {
     if (state === divisionByZero) this.lose();
@@ -102,14 +97,76 @@ export class GroupsLease {
 
   /** For the next server at once. */
   async giveBack(session: DbSession): Promise<void> {
-    if (this.isHeld) await session.rows(renew, [this.number, 0], leaseMs);
-    this.isHeld = false;
+    const { isHeld } = this;
+    this.letGo();
+    if (isHeld) await session.rows(renew, [this.number, 0], leaseMs);
+  }
+
+  /** `sinceMs`: from when it was asked for. */
+  private held(sinceMs: number): void {
+    this.isHeld = true;
+    this.untilMs = sinceMs + leaseMs - marginMs;
+    clearTimeout(this.expiring);
+    this.expiring = setTimeout(() => this.lose(), this.untilMs - performance.now());
+    this.renewLater(renewMs);
+  }
+
+  private expire(): void {
+    if (performance.now() >= this.untilMs) this.lose();
   }
 
   private lose(): void {
     if (!this.isHeld) return;
-    this.isHeld = false;
+    this.letGo();
     for (const watcher of this.parts.keeper.watchers) watcher.groupsLost?.();
+  }
+
+  private letGo(): void {
+    this.isHeld = false;
+    clearTimeout(this.expiring);
+    clearTimeout(this.renewing);
+    this.session?.end();
+    this.session = undefined;
+  }
+
+  private renewLater(ms: number): void {
+    this.renewing = setTimeout(() => void this.renew(), ms);
+  }
+
+  /** Nobody waits for it: where it goes on failing, the lease runs out. */
+  private async renew(): Promise<void> {
+    const { number } = this;
+    const nowMs = performance.now();
+    const isRenewed = await this.renewedInTime(number).catch(() => undefined);
+    if (!this.isHeld || this.number !== number) return;
+    if (isRenewed === false) this.lose();
+    else if (isRenewed === true) this.held(nowMs);
+    else this.renewLater(againMs);
+  }
+
+  /** False: it is another's. A commit that waits too long is left behind with its session. */
+  private async renewedInTime(number: number): Promise<boolean> {
+    const session = await this.opened();
+    const overdue = setTimeout(() => session.end(), renewMs);
+    try {
+      const sent = [session.run("BEGIN"), session.rows(renew, [number, leaseMs])] as const;
+      const [, rows] = await Promise.all([...sent, session.commit()]);
+      return rows.length > 0;
+    } catch (error) {
+      session.end();
+      throw error;
+    } finally {
+      clearTimeout(overdue);
+    }
+  }
+
+  /** Another one where the last one broke: the primary may be elsewhere by now. */
+  private async opened(): Promise<DbSession> {
+    if (this.session?.isBroken === false) return this.session;
+    const session = await this.parts.database.openBeside(() => {});
+    if (!this.isHeld) session.end();
+    else this.session = session;
+    return session;
   }
 
   private async take(): Promise<void> {
@@ -132,9 +189,7 @@ export class GroupsLease {
     if (typeof taken === "string") throw this.refused(taken);
     await keeper.reach(taken.head, asked);
     this.number = taken.number;
-    this.isHeld = true;
-    this.renewedMs = nowMs;
-    this.untilMs = nowMs + leaseMs;
+    this.held(nowMs);
   }
 
   private refused(address: string): AnnalsError {

@@ -1,0 +1,184 @@
+// Which server runs the groups, where it could be two: the lease is renewed by commits that no
+// failover loses, and what a member holds whose call broke between two servers is given to another
+// one, and can only be settled there.
+import { createServer, connect as connectTo, type AddressInfo, type Socket } from "node:net";
+import { once } from "node:events";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { connect, defineEvents } from "../../src/client/sdk.ts";
+import { ConsumerGroupService } from "../../src/gen/annals/v1/consumer_group_service_pb.js";
+import { openPostgres } from "../../src/storage/postgres/open.ts";
+import { spawnAnnals } from "../cli/running-server.ts";
+import { freePort } from "../clients/live-server.ts";
+import { Calls, failedOf, nextOf } from "../support/calls.ts";
+import { postgresPrograms, startPostgres, type PostgresServer } from "./postgres-server.ts";
+import { asking } from "./postgres-storage.ts";
+
+const programs = postgresPrograms();
+const events = defineEvents<{ type: "Happened"; data: { n: number } }>();
+let postgres: PostgresServer;
+const ends: (() => unknown)[] = [];
+
+beforeAll(async () => {
+  if (programs !== undefined) postgres = await startPostgres(programs);
+});
+afterAll(() => postgres?.remove());
+afterEach(async () => {
+  for (const end of ends.splice(0).toReversed()) await end();
+});
+
+describe.skipIf(programs === undefined)("the lease", () => {
+  const opened = async (schema: string, address: string) => {
+    const engine = await openPostgres({ url: postgres.connectionString, schema, address });
+    ends.push(() => engine.storage().close());
+    return engine.storage();
+  };
+  const standbys = async (names: string): Promise<void> => {
+    const set = `ALTER SYSTEM SET synchronous_standby_names = '${names}'`;
+    await asking(postgres.connectionString, set);
+    await asking(postgres.connectionString, "SELECT pg_reload_conf()");
+  };
+  const until = async (schema: string): Promise<unknown> =>
+    (await asking(postgres.connectionString, `SELECT until::text FROM "${schema}".lease`))[0]?.[0];
+
+  test("is renewed, and nobody else gets it meanwhile", async () => {
+    const [one, other] = [await opened("kept", "one:1"), await opened("kept", "other:1")];
+    let lost = 0;
+    one.watch({ groupsLost: () => lost++ });
+    await one.holdGroups?.();
+    const seen = new Set<unknown>();
+    // Renewed so often, it has lasted longer than one lease.
+    while (seen.size < 5) {
+      seen.add(await until("kept"));
+      await expect(other.holdGroups?.()).rejects.toMatchObject({
+        failure: { reason: "GROUPS_ELSEWHERE", server: "one:1" },
+      });
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    expect(lost).toBe(0);
+    await one.close();
+    await expect.poll(() => other.holdGroups?.().then(() => "its"), patient).toBe("its");
+  });
+
+  test("is not renewed by a commit that is on no standby", async () => {
+    const [one, other] = [await opened("alone", "one:1"), await opened("alone", "other:1")];
+    const lost = new Promise<void>((resolve) => one.watch({ groupsLost: resolve }));
+    await one.holdGroups?.();
+    await standbys("nobody");
+    ends.push(() => standbys(""));
+    // The primary answers all the time. A failover now would forget what it has committed.
+    await lost;
+    await standbys("");
+    const taken = () =>
+      other.holdGroups?.().then(
+        () => "its",
+        () => "not yet",
+      );
+    await expect.poll(taken, patient).toBe("its");
+  });
+});
+
+describe.skipIf(programs === undefined)("a call that breaks between two servers", () => {
+  test("leaves an event in two hands, of which one can settle it", async () => {
+    const wire = await Wire.open();
+    ends.push(() => wire.close());
+    const runs = await served("hands", ["--advertise", `127.0.0.1:${wire.port}`]);
+    wire.to = runs.port;
+    await runs.client.groups.create("mails", { leaseMs: 600_000 });
+    const other = await served("hands");
+    await runs.client.append("s", { type: "Happened", data: { n: 1 } });
+
+    const behind = join(other.calls);
+    const [held] = await deliveries(behind);
+    const beside = join(runs.calls);
+    // The server that runs the group hears that the connection is gone; the other one does not.
+    wire.cut();
+    const [again] = await deliveries(beside);
+    expect(again?.event?.position).toBe(held?.event?.position);
+    expect(again?.attempt).toBe(2);
+    // Both are of one loading of the group, so of one server.
+    const loading = (token = ""): string => token.slice(0, token.indexOf("."));
+    expect(loading(again?.token)).toBe(loading(held?.token));
+
+    behind.send({ message: { case: "ack", value: { tokens: [held?.token ?? ""] } } });
+    beside.send({ message: { case: "ack", value: { tokens: [again?.token ?? ""] } } });
+    const settled = await nextOf(beside.answers);
+    expect(settled.message).toMatchObject({ case: "settled", value: { tokens: [again?.token] } });
+    wire.close();
+    // Nothing was settled there, whatever was said.
+    expect(await failedOf(nextOf(behind.answers))).toMatchObject({ reason: "GROUPS_ELSEWHERE" });
+    const info = await runs.client.groups.get("mails", { timeoutMs: 20_000 });
+    expect(info?.lagEvents).toBe(0);
+  });
+});
+
+const patient = { timeout: 30_000 };
+
+/** A server of the store, and clients of it. */
+async function served(schema: string, flags: readonly string[] = []) {
+  const port = await freePort();
+  const storage = ["--storage", postgres.connectionString, "--storage-schema", schema];
+  const server = spawnAnnals(["serve", "--port", `${port}`, ...storage, ...flags]);
+  const address = `127.0.0.1:${port}`;
+  const client = connect({ address, events });
+  const calls = new Calls(address);
+  ends.push(async () => {
+    client.close();
+    calls.close();
+    server.kill();
+    await server.ended;
+  });
+  await client.ready(60_000);
+  return { port, client, calls };
+}
+
+type Member = ReturnType<typeof join>;
+
+function join(calls: Calls) {
+  const pipe = calls.pipe(ConsumerGroupService.method.consume);
+  pipe.send({ message: { case: "join", value: { group: "mails", permits: 1 } } });
+  return pipe;
+}
+
+async function deliveries(member: Member) {
+  for (;;) {
+    const { message } = await nextOf(member.answers);
+    if (message.case === "deliveries") return message.value.deliveries;
+  }
+}
+
+/** What one server reaches another one by. */
+class Wire {
+  to = 0;
+  private readonly ends: { readonly near: Socket; readonly far: Socket }[] = [];
+  private readonly server = createServer((near) => {
+    const far = connectTo(this.to, "127.0.0.1");
+    for (const each of [near, far]) each.on("error", () => {});
+    near.pipe(far, { end: false });
+    far.pipe(near, { end: false });
+    this.ends.push({ near, far });
+  });
+
+  static async open(): Promise<Wire> {
+    const wire = new Wire();
+    wire.server.listen(0, "127.0.0.1");
+    await once(wire.server, "listening");
+    return wire;
+  }
+
+  get port(): number {
+    return (this.server.address() as AddressInfo).port;
+  }
+
+  /** The far end is gone, and the near one hears nothing of it. */
+  cut(): void {
+    for (const { far } of this.ends) far.destroy();
+  }
+
+  close(): void {
+    this.server.close();
+    for (const { near, far } of this.ends.splice(0)) {
+      near.destroy();
+      far.destroy();
+    }
+  }
+}
