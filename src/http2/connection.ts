@@ -6,7 +6,7 @@ import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import type { Budget, Http2Options } from "./api.ts";
 import type { Http2Limits } from "./limits.ts";
-import { Output } from "./output.ts";
+import { Output, type SendingConnection } from "./output.ts";
 import { pieceBytesMax, smallPieceBytesMax, type ReadPace } from "./read-pace.ts";
 import {
   drainPing,
@@ -19,8 +19,8 @@ import {
   type,
   windowBytesMax,
 } from "./protocol.ts";
+import { peerOf } from "./peer.ts";
 import { Receiver, type ReceivingConnection } from "./receiver.ts";
-import { Sender } from "./sender.ts";
 import type { Stream } from "./stream.ts";
 
 const ignore = (): void => {};
@@ -32,14 +32,12 @@ export interface ConnectionParts {
   readonly pace: ReadPace;
 }
 
-export class Connection implements ReceivingConnection {
+export class Connection implements ReceivingConnection, SendingConnection {
   readonly peer: string;
   readonly limits: Http2Limits;
   readonly budget: Budget;
   readonly output: Output;
-  readonly sender: Sender;
-  readonly streams = new Map<number, Stream>();
-  controlFramesLeft: number;
+  mayOpen = true;
   private readonly socket: Socket;
   private readonly options: Http2Options;
   private readonly onGone: () => void;
@@ -60,23 +58,15 @@ export class Connection implements ReceivingConnection {
   /** Its turn to read has not come: the socket may hold a piece. */
   private isPaced = false;
 
-  constructor(
-    socket: Socket,
-    peer: string,
-    { options, limits, pace }: ConnectionParts,
-    onGone: () => void,
-  ) {
+  constructor(socket: Socket, { options, limits, pace }: ConnectionParts, onGone: () => void) {
     this.socket = socket;
-    this.peer = peer;
+    this.peer = peerOf(socket);
     this.options = options;
     this.limits = limits;
     this.pace = pace;
-    this.controlFramesLeft = limits.controlFramesBurst;
     this.onGone = onGone;
     this.budget = options.budgetOf(this);
-    const overdraft = (): void => this.destroy("budget");
-    this.output = new Output(socket, this.budget, this.taken, overdraft);
-    this.sender = new Sender(this);
+    this.output = new Output(socket, this);
     this.receiver = new Receiver(this, options);
     socket.on("data", this.read).on("end", this.ended).on("close", this.gone).on("error", ignore);
     if (this.budget.take(limits.connectionBytes)) this.ownBytes = limits.connectionBytes;
@@ -89,15 +79,11 @@ export class Connection implements ReceivingConnection {
   }
 
   get streamCount(): number {
-    return this.streams.size;
-  }
-
-  get mayOpen(): boolean {
-    return this.phase === "open" || this.phase === "draining";
+    return this.receiver.streams.size;
   }
 
   relieve(bytes: number): void {
-    const largest = [...this.streams.values()]
+    const largest = [...this.receiver.streams.values()]
       .filter(({ heldBytes }) => heldBytes > 0)
       .toSorted((a, b) => b.heldBytes - a.heldBytes);
     let left = bytes;
@@ -115,12 +101,13 @@ export class Connection implements ReceivingConnection {
     if (!this.receiver.isSettled) return this.destroy();
     this.phase = "draining";
     this.goAway(windowBytesMax, errorCode.noError);
-    this.output.numbers(type.ping, 0, 0, 0, drainPing);
+    this.output.numbers(type.ping, 0, 0, drainPing);
   }
 
   drained(): void {
     if (this.phase !== "draining") return;
     this.phase = "drained";
+    this.mayOpen = false;
     this.goAway(this.receiver.lastId, errorCode.noError);
     this.endWhenDone();
   }
@@ -136,6 +123,7 @@ export class Connection implements ReceivingConnection {
   destroy(reason?: string): void {
     if (reason !== undefined) this.options.onRefusal?.(reason, this.peer);
     this.phase = "closing";
+    this.mayOpen = false;
     this.socket.destroy();
   }
 
@@ -143,42 +131,47 @@ export class Connection implements ReceivingConnection {
     const { limits, receiver } = this;
     receiver.refill(seconds);
     this.output.rest();
-    const lasts = (limit: keyof Http2Limits, holds: boolean, factor = 1): boolean => {
-      if (!holds) return this.since.delete(limit) && false;
-      const since = this.since.get(limit) ?? now;
-      this.since.set(limit, since);
-      return now - since >= limits[limit] * factor;
-    };
     if (this.phase === "closing") {
-      if (lasts("lingerMs", true)) this.socket.destroy();
+      if (this.lasts("lingerMs", true, now)) this.socket.destroy();
       return;
     }
     const isSilent = !this.wasHeard;
     this.wasHeard = false;
     this.wasPinged &&= isSilent;
     const { isSettled, isAcknowledged } = receiver;
-    if (lasts("handshakeMs", !isSettled)) return this.destroy("handshakeMs");
-    if (lasts("keepaliveTimeoutMs", this.wasPinged)) return this.destroy("keepaliveTimeoutMs");
-    if (lasts("settingsAckMs", isSettled && !isAcknowledged)) {
+    if (this.lasts("handshakeMs", !isSettled, now)) return this.destroy("handshakeMs");
+    if (this.lasts("keepaliveTimeoutMs", this.wasPinged, now)) {
+      return this.destroy("keepaliveTimeoutMs");
+    }
+    if (this.lasts("settingsAckMs", isSettled && !isAcknowledged, now)) {
       return this.close(errorCode.settingsTimeout, "settingsAckMs");
     }
-    if (lasts("frameMs", receiver.isStuck())) {
+    if (this.lasts("frameMs", receiver.isStuck(), now)) {
       return this.close(errorCode.enhanceYourCalm, "frameMs");
     }
     const mayPing = limits.keepaliveMs > 0 && isSettled && isSilent && !this.wasPinged;
-    if (lasts("keepaliveMs", mayPing)) {
+    if (this.lasts("keepaliveMs", mayPing, now)) {
       this.wasPinged = true;
-      this.output.numbers(type.ping, 0, 0, 0, keepalivePing);
+      this.output.numbers(type.ping, 0, 0, keepalivePing);
     }
-    for (const stream of this.streams.values()) this.attempt(() => stream.tick(now));
-    const isOld = lasts("connectionAgeMs", limits.connectionAgeMs > 0, this.jitter);
+    for (const stream of receiver.streams.values()) this.attempt(() => stream.tick(now));
+    const isOld = this.lasts("connectionAgeMs", limits.connectionAgeMs > 0, now, this.jitter);
     if (isOld) this.drain();
-    if (lasts("drainPingMs", this.phase === "draining")) this.drained();
-    if (lasts("connectionAgeGraceMs", isOld)) this.close(errorCode.noError, "connectionAgeGraceMs");
+    if (this.lasts("drainPingMs", this.phase === "draining", now)) this.drained();
+    const isTooOld = this.lasts("connectionAgeGraceMs", isOld, now);
+    if (isTooOld) this.close(errorCode.noError, "connectionAgeGraceMs");
+  }
+
+  /** Whether the condition of a time limit has held for that time. */
+  private lasts(limit: keyof Http2Limits, holds: boolean, now: number, factor = 1): boolean {
+    if (!holds) return this.since.delete(limit) && false;
+    const since = this.since.get(limit) ?? now;
+    this.since.set(limit, since);
+    return now - since >= this.limits[limit] * factor;
   }
 
   forget({ id, headerBytes }: Stream, isAwaited: boolean): void {
-    this.streams.delete(id);
+    this.receiver.streams.delete(id);
     this.budget.give(this.limits.streamBytes + headerBytes);
     if (isAwaited) this.receiver.await(id);
     if (this.isLast || this.phase !== "open") this.endWhenDone();
@@ -210,17 +203,16 @@ export class Connection implements ReceivingConnection {
     try {
       const frames = this.prefaceBytes < preface.length ? this.begin(bytes) : bytes;
       if (frames !== undefined) this.receiver.read(frames);
-      if (this.output.bytes >= 2 * this.limits.outputBytesMax) this.socket.pause();
+      if (this.output.isOverfull) this.socket.pause();
     } catch (error) {
       this.fail(error);
     }
-    if (bytes.length <= smallPieceBytesMax || this.pace.took(bytes.length)) return;
-    if (!this.isPaced) this.awaitTurn();
+    if (bytes.length > smallPieceBytesMax && !this.pace.took(bytes.length)) this.awaitTurn();
   };
 
   /** Reads on in a later turn, if the budget has room for what the socket reads until then. */
   private awaitTurn(): void {
-    if (this.phase === "closing" || !this.budget.take(pieceBytesMax)) return;
+    if (this.isPaced || this.phase === "closing" || !this.budget.take(pieceBytesMax)) return;
     this.isPaced = true;
     this.socket.pause();
     this.pace.wait(this.readOn);
@@ -248,17 +240,12 @@ export class Connection implements ReceivingConnection {
     }
     this.prefaceBytes = end;
     if (end < preface.length) return undefined;
-    const { limits } = this;
-    const settings = [
+    const { limits, output } = this;
+    output.settings([
       [setting.maxConcurrentStreams, limits.concurrentStreamsMax],
       [setting.initialWindowSize, limits.streamWindowBytes],
       [setting.maxHeaderListSize, limits.headerListBytesMax],
-    ] as const;
-    const payload = Buffer.alloc(settings.length * 6);
-    for (const [i, [name, value]] of settings.entries()) {
-      payload.writeUInt32BE(value, payload.writeUInt16BE(name, i * 6));
-    }
-    this.output.whole(type.settings, 0, 0, payload);
+    ]);
     this.receiver.giveBack(limits.connectionWindowBytes - initialWindowBytes);
     return bytes.subarray(end - from);
   }
@@ -279,18 +266,8 @@ export class Connection implements ReceivingConnection {
     this.output.whole(type.goAway, 0, 0, payload);
   }
 
-  private readonly taken = (): void => {
-    try {
-      this.sender.pump();
-    } catch (error) {
-      this.fail(error);
-    }
-    if (this.socket.isPaused()) this.resume();
-  };
-
-  private resume(): void {
-    const isFull = this.output.bytes >= 2 * this.limits.outputBytesMax;
-    if (!isFull && !this.isPaced) this.socket.resume();
+  resume(): void {
+    if (!this.output.isOverfull && !this.isPaced) this.socket.resume();
   }
 
   /** A client that closes its sending side is gone: no client waits on a half-closed connection. */
@@ -300,7 +277,7 @@ export class Connection implements ReceivingConnection {
 
   private endWhenDone(): void {
     const isDone = this.isLast || this.phase === "drained";
-    if (isDone && this.streams.size === 0 && this.phase !== "closing") this.end();
+    if (isDone && this.receiver.streams.size === 0 && this.phase !== "closing") this.end();
   }
 
   private end(): void {
@@ -320,8 +297,9 @@ export class Connection implements ReceivingConnection {
 
   private stop(): void {
     this.phase = "closing";
+    this.mayOpen = false;
     this.leavePace();
     this.receiver.stop();
-    for (const stream of this.streams.values()) stream.lose(errorCode.cancel, false);
+    for (const stream of this.receiver.streams.values()) stream.lose(errorCode.cancel, false);
   }
 }

@@ -15,8 +15,6 @@ export interface FieldList {
   readonly isTooLarge: boolean;
 }
 
-type FieldLimits = Pick<Http2Limits, "headerListBytesMax" | "headerFieldsMax">;
-
 /** The size of the table that the peer may use: the initial value of every connection. */
 const tableBytesMax = 4_096;
 /** Longer blocks contain literals, which are seldom repeated. */
@@ -30,23 +28,22 @@ const repeatedNames: ReadonlySet<number> = new Set([4, 5, 23]);
 const nothing: Buffer = Buffer.alloc(0);
 
 export class HeaderDecoder<Meaning> {
-  private readonly limits: FieldLimits;
+  private readonly limits: Pick<Http2Limits, "headerListBytesMax" | "headerFieldsMax">;
   private readonly meaningOf: (list: FieldList) => Meaning;
-  /** The newest entry is last. Entries before `oldest` are evicted. */
-  private table: Field[] = [];
-  private oldest = 0;
+  /** By index: the static table, and behind it the dynamic table, the newest entry first. */
+  private readonly table: (Field | undefined)[] = [undefined, ...staticTable];
   private tableBytes = 0;
   private tableLimit = tableBytesMax;
-  /** Decoded blocks without literals, by their bytes. They are valid until the table changes. */
+  /** Decoded blocks, by their bytes. They are valid until the table changes. */
   private readonly known: { readonly bytes: Buffer; readonly meaning: Meaning }[] = [];
-  /** The last literals of these names, by the index of the name. */
+  /** The last literals of `repeatedNames`, by the index of the name. */
   private readonly literals = new Map<number, { readonly bytes: Buffer; readonly field: Field }>();
   /** The block that is being decoded. */
   private block = nothing;
   private at = 0;
   private hasChanged = false;
 
-  constructor(limits: FieldLimits, meaningOf: (list: FieldList) => Meaning) {
+  constructor(limits: HeaderDecoder<Meaning>["limits"], meaningOf: (list: FieldList) => Meaning) {
     this.limits = limits;
     this.meaningOf = meaningOf;
   }
@@ -67,6 +64,7 @@ export class HeaderDecoder<Meaning> {
     this.block = block;
     this.at = 0;
     this.hasChanged = false;
+    const { headerListBytesMax, headerFieldsMax } = this.limits;
     const fields: Field[] = [];
     let bytes = 0;
     let isTooLarge = false;
@@ -74,7 +72,6 @@ export class HeaderDecoder<Meaning> {
       const field = this.next(bytes === 0);
       if (field === undefined) continue;
       bytes += field.bytes;
-      const { headerListBytesMax, headerFieldsMax } = this.limits;
       isTooLarge ||= bytes > headerListBytesMax || fields.length >= headerFieldsMax;
       if (!isTooLarge) fields.push(field);
     }
@@ -88,71 +85,49 @@ export class HeaderDecoder<Meaning> {
   private next(isFirst: boolean): Field | undefined {
     const first = this.block[this.at] as number;
     if (first >= 0x80) return this.entry(this.integer(7));
-    if (first >= 0x40) {
-      const field = this.literal(6);
-      this.hasChanged = true;
-      this.table.push(field);
-      this.tableBytes += field.bytes;
-      this.evict();
-      return field;
-    }
     if (first < 0x20) return this.literal(4);
-    const limit = this.integer(5);
-    if (!isFirst) throw failure("a change of the table's size behind a field");
-    if (limit > tableBytesMax) throw failure("a table larger than allowed");
-    this.tableLimit = limit;
-    this.hasChanged = true;
+    if (first < 0x40) {
+      this.tableLimit = this.integer(5);
+      if (!isFirst) throw failure("a change of the table's size behind a field");
+      if (this.tableLimit > tableBytesMax) throw failure("a table larger than allowed");
+      return this.evict();
+    }
+    const field = this.literal(6);
+    this.table.splice(staticTable.length + 1, 0, field);
+    this.tableBytes += field.bytes;
     this.evict();
-    return undefined;
+    return field;
   }
 
+  /** A field of a repeated name seldom differs from the last one: it is decoded once. */
   private literal(prefixBits: number): Field {
     const index = this.integer(prefixBits);
-    if (repeatedNames.has(index)) return this.repeated(index);
-    const name = index === 0 ? this.text() : this.entry(index).name;
-    return fieldOf(name, this.text());
-  }
-
-  /** A field that seldom differs from the last one of its name is decoded once. */
-  private repeated(index: number): Field {
     const { block, at: start } = this;
     const last = this.literals.get(index);
-    const end = start + (last?.bytes.length ?? 0);
     // The bytes begin with their length, so a prefix that is the same is the same text.
-    const isSame =
-      last !== undefined &&
-      end <= block.length &&
-      block.compare(last.bytes, 0, last.bytes.length, start, end) === 0;
-    if (isSame) {
-      this.at = end;
+    if (last?.bytes.equals(block.subarray(start, start + last.bytes.length)) === true) {
+      this.at += last.bytes.length;
       return last.field;
     }
-    const field = fieldOf(this.entry(index).name, this.text());
-    // A copy, because the block is a view of the bytes that were read from the socket.
-    this.literals.set(index, { bytes: Buffer.from(block.subarray(start, this.at)), field });
+    const name = index === 0 ? this.text() : this.entry(index).name;
+    const field = fieldOf(name, this.text());
+    if (repeatedNames.has(index)) {
+      // A copy, because the block is a view of the bytes that were read from the socket.
+      this.literals.set(index, { bytes: Buffer.from(block.subarray(start, this.at)), field });
+    }
     return field;
   }
 
   private entry(index: number): Field {
-    const entry =
-      index <= staticTable.length
-        ? staticTable[index - 1]
-        : this.dynamicEntry(this.table.length - (index - staticTable.length));
+    const entry = this.table[index];
     if (entry === undefined) throw failure(`no entry ${index}`);
     return entry;
   }
 
-  private dynamicEntry(at: number): Field | undefined {
-    return at >= this.oldest ? this.table[at] : undefined;
-  }
-
-  private evict(): void {
-    while (this.tableBytes > this.tableLimit) {
-      this.tableBytes -= (this.table[this.oldest++] as Field).bytes;
-    }
-    if (this.oldest < 64) return;
-    this.table = this.table.slice(this.oldest);
-    this.oldest = 0;
+  /** The table has changed. */
+  private evict(): undefined {
+    this.hasChanged = true;
+    while (this.tableBytes > this.tableLimit) this.tableBytes -= this.table.pop()?.bytes ?? 0;
   }
 
   /** RFC 7541, section 5.1. Four bytes after the prefix hold every value that is valid here. */

@@ -1,10 +1,9 @@
-// The sending side of HPACK. It uses the static table and literals that no table keeps, so that a
-// block means the same on every connection: made once, headers that repeat cost a copy of a few
-// bytes.
+// The sending side of HPACK. It uses the static table and plain literals that no table keeps, so
+// that a block means the same on every connection: made once, headers that repeat cost a copy of a
+// few bytes.
 // Source: RFC 7541, sections 5 and 6.2.2.
 
 import { fieldOf, staticTable } from "./header-fields.ts";
-import { encodeHuffman } from "./huffman.ts";
 
 /** Headers for any stream of any connection, any number of times. */
 export interface HeaderBlock {
@@ -49,11 +48,7 @@ export function hpackOf(fields: HeaderBlock["fields"]): Buffer {
 }
 
 function textOf(value: string): Buffer {
-  const plain = Buffer.from(value, "latin1");
-  const coded = encodeHuffman(plain);
-  return coded.length < plain.length
-    ? Buffer.concat([integer(0x80, 7, coded.length), coded])
-    : Buffer.concat([integer(0, 7, plain.length), plain]);
+  return Buffer.concat([integer(0, 7, value.length), Buffer.from(value, "latin1")]);
 }
 
 function integer(flags: number, prefixBits: number, value: number): Buffer {

@@ -22,22 +22,11 @@ import { Stream, type StreamConnection } from "./stream.ts";
 
 /** The part of a connection that frames change. */
 export interface ReceivingConnection extends StreamConnection {
-  readonly streams: Map<number, Stream>;
   readonly mayOpen: boolean;
   /** The client has acknowledged the drain, and opens no more streams. */
   drained(): void;
   /** The client opens no more streams. */
   last(): void;
-}
-
-/** The payload is from `from` to `to`. */
-interface Frame {
-  readonly type: number;
-  readonly flags: number;
-  readonly id: number;
-  readonly bytes: Buffer;
-  readonly from: number;
-  readonly to: number;
 }
 
 /** The part of a header block that has arrived. */
@@ -63,6 +52,8 @@ const connectionTypes: ReadonlySet<number> = new Set([type.settings, type.ping, 
 const awaitedCount = 1_024;
 
 export class Receiver {
+  readonly streams = new Map<number, Stream>();
+  /** The client's SETTINGS are there, and it has acknowledged ours. */
   isSettled = false;
   isAcknowledged = false;
   lastId = 0;
@@ -81,6 +72,8 @@ export class Receiver {
   private window = initialWindowBytes;
   private returnedBytes = 0;
   private resetsLeft: number;
+  /** Frames without a part of a request or an answer. Each frame with one adds to what is left. */
+  private controlFramesLeft: number;
   /** Whether frames have arrived since the last check. */
   private hasMoved = false;
 
@@ -90,6 +83,7 @@ export class Receiver {
     this.limits = connection.limits;
     this.decoder = new HeaderDecoder(this.limits, requestHead);
     this.resetsLeft = this.limits.resetsBurst;
+    this.controlFramesLeft = this.limits.controlFramesBurst;
   }
 
   /** A frame or a header block has begun, and nothing of it has arrived since the last check. */
@@ -101,11 +95,14 @@ export class Receiver {
 
   /** Refills the allowances for this many seconds. */
   refill(seconds: number): void {
-    const { connection, limits } = this;
-    const { controlFramesBurst, controlFramesPerSecond, resetsBurst, resetsPerSecond } = limits;
-    const refilled = connection.controlFramesLeft + controlFramesPerSecond * seconds;
-    connection.controlFramesLeft = Math.min(controlFramesBurst, refilled);
-    this.resetsLeft = Math.min(resetsBurst, this.resetsLeft + resetsPerSecond * seconds);
+    const { limits, connection } = this;
+    const { controlFramesBurst, controlFramesPerSecond, controlFramesEarned } = limits;
+    const earned = connection.output.partFrames * controlFramesEarned;
+    connection.output.partFrames = 0;
+    const left = this.controlFramesLeft + earned + controlFramesPerSecond * seconds;
+    this.controlFramesLeft = Math.min(controlFramesBurst, left);
+    const resetsLeft = this.resetsLeft + limits.resetsPerSecond * seconds;
+    this.resetsLeft = Math.min(limits.resetsBurst, resetsLeft);
   }
 
   /** Returns this many bytes to the client's window of the connection. */
@@ -113,7 +110,7 @@ export class Receiver {
     this.returnedBytes += bytes;
     if (this.returnedBytes < this.limits.connectionWindowBytes / 2) return;
     this.window += this.returnedBytes;
-    this.connection.output.numbers(type.windowUpdate, 0, 0, this.returnedBytes);
+    this.connection.output.numbers(type.windowUpdate, 0, this.returnedBytes);
     this.returnedBytes = 0;
   }
 
@@ -130,7 +127,7 @@ export class Receiver {
       const { held } = this;
       const bytes = held.length === 0 ? frameBytes(read, at) : 0;
       if (bytes > 0 && at + bytes <= read.length) {
-        this.frame(read, at, at + bytes);
+        this.frame(read.subarray(at, at + bytes));
         at += bytes;
         continue;
       }
@@ -139,7 +136,7 @@ export class Receiver {
       const more = Buffer.concat([held, read.subarray(at, to)]);
       at = to;
       this.held = more.length === frameBytes(more, 0) ? none : more;
-      if (this.held === none) this.frame(more, 0, more.length);
+      if (this.held === none) this.frame(more);
     }
   }
 
@@ -150,101 +147,93 @@ export class Receiver {
     this.block = undefined;
   }
 
-  private frame(bytes: Buffer, at: number, to: number): void {
-    const id = bytes.readUInt32BE(at + 5) & windowBytesMax;
-    const from = at + headBytes;
-    const [frameType, flags] = [bytes[at + 3] as number, bytes[at + 4] as number];
-    const frame: Frame = { type: frameType, flags, id, bytes, from, to };
-    const fixed = fixedBytes[frame.type];
+  private frame(frame: Buffer): void {
+    const [kind, flags] = [frame[3] as number, frame[4] as number];
+    const id = frame.readUInt32BE(5) & windowBytesMax;
+    const payload = frame.subarray(headBytes);
     this.hasMoved = true;
-    if (this.block !== undefined && (frame.type !== type.continuation || id !== this.block.id)) {
+    if (this.block !== undefined && (kind !== type.continuation || id !== this.block.id)) {
       throw violation("a frame inside a block of headers");
     }
-    if (!this.isSettled && frame.type !== type.settings) throw violation("no SETTINGS");
-    if (fixed !== undefined && to - from !== fixed) throw frameSize();
-    const isKnown = frame.type <= type.continuation && frame.type !== type.windowUpdate;
-    if (isKnown && connectionTypes.has(frame.type) !== (id === 0)) throw violation("stream");
+    if (!this.isSettled && kind !== type.settings) throw violation("no SETTINGS");
+    if (payload.length !== (fixedBytes[kind] ?? payload.length)) throw frameSize();
+    const isKnown = kind <= type.continuation && kind !== type.windowUpdate;
+    if (isKnown && connectionTypes.has(kind) !== (id === 0)) throw violation("stream");
     try {
-      this.handle(frame);
+      this.handle(kind, flags, id, payload);
     } catch (error) {
       if (!(error instanceof Http2Error) || error.id === 0) throw error;
       this.spendReset();
-      this.connection.output.numbers(type.resetStream, 0, id, error.code);
-      const stream = this.connection.streams.get(id);
+      this.connection.output.numbers(type.resetStream, id, error.code);
+      const stream = this.streams.get(id);
       if (stream === undefined) this.await(id);
       else stream.lose(error.code, true);
     }
   }
 
-  private handle(frame: Frame): void {
-    const { id, bytes, from, to } = frame;
-    switch (frame.type) {
+  private handle(kind: number, flags: number, id: number, payload: Buffer): void {
+    switch (kind) {
       case type.data:
-        return this.data(frame);
+        return this.data(flags, id, payload);
       case type.headers:
-        return this.headers(frame);
+        return this.headers(flags, id, payload);
       case type.continuation:
         if (this.block === undefined) throw violation("CONTINUATION of nothing");
         if (++this.block.continuations > this.limits.continuationsMax) {
           throw beyond("continuationsMax");
         }
-        return this.extend(this.block, bytes.subarray(from, to), frame.flags);
+        return this.extend(this.block, payload, flags);
       case type.resetStream:
-        return this.reset(id, bytes.readUInt32BE(from));
+        return this.reset(id, payload.readUInt32BE(0));
       case type.pushPromise:
         throw violation("PUSH_PROMISE from a client");
       case type.goAway:
-        if (to - from < 8) throw frameSize();
+        if (payload.length < 8) throw frameSize();
         return this.connection.last();
     }
     this.spend(1);
-    switch (frame.type) {
+    switch (kind) {
       case type.priority:
-        if (dependency(bytes, from) === id) throw violation("depends on itself", id);
+        if (dependency(payload) === id) throw violation("depends on itself", id);
         break;
       case type.settings:
-        this.settings(frame);
+        this.settings(flags, payload);
         break;
       case type.ping:
-        if ((frame.flags & flag.ack) === 0) {
-          this.connection.output.whole(type.ping, flag.ack, 0, bytes.subarray(from, to));
-        } else if (bytes.readUInt32BE(from + 4) === drainPing) this.connection.drained();
+        if ((flags & flag.ack) === 0) {
+          this.connection.output.whole(type.ping, flag.ack, 0, payload);
+        } else if (payload.readUInt32BE(4) === drainPing) this.connection.drained();
         break;
       case type.windowUpdate:
-        this.widen(id, bytes.readUInt32BE(from) & windowBytesMax);
+        this.widen(id, payload.readUInt32BE(0) & windowBytesMax);
         break;
     }
   }
 
-  private data(frame: Frame): void {
-    const { id, flags, bytes } = frame;
-    const flowBytes = frame.to - frame.from;
-    const [from, to] = (flags & flag.padded) === 0 ? [frame.from, frame.to] : unpadded(frame);
-    const part = bytes.subarray(from, to);
-    this.window -= flowBytes;
+  private data(flags: number, id: number, payload: Buffer): void {
+    const part = (flags & flag.padded) === 0 ? payload : unpadded(payload);
+    this.window -= payload.length;
     if (this.window < 0) throw new Http2Error("flowControl", "connectionWindowBytes");
     // At once, because the stream's window and the budget bound what is held of the stream.
-    this.giveBack(flowBytes);
+    this.giveBack(payload.length);
     const endStream = (flags & flag.endStream) !== 0;
-    const stream = this.connection.streams.get(id);
+    const stream = this.streams.get(id);
     const isUseful = stream !== undefined && (part.length > 0 || endStream);
     this.spend(isUseful ? -this.limits.controlFramesEarned : 1);
-    if (stream !== undefined) stream.receive(part, flowBytes, endStream);
+    if (stream !== undefined) stream.receive(part, payload.length, endStream);
     else if (!this.isLate(id)) {
-      this.connection.output.numbers(type.resetStream, 0, id, errorCode.streamClosed);
+      this.connection.output.numbers(type.resetStream, id, errorCode.streamClosed);
     }
   }
 
-  private headers(frame: Frame): void {
-    const { id, flags, bytes } = frame;
-    const [start, to] = (flags & flag.padded) === 0 ? [frame.from, frame.to] : unpadded(frame);
-    const hasPriority = (flags & flag.priority) !== 0;
-    const from = hasPriority ? start + 5 : start;
-    if (from > to) throw frameSize();
-    const dependsOnItself = hasPriority && dependency(bytes, start) === id;
+  private headers(flags: number, id: number, payload: Buffer): void {
+    const part = (flags & flag.padded) === 0 ? payload : unpadded(payload);
+    const priorityBytes = (flags & flag.priority) === 0 ? 0 : 5;
+    if (part.length < priorityBytes) throw frameSize();
+    const dependsOnItself = priorityBytes > 0 && dependency(part) === id;
     const endStream = (flags & flag.endStream) !== 0;
     this.block = { id, endStream, dependsOnItself, bytes: none, continuations: 0 };
-    this.extend(this.block, bytes.subarray(from, to), flags);
+    this.extend(this.block, part.subarray(priorityBytes), flags);
   }
 
   private extend(block: Block, part: Buffer, flags: number): void {
@@ -252,17 +241,16 @@ export class Receiver {
     const before = block.bytes.length;
     if (before + part.length > this.limits.headerBlockBytesMax) throw beyond("headerBlockBytesMax");
     if (!isComplete && !this.connection.budget.take(part.length)) throw beyond("budget");
-    const isWhole = isComplete && before === 0;
-    block.bytes = isWhole ? part : Buffer.concat([block.bytes, part]);
+    block.bytes = isComplete && before === 0 ? part : Buffer.concat([block.bytes, part]);
     if (!isComplete) return;
     this.block = undefined;
-    this.connection.budget.give(before);
+    if (before > 0) this.connection.budget.give(before);
     this.fields(block);
   }
 
   /** Handles a complete header block: a request's headers or trailers. */
   private fields({ id, bytes, endStream, dependsOnItself }: Block): void {
-    const stream = this.connection.streams.get(id);
+    const stream = this.streams.get(id);
     if (stream !== undefined) {
       const isSound = areTrailers(this.decoder.decode(bytes)) && endStream && !dependsOnItself;
       if (!isSound && !stream.hasEnded) throw violation("trailers", id);
@@ -281,25 +269,24 @@ export class Receiver {
   }
 
   private open(id: number, head: RequestHead, endStream: boolean): void {
-    const { concurrentStreamsMax, streamBytes } = this.limits;
-    const { streams, budget, mayOpen, output } = this.connection;
-    const isFull = streams.size >= concurrentStreamsMax || !mayOpen;
-    if (isFull || !budget.take(streamBytes + head.bytes)) {
+    const { streams, options, connection } = this;
+    const { concurrentStreamsMax, streamBytes, controlFramesEarned } = this.limits;
+    const isFull = streams.size >= concurrentStreamsMax || !connection.mayOpen;
+    if (isFull || !connection.budget.take(streamBytes + head.bytes)) {
       this.spend(1);
       this.await(id);
-      return output.numbers(type.resetStream, 0, id, errorCode.refusedStream);
+      return connection.output.numbers(type.resetStream, id, errorCode.refusedStream);
     }
-    this.spend(-this.limits.controlFramesEarned);
-    const stream = new Stream(id, this.connection, head);
+    this.spend(-controlFramesEarned);
+    const stream = new Stream(id, connection, head);
     streams.set(id, stream);
-    if (head.problem === "too large") {
-      stream.respond(this.options.headersTooLarge ?? headersTooLarge, true);
-    } else stream.handler = this.options.onStream(stream);
+    if (head.problem === undefined) stream.handler = options.onStream(stream);
+    else stream.respond(options.headersTooLarge ?? headersTooLarge, true);
     if (endStream && !stream.isOver) stream.complete();
   }
 
   private reset(id: number, code: number): void {
-    const stream = this.connection.streams.get(id);
+    const stream = this.streams.get(id);
     if (stream !== undefined) {
       this.spendReset();
       stream.lose(code, false);
@@ -307,31 +294,29 @@ export class Receiver {
   }
 
   private widen(id: number, increment: number): void {
-    const { sender, streams } = this.connection;
-    const stream = streams.get(id);
+    const stream = this.streams.get(id);
     if (id !== 0 && stream === undefined) return void this.isLate(id);
     if (increment === 0) throw violation("WINDOW_UPDATE of 0", id);
-    if (stream === undefined) sender.widen(increment);
-    else sender.widenStream(stream, increment);
+    this.connection.output.widen(stream, increment);
   }
 
-  private settings({ flags, bytes, from, to }: Frame): void {
-    const { output, sender, streams } = this.connection;
+  private settings(flags: number, payload: Buffer): void {
+    const { output } = this.connection;
     const isAck = (flags & flag.ack) !== 0;
-    if ((to - from) % 6 !== 0 || (isAck && to > from)) throw frameSize();
-    if ((to - from) / 6 > this.limits.settingsPerFrameMax) throw beyond("settingsPerFrameMax");
+    if (payload.length % 6 !== 0 || (isAck && payload.length > 0)) throw frameSize();
+    if (payload.length / 6 > this.limits.settingsPerFrameMax) throw beyond("settingsPerFrameMax");
     this.isAcknowledged ||= isAck;
     if (isAck) return;
     // A change of windows looks at every stream.
-    this.spend(streams.size / 64);
-    for (let at = from; at < to; at += 6) {
-      const value = bytes.readUInt32BE(at + 2);
-      switch (bytes.readUInt16BE(at)) {
+    this.spend(this.streams.size / 64);
+    for (let at = 0; at < payload.length; at += 6) {
+      const value = payload.readUInt32BE(at + 2);
+      switch (payload.readUInt16BE(at)) {
         case setting.enablePush:
           if (value > 1) throw violation("ENABLE_PUSH");
           break;
         case setting.initialWindowSize:
-          sender.changeStreamWindow(value, streams.values());
+          output.changeStreamWindow(value, this.streams.values());
           break;
         case setting.maxFrameSize:
           if (value < payloadBytesMax || value >= 2 ** 24) throw violation("MAX_FRAME_SIZE");
@@ -340,7 +325,7 @@ export class Receiver {
     }
     this.isSettled = true;
     output.frame(type.settings, flag.ack, 0, 0);
-    sender.pump();
+    output.pump();
   }
 
   /** Whether a frame of a stream that is over was sent before the client could know. */
@@ -350,8 +335,10 @@ export class Receiver {
   }
 
   private spend(count: number): void {
-    this.connection.controlFramesLeft -= count;
-    if (this.connection.controlFramesLeft < 0) throw beyond("controlFramesBurst");
+    const { output } = this.connection;
+    this.controlFramesLeft += output.partFrames * this.limits.controlFramesEarned - count;
+    output.partFrames = 0;
+    if (this.controlFramesLeft < 0) throw beyond("controlFramesBurst");
   }
 
   private spendReset(): void {
@@ -367,17 +354,17 @@ function frameBytes(bytes: Buffer, at: number): number {
   return headBytes + length;
 }
 
-/** Where a padded payload begins and ends without its padding. */
-function unpadded({ bytes, from, to }: Frame): [from: number, to: number] {
-  if (from === to) throw frameSize();
-  const end = to - (bytes[from] as number);
-  if (from + 1 > end) throw violation("more padding than payload");
-  return [from + 1, end];
+/** The payload without its padding. */
+function unpadded(payload: Buffer): Buffer {
+  const [padding] = payload;
+  if (padding === undefined) throw frameSize();
+  if (padding >= payload.length) throw violation("more padding than payload");
+  return payload.subarray(1, payload.length - padding);
 }
 
 /** The stream that another depends on. */
-function dependency(bytes: Buffer, at: number): number {
-  return bytes.readUInt32BE(at) & windowBytesMax;
+function dependency(bytes: Buffer): number {
+  return bytes.readUInt32BE(0) & windowBytesMax;
 }
 
 function beyond(limit: keyof Http2Limits | "budget"): Http2Error {

@@ -15,9 +15,9 @@ import { peerOf } from "./peer.ts";
 import { ReadPace } from "./read-pace.ts";
 
 export class Http2Server {
-  private readonly options: Http2Options;
-  private readonly limits: Http2Limits;
-  private readonly pace = new ReadPace();
+  readonly options: Http2Options;
+  readonly limits: Http2Limits;
+  readonly pace = new ReadPace();
   private readonly listeners: Server[] = [];
   private readonly tlsListeners: TlsServer[] = [];
   private readonly connections = new Set<Connection>();
@@ -63,13 +63,10 @@ export class Http2Server {
 
   /** Serves a socket that the caller accepted, after its TLS handshake. */
   accept(socket: Socket): void {
-    const { options, limits } = this;
-    const gone = (): void => {
+    const connection = new Connection(socket, this, () => {
       this.connections.delete(connection);
       this.noteEmpty();
-    };
-    const parts = { options, limits, pace: this.pace };
-    const connection = new Connection(socket, peerOf(socket), parts, gone);
+    });
     this.connections.add(connection);
     if (this.isStopping) connection.drain();
   }

@@ -1,15 +1,18 @@
-// One request and its answer: the flow control of the request, and the states of both sides.
+// One request and its answer: the states of both sides, the flow control of the request, and what
+// of the answer waits to be sent.
 // Source: RFC 9113, section 5.1.
 
 import type { Http2Connection, Http2Stream, StreamHandler } from "./api.ts";
 import type { HeaderBlock } from "./hpack-encoder.ts";
-import { errorCode, Http2Error, type } from "./protocol.ts";
+import type { Http2Limits } from "./limits.ts";
+import { copiedBytesMax, type Answer, type Output } from "./output.ts";
+import { errorCode, flag, Http2Error, payloadBytesMax, type } from "./protocol.ts";
 import type { RequestHead } from "./request-headers.ts";
-import type { Answer, Sender, SendingConnection } from "./sender.ts";
 
 /** The part of a connection that its streams use. */
-export interface StreamConnection extends Http2Connection, SendingConnection {
-  readonly sender: Sender;
+export interface StreamConnection extends Http2Connection {
+  readonly limits: Http2Limits;
+  readonly output: Output;
   /** The stream is over. `isAwaited`: the client may not know yet. */
   forget(stream: Stream, isAwaited: boolean): void;
 }
@@ -20,19 +23,20 @@ export class Stream implements Http2Stream, Answer {
   readonly headers: ReadonlyMap<string, string>;
   readonly headerBytes: number;
   isOver = false;
-  /** What waits to be sent: see `Answer`. */
-  sendWindow: number;
-  head: HeaderBlock | undefined;
-  readonly pieces: Uint8Array[] = [];
-  firstPieceSent = 0;
-  unsentBytes = 0;
-  hasSent = false;
-  trailers: HeaderBlock | undefined;
-  isEnding = false;
-  isQueued = false;
-  isAwaiting = false;
   /** Set when `onStream` has returned it. */
   handler: StreamHandler | undefined;
+  /** What the client lets us send. */
+  sendWindow: number;
+  /** The answer: its headers and its trailers until they are sent, and what is unsent between. */
+  private head: HeaderBlock | undefined;
+  private trailers: HeaderBlock | undefined;
+  private readonly pieces: Uint8Array[] = [];
+  private firstPieceSent = 0;
+  unsentBytes = 0;
+  private isEnding = false;
+  private hasAnswered = false;
+  /** Something was sent since the last tick. */
+  private hasSent = false;
   /** The client has ended the request. */
   hasEnded = false;
   /** Bytes drawn from the budget, without the unsent bytes. */
@@ -47,16 +51,15 @@ export class Stream implements Http2Stream, Answer {
   private isDropping = false;
   private droppedBytes = 0;
   private dropTimer: NodeJS.Timeout | undefined;
-  private hasAnswered = false;
 
   constructor(id: number, connection: StreamConnection, head: RequestHead) {
-    this.sendWindow = connection.sender.streamWindow;
     this.id = id;
     this.connection = connection;
     this.headers = head.headers;
     this.headerBytes = head.bytes;
     this.awaitedBytes = head.contentLength;
     this.window = connection.limits.streamWindowBytes;
+    this.sendWindow = connection.output.streamWindow;
   }
 
   /** The bytes that the end of the stream would free, now or soon. */
@@ -65,11 +68,11 @@ export class Stream implements Http2Stream, Answer {
   }
 
   get isBlocked(): boolean {
-    return this.sendWindow <= 0 || this.connection.sender.window <= 0;
+    return this.sendWindow <= 0 || this.connection.output.sendWindow <= 0;
   }
 
   awaitWindow(): void {
-    if (!this.isOver) this.connection.sender.await(this);
+    if (!this.isOver) this.connection.output.awaiting.add(this);
   }
 
   take(bytes: number): boolean {
@@ -96,27 +99,33 @@ export class Stream implements Http2Stream, Answer {
     this.returnedBytes += bytes;
     if (this.returnedBytes < this.connection.limits.streamWindowBytes / 2) return;
     this.window += this.returnedBytes;
-    this.connection.output.numbers(type.windowUpdate, 0, this.id, this.returnedBytes);
+    this.connection.output.numbers(type.windowUpdate, this.id, this.returnedBytes);
     this.returnedBytes = 0;
   }
 
   respond(headers: HeaderBlock, endStream = false): void {
     if (this.isOver) return;
     this.head = headers;
-    if (endStream) this.end();
-    else this.connection.sender.wake(this);
+    this.isEnding = endStream;
+    this.wake();
   }
 
   write(...pieces: readonly Uint8Array[]): boolean {
     if (this.isOver || this.isEnding) return true;
-    const { budget, sender } = this.connection;
+    const { budget, output } = this.connection;
     let bytes = 0;
     for (const piece of pieces) bytes += piece.length;
-    if (bytes === 0 || sender.sendNow(this, pieces, bytes)) return true;
+    if (bytes === 0) return true;
+    const atOnceMax = Math.min(copiedBytesMax, this.sendWindow, output.sendWindow);
+    if (bytes <= atOnceMax && this.unsentBytes === 0 && output.isFree) {
+      output.data(this, bytes);
+      for (const piece of pieces) output.payload(piece);
+      return true;
+    }
     if (!budget.take(bytes)) return false;
     for (const piece of pieces) if (piece.length > 0) this.pieces.push(piece);
     this.unsentBytes += bytes;
-    sender.wake(this);
+    output.enqueue(this);
     return true;
   }
 
@@ -127,7 +136,7 @@ export class Stream implements Http2Stream, Answer {
   takeBack(): readonly Uint8Array[] {
     const [first, ...others] = this.pieces;
     const left = first === undefined ? [] : [first.subarray(this.firstPieceSent), ...others];
-    if (!this.isOver) this.connection.sender.discard(this);
+    this.discard();
     return left;
   }
 
@@ -139,7 +148,7 @@ export class Stream implements Http2Stream, Answer {
 
   endInstead(trailers: HeaderBlock): void {
     if (this.isOver) return;
-    this.connection.sender.discard(this);
+    this.discard();
     this.isEnding = false;
     this.end(trailers);
   }
@@ -148,12 +157,12 @@ export class Stream implements Http2Stream, Answer {
     if (this.isOver || this.isEnding) return;
     this.trailers = trailers;
     this.isEnding = true;
-    this.connection.sender.wake(this);
+    this.wake();
   }
 
   reset(code: number): void {
     if (this.isOver) return;
-    this.sendReset(code);
+    this.connection.output.numbers(type.resetStream, this.id, code);
     this.finish(true);
   }
 
@@ -165,14 +174,14 @@ export class Stream implements Http2Stream, Answer {
     if (this.window < 0) throw new Http2Error("flowControl", "streamWindowBytes", this.id);
     if (this.awaitedBytes >= 0 && (this.awaitedBytes -= bytes) < 0) throw this.wrongLength();
     if (flowBytes > bytes) this.allow(flowBytes - bytes);
-    if (bytes > 0 && !this.isDropping) {
-      if (this.take(bytes)) this.handler?.onData(part);
-      else {
-        this.refuse();
-        this.drop(bytes);
-      }
-    } else if (bytes > 0) this.drop(bytes);
+    if (!this.isDropping && !this.take(bytes)) this.refuse();
+    if (this.isDropping) this.drop(bytes);
+    else if (bytes > 0) this.handler?.onData(part);
     if (endStream && !this.isOver) this.complete();
+  }
+
+  onSent(): void {
+    this.handler?.onSent();
   }
 
   /** The client has ended the request. */
@@ -191,11 +200,60 @@ export class Stream implements Http2Stream, Answer {
     if (!this.hasAnswered) this.handler?.onReset(code);
   }
 
-  onSent(): void {
-    this.handler?.onSent();
+  /** Headers and trailers need no window, only a turn. */
+  private wake(): void {
+    const { output } = this.connection;
+    if (this.unsentBytes === 0 && output.isFree) this.send();
+    else output.enqueue(this);
   }
 
-  onAllSent(): void {
+  /** Sends its headers, a frame of data, or its end, as its turn has come. */
+  send(): void {
+    const { head } = this;
+    const { output } = this.connection;
+    if (head !== undefined) {
+      this.head = undefined;
+      const isAll = this.isEnding && this.trailers === undefined && this.unsentBytes === 0;
+      output.headers(this.id, head, isAll);
+      if (isAll) return this.answered();
+    }
+    if (this.unsentBytes > 0 && !this.sendData()) return;
+    if (this.isOver) return;
+    if (this.unsentBytes > 0) return output.enqueue(this);
+    if (!this.isEnding) return;
+    if (this.trailers !== undefined) output.headers(this.id, this.trailers, true);
+    else output.frame(type.data, flag.endStream, this.id, 0);
+    this.answered();
+  }
+
+  /** Sends one frame of the waiting data. False: a window is closed. */
+  private sendData(): boolean {
+    const { pieces, sendWindow } = this;
+    const { output } = this.connection;
+    const bytes = Math.min(this.unsentBytes, sendWindow, output.sendWindow, payloadBytesMax);
+    if (bytes <= 0) {
+      if (sendWindow > 0) output.blocked.add(this);
+      return false;
+    }
+    output.data(this, bytes);
+    this.unsentBytes -= bytes;
+    this.hasSent = true;
+    let count = 0;
+    for (let left = bytes; left > 0;) {
+      const piece = pieces[count] as Uint8Array;
+      const from = this.firstPieceSent;
+      const to = Math.min(piece.length, from + left);
+      output.payload(piece, from, to, true);
+      left -= to - from;
+      this.firstPieceSent = to === piece.length ? 0 : to;
+      if (to === piece.length) count++;
+    }
+    pieces.splice(0, count);
+    this.onSent();
+    return true;
+  }
+
+  private answered(): void {
     this.hasAnswered = true;
     if (this.hasEnded) return this.finish(false);
     // A reset right behind the answer would overtake the answer in some proxies.
@@ -204,17 +262,20 @@ export class Stream implements Http2Stream, Answer {
     this.dropTimer = setTimeout(() => this.reset(errorCode.noError), drainMs);
   }
 
+  /** Drops what is not sent. */
+  private discard(): void {
+    if (this.unsentBytes > 0) this.connection.budget.give(this.unsentBytes);
+    this.unsentBytes = this.firstPieceSent = this.pieces.length = 0;
+    this.connection.output.blocked.delete(this);
+  }
+
   /** Drops the rest of the request for a while, so that the client reads our answer. */
   private drop(bytes: number): void {
     this.droppedBytes += bytes;
     if (this.droppedBytes <= this.connection.limits.drainBytesMax) return this.allow(bytes);
     const code = this.hasAnswered ? errorCode.noError : errorCode.enhanceYourCalm;
-    this.sendReset(code);
+    this.connection.output.numbers(type.resetStream, this.id, code);
     this.lose(code, true);
-  }
-
-  private sendReset(code: number): void {
-    this.connection.output.numbers(type.resetStream, 0, this.id, code);
   }
 
   private wrongLength(): Http2Error {
@@ -224,7 +285,8 @@ export class Stream implements Http2Stream, Answer {
   private finish(isAwaited: boolean): void {
     this.isOver = true;
     clearTimeout(this.dropTimer);
-    this.connection.sender.drop(this);
+    if (this.unsentBytes > 0) this.discard();
+    this.connection.output.forget(this);
     this.connection.forget(this, isAwaited);
   }
 }

@@ -1,8 +1,8 @@
 // Generated conversations of frames: some sound requests, then one frame (or some) of a named kind,
 // sound, at a boundary, or hostile. From a seed, the same for ever.
 import { hpackOf } from "../../src/http2/hpack-encoder.ts";
-import { encodeHuffman } from "../../src/http2/huffman.ts";
 import { flag, setting, type } from "../../src/http2/protocol.ts";
+import { encodeHuffman } from "./huffman-encoder.ts";
 import { data, frame, request, requestFields, settings, uint32 } from "./raw-client.ts";
 
 export interface Script {
