@@ -115,7 +115,7 @@ function encodedOf(messages: readonly Buffer[], { batchBytesMax }: Limits): Enco
   for (const { length } of messages) bytes += length;
   const isOnePiece = messages.length === 1 || bytes <= batchBytesMax * viewGrowth;
   const isThere = messages.length > 0 && isOnePiece;
-  return { messages, prefixed: isThere ? PrefixedMessages.of(...messages) : undefined };
+  return { messages, prefixed: isThere ? PrefixedMessages.of(messages) : undefined };
 }
 
 /**

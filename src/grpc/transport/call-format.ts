@@ -93,21 +93,11 @@ function trailersOf(status: CallStatus): HeaderBlock {
 export function framed(messages: readonly Framable[]): readonly Uint8Array[] {
   const [first] = messages;
   if (messages.length === 1 && first instanceof PrefixedMessages) return [first.bytes];
-  let bytes = 0;
   for (const message of messages) {
     const isSmall = message instanceof Uint8Array && message.length <= smallBytesMax;
     if (!isSmall) return messages.flatMap(framedAlone);
-    bytes += prefixBytes + message.length;
   }
-  const piece = Buffer.allocUnsafe(bytes);
-  let at = 0;
-  for (const message of messages as readonly Uint8Array[]) {
-    piece[at] = 0;
-    piece.writeUInt32BE(message.length, at + 1);
-    piece.set(message, at + prefixBytes);
-    at += prefixBytes + message.length;
-  }
-  return [piece];
+  return [PrefixedMessages.of(messages as readonly Uint8Array[]).bytes];
 }
 
 export function framedAlone(message: Framable): readonly Uint8Array[] {

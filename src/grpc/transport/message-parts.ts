@@ -35,7 +35,7 @@ export class PrefixedMessages {
   }
 
   /** Messages behind their prefixes, as copies. */
-  static of(...messages: readonly Uint8Array[]): PrefixedMessages {
+  static of(messages: readonly Uint8Array[]): PrefixedMessages {
     let size = 0;
     for (const { length } of messages) size += prefixBytes + length;
     const bytes = Buffer.allocUnsafe(size);

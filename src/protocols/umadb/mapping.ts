@@ -37,6 +37,11 @@ const trackingKey = "umadb-tracking";
 const uuidForms =
   /^(?:urn:uuid:)?\{?([\da-f]{8})-?([\da-f]{4})-?([\da-f]{4})-?([\da-f]{4})-?([\da-f]{12})\}?$/i;
 
+/** What the two entries have. Clients of annals.v1 may write others, which are shown as such. */
+const uuidText = /^(?:[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12})?$/;
+const trackingText = /^(\d{1,20}) (.*)$/s;
+const trackingMax = 2n ** 64n - 1n;
+
 /** 36 characters in lower case, or "" if there is none. Throws DATA_LOSS. */
 export function uuidOf({ uuid }: Pick<Event, "uuid">): string {
   if (uuid === "") return "";
@@ -154,19 +159,24 @@ function entriesIn(record: Uint8Array): Entry[] {
 /** A record as clients of this protocol see it, whichever client appended it. */
 export function sequencedOf(record: Uint8Array): SequencedEvent {
   const { id, type, tags, data, position } = fromBinary(RecordedEventSchema, record);
-  let [uuid, tracking] = [id, ""];
+  let uuid = id;
+  let trackingInfo: { source: string; position: bigint } | undefined;
   const metadata: { key: string; value: string }[] = [];
   for (const [key, value] of entriesIn(record)) {
-    if (key === uuidKey) uuid = value;
-    else if (key === trackingKey) tracking = value;
+    const tracked = key === trackingKey ? trackingIn(value) : undefined;
+    if (tracked !== undefined) trackingInfo = tracked;
+    else if (key === uuidKey && uuidText.test(value)) uuid = value;
     else metadata.push({ key, value });
   }
   const event = { eventType: type, tags, data, uuid, metadata };
-  if (tracking === "") return create(SequencedEventSchema, { position, event });
-  const space = tracking.indexOf(" ");
-  const at = BigInt(tracking.slice(0, space));
-  const trackingInfo = { source: tracking.slice(space + 1), position: at };
-  return create(SequencedEventSchema, { position, event, trackingInfo });
+  return create(SequencedEventSchema, { position, event, ...(trackingInfo && { trackingInfo }) });
+}
+
+function trackingIn(text: string): { source: string; position: bigint } | undefined {
+  const [, digits, source] = trackingText.exec(text) ?? [];
+  if (digits === undefined || source === undefined) return undefined;
+  const position = BigInt(digits);
+  return position > trackingMax ? undefined : { source, position };
 }
 
 export function* batchRecords({ frames }: Batch): Generator<Uint8Array> {

@@ -1,8 +1,11 @@
 // The protocol of UmaDB on the wire: what the official client cannot send or does not show.
+import { randomUUID } from "node:crypto";
 import { fromBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { EventStoreService } from "../../../src/gen/annals/v1/event_store_service_pb.js";
 import { CheckpointService } from "../../../src/gen/annals/v1/checkpoint_service_pb.js";
+import type { RecordedEvent } from "../../../src/gen/annals/v1/event_pb.js";
+import { StreamService } from "../../../src/gen/annals/v1/stream_service_pb.js";
 import { UmaDBService } from "../../../src/gen/umadb/umadb_pb.js";
 import {
   DCB,
@@ -15,6 +18,7 @@ import { Calls, collect, deferred, failedOf, nextOf } from "../../support/calls.
 import { startTestServer, type TestServer } from "../../support/running-server.ts";
 
 const m = DCB.method;
+const log = EventStoreService.method;
 let server: TestServer;
 beforeAll(async () => {
   server = await startTestServer(["--protocol", "umadb"]);
@@ -37,6 +41,12 @@ async function failureOf(call: Promise<unknown>): Promise<[number, ErrorType | u
   const { errorType, message } = fromBinary(ErrorResponseSchema, bytes);
   expect(message).toBe(error.details);
   return [error.code, errorType, message];
+}
+
+async function appendedThere(tag: string): Promise<RecordedEvent[]> {
+  const selection = { case: "query" as const, value: ofTag(tag) };
+  const messages = await collect(server.calls.stream(log.read, { selection }));
+  return messages.flatMap(({ message }) => (message.case === "batch" ? message.value.events : []));
 }
 
 async function messagesOf(request: object): Promise<ReadResponse[]> {
@@ -173,32 +183,88 @@ describe("one event is the same from both sides", () => {
     const { position } = await server.calls.unary(m.append, { events: [sent], trackingInfo });
     const [here] = await messagesOf({ query: ofTag(tag) });
     expect(here?.events[0]).toMatchObject({ position, event: sent, trackingInfo });
-    const selection = { case: "query" as const, value: ofTag(tag) };
-    const [batch] = await collect(
-      server.calls.stream(EventStoreService.method.read, { selection }),
-    );
-    expect(batch?.message).toMatchObject({
-      case: "batch",
-      value: { events: [{ stream: "", type: "T", tags: [tag], data: sent.data, position }] },
+    const [there] = await appendedThere(tag);
+    expect(there).toMatchObject({ stream: "", type: "T", tags: [tag], data: sent.data, position });
+    expect(there?.contentType).toBe("application/octet-stream");
+    expect(there?.metadata).toEqual({
+      b: "b!",
+      10: "10!",
+      2: "2!",
+      "umadb-uuid": uuid(7),
+      "umadb-tracking": "18446744073709551615 a b",
     });
     const consumer = { consumer: "umadb:a b" };
-    const kept = await server.calls.unary(CheckpointService.method.getCheckpoint, consumer);
-    expect(kept.checkpoint).toMatchObject({ position: 2n ** 64n - 1n, source: "umadb" });
+    const saved = await server.calls.unary(CheckpointService.method.getCheckpoint, consumer);
+    expect(saved.checkpoint).toMatchObject({ position: 2n ** 64n - 1n, source: "umadb" });
   });
 
-  test("appended there, it comes with its id, and system events do not come at all", async () => {
+  test("appended here, it has each tag once, and no id where its client gave none", async () => {
     const tag = fresh();
-    const events = [{ id: uuid(9), type: "T", tags: [tag], metadata: { k: "v" } }];
-    const request = { stream: "s", events };
-    const { lastPosition } = await server.calls.unary(EventStoreService.method.append, request);
+    await server.calls.unary(m.append, { events: [{ eventType: "T", tags: [tag, "z", tag] }] });
     const [message] = await messagesOf({ query: ofTag(tag) });
-    expect(message?.events).toMatchObject([
-      {
-        position: lastPosition,
-        event: { uuid: uuid(9), eventType: "T", metadata: [{ key: "k", value: "v" }] },
-      },
-    ]);
-    expect(message?.events[0]?.trackingInfo).toBeUndefined();
+    expect(message?.events[0]?.event).toMatchObject({ tags: [tag, "z"], uuid: "", metadata: [] });
+    const [there] = await appendedThere(tag);
+    expect(there?.id).toMatch(/^[\da-f-]{36}$/);
+  });
+
+  test("appended there, it comes with its id, type, tags and bytes, and no stream", async () => {
+    const tag = fresh();
+    const payload = { case: "data", value: Buffer.of(0, 255) } as const;
+    const metadata = { k: "v", "umadb-tracking": "7 up stream" };
+    const events = [{ id: uuid(9), type: "T", tags: [tag, "z"], metadata, payload }];
+    const { lastPosition } = await server.calls.unary(log.append, { stream: "s", events });
+    const [message] = await messagesOf({ query: ofTag(tag) });
+    const [found] = message?.events ?? [];
+    expect(found).toMatchObject({
+      position: lastPosition,
+      event: { uuid: uuid(9), eventType: "T", tags: [tag, "z"], data: payload.value },
+      trackingInfo: { source: "up stream", position: 7n },
+    });
+    expect(found?.event?.metadata).toMatchObject([{ key: "k", value: "v" }]);
+  });
+
+  test("events of the system do not come, and leave gaps in the positions", async () => {
+    const { position: before = 0n } = await server.calls.unary(m.head, {});
+    const policy = { maxCount: 5n };
+    await server.calls.unary(StreamService.method.updateStream, { stream: "gap", policy });
+    const { position } = await server.calls.unary(m.append, { events: [{ eventType: "T" }] });
+    expect(position).toBe(before + 2n);
+    const [message] = await messagesOf({ start: before + 1n });
+    expect(message?.events.map((event) => event.position)).toEqual([position]);
+  });
+
+  test.each([
+    ["umadb-uuid", "an order"],
+    ["umadb-tracking", "not-a-number source"],
+    ["umadb-tracking", "7"],
+    ["umadb-tracking", "99999999999999999999 source"],
+  ])("an entry %s that is none of this protocol's is an entry like others", async (key, value) => {
+    const tag = fresh();
+    const events = [{ id: randomUUID(), type: "T", tags: [tag], metadata: { [key]: value } }];
+    await server.calls.unary(log.append, { stream: "s", events });
+    const [message] = await messagesOf({ query: ofTag(tag) });
+    const [found] = message?.events ?? [];
+    expect(found?.event?.uuid).toBe(events[0]?.id);
+    expect(found?.event?.metadata).toMatchObject([{ key, value }]);
+    expect(found?.trackingInfo).toBeUndefined();
+  });
+
+  test("a condition holds for events of both, after a position, also one beyond the head", async () => {
+    const tag = fresh();
+    const { lastPosition } = await server.calls.unary(log.append, {
+      stream: "s",
+      events: [{ type: "T", tags: [tag] }],
+    });
+    const failIfEventsMatch = ofTag(tag);
+    const sent = (after: bigint) =>
+      server.calls.unary(m.append, {
+        events: [{ eventType: "T", tags: [tag] }],
+        condition: { failIfEventsMatch, after },
+      });
+    const refused = await failureOf(sent(lastPosition - 1n));
+    expect(refused.slice(0, 2)).toEqual([9, ErrorType.INTEGRITY]);
+    expect((await sent(lastPosition)).position).toBe(lastPosition + 1n);
+    expect((await sent(lastPosition + 1_000n)).position).toBe(lastPosition + 2n);
   });
 });
 

@@ -13,9 +13,6 @@ import type { LogContext } from "../mapping/context.ts";
 import { permit, writeNeeds } from "../mapping/permissions.ts";
 import { writeEvents } from "./write.ts";
 
-/** The length of gRPC's prefix before each message. */
-const prefixBytes = 5;
-
 /** Yields answers as many at a time as are ready. */
 export async function* batchAppend(
   context: LogContext,
@@ -30,27 +27,12 @@ export async function* batchAppend(
     for (;;) {
       const ready = await answers.ready();
       if (ready === undefined) break;
-      yield [joined(ready)];
+      yield [PrefixedMessages.of(ready)];
     }
   } finally {
     answers.close();
   }
   await reading;
-}
-
-/** Many small answers in one piece. */
-function joined(answers: readonly Uint8Array[]): PrefixedMessages {
-  let bytes = 0;
-  for (const { length } of answers) bytes += prefixBytes + length;
-  const all = Buffer.allocUnsafe(bytes);
-  let at = 0;
-  for (const answer of answers) {
-    all[at] = 0;
-    all.writeUInt32BE(answer.length, at + 1);
-    all.set(answer, at + prefixBytes);
-    at += prefixBytes + answer.length;
-  }
-  return new PrefixedMessages(all);
 }
 
 async function takeAll(

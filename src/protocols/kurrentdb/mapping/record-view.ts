@@ -7,6 +7,7 @@ import { decodeRecord, enterFrame } from "../../../domain/record.ts";
 import { wireBytes, WireReader, wireVarint } from "../../../domain/wire.ts";
 import { clientIdKey, linkType, metadataBase64Key, metadataKey } from "./content.ts";
 import { bufferOf, hasAt } from "./bytes.ts";
+import { uuidText } from "./ids.ts";
 import { MetadataText, needsCodec, textBytesMax } from "./metadata-text.ts";
 
 const plainKey = Buffer.from(metadataKey);
@@ -257,7 +258,7 @@ export class RecordView {
       [clientIdKey]: id,
       ...entries
     } = metadata;
-    if (id !== undefined && /^[0-9a-f-]{36}$/.test(id)) this.otherId = id;
+    if (id !== undefined && uuidText(id) === id) this.otherId = id;
     const text =
       tags.length > 0 || Object.keys(entries).length > 0
         ? JSON.stringify(tags.length > 0 ? { ...entries, $tags: tags } : entries)

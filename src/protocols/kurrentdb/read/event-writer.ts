@@ -3,7 +3,11 @@
 // written in one go: room is left for their lengths, which are written at the end.
 
 import { varintBytes, WireReader, writeVarint } from "../../../domain/wire.ts";
-import { PrefixedMessages } from "../../../grpc/transport/message-parts.ts";
+import {
+  PrefixedMessages,
+  prefixBytes,
+  writePrefix,
+} from "../../../grpc/transport/message-parts.ts";
 import type { Batch } from "../../../log/verbs.ts";
 import { bufferOf } from "../mapping/bytes.ts";
 import { tombstoneVersion } from "../mapping/content.ts";
@@ -13,7 +17,6 @@ import { needsCodec } from "../mapping/metadata-text.ts";
 import { RecordView } from "../mapping/record-view.ts";
 import { FixedEntries } from "./fixed-entries.ts";
 
-const prefixBytes = 5;
 /** What a message has beside what the record has, at most: tags, lengths, names and numbers. */
 const envelopeBytes = 256;
 /** The same of most messages. */
@@ -73,10 +76,9 @@ export class EventWriter {
   /** A message that is not an event. */
   message(message: Uint8Array): void {
     const into = this.room(prefixBytes + message.length);
-    into[this.offset] = 0;
-    into.writeUInt32BE(message.length, this.offset + 1);
-    into.set(message, this.offset + prefixBytes);
-    this.offset += prefixBytes + message.length;
+    const at = writePrefix(into, this.offset, message.length);
+    into.set(message, at);
+    this.offset = at + message.length;
   }
 
   /** What was added, which the writer forgets. Undefined: nothing. */
@@ -123,8 +125,7 @@ export class EventWriter {
       at = writeVarint(into, at + 1, retries);
     }
     at = closed(into, inner, at, width);
-    into[start - prefixBytes] = 0;
-    into.writeUInt32BE(at - start, start - 4);
+    writePrefix(into, start - prefixBytes, at - start);
     return at;
   }
 

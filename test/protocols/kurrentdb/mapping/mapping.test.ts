@@ -21,6 +21,7 @@ import {
   read,
   startKurrent,
   textOf,
+  trailersOf,
   type Event,
   type RecordedEvent,
 } from "../kurrent-client.ts";
@@ -43,8 +44,9 @@ async function stored(stream: string): Promise<AnnalsEvent[]> {
 
 /** Appended through this protocol, read through annals.v1. */
 async function asAnnals(event: Event): Promise<AnnalsEvent> {
-  await append(server.calls, "orders-1", [event]);
+  const { position } = await append(server.calls, "orders-1", [event]);
   const [found] = await stored("orders-1");
+  expect(found?.position).toBe(position);
   return found as AnnalsEvent;
 }
 
@@ -173,6 +175,21 @@ describe("an event appended through annals.v1 and read by a KurrentDB client", (
     expect(event.metadata["created"]).toBe(`${seconds * 1_000_000n + BigInt(nanos / 1_000)}0`);
   });
 
+  test("has metadata bytes that are given in base64", async () => {
+    const event = await asKurrent({ metadata: { "kurrentdb-metadata-base64": "/wA=" } });
+    expect([...event.customMetadata]).toEqual([255, 0]);
+  });
+
+  test("has the id that its metadata gives, if that is one", async () => {
+    const other = "ffffffff-0e0f-4011-8213-141516171819";
+    const event = await asKurrent({ id, metadata: { "kurrentdb-id": other } });
+    expect(event.id?.value).toEqual({ case: "string", value: other });
+    const fields = { type: "Placed", metadata: { "kurrentdb-id": "-".repeat(36) } };
+    await server.calls.unary(own.append, { stream: "orders-1", events: [fields] });
+    const [, next] = await events(server.calls, { streamOption: ofStream("orders-1") });
+    expect(next?.id?.value.value).toMatch(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/);
+  });
+
   test("without metadata has none", async () => {
     expect((await asKurrent({})).customMetadata).toHaveLength(0);
   });
@@ -181,7 +198,13 @@ describe("an event appended through annals.v1 and read by a KurrentDB client", (
 describe("a policy of a stream", () => {
   test("set through annals.v1 is the metadata of the stream", async () => {
     await asKurrent({});
-    const policy = { maxCount: 5n, maxAge: { seconds: 60n }, labels: { team: "a" } };
+    await asKurrent({});
+    const policy = {
+      maxCount: 5n,
+      maxAge: { seconds: 60n },
+      truncateBefore: 2n,
+      labels: { team: "a" },
+    };
     await server.calls.unary(StreamService.method.updateStream, {
       stream: "orders-1",
       policy,
@@ -190,6 +213,7 @@ describe("a policy of a stream", () => {
     expect(JSON.parse(textOf(metadata?.data ?? Buffer.alloc(0)))).toEqual({
       $maxAge: 60,
       $maxCount: 5,
+      $tb: 1,
       team: "a",
     });
     expect([nameOf(metadata as RecordedEvent), metadata?.metadata["type"]]).toEqual([
@@ -199,11 +223,16 @@ describe("a policy of a stream", () => {
   });
 
   test("set as metadata is the policy of the stream", async () => {
+    await append(server.calls, "orders-1", [{}, {}]);
     await append(server.calls, "$$orders-1", [
-      { type: "$metadata", data: '{"$maxCount":3,"$maxAge":7}' },
+      { type: "$metadata", data: '{"$maxCount":3,"$maxAge":7,"$tb":1}' },
     ]);
     const info = await server.calls.unary(own.getStream, { stream: "orders-1" });
-    expect(info.stream?.policy).toMatchObject({ maxCount: 3n, maxAge: { seconds: 7n } });
+    expect(info.stream?.policy).toMatchObject({
+      maxCount: 3n,
+      maxAge: { seconds: 7n },
+      truncateBefore: 2n,
+    });
   });
 
   test("set as metadata keeps its text as a label, which comes back as it was", async () => {
@@ -243,6 +272,8 @@ describe("a policy of a stream", () => {
       stream: "orders-1",
       permanent: true,
     });
+    const refused = await trailersOf(read(server.calls, { streamOption: ofStream("orders-1") }));
+    expect(refused).toMatchObject({ code: 9, exception: "stream-deleted" });
     const all = await events(server.calls, { streamOption: ofAll() });
     const last = all.at(-1) as RecordedEvent;
     expect([nameOf(last), last.streamRevision, last.metadata["type"]]).toEqual([
