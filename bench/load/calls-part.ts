@@ -2,6 +2,7 @@
 // has its answer. Open loop: calls are due by the clock, and workers take them.
 
 import type { Call } from "./call.ts";
+import { jsonCall } from "./http-part.ts";
 import { Http2Connection, type Receiver } from "./http2-connection.ts";
 import type { CallsPart } from "./job.ts";
 import { latch } from "./latch.ts";
@@ -14,7 +15,8 @@ const windowBytesDefault = 1024 * 1024;
 
 export async function runCalls(part: CallsPart, context: PartContext): Promise<RunningPart> {
   const { job, calls, meter } = context;
-  const call = calls.call(part.call, context.head);
+  const isJson = part.client === "http2";
+  const call = isJson ? jsonCall(part.call) : calls.call(part.call, context.head);
   if (!call) throw new Error(`the protocol has no ${part.call.verb}`);
   const connections = await Promise.all(
     Array.from({ length: part.connections }, () =>
@@ -23,6 +25,7 @@ export async function runCalls(part: CallsPart, context: PartContext): Promise<R
         job.port,
         part.windowBytes ?? windowBytesDefault,
         job.authorization,
+        isJson ? "application/json" : undefined,
       ),
     ),
   );

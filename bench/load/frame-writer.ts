@@ -59,3 +59,12 @@ export class FrameWriter {
     this.socket.write(bytes, () => this.spareBatches.push(batch));
   }
 }
+
+/** The length of the frame that begins there. */
+export function lengthAt(bytes: Buffer, offset: number): number {
+  return (
+    ((bytes[offset] as number) << 16) |
+    ((bytes[offset + 1] as number) << 8) |
+    (bytes[offset + 2] as number)
+  );
+}

@@ -239,21 +239,27 @@ class BlockReader {
   }
 }
 
-/** The sending side of one connection: gRPC's request headers for a path. */
+/** The sending side of one connection: the request headers for a path. */
 export class RequestHeaders {
   private readonly authority: string;
+  private readonly contentType: string;
   private readonly shown: Buffer;
   /** In the order in which they entered the table. Small enough that none is ever evicted. */
   private readonly fields: string[] = [];
   private readonly blocks = new Map<string, { block: Buffer; inserted: number }>();
 
   /** `authorization` is sent in full with each request, as Node's clients do. */
-  constructor(authority: string, authorization?: string) {
+  constructor(authority: string, authorization?: string, contentType = "application/grpc") {
     this.authority = authority;
+    this.contentType = contentType;
     this.shown =
       authorization === undefined
         ? Buffer.alloc(0)
         : Buffer.concat([integer(0x10, 4, 23), coded(authorization)]);
+  }
+
+  get isGrpc(): boolean {
+    return this.contentType === "application/grpc";
   }
 
   /**
@@ -268,7 +274,7 @@ export class RequestHeaders {
       indexedMethodAndScheme,
       this.field(4, ":path", path),
       this.field(1, ":authority", this.authority),
-      this.field(31, "content-type", "application/grpc"),
+      this.field(31, "content-type", this.contentType),
       this.field(0, "te", "trailers"),
       this.shown,
     ];

@@ -1,6 +1,7 @@
 // Calls and subscriptions by HTTP/1.1 and JSON, each worker and subscriber on its own connection.
 
 import { payload, streamOf, tagOf, randomHex, timeDigits } from "./events.ts";
+import type { Call } from "./call.ts";
 import { eventsReceived } from "./follow-part.ts";
 import { HttpConnection } from "./http-connection.ts";
 import type { CallSpec, CallsPart, FollowPart, Part } from "./job.ts";
@@ -11,6 +12,7 @@ import { type PartContext, type RunningPart } from "./part.ts";
 import { marker, patch, template, writeTime, type Template } from "./template.ts";
 
 const service = "/annals.v1.EventStoreService";
+const appendPath = `${service}/Append`;
 const rotation = 128;
 
 export function runHttp(part: Part, context: PartContext): Promise<RunningPart> {
@@ -221,7 +223,7 @@ export function requests(call: CallSpec, authorization?: string): () => Buffer {
   const shown = shownBy(authorization);
   switch (call.verb) {
     case "append":
-      return appends(call, shown);
+      return appends(call, (body) => posted(appendPath, "application/json", shown, body));
     case "subscribe-all": {
       const text = `GET /v1/subscribe?from=end HTTP/1.1\r\nhost: 127.0.0.1\r\n${shown}\r\n`;
       return () => Buffer.from(text, "latin1");
@@ -241,9 +243,15 @@ export function requests(call: CallSpec, authorization?: string): () => Buffer {
   }
 }
 
+/** The same appends for a client that writes the head of a request itself. */
+export function jsonCall(spec: CallSpec): Call {
+  if (spec.verb !== "append") throw new Error(`there is no ${spec.verb} in JSON by HTTP/2`);
+  return { path: appendPath, eventCount: spec.events, request: appends(spec, (body) => body) };
+}
+
 function appends(
   { events: eventCount, streams, timed }: Extract<CallSpec, { verb: "append" }>,
-  shown: string,
+  requestOf: (body: Buffer) => Buffer,
 ): () => Buffer {
   const templates: Template[] = Array.from({ length: rotation }, (_, seed) => {
     const events = Array.from({ length: eventCount }, (__, i) => ({
@@ -254,7 +262,7 @@ function appends(
       json: JSON.parse(payload(seed * eventCount + i).toString()) as unknown,
     }));
     const body = Buffer.from(JSON.stringify({ events }));
-    return template(posted(`${service}/Append`, "application/json", shown, body), eventCount * 2);
+    return template(requestOf(body), eventCount * 2);
   });
   let n = 0;
   return () => {

@@ -4,7 +4,7 @@
 // cores. Source: RFC 9113.
 
 import { connect, type Socket } from "node:net";
-import { frameHeaderBytes, FrameWriter } from "./frame-writer.ts";
+import { frameHeaderBytes, FrameWriter, lengthAt } from "./frame-writer.ts";
 import { HeaderDecoder, RequestHeaders, type Headers } from "./hpack.ts";
 
 const frameBytesMax = 16_384;
@@ -45,6 +45,8 @@ interface Stream {
   readonly receiver: Receiver;
   sendWindow: number;
   unacknowledged: number;
+  /** Of an answer that is no gRPC, and so has no trailers. */
+  httpStatus?: string | undefined;
 }
 
 interface Pending {
@@ -85,6 +87,7 @@ export class Http2Connection {
     port: number,
     windowBytes: number,
     authorization?: string,
+    contentType?: string,
   ): Promise<Http2Connection> {
     return new Promise((resolve, reject) => {
       const buffer = Buffer.allocUnsafe(readBufferBytes);
@@ -104,7 +107,7 @@ export class Http2Connection {
       socket.once("error", reject);
       socket.once("connect", () => {
         socket.off("error", reject);
-        const headers = new RequestHeaders(`${host}:${port}`, authorization);
+        const headers = new RequestHeaders(`${host}:${port}`, authorization, contentType);
         connection = new Http2Connection(socket, headers, windowBytes);
         resolve(connection);
       });
@@ -346,15 +349,18 @@ export class Http2Connection {
       this.headerBlock = [];
     }
     const headers = this.headerDecoder.decode(block);
+    const stream = this.streams.get(id);
     if (this.headerEnds) this.end(id, headers);
+    else if (stream && !this.requestHeaders.isGrpc) stream.httpStatus = headers.get(":status");
   }
 
   private end(id: number, trailers: Headers | undefined): void {
     const stream = this.streams.get(id);
     if (!stream) return;
     this.streams.delete(id);
-    const status = trailers?.get("grpc-status");
-    const message = trailers?.get("grpc-message") ?? `no status, http ${trailers?.get(":status")}`;
+    const http = trailers?.get(":status") ?? stream.httpStatus;
+    const status = stream.httpStatus === "200" ? "0" : trailers?.get("grpc-status");
+    const message = trailers?.get("grpc-message") ?? `no status, http ${http}`;
     stream.receiver.ended(status === undefined ? 2 : Number(status), message, trailers);
   }
 
@@ -389,12 +395,4 @@ export class Http2Connection {
     this.output.frame(0, typeSettings, flagAck, 0);
     this.sendPending();
   }
-}
-
-function lengthAt(bytes: Buffer, offset: number): number {
-  return (
-    ((bytes[offset] as number) << 16) |
-    ((bytes[offset + 1] as number) << 8) |
-    (bytes[offset + 2] as number)
-  );
 }

@@ -49,10 +49,11 @@ interface PartBase {
   readonly call: CallSpec;
   readonly connections: number;
   /**
-   * The client: the light HTTP/2 client (absent), grpc-js with the generated codec, or HTTP/1.1 and
-   * JSON (Server-Sent Events) or gRPC-Web, with a connection for each call at a time.
+   * The client: the light HTTP/2 client (absent), the same with JSON (`http2`), grpc-js with the
+   * generated codec, or HTTP/1.1 and JSON (Server-Sent Events) or gRPC-Web, with a connection for
+   * each call at a time.
    */
-  readonly client?: "light" | "grpc-js" | "http" | "grpc-web";
+  readonly client?: "light" | "grpc-js" | "http" | "http2" | "grpc-web";
 }
 
 /** Calls with one request each. The events of their answers are counted. */

@@ -27,6 +27,7 @@ export function byHttp(events: number): readonly Workload[] {
       probes: {
         grpc: onEmpty(unary(one, 64)),
         product: onEmpty(unary(one, 64, { client })),
+        http2: onEmpty(unary(one, 64, { client: "http2" })),
       },
       rows: [
         {
@@ -46,6 +47,23 @@ export function byHttp(events: number): readonly Workload[] {
           limit: [figure("grpc", "us CPU/call")],
           against: "the same appends by gRPC",
           target: ratioAtMost(2),
+        },
+        {
+          workload: "append-http2-c64",
+          title: "Append of one event by HTTP/2 and JSON, 64 at a time",
+          unit: "calls/s",
+          value: figure("http2", "calls/s"),
+          limit: [figure("grpc", "calls/s")],
+          against: "the same appends by gRPC",
+          target: ratioAtLeast(0.5),
+        },
+        {
+          workload: "append-http2-cpu",
+          title: "Append of one event by HTTP/2 and JSON, 64 at a time: CPU of a call",
+          unit: "us",
+          value: figure("http2", "us CPU/call"),
+          limit: [figure("grpc", "us CPU/call")],
+          against: "the same appends by gRPC",
         },
       ],
     },

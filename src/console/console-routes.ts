@@ -3,7 +3,8 @@
 // need what every call needs.
 
 import { createHash } from "node:crypto";
-import { gzipSync } from "node:zlib";
+import { promisify } from "node:util";
+import { gzip } from "node:zlib";
 import type { HttpAnswer, HttpRequest, Route, Routes } from "../http/http-server.ts";
 
 interface ConsoleFile {
@@ -14,6 +15,7 @@ interface ConsoleFile {
   readonly tag: string;
 }
 
+const zip = promisify(gzip);
 const paths = ["/", "/console/app.js", "/console/app.css", "/console/icon.svg"] as const;
 
 /** No inline script or style, nothing from elsewhere, no frame around it, no markup from texts. */
@@ -56,7 +58,7 @@ async function load(path: (typeof paths)[number]): Promise<ConsoleFile> {
   const { type, text } = files[path];
   const body = Buffer.from(text);
   const tag = `"${createHash("sha256").update(body).digest("base64url").slice(0, 22)}"`;
-  return { type, body, zipped: gzipSync(body, { level: 9 }), tag };
+  return { type, body, zipped: await zip(body, { level: 9 }), tag };
 }
 
 function answerOf({ type, body, zipped, tag }: ConsoleFile, request: HttpRequest): HttpAnswer {

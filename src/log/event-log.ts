@@ -28,7 +28,7 @@ import { LiveLoops } from "./subscribe/live-loops.ts";
 import { OpenSubscriptions } from "./subscribe/open-subscriptions.ts";
 import { SharedBatches } from "./subscribe/shared-batches.ts";
 import { subscribe } from "./subscribe/subscribe.ts";
-import type { LogFigures } from "./log-figures.ts";
+import type { HandedFigures, LogFigures } from "./log-figures.ts";
 import { groupsOfLeader } from "./following.ts";
 import { groupsOfNode } from "./groups-of-node.ts";
 import type { CommitObserver } from "./log-observer.ts";
@@ -98,7 +98,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
   const loops = new LiveLoops({ interests, shared, timers, batchBytes });
   const source = { ...reading, interests, shared, loops, open, timers, clock, propose };
   const sourceOf = (its: Gate = gate) => ({ ...source, gate: its });
-  const copies = copying(storage);
+  const copies = copying(storage, clock);
   unwatch.push(copies.stop);
   const infoOf = (stream: StreamFacts) => streamInfo(stream, interests);
 
@@ -128,7 +128,7 @@ export function createEventLog(options: EventLogOptions): EventLog {
     listEventTypes: (page, caller = own) =>
       inTurn(caller, listCost(page), () => storage.listEventTypes(page)),
     info: () => infoNow(storage, open.count),
-    figures: () => ({ ...figuresOf(queue, open, groups, storage.head().position), handed }),
+    figures: () => figuresOf({ queue, open, groups, handed, copies }, storage.head().position),
     async stop() {
       interests.stop();
       checkpoints.stop();
@@ -158,13 +158,18 @@ function infoNow(storage: Storage, subscriberCount: number): LogInfo {
   };
 }
 
-function figuresOf(
-  queue: AppendQueue,
-  open: OpenSubscriptions,
-  { count: runningGroups }: Groups,
-  head: number,
-): Omit<LogFigures, "handed"> {
-  return { ...queue.figures(), subscriptions: open.figures(head), runningGroups };
+interface Told {
+  readonly queue: AppendQueue;
+  readonly open: OpenSubscriptions;
+  readonly groups: Groups;
+  readonly handed: HandedFigures;
+  readonly copies: ReturnType<typeof copying>;
+}
+
+function figuresOf({ queue, open, groups, handed, copies }: Told, head: number): LogFigures {
+  const subscriptions = open.figures(head);
+  const backups = copies.backups();
+  return { ...queue.figures(), subscriptions, runningGroups: groups.count, handed, backups };
 }
 
 function streamInfo(stream: StreamFacts, interests: Interests): StreamInfo {

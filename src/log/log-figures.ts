@@ -35,6 +35,14 @@ export interface HandedFigures {
   group: number;
 }
 
+/** A copy of the store that was sent whole over the network. */
+export interface BackupFigures {
+  /** Microseconds since 1970. 0: none was since the store was opened. */
+  readonly finishedAt: number;
+  /** The last position in it. */
+  readonly position: number;
+}
+
 export interface LogFigures {
   readonly commits: CommitFigures;
   readonly queue: QueueFigures;
@@ -42,4 +50,6 @@ export interface LogFigures {
   /** Consumer groups that run. */
   readonly runningGroups: number;
   readonly handed: Readonly<HandedFigures>;
+  /** The last one. */
+  readonly backups: BackupFigures;
 }

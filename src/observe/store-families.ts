@@ -76,6 +76,7 @@ function logFamilies({
   subscriptions,
   runningGroups,
   handed,
+  backups,
 }: LogFigures): Family[] {
   const { liveCount, behindCount, lagMax } = subscriptions;
   return [
@@ -101,6 +102,12 @@ function logFamilies({
       [{ to: "subscription" }, handed.subscription],
       [{ to: "group" }, handed.group],
     ]),
+    gauge(
+      "annals_backup_finished_timestamp_seconds",
+      "When the last backup over the network had everything; 0: none since the start.",
+      backups.finishedAt / microsPerSecond,
+    ),
+    gauge("annals_backup_position", "The last position in that backup.", backups.position),
   ];
 }
 

@@ -82,6 +82,10 @@ describe("a backup over the network", () => {
     const first = await backUp(backup);
     expect(first).toMatchObject({ code: 0 });
     await expectSame(backup);
+    const told = await (await fetch(`http://${lived.server.address}/metrics`)).text();
+    const [, head] = /^annals_head_position (\d+)$/m.exec(told) ?? [];
+    expect(told).toMatch(new RegExp(`^annals_backup_position ${head}$`, "m"));
+    expect(told).toMatch(/^annals_backup_finished_timestamp_seconds [1-9]/m);
     const before = await contentsOf(backup);
     await liveOn(lived.clients, 2, 30);
     expect(await backUp(backup, "--json")).toMatchObject({ code: 0 });

@@ -50,7 +50,7 @@ export async function startEcho(): Promise<EchoServer> {
 
 /**
  * Answers with what it has seen: in one piece; from `/chunks` without a length. `/refused` is
- * answered before its body, `/slow` never.
+ * answered before its body, `/slow` never, and the answer of `/early` begins before the body comes.
  */
 function echo(stream: Http2Stream, seen: Seen[]): StreamHandler {
   const parts: Buffer[] = [];
@@ -61,6 +61,10 @@ function echo(stream: Http2Stream, seen: Seen[]): StreamHandler {
   } = Object.fromEntries(stream.headers);
   delete others[":authority"];
   if (path === "/refused") answer(stream, "413", "too large", true);
+  if (path === "/early") {
+    stream.respond(encodeHeaders([[":status", "200"]]));
+    stream.write(Buffer.from("early, "));
+  }
   return {
     onData(part) {
       parts.push(Buffer.from(part));
@@ -71,6 +75,10 @@ function echo(stream: Http2Stream, seen: Seen[]): StreamHandler {
       const body = Buffer.concat(parts).toString("latin1");
       seen.push({ method, path, headers: others, body });
       if (path === "/slow") return;
+      if (path === "/early") {
+        stream.write(Buffer.from(body, "latin1"));
+        return stream.end();
+      }
       answer(stream, "200", JSON.stringify(seen.at(-1)), path !== "/chunks");
     },
     onRefused: () => answer(stream, "503", "no room", true),

@@ -134,6 +134,18 @@ describe("the connection", () => {
     await client.send(expecting("/refused"));
     await client.closed;
     expect(client.text).toMatch(/^HTTP\/1.1 413 [^]*connection: close\r\n[^]*too large$/);
+    expect(client.text).not.toContain("Continue");
+  });
+
+  test("says Continue before an answer, and never within one", async () => {
+    const client = await opened().send(
+      `POST /early HTTP/1.1\r\n${host}content-length: 3\r\nexpect: 100-continue\r\n\r\n`,
+    );
+    await expect.poll(() => client.text).toContain("early, ");
+    await client.send("abc");
+    await client.closed;
+    expect(client.text).toMatch(/^HTTP\/1.1 200 OK\r\n[^]*early, \r\n3\r\nabc\r\n0\r\n\r\n$/);
+    expect(client.text).not.toContain("Continue");
   });
 
   test("ends where the client asks for that, and after an answer by HTTP/1.0", async () => {

@@ -1,22 +1,23 @@
 // The tools of the Model Context Protocol: each makes one request of the contract, which changes
 // nothing, and says its answer as JSON, no longer than an assistant can take.
 
-import { fromBinary, toJson, type DescMessage, type MessageShape } from "@bufbuild/protobuf";
+import { fromBinary, toJson, toJsonString } from "@bufbuild/protobuf";
 import { invalidField } from "../../domain/errors.ts";
+import { isJsonContentType, jsonDepthMax, jsonShape, parseJson } from "../../domain/json.ts";
 import { nearTo } from "../../domain/near.ts";
+import { recordsIn } from "../../domain/record.ts";
+import { Effort, type Steps } from "../../domain/steps.ts";
+import { WireReader, wireBytes } from "../../domain/wire.ts";
 import { RecordedEventSchema, type RecordedEvent } from "../../gen/annals/v1/event_pb.js";
 import { EventStoreService } from "../../gen/annals/v1/event_store_service_pb.js";
-import {
-  ReadResponseSchema,
-  type ReadEnd,
-  type ReadResponse,
-} from "../../gen/annals/v1/read_pb.js";
+import { ReadEndSchema, ReadResponseSchema, type ReadEnd } from "../../gen/annals/v1/read_pb.js";
+import { GetStateResponseSchema } from "../../gen/annals/v1/snapshot_pb.js";
 import { StatusSchema } from "../../gen/google/rpc/status_pb.js";
 import type { Call } from "../transport/call-environment.ts";
 import { messagesIn } from "../transport/call-format.ts";
 import { RepeatableMessage } from "../transport/message-parts.ts";
 import type { Bytes, Method, Methods } from "../transport/methods.ts";
-import { registry, requestOfJson } from "./message-json.ts";
+import { jsonOfBytes, registry, requestOfJson } from "./message-json.ts";
 
 type Given = Readonly<Record<string, unknown>>;
 
@@ -38,8 +39,10 @@ const streamsMax = 1_000;
 const streamsDefault = 50;
 /** Characters of an answer, beside its first event. */
 const textMax = 256 * 1024;
-/** Characters of an event. What is longer is told without its payload. */
-const eventTextMax = 64 * 1024;
+/** Bytes of a payload. A longer one is not told. */
+const payloadBytesMax = 64 * 1024;
+/** What an event costs beside its bytes, as the scheduler counts. */
+const eventCost = 512;
 
 const text = (description: string) => ({ type: "string", description });
 const listOf = (description: string) => ({ type: "array", items: { type: "string" }, description });
@@ -95,7 +98,7 @@ function findStreams(method: Method): Tool {
     async run({ prefix, limit: count, page_token: pageToken }, call) {
       const pageSize = bounded("limit", count, streamsMax) ?? streamsDefault;
       const answer = await answerOf(method, { prefix, pageSize, pageToken }, call);
-      return JSON.stringify(toJson(method.output, answer));
+      return jsonOfBytes(method.output, answer);
     },
   };
 }
@@ -129,7 +132,7 @@ function readEvents(method: Method): Tool {
         fromPosition: given["from_position"],
         fromVersion: given["from_version"],
         direction: backwards ? "DIRECTION_BACKWARDS" : "DIRECTION_FORWARDS",
-        view: flag("payloads", given["payloads"], true) ? "VIEW_JSON" : "VIEW_HEADERS",
+        view: flag("payloads", given["payloads"], true) ? "VIEW_FULL" : "VIEW_HEADERS",
         limit: count,
       };
       call.hold(textMax);
@@ -158,9 +161,9 @@ function stateAt(method: Method): Tool {
     method,
     async run({ stream, version, time }, call) {
       const answer = await answerOf(method, { stream, version, time }, call);
-      const { state, stateJson, ...facts } = toJson(method.output, answer) as Given;
-      const exact = stateJson ?? JSON.stringify(state ?? null);
-      return `{"state":${exact as string},"of":${JSON.stringify(facts)}}`;
+      const { state: _, stateJson, ...facts } = fromBinary(GetStateResponseSchema, answer);
+      const of = toJsonString(GetStateResponseSchema, { ...facts, stateJson: "" });
+      return `{"state":${stateJson},"of":${of}}`;
     },
   };
 }
@@ -198,59 +201,88 @@ function selectionOf({ stream, types, tags, prefixes }: Given): object {
   return { query: { items: [{ types, tags, streamPrefixes: prefixes }] } };
 }
 
-interface Page {
-  readonly events: readonly RecordedEvent[];
-  readonly texts: readonly string[];
-  readonly end: ReadEnd | undefined;
+class Page {
+  readonly texts: string[] = [];
+  last: RecordedEvent | undefined;
+  /** Undefined: the page is full. */
+  end: ReadEnd | undefined;
+  private readonly effort = new Effort();
+  private length = 0;
+
+  /** As many events of a message as fit the answer. Returns whether more may come. */
+  *take(message: Uint8Array): Steps<boolean> {
+    const reader = new WireReader(message);
+    while (!reader.done) {
+      const tag = reader.varint();
+      if (tag === tagBatch) {
+        if (!(yield* this.takeBatch(reader.view()))) return false;
+      } else if (tag === tagEnd) this.end = fromBinary(ReadEndSchema, reader.view());
+      else reader.passOver(tag & 7);
+    }
+    return this.end === undefined;
+  }
+
+  private *takeBatch(frames: Uint8Array): Steps<boolean> {
+    for (const record of recordsIn(frames)) {
+      if (!this.takeRecord(record)) return false;
+      if (this.effort.spend(record.length + eventCost)) yield this.effort.take();
+    }
+    return true;
+  }
+
+  private takeRecord(record: Uint8Array): boolean {
+    const event = fromBinary(RecordedEventSchema, record);
+    const told = textOf(event);
+    this.length += told.length;
+    if (this.length > textMax && this.texts.length > 0) return false;
+    this.last = event;
+    this.texts.push(told);
+    return true;
+  }
 }
 
-/** As many events as fit an answer. */
+const tagBatch = ReadResponseSchema.field.batch.number * 8 + wireBytes;
+const tagEnd = ReadResponseSchema.field.end.number * 8 + wireBytes;
+
 async function pageOf(method: Method, request: object, call: Call): Promise<Page> {
-  const events: RecordedEvent[] = [];
-  const texts: string[] = [];
-  let length = 0;
-  for await (const { message } of answersOf(method, request, call)) {
-    if (message.case === "end") return { events, texts, end: message.value };
-    for (const event of message.case === "batch" ? message.value.events : []) {
-      const told = textOf(event);
-      length += told.length;
-      if (length > textMax && texts.length > 0) return { events, texts, end: undefined };
-      events.push(event);
-      texts.push(told);
+  if (method.kind !== "server_streaming") throw new Error("a read is a stream of answers");
+  const page = new Page();
+  for await (const answer of method.run(requestFor(method, request), call)) {
+    const answers: unknown[] = Array.isArray(answer) ? answer : [answer];
+    for (const message of answers.flatMap((each) => bytesIn(method.encode(each)))) {
+      // Others have their turn between two steps, and meanwhile the message is held.
+      call.hold(message.length);
+      const goesOn = await call.inSteps(page.take(message));
+      call.release(message.length);
+      if (!goesOn) return page;
     }
   }
-  return { events, texts, end: undefined };
+  return page;
 }
 
-async function* answersOf(
-  method: Method,
-  request: object,
-  call: Call,
-): AsyncGenerator<ReadResponse> {
-  if (method.kind !== "server_streaming") throw new Error("a read is a stream of answers");
-  for await (const answer of method.run(requestFor(method, request), call)) {
-    const messages: unknown[] = Array.isArray(answer) ? answer : [answer];
-    const encoded = messages.flatMap((message) => bytesIn(method.encode(message)));
-    for (const bytes of encoded) yield fromBinary(ReadResponseSchema, bytes);
-  }
-}
+const nothing = new Uint8Array();
 
+/** An event as JSON. A JSON payload is told as it is stored, with each digit of its numbers. */
 function textOf(event: RecordedEvent): string {
-  const told = JSON.stringify(toJson(RecordedEventSchema, event, { registry }));
-  if (told.length <= eventTextMax) return told;
-  const {
-    json: _,
-    data: __,
-    ...others
-  } = toJson(RecordedEventSchema, event, { registry }) as Given;
-  const leftOut = `the payload, as the event has ${told.length} characters`;
-  return JSON.stringify({ ...others, leftOut });
+  const { data, contentType } = event;
+  event.data = nothing;
+  const facts = toJsonString(RecordedEventSchema, event, { registry });
+  return data.length === 0 ? facts : `${facts.slice(0, -1)},${payloadText(data, contentType)}}`;
+}
+
+function payloadText(data: Uint8Array, contentType: string): string {
+  if (data.length > payloadBytesMax) {
+    return `"leftOut":"the payload, which has ${data.length} bytes"`;
+  }
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  const isJson = isJsonContentType(contentType) && jsonShape(bytes).depth <= jsonDepthMax;
+  if (isJson && parseJson(bytes) !== undefined) return `"json":${bytes.toString()}`;
+  return `"data":"${bytes.toString("base64")}"`;
 }
 
 function said(page: Page, limitOfPage: number, backwards: boolean, isStream: boolean): string {
-  const { events, texts: told, end } = page;
-  const last = events.at(-1);
-  const isCut = end === undefined || events.length === limitOfPage;
+  const { texts: told, last, end } = page;
+  const isCut = end === undefined || told.length === limitOfPage;
   const step = backwards ? -1n : 1n;
   const next = last && (isStream ? last.version : last.position) + step;
   const hasNext = isCut && next !== undefined && next > 0n;
@@ -285,15 +317,11 @@ function statusIn(encoded: unknown): ToldStatus {
   return { reason: details.find(({ reason }) => reason !== undefined)?.reason, json };
 }
 
-async function answerOf(
-  method: Method,
-  request: object,
-  call: Call,
-): Promise<MessageShape<DescMessage>> {
+async function answerOf(method: Method, request: object, call: Call): Promise<Uint8Array> {
   if (method.kind !== "unary") throw new Error("it has one answer");
   const answer = await method.run(requestFor(method, request), call);
-  const [bytes = new Uint8Array()] = bytesIn(method.encode(answer));
-  return fromBinary(method.output, bytes);
+  const [bytes = nothing] = bytesIn(method.encode(answer));
+  return bytes;
 }
 
 function requestFor({ input }: Method, request: object): Buffer {

@@ -6,6 +6,7 @@ import { ScalarType, type DescField, type DescMessage } from "@bufbuild/protobuf
 import { FeatureSet_FieldPresence } from "@bufbuild/protobuf/wkt";
 import { WireReader, wireBytes, wireFixed64, wireVarint } from "../../domain/wire.ts";
 import { leave, NotPlain } from "../convert/plain-fields.ts";
+import { tablesBy } from "./message-tables.ts";
 
 /** The message as JSON. Undefined: it is not for the fast path. */
 export function plainAnswer(schema: DescMessage, bytes: Uint8Array): string | undefined {
@@ -36,13 +37,7 @@ interface Table {
   readonly fields: readonly FieldReader[];
 }
 
-const tables = new Map<DescMessage, Table>();
-
-function tableOf(schema: DescMessage): Table {
-  let table = tables.get(schema);
-  if (table === undefined) tables.set(schema, (table = made(schema)));
-  return table;
-}
+const tableOf = tablesBy(made);
 
 function made(schema: DescMessage): Table {
   const sorted = schema.fields.toSorted((a, b) => a.number - b.number);

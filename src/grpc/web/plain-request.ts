@@ -17,6 +17,7 @@ import { NewEventSchema } from "../../gen/annals/v1/event_pb.js";
 import { BackwardWriter, DoesNotFit } from "../convert/backward-writer.ts";
 import { defaultContentType } from "../convert/checks.ts";
 import { leave, NotPlain } from "../convert/plain-fields.ts";
+import { tablesBy } from "./message-tables.ts";
 
 /** No payload of a smaller body is beyond a limit, however it is sent. */
 export const plainBytesMax = 64 * 1024;
@@ -135,13 +136,7 @@ class MessageWriter extends BackwardWriter {
   }
 }
 
-const tables = new Map<DescMessage, Table>();
-
-function tableOf(schema: DescMessage): Table {
-  let table = tables.get(schema);
-  if (table === undefined) tables.set(schema, (table = made(schema)));
-  return table;
-}
+const tableOf = tablesBy(made);
 
 function made(schema: DescMessage): Table {
   if (schema.typeName.startsWith("google.protobuf.")) leave();

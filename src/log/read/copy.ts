@@ -6,25 +6,44 @@ import type { CopyPart } from "../../storage/copy.ts";
 import type { Storage } from "../../storage/storage.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
 import { inTurn } from "../scheduling/scheduler.ts";
+import type { BackupFigures } from "../log-figures.ts";
 import type { Copier, EventLog } from "../verbs.ts";
 
 const { wholeChunkCostShare } = schedulingPolicy;
 
+interface Copying extends Pick<EventLog, "copy"> {
+  /** The last copy that was not to follow and was taken whole. */
+  readonly backups: () => BackupFigures;
+  readonly stop: () => void;
+}
+
 /** The copies that are made of a store. */
-export function copying(storage: Storage): Pick<EventLog, "copy"> & { readonly stop: () => void } {
+export function copying(storage: Storage, clock: () => number): Copying {
   const ending = new AbortController();
+  let last: BackupFigures = { finishedAt: 0, position: 0 };
   return {
     copy(start, caller) {
       const parts = storage.copy?.(start, AbortSignal.any([caller.signal, ending.signal]));
-      return parts && paced(parts, caller);
+      if (parts === undefined) return undefined;
+      const whole = (position: number): void => {
+        if (!start.follow) last = { finishedAt: clock(), position };
+      };
+      return paced(parts, caller, whole);
     },
+    backups: () => last,
     stop: () => ending.abort(new AnnalsError({ reason: "STOPPING" }, "the server is stopping")),
   };
 }
 
-async function* paced(parts: AsyncIterable<CopyPart>, caller: Copier): AsyncGenerator<CopyPart> {
+/** `whole`: the caller has taken everything up to this position. */
+async function* paced(
+  parts: AsyncIterable<CopyPart>,
+  caller: Copier,
+  whole: (position: number) => void,
+): AsyncGenerator<CopyPart> {
   for await (const part of parts) {
     yield part;
+    if (part.kind === "state") whole(part.state.position);
     await inTurn(caller, costOf(part), () => Promise.resolve());
   }
 }

@@ -114,12 +114,22 @@ describe("a tool", () => {
     expect(older.text).not.toContain('"json"');
   });
 
+  test("tells JSON with each digit of its numbers, and other payloads as base64", async () => {
+    const exact = '{"n":12345678901234567890.10,"m":1.0}';
+    await store("exact", exact, "no JSON", `${"[".repeat(600)}${"]".repeat(600)}`);
+    const { text, json } = await call("read_events", { stream: "exact" });
+    expect(text).toContain(`"json":${exact}`);
+    const data = Buffer.from("no JSON").toString("base64");
+    const deep = expect.stringMatching(/^W1tb/) as string;
+    expect(json).toMatchObject({ events: [{}, { data }, { data: deep }] });
+  });
+
   test("leaves out payloads and events that are too long to be told", async () => {
     const long = JSON.stringify({ text: "x".repeat(100_000) });
     await store("long", long, '{"n":1}');
     const { json } = await call("read_events", { stream: "long" });
     expect(json).toMatchObject({
-      events: [{ leftOut: expect.stringContaining("payload") as string }, { json: { n: 1 } }],
+      events: [{ leftOut: "the payload, which has 100011 bytes" }, { json: { n: 1 } }],
     });
     const middle = JSON.stringify({ text: "x".repeat(60_000) });
     await store("many", ...Array.from({ length: 8 }, () => middle));

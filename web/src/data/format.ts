@@ -27,12 +27,17 @@ const clock = new Intl.DateTimeFormat(undefined, {
 });
 const day = new Intl.DateTimeFormat(undefined, { year: "numeric", month: "short", day: "numeric" });
 
+function isSameDay(one: Date, other: Date): boolean {
+  return one.toDateString() === other.toDateString();
+}
+
 /** An RFC 3339 time in the reader's time zone: with the day, unless it is today. */
 export function timeText(time: string | undefined, nowMs = Date.now()): string {
   if (time === undefined) return "never";
   const at = new Date(time);
-  const isToday = day.format(at) === day.format(nowMs);
-  return isToday ? clock.format(at) : `${day.format(at)}, ${clock.format(at)}`;
+  return isSameDay(at, new Date(nowMs))
+    ? clock.format(at)
+    : `${day.format(at)}, ${clock.format(at)}`;
 }
 
 const steps = [

@@ -35,6 +35,8 @@ const listMax = 500;
 const firstWaitMs = 500;
 const waitMsMax = 5_000;
 const farEvents = 5_000n;
+/** The page that was read is drawn first. */
+const followAfterMs = 30;
 /** How often the page is told, at most. */
 const tellMs = 120;
 const rateSeconds = 120;
@@ -132,6 +134,8 @@ export class Tail {
           this.turnTo(until === "" ? "catching up" : "stopped");
         }
         if (until !== "") return;
+        await pause(followAfterMs);
+        if (signal.aborted) return;
         await this.follow(() => (waitMs = firstWaitMs));
       } catch (error) {
         if (signal.aborted) return;
@@ -144,7 +148,7 @@ export class Tail {
         if (!isPassing(failure)) return this.turnTo("failed", failure);
         this.turnTo(this.epoch === "" ? "loading" : "reconnecting", failure);
       }
-      await new Promise((resolve) => void setTimeout(resolve, waitMs));
+      await pause(waitMs);
       waitMs = Math.min(waitMs * 2, waitMsMax);
     }
   }
@@ -237,4 +241,8 @@ export class Tail {
       isAtStart,
     });
   }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => void setTimeout(resolve, ms));
 }

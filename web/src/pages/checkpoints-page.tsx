@@ -21,15 +21,12 @@ export function CheckpointsPage({ head }: { readonly head: string }) {
       return { items: answer.checkpoints ?? [], next: answer.nextPageToken ?? "" };
     },
     [settled],
+    3_000,
   );
   return (
     <>
       <header class="page-head">
         <h1>Checkpoints</h1>
-        <div class="spacer" />
-        <button type="button" class="button" onClick={pages.reload}>
-          Reload
-        </button>
       </header>
       <div class="toolbar">
         <input

@@ -1,6 +1,6 @@
 // The log: its newest events, live, or from a time backwards, by type, tag and prefix of streams.
 
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useState } from "preact/hooks";
 import { grouped } from "../data/format.ts";
 import { hashOf, replaceHash, type Place } from "../data/router.ts";
 import { filterOf, isEmptyFilter, parametersOf } from "../data/selection.ts";
@@ -17,19 +17,18 @@ import { Empty, Failure, Loading } from "../parts/states.tsx";
 /** The tail of the page's filter; another filter is another tail. */
 function useTail(parameters: URLSearchParams) {
   const key = parameters.toString();
-  const [view, setView] = useState<TailView>();
-  const tail = useMemo(
-    () =>
-      new Tail({
-        filter: filterOf(parameters),
-        until: parameters.get("until") ?? "",
-        changed: setView,
-      }),
-    [key],
-  );
-  useEffect(() => {
-    setView(undefined);
-    tail.begin();
+  const [shown, show] = useState<{ readonly tail: Tail; readonly view: TailView }>();
+  const tail = useMemo(() => {
+    const made: Tail = new Tail({
+      filter: filterOf(parameters),
+      until: parameters.get("until") ?? "",
+      changed: (view) => show({ tail: made, view }),
+    });
+    // It asks before the page is drawn, so that the server works meanwhile.
+    made.begin();
+    return made;
+  }, [key]);
+  useLayoutEffect(() => {
     const timer = setInterval(() => tail.turn(), 500);
     const seen = (): void => tail.away(document.hidden);
     document.addEventListener("visibilitychange", seen);
@@ -39,7 +38,7 @@ function useTail(parameters: URLSearchParams) {
       clearInterval(timer);
     };
   }, [tail]);
-  return { tail, view };
+  return { tail, view: shown?.tail === tail ? shown.view : undefined };
 }
 
 export function EventsPage({ place: { parameters } }: { readonly place: Place }) {

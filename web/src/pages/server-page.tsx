@@ -65,6 +65,7 @@ function tilesOf(metrics: Metrics): Tile[] {
     quantileOf(metrics, "annals_commit_duration_seconds", quantile);
   const findings = value("annals_scrub_findings_total");
   const finished = value("annals_scrub_finished_timestamp_seconds");
+  const backedUp = value("annals_backup_finished_timestamp_seconds");
   return [
     { label: "Store on disk", text: told(value("annals_disk_used_bytes"), bytesText) },
     { label: "Disk space left", text: told(value("annals_disk_free_bytes"), bytesText) },
@@ -85,12 +86,19 @@ function tilesOf(metrics: Metrics): Tile[] {
     },
     {
       label: "Last whole check",
-      text: told(finished, (at) =>
-        at === 0 ? "not finished yet" : agoText(new Date(at * 1_000).toISOString()),
-      ),
+      text: told(finished, (at) => (at === 0 ? "not finished yet" : agoText(timeOf(at)))),
+      isSmall: true,
+    },
+    {
+      label: "Last backup",
+      text: told(backedUp, (at) => (at === 0 ? "none yet" : agoText(timeOf(at)))),
       isSmall: true,
     },
   ];
+}
+
+function timeOf(seconds: number): string {
+  return new Date(seconds * 1_000).toISOString();
 }
 
 function Measured({ metrics }: { readonly metrics: Metrics }) {
@@ -221,7 +229,8 @@ function Store({ info }: { readonly info: GetInfoResponseJson }) {
         )}
         <dt>Backups</dt>
         <dd class="quiet">
-          The server does not know of them: <code>annals verify BACKUP</code> tells how old one is.
+          The server knows of those that <code>annals backup HOST:PORT</code> takes from it.{" "}
+          <code>annals verify BACKUP</code> tells how old any one is, and whether it is sound.
         </dd>
       </dl>
     </section>

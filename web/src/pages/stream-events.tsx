@@ -1,6 +1,6 @@
 // The events of a stream in the order of their versions, a page at a time.
 
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { StreamInfoJson } from "../../../src/gen/annals/v1/info_pb.js";
 import { readPage, type ShownEvent } from "../data/events.ts";
 import { grouped } from "../data/format.ts";
@@ -158,7 +158,7 @@ function useStreamPages({ name, at, isNewestFirst, withRemoved }: PagesInput) {
     },
     [name, at, isNewestFirst, withRemoved],
   );
-  useEffect(() => {
+  useLayoutEffect(() => {
     setEvents([]);
     void load([]);
     return () => abort.current?.abort();

@@ -8,7 +8,7 @@ import { lifecycleSentence } from "../data/lifecycle-sentence.ts";
 import { previewOf } from "../data/payload.ts";
 import { EventDetail } from "./event-detail.tsx";
 import { useKeys } from "./hooks.ts";
-import { Text } from "./text.tsx";
+import { shown } from "./text.tsx";
 
 interface ListProps {
   readonly events: readonly ShownEvent[];
@@ -87,31 +87,25 @@ function EventRow({ event, epoch, ago, isOneStream, isOpen, toggle }: RowProps) 
         <span class="event-number">{grouped(isOneStream ? version : position)}</span>
         <span class="event-main">
           <span class="event-title">
-            <span class={`type ${hueOf(type)}`}>
-              <Text>{type}</Text>
-            </span>
+            <bdi class={`type ${hueOf(type)}`}>{shown(type)}</bdi>
             {!isOneStream && stream !== "" && (
               <span class="event-stream">
-                <Text>{stream}</Text>
-                <span class="quiet"> @{grouped(version)}</span>
+                <bdi>{shown(stream)}</bdi>
+                <span class="quiet">{`\u00a0@${grouped(version)}`}</span>
               </span>
             )}
             {tags.map((tag) => (
-              <span key={tag} class="tag">
-                <Text>{tag}</Text>
-              </span>
+              <bdi key={tag} class="tag">
+                {shown(tag)}
+              </bdi>
             ))}
             {removed !== undefined && (
               <span class="badge warn">{removed.lost === true ? "lost" : "removed"}</span>
             )}
           </span>
-          <span class="event-preview">{preview(event)}</span>
+          {preview(event)}
         </span>
-        <time
-          class="event-time"
-          dateTime={recordedAt}
-          title={`${recordedAt}, ${timeText(recordedAt)}`}
-        >
+        <time class="event-time" dateTime={recordedAt} onMouseEnter={sayTime}>
           {ago}
         </time>
       </button>
@@ -124,16 +118,20 @@ function EventRow({ event, epoch, ago, isOneStream, isOpen, toggle }: RowProps) 
   );
 }
 
+/** In full, once somebody points at it: a hundred times take their while to be written. */
+function sayTime({ currentTarget: time }: { readonly currentTarget: HTMLTimeElement }): void {
+  time.title = `${time.dateTime}, ${timeText(time.dateTime)}`;
+}
+
 function preview({ type, data, contentType, size, isWhole, removed }: ShownEvent) {
-  if (removed !== undefined) return "";
-  if (size === undefined) return <i>payload not loaded</i>;
-  if (size === 0) return <i>no payload</i>;
+  if (removed !== undefined) return null;
+  if (size === undefined) return <i class="event-preview">payload not loaded</i>;
+  if (size === 0) return <i class="event-preview">no payload</i>;
   const sentence = isWhole ? lifecycleSentence(type, data) : undefined;
-  if (sentence !== undefined) return <Text>{sentence}</Text>;
   return (
-    <>
+    <bdi class="event-preview">
       {!isWhole && <span class="badge">{bytesText(size)}</span>}
-      <Text>{previewOf(data, contentType)}</Text>
-    </>
+      {shown(sentence ?? previewOf(data, contentType))}
+    </bdi>
   );
 }

@@ -1,6 +1,6 @@
 // What pages share: where they are, what they have asked the server, time, and keys.
 
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { placeOf, type Place } from "../data/router.ts";
 import { failureOf, isAborted, type CallFailure } from "../wire/call-failure.ts";
 import { onTokenChange } from "../wire/token.ts";
@@ -45,7 +45,8 @@ export function useAsk<T>(
   const reload = useCallback(() => setRound((before) => before + 1), []);
   const latest = useRef(ask);
   latest.current = ask;
-  useEffect(() => {
+  // Before the browser draws: an effect would ask after it has.
+  useLayoutEffect(() => {
     const abort = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;
     const once = async (): Promise<void> => {

@@ -3,6 +3,8 @@
 import { useEffect, useRef } from "preact/hooks";
 import UPlot from "uplot";
 
+const firstMs = 150;
+
 interface ChartProps {
   /** One number for each second, the newest last. */
   readonly rates: () => readonly number[];
@@ -17,18 +19,26 @@ export function RateChart({ rates, label, height = 110 }: ChartProps) {
   useEffect(() => {
     const element = place.current;
     if (element === null) return undefined;
-    const chart = new UPlot(optionsOf(element, height), dataOf(latest.current()), element);
-    const timer = setInterval(() => {
-      if (!document.hidden) chart.setData(dataOf(latest.current()));
-    }, 1_000);
+    element.style.height = `${height}px`;
+    let chart: UPlot | undefined;
+    const draw = (): void => {
+      if (document.hidden) return;
+      const data = dataOf(latest.current());
+      if (chart !== undefined) chart.setData(data);
+      else chart = new UPlot(optionsOf(element, height), data, element);
+    };
+    // What people came for is drawn first.
+    const first = setTimeout(draw, firstMs);
+    const timer = setInterval(draw, 1_000);
     const resized = new ResizeObserver(() => {
-      chart.setSize({ width: element.clientWidth, height });
+      chart?.setSize({ width: element.clientWidth, height });
     });
     resized.observe(element);
     return () => {
+      clearTimeout(first);
       clearInterval(timer);
       resized.disconnect();
-      chart.destroy();
+      chart?.destroy();
     };
   }, [height]);
   return (

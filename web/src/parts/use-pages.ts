@@ -1,6 +1,6 @@
 // A list that comes in pages: the first at once, the others when they are asked for.
 
-import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { failureOf, isAborted, type CallFailure } from "../wire/call-failure.ts";
 import { onTokenChange } from "../wire/token.ts";
 
@@ -21,7 +21,12 @@ interface PageOf<T> {
 
 type Ask<T> = (token: string, signal: AbortSignal) => Promise<PageOf<T>>;
 
-export function usePages<T>(asking: Ask<T>, inputs: readonly unknown[]): Pages<T> {
+/** `everyMs`: the first page is read anew from time to time, until one goes on to the next. */
+export function usePages<T>(
+  asking: Ask<T>,
+  inputs: readonly unknown[],
+  everyMs?: number,
+): Pages<T> {
   const key = JSON.stringify(inputs);
   const [items, setItems] = useState<readonly T[]>([]);
   const [next, setNext] = useState("");
@@ -31,31 +36,48 @@ export function usePages<T>(asking: Ask<T>, inputs: readonly unknown[]): Pages<T
   const latest = useRef(asking);
   latest.current = asking;
   const abort = useRef<AbortController>(undefined);
-  const load = useCallback((token: string): void => {
+  const isFirst = useRef(true);
+  const isBusy = useRef(false);
+  const load = useCallback((token: string, isSeen = true): void => {
     abort.current?.abort();
     const { signal } = (abort.current = new AbortController());
-    setLoading(true);
-    setFailure(undefined);
+    isBusy.current = true;
+    if (isSeen) setLoading(true);
+    if (isSeen) setFailure(undefined);
     const ask = async (): Promise<void> => {
       try {
         const page = await latest.current(token, signal);
         if (signal.aborted) return;
         setItems((before) => (token === "" ? page.items : [...before, ...page.items]));
         setNext(page.next);
+        setFailure(undefined);
       } catch (error) {
         if (isAborted(error) || signal.aborted) return;
         setFailure(failureOf(error));
       }
+      isBusy.current = false;
       setLoading(false);
     };
     void ask();
   }, []);
-  useEffect(() => {
+  useLayoutEffect(() => {
     setItems([]);
+    isFirst.current = true;
     load("");
-    return () => abort.current?.abort();
-  }, [key, round, load]);
+    const again = (): void => {
+      if (isFirst.current && !isBusy.current && !document.hidden) load("", false);
+    };
+    const timer = everyMs === undefined ? undefined : setInterval(again, everyMs);
+    return () => {
+      clearInterval(timer);
+      abort.current?.abort();
+    };
+  }, [key, round, everyMs, load]);
   const reload = useCallback(() => setRound((before) => before + 1), []);
   useEffect(() => onTokenChange(reload), [reload]);
-  return { items, isLoading, failure, hasMore: next !== "", more: () => load(next), reload };
+  const more = (): void => {
+    isFirst.current = false;
+    load(next);
+  };
+  return { items, isLoading, failure, hasMore: next !== "", more, reload };
 }
