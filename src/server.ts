@@ -3,11 +3,8 @@
 
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { AccessControl, type AccessParts } from "./access/access-control.ts";
-import { AuditTrail } from "./access/audit.ts";
+import type { AccessControl } from "./access/access-control.ts";
 import { ForwardedProofs } from "./access/forwarded-proof.ts";
-import type { VerifyAccessToken } from "./access/authenticator.ts";
-import { accessTokenVerifier } from "./access/oidc.ts";
 import { storeAuditTrail } from "./audit-stream.ts";
 import { consoleRoutes } from "./console/console-routes.ts";
 import { asksWhoCalls, hostAndPort, isLoopback } from "./config.ts";
@@ -19,7 +16,7 @@ import { HealthState } from "./grpc/services/health.ts";
 import { GrpcServer, type TransportOptions } from "./grpc/transport/grpc-server.ts";
 import { LargeAnswers } from "./grpc/transport/large-answers.ts";
 import { services } from "./grpc/services/services.ts";
-import type { BoundService } from "./grpc/transport/methods.ts";
+import { methodsOf, type BoundService, type Methods } from "./grpc/transport/methods.ts";
 import type { FollowingStorage } from "./following-server.ts";
 import { createEventLog, type EventLog } from "./log/event-log.ts";
 import { ClientMemory } from "./log/scheduling/client-memory.ts";
@@ -33,8 +30,10 @@ import { SlowCalls } from "./observe/slow-calls.ts";
 import { OperatorsHttp } from "./observe/operators-http.ts";
 import { originsOf } from "./grpc/web/origins.ts";
 import type { Mcp } from "./grpc/web/mcp.ts";
+import { openingHttp } from "./grpc/web/opening-http.ts";
 import { WebCalls } from "./grpc/web/web-calls.ts";
 import type { KurrentContext } from "./protocols/kurrentdb/mapping/context.ts";
+import { configuredAccess } from "./configured-access.ts";
 import { folderOptions, openConfigured } from "./configured-storage.ts";
 import { systemClock } from "./storage/leveldb/open.ts";
 import type { Storage } from "./storage/storage.ts";
@@ -59,6 +58,9 @@ export interface ServerParts {
   readonly openStorage?: () => Promise<Storage>;
 }
 
+/** Connections by HTTP/1.1 that came while the store was opened have so long for their exchange. */
+const openingGraceMs = 1_000;
+
 /** Throws if the store is refused or an address is not available. Then nothing is left open. */
 export async function startServer(
   config: Config,
@@ -67,16 +69,11 @@ export async function startServer(
 ): Promise<RunningServer> {
   const { maxConcurrentStreams: concurrentCallsMax } = config;
   const limits = { ...(parts.limits ?? defaultLimits), concurrentCallsMax };
-  const { certificates, access, storage, following } = await openAll(config, logger, parts);
-  const memory = memoryOf(config, limits);
-  const scheduler = new Scheduler();
-  const stopping = new Stopping();
-  const calls = config.metrics ? new CallMetrics() : undefined;
-  const tracing = await beginTracing(version);
-  const observer = together([calls, slowCalls(config, logger), tracing]);
-  const shared = { logger, stopping, memory, scheduler, access, largeAnswers: new LargeAnswers() };
-  const environment: CallEnvironment = { ...shared, observer };
-  const { health, unwatch, wholeChanged } = watchedHealth(storage, following, shared);
+  const listener = await listenerOf(config, logger, limits);
+  const { environment, grpc, opening, transport, certificates, calls, tracing } = listener;
+  const { memory, scheduler, stopping, access } = environment;
+  const { addresses, storage, following } = await openBehind(listener, config, parts);
+  const { health, unwatch, wholeChanged } = watchedHealth(storage, following, environment);
   const plainLog = createEventLog({
     storage,
     limits,
@@ -113,21 +110,21 @@ export async function startServer(
     },
     access,
   );
-  const options = { ...transportOptions(config, limits, logger), http: http.shared };
-  let addresses: readonly string[] = [];
   const others = await protocolServices(config, context, () => addresses);
   const own = [...services(context, health, config.reflection, others), ...others];
   const forwarding = await forwardingOf(config, storage, access);
   const bound = forwarding?.over(own) ?? own;
-  const grpc = new GrpcServer(bound, options, environment);
+  const methods = methodsOf(bound);
   const origins = originsOf(config.corsOrigin, access === undefined && config.tlsCert === "");
-  const mcp = config.mcp ? await mcpOf(grpc, environment) : undefined;
-  const web = new WebCalls({ ...grpc.parts, origins, ...storage.identity, mcp }, environment);
+  const beside = { ...transport, methods };
+  const mcp = config.mcp ? await mcpOf(beside, environment) : undefined;
+  const web = new WebCalls({ ...beside, origins, ...storage.identity, mcp }, environment);
   const open = { storage, log, grpc, http, health, environment, certificates, unwatch, forwarding };
   let stopped: Promise<void> | undefined;
   const stop = (graceMs: number): Promise<void> => (stopped ??= stopInOrder(open, graceMs));
   try {
-    addresses = await listen(grpc, config, certificates);
+    grpc.begin(methods, http.shared);
+    void opening.drain(openingGraceMs).then(() => opening.stop());
     const apart = hostAndPort(config.metricsListen);
     if (apart !== undefined) {
       logger.info("metrics and probes", { address: await http.listen(apart.host, apart.port) });
@@ -169,24 +166,66 @@ function watchedHealth(
   return { health, unwatch, wholeChanged };
 }
 
-/** What is read from disk before anything is served. */
-async function openAll(config: Config, logger: Logger, { openStorage }: ServerParts) {
-  const certificates = await certificatesOf(config, logger);
-  let access: AccessControl | undefined;
+/** What listens before the store is open. */
+async function listenerOf(config: Config, logger: Logger, limits: Limits) {
+  const { certificates, access } = await configuredAccess(config, logger);
+  const memory = memoryOf(config, limits);
+  const calls = config.metrics ? new CallMetrics() : undefined;
+  const tracing = await beginTracing(version);
+  const environment: CallEnvironment = {
+    logger,
+    stopping: new Stopping(),
+    memory,
+    scheduler: new Scheduler(),
+    access,
+    largeAnswers: new LargeAnswers(),
+    observer: together([calls, slowCalls(config, logger), tracing]),
+  };
+  const opening = openingHttp({
+    budgetOf: (connection) => memory.open(connection),
+    onFault: (error, path) => logger.warn(`an HTTP request failed: ${path}`, { error }),
+  });
+  const transport = transportOptions(config, limits, logger);
+  const grpc = new GrpcServer({ ...transport, http: opening }, environment);
+  return { environment, grpc, opening, transport, certificates, calls, tracing };
+}
+
+/** Listens, then opens the store: clients that come meanwhile are told so. */
+async function openBehind(
+  { environment, grpc, opening, certificates }: Awaited<ReturnType<typeof listenerOf>>,
+  config: Config,
+  parts: ServerParts,
+): Promise<OpenedStore & { readonly addresses: readonly string[] }> {
+  const { logger, access } = environment;
   try {
-    access = await accessOf(config, logger);
-    if (openStorage === undefined && config.follow !== "") {
-      const { openFollowing } = await import("./following-server.ts");
-      const following = await openFollowing(config, folderOptions(config, logger), logger);
-      return { certificates, access, storage: following.storage, following };
-    }
-    const storage = await (openStorage ?? (() => openConfigured(config, logger)))();
-    return { certificates, access, storage, following: undefined };
+    const addresses = await listen(grpc, config, certificates);
+    return { addresses, ...(await openStore(config, logger, parts)) };
   } catch (error) {
+    await grpc.stop(0);
+    opening.stop();
     certificates?.close();
     await access?.close();
     throw error;
   }
+}
+
+interface OpenedStore {
+  readonly storage: Storage;
+  readonly following: FollowingStorage | undefined;
+}
+
+async function openStore(
+  config: Config,
+  logger: Logger,
+  { openStorage }: ServerParts,
+): Promise<OpenedStore> {
+  if (openStorage === undefined && config.follow !== "") {
+    const { openFollowing } = await import("./following-server.ts");
+    const following = await openFollowing(config, folderOptions(config, logger), logger);
+    return { storage: following.storage, following };
+  }
+  const storage = await (openStorage ?? (() => openConfigured(config, logger)))();
+  return { storage, following: undefined };
 }
 
 /** Services of further protocols over the same log. They are loaded only if they are turned on. */
@@ -231,9 +270,12 @@ async function forwardingOf(
   return new Kind({ proofs, tls });
 }
 
-async function mcpOf(grpc: GrpcServer, environment: CallEnvironment): Promise<Mcp> {
+async function mcpOf(
+  beside: TransportOptions & { readonly methods: Methods },
+  environment: CallEnvironment,
+): Promise<Mcp> {
   const { Mcp } = await import("./grpc/web/mcp.ts");
-  return new Mcp({ ...grpc.parts, version }, environment);
+  return new Mcp({ ...beside, version }, environment);
 }
 
 function memoryOf({ clientMemoryBytes: bytesMax }: Config, limits: Limits): ClientMemory {
@@ -283,42 +325,6 @@ function descriptorsMax(): number {
   } catch {
     return Infinity;
   }
-}
-
-async function certificatesOf(config: Config, logger: Logger): Promise<Certificates | undefined> {
-  const { tlsCert: cert, tlsKey: key, tlsClientCa, tlsMinVersion } = config;
-  if (cert === "") return undefined;
-  const clientCa = tlsClientCa === "" ? undefined : tlsClientCa;
-  const { loadCertificates } = await import("./grpc/transport/certificates.ts");
-  return loadCertificates({ cert, key, clientCa }, tlsMinVersion, logger);
-}
-
-/** The verifier, and with it the keys it has fetched, stays while the issuer does. */
-function verifiers(logger: Logger): AccessParts["verifierFor"] {
-  let known: { readonly settings: string; readonly verify: VerifyAccessToken } | undefined;
-  return ({ oidc }) => {
-    if (oidc === undefined) return undefined;
-    const settings = JSON.stringify(oidc);
-    if (known?.settings !== settings) {
-      known = { settings, verify: accessTokenVerifier(oidc, logger) };
-    }
-    return known.verify;
-  };
-}
-
-async function accessOf(config: Config, logger: Logger): Promise<AccessControl | undefined> {
-  if (!asksWhoCalls(config)) return undefined;
-  const pathOf = (option: string): string | undefined =>
-    option === "" ? undefined : resolve(option);
-  const nowMs = (): number => Date.now();
-  const audit = new AuditTrail({ file: pathOf(config.auditFile), watcher: logger, nowMs });
-  return AccessControl.begin({
-    audit,
-    files: { accessFile: pathOf(config.accessFile), tokensFile: pathOf(config.tokensFile) },
-    watcher: logger,
-    nowMs,
-    verifierFor: verifiers(logger),
-  });
 }
 
 async function listen(

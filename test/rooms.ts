@@ -177,7 +177,7 @@ export const rooms: Record<string, Room> = {
   cloudEvents: { path: "src/grpc/web/cloud-event.ts", imports: ["gen", "domain"] },
   web: {
     path: "src/grpc/web/",
-    imports: ["gen", "domain", "http2", "transport", "convert", "cloudEvents"],
+    imports: ["gen", "domain", "http2", "http", "transport", "convert", "cloudEvents"],
   },
   auditStream: { path: "src/audit-stream.ts", imports: ["domain", "access", "log"], packages: [] },
   observe: {
@@ -200,6 +200,11 @@ export const rooms: Record<string, Room> = {
     imports: ["domain", "storage", "create", "open", "follow", "options", "logger"],
     packages: [],
   },
+  configuredAccess: {
+    path: "src/configured-access.ts",
+    imports: ["access", "transport", "config", "options", "logger"],
+    packages: [],
+  },
   configuredStorage: {
     path: "src/configured-storage.ts",
     imports: ["storage", "open", "upkeep", "postgres", "options", "logger"],
@@ -212,6 +217,7 @@ export const rooms: Record<string, Room> = {
       "access",
       "storage",
       "open",
+      "configuredAccess",
       "configuredStorage",
       "followingServer",
       "log",

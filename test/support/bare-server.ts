@@ -1,7 +1,12 @@
 // The transport alone: a gRPC server with handlers of the test's own behind the real call router.
 import { EventStoreService } from "../../src/gen/annals/v1/event_store_service_pb.js";
 import { GrpcServer, type TransportOptions } from "../../src/grpc/transport/grpc-server.ts";
-import { handling, type BoundService, type Handlers } from "../../src/grpc/transport/methods.ts";
+import {
+  handling,
+  methodsOf,
+  type BoundService,
+  type Handlers,
+} from "../../src/grpc/transport/methods.ts";
 import { Stopping, type CallEnvironment } from "../../src/grpc/transport/call-environment.ts";
 import { LargeAnswers } from "../../src/grpc/transport/large-answers.ts";
 import { ClientMemory, type ClientMemoryOptions } from "../../src/log/scheduling/client-memory.ts";
@@ -82,7 +87,8 @@ export async function startBareServices(
   const largeAnswers = new LargeAnswers();
   const scheduler = new Scheduler();
   const environment = { logger, stopping: new Stopping(), memory, largeAnswers, scheduler };
-  const grpc = new GrpcServer(services, { ...transportOptions, ...options }, environment);
+  const grpc = new GrpcServer({ ...transportOptions, ...options }, environment);
+  grpc.begin(methodsOf(services));
   const address = await grpc.listenOnTcp("127.0.0.1", 0);
   const calls = new Calls(address);
   const stop = async (): Promise<void> => {

@@ -1,9 +1,11 @@
-// The gRPC server: it listens, finds the method of each request, and stops.
+// The gRPC server: it listens, finds the method of each request, and stops. Until there are
+// services behind it, it tells everybody to try again.
 
 import { chmod } from "node:fs/promises";
 import type { AddressInfo, ListenOptions, Socket } from "node:net";
 import type { TlsOptions } from "node:tls";
 import { addressOf } from "../../access/attempts.ts";
+import { AnnalsError } from "../../domain/errors.ts";
 import type { Http2Stream, StreamHandler } from "../../http2/api.ts";
 import { encodeHeaders } from "../../http2/hpack-encoder.ts";
 import { defaultHttp2Limits } from "../../http2/limits.ts";
@@ -13,7 +15,7 @@ import { failed, type CallEnvironment } from "./call-environment.ts";
 import { GrpcCall } from "./call.ts";
 import type { Certificates } from "./certificates.ts";
 import type { Compression } from "./inflate.ts";
-import { methodsOf, type BoundService, type Methods } from "./methods.ts";
+import type { Methods } from "./methods.ts";
 import { acceptedEncodings, grpcFormat, statusOnly } from "./call-format.ts";
 import { refusalLog } from "./refusals.ts";
 import type { RequestTimes } from "./request-deadlines.ts";
@@ -36,7 +38,7 @@ export interface TransportOptions {
   readonly connectionAgeMs: number;
   readonly requestTimes: RequestTimes;
   readonly timers: Timers;
-  /** Serves what is no gRPC. Absent: it is refused. */
+  /** Serves what is no gRPC, until `begin` names another. Absent: it is refused. */
   readonly http?: PlainHttp;
 }
 
@@ -76,19 +78,15 @@ const unheard: StreamHandler = {
 };
 
 export class GrpcServer {
-  private readonly methods: Methods;
+  /** Undefined: the store is not open yet. */
+  private methods: Methods | undefined;
   private readonly receiveBytesMax: number;
   private readonly environment: CallEnvironment;
   private readonly requestTimes: RequestTimes;
   private readonly http2: Http2Server;
-  private readonly http: PlainHttp | undefined;
+  private http: PlainHttp | undefined;
 
-  constructor(
-    services: readonly BoundService[],
-    options: TransportOptions,
-    environment: CallEnvironment,
-  ) {
-    this.methods = methodsOf(services);
+  constructor(options: TransportOptions, environment: CallEnvironment) {
     this.receiveBytesMax = options.receiveBytesMax;
     this.environment = environment;
     this.requestTimes = options.requestTimes;
@@ -115,17 +113,16 @@ export class GrpcServer {
         logRefusal(reason, peer);
       },
       onFault: (error, peer) => logger.error("a connection failed", { error, peer }),
-      ...(http && { onOtherProtocol: (socket, firstBytes) => http.serve(socket, firstBytes) }),
+      ...(http && {
+        onOtherProtocol: (socket, firstBytes) => this.http?.serve(socket, firstBytes),
+      }),
     });
   }
 
-  /** What calls by other protocols share with those of gRPC. */
-  get parts(): Pick<TransportOptions, "receiveBytesMax" | "requestTimes"> & { methods: Methods } {
-    return {
-      methods: this.methods,
-      receiveBytesMax: this.receiveBytesMax,
-      requestTimes: this.requestTimes,
-    };
+  /** Serves these from now on. */
+  begin(methods: Methods, http = this.http): void {
+    this.methods = methods;
+    this.http = http;
   }
 
   get connectionCount(): number {
@@ -181,6 +178,7 @@ export class GrpcServer {
       return unheard;
     }
     const path = headers.get(":path") ?? "";
+    if (this.methods === undefined) return this.refuse(stream, notOpen());
     const method = this.methods.get(path);
     if (method === undefined) {
       return this.refuse(stream, unimplemented(`there is no method ${quoted(path)}`));
@@ -209,7 +207,7 @@ export class GrpcServer {
   };
 
   /** It is no call: nothing that is told of calls has begun. */
-  private refuse(stream: Http2Stream, error: StatusError): StreamHandler {
+  private refuse(stream: Http2Stream, error: Error): StreamHandler {
     const { peer } = stream.connection;
     const path = shorten(stream.headers.get(":path") ?? "", pathCharsMax);
     const status = failed(this.environment, path, { peer }, error);
@@ -228,6 +226,11 @@ export const compressions: Readonly<Record<string, Compression | undefined>> = {
 };
 
 const pathCharsMax = 128;
+
+/** The failure of every call until the store is open. */
+export function notOpen(): AnnalsError {
+  return new AnnalsError({ reason: "RECOVERING" }, "the store is being opened: try again");
+}
 
 function quoted(path: string): string {
   return shorten(JSON.stringify(path), pathCharsMax);

@@ -501,7 +501,7 @@ export enum ErrorReason {
   OUTCOME_UNKNOWN = 10,
 
   /**
-   * UNAVAILABLE: the store is being reopened and checked; nothing was stored. Retry later.
+   * UNAVAILABLE: the store is being opened and checked; nothing was stored. Retry later.
    *
    * @generated from enum value: ERROR_REASON_RECOVERING = 11;
    */

@@ -13,6 +13,7 @@ import { chunksInBackup } from "./backup-read.ts";
 import { eventsOf } from "../copy/received-log.ts";
 import { cutIntoChunks, type Chunk } from "../format/chunk.ts";
 import { composeChunks, type ComposedCommit } from "../write/commit.ts";
+import { KnownKeys } from "../state/known-keys.ts";
 import { emptyDatabase, openStore, type OpenStore } from "../state/open-store.ts";
 import { databaseOf, highWaterMarkPath } from "../create.ts";
 import { makeFolder, syncFolder, writeDurably } from "../folder/durable-file.ts";
@@ -108,7 +109,11 @@ async function restoreInto(options: RestoreOptions, plan: RestorePlan): Promise<
   const { list, cut, progress } = plan;
   const kv = await openLevelKv(databaseOf(target), true);
   try {
-    const store = openStore(emptyDatabase(kv), { clock: () => 0, hotBytesMax: 0 });
+    const store = openStore(emptyDatabase(kv), {
+      known: new KnownKeys(),
+      clock: () => 0,
+      hotBytesMax: 0,
+    });
     await restoreLog(store, options, plan);
     const after = store.head.position;
     await recordRemovals(store, plan, clock);

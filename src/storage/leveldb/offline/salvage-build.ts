@@ -29,6 +29,7 @@ import { composeRemovedRecord, isLostRecord, isRemovedRecord } from "../../remov
 import { withNewEpoch, type Identity } from "../folder/identity.ts";
 import type { Entry, Operation } from "../kv/kv.ts";
 import { openLevelKv } from "../kv/level-kv.ts";
+import { KnownKeys } from "../state/known-keys.ts";
 import { emptyDatabase, openStore, type OpenStore } from "../state/open-store.ts";
 import { TermKind } from "../format/keys.ts";
 import { verifyStore, type StoreTotals } from "../verify/verify-store.ts";
@@ -77,7 +78,7 @@ export function buildSalvaged(parts: SalvageParts): Promise<SalvagedStore> {
     try {
       const building = new Building(
         parts,
-        openStore(emptyDatabase(kv), { clock: () => 0, hotBytesMax: 0 }),
+        openStore(emptyDatabase(kv), { known: new KnownKeys(), clock: () => 0, hotBytesMax: 0 }),
       );
       const { store } = building;
       await building.buildLog();

@@ -8,7 +8,8 @@
 //      8   the head's position, big-endian
 //     32   the hash of the chunk that ends at the head
 //      4   CRC-32 of all of the above
-//     -    for each part of the table: 4 count of words, 4 CRC-32 of the words, the words
+//     -    parts, each as 4 count of words, 4 CRC-32 of the words, the words: one with how many
+//          parts of the filter of known keys follow, these, and the parts of the table of terms
 //
 // The hash stands for the whole log, from which all terms follow: where the log ends with the same
 // hash, the file is as of its head, whatever has happened to the folder meanwhile. In any other
@@ -16,12 +17,12 @@
 
 import { open, rename, rm, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { setImmediate } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import type { OpenStore } from "./open-store.ts";
 import { shardCount } from "./term-table.ts";
 
-const magic = "annals terms 01\n";
+const magic = "annals terms 02\n";
 const idBytes = 36;
 const wordBytes = 4;
 const headBytes = magic.length + idBytes + wordBytes + 8 + 32 + wordBytes;
@@ -32,7 +33,12 @@ const termsPerTurn = 1_000;
 /** The file is not written where it could fill the disk. */
 const spareBytesMin = 512 * 1024 * 1024;
 
-type Kept = Pick<OpenStore, "terms" | "head" | "headHash">;
+/** Parts of the filter, two for each layer. */
+const filterPartsMax = 64;
+/** Where all keys are read, the thread is left to others for so much longer than it takes. */
+const restTimes = 4;
+
+type Kept = Pick<OpenStore, "terms" | "known" | "kv" | "head" | "headHash">;
 
 interface KeptTermsParts {
   readonly folder: string;
@@ -46,6 +52,7 @@ export class KeptTerms {
   private readonly path: string;
   private readonly closing = new AbortController();
   private recalled: Promise<void> | undefined;
+  private learning: Promise<void> | undefined;
 
   constructor(parts: KeptTermsParts) {
     this.parts = parts;
@@ -55,7 +62,7 @@ export class KeptTerms {
   /**
    * Takes the file that the store left when it closed, if there is one, and goes on reading it
    * after the return. Called when the store has opened, before any commit. Terms that are known
-   * already stay as they are.
+   * already stay as they are. Without a file, the database says in time which keys there are.
    */
   async recall(store: Kept): Promise<void> {
     const expected = headOf(this.parts.storeId, store);
@@ -66,6 +73,7 @@ export class KeptTerms {
     } catch (cause) {
       if ((cause as NodeJS.ErrnoException).code !== "ENOENT") this.tell(cause);
     }
+    this.learning = this.whenRecalled.then(() => this.learn(store));
   }
 
   /** Resolves when all that `recall` takes has been taken. */
@@ -77,7 +85,7 @@ export class KeptTerms {
   async keep(store: Kept): Promise<void> {
     const { storeId, spareBytes, warn } = this.parts;
     this.closing.abort();
-    await this.whenRecalled;
+    await this.learning;
     if (store.head.position === 0 || spareBytes() < spareBytesMin) return;
     try {
       await this.write(headOf(storeId, store), store);
@@ -90,9 +98,21 @@ export class KeptTerms {
     try {
       const head = await read(file, headBytes);
       if (head === undefined || Buffer.compare(head, expected) !== 0) return;
-      await recallParts(file, store, this.closing.signal);
+      await recallParts(file, store);
     } finally {
       await file.close();
+    }
+  }
+
+  private async learn({ known, kv }: Kept): Promise<void> {
+    const { signal } = this.closing;
+    const rest = async (ms: number): Promise<void> => {
+      await sleep(1 + ms * restTimes, undefined, { ref: false, signal }).catch(() => {});
+    };
+    try {
+      if (!known.isComplete) await known.learn(kv, rest, signal);
+    } catch (cause) {
+      this.parts.warn("not all keys could be read: new names are looked up on disk", cause);
     }
   }
 
@@ -100,19 +120,15 @@ export class KeptTerms {
     this.parts.warn("TERMS cannot be read: terms are looked up as they are needed", cause);
   }
 
-  private async write(head: Buffer, { terms }: Kept): Promise<void> {
+  private async write(head: Buffer, { terms, known }: Kept): Promise<void> {
     const aside = `${this.path}.new`;
     const file = await open(aside, "w", 0o600);
     try {
       await file.write(head);
-      for (let part = 0; part < shardCount; part++) {
-        const words = terms.pack(part);
-        const bytes = Buffer.from(words.buffer, words.byteOffset, words.byteLength);
-        const partHead = Buffer.alloc(partHeadBytes);
-        partHead.writeUInt32BE(words.length);
-        partHead.writeUInt32BE(crc32(bytes), wordBytes);
-        await file.writev([partHead, bytes]);
-      }
+      const filter = known.pack();
+      await writePart(file, new Int32Array([filter.length]));
+      for (const words of filter) await writePart(file, words);
+      for (let part = 0; part < shardCount; part++) await writePart(file, terms.pack(part));
     } catch (error) {
       await rm(aside, { force: true });
       throw error;
@@ -123,17 +139,14 @@ export class KeptTerms {
   }
 }
 
-async function recallParts(file: FileHandle, { terms }: Kept, signal: AbortSignal): Promise<void> {
+async function recallParts(file: FileHandle, store: Kept): Promise<void> {
   const { size } = await file.stat();
+  if (!(await recallFilter(file, size, store))) return;
+  const { terms } = store;
   for (let part = 0; part < shardCount; part++) {
-    const head = await read(file, partHeadBytes);
-    if (head === undefined) return;
-    const length = head.readUInt32BE() * wordBytes;
-    const bytes = length > size ? undefined : await read(file, length);
-    if (bytes === undefined || crc32(bytes) !== head.readUInt32BE(wordBytes)) return;
-    const words = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / wordBytes);
+    const words = await readPart(file, size);
+    if (words === undefined) return;
     for (let at: number | undefined = 0; at < words.length;) {
-      if (signal.aborted) return;
       at = terms.unpack(words, at, termsPerTurn);
       if (at === undefined) return;
       await setImmediate();
@@ -141,8 +154,43 @@ async function recallParts(file: FileHandle, { terms }: Kept, signal: AbortSigna
   }
 }
 
+/** Whether the file goes on after it. */
+async function recallFilter(file: FileHandle, size: number, { known }: Kept): Promise<boolean> {
+  const [count = Infinity] = (await readPart(file, size)) ?? [];
+  if (count > filterPartsMax) return false;
+  const parts: Int32Array<ArrayBuffer>[] = [];
+  for (let i = 0; i < count; i++) {
+    const words = await readPart(file, size);
+    if (words === undefined) return false;
+    parts.push(words);
+  }
+  if (count > 0) known.unpack(parts);
+  return true;
+}
+
+async function writePart(file: FileHandle, words: Int32Array<ArrayBuffer>): Promise<void> {
+  const bytes = Buffer.from(words.buffer, words.byteOffset, words.byteLength);
+  const head = Buffer.alloc(partHeadBytes);
+  head.writeUInt32BE(words.length);
+  head.writeUInt32BE(crc32(bytes), wordBytes);
+  await file.writev([head, bytes]);
+}
+
+/** Undefined: it is not as it was written. */
+async function readPart(
+  file: FileHandle,
+  size: number,
+): Promise<Int32Array<ArrayBuffer> | undefined> {
+  const head = await read(file, partHeadBytes);
+  if (head === undefined) return undefined;
+  const length = head.readUInt32BE() * wordBytes;
+  const bytes = length > size ? undefined : await read(file, length);
+  if (bytes === undefined || crc32(bytes) !== head.readUInt32BE(wordBytes)) return undefined;
+  return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / wordBytes);
+}
+
 /** Undefined: the file ends before. */
-async function read(file: FileHandle, size: number): Promise<Buffer | undefined> {
+async function read(file: FileHandle, size: number): Promise<Buffer<ArrayBuffer> | undefined> {
   const bytes = Buffer.allocUnsafeSlow(size);
   for (let at = 0; at < size;) {
     const { bytesRead } = await file.read(bytes, at, size - at);

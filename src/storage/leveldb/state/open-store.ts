@@ -11,6 +11,7 @@ import { ChunkPlaces } from "./chunk-places.ts";
 import { ChunkTail } from "./chunk-tail.ts";
 import { CommitTail } from "./commit-tail.ts";
 import { HotRecords } from "./hot-records.ts";
+import type { KnownKeys } from "./known-keys.ts";
 import { RemovedRuns } from "./removed-runs.ts";
 import { StreamLifecycles } from "./stream-lifecycles.ts";
 import { Terms } from "./terms.ts";
@@ -53,6 +54,7 @@ export interface OpenStore extends OpenDatabase {
   /** The commit in flight, if it changes side values: readers see all of it or nothing. */
   sideValueCommit: SideValueCommit | undefined;
   readonly terms: Terms;
+  readonly known: KnownKeys;
   readonly tail: ChunkTail;
   readonly places: ChunkPlaces;
   readonly commits: CommitTail;
@@ -74,6 +76,8 @@ export interface SideValueCommit {
 }
 
 export interface OpenStoreOptions {
+  /** Of the database's keys. */
+  readonly known: KnownKeys;
   readonly clock: () => number;
   readonly timeKeeper?: TimeKeeper | undefined;
   /** Bytes of records in memory that were read or written lately. Absent: 64 MiB. 0: none. */
@@ -82,7 +86,7 @@ export interface OpenStoreOptions {
 
 export function openStore(
   database: OpenDatabase,
-  { clock, timeKeeper, hotBytesMax = hotBytesDefault }: OpenStoreOptions,
+  { known, clock, timeKeeper, hotBytesMax = hotBytesDefault }: OpenStoreOptions,
 ): OpenStore {
   return {
     ...database,
@@ -94,6 +98,7 @@ export function openStore(
     reclaimedIn: database.head.position,
     sideValueCommit: undefined,
     terms: new Terms(database.head.position),
+    known,
     tail: new ChunkTail(),
     places: new ChunkPlaces(),
     commits: new CommitTail(),

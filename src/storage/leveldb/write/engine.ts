@@ -28,6 +28,7 @@ import {
   type OpenStore,
   type TimeKeeper,
 } from "../state/open-store.ts";
+import { KnownKeys } from "../state/known-keys.ts";
 import { lifecyclesIn } from "../state/stream-lifecycles.ts";
 import { composeCommit, type CommittedRun, type ComposedCommit } from "./commit.ts";
 import { composeSideValues, getSideValues, listSideValues } from "./side-values.ts";
@@ -91,16 +92,11 @@ export interface Engine {
 
 export async function openEngine(given: EngineOptions): Promise<Engine> {
   const avoided = new Avoided();
-  const { openDamaged } = given;
-  const options: EngineOptions = {
-    ...given,
-    async openKv(acknowledged) {
-      const opened = await given.openKv(acknowledged);
-      return { ...opened, kv: avoided.over(opened.kv) };
-    },
-    openDamaged: openDamaged && (async (known) => avoided.over(await openDamaged(known))),
-  };
-  const store = openStore(await openDatabase(options), options);
+  const known = new KnownKeys();
+  const options = overAll(given, avoided, known);
+  const store = openStore(await openDatabase(options), { ...options, known });
+  // Where there is nothing, all is known at once; elsewhere from TERMS or in time.
+  if (store.head.position === 0) await known.learn(store.kv, async () => {}, neverAborted);
   const watchers = new Set<StorageWatcher>();
   const guard = new WriteGuard({ store, options, watchers });
   const parts: CommitParts = { store, guard, watchers, options };
@@ -169,6 +165,21 @@ export async function openEngine(given: EngineOptions): Promise<Engine> {
     avoid,
   };
 }
+
+/** The same, with databases that know what to avoid and what was never there. */
+function overAll(given: EngineOptions, avoided: Avoided, known: KnownKeys): EngineOptions {
+  const { openKv, openDamaged } = given;
+  return {
+    ...given,
+    async openKv(acknowledged) {
+      const opened = await openKv(acknowledged);
+      return { ...opened, kv: { ...avoided.over(known.over(opened.kv)), whole: opened.kv } };
+    },
+    openDamaged: openDamaged && (async (durable) => avoided.over(await openDamaged(durable))),
+  };
+}
+
+const neverAborted = new AbortController().signal;
 
 /** That there is nothing may have been remembered, or what is to be avoided. */
 function forget({ terms, head, hot, places }: OpenStore): void {

@@ -6,7 +6,9 @@ import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { TermKind } from "../../../../src/storage/leveldb/format/keys.ts";
 import { openLevelStorage } from "../../../../src/storage/leveldb/open.ts";
+import { openMemoryKv } from "../../../../src/storage/leveldb/kv/memory-kv.ts";
 import { KeptTerms } from "../../../../src/storage/leveldb/state/kept-terms.ts";
+import { KnownKeys } from "../../../../src/storage/leveldb/state/known-keys.ts";
 import { Terms, type TermUpdate } from "../../../../src/storage/leveldb/state/terms.ts";
 import { commitEvents, newEvent } from "../../../support/events.ts";
 
@@ -36,7 +38,8 @@ async function recall(store: ReturnType<typeof storeOf>, id = storeId): Promise<
 function storeOf(updates: readonly TermUpdate[], position = 9, headHash = hash(1)) {
   const terms = new Terms(position);
   terms.apply(updates, position);
-  return { terms, head: { position, recordedAt: 1 }, headHash };
+  const beside = { known: new KnownKeys(), kv: openMemoryKv() };
+  return { terms, ...beside, head: { position, recordedAt: 1 }, headHash };
 }
 
 const update = fc.record({
