@@ -2,7 +2,6 @@
 // does not keep others from the main thread.
 
 import {
-  changesNumbers,
   exactNumber,
   isChanged,
   isJsonObject,
@@ -29,11 +28,9 @@ export function parseExactJson(bytes: Uint8Array): Json | undefined {
 /** As `parseExactJson`. */
 export function* parseExactInSteps(bytes: Uint8Array, shape: JsonShape): Steps<Json | undefined> {
   const cost = jsonCost(bytes, shape);
-  const isLong = cost >= stepBytes;
   const json = parseJson(bytes);
-  if (isLong) yield cost;
-  if (json === undefined || shape.depth > jsonDepthMax || !changesNumbers(bytes)) return json;
-  if (isLong) yield cost;
+  if (cost >= stepBytes) yield cost;
+  if (json === undefined || shape.depth > jsonDepthMax || !shape.changesNumbers) return json;
   return yield* exactValue(bytes);
 }
 

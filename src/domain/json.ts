@@ -66,6 +66,11 @@ export interface JsonShape {
   readonly values: number;
   /** False: its brackets are not in pairs, so that it is no JSON. */
   readonly isPaired: boolean;
+  /**
+   * Whether it has a number that a double would change, such as an amount or an id with too many
+   * digits. A decoded payload must not differ from the stored one.
+   */
+  readonly changesNumbers: boolean;
 }
 
 export function jsonShape(bytes: Uint8Array): JsonShape {
@@ -73,18 +78,24 @@ export function jsonShape(bytes: Uint8Array): JsonShape {
   let depth = 0;
   let deepest = 0;
   let values = 1;
+  let changesNumbers = false;
   let i = 0;
   for (; i < bytes.length && depth >= 0; i++) {
     const byte = bytes[i] as number;
     if (byte === 0x22) i = endOf(i);
-    else if (byte === 0x2c) values++;
+    else if (byte === 0x2d || isDigit(byte)) {
+      const end = numberEnd(bytes, i);
+      changesNumbers ||= isChangedAt(bytes, i, end);
+      i = end - 1;
+    } else if (byte === 0x2c) values++;
     else if (byte === 0x7b || byte === 0x5b) {
       values++;
       if (++depth > deepest) deepest = depth;
     } else if (byte === 0x7d || byte === 0x5d) depth--;
   }
   // A string that does not end is passed over beyond the end.
-  return { depth: deepest, values, isPaired: depth === 0 && i === bytes.length };
+  const isPaired = depth === 0 && i === bytes.length;
+  return { depth: deepest, values, isPaired, changesNumbers };
 }
 
 /**
@@ -123,25 +134,6 @@ export function setMember(object: { [key: string]: Json }, key: string, value: J
 /** A double preserves any number with this many digits. */
 const safeDigits = 15;
 
-/**
- * Whether a JSON text has a number that a double would change, such as an amount or an id with too
- * many digits. A decoded payload must not differ from the stored one.
- */
-export function changesNumbers(json: Uint8Array): boolean {
-  const endOf = stringEnds(json);
-  for (let i = 0; i < json.length; i++) {
-    const byte = json[i] as number;
-    if (byte === 0x22) {
-      i = endOf(i);
-    } else if (byte === 0x2d || isDigit(byte)) {
-      const start = i;
-      while (i + 1 < json.length && isPartOfNumber(json[i + 1] as number)) i++;
-      if (i - start >= numberBytesMax || isChanged(asciiOf(json, start, i + 1))) return true;
-    }
-  }
-  return false;
-}
-
 /** The most digits that a double needs, and the most bytes of a number that is looked at. */
 const digitsMax = 17;
 const numberBytesMax = 512;
@@ -150,10 +142,18 @@ const numberBytesMax = 512;
 export function isChanged(number: string): boolean {
   if (number.length <= safeDigits && !/[eE]/.test(number)) return false;
   if (number.length > numberBytesMax) return true;
-  const decimal = new Decimal(number);
-  if (decimal.significant.length > digitsMax) return true;
   const written = String(Number(number));
-  return written !== number && !decimal.equals(new Decimal(written));
+  if (written === number) return false;
+  const decimal = new Decimal(number);
+  return decimal.significant.length > digitsMax || !decimal.equals(new Decimal(written));
+}
+
+/** The same of the number at these indexes. Most are short, and not made a string. */
+function isChangedAt(json: Uint8Array, start: number, end: number): boolean {
+  if (end - start > numberBytesMax) return true;
+  let isShort = end - start <= safeDigits;
+  for (let i = start; isShort && i < end; i++) isShort = ((json[i] as number) | 0x20) !== 0x65;
+  return !isShort && isChanged(asciiOf(json, start, end));
 }
 
 function asciiOf(bytes: Uint8Array, start: number, end: number): string {
@@ -193,10 +193,15 @@ export function stringEnds(json: Uint8Array): (start: number) => number {
 
 /** The number at an index, as its text. */
 export function numberAt(json: Uint8Array, start: number): string {
-  let end = start + 1;
-  while (end < json.length && isPartOfNumber(json[end] as number)) end++;
+  const end = numberEnd(json, start);
   const isShort = end - start < numberBytesMax;
   return isShort ? asciiOf(json, start, end) : utf8.decode(json.subarray(start, end));
+}
+
+function numberEnd(json: Uint8Array, start: number): number {
+  let end = start + 1;
+  while (end < json.length && isPartOfNumber(json[end] as number)) end++;
+  return end;
 }
 
 const isDigit = (byte: number): boolean => byte >= 0x30 && byte <= 0x39;

@@ -4,7 +4,6 @@
 
 import type { Value } from "@bufbuild/protobuf/wkt";
 import {
-  changesNumbers,
   isExactNumber,
   isJsonObject,
   parseJson,
@@ -53,9 +52,8 @@ const levelsMax = 90;
  */
 export function valueBytesOfText(text: Uint8Array, bytesMax: number): Buffer | undefined {
   if (text.length > jsonTextBytesMax) return undefined;
-  const { depth, values } = jsonShape(text);
-  if (depth > levelsMax || values > jsonValuesMax) return undefined;
-  if (changesNumbers(text)) return undefined;
+  const { depth, values, changesNumbers } = jsonShape(text);
+  if (depth > levelsMax || values > jsonValuesMax || changesNumbers) return undefined;
   const json = parseJson(text);
   return json === undefined ? undefined : valueBytes(json, bytesMax);
 }

@@ -12,7 +12,7 @@ import {
   type MessageShape,
 } from "@bufbuild/protobuf";
 import { invalidField, type AnnalsError } from "../../domain/errors.ts";
-import { canonicalJson, changesNumbers, isJsonContentType, jsonShape } from "../../domain/json.ts";
+import { canonicalJson, isJsonContentType, jsonShape } from "../../domain/json.ts";
 import { nearTo } from "../../domain/near.ts";
 import { AppendRequestSchema, type AppendRequest } from "../../gen/annals/v1/append_pb.js";
 import { file_annals_v1_errors } from "../../gen/annals/v1/errors_pb.js";
@@ -62,10 +62,10 @@ export function binaryOf<S extends DescMessage>(schema: S, message: MessageShape
 
 /** Throws INVALID_FIELD, which names what is wrong. */
 export function messageOfJson<S extends DescMessage>(schema: S, body: Uint8Array): MessageShape<S> {
-  const { depth, values } = jsonShape(body);
+  const { depth, values, changesNumbers } = jsonShape(body);
   if (depth > depthMax) throw invalidField("body", `the JSON nests deeper than ${depthMax} levels`);
   if (values > valuesMax) throw invalidField("body", `the JSON has more than ${valuesMax} values`);
-  if (changesNumbers(body)) {
+  if (changesNumbers) {
     const remedy = "send it as a string, or the payload's exact text in data";
     throw invalidField("body", `the JSON has a number that no IEEE 754 double is: ${remedy}`);
   }
