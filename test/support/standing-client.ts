@@ -4,7 +4,6 @@ import { setTimeout as pause } from "node:timers/promises";
 import { hpackOf } from "../../src/http2/hpack-encoder.ts";
 import { flag, type } from "../../src/http2/protocol.ts";
 import { data, frame, RawClient, uint32 } from "../http2/raw-client.ts";
-import type { BareServer } from "./bare-server.ts";
 import { messageFrame } from "./raw-connection.ts";
 
 /** Of the connection, its stream, and what has been given to the socket. */
@@ -12,26 +11,36 @@ const restBytesMax = 80 * 1024;
 export const initialWindow = 65_535;
 const timeoutMs = 20_000;
 
+interface Asked {
+  readonly port: number;
+  /** What the server holds for its clients. */
+  readonly memory: { readonly bytes: number | Promise<number> };
+}
+
 export class StandingClient {
   readonly raw: RawClient;
-  private readonly server: BareServer;
+  private readonly server: Asked;
 
-  constructor(server: BareServer) {
+  constructor(server: Asked) {
     this.server = server;
     this.raw = new RawClient(server.port);
   }
 
-  ask(path: string, request: Buffer): void {
+  ask(path: string, request: Buffer, contentType = "application/grpc"): void {
+    this.send("POST", path, contentType, messageFrame(request));
+  }
+
+  send(method: string, path: string, contentType: string, body: Buffer): void {
     const fields: [string, string][] = [
-      [":method", "POST"],
+      [":method", method],
       [":scheme", "http"],
       [":path", path],
-      [":authority", "here"],
-      ["content-type", "application/grpc"],
+      [":authority", "localhost"],
+      ["content-type", contentType],
       ["te", "trailers"],
     ];
     const head = frame(type.headers, flag.endHeaders, 1, hpackOf(fields));
-    this.raw.send(head, data(1, messageFrame(request), flag.endStream));
+    this.raw.send(head, data(1, body, flag.endStream));
   }
 
   widen(bytes: number): void {
@@ -41,11 +50,11 @@ export class StandingClient {
 
   /** Until the client has what its window allows, and the server holds nothing more for it. */
   async dropped(window: number): Promise<void> {
-    const isSo = (): boolean =>
-      this.raw.dataBytes(1) === window && this.server.memory.bytes < restBytesMax;
-    for (const until = Date.now() + timeoutMs; !isSo(); await pause(20)) {
+    const isSo = async (): Promise<boolean> =>
+      this.raw.dataBytes(1) === window && (await this.server.memory.bytes) < restBytesMax;
+    for (const until = Date.now() + timeoutMs; !(await isSo()); await pause(20)) {
       if (Date.now() < until) continue;
-      const held = this.server.memory.bytes;
+      const held = await this.server.memory.bytes;
       throw new Error(`${this.raw.dataBytes(1)} bytes came and ${held} are held`);
     }
   }

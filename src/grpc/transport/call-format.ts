@@ -37,8 +37,13 @@ export function writeForms(stream: Http2Stream, forms: readonly Buffer[]): boole
 }
 
 export interface AnswerFormat {
-  /** Messages go out as they are, so that what is sent of them can be counted. */
-  readonly isPlain: boolean;
+  /**
+   * A message as it goes out, always in the same bytes, so that what is sent can be counted and what
+   * is not can be made again. Absent: it depends on what was sent before.
+   */
+  said?(message: Framable): readonly Uint8Array[];
+  /** What is sent before the first message. */
+  readonly opening?: Buffer;
   /** The answer begins. */
   begin(stream: Http2Stream): void;
   /** False: the budget has no room, and nothing was sent. */
@@ -69,7 +74,7 @@ const nothingButOk = encodeHeaders([...plain, ["grpc-status", "0"]]);
 
 export const grpcFormat: CallFormat = {
   answers: {
-    isPlain: true,
+    said: framedAlone,
     begin: (stream) => stream.respond(answerHead),
     send: (stream, messages) => stream.write(...framed(messages)),
     end(stream, status, hasBegun) {

@@ -9,7 +9,7 @@ import { errorCode } from "../../http2/protocol.ts";
 import type { CancelSignal } from "../../log/cancellation.ts";
 import type { ClientMemory } from "../../log/scheduling/client-memory.ts";
 import { schedulingPolicy } from "../../log/scheduling/policy.ts";
-import { framedAlone, type AnswerFormat, type Framable } from "./call-format.ts";
+import type { AnswerFormat, Framable } from "./call-format.ts";
 import { tooMuchHeld } from "./call-environment.ts";
 import {
   framedBytes,
@@ -22,10 +22,12 @@ import type { Bytes } from "./methods.ts";
 import type { CallStatus } from "./status.ts";
 
 interface Unsent {
-  /** With what frames it. */
+  /** As it goes out, with what frames it. */
   readonly bytes: number;
   /** What it is made of again, or itself where it is small. Undefined: it must be kept. */
   readonly remade: MessageSource | Message | PrefixedMessages | undefined;
+  /** It is no message, and goes out as it is. */
+  readonly isSaid?: boolean;
 }
 
 /** Beside messages that can be made again, such as one that says how far a subscription is. */
@@ -79,7 +81,11 @@ export class Outgoing {
   begin(): void {
     if (this.hasBegun) return;
     this.hasBegun = true;
-    this.format.begin(this.stream);
+    const { stream, format } = this;
+    format.begin(stream);
+    if (format.opening === undefined || !stream.write(format.opening)) return;
+    const { length: bytes } = format.opening;
+    if (stream.unsentBytes > 0) this.kept({ bytes, remade: format.opening, isSaid: true });
   }
 
   /** Sends messages together. Throws OVERLOADED if the budget has no room. */
@@ -154,7 +160,7 @@ export class Outgoing {
     this.untakenMax = Math.min(2 * this.untakenMax, untakenCountMax);
     const parts = this.stream.takeBack();
     this.dropped = digestOf(parts);
-    for (const part of parts) this.droppedBytes += part.length;
+    this.droppedBytes = bytesOf(parts);
     for (const { remade } of unsent) if (remade !== undefined && "again" in remade) remade.rest();
     this.stream.awaitWindow();
   }
@@ -168,10 +174,12 @@ export class Outgoing {
       await this.memory.room(this.stream.connection, this.call);
       if (this.isEnded) return;
       const parts: Uint8Array[] = [];
-      for (const { remade } of this.unsent) {
+      for (const { remade, isSaid } of this.unsent) {
         const message = remade !== undefined && "again" in remade ? await remade.again() : remade;
         if (this.isEnded) return;
-        if (message !== undefined) parts.push(...framedAlone(message));
+        if (message === undefined) continue;
+        if (isSaid === true) parts.push(message as Buffer);
+        else parts.push(...(this.format.said?.(message) ?? []));
       }
       const left = behind(parts, this.unsentSum - this.droppedBytes);
       if (this.dropped?.equals(digestOf(left)) !== true) throw removedMeanwhile();
@@ -193,7 +201,9 @@ export class Outgoing {
   }
 
   private endNow(status: CallStatus, isBetweenMessages: boolean): void {
-    if (isBetweenMessages) this.format.endInstead(this.stream, status);
+    if (isBetweenMessages) this.stream.takeBack();
+    const isFree = isBetweenMessages && this.stream.unsentBytes === 0;
+    if (isFree) this.format.endInstead(this.stream, status);
     else this.stream.reset(errorCode.enhanceYourCalm);
     this.close();
   }
@@ -205,17 +215,21 @@ export class Outgoing {
   }
 
   private write(messages: readonly Bytes[]): boolean {
-    if (!this.format.send(this.stream, messages.map(taken))) return false;
+    const framables = messages.map(taken);
+    if (!this.format.send(this.stream, framables)) return false;
     const isAllSent = this.stream.unsentBytes === 0;
-    for (const message of messages) {
-      const bytes = framedBytes(message);
-      this.sentBytes += bytes;
-      if (isAllSent || !this.format.isPlain) continue;
-      this.unsent.push({ bytes, remade: remadeOf(message) });
-      this.unsentSum += bytes;
+    for (const [i, message] of messages.entries()) {
+      this.sentBytes += framedBytes(message);
+      const said = isAllSent ? undefined : this.format.said?.(framables[i] as Framable);
+      if (said !== undefined) this.kept({ bytes: bytesOf(said), remade: remadeOf(message) });
     }
     if (this.unsent.length > 0) this.forgetSent();
     return true;
+  }
+
+  private kept(unsent: Unsent): void {
+    this.unsent.push(unsent);
+    this.unsentSum += unsent.bytes;
   }
 
   private forgetSent(): void {
@@ -256,6 +270,12 @@ function digestOf(parts: readonly Uint8Array[]): Buffer {
   const digest = createHash("sha256");
   for (const part of parts) digest.update(part);
   return digest.digest();
+}
+
+function bytesOf(parts: readonly Uint8Array[]): number {
+  let bytes = 0;
+  for (const { length } of parts) bytes += length;
+  return bytes;
 }
 
 /** What is left of the parts behind so many bytes. */

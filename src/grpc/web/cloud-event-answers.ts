@@ -89,7 +89,6 @@ function eventsIn(messages: readonly Framable[]): RecordedEvent[] {
 
 /** The batch mode: a list, as long as the read. */
 export class CloudEventList implements AnswerFormat {
-  readonly isPlain = false;
   private readonly source: string;
   private readonly more: Fields;
   private separator = "[";
@@ -135,7 +134,6 @@ export class CloudEventList implements AnswerFormat {
 
 /** One event, in the structured or the binary mode. */
 export class OneCloudEvent implements AnswerFormat {
-  readonly isPlain = false;
   private readonly source: string;
   private readonly isStructured: boolean;
   private readonly more: Fields;

@@ -8,6 +8,7 @@ import { errorCode } from "../../http2/protocol.ts";
 import { invalidField } from "../../domain/errors.ts";
 import {
   framed,
+  framedAlone,
   messagesIn,
   SharedForms,
   writeForms,
@@ -85,7 +86,6 @@ export function connectTimeout(header: string | undefined): number | undefined {
 }
 
 class UnaryAnswers implements AnswerFormat {
-  readonly isPlain = false;
   private readonly method: Method;
   private readonly codec: Codec;
   private readonly more: Fields;
@@ -120,7 +120,6 @@ class UnaryAnswers implements AnswerFormat {
 const endOfStream = 2;
 
 class EnvelopedAnswers implements AnswerFormat {
-  readonly isPlain = false;
   private readonly method: Method;
   private readonly codec: Codec;
   private readonly more: Fields;
@@ -143,17 +142,20 @@ class EnvelopedAnswers implements AnswerFormat {
   }
 
   send(stream: Http2Stream, messages: readonly Framable[]): boolean {
+    if (this.codec === "json") return writeForms(stream, messages.map(this.form));
     const [message, ...others] = messages;
-    if (this.codec === "json") {
-      const envelopeOf = (each: Framable): Buffer => jsonEnvelopes(this.method.output, each);
-      return writeForms(
-        stream,
-        messages.map((each) => jsonForms.of(each, envelopeOf)),
-      );
-    }
     const isShared = message instanceof PrefixedMessages && others.length === 0;
     return isShared ? stream.writeShared(message.bytes) : stream.write(...framed(messages));
   }
+
+  said(message: Framable): readonly Uint8Array[] {
+    return this.codec === "json" ? [this.form(message)] : framedAlone(message);
+  }
+
+  private readonly form = (message: Framable): Buffer => jsonForms.of(message, this.envelopes);
+
+  private readonly envelopes = (message: Framable): Buffer =>
+    jsonEnvelopes(this.method.output, message);
 
   end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void {
     if (!hasBegun) this.begin(stream);

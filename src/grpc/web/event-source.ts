@@ -111,7 +111,7 @@ function formsOf(textOf: EventText): SharedForms {
 }
 
 export class EventSourceAnswers implements AnswerFormat {
-  readonly isPlain = false;
+  readonly opening = opening;
   private readonly more: Fields;
   private readonly textOf: EventText;
   private readonly forms: SharedForms;
@@ -134,21 +134,26 @@ export class EventSourceAnswers implements AnswerFormat {
       ...this.more,
     ] as const;
     stream.respond(encodeHeaders(head));
-    stream.write(opening);
   }
 
   send(stream: Http2Stream, messages: readonly Framable[]): boolean {
-    return writeForms(
-      stream,
-      messages.map((message) => this.forms.of(message, this.framesOf)),
-    );
+    return writeForms(stream, messages.map(this.form));
   }
+
+  said(message: Framable): readonly Uint8Array[] {
+    return [this.form(message)];
+  }
+
+  private readonly form = (message: Framable): Buffer => this.forms.of(message, this.framesOf);
 
   end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void {
     if (status !== undefined && !hasBegun && !passing.has(status.code)) {
       return respondWithError(stream, status, this.more);
     }
-    if (!hasBegun) this.begin(stream);
+    if (!hasBegun) {
+      this.begin(stream);
+      stream.write(opening);
+    }
     const failure = status && `event: failure\ndata: ${JSON.stringify(errorJson(status))}\n`;
     if (stream.write(later, Buffer.from(`${failure ?? ""}\n`))) stream.end();
     else stream.reset(errorCode.enhanceYourCalm);

@@ -37,7 +37,6 @@ function messageOfText(body: Buffer): Buffer {
 }
 
 class GrpcWebAnswers implements AnswerFormat {
-  readonly isPlain = false;
   private readonly isText: boolean;
   private readonly more: Fields;
 
@@ -58,15 +57,15 @@ class GrpcWebAnswers implements AnswerFormat {
   }
 
   send(stream: Http2Stream, messages: readonly Framable[]): boolean {
+    if (this.isText) return writeForms(stream, messages.map(textForm));
     const [message, ...others] = messages;
     // One message may go to many.
-    const isOne = message !== undefined && others.length === 0;
-    if (this.isText) {
-      const form = isOne ? textForms.of(message, textOf) : inBase64(framed(messages));
-      return writeForms(stream, [form]);
-    }
-    if (isOne && message instanceof PrefixedMessages) return stream.writeShared(message.bytes);
-    return stream.write(...framed(messages));
+    const isShared = message instanceof PrefixedMessages && others.length === 0;
+    return isShared ? stream.writeShared(message.bytes) : stream.write(...framed(messages));
+  }
+
+  said(message: Framable): readonly Uint8Array[] {
+    return this.isText ? [textForm(message)] : framedAlone(message);
   }
 
   end(stream: Http2Stream, status: CallStatus | undefined, hasBegun: boolean): void {
@@ -88,8 +87,8 @@ class GrpcWebAnswers implements AnswerFormat {
 
 const textForms = new SharedForms();
 
-function textOf(message: Framable): Buffer {
-  return inBase64(framedAlone(message));
+function textForm(message: Framable): Buffer {
+  return textForms.of(message, (each) => inBase64(framedAlone(each)));
 }
 
 function inBase64(pieces: readonly Uint8Array[]): Buffer {

@@ -167,7 +167,6 @@ export class Mcp {
 }
 
 class McpAnswers implements AnswerFormat {
-  readonly isPlain = false;
   private readonly more: Fields;
   private hasAnswered = false;
 
