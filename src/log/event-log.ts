@@ -106,10 +106,10 @@ export function createEventLog(options: EventLogOptions): EventLog {
     checkpoints,
     groups: groupsOfNode(storage, groupsOfLeader(storage, groups)),
     streams: streamLog({ storage, queue, warn: onWarning }),
-    append: (append, signal, by) =>
-      lookAhead(reading, append)?.then((it) => queue.add(it, signal, by)) ??
-      queue.add(append, signal, by),
-    lookAhead: (append) => lookAhead(reading, append),
+    append: (append, signal, its) =>
+      lookAhead(sourceOf(its), append)?.then((it) => queue.add(it, signal, its?.owner)) ??
+      queue.add(append, signal, its?.owner),
+    lookAhead: (append, its) => lookAhead(sourceOf(its), append),
     epochMismatch: (readIn) => mismatchOf(reading, readIn),
     copy: copies.copy,
     read: (request, signal, its) => read(sourceOf(its), request, storage.head().position, signal),

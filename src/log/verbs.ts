@@ -276,8 +276,7 @@ export interface EventLog {
   append(
     append: Append,
     signal?: CancelSignal,
-    /** Absent: the signal's. */
-    client?: object,
+    gate?: Gate,
   ): Promise<{ outcome: Outcome; head: number }>;
 
   /**
@@ -286,7 +285,7 @@ export interface EventLog {
    * nothing to look up, or it does not pay off. `append` does so, too. Only a caller that must keep
    * the order of several appends calls this first.
    */
-  lookAhead(append: Append): Promise<Append> | undefined;
+  lookAhead(append: Append, gate?: Gate): Promise<Append> | undefined;
 
   /** Why what was read in an epoch is refused. Undefined: it is part of this store's history. */
   epochMismatch(readIn: ReadIn): Promise<EpochMismatch | undefined>;

@@ -64,7 +64,7 @@ async function appendOnce(
   const append = context.recordsTraces ? traced(asked, call) : asked;
   if (call.isRepeated) checkRepeatable(append);
   call.hold(append.events.length * eventObjectBytes);
-  const { outcome, head } = await context.log.append(append, call);
+  const { outcome, head } = await context.log.append(append, call, call.gate);
   return answerOf(outcome, head, context.epoch);
 }
 
@@ -224,7 +224,7 @@ async function appendOne(
     // Without the call's signal: a thousand listeners on one signal cost more than the few appends
     // that are stored although their pipe was just cut off. Their outcome is unknown to the client
     // anyway.
-    const { outcome, head } = await context.log.append(append, undefined, call.connection);
+    const { outcome, head } = await context.log.append(append, undefined, call.gate);
     pending.answer = pipeResponse(sequence, tagAppended, answerOf(outcome, head, context.epoch));
   } catch (error) {
     const { code, message, details } = failed(context.environment, pipeMethod, call, error);
@@ -248,7 +248,9 @@ function convertOne(
 ): Append | Refused | Promise<Append | Refused> {
   const lookedAhead = (converted: Append): Append | Promise<Append | Refused> => {
     const append = context.asksWhoCalls ? permitted(converted, call) : converted;
-    return context.log.lookAhead(append)?.catch((refused: unknown) => ({ refused })) ?? append;
+    return (
+      context.log.lookAhead(append, call.gate)?.catch((refused: unknown) => ({ refused })) ?? append
+    );
   };
   try {
     const converted = call.inSteps(convert(context, request));

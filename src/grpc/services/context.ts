@@ -1,14 +1,14 @@
 // What every handler needs.
 
 import type { EventStoreService } from "../../gen/annals/v1/event_store_service_pb.js";
-import type { EventLog } from "../../log/verbs.ts";
+import type { ServedLog } from "../../log/served-log.ts";
 import type { Conversion } from "../convert/append-message.ts";
 import type { Paging } from "../convert/page.ts";
 import type { Handlers } from "../transport/methods.ts";
 import type { CallEnvironment } from "../transport/call-environment.ts";
 
 export interface ServiceContext extends Conversion, Paging {
-  readonly log: EventLog;
+  readonly log: ServedLog;
   readonly environment: CallEnvironment;
   readonly serverVersion: string;
   /** Whether the trace of an append's call is recorded with its events. */

@@ -3,10 +3,12 @@
 // the present head are looked up here, and only later ones between the commits. The epochs that the
 // append names are compared here, too.
 
-import type { Append } from "../../domain/append.ts";
+import type { Append, AppendCondition } from "../../domain/append.ts";
 import { currentEpoch, type Claim } from "../../domain/epoch.ts";
 import type { Storage } from "../../storage/storage.ts";
+import { valuesOf } from "../../domain/query.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
+import { inTurn } from "../scheduling/scheduler.ts";
 import type { Source } from "../scheduling/scheduled-read.ts";
 import { mismatchOf } from "./epochs.ts";
 
@@ -20,9 +22,9 @@ export function lookAhead(source: Source, append: Append): Promise<Append> | und
   if (epoch === undefined && conditions.length === 0) return undefined;
   const { storage } = source;
   if (!isOfPresent(storage, append)) {
-    return judged(source, append).then((it) => conditionsLookedUp(storage, it) ?? it);
+    return judged(source, append).then((it) => conditionsLookedUp(source, it) ?? it);
   }
-  return conditionsLookedUp(storage, append);
+  return conditionsLookedUp(source, append);
 }
 
 /** Whether everything the append relies on was read in the current epoch. */
@@ -54,7 +56,10 @@ async function judged(source: Source, append: Append): Promise<Append> {
   };
 }
 
-function conditionsLookedUp(storage: Storage, append: Append): Promise<Append> | undefined {
+function conditionsLookedUp(
+  { storage, gate }: Source,
+  append: Append,
+): Promise<Append> | undefined {
   const { conditions } = append;
   if (conditions.every(({ nothingThrough }) => nothingThrough !== undefined)) return undefined;
   const { lookAheadPositionsMin, lookAheadItemsMin } = schedulingPolicy;
@@ -62,7 +67,9 @@ function conditionsLookedUp(storage: Storage, append: Append): Promise<Append> |
   const items = conditions.reduce((sum, { query }) => sum + query.items.length, 0);
   const isNear = conditions.every(({ after }) => after > near);
   if (isNear && items < lookAheadItemsMin) return undefined;
-  return storage.facts({ streams: [], ids: [], conditions }).then(({ head, matches }) => ({
+  const lookUp = () => storage.facts({ streams: [], ids: [], conditions });
+  const caller = { gate, aborted: false, reason: undefined };
+  return inTurn(caller, costOfConditions(conditions), lookUp).then(({ head, matches }) => ({
     ...append,
     conditions: conditions.map((condition, i) => {
       // A match may be removed before the append is decided, so its commit looks it up again.
@@ -70,4 +77,14 @@ function conditionsLookedUp(storage: Storage, append: Append): Promise<Append> |
       return { ...condition, nothingThrough };
     }),
   }));
+}
+
+function costOfConditions(conditions: readonly AppendCondition[]): number {
+  const { conditionItemBytes, conditionValueBytes } = schedulingPolicy;
+  let bytes = 0;
+  for (const { query } of conditions) {
+    bytes += conditionItemBytes * Math.max(1, query.items.length);
+    for (const item of query.items) bytes += conditionValueBytes * valuesOf(item).length;
+  }
+  return bytes;
 }

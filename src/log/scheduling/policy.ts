@@ -24,6 +24,9 @@ export const schedulingPolicy = Object.freeze({
 
   /** An entry of a list: its share of the range that is read, and of the answer. */
   listEntryBytes: KiB / 2,
+  /** An item of a condition that is looked up, and a value of it. */
+  conditionItemBytes: 2 * KiB,
+  conditionValueBytes: 32,
   /** A group in a list: its lag and its parked events are looked up. */
   groupInfoBytes: 8 * KiB,
 

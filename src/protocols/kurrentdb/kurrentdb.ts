@@ -19,7 +19,7 @@ import { handling, type BoundService } from "../../grpc/transport/methods.ts";
 import { appendCall } from "./append/append.ts";
 import { batchAppend } from "./append/batch-append.ts";
 import { clusterInfo, supportedMethods } from "./cluster.ts";
-import type { KurrentContext } from "./mapping/context.ts";
+import { onBehalfOf, type KurrentContext } from "./mapping/context.ts";
 import { endStream } from "./append/delete.ts";
 import { kurrentStatus, noProjections } from "./mapping/errors.ts";
 import { judged, judgedAndAudited, open } from "./mapping/permissions.ts";
@@ -43,15 +43,19 @@ function servicesOf(context: KurrentContext): BoundService[] {
     handling(
       Streams,
       {
-        read: (request, call) => readCall(context, request, call),
-        append: { bytes: (requests, call) => appendCall(context, requests, call) },
-        batchAppend: { bytes: (requests, call) => batchAppend(context, requests, call) },
+        read: (request, call) => readCall(onBehalfOf(call, context), request, call),
+        append: {
+          bytes: (requests, call) => appendCall(onBehalfOf(call, context), requests, call),
+        },
+        batchAppend: {
+          bytes: (requests, call) => batchAppend(onBehalfOf(call, context), requests, call),
+        },
         delete: async ({ options }, call) => {
-          const at = await endStream(context, options, false, call);
+          const at = await endStream(onBehalfOf(call, context), options, false, call);
           return create(DeleteRespSchema, { positionOption: placed(at) });
         },
         tombstone: async ({ options }, call) => {
-          const at = await endStream(context, options, true, call);
+          const at = await endStream(onBehalfOf(call, context), options, true, call);
           return create(TombstoneRespSchema, { positionOption: placed(at) });
         },
       },
@@ -96,7 +100,10 @@ const firstType = "$ProtocolServed";
  * Clients of this protocol expect that no store is empty: the first event of an empty store says
  * that the protocol was turned on.
  */
-export async function writeFirstEvent({ log }: Pick<KurrentContext, "log">): Promise<void> {
+export async function writeFirstEvent({
+  log,
+  environment,
+}: Pick<KurrentContext, "log" | "environment">): Promise<void> {
   if (log.info().head > 0) return;
   const header = { id: "", stream: firstStream, type: firstType, tags: [] };
   const fields = { ...header, contentType: "application/json", data: Buffer.from("{}") };
@@ -104,5 +111,6 @@ export async function writeFirstEvent({ log }: Pick<KurrentContext, "log">): Pro
   const events = [{ ...header, idFromClient: false, body }];
   const expected = { kind: "absent" } as const;
   const expectations = [{ stream: firstStream, expected }];
-  await log.append({ events, expectations, conditions: [], bytes: body.length });
+  const append = { events, expectations, conditions: [], bytes: body.length };
+  await log.append(append, undefined, environment.scheduler.gateOf({}));
 }

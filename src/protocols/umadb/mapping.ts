@@ -19,12 +19,13 @@ import {
 import { checkCount, checkMetadata, checkOwnName, Violations } from "../../grpc/convert/checks.ts";
 import { QueryRoom } from "../../grpc/convert/read-request.ts";
 import type { CallEnvironment } from "../../grpc/transport/call-environment.ts";
-import type { Batch, EventLog } from "../../log/verbs.ts";
+import type { ServedLog } from "../../log/served-log.ts";
+import type { Batch } from "../../log/verbs.ts";
 import { argumentRefused, malformedId } from "./errors.ts";
 
 /** What the handlers of the UmaDB protocol need. */
 export interface UmadbContext {
-  readonly log: EventLog;
+  readonly log: ServedLog;
   readonly limits: Limits;
   readonly environment: Pick<CallEnvironment, "memory">;
 }

@@ -24,7 +24,7 @@ import {
   type StoredPlace,
   type KnownStream,
 } from "../mapping/look-up.ts";
-import type { LogContext } from "../mapping/context.ts";
+import type { CallerContext } from "../mapping/context.ts";
 import { eventForLog, type Proposed } from "./proposed-event.ts";
 
 export type ExpectedRevision =
@@ -51,14 +51,18 @@ export const attemptsMax = 10;
 
 /** Throws what `EventLog.append` throws. */
 export async function appendToStream(
-  context: LogContext,
+  context: CallerContext,
   asked: StreamAppend,
   signal?: CancelSignal,
 ): Promise<AppendResult> {
   let append = asked;
   let events = eventsForLog(append);
   for (let i = 0; i < attemptsMax; i++) {
-    const { outcome } = await context.log.append(logAppend(append, events), signal);
+    const { outcome } = await context.log.append(
+      logAppend(append, events),
+      signal,
+      context.caller.gate,
+    );
     if (outcome.kind === "appended" && !outcome.deduplicated) {
       return appended(outcome, append.stream);
     }
@@ -127,7 +131,7 @@ function appended({ streams, lastPosition: position }: Appended, stream: string)
 
 /** The result for one stream, or the events to append to it instead. */
 export async function settleStream(
-  context: LogContext,
+  context: CallerContext,
   append: StreamAppend,
   outcome: Outcome,
   events: readonly NewEvent[],
@@ -150,7 +154,7 @@ function conflict({ version }: KnownStream): AppendResult {
 }
 
 async function settleByRevision(
-  context: LogContext,
+  context: CallerContext,
   append: StreamAppend,
   state: KnownStream,
   outcome: Outcome,
@@ -177,7 +181,7 @@ async function settleByRevision(
 
 /** Settles an append by the streams of the stored ids. Deleted events do not count. */
 async function settleByIds(
-  context: LogContext,
+  context: CallerContext,
   append: StreamAppend,
   state: KnownStream,
   outcome: Outcome,
@@ -203,7 +207,7 @@ async function settleByIds(
 
 /** For each event, what is stored under its id. */
 function storedById(
-  context: LogContext,
+  context: CallerContext,
   outcome: EventIdConflict,
   events: readonly NewEvent[],
 ): Promise<(StoredPlace | undefined)[]> {

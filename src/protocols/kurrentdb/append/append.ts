@@ -12,7 +12,7 @@ import {
 import type { Call } from "../../../grpc/transport/call-environment.ts";
 import { decodeRequest } from "../../../grpc/transport/decode.ts";
 import type { AppendResult, ExpectedRevision } from "./append-rules.ts";
-import type { LogContext } from "../mapping/context.ts";
+import type { CallerContext } from "../mapping/context.ts";
 import { appendTooLarge, invalidArgument, streamDeleted } from "../mapping/errors.ts";
 import { nameOf } from "../mapping/names.ts";
 import { permit, writeNeeds } from "../mapping/permissions.ts";
@@ -45,7 +45,7 @@ export function expectedRevisionOf(expectation: Expectation): ExpectedRevision {
 }
 
 export async function appendCall(
-  context: LogContext,
+  context: CallerContext,
   requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
 ): Promise<AppendResp> {

@@ -9,13 +9,13 @@ import { PrefixedMessages } from "../../../grpc/transport/message-parts.ts";
 import type { Encoded } from "../../../grpc/transport/methods.ts";
 import { Answers, failedBatch, refused, success } from "./batch-answers.ts";
 import { Incomplete, type BatchedAppend } from "./batch-requests.ts";
-import type { LogContext } from "../mapping/context.ts";
+import type { CallerContext } from "../mapping/context.ts";
 import { permit, writeNeeds } from "../mapping/permissions.ts";
 import { writeEvents } from "./write.ts";
 
 /** Yields answers as many at a time as are ready. */
 export async function* batchAppend(
-  context: LogContext,
+  context: CallerContext,
   requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
 ): AsyncGenerator<readonly PrefixedMessages[]> {
@@ -36,7 +36,7 @@ export async function* batchAppend(
 }
 
 async function takeAll(
-  context: LogContext,
+  context: CallerContext,
   requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
   answers: Answers,
@@ -55,7 +55,7 @@ async function takeAll(
 
 /** A promise, if the next append has to wait for room. */
 function begin(
-  context: LogContext,
+  context: CallerContext,
   batch: BatchedAppend,
   call: Call,
   answers: Answers,
@@ -67,7 +67,7 @@ function begin(
 
 /** Never rejects. */
 async function appendBatch(
-  context: LogContext,
+  context: CallerContext,
   batch: BatchedAppend,
   call: Call,
   answers: Answers,

@@ -5,7 +5,7 @@ import type { StreamIdentifier } from "../../../gen/event_store/client/shared_pb
 import type { Call } from "../../../grpc/transport/call-environment.ts";
 import { expectedRevisionOf } from "./append.ts";
 import { expectedInLog, type ExpectedRevision } from "./append-rules.ts";
-import type { LogContext } from "../mapping/context.ts";
+import type { CallerContext } from "../mapping/context.ts";
 import { accessDenied, deleteConflict, invalidArgument, streamDeleted } from "../mapping/errors.ts";
 import { streamState, type KnownStream } from "../mapping/look-up.ts";
 import { isReserved, nameOf, streamTargetOf } from "../mapping/names.ts";
@@ -19,7 +19,7 @@ interface DeleteOptions {
 
 /** Returns the position of the deletion. Throws what clients parse. */
 export async function endStream(
-  context: LogContext,
+  context: CallerContext,
   options: DeleteOptions | undefined,
   permanent: boolean,
   call: Call,

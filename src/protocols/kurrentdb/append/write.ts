@@ -10,7 +10,7 @@ import {
   type StreamAppend,
 } from "./append-rules.ts";
 import { metadataType } from "../mapping/content.ts";
-import type { LogContext } from "../mapping/context.ts";
+import type { CallerContext } from "../mapping/context.ts";
 import { accessDenied, invalidArgument } from "../mapping/errors.ts";
 import { storedAt, storedFrom, streamState } from "../mapping/look-up.ts";
 import { metadataChange } from "../mapping/metadata.ts";
@@ -24,7 +24,7 @@ export function causedBy(principal: string) {
 
 /** Throws what appends throw, INVALID_ARGUMENT and PERMISSION_DENIED. */
 export async function writeEvents(
-  context: LogContext,
+  context: CallerContext,
   append: StreamAppend,
   signal?: CancelSignal,
 ): Promise<AppendResult> {
@@ -38,7 +38,7 @@ export async function writeEvents(
 
 /** The present revision is the answer, if it is as expected. */
 async function writeNothing(
-  context: LogContext,
+  context: CallerContext,
   { stream, expected }: StreamAppend,
 ): Promise<AppendResult> {
   const state = await streamState(context, stream);
@@ -58,7 +58,7 @@ const metadataBytesMax = 64 * 1024;
 
 /** `stream` is the one that the metadata is of. */
 async function writeMetadata(
-  context: LogContext,
+  context: CallerContext,
   stream: string,
   append: StreamAppend,
 ): Promise<AppendResult> {
@@ -104,7 +104,7 @@ async function writeMetadata(
 
 /** The answer to an append that is stored already, by the id of its event. */
 async function metadataRetry(
-  context: LogContext,
+  context: CallerContext,
   stream: string,
   { expected, events }: StreamAppend,
 ): Promise<AppendResult | undefined> {

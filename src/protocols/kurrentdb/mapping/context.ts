@@ -2,10 +2,11 @@
 
 import type { Limits } from "../../../domain/limits.ts";
 import type { CallEnvironment } from "../../../grpc/transport/call-environment.ts";
-import type { EventLog } from "../../../log/verbs.ts";
+import type { Caller } from "../../../log/scheduling/scheduler.ts";
+import type { ServedLog } from "../../../log/served-log.ts";
 
 export interface KurrentContext {
-  readonly log: EventLog;
+  readonly log: ServedLog;
   readonly limits: Limits;
   readonly environment: CallEnvironment;
   /** The address that clients are told to connect to. */
@@ -14,3 +15,12 @@ export interface KurrentContext {
 
 /** What most handlers need. */
 export type LogContext = Pick<KurrentContext, "log" | "limits">;
+
+/** What looks something up on behalf of a call. */
+export interface CallerContext extends LogContext {
+  readonly caller: Caller;
+}
+
+export function onBehalfOf(caller: Caller, { log, limits }: LogContext): CallerContext {
+  return { log, limits, caller };
+}

@@ -4,7 +4,7 @@ import { AnnalsError } from "../../../domain/errors.ts";
 import { stateOf } from "../../../domain/lifecycle/lifecycle.ts";
 import { recordsIn } from "../../../domain/record.ts";
 import type { Batch, ReadRequest, StreamInfo } from "../../../log/verbs.ts";
-import type { LogContext } from "./context.ts";
+import type { CallerContext } from "./context.ts";
 import { streamDeleted } from "./errors.ts";
 import { presentedRecord } from "./metadata.ts";
 import { selectEverything } from "./names.ts";
@@ -31,10 +31,13 @@ const unknownStream: KnownStream = {
   firstVersion: 0,
 };
 
-export async function streamState({ log }: LogContext, stream: string): Promise<KnownStream> {
+export async function streamState(
+  { log, caller }: CallerContext,
+  stream: string,
+): Promise<KnownStream> {
   let info: StreamInfo;
   try {
-    info = await log.getStream(stream);
+    info = await log.getStream(stream, caller);
   } catch (error) {
     if (error instanceof AnnalsError && error.reason === "STREAM_NOT_FOUND") return unknownStream;
     throw error;
@@ -56,6 +59,9 @@ export function assertNotTombstoned({ isTombstoned }: KnownStream, name: string)
   if (isTombstoned) throw streamDeleted(name);
 }
 
+/** As much as reading needs. */
+type Looking = Pick<CallerContext, "log" | "caller">;
+
 export interface StoredPlace {
   /** The id in this protocol. */
   readonly id: string;
@@ -66,7 +72,7 @@ export interface StoredPlace {
 
 /** The event at a position, removed or not. */
 export async function storedAt(
-  context: LogContext,
+  context: CallerContext,
   position: number,
 ): Promise<StoredPlace | undefined> {
   const at = { kind: "position", position } as const;
@@ -76,7 +82,7 @@ export async function storedAt(
 
 /** Events of a stream from a version on, removed or not. */
 export function storedFrom(
-  context: LogContext,
+  context: CallerContext,
   stream: string,
   version: number,
   limit: number,
@@ -86,10 +92,10 @@ export function storedFrom(
   return stored(context, { selection, direction: "forwards", from, limit });
 }
 
-async function stored({ log }: LogContext, request: ReadRequest): Promise<StoredPlace[]> {
+async function stored(context: Looking, request: ReadRequest): Promise<StoredPlace[]> {
   const found: StoredPlace[] = [];
   const view = new RecordView();
-  for await (const record of recordsOfRead({ log }, { ...request, withRemoved: true })) {
+  for await (const record of recordsOfRead(context, { ...request, withRemoved: true })) {
     view.scan(record);
     if (view.isOfLifecycle) view.scan(presentedRecord(record, false));
     const { id, stream, version, position } = view;
@@ -100,10 +106,10 @@ async function stored({ log }: LogContext, request: ReadRequest): Promise<Stored
 
 /** The records of a read, one by one. */
 export async function* recordsOfRead(
-  { log }: Pick<LogContext, "log">,
+  { log, caller }: Looking,
   request: ReadRequest,
 ): AsyncGenerator<Uint8Array> {
-  for await (const message of log.read(request)) {
+  for await (const message of log.read(request, undefined, caller.gate)) {
     if (message.kind === "batch") yield* recordsOfBatch(message.batch);
   }
 }
@@ -114,7 +120,7 @@ export function* recordsOfBatch({ frames }: Batch): Generator<Uint8Array> {
 
 /** The record of a revision. Undefined: it is removed, or there is none. */
 export async function recordOfRevision(
-  context: LogContext,
+  context: CallerContext,
   stream: string,
   revision: number,
 ): Promise<Uint8Array | undefined> {

@@ -51,12 +51,12 @@ export async function* consumeCall(
   const stream = source === allStreams ? undefined : source;
   const consumes = consumesGroup(groupNameOf(source, groupName));
   permit(call, [...consumes, ...readNeeds(stream)]);
-  const { settings: found } = await subscriptions.find(source, groupName);
+  const { settings: found } = await subscriptions.find(source, groupName, call);
   // All of it at once: the call ends when the last needs it was judged by are no longer met.
   permit(call, [...consumes, ...readNeeds(stream, found.resolveLinks)]);
   call.hold(settingsBytes(found));
   const consumer = new Consumer(call.peer, Math.min(bufferSize, bufferSizeMax), call);
-  const { hub, settings } = await subscriptions.connect(source, groupName, consumer);
+  const { hub, settings } = await subscriptions.connect(source, groupName, consumer, call);
   const left = { handleEvent: () => hub.leave(consumer) };
   call.addEventListener("abort", left);
   void takeRequests(iterator, hub, consumer, settings);

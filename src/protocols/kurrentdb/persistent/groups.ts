@@ -7,7 +7,8 @@ import { scanPlacement } from "../../../domain/record.ts";
 import { RecordedEventSchema } from "../../../gen/annals/v1/event_pb.js";
 import type { GroupInfo, GroupStart } from "../../../log/group-verbs.ts";
 import type { Call } from "../../../grpc/transport/call-environment.ts";
-import type { LogContext } from "../mapping/context.ts";
+import type { Caller } from "../../../log/scheduling/scheduler.ts";
+import { onBehalfOf, type KurrentContext } from "../mapping/context.ts";
 import { noSubscription, subscriptionExists, tooManySubscribers } from "../mapping/errors.ts";
 import { EventStream } from "../read/event-stream.ts";
 import { recordsOfRead } from "../mapping/look-up.ts";
@@ -29,23 +30,23 @@ export interface KnownSubscription {
 }
 
 export class PersistentSubscriptions {
-  private readonly context: LogContext;
+  private readonly context: KurrentContext;
   private readonly hubs = new Map<string, Promise<SubscriptionHub>>();
   private lastChange: Promise<unknown> = Promise.resolve();
 
-  constructor(context: LogContext) {
+  constructor(context: KurrentContext) {
     this.context = context;
   }
 
   /** Throws ALREADY_EXISTS. */
-  create(settings: SubscriptionSettings): Promise<void> {
+  create(settings: SubscriptionSettings, call: Caller): Promise<void> {
     const { groups } = this.context.log;
     const { source, group } = settings;
     const name = groupNameOf(source, group);
     return this.change(async () => {
-      if ((await this.infoOf(name)) !== undefined) throw subscriptionExists(source, group);
-      const start = await this.startOf(settings);
-      await this.keep(name, settings);
+      if ((await this.infoOf(name, call)) !== undefined) throw subscriptionExists(source, group);
+      const start = await this.startOf(settings, call);
+      await this.keep(name, settings, call);
       await groups.create(name, groupSettings(settings), start);
     });
   }
@@ -55,13 +56,14 @@ export class PersistentSubscriptions {
     source: string,
     group: string,
     updated: (before: SubscriptionSettings) => SubscriptionSettings,
+    call: Caller,
   ): Promise<void> {
     return this.change(async () => {
-      const { settings } = await this.find(source, group);
+      const { settings } = await this.find(source, group, call);
       const next = updated(settings);
       const { leaseMs, attemptsMax } = groupSettings(next);
       const name = groupNameOf(source, group);
-      await this.keep(name, next);
+      await this.keep(name, next, call);
       await this.context.log.groups.update(name, { leaseMs, attemptsMax });
       const hub = await this.hubs.get(name)?.catch(() => undefined);
       if (hub !== undefined) hub.settings = next;
@@ -78,24 +80,22 @@ export class PersistentSubscriptions {
   }
 
   /** Throws NOT_FOUND. */
-  async find(source: string, group: string): Promise<KnownSubscription> {
+  async find(source: string, group: string, call: Caller): Promise<KnownSubscription> {
     const name = groupNameOf(source, group);
-    const info = await this.infoOf(name);
-    const known = info && (await this.known(info));
+    const info = await this.infoOf(name, call);
+    const known = info && (await this.known(info, call));
     if (known === undefined) throw noSubscription(source, group);
     return known;
   }
 
   /** The groups of one source, or all. */
-  async *list(
-    source: string | undefined,
-    { signal, gate }: Pick<Call, "signal" | "gate">,
-  ): AsyncGenerator<KnownSubscription> {
+  async *list(source: string | undefined, call: Call): AsyncGenerator<KnownSubscription> {
+    const { signal, gate } = call;
     const prefix = source === undefined ? "" : groupPrefixOf(source);
     for (let after = ""; ;) {
       const page = await this.context.log.groups.list({ prefix, after, limit: 100 }, signal, gate);
       for (const info of page) {
-        const known = await this.known(info);
+        const known = await this.known(info, call);
         if (known !== undefined && (source ?? known.settings.source) === known.settings.source) {
           yield known;
         }
@@ -107,9 +107,14 @@ export class PersistentSubscriptions {
   }
 
   /** Parked events are delivered again: all, or at most this many. Throws NOT_FOUND. */
-  async replayParked(source: string, group: string, stopAt: number | undefined): Promise<void> {
+  async replayParked(
+    source: string,
+    group: string,
+    stopAt: number | undefined,
+    call: Caller,
+  ): Promise<void> {
     const { groups } = this.context.log;
-    await this.find(source, group);
+    await this.find(source, group, call);
     const name = groupNameOf(source, group);
     if (stopAt === undefined) {
       await groups.replayParked(name, []);
@@ -117,7 +122,10 @@ export class PersistentSubscriptions {
     }
     for (let left = stopAt, after = 0; left > 0;) {
       const limit = Math.min(left, 1_000);
-      const page = await groups.listParked({ group: name, after, limit, bytesMax: 1 << 20 });
+      const page = await groups.listParked(
+        { group: name, after, limit, bytesMax: 1 << 20 },
+        call.gate,
+      );
       const positions = page.map(({ position }) => position);
       if (positions.length === 0) return;
       await groups.replayParked(name, positions);
@@ -131,8 +139,9 @@ export class PersistentSubscriptions {
     source: string,
     group: string,
     consumer: Consumer,
+    call: Caller,
   ): Promise<{ hub: SubscriptionHub; settings: SubscriptionSettings }> {
-    const { settings } = await this.find(source, group);
+    const { settings } = await this.find(source, group, call);
     const name = groupNameOf(source, group);
     let hub = await this.hubOf(name, settings);
     // Its last consumer left meanwhile.
@@ -155,15 +164,18 @@ export class PersistentSubscriptions {
   }
 
   private async open(name: string, settings: SubscriptionSettings): Promise<SubscriptionHub> {
-    const { log } = this.context;
+    const { log, environment } = this.context;
     const member = await log.groups.join(name, { name: "KurrentDB clients", permits: 0 });
-    const events = new EventStream(this.context, formOfSubscription(settings));
+    // For all its consumers, which come and go.
+    const caller = { gate: environment.scheduler.gateOf({}), aborted: false, reason: undefined };
+    const looking = onBehalfOf(caller, this.context);
+    const events = new EventStream(looking, formOfSubscription(settings));
     return new SubscriptionHub(settings, member, events, () => this.hubs.delete(name));
   }
 
-  private async infoOf(name: string): Promise<GroupInfo | undefined> {
+  private async infoOf(name: string, { gate }: Caller): Promise<GroupInfo | undefined> {
     try {
-      return await this.context.log.groups.get(name);
+      return await this.context.log.groups.get(name, undefined, gate);
     } catch (error) {
       if (error instanceof AnnalsError && error.reason === "GROUP_NOT_FOUND") return undefined;
       throw error;
@@ -171,37 +183,44 @@ export class PersistentSubscriptions {
   }
 
   /** Undefined: the group was not made by this protocol. */
-  private async known(info: GroupInfo): Promise<KnownSubscription | undefined> {
-    const settings = await this.kept(info.name);
+  private async known(info: GroupInfo, call: Caller): Promise<KnownSubscription | undefined> {
+    const settings = await this.kept(info.name, call);
     if (settings === undefined) return undefined;
     const hub = await this.hubs.get(info.name)?.catch(() => undefined);
     return { settings, info, consumers: hub?.consumers ?? [] };
   }
 
-  private async kept(name: string): Promise<SubscriptionSettings | undefined> {
+  private async kept(name: string, call: Caller): Promise<SubscriptionSettings | undefined> {
     const stream = settingsStreamPrefix + name;
     const selection = { kind: "stream", stream, withSystem: true } as const;
     const view = new RecordView();
     const newest = { selection, direction: "backwards", limit: 1 } as const;
-    for await (const record of recordsOfRead(this.context, newest)) {
+    for await (const record of recordsOfRead(onBehalfOf(call, this.context), newest)) {
       const { data } = view.scan(record);
       return JSON.parse(Buffer.from(data).toString()) as SubscriptionSettings;
     }
     return undefined;
   }
 
-  private async keep(name: string, settings: SubscriptionSettings): Promise<void> {
+  private async keep(
+    name: string,
+    settings: SubscriptionSettings,
+    { gate }: Caller,
+  ): Promise<void> {
     const header = { id: "", stream: settingsStreamPrefix + name, type: settingsType, tags: [] };
     const data = Buffer.from(JSON.stringify(settings));
     const fields = { ...header, contentType: "application/json", data };
     const body = toBinary(RecordedEventSchema, create(RecordedEventSchema, fields));
     const events = [{ ...header, idFromClient: false, body }];
     const append = { events, expectations: [], conditions: [], bytes: body.length };
-    await this.context.log.append(append);
+    await this.context.log.append(append, undefined, gate);
   }
 
   /** Where the group begins. What a stream has not got yet is left out by `formOfSubscription`. */
-  private async startOf({ source, start }: SubscriptionSettings): Promise<GroupStart> {
+  private async startOf(
+    { source, start }: SubscriptionSettings,
+    call: Caller,
+  ): Promise<GroupStart> {
     if (start === "end") return { kind: "end" };
     if (start === "start") return { kind: "after-position", position: 0 };
     const { head } = this.context.log.info();
@@ -215,7 +234,7 @@ export class PersistentSubscriptions {
     // The event of that revision may have been removed: the group begins at the next one there is.
     const from = { kind: "version", version: number + 1 } as const;
     const request = { selection, direction: "forwards", from, limit: 1 } as const;
-    for await (const record of recordsOfRead(this.context, request)) {
+    for await (const record of recordsOfRead(onBehalfOf(call, this.context), request)) {
       return { kind: "after-position", position: scanPlacement(record).position - 1 };
     }
     return { kind: "after-position", position: head };

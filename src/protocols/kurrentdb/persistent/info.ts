@@ -6,14 +6,14 @@ import {
   SubscriptionInfoSchema,
   type SubscriptionInfo,
 } from "../../../gen/event_store/client/persistent_subscriptions/persistent_subscriptions_pb.js";
-import type { LogContext } from "../mapping/context.ts";
+import type { CallerContext } from "../mapping/context.ts";
 import { recordsOfRead } from "../mapping/look-up.ts";
 import { selectionOfTarget, streamTargetOf } from "../mapping/names.ts";
 import type { KnownSubscription } from "./groups.ts";
 import { allStreams } from "./settings.ts";
 
 export async function subscriptionInfo(
-  context: LogContext,
+  context: CallerContext,
   { settings, info, consumers }: KnownSubscription,
 ): Promise<SubscriptionInfo> {
   const { source, group } = settings;
@@ -57,7 +57,11 @@ function startText(source: string, start: string): string {
 }
 
 /** The place of the last event at or before a position. Empty: there is none. */
-async function placeText(context: LogContext, source: string, position: number): Promise<string> {
+async function placeText(
+  context: CallerContext,
+  source: string,
+  position: number,
+): Promise<string> {
   if (position === 0) return "";
   if (source === allStreams) return `C:${position}/P:${position}`;
   const selection = selectionOfTarget(streamTargetOf(source));

@@ -15,7 +15,7 @@ import {
 } from "../../../gen/event_store/client/persistent_subscriptions/persistent_subscriptions_pb.js";
 import type { Empty, StreamIdentifier } from "../../../gen/event_store/client/shared_pb.js";
 import { handling, type BoundService, type Handlers } from "../../../grpc/transport/methods.ts";
-import type { LogContext } from "../mapping/context.ts";
+import { onBehalfOf, type KurrentContext } from "../mapping/context.ts";
 import { invalidArgument, noSubscription } from "../mapping/errors.ts";
 import { nameOf } from "../mapping/names.ts";
 import {
@@ -31,12 +31,18 @@ import { consumeCall } from "./consume.ts";
 import { PersistentSubscriptions } from "./groups.ts";
 import { groupNameOf } from "./group-name.ts";
 import { subscriptionInfo } from "./info.ts";
-import { allStreams, createdSettings, namedSource, updatedSettings } from "./settings.ts";
+import {
+  allStreams,
+  createdSettings,
+  namedSource,
+  updatedSettings,
+  type SubscriptionSettings,
+} from "./settings.ts";
 
 /** What an entry of the list takes in memory, about. */
 const infoBytes = 4_096;
 
-export function persistentSubscriptions(context: LogContext): BoundService {
+export function persistentSubscriptions(context: KurrentContext): BoundService {
   const { limits } = context;
   const subscriptions = new PersistentSubscriptions(context);
   const sourceOf = (option: SourceOption): string =>
@@ -50,7 +56,7 @@ export function persistentSubscriptions(context: LogContext): BoundService {
         ...manages(settings),
         ...readNeeds(streamOf(settings.source), settings.resolveLinks),
       ]);
-      await subscriptions.create(settings);
+      await subscriptions.create(settings, call);
       return create(CreateRespSchema);
     },
     update: async ({ options }, call) => {
@@ -58,7 +64,8 @@ export function persistentSubscriptions(context: LogContext): BoundService {
       const { groupName } = wanted;
       const source = namedSource(wanted, limits);
       permit(call, manages({ source, group: groupName }));
-      await subscriptions.update(source, groupName, (before) => updatedSettings(before, wanted));
+      const updated = (before: SubscriptionSettings) => updatedSettings(before, wanted);
+      await subscriptions.update(source, groupName, updated, call);
       return create(UpdateRespSchema);
     },
     delete: async ({ options }, call) => {
@@ -72,15 +79,15 @@ export function persistentSubscriptions(context: LogContext): BoundService {
       const { streamOption, groupName } = given(options);
       const source = sourceOf(streamOption);
       permit(call, seesGroups(groupNameOf(source, groupName)));
-      const found = await subscriptions.find(source, groupName);
-      const info = await subscriptionInfo(context, found);
+      const found = await subscriptions.find(source, groupName, call);
+      const info = await subscriptionInfo(onBehalfOf(call, context), found);
       return create(GetInfoRespSchema, { subscriptionInfo: info });
     },
     replayParked: async ({ options }, call) => {
       const { streamOption, groupName } = given(options);
       const source = sourceOf(streamOption);
       permit(call, consumesGroup(groupNameOf(source, groupName)));
-      await subscriptions.replayParked(source, groupName, stopAtOf(given(options)));
+      await subscriptions.replayParked(source, groupName, stopAtOf(given(options)), call);
       return create(ReplayParkedRespSchema);
     },
     list: async (request, call) => {
@@ -89,7 +96,7 @@ export function persistentSubscriptions(context: LogContext): BoundService {
       const infos: SubscriptionInfo[] = [];
       for await (const one of subscriptions.list(source, call)) {
         call.hold(infoBytes);
-        infos.push(await subscriptionInfo(context, one));
+        infos.push(await subscriptionInfo(onBehalfOf(call, context), one));
       }
       if (infos.length === 0 && source !== undefined) throw noSubscription(source, "");
       return create(ListRespSchema, { subscriptions: infos });

@@ -14,7 +14,7 @@ import { doneWith } from "../../../log/scheduling/held-batch.ts";
 import type { Batch, RereadableBatch } from "../../../log/verbs.ts";
 import { bufferOf } from "../mapping/bytes.ts";
 import { linkTarget, linkType } from "../mapping/content.ts";
-import type { LogContext } from "../mapping/context.ts";
+import type { CallerContext } from "../mapping/context.ts";
 import { EventWriter, type WriterOptions } from "./event-writer.ts";
 import type { EventFilter } from "./filter.ts";
 import { linkId } from "../mapping/ids.ts";
@@ -60,11 +60,11 @@ export interface WriteOptions {
 
 export class EventStream {
   readonly writer: EventWriter;
-  private readonly context: LogContext;
+  private readonly context: CallerContext;
   private readonly options: EventStreamOptions;
   private readonly view = new RecordView();
 
-  constructor(context: LogContext, options: EventStreamOptions) {
+  constructor(context: CallerContext, options: EventStreamOptions) {
     this.context = context;
     this.options = options;
     this.writer = new EventWriter(options);

@@ -8,7 +8,7 @@ import {
 } from "../../../gen/event_store/client/streams/streams_pb.js";
 import type { Call } from "../../../grpc/transport/call-environment.ts";
 import type { Bound, ReadRequest } from "../../../log/verbs.ts";
-import type { LogContext } from "../mapping/context.ts";
+import type { CallerContext } from "../mapping/context.ts";
 import { EventStream, formOf, pieceOf, type ReadPiece } from "./event-stream.ts";
 import { assertNotTombstoned, streamState, type KnownStream } from "../mapping/look-up.ts";
 import { selectEverything, selectionOfTarget } from "../mapping/names.ts";
@@ -26,7 +26,7 @@ import { followEvents } from "./subscribe.ts";
 export type ReadAnswer = ReadResp | ReadPiece;
 
 export function readCall(
-  context: LogContext,
+  context: CallerContext,
   request: ReadReq,
   call: Call,
 ): AsyncGenerator<ReadAnswer> {
@@ -65,7 +65,7 @@ function streamRequest({ from, isForwards, target }: StreamRead): ReadRequest | 
 }
 
 async function* readStream(
-  context: LogContext,
+  context: CallerContext,
   wanted: StreamRead,
   call: Call,
 ): AsyncGenerator<ReadAnswer> {
@@ -82,7 +82,7 @@ async function* readStream(
   else if (endsWithRevision) yield* bounds(state, count);
 }
 
-async function wasRecreated(context: LogContext, stream: string): Promise<boolean> {
+async function wasRecreated(context: CallerContext, stream: string): Promise<boolean> {
   const { version, deletedThrough } = await streamState(context, stream);
   return deletedThrough > 0 && version > deletedThrough;
 }
@@ -109,7 +109,7 @@ interface Counting {
 
 /** The events of a read, several in each piece. */
 async function* eventsOfRead(
-  { log, limits }: LogContext,
+  context: CallerContext,
   wanted: EventRead,
   call: Call,
   request: ReadRequest | undefined,
@@ -117,10 +117,10 @@ async function* eventsOfRead(
 ): AsyncGenerator<ReadPiece> {
   let left = safe(wanted.count ?? 0n);
   if (request === undefined || left === 0) return;
-  const events = new EventStream({ log, limits }, { ...formOf(wanted), isRecreated });
+  const events = new EventStream(context, { ...formOf(wanted), isRecreated });
   const isFiltered = wanted.kind === "all" && wanted.filter !== undefined;
   const limited = isFiltered ? request : { ...request, limit: left };
-  for await (const message of log.read(limited, call.signal, call.gate)) {
+  for await (const message of context.log.read(limited, call.signal, call.gate)) {
     if (message.kind !== "batch") continue;
     const { batch } = message;
     const limit = left;

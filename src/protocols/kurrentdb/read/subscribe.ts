@@ -11,7 +11,7 @@ import type { ReadResp } from "../../../gen/event_store/client/streams/streams_p
 import type { Call } from "../../../grpc/transport/call-environment.ts";
 import type { PrefixedMessages } from "../../../grpc/transport/message-parts.ts";
 import type { SubscribeRequest, SubscribeStart } from "../../../log/verbs.ts";
-import type { LogContext } from "../mapping/context.ts";
+import type { CallerContext } from "../mapping/context.ts";
 import { streamDeleted } from "../mapping/errors.ts";
 import { EventStream, formOf, pieceOf, readMessage, type ReadPiece } from "./event-stream.ts";
 import { assertNotTombstoned, recordsOfBatch, streamState } from "../mapping/look-up.ts";
@@ -23,7 +23,7 @@ const tombstoneType: LifecycleEventType = "$StreamTombstoned";
 const checkpointIntervalMs = 3_600_000;
 
 export async function* followEvents(
-  context: LogContext,
+  context: CallerContext,
   wanted: EventRead,
   call: Call,
 ): AsyncGenerator<ReadResp | ReadPiece> {
@@ -50,7 +50,7 @@ function confirmation(events: EventStream): PrefixedMessages | undefined {
 }
 
 async function* followAll(
-  context: LogContext,
+  context: CallerContext,
   wanted: AllRead,
   signal: AbortSignal,
   { gate }: Call,
@@ -142,7 +142,7 @@ function caughtUp(
 }
 
 async function* followStream(
-  context: LogContext,
+  context: CallerContext,
   wanted: StreamRead,
   ended: AbortController,
   { gate }: Call,
@@ -173,7 +173,7 @@ async function* followStream(
 
 /** Undefined: the stream has no events. */
 async function lastRevision(
-  context: LogContext,
+  context: CallerContext,
   { target }: StreamRead,
   position: number,
 ): Promise<bigint | undefined> {
@@ -185,7 +185,7 @@ async function lastRevision(
 
 /** Where a subscription begins. It may begin beyond the last event. */
 async function startOf(
-  context: LogContext,
+  context: CallerContext,
   { target, from, name }: StreamRead,
 ): Promise<{ start: SubscribeStart; firstVersion: number }> {
   const head = context.log.info().head;
@@ -206,7 +206,7 @@ async function startOf(
 
 /** Ends the subscription when its stream is tombstoned. Never rejects. */
 async function watchTombstone(
-  { log }: LogContext,
+  { log, caller }: CallerContext,
   stream: string,
   tombstone: { isSet: boolean },
   ended: AbortController,
@@ -214,7 +214,7 @@ async function watchTombstone(
   const selection = { kind: "stream", stream: lifecycleStream(stream), withSystem: true } as const;
   const request: SubscribeRequest = { selection, start: { kind: "end" }, checkpointIntervalMs };
   try {
-    for await (const message of log.subscribe(request, ended.signal)) {
+    for await (const message of log.subscribe(request, ended.signal, caller.gate)) {
       if (message.kind !== "batch") continue;
       const records = [...recordsOfBatch(message.batch)];
       tombstone.isSet = records.some((record) => scanRecord(record).type === tombstoneType);

@@ -14,7 +14,7 @@ import {
   type ExpectedRevision,
   type StreamAppend,
 } from "../append/append-rules.ts";
-import type { LogContext } from "../mapping/context.ts";
+import type { CallerContext } from "../mapping/context.ts";
 import type { Proposed } from "../append/proposed-event.ts";
 
 export interface StreamsAppend {
@@ -53,14 +53,18 @@ interface Part {
 }
 
 export async function appendToStreams(
-  context: LogContext,
+  context: CallerContext,
   append: StreamsAppend,
   signal: CancelSignal,
 ): Promise<StreamsResult> {
   const parts = partsOf(append);
   for (let i = 0; i < attemptsMax; i++) {
     const events = inOrder(append, parts);
-    const { outcome } = await context.log.append(logAppend(append, events), signal);
+    const { outcome } = await context.log.append(
+      logAppend(append, events),
+      signal,
+      context.caller.gate,
+    );
     if (outcome.kind === "appended" && !outcome.deduplicated) return placed(outcome, events);
     if (outcome.kind === "tombstoned") return { kind: "deleted", stream: outcome.stream };
     const result = await settleParts(context, parts, outcome);
@@ -126,7 +130,7 @@ function placed(
 
 /** Undefined: to be appended again, as the parts have it now. */
 async function settleParts(
-  context: LogContext,
+  context: CallerContext,
   parts: ReadonlyMap<string, Part>,
   outcome: Outcome,
 ): Promise<StreamsResult | undefined> {

@@ -18,7 +18,7 @@ import { handling, type BoundService } from "../../../grpc/transport/methods.ts"
 import { StatusCode, StatusError } from "../../../grpc/transport/status.ts";
 import type { ExpectedRevision } from "../append/append-rules.ts";
 import { oneByOne } from "../append/append.ts";
-import type { LogContext } from "../mapping/context.ts";
+import { onBehalfOf, type CallerContext, type LogContext } from "../mapping/context.ts";
 import { accessDenied, invalidArgument } from "../mapping/errors.ts";
 import { streamState } from "../mapping/look-up.ts";
 import { checkedName, isReserved, streamTargetOf } from "../mapping/names.ts";
@@ -44,10 +44,10 @@ export function streamsV2(context: LogContext): BoundService {
   const handlers = {
     appendSession: {
       bytes: (requests: AsyncIterable<readonly Buffer[]>, call: Call) =>
-        appendSession(context, requests, call),
+        appendSession(onBehalfOf(call, context), requests, call),
     },
     appendRecords: (request: AppendRecordsRequest, call: Call) =>
-      appendRecords(context, request, call),
+      appendRecords(onBehalfOf(call, context), request, call),
   };
   return handling(StreamsService, handlers, { appendSession: judged, appendRecords: judged });
 }
@@ -102,7 +102,7 @@ class Records {
 }
 
 async function appendSession(
-  context: LogContext,
+  context: CallerContext,
   requests: AsyncIterable<readonly Buffer[]>,
   call: Call,
 ): Promise<AppendSessionResponse> {
@@ -139,7 +139,7 @@ function assertSome({ records }: Records): void {
 type Refusal = Exclude<StreamsResult, StreamsAppended>;
 
 async function sessionFailure(
-  context: LogContext,
+  context: CallerContext,
   { expectations }: Records,
   refusal: Refusal,
 ): Promise<StatusError> {
@@ -159,19 +159,19 @@ function numberOf(expected: ExpectedRevision | undefined): bigint {
   return expected.kind === "revision" ? expected.revision : states[expected.kind];
 }
 
-async function lastRevision(context: LogContext, stream: string): Promise<bigint> {
+async function lastRevision(context: CallerContext, stream: string): Promise<bigint> {
   const { version } = await streamState(context, stream);
   return BigInt(version - 1);
 }
 
-async function actualState(context: LogContext, stream: string): Promise<bigint> {
+async function actualState(context: CallerContext, stream: string): Promise<bigint> {
   const state = await streamState(context, stream);
   if (state.isTombstoned) return tombstonedState;
   return state.isDeleted ? deletedState : BigInt(state.version - 1);
 }
 
 async function appendRecords(
-  context: LogContext,
+  context: CallerContext,
   request: AppendRecordsRequest,
   call: Call,
 ): Promise<AppendRecordsResponse> {
@@ -207,7 +207,7 @@ function checksOf({ limits }: LogContext, { checks }: AppendRecordsRequest) {
 }
 
 async function recordsFailure(
-  context: LogContext,
+  context: CallerContext,
   { checks }: AppendRecordsRequest,
   all: Records,
   refusal: Refusal,

@@ -9,7 +9,7 @@ import {
   type ReadResp_ReadEvent,
 } from "../../../../src/gen/event_store/client/streams/streams_pb.js";
 import type { Batch } from "../../../../src/log/verbs.ts";
-import type { LogContext } from "../../../../src/protocols/kurrentdb/mapping/context.ts";
+import type { CallerContext } from "../../../../src/protocols/kurrentdb/mapping/context.ts";
 import { EventStream } from "../../../../src/protocols/kurrentdb/read/event-stream.ts";
 import { EventWriter } from "../../../../src/protocols/kurrentdb/read/event-writer.ts";
 import { patternOf } from "../../../../src/protocols/kurrentdb/read/pattern.ts";
@@ -136,7 +136,7 @@ test("an event and its link keep their own times and types", () => {
 });
 
 test("a filter passes events of streams that it had forgotten", async () => {
-  const context = {} as LogContext;
+  const context = {} as CallerContext;
   const filter = { by: "stream", pattern: patternOf("1$"), checkpointEvents: 1 } as const;
   const stream = new EventStream(context, { structuredIds: false, resolvesLinks: false, filter });
   const id = "0a0b0c0d-0e0f-4011-8213-141516171819";
