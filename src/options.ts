@@ -1,6 +1,7 @@
 // The server's options: one table, with the name, the type, the default and the help of each.
 
 import { defaultLimits } from "./domain/limits.ts";
+import { memoryShare } from "./process-memory.ts";
 
 interface Described {
   /** The text of `--help`. */
@@ -310,7 +311,7 @@ export const options = {
   },
   cacheBytes: {
     type: "number",
-    initial: 64 * 1024 * 1024,
+    initial: 64 * 1024 * 1024 * memoryShare,
     min: 0,
     max: 64 * 1024 * 1024 * 1024,
     help: "memory for events of streams that were read or written lately; 0 keeps none",

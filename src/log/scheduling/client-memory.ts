@@ -44,6 +44,10 @@ const holdingMs = 500;
 const burstShare = 1 / 16;
 /** Frees a little more than was asked for, so that not every call has to ask. */
 const relievedShare = 1 / 8;
+/** Beyond the budget: for connections within their share, as long as they are few. */
+const reserveShare = 1 / 4;
+/** What each connection may hold even then. */
+const leastBytes = 8 * 1024;
 const payersMax = 4;
 const payingMs = 250;
 
@@ -64,6 +68,13 @@ export class ClientMemory {
 
   get bytesMax(): number {
     return this.options.bytesMax;
+  }
+
+  /** What each connection may hold now, whatever others hold. */
+  get sureBytes(): number {
+    const { bytesMax, sureBytes } = this.options;
+    const isWithinReserve = this.bytes <= bytesMax * (1 + reserveShare);
+    return isWithinReserve ? sureBytes : Math.min(sureBytes, leastBytes);
   }
 
   /** True: each call that waits for its client should hold little. */
@@ -109,7 +120,7 @@ export class ClientMemory {
   }
 
   private hasRoom({ heldBytes }: Account): boolean {
-    return !this.isLarge || heldBytes <= this.options.sureBytes;
+    return !this.isLarge || heldBytes <= this.sureBytes;
   }
 
   /** Lets one call of each connection go on that waited, in this turn. */
@@ -146,7 +157,7 @@ export class ClientMemory {
 
   /** Whether the account may hold so much more, for which others may have to pay. */
   makeRoom(account: Account, bytes: number): boolean {
-    const { bytesMax, sureBytes } = this.options;
+    const { bytesMax } = this.options;
     for (let i = 0; i < payersMax && this.bytes + bytes > bytesMax; i++) {
       const payer = this.payer();
       if (payer === undefined) break;
@@ -158,7 +169,7 @@ export class ClientMemory {
       }
       payer.asked(bytes)();
     }
-    return this.bytes + bytes <= bytesMax || account.heldBytes + bytes <= sureBytes;
+    return this.bytes + bytes <= bytesMax || account.heldBytes + bytes <= this.sureBytes;
   }
 
   /** The connection that holds the most over the longest time, beyond its share. */
@@ -195,7 +206,7 @@ class Account implements Share {
 
   /** 0: it holds no more than its share, or has just been asked to pay. */
   get weight(): number {
-    if (this.heldBytes <= this.options.sureBytes) return 0;
+    if (this.heldBytes <= this.memory.sureBytes) return 0;
     this.count();
     if (this.countedAtMs - this.relievedAtMs < relievingMs) return 0;
     return Math.min(this.heldBytes, this.meanBytes + this.heldBytes * burstShare);

@@ -70,7 +70,7 @@ export const schedulingPolicy = Object.freeze({
    * Beyond this number, the engine's reads are closed while they wait, and reopened at their
    * position.
    */
-  openReadsWaitingMax: 256,
+  openReadsWaitingMax: 128,
   /**
    * While clients leave many bytes untaken, a call reads batches of this size and closes the
    * engine's read in between. This is all that such a call holds while it waits for its client.

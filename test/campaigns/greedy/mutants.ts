@@ -9,7 +9,7 @@ export const greedyMutants: Readonly<Record<string, { readonly edits: readonly E
       { file, find: "if (!fits && !memory.makeRoom(this, bytes)) return false;", replace: "" },
       {
         file,
-        find: "return !this.isLarge || heldBytes <= this.options.sureBytes;",
+        find: "return !this.isLarge || heldBytes <= this.sureBytes;",
         replace: "return heldBytes >= 0;",
       },
     ],

@@ -104,6 +104,20 @@ describe("when the budget is short", () => {
   });
 });
 
+test("shares of a thousand connections add little to the budget, and each may hold some", () => {
+  const KiB = 1024;
+  const [most, sure, least] = [8 * KiB * KiB, 96 * KiB, 8 * KiB];
+  const timers = handTimers();
+  const memory = new ClientMemory({ bytesMax: most, sureBytes: sure, timers });
+  const all = Array.from({ length: 1_000 }, () => new Connection(memory));
+  for (const each of all) each.gives = false;
+  for (let bytes = sure; bytes >= KiB; bytes /= 2) for (const each of all) each.take(bytes);
+  for (const each of all) expect(each.held).toBeGreaterThan(least / 2);
+  const held = all.reduce((sum, each) => sum + each.held, 0);
+  expect(held).toBeLessThanOrEqual(most * 1.25 + sure + all.length * least);
+  expect(all.some(({ asked }) => asked > 0)).toBe(true);
+});
+
 describe("while much is held", () => {
   test("a connection beyond its share waits until it holds less", async () => {
     const { memory, connect } = opened();

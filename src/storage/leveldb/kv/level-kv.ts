@@ -4,18 +4,19 @@
 import { setImmediate } from "node:timers/promises";
 import { Level } from "level";
 import { corruption } from "../../../domain/errors.ts";
+import { memoryShare } from "../../../process-memory.ts";
 import type { Entry, KeyRange, Kv, Operation, Scan } from "./kv.ts";
 import { LevelScan } from "./level-scan.ts";
 
 type Database = Level<Buffer, Buffer>;
 
 const pageBytesDefault = 512 * 1024;
-const blockCacheBytes = 32 * 1024 * 1024;
+const blockCacheBytes = 32 * 1024 * 1024 * memoryShare;
 /**
  * Large write buffers and files keep the write rate constant; with the defaults, compaction makes
  * it decay.
  */
-const writeBufferBytes = 64 * 1024 * 1024;
+const writeBufferBytes = 64 * 1024 * 1024 * memoryShare;
 const fileBytesMax = 32 * 1024 * 1024;
 
 /** Operations that are given to LevelDB in one turn of the event loop: a few milliseconds. */

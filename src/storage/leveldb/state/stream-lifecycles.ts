@@ -8,6 +8,7 @@ import { isSystemName, type CommitEvent } from "../../../domain/event.ts";
 import { lifecycleRecordOf, streamKeptIn } from "../../../domain/lifecycle/lifecycle-event.ts";
 import type { Lifecycle } from "../../../domain/lifecycle/lifecycle.ts";
 import { rememberedLifecyclesBytesMax } from "../../../domain/limits.ts";
+import { memoryShare } from "../../../process-memory.ts";
 import { recordOf, type Chunk } from "../format/chunk.ts";
 import { NameFilter } from "./name-filter.ts";
 
@@ -49,7 +50,7 @@ export class StreamLifecycles {
   private minCount: number | undefined;
   private isDoubted = false;
 
-  constructor(bytesMax = rememberedLifecyclesBytesMax) {
+  constructor(bytesMax = rememberedLifecyclesBytesMax * memoryShare) {
     this.bytesMax = bytesMax;
   }
 

@@ -41,14 +41,15 @@ let askedBytes = Buffer.alloc(2_048);
 let asked = wordsOf(askedBytes);
 
 export class TermTable {
-  private readonly slotsMax: number;
+  private readonly room: Room;
   private readonly shards: (Shard | undefined)[] = [];
   private hasForgotten = false;
   private readonly forgot = (): void => void (this.hasForgotten = true);
 
-  /** At least about this many terms are cached. */
-  constructor(termsMax: number) {
-    this.slotsMax = Math.max(1, Math.ceil(termsMax / shardCount));
+  /** About this many terms are cached, if their names have at most so many bytes together. */
+  constructor(termsMax: number, namesBytesMax: number) {
+    const slots = Math.max(1, Math.ceil(termsMax / shardCount));
+    this.room = { slots, nameWords: Math.ceil(namesBytesMax / 4 / shardCount) };
   }
 
   get(kind: TermKind, name: string): TermHead | undefined {
@@ -62,7 +63,7 @@ export class TermTable {
     if (length > nameWordsMax) return;
     const hash = keyedHash(hashKey, asked, length);
     const place = hash >>> (32 - shardBits);
-    (this.shards[place] ??= new Shard(this.slotsMax, this.forgot)).set(hash, length, head);
+    (this.shards[place] ??= new Shard(this.room, this.forgot)).set(hash, length, head);
   }
 
   clear(): void {
@@ -94,7 +95,7 @@ export class TermTable {
       packedWords.set(words.subarray(end, end + packedWords.length));
       const hash = keyedHash(hashKey, asked, length);
       const place = hash >>> (32 - shardBits);
-      const shard = (this.shards[place] ??= new Shard(this.slotsMax, this.forgot));
+      const shard = (this.shards[place] ??= new Shard(this.room, this.forgot));
       if (!shard.add(hash, length, packedHead)) return undefined;
       at = end + packedWords.length;
     }
@@ -152,11 +153,20 @@ function wordsOf(bytes: Buffer): Int32Array {
   return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >>> 2);
 }
 
+/** What a shard may hold. */
+interface Room {
+  readonly slots: number;
+  readonly nameWords: number;
+}
+
 /** Open addressing with linear probing. `index` holds slot + 1. 0: empty. */
 class Shard {
-  private readonly slotsMax: number;
+  private readonly room: Room;
   private readonly forgot: () => void;
+  /** Slots that have or had a term. */
   private count = 0;
+  /** Of these, slots without one. */
+  private readonly free: number[] = [];
   private hand = 0;
   private slots = 0;
   private index = new Int32Array(0);
@@ -172,10 +182,10 @@ class Shard {
   private namesEnd = 0;
   private namesDead = 0;
 
-  constructor(slotsMax: number, forgot: () => void) {
-    this.slotsMax = slotsMax;
+  constructor(room: Room, forgot: () => void) {
+    this.room = room;
     this.forgot = forgot;
-    this.enlarge(Math.min(slotsFirst, slotsMax));
+    this.enlarge(Math.min(slotsFirst, room.slots));
   }
 
   get(hash: number, length: number): TermHead | undefined {
@@ -193,6 +203,7 @@ class Shard {
   set(hash: number, length: number, head: TermHead): void {
     let slot = this.find(hash, length);
     if (slot < 0) {
+      this.makeNameRoom(length);
       slot = this.freeSlot();
       this.hashes[slot] = hash;
       this.keepName(slot, length);
@@ -230,7 +241,7 @@ class Shard {
   /** Adds a term, unless it is known. Returns false if there is no room. */
   add(hash: number, length: number, head: Float64Array): boolean {
     if (this.find(hash, length) >= 0) return true;
-    if (this.count === this.slotsMax) return false;
+    if (this.count === this.room.slots || this.lacksNameRoom(length)) return false;
     const [number = 0, count = 0, lastChunk = 0, last = 0] = head;
     this.set(hash, length, { number, count, lastChunk, last });
     return true;
@@ -256,24 +267,39 @@ class Shard {
   }
 
   private freeSlot(): number {
+    const free = this.free.pop();
+    if (free !== undefined) return free;
     if (this.count < this.slots) return this.count++;
-    if (this.slots >= this.slotsMax) return this.evict();
-    this.enlarge(Math.min(this.slots * 2, this.slotsMax));
+    if (this.slots >= this.room.slots) return this.evict();
+    this.enlarge(Math.min(this.slots * 2, this.room.slots));
     return this.count++;
   }
 
-  /** Finds a slot whose term was not used since the last round. */
+  private lacksNameRoom(length: number): boolean {
+    return this.namesEnd - this.namesDead + length > this.room.nameWords;
+  }
+
+  private makeNameRoom(length: number): void {
+    while (this.free.length < this.count && this.lacksNameRoom(length)) {
+      this.free.push(this.evict());
+    }
+  }
+
+  /** Finds a slot whose term was not used since the last round, and takes the term out of it. */
   private evict(): number {
     for (;;) {
       const slot = this.hand;
-      this.hand = (slot + 1) % this.slotsMax;
+      this.hand = (slot + 1) % this.count;
+      const length = this.nameLength[slot] as number;
+      if (length === 0) continue;
       if (this.used[slot] === 1) {
         this.used[slot] = 0;
         continue;
       }
       this.forgot();
-      this.namesDead += this.nameLength[slot] as number;
+      this.namesDead += length;
       this.nameLength[slot] = 0;
+      this.numbers[slot] = 0;
       this.leave(slot);
       return slot;
     }
@@ -343,7 +369,9 @@ class Shard {
     this.lasts = enlarged(this.lasts, new Float64Array(slots));
     // At least a third of the index is empty.
     this.index = new Int32Array(2 ** Math.ceil(Math.log2(slots * 1.5)));
-    for (let slot = 0; slot < this.count; slot++) this.enter(slot);
+    for (let slot = 0; slot < this.count; slot++) {
+      if (this.nameLength[slot] !== 0) this.enter(slot);
+    }
   }
 }
 

@@ -5,6 +5,7 @@
 import { setImmediate } from "node:timers/promises";
 import { corruption } from "../../../domain/errors.ts";
 import { positionMax } from "../../../domain/limits.ts";
+import { memoryShare } from "../../../process-memory.ts";
 import { unseal } from "../format/checksum.ts";
 import { bornAt, postingKey, readUint64, termKey } from "../format/keys.ts";
 import type { TermKind, TermNumber } from "../format/keys.ts";
@@ -22,8 +23,9 @@ export interface TermUpdate extends Term {
   readonly head: TermHead;
 }
 
-/** A million streams, a million tags, and more, at 70 bytes for one with a short name. */
-const rememberedTermsMax = 2_200_000;
+/** A million streams, a million tags, and more, at 54 bytes and their names. */
+const rememberedTermsMax = 2_200_000 * memoryShare;
+const rememberedNamesBytesMax = 64 * 1024 * 1024 * memoryShare;
 const seeksAtOnceMax = 64;
 /** Keys that are looked up in one trip: a millisecond of the main thread. */
 const keysAtOnceMax = 1_000;
@@ -31,7 +33,7 @@ const keysAtOnceMax = 1_000;
 const namesPerTurn = 1_000;
 
 export class Terms {
-  private readonly table = new TermTable(rememberedTermsMax);
+  private readonly table = new TermTable(rememberedTermsMax, rememberedNamesBytesMax);
   /** The head as of which the cache is valid. What was loaded as of another head is not cached. */
   private head: number;
 

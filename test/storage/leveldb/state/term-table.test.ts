@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { keyedHash, randomKey } from "../../../../src/storage/leveldb/state/keyed-hash.ts";
 import { TermKind } from "../../../../src/storage/leveldb/format/keys.ts";
-import { TermTable } from "../../../../src/storage/leveldb/state/term-table.ts";
+import { shardCount, TermTable } from "../../../../src/storage/leveldb/state/term-table.ts";
 import type { TermHead } from "../../../../src/storage/leveldb/state/term-table.ts";
 import { seededRandom } from "../../../support/seeded.ts";
 
@@ -13,8 +13,17 @@ function headOf(number: number): TermHead {
   return { number, count: number * 2, lastChunk: 2 ** 52 + number, last: 2 ** 52 + number - 1 };
 }
 
-test.each([1, 64, 1_000, 3_000, 100_000])("beside a map, room for %i", (room) => {
-  const table = new TermTable(room);
+test.each([
+  [1, Infinity],
+  [64, Infinity],
+  [1_000, Infinity],
+  [3_000, Infinity],
+  [100_000, Infinity],
+  [100_000, 4_000],
+  [100_000, 40_000],
+  [1_000, 400_000],
+])("beside a map, room for %i terms and %i bytes of names", (room, namesBytes) => {
+  const table = new TermTable(room, namesBytes);
   const model = new Map<string, TermHead>();
   const random = seededRandom(room);
   const below = (end: number) => Math.floor(random() * end);
@@ -30,7 +39,7 @@ test.each([1, 64, 1_000, 3_000, 100_000])("beside a map, room for %i", (room) =>
     } else {
       const found = table.get(kind, name);
       if (found) expect(found).toEqual(model.get(key));
-      if (room === 100_000) expect(found).toEqual(model.get(key));
+      if (room === 100_000 && namesBytes === Infinity) expect(found).toEqual(model.get(key));
       if (found) remembered++;
     }
   }
@@ -38,7 +47,7 @@ test.each([1, 64, 1_000, 3_000, 100_000])("beside a map, room for %i", (room) =>
 });
 
 test("a term in use outlives those that are not", () => {
-  const table = new TermTable(6_400);
+  const table = new TermTable(6_400, Infinity);
   table.set(TermKind.stream, "in use", headOf(1));
   for (let i = 0; i < 100_000; i++) {
     table.set(TermKind.tag, `passing-${i}`, headOf(i));
@@ -49,8 +58,23 @@ test("a term in use outlives those that are not", () => {
   expect(table.get(TermKind.stream, "in use")).toBeUndefined();
 });
 
+test("long names take no more memory than they may", () => {
+  const bytesMax = 1024 * 1024;
+  const table = new TermTable(1_000_000, bytesMax);
+  const nameOf = (i: number) => `${i}-`.padEnd(256, "n");
+  for (let i = 0; i < 20_000; i++) table.set(TermKind.tag, nameOf(i), headOf(i + 1));
+  let kept = 0;
+  for (let i = 0; i < 20_000; i++) kept += table.get(TermKind.tag, nameOf(i)) ? 1 : 0;
+  expect(kept * 256).toBeLessThanOrEqual(bytesMax);
+  expect(kept * 256).toBeGreaterThan(bytesMax / 2);
+  expect(table.get(TermKind.tag, nameOf(19_999))).toEqual(headOf(20_000));
+  let packed = 0;
+  for (let part = 0; part < shardCount; part++) packed += table.pack(part).byteLength;
+  expect(packed).toBeLessThan(bytesMax * 1.5);
+});
+
 test("a name beyond 256 KiB is not remembered", () => {
-  const table = new TermTable(10);
+  const table = new TermTable(10, Infinity);
   const name = "x".repeat(0x4_0000);
   table.set(TermKind.stream, name, headOf(1));
   expect(table.get(TermKind.stream, name)).toBeUndefined();
