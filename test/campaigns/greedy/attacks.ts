@@ -1,8 +1,7 @@
 // What a greedy client does: it makes the server hold as much as it can, with real HTTP/2 from a
 // process of its own. Each attack goes on until it is told to stop, and begins anew whatever the
 // server ends.
-import { connect, type ClientHttp2Session, type ClientHttp2Stream } from "node:http2";
-import { connect as connectSocket, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { setPriority } from "node:os";
 import { gzipSync } from "node:zlib";
 import { create, toBinary } from "@bufbuild/protobuf";
@@ -12,6 +11,7 @@ import {
   CreateGroupRequestSchema,
 } from "../../../src/gen/annals/v1/consumer_group_service_pb.js";
 import { QuerySchema } from "../../../src/gen/annals/v1/query_pb.js";
+import { ListStreamsRequestSchema } from "../../../src/gen/annals/v1/info_pb.js";
 import {
   GetEventRequestSchema,
   ReadRequestSchema,
@@ -22,6 +22,7 @@ import {
   LoadRequestSchema,
 } from "../../../src/gen/annals/v1/snapshot_pb.js";
 import { messageFrame } from "../../support/raw-connection.ts";
+import { Attacker, pause, type Write } from "./attacker.ts";
 import { otherAttacks, type OtherAttack } from "./other-protocols.ts";
 
 const KiB = 1024;
@@ -34,101 +35,6 @@ export const largeKind = "state";
 /** Of the first of the events. */
 export const largeId = "0190b000-0000-7000-8000-000000000000";
 export const largeBytes = 2_900_000;
-const stepMs = 20;
-/** The healthy client comes from another address. */
-const elsewhere = { localAddress: "127.0.0.2" };
-
-type Write = (stream: ClientHttp2Stream) => void;
-
-/** Connections that open calls, and open them again when they end. */
-class Attacker {
-  private readonly port: number;
-  private readonly sessions = new Set<ClientHttp2Session>();
-  private readonly sockets = new Set<Socket>();
-  isOver = false;
-
-  constructor(port: number) {
-    this.port = port;
-  }
-
-  session(window = 65_535): ClientHttp2Session {
-    const session = connect(`http://127.0.0.1:${this.port}`, {
-      ...elsewhere,
-      settings: { initialWindowSize: window },
-    });
-    session.setMaxListeners(0);
-    session.on("error", () => {}).on("close", () => this.sessions.delete(session));
-    this.sessions.add(session);
-    return session;
-  }
-
-  socket(): Socket {
-    const socket = connectSocket({ ...elsewhere, port: this.port, host: "127.0.0.1" });
-    socket.on("error", () => {}).on("close", () => this.sockets.delete(socket));
-    this.sockets.add(socket);
-    return socket;
-  }
-
-  get socketCount(): number {
-    return this.sockets.size;
-  }
-
-  /** A call whose answer nobody reads. */
-  call(
-    session: ClientHttp2Session,
-    path: string,
-    write: Write,
-    headers: Record<string, string> = {},
-  ): ClientHttp2Stream | undefined {
-    if (session.closed || session.destroyed) return undefined;
-    const fields = { ":method": "POST", ":path": path, "content-type": "application/grpc" };
-    const stream = session.request({ ...fields, te: "trailers", ...headers });
-    stream.on("error", () => {});
-    write(stream);
-    return stream;
-  }
-
-  /** So many calls over so many connections, each again when it has ended, until the end. */
-  async crowd(
-    path: string,
-    count: number,
-    connections: number,
-    write: Write,
-    { window = 0, headers = {} }: { window?: number; headers?: Record<string, string> } = {},
-  ): Promise<void> {
-    const each = Math.ceil(count / connections);
-    const one = async (): Promise<void> => {
-      while (!this.isOver) {
-        const session = this.session(window);
-        let open = 0;
-        const fill = (): void => {
-          for (; open < each; open++) {
-            const stream = this.call(session, path, write, headers);
-            stream?.on("close", () => open--);
-          }
-        };
-        while (!this.isOver && !session.closed && !session.destroyed) {
-          fill();
-          await pause(stepMs);
-        }
-        session.destroy();
-        await pause(stepMs);
-      }
-    };
-    await Promise.all(Array.from({ length: connections }, one));
-  }
-
-  end(): void {
-    this.isOver = true;
-    for (const session of this.sessions) session.destroy();
-    for (const socket of this.sockets) socket.destroy();
-  }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
 const end =
   (bytes: Buffer): Write =>
   (stream) =>
@@ -182,6 +88,9 @@ const subscribeRequest = Buffer.from(
     SubscribeRequestSchema,
     create(SubscribeRequestSchema, { selection: { case: "stream", value: largeStream } }),
   ),
+);
+const listRequest = Buffer.from(
+  toBinary(ListStreamsRequestSchema, create(ListStreamsRequestSchema, { pageSize: 1_000 })),
 );
 const gzip = { "grpc-encoding": "gzip" };
 const bomb = gzipSync(Buffer.alloc(7_900_000));
@@ -303,23 +212,72 @@ const attacks: Readonly<Record<string, Attack>> = {
       session.destroy();
     }
   },
-  "silent connections": async (a) => {
+  "lists of streams": (a) =>
+    a.crowd(`${storePath}/ListStreams`, 400, 1, end(messageFrame(listRequest)), {
+      window: 65_535,
+    }),
+  "lists of streams, reset at once": async (a) => {
     while (!a.isOver) {
-      for (let i = a.socketCount; i < 1_100; i++) a.socket();
-      await pause(stepMs);
-    }
-  },
-  "connections that only greet": async (a) => {
-    while (!a.isOver) {
-      for (let i = a.socketCount; i < 1_100; i++) {
-        const socket = a.socket();
-        socket.on("data", () => {});
-        socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0");
+      const session = a.session();
+      for (let i = 0; i < 30_500 && !session.destroyed; i++) {
+        a.call(session, `${storePath}/ListStreams`, end(messageFrame(listRequest)))?.close(8);
+        if (i % 500 === 499) await pause(1);
       }
-      await pause(stepMs);
+      session.destroy();
     }
   },
+  "conditions looked up": (a) =>
+    a.crowd(
+      `${storePath}/Append`,
+      400,
+      2,
+      (stream) => {
+        const conditions = [{ query: largeQuery(`c${salt++}`), after: 0n }];
+        const request = create(AppendRequestSchema, {
+          stream: "greedy-conditions",
+          events: [{ type: "Greed" }],
+          conditions,
+        });
+        stream.end(messageFrame(Buffer.from(toBinary(AppendRequestSchema, request))));
+      },
+      { window: 65_535 },
+    ),
+  "new tags": (a) =>
+    a.crowd(
+      `${storePath}/Append`,
+      8,
+      2,
+      (stream) => {
+        const name = salt++;
+        const events = Array.from({ length: 5_000 }, (_, i) => {
+          const tags = [0, 1, 2, 3].map((j) => `t${process.pid}:${name}:${i}:${j}`);
+          return { data: Buffer.alloc(0), tags };
+        });
+        stream.end(messageFrame(append("greedy-tags", events)));
+      },
+      { window: 65_535 },
+    ),
+  "silent connections": (a) => a.strangers(1_100, () => {}),
+  "connections that only greet": (a) =>
+    a.strangers(1_100, (socket) => {
+      socket.on("data", () => {});
+      socket.write("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0");
+    }),
+  "SSE by HTTP/1.1: subscriptions nobody takes": (a) =>
+    a.strangers(490, (socket) =>
+      untaken(socket, `GET /v1/subscribe?stream=${largeStream} HTTP/1.1\r\nhost: a\r\n\r\n`),
+    ),
+  "CloudEvents by HTTP/1.1: reads nobody takes": (a) =>
+    a.strangers(490, (socket) =>
+      untaken(socket, `GET /v1/events?stream=${largeStream} HTTP/1.1\r\nhost: a\r\n\r\n`),
+    ),
 };
+
+/** Asks, and reads nothing of the answer. */
+function untaken(socket: Socket, request: string): void {
+  socket.pause();
+  socket.write(request);
+}
 
 function crowdOf([name, other]: [string, OtherAttack]): [string, Attack] {
   const { path, calls, connections, frames, isEnded, window = 0, headers = {} } = other;

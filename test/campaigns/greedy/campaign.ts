@@ -25,6 +25,7 @@ const anonymousBytesMax = 400 * MiB;
 const healthyWaitMsMax = 250;
 const sampleMs = 20;
 const largeEvents = 4;
+const listedStreams = 5_000;
 const preferredPriority = -10;
 const controlSecondsMin = 20;
 /** No request may keep the main thread from others for longer. */
@@ -35,6 +36,9 @@ const environment = {
   MALLOC_ARENA_MAX: "2",
   MALLOC_MMAP_THRESHOLD_: "262144",
 };
+
+/** What a system allows a process that nobody has allowed more. */
+const fewDescriptors = ["sh", "-c", 'ulimit -n 1024 && exec "$@"', "sh"];
 
 const protocols = ["--protocol", "kurrentdb", "--protocol", "umadb"];
 
@@ -115,7 +119,7 @@ export async function playOn(
     environment,
     nodeFlags,
     ...(breakage !== undefined && { mutant: breakage }),
-    ...(cgroup !== undefined && { under: cgroup.under }),
+    under: [...fewDescriptors, ...(cgroup?.under ?? [])],
     spawned: prefer,
   });
   prefer(process.pid);
@@ -152,9 +156,14 @@ export async function playOn(
   }
 }
 
-/** Events and a snapshot as large as they may be. */
+/** Events and a snapshot as large as they may be, and streams to list. */
 async function prepare(port: number): Promise<void> {
   const client = await WireClient.open(port);
+  const events = Array.from({ length: listedStreams }, (_, i) => {
+    return { stream: `listed-${i}`, type: "Small" };
+  });
+  const small = create(AppendRequestSchema, { events });
+  await client.unary("Append", toBinary(AppendRequestSchema, small));
   for (let i = 0; i < largeEvents; i++) {
     const payload = { case: "data" as const, value: Buffer.alloc(largeBytes) };
     const event = { id: i === 0 ? largeId : "", type: "Large", payload };

@@ -16,6 +16,7 @@ import {
 } from "../../../src/gen/annals/v1/snapshot_pb.js";
 import { messageFrame } from "../../support/raw-connection.ts";
 import { scratchFolder, ServerProcess } from "../support/server-process.ts";
+import { longWebRequests, type LongRequest } from "./long-web-requests.ts";
 
 const store = "/annals.v1.EventStoreService/";
 const clock = new URL("../support/turn-clock.ts", import.meta.url).href;
@@ -28,13 +29,6 @@ const valuesMax = 9_900;
 /** Of one query. */
 const [queryItems, queryValues] = [64, 64];
 const settleMs = 200;
-
-interface LongRequest {
-  readonly path: string;
-  readonly bytes: Uint8Array;
-  /** It does not end by itself. */
-  readonly endsAfterMs?: number;
-}
 
 type Event = MessageInitShape<typeof NewEventSchema>;
 
@@ -146,8 +140,20 @@ const appends: Readonly<Record<string, LongRequest>> = {
     path: `${store}Append`,
     bytes: Buffer.from("1200".repeat(2_000_000), "hex"),
   },
+  "2 million tags of one event": {
+    path: `${store}Append`,
+    bytes: lengthFirst(0x12, Buffer.from("2200".repeat(2_000_000), "hex")),
+  },
   "8 MB of zeros": { path: `${store}Append`, bytes: Buffer.alloc(8_000_000) },
 };
+
+/** A field of a message. */
+function lengthFirst(tag: number, value: Buffer): Buffer {
+  const length: number[] = [];
+  let left = value.length;
+  for (; left >= 0x80; left >>>= 7) length.push((left & 0x7f) | 0x80);
+  return Buffer.concat([Buffer.from([tag, ...length, left]), value]);
+}
 
 function ofText(stream: string): [string, LongRequest][] {
   return [
@@ -183,6 +189,13 @@ function longRequests(): [string, LongRequest][] {
     ],
     ["Read by 4,096 tags", read({ selection: { case: "query", value: query("read") } })],
     ["Read by 4,096 prefixes", read({ selection: { case: "query", value: { items: prefixes } } })],
+    [
+      "Read by 3.9 million empty names",
+      {
+        path: `${store}Read`,
+        bytes: lengthFirst(0x12, lengthFirst(0x0a, Buffer.from("2200".repeat(3_900_000), "hex"))),
+      },
+    ],
     [
       "Subscribe by 4,096 tags",
       {
@@ -221,6 +234,7 @@ function longRequests(): [string, LongRequest][] {
       "Read: 8 MB of unknown fields",
       { path: `${store}Read`, bytes: Buffer.from("f80100".repeat(2_600_000), "hex") },
     ],
+    ...longWebRequests(),
   ];
 }
 
@@ -256,17 +270,19 @@ export async function longestTurns(
 }
 
 function ask(session: ClientHttp2Session, long: LongRequest): Promise<string> {
-  const { path, bytes, endsAfterMs } = long;
-  const fields = { ":method": "POST", ":path": path, "content-type": "application/grpc" };
+  const { path, bytes, endsAfterMs, contentType = "application/grpc" } = long;
+  const fields = { ":method": "POST", ":path": path, "content-type": contentType };
   const stream = session.request({ ...fields, te: "trailers" });
   let status = "none";
   const told = (headers: Record<string, unknown>): void => {
     const { "grpc-status": code = status, "grpc-message": message = "" } = headers;
     status = `${String(code)} ${decodeURIComponent(String(message)).slice(0, 80)}`.trim();
+    if (contentType === "application/json") status = String(headers[":status"]);
   };
   stream.on("response", told).on("trailers", told);
   stream.on("error", () => {}).resume();
-  stream.end(messageFrame(Buffer.from(bytes)));
+  const body = Buffer.from(bytes);
+  stream.end(contentType === "application/json" ? body : messageFrame(body));
   if (endsAfterMs !== undefined) setTimeout(() => stream.close(8), endsAfterMs);
   return new Promise((resolve) => stream.once("close", () => resolve(status)));
 }
