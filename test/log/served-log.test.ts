@@ -1,13 +1,11 @@
 // Whoever serves clients says for whom it reads, or the program does not compile: without a gate, all
 // clients would wait for each other at the log's own.
 import { expect, test } from "vitest";
-import type { ServiceContext } from "../../src/grpc/services/context.ts";
 import type { Gate } from "../../src/log/scheduling/scheduler.ts";
-import type { KurrentContext } from "../../src/protocols/kurrentdb/mapping/context.ts";
+import type { ServedLog } from "../../src/log/served-log.ts";
 import { openLog } from "./harness.ts";
 
-type Served = ServiceContext["log"] | KurrentContext["log"];
-type Asks = (log: Served, gate: Gate) => void;
+type Asks = (log: ServedLog, gate: Gate) => void;
 
 /** Each is an error of the compiler. */
 const refused: readonly Asks[] = [
