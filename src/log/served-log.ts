@@ -27,6 +27,8 @@ import type {
   SubscribeRequest,
 } from "./verbs.ts";
 
+export type { Caller };
+
 type Signal = AbortSignal | undefined;
 
 interface ForConnections {

@@ -1,5 +1,5 @@
-// Whoever serves clients says for whom it reads, or the program does not compile: without a gate, all
-// clients would wait for each other at the log's own.
+// Handlers say for whom they read, or the program does not compile: without a gate, all clients
+// would wait for each other at the log's own.
 import { expect, test } from "vitest";
 import type { Gate } from "../../src/log/scheduling/scheduler.ts";
 import type { ServedLog } from "../../src/log/served-log.ts";

@@ -38,8 +38,8 @@ export function writeForms(stream: Http2Stream, forms: readonly Buffer[]): boole
 
 export interface AnswerFormat {
   /**
-   * A message as it goes out, always in the same bytes, so that what is sent can be counted and what
-   * is not can be made again. Absent: it depends on what was sent before.
+   * A message as it goes out, always in the same bytes, so that what is sent of it can be counted,
+   * and what is not made again. Absent: it depends on what was sent before.
    */
   said?(message: Framable): readonly Uint8Array[];
   /** What is sent before the first message. */

@@ -2,8 +2,7 @@
 
 import type { Limits } from "../../../domain/limits.ts";
 import type { CallEnvironment } from "../../../grpc/transport/call-environment.ts";
-import type { Caller } from "../../../log/scheduling/scheduler.ts";
-import type { ServedLog } from "../../../log/served-log.ts";
+import type { Caller, ServedLog } from "../../../log/served-log.ts";
 
 export interface KurrentContext {
   readonly log: ServedLog;

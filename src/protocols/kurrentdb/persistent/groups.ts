@@ -7,7 +7,7 @@ import { scanPlacement } from "../../../domain/record.ts";
 import { RecordedEventSchema } from "../../../gen/annals/v1/event_pb.js";
 import type { GroupInfo, GroupStart } from "../../../log/group-verbs.ts";
 import type { Call } from "../../../grpc/transport/call-environment.ts";
-import type { Caller } from "../../../log/scheduling/scheduler.ts";
+import type { Caller } from "../../../log/served-log.ts";
 import { onBehalfOf, type KurrentContext } from "../mapping/context.ts";
 import { noSubscription, subscriptionExists, tooManySubscribers } from "../mapping/errors.ts";
 import { EventStream } from "../read/event-stream.ts";
