@@ -1,81 +1,35 @@
-// The early end of a call, before its answer is complete. The client's cancellation and the
-// deadline become one signal, whose reason is the failure to report.
+// What a call says that ends early, before its answer is complete: as the error that its handler
+// sees, and as its status.
 
 import { AnnalsError } from "../../domain/errors.ts";
-import type { CancelListener, CancelSignal } from "../../log/cancellation.ts";
+import { StatusCode, type CallStatus } from "./status.ts";
 
-/** Why a call ended early, as the error that its handler sees. */
+/** By the reason of the end. */
 export interface EndWords {
-  readonly cancelled: string;
-  readonly deadlineExceeded: string;
+  readonly CANCELLED: string;
+  readonly DEADLINE_EXCEEDED: string;
 }
 
-/** The part of a call that ends it early. */
-export abstract class EndableCall implements CancelSignal {
-  private readonly words: EndWords;
-  private readonly timer: NodeJS.Timeout | undefined;
-  private controller: AbortController | undefined;
-  private endReason: AnnalsError | undefined;
-  private readonly listeners: CancelListener[] = [];
-  private isSettled = false;
+export const unaryWords: EndWords = {
+  CANCELLED: "the client cancelled the call before it took effect; nothing was stored",
+  DEADLINE_EXCEEDED: "the call's deadline passed before it took effect; nothing was stored",
+};
 
-  /** `timeoutMs` is the time until the deadline. Absent: there is no deadline. */
-  constructor(timeoutMs: number | undefined, words: EndWords) {
-    this.words = words;
-    if (timeoutMs === undefined) return;
-    this.timer = setTimeout(() => {
-      this.revoke(new AnnalsError({ reason: "DEADLINE_EXCEEDED" }, words.deadlineExceeded));
-    }, timeoutMs);
-  }
+/** Used for a stream of answers, in which each answer that was sent stays valid. */
+export const streamingWords: EndWords = {
+  CANCELLED: "the client cancelled the call",
+  DEADLINE_EXCEEDED: "the call's deadline passed; what was answered before holds",
+};
 
-  /** Created on first use, because most calls never wait for anything. */
-  get signal(): AbortSignal {
-    this.controller ??= new AbortController();
-    if (this.endReason !== undefined) this.controller.abort(this.endReason);
-    return this.controller.signal;
-  }
+/** The status of an append that is being written when its deadline passes. */
+export const maybeStored: CallStatus = {
+  code: StatusCode.DEADLINE_EXCEEDED,
+  message: "the call's deadline passed; what was on its way to disk may be stored",
+  details: [],
+};
 
-  get aborted(): boolean {
-    return this.endReason !== undefined;
-  }
-
-  /** Why the call ended early. Undefined: it has not. */
-  get reason(): AnnalsError | undefined {
-    return this.endReason;
-  }
-
-  /** Removing a listener is a linear search, so a call should have few. */
-  addEventListener(_: "abort", listener: CancelListener): void {
-    this.listeners.push(listener);
-  }
-
-  removeEventListener(_: "abort", listener: CancelListener): void {
-    const at = this.listeners.lastIndexOf(listener);
-    if (at < 0) return;
-    if (at === this.listeners.length - 1) this.listeners.pop();
-    else this.listeners.splice(at, 1);
-  }
-
-  /** Ends the call: its caller may not go on, or the call must release what it holds. */
-  revoke(reason: AnnalsError): void {
-    if (this.isSettled || this.endReason !== undefined) return;
-    this.endReason = reason;
-    clearTimeout(this.timer);
-    this.controller?.abort(reason);
-    for (const listener of this.listeners.splice(0)) listener.handleEvent();
-    this.onEnded(reason);
-  }
-
-  protected cancel(): void {
-    this.revoke(new AnnalsError({ reason: "CANCELLED" }, this.words.cancelled));
-  }
-
-  /** The answer is complete: neither deadline nor cancellation means anything any more. */
-  protected disarm(): void {
-    this.isSettled = true;
-    clearTimeout(this.timer);
-  }
-
-  /** Called once, after the listeners. */
-  protected abstract onEnded(reason: AnnalsError): void;
+/** The end of a call that may have changed the store, but whose answer cannot be held. */
+export function answerNotHeld(): AnnalsError {
+  const message = "client_memory_bytes: the answer could not be held, and what it says may be done";
+  return new AnnalsError({ reason: "OUTCOME_UNKNOWN" }, message);
 }

@@ -17,33 +17,22 @@ import { AnnalsError } from "../../domain/errors.ts";
 import type { Steps } from "../../domain/steps.ts";
 import type { StreamHandler, Http2Stream } from "../../http2/api.ts";
 import { errorCode } from "../../http2/protocol.ts";
+import type { CancelListener } from "../../log/cancellation.ts";
 import { furtherSteps, type Gate } from "../../log/scheduling/scheduler.ts";
 import { failed, tooMuchHeld, type Call, type CallEnvironment } from "./call-environment.ts";
-import { EndableCall, type EndWords } from "./call-end.ts";
+import {
+  answerNotHeld,
+  maybeStored,
+  streamingWords,
+  unaryWords,
+  type EndWords,
+} from "./call-end.ts";
 import type { ObservedCall } from "./call-observer.ts";
 import { Incoming, type IncomingOptions } from "./incoming.ts";
 import type { PrefixedMessages } from "./message-parts.ts";
 import type { Bytes, Method } from "./methods.ts";
 import { Outgoing } from "./outgoing.ts";
 import { StatusCode, type CallStatus } from "./status.ts";
-
-const unaryWords: EndWords = {
-  cancelled: "the client cancelled the call before it took effect; nothing was stored",
-  deadlineExceeded: "the call's deadline passed before it took effect; nothing was stored",
-};
-
-/** Used for a stream of answers, in which each answer that was sent stays valid. */
-const streamingWords: EndWords = {
-  cancelled: "the client cancelled the call",
-  deadlineExceeded: "the call's deadline passed; what was answered before holds",
-};
-
-/** The status of an append that is being written when its deadline passes. */
-const maybeStored: CallStatus = {
-  code: StatusCode.DEADLINE_EXCEEDED,
-  message: "the call's deadline passed; what was on its way to disk may be stored",
-  details: [],
-};
 
 /** No answer to a method that changes the store is larger. */
 const smallAnswerBytesMax = 16 * 1024;
@@ -62,11 +51,13 @@ export interface RequestOptions extends IncomingOptions {
   readonly isRepeated: boolean;
 }
 
-export class GrpcCall extends EndableCall implements Call, StreamHandler, Visitor, ObservedCall {
+export class GrpcCall implements Call, StreamHandler, Visitor, ObservedCall {
   readonly connection: Http2Stream["connection"];
   readonly headers: ReadonlyMap<string, string>;
   readonly path: string;
+  readonly peer: string;
   readonly isRepeated: boolean;
+  readonly isStream: boolean;
   private readonly stream: Http2Stream;
   private readonly method: Method;
   private readonly environment: CallEnvironment;
@@ -74,7 +65,13 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   private readonly outgoing: Outgoing;
   /** Undefined: the server does not authenticate callers, or the call was refused. */
   private readonly admission: Admission | undefined;
+  /** Why the call ended early. Undefined: it has not. */
+  reason: AnnalsError | undefined;
+  private readonly deadline: NodeJS.Timeout | undefined;
+  private controller: AbortController | undefined;
+  private readonly listeners: CancelListener[] = [];
   private hasBegun = false;
+  /** From then on, neither deadline nor cancellation means anything. */
   private isAnswered = false;
   /** Undefined: nobody is told of the call, or they have been told of its end. */
   private beganMs: number | undefined;
@@ -87,14 +84,18 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     options: RequestOptions,
     environment: CallEnvironment,
   ) {
-    super(options.timeoutMs, method.kind === "unary" ? unaryWords : streamingWords);
     this.stream = stream;
     this.connection = stream.connection;
     this.headers = stream.headers;
     this.method = method;
     this.path = method.path;
+    this.peer = stream.connection.peer;
     this.environment = environment;
     this.isRepeated = options.isRepeated;
+    this.isStream = method.kind !== "unary";
+    if (options.timeoutMs !== undefined) {
+      this.deadline = setTimeout(() => this.end("DEADLINE_EXCEEDED"), options.timeoutMs);
+    }
     const { access, memory, observer, stopping } = environment;
     this.beganMs = observer === undefined ? undefined : performance.now();
     this.outgoing = new Outgoing(stream, memory, options.format.answers, this, this.lose);
@@ -105,10 +106,6 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
     // Some clients send nothing before they have seen the answer's headers.
     if (method.kind === "bidi_streaming") this.outgoing.begin();
     this.begin(this.incoming);
-  }
-
-  get peer(): string {
-    return this.connection.peer;
   }
 
   get traceParent(): string | undefined {
@@ -129,10 +126,6 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
 
   get methodName(): string {
     return this.method.path.slice(1);
-  }
-
-  get isStream(): boolean {
-    return this.method.kind !== "unary";
   }
 
   get principal(): string {
@@ -198,12 +191,11 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
 
   /** Ends the call without its answer. */
   private refuse(error: AnnalsError, answerBytes = this.outgoing.unsentBytes): void {
-    const { environment, method } = this;
     // A call that may have changed the store has a small answer.
     const isSmall = answerBytes <= smallAnswerBytesMax;
-    const mayHaveChanged = this.isAnswered && method.kind === "unary" && isSmall;
+    const mayHaveChanged = this.isAnswered && this.method.kind === "unary" && isSmall;
     const said = mayHaveChanged ? answerNotHeld() : error;
-    const status = failed(environment, method.path, this, said);
+    const status = failed(this.environment, this.path, this, said);
     this.settle("failed");
     this.outgoing.refuse(status);
     this.told(status.code);
@@ -212,7 +204,7 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   private settle(outcome: "done" | "failed"): void {
     this.isAnswered = true;
     this.admission?.leave(outcome);
-    this.disarm();
+    clearTimeout(this.deadline);
     this.incoming.close();
   }
 
@@ -222,12 +214,11 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
 
   /** Tells who watches that the call has ended. */
   private told(code: StatusCode): void {
-    const { beganMs, incoming, outgoing } = this;
-    if (beganMs === undefined) return;
+    const { receivedBytes: requestBytes } = this.incoming;
+    const { sentBytes: answerBytes } = this.outgoing;
+    if (this.beganMs === undefined) return;
+    const ms = performance.now() - this.beganMs;
     this.beganMs = undefined;
-    const ms = performance.now() - beganMs;
-    const { receivedBytes: requestBytes } = incoming;
-    const { sentBytes: answerBytes } = outgoing;
     this.environment.observer?.ended(this, { code, ms, requestBytes, answerBytes });
   }
 
@@ -238,10 +229,10 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
 
   onReset(): void {
     this.told(StatusCode.CANCELLED);
-    this.isAnswered = true;
     this.admission?.leave("cancelled");
     this.outgoing.close();
-    this.cancel();
+    this.end("CANCELLED");
+    this.isAnswered = true;
     this.incoming.close();
   }
 
@@ -333,23 +324,24 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
   /** What was on its way cannot be sent any more. */
   private readonly lose = (error: unknown): void => {
     if (error instanceof AnnalsError) return this.revoke(error);
-    const { environment, method } = this;
-    const status = failed(environment, method.path, this, error, method.statusOf);
-    this.cancel();
+    const status = this.statusOf(error);
+    this.end("CANCELLED");
     this.finish(status);
   };
 
   private readonly fail = (error: unknown): void => {
-    const { environment, method } = this;
     // A handler whose call is over throws that reason, or something that no longer matters.
     if (this.aborted && !(error instanceof AnnalsError)) {
-      const fields = { method: method.path, error };
-      environment.logger.error("a handler failed at the end of its call", fields);
+      const fields = { method: this.path, error };
+      this.environment.logger.error("a handler failed at the end of its call", fields);
     }
     if (this.isAnswered) return;
-    const reason = this.reason ?? error;
-    this.finish(failed(environment, method.path, this, reason, method.statusOf));
+    this.finish(this.statusOf(this.reason ?? error));
   };
+
+  private statusOf(error: unknown): CallStatus {
+    return failed(this.environment, this.path, this, error, this.method.statusOf);
+  }
 
   private finish(status?: CallStatus, answer?: Bytes): void {
     if (this.isAnswered) return;
@@ -359,24 +351,50 @@ export class GrpcCall extends EndableCall implements Call, StreamHandler, Visito
       this.told(status?.code ?? StatusCode.OK);
     } catch (error) {
       if (error instanceof AnnalsError) return this.refuse(error, answer?.length);
-      this.environment.logger.error("an answer could not be sent", {
-        method: this.method.path,
-        error,
-      });
+      const fields = { method: this.path, error };
+      this.environment.logger.error("an answer could not be sent", fields);
       this.told(StatusCode.INTERNAL);
       this.stream.reset(errorCode.internal);
     }
   }
 
-  /** The deadline has passed. A handler that lets go at it has said so by the end of the turn. */
-  protected onEnded(reason: AnnalsError): void {
+  /** Created on first use, because most calls never wait for anything. */
+  get signal(): AbortSignal {
+    this.controller ??= new AbortController();
+    if (this.reason !== undefined) this.controller.abort(this.reason);
+    return this.controller.signal;
+  }
+
+  get aborted(): boolean {
+    return this.reason !== undefined;
+  }
+
+  /** Removing a listener is a linear search, so a call should have few. */
+  addEventListener(_: "abort", listener: CancelListener): void {
+    this.listeners.push(listener);
+  }
+
+  removeEventListener(_: "abort", listener: CancelListener): void {
+    const at = this.listeners.lastIndexOf(listener);
+    if (at === this.listeners.length - 1) this.listeners.pop();
+    else if (at >= 0) this.listeners.splice(at, 1);
+  }
+
+  private end(reason: keyof EndWords): void {
+    const words = this.isStream ? streamingWords : unaryWords;
+    this.revoke(new AnnalsError({ reason }, words[reason]));
+  }
+
+  /** Ends the call early: its caller may not go on, or the call must release what it holds. */
+  revoke(reason: AnnalsError): void {
+    if (this.isAnswered || this.reason !== undefined) return;
+    this.reason = reason;
+    clearTimeout(this.deadline);
+    this.controller?.abort(reason);
+    for (const listener of this.listeners.splice(0)) listener.handleEvent();
     if (this.isAnswered) return;
+    // A handler that lets go at it has said so by the end of the turn.
     if (this.method.kind !== "unary" || !this.hasBegun) setImmediate(this.fail, reason);
     else if (reason.reason !== "OVERLOADED") setImmediate(() => this.finish(maybeStored));
   }
-}
-
-function answerNotHeld(): AnnalsError {
-  const message = "client_memory_bytes: the answer could not be held, and what it says may be done";
-  return new AnnalsError({ reason: "OUTCOME_UNKNOWN" }, message);
 }

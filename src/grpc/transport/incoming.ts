@@ -317,7 +317,9 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   private accept({ bytes, isCompressed }: Packed): void {
     this.release(prefixBytes);
     this.messageCount++;
-    const message = owned(bytes);
+    // A small message that waits must not keep all that was read with it.
+    const isMostOfIt = bytes.length * 2 >= bytes.buffer.byteLength;
+    const message = isMostOfIt ? bytes : Buffer.from(bytes);
     if (!isCompressed && this.packed.length === 0) return this.queue(message);
     this.packed.push({ bytes: message, isCompressed });
     void this.unpack();
@@ -381,12 +383,6 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
 function grown(partial: Buffer, size: number): Buffer {
   if (partial.length === 0) return Buffer.allocUnsafeSlow(size);
   return Buffer.from((partial.buffer as ArrayBuffer).transfer(size));
-}
-
-/** A small message that waits must not keep all that was read with it. */
-function owned(message: Buffer): Buffer {
-  const isMostOfIt = message.length * 2 >= message.buffer.byteLength;
-  return isMostOfIt ? message : Buffer.from(message);
 }
 
 function tooLong(bytes: number, receiveBytesMax: number): StatusError {

@@ -35,8 +35,14 @@ import type { CommitObserver } from "../log-observer.ts";
 import { CommitStats } from "./commit-stats.ts";
 import { HeldAnswers } from "./held-answers.ts";
 import { decidedSideValues, loadCheckpoints } from "./side-values.ts";
-import { freshBytes, QueueOrder } from "./queue-order.ts";
-import { weightOf, type QueueEntry, type SideWrite, type Weight } from "./weight.ts";
+import {
+  freshBytes,
+  QueueOrder,
+  weightOf,
+  type QueueEntry,
+  type SideWrite,
+  type Weight,
+} from "./queue-order.ts";
 
 /** The delay that a refused append is asked to wait: the time of a few commits. */
 const retryAfterMs = 250;
@@ -166,23 +172,23 @@ export class AppendQueue {
     client: object,
     signal?: CancelSignal,
   ): Promise<CommitAnswer<O>> {
-    return new Promise<CommitAnswer<O>>((resolve, reject) => {
-      const waiting: Waiting = {
-        client,
-        bytes: weight.storedBytes,
-        entry,
-        weight,
-        signal,
-        resolve: resolve as (answer: CommitAnswer<unknown>) => void,
-        reject,
-        handleEvent: () => this.abandon(waiting),
-      };
-      this.waiting.add(waiting);
-      this.heldBytes += weight.heldBytes;
-      this.heldCount++;
-      signal?.addEventListener("abort", waiting, { once: true });
-      if (!this.running) void this.run();
-    });
+    const { promise, resolve, reject } = Promise.withResolvers<CommitAnswer<O>>();
+    const waiting: Waiting = {
+      client,
+      bytes: weight.storedBytes,
+      entry,
+      weight,
+      signal,
+      resolve: resolve as (answer: CommitAnswer<unknown>) => void,
+      reject,
+      handleEvent: () => this.abandon(waiting),
+    };
+    this.waiting.add(waiting);
+    this.heldBytes += weight.heldBytes;
+    this.heldCount++;
+    signal?.addEventListener("abort", waiting, { once: true });
+    if (!this.running) void this.run();
+    return promise;
   }
 
   /** The signal of an entry was aborted, and the entry is in no commit yet. */
