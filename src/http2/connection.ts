@@ -24,6 +24,8 @@ import { Receiver, type ReceivingConnection } from "./receiver.ts";
 import type { Stream } from "./stream.ts";
 
 const ignore = (): void => {};
+/** Calls that pay in one turn: each takes some 20 microseconds. */
+const refusedPerTurn = 64;
 
 /** What the connections of a server share. */
 export interface ConnectionParts {
@@ -83,17 +85,25 @@ export class Connection implements ReceivingConnection, SendingConnection {
   }
 
   relieve(bytes: number): void {
-    const largest = [...this.receiver.streams.values()]
-      .filter(({ heldBytes }) => heldBytes > 0)
-      .toSorted((a, b) => b.heldBytes - a.heldBytes);
+    // The connection itself may hold it: unsent output, and frames that are incomplete.
+    if (this.refuseLargest(bytes) === bytes) this.destroy("budget");
+  }
+
+  /** Refuses streams of which each holds at least half as much as the largest. */
+  private refuseLargest(bytes: number): number {
+    const streams = [...this.receiver.streams.values()];
+    const mostBytes = streams.reduce((most, { heldBytes }) => Math.max(most, heldBytes), 0);
     let left = bytes;
-    for (const stream of largest) {
-      if (left <= 0) return;
-      left -= stream.heldBytes;
+    let count = 0;
+    for (const stream of streams) {
+      const { heldBytes } = stream;
+      if (heldBytes === 0 || heldBytes < mostBytes / 2) continue;
+      if (left <= 0 || ++count > refusedPerTurn) break;
+      left -= heldBytes;
       this.attempt(() => stream.refuse());
     }
-    // The connection itself holds the rest: unsent output, and frames that are incomplete.
-    if (largest.length === 0) this.destroy("budget");
+    if (left > 0 && left < bytes) setImmediate(() => this.refuseLargest(left));
+    return left;
   }
 
   drain(): void {

@@ -14,9 +14,9 @@ function exhaust(pace: ReadPace): number {
 }
 
 describe("a pace", () => {
-  test("lets a turn read two megabytes", async () => {
+  test("lets a turn read half a mebibyte", async () => {
     const pace = new ReadPace();
-    expect(exhaust(pace)).toBe(32);
+    expect(exhaust(pace)).toBe(8);
     expect(pace.took(64 * 1024)).toBe(false);
     await turn();
     expect(pace.took(64 * 1024)).toBe(true);
@@ -26,13 +26,13 @@ describe("a pace", () => {
     const pace = new ReadPace();
     exhaust(pace);
     const called: number[] = [];
-    const waiting = Array.from({ length: 40 }, (_, i) => () => void called.push(i));
+    const waiting = Array.from({ length: 12 }, (_, i) => () => void called.push(i));
     for (const each of waiting) pace.wait(each);
     pace.forget(waiting[3] as () => void);
     await turn();
-    expect(called).toEqual([...waiting.keys()].filter((i) => i !== 3).slice(0, 32));
+    expect(called).toEqual([...waiting.keys()].filter((i) => i !== 3).slice(0, 8));
     await turn();
-    expect(called.length).toBe(39);
+    expect(called.length).toBe(11);
   });
 });
 

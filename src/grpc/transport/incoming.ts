@@ -7,7 +7,7 @@ import type { Http2Stream } from "../../http2/api.ts";
 import { tooMuchHeld, type Call, type Stopping } from "./call-environment.ts";
 import type { CallFormat } from "./call-format.ts";
 import { prefixBytes } from "./message-parts.ts";
-import { inflate, type Compression } from "./inflate.ts";
+import { chunkBytes, inflate, type Compression } from "./inflate.ts";
 import { RequestDeadline, type Awaited, type RequestTimes } from "./request-deadlines.ts";
 import { StatusCode, StatusError } from "./status.ts";
 
@@ -15,7 +15,7 @@ import { StatusCode, StatusError } from "./status.ts";
 const aheadBytesMax = 64 * 1024;
 const aheadCountMax = 64;
 /** About the memory that zlib needs to inflate a message. */
-const inflaterBytes = 48 * 1024;
+const inflaterBytes = 32 * 1024 + chunkBytes;
 
 const nothing: Buffer = Buffer.alloc(0);
 

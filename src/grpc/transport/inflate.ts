@@ -7,13 +7,17 @@ import { StatusCode, StatusError } from "./status.ts";
 /** Values of `grpc-encoding` besides `identity`. `deflate` is the zlib format. */
 export type Compression = "gzip" | "deflate";
 
+/** Each is a trip to the thread pool and back. */
+export const chunkBytes = 64 * 1024;
+
 /** Calls `onChunk` with the length of each chunk. If it throws, the promise rejects with that. */
 export async function inflate(
   bytes: Buffer,
   compression: Compression,
   onChunk: (bytes: number) => void,
 ): Promise<Buffer> {
-  const inflater = compression === "gzip" ? createGunzip() : createInflate();
+  const options = { chunkSize: chunkBytes };
+  const inflater = compression === "gzip" ? createGunzip(options) : createInflate(options);
   const chunks: Buffer[] = [];
   try {
     inflater.end(bytes);

@@ -46,8 +46,8 @@ const burstShare = 1 / 16;
 const relievedShare = 1 / 8;
 /** Beyond the budget: for connections within their share, as long as they are few. */
 const reserveShare = 1 / 4;
-/** What each connection may hold even then. */
-const leastBytes = 8 * 1024;
+/** What each connection may hold even then: it takes 48 KiB itself, and has small calls. */
+const leastBytes = 64 * 1024;
 const payersMax = 4;
 const payingMs = 250;
 

@@ -106,7 +106,7 @@ describe("when the budget is short", () => {
 
 test("shares of a thousand connections add little to the budget, and each may hold some", () => {
   const KiB = 1024;
-  const [most, sure, least] = [8 * KiB * KiB, 96 * KiB, 8 * KiB];
+  const [most, sure, least] = [8 * KiB * KiB, 96 * KiB, 64 * KiB];
   const timers = handTimers();
   const memory = new ClientMemory({ bytesMax: most, sureBytes: sure, timers });
   const all = Array.from({ length: 1_000 }, () => new Connection(memory));
