@@ -9,6 +9,7 @@ import type { StorageRead } from "../../storage.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { TermKind } from "../format/keys.ts";
 import { namesWithPrefix } from "./names.ts";
+import { TypeFilter } from "./type-filter.ts";
 import type { TermHead } from "../state/term-table.ts";
 import type { Term } from "../state/terms.ts";
 
@@ -18,7 +19,9 @@ export type Plan =
 
 const scan: Plan = { kind: "scan" };
 /** Beyond this share of the log, walking it is cheaper than following postings. */
-const scanShare = 0.25;
+const scanShare = 1 / 4;
+/** The same where types alone tell that most records are not wanted. */
+const scanShareByType = 1 / 16;
 const categoriesMax = 256;
 
 /** A plan as of `head`. Every event that can match has at least one of the terms. */
@@ -47,7 +50,8 @@ export async function planFor(store: OpenStore, read: StorageRead, head: number)
       count += found.count === positionMax ? 0 : found.count;
     }
   }
-  if (count > head * scanShare && head > 1_000) return scan;
+  const share = TypeFilter.of(selection) === undefined ? scanShare : scanShareByType;
+  if (count > head * share && head > 1_000) return scan;
   return { kind: "terms", terms: [...chosen.values()] };
 }
 

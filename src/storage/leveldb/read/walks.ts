@@ -15,6 +15,7 @@ import { chunkHolding, chunksBackwards, chunksForwards, chunksFromMemory } from 
 import type { Gatherer } from "./gatherer.ts";
 import { chunkOfVersion, MergedPostings } from "./postings.ts";
 import type { Candidates, PostingRange } from "./postings.ts";
+import { TypeFilter } from "./type-filter.ts";
 
 export class FoundEvent {
   readonly frame: Uint8Array;
@@ -98,12 +99,13 @@ async function* logStretches(
   const inMemory = store.tail.page(first, last, 1).length > 0;
   const forwards = inMemory ? chunksFromMemory : chunksForwards;
   const chunks = read.direction === "forwards" ? forwards : chunksBackwards;
+  const filter = TypeFilter.of(read.selection);
   for await (const page of chunks(store, read.positions, head, read.batchBytes * 2)) {
     for (const chunk of page) {
       // Pages are fetched up to the head; chunks after the range do not belong to this read.
       if (chunk.first > last) break;
       const isEmpty = chunk.reclaimed?.isEmptied === true && skipsRemoved(store, read);
-      yield chunkStretch(read, chunk, isEmpty);
+      yield chunkStretch(read, chunk, isEmpty, filter);
     }
   }
 }
@@ -130,13 +132,18 @@ export function batchIn(chunks: readonly Chunk[], read: StorageRead): Batch | un
   return { frames, count, bytes, through: positions.last };
 }
 
-function chunkStretch(read: StorageRead, chunk: Chunk, isEmpty: boolean): Stretch {
+function chunkStretch(
+  read: StorageRead,
+  chunk: Chunk,
+  isEmpty: boolean,
+  filter: TypeFilter | undefined,
+): Stretch {
   const { records: bytes, count } = chunk;
   return {
     chunk,
     whole: isWhole(read, chunk) ? { bytes, count } : undefined,
     through: progress(read, chunk.first, chunk.last),
-    ...(isEmpty ? nothing : found(() => chunkEvents(read, chunk))),
+    ...(isEmpty ? nothing : found(() => chunkEvents(read, chunk, filter))),
   };
 }
 
@@ -158,8 +165,10 @@ function selectsAllOf(selection: Selection, chunk: Chunk): boolean {
 }
 
 /** The events of a chunk that the read selects, in its order. */
-function* chunkEvents(read: StorageRead, chunk: Chunk): Generator<FoundEvent> {
+function* chunkEvents(read: StorageRead, chunk: Chunk, filter?: TypeFilter): Generator<FoundEvent> {
   const { selection, versions, positions } = read;
+  // What is left of a lost event may have another type than it had.
+  const types = chunk.reclaimed === undefined ? filter : undefined;
   const offsets = frameOffsets(chunk);
   const everything = selectsAllOf(selection, chunk);
   const forwards = read.direction === "forwards";
@@ -167,7 +176,9 @@ function* chunkEvents(read: StorageRead, chunk: Chunk): Generator<FoundEvent> {
     const ordinal = forwards ? i : chunk.count - 1 - i;
     const position = chunk.first + ordinal;
     if (position < positions.first || position > positions.last) continue;
-    const frame = chunk.records.subarray(offsets[ordinal], offsets[ordinal + 1]);
+    const [start, end] = [offsets[ordinal] as number, offsets[ordinal + 1] as number];
+    if (types?.mayPass(chunk.records, start, end) === false) continue;
+    const frame = chunk.records.subarray(start, end);
     const header = everything ? undefined : scanRecord(recordOf(frame));
     if (header !== undefined) {
       if (!selects(selection, header)) continue;

@@ -7,6 +7,7 @@
 // Until the filter holds all that was there when the store opened, it says nothing.
 
 import { setImmediate } from "node:timers/promises";
+import { memoryShare } from "../../../process-memory.ts";
 import { prefixId, prefixTerm } from "../format/keys.ts";
 import type { Entry, Kv, Scan } from "../kv/kv.ts";
 import { openScan } from "../kv/scan.ts";
@@ -20,7 +21,7 @@ const bitsPerKey = 12;
 const layerWordsFirst = 2 ** 15;
 const layerGrowth = 4;
 const layerWordsMax = 2 ** 22;
-const wordsMax = 2 ** 23;
+const wordsMax = 2 ** 23 * memoryShare;
 
 /** Keys that are added in one turn of the event loop: about a millisecond. */
 const keysPerTurn = 2_000;
