@@ -1,12 +1,12 @@
 // Clients of HTTP as their users have them: those of Connect and gRPC-Web in each of their forms,
-// Server-Sent Events through a restart, the SDKs of CloudEvents, the client of the Model Context
-// Protocol, and validators of OpenAPI.
+// Server-Sent Events through a restart (four languages), the SDKs of CloudEvents (three), the client
+// of the Model Context Protocol, and validators of OpenAPI.
 import { afterAll, expect, test } from "vitest";
 import { build, missingTool, sourcesOf } from "./build-cache.ts";
 import type { Facts } from "./conversation.ts";
 import { notRun, printReport, ran } from "./report.ts";
 import { runClient } from "./run-client.ts";
-import { pythonNeeds, type Toolchain } from "./toolchains.ts";
+import { javaNeeds, pythonNeeds, type Toolchain } from "./toolchains.ts";
 
 const toolchains: Readonly<Record<string, Toolchain>> = {
   web: {
@@ -35,6 +35,12 @@ const toolchains: Readonly<Record<string, Toolchain>> = {
     needs: [["go", "version"]],
     build: [["go", "build", "-o", "client", "."]],
     run: ["./client"],
+  },
+  "web-java": {
+    name: "web-java",
+    needs: javaNeeds,
+    build: [["mvn", "--batch-mode", "--quiet", "package"]],
+    run: ["java", "-cp", "target/classes:target/lib/*", "example.Follow"],
   },
 };
 
@@ -115,7 +121,14 @@ test("Python's libraries see what was sent", async ({ skip }) => {
   expect(facts.get("openapi")).toEqual({ valid: true });
 });
 
-test("Go's SDK of CloudEvents sees what was sent", async ({ skip }) => {
+test("Java's client of Server-Sent Events sees each event once through a restart", async ({
+  skip,
+}) => {
+  const facts = await said("web-java", skip);
+  expect(facts.get("okhttp-eventsource")).toEqual({ seen: ["A", "B", "C"] });
+});
+
+test("Go's libraries see what was sent", async ({ skip }) => {
   const facts = await said("web-go", skip);
   const back = (id: string, data: string) => {
     // The SDK does not decode what headers have as percent-encoded UTF-8.
@@ -130,4 +143,5 @@ test("Go's SDK of CloudEvents sees what was sent", async ({ skip }) => {
     "bytes, structured": back("bytes-structured", "\u0000\u0001\n"),
     "bytes, binary": back("bytes-binary", "\u0000\u0001\n"),
   });
+  expect(facts.get("eventsource")).toEqual({ seen: ["A", "B", "C"] });
 });

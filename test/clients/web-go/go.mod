@@ -2,7 +2,10 @@ module annals.example/web
 
 go 1.24
 
-require github.com/cloudevents/sdk-go/v2 v2.16.2
+require (
+	github.com/cloudevents/sdk-go/v2 v2.16.2
+	github.com/launchdarkly/eventsource v1.11.0
+)
 
 require (
 	github.com/google/uuid v1.6.0 // indirect

@@ -1,17 +1,20 @@
-// What Go's SDK of CloudEvents sees: what it sent, in the structured and the binary mode. Prints a
-// line of JSON.
+// What Go's SDK of CloudEvents sees: what it sent, in the structured and the binary mode; and what a
+// client of Server-Sent Events sees of a stream through a restart. Prints a line of JSON for each.
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
+	"strings"
 
 	cloudevents "github.com/cloudevents/sdk-go/v2"
 	"github.com/cloudevents/sdk-go/v2/binding"
 	cehttp "github.com/cloudevents/sdk-go/v2/protocol/http"
+	"github.com/launchdarkly/eventsource"
 )
 
 type fact struct {
@@ -58,6 +61,51 @@ func main() {
 	}
 	flat["cloudevents"]["what"] = "cloudevents"
 	fmt.Println(string(must(json.Marshal(flat["cloudevents"]))))
+	followed := map[string]any{"what": "eventsource", "seen": follow(base)}
+	fmt.Println(string(must(json.Marshal(followed))))
+}
+
+// The client connects anew by itself, with the last id that it has seen.
+func follow(base string) []string {
+	store(base, "A")
+	store(base, "B")
+	url := base + "/v1/subscribe?stream=go-followed"
+	goOn := func(error) eventsource.StreamErrorHandlerResult {
+		return eventsource.StreamErrorHandlerResult{}
+	}
+	stream := must(eventsource.SubscribeWithURL(url, eventsource.StreamOptionErrorHandler(goOn)))
+	defer stream.Close()
+	seen := []string{}
+	hasRestarted := false
+	for event := range stream.Events {
+		if event.Event() == "" || event.Event() == "message" {
+			var told struct{ Type string }
+			if err := json.Unmarshal([]byte(event.Data()), &told); err != nil {
+				panic(err)
+			}
+			seen = append(seen, told.Type)
+			if told.Type == "C" {
+				break
+			}
+		}
+		if event.Event() == "caught_up" && !hasRestarted {
+			hasRestarted = true
+			fmt.Println("RESTART")
+			must(bufio.NewReader(os.Stdin).ReadString('\n'))
+			store(base, "C")
+		}
+	}
+	return seen
+}
+
+func store(base string, kind string) {
+	body := fmt.Sprintf(`{"stream":"go-followed","events":[{"type":%q}]}`, kind)
+	url := base + "/annals.v1.EventStoreService/Append"
+	stored := must(http.Post(url, "application/json", strings.NewReader(body)))
+	defer stored.Body.Close()
+	if stored.StatusCode != 200 {
+		panic(stored.Status)
+	}
 }
 
 func roundTrip(base string, event cloudevents.Event, mode string) fact {
