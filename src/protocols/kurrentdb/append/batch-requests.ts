@@ -46,6 +46,8 @@ interface Message {
   correlation: Uint8Array;
   options: Uint8Array | undefined;
   readonly proposed: Uint8Array[];
+  /** It has more events than are read in one turn. */
+  hasTooMany: boolean;
   isFinal: boolean;
 }
 
@@ -89,8 +91,10 @@ export class Incomplete {
 }
 
 /** Throws if the options are not valid. */
-function take({ limits }: LogContext, batch: BatchedAppend, { proposed }: Message): undefined {
+function take({ limits }: LogContext, batch: BatchedAppend, message: Message): undefined {
+  const { proposed, hasTooMany } = message;
   if (batch.bytes > limits.appendBytesMax) throw appendTooLarge(limits.appendBytesMax);
+  if (hasTooMany) throw invalidArgument(`a request has more than ${proposedMax} events`);
   for (const bytes of proposed) batch.events.push(readProposed(bytes, limits));
 }
 
@@ -192,6 +196,7 @@ function messageIn(request: Buffer): Message {
     correlation: new Uint8Array(),
     options: undefined,
     proposed: [],
+    hasTooMany: false,
     isFinal: false,
   };
   try {
@@ -200,7 +205,7 @@ function messageIn(request: Buffer): Message {
       const tag = reader.varint();
       if (tag === 0x0a) message.correlation = reader.view();
       else if (tag === 0x12) message.options = reader.view();
-      else if (tag === 0x1a) message.proposed.push(countedIn(message, reader.view()));
+      else if (tag === 0x1a) keep(message, reader.view());
       else if (tag === 0x20) message.isFinal = reader.varint() !== 0;
       else reader.passOver(tag & 7);
     }
@@ -211,7 +216,7 @@ function messageIn(request: Buffer): Message {
   return message;
 }
 
-function countedIn({ proposed }: Message, event: Uint8Array): Uint8Array {
-  if (proposed.length < proposedMax) return event;
-  throw invalidArgument(`a request has more than ${proposedMax} events`);
+function keep(message: Message, event: Uint8Array): void {
+  if (message.proposed.length < proposedMax) message.proposed.push(event);
+  else message.hasTooMany = true;
 }

@@ -3,6 +3,7 @@
 // `JSON.stringify`.
 
 import { WireReader } from "../../../domain/wire.ts";
+import { copied, needsEscape, Words } from "./words.ts";
 
 const tagTag = 0x22;
 const tagEntry = 0x2a;
@@ -12,11 +13,7 @@ const tagValue = 0x12;
 const entriesMax = 16;
 
 const quote = 0x22;
-const tagsMember = Buffer.from('"$tags":[');
-/** What no text has that is written here: control characters, quotes and backslashes. */
-const isEscaped = Uint8Array.from({ length: 256 }, (_, byte) =>
-  byte < 0x20 || byte === quote || byte === 0x5c ? 1 : 0,
-);
+const tagsMember = new Words(Buffer.from('"$tags":['));
 
 /** What `MetadataText.write` answers where the generated codec is needed. */
 export const needsCodec = -1;
@@ -24,7 +21,7 @@ export const needsCodec = -1;
 /** The bytes that the text of so many bytes of a record has, at most. */
 export function textBytesMax(bytes: number): number {
   // Each entry has at least four bytes of its own beside key and value, and a tag two.
-  return 2 * bytes + tagsMember.length + 8;
+  return 2 * bytes + tagsMember.bytes.length + 8;
 }
 
 /** Writes one text after another. */
@@ -36,15 +33,21 @@ export class MetadataText {
    * Writes the text of the tags and entries between two offsets of a record. Returns the offset
    * after it, or `needsCodec`. Throws `RangeError` for malformed bytes.
    */
-  write(record: Buffer, [from, end]: readonly [number, number], into: Buffer, at: number): number {
-    into[at] = 0x7b;
-    const entriesEnd = this.writeEntries(new WireReader(record, from, end), into, at + 1);
+  write(record: Words, [from, end]: readonly [number, number], into: Words, at: number): number {
+    into.bytes[at] = 0x7b;
+    const entriesEnd = this.writeEntries(record, [from, end], into, at + 1);
     if (entriesEnd === needsCodec) return needsCodec;
-    return writeTags(new WireReader(record, from, end), into, entriesEnd, entriesEnd > at + 1);
+    return writeTags(record, [from, end], into, entriesEnd);
   }
 
-  private writeEntries(reader: WireReader, into: Buffer, start: number): number {
-    const record = reader.bytes;
+  private writeEntries(
+    record: Words,
+    [from, end]: readonly [number, number],
+    into: Words,
+    start: number,
+  ): number {
+    const { bytes } = record;
+    const reader = new WireReader(bytes, from, end);
     let at = start;
     let count = 0;
     while (!reader.done) {
@@ -60,16 +63,16 @@ export class MetadataText {
       reader.offset = keyEnd;
       // The codec decides about `$tags`, which the tags replace, and about keys that are numbers,
       // which an object has first. Both begin with a byte before `:`.
-      if (keyEnd === keyAt || (record[keyAt] as number) < 0x3a) return needsCodec;
+      if (keyEnd === keyAt || (bytes[keyAt] as number) < 0x3a) return needsCodec;
       if (keyEnd >= entryEnd || reader.varint() !== tagValue) return needsCodec;
       const valueEnd = reader.lengthEnd();
-      if (valueEnd !== entryEnd || this.isKnown(record, keyAt, keyEnd, count)) return needsCodec;
+      if (valueEnd !== entryEnd || this.isKnown(bytes, keyAt, keyEnd, count)) return needsCodec;
       this.keyAt[count] = keyAt;
       this.keyEnd[count] = keyEnd;
-      if (count++ > 0) into[at++] = 0x2c;
+      if (count++ > 0) into.bytes[at++] = 0x2c;
       at = writeText(record, keyAt, keyEnd, into, at);
       if (at === needsCodec) return needsCodec;
-      into[at++] = 0x3a;
+      into.bytes[at++] = 0x3a;
       at = writeText(record, reader.offset, valueEnd, into, at);
       if (at === needsCodec) return needsCodec;
       reader.offset = entryEnd;
@@ -89,8 +92,14 @@ export class MetadataText {
   }
 }
 
-/** The tags, and the end of the object. `isBegun`: it has members. */
-function writeTags(reader: WireReader, into: Buffer, start: number, isBegun: boolean): number {
+/** The tags, and the end of the object, whose entries end at an offset. */
+function writeTags(
+  record: Words,
+  [from, end]: readonly [number, number],
+  into: Words,
+  start: number,
+): number {
+  const reader = new WireReader(record.bytes, from, end);
   let at = start;
   let count = 0;
   while (!reader.done) {
@@ -100,32 +109,23 @@ function writeTags(reader: WireReader, into: Buffer, start: number, isBegun: boo
       continue;
     }
     const textEnd = reader.lengthEnd();
-    if (count > 0 || isBegun) into[at++] = 0x2c;
-    if (count++ === 0) at += tagsMember.copy(into, at);
-    at = writeText(reader.bytes, reader.offset, textEnd, into, at);
+    // An object without entries is its opening brace.
+    if (count > 0 || into.bytes[at - 1] === quote) into.bytes[at++] = 0x2c;
+    if (count++ === 0) at = copied(tagsMember, 0, tagsMember.bytes.length, into, at);
+    at = writeText(record, reader.offset, textEnd, into, at);
     if (at === needsCodec) return needsCodec;
     reader.offset = textEnd;
   }
-  if (count > 0) into[at++] = 0x5d;
-  into[at++] = 0x7d;
+  if (count > 0) into.bytes[at++] = 0x5d;
+  into.bytes[at++] = 0x7d;
   return at;
 }
 
 /** Returns the offset after it. `needsCodec`: something in it needs an escape. */
-function writeText(
-  record: Uint8Array,
-  from: number,
-  end: number,
-  into: Buffer,
-  start: number,
-): number {
-  let at = start;
-  into[at++] = quote;
-  for (let i = from; i < end; i++) {
-    const byte = record[i] as number;
-    if (isEscaped[byte] === 1) return needsCodec;
-    into[at++] = byte;
-  }
-  into[at++] = quote;
-  return at;
+function writeText(record: Words, from: number, end: number, into: Words, start: number): number {
+  if (needsEscape(record, from, end)) return needsCodec;
+  into.bytes[start] = quote;
+  const at = copied(record, from, end, into, start + 1);
+  into.bytes[at] = quote;
+  return at + 1;
 }

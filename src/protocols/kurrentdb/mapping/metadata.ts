@@ -43,16 +43,14 @@ export function metadataChange(text: string, id: string, version: number): Metad
   const maxAge = wholeNumber(members, "$maxAge", maxAgeSecondsMax);
   const maxCount = wholeNumber(members, "$maxCount", Number.MAX_SAFE_INTEGER);
   const first = tb === undefined || tb === null || deletes ? 0 : truncateBefore(tb);
-  if (first > version + 1) {
-    throw invalidArgument(`$tb is beyond the stream's next revision (${version})`);
-  }
   const clear: ("maxAge" | "maxCount")[] = [];
   if (maxAge === undefined) clear.push("maxAge");
   if (maxCount === undefined) clear.push("maxCount");
   const policy = {
     maxAge: maxAge === undefined ? undefined : maxAge * secondMicros,
     maxCount,
-    truncateBefore: first,
+    // It removes nothing that is to come.
+    truncateBefore: Math.min(first, version + 1),
     labels: { [metadataKey]: text, [clientIdKey]: id },
     clear,
   };
@@ -158,6 +156,7 @@ function says(members: Members, policy: StreamPolicy): boolean {
   return (
     (typeof age === "number" ? age * secondMicros : undefined) === policy.maxAge &&
     (typeof count === "number" ? count : undefined) === policy.maxCount &&
-    (before === policy.truncateBefore || (before === 0 && policy.truncateBefore <= 1))
+    // `$tb` may have been beyond the next revision.
+    (before >= policy.truncateBefore || (before === 0 && policy.truncateBefore <= 1))
   );
 }

@@ -9,6 +9,7 @@ import { clientIdKey, linkType, metadataBase64Key, metadataKey } from "./content
 import { bufferOf, hasAt } from "./bytes.ts";
 import { uuidText } from "./ids.ts";
 import { MetadataText, needsCodec, textBytesMax } from "./metadata-text.ts";
+import { copied, Words } from "./words.ts";
 
 const plainKey = Buffer.from(metadataKey);
 /** What the keys of this protocol begin with. */
@@ -22,11 +23,11 @@ const isSpecial = 4;
 const plainLink = Buffer.from(linkType);
 const lifecyclePrefix = Buffer.from(lifecycleStream(""));
 const jsonType = Buffer.from("application/json");
-const nothing: Buffer = Buffer.alloc(0);
+const nothing = new Words(Buffer.alloc(0));
 
 export class RecordView {
   /** The record, and what is before and after it. */
-  bytes: Buffer = nothing;
+  words = nothing;
   private recordAt = 0;
   private recordEnd = 0;
   idAt = 0;
@@ -54,9 +55,13 @@ export class RecordView {
   private decoded: Buffer | undefined;
   private text: MetadataText | undefined;
 
+  get bytes(): Buffer {
+    return this.words.bytes;
+  }
+
   /** Lets go of the record, which is part of its batch. */
   clear(): void {
-    this.bytes = nothing;
+    this.words = nothing;
     this.decoded = undefined;
   }
 
@@ -71,9 +76,9 @@ export class RecordView {
   /** The metadata bytes of this protocol. */
   get metadata(): Uint8Array {
     for (;;) {
-      const into = Buffer.allocUnsafe(this.metadataBytesMax);
+      const into = new Words(Buffer.allocUnsafe(this.metadataBytesMax));
       const end = this.writeMetadata(into, 0);
-      if (end !== needsCodec) return into.subarray(0, end);
+      if (end !== needsCodec) return into.bytes.subarray(0, end);
     }
   }
 
@@ -101,14 +106,14 @@ export class RecordView {
    * Writes the metadata bytes of this protocol, and returns the offset after them. `needsCodec`:
    * they may be more than was said, and are written the next time.
    */
-  writeMetadata(into: Buffer, at: number): number {
-    const { kinds, decoded, bytes, ownAt, ownEnd, othersAt, othersEnd } = this;
-    if (decoded !== undefined) return at + decoded.copy(into, at);
+  writeMetadata(into: Words, at: number): number {
+    const { kinds, decoded, words, ownAt, ownEnd, othersAt, othersEnd } = this;
+    if (decoded !== undefined) return at + decoded.copy(into.bytes, at);
     // The metadata of this protocol hides what others would be shown of it.
-    if ((kinds & ofThis) > 0) return at + bytes.copy(into, at, ownAt, ownEnd);
+    if ((kinds & ofThis) > 0) return copied(words, ownAt, ownEnd, into, at);
     if (kinds === 0) return at;
     const text = (this.text ??= new MetadataText());
-    const end = text.write(bytes, [othersAt, othersEnd], into, at);
+    const end = text.write(words, [othersAt, othersEnd], into, at);
     if (end === needsCodec) this.decodeOthers();
     return end;
   }
@@ -160,7 +165,7 @@ export class RecordView {
    * varint is written out here: this runs for each event of every read.
    */
   private scanIn(bytes: Buffer, from: number, end: number): this {
-    this.bytes = bytes;
+    if (bytes !== this.words.bytes) this.words = new Words(bytes);
     this.recordAt = from;
     this.recordEnd = end;
     this.streamEnd = this.streamAt = this.typeAt = this.typeEnd = 0;

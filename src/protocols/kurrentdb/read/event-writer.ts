@@ -15,13 +15,14 @@ import { idChars, writeStructuredId } from "../mapping/ids.ts";
 import { presentedRecord } from "../mapping/metadata.ts";
 import { needsCodec } from "../mapping/metadata-text.ts";
 import { RecordView } from "../mapping/record-view.ts";
+import { copied, Words } from "../mapping/words.ts";
 import { FixedEntries } from "./fixed-entries.ts";
 
 /** What a message has beside what the record has, at most: tags, lengths, names and numbers. */
 const envelopeBytes = 256;
 /** The same of most messages. */
 const usualEnvelopeBytes = 160;
-const nothing = Buffer.alloc(0);
+const nothing = new Words(Buffer.alloc(0));
 /** The key of an entry, with tag and length. */
 const typeKey = Buffer.concat([Buffer.from([0x0a, 4]), Buffer.from("type")]);
 /** Revision 2^63 - 1 as a varint. */
@@ -36,7 +37,7 @@ export interface WriterOptions {
 
 export class EventWriter {
   private readonly options: WriterOptions;
-  private buffer = nothing;
+  private into = nothing;
   private offset = 0;
   private readonly view = new RecordView();
   private readonly linkView = new RecordView();
@@ -75,7 +76,7 @@ export class EventWriter {
 
   /** A message that is not an event. */
   message(message: Uint8Array): void {
-    const into = this.room(prefixBytes + message.length);
+    const { bytes: into } = this.room(prefixBytes + message.length);
     const at = writePrefix(into, this.offset, message.length);
     into.set(message, at);
     this.offset = at + message.length;
@@ -84,21 +85,21 @@ export class EventWriter {
   /** What was added, which the writer forgets. Undefined: nothing. */
   take(): PrefixedMessages | undefined {
     if (this.offset === 0) return undefined;
-    const bytes = this.buffer.subarray(0, this.offset);
-    this.buffer = nothing;
+    const bytes = this.into.bytes.subarray(0, this.offset);
+    this.into = nothing;
     this.offset = 0;
     this.view.clear();
     this.linkView.clear();
     return new PrefixedMessages(bytes);
   }
 
-  private room(bytes: number): Buffer {
+  private room(bytes: number): Words {
     const needed = this.offset + bytes;
-    if (needed <= this.buffer.length) return this.buffer;
-    const grown = Buffer.allocUnsafe(Math.max(needed, 2 * this.buffer.length, 1024));
-    this.buffer.copy(grown, 0, 0, this.offset);
-    this.buffer = grown;
-    return grown;
+    const { bytes: present } = this.into;
+    if (needed <= present.length) return this.into;
+    const grown = Buffer.allocUnsafe(Math.max(needed, 2 * present.length, 1024));
+    present.copy(grown, 0, 0, this.offset);
+    return (this.into = new Words(grown));
   }
 
   private presented(view: RecordView): RecordView {
@@ -109,14 +110,15 @@ export class EventWriter {
   /** Returns the offset after the message. `needsCodec`: it has to be written once more. */
   private write(event: RecordView, link: RecordView | undefined, retries?: number): number {
     const bytesMax = event.shownBytesMax + (link?.shownBytesMax ?? 0) + 2 * envelopeBytes;
-    const into = this.room(bytesMax);
+    const words = this.room(bytesMax);
+    const into = words.bytes;
     const width = varintBytes(bytesMax);
     const start = this.offset + prefixBytes;
     const inner = start + 1 + width;
     into[start] = 0x0a;
-    let at = this.writeEvent(into, inner, 0x0a, event, width);
+    let at = this.writeEvent(words, inner, 0x0a, event, width);
     if (at === needsCodec) return needsCodec;
-    if (link !== undefined) at = this.writeEvent(into, at, 0x12, link, width);
+    if (link !== undefined) at = this.writeEvent(words, at, 0x12, link, width);
     if (at === needsCodec) return needsCodec;
     into[at] = 0x18;
     at = writeVarint(into, at + 1, (link ?? event).position);
@@ -131,20 +133,21 @@ export class EventWriter {
 
   /** A recorded event under a tag. Returns the offset after it, or `needsCodec`. */
   private writeEvent(
-    into: Buffer,
+    target: Words,
     tagAt: number,
     tag: number,
     view: RecordView,
     width: number,
   ): number {
-    const { bytes, streamAt, streamEnd, typeAt, typeEnd, position } = view;
+    const { words, streamAt, streamEnd, typeAt, typeEnd, position } = view;
+    const into = target.bytes;
     into[tagAt] = tag;
     const start = tagAt + 1 + width;
-    let at = this.writeId(into, start, view);
+    let at = this.writeId(target, start, view);
     const nameBytes = streamEnd - streamAt;
     at = writeHead(into, at, 0x12, 1 + varintBytes(nameBytes) + nameBytes);
     at = writeHead(into, at, 0x1a, nameBytes);
-    at = copied(bytes, streamAt, streamEnd, into, at);
+    at = copied(words, streamAt, streamEnd, target, at);
     at = writeRevision(into, at, view.version);
     into[at] = 0x20;
     at = writeVarint(into, at + 1, position);
@@ -152,43 +155,44 @@ export class EventWriter {
     at = writeVarint(into, at + 1, position);
     const typeBytes = typeEnd - typeAt;
     at = writeHead(into, at, 0x32, typeKey.length + 1 + varintBytes(typeBytes) + typeBytes);
-    at = copied(typeKey, 0, typeKey.length, into, at);
+    for (let i = 0; i < typeKey.length; i++) into[at++] = typeKey[i] as number;
     at = writeHead(into, at, 0x12, typeBytes);
-    at = copied(bytes, typeAt, typeEnd, into, at);
+    at = copied(words, typeAt, typeEnd, target, at);
     const entries = (view.isJson ? this.jsonEntries : this.otherEntries).at(view.micros);
-    at = copied(entries, 0, entries.length, into, at);
-    at = writeMetadata(into, at, view);
+    at = copied(entries, 0, entries.bytes.length, target, at);
+    at = writeMetadata(target, at, view);
     if (at === needsCodec) return needsCodec;
     const dataBytes = view.dataEnd - view.dataAt;
     if (dataBytes > 0) {
       at = writeHead(into, at, 0x42, dataBytes);
-      at = copied(bytes, view.dataAt, view.dataEnd, into, at);
+      at = copied(words, view.dataAt, view.dataEnd, target, at);
     }
     return closed(into, start, at, width);
   }
 
-  private writeId(into: Buffer, at: number, { bytes, idAt, otherId }: RecordView): number {
-    const id = otherId === "" ? bytes : Buffer.from(otherId, "latin1");
+  private writeId(target: Words, at: number, { words, idAt, otherId }: RecordView): number {
+    const id = otherId === "" ? words : new Words(Buffer.from(otherId, "latin1"));
     const from = otherId === "" ? idAt : 0;
+    const into = target.bytes;
     into[at] = 0x0a;
-    if (this.options.structuredIds) return writeStructuredId(into, at + 1, id, from);
+    if (this.options.structuredIds) return writeStructuredId(into, at + 1, id.bytes, from);
     into[at + 1] = 2 + idChars;
     into[at + 2] = 0x12;
     into[at + 3] = idChars;
-    return copied(id, from, from + idChars, into, at + 4);
+    return copied(id, from, from + idChars, target, at + 4);
   }
 }
 
-function writeMetadata(into: Buffer, at: number, view: RecordView): number {
+function writeMetadata(target: Words, at: number, view: RecordView): number {
   const likely = view.metadataBytesLikely;
   if (likely === 0) return at;
   const width = varintBytes(likely);
   const start = at + 1 + width;
-  const end = view.writeMetadata(into, start);
+  const end = view.writeMetadata(target, start);
   if (end === needsCodec) return needsCodec;
   if (end === start) return at;
-  into[at] = 0x3a;
-  return closed(into, start, end, width);
+  target.bytes[at] = 0x3a;
+  return closed(target.bytes, start, end, width);
 }
 
 /**
@@ -201,16 +205,6 @@ function closed(into: Buffer, start: number, end: number, width: number): number
   if (surplus !== 0) into.copyWithin(start - surplus, start, end);
   writeVarint(into, start - width, length);
   return end - surplus;
-}
-
-/** Copying so few bytes one by one takes less time than the call that copies them. */
-const loopBytesMax = 40;
-
-/** Copies bytes and returns the offset after them. */
-function copied(from: Buffer, start: number, end: number, into: Buffer, at: number): number {
-  if (end - start > loopBytesMax) return at + from.copy(into, at, start, end);
-  for (let i = start; i < end; i++) into[at++] = from[i] as number;
-  return at;
 }
 
 function writeHead(into: Buffer, at: number, tag: number, length: number): number {

@@ -3,13 +3,14 @@
 // digits are written within a second.
 
 import { varintBytes, writeVarint } from "../../../domain/wire.ts";
+import { Words } from "../mapping/words.ts";
 
 const microDigits = 6;
 const microsPerSecond = 10 ** microDigits;
 
 export class FixedEntries {
   private readonly contentType: Buffer;
-  private bytes: Buffer = Buffer.alloc(0);
+  private words = new Words(Buffer.alloc(0));
   private micros = -1;
   private seconds = -1;
 
@@ -18,17 +19,21 @@ export class FixedEntries {
   }
 
   /** The bytes are valid until the next call. `micros`: since 1970, which becomes 100 ns. */
-  at(micros: number): Buffer {
-    if (micros === this.micros) return this.bytes;
+  at(micros: number): Words {
+    if (micros === this.micros) return this.words;
     this.micros = micros;
     const seconds = Math.floor(micros / microsPerSecond);
     if (seconds === this.seconds) {
       // The last digit is always 0.
-      writeDigits(this.bytes, this.bytes.length - 1, micros - seconds * microsPerSecond);
-    } else this.bytes = Buffer.concat([this.contentType, entry("created", `${micros}0`)]);
+      const { bytes } = this.words;
+      writeDigits(bytes, bytes.length - 1, micros - seconds * microsPerSecond);
+    } else {
+      const created = entry("created", `${micros}0`);
+      this.words = new Words(Buffer.concat([this.contentType, created]));
+    }
     // A time in the first second has fewer digits.
     this.seconds = seconds > 0 ? seconds : -1;
-    return this.bytes;
+    return this.words;
   }
 }
 

@@ -63,6 +63,16 @@ describe("the metadata of a stream", () => {
     expect((await metadata("s")).at(-1)).toBe('{"$tb":2,"mine":1}');
   });
 
+  test("with a $tb that is to come removes what there is, and nothing that comes", async () => {
+    const text = '{"$tb":5,"mine":1}';
+    await append(server.calls, "$$empty", [{ type: "$metadata", data: text }]);
+    await append(server.calls, "s", [{}, {}]);
+    await append(server.calls, "$$s", [{ type: "$metadata", data: text }]);
+    for (const stream of ["empty", "s"]) await append(server.calls, stream, [{}]);
+    expect([await revisions("empty"), await revisions("s")]).toEqual([[0], [2]]);
+    expect([...(await metadata("empty")), ...(await metadata("s"))]).toEqual([text, text]);
+  });
+
   test("deletes the stream with the greatest $tb", async () => {
     await append(server.calls, "s", [{}]);
     await append(server.calls, "$$s", [{ type: "$metadata", data: '{"$tb":9223372036854775807}' }]);
@@ -77,7 +87,7 @@ describe("the metadata of a stream", () => {
       '{"$maxCount":0}',
       "$maxCount is not a whole number from 1 to 9007199254740991",
     ],
-    ["a revision that is to come", '{"$tb":5}', "$tb is beyond the stream's next revision (0)"],
+    ["no revision", '{"$tb":-5}', "$tb is not a revision"],
   ])("is refused if it is %s", async (_, data, details) => {
     const refused = await trailersOf(append(server.calls, "$$s", [{ type: "$metadata", data }]));
     expect(refused).toEqual({ code: 3, details });
