@@ -25,6 +25,19 @@ async function live(
   return { ...opened, subscribers };
 }
 
+/** Subscribers each of whom takes so long to take a batch. */
+async function slow(count: number, ms: number) {
+  let take = (): void => {};
+  const takes = (): boolean => {
+    take();
+    return true;
+  };
+  const opened = await live(count, { takes });
+  await opened.timers.pass(10);
+  take = () => opened.timers.tick(ms);
+  return opened;
+}
+
 function reads({ storage }: { storage: ReturnType<typeof createModelStorage> }) {
   const seen = { count: 0 };
   storage.control.beforeBatch = () => {
@@ -101,14 +114,7 @@ describe("what is new", () => {
 
 describe("where giving takes time", () => {
   test("what comes meanwhile, and for as long again, is one batch", async () => {
-    let pass = (): void => {};
-    const takes = (): boolean => {
-      pass();
-      return true;
-    };
-    const { log, timers, subscribers } = await live(40, { takes });
-    await timers.pass(10);
-    pass = () => timers.tick(0.125);
+    const { log, timers, subscribers } = await slow(40, 0.125);
     const given = (): Set<number> => new Set(subscribers.map(({ messages }) => messages.length));
     const [before = 0] = given();
     await log.append(appendOf({}));
@@ -128,14 +134,7 @@ describe("where giving takes time", () => {
   });
 
   test("a stop during the rest ends all of them", async () => {
-    let pass = (): void => {};
-    const takes = (): boolean => {
-      pass();
-      return true;
-    };
-    const { log, timers, subscribers } = await live(40, { takes });
-    await timers.pass(10);
-    pass = () => timers.tick(1);
+    const { log, subscribers } = await slow(40, 1);
     await log.append(appendOf({}));
     await settled();
     await log.stop();
