@@ -249,7 +249,7 @@ export class Stream implements Http2Stream, Answer {
       if (to === piece.length) count++;
     }
     pieces.splice(0, count);
-    this.onSent();
+    this.handler?.onSent();
     return true;
   }
 

@@ -8,7 +8,7 @@ import {
   type DescMessage,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import { AnnalsError, invalidField } from "../../domain/errors.ts";
+import { AnnalsError, invalidField, type FieldViolation } from "../../domain/errors.ts";
 import { atOnce, stepBytes, type Steps } from "../../domain/steps.ts";
 import { findEntries, inspectWire, WireWalk, type Inspection } from "./wire-inspection.ts";
 
@@ -29,7 +29,7 @@ export function decodeRequest<S extends DescMessage>(
   bytes: Uint8Array,
   options?: DecodeOptions,
 ): MessageShape<S> {
-  const part = { whole: schema, path: "", walk: newWalk() };
+  const part = { whole: schema, path: "", walk: new WireWalk(nestedMessagesMax) };
   return atOnce(decodePart(schema, bytes, part, options));
 }
 
@@ -47,7 +47,8 @@ export function* decodeInSteps<S extends DescMessage>(
   schema: S,
   bytes: Uint8Array,
 ): Steps<MessageShape<S>> {
-  return yield* decodePart(schema, bytes, { whole: schema, path: "", walk: newWalk() });
+  const walk = new WireWalk(nestedMessagesMax);
+  return yield* decodePart(schema, bytes, { whole: schema, path: "", walk });
 }
 
 /** A message whose list is decoded entry by entry. */
@@ -71,10 +72,12 @@ export function splitRequest<S extends DescMessage>(
   listName: keyof S["field"] & string,
   bytes: Uint8Array,
 ): SplitRequest<S> {
-  const walk = newWalk();
+  const walk = new WireWalk(nestedMessagesMax);
   const list = schema.field[listName] as DescField;
   const found = findEntries(list, bytes, walk);
-  throwProblem(found, schema, "");
+  if (found.problem !== undefined) {
+    throw problemIn(found.problem, found, { whole: schema, path: "" });
+  }
   const entries: Uint8Array[] = [];
   for (let i = 0; i < found.entries.length; i += 2) {
     entries.push(bytes.subarray(found.entries[i], found.entries[i + 1]));
@@ -110,7 +113,11 @@ function* decodePart<S extends DescMessage>(
   options: DecodeOptions = { readUnknownFields: false },
 ): Steps<MessageShape<S>> {
   const nestedBefore = walk.nested;
-  throwProblem(inspectWire(schema, bytes, nestedMessagesMax, walk), whole, path);
+  const found = inspectWire(schema, bytes, nestedMessagesMax, walk);
+  if (found.problem !== undefined) throw problemIn(found.problem, found, { whole, path });
+  if (found.nestedMessages > nestedMessagesMax) {
+    throw malformed(whole, "", `nests more than ${nestedMessagesMax} messages`);
+  }
   const cost = bytes.length * stepShare + (walk.nested - nestedBefore) * messageCost;
   const isLong = bytes.length >= stepRequestBytesMin || cost >= stepBytes;
   if (isLong) yield cost;
@@ -133,20 +140,14 @@ function decodedBy<S extends DescMessage>(
   }
 }
 
-function throwProblem(found: Inspection, whole: DescMessage, path: string): void {
-  const { nestedMessages, problem, isBeyondLimit } = found;
-  if (problem !== undefined) {
-    const field = [path, problem.field].filter((part) => part !== "").join(".");
-    if (isBeyondLimit) throw invalidField(field, problem.description);
-    throw malformed(whole, field, problem.description);
-  }
-  if (nestedMessages > nestedMessagesMax) {
-    throw malformed(whole, "", `nests more than ${nestedMessagesMax} messages`);
-  }
-}
-
-function newWalk(): WireWalk {
-  return new WireWalk(nestedMessagesMax);
+function problemIn(
+  problem: FieldViolation,
+  { isBeyondLimit }: Inspection,
+  { whole, path }: Pick<Part, "whole" | "path">,
+): AnnalsError {
+  const field = [path, problem.field].filter((part) => part !== "").join(".");
+  if (isBeyondLimit) return invalidField(field, problem.description);
+  return malformed(whole, field, problem.description);
 }
 
 function malformed(schema: DescMessage, field: string, description: string): AnnalsError {

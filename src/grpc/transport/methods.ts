@@ -185,11 +185,14 @@ function methodOf(
 /** The decoded request, after its permissions are checked. A large one comes in a later turn. */
 function permitted(input: DescMessage, bytes: Buffer, call: Call): unknown {
   const decoded = call.inSteps(decodeInSteps(input, bytes));
-  const permit = (request: unknown): unknown => {
-    call.permit(request);
-    return request;
-  };
-  return decoded instanceof Promise ? decoded.then(permit) : permit(decoded);
+  if (decoded instanceof Promise) {
+    return decoded.then((request) => {
+      call.permit(request);
+      return request;
+    });
+  }
+  call.permit(decoded);
+  return decoded;
 }
 
 async function* later(answers: Promise<AsyncIterable<unknown>>): AsyncIterable<unknown> {

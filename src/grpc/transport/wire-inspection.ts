@@ -64,7 +64,12 @@ export function inspectWire(
   nestedMax: number,
   walk = new WireWalk(nestedMax),
 ): Inspection {
-  return inspected(walk, () => walkMessage(walk, schema, new WireReader(bytes), 1));
+  try {
+    walkMessage(walk, schema, new WireReader(bytes), 1);
+  } catch (error) {
+    return problemOf(walk, error);
+  }
+  return { nestedMessages: walk.nested, problem: undefined, isBeyondLimit: false };
 }
 
 /**
@@ -82,26 +87,27 @@ export function findEntries(
   const tagOfEntry = list.number * 8 + wireBytes;
   const reader = new WireReader(bytes);
   const others = new WireWalk(walk.nestedMax);
-  const found = inspected(walk, () => {
-    while (!reader.done) {
-      const { offset } = reader;
-      if (passOther(reader, tagOfEntry, others)) {
-        if (rest.at(-1) === offset) rest[rest.length - 1] = reader.offset;
-        else rest.push(offset, reader.offset);
-        continue;
-      }
-      const nth = entries.length / 2;
-      if (nth >= countMax) throw new BeyondLimit(tooMany, list.name);
-      try {
-        const end = reader.lengthEnd();
-        entries.push(reader.offset, end);
-        reader.offset = end;
-      } catch (error) {
-        throw asFinding(error).within(`${list.name}[${nth}]`);
-      }
+  while (!reader.done) {
+    const { offset } = reader;
+    if (passOther(reader, tagOfEntry, others)) {
+      if (rest.at(-1) === offset) rest[rest.length - 1] = reader.offset;
+      else rest.push(offset, reader.offset);
+      continue;
     }
-  });
-  return { ...found, entries, rest };
+    const nth = entries.length / 2;
+    if (nth >= countMax) {
+      return { ...problemOf(walk, new BeyondLimit(tooMany, list.name)), entries, rest };
+    }
+    try {
+      const end = reader.lengthEnd();
+      entries.push(reader.offset, end);
+      reader.offset = end;
+    } catch (error) {
+      const found = problemOf(walk, asFinding(error).within(`${list.name}[${nth}]`));
+      return { ...found, entries, rest };
+    }
+  }
+  return { nestedMessages: walk.nested, problem: undefined, isBeyondLimit: false, entries, rest };
 }
 
 /**
@@ -119,22 +125,19 @@ function passOther(reader: WireReader, tagOfEntry: number, others: WireWalk): bo
   return true;
 }
 
-function inspected(walk: WireWalk, work: () => void): Inspection {
-  try {
-    work();
-    return { nestedMessages: walk.nested, problem: undefined, isBeyondLimit: false };
-  } catch (error) {
-    const finding = asFinding(error);
-    const problem = { field: finding.path, description: finding.message };
-    const isBeyondLimit = finding instanceof BeyondLimit;
-    return { nestedMessages: walk.nested, problem, isBeyondLimit };
-  }
+function problemOf({ nested: nestedMessages }: WireWalk, error: unknown): Inspection {
+  const finding = asFinding(error);
+  const problem = { field: finding.path, description: finding.message };
+  return { nestedMessages, problem, isBeyondLimit: finding instanceof BeyondLimit };
 }
 
 /** A field of a message: its index among the message's fields, and how often it may be set. */
 interface KnownField {
   readonly field: DescField;
   readonly index: number;
+  readonly wireType: number;
+  /** Its values may be in one field together. */
+  readonly isPackable: boolean;
   readonly countMax: number;
   readonly tooMany: string;
   /** The limit over all messages of a request. */
@@ -156,17 +159,20 @@ function fieldsOf(schema: DescMessage): ReadonlyMap<number, KnownField> {
 }
 
 function knownField(field: DescField, index: number): KnownField {
+  const wireType = wireTypeOf(field);
+  const isOfScalars = field.fieldKind === "list" && field.listKind !== "message";
+  const common = { field, index, wireType, isPackable: isOfScalars && wireType !== wireBytes };
   if (field.fieldKind !== "list" && field.fieldKind !== "map") {
     const tooMany = `is set more than ${repetitionsMax} times, but is no list`;
-    return { ...unbounded, field, index, countMax: repetitionsMax, tooMany };
+    return { ...unbounded, ...common, countMax: repetitionsMax, tooMany };
   }
   const { name, countMax } = listLimitOf(field);
   const tooMany = `has more entries than ${name} (${countMax})`;
   const total = totalLimitOf(field);
-  if (total === undefined) return { ...unbounded, field, index, countMax, tooMany };
+  if (total === undefined) return { ...unbounded, ...common, countMax, tooMany };
   const { name: totalName, countMax: totalMax } = total;
   const tooManyInAll = `with those before it has more entries than ${totalName} (${totalMax})`;
-  return { field, index, countMax, tooMany, totalName, totalMax, tooManyInAll };
+  return { ...common, countMax, tooMany, totalName, totalMax, tooManyInAll };
 }
 
 function walkMessage(walk: WireWalk, schema: DescMessage, reader: WireReader, depth: number): void {
@@ -185,8 +191,9 @@ function walkMessage(walk: WireWalk, schema: DescMessage, reader: WireReader, de
     if (nth >= countMax) throw new BeyondLimit(tooMany, field.name);
     let count: number;
     try {
-      const isPacked = tag % 8 === wireBytes && isPackable(field);
-      count = isPacked ? countPacked(field, reader, countMax - nth) : 1;
+      const isPacked = tag % 8 === wireBytes && found.isPackable;
+      count = isPacked ? countPacked(found, reader, countMax - nth) : 1;
+      if (!isPacked && tag % 8 !== found.wireType) throw otherType(tag % 8);
       if (!isPacked) walkField(walk, field, reader, tag % 8, depth);
     } catch (error) {
       throw asFinding(error).within(
@@ -212,9 +219,6 @@ function walkField(
   wireType: number,
   depth: number,
 ): void {
-  if (wireType !== wireTypeOf(field)) {
-    throw new Finding(`has the wire type ${wireType}, which is not that of its declared type`);
-  }
   if (wireType !== wireBytes) {
     reader.passOver(wireType);
     return;
@@ -234,10 +238,9 @@ function walkField(
 }
 
 /** How many values are in the field: at most one more than there is room for. */
-function countPacked(field: DescField, reader: WireReader, room: number): number {
+function countPacked({ wireType }: KnownField, reader: WireReader, room: number): number {
   const end = reader.lengthEnd();
   const values = new WireReader(reader.bytes, reader.offset, end);
-  const wireType = wireTypeOf(field);
   let count = 0;
   for (; !values.done && count <= room; count++) values.passOver(wireType);
   reader.offset = end;
@@ -290,15 +293,15 @@ function passUnknown(walk: WireWalk, reader: WireReader, tag: number, depth: num
   }
 }
 
+function otherType(wireType: number): Finding {
+  return new Finding(`has the wire type ${wireType}, which is not that of its declared type`);
+}
+
 /** The reader throws RangeError for bytes that are cut off. Any other error is a fault of ours. */
 function asFinding(error: unknown): Finding {
   if (error instanceof Finding) return error;
   if (error instanceof RangeError) return new Finding("is cut off or malformed");
   throw error;
-}
-
-function isPackable(field: DescField): boolean {
-  return field.fieldKind === "list" && field.listKind !== "message" && wireTypeOf(field) !== 2;
 }
 
 function wireTypeOf(field: DescField): number {
