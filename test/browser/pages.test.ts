@@ -155,7 +155,9 @@ describe.skipIf(missing !== undefined)("the pages of the console", () => {
       await cold.page.context().close();
     }
     const texts = [clicked, linked].map((times) => times.map((ms) => ms.toFixed(0)).join(", "));
-    console.log(`100 events were painted within ${texts[0]} ms of the click on Events,`);
+    console.log(
+      `100 events were painted within ${texts[0]} ms of the click on Events (the first: in a new tab),`,
+    );
     console.log(
       `and within ${texts[1]} ms of following a link, with nothing in the browser's cache`,
     );
