@@ -26,6 +26,11 @@ export function buildProduct(): string {
   // The compiler also emits code with type errors. Reporting those is not the benchmark's task.
   if (status !== 0 && !existsSync(program)) throw new Error("the product does not compile");
   cpSync(join(root, "src", "gen"), join(dist, "gen"), { recursive: true });
+  const bundled = spawnSync(process.execPath, ["scripts/bundle.mjs", dist], {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+  });
+  if (bundled.status !== 0) throw new Error("the product cannot be bundled");
   copyFileSync(join(root, "package.json"), join(folder, "package.json"));
   return program;
 }
