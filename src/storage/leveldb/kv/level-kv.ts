@@ -7,6 +7,7 @@ import { corruption } from "../../../domain/errors.ts";
 import { memoryShare } from "../../../process-memory.ts";
 import type { Entry, KeyRange, Kv, Operation, Scan } from "./kv.ts";
 import { LevelScan } from "./level-scan.ts";
+import { LookUps } from "./look-ups.ts";
 
 type Database = Level<Buffer, Buffer>;
 
@@ -95,56 +96,6 @@ function rethrow(error: unknown): never {
   const { code, message } = error as Error & { code?: unknown };
   if (code !== "LEVEL_CORRUPTION") throw error;
   throw corruption(`LevelDB cannot read its tables: ${message}`, {}, error);
-}
-
-/** At most this many keys are looked up on the main thread: the chunks of a short query. */
-const keysAtOnceMax = 12;
-/**
- * A lookup that took longer than this went to disk, or was interrupted: by garbage collection or by
- * another process. Another one soon after went to disk.
- */
-const slowMs = 0.25;
-const soonCount = 32;
-/** After that, this many go through the thread pool, where the disk blocks nobody else. */
-const cautiousCount = 256;
-
-/**
- * Looks values up by their keys. A value in LevelDB's or the kernel's memory is found in
- * microseconds, while the way through the thread pool takes ten times as long. A few keys are
- * therefore looked up synchronously, as long as that is fast.
- */
-class LookUps {
-  private readonly database: Database;
-  private cautious = 0;
-  private sinceSlow = Infinity;
-
-  constructor(database: Database) {
-    this.database = database;
-  }
-
-  get areQuick(): boolean {
-    return this.cautious === 0;
-  }
-
-  async get(keys: Buffer[]): Promise<(Uint8Array | undefined)[]> {
-    if (keys.length > keysAtOnceMax || this.cautious > 0) {
-      this.cautious = Math.max(0, this.cautious - 1);
-      return this.database.getMany(keys);
-    }
-    const values: (Uint8Array | undefined)[] = [];
-    let since = performance.now();
-    for (const key of keys) {
-      values.push(this.database.getSync(key));
-      const now = performance.now();
-      const isSlow = now - since > slowMs;
-      if (isSlow && this.sinceSlow < soonCount) this.cautious = cautiousCount;
-      this.sinceSlow = isSlow ? 0 : this.sinceSlow + 1;
-      if (this.cautious > 0) break;
-      since = now;
-    }
-    if (values.length === keys.length) return values;
-    return [...values, ...(await this.database.getMany(keys.slice(values.length)))];
-  }
 }
 
 async function readPage(database: Database, range: KeyRange): Promise<Entry[]> {
