@@ -5,6 +5,7 @@ package example;
 import com.launchdarkly.eventsource.ErrorStrategy;
 import com.launchdarkly.eventsource.EventSource;
 import com.launchdarkly.eventsource.MessageEvent;
+import com.launchdarkly.eventsource.RetryDelayStrategy;
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.net.URI;
@@ -13,6 +14,7 @@ import java.net.http.HttpRequest;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
@@ -27,8 +29,11 @@ public final class Follow {
     List<String> seen = new ArrayList<>();
     boolean hasRestarted = false;
     URI uri = URI.create(base + "/v1/subscribe?stream=java-followed");
-    EventSource.Builder builder = new EventSource.Builder(uri);
-    try (EventSource source = builder.errorStrategy(ErrorStrategy.alwaysContinue()).build()) {
+    EventSource.Builder builder =
+        new EventSource.Builder(uri)
+            .errorStrategy(ErrorStrategy.alwaysContinue())
+            .retryDelayStrategy(RetryDelayStrategy.defaultStrategy().maxDelay(2, TimeUnit.SECONDS));
+    try (EventSource source = builder.build()) {
       for (MessageEvent event : source.messages()) {
         if (event.getEventName().equals("message")) {
           Matcher found = type.matcher(event.getData());
