@@ -86,10 +86,6 @@ export class Http1Connection implements Http2Connection, StreamConnection {
     return (this.socket as Partial<TLSSocket>).getPeerX509Certificate?.();
   }
 
-  get streamCount(): number {
-    return this.stream === undefined ? 0 : 1;
-  }
-
   /** Whether this is the last answer. A body that is under way is not waited for. */
   get endsWithAnswer(): boolean {
     return this.isLast || this.phase === "body";

@@ -42,13 +42,8 @@ export interface Http2Connection {
   readonly certificate: X509Certificate | undefined;
   /** What the connection and its streams hold is drawn from it. */
   readonly budget: Budget;
-  readonly streamCount: number;
   /** Ends the streams that hold the most (`onRefused`), until that frees this many bytes. */
   relieve(bytes: number): void;
-  /** Sends GOAWAY. No stream begins any more, and the connection ends with its last stream. */
-  drain(): void;
-  /** Sends GOAWAY with this code, resets all streams, and closes the connection. */
-  close(errorCode: number, reason: string): void;
 }
 
 /** Handles the events of one stream, in order, until `onReset` or until the caller resets it. */

@@ -80,10 +80,6 @@ export class Connection implements ReceivingConnection, SendingConnection {
     return this.peerCertificate;
   }
 
-  get streamCount(): number {
-    return this.receiver.streams.size;
-  }
-
   relieve(bytes: number): void {
     // The connection itself may hold it: unsent output, and frames that are incomplete.
     if (this.refuseLargest(bytes) === bytes) this.destroy("budget");
@@ -106,6 +102,7 @@ export class Connection implements ReceivingConnection, SendingConnection {
     return left;
   }
 
+  /** Sends GOAWAY. No stream begins any more, and the connection ends with its last stream. */
   drain(): void {
     if (this.phase !== "open") return;
     if (!this.receiver.isSettled) return this.destroy();
@@ -122,6 +119,7 @@ export class Connection implements ReceivingConnection, SendingConnection {
     this.endWhenDone();
   }
 
+  /** Sends GOAWAY with this code, resets all streams, and closes the connection. */
   close(code: number, reason: string): void {
     if (this.phase === "closing") return;
     if (code !== errorCode.noError) this.options.onRefusal?.(reason, this.peer);
