@@ -2,8 +2,8 @@
 // their streams, or else their chunks.
 
 import type { StorageRead } from "../../storage.ts";
-import { openChunk, type Chunk } from "../format/chunk.ts";
-import { chunkKey, postingKey, readUint64, type TermNumber } from "../format/keys.ts";
+import type { Chunk } from "../format/chunk.ts";
+import { postingKey, type TermNumber } from "../format/keys.ts";
 import { framesIn, openPosting } from "../format/posting.ts";
 import type { OpenStore } from "../state/open-store.ts";
 import { chunksEndingAt } from "./chunks.ts";
@@ -12,10 +12,6 @@ import type { Candidates, MergedPostings } from "./postings.ts";
 const candidatesPerPageFirst = 12;
 export const candidatesPerPageMax = 64;
 const pageBytesTarget = 512 * 1024;
-/** Chunks are read in a row if there are so many, in not much more than their own positions. */
-const rowCountMin = 12;
-const rowSpanMax = 1.6;
-const rowEntriesMax = 4;
 /** With more hits in a chunk, the chunk is read. */
 const besideStreamsMax = 4;
 
@@ -137,38 +133,7 @@ async function chunksOf(
   const wanted = page.filter(({ frames }) => frames === undefined);
   if (wanted.length === 0) return page.map(() => undefined);
   const lasts = wanted.map(({ chunkLast }) => chunkLast);
-  const chunks = (await inARow(store, wanted)) ?? (await chunksEndingAt(store, lasts));
+  const chunks = await chunksEndingAt(store, lasts);
   let next = 0;
   return page.map(({ frames }) => (frames === undefined ? chunks[next++] : undefined));
-}
-
-/** Where most chunks between them are wanted, all are read, in a row. Undefined: they are not. */
-async function inARow(
-  store: OpenStore,
-  wanted: readonly Candidates[],
-): Promise<Chunk[] | undefined> {
-  if (wanted.length < rowCountMin) return undefined;
-  let [events, low, high] = [0, Infinity, 0];
-  for (const { chunkFirst, chunkLast } of wanted) {
-    events += chunkLast - chunkFirst + 1;
-    low = Math.min(low, chunkLast);
-    high = Math.max(high, chunkLast);
-  }
-  const isInMemory = [low, high].some((last) => store.tail.holding(last) !== undefined);
-  if (high - low > events * rowSpanMax || isInMemory) return undefined;
-  const entries = await store.kv.page({
-    first: chunkKey(low),
-    last: chunkKey(high),
-    limit: wanted.length * rowEntriesMax,
-    bytesMax: pageBytesTarget * rowEntriesMax,
-    fillCache: false,
-  });
-  const byLast = new Map(entries.map((entry) => [readUint64(entry[0], 1), entry]));
-  const found: Chunk[] = [];
-  for (const { chunkLast } of wanted) {
-    const entry = byLast.get(chunkLast);
-    if (entry === undefined) return undefined;
-    found.push(openChunk(...entry));
-  }
-  return found;
 }

@@ -21,7 +21,7 @@ const scan: Plan = { kind: "scan" };
 /** Beyond this share of the log, walking it is cheaper than following postings. */
 const scanShare = 1 / 4;
 /** The same where types alone tell that most records are not wanted. */
-const scanShareByType = 1 / 16;
+const scanShareByType = 1 / 12;
 const categoriesMax = 256;
 
 /** A plan as of `head`. Every event that can match has at least one of the terms. */
