@@ -107,9 +107,9 @@ export function createEventLog(options: EventLogOptions): EventLog {
     groups: groupsOfNode(storage, groupsOfLeader(storage, groups)),
     streams: streamLog({ storage, queue, warn: onWarning }),
     append: (append, signal, its) =>
-      lookAhead(sourceOf(its), append)?.then((it) => queue.add(it, signal, its?.owner)) ??
+      lookAhead(reading, append, its)?.then((it) => queue.add(it, signal, its?.owner)) ??
       queue.add(append, signal, its?.owner),
-    lookAhead: (append, its) => lookAhead(sourceOf(its), append),
+    lookAhead: (append, its) => lookAhead(reading, append, its),
     epochMismatch: (readIn) => mismatchOf(reading, readIn),
     copy: copies.copy,
     read: (request, signal, its) => read(sourceOf(its), request, storage.head().position, signal),

@@ -8,18 +8,23 @@ import { currentEpoch, type Claim } from "../../domain/epoch.ts";
 import type { Storage } from "../../storage/storage.ts";
 import { valuesOf } from "../../domain/query.ts";
 import { schedulingPolicy } from "../scheduling/policy.ts";
-import { inTurn } from "../scheduling/scheduler.ts";
+import { inTurn, type Gate } from "../scheduling/scheduler.ts";
 import type { Source } from "../scheduling/scheduled-read.ts";
 import { mismatchOf } from "./epochs.ts";
 
 /**
  * The append with its conditions looked up, and compared with the store's history: it may have a
  * `mismatch`, and names no epoch. Undefined: there is nothing to look up, or no condition reaches
- * back far enough, or asks for enough, for that to pay off.
+ * back far enough, or asks for enough, for that to pay off. `gate`: the writer's.
  */
-export function lookAhead(source: Source, append: Append): Promise<Append> | undefined {
+export function lookAhead(
+  parts: Source,
+  append: Append,
+  gate: Gate = parts.gate,
+): Promise<Append> | undefined {
   const { epoch = append.checkpoint?.epoch, conditions } = append;
   if (epoch === undefined && conditions.length === 0) return undefined;
+  const source = { ...parts, gate };
   const { storage } = source;
   if (!isOfPresent(storage, append)) {
     return judged(source, append).then((it) => conditionsLookedUp(source, it) ?? it);
