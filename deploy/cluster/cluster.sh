@@ -42,8 +42,9 @@ url() {
   echo "postgres://annals:$ANNALS_PASSWORD@$(address node1):5432,$(address node2):5432,$(address node3):5432/annals"
 }
 
-# A process is known by its number and when it began, so that nothing else is ever ended.
-began() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# A process is known by its number and when it began, so that nothing else is ever ended. One that has ended is not there,
+# although it may be listed (state Z) until somebody asks how it ended.
+began() { sed -n 's/.*) //; /^Z/!p' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
 pid_of() {
   local pid since
   { read -r pid since <"$DIR/run/$1.pid"; } 2>/dev/null && [ "$(began "$pid")" = "$since" ] && echo "$pid"
@@ -268,6 +269,8 @@ stop() {
   # shellcheck disable=SC2086
   end $standbys
   end "node${primary:-1}"
+  # What it has is on its disk. In order, the last one would look for another leader for seconds.
+  signal KILL etcd1 etcd2 etcd3
   end etcd1 etcd2 etcd3
   if [ "$NETWORK" = namespaces ]; then network_down; fi
 }
