@@ -14,6 +14,8 @@ interface Held {
   untilMs: number;
   said: "nothing" | "ack" | "nack" | "park" | "goodbye";
   answer: "none" | "settled" | "refused";
+  /** It came when its lease was about to end: only the server knows what counts for it. */
+  isLate: boolean;
   /** When its member heard that the server had ended the call. */
   cutOffMs: number | undefined;
 }
@@ -69,13 +71,22 @@ export class GroupHistory {
     if (this.violations.length < 50) this.violations.push(`${this.name}: ${text}`);
   }
 
-  /** False: its lease has run out before it was read, and it says nothing. */
+  /**
+   * False: its lease has run out before it was read, or is about to, and it says nothing. What is
+   * said of a later one may still be said of it, too.
+   */
   delivered(delivery: Delivery, nowMs: number): boolean {
     const { token, attempt, event, leaseUntil } = delivery;
     const until = Number(leaseUntil?.seconds ?? 0n) * 1_000 + (leaseUntil?.nanos ?? 0) / 1e6;
-    if (event === undefined || nowMs >= until - leaseMarginMs) return false;
-    this.deliveries++;
+    if (event === undefined) return false;
     const position = Number(event.position);
+    const held = { position, attempt, untilMs: until, said: "nothing", answer: "none" } as const;
+    const isLate = nowMs >= until - leaseMarginMs;
+    const its: Held = { ...held, isLate, cutOffMs: undefined };
+    this.byToken.set(token, its);
+    this.keys.set(position, this.keyOf(delivery));
+    if (isLate) return false;
+    this.deliveries++;
     const key = this.keyOf(delivery);
     const fault = (text: string) => this.violate(`position ${position} #${attempt}: ${text}`);
     const done = this.done.get(position);
@@ -97,10 +108,6 @@ export class GroupHistory {
     const content = contentOf(delivery);
     if ((this.contents.get(position) ?? content) !== content) fault("its content is another");
     this.contents.set(position, content);
-    this.keys.set(position, key);
-    const held = { position, attempt, untilMs: until, said: "nothing", answer: "none" } as const;
-    const its: Held = { ...held, cutOffMs: undefined };
-    this.byToken.set(token, its);
     this.lastOf.set(loadedKey, its);
     return true;
   }
@@ -182,7 +189,9 @@ export class GroupHistory {
   /** Positions of which this was said, and not refused. */
   private said(what: "ack" | "park"): Set<number> {
     const all = [...this.byToken.values()];
-    const some = all.filter(({ said, answer }) => said === what && answer !== "refused");
+    const counts = ({ isLate, answer }: Held): boolean =>
+      isLate ? answer === "settled" : answer !== "refused";
+    const some = all.filter((held) => held.said === what && counts(held));
     return new Set(some.map(({ position }) => position));
   }
 }
