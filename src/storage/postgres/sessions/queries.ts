@@ -96,6 +96,10 @@ export abstract class Answered<T> extends DriverQuery {
   }
 }
 
+function uncorked(stream: Wire["stream"]): void {
+  stream.uncork();
+}
+
 /** A named statement. Its rows are taken one by one. */
 abstract class Asked<T> extends Answered<T> {
   /** The driver forgets by it that a statement is known, if that fails. */
@@ -123,7 +127,8 @@ abstract class Asked<T> extends Answered<T> {
     if (isNew) connection.describe({ type: "P" });
     connection.execute();
     connection.sync();
-    stream.uncork();
+    // What else is asked in this turn travels with it.
+    process.nextTick(uncorked, stream);
   }
 }
 
