@@ -140,6 +140,11 @@ describe.skipIf(programs === undefined)("servers over PostgreSQL", () => {
     await asking(url, "CREATE ROLE reader LOGIN");
     const asReader = ["--storage", url.replace("annals@", "reader@")];
     expect(await refused("fresh", ...asReader)).toMatch(/the role lacks a right on schema fresh/);
+    await asking(url, "CREATE SCHEMA owned AUTHORIZATION reader");
+    (await clientOf(await serve("owned", ...asReader))).close();
+    const none = await command("verify", "--storage", url, "--storage-schema", "none");
+    expect(none.code).toBe(1);
+    expect(none.printed).toMatch(/^error: .*there is no store in its schema none\n$/);
     const nowhere = ["--storage", url.replace("/postgres", "/nowhere")];
     expect(await refused("fresh", ...nowhere)).toMatch(/database "nowhere" does not exist/);
     (await clientOf(await serve("newer"))).close();

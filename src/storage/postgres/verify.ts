@@ -11,12 +11,13 @@ import { firstHash, presentHashOf, type Chunk } from "../leveldb/format/chunk.ts
 import { isRemovedRecord } from "../removed-record.ts";
 import { chunkOfBatch, type LogBatch, type BatchEvent } from "./writes/chunk-rows.ts";
 import { isEmptiedRecord } from "./writes/commit.ts";
-import { Database, urlsOf } from "./sessions/database.ts";
+import { Database, hostOf, urlsOf } from "./sessions/database.ts";
+import { DatabaseRefused } from "./sessions/database-refused.ts";
 import { askHead, type LogHead } from "./head/log-head.ts";
 import { lifecyclesOf, Removals } from "./reads/removals.ts";
 import { eventColumns, eventIn, sideCrc } from "./tables/rows.ts";
-import { assertFit, knownStore } from "./tables/schema.ts";
-import type { DbSession, Statement } from "./sessions/session.ts";
+import { assertFit, knownStore, refusal } from "./tables/schema.ts";
+import { sqlState, type DbSession, type Statement } from "./sessions/session.ts";
 
 export interface DatabaseReport {
   readonly storeId: string;
@@ -104,12 +105,19 @@ export async function verifyDatabase(
 ): Promise<DatabaseReport> {
   const urls = urlsOf(url);
   const database = new Database({ urls, schema, readersMax: 1, lost: () => {} });
-  const { session } = await database.find((found) => assertFit(found, false));
+  let session: DbSession | undefined;
   try {
+    ({ session } = await database.find((found) => assertFit(found, false)));
     await session.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     return await new Verification(session, context).run();
+  } catch (error) {
+    if (session !== undefined && sqlState(error) === undefined) throw error;
+    const { message } = refusal(error, schema) as Error;
+    throw new DatabaseRefused(`the database in ${urls.map(hostOf).join(", ")}: ${message}`, {
+      cause: error,
+    });
   } finally {
-    session.end();
+    session?.end();
   }
 }
 

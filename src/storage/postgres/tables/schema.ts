@@ -22,6 +22,11 @@ const isThere = {
   text: "SELECT to_regclass($1) IS NOT NULL",
 };
 
+const isSchemaThere = {
+  name: "is-schema-there",
+  text: "SELECT to_regnamespace($1) IS NOT NULL",
+};
+
 export interface SchemaOptions {
   readonly schema: string;
   /** True: commits have to be on a standby as well. */
@@ -80,8 +85,12 @@ export async function migrate(session: DbSession, options: SchemaOptions): Promi
     if (row?.[0] === true && (await applied(session)) === migrations.length) return;
     // The lock is of this schema, and ends with the transaction.
     await session.run(
-      `BEGIN; SELECT pg_advisory_xact_lock(hashtextextended($$annals ${schema}$$, 0));
-      CREATE SCHEMA IF NOT EXISTS ${table};
+      `BEGIN; SELECT pg_advisory_xact_lock(hashtextextended($$annals ${schema}$$, 0))`,
+    );
+    // Who may not create schemas may still own this one.
+    const [there] = await session.rows<[boolean]>(isSchemaThere, [table]);
+    await session.run(
+      `${there?.[0] === true ? "" : `CREATE SCHEMA ${table};`}
       CREATE TABLE IF NOT EXISTS ${table}.migration (
         number int PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())`,
     );
@@ -161,6 +170,8 @@ export function refusal(error: unknown, schema: string): unknown {
       return new DatabaseRefused(`it does not let this server in: ${message}`, { cause: error });
     case "3D000":
       return new DatabaseRefused(message, { cause: error });
+    case "42P01":
+      return new DatabaseRefused(`there is no store in its schema ${schema}`, { cause: error });
     case "42501":
       return new DatabaseRefused(
         `the role lacks a right on schema ${schema}: ${message}; let it own the schema, or ` +
