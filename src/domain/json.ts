@@ -74,28 +74,53 @@ export interface JsonShape {
 }
 
 export function jsonShape(bytes: Uint8Array): JsonShape {
-  const endOf = stringEnds(bytes);
-  let depth = 0;
-  let deepest = 0;
-  let values = 1;
-  let changesNumbers = false;
-  let i = 0;
-  for (; i < bytes.length && depth >= 0; i++) {
-    const byte = bytes[i] as number;
-    if (byte === 0x22) i = endOf(i);
-    else if (byte === 0x2d || isDigit(byte)) {
-      const end = numberEnd(bytes, i);
-      changesNumbers ||= isChangedAt(bytes, i, end);
-      i = end - 1;
-    } else if (byte === 0x2c) values++;
-    else if (byte === 0x7b || byte === 0x5b) {
-      values++;
-      if (++depth > deepest) deepest = depth;
-    } else if (byte === 0x7d || byte === 0x5d) depth--;
+  const scan = new JsonScan(bytes);
+  scan.run(bytes.length);
+  return scan.shape;
+}
+
+/** As `jsonShape`, part by part. */
+export class JsonScan {
+  private readonly bytes: Uint8Array;
+  private readonly endOf: (start: number) => number;
+  private depth = 0;
+  private deepest = 0;
+  private values = 1;
+  private changesNumbers = false;
+  private at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.endOf = stringEnds(bytes);
   }
-  // A string that does not end is passed over beyond the end.
-  const isPaired = depth === 0 && i === bytes.length;
-  return { depth: deepest, values, isPaired, changesNumbers };
+
+  /** Looks on up to an index. False: there is nothing more to look at. */
+  run(until: number): boolean {
+    const { bytes, endOf } = this;
+    let { depth, deepest, values, at } = this;
+    for (; at < until && depth >= 0; at++) {
+      const byte = bytes[at] as number;
+      if (byte === 0x22) at = endOf(at);
+      else if (byte === 0x2d || isDigit(byte)) {
+        const end = numberEnd(bytes, at);
+        this.changesNumbers ||= isChangedAt(bytes, at, end);
+        at = end - 1;
+      } else if (byte === 0x2c) values++;
+      else if (byte === 0x7b || byte === 0x5b) {
+        values++;
+        if (++depth > deepest) deepest = depth;
+      } else if (byte === 0x7d || byte === 0x5d) depth--;
+    }
+    Object.assign(this, { depth, deepest, values, at });
+    return at < bytes.length && depth >= 0;
+  }
+
+  /** Of what was looked at. */
+  get shape(): JsonShape {
+    const { depth, deepest, values, changesNumbers, at, bytes } = this;
+    // A string that does not end is passed over beyond the end.
+    return { depth: deepest, values, isPaired: depth === 0 && at === bytes.length, changesNumbers };
+  }
 }
 
 /**

@@ -1,6 +1,7 @@
 // How a protocol says the requests and the answers of calls: gRPC here, others in src/grpc/web. A
 // call is the same in each of them.
 
+import type { Steps } from "../../domain/steps.ts";
 import { encodeHeaders, type HeaderBlock } from "../../http2/hpack-encoder.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import { prefixBytes, PrefixedMessages, writePrefix, type Message } from "./message-parts.ts";
@@ -14,6 +15,8 @@ export interface CallFormat {
   readonly wholeBytesMax?: number;
   /** A message of the request in protobuf. Throws what the call fails with. Absent: it is that. */
   readonly decode?: (message: Buffer) => Buffer;
+  /** As `decode`, of a long message. Absent: it is never so long that steps are needed. */
+  readonly decodeInSteps?: (message: Buffer) => Steps<Buffer>;
   readonly answers: AnswerFormat;
 }
 

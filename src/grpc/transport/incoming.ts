@@ -6,17 +6,19 @@ import { AnnalsError } from "../../domain/errors.ts";
 import type { Http2Stream } from "../../http2/api.ts";
 import { tooMuchHeld, type Call, type Stopping } from "./call-environment.ts";
 import type { CallFormat } from "./call-format.ts";
-import { prefixBytes } from "./message-parts.ts";
+import { grown, prefixBytes } from "./message-parts.ts";
+import { compressedUnasked, endsWithin, tooLong, unimplemented } from "./request-faults.ts";
 import { chunkBytes, inflate, type Compression } from "./inflate.ts";
 import { RequestDeadline, type Awaited, type RequestTimes } from "./request-deadlines.ts";
-import { StatusCode, StatusError } from "./status.ts";
 
-/** Bytes read ahead of the handler, so that it need not wait for each of many small messages. */
+/** Read ahead of the handler, so that it need not wait for each of many small messages. */
 const aheadBytesMax = 64 * 1024;
 const aheadCountMax = 64;
 /** About the memory that zlib needs to inflate a message. */
 const inflaterBytes = 32 * 1024 + chunkBytes;
 
+/** Of JSON, whose long messages are decoded in steps. */
+const decodedAtOnceMax = 64 * 1024;
 const nothing: Buffer = Buffer.alloc(0);
 
 export interface IncomingOptions {
@@ -139,10 +141,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   /** The client has ended the request. */
   complete(): void {
     if (this.options.format.wholeBytesMax !== undefined) return this.completeWhole();
-    if (this.partialBytes > 0 && this.error === undefined) {
-      const message = "the request ends within its message";
-      this.fail(new StatusError(StatusCode.INVALID_ARGUMENT, message));
-    }
+    if (this.partialBytes > 0 && this.error === undefined) this.fail(endsWithin());
     this.hasEnded = true;
     this.notify();
   }
@@ -155,8 +154,9 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
     this.partial = nothing;
     this.partialBytes = 0;
     this.messageCount++;
-    if (this.options.compression !== undefined && bytes.length > 0) {
-      this.packed.push({ bytes, isCompressed: true });
+    const isCompressed = this.options.compression !== undefined && bytes.length > 0;
+    if (isCompressed || this.isLong(bytes)) {
+      this.packed.push({ bytes, isCompressed });
       return void this.unpack();
     }
     try {
@@ -307,7 +307,7 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
   private lengthAt(bytes: Buffer, at: number): number {
     const { compression, receiveBytesMax } = this.options;
     if ((bytes[at] as number) > (compression === undefined ? 0 : 1)) {
-      throw new StatusError(StatusCode.INTERNAL, "compressed without grpc-encoding");
+      throw compressedUnasked();
     }
     const length = bytes.readUInt32BE(at + 1);
     if (length > receiveBytesMax) throw tooLong(length, receiveBytesMax);
@@ -320,13 +320,31 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
     // A small message that waits must not keep all that was read with it.
     const isMostOfIt = bytes.length * 2 >= bytes.buffer.byteLength;
     const message = isMostOfIt ? bytes : Buffer.from(bytes);
-    if (!isCompressed && this.packed.length === 0) return this.queue(message);
+    if (!isCompressed && this.packed.length === 0 && !this.isLong(message))
+      return this.queue(message);
     this.packed.push({ bytes: message, isCompressed });
     void this.unpack();
   }
 
   private queue(came: Buffer): void {
-    const message = this.options.format.decode?.(came) ?? came;
+    this.add(came, this.options.format.decode?.(came) ?? came);
+  }
+
+  private isLong({ length }: Buffer): boolean {
+    return length > decodedAtOnceMax && this.options.format.decodeInSteps !== undefined;
+  }
+
+  private async decodedInSteps(came: Buffer): Promise<Buffer | undefined> {
+    const { decodeInSteps } = this.options.format;
+    if (!decodeInSteps || !this.isLong(came)) return undefined;
+    // The parts, until they are joined.
+    this.draw(came.length);
+    const message = await this.call.inSteps(decodeInSteps(came));
+    this.release(came.length);
+    return message;
+  }
+
+  private add(came: Buffer, message: Buffer): void {
     if (message.length > came.length) this.draw(message.length - came.length);
     this.waiting.push(message);
     this.waitingBytes += message.length;
@@ -340,9 +358,11 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
     try {
       for (let next; (next = this.packed[0]) !== undefined && !this.isFull;) {
         const message = next.isCompressed ? await this.inflated(next.bytes) : next.bytes;
+        const decoded = this.isClosed ? undefined : await this.decodedInSteps(message);
         if (this.isClosed) return;
         this.packed.shift();
-        this.queue(message);
+        if (decoded === undefined) this.queue(message);
+        else this.add(message, decoded);
       }
     } catch (error) {
       this.packed.length = 0;
@@ -377,20 +397,4 @@ export class Incoming implements AsyncIterableIterator<readonly Buffer[]> {
     this.heldBytes -= released;
     this.stream.release(released);
   }
-}
-
-/** `partial` has its own memory, which is free at once, and not when it is collected. */
-function grown(partial: Buffer, size: number): Buffer {
-  if (partial.length === 0) return Buffer.allocUnsafeSlow(size);
-  return Buffer.from((partial.buffer as ArrayBuffer).transfer(size));
-}
-
-function tooLong(bytes: number, receiveBytesMax: number): StatusError {
-  const limit = `receive_bytes_max (${receiveBytesMax})`;
-  const message = `the request message has ${bytes} bytes, more than ${limit}`;
-  return new StatusError(StatusCode.RESOURCE_EXHAUSTED, message, undefined, { httpStatus: 413 });
-}
-
-function unimplemented(message: string): StatusError {
-  return new StatusError(StatusCode.UNIMPLEMENTED, message);
 }

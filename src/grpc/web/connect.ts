@@ -21,6 +21,7 @@ import type { Method } from "../transport/methods.ts";
 import type { CallStatus } from "../transport/status.ts";
 import { timeoutMsMax } from "../transport/timeout.ts";
 import { errorJson, respondWhole, respondWithError, type Fields } from "./http-status.ts";
+import { requestInSteps } from "./long-json.ts";
 import { jsonOfBytes, requestOfJson } from "./message-json.ts";
 
 export type Codec = "json" | "proto";
@@ -38,14 +39,21 @@ export function unaryFormat(
   const { input } = method;
   const answers = new UnaryAnswers(method, codec, more);
   if (codec === "proto") return { wholeBytesMax: receiveBytesMax, answers };
-  const decode = (body: Buffer): Buffer => requestOfJson(input, body);
-  return { wholeBytesMax: receiveBytesMax * jsonBytesMaxShare, decode, answers };
+  const wholeBytesMax = receiveBytesMax * jsonBytesMaxShare;
+  return { wholeBytesMax, ...ofJson(input), answers };
 }
 
 export function streamFormat(method: Method, codec: Codec, more: Fields): CallFormat {
   const answers = new EnvelopedAnswers(method, codec, more);
   if (codec === "proto") return { answers };
-  return { decode: (message) => requestOfJson(method.input, message), answers };
+  return { ...ofJson(method.input), answers };
+}
+
+function ofJson(input: DescMessage): Pick<CallFormat, "decode" | "decodeInSteps"> {
+  return {
+    decode: (body) => requestOfJson(input, body),
+    decodeInSteps: (body) => requestInSteps(input, body),
+  };
 }
 
 /** The message of a request by GET. */

@@ -19,12 +19,18 @@ import { defaultContentType } from "../convert/checks.ts";
 import { leave, NotPlain } from "../convert/plain-fields.ts";
 import { tablesBy } from "./message-tables.ts";
 
+/** In a longer body, values of a payload may be beyond a limit. */
+const payloadName = '"json"';
+
 /** No payload of a smaller body is beyond a limit, however it is sent. */
 export const plainBytesMax = 64 * 1024;
 
 /** The request in protobuf. Undefined: it is not for the fast path. */
 export function plainRequest(schema: DescMessage, body: Uint8Array): Buffer | undefined {
-  if (body.length > plainBytesMax) return undefined;
+  const isLong = body.length > plainBytesMax;
+  if (isLong && Buffer.from(body.buffer, body.byteOffset, body.length).includes(payloadName)) {
+    return undefined;
+  }
   try {
     const memberCount = countMembers(body);
     const json = parseJson(body);

@@ -226,7 +226,7 @@ describe("a request in JSON", () => {
     ["a number that a double changes", '{"events":[{"type":"T","json":12345678901234567}]}'],
     ["null", '{"stream":null}'],
     ["nesting", `{"events":[{"type":"T","json":${"[".repeat(33)}${"]".repeat(33)}}]}`],
-    ["a long body", JSON.stringify({ stream: "x".repeat(plainBytesMax) })],
+    ["a long body with a payload", `{"events":[{"json":"${"x".repeat(plainBytesMax)}"}]}`],
   ])("is left to the codec: %s", (_, body) => {
     expect(plainRequest(AppendRequestSchema, Buffer.from(body))).toBeUndefined();
   });
