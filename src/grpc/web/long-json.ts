@@ -8,7 +8,7 @@ import { Effort, type Steps } from "../../domain/steps.ts";
 import { varintBytes, writeVarint } from "../../domain/wire.ts";
 import { AppendRequestSchema } from "../../gen/annals/v1/append_pb.js";
 import { NewEventSchema } from "../../gen/annals/v1/event_pb.js";
-import { jsonDepthMax, jsonValuesMax, requestOfJson } from "./message-json.ts";
+import { bodyDepthMax, bodyValuesMax, requestOfJson } from "./message-json.ts";
 import { plainBytesMax } from "./plain-request.ts";
 
 /** Bytes that are looked over in one step, and what each of them costs. */
@@ -28,7 +28,7 @@ const tagEvents = AppendRequestSchema.field.events.number * 8 + 2;
 export function* requestInSteps(schema: DescMessage, body: Buffer): Steps<Buffer> {
   if (body.length <= plainBytesMax) return requestOfJson(schema, body);
   const isAppend = schema === AppendRequestSchema;
-  yield* looked(body, isAppend ? jsonValuesMax : otherValuesMax);
+  yield* looked(body, isAppend ? bodyValuesMax : otherValuesMax);
   if (!isAppend) return requestOfJson(schema, body);
   const { rest, events } = yield* split(body);
   const parts: Buffer[] = [requestOfJson(schema, rest)];
@@ -49,7 +49,7 @@ function* looked(body: Buffer, valuesMax: number): Steps<void> {
   const scan = new JsonScan(body);
   for (let until = scannedBytes; scan.run(until); until += scannedBytes) {
     const { depth, values } = scan.shape;
-    if (depth > jsonDepthMax) throw tooMuch(`nests deeper than ${jsonDepthMax} levels`);
+    if (depth > bodyDepthMax) throw tooMuch(`nests deeper than ${bodyDepthMax} levels`);
     if (values > valuesMax) throw tooMuch(`has more than ${valuesMax} values`);
     yield scannedBytes * scannedShare;
   }

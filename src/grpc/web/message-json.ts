@@ -26,9 +26,9 @@ import { plainBytesMax, plainRequest } from "./plain-request.ts";
 export const registry = createRegistry(file_annals_v1_errors, file_google_rpc_error_details);
 
 /** The codec and most clients end at 100 levels, of which JSON in JSON takes several each. */
-export const jsonDepthMax = 100;
+export const bodyDepthMax = 100;
 /** An append at all of its limits has some 130,000. */
-export const jsonValuesMax = 1 << 18;
+export const bodyValuesMax = 1 << 18;
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -63,11 +63,11 @@ export function binaryOf<S extends DescMessage>(schema: S, message: MessageShape
 /** Throws INVALID_FIELD, which names what is wrong. */
 export function messageOfJson<S extends DescMessage>(schema: S, body: Uint8Array): MessageShape<S> {
   const { depth, values, changesNumbers } = jsonShape(body);
-  if (depth > jsonDepthMax) {
-    throw invalidField("body", `the JSON nests deeper than ${jsonDepthMax} levels`);
+  if (depth > bodyDepthMax) {
+    throw invalidField("body", `the JSON nests deeper than ${bodyDepthMax} levels`);
   }
-  if (values > jsonValuesMax) {
-    throw invalidField("body", `the JSON has more than ${jsonValuesMax} values`);
+  if (values > bodyValuesMax) {
+    throw invalidField("body", `the JSON has more than ${bodyValuesMax} values`);
   }
   if (changesNumbers) {
     const remedy = "send it as a string, or the payload's exact text in data";
