@@ -184,6 +184,15 @@ describe("a repeated append", () => {
     expect(await revisions("s")).toEqual([1]);
   });
 
+  test("at a revision that is removed is recognised, and anything else a conflict", async () => {
+    const last = { id: randomUUID() };
+    await append(server.calls, "s", [{}]);
+    const first = await append(server.calls, "s", [last], 0n);
+    await remove("s");
+    expect(await append(server.calls, "s", [last], 0n)).toEqual(first);
+    expect(await append(server.calls, "s", [{}], 0n)).toMatchObject({ current: 1n });
+  });
+
   test("of events that a policy has removed is still recognised", async () => {
     await append(server.calls, "$$s", [{ type: "$metadata", data: '{"$maxCount":1}' }]);
     const twice = [{ id: randomUUID() }, { id: randomUUID() }];

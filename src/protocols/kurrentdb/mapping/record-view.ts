@@ -181,6 +181,10 @@ export class RecordView {
     while (at < end) {
       const field = at;
       const tag = bytes[at++] as number;
+      if (tag > 0x7f) {
+        at = afterField(bytes, field, end);
+        continue;
+      }
       let value = bytes[at++] as number;
       if (value > 0x7f) {
         value &= 0x7f;
@@ -226,7 +230,7 @@ export class RecordView {
           this.micros = microsIn(bytes, at, next);
           break;
         default:
-          if (tag > 0x7f || ((tag & 7) !== wireBytes && (tag & 7) !== wireVarint)) {
+          if ((tag & 7) !== wireBytes && (tag & 7) !== wireVarint) {
             throw new RangeError(`record: unknown field ${tag}`);
           }
       }
@@ -273,6 +277,13 @@ export class RecordView {
         ? Buffer.from(binary, "base64")
         : Buffer.from(own ?? text);
   }
+}
+
+/** Behind a field whose tag has several bytes, such as that of a removed record. */
+function afterField(bytes: Buffer, at: number, end: number): number {
+  const reader = new WireReader(bytes, at, end);
+  reader.passOver(reader.varint() & 7);
+  return reader.offset;
 }
 
 function isJson(bytes: Buffer, at: number, end: number): boolean {
