@@ -8,7 +8,7 @@ import { subscriptionDropped } from "../mapping/errors.ts";
 import type { EventStream } from "../read/event-stream.ts";
 import { RecordView } from "../mapping/record-view.ts";
 import { bytesOf, type Consumer, type DueEvent, type HeldEvent } from "./consumer.ts";
-import type { SubscriptionSettings } from "./settings.ts";
+import { leaseMsOf, type SubscriptionSettings } from "./settings.ts";
 import { choose, keyOfEvent } from "./strategies.ts";
 
 /** How often the group hears of the hub while events are in flight: leases may have run out. */
@@ -22,6 +22,13 @@ interface Waiting {
   readonly payer: Consumer | undefined;
 }
 
+/** What the group has given to the hub, until then at least. */
+interface Given {
+  readonly held: HeldEvent;
+  readonly consumer: Consumer | undefined;
+  readonly untilMs: number;
+}
+
 export type NackAction = "park" | "retry" | "skip" | "stop";
 
 export class SubscriptionHub {
@@ -29,10 +36,7 @@ export class SubscriptionHub {
   settings: SubscriptionSettings;
   private readonly member: GroupMember;
   private readonly events: EventStream;
-  private readonly byPosition = new Map<
-    number,
-    { held: HeldEvent; consumer: Consumer | undefined }
-  >();
+  private readonly byPosition = new Map<number, Given>();
   /** Events whose consumer has no room, in order, each drawn from a consumer's budget. */
   private waiting: Waiting[] = [];
   /** Called when fewer events wait. */
@@ -153,7 +157,8 @@ export class SubscriptionHub {
     const key = keyOfEvent(this.settings.strategy, this.view.scan(found.record));
     const due = { token, retries: attempt - 1, record: found.record, link, id, position, key };
     this.forget(position);
-    this.byPosition.set(position, { held: due, consumer: undefined });
+    const untilMs = performance.now() + leaseMsOf(this.settings);
+    this.byPosition.set(position, { held: due, consumer: undefined, untilMs });
     this.wait(due);
     this.dispatchWaiting();
     while (this.waitingBytes > waitingBytesMax && !this.isOver) {
@@ -202,7 +207,8 @@ export class SubscriptionHub {
       else {
         const { token, id, position } = due;
         this.turn = this.consumers.indexOf(consumer) + 1;
-        this.byPosition.set(position, { held: { token, id, position }, consumer });
+        const { untilMs = 0 } = this.byPosition.get(position) ?? {};
+        this.byPosition.set(position, { held: { token, id, position }, consumer, untilMs });
         payer?.memory.release(bytesOf(due));
         consumer.give(due);
       }
@@ -212,7 +218,14 @@ export class SubscriptionHub {
   }
 
   private beat(): void {
-    if (this.byPosition.size > 0) void this.member.handle({ kind: "permits", count: 0 });
+    if (this.byPosition.size === 0) return;
+    void this.member.handle({ kind: "permits", count: 0 });
+    // The group has taken these back. It may have parked them, and gives others instead.
+    const now = performance.now();
+    for (const [position, { untilMs }] of this.byPosition) {
+      if (untilMs < now) this.forget(position);
+    }
+    this.dispatchWaiting();
   }
 
   private close(): void {

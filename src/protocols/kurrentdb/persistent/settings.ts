@@ -212,14 +212,19 @@ export function namedSource(
 
 const endlessMs = 12 * 3_600_000;
 
+/** How long a consumer may take for an event. */
+export function leaseMsOf({ messageTimeoutMs }: SubscriptionSettings): number {
+  return Math.min(messageTimeoutMs > 0 ? messageTimeoutMs : endlessMs, endlessMs);
+}
+
 /** What the consumer group of the log is to do. */
 export function groupSettings(settings: SubscriptionSettings): GroupSettings {
-  const { messageTimeoutMs, maxRetryCount } = settings;
+  const { maxRetryCount } = settings;
   return {
     query: queryOf(settings),
     // Events of one stream are delivered in order, and not held back by each other.
     ordering: { kind: "none" },
-    leaseMs: Math.min(messageTimeoutMs > 0 ? messageTimeoutMs : endlessMs, endlessMs),
+    leaseMs: leaseMsOf(settings),
     attemptsMax: Math.max(maxRetryCount, 0) + 1,
     retryDelayMs: 0,
     retryDelayMaxMs: 0,

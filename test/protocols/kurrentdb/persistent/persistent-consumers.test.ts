@@ -114,6 +114,15 @@ describe("a consumer", () => {
     reader.cancel();
   });
 
+  test("that says nothing gets the next event when one is parked for that", async () => {
+    await append(server.calls, "s", types("A", "B"));
+    const messageTimeout = { case: "messageTimeoutMs", value: 300 } as const;
+    await create(server.calls, { messageTimeout, maxRetryCount: 1 });
+    const reader = await new Reader(server.calls, 1).confirmed();
+    expect(texts(await reader.get(3))).toEqual(["A 0", "A 1", "B 0"]);
+    reader.cancel();
+  });
+
   test("that leaves gives its events to another one", async () => {
     await append(server.calls, "s", types("A", "B"));
     await create(server.calls, { consumerStrategy: "DispatchToSingle" });
