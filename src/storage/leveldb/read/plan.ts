@@ -20,8 +20,9 @@ export type Plan =
 const scan: Plan = { kind: "scan" };
 /** Beyond this share of the log, walking it is cheaper than following postings. */
 const scanShare = 1 / 4;
-/** The same where types alone tell that most records are not wanted. */
+/** The same where types alone tell that most records are not wanted, and many events are. */
 const scanShareByType = 1 / 12;
+const manyEvents = 64;
 const categoriesMax = 256;
 
 /** A plan as of `head`. Every event that can match has at least one of the terms. */
@@ -50,7 +51,8 @@ export async function planFor(store: OpenStore, read: StorageRead, head: number)
       count += found.count === positionMax ? 0 : found.count;
     }
   }
-  const share = TypeFilter.of(selection) === undefined ? scanShare : scanShareByType;
+  const isByType = (read.batchEvents ?? Infinity) >= manyEvents && TypeFilter.of(selection);
+  const share = isByType ? scanShareByType : scanShare;
   if (count > head * share && head > 1_000) return scan;
   return { kind: "terms", terms: [...chosen.values()] };
 }
