@@ -166,8 +166,10 @@ export class Calls {
   pipe<I extends DescMessage, O extends DescMessage>(
     method: Method<I, O>,
     options: CallOptions = {},
+    headers = new Metadata(),
   ): Pipe<MessageInitShape<I>, MessageShape<O>> {
-    const call = this.client.makeBidiStreamRequest(pathOf(method), same, same, options);
+    const path = pathOf(method);
+    const call = this.client.makeBidiStreamRequest(path, same, same, headers, options);
     return {
       call,
       send: (message) => void call.write(encode(method.input, message)),

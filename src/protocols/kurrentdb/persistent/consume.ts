@@ -19,8 +19,10 @@ import { nameOf } from "../mapping/names.ts";
 import { consumesGroup, permit, readNeeds } from "../mapping/permissions.ts";
 import type { PersistentSubscriptions } from "./groups.ts";
 import { Consumer } from "./consumer.ts";
+import { HandlingTimes, handlingTimesBytes } from "./handling-times.ts";
 import type { NackAction, SubscriptionHub } from "./hub.ts";
 import { groupNameOf } from "./group-name.ts";
+import { identityOf } from "./identity.ts";
 import { allStreams, settingsBytes, type SubscriptionSettings } from "./settings.ts";
 
 const bufferSizeMax = 10_000;
@@ -55,7 +57,9 @@ export async function* consumeCall(
   // All of it at once: the call ends when the last needs it was judged by are no longer met.
   permit(call, [...consumes, ...readNeeds(stream, found.resolveLinks)]);
   call.hold(settingsBytes(found));
-  const consumer = new Consumer(call.peer, Math.min(bufferSize, bufferSizeMax), call);
+  if (found.extraStatistics) call.hold(handlingTimesBytes);
+  const times = found.extraStatistics ? new HandlingTimes() : undefined;
+  const consumer = new Consumer(identityOf(call), Math.min(bufferSize, bufferSizeMax), call, times);
   const { hub, settings } = await subscriptions.connect(source, groupName, consumer, call);
   const left = { handleEvent: () => hub.leave(consumer) };
   call.addEventListener("abort", left);

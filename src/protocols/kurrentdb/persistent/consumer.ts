@@ -1,5 +1,8 @@
 // One connected consumer: what is in flight to it, and what is to be sent.
 
+import type { HandlingTimes } from "./handling-times.ts";
+import type { ConsumerIdentity } from "./identity.ts";
+
 /** An event that is in flight. */
 export interface HeldEvent {
   readonly token: string;
@@ -31,11 +34,13 @@ export function bytesOf({ record, link }: DueEvent): number {
 }
 
 export class Consumer {
-  readonly peer: string;
+  readonly identity: ConsumerIdentity;
   readonly bufferSize: number;
   readonly memory: Held;
+  /** Undefined: the subscription wants no extra statistics. */
+  readonly times: HandlingTimes | undefined;
   /** By id. */
-  readonly held = new Map<string, HeldEvent>();
+  readonly held = new Map<string, HeldEvent & { readonly givenMs: number }>();
   /** Called when what waited here was taken. */
   onRoom: (() => void) | undefined;
   private outbox: DueEvent[] = [];
@@ -44,10 +49,11 @@ export class Consumer {
   private end: { readonly error: unknown } | undefined;
   itemCount = 0;
 
-  constructor(peer: string, bufferSize: number, memory: Held) {
-    this.peer = peer;
+  constructor(identity: ConsumerIdentity, bufferSize: number, memory: Held, times?: HandlingTimes) {
+    this.identity = identity;
     this.bufferSize = bufferSize;
     this.memory = memory;
+    this.times = times;
   }
 
   get hasRoom(): boolean {
@@ -56,7 +62,7 @@ export class Consumer {
 
   give(due: DueEvent): void {
     const { token, id, position } = due;
-    this.held.set(id, { token, id, position });
+    this.held.set(id, { token, id, position, givenMs: performance.now() });
     const bytes = bytesOf(due);
     try {
       this.memory.hold(bytes);
@@ -67,6 +73,15 @@ export class Consumer {
     this.outbox.push(due);
     this.itemCount++;
     this.wake?.();
+  }
+
+  /** The consumer answered this event. Undefined: it does not hold it. */
+  answered(id: string): HeldEvent | undefined {
+    const held = this.held.get(id);
+    if (held === undefined) return undefined;
+    this.held.delete(id);
+    this.times?.record(performance.now() - held.givenMs);
+    return held;
   }
 
   /** Takes an event away. It is not sent, if it was not yet. */

@@ -121,9 +121,8 @@ export class SubscriptionHub {
   /** The tokens of these events, which the consumer no longer holds. */
   private settle(consumer: Consumer, ids: readonly string[]): string[] {
     return ids.flatMap((id) => {
-      const held = consumer.held.get(id);
+      const held = consumer.answered(id);
       if (held === undefined) return [];
-      consumer.held.delete(id);
       this.byPosition.delete(held.position);
       return [held.token];
     });

@@ -23,8 +23,11 @@ export async function subscriptionInfo(
     eventSource: source,
     groupName: group,
     status: "Live",
-    connections: consumers.map(({ peer, bufferSize, held, itemCount }) => ({
-      from: peer,
+    connections: consumers.map(({ identity, bufferSize, held, itemCount, times }) => ({
+      from: identity.peer,
+      username: identity.user,
+      connectionName: identity.connectionName,
+      observedMeasurements: times?.measurements() ?? [],
       totalItems: BigInt(itemCount),
       availableSlots: bufferSize - held.size,
       inFlightMessages: held.size,

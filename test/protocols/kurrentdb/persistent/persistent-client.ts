@@ -1,4 +1,5 @@
 // A consumer of persistent subscriptions to the stream `s`, in the group `g`.
+import type { Metadata } from "@grpc/grpc-js";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
   PersistentSubscriptions,
@@ -49,8 +50,14 @@ export interface Got {
 export class Reader {
   private readonly call;
 
-  constructor(calls: Calls, bufferSize = 10, source: "s" | "all" = "s", groupName = "g") {
-    this.call = calls.pipe(p.read);
+  constructor(
+    calls: Calls,
+    bufferSize = 10,
+    source: "s" | "all" = "s",
+    groupName = "g",
+    headers?: Metadata,
+  ) {
+    this.call = calls.pipe(p.read, {}, headers);
     const streamOption =
       source === "all"
         ? ({ case: "all", value: {} } as const)

@@ -1,6 +1,7 @@
 // Consumers of persistent subscriptions, over a real socket: what they get, and what becomes of what
 // they acknowledge, refuse and leave behind.
 import { setTimeout } from "node:timers/promises";
+import { Metadata } from "@grpc/grpc-js";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { TestServer } from "../../../support/running-server.ts";
 import { append, startKurrent, trailersOf } from "../kurrent-client.ts";
@@ -72,6 +73,30 @@ describe("a consumer", () => {
     reader.ack(...replayed);
     await expect.poll(async () => (await infoOf(server.calls))?.parkedMessageCount).toBe(0n);
     reader.cancel();
+  });
+
+  test("is told of by its connection's name, its user and its times", async () => {
+    await append(server.calls, "s", types("A", "B", "C"));
+    await create(server.calls, { extraStatistics: true });
+    const headers = new Metadata();
+    headers.set("connection-name", "the shop's");
+    headers.set("authorization", `Basic ${Buffer.from("alice:secret").toString("base64")}`);
+    const reader = await new Reader(server.calls, 10, "s", "g", headers).confirmed();
+    const connection = async () => (await infoOf(server.calls))?.connections[0];
+    expect(await connection()).toMatchObject({ observedMeasurements: [], totalItems: 3n });
+    reader.ack(...(await reader.get(3)));
+    await expect.poll(async () => (await connection())?.inFlightMessages).toBe(0);
+    const { username, connectionName, observedMeasurements } = (await connection()) ?? {};
+    expect({ username, connectionName }).toEqual({
+      username: "alice",
+      connectionName: "the shop's",
+    });
+    const keys = observedMeasurements?.map(({ key }) => key);
+    expect(keys).toEqual(expect.arrayContaining(["Mean", "Quintile 3", "99.9%", "Highest"]));
+    reader.cancel();
+    const plain = await new Reader(server.calls).confirmed();
+    await expect.poll(connection).toMatchObject({ username: "", connectionName: "" });
+    plain.cancel();
   });
 
   test("gets a parked link again", async () => {

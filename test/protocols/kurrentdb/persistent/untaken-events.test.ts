@@ -84,11 +84,13 @@ async function settled(): Promise<void> {
   for (let i = 0; i < 50; i++) await turn();
 }
 
+const somebody = { peer: "", connectionName: "", user: "" };
+
 test("holds a few of its events, and is given the others when it takes these", async () => {
   const member = new Member();
   const hub = new SubscriptionHub(settings, member, events, () => {});
   const budget = new Budget();
-  const consumer = new Consumer("peer", 10_000, budget);
+  const consumer = new Consumer(somebody, 10_000, budget);
   hub.join(consumer);
   await settled();
   const untaken = member.delivered;
@@ -110,8 +112,8 @@ test("does not keep its events from another consumer", async () => {
   const member = new Member();
   const hub = new SubscriptionHub(settings, member, events, () => {});
   const [slow, quick] = [
-    new Consumer("a", 10, new Budget()),
-    new Consumer("b", 1_000, new Budget()),
+    new Consumer(somebody, 10, new Budget()),
+    new Consumer(somebody, 1_000, new Budget()),
   ];
   hub.join(slow);
   hub.join(quick);
@@ -125,7 +127,7 @@ test("does not keep its events from another consumer", async () => {
 test("ends where the budget has no room for an event, which is delivered again", async () => {
   const member = new Member();
   const hub = new SubscriptionHub(settings, member, events, () => {});
-  const consumer = new Consumer("peer", 10, new Budget(eventBytes / 2));
+  const consumer = new Consumer(somebody, 10, new Budget(eventBytes / 2));
   hub.join(consumer);
   await expect(consumer.next()).rejects.toThrow("no room");
   hub.leave(consumer);
