@@ -126,6 +126,11 @@ export interface MemberWish {
   /** For people. */
   readonly name: string;
   readonly permits: number;
+  /**
+   * Whether an event that is settled makes room for another one at once. Otherwise it does so when
+   * that is durable.
+   */
+  readonly freesAtOnce?: boolean;
 }
 
 /** A parked event. */

@@ -6,10 +6,14 @@ import { invariant } from "../errors.ts";
 
 export interface Member {
   readonly id: number;
+  /** Whether an event that is settled, but not durably, makes room for another one. */
+  readonly freesAtOnce: boolean;
   /** How many events may be in flight to the member. */
   permits: number;
   /** Events in flight, or settled but not durably. */
   held: number;
+  /** Of those held: settled, but not durably. */
+  settling: number;
   /** Leases that ran out since its last message. */
   lost: number;
   /** Events given to the member that it has not taken. */
@@ -34,10 +38,11 @@ export class Members {
     return this.ring.length;
   }
 
-  add(id: number, permits: number): void {
+  add(id: number, permits: number, freesAtOnce: boolean): void {
     invariant(!this.byId.has(id), "a member joins once");
     const tokens = new Set<number>();
-    const member = { id, permits: 0, held: 0, lost: 0, unsent: 0, tokens };
+    const counts = { permits: 0, held: 0, settling: 0, lost: 0, unsent: 0 };
+    const member = { id, freesAtOnce, ...counts, tokens };
     this.byId.set(id, member);
     this.ring.push(member);
     this.permit(member, permits);
@@ -80,7 +85,8 @@ export class Members {
     return undefined;
   }
 
-  private roomOf({ permits, held, lost, unsent }: Member): number {
-    return Math.max(0, Math.min(permits - held - lost, this.unsentMax - unsent));
+  private roomOf({ permits, held, settling, freesAtOnce, lost, unsent }: Member): number {
+    const taken = freesAtOnce ? held - settling : held;
+    return Math.max(0, Math.min(permits - taken - lost, this.unsentMax - unsent));
   }
 }

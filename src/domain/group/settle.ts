@@ -7,17 +7,16 @@ import type { Delivery, GroupState } from "./state.ts";
 
 /** Settles a delivery. Its member is told once that is durable. */
 export function settle(state: GroupState, delivery: Delivery, nowMs: number): void {
-  const { token, member, event } = delivery;
   takeBack(state, delivery);
-  state.journal.settle(token, member.id);
-  forget(state, event, nowMs);
+  tellWhenDurable(state, delivery);
+  forget(state, delivery.event, nowMs);
 }
 
 /** The event is parked. Its member is told once that is durable. */
 export function park(state: GroupState, delivery: Delivery, reason: string, nowMs: number): void {
-  const { event, token, member } = delivery;
+  const { event } = delivery;
   takeBack(state, delivery);
-  state.journal.settle(token, member.id);
+  tellWhenDurable(state, delivery);
   putAside(state, event, { attempts: event.attempts + 1, reason }, nowMs);
 }
 
@@ -29,7 +28,7 @@ export function refuse(
   nowMs: number,
 ): void {
   takeBack(state, delivery);
-  state.journal.settle(delivery.token, delivery.member.id);
+  tellWhenDurable(state, delivery);
   again(state, delivery.event, why, nowMs);
 }
 
@@ -89,6 +88,11 @@ function takeBack({ deliveries, queues }: GroupState, delivery: Delivery): void 
   deliveries.delete(token);
   member.tokens.delete(token);
   queues.takeBack(event);
+}
+
+function tellWhenDurable({ journal }: GroupState, { token, member }: Delivery): void {
+  journal.settle(token, member.id);
+  member.settling++;
 }
 
 function again(

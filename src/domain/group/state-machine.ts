@@ -153,8 +153,9 @@ export class GroupStateMachine {
     place(this.state, position, event, nowMs);
   }
 
-  join(id: number, permits: number): void {
-    this.state.members.add(id, permits);
+  /** `freesAtOnce`: an event that is settled, but not durably, makes room for another one. */
+  join(id: number, permits: number, freesAtOnce = false): void {
+    this.state.members.add(id, permits, freesAtOnce);
   }
 
   /** Removes a member. Its events are delivered to others. */
@@ -363,6 +364,7 @@ export class GroupStateMachine {
       const member = this.state.members.find(id);
       if (member === undefined) continue;
       member.held--;
+      member.settling--;
       const tokens = byMember.get(id);
       if (tokens === undefined) byMember.set(id, [token]);
       else tokens.push(token);

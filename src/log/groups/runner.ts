@@ -142,7 +142,7 @@ export class GroupRunner {
       wish,
     );
     this.members.set(member.id, member);
-    machine.join(member.id, wish.permits);
+    machine.join(member.id, wish.permits, wish.freesAtOnce);
     this.touch();
     return member;
   }

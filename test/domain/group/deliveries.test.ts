@@ -33,6 +33,20 @@ describe("deliveries", () => {
     expect(play.delivered()).toEqual(["1:2"]);
   });
 
+  test("give it back at once if their member asked for that when it joined", () => {
+    const play = new Play("abc");
+    play.group.join(1, 1, true);
+    const [first] = play.deliver();
+    play.group.nack(1, [first?.token ?? 0], { delayMs: 0, reason: "" }, play.now);
+    const [again] = play.deliver();
+    expect([again?.event.position, again?.attempt]).toEqual([1, 2]);
+    play.group.ack(1, [again?.token ?? 0], play.now);
+    expect(play.delivered()).toEqual(["1:2"]);
+    expect(play.write()).toEqual([first?.token, again?.token]);
+    expect(play.group.member(1)).toMatchObject({ held: 1, settling: 0 });
+    expect(play.delivered()).toEqual([]);
+  });
+
   test("are at most as many as the group allows at a time", () => {
     const play = new Play("abcdef", { inFlightMax: 2 }).join(1, 10);
     const [first] = play.deliver();

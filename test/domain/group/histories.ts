@@ -101,7 +101,12 @@ const work: fc.WeightedArbitrary<Step>[] = [
   ],
   [9, step("deliver", fc.constant(0), (w) => w.deliver())],
   [5, step("send", choice, (w, one) => w.send(one))],
-  [4, step("join", fc.integer({ min: 0, max: 4 }), (w, permits) => w.join(permits))],
+  [
+    4,
+    step("join", fc.tuple(fc.integer({ min: 0, max: 4 }), fc.boolean()), (w, [permits, atOnce]) =>
+      w.join(permits, atOnce),
+    ),
+  ],
   [
     2,
     step("permit", fc.tuple(choice, fc.integer({ min: 1, max: 3 })), (w, [one, count]) =>

@@ -126,11 +126,11 @@ export class GroupWorld {
     this.oracle.vanished(delivery.token);
   }
 
-  join(permits: number): void {
+  join(permits: number, freesAtOnce = false): void {
     if (this.members.size >= 4) return;
     const id = ++this.memberCount;
     this.members.add(id);
-    this.group.join(id, permits);
+    this.group.join(id, permits, freesAtOnce);
   }
 
   permit(choice: number, count: number): void {

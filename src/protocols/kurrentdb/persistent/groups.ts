@@ -165,7 +165,10 @@ export class PersistentSubscriptions {
 
   private async open(name: string, settings: SubscriptionSettings): Promise<SubscriptionHub> {
     const { log, environment } = this.context;
-    const member = await log.groups.join(name, { name: "KurrentDB clients", permits: 0 });
+    // What a client asks to retry comes before later events, so these must not wait for a write in
+    // whose course it may ask.
+    const wish = { name: "KurrentDB clients", permits: 0, freesAtOnce: true };
+    const member = await log.groups.join(name, wish);
     // For all its consumers, which come and go.
     const caller = { gate: environment.scheduler.gateOf({}), aborted: false, reason: undefined };
     const looking = onBehalfOf(caller, this.context);

@@ -7,7 +7,7 @@ export interface ConsumerIdentity {
   readonly peer: string;
   /** As the client names its connection. Empty: it does not. */
   readonly connectionName: string;
-  /** Its principal or, where nobody is asked who calls, the user that it says it is. May be empty. */
+  /** Its principal or, where nobody is asked who calls, the user that it says it is. */
   readonly user: string;
 }
 

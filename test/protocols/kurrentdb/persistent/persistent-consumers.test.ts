@@ -75,6 +75,27 @@ describe("a consumer", () => {
     reader.cancel();
   });
 
+  test("gets what it asks to retry before later events", async () => {
+    const all = Array.from({ length: 40 }, (_, i) => `E${i}`);
+    await append(server.calls, "s", types(...all, "last"));
+    await create(server.calls);
+    const reader = await new Reader(server.calls, 10).confirmed();
+    const seen = new Set<string>();
+    const got: string[] = [];
+    while (got.at(-1) !== "last 0") {
+      const [one] = await reader.get(1);
+      if (one === undefined) break;
+      got.push(one.text);
+      // Of 20 events, each is skipped; of the others, each is asked for once more.
+      const isRetried = seen.size >= 20 && !seen.has(one.id);
+      if (isRetried && one.text !== "last 0") reader.nack(2, one);
+      else reader.ack(one);
+      seen.add(one.id);
+    }
+    expect(got).toHaveLength(61);
+    reader.cancel();
+  });
+
   test("is told of by its connection's name, its user and its times", async () => {
     await append(server.calls, "s", types("A", "B", "C"));
     await create(server.calls, { extraStatistics: true });
